@@ -51,6 +51,22 @@ impl Segment {
     }
 }
 
+/// The step that a machine is in, as `step 2 of 5 (create)`; `None` for one that is ready, leaves its cluster or is upgraded. The
+/// provider's own steps are finer (provider 0d9fd58 to v0.3.0 `provision.go`).
+pub fn step(machine: &MachineView) -> Option<String> {
+    if machine.ready || machine.leaving || machine.stage == "Upgrading" {
+        return None;
+    }
+    let at = match machine.step.as_str() {
+        _ if !machine.joined.is_empty() => 4,
+        _ if machine.joining => 3,
+        "startVM" | "registerHA" | "syncHARules" => 2,
+        "syncVM" => 1,
+        _ => 0,
+    };
+    Some(format!("step {} of {} ({})", at + 1, STEPS.len(), STEPS[at].0))
+}
+
 /// A row for each machine of which it is known when it was asked for, by the times of the VMs that Proxmox tells.
 pub fn rows(view: &ClusterView, vms: &BTreeMap<String, VmTimes>, now: u64) -> Vec<Row> {
     let of = |machine: &MachineView| row(machine, vms.get(&machine.request).copied().unwrap_or_default(), now);
@@ -97,6 +113,23 @@ mod tests {
         let text = |time: Option<u64>| time.map_or(String::new(), clock::rfc3339_of);
         let (requested, joined, since) = (text(Some(1000)), text(joined), text(ready));
         MachineView { request: "a".to_owned(), requested, joined, since, ready: ready.is_some(), ..Default::default() }
+    }
+
+    #[test]
+    fn step_of_a_machine_is_one_of_the_timeline() {
+        let at = |step: &str| MachineView { step: step.to_owned(), ..machine(None, None) };
+        for (machine, wanted) in [
+            (at(""), Some("step 1 of 5 (prepare)")),
+            (at("uploadISO"), Some("step 1 of 5 (prepare)")),
+            (at("syncVM"), Some("step 2 of 5 (create)")),
+            (at("startVM"), Some("step 3 of 5 (start)")),
+            (MachineView { joining: true, ..at("") }, Some("step 4 of 5 (join)")),
+            (machine(Some(1100), None), Some("step 5 of 5 (configure)")),
+            (machine(Some(1100), Some(1200)), None),
+            (MachineView { leaving: true, ..at("syncVM") }, None),
+        ] {
+            assert_eq!(step(&machine).as_deref(), wanted, "{machine:?}");
+        }
     }
 
     #[track_caller]

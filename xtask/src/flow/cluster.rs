@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::flow::cluster_causes::Watch;
 use crate::flow::explain;
-use crate::flow::{inputs, lookup, vms};
+use crate::flow::{cluster_tree, inputs, lookup, vms};
 use domain::failure::{Code, Failure};
 use domain::nearest;
 use domain::status::cluster::{self, ClusterParts, ClusterView, Upgraded};
@@ -184,6 +184,7 @@ impl Progress {
         let Some(view) = seen else {
             return Ok(Look::Waiting("waiting for Omni to make the cluster".to_owned()));
         };
+        cluster_tree::show(cx, &view);
         let ready: BTreeSet<String> =
             view.machines().filter(|machine| machine.ready).map(|machine| machine.name().to_owned()).collect();
         for name in ready.iter().filter(|name| self.ready.as_ref().is_some_and(|known| !known.contains(*name))) {
@@ -221,11 +222,12 @@ impl Progress {
 /// Those of omnictl; a timeout with what the deletion waits for.
 pub fn wait_until_gone(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> anyhow::Result<()> {
     let look = || {
-        let waits = |view: ClusterView| match view.tearing_down {
+        let Some(view) = observe(omnictl, name)? else { return Ok(Look::Done(())) };
+        cluster_tree::show(cx, &view);
+        Ok(Look::Waiting(match view.tearing_down {
             true => view.waits_for(),
             false => "nobody has asked for its deletion".to_owned(),
-        };
-        Ok(observe(omnictl, name)?.map_or(Look::Done(()), |view| Look::Waiting(waits(view))))
+        }))
     };
     cx.ui.step("gone", format!("Check that cluster `{name}` is gone"), || {
         let what = format!("cluster `{name}` to go");

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::flow::change::Change;
-use crate::flow::{cluster, explain, proxmox};
+use crate::flow::{cluster, cluster_tree, explain, proxmox};
 use check::capacity::bytes;
 use domain::failure::{Code, Failure};
 use domain::status::cluster::ClusterView;
@@ -19,7 +19,7 @@ use runtime::parallel;
 use runtime::state::State;
 use runtime::tool::omnictl::Omnictl;
 use runtime::tool::proxmox::Proxmox;
-use runtime::ui::Done;
+use runtime::ui::{Done, Row};
 use runtime::wait::{self, Look};
 
 /// A VM of the cluster, as Proxmox lists it (`/cluster/resources`; sizes in bytes).
@@ -148,7 +148,7 @@ pub fn forget(state: &mut State, name: &str) {
 /// How often the deletion is looked at while omnictl waits for it.
 const LOOK: Duration = Duration::from_secs(3);
 
-/// omnictl prints nothing about what a deletion waits for: that is looked at meanwhile, in cluster `name`.
+/// As [`watch`], for a deletion.
 ///
 /// # Errors
 /// Those of `call`, a timeout with the causes.
@@ -158,8 +158,24 @@ pub fn watched(
     name: &str,
     call: impl FnOnce() -> Result<(), Failure> + Send,
 ) -> Result<(), Failure> {
+    watch(cx, omnictl, name, call).map_err(|failure| match failure.code {
+        Code::Timeout => explain::add(cx, omnictl, failure, name),
+        _ => failure,
+    })
+}
+
+/// omnictl prints nothing about what a call waits for that tears something down: that is looked at meanwhile, in cluster `name`.
+///
+/// # Errors
+/// Those of `call`.
+pub fn watch<T: Send>(
+    cx: &Cx,
+    omnictl: &Omnictl<'_>,
+    name: &str,
+    call: impl FnOnce() -> Result<T, Failure> + Send,
+) -> Result<T, Failure> {
     let ended = AtomicBool::new(false);
-    let delete = || {
+    let call = || {
         let result = call();
         ended.store(true, Ordering::Relaxed);
         result
@@ -176,6 +192,7 @@ pub fn watched(
         let mut last = String::new();
         while pause() {
             let Ok(Some(found)) = cluster::observe(omnictl, name) else { continue };
+            cluster_tree::show(cx, &found);
             let cause = explain::causes(cx, omnictl, &found).into_iter().next();
             let words = cause.map_or_else(|| found.waits_for(), |cause| cause.cause);
             if words != last && (found.tearing_down || found.machines().any(|machine| machine.leaving)) {
@@ -184,12 +201,7 @@ pub fn watched(
             }
         }
     };
-    let (result, ()) = parallel::both(delete, watch);
-    result.map_err(
-        |failure| {
-            if failure.code == Code::Timeout { explain::add(cx, omnictl, failure, name) } else { failure }
-        },
-    )
+    parallel::both(call, watch).0
 }
 
 /// A VM that is still there this long after Omni let its machine go was left behind.
@@ -219,6 +231,7 @@ pub fn gone(cx: &Cx, proxmox: &Proxmox, title: &str, names: &BTreeSet<String>) -
         let look = || {
             let left: Vec<String> =
                 vms(cx, proxmox, names)?.iter().map(|vm| format!("VM {} on {}", vm.id, vm.node)).collect();
+            cx.ui.rows(&left.iter().map(|vm| Row::new(vm, Some(false))).collect::<Vec<_>>());
             Ok(if left.is_empty() { Look::Done(()) } else { Look::Waiting(left.join(", ")) })
         };
         let gone = wait::until("the deletion of the VMs", cx.limit(GONE), |words| cx.ui.waiting(words), look);

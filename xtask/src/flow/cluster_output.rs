@@ -12,6 +12,7 @@ use domain::failure::Failure;
 use domain::status::cluster::ClusterLine;
 use domain::status::machines::{MachineLine, machine_lines};
 use runtime::cx::Cx;
+use runtime::parallel::both;
 use runtime::tool::omnictl::Omnictl;
 use runtime::ui::table;
 
@@ -64,8 +65,12 @@ pub fn print(args: &ClusterStatus, cx: &Cx, names: &[&str], data: &Value, text: 
 /// Those of omnictl.
 pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, cluster: Option<&str>) -> Result<Vec<MachineLine>, Failure> {
     let selector = cluster.map(|cluster| format!("omni.sidero.dev/cluster={cluster}"));
-    let kinds = ["clustermachinerequeststatuses", "clustermachinestatuses", "machinestatuses"];
-    let [requests, machines, statuses] = lookup::lists(omnictl, kinds, selector.as_deref())?;
+    let (kinds, selector) = (["clustermachinerequeststatuses", "clustermachinestatuses"], selector.as_deref());
+    let (lists, statuses) = both(
+        || lookup::lists(omnictl, kinds, selector),
+        || omnictl.list_parts("machinestatuses", selector, &["network", "talosversion"]),
+    );
+    let ([requests, machines], statuses) = (lists?, statuses?);
     let names: BTreeSet<&str> = requests.iter().map(|request| request.metadata.id.as_str()).collect();
     let ours = |vm: &Value| vm["name"].as_str().is_some_and(|name| names.contains(name));
     let vms = proxmox::configured(cx).and_then(|proxmox| proxmox::list_vms(cx, &proxmox, &ours));
@@ -102,7 +107,7 @@ pub fn wide(lines: &[MachineLine]) -> String {
 }
 
 /// The largest unit of an age, as kubectl shows it.
-fn age(seconds: u64) -> String {
+pub fn age(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds}s"),
         60..3_600 => format!("{}m", seconds / 60),

@@ -11,7 +11,7 @@ use crate::flow::inputs::{self, Template};
 use crate::flow::project_files::CheckedFile;
 use crate::flow::saved_plan::{self, Saved};
 use crate::flow::stage::{self, Stage, Staged};
-use crate::flow::{cluster, cluster_destroyed, explain, lookup, project_files};
+use crate::flow::{cluster, cluster_deletion, cluster_destroyed, explain, lookup, project_files};
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
 use domain::saved_plan::{Grounds, compared, hash};
@@ -240,6 +240,10 @@ impl<'a> TemplateDiff<'a> {
         self.actions.is_empty()
     }
 
+    fn destroys(&self) -> bool {
+        self.actions.iter().any(SyncAction::destroys)
+    }
+
     /// Refuses to sync what would do something else by now than was shown: somebody may have changed the cluster meanwhile.
     ///
     /// # Errors
@@ -350,7 +354,13 @@ fn cluster_exists(cx: &Cx, omnictl: &Omnictl<'_>, diff: &TemplateDiff<'_>, calle
 fn sync(cx: &Cx, omnictl: &Omnictl<'_>, diff: &TemplateDiff<'_>) -> Result<String, Failure> {
     let Staged { file, unchanged } = diff.staged;
     unchanged.iter().try_for_each(|checked| project_files::same(cx, checked))?;
-    let sync = || diff.still_holds(cx, omnictl).and_then(|()| omnictl.sync(file));
+    let sync = || {
+        diff.still_holds(cx, omnictl)?;
+        match diff.destroys() {
+            true => cluster_deletion::watch(cx, omnictl, diff.name(), || omnictl.sync(file)),
+            false => omnictl.sync(file),
+        }
+    };
     let printed = retry_overtaken(sync).map_err(|failure| {
         explain_timeout(cx, omnictl, diff, stage::named(cx, failure, file, &diff.template.file.path))
     })?;
@@ -360,7 +370,7 @@ fn sync(cx: &Cx, omnictl: &Omnictl<'_>, diff: &TemplateDiff<'_>) -> Result<Strin
 
 /// A sync that did not end: what it tears down does not go, and omnictl does not say why.
 fn explain_timeout(cx: &Cx, omnictl: &Omnictl<'_>, diff: &TemplateDiff<'_>, failure: Failure) -> Failure {
-    if failure.code != Code::Timeout || !diff.actions.iter().any(SyncAction::destroys) {
+    if failure.code != Code::Timeout || !diff.destroys() {
         return failure;
     }
     let explained = explain::add(cx, omnictl, failure.clone(), diff.name());

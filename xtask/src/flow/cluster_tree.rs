@@ -1,26 +1,46 @@
 //! A cluster as a tree of machine sets and machines, for people.
 
-use domain::status::cluster::{ClusterView, MachineSetView};
+use check::timeline;
+use domain::clock;
+use domain::status::cluster::{ClusterView, MachineSetView, MachineView};
 use domain::words::count;
+use runtime::cx::Cx;
+use runtime::ui::Row;
+
+use crate::flow::cluster_output::age;
 
 /// The cluster as a tree.
 pub fn render(view: &ClusterView) -> String {
+    rows(view, None).iter().map(|row| format!("{}\n", row.text)).collect()
+}
+
+/// Shows the tree below the spinner of a wait.
+pub fn show(cx: &Cx, view: &ClusterView) {
+    cx.ui.rows(&rows(view, Some(cx.now())));
+}
+
+/// The lines of the tree; with the time, machines that are not ready have the step that they are in, and since when.
+pub fn rows(view: &ClusterView, now: Option<u64>) -> Vec<Row> {
     let ready = |ready: bool| if ready { "ready" } else { "not ready" };
     let state = if view.tearing_down {
         "being destroyed".to_owned()
     } else {
         format!("{}, {}", view.phase, ready(view.running))
     };
-    let mut text = format!("{}  {state}\n", view.name);
+    let heading = |text: String| Row::new(text, None);
+    let mut rows = vec![heading(format!("{}  {state}", view.name))];
     if !view.upgrade.is_empty() {
-        text.push_str(&format!("│   {}\n", view.upgrade));
+        rows.push(heading(format!("│   {}", view.upgrade)));
     }
     if view.phase == "Running" && !view.kubernetes_api_ready {
-        text.push_str("│   Kubernetes API not ready\n");
+        rows.push(heading("│   Kubernetes API not ready".to_owned()));
     }
     if view.load_balancer_healthy == Some(false) && !view.tearing_down {
-        text.push_str("│   load balancer not ready\n");
+        rows.push(heading("│   load balancer not ready".to_owned()));
     }
+    // Omni's clock may be ahead of this one.
+    let newest = view.machines().filter_map(|machine| clock::seconds(&machine.since)).max();
+    let now = now.map(|now| now.max(newest.unwrap_or(0)));
     for (at, set) in view.machine_sets.iter().enumerate() {
         let last = at + 1 == view.machine_sets.len();
         let (branch, stem) = if last { ("└──", "    ") } else { ("├──", "│   ") };
@@ -33,18 +53,31 @@ pub fn render(view: &ClusterView) -> String {
             "" => format!("{id}  not looked at yet, {up}/{wanted}{class}"),
             phase => format!("{id}  {phase}, {}, {up}/{wanted}{class}", ready(set.ready)),
         };
-        text.push_str(&format!("{branch} {line}\n"));
+        rows.push(heading(format!("{branch} {line}")));
         if !error.is_empty() {
-            text.push_str(&format!("{stem}    error: {error}\n"));
+            rows.push(heading(format!("{stem}    error: {error}")));
         }
         for (at, machine) in machines.iter().enumerate() {
             let twig = if at + 1 == machines.len() { "└──" } else { "├──" };
-            let name = machine.name();
-            let wait =
-                if machine.waits_for.is_empty() { String::new() } else { format!("  waits for {}", machine.waits_for) };
-            let error = if machine.error.is_empty() { String::new() } else { format!("  error: {}", machine.error) };
-            text.push_str(&format!("{stem}{twig} {name}  {}{wait}{error}\n", machine.stage));
+            let text = format!("{stem}{twig} {}", words(machine, now));
+            rows.push(Row::new(text, Some(machine.ready && !machine.leaving)));
         }
+    }
+    rows
+}
+
+fn words(machine: &MachineView, now: Option<u64>) -> String {
+    let mut text = format!("{}  {}", machine.name(), machine.stage);
+    if let Some(now) = now.filter(|_| !machine.ready) {
+        let since = clock::seconds(&machine.since).map(|since| age(now.saturating_sub(since)));
+        let parts: Vec<String> = timeline::step(machine).into_iter().chain(since).collect();
+        text.push_str(&format!("  {}", parts.join(", ")));
+    }
+    if !machine.waits_for.is_empty() {
+        text.push_str(&format!("  waits for {}", machine.waits_for));
+    }
+    if !machine.error.is_empty() {
+        text.push_str(&format!("  error: {}", machine.error));
     }
     text
 }

@@ -1,4 +1,4 @@
-//! The clusters, or one, printed again whenever something about them has changed.
+//! The clusters, or one, as they change: redrawn in place on a terminal, elsewhere a line for each change.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -9,6 +9,7 @@ use domain::failure::{Code, Failure};
 use domain::status::cluster::cluster_lines;
 use runtime::cx::Cx;
 use runtime::tool::omnictl::Omnictl;
+use runtime::ui::Row;
 use runtime::wait;
 
 /// How long after one look the next one is taken.
@@ -20,22 +21,39 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// # Errors
 /// [`Code::NotFound`] for a cluster that is not there at the start; [`Code::Interrupted`]; those of omnictl.
 pub fn run(cx: &Cx, omnictl: &Omnictl<'_>, name: Option<&str>) -> anyhow::Result<Outcome> {
-    let end = cx.timeout.map(|timeout| Instant::now() + timeout);
     if let Some(name) = name {
         cluster::must_exist(cx, omnictl, name)?;
     }
-    let mut shown = String::new();
+    let mut shown = Vec::new();
+    if !cx.ui.live() {
+        return watch(cx, omnictl, name, &mut shown);
+    }
+    let title = name.map_or("watching the clusters".to_owned(), |name| format!("watching cluster `{name}`"));
+    let result = cx.ui.during(&title, || watch(cx, omnictl, name, &mut shown));
+    // What was seen last stays on the screen.
+    cx.ui.states(&text(&shown));
+    result
+}
+
+fn watch(cx: &Cx, omnictl: &Omnictl<'_>, name: Option<&str>, shown: &mut Vec<Row>) -> anyhow::Result<Outcome> {
+    let end = cx.timeout.map(|timeout| Instant::now() + timeout);
     loop {
-        let now = match look(omnictl, name) {
-            Ok(Some(text)) => text,
+        let now = match look(cx, omnictl, name) {
+            Ok(Some(rows)) => rows,
             Ok(None) => return Ok(Outcome::done(format!("cluster `{}` is gone", name.unwrap_or_default()))),
-            Err(failure) if matches!(failure.code, Code::Unreachable | Code::Timeout) => failure.message,
+            Err(failure) if matches!(failure.code, Code::Unreachable | Code::Timeout) => {
+                vec![Row::new(failure.message, None)]
+            }
             Err(failure) => return Err(failure.into()),
         };
-        if now != shown {
-            cx.ui.states(&format!("{}\n{}", rfc3339(SystemTime::now()), now.trim_end()));
-            shown = now;
+        match cx.ui.live() {
+            true => cx.ui.rows(&now),
+            false if shown.is_empty() => cx.ui.states(&format!("{}\n{}", rfc3339(SystemTime::now()), text(&now))),
+            false => changes(shown, &now)
+                .iter()
+                .for_each(|line| cx.ui.states(&format!("{}  {line}", rfc3339(SystemTime::now())))),
         }
+        *shown = now;
         if end.is_some_and(|end| Instant::now() + PAUSE > end) {
             return Ok(Outcome::done("watched as long as --timeout says"));
         }
@@ -43,11 +61,44 @@ pub fn run(cx: &Cx, omnictl: &Omnictl<'_>, name: Option<&str>) -> anyhow::Result
     }
 }
 
+fn text(rows: &[Row]) -> String {
+    rows.iter().map(|row| format!("{}\n", row.text)).collect()
+}
+
+/// The lines that were not there before, and what is there no more.
+fn changes(before: &[Row], now: &[Row]) -> Vec<String> {
+    fn name(row: &Row) -> &str {
+        row.words().split("  ").next().unwrap_or_default()
+    }
+    let new = now.iter().filter(|row| !before.iter().any(|old| old.words() == row.words()));
+    let gone = before.iter().filter(|old| old.finished.is_some() && !now.iter().any(|row| name(row) == name(old)));
+    new.map(|row| row.words().to_owned()).chain(gone.map(|old| format!("{}  gone", name(old)))).collect()
+}
+
 /// What is there now; `None` when the cluster is not there any more.
-fn look(omnictl: &Omnictl<'_>, name: Option<&str>) -> Result<Option<String>, Failure> {
+fn look(cx: &Cx, omnictl: &Omnictl<'_>, name: Option<&str>) -> Result<Option<Vec<Row>>, Failure> {
     if let Some(name) = name {
-        return Ok(cluster::observe(omnictl, name)?.map(|view| cluster_tree::render(&view)));
+        let now = cx.ui.live().then(|| cx.now());
+        return Ok(cluster::observe(omnictl, name)?.map(|view| cluster_tree::rows(&view, now)));
     }
     let [clusters, statuses] = lookup::lists(omnictl, ["clusters", "clusterstatuses"], None)?;
-    Ok(Some(cluster_output::overview(&cluster_lines(&clusters, &statuses))))
+    let lines = cluster_lines(&clusters, &statuses);
+    let finished = std::iter::once(None).chain(lines.iter().map(|line| Some(line.running)));
+    let table = cluster_output::overview(&lines);
+    Ok(Some(table.lines().zip(finished).map(|(line, finished)| Row::new(line, finished)).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_changed_is_printed_again() {
+        let row = |text: &str, finished| Row::new(text, finished);
+        let before =
+            [row("web  ScalingUp", None), row("├── a  Booting", Some(false)), row("└── b  Running", Some(true))];
+        let now = [row("web  ScalingUp", None), row("├── a  Running", Some(true)), row("└── c  Pending", Some(false))];
+        assert_eq!(changes(&before, &now), ["a  Running", "c  Pending", "b  gone"]);
+        assert!(changes(&now, &now).is_empty());
+    }
 }

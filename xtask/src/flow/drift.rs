@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -15,6 +16,7 @@ use domain::status::omni::Resource;
 use domain::status::sync::SyncAction;
 use domain::words::count;
 use runtime::cx::Cx;
+use runtime::parallel::{ALL, Job, run_all};
 use runtime::paths::pasted;
 use runtime::tool::compose::{Compose, OMNI};
 use runtime::tool::omnictl::Omnictl;
@@ -54,11 +56,37 @@ impl Omni {
     }
 }
 
+/// What could not be compared, and why.
+type Unread = (String, String);
+type Compared = Result<(Vec<Drift>, Vec<Unread>), Failure>;
+
+/// What is compared, the differences in it or why they are not known, and the parts of it that could not be compared.
+pub struct Area {
+    pub name: &'static str,
+    pub found: Result<Vec<Drift>, Failure>,
+    pub unread: Vec<Unread>,
+}
+
+/// All comparisons, side by side, in the order of a report. With `hardware` every VM is asked for its configuration.
+pub fn areas(cx: &Cx, omnictl: &Omnictl<'_>, omni: &Omni, hardware: bool) -> Vec<Area> {
+    let alone = |found: Vec<Drift>| (found, Vec::new());
+    let comparisons: Vec<(&'static str, Job<'_, Compared>)> = vec![
+        ("machine classes", Box::new(|| classes(cx, omni).map(alone))),
+        ("clusters", Box::new(|| clusters(cx, omnictl, omni).map_err(|error| Failure::of(&error)))),
+        ("machines in Proxmox", Box::new(move || machines(cx, omni, hardware))),
+        ("containers", Box::new(|| containers(cx).map(alone))),
+        ("the project's notes", Box::new(|| Ok(alone(state(cx, omni))))),
+    ];
+    let (names, jobs): (Vec<_>, Vec<_>) = comparisons.into_iter().unzip();
+    let area = |(name, compared): (&'static str, Compared)| match compared {
+        Ok((found, unread)) => Area { name, found: Ok(found), unread },
+        Err(failure) => Area { name, found: Err(failure), unread: Vec::new() },
+    };
+    names.into_iter().zip(run_all(jobs, ALL)).map(area).collect()
+}
+
 /// Machine classes: files beside Omni.
-///
-/// # Errors
-/// When a file cannot be read.
-pub fn classes(cx: &Cx, omni: &Omni) -> Result<Vec<Drift>, Failure> {
+fn classes(cx: &Cx, omni: &Omni) -> Result<Vec<Drift>, Failure> {
     let files = project_classes::classes(cx)?;
     let mut found = Vec::new();
     for resource in &omni.classes {
@@ -91,22 +119,17 @@ pub fn classes(cx: &Cx, omni: &Omni) -> Result<Vec<Drift>, Failure> {
     Ok(found)
 }
 
-/// What could not be compared, and why.
-type Unread = (String, String);
-
 /// Clusters: templates beside Omni, in omnictl's own words. Returns also what could not be compared, and why.
-///
-/// # Errors
-/// Those of omnictl; when a file cannot be read.
-pub fn clusters(cx: &Cx, omnictl: &Omnictl<'_>, omni: &Omni) -> anyhow::Result<(Vec<Drift>, Vec<Unread>)> {
+fn clusters(cx: &Cx, omnictl: &Omnictl<'_>, omni: &Omni) -> anyhow::Result<(Vec<Drift>, Vec<Unread>)> {
     let (mut found, mut unread) = (Vec::new(), Vec::new());
     let mut templates: BTreeMap<String, Template> = BTreeMap::new();
+    let template_in = |file: &Path| format!("template `{}`", cx.paths.show(file));
     for file in inputs::in_dir(&cx.paths.clusters()) {
         let bytes = match cx.read(&file, "") {
             Ok(bytes) => bytes,
             Err(failure) if failure.code == Code::Interrupted => return Err(failure.into()),
             Err(failure) => {
-                unread.push((cx.paths.show(&file), failure.to_string()));
+                unread.push((template_in(&file), failure.to_string()));
                 continue;
             }
         };
@@ -117,19 +140,18 @@ pub fn clusters(cx: &Cx, omnictl: &Omnictl<'_>, omni: &Omni) -> anyhow::Result<(
             Some(template) => match templates.get(template.name()) {
                 Some(other) => {
                     let (other, name) = (cx.paths.show(&other.file.path), template.name());
-                    unread.push((cx.paths.show(&file), format!("{other} is the template of cluster `{name}` too")));
+                    unread.push((template_in(&file), format!("{other} is the template of cluster `{name}` too")));
                 }
                 None => _ = templates.insert(template.name().to_owned(), template),
             },
-            None => unread.push((cx.paths.show(&file), "it is not valid: cluster-check says why".to_owned())),
+            None => unread.push((template_in(&file), "it is not valid: cluster-check says why".to_owned())),
         }
     }
     let named = |resource: &&Resource| !resource.metadata.tearing_down();
     for name in omni.clusters.iter().filter(named).map(|found| found.metadata.id.as_str()) {
         // A file that is not valid may be the one of this cluster.
         let own = cx.paths.cluster(name);
-        let shown = cx.paths.show(&own);
-        if templates.contains_key(name) || unread.iter().any(|(file, _)| *file == shown) {
+        if templates.contains_key(name) || unread.iter().any(|(file, _)| *file == template_in(&own)) {
             continue;
         }
         let export = format!("cargo xtask cluster-export {name}");
@@ -172,23 +194,15 @@ pub fn clusters(cx: &Cx, omnictl: &Omnictl<'_>, omni: &Omni) -> anyhow::Result<(
     Ok((found, unread))
 }
 
-/// What Proxmox has beside Omni's requests: VMs, and the images that the provider left.
-#[derive(Default)]
-pub struct InProxmox {
-    pub machines: Vec<Drift>,
-    pub images: Vec<Drift>,
-    pub unread: Vec<Unread>,
-}
-
 /// As many VMs are asked for their configuration without `--hardware`, which takes one question each.
 const CONFIGURATIONS: usize = 100;
 
 /// Machines: Omni's requests beside the VMs that Proxmox lists, in one call, the configuration of each, and the images of the
-/// provider. `None` when the login is shown no VM at all, which proves nothing.
+/// provider.
 ///
 /// # Errors
-/// When Proxmox cannot be asked.
-pub fn machines(cx: &Cx, omni: &Omni, hardware: bool) -> Result<Option<InProxmox>, Failure> {
+/// When Proxmox cannot be asked, or shows the login no VM at all, which proves nothing.
+fn machines(cx: &Cx, omni: &Omni, hardware: bool) -> Compared {
     let id = cx.settings.provider_id(None).value;
     let live = |request: &&Resource| !request.metadata.tearing_down();
     let mine: BTreeSet<&str> = omni
@@ -208,27 +222,27 @@ pub fn machines(cx: &Cx, omni: &Omni, hardware: bool) -> Result<Option<InProxmox
         drift::matters(vm, &names)
     })?;
     if listed.of_none && !mine.is_empty() {
-        return Ok(None);
+        return Err(Failure::new(Code::Refused, "Proxmox shows this login no VM: it may lack VM.Audit"));
     }
-    let mut found = InProxmox::default();
+    let mut unread = Vec::new();
     let configs = match listed.entries.len() {
         many if many > CONFIGURATIONS && !hardware => {
             let what = format!("the network cards and further disks of {}", count(many, "machine"));
-            found.unread.push((what, "each takes a question: `cargo xtask drift --hardware` asks them".to_owned()));
+            unread.push((what, "each takes a question: `cargo xtask drift --hardware` asks them".to_owned()));
             BTreeMap::new()
         }
-        _ => configurations(cx, &proxmox, &listed.entries, &mut found.unread)?,
+        _ => configurations(cx, &proxmox, &listed.entries, &mut unread)?,
     };
-    found.machines = drift::machines(&omni.requests, &provisioned, &listed.entries, &configs);
+    let mut found = drift::machines(&omni.requests, &provisioned, &listed.entries, &configs);
     // A Talos image may be for a VM that is about to be made.
     let all_made = omni.requests.iter().filter(live).all(|request| provisioned.contains(request.metadata.id.as_str()));
     let known = all_made && configs.len() == listed.entries.len();
     match images(cx, &proxmox) {
-        Ok(images) => found.images = drift::leftovers(&images, &guests.into_inner(), known.then_some(&configs)),
+        Ok(images) => found.extend(drift::leftovers(&images, &guests.into_inner(), known.then_some(&configs))),
         Err(failure) if failure.code == Code::Interrupted => return Err(failure),
-        Err(failure) => found.unread.push(("images in Proxmox".to_owned(), failure.to_string())),
+        Err(failure) => unread.push(("images in Proxmox".to_owned(), failure.to_string())),
     }
-    Ok(Some(found))
+    Ok((found, unread))
 }
 
 /// `GET /nodes/NODE/qemu/ID/config` of each VM that is still there, by its ID.
@@ -281,10 +295,7 @@ fn images(cx: &Cx, proxmox: &Proxmox) -> Result<Vec<Image>, Failure> {
 }
 
 /// Containers that run another version than docker/compose.yaml pins.
-///
-/// # Errors
-/// When docker does not answer.
-pub fn containers(cx: &Cx) -> Result<Vec<Drift>, Failure> {
+fn containers(cx: &Cx) -> Result<Vec<Drift>, Failure> {
     let moved = omni_stack::other_versions(cx, &Compose::find(cx)?.containers()?);
     let one = |(service, from, to): (String, String, String)| {
         Drift::new(
@@ -301,7 +312,7 @@ pub fn containers(cx: &Cx) -> Result<Vec<Drift>, Failure> {
 }
 
 /// What the project's notes say and neither a file nor Omni knows.
-pub fn state(cx: &Cx, omni: &Omni) -> Vec<Drift> {
+fn state(cx: &Cx, omni: &Omni) -> Vec<Drift> {
     let kinds = [
         ("clusters", "cluster", &omni.clusters, cx.paths.clusters()),
         ("machine_classes", "machine class", &omni.classes, cx.paths.machine_classes()),

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::cli::FleetPage;
 use crate::flow::cluster_demand::{self, Wanted};
-use crate::flow::drift::{self, InProxmox, Omni};
+use crate::flow::drift::{self, Area, Omni};
 use crate::flow::upgrade::{self, commands, title};
 use crate::flow::{backup, inputs, keys, lookup, placement_tables, project_classes, proxmox};
 use check::capacity::demand::Demand;
@@ -28,7 +28,7 @@ use domain::status::machines::{MachineLine, machine_lines};
 use domain::status::proxmox::{Inventory, Seen};
 use domain::words::count;
 use runtime::cx::Cx;
-use runtime::parallel::{ALL, Job, both, run_all};
+use runtime::parallel::both;
 use runtime::proc;
 use runtime::settings::environment;
 use runtime::tool::compose::Compose;
@@ -90,7 +90,10 @@ pub fn gather(args: &FleetPage, cx: &Cx) -> anyhow::Result<Gathered> {
     }
     let steps = if omni.is_some() && containers.is_some() { steps(cx, &mut missing)? } else { None };
     let compares = omni.is_some() && args.bundle.is_none();
-    let areas = omni.as_ref().filter(|_| compares).map(|seen| cx.ui.during("comparing", || compare(cx, seen)));
+    let areas = omni
+        .as_ref()
+        .filter(|_| compares)
+        .map(|seen| cx.ui.during("comparing", || drift::areas(cx, &seen.omnictl, &seen.omni, false)));
     if args.bundle.is_some() {
         let why = "a bundle holds neither keys nor what omnictl would change";
         missing.push(("keys and drift".to_owned(), why.to_owned()));
@@ -213,44 +216,14 @@ fn steps(cx: &Cx, missing: &mut Vec<(String, String)>) -> Result<Option<Vec<Step
     Ok(installed.map(|installed| versions::plan(&installed, &wanted)))
 }
 
-/// What is compared, and the differences in it or why they are not known.
-type Area = (String, Result<Vec<Drift>, Failure>);
-
-/// The comparisons of `drift`, side by side.
-fn compare(cx: &Cx, seen: &OmniSeen<'_>) -> Vec<Area> {
-    let one = |area: &str, found| vec![(area.to_owned(), found)];
-    let several = |area: &str, found, unread: Vec<(String, String)>| {
-        let unread = unread.into_iter().map(|(what, why)| (what, Err(Failure::new(Code::Invalid, why))));
-        unread.chain([(area.to_owned(), Ok(found))]).collect()
-    };
-    let clusters = || match drift::clusters(cx, &seen.omnictl, &seen.omni) {
-        Ok((found, unread)) => several("clusters", found, unread),
-        Err(error) => one("clusters", Err(Failure::of(&error))),
-    };
-    let machines = || match drift::machines(cx, &seen.omni, false) {
-        Ok(Some(InProxmox { machines, images, unread })) => {
-            several("machines", machines.into_iter().chain(images).collect(), unread)
-        }
-        Ok(None) => one("machines", Err(Failure::new(Code::Refused, "Proxmox shows this login no VM"))),
-        Err(failure) => one("machines", Err(failure)),
-    };
-    let jobs: Vec<Job<'_, Vec<Area>>> = vec![
-        Box::new(|| one("machine classes", drift::classes(cx, &seen.omni))),
-        Box::new(clusters),
-        Box::new(machines),
-        Box::new(|| one("containers", drift::containers(cx))),
-        Box::new(|| one("the project's notes", Ok(drift::state(cx, &seen.omni)))),
-    ];
-    run_all(jobs, ALL).into_iter().flatten().collect()
-}
-
 fn differences(areas: Vec<Area>, missing: &mut Vec<(String, String)>) -> Result<Vec<Drift>, Failure> {
     let mut all = Vec::new();
-    for (area, found) in areas {
+    for Area { name, found, unread } in areas {
+        missing.extend(unread.into_iter().map(|(what, why)| (format!("drift of {what}"), why)));
         match found {
             Ok(found) => all.extend(found),
             Err(failure) if failure.code == Code::Interrupted => return Err(failure),
-            Err(failure) => missing.push((format!("drift of {area}"), failure.to_string())),
+            Err(failure) => missing.push((format!("drift of {name}"), failure.to_string())),
         }
     }
     Ok(all)

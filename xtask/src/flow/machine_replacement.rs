@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::flow::change::{Change, Plan};
 use crate::flow::cluster_deletion::{self, Vm};
-use crate::flow::{cluster, explain, machine, provider, proxmox, vms};
+use crate::flow::{cluster, cluster_tree, explain, machine, provider, proxmox, vms};
 use check::replacement;
 use domain::failure::{Code, Failure};
 use domain::status::cluster::{ClusterView, MachineSetView, MachineView};
@@ -269,6 +269,7 @@ fn left(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str, name: &str) -> anyhow::Re
     cx.ui.step("left", format!("Wait until `{name}` has left cluster `{cluster}`"), || {
         let look = || {
             let view = cluster::observe(omnictl, cluster)?;
+            view.iter().for_each(|view| cluster_tree::show(cx, view));
             let there = view.as_ref().and_then(|view| view.machines().find(|machine| machine.name() == name));
             Ok(there.map_or(Look::Done(()), |it| Look::Waiting(format!("{name} waits for {}", it.waits_for))))
         };

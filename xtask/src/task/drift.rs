@@ -10,13 +10,12 @@
 use serde_json::{Value, json};
 
 use crate::cli::DriftArgs;
-use crate::flow::drift::{self, InProxmox, Omni};
+use crate::flow::drift::{self, Area, Omni};
 use crate::outcome::Outcome;
 use check::drift::Drift;
 use domain::failure::{Code, Failure};
 use domain::words::count;
 use runtime::cx::Cx;
-use runtime::parallel;
 use runtime::tool::omnictl::Omnictl;
 use runtime::ui::{Done, Status};
 
@@ -38,24 +37,10 @@ pub fn run(args: &DriftArgs, cx: &Cx) -> anyhow::Result<Outcome> {
         Ok(Done::ok(omni, summary))
     })?;
     let mut report = Report::default();
-    report.area(cx, "machine classes", drift::classes(cx, &omni).map(Some))?;
-    let (clusters, (machines, containers)) = parallel::both(
-        || drift::clusters(cx, &omnictl, &omni),
-        || (drift::machines(cx, &omni, args.hardware), drift::containers(cx)),
-    );
-    let clusters = clusters.map(|(found, unread)| {
-        unread.iter().for_each(|(file, why)| report.not_known(cx, &format!("template `{file}`"), why));
-        Some(found)
-    });
-    report.area(cx, "clusters", clusters.map_err(|error| Failure::of(&error)))?;
-    let machines = machines.map(|found| {
-        let InProxmox { machines, images, unread } = found?;
+    for Area { name, found, unread } in drift::areas(cx, &omnictl, &omni, args.hardware) {
         unread.iter().for_each(|(what, why)| report.not_known(cx, what, why));
-        Some(machines.into_iter().chain(images).collect())
-    });
-    report.area(cx, "machines in Proxmox", machines)?;
-    report.area(cx, "containers", containers.map(Some))?;
-    report.area(cx, "the project's notes", Ok(Some(drift::state(cx, &omni))))?;
+        report.area(cx, name, found)?;
+    }
     let data = json!({ "drift": report.found, "unknown": report.unknown });
     let unknown = match report.unknown.len() {
         0 => String::new(),
@@ -75,19 +60,15 @@ pub fn run(args: &DriftArgs, cx: &Cx) -> anyhow::Result<Outcome> {
 }
 
 impl Report {
-    /// Reports what was found in one area. `None` and a failure mean that it is not known.
-    fn area(&mut self, cx: &Cx, area: &str, found: Result<Option<Vec<Drift>>, Failure>) -> Result<(), Failure> {
+    /// Reports what was found in one area.
+    fn area(&mut self, cx: &Cx, area: &str, found: Result<Vec<Drift>, Failure>) -> Result<(), Failure> {
         let found = match found {
             Err(failure) if failure.code == Code::Interrupted => return Err(failure),
             Err(failure) => {
                 self.not_known(cx, area, &failure.to_string());
                 return Ok(());
             }
-            Ok(None) => {
-                self.not_known(cx, area, "Proxmox shows this login no VM: it may lack VM.Audit");
-                return Ok(());
-            }
-            Ok(Some(found)) => found,
+            Ok(found) => found,
         };
         match found.len() {
             0 => cx.ui.note("drift", area, Status::Ok, "no difference"),

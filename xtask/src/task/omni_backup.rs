@@ -29,7 +29,8 @@ pub fn run(args: &OmniBackup, cx: &Cx) -> anyhow::Result<Outcome> {
     omni_stack::require_env(cx)?;
     let encryption = Encryption::of(&args.recipient)?;
     let now = clock::of_time(SystemTime::now());
-    let file = place(args, cx, &file_name(now, encryption.map_or("", Encryption::ending)))?;
+    let name = |at| file_name(at, encryption.map_or("", Encryption::ending));
+    let file = place(args, cx, (now..).map(name))?;
     let source = cx.ui.step("stack", "Check that the stack runs", || {
         let source = Source::find(cx, args.etcd_image.as_deref())?;
         Ok(Done::ok(source, "Omni keeps running during the backup"))
@@ -59,13 +60,14 @@ pub fn run(args: &OmniBackup, cx: &Cx) -> anyhow::Result<Outcome> {
         .next(format!("cargo xtask omni-backup-verify {}", pasted(&file))))
 }
 
-/// The file to write: `--to` names it or its directory.
-fn place(args: &OmniBackup, cx: &Cx, name: &str) -> Result<PathBuf, Failure> {
+/// The file to write: `--to` names it or its directory, where it gets the first of these names that is free: a backup may have been
+/// made in this second.
+fn place(args: &OmniBackup, cx: &Cx, names: impl Iterator<Item = String>) -> Result<PathBuf, Failure> {
     let to = args.to.clone().unwrap_or_else(|| cx.paths.backups());
     let to = std::path::absolute(&to).unwrap_or(to);
     let is_file = !to.is_dir() && to.file_name().is_some_and(|name| name.to_string_lossy().contains(".tar"));
     if !is_file {
-        return Ok(to.join(name));
+        return Ok(names.map(|name| to.join(name)).find(|file| !file.exists()).unwrap_or(to));
     }
     if args.keep.is_some() {
         return Err(Failure::new(Code::Usage, "--keep needs a directory").hint("name one with --to, or leave it out"));

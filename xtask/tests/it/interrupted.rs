@@ -173,7 +173,13 @@ fn ctrl_c_in_every_step_of_the_runbook() {
     let places = walk(line, 0, false);
     passed(&places, &["before omnictl cluster template sync -f", "after omnictl cluster template sync -f"]);
     passed(&walk("cluster-kubeconfig demo --force", 0, false), &["before omnictl kubeconfig"]);
+    passed(&walk("cluster-kubeconfig demo --merge --yes", 0, false), &["before omnictl kubeconfig"]);
     passed(&walk("cluster-export demo --force", 0, false), &["before omnictl cluster template export"]);
+    passed(&walk("machineclass-export small --force", 0, false), &["before omnictl get machineclasses"]);
+    let out = lab.scratch().display().to_string();
+    for line in [format!("support-bundle --out {out}/case.tar.gz --yes"), format!("fleet-page --out {out}/page.html")] {
+        passed(&walk(&line, 0, false), &["before omnictl get", "before curl", "before docker compose"]);
+    }
     let machines = lab.dump()["proxmox"]["vms"].as_array().map_or(0, Vec::len);
     assert_eq!(machines, 5, "three control planes and two workers, and no more, after so many interrupted runs");
     let vms = lab.dump()["proxmox"]["vms"].clone();

@@ -3,12 +3,12 @@
 //!
 //! 12 times in `cargo test`, 60 in the pipeline (`.ci/kill.sh`). The soak is
 //! `OMNI_SCALE_KILLS=1000 OMNI_SCALE_SEED=… cargo test -p xtask --test it killed -- --nocapture`. The seed is printed, and
-//! gives the same instants again, as parts of the time that the sequence takes.
+//! gives the same instants again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use domain::spec::config::ProviderConfig;
@@ -19,7 +19,7 @@ use runtime::files;
 use runtime::state::State;
 use serde_json::Value;
 
-use crate::sandbox::{Files, Options, Sandbox, class_words};
+use crate::sandbox::{Files, Options, Sandbox};
 
 /// Two sandboxes at a time keep a small machine busy: each waits for its far ends half of its time.
 const BESIDE: usize = 2;
@@ -29,51 +29,48 @@ const CLASS: &str = "machine-classes/small.yaml";
 const CLUSTER: &str = "clusters/demo.yaml";
 const STATE: &str = ".claude/omni-scale.local.md";
 
-/// The runbook as a newcomer types it, one command line a step.
-fn sequence() -> Vec<Vec<String>> {
-    let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-    vec![
-        owned(&["provider-setup", "--yes"]),
-        owned(&class_words("small")),
-        owned(&["machineclass-apply", "small", "--yes"]),
-        owned(&["cluster-create", "demo", "--control-planes", "1", "--workers", "1", "--yes", "--timeout", "120s"]),
-    ]
-}
+/// The runbook as a newcomer types it, and about how many milliseconds each step takes: longer ones are hit more often.
+const SEQUENCE: [(&str, u64); 4] = [
+    ("provider-setup --yes", 700),
+    ("machineclass-create small --yes --cores 2 --memory 4096 --disk 20 --selector name==\"local-lvm\"", 150),
+    ("machineclass-apply small --yes", 300),
+    ("cluster-create demo --control-planes 1 --workers 1 --yes --timeout 120s", 1800),
+];
 
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
+/// The kills and the seed of this run.
+fn chosen() -> (u64, u64) {
+    let number = |name: &str| std::env::var(name).ok()?.parse().ok();
+    let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |now| now.as_secs());
+    (number("OMNI_SCALE_KILLS").unwrap_or(12), number("OMNI_SCALE_SEED").unwrap_or(clock))
 }
 
 #[test]
 fn killed_anywhere_a_second_run_reaches_running() {
-    let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |now| now.as_secs());
-    let (kills, seed) = (number("OMNI_SCALE_KILLS").unwrap_or(12), number("OMNI_SCALE_SEED").unwrap_or(clock));
+    let ((kills, seed), begun) = (chosen(), Instant::now());
     println!("seed {seed}");
-    let soak = Soak::new(kills, seed);
-    std::thread::scope(|scope| {
-        for _ in 0..BESIDE {
-            scope.spawn(|| soak.work());
+    let lab = sandbox();
+    run_all(&lab, &SEQUENCE);
+    let wanted = Wanted { class: lab.read(CLASS), cluster: lab.read(CLUSTER), keys: state_keys(&lab.read(STATE)) };
+    assert!(wanted.keys.contains("provider_configured"), "{:?}", wanted.keys);
+    let (rounds, landed, over) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
+    let work = || {
+        let _watch = Watch(&over);
+        while landed.load(Ordering::Relaxed) < kills && !over.load(Ordering::Relaxed) {
+            let round = rounds.fetch_add(1, Ordering::Relaxed);
+            // A machine on which nothing is ever hit must not keep us here.
+            if round >= kills * 4 {
+                return;
+            }
+            landed.fetch_add(u64::from(killed_in_round(&wanted, seed, round)), Ordering::Relaxed);
         }
-    });
-    println!("{}", soak.summary());
-    let (landed, rounds) = (soak.landed.load(Ordering::Relaxed), soak.rounds.load(Ordering::Relaxed));
+    };
+    std::thread::scope(|scope| (0..BESIDE).for_each(|_| drop(scope.spawn(work))));
+    let (landed, rounds) = (landed.into_inner(), rounds.into_inner().min(kills * 4));
+    let took = begun.elapsed().as_secs_f64();
+    println!(
+        "killed {landed} times in {rounds} rounds (seed {seed}) in {took:.0} s: every file whole, every second run Running"
+    );
     assert!(landed >= kills, "only {landed} of {rounds} rounds were ended by a kill");
-}
-
-/// All rounds of one run.
-struct Soak {
-    kills: u64,
-    seed: u64,
-    begun: Instant,
-    rounds: AtomicU64,
-    landed: AtomicU64,
-    /// In which task a kill hit.
-    hits: Mutex<BTreeMap<String, u64>>,
-    /// How long each step takes when nobody disturbs it, on this machine as busy as it is now: an instant is a part of it.
-    typical: Mutex<Vec<Duration>>,
-    wanted: Wanted,
-    /// A round failed: the others need not go on.
-    over: AtomicBool,
 }
 
 /// What the files hold in the end, from a run that nobody disturbed.
@@ -84,7 +81,7 @@ struct Wanted {
     keys: BTreeSet<String>,
 }
 
-/// Says that a round failed, when it is dropped by a panic.
+/// Says that a round failed, when it is dropped by a panic: the others need not go on.
 struct Watch<'a>(&'a AtomicBool);
 
 impl Drop for Watch<'_> {
@@ -93,98 +90,32 @@ impl Drop for Watch<'_> {
     }
 }
 
-impl Soak {
-    fn new(kills: u64, seed: u64) -> Soak {
-        let lab = sandbox();
-        let typical = Mutex::new(again(&lab));
-        let wanted = Wanted { class: lab.read(CLASS), cluster: lab.read(CLUSTER), keys: state_keys(&lab.read(STATE)) };
-        assert!(wanted.keys.contains("provider_configured"), "{:?}", wanted.keys);
-        Soak {
-            kills,
-            seed,
-            begun: Instant::now(),
-            rounds: AtomicU64::new(0),
-            landed: AtomicU64::new(0),
-            hits: Mutex::default(),
-            typical,
-            wanted,
-            over: AtomicBool::new(false),
-        }
+/// One kill, and the sequence once more; whether the task was still running.
+fn killed_in_round(wanted: &Wanted, seed: u64, round: u64) -> bool {
+    let all: u64 = SEQUENCE.iter().map(|(_, millis)| millis).sum();
+    let (mut step, mut at) = (0, fastrand::Rng::with_seed(seed.wrapping_add(round)).u64(..all));
+    while at >= SEQUENCE[step].1 {
+        at -= SEQUENCE[step].1;
+        step += 1;
     }
-
-    fn work(&self) {
-        let _watch = Watch(&self.over);
-        while self.landed.load(Ordering::Relaxed) < self.kills && !self.over.load(Ordering::Relaxed) {
-            let round = self.rounds.fetch_add(1, Ordering::Relaxed);
-            // A machine on which nothing is ever hit must not keep us here.
-            if round >= self.kills * 4 {
-                return;
-            }
-            self.round(round);
-        }
-    }
-
-    fn round(&self, round: u64) {
-        let (step, at) = self.instant(round);
-        let lab = sandbox();
-        let before = lab.files();
-        let hit = killed_at(&lab, step, at);
-        let task = sequence()[step][0].clone();
-        let place = format!("seed {}, round {round}, {task} killed after {at:?} ({hit})", self.seed);
-        if hit {
-            let landed = self.landed.fetch_add(1, Ordering::Relaxed) + 1;
-            *self.hits.lock().unwrap_or_else(PoisonError::into_inner).entry(task).or_default() += 1;
-            if landed.is_multiple_of(100) {
-                println!("{landed} kills, {:.0} s", self.begun.elapsed().as_secs_f64());
-            }
-        }
-        whole(&lab, &before, &self.wanted, &place);
-        let took = again(&lab);
-        // The steps behind the one that was hit ran for the first time.
-        let mut typical = self.typical.lock().unwrap_or_else(PoisonError::into_inner);
-        typical.iter_mut().zip(took).skip(step + 1).for_each(|(typical, took)| *typical = (*typical * 3 + took) / 4);
-        drop(typical);
-        settled(&lab, &before, &self.wanted, &place);
-    }
-
-    /// The instant of a round: a step, and how long after its start. Longer steps are hit more often.
-    fn instant(&self, round: u64) -> (usize, Duration) {
-        let typical = self.typical.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut left =
-            typical.iter().sum::<Duration>().mul_f64(fastrand::Rng::with_seed(self.seed.wrapping_add(round)).f64());
-        for (step, takes) in typical.iter().enumerate() {
-            if left < *takes {
-                return (step, left);
-            }
-            left -= *takes;
-        }
-        (typical.len() - 1, left)
-    }
-
-    fn summary(&self) -> String {
-        let hits = self.hits.lock().unwrap_or_else(PoisonError::into_inner);
-        let hits: Vec<String> = hits.iter().map(|(task, count)| format!("{count} in {task}")).collect();
-        format!(
-            "killed {} times in {} rounds (seed {}) in {:.0} s ({}): every file whole, every second run Running, no \
-             duplicate, no orphan",
-            self.landed.load(Ordering::Relaxed),
-            self.rounds.load(Ordering::Relaxed).min(self.kills * 4),
-            self.seed,
-            self.begun.elapsed().as_secs_f64(),
-            hits.join(", ")
-        )
-    }
+    let lab = sandbox();
+    let before = lab.files();
+    run_all(&lab, &SEQUENCE[..step]);
+    let hit = kill(&lab, SEQUENCE[step].0, Duration::from_millis(at));
+    let place = format!("seed {seed}, round {round}, {} killed after {at} ms ({hit})", SEQUENCE[step].0);
+    whole(&lab, &before, wanted, &place);
+    run_all(&lab, &SEQUENCE);
+    settled(&lab, &before, wanted, &place);
+    hit
 }
 
 fn sandbox() -> Sandbox {
     Sandbox::with(&Options { clock: Some(400), ..Options::default() })
 }
 
-/// Runs the sequence up to a step and kills that one `at` that instant of it; whether it was still running.
-fn killed_at(lab: &Sandbox, step: usize, at: Duration) -> bool {
-    let steps = sequence();
-    run_all(lab, &steps[..step]);
-    let words: Vec<&str> = steps[step].iter().map(String::as_str).collect();
+/// Kills a task `at` that instant; whether it was still running.
+fn kill(lab: &Sandbox, line: &str, at: Duration) -> bool {
+    let words: Vec<&str> = line.split(' ').collect();
     let begun = Instant::now();
     let mut running = lab.command(&words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
     loop {
@@ -194,10 +125,15 @@ fn killed_at(lab: &Sandbox, step: usize, at: Duration) -> bool {
         }
         match running.try_wait().expect("it is ours") {
             Some(status) if status.success() => return false,
-            Some(status) => panic!("{words:?} failed before it was killed: {status}"),
+            Some(status) => panic!("{line} failed before it was killed: {status}"),
             None => std::thread::sleep(Duration::from_millis(1)),
         }
     }
+}
+
+#[track_caller]
+fn run_all(lab: &Sandbox, steps: &[(&str, u64)]) {
+    steps.iter().for_each(|(line, _)| drop(lab.run(line).exits(0)));
 }
 
 /// Every file is as it was, or whole and what it should be; what the killed task had not renamed yet is nobody else's to
@@ -263,23 +199,6 @@ fn state_keys(text: &str) -> BTreeSet<String> {
     values.keys().filter_map(|key| key.as_str().map(str::to_owned)).collect()
 }
 
-/// The same sequence once more, to its end, and how long each step took.
-#[track_caller]
-fn again(lab: &Sandbox) -> Vec<Duration> {
-    run_all(lab, &sequence())
-}
-
-#[track_caller]
-fn run_all(lab: &Sandbox, steps: &[Vec<String>]) -> Vec<Duration> {
-    let one = |words: &Vec<String>| {
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let begun = Instant::now();
-        lab.run_words(&words).exits(0);
-        begun.elapsed()
-    };
-    steps.iter().map(one).collect()
-}
-
 fn list<'a>(of: &'a Value, field: &str) -> &'a [Value] {
     of[field].as_array().map_or(&[], Vec::as_slice)
 }
@@ -317,6 +236,87 @@ fn settled(lab: &Sandbox, before: &Files, wanted: &Wanted, place: &str) {
     let env = lab.read("docker/.env");
     assert!(only_the_provider_is_new(lab, before, &env) && env.contains("PROVIDER_KEY=ey"), "{place}: docker/.env");
     assert_eq!(files::mode(&lab.file("docker/.env")), Some(files::PRIVATE), "{place}");
+}
+
+/// The other changing tasks, in an order in which each finds what the one before left, and about how many milliseconds each takes.
+/// `{dir}` is a directory of this test, `{worker}` a worker of the cluster.
+const OTHERS: [(&str, u64); 17] = [
+    ("init {dir}/site", 60),
+    ("cluster-scale demo --set workers=2 --yes --timeout 60s", 1500),
+    ("apply {dir}/plan.json --yes --timeout 60s", 700),
+    ("cluster-upgrade demo --talos v1.13.13 --yes --timeout 60s", 2000),
+    ("machine-replace {worker} --yes --allow-destroy demo --timeout 60s", 2500),
+    ("keys --rotate provider --yes", 1200),
+    ("cluster-kubeconfig demo --merge --yes", 400),
+    ("cluster-talosconfig demo --force", 300),
+    ("cluster-export demo --force --yes", 400),
+    ("machineclass-export small --force --yes", 300),
+    ("support-bundle --out {dir}/case.tar.gz --yes", 900),
+    ("fleet-page --out {dir}/page.html", 900),
+    ("omni-backup", 1200),
+    ("stack-up --recreate --yes", 900),
+    ("stack-down --yes", 400),
+    ("stack-up --yes", 600),
+    ("cluster-delete demo --yes --allow-destroy demo --timeout 60s", 1500),
+];
+
+/// Whether a file that a killed task has written is whole.
+fn is_whole(file: &Path) -> bool {
+    let bytes = std::fs::read(file).unwrap_or_default();
+    match file.extension().and_then(|extension| extension.to_str()) {
+        Some("gz") => Command::new("gzip").arg("-t").arg(file).status().is_ok_and(|status| status.success()),
+        Some("yaml") => serde_yaml::from_slice::<Vec<serde_yaml::Value>>(&bytes).is_ok() || bytes.ends_with(b"\n"),
+        _ => bytes.ends_with(b"\n"),
+    }
+}
+
+/// Each of the other changing tasks, killed at a random instant: files are whole, and the second run completes. Once each here, as
+/// often as `OMNI_SCALE_KILLS` is a multiple of twelve in the pipeline.
+#[test]
+fn killed_in_any_other_task_a_second_run_completes() {
+    let (kills, seed) = chosen();
+    let mut random = fastrand::Rng::with_seed(seed);
+    for round in 0..(kills / 12).max(1) {
+        let mut lab = sandbox();
+        lab.set("DOCKER_HOST", Some("tcp://lab"));
+        let create = "cluster-create demo --control-planes 1 --workers 1 --talos-version v1.13.9 --yes --timeout 60s";
+        lab.provider();
+        lab.class("small");
+        lab.run(create).exits(0);
+        let dir = lab.scratch().join("killed");
+        std::fs::create_dir_all(&dir).expect("a directory");
+        let hits = OTHERS.iter().filter(|(line, millis)| {
+            let at = Duration::from_millis(random.u64(..*millis));
+            killed_in(&lab, &dir, line, at, &format!("seed {seed}, round {round}, {line} killed after {at:?}"))
+        });
+        let hits = hits.count();
+        println!("seed {seed}, round {round}: {hits} of {} tasks were killed", OTHERS.len());
+        assert!(hits > OTHERS.len() / 4, "seed {seed}, round {round}: too few were still running: {hits}");
+        assert_eq!(list(&lab.dump()["proxmox"], "vms").len(), 0, "seed {seed}: the cluster is deleted");
+    }
+}
+
+fn killed_in(lab: &Sandbox, dir: &Path, line: &str, at: Duration, place: &str) -> bool {
+    let dump = lab.dump();
+    let mut names = list(&dump["proxmox"], "vms").iter().filter_map(|vm| vm["name"].as_str());
+    let worker = names.find(|name| name.contains("workers")).unwrap_or_default();
+    let line = line.replace("{dir}", &dir.display().to_string()).replace("{worker}", worker);
+    if line.starts_with("apply ") {
+        let text = lab.read(CLUSTER).replacen("name: demo\n", "name: demo\nlabels: {a: b}\n", 1);
+        lab.write(CLUSTER, &text);
+        lab.run(&format!("cluster-sync demo --plan-out {}/plan.json", dir.display())).exits(3);
+    }
+    let before = lab.files();
+    let hit = kill(lab, &line, at);
+    let changed = lab.files().into_iter().filter(|(name, file)| before.get(name) != Some(file));
+    let written = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    for file in changed.map(|(name, _)| lab.file(&name)).chain(written.filter(|path| path.is_file())) {
+        let passing = file.to_string_lossy().contains(".tmp");
+        assert!(passing || is_whole(&file), "{place}: {} is not whole", file.display());
+    }
+    let again = lab.run(&line);
+    assert!(again.code == 0, "{place}, and the second run: {again:#?}");
+    hit
 }
 
 /// `infraprovider create` that ended between its two steps, the provider and the account that its key is of.

@@ -7,6 +7,9 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
+
+use crate::sandbox::{Options, Sandbox};
 
 /// A conversation on a terminal: what was shown, and the exit status.
 pub struct Talk {
@@ -17,8 +20,14 @@ pub struct Talk {
 impl Talk {
     /// Runs `command` on a terminal of its own, and types each answer when its question is shown.
     pub fn with(command: &mut Command, answers: &[(&str, &str)]) -> Talk {
+        Talk::sized(command, answers, (0, 0))
+    }
+
+    /// The same on a terminal of so many lines and columns.
+    fn sized(command: &mut Command, answers: &[(&str, &str)], (ws_row, ws_col): (u16, u16)) -> Talk {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
         grantpt(&master).and_then(|()| unlockpt(&master)).expect("a terminal to use");
+        tcsetwinsize(&master, Winsize { ws_row, ws_col, ws_xpixel: 0, ws_ypixel: 0 }).expect("a size");
         let name = ptsname(&master, Vec::new()).expect("it has a name").into_string().expect("of ASCII");
         let side = || Stdio::from(fs::OpenOptions::new().read(true).write(true).open(&name).expect("its other side"));
         let mut child = command.stdin(side()).stdout(side()).stderr(side()).spawn().expect("the runner starts");
@@ -75,4 +84,25 @@ impl Talk {
         words.iter().for_each(|word| assert!(self.shown.contains(word), "{word:?} is not shown:\n{}", self.shown));
         self
     }
+}
+
+/// Every wait for machines goes through one view: of four machines on a terminal of twelve lines, and of five lines.
+#[test]
+fn wait_has_a_line_for_each_machine_on_a_terminal() {
+    let lab = Sandbox::with(&Options { clock: Some(60), ..Options::default() });
+    lab.provider();
+    lab.class("small");
+    let on = |line: &str, size: (u16, u16)| {
+        let words: Vec<&str> = line.split(' ').collect();
+        Talk::sized(lab.command(&words).env("TERM", "xterm"), &[], size).exits(0)
+    };
+    let create = "cluster-create demo --control-planes 1 --workers 3 --yes";
+    let step = ["└── demo-workers  ", "step 1 of 5 (prepare), "];
+    // The cursor goes up over four machines, two machine sets and the cluster.
+    on(create, (12, 90)).says(&step).says(&["\u{1b}[7A"]);
+    let short = on("cluster-scale demo --set workers=7 --yes", (5, 60)).says(&["and ", " not finished", "\u{1b}[3A"]);
+    assert!(!short.shown.contains("\u{1b}[4A"), "five lines are full: {}", short.shown);
+    let shown = on("cluster-status demo --watch --timeout 5s", (12, 90));
+    assert!(shown.shown.matches("watching cluster `demo`").count() > 1, "{}", shown.shown);
+    on("cluster-delete demo --yes --allow-destroy demo", (12, 90));
 }

@@ -4,18 +4,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
+use super::scale::watched;
 use super::{Bench, header, median, ms, row, timed};
-
-/// What one call took.
-struct Ran {
-    time: Duration,
-    peak_mib: u64,
-}
 
 pub fn run(bench: &Bench) -> Result<()> {
     header();
@@ -25,10 +20,10 @@ pub fn run(bench: &Bench) -> Result<()> {
         let mut both = Vec::new();
         let mut peak = 0;
         for _ in 0..rounds {
-            let classes = check(bench, &project, "machineclass-check", count)?;
-            let templates = check(bench, &project, "cluster-check", count)?;
-            both.push(classes.time + templates.time);
-            peak = peak.max(classes.peak_mib).max(templates.peak_mib);
+            let (classes, of_classes) = check(bench, &project, "machineclass-check", count)?;
+            let (templates, of_templates) = check(bench, &project, "cluster-check", count)?;
+            both.push(classes + templates);
+            peak = peak.max(of_classes).max(of_templates);
         }
         row(
             &format!("{count} machine classes, then {count} templates: `machineclass-check`, `cluster-check`"),
@@ -131,28 +126,14 @@ fn project(bench: &Bench, count: u32) -> Result<PathBuf> {
     Ok(project)
 }
 
-/// Checks all files of a kind; every one must have been looked at.
-fn check(bench: &Bench, project: &Path, task: &str, count: u32) -> Result<Ran> {
+/// Checks all files of a kind, every one of which must have been looked at: how long it takes, and the most memory in MiB.
+fn check(bench: &Bench, project: &Path, task: &str, count: u32) -> Result<(Duration, u64)> {
     let out = project.join("out.json");
     let mut command = bench.runner(project, &[task, "--all", "--offline", "--json"]);
-    command.stdin(Stdio::null()).stdout(fs::File::create(&out)?).stderr(Stdio::null());
-    let begun = Instant::now();
-    let mut child = command.spawn()?;
-    let mut peak_mib = 0;
-    let time = loop {
-        // Where there is no /proc the memory stays 0.
-        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
-        let peak =
-            status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse::<u64>().ok());
-        peak_mib = peak_mib.max(peak.unwrap_or_default() / 1024);
-        if child.try_wait()?.is_some() {
-            break begun.elapsed();
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    };
+    let (_, cost) = watched(command.stdout(fs::File::create(&out)?))?;
     let document: Value = serde_json::from_slice(&fs::read(&out)?)?;
     match document["data"]["files"].as_array().map(Vec::len) {
-        Some(found) if found == count as usize => Ok(Ran { time, peak_mib }),
+        Some(found) if found == count as usize => Ok((cost.time, cost.own / 1024)),
         found => bail!("{task} looked at {found:?} files of {count}: {}", document["summary"]),
     }
 }

@@ -88,6 +88,7 @@ fn without(
     after.offline = Some(node.to_owned());
     // By then the machines have been running for a while, and Proxmox's figures show it.
     after.seen = state.rooms.iter().map(|room| (room.name.clone(), room.after())).collect();
+    after.look_again();
     for member in gone {
         after.put(&Member { state: State::New, ..(*member).clone() }, selects);
     }

@@ -111,10 +111,12 @@ pub fn pick(
             }
         }
     }
-    entries.sort_by(|a, b| compare(a, b, strategy, request.memory));
-    let node = entries.first().map_or(first.name.as_str(), |entry| entry.name).to_owned();
+    let order = |a: &Entry<'_>, b: &Entry<'_>| compare(a, b, strategy, request.memory);
+    // The first of equal ones, as after a stable sort.
+    let best = entries.iter().min_by(|a, b| order(a, b));
+    let node = best.map_or(first.name.as_str(), |entry| entry.name).to_owned();
     let alike =
-        entries.iter().skip(1).take_while(|entry| compare(&entries[0], entry, strategy, request.memory).is_eq());
+        entries.iter().filter(|entry| entry.name != node && best.is_some_and(|best| order(best, entry).is_eq()));
     let alike = alike.map(|entry| entry.name.to_owned()).collect();
     ledger.remember(request.set, &node, request.memory);
     Ok(Picked { node, alike })

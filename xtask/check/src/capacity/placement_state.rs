@@ -42,6 +42,8 @@ pub(super) struct PlacementState<'a> {
     pub seen: BTreeMap<String, u64>,
     /// The node whose loss is tried; then only what does not fit is of interest.
     pub offline: Option<String>,
+    /// The nodes as the provider sees them, until [`PlacementState::look_again`].
+    candidates: Rc<[Candidate]>,
     /// By selector and node, the storages that match; the same for all copies of the state.
     matched: Rc<RefCell<Matched>>,
 }
@@ -68,7 +70,7 @@ impl<'a> PlacementState<'a> {
                 control_planes: 0,
             }
         };
-        PlacementState {
+        let mut state = PlacementState {
             inventory,
             provider,
             rooms: inventory.nodes.iter().map(room).collect(),
@@ -81,8 +83,11 @@ impl<'a> PlacementState<'a> {
             first_request: BTreeMap::new(),
             seen: BTreeMap::new(),
             offline: None,
+            candidates: Rc::default(),
             matched: Rc::default(),
-        }
+        };
+        state.look_again();
+        state
     }
 
     pub fn room(&mut self, node: &str) -> Option<&mut NodeRoom> {
@@ -143,11 +148,13 @@ impl<'a> PlacementState<'a> {
             strategy: machine.strategy,
             ha: machine.ha && self.provider >= Provider::V0_2,
         };
-        let candidates = self.candidates();
-        let remembered = place::pick(self.provider, &candidates, &request, &mut self.remembered);
+        let candidates = Rc::clone(&self.candidates);
+        // Chance is of no interest where a loss is tried.
+        let mut remembered = || place::pick(self.provider, &candidates, &request, &mut self.remembered).ok();
+        let remembered = if self.offline.is_none() { remembered() } else { None };
         let node = match place::pick(self.provider, &candidates, &request, &mut self.ledger) {
             Ok(picked) => {
-                self.chance(member, &picked, remembered.ok());
+                self.chance(member, &picked, remembered);
                 picked.node
             }
             Err(why) => {
@@ -164,7 +171,8 @@ impl<'a> PlacementState<'a> {
         placement(member, Some(node), storages, machine.memory, disk)
     }
 
-    fn candidates(&self) -> Vec<Candidate> {
+    /// After a change of `seen` or `offline`.
+    pub fn look_again(&mut self) {
         let candidate = |node: &domain::status::proxmox::Node| {
             let figures = node.figures.known();
             let used = |used: u64| self.seen.get(&node.name).copied().unwrap_or(used);
@@ -175,7 +183,7 @@ impl<'a> PlacementState<'a> {
                 vms: node.vms.known().map_or(0, Vec::len),
             }
         };
-        self.inventory.nodes.iter().map(candidate).collect()
+        self.candidates = self.inventory.nodes.iter().map(candidate).collect();
     }
 
     fn occupy(&mut self, member: &Member, node: &str) {

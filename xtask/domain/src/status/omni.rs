@@ -105,11 +105,22 @@ impl Resource {
 /// # Errors
 /// The reason and the number of the object that is not understood.
 pub fn resources(text: &str) -> Result<Vec<Resource>, String> {
-    serde_json::Deserializer::from_str(text)
-        .into_iter()
-        .enumerate()
-        .map(|(number, resource)| resource.map_err(|error| format!("object {} of its output: {error}", number + 1)))
-        .collect()
+    parts(text, &[])
+}
+
+/// As [`resources`], with only these keys of each `spec`, or all: what a machine has besides is most of ten thousand.
+///
+/// # Errors
+/// As [`resources`].
+pub fn parts(text: &str, keys: &[&str]) -> Result<Vec<Resource>, String> {
+    let read = |(number, resource): (usize, serde_json::Result<Resource>)| {
+        let mut resource = resource.map_err(|error| format!("object {} of its output: {error}", number + 1))?;
+        if let (false, Value::Object(spec)) = (keys.is_empty(), &mut resource.spec) {
+            spec.retain(|key, _| keys.contains(&key.as_str()));
+        }
+        Ok(resource)
+    };
+    serde_json::Deserializer::from_str(text).into_iter().enumerate().map(read).collect()
 }
 
 /// The version and the API version in `omnictl --version`: `omnictl version v1.9.3 (API Version: 2)`.
@@ -215,6 +226,14 @@ mod tests {
 
     fn read(name: &str) -> Vec<Resource> {
         resources(&recorded("omnictl", name).stdout).unwrap()
+    }
+
+    #[test]
+    fn parts_of_a_spec_are_all_that_is_kept() {
+        let text = &recorded("omnictl", "get-clusters-json").stdout;
+        let found = &parts(text, &["talosversion"]).unwrap()[0];
+        assert_eq!(found.text(&["talosversion"]), resources(text).unwrap()[0].text(&["talosversion"]));
+        assert!(!found.text(&["talosversion"]).is_empty() && found.text(&["kubernetesversion"]).is_empty());
     }
 
     #[test]

@@ -267,6 +267,14 @@ impl<'a> Omnictl<'a> {
     /// # Errors
     /// As [`Omnictl::explain`]; [`Code::Failed`] when the answer is not understood.
     pub fn list(&self, kind: &str, selector: Option<&str>) -> Result<Vec<Resource>, Failure> {
+        self.list_parts(kind, selector, &[])
+    }
+
+    /// As [`Omnictl::list`], with only these keys of each `spec`.
+    ///
+    /// # Errors
+    /// As [`Omnictl::list`].
+    pub fn list_parts(&self, kind: &str, selector: Option<&str>, keys: &[&str]) -> Result<Vec<Resource>, Failure> {
         if let Some(recorded) = &self.cx.settings.recorded {
             return recorded.list(kind, selector);
         }
@@ -275,7 +283,7 @@ impl<'a> Omnictl<'a> {
         let program = &self.program;
         let cmd = cmd!(shell, "{program} get {kind} {selector...} -o json");
         let ended = self.run(self.job(format!("reading {kind} from Omni"), cmd))?;
-        self.understood(&ended)
+        self.understood(&ended, keys)
     }
 
     /// One resource, or `None` when Omni has none of that id.
@@ -289,14 +297,14 @@ impl<'a> Omnictl<'a> {
         let (shell, program) = (proc::shell()?, &self.program);
         let cmd = cmd!(shell, "{program} get {kind} {id} -o json");
         match self.run(self.job(format!("reading {kind} {id} from Omni"), cmd)) {
-            Ok(ended) => Ok(self.understood(&ended)?.into_iter().next()),
+            Ok(ended) => Ok(self.understood(&ended, &[])?.into_iter().next()),
             Err(failure) if failure.code == Code::NotFound => Ok(None),
             Err(failure) => Err(failure),
         }
     }
 
-    fn understood(&self, ended: &CommandOutput) -> Result<Vec<Resource>, Failure> {
-        omni::resources(&ended.stdout).map_err(|why| {
+    fn understood(&self, ended: &CommandOutput, keys: &[&str]) -> Result<Vec<Resource>, Failure> {
+        omni::parts(&ended.stdout, keys).map_err(|why| {
             Failure::new(Code::Failed, format!("`{}` did not print resources", ended.line))
                 .cause(why)
                 .hint("compare the versions: `omnictl --version` and `omnictl get sysversion`")

@@ -8,6 +8,7 @@ mod bar;
 mod json;
 mod plain;
 mod prompt;
+mod rows;
 mod table;
 
 use std::io::{IsTerminal, Write};
@@ -15,7 +16,7 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
-use console::style;
+use console::{Term, style, truncate_str};
 use indicatif::{ProgressBar, ProgressStyle};
 use regex::{Captures, Regex};
 use serde::Serialize;
@@ -31,6 +32,7 @@ pub use bar::bar;
 pub use json::{AFFORDABLE, document};
 pub use plain::{plain, shown};
 pub use prompt::Prompter;
+pub use rows::Row;
 pub use table::table;
 
 /// How a step ended.
@@ -110,6 +112,8 @@ struct CheckResult<T> {
     elapsed: Duration,
 }
 
+/// What stands beside the spinner's message: the spinner and the time.
+const BESIDE_MESSAGE: usize = 20;
 /// How many checks run at a time: each may be a process, and a list of clusters may be long.
 const PARALLEL_CHECKS: usize = 8;
 
@@ -348,6 +352,11 @@ impl Ui {
     pub fn waiting(&self, text: &str) {
         let bar = lock(&self.speaker.bar);
         match &*bar {
+            // One line, where it only sums up the rows below.
+            Some(bar) if !bar.prefix().is_empty() => {
+                let width = usize::from(Term::stderr().size().1).saturating_sub(BESIDE_MESSAGE);
+                bar.set_message(truncate_str(&shown(text).replace('\n', " "), width, "…").into_owned());
+            }
             Some(bar) => bar.set_message(shown(text)),
             None if self.style.quiet => {}
             None => {
@@ -355,6 +364,20 @@ impl Ui {
                 self.speaker.say(&format!("           {text}"));
             }
         }
+    }
+
+    /// What a long step waits for, a line each below the spinner, as many as the terminal has room for. Nothing elsewhere.
+    pub fn rows(&self, rows: &[Row]) {
+        let Some(bar) = &*lock(&self.speaker.bar) else { return };
+        let (height, width) = Term::stderr().size();
+        let lines = rows::fit(rows, usize::from(height).saturating_sub(2), usize::from(width).saturating_sub(1));
+        let paint = |line: &String| format!("\n{}", if self.color { table::painted(line) } else { line.clone() });
+        bar.set_prefix(lines.iter().map(paint).collect::<String>());
+    }
+
+    /// Whether what is shown is redrawn in place: both outputs are the same terminal, as far as anybody can tell.
+    pub fn live(&self) -> bool {
+        self.terminal && self.talks() && std::io::stdout().is_terminal()
     }
 
     fn spin(&self, title: Option<&str>) {
@@ -365,9 +388,9 @@ impl Ui {
         let Some(title) = title.filter(|_| self.terminal && !self.style.quiet) else { return };
         let new = ProgressBar::new_spinner().with_message(shown(title));
         let template = if self.color {
-            "  {spinner:.cyan}        {msg} {elapsed:.dim}"
+            "  {spinner:.cyan}        {msg} {elapsed:.dim}{prefix}"
         } else {
-            "  {spinner}        {msg} {elapsed}"
+            "  {spinner}        {msg} {elapsed}{prefix}"
         };
         if let Ok(template) = ProgressStyle::with_template(template) {
             new.set_style(template);

@@ -64,7 +64,7 @@ pub fn colored(text: &str) -> String {
     if console::colors_enabled() { painted(text) } else { text.to_owned() }
 }
 
-fn painted(text: &str) -> String {
+pub(super) fn painted(text: &str) -> String {
     static STATE: LazyLock<Option<Regex>> = LazyLock::new(|| {
         let bad = r"no|failed|FAILS|broken|MISSING|PoweredOff|Failed|offline|expired|reject|Exited|Dead";
         let open = r"warning|waiting|unknown|Unknown|Pending|Restarting|Created|Scaling\w+|Destroying|being destroyed|Booting|Installing|Configuring|Upgrading|Rebooting";
