@@ -92,6 +92,7 @@ fn warnings(
     wanted: &Requirements,
 ) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
+    found.extend(scope.without_ha(&inventory.version).map(|message| ("audit-ha", message)));
     found.extend(proxmox::by_password(&login.proxmox.login).map(|advice| ("audit-password", advice)));
     if let Some(at) =
         facts.token.map(|token| token.expires).filter(|at| *at > 0).map(|at| UNIX_EPOCH + Duration::from_secs(at))

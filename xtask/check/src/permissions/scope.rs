@@ -86,6 +86,17 @@ impl Scope {
     }
 }
 
+impl Scope {
+    /// Why the `ha` of a class does not work with this version of Proxmox, if so: rules for HA came with 9 (pve-ha-manager 5.0.3), and the
+    /// provider writes one for each class.
+    pub fn without_ha(&self, version: &str) -> Option<String> {
+        let major: u64 = version.split('.').next()?.parse().ok()?;
+        (self.ha && self.provider >= Provider::V0_2 && major < 9).then(|| {
+            format!("Proxmox VE {version} has no HA rules, which a class with `ha` needs: machines of it are never finished; update to 9, or remove `ha`")
+        })
+    }
+}
+
 /// A value of an example is no object in Proxmox.
 fn real(name: &str) -> bool {
     !is_placeholder(name)

@@ -23,6 +23,14 @@ fn scope(provider: Provider) -> Scope {
     }
 }
 
+#[test]
+fn a_class_with_ha_needs_proxmox_9() {
+    let warns = |ha, provider, version: &str| Scope { ha, ..scope(provider) }.without_ha(version).is_some();
+    assert!(warns(true, Provider::V0_2, "8.4.1"));
+    assert!(!warns(true, Provider::V0_2, "9.0.3") && !warns(true, Provider::V0_2, ""));
+    assert!(!warns(false, Provider::V0_2, "8.4.1") && !warns(true, Provider::Untagged, "8.4.1"));
+}
+
 /// Roles, and the entries of one user, whose token has what the user has.
 fn acl() -> Cfg {
     let mut acl = Cfg::default();
