@@ -448,12 +448,12 @@ fn rolling(step: &mut Step, cluster: &Cluster, now: &Installed) {
         let message = "each node is drained first; whether a PodDisruptionBudget allows that is not visible from here: `kubectl get poddisruptionbudgets -A` must show no 0 under ALLOWED DISRUPTIONS";
         step.warn("drain-pdb", message.to_owned(), "CL 1.10.0");
     }
-    let Some(offered) = &now.offered else { return };
-    not_offered(step, Some(offered.talos.contains(&to)), "Talos");
+    let offered = now.offered.as_ref();
+    not_offered(step, offered.map(|offered| offered.talos.contains(&to)), "Talos");
     let missing = |catalog: &BTreeSet<String>| -> Vec<String> {
         cluster.files.extensions.iter().filter(|wanted| !catalog.contains(*wanted)).cloned().collect()
     };
-    match offered.extensions.get(&to).map(missing).as_deref() {
+    match offered.and_then(|offered| offered.extensions.get(&to)).map(missing).as_deref() {
         _ if cluster.files.extensions.is_empty() => {}
         Some([]) => {}
         Some(missing) => {
@@ -461,8 +461,8 @@ fn rolling(step: &mut Step, cluster: &Cluster, now: &Installed) {
             step.block("extension-missing", message, "Omni: talosextensions");
         }
         None => {
-            let message =
-                format!("whether Talos {to} has the extensions of the templates is unknown: Omni lists none for it");
+            let why = if offered.is_some() { "Omni lists none for it" } else { "Omni was not asked" };
+            let message = format!("whether Talos {to} has the extensions of the templates is unknown: {why}");
             step.warn("extension-missing", message, "Omni: talosextensions");
         }
     }
