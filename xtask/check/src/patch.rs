@@ -44,6 +44,8 @@ pub struct Content {
     /// The file that the places are in: the template, or the patch's own.
     pub file: String,
     pub documents: Vec<Node>,
+    /// What Talos refuses of a document that no other patch adds to, by its kind and name.
+    pub open: Vec<(String, String, Finding)>,
 }
 
 /// What a patch turned out to be.
@@ -104,7 +106,7 @@ fn of(file: &str, stream: yaml::Stream, documents: Vec<Node>, place: Place, know
     // Talos trims the bytes of a patch before it decodes them, which may leave half a character.
     let wide = findings.iter().any(|f| f.rule == "yaml-utf16").then_some(Open::Wide);
     let open = wide.into_iter().collect();
-    let mut patch = Patch { file, known, findings, open, seen: Vec::new() };
+    let mut patch = Patch { file, known, findings, open, seen: Vec::new(), lone: Vec::new() };
     let mut decoded = 0;
     for (n, document) in documents.iter().enumerate().filter(|(_, d)| !d.is_null()) {
         if !document.is_map() {
@@ -131,14 +133,14 @@ fn of(file: &str, stream: yaml::Stream, documents: Vec<Node>, place: Place, know
             }
         }
     }
-    let Patch { mut findings, mut open, .. } = patch;
+    let Patch { mut findings, mut open, lone, .. } = patch;
     if decoded == 0 && !findings.iter().any(Finding::is_error) {
         let fix = "write `machine:`, `cluster:` or a document with apiVersion and kind, or remove the patch";
         findings.push(form(place, "the patch is empty", fix));
     }
     open.sort_unstable();
     open.dedup();
-    let content = Some(Content { file: file.to_owned(), documents }).filter(|_| decoded > 0);
+    let content = Some(Content { file: file.to_owned(), documents, open: lone }).filter(|_| decoded > 0);
     Checked { content, findings, open }
 }
 
@@ -239,6 +241,8 @@ struct Patch<'a> {
     findings: Vec<Finding>,
     open: Vec<Open>,
     seen: Vec<Header>,
+    /// See [`Content::open`].
+    lone: Vec<(String, String, Finding)>,
 }
 
 impl Patch<'_> {
@@ -275,8 +279,15 @@ impl Patch<'_> {
             let problems = talos::walk(document, &kind, machine).problems.into_iter();
             let own = problems
                 .filter(|p| kind.known_to(machine) == Some(true) && !refused.contains(&(p.at, p.path.as_str())));
-            let found: Vec<Finding> = own.map(|problem| on_machine(file, &problem, minor)).collect();
-            self.findings.extend(found);
+            for problem in own {
+                let finding = on_machine(file, &problem, &header.kind, minor);
+                match &problem.fault {
+                    Fault::Relation(broken) if broken.open => {
+                        self.lone.push((header.kind.clone(), header.name.clone(), finding));
+                    }
+                    _ => self.findings.push(finding),
+                }
+            }
         }
         let problems = walk.problems.iter().map(|problem| refusal(file, problem, self.known.omni, reader.exact));
         self.findings.extend(problems);
@@ -395,6 +406,8 @@ fn refusal(file: &str, problem: &Problem, omni: Option<Omni>, sure: bool) -> Fin
             format!("`{path}` is {found}, which {program} does not decode"),
             format!("write {wanted}"),
         ),
+        // Only the Talos of a machine looks at relations.
+        Fault::Relation(broken) => ("template-patch-value", broken.what.clone(), broken.fix.clone()),
     };
     match sure {
         true => Finding::error(rule, place, message, fix),
@@ -403,7 +416,7 @@ fn refusal(file: &str, problem: &Problem, omni: Option<Omni>, sure: bool) -> Fin
 }
 
 /// What omnictl accepts and the Talos of the machines refuses.
-fn on_machine(file: &str, problem: &Problem, minor: u64) -> Finding {
+fn on_machine(file: &str, problem: &Problem, kind: &str, minor: u64) -> Finding {
     let path = &problem.path;
     let (message, fix) = match &problem.fault {
         Fault::Key { key, known, .. } => {
@@ -411,6 +424,10 @@ fn on_machine(file: &str, problem: &Problem, minor: u64) -> Finding {
         }
         Fault::Value { found, wanted } => {
             (format!("`{path}` is {found}, which Talos 1.{minor} refuses"), format!("write {wanted}"))
+        }
+        Fault::Relation(broken) => {
+            let of = if path.is_empty() { kind } else { path };
+            (format!("Talos 1.{minor} refuses `{of}` {}", broken.what), broken.fix.clone())
         }
     };
     Finding::error("template-patch-talos", problem.at.in_file(file), message, fix)

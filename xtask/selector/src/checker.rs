@@ -1,11 +1,11 @@
-//! The static type check, a port of google/cel-go v0.27.0 checker/checker.go for the provider's environment
-//! (siderolabs/omni-infra-provider-proxmox 0d9fd58 provision.go:585): four variables, the standard library, no
-//! containers. It collects every error, as cel-go does.
+//! The static type check, a port of google/cel-go v0.27.0 checker/checker.go: the names of an environment, the standard
+//! library, no containers. It collects every error, as cel-go does.
 
+use super::Problem;
 use super::ast::{Call, Expr, Fold, Kind, Select};
+use super::environment::Environment;
 use super::stdlib::{Function, Op};
 use super::types::{Bindings, Type, less_specific};
-use super::{Problem, VARIABLES};
 
 /// What stands in the way of an answer.
 pub(super) enum Refusal {
@@ -15,8 +15,9 @@ pub(super) enum Refusal {
 }
 
 /// The type of the expression.
-pub(super) fn check(expr: &Expr) -> Result<Type, Refusal> {
+pub(super) fn check<'e>(expr: &'e Expr, environment: &'e Environment) -> Result<Type, Refusal> {
     let mut checker = Checker {
+        environment,
         types: Bindings::default(),
         scopes: Vec::new(),
         problems: Vec::new(),
@@ -46,6 +47,7 @@ fn is_message(name: &str) -> bool {
 }
 
 struct Checker<'e> {
+    environment: &'e Environment,
     types: Bindings,
     scopes: Vec<(&'e str, Type)>,
     problems: Vec<Problem>,
@@ -87,7 +89,7 @@ impl<'e> Checker<'e> {
                 let (key, value) = (self.or_fresh(key), self.or_fresh(value));
                 Type::map(key, value)
             }
-            Kind::Message(name, _) if is_message(name) => {
+            Kind::Message(name, _) if is_message(name) || self.environment.has_message(name) => {
                 self.unsupported.get_or_insert((expr.at, name.to_string()));
                 Type::Dyn
             }
@@ -104,7 +106,7 @@ impl<'e> Checker<'e> {
         {
             return Some(t.clone());
         }
-        if let Some((_, t)) = VARIABLES.iter().find(|(n, _)| *n == plain) {
+        if let Some(t) = self.environment.variable(plain) {
             return Some(t.clone());
         }
         Type::named(plain).map(|t| Type::Meta(Some(Box::new(t))))
@@ -140,6 +142,13 @@ impl<'e> Checker<'e> {
                 Type::Dyn
             }
             Type::Dyn | Type::Error => Type::Dyn,
+            Type::Message(message) => match self.environment.field(message, &select.field) {
+                Some(t) => t.clone(),
+                None => {
+                    self.report(expr, format!("undefined field '{}'", select.field));
+                    Type::Error
+                }
+            },
             other => {
                 self.report(expr, format!("type '{other}' does not support field selection"));
                 Type::Dyn
@@ -156,7 +165,8 @@ impl<'e> Checker<'e> {
             let target = self.check(&call.args[0]);
             types.insert(0, target);
         }
-        match call.function() {
+        let plain = call.function.strip_prefix('.').unwrap_or(&call.function);
+        match call.function().or_else(|| self.environment.function(plain)) {
             Some(function) if matches!(function.op, Op::And | Op::Or) => self.logic(call, &types),
             Some(function) => self.overload(expr, function, call.member, types),
             None => self.undeclared(expr, &call.function),
@@ -182,7 +192,7 @@ impl<'e> Checker<'e> {
         result
     }
 
-    fn overload(&mut self, expr: &Expr, function: &'static Function, member: bool, args: Vec<Type>) -> Type {
+    fn overload(&mut self, expr: &Expr, function: &Function, member: bool, args: Vec<Type>) -> Type {
         let mut result: Option<Type> = None;
         let inside = self.folded;
         for overload in function.overloads.iter().filter(|o| o.member == member && o.enabled(inside)) {

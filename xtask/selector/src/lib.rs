@@ -11,6 +11,7 @@
 mod ast;
 mod checker;
 mod convert;
+mod environment;
 mod eval;
 mod lexer;
 mod literal;
@@ -25,6 +26,7 @@ mod value;
 use std::fmt;
 use std::sync::LazyLock;
 
+use environment::Environment;
 use types::Type;
 use value::Value;
 
@@ -196,15 +198,47 @@ pub fn regex_matches(pattern: &str, text: &str) -> Option<bool> {
 /// # Errors
 /// The first thing that is wrong, by place, as cel-go prints it.
 pub fn compile(source: &str) -> Result<Program, CompileError> {
+    deep(source, || compile_here(source))
+}
+
+/// Checks an expression as Talos 1.`minor` does for a `disk`, a `volume`, a `link`, `oom-trigger` or `oom-ranking`.
+///
+/// # Errors
+/// The first thing that is wrong, by place, as cel-go prints it; what is not known here is not an error.
+pub fn check_for_talos(source: &str, environment: &str, minor: u64) -> Result<(), CompileError> {
+    let Some(environment) = Environment::talos(environment, minor) else { return Ok(()) };
+    let result = environment.variable("=").cloned().unwrap_or(Type::Bool);
+    // The syntax and the constructors of optional values, which only the OOM expressions have.
+    let optional = [".?", "[?", "{?", "optional.", "optMap(", "optFlatMap("].iter().any(|part| source.contains(part));
+    // Talos 1.14 has the cel-go that knows quoted fields.
+    if environment.variable("class").is_some() && optional || minor >= 14 && source.contains('`') {
+        return Ok(());
+    }
+    deep(source, || {
+        let expr = parser::parse(source).map_err(|problems| first(source, problems))?;
+        match checker::check(&expr, &environment) {
+            Ok(found) if found == result => Ok(()),
+            Ok(found) => {
+                let message = format!("expression output type is {}, expected {result}", found.runtime_name());
+                Err(CompileError::bare(message, None, true))
+            }
+            Err(checker::Refusal::Problems(problems)) => Err(first(source, problems)),
+            Err(checker::Refusal::Unsupported(..)) => Ok(()),
+        }
+    })
+}
+
+/// Runs it where the stack is large enough.
+fn deep<T: Send>(source: &str, run: impl Fn() -> Result<T, CompileError> + Send + Sync) -> Result<T, CompileError> {
     if source.bytes().filter(|b| matches!(b, b'(' | b'[' | b'{' | b'?')).count() <= SHALLOW {
-        return compile_here(source);
+        return run();
     }
     // cel-go allows 250 levels, which takes more stack in a build without optimisation than a thread has by default.
-    let compiled = std::thread::scope(|scope| {
-        let spawned = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, || compile_here(source));
+    let found = std::thread::scope(|scope| {
+        let spawned = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, &run);
         spawned.ok().and_then(|thread| thread.join().ok())
     });
-    compiled.unwrap_or_else(|| {
+    found.unwrap_or_else(|| {
         let message = "the expression nests too deeply for this check".to_owned();
         Err(CompileError::bare(message, None, false))
     })
@@ -212,7 +246,7 @@ pub fn compile(source: &str) -> Result<Program, CompileError> {
 
 fn compile_here(source: &str) -> Result<Program, CompileError> {
     let mut expr = parser::parse(source).map_err(|problems| first(source, problems))?;
-    match checker::check(&expr) {
+    match checker::check(&expr, &Environment::provider()) {
         Ok(Type::Bool) => {
             let time = expr.time().map(|part| (part, "timestamps and durations"));
             let pattern = || expr.foreign_pattern().map(|part| (part, "regular expressions of this kind"));

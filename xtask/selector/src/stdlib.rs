@@ -24,13 +24,15 @@ pub(super) enum Sig {
     ListA,
     MapAB,
     TypeA,
+    OptA,
+    MapDouble,
 }
 
 impl Sig {
     /// Which of the parameters A and B it mentions.
     pub(super) fn mentions(self) -> (bool, bool) {
         match self {
-            Sig::A | Sig::ListA | Sig::TypeA => (true, false),
+            Sig::A | Sig::ListA | Sig::TypeA | Sig::OptA => (true, false),
             Sig::B => (false, true),
             Sig::MapAB => (true, true),
             _ => (false, false),
@@ -54,6 +56,8 @@ impl Sig {
             Sig::ListA => Type::list(Type::Param(a)),
             Sig::MapAB => Type::map(Type::Param(a), Type::Param(b)),
             Sig::TypeA => Type::Meta(Some(Box::new(Type::Param(a)))),
+            Sig::OptA => Type::Optional(Box::new(Type::Param(a))),
+            Sig::MapDouble => Type::map(Type::Dyn, Type::Double),
         }
     }
 }
@@ -116,6 +120,8 @@ pub(super) enum Op {
     Matches,
     /// `getHours()` and its relatives.
     Time,
+    /// A function of Talos, which nothing here evaluates.
+    Foreign,
 }
 
 /// A function of the library.
@@ -136,7 +142,7 @@ pub(super) fn find(name: &str) -> Option<&'static Function> {
 }
 
 /// A line of the table.
-fn function(line: &'static str) -> Option<Function> {
+pub(super) fn function(line: &'static str) -> Option<Function> {
     let mut words = line.split(' ');
     let (name, op) = (words.next()?, named(words.next()?)?);
     Some(Function { name, op, overloads: words.map(overload).collect::<Option<_>>()? })

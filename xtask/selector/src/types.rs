@@ -25,6 +25,10 @@ pub(super) enum Type {
     Meta(Option<Box<Type>>),
     List(Box<Type>),
     Map(Box<(Type, Type)>),
+    /// `optional_type(T)`.
+    Optional(Box<Type>),
+    /// A message of an environment, by its name.
+    Message(&'static str),
     Param(u32),
 }
 
@@ -81,6 +85,8 @@ impl fmt::Display for Type {
             Type::Meta(Some(t)) => write!(f, "type({t})"),
             Type::List(t) => write!(f, "list({t})"),
             Type::Map(kv) => write!(f, "map({}, {})", kv.0, kv.1),
+            Type::Optional(t) => write!(f, "optional_type({t})"),
+            Type::Message(name) => f.write_str(name),
             Type::Param(n) => write!(f, "_var{n}"),
             plain => f.write_str(plain.into()),
         }
@@ -135,10 +141,10 @@ impl Bindings {
         }
         match (a, b) {
             (Type::Null, other) | (other, Type::Null) => {
-                matches!(other, Type::Null | Type::Duration | Type::Timestamp)
+                matches!(other, Type::Null | Type::Duration | Type::Timestamp | Type::Message(_) | Type::Optional(_))
             }
             (Type::Meta(_), Type::Meta(_)) => true,
-            (Type::List(a), Type::List(b)) => self.unify(a, b),
+            (Type::List(a), Type::List(b)) | (Type::Optional(a), Type::Optional(b)) => self.unify(a, b),
             (Type::Map(a), Type::Map(b)) => self.unify(&a.0, &b.0) && self.unify(&a.1, &b.1),
             (a, b) => a == b,
         }
@@ -181,7 +187,7 @@ impl Bindings {
         }
         match within {
             Type::Param(_) => self.find(within).is_none_or(|t| self.free_of(var, t)),
-            Type::List(t) | Type::Meta(Some(t)) => self.free_of(var, t),
+            Type::List(t) | Type::Optional(t) | Type::Meta(Some(t)) => self.free_of(var, t),
             Type::Map(kv) => self.free_of(var, &kv.0) && self.free_of(var, &kv.1),
             _ => true,
         }
@@ -195,6 +201,7 @@ impl Bindings {
         match t {
             Type::Param(_) if to_dyn => Type::Dyn,
             Type::List(t) => Type::list(self.substitute(t, to_dyn)),
+            Type::Optional(t) => Type::Optional(Box::new(self.substitute(t, to_dyn))),
             Type::Map(kv) => Type::map(self.substitute(&kv.0, to_dyn), self.substitute(&kv.1, to_dyn)),
             Type::Meta(Some(t)) => Type::Meta(Some(Box::new(self.substitute(t, to_dyn)))),
             other => other.clone(),
@@ -207,7 +214,7 @@ pub(super) fn less_specific(a: &Type, b: &Type) -> bool {
     match (a, b) {
         (Type::Dyn | Type::Param(_), _) => true,
         (_, Type::Dyn | Type::Param(_)) => false,
-        (Type::List(a), Type::List(b)) => less_specific(a, b),
+        (Type::List(a), Type::List(b)) | (Type::Optional(a), Type::Optional(b)) => less_specific(a, b),
         (Type::Map(a), Type::Map(b)) => less_specific(&a.0, &b.0) && less_specific(&a.1, &b.1),
         (Type::Meta(_), Type::Meta(_)) => true,
         (a, b) => a == b,

@@ -1,25 +1,26 @@
 //! What Talos refuses of values that omnictl decodes: the table of `data/talos-limits.txt`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{LazyLock, OnceLock};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use domain::spec::yaml::{Data, Entry, Node, Value};
 use regex::Regex;
+use selector::check_for_talos;
 use selector::time::duration;
 
-use super::{Columns, Reader, TABLE, cel, value};
+use super::{Columns, Reader, TABLE, value};
 
-struct Limit {
-    form: &'static str,
-    argument: &'static str,
-    columns: Columns,
+pub(super) struct Limit {
+    pub(super) form: &'static str,
+    pub(super) argument: &'static str,
+    pub(super) columns: Columns,
     /// The expression of a `like`, once it is needed.
     like: OnceLock<Option<Regex>>,
 }
 
-static LIMITS: LazyLock<HashMap<&'static str, Vec<Limit>>> = LazyLock::new(|| {
+pub(super) static LIMITS: LazyLock<HashMap<&'static str, Vec<Limit>>> = LazyLock::new(|| {
     let mut limits: HashMap<&str, Vec<Limit>> = HashMap::new();
     for line in include_str!("../../../data/talos-limits.txt").lines().filter(|line| !line.starts_with('#')) {
         let (text, range) = line.split_once(" @").unwrap_or((line, ""));
@@ -40,19 +41,29 @@ static LIMITS: LazyLock<HashMap<&'static str, Vec<Limit>>> = LazyLock::new(|| {
 pub fn refused<'n>(of: &str, key: &str, node: &'n Node, reader: Reader) -> Vec<(&'n Node, String, String)> {
     let limits = LIMITS.get(format!("{of}.{key}").as_str()).map_or(&[][..], Vec::as_slice);
     let limits = limits.iter().filter(|limit| limit.columns & reader.columns != 0);
-    limits.flat_map(|limit| limit.refused(node)).collect()
+    limits.flat_map(|limit| limit.refused(node, reader)).collect()
 }
 
-/// The kinds of document that Talos refuses beside an older field of the same setting, with the path of that field.
-pub fn excluded() -> impl Iterator<Item = (&'static str, &'static str)> {
+/// The kinds of document that Talos refuses beside an older field of the same setting, with the path of that field, and whether new
+/// clusters have the document from the start.
+pub fn excluded() -> impl Iterator<Item = (&'static str, &'static str, bool)> {
     let limits = LIMITS.iter().flat_map(|(kind, limits)| limits.iter().map(move |limit| (*kind, limit)));
-    limits.filter(|(_, limit)| limit.form == "excludes").map(|(kind, limit)| (kind, limit.argument))
+    let limits = limits.filter(|(_, limit)| matches!(limit.form, "excludes" | "replaces"));
+    limits.map(|(kind, limit)| (kind, limit.argument, limit.form == "replaces"))
 }
 
 impl Limit {
-    fn refused<'n>(&self, node: &'n Node) -> Vec<(&'n Node, String, String)> {
+    fn refused<'n>(&self, node: &'n Node, reader: Reader) -> Vec<(&'n Node, String, String)> {
         match &node.data {
-            Data::Seq(items) => items.iter().flat_map(|item| self.refused(item)).collect(),
+            Data::Seq(items) if self.form == "distinct" => {
+                let name = |item: &Node| item.get(self.argument).and_then(Node::text).unwrap_or("0").to_owned();
+                let mut seen = HashSet::new();
+                let twice = items.iter().filter(|item| !seen.insert(name(item)));
+                let found =
+                    |item| (item, format!("the second with `{}: {}`", self.argument, name(item)), self.wanted());
+                twice.map(found).collect()
+            }
+            Data::Seq(items) => items.iter().flat_map(|item| self.refused(item, reader)).collect(),
             Data::Map(entries) => {
                 let listed = |key: &str| self.argument.split('|').any(|listed| listed == key);
                 let wrong = entries.iter().filter(|entry| match self.form {
@@ -75,14 +86,16 @@ impl Limit {
                 wrong.map(|entry| (&entry.value, found(entry), wanted.clone())).collect()
             }
             // Nothing is written where nothing is set.
-            Data::Scalar(scalar) if node.is_null() || scalar.text.is_empty() || self.holds(node, &scalar.text) => {
-                Vec::new()
+            Data::Scalar(scalar) if node.is_null() || scalar.text.is_empty() => Vec::new(),
+            Data::Scalar(scalar) if self.form == "cel" => {
+                let Some(minor) = reader.validates else { return Vec::new() };
+                let Err(why) = check_for_talos(&scalar.text, self.argument, minor) else { return Vec::new() };
+                vec![(node, format!("a selector that does not compile: {}", why.message), self.wanted())]
             }
+            Data::Scalar(scalar) if self.holds(node, &scalar.text) => Vec::new(),
             Data::Scalar(scalar) => {
-                let why = if self.form == "cel" { cel::fault(&scalar.text, self.argument) } else { None };
-                let found = match (self.form, why) {
-                    ("key", _) => "a text".to_owned(),
-                    (_, Some(why)) => format!("a selector that does not compile: {why}"),
+                let found = match self.form {
+                    "key" => "a text".to_owned(),
                     _ => format!("`{}`", scalar.text.chars().take(60).collect::<String>()),
                 };
                 vec![(node, found, self.wanted())]
@@ -106,11 +119,15 @@ impl Limit {
             "subnet" => subnet(text.strip_prefix('!').unwrap_or(text)),
             "address" => subnet(text),
             "ip" => value::address(text).is_some(),
+            "not" => !self.argument.split('|').any(|word| word.eq_ignore_ascii_case(text)),
+            "specified" => {
+                let address = text.split('/').next().and_then(value::address);
+                address.is_none_or(|address| !address.is_unspecified())
+            }
             "prefix" => value::prefix(text),
             "key" => STANDARD.decode(text).is_ok_and(|key| key.len() == 32),
             "like" => self.is_like(text),
             "ports" => text.split_once('-').is_none_or(|(low, high)| low.parse::<u16>().ok() <= high.parse().ok()),
-            "cel" => cel::fault(text, self.argument).is_none(),
             _ => true,
         }
     }
@@ -130,16 +147,18 @@ impl Limit {
             "least" => format!("at least {}", self.argument),
             "subnet" | "address" => "an address or a prefix, like 10.0.0.0/24".to_owned(),
             "ip" => "an IP address".to_owned(),
+            "not" => format!("another than {}", self.argument.replace('|', ", ")),
+            "specified" => "a certain address; for a default route leave it out".to_owned(),
+            "distinct" => format!("another `{}` for each", self.argument),
             "prefix" => "an address with its prefix length, like 10.0.0.0/24".to_owned(),
             "key" => "a key of WireGuard: 32 bytes in base64".to_owned(),
             "ports" => "the lower port first".to_owned(),
-            "cel" => format!(
-                "an expression that is true or false, like {}",
-                match self.argument {
-                    "link" => "link.driver == \"virtio_net\"",
-                    _ => "disk.size > 100u * GiB",
-                }
-            ),
+            "cel" => match self.argument {
+                "link" => "an expression that is true or false, like link.driver == \"virtio_net\"".to_owned(),
+                "oom-ranking" => "an expression that results in a double".to_owned(),
+                "oom-trigger" => "an expression that is true or false".to_owned(),
+                _ => "an expression that is true or false, like disk.size > 100u * GiB".to_owned(),
+            },
             _ => format!("a text like {}", self.argument),
         }
     }

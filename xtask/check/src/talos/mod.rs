@@ -1,8 +1,8 @@
 //! Talos's configuration documents, as each release of omnictl and of Talos decodes them: the table of
 //! `data/talos-config.txt`, and a walk that compares a document with it.
 
-mod cel;
 mod limit;
+mod relation;
 mod value;
 
 use std::collections::HashMap;
@@ -99,8 +99,8 @@ pub struct Reader {
     columns: Columns,
     /// False for a release that is newer than the table: it may know more.
     pub exact: bool,
-    /// True for the Talos of a machine, which refuses values that omnictl only decodes.
-    validates: bool,
+    /// The minor of a machine's Talos, which refuses values that omnictl only decodes.
+    validates: Option<u64>,
 }
 
 impl Reader {
@@ -110,21 +110,21 @@ impl Reader {
             return Reader {
                 columns: TABLE.columns(|column| column.omnictl.iter().any(|minor| *minor >= 4)),
                 exact: true,
-                validates: false,
+                validates: None,
             };
         };
         let columns = TABLE.columns(|column| column.omnictl.contains(&minor));
         // The newest column of all is the nearest to a release beyond it.
         let newest = 1 << (TABLE.columns.len() - 1);
         let exact = columns & !newest != 0;
-        Reader { columns: if columns == 0 { newest } else { columns }, exact, validates: false }
+        Reader { columns: if columns == 0 { newest } else { columns }, exact, validates: None }
     }
 
     /// The Talos of a minor; `None` for one that the table does not have.
     pub fn talos(minor: u64) -> Option<Reader> {
         let name = format!("1.{minor}");
         let columns = TABLE.columns(|column| column.name == name);
-        (columns != 0).then_some(Reader { columns, exact: true, validates: true })
+        (columns != 0).then_some(Reader { columns, exact: true, validates: Some(minor) })
     }
 
     /// True if every release that may be meant has it, false if none does, and nothing if some do.
@@ -188,7 +188,7 @@ pub fn exclude_each_other(one: &str, other: &str, reader: Reader) -> bool {
 }
 
 /// What a reader refuses.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub enum Fault {
     /// A key that it does not have.
     Key {
@@ -200,10 +200,12 @@ pub enum Fault {
     },
     /// A value that it does not decode: what it is, and what is wanted.
     Value { found: String, wanted: String },
+    /// Fields of one part that do not go together.
+    Relation(relation::Broken),
 }
 
 /// A [`Fault`] with its place.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub struct Problem {
     pub at: At,
     pub path: String,
@@ -220,7 +222,7 @@ pub struct Walk {
 
 /// Compares a document with what the reader decodes.
 pub fn walk(document: &Node, kind: &Kind, reader: Reader) -> Walk {
-    let mut walker = Walker { walk: Walk::default(), path: String::new(), copied: false };
+    let mut walker = Walker { walk: Walk::default(), path: String::new(), copied: false, listed: false };
     walker.fields(document, kind.kind, reader, kind.kind != "v1alpha1.Config");
     walker.walk
 }
@@ -230,6 +232,8 @@ struct Walker {
     path: String,
     /// Within a copy.
     copied: bool,
+    /// Within an entry of a list, which no further patch completes.
+    listed: bool,
 }
 
 impl Walker {
@@ -271,7 +275,11 @@ impl Walker {
         }
         match &node.data {
             Data::Seq(items) => match kind.strip_prefix("[]") {
-                Some(item) => items.iter().for_each(|node| self.value(node, item, reader)),
+                Some(item) => {
+                    let outside = std::mem::replace(&mut self.listed, true);
+                    items.iter().for_each(|node| self.value(node, item, reader));
+                    self.listed = outside;
+                }
                 None if kind == "arg" && reader.has(TABLE.columns(|column| column.lists)) != Some(false) => {
                     self.walk.differs |= reader.has(TABLE.columns(|column| column.lists)).is_none();
                     items.iter().for_each(|node| self.value(node, "string", reader));
@@ -333,13 +341,19 @@ impl Walker {
                     let reader = Reader { columns: reader.columns & field.columns, ..reader };
                     let before = walker.walk.problems.len();
                     walker.value(&entry.value, field.kind, reader);
-                    if reader.validates && walker.walk.problems.len() == before {
+                    if reader.validates.is_some() && walker.walk.problems.len() == before {
                         for (node, found, wanted) in limit::refused(of, field.key, &entry.value, reader) {
                             walker.refuse(node.at, Fault::Value { found, wanted });
                         }
                     }
                 }
             });
+        }
+        if reader.validates.is_some() {
+            for mut broken in relation::broken(of, node, reader) {
+                broken.open &= !self.listed;
+                self.refuse(node.at, Fault::Relation(broken));
+            }
         }
     }
 

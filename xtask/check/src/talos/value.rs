@@ -38,12 +38,12 @@ pub fn decodes(node: &Node, kind: &str) -> bool {
         "addr" => text.is_empty() || address(text).is_some(),
         "prefix" => text.is_empty() || prefix(text),
         "addrport" => text.is_empty() || address_and_port(text),
-        "bytesize" => text.is_empty() || bytes(text.strip_prefix('-').unwrap_or(text)),
-        "disksize" => bytes(text),
+        "bytesize" => text.is_empty() || byte_count(text.strip_prefix('-').unwrap_or(text)).is_some(),
+        "disksize" => byte_count(text).is_some(),
         "diskmatch" => disk_match(text),
         "percentage" => text.is_empty() || percentage(text),
         "size" if text.contains('%') => percentage(text),
-        "size" => text.is_empty() || bytes(text.strip_prefix('-').unwrap_or(text)),
+        "size" => text.is_empty() || byte_count(text.strip_prefix('-').unwrap_or(text)).is_some(),
         "base64" => base64(text),
         "base64key" => text == REDACTED || base64(text),
         "mac" => {
@@ -151,20 +151,18 @@ fn address_and_port(text: &str) -> bool {
 }
 
 /// humanize.ParseBytes.
-fn bytes(text: &str) -> bool {
+pub fn byte_count(text: &str) -> Option<f64> {
     let digits = text.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == ',')).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
-    let Ok(number) = number.replace(',', "").parse::<f64>() else { return false };
+    let number: f64 = number.replace(',', "").parse().ok()?;
     let unit = unit.trim().to_lowercase();
     let letters = unit.strip_suffix('b').unwrap_or(&unit);
     let (letters, base) = match letters.strip_suffix('i') {
         Some(letters) if !letters.is_empty() => (letters, 1024_f64),
         _ => (letters, 1000.0),
     };
-    let Some(power) = ["", "k", "m", "g", "t", "p", "e"].iter().position(|known| *known == letters) else {
-        return false;
-    };
-    number * base.powi(power as i32) < u64::MAX as f64
+    let power = ["", "k", "m", "g", "t", "p", "e"].iter().position(|known| *known == letters)?;
+    Some(number * base.powi(power as i32)).filter(|bytes| *bytes < u64::MAX as f64)
 }
 
 fn percentage(text: &str) -> bool {
@@ -176,7 +174,7 @@ fn percentage(text: &str) -> bool {
 fn disk_match(text: &str) -> bool {
     let text = text.trim();
     let size = [">=", "<=", "==", ">", "<"].iter().find_map(|operator| text.strip_prefix(operator)).unwrap_or(text);
-    bytes(size.trim())
+    byte_count(size.trim()).is_some()
 }
 
 fn base64(text: &str) -> bool {

@@ -51,6 +51,11 @@ impl Checker<'_> {
             }
         }
         self.extensions(t);
+        let older = self.context.omni.filter(|omni| omni.is_before(5, 8) && t.features.backup_interval_is_number);
+        if let Some((omni, at)) = older.zip(t.features.backup_interval_at) {
+            let message = format!("omnictl {omni} reads no number as `interval`: 1.5.8 is the first that takes 0");
+            self.error("template-interval", at, message, "write 0s");
+        }
         if let Some(at) = t.features.backup_interval_at.filter(|_| t.features.backup_interval_s != 0.0) {
             if t.features.backup_interval_s < 0.0 {
                 let message = "no backup is made at a negative interval";

@@ -1,6 +1,6 @@
 //! Lints: templates that every program accepts but that cause problems later.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::{Checker, Open, PatchScope, Patched, addresses};
 use crate::patch::Content;
@@ -62,6 +62,7 @@ impl Checker<'_> {
                 self.kubelet_labels(&content.file, document);
                 if target.workers {
                     self.node_labels(&content.file, document);
+                    self.of_control_planes(&content.file, document);
                 }
                 if let Some((config, node)) = hostname(document) {
                     match target.machines {
@@ -83,6 +84,7 @@ impl Checker<'_> {
         }
         self.own_hostnames(&contents, &hostnames);
         self.both_forms(&contents);
+        self.incomplete(&contents);
         for manifest in &t.manifests {
             match &manifest.inline {
                 Some(Inline::Text { text, .. }) => self.cilium(text, manifest.at.in_file(self.file)),
@@ -170,6 +172,26 @@ impl Checker<'_> {
         }
     }
 
+    /// What only the Talos of a control plane takes (siderolabs/talos pkg/machinery/config/types/v1alpha1 `Validate`).
+    fn of_control_planes(&mut self, file: &str, document: &Node) {
+        let interfaces = document.path(&["machine", "network", "interfaces"]).map_or(&[][..], Node::items);
+        let links = interfaces
+            .iter()
+            .flat_map(|device| std::iter::once(device).chain(device.get("vlans").map_or(&[][..], Node::items)));
+        let vips = links.filter_map(|link| Some(("vip", link.get("vip")?)));
+        let access = document.path(&["machine", "features", "kubernetesTalosAPIAccess"]);
+        let access = access.filter(|access| access.get("enabled").and_then(Node::text) == Some("true"));
+        let fields = [("cluster.etcd", document.path(&["cluster", "etcd"])), ("kubernetesTalosAPIAccess", access)];
+        let fields = fields.into_iter().filter_map(|(name, node)| Some((name, node?)));
+        for (name, node) in fields.chain(vips).filter(|(_, node)| !node.is_null() && node.get("$patch").is_none()) {
+            let message = format!(
+                "`{name}` for workers: Talos takes it only on control planes, and refuses the whole configuration"
+            );
+            let fix = "move the patch to the ControlPlane document";
+            self.report(Severity::Error, "template-patch-talos", node.at.in_file(file), message, fix);
+        }
+    }
+
     /// Labels that a kubelet refuses to start with, on any node (kubernetes cmd/kubelet/app/options `ValidateKubeletFlags`);
     /// Talos passes them on (siderolabs/talos internal/app/machined/pkg/controllers/k8s/kubelet_spec.go).
     fn kubelet_labels(&mut self, file: &str, document: &Node) {
@@ -199,25 +221,49 @@ impl Checker<'_> {
         self.report(Severity::Error, "template-static-hostname", node.at.in_file(file), message, fix);
     }
 
-    /// A document, and the older field of the same setting, for the same machines.
+    /// A document, and the older field of the same setting, for the same machines. Those of a new cluster have documents from the start
+    /// (siderolabs/talos v1.14.0-rc.1 pkg/machinery/config/generate/kubernetes.go).
     fn both_forms(&mut self, contents: &[(PatchScope, &Content)]) {
         let documents = || {
             contents.iter().flat_map(|(scope, content)| content.documents.iter().map(move |d| (*scope, *content, d)))
         };
         let kind = |document: &Node| document.get("kind").and_then(Node::text).map(str::to_owned);
         let kinds: HashSet<String> = documents().filter_map(|(.., document)| kind(document)).collect();
-        for (name, path) in excluded().filter(|(name, _)| kinds.contains(*name)) {
+        let replaced = self.talos.is_some_and(|minor| minor >= 14);
+        for (name, path, given) in excluded().filter(|(name, _, given)| *given && replaced || kinds.contains(*name)) {
             let keys: Vec<&str> = path.split('.').collect();
             let sets = |document: &Node| {
                 document.path(&keys).is_some_and(|field| !field.is_null() && field.get("$patch").is_none())
             };
-            let fields: Vec<PatchScope> = documents().filter(|(.., d)| sets(d)).map(|(scope, ..)| scope).collect();
+            let fields: Vec<_> = documents().filter(|(.., d)| sets(d)).collect();
+            if let Some((_, content, document)) = fields.first().filter(|_| given && replaced) {
+                let message = format!(
+                    "`{path}`: machines of a cluster that was created with Talos 1.14 or later refuse it beside their {name}"
+                );
+                let place = document.at.in_file(&content.file);
+                let fix = "write the setting as a document, unless the cluster is older";
+                self.report(Severity::Warning, "template-older-form", place, message, fix);
+            }
             for (scope, content, document) in documents().filter(|(.., d)| kind(d).as_deref() == Some(name)) {
-                if fields.iter().any(|field| meets(field, &scope)) {
+                if fields.iter().any(|(field, ..)| meets(field, &scope)) {
                     let message = format!("{name} and `{path}` for the same machines: Talos refuses both together");
                     let place = document.at.in_file(&content.file);
                     self.report(Severity::Error, "template-patch-talos", place, message, "keep one of the two");
                 }
+            }
+        }
+    }
+
+    /// Documents that lack a field, unless another patch may add it or Omni has a document of that name.
+    fn incomplete(&mut self, contents: &[(PatchScope, &Content)]) {
+        let text = |document: &Node, key: &str| document.get(key).and_then(Node::text).unwrap_or_default().to_owned();
+        let mut found: HashMap<(String, String), usize> = HashMap::new();
+        for document in contents.iter().flat_map(|(_, content)| &content.documents) {
+            *found.entry((text(document, "kind"), text(document, "name"))).or_default() += 1;
+        }
+        for (kind, name, finding) in contents.iter().flat_map(|(_, content)| &content.open) {
+            if found.get(&(kind.clone(), name.clone())) == Some(&1) && !kind.is_empty() {
+                self.findings.push(finding.clone());
             }
         }
     }

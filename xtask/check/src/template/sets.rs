@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use super::{Checker, PatchScope};
+use crate::releases::Omni;
 use crate::{Finding, Severity, placeholder};
+use domain::releases::table;
 use domain::spec::At;
 use domain::spec::template::{ClassRef, ClusterTemplate, MachineSet, SetKind, Size};
 
@@ -34,6 +36,13 @@ impl Checker<'_> {
             self.error("template-control-plane-name", *at, "the control plane must not have a `name`", "remove it");
         }
         if let Some(spec) = &set.bootstrap_spec {
+            let omni = self.context.omni.map(Omni::version);
+            let bugs = omni.iter().flat_map(|omni| table().bugs_of(Some(omni), None, None));
+            for bug in bugs.filter(|bug| bug.id == "omni-restored-etcd") {
+                let message = format!("`bootstrapSpec` with this Omni: {} (fixed in {})", bug.harm, bug.fixed);
+                let fix = "update Omni first (docs/upgrade.md), or keep the backup until the cluster is ready";
+                self.warning("template-restore-reboot", spec.at, message, fix);
+            }
             for (value, key) in [(&spec.cluster_uuid, "clusterUUID"), (&spec.snapshot, "snapshot")] {
                 if value.is_empty() {
                     let message = format!("`bootstrapSpec` needs `{key}`");

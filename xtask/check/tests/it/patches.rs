@@ -68,7 +68,9 @@ fn patches_get_the_answer_of_omnictl() {
 fn refused_by_talos(patch: &str, talos: u64) -> bool {
     let known = PatchContext { omni: Omni::of_tag("v1.10.4"), talos: Some(talos) };
     let rules = ["template-patch-talos", "template-patch-value", "template-patch-kind-talos"];
-    patch::in_file("p", patch.as_bytes(), known).findings.iter().any(|finding| rules.contains(&finding.rule))
+    let checked = patch::in_file("p", patch.as_bytes(), known);
+    let alone = checked.content.iter().flat_map(|content| &content.open).map(|(.., finding)| finding);
+    checked.findings.iter().chain(alone).any(|finding| rules.contains(&finding.rule))
 }
 
 #[test]
@@ -103,13 +105,52 @@ fn selectors_compile_as_in_talos() {
                 "volume" => format!(
                     "{head} ExistingVolumeConfig\nname: a\ndiscovery: {{volumeSelector: {{match: {quoted}}}}}\n"
                 ),
-                _ => format!("{head} LinkAliasConfig\nname: a\nselector: {{match: {quoted}}}\n"),
+                "link" => format!("{head} LinkAliasConfig\nname: a\nselector: {{match: {quoted}}}\n"),
+                "oom-trigger" => format!("{head} OOMConfig\ntriggerExpression: {quoted}\n"),
+                _ => format!("{head} OOMConfig\ncgroupRankingExpression: {quoted}\n"),
             };
             // An empty one selects nothing, which is not an error of its own.
             !expression.is_empty() && refused_by_talos(&patch, 13) != (real == "reject")
         })
         .collect();
     assert_eq!(wrong, Vec::<&str>::new());
+}
+
+#[test]
+fn a_required_field_may_come_from_another_patch() {
+    let found = |patches: &str, talos: &str| {
+        let text = TEMPLATE.replace("[{file: p}]", patches).replace("v1.13.5", talos);
+        let context = TemplateContext { omni: Omni::of_tag("v1.11.0"), ..TemplateContext::default() };
+        let checked = template::check("demo.yaml", text.as_bytes(), &context);
+        let rules = ["template-patch-talos", "template-older-form"];
+        checked.findings.iter().filter(|finding| rules.contains(&finding.rule)).count()
+    };
+    let volume = |rest: &str| {
+        format!("{{name: a, inline: {{apiVersion: v1alpha1, kind: RawVolumeConfig, name: x, provisioning: {rest}}}}}")
+    };
+    let (selector, size) = (volume("{diskSelector: {match: system_disk}}"), volume("{minSize: 1GB}"));
+    assert_eq!([found(&format!("[{size}]"), "v1.13.5"), found(&format!("[{size}, {selector}]"), "v1.13.5")], [1, 0]);
+    let kubelet = "[{name: a, inline: {machine: {kubelet: {extraArgs: {v: '2'}}}}}]";
+    assert_eq!([found(kubelet, "v1.13.5"), found(kubelet, "v1.14.1")], [0, 1]);
+}
+
+#[test]
+fn what_only_control_planes_take_is_not_for_workers() {
+    let found = |patch: &str, workers: &str| {
+        let text = TEMPLATE.replace("[{file: p}]", &format!("[{{name: a, inline: {patch}}}]"));
+        let text = text.replace("kind: Workers\n", &format!("kind: Workers\nmachines: [{workers}]\n"));
+        let context = TemplateContext { omni: Omni::of_tag("v1.10.4"), ..TemplateContext::default() };
+        let checked = template::check("demo.yaml", text.as_bytes(), &context);
+        checked.findings.iter().filter(|finding| finding.rule == "template-patch-talos").count()
+    };
+    let vip =
+        |ip| format!("{{machine: {{network: {{interfaces: [{{interface: eth0, vlans: [{{vlanId: 5, {ip}}}]}}]}}}}}}");
+    let access = "{machine: {features: {kubernetesTalosAPIAccess: {enabled: true, allowedRoles: [os:reader]}}}}";
+    for patch in ["{cluster: {etcd: {extraArgs: {v: '2'}}}}", access, &vip("vip: {ip: 10.0.0.9}")] {
+        let worker = "27c16241-96bf-4f17-9579-ea3a6c4a3ca9";
+        assert_eq!([found(patch, worker), found(patch, "")], [1, 0], "{patch}");
+    }
+    assert_eq!(found(&vip("dhcp: true"), "27c16241-96bf-4f17-9579-ea3a6c4a3ca9"), 0);
 }
 
 #[test]

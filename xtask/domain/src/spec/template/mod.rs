@@ -69,6 +69,8 @@ pub struct Features {
     /// Interval between etcd backups in seconds; 0 means none.
     pub backup_interval_s: f64,
     pub backup_interval_at: Option<At>,
+    /// Written as the number 0, without a unit.
+    pub backup_interval_is_number: bool,
     pub disk_encryption_at: Option<At>,
     /// Where the public discovery service is turned off, if it is.
     pub disable_public_discovery_at: Option<At>,

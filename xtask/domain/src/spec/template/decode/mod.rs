@@ -236,6 +236,7 @@ fn features(d: &mut Decoder<'_>, root: &Node) -> Features {
         d.known_keys(backup, &["interval"], "backupConfiguration");
         if let Some(interval) = backup.get("interval") {
             features.backup_interval_at = Some(interval.at);
+            features.backup_interval_is_number = matches!(interval.value(), Some(Value::Int(0)));
             features.backup_interval_s = duration(d, interval);
         }
     }

@@ -1,0 +1,92 @@
+//! What an expression may name besides CEL's own: the provider's variables, and those of Talos in `environments.txt`.
+
+use std::sync::LazyLock;
+
+use super::VARIABLES;
+use super::stdlib::{self, Function};
+use super::types::Type;
+
+/// Names with their types, each with the first minor of Talos 1.x that has it.
+type Names = Vec<(&'static str, Type, u64)>;
+
+#[derive(Default)]
+pub(super) struct Environment {
+    name: &'static str,
+    variables: Names,
+    /// The minor of Talos 1.x.
+    minor: u64,
+}
+
+struct Table {
+    environments: Vec<(&'static str, Names)>,
+    messages: Vec<(&'static str, Names)>,
+    /// With the environments that have them.
+    functions: Vec<(&'static str, Function)>,
+}
+
+static TABLE: LazyLock<Table> = LazyLock::new(|| {
+    let mut table = Table { environments: Vec::new(), messages: Vec::new(), functions: Vec::new() };
+    for line in include_str!("environments.txt").lines() {
+        let mut words = line.splitn(3, ' ');
+        let (Some(form), Some(name), Some(rest)) = (words.next(), words.next(), words.next()) else { continue };
+        match form {
+            "environment" => table.environments.push((name, rest.split(' ').filter_map(entry).collect())),
+            "message" => table.messages.push((name, rest.split(' ').filter_map(entry).collect())),
+            "function" => table.functions.extend(stdlib::function(rest).map(|function| (name, function))),
+            _ => {}
+        }
+    }
+    table
+});
+
+/// `NAME:TYPE@MINOR`.
+fn entry(text: &'static str) -> Option<(&'static str, Type, u64)> {
+    let (text, minor) = text.split_once('@').unwrap_or((text, "0"));
+    let (name, of) = text.split_once(':')?;
+    let of = match of {
+        "duration" => Type::Duration,
+        "strings" => Type::list(Type::String),
+        "map" => Type::map(Type::Int, Type::Double),
+        "optional" => Type::Optional(Box::new(Type::Uint)),
+        "dyn" => Type::Dyn,
+        name => Type::named(name).unwrap_or(Type::Message(name)),
+    };
+    Some((name, of, minor.parse().ok()?))
+}
+
+impl Environment {
+    /// The provider's.
+    pub(super) fn provider() -> Environment {
+        let variables = VARIABLES.iter().map(|(name, of)| (*name, of.clone(), 0)).collect();
+        Environment { variables, ..Environment::default() }
+    }
+
+    /// One of Talos 1.`minor`.
+    pub(super) fn talos(name: &str, minor: u64) -> Option<Environment> {
+        let (name, variables) = TABLE.environments.iter().find(|(known, _)| *known == name)?;
+        Some(Environment { name, variables: variables.clone(), minor })
+    }
+
+    pub(super) fn variable(&self, name: &str) -> Option<&Type> {
+        self.find(&self.variables, name)
+    }
+
+    pub(super) fn field(&self, message: &str, name: &str) -> Option<&'static Type> {
+        let (_, fields) = TABLE.messages.iter().find(|(known, _)| *known == message)?;
+        self.find(fields, name)
+    }
+
+    pub(super) fn function(&self, name: &str) -> Option<&'static Function> {
+        let has = |of: &str| of.split(',').any(|environment| environment == self.name);
+        TABLE.functions.iter().find(|(of, function)| has(of) && function.name == name).map(|(_, function)| function)
+    }
+
+    /// True for a message of Talos by its full name.
+    pub(super) fn has_message(&self, name: &str) -> bool {
+        !self.name.is_empty() && name.trim_start_matches('.').starts_with("talos.resource.definitions.")
+    }
+
+    fn find<'n>(&self, names: &'n Names, name: &str) -> Option<&'n Type> {
+        names.iter().find(|(known, _, minor)| *known == name && *minor <= self.minor).map(|(_, of, _)| of)
+    }
+}
