@@ -169,7 +169,7 @@ impl Resource {
         if !self.md.finalizers.is_empty() {
             md["finalizers"] = json!(self.md.finalizers);
         }
-        Value::Object([("metadata".to_owned(), md), ("spec".to_owned(), self.spec.clone())].into_iter().collect())
+        json!({ "metadata": md, "spec": self.spec })
     }
 }
 

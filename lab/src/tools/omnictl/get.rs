@@ -1,5 +1,6 @@
 //! `omnictl get` and `omnictl delete` (client/pkg/omnictl/get.go, delete.go, output/, resources/destroy.go).
 
+use serde::Serialize as _;
 use serde_json::Value;
 
 use super::args::{Get, Output};
@@ -30,20 +31,15 @@ pub fn run(client: &mut Connection, get: &Get) -> Result<(), OmnictlError> {
     found.map(drop)
 }
 
-/// JSON with four spaces, `<`, `>` and `&` escaped, as Go's encoder writes it. serde_json's own text has two, and is optimised in
-/// every build.
+/// JSON with four spaces, `<`, `>` and `&` escaped, as Go's encoder writes it.
 fn json(resource: &Resource) -> String {
-    let text = format!("{:#}", resource.to_json());
-    let mut json = String::with_capacity(text.len() * 3 / 2);
-    for line in text.lines() {
-        json.push_str(&line[..line.len() - line.trim_start().len()]);
-        json.push_str(line);
-        json.push('\n');
-    }
-    match json.contains(['<', '>', '&']) {
-        true => json.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026"),
-        false => json,
-    }
+    let mut bytes = Vec::new();
+    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, formatter);
+    // Writing a value into memory does not fail.
+    let _ = resource.to_json().serialize(&mut serializer);
+    let text = String::from_utf8_lossy(&bytes);
+    text.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026") + "\n"
 }
 
 fn table(kind: &ResourceType, found: &[Resource]) -> String {
