@@ -11,9 +11,8 @@ use serde_json::json;
 use xshell::cmd;
 
 use crate::cli::Docs;
-use crate::dev::pages::faults::SOURCE as FAULTS;
 use crate::dev::pages::recording::{RECORDINGS, Recording, clean};
-use crate::dev::pages::{FLEET, Inputs, PAGES, Page, difference};
+use crate::dev::pages::{FAULTS, FLEET, Inputs, PAGES, Page, difference};
 use crate::flow::change::{Change, Plan};
 use crate::flow::project_files;
 use crate::outcome::Outcome;

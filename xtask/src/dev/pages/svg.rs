@@ -1,7 +1,7 @@
 //! A recording as an animated SVG: a terminal whose lines appear one after another and scroll. It needs no script and no
 //! font of its own, so that a README can show it.
 
-use std::fmt::Write;
+use serde_json::{Value, json};
 
 /// Columns and rows of the terminal, and the size of one character in pixels.
 const COLUMNS: usize = 112;
@@ -13,51 +13,31 @@ const LINE: f64 = 0.12;
 const COMMAND: f64 = 0.9;
 const END: f64 = 6.0;
 
-/// The SVG of a recording, as [`super::recording::clean`] left it.
-pub fn render(recording: &str) -> String {
-    let lines: Vec<String> = recording.lines().map(clipped).collect();
-    let mut times = Vec::new();
-    let mut now = 0.3;
-    for line in &lines {
-        now += if line.starts_with("$ ") { COMMAND } else { LINE };
-        times.push(now);
+/// What `data/pages/recording.svg.jinja` shows of a recording, as [`super::recording::clean`] left it.
+pub fn model(recording: &str) -> Value {
+    let mut times = vec![0.3];
+    for line in recording.lines() {
+        times.push(times[times.len() - 1] + if line.starts_with("$ ") { COMMAND } else { LINE });
     }
-    let total = now + END;
-    let (width, height) = (COLUMNS as f64 * CHARACTER.0 + 2.0 * MARGIN, ROWS as f64 * CHARACTER.1 + 2.0 * MARGIN);
+    let total = times[times.len() - 1] + END;
+    let (width, height) = (COLUMNS as f64 * CHARACTER.0, ROWS as f64 * CHARACTER.1);
+    let below = |lines: usize| lines as f64 * CHARACTER.1;
+    let pixels = |length: f64| format!("{length:.0}");
+    let line = |(at, (line, time)): (usize, (&str, &f64))| {
+        json!({
+            "text": clipped(line), "class": class(line), "at": format!("{:.3}", time / total * 100.0),
+            "end": pixels(below(at + 1)), "up": (at >= ROWS).then(|| pixels(below(at + 1 - ROWS))),
+            "y": pixels((at as f64 + 0.8) * CHARACTER.1),
+        })
+    };
+    let lines: Vec<Value> = recording.lines().zip(&times[1..]).enumerate().map(line).collect();
     // Without animation the end is shown.
-    let rest = lines.len() as f64 * CHARACTER.1;
-    let last = (ROWS as f64 * CHARACTER.1 - rest).min(0.0);
-    let percent = |time: f64| time / total * 100.0;
-    let (mut scroll, mut reveal) =
-        ["0% { transform: none; }\n".to_owned(), "0% { transform: none; }\n".to_owned()].into();
-    for (at, time) in times.iter().enumerate() {
-        let end = (at + 1) as f64 * CHARACTER.1;
-        let _ = writeln!(reveal, "{:.3}% {{ transform: translateY({end:.0}px); }}", percent(*time));
-        if at >= ROWS {
-            let up = (at + 1 - ROWS) as f64 * CHARACTER.1;
-            let _ = writeln!(scroll, "{:.3}% {{ transform: translateY(-{up:.0}px); }}", percent(*time));
-        }
-    }
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" role=\"img\" \
-         aria-label=\"A terminal that runs cargo xtask rehearse\">\n<style>\n\
-         text {{ font: 12px ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; fill: #d0d7de; white-space: pre; }}\n\
-         .c {{ fill: #ffffff; font-weight: bold; }} .k {{ fill: #3fb950; }} .g {{ fill: #d29922; }} .n {{ fill: #58a6ff; }}\n\
-         .scroll {{ transform: translateY({last:.0}px); animation: scroll {total:.2}s step-end infinite; }}\n\
-         .cover {{ fill: #0d1117; transform: translateY({rest:.0}px); animation: reveal {total:.2}s step-end infinite; }}\n\
-         @media (prefers-reduced-motion) {{ .scroll, .cover {{ animation: none; }} }}\n\
-         @keyframes scroll {{\n{scroll}}}\n@keyframes reveal {{\n{reveal}}}\n</style>\n\
-         <rect width=\"100%\" height=\"100%\" rx=\"8\" fill=\"#0d1117\"/>\n\
-         <svg x=\"{MARGIN}\" y=\"{MARGIN}\" width=\"{:.0}\" height=\"{:.0}\"><g class=\"scroll\">\n",
-        width - 2.0 * MARGIN,
-        height - 2.0 * MARGIN
-    );
-    for (at, line) in lines.iter().enumerate().filter(|(_, line)| !line.is_empty()) {
-        let y = (at as f64 + 0.8) * CHARACTER.1;
-        let _ = writeln!(svg, "<text class=\"{}\" y=\"{y:.0}\">{}</text>", class(line), escaped(line));
-    }
-    let _ = writeln!(svg, "<rect class=\"cover\" width=\"100%\" height=\"{rest:.0}\"/></g></svg>\n</svg>");
-    svg
+    let rest = below(lines.len());
+    json!({
+        "lines": lines, "total": format!("{total:.2}"), "rest": pixels(rest), "last": pixels((height - rest).min(0.0)),
+        "margin": MARGIN, "width": pixels(width + 2.0 * MARGIN), "height": pixels(height + 2.0 * MARGIN),
+        "inner_width": pixels(width), "inner_height": pixels(height),
+    })
 }
 
 fn class(line: &str) -> &'static str {
@@ -78,24 +58,25 @@ fn clipped(line: &str) -> String {
     }
 }
 
-fn escaped(line: &str) -> String {
-    line.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dev::pages::render;
+
+    fn svg(recording: &str) -> String {
+        render("recording.svg.jinja", model(recording)).unwrap()
+    }
 
     #[test]
     fn svg_escapes_text_and_clips_long_lines() {
-        let svg = render(&format!("$ cargo xtask <x> & y\n  ok       fine\n{}\n", "w".repeat(200)));
+        let svg = svg(&format!("$ cargo xtask <x> & y\n  ok       fine\n{}\n", "w".repeat(200)));
         assert!(svg.contains("class=\"c\"") && svg.contains("$ cargo xtask &lt;x&gt; &amp; y"), "{svg}");
         assert!(svg.contains("class=\"k\"") && svg.contains(&format!(">{}…</text>", "w".repeat(COLUMNS - 1))), "{svg}");
     }
 
     #[test]
     fn svg_scrolls_only_when_the_screen_is_full() {
-        assert!(!render(&"x\n".repeat(ROWS)).contains("translateY(-1"));
-        assert_eq!(render(&"x\n".repeat(ROWS + 3)).matches("translateY(-").count(), 4);
+        assert!(!svg(&"x\n".repeat(ROWS)).contains("translateY(-1"));
+        assert_eq!(svg(&"x\n".repeat(ROWS + 3)).matches("translateY(-").count(), 4);
     }
 }
