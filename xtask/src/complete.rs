@@ -20,7 +20,7 @@ pub fn clusters() -> Vec<CompletionCandidate> {
 
 /// The checks of `ci`.
 pub fn checks() -> Vec<CompletionCandidate> {
-    named("check", CHECKS.iter().map(|check| check.name.to_owned()))
+    named("check", CHECKS.iter().map(|check| check.name.clone()))
 }
 
 /// The services of the stack.

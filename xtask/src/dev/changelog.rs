@@ -1,14 +1,13 @@
 //! `changelog`: CHANGELOG.md from the commit messages, by git-cliff with `cliff.toml`.
 
 use super::program;
-use crate::dev::ci::program::GIT_CLIFF;
 use crate::outcome::Outcome;
 use runtime::cx::Cx;
 
 pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
     program::call(
         cx,
-        GIT_CLIFF,
+        "git-cliff",
         "writing CHANGELOG.md",
         &["--output", "CHANGELOG.md"],
         "writes CHANGELOG.md from the commit messages",

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::program;
 use crate::cli::ChangelogBump;
-use crate::dev::ci::program::GIT_CLIFF;
+use crate::dev::ci::program::find;
 use crate::flow::change::{Change, Plan};
 use crate::flow::project_files;
 use crate::outcome::Outcome;
@@ -37,14 +37,14 @@ pub fn run(args: &ChangelogBump, cx: &Cx) -> anyhow::Result<Outcome> {
             Failure::new(Code::Usage, format!("{version} is not higher than the present version {present}")).into()
         );
     }
-    GIT_CLIFF.find(&cx.paths)?;
+    find("git-cliff", &cx.paths)?;
     let edits = edits(cx, version)?;
     let tag = format!("v{version}");
     let _lock = cx.lock_checkout()?;
     let (effect, undo) = (format!("with a section {tag}"), "git checkout CHANGELOG.md");
     let changelog = Change::new("write", "CHANGELOG.md", effect, undo, |cx| {
         let words = ["--tag", &tag, "--output", "CHANGELOG.md"];
-        Ok(program::run(cx, GIT_CLIFF, "writing CHANGELOG.md", &words)?.summary)
+        Ok(program::run(cx, "git-cliff", "writing CHANGELOG.md", &words)?.summary)
     });
     let edit = |(file, text): (&'static str, String)| {
         let (path, contents) = (cx.paths.root().join(file), Secret::plain(text));

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::cli::Ci;
-use crate::dev::ci::table::{CHECKS, Check as Row, Repair};
+use crate::dev::ci::table::{CHECKS, Check as Row};
 use crate::dev::ci::verdict::{Bench, Verdict};
 use crate::flow::change::{Change, Plan};
 use crate::outcome::Outcome;
@@ -53,14 +53,15 @@ pub fn run(args: &Ci, cx: &Cx) -> anyhow::Result<Outcome> {
     }
     let files = repo::files(cx)?;
     let bench = Bench { cx, files: &files };
-    let (alone, beside): (Vec<&'static Row>, Vec<&'static Row>) = rows.into_iter().partition(|row| row.alone);
-    let checks = beside.into_iter().map(|row| Check::new(row.name, row.about, || reported(row, &bench))).collect();
+    let (alone, beside): (Vec<&'static Row>, Vec<&'static Row>) =
+        rows.into_iter().partition(|row| row.alone || row.group);
+    let checks = beside.into_iter().map(|row| Check::new(&row.name, &row.about, || reported(row, &bench))).collect();
     let mut results = cx.ui.side_by_side("checking side by side", checks);
     for row in alone {
         if proc::interrupted() {
             break;
         }
-        results.push(cx.ui.step(row.name, row.about, || reported(row, &bench)));
+        results.push(cx.ui.step(&row.name, &row.about, || reported(row, &bench)));
     }
     if proc::interrupted() {
         return Err(proc::interruption("checking").into());
@@ -72,7 +73,7 @@ pub fn run(args: &Ci, cx: &Cx) -> anyhow::Result<Outcome> {
 
 /// Step 1.
 fn chosen(args: &Ci) -> Result<Vec<&'static Row>, Failure> {
-    let names: Vec<&str> = CHECKS.iter().map(|row| row.name).collect();
+    let names: Vec<&str> = CHECKS.iter().map(|row| row.name.as_str()).collect();
     for name in args.only.iter().chain(&args.skip).chain(&args.with) {
         if !names.contains(&name.as_str()) {
             return Err(Failure::new(Code::Usage, format!("there is no check `{name}`"))
@@ -80,7 +81,7 @@ fn chosen(args: &Ci) -> Result<Vec<&'static Row>, Failure> {
                 .next("cargo xtask ci --list"));
         }
     }
-    let has = |list: &[String], row: &Row| list.iter().any(|name| name == row.name);
+    let has = |list: &[String], row: &Row| list.contains(&row.name);
     let wanted = |row: &&Row| match args.only.is_empty() {
         true => !row.group || has(&args.with, row),
         false => has(&args.only, row) || has(&args.with, row),
@@ -89,9 +90,9 @@ fn chosen(args: &Ci) -> Result<Vec<&'static Row>, Failure> {
 }
 
 fn listed(cx: &Cx, rows: &[&Row]) -> Outcome {
-    let cells = |row: &&Row| vec![row.name.to_owned(), row.about.to_owned(), row.fix.to_owned()];
+    let cells = |row: &&Row| vec![row.name.clone(), row.about.clone(), row.fix.clone()];
     cx.ui.states(&table(&["CHECK", "WHAT IT LOOKS AT", "WHAT FIXES IT"], &rows.iter().map(cells).collect::<Vec<_>>()));
-    let off: Vec<&str> = CHECKS.iter().filter(|row| row.group).map(|row| row.name).collect();
+    let off: Vec<&str> = CHECKS.iter().filter(|row| row.group).map(|row| row.name.as_str()).collect();
     let data: Vec<Value> =
         rows.iter().map(|row| json!({ "name": row.name, "about": row.about, "fix": row.fix })).collect();
     Outcome::done(format!("{}; off by default: {}", count(rows.len(), "check"), off.join(", ")))
@@ -101,12 +102,12 @@ fn listed(cx: &Cx, rows: &[&Row]) -> Outcome {
 /// Step 2. A check changes nothing; what `--fix` may rewrite is the plan. Returns the outcome of a dry run.
 fn fix(cx: &Cx, rows: &[&'static Row], fix: bool) -> anyhow::Result<Option<Outcome>> {
     let _lock = fix.then(|| cx.lock_checkout()).transpose()?;
-    let fixable = rows.iter().filter(|_| fix).filter_map(|row| Some((row, row.repair?)));
-    let change = |(row, repair): (&&'static Row, Repair)| {
+    let fixable = rows.iter().copied().filter(|row| fix && row.repairs());
+    let change = |row: &'static Row| {
         let effect = format!("what does not pass `{}` is rewritten, before it is checked", row.about);
-        Change::new("fix", row.name, effect, "git checkout -- .", move |cx| {
+        Change::new("fix", row.name.clone(), effect, "git checkout -- .", move |cx| {
             let files = repo::files(cx)?;
-            match repair(&Bench { cx, files: &files }) {
+            match row.repair(&Bench { cx, files: &files }) {
                 Ok(()) => Ok(String::new()),
                 Err(failure) if failure.code == Code::Prerequisite => Ok(format!("skipped: {}", failure.message)),
                 Err(failure) => Err(failure.into()),
@@ -114,7 +115,7 @@ fn fix(cx: &Cx, rows: &[&'static Row], fix: bool) -> anyhow::Result<Option<Outco
         })
     };
     let plan: Plan<'_> = fixable.map(change).collect();
-    let data = json!({ "checks": rows.iter().map(|row| row.name).collect::<Vec<_>>() });
+    let data = json!({ "checks": rows.iter().map(|row| &row.name).collect::<Vec<_>>() });
     if cx.dry_run && plan.is_empty() {
         let summary = format!("{} would run and change nothing", count(rows.len(), "check"));
         return Ok(Some(Outcome::done(summary).with(data)));
@@ -125,7 +126,7 @@ fn fix(cx: &Cx, rows: &[&'static Row], fix: bool) -> anyhow::Result<Option<Outco
 /// Step 3, one check. What it finds is its report, not an error: the others run all the same.
 fn reported(row: &'static Row, bench: &Bench<'_>) -> anyhow::Result<Done<Ran>> {
     let begun = Instant::now();
-    let verdict = match (row.run)(bench) {
+    let verdict = match row.run(bench) {
         Ok(verdict) => verdict,
         Err(failure) if failure.code == Code::Interrupted => return Err(failure.into()),
         Err(failure) => Verdict::Found { findings: Vec::new(), output: format!("{failure}\n{}", failure.hint) },
@@ -157,7 +158,7 @@ fn finish(cx: &Cx, ran: &[Ran]) -> anyhow::Result<Outcome> {
             Verdict::Unavailable { why, .. } => ("skipped", why.clone()),
         };
         let detail = detail.lines().next().unwrap_or_default().to_owned();
-        rows.push(vec![row.name.to_owned(), word.to_owned(), millis(elapsed.as_millis() as u64), detail]);
+        rows.push(vec![row.name.clone(), word.to_owned(), millis(elapsed.as_millis() as u64), detail]);
     }
     cx.ui.data(&format!("\n{}", table(&["CHECK", "RESULT", "TIME", ""], &rows)));
     let failed: Vec<&Ran> = ran.iter().filter(|ran| matches!(ran.verdict, Verdict::Found { .. })).collect();
@@ -168,7 +169,7 @@ fn finish(cx: &Cx, ran: &[Ran]) -> anyhow::Result<Outcome> {
     if failed.is_empty() {
         return Ok(Outcome::done(format!("{} passed{rest}", count(ran.len() - skipped, "check"))).with(data));
     }
-    let names: Vec<&str> = failed.iter().map(|ran| ran.row.name).collect();
+    let names: Vec<&str> = failed.iter().map(|ran| ran.row.name.as_str()).collect();
     let summary = format!("{} of {} failed{rest}: {}", failed.len(), count(ran.len(), "check"), names.join(", "));
     let fixes: Vec<String> = failed.iter().map(|ran| format!("{}: {}", ran.row.name, ran.row.fix)).collect();
     Err(Failure::new(Code::Failed, summary)
@@ -210,6 +211,8 @@ fn document(Ran { row, verdict, elapsed }: &Ran) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn args(only: &str, skip: &str, with: &str) -> Ci {
@@ -218,7 +221,7 @@ mod tests {
     }
 
     fn names(args: &Ci) -> Vec<&'static str> {
-        chosen(args).unwrap().iter().map(|row| row.name).collect()
+        chosen(args).unwrap().iter().map(|row| row.name.as_str()).collect()
     }
 
     #[test]
@@ -239,9 +242,7 @@ mod tests {
 
     #[test]
     fn every_check_says_what_mends_it_and_has_a_name_of_its_own() {
-        let mut names: Vec<&str> = CHECKS.iter().map(|row| row.name).collect();
-        names.sort_unstable();
-        names.dedup();
+        let names: BTreeSet<&str> = CHECKS.iter().map(|row| row.name.as_str()).collect();
         assert_eq!(names.len(), CHECKS.len());
         assert!(CHECKS.iter().all(|row| !row.fix.is_empty() && !row.about.is_empty()));
     }

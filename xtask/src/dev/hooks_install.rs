@@ -2,7 +2,7 @@
 //! that what they check is what CI checks.
 
 use super::program;
-use crate::dev::ci::program::{INFISICAL, PREK};
+use crate::dev::ci::program::find;
 use crate::outcome::Outcome;
 use runtime::cx::Cx;
 use runtime::ui::Status;
@@ -10,12 +10,12 @@ use runtime::ui::Status;
 pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
     let outcome = program::call(
         cx,
-        PREK,
+        "prek",
         "installing the git hooks",
         &["install", "--overwrite"],
         "installs pre-commit and commit-msg in .git/hooks",
     )?;
-    if let Err(failure) = INFISICAL.find(&cx.paths) {
+    if let Err(failure) = find("infisical", &cx.paths) {
         cx.ui.note("infisical", "infisical is not there: the hooks skip its scan", Status::Warning, failure.hint);
     }
     Ok(outcome.next("cargo xtask pre-commit-run"))

@@ -4,7 +4,6 @@
 
 use super::program;
 use crate::cli::InfisicalScan;
-use crate::dev::ci::program::INFISICAL;
 use crate::outcome::Outcome;
 use runtime::cx::Cx;
 
@@ -15,5 +14,5 @@ pub fn run(args: &InfisicalScan, cx: &Cx) -> anyhow::Result<Outcome> {
     } else {
         &["scan", "--redact", "--config", ".infisical-scan.toml"]
     };
-    program::run(cx, INFISICAL, "searching for secrets", words)
+    program::run(cx, "infisical", "searching for secrets", words)
 }

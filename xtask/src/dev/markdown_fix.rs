@@ -1,10 +1,15 @@
 //! `markdown-fix`: fixes what markdownlint can fix; what it cannot is named and fails.
 
 use super::program;
-use crate::dev::ci::program::MARKDOWNLINT;
 use crate::outcome::Outcome;
 use runtime::cx::Cx;
 
 pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
-    program::call(cx, MARKDOWNLINT, "fixing the Markdown files", &["--fix"], "fixes spaces, lists, headings and fences")
+    program::call(
+        cx,
+        "markdownlint-cli2",
+        "fixing the Markdown files",
+        &["--fix"],
+        "fixes spaces, lists, headings and fences",
+    )
 }

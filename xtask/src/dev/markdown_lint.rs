@@ -1,11 +1,10 @@
 //! `markdown-lint`: every Markdown file against `.markdownlint-cli2.yaml`.
 
 use super::program;
-use crate::dev::ci::program::MARKDOWNLINT;
 use crate::outcome::Outcome;
 use runtime::cx::Cx;
 
 pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
-    program::run(cx, MARKDOWNLINT, "checking the Markdown files", &[])
+    program::run(cx, "markdownlint-cli2", "checking the Markdown files", &[])
         .map_err(|error| program::with_next(error, "cargo xtask markdown-fix"))
 }

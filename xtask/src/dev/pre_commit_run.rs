@@ -1,10 +1,15 @@
 //! `pre-commit-run`: every hook on every file, as git would run them on a commit.
 
 use super::program;
-use crate::dev::ci::program::PREK;
 use crate::outcome::Outcome;
 use runtime::cx::Cx;
 
 pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
-    program::call(cx, PREK, "running the hooks", &["run", "--all-files"], "some hooks fix the files that they look at")
+    program::call(
+        cx,
+        "prek",
+        "running the hooks",
+        &["run", "--all-files"],
+        "some hooks fix the files that they look at",
+    )
 }

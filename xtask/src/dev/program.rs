@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use serde_json::json;
 use xshell::cmd;
 
-use crate::dev::ci::program::Program;
+use crate::dev::ci::program::find;
 use crate::flow::change::{Change, Plan};
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
@@ -18,8 +18,8 @@ use runtime::proc::{self, Job};
 ///
 /// # Errors
 /// [`Code::Prerequisite`] with how to install it when it is missing; [`Code::Failed`] when it says no.
-pub fn run(cx: &Cx, program: Program, purpose: &str, words: &[&str]) -> anyhow::Result<Outcome> {
-    let path = program.find(&cx.paths)?;
+pub fn run(cx: &Cx, program: &str, purpose: &str, words: &[&str]) -> anyhow::Result<Outcome> {
+    let path = find(program, &cx.paths)?;
     let shell = proc::shell()?;
     shell.change_dir(cx.paths.root());
     let job = Job::new(purpose, cmd!(shell, "{path} {words...}")).deadline(cx.limit(Duration::from_secs(600)));
@@ -46,11 +46,11 @@ pub fn run(cx: &Cx, program: Program, purpose: &str, words: &[&str]) -> anyhow::
 ///
 /// # Errors
 /// As [`run`].
-pub fn call(cx: &Cx, program: Program, purpose: &str, words: &[&str], effect: &str) -> anyhow::Result<Outcome> {
-    program.find(&cx.paths)?;
+pub fn call(cx: &Cx, program: &str, purpose: &str, words: &[&str], effect: &str) -> anyhow::Result<Outcome> {
+    find(program, &cx.paths)?;
     let _lock = cx.lock_checkout()?;
     let result = OnceCell::new();
-    let call = Change::new("run", format!("{} {}", program.name, words.join(" ")), effect, "git", |cx| {
+    let call = Change::new("run", format!("{program} {}", words.join(" ")), effect, "git", |cx| {
         let outcome = run(cx, program, purpose, words)?;
         Ok(result.get_or_init(|| outcome).summary.clone())
     });

@@ -7,32 +7,39 @@ use std::time::Duration;
 use serde_json::Value;
 use xshell::cmd;
 
-use super::program::{CARGO_DENY, Program};
-use super::repo;
+use super::table::Check;
 use super::verdict::{Bench, Verdict};
+use super::{program, repo};
 use check::Finding;
 use domain::failure::{Code, Failure};
 use domain::spec::Place;
 use runtime::proc::{self, CommandOutput, Job};
 use runtime::settings::environment;
 
-pub(super) fn cargo_program() -> PathBuf {
+fn cargo_program() -> PathBuf {
     environment("CARGO").unwrap_or_else(|| "cargo".to_owned()).into()
 }
 
-pub(super) fn cargo(bench: &Bench<'_>, check: &'static str, words: &[impl AsRef<OsStr>]) -> Result<Verdict, Failure> {
-    judged(bench, check, &ended(bench, check, cargo_program(), words)?)
+impl Check {
+    /// The program of one of its command lines, and the words after it.
+    ///
+    /// # Errors
+    /// [`Code::Prerequisite`] without the program.
+    pub(super) fn call<'a>(&self, bench: &'a Bench<'_>, line: &'a str) -> Result<(PathBuf, Vec<&'a str>), Failure> {
+        let (program, words) = line.split_once(' ').unwrap_or((line, ""));
+        let path = match program {
+            "cargo" => cargo_program(),
+            program => program::find(program, &bench.cx.paths)?,
+        };
+        let scripts = bench.files.iter().filter(|file| self.scripts && is_shell(bench, file)).map(String::as_str);
+        Ok((path, words.split_whitespace().chain(scripts).collect()))
+    }
 }
 
 /// Runs a program that says no by its exit status; missing, it is skipped.
-pub(super) fn program(
-    bench: &Bench<'_>,
-    check: &'static str,
-    program: Program,
-    words: &[impl AsRef<OsStr>],
-) -> Result<Verdict, Failure> {
-    match program.find(&bench.cx.paths) {
-        Ok(path) => judged(bench, check, &ended(bench, check, path, words)?),
+pub(super) fn command(bench: &Bench<'_>, check: &'static Check, line: &str) -> Result<Verdict, Failure> {
+    match check.call(bench, line) {
+        Ok((path, words)) => judged(bench, &check.name, &ended(bench, &check.name, path, &words)?),
         Err(failure) => Ok(Verdict::Unavailable { why: failure.message, hint: failure.hint }),
     }
 }
@@ -70,18 +77,9 @@ fn closing(output: &str) -> String {
     if skipped.is_empty() { last.to_owned() } else { format!("{last}; skipped: {}", skipped.join("; ")) }
 }
 
-pub(super) fn run(
-    bench: &Bench<'_>,
-    check: &'static str,
-    program: PathBuf,
-    words: &[impl AsRef<OsStr>],
-) -> Result<(), Failure> {
-    ended(bench, check, program, words).map(drop)
-}
-
 pub(super) fn ended(
     bench: &Bench<'_>,
-    check: &'static str,
+    check: &str,
     program: PathBuf,
     words: &[impl AsRef<OsStr>],
 ) -> Result<CommandOutput, Failure> {
@@ -212,15 +210,12 @@ pub(super) fn rehearsal(bench: &Bench<'_>) -> Result<Verdict, Failure> {
     Ok(Verdict::Found { findings: Vec::new(), output: format!("{said}\n{cause}\n{}", ended.stderr) })
 }
 
-/// `flags`, then every shell script: by its name, or by its first line.
-pub(super) fn scripts(bench: &Bench<'_>, flags: &[&str]) -> Vec<String> {
-    let shell = |file: &&String| {
-        let extension = Path::new(file.as_str()).extension();
-        let plain =
-            || extension.is_none() && repo::text(bench.cx, file).ok().flatten().is_some_and(|text| is_script(&text));
-        extension.is_some_and(|extension| extension == "sh") || plain()
-    };
-    flags.iter().map(|flag| (*flag).to_owned()).chain(bench.files.iter().filter(shell).cloned()).collect()
+/// Whether a file is a shell script: by its name, or by its first line.
+fn is_shell(bench: &Bench<'_>, file: &str) -> bool {
+    match Path::new(file).extension() {
+        Some(extension) => extension == "sh",
+        None => repo::text(bench.cx, file).ok().flatten().is_some_and(|text| is_script(&text)),
+    }
 }
 
 fn is_script(text: &str) -> bool {
@@ -229,7 +224,7 @@ fn is_script(text: &str) -> bool {
 }
 
 pub(super) fn deny(bench: &Bench<'_>, check: &'static str, what: &[&str]) -> Result<Verdict, Failure> {
-    let path = match CARGO_DENY.find(&bench.cx.paths) {
+    let path = match program::find("cargo-deny", &bench.cx.paths) {
         Ok(path) => path,
         Err(failure) => return Ok(Verdict::Unavailable { why: failure.message, hint: failure.hint }),
     };

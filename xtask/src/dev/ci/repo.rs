@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use xshell::cmd;
 
-use super::program::GIT;
+use super::program;
 use domain::failure::{Code, Failure};
 use runtime::cx::Cx;
 use runtime::files;
@@ -76,7 +76,7 @@ pub fn knows(cx: &Cx, revision: &str) -> Result<bool, Failure> {
 }
 
 fn git(cx: &Cx, purpose: &str, words: &[&str]) -> Result<CommandOutput, Failure> {
-    let program = GIT.find(&cx.paths)?;
+    let program = program::find("git", &cx.paths)?;
     let shell = proc::shell()?;
     shell.change_dir(cx.paths.root());
     let mut job = Job::new(purpose, cmd!(shell, "{program} {words...}")).deadline(DEADLINE);

@@ -1,8 +1,9 @@
-//! A planted fault for every check that is another program's, found by that very program. The checks that are ours run
-//! for real in `ci.rs` and `docs.rs` as well; there the programs are played, so that what each says is held to the word
-//! also on a machine that has none of them.
+//! A planted fault for every check, found by it: `planted.yaml`, and what takes more than a row.
 
+use std::collections::BTreeMap;
 use std::fs;
+
+use serde::Deserialize;
 
 use super::Kit;
 use crate::sandbox::root;
@@ -16,22 +17,59 @@ fn package(text: &str) -> Kit {
     kit
 }
 
-#[test]
-fn rustfmt_finds_a_badly_formatted_file_and_mends_it() {
-    let kit = package("//! P.\n\npub fn  a( ){}\n");
-    kit.finds("fmt", "src/lib.rs:1", "cargo fmt --all");
-    let (code, _, stderr) = kit.xtask(&["ci", "--only", "fmt", "--fix"]);
-    assert_eq!(code, 0, "{stderr}");
-    assert_eq!(fs::read_to_string(kit.path().join("src/lib.rs")).unwrap(), "//! P.\n\npub fn a() {}\n");
-    kit.passes("fmt");
+/// A row of `planted.yaml`, which explains the fields.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Planted {
+    check: String,
+    plays: Option<Played>,
+    needs: Option<String>,
+    #[serde(default)]
+    copies: Vec<String>,
+    #[serde(default)]
+    files: BTreeMap<String, String>,
+    finds: String,
+    fix: String,
+    #[serde(default)]
+    fixed: BTreeMap<String, String>,
+    #[serde(default)]
+    becomes: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct Played {
+    program: String,
+    says: String,
+    exit: i32,
 }
 
 #[test]
-fn clippy_finds_a_warning() {
-    let kit = package("//! P.\n\npub fn a(x: &str) -> bool {\n    x.len() == 0\n}\n");
-    kit.finds("clippy", "src/lib.rs:4", "cargo clippy --fix");
-    kit.write("src/lib.rs", "//! P.\n\npub fn a(x: &str) -> bool {\n    x.is_empty()\n}\n");
-    kit.passes("clippy");
+fn each_planted_fault_is_found_by_its_check_with_file_and_fix() {
+    let faults: Vec<Planted> = serde_yaml::from_str(include_str!("planted.yaml")).unwrap();
+    for Planted { check, plays, needs, copies, files, finds, fix, fixed, becomes } in &faults {
+        let kit = if needs.as_deref() == Some("rust") { package("") } else { Kit::new() };
+        if needs.as_deref().is_some_and(|program| program != "rust" && !kit.brings(program)) {
+            continue;
+        }
+        if let Some(Played { program, says, exit }) = plays {
+            kit.plays(program, &says.replace("@ROOT@", &kit.path().display().to_string()), *exit);
+        }
+        kit.copies(&copies.iter().map(String::as_str).collect::<Vec<_>>());
+        let write = |files: &BTreeMap<String, String>| files.iter().for_each(|(file, text)| kit.write(file, text));
+        write(files);
+        kit.finds(check, finds, fix);
+        write(fixed);
+        if needs.is_some() {
+            let fix = fixed.is_empty().then_some("--fix");
+            let words: Vec<&str> = ["ci", "--only", check.as_str()].into_iter().chain(fix).collect();
+            let (code, stdout, stderr) = kit.xtask(&words);
+            assert_eq!(code, 0, "{check}: {stdout}{stderr}");
+            kit.passes(check);
+        }
+        for (file, text) in becomes {
+            assert_eq!(&fs::read_to_string(kit.path().join(file)).unwrap(), text, "{file}");
+        }
+    }
 }
 
 #[test]
@@ -51,59 +89,6 @@ fn a_slow_test_is_run_by_its_group_alone() {
     let (code, stdout, _) = kit.xtask(&["ci", "--only", "slow"]);
     assert_eq!(code, 1);
     assert!(stdout.contains("src/lib.rs:4:9") && stdout.contains("fix: cargo test"), "{stdout}");
-}
-
-#[test]
-fn markdownlint_finds_a_badly_formatted_page_and_mends_it() {
-    let kit = Kit::new();
-    if !kit.brings("markdownlint-cli2") {
-        return;
-    }
-    kit.copies(&[".markdownlint-cli2.yaml"]);
-    kit.write("docs/a.md", "# A\n\n\n\n* one\n");
-    kit.finds("markdown", "docs/a.md:3", "cargo xtask markdown-fix");
-    let (code, stdout, stderr) = kit.xtask(&["markdown-fix"]);
-    assert_eq!(code, 0, "{stdout}{stderr}");
-    kit.passes("markdown");
-}
-
-#[test]
-fn shellcheck_finds_an_unquoted_variable() {
-    let kit = Kit::new();
-    if !kit.brings("shellcheck") {
-        return;
-    }
-    kit.write("docker/up.sh", "#!/bin/sh\nset -eu\nrm -- $1\n");
-    kit.finds("shell", "docker/up.sh:3", "shellcheck.net");
-    kit.write("docker/up.sh", "#!/bin/sh\nset -eu\nrm -- \"$1\"\n");
-    kit.passes("shell");
-}
-
-#[test]
-fn shfmt_finds_a_badly_formatted_script_and_mends_it() {
-    let kit = Kit::new();
-    if !kit.brings("shfmt") {
-        return;
-    }
-    kit.copies(&[".editorconfig"]);
-    kit.write("docker/up.sh", "#!/bin/sh\nif true; then\n      echo up\nfi\n");
-    kit.finds("shell-format", "docker/up.sh:1", "--only shell-format --fix");
-    let (code, _, stderr) = kit.xtask(&["ci", "--only", "shell-format", "--fix"]);
-    assert_eq!(code, 0, "{stderr}");
-    kit.passes("shell-format");
-}
-
-#[test]
-fn actionlint_finds_an_unknown_runner() {
-    let kit = Kit::new();
-    if !kit.brings("actionlint") {
-        return;
-    }
-    let workflow = "on: push\njobs:\n  a:\n    runs-on: ubuntu-99\n    steps:\n      - run: \"true\"\n";
-    kit.write(".github/workflows/x.yml", workflow);
-    kit.finds("workflows", ".github/workflows/x.yml:4", "fix the line");
-    kit.write(".github/workflows/x.yml", &workflow.replace("ubuntu-99", "ubuntu-24.04"));
-    kit.passes("workflows");
 }
 
 #[test]
