@@ -41,16 +41,29 @@ pub fn io_hint(path: &Path, error: &std::io::Error) -> String {
     }
 }
 
+/// The failure of a file that could not be written.
+fn unwritten(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(Code::Failed, format!("cannot write `{}`", path.display()))
+        .cause(error.to_string())
+        .hint(io_hint(path, error))
+}
+
+/// The same of one that must not be there yet.
+fn not_new(path: &Path, error: &std::io::Error) -> Failure {
+    match error.kind() {
+        ErrorKind::AlreadyExists => {
+            Failure::new(Code::Conflict, format!("`{}` already exists and is not overwritten", path.display()))
+        }
+        _ => unwritten(path, error),
+    }
+}
+
 /// Replaces `path` by `contents` at once, with `mode`. A reader sees the old file or the new one, also after a crash.
 ///
 /// # Errors
 /// [`Code::Failed`] that names the path and the reason; the old file is then untouched.
 pub fn write_atomically(path: &Path, contents: &[u8], mode: u32) -> Result<(), Failure> {
-    let failed = |what: &str, error: std::io::Error| {
-        Failure::new(Code::Failed, format!("cannot write `{}`", path.display()))
-            .cause(format!("{what}: {error}"))
-            .hint(io_hint(path, &error))
-    };
+    let failed = |what: &str, error: std::io::Error| unwritten(path, &error).cause(format!("{what}: {error}"));
     // The parent of a bare name is the empty path, which names no directory.
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(parent).map_err(|error| failed("creating its directory", error))?;
@@ -89,16 +102,8 @@ fn written_beside(place: &Path, contents: &[u8], mode: u32) -> std::io::Result<N
 /// # Errors
 /// [`Code::Conflict`] if it exists; it is not changed. [`Code::Failed`] otherwise.
 pub fn write_new(path: &Path, contents: &[u8], mode: u32) -> Result<(), Failure> {
-    let failed = |error: std::io::Error| {
-        if error.kind() == ErrorKind::AlreadyExists {
-            return Failure::new(Code::Conflict, format!("`{}` already exists and is not overwritten", path.display()));
-        }
-        Failure::new(Code::Failed, format!("cannot write `{}`", path.display()))
-            .cause(error.to_string())
-            .hint(io_hint(path, &error))
-    };
-    let temp = written_beside(path, contents, mode).map_err(failed)?;
-    temp.persist_noclobber(path).map(drop).map_err(|error| failed(error.error))
+    let temp = written_beside(path, contents, mode).map_err(|error| not_new(path, &error))?;
+    temp.persist_noclobber(path).map(drop).map_err(|error| not_new(path, &error.error))
 }
 
 /// Creates `path`, which must not exist, by programs that write a temporary file beside it: it appears whole, and private.
@@ -106,17 +111,11 @@ pub fn write_new(path: &Path, contents: &[u8], mode: u32) -> Result<(), Failure>
 /// # Errors
 /// As `write`; [`Code::Conflict`] if it exists by then.
 pub fn create_by(path: &Path, write: impl FnOnce(&Path) -> Result<(), Failure>) -> Result<(), Failure> {
-    let failed = |error: std::io::Error| {
-        let code = if error.kind() == ErrorKind::AlreadyExists { Code::Conflict } else { Code::Failed };
-        Failure::new(code, format!("cannot write `{}`", path.display()))
-            .cause(error.to_string())
-            .hint(io_hint(path, &error))
-    };
-    let temp = written_beside(path, b"", PRIVATE).map_err(failed)?;
+    let temp = written_beside(path, b"", PRIVATE).map_err(|error| not_new(path, &error))?;
     write(temp.path())?;
     protect(temp.path())?;
-    File::open(temp.path()).and_then(|file| file.sync_all()).map_err(failed)?;
-    temp.persist_noclobber(path).map(drop).map_err(|error| failed(error.error))
+    File::open(temp.path()).and_then(|file| file.sync_all()).map_err(|error| not_new(path, &error))?;
+    temp.persist_noclobber(path).map(drop).map_err(|error| not_new(path, &error.error))
 }
 
 /// The regular files below `dir`, by their paths in it, with their sizes; `None` for anything else that is there.
@@ -284,12 +283,7 @@ impl Scratch {
             fs::create_dir_all(path.parent().unwrap_or(self.path()))?;
             OpenOptions::new().write(true).create(true).truncate(true).mode(PRIVATE).open(&path)?.write_all(contents)
         })();
-        match written {
-            Ok(()) => Ok(path),
-            Err(error) => Err(Failure::new(Code::Failed, format!("cannot write `{}`", path.display()))
-                .cause(error.to_string())
-                .hint(io_hint(&path, &error))),
-        }
+        written.map_err(|error| unwritten(&path, &error)).map(|()| path)
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use serde_yaml::Value;
+
 use crate::guides::{check, simple};
 use crate::sandbox::root;
 use crate::tidy::{code, sources};
@@ -131,14 +133,20 @@ fn every_command_that_the_code_advises_is_one_that_there_is() {
 #[test]
 fn every_command_of_the_known_issues_and_of_the_faults_is_one_that_there_is() {
     let (mut wrong, mut seen) = (Vec::new(), 0);
-    for (file, keys) in
-        [("xtask/data/known-issues.yaml", &["next", "fix", "cause"][..]), ("lab/data/faults.yaml", &["heals", "says"])]
-    {
+    for (file, keys) in [
+        ("xtask/data/known-issues.yaml", &["next", "fix", "cause"][..]),
+        ("lab/data/faults.yaml", &["heals", "says"]),
+        ("xtask/data/program-errors.yaml", &["hint", "next"]),
+    ] {
         let text = fs::read_to_string(root().join(file)).expect(file);
-        let entries: Vec<serde_yaml::Value> = serde_yaml::from_str(&text).expect(file);
-        for (entry, key) in entries.iter().flat_map(|entry| keys.iter().map(move |key| (entry, key))) {
-            let name = entry.get("id").or_else(|| entry.get("name")).and_then(serde_yaml::Value::as_str);
-            let text = entry.get(key).and_then(serde_yaml::Value::as_str).unwrap_or_default();
+        let entries: Value = serde_yaml::from_str(&text).expect(file);
+        // The errors of programs are a list for each program.
+        let lists: Vec<&Value> = entries.as_mapping().map_or(vec![&entries], |map| map.values().collect());
+        let entries = lists.into_iter().filter_map(Value::as_sequence).flatten();
+        for (entry, key) in entries.flat_map(|entry| keys.iter().map(move |key| (entry, key))) {
+            let name = ["id", "name", "message"].iter().find_map(|name| entry.get(name)?.as_str());
+            let value = entry.get(key).map(|value| value.get(0).unwrap_or(value));
+            let text = value.and_then(Value::as_str).unwrap_or_default();
             let whole = text.starts_with("cargo xtask ") || *key != "next";
             let text = if whole { text.to_owned() } else { format!("`{text}`") };
             let place = format!("{file}: {} {key}", name.unwrap_or_default());

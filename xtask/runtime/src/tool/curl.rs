@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use xshell::cmd;
 
-use super::Tool;
+use super::{Tool, errors};
 use crate::cx::Cx;
 use crate::files;
 use crate::proc::{self, CommandOutput, Job};
@@ -246,40 +246,29 @@ fn head(text: &str, trailer_only: bool) -> Option<(Reply, std::ops::Range<usize>
     }
 }
 
-/// The failure for curl's exit status. The numbers are those of curl's manual page.
+/// The failure for curl's exit status, as `program-errors.yaml` has it.
 fn explain(ended: &CommandOutput, request: &Request<'_>) -> Failure {
-    let url = &request.url;
-    let output = ended.stderr.trim().trim_start_matches("curl: ").to_owned();
-    let unreachable = |message: String| Failure::new(Code::Unreachable, message).cause(output.clone());
-    if through_proxy(request, ended.status.code(), &output) {
-        return unreachable(format!("the proxy of the environment does not lead to {url}")).kind(Kind::Proxy).hint(
-            format!("correct HTTPS_PROXY, or reach the host without it: `export NO_PROXY={}`", host_and_port(url).0),
-        );
+    let url = request.url.as_str();
+    let (code, output) = (ended.status.code(), ended.stderr.trim().trim_start_matches("curl: "));
+    if through_proxy(request, code, output) {
+        return Failure::new(Code::Unreachable, format!("the proxy of the environment does not lead to {url}"))
+            .cause(output)
+            .kind(Kind::Proxy)
+            .hint(format!(
+                "correct HTTPS_PROXY, or reach the host without it: `export NO_PROXY={}`",
+                host_and_port(url).0
+            ));
     }
-    match ended.status.code() {
-        Some(3) => Failure::new(Code::Invalid, format!("`{url}` is not a valid address"))
-            .cause(output)
-            .hint("write it like https://pve.example.com:8006"),
-        Some(6) => unreachable(format!("the host name in {url} does not resolve"))
-            .hint("check the spelling and the resolver of this machine (`resolvectl query NAME`)"),
-        Some(7) => unreachable(format!("no connection to {url}"))
-            .hint("check that the service runs, the port is correct, and no firewall blocks it"),
-        Some(28) => Failure::new(Code::Timeout, format!("no answer from {url} in {} s", request.timeout.as_secs()))
-            .cause(output)
-            .hint("check the network, and whether the service is overloaded"),
-        Some(35) => unreachable(format!("no TLS connection to {url}"))
-            .hint("the port may use plain HTTP, or belong to another service"),
-        Some(60) => certificate(url, &output),
-        Some(63) => too_large(url),
-        Some(18) => unreachable(format!("the download of {url} is incomplete")).hint("try again; nothing was saved"),
-        Some(77) => Failure::new(Code::Prerequisite, "the CA file cannot be read")
-            .cause(output)
-            .hint("check --ca-file and SSL_CERT_FILE"),
-        Some(52 | 56) => unreachable(format!("{url} closed the connection"))
-            .hint("the port may belong to another service, or a proxy may be in between"),
-        Some(23) => Failure::new(Code::Failed, "the download could not be written").cause(output),
-        _ if output.is_empty() => unreachable(format!("the request to {url} failed")).cause(ended.failure().message),
-        _ => unreachable(format!("the request to {url} failed")),
+    if code == Some(63) {
+        return too_large(url);
+    }
+    // Below a refused certificate is curl's advice, not the reason.
+    let output = if code == Some(60) { output.lines().next().unwrap_or_default() } else { output };
+    let seconds = request.timeout.as_secs().to_string();
+    match errors::explain("curl", code, output, &[("url", url), ("seconds", &seconds)]) {
+        Some(failure) if output.is_empty() => failure.cause(ended.failure().message),
+        Some(failure) => failure.cause(output),
+        None => ended.failure(),
     }
 }
 
@@ -314,30 +303,6 @@ fn too_large(url: &str) -> Failure {
     Failure::new(Code::Unreachable, format!("the response of {url} is larger than {} MiB", LARGEST >> 20))
         .cause("the task stopped reading it")
         .hint("check the address: it may belong to another service")
-}
-
-/// The failure for a certificate that curl refuses: OpenSSL's reasons (X509_verify_cert_error_string), and curl's for the name.
-fn certificate(url: &str, output: &str) -> Failure {
-    // The other lines are curl's advice, not the reason.
-    let reason = output.lines().next().unwrap_or_default();
-    let refused = |message: String| Failure::new(Code::Unreachable, message).kind(Kind::Certificate).cause(reason);
-    if reason.contains("has expired") {
-        return refused(format!("the certificate of {url} has expired"))
-            .hint("renew it and restart the service; if it is new, the clock of this machine is wrong (`timedatectl`)")
-            .next("timedatectl");
-    }
-    if reason.contains("not yet valid") {
-        return refused(format!("the certificate of {url} is not valid yet"))
-            .hint("the clock of this machine, or of the one that issued the certificate, is wrong (`timedatectl`)")
-            .next("timedatectl");
-    }
-    if reason.contains("subject name") || reason.contains("does not match") {
-        return refused(format!("the certificate of {url} is for another name"))
-            .hint("use a name that it covers, or issue a certificate for this one");
-    }
-    refused(format!("the certificate of {url} is not trusted")).hint(
-        "set --ca-file FILE or SSL_CERT_FILE to its CA (Proxmox's own is /etc/pve/pve-root-ca.pem); --insecure-skip-tls-verify disables verification",
-    )
 }
 
 #[cfg(test)]

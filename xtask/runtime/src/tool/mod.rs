@@ -6,6 +6,7 @@ pub mod compose;
 pub mod curl;
 pub mod dns;
 pub mod docker;
+mod errors;
 pub mod git;
 pub mod gpg;
 pub mod install;

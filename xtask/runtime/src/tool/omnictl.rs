@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use xshell::{Shell, cmd};
 
-use super::curl;
+use super::{curl, errors};
 use crate::cx::Cx;
 use crate::files;
 use crate::proc::{self, CommandOutput, Job};
@@ -254,6 +254,12 @@ impl<'a> Omnictl<'a> {
         job
     }
 
+    /// A call with these `words`, and more of them, which may hold blanks.
+    fn call(&self, purpose: impl Into<String>, words: &str, more: &[&str]) -> Result<Job, Failure> {
+        let (shell, program, words) = (proc::shell()?, &self.program, words.split(' '));
+        Ok(self.job(purpose, cmd!(shell, "{program} {words...} {more...}")))
+    }
+
     fn run(&self, job: Job) -> Result<CommandOutput, Failure> {
         if let Some(file) = self.cx.settings.ca_file(None) {
             curl::check_authorities(&file.value)?;
@@ -278,12 +284,9 @@ impl<'a> Omnictl<'a> {
         if let Some(recorded) = &self.cx.settings.recorded {
             return recorded.list(kind, selector);
         }
-        let shell = proc::shell()?;
-        let selector: Vec<&str> = selector.map_or_else(Vec::new, |selector| vec!["-l", selector]);
-        let program = &self.program;
-        let cmd = cmd!(shell, "{program} get {kind} {selector...} -o json");
-        let ended = self.run(self.job(format!("reading {kind} from Omni"), cmd))?;
-        self.understood(&ended, keys)
+        let selected = selector.map_or_else(Vec::new, |selector| vec!["-l", selector]);
+        let words: Vec<&str> = [kind].into_iter().chain(selected).chain(["-o", "json"]).collect();
+        self.understood(&self.run(self.call(format!("reading {kind} from Omni"), "get", &words)?)?, keys)
     }
 
     /// One resource, or `None` when Omni has none of that id.
@@ -294,9 +297,7 @@ impl<'a> Omnictl<'a> {
         if let Some(recorded) = &self.cx.settings.recorded {
             return Ok(recorded.list(kind, None)?.into_iter().find(|found| found.metadata.id == id));
         }
-        let (shell, program) = (proc::shell()?, &self.program);
-        let cmd = cmd!(shell, "{program} get {kind} {id} -o json");
-        match self.run(self.job(format!("reading {kind} {id} from Omni"), cmd)) {
+        match self.run(self.call(format!("reading {kind} {id} from Omni"), "get", &[kind, id, "-o", "json"])?) {
             Ok(ended) => Ok(self.understood(&ended, &[])?.into_iter().next()),
             Err(failure) if failure.code == Code::NotFound => Ok(None),
             Err(failure) => Err(failure),
@@ -344,8 +345,7 @@ impl<'a> Omnictl<'a> {
     /// If omnictl does not accept a directory or one of the files: then plan each template separately.
     pub fn sync_plans(&self, files: &[&Path], stage: &Path) -> Result<Vec<String>, Failure> {
         let links = files::link_all(stage, files)?;
-        let shell = proc::shell()?;
-        let program = &self.program;
+        let (shell, program) = (proc::shell()?, &self.program);
         let cmd = cmd!(shell, "{program} cluster template sync --dry-run --verbose -f {stage}");
         let purpose = format!("comparing {} with Omni", count(files.len(), "template"));
         let output = self.run(self.job(purpose, cmd).deadline(WRITE))?.stdout;
@@ -359,9 +359,8 @@ impl<'a> Omnictl<'a> {
     /// # Errors
     /// [`Code::Failed`] with what the checks found; as [`Omnictl::explain`].
     pub fn upgrade_pre_checks(&self, cluster: &str, to: &str) -> Result<(), Failure> {
-        let (shell, program) = (proc::shell()?, &self.program);
-        let cmd = cmd!(shell, "{program} cluster kubernetes upgrade-pre-checks {cluster} --to {to}");
-        let job = self.job(format!("checking whether Kubernetes of cluster {cluster} can be upgraded to {to}"), cmd);
+        let purpose = format!("checking whether Kubernetes of cluster {cluster} can be upgraded to {to}");
+        let job = self.call(purpose, "cluster kubernetes upgrade-pre-checks", &[cluster, "--to", to])?;
         self.run(job.deadline(WRITE)).map(drop)
     }
 
@@ -371,9 +370,8 @@ impl<'a> Omnictl<'a> {
     /// # Errors
     /// As [`Omnictl::explain`].
     pub fn export(&self, cluster: &str) -> Result<String, Failure> {
-        let (shell, program) = (proc::shell()?, &self.program);
-        let cmd = cmd!(shell, "{program} cluster template export --cluster {cluster}");
-        let job = self.job(format!("exporting the template of cluster {cluster}"), cmd);
+        let purpose = format!("exporting the template of cluster {cluster}");
+        let job = self.call(purpose, "cluster template export --cluster", &[cluster])?;
         Ok(self.run(job.deadline(WRITE))?.stdout)
     }
 
@@ -419,10 +417,9 @@ impl<'a> Omnictl<'a> {
     /// # Errors
     /// As [`Omnictl::explain`].
     pub fn delete_cluster(&self, name: &str, disconnected: bool) -> Result<(), Failure> {
-        let (shell, program) = (proc::shell()?, &self.program);
         let flag = disconnected.then_some("--destroy-disconnected-machines");
-        let job =
-            self.job(format!("deleting cluster `{name}`"), cmd!(shell, "{program} cluster delete {name} {flag...}"));
+        let words: Vec<&str> = [name].into_iter().chain(flag).collect();
+        let job = self.call(format!("deleting cluster `{name}`"), "cluster delete", &words)?;
         let ended = self.cx.proc.run(job.deadline(self.cx.limit(SYNC))).map_err(|failure| match failure.code {
             Code::Interrupted | Code::Timeout => failure
                 .hint("Omni goes on with what it has begun; run the same command again to go on and to wait")
@@ -438,8 +435,7 @@ impl<'a> Omnictl<'a> {
     /// # Errors
     /// As [`Omnictl::explain`].
     pub fn delete(&self, kind: &str, id: &str) -> Result<(), Failure> {
-        let (shell, program) = (proc::shell()?, &self.program);
-        let job = self.job(format!("deleting {kind} {id}"), cmd!(shell, "{program} delete {kind} {id}"));
+        let job = self.call(format!("deleting {kind} {id}"), "delete", &[kind, id])?;
         self.run(job.deadline(self.cx.limit(SYNC))).map(drop)
     }
 
@@ -486,9 +482,7 @@ impl<'a> Omnictl<'a> {
     /// # Errors
     /// As [`Omnictl::explain`]; [`Code::Failed`] when no key was printed.
     pub fn create_provider(&self, id: &str) -> Result<Secret, Failure> {
-        let (shell, program) = (proc::shell()?, &self.program);
-        let cmd = cmd!(shell, "{program} infraprovider create {id}");
-        self.provider_key(self.job(format!("creating the provider {id} in Omni"), cmd))
+        self.provider_key(self.call(format!("creating the provider {id} in Omni"), "infraprovider create", &[id])?)
     }
 
     /// Makes one more key for the provider `id`. Needs the role Admin.
@@ -496,9 +490,8 @@ impl<'a> Omnictl<'a> {
     /// # Errors
     /// As [`Omnictl::create_provider`].
     pub fn renew_provider_key(&self, id: &str) -> Result<Secret, Failure> {
-        let (shell, program) = (proc::shell()?, &self.program);
-        let cmd = cmd!(shell, "{program} infraprovider renewkey {id}");
-        self.provider_key(self.job(format!("creating a key for the provider {id} in Omni"), cmd))
+        let purpose = format!("creating a key for the provider {id} in Omni");
+        self.provider_key(self.call(purpose, "infraprovider renewkey", &[id])?)
     }
 
     /// Makes the account of a provider that has none, as the second half of `infraprovider create` does. Needs the role
@@ -521,9 +514,8 @@ impl<'a> Omnictl<'a> {
     /// # Errors
     /// As [`Omnictl::explain`]; [`Code::Failed`] when no key was printed.
     pub fn create_service_account(&self, name: &str, role: &str) -> Result<Secret, Failure> {
-        let (shell, program) = (proc::shell()?, &self.program);
-        let cmd = cmd!(shell, "{program} serviceaccount create --use-user-role=false --role {role} -- {name}");
-        let job = self.job(format!("creating the service account {name} in Omni"), cmd);
+        let words = "serviceaccount create --use-user-role=false --role";
+        let job = self.call(format!("creating the service account {name} in Omni"), words, &[role, "--", name])?;
         self.printed_key(job, "create it in Omni under Settings, Service Accounts, and put the key into docker/.env")
     }
 
@@ -532,9 +524,8 @@ impl<'a> Omnictl<'a> {
     /// # Errors
     /// As [`Omnictl::create_service_account`].
     pub fn renew_service_account(&self, name: &str) -> Result<Secret, Failure> {
-        let (shell, program) = (proc::shell()?, &self.program);
-        let cmd = cmd!(shell, "{program} serviceaccount renew -- {name}");
-        let job = self.job(format!("renewing the key of the service account {name}"), cmd);
+        let purpose = format!("renewing the key of the service account {name}");
+        let job = self.call(purpose, "serviceaccount renew --", &[name])?;
         self.printed_key(job, "renew it in Omni under Settings, Service Accounts, and put the key into docker/.env")
     }
 
@@ -543,9 +534,7 @@ impl<'a> Omnictl<'a> {
     /// # Errors
     /// As [`Omnictl::explain`].
     pub fn service_account_keys(&self) -> Result<Vec<ServiceAccountKey>, Failure> {
-        let (shell, program) = (proc::shell()?, &self.program);
-        let ended =
-            self.run(self.job("listing the service accounts of Omni", cmd!(shell, "{program} serviceaccount list")))?;
+        let ended = self.run(self.call("listing the service accounts of Omni", "serviceaccount list", &[])?)?;
         Ok(account_keys(&ended.stdout))
     }
 
@@ -554,9 +543,8 @@ impl<'a> Omnictl<'a> {
     /// # Errors
     /// As [`Omnictl::explain`].
     pub fn destroy_service_account(&self, name: &str) -> Result<(), Failure> {
-        let (shell, program) = (proc::shell()?, &self.program);
-        let cmd = cmd!(shell, "{program} serviceaccount destroy -- {name}");
-        self.run(self.job(format!("destroying the service account {name}"), cmd).deadline(WRITE)).map(drop)
+        let job = self.call(format!("destroying the service account {name}"), "serviceaccount destroy --", &[name])?;
+        self.run(job.deadline(WRITE)).map(drop)
     }
 
     /// Whether Omni accepts its key, whatever that may do: Omni says that a role is missing only after it has checked the
@@ -678,7 +666,7 @@ pub fn no_endpoint() -> Failure {
     Failure::missing(vec![missing])
 }
 
-/// The texts are those of omnictl 1.4.9 and 1.9.3; each is held to a recording of the real program.
+/// What `program-errors.yaml` says of an error of omnictl.
 fn explain(ended: &CommandOutput, who: &str, endpoint: &str, overridden: bool) -> Failure {
     // Omni's notices come before the error: of a version that differs, for one.
     let (notices, errors): (Vec<&str>, Vec<&str>) = ended.stderr.lines().partition(|line| line.starts_with("[WARN]"));
@@ -687,12 +675,6 @@ fn explain(ended: &CommandOutput, who: &str, endpoint: &str, overridden: bool) -
     let differs = notices.iter().find(|notice| notice.contains("differs from the backend version"));
     let has = |text: &str| output.contains(text);
     let reasons = reasons(output);
-    let of = |code: Code, message: String| Failure::new(code, message).cause(reasons.clone());
-    if has("EULA has not been accepted") {
-        return of(Code::Refused, format!("Omni at {endpoint} waits for its licence to be accepted"))
-            .kind(Kind::Licence)
-            .hint(format!("a person must read and accept it at {endpoint}/eula; this project never does so"));
-    }
     // A newer omnictl requests types that an older Omni does not know; Omni then reports missing access.
     let unknown_type = has("no access is permitted") && differs.is_some();
     if has("client API version mismatch") || has("omnictl is too old") || has("omnictl is newer") || unknown_type {
@@ -703,52 +685,12 @@ fn explain(ended: &CommandOutput, who: &str, endpoint: &str, overridden: bool) -
             .hint("install the one that this Omni serves")
             .next("cargo xtask omnictl-install");
     }
-    if has("invalid signature") {
-        return of(Code::Refused, format!("Omni at {endpoint} does not accept {who}"))
-            .hint("the key has expired, was removed, or belongs to another Omni: as an admin, `omnictl serviceaccount list` shows all keys");
+    let known = errors::explain("omnictl", None, output, &[("who", who), ("endpoint", endpoint)]);
+    match known.map(|failure| failure.cause(reasons)) {
+        Some(failure) if failure.kind == Kind::Role => role_needed(overridden, failure),
+        Some(failure) => failure,
+        None => ended.failure(),
     }
-    if has("insufficient role") {
-        let failure = of(Code::Refused, format!("{who} may not do this in Omni")).kind(Kind::Role);
-        return role_needed(overridden, failure);
-    }
-    if has("text/html") || has("unexpected HTTP status code") {
-        return of(Code::Unreachable, format!("{endpoint} is not Omni's API"))
-            .kind(Kind::Foreign)
-            .hint("a proxy or a portal in front of Omni must pass gRPC");
-    }
-    if has("x509:") {
-        return of(Code::Unreachable, format!("the certificate of {endpoint} is not trusted"))
-            .kind(Kind::Certificate)
-            .hint("set SSL_CERT_FILE to its CA");
-    }
-    if has("code = Unavailable") || has("connection refused") || has("no such host") {
-        return of(Code::Unreachable, format!("Omni at {endpoint} is not reachable"))
-            .hint("check the address, and that Omni runs")
-            .next("cargo xtask omni-status");
-    }
-    if has("gopenpgp") || has("illegal base64") || has("unexpected end of JSON input") {
-        return of(Code::Invalid, format!("omnictl cannot read its key: {who}"))
-            .hint("copy the whole line that `omnictl serviceaccount create` printed after the `=`");
-    }
-    // Some handlers wrap the store's error and lose its code: `renew` of an account that does not exist.
-    if has("code = NotFound") || has("code = Unknown desc = failed to get: resource ") {
-        return of(Code::NotFound, "the resource does not exist in Omni".to_owned());
-    }
-    if has("code = AlreadyExists") {
-        return of(Code::Conflict, "the resource already exists in Omni".to_owned());
-    }
-    if has("code = InvalidArgument")
-        || has("error loading template")
-        || has("yaml:")
-        || has("error occurred:")
-        || has("errors occurred:")
-    {
-        return of(Code::Invalid, "Omni does not accept it".to_owned());
-    }
-    if has("code = PermissionDenied") {
-        return of(Code::Refused, format!("{who} may not do this in Omni"));
-    }
-    ended.failure()
 }
 
 /// `failure` with the roles that are needed, and with the variable that may have brought another key than the one meant.
