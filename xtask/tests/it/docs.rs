@@ -106,15 +106,10 @@ fn a_recording_is_put_between_its_markers() {
 }
 
 /// Every line of the files below a directory, without what stands around it.
-fn lines_below(dir: &Path, found: &mut Vec<Vec<String>>) {
-    for entry in fs::read_dir(dir).unwrap().flatten() {
-        let path = entry.path();
-        if path.is_dir() {
-            lines_below(&path, found);
-        } else if let Ok(text) = fs::read_to_string(&path) {
-            found.push(text.lines().map(|line| line.trim().to_owned()).collect());
-        }
-    }
+fn lines_below(dir: &Path) -> Vec<Vec<String>> {
+    let texts =
+        runtime::files::tree(dir).unwrap().into_iter().filter_map(|(name, _)| fs::read_to_string(dir.join(name)).ok());
+    texts.map(|text| text.lines().map(|line| line.trim().to_owned()).collect()).collect()
 }
 
 #[test]
@@ -122,7 +117,7 @@ fn the_worked_examples_of_contributing_are_the_code() {
     let mut sources = Vec::new();
     for dir in ["xtask/src", "xtask/check/src", "xtask/src/dev", "xtask/data", "xtask/tests/it", "lab/src", "lab/data"]
     {
-        lines_below(&root().join(dir), &mut sources);
+        sources.extend(lines_below(&root().join(dir)));
     }
     let page = fs::read_to_string(root().join("CONTRIBUTING.md")).unwrap();
     let mut count = 0;

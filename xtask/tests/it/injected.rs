@@ -23,26 +23,16 @@ type Files = BTreeMap<PathBuf, Vec<u8>>;
 
 /// The files of a project, without what a build leaves; times and figures that change from run to run are taken out.
 fn files(dir: &Path) -> Files {
-    fn walk(root: &Path, dir: &Path, found: &mut Files) {
-        for path in fs::read_dir(dir).expect("readable").flatten().map(|entry| entry.path()) {
-            let name = path.strip_prefix(root).expect("below it").to_owned();
-            match path.is_dir() {
-                true if name == Path::new("target") => {}
-                true => walk(root, &path, found),
-                false => {
-                    let text = String::from_utf8_lossy(&fs::read(&path).expect("readable")).into_owned();
-                    // An inventory is a picture of one moment: only that it is whole counts.
-                    let whole = serde_json::from_str::<Value>(&text).map(|_| Vec::new());
-                    let dated = |line: &str| line.match_indices("20").any(|(at, _)| line[at..].get(4..5) == Some("-"));
-                    let lines = text.lines().filter(|line| !dated(line)).collect::<Vec<_>>().join("\n").into_bytes();
-                    found.insert(name, if path.ends_with("inventory.json") { whole.unwrap_or(lines) } else { lines });
-                }
-            }
-        }
-    }
-    let mut found = Files::new();
-    walk(dir, dir, &mut found);
-    found
+    let read = |name: PathBuf| {
+        let text = String::from_utf8_lossy(&fs::read(dir.join(&name)).expect("readable")).into_owned();
+        // An inventory is a picture of one moment: only that it is whole counts.
+        let whole = serde_json::from_str::<Value>(&text).is_ok() && name.ends_with("inventory.json");
+        let dated = |line: &&str| line.match_indices("20").any(|(at, _)| line[at..].get(4..5) == Some("-"));
+        let lines = text.lines().filter(|line| !whole && !dated(line));
+        (name, lines.collect::<Vec<_>>().join("\n").into_bytes())
+    };
+    let names = runtime::files::tree(dir).expect("readable").into_iter().map(|(name, _)| name);
+    names.filter(|name| !name.starts_with("target")).map(read).collect()
 }
 
 struct Trial<'a> {

@@ -1,14 +1,11 @@
 //! Whose files are acted on: what is marked as an example, and files of any place without a project around them. The transcript
 //! `own-files` has the rest.
 
-use crate::sandbox::{CommandOutput, Scratch, root};
+use crate::sandbox::{self, CommandOutput, Scratch, root};
 
 /// The runner in a directory that is no project.
 fn outside(dir: &std::path::Path, words: &[&str]) -> CommandOutput {
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_xtask"));
-    command.args(words).current_dir(dir).env_clear().env("PATH", "/usr/bin:/bin").env("HOME", dir);
-    let output = command.stdin(std::process::Stdio::null()).output().expect("the runner starts");
-    CommandOutput::from(&output)
+    CommandOutput::of(sandbox::outside(env!("CARGO_BIN_EXE_xtask"), dir).args(words))
 }
 
 #[test]
@@ -70,9 +67,7 @@ fn checks_of_given_files_need_no_project() {
 fn released(dir: &Scratch, words: &[&str]) -> CommandOutput {
     let own = dir.path().join("omni-scale");
     let _ = std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_xtask"), own);
-    let mut command = std::process::Command::new("./omni-scale");
-    command.args(words).current_dir(dir.path()).env_clear().env("PATH", "/usr/bin:/bin").env("HOME", dir.path());
-    CommandOutput::of(command.stdin(std::process::Stdio::null()))
+    CommandOutput::of(sandbox::outside("./omni-scale", dir.path()).args(words))
 }
 
 #[test]
@@ -196,9 +191,9 @@ fn given_files_and_standard_input_are_checked_anywhere() {
         (&plan, template.as_str(), &[1, 3], "Place machines by the rule"),
         (&plan[..4], template.as_str(), &[1], "none that --class gives"),
     ] {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_xtask"));
-        command.args(words).current_dir(dir.path()).env_clear().env("PATH", "/usr/bin:/bin").env("HOME", dir.path());
+        let mut command = sandbox::outside(env!("CARGO_BIN_EXE_xtask"), dir.path());
         command
+            .args(words)
             .stdin(std::process::Stdio::piped())
             .stdout(std::process::Stdio::piped())
             .stderr(std::process::Stdio::piped());

@@ -13,29 +13,13 @@ mod text;
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
-use crate::sandbox::{Scratch, root as repository};
+use crate::sandbox::{CommandOutput, Scratch, outside, root as repository};
 
-/// Runs the real xtask away from the repository, with nothing of the environment but a path.
-fn xtask(directory: &Path, arguments: &[&str]) -> std::process::Output {
-    Command::new(env!("CARGO_BIN_EXE_xtask"))
-        .args(arguments)
-        .current_dir(directory)
-        .env_clear()
-        .env("PATH", "/usr/bin:/bin")
-        .env("HOME", directory)
-        .output()
-        .expect("xtask was built with these tests")
-}
-
-/// Runs the real xtask and reads the one JSON document that it must print, whatever its exit status.
-fn xtask_json(directory: &Path, arguments: &[&str]) -> (Option<i32>, serde_json::Value) {
-    let output = xtask(directory, arguments);
-    let stdout = String::from_utf8_lossy(&output.stdout);
-    let document = serde_json::from_str(&stdout)
-        .unwrap_or_else(|error| panic!("{arguments:?} printed no JSON document: {error}\n{stdout}"));
-    (output.status.code(), document)
+/// Runs the real xtask away from the repository, and reads the one JSON document that it must print.
+fn xtask_json(directory: &Path, arguments: &[&str]) -> (i32, serde_json::Value) {
+    let ran = CommandOutput::of(outside(env!("CARGO_BIN_EXE_xtask"), directory).args(arguments));
+    (ran.code, ran.json())
 }
 
 /// Makes a directory the root of a project: xtask knows it by its compose file.
@@ -48,13 +32,18 @@ fn make_project(directory: &Path) {
 fn help_of_xtask(task: Option<&str>) -> Option<String> {
     let scratch = Scratch::new();
     let arguments: Vec<&str> = task.into_iter().chain(["--help"]).collect();
-    let output = xtask(scratch.path(), &arguments);
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    let ran = CommandOutput::of(outside(env!("CARGO_BIN_EXE_xtask"), scratch.path()).args(arguments));
+    (ran.code == 0).then_some(ran.stdout)
 }
 
 /// Fails with every fault at once: whoever mends a plugin wants the whole list.
 fn assert_none(faults: &[String]) {
     assert!(faults.is_empty(), "{} faults in the plugin:\n{}", faults.len(), faults.join("\n"));
+}
+
+/// What is said of those rows that hold.
+fn wrong<const N: usize>(rows: [(bool, &str); N]) -> Vec<String> {
+    rows.into_iter().filter(|(holds, _)| *holds).map(|(_, text)| text.to_owned()).collect()
 }
 
 #[test]
@@ -122,7 +111,7 @@ fn the_runner_finds_nothing_in_the_examples() {
 
     for task in ["machineclass-check", "cluster-check"] {
         let (status, document) = xtask_json(project, &[task, "--all", "--json"]);
-        assert_eq!(status, Some(0), "`{task}` finds faults in the skill's examples: {document:#}");
+        assert_eq!(status, 0, "`{task}` finds faults in the skill's examples: {document:#}");
         assert_eq!(document["ok"], true, "{document:#}");
     }
 }

@@ -188,6 +188,52 @@ impl Deref for CheckedOutput {
     }
 }
 
+/// A program in a directory that is no project, with nothing of the environment but a path.
+pub fn outside(program: &str, dir: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir(dir).env_clear().env("PATH", "/usr/bin:/bin").env("HOME", dir).stdin(Stdio::null());
+    command
+}
+
+/// A call of the runner, its peak of memory, the processor time that it cost, and how long it took.
+pub struct Measured {
+    pub ran: CommandOutput,
+    pub peak_kib: u64,
+    pub worked: Duration,
+    pub took: Duration,
+}
+
+/// Runs `command` to its end, with its output in files of `dir`, and watches it in `/proc`.
+pub fn measured(command: &mut Command, dir: &Path) -> Measured {
+    let (out, err) = (dir.join("out"), dir.join("err"));
+    let into = |path: &Path| fs::File::create(path).expect("a scratch file");
+    let begun = Instant::now();
+    let mut child = command.stdout(into(&out)).stderr(into(&err)).spawn().expect("the runner starts");
+    let (mut peak_kib, mut worked) = (0, Duration::ZERO);
+    let status = loop {
+        let read = |name: &str| fs::read_to_string(format!("/proc/{}/{name}", child.id())).unwrap_or_default();
+        let status = read("status");
+        let high = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse().ok());
+        peak_kib = peak_kib.max(high.unwrap_or(0));
+        // The fields behind the name in brackets: user and system time are the 12th and 13th, in hundredths of a second.
+        let stat = read("stat");
+        let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+        let ticks: u64 = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+        worked = worked.max(Duration::from_millis(ticks * 10));
+        if let Some(status) = child.try_wait().expect("it is ours") {
+            break status;
+        }
+        if begun.elapsed() > Duration::from_secs(90) {
+            let _ = child.kill();
+            panic!("{command:?} does not end");
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    let text = |path: &Path| String::from_utf8_lossy(&fs::read(path).expect("written")).into_owned();
+    let ran = CommandOutput { code: status.code().unwrap_or(-1), stdout: text(&out), stderr: text(&err) };
+    Measured { ran, peak_kib, worked, took: begun.elapsed() }
+}
+
 /// Files by their names in the project, with mode and contents.
 pub type Files = BTreeMap<String, (u32, Vec<u8>)>;
 
@@ -369,20 +415,12 @@ impl Sandbox {
 
     /// Every file of the project with its mode and contents.
     pub fn tree(&self) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
-        fn walk(dir: &Path, found: &mut BTreeMap<PathBuf, (u32, Vec<u8>)>) {
-            for entry in fs::read_dir(dir).expect("readable").flatten() {
-                let path = entry.path();
-                if path.is_dir() {
-                    walk(&path, found);
-                } else {
-                    let mode = fs::metadata(&path).map_or(0, |meta| meta.permissions().mode());
-                    found.insert(path.clone(), (mode, fs::read(&path).unwrap_or_default()));
-                }
-            }
-        }
-        let mut found = BTreeMap::new();
-        walk(&self.project(), &mut found);
-        found
+        let read = |(name, _)| {
+            let path = self.project().join::<PathBuf>(name);
+            let mode = fs::metadata(&path).map_or(0, |meta| meta.permissions().mode());
+            (path.clone(), (mode, fs::read(&path).unwrap_or_default()))
+        };
+        runtime::files::tree(&self.project()).expect("readable").into_iter().map(read).collect()
     }
 
     /// Every file of the project but those in `target`.

@@ -9,19 +9,9 @@ use crate::sandbox::root;
 
 /// All Rust files below a directory.
 pub fn sources(dir: &str) -> Vec<PathBuf> {
-    fn walk(dir: &Path, found: &mut Vec<PathBuf>) {
-        for entry in fs::read_dir(dir).expect("readable").flatten() {
-            let path = entry.path();
-            if path.is_dir() {
-                walk(&path, found);
-            } else if path.extension().is_some_and(|end| end == "rs") {
-                found.push(path);
-            }
-        }
-    }
-    let mut found = Vec::new();
-    walk(&root().join(dir), &mut found);
-    found
+    let dir = root().join(dir);
+    let files = runtime::files::tree(&dir).expect("readable").into_iter().map(|(name, _)| dir.join(name));
+    files.filter(|path| path.extension().is_some_and(|end| end == "rs")).collect()
 }
 
 /// The part of a file before its tests.

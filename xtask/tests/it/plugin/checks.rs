@@ -7,6 +7,7 @@ use std::path::Path;
 use serde_json::Value as Json;
 
 use super::text::{self, Page};
+use super::wrong;
 
 fn json(root: &Path, file: &str, faults: &mut Vec<String>) -> Json {
     let parsed = fs::read_to_string(root.join(file))
@@ -26,47 +27,39 @@ fn is_semver(version: &str) -> bool {
 /// `.claude-plugin/`: the two manifests, their keys, and nothing else beside them.
 pub fn manifests(root: &Path) -> Vec<String> {
     let mut faults = Vec::new();
-    for name in text::entries(&root.join(".claude-plugin")) {
-        if !["plugin.json", "marketplace.json", "icon.png"].contains(&name.as_str()) {
-            faults
-                .push(format!(".claude-plugin/{name}: only the manifests belong here, Claude Code loads nothing else"));
-        }
-    }
-    if root.join("CLAUDE.md").exists() {
-        faults.push("CLAUDE.md: belongs in .claude/, in the root it fails the strict validation".into());
-    }
+    let files = text::entries(&root.join(".claude-plugin")).into_iter();
+    let strange = files.filter(|name| !["plugin.json", "marketplace.json", "icon.png"].contains(&name.as_str()));
+    faults.extend(strange.map(|name| format!(".claude-plugin/{name}: Claude Code loads the manifests alone")));
     let plugin = json(root, ".claude-plugin/plugin.json", &mut faults);
     let known = ["name", "version", "description", "author", "repository", "license", "keywords"];
-    for key in plugin.as_object().into_iter().flat_map(|object| object.keys()) {
-        if !known.contains(&key.as_str()) {
-            faults.push(format!(
-                "plugin.json: the key `{key}` is not ours, and one that names a folder replaces its default"
-            ));
-        }
-    }
-    if plugin["name"] != "omni-scale" {
-        faults.push("plugin.json: `name` is not `omni-scale`".into());
-    }
-    // A string is an error for the validator, and 2.1.197 refuses to load it.
-    if plugin["author"] != serde_json::json!({"name": "basher83"}) {
-        faults.push("plugin.json: `author` is not the object with the name `basher83`".into());
-    }
-    if plugin["description"] != "Omni + Proxmox infrastructure provider management for Talos clusters" {
-        faults.push("plugin.json: `description` is not the settled one".into());
-    }
-    for key in ["repository", "license"] {
-        if plugin[key].as_str().is_none_or(str::is_empty) {
-            faults.push(format!("plugin.json: `{key}` is missing"));
-        }
-    }
+    let keys = plugin.as_object().into_iter().flat_map(|object| object.keys());
+    let strange = keys.filter(|key| !known.contains(&key.as_str()));
+    faults.extend(
+        strange.map(|key| format!("plugin.json: the key `{key}` is not ours; one of a folder replaces its default")),
+    );
     let market = json(root, ".claude-plugin/marketplace.json", &mut faults);
     let entry = &market["plugins"][0];
-    if entry["name"] != plugin["name"] || entry["source"] != "./" {
-        faults.push("marketplace.json: its first plugin is not `omni-scale` from `./`".into());
-    }
-    if entry["description"] != plugin["description"] {
-        faults.push("marketplace.json: the description is another than plugin.json's".into());
-    }
+    let missing = |key: &str| plugin[key].as_str().is_none_or(str::is_empty);
+    let settled = "Omni + Proxmox infrastructure provider management for Talos clusters";
+    faults.extend(wrong([
+        (root.join("CLAUDE.md").exists(), "CLAUDE.md: belongs in .claude/, in the root it fails the strict validation"),
+        (plugin["name"] != "omni-scale", "plugin.json: `name` is not `omni-scale`"),
+        // A string is an error for the validator, and 2.1.197 refuses to load it.
+        (
+            plugin["author"] != serde_json::json!({"name": "basher83"}),
+            "plugin.json: `author` is not the object with the name `basher83`",
+        ),
+        (plugin["description"] != settled, "plugin.json: `description` is not the settled one"),
+        (missing("repository") || missing("license"), "plugin.json: `repository` or `license` is missing"),
+        (
+            entry["name"] != plugin["name"] || entry["source"] != "./",
+            "marketplace.json: its first plugin is not `omni-scale` from `./`",
+        ),
+        (
+            entry["description"] != plugin["description"],
+            "marketplace.json: the description is another than plugin.json's",
+        ),
+    ]));
     faults
 }
 
@@ -101,51 +94,44 @@ pub fn versions(root: &Path) -> Vec<String> {
 
 /// `agents/`: found by name and description, and unable to write.
 pub fn agents(root: &Path) -> Vec<String> {
-    let mut faults = Vec::new();
     let files = text::entries(&root.join("agents"));
-    if !files.iter().any(|file| file == "cluster-guide.md") {
-        faults.push("agents/cluster-guide.md: is missing".into());
-    }
+    let mut faults = wrong([(!files.contains(&"cluster-guide.md".to_owned()), "agents/cluster-guide.md: is missing")]);
     for file in files {
-        let page = match Page::read(&root.join("agents").join(&file)) {
-            Ok(page) => page,
-            Err(error) => {
-                faults.push(format!("agents/{file}: {error}"));
-                continue;
-            }
-        };
-        let mut fault = |text: String| faults.push(format!("agents/{file}: {text}"));
-        // `hooks`, `mcpServers` and `permissionMode` are ignored in a plugin's agents.
-        for key in page.unknown_keys(&["name", "description", "model", "color", "tools", "maxTurns", "skills"]) {
-            fault(format!("the front-matter key `{key}` is not ours"));
-        }
-        if page.string("name") != file.strip_suffix(".md") {
-            fault("its name is not that of its file".into());
-        }
-        let description = page.string("description").unwrap_or_default();
-        let examples = description.matches("<example>").count();
-        if !description.starts_with("Use this agent when") || !(2..=4).contains(&examples) {
-            fault("its description must begin with `Use this agent when` and hold 2 to 4 examples".into());
-        }
-        // It plans. Questions are not possible in an agent: they belong in its answer.
-        let tools = page.string("tools").unwrap_or("all of them");
-        for tool in tools.split(", ").filter(|tool| !["Bash", "Read", "Grep", "Glob"].contains(tool)) {
-            fault(format!("the tool `{tool}` is none that only looks"));
-        }
-        if !["blue", "cyan", "green", "yellow", "red"].contains(&page.string("color").unwrap_or_default()) {
-            fault("its color is unknown".into());
-        }
-        for skill in page.list("skills").unwrap_or_default() {
-            if !root.join("skills").join(skill).is_dir() {
-                fault(format!("the skill `{skill}` does not exist"));
-            }
-        }
-        for part in ["You change nothing", "**Plan**", "**Open questions**", "never with `--yes`"] {
-            if !page.body.contains(part) && !page.body.contains(&part.replacen("You", "you", 1)) {
-                fault(format!("does not say `{part}`"));
-            }
-        }
+        let found = Page::read(&root.join("agents").join(&file)).map(|page| agent(root, &page, &file));
+        let found = found.unwrap_or_else(|error| vec![error]);
+        faults.extend(found.into_iter().map(|fault| format!("agents/{file}: {fault}")));
     }
+    faults
+}
+
+fn agent(root: &Path, page: &Page, file: &str) -> Vec<String> {
+    // `hooks`, `mcpServers` and `permissionMode` are ignored in a plugin's agents.
+    let known = ["name", "description", "model", "color", "tools", "maxTurns", "skills"];
+    let keys = page.unknown_keys(&known).into_iter().map(|key| format!("the front-matter key `{key}` is not ours"));
+    // It plans. Questions are not possible in an agent: they belong in its answer.
+    let tools = page.string("tools").unwrap_or("all of them").split(", ");
+    let tools = tools.filter(|tool| !["Bash", "Read", "Grep", "Glob"].contains(tool));
+    let skills = page.list("skills").unwrap_or_default().into_iter();
+    let skills = skills.filter(|skill| !root.join("skills").join(skill).is_dir());
+    let parts = ["You change nothing", "**Plan**", "**Open questions**", "never with `--yes`"].into_iter();
+    let parts = parts.filter(|part| !page.body.contains(&part[1..]));
+    let description = page.string("description").unwrap_or_default();
+    let examples = description.matches("<example>").count();
+    let mut faults = wrong([
+        (page.string("name") != file.strip_suffix(".md"), "its name is not that of its file"),
+        (
+            !description.starts_with("Use this agent when") || !(2..=4).contains(&examples),
+            "its description must begin with `Use this agent when` and hold 2 to 4 examples",
+        ),
+        (
+            !["blue", "cyan", "green", "yellow", "red"].contains(&page.string("color").unwrap_or_default()),
+            "its color is unknown",
+        ),
+    ]);
+    faults.extend(keys);
+    faults.extend(tools.map(|tool| format!("the tool `{tool}` is none that only looks")));
+    faults.extend(skills.map(|skill| format!("the skill `{skill}` does not exist")));
+    faults.extend(parts.map(|part| format!("does not say `{part}`")));
     faults
 }
 
@@ -159,18 +145,20 @@ pub fn hooks(root: &Path) -> Vec<String> {
         return faults;
     };
     for (event, matchers) in events {
-        if event != "SessionStart" {
-            faults.push(format!("hooks/hooks.json: `{event}` is no event that this plugin uses"));
-        }
-        for hook in matchers.as_array().into_iter().flatten().flat_map(|matcher| matcher["hooks"].as_array()).flatten()
-        {
-            if hook["type"] != "command" || hook["command"] != "sh" {
-                faults.push("hooks/hooks.json: a hook is not a command that `sh` runs".into());
-            }
-            // The default is ten minutes.
-            if hook["timeout"].as_u64().is_none_or(|seconds| seconds > 10) {
-                faults.push("hooks/hooks.json: a hook's `timeout` is not within 10 seconds".into());
-            }
+        faults.extend(wrong([(event != "SessionStart", "hooks/hooks.json: an event that this plugin does not use")]));
+        let matchers = matchers.as_array().into_iter().flatten();
+        for hook in matchers.flat_map(|matcher| matcher["hooks"].as_array()).flatten() {
+            faults.extend(wrong([
+                (
+                    hook["type"] != "command" || hook["command"] != "sh",
+                    "hooks/hooks.json: a hook is not a command that `sh` runs",
+                ),
+                // The default is ten minutes.
+                (
+                    hook["timeout"].as_u64().is_none_or(|seconds| seconds > 10),
+                    "hooks/hooks.json: a hook's `timeout` is not within 10 seconds",
+                ),
+            ]));
             let script = hook["args"][0].as_str().unwrap_or_default();
             match script.strip_prefix("${CLAUDE_PLUGIN_ROOT}/") {
                 Some(script) => faults.extend(hook_script(root, script)),
@@ -184,14 +172,11 @@ pub fn hooks(root: &Path) -> Vec<String> {
 fn hook_script(root: &Path, script: &str) -> Vec<String> {
     let path = root.join(script);
     let Ok(text) = fs::read_to_string(&path) else { return vec![format!("{script}: is missing")] };
-    let mut faults = Vec::new();
     let mode = fs::metadata(&path).map_or(0, |data| data.permissions().mode());
-    if mode & 0o111 != 0o111 {
-        faults.push(format!("{script}: the run bit is not set"));
-    }
-    if !text.starts_with("#!/bin/sh\n") {
-        faults.push(format!("{script}: is not a script for `#!/bin/sh`"));
-    }
+    let mut faults = wrong([
+        (mode & 0o111 != 0o111, "the run bit of the hook's script is not set"),
+        (!text.starts_with("#!/bin/sh\n"), "the hook's script is not one for `#!/bin/sh`"),
+    ]);
     let code: Vec<&str> = text.lines().map(str::trim_start).filter(|line| !line.starts_with('#')).collect();
     for word in ["cargo ", "curl", "wget", "docker", "omnictl", ".env", "eval "] {
         if code.iter().any(|line| line.contains(word)) {
@@ -207,25 +192,18 @@ pub fn settings(root: &Path) -> Vec<String> {
     let settings = json(root, ".claude/settings.json", &mut faults);
     let denied: Vec<&str> =
         settings["permissions"]["deny"].as_array().into_iter().flatten().filter_map(Json::as_str).collect();
-    for rule in
-        ["Read(**/.env)", "Read(**/docker/config.yaml)", "Read(**/*.asc)", "Read(**/target/lab/env)", "Edit(**/.env)"]
-    {
-        if !denied.contains(&rule) {
-            faults.push(format!(".claude/settings.json: does not deny `{rule}`"));
-        }
-    }
-    if settings["permissions"].get("allow").is_some() {
-        faults.push(".claude/settings.json: grants something to everyone who opens the repository".into());
-    }
+    let rules = "Read(**/.env) Read(**/docker/config.yaml) Read(**/*.asc) Read(**/target/lab/env) Edit(**/.env)";
+    let open = rules.split(' ').filter(|rule| !denied.contains(rule));
+    faults.extend(open.map(|rule| format!(".claude/settings.json: does not deny `{rule}`")));
+    let granted = settings["permissions"].get("allow").is_some();
+    faults.extend(wrong([(granted, ".claude/settings.json: grants something to everyone who opens the repository")]));
     faults
 }
 
 /// What `cargo run --locked --manifest-path PLUGIN/Cargo.toml` from another project rests on.
 pub fn installed_elsewhere(root: &Path) -> Vec<String> {
-    let mut faults = Vec::new();
-    if !root.join("Cargo.lock").is_file() {
-        faults.push("Cargo.lock: is missing, and `--locked` fails without it".into());
-    }
+    let unlocked = !root.join("Cargo.lock").is_file();
+    let mut faults = wrong([(unlocked, "Cargo.lock: is missing, and `--locked` fails without it")]);
     for path in text::files_below(&root.join("xtask/src"), &[".rs"]) {
         let source = fs::read_to_string(&path).unwrap_or_default();
         let program = source.split("#[cfg(test)]").next().unwrap_or_default();

@@ -54,16 +54,8 @@ pub fn entries(directory: &Path) -> Vec<String> {
 
 /// Every file below a directory whose name ends in one of `endings`.
 pub fn files_below(directory: &Path, endings: &[&str]) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for name in entries(directory) {
-        let path = directory.join(&name);
-        if path.is_dir() {
-            found.extend(files_below(&path, endings));
-        } else if endings.iter().any(|ending| name.ends_with(ending)) {
-            found.push(path);
-        }
-    }
-    found
+    let found = runtime::files::tree(directory).unwrap_or_default().into_iter().map(|(name, _)| directory.join(name));
+    found.filter(|path| endings.iter().any(|ending| path.to_string_lossy().ends_with(ending))).collect()
 }
 
 /// The texts of the plugin that are Markdown.
