@@ -54,8 +54,8 @@ impl OmniRelease {
         self == OmniRelease::V1_4_9
     }
 
-    /// Whether it has a type or a field with this mark in `kinds.tsv`.
-    fn has(self, name: &str) -> bool {
+    /// Whether it has a type or a field with this mark in `kinds.tsv` or `template-models.yaml`.
+    pub fn has(self, name: &str) -> bool {
         match name.chars().last() {
             Some('+') => !self.old(),
             Some('^') => self >= OmniRelease::V1_10_6,
@@ -112,7 +112,7 @@ impl ResourceType {
     pub fn fields(&self) -> Option<&[Field]> {
         let read = || {
             let text = self.spec.as_deref()?;
-            match (Parser { text, at: 0, release: self.release }).node() {
+            match field_type(&serde_yaml::from_str(text).ok()?, self.release) {
                 FieldType::Msg(fields) => Some(fields),
                 _ => None,
             }
@@ -225,51 +225,24 @@ pub fn resolve(release: OmniRelease, name: &str) -> Vec<&'static ResourceType> {
         .collect()
 }
 
-/// Reads the notation of `kinds.tsv`.
-struct Parser<'a> {
-    text: &'a str,
-    at: usize,
-    release: OmniRelease,
-}
-
-impl Parser<'_> {
-    fn rest(&self) -> &str {
-        &self.text[self.at..]
-    }
-
-    fn eat(&mut self, token: &str) -> bool {
-        let found = self.rest().starts_with(token);
-        if found {
-            self.at += token.len();
-        }
-        found
-    }
-
-    fn node(&mut self) -> FieldType {
-        if self.eat("[]") {
-            return FieldType::List(Box::new(self.node()));
-        }
-        if self.eat("map ") {
-            return FieldType::Map(Box::new(self.node()));
-        }
-        if self.eat("{") {
-            let mut fields = Vec::new();
-            while !self.eat("}") && !self.rest().is_empty() {
-                self.eat(" ");
-                let name_end = self.rest().find(':').unwrap_or(self.rest().len());
-                let name = self.rest()[..name_end].to_owned();
-                self.at += (name_end + 1).min(self.rest().len());
-                let node = self.node();
-                if self.release.has(&name) {
-                    fields.push(Field { name: name.trim_end_matches(['+', '^', '-']).to_owned(), node });
-                }
+/// A type in the notation of `kinds.tsv`.
+fn field_type(notation: &serde_yaml::Value, release: OmniRelease) -> FieldType {
+    use serde_yaml::Value;
+    let boxed = |of: &Value| Box::new(field_type(of, release));
+    match notation {
+        Value::Sequence(of) => FieldType::List(boxed(of.first().unwrap_or(&Value::Null))),
+        Value::Mapping(fields) => match fields.get("<map>") {
+            Some(of) => FieldType::Map(boxed(of)),
+            None => {
+                let named = fields.iter().filter_map(|(name, node)| Some((name.as_str()?, node)));
+                let field = |(name, node): (&str, &Value)| Field {
+                    name: name.trim_end_matches(['+', '^', '-']).to_owned(),
+                    node: field_type(node, release),
+                };
+                FieldType::Msg(named.filter(|(name, _)| release.has(name)).map(field).collect())
             }
-            return FieldType::Msg(fields);
-        }
-        let end = self.rest().find([' ', '}']).unwrap_or(self.rest().len());
-        let word = self.rest()[..end].to_owned();
-        self.at += end;
-        match word.as_str() {
+        },
+        word => match word.as_str().unwrap_or_default() {
             "str" => FieldType::Str,
             "bool" => FieldType::Bool,
             "bytes" => FieldType::Bytes,
@@ -277,6 +250,6 @@ impl Parser<'_> {
                 Some(name) => format!("specs.{name}"),
                 None => other.to_owned(),
             }),
-        }
+        },
     }
 }

@@ -6,7 +6,6 @@ mod cluster;
 mod config;
 mod drives;
 mod files;
-mod ha;
 mod nodes;
 mod pools;
 mod qemu;
@@ -145,26 +144,17 @@ const TABLES: &[&[Method]] = &[
     pools::METHODS,
     access::METHODS,
     tokens::METHODS,
-    ha::METHODS,
 ];
+
+const STORAGE_ID: ParamType =
+    ParamType::Regex("[A-Za-z][A-Za-z0-9_.-]*", "storage ID '{}' contains illegal characters");
 
 /// Parameters that stand in paths.
 const IN_PATH: &[(&str, ParamType)] = &[
-    ("node", ParamType::Format(node_name)),
+    ("node", ParamType::Regex("[A-Za-z0-9][A-Za-z0-9-]*", "value does not look like a valid node name")),
     ("vmid", ParamType::Int(100, 999_999_999)),
-    ("storage", ParamType::Format(storage_id)),
+    ("storage", STORAGE_ID),
 ];
-
-fn storage_id(_: &str, text: &str) -> Result<(), String> {
-    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let fine = text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.chars().all(good);
-    if fine { Ok(()) } else { Err(format!("storage ID '{text}' contains illegal characters")) }
-}
-
-fn node_name(_: &str, text: &str) -> Result<(), String> {
-    let good = text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') && !text.starts_with('-');
-    if good && !text.is_empty() { Ok(()) } else { Err("value does not look like a valid node name".into()) }
-}
 
 /// The method for a path, and what the path says. A last `{name*}` takes the rest of the path, slashes included.
 pub fn find(verb: &str, path: &str) -> Option<(Method, Vec<(&'static str, String)>)> {

@@ -1,10 +1,15 @@
 //! Parameters: from a query, a form or JSON to checked text, with the messages of pve-common `JSONSchema.pm`.
 
 use std::collections::BTreeMap;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
+use regex::Regex;
 use serde_json::Value;
 
 use super::refusal::{Outcome, Refusal};
+use super::vmschema;
+use super::world::Drive;
+use super::world::disk::split_volid;
 
 /// What a parameter may hold.
 #[derive(Clone, Copy)]
@@ -15,11 +20,32 @@ pub enum ParamType {
     Int(i64, i64),
     /// `0` or `1`.
     Bool,
-    Enum(&'static [&'static str]),
-    /// Text that a format accepts; the format gets name and value and says what is wrong.
-    Format(fn(&str, &str) -> Result<(), String>),
-    /// Text that must match a pattern.
-    Pattern(fn(&str) -> bool),
+    /// One of these words.
+    Enum(&'static str),
+    /// A volume, or what becomes one.
+    Volume,
+    /// Values with names, as the option of a VM of this name has them.
+    Properties,
+    /// Text that a regular expression matches as a whole, and what is wrong with other text, where PVE has words for it (`{}` is
+    /// the text).
+    Regex(&'static str, &'static str),
+}
+
+impl ParamType {
+    /// A type in the notation of `vm-options.txt`.
+    pub fn read(notation: &'static str) -> ParamType {
+        let (word, rest) = notation.split_once(' ').unwrap_or((notation, ""));
+        let mut numbers = rest.split(' ').filter_map(|number| number.parse().ok());
+        match word {
+            "int" => ParamType::Int(numbers.next().unwrap_or(-ANY), numbers.next().unwrap_or(ANY)),
+            "bool" => ParamType::Bool,
+            "enum" => ParamType::Enum(rest),
+            "regex" => rest.split_once(" || ").map_or(ParamType::Regex(rest, ""), |(is, or)| ParamType::Regex(is, or)),
+            "volume" => ParamType::Volume,
+            "properties" => ParamType::Properties,
+            _ => ParamType::Text(rest.parse().unwrap_or(4096)),
+        }
+    }
 }
 
 /// The largest integer that a parameter without a bound may hold.
@@ -160,7 +186,7 @@ fn check(name: &str, kind: ParamType, value: &Value) -> Result<(), String> {
     let type_name = match kind {
         ParamType::Int(..) => "integer",
         ParamType::Bool => "boolean",
-        ParamType::Text(_) | ParamType::Enum(_) | ParamType::Format(_) | ParamType::Pattern(_) => "string",
+        _ => "string",
     };
     let reference = match value {
         Value::Array(_) => Some("ARRAY"),
@@ -196,12 +222,36 @@ pub fn check_text(name: &str, kind: ParamType, text: &str) -> Result<(), Option<
             }
         }
         ParamType::Enum(values) => {
-            let all = values.join(", ");
-            when(!values.contains(&text), format!("value '{text}' does not have a value in the enumeration '{all}'"))
+            let all = values.replace(' ', ", ");
+            when(
+                !values.split(' ').any(|value| value == text),
+                format!("value '{text}' does not have a value in the enumeration '{all}'"),
+            )
         }
-        ParamType::Format(format) => format(name, text).map_err(|why| Some(format!("invalid format - {why}\n"))),
-        ParamType::Pattern(matches) => when(!matches(text), "value does not match the regex pattern".into()),
+        ParamType::Volume => when(!is_volume(text), format!("invalid format - unable to parse volume ID '{text}'\n")),
+        ParamType::Properties => {
+            let wrong = vmschema::find(name).map_or(Ok(()), |option| option.check(name, text));
+            wrong.map_err(|why| Some(format!("invalid format - {why}\n")))
+        }
+        ParamType::Regex(pattern, "") => when(!matches(pattern, text), "value does not match the regex pattern".into()),
+        ParamType::Regex(pattern, wrong) => {
+            when(!matches(pattern, text), format!("invalid format - {}\n", wrong.replace("{}", text)))
+        }
     }
+}
+
+/// Whether a text matches as a whole. Each pattern is compiled once; one that is not valid matches nothing.
+fn matches(pattern: &'static str, text: &str) -> bool {
+    static COMPILED: LazyLock<Mutex<BTreeMap<&str, Option<Regex>>>> = LazyLock::new(Mutex::default);
+    let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+    let pattern = compiled.entry(pattern).or_insert_with(|| Regex::new(&format!("^(?:{pattern})$")).ok());
+    pattern.as_ref().is_some_and(|pattern| pattern.is_match(text))
+}
+
+fn is_volume(text: &str) -> bool {
+    let special = matches!(text, "none" | "cdrom") || text.starts_with('/');
+    let sized = || Drive::parse(text).is_some_and(|drive| drive.new_disk().is_some());
+    special || split_volid(text).is_some() || sized()
 }
 
 /// A whole number as PVE reads one: an optional sign and digits, nothing else.
@@ -219,7 +269,7 @@ mod tests {
         required("vmid", ParamType::Int(100, 999_999_999)),
         optional("sockets", ParamType::Int(1, ANY)),
         optional("onboot", ParamType::Bool),
-        optional("bios", ParamType::Enum(&["seabios", "ovmf"])),
+        optional("bios", ParamType::Enum("seabios ovmf")),
         optional("name", ParamType::Text(5)),
     ];
 

@@ -157,9 +157,22 @@ impl Client {
     }
 }
 
+/// Tells its lab that a stand-in was called; what it must know before it does anything.
+pub fn begin(program: &str, argv0: &str, argv: &[String]) -> Result<(Client, Start)> {
+    let link = find(argv0).context("this stand-in belongs to no lab that it can find")?;
+    let mut client = Client::open(&link)?;
+    match client.ask(&Request::Start { program: program.to_owned(), argv: argv.to_vec() })? {
+        Response::Started(start) => {
+            super::busy(start.busy_ms);
+            Ok((client, start))
+        }
+        other => bail!("unexpected answer of the lab: {other:?}"),
+    }
+}
+
 /// Finds the lab that a stand-in belongs to: by the file beside the link it was called through, else by the trailer of its
 /// own executable.
-pub fn find(argv0: &str) -> Option<Link> {
+fn find(argv0: &str) -> Option<Link> {
     let beside = |dir: PathBuf| -> Option<Link> {
         let text = std::fs::read_to_string(dir.join(LINK_FILE)).ok()?;
         serde_json::from_str(&text).ok()

@@ -8,8 +8,6 @@ use crate::proxmox::params::{ParamType, optional};
 use crate::proxmox::refusal::{Outcome, Refusal};
 use crate::proxmox::world::{Loads, Storage, Vm};
 
-const RESOURCE_TYPES: &[&str] = &["vm", "storage", "node"];
-
 pub(super) const METHODS: &[Method] = &[
     Method::new("GET", "/version", Needs::Anyone, version),
     Method::new("GET", "/cluster/status", Needs::All("/", &["Sys.Audit"]), status),
@@ -18,7 +16,7 @@ pub(super) const METHODS: &[Method] = &[
     // No zone is defined in the lab beside the built-in one, so there are no vnets.
     Method::new("GET", "/cluster/sdn/vnets", Needs::Anyone, |_| Ok(json!([]))),
     Method::new("GET", "/cluster/resources", Needs::Anyone, resources)
-        .with(&[optional("type", ParamType::Enum(RESOURCE_TYPES))]),
+        .with(&[optional("type", ParamType::Enum("vm storage node"))]),
 ];
 
 fn version(call: &mut Call<'_>) -> Outcome {

@@ -82,7 +82,7 @@ pub fn check_options(call: &Call<'_>, vmid: u32, pool: Option<&str>, options: &[
     }
     for option in options {
         match guard(option) {
-            Guard::Any(privileges) => check_vm(call, vmid, pool, privileges)?,
+            Guard::Having(privilege) => check_vm(call, vmid, pool, &[&privilege])?,
             Guard::Root => return Err(Refusal::die(format!("only root can set '{option}' config"))),
             Guard::ByValue => {}
         }

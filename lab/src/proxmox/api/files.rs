@@ -19,7 +19,7 @@ const COPY: Duration = Duration::from_millis(300);
 const KEPT: usize = 1 << 20;
 
 const FILL_IT: Needs = Needs::All("/storage/{storage}", &["Datastore.AllocateTemplate"]);
-const CONTENT: ParamType = ParamType::Enum(&["iso"]);
+const CONTENT: ParamType = ParamType::Enum("iso");
 
 pub(super) const METHODS: &[Method] = &[
     Method::new("POST", "/nodes/{node}/storage/{storage}/upload", FILL_IT, upload)
@@ -38,7 +38,7 @@ pub(super) const METHODS: &[Method] = &[
     )
     .on_node()
     .with(&[
-        required("url", ParamType::Pattern(|url| url.starts_with("https://") || url.starts_with("http://"))),
+        required("url", ParamType::Regex("https?://.*", "")),
         required("content", CONTENT),
         required("filename", ParamType::Text(255)),
     ]),

@@ -8,24 +8,16 @@ use crate::proxmox::access::Pool;
 use crate::proxmox::params::{ParamType, optional, required};
 use crate::proxmox::refusal::{Outcome, Refusal};
 
+const POOL_ID: ParamType = ParamType::Regex("[A-Za-z0-9._-]+", "pool name '{}' contains invalid characters");
 const ALLOCATE: Needs = Needs::All("/pool/{poolid}", &["Pool.Allocate"]);
 
 pub(super) const METHODS: &[Method] = &[
     Method::new("GET", "/pools", Needs::Anyone, list),
     Method::new("POST", "/pools", ALLOCATE, create)
-        .with(&[required("poolid", ParamType::Format(pool_id)), optional("comment", ParamType::Text(4096))]),
+        .with(&[required("poolid", POOL_ID), optional("comment", ParamType::Text(4096))]),
     Method::new("GET", "/pools/{poolid}", Needs::All("/pool/{poolid}", &["Pool.Audit"]), read),
     Method::new("DELETE", "/pools/{poolid}", ALLOCATE, remove),
 ];
-
-fn pool_id(_: &str, text: &str) -> Result<(), String> {
-    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-    if !text.is_empty() && text.chars().all(good) {
-        Ok(())
-    } else {
-        Err(format!("pool name '{text}' contains invalid characters"))
-    }
-}
 
 fn absent(pool: &str) -> Refusal {
     Refusal::die(format!("pool '{pool}' does not exist"))

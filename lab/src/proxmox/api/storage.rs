@@ -22,7 +22,7 @@ const SEE_IT: Needs = Needs::Any("/storage/{storage}", SEE);
 pub(super) const METHODS: &[Method] = &[
     Method::new("GET", "/storage", Needs::Anyone, config_list),
     Method::new("GET", "/nodes/{node}/storage", Needs::Anyone, list).on_node().with(&[
-        optional("storage", ParamType::Format(super::storage_id)),
+        optional("storage", super::STORAGE_ID),
         optional("content", ParamType::Text(256)),
         optional("enabled", ParamType::Bool),
     ]),

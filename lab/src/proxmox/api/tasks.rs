@@ -13,7 +13,7 @@ pub(super) const METHODS: &[Method] = &[
         optional("limit", ParamType::Int(0, ANY)),
         optional("vmid", ParamType::Int(100, 999_999_999)),
         optional("errors", ParamType::Bool),
-        optional("source", ParamType::Enum(&["archive", "active", "all"])),
+        optional("source", ParamType::Enum("archive active all")),
     ]),
     Method::new("GET", "/nodes/{node}/tasks/{upid}/status", Needs::Anyone, status).on_node(),
     Method::new("GET", "/nodes/{node}/tasks/{upid}/log", Needs::Anyone, log)

@@ -11,7 +11,7 @@ const ADMIN: Needs = Needs::All("/access/groups", &["User.Modify"]);
 const SEE: Needs = Needs::Or(&[Needs::OwnUser, Needs::All("/access/groups", &["Sys.Audit"])]);
 
 const NEW_USER: &[Param] = &[
-    required("userid", ParamType::Format(user_id)),
+    required("userid", ParamType::Regex(r"[^:/@\s]+@(pam|pve)", "value '{}' does not look like a valid user name")),
     optional("password", ParamType::Text(64)),
     optional("enable", ParamType::Bool),
     optional("expire", ParamType::Int(0, ANY)),
@@ -34,14 +34,6 @@ pub(super) const METHODS: &[Method] = &[
     Method::new("GET", "/access/users/{userid}/token/{tokenid}", Needs::OwnUser, read_token),
     Method::new("POST", "/access/users/{userid}/token/{tokenid}", Needs::OwnUser, create_token).with(TOKEN),
 ];
-
-fn user_id(_: &str, text: &str) -> Result<(), String> {
-    let bad = |c: char| matches!(c, ':' | '/' | '@') || c.is_whitespace();
-    match text.rsplit_once('@') {
-        Some((name, "pam" | "pve")) if !name.is_empty() && !name.contains(bad) => Ok(()),
-        _ => Err(format!("value '{text}' does not look like a valid user name")),
-    }
-}
 
 fn token_json(token: &Token) -> Value {
     json!({"privsep": u8::from(token.privsep), "expire": token.expire})

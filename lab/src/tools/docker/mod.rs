@@ -93,16 +93,7 @@ pub fn run(argv0: &str, argv: &[String]) -> i32 {
 
 fn call(argv0: &str, argv: &[String]) -> Result<(), DockerError> {
     let words: Vec<&str> = argv.iter().map(String::as_str).collect();
-    let link =
-        protocol::find(argv0).ok_or_else(|| anyhow::anyhow!("this stand-in belongs to no lab that it can find"))?;
-    let mut client = Client::open(&link)?;
-    let start = match client.ask(&Request::Start { program: "docker".to_owned(), argv: argv.to_vec() })? {
-        Response::Started(start) => {
-            super::busy(start.busy_ms);
-            start
-        }
-        other => return Err(DockerError::Lab(anyhow::anyhow!("unexpected answer of the lab: {other:?}"))),
-    };
+    let (mut client, start) = protocol::begin("docker", argv0, argv)?;
     if start.shows("docker-no-compose") && words.first() == Some(&"compose") {
         return Err(DockerError::Message(
             "docker: unknown command: docker compose\n\nRun 'docker --help' for more information".to_owned(),

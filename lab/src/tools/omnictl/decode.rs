@@ -1,43 +1,18 @@
 //! From nodes to typed values, with what Go's YAML library says of those that do not fit.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 use serde_json::{Map, Value, json};
 
 use super::yamltext::{YamlKind, YamlNode};
 use crate::omni::kinds::{self, Field, OmniRelease};
 
-/// A field of a template model.
-#[derive(Clone, Copy, Debug)]
-pub enum Type {
-    /// `string`
-    Str,
-    /// `bool`
-    Bool,
-    /// `[]string`
-    Strings,
-    /// `map[string]string`
-    Pairs,
-    /// Text, a mapping or a list of mappings, kept as it is
-    Inline,
-    /// A machine count, or one of the words for all
-    Size,
-    /// What the real program knows and the lab does not simulate.
-    NotSimulated,
-    Model(&'static Model),
-    /// A list of models
-    Models(&'static Model),
-}
-
-/// A Go struct of the templates.
-#[derive(Debug)]
-pub struct Model {
-    /// Its name in messages.
-    pub name: &'static str,
-    /// Key, type, and whether 1.4.9 does not know it yet.
-    pub fields: &'static [(&'static str, Type, bool)],
-}
-
-/// Keys that no omnictl before 1.10 knows.
-const SINCE_1_10: &[&str] = &["disablePublicDiscoveryService", "enableNodeAuditSkip"];
+/// The structs of the templates: their names in messages, and their fields with types.
+static MODELS: LazyLock<HashMap<String, HashMap<String, String>>> = LazyLock::new(|| {
+    let table = serde_yaml::from_str(include_str!("template-models.yaml"));
+    table.unwrap_or_else(|why| panic!("template-models.yaml: {why}"))
+});
 
 /// Collects errors while decoding.
 pub struct Decoder<'a> {
@@ -82,36 +57,34 @@ impl<'a> Decoder<'a> {
     }
 
     /// A model; unknown keys are errors.
-    pub fn model(&mut self, node: &YamlNode, model: &Model) -> Value {
+    pub fn model(&mut self, node: &YamlNode, model: &str) -> Value {
         if node.is_null() {
             return Value::Null;
         }
-        let YamlKind::Map(pairs) = &node.kind else { return self.misfit(node, model.name) };
+        let YamlKind::Map(pairs) = &node.kind else { return self.misfit(node, model) };
         self.duplicates(pairs);
         let mut out = Map::new();
         for (key, value) in pairs {
             let name = key.text().unwrap_or_default();
-            let found = model.fields.iter().find(|(field, _, new)| {
-                let newest = SINCE_1_10.contains(field) && self.release < OmniRelease::V1_10_6;
-                *field == name && !(*new && self.release.old()) && !newest
-            });
+            let same = |field: &str| field.trim_end_matches(['+', '^']) == name && self.release.has(field);
+            let found = MODELS.get(model).and_then(|fields| fields.iter().find(|(field, _)| same(field)));
             match found {
-                Some((_, typ, _)) => drop(out.insert(name.to_owned(), self.field(value, typ))),
-                None => self.fail(key, format!("field {name} not found in type {}", model.name)),
+                Some((_, typ)) => drop(out.insert(name.to_owned(), self.field(value, typ))),
+                None => self.fail(key, format!("field {name} not found in type {model}")),
             }
         }
         Value::Object(out)
     }
 
-    fn field(&mut self, node: &YamlNode, typ: &Type) -> Value {
+    fn field(&mut self, node: &YamlNode, typ: &str) -> Value {
         if node.is_null() {
             return Value::Null;
         }
         match typ {
-            Type::Str => node.text().map_or_else(|| self.misfit(node, "string"), Value::from),
-            Type::Bool => self.boolean(node),
-            Type::Strings => self.strings(node, "[]string"),
-            Type::Pairs => match &node.kind {
+            "string" => node.text().map_or_else(|| self.misfit(node, "string"), Value::from),
+            "bool" => self.boolean(node),
+            "[]string" => self.strings(node, "[]string"),
+            "map[string]string" => match &node.kind {
                 YamlKind::Map(pairs) => {
                     self.duplicates(pairs);
                     let pairs = pairs.iter().map(|(key, value)| {
@@ -122,16 +95,16 @@ impl<'a> Decoder<'a> {
                 }
                 _ => self.misfit(node, "map[string]string"),
             },
-            Type::Inline => self.inline(node),
-            Type::Size => self.size(node),
-            Type::NotSimulated => {
+            "inline" => self.inline(node),
+            "count" => self.size(node),
+            "other" => {
                 self.fail(node, "the lab does not simulate this field".to_owned());
                 Value::Null
             }
-            Type::Model(model) => self.model(node, model),
-            Type::Models(model) => match &node.kind {
-                YamlKind::Seq(items) => items.iter().map(|item| self.model(item, model)).collect(),
-                _ => self.misfit(node, &format!("{}List", model.name)),
+            _ => match (typ.strip_suffix("List"), &node.kind) {
+                (Some(model), YamlKind::Seq(items)) => items.iter().map(|item| self.model(item, model)).collect(),
+                (Some(_), _) => self.misfit(node, typ),
+                (None, _) => self.model(node, typ),
             },
         }
     }

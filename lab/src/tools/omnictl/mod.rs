@@ -23,7 +23,7 @@ use args::{ClusterCommand, KubernetesCommand, Omnictl, OmnictlCommand, TemplateC
 use clap::Parser as _;
 use client::{Connection, OmnictlError};
 
-use super::protocol::{self, Request, Response, Start};
+use super::protocol::{self, Start};
 use super::{UNKNOWN_CALL, err, out, unknown_call};
 use crate::omni::api::OmniCall;
 
@@ -33,8 +33,9 @@ pub fn run(argv0: &str, argv: &[String]) -> i32 {
         Ok(call) if call.version || call.command.is_some() => call,
         _ => return unknown_call("omnictl", argv),
     };
-    let outcome =
-        begin(argv0, argv).map_err(OmnictlError::Lab).and_then(|(client, start)| execute(&call, client, &start));
+    let outcome = protocol::begin("omnictl", argv0, argv)
+        .map_err(OmnictlError::Lab)
+        .and_then(|(client, start)| execute(&call, client, &start));
     match outcome {
         Ok(()) => 0,
         Err(OmnictlError::Lab(why)) => {
@@ -45,20 +46,6 @@ pub fn run(argv0: &str, argv: &[String]) -> i32 {
             err(&format!("Error: {}\n", other.text()));
             1
         }
-    }
-}
-
-fn begin(argv0: &str, argv: &[String]) -> anyhow::Result<(protocol::Client, Start)> {
-    let link =
-        protocol::find(argv0).ok_or_else(|| anyhow::anyhow!("this stand-in belongs to no lab that it can find"))?;
-    let mut client = protocol::Client::open(&link)?;
-    let asked = Request::Start { program: "omnictl".to_owned(), argv: argv.to_vec() };
-    match client.ask(&asked)? {
-        Response::Started(start) => {
-            super::busy(start.busy_ms);
-            Ok((client, start))
-        }
-        other => anyhow::bail!("unexpected answer of the lab: {other:?}"),
     }
 }
 

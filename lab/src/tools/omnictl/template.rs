@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::decode::{Decoder, Model, Type, head};
+use super::decode::{Decoder, head};
 use super::patch;
 use super::yamltext::{self, YamlKind, YamlNode};
 use crate::go_errors::go_io;
@@ -16,71 +16,6 @@ use crate::omni::resource::Resource;
 use crate::omni::status::multierror;
 use crate::omni::validate::{ClusterRules, cluster_rules};
 
-const PATCH: Model = Model {
-    name: "models.Patch",
-    fields: &[
-        ("name", Type::Str, false),
-        ("idOverride", Type::Str, false),
-        ("labels", Type::Pairs, false),
-        ("annotations", Type::Pairs, false),
-        ("file", Type::Str, false),
-        ("inline", Type::Inline, false),
-    ],
-};
-const KUBERNETES: Model = Model {
-    name: "models.KubernetesCluster",
-    fields: &[
-        ("version", Type::Str, false),
-        ("manifests", Type::NotSimulated, true),
-        ("healthchecks", Type::NotSimulated, true),
-    ],
-};
-const TALOS: Model = Model { name: "models.TalosCluster", fields: &[("version", Type::Str, false)] };
-const FEATURES: Model = Model {
-    name: "models.Features",
-    fields: &[
-        ("diskEncryption", Type::Bool, false),
-        ("enableWorkloadProxy", Type::Bool, false),
-        ("useEmbeddedDiscoveryService", Type::Bool, false),
-        ("disablePublicDiscoveryService", Type::Bool, true),
-        ("enableNodeAuditSkip", Type::Bool, true),
-        ("backupConfiguration", Type::NotSimulated, false),
-    ],
-};
-const CLUSTER_MODEL: Model = Model {
-    name: "models.Cluster",
-    fields: &[
-        ("kind", Type::Str, false),
-        ("systemExtensions", Type::Strings, false),
-        ("name", Type::Str, false),
-        ("labels", Type::Pairs, false),
-        ("annotations", Type::Pairs, false),
-        ("kubernetes", Type::Model(&KUBERNETES), false),
-        ("talos", Type::Model(&TALOS), false),
-        ("features", Type::Model(&FEATURES), false),
-        ("patches", Type::Models(&PATCH), false),
-        ("kernelArgs", Type::NotSimulated, true),
-    ],
-};
-const CLASS: Model =
-    Model { name: "models.MachineClassConfig", fields: &[("name", Type::Str, false), ("size", Type::Size, false)] };
-const SET_FIELDS: &[(&str, Type, bool)] = &[
-    ("kind", Type::Str, false),
-    ("systemExtensions", Type::Strings, false),
-    ("name", Type::Str, false),
-    ("labels", Type::Pairs, false),
-    ("annotations", Type::Pairs, false),
-    ("bootstrapSpec", Type::NotSimulated, false),
-    ("machines", Type::NotSimulated, false),
-    ("machineClass", Type::Model(&CLASS), false),
-    ("updateStrategy", Type::NotSimulated, false),
-    ("deleteStrategy", Type::NotSimulated, false),
-    ("upgradeStrategy", Type::NotSimulated, true),
-    ("patches", Type::Models(&PATCH), false),
-    ("kernelArgs", Type::NotSimulated, true),
-];
-const CONTROL_PLANE: Model = Model { name: "models.ControlPlane", fields: SET_FIELDS };
-const WORKERS: Model = Model { name: "models.Workers", fields: SET_FIELDS };
 /// A template that was read: its models in order.
 pub struct Template {
     release: OmniRelease,
@@ -113,10 +48,10 @@ fn load(release: OmniRelease, text: &str, dir: PathBuf, root: Option<PathBuf>) -
     for document in &documents {
         let place = format!("line {}:1", document.line);
         let kind = find_kind(&document.root).map_err(|why| format!("error in document at {place}: {why}"))?;
-        let (name, model) = match kind.as_str() {
-            "Cluster" => ("Cluster", &CLUSTER_MODEL),
-            "ControlPlane" => ("ControlPlane", &CONTROL_PLANE),
-            "Workers" => ("Workers", &WORKERS),
+        let name = match kind.as_str() {
+            "Cluster" => "Cluster",
+            "ControlPlane" => "ControlPlane",
+            "Workers" => "Workers",
             "Machine" => {
                 return Err(format!("error in document at {place}: the lab does not simulate machines by UUID"));
             }
@@ -124,7 +59,7 @@ fn load(release: OmniRelease, text: &str, dir: PathBuf, root: Option<PathBuf>) -
         };
         let line = |node: &YamlNode| document.rewritten_line(node);
         let mut decoder = Decoder::new(release, &line);
-        let value = decoder.model(&document.root, model);
+        let value = decoder.model(&document.root, &format!("models.{name}"));
         if !decoder.errors.is_empty() {
             return Err(format!("error decoding document at {place}: {}", head(release, &decoder.errors)));
         }
