@@ -6,6 +6,7 @@ mod cluster;
 mod config;
 mod drives;
 mod files;
+mod ha;
 mod nodes;
 mod pools;
 mod qemu;
@@ -144,6 +145,7 @@ const TABLES: &[&[Method]] = &[
     pools::METHODS,
     access::METHODS,
     tokens::METHODS,
+    ha::METHODS,
 ];
 
 const STORAGE_ID: ParamType =

@@ -37,8 +37,9 @@ pub struct World {
     pub access: Access,
     /// Tasks of the past and the present.
     pub tasks: Tasks,
-    /// What high availability manages, by `vm:ID`, with its options: somebody's doing, nothing here calls that part of the API.
+    /// HA resources by `vm:ID`, and HA rules by id, with their options.
     pub ha_resources: BTreeMap<String, Config>,
+    pub ha_rules: BTreeMap<String, Config>,
     /// The range that `GET /cluster/nextid` searches: from the first, up to but without the second.
     pub next_id: (u32, u32),
     /// The keys that tickets are signed with.

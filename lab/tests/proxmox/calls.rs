@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use lab::proxmox::world::{Config, DEFAULT_ROOT_PASSWORD};
+use lab::proxmox::world::DEFAULT_ROOT_PASSWORD;
 use regex::Regex;
 use serde_json::{Value, json};
 
@@ -104,7 +104,6 @@ impl Play {
             ("fill", [storage, left]) => {
                 lab.proxmox.with(|world| world.fill_storage(storage, left.parse().unwrap()));
             }
-            ("ha", [vm]) => drop(lab.proxmox.with(|world| world.ha_resources.insert((*vm).to_owned(), Config::new()))),
             ("offline", [node]) => assert!(lab.proxmox.with(|world| world.set_node_online(node, false)), "{line}"),
             ("version", [version]) => lab.proxmox.with(|world| world.version = (*version).to_owned()),
             ("token", [id, secret]) => lab.set_token(id, secret),

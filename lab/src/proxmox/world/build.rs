@@ -98,6 +98,7 @@ impl World {
             access: provider_access(token_secret),
             tasks: Tasks::default(),
             ha_resources: BTreeMap::new(),
+            ha_rules: BTreeMap::new(),
             next_id: (100, 1_000_000),
             keys: SigningKeys::new(&key),
             now: 0,
