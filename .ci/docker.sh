@@ -3,7 +3,7 @@
 #
 #   .ci/docker.sh             install what is missing, then docker/tests/run.sh and tsidp/tests/run.sh
 #
-# From Debian come the engine (docker.io), busybox-static, debootstrap and a few programs; the engine that apt would start
+# From Debian come the engine (docker.io), busybox-static, debootstrap, etcd and a few programs; the engine that apt would start
 # is left alone, the tests start their own. Docker compose is built by Go, since Debian's docker.io has none: into
 # target/ci/docker-compose, minutes the first time and nothing afterwards. Only these steps need the network.
 #
@@ -33,7 +33,7 @@ install_packages() {
   local packages
   packages=$(missing dockerd:docker.io docker:docker.io containerd:docker.io runc:docker.io iptables:iptables \
     ip:iproute2 unshare:util-linux setpriv:util-linux ps:procps curl:curl gpg:gpg systemd-analyze:systemd \
-    debootstrap:debootstrap socat:socat openssl:openssl)
+    debootstrap:debootstrap socat:socat openssl:openssl etcd:etcd-server etcdctl:etcd-client)
   static_busybox || packages="$packages busybox-static"
   # One name a word, each once.
   packages=$(tr -s '[:space:]' '\n' <<<"$packages" | sort -u | tr '\n' ' ')

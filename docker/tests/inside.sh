@@ -109,14 +109,45 @@ make_image() { # NAME STAND-IN…; the first one is the entry point
   fi
   if [[ $1 == omni ]]; then cp "$kit/lab/data/store/omni.db" "$root/seed.db"; fi
   if [[ $1 == omni ]] && command -v socat >/dev/null; then add_program "$root" "$(command -v socat)"; fi
+  if [[ $1 == omni ]] && real_etcd; then
+    add_program "$root" "$(command -v etcd)"
+    add_program "$root" "$(command -v etcdctl)"
+    cp "$work/store.db" "$root/store.db"
+  fi
   local entry="/$1"
   if [[ $1 == containerboot ]]; then entry=/usr/local/bin/containerboot; fi
   tar -C "$root" -c . | docker import --change "ENTRYPOINT [\"$entry\"]" --change 'ENV PATH=/usr/local/bin:/usr/bin:/bin' \
     - "$name" >/dev/null
 }
 
+real_etcd() { command -v etcd >/dev/null && command -v etcdctl >/dev/null; }
+# The recorded store, and in it as much as 10,000 machines have: each its record and its status.
+make_store() {
+  local ctl=(etcdctl --endpoints=http://127.0.0.1:32379) kind from etcd
+  etcdctl snapshot restore "$kit/lab/data/store/etcd.db" --data-dir "$work/store" >/dev/null 2>&1
+  etcd --data-dir "$work/store" --unsafe-no-fsync --max-txn-ops 10000 --listen-client-urls http://127.0.0.1:32379 \
+    --advertise-client-urls http://127.0.0.1:32379 --listen-peer-urls http://127.0.0.1:32380 >"$work/store.log" 2>&1 &
+  etcd=$!
+  eventually 30 "${ctl[@]}" endpoint health >/dev/null 2>&1
+  for kind in Machines:300 MachineStatuses:1500; do
+    # An encrypted value is as good as random.
+    head -c "$((10000 * ${kind#*:}))" /dev/urandom | base64 -w "$((${kind#*:} * 4 / 3))" | head -n 10000 | awk -v kind="${kind%:*}" \
+      '{ printf "put /omni/00000000-0000-4000-8000-000000000000/default/%s.omni.sidero.dev/%064d %s\n", kind, NR, $0 }' >"$work/puts"
+    # A request has at most 1.5 MiB.
+    split -l 600 "$work/puts" "$work/puts."
+    for from in "$work"/puts.*; do
+      { echo && cat "$from" && echo && echo; } | "${ctl[@]}" txn >/dev/null || echo "not stored: $from"
+    done
+    rm "$work"/puts*
+  done
+  "${ctl[@]}" snapshot save "$work/store.db" >/dev/null 2>&1
+  kill "$etcd"
+  wait "$etcd" 2>/dev/null
+}
+
 make_images() {
   local image
+  if real_etcd; then make_store; else echo 'SKIP a real etcd: etcd or etcdctl is not installed' | tee -a "$work/skipped"; fi
   while read -r image; do
     case $image in
       *tailscale/tailscale:v*) make_image "$image" containerboot ;;
@@ -458,9 +489,52 @@ make_etcd_image() { # NAME
   mkdir -p "$root"/{bin,usr/local/bin,tmp}
   cp "$(command -v busybox)" "$root/bin/busybox"
   ln -s busybox "$root/bin/sh"
-  for program in etcdctl etcdutl; do install -m 0755 "$here/stand-ins/etcd" "$root/usr/local/bin/$program"; done
+  for program in etcdctl etcdutl; do
+    if ! real_etcd; then
+      install -m 0755 "$here/stand-ins/etcd" "$root/usr/local/bin/$program"
+    elif command -v "$program" >/dev/null; then
+      add_program "$root" "$(command -v "$program")"
+    fi
+  done
   cp "$kit/lab/data/store/etcd.db" "$root/store.db"
   tar -C "$root" -c . | docker import --change 'ENV PATH=/usr/local/bin:/bin' - "$1" >/dev/null
+}
+in_etcd() { # COMMAND…: by etcdctl, where Omni is; nothing without a real one
+  if real_etcd; then
+    nsenter --net --target "$(inspect omni '{{.State.Pid}}')" etcdctl --endpoints=http://127.0.0.1:2379 --command-timeout=2s "$@"
+  fi
+}
+keys_in_etcd() { in_etcd get '' --prefix --keys-only | grep -c . || true; }
+within() { # SECONDS COMMAND…: and etcd answers all the while; a debug build on a busy machine needs three times as long
+  local limit=$1 begun=$SECONDS status=0 task
+  shift
+  "$@" &
+  task=$!
+  while kill -0 "$task" 2>/dev/null; do
+    in_etcd get x >/dev/null || status=1
+    sleep 0.2
+  done
+  wait "$task" || status=$?
+  echo "     $((SECONDS - begun)) s: $4"
+  ((status == 0 && SECONDS - begun < limit))
+}
+no_trace_of_a_drill() {
+  [[ -z $(docker ps --all --quiet --filter name=omni-scale-drill)$(docker network ls --quiet --filter name=omni-scale-drill) ]] &&
+    [[ $(docker volume ls -q | sort) == "$1" && $(ls "$HOME/.local/state/omni-scale/tmp") == lock ]]
+}
+# Signals a drill once its container is there, which nothing leads to or from.
+drill_with() { # SIGNAL ARGUMENT…
+  local signal=$1 drill runs
+  shift
+  (cd "$project" && exec "$XTASK" --project-dir "$project" omni-backup-verify --drill "$@") >"$work/out" 2>&1 </dev/null &
+  drill=$!
+  eventually 60 docker inspect omni-scale-drill >/dev/null 2>&1 || return 1
+  runs=$(docker inspect omni-scale-drill --format '{{.HostConfig.PortBindings}} {{.HostConfig.Binds}} {{len .Mounts}}')
+  runs+=" $(docker network inspect omni-scale-drill --format '{{.Internal}}')"
+  kill "-$signal" "$drill"
+  wait "$drill"
+  echo "$? $runs" >>"$work/out"
+  says "$([[ $signal == TERM ]] && echo 130 || echo 137) map[] [] 0 true"
 }
 in_volumes() { # what the restored volumes hold
   docker exec omni-scale-omni-tailscale-1 busybox sha256sum /var/lib/tailscale/tailscaled.state
@@ -481,14 +555,28 @@ test_backup() {
   set_value OMNI_ACCOUNT_UUID 00000000-0000-4000-8000-000000000000
   check 'stack-up with that account and key' run 0 fresh_task stack-up --recreate --yes --timeout 60s
   started=$(inspect omni '{{.State.StartedAt}}')
-  check 'omni-backup' run 0 fresh_task omni-backup --to "$archive" --etcd-image "$image"
+  local volumes count
+  count=$(keys_in_etcd)
+  check 'omni-backup of 10,000 machines' within 30 run 0 fresh_task omni-backup --to "$archive" --etcd-image "$image"
   check '… Omni ran on' test "$(inspect omni '{{.State.StartedAt}}')" = "$started"
   check '… for the owner alone' test "$(stat -c %a "$archive")" = 600
   check '… without the key of the store' bash -c "! tar -tzf '$archive' | grep -q omni.asc"
   check '… no container is left of it' test "$(docker ps --all --quiet | wc -l)" = 3
   check 'omni-backup without the image: says which flag names it' run 1 fresh_task omni-backup --to "$work/backups" --etcd-image none.invalid/etcd:v1
   check '… by its name' says '--etcd-image REGISTRY/etcd:v1'
-  check 'omni-backup-verify' run 0 fresh_task omni-backup-verify "$archive" --etcd-image "$image"
+  check 'omni-backup-verify of them' within 60 run 0 fresh_task omni-backup-verify "$archive" --etcd-image "$image"
+  volumes=$(docker volume ls -q | sort)
+  check 'a drill' run 0 fresh_task omni-backup-verify "$archive" --drill --etcd-image "$image"
+  check '… says what Omni has' says '1 Clusters, 1 MachineClasses'
+  check '… and leaves nothing' no_trace_of_a_drill "$volumes"
+  check 'a drill, interrupted' drill_with TERM "$archive" --etcd-image "$image"
+  check '… leaves nothing' no_trace_of_a_drill "$volumes"
+  check 'a drill, killed' drill_with KILL "$archive" --etcd-image "$image"
+  check '… the next one begins anew' run 0 fresh_task omni-backup-verify "$archive" --drill --etcd-image "$image"
+  check '… and leaves nothing' no_trace_of_a_drill "$volumes"
+  check 'a drill without Docker' run 5 env DOCKER_HOST=unix:///none bash -c "$(declare -f fresh_task); project=$project work=$work XTASK=$XTASK
+    fresh_task omni-backup-verify '$archive' --drill --etcd-image '$image'"
+  check '… says that it is not there' says 'Docker'
   check 'omni-restore beside the stack: refused' run 1 fresh_task omni-restore "$archive" --yes --etcd-image "$image"
   before=$(in_volumes)
   # The host is lost: only the archive and the copy of omni.asc are left.
@@ -501,6 +589,7 @@ test_backup() {
   check 'omni-restore' run 0 fresh_task omni-restore "$archive" --yes --timeout 60s --etcd-image "$image"
   check '… SQLite and the tailnet identity are the same' test "$(in_volumes)" = "$before"
   check '… etcd has its store' docker exec omni-scale-omni-1 busybox test -s /_out/etcd/member/snap/db
+  check '… and serves each of its keys' test "$(keys_in_etcd)" = "$count"
   check '… Omni answers' omni_serves
   check '… the provider runs' eventually 20 is_running proxmox-provider
   check '… docker/.env is for its owner alone' test "$(stat -c %a "$project/docker/.env")" = 600

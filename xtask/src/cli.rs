@@ -315,7 +315,7 @@ pub enum Task {
     /// Check that a backup can be restored
     ///
     /// Opens it in a private directory, which is removed afterwards: every part is unchanged, the store key opens the store,
-    /// and etcd and SQLite accept their parts. Nothing that runs is touched.
+    /// and etcd and SQLite accept their parts. Nothing that runs is touched. A drill also needs Omni's image, and the store key.
     OmniBackupVerify(OmniBackupVerify),
     /// Restore a backup of Omni on a new host
     ///
@@ -1125,6 +1125,9 @@ pub struct OmniBackupVerify {
     /// Image with etcdctl and etcdutl of Omni's etcd, e.g. from your own registry
     #[arg(long, value_name = "IMAGE")]
     pub etcd_image: Option<String>,
+    /// Also start Omni from the backup, on a Docker network that leads nowhere, and remove it again
+    #[arg(long)]
+    pub drill: bool,
 }
 
 #[derive(Debug, Args)]

@@ -8,10 +8,11 @@ use crate::clock;
 use crate::version;
 use crate::words::count;
 
-/// The version of the archive's layout.
-pub const FORMAT: u32 = 1;
-/// The part that describes the others.
+/// The version of the archive's layout. The first one had no checksum of the manifest.
+pub const FORMAT: u32 = 2;
+/// The part that describes the others, and the SHA-256 of it.
 pub const MANIFEST: &str = "manifest.json";
+pub const MANIFEST_SUM: &str = "manifest.sha256";
 /// The snapshot of the embedded etcd.
 pub const ETCD: &str = "etcd.db";
 /// The SQLite database; beside it, where there is one, its write-ahead log.
@@ -66,15 +67,18 @@ impl Manifest {
             format: u32,
         }
         let found: Versioned = serde_json::from_slice(bytes).map_err(|error| format!("{MANIFEST}: {error}"))?;
-        if found.format != FORMAT {
-            let why = format!("its format is {}, and this version of the tasks reads format {FORMAT}", found.format);
+        if !(1..=FORMAT).contains(&found.format) {
+            let why = format!("its format is {}, and this version of the tasks reads up to {FORMAT}", found.format);
             return Err(format!("{why}: use the checkout that made it"));
         }
         serde_json::from_slice(bytes).map_err(|error| format!("{MANIFEST}: {error}"))
     }
 
-    /// What is missing, changed, or does not belong to the backup, by the files that were found.
-    pub fn differences(&self, found: &BTreeMap<String, Part>) -> Vec<String> {
+    /// What is missing, changed, or does not belong to the backup, by the files that were found and the checksum of the manifest.
+    pub fn differences(&self, found: &BTreeMap<String, Part>, sum: Option<&str>) -> Vec<String> {
+        // An older manifest has none, so one beside it comes from elsewhere.
+        let wanted = found.get(MANIFEST).filter(|_| self.format > 1).map(|part| part.sha256.as_str());
+        let changed = (sum.map(str::trim) != wanted).then(|| format!("{MANIFEST} was changed: its checksum is wrong"));
         let needed = NEEDED.iter().filter(|name| !self.parts.contains_key(**name));
         let needed = needed.map(|name| format!("{name} is not part of the backup"));
         let parts = self.parts.iter().filter_map(|(name, part)| match found.get(name) {
@@ -85,8 +89,14 @@ impl Manifest {
             }
             Some(_) => Some(format!("{name} was changed: its checksum is wrong")),
         });
-        let foreign = found.keys().filter(|name| *name != MANIFEST && !self.parts.contains_key(*name));
-        needed.chain(parts).chain(foreign.map(|name| format!("{name} does not belong to the backup"))).collect()
+        let own = |name: &str| name == MANIFEST || name == MANIFEST_SUM || self.parts.contains_key(name);
+        let foreign = found.keys().filter(|name| !own(name));
+        changed
+            .into_iter()
+            .chain(needed)
+            .chain(parts)
+            .chain(foreign.map(|name| format!("{name} does not belong to the backup")))
+            .collect()
     }
 
     /// Whether an Omni of the version `pinned` may open the store: another minor would migrate it, or not read it.
@@ -214,7 +224,7 @@ mod tests {
             counts: BTreeMap::new(),
             parts: parts.clone(),
         };
-        assert!(manifest.differences(&parts).is_empty());
+        assert!(manifest.differences(&parts, None).is_empty());
         let mut found = parts.clone();
         found.remove(SQLITE);
         found.insert(ETCD.to_owned(), part("abd"));
@@ -226,14 +236,23 @@ mod tests {
             "sqlite/omni.db is missing",
             "x does not belong to the backup",
         ];
-        assert_eq!(manifest.differences(&found), wanted);
+        assert_eq!(manifest.differences(&found, None), wanted);
         let without = Manifest { parts: BTreeMap::new(), ..manifest.clone() };
-        assert_eq!(without.differences(&BTreeMap::new()).len(), NEEDED.len());
+        assert_eq!(without.differences(&BTreeMap::new(), None).len(), NEEDED.len());
         assert!(manifest.opens_with("v1.10.4") && !manifest.opens_with("v1.11.0") && !without.opens_with("latest"));
+        found =
+            [(MANIFEST.to_owned(), part("m")), (MANIFEST_SUM.to_owned(), part("s"))].into_iter().chain(parts).collect();
+        assert!(manifest.differences(&found, Some("m\n")).is_empty());
+        let older = Manifest { format: 1, ..manifest.clone() };
+        for (manifest, sum) in [(&manifest, Some("n")), (&manifest, None), (&older, Some("m"))] {
+            assert_eq!(manifest.differences(&found, sum), ["manifest.json was changed: its checksum is wrong"]);
+        }
         let text = serde_json::to_string(&manifest).unwrap();
         assert_eq!(Manifest::parse(text.as_bytes()), Ok(manifest));
-        let newer = Manifest::parse(text.replace("\"format\":1", "\"format\":2").as_bytes()).unwrap_err();
-        assert!(newer.contains("its format is 2"), "{newer}");
+        for format in ["0", "3"] {
+            let other = Manifest::parse(text.replace("\"format\":2", &format!("\"format\":{format}")).as_bytes());
+            assert!(other.unwrap_err().contains(&format!("its format is {format}")));
+        }
         assert!(Manifest::parse(b"{}").is_err() && Manifest::parse(b"").is_err());
     }
 }

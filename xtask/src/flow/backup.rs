@@ -30,7 +30,7 @@ use crate::flow::site;
 pub const SQLITE_DIR: &str = "/_out/sqlite";
 /// Where the embedded etcd answers in the network that Omni shares with the sidecar, to anyone who is in it (omni v1.9.3
 /// `internal/pkg/config/schema.json`, storage.default.etcd.endpoints).
-const ETCD_ENDPOINT: &str = "--endpoints=http://localhost:2379";
+pub const ETCD_ENDPOINT: &str = "--endpoints=http://localhost:2379";
 /// How often the database is copied until two copies agree.
 const ROUNDS: usize = 20;
 
@@ -174,13 +174,15 @@ fn gather(cx: &Cx, source: &Source, with_key: bool, dir: &Path) -> Result<Manife
         account,
         key_slots: store.slots.into_keys().collect(),
         counts: store.kinds,
-        parts: parts(cx, dir)?,
+        parts: parts(dir)?,
     };
-    if let Some(lacking) = manifest.differences(&manifest.parts).first() {
+    if let Some(lacking) = manifest.differences(&manifest.parts, None).first() {
         return Err(Failure::new(Code::Failed, "the backup is not complete").cause(lacking.clone()));
     }
     let text = serde_json::to_vec_pretty(&manifest).unwrap_or_default();
-    files::write_new(&dir.join(backup::MANIFEST), &text, files::PRIVATE)?;
+    let file = dir.join(backup::MANIFEST);
+    files::write_new(&file, &text, files::PRIVATE)?;
+    files::write_new(&dir.join(backup::MANIFEST_SUM), sha256(&file)?.as_bytes(), files::PRIVATE)?;
     Ok(manifest)
 }
 
@@ -309,17 +311,17 @@ fn copy_text(cx: &Cx, from: &Path, to: Option<PathBuf>) -> Result<String, Failur
 ///
 /// # Errors
 /// [`Code::Invalid`] for anything that is not a file.
-pub fn parts(cx: &Cx, dir: &Path) -> Result<BTreeMap<String, Part>, Failure> {
-    let found = files::tree(dir).map_err(|error| cannot("read", dir, &error))?;
-    let sizes = found.iter().map(|(name, size)| {
+pub fn parts(dir: &Path) -> Result<BTreeMap<String, Part>, Failure> {
+    let part = |(name, size): (PathBuf, Option<u64>)| {
         let odd = || Failure::new(Code::Invalid, format!("`{}` is not a regular file", name.display()));
-        size.ok_or_else(odd)
-    });
-    let sizes: Vec<u64> = sizes.collect::<Result<_, Failure>>()?;
-    let paths: Vec<PathBuf> = found.iter().map(|(name, _)| dir.join(name)).collect();
-    let sums = if paths.is_empty() { Vec::new() } else { archive::sha256(cx, &paths)? };
-    let names = found.into_iter().map(|(name, _)| name.to_string_lossy().into_owned());
-    Ok(names.zip(sums.into_iter().zip(sizes)).map(|(name, (sha256, bytes))| (name, Part { sha256, bytes })).collect())
+        let bytes = size.ok_or_else(odd)?;
+        Ok((name.to_string_lossy().into_owned(), Part { sha256: sha256(&dir.join(&name))?, bytes }))
+    };
+    files::tree(dir).map_err(|error| cannot("read", dir, &error))?.into_iter().map(part).collect()
+}
+
+fn sha256(file: &Path) -> Result<String, Failure> {
+    archive::sha256(file).map_err(|error| cannot("read", file, &error))
 }
 
 pub fn cannot(what: &str, path: &Path, error: &std::io::Error) -> Failure {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use xshell::cmd;
 
 use crate::flow::backup;
-use domain::backup::{ETCD, MANIFEST, Manifest, SQLITE, STORE_KEY};
+use domain::backup::{ETCD, MANIFEST, MANIFEST_SUM, Manifest, SQLITE, STORE_KEY};
 use domain::failure::{Code, Failure};
 use domain::secret::Secret;
 use domain::status::snapshot::Store;
@@ -29,7 +29,7 @@ pub struct Means<'a> {
 
 /// A backup, unpacked in a directory that is removed with the value.
 pub struct Opened {
-    scratch: Scratch,
+    pub scratch: Scratch,
     pub manifest: Manifest,
     store: Store,
 }
@@ -38,6 +38,16 @@ impl Opened {
     /// Where a part is.
     pub fn part(&self, name: &str) -> PathBuf {
         self.scratch.path().join("parts").join(name)
+    }
+
+    /// The directory that a part is in.
+    pub fn dir_of(&self, name: &str) -> PathBuf {
+        self.part(name).parent().map(Path::to_owned).unwrap_or_default()
+    }
+
+    /// The Omni that it was made of.
+    pub fn version(&self) -> Option<&str> {
+        self.manifest.versions.get("omni").map(String::as_str)
     }
 
     pub fn has(&self, name: &str) -> bool {
@@ -61,7 +71,7 @@ impl Opened {
         })?;
         let parts = scratch.path().join("parts");
         let manifest = cx.ui.step("parts", "Check that the backup is complete and unchanged", || {
-            let manifest = complete(cx, &parts)?;
+            let manifest = complete(&parts)?;
             let detail = format!("{}, made at {}", count(manifest.parts.len(), "part"), manifest.made_at);
             Ok(Done::ok(manifest, detail))
         })?;
@@ -120,8 +130,7 @@ impl Opened {
     /// # Errors
     /// [`Code::Invalid`] when etcd refuses it.
     pub fn check_restore(&self, cx: &Cx, means: &Means<'_>) -> anyhow::Result<()> {
-        let omni = self.manifest.versions.get("omni").map(String::as_str);
-        let image = backup::etcd_image(means.image, omni);
+        let image = backup::etcd_image(means.image, self.version());
         cx.ui.step("restore", "Check that etcd restores its snapshot", || {
             let docker = Docker::find(cx)?;
             let (from, dir) = (format!("/backup/parts/{ETCD}"), self.scratch.path());
@@ -130,8 +139,8 @@ impl Opened {
                 docker.etcd(&image, "none", dir, &words)
             };
             let mut ended = run("etcdutl")?;
-            // Before 3.5, etcdctl does it.
-            if ended.stderr.contains("executable file not found") {
+            // Before 3.5, etcdctl does it; the init of the container says so (tini of docker 20.10).
+            if ended.stderr.contains("executable file not found") || ended.stderr.contains("exec etcdutl failed") {
                 ended = run("etcdctl")?;
             }
             if ended.success() && self.etcd().join("member").is_dir() {
@@ -158,7 +167,7 @@ fn unpack(cx: &Cx, file: &Path, identity: Option<&Path>, dir: &Path) -> Result<(
 }
 
 /// The manifest, once every part is as it says.
-fn complete(cx: &Cx, parts: &Path) -> Result<Manifest, Failure> {
+fn complete(parts: &Path) -> Result<Manifest, Failure> {
     let refuse = |why: String| {
         Failure::new(Code::Invalid, "it is not a whole backup")
             .cause(why)
@@ -166,7 +175,8 @@ fn complete(cx: &Cx, parts: &Path) -> Result<Manifest, Failure> {
     };
     let text = files::read_if_there(&parts.join(MANIFEST))?.ok_or_else(|| refuse(format!("{MANIFEST} is missing")))?;
     let manifest = Manifest::parse(&text).map_err(refuse)?;
-    let differences = manifest.differences(&backup::parts(cx, parts)?);
+    let sum = files::read_text_if_there(&parts.join(MANIFEST_SUM))?;
+    let differences = manifest.differences(&backup::parts(parts)?, sum.as_deref());
     if differences.is_empty() { Ok(manifest) } else { Err(refuse(differences.join("\n"))) }
 }
 

@@ -4,6 +4,7 @@
 pub mod audit;
 pub mod backup;
 pub mod backup_check;
+pub mod backup_drill;
 pub mod change;
 pub mod check_report;
 pub mod cluster;

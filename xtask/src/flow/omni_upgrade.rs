@@ -162,6 +162,20 @@ fn pinned(cx: &Cx) -> Result<(CheckedFile, String), Failure> {
     Ok((CheckedFile { path, bytes: text.into_bytes() }, image))
 }
 
+/// The image of Omni of another version, from where `docker/compose.yaml` takes it.
+///
+/// # Errors
+/// When the file has none.
+pub fn image_of(cx: &Cx, tag: &str) -> Result<String, Failure> {
+    Ok(tagged(&pinned(cx)?.1, tag))
+}
+
+fn tagged(image: &str, tag: &str) -> String {
+    let name = image.split('@').next().unwrap_or_default();
+    let repository = stack::tag(image).and_then(|old| name.strip_suffix(&format!(":{old}"))).unwrap_or(name);
+    format!("{repository}:{tag}")
+}
+
 impl Upgrade {
     /// The upgrade of a step.
     ///
@@ -169,9 +183,7 @@ impl Upgrade {
     /// [`Code::Invalid`] when the image cannot be changed in place; those of omnictl.
     pub fn of(cx: &Cx, step: Step, backup: Option<String>) -> anyhow::Result<Upgrade> {
         let (compose, image) = pinned(cx)?;
-        let name = image.split('@').next().unwrap_or_default();
-        let repository = stack::tag(&image).and_then(|tag| name.strip_suffix(&format!(":{tag}"))).unwrap_or(name);
-        let new = format!("{repository}:v{}", version::bare(&step.to));
+        let new = tagged(&image, &format!("v{}", version::bare(&step.to)));
         if String::from_utf8_lossy(&compose.bytes).matches(&image).count() != 1 || image.contains('$') {
             return Err(Failure::new(Code::Invalid, "the tag of `omni` cannot be changed in docker/compose.yaml")
                 .cause(format!("its image is written as `{image}`, not plainly in one place"))

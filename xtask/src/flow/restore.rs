@@ -21,7 +21,7 @@ use runtime::ui::Done;
 /// The volumes of the stack (docker/compose.yaml), whose contents would be replaced.
 const VOLUMES: [&str; 3] = ["omni-scale_omni-etcd", "omni-scale_omni-sqlite", "omni-scale_ts-state"];
 /// Where the embedded etcd has its data (docker/compose.yaml).
-const ETCD_DIR: &str = "/_out/etcd";
+pub const ETCD_DIR: &str = "/_out/etcd";
 /// How many lines of Omni's log tell how it started.
 const LOG: u32 = 5000;
 
@@ -224,10 +224,9 @@ impl<'a> Restore<'a> {
         let names: BTreeMap<String, String> =
             compose.containers()?.into_iter().map(|container| (container.service, container.name)).collect();
         let name = |service: &str| names.get(service).map_or("", String::as_str);
-        let below = |part: &str| self.opened.part(part).parent().map(Path::to_owned).unwrap_or_default();
         docker.copy_in(&self.opened.etcd(), name(OMNI), ETCD_DIR)?;
-        docker.copy_in(&below(SQLITE), name(OMNI), SQLITE_DIR)?;
-        docker.copy_in(&below(TAILSCALE), name(SIDECAR), stack::TAILSCALE_STATE)?;
+        docker.copy_in(&self.opened.dir_of(SQLITE), name(OMNI), SQLITE_DIR)?;
+        docker.copy_in(&self.opened.dir_of(TAILSCALE), name(SIDECAR), stack::TAILSCALE_STATE)?;
         let store = self.opened.manifest.parts.get(ETCD).map_or("", |part| &part.sha256);
         files::write_atomically(&note, store.as_bytes(), files::PRIVATE)?;
         Ok(format!("{} on their volumes", [ETCD_DIR, SQLITE_DIR, stack::TAILSCALE_STATE].join(", ")))

@@ -3,6 +3,7 @@
 //! 1. The archive is opened in a private directory, and each of its parts is there and unchanged.
 //! 2. The etcd snapshot is readable, belongs to the account, and holds what the manifest counts.
 //! 3. The store key opens the store, SQLite accepts its database, and etcd restores its snapshot.
+//! 4. With `--drill`, Omni starts from it where nothing reaches it, has what the backup has, and is removed again.
 
 use std::path::{PathBuf, absolute};
 use std::time::SystemTime;
@@ -11,14 +12,18 @@ use serde_json::json;
 
 use crate::cli::OmniBackupVerify;
 use crate::flow::backup_check::{Means, Opened};
+use crate::flow::backup_drill;
 use crate::flow::change::Plan;
 use crate::outcome::Outcome;
 use domain::clock;
 use domain::failure::{Code, Failure};
 use runtime::cx::Cx;
 use runtime::paths::pasted;
+use runtime::ui::Status;
 
 pub fn run(args: &OmniBackupVerify, cx: &Cx) -> anyhow::Result<Outcome> {
+    // Drills of one host have one name.
+    let lock = args.drill.then(|| cx.lock()).transpose()?;
     let means = Means { identity: args.identity.as_deref(), image: args.etcd_image.as_deref() };
     let last = cx.fresh_state()?.get("last_backup").map(PathBuf::from);
     let file = args.file.clone().or(last).ok_or_else(|| {
@@ -30,12 +35,17 @@ pub fn run(args: &OmniBackupVerify, cx: &Cx) -> anyhow::Result<Outcome> {
     opened.check_key(cx, &key)?;
     opened.check_sqlite(cx)?;
     opened.check_restore(cx, &means)?;
+    if args.drill && cx.dry_run {
+        cx.ui.note("drill", "start Omni from the backup, and remove it", Status::Planned, "on a network of its own");
+    } else if args.drill {
+        backup_drill::run(cx, &opened, &means, &key)?;
+    }
     let outcome = Outcome::done("the backup can be restored")
         .with(json!({ "manifest": opened.manifest }))
         .next(format!("cargo xtask omni-restore {}", pasted(&file)));
     let file = absolute(&file).unwrap_or(file).display().to_string();
     // While a task changes the project, the result is only printed.
-    let Ok(_lock) = cx.lock_now() else { return Ok(outcome) };
+    let Ok(_lock) = lock.map_or_else(|| cx.lock_now(), Ok) else { return Ok(outcome) };
     let mut plan = Plan::default();
     plan.record(move |state| {
         state.set("verified_backup", file);

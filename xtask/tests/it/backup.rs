@@ -4,11 +4,15 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
+use runtime::files;
 use serde_json::Value;
 
+use crate::interrupted::gate::Gate;
 use crate::sandbox::Sandbox;
+
+const STATE: &str = ".claude/omni-scale.local.md";
 
 /// A lab whose stack runs, with a gpg key to encrypt to.
 fn running() -> Sandbox {
@@ -93,6 +97,14 @@ fn restores_from_encrypted(lab: &Sandbox, name: &str, recipient: &str, means: &s
     let sealed = fs::read(lab.file(&format!("backups/{name}"))).expect("it is there");
     let key = lab.read("docker/omni.asc");
     assert!(!String::from_utf8_lossy(&sealed).contains(&key[100..160]), "it is encrypted");
+    let mut random = fastrand::Rng::with_seed(19);
+    for round in 0..damages() / 8 {
+        let mut bytes = sealed.clone();
+        bend(&mut random, &mut bytes);
+        fs::write(lab.file(&format!("backups/bad-{name}")), bytes).expect("written");
+        let ran = run(lab, &format!("omni-backup-verify {{}} {means}"), &format!("bad-{name}"));
+        assert!([1, 5].contains(&ran.code), "round {round}: {ran:#?}");
+    }
     run(lab, &format!("omni-backup-verify {{}} {means}"), name).exits(0).says(&["the key in the archive"]);
     lose_host(lab);
     run(lab, &format!("omni-restore {{}} {means} --yes"), name).exits(0);
@@ -145,77 +157,139 @@ fn age_encrypted_backup_has_the_store_key_and_restores_alone() {
         .says(&["a recipient cannot be used"]);
 }
 
+fn quiet(program: &str, words: &[&str], dir: &Path) -> Vec<u8> {
+    let output = Command::new(program).args(words).current_dir(dir).output().expect("it starts");
+    assert!(output.status.success(), "{program} {words:?}: {output:?}");
+    output.stdout
+}
+
 /// What gzip makes of an archive; `None` if it does not take it.
-fn unpacked(file: &Path, archive: &[u8]) -> Option<Vec<u8>> {
-    fs::write(file, archive).expect("written");
-    let output = Command::new("gzip").arg("-dc").arg(file).output().expect("it starts");
+fn unpacked(dir: &Path, archive: &[u8]) -> Option<Vec<u8>> {
+    fs::write(dir.join("x.gz"), archive).expect("written");
+    let output = Command::new("gzip").args(["-dc", "x.gz"]).current_dir(dir).output().expect("it starts");
     output.status.success().then_some(output.stdout)
+}
+
+/// Changes the bytes of a file, which may be an archive: a bit, its end, a run of zeros, a hole, or something in between.
+fn bend(random: &mut fastrand::Rng, bytes: &mut Vec<u8>) {
+    let (at, run) = (random.usize(..bytes.len()), random.usize(1..512));
+    let end = bytes.len().min(at + run);
+    match random.u8(..5) {
+        0 => bytes[at] ^= 1 << random.u32(..8),
+        1 => bytes.truncate(at),
+        2 => bytes[at..end].fill(0),
+        3 => drop(bytes.drain(at..end)),
+        _ => drop(bytes.splice(at..at, (0..run).map(|_| random.u8(..)).collect::<Vec<_>>())),
+    }
+}
+
+/// Changes one value of a manifest, of any depth, or takes it out.
+fn bend_value(random: &mut fastrand::Rng, value: &mut Value) {
+    match value {
+        Value::Object(map) if !map.is_empty() => {
+            let key = map.keys().nth(random.usize(..map.len())).expect("it has one").clone();
+            if random.u8(..8) == 0 { drop(map.remove(&key)) } else { bend_value(random, &mut map[&key]) }
+        }
+        Value::Array(list) if !list.is_empty() => bend_value(random, &mut list[0]),
+        Value::Number(number) => *value = (number.as_u64().expect("a number") + random.u64(1..9)).into(),
+        Value::String(text) => text.push('0'),
+        _ => *value = "0".into(),
+    }
+}
+
+/// Makes one change in the unpacked backup in `dir`.
+fn bend_parts(random: &mut fastrand::Rng, kind: usize, dir: &Path) {
+    let names = files::tree(dir).expect("it is there").into_iter().map(|(name, _)| dir.join(name)).collect::<Vec<_>>();
+    let (one, other) = (&names[random.usize(..names.len())], &names[random.usize(..names.len())]);
+    let bytes = |file: &Path| fs::read(file).expect("it is there");
+    match kind {
+        0 => fs::remove_file(one).expect("it is ours"),
+        1 => {
+            let (kept, moved) = (bytes(one), bytes(other));
+            fs::write(one, moved).and_then(|()| fs::write(other, kept)).expect("written");
+        }
+        2 => fs::write(dir.join(format!("docker/{}", random.u32(..))), "x").expect("written"),
+        3 => std::os::unix::fs::symlink("env", dir.join("docker/link")).expect("a link"),
+        4 => {
+            let mut manifest: Value = serde_json::from_slice(&bytes(&dir.join("manifest.json"))).expect("JSON");
+            bend_value(random, &mut manifest);
+            fs::write(dir.join("manifest.json"), manifest.to_string()).expect("written");
+        }
+        _ => {
+            let mut changed = bytes(one);
+            bend(random, &mut changed);
+            fs::write(one, changed).expect("written");
+        }
+    }
+}
+
+/// `CORRUPT=200` tries so many random damages; without it, some of each kind.
+fn damages() -> usize {
+    std::env::var("CORRUPT").ok().and_then(|text| text.parse().ok()).unwrap_or(24)
 }
 
 #[test]
 fn every_damage_of_an_archive_is_detected() {
     let lab = running();
     run(&lab, "omni-backup --to {}", "good.tar.gz").exits(0);
-    let good = fs::read(lab.file("backups/good.tar.gz")).expect("it is there");
+    let (place, dir) = (lab.file("backups"), lab.file("backups/parts"));
+    let good = fs::read(place.join("good.tar.gz")).expect("it is there");
     let refused = |what: &str, bytes: &[u8]| {
-        fs::write(lab.file("backups/bad.tar.gz"), bytes).expect("written");
+        fs::write(place.join("bad.tar.gz"), bytes).expect("written");
         let ran = run(&lab, "omni-backup-verify {}", "bad.tar.gz");
         assert_eq!(ran.code, 1, "{what}: {ran:#?}");
+        assert_eq!(lab.left(), Vec::<String>::new(), "{what}: scratch files stay");
         ran.exits(1)
     };
+    let fresh = || {
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir(&dir).expect("a directory");
+        quiet("tar", &["-xzf", "../good.tar.gz"], &dir);
+    };
+    let packed = || quiet("tar", &["-cz", "."], &dir);
+    fresh();
+    let contents = || {
+        let names = files::tree(&dir).expect("it is there").into_iter();
+        names.map(|(name, _)| (fs::read(dir.join(&name)).expect("it is there"), name)).collect::<Vec<_>>()
+    };
+    let (whole, kept) = (unpacked(&place, &good), contents());
     let mut random = fastrand::Rng::with_seed(19);
-    for round in 0..60 {
-        let mut bytes = good.clone();
-        if round % 4 == 0 {
-            bytes.truncate(random.usize(..bytes.len()));
-        } else {
-            // Before it, gzip notes a time and a system, which are not read.
-            let at = random.usize(10..bytes.len());
-            bytes[at] ^= 1 << random.u32(..8);
-            // Some bits of a compressed stream stand for nothing.
-            let file = lab.file("backups/bad.tar.gz");
-            if unpacked(&file, &bytes) == unpacked(&file, &good) {
-                continue;
+    for round in 0..damages() {
+        let bytes = loop {
+            let mut bytes = good.clone();
+            if round % 2 == 0 {
+                bend(&mut random, &mut bytes);
+            } else {
+                fresh();
+                bend_parts(&mut random, round / 2 % 7, &dir);
+                bytes = if contents() == kept { continue } else { packed() };
             }
-        }
+            // Some bits of a compressed stream stand for nothing.
+            if unpacked(&place, &bytes) != whole {
+                break bytes;
+            }
+        };
         refused(&format!("round {round}"), &bytes);
     }
     refused("empty", b"");
-    // Archives that are whole, and are not the backup.
-    let dir = lab.file("parts");
-    let tar = |flag: &str, file: &str, dir: &Path| {
-        let status = Command::new("tar")
-            .args([flag, file, "-C"])
-            .arg(dir)
-            .args((flag == "-czf").then_some("."))
-            .current_dir(lab.project())
-            .status();
-        assert!(status.expect("it starts").success(), "tar {flag} {file}");
+    let foreign = quiet("tar", &["-cz", "docker/.env.example"], &lab.project());
+    refused("foreign", &foreign).says(&["manifest.json is missing"]);
+    refused("two archives", &[good.as_slice(), &foreign].concat()).says(&["docker/.env.example does not belong"]);
+    fresh();
+    let manifest: Value = serde_json::from_str(&lab.read("backups/parts/manifest.json")).expect("JSON");
+    let with = |what: &str, from: &str, to: &str, says: &str| {
+        lab.write("backups/parts/manifest.json", &manifest.to_string().replace(from, to));
+        let sum = quiet("sha256sum", &["manifest.json"], &dir);
+        fs::write(dir.join("manifest.sha256"), &sum[..64]).expect("written");
+        refused(what, &packed()).says(&[says]);
     };
-    fs::create_dir(&dir).expect("a directory");
-    tar("-xzf", "backups/good.tar.gz", &dir);
-    let manifest: Value = serde_json::from_str(&lab.read("parts/manifest.json")).expect("JSON");
-    let names: Vec<String> = manifest["parts"].as_object().expect("a map").keys().cloned().collect();
-    let packed = |what: &str| {
-        tar("-czf", "backups/packed.tar.gz", &dir);
-        refused(what, &fs::read(lab.file("backups/packed.tar.gz")).expect("it is there"))
-    };
-    for name in names.iter().map(String::as_str).chain(["manifest.json"]) {
-        let (place, kept) = (dir.join(name), fs::read(dir.join(name)).expect("it is there"));
-        fs::remove_file(&place).expect("it is ours");
-        packed(name).says(&[&format!("{name} is missing")]);
-        let changed: Vec<u8> = kept.iter().rev().copied().collect();
-        fs::write(&place, changed).expect("written");
-        packed(name).says(&[name]);
-        fs::write(&place, kept).expect("written");
-    }
-    lab.write("parts/extra", "x");
-    packed("extra").says(&["extra does not belong to the backup"]);
-    fs::remove_file(dir.join("extra")).expect("it is ours");
-    lab.write("parts/manifest.json", &manifest.to_string().replace("\"Machines\":39", "\"Machines\":40"));
-    packed("counts").says(&["the store is not the one of the manifest"]);
-    lab.write("parts/manifest.json", &manifest.to_string().replace("\"format\":1", "\"format\":9"));
-    packed("newer").says(&["its format is 9"]);
+    with("counts", "\"Machines\":39", "\"Machines\":40", "the store is not the one of the manifest");
+    with("newer", "\"format\":2", "\"format\":9", "its format is 9");
+    with("older, with the sum of a newer one", "\"format\":2", "\"format\":1", "manifest.json was changed");
+    // One that was made before there was such a sum.
+    fs::remove_file(dir.join("manifest.sha256")).expect("it is there");
+    fs::write(place.join("old.tar.gz"), packed()).expect("written");
+    run(&lab, "omni-backup-verify {}", "old.tar.gz").exits(0);
 }
 
 #[test]
@@ -238,4 +312,84 @@ fn keep_removes_only_older_backups_of_its_own_names() {
     left.sort();
     left.retain(|name| !name.starts_with("omni-scale-2026") && !name.starts_with("omni-scale-203"));
     assert_eq!(left, ["notes.txt", "omni-scale-20200101T000000Z.tar", "omni-scale-20200106T010000Z.tar.gz"]);
+}
+
+/// Kills a task at each of its calls and runs it again, until it ends well; after each kill `look`s around.
+fn killed_everywhere(lab: &Sandbox, gate: &Gate, words: &[&str], look: impl Fn(&str)) {
+    let _ = fs::remove_dir_all(gate.dir.join("seen"));
+    fs::create_dir(gate.dir.join("seen")).expect("a directory");
+    for round in 0.. {
+        assert!(round < 100, "{words:?} has no end");
+        gate.arm();
+        let mut running = lab.command(words).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
+        let held = gate.held(&mut running);
+        if held.is_some() {
+            running.kill().expect("it is ours");
+        }
+        let output = running.wait_with_output().expect("it is ours");
+        let Some(held) = held else {
+            assert!(output.status.success(), "{words:?} in the end: {output:#?}");
+            assert!(round > 3, "{words:?} was hardly killed");
+            assert_eq!(lab.left(), Vec::<String>::new(), "{words:?}: scratch files stay");
+            return gate.open();
+        };
+        let _ = Command::new("kill").arg("-9").args(&held.pids).stderr(Stdio::null()).status();
+        look(&held.words);
+    }
+}
+
+/// What only this user may read is never readable by others, wherever a run was cut off.
+fn private(lab: &Sandbox, place: &str) {
+    for (path, (mode, bytes)) in lab.tree() {
+        let text = String::from_utf8_lossy(&bytes);
+        let secret = ["PGP PRIVATE KEY", "_machinekey", "OIDC_CLIENT_SECRET="].iter().any(|word| text.contains(word));
+        let ours = path.starts_with(lab.state_dir()) || path.starts_with(lab.file("backups"));
+        assert!(!(secret && ours) || mode & 0o077 == 0, "{place}: {} has mode {mode:o}", path.display());
+    }
+}
+
+#[test]
+fn kill_in_any_step_leaves_omni_and_the_last_backup_alone() {
+    let mut lab = running();
+    let gate = Gate::new(&mut lab);
+    run(&lab, "omni-backup --to {}", "kept.tar.gz").exits(0);
+    let kept = || fs::read(lab.file("backups/kept.tar.gz")).expect("it is there");
+    let (before, stack) = (kept(), lab.dump()["docker"]["containers"].clone());
+    let file = |name: &str| lab.file(&format!("backups/{name}")).display().to_string();
+    killed_everywhere(&lab, &gate, &["omni-backup", "--to", &file("new.tar.gz")], |place| {
+        assert_eq!((kept() == before, &lab.dump()["docker"]["containers"]), (true, &stack), "{place}");
+        private(&lab, place);
+    });
+    let all = || fs::read_dir(lab.file("backups")).expect("it is there").count();
+    assert_eq!(all(), 2, "no half backup is left");
+    killed_everywhere(&lab, &gate, &["omni-backup-verify", &file("new.tar.gz")], |place| private(&lab, place));
+    let key = lab.read("docker/omni.asc");
+    lose_host(&lab);
+    lab.write("docker/omni.asc", &key);
+    killed_everywhere(&lab, &gate, &["omni-restore", &file("kept.tar.gz"), "--yes"], |place| private(&lab, place));
+    lab.run("omni-verify").exits(0);
+    assert_eq!((kept() == before, all()), (true, 2));
+}
+
+#[test]
+fn disk_that_is_full_at_any_byte_leaves_no_half_backup() {
+    let lab = running();
+    run(&lab, "omni-backup --to {}", "kept.tar.gz").exits(0);
+    let kept = || (fs::read(lab.file("backups/kept.tar.gz")).expect("it is there"), lab.read(STATE));
+    let (before, mut ends) = (kept(), Vec::new());
+    // The largest file is the snapshot of etcd, of 88 blocks.
+    for blocks in [0, 1, 4, 8, 12, 20, 40, 80, 87, 1000] {
+        let _ = fs::remove_file(lab.journal());
+        let ran = lab.run_limited(blocks, &format!("omni-backup --to {}", lab.file("backups/new.tar.gz").display()));
+        assert_eq!(lab.left(), Vec::<String>::new(), "{blocks}: {ran:#?}");
+        ends.push(ran.code == 0);
+        if ran.code == 0 {
+            run(&lab, "omni-backup-verify {}", "new.tar.gz").exits(0);
+            break;
+        }
+        assert_eq!(ran.stderr.matches("error: ").count(), 1, "{blocks}: {ran:#?}");
+        assert!(kept() == before, "{blocks}: the last backup or its note was changed");
+        assert_eq!(fs::read_dir(lab.file("backups")).expect("it is there").count(), 1, "{blocks}");
+    }
+    assert_eq!((ends.len() > 6, ends.last()), (true, Some(&true)), "{ends:?}");
 }

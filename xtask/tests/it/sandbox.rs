@@ -386,6 +386,14 @@ impl Sandbox {
         command
     }
 
+    /// Runs a task whose files, and those of its programs, have at most so many blocks of 512 bytes.
+    pub fn run_limited(&self, blocks: u64, line: &str) -> CommandOutput {
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -f $0; exec \"$@\"", &blocks.to_string(), env!("CARGO_BIN_EXE_xtask")]);
+        command.args(line.split(' ')).arg("--project-dir").arg(self.project());
+        CommandOutput::of(command.env_clear().envs(&self.env).current_dir(self.scratch()).stdin(Stdio::null()))
+    }
+
     /// Runs a task; its words are split at spaces.
     pub fn run(&self, line: &str) -> CommandOutput {
         self.run_words(&line.split(' ').collect::<Vec<_>>())

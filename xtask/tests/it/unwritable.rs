@@ -107,17 +107,8 @@ fn what_cannot_be_written_is_found_before_the_first_change() {
 fn a_limit_on_files_is_an_error_and_no_sudden_end() {
     let lab = Sandbox::new();
     let before = all(&lab);
-    let mut command = Command::new("sh");
-    let runner = env!("CARGO_BIN_EXE_xtask");
-    command.arg("-c").arg(format!("ulimit -f 0; exec '{runner}' provider-setup --yes --project-dir \"$0\""));
-    command.arg(lab.project()).env_clear().current_dir(lab.scratch()).stdin(Stdio::null());
-    for name in lab.variables() {
-        command.env(name, lab.env(name));
-    }
-    let output = command.output().expect("the runner starts");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
-    assert!(said.contains("File too large") && said.contains("ulimit -f unlimited"), "{said}");
+    let ran = lab.run_limited(0, "provider-setup --yes").exits(1);
+    ran.says(&["File too large", "ulimit -f unlimited"]);
     assert_eq!(all(&lab), before);
 }
 

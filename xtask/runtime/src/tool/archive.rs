@@ -1,8 +1,10 @@
 //! tar, the programs that encrypt an archive, and checksums.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
 use xshell::cmd;
 
 use super::Tool;
@@ -30,10 +32,10 @@ pub fn pack(cx: &Cx, dir: &Path, file: &Path) -> Result<(), Failure> {
 /// [`Code::Invalid`] when it is not a whole archive.
 pub fn unpack(cx: &Cx, file: &Path, dir: &Path) -> Result<(), Failure> {
     let (shell, tar) = (proc::shell()?, Tool::Tar.find()?);
-    // tar does not read what is behind the last file, which the checksum of gzip covers.
+    // tar does not read what is behind the last file, which the checksum of gzip covers; unless an archive follows there.
     for cmd in [
         cmd!(shell, "gzip --test {file}"),
-        cmd!(shell, "{tar} --no-same-owner --no-same-permissions -xzf {file} -C {dir}"),
+        cmd!(shell, "{tar} --ignore-zeros --no-same-owner --no-same-permissions -xzf {file} -C {dir}"),
     ] {
         let ended = cx.proc.run(Job::new("unpacking the archive", cmd).deadline(LONG))?;
         if !ended.success() {
@@ -153,26 +155,12 @@ impl Encryption {
     }
 }
 
-/// The SHA-256 of each file, by whichever of the usual programs is there.
+/// The SHA-256 of a file.
 ///
 /// # Errors
-/// [`Code::Prerequisite`] when there is none.
-pub fn sha256(cx: &Cx, files: &[impl AsRef<Path>]) -> Result<Vec<String>, Failure> {
-    let (shell, files): (_, Vec<&Path>) = (proc::shell()?, files.iter().map(AsRef::as_ref).collect());
-    let files = &files;
-    let candidates = [
-        ("sha256sum", cmd!(shell, "sha256sum {files...}")),
-        ("shasum", cmd!(shell, "shasum -a 256 {files...}")),
-        ("openssl", cmd!(shell, "openssl dgst -sha256 -r {files...}")),
-    ];
-    for (name, cmd) in candidates {
-        if which::which(name).is_ok() {
-            let ended = cx.proc.run(Job::new("computing checksums", cmd).deadline(LONG))?.checked()?;
-            // A name with odd characters is escaped, and its line marked.
-            let sums = ended.stdout.lines().filter_map(|line| line.split_whitespace().next());
-            return Ok(sums.map(|sum| sum.trim_start_matches('\\').to_ascii_lowercase()).collect());
-        }
-    }
-    Err(Failure::new(Code::Prerequisite, "no program for SHA-256 checksums is installed")
-        .hint("install coreutils (sha256sum) or openssl"))
+/// The system's.
+pub fn sha256(file: &Path) -> std::io::Result<String> {
+    let mut hash = Sha256::new();
+    std::io::copy(&mut File::open(file)?, &mut hash)?;
+    Ok(format!("{:x}", hash.finalize()))
 }

@@ -184,6 +184,10 @@ fn config_of(request: &Request<'_>, urls: &[String], trailer: &str) -> String {
         let address = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
         lines.push(format!("connect-to = {}", quoted(&format!("::{address}:"))));
     }
+    if request.url.starts_with("http://") {
+        // Without TLS only a container of this host is asked, which no proxy reaches.
+        lines.push("noproxy = \"*\"".to_owned());
+    }
     if request.insecure {
         lines.push("insecure".to_owned());
     }

@@ -52,15 +52,31 @@ impl<'a> Docker<'a> {
         Ok(Docker { cx, program: Tool::Docker.find()? })
     }
 
+    fn job(&self, purpose: &str, words: &[&str]) -> Result<Job, Failure> {
+        let (shell, docker) = (proc::shell()?, &self.program);
+        Ok(Job::new(purpose, cmd!(shell, "{docker} {words...}")))
+    }
+
+    fn call(&self, purpose: &str, words: &[&str], deadline: Duration) -> Result<CommandOutput, Failure> {
+        self.cx.proc.run(self.job(purpose, words)?.deadline(deadline))
+    }
+
+    /// Runs docker with these words, and returns what it prints.
+    ///
+    /// # Errors
+    /// What docker says.
+    pub fn run(&self, purpose: &str, words: &[&str]) -> Result<CommandOutput, Failure> {
+        let ended = self.call(purpose, words, QUICK)?;
+        if ended.success() { Ok(ended) } else { Err(compose::explain(&ended)) }
+    }
+
     /// The version of the engine, which must be reachable for it.
     ///
     /// # Errors
     /// [`Code::Unreachable`] when it is not.
     pub fn engine(&self) -> Result<String, Failure> {
-        let (shell, docker) = (proc::shell()?, &self.program);
-        let format = "{{.Server.Version}}";
-        let cmd = cmd!(shell, "{docker} version --format {format}");
-        let ended = self.cx.proc.run(Job::new("asking for the Docker engine", cmd).deadline(QUICK))?;
+        let ended =
+            self.call("asking for the Docker engine", &["version", "--format", "{{.Server.Version}}"], QUICK)?;
         let version = ended.stdout.trim();
         if ended.success() && !version.is_empty() { Ok(version.to_owned()) } else { Err(compose::explain(&ended)) }
     }
@@ -70,10 +86,8 @@ impl<'a> Docker<'a> {
     /// # Errors
     /// [`Code::NotFound`] if the container does not exist; [`Code::Failed`] if the output cannot be parsed.
     pub fn inspect(&self, container: &str) -> Result<Inspected, Failure> {
-        let (shell, docker) = (proc::shell()?, &self.program);
-        let cmd = cmd!(shell, "{docker} inspect --type container --format {INSPECT} {container}");
-        let purpose = format!("looking at the mounts of {container}");
-        let ended = self.cx.proc.run(Job::new(purpose, cmd).deadline(QUICK))?;
+        let words = ["inspect", "--type", "container", "--format", INSPECT, container];
+        let ended = self.call(&format!("looking at the mounts of {container}"), &words, QUICK)?;
         if ended.success() {
             return inspected(&ended.stdout)
                 .map_err(|why| Failure::new(Code::Failed, format!("`{}` was not understood", ended.line)).cause(why));
@@ -91,15 +105,12 @@ impl<'a> Docker<'a> {
     /// # Errors
     /// [`Code::NotFound`] for an image that the registry does not have; as [`compose::explain`].
     pub fn pull(&self, image: &str) -> Result<bool, Failure> {
-        let (shell, docker) = (proc::shell()?, &self.program);
-        let format = "{{.Id}}";
-        let cmd = cmd!(shell, "{docker} image inspect --format {format} {image}");
-        if self.cx.proc.run(Job::new(format!("looking for the image {image}"), cmd).deadline(QUICK))?.success() {
+        let words = ["image", "inspect", "--format", "{{.Id}}", image];
+        if self.call(&format!("looking for the image {image}"), &words, QUICK)?.success() {
             return Ok(false);
         }
-        let cmd = cmd!(shell, "{docker} pull --quiet {image}");
-        let job = Job::new(format!("fetching the image {image}"), cmd);
-        let ended = self.cx.proc.run(job.deadline(self.cx.limit(LONG)))?;
+        let words = ["pull", "--quiet", image];
+        let ended = self.call(&format!("fetching the image {image}"), &words, self.cx.limit(LONG))?;
         if ended.success() {
             return Ok(true);
         }
@@ -117,10 +128,8 @@ impl<'a> Docker<'a> {
     /// # Errors
     /// When docker does not say.
     pub fn volume(&self, name: &str) -> Result<bool, Failure> {
-        let (shell, docker) = (proc::shell()?, &self.program);
-        let format = "{{.Name}}";
-        let cmd = cmd!(shell, "{docker} volume inspect --format {format} {name}");
-        let ended = self.cx.proc.run(Job::new(format!("looking for the volume {name}"), cmd).deadline(QUICK))?;
+        let words = ["volume", "inspect", "--format", "{{.Name}}", name];
+        let ended = self.call(&format!("looking for the volume {name}"), &words, QUICK)?;
         if ended.success() {
             return Ok(true);
         }
@@ -134,14 +143,10 @@ impl<'a> Docker<'a> {
     /// # Errors
     /// When docker does not say.
     pub fn other_omnis(&self) -> Result<Vec<(String, bool)>, Failure> {
-        let (shell, docker, names) = (proc::shell()?, &self.program, "{{.Name}}");
-        let ask = |cmd| {
-            let ended = self.cx.proc.run(Job::new("looking for another Omni", cmd).deadline(QUICK))?;
-            if ended.success() { Ok(ended.stdout) } else { Err(compose::explain(&ended)) }
-        };
-        let mut found =
-            other_omnis(&ask(cmd!(shell, "{docker} ps --all --no-trunc --format {LISTED}"))?, compose::PROJECT);
-        let volumes = ask(cmd!(shell, "{docker} volume ls --format {names}"))?;
+        let ask = |words: &[&str]| self.run("looking for another Omni", words);
+        let listed = ask(&["ps", "--all", "--no-trunc", "--format", LISTED])?.stdout;
+        let mut found = other_omnis(&listed, compose::PROJECT);
+        let volumes = ask(&["volume", "ls", "--format", "{{.Name}}"])?.stdout;
         let kept = volumes.lines().filter(|name| name.ends_with("_omni-data"));
         found.extend(kept.map(|name| (format!("the volume `{name}`, with the data of one"), false)));
         Ok(found)
@@ -157,13 +162,9 @@ impl<'a> Docker<'a> {
         let [program, args @ ..] = words else { return Err(Failure::new(Code::Failed, "no program of etcd is named")) };
         let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         let (user, volume) = (format!("{uid}:{gid}"), format!("{}:/backup", dir.display()));
-        let (shell, docker) = (proc::shell()?, &self.program);
-        let cmd = cmd!(
-            shell,
-            "{docker} run --rm --init --network {network} --user {user} --cap-drop ALL --volume {volume} --entrypoint {program} {image} {args...}"
-        );
-        let purpose = format!("running {program} of etcd");
-        let ended = self.cx.proc.run(Job::new(purpose, cmd).deadline(self.cx.limit(LONG)))?;
+        let container = ["run", "--rm", "--init", "--network", network, "--user", &user, "--cap-drop", "ALL"];
+        let words = [&container[..], &["--volume", &volume, "--entrypoint", program, image], args].concat();
+        let ended = self.call(&format!("running {program} of etcd"), &words, self.cx.limit(LONG))?;
         // Docker's own statuses: the engine refuses, the program cannot be started, there is none.
         if ended.status.code() != Some(125) {
             return Ok(ended);
@@ -179,16 +180,22 @@ impl<'a> Docker<'a> {
         )))
     }
 
+    /// Removes a container with its volumes, and the network of the same name, also while the task is being interrupted. What is
+    /// not there is no error.
+    pub fn remove(&self, name: &str) {
+        for words in [["rm", "--force", "--volumes", name].as_slice(), &["network", "rm", name]] {
+            let job = self.job(&format!("removing {name}"), words);
+            let _ = job.and_then(|job| self.cx.proc.run(job.deadline(QUICK).ignore_interrupt()));
+        }
+    }
+
     /// Copies what is in a directory of a container, running or not, into `to`, which exists.
     ///
     /// # Errors
     /// What docker says.
     pub fn copy_out(&self, container: &str, from: &str, to: &Path) -> Result<(), Failure> {
-        self.copy(
-            &format!("{container}:{from}/."),
-            &to.to_string_lossy(),
-            &format!("copying {from} out of {container}"),
-        )
+        let purpose = format!("copying {from} out of {container}");
+        self.copy(&format!("{container}:{from}/."), &to.to_string_lossy(), &purpose)
     }
 
     /// Whether the file at `path` in the container holds `text`; false where there is no such file. The file comes as an archive on
@@ -197,9 +204,8 @@ impl<'a> Docker<'a> {
     /// # Errors
     /// When docker does not answer.
     pub fn holds(&self, container: &str, path: &str, text: &str) -> Result<bool, Failure> {
-        let (shell, docker, from) = (proc::shell()?, &self.program, format!("{container}:{path}"));
-        let job = Job::new(format!("looking at {path} in {container}"), cmd!(shell, "{docker} cp {from} -"));
-        Ok(self.cx.proc.run(job.deadline(QUICK))?.stdout.contains(text))
+        let words = ["cp", &format!("{container}:{path}"), "-"];
+        Ok(self.call(&format!("looking at {path} in {container}"), &words, QUICK)?.stdout.contains(text))
     }
 
     /// Copies what is in `from` into a directory of a container, where it belongs to root.
@@ -212,9 +218,7 @@ impl<'a> Docker<'a> {
     }
 
     fn copy(&self, from: &str, to: &str, purpose: &str) -> Result<(), Failure> {
-        let (shell, docker) = (proc::shell()?, &self.program);
-        let job = Job::new(purpose, cmd!(shell, "{docker} cp {from} {to}")).deadline(self.cx.limit(LONG));
-        let ended = self.cx.proc.run(job)?;
+        let ended = self.call(purpose, &["cp", from, to], self.cx.limit(LONG))?;
         if ended.success() { Ok(()) } else { Err(compose::explain(&ended)) }
     }
 }

@@ -273,7 +273,9 @@ fn check_sum(cx: &Cx, base: &str, asset: &str, ca: Option<&str>, file: &Path) ->
         return Err(Failure::new(Code::Failed, "it cannot be verified")
             .cause(format!("{url} contains no checksum for {asset}")));
     };
-    let found = archive::sha256(cx, &[file])?.pop().unwrap_or_default();
+    let found = archive::sha256(file).map_err(|error| {
+        Failure::new(Code::Failed, format!("cannot read `{}`", file.display())).cause(error.to_string())
+    })?;
     if found == expected {
         return Ok(());
     }

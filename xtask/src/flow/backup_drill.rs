@@ -1,0 +1,150 @@
+//! A drill: the Omni of a backup started from it, where it reaches nothing and no machine reaches it, and removed with all that
+//! belongs to it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::flow::backup::{self, ETCD_ENDPOINT, SQLITE_DIR};
+use crate::flow::backup_check::{Means, Opened};
+use crate::flow::omni_upgrade;
+use crate::flow::restore::ETCD_DIR;
+use domain::backup::{SQLITE, STORE_KEY};
+use domain::failure::{Code, Failure};
+use domain::status::snapshot::Store;
+use domain::words::count;
+use runtime::cx::Cx;
+use runtime::files;
+use runtime::tool::docker::Docker;
+use runtime::tool::omni;
+use runtime::ui::{Done, Status};
+use runtime::wait::{self, Look};
+
+/// The container, and the network that it alone is on.
+const NAME: &str = "omni-scale-drill";
+/// On that network alone, with what Omni needs for its tunnel, which leads nowhere either.
+const CREATE: &str = "create --name omni-scale-drill --network omni-scale-drill --device /dev/net/tun --cap-drop ALL \
+     --cap-add NET_ADMIN --cap-add DAC_OVERRIDE --sysctl net.ipv6.conf.all.disable_ipv6=0 --tmpfs /tmp --tmpfs /var/run/wireguard";
+/// How Omni starts without anything outside: plain HTTP, and a login that is looked up only when somebody logs in (tried with omni
+/// 1.4.9 in a network namespace of its own).
+const ARGS: &str = "--name=omni --private-key-source=file:///omni.asc --etcd-embedded-db-path=/_out/etcd \
+     --sqlite-storage-path=/_out/sqlite/omni.db --bind-addr=0.0.0.0:8080 --machine-api-bind-addr=0.0.0.0:8090 \
+     --event-sink-port=8091 --k8s-proxy-bind-addr=0.0.0.0:8100 --advertised-api-url=https://drill.invalid/ \
+     --machine-api-advertised-url=https://drill.invalid:8090/ --advertised-kubernetes-proxy-url=https://drill.invalid:8100/ \
+     --siderolink-wireguard-advertised-addr=192.0.2.1:50180 --auth-auth0-enabled=true --auth-auth0-domain=drill.invalid \
+     --auth-auth0-client-id=drill";
+/// What people and providers make, and Omni alone does not change.
+const KEPT: [&str; 5] = ["Clusters", "MachineClasses", "Machines", "Users", "Identities"];
+const HEALTH: Duration = Duration::from_secs(120);
+/// How much of its log tells how Omni started.
+const LOG: &str = "2000";
+
+/// The container and its network, which go with the value: also after Ctrl-C. Those of a killed drill go before the next one.
+struct Drill<'a>(&'a Docker<'a>);
+
+impl Drop for Drill<'_> {
+    fn drop(&mut self) {
+        self.0.remove(NAME);
+    }
+}
+
+/// Starts Omni from the backup with the key at `key`, unless the archive has one, and compares what it has with the manifest.
+///
+/// # Errors
+/// [`Code::Prerequisite`] without Docker or a key; [`Code::Failed`] when Omni does not start from it; [`Code::Invalid`] when it has
+/// something else.
+pub fn run(cx: &Cx, opened: &Opened, means: &Means<'_>, key: &Path) -> anyhow::Result<()> {
+    let docker = Docker::find(cx)?;
+    let drill = cx.ui.step("drill", "Start this Omni from the backup, on a network of its own", || {
+        let (drill, detail) = start(cx, &docker, opened, key)?;
+        Ok(Done::ok(drill, detail))
+    })?;
+    cx.ui.step("drill-health", "Wait until it is healthy", || wait_until_healthy(cx, &docker))?;
+    cx.ui.step("drill-store", "Check account, clusters, machine classes, users and key slots", || {
+        let dir = opened.scratch.path().join("drill");
+        let image = backup::etcd_image(means.image, opened.version());
+        let words = ["etcdctl", ETCD_ENDPOINT, "snapshot", "save", "/backup/now.db"];
+        docker.etcd(&image, &format!("container:{NAME}"), &dir, &words)?.checked()?;
+        Ok(Done::ok((), compare(opened, &backup::read_store(&dir.join("now.db"))?)?))
+    })?;
+    let detail =
+        "unknown: Omni 1.7 and later serve no API until a person accepts the licence, which a drill does not do";
+    cx.ui.note("drill-api", "what Omni's API shows", Status::Skipped, detail);
+    drop(drill);
+    cx.ui.note("drill-removed", "container and network of the drill", Status::Ok, "removed");
+    Ok(())
+}
+
+fn start<'a>(cx: &Cx, docker: &'a Docker<'a>, opened: &Opened, key: &Path) -> Result<(Drill<'a>, String), Failure> {
+    let key = if opened.has(STORE_KEY) { opened.part(STORE_KEY) } else { key.to_owned() };
+    if !key.is_file() {
+        return Err(Failure::new(Code::Prerequisite, "a drill needs the key of the store")
+            .cause(format!("it is not in the backup, and `{}` does not exist", key.display()))
+            .hint("name your copy of it: --key FILE"));
+    }
+    docker.engine()?;
+    docker.remove(NAME);
+    let image = omni_upgrade::image_of(cx, opened.version().unwrap_or_default())?;
+    docker.pull(&image)?;
+    let root = opened.scratch.path().join("drill");
+    let place = |from: &Path, to: &str| {
+        let to = root.join(to.trim_start_matches('/'));
+        let put = || if from.is_dir() { std::fs::rename(from, &to) } else { std::fs::copy(from, &to).map(drop) };
+        let there = to.parent().map_or(Ok(()), files::own_dir).and_then(|()| put());
+        there.map_err(|error| backup::cannot("copy", from, &error))
+    };
+    place(&key, "omni.asc")?;
+    place(&opened.etcd(), ETCD_DIR)?;
+    place(&opened.dir_of(SQLITE), SQLITE_DIR)?;
+    let drill = Drill(docker);
+    docker.run("creating the network of the drill", &["network", "create", "--internal", NAME])?;
+    let account = format!("--account-id={}", opened.manifest.account);
+    let words: Vec<&str> = CREATE.split(' ').chain([&*image, &account]).chain(ARGS.split(' ')).collect();
+    docker.run("creating the container of the drill", &words)?;
+    docker.copy_in(&root, NAME, "/")?;
+    docker.run("starting the container of the drill", &["start", NAME])?;
+    Ok((drill, format!("{image}, without tailnet, machines and published ports")))
+}
+
+/// Waits until it answers, which it does only once the key has opened the store.
+fn wait_until_healthy(cx: &Cx, docker: &Docker<'_>) -> anyhow::Result<Done<()>> {
+    let look = || {
+        let format = "{{.State.Status}} {{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+        let found = docker.run("looking at the drill", &["container", "inspect", "--format", format, NAME])?;
+        let (state, address) = found.stdout.trim().split_once(' ').unwrap_or((found.stdout.trim(), ""));
+        let log = docker.run("reading the log of the drill", &["logs", "--tail", LOG, NAME])?;
+        let log = log.stdout + &log.stderr;
+        let refuse = |why: &str| {
+            let last = log.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
+            let failure = Failure::new(Code::Failed, "Omni does not start from this backup");
+            Err(failure.cause(format!("{why}; its log ends: {last}")).hint("use another backup, or another key").into())
+        };
+        if log.contains("initializing new key store") {
+            return refuse("it found no store of this account, and began an empty one");
+        }
+        if state != "running" {
+            return refuse(&format!("its container is {state}"));
+        }
+        match omni::healthy(cx, &format!("http://{address}:8080"), None) {
+            Ok(()) => Ok(Look::Done(Done::ok((), "the key has opened the store"))),
+            Err(failure) if failure.code == Code::Interrupted => Err(failure.into()),
+            Err(failure) => Ok(Look::Waiting(failure.message)),
+        }
+    };
+    wait::until("Omni of the drill", cx.limit(HEALTH), |words| cx.ui.waiting(words), look)
+}
+
+fn compare(opened: &Opened, now: &Store) -> Result<String, Failure> {
+    backup::owned(now, &opened.manifest.account)?;
+    let manifest = &opened.manifest;
+    let counts =
+        KEPT.map(|kind| (kind, [&manifest.counts, &now.kinds].map(|all| all.get(kind).copied().unwrap_or_default())));
+    let lost = counts.iter().filter(|(_, [before, after])| before != after);
+    let lost = lost.map(|(kind, [before, after])| format!("{kind}: {before} in the backup, {after} in Omni"));
+    let slots = manifest.key_slots.iter().filter(|slot| !now.slots.contains_key(*slot));
+    let lost: Vec<String> = lost.chain(slots.map(|slot| format!("no key slot {slot}"))).collect();
+    if lost.is_empty() {
+        let shown = counts.map(|(kind, [_, after])| format!("{after} {kind}"));
+        return Ok(format!("{}, {}", shown.join(", "), count(now.slots.len(), "key slot")));
+    }
+    Err(Failure::new(Code::Invalid, "Omni has something else than the backup").cause(lost.join("\n")))
+}
