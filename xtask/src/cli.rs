@@ -321,6 +321,11 @@ pub enum Task {
     ///
     /// Refuses a host that has a stack, volumes or files of one, another minor version of Omni, and an Omni that still answers.
     OmniRestore(OmniRestore),
+    /// Take over an Omni that other compose files started
+    ///
+    /// Finds its containers, stops them, copies its data into this project's volumes, and starts the same version of Omni here with
+    /// the same name, account and keys. The old containers and volumes stay as they are: --undo starts them again.
+    OmniAdopt(OmniAdopt),
     /// Show Omni's containers, ports, mounts and last log lines
     OmniStatus(OmniStatus),
     /// Start the Omni stack
@@ -420,6 +425,7 @@ impl Task {
             Task::MachineReplace(args) => args.allow_destroy.clone(),
             Task::Apply(args) => args.allow_destroy.clone(),
             Task::Keys(args) => args.allow_destroy.clone(),
+            Task::OmniAdopt(args) => args.allow_destroy.clone(),
             _ => Vec::new(),
         }
     }
@@ -1206,8 +1212,20 @@ pub struct LabFaults {
     pub group: Option<String>,
 }
 
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Args)]
 pub struct OmniSetup {
+    #[command(flatten)]
+    pub values: OmniValues,
+    /// Create a service account for the tasks, or renew its key; needs a login as an administrator
+    #[arg(long, value_name = "ROLE", num_args = 0..=1, default_missing_value = "Operator")]
+    pub service_account: Option<String>,
+    /// The name of that service account
+    #[arg(long, value_name = "NAME", default_value = "automation")]
+    pub service_account_name: String,
+}
+
+#[derive(Debug, Default, Args)]
+pub struct OmniValues {
     /// Omni's domain name, e.g. omni.example.com
     #[arg(long, value_name = "NAME")]
     pub domain: Option<String>,
@@ -1232,12 +1250,21 @@ pub struct OmniSetup {
     /// The account ID of an Omni that is restored; without it one is generated, once
     #[arg(long, value_name = "UUID")]
     pub account_uuid: Option<String>,
-    /// Create a service account for the tasks, or renew its key; needs a login as an administrator
-    #[arg(long, value_name = "ROLE", num_args = 0..=1, default_missing_value = "Operator")]
-    pub service_account: Option<String>,
-    /// The name of that service account
-    #[arg(long, value_name = "NAME", default_value = "automation")]
-    pub service_account_name: String,
+}
+
+#[derive(Debug, Args)]
+pub struct OmniAdopt {
+    /// The directory of its compose file, where more than one Omni is on this host
+    #[arg(long, value_name = "DIR")]
+    pub from: Option<PathBuf>,
+    /// Go back to the old stack: remove this project's containers, volumes and files, and start it again
+    #[arg(long)]
+    pub undo: bool,
+    /// Confirm what going back loses, by Omni's domain name; can be given more than once
+    #[arg(long, value_name = "NAME")]
+    pub allow_destroy: Vec<String>,
+    #[command(flatten)]
+    pub values: OmniValues,
 }
 
 #[derive(Debug, Args)]

@@ -210,6 +210,7 @@ fn dispatch(task: &Task, cx: &Cx) -> anyhow::Result<Outcome> {
         Task::OmniBackup(args) => task::omni_backup::run(args, cx),
         Task::OmniBackupVerify(args) => task::omni_backup_verify::run(args, cx),
         Task::OmniRestore(args) => task::omni_restore::run(args, cx),
+        Task::OmniAdopt(args) => task::omni_adopt::run(args, cx),
         Task::OmniUpgrade(args) => task::omni_upgrade::run(args, cx),
         Task::OmniStatus(args) => task::omni_status::run(args, cx),
         Task::TsidpVerify(args) => task::tsidp_verify::run(args, cx),

@@ -1,5 +1,6 @@
 //! What is wrong with what is wanted: pure functions from values to findings, each with a rule, a place and a fix.
 
+pub mod adopt;
 pub mod capacity;
 pub mod certificate;
 pub mod convert;

@@ -139,6 +139,23 @@ pub fn keys(text: &str) -> Vec<String> {
     keys
 }
 
+/// The setting at a path of keys, as it is written.
+pub fn value(text: &str, path: &[&str]) -> Option<String> {
+    let documents = yaml::load("docker/site.yaml", text.as_bytes()).documents;
+    documents.first()?.root.path(path)?.text().map(str::to_owned)
+}
+
+/// The setting that a flag of Omni makes.
+pub fn key_of(flag: &str) -> Option<&'static str> {
+    TABLE.settings.iter().find(|setting| setting.flag == flag).map(|setting| setting.path)
+}
+
+/// The first and the last Omni whose settings are known here; older ones read one file of them only.
+pub fn minors() -> (Minor, Minor) {
+    let of = |minor: Option<&Minor>| minor.copied().unwrap_or(Minor::new(1, 10));
+    (of(TABLE.minors.first()), of(TABLE.minors.last()))
+}
+
 /// Collects findings about one file.
 struct Checker<'a> {
     file: &'a str,

@@ -16,18 +16,10 @@ use domain::words::count;
 
 /// Where Omni keeps what must outlive its container, by its own arguments (omni v1.9.3 `cmd/omni/cmd/cmd.go`; the
 /// directory of the embedded etcd has a default, the file of SQLite has none since 1.4).
-pub fn data_paths(args: &[String]) -> Vec<String> {
-    let value = |flag: &str| {
-        args.iter().enumerate().find_map(|(at, arg)| match arg.strip_prefix(flag)? {
-            "" => args.get(at + 1).cloned(),
-            rest => rest.strip_prefix('=').map(str::to_owned),
-        })
-    };
+pub fn data_paths(omni: &Inspected) -> Vec<String> {
     let absolute = |path: String| if path.starts_with('/') { path } else { format!("/{path}") };
-    let etcd = value("--etcd-embedded-db-path").unwrap_or_else(|| "/_out/etcd".to_owned());
-    let mut paths = vec![absolute(etcd)];
-    paths.extend(value("--sqlite-storage-path").map(absolute));
-    paths
+    let etcd = omni.flag("--etcd-embedded-db-path").unwrap_or_else(|| "/_out/etcd".to_owned());
+    [Some(etcd), omni.flag("--sqlite-storage-path")].into_iter().flatten().map(absolute).collect()
 }
 
 /// Where Tailscale keeps the node's identity: `TS_STATE_DIR` in `docker/compose.yaml`.
@@ -35,7 +27,7 @@ pub const TAILSCALE_STATE: &str = "/var/lib/tailscale";
 
 /// The paths of Omni's data that would go with the container, with the reason.
 pub fn unmounted(omni: &Inspected) -> Vec<String> {
-    off_mounts(omni, &data_paths(&omni.args))
+    off_mounts(omni, &data_paths(omni))
 }
 
 /// Those of `paths` that would go with the container, with the reason.
@@ -43,13 +35,7 @@ pub fn off_mounts(container: &Inspected, paths: &[String]) -> Vec<String> {
     let mut bad = Vec::new();
     for path in paths {
         let path = path.trim_end_matches('/');
-        let holds = |destination: &str| {
-            let destination = destination.trim_end_matches('/');
-            path == destination || path.strip_prefix(destination).is_some_and(|rest| rest.starts_with('/'))
-        };
-        // The innermost mount is the one that the path is on.
-        let mount =
-            container.mounts.iter().filter(|mount| holds(&mount.destination)).max_by_key(|m| m.destination.len());
+        let mount = container.mount_of(path);
         match mount {
             None => bad.push(format!("{path} is on no mount")),
             Some(mount) if mount.kind == "tmpfs" => bad.push(format!("{path} is in memory (tmpfs)")),

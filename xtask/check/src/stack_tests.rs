@@ -7,18 +7,18 @@ use domain::status::docker::{Mount, Publisher};
 const LAN: &str = "192.0.2.10";
 
 fn mount(kind: &str, name: &str, destination: &str) -> Mount {
-    Mount { kind: kind.into(), name: name.into(), destination: destination.into() }
+    Mount { kind: kind.into(), name: name.into(), destination: destination.into(), ..Mount::default() }
 }
 
-fn args(words: &[&str]) -> Vec<String> {
-    words.iter().map(|word| (*word).to_owned()).collect()
+fn omni(words: &[&str]) -> Inspected {
+    Inspected { args: words.iter().map(|word| (*word).to_owned()).collect(), ..Inspected::default() }
 }
 
 #[test]
 fn data_paths_come_from_omnis_arguments() {
-    let shipped = args(&["--etcd-embedded-db-path=/_out/etcd", "--sqlite-storage-path=/_out/sqlite/omni.db"]);
+    let shipped = omni(&["--etcd-embedded-db-path=/_out/etcd", "--sqlite-storage-path=/_out/sqlite/omni.db"]);
     assert_eq!(data_paths(&shipped), ["/_out/etcd", "/_out/sqlite/omni.db"]);
-    assert_eq!(data_paths(&args(&["--sqlite-storage-path", "_out/x.db"])), ["/_out/etcd", "/_out/x.db"]);
+    assert_eq!(data_paths(&omni(&["--sqlite-storage-path", "_out/x.db"])), ["/_out/etcd", "/_out/x.db"]);
     let both = [mount("volume", "omni-scale_omni-etcd", "/_out/etcd"), mount("volume", "s", "/_out/sqlite")];
     let cases: &[(Vec<Mount>, &[&str])] = &[
         (both.to_vec(), &[]),
@@ -37,7 +37,7 @@ fn data_paths_come_from_omnis_arguments() {
         ),
     ];
     for (mounts, wanted) in cases {
-        assert_eq!(unmounted(&Inspected { mounts: mounts.clone(), args: shipped.clone() }), *wanted, "{mounts:?}");
+        assert_eq!(unmounted(&Inspected { mounts: mounts.clone(), ..shipped.clone() }), *wanted, "{mounts:?}");
     }
 }
 

@@ -150,6 +150,11 @@ impl Paths {
         self.checkout_note().with_extension("restoring")
     }
 
+    /// What was taken over from an Omni of other compose files, and how far that is.
+    pub fn adopting(&self) -> PathBuf {
+        self.checkout_note().with_extension("adopted")
+    }
+
     /// Locked by a task that changes Docker or Omni: checkouts share them.
     pub fn host_lock(&self) -> PathBuf {
         self.host.join("lock")

@@ -14,7 +14,7 @@ use domain::status::snapshot::Store;
 use domain::words::count;
 use runtime::cx::Cx;
 use runtime::files;
-use runtime::tool::docker::Docker;
+use runtime::tool::docker::{Docker, QUICK};
 use runtime::tool::omni;
 use runtime::ui::{Done, Status};
 use runtime::wait::{self, Look};
@@ -96,12 +96,12 @@ fn start<'a>(cx: &Cx, docker: &'a Docker<'a>, opened: &Opened, key: &Path) -> Re
     place(&opened.etcd(), ETCD_DIR)?;
     place(&opened.dir_of(SQLITE), SQLITE_DIR)?;
     let drill = Drill(docker);
-    docker.run("creating the network of the drill", &["network", "create", "--internal", NAME])?;
+    docker.run("creating the network of the drill", &["network", "create", "--internal", NAME], QUICK)?;
     let account = format!("--account-id={}", opened.manifest.account);
     let words: Vec<&str> = CREATE.split(' ').chain([&*image, &account]).chain(ARGS.split(' ')).collect();
-    docker.run("creating the container of the drill", &words)?;
+    docker.run("creating the container of the drill", &words, QUICK)?;
     docker.copy_in(&root, NAME, "/")?;
-    docker.run("starting the container of the drill", &["start", NAME])?;
+    docker.run("starting the container of the drill", &["start", NAME], QUICK)?;
     Ok((drill, format!("{image}, without tailnet, machines and published ports")))
 }
 
@@ -109,9 +109,9 @@ fn start<'a>(cx: &Cx, docker: &'a Docker<'a>, opened: &Opened, key: &Path) -> Re
 fn wait_until_healthy(cx: &Cx, docker: &Docker<'_>) -> anyhow::Result<Done<()>> {
     let look = || {
         let format = "{{.State.Status}} {{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
-        let found = docker.run("looking at the drill", &["container", "inspect", "--format", format, NAME])?;
+        let found = docker.run("looking at the drill", &["container", "inspect", "--format", format, NAME], QUICK)?;
         let (state, address) = found.stdout.trim().split_once(' ').unwrap_or((found.stdout.trim(), ""));
-        let log = docker.run("reading the log of the drill", &["logs", "--tail", LOG, NAME])?;
+        let log = docker.run("reading the log of the drill", &["logs", "--tail", LOG, NAME], QUICK)?;
         let log = log.stdout + &log.stderr;
         let refuse = |why: &str| {
             let last = log.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();

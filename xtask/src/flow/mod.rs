@@ -1,6 +1,7 @@
 //! Steps that several tasks share: inputs, the Omni stack, the provider, Proxmox, clusters, and [`change`], the one model of a
 //! change. Nothing here names a task.
 
+pub mod adopt;
 pub mod audit;
 pub mod backup;
 pub mod backup_check;

@@ -23,8 +23,18 @@ use runtime::ui::{Check, Done};
 ///
 /// # Errors
 /// The first that cannot be.
-pub fn run(cx: &Cx, compose: &Compose<'_>, values: &OmniInputs, store: Option<bool>) -> anyhow::Result<()> {
-    let checks = vec![
+pub fn run(cx: &Cx, compose: &Compose<'_>, inputs: &OmniInputs, store: Option<bool>) -> anyhow::Result<()> {
+    let mut checks = values(cx, inputs);
+    checks.push(Check::new("key", "Check the key of Omni's store", || store_key(cx, store)));
+    checks.push(Check::new("data", "Check that Omni's data is on mounts", || {
+        Ok(Done::ok((), omni_stack::guard(cx, &compose.containers()?)?))
+    }));
+    cx.ui.side_by_side("checking the values", checks).into_iter().collect()
+}
+
+/// The checks of the values themselves.
+pub fn values<'a>(cx: &'a Cx, values: &'a OmniInputs) -> Vec<Check<'a, ()>> {
+    vec![
         Check::new("lan", "Check the LAN address that machines reach", || {
             done("--lan-address or OMNI_LAN_ADDRESS", lan(values.get("OMNI_LAN_ADDRESS"), &values.host()))
         }),
@@ -42,12 +52,7 @@ pub fn run(cx: &Cx, compose: &Compose<'_>, values: &OmniInputs, store: Option<bo
                 initial_user(values.get("OMNI_INITIAL_USER"), Some(values.get("OIDC_ISSUER_URL"))),
             )
         }),
-        Check::new("key", "Check the key of Omni's store", || store_key(cx, store)),
-        Check::new("data", "Check that Omni's data is on mounts", || {
-            Ok(Done::ok((), omni_stack::guard(cx, &compose.containers()?)?))
-        }),
-    ];
-    cx.ui.side_by_side("checking the values", checks).into_iter().collect()
+    ]
 }
 
 /// A verdict on the value of `flags` as the end of a check.
@@ -146,5 +151,6 @@ pub fn alone(cx: &Cx) -> Result<(), Failure> {
     }
     Err(Failure::new(Code::Conflict, "there is another Omni on this host, and this one would start empty beside it")
         .cause(found.join("\n"))
-        .hint("move its data here, or remove it if nothing in it is needed: docs/how-to/operations.md, Move an existing Omni to this kit"))
+        .hint("take it over, or remove it if nothing in it is needed: docs/how-to/operations.md, Move an existing Omni to this kit")
+        .next("cargo xtask omni-adopt --dry-run"))
 }

@@ -1,18 +1,24 @@
-//! What `omni-setup` works with, and where each value comes from.
+//! What `omni-setup` and `omni-adopt` work with, and where each value comes from.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::SystemTime;
 
-use crate::cli::OmniSetup;
-use crate::flow::omni_checks;
-use crate::flow::omni_stack::host_and_port;
-use check::diagnosis::{Diagnosis, State};
+use crate::cli::OmniValues;
+use crate::flow::change::Change;
+use crate::flow::omni_stack::{OmniAddress, host_and_port};
+use crate::flow::{omni_checks, project_files};
+use check::diagnosis::{self, Diagnosis};
 use check::values;
+use domain::clock::rfc3339;
 use domain::failure::{Code, Failure, Missing};
 use domain::secret::Secret;
 use domain::spec::env::{EnvFile, REQUIRED, Variable};
 use runtime::answers::Answers;
 use runtime::cx::Cx;
+use runtime::files;
 use runtime::settings::environment;
+use runtime::state::State;
 
 const ACCOUNT: &str = "OMNI_ACCOUNT_UUID";
 
@@ -37,15 +43,55 @@ impl OmniInputs {
     pub fn endpoint(&self) -> String {
         format!("https://{}", self.get("OMNI_DOMAIN"))
     }
+
+    /// Sets a further variable.
+    pub fn set(&mut self, key: &'static str, value: Secret) {
+        self.0.insert(key, value);
+    }
+
+    /// Where machines ask Omni: at its LAN address, whatever this host's DNS says.
+    pub fn address(&self, cx: &Cx) -> OmniAddress {
+        let connect = self.host().parse::<IpAddr>().is_err().then(|| self.get("OMNI_LAN_ADDRESS").to_owned());
+        OmniAddress { endpoint: self.endpoint(), connect, ca_file: cx.settings.ca_file(None).map(|found| found.value) }
+    }
+
+    /// What `docker/.env` lacks of them.
+    pub fn env_changes<'a>(&self, cx: &Cx, example: &EnvFile) -> Vec<Change<'a>> {
+        let path = cx.paths.env();
+        if !path.exists() {
+            let mut file = example.clone();
+            self.all().for_each(|(key, value)| file.set(key, value.expose()));
+            let names: Vec<&str> = self.all().map(|(key, _)| key).collect();
+            let effect = format!("from its example, with {}", names.join(", "));
+            let contents = (Secret::plain(file.text()), files::PRIVATE);
+            return vec![project_files::write("create", (path, "docker/.env"), contents, effect, "remove the file")];
+        }
+        let differs = |(key, value): &(&'static str, &Secret)| cx.settings.env_file.get(key) != Some(value.expose());
+        let set = |(key, value): (&'static str, &Secret)| {
+            project_files::set_env_key(key, value.clone(), "the stack uses it", "restore the line")
+        };
+        let changes: Vec<Change<'_>> = self.all().filter(differs).map(set).collect();
+        // Setting a value writes the file with the right mode.
+        if changes.is_empty() { project_files::protect(path, "docker/.env").into_iter().collect() } else { changes }
+    }
+
+    /// Records that Omni is set up.
+    pub fn record(state: &mut State, endpoint: &str) {
+        state.set("omni_configured", true);
+        state.set("omni_endpoint", endpoint);
+        if state.get("omni_configured_at").is_none() {
+            state.set("omni_configured_at", rfc3339(SystemTime::now()));
+        }
+    }
 }
 
 /// `--domain or `, before the variable that holds the same; secrets have no flag.
 fn flag_of(key: &str) -> String {
-    flag(&OmniSetup::default(), key).map_or(String::new(), |(name, _)| format!("{name} or "))
+    flag(&OmniValues::default(), key).map_or(String::new(), |(name, _)| format!("{name} or "))
 }
 
 /// The flag of a variable, and what it was given.
-fn flag<'a>(args: &'a OmniSetup, key: &str) -> Option<(&'static str, Option<&'a str>)> {
+fn flag<'a>(args: &'a OmniValues, key: &str) -> Option<(&'static str, Option<&'a str>)> {
     Some(match key {
         "OMNI_DOMAIN" => ("--domain", args.domain.as_deref()),
         "OMNI_LAN_ADDRESS" => ("--lan-address", args.lan_address.as_deref()),
@@ -58,23 +104,35 @@ fn flag<'a>(args: &'a OmniSetup, key: &str) -> Option<(&'static str, Option<&'a 
     })
 }
 
-/// Gathers the values; `stored` says that Omni ran here before, so that its name and its account id are settled.
+/// What is known of an Omni that is taken over.
+pub type Known = BTreeMap<&'static str, String>;
+
+/// Gathers the values; `stored` says that Omni ran before, so that its name and its account id are settled. `known` counts
+/// before `docker/.env`.
 ///
 /// # Errors
 /// [`Code::MissingInput`] with all that is missing; [`Code::Conflict`] for a change of what may not change.
-pub fn gather(args: &OmniSetup, cx: &Cx, example: &EnvFile, stored: bool) -> Result<OmniInputs, Failure> {
+pub fn gather(
+    args: &OmniValues,
+    cx: &Cx,
+    example: &EnvFile,
+    stored: bool,
+    known: &Known,
+) -> Result<OmniInputs, Failure> {
     let env = &cx.settings.env_file;
     let mut values = BTreeMap::new();
     let mut missing = Vec::new();
     let answers = Answers::of(cx);
-    values.insert(ACCOUNT, Secret::plain(account(args, values::given(env, example, ACCOUNT), stored)?));
+    let known = |key: &str| known.get(key).map(String::as_str);
+    let old = |key| known(key).or_else(|| values::given(env, example, key));
+    values.insert(ACCOUNT, Secret::plain(account(args, old(ACCOUNT), stored)?));
     for variable in REQUIRED.iter().filter(|variable| variable.key != ACCOUNT) {
         let flag = flag(args, variable.key);
         let given = flag.and_then(|(_, value)| value.map(str::to_owned)).or_else(|| environment(variable.key));
         let found = match given {
             Some(given) => Some(here(variable.key, given)),
-            None if env.is_foreign(variable.key) => return Err(foreign(variable.key)),
-            None => values::given(env, example, variable.key).map(str::to_owned),
+            None if known(variable.key).is_none() && env.is_foreign(variable.key) => return Err(foreign(variable.key)),
+            None => old(variable.key).map(str::to_owned),
         };
         let wanted = Missing {
             name: variable.name.into(),
@@ -98,7 +156,7 @@ pub fn gather(args: &OmniSetup, cx: &Cx, example: &EnvFile, stored: bool) -> Res
     }
     let values = OmniInputs(values);
     check_forms(&values)?;
-    settled(&values, env, example, stored)?;
+    settled(&values, old("OMNI_DOMAIN").filter(|_| stored))?;
     Ok(values)
 }
 
@@ -152,7 +210,7 @@ fn valid(cx: &Cx, variable: &Variable, text: &str, gathered: &Gathered) -> Resul
         "OIDC_ISSUER_URL" => values::issuer(&text, Some(value("OMNI_DOMAIN"))),
         _ => Diagnosis::ok(""),
     };
-    if verdict.state == State::Failed {
+    if verdict.state == diagnosis::State::Failed {
         return Err(Failure::new(Code::Usage, verdict.detail).hint(verdict.fix.unwrap_or_default()));
     }
     Ok(text)
@@ -223,7 +281,7 @@ fn form(variable: &Variable, value: &str) -> Result<(), Failure> {
         _ => Diagnosis::ok(""),
     };
     match verdict.state {
-        State::Failed => {
+        diagnosis::State::Failed => {
             let refused = Failure::new(Code::Usage, format!("the {} is not valid: {}", variable.name, verdict.detail));
             Err(refused.hint(verdict.fix.unwrap_or_default()))
         }
@@ -232,9 +290,9 @@ fn form(variable: &Variable, value: &str) -> Result<(), Failure> {
 }
 
 /// What may not change once Omni has a store: machines carry its name.
-fn settled(values: &OmniInputs, env: &EnvFile, example: &EnvFile, stored: bool) -> Result<(), Failure> {
-    let (old, new) = (values::given(env, example, "OMNI_DOMAIN"), values.get("OMNI_DOMAIN"));
-    match old.filter(|old| stored && !old.eq_ignore_ascii_case(new)) {
+fn settled(values: &OmniInputs, old: Option<&str>) -> Result<(), Failure> {
+    let new = values.get("OMNI_DOMAIN");
+    match old.filter(|old| !old.eq_ignore_ascii_case(new)) {
         Some(old) => Err(Failure::new(Code::Conflict, format!("Omni is {old}, and cannot become {new}"))
             .cause("its machines and its users carry that name, and there is a store already")
             .hint(format!("keep --domain {old}; a new name is a new installation"))),
@@ -243,7 +301,7 @@ fn settled(values: &OmniInputs, env: &EnvFile, example: &EnvFile, stored: bool) 
 }
 
 /// The account UUID: what stands in `docker/.env`, what was given, or a new one; never another one.
-fn account(args: &OmniSetup, old: Option<&str>, stored: bool) -> Result<String, Failure> {
+fn account(args: &OmniValues, old: Option<&str>, stored: bool) -> Result<String, Failure> {
     let given = args.account_uuid.as_deref().map(str::to_ascii_lowercase);
     if let Some(given) = given.as_deref().filter(|given| !values::is_uuid(given)) {
         return Err(
@@ -253,7 +311,7 @@ fn account(args: &OmniSetup, old: Option<&str>, stored: bool) -> Result<String, 
     match (old, given) {
         (Some(old), Some(given)) if !old.eq_ignore_ascii_case(&given) => {
             Err(Failure::new(Code::Conflict, "the account UUID is settled, and cannot be changed")
-                .cause(format!("docker/.env says {old}; with another one, the machines no longer belong to this Omni")))
+                .cause(format!("it is {old}; with another one, the machines no longer belong to this Omni")))
         }
         (Some(old), _) if !values::is_uuid(old) => Err(Failure::new(
             Code::Invalid,
@@ -302,8 +360,11 @@ mod tests {
         assert_eq!(values.endpoint(), "https://omni.example.com");
         assert_eq!((values.get("OIDC_ISSUER_URL"), values.get("OMNI_INITIAL_USER")), ("https://idp.x", "a@b.c"));
         assert_eq!(spelled("OIDC_ISSUER_URL", "idp.tail1.ts.net/"), "https://idp.tail1.ts.net");
-        assert_eq!(whole(&"0f".repeat(8), 64).state, State::Failed);
-        assert!(whole(&"0f".repeat(32), 64).state == State::Ok && whole("of-another-kind", 64).state == State::Ok);
+        assert_eq!(whole(&"0f".repeat(8), 64).state, diagnosis::State::Failed);
+        assert!(
+            whole(&"0f".repeat(32), 64).state == diagnosis::State::Ok
+                && whole("of-another-kind", 64).state == diagnosis::State::Ok
+        );
     }
 
     #[test]

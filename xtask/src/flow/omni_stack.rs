@@ -9,6 +9,7 @@ use crate::flow::{provider, site};
 use check::certificate::{self, Certificate};
 use check::diagnosis::State;
 use check::{stack, values};
+use domain::clock;
 use domain::failure::{Code, Failure, Kind};
 use domain::spec::env::EnvFile;
 use domain::status::docker::{Container, Inspected};
@@ -56,7 +57,7 @@ pub fn guard_omni(cx: &Cx, containers: &[Container]) -> Result<String, Failure> 
     let inspected = inspect(cx, omni)?;
     let bad = stack::unmounted(&inspected);
     if bad.is_empty() {
-        return Ok(format!("{} on mounts", stack::data_paths(&inspected.args).join(", ")));
+        return Ok(format!("{} on mounts", stack::data_paths(&inspected).join(", ")));
     }
     Err(Failure::new(Code::Conflict, format!("remaking `{}` would lose Omni's data", omni.name))
         .cause(bad.join("\n"))
@@ -488,6 +489,17 @@ pub fn pinned_version(cx: &Cx) -> Option<String> {
     let images = stack::images(&compose);
     let tag = stack::tag(images.get(OMNI)?)?;
     version::parse(tag).is_ok().then(|| tag.to_owned())
+}
+
+/// When Omni last began an empty store, in seconds since 1970, as far as the log of its container goes back (omni v1.10.6
+/// `internal/backend/runtime/keyprovider/storage.go`; with another account it begins one and is just as healthy).
+///
+/// # Errors
+/// As [`Compose::log`].
+pub fn empty_store_began(cx: &Cx) -> Result<Option<u64>, Failure> {
+    let log = Compose::find(cx)?.log(OMNI, 5000)?;
+    let line = log.lines().rfind(|line| line.contains("initializing new key store"));
+    Ok(line.map(|line| line.split(' ').next().and_then(clock::seconds).unwrap_or_default()))
 }
 
 /// The authorities that this machine trusts, and the one that it was told to; `None` when no file of them is found.

@@ -176,20 +176,28 @@ fn tagged(image: &str, tag: &str) -> String {
     format!("{repository}:{tag}")
 }
 
+/// `docker/compose.yaml`, and the image of Omni in it as it is and with the tag `to`.
+///
+/// # Errors
+/// [`Code::Invalid`] when the tag cannot be changed in place.
+pub fn repinned(cx: &Cx, to: &str) -> Result<(CheckedFile, (String, String)), Failure> {
+    let (compose, image) = pinned(cx)?;
+    let new = if stack::tag(&image) == Some(to) { image.clone() } else { tagged(&image, to) };
+    if String::from_utf8_lossy(&compose.bytes).matches(&image).count() == 1 && !image.contains('$') {
+        return Ok((compose, (image, new)));
+    }
+    Err(Failure::new(Code::Invalid, "the tag of `omni` cannot be changed in docker/compose.yaml")
+        .cause(format!("its image is written as `{image}`, not plainly in one place"))
+        .hint(format!("write it as `{new}` yourself, then run this again")))
+}
+
 impl Upgrade {
     /// The upgrade of a step.
     ///
     /// # Errors
     /// [`Code::Invalid`] when the image cannot be changed in place; those of omnictl.
     pub fn of(cx: &Cx, step: Step, backup: Option<String>) -> anyhow::Result<Upgrade> {
-        let (compose, image) = pinned(cx)?;
-        let new = tagged(&image, &format!("v{}", version::bare(&step.to)));
-        if String::from_utf8_lossy(&compose.bytes).matches(&image).count() != 1 || image.contains('$') {
-            return Err(Failure::new(Code::Invalid, "the tag of `omni` cannot be changed in docker/compose.yaml")
-                .cause(format!("its image is written as `{image}`, not plainly in one place"))
-                .hint(format!("write it as `{new}` yourself, then run this again"))
-                .into());
-        }
+        let (compose, (image, new)) = repinned(cx, &format!("v{}", version::bare(&step.to)))?;
         site::require(cx, &String::from_utf8_lossy(&compose.bytes).replacen(&image, &new, 1))?;
         let before = cx.ui.step("holdings", "Read what Omni holds", || {
             let found = Holdings::read(cx)?;

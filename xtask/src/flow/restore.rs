@@ -19,11 +19,9 @@ use runtime::tool::omni;
 use runtime::ui::Done;
 
 /// The volumes of the stack (docker/compose.yaml), whose contents would be replaced.
-const VOLUMES: [&str; 3] = ["omni-scale_omni-etcd", "omni-scale_omni-sqlite", "omni-scale_ts-state"];
+pub const VOLUMES: [&str; 3] = ["omni-scale_omni-etcd", "omni-scale_omni-sqlite", "omni-scale_ts-state"];
 /// Where the embedded etcd has its data (docker/compose.yaml).
 pub const ETCD_DIR: &str = "/_out/etcd";
-/// How many lines of Omni's log tell how it started.
-const LOG: u32 = 5000;
 
 /// A file to create, with its content.
 struct Wanted {
@@ -261,8 +259,7 @@ fn nothing_here(cx: &Cx) -> Result<(), Failure> {
 
 /// Omni must have found the restored store: with another account it begins an empty one and is just as healthy.
 fn existing_store(cx: &Cx) -> anyhow::Result<()> {
-    let log = Compose::find(cx)?.log(OMNI, LOG)?;
-    if !log.contains("initializing new key store") {
+    if omni_stack::empty_store_began(cx)?.is_none() {
         return Ok(());
     }
     Err(Failure::new(Code::Failed, "Omni did not use the restored store")

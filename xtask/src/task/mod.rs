@@ -29,6 +29,7 @@ pub mod machineclass_apply;
 pub mod machineclass_check;
 pub mod machineclass_create;
 pub mod machineclass_export;
+pub mod omni_adopt;
 pub mod omni_backup;
 pub mod omni_backup_verify;
 pub mod omni_restore;

@@ -47,7 +47,9 @@ pub fn run(args: &OmniBackupVerify, cx: &Cx) -> anyhow::Result<Outcome> {
     // While a task changes the project, the result is only printed.
     let Ok(_lock) = lock.map_or_else(|| cx.lock_now(), Ok) else { return Ok(outcome) };
     let mut plan = Plan::default();
+    let slots: Vec<String> = opened.manifest.key_slots.into_iter().collect();
     plan.record(move |state| {
+        state.set_list("store_key_slots", &slots);
         state.set("verified_backup", file);
         state.set("verified_backup_at", clock::rfc3339(SystemTime::now()));
     });

@@ -12,24 +12,18 @@
 //! 8. The state is brought up to date.
 
 use std::cell::Cell;
-use std::net::IpAddr;
-use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
 use crate::cli::OmniSetup;
 use crate::flow::change::{Change, Plan};
-use crate::flow::omni_inputs::{OmniInputs, gather};
-use crate::flow::omni_stack::{self, OmniAddress};
-use crate::flow::{doctor, licence, omni_checks, project_files, service_account, site};
+use crate::flow::omni_inputs::{Known, OmniInputs, gather};
+use crate::flow::{doctor, licence, omni_checks, omni_stack, project_files, service_account, site};
 use crate::outcome::Outcome;
-use domain::clock::rfc3339;
 use domain::failure::{Code, Failure};
-use domain::secret::Secret;
 use domain::spec::env::EnvFile;
 use runtime::cx::Cx;
 use runtime::files;
-use runtime::state::State;
 use runtime::tool::compose::Compose;
 use runtime::tool::docker::{Docker, STORE};
 use runtime::tool::{Tool, gpg};
@@ -40,11 +34,11 @@ pub fn run(args: &OmniSetup, cx: &Cx) -> anyhow::Result<Outcome> {
     let compose = programs(cx)?;
     let store = stored(cx)?;
     let example = example(cx)?;
-    let inputs = gather(args, cx, &example, store == Some(true))?;
+    let inputs = gather(&args.values, cx, &example, store == Some(true), &Known::new())?;
     omni_checks::run(cx, &compose, &inputs, store)?;
     site::step(cx)?;
     let (name, endpoint) = (args.service_account_name.as_str(), inputs.endpoint());
-    let (place, agreed) = (place(cx, &inputs), Cell::new("unknown"));
+    let (place, agreed) = (inputs.address(cx), Cell::new("unknown"));
     let mut plan = plan(cx, &compose, &inputs, (&example, store == Some(false)))?;
     let account = match &args.service_account {
         Some(role) => service_account::change(cx, name, role, plan.is_empty())?,
@@ -57,7 +51,7 @@ pub fn run(args: &OmniSetup, cx: &Cx) -> anyhow::Result<Outcome> {
         agreed.set(licence::report(cx, &endpoint, asks)?);
         Ok(())
     });
-    plan.record(|state| record(state, &endpoint));
+    plan.record(|state| OmniInputs::record(state, &endpoint));
     let plan = plan.then(Plan::from_iter(account));
     let changed = !plan.is_empty();
     if !changed {
@@ -127,7 +121,7 @@ fn plan<'a>(
     inputs: &'a OmniInputs,
     (example, first): (&EnvFile, bool),
 ) -> anyhow::Result<Plan<'a>> {
-    let mut plan: Plan<'_> = env_changes(cx, inputs, example).into_iter().collect();
+    let mut plan: Plan<'_> = inputs.env_changes(cx, example).into_iter().collect();
     let key = cx.paths.store_key();
     match key.exists() {
         true => plan.append(Plan::from_iter(project_files::protect(key, "docker/omni.asc"))),
@@ -158,38 +152,4 @@ fn plan<'a>(
         plan.push(omni_stack::start(provider, recreate, effect));
     }
     Ok(plan)
-}
-
-fn env_changes<'a>(cx: &Cx, inputs: &OmniInputs, example: &EnvFile) -> Vec<Change<'a>> {
-    let path = cx.paths.env();
-    if !path.exists() {
-        let mut file = example.clone();
-        inputs.all().for_each(|(key, value)| file.set(key, value.expose()));
-        let names: Vec<&str> = inputs.all().map(|(key, _)| key).collect();
-        let effect = format!("from its example, with {}", names.join(", "));
-        let contents = (Secret::plain(file.text()), files::PRIVATE);
-        return vec![project_files::write("create", (path, "docker/.env"), contents, effect, "remove the file")];
-    }
-    let differs = |(key, value): &(&'static str, &Secret)| cx.settings.env_file.get(key) != Some(value.expose());
-    let set = |(key, value): (&'static str, &Secret)| {
-        project_files::set_env_key(key, value.clone(), "the stack uses it", "restore the line")
-    };
-    let changes: Vec<Change<'_>> = inputs.all().filter(differs).map(set).collect();
-    // Setting a value writes the file with the right mode.
-    if changes.is_empty() { project_files::protect(path, "docker/.env").into_iter().collect() } else { changes }
-}
-
-/// Where machines ask Omni: at its LAN address, whatever this host's DNS says.
-fn place(cx: &Cx, inputs: &OmniInputs) -> OmniAddress {
-    let connect = inputs.host().parse::<IpAddr>().is_err().then(|| inputs.get("OMNI_LAN_ADDRESS").to_owned());
-    OmniAddress { endpoint: inputs.endpoint(), connect, ca_file: cx.settings.ca_file(None).map(|found| found.value) }
-}
-
-/// Step 8.
-fn record(state: &mut State, endpoint: &str) {
-    state.set("omni_configured", true);
-    state.set("omni_endpoint", endpoint);
-    if state.get("omni_configured_at").is_none() {
-        state.set("omni_configured_at", rfc3339(SystemTime::now()));
-    }
 }

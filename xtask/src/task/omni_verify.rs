@@ -8,8 +8,8 @@ use domain::failure::{Code, Failure};
 use runtime::cx::Cx;
 
 /// The checks, all of which `doctor` has.
-const IDS: &str = "docker.engine docker.containers network.lan-address network.ports certificates.served keys.store omni.health \
-     omni.data omni.account omni.licence omni.versions";
+const IDS: &str = "docker.engine docker.containers docker.other-omni network.lan-address network.ports certificates.served keys.store \
+     keys.slots omni.health omni.data omni.store omni.backup omni.break-glass omni.etcd-backups omni.account omni.licence omni.versions";
 
 pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
     if !cx.paths.env().is_file() {

@@ -66,7 +66,7 @@ macro_rules! transcripts {
 }
 
 transcripts! { "":
-    help usage names errors files read_only machineclass proxmox upgrade
+    adopt help usage names errors files read_only machineclass proxmox upgrade
     provider stack backup cluster_create cluster_sync cluster_status prompts json
     checks conversions selectors rotation access plans policies previous_set set_up doctor operation machines logins own_files upgrade_files
     file_names saved_plans outdated_plans omni_upgrade omni_upgrade_refused omni_minors cluster_upgrade

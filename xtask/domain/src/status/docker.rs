@@ -49,6 +49,38 @@ pub struct Inspected {
     /// May hold secrets of stacks that are not ours: never shown.
     #[serde(default)]
     pub args: Vec<String>,
+    /// Where its compose file is, by [`INSPECT_FOREIGN`].
+    #[serde(default)]
+    pub dir: String,
+    /// Its restart policy, by the same.
+    #[serde(default)]
+    pub restart: String,
+}
+
+impl Inspected {
+    /// The value of a flag, in either form.
+    pub fn flag(&self, flag: &str) -> Option<String> {
+        let mut args = self.args.iter().enumerate();
+        args.find_map(|(at, arg)| match arg.strip_prefix(flag)? {
+            "" => self.args.get(at + 1).cloned(),
+            rest => rest.strip_prefix('=').map(str::to_owned),
+        })
+    }
+
+    /// The mount that a path of the container is on: the innermost.
+    pub fn mount_of(&self, path: &str) -> Option<&Mount> {
+        let holds = |destination: &str| {
+            let destination = destination.trim_end_matches('/');
+            path == destination || path.strip_prefix(destination).is_some_and(|rest| rest.starts_with('/'))
+        };
+        self.mounts.iter().filter(|mount| holds(&mount.destination)).max_by_key(|mount| mount.destination.len())
+    }
+
+    /// The file of this host that a path of the container is.
+    pub fn on_host(&self, path: &str) -> Option<String> {
+        let mount = self.mount_of(path).filter(|mount| mount.kind == "bind")?;
+        Some(mount.source.clone() + path.strip_prefix(&*mount.destination)?)
+    }
 }
 
 /// What a container has mounted.
@@ -62,26 +94,52 @@ pub struct Mount {
     pub name: String,
     #[serde(rename = "Destination", default)]
     pub destination: String,
+    /// On the host.
+    #[serde(rename = "Source", default)]
+    pub source: String,
 }
 
 /// The format for `docker inspect`: mounts and arguments, and nothing of the environment, which holds secrets.
 pub const INSPECT: &str = r#"{"mounts":{{json .Mounts}},"args":{{json .Args}}}"#;
 
-/// The format for `docker ps`, for [`other_omnis`].
+/// The same of a container of another project, with where it comes from and when docker starts it.
+pub const INSPECT_FOREIGN: &str = r#"{"mounts":{{json .Mounts}},"args":{{json .Args}},"dir":{{json (index .Config.Labels "com.docker.compose.project.working_dir")}},"restart":{{json .HostConfig.RestartPolicy.Name}}}"#;
+
+/// The format for `docker ps`, for [`listed`].
 pub const LISTED: &str = r#"{{.Names}}	{{.Image}}	{{.State}}	{{.Label "com.docker.compose.project"}}"#;
 
-/// The containers of other projects than `own` that have the image of Omni, in words, each with whether it runs.
-pub fn other_omnis(text: &str, own: &str) -> Vec<(String, bool)> {
-    let one = |line: &str| {
-        let [name, image, state, project] = line.split('\t').collect::<Vec<_>>()[..] else { return None };
-        let tagged = image.split('@').next()?;
+/// A container in a list of all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    pub name: String,
+    pub image: String,
+    pub state: String,
+    /// The compose project; empty without one.
+    pub project: String,
+}
+
+impl Listed {
+    /// Whether its image is this one, of whatever registry and tag.
+    pub fn is(&self, image: &str) -> bool {
+        let tagged = self.image.split('@').next().unwrap_or_default();
         // A colon before the last slash is that of a registry's port.
-        let path = tagged.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).map_or(tagged, |(path, _)| path);
-        let words = match project {
+        tagged.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).map_or(tagged, |(path, _)| path).ends_with(image)
+    }
+
+    pub fn words(&self) -> String {
+        let Listed { name, image, state, project } = self;
+        match project.as_str() {
             "" => format!("`{name}` ({image}, {state})"),
             _ => format!("`{name}` of the compose project `{project}` ({image}, {state})"),
-        };
-        (path.ends_with("siderolabs/omni") && project != own).then(|| (words, state == "running"))
+        }
+    }
+}
+
+/// The containers of other projects than `own`, in what `docker ps` printed by [`LISTED`].
+pub fn listed(text: &str, own: &str) -> Vec<Listed> {
+    let one = |line: &str| {
+        let [name, image, state, project] = line.split('\t').map(str::to_owned).collect::<Vec<_>>().try_into().ok()?;
+        Some(Listed { name, image, state, project }).filter(|container| container.project != own)
     };
     text.lines().filter_map(one).collect()
 }
@@ -162,9 +220,10 @@ mod tests {
                     omni\tmirror:5000/siderolabs/omni@sha256:00\texited\t\n\
                     p\tghcr.io/siderolabs/omni-infra-provider-proxmox:v0.3.0\trunning\tdocker\nx\tother/omni:1\trunning\ty\n\
                     not understood\n";
-        let found = other_omnis(text, "omni-scale");
-        assert_eq!(found.iter().map(|(_, runs)| *runs).collect::<Vec<_>>(), [true, false], "{found:?}");
-        assert!(found[0].0.contains("`docker-omni-1` of the compose project `docker`"), "{found:?}");
+        let found = listed(text, "omni-scale");
+        let omnis: Vec<&Listed> = found.iter().filter(|container| container.is("siderolabs/omni")).collect();
+        assert_eq!(omnis.iter().map(|omni| omni.name.as_str()).collect::<Vec<_>>(), ["docker-omni-1", "omni"]);
+        assert!(omnis[0].words().contains("`docker-omni-1` of the compose project `docker`"), "{found:?}");
     }
 
     #[test]

@@ -12,9 +12,10 @@ use crate::files;
 use crate::proc::{self, CommandOutput, Job};
 use crate::settings::environment;
 use domain::failure::{Code, Failure};
-use domain::status::docker::{INSPECT, Inspected, LISTED, inspected, other_omnis};
+use domain::status::docker::{INSPECT, INSPECT_FOREIGN, Inspected, LISTED, Listed, inspected, listed};
 
-const QUICK: Duration = Duration::from_secs(20);
+/// For calls that only ask.
+pub const QUICK: Duration = Duration::from_secs(20);
 /// Pulling an image, or copying a store of gigabytes.
 const LONG: Duration = Duration::from_secs(600);
 
@@ -65,8 +66,8 @@ impl<'a> Docker<'a> {
     ///
     /// # Errors
     /// What docker says.
-    pub fn run(&self, purpose: &str, words: &[&str]) -> Result<CommandOutput, Failure> {
-        let ended = self.call(purpose, words, QUICK)?;
+    pub fn run(&self, purpose: &str, words: &[&str], limit: Duration) -> Result<CommandOutput, Failure> {
+        let ended = self.call(purpose, words, limit)?;
         if ended.success() { Ok(ended) } else { Err(compose::explain(&ended)) }
     }
 
@@ -86,7 +87,19 @@ impl<'a> Docker<'a> {
     /// # Errors
     /// [`Code::NotFound`] if the container does not exist; [`Code::Failed`] if the output cannot be parsed.
     pub fn inspect(&self, container: &str) -> Result<Inspected, Failure> {
-        let words = ["inspect", "--type", "container", "--format", INSPECT, container];
+        self.inspect_by(container, INSPECT)
+    }
+
+    /// The same of a container of another project, by [`INSPECT_FOREIGN`].
+    ///
+    /// # Errors
+    /// As [`Docker::inspect`].
+    pub fn inspect_foreign(&self, container: &str) -> Result<Inspected, Failure> {
+        self.inspect_by(container, INSPECT_FOREIGN)
+    }
+
+    fn inspect_by(&self, container: &str, format: &str) -> Result<Inspected, Failure> {
+        let words = ["inspect", "--type", "container", "--format", format, container];
         let ended = self.call(&format!("looking at the mounts of {container}"), &words, QUICK)?;
         if ended.success() {
             return inspected(&ended.stdout)
@@ -137,16 +150,24 @@ impl<'a> Docker<'a> {
         if none { Ok(false) } else { Err(compose::explain(&ended)) }
     }
 
+    /// The containers of other projects.
+    ///
+    /// # Errors
+    /// As [`Docker::run`].
+    pub fn foreign(&self) -> Result<Vec<Listed>, Failure> {
+        let words = ["ps", "--all", "--no-trunc", "--format", LISTED];
+        Ok(listed(&self.run("looking for another Omni", &words, QUICK)?.stdout, compose::PROJECT))
+    }
+
     /// Other Omnis of this engine, in words, each with whether it runs: containers of any project but this one's, and the volume
     /// that the original kit kept its data on.
     ///
     /// # Errors
-    /// When docker does not say.
+    /// As [`Docker::run`].
     pub fn other_omnis(&self) -> Result<Vec<(String, bool)>, Failure> {
-        let ask = |words: &[&str]| self.run("looking for another Omni", words);
-        let listed = ask(&["ps", "--all", "--no-trunc", "--format", LISTED])?.stdout;
-        let mut found = other_omnis(&listed, compose::PROJECT);
-        let volumes = ask(&["volume", "ls", "--format", "{{.Name}}"])?.stdout;
+        let omnis = self.foreign()?.into_iter().filter(|container| container.is("siderolabs/omni"));
+        let mut found: Vec<_> = omnis.map(|omni| (omni.words(), omni.state == "running")).collect();
+        let volumes = self.run("looking for another Omni", &["volume", "ls", "--format", "{{.Name}}"], QUICK)?.stdout;
         let kept = volumes.lines().filter(|name| name.ends_with("_omni-data"));
         found.extend(kept.map(|name| (format!("the volume `{name}`, with the data of one"), false)));
         Ok(found)
@@ -218,7 +239,6 @@ impl<'a> Docker<'a> {
     }
 
     fn copy(&self, from: &str, to: &str, purpose: &str) -> Result<(), Failure> {
-        let ended = self.call(purpose, &["cp", from, to], self.cx.limit(LONG))?;
-        if ended.success() { Ok(()) } else { Err(compose::explain(&ended)) }
+        self.run(purpose, &["cp", from, to], self.cx.limit(LONG)).map(drop)
     }
 }

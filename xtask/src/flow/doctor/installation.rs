@@ -13,6 +13,7 @@ use domain::failure::{Code, Failure, Kind};
 use domain::spec::config::ProviderConfig;
 use domain::spec::env::EnvFile;
 use domain::status::docker::Container;
+use domain::status::omni::Resource;
 use runtime::cx::Cx;
 use runtime::files;
 use runtime::tool::compose::{Compose, SIDECAR};
@@ -31,6 +32,7 @@ pub struct Installation<'a> {
     pub example: EnvFile,
     containers: OnceLock<Result<Vec<Container>, Failure>>,
     server: OnceLock<Result<(String, u64), Failure>>,
+    clusters: OnceLock<Result<Vec<Resource>, Failure>>,
     roots: OnceLock<Option<Vec<Certificate>>>,
     tailscale: OnceLock<Result<String, Failure>>,
     health: OnceLock<Option<Result<(), Failure>>>,
@@ -48,6 +50,7 @@ impl<'a> Installation<'a> {
             example,
             containers: OnceLock::new(),
             server: OnceLock::new(),
+            clusters: OnceLock::new(),
             roots: OnceLock::new(),
             tailscale: OnceLock::new(),
             health: OnceLock::new(),
@@ -157,6 +160,22 @@ impl<'a> Installation<'a> {
             (Ok(omnictl), Ok(_)) => Ok(omnictl),
             (Err(failure), _) => Err(Diagnosis::unknown(failure.message)),
             (_, Err(failure)) => Err(Diagnosis::unknown(failure.message.clone())),
+        }
+    }
+
+    /// The clusters in Omni.
+    ///
+    /// # Errors
+    /// As [`Installation::omnictl`]; skipped when there are none.
+    pub fn clusters(&self) -> Result<&[Resource], Diagnosis> {
+        if self.server().is_err() {
+            return Err(self.absent("Omni cannot be asked for its clusters"));
+        }
+        let omnictl = self.omnictl()?;
+        match self.clusters.get_or_init(|| omnictl.list("clusters", None)) {
+            Ok(found) if found.is_empty() => Err(self.absent("Omni has no cluster")),
+            Ok(found) => Ok(found),
+            Err(failure) => Err(Diagnosis::unknown(one_line(failure))),
         }
     }
 

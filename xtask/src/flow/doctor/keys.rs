@@ -41,6 +41,19 @@ pub fn store(installation: &Installation<'_>) -> Diagnosis {
     })
 }
 
+/// How many keys open the store, as the last verified backup of it says.
+pub fn slots(installation: &Installation<'_>) -> Diagnosis {
+    verdict(|| {
+        let state = installation.cx.fresh_state().map_err(|failure| Diagnosis::unknown(one_line(&failure)))?;
+        let slots = state.list("store_key_slots");
+        Ok(match slots.as_slice() {
+            [] => installation.absent("known after `cargo xtask omni-backup-verify`"),
+            [only] => Diagnosis::warning(format!("{only} alone opens the store: without docker/omni.asc it is lost")),
+            slots => Diagnosis::ok(slots.join(", ")),
+        })
+    })
+}
+
 pub fn provider(installation: &Installation<'_>) -> Diagnosis {
     verdict(|| {
         const NAME: &str = "OMNI_INFRA_PROVIDER_KEY";

@@ -6,18 +6,18 @@ use super::Installation;
 use super::installation::{images, one_line, sidecar, verdict};
 use crate::flow::backup;
 use crate::flow::omni_stack;
+use crate::flow::site;
+use check::adopt::DEFAULT_ACCOUNT;
 use check::diagnosis::{Diagnosis, State};
 use check::{stack, values};
 use domain::clock;
 use domain::failure::{Code, Failure};
 use domain::status::docker::Container;
+use domain::status::omni::Resource;
 use domain::words::count;
 use runtime::files;
 use runtime::tool::compose::{OMNI, PROVIDER, SIDECAR};
 use runtime::tool::docker::Docker;
-
-/// The account id of an Omni that is given none (omni v1.9.3 `internal/pkg/config/schema.json`).
-const DEFAULT_ACCOUNT: &str = "edd2822a-7834-4fe0-8172-cc5581f13a8d";
 
 pub fn containers(installation: &Installation<'_>) -> Diagnosis {
     verdict(|| {
@@ -108,8 +108,73 @@ pub fn backup(installation: &Installation<'_>) -> Diagnosis {
             Diagnosis::warning(format!("{file} is on the disk of Omni's data"))
                 .fix("write it to another disk: --to DIR")
         } else {
-            Diagnosis::ok(format!("{file}, {}", old(age)))
+            let verified = verified.map_or(0, days);
+            Diagnosis::ok(format!("{file}, {}, verified {} ago", old(age), count(verified, "day")))
         })
+    })
+}
+
+/// An Omni that was here before must not have begun an empty store: it is healthy, and without its machines.
+pub fn store(installation: &Installation<'_>) -> Diagnosis {
+    verdict(|| {
+        installation.container(OMNI)?;
+        let unknown = |failure: Failure| Diagnosis::unknown(one_line(&failure));
+        let state = installation.cx.fresh_state().map_err(unknown)?;
+        let times = ["omni_configured_at", "last_backup_at"].map(|key| clock::seconds(&state.get(key)?));
+        let Some(before) = times.into_iter().flatten().min() else {
+            return Err(installation.absent("the state does not say when Omni was set up"));
+        };
+        let began = omni_stack::empty_store_began(installation.cx).map_err(unknown)?;
+        let Some(began) = began.filter(|began| *began > before) else {
+            return Ok(Diagnosis::ok("Omni began no other one in its log"));
+        };
+        let (began, before) = (clock::date(began), clock::date(before));
+        Ok(Diagnosis::failed(format!(
+            "Omni began an empty store on {began} (`initializing new key store`), and one has existed since {before}"
+        )))
+    })
+}
+
+/// Whether the way around Omni is open or closed on purpose. Omni's default is closed (omni v1.10.6
+/// `internal/pkg/config/schema.json`).
+pub fn break_glass(installation: &Installation<'_>) -> Diagnosis {
+    verdict(|| {
+        installation.clusters()?;
+        let unknown = |failure: Failure| Diagnosis::unknown(one_line(&failure));
+        let settings = site::read(installation.cx).map_err(unknown)?.unwrap_or_default();
+        Ok(match check::site::value(&settings, &["features", "enableBreakGlassConfigs"]) {
+            Some(value) => Diagnosis::ok(format!("enableBreakGlassConfigs is {value} in docker/site.yaml")),
+            None => Diagnosis::warning("off by default: while Omni is away, nobody reaches its clusters"),
+        })
+    })
+}
+
+/// Backups of the clusters' etcd, which Omni makes where a template and its own settings say so.
+pub fn etcd_backups(installation: &Installation<'_>) -> Diagnosis {
+    verdict(|| {
+        let unknown = |failure: Failure| Diagnosis::unknown(one_line(&failure));
+        let (with, without): (Vec<&Resource>, Vec<&Resource>) =
+            installation.clusters()?.iter().partition(|cluster| cluster.flag(&["backupconfiguration", "enabled"]));
+        let names = |clusters: &[&Resource]| {
+            clusters.iter().map(|found| format!("`{}`", found.metadata.id)).collect::<Vec<_>>().join(", ")
+        };
+        let mut all = Diagnosis::ok(format!("of {}", names(&with)));
+        if !without.is_empty() {
+            all = all.and(Diagnosis::warning(format!("no backups of etcd: {}", names(&without))));
+        }
+        if with.is_empty() {
+            return Ok(all);
+        }
+        let settings = site::read(installation.cx).map_err(unknown)?.unwrap_or_default();
+        if check::stack::backup_store(&installation.compose(), &settings) == Some(false) {
+            return Ok(all.and(Diagnosis::warning(format!("Omni has no place for the backups of {}", names(&with)))));
+        }
+        let statuses = installation.omnictl()?.list("etcdbackupstatuses", None).map_err(unknown)?;
+        let failed = statuses.iter().filter(|status| !status.text(&["error"]).is_empty());
+        Ok(failed.fold(all, |all, status| {
+            let words = format!("the last backup of `{}` failed: {}", status.metadata.id, status.text(&["error"]));
+            all.and(Diagnosis::warning(words))
+        }))
     })
 }
 

@@ -1,0 +1,506 @@
+//! Takes over an Omni that other compose files started: its data is copied into this project's volumes, under the same name,
+//! account, key and version. The old containers and volumes stay as they are, and lead back.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cli::OmniAdopt;
+use crate::flow::backup::{SQLITE_DIR, cannot, parts, read_store};
+use crate::flow::change::{Change, Plan};
+use crate::flow::omni_inputs::{OmniInputs, gather};
+use crate::flow::project_files::{self, CheckedFile};
+use crate::flow::restore::{ETCD_DIR, VOLUMES};
+use crate::flow::{backup, omni_checks, omni_stack, omni_upgrade};
+use check::adopt::{Existing, existing};
+use check::diagnosis::State;
+use check::stack;
+use domain::failure::{Code, Failure};
+use domain::releases::Minor;
+use domain::secret::Secret;
+use domain::spec::env::EnvFile;
+use domain::status::docker::{Inspected, Listed};
+use domain::status::snapshot::Store;
+use domain::version;
+use domain::words::count;
+use runtime::cx::Cx;
+use runtime::files::{self, Scratch};
+use runtime::paths::pasted;
+use runtime::tool::compose::{Compose, OMNI, SIDECAR};
+use runtime::tool::docker::{Docker, QUICK};
+use runtime::tool::gpg;
+use runtime::ui::{Done, Status};
+
+/// Stopping an Omni with machines, or starting one whose sidecar has to log in first.
+const SLOW: Duration = Duration::from_secs(180);
+/// What must not become fewer. Omni makes and removes resources of other types by itself.
+const HELD: [(&str, &str); 4] =
+    [("Clusters", "cluster"), ("Machines", "machine"), ("MachineClasses", "machine class"), ("Users", "user")];
+const OLD_STACK: &str =
+    "Omni is away until the new stack runs; running clusters go on; containers and volumes are kept";
+
+/// What is noted from before the first change on, until it is undone.
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+pub struct Note {
+    pub domain: String,
+    /// The containers of the old stack, Omni first: name, compose project and restart policy.
+    containers: Vec<(String, String, String)>,
+    /// The files that were created.
+    files: Vec<PathBuf>,
+    /// The image of Omni in docker/compose.yaml before and after.
+    images: (String, String),
+    /// Whether the volumes have all of the data.
+    filled: bool,
+}
+
+impl Note {
+    /// # Errors
+    /// When it cannot be read.
+    pub fn read(cx: &Cx) -> Result<Option<Note>, Failure> {
+        let text = files::read_if_there(&cx.paths.adopting())?;
+        Ok(text.and_then(|text| serde_json::from_slice(&text).ok()))
+    }
+
+    /// The same for the Omni that is taken over now: volumes that were removed since are to be filled again.
+    fn of(self, cx: &Cx, omni: &Listed) -> Result<Note, Failure> {
+        match self.containers.first() {
+            Some((name, project, _)) if (name, project) == (&omni.name, &omni.project) => {
+                let filled = self.filled && Docker::find(cx)?.volume(VOLUMES[0])?;
+                Ok(Note { filled, ..self })
+            }
+            other => Err(Failure::new(Code::Conflict, "another Omni was taken over from this checkout")
+                .cause(format!("it was `{}`, and this is {}", other.map_or("", |(name, ..)| name), omni.words()))
+                .next("cargo xtask omni-adopt --undo")),
+        }
+    }
+
+    fn write(&self, cx: &Cx) -> Result<(), Failure> {
+        let text = serde_json::to_vec(self).unwrap_or_default();
+        files::write_atomically(&cx.paths.adopting(), &text, files::PRIVATE)
+    }
+}
+
+/// The containers of the old stack, Omni first.
+type Containers = Vec<(Listed, Inspected)>;
+
+/// The Omni that is taken over, with what becomes of it.
+pub struct Adoption {
+    containers: Containers,
+    existing: Existing,
+    pub inputs: OmniInputs,
+    example: EnvFile,
+    version: String,
+    secrets: Vec<(PathBuf, &'static str, Secret)>,
+    compose: CheckedFile,
+    /// Of an earlier run, or what is noted when this one begins.
+    note: Note,
+}
+
+/// The one Omni of other compose files, with its sidecar and its provider.
+fn find(cx: &Cx, from: Option<&Path>) -> anyhow::Result<Done<Containers>> {
+    let docker = Docker::find(cx)?;
+    let all = docker.foreign()?;
+    let inspect = |found: &Listed| Ok::<_, Failure>((found.clone(), docker.inspect_foreign(&found.name)?));
+    let of = |image: &str| all.iter().filter(|found| found.is(image)).map(inspect).collect::<Result<Containers, _>>();
+    let from = from.map(|dir| dir.canonicalize().unwrap_or(dir.to_owned()));
+    let mut omnis = of("siderolabs/omni")?;
+    omnis.retain(|(_, omni)| from.as_deref().is_none_or(|dir| Path::new(&omni.dir) == dir));
+    let words: Vec<String> = omnis.iter().map(|(omni, _)| omni.words()).collect();
+    let [omni] = <[_; 1]>::try_from(omnis).map_err(|omnis: Containers| match omnis.first() {
+        Some((_, first)) => Failure::new(Code::Conflict, "more than one Omni is on this host")
+            .cause(words.join("\n"))
+            .hint("name the directory of the compose file that started the right one")
+            .next(format!("cargo xtask omni-adopt --from {}", pasted(Path::new(&first.dir)))),
+        None => Failure::new(Code::NotFound, "no container of another Omni is on this host")
+            .cause(from.map_or(String::new(), |dir| format!("none was started from {}", dir.display())))
+            .hint("if its containers were removed, `docker compose create` beside its compose file makes them again, on its volumes"),
+    })?;
+    let mut others = of("siderolabs/omni-infra-provider-proxmox")?;
+    let mine = |found: &Listed| !found.project.is_empty() && found.project == omni.0.project;
+    if others.len() > 1 {
+        others.retain(|(found, _)| mine(found));
+    }
+    others.truncate(1);
+    let sidecar = of("tailscale/tailscale")?.into_iter().find(|(found, _)| mine(found));
+    let found: Containers = [omni].into_iter().chain(others).chain(sidecar).collect();
+    let words: Vec<String> = found.iter().map(|(found, _)| found.words()).collect();
+    Ok(Done::ok(found, words.join(", ")))
+}
+
+/// The version of the old Omni, which the store is of and stays.
+fn version_of(cx: &Cx, omni: &Listed, note: Option<&Note>) -> anyhow::Result<Done<String>> {
+    let tag = stack::tag(&omni.image).filter(|tag| version::parse(tag).is_ok()).map(str::to_owned);
+    let noted = note.and_then(|note| stack::tag(&note.images.1)).map(str::to_owned);
+    let found = match noted.or(tag) {
+        Some(found) => found,
+        None => {
+            let words = ["exec", &omni.name, "/omni", "--version"];
+            let text = Docker::find(cx)?.run("asking Omni for its version", &words, QUICK).map_err(|failure| {
+                failure.hint(format!("start it, since its image, {}, does not name its version", omni.image))
+            })?;
+            text.stdout.split_whitespace().rfind(|word| version::parse(word).is_ok()).unwrap_or_default().to_owned()
+        }
+    };
+    let provider = files::read_text_if_there(&cx.paths.compose())?.unwrap_or_default();
+    let provider = stack::images(&provider).remove("proxmox-provider");
+    let paired = stack::provider_pairing(Some(&found), provider.as_deref().and_then(stack::tag), None);
+    let (first, last) = check::site::minors();
+    let known = version::minor(&found).map(Minor::from).is_some_and(|minor| first <= minor && minor <= last);
+    if known && paired.state != State::Failed {
+        return Ok(Done::ok(found.clone(), format!("{found}, and it stays so; omni-upgrade upgrades it afterwards")));
+    }
+    let cause = if known { paired.detail } else { format!("docker/compose.yaml runs Omni {first} to {last}") };
+    Err(Failure::new(Code::Conflict, format!("Omni {found:?} is not of a version that this kit runs"))
+        .cause(cause)
+        .hint("upgrade it by its own compose file first, one minor version at a time; then run this again")
+        .into())
+}
+
+/// The store of a container, from a copy of its file: a copy of one that Omni is writing may be torn.
+fn store_of(cx: &Cx, container: &str, etcd: &str) -> Result<Store, Failure> {
+    let scratch = Scratch::new(&cx.paths.scratch_root(), "store")?;
+    let mut rounds = 5;
+    loop {
+        Docker::find(cx)?.copy_out(container, &format!("{etcd}/member/snap"), scratch.path())?;
+        match read_store(&scratch.path().join("db")) {
+            Err(failure) if failure.code == Code::Invalid && rounds > 1 => rounds -= 1,
+            read => return read,
+        }
+    }
+}
+
+fn words_of(store: &Store) -> String {
+    let held = HELD.map(|(kind, word)| count(store.kinds.get(kind).copied().unwrap_or_default(), word));
+    let slots: Vec<&str> = store.slots.keys().map(String::as_str).collect();
+    format!("{}; opened by {}", held.join(", "), slots.join(", "))
+}
+
+/// Refuses volumes of this project that an adoption did not make, and files that say something else.
+fn free(cx: &Cx, noted: bool, secrets: &[(PathBuf, &'static str, Secret)]) -> Result<(), Failure> {
+    for volume in VOLUMES.iter().filter(|_| !noted) {
+        if Docker::find(cx)?.volume(volume)? {
+            return Err(Failure::new(Code::Conflict, format!("the volume `{volume}` exists"))
+                .cause("this project's own Omni ran here, and two Omnis cannot become one")
+                .hint(format!(
+                    "if nothing in it is needed: `cargo xtask stack-down`, then `docker volume rm {}`",
+                    VOLUMES.join(" ")
+                )));
+        }
+    }
+    for (path, what, contents) in secrets {
+        if files::read_text_if_there(path)?.is_some_and(|text| text != contents.expose()) {
+            let shown = cx.paths.show(path);
+            return Err(Failure::new(Code::Conflict, format!("`{shown}` exists, and is not {what} of this Omni"))
+                .hint(format!("move it away: `mv {0} {0}.old`", pasted(path))));
+        }
+    }
+    Ok(())
+}
+
+impl Adoption {
+    /// Finds it, and checks that it can be taken over.
+    ///
+    /// # Errors
+    /// What forbids it; nothing was changed.
+    pub fn find(args: &OmniAdopt, cx: &Cx) -> anyhow::Result<Adoption> {
+        let containers =
+            cx.ui.step("existing", "Look for an Omni of other compose files", || find(cx, args.from.as_deref()))?;
+        let noted = Note::read(cx)?.map(|note| note.of(cx, &containers[0].0)).transpose()?;
+        let version =
+            cx.ui.step("version", "Check the version of Omni", || version_of(cx, &containers[0].0, noted.as_ref()))?;
+        let example = files::read_text_if_there(&cx.paths.env_example())?.unwrap_or_default();
+        let example = EnvFile::parse(&cx.paths.show(&cx.paths.env_example()), &example)?;
+        let compose = files::read_text_if_there(&cx.paths.compose())?.unwrap_or_default();
+        let existing = cx.ui.step("values", "Read its settings", || {
+            let mut variables = Vec::new();
+            for (_, inspected) in containers.iter().filter(|(_, inspected)| !inspected.dir.is_empty()) {
+                let path = Path::new(&inspected.dir).join(".env");
+                let text = files::read_text_if_there(&path)?.unwrap_or_default();
+                variables.push(EnvFile::parse(&path.display().to_string(), &text)?);
+            }
+            let provider = containers.iter().find(|(found, _)| found.is("omni-infra-provider-proxmox"));
+            let found = existing(&containers[0].1, provider.map(|(_, inspected)| inspected), &variables, &compose)
+                .map_err(|why| Failure::new(Code::Invalid, "this Omni cannot be taken over").cause(why))?;
+            let names: Vec<&str> = found.values.keys().copied().collect();
+            let names = names.join(", ");
+            Ok(Done::ok(found, names))
+        })?;
+        for differs in &existing.differs {
+            cx.ui.note("differs", "not taken over", Status::Warning, differs);
+        }
+        let mut inputs = gather(&args.values, cx, &example, true, &existing.values)?;
+        let mut set = |key, secret: fn(String) -> Secret| {
+            existing.values.get(key).cloned().into_iter().for_each(|value| inputs.set(key, secret(value)));
+        };
+        set("OMNI_PROVIDER_ID", Secret::plain);
+        set("OMNI_INFRA_PROVIDER_KEY", Secret::new);
+        cx.ui
+            .side_by_side("checking the values", omni_checks::values(cx, &inputs))
+            .into_iter()
+            .collect::<anyhow::Result<()>>()?;
+        let key = cx.ui.step("key", "Check that its key opens its store", || {
+            let text =
+                cx.read(Path::new(&existing.key), "run this as a user who can read it: no other key opens the store")?;
+            let key = Secret::new(String::from_utf8_lossy(&text));
+            let store = store_of(cx, &containers[0].0.name, &existing.data[0])?;
+            backup::owned(&store, inputs.get("OMNI_ACCOUNT_UUID"))?;
+            gpg::open_slot(cx, &key, &store.slots)?;
+            Ok(Done::ok(key, words_of(&store)))
+        })?;
+        let mut secrets = vec![(cx.paths.store_key(), "the key of Omni's store", key)];
+        if let Some(config) = &existing.config {
+            let text = cx.read(Path::new(config), "the provider reaches Proxmox by it")?;
+            secrets.push((
+                cx.paths.config(),
+                "the provider's login to Proxmox",
+                Secret::new(String::from_utf8_lossy(&text)),
+            ));
+        }
+        free(cx, noted.is_some(), &secrets)?;
+        let (compose, images) = omni_upgrade::repinned(cx, &version)?;
+        let note = noted.unwrap_or_else(|| Note {
+            domain: inputs.get("OMNI_DOMAIN").to_owned(),
+            containers: containers
+                .iter()
+                .map(|(found, inspected)| (found.name.clone(), found.project.clone(), inspected.restart.clone()))
+                .collect(),
+            files: secrets
+                .iter()
+                .map(|(path, ..)| path.clone())
+                .chain([cx.paths.env()])
+                .filter(|path| !path.exists())
+                .collect(),
+            images,
+            filled: false,
+        });
+        Ok(Adoption { containers, existing, inputs, example, version, secrets, compose, note })
+    }
+
+    /// Where the cold copy of the data is kept.
+    pub fn copy(&self, cx: &Cx) -> PathBuf {
+        cx.paths.backups().join(format!("adopted-{}", self.inputs.get("OMNI_ACCOUNT_UUID")))
+    }
+
+    /// The changes: files, the old stack off, its data copied, the new one on.
+    ///
+    /// # Errors
+    /// When `docker/compose.yaml` cannot be changed, or docker does not answer.
+    pub fn plan(&self, cx: &Cx) -> anyhow::Result<Plan<'_>> {
+        let mut plan = Plan::default();
+        let names: Vec<String> = self.containers.iter().map(|(found, _)| found.name.clone()).collect();
+        let runs = self.containers.iter().any(|(found, _)| found.state == "running");
+        let undo = "cargo xtask omni-adopt --undo";
+        if runs || !self.note.filled {
+            plan.push(Change::new("stop", names.join(", "), OLD_STACK, undo, move |cx| {
+                self.note.write(cx)?;
+                let names: Vec<&str> = names.iter().map(String::as_str).collect();
+                let call =
+                    |words: &[&str]| Docker::find(cx)?.run("stopping the old stack", &[words, &names].concat(), SLOW);
+                call(&["update", "--restart=no"])?;
+                call(&["stop", "-t", "60"])?;
+                Ok("stopped, and not started again at boot".to_owned())
+            }));
+        }
+        plan.append(self.inputs.env_changes(cx, &self.example).into_iter().collect());
+        for (path, what, contents) in self.secrets.iter().filter(|(path, ..)| !path.exists()) {
+            let contents = (contents.clone(), files::PRIVATE);
+            plan.push(project_files::write(
+                "create",
+                (path.clone(), cx.paths.show(path)),
+                contents,
+                *what,
+                "remove it",
+            ));
+        }
+        let (pinned, wanted) = &self.note.images;
+        let text = String::from_utf8_lossy(&self.compose.bytes).replacen(pinned, wanted, 1);
+        if text.as_bytes() != self.compose.bytes {
+            let effect = format!("Omni {}, as it runs", self.version);
+            plan.push(project_files::replace(self.compose.clone(), "docker/compose.yaml", text, effect));
+        }
+        if !self.note.filled {
+            let effect =
+                format!("etcd, SQLite and tailnet identity, to {} and this project's volumes", self.copy(cx).display());
+            plan.push(Change::new("copy", "Omni's data", effect, undo, move |cx| self.fill(cx)));
+        }
+        let containers = Compose::find(cx)?.containers()?;
+        let provider = !self.inputs.get("OMNI_INFRA_PROVIDER_KEY").is_empty() && self.existing.config.is_some();
+        let services = omni_stack::services(provider);
+        let well = services.iter().all(|name| containers.iter().any(|each| each.service == *name && each.well()));
+        if !plan.is_empty() || !well {
+            let effect = format!("Omni {} runs from this project", self.version);
+            plan.push(omni_stack::start(provider, false, effect));
+        }
+        // Also after a run that was interrupted behind the start.
+        plan.verify(move |cx| {
+            let titles = ["Wait until the containers run", "Wait until Omni answers"];
+            omni_stack::verify(cx, (&services, Some(&self.inputs.address(cx))), titles)?;
+            cx.ui.step("same", "Check that Omni holds what it held", || self.same(cx))
+        });
+        Ok(plan)
+    }
+
+    /// Copies the data of the stopped Omni to a directory, and from there into new volumes.
+    fn fill(&self, cx: &Cx) -> anyhow::Result<String> {
+        let (compose, docker, copy) = (Compose::find(cx)?, Docker::find(cx)?, self.copy(cx));
+        let dirs = ["etcd", "sqlite", "tailscale"].map(|name| copy.join(name));
+        if copy.exists() {
+            std::fs::remove_dir_all(&copy).map_err(|error| cannot("remove", &copy, &error))?;
+        }
+        for dir in &dirs {
+            files::own_dir(dir).map_err(|error| cannot("create", dir, &error))?;
+        }
+        let (omni, [etcd, sqlite]) = (&self.containers[0].0.name, &self.existing.data);
+        docker.copy_out(omni, etcd, &dirs[0])?;
+        let (above, file) = sqlite.rsplit_once('/').unwrap_or_default();
+        let scratch = Scratch::new(&cx.paths.scratch_root(), "sqlite")?;
+        docker.copy_out(omni, above, scratch.path())?;
+        // With its write-ahead log, where there is one.
+        for ending in ["", "-wal"] {
+            let (from, to) = (scratch.path().join(format!("{file}{ending}")), dirs[1].join(format!("omni.db{ending}")));
+            if from.exists() || ending.is_empty() {
+                std::fs::copy(&from, &to).map_err(|error| cannot("copy", &from, &error))?;
+            }
+        }
+        let sidecar = self.containers.iter().find(|(found, _)| found.is("tailscale/tailscale"));
+        if let Some((sidecar, _)) = sidecar.filter(|(_, found)| found.mount_of(stack::TAILSCALE_STATE).is_some()) {
+            docker.copy_out(&sidecar.name, stack::TAILSCALE_STATE, &dirs[2])?;
+        }
+        backup::owned(&read_store(&dirs[0].join("member/snap/db"))?, self.inputs.get("OMNI_ACCOUNT_UUID"))?;
+        // Volumes of a run that was interrupted before they were filled.
+        remove_stack(cx)?;
+        compose.create()?;
+        let containers = compose.containers()?;
+        let name =
+            |service: &str| containers.iter().find(|found| found.service == service).map_or("", |found| &found.name);
+        let places = [(name(OMNI), ETCD_DIR), (name(OMNI), SQLITE_DIR), (name(SIDECAR), stack::TAILSCALE_STATE)];
+        let back = Scratch::new(&cx.paths.scratch_root(), "copied")?;
+        for (dir, (container, to)) in dirs.iter().zip(places) {
+            docker.copy_in(dir, container, to)?;
+            let again = back.path().join(dir.file_name().unwrap_or_default());
+            files::own_dir(&again).map_err(|error| cannot("create", &again, &error))?;
+            docker.copy_out(container, to, &again)?;
+            if parts(dir)? != parts(&again)? {
+                return Err(Failure::new(Code::Failed, format!("{to} differs from {}", dir.display()))
+                    .next("cargo xtask omni-adopt --undo")
+                    .into());
+            }
+        }
+        Note { filled: true, ..self.note.clone() }.write(cx)?;
+        Ok("copied, and compared byte by byte".to_owned())
+    }
+
+    /// The new Omni found the store, and what was in it.
+    fn same(&self, cx: &Cx) -> anyhow::Result<Done<()>> {
+        let containers = Compose::find(cx)?.containers()?;
+        let name = containers.iter().find(|found| found.service == OMNI).map_or(OMNI, |found| &found.name);
+        let (before, after) = (read_store(&self.copy(cx).join("etcd/member/snap/db"))?, store_of(cx, name, ETCD_DIR)?);
+        let number = |store: &Store, kind: &str| store.kinds.get(kind).copied().unwrap_or_default();
+        let fewer = HELD.iter().any(|(kind, _)| number(&after, kind) < number(&before, kind));
+        let lost = before.slots.keys().any(|slot| !after.slots.contains_key(slot));
+        let account = backup::owned(&after, self.inputs.get("OMNI_ACCOUNT_UUID"));
+        if omni_stack::empty_store_began(cx)?.is_none() && !fewer && !lost && account.is_ok() {
+            return Ok(Done::ok((), format!("before and after: {}", words_of(&after))));
+        }
+        Err(Failure::new(Code::Failed, "Omni does not hold what it held before")
+            .cause(format!("before: {}\nnow: {}", words_of(&before), words_of(&after)))
+            .hint("the old stack has it all: go back to it")
+            .next("cargo xtask omni-adopt --undo")
+            .into())
+    }
+}
+
+/// Removes this project's containers and volumes.
+fn remove_stack(cx: &Cx) -> Result<(), Failure> {
+    let docker = Docker::find(cx)?;
+    Compose::find(cx)?.down()?;
+    for volume in VOLUMES {
+        if docker.volume(volume)? {
+            docker.run("removing a volume of this project", &["volume", "rm", volume], QUICK)?;
+        }
+    }
+    Ok(())
+}
+
+/// The way back: this project's stack, volumes and files go, and the old stack runs again.
+///
+/// # Errors
+/// [`Code::NotFound`] when nothing was taken over from this checkout, or the old containers or volumes are gone.
+pub fn undo<'a>(cx: &Cx, note: &'a Note) -> anyhow::Result<Plan<'a>> {
+    let docker = Docker::find(cx)?;
+    // Docker removes no volume before its container.
+    for (name, ..) in &note.containers {
+        docker.inspect(name).map_err(|failure| match failure.code {
+            Code::NotFound => failure.hint("with it, the way back is gone: start the old stack by its own compose file, after `cargo xtask stack-down`"),
+            _ => failure,
+        })?;
+    }
+    let lost = vec![format!("what Omni at {} stored since it was taken over", note.domain)];
+    let again = "cargo xtask omni-adopt";
+    let remove = Change::new(
+        "remove",
+        "this project's stack and volumes",
+        "the old volumes have what was there before",
+        again,
+        |cx| {
+            remove_stack(cx)?;
+            Ok("removed".to_owned())
+        },
+    );
+    let mut plan = Plan::from_iter([if note.filled { remove.destroying(&note.domain, lost) } else { remove }]);
+    let (read, (_, pinned)) = omni_upgrade::repinned(cx, &omni_stack::pinned_version(cx).unwrap_or_default())?;
+    if note.images.0 != note.images.1 && pinned == note.images.1 {
+        let text = String::from_utf8_lossy(&read.bytes).replacen(&pinned, &note.images.0, 1);
+        plan.push(project_files::replace(read, "docker/compose.yaml", text, "the tag of `omni` as it was"));
+    }
+    for path in note.files.iter().filter(|path| path.exists()) {
+        plan.push(Change::new(
+            "remove",
+            cx.paths.show(path),
+            "it was created when Omni was taken over",
+            again,
+            move |_| {
+                std::fs::remove_file(path).map_err(|error| cannot("remove", path, &error))?;
+                Ok("removed".to_owned())
+            },
+        ));
+    }
+    let names: Vec<&str> = note.containers.iter().map(|(name, ..)| name.as_str()).collect();
+    plan.push(Change::new("start", names.join(", "), "the old stack, with its restart policies", again, move |cx| {
+        start_old(cx, note)?;
+        let path = cx.paths.adopting();
+        std::fs::remove_file(&path).map_err(|error| cannot("remove", &path, &error))?;
+        Ok("it runs".to_owned())
+    }));
+    plan.record(|state| {
+        ["omni_configured", "omni_configured_at", "omni_endpoint"].iter().for_each(|key| state.set(key, ""))
+    });
+    Ok(plan)
+}
+
+/// Starts the old containers, those of a compose project in its order. One that came before the network that it shares has
+/// ended, and is started again.
+fn start_old(cx: &Cx, note: &Note) -> Result<(), Failure> {
+    let docker = Docker::find(cx)?;
+    let call = |words: &[&str]| docker.run("starting the old stack", words, cx.limit(SLOW)).map(drop);
+    for (name, _, restart) in &note.containers {
+        call(&["update", &format!("--restart={}", if restart.is_empty() { "no" } else { restart }), name])?;
+    }
+    let mut down: Vec<&(String, String, String)> = note.containers.iter().collect();
+    for _ in 0..3 {
+        for (name, project, _) in &down {
+            match project.as_str() {
+                "" => call(&["start", name])?,
+                project => call(&["compose", "-p", project, "--env-file", "/dev/null", "start"])?,
+            }
+        }
+        let all = docker.foreign()?;
+        down.retain(|(name, ..)| !all.iter().any(|found| found.name == *name && found.state == "running"));
+    }
+    match down.iter().find(|down| note.containers.first() == Some(down)) {
+        None => Ok(()),
+        Some((name, ..)) => Err(Failure::new(Code::Failed, format!("`{name}` does not run"))
+            .next(format!("docker logs {}", pasted(Path::new(name))))),
+    }
+}
