@@ -723,7 +723,7 @@ test_provider_setup() {
     url=$(in_lab printenv PROXMOX_VE_ENDPOINT)
     token=$(in_lab printenv PROXMOX_VE_API_TOKEN)
     OMNI_INFRA_PROVIDER_KEY=$key PROXMOX_VE_API_TOKEN=$token SSL_CERT_FILE=$work/both.pem "$XTASK" --project-dir "$project" \
-      provider-setup --yes --timeout 90s --proxmox-url "$url" --ca-file "$work/both.pem"
+      provider-setup --yes --timeout 90s --proxmox-url "$url" --ca-file "$work/both.pem" "$@"
   }
   check 'provider-setup' run 0 provider_setup
   check '… the provider runs' is_running proxmox-provider
@@ -732,6 +732,27 @@ test_provider_setup() {
   check '… omni-status, after it' run 0 fresh_task omni-status
   check '… stack-logs of the provider' run 0 fresh_task stack-logs proxmox-provider
   check '… shows them' says 'starting infra provider'
+  test_further_provider
+}
+
+# A second provider beside the first.
+test_further_provider() {
+  local first key
+  first=$(inspect proxmox-provider '{{.Id}}')
+  key=$(in_lab omnictl infraprovider create west | sed -n 's/^OMNI_SERVICE_ACCOUNT_KEY=//p')
+  check 'provider-setup --provider' run 0 provider_setup --provider west
+  check '… it runs' is_running proxmox-provider-west
+  check '… with its own key' test "$(inspect proxmox-provider-west '{{range .Config.Env}}{{println .}}{{end}}' | sed -n 's/^OMNI_SERVICE_ACCOUNT_KEY=//p')" = "$key"
+  check '… under its own ID' bash -c 'docker logs omni-scale-proxmox-provider-west-1 2>&1 | grep -q " as west$"'
+  check '… with its own CA file' bash -c "docker logs omni-scale-proxmox-provider-west-1 2>&1 | grep -q 'ca $(sha256sum "$work/both.pem" | cut -d' ' -f1)'"
+  check '… in the one namespace' test "$(namespace proxmox-provider-west)" = "$(namespace omni-tailscale)"
+  check '… hardened as the first' test "$(inspect proxmox-provider-west '{{.HostConfig.ReadonlyRootfs}} {{.HostConfig.CapDrop}} {{.HostConfig.CapAdd}} {{.HostConfig.PidsLimit}} {{.HostConfig.Memory}}')" = \
+    "$(inspect proxmox-provider '{{.HostConfig.ReadonlyRootfs}} {{.HostConfig.CapDrop}} {{.HostConfig.CapAdd}} {{.HostConfig.PidsLimit}} {{.HostConfig.Memory}}')"
+  check '… with its own configuration' test "$(inspect proxmox-provider-west '{{range .Mounts}}{{if eq .Destination "/config.yaml"}}{{.Source}}{{end}}{{end}}')" = "$project/docker/providers/west/config.yaml"
+  check '… the first one ran on' test "$(inspect proxmox-provider '{{.Id}}')" = "$first"
+  check '… plain compose leaves all as it is' run 0 full up -d
+  check '… and knows both' test "$(inspect proxmox-provider '{{.Id}}')" = "$first"
+  check '… again: all runs already' run 0 fresh_task stack-up --yes --timeout 60s
 }
 
 # The tasks themselves, on this very engine. Their way to Omni is a TLS terminator before its stand-in, which speaks none.

@@ -10,7 +10,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, StyledStr, TypedValuePa
 use clap::{Args, ColorChoice, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::engine::ArgValueCandidates;
 
-use crate::complete::{checks, classes, clusters, fault_groups, faults, services};
+use crate::complete::{checks, classes, clusters, fault_groups, faults, providers, services};
 use crate::flow::inputs;
 use crate::flow::saved_plan::Saved;
 use crate::usage;
@@ -206,7 +206,7 @@ pub enum Task {
     /// Check the provider end to end: container, Proxmox, registration
     ///
     /// Checks the containers, Proxmox with the provider's own login, and that the provider is registered with Omni.
-    ProviderVerify,
+    ProviderVerify(ProviderVerify),
     /// Check the privileges of the provider's token in Proxmox
     ///
     /// Tries every privilege that the provider needs, as its own token, and prints the pveum commands for what is missing.
@@ -483,6 +483,23 @@ impl Task {
         }
     }
 
+    /// The provider that was named.
+    pub fn provider(&self) -> Option<&str> {
+        match self {
+            Task::ProviderSetup(args) => args.provider.as_deref(),
+            Task::ProviderVerify(ProviderVerify { one })
+            | Task::ProviderStatus(ProviderStatus { one, .. })
+            | Task::ProxmoxAudit(ProxmoxAudit { one, .. })
+            | Task::ProxmoxInventory(ProxmoxInventory { one, .. })
+            | Task::SelectorTest(SelectorTest { one, .. })
+            | Task::ClusterPlan(ClusterPlan { one, .. })
+            | Task::Drift(DriftArgs { one, .. })
+            | Task::Keys(Keys { one, .. })
+            | Task::Doctor(Doctor { one, .. }) => one.provider.as_deref(),
+            _ => None,
+        }
+    }
+
     /// What the flags of the task say for all the programs that it calls.
     pub fn given(&self) -> Given {
         match self {
@@ -526,11 +543,28 @@ pub struct Rehearse {
     pub seed: Option<u64>,
 }
 
+/// Which of several providers.
+#[derive(Debug, Args)]
+pub struct OneProvider {
+    /// The provider, where there are several; without it all of them, or the only one
+    #[arg(long, value_name = "ID", add = ArgValueCandidates::new(providers))]
+    pub provider: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct ProviderVerify {
+    #[command(flatten)]
+    pub one: OneProvider,
+}
+
 #[derive(Debug, Args)]
 pub struct ProviderSetup {
     /// The provider's ID, exactly as it was created in Omni
     #[arg(long, value_name = "ID")]
     pub provider_id: Option<String>,
+    /// Set up a further provider beside the first, under this ID, with its files in docker/providers/ID
+    #[arg(long, value_name = "ID", conflicts_with = "provider_id", add = ArgValueCandidates::new(providers))]
+    pub provider: Option<String>,
     /// Omni endpoint, e.g. https://omni.example.ts.net
     #[arg(long, value_name = "URL")]
     pub omni_endpoint: Option<String>,
@@ -547,6 +581,8 @@ pub struct ProviderSetup {
 
 #[derive(Debug, Args)]
 pub struct ProviderStatus {
+    #[command(flatten)]
+    pub one: OneProvider,
     /// How many log lines to show
     #[arg(long, value_name = "N", default_value = "20")]
     pub tail: u32,
@@ -611,8 +647,8 @@ pub struct MachineclassCreate {
     /// Node for the machines; without it the provider picks one
     #[arg(long, value_name = "NAME")]
     pub node: Option<String>,
-    /// The provider that creates the machines
-    #[arg(long, value_name = "ID")]
+    /// The provider that creates the machines; needed where there are several
+    #[arg(long, visible_alias = "provider", value_name = "ID", add = ArgValueCandidates::new(providers))]
     pub provider_id: Option<String>,
     /// Overwrite an existing file
     #[arg(long)]
@@ -681,6 +717,8 @@ impl PlanOut {
 
 #[derive(Debug, Args)]
 pub struct Keys {
+    #[command(flatten)]
+    pub one: OneProvider,
     /// Replace this one: the provider's key, the service account of the tasks, or the provider's token in Proxmox
     #[arg(long, value_enum, value_name = "NAME")]
     pub rotate: Option<Rotated>,
@@ -722,6 +760,8 @@ pub struct Apply {
 
 #[derive(Debug, Args)]
 pub struct DriftArgs {
+    #[command(flatten)]
+    pub one: OneProvider,
     /// Exit with 3 when something differs, and with 1 when something could not be compared
     #[arg(long)]
     pub exit_code: bool,
@@ -747,6 +787,8 @@ pub struct Export {
 
 #[derive(Debug, Args)]
 pub struct SelectorTest {
+    #[command(flatten)]
+    pub one: OneProvider,
     /// The storage selector, a CEL expression, e.g. 'name == "local-lvm"'
     #[arg(value_name = "EXPR", required_unless_present = "class", conflicts_with = "class")]
     pub expr: Option<String>,
@@ -1045,6 +1087,8 @@ pub struct ClusterDelete {
 
 #[derive(Debug, Args)]
 pub struct ProxmoxAudit {
+    #[command(flatten)]
+    pub one: OneProvider,
     /// Show every API call with the privileges it needs, not only what is missing
     #[arg(long)]
     pub all: bool,
@@ -1055,6 +1099,8 @@ pub struct ProxmoxAudit {
 
 #[derive(Debug, Args)]
 pub struct ProxmoxInventory {
+    #[command(flatten)]
+    pub one: OneProvider,
     /// Save the inventory to a file, for cluster-plan and selector-test
     #[arg(long, value_name = "FILE")]
     pub save: Option<PathBuf>,
@@ -1086,6 +1132,8 @@ pub struct FleetPage {
 
 #[derive(Debug, Args)]
 pub struct ClusterPlan {
+    #[command(flatten)]
+    pub one: OneProvider,
     /// The clusters, or files (`-` is standard input); without any, every template in clusters/
     #[arg(value_name = "NAME", add = ArgValueCandidates::new(clusters))]
     pub name: Vec<String>,
@@ -1285,6 +1333,8 @@ pub struct TsidpVerify {
 
 #[derive(Debug, Args)]
 pub struct Doctor {
+    #[command(flatten)]
+    pub one: OneProvider,
     /// Only the checks of this area; can be given more than once
     #[arg(long, value_name = "AREA", value_delimiter = ',', value_parser = one_of(Area::VARIANTS, Into::into))]
     pub area: Vec<Area>,

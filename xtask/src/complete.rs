@@ -6,6 +6,7 @@ use clap_complete::engine::CompletionCandidate;
 
 use crate::dev::ci::table::CHECKS;
 use runtime::paths::Paths;
+use runtime::settings::{Settings, further_providers};
 use runtime::tool::compose::{OMNI, PROVIDER, SIDECAR};
 
 /// The machine classes of the project around the working directory.
@@ -25,7 +26,18 @@ pub fn checks() -> Vec<CompletionCandidate> {
 
 /// The services of the stack.
 pub fn services() -> Vec<CompletionCandidate> {
-    named("service", [SIDECAR, OMNI, PROVIDER].map(str::to_owned))
+    let further = further().into_iter().map(|id| format!("{PROVIDER}-{id}"));
+    named("service", [SIDECAR, OMNI, PROVIDER].map(str::to_owned).into_iter().chain(further))
+}
+
+/// The further providers.
+pub fn providers() -> Vec<CompletionCandidate> {
+    named("provider", further())
+}
+
+fn further() -> Vec<String> {
+    let found = project().and_then(|paths| Some(further_providers(&paths, &Settings::load(&paths).ok()?.env_file)));
+    found.unwrap_or_default()
 }
 
 /// The faults of the lab.

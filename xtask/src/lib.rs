@@ -18,6 +18,7 @@ mod usage;
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use domain::failure::{Code, Failure};
 use runtime::bundle::Recorded;
@@ -30,6 +31,7 @@ use runtime::{answers, called, triage};
 use serde_json::Value;
 
 use cli::{Cli, Global, Task};
+use flow::provider;
 use outcome::Outcome;
 
 /// Parses the command line, runs the task, reports, and returns the exit code.
@@ -53,13 +55,18 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => return fail(name, &ui, &Failure::of(&error)),
     };
     let cx = context(&cli, ui, project);
+    let one = cli.task.provider().map(|id| guarded(|| Ok(provider::choose(&cx, id, cx.task == "provider-setup")?)));
+    let cx = match one.transpose() {
+        Ok(one) => one.unwrap_or(cx),
+        Err(error) => return fail(name, &cx.ui, &Failure::of(&error)),
+    };
     match ended(guarded(|| dispatch(&cli.task, &cx).or_else(flow::change::ended_early))) {
         Ok(outcome) if cx.dry_run => succeed(name, &cx.ui, dry(outcome, &args)),
         Ok(outcome) => {
             answers::forget(&cx);
             succeed(name, &cx.ui, outcome)
         }
-        Err(error) => fail(name, &cx.ui, &way_on(triage::enrich(&cx, Failure::of(&error)))),
+        Err(error) => fail(name, &cx.ui, &way_on(provider::of_this(&cx, triage::enrich(&cx, Failure::of(&error))))),
     }
 }
 
@@ -165,7 +172,7 @@ fn context(cli: &Cli, ui: Ui, (paths, mut settings): (Paths, Settings)) -> Cx {
         insecure_http,
         paths,
         settings,
-        ui,
+        ui: Arc::new(ui),
     }
 }
 
@@ -176,7 +183,7 @@ fn context(cli: &Cli, ui: Ui, (paths, mut settings): (Paths, Settings)) -> Cx {
 fn dispatch(task: &Task, cx: &Cx) -> anyhow::Result<Outcome> {
     match task {
         Task::ProviderSetup(args) => task::provider_setup::run(args, cx),
-        Task::ProviderVerify => task::provider_verify::run(cx),
+        Task::ProviderVerify(_) => task::provider_verify::run(cx),
         Task::ProviderStatus(args) => task::provider_status::run(args, cx),
         Task::MachineclassCreate(args) => task::machineclass_create::run(args, cx),
         Task::MachineclassCheck(args) => task::machineclass_check::run(args, cx),

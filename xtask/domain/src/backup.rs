@@ -25,6 +25,10 @@ pub const CONFIG: &str = "docker/config.yaml";
 pub const SITE: &str = "docker/site.yaml";
 /// The directory of files that the site's settings name.
 pub const SITE_FILES: &str = "docker/site";
+/// The directory of further providers.
+pub const PROVIDERS: &str = "docker/providers";
+/// The certificate authorities of further providers, by their IDs.
+pub const PROVIDER_CAS: &str = "tls/providers";
 pub const COMPOSE: &str = "docker/compose.yaml";
 pub const TLS_CERT: &str = "tls/fullchain.pem";
 pub const TLS_KEY: &str = "tls/privkey.pem";

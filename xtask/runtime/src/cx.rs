@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::io::Errno;
@@ -11,18 +12,19 @@ use rustix::io::Errno;
 use crate::files;
 use crate::paths::Paths;
 use crate::proc::Proc;
-use crate::settings::Settings;
+use crate::settings::{Settings, further_providers};
 use crate::state::State;
 use crate::ui::{Prompter, Ui};
 use domain::clock;
 use domain::failure::{Code, Failure};
 
 /// Everything that a task may use. Shared by side-by-side checks.
+#[derive(Clone)]
 pub struct Cx {
     pub task: &'static str,
     pub paths: Paths,
     pub settings: Settings,
-    pub ui: Ui,
+    pub ui: Arc<Ui>,
     pub ask: Prompter,
     pub proc: Proc,
     /// Show the plan, change nothing.
@@ -178,6 +180,51 @@ impl Cx {
         self.timeout.unwrap_or(default)
     }
 
+    /// The IDs of the providers in force: of one that was named, else of all.
+    pub fn provider_ids(&self) -> Vec<String> {
+        let first = self.settings.provider_id(None).value;
+        let further = match self.settings.of_one {
+            true => Vec::new(),
+            false => further_providers(&self.paths, &self.settings.env_file),
+        };
+        std::iter::once(first).chain(further).collect()
+    }
+
+    /// A context for each provider in force.
+    ///
+    /// # Errors
+    /// As [`Cx::of_provider`].
+    pub fn providers(&self) -> Result<Vec<Cx>, Failure> {
+        self.provider_ids().iter().map(|id| self.of_provider(id)).collect()
+    }
+
+    /// The context of one provider: the first, which is in `docker`, or a further one, which has a directory of its own.
+    ///
+    /// # Errors
+    /// As [`Settings::of_provider`].
+    pub fn of_provider(&self, id: &str) -> Result<Cx, Failure> {
+        let mut cx = self.clone();
+        cx.settings.of_one = true;
+        if self.settings.provider_id(None).value != id {
+            cx.paths = self.paths.of_provider(id);
+            cx.settings = self.settings.of_provider(&cx.paths, id)?;
+        }
+        Ok(cx)
+    }
+
+    /// The context of the only provider in force, for a task that works on one.
+    ///
+    /// # Errors
+    /// [`Code::Usage`] with the IDs where there are several.
+    pub fn of_one_provider(&self) -> Result<Cx, Failure> {
+        match self.provider_ids().as_slice() {
+            [id] => self.of_provider(id),
+            ids => Err(Failure::new(Code::Usage, "there are several providers, and this works on one")
+                .cause(format!("they are {}", ids.join(", ")))
+                .hint("name one with --provider ID")),
+        }
+    }
+
     /// Reads a file of the project that must be there.
     ///
     /// # Errors
@@ -196,7 +243,7 @@ impl Cx {
             task: "test",
             paths: Paths::find(Some(root), root).expect("the repository is a project").with_host(host),
             settings: Settings::default(),
-            ui: Ui::new(crate::ui::Style { quiet: true, ..Default::default() }),
+            ui: Arc::new(Ui::new(crate::ui::Style { quiet: true, ..Default::default() })),
             ask: Prompter::new(false, false),
             proc: Proc::new(None, "test", None),
             dry_run: false,

@@ -29,6 +29,8 @@ pub struct Paths {
     root: PathBuf,
     host: PathBuf,
     project: bool,
+    /// The further provider whose files [`Paths::config`] and [`Paths::provider_env`] are.
+    provider: Option<String>,
 }
 
 impl Paths {
@@ -47,7 +49,7 @@ impl Paths {
             }
             None => cwd.ancestors().find(|dir| dir.join(Self::MARK).is_file()).map(Path::to_owned),
         };
-        found.map(|root| Paths { root, host: host_dir(), project: true }).ok_or_else(|| {
+        found.map(|root| Paths { root, host: host_dir(), project: true, provider: None }).ok_or_else(|| {
             let looked = match given {
                 Some(dir) => format!("`{}` contains no {}", dir.display(), Self::MARK),
                 None => format!("neither `{}` nor a directory above it contains {}", cwd.display(), Self::MARK),
@@ -60,7 +62,7 @@ impl Paths {
 
     /// No project, but the working directory: for a task that only reads the files that it is given.
     pub fn outside(cwd: &Path) -> Paths {
-        Paths { root: cwd.to_owned(), host: host_dir(), project: false }
+        Paths { root: cwd.to_owned(), host: host_dir(), project: false, provider: None }
     }
 
     /// Whether there is a project. Without one, a task must not read or write files in the working directory.
@@ -94,8 +96,34 @@ impl Paths {
         self.root.join("docker/omni.asc")
     }
 
+    /// The same project as a further provider sees it.
+    pub fn of_provider(&self, id: &str) -> Paths {
+        Paths { provider: Some(id.to_owned()), ..self.clone() }
+    }
+
+    /// The directories of further providers.
+    pub fn providers(&self) -> PathBuf {
+        self.root.join("docker/providers")
+    }
+
+    /// Where the provider's own files are.
+    fn provider_dir(&self) -> PathBuf {
+        self.provider.as_ref().map_or_else(|| self.root.join("docker"), |id| self.providers().join(id))
+    }
+
+    /// The provider's access to Proxmox.
     pub fn config(&self) -> PathBuf {
-        self.root.join("docker/config.yaml")
+        self.provider_dir().join("config.yaml")
+    }
+
+    /// The file with the provider's key.
+    pub fn provider_env(&self) -> PathBuf {
+        self.provider_dir().join(".env")
+    }
+
+    /// The service of a further provider.
+    pub fn provider_service(&self) -> PathBuf {
+        self.provider_dir().join("compose.yaml")
     }
 
     /// Omni's own settings of this site.

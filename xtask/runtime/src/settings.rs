@@ -10,6 +10,7 @@ use crate::files;
 use crate::paths::Paths;
 use crate::proc;
 use crate::state::State;
+use crate::tool::compose::PROVIDER;
 use domain::failure::{Code, Failure};
 use domain::secret::{self, Secret};
 use domain::spec::config::{self, without_api_path};
@@ -19,8 +20,17 @@ use domain::spec::env::EnvFile;
 /// (omni-infra-provider-proxmox 0d9fd58 `main.go:156`).
 pub const PROVIDER_ID: &str = "proxmox";
 
+/// In `docker/.env`: the file that includes the services of further providers, relative to `docker`.
+pub const PROVIDERS_FILE: &str = "OMNI_PROVIDERS_FILE";
+
+/// The provider's variables, and their names in the `.env` of a further provider: compose lets those of `docker/.env` win over
+/// any of the same name (docker compose 5.5.1, tried).
+const OWN: [(&str, &str); 2] =
+    [("OMNI_INFRA_PROVIDER_KEY", "INFRA_PROVIDER_KEY"), ("PROVIDER_CA_FILE", "INFRA_PROVIDER_CA_FILE")];
+
 /// Keys of `docker/.env` whose values are secrets.
 const SECRETS: &[&str] = &[
+    "INFRA_PROVIDER_KEY",
     "TS_AUTHKEY",
     "OIDC_CLIENT_SECRET",
     "OMNI_INFRA_PROVIDER_KEY",
@@ -40,6 +50,8 @@ pub enum Origin {
     Environment(&'static str),
     EnvFile(&'static str),
     State(&'static str),
+    /// The `.env` of a further provider: name and file.
+    Provider(&'static str, String),
     Default,
 }
 
@@ -49,6 +61,7 @@ impl fmt::Display for Origin {
             Origin::Flag(name) => write!(f, "{name}"),
             Origin::Environment(name) => write!(f, "{name} in the environment"),
             Origin::EnvFile(name) => write!(f, "{name} in docker/.env"),
+            Origin::Provider(name, file) => write!(f, "{name} in {file}"),
             Origin::State(name) => write!(f, "{name} in the state"),
             Origin::Default => write!(f, "the default"),
         }
@@ -68,6 +81,12 @@ pub struct Settings {
     pub env_file: EnvFile,
     pub state: State,
     pub given: Given,
+    /// The further provider that these are of.
+    pub provider: Option<String>,
+    /// What the providers share where a further one has none of its own.
+    shared_ca: Option<String>,
+    /// These are of one provider, named or the only one.
+    pub of_one: bool,
     /// The bundle that answers in place of all programs.
     pub recorded: Option<Arc<Recorded>>,
 }
@@ -111,14 +130,17 @@ impl Settings {
             None => EnvFile::default(),
         };
         // A file that cannot be read is reported by the task that needs it.
-        if let Ok(Some(text)) = files::read_text_if_there(&paths.env()) {
-            secret::hide_in(&text);
-        }
         if let Ok(Some(text)) = files::read_text_if_there(&paths.state()) {
             secret::hide_logins(&text);
         }
-        if let Ok(Some(config)) = files::read_text_if_there(&paths.config()) {
-            config::hide_secrets(&config);
+        let further = further_providers(paths, &env_file);
+        for paths in std::iter::once(paths.clone()).chain(further.iter().map(|id| paths.of_provider(id))) {
+            if let Ok(Some(config)) = files::read_text_if_there(&paths.config()) {
+                config::hide_secrets(&config);
+            }
+            if let Ok(Some(text)) = files::read_text_if_there(&paths.provider_env()) {
+                secret::hide_in(&text);
+            }
         }
         let site =
             env_file.get("OMNI_SITE_FILE").map_or_else(|| paths.site(), |name| paths.root().join("docker").join(name));
@@ -135,6 +157,40 @@ impl Settings {
         Settings { recorded: Some(Arc::new(recorded)), ..Settings::load(paths).unwrap_or_default() }
     }
 
+    /// The same for a further provider: its own key and certificate authorities in place of the first one's.
+    ///
+    /// # Errors
+    /// When its `.env` cannot be understood.
+    pub fn of_provider(&self, paths: &Paths, id: &str) -> Result<Settings, Failure> {
+        let path = paths.provider_env();
+        let text = files::read_text_if_there(&path)?.unwrap_or_default();
+        let own = EnvFile::parse(&paths.show(&path), &text)?;
+        let shared_ca = self.env_file.get("PROVIDER_CA_FILE").map(str::to_owned);
+        let mut settings = Settings { provider: Some(id.to_owned()), of_one: true, shared_ca, ..self.clone() };
+        for (name, its) in OWN {
+            settings.env_file.set(name, own.get(its).unwrap_or_default());
+        }
+        Ok(settings)
+    }
+
+    /// The name of a variable in the `.env` of this further provider, and that file; `None` for one of `docker/.env`.
+    pub fn own(&self, name: &str) -> Option<(&'static str, String)> {
+        let id = self.provider.as_ref()?;
+        let (_, own) = OWN.into_iter().find(|(known, _)| *known == name)?;
+        Some((own, format!("docker/providers/{id}/.env")))
+    }
+
+    /// The service of the provider in docker/compose.yaml.
+    pub fn provider_service(&self) -> String {
+        self.provider.as_ref().map_or(PROVIDER.to_owned(), |id| format!("{PROVIDER}-{id}"))
+    }
+
+    /// A variable and its file, for messages.
+    pub fn place(&self, name: &'static str) -> String {
+        let (name, file) = self.own(name).unwrap_or((name, "docker/.env".to_owned()));
+        format!("{name} in {file}")
+    }
+
     /// The first value that there is.
     pub fn find(&self, lookup: Lookup<'_>) -> Option<Setting<String>> {
         let some = |value: &str, origin: Origin| Some(Setting { value: value.to_owned(), origin });
@@ -146,10 +202,15 @@ impl Settings {
                 return some(&value, Origin::Environment(name));
             }
             if let Some(value) = self.env_file.get(name) {
-                return some(value, Origin::EnvFile(name));
+                let origin = match self.own(name) {
+                    Some((own, file)) => Origin::Provider(own, file),
+                    None => Origin::EnvFile(name),
+                };
+                return some(value, origin);
             }
         }
-        let name = lookup.state?;
+        // What the state knows of a provider is of the first one.
+        let name = lookup.state.filter(|name| self.provider.is_none() || *name == "omni_endpoint")?;
         self.state.get(name).and_then(|value| some(&value, Origin::State(name)))
     }
 
@@ -185,7 +246,7 @@ impl Settings {
 
     /// The id under which the provider registers.
     pub fn provider_id(&self, flag: Option<&str>) -> Setting<String> {
-        let flag = Some(("--provider-id", flag));
+        let flag = Some(("--provider-id", flag.or(self.provider.as_deref())));
         self.find(Lookup { flag, env: Some("OMNI_PROVIDER_ID"), state: Some("provider_id") })
             .unwrap_or(Setting { value: PROVIDER_ID.to_owned(), origin: Origin::Default })
     }
@@ -195,7 +256,16 @@ impl Settings {
         let flag = Some(("--ca-file", flag.or(self.given.ca_file.as_deref())));
         self.find(Lookup { flag, env: Some("SSL_CERT_FILE"), state: None })
             .or_else(|| self.find(Lookup { env: Some("PROVIDER_CA_FILE"), ..Lookup::default() }))
+            .or_else(|| Some(Setting { value: self.shared_ca.clone()?, origin: Origin::EnvFile("PROVIDER_CA_FILE") }))
     }
+}
+
+/// The further providers whose services `docker/compose.yaml` includes, by the list that `provider-setup` writes.
+pub fn further_providers(paths: &Paths, env_file: &EnvFile) -> Vec<String> {
+    let Some(file) = env_file.get(PROVIDERS_FILE) else { return Vec::new() };
+    let text = files::read_text_if_there(&paths.root().join("docker").join(file)).ok().flatten().unwrap_or_default();
+    let id = |line: &str| Some(line.trim().strip_prefix("- path: ")?.strip_suffix("/compose.yaml")?.to_owned());
+    text.lines().filter_map(id).collect()
 }
 
 /// Redacts everything in the environment that could be a secret from all output: for what is handed to others.

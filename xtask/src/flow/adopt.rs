@@ -326,7 +326,7 @@ impl Adoption {
         }
         let containers = Compose::find(cx)?.containers()?;
         let provider = !self.inputs.get("OMNI_INFRA_PROVIDER_KEY").is_empty() && self.existing.config.is_some();
-        let services = omni_stack::services(provider);
+        let services = omni_stack::services(cx, provider);
         let well = services.iter().all(|name| containers.iter().any(|each| each.service == *name && each.well()));
         if !plan.is_empty() || !well {
             let effect = format!("Omni {} runs from this project", self.version);

@@ -17,6 +17,7 @@ use domain::version;
 use domain::words::count;
 use runtime::cx::Cx;
 use runtime::files::{self, Scratch};
+use runtime::settings::further_providers;
 use runtime::state::State;
 use runtime::tool::archive::{self, Encryption};
 use runtime::tool::compose::{Compose, OMNI, SIDECAR};
@@ -290,11 +291,20 @@ fn configuration(cx: &Cx) -> Vec<(PathBuf, String)> {
         (named("OMNI_TLS_KEY"), backup::TLS_KEY),
         (named("PROVIDER_CA_FILE"), backup::CA),
     ];
-    let dir = cx.paths.site_files();
-    let files = files::tree(&dir).unwrap_or_default().into_iter().map(|(name, _)| name);
-    let files = files.filter(|name| !name.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.')));
-    let files = files.map(|name| (dir.join(&name), format!("{}/{}", backup::SITE_FILES, name.display())));
-    found.into_iter().filter_map(|(path, name)| Some((path?, name.to_owned()))).chain(files).collect()
+    let files = [(cx.paths.site_files(), backup::SITE_FILES), (cx.paths.providers(), backup::PROVIDERS)];
+    let files = files.into_iter().flat_map(|(dir, place)| {
+        let names = files::tree(&dir).unwrap_or_default().into_iter().map(|(name, _)| name);
+        let hidden = |name: &std::ffi::OsStr| name != ".env" && name.to_string_lossy().starts_with('.');
+        let names = names.filter(move |name| !name.file_name().is_some_and(hidden));
+        names.map(move |name| (dir.join(&name), format!("{place}/{}", name.display())))
+    });
+    let ca = further_providers(&cx.paths, &cx.settings.env_file).into_iter().filter_map(|id| {
+        let of = cx.of_provider(&id).ok()?;
+        let path = host_path(cx, of.settings.env_file.get("PROVIDER_CA_FILE")?);
+        Some((path, format!("{}/{id}.pem", backup::PROVIDER_CAS)))
+    });
+    let found = found.into_iter().filter_map(|(path, name)| Some((path?, name.to_owned())));
+    found.chain(files).chain(ca).collect()
 }
 
 /// Reads a file that must be there, and copies it to `to`, for this user only.

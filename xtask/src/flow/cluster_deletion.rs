@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::flow::change::Change;
-use crate::flow::{cluster, cluster_tree, explain, proxmox};
+use crate::flow::{cluster, cluster_tree, explain, provider, proxmox};
 use check::capacity::bytes;
 use domain::failure::{Code, Failure};
 use domain::status::cluster::ClusterView;
@@ -83,6 +83,7 @@ pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> anyhow::Result<Opt
         };
         let names: BTreeSet<String> =
             view.machines().map(|machine| machine.request.clone()).filter(|name| !name.is_empty()).collect();
+        let cx = &provider::of_machines(cx, view.machines().map(|machine| machine.provider.as_str()));
         let login = proxmox::login(cx).map(|login| login.proxmox);
         let vms = Seen::of(login.as_ref().map_err(Failure::clone).and_then(|proxmox| vms(cx, proxmox, &names)))?;
         let machines = count(view.machines().count(), "machine");

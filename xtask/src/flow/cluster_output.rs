@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 
 use crate::cli::{ClusterStatus, OutputForm};
-use crate::flow::{lookup, proxmox};
+use crate::flow::{lookup, vms};
 use domain::clock;
 use domain::failure::Failure;
 use domain::status::cluster::ClusterLine;
@@ -73,13 +73,12 @@ pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, cluster: Option<&str>) -> Result<
     let ([requests, machines], statuses) = (lists?, statuses?);
     let names: BTreeSet<&str> = requests.iter().map(|request| request.metadata.id.as_str()).collect();
     let ours = |vm: &Value| vm["name"].as_str().is_some_and(|name| names.contains(name));
-    let vms = proxmox::configured(cx).and_then(|proxmox| proxmox::list_vms(cx, &proxmox, &ours));
-    let vms = vms.map_or_else(|_| Vec::new(), |list| list.entries);
+    let vms = vms::of_all(cx, &ours);
     let mut lines = machine_lines(&requests, &machines, &statuses, &vms);
     // Omni calls a machine ready for minutes after its VM was stopped.
-    let off: BTreeSet<u64> =
-        vms.iter().filter(|vm| vm["status"] == "stopped").filter_map(|vm| vm["vmid"].as_u64()).collect();
-    lines.iter_mut().for_each(|line| line.ready &= line.vm.is_none_or(|vm| !off.contains(&vm)));
+    let off: BTreeSet<&str> =
+        vms.iter().filter(|vm| vm["status"] == "stopped").filter_map(|vm| vm["name"].as_str()).collect();
+    lines.iter_mut().for_each(|line| line.ready &= !off.contains(line.name.as_str()));
     Ok(lines)
 }
 

@@ -73,7 +73,7 @@ pub fn areas(cx: &Cx, omnictl: &Omnictl<'_>, omni: &Omni, hardware: bool) -> Vec
     let comparisons: Vec<(&'static str, Job<'_, Compared>)> = vec![
         ("machine classes", Box::new(|| classes(cx, omni).map(alone))),
         ("clusters", Box::new(|| clusters(cx, omnictl, omni).map_err(|error| Failure::of(&error)))),
-        ("machines in Proxmox", Box::new(move || machines(cx, omni, hardware))),
+        ("machines in Proxmox", Box::new(move || of_providers(cx, omni, hardware))),
         ("containers", Box::new(|| containers(cx).map(alone))),
         ("the project's notes", Box::new(|| Ok(alone(state(cx, omni))))),
     ];
@@ -83,6 +83,17 @@ pub fn areas(cx: &Cx, omnictl: &Omnictl<'_>, omni: &Omni, hardware: bool) -> Vec
         Err(failure) => Area { name, found: Err(failure), unread: Vec::new() },
     };
     names.into_iter().zip(run_all(jobs, ALL)).map(area).collect()
+}
+
+/// The machines of every provider in force.
+fn of_providers(cx: &Cx, omni: &Omni, hardware: bool) -> Compared {
+    let mut all = (Vec::new(), Vec::new());
+    for cx in cx.providers()? {
+        let (found, unread) = machines(&cx, omni, hardware)?;
+        all.0.extend(found);
+        all.1.extend(unread);
+    }
+    Ok(all)
 }
 
 /// Machine classes: files beside Omni.

@@ -39,6 +39,7 @@ const DEAD_ENDS: &[&str] = &["qmcreate", "qmstart"];
 
 /// The whole chain of a cluster, with the checks of the installation and the template.
 pub fn full(cx: &Cx, omnictl: Result<&Omnictl<'_>, &Failure>, cluster: &str) -> Facts {
+    let cx = &provider::of_cluster(cx, omnictl, cluster);
     let view = || match omnictl {
         Ok(omnictl) if cluster.is_empty() => omnictl.get("sysversions", "current").map(|_| None),
         Ok(omnictl) => cluster::observe(omnictl, cluster),
@@ -70,6 +71,7 @@ pub fn full(cx: &Cx, omnictl: Result<&Omnictl<'_>, &Failure>, cluster: &str) -> 
 /// The causes that Omni's view of a cluster, the provider and Proxmox show: a few calls, for a wait that looks often.
 pub fn causes(cx: &Cx, omnictl: &Omnictl<'_>, view: &ClusterView) -> Vec<Cause> {
     let waits = view.machines().any(|machine| machine.party == Party::Provider);
+    let cx = &provider::of_machines(cx, view.machines().map(|machine| machine.provider.as_str()));
     let around = around(cx, &view.name, waits);
     let mut found = explain(&facts(cx, Some(omnictl).filter(|_| waits), &view.name, Some(view.clone()), around)).causes;
     found.retain(|cause| cause.blocks);
@@ -99,7 +101,12 @@ fn around(cx: &Cx, cluster: &str, stack: bool) -> Around {
     let not_asked = || Failure::new(Code::Prerequisite, "docker was not asked");
     let compose = if stack { Compose::find(cx) } else { Err(not_asked()) };
     let containers = || compose.as_ref().map_err(Failure::clone)?.containers();
-    let log = || compose.as_ref().map_err(Failure::clone).and_then(|compose| compose.log(PROVIDER, provider_log::TAIL));
+    let log = || {
+        compose
+            .as_ref()
+            .map_err(Failure::clone)
+            .and_then(|compose| compose.log(&cx.settings.provider_service(), provider_log::TAIL))
+    };
     let (vms, (containers, log)) = both(list, || both(containers, log));
     Around { containers, log: log.unwrap_or_default(), proxmox, vms }
 }
@@ -203,12 +210,13 @@ fn provider(
     view: Option<&ClusterView>,
     around: &Around,
 ) -> (Seen<Option<Cause>>, u64) {
-    let ours = cx.settings.provider_id(None).value;
+    let own = cx.provider_ids();
+    let ours = |id: &str| own.iter().any(|own| own == id);
     let waiting = view.into_iter().flat_map(ClusterView::machines).filter(|machine| machine.party == Party::Provider);
     let mut ids: BTreeSet<&str> =
         waiting.map(|machine| machine.provider.as_str()).filter(|id| !id.is_empty()).collect();
     if ids.is_empty() {
-        ids.insert(&ours);
+        ids.insert(&own[0]);
     }
     let leaves = |id: &str| {
         let leaves = |machine: &MachineView| machine.leaving && machine.provider == id;
@@ -216,14 +224,16 @@ fn provider(
     };
     let mut beat = 0;
     for id in ids {
-        if let Some(cause) = container(cx, id, id == ours, leaves(id), around) {
+        if let Some(cause) = container(cx, id, ours(id), leaves(id), around) {
             return (Seen::Known(Some(cause)), beat);
         }
         let Some(omnictl) = omnictl else {
             let why =
                 around.containers.as_ref().err().map_or("Omni cannot be asked", |failure| failure.message.as_str());
-            let known =
-                around.containers.as_ref().is_ok_and(|found| found.iter().any(|found| found.service == PROVIDER));
+            let known = around
+                .containers
+                .as_ref()
+                .is_ok_and(|found| found.iter().any(|found| Compose::is_provider(&found.service)));
             return (if known { Seen::Known(None) } else { Seen::Unknown(why.to_owned()) }, beat);
         };
         match provider::registration(cx, omnictl, id) {
@@ -234,9 +244,9 @@ fn provider(
             // One heartbeat may be late.
             Ok(Some(health)) if health.error.is_empty() && health.heartbeat_age.is_some_and(|age| age < 61) => {}
             Ok(found) => {
-                let cause = unheard(id, id == ours, found);
+                let cause = unheard(cx, id, ours(id), found);
                 // One that starts again and again runs for a moment each time.
-                let known = Issues::of(cx).ok().filter(|_| id == ours && cause.id == "provider-silent");
+                let known = Issues::of(cx).ok().filter(|_| ours(id) && cause.id == "provider-silent");
                 let log = provider_log::unsettled(&around.log);
                 let cause = known.map_or(cause.clone(), |issues| in_log(&issues, &log, cause));
                 return (Seen::Known(Some(cause)), beat);
@@ -279,16 +289,17 @@ fn container(cx: &Cx, id: &str, ours: bool, leaves: bool, around: &Around) -> Op
         true => "start it: it has to delete the VMs, and then Omni lets the machines go by itself",
         false => "start it; Omni keeps the machine requests, and the provider takes them up by itself",
     };
-    match service(PROVIDER) {
-        None => Some(provider_cause(id, "provider-missing", "it has no container").task(fix, &["provider-setup"])),
+    let own = cx.of_provider(id).map_or(PROVIDER.to_owned(), |cx| cx.settings.provider_service());
+    match service(&own) {
+        None => Some(
+            provider_cause(id, "provider-missing", "it has no container")
+                .task(fix, &own_task(cx, id, "provider-setup")),
+        ),
         Some(container)
             if container.state == "restarting" || (container.state == "exited" && container.exit_code != 0) =>
         {
             let cause = provider_cause(id, "provider-exits", &format!("it keeps exiting: {}", container.status));
-            Some(explained(
-                cause.fix("read in its log why it keeps exiting", "cargo xtask provider-status"),
-                &around.log,
-            ))
+            Some(explained(cause.fix("read in its log why it keeps exiting", status_of(cx, id)), &around.log))
         }
         Some(container) if container.state != "running" => {
             let words = format!("its container does not run: {}", container.status);
@@ -298,11 +309,21 @@ fn container(cx: &Cx, id: &str, ours: bool, leaves: bool, around: &Around) -> Op
     }
 }
 
-fn unheard(id: &str, ours: bool, found: Option<domain::status::omni::ProviderHealth>) -> Cause {
-    let log = "cargo xtask provider-status";
+/// A task about this provider, which is named where there are several.
+fn own_task<'a>(cx: &Cx, id: &'a str, task: &'a str) -> Vec<&'a str> {
+    let named = cx.settings.provider.is_some() || cx.provider_ids().len() > 1;
+    if named { vec![task, "--provider", id] } else { vec![task] }
+}
+
+fn status_of(cx: &Cx, id: &str) -> String {
+    format!("cargo xtask {}", own_task(cx, id, "provider-status").join(" "))
+}
+
+fn unheard(cx: &Cx, id: &str, ours: bool, found: Option<domain::status::omni::ProviderHealth>) -> Cause {
+    let log = status_of(cx, id);
     match found {
         None if ours => provider_cause(id, "provider-missing", "Omni has no provider of this name")
-            .task("set it up", &["provider-setup"]),
+            .task("set it up", &own_task(cx, id, "provider-setup")),
         None => provider_cause(id, "provider-unknown", "Omni has no provider of this name")
             .fix("name in the machine class the provider that Omni has", "omnictl infraprovider list"),
         Some(health) if health.connected => {
@@ -708,7 +729,10 @@ pub fn vm_name(cx: &Cx, vm: &str) -> Result<String, Failure> {
     let (node, id) = vm.split_once('/').ok_or_else(usage)?;
     let id: u64 = id.parse().map_err(|_| usage())?;
     let wanted = |entry: &Value| entry["vmid"] == id || entry["node"] == node;
-    let seen = proxmox::list_vms(cx, &proxmox::login_quietly(cx)?, &wanted)?.entries;
+    let mut seen = Vec::new();
+    for cx in cx.providers()? {
+        seen.extend(proxmox::list_vms(&cx, &proxmox::login_quietly(&cx)?, &wanted)?.entries);
+    }
     let text = |entry: &Value, key: &str| entry[key].as_str().unwrap_or_default().to_owned();
     if let Some(found) = seen.iter().find(|entry| entry["vmid"] == id && entry["node"] == node) {
         return Ok(text(found, "name"));

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use crate::flow::cluster_sync::TemplateDiff;
-use crate::flow::proxmox;
+use crate::flow::{provider, proxmox};
 use check::capacity::demand::demand;
 use check::capacity::machine::{self, Machine};
 use check::capacity::{self, bytes, selector};
@@ -70,9 +70,11 @@ pub fn of(
     let shrinks = diffs.iter().flat_map(|diff| &diff.actions).any(SyncAction::destroys);
     let mut impacts = Impacts { clusters: vec![Impact::default(); diffs.len()], new_machines: Vec::new(), fits: None };
     if grows || shrinks {
-        let actual = observe(cx, omnictl)?;
+        let of = providers_of(diffs, classes.unwrap_or_default());
+        let site = provider::of_machines(cx, of.iter().copied());
+        let actual = observe(&site, omnictl, of.len() > 1)?;
         let machines = machines(cx, classes.unwrap_or_default());
-        let fit = grows.then(|| capacity(cx, diffs, &new, &machines, &actual)).transpose()?;
+        let fit = grows.then(|| capacity(&site, diffs, &new, &machines, &actual)).transpose()?;
         impacts.fits = fit.as_ref().and_then(|fit| fit.as_ref().ok().map(Vec::is_empty));
         for (at, diff) in diffs.iter().enumerate() {
             let impact = &mut impacts.clusters[at];
@@ -96,6 +98,18 @@ pub fn of(
         }
     }
     Ok(impacts)
+}
+
+/// The providers that make the machines of these templates.
+fn providers_of<'a>(diffs: &[TemplateDiff<'_>], classes: &'a [Resource]) -> BTreeSet<&'a str> {
+    let sets = || diffs.iter().flat_map(|diff| &diff.template.template.sets);
+    let used = |class: &&Resource| sets().any(|set| set.class.as_ref().is_some_and(|of| of.name == class.metadata.id));
+    classes
+        .iter()
+        .filter(used)
+        .map(|class| class.text(&["autoprovision", "providerid"]))
+        .filter(|id| !id.is_empty())
+        .collect()
 }
 
 /// The machines that the actions make, by set. Sets that take machines by label or by name make none.
@@ -144,18 +158,17 @@ pub fn sizes(cx: &Cx, classes: &[Resource]) -> String {
     machines.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// The machine of each of Omni's classes; `None` for a class whose machines this provider does not make.
+/// The machine of each of Omni's classes; `None` for a class whose machines no provider of this project makes.
 fn machines(cx: &Cx, classes: &[Resource]) -> BTreeMap<String, Option<Machine>> {
-    let ours = cx.settings.provider_id(None).value;
+    let ours = cx.provider_ids();
     let of = |class: &Resource| {
         let id = class.metadata.id.clone();
         let provision = class.at(&["autoprovision"]);
-        if provision["providerid"].as_str() != Some(&ours) {
-            return (id, None);
-        }
+        let provider = provision["providerid"].as_str().filter(|id| ours.iter().any(|own| own == id));
+        let Some(provider) = provider else { return (id, None) };
         // As its file would say it: JSON is YAML.
         let metadata = json!({ "namespace": "default", "type": "MachineClasses.omni.sidero.dev", "id": id });
-        let data = json!({ "providerid": ours, "providerdata": provision["providerdata"] });
+        let data = json!({ "providerid": provider, "providerdata": provision["providerdata"] });
         let text = json!({ "metadata": metadata, "spec": { "autoprovision": data } }).to_string();
         let parsed = machine_class::parse(&format!("machine class {id}"), text.as_bytes()).value;
         (id, parsed.and_then(|mut found| machine::machine(&found.pop()?).value))
@@ -163,8 +176,12 @@ fn machines(cx: &Cx, classes: &[Resource]) -> BTreeMap<String, Option<Machine>> 
     classes.iter().map(of).collect()
 }
 
-fn observe(cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<ActualState> {
+fn observe(cx: &Cx, omnictl: &Omnictl<'_>, several: bool) -> anyhow::Result<ActualState> {
     let inventory = cx.ui.step("capacity", "Read free capacity from Proxmox", || {
+        if several {
+            let why = "the machines are of several providers: `cargo xtask cluster-plan` places those of each";
+            return Ok(Done::skipped(Seen::Unknown(why.to_owned()), why));
+        }
         let found = proxmox::login(cx).and_then(|login| proxmox::observe_quietly(cx, &login.proxmox));
         Ok(match Seen::of(found)? {
             Seen::Known(found) => {

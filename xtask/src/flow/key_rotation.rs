@@ -45,7 +45,7 @@ fn of_provider(cx: &Cx) -> anyhow::Result<Rotation> {
             .next("cargo xtask provider-setup")
             .into());
     }
-    let mut plan = Plan::from_iter([provider::create_key(id.clone(), true)]);
+    let mut plan = Plan::from_iter([provider::create_key(cx, id.clone(), true)]);
     restart(cx, &mut plan, &omnictl, id)?;
     let left =
         "the provider uses its new key; Omni accepts the old one until it ends, and revokes no single key".to_owned();
@@ -92,7 +92,7 @@ fn of_proxmox(cx: &Cx) -> anyhow::Result<Rotation> {
     )?;
     let effect = format!("the provider reaches Proxmox as {}, no longer as {}", token.id, old.login.id());
     let contents = Secret::plain(filled);
-    let write = Change::new("update", "docker/config.yaml", effect, "write the old token into it", move |_| {
+    let write = Change::new("update", cx.paths.show(&path), effect, "write the old token into it", move |_| {
         files::write_atomically(&path, contents.expose().as_bytes(), files::PRIVATE)?;
         Ok("written".to_owned())
     });

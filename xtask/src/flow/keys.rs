@@ -102,11 +102,10 @@ fn of_omni(installation: &Installation<'_>) -> Vec<Credential> {
     let listed = omnictl.as_ref().map_err(Clone::clone).and_then(Omnictl::service_account_keys);
     let mut found = Vec::new();
     let mut own = Vec::new();
-    for (name, variable) in [
-        ("provider", "OMNI_INFRA_PROVIDER_KEY"),
-        ("account", "OMNI_SERVICE_ACCOUNT_KEY"),
-        ("account", "SIDERO_SERVICE_ACCOUNT_KEY"),
-    ] {
+    let providers = cx.providers().unwrap_or_default();
+    let accounts = ["OMNI_SERVICE_ACCOUNT_KEY", "SIDERO_SERVICE_ACCOUNT_KEY"].map(|name| ("account", name, cx));
+    let providers = providers.iter().map(|cx| ("provider", "OMNI_INFRA_PROVIDER_KEY", cx));
+    for (name, variable, cx) in providers.chain(accounts) {
         let Some(Setting { value, origin }) = cx.settings.secret(variable) else { continue };
         let info = KeyInfo::parse(value.expose());
         let owner = info.as_ref().map_or("?".to_owned(), |info| info.name.clone());
@@ -149,9 +148,13 @@ fn unknown(failure: &Failure) -> End {
 
 /// The provider's token, whose end Proxmox says to whoever may look at users.
 fn of_proxmox(installation: &Installation<'_>) -> Vec<Credential> {
-    let (cx, now) = (installation.cx, installation.now);
+    let each = installation.cx.providers().unwrap_or_default();
+    each.iter().flat_map(|cx| of_provider(cx, installation.now)).collect()
+}
+
+fn of_provider(cx: &Cx, now: u64) -> Vec<Credential> {
     let Ok(proxmox) = proxmox::configured(cx) else { return Vec::new() };
-    let (owner, place) = (proxmox.login.id(), "docker/config.yaml");
+    let (owner, place) = (proxmox.login.id(), cx.paths.show(&cx.paths.config()));
     let role = "as `cargo xtask proxmox-audit` shows";
     let Some(token) = proxmox.login.token_name() else {
         return vec![Credential::new("proxmox", owner, role, place, Ok(None), now)];

@@ -94,7 +94,7 @@ pub fn project_releases(cx: &Cx) -> ProjectReleases {
         omni: Omni::of_compose(&compose),
         provider: release::Provider::of_compose(&compose),
         backup_store: stack::backup_store(&compose, &site::read(cx).ok().flatten().unwrap_or_default()),
-        ours: vec![cx.settings.provider_id(None).value],
+        ours: cx.provider_ids(),
     }
 }
 

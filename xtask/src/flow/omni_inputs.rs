@@ -68,7 +68,7 @@ impl OmniInputs {
         }
         let differs = |(key, value): &(&'static str, &Secret)| cx.settings.env_file.get(key) != Some(value.expose());
         let set = |(key, value): (&'static str, &Secret)| {
-            project_files::set_env_key(key, value.clone(), "the stack uses it", "restore the line")
+            project_files::set_env_key(cx, key, value.clone(), "the stack uses it", "restore the line")
         };
         let changes: Vec<Change<'_>> = self.all().filter(differs).map(set).collect();
         // Setting a value writes the file with the right mode.

@@ -16,6 +16,7 @@ use domain::status::docker::{Container, Inspected};
 use domain::version;
 use runtime::cx::Cx;
 use runtime::files;
+use runtime::settings::further_providers;
 use runtime::tool::compose::{Compose, OMNI, PROVIDER, SIDECAR};
 use runtime::tool::docker::Docker;
 use runtime::tool::omni;
@@ -148,10 +149,14 @@ pub fn complete(cx: &Cx) -> Result<(), Failure> {
         .next("cargo xtask omni-setup"))
 }
 
-/// The services that are to run.
-pub fn services(provider: bool) -> Vec<&'static str> {
-    let mut services = vec![SIDECAR, OMNI];
-    services.extend(provider.then_some(PROVIDER));
+/// The services that are to run; with `provider` those of all providers.
+pub fn services(cx: &Cx, provider: bool) -> Vec<String> {
+    let mut services = vec![SIDECAR.to_owned(), OMNI.to_owned()];
+    if provider {
+        services.push(PROVIDER.to_owned());
+        let further = further_providers(&cx.paths, &cx.settings.env_file);
+        services.extend(further.iter().map(|id| format!("{PROVIDER}-{id}")));
+    }
     services
 }
 
@@ -322,7 +327,7 @@ pub fn sidecar_ended(containers: &[Container]) -> Option<Failure> {
 ///
 /// # Errors
 /// As [`wait_until_well`].
-pub fn verify(cx: &Cx, (services, place): (&[&str], Option<&OmniAddress>), titles: [&str; 2]) -> anyhow::Result<()> {
+pub fn verify(cx: &Cx, (services, place): (&[String], Option<&OmniAddress>), titles: [&str; 2]) -> anyhow::Result<()> {
     let compose = Compose::find(cx)?;
     let limit = cx.limit(HEALTH);
     let all_run = cx.ui.step("containers", titles[0], || wait_until_well(cx, &compose, services, limit))?;
@@ -342,7 +347,7 @@ pub fn verify(cx: &Cx, (services, place): (&[&str], Option<&OmniAddress>), title
 ///
 /// # Errors
 /// [`Code::Timeout`]; [`Code::Failed`] when one has ended, with what its log says.
-fn wait_until_well(cx: &Cx, compose: &Compose<'_>, services: &[&str], limit: Duration) -> anyhow::Result<Done<bool>> {
+fn wait_until_well(cx: &Cx, compose: &Compose<'_>, services: &[String], limit: Duration) -> anyhow::Result<Done<bool>> {
     wait::until(
         "the containers of the stack",
         limit,

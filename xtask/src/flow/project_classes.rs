@@ -1,6 +1,6 @@
 //! The machine classes and templates of this project, and what their machines ask of Proxmox.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde_json::json;
@@ -70,6 +70,20 @@ pub fn templates(cx: &Cx, files: &[PathBuf]) -> Result<Vec<ClusterTemplate>, Fai
     Ok(found)
 }
 
+/// The providers that make the machines of these templates, by the classes in files.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn providers_of(cx: &Cx, templates: &[ClusterTemplate]) -> Result<BTreeSet<String>, Failure> {
+    let used = |name: &str| {
+        let mut sets = templates.iter().flat_map(|template| &template.sets);
+        sets.any(|set| set.class.as_ref().is_some_and(|class| class.name == name))
+    };
+    let known = if cx.paths.is_project() { classes(cx)? } else { Vec::new() };
+    let used = known.iter().filter(|class| used(&class.class.id));
+    Ok(used.filter_map(|class| class.provider_id().map(str::to_owned)).collect())
+}
+
 /// The machines of the classes that the templates use, with those of the files that were `given`; `None` for a class that takes
 /// machines by their labels. Without a project the classes are those that were given.
 ///
@@ -86,7 +100,7 @@ pub fn needed_classes(
     }
     // The first of two of one name counts, as everywhere.
     let by_name: BTreeMap<&str, &Class> = known.iter().rev().map(|class| (class.class.id.as_str(), class)).collect();
-    let id = cx.settings.provider_id(None).value;
+    let ids = cx.provider_ids();
     let mut needed = BTreeMap::new();
     for (template, set) in templates.iter().flat_map(|template| template.sets.iter().map(move |set| (template, set))) {
         let Some(wanted) = &set.class else { continue };
@@ -109,7 +123,7 @@ pub fn needed_classes(
                 .hint(first.fix.clone())
                 .with(json!({ "findings": bad })));
         }
-        let ours = class.provider_id().is_some_and(|provider| provider == id || !cx.paths.is_project());
+        let ours = class.provider_id().is_some_and(|id| ids.iter().any(|own| own == id) || !cx.paths.is_project());
         needed.insert(wanted.name.clone(), class.machine.value.clone().filter(|_| ours));
     }
     Ok(needed)

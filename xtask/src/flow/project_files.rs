@@ -95,11 +95,9 @@ pub fn protect<'a>(path: PathBuf, shown: &str) -> Option<Change<'a>> {
     }))
 }
 
-/// Sets a key of `docker/.env`.
-pub fn set_env_key<'a>(key: &'static str, value: Secret, effect: &str, undo: &str) -> Change<'a> {
-    Change::new("set", format!("{key} in docker/.env"), effect, undo, move |cx| {
-        write_env_key(cx, key, &value, "written")
-    })
+/// Sets a key of `docker/.env`, or of the file of a further provider.
+pub fn set_env_key<'a>(cx: &Cx, key: &'static str, value: Secret, effect: &str, undo: &str) -> Change<'a> {
+    Change::new("set", cx.settings.place(key), effect, undo, move |cx| write_env_key(cx, key, &value, "written"))
 }
 
 /// A file is replaced as a whole, so that another name of it keeps the old contents.
@@ -108,18 +106,22 @@ fn replaced(what: &str, names: u64) -> String {
     if names > 1 { format!("{what}{more}") } else { what.to_owned() }
 }
 
-/// Writes one key of `docker/.env`, read afresh: the file may have changed since the task began. Returns `what` was done, in
+/// Writes one key of `docker/.env`, or of the file of a further provider, read afresh: the file may have changed since the task began. Returns `what` was done, in
 /// words.
 ///
 /// # Errors
 /// [`Code::NotFound`] when there is no such file; when it cannot be read or written.
 pub fn write_env_key(cx: &Cx, key: &str, value: &Secret, what: &str) -> anyhow::Result<String> {
-    let path = cx.paths.env();
-    let text = files::read_text_if_there(&path)?.ok_or_else(|| {
-        Failure::new(Code::NotFound, "`docker/.env` does not exist").hint("make it from docker/.env.example")
-    })?;
+    let own = cx.settings.own(key).map(|(own, _)| own);
+    let path = if own.is_some() { cx.paths.provider_env() } else { cx.paths.env() };
+    let text = match files::read_text_if_there(&path)? {
+        None if own.is_some() => String::new(),
+        found => found.ok_or_else(|| {
+            Failure::new(Code::NotFound, "`docker/.env` does not exist").hint("make it from docker/.env.example")
+        })?,
+    };
     let mut env = EnvFile::parse(&cx.paths.show(&path), &text)?;
-    env.set(key, value.expose());
+    env.set(own.unwrap_or(key), value.expose());
     let names = files::hard_links(&path);
     files::write_atomically(&path, env.text().as_bytes(), files::PRIVATE)?;
     Ok(replaced(what, names))

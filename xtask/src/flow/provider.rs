@@ -1,23 +1,26 @@
 //! The provider: whether Omni hears from it, the waits until it does, its key, and its last known health.
 
 use std::cell::{Cell, OnceCell};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::flow::change::{Change, overtaken};
-use crate::flow::project_files::{self, write_env_key};
+use crate::flow::project_files::{self, set_env_key, write_env_key};
 use crate::flow::{omni_stack, project_classes, provider_log};
+use crate::outcome::Outcome;
 use domain::clock::rfc3339;
 use domain::failure::{Code, Failure};
 use domain::secret::Secret;
-use domain::spec::{config, key};
+use domain::spec::{config, key, name};
 use domain::status::docker::Container;
 use domain::status::omni::{ProviderHealth, Resource};
 use runtime::cx::Cx;
 use runtime::files;
 use runtime::parallel::{ALL, Job, run_all};
-use runtime::tool::compose::{Compose, PROVIDER};
+use runtime::settings::{PROVIDERS_FILE, further_providers};
+use runtime::tool::compose::Compose;
 use runtime::tool::omni;
 use runtime::tool::omnictl::Omnictl;
 use runtime::tool::proxmox::{Proxmox, Token};
@@ -25,13 +28,121 @@ use runtime::triage::{self, Issues};
 use runtime::ui::{Done, Status};
 use runtime::wait::{self, Look};
 
+/// The provider in messages: by its ID where there is more than one.
+pub fn named(cx: &Cx) -> String {
+    cx.settings.provider.as_ref().map_or("the provider".to_owned(), |id| format!("the provider `{id}`"))
+}
+
+/// `text` with the further provider of this context in every command that works on one.
+pub fn addressed(cx: &Cx, text: &str) -> String {
+    let Some(id) = &cx.settings.provider else { return text.to_owned() };
+    let tasks = ["provider-setup", "provider-status", "provider-verify", "proxmox-audit", "keys --rotate provider"];
+    tasks.into_iter().fold(text.to_owned(), |text, task| {
+        let (plain, full) = (format!("cargo xtask {task}"), format!("cargo xtask {task} --provider {id}"));
+        text.replace(&full, &plain).replace(&plain, &full)
+    })
+}
+
+/// A failure of one provider, with its commands [`addressed`].
+pub fn of_this(cx: &Cx, failure: Failure) -> Failure {
+    let next = failure.next.iter().map(|next| addressed(cx, next)).collect();
+    Failure { hint: addressed(cx, &failure.hint), cause: addressed(cx, &failure.cause), next, ..failure }
+}
+
+/// The context of the provider `id`, one of this project or, with `new`, a further one that is about to be set up.
+///
+/// # Errors
+/// [`Code::NotFound`] with those that there are; [`Code::Prerequisite`] for a further one before the first.
+pub fn choose(cx: &Cx, id: &str, new: bool) -> Result<Cx, Failure> {
+    let ids = cx.provider_ids();
+    if ids.iter().any(|known| known == id) {
+        return cx.of_provider(id);
+    }
+    if !new {
+        let failure = Failure::new(Code::NotFound, format!("this project has no provider `{id}`"))
+            .cause(format!("it has {}", ids.join(", ")));
+        return Err(match domain::nearest::nearest(id, ids.iter().map(String::as_str)) {
+            Some(near) => failure.hint(format!("did you mean --provider {near}?")),
+            None => failure.next(format!("cargo xtask provider-setup --provider {}", domain::words::quote(id))),
+        });
+    }
+    name::check("provider", id)?;
+    omni_stack::with_provider(cx).map_err(|why| {
+        Failure::new(Code::Prerequisite, format!("`{}` is not set up, and `{id}` would be a further provider", ids[0]))
+            .cause(why)
+            .hint(format!("set up the first one first, under this ID: `cargo xtask provider-setup --provider-id {id}`"))
+    })?;
+    cx.of_provider(id)
+}
+
+/// Runs `one` for each provider in force, under a heading where there are several; one that fails stops none of the others.
+///
+/// # Errors
+/// The first failure.
+pub fn each(cx: &Cx, one: impl Fn(&Cx) -> anyhow::Result<Outcome>) -> anyhow::Result<Outcome> {
+    let all = cx.providers()?;
+    if let [only] = all.as_slice() {
+        return one(only);
+    }
+    let mut outcome = Outcome::done("");
+    let (mut summaries, mut failures, mut data) = (Vec::new(), Vec::new(), serde_json::Map::new());
+    for cx in &all {
+        let id = cx.settings.provider_id(None).value;
+        cx.ui.data(&format!("==> provider {id} <=="));
+        match one(cx) {
+            Ok(done) => {
+                summaries.push(format!("{id}: {}", done.summary));
+                for next in done.next.iter().map(|next| addressed(cx, next)) {
+                    if !outcome.next.contains(&next) {
+                        outcome.next.push(next);
+                    }
+                }
+                outcome.pending |= done.pending;
+                data.insert(id, done.data);
+            }
+            Err(error) => {
+                let failure = of_this(cx, Failure::of(&error));
+                if failure.code == Code::Interrupted {
+                    return Err(error);
+                }
+                data.insert(id, failure.data.clone());
+                failures.push(failure);
+            }
+        }
+    }
+    let data = json!({ "providers": data });
+    let Some((first, others)) = failures.split_first() else {
+        return Ok(Outcome { summary: summaries.join("; "), ..outcome }.with(data));
+    };
+    // The document has them in its steps.
+    others.iter().filter(|_| !cx.ui.json()).for_each(|failure| cx.ui.fail(failure));
+    Err(first.clone().with(data).into())
+}
+
+/// The context of the provider that makes these machines, by their providers' IDs; the same for one that is not of this
+/// project, and where there is more than one.
+pub fn of_machines<'a>(cx: &Cx, ids: impl Iterator<Item = &'a str>) -> Cx {
+    let ids: BTreeSet<&str> = ids.filter(|id| !id.is_empty()).collect();
+    match ids.first() {
+        Some(one) if ids.len() == 1 && cx.provider_ids().iter().any(|known| known == one) => {
+            cx.of_provider(one).unwrap_or_else(|_| cx.clone())
+        }
+        _ => cx.clone(),
+    }
+}
+
+/// The same for a cluster, by the machines that Omni asks for.
+pub fn of_cluster(cx: &Cx, omnictl: Result<&Omnictl<'_>, &Failure>, cluster: &str) -> Cx {
+    let Some(omnictl) = omnictl.ok().filter(|_| cx.provider_ids().len() > 1) else { return cx.clone() };
+    let of = format!("omni.sidero.dev/cluster={cluster}");
+    let requests = omnictl.list("clustermachinerequeststatuses", Some(&of)).unwrap_or_default();
+    of_machines(cx, requests.iter().map(|request| request.text(&["providerid"])))
+}
+
 /// A provider without a container: one that was set up before comes back with the stack.
 pub fn no_container(cx: &Cx, containers: &[Container]) -> Failure {
-    let failure = Failure::new(Code::Failed, "the provider has no container").cause(if containers.is_empty() {
-        "the stack is not up"
-    } else {
-        "the rest of the stack is up"
-    });
+    let failure = Failure::new(Code::Failed, format!("{} has no container", named(cx)))
+        .cause(if containers.is_empty() { "the stack is not up" } else { "the rest of the stack is up" });
     match cx.settings.env_file.get("OMNI_INFRA_PROVIDER_KEY").is_some() && cx.paths.config().is_file() {
         true => failure.hint("it was set up before, and comes back with the stack").next("cargo xtask stack-up"),
         false => failure.hint("`cargo xtask provider-setup` creates it").next("cargo xtask provider-setup"),
@@ -191,7 +302,7 @@ fn wait_for_start(cx: &Cx, limit: Duration) -> anyhow::Result<Done<()>> {
                 let detail = format!("{}, without an error; nobody is logged in to Omni to ask it", container.status);
                 return Ok(Look::Done(Done::warning((), detail)));
             }
-            let log = Compose::find(cx)?.log(PROVIDER, 50)?;
+            let log = Compose::find(cx)?.log(&cx.settings.provider_service(), 50)?;
             if log.matches(STARTS).count() > 1 && log.contains("Error:") && !provider_log::omni_was_away(&log) {
                 let failure = Failure::new(Code::Failed, "the provider starts again and again").cause(container.status);
                 return Err(explain_by_log(cx, failure).into());
@@ -214,24 +325,26 @@ fn running(cx: &Cx, catching_up: bool) -> Result<Container, Failure> {
     if let Some(failure) = omni_stack::sidecar_ended(&containers) {
         return Err(failure);
     }
-    match containers.into_iter().find(|container| container.service == PROVIDER) {
+    let service = cx.settings.provider_service();
+    match containers.into_iter().find(|container| container.service == service) {
         Some(container) if matches!(container.state.as_str(), "running" | "created") => Ok(container),
         Some(container) if catching_up && catches_up(cx, &container)? => Ok(container),
         Some(container) => {
-            let failure = Failure::new(Code::Failed, "the provider does not stay up").cause(container.status.clone());
+            let failure =
+                Failure::new(Code::Failed, format!("{} does not stay up", named(cx))).cause(container.status.clone());
             Err(explain_by_log(cx, failure))
         }
         None => Err(Failure::new(Code::Failed, "the provider's container is gone").next("cargo xtask provider-setup")),
     }
 }
 
-/// Whether this is the provider, and docker restarts it because Omni did not answer.
+/// Whether this is a provider, and docker restarts it because Omni did not answer.
 ///
 /// # Errors
 /// Those of docker.
 pub fn catches_up(cx: &Cx, container: &Container) -> Result<bool, Failure> {
-    let restarts = container.service == PROVIDER && container.state == "restarting";
-    Ok(restarts && provider_log::omni_was_away(&Compose::find(cx)?.log(PROVIDER, 20)?))
+    let restarts = Compose::is_provider(&container.service) && container.state == "restarting";
+    Ok(restarts && provider_log::omni_was_away(&Compose::find(cx)?.log(&container.service, 20)?))
 }
 
 /// Waits until docker has restarted the provider.
@@ -241,15 +354,22 @@ pub fn catches_up(cx: &Cx, container: &Container) -> Result<bool, Failure> {
 pub fn wait_until_up(cx: &Cx, limit: Duration) -> anyhow::Result<Done<()>> {
     let begun = Instant::now();
     let say = |words: &str| cx.ui.waiting(words);
-    wait::until("the provider", limit, say, || match running(cx, begun.elapsed() < CATCHES_UP)? {
-        container if container.state == "restarting" => Ok(Look::Waiting(RESTARTS.to_owned())),
-        container => Ok(Look::Done(Done::ok((), container.status))),
+    let each = cx.providers()?;
+    wait::until("the provider", limit, say, || {
+        let mut states = Vec::new();
+        for cx in &each {
+            match running(cx, begun.elapsed() < CATCHES_UP)? {
+                container if container.state == "restarting" => return Ok(Look::Waiting(RESTARTS.to_owned())),
+                container => states.push(container.status),
+            }
+        }
+        Ok(Look::Done(Done::ok((), states.join(", "))))
     })
 }
 
 /// The last lines of the provider's log explain what its container's state does not.
 pub fn explain_by_log(cx: &Cx, mut failure: Failure) -> Failure {
-    let log = Compose::find(cx).and_then(|compose| compose.log(PROVIDER, 20));
+    let log = Compose::find(cx).and_then(|compose| compose.log(&cx.settings.provider_service(), 20));
     let (Ok(log), Ok(issues)) = (log, Issues::of(cx)) else { return failure };
     let log = provider_log::unsettled(&log);
     if let Some(hit) = issues.newest_first(&log).first() {
@@ -288,7 +408,8 @@ pub fn note_health(cx: &Cx, health: &str) {
 /// When the state is broken or cannot be written.
 fn remember_health(cx: &Cx, health: &str) -> anyhow::Result<()> {
     let Ok(_lock) = cx.lock_now() else { return Ok(()) };
-    if cx.dry_run {
+    // The state has one health: of the only provider, or of all together.
+    if cx.dry_run || cx.settings.provider.is_some() {
         return Ok(());
     }
     let mut state = cx.fresh_state()?;
@@ -299,17 +420,18 @@ fn remember_health(cx: &Cx, health: &str) -> anyhow::Result<()> {
 }
 
 /// Has Omni make a key for the provider `id` and stores it in `docker/.env`. `exists`: Omni knows the provider already.
-pub fn create_key(id: String, exists: bool) -> Change<'static> {
+pub fn create_key(cx: &Cx, id: String, exists: bool) -> Change<'static> {
     let undo = match exists {
         true => "nothing to undo: the provider stays, and its older keys stay valid".to_owned(),
         false => format!("omnictl infraprovider delete {id}"),
     };
-    let effect = "Omni makes it, stored as OMNI_INFRA_PROVIDER_KEY in docker/.env";
+    let effect = format!("Omni makes it, stored as {}", cx.settings.place("OMNI_INFRA_PROVIDER_KEY"));
     Change::new("create", format!("a key for the provider {id}"), effect, undo, move |cx| {
         let key = new_key(&Omnictl::find(cx)?, &id, exists)?;
         key::check_provider_key(key.expose(), &id, "as Omni made it", SystemTime::now())?;
         Omnictl::with_key(cx, &key)?.accepted()?;
-        write_env_key(cx, "OMNI_INFRA_PROVIDER_KEY", &key, "made by Omni, stored in docker/.env")
+        let stored = format!("made by Omni, stored in {}", cx.paths.show(&cx.paths.provider_env()));
+        write_env_key(cx, "OMNI_INFRA_PROVIDER_KEY", &key, &stored)
     })
 }
 
@@ -370,7 +492,43 @@ pub fn create_config<'a>(cx: &Cx, proxmox: &Proxmox, token: &Token) -> Result<Ch
     let example = cx.read(&cx.paths.config_example(), "restore it from the repository")?;
     let (example, url) = (String::from_utf8_lossy(&example), config::with_api_path(&proxmox.url));
     let filled = config::fill(&example, &url, &token.id, &token.secret, proxmox.insecure)?;
-    let file = (cx.paths.config(), "docker/config.yaml");
+    let file = (cx.paths.config(), cx.paths.show(&cx.paths.config()));
     let effect = format!("the provider reaches Proxmox as {}", token.id);
     Ok(project_files::write("create", file, (Secret::plain(filled), files::PRIVATE), effect, "remove the file"))
+}
+
+/// The compose file of a further provider.
+const SERVICE: &str = include_str!("../../data/provider-service.yaml");
+
+/// The files that make docker/compose.yaml start this further provider, with the list of all of them last: until it names
+/// them they do nothing.
+///
+/// # Errors
+/// When one of them cannot be read.
+pub fn create_service(cx: &Cx, id: &str) -> Result<Vec<Change<'static>>, Failure> {
+    let list = cx.paths.providers().join("compose.yaml");
+    let mut ids = further_providers(&cx.paths, &cx.settings.env_file);
+    if !ids.iter().any(|known| known == id) {
+        ids.push(id.to_owned());
+    }
+    let entry = |id: &String| format!("  - path: {id}/compose.yaml\n");
+    let includes = ids.iter().map(entry).collect::<String>();
+    let includes = format!("# Written by `cargo xtask provider-setup`: the further providers.\ninclude:\n{includes}");
+    let mut changes = Vec::new();
+    for (path, text, effect) in [
+        (cx.paths.provider_service(), SERVICE.replace("PROVIDER_ID", id), "the provider's service, as the first one's"),
+        (list, includes, "the stack includes it"),
+    ] {
+        let old = files::read_text_if_there(&path)?;
+        if old.as_deref() != Some(text.as_str()) {
+            let verb = if old.is_some() { "update" } else { "create" };
+            let (shown, contents) = (cx.paths.show(&path), (Secret::plain(text), files::SHARED));
+            changes.push(project_files::write(verb, (path, shown), contents, effect, "remove it"));
+        }
+    }
+    if cx.settings.env_file.get(PROVIDERS_FILE).is_none() {
+        let value = Secret::plain("providers/compose.yaml");
+        changes.push(set_env_key(cx, PROVIDERS_FILE, value, "docker/compose.yaml includes that list", "empty it"));
+    }
+    Ok(changes)
 }

@@ -213,7 +213,9 @@ pub fn ask_for_key(cx: &Cx, inputs: &ProviderInputs) -> anyhow::Result<ProviderK
     let typed = asked.map_err(|failure| {
         if failure.code == Code::MissingInput {
             failure.hint(format!(
-                "make it at {page} and put it into docker/.env as OMNI_INFRA_PROVIDER_KEY; or log in as an admin (OMNI_SERVICE_ACCOUNT_KEY) and this task has Omni make it"
+                "make it at {page} and put it into {} as {}; or log in as an admin (OMNI_SERVICE_ACCOUNT_KEY) and this task has Omni make it",
+                cx.paths.show(&cx.paths.provider_env()),
+                cx.settings.own("OMNI_INFRA_PROVIDER_KEY").map_or("OMNI_INFRA_PROVIDER_KEY", |(own, _)| own)
             ))
         } else {
             failure

@@ -190,6 +190,10 @@ pub fn by_password(login: &proxmox::Login) -> Option<String> {
 /// What the environment and `docker/.env` say otherwise than `docker/config.yaml`, which counts.
 pub fn conflicts(cx: &Cx, proxmox: &Proxmox) -> Vec<String> {
     let mut found = Vec::new();
+    // The environment is about the first provider.
+    if cx.settings.provider.is_some() {
+        return found;
+    }
     let from_environment = |origin: &Origin| matches!(origin, Origin::Environment(_) | Origin::EnvFile(_));
     if let Some(other) =
         cx.settings.proxmox_endpoint(None).filter(|other| from_environment(&other.origin) && other.value != proxmox.url)

@@ -8,7 +8,9 @@ use crate::flow::backup_check::Opened;
 use crate::flow::change::{Change, Plan};
 use crate::flow::omni_stack::{self, OmniAddress, host_path};
 use check::stack;
-use domain::backup::{CA, CONFIG, ENV, ETCD, SITE, SITE_FILES, SQLITE, STORE_KEY, TAILSCALE, TLS_CERT, TLS_KEY};
+use domain::backup::{
+    CA, CONFIG, ENV, ETCD, PROVIDER_CAS, PROVIDERS, SITE, SITE_FILES, SQLITE, STORE_KEY, TAILSCALE, TLS_CERT, TLS_KEY,
+};
 use domain::failure::{Code, Failure};
 use domain::spec::env::EnvFile;
 use runtime::cx::Cx;
@@ -61,9 +63,17 @@ impl<'a> Restore<'a> {
         ]
         .into_iter()
         .chain(opened.manifest.parts.keys().filter_map(|name| {
-            let file = Path::new(name).strip_prefix(SITE_FILES).ok()?;
+            if let Some(id) = name.strip_prefix(PROVIDER_CAS) {
+                let part = format!("{PROVIDERS}{}/.env", id.strip_suffix(".pem")?);
+                let text = files::read_text_if_there(&opened.part(&part)).ok()??;
+                let own = EnvFile::parse(&part, &text).ok()?;
+                return Some((name.as_str(), Some(host_path(cx, own.get("INFRA_PROVIDER_CA_FILE")?)), true));
+            }
+            let places = [(SITE_FILES, cx.paths.site_files()), (PROVIDERS, cx.paths.providers())];
+            let (file, dir) = places.into_iter().find_map(|(place, dir)| Some((name.strip_prefix(place)?, dir)))?;
+            let file = Path::new(file.strip_prefix('/')?);
             let inside = file.components().all(|part| matches!(part, Component::Normal(_)));
-            inside.then_some((name.as_str(), Some(cx.paths.site_files().join(file)), false))
+            inside.then_some((name.as_str(), Some(dir.join(file)), false))
         })) {
             if let Some((path, bytes)) = path.zip(files::read_if_there(&opened.part(name))?) {
                 wanted.push(Wanted { path, bytes, own });
@@ -195,7 +205,7 @@ impl<'a> Restore<'a> {
         let start = omni_stack::start(provider, false, "Omni runs with the restored store".to_owned());
         plan.push(start.verified(move |cx| {
             let titles = ["Wait until the containers run", "Wait until Omni answers"];
-            omni_stack::verify(cx, (&omni_stack::services(provider), Some(&at)), titles)?;
+            omni_stack::verify(cx, (&omni_stack::services(cx, provider), Some(&at)), titles)?;
             existing_store(cx)?;
             let note = cx.paths.restoring();
             std::fs::remove_file(&note).map_err(|error| cannot("remove", &note, &error))?;

@@ -102,7 +102,7 @@ pub fn require(cx: &Cx, compose: &str) -> Result<Option<String>, Failure> {
 pub fn name_it(cx: &Cx) -> Option<Change<'static>> {
     let there = cx.paths.site().is_file() && named(cx).is_none();
     let effect = "Omni reads docker/site.yaml";
-    there.then(|| project_files::set_env_key(KEY, Secret::plain("./site.yaml"), effect, "empty the line"))
+    there.then(|| project_files::set_env_key(cx, KEY, Secret::plain("./site.yaml"), effect, "empty the line"))
 }
 
 /// The changes that give a new Omni the settings of the example, and name the file.
@@ -123,8 +123,13 @@ pub fn begin(cx: &Cx, first: bool) -> Result<Vec<Change<'static>>, Failure> {
     let effect = "from its example: each machine joins with a token of its own";
     let contents = (Secret::plain(text), files::PRIVATE);
     let file = project_files::write("create", (path, "docker/site.yaml"), contents, effect, "remove the file");
-    let name =
-        project_files::set_env_key(KEY, Secret::plain("./site.yaml"), "Omni reads docker/site.yaml", "empty the line");
+    let name = project_files::set_env_key(
+        cx,
+        KEY,
+        Secret::plain("./site.yaml"),
+        "Omni reads docker/site.yaml",
+        "empty the line",
+    );
     Ok(vec![file, name])
 }
 

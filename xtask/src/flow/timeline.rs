@@ -7,9 +7,10 @@ use serde_json::Value;
 
 use check::explain::{Facts, Vm};
 use check::timeline::{Row, VmTimes, rows};
+use domain::status::cluster::ClusterView;
 use runtime::cx::Cx;
 
-use crate::flow::proxmox;
+use crate::flow::{provider, proxmox};
 
 /// How many of a node's newest tasks are looked at.
 const TASKS: usize = 1000;
@@ -21,6 +22,8 @@ pub fn of(cx: &Cx, facts: &Facts) -> Vec<Row> {
 }
 
 fn times(cx: &Cx, facts: &Facts) -> BTreeMap<String, VmTimes> {
+    let machines = facts.view.iter().flat_map(ClusterView::machines);
+    let cx = &provider::of_machines(cx, machines.map(|machine| machine.provider.as_str()));
     let (Some(vms), Ok(proxmox)) = (facts.vms.known(), proxmox::login_quietly(cx)) else { return BTreeMap::new() };
     let nodes: BTreeSet<&str> = vms.values().map(|vm| vm.node.as_str()).collect();
     let paths: Vec<String> =

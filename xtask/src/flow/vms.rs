@@ -1,6 +1,6 @@
 //! The VMs of clusters in Proxmox: for minutes after one has stopped, Omni shows its machine as ready.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -15,8 +15,8 @@ const CONFIRMED: usize = 8;
 
 /// The list of a cluster shows the state of a VM up to ten seconds late (pve-manager `pvestatd.pm`), so that one that has just
 /// been started is `stopped` in it: those are asked themselves.
-pub fn confirm(cx: &Cx, proxmox: &Proxmox, list: &mut [Value]) {
-    for vm in list.iter_mut().filter(|vm| vm["status"] != "running").take(CONFIRMED) {
+pub fn confirm<'a>(cx: &Cx, proxmox: &Proxmox, list: impl IntoIterator<Item = &'a mut Value>) {
+    for vm in list.into_iter().filter(|vm| vm["status"] != "running").take(CONFIRMED) {
         let path = format!("/nodes/{}/qemu/{}/status/current", vm["node"].as_str().unwrap_or_default(), vm["vmid"]);
         if let Ok(now) = proxmox.get(cx, "asking for the state of a virtual machine", &path) {
             vm["status"] = now["status"].clone();
@@ -27,8 +27,24 @@ pub fn confirm(cx: &Cx, proxmox: &Proxmox, list: &mut [Value]) {
 /// The VMs that Proxmox does not call running, as its list has them; none where it cannot be asked.
 pub fn vms_that_are_off(cx: &Cx) -> Vec<Value> {
     let off = |vm: &Value| vm["status"] != "running" && vm["template"] != 1;
-    let list = proxmox::configured(cx).and_then(|proxmox| proxmox::list_vms(cx, &proxmox, &off));
-    list.map_or_else(|_| Vec::new(), |list| list.entries)
+    of_all(cx, &off)
+}
+
+/// The VMs that `wanted` picks in the Proxmox of every provider that can be asked, each once, with the `provider` that shows it.
+pub fn of_all(cx: &Cx, wanted: &dyn Fn(&Value) -> bool) -> Vec<Value> {
+    let (mut found, mut known) = (Vec::new(), BTreeSet::new());
+    for cx in cx.providers().unwrap_or_default() {
+        let Ok(proxmox) = proxmox::configured(&cx) else { continue };
+        let list = proxmox::list_vms(&cx, &proxmox, wanted).map_or_else(|_| Vec::new(), |list| list.entries);
+        for mut vm in list {
+            // Two providers may have one Proxmox.
+            if known.insert((proxmox.url.clone(), vm["vmid"].as_u64())) {
+                vm["provider"] = cx.settings.provider_id(None).value.into();
+                found.push(vm);
+            }
+        }
+    }
+    found
 }
 
 /// Which of these clusters has a machine whose VM is off, and which VM, in words. Omni is asked for the machine requests only
@@ -47,8 +63,11 @@ pub fn of_clusters(cx: &Cx, omnictl: &Omnictl<'_>, mut off: Vec<Value>, clusters
     let requested =
         |vm: &Value| requests.iter().any(|found| found.metadata.id == name(vm) && !found.metadata.tearing_down());
     off.retain(requested);
-    if let Ok(proxmox) = proxmox::configured(cx) {
-        confirm(cx, &proxmox, &mut off);
+    for cx in cx.providers().unwrap_or_default() {
+        if let Ok(proxmox) = proxmox::configured(&cx) {
+            let id = cx.settings.provider_id(None).value;
+            confirm(&cx, &proxmox, off.iter_mut().filter(|vm| vm["provider"] == id.as_str()));
+        }
     }
     let mut found: BTreeMap<String, String> = BTreeMap::new();
     for vm in off.iter().filter(|vm| vm["status"] != "running") {

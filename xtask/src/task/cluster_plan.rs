@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::cli::ClusterPlan;
 use crate::flow::cluster_demand::{self, Wanted};
 use crate::flow::inputs::{self, Input};
-use crate::flow::{cluster_destroyed, lookup, placement_tables, project_classes, proxmox};
+use crate::flow::{cluster_destroyed, lookup, placement_tables, project_classes, provider, proxmox};
 use crate::outcome::Outcome;
 use check::capacity::demand::Demand;
 use check::capacity::{Fit, State};
@@ -32,7 +32,22 @@ pub fn run(args: &ClusterPlan, cx: &Cx) -> anyhow::Result<Outcome> {
         true => cluster_destroyed::leave_out(cx, &mut templates)?,
         false => cluster_destroyed::refuse(cx, &templates)?,
     }
-    let classes = project_classes::needed_classes(cx, &templates, &args.class)?;
+    let given = inputs::same(if all { &[] } else { &args.name });
+    let of = project_classes::providers_of(cx, &templates)?;
+    let of = of.iter().map(String::as_str);
+    // A saved inventory is of one Proxmox.
+    match args.inventory {
+        Some(_) if cx.paths.is_project() => {
+            one(args, &provider::of_machines(cx, of).of_one_provider()?, &templates, &given)
+        }
+        Some(_) => one(args, cx, &templates, &given),
+        None => provider::each(&provider::of_machines(cx, of), |cx| one(args, cx, &templates, &given)),
+    }
+}
+
+/// The machines of one provider.
+fn one(args: &ClusterPlan, cx: &Cx, templates: &[ClusterTemplate], given: &str) -> anyhow::Result<Outcome> {
+    let classes = project_classes::needed_classes(cx, templates, &args.class)?;
     let (provider, origin) = proxmox::provider_version(cx, args.provider_version)?;
     let mut proxmox = None;
     let mut inventory = match &args.inventory {
@@ -50,7 +65,7 @@ pub fn run(args: &ClusterPlan, cx: &Cx) -> anyhow::Result<Outcome> {
         }
     };
     let requests = cluster_demand::requests(cx)?;
-    let wanted = Wanted { templates: &templates, classes: &classes, requests: &requests, provider, lost: None };
+    let wanted = Wanted { templates, classes: &classes, requests: &requests, provider, lost: None };
     let (demand, fit) = cluster_demand::place(cx, &wanted, proxmox.as_ref(), &mut inventory)?;
     for words in &demand.notes {
         cx.ui.note("demand", words.as_str(), Status::Warning, "");
@@ -77,7 +92,7 @@ pub fn run(args: &ClusterPlan, cx: &Cx) -> anyhow::Result<Outcome> {
         "findings": fit.findings,
     });
     let blind = inventory.storages().next().is_none();
-    verdict(cx, (&templates, &inputs::same(if all { &[] } else { &args.name })), (&fit, blind), &demand, data)
+    verdict(cx, (templates, given), (&fit, blind), &demand, data)
 }
 
 fn verdict(

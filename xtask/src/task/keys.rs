@@ -5,7 +5,7 @@
 
 use serde_json::json;
 
-use crate::cli::Keys;
+use crate::cli::{Keys, Rotated};
 use crate::flow::{change, key_rotation, keys};
 use crate::outcome::Outcome;
 use domain::words::count;
@@ -14,6 +14,8 @@ use runtime::ui::table;
 
 pub fn run(args: &Keys, cx: &Cx) -> anyhow::Result<Outcome> {
     let Some(name) = args.rotate else { return Ok(list(cx)) };
+    let one = if matches!(name, Rotated::Account) { cx.clone() } else { cx.of_one_provider()? };
+    let cx = &one;
     let _lock = cx.lock()?;
     cx.writable(&[cx.paths.env(), cx.paths.config(), cx.paths.state()])?;
     change::omnictl_on_need(cx)?;

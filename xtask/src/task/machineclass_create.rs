@@ -13,7 +13,7 @@ use crate::flow::change::Plan;
 use crate::flow::new_class::{CORES, DISK, MEMORY, Size, ask_for_selector, given_selector};
 use crate::flow::project_files::{self, CheckedFile};
 use crate::flow::saved_plan::Saved;
-use crate::flow::{inputs, machine_class};
+use crate::flow::{inputs, machine_class, provider};
 use crate::outcome::Outcome;
 use check::machine_class::{ClassContext, check};
 use domain::failure::{Code, Failure, Missing};
@@ -101,12 +101,16 @@ fn class(args: &MachineclassCreate, cx: &Cx) -> anyhow::Result<NewClass> {
         }),
     };
     let (cores, memory, disk) = (ask(cores, &CORES)?, ask(memory, &MEMORY)?, ask(disk, &DISK)?);
+    let site = match &args.provider_id {
+        Some(id) => provider::of_machines(cx, std::iter::once(id.as_str())),
+        None => cx.of_one_provider()?,
+    };
+    let provider_id = site.settings.provider_id(args.provider_id.as_deref()).value;
+    name::check_existing("provider", &provider_id)?;
     let selector = match selector {
         Some(selector) => given_selector(&selector)?,
-        None => ask_for_selector(cx, &answers)?,
+        None => ask_for_selector(&site, &answers)?,
     };
-    let provider_id = cx.settings.provider_id(args.provider_id.as_deref()).value;
-    name::check_existing("provider", &provider_id)?;
     if let Some(node) = &args.node {
         // Proxmox takes capitals in the name of a node (pve-common `PVE::JSONSchema` pve-node).
         name::check("node", &node.to_ascii_lowercase())?;

@@ -47,7 +47,7 @@ pub fn run(args: &OmniSetup, cx: &Cx) -> anyhow::Result<Outcome> {
     let asks = account.is_some();
     plan.verify(|cx| {
         let titles = ["Wait until the sidecar and Omni run", "Wait until Omni answers where machines ask"];
-        omni_stack::verify(cx, (&omni_stack::services(false), Some(&place)), titles)?;
+        omni_stack::verify(cx, (&omni_stack::services(cx, false), Some(&place)), titles)?;
         agreed.set(licence::report(cx, &endpoint, asks)?);
         Ok(())
     });
@@ -138,7 +138,7 @@ fn plan<'a>(
     plan.append(site::begin(cx, first)?.into_iter().collect());
     let containers = compose.containers()?;
     let provider = omni_stack::with_provider(cx).is_ok();
-    let well = omni_stack::services(provider)
+    let well = omni_stack::services(cx, provider)
         .iter()
         .all(|service| containers.iter().any(|container| container.service == *service && container.well()));
     // Those of a run that was interrupted before it started the stack.

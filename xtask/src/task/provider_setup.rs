@@ -6,6 +6,8 @@
 //! 4. The stack is recreated, all containers together.
 //! 5. The registration is proved by Omni, or by the provider's own log when there is no login to Omni.
 //! 6. The state is brought up to date.
+//!
+//! A further provider, `--provider ID`, has its configuration, key and service in `docker/providers/ID`; the others run on.
 
 use std::time::SystemTime;
 
@@ -24,13 +26,15 @@ use runtime::cx::Cx;
 use runtime::files;
 use runtime::settings::PROVIDER_ID;
 use runtime::state::State;
-use runtime::tool::compose::{Compose, PROVIDER};
+use runtime::tool::compose::Compose;
 use runtime::tool::omnictl::{self, Omnictl};
 use runtime::tool::proxmox::Login;
 use runtime::tool::{Tool, omni};
 use runtime::ui::{Check, Done, Status};
 
 pub fn run(args: &ProviderSetup, cx: &Cx) -> anyhow::Result<Outcome> {
+    // Without --provider it is the first one.
+    let cx = &cx.of_provider(&cx.settings.provider_id(None).value)?;
     let _lock = cx.lock()?;
     check_programs(cx)?;
     if omnictl::login(cx).is_some() {
@@ -56,7 +60,10 @@ pub fn run(args: &ProviderSetup, cx: &Cx) -> anyhow::Result<Outcome> {
     let health = if omnictl.is_some() { "healthy" } else { "unknown" };
     let id = inputs.id.as_str();
     plan.verify(move |cx| provider::verify(cx, omnictl.as_ref(), id, before.as_ref()));
-    plan.record(|state| record(state, &inputs, health));
+    plan.record(|state| match &cx.settings.provider {
+        Some(id) => state.add("further_providers", id),
+        None => record(state, &inputs, health),
+    });
     if let Some(planned) = plan.run(cx, &format!("Set up the provider `{}` as shown", inputs.id))? {
         return Ok(planned);
     }
@@ -73,7 +80,7 @@ fn check_programs(cx: &Cx) -> anyhow::Result<()> {
     cx.ui
         .step("curl", "Check that curl is installed", || Ok(Done::ok((), Tool::Curl.find()?.display().to_string())))?;
     cx.ui.step("compose", "Check docker's compose plugin", || Ok(Done::ok((), Compose::find(cx)?.version()?)))?;
-    for path in [cx.paths.env(), cx.paths.config(), cx.paths.state()] {
+    for path in [cx.paths.env(), cx.paths.provider_env(), cx.paths.config(), cx.paths.state()] {
         files::check_writable(&path)?;
     }
     let hint = "copy docker/.env.example to docker/.env and fill it in; docker/README.md goes through it";
@@ -114,14 +121,15 @@ fn plan<'a>(cx: &Cx, inputs: &'a ProviderInputs, key: &ProviderKey) -> anyhow::R
     match key {
         ProviderKey::Stored => {}
         ProviderKey::Given(secret) => {
-            plan.push(set_env_key(env_key, secret.clone(), "the provider can register", "remove the line"));
+            plan.push(set_env_key(cx, env_key, secret.clone(), "the provider can register", "remove the line"));
         }
-        ProviderKey::Made { exists } => plan.push(provider::create_key(inputs.id.clone(), *exists)),
+        ProviderKey::Made { exists } => plan.push(provider::create_key(cx, inputs.id.clone(), *exists)),
     }
     let set = |key: &'static str, value: &str, effect: &str| {
-        set_env_key(key, Secret::plain(value), effect, "restore the line")
+        set_env_key(cx, key, Secret::plain(value), effect, "restore the line")
     };
-    if cx.settings.env_file.get("OMNI_PROVIDER_ID").unwrap_or(PROVIDER_ID) != inputs.id {
+    let further = cx.settings.provider.is_some();
+    if !further && cx.settings.env_file.get("OMNI_PROVIDER_ID").unwrap_or(PROVIDER_ID) != inputs.id {
         plan.push(set("OMNI_PROVIDER_ID", &inputs.id, "the provider registers under this id"));
     }
     if let Some(file) = inputs.ca_file.as_deref().filter(|_| !inputs.proxmox.insecure) {
@@ -139,13 +147,21 @@ fn plan<'a>(cx: &Cx, inputs: &'a ProviderInputs, key: &ProviderKey) -> anyhow::R
     if let (false, Login::Token(token)) = (inputs.configured, &inputs.proxmox.login) {
         plan.push(provider::create_config(cx, &inputs.proxmox, token)?);
     }
+    if further {
+        provider::create_service(cx, &inputs.id)?.into_iter().for_each(|change| plan.push(change));
+    }
     let containers = Compose::find(cx)?.containers()?;
-    let runs = containers.iter().any(|container| container.service == PROVIDER)
+    let service = cx.settings.provider_service();
+    let runs = containers.iter().any(|container| container.service == service)
         && containers.iter().all(|container| container.well());
     if !plan.is_empty() || !runs || !provider::is_well(cx, &inputs.id)? {
         omni_stack::refuse_other_omni(cx, &containers)?;
         let moved = omni_stack::moved(cx, &containers);
-        plan.push(omni_stack::restart(format!("all containers recreated together, volumes kept{moved}")));
+        plan.push(match further {
+            // The others go on: the new container joins the network of the sidecar that runs.
+            true => omni_stack::start(true, false, format!("`{service}` beside the other containers{moved}")),
+            false => omni_stack::restart(format!("all containers recreated together, volumes kept{moved}")),
+        });
     }
     Ok(plan)
 }

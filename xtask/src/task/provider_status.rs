@@ -12,7 +12,7 @@ use domain::status::docker::Container;
 use domain::words;
 use runtime::cx::Cx;
 use runtime::parallel;
-use runtime::tool::compose::{Compose, PROVIDER};
+use runtime::tool::compose::Compose;
 use runtime::triage::{Hit, Issues};
 use runtime::ui::{Check, Done, table};
 
@@ -22,6 +22,15 @@ enum Part {
 }
 
 pub fn run(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
+    match args.follow {
+        true => one(args, &cx.of_one_provider()?),
+        false => provider::each(cx, |cx| one(args, cx)),
+    }
+}
+
+/// One provider.
+fn one(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
+    let service = cx.settings.provider_service();
     let compose = Compose::find(cx)?;
     if args.follow {
         if cx.ui.json() {
@@ -33,7 +42,7 @@ pub fn run(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
     let checks = vec![
         Check::new("containers", "Look at the stack's containers", || omni_stack::running(&compose, Part::Containers)),
         Check::new("log", "Read the provider's log", || {
-            let log = compose.log(PROVIDER, args.tail)?;
+            let log = compose.log(&service, args.tail)?;
             let count = log.lines().count();
             Ok(Done::ok(Part::Log(log), words::count(count, "line")))
         }),
@@ -57,7 +66,7 @@ pub fn run(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
     let unsettled = provider_log::unsettled(&log);
     let known = issues.newest_first(&unsettled);
     show(cx, &containers, &args.lines.of(&log), &known);
-    let container = containers.iter().find(|container| container.service == PROVIDER);
+    let container = containers.iter().find(|container| container.service == service);
     let health = match container {
         Some(container) if container.well() && known.is_empty() && containers.iter().all(Container::well) => "healthy",
         Some(container) if container.well() => "degraded",
@@ -74,8 +83,10 @@ pub fn run(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
     match container {
         Some(container) if container.well() => {
             let summary = match known.len() {
-                0 => format!("the provider runs: {}", container.status),
-                issues => format!("the provider runs, and its log shows {}", words::count(issues, "known issue")),
+                0 => format!("{} runs: {}", provider::named(cx), container.status),
+                issues => {
+                    format!("{} runs, and its log shows {}", provider::named(cx), words::count(issues, "known issue"))
+                }
             };
             let mut next: Vec<String> = Vec::new();
             for command in known.iter().map(Hit::next) {
@@ -91,7 +102,8 @@ pub fn run(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
             Ok(next.into_iter().fold(Outcome::done(summary).with(data), Outcome::next))
         }
         Some(container) => {
-            let failure = Failure::new(Code::Failed, "the provider does not run").cause(container.status.clone());
+            let failure = Failure::new(Code::Failed, format!("{} does not run", provider::named(cx)))
+                .cause(container.status.clone());
             Err(match known.first() {
                 Some(hit) => failure.hint(hit.hint()).next(hit.next()),
                 None if container.state == "restarting" => {
@@ -122,7 +134,7 @@ fn show(cx: &Cx, containers: &[Container], log: &str, known: &[Hit<'_>]) {
 /// Shows lines as they come, and names a known issue when its line comes for the first time.
 fn follow(args: &ProviderStatus, cx: &Cx, compose: &Compose<'_>, issues: &Issues) -> anyhow::Result<Outcome> {
     let mut seen: Vec<String> = Vec::new();
-    compose.follow(PROVIDER, args.tail, |line| {
+    compose.follow(&cx.settings.provider_service(), args.tail, |line| {
         cx.ui.data(args.lines.of(line).trim_end());
         for hit in issues.find(line) {
             if !seen.contains(&hit.issue.id) {

@@ -22,13 +22,19 @@ use domain::status::docker::Container;
 use domain::status::omni::ProviderHealth;
 use domain::words::count;
 use runtime::cx::Cx;
-use runtime::tool::compose::{Compose, PROVIDER};
+use runtime::tool::compose::Compose;
 use runtime::tool::omni;
 use runtime::tool::omnictl::{Omnictl, no_endpoint};
 use runtime::ui::{Check, Done};
 use runtime::wait::{self, Look};
 
 pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
+    provider::each(cx, one)
+}
+
+/// One provider.
+fn one(cx: &Cx) -> anyhow::Result<Outcome> {
+    let service = cx.settings.provider_service();
     let id = cx.settings.provider_id(None).value;
     if let Ok(proxmox) = proxmox::configured(cx) {
         proxmox::report_conflicts(cx, &proxmox);
@@ -58,7 +64,7 @@ pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
         }),
         Check::new("permissions", "Check the privileges of the provider's login", || permissions(cx)),
         Check::new("registration", format!("Check the registration of provider `{id}`"), || {
-            let container = || found().as_ref().ok()?.iter().find(|container| container.service == PROVIDER);
+            let container = || found().as_ref().ok()?.iter().find(|container| container.service == service);
             registered(cx, &id, container)
         }),
     ];
@@ -107,7 +113,8 @@ fn key(cx: &Cx) -> anyhow::Result<Done<()>> {
 }
 
 fn containers(cx: &Cx, found: &[Container]) -> anyhow::Result<Done<()>> {
-    if !found.iter().any(|container| container.service == PROVIDER) {
+    let service = cx.settings.provider_service();
+    if !found.iter().any(|container| container.service == service) {
         return Err(provider::no_container(cx, found).into());
     }
     let bad = omni_stack::unwell(found);
@@ -115,7 +122,7 @@ fn containers(cx: &Cx, found: &[Container]) -> anyhow::Result<Done<()>> {
         return Ok(Done::ok((), format!("{} of {}", found.len(), found.len())));
     }
     let mut failure = Failure::new(Code::Failed, "containers of the stack do not run").cause(bad.join("\n"));
-    if found.iter().any(|container| container.service == PROVIDER && !container.well()) {
+    if found.iter().any(|container| container.service == service && !container.well()) {
         failure = provider::explain_by_log(cx, failure);
     }
     if let (true, Some(first)) = (failure.next.is_empty(), found.iter().find(|container| !container.well())) {

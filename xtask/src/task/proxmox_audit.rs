@@ -12,6 +12,7 @@ use serde_json::json;
 
 use crate::cli::ProxmoxAudit;
 use crate::flow::audit::{self, LoginFacts};
+use crate::flow::provider;
 use crate::flow::proxmox::{self, Login};
 use crate::outcome::Outcome;
 use check::capacity::selector;
@@ -26,6 +27,11 @@ use runtime::ui::{Done, Status, table};
 const SOON: Duration = Duration::from_secs(30 * 86_400);
 
 pub fn run(args: &ProxmoxAudit, cx: &Cx) -> anyhow::Result<Outcome> {
+    provider::each(cx, |cx| one(args, cx))
+}
+
+/// One provider.
+fn one(args: &ProxmoxAudit, cx: &Cx) -> anyhow::Result<Outcome> {
     let login = proxmox::login(cx)?;
     let (provider, origin) = proxmox::provider_version(cx, args.provider_version)?;
     let inventory = proxmox::observe(cx, &login)?;

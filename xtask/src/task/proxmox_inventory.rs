@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::cli::ProxmoxInventory;
 use crate::flow::change::{Change, Plan};
-use crate::flow::{project_files, proxmox};
+use crate::flow::{project_files, provider, proxmox};
 use crate::outcome::Outcome;
 use check::capacity::bytes;
 use domain::failure::{Code, Failure};
@@ -22,6 +22,14 @@ use runtime::files;
 use runtime::ui::{Status, bar, table};
 
 pub fn run(args: &ProxmoxInventory, cx: &Cx) -> anyhow::Result<Outcome> {
+    match args.save {
+        Some(_) => one(args, &cx.of_one_provider()?),
+        None => provider::each(cx, |cx| one(args, cx)),
+    }
+}
+
+/// The Proxmox of one provider.
+fn one(args: &ProxmoxInventory, cx: &Cx) -> anyhow::Result<Outcome> {
     let inventory = proxmox::observe(cx, &proxmox::login(cx)?)?;
     show(cx, &inventory);
     let warnings = proxmox::warnings(&inventory);

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::cli::SelectorTest;
 use crate::flow::inputs::{self, Input};
 use crate::flow::selector_results::{self as results, GIB, Subject, Tested, Warning};
-use crate::flow::storages;
+use crate::flow::{provider, storages};
 use crate::outcome::Outcome;
 use check::capacity::selector::seen;
 use domain::failure::{Code, Failure};
@@ -27,12 +27,17 @@ use selector::{CompileError, EvalError, Program};
 const SHOWN: usize = 200;
 
 pub fn run(args: &SelectorTest, cx: &Cx) -> anyhow::Result<Outcome> {
-    let (subjects, pinned) = subjects(args, cx)?;
+    let (subjects, pinned, providers) = subjects(args, cx)?;
     let node = args.node.clone().or(pinned);
     let programs: Vec<Result<Program, CompileError>> =
         subjects.iter().map(|subject| selector::compile(&subject.selector)).collect();
     let offline = args.offline || !programs.iter().any(Result::is_ok);
-    let storages = storages::list(cx, args.storages.as_deref(), node.as_deref(), offline)?;
+    let of = providers.iter().map(String::as_str);
+    let site = match offline || args.storages.is_some() {
+        true => cx.clone(),
+        false => provider::of_machines(cx, of).of_one_provider()?,
+    };
+    let storages = storages::list(&site, args.storages.as_deref(), node.as_deref(), offline)?;
     // Without a storage the expression is evaluated once over empty values: it compiles, and that is what was asked.
     let nowhere = storages.is_none();
     let empty = json!({ "name": "", "node": "", "storageType": "", "availableSpace": 0 });
@@ -82,14 +87,14 @@ pub fn run(args: &SelectorTest, cx: &Cx) -> anyhow::Result<Outcome> {
     Ok(Outcome::done(summary).with(data).next(next))
 }
 
-/// Step 1: the selectors, and the node that the class is pinned to.
-fn subjects(args: &SelectorTest, cx: &Cx) -> anyhow::Result<(Vec<Subject>, Option<String>)> {
+/// Step 1: the selectors, the node that the class is pinned to, and the providers of the classes.
+fn subjects(args: &SelectorTest, cx: &Cx) -> anyhow::Result<(Vec<Subject>, Option<String>, Vec<String>)> {
     let Some(name) = &args.class else {
         let selector = args.expr.clone().unwrap_or_default();
-        return Ok((vec![Subject { disk: String::new(), selector, size_gib: None }], None));
+        return Ok((vec![Subject { disk: String::new(), selector, size_gib: None }], None, Vec::new()));
     };
     let chosen = inputs::chosen_or_stdin(cx, Input::MachineClass, std::slice::from_ref(name))?;
-    let (mut subjects, mut pinned, mut findings) = (Vec::new(), None, Vec::new());
+    let (mut subjects, mut pinned, mut providers, mut findings) = (Vec::new(), None, Vec::new(), Vec::new());
     for path in &chosen {
         let shown = cx.paths.show(path);
         let parsed = machine_class::parse(&shown, &inputs::read(cx, path, "check the name")?);
@@ -98,6 +103,7 @@ fn subjects(args: &SelectorTest, cx: &Cx) -> anyhow::Result<(Vec<Subject>, Optio
         let one = classes.iter().any(|class| class.id == *name);
         for class in classes.iter().filter(|class| !one || class.id == *name) {
             let Some(provision) = &class.auto_provision else { continue };
+            providers.push(provision.provider_id.clone());
             let parsed = provider_data::parse(&shown, provision);
             findings.extend(parsed.findings);
             let Some(data) = parsed.value else { continue };
@@ -114,7 +120,7 @@ fn subjects(args: &SelectorTest, cx: &Cx) -> anyhow::Result<(Vec<Subject>, Optio
         }
     }
     if !subjects.is_empty() {
-        return Ok((subjects, pinned));
+        return Ok((subjects, pinned, providers));
     }
     let first = findings.iter().find(|finding| finding.is_error());
     let failure = Failure::new(Code::Invalid, format!("the machine class `{name}` has no storage selector"));

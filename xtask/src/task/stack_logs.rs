@@ -16,7 +16,7 @@ use runtime::triage::Issues;
 pub fn run(args: &StackLogs, cx: &Cx) -> anyhow::Result<Outcome> {
     let compose = Compose::find(cx)?;
     let issues = Issues::of(cx).map_err(anyhow::Error::msg)?;
-    let services = services(args, &compose)?;
+    let services = services(args, cx, &compose)?;
     if args.follow {
         follow(args, cx, &compose, &services, &issues)?;
         return Ok(Outcome::done("the log has ended"));
@@ -57,14 +57,14 @@ pub fn run(args: &StackLogs, cx: &Cx) -> anyhow::Result<Outcome> {
 }
 
 /// The service that was named, or all that have a container.
-fn services(args: &StackLogs, compose: &Compose<'_>) -> Result<Vec<String>, Failure> {
-    let known = omni_stack::services(true);
+fn services(args: &StackLogs, cx: &Cx, compose: &Compose<'_>) -> Result<Vec<String>, Failure> {
+    let known = omni_stack::services(cx, true);
     if let Some(service) = &args.service {
-        if known.contains(&service.as_str()) {
+        if known.contains(service) {
             return Ok(vec![service.clone()]);
         }
         return Err(Failure::new(Code::NotFound, format!("the stack has no service `{service}`"))
-            .hint(domain::nearest::suggestion(service, &known)));
+            .hint(domain::nearest::suggestion(service, &known.iter().map(String::as_str).collect::<Vec<_>>())));
     }
     let found: Vec<String> = compose.containers()?.into_iter().map(|container| container.service).collect();
     if found.is_empty() {

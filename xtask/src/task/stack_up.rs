@@ -31,7 +31,7 @@ pub fn run(args: &StackUp, cx: &Cx) -> anyhow::Result<Outcome> {
     let outdated = omni_stack::outdated(cx, &containers)?;
     let recreate = args.recreate || omni_stack::out_of_step(&containers) || !outdated.is_empty();
     let moved = omni_stack::moved(cx, &containers);
-    let services = omni_stack::services(provider);
+    let services = omni_stack::services(cx, provider);
     let what = match (recreate, provider) {
         (true, _) => "every container recreated, together, since they share one network",
         (false, true) => "what does not run is started, what changed is recreated",

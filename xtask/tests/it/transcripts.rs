@@ -13,7 +13,7 @@
 //!   `~! TEXT` is in none of it. `@ until TASK … => TEXT` runs a task until it prints a text, `@ holds FILE: TEXT` looks into a
 //!   file.
 //! - `@ pin SERVICE TAG` sets the tag of an image in docker/compose.yaml, whatever it was.
-//! - `@ omnictl WORD …` and `@ proxmox METHOD PATH FIELD=VALUE …` change something beside the tasks, as an administrator; `{vm N}`
+//! - `@ docker WORD …`, `@ omnictl WORD …` and `@ proxmox METHOD PATH FIELD=VALUE …` change something beside the tasks, as an administrator; `{vm N}`
 //!   is the path of the Nth virtual machine in Proxmox, `{TEXT N name}` the name (`uuid`, `place` NODE/ID, `path` as above) of the Nth whose name
 //!   contains the text, in any call.
 //! - `@ vms` shows how many virtual machines Proxmox has, `@ show FILE` what a file contains.
@@ -70,7 +70,7 @@ transcripts! { "":
     provider stack backup cluster_create cluster_sync cluster_status prompts json
     checks conversions selectors rotation access plans policies previous_set set_up doctor operation machines logins own_files upgrade_files
     file_names saved_plans outdated_plans omni_upgrade omni_upgrade_refused omni_minors cluster_upgrade
-    cluster_upgrade_stopped other_names races paths leftovers site
+    cluster_upgrade_stopped several_providers other_names races paths leftovers site
 }
 
 pub(crate) use transcripts;
@@ -276,6 +276,7 @@ impl Player {
                 let (file, text) = pair(": ");
                 assert!(self.lab().read(file).contains(text), "{change}");
             }
+            "docker" => crate::backup::docker(self.lab(), rest),
             "omnictl" => drop(self.lab().omnictl(&rest.split(' ').collect::<Vec<_>>())),
             "proxmox" => {
                 let words: Vec<&str> = rest.split(' ').collect();

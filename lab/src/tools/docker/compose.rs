@@ -98,6 +98,7 @@ pub fn load(file: &str, read: &Read<'_>) -> Result<Project, String> {
     let mut variables = Variables { env: dotenv(&env_file)?, warnings: Vec::new() };
     variables.env.extend(std::env::vars());
     variables.replace(&mut value, "")?;
+    include(&mut value, &dir, &mut variables)?;
     let own = variables.env.get("COMPOSE_PROJECT_NAME").map(String::as_str).filter(|name| !name.is_empty());
     let name = match read.name.or(own) {
         Some(name) => name.to_owned(),
@@ -140,6 +141,74 @@ pub fn load(file: &str, read: &Read<'_>) -> Result<Project, String> {
         }
     }
     Ok(project)
+}
+
+/// Adds the services of the files that `include` names. Each has the `.env` beside it, and a variable of the project that
+/// includes it wins (recorded).
+fn include(project: &mut Value, dir: &Path, variables: &mut Variables) -> Result<(), String> {
+    let Some(map) = project.as_mapping_mut() else { return Ok(()) };
+    let Some(Value::Sequence(items)) = map.remove("include") else { return Ok(()) };
+    map.entry("services".into()).or_insert_with(|| Value::Mapping(serde_yaml::Mapping::new()));
+    for item in items {
+        let path = dir.join(item.get("path").map_or_else(|| scalar(&item), scalar));
+        let below = path.parent().unwrap_or(dir);
+        let mut env = dotenv(&below.join(".env"))?;
+        env.extend(variables.env.clone());
+        let mut own = Variables { env, warnings: std::mem::take(&mut variables.warnings) };
+        let mut included = opened(&path)?;
+        own.replace(&mut included, "")?;
+        include(&mut included, below, &mut own)?;
+        let services = included.get("services").and_then(Value::as_mapping).cloned().unwrap_or_default();
+        for (name, mut service) in services {
+            absolute(&mut service, below);
+            if let Some(base) = service.as_mapping_mut().and_then(|map| map.remove("extends")) {
+                let text = |key: &str| base.get(key).map(scalar).unwrap_or_default();
+                let file = below.join(text("file"));
+                let mut whole = opened(&file)?;
+                let _ = whole.apply_merge();
+                let found = whole.get_mut("services").and_then(|all| all.get_mut(text("service").as_str()));
+                let mut base = found.map(std::mem::take).unwrap_or_default();
+                own.replace(&mut base, "services")?;
+                absolute(&mut base, file.parent().unwrap_or(below));
+                service = merged(base, service);
+            }
+            if let Some(Value::Mapping(all)) = project.get_mut("services") {
+                all.insert(name, service);
+            }
+        }
+        variables.warnings = own.warnings;
+    }
+    Ok(())
+}
+
+/// A compose file beside the first, which may be empty.
+fn opened(path: &Path) -> Result<Value, String> {
+    let failed = |why: std::io::Error| format!("open {}: {}", path.display(), crate::go_errors::go_io(&why));
+    serde_yaml::from_str(&std::fs::read_to_string(path).map_err(failed)?).map_err(|why| syntax_error(&why))
+}
+
+/// The bind mounts of a service with the paths that are relative to its file's directory.
+fn absolute(service: &mut Value, dir: &Path) {
+    for mount in service.get_mut("volumes").and_then(Value::as_sequence_mut).into_iter().flatten() {
+        if let Some(source) = mount.get_mut("source").filter(|source| scalar(source).starts_with('.')) {
+            *source = Value::String(dir.join(scalar(source)).display().to_string());
+        }
+    }
+}
+
+/// A service over the one that it extends: variables and mounts one by one, everything else whole (recorded).
+fn merged(mut base: Value, over: Value) -> Value {
+    for (key, value) in over.as_mapping().cloned().unwrap_or_default() {
+        match (base.get_mut(&key), value) {
+            (Some(Value::Mapping(old)), Value::Mapping(new)) => old.extend(new),
+            (Some(Value::Sequence(old)), Value::Sequence(new)) if key == "volumes" => {
+                old.retain(|mount| new.iter().all(|own| own.get("target") != mount.get("target")));
+                old.extend(new);
+            }
+            (_, value) => drop(base.as_mapping_mut().map(|map| map.insert(key, value))),
+        }
+    }
+    base
 }
 
 /// Refuses volumes and configs that the file does not define (recorded).

@@ -41,6 +41,17 @@ pub fn container(client: &mut Client, name: &str) -> Result<(), DockerError> {
     Ok(())
 }
 
+/// `stop NAME`
+pub fn stop(client: &mut Client, name: &str) -> Result<(), DockerError> {
+    let EngineResponse::Found(Some((project, shown))) = ask_engine(client, EngineRequest::Find(name.to_owned()))?
+    else {
+        return Err(DockerError::Message(format!("Error response from daemon: No such container: {name}")));
+    };
+    ask_engine(client, EngineRequest::Stop((project, shown.service.name)))?;
+    out(&format!("{name}\n"));
+    Ok(())
+}
+
 /// `volume inspect --format {{.Name}} NAME`
 pub fn volume(client: &mut Client, name: &str) -> Result<(), DockerError> {
     match ask_engine(client, EngineRequest::Volumes)? {

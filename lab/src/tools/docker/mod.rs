@@ -109,6 +109,7 @@ fn call(argv0: &str, argv: &[String]) -> Result<(), DockerError> {
             Ok(())
         }
         ["inspect", "--type", "container", "--format", inspect::FORMAT, name] => inspect::container(&mut client, name),
+        ["stop", name] => inspect::stop(&mut client, name),
         ["volume", "inspect", "--format", "{{.Name}}", name] => inspect::volume(&mut client, name),
         ["ps", "--all", "--no-trunc", "--format", inspect::LISTED] => inspect::names(&mut client, EngineRequest::All),
         ["volume", "ls", "--format", "{{.Name}}"] => inspect::names(&mut client, EngineRequest::Volumes),

@@ -17,7 +17,7 @@ use crate::settings::environment;
 use domain::failure::{Code, Failure, Kind};
 use domain::status::docker::{self, Container};
 
-/// The service that the provider runs in.
+/// The service that the first provider runs in; that of a further one has its ID behind it.
 pub const PROVIDER: &str = "proxmox-provider";
 /// The service whose network the others share.
 pub const SIDECAR: &str = "omni-tailscale";
@@ -52,6 +52,11 @@ impl<'a> Compose<'a> {
         Ok(Compose { cx, docker, file: cx.paths.compose() })
     }
 
+    /// Whether a service is a provider.
+    pub fn is_provider(service: &str) -> bool {
+        service.strip_prefix(PROVIDER).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    }
+
     /// The version of the compose plugin, as it calls itself: `2.40.3`, or `dev` when it was built from source.
     ///
     /// # Errors
@@ -78,7 +83,7 @@ impl<'a> Compose<'a> {
         self.run(job.deadline(QUICK)).map(drop)
     }
 
-    /// The containers of the stack, stopped ones included.
+    /// The containers of the stack, stopped ones included; of the providers only the one that was chosen, if one was.
     ///
     /// # Errors
     /// As [`explain`]; [`Code::Failed`] when the answer is not understood.
@@ -88,8 +93,13 @@ impl<'a> Compose<'a> {
         }
         let job = self.by_name("listing the containers of the stack", &["ps", "--all", "--format", "json"])?;
         let ended = self.run(job.deadline(QUICK))?;
-        docker::containers(&ended.stdout)
-            .map_err(|why| Failure::new(Code::Failed, format!("`{}` was not understood", ended.line)).cause(why))
+        let mut found = docker::containers(&ended.stdout)
+            .map_err(|why| Failure::new(Code::Failed, format!("`{}` was not understood", ended.line)).cause(why))?;
+        if self.cx.settings.of_one {
+            let own = self.cx.settings.provider_service();
+            found.retain(|container| container.service == own || !Self::is_provider(&container.service));
+        }
+        Ok(found)
     }
 
     /// Recreates the whole stack, including the provider. Containers that share a network must be recreated together, or the

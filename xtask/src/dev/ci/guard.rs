@@ -54,7 +54,9 @@ fn forbidden(path: &str) -> Option<(&'static str, &'static str)> {
     match name {
         ".env" => Some(("a file with the secrets of a deployment", ignored)),
         "site.yaml" if path.ends_with("docker/site.yaml") => Some(("the settings of one site", ignored)),
-        "config.yaml" if path.ends_with("docker/config.yaml") => Some(("the provider's access to Proxmox", ignored)),
+        "config.yaml" if path.ends_with("docker/config.yaml") || path.contains("docker/providers/") => {
+            Some(("the provider's access to Proxmox", ignored))
+        }
         _ if name.ends_with(".kubeconfig") || name.ends_with(".talosconfig") => Some(("access to a cluster", ignored)),
         "DEPLOYMENT.md" if path == name => Some(("the notes of one deployment", ignored)),
         _ if name.starts_with("omni-scale.local") && name.ends_with(".md") => {

@@ -48,7 +48,9 @@ pub fn modes(installation: &Installation<'_>) -> Diagnosis {
     let mut open = Vec::new();
     let mut found = 0;
     let site = site::path(installation.cx).unwrap_or_else(|| paths.site());
-    for path in [paths.env(), paths.config(), paths.store_key(), site] {
+    let ids = installation.cx.provider_ids();
+    let further = ids.iter().skip(1).map(|id| paths.of_provider(id)).flat_map(|of| [of.provider_env(), of.config()]);
+    for path in [paths.env(), paths.config(), paths.store_key(), site].into_iter().chain(further) {
         let Some(mode) = disk::mode(&path) else { continue };
         found += 1;
         if mode & 0o077 != 0 {
@@ -67,7 +69,7 @@ pub fn config(installation: &Installation<'_>) -> Diagnosis {
         let path = installation.cx.paths.config();
         let shown = installation.cx.paths.show(&path);
         let text = disk::read_text_if_there(&path).map_err(|failure| Diagnosis::unknown(one_line(&failure)))?;
-        let text = text.ok_or_else(|| installation.absent("docker/config.yaml does not exist yet"))?;
+        let text = text.ok_or_else(|| installation.absent(&format!("{shown} does not exist yet")))?;
         let checked = ProviderConfig::parse(&shown, &text)
             .and_then(|config| proxmox::proxmox_of(installation.cx, &config).map(|found| (config, found)));
         Ok(match checked {
@@ -142,6 +144,7 @@ pub fn tracked(installation: &Installation<'_>) -> Diagnosis {
     let wanted = [
         "docker/.env",
         "docker/config.yaml",
+        "docker/providers/*",
         "docker/site.yaml",
         "docker/*.asc",
         ".claude/*.local.md",

@@ -217,12 +217,12 @@ pub fn proxmox_of(installation: &Installation<'_>) -> Result<Proxmox, Diagnosis>
     let path = installation.cx.paths.config();
     let shown = installation.cx.paths.show(&path);
     let text = files::read_text_if_there(&path).map_err(|failure| Diagnosis::unknown(one_line(&failure)))?;
-    let text = text.ok_or_else(|| installation.absent("docker/config.yaml does not exist yet"))?;
+    let text = text.ok_or_else(|| installation.absent(&format!("{shown} does not exist yet")))?;
     let config = ProviderConfig::parse(&shown, &text);
     // Another check says what is wrong with it.
     config
         .and_then(|config| proxmox::proxmox_of(installation.cx, &config))
-        .map_err(|_| Diagnosis::unknown("docker/config.yaml cannot be used"))
+        .map_err(|_| Diagnosis::unknown(format!("{shown} cannot be used")))
 }
 
 /// The versions that are pinned and run, for the checks of the pairing.

@@ -60,7 +60,7 @@ pub fn provider(installation: &Installation<'_>) -> Diagnosis {
         // What compose and `provider-setup` take first.
         let (key, origin) = match environment(NAME) {
             Some(key) => (key, format!("{NAME} in the environment")),
-            None => (installation.needs(NAME)?.to_owned(), format!("{NAME} in docker/.env")),
+            None => (installation.needs(NAME)?.to_owned(), installation.cx.settings.place(NAME)),
         };
         let id = installation.cx.settings.provider_id(None).value;
         let now = SystemTime::now();

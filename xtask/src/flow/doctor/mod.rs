@@ -22,7 +22,8 @@ pub use certificates::diagnosis as certificate_diagnosis;
 pub use host::too_old as compose_too_old;
 pub use installation::Installation;
 
-use check::diagnosis::{Diagnosis, State};
+use crate::flow::provider;
+use check::diagnosis::{Area, Diagnosis, State};
 use domain::failure::{Code, Failure};
 use runtime::bundle::DOCTOR;
 use runtime::cx::Cx;
@@ -73,12 +74,25 @@ pub fn verdicts(cx: &Cx, entries: impl Iterator<Item = &'static Entry>) -> Vec<C
         let document = recorded.document(DOCTOR).unwrap_or_default();
         return entries.map(|entry| CheckResult { entry, verdict: of_document(&document, entry.id) }).collect();
     }
+    let providers = cx.providers().unwrap_or_default();
+    // The first one's are those of the whole installation.
+    let further: Vec<Installation<'_>> = providers.iter().skip(1).map(Installation::new).collect();
     let installation = Installation::new(cx);
     let check = |entry: &'static Entry| -> Job<'_, CheckResult> {
-        let installation = &installation;
-        Box::new(move || CheckResult { entry, verdict: (entry.run)(installation) })
+        let (installation, further) = (&installation, &further);
+        Box::new(move || {
+            let of_each = entry.area == Area::Provider || entry.id == "keys.provider";
+            let others = further.iter().filter(|_| of_each).map(|of| of_provider(of.cx, (entry.run)(of)));
+            CheckResult { entry, verdict: others.fold((entry.run)(installation), Diagnosis::and) }
+        })
     };
     run_all(entries.map(check).collect(), ALL)
+}
+
+/// What a check says of a further provider.
+fn of_provider(cx: &Cx, found: Diagnosis) -> Diagnosis {
+    let detail = format!("`{}`: {}", cx.settings.provider_id(None).value, found.detail);
+    Diagnosis { detail, fix: found.fix.map(|fix| provider::addressed(cx, &fix)), ..found }
 }
 
 /// What a check came to in an earlier document.

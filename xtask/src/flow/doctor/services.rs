@@ -11,7 +11,7 @@ use domain::failure::{Code, Failure, Kind};
 use domain::spec::hujson;
 use domain::words::count;
 use runtime::files;
-use runtime::tool::compose::{Compose, OMNI, PROVIDER};
+use runtime::tool::compose::{Compose, OMNI};
 use runtime::tool::omnictl as tool_omnictl;
 use runtime::triage::Issues;
 
@@ -138,7 +138,7 @@ pub fn registration(installation: &Installation<'_>) -> Diagnosis {
         installation.needs("OMNI_INFRA_PROVIDER_KEY")?;
         let id = installation.cx.settings.provider_id(None).value;
         let omnictl = installation.omnictl()?;
-        if let Ok(container) = installation.container(PROVIDER)
+        if let Ok(container) = installation.container(&installation.cx.settings.provider_service())
             && container.state != "running"
         {
             return Err(Diagnosis::unknown(format!("its container does not run: {}", container.status)));

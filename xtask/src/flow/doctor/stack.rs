@@ -52,10 +52,11 @@ pub fn containers(installation: &Installation<'_>) -> Diagnosis {
             return Ok(Diagnosis::failed(bad.join("; "))
                 .fix(format!("{back}; `cargo xtask stack-logs {service}` names what it knows")));
         }
-        let missing: Vec<&str> = omni_stack::services(omni_stack::with_provider(installation.cx).is_ok())
-            .into_iter()
-            .filter(|service| !found.iter().any(|container| container.service == *service))
-            .collect();
+        let missing: Vec<String> =
+            omni_stack::services(installation.cx, omni_stack::with_provider(installation.cx).is_ok())
+                .into_iter()
+                .filter(|service| !found.iter().any(|container| container.service == *service))
+                .collect();
         if !missing.is_empty() {
             return Ok(Diagnosis::warning(format!("no container of {}", missing.join(", "))));
         }
