@@ -15,7 +15,7 @@ use domain::words::count;
 use runtime::cx::Cx;
 use runtime::parallel::{ALL, Job, both, run_all};
 use runtime::tool::proxmox::{Login, Proxmox};
-use runtime::ui::{Check, Done, Status};
+use runtime::ui::{Check, Done, Status, table};
 
 /// What an audit found, in short.
 pub struct Summary {
@@ -365,6 +365,71 @@ pub fn report_wanted(cx: &Cx, wanted: &Requirements) {
         }
     };
     cx.ui.note("classes", "Read the classes and clusters of this project", status, detail);
+}
+
+/// Without `all` only what is not there. Rows that differ in their node alone are shown as one.
+pub fn show(cx: &Cx, rows: &[Row], scope: &Scope, script: Option<&str>, all: bool) {
+    let mut shown: Vec<(Row, BTreeSet<String>)> = Vec::new();
+    for row in rows {
+        let (general, node) = without_node(row, scope);
+        let same = |known: &&mut (Row, BTreeSet<String>)| {
+            let known = &known.0;
+            (&known.call, &known.privilege, &known.path, known.status)
+                == (&general.call, &general.privilege, &general.path, general.status)
+        };
+        match shown.iter_mut().find(same) {
+            Some((_, nodes)) => nodes.extend(node),
+            None => shown.push((general, node.into_iter().collect())),
+        }
+    }
+    let nodes = |nodes: &BTreeSet<String>| match nodes.len() {
+        0 => String::new(),
+        _ if *nodes == scope.nodes && nodes.len() > 1 => "all nodes".to_owned(),
+        1..=4 => nodes.iter().cloned().collect::<Vec<_>>().join(", "),
+        count => format!("{count} of {} nodes", scope.nodes.len()),
+    };
+    let word = |status: permissions::Verdict| match status {
+        permissions::Verdict::Present => "present",
+        permissions::Verdict::Missing => "MISSING",
+        permissions::Verdict::Optional => "optional",
+        permissions::Verdict::Unneeded => "any login",
+    };
+    let row = |(row, on): &(Row, BTreeSet<String>)| {
+        let not_checked = row.status == permissions::Verdict::Unneeded && !row.privilege.is_empty();
+        let status = if not_checked { "not checked" } else { word(row.status) };
+        vec![status.to_owned(), row.privilege.clone(), row.path.clone(), row.call.clone(), nodes(on)]
+    };
+    let listed: Vec<Vec<String>> = shown.iter().filter(|(each, _)| all || lacks(each)).map(row).collect();
+    let mut text = String::new();
+    if !listed.is_empty() {
+        text.push_str(&table(&["STATUS", "PRIVILEGE", "PATH", "CALL", "ON"], &listed));
+    }
+    if !all {
+        let rest = count(present(rows), "privilege");
+        text.push_str(&format!("{rest} present; `--all` lists every call with what it needs\n"));
+    }
+    let missing: Vec<&(Row, BTreeSet<String>)> =
+        shown.iter().filter(|(row, _)| row.status == permissions::Verdict::Missing).collect();
+    if !missing.is_empty() {
+        let mut consequences: Vec<Vec<String>> = Vec::new();
+        for (row, _) in missing {
+            let mut privilege = row.privilege.clone();
+            if !row.alternatives.is_empty() {
+                privilege.push_str(&format!(" (or {})", row.alternatives.join(" or ")));
+            }
+            let line = vec![privilege, row.path.clone(), row.without.to_owned()];
+            if !consequences.contains(&line) {
+                consequences.push(line);
+            }
+        }
+        text.push('\n');
+        text.push_str(&table(&["MISSING", "ON", "WITHOUT IT"], &consequences));
+    }
+    if let Some(script) = script {
+        text.push('\n');
+        text.push_str(script);
+    }
+    cx.ui.states(&text);
 }
 
 #[cfg(test)]

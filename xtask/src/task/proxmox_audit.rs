@@ -5,7 +5,6 @@
 //! 3. Walk every call that the provider makes, and say of each privilege whether it is there.
 //! 4. Print the smallest `pveum` script that grants what is missing; warn of too much, and of what will end.
 
-use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
@@ -21,7 +20,7 @@ use domain::clock::rfc3339;
 use domain::status::proxmox::{Inventory, Permissions};
 use domain::words::count;
 use runtime::cx::Cx;
-use runtime::ui::{Done, Status, table};
+use runtime::ui::{Done, Status};
 
 /// A token that ends within this time is worth a warning.
 const SOON: Duration = Duration::from_secs(30 * 86_400);
@@ -59,7 +58,7 @@ fn one(args: &ProxmoxAudit, cx: &Cx) -> anyhow::Result<Outcome> {
             acl: &facts.acl,
         },
     );
-    show(cx, &rows, &scope, script.as_deref(), args.all);
+    audit::show(cx, &rows, &scope, script.as_deref(), args.all);
     for (rule, message) in &warnings {
         cx.ui.note(rule, message.as_str(), Status::Warning, "");
     }
@@ -139,69 +138,4 @@ fn warnings(
     found.extend(blind.into_iter().map(|message| ("audit-selector", message)));
     found.extend(proxmox::warnings(inventory).into_iter().map(|message| ("audit-storage", message)));
     found
-}
-
-/// Without `all` only what is not there. Rows that differ in their node alone are shown as one.
-fn show(cx: &Cx, rows: &[Row], scope: &Scope, script: Option<&str>, all: bool) {
-    let mut shown: Vec<(Row, BTreeSet<String>)> = Vec::new();
-    for row in rows {
-        let (general, node) = audit::without_node(row, scope);
-        let same = |known: &&mut (Row, BTreeSet<String>)| {
-            let known = &known.0;
-            (&known.call, &known.privilege, &known.path, known.status)
-                == (&general.call, &general.privilege, &general.path, general.status)
-        };
-        match shown.iter_mut().find(same) {
-            Some((_, nodes)) => nodes.extend(node),
-            None => shown.push((general, node.into_iter().collect())),
-        }
-    }
-    let nodes = |nodes: &BTreeSet<String>| match nodes.len() {
-        0 => String::new(),
-        _ if *nodes == scope.nodes && nodes.len() > 1 => "all nodes".to_owned(),
-        1..=4 => nodes.iter().cloned().collect::<Vec<_>>().join(", "),
-        count => format!("{count} of {} nodes", scope.nodes.len()),
-    };
-    let word = |status: permissions::Verdict| match status {
-        permissions::Verdict::Present => "present",
-        permissions::Verdict::Missing => "MISSING",
-        permissions::Verdict::Optional => "optional",
-        permissions::Verdict::Unneeded => "any login",
-    };
-    let row = |(row, on): &(Row, BTreeSet<String>)| {
-        let not_checked = row.status == permissions::Verdict::Unneeded && !row.privilege.is_empty();
-        let status = if not_checked { "not checked" } else { word(row.status) };
-        vec![status.to_owned(), row.privilege.clone(), row.path.clone(), row.call.clone(), nodes(on)]
-    };
-    let listed: Vec<Vec<String>> = shown.iter().filter(|(each, _)| all || audit::lacks(each)).map(row).collect();
-    let mut text = String::new();
-    if !listed.is_empty() {
-        text.push_str(&table(&["STATUS", "PRIVILEGE", "PATH", "CALL", "ON"], &listed));
-    }
-    if !all {
-        let rest = count(audit::present(rows), "privilege");
-        text.push_str(&format!("{rest} present; `--all` lists every call with what it needs\n"));
-    }
-    let missing: Vec<&(Row, BTreeSet<String>)> =
-        shown.iter().filter(|(row, _)| row.status == permissions::Verdict::Missing).collect();
-    if !missing.is_empty() {
-        let mut consequences: Vec<Vec<String>> = Vec::new();
-        for (row, _) in missing {
-            let mut privilege = row.privilege.clone();
-            if !row.alternatives.is_empty() {
-                privilege.push_str(&format!(" (or {})", row.alternatives.join(" or ")));
-            }
-            let line = vec![privilege, row.path.clone(), row.without.to_owned()];
-            if !consequences.contains(&line) {
-                consequences.push(line);
-            }
-        }
-        text.push('\n');
-        text.push_str(&table(&["MISSING", "ON", "WITHOUT IT"], &consequences));
-    }
-    if let Some(script) = script {
-        text.push('\n');
-        text.push_str(script);
-    }
-    cx.ui.states(&text);
 }

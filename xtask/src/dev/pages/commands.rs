@@ -4,8 +4,6 @@ use std::sync::LazyLock;
 
 use clap::builder::PossibleValue;
 use clap::{Arg, Command};
-use minijinja::value::Serde;
-use minijinja::{Environment, UndefinedBehavior};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -63,10 +61,7 @@ impl Entry {
         values["call"] = json!(format!("cargo xtask {} {flags}", self.task));
         values["installed"] = json!(format!("{INSTALLED} {} {flags}", self.task));
         values["allows"] = json!(task.get_arguments().any(|arg| arg.get_long() == Some("allow-destroy")));
-        let mut templates = Environment::new();
-        templates.set_undefined_behavior(UndefinedBehavior::Strict);
-        let page = templates.render_str(include_str!("../../../data/command.md"), Serde(&values));
-        page.map(|page| page + "\n").map_err(|error| format!("{SOURCE}: `{}`: {error:#}", self.task))
+        super::render("command.md.jinja", values).map_err(|error| format!("{SOURCE}: `{}`: {error}", self.task))
     }
 
     /// The task's own arguments and flags, as a shell's user writes them.

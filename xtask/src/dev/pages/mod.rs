@@ -108,6 +108,7 @@ fn issues(skill: bool) -> Result<String, String> {
 /// A template of `xtask/data/pages`, filled. A value that it names and nothing holds is an error.
 fn render(template: &str, model: Value) -> Result<String, String> {
     let source = match template {
+        "command.md.jinja" => include_str!("../../../data/pages/command.md.jinja"),
         "checks.md.jinja" => include_str!("../../../data/pages/checks.md.jinja"),
         "faults.md.jinja" => include_str!("../../../data/pages/faults.md.jinja"),
         "issues.md.jinja" => include_str!("../../../data/pages/issues.md.jinja"),
