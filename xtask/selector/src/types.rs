@@ -2,14 +2,10 @@
 
 use std::fmt;
 
-use strum::IntoStaticStr;
-
 /// A static type.
-#[derive(Debug, Clone, PartialEq, IntoStaticStr)]
-#[strum(serialize_all = "lowercase")]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Type {
     Dyn,
-    #[strum(serialize = "!error!")]
     Error,
     Null,
     Bool,
@@ -21,7 +17,6 @@ pub(super) enum Type {
     Duration,
     Timestamp,
     /// The type of a type.
-    #[strum(serialize = "type")]
     Meta(Option<Box<Type>>),
     List(Box<Type>),
     Map(Box<(Type, Type)>),
@@ -88,7 +83,9 @@ impl fmt::Display for Type {
             Type::Optional(t) => write!(f, "optional_type({t})"),
             Type::Message(name) => f.write_str(name),
             Type::Param(n) => write!(f, "_var{n}"),
-            plain => f.write_str(plain.into()),
+            Type::Meta(None) => f.write_str("type"),
+            Type::Error => f.write_str("!error!"),
+            plain => f.write_str(&format!("{plain:?}").to_lowercase()),
         }
     }
 }

@@ -5,21 +5,16 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
-use strum::IntoStaticStr;
-
 use super::types::Type;
 
 /// A value. Strings are borrowed from the storage or the expression as long as nothing is made of them.
-#[derive(Debug, Clone, IntoStaticStr)]
-#[strum(serialize_all = "lowercase")]
+#[derive(Debug, Clone)]
 pub(super) enum Value<'a> {
-    #[strum(serialize = "null_type")]
     Null,
     Bool(bool),
     Int(i64),
     Uint(u64),
     Double(f64),
-    #[strum(serialize = "string")]
     Str(Cow<'a, str>),
     Bytes(Arc<[u8]>),
     List(Arc<Vec<Value<'a>>>),
@@ -45,7 +40,18 @@ impl<'a> Value<'a> {
 
     /// The name of the value's type.
     pub(super) fn type_name(&self) -> &'static str {
-        self.into()
+        match self {
+            Value::Null => "null_type",
+            Value::Bool(_) => "bool",
+            Value::Int(_) => "int",
+            Value::Uint(_) => "uint",
+            Value::Double(_) => "double",
+            Value::Str(_) => "string",
+            Value::Bytes(_) => "bytes",
+            Value::List(_) => "list",
+            Value::Map(_) => "map",
+            Value::Type(_) => "type",
+        }
     }
 
     /// Equality across types: numbers by their value, anything else of different types is not equal.

@@ -311,7 +311,7 @@ fn account(args: &OmniValues, old: Option<&str>, stored: bool) -> Result<String,
     match (old, given) {
         (Some(old), Some(given)) if !old.eq_ignore_ascii_case(&given) => {
             Err(Failure::new(Code::Conflict, "the account UUID is settled, and cannot be changed")
-                .cause(format!("it is {old}; with another one, the machines no longer belong to this Omni")))
+                .cause(format!("this Omni's account is {old}; with another one, its machines no longer belong to it")))
         }
         (Some(old), _) if !values::is_uuid(old) => Err(Failure::new(
             Code::Invalid,
