@@ -144,7 +144,7 @@ test_layout() { # NAME PROJECT ACCOUNT OMNI_CONTAINER ALL_CONTAINERS FLAG…
   project=$work/adopter
   rm -rf "$project"
   mkdir -p "$project/docker"
-  cp "$kit"/docker/{compose.yaml,.env.example,config.yaml.example,site.yaml.example} "$project/docker/"
+  cp "$kit"/docker/{compose.yaml,no-providers.yaml,.env.example,config.yaml.example,site.yaml.example} "$project/docker/"
   pin=$(sed -n 's|^ *image: .*siderolabs/omni:v||p' "$project/docker/compose.yaml")
   check 'nothing to take over: says so' run 1 adopt --yes
   old_up "$project_name" || bad "$name did not start"

@@ -163,7 +163,7 @@ make_images() {
 
 make_project() {
   mkdir -p "$project/docker"
-  cp "$kit/docker/compose.yaml" "$kit/docker/omni-scale.service" "$project/docker/"
+  cp "$kit/docker/compose.yaml" "$kit/docker/no-providers.yaml" "$kit/docker/omni-scale.service" "$project/docker/"
   cp "$kit/docker/.env.example" "$project/docker/.env"
   printf 'key of the store\n' >"$project/docker/omni.asc"
   printf 'certificate\n' >"$project/docker/tls.crt"
@@ -421,7 +421,7 @@ test_fresh() {
     fi
   done
   mkdir -p "$project/docker"
-  cp "$kit"/docker/{compose.yaml,.env.example,config.yaml.example,site.yaml.example,omni-scale.service} "$project/docker/"
+  cp "$kit"/docker/{compose.yaml,no-providers.yaml,.env.example,config.yaml.example,site.yaml.example,omni-scale.service} "$project/docker/"
   make_certificate
   # Omni's name, where a LAN would answer it.
   printf '127.0.0.1 localhost\n%s omni.example.net\n' "$lan" >"$work/hosts"

@@ -16,6 +16,7 @@ fn kit() -> Lab {
     let env = include_str!("../../docker/.env.example").replace("/etc/letsencrypt/live/omni.example.com", ".");
     lab.project.write("docker/.env", &env);
     lab.project.write("docker/compose.yaml", include_str!("../../docker/compose.yaml"));
+    lab.project.write("docker/no-providers.yaml", include_str!("../../docker/no-providers.yaml"));
     for file in ["omni.asc", "fullchain.pem", "privkey.pem"] {
         lab.project.write(&format!("docker/{file}"), "x\n");
     }

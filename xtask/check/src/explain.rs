@@ -294,17 +294,22 @@ impl Chain {
 
     /// Only what lies outside of Omni can be seen.
     fn without_omni(&mut self, facts: &Facts, why: &Cause) {
-        // Whoever answers is there.
+        // Whoever answers is there, and its host is not what keeps it silent.
         let silent = ["omni-unreachable", "omni-timeout", "omni-unasked"].contains(&why.id.as_str());
+        let beside = |cause: &Cause| !silent && of_host(&cause.id);
         let root = |cause: &&Cause| {
             let certificate = why.id == "omni-certificate" && !cause.id.starts_with("certificates.");
-            cause.link == Link::Omni && roots(&cause.id) && (silent || cause.next != [STACK_UP]) && !certificate
+            let starts = !silent && cause.next == [STACK_UP];
+            cause.link == Link::Omni && roots(&cause.id) && !starts && !beside(cause) && !certificate
         };
-        let roots: Vec<&Cause> = facts.site.iter().filter(root).collect();
+        let (roots, others): (Vec<&Cause>, Vec<&Cause>) = facts.site.iter().partition(root);
         match roots.is_empty() {
             true => self.blocks(why.clone()),
             false => roots.into_iter().for_each(|root| self.blocks(root.clone())),
         }
+        let others = others.into_iter().filter(|cause| cause.link == Link::Omni && beside(cause));
+        let others = others.filter(|cause| cause.next != [STACK_UP] && cause.id != "docker.containers");
+        self.causes.extend(others.map(|cause| Cause { blocks: false, ..cause.clone() }));
         for link in Link::VARIANTS.iter().filter(|link| !matches!(link, Link::Omni | Link::Template)) {
             self.unknown.insert(*link, "Omni cannot be asked".to_owned());
         }
@@ -592,6 +597,11 @@ fn leaving(facts: &Facts) -> Vec<Leaving> {
     view.machines().filter(goes).map(one).collect()
 }
 
+/// Whether a cause is one of the host that Omni runs on: it matters to an Omni that does not answer.
+fn of_host(id: &str) -> bool {
+    ["docker.", "tailscale.", "host.", "tools.compose"].iter().any(|area| id.starts_with(area))
+}
+
 /// Checks of `doctor` that explain an Omni that cannot be asked; others concern people, or the next start.
 fn roots(id: &str) -> bool {
     const OTHERS: [&str; 6] = ["host.boot", "host.clock", "host.tsidp", "omni.data", "omni.user", "keys.provider"];
@@ -629,6 +639,9 @@ fn position(facts: &Facts, view: &ClusterView, set: &MachineSetView, machine: &M
         if let (Some(lacks), Some(said)) = (lacks, complaint.filter(|said| HIDDEN.contains(&said.id.as_str()))) {
             return Position::Broken(lacks.clone().evidence(said.cause.clone()));
         }
+        // Without its login the sidecar is unhealthy.
+        let login = facts.site.iter().find(|cause| cause.id == "tailscale.state");
+        let own = own.map(|cause| login.filter(|_| cause.id == "sidecar-down").unwrap_or(cause));
         if let Some(cause) = own.or(complaint) {
             return Position::Broken(cause.clone());
         }
@@ -923,5 +936,16 @@ mod tests {
         let vm = explain(&seen).links.into_iter().find(|view| view.link == Link::Vm).unwrap();
         assert!(vm.state == LinkState::Unknown && vm.evidence.contains("VM 100 on pve2 is stopped"), "{vm:?}");
         assert_eq!(state(&seen, Link::ProviderStep), LinkState::Ok);
+    }
+
+    #[test]
+    fn the_host_of_an_omni_that_answers_comes_after_its_answer() {
+        let site = || vec![Cause::new(Link::Omni, "docker.engine", "denied").fix("a new login", "sudo usermod")];
+        let without = |id: &str| {
+            let omni = Some(Cause::new(Link::Omni, id, "refused"));
+            ids(&Facts { omni, view: None, site: site(), ..facts(Vec::new(), &[]) })
+        };
+        assert_eq!(without("omni-unreachable"), ["docker.engine"]);
+        assert_eq!(without("omni-login"), ["omni-login", "docker.engine"]);
     }
 }

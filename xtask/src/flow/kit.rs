@@ -21,6 +21,7 @@ kit! {
     "docker/.env.example"
     "docker/certificate-renewed.sh"
     "docker/config.yaml.example"
+    "docker/no-providers.yaml"
     "docker/omni-backup.service"
     "docker/omni-backup.timer"
     "docker/omni-certificate.service"

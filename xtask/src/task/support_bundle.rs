@@ -57,7 +57,12 @@ fn place(out: Option<&Path>, cx: &Cx) -> anyhow::Result<PathBuf> {
     }
     let mut file = std::path::absolute(out.unwrap_or(Path::new(".")))?;
     if file.is_dir() {
-        file.push(support_bundle::file_name(cx.now()));
+        let name = support_bundle::file_name(cx.now());
+        let stem = name.trim_end_matches(".tar.gz");
+        // Two bundles of one second have two names.
+        let names = std::iter::once(name.clone()).chain((2..100).map(|number| format!("{stem}-{number}.tar.gz")));
+        let free = names.map(|name| file.join(name)).find(|file| file.symlink_metadata().is_err());
+        file = free.unwrap_or_else(|| file.join(&name));
     }
     if file.symlink_metadata().is_ok() {
         let exists = format!("`{}` already exists and is not overwritten", file.display());

@@ -66,7 +66,9 @@ fn project(project: &Path) {
     for dir in ["docker", "machine-classes", "clusters", ".claude"] {
         fs::create_dir_all(project.join(dir)).expect("a scratch directory");
     }
-    fs::copy(root().join("docker/compose.yaml"), project.join("docker/compose.yaml")).expect("the compose file");
+    for file in ["docker/compose.yaml", "docker/no-providers.yaml"] {
+        fs::copy(root().join(file), project.join(file)).expect("a file of the kit");
+    }
     let patched = |patches: &str| TEMPLATE.replacen("---", &format!("patches:\n  - {patches}\n---"), 1);
     fs::write(project.join("clusters/patched.yaml"), patched("file: p.yaml")).expect("a scratch file");
     let inline = patched("{name: a, inline: {machine: {sysctls: {a: b}}}}");

@@ -251,7 +251,7 @@ const OTHERS: [(&str, u64); 17] = [
     ("cluster-talosconfig demo --force", 300),
     ("cluster-export demo --force --yes", 400),
     ("machineclass-export small --force --yes", 300),
-    ("support-bundle --out {dir}/case.tar.gz --yes", 900),
+    ("support-bundle --out {dir} --yes", 900),
     ("fleet-page --out {dir}/page.html", 900),
     ("omni-backup", 1200),
     ("stack-up --recreate --yes", 900),

@@ -194,7 +194,7 @@ impl BenchLab {
         let project = dir.join("project");
         fs::create_dir_all(project.join("docker"))?;
         fs::create_dir_all(project.join("target"))?;
-        for file in ["docker/compose.yaml", "docker/config.yaml.example"] {
+        for file in ["docker/compose.yaml", "docker/no-providers.yaml", "docker/config.yaml.example"] {
             fs::copy(bench.root.join(file), project.join(file))?;
         }
         // What a lab of some size has in it, an operator has files of.

@@ -181,10 +181,14 @@ fn include(project: &mut Value, dir: &Path, variables: &mut Variables) -> Result
     Ok(())
 }
 
-/// A compose file beside the first, which may be empty.
+/// A compose file beside the first. One that is empty is refused, as compose before 2.24 does (compose-go v1.20.2; run).
 fn opened(path: &Path) -> Result<Value, String> {
     let failed = |why: std::io::Error| format!("open {}: {}", path.display(), crate::go_errors::go_io(&why));
-    serde_yaml::from_str(&std::fs::read_to_string(path).map_err(failed)?).map_err(|why| syntax_error(&why))
+    let text = std::fs::read_to_string(path).map_err(failed)?;
+    match serde_yaml::from_str(&text).map_err(|why| syntax_error(&why))? {
+        Value::Null => Err("empty compose file".to_owned()),
+        value => Ok(value),
+    }
 }
 
 /// The bind mounts of a service with the paths that are relative to its file's directory.

@@ -181,7 +181,7 @@ pub fn make_project(paths: &Paths, project: &Path, ready: &Ready) -> anyhow::Res
         shell.create_dir(project.join(dir))?;
     }
     let examples = ["docker/.env.example", "docker/config.yaml.example", "docker/site.yaml.example"];
-    for file in examples.into_iter().chain(["docker/compose.yaml", "tsidp/grant.json"]) {
+    for file in examples.into_iter().chain(["docker/compose.yaml", "docker/no-providers.yaml", "tsidp/grant.json"]) {
         shell.copy_file(paths.root().join(file), project.join(file))?;
     }
     let store_key = shell.read_file(&ready.store_key)?;
