@@ -576,7 +576,7 @@ test_backup() {
   check 'a drill, interrupted' drill_with TERM "$archive" --etcd-image "$image"
   check '… leaves nothing' no_trace_of_a_drill "$volumes"
   check 'a drill, killed' drill_with KILL "$archive" --etcd-image "$image"
-  check '… the next one begins anew' run 0 fresh_task omni-backup-verify "$archive" --drill --etcd-image "$image"
+  check '… the next one starts over' run 0 fresh_task omni-backup-verify "$archive" --drill --etcd-image "$image"
   check '… and leaves nothing' no_trace_of_a_drill "$volumes"
   check 'a drill without Docker' run 5 env DOCKER_HOST=unix:///none bash -c "$(declare -f fresh_task); project=$project work=$work XTASK=$XTASK
     fresh_task omni-backup-verify '$archive' --drill --etcd-image '$image'"

@@ -171,7 +171,7 @@ fn store_of(cx: &Cx, container: &str, etcd: &str) -> Result<Store, Failure> {
 }
 
 fn words_of(store: &Store) -> String {
-    let held = HELD.map(|(kind, word)| count(store.kinds.get(kind).copied().unwrap_or_default(), word));
+    let held = HELD.map(|(kind, word)| count(store.count(kind), word));
     let slots: Vec<&str> = store.slots.keys().map(String::as_str).collect();
     format!("{}; opened by {}", held.join(", "), slots.join(", "))
 }
@@ -396,8 +396,7 @@ impl Adoption {
         let containers = Compose::find(cx)?.containers()?;
         let name = containers.iter().find(|found| found.service == OMNI).map_or(OMNI, |found| &found.name);
         let (before, after) = (read_store(&self.copy(cx).join("etcd/member/snap/db"))?, store_of(cx, name, ETCD_DIR)?);
-        let number = |store: &Store, kind: &str| store.kinds.get(kind).copied().unwrap_or_default();
-        let fewer = HELD.iter().any(|(kind, _)| number(&after, kind) < number(&before, kind));
+        let fewer = HELD.iter().any(|(kind, _)| after.count(kind) < before.count(kind));
         let lost = before.slots.keys().any(|slot| !after.slots.contains_key(slot));
         let account = backup::owned(&after, self.inputs.get("OMNI_ACCOUNT_UUID"));
         if omni_stack::empty_store_began(cx)?.is_none() && !fewer && !lost && account.is_ok() {

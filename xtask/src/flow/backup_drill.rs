@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::flow::backup::{self, ETCD_ENDPOINT, SQLITE_DIR};
 use crate::flow::backup_check::{Means, Opened};
+use crate::flow::omni_stack::BEGINS_EMPTY;
 use crate::flow::omni_upgrade;
 use crate::flow::restore::ETCD_DIR;
 use domain::backup::{SQLITE, STORE_KEY};
@@ -118,7 +119,7 @@ fn wait_until_healthy(cx: &Cx, docker: &Docker<'_>) -> anyhow::Result<Done<()>> 
             let failure = Failure::new(Code::Failed, "Omni does not start from this backup");
             Err(failure.cause(format!("{why}; its log ends: {last}")).hint("use another backup, or another key").into())
         };
-        if log.contains("initializing new key store") {
+        if log.contains(BEGINS_EMPTY) {
             return refuse("it found no store of this account, and began an empty one");
         }
         if state != "running" {
@@ -136,8 +137,7 @@ fn wait_until_healthy(cx: &Cx, docker: &Docker<'_>) -> anyhow::Result<Done<()>> 
 fn compare(opened: &Opened, now: &Store) -> Result<String, Failure> {
     backup::owned(now, &opened.manifest.account)?;
     let manifest = &opened.manifest;
-    let counts =
-        KEPT.map(|kind| (kind, [&manifest.counts, &now.kinds].map(|all| all.get(kind).copied().unwrap_or_default())));
+    let counts = KEPT.map(|kind| (kind, [manifest.counts.get(kind).copied().unwrap_or_default(), now.count(kind)]));
     let lost = counts.iter().filter(|(_, [before, after])| before != after);
     let lost = lost.map(|(kind, [before, after])| format!("{kind}: {before} in the backup, {after} in Omni"));
     let slots = manifest.key_slots.iter().filter(|slot| !now.slots.contains_key(*slot));

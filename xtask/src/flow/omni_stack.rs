@@ -496,6 +496,9 @@ pub fn pinned_version(cx: &Cx) -> Option<String> {
     version::parse(tag).is_ok().then(|| tag.to_owned())
 }
 
+/// What Omni logs when it finds no store of its account, and begins an empty one.
+pub const BEGINS_EMPTY: &str = "initializing new key store";
+
 /// When Omni last began an empty store, in seconds since 1970, as far as the log of its container goes back (omni v1.10.6
 /// `internal/backend/runtime/keyprovider/storage.go`; with another account it begins one and is just as healthy).
 ///
@@ -503,7 +506,7 @@ pub fn pinned_version(cx: &Cx) -> Option<String> {
 /// As [`Compose::log`].
 pub fn empty_store_began(cx: &Cx) -> Result<Option<u64>, Failure> {
     let log = Compose::find(cx)?.log(OMNI, 5000)?;
-    let line = log.lines().rfind(|line| line.contains("initializing new key store"));
+    let line = log.lines().rfind(|line| line.contains(BEGINS_EMPTY));
     Ok(line.map(|line| line.split(' ').next().and_then(clock::seconds).unwrap_or_default()))
 }
 

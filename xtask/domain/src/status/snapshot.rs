@@ -27,6 +27,13 @@ pub struct Store {
     pub slots: BTreeMap<String, String>,
 }
 
+impl Store {
+    /// How many resources of a type there are.
+    pub fn count(&self, kind: &str) -> u64 {
+        self.kinds.get(kind).copied().unwrap_or_default()
+    }
+}
+
 /// Reads a snapshot.
 ///
 /// # Errors

@@ -145,7 +145,7 @@ pub fn break_glass(installation: &Installation<'_>) -> Diagnosis {
         let settings = site::read(installation.cx).map_err(unknown)?.unwrap_or_default();
         Ok(match check::site::value(&settings, &["features", "enableBreakGlassConfigs"]) {
             Some(value) => Diagnosis::ok(format!("enableBreakGlassConfigs is {value} in docker/site.yaml")),
-            None => Diagnosis::warning("off by default: while Omni is away, nobody reaches its clusters"),
+            None => Diagnosis::warning("off by default: while Omni is down, its clusters cannot be reached"),
         })
     })
 }

@@ -221,7 +221,7 @@ fn walk(walk: &Walk) {
 
     let mut lab = Sandbox::new();
     prepare(&mut lab, &walk.before);
-    // Machines have names that nobody knows before.
+    // The names of machines are random.
     let named = |word: &String| if word == "WORKER" { worker(&lab) } else { word.clone() };
     let words: Vec<String> = walk.words.iter().map(named).collect();
     let before = kept(&lab, command.changes());

@@ -72,6 +72,6 @@ fn body_of_skill(page: &Page, directory: &Path) -> Vec<String> {
         (!(1500..=2000).contains(&words), "its body does not have 1,500 to 2,000 words"),
         (page.lines >= 500, "has 500 lines or more"),
     ]);
-    faults.extend(unlinked.map(|target| format!("does not link {target}, so nobody finds it")));
+    faults.extend(unlinked.map(|target| format!("does not link {target}, so it is not found")));
     faults
 }
