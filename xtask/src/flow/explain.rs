@@ -514,7 +514,7 @@ fn checks() -> impl Iterator<Item = &'static doctor::Entry> {
         // The failed task says which storage is full.
         "provider.storages",
     ];
-    doctor::CHECKS.iter().filter(|entry| !OTHERS.contains(&entry.id))
+    doctor::CHECKS.iter().filter(|entry| !OTHERS.contains(&entry.id.as_str()))
 }
 
 /// The checks of `doctor` that failed, and what Omni's own log says where its container does not run.
@@ -528,20 +528,20 @@ fn site_causes(cx: &Cx, results: &[doctor::CheckResult], around: &Around, omni_a
     };
     for result in results.iter().filter(failed) {
         let entry = result.entry;
-        let link = link_of(entry.id, entry.area, omni_answers);
+        let link = link_of(&entry.id, entry.area(), omni_answers);
         let fix = result.fix().to_owned();
         let next = command_in(&fix).unwrap_or_else(|| "cargo xtask doctor".to_owned());
         let words = format!("{}: {}", entry.id, result.verdict.detail);
-        let cause = Cause::new(link, entry.id, words).evidence(entry.why).fix(fix, next);
+        let cause = Cause::new(link, &entry.id, words).evidence(&entry.why).fix(fix, next);
         let cause = Cause { step: step_of(result, around), ..cause };
-        match (entry.id, omni_answers) {
+        match (entry.id.as_str(), omni_answers) {
             ("docker.containers", false) => {
                 let log = Compose::find(cx).and_then(|compose| compose.log(OMNI, 60)).unwrap_or_default();
                 found.insert(0, Issues::of(cx).map_or(cause.clone(), |issues| in_log(&issues, &log, cause)));
             }
             // These matter at the next start, and `doctor` shows them.
             ("host.disk" | "host.boot" | "host.tsidp", true) => {}
-            _ if omni_answers && matches!(entry.area, Area::Files | Area::State) => {}
+            _ if omni_answers && matches!(entry.area(), Area::Files | Area::State) => {}
             // The stack runs on another host.
             ("docker.containers", true) if around.containers.as_ref().is_ok_and(Vec::is_empty) => {}
             _ => found.push(cause),
@@ -554,7 +554,7 @@ fn site_causes(cx: &Cx, results: &[doctor::CheckResult], around: &Around, omni_a
 fn step_of(result: &doctor::CheckResult, around: &Around) -> Option<Step> {
     let ended = |state: &str| ["exited", "created", "dead"].contains(&state);
     let containers = || around.containers.as_ref().is_ok_and(|all| all.iter().all(|it| it.well() || ended(&it.state)));
-    match result.entry.id {
+    match result.entry.id.as_str() {
         "tools.omnictl" | "omni.versions" if result.verdict.fix.is_none() => Some(Step::task(&["omnictl-install"])),
         "docker.containers" if containers() => Some(Step::task(&["stack-up"])),
         _ => None,

@@ -12,7 +12,7 @@ use crate::outcome::Outcome;
 use runtime::cx::Cx;
 
 pub fn run(args: &Doctor, cx: &Cx) -> anyhow::Result<Outcome> {
-    let wanted = |entry: &&Entry| args.area.is_empty() || args.area.contains(&entry.area);
+    let wanted = |entry: &&Entry| args.area.is_empty() || args.area.contains(&entry.area());
     let results = doctor::run(cx, CHECKS.iter().filter(wanted), args.all);
     let summary = doctor::summary(&results);
     let data = doctor::document(&results, args.all);

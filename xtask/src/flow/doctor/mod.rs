@@ -39,7 +39,7 @@ pub struct CheckResult {
 impl CheckResult {
     /// What fixes it: this case's own fix, or the check's.
     pub fn fix(&self) -> &str {
-        self.verdict.fix.as_deref().unwrap_or(self.entry.fix)
+        self.verdict.fix.as_deref().unwrap_or(&self.entry.fix)
     }
 
     /// The command in it: a task, or what the fix begins or ends with.
@@ -52,7 +52,7 @@ impl CheckResult {
 
     fn document(&self) -> Value {
         json!({
-            "id": self.entry.id, "area": self.entry.area, "status": self.verdict.state, "title": self.entry.title,
+            "id": self.entry.id, "area": self.entry.area(), "status": self.verdict.state, "title": self.entry.title,
             "detail": domain::secret::redact(&self.verdict.detail), "why": self.entry.why, "fix": self.fix(),
             "anchor": self.entry.anchor,
         })
@@ -72,7 +72,7 @@ pub fn run(cx: &Cx, entries: impl Iterator<Item = &'static Entry>, all: bool) ->
 pub fn verdicts(cx: &Cx, entries: impl Iterator<Item = &'static Entry>) -> Vec<CheckResult> {
     if let Some(recorded) = &cx.settings.recorded {
         let document = recorded.document(DOCTOR).unwrap_or_default();
-        return entries.map(|entry| CheckResult { entry, verdict: of_document(&document, entry.id) }).collect();
+        return entries.map(|entry| CheckResult { entry, verdict: of_document(&document, &entry.id) }).collect();
     }
     let providers = cx.providers().unwrap_or_default();
     // The first one's are those of the whole installation.
@@ -81,9 +81,9 @@ pub fn verdicts(cx: &Cx, entries: impl Iterator<Item = &'static Entry>) -> Vec<C
     let check = |entry: &'static Entry| -> Job<'_, CheckResult> {
         let (installation, further) = (&installation, &further);
         Box::new(move || {
-            let of_each = entry.area == Area::Provider || entry.id == "keys.provider";
-            let others = further.iter().filter(|_| of_each).map(|of| of_provider(of.cx, (entry.run)(of)));
-            CheckResult { entry, verdict: others.fold((entry.run)(installation), Diagnosis::and) }
+            let of_each = entry.area() == Area::Provider || entry.id == "keys.provider";
+            let others = further.iter().filter(|_| of_each).map(|of| of_provider(of.cx, entry.run(of)));
+            CheckResult { entry, verdict: others.fold(entry.run(installation), Diagnosis::and) }
         })
     };
     run_all(entries.map(check).collect(), ALL)
@@ -121,9 +121,9 @@ pub fn document(results: &[CheckResult], all: bool) -> Value {
     let mut sorted: Vec<&CheckResult> = results.iter().collect();
     sorted.sort_by_key(|result| result.verdict.state != State::Failed);
     for result in sorted {
-        let (id, state) = (result.entry.id, result.verdict.state);
+        let (id, state) = (result.entry.id.as_str(), result.verdict.state);
         if state == State::Ok {
-            *passed.entry(result.entry.area.into()).or_default() += 1;
+            *passed.entry(result.entry.area().into()).or_default() += 1;
         }
         if matches!(state, State::Ok | State::Skipped) {
             continue;
@@ -147,8 +147,11 @@ pub fn document(results: &[CheckResult], all: bool) -> Value {
 pub fn failure(cx: &Cx, results: &[CheckResult]) -> Option<Failure> {
     let failed: Vec<&CheckResult> = results.iter().filter(|result| result.verdict.state == State::Failed).collect();
     let first = failed.first()?;
-    let code =
-        if failed.iter().all(|result| result.entry.code == first.entry.code) { first.entry.code } else { Code::Failed };
+    let code = if failed.iter().all(|result| result.entry.code() == first.entry.code()) {
+        first.entry.code()
+    } else {
+        Code::Failed
+    };
     let failure = Failure::new(code, summary(results));
     let failure = first.command().map_or(failure.clone(), |command| failure.next(command));
     if !cx.ui.json() {
@@ -204,13 +207,13 @@ fn show(cx: &Cx, results: &[CheckResult], all: bool) {
                 continue;
             }
             State::Ok if all => (Status::Ok, detail.to_owned()),
-            State::Ok => (Status::Ok, <&str>::from(entry.area).to_owned()),
+            State::Ok => (Status::Ok, <&str>::from(entry.area()).to_owned()),
             State::Unknown => (Status::Skipped, format!("unknown: {detail}")),
             State::Skipped => (Status::Skipped, detail.to_owned()),
         };
         match rest.iter_mut().find(|(known, text, _)| !all && *known == status && *text == reason) {
-            Some((_, _, titles)) => titles.push(entry.title),
-            None => rest.push((status, reason, vec![entry.title])),
+            Some((_, _, titles)) => titles.push(&entry.title),
+            None => rest.push((status, reason, vec![&entry.title])),
         }
     }
     if !all {
