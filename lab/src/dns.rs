@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
+use simple_dns::rdata::RData;
+use simple_dns::{CLASS, Packet, PacketFlag, RCODE, ResourceRecord, TYPE};
 use tokio::net::UdpSocket;
 
 use crate::faults::Faults;
@@ -43,28 +45,20 @@ fn told(faults: &Faults) -> Vec<Ipv4Addr> {
 
 /// The answer to a query for one name's A records; `None` for anything else.
 fn answer(query: &[u8], addresses: &[Ipv4Addr]) -> Option<Vec<u8>> {
-    // One question, and no answer yet.
-    if query.len() < 17 || query[2] & 0x80 != 0 || query[4..6] != [0, 1] {
-        return None;
-    }
-    let mut end = 12;
-    while *query.get(end)? != 0 {
-        end += usize::from(query[end]) + 1;
-    }
-    let question = query.get(12..end + 5)?;
-    let wanted = question.ends_with(&[0, 1, 0, 1]);
-    let found = if wanted { addresses } else { &[] };
-    let code = if addresses.is_empty() { 3 } else { 0 };
-    let mut out = query[..2].to_vec();
+    let query = Packet::parse(query).ok().filter(|query| !query.has_flags(PacketFlag::RESPONSE))?;
+    let [question] = query.questions.as_slice() else { return None };
+    let mut reply = Packet::new_reply(query.id());
     // An answer to a recursive question, from one who recurses.
-    out.extend([0x81, 0x80 | code, 0, 1, 0, u8::try_from(found.len()).ok()?, 0, 0, 0, 0]);
-    out.extend(question);
-    for address in found {
-        // The name is the one at byte 12; A, IN, a minute, four bytes.
-        out.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4]);
-        out.extend(address.octets());
+    reply.set_flags(PacketFlag::RECURSION_DESIRED | PacketFlag::RECURSION_AVAILABLE);
+    if addresses.is_empty() {
+        *reply.rcode_mut() = RCODE::NameError;
     }
-    Some(out)
+    let record =
+        |address: &Ipv4Addr| ResourceRecord::new(question.qname.clone(), CLASS::IN, 60, RData::A((*address).into()));
+    let wanted = question.qtype == TYPE::A.into();
+    reply.answers = addresses.iter().filter(|_| wanted).map(record).collect();
+    reply.questions.push(question.clone());
+    reply.build_bytes_vec().ok()
 }
 
 #[cfg(test)]

@@ -293,7 +293,7 @@ fn whole(manifest: Option<Manifest>, dir: &Path) -> Result<Option<Manifest>, Unp
 #[allow(clippy::disallowed_methods)] // tests write files as others would
 mod tests {
     use super::*;
-    use crate::testing::TempDir;
+    use tempfile::TempDir;
 
     fn gzip(bytes: &[u8]) -> Vec<u8> {
         let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
@@ -303,7 +303,7 @@ mod tests {
 
     #[test]
     fn only_whole_bundles_of_this_format_are_opened() {
-        let dir = TempDir::new();
+        let dir = TempDir::new().unwrap();
         let open = |bytes: &[u8]| {
             let file = dir.path().join("bundle");
             std::fs::write(&file, bytes).unwrap();

@@ -464,11 +464,10 @@ fn takes_files(dir: &Path) -> std::io::Result<()> {
 #[allow(clippy::disallowed_methods)] // tests write files as others would
 mod tests {
     use super::*;
-    use crate::testing::TempDir;
 
     #[test]
     fn write_replaces_file_and_mode() {
-        let dir = TempDir::new();
+        let dir = TempDir::new().unwrap();
         let path = dir.path().join("sub/.env");
         write_atomically(&path, b"A=1\n", PRIVATE).unwrap();
         write_atomically(&path, b"A=2\n", PRIVATE).unwrap();
@@ -479,7 +478,7 @@ mod tests {
 
     #[test]
     fn write_new_refuses_an_existing_file() {
-        let dir = TempDir::new();
+        let dir = TempDir::new().unwrap();
         let path = dir.path().join("omni.asc");
         write_new(&path, b"first", PRIVATE).unwrap();
         assert_eq!(write_new(&path, b"second", PRIVATE).unwrap_err().code, Code::Conflict);
@@ -503,7 +502,7 @@ mod tests {
 
     #[test]
     fn sweep_removes_only_leftovers() {
-        let dir = TempDir::new();
+        let dir = TempDir::new().unwrap();
         for name in ["..env.omni-scale-a1B2c3.tmp", ".env.omni-scale-a1B2c3.tmp", ".env", "a.1.tmp", ".x.tmp"] {
             fs::write(dir.path().join(name), "x").unwrap();
         }
@@ -518,7 +517,7 @@ mod tests {
 
     #[test]
     fn scratch_is_private_and_removes_leftovers() {
-        let dir = TempDir::new();
+        let dir = TempDir::new().unwrap();
         let root = dir.path().join("tmp");
         fs::create_dir(&root).unwrap();
         fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).unwrap();
@@ -535,7 +534,7 @@ mod tests {
 
     #[test]
     fn check_writable_leaves_no_file() {
-        let dir = TempDir::new();
+        let dir = TempDir::new().unwrap();
         check_writable(&dir.path().join("sub/new")).unwrap();
         assert_eq!(names(dir.path()), Vec::<String>::new());
         let pipe = dir.path().join("pipe");
@@ -547,7 +546,7 @@ mod tests {
 
     #[test]
     fn read_refuses_a_pipe_without_blocking() {
-        let dir = TempDir::new();
+        let dir = TempDir::new().unwrap();
         let pipe = dir.path().join("pipe");
         pipe_at(&pipe);
         assert!(read_if_there(&pipe).unwrap_err().cause.contains("it is a pipe, not a file"));
@@ -561,7 +560,7 @@ mod tests {
 
     #[test]
     fn write_follows_a_link() {
-        let dir = TempDir::new();
+        let dir = TempDir::new().unwrap();
         let real = dir.path().join("real");
         fs::write(&real, "old").unwrap();
         std::os::unix::fs::symlink(&real, dir.path().join("link")).unwrap();

@@ -17,8 +17,6 @@ mod recorded;
 pub mod settings;
 pub mod state;
 pub mod summary;
-#[cfg(test)]
-mod testing;
 pub mod tool;
 pub mod triage;
 pub mod ui;

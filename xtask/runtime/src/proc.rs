@@ -619,7 +619,7 @@ fn describe_status(status: ExitStatus) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::TempDir;
+    use tempfile::TempDir;
     use xshell::cmd;
 
     fn proc() -> Proc {
@@ -661,7 +661,7 @@ mod tests {
 
     #[test]
     fn deadline_stops_a_process_of_another_session() {
-        let dir = TempDir::new();
+        let dir = TempDir::new().unwrap();
         let left = dir.path().join("pid");
         let script = format!("setsid sh -c 'echo $$ > {}; exec sleep 42' & sleep 42", left.display());
         let failure = proc().run(sh(&script).deadline(Duration::from_millis(500))).unwrap_err();
@@ -671,7 +671,7 @@ mod tests {
 
     #[test]
     fn program_gets_one_sigterm() {
-        let dir = TempDir::new();
+        let dir = TempDir::new().unwrap();
         let asked = dir.path().join("asked");
         let script =
             format!("trap 'echo x >> {}; sleep 0.3; exit' TERM; while :; do sleep 0.05; done", asked.display());
@@ -698,7 +698,7 @@ mod tests {
 
     #[test]
     fn deadline_waits_for_a_slow_grandchild() {
-        let dir = TempDir::new();
+        let dir = TempDir::new().unwrap();
         let (begun, ended) = (dir.path().join("begun"), dir.path().join("ended"));
         // It holds none of our pipes, and works on for a moment after it was asked to end.
         let script = format!(
@@ -724,7 +724,7 @@ mod tests {
 
     #[test]
     fn secrets_reach_only_the_child() {
-        let dir = TempDir::new();
+        let dir = TempDir::new().unwrap();
         let journal = dir.path().join("journal.jsonl");
         let secret = Secret::new("canary-proc-1");
         let job = sh("cat; echo \"$KEY\" >&2; exit 1").stdin(secret.expose()).secret_env("KEY", &secret);

@@ -201,7 +201,7 @@ fn inline(value: &Value) -> String {
 #[allow(clippy::disallowed_methods)] // tests write files as others would
 mod tests {
     use super::*;
-    use crate::testing::TempDir;
+    use tempfile::TempDir;
 
     const TEXT: &str = "---\n# mine\nprovider_configured: false\nowner: me # kept\nmachine_classes:\n- a\n- b\nzone: z\n---\n\n# Lab\n\nMy own words.\n\n---\n\n## Current Status\n\nold\n\n## Notes\n\nkeep\n";
 
@@ -236,7 +236,7 @@ mod tests {
 
     #[test]
     fn state_file_that_is_broken_is_an_error_and_stays() {
-        let dir = TempDir::new();
+        let dir = TempDir::new().unwrap();
         let path = dir.path().join("state.md");
         for (text, place) in [("---\na: [\n---\n", "s:"), ("no front matter\n", "s:1:1"), ("---\na: 1\n", "s:1:1")] {
             std::fs::write(&path, text).unwrap();
@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn state_in_flow_style_is_not_edited() {
-        let dir = TempDir::new();
+        let dir = TempDir::new().unwrap();
         let path = dir.path().join("state.md");
         for front in ["\"a\": 1", "{b: 2}", "a:\n# c\n- x"] {
             let text = format!("---\n{front}\n---\n");
@@ -263,7 +263,7 @@ mod tests {
 
     #[test]
     fn unchanged_state_is_not_written() {
-        let dir = TempDir::new();
+        let dir = TempDir::new().unwrap();
         let path = dir.path().join("sub/state.md");
         State::default().save(&path).unwrap();
         assert!(!path.exists());

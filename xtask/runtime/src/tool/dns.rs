@@ -1,8 +1,11 @@
 //! Queries one resolver for the addresses of a name (RFC 1035, one question over UDP). The system's lookup cannot show what
 //! another machine's resolver returns.
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
+
+use simple_dns::rdata::RData;
+use simple_dns::{CLASS, Name, Packet, PacketFlag, Question, RCODE, ResourceRecord, TYPE};
 
 use crate::settings::environment;
 
@@ -51,62 +54,35 @@ fn ask_at(resolver: SocketAddr, name: &str, patience: Duration) -> Result<Vec<Ip
 
 /// A query for the A records of `name`, recursion wanted.
 fn question(id: u16, name: &str) -> Option<Vec<u8>> {
-    let mut bytes = id.to_be_bytes().to_vec();
-    bytes.extend([1, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
-    for label in name.trim_end_matches('.').split('.') {
-        let length = u8::try_from(label.len()).ok().filter(|length| (1..64).contains(length))?;
-        bytes.push(length);
-        bytes.extend(label.as_bytes());
-    }
-    bytes.extend([0, 0, 1, 0, 1]);
-    (name.len() < 254).then_some(bytes)
+    let name = name.trim_end_matches('.');
+    let whole = name.split('.').all(|label| !label.is_empty());
+    let name = Name::new(name).ok().filter(|name| whole && name.is_valid_hostname())?;
+    let mut query = Packet::new_query(id);
+    query.set_flags(PacketFlag::RECURSION_DESIRED);
+    query.questions.push(Question::new(name, TYPE::A.into(), CLASS::IN.into(), false));
+    query.build_bytes_vec().ok()
 }
 
 /// The content of a message; `None` if it is not the answer to `id`.
 fn answer(id: u16, bytes: &[u8]) -> Option<Result<Vec<IpAddr>, String>> {
-    let word = |at: usize| Some(u16::from_be_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]));
-    if word(0)? != id || bytes.get(2)? & 0x80 == 0 {
+    let packet = match Packet::parse(bytes) {
+        Ok(packet) => packet,
+        Err(_) => return bytes.starts_with(&id.to_be_bytes()).then(|| Err("its answer is damaged".to_owned())),
+    };
+    if packet.id() != id || !packet.has_flags(PacketFlag::RESPONSE) {
         return None;
     }
-    let code = bytes.get(3)? & 0x0f;
-    match code {
-        0 => {}
-        3 => return Some(Ok(Vec::new())),
-        2 => return Some(Err("it failed to find out (SERVFAIL)".to_owned())),
-        5 => return Some(Err("it refuses to answer".to_owned())),
-        other => return Some(Err(format!("it answered with code {other}"))),
-    }
-    Some(addresses(bytes, word(4)?, word(6)?).ok_or_else(|| "its answer is damaged".to_owned()))
-}
-
-fn addresses(bytes: &[u8], questions: u16, answers: u16) -> Option<Vec<IpAddr>> {
-    let mut at = 12;
-    for _ in 0..questions {
-        at = after_name(bytes, at)? + 4;
-    }
-    let mut found = Vec::new();
-    for _ in 0..answers {
-        at = after_name(bytes, at)?;
-        let head = bytes.get(at..at + 10)?;
-        let length = usize::from(u16::from_be_bytes([head[8], head[9]]));
-        let data = bytes.get(at + 10..at + 10 + length)?;
-        if head[..4] == [0, 1, 0, 1] {
-            found.push(IpAddr::from(<[u8; 4]>::try_from(data).ok()?));
-        }
-        at += 10 + length;
-    }
-    Some(found)
-}
-
-/// Where what follows a name begins. A pointer ends it.
-fn after_name(bytes: &[u8], mut at: usize) -> Option<usize> {
-    loop {
-        match *bytes.get(at)? {
-            0 => return Some(at + 1),
-            length if length & 0xc0 == 0xc0 => return Some(at + 2),
-            length => at += 1 + usize::from(length),
-        }
-    }
+    let address = |record: &ResourceRecord| match &record.rdata {
+        RData::A(found) => Some(Ipv4Addr::from(found.address).into()),
+        _ => None,
+    };
+    Some(match packet.rcode() {
+        RCODE::NoError => Ok(packet.answers.iter().filter_map(address).collect()),
+        RCODE::NameError => Ok(Vec::new()),
+        RCODE::ServerFailure => Err("it failed to find out (SERVFAIL)".to_owned()),
+        RCODE::Refused => Err("it refuses to answer".to_owned()),
+        other => Err(format!("it answered with {other:?}")),
+    })
 }
 
 /// The resolvers in a `resolv.conf`.

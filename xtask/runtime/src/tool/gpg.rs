@@ -187,7 +187,7 @@ pub fn open_slot<'s>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::TempDir;
+    use tempfile::TempDir;
 
     #[test]
     #[allow(clippy::disallowed_macros)]
@@ -196,7 +196,7 @@ mod tests {
             eprintln!("skipped: gpg is not installed");
             return;
         }
-        let dir = TempDir::new();
+        let dir = TempDir::new().unwrap();
         let cx = Cx::for_tests(dir.path().to_owned());
         let key = make_store_key(&cx, "admin@example.com").unwrap();
         assert!(store_key::judge(key.expose(), 1_795_316_645).is_ok());
