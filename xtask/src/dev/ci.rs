@@ -234,13 +234,6 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_check_is_an_error_with_the_near_one() {
-        let failure = chosen(&args("clipy", "", "")).unwrap_err();
-        assert_eq!(failure.code, Code::Usage);
-        assert!(failure.cause.contains("`clippy`"), "{failure}");
-    }
-
-    #[test]
     fn every_check_says_what_mends_it_and_has_a_name_of_its_own() {
         let names: BTreeSet<&str> = CHECKS.iter().map(|row| row.name.as_str()).collect();
         assert_eq!(names.len(), CHECKS.len());

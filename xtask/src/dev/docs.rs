@@ -1,18 +1,16 @@
 //! `docs`: the generated pages, from the code and its data.
 //!
-//! 1. With `--record`, the tasks whose output pages show run against the lab, and what they print is kept.
+//! 1. With `--record`, a rehearsal runs, and what it prints is kept.
 //! 2. Every page is rendered and compared with the file.
 //! 3. What differs is written, or with `--check` is a failure that names the file and the command that fixes it.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::json;
 use xshell::cmd;
 
 use crate::cli::Docs;
-use crate::dev::pages::recording::{RECORDINGS, Recording, clean};
-use crate::dev::pages::{FAULTS, FLEET, Inputs, PAGES, Page, difference};
+use crate::dev::pages::{FAULTS, FLEET, Inputs, PAGES, Page, RECORDING, difference};
 use crate::flow::change::{Change, Plan};
 use crate::flow::project_files;
 use crate::outcome::Outcome;
@@ -24,8 +22,6 @@ use domain::words;
 use runtime::cx::Cx;
 use runtime::files;
 use runtime::proc::{self, Job};
-
-const RECORDINGS_DIR: &str = "docs/recordings";
 
 pub fn run(args: &Docs, cx: &Cx) -> anyhow::Result<Outcome> {
     if args.check {
@@ -44,7 +40,7 @@ pub fn run(args: &Docs, cx: &Cx) -> anyhow::Result<Outcome> {
         .with(json!({ "findings": findings }))
         .into());
     }
-    let mut plan: Plan<'_> = RECORDINGS.iter().filter(|_| args.record).map(record).collect();
+    let mut plan: Plan<'_> = args.record.then(record).into_iter().collect();
     if cx.dry_run {
         // Which pages show another recording is known only when it is there.
         plan.append(pages(cx)?);
@@ -62,43 +58,41 @@ pub fn run(args: &Docs, cx: &Cx) -> anyhow::Result<Outcome> {
     Ok(Outcome::done(summary).with(json!({ "written": written })))
 }
 
-/// Step 1: one recording.
-fn record<'a>(recording: &'static Recording) -> Change<'a> {
-    let file = format!("{RECORDINGS_DIR}/{}.txt", recording.name);
-    let line = format!("cargo xtask {}", recording.words.join(" "));
-    let (effect, undo) =
-        (format!("what `{line}` prints now, and the pages that show it"), format!("git checkout {file}"));
-    Change::new("record", file.clone(), effect, undo, move |cx| {
+/// Step 1.
+fn record<'a>() -> Change<'a> {
+    let effect = "what `cargo xtask rehearse` prints now, and the pages that show it";
+    Change::new("record", RECORDING, effect, format!("git checkout {RECORDING}"), |cx| {
         let program = std::env::current_exe()?;
         let shell = proc::shell()?;
-        let (root, words) = (cx.paths.root(), recording.words);
-        let cmd = cmd!(shell, "{program} {words...} --project-dir {root} --color never");
+        let root = cx.paths.root();
+        let cmd = cmd!(shell, "{program} rehearse --project-dir {root} --color never");
         let job = Job::new("recording a task", cmd).deadline(cx.limit(Duration::from_secs(600))).env("COLUMNS", "100");
         // As a person sees it: talk and data in the order in which they come.
-        let mut lines = vec![format!("$ {line}")];
+        let mut lines = vec!["$ cargo xtask rehearse".to_owned()];
         let ended = cx.proc.follow(job, |line| lines.push(line.to_owned()))?;
         if !ended.success() {
             let tail = lines[lines.len().saturating_sub(20)..].join("\n");
-            return Err(Failure::new(Code::Failed, format!("`{}` failed, so it is not a recording", lines[0]))
-                .cause(tail)
-                .into());
+            let failure = Failure::new(Code::Failed, "`cargo xtask rehearse` failed, so it is not a recording");
+            return Err(failure.cause(tail).into());
         }
         let text = clean(&lines.join("\n"), &root.to_string_lossy());
-        files::write_atomically(&root.join(&file), text.as_bytes(), files::SHARED)?;
+        files::write_atomically(&root.join(RECORDING), text.as_bytes(), files::SHARED)?;
         Ok("recorded".to_owned())
     })
 }
 
+/// `output` as a page shows it: without colours, without spaces at the ends of lines, and with `root`, where this
+/// checkout happens to lie, as a dot. Times stay: they are what a reader wants to know.
+fn clean(output: &str, root: &str) -> String {
+    let plain = console::strip_ansi_codes(output).replace(root, ".");
+    let lines: Vec<&str> = plain.lines().map(str::trim_end).collect();
+    lines.join("\n").trim().to_owned() + "\n"
+}
+
 fn inputs(cx: &Cx) -> Result<Inputs, Failure> {
-    let mut recordings = BTreeMap::new();
-    for recording in RECORDINGS {
-        let path = cx.paths.root().join(RECORDINGS_DIR).join(format!("{}.txt", recording.name));
-        if let Some(text) = files::read_text_if_there(&path)? {
-            recordings.insert(recording.name.to_owned(), text);
-        }
-    }
-    let data = |name: &str| files::read_text_if_there(&cx.paths.root().join(name)).map(Option::unwrap_or_default);
-    Ok(Inputs { recordings, faults: data(FAULTS)?, fleet: data(FLEET)? })
+    let file = |name: &str| files::read_text_if_there(&cx.paths.root().join(name));
+    let data = |name: &str| file(name).map(Option::unwrap_or_default);
+    Ok(Inputs { recording: file(RECORDING)?, faults: data(FAULTS)?, fleet: data(FLEET)? })
 }
 
 /// Step 2: the pages that differ from their files, with what they should be.
@@ -153,4 +147,15 @@ fn pages<'a>(cx: &Cx) -> Result<Plan<'a>, Failure> {
         project_files::write("write", (path, page.path.as_str()), contents, effect, undo)
     };
     Ok(stale(cx)?.into_iter().map(write).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recording_tells_nothing_of_the_machine_it_was_made_on() {
+        let output = "\n  \u{1b}[32mok\u{1b}[0m  written: /home/me/kit/target/x (87 ms)  \n\n";
+        assert_eq!(clean(output, "/home/me/kit"), "ok  written: ./target/x (87 ms)\n");
+    }
 }

@@ -88,23 +88,6 @@ fn a_page_without_its_markers_is_an_error_that_names_them() {
     assert!(stderr.contains("docker/TROUBLESHOOTING.md") && stderr.contains("<!-- known-issues:begin -->"), "{stderr}");
 }
 
-#[test]
-fn a_recording_is_put_between_its_markers() {
-    let copy = copy();
-    let readme = "# X\n\n<!-- recording: rehearse -->\n<!-- /recording -->\n\nEnd.\n";
-    fs::write(copy.path().join("docs/tutorial/rehearsal.md"), readme).unwrap();
-    fs::create_dir_all(copy.path().join("docs/recordings")).unwrap();
-    fs::write(copy.path().join("docs/recordings/rehearse.txt"), "$ cargo xtask rehearse\nit ran\n").unwrap();
-    assert_eq!(docs(copy.path(), &["--check"]).0, 1, "it is not in the page yet");
-    assert_eq!(docs(copy.path(), &[]).0, 0);
-    let text = fs::read_to_string(copy.path().join("docs/tutorial/rehearsal.md")).unwrap();
-    assert!(
-        text.contains("-->\n\n```text\n$ cargo xtask rehearse\nit ran\n```\n\n<!-- /recording -->\n\nEnd.\n"),
-        "{text}"
-    );
-    assert_eq!(docs(copy.path(), &["--check"]).0, 0);
-}
-
 /// Every line of the files below a directory, without what stands around it.
 fn lines_below(dir: &Path) -> Vec<Vec<String>> {
     let texts =

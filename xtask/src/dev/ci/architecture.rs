@@ -138,65 +138,15 @@ fn start(path: &str) -> Place {
 mod tests {
     use super::*;
 
-    fn found(sources: &[(&str, &str)], tasks: &[&str]) -> Vec<String> {
-        let sources = sources.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
-        let tasks = tasks.iter().map(|task| (*task).to_owned()).collect();
-        check(&sources, &tasks).iter().map(ToString::to_string).collect()
-    }
-
-    #[test]
-    fn a_pure_part_that_touches_the_world_is_found_and_its_tests_may() {
-        let text = "// std::fs is not for us\nuse runtime::proc::Proc;\nuse crate::fsx;\n#[cfg(test)]\nuse std::fs;\n";
-        let all = found(&[("xtask/domain/src/spec/x.rs", text), ("xtask/runtime/src/tool/y.rs", text)], &[]);
-        assert_eq!(all.len(), 1, "{all:?}");
-        assert!(
-            all[0].starts_with("xtask/domain/src/spec/x.rs:2:5: error[impure]") && all[0].contains("let a task call"),
-            "{}",
-            all[0]
-        );
-        let all = found(&[("xtask/selector/src/lib.rs", "let x = std::fs::read(p);")], &[]);
-        assert!(all[0].starts_with("xtask/selector/src/lib.rs:1:9: error[impure]"), "{all:?}");
-    }
-
-    #[test]
-    fn a_task_is_its_file() {
-        let good = ("xtask/src/dev/hooks_install.rs", "//! `hooks-install`: installs hooks.\n");
-        assert_eq!(found(&[good], &["hooks-install"]), Vec::<String>::new());
-        let all = found(&[good, ("xtask/src/task/ci.rs", "//! Checks.\n")], &["ci", "hooks-install", "docs"]);
-        assert!(all[0].contains("xtask/src/task/ci.rs:1:1") && all[0].contains("fix: open it"), "{all:?}");
-        assert!(all[1].contains("`docs` has no file") && all[1].contains("task/docs.rs"), "{all:?}");
-    }
-
-    #[test]
-    fn flow_and_tasks_do_not_name_tasks() {
-        let all = found(
-            &[
-                ("xtask/src/flow/a.rs", "//! Not crate::task.\nuse crate::task::doctor;\n"),
-                ("xtask/src/task/b.rs", "use super::c;\nuse crate::flow::a;\n#[cfg(test)]\nuse super::*;\n"),
-                ("xtask/src/task/c/part.rs", "use super::NAME;\nuse crate::task::b;\n"),
-                ("xtask/src/task/mod.rs", "pub mod b;\n"),
-                ("xtask/src/lib.rs", "use crate::task;\n"),
-            ],
-            &[],
-        );
-        let places = ["xtask/src/flow/a.rs:2:5", "xtask/src/task/b.rs:1:5", "xtask/src/task/c/part.rs:2:5"];
-        assert_eq!(all.len(), places.len(), "{all:?}");
-        for (found, place) in all.iter().zip(places) {
-            assert!(found.starts_with(&format!("{place}: error[layer]")), "{found}");
-        }
-    }
-
-    #[test]
-    fn a_long_task_is_found() {
-        let long = "\n".repeat(LONGEST_TASK + 1);
-        let all = found(&[("xtask/src/task/a.rs", &long), ("xtask/src/flow/b.rs", &long)], &[]);
-        assert_eq!(all.len(), 1, "{all:?}");
-        assert!(all[0].contains("task/a.rs") && all[0].contains("201 lines"), "{all:?}");
-    }
-
+    /// A file that is longer than it may be; the faults of shape are planted in `tests/it/ci/planted.yaml`.
     #[test]
     fn a_long_file_is_found() {
-        let all = found(&[("xtask/src/ui/a.rs", &"\n".repeat(LONGEST + 1))], &[]);
-        assert!(all[0].contains("error[long-file]"), "{all:?}");
+        let found = |path: &str, lines: usize| too_long(path, &"\n".repeat(lines)).map(|found| found.to_string());
+        let task = found("xtask/src/task/a.rs", LONGEST_TASK + 1).unwrap();
+        assert!(task.starts_with("xtask/src/task/a.rs:1:1: error[long-file]") && task.contains("201 lines"), "{task}");
+        assert!(found("xtask/src/flow/b.rs", LONGEST + 1).unwrap().contains("error[long-file]"));
+        for (path, lines) in [("xtask/src/task/a.rs", LONGEST_TASK), ("xtask/src/flow/b.rs", LONGEST_TASK + 1)] {
+            assert_eq!(found(path, lines), None);
+        }
     }
 }

@@ -3,11 +3,9 @@
 
 pub mod commands;
 pub mod man;
-pub mod recording;
 pub mod svg;
 pub mod tasks;
 
-use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use minijinja::syntax::SyntaxConfig;
@@ -34,14 +32,16 @@ pub struct Page {
 /// What pages are made of beside the code.
 #[derive(Debug, Clone, Default)]
 pub struct Inputs {
-    /// The recordings, by name: what a task printed when it was run against the lab.
-    pub recordings: BTreeMap<String, String>,
+    /// What a rehearsal printed; `None` where none was recorded.
+    pub recording: Option<String>,
     /// The lab's table of faults, as it stands in its file.
     pub faults: String,
     /// The inventory of a lab, as `proxmox-inventory --save` wrote it.
     pub fleet: String,
 }
 
+/// Where the rehearsal is; `cargo xtask docs --record` records another.
+pub const RECORDING: &str = "docs/recordings/rehearse.txt";
 /// Where that inventory is.
 pub const FLEET: &str = "docs/recordings/fleet.json";
 /// The table of the lab. The two packages share no code: it is read as anybody would.
@@ -70,12 +70,12 @@ pub static PAGES: LazyLock<Vec<Page>> = LazyLock::new(|| {
         page("docs/reference/faults.md", FAULTS, |_, inputs| {
             render("faults.md.jinja", json!({ "faults": read(FAULTS, &inputs.faults)? }))
         }),
-        page("docs/tutorial/rehearsal.md", "docs/recordings/", |old, inputs| {
-            recording::insert(old, &inputs.recordings)
+        page("docs/tutorial/rehearsal.md", RECORDING, |old, inputs| {
+            let block = format!("```text\n{}\n```", recorded(inputs)?.trim_end());
+            splice(old.ok_or("the file is not there")?, "recording", &block)
         }),
-        page("docs/recordings/rehearse.svg", "docs/recordings/", |_, inputs| {
-            let recording = inputs.recordings.get("rehearse").ok_or("it was not recorded yet")?;
-            render("recording.svg.jinja", svg::model(recording))
+        page("docs/recordings/rehearse.svg", RECORDING, |_, inputs| {
+            render("recording.svg.jinja", svg::model(recorded(inputs)?))
         }),
         page("docs/recordings/fleet.svg", FLEET, |_, inputs| {
             let inventory = Inventory::parse(&inputs.fleet).map_err(|why| format!("{FLEET}: {why}"))?;
@@ -92,6 +92,10 @@ fn page(
     render: impl Fn(Option<&str>, &Inputs) -> Result<String, String> + Send + Sync + 'static,
 ) -> Page {
     Page { path: path.to_owned(), source, render: Box::new(render) }
+}
+
+fn recorded(inputs: &Inputs) -> Result<&str, String> {
+    inputs.recording.as_deref().ok_or_else(|| "it was not recorded yet: `cargo xtask docs --record`".to_owned())
 }
 
 fn read(name: &str, text: &str) -> Result<Value, String> {

@@ -13,7 +13,7 @@ const LINE: f64 = 0.12;
 const COMMAND: f64 = 0.9;
 const END: f64 = 6.0;
 
-/// What `data/pages/recording.svg.jinja` shows of a recording, as [`super::recording::clean`] left it.
+/// What `data/pages/recording.svg.jinja` shows of a recording, as `cargo xtask docs --record` left it.
 pub fn model(recording: &str) -> Value {
     let mut times = vec![0.3];
     for line in recording.lines() {
