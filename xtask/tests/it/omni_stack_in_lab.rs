@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use domain::spec::env::REQUIRED;
 use serde_json::{Value, json};
 
 use crate::sandbox::Sandbox;
@@ -104,30 +105,6 @@ fn omni_is_set_up_from_nothing_and_everything_says_so() {
     lab.run("omni-setup --yes").exits(1).says(&["docker/omni.asc does not exist, and Omni has a store"]);
 }
 
-/// The original kit runs under the project `docker`; beside it a second Omni would start empty.
-#[test]
-fn omni_setup_starts_no_second_omni() {
-    let (lab, words) = bare();
-    let old = "name: docker\nservices:\n  omni:\n    image: ghcr.io/siderolabs/omni:v1.4.6\n    volumes: [omni-data:/_out]\n\
-               volumes:\n  omni-data: {}\n";
-    fs::write(lab.file("old.yaml"), old).expect("written");
-    let file = lab.file("old.yaml").display().to_string();
-    crate::backup::docker(&lab, &format!("compose -f {file} up -d"));
-    let refused = |wanted: &str| {
-        let (code, document) = setup(&lab, &words, &["--dry-run"]);
-        let cause = document["error"]["cause"].as_str().unwrap_or_default();
-        assert_eq!((code, &document["error"]["code"]), (1, &json!("conflict")), "{document:#}");
-        assert!(cause.contains(wanted), "{document:#}");
-    };
-    refused("`docker-omni-1` of the compose project `docker` (ghcr.io/siderolabs/omni:v1.4.6, running)");
-    lab.run("doctor --area docker")
-        .says(&["failed docker.other-omni: `docker-omni-1` of the compose project `docker`"]);
-    crate::backup::docker(&lab, &format!("compose -f {file} down"));
-    refused("the volume `docker_omni-data`");
-    crate::backup::docker(&lab, "volume rm docker_omni-data");
-    assert_eq!(setup(&lab, &words, &["--dry-run"]).0, 3);
-}
-
 /// What `docker/.env` can be like where somebody copied the example, or took a line out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Left {
@@ -153,19 +130,6 @@ fn with(env: &str, example: &str, keys: &[&str], left: Left) -> String {
     out
 }
 
-const REQUIRED: [&str; 10] = [
-    "OMNI_DOMAIN",
-    "OMNI_LAN_ADDRESS",
-    "OMNI_ACCOUNT_UUID",
-    "OMNI_INITIAL_USER",
-    "OMNI_TLS_CERT",
-    "OMNI_TLS_KEY",
-    "OIDC_ISSUER_URL",
-    "OIDC_CLIENT_ID",
-    "OIDC_CLIENT_SECRET",
-    "TS_AUTHKEY",
-];
-
 /// Given a file, docker compose refuses every command while a value is missing or not valid; a stack that runs must be
 /// looked at and ended all the same.
 #[test]
@@ -174,8 +138,9 @@ fn tasks_that_only_look_do_not_depend_on_a_complete_env() {
     lab.set("DOCKER_HOST", Some("tcp://lab"));
     lab.run("stack-up --yes").exits(0);
     let (env, example) = (lab.read("docker/.env"), lab.read("docker/.env.example"));
+    let required = REQUIRED.map(|variable| variable.key);
     for left in [Left::Missing, Left::Empty, Left::Example] {
-        for key in REQUIRED {
+        for key in required {
             lab.write("docker/.env", &with(&env, &example, &[key], left));
             lab.run("omni-status").exits(0).says(&["2 of 2 run"]);
             lab.run("stack-logs omni").exits(0).says(&["starting Omni"]);
@@ -185,7 +150,7 @@ fn tasks_that_only_look_do_not_depend_on_a_complete_env() {
                 lab.run("stack-up --yes").exits(4).says(&[key, "docker/.env"]);
             }
         }
-        lab.write("docker/.env", &with(&env, &example, &REQUIRED, left));
+        lab.write("docker/.env", &with(&env, &example, &required, left));
         lab.run("stack-logs").exits(0);
         let doctor = lab.run("doctor --area docker --json --all").json();
         let check = |id: &str| {

@@ -112,36 +112,6 @@ fn released_program_makes_a_project_and_names_itself_in_every_advice() {
     assert_eq!(released(&dir, &["--version"]).exits(0).stdout, version);
 }
 
-#[test]
-fn a_directory_with_other_files_is_not_made_a_project() {
-    type Make = fn(&std::path::Path);
-    let cases: [(&str, Make, &str); 6] = [
-        ("other", |dir| std::fs::write(dir.join("notes.txt"), "").expect("written"), "notes.txt"),
-        ("used", |dir| std::fs::write(dir.join("docker/.env"), "A=b\n").expect("written"), "docker/.env"),
-        (
-            "edited",
-            |dir| std::fs::write(dir.join("docker/compose.yaml"), "services: {}\n").expect("written"),
-            "compose.yaml",
-        ),
-        (
-            "link",
-            |dir| std::os::unix::fs::symlink("/etc/hostname", dir.join(".gitignore")).expect("a link"),
-            ".gitignore",
-        ),
-        ("links", |dir| std::os::unix::fs::symlink("/etc", dir.join("tsidp")).expect("a link"), "tsidp"),
-        ("file", |dir| std::fs::remove_dir_all(dir).and_then(|()| std::fs::write(dir, "")).expect("a file"), "file"),
-    ];
-    let scratch = Scratch::new();
-    for (name, make, word) in cases {
-        let dir = scratch.path().join(name);
-        std::fs::create_dir_all(dir.join("docker")).expect("a directory");
-        make(&dir);
-        let before = tree_of(&dir);
-        outside(scratch.path(), &["init", name]).exits(1).says(&[word, "hint: "]);
-        assert_eq!(tree_of(&dir), before, "{name}");
-    }
-}
-
 /// The tracked files of this repository that belong in a project.
 fn operators_files() -> Vec<std::path::PathBuf> {
     let tracked = std::process::Command::new("git").arg("ls-files").current_dir(root()).output().expect("git is there");

@@ -540,34 +540,6 @@ fn a_pipe_in_place_of_a_file_is_named_and_not_waited_for() {
 }
 
 #[test]
-fn a_device_in_place_of_certificate_authorities_is_refused() {
-    let mut lab = Sandbox::new();
-    lab.set("SSL_CERT_FILE", Some("/dev/zero"));
-    for line in ["cluster-status", "proxmox-inventory"] {
-        let ran = lab.run(line);
-        assert!(ran.code == 4 && ran.stderr.contains("it is a device, not a file"), "{line}: {ran:#?}");
-        assert!(ran.stderr.contains("SSL_CERT_FILE"), "{line}: {ran:#?}");
-    }
-}
-
-#[test]
-fn a_state_directory_that_is_none_is_named() {
-    let mut lab = Sandbox::new();
-    lab.write("file", "x");
-    std::os::unix::fs::symlink("/nonexistent/x", lab.file("dangling")).expect("a link");
-    for name in ["file", "dangling"] {
-        let place = lab.file(name);
-        lab.set("XDG_STATE_HOME", Some(&place.display().to_string()));
-        let said = format!("`{}` is not a directory", place.display());
-        lab.run("provider-setup --yes").exits(1).says(&["cannot lock", &said, "hint: "]);
-    }
-    // A relative path is ignored, as the specification wants it.
-    lab.set("XDG_STATE_HOME", Some("state"));
-    lab.run("provider-setup --yes").exits(0);
-    assert!(!lab.scratch().join("state").exists());
-}
-
-#[test]
 fn target_in_any_form_is_no_concern_of_a_task() {
     let lab = Sandbox::new();
     fs::remove_dir_all(lab.file("target")).expect("it is there");

@@ -8,7 +8,6 @@ use std::ops::Deref;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{LazyLock, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -72,25 +71,17 @@ pub fn pin(name: &str) -> String {
 }
 
 /// A directory of its own that goes away with the value.
-pub struct Scratch(PathBuf);
+pub struct Scratch(tempfile::TempDir);
 
 impl Scratch {
     pub fn new() -> Scratch {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("omni-scale-it-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let dir = std::env::temp_dir().join(name);
-        fs::create_dir_all(&dir).expect("a scratch directory");
-        Scratch(fs::canonicalize(dir).expect("it is there"))
+        // By the path that programs print.
+        let place = fs::canonicalize(std::env::temp_dir()).expect("it is there");
+        Scratch(tempfile::Builder::new().prefix("omni-scale-it-").tempdir_in(place).expect("a directory"))
     }
 
     pub fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+        self.0.path()
     }
 }
 

@@ -142,18 +142,3 @@ fn explained_alike(fault: &Fault) {
     assert_eq!(ids(&offline), ids(&document), "{}: {offline:#}", fault.name);
     assert_eq!(offline["ok"], document["ok"], "{}", fault.name);
 }
-
-#[test]
-fn file_that_is_no_bundle_is_refused() {
-    let lab = Sandbox::new();
-    let file = |name: &str| lab.scratch().join(name).display().to_string();
-    fs::write(file("empty"), "").expect("written");
-    fs::write(file("text"), "{\"kind\":\"omni-scale-support-bundle\"}").expect("written");
-    let foreign = "is not a support bundle";
-    let directory = (".".to_owned(), "it is a directory, not a file");
-    for (file, words) in [(file("empty"), foreign), (file("text"), foreign), (file("absent"), "cannot read"), directory]
-    {
-        lab.run(&format!("cluster-explain --bundle {file}")).exits(1).says(&[words]);
-    }
-    lab.run("support-bundle --out - --yes").exits(2).says(&["does not write to standard output"]);
-}

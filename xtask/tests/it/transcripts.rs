@@ -6,15 +6,15 @@
 //! - `@ lab [FLAG …]` starts a fresh sandbox, with flags of `lab serve`; a transcript begins in a sandbox without any.
 //! - `@ fault NAME` starts a sandbox with that fault, after the tasks that lead to it (`lab/data/faults.yaml`).
 //! - `@ edit FILE: FROM -> TO`, `@ value FILE: KEY=VALUE` (a line of its own), `@ write FILE: TEXT`, `@ copy FILE FILE`,
-//!   `@ link TARGET FILE`, `@ fixture NAME FILE`, `@ remove FILE`, `@ chmod MODE FILE`, `@ set NAME=VALUE` (or `$OTHER`),
-//!   `@ unset NAME` change files of the project and variables of the environment; `@ run TASK …` runs a task that must succeed
+//!   `@ link TARGET FILE`, `@ fixture NAME FILE`, `@ directory NAME`, `@ remove FILE`, `@ chmod MODE FILE`, `@ set NAME=VALUE` (or `$OTHER`),
+//!   `@ unset NAME`, `@ account NAME ROLE VARIABLE` (the key of a new service account) change files of the project and variables of the environment; `@ run TASK …` runs a task that must succeed
 //!   and is not shown. `@ program NAME: SCRIPT` puts a program before the lab's, which is `@REAL@` in its script.
 //! - `~ TEXT` lines after a call: its output differs from run to run, is not recorded, and contains these texts in this order;
-//!   `~! TEXT` is in none of it. `@ until TASK … => TEXT` runs a task until it prints a text, `@ holds FILE: TEXT` looks into a
-//!   file.
+//!   `~! TEXT` is in none of it. `@ until TASK … => TEXT` runs a task until it prints a text, `@ holds FILE: TEXT` and
+//!   `@ lacks FILE: TEXT` look into a file.
 //! - `@ pin SERVICE TAG` sets the tag of an image in docker/compose.yaml, whatever it was.
 //! - `@ docker WORD …`, `@ omnictl WORD …` and `@ proxmox METHOD PATH FIELD=VALUE …` change something beside the tasks, as an administrator; `{vm N}`
-//!   is the path of the Nth virtual machine in Proxmox, `{TEXT N name}` the name (`uuid`, `place` NODE/ID, `path` as above) of the Nth whose name
+//!   is the path of the Nth virtual machine in Proxmox, `{TEXT N name}` the name (`uuid`, `node`, `place` NODE/ID, `path` as above) of the Nth whose name
 //!   contains the text, in any call.
 //! - `@ vms` shows how many virtual machines Proxmox has, `@ show FILE` what a file contains.
 //! - `@ mask REGEX => TEXT` replaces what differs from run to run in this transcript alone.
@@ -66,7 +66,7 @@ macro_rules! transcripts {
 }
 
 transcripts! { "":
-    adopt help usage names errors files read_only machineclass proxmox upgrade
+    adopt help usage names errors files read_only machineclass proxmox upgrade calls fleet_page
     provider stack backup cluster_create cluster_sync cluster_status prompts json
     checks conversions selectors rotation access plans policies previous_set set_up doctor operation machines logins own_files upgrade_files
     file_names saved_plans outdated_plans omni_upgrade omni_upgrade_refused omni_minors cluster_upgrade
@@ -254,11 +254,22 @@ impl Player {
                 let (name, script) = pair(": ");
                 self.lab().stand_in(name, &script.replace("\\n", "\n"));
             }
-            "remove" => fs::remove_file(self.lab().file(rest)).expect("removed"),
+            "directory" => fs::create_dir_all(self.lab().file(rest)).expect("a directory"),
+            "remove" => {
+                let path = self.lab().file(rest);
+                fs::remove_file(&path).or_else(|_| fs::remove_dir(&path)).expect("removed");
+            }
             "set" => {
                 let (name, value) = pair("=");
                 let value = value.strip_prefix('$').map_or(value, |other| self.lab().env(other)).to_owned();
                 self.lab().set(name, Some(&value));
+            }
+            "account" => {
+                let [name, role, variable] = words(rest).try_into().expect("NAME ROLE VARIABLE");
+                let made =
+                    self.lab().omnictl(&["serviceaccount", "create", &name, "--use-user-role=false", "--role", &role]);
+                let key = made.stdout.split("OMNI_SERVICE_ACCOUNT_KEY=").nth(1).and_then(|rest| rest.lines().next());
+                self.lab().set(&variable, key);
             }
             "unset" => self.lab().set(rest, None),
             "run" => {
@@ -272,9 +283,9 @@ impl Player {
                     format!("{}{}", ran.stdout, ran.stderr).contains(text)
                 });
             }
-            "holds" => {
+            "holds" | "lacks" => {
                 let (file, text) = pair(": ");
-                assert!(self.lab().read(file).contains(text), "{change}");
+                assert_eq!(self.lab().read(file).contains(text), verb == "holds", "{change}");
             }
             "docker" => crate::backup::docker(self.lab(), rest),
             "omnictl" => drop(self.lab().omnictl(&rest.split(' ').collect::<Vec<_>>())),
@@ -421,7 +432,7 @@ static VMS: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\{vm (\d+)\}").expec
 
 /// One of the virtual machines whose names contain a text, and what of it is meant.
 static NAMED: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"\{(\S+) (\d+) (name|uuid|place|path)\}").expect("a regex"));
+    LazyLock::new(|| Regex::new(r"\{(\S+) (\d+) (name|uuid|node|place|path)\}").expect("a regex"));
 
 /// A key in a script.
 pub static KEYS: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\{key (\S+) (-?\d+)\}").expect("a regex"));

@@ -1,5 +1,6 @@
 //! Files that cannot be written or read: one error with the path and the reason, before anything is changed; nothing half
 //! written, nothing left beside. Root writes where modes forbid it, so what stands in the way here binds root too.
+//! The transcript `errors` has directories in the place of files.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -27,38 +28,6 @@ fn stopped(lab: &Sandbox, line: &str, code: i32, words: &[&str]) {
     let ran = lab.run(line).exits(code).says(words).says(&["hint: "]);
     assert_eq!(ran.stderr.matches("error: ").count(), 1, "one error: {ran:#?}");
     assert_eq!(all(lab), before, "`{line}` changed something: {ran:#?}");
-}
-
-#[test]
-fn a_directory_in_a_files_place_is_named() {
-    let lab = Sandbox::new();
-    let directory = |name: &str, line: &str, code: i32| {
-        let path = lab.file(name);
-        let kept = fs::read(&path).ok();
-        let _ = fs::remove_file(&path);
-        fs::create_dir_all(&path).expect("a directory");
-        stopped(&lab, line, code, &[name.trim_start_matches("../"), "a directory", "rmdir"]);
-        fs::remove_dir(&path).expect("it is empty");
-        if let Some(bytes) = kept {
-            fs::write(&path, bytes).expect("put back");
-        }
-    };
-    let class = "machineclass-create small --yes --cores 2 --memory 4096 --disk 20 --selector true";
-    directory("docker/.env", "provider-setup --yes", 1);
-    directory("docker/config.yaml", "provider-setup --yes", 4);
-    directory("docker/config.yaml.example", "provider-setup --yes", 1);
-    directory("docker/omni.asc", "omni-setup --yes", 4);
-    directory(STATE, "provider-setup --yes", 1);
-    directory("../home/.local/state/omni-scale/lock", "provider-setup --yes", 1);
-    directory("machine-classes/small.yaml", class, 1);
-    // A record is not a tool.
-    let _ = fs::remove_file(lab.journal());
-    fs::create_dir_all(lab.journal()).expect("a directory");
-    lab.provider();
-    lab.class("small");
-    directory("clusters/demo.yaml", CREATE, 1);
-    directory(STATE, CREATE, 1);
-    lab.run(CREATE).exits(0);
 }
 
 /// Whether `chattr` may protect files here; what it protected is given back with the value.

@@ -9,9 +9,6 @@ use serde_yaml::Value as Yaml;
 
 use super::text::{self, Page};
 
-/// Gives the help page of xtask (`None`) or of one of its tasks; nothing when there is no such task.
-pub type Help<'a> = &'a dyn Fn(Option<&str>) -> Option<String>;
-
 /// How a task is started from a plugin that lies outside the user's project.
 const INSTALLED: &str = "cargo run --quiet --locked --manifest-path ${CLAUDE_PLUGIN_ROOT}/Cargo.toml \
                          --target-dir ${CLAUDE_PLUGIN_DATA}/target --package xtask --bin xtask -- ";
@@ -102,14 +99,17 @@ fn faults_of_page(page: &Page, task: &str, changes: bool, dry_run: bool) -> Vec<
 }
 
 /// Every flag in the text of a page is one of its task; the hint is made from the task itself.
-pub fn parity(root: &Path, help: Help) -> Vec<String> {
+pub fn parity(root: &Path) -> Vec<String> {
     let mut faults = Vec::new();
+    let mut cli = xtask::cli::built();
+    cli.build();
     for Entry { task, .. } in entries() {
         let Ok(page) = Page::read(&root.join(format!("commands/{task}.md"))) else { continue };
-        let declared = text::declared_flags(&help(Some(&task)).unwrap_or_default());
+        let flags = cli.find_subcommand(&task).into_iter().flat_map(clap::Command::get_arguments);
+        let flags: BTreeSet<String> = flags.filter_map(|flag| Some(format!("--{}", flag.get_long()?))).collect();
         // Other spans name another program or task.
         for span in text::code_spans(&page.body).into_iter().filter(|span| span.starts_with("--")) {
-            for flag in text::flags(span).difference(&declared) {
+            for flag in text::flags(span).difference(&flags) {
                 faults.push(format!("commands/{task}.md: the task `{task}` has no flag `{flag}`"));
             }
         }
@@ -117,33 +117,12 @@ pub fn parity(root: &Path, help: Help) -> Vec<String> {
     faults
 }
 
-/// Every `cargo xtask …` in the plugin's texts names a task with those flags, and so does the table of CLAUDE.md.
-pub fn documented_tasks(root: &Path, help: Help) -> Vec<String> {
-    let mut faults = Vec::new();
-    let mut pages = text::markdown(root);
-    pages.extend(text::files_below(&root.join("skills"), &[".yaml"]));
-    for path in pages {
-        let page = fs::read_to_string(&path).unwrap_or_default();
-        let place = path.strip_prefix(root).unwrap_or(&path).display().to_string();
-        for (task, rest) in text::calls(&page) {
-            match help(Some(&task)) {
-                None => faults.push(format!("{place}: xtask has no task `{task}`")),
-                Some(help) => {
-                    for flag in text::flags(&rest).difference(&text::declared_flags(&help)) {
-                        faults.push(format!("{place}: the task `{task}` has no flag `{flag}`"));
-                    }
-                }
-            }
-        }
-        if place.ends_with("CLAUDE.md") {
-            let table = page.split("## Tasks").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap_or_default();
-            let cells = table.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
-            for task in cells.flat_map(|cell| cell.split("`, `")).map(|task| task.trim_end_matches('`')) {
-                if help(Some(task)).is_none() {
-                    faults.push(format!("{place}: xtask has no task `{task}`"));
-                }
-            }
-        }
-    }
-    faults
+/// Every task in the table of CLAUDE.md is one.
+pub fn documented_tasks(root: &Path) -> Vec<String> {
+    let page = fs::read_to_string(root.join(".claude/CLAUDE.md")).unwrap_or_default();
+    let table = page.split("## Tasks").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap_or_default();
+    let cells = table.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
+    let tasks = cells.flat_map(|cell| cell.split("`, `")).map(|task| task.trim_end_matches('`'));
+    let unknown = tasks.filter(|task| xtask::cli::built().find_subcommand(task).is_none());
+    unknown.map(|task| format!("CLAUDE.md: xtask has no task `{task}`")).collect()
 }

@@ -58,13 +58,10 @@ pub fn files_below(directory: &Path, endings: &[&str]) -> Vec<PathBuf> {
     found.filter(|path| endings.iter().any(|ending| path.to_string_lossy().ends_with(ending))).collect()
 }
 
-/// The texts of the plugin that are Markdown.
-pub fn markdown(root: &Path) -> Vec<PathBuf> {
-    let mut pages = vec![root.join(".claude/CLAUDE.md")];
-    for directory in ["commands", "skills", "agents"] {
-        pages.extend(files_below(&root.join(directory), &[".md"]));
-    }
-    pages
+/// The texts of the plugin.
+pub fn pages(root: &Path) -> Vec<PathBuf> {
+    let texts = ["commands", "skills", "agents"].map(|dir| files_below(&root.join(dir), &[".md", ".yaml"]));
+    [vec![root.join(".claude/CLAUDE.md")], texts.concat()].concat()
 }
 
 /// What stands between backticks on one line.
@@ -95,33 +92,6 @@ pub fn flags(text: &str) -> BTreeSet<String> {
         let name: String = name.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
         if name.starts_with(|c: char| c.is_ascii_lowercase()) {
             found.insert(format!("--{name}"));
-        }
-    }
-    found
-}
-
-/// The flags that a help page declares. Only the start of an option's line counts: its text may speak of others.
-pub fn declared_flags(help: &str) -> BTreeSet<String> {
-    help.lines()
-        .map(str::trim_start)
-        .filter(|line| line.starts_with('-'))
-        .filter_map(|line| line.split_whitespace().take(2).flat_map(flags).next())
-        .collect()
-}
-
-/// The calls `cargo xtask TASK …` in a text, each as task and rest of its line or code span.
-pub fn calls(text: &str) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    for line in text.lines() {
-        for (start, marker) in line.match_indices("cargo xtask ") {
-            let rest = &line[start + marker.len()..];
-            let call = rest.split('`').next().unwrap_or(rest);
-            let mut words = call.splitn(2, ' ');
-            let task = words.next().unwrap_or_default().trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
-            // `<task>` stands for any of them.
-            if task.starts_with(|c: char| c.is_ascii_lowercase()) {
-                found.push((task.to_owned(), words.next().unwrap_or_default().to_owned()));
-            }
         }
     }
     found
