@@ -21,11 +21,14 @@ use crate::faults::Faults;
 use crate::fill::{self, Size};
 use crate::http::{self, Listen, Server};
 use crate::omni::access;
+use crate::omni::api::{OmniAnswer, OmniCall};
 use crate::omni::front::Front;
 use crate::omni::kinds::OmniRelease;
 use crate::omni::machine::Hardware;
 use crate::omni::machines;
 use crate::omni::names::CLUSTER_MACHINE;
+use crate::omni::resource::Resource;
+use crate::omni::status::Status;
 use crate::omni::{Omni, api};
 use crate::provider::{Surroundings, cidata};
 use crate::proxmox::{Proxmox, World};
@@ -391,9 +394,12 @@ async fn converse(stream: TcpStream, lab: &Lab) -> Result<()> {
             (true, Err(why)) => Response::Refused(format!("this is no question: {why}")),
             (true, Ok(ask)) => lab.answer(ask).await,
         };
-        let mut text = serde_json::to_vec(&response)?;
-        text.push(b'\n');
-        writer.write_all(&text).await?;
+        let mut line = serde_json::to_vec(&response)?;
+        line.push(b'\n');
+        writer.write_all(&line).await?;
+        if let Response::Printed { text, .. } = response {
+            writer.write_all(text.as_bytes()).await?;
+        }
     }
     Ok(())
 }
@@ -409,19 +415,30 @@ async fn read_line(reader: &mut BufReader<tokio::net::tcp::OwnedReadHalf>) -> Re
 }
 
 impl Lab {
+    fn omni_answers(&self, key: Option<&str>, call: OmniCall) -> Result<OmniAnswer, Status> {
+        self.omni.with(|state| {
+            let caller = access::authenticate(state, key)?;
+            match fault_effects::before_call(&self.faults, state, &call) {
+                Some(refused) => Err(refused),
+                None => api::call(state, &caller, call),
+            }
+        })
+    }
+
     async fn answer(&self, request: Request) -> Response {
         match request {
             Request::Start { program, argv } => {
                 tokio::time::sleep(self.latency).await;
                 Response::Started(self.start(&program, &argv))
             }
-            Request::Omni { key, call } => Response::Omni(self.omni.with(|state| {
-                let caller = access::authenticate(state, key.as_deref())?;
-                if let Some(refused) = fault_effects::before_call(&self.faults, state, &call) {
-                    return Err(refused);
+            Request::Omni { key, call } => Response::Omni(self.omni_answers(key.as_deref(), *call)),
+            Request::Print { key, call } => match self.omni_answers(key.as_deref(), *call) {
+                Ok(OmniAnswer::Many(found)) => {
+                    let text = Resource::print(&found);
+                    Response::Printed { length: text.len(), text }
                 }
-                api::call(state, &caller, *call)
-            })),
+                other => Response::Omni(other),
+            },
             Request::Change { after, within_ms } => {
                 let mut revision = self.omni.subscribe();
                 let within = Duration::from_millis(within_ms.min(600_000));

@@ -144,33 +144,73 @@ impl Resource {
         if self.md.version == 0 { "undefined".to_owned() } else { self.md.version.to_string() }
     }
 
-    /// The object that `omnictl get -o json` prints: what Go reads back from its own YAML, so that an id that looks like
-    /// a number is one and an empty owner or label is null (client/pkg/omnictl/output/json.go).
+    /// The object that `omnictl get -o json` prints.
     pub fn to_json(&self) -> Value {
-        let map = |from: &BTreeMap<String, String>| -> Value {
-            from.iter().map(|(k, v)| (k.clone(), bare(v))).collect::<serde_json::Map<_, _>>().into()
-        };
-        let mut md = json!({
-            "namespace": bare(&self.md.namespace),
-            "type": self.md.typ,
-            "id": bare(&self.md.id),
-            "version": bare(&self.version_text()),
-            "owner": bare(&self.md.owner),
-            "phase": self.md.phase.name(),
-            "created": rfc3339(self.md.created),
-            "updated": rfc3339(self.md.updated),
-        });
-        if !self.md.labels.is_empty() {
-            md["labels"] = map(&self.md.labels);
-        }
-        if !self.md.annotations.is_empty() {
-            md["annotations"] = map(&self.md.annotations);
-        }
-        if !self.md.finalizers.is_empty() {
-            md["finalizers"] = json!(self.md.finalizers);
-        }
-        json!({ "metadata": md, "spec": self.spec })
+        json!(self.shown())
     }
+
+    fn shown(&self) -> Shown<'_> {
+        let md = &self.md;
+        let map = |from: &'_ BTreeMap<String, String>| from.iter().map(|(k, v)| (k.clone(), bare(v))).collect();
+        Shown {
+            metadata: ShownMetadata {
+                annotations: map(&md.annotations),
+                created: rfc3339(md.created),
+                finalizers: &md.finalizers,
+                id: bare(&md.id),
+                labels: map(&md.labels),
+                namespace: bare(&md.namespace),
+                owner: bare(&md.owner),
+                phase: md.phase.name(),
+                typ: &md.typ,
+                updated: rfc3339(md.updated),
+                version: bare(&self.version_text()),
+            },
+            spec: &self.spec,
+        }
+    }
+
+    /// The text that `omnictl get -o json` prints of these, one after the other: four spaces, and `<`, `>` and `&` escaped, as Go's
+    /// encoder writes it.
+    pub fn print(found: &[Resource]) -> String {
+        let mut bytes = Vec::new();
+        for resource in found {
+            let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+            // Writing a value into memory does not fail.
+            let _ = resource.shown().serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, formatter));
+            bytes.push(b'\n');
+        }
+        let text = String::from_utf8(bytes).unwrap_or_default();
+        let escaped = |text: String, (plain, code)| if text.contains(plain) { text.replace(plain, code) } else { text };
+        [('<', "\\u003c"), ('>', "\\u003e"), ('&', "\\u0026")].into_iter().fold(text, escaped)
+    }
+}
+
+/// What Go reads back from its own YAML, so that an id that looks like a number is one and an empty owner or label is null
+/// (client/pkg/omnictl/output/json.go). Its keys are in order.
+#[derive(Serialize)]
+struct Shown<'a> {
+    metadata: ShownMetadata<'a>,
+    spec: &'a Value,
+}
+
+#[derive(Serialize)]
+struct ShownMetadata<'a> {
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    annotations: BTreeMap<String, Value>,
+    created: String,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    finalizers: &'a [String],
+    id: Value,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    labels: BTreeMap<String, Value>,
+    namespace: Value,
+    owner: Value,
+    phase: &'static str,
+    #[serde(rename = "type")]
+    typ: &'a str,
+    updated: String,
+    version: Value,
 }
 
 /// What a plain YAML scalar without a tag is read back as.

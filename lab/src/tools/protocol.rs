@@ -44,6 +44,8 @@ pub enum Request {
         key: Option<String>,
         call: Box<OmniCall>,
     },
+    /// The same for a list, whose text `omnictl get -o json` prints.
+    Print { key: Option<String>, call: Box<OmniCall> },
     /// Waits until Omni's revision is beyond `after`.
     Change {
         after: u64,
@@ -67,6 +69,12 @@ pub enum Response {
     Started(Start),
     /// To [`Request::Omni`].
     Omni(Result<OmniAnswer, Status>),
+    /// To [`Request::Print`]: the text follows the line as it is.
+    Printed {
+        length: usize,
+        #[serde(skip)]
+        text: String,
+    },
     /// To [`Request::Change`].
     Revision(u64),
     /// To [`Request::Engine`].
@@ -146,6 +154,11 @@ impl Client {
             serde_json::from_str(&text).context("the lab's answer is not understood: is it of another build?")?;
         match response {
             Response::Refused(why) => bail!("the lab refuses: {why}"),
+            Response::Printed { length, .. } => {
+                let mut text = vec![0; length];
+                self.reader.read_exact(&mut text).context("the lab has ended")?;
+                Ok(Response::Printed { length, text: String::from_utf8(text)? })
+            }
             other => Ok(other),
         }
     }

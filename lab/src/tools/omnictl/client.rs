@@ -157,6 +157,16 @@ impl Connection {
         }
     }
 
+    /// What `get -o json` prints of the same: the lab writes ten thousand resources once.
+    pub fn printed(&mut self, typ: &str, namespace: &str, terms: Vec<Term>) -> Result<String, OmnictlError> {
+        let call = Box::new(OmniCall::List { typ: typ.to_owned(), namespace: namespace.to_owned(), terms });
+        match self.client.ask(&Request::Print { key: self.key.clone(), call })? {
+            Response::Printed { text, .. } => Ok(text),
+            Response::Omni(Err(refused)) => Err(refused.into()),
+            other => Err(OmnictlError::Lab(anyhow::anyhow!("unexpected answer of the lab: {other:?}"))),
+        }
+    }
+
     /// Waits for a change after the revision seen, at most so long; gives the revision now.
     pub fn change(&mut self, after: u64, within_ms: u64) -> Result<u64, OmnictlError> {
         match self.client.ask(&Request::Change { after, within_ms })? {

@@ -1,6 +1,5 @@
 //! `omnictl get` and `omnictl delete` (client/pkg/omnictl/get.go, delete.go, output/, resources/destroy.go).
 
-use serde::Serialize as _;
 use serde_json::Value;
 
 use super::args::{Get, Output};
@@ -16,30 +15,21 @@ use crate::tools::{err, out};
 pub fn run(client: &mut Connection, get: &Get) -> Result<(), OmnictlError> {
     let kind = client.resolve(&get.kind)?;
     let namespace = get.namespace.as_ref().unwrap_or(&kind.namespace);
-    let found = match &get.id {
-        Some(id) => client.get(&kind.typ, namespace, id).map(|found| vec![found]),
-        None => {
-            let terms = get.selector.as_deref().map_or(Ok(Vec::new()), query::parse)?;
-            client.list(&kind.typ, namespace, terms)
+    let terms = || get.selector.as_deref().map_or(Ok(Vec::new()), query::parse);
+    let found = match (&get.id, &get.output) {
+        (Some(id), _) => client.get(&kind.typ, namespace, id).map(|found| vec![found]),
+        (None, Output::Json) => {
+            out(&client.printed(&kind.typ, namespace, terms()?)?);
+            return Ok(());
         }
+        (None, Output::Table) => client.list(&kind.typ, namespace, terms()?),
     };
     match get.output {
         // The table's header is written before the server is asked, whatever it answers.
         Output::Table => out(&table(kind, found.as_deref().unwrap_or_default())),
-        Output::Json => found.as_deref().unwrap_or_default().iter().for_each(|resource| out(&json(resource))),
+        Output::Json => out(&Resource::print(found.as_deref().unwrap_or_default())),
     }
     found.map(drop)
-}
-
-/// JSON with four spaces, `<`, `>` and `&` escaped, as Go's encoder writes it.
-fn json(resource: &Resource) -> String {
-    let mut bytes = Vec::new();
-    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
-    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, formatter);
-    // Writing a value into memory does not fail.
-    let _ = resource.to_json().serialize(&mut serializer);
-    let text = String::from_utf8_lossy(&bytes);
-    text.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026") + "\n"
 }
 
 fn table(kind: &ResourceType, found: &[Resource]) -> String {
