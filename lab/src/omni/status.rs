@@ -17,8 +17,6 @@ pub enum Code {
     Unauthenticated,
     /// The state of the system does not allow it now.
     FailedPrecondition,
-    /// Someone else changed it meanwhile.
-    Aborted,
     /// The server cannot be reached.
     Unavailable,
     Internal,

@@ -98,7 +98,7 @@ impl Store {
 
     fn marked(&self, typ: &str, namespace: &str, label: &str, value: &str) -> impl Iterator<Item = &Resource> {
         let known = INDEXED.iter().chain([&NAMED_MACHINE]).find(|known| **known == label);
-        debug_assert!(known.is_some(), "{label} has no index");
+        assert!(known.is_some(), "{label} has no index");
         let mark = known.map(|label| (typ.to_owned(), namespace.to_owned(), *label, value.to_owned()));
         let ids = mark.and_then(|mark| self.index.get(&mark)).into_iter().flatten();
         let keys: Vec<Key> = ids.map(|id| Key::new(typ, namespace, id)).collect();
@@ -165,7 +165,7 @@ impl Store {
                 resource.version_text(),
                 old.version_text()
             );
-            return Err(Status::new(Code::Aborted, text));
+            return Err(Status::new(Code::FailedPrecondition, text));
         }
         resource.md.version += 1;
         resource.md.created = old.md.created;
