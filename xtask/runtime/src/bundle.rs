@@ -8,6 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -15,7 +16,6 @@ use crate::files::{self, Scratch};
 use domain::clock;
 use domain::failure::{Code, Failure};
 use domain::status::docker::{self, Container};
-use domain::status::omni::Resource;
 
 /// The version of the archive's layout.
 const FORMAT: u32 = 1;
@@ -175,15 +175,17 @@ impl Recorded {
     ///
     /// # Errors
     /// As [`Recorded::document`].
-    pub fn list(&self, kind: &str, selector: Option<&str>) -> Result<Vec<Resource>, Failure> {
+    pub fn list<T: DeserializeOwned>(&self, kind: &str, selector: Option<&str>) -> Result<Vec<T>, Failure> {
         let name = format!("omni/{kind}.json");
-        let mut found: Vec<Resource> = serde_json::from_value(self.document(&name)?).map_err(|error| {
-            Failure::new(Code::Invalid, format!("`{name}` in the bundle is not understood")).cause(error.to_string())
-        })?;
-        if let Some((label, value)) = selector.and_then(|selector| selector.split_once('=')) {
-            found.retain(|found| found.metadata.labels().get(label).and_then(Value::as_str) == Some(value));
+        let mut found = self.document(&name)?;
+        if let (Some((label, value)), Some(found)) =
+            (selector.and_then(|selector| selector.split_once('=')), found.as_array_mut())
+        {
+            found.retain(|found| found["metadata"]["labels"][label] == value);
         }
-        Ok(found)
+        serde_json::from_value(found).map_err(|error| {
+            Failure::new(Code::Invalid, format!("`{name}` in the bundle is not understood")).cause(error.to_string())
+        })
     }
 
     /// The `data` of a call of Proxmox. The failed tasks of one guest are among those of its node.
@@ -316,7 +318,7 @@ mod tests {
         assert_eq!(good, manifest.pack(&files).unwrap(), "the same content gives the same bytes");
         let bundle = open(&good).unwrap();
         assert_eq!((bundle.made_at(), bundle.log("omni", 2).unwrap().as_str()), (1_795_316_645, "two\nthree\n"));
-        assert_eq!(bundle.list("clusters", None).unwrap_err().code, Code::NotFound);
+        assert_eq!(bundle.list::<Value>("clusters", None).unwrap_err().code, Code::NotFound);
 
         let refused = |bytes: &[u8], words: &str| {
             let failure = open(bytes).unwrap_err();

@@ -16,17 +16,20 @@ use runtime::parallel::both;
 use runtime::tool::omnictl::Omnictl;
 use runtime::ui::table;
 
+/// Machines, and the VMs of their names.
+pub type Machines = (Vec<MachineLine>, Vec<Value>);
+
 /// The machines that `--output wide` lists.
 ///
 /// # Errors
 /// Those of omnictl.
-pub fn machines(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>) -> Result<Option<Vec<MachineLine>>, Failure> {
+pub fn machines(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>) -> Result<Option<Machines>, Failure> {
     if args.output != Some(OutputForm::Wide) {
         return Ok(None);
     }
-    let mut machines = observe(cx, omnictl, args.name.as_deref())?;
+    let (mut machines, vms) = observe(cx, omnictl, args.name.as_deref())?;
     machines.retain(|machine| !(args.not_ready && machine.ready));
-    Ok(Some(machines))
+    Ok(Some((machines, vms)))
 }
 
 /// The data of the JSON document; machines are in it where they were asked for.
@@ -63,23 +66,24 @@ pub fn print(args: &ClusterStatus, cx: &Cx, names: &[&str], data: &Value, text: 
 ///
 /// # Errors
 /// Those of omnictl.
-pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, cluster: Option<&str>) -> Result<Vec<MachineLine>, Failure> {
+pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, cluster: Option<&str>) -> Result<Machines, Failure> {
     let selector = cluster.map(|cluster| format!("omni.sidero.dev/cluster={cluster}"));
     let (kinds, selector) = (["clustermachinerequeststatuses", "clustermachinestatuses"], selector.as_deref());
-    let (lists, statuses) = both(
+    let prefix = cluster.map(|cluster| format!("{cluster}-")).unwrap_or_default();
+    let ours = |vm: &Value| vm["name"].as_str().is_some_and(|name| name.starts_with(&prefix)) && vm["template"] != 1;
+    let (lists, (statuses, mut vms)) = both(
         || lookup::lists(omnictl, kinds, selector),
-        || omnictl.list_parts("machinestatuses", selector, &["network", "talosversion"]),
+        || both(|| omnictl.list_as("machinestatuses", selector), || vms::of_all(cx, &ours)),
     );
     let ([requests, machines], statuses) = (lists?, statuses?);
     let names: BTreeSet<&str> = requests.iter().map(|request| request.metadata.id.as_str()).collect();
-    let ours = |vm: &Value| vm["name"].as_str().is_some_and(|name| names.contains(name));
-    let vms = vms::of_all(cx, &ours);
+    vms.retain(|vm| vm["name"].as_str().is_some_and(|name| names.contains(name)));
     let mut lines = machine_lines(&requests, &machines, &statuses, &vms);
     // Omni calls a machine ready for minutes after its VM was stopped.
     let off: BTreeSet<&str> =
         vms.iter().filter(|vm| vm["status"] == "stopped").filter_map(|vm| vm["name"].as_str()).collect();
     lines.iter_mut().for_each(|line| line.ready &= !off.contains(line.name.as_str()));
-    Ok(lines)
+    Ok((lines, vms))
 }
 
 /// The table of machines.

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::flow::inputs::{self, Template, TemplateFacts};
@@ -12,11 +13,11 @@ use crate::flow::{cluster_sync, lookup, machine_class, omni_stack, project_class
 use check::drift::{self, Drift, Image};
 use domain::failure::{Code, Failure};
 use domain::spec::name;
-use domain::status::omni::Resource;
+use domain::status::omni::{Brief, Resource};
 use domain::status::sync::SyncAction;
 use domain::words::count;
 use runtime::cx::Cx;
-use runtime::parallel::{ALL, Job, run_all};
+use runtime::parallel::{ALL, Job, both, run_all};
 use runtime::paths::pasted;
 use runtime::tool::compose::{Compose, OMNI};
 use runtime::tool::omnictl::Omnictl;
@@ -27,7 +28,14 @@ pub struct Omni {
     classes: Vec<Resource>,
     pub clusters: Vec<Resource>,
     pub requests: Vec<Resource>,
-    pub request_statuses: Vec<Resource>,
+    /// The requests whose VM was made.
+    provisioned: BTreeSet<String>,
+}
+
+#[derive(Deserialize)]
+struct RequestStatus {
+    #[serde(default)]
+    stage: u64,
 }
 
 /// `ClusterMachineRequestStatus.stage` of a request whose VM was made (omni v1.9.3 `omni.proto`).
@@ -37,9 +45,14 @@ impl Omni {
     /// # Errors
     /// Those of omnictl.
     pub fn observe(omnictl: &Omnictl<'_>) -> Result<Omni, Failure> {
-        let kinds = ["machineclasses", "clusters", "machinerequests", "clustermachinerequeststatuses"];
-        let [classes, clusters, requests, request_statuses] = lookup::lists(omnictl, kinds, None)?;
-        Ok(Omni { classes, clusters, requests, request_statuses })
+        let (lists, statuses) = both(
+            || lookup::lists(omnictl, ["machineclasses", "clusters", "machinerequests"], None),
+            || omnictl.list_as("clustermachinerequeststatuses", None),
+        );
+        let ([classes, clusters, requests], statuses): (_, Vec<Brief<RequestStatus>>) = (lists?, statuses?);
+        let made = statuses.into_iter().filter(|status| status.spec.stage == PROVISIONED);
+        let provisioned = made.map(|status| status.metadata.id).collect();
+        Ok(Omni { classes, clusters, requests, provisioned })
     }
 
     fn cluster(&self, name: &str) -> Option<&Resource> {
@@ -87,9 +100,11 @@ pub fn areas(cx: &Cx, omnictl: &Omnictl<'_>, omni: &Omni, hardware: bool) -> Vec
 
 /// The machines of every provider in force.
 fn of_providers(cx: &Cx, omni: &Omni, hardware: bool) -> Compared {
+    let providers = cx.providers()?;
+    let one = |cx| -> Job<'_, Compared> { Box::new(move || machines(cx, omni, hardware)) };
     let mut all = (Vec::new(), Vec::new());
-    for cx in cx.providers()? {
-        let (found, unread) = machines(&cx, omni, hardware)?;
+    for compared in run_all(providers.iter().map(one).collect(), ALL) {
+        let (found, unread) = compared?;
         all.0.extend(found);
         all.1.extend(unread);
     }
@@ -223,9 +238,8 @@ fn machines(cx: &Cx, omni: &Omni, hardware: bool) -> Compared {
         .map(|request| request.metadata.id.as_str())
         .collect();
     let names: BTreeSet<&str> = omni.requests.iter().map(|request| request.metadata.id.as_str()).collect();
-    let made = |status: &&Resource| status.number(&["stage"]) == PROVISIONED;
-    let made = omni.request_statuses.iter().filter(made).map(|status| status.metadata.id.as_str());
-    let provisioned: BTreeSet<&str> = made.filter(|id| mine.contains(id)).collect();
+    let provisioned: BTreeSet<&str> =
+        omni.provisioned.iter().map(String::as_str).filter(|id| mine.contains(id)).collect();
     let proxmox = proxmox::configured(cx)?;
     let guests = RefCell::new(BTreeSet::new());
     let listed = proxmox::list_vms(cx, &proxmox, &|vm| {

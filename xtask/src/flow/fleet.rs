@@ -197,8 +197,9 @@ fn ask_omni(cx: &Cx) -> Result<OmniSeen<'_>, Failure> {
 
 /// The machines with what each waits for. The list is as long as the fleet: it is read only where a cluster does not run.
 fn machines(seen: &OmniSeen<'_>) -> Result<Vec<MachineLine>, Failure> {
-    let machines = seen.omnictl.list("clustermachinestatuses", None)?;
-    Ok(machine_lines(&seen.omni.request_statuses, &machines, &[], &[]))
+    let kinds = ["clustermachinerequeststatuses", "clustermachinestatuses"];
+    let [requests, machines] = lookup::lists(&seen.omnictl, kinds, None)?;
+    Ok(machine_lines(&requests, &machines, &[], &[]))
 }
 
 /// The steps to the versions that this kit recommends, by what runs; by the files where that is not known.

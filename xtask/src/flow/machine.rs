@@ -13,7 +13,7 @@ use runtime::tool::omnictl::Omnictl;
 /// [`Code::NotFound`] with similar names; those of omnictl, and of Proxmox where a VM is named.
 pub fn find(cx: &Cx, omnictl: &Omnictl<'_>, given: &str) -> Result<MachineLine, Failure> {
     let name = if given.contains('/') { explain::vm_name(cx, given)? } else { given.to_owned() };
-    let mut lines = cluster_output::observe(cx, omnictl, None)?;
+    let mut lines = cluster_output::observe(cx, omnictl, None)?.0;
     if let Some(at) = lines.iter().position(|line| line.name == name || (!name.is_empty() && line.uuid == name)) {
         return Ok(lines.swap_remove(at));
     }

@@ -1,10 +1,12 @@
 //! The VMs of clusters in Proxmox: for minutes after one has stopped, Omni shows its machine as ready.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
 use runtime::cx::Cx;
+use runtime::parallel::{ALL, Job, run_all};
 use runtime::tool::omnictl::Omnictl;
 use runtime::tool::proxmox::Proxmox;
 
@@ -30,15 +32,30 @@ pub fn vms_that_are_off(cx: &Cx) -> Vec<Value> {
     of_all(cx, &off)
 }
 
+/// What is kept of a VM in a list of ten thousand.
+const KEPT: [&str; 4] = ["name", "node", "vmid", "status"];
+
 /// The VMs that `wanted` picks in the Proxmox of every provider that can be asked, each once, with the `provider` that shows it.
-pub fn of_all(cx: &Cx, wanted: &dyn Fn(&Value) -> bool) -> Vec<Value> {
+pub fn of_all(cx: &Cx, wanted: &(dyn Fn(&Value) -> bool + Sync)) -> Vec<Value> {
+    let providers = cx.providers().unwrap_or_default();
+    let list = |cx| -> Job<'_, Option<(&Cx, String, Vec<Value>)>> {
+        Box::new(move || {
+            let proxmox = proxmox::configured(cx).ok()?;
+            let found = RefCell::new(Vec::new());
+            let keep = |vm: &Value| {
+                let brief = || KEPT.map(|key| (key.to_owned(), vm[key].clone())).into_iter().collect();
+                found.borrow_mut().extend(wanted(vm).then(brief));
+                false
+            };
+            proxmox::list_vms(cx, &proxmox, &keep).ok()?;
+            Some((cx, proxmox.url, found.into_inner()))
+        })
+    };
     let (mut found, mut known) = (Vec::new(), BTreeSet::new());
-    for cx in cx.providers().unwrap_or_default() {
-        let Ok(proxmox) = proxmox::configured(&cx) else { continue };
-        let list = proxmox::list_vms(&cx, &proxmox, wanted).map_or_else(|_| Vec::new(), |list| list.entries);
-        for mut vm in list {
+    for (cx, url, vms) in run_all(providers.iter().map(list).collect(), ALL).into_iter().flatten() {
+        for mut vm in vms {
             // Two providers may have one Proxmox.
-            if known.insert((proxmox.url.clone(), vm["vmid"].as_u64())) {
+            if known.insert((url.clone(), vm["vmid"].as_u64())) {
                 vm["provider"] = cx.settings.provider_id(None).value.into();
                 found.push(vm);
             }

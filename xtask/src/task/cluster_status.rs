@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::{ClusterStatus, WaitFor};
 use crate::flow::{change, cluster, cluster_output, cluster_tree, cluster_watch, explain, lookup, vms};
@@ -14,6 +14,7 @@ use check::explain::Cause;
 use domain::failure::{Code, Failure};
 use domain::spec::name;
 use domain::status::cluster::{ClusterLine, ClusterView, cluster_lines};
+use domain::status::machines::MachineLine;
 use domain::words::count;
 use runtime::cx::Cx;
 use runtime::parallel;
@@ -51,8 +52,15 @@ pub fn run(args: &ClusterStatus, cx: &Cx) -> anyhow::Result<Outcome> {
 fn all(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<(Outcome, bool)> {
     let list = |kind: &'static str| lookup::list(omnictl, kind, format!("{kind} of Omni"), kind);
     let ask = || cx.ui.side_by_side("asking Omni", vec![list("clusters"), list("clusterstatuses")]);
-    let (parts, off) = parallel::both(ask, || vms::vms_that_are_off(cx));
+    let look = || -> Result<(Option<Vec<MachineLine>>, Vec<Value>), Failure> {
+        Ok(match cluster_output::machines(args, cx, omnictl)? {
+            Some((machines, vms)) => (Some(machines), vms.into_iter().filter(|vm| vm["status"] != "running").collect()),
+            None => (None, vms::vms_that_are_off(cx)),
+        })
+    };
+    let (parts, seen) = parallel::both(ask, look);
     let parts = parts.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+    let (machines, off) = seen?;
     if runtime::proc::interrupted() {
         return Err(runtime::proc::interruption("looking at the clusters").into());
     }
@@ -70,7 +78,6 @@ fn all(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<(
     let summary = format!("{running} of {} Running and ready", count(lines.len(), "cluster"));
     lines.retain(|line| !(args.not_ready && line.running));
     let names: Vec<&str> = lines.iter().map(|line| line.name.as_str()).collect();
-    let machines = cluster_output::machines(args, cx, omnictl)?;
     let data = cluster_output::with_machines(json!({ "clusters": lines }), &machines);
     cluster_output::print(args, cx, &names, &data, || match &machines {
         Some(machines) => cluster_output::wide(machines),
@@ -135,7 +142,7 @@ fn one(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> a
         let status = if found.lasting { Status::Failed } else { Status::Warning };
         cx.ui.note("cause", found.cause.as_str(), status, found.evidence.as_str());
     }
-    let machines = cluster_output::machines(args, cx, omnictl)?;
+    let machines = cluster_output::machines(args, cx, omnictl)?.map(|(machines, _)| machines);
     let shown = if args.not_ready { not_ready(&view, &causes) } else { view.clone() };
     let data = cluster_output::with_machines(json!({ "cluster": shown, "causes": causes }), &machines);
     let names: &[&str] = if args.not_ready && view.settled() { &[] } else { &[cluster] };

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::cluster::machine_view;
-use super::omni::Resource;
+use super::omni::{Brief, Resource};
 
 /// A machine of a cluster, or the request for one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -31,28 +31,42 @@ pub struct MachineLine {
     pub waits_for: String,
 }
 
+/// What is shown of a MachineStatus, most of which is about hardware.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Reported {
+    network: Option<Network>,
+    talosversion: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Network {
+    addresses: Vec<String>,
+}
+
 /// The lines, by cluster, machine set and name. `requests` are ClusterMachineRequestStatuses, `machines`
 /// ClusterMachineStatuses, `statuses` MachineStatuses; `vms` are entries of Proxmox's list.
 pub fn machine_lines(
     requests: &[Resource],
     machines: &[Resource],
-    statuses: &[Resource],
+    statuses: &[Brief<Reported>],
     vms: &[Value],
 ) -> Vec<MachineLine> {
-    let by_id = |found: &'_ [Resource]| -> BTreeMap<String, usize> {
-        found.iter().enumerate().map(|(at, found)| (found.metadata.id.clone(), at)).collect()
-    };
     let by_request: BTreeMap<&str, &Resource> = machines
         .iter()
         .map(|machine| (machine.text(&["provisionstatus", "requestid"]), machine))
         .filter(|(request, _)| !request.is_empty())
         .collect();
-    let (by_uuid, status_at) = (by_id(machines), by_id(statuses));
+    let by_uuid: BTreeMap<&str, &Resource> =
+        machines.iter().map(|machine| (machine.metadata.id.as_str(), machine)).collect();
+    let statuses: BTreeMap<&str, &Reported> =
+        statuses.iter().map(|status| (status.metadata.id.as_str(), &status.spec)).collect();
     let vms: BTreeMap<&str, &Value> = vms.iter().filter_map(|vm| Some((vm["name"].as_str()?, vm))).collect();
     let requested = requests.iter().map(|request| {
         let id = request.metadata.id.as_str();
         let machine = by_request.get(id).copied();
-        (Some(request), machine.or_else(|| Some(&machines[*by_uuid.get(request.text(&["machineuuid"]))?])))
+        (Some(request), machine.or_else(|| by_uuid.get(request.text(&["machineuuid"])).copied()))
     });
     let mut pairs: Vec<(Option<&Resource>, Option<&Resource>)> = requested.collect();
     let seen: BTreeSet<&str> =
@@ -62,9 +76,9 @@ pub fn machine_lines(
     let line = |(request, machine): (Option<&Resource>, Option<&Resource>)| {
         let view = machine_view(request, machine);
         let of = |label: &str| [request, machine].into_iter().flatten().find_map(|found| found.metadata.label(label));
-        let status = status_at.get(&view.uuid).map(|at| &statuses[*at]);
+        let status = statuses.get(view.uuid.as_str());
         let vm = vms.get(view.request.as_str());
-        let address = status.and_then(|status| status.at(&["network", "addresses"])[0].as_str()).unwrap_or_default();
+        let address = status.and_then(|status| status.network.as_ref()?.addresses.first()).map_or("", String::as_str);
         MachineLine {
             cluster: of("cluster").unwrap_or_default().to_owned(),
             machine_set: of("machine-set").unwrap_or_default().to_owned(),
@@ -72,7 +86,7 @@ pub fn machine_lines(
             node: vm.and_then(|vm| vm["node"].as_str()).map(str::to_owned),
             vm: vm.and_then(|vm| vm["vmid"].as_u64()),
             address: address.split('/').next().unwrap_or_default().to_owned(),
-            talos: status.map_or("", |status| status.text(&["talosversion"])).trim_start_matches('v').to_owned(),
+            talos: status.map_or("", |status| status.talosversion.trim_start_matches('v')).to_owned(),
             created: request.or(machine).map_or(String::new(), |found| found.metadata.created.clone()),
             waits_for: if view.error.is_empty() {
                 view.waits_for

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use serde::de::DeserializeOwned;
 use xshell::{Shell, cmd};
 
 use super::{curl, errors};
@@ -273,20 +274,20 @@ impl<'a> Omnictl<'a> {
     /// # Errors
     /// As [`Omnictl::explain`]; [`Code::Failed`] when the answer is not understood.
     pub fn list(&self, kind: &str, selector: Option<&str>) -> Result<Vec<Resource>, Failure> {
-        self.list_parts(kind, selector, &[])
+        self.list_as(kind, selector)
     }
 
-    /// As [`Omnictl::list`], with only these keys of each `spec`.
+    /// As [`Omnictl::list`], of each what `T` names.
     ///
     /// # Errors
     /// As [`Omnictl::list`].
-    pub fn list_parts(&self, kind: &str, selector: Option<&str>, keys: &[&str]) -> Result<Vec<Resource>, Failure> {
+    pub fn list_as<T: DeserializeOwned>(&self, kind: &str, selector: Option<&str>) -> Result<Vec<T>, Failure> {
         if let Some(recorded) = &self.cx.settings.recorded {
             return recorded.list(kind, selector);
         }
         let selected = selector.map_or_else(Vec::new, |selector| vec!["-l", selector]);
         let words: Vec<&str> = [kind].into_iter().chain(selected).chain(["-o", "json"]).collect();
-        self.understood(&self.run(self.call(format!("reading {kind} from Omni"), "get", &words)?)?, keys)
+        understood(&self.run(self.call(format!("reading {kind} from Omni"), "get", &words)?)?)
     }
 
     /// One resource, or `None` when Omni has none of that id.
@@ -295,21 +296,13 @@ impl<'a> Omnictl<'a> {
     /// As [`Omnictl::list`].
     pub fn get(&self, kind: &str, id: &str) -> Result<Option<Resource>, Failure> {
         if let Some(recorded) = &self.cx.settings.recorded {
-            return Ok(recorded.list(kind, None)?.into_iter().find(|found| found.metadata.id == id));
+            return Ok(recorded.list(kind, None)?.into_iter().find(|found: &Resource| found.metadata.id == id));
         }
         match self.run(self.call(format!("reading {kind} {id} from Omni"), "get", &[kind, id, "-o", "json"])?) {
-            Ok(ended) => Ok(self.understood(&ended, &[])?.into_iter().next()),
+            Ok(ended) => Ok(understood(&ended)?.into_iter().next()),
             Err(failure) if failure.code == Code::NotFound => Ok(None),
             Err(failure) => Err(failure),
         }
-    }
-
-    fn understood(&self, ended: &CommandOutput, keys: &[&str]) -> Result<Vec<Resource>, Failure> {
-        omni::parts(&ended.stdout, keys).map_err(|why| {
-            Failure::new(Code::Failed, format!("`{}` did not print resources", ended.line))
-                .cause(why)
-                .hint("compare the versions: `omnictl --version` and `omnictl get sysversion`")
-        })
     }
 
     /// Applies a file of resources. Exit 0 does not prove that they are there as written: unknown keys are dropped.
@@ -579,6 +572,14 @@ impl<'a> Omnictl<'a> {
         let endpoint = self.endpoint.as_deref().unwrap_or("the configured Omni");
         explain(ended, &self.who(), endpoint, self.overridden())
     }
+}
+
+fn understood<T: DeserializeOwned>(ended: &CommandOutput) -> Result<Vec<T>, Failure> {
+    omni::objects(&ended.stdout).map_err(|why| {
+        Failure::new(Code::Failed, format!("`{}` did not print resources", ended.line))
+            .cause(why)
+            .hint("compare the versions: `omnictl --version` and `omnictl get sysversion`")
+    })
 }
 
 /// The table of `serviceaccount list`, whose first columns stand in the first line of an account alone. Columns came with
