@@ -1036,7 +1036,7 @@ pub struct ClusterKubeconfig {
     /// Where to write it; without it NAME.kubeconfig in the project
     #[arg(long, value_name = "FILE", conflicts_with = "merge")]
     pub file: Option<PathBuf>,
-    /// Merge it into the first file of KUBECONFIG, else ~/.kube/config
+    /// Merge it into the first file of KUBECONFIG that exists, else ~/.kube/config
     #[arg(long)]
     pub merge: bool,
     /// Log in as yourself with a browser (OIDC) instead of a service account's token; needs kubectl's plugin oidc-login

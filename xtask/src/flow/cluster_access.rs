@@ -1,15 +1,15 @@
 //! Files that give access to a cluster: kubeconfig and talosconfig, as omnictl writes them, kept from everyone but their owner.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_yaml::{Mapping, Value};
 
 use crate::flow::change::{Change, Plan};
 use domain::failure::{Code, Failure};
 use domain::secret::{self, Secret};
 use runtime::cx::Cx;
 use runtime::files::{self, Scratch};
+use runtime::proc::quote;
 use runtime::settings::environment;
 use runtime::tool::omnictl::Omnictl;
 
@@ -33,14 +33,20 @@ pub fn default_file(cx: &Cx, cluster: &str, kind: &str) -> PathBuf {
     cx.paths.root().join(format!("{cluster}.{kind}"))
 }
 
-/// The file that kubectl reads: the first of KUBECONFIG, else `~/.kube/config`.
+/// The file that kubectl writes to: of several in KUBECONFIG the first that exists, else the last (client-go `config.go`
+/// `GetDefaultFilename`), and without the variable `~/.kube/config`.
 ///
 /// # Errors
 /// [`Code::Prerequisite`] when the user has no home.
 pub fn own_kubeconfig() -> Result<PathBuf, Failure> {
     let listed = environment("KUBECONFIG");
-    let first = listed.iter().flat_map(std::env::split_paths).find(|path| !path.as_os_str().is_empty());
-    first.or_else(|| Some(Path::new(&environment("HOME")?).join(".kube/config"))).ok_or_else(|| {
+    let mut listed = listed.iter().flat_map(std::env::split_paths).filter(|path| !path.as_os_str().is_empty());
+    let mut last = None;
+    let there = listed.find(|path| {
+        last = Some(path.clone());
+        path.exists()
+    });
+    there.or(last).or_else(|| Some(Path::new(&environment("HOME")?).join(".kube/config"))).ok_or_else(|| {
         Failure::new(Code::Prerequisite, "there is no kubeconfig to merge into")
             .cause("neither KUBECONFIG nor HOME is set")
             .hint("write a file of its own with --file FILE")
@@ -62,57 +68,103 @@ pub fn plan<'a>(cx: &Cx, omnictl: &'a Omnictl<'_>, access: &'a Access) -> Result
             .cause(format!("a {kind} is not overwritten unasked"))
             .hint("overwrite it with --force, or name another file with --file FILE"));
     }
-    let (verb, undo) = match (file.exists(), merge) {
-        (true, true) => ("update", format!("remove the context from `{shown}`")),
-        (true, false) => ("update", "write it again".to_owned()),
+    let old = files::read_if_there(file)?.filter(|_| *merge).map(|old| parsed(&shown, &old)).transpose()?;
+    let mode = files::mode(file).filter(|_| *merge);
+    if mode.is_some_and(|mode| mode & 0o200 == 0) {
+        return Err(Failure::new(Code::Refused, format!("`{shown}` is read-only"))
+            .hint("write a file of its own with --file FILE, or `chmod u+w` this one"));
+    }
+    let (verb, undo) = match (file.exists(), &old) {
+        (true, Some(old)) => (
+            "update",
+            match old["current-context"].as_str() {
+                Some(before) => format!("`kubectl config use-context {}`, and remove the new context", quote(before)),
+                None => format!("remove the context from `{shown}`"),
+            },
+        ),
+        (true, None) => ("update", "write it again".to_owned()),
         (false, _) => ("create", "remove the file".to_owned()),
     };
     let write = Change::new(verb, shown, effect.as_str(), undo, move |cx| {
         let contents = fetch(cx, omnictl, access)?;
         files::write_atomically(&access.file, contents.expose().as_bytes(), files::PRIVATE)?;
-        Ok("mode 0600".to_owned())
+        let before = mode.filter(|mode| *mode != files::PRIVATE);
+        Ok(before.map_or("mode 0600".to_owned(), |mode| format!("mode 0600, before {mode:04o}")))
     });
     Ok(Plan::from_iter([write]))
 }
 
-/// What omnictl makes of it, in a private scratch directory.
+/// What omnictl makes of it, in a private scratch directory, merged into what the file has now.
 fn fetch(cx: &Cx, omnictl: &Omnictl<'_>, access: &Access) -> Result<Secret, Failure> {
     let scratch = Scratch::new(&cx.paths.scratch_root(), "access")?;
     let copy = scratch.path().join(access.kind);
-    let (mut flags, mut before) = (access.flags.clone(), None);
-    if let Some(old) = files::read_if_there(&access.file)?.filter(|_| access.merge) {
-        scratch.write(Path::new(access.kind), &old)?;
-        // Without it omnictl adds an entry of the same name and `-1` (go-kubeconfig `merge.go`), and the old token stays.
-        flags.extend(["--merge".to_owned(), "--force".to_owned()]);
-        before = Some(old);
-    }
-    omnictl.write_access(access.kind, &access.cluster, &flags, &copy)?;
+    omnictl.write_access(access.kind, &access.cluster, &access.flags, &copy)?;
     let text = files::read_text_if_there(&copy)?.filter(|text| !text.trim().is_empty());
     let text = text.ok_or_else(|| Failure::new(Code::Failed, format!("omnictl wrote no {}", access.kind)))?;
     secret::hide_in(&text);
-    if let Some(before) = before.filter(|_| !access.force) {
-        same_servers(cx, access, &before, &text)?;
+    match files::read_if_there(&access.file)?.filter(|_| access.merge) {
+        None => Ok(Secret::plain(text)),
+        Some(old) => {
+            let shown = cx.paths.show(&access.file);
+            let old = parsed(&shown, &old)?;
+            let merged = merged(&shown, old, &parsed("the kubeconfig of omnictl", text.as_bytes())?, access.force)?;
+            Ok(Secret::plain(serde_yaml::to_string(&merged).unwrap_or_default()))
+        }
     }
-    Ok(Secret::plain(text))
 }
 
-/// Refuses to merge where an entry of the same name leads to another server: it may be a cluster of another Omni.
-fn same_servers(cx: &Cx, access: &Access, before: &[u8], after: &str) -> Result<(), Failure> {
-    let servers = |text: &[u8]| -> BTreeMap<String, String> {
-        let config: Value = serde_yaml::from_slice(text).unwrap_or_default();
-        let clusters = config["clusters"].as_array().into_iter().flatten();
-        let text = |value: &Value| value.as_str().map(str::to_owned);
-        clusters.filter_map(|entry| Some((text(&entry["name"])?, text(&entry["cluster"]["server"])?))).collect()
-    };
-    let after = servers(after.as_bytes());
-    let other = servers(before).into_iter().find_map(|(name, old)| {
-        let new = after.get(&name).filter(|new| **new != old)?;
-        Some(format!("its cluster `{name}` is at {old}, and would be at {new}"))
-    });
-    other.map_or(Ok(()), |cause| {
-        let shown = cx.paths.show(&access.file);
-        Err(Failure::new(Code::Conflict, format!("`{shown}` has an entry of the same name for another server"))
-            .cause(cause)
-            .hint("write a file of its own with --file FILE, or replace the entry with --force"))
-    })
+/// A kubeconfig, of YAML or JSON; an empty file is an empty one.
+fn parsed(shown: &str, bytes: &[u8]) -> Result<Value, Failure> {
+    let config: Value = serde_yaml::from_slice(bytes).map_err(|error| not_valid(shown, error.to_string()))?;
+    match config {
+        Value::Null => Ok(Value::Mapping(Mapping::new())),
+        Value::Mapping(_) => Ok(config),
+        _ => Err(not_valid(shown, "it is not a mapping".to_owned())),
+    }
+}
+
+fn not_valid(shown: &str, why: String) -> Failure {
+    Failure::new(Code::Invalid, format!("`{shown}` is not a valid kubeconfig"))
+        .cause(why)
+        .hint("fix it, or write a file of its own with --file FILE")
+}
+
+/// Adds the entries of `new`, the kubeconfig of one context, and makes that the current one, as `kubectl config` does: an entry of
+/// the same name is replaced, a context keeps its namespace, and everything else stays, but comments. An entry of the same name that
+/// leads to another server is replaced only with `force`: it may be a cluster of another Omni.
+fn merged(shown: &str, mut old: Value, new: &Value, force: bool) -> Result<Value, Failure> {
+    for (list, key) in [("clusters", "cluster"), ("users", "user"), ("contexts", "context")] {
+        if old[list].is_null() {
+            old[list] = Value::Sequence(Vec::new());
+        }
+        let entries = old[list].as_sequence_mut().ok_or_else(|| not_valid(shown, format!("`{list}` is not a list")))?;
+        for entry in new[list].as_sequence().into_iter().flatten() {
+            let Some(own) = entries.iter_mut().find(|own| own["name"] == entry["name"]) else {
+                entries.push(entry.clone());
+                continue;
+            };
+            let server = |entry: &Value| entry[key]["server"].as_str().unwrap_or_default().to_owned();
+            if server(own) != server(entry) && !force {
+                let name = entry["name"].as_str().unwrap_or_default();
+                let cause = format!("its cluster `{name}` is at {}, and would be at {}", server(own), server(entry));
+                return Err(Failure::new(
+                    Code::Conflict,
+                    format!("`{shown}` has an entry of the same name for another server"),
+                )
+                .cause(cause)
+                .hint("write a file of its own with --file FILE, or replace the entry with --force"));
+            }
+            let namespace = own[key]["namespace"].clone();
+            *own = entry.clone();
+            if !namespace.is_null() {
+                own[key]["namespace"] = namespace;
+            }
+        }
+    }
+    for key in ["apiVersion", "kind", "current-context"] {
+        if key == "current-context" || old[key].is_null() {
+            old[key] = new[key].clone();
+        }
+    }
+    Ok(old)
 }

@@ -131,10 +131,6 @@ pub struct Kubeconfig {
     /// How long it is valid, in Go's words.
     #[arg(long, default_value = "8760h")]
     pub ttl: String,
-    /// Merge into a file that exists: the default of the real program too.
-    #[arg(short, long, action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true)]
-    #[arg(default_value_t = true, default_missing_value = "true")]
-    pub merge: bool,
     #[arg(short, long)]
     pub force: bool,
     pub path: String,

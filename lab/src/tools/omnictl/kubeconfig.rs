@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::args::{Kubeconfig, Talosconfig};
 use super::client::{Connection, OmnictlError};
@@ -13,11 +13,10 @@ use crate::omni::api::OmniCall;
 use crate::omni::names::{CLUSTER, DEFAULT};
 use crate::omni::resource::Key;
 
-/// Writes or merges a kubeconfig: with the token of a service account, which takes the role Operator, or for a login with a browser.
+/// Writes a kubeconfig: with the token of a service account, which takes the role Operator, or for a login with a browser.
 pub fn run(client: &mut Connection, call: &Kubeconfig) -> Result<(), OmnictlError> {
-    let Kubeconfig { cluster, user, path, force, merge, service_account, .. } = call;
-    let exists = Path::new(path).exists();
-    if exists && !force && !merge {
+    let Kubeconfig { cluster, user, path, force, service_account, .. } = call;
+    if Path::new(path).exists() && !force {
         return Err(OmnictlError::Message(format!(
             "kubeconfig file already exists, use --force to overwrite: {path:?}"
         )));
@@ -38,29 +37,12 @@ pub fn run(client: &mut Connection, call: &Kubeconfig) -> Result<(), OmnictlErro
             json!({ "exec": { "apiVersion": "client.authentication.k8s.io/v1beta1", "command": "kubectl", "args": ["oidc-login", "get-token"] } })
         }
     };
-    let mut config = json!({ "apiVersion": "v1", "kind": "Config", "clusters": [], "contexts": [], "users": [] });
-    if exists && *merge {
-        let text = std::fs::read_to_string(path).map_err(|why| OmnictlError::Message(why.to_string()))?;
-        config = serde_yaml::from_str(&text).map_err(|why| OmnictlError::Message(why.to_string()))?;
-    }
-    // What is there under a name and differs is overwritten with --force, else the new entry gets another name: stdout is no
-    // terminal here (go-kubeconfig `merge.go`).
-    let mut put = |list: &str, name: &str, key: &str, value: Value| {
-        let mut items = config[list].as_array().cloned().unwrap_or_default();
-        let taken = |name: &str| items.iter().any(|item: &Value| item["name"] == name);
-        let same = items.iter().any(|item| item["name"] == name && item[key] == value);
-        let free = || (1..).map(|at| format!("{name}-{at}")).find(|name| !taken(name));
-        let name = if *force || same || !taken(name) { name.to_owned() } else { free().unwrap_or_default() };
-        items.retain(|item| item["name"] != *name);
-        items.push(json!({ "name": name, (key): value }));
-        config[list] = items.into();
-        name
-    };
-    let server = put("clusters", &context, "cluster", json!({ "server": "https://127.0.0.1:8100" }));
-    let user = put("users", &server, "user", credentials);
-    let entry = json!({ "cluster": server, "namespace": "default", "user": user });
-    let context = put("contexts", &user, "context", entry);
-    config["current-context"] = context.into();
+    let config = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": context,
+        "clusters": [{ "name": context, "cluster": { "server": "https://127.0.0.1:8100" } }],
+        "users": [{ "name": context, "user": credentials }],
+        "contexts": [{ "name": context, "context": { "cluster": context, "namespace": "default", "user": context } }],
+    });
     write(path, &serde_yaml::to_string(&config).map_err(|why| OmnictlError::Message(why.to_string()))?)
 }
 
