@@ -101,7 +101,10 @@ impl SavedPlan {
     /// # Errors
     /// Why it is none, or none of this format, or was edited.
     pub fn parse(text: &str) -> Result<SavedPlan, String> {
-        let value: serde_json::Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let value: serde_json::Value = serde_json::from_str(text).map_err(|error| match error.is_eof() {
+            true => format!("it is empty or cut off: {error}"),
+            false => error.to_string(),
+        })?;
         match value["format"].as_u64() {
             Some(FORMAT) => {}
             Some(newer) if newer > FORMAT => {
@@ -167,7 +170,9 @@ impl SavedPlan {
             lines.push(format!("\nerrors of these rules are allowed: {}", self.allowed.join(", ")));
         }
         lines.push("\nit holds as long as these are the same:".to_owned());
-        lines.extend(self.bound.iter().map(|(key, value)| format!("  {key} ({})", value.get(..19).unwrap_or(value))));
+        let short =
+            |value: &str| value.get(..19).filter(|short| short.starts_with("sha256:")).unwrap_or(value).to_owned();
+        lines.extend(self.bound.iter().map(|(key, value)| format!("  {key} ({})", short(value))));
         lines.join("\n")
     }
 
@@ -190,14 +195,18 @@ impl PlannedChange {
     }
 }
 
+/// What is bound of new machines for which there is room: it holds, whatever was known when the plan was made.
+pub const FIT: &str = "they fit";
+
 /// What `now` has that was not planned, or has otherwise, in words. Hashes say only that it differs.
 pub fn compared(planned: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> Vec<String> {
     let mut found = Vec::new();
     for (key, was) in planned {
         match now.get(key) {
-            Some(is) if is != was && is.starts_with("sha256:") => found.push(format!("{key}: has changed")),
-            Some(is) if is != was => found.push(format!("{key}: was planned with `{was}`, now it is `{is}`")),
-            _ => {}
+            Some(is) if is == was || is == FIT => {}
+            Some(is) if is.starts_with("sha256:") => found.push(format!("{key}: has changed")),
+            Some(is) => found.push(format!("{key}: was planned with `{was}`, now it is `{is}`")),
+            None => {}
         }
     }
     let new = now.keys().filter(|key| !planned.contains_key(*key));
@@ -258,6 +267,9 @@ mod tests {
         );
         (now.bound, now.changes) = ([("file a.yaml".to_owned(), hash(b"a"))].into(), Vec::new());
         assert_eq!(planned.differences(&now), [""; 0], "it is done");
+        let fit = |words: &str| BTreeMap::from([("new machines".to_owned(), words.to_owned())]);
+        assert_eq!(compared(&fit("unknown"), &fit(FIT)), [""; 0]);
+        assert_eq!(compared(&fit(FIT), &fit("unknown")).len(), 1);
     }
 
     #[test]

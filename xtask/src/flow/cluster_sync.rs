@@ -14,7 +14,7 @@ use crate::flow::stage::{self, Stage, Staged};
 use crate::flow::{cluster, cluster_deletion, cluster_destroyed, explain, lookup, project_files};
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
-use domain::saved_plan::{Grounds, compared, hash};
+use domain::saved_plan::{FIT, Grounds, compared, hash};
 use domain::spec::template::ClusterTemplate;
 use domain::status::omni::Resource;
 use domain::status::sync::{SyncAction, sync_actions, sync_diffs};
@@ -54,7 +54,7 @@ pub fn run(
     });
     let changed: Vec<&str> = diffs.iter().filter(|diff| !diff.in_sync()).map(TemplateDiff::name).collect();
     let fits = match impacts.fits {
-        Some(true) => "they fit",
+        Some(true) => FIT,
         Some(false) => "they do not fit",
         None => "whether they fit is unknown",
     };
