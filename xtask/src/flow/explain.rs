@@ -30,7 +30,9 @@ use runtime::triage::Issues;
 
 use crate::cli::ClusterExplain;
 use crate::flow::omni_stack::OmniAddress;
-use crate::flow::{cluster, doctor, inputs, lookup, project_classes, provider, provider_log, proxmox, timeline, vms};
+use crate::flow::{
+    cluster, cluster_tree, doctor, inputs, lookup, project_classes, provider, provider_log, proxmox, timeline, vms,
+};
 
 /// How many machines' tasks are looked up: more fail for the same reason.
 const TASKS: usize = 3;
@@ -758,6 +760,8 @@ pub fn look(args: &ClusterExplain, cx: &Cx) -> anyhow::Result<(Subject, Explanat
         return Err(runtime::proc::interruption("looking at the cluster").into());
     }
     subject.narrow(&mut facts);
+    // Where a wait looks, its machines are shown below the spinner.
+    facts.view.iter().for_each(|view| cluster_tree::show(cx, view));
     if facts.view.is_none() && facts.template.is_none() && facts.omni.is_none() && !subject.cluster.is_empty() {
         return Err(subject.unknown(cx, omnictl.as_ref()).into());
     }

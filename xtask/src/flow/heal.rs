@@ -4,6 +4,7 @@
 //! A step is typed ([`Step`]), never read from a hint. A task is run as this very program, so that its own checks decide: its dry run
 //! says what it would change and destroy, which is shown and confirmed here, and refuses what costs etcd its quorum.
 
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -12,12 +13,13 @@ use xshell::cmd;
 use crate::cli::ClusterExplain;
 use crate::flow::change::{Change, Plan};
 use crate::flow::explain::{self, Subject};
-use crate::flow::proxmox;
+use crate::flow::{cluster, cluster_tree, proxmox};
 use crate::outcome::Outcome;
 use check::explain::{Cause, Explanation, Link, LinkState, Step};
 use domain::failure::{Code, Failure};
 use domain::saved_plan::PlannedChange;
 use runtime::cx::Cx;
+use runtime::parallel::both;
 use runtime::proc::{self, Job};
 use runtime::tool::omnictl::Omnictl;
 use runtime::tool::proxmox::Login;
@@ -89,7 +91,7 @@ pub fn run(args: &ClusterExplain, cx: &Cx) -> anyhow::Result<Healing> {
             }
             break;
         }
-        let change = match change(cx, &cause) {
+        let change = match change(cx, &cause, &all.subject.cluster) {
             Ok(change) => change,
             Err(why) => {
                 all.leave_to_human(&cause, &why);
@@ -114,7 +116,7 @@ pub fn run(args: &ClusterExplain, cx: &Cx) -> anyhow::Result<Healing> {
             }
         }
         let now = match step["result"] == "done" {
-            true => settled(cx, &same, &cause),
+            true => cx.ui.during("waiting for the step to take effect", || settled(cx, &same, &cause)),
             false => explain::look(&same, cx),
         };
         all.healed.push(step);
@@ -133,10 +135,10 @@ pub fn run(args: &ClusterExplain, cx: &Cx) -> anyhow::Result<Healing> {
 }
 
 /// The step as a change, or why it takes a human.
-fn change<'a>(cx: &Cx, cause: &Cause) -> Result<Change<'a>, String> {
+fn change<'a>(cx: &Cx, cause: &Cause, cluster: &str) -> Result<Change<'a>, String> {
     match cause.step.clone() {
         None => Err(cause.human().to_owned()),
-        Some(Step::Task(words)) => task(cx, words),
+        Some(Step::Task(words)) => task(cx, words, cluster.to_owned()),
         Some(Step::Unlink { uuid, cluster }) => {
             let effect = "Omni lets its machine go, and the provider deletes its VM".to_owned();
             let lost = "whatever VM has the ID of its VM by now: the provider deletes by ID".to_owned();
@@ -164,7 +166,7 @@ fn change<'a>(cx: &Cx, cause: &Cause) -> Result<Change<'a>, String> {
 }
 
 /// What a task would change, by its own dry run, as one change.
-fn task<'a>(cx: &Cx, words: Vec<String>) -> Result<Change<'a>, String> {
+fn task<'a>(cx: &Cx, words: Vec<String>, cluster: String) -> Result<Change<'a>, String> {
     let line = format!("cargo xtask {}", words.join(" "));
     let (code, document) = play(cx, &words, &["--dry-run"]).map_err(|failure| failure.message)?;
     let data = &document["data"];
@@ -182,12 +184,33 @@ fn task<'a>(cx: &Cx, words: Vec<String>) -> Result<Change<'a>, String> {
     let owner = owners.first().cloned().unwrap_or_default();
     let change = Change::new("run", line, effect, undo, move |cx| {
         let consent: Vec<&str> = owners.iter().flat_map(|name| ["--allow-destroy", name]).collect();
-        match play(cx, &words, &consent)? {
+        match beside_machines(cx, &cluster, || play(cx, &words, &consent))? {
             (Some(0), document) => Ok(document["summary"].as_str().unwrap_or_default().to_owned()),
             (_, document) => Err(Failure::new(Code::Failed, said(&document)).into()),
         }
     });
     Ok(change.destroying(&owner, destroys))
+}
+
+/// Runs `work`; meanwhile the machines of the cluster are shown on a terminal, as in every other wait.
+fn beside_machines<T: Send>(cx: &Cx, cluster: &str, work: impl FnOnce() -> T + Send) -> T {
+    let (ends, end) = mpsc::channel::<()>();
+    let show = move || {
+        let omnictl = Omnictl::find(cx).ok().filter(|_| cx.ui.live() && !cluster.is_empty());
+        while let Some(omnictl) = &omnictl {
+            if let Ok(Some(view)) = cluster::observe(omnictl, cluster) {
+                cluster_tree::show(cx, &view);
+            }
+            if end.recv_timeout(PAUSE) != Err(mpsc::RecvTimeoutError::Timeout) {
+                break;
+            }
+        }
+    };
+    let work = || {
+        let _ends = ends;
+        work()
+    };
+    both(work, show).0
 }
 
 /// What a task says of its failure, and its first way out.

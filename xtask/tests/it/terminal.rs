@@ -104,5 +104,9 @@ fn wait_has_a_line_for_each_machine_on_a_terminal() {
     assert!(!short.shown.contains("\u{1b}[4A"), "five lines are full: {}", short.shown);
     let shown = on("cluster-status demo --watch --timeout 5s", (12, 90));
     assert!(shown.shown.matches("watching cluster `demo`").count() > 1, "{}", shown.shown);
+    // A healing shows them while its step runs and while the step takes effect.
+    lab.run("stack-down --yes").exits(0);
+    on("cluster-explain demo --heal --yes", (30, 90))
+        .says(&["└── demo-workers", "waiting for the step to take effect"]);
     on("cluster-delete demo --yes --allow-destroy demo", (12, 90));
 }
