@@ -9,7 +9,8 @@ use serde_yaml::Value as Yaml;
 
 use crate::cli::Export;
 use crate::flow::change::Plan;
-use crate::flow::{inputs, project_files};
+use crate::flow::inputs::{self, Template, TemplateFacts};
+use crate::flow::project_files;
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
 use domain::status::omni::Resource;
@@ -39,6 +40,10 @@ pub struct Exported {
 /// Those of omnictl; [`Code::Failed`] when its template is not understood.
 pub fn cluster(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> Result<Exported, Failure> {
     let own = inputs::cluster_file(cx, name);
+    let facts = TemplateFacts::default();
+    if let Some(other) = cx.read(&own, "").ok().and_then(|bytes| Template::check(cx, &own, &bytes, &facts).value) {
+        inputs::must_be_of(cx, name, &other)?;
+    }
     // A file that omnictl refuses says something else.
     let same = own.is_file() && omnictl.sync_plan(&own).is_ok_and(|plan| sync_actions(&plan).is_empty());
     let scratch = Scratch::new(&cx.paths.scratch_root(), "export")?;
