@@ -132,6 +132,8 @@ fn gated() -> (Sandbox, Gate) {
 fn ctrl_c_in_every_step_of_the_runbook() {
     let (lab, gate) = gated();
     let walk = |line: &str, exit, reads| walk(&lab, &gate, &line.split(' ').collect::<Vec<_>>(), exit, reads);
+    let syncs = ["before omnictl cluster template sync -f", "after omnictl cluster template sync -f"];
+    let synced = |line: &str| passed(&walk(line, 0, false), &syncs);
     let places = walk("provider-setup --yes", 0, false);
     passed(&places, &["before curl", "before omnictl infraprovider create", "after omnictl infraprovider create"]);
     passed(
@@ -148,30 +150,25 @@ fn ctrl_c_in_every_step_of_the_runbook() {
         "cluster-create demo --control-planes 1 --workers 1 --talos-version v1.13.9 --kubernetes-version v1.36.2";
     let places = walk(&format!("{create} --yes --timeout 60s"), 0, false);
     passed(&places, &["before omnictl get machineclasses", "before omnictl get talosversions", "--dry-run"]);
-    passed(&places, &["before omnictl cluster template sync -f", "after omnictl cluster template sync -f"]);
+    passed(&places, &syncs);
     passed(&places, &["before omnictl get clusterstatuses", "before omnictl get clustermachinestatuses"]);
     passed(&walk("cluster-status demo", 0, true), &["before omnictl get clusterstatuses"]);
     passed(&walk("cluster-explain demo", 0, true), &["before omnictl get clusterstatuses", "before curl"]);
     lab.write("clusters/demo.yaml", &lab.read("clusters/demo.yaml").replacen("size: 1", "size: 3", 1));
     passed(&walk("cluster-plan demo", 3, true), &["before curl", "before omnictl"]);
-    let places = walk("cluster-sync demo --yes --timeout 60s", 0, false);
-    passed(&places, &["before omnictl cluster template sync -f", "after omnictl cluster template sync -f"]);
+    synced("cluster-sync demo --yes --timeout 60s");
     lab.write(
         "clusters/demo.yaml",
         &lab.read("clusters/demo.yaml").replace("name: demo\n", "name: demo\nlabels: {a: b}\n"),
     );
     let plan = lab.file("../plan.json").display().to_string();
     lab.run(&format!("cluster-sync demo --plan-out {plan}")).exits(3);
-    let places = walk(&format!("apply {plan} --yes --timeout 60s"), 0, false);
-    passed(&places, &["before omnictl cluster template sync -f", "after omnictl cluster template sync -f"]);
+    synced(&format!("apply {plan} --yes --timeout 60s"));
     for task in ["cluster-status", "drift", "machineclass-check small", "cluster-check demo"] {
         passed(&walk(task, 0, true), &["before omnictl get"]);
     }
-    let places = walk("cluster-scale demo --set workers=2 --yes --timeout 60s", 0, false);
-    passed(&places, &["before omnictl cluster template sync -f", "after omnictl cluster template sync -f"]);
-    let line = "cluster-upgrade demo --talos v1.13.13 --kubernetes v1.36.3 --yes --timeout 60s";
-    let places = walk(line, 0, false);
-    passed(&places, &["before omnictl cluster template sync -f", "after omnictl cluster template sync -f"]);
+    synced("cluster-scale demo --set workers=2 --yes --timeout 60s");
+    synced("cluster-upgrade demo --talos v1.13.13 --kubernetes v1.36.3 --yes --timeout 60s");
     passed(&walk("cluster-kubeconfig demo --force", 0, false), &["before omnictl kubeconfig"]);
     passed(&walk("cluster-kubeconfig demo --merge --yes", 0, false), &["before omnictl kubeconfig"]);
     passed(&walk("cluster-export demo --force", 0, false), &["before omnictl cluster template export"]);
@@ -216,8 +213,7 @@ fn rotation_that_is_cut_off_leaves_a_key_that_works() {
     let look = |place: &str| works("OMNI_INFRA_PROVIDER_KEY", place);
     passed(&walk_and(&lab, &gate, provider, 0, false, look), &["after omnictl infraprovider renewkey", "after docker"]);
     // What was cut off may have left keys of an account that is the current one later.
-    let today = Command::new("date").args(["-u", "+automation-%F"]).output().expect("date").stdout;
-    let today = String::from_utf8_lossy(&today).trim().to_owned();
+    let today = crate::keys::account_of_today();
     let second = format!("{today}.2");
     let account: &[&str] =
         &["keys", "--rotate", "account", "--yes", "--allow-destroy", &today, "--allow-destroy", &second];

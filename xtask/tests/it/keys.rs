@@ -21,6 +21,11 @@ pub fn keep_in_env(lab: &mut Sandbox) {
     lab.set(KEY, None);
 }
 
+/// The account that a rotation makes today.
+pub fn account_of_today() -> String {
+    format!("automation-{}", &domain::clock::rfc3339(std::time::SystemTime::now())[..10])
+}
+
 /// What Omni says to a key.
 pub fn asked_with(lab: &Sandbox, key: &str, words: &[&str]) -> CommandOutput {
     let mut omnictl = Command::new(lab.scratch().join("lab/bin/omnictl"));
