@@ -39,14 +39,10 @@ pub fn default_file(cx: &Cx, cluster: &str, kind: &str) -> PathBuf {
 /// # Errors
 /// [`Code::Prerequisite`] when the user has no home.
 pub fn own_kubeconfig() -> Result<PathBuf, Failure> {
-    let listed = environment("KUBECONFIG");
-    let mut listed = listed.iter().flat_map(std::env::split_paths).filter(|path| !path.as_os_str().is_empty());
-    let mut last = None;
-    let there = listed.find(|path| {
-        last = Some(path.clone());
-        path.exists()
-    });
-    there.or(last).or_else(|| Some(Path::new(&environment("HOME")?).join(".kube/config"))).ok_or_else(|| {
+    let listed = environment("KUBECONFIG").unwrap_or_default();
+    let listed: Vec<PathBuf> = std::env::split_paths(&listed).filter(|path| !path.as_os_str().is_empty()).collect();
+    let own = listed.iter().find(|path| path.exists()).or(listed.last()).cloned();
+    own.or_else(|| Some(Path::new(&environment("HOME")?).join(".kube/config"))).ok_or_else(|| {
         Failure::new(Code::Prerequisite, "there is no kubeconfig to merge into")
             .cause("neither KUBECONFIG nor HOME is set")
             .hint("write a file of its own with --file FILE")

@@ -336,15 +336,3 @@ fn killed_in(lab: &Sandbox, dir: &Path, line: &str, at: Duration, place: &str) -
     assert!(again.code == 0 || ended, "{place}, and the second run: {again:#?}");
     hit
 }
-
-/// `infraprovider create` that ended between its two steps, the provider and the account that its key is of.
-#[test]
-fn half_a_provider_is_made_whole() {
-    let lab = Sandbox::new();
-    let text =
-        "metadata:\n  namespace: infra-provider\n  type: InfraProviders.omni.sidero.dev\n  id: proxmox\nspec: {}\n";
-    lab.write("half.yaml", text);
-    lab.omnictl(&["apply", "-f", "half.yaml"]);
-    lab.provider();
-    lab.run("provider-verify").exits(0).says(&["registered and connected"]);
-}
