@@ -27,7 +27,7 @@ use crate::omni::kinds::OmniRelease;
 use crate::omni::machine::Hardware;
 use crate::omni::machines;
 use crate::omni::names::CLUSTER_MACHINE;
-use crate::omni::resource::Resource;
+use crate::omni::state::State;
 use crate::omni::status::Status;
 use crate::omni::{Omni, api};
 use crate::provider::{Surroundings, cidata};
@@ -415,14 +415,12 @@ async fn read_line(reader: &mut BufReader<tokio::net::tcp::OwnedReadHalf>) -> Re
 }
 
 impl Lab {
-    fn omni_answers(&self, key: Option<&str>, call: OmniCall) -> Result<OmniAnswer, Status> {
-        self.omni.with(|state| {
-            let caller = access::authenticate(state, key)?;
-            match fault_effects::before_call(&self.faults, state, &call) {
-                Some(refused) => Err(refused),
-                None => api::call(state, &caller, call),
-            }
-        })
+    fn omni_answers(&self, state: &mut State, key: Option<String>, call: OmniCall) -> Result<OmniAnswer, Status> {
+        let caller = access::authenticate(state, key.as_deref())?;
+        match fault_effects::before_call(&self.faults, state, &call) {
+            Some(refused) => Err(refused),
+            None => api::call(state, &caller, call),
+        }
     }
 
     async fn answer(&self, request: Request) -> Response {
@@ -431,14 +429,14 @@ impl Lab {
                 tokio::time::sleep(self.latency).await;
                 Response::Started(self.start(&program, &argv))
             }
-            Request::Omni { key, call } => Response::Omni(self.omni_answers(key.as_deref(), *call)),
-            Request::Print { key, call } => match self.omni_answers(key.as_deref(), *call) {
+            Request::Omni { key, call } => Response::Omni(self.omni.with(|state| self.omni_answers(state, key, *call))),
+            Request::Print { key, call } => self.omni.with(|state| match self.omni_answers(state, key, *call) {
                 Ok(OmniAnswer::Many(found)) => {
-                    let text = Resource::print(&found);
+                    let text = state.store.print(&found);
                     Response::Printed { length: text.len(), text }
                 }
                 other => Response::Omni(other),
-            },
+            }),
             Request::Change { after, within_ms } => {
                 let mut revision = self.omni.subscribe();
                 let within = Duration::from_millis(within_ms.min(600_000));

@@ -170,19 +170,14 @@ impl Resource {
         }
     }
 
-    /// The text that `omnictl get -o json` prints of these, one after the other: four spaces, and `<`, `>` and `&` escaped, as Go's
-    /// encoder writes it.
-    pub fn print(found: &[Resource]) -> String {
+    /// The text that `omnictl get -o json` prints of it, with four spaces, and `<`, `>` and `&` escaped, as Go's encoder writes it.
+    pub fn print(&self) -> String {
         let mut bytes = Vec::new();
-        for resource in found {
-            let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
-            // Writing a value into memory does not fail.
-            let _ = resource.shown().serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, formatter));
-            bytes.push(b'\n');
-        }
+        let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+        // Writing a value into memory does not fail.
+        let _ = self.shown().serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, formatter));
         let text = String::from_utf8(bytes).unwrap_or_default();
-        let escaped = |text: String, (plain, code)| if text.contains(plain) { text.replace(plain, code) } else { text };
-        [('<', "\\u003c"), ('>', "\\u003e"), ('&', "\\u0026")].into_iter().fold(text, escaped)
+        text.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026") + "\n"
     }
 }
 

@@ -15,6 +15,8 @@ pub struct Store {
     items: BTreeMap<Key, Resource>,
     /// Who carries which of the [`INDEXED`] labels: a cluster's own must be found without a look at ten thousand others.
     index: BTreeMap<Mark, BTreeSet<String>>,
+    /// The texts that were printed of resources since they changed.
+    printed: BTreeMap<Key, String>,
     revision: u64,
     sequence: u64,
     now: i64,
@@ -98,7 +100,7 @@ impl Store {
 
     fn marked(&self, typ: &str, namespace: &str, label: &str, value: &str) -> impl Iterator<Item = &Resource> {
         let known = INDEXED.iter().chain([&NAMED_MACHINE]).find(|known| **known == label);
-        assert!(known.is_some(), "{label} has no index");
+        debug_assert!(known.is_some(), "{label} has no index");
         let mark = known.map(|label| (typ.to_owned(), namespace.to_owned(), *label, value.to_owned()));
         let ids = mark.and_then(|mark| self.index.get(&mark)).into_iter().flatten();
         let keys: Vec<Key> = ids.map(|id| Key::new(typ, namespace, id)).collect();
@@ -262,7 +264,21 @@ impl Store {
         gone
     }
 
-    fn touch(&mut self, _key: &Key) {
+    fn touch(&mut self, key: &Key) {
+        self.printed.remove(key);
         self.revision += 1;
+    }
+
+    /// What `omnictl get -o json` prints of these, which were just listed.
+    pub fn print(&mut self, found: &[Resource]) -> String {
+        let mut text = String::new();
+        for resource in found {
+            let key = resource.key();
+            match self.items.contains_key(&key) {
+                true => text.push_str(self.printed.entry(key).or_insert_with(|| resource.print())),
+                false => text.push_str(&resource.print()),
+            }
+        }
+        text
     }
 }

@@ -27,7 +27,7 @@ pub fn run(client: &mut Connection, get: &Get) -> Result<(), OmnictlError> {
     match get.output {
         // The table's header is written before the server is asked, whatever it answers.
         Output::Table => out(&table(kind, found.as_deref().unwrap_or_default())),
-        Output::Json => out(&Resource::print(found.as_deref().unwrap_or_default())),
+        Output::Json => found.as_deref().unwrap_or_default().iter().for_each(|resource| out(&resource.print())),
     }
     found.map(drop)
 }
