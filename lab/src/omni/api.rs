@@ -60,7 +60,6 @@ pub enum OmniCall {
     ListServiceAccounts,
     /// Removes a service account.
     DestroyServiceAccount(String),
-    ListUsers,
 }
 
 /// What a call answers.
@@ -137,12 +136,11 @@ pub fn call(state: &mut State, caller: &Caller, call: OmniCall) -> Result<OmniAn
             account.keys.push(key);
             Ok(OmniAnswer::Done)
         }
-        OmniCall::ListServiceAccounts | OmniCall::ListUsers => {
+        OmniCall::ListServiceAccounts => {
             access::require(caller, Role::Admin)?;
-            let people = call == OmniCall::ListUsers;
             // The accounts of providers have no status and are not listed (controllers/omni/service_account_status.go).
-            let listed = state.accounts.values().filter(|found| !found.name.starts_with(PROVIDER_PREFIX));
-            Ok(OmniAnswer::Accounts(listed.filter(|found| found.person == people).cloned().collect()))
+            let listed = |found: &&Account| !found.person && !found.name.starts_with(PROVIDER_PREFIX);
+            Ok(OmniAnswer::Accounts(state.accounts.values().filter(listed).cloned().collect()))
         }
         OmniCall::DestroyServiceAccount(name) => {
             access::require(caller, Role::Admin)?;
@@ -299,7 +297,7 @@ fn create_account(
             "infra provider service accounts must have the role {wanted:?}, but use-user-role was requested"
         ));
     }
-    let role = match (use_user_role, Role::parse(role)) {
+    let role = match (use_user_role, role.parse().ok()) {
         (true, _) => caller.role,
         (false, Some(role)) => role,
         (false, None) => return fail(format!("unknown role: {role:?}")),

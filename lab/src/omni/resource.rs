@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 pub const ZERO_TIME: i64 = -62_135_596_800;
 
 /// Where a resource is in its life: `tearingDown` means that deletion was asked for and finalizers still hold it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr)]
+#[strum(serialize_all = "camelCase")]
 pub enum Phase {
     /// In use.
     #[default]
@@ -22,10 +23,7 @@ pub enum Phase {
 impl Phase {
     /// The name that `omnictl get` prints.
     pub fn name(self) -> &'static str {
-        match self {
-            Phase::Running => "running",
-            Phase::TearingDown => "tearingDown",
-        }
+        self.into()
     }
 }
 

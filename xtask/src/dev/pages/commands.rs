@@ -26,7 +26,7 @@ pub struct Entry {
     #[serde(default)]
     pub changes: bool,
     #[serde(default)]
-    dry_run: bool,
+    pub dry_run: bool,
     #[serde(default)]
     without: Vec<String>,
     missing: Option<String>,

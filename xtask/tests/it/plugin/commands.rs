@@ -4,28 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use serde::Deserialize;
 use serde_yaml::Value as Yaml;
+use xtask::dev::pages::commands::{COMMANDS, Entry};
 
 use super::text::{self, Page};
 
 /// How a task is started from a plugin that lies outside the user's project.
 const INSTALLED: &str = "cargo run --quiet --locked --manifest-path ${CLAUDE_PLUGIN_ROOT}/Cargo.toml \
                          --target-dir ${CLAUDE_PLUGIN_DATA}/target --package xtask --bin xtask -- ";
-
-/// An entry of the table that the pages are made from, as far as safety depends on it.
-#[derive(Deserialize)]
-struct Entry {
-    task: String,
-    #[serde(default)]
-    changes: bool,
-    #[serde(default)]
-    dry_run: bool,
-}
-
-fn entries() -> Vec<Entry> {
-    serde_yaml::from_str(include_str!("../../../data/commands.yaml")).expect("the table")
-}
 
 /// The lists of tasks, by name.
 static TASKS: &str = include_str!("../../fixtures/tasks.yaml");
@@ -37,18 +23,18 @@ pub fn commands(root: &Path) -> Vec<String> {
     let changing = tasks["changing"].as_sequence().expect("a list").iter().filter_map(Yaml::as_str);
     let changing: BTreeSet<&str> = changing.filter_map(|line| line.split(' ').next()).collect();
     let directory = root.join("commands");
-    let expected: Vec<String> = entries().iter().map(|entry| format!("{}.md", entry.task)).collect();
+    let expected: Vec<String> = COMMANDS.iter().map(|entry| format!("{}.md", entry.task)).collect();
     // A folder becomes part of a command's name, and any other Markdown file a command.
     if text::entries(&directory) != expected {
         faults.push(format!("commands/ holds {:?}, the table {expected:?}", text::entries(&directory)));
     }
-    for Entry { task, changes, dry_run } in entries() {
+    for Entry { task, changes, dry_run, .. } in COMMANDS.iter() {
         if changing.contains(task.as_str()) && !changes && !dry_run {
             faults.push(format!("commands/{task}.md: the task changes something, and its command does not say so"));
         }
         match Page::read(&directory.join(format!("{task}.md"))) {
             Ok(page) => faults.extend(
-                faults_of_page(&page, &task, changes, dry_run)
+                faults_of_page(&page, task, *changes, *dry_run)
                     .into_iter()
                     .map(|fault| format!("commands/{task}.md: {fault}")),
             ),
@@ -103,9 +89,9 @@ pub fn parity(root: &Path) -> Vec<String> {
     let mut faults = Vec::new();
     let mut cli = xtask::cli::built();
     cli.build();
-    for Entry { task, .. } in entries() {
+    for Entry { task, .. } in COMMANDS.iter() {
         let Ok(page) = Page::read(&root.join(format!("commands/{task}.md"))) else { continue };
-        let flags = cli.find_subcommand(&task).into_iter().flat_map(clap::Command::get_arguments);
+        let flags = cli.find_subcommand(task).into_iter().flat_map(clap::Command::get_arguments);
         let flags: BTreeSet<String> = flags.filter_map(|flag| Some(format!("--{}", flag.get_long()?))).collect();
         // Other spans name another program or task.
         for span in text::code_spans(&page.body).into_iter().filter(|span| span.starts_with("--")) {
