@@ -56,10 +56,18 @@ pub struct Note {
 
 impl Note {
     /// # Errors
-    /// When it cannot be read.
+    /// When it cannot be read, or is damaged.
     pub fn read(cx: &Cx) -> Result<Option<Note>, Failure> {
-        let text = files::read_if_there(&cx.paths.adopting())?;
-        Ok(text.and_then(|text| serde_json::from_slice(&text).ok()))
+        let path = cx.paths.adopting();
+        let Some(text) = files::read_if_there(&path)? else { return Ok(None) };
+        serde_json::from_slice(&text).map(Some).map_err(|error| {
+            let what = format!("`{}`, the note of what omni-adopt changed, is damaged", path.display());
+            Failure::new(Code::Invalid, what).cause(error.to_string()).hint(format!(
+                "the old containers and volumes are kept: `cargo xtask stack-down`, then `docker compose start` beside the old \
+                 compose file; then remove the note: `rm {}`",
+                pasted(&path)
+            ))
+        })
     }
 
     /// The same for the Omni that is taken over now: volumes that were removed since are to be filled again.

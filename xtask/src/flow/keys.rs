@@ -180,10 +180,9 @@ fn of_tailscale(installation: &Installation<'_>) -> Vec<Credential> {
         let own = |name, role, place, end| Credential::new(name, "the sidecar", role, place, end, now);
         let end = Err("used once, to join; Tailscale's admin console shows its end".to_owned());
         found.push(own("tailscale-key", "joins the tailnet", "TS_AUTHKEY in docker/.env", end));
-        let status =
-            installation.tailscale().as_ref().map(|text| serde_json::from_str::<Value>(text).unwrap_or_default());
-        let end = match status {
-            Ok(status) => Ok(status["Self"]["KeyExpiry"].as_str().and_then(seconds)),
+        let end = match installation.tailscale().as_ref().map(|text| serde_json::from_str::<Value>(text)) {
+            Ok(Ok(status)) => Ok(status["Self"]["KeyExpiry"].as_str().and_then(seconds)),
+            Ok(Err(error)) => Err(format!("unknown: the sidecar's status is not valid JSON: {error}")),
             Err(_) => Err("unknown: the sidecar does not answer".to_owned()),
         };
         found.push(own("tailscale-node", "node of the tailnet", "the volume ts-state", end));
@@ -227,9 +226,10 @@ fn of_files(installation: &Installation<'_>) -> Vec<Credential> {
         let owner = format!("cluster {}", path.file_stem()?.to_string_lossy());
         let (role, end) = match (kind, read(path)) {
             (_, Err(why)) => ("?", Err(why)),
-            ("kubeconfig", Ok(text)) => {
-                token_end(&text).map_or(("your own login", Ok(None)), |end| ("service account", end))
-            }
+            ("kubeconfig", Ok(text)) => match token_end(&text) {
+                Err(why) => ("?", Err(why)),
+                Ok(end) => end.map_or(("your own login", Ok(None)), |end| ("service account", Ok(end))),
+            },
             _ => ("your own key of Omni", Ok(None)),
         };
         Some(Credential::new(kind, owner, role, cx.paths.show(path), end, installation.now))

@@ -91,13 +91,18 @@ pub fn check_provider_key(text: &str, id: &str, place: &str, now: SystemTime) ->
     }
 }
 
-/// When the token of a kubeconfig ends, in seconds since 1970: it is a JSON Web Token (RFC 7519). `None` when the file has none.
-pub fn token_end(kubeconfig: &str) -> Option<Result<Option<u64>, String>> {
-    let config: Value = serde_yaml::from_str(kubeconfig).ok()?;
-    let token = config["users"].as_array()?.iter().find_map(|user| user["user"]["token"].as_str())?;
+/// When the token of a kubeconfig ends, in seconds since 1970: it is a JSON Web Token (RFC 7519). The outer `None` says that no
+/// user has a token.
+///
+/// # Errors
+/// Why that is not known.
+pub fn token_end(kubeconfig: &str) -> Result<Option<Option<u64>>, String> {
+    let config: Value = serde_yaml::from_str(kubeconfig).map_err(|error| format!("not valid YAML: {error}"))?;
+    let users = config["users"].as_array().ok_or("not a kubeconfig: it has no `users`")?;
+    let Some(token) = users.iter().find_map(|user| user["user"]["token"].as_str()) else { return Ok(None) };
     let claims = token.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok());
     let claims: Option<Value> = claims.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    Some(claims.map(|claims| claims["exp"].as_u64()).ok_or_else(|| "its token cannot be read".to_owned()))
+    Ok(Some(claims.ok_or("its token cannot be read")?["exp"].as_u64()))
 }
 
 /// The bytes inside an armored private key.
@@ -268,10 +273,12 @@ mod tests {
             let token = format!("h.{}.s", URL_SAFE_NO_PAD.encode(claims));
             format!("users: [{{name: a, user: {{token: {token}}}}}]\n")
         };
-        assert_eq!(token_end(&config("{\"exp\": 1795316645}")), Some(Ok(Some(1_795_316_645))));
-        assert_eq!(token_end(&config("{}")), Some(Ok(None)));
-        assert!(token_end(&config("no JSON")).unwrap().is_err());
-        assert_eq!(token_end("users: [{name: a, user: {exec: {}}}]\n"), None);
+        assert_eq!(token_end(&config("{\"exp\": 1795316645}")), Ok(Some(Some(1_795_316_645))));
+        assert_eq!(token_end(&config("{}")), Ok(Some(None)));
+        assert_eq!(token_end("users: [{name: a, user: {exec: {}}}]\n"), Ok(None));
+        for damaged in [config("no JSON").as_str(), "users: [", "", "clusters: []\n"] {
+            assert!(token_end(damaged).is_err(), "{damaged}");
+        }
     }
 
     #[test]
