@@ -253,6 +253,7 @@ fn read_by_hand(d: &mut Decoder<'_>, metadata: &Node) {
             ("version", Some(text)) if text != "undefined" && text.parse::<i64>().is_err() => "a whole number",
             ("phase", Some(text)) if !matches!(text, "running" | "tearingDown") => "`running` or `tearingDown`",
             ("created" | "updated", Some(text)) if !is_timestamp(text) => "a time like 2026-01-02T03:04:05Z",
+            ("owner", Some(text)) if !text.is_empty() && !value.is_null() => "empty: only Omni sets it",
             // An alias has the place of what it stands for, which is before it.
             _ if METADATA_KEYS.contains(&key)
                 && (value.at.line, value.at.column) < (entry.at.line, entry.at.column) =>

@@ -50,8 +50,9 @@ impl Value<'_> {
 /// The meaning of a scalar with an explicit tag, if any.
 pub(super) fn resolve<'a>(text: &'a str, style: Style, tag: Option<&str>) -> Value<'a> {
     match tag {
-        Some("!!str" | "!" | "!!binary") => Value::Str(text),
-        None if style != Style::Plain => Value::Str(text),
+        Some("!!str" | "!!binary") => Value::Str(text),
+        None | Some("!") if style != Style::Plain => Value::Str(text),
+        Some(own) if own.len() > 1 && !own.starts_with("!!") => Value::Str(text),
         Some("!!float") => match plain(text) {
             Value::Int(n) => Value::Float(n as f64),
             other => other,
@@ -195,6 +196,8 @@ mod tests {
         ] {
             texts.split(' ').for_each(|text| assert_eq!(of(text).tag(), tag, "{text}"));
         }
+        let tagged = |text, tag| resolve(text, Style::Plain, Some(tag)).tag();
+        assert_eq!([tagged("4", "!"), tagged("4", "!own"), tagged("", "!own")], ["!!int", "!!str", "!!str"]);
         assert_eq!(of("017"), Value::Int(15));
         assert_eq!(of("-8"), Value::Int(-8));
     }
