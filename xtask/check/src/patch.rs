@@ -25,6 +25,8 @@ pub struct PatchContext {
     pub omni: Option<Omni>,
     /// The minor of Talos 1.x that the machines run.
     pub talos: Option<u64>,
+    /// The patch is for workers alone.
+    pub workers: bool,
 }
 
 /// Why omnictl's answer to a patch is not known here.
@@ -44,8 +46,18 @@ pub struct Content {
     /// The file that the places are in: the template, or the patch's own.
     pub file: String,
     pub documents: Vec<Node>,
-    /// What Talos refuses of a document that no other patch adds to, by its kind and name.
-    pub open: Vec<(String, String, Finding)>,
+    /// What Talos refuses of a document unless another patch adds to it.
+    pub open: Vec<Incomplete>,
+}
+
+/// What Talos refuses of a document unless another patch adds to it.
+#[derive(Debug)]
+pub struct Incomplete {
+    pub kind: String,
+    pub name: String,
+    /// The part of the document that is meant.
+    pub path: String,
+    pub finding: Finding,
 }
 
 /// What a patch turned out to be.
@@ -242,7 +254,7 @@ struct Patch<'a> {
     open: Vec<Open>,
     seen: Vec<Header>,
     /// See [`Content::open`].
-    lone: Vec<(String, String, Finding)>,
+    lone: Vec<Incomplete>,
 }
 
 impl Patch<'_> {
@@ -274,19 +286,21 @@ impl Patch<'_> {
         // What is certain of omnictl is not said of Talos again.
         let refused = walk.problems.iter().filter(|_| reader.exact);
         let refused: Vec<(At, &str)> = refused.map(|problem| (problem.at, problem.path.as_str())).collect();
-        if let Some((minor, machine)) = self.known.talos.and_then(|minor| Some((minor, Reader::talos(minor)?))) {
+        if let Some((minor, machine)) =
+            self.known.talos.and_then(|minor| Some((minor, Reader::talos(minor, !self.known.workers)?)))
+        {
             // A kind that the machine's Talos does not know has a finding of its own.
             let problems = talos::walk(document, &kind, machine).problems.into_iter();
             let own = problems
                 .filter(|p| kind.known_to(machine) == Some(true) && !refused.contains(&(p.at, p.path.as_str())));
             for problem in own {
                 let finding = on_machine(file, &problem, &header.kind, minor);
-                match &problem.fault {
-                    Fault::Relation(broken) if broken.open => {
-                        self.lone.push((header.kind.clone(), header.name.clone(), finding));
-                    }
-                    _ => self.findings.push(finding),
+                if !problem.open {
+                    self.findings.push(finding);
+                    continue;
                 }
+                let (kind, name) = (header.kind.clone(), header.name.clone());
+                self.lone.push(Incomplete { kind, name, path: problem.path, finding });
             }
         }
         let problems = walk.problems.iter().map(|problem| refusal(file, problem, self.known.omni, reader.exact));

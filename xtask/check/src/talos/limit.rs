@@ -37,31 +37,93 @@ pub(super) static LIMITS: LazyLock<HashMap<&'static str, Vec<Limit>>> = LazyLock
     limits
 });
 
-/// The parts of a field's value that this Talos refuses: each with what it is and what is wanted.
-pub fn refused<'n>(of: &str, key: &str, node: &'n Node, reader: Reader) -> Vec<(&'n Node, String, String)> {
+/// A part of a field's value that Talos refuses: what it is, what is wanted, and whether another patch may put it right.
+pub struct Refused<'n> {
+    pub node: &'n Node,
+    pub found: String,
+    pub wanted: String,
+    pub open: bool,
+}
+
+/// The parts of a field's value that this Talos refuses.
+pub fn refused<'n>(of: &str, key: &str, node: &'n Node, reader: Reader) -> Vec<Refused<'n>> {
     let limits = LIMITS.get(format!("{of}.{key}").as_str()).map_or(&[][..], Vec::as_slice);
     let limits = limits.iter().filter(|limit| limit.columns & reader.columns != 0);
     limits.flat_map(|limit| limit.refused(node, reader)).collect()
 }
 
-/// The kinds of document that Talos refuses beside an older field of the same setting, with the path of that field, and whether new
-/// clusters have the document from the start.
-pub fn excluded() -> impl Iterator<Item = (&'static str, &'static str, bool)> {
+/// A kind of document that Talos refuses beside an older field of the same setting.
+pub struct Excluded {
+    pub kind: &'static str,
+    /// The path of that field.
+    pub path: &'static str,
+    /// What the document has then.
+    pub condition: &'static str,
+    /// New clusters have the document from the start.
+    pub replaces: bool,
+}
+
+/// The documents that this minor of Talos refuses beside an older field.
+pub fn excluded(minor: Option<u64>) -> impl Iterator<Item = Excluded> {
+    let columns = minor.and_then(|minor| Reader::talos(minor, true)).map_or(Columns::MAX, |reader| reader.columns);
     let limits = LIMITS.iter().flat_map(|(kind, limits)| limits.iter().map(move |limit| (*kind, limit)));
-    let limits = limits.filter(|(_, limit)| matches!(limit.form, "excludes" | "replaces"));
-    limits.map(|(kind, limit)| (kind, limit.argument, limit.form == "replaces"))
+    let limits =
+        limits.filter(move |(_, limit)| matches!(limit.form, "excludes" | "replaces") && limit.columns & columns != 0);
+    limits.map(|(kind, limit)| {
+        let (path, condition) = limit.argument.split_once(" if ").unwrap_or((limit.argument, ""));
+        Excluded { kind, path, condition, replaces: limit.form == "replaces" }
+    })
+}
+
+/// True for a kind of document that Talos takes only on control planes.
+pub fn is_of_control_planes(kind: &str) -> bool {
+    LIMITS.get(kind).is_some_and(|limits| limits.iter().any(|limit| limit.form == "of"))
+}
+
+/// True for a part of the configuration without kind that all machines, or all control planes, have before the first patch.
+pub fn is_base(path: &str, workers: bool) -> bool {
+    let limits = LIMITS.get("v1alpha1.Config").map_or(&[][..], Vec::as_slice).iter();
+    let mut limits = limits.filter(|limit| limit.form == "base" || limit.form == "base-of-control-planes" && !workers);
+    limits.any(|limit| limit.argument.split('|').any(|part| part == path))
 }
 
 impl Limit {
-    fn refused<'n>(&self, node: &'n Node, reader: Reader) -> Vec<(&'n Node, String, String)> {
+    fn refused<'n>(&self, node: &'n Node, reader: Reader) -> Vec<Refused<'n>> {
+        let refused = |node: &'n Node, found: String| Refused { node, found, wanted: self.wanted(), open: false };
         match &node.data {
+            Data::Seq(items) if self.form == "present" => {
+                items.iter().filter(|item| item.is_null()).map(|item| refused(item, "null".to_owned())).collect()
+            }
+            Data::Map(entries) if self.form == "present" => {
+                let empty = entries.iter().filter(|entry| entry.value.is_null());
+                // Talos 1.14 does not read it at all.
+                let open = reader.validates.is_some_and(|minor| minor < 14);
+                empty.map(|e| Refused { open, ..refused(&e.value, format!("a `{}` that is null", e.key)) }).collect()
+            }
+            Data::Seq(items) if self.form == "last" => {
+                let size = |item: &Node| item.get(self.argument).and_then(Node::text).and_then(value::byte_count);
+                let open =
+                    items.iter().rev().skip(1).filter(|item| item.is_map() && size(item).is_none_or(|size| size < 1.0));
+                open.map(|item| refused(item, format!("one without `{}` before others", self.argument))).collect()
+            }
+            Data::Seq(items) if self.form == "ports" => {
+                let mut ranges: Vec<(u16, u16, &Node)> = items.iter().filter_map(range).collect();
+                ranges.sort_by_key(|range| range.0);
+                let down = ranges.iter().filter(|(low, high, _)| low > high);
+                let overlap = ranges.windows(2).filter(|pair| pair[1].0 <= pair[0].1).map(|pair| &pair[1]);
+                let found = |(low, high, node): &(u16, u16, &'n Node)| match low > high {
+                    true => refused(node, format!("`{low}-{high}`")),
+                    false => refused(node, format!("`{low}-{high}`, which overlaps with another")),
+                };
+                down.chain(overlap).map(found).collect()
+            }
             Data::Seq(items) if self.form == "distinct" => {
                 let name = |item: &Node| item.get(self.argument).and_then(Node::text).unwrap_or("0").to_owned();
                 let mut seen = HashSet::new();
                 let twice = items.iter().filter(|item| !seen.insert(name(item)));
-                let found =
-                    |item| (item, format!("the second with `{}: {}`", self.argument, name(item)), self.wanted());
-                twice.map(found).collect()
+                twice
+                    .map(|item| refused(item, format!("the second with `{}: {}`", self.argument, name(item))))
+                    .collect()
             }
             Data::Seq(items) => items.iter().flat_map(|item| self.refused(item, reader)).collect(),
             Data::Map(entries) => {
@@ -73,32 +135,23 @@ impl Limit {
                     "values" => entry.value.text().is_some_and(|text| !self.is_like(text)),
                     _ => false,
                 });
-                let keys = self.argument.replace('|', ", ");
-                let wanted = match self.form {
-                    "only" => format!("only {keys}"),
-                    "without" => "the rest without that key".to_owned(),
-                    form => format!("{form} like {}", self.argument),
-                };
                 let found = |entry: &Entry| match (self.form, entry.value.text()) {
                     ("values", Some(text)) => format!("a mapping with `{}: {text}`", entry.key),
                     _ => format!("a mapping with `{}`", entry.key),
                 };
-                wrong.map(|entry| (&entry.value, found(entry), wanted.clone())).collect()
+                wrong.map(|entry| refused(&entry.value, found(entry))).collect()
             }
             // Nothing is written where nothing is set.
             Data::Scalar(scalar) if node.is_null() || scalar.text.is_empty() => Vec::new(),
             Data::Scalar(scalar) if self.form == "cel" => {
                 let Some(minor) = reader.validates else { return Vec::new() };
                 let Err(why) = check_for_talos(&scalar.text, self.argument, minor) else { return Vec::new() };
-                vec![(node, format!("a selector that does not compile: {}", why.message), self.wanted())]
+                vec![refused(node, format!("a selector that does not compile: {}", why.message))]
             }
             Data::Scalar(scalar) if self.holds(node, &scalar.text) => Vec::new(),
+            Data::Scalar(_) if self.form == "key" => vec![refused(node, "a text".to_owned())],
             Data::Scalar(scalar) => {
-                let found = match self.form {
-                    "key" => "a text".to_owned(),
-                    _ => format!("`{}`", scalar.text.chars().take(60).collect::<String>()),
-                };
-                vec![(node, found, self.wanted())]
+                vec![refused(node, format!("`{}`", scalar.text.chars().take(60).collect::<String>()))]
             }
         }
     }
@@ -127,7 +180,6 @@ impl Limit {
             "prefix" => value::prefix(text),
             "key" => STANDARD.decode(text).is_ok_and(|key| key.len() == 32),
             "like" => self.is_like(text),
-            "ports" => text.split_once('-').is_none_or(|(low, high)| low.parse::<u16>().ok() <= high.parse().ok()),
             _ => true,
         }
     }
@@ -152,7 +204,12 @@ impl Limit {
             "distinct" => format!("another `{}` for each", self.argument),
             "prefix" => "an address with its prefix length, like 10.0.0.0/24".to_owned(),
             "key" => "a key of WireGuard: 32 bytes in base64".to_owned(),
-            "ports" => "the lower port first".to_owned(),
+            "ports" => "the lower port first, and each port once".to_owned(),
+            "only" => format!("only {}", self.argument.replace('|', ", ")),
+            "without" => "the rest without that key".to_owned(),
+            "keys" | "values" => format!("{} like {}", self.form, self.argument),
+            "present" => "a value, or leave it out".to_owned(),
+            "last" => format!("`{}` in all but the last", self.argument),
             "cel" => match self.argument {
                 "link" => "an expression that is true or false, like link.driver == \"virtio_net\"".to_owned(),
                 "oom-ranking" => "an expression that results in a double".to_owned(),
@@ -162,4 +219,11 @@ impl Limit {
             _ => format!("a text like {}", self.argument),
         }
     }
+}
+
+/// The ports of `80` or `80-90`.
+fn range(node: &Node) -> Option<(u16, u16, &Node)> {
+    let text = node.text()?;
+    let (low, high) = text.split_once('-').unwrap_or((text, text));
+    Some((low.parse().ok()?, high.parse().ok()?, node))
 }

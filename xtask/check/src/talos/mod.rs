@@ -12,7 +12,8 @@ use domain::spec::At;
 use domain::spec::yaml::{Copied, Data, Node};
 
 use super::releases::Omni;
-pub use limit::excluded;
+pub use limit::{Excluded, excluded, is_base, is_of_control_planes};
+pub use relation::applies;
 
 /// The name of the document that needs no `kind`.
 pub const V1ALPHA1: &str = "v1alpha1";
@@ -101,6 +102,8 @@ pub struct Reader {
     pub exact: bool,
     /// The minor of a machine's Talos, which refuses values that omnictl only decodes.
     validates: Option<u64>,
+    /// The machine is a control plane, or some of those that are meant are.
+    control_plane: bool,
 }
 
 impl Reader {
@@ -111,20 +114,22 @@ impl Reader {
                 columns: TABLE.columns(|column| column.omnictl.iter().any(|minor| *minor >= 4)),
                 exact: true,
                 validates: None,
+                control_plane: true,
             };
         };
         let columns = TABLE.columns(|column| column.omnictl.contains(&minor));
         // The newest column of all is the nearest to a release beyond it.
         let newest = 1 << (TABLE.columns.len() - 1);
         let exact = columns & !newest != 0;
-        Reader { columns: if columns == 0 { newest } else { columns }, exact, validates: None }
+        let columns = if columns == 0 { newest } else { columns };
+        Reader { columns, exact, validates: None, control_plane: true }
     }
 
     /// The Talos of a minor; `None` for one that the table does not have.
-    pub fn talos(minor: u64) -> Option<Reader> {
+    pub fn talos(minor: u64, control_plane: bool) -> Option<Reader> {
         let name = format!("1.{minor}");
         let columns = TABLE.columns(|column| column.name == name);
-        (columns != 0).then_some(Reader { columns, exact: true, validates: Some(minor) })
+        (columns != 0).then_some(Reader { columns, exact: true, validates: Some(minor), control_plane })
     }
 
     /// True if every release that may be meant has it, false if none does, and nothing if some do.
@@ -181,6 +186,15 @@ pub fn kinds() -> Vec<&'static str> {
     kinds
 }
 
+/// True if the configuration without kind has a mapping with any keys at a path.
+pub fn is_open_mapping(path: &[&str]) -> bool {
+    let below = |of: &'static str, key: &&str| {
+        let field = TABLE.structs.get(of)?.iter().rev().find(|field| field.key == *key)?;
+        Some(field.kind)
+    };
+    path.iter().try_fold("v1alpha1.Config", below).is_some_and(|kind| kind.starts_with("{}"))
+}
+
 /// True if the reader refuses documents of both kinds with one name.
 pub fn exclude_each_other(one: &str, other: &str, reader: Reader) -> bool {
     let both = |set: &[&str]| set.contains(&one) && set.contains(&other);
@@ -210,6 +224,8 @@ pub struct Problem {
     pub at: At,
     pub path: String,
     pub fault: Fault,
+    /// Another patch may put it right.
+    pub open: bool,
 }
 
 /// The result of a walk.
@@ -237,9 +253,9 @@ struct Walker {
 }
 
 impl Walker {
-    fn refuse(&mut self, at: At, fault: Fault) {
+    fn refuse(&mut self, at: At, fault: Fault, open: bool) {
         let path = self.path.strip_prefix('.').unwrap_or(&self.path).to_owned();
-        self.walk.problems.push(Problem { at, path, fault });
+        self.walk.problems.push(Problem { at, path, fault, open: open && !self.listed });
     }
 
     /// Says what is there, but not what may be a secret: a text in the place of a larger value, a key, a URL.
@@ -250,7 +266,7 @@ impl Walker {
             Data::Scalar(_) if value::may_be_secret(kind) => "a text".to_owned(),
             Data::Scalar(scalar) => format!("`{}`", scalar.text.chars().take(60).collect::<String>()),
         };
-        self.refuse(node.at, Fault::Value { found, wanted: wanted.to_owned() });
+        self.refuse(node.at, Fault::Value { found, wanted: wanted.to_owned() }, false);
     }
 
     fn below(&mut self, key: &str, then: impl FnOnce(&mut Self)) {
@@ -307,6 +323,8 @@ impl Walker {
 
     fn fields(&mut self, node: &Node, of: &'static str, reader: Reader, header: bool) {
         let fields = TABLE.structs.get(of).map_or(&[][..], Vec::as_slice);
+        let validates = reader.validates.filter(|_| relation::is_validated(of, node, reader));
+        let reader = Reader { validates, ..reader };
         let mut merged = false;
         for entry in node.entries() {
             if header && matches!(entry.key.as_str(), "apiVersion" | "kind") {
@@ -317,7 +335,7 @@ impl Walker {
             {
                 if !std::mem::replace(&mut merged, true) {
                     let fault = Fault::Key { key: "<<".to_owned(), since: None, known: Vec::new() };
-                    self.below("<<", |walker| walker.refuse(at, fault));
+                    self.below("<<", |walker| walker.refuse(at, fault, false));
                 }
                 continue;
             }
@@ -330,7 +348,8 @@ impl Walker {
                     let known = fields.iter().filter(|field| field.columns & reader.columns != 0);
                     let mut known: Vec<&str> = known.map(|field| field.key).collect();
                     known.dedup();
-                    walker.refuse(entry.at, Fault::Key { key: entry.key.clone(), since: since(columns), known });
+                    let fault = Fault::Key { key: entry.key.clone(), since: since(columns), known };
+                    walker.refuse(entry.at, fault, false);
                 }
                 has => {
                     walker.walk.differs |= has.is_none();
@@ -342,17 +361,19 @@ impl Walker {
                     let before = walker.walk.problems.len();
                     walker.value(&entry.value, field.kind, reader);
                     if reader.validates.is_some() && walker.walk.problems.len() == before {
-                        for (node, found, wanted) in limit::refused(of, field.key, &entry.value, reader) {
-                            walker.refuse(node.at, Fault::Value { found, wanted });
+                        for limit::Refused { node, found, wanted, open } in
+                            limit::refused(of, field.key, &entry.value, reader)
+                        {
+                            walker.refuse(node.at, Fault::Value { found, wanted }, open);
                         }
                     }
                 }
             });
         }
         if reader.validates.is_some() {
-            for mut broken in relation::broken(of, node, reader) {
-                broken.open &= !self.listed;
-                self.refuse(node.at, Fault::Relation(broken));
+            for broken in relation::broken(of, node, reader) {
+                let open = broken.open;
+                self.refuse(node.at, Fault::Relation(broken), open);
             }
         }
     }
@@ -411,10 +432,10 @@ mod tests {
         };
         let omnictl = ["v1.4.9", "v1.8.2", "v1.9.3", "v1.10.6"].map(|tag| known(Reader::omnictl(Omni::of_tag(tag))));
         assert_eq!(omnictl, [36, 44, 49, 88]);
-        let talos = [9, 10, 11, 12, 13, 14].map(|minor| known(Reader::talos(minor).expect("a minor")));
+        let talos = [9, 10, 11, 12, 13, 14].map(|minor| known(Reader::talos(minor, true).expect("a minor")));
         assert_eq!(talos, [10, 13, 17, 36, 44, 89]);
         let proxy = Kind::find("KubeProxyConfig").expect("a kind");
         assert_eq!((proxy.omnictl(), proxy.talos()), (Some(10), Some(14)));
-        assert!(Kind::find("Deployment").is_none() && Reader::talos(8).is_none());
+        assert!(Kind::find("Deployment").is_none() && Reader::talos(8, true).is_none());
     }
 }

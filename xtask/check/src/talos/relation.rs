@@ -1,5 +1,7 @@
 //! Fields of one struct that Talos wants together, or refuses together: the lines of `data/talos-limits.txt` about a whole struct.
 
+use std::collections::HashMap;
+
 use domain::spec::yaml::{Data, Node};
 
 use super::limit::{LIMITS, Limit};
@@ -21,6 +23,15 @@ pub fn broken(of: &str, node: &Node, reader: Reader) -> Vec<Broken> {
     limits.filter(|limit| limit.columns & reader.columns != 0).filter_map(|limit| check(limit, node)).collect()
 }
 
+/// True if Talos looks at the values of this struct: not of what is switched off, or of another role.
+pub fn is_validated(of: &str, node: &Node, reader: Reader) -> bool {
+    let mut limits = LIMITS.get(of).map_or(&[][..], Vec::as_slice).iter().filter(|limit| limit.form == "while");
+    limits.all(|limit| match limit.argument {
+        "control-plane" => reader.control_plane,
+        condition => applies(condition, node).0,
+    })
+}
+
 fn check(limit: &Limit, node: &Node) -> Option<Broken> {
     let (fields, condition) = limit.argument.split_once(" if ").unwrap_or((limit.argument, ""));
     let (holds, absent) = applies(condition, node);
@@ -28,7 +39,7 @@ fn check(limit: &Limit, node: &Node) -> Option<Broken> {
         return None;
     }
     let fields: Vec<&str> = fields.split('|').collect();
-    let given: Vec<&str> = fields.iter().copied().filter(|field| is_set(find(node, field), true)).collect();
+    let given: Vec<&str> = fields.iter().copied().filter(|field| has(node, field, true)).collect();
     let quoted =
         |fields: &[&str], by: &str| fields.iter().map(|field| format!("`{field}`")).collect::<Vec<_>>().join(by);
     let condition = match condition.split_once('=') {
@@ -41,7 +52,7 @@ fn check(limit: &Limit, node: &Node) -> Option<Broken> {
         }
     };
     match limit.form {
-        "needs" if !fields.iter().any(|field| is_set(find(node, field), false)) => Some(Broken {
+        "needs" if !fields.iter().any(|field| has(node, field, false)) => Some(Broken {
             what: format!("without {}{condition}", quoted(&fields, " or ")),
             fix: format!("add {}", quoted(&fields, " or ")),
             open: true,
@@ -56,6 +67,17 @@ fn check(limit: &Limit, node: &Node) -> Option<Broken> {
             fix: format!("remove {}", quoted(&given, " and ")),
             open: absent,
         }),
+        "multiples" => {
+            let number = |field: &str| find(node, field)?.text()?.parse::<u64>().ok();
+            let base = number(limit.argument.rsplit(' ').next()?)?;
+            let odd = fields.iter().find(|field| number(field).is_some_and(|number| number % base.max(1) != 0))?;
+            Some(Broken {
+                what: format!("with a `{odd}` that is not a multiple of {base}{condition}"),
+                fix: format!("write a multiple of {base}"),
+                open: false,
+            })
+        }
+        "members" => members(node.get(limit.argument)?),
         "order" => {
             let size = |field: &str| value::byte_count(find(node, field)?.text()?);
             let (low, high) = (size(fields.first()?)?, size(fields.get(1)?)?);
@@ -70,19 +92,57 @@ fn check(limit: &Limit, node: &Node) -> Option<Broken> {
     }
 }
 
-/// Whether the condition holds (`FIELD=WORD|WORD`, `FIELD!=WORD`, `FIELD` for one that is set), and whether that is because a field
-/// is absent.
-fn applies(condition: &str, node: &Node) -> (bool, bool) {
-    let Some((field, words)) = condition.split_once('=') else {
-        return (condition.is_empty() || is_set(find(node, condition), true), false);
+/// Links of two bonds or bridges, and those of one that have an address of their own.
+fn members(devices: &Node) -> Option<Broken> {
+    let name = |device: &Node| device.get("interface").and_then(Node::text).unwrap_or_default().to_owned();
+    let mut owners: HashMap<&str, String> = HashMap::new();
+    let broken = |what, fix: &str| Some(Broken { what, fix: fix.to_owned(), open: false });
+    for device in devices.items() {
+        let links = ["bond", "bridge"].map(|kind| device.path(&[kind, "interfaces"]).map_or(&[][..], Node::items));
+        for link in links.into_iter().flatten().filter_map(Node::text) {
+            let owner = owners.insert(link, name(device)).filter(|owner| *owner != name(device));
+            if let Some(owner) = owner {
+                return broken(format!("with `{link}` in both `{owner}` and `{}`", name(device)), "leave it in one");
+            }
+        }
+    }
+    let ignored = |device: &Node| has(device, "ignore", true);
+    let addressed = |device: &Node| ["dhcp", "cidr", "addresses", "vip.ip"].iter().any(|key| has(device, key, true));
+    let mut devices = devices.items().iter().filter(|device| !ignored(device) && addressed(device)).map(name);
+    let device = devices.find(|device| owners.contains_key(device.as_str()))?;
+    let what = format!("with an address on `{device}`, which is part of `{}`", owners[device.as_str()]);
+    broken(what, "set the address on the bond or bridge")
+}
+
+/// Whether all conditions hold (`FIELD=WORD|WORD`, `FIELD!=WORD`, `FIELD` for one that is set, with `&` between them), and whether
+/// that is because a field is absent.
+pub fn applies(conditions: &str, node: &Node) -> (bool, bool) {
+    let one = |condition: &str| {
+        let Some((field, words)) = condition.split_once('=') else {
+            return (condition.is_empty() || has(node, condition, true), false);
+        };
+        let (field, not) = field.strip_suffix('!').map_or((field, false), |field| (field, true));
+        let found = find(node, field).filter(|node| !node.is_null()).and_then(Node::text).unwrap_or_default();
+        (words.split('|').any(|word| word.eq_ignore_ascii_case(found)) != not, found.is_empty())
     };
-    let (field, not) = field.strip_suffix('!').map_or((field, false), |field| (field, true));
-    let found = find(node, field).filter(|node| !node.is_null()).and_then(Node::text).unwrap_or_default();
-    (words.split('|').any(|word| word.eq_ignore_ascii_case(found)) != not, found.is_empty())
+    conditions.split('&').map(one).fold((true, false), |all, one| (all.0 && one.0, all.1 || one.1))
 }
 
 fn find<'n>(node: &'n Node, field: &str) -> Option<&'n Node> {
     node.path(&field.split('.').collect::<Vec<_>>())
+}
+
+/// True if a field is set, in some entry where its path leads through a list; `FIELD>N` if it is a larger number.
+fn has(node: &Node, field: &str, sure: bool) -> bool {
+    if let Some((field, least)) = field.split_once('>') {
+        let number = |text: &str| text.parse::<u64>().ok();
+        return find(node, field).and_then(Node::text).and_then(number) > number(least);
+    }
+    match (&node.data, field.split_once('.').unwrap_or((field, ""))) {
+        (Data::Seq(items), _) => items.iter().any(|item| has(item, field, sure)),
+        (_, (key, "")) => is_set(node.get(key), sure),
+        (_, (key, rest)) => node.get(key).is_some_and(|node| has(node, rest, sure)),
+    }
 }
 
 /// True for a value that Go does not take for an empty one; `sure` leaves out those that may be one.

@@ -1,10 +1,10 @@
 //! Lints: templates that every program accepts but that cause problems later.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use super::{Checker, Open, PatchScope, Patched, addresses};
 use crate::patch::Content;
-use crate::talos::excluded;
+use crate::talos::{Excluded, applies, excluded, is_of_control_planes};
 use crate::{Finding, Severity, provider_data};
 use domain::spec::template::{ClusterTemplate, Inline, MachineSet, SetKind};
 use domain::spec::yaml::Node;
@@ -58,6 +58,7 @@ impl Checker<'_> {
         let mut hostnames: Vec<(PatchScope, bool, Place)> = Vec::new();
         for (scope, content) in &contents {
             let target = Target::of(t, *scope, &control_plane);
+            self.deletions(*scope, content, target.workers, &contents);
             for document in &content.documents {
                 self.kubelet_labels(&content.file, document);
                 if target.workers {
@@ -174,6 +175,13 @@ impl Checker<'_> {
 
     /// What only the Talos of a control plane takes (siderolabs/talos pkg/machinery/config/types/v1alpha1 `Validate`).
     fn of_control_planes(&mut self, file: &str, document: &Node) {
+        if let Some(kind) = document.get("kind").filter(|kind| is_of_control_planes(kind.text().unwrap_or_default()))
+            && self.talos.is_some()
+            && document.get("$patch").is_none()
+        {
+            let name = kind.text().unwrap_or_default();
+            self.not_for_workers(file, kind.at, name);
+        }
         let interfaces = document.path(&["machine", "network", "interfaces"]).map_or(&[][..], Node::items);
         let links = interfaces
             .iter()
@@ -184,12 +192,15 @@ impl Checker<'_> {
         let fields = [("cluster.etcd", document.path(&["cluster", "etcd"])), ("kubernetesTalosAPIAccess", access)];
         let fields = fields.into_iter().filter_map(|(name, node)| Some((name, node?)));
         for (name, node) in fields.chain(vips).filter(|(_, node)| !node.is_null() && node.get("$patch").is_none()) {
-            let message = format!(
-                "`{name}` for workers: Talos takes it only on control planes, and refuses the whole configuration"
-            );
-            let fix = "move the patch to the ControlPlane document";
-            self.report(Severity::Error, "template-patch-talos", node.at.in_file(file), message, fix);
+            self.not_for_workers(file, node.at, name);
         }
+    }
+
+    fn not_for_workers(&mut self, file: &str, at: At, name: &str) {
+        let message =
+            format!("`{name}` for workers: Talos takes it only on control planes, and refuses the whole configuration");
+        let fix = "move the patch to the ControlPlane document";
+        self.report(Severity::Error, "template-patch-talos", at.in_file(file), message, fix);
     }
 
     /// Labels that a kubelet refuses to start with, on any node (kubernetes cmd/kubelet/app/options `ValidateKubeletFlags`);
@@ -230,7 +241,8 @@ impl Checker<'_> {
         let kind = |document: &Node| document.get("kind").and_then(Node::text).map(str::to_owned);
         let kinds: HashSet<String> = documents().filter_map(|(.., document)| kind(document)).collect();
         let replaced = self.talos.is_some_and(|minor| minor >= 14);
-        for (name, path, given) in excluded().filter(|(name, _, given)| *given && replaced || kinds.contains(*name)) {
+        let excluded = excluded(self.talos).filter(|other| other.replaces && replaced || kinds.contains(other.kind));
+        for Excluded { kind: name, path, condition, replaces: given } in excluded {
             let keys: Vec<&str> = path.split('.').collect();
             let sets = |document: &Node| {
                 document.path(&keys).is_some_and(|field| !field.is_null() && field.get("$patch").is_none())
@@ -244,7 +256,11 @@ impl Checker<'_> {
                 let fix = "write the setting as a document, unless the cluster is older";
                 self.report(Severity::Warning, "template-older-form", place, message, fix);
             }
-            for (scope, content, document) in documents().filter(|(.., d)| kind(d).as_deref() == Some(name)) {
+            let there = |document: &Node| {
+                let of = kind(document).as_deref() == Some(name) && document.get("$patch").is_none();
+                of && applies(condition, document).0
+            };
+            for (scope, content, document) in documents().filter(|(.., document)| there(document)) {
                 if fields.iter().any(|(field, ..)| meets(field, &scope)) {
                     let message = format!("{name} and `{path}` for the same machines: Talos refuses both together");
                     let place = document.at.in_file(&content.file);
@@ -256,14 +272,14 @@ impl Checker<'_> {
 
     /// Documents that lack a field, unless another patch may add it or Omni has a document of that name.
     fn incomplete(&mut self, contents: &[(PatchScope, &Content)]) {
-        let text = |document: &Node, key: &str| document.get(key).and_then(Node::text).unwrap_or_default().to_owned();
-        let mut found: HashMap<(String, String), usize> = HashMap::new();
-        for document in contents.iter().flat_map(|(_, content)| &content.documents) {
-            *found.entry((text(document, "kind"), text(document, "name"))).or_default() += 1;
-        }
-        for (kind, name, finding) in contents.iter().flat_map(|(_, content)| &content.open) {
-            if found.get(&(kind.clone(), name.clone())) == Some(&1) && !kind.is_empty() {
-                self.findings.push(finding.clone());
+        let is =
+            |document: &Node, key: &str, text: &str| document.get(key).and_then(Node::text).unwrap_or_default() == text;
+        for open in contents.iter().flat_map(|(_, content)| &content.open) {
+            let keys: Vec<&str> = open.path.split('.').filter(|_| open.kind.is_empty()).collect();
+            let documents = contents.iter().flat_map(|(_, content)| &content.documents);
+            let same = documents.filter(|d| is(d, "kind", &open.kind) && is(d, "name", &open.name));
+            if same.filter(|document| document.path(&keys).is_some()).count() == 1 {
+                self.findings.push(open.finding.clone());
             }
         }
     }
@@ -277,7 +293,10 @@ impl Checker<'_> {
         let without_auto = |document: &Node, config: bool| {
             let (key, word) = if config { ("auto", "off") } else { ("$patch", "delete") };
             let text = document.get(key).and_then(Node::text).unwrap_or_default();
-            document.get("kind").and_then(Node::text) == Some("HostnameConfig") && text.eq_ignore_ascii_case(word)
+            let switched = document.path(&["machine", "features", "stableHostname"]).is_some();
+            switched
+                || document.get("kind").and_then(Node::text) == Some("HostnameConfig")
+                    && text.eq_ignore_ascii_case(word)
         };
         for (scope, config, place) in hostnames {
             let reaches = |of: &PatchScope| {
@@ -285,10 +304,16 @@ impl Checker<'_> {
             };
             let mut near = contents.iter().filter(|(of, _)| reaches(of)).flat_map(|(_, content)| &content.documents);
             if !near.any(|document| without_auto(document, *config)) {
-                let form = if *config { "a HostnameConfig without `auto: off`" } else { "machine.network.hostname" };
-                let message =
-                    format!("{form}: machines of a cluster that was created with Talos 1.12 or later refuse it");
                 let fix = "write a HostnameConfig with `hostname` and `auto: off`";
+                // The machines of older clusters have `stableHostname` in place of `auto: stable`.
+                if *config {
+                    let message =
+                        "a HostnameConfig without `auto: off`: Talos has an automatic name, and refuses another";
+                    self.findings.push(Finding::error("template-patch-talos", place.clone(), message, fix));
+                    continue;
+                }
+                let message = "machine.network.hostname: machines of a cluster that was created with Talos 1.12 or later \
+                               refuse it";
                 self.findings.push(Finding::warning("template-hostname-twice", place.clone(), message, fix));
             }
         }
@@ -325,7 +350,7 @@ impl Checker<'_> {
 }
 
 /// True if some machine may get patches of both.
-fn meets(one: &PatchScope, other: &PatchScope) -> bool {
+pub(super) fn meets(one: &PatchScope, other: &PatchScope) -> bool {
     one == other || *one == PatchScope::Cluster || *other == PatchScope::Cluster
 }
 

@@ -3,6 +3,7 @@
 
 mod addresses;
 mod cluster;
+mod deletions;
 mod files;
 mod lints;
 mod sets;
@@ -212,10 +213,10 @@ impl Checker<'_> {
         }
     }
 
-    fn patches(&mut self, patches: &[Patch], scope: PatchScope) {
+    fn patches(&mut self, patches: &[Patch], scope: PatchScope, workers: bool) {
         for patch in patches {
             self.descriptors(&patch.labels, &patch.annotations);
-            let known = patch::PatchContext { omni: self.context.omni, talos: self.talos };
+            let known = patch::PatchContext { omni: self.context.omni, talos: self.talos, workers };
             let (checked, size) = match (&patch.file, &patch.inline) {
                 (Some(_), Some(_)) => {
                     let message = "a patch has `file` or `inline`, not both";

@@ -66,10 +66,10 @@ fn patches_get_the_answer_of_omnictl() {
 
 /// True if this tool says that Talos of a minor refuses the patch.
 fn refused_by_talos(patch: &str, talos: u64) -> bool {
-    let known = PatchContext { omni: Omni::of_tag("v1.10.4"), talos: Some(talos) };
+    let known = PatchContext { omni: Omni::of_tag("v1.10.4"), talos: Some(talos), workers: false };
     let rules = ["template-patch-talos", "template-patch-value", "template-patch-kind-talos"];
     let checked = patch::in_file("p", patch.as_bytes(), known);
-    let alone = checked.content.iter().flat_map(|content| &content.open).map(|(.., finding)| finding);
+    let alone = checked.content.iter().flat_map(|content| &content.open).map(|open| &open.finding);
     checked.findings.iter().chain(alone).any(|finding| rules.contains(&finding.rule))
 }
 
@@ -116,58 +116,34 @@ fn selectors_compile_as_in_talos() {
     assert_eq!(wrong, Vec::<&str>::new());
 }
 
+/// `together.tsv`: patches that are judged together, as the file's head explains.
 #[test]
-fn a_required_field_may_come_from_another_patch() {
-    let found = |patches: &str, talos: &str| {
-        let text = TEMPLATE.replace("[{file: p}]", patches).replace("v1.13.5", talos);
-        let context = TemplateContext { omni: Omni::of_tag("v1.11.0"), ..TemplateContext::default() };
-        let checked = template::check("demo.yaml", text.as_bytes(), &context);
-        let rules = ["template-patch-talos", "template-older-form"];
-        checked.findings.iter().filter(|finding| rules.contains(&finding.rule)).count()
-    };
-    let volume = |rest: &str| {
-        format!("{{name: a, inline: {{apiVersion: v1alpha1, kind: RawVolumeConfig, name: x, provisioning: {rest}}}}}")
-    };
-    let (selector, size) = (volume("{diskSelector: {match: system_disk}}"), volume("{minSize: 1GB}"));
-    assert_eq!([found(&format!("[{size}]"), "v1.13.5"), found(&format!("[{size}, {selector}]"), "v1.13.5")], [1, 0]);
-    let kubelet = "[{name: a, inline: {machine: {kubelet: {extraArgs: {v: '2'}}}}}]";
-    assert_eq!([found(kubelet, "v1.13.5"), found(kubelet, "v1.14.1")], [0, 1]);
-}
-
-#[test]
-fn what_only_control_planes_take_is_not_for_workers() {
-    let found = |patch: &str, workers: &str| {
-        let text = TEMPLATE.replace("[{file: p}]", &format!("[{{name: a, inline: {patch}}}]"));
-        let text = text.replace("kind: Workers\n", &format!("kind: Workers\nmachines: [{workers}]\n"));
-        let context = TemplateContext { omni: Omni::of_tag("v1.10.4"), ..TemplateContext::default() };
-        let checked = template::check("demo.yaml", text.as_bytes(), &context);
-        checked.findings.iter().filter(|finding| finding.rule == "template-patch-talos").count()
-    };
-    let vip =
-        |ip| format!("{{machine: {{network: {{interfaces: [{{interface: eth0, vlans: [{{vlanId: 5, {ip}}}]}}]}}}}}}");
-    let access = "{machine: {features: {kubernetesTalosAPIAccess: {enabled: true, allowedRoles: [os:reader]}}}}";
-    for patch in ["{cluster: {etcd: {extraArgs: {v: '2'}}}}", access, &vip("vip: {ip: 10.0.0.9}")] {
-        let worker = "27c16241-96bf-4f17-9579-ea3a6c4a3ca9";
-        assert_eq!([found(patch, worker), found(patch, "")], [1, 0], "{patch}");
-    }
-    assert_eq!(found(&vip("dhcp: true"), "27c16241-96bf-4f17-9579-ea3a6c4a3ca9"), 0);
-}
-
-#[test]
-fn a_document_and_its_older_field_are_for_different_machines() {
-    let found = |cluster: &str, control_plane: &str, workers: &str| {
-        let patches =
-            |patch: &str| if patch.is_empty() { "[]".to_owned() } else { format!("[{{name: a, inline: {patch}}}]") };
-        let text = TEMPLATE
+fn patches_are_judged_together() {
+    let text = corpus("together.tsv");
+    let rules = ["template-patch-talos", "template-older-form", "template-hostname-twice"];
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let columns: Vec<&str> = line.split('\t').collect();
+        let [talos, cluster, control_plane, workers, expected] = columns[..] else { panic!("{line}") };
+        let patches = |column: &str| {
+            let documents = column.split(" + ").filter(|document| !matches!(*document, "" | "-")).enumerate();
+            let patches: Vec<String> =
+                documents.map(|(n, document)| format!("{{name: p{n}, inline: {document}}}")).collect();
+            format!("[{}]", patches.join(", "))
+        };
+        let machine = if workers == "-" { "" } else { "27c16241-96bf-4f17-9579-ea3a6c4a3ca9" };
+        let template = TEMPLATE
+            .replace("v1.13.5", &format!("v1.{talos}.1"))
             .replace("[{file: p}]", &patches(cluster))
             .replace("kind: ControlPlane\n", &format!("kind: ControlPlane\npatches: {}\n", patches(control_plane)))
-            .replace("kind: Workers\n", &format!("kind: Workers\npatches: {}\n", patches(workers)));
-        let context = TemplateContext { omni: Omni::of_tag("v1.10.4"), ..TemplateContext::default() };
-        let checked = template::check("demo.yaml", text.as_bytes(), &context);
-        checked.findings.iter().filter(|finding| finding.rule == "template-patch-talos").count()
-    };
-    let document = "{apiVersion: v1alpha1, kind: ResolverConfig, nameservers: [{address: 1.1.1.1}]}";
-    let field = "{machine: {network: {nameservers: [1.1.1.1]}}}";
-    assert_eq!([found(document, field, ""), found(field, "", document), found("", document, field)], [1, 1, 0]);
-    assert_eq!(found(document, "{machine: {network: {nameservers: {$patch: delete}}}}", ""), 0);
+            .replace(
+                "kind: Workers\n",
+                &format!("kind: Workers\nmachines: [{machine}]\npatches: {}\n", patches(workers)),
+            );
+        let context = TemplateContext { omni: Omni::of_tag("v1.11.0"), ..TemplateContext::default() };
+        let checked = template::check("demo.yaml", template.as_bytes(), &context);
+        let found: Vec<&str> = checked.findings.iter().map(|finding| finding.rule).collect();
+        assert!(!found.iter().any(|rule| rule.contains("syntax") || rule.contains("wrong-type")), "{line}: {found:?}");
+        let found: Vec<&str> = found.into_iter().filter(|rule| rules.contains(rule)).collect();
+        assert_eq!(found.join(" "), expected, "{line}: {:?}", checked.findings);
+    }
 }
