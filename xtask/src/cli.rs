@@ -321,6 +321,12 @@ pub enum Task {
     ///
     /// Refuses a host that has a stack, volumes or files of one, another minor version of Omni, and an Omni that still answers.
     OmniRestore(OmniRestore),
+    /// Replace the key of Omni's store, or add a recovery key
+    ///
+    /// Omni adds a slot for the new key to its store when it starts, and never removes one. The new key must open the live store
+    /// before Omni starts with it, and the old one is kept. Omni is away for about a minute each of two times. A run that was cut
+    /// off is continued by the same command.
+    OmniKeyRotate(OmniKeyRotate),
     /// Take over an Omni that other compose files started
     ///
     /// Finds its containers, stops them, copies its data into this project's volumes, and starts the same version of Omni here with
@@ -1182,6 +1188,16 @@ pub struct OmniBackupVerify {
     /// Also start Omni from the backup, on a Docker network that leads nowhere, and remove it again
     #[arg(long)]
     pub drill: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct OmniKeyRotate {
+    /// Only add this public key, whose private half is kept offline, so that it opens the store too
+    #[arg(long, value_name = "FILE", conflicts_with = "key")]
+    pub recovery: Option<PathBuf>,
+    /// The new private key, instead of one that is created here
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

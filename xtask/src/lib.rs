@@ -215,6 +215,7 @@ fn dispatch(task: &Task, cx: &Cx) -> anyhow::Result<Outcome> {
         Task::OmniSetup(args) => task::omni_setup::run(args, cx),
         Task::OmniVerify => task::omni_verify::run(cx),
         Task::OmniBackup(args) => task::omni_backup::run(args, cx),
+        Task::OmniKeyRotate(args) => task::omni_key_rotate::run(args, cx),
         Task::OmniBackupVerify(args) => task::omni_backup_verify::run(args, cx),
         Task::OmniRestore(args) => task::omni_restore::run(args, cx),
         Task::OmniAdopt(args) => task::omni_adopt::run(args, cx),

@@ -145,6 +145,49 @@ pub fn value(text: &str, path: &[&str]) -> Option<String> {
     documents.first()?.root.path(path)?.text().map(str::to_owned)
 }
 
+const PUBLIC_KEYS: [&str; 4] = ["storage", "default", "etcd", "publicKeyFiles"];
+
+/// The texts of the setting at a path of keys: the items of a list, or the one that it is.
+pub fn texts(text: &str, path: &[&str]) -> Vec<String> {
+    let found: serde_yaml::Value = serde_yaml::from_str(text).unwrap_or_default();
+    let value = path.iter().fold(&found, |node, key| &node[*key]);
+    let items = value.as_sequence().map_or(std::slice::from_ref(value), Vec::as_slice);
+    items.iter().filter_map(|item| item.as_str().map(str::to_owned)).collect()
+}
+
+/// Whether the settings name this public key for the store.
+pub fn has_public_key(text: &str, path: &str) -> bool {
+    texts(text, &PUBLIC_KEYS).iter().any(|item| item == path)
+}
+
+/// The settings with one more public key for the store, as lines between the others; `None` where that is not possible.
+pub fn with_public_key(text: &str, path: &str) -> Option<String> {
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let depth = |line: &str| {
+        (!line.trim().is_empty() && !line.trim().starts_with('#')).then(|| line.len() - line.trim_start().len())
+    };
+    let (mut at, mut indent, mut keys) = (lines.len(), 0, &PUBLIC_KEYS[..]);
+    let mut inside = 0..lines.len();
+    while let [key, rest @ ..] = keys {
+        let own = |index: &usize| {
+            depth(&lines[*index]) == Some(indent) && lines[*index].trim_end() == format!("{:indent$}{key}:", "")
+        };
+        let Some(found) = inside.clone().find(own) else { break };
+        let ends = |index: &usize| {
+            depth(&lines[*index]).is_some_and(|it| it <= indent && !lines[*index].trim().starts_with("- "))
+        };
+        inside = found + 1..(found + 1..inside.end).find(ends).unwrap_or(inside.end);
+        indent = inside.clone().find_map(|index| depth(&lines[index])).unwrap_or(indent + 2);
+        (at, keys) = (found + 1, rest);
+    }
+    let new = keys.iter().enumerate().map(|(below, key)| format!("{:1$}{key}:", "", indent + 2 * below));
+    let new: Vec<String> = new.chain([format!("{:1$}- {path}", "", indent + 2 * keys.len())]).collect();
+    lines.splice(at..at, new);
+    let new = lines.join("\n") + "\n";
+    let lost = |key: &String| !self::keys(&new).contains(key);
+    (has_public_key(&new, path) && !self::keys(text).iter().any(lost)).then_some(new)
+}
+
 /// The setting that a flag of Omni makes.
 pub fn key_of(flag: &str) -> Option<&'static str> {
     TABLE.settings.iter().find(|setting| setting.flag == flag).map(|setting| setting.path)

@@ -14,9 +14,10 @@ use domain::secret::Secret;
 use domain::status::docker::Container;
 use domain::status::snapshot::{self, Store};
 use domain::version;
-use domain::words::count;
+use domain::words::{count, quote};
 use runtime::cx::Cx;
 use runtime::files::{self, Scratch};
+use runtime::paths::pasted;
 use runtime::settings::further_providers;
 use runtime::state::State;
 use runtime::tool::archive::{self, Encryption};
@@ -81,16 +82,15 @@ impl Source {
                     .next("cargo xtask stack-up"));
             }
         }
-        let settings = site::read(cx)?.unwrap_or_default();
-        if check::site::keys(&settings).iter().any(|key| key == "storage.default.etcd.endpoints") {
+        if let Some(save) = external_etcd(cx, &site::read(cx)?.unwrap_or_default()) {
             return Err(Failure::new(
                 Code::Prerequisite,
                 "Omni's store is in an external etcd, which docker/site.yaml names",
             )
-            .cause("this task saves the etcd inside Omni, and there is none")
-            .hint(
-                "back up that etcd with its own tools, and docker/.env, docker/omni.asc and docker/site.yaml with it",
-            ));
+            .cause("this task reads the etcd inside Omni, and there is none")
+            .hint("save that etcd and these files, keep docker/omni.asc apart from both; SQLite is on the volume omni-sqlite")
+            .next(save)
+            .next("tar -C docker -czf omni-files.tar.gz .env site.yaml site"));
         }
         let omni = version_of(&containers, OMNI);
         Ok(Source { image: etcd_image(image, omni), containers })
@@ -99,6 +99,20 @@ impl Source {
     fn container<'s>(&'s self, service: &'s str) -> &'s str {
         self.containers.iter().find(|container| container.service == service).map_or(service, |found| &found.name)
     }
+}
+
+/// The command that saves the external etcd which the settings name, from one of its members.
+fn external_etcd(cx: &Cx, settings: &str) -> Option<String> {
+    let etcd = |key| check::site::texts(settings, &["storage", "default", "etcd", key]);
+    let endpoint = etcd("endpoints").into_iter().next()?;
+    let files =
+        [("cacert", "caFile"), ("cert", "certFile"), ("key", "keyFile")].into_iter().filter_map(|(flag, key)| {
+            let file = etcd(key).into_iter().next()?;
+            let host = cx.paths.site_files().join(file.strip_prefix(check::site::FILES)?);
+            Some(format!(" --{flag}={}", pasted(&host)))
+        });
+    let files: String = files.collect();
+    Some(format!("etcdctl --endpoints={}{files} snapshot save omni-etcd.db", quote(&endpoint)))
 }
 
 fn version_of<'c>(containers: &'c [Container], service: &str) -> Option<&'c str> {
@@ -149,7 +163,7 @@ fn gather(cx: &Cx, source: &Source, with_key: bool, dir: &Path) -> Result<Manife
     let made_at = clock::rfc3339(SystemTime::now());
     let docker = Docker::find(cx)?;
     cx.ui.waiting("saving a snapshot of etcd");
-    let store = save_etcd(cx, source, &docker, dir)?;
+    let store = save_etcd(cx, source, dir)?;
     let env = &cx.settings.env_file;
     let account = env.get("OMNI_ACCOUNT_UUID").unwrap_or_default().to_owned();
     owned(&store, &account)?;
@@ -187,7 +201,12 @@ fn gather(cx: &Cx, source: &Source, with_key: bool, dir: &Path) -> Result<Manife
     Ok(manifest)
 }
 
-fn save_etcd(cx: &Cx, source: &Source, docker: &Docker<'_>, dir: &Path) -> Result<Store, Failure> {
+/// Saves a snapshot of the running etcd in `dir`, and reads it.
+///
+/// # Errors
+/// [`Code::Failed`] with what etcd says; as [`read_store`].
+pub fn save_etcd(cx: &Cx, source: &Source, dir: &Path) -> Result<Store, Failure> {
+    let docker = Docker::find(cx)?;
     let network = format!("container:{}", source.container(SIDECAR));
     let to = format!("/backup/{}", backup::ETCD);
     let run =

@@ -59,6 +59,7 @@ pub mod service_account;
 pub mod site;
 pub mod stage;
 pub mod storages;
+pub mod store_keys;
 pub mod support_bundle;
 pub mod timeline;
 pub mod tsidp;

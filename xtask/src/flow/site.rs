@@ -100,9 +100,14 @@ pub fn require(cx: &Cx, compose: &str) -> Result<Option<String>, Failure> {
 
 /// Names the file in `docker/.env`, where compose finds it too.
 pub fn name_it(cx: &Cx) -> Option<Change<'static>> {
-    let there = cx.paths.site().is_file() && named(cx).is_none();
+    naming(cx).filter(|_| cx.paths.site().is_file())
+}
+
+/// The same for a file that is about to be written.
+pub fn naming(cx: &Cx) -> Option<Change<'static>> {
     let effect = "Omni reads docker/site.yaml";
-    there.then(|| project_files::set_env_key(cx, KEY, Secret::plain("./site.yaml"), effect, "empty the line"))
+    let name = || project_files::set_env_key(cx, KEY, Secret::plain("./site.yaml"), effect, "empty the line");
+    named(cx).is_none().then(name)
 }
 
 /// The changes that give a new Omni the settings of the example, and name the file.
@@ -123,14 +128,7 @@ pub fn begin(cx: &Cx, first: bool) -> Result<Vec<Change<'static>>, Failure> {
     let effect = "from its example: each machine joins with a token of its own";
     let contents = (Secret::plain(text), files::PRIVATE);
     let file = project_files::write("create", (path, "docker/site.yaml"), contents, effect, "remove the file");
-    let name = project_files::set_env_key(
-        cx,
-        KEY,
-        Secret::plain("./site.yaml"),
-        "Omni reads docker/site.yaml",
-        "empty the line",
-    );
-    Ok(vec![file, name])
+    Ok(std::iter::once(file).chain(naming(cx)).collect())
 }
 
 /// Whether Omni's container was started with other settings than the file has now: compose does not compare the contents of

@@ -32,6 +32,7 @@ pub mod machineclass_export;
 pub mod omni_adopt;
 pub mod omni_backup;
 pub mod omni_backup_verify;
+pub mod omni_key_rotate;
 pub mod omni_restore;
 pub mod omni_setup;
 pub mod omni_status;

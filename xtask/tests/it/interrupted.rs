@@ -238,6 +238,13 @@ fn ctrl_c_in_every_step_of_the_hub() {
     passed(&walk("omni-backup", false), &["before docker run", "before docker cp", "before gpg"]);
     let left = fs::read_dir(lab.state_dir().join("backups")).expect("it was made").flatten().count();
     assert_eq!(left, 1, "one whole backup, after so many interrupted runs");
+    crate::store_keys::write_next(&lab);
+    let old = lab.read("docker/omni.asc");
+    let line = format!("omni-key-rotate --key {} --yes", lab.file("next.asc").display());
+    passed(&walk(&line, false), &["before gpg", "after docker compose", "before docker run", "before curl"]);
+    assert_eq!(lab.read("docker/omni.asc"), lab.read("next.asc"));
+    lab.write("docker/omni.asc", &old);
+    lab.run("stack-up --recreate --yes").exits(0);
     let archive = lab.state_dir().join("backups/kept.tar.gz").display().to_string();
     lab.run(&format!("omni-backup --to {archive}")).exits(0);
     let key = lab.read("docker/omni.asc");

@@ -38,6 +38,7 @@ mod saved_plans;
 mod secrets;
 mod settings;
 mod site;
+mod store_keys;
 mod support_bundle;
 mod terminal;
 mod tidy;

@@ -1,5 +1,6 @@
 //! What runs in the containers of the kit.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde::Deserialize as _;
@@ -65,6 +66,24 @@ pub fn refused_settings(service: &Service) -> Option<String> {
         Ok(value) => Some(format!("{failed}: unknown keys found during decoding: {}", unknown_setting(&value, "")?)),
         Err(why) => Some(format!("{failed}: yaml: {why}")),
     }
+}
+
+/// The public keys for the store that the settings name, or what Omni says at its end where one is not there (omni v1.9.3
+/// `internal/backend/runtime/omni/state_etcd.go`).
+pub fn public_keys(service: &Service) -> Result<Vec<String>, String> {
+    let bind = |target: &str| service.binds.iter().find(|(to, _)| to == target).map(|(_, host)| Path::new(host));
+    let text = bind("/etc/omni/site.yaml").and_then(|host| std::fs::read_to_string(host).ok()).unwrap_or_default();
+    let settings: Value = serde_yaml::from_str(&text).unwrap_or_default();
+    let list = &settings["storage"]["default"]["etcd"]["publicKeyFiles"];
+    let read = |file: &str| {
+        let host = file.strip_prefix("/etc/omni/site/").zip(bind("/etc/omni/site"));
+        host.and_then(|(name, dir)| std::fs::read_to_string(dir.join(name)).ok()).ok_or_else(|| {
+            format!(
+                "failed to run Omni: failed to read public key file '{file}': open {file}: no such file or directory"
+            )
+        })
+    };
+    list.as_sequence().into_iter().flatten().filter_map(Value::as_str).map(read).collect()
 }
 
 /// The first key below `above` that is neither a setting nor above one.

@@ -310,7 +310,11 @@ impl Engine {
         super::containers::omni_says(&container.log);
         let begun = self.around.omni.with(|state| state.begin(&shown.service.image));
         let ended = fault_effects::last_words(&self.around.faults).or(begun.err()).map(str::to_owned);
-        let ended = super::containers::refused_settings(&shown.service).or(ended);
+        let keys = super::containers::public_keys(&shown.service);
+        let ended = super::containers::refused_settings(&shown.service).or(keys.as_ref().err().cloned()).or(ended);
+        if ended.is_none() && keys.is_ok_and(|keys| keys.iter().any(|key| key == super::store::NEXT_KEY)) {
+            let _ = std::fs::write(self.data.join(super::store::ADDED), "");
+        }
         self.around.omni_down.store(ended.is_some(), Ordering::Relaxed);
         if let Some(words) = ended {
             container.log.raw(&words);

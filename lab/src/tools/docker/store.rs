@@ -11,7 +11,12 @@ use super::{DockerError, ask_engine};
 use crate::tools::protocol::{Client, Start};
 use crate::tools::{err, out};
 
-/// The store of an Omni 1.4.9 that uses the lab's key and account, with 39 machines.
+/// The one public key that this Omni adds a slot for, and the file that notes that it has.
+pub const NEXT_KEY: &str = include_str!("../../../../xtask/tests/fixtures/pgp/next-pub.txt");
+pub const ADDED: &str = "next-key";
+
+/// The store of an Omni 1.4.9 that uses the lab's key and account, with 39 machines. Its last revision is a key store with a slot for
+/// [`NEXT_KEY`] too (cosi-project/runtime v1.16.2 `pkg/keystorage`, run), under `keystore-next/` until it is added.
 const ETCD: &[u8] = include_bytes!("../../../data/store/etcd.db");
 const SQLITE: &[u8] = include_bytes!("../../../data/store/omni.db");
 const SQLITE_WAL: &[u8] = include_bytes!("../../../data/store/omni.db-wal");
@@ -54,20 +59,25 @@ fn volume(client: &mut Client, name: &str, path: &str) -> Result<PathBuf, Docker
         "/_out/etcd" => {
             let mut bytes = ETCD[..ETCD.len() - SUM].to_vec();
             let own = shown.service.argv.iter().find_map(|word| word.strip_prefix("--account-id="));
-            own.into_iter().for_each(|own| replace(&mut bytes, own.as_bytes()));
+            own.into_iter().for_each(|own| replace(&mut bytes, ACCOUNT, own.as_bytes()));
             fs::create_dir_all(dir.join("member/snap")).context("cannot fill a volume")?;
             write("member/snap/db", &bytes)?;
         }
         // Each node has a key of its own.
         _ => write("tailscaled.state", format!("{{\"_machinekey\": \"privkey:{}\"}}\n", shown.id).as_bytes())?,
     }
+    let (db, added) = (dir.join("member/snap/db"), dir.with_file_name(ADDED).exists());
+    if let Some(mut bytes) = added.then(|| fs::read(&db).ok()).flatten() {
+        replace(&mut bytes, b"keystore-next/", b"keystore-omni/");
+        fs::write(db, bytes).context("cannot add a slot")?;
+    }
     Ok(dir)
 }
 
-/// Writes the account of this Omni over the recorded one, which is as long.
-fn replace(bytes: &mut [u8], own: &[u8]) {
-    for at in 0..bytes.len().saturating_sub(ACCOUNT.len()) {
-        if bytes[at..].starts_with(ACCOUNT) && own.len() == ACCOUNT.len() {
+/// Writes `own` over each `text`, which is as long.
+fn replace(bytes: &mut [u8], text: &[u8], own: &[u8]) {
+    for at in 0..bytes.len().saturating_sub(text.len()) {
+        if bytes[at..].starts_with(text) && own.len() == text.len() {
             bytes[at..at + own.len()].copy_from_slice(own);
         }
     }
@@ -85,6 +95,7 @@ pub fn remove(client: &mut Client, names: &[&str]) -> Result<(), DockerError> {
         ) {
             return Err(failed(format!("get {name}: no such volume")));
         }
+        let _ = fs::remove_file(Path::new(&data.concat()).join(ADDED));
         // One that nothing was copied into has no directory.
         let _ = fs::remove_dir_all(Path::new(&data.concat()).join(name));
         out(&format!("{name}\n"));

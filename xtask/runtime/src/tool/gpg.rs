@@ -184,10 +184,77 @@ pub fn open_slot<'s>(
         .cause(format!("it is {own}; the store's key slots are for: {}", names.join(", "))))
 }
 
+/// The public half of a private key, armored.
+///
+/// # Errors
+/// gpg's own.
+pub fn public_half(cx: &Cx, armored: &Secret) -> Result<String, Failure> {
+    let keyring = Keyring::new(cx)?;
+    let fingerprint = keyring.import(armored)?;
+    let (shell, gpg) = (proc::shell()?, &keyring.gpg);
+    let cmd = cmd!(shell, "{gpg} --batch --quiet --armor --export {fingerprint}");
+    Ok(keyring.run(keyring.job("exporting the public half", cmd))?.stdout)
+}
+
+/// The slot that Omni makes for a public key: its user ID and `<fingerprint>`.
+///
+/// # Errors
+/// [`Code::Invalid`] for a key with which Omni would not start, or would not find its slot again.
+pub fn public_slot(cx: &Cx, armored: &str) -> Result<String, Failure> {
+    let keyring = Keyring::new(cx)?;
+    let (shell, gpg) = (proc::shell()?, &keyring.gpg);
+    let cmd = cmd!(shell, "{gpg} --batch --quiet --show-keys --with-colons");
+    let shown = keyring.run(keyring.job("reading a public key", cmd).stdin(armored))?.stdout;
+    slot(&shown).map_err(|why| {
+        Failure::new(Code::Invalid, "Omni cannot use this public key")
+            .cause(why)
+            .hint("docs/how-to/gpg-key-setup.md makes one that it can use: `gpg --armor --export FINGERPRINT`")
+    })
+}
+
+/// The name of the slot, by what gpg prints of a key (gnupg 2.2 `doc/DETAILS`). Of several user IDs Omni takes any, another at each
+/// start (omni v1.10.4 `storage.go` `GetIdentityString` ranges over a map), and then does not find the slot.
+fn slot(shown: &str) -> Result<String, &'static str> {
+    let records: Vec<Vec<&str>> = shown.lines().map(|line| line.split(':').collect()).collect();
+    let field = |record: &[&str], at: usize| record.get(at).copied().unwrap_or_default().to_owned();
+    let of = |kind: &str| records.iter().filter(|record| record[0] == kind).collect::<Vec<_>>();
+    let fresh = |record: &&&Vec<&str>| field(record, 6).is_empty() && !["r", "e", "i"].contains(&&*field(record, 1));
+    let encrypts = |record: &&&Vec<&str>| fresh(record) && field(record, 11).contains('e');
+    let ([primary], users) = (&*of("pub"), of("uid")) else {
+        return Err(if of("sec").is_empty() { "it is not one armored public key" } else { "it is a private key" });
+    };
+    if !fresh(&primary) || ![vec![*primary], of("sub")].concat().iter().any(|key| encrypts(&key)) {
+        return Err("it has no part that encrypts, and neither ends nor is revoked");
+    }
+    let [user] = users.as_slice() else { return Err("it has not exactly one user ID, of which Omni takes any") };
+    let print = of("fpr").first().map(|record| field(record, 9).to_ascii_lowercase()).unwrap_or_default();
+    Ok(format!("{} <{print}>", field(user, 9)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use tempfile::TempDir;
+
+    #[test]
+    fn slot_is_named_for_keys_that_omni_can_use() {
+        let print = "fpr:::::::::AB12:\n";
+        let (primary, user, sub) =
+            ("pub:-:255:22:A1:1:::-:::cE::::\n", "uid:-::::1::H::Omni <a@b>:\n", "sub:-:255:18:B2:1::::::e:\n");
+        let whole = [primary, print, user, sub, "fpr:::::::::CD34:\n"].concat();
+        assert_eq!(slot(&whole), Ok("Omni <a@b> <ab12>".to_owned()));
+        for (from, to, why) in [
+            ("pub:", "sec:", "it is a private key"),
+            (primary, "", "it is not one armored public key"),
+            (user, "", "user ID"),
+            (user, "uid:-::::1::H::A:\nuid:-::::1::I::B:\n", "user ID"),
+            ("sub:-", "sub:r", "no part that encrypts"),
+            ("B2:1::", "B2:1:99:", "no part that encrypts"),
+            ("A1:1::", "A1:1:99:", "no part that encrypts"),
+        ] {
+            assert!(slot(&whole.replace(from, to)).unwrap_err().contains(why), "{from} {to}");
+        }
+    }
 
     #[test]
     #[allow(clippy::disallowed_macros)]

@@ -1,0 +1,221 @@
+//! The keys that open Omni's store: a further one is added, and the one that Omni starts with is replaced.
+//!
+//! The store has a slot for each key. At its start Omni adds a slot for every public key that its settings name and that has none;
+//! nothing else adds one, and nothing removes one (the same code in omni v1.4.9, v1.5.11, v1.6.5, v1.7.3, v1.8.2, v1.9.3 and
+//! v1.10.4, `internal/backend/runtime/keyprovider/storage.go`).
+
+use std::path::PathBuf;
+
+use crate::flow::backup::{self, Source};
+use crate::flow::change::{Change, Plan};
+use crate::flow::omni_stack::{self, OmniAddress};
+use crate::flow::{project_files, site};
+use domain::failure::{Code, Failure};
+use domain::saved_plan::hash;
+use domain::secret::Secret;
+use domain::status::snapshot::Store;
+use runtime::cx::Cx;
+use runtime::files::{self, Scratch};
+use runtime::tool::gpg;
+use runtime::ui::Done;
+
+/// A public key, which is read when it is written: it may be created by this very run.
+type Armored = Box<dyn FnOnce(&Cx) -> Result<String, Failure>>;
+
+/// Where the next key is until Omni runs with it.
+fn next_key(cx: &Cx) -> PathBuf {
+    cx.paths.store_key().with_file_name("omni-next.asc")
+}
+
+/// Omni's store as it is now.
+///
+/// # Errors
+/// As [`Source::find`] and [`backup::save_etcd`].
+pub fn live(cx: &Cx) -> Result<Store, Failure> {
+    let scratch = Scratch::new(&cx.paths.scratch_root(), "store")?;
+    backup::save_etcd(cx, &Source::find(cx, None)?, scratch.path())
+}
+
+/// Adds the public key in `file`: its private half, kept elsewhere, opens the store too.
+///
+/// # Errors
+/// [`Code::Invalid`] for a key that Omni could not use; those of [`live`].
+pub fn recovery(cx: &Cx, file: &std::path::Path) -> anyhow::Result<Plan<'static>> {
+    let bytes = cx.read(file, "name the public key of a pair that you made on another machine")?;
+    let armored = String::from_utf8_lossy(&bytes).into_owned();
+    let slot = cx.ui.step("key", "Check the recovery key", || {
+        let slot = gpg::public_slot(cx, &armored)?;
+        Ok(Done::ok(slot.clone(), slot))
+    })?;
+    let mut plan = Plan::default();
+    let print = slot.rsplit('<').next().unwrap_or_default().trim_end_matches('>').to_owned();
+    let name = format!("omni-key-{}.asc", print.get(..16).unwrap_or(&print));
+    let begun = cx.paths.site_files().join(&name).is_file();
+    if !slots(cx, begun)?.is_some_and(|store| has(&store, &slot)) {
+        publish(cx, &mut plan, name, Box::new(move |_| Ok(armored)))?;
+        plan.push(restart(cx, "Omni adds the key's slot to its store"));
+    }
+    plan.verify(move |cx| {
+        let store = answers(cx)?;
+        match has(&store, &slot) {
+            true => Ok(()),
+            false => Err(no_slot(&slot).into()),
+        }
+    });
+    Ok(plan)
+}
+
+/// Replaces the key that Omni starts with by the one in `given`, or by a new one.
+///
+/// # Errors
+/// [`Code::Invalid`] for a key that Omni could not use; those of [`live`].
+pub fn rotation(cx: &Cx, given: Option<PathBuf>) -> anyhow::Result<Plan<'static>> {
+    let (key, next) = (cx.paths.store_key(), next_key(cx));
+    let [now, made] = [&key, &next].map(|path| files::read_text_if_there(path));
+    let (now, made) = (now?, made?.map(Secret::new));
+    let switched = made.as_ref().is_some_and(|made| now.as_deref() == Some(made.expose()));
+    let store = slots(cx, made.is_some())?;
+    let given = match given.filter(|_| made.is_none()) {
+        None => None,
+        Some(file) => Some(cx.ui.step("key", "Check the next key", || {
+            let key = read(cx, file)?;
+            gpg::prove_store_key(cx, &key)?;
+            let slot = gpg::public_slot(cx, &gpg::public_half(cx, &key)?)?;
+            Ok(Done::ok(key, slot))
+        })?),
+    };
+    let mut plan = Plan::default();
+    if made.is_none() {
+        let user = cx.settings.env_file.get("OMNI_INITIAL_USER").unwrap_or_default().to_owned();
+        let effect = "the next key of Omni's store, for this user only";
+        let shown = cx.paths.show(&next);
+        plan.push(Change::new("create", shown, effect, "remove the file", move |cx| {
+            let key = match given {
+                Some(key) => key,
+                None => gpg::make_store_key(cx, &user)?,
+            };
+            files::write_new(&next_key(cx), key.expose().as_bytes(), files::PRIVATE)?;
+            Ok("proved by decrypting without a question".to_owned())
+        }));
+    }
+    if !switched {
+        let opens = match (&store, &made) {
+            (Some(store), Some(made)) => gpg::open_slot(cx, made, &store.slots).is_ok(),
+            _ => false,
+        };
+        if !opens {
+            let armored = Box::new(|cx: &Cx| gpg::public_half(cx, &read(cx, next_key(cx))?));
+            publish(cx, &mut plan, "omni-next.asc".to_owned(), armored)?;
+            plan.push(restart(cx, "Omni adds the next key's slot to its store"));
+        }
+        plan.push(switch(cx));
+    }
+    plan.push(restart(cx, "Omni starts with the next key"));
+    let effect = "it is docker/omni.asc now";
+    let done = Change::new("remove", cx.paths.show(&next), effect, "it is docker/omni.asc", |cx| {
+        opened(cx, cx.paths.store_key())?;
+        let next = next_key(cx);
+        std::fs::remove_file(&next).map_err(|error| backup::cannot("remove", &next, &error))?;
+        Ok("removed".to_owned())
+    });
+    plan.push(done);
+    Ok(plan)
+}
+
+/// The slots of the running Omni; unknown where a run that was cut off left it off.
+fn slots(cx: &Cx, begun: bool) -> anyhow::Result<Option<Store>> {
+    cx.ui.step("slots", "Read the key slots of Omni's store", || match live(cx) {
+        Err(failure) if begun && failure.code == Code::Prerequisite => Ok(Done::skipped(None, failure.message)),
+        store => {
+            let store = store?;
+            let names = names(&store);
+            Ok(Done::ok(Some(store), names))
+        }
+    })
+}
+
+fn names(store: &Store) -> String {
+    store.slots.keys().cloned().collect::<Vec<_>>().join(", ")
+}
+
+fn has(store: &Store, slot: &str) -> bool {
+    let print = slot.rsplit(' ').next().unwrap_or_default();
+    store.slots.keys().any(|name| name.to_ascii_lowercase().ends_with(print))
+}
+
+fn no_slot(key: &str) -> Failure {
+    Failure::new(Code::Failed, format!("Omni's store has no slot for {key}"))
+        .cause("Omni was started with its public key, and did not add it")
+        .hint("nothing was switched: Omni runs with docker/omni.asc as before")
+        .next("cargo xtask stack-logs omni")
+}
+
+fn read(cx: &Cx, path: PathBuf) -> Result<Secret, Failure> {
+    Ok(Secret::new(String::from_utf8_lossy(&cx.read(&path, "restore it")?)))
+}
+
+/// The changes that let Omni read a public key at its next start.
+fn publish(cx: &Cx, plan: &mut Plan<'static>, name: String, armored: Armored) -> Result<(), Failure> {
+    let (file, settings) = (cx.paths.site_files().join(&name), site::path(cx).unwrap_or_else(|| cx.paths.site()));
+    let (shown, inside) = (cx.paths.show(&settings), format!("{}{name}", check::site::FILES));
+    plan.push(Change::new("create", cx.paths.show(&file), "the public half", "remove the file", move |cx| {
+        let armored = armored(cx)?;
+        let dir = cx.paths.site_files();
+        std::fs::create_dir_all(&dir).map_err(|error| backup::cannot("create", &dir, &error))?;
+        files::write_atomically(&file, armored.as_bytes(), files::SHARED)?;
+        Ok("written".to_owned())
+    }));
+    let text = site::read(cx)?.unwrap_or_default();
+    if !check::site::has_public_key(&text, &inside) {
+        let new = check::site::with_public_key(&text, &inside).ok_or_else(|| {
+            Failure::new(Code::Prerequisite, format!("the key cannot be added to `{shown}` without changing its form"))
+                .cause("it uses anchors, several documents, or mappings in braces")
+                .hint(format!("add {inside} to storage.default.etcd.publicKeyFiles yourself, then run this again"))
+        })?;
+        let contents = (Secret::plain(new), files::PRIVATE);
+        let (effect, undo) = (format!("`publicKeyFiles` names {inside}"), "take the line out after the next start");
+        plan.push(project_files::write("update", (settings, shown), contents, effect, undo));
+    }
+    site::naming(cx).into_iter().for_each(|change| plan.push(change));
+    Ok(())
+}
+
+fn restart<'a>(cx: &Cx, effect: &str) -> Change<'a> {
+    omni_stack::start(omni_stack::with_provider(cx).is_ok(), true, format!("{effect}; it is away for about a minute"))
+}
+
+/// Waits until Omni answers, and reads its store.
+fn answers(cx: &Cx) -> anyhow::Result<Store> {
+    let provider = omni_stack::with_provider(cx).is_ok();
+    let titles = ["Wait until the containers run", "Wait until Omni answers"];
+    omni_stack::verify(cx, (&omni_stack::services(cx, provider), OmniAddress::of(cx).as_ref()), titles)?;
+    Ok(live(cx)?)
+}
+
+/// Proves that the key at `path` opens the store of the running Omni.
+fn opened(cx: &Cx, path: PathBuf) -> anyhow::Result<()> {
+    let (store, key) = (answers(cx)?, read(cx, path)?);
+    let slot =
+        gpg::open_slot(cx, &key, &store.slots).map_err(|failure| no_slot("the next key").cause(failure.cause))?;
+    backup::owned(&store, cx.settings.env_file.get("OMNI_ACCOUNT_UUID").unwrap_or_default())?;
+    cx.ui.note("opened", "The key opens the store", runtime::ui::Status::Ok, slot);
+    Ok(())
+}
+
+/// Puts the next key in place of the old one, which is kept, once it has opened the store.
+fn switch<'a>(cx: &Cx) -> Change<'a> {
+    let key = cx.paths.store_key();
+    let undo = "copy docker/omni-old-….asc back, and `cargo xtask stack-up --recreate`";
+    let effect = "the next key, once it has opened the store; the old one is kept beside it";
+    Change::new("replace", cx.paths.show(&key), effect, undo, |cx| {
+        let (key, old) = (cx.paths.store_key(), read(cx, cx.paths.store_key())?);
+        let sum = hash(old.expose().as_bytes());
+        let kept = key.with_file_name(format!("omni-old-{}.asc", sum.get(7..15).unwrap_or_default()));
+        if files::read_text_if_there(&kept)?.as_deref() != Some(old.expose()) {
+            files::write_new(&kept, old.expose().as_bytes(), files::PRIVATE)?;
+        }
+        files::write_atomically(&key, read(cx, next_key(cx))?.expose().as_bytes(), files::PRIVATE)?;
+        Ok(format!("the old key is {}", cx.paths.show(&kept)))
+    })
+    .only_if(|cx| opened(cx, next_key(cx)))
+}

@@ -1,0 +1,51 @@
+//! `omni-key-rotate`: the key of Omni's store replaced, or a recovery key added, without a moment in which no key is known to open it.
+//!
+//! 1. A backup of the last day, the slots of the running store, and the key's form.
+//! 2. Omni is started with the public half of the key, for which it adds a slot.
+//! 3. The private half must open that slot in the live store; only then it becomes `docker/omni.asc`. The old one is kept.
+//! 4. Omni is started with it, and the store is opened once more.
+
+use serde_json::json;
+
+use crate::cli::OmniKeyRotate;
+use crate::flow::{backup, omni_stack, site, store_keys};
+use crate::outcome::Outcome;
+use domain::failure::{Code, Failure};
+use runtime::cx::Cx;
+use runtime::ui::Done;
+
+pub fn run(args: &OmniKeyRotate, cx: &Cx) -> anyhow::Result<Outcome> {
+    let _lock = cx.lock()?;
+    omni_stack::require_env(cx)?;
+    omni_stack::complete(cx)?;
+    site::step(cx)?;
+    let plan = match &args.recovery {
+        Some(file) => store_keys::recovery(cx, file)?,
+        None => store_keys::rotation(cx, args.key.clone())?,
+    };
+    let backup = cx.ui.step("backup", "Check that there is a backup of the last day", || {
+        let file = backup::current(cx).map_err(|why| {
+            let failure = Failure::new(Code::Prerequisite, "a backup comes first").cause(why);
+            failure
+                .hint("keep docker/omni.asc with it: only keys with a slot in it open it")
+                .next("cargo xtask omni-backup")
+        })?;
+        Ok(Done::ok(file.clone(), file))
+    })?;
+    if let Some(planned) = plan.run(cx, "Change the keys of Omni's store")? {
+        return Ok(planned);
+    }
+    let store = store_keys::live(cx)?;
+    let slots: Vec<String> = store.slots.keys().cloned().collect();
+    let mut state = cx.fresh_state()?;
+    state.set_list("store_key_slots", &slots);
+    cx.save_state(state)?;
+    cx.ui.data(&format!("These keys open the store; Omni removes none of them:\n  {}", slots.join("\n  ")));
+    let outcome = Outcome::done(match args.recovery {
+        Some(_) => "the recovery key has a slot: keep its private half offline, and try it on a backup there",
+        None => {
+            "Omni starts with its new key; older backups need the old one, which is in docker/ too: move it offline"
+        }
+    });
+    Ok(outcome.with(json!({ "slots": slots, "backup": backup })).next("cargo xtask omni-backup"))
+}
