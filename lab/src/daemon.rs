@@ -70,6 +70,9 @@ pub struct LabOptions {
     /// Milliseconds of processor time that each start of omnictl and docker costs.
     #[arg(long, default_value_t = 0)]
     pub tool_start_ms: u64,
+    /// A second Proxmox of the same size, with the same names and IDs, for a further provider; $LAB_SECOND_PROXMOX is its address.
+    #[arg(long)]
+    pub second_proxmox: bool,
 }
 
 fn release(text: &str) -> Result<OmniRelease, String> {
@@ -91,6 +94,7 @@ struct Lab {
     omni_ca: String,
     omni_down: Arc<AtomicBool>,
     proxmox: Proxmox,
+    second_proxmox: Option<Proxmox>,
     engine: Engine,
     faults: Arc<Faults>,
     clock: Clock,
@@ -137,6 +141,10 @@ pub async fn serve(options: LabOptions) -> Result<()> {
         None => options.size.world(&secret)?,
     };
     fill::fill(&options.dir, options.size, &omni, &mut world)?;
+    let second_proxmox = match options.second_proxmox {
+        true => Some(proxmox(&ca, &faults, &clock, latency, options.size.world(&secret)?).await?),
+        false => None,
+    };
     let proxmox = proxmox(&ca, &faults, &clock, latency, world).await?;
     let around = Surroundings {
         omni: omni.clone(),
@@ -151,6 +159,7 @@ pub async fn serve(options: LabOptions) -> Result<()> {
         omni_ca: if faults.has("omni-unknown-ca") { String::new() } else { ca.pem() },
         omni_down,
         proxmox,
+        second_proxmox,
         engine: Engine::new(around, options.dir.join("volumes")),
         faults: Arc::clone(&faults),
         clock,
@@ -166,7 +175,7 @@ pub async fn serve(options: LabOptions) -> Result<()> {
     let keys = fault_effects::EnvKeys::make(&lab.faults, &lab.omni)?;
     write_project_files(&options.dir, &tls)?;
     let written = write_files(&options.dir, &lab, &link, &ca, &keys, &secret, resolver)?;
-    let power = tokio::spawn(listen_to_power(Arc::clone(&lab)));
+    let power = [false, true].map(|second| tokio::spawn(listen_to_power(Arc::clone(&lab), second)));
     let accepting = tokio::spawn(accept(control, Arc::clone(&lab)));
     crate::tools::out(&format!("{written}\n"));
     let ended = async {
@@ -184,7 +193,7 @@ pub async fn serve(options: LabOptions) -> Result<()> {
     };
     ended.await;
     accepting.abort();
-    power.abort();
+    power.iter().for_each(tokio::task::JoinHandle::abort);
     clean(&options.dir);
     Ok(())
 }
@@ -310,7 +319,9 @@ fn write_files(
         proxmox = proxmox.replace("127.0.0.1", "localhost");
     }
     let key = &keys.admin;
-    let more: String = keys.more.iter().map(|(name, value)| format!("export {name}='{value}'\n")).collect();
+    let second = lab.site(true).map(|site| ("LAB_SECOND_PROXMOX".to_owned(), site.url()));
+    let more = keys.more.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).chain(second);
+    let more: String = more.map(|(name, value)| format!("export {name}='{value}'\n")).collect();
     let quoted = |path: &Path| format!("'{}'", path.display().to_string().replace('\'', "'\\''"));
     // In double quotes, so that what reads it need know no more of a shell than docker's env files do.
     let escaped =
@@ -335,10 +346,11 @@ fn write_files(
 }
 
 /// Lets machines boot and fall silent as their power comes and goes.
-async fn listen_to_power(lab: Arc<Lab>) {
-    let mut events = lab.proxmox.subscribe();
+async fn listen_to_power(lab: Arc<Lab>, second: bool) {
+    let Some(proxmox) = lab.site(second) else { return };
+    let mut events = proxmox.subscribe();
     while let Some(event) = events.recv().await {
-        let hardware = lab.proxmox.with(|world| {
+        let hardware = proxmox.with(|world| {
             let vm = world.vms.get(&event.vmid)?;
             let disk_gib = world.boot_disk_size(vm) / crate::proxmox::world::GIB;
             let (cores, memory_mib) = (vm.cpus(), vm.memory_mib());
@@ -423,6 +435,11 @@ impl Lab {
         }
     }
 
+    /// One of the two Proxmox; the second is there only on demand.
+    fn site(&self, second: bool) -> Option<&Proxmox> {
+        if second { self.second_proxmox.as_ref() } else { Some(&self.proxmox) }
+    }
+
     async fn answer(&self, request: Request) -> Response {
         match request {
             Request::Start { program, argv } => {
@@ -452,10 +469,14 @@ impl Lab {
             }
             Request::Engine(ask) => Response::Engine(Box::new(self.engine.answer(*ask).await)),
             Request::Dump => Response::Dump(self.dump()),
-            Request::Node { name, online } => match self.proxmox.with(|world| world.set_node_online(&name, online)) {
-                true => Response::Done,
-                false => Response::Refused(format!("there is no node `{name}`")),
-            },
+            Request::Node { name, online } => {
+                let of_second = name.strip_prefix("second/");
+                let site = self.site(of_second.is_some());
+                match site.is_some_and(|site| site.with(|it| it.set_node_online(of_second.unwrap_or(&name), online))) {
+                    true => Response::Done,
+                    false => Response::Refused(format!("there is no node `{name}`")),
+                }
+            }
             Request::Stop => {
                 self.stop.notify_one();
                 Response::Done
@@ -486,10 +507,11 @@ impl Lab {
     }
 
     fn dump(&self) -> Value {
-        let proxmox = self.proxmox.dump();
-        let vms: Vec<Value> = proxmox["vms"].as_array().cloned().unwrap_or_default();
+        let (proxmox, second) = (self.proxmox.dump(), self.site(true).map(Proxmox::dump));
+        let sites = std::iter::once(&proxmox).chain(&second);
+        let vms: Vec<Value> = sites.flat_map(|site| site["vms"].as_array().into_iter().flatten()).cloned().collect();
         let omni = self.omni.with(|state| crate::dump::omni(state, &vms));
-        json!({"proxmox": proxmox, "omni": omni, "docker": self.engine.dump()})
+        json!({"proxmox": proxmox, "second_proxmox": second, "omni": omni, "docker": self.engine.dump()})
     }
 }
 

@@ -39,6 +39,7 @@ enum Command {
         /// Directory of the lab.
         #[arg(long)]
         dir: PathBuf,
+        /// `second/NAME` is one of the second Proxmox.
         name: String,
         #[arg(value_parser = ["off", "on"])]
         power: String,

@@ -54,7 +54,11 @@ impl Proxmox {
         let serving = Arc::clone(&shared);
         let handler = move |request| {
             let serving = Arc::clone(&serving);
-            async move { Some(front::handle(serving, request).await) }
+            async move {
+                // Of a cluster whose nodes are all off nothing answers.
+                let on = serving.with(|world| world.nodes.values().any(|node| node.online));
+                if on { Some(front::handle(serving, request).await) } else { None }
+            }
         };
         let server = http::serve(listen, handler).await?;
         Ok(Proxmox { server, shared })

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::status::omni::Resource;
-use domain::status::proxmox::{Drive, SET_TAG, drives};
+use domain::status::proxmox::{Drive, SET_TAG, drives, place};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -41,7 +41,6 @@ impl Drift {
 struct Vm<'a> {
     id: u64,
     name: &'a str,
-    node: &'a str,
     tags: Vec<&'a str>,
     listed: &'a Value,
 }
@@ -50,11 +49,11 @@ impl<'a> Vm<'a> {
     fn of(listed: &'a Value) -> Option<Vm<'a>> {
         let text = |key: &str| listed[key].as_str().unwrap_or_default();
         let tags = text("tags").split([';', ',', ' ']).filter(|tag| !tag.is_empty()).collect();
-        Some(Vm { id: listed["vmid"].as_u64()?, name: text("name"), node: text("node"), tags, listed })
+        Some(Vm { id: listed["vmid"].as_u64()?, name: text("name"), tags, listed })
     }
 
     fn object(&self) -> String {
-        format!("VM {} ({}) on {}", self.id, self.name, self.node)
+        format!("VM {} ({}) on {}", self.id, self.name, place(self.listed))
     }
 
     fn of_provider(&self) -> bool {

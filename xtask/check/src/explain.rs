@@ -89,8 +89,8 @@ pub struct Cause {
 pub enum Step {
     /// A task of this program, with its own checks and its own plan.
     Task(Vec<String>),
-    /// A VM is started through Proxmox's API.
-    Start { node: String, id: u64 },
+    /// A VM is started through the API of its provider's Proxmox.
+    Start { site: Option<String>, node: String, id: u64 },
     /// The link of a machine whose VM is gone is deleted: Omni then lets the machine go.
     Unlink { uuid: String, cluster: String },
 }
@@ -190,6 +190,10 @@ pub struct Vm {
     pub id: u64,
     pub node: String,
     pub status: String,
+    /// Its provider, where there are several.
+    pub site: Option<String>,
+    /// The address of its Proxmox, for its console.
+    pub url: String,
 }
 
 /// Everything that was seen of a cluster and of what it needs.
@@ -209,10 +213,10 @@ pub struct Facts {
     pub provider: Seen<Option<Cause>>,
     /// What is wrong with Proxmox for the provider's login, if anything.
     pub proxmox: Seen<Option<Cause>>,
-    /// The VMs of this cluster by name.
+    /// The VMs of this cluster by name; known where one of several Proxmox shows them.
     pub vms: Seen<BTreeMap<String, Vm>>,
-    /// Proxmox's address, for the console of a VM; empty where it is not known.
-    pub proxmox_url: String,
+    /// The providers whose Proxmox shows none beside others that do, and why.
+    pub unseen: BTreeMap<String, String>,
     /// The login sees no VM at all.
     pub no_vms: bool,
     /// What stands in the way of a machine request: the provider's error, or the task in Proxmox behind it.
@@ -509,8 +513,10 @@ impl Chain {
                 Seen::Known(_) => {}
             }
         }
-        if let (Seen::Unknown(why), None) = (&facts.vms, &facts.omni) {
-            self.unknown.entry(Link::Vm).or_insert_with(|| why.clone());
+        if facts.omni.is_none()
+            && let Some(why) = facts.vms.why().or(facts.unseen.values().next().map(String::as_str))
+        {
+            self.unknown.entry(Link::Vm).or_insert_with(|| why.to_owned());
         }
     }
 
@@ -569,7 +575,16 @@ impl Chain {
 
 impl Vm {
     fn words(&self) -> String {
-        format!("VM {} on {} is {}", self.id, self.node, self.status)
+        format!("{} is {}", self.place(), self.status)
+    }
+
+    /// `VM 104 on pve2`, with several providers `VM 104 on west/pve2`.
+    fn place(&self) -> String {
+        format!("VM {} on {}", self.id, self.host())
+    }
+
+    fn host(&self) -> String {
+        self.site.iter().chain([&self.node]).cloned().collect::<Vec<_>>().join("/")
     }
 }
 
@@ -722,15 +737,15 @@ fn runs(facts: &Facts, machine: &MachineView) -> bool {
 
 /// `demo-workers-a (VM 104 on pve2)`.
 fn with_vm(facts: &Facts, machine: &MachineView) -> String {
-    let vm = vm_of(facts, machine).map_or(String::new(), |vm| format!(" (VM {} on {})", vm.id, vm.node));
+    let vm = vm_of(facts, machine).map_or(String::new(), |vm| format!(" ({})", vm.place()));
     format!("{}{vm}", machine.name())
 }
 
 /// The console of a machine, with the page of Proxmox that shows it (pve-manager `www/manager6/Utils.js` `openVNCViewer`).
 fn console(facts: &Facts, machine: &MachineView) -> String {
     match vm_of(facts, machine) {
-        Some(Vm { id, node, .. }) if !facts.proxmox_url.is_empty() => {
-            format!("its console ({}/?console=kvm&novnc=1&vmid={id}&node={node})", facts.proxmox_url)
+        Some(Vm { id, node, url, .. }) if !url.is_empty() => {
+            format!("its console ({url}/?console=kvm&novnc=1&vmid={id}&node={node})")
         }
         _ => "its console in Proxmox".to_owned(),
     }
@@ -797,7 +812,8 @@ mod tests {
             machine_sets: vec![set],
         };
         let vm = |(at, (name, status)): (usize, &(&str, &str))| {
-            ((*name).to_owned(), Vm { id: 100 + at as u64, node: "pve2".to_owned(), status: (*status).to_owned() })
+            let (node, url) = ("pve2".to_owned(), "https://pve.example:8006".to_owned());
+            ((*name).to_owned(), Vm { id: 100 + at as u64, node, status: (*status).to_owned(), site: None, url })
         };
         Facts {
             now: 10_060,
@@ -810,7 +826,7 @@ mod tests {
             proxmox: Seen::Known(None),
             vms: Seen::Known(vms.iter().enumerate().map(vm).collect()),
             no_vms: vms.is_empty(),
-            proxmox_url: "https://pve.example:8006".to_owned(),
+            unseen: BTreeMap::new(),
             complaints: BTreeMap::new(),
             finalizers: BTreeMap::new(),
             site: Vec::new(),

@@ -24,9 +24,9 @@ const KIND: &str = "omni-scale-support-bundle";
 pub const MANIFEST: &str = "manifest.json";
 /// The project's own files are below this.
 pub const PROJECT: &str = "project";
-/// What Proxmox answered, by the path that was asked for.
-pub const PROXMOX: &str = "proxmox/answers.json";
-pub const INVENTORY: &str = "proxmox/inventory.json";
+/// What Proxmox answered, by the path that was asked for, and its inventory: in `proxmox`, of a further provider in `proxmox-ID`.
+pub const PROXMOX: &str = "answers.json";
+pub const INVENTORY: &str = "inventory.json";
 pub const CONTAINERS: &str = "docker/containers.json";
 pub const DOCTOR: &str = "doctor.json";
 /// What asks a node for the failed tasks of all its guests and of one.
@@ -188,12 +188,20 @@ impl Recorded {
         })
     }
 
-    /// The `data` of a call of Proxmox. The failed tasks of one guest are among those of its node.
+    /// The directory with what the Proxmox of a provider answered, which is its name in the manifest too.
+    pub fn proxmox_dir(&self, provider: Option<&str>) -> String {
+        let own = format!("proxmox-{}", provider.unwrap_or_default());
+        let (files, below) = (&self.manifest.files, format!("{own}/"));
+        let there = self.manifest.missing.contains_key(&own) || files.keys().any(|name| name.starts_with(&below));
+        if there { own } else { "proxmox".to_owned() }
+    }
+
+    /// The `data` of a call of the Proxmox of a provider. The failed tasks of one guest are among those of its node.
     ///
     /// # Errors
     /// As [`Recorded::document`].
-    pub fn proxmox(&self, path: &str) -> Result<Value, Failure> {
-        let mut answers = self.document(PROXMOX)?;
+    pub fn proxmox(&self, provider: Option<&str>, path: &str) -> Result<Value, Failure> {
+        let mut answers = self.document(&format!("{}/{PROXMOX}", self.proxmox_dir(provider)))?;
         let absent = || Failure::new(Code::NotFound, format!("the bundle has no answer of Proxmox to {path}"));
         let mut take = |path: &str| answers.get_mut(path).map(Value::take).ok_or_else(absent);
         let Some((node, id)) = path.split_once(FAILED[1]) else { return take(path) };

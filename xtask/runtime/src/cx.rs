@@ -190,6 +190,12 @@ impl Cx {
         std::iter::once(first).chain(further).collect()
     }
 
+    /// The provider's ID where the project has several, each with a Proxmox whose nodes and IDs may be those of another.
+    pub fn site(&self) -> Option<String> {
+        let several = !further_providers(&self.paths, &self.settings.env_file).is_empty();
+        several.then(|| self.settings.provider_id(None).value)
+    }
+
     /// A context for each provider in force.
     ///
     /// # Errors

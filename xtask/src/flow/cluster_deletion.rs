@@ -12,7 +12,7 @@ use crate::flow::{cluster, cluster_tree, explain, provider, proxmox};
 use check::capacity::bytes;
 use domain::failure::{Code, Failure};
 use domain::status::cluster::ClusterView;
-use domain::status::proxmox::Seen;
+use domain::status::proxmox::{Seen, place};
 use domain::words::count;
 use runtime::cx::Cx;
 use runtime::parallel;
@@ -27,6 +27,7 @@ use runtime::wait::{self, Look};
 pub struct Vm {
     pub id: u64,
     pub name: String,
+    /// Its node, with the provider where there are several.
     pub node: String,
     pub disk: u64,
 }
@@ -34,9 +35,8 @@ pub struct Vm {
 impl Vm {
     /// The VM of an entry of Proxmox' list; `None` without a number.
     pub fn of(entry: &Value) -> Option<Vm> {
-        let text = |key: &str| entry[key].as_str().unwrap_or_default().to_owned();
         let (id, disk) = (entry["vmid"].as_u64()?, entry["maxdisk"].as_u64().unwrap_or_default());
-        Some(Vm { id, name: text("name"), node: text("node"), disk })
+        Some(Vm { id, name: entry["name"].as_str().unwrap_or_default().to_owned(), node: place(entry), disk })
     }
 
     /// For the list of what is destroyed.
@@ -48,10 +48,16 @@ impl Vm {
 /// What there is to destroy.
 pub struct Loss {
     pub view: ClusterView,
-    /// The VMs of its machine requests; unknown where Proxmox cannot be asked.
+    /// The VMs of its machine requests; unknown where no Proxmox can be asked.
     pub vms: Seen<Vec<Vm>>,
-    proxmox: Option<Proxmox>,
+    /// Every Proxmox that shows some of them, with their names.
+    sites: Vec<Site>,
+    /// The machine requests whose VMs are not known.
+    unseen: BTreeSet<String>,
 }
+
+/// A Proxmox, and the names of VMs in it.
+pub type Site = (Proxmox, BTreeSet<String>);
 
 impl Loss {
     /// What is lost, a line each.
@@ -61,9 +67,9 @@ impl Loss {
         let machines = self.view.machines().map(|machine| match (of(&machine.request), &machine.request) {
             (Some(vm), _) => vm.words(),
             (None, name) if name.is_empty() => format!("machine {} leaves the cluster, and is wiped", machine.uuid),
-            (None, name) => match self.vms.why() {
-                Some(_) => format!("machine `{name}` with its VM and disks"),
-                None => format!("machine `{name}`, which has no VM in Proxmox"),
+            (None, name) => match self.unseen.contains(name) {
+                true => format!("machine `{name}` with its VM and disks"),
+                false => format!("machine `{name}`, which has no VM in Proxmox"),
             },
         });
         std::iter::once(format!("cluster `{}` with everything that runs in it", self.view.name))
@@ -81,17 +87,35 @@ pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> anyhow::Result<Opt
         let Some(view) = cluster::observe(omnictl, name)? else {
             return Ok(Done::skipped(None, "Omni does not have it"));
         };
-        let names: BTreeSet<String> =
-            view.machines().map(|machine| machine.request.clone()).filter(|name| !name.is_empty()).collect();
-        let cx = &provider::of_machines(cx, view.machines().map(|machine| machine.provider.as_str()));
-        let login = proxmox::login(cx).map(|login| login.proxmox);
-        let vms = Seen::of(login.as_ref().map_err(Failure::clone).and_then(|proxmox| vms(cx, proxmox, &names)))?;
-        let machines = count(view.machines().count(), "machine");
-        let detail = match &vms {
-            Seen::Known(vms) => format!("{machines}, {}", count(vms.len(), "VM")),
-            Seen::Unknown(why) => format!("{machines}; VMs unknown: {why}"),
+        let providers = provider::sites(cx, view.machines().map(|machine| machine.provider.as_str()));
+        let (mut seen, mut sites, mut unseen, mut why) = (Vec::new(), Vec::new(), BTreeSet::new(), None);
+        for cx in &providers {
+            let id = cx.settings.provider_id(None).value;
+            let own = view.machines().filter(|machine| providers.len() == 1 || machine.provider == id);
+            let names: BTreeSet<String> =
+                own.map(|machine| machine.request.clone()).filter(|name| !name.is_empty()).collect();
+            let login = proxmox::login(cx).map(|login| login.proxmox);
+            match Seen::of(login.and_then(|proxmox| Ok((vms(cx, &proxmox, &names)?, proxmox))))? {
+                Seen::Known((found, proxmox)) => {
+                    sites.push((proxmox, found.iter().map(|vm| vm.name.clone()).collect()));
+                    seen.extend(found);
+                }
+                Seen::Unknown(said) => {
+                    why.get_or_insert(cx.site().map_or(said.clone(), |site| format!("provider `{site}`: {said}")));
+                    unseen.extend(names);
+                }
+            }
+        }
+        let words = [
+            Some(count(view.machines().count(), "machine")),
+            (!sites.is_empty()).then(|| format!(", {}", count(seen.len(), "VM"))),
+            why.as_ref().map(|why| format!("; {}VMs unknown: {why}", if sites.is_empty() { "" } else { "other " })),
+        ];
+        let vms = match why.filter(|_| sites.is_empty()) {
+            Some(why) => Seen::Unknown(why),
+            None => Seen::Known(seen),
         };
-        Ok(Done::ok(Some(Loss { view, vms, proxmox: login.ok() }), detail))
+        Ok(Done::ok(Some(Loss { view, vms, sites, unseen }), words.into_iter().flatten().collect::<String>()))
     })
 }
 
@@ -219,24 +243,26 @@ fn verify(cx: &Cx, omnictl: &Omnictl<'_>, loss: &Loss) -> anyhow::Result<()> {
                 .into()),
         }
     })?;
-    let (Some(known), Some(proxmox)) = (loss.vms.known(), &loss.proxmox) else { return Ok(()) };
-    gone(cx, proxmox, "Its VMs are gone from Proxmox", &known.iter().map(|vm| vm.name.clone()).collect())
+    if loss.sites.is_empty() { Ok(()) } else { gone(cx, &loss.sites, "Its VMs are gone from Proxmox") }
 }
 
-/// Waits until Proxmox has none of these VMs.
+/// Waits until each Proxmox has none of these VMs.
 ///
 /// # Errors
 /// [`Code::Failed`] with those that were left behind; those of Proxmox.
-pub fn gone(cx: &Cx, proxmox: &Proxmox, title: &str, names: &BTreeSet<String>) -> anyhow::Result<()> {
+pub fn gone(cx: &Cx, sites: &[Site], title: &str) -> anyhow::Result<()> {
     cx.ui.step("vms", title, || {
         let look = || {
-            let left: Vec<String> =
-                vms(cx, proxmox, names)?.iter().map(|vm| format!("VM {} on {}", vm.id, vm.node)).collect();
+            let mut left: Vec<String> = Vec::new();
+            for (proxmox, names) in sites {
+                left.extend(vms(cx, proxmox, names)?.iter().map(|vm| format!("VM {} on {}", vm.id, vm.node)));
+            }
             cx.ui.rows(&left.iter().map(|vm| Row::new(vm, Some(false))).collect::<Vec<_>>());
             Ok(if left.is_empty() { Look::Done(()) } else { Look::Waiting(left.join(", ")) })
         };
         let gone = wait::until("the deletion of the VMs", cx.limit(GONE), |words| cx.ui.waiting(words), look);
-        gone.map(|()| Done::ok((), count(names.len(), "VM"))).map_err(|error| {
+        let all: usize = sites.iter().map(|(_, names)| names.len()).sum();
+        gone.map(|()| Done::ok((), count(all, "VM"))).map_err(|error| {
             let failure = Failure::of(&error);
             match failure.code {
                 Code::Timeout => {

@@ -313,7 +313,8 @@ fn images(cx: &Cx, proxmox: &Proxmox) -> Result<Vec<Image>, Failure> {
     for (node, answer) in places.values().zip(proxmox.get_all(cx, "asking for the ISO images of Proxmox", &paths)) {
         for image in answer?.as_array().into_iter().flatten() {
             let (volume, size) = (text(image, "volid"), image["size"].as_u64().unwrap_or_default());
-            found.push(Image { node: node.clone(), volume, size });
+            let site = proxmox.site.as_ref().map_or(String::new(), |site| format!("{site}/"));
+            found.push(Image { node: site + node, volume, size });
         }
     }
     Ok(found)

@@ -41,7 +41,8 @@ const DEAD_ENDS: &[&str] = &["qmcreate", "qmstart"];
 
 /// The whole chain of a cluster, with the checks of the installation and the template.
 pub fn full(cx: &Cx, omnictl: Result<&Omnictl<'_>, &Failure>, cluster: &str) -> Facts {
-    let cx = &provider::of_cluster(cx, omnictl, cluster);
+    let sites = provider::of_cluster(cx, omnictl, cluster);
+    let cx = &provider::of_sites(cx, &sites);
     let view = || match omnictl {
         Ok(omnictl) if cluster.is_empty() => omnictl.get("sysversions", "current").map(|_| None),
         Ok(omnictl) => cluster::observe(omnictl, cluster),
@@ -52,7 +53,7 @@ pub fn full(cx: &Cx, omnictl: Result<&Omnictl<'_>, &Failure>, cluster: &str) -> 
     };
     let ((seen, template), ((site, health), around)) = both(
         || both(view, || template(cx, omnictl.ok(), cluster)),
-        || both(|| both(|| doctor::verdicts(cx, checks()), health), || around(cx, cluster, true)),
+        || both(|| both(|| doctor::verdicts(cx, checks()), health), || around(&sites, cluster, true)),
     );
     let (view, omni) = match seen {
         Ok(view) => (view, None),
@@ -73,44 +74,65 @@ pub fn full(cx: &Cx, omnictl: Result<&Omnictl<'_>, &Failure>, cluster: &str) -> 
 /// The causes that Omni's view of a cluster, the provider and Proxmox show: a few calls, for a wait that looks often.
 pub fn causes(cx: &Cx, omnictl: &Omnictl<'_>, view: &ClusterView) -> Vec<Cause> {
     let waits = view.machines().any(|machine| machine.party == Party::Provider);
-    let cx = &provider::of_machines(cx, view.machines().map(|machine| machine.provider.as_str()));
-    let around = around(cx, &view.name, waits);
+    let sites = provider::sites(cx, view.machines().map(|machine| machine.provider.as_str()));
+    let cx = &provider::of_sites(cx, &sites);
+    let around = around(&sites, &view.name, waits);
     let mut found = explain(&facts(cx, Some(omnictl).filter(|_| waits), &view.name, Some(view.clone()), around)).causes;
     found.retain(|cause| cause.blocks);
     found.sort_by_key(|cause| !cause.lasting);
     found
 }
 
-/// What is outside of Omni: containers, the provider's log, and the VMs of this cluster.
+/// What is outside of Omni: containers, and each provider that makes machines of the cluster.
 struct Around {
     containers: Result<Vec<Container>, Failure>,
+    sites: Vec<Site>,
+}
+
+/// A provider's log, and the VMs of this cluster in its Proxmox.
+struct Site {
+    id: String,
     log: String,
     proxmox: Result<Proxmox, Failure>,
     vms: Result<Picked, Failure>,
 }
 
-/// With `stack` docker is asked for the containers and the log too.
-fn around(cx: &Cx, cluster: &str, stack: bool) -> Around {
-    let proxmox = proxmox::login_quietly(cx);
+impl Around {
+    /// The site of a provider; of one that is not of this project the only one.
+    fn site(&self, provider: &str) -> Option<&Site> {
+        self.sites.iter().find(|site| site.id == provider).or(self.sites.first())
+    }
+}
+
+/// With `stack` docker is asked for the containers and the logs too.
+fn around(sites: &[Cx], cluster: &str, stack: bool) -> Around {
     let prefix = format!("{cluster}-");
     let ours = |vm: &Value| !cluster.is_empty() && vm["name"].as_str().is_some_and(|name| name.starts_with(&prefix));
-    let list = || {
-        let proxmox = proxmox.as_ref().map_err(Failure::clone)?;
-        let mut found = proxmox::list_vms(cx, proxmox, &ours)?;
-        vms::confirm(cx, proxmox, &mut found.entries);
-        Ok(found)
+    let look = |cx: &'_ Cx| {
+        let proxmox = proxmox::login_quietly(cx);
+        let list = || {
+            let proxmox = proxmox.as_ref().map_err(Failure::clone)?;
+            let mut found = proxmox::list_vms(cx, proxmox, &ours)?;
+            vms::confirm(cx, proxmox, &mut found.entries);
+            Ok(found)
+        };
+        let log =
+            || compose(cx, stack).and_then(|compose| compose.log(&cx.settings.provider_service(), provider_log::TAIL));
+        let (vms, log) = both(|| list().map_err(|failure| provider::of_this(cx, failure)), log);
+        Site { id: cx.settings.provider_id(None).value, log: log.unwrap_or_default(), proxmox, vms }
     };
-    let not_asked = || Failure::new(Code::Prerequisite, "docker was not asked");
-    let compose = if stack { Compose::find(cx) } else { Err(not_asked()) };
-    let containers = || compose.as_ref().map_err(Failure::clone)?.containers();
-    let log = || {
-        compose
-            .as_ref()
-            .map_err(Failure::clone)
-            .and_then(|compose| compose.log(&cx.settings.provider_service(), provider_log::TAIL))
-    };
-    let (vms, (containers, log)) = both(list, || both(containers, log));
-    Around { containers, log: log.unwrap_or_default(), proxmox, vms }
+    let jobs = sites.iter().map(|cx| -> Job<'_, Site> { Box::new(|| look(cx)) }).collect();
+    let containers = || sites.first().map_or_else(|| Err(not_asked()), |cx| compose(cx, stack)?.containers());
+    let (sites, containers) = both(|| run_all(jobs, ALL), containers);
+    Around { containers, sites }
+}
+
+fn not_asked() -> Failure {
+    Failure::new(Code::Prerequisite, "docker was not asked")
+}
+
+fn compose(cx: &Cx, stack: bool) -> Result<Compose<'_>, Failure> {
+    if stack { Compose::find(cx) } else { Err(not_asked()) }
 }
 
 fn facts(cx: &Cx, omnictl: Option<&Omnictl<'_>>, cluster: &str, view: Option<ClusterView>, around: Around) -> Facts {
@@ -125,20 +147,48 @@ fn facts(cx: &Cx, omnictl: Option<&Omnictl<'_>>, cluster: &str, view: Option<Clu
         template_error: None,
         template: None,
         provider,
-        proxmox: proxmox_cause(&around.vms),
-        proxmox_url: around.proxmox.as_ref().map_or(String::new(), |proxmox| proxmox.url.clone()),
-        no_vms: around.vms.as_ref().is_ok_and(|found| found.of_none),
-        vms: match &around.vms {
-            Ok(found) => Seen::Known(found.entries.iter().filter_map(of_list).collect()),
-            Err(failure) => Seen::Unknown(failure.message.clone()),
-        },
+        proxmox: Seen::Known(None),
+        no_vms: around.sites.iter().all(|site| site.vms.as_ref().is_ok_and(|found| found.of_none)),
+        vms: Seen::Known(BTreeMap::new()),
+        unseen: BTreeMap::new(),
         complaints: BTreeMap::new(),
         finalizers: BTreeMap::new(),
         site: Vec::new(),
         view,
     };
+    see_vms(&mut facts, &around);
     facts.complaints = complaints(cx, &facts, &around);
     facts
+}
+
+/// The VMs of every site. They are known where one site shows some; then those of the others are unseen.
+fn see_vms(facts: &mut Facts, around: &Around) {
+    let mut found = BTreeMap::new();
+    for site in &around.sites {
+        match (proxmox_cause(&site.vms), &facts.proxmox) {
+            (Seen::Known(Some(cause)), Seen::Known(None) | Seen::Unknown(_)) if around.sites.len() > 1 => {
+                let words = format!("provider `{}`: {}", site.id, cause.cause);
+                let verify = format!("provider-verify --provider {}", site.id);
+                let next = cause.next.iter().map(|next| next.replace("provider-verify", &verify)).collect();
+                facts.proxmox = Seen::Known(Some(Cause { cause: words, next, ..cause }));
+            }
+            (cause, Seen::Known(None)) => facts.proxmox = cause,
+            _ => {}
+        }
+        let why = match &site.vms {
+            Ok(vms) if vms.of_none && !facts.no_vms => "Proxmox shows no VM to the provider's login",
+            Ok(vms) => {
+                found.extend(vms.entries.iter().filter_map(|vm| of_list(site, vm)));
+                continue;
+            }
+            Err(failure) => &failure.message,
+        };
+        facts.unseen.insert(site.id.clone(), format!("the VMs of provider `{}`: {why}", site.id));
+    }
+    facts.vms = match around.sites.as_slice() {
+        [Site { vms: Err(failure), .. }] => Seen::Unknown(failure.message.clone()),
+        _ => Seen::Known(found),
+    };
 }
 
 /// Who holds the machine requests that are on their way out; of many, some tell enough.
@@ -155,9 +205,11 @@ fn finalizers(omnictl: &Omnictl<'_>, facts: &Facts) -> BTreeMap<String, Vec<Stri
     run_all(leaving.take(TASKS).map(ask).collect(), ALL).into_iter().flatten().collect()
 }
 
-fn of_list(vm: &Value) -> Option<(String, Vm)> {
+fn of_list(site: &Site, vm: &Value) -> Option<(String, Vm)> {
     let text = |key: &str| vm[key].as_str().map(str::to_owned);
-    Some((text("name")?, Vm { id: vm["vmid"].as_u64()?, node: text("node")?, status: text("status")? }))
+    let url = site.proxmox.as_ref().map_or(String::new(), |proxmox| proxmox.url.clone());
+    let (id, node, status, site) = (vm["vmid"].as_u64()?, text("node")?, text("status")?, text("site"));
+    Some((text("name")?, Vm { id, node, status, site, url }))
 }
 
 /// What Proxmox refuses. One that is not set up here, not asked over http, or not reached by this host's proxy, is unknown.
@@ -249,7 +301,7 @@ fn provider(
                 let cause = unheard(cx, id, ours(id), found);
                 // One that starts again and again runs for a moment each time.
                 let known = Issues::of(cx).ok().filter(|_| ours(id) && cause.id == "provider-silent");
-                let log = provider_log::unsettled(&around.log);
+                let log = provider_log::unsettled(around.site(id).map_or("", |site| &site.log));
                 let cause = known.map_or(cause.clone(), |issues| in_log(&issues, &log, cause));
                 return (Seen::Known(Some(cause)), beat);
             }
@@ -301,7 +353,8 @@ fn container(cx: &Cx, id: &str, ours: bool, leaves: bool, around: &Around) -> Op
             if container.state == "restarting" || (container.state == "exited" && container.exit_code != 0) =>
         {
             let cause = provider_cause(id, "provider-exits", &format!("it keeps exiting: {}", container.status));
-            Some(explained(cause.fix("read in its log why it keeps exiting", status_of(cx, id)), &around.log))
+            let log = around.site(id).map_or("", |site| &site.log);
+            Some(explained(cause.fix("read in its log why it keeps exiting", status_of(cx, id)), log))
         }
         Some(container) if container.state != "running" => {
             let words = format!("its container does not run: {}", container.status);
@@ -341,7 +394,8 @@ fn unheard(cx: &Cx, id: &str, ours: bool, found: Option<domain::status::omni::Pr
 /// What stands in the way of each machine request: what the provider's log says, or Omni, or the task in Proxmox behind it.
 fn complaints(cx: &Cx, facts: &Facts, around: &Around) -> BTreeMap<String, Cause> {
     let (Some(view), Ok(issues)) = (&facts.view, Issues::of(cx)) else { return BTreeMap::new() };
-    let errors = provider_log::errors(&around.log, &view.name);
+    let logs = around.sites.iter().map(|site| site.log.as_str()).collect::<Vec<_>>().join("\n");
+    let errors = provider_log::errors(&logs, &view.name);
     let (mut found, mut failed) = (BTreeMap::new(), None::<Cause>);
     let mut asked = 0;
     for machine in view.machines().filter(|machine| machine.party == Party::Provider && !machine.request.is_empty()) {
@@ -391,20 +445,6 @@ fn known(issues: &Issues, (link, id): (Link, &str), text: &str, words: String, o
     }
 }
 
-/// The newest task that failed on these nodes: of a VM, or of a kind where there is none, of the provider's login alone.
-fn newest_failed(cx: &Cx, proxmox: &Proxmox, nodes: &[String], vm: Option<&Vm>, kind: &str) -> Option<String> {
-    let of = vm.map_or("&limit=50".to_owned(), |vm| format!("&limit=5&vmid={}", vm.id));
-    let paths: Vec<String> = nodes.iter().map(|node| format!("/nodes/{node}/tasks?errors=1{of}")).collect();
-    let answers = proxmox.get_all(cx, "listing the failed tasks of the nodes", &paths);
-    let tasks = answers.into_iter().flatten().flat_map(|tasks| tasks.as_array().cloned().unwrap_or_default());
-    let own = |task: &Value| match task["user"].as_str() {
-        Some(user) => user.split('!').next() == Some(&proxmox.login.user()),
-        None => true,
-    };
-    let fits = |task: &Value| vm.is_some() || (task["type"] == kind && own(task));
-    tasks.filter(fits).max_by_key(|task| task["starttime"].as_u64())?["upid"].as_str().map(str::to_owned)
-}
-
 /// The task in Proxmox that failed for this machine: that of its VM; without one that of the image, whose id the provider logs, or
 /// the newest creation that failed on the node which it logged: it makes one machine at a time (omni v1.9.3
 /// `client/pkg/infra/infra.go`). A log that has lost the node leaves all of them, which are asked for the `first` machine.
@@ -415,8 +455,9 @@ fn task(
     issues: &Issues,
     (machine, first): (&MachineView, bool),
 ) -> Option<Cause> {
-    let (request, proxmox) = (&machine.request, around.proxmox.as_ref().ok()?);
-    let (node, image) = provider_log::placement(&around.log, request);
+    let (request, site) = (&machine.request, around.site(&machine.provider)?);
+    let proxmox = site.proxmox.as_ref().ok()?;
+    let (node, image) = provider_log::placement(&site.log, request);
     let vm = facts.vms.known().and_then(|vms| vms.get(request));
     let fetches = ["uploadISO", "createSchematic"].contains(&machine.step.as_str());
     let upid = match image.filter(|_| fetches) {
@@ -428,7 +469,7 @@ fn task(
                 (None, None) if first => proxmox::nodes_online(cx, proxmox).ok()?,
                 (None, None) => return None,
             };
-            newest_failed(cx, proxmox, &nodes, vm, if fetches { "download" } else { "qmcreate" })?
+            timeline::newest_failed(cx, proxmox, &nodes, vm, if fetches { "download" } else { "qmcreate" })?
         }
     };
     let node = upid.split(':').nth(1)?;
@@ -641,7 +682,7 @@ impl Subject {
         let ClusterExplain { name, machine, vm, request, .. } = args;
         let (kind, what, id) = match (machine, vm, request) {
             (Some(id), _, _) => ("clustermachinestatuses", "machine", id.clone()),
-            (_, Some(vm), _) => ("clustermachinerequeststatuses", "machine request of a VM", vm_name(cx, vm)?),
+            (_, Some(vm), _) => ("clustermachinerequeststatuses", "machine request of a VM", vms::named(cx, vm)?),
             (_, _, Some(id)) => ("clustermachinerequeststatuses", "machine request", id.clone()),
             _ => return Ok(Subject::cluster(name.as_deref(), cx, omnictl.ok())),
         };
@@ -720,32 +761,6 @@ impl Subject {
     pub fn unknown(&self, cx: &Cx, omnictl: Result<&Omnictl<'_>, &Failure>) -> Failure {
         omnictl.map_or_else(Failure::clone, |omnictl| cluster::unknown(cx, omnictl, &self.cluster))
     }
-}
-
-/// The name of a VM, which is that of its machine request.
-///
-/// # Errors
-/// [`Code::Usage`] for anything but NODE/ID, [`Code::NotFound`]; those of Proxmox.
-pub fn vm_name(cx: &Cx, vm: &str) -> Result<String, Failure> {
-    let usage = || Failure::new(Code::Usage, format!("`{vm}` is not a valid VM")).hint("write NODE/ID, e.g. pve1/104");
-    let (node, id) = vm.split_once('/').ok_or_else(usage)?;
-    let id: u64 = id.parse().map_err(|_| usage())?;
-    let wanted = |entry: &Value| entry["vmid"] == id || entry["node"] == node;
-    let mut seen = Vec::new();
-    for cx in cx.providers()? {
-        seen.extend(proxmox::list_vms(&cx, &proxmox::login_quietly(&cx)?, &wanted)?.entries);
-    }
-    let text = |entry: &Value, key: &str| entry[key].as_str().unwrap_or_default().to_owned();
-    if let Some(found) = seen.iter().find(|entry| entry["vmid"] == id && entry["node"] == node) {
-        return Ok(text(found, "name"));
-    }
-    let failure = Failure::new(Code::NotFound, format!("the provider's login sees no VM {id} on {node}"));
-    Err(match seen.iter().find(|entry| entry["vmid"] == id) {
-        Some(other) => failure
-            .hint(format!("VM {id} is on {}", text(other, "node")))
-            .next(format!("cargo xtask cluster-explain --vm {}/{id}", text(other, "node"))),
-        None => failure.hint("the inventory shows the nodes and their VMs").next("cargo xtask proxmox-inventory"),
-    })
 }
 
 /// One look at everything that `args` ask for.

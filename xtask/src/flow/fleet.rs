@@ -28,7 +28,7 @@ use domain::status::machines::{MachineLine, machine_lines};
 use domain::status::proxmox::{Inventory, Seen};
 use domain::words::count;
 use runtime::cx::Cx;
-use runtime::parallel::both;
+use runtime::parallel::{ALL, Job, both, run_all};
 use runtime::proc;
 use runtime::settings::environment;
 use runtime::tool::compose::Compose;
@@ -76,14 +76,22 @@ pub fn gather(args: &FleetPage, cx: &Cx) -> anyhow::Result<Gathered> {
         let docker = || Compose::find(cx).and_then(|compose| compose.containers());
         both(|| both(|| nodes(args, cx), docker), || both(|| ask_omni(cx), credentials))
     });
-    let mut proxmox = match proxmox {
-        // A file that the call names must be there.
-        Err(failure) if args.inventory.is_some() => return Err(failure.into()),
-        proxmox => part(cx, &mut missing, "Proxmox", proxmox)?,
-    };
+    let mut sites = Vec::new();
+    for (site, seen) in proxmox? {
+        match seen {
+            // A file that the call names must be there.
+            Err(failure) if args.inventory.is_some() => return Err(failure.into()),
+            seen => {
+                let name = site.site().map_or("Proxmox".to_owned(), |id| format!("Proxmox of provider {id}"));
+                sites.extend(
+                    part(cx, &mut missing, &name, seen)?.map(|(inventory, proxmox)| (site, inventory, proxmox)),
+                );
+            }
+        }
+    }
     let mut omni = part(cx, &mut missing, "Omni", omni)?;
     let containers = part(cx, &mut missing, "Docker", containers)?;
-    if proxmox.is_none() && omni.is_none() && containers.is_none() {
+    if sites.is_empty() && omni.is_none() && containers.is_none() {
         let failure = Failure::new(Code::Unreachable, "neither Proxmox nor Omni nor Docker can be asked");
         let causes: Vec<String> = missing.iter().map(|(part, why)| format!("{part}: {why}")).collect();
         return Err(failure.cause(causes.join("\n")).next("cargo xtask doctor").into());
@@ -99,10 +107,10 @@ pub fn gather(args: &FleetPage, cx: &Cx) -> anyhow::Result<Gathered> {
         missing.push(("keys and drift".to_owned(), why.to_owned()));
     }
     let drift = differences(areas.unwrap_or_default(), &mut missing)?;
-    let needed = omni.as_ref().filter(|seen| proxmox.is_none() || seen.clusters.iter().any(|line| !line.running));
+    let needed = omni.as_ref().filter(|seen| sites.is_empty() || seen.clusters.iter().any(|line| !line.running));
     let machines = needed.map(machines).transpose();
     let machines = part(cx, &mut missing, "machines", machines)?.flatten().unwrap_or_default();
-    let planned = plan(args, cx, proxmox.as_mut(), omni.as_mut());
+    let planned = plan(args, cx, &mut sites, omni.as_mut());
     let planned = match planned {
         Err(failure) if args.plan.is_some() || args.without.is_some() => return Err(failure.into()),
         planned => part(cx, &mut missing, "plan", planned)?.flatten(),
@@ -110,7 +118,8 @@ pub fn gather(args: &FleetPage, cx: &Cx) -> anyhow::Result<Gathered> {
     if proc::interrupted() {
         return Err(proc::interruption("reading the fleet").into());
     }
-    let inventory = proxmox.as_ref().map(|(inventory, _)| inventory);
+    let inventory = joined(sites);
+    let inventory = inventory.as_ref();
     let fleet = fleet::view(&Sources {
         inventory,
         clusters: omni.as_ref().map_or(&[], |seen| &seen.clusters),
@@ -169,11 +178,31 @@ fn part<T>(
 }
 
 type Nodes = (Inventory, Option<Proxmox>);
+/// A provider with its nodes, or why they are not known.
+type Look = (Cx, Result<Nodes, Failure>);
+/// A provider with its nodes.
+type Site = (Cx, Inventory, Option<Proxmox>);
 
-fn nodes(args: &FleetPage, cx: &Cx) -> Result<Nodes, Failure> {
+/// The nodes of each provider; those of a file are of one.
+fn nodes(args: &FleetPage, cx: &Cx) -> Result<Vec<Look>, Failure> {
     if let Some(file) = &args.inventory {
-        return Ok((proxmox::saved(file)?, None));
+        return Ok(vec![(cx.clone(), proxmox::saved(file).map(|inventory| (inventory, None)))]);
     }
+    let look = |cx: Cx| -> Job<'_, Look> {
+        Box::new(move || {
+            let seen = site(args, &cx);
+            (cx, seen)
+        })
+    };
+    Ok(run_all(cx.providers()?.into_iter().map(look).collect(), ALL))
+}
+
+/// All nodes, named with their provider where there are several.
+fn joined(sites: Vec<Site>) -> Option<Inventory> {
+    sites.into_iter().map(|(cx, inventory, _)| inventory.of_site(cx.site().as_deref())).reduce(Inventory::beside)
+}
+
+fn site(args: &FleetPage, cx: &Cx) -> Result<Nodes, Failure> {
     let login = proxmox::login_quietly(cx)?;
     if args.bundle.is_some() {
         return Ok((proxmox::observe_quietly(cx, &login)?, None));
@@ -234,15 +263,19 @@ fn differences(areas: Vec<Area>, missing: &mut Vec<(String, String)>) -> Result<
 fn plan(
     args: &FleetPage,
     cx: &Cx,
-    proxmox: Option<&mut Nodes>,
+    sites: &mut [Site],
     omni: Option<&mut OmniSeen<'_>>,
 ) -> Result<Option<Planned>, Failure> {
-    let Some((inventory, proxmox)) = proxmox else {
+    if sites.is_empty() {
         let failure = Failure::new(Code::Unreachable, "the plan cannot be shown").cause("Proxmox is not known");
         return if args.plan.is_none() && args.without.is_none() { Ok(None) } else { Err(failure) };
-    };
-    if let Some(node) = args.without.as_deref().filter(|node| inventory.node(node).is_none()) {
-        let names: Vec<&str> = inventory.nodes.iter().map(|node| node.name.as_str()).collect();
+    }
+    let names = sites.iter().flat_map(|(cx, inventory, _)| {
+        let site = cx.site().map_or(String::new(), |site| site + "/");
+        inventory.nodes.iter().map(move |node| format!("{site}{}", node.name))
+    });
+    let names: Vec<String> = names.collect();
+    if let Some(node) = args.without.as_ref().filter(|node| !names.contains(node)) {
         let failure = Failure::new(Code::NotFound, format!("there is no node `{node}`"));
         return Err(failure.cause(format!("Proxmox has: {}", names.join(", "))));
     }
@@ -262,18 +295,26 @@ fn plan(
     if templates.is_empty() {
         return Ok(None);
     }
-    let classes = project_classes::needed_classes(cx, &templates, &[])?;
-    if let Some(proxmox) = proxmox {
-        proxmox::read_bridges(cx, proxmox, inventory)?;
-    }
     let requests = match omni {
         Some(seen) => Seen::Known(std::mem::take(&mut seen.omni.requests)),
         None => Seen::Unknown("Omni was not asked".to_owned()),
     };
     let (provider, _) = proxmox::provider_version(cx, None)?;
-    let (templates, lost) = (&templates, args.without.as_deref());
-    let wanted = Wanted { templates, classes: &classes, requests: &requests, provider, lost };
-    let (demand, fit) = cluster_demand::place(cx, &wanted, proxmox.as_ref(), inventory)?;
+    let (mut demand, mut fit) = (Demand::default(), Fit::default());
+    for (cx, inventory, proxmox) in sites {
+        let classes = project_classes::needed_classes(cx, &templates, &[])?;
+        if let Some(proxmox) = &proxmox {
+            proxmox::read_bridges(cx, proxmox, inventory)?;
+        }
+        let site = cx.site().map(|site| site + "/");
+        let lost = args.without.as_deref();
+        let lost = site.as_ref().map_or(lost, |site| lost.and_then(|lost| lost.strip_prefix(site.as_str())));
+        let wanted = Wanted { templates: &templates, classes: &classes, requests: &requests, provider, lost };
+        let (more, found) = cluster_demand::place(cx, &wanted, proxmox.as_ref(), inventory)?;
+        demand.surplus.extend(more.surplus);
+        fit.add(found, site.as_deref().unwrap_or_default());
+    }
+    let lost = args.without.as_deref();
     let of = match templates.as_slice() {
         [one] => format!("cluster {}", one.name),
         many => count(many.len(), "cluster"),

@@ -149,13 +149,14 @@ fn change<'a>(cx: &Cx, cause: &Cause, cluster: &str) -> Result<Change<'a>, Strin
             });
             Ok(change.destroying(&cluster, vec![lost]))
         }
-        Some(Step::Start { node, id }) => {
-            let proxmox = proxmox::login_quietly(cx).map_err(|failure| failure.message)?;
+        Some(Step::Start { site, node, id }) => {
+            let of = site.as_ref().map_or_else(|| Ok(cx.clone()), |site| cx.of_provider(site));
+            let proxmox = of.and_then(|of| proxmox::login_quietly(&of)).map_err(|failure| failure.message)?;
             if !matches!(proxmox.login, Login::Token(_)) {
                 return Err("only a login with a token may start a VM from here".to_owned());
             }
             let effect = "it boots, and its machine connects to Omni again".to_owned();
-            let object = format!("VM {id} on {node}");
+            let object = format!("VM {id} on {}{node}", site.map_or(String::new(), |site| site + "/"));
             Ok(Change::new("start", object, effect, "stop it in Proxmox", move |cx| {
                 let _lock = cx.lock()?;
                 proxmox.start(cx, &node, id)?;

@@ -10,7 +10,7 @@ use crate::flow::cluster_sync::TemplateDiff;
 use crate::flow::{provider, proxmox};
 use check::capacity::demand::demand;
 use check::capacity::machine::{self, Machine};
-use check::capacity::{self, bytes, selector};
+use check::capacity::{self, Fit, bytes, selector};
 use domain::failure::{Code, Failure};
 use domain::spec::machine_class;
 use domain::spec::template::{ClusterTemplate, MachineSet};
@@ -50,7 +50,8 @@ struct NewMachines<'a> {
 
 /// What is known of Proxmox and of the machines that Omni asks for.
 struct ActualState {
-    inventory: Seen<Inventory>,
+    /// The Proxmox of each provider that makes machines of these clusters.
+    sites: Vec<(Cx, Seen<Inventory>)>,
     requests: Seen<Vec<Resource>>,
 }
 
@@ -71,10 +72,10 @@ pub fn of(
     let mut impacts = Impacts { clusters: vec![Impact::default(); diffs.len()], new_machines: Vec::new(), fits: None };
     if grows || shrinks {
         let of = providers_of(diffs, classes.unwrap_or_default());
-        let site = provider::of_machines(cx, of.iter().copied());
-        let actual = observe(&site, omnictl, of.len() > 1)?;
-        let machines = machines(cx, classes.unwrap_or_default());
-        let fit = grows.then(|| capacity(&site, diffs, &new, &machines, &actual)).transpose()?;
+        let actual = observe(cx, omnictl, provider::sites(cx, of.iter().copied()))?;
+        let classes = classes.unwrap_or_default();
+        let machines = machines(cx, classes);
+        let fit = grows.then(|| capacity(cx, diffs, &new, (classes, &machines), &actual)).transpose()?;
         impacts.fits = fit.as_ref().and_then(|fit| fit.as_ref().ok().map(Vec::is_empty));
         for (at, diff) in diffs.iter().enumerate() {
             let impact = &mut impacts.clusters[at];
@@ -176,22 +177,25 @@ fn machines(cx: &Cx, classes: &[Resource]) -> BTreeMap<String, Option<Machine>> 
     classes.iter().map(of).collect()
 }
 
-fn observe(cx: &Cx, omnictl: &Omnictl<'_>, several: bool) -> anyhow::Result<ActualState> {
-    let inventory = cx.ui.step("capacity", "Read free capacity from Proxmox", || {
-        if several {
-            let why = "the machines are of several providers: `cargo xtask cluster-plan` places those of each";
-            return Ok(Done::skipped(Seen::Unknown(why.to_owned()), why));
+fn observe(cx: &Cx, omnictl: &Omnictl<'_>, providers: Vec<Cx>) -> anyhow::Result<ActualState> {
+    let sites = cx.ui.step("capacity", "Read free capacity from Proxmox", || {
+        let (mut sites, mut words, mut done) = (Vec::new(), Vec::new(), Done::skipped as fn(_, String) -> _);
+        for cx in providers {
+            let found = proxmox::login(&cx).and_then(|login| proxmox::observe_quietly(&cx, &login.proxmox));
+            let found = Seen::of(found)?;
+            let detail = match &found {
+                Seen::Known(found) => {
+                    done = Done::ok;
+                    format!("{} online", count(found.nodes.iter().filter(|node| node.online()).count(), "node"))
+                }
+                Seen::Unknown(why) => format!("unknown: {why}"),
+            };
+            words.push(cx.site().map_or(String::new(), |site| format!("{site}: ")) + &detail);
+            sites.push((cx, found));
         }
-        let found = proxmox::login(cx).and_then(|login| proxmox::observe_quietly(cx, &login.proxmox));
-        Ok(match Seen::of(found)? {
-            Seen::Known(found) => {
-                let online = found.nodes.iter().filter(|node| node.online()).count();
-                Done::ok(Seen::Known(found), format!("{} online", count(online, "node")))
-            }
-            Seen::Unknown(why) => Done::skipped(Seen::Unknown(why.clone()), format!("unknown: {why}")),
-        })
+        Ok(done(sites, words.join("; ")))
     })?;
-    Ok(ActualState { inventory, requests: Seen::of(omnictl.list("machinerequests", None))? })
+    Ok(ActualState { sites, requests: Seen::of(omnictl.list("machinerequests", None))? })
 }
 
 /// What keeps the new machines of all clusters from fitting; or why that is unknown.
@@ -201,12 +205,12 @@ fn capacity(
     cx: &Cx,
     diffs: &[TemplateDiff<'_>],
     new: &[Vec<NewMachines<'_>>],
-    machines: &BTreeMap<String, Option<Machine>>,
+    (resources, machines): (&[Resource], &BTreeMap<String, Option<Machine>>),
     actual: &ActualState,
 ) -> Result<Fits, Failure> {
-    let Some(inventory) = actual.inventory.known() else {
-        return Ok(Err(actual.inventory.why().unwrap_or_default().to_owned()));
-    };
+    if let Some(why) = actual.sites.iter().find_map(|(_, inventory)| inventory.why()) {
+        return Ok(Err(why.to_owned()));
+    }
     let classes: BTreeSet<&str> = new.iter().flatten().map(|new| new.class).collect();
     if let Some(class) = classes.iter().find(|class| !matches!(machines.get(**class), Some(Some(_)))) {
         return Ok(Err(format!("what machines of class {class} need is not known here")));
@@ -214,15 +218,19 @@ fn capacity(
     let grow = diffs.iter().zip(new).filter(|(_, new)| !new.is_empty());
     let templates: Vec<ClusterTemplate> = grow.map(|(diff, _)| diff.template.template.clone()).collect();
     let (provider, _) = proxmox::provider_version(cx, None)?;
-    let asked = demand(&templates, machines, inventory, &actual.requests);
     let actions = diffs.iter().flat_map(|diff| &diff.actions);
     let removed = actions.filter(|action| action.kind == "MachineSets" && action.verb == "destroy");
     let removed: BTreeSet<String> = removed.map(|action| action.id.clone()).collect();
-    let mut inventory = inventory.clone();
-    if !removed.is_empty() {
-        proxmox::read_disks(cx, &proxmox::configured(cx)?, &mut inventory, &removed)?;
+    let mut fit = Fit::default();
+    for (cx, inventory) in &actual.sites {
+        let Some(mut inventory) = inventory.known().cloned() else { continue };
+        let asked = demand(&templates, &self::machines(cx, resources), &inventory, &actual.requests);
+        if !removed.is_empty() {
+            proxmox::read_disks(cx, &proxmox::configured(cx)?, &mut inventory, &removed)?;
+        }
+        let found = capacity::plan(&inventory, &asked.members, &removed, provider, &selector::evaluator());
+        fit.add(found, &cx.site().map_or(String::new(), |site| site + "/"));
     }
-    let fit = capacity::plan(&inventory, &asked.members, &removed, provider, &selector::evaluator());
     let problems: Vec<String> =
         fit.findings.iter().filter(|finding| finding.is_error()).map(|finding| finding.message.clone()).collect();
     for problem in &problems {
@@ -259,10 +267,13 @@ fn lost(action: &SyncAction, actual: &ActualState) -> String {
 
 /// A machine request with the VM of its name.
 fn vm(request: &str, actual: &ActualState) -> String {
-    let nodes = actual.inventory.known().map_or(&[][..], |inventory| inventory.nodes.as_slice());
-    let found = nodes.iter().find_map(|node| {
+    let nodes = actual.sites.iter().flat_map(|(cx, inventory)| {
+        let site = cx.site().map_or(String::new(), |site| site + "/");
+        inventory.known().into_iter().flat_map(|inventory| &inventory.nodes).map(move |node| (site.clone(), node))
+    });
+    let found = nodes.into_iter().find_map(|(site, node)| {
         let vm = node.vms.known()?.iter().find(|vm| vm.name == request)?;
-        Some(format!("VM {} `{request}` on {}", vm.id, node.name))
+        Some(format!("VM {} `{request}` on {site}{}", vm.id, node.name))
     });
     found.unwrap_or_else(|| format!("`{request}` (VM unknown)"))
 }

@@ -1,6 +1,6 @@
 //! The machine that an operator names.
 
-use crate::flow::{cluster_output, explain};
+use crate::flow::{cluster_output, vms};
 use domain::failure::{Code, Failure};
 use domain::nearest;
 use domain::status::machines::MachineLine;
@@ -12,7 +12,7 @@ use runtime::tool::omnictl::Omnictl;
 /// # Errors
 /// [`Code::NotFound`] with similar names; those of omnictl, and of Proxmox where a VM is named.
 pub fn find(cx: &Cx, omnictl: &Omnictl<'_>, given: &str) -> Result<MachineLine, Failure> {
-    let name = if given.contains('/') { explain::vm_name(cx, given)? } else { given.to_owned() };
+    let name = if given.contains('/') { vms::named(cx, given)? } else { given.to_owned() };
     let mut lines = cluster_output::observe(cx, omnictl, None)?.0;
     if let Some(at) = lines.iter().position(|line| line.name == name || (!name.is_empty() && line.uuid == name)) {
         return Ok(lines.swap_remove(at));

@@ -234,7 +234,8 @@ pub fn plan<'a>(omnictl: &'a Omnictl<'_>, found: &'a Replacement, new: &'a mut V
     plan.verify(move |cx| {
         left(cx, omnictl, cluster, name)?;
         if let (Some(proxmox), Some(_)) = (&found.proxmox, &found.vm) {
-            cluster_deletion::gone(cx, proxmox, "Its VM is gone from Proxmox", &BTreeSet::from([name.clone()]))?;
+            let site = (proxmox.clone(), BTreeSet::from([name.clone()]));
+            cluster_deletion::gone(cx, &[site], "Its VM is gone from Proxmox")?;
         }
         let view = runs(cx, omnictl, cluster)?;
         let known: BTreeSet<&str> = found.view.machines().map(MachineView::name).collect();

@@ -119,24 +119,31 @@ pub fn each(cx: &Cx, one: impl Fn(&Cx) -> anyhow::Result<Outcome>) -> anyhow::Re
     Err(first.clone().with(data).into())
 }
 
-/// The context of the provider that makes these machines, by their providers' IDs; the same for one that is not of this
-/// project, and where there is more than one.
-pub fn of_machines<'a>(cx: &Cx, ids: impl Iterator<Item = &'a str>) -> Cx {
-    let ids: BTreeSet<&str> = ids.filter(|id| !id.is_empty()).collect();
-    match ids.first() {
-        Some(one) if ids.len() == 1 && cx.provider_ids().iter().any(|known| known == one) => {
-            cx.of_provider(one).unwrap_or_else(|_| cx.clone())
-        }
-        _ => cx.clone(),
-    }
+/// A context for each provider of this project that makes these machines, by their providers' IDs; the same one where none does.
+pub fn sites<'a>(cx: &Cx, ids: impl Iterator<Item = &'a str>) -> Vec<Cx> {
+    let (ids, known): (BTreeSet<&str>, _) = (ids.collect(), cx.provider_ids());
+    let own = ids.into_iter().filter(|id| known.iter().any(|known| known == id));
+    let found: Vec<Cx> = own.filter_map(|id| cx.of_provider(id).ok()).collect();
+    if found.is_empty() { vec![cx.clone()] } else { found }
 }
 
-/// The same for a cluster, by the machines that Omni asks for.
-pub fn of_cluster(cx: &Cx, omnictl: Result<&Omnictl<'_>, &Failure>, cluster: &str) -> Cx {
-    let Some(omnictl) = omnictl.ok().filter(|_| cx.provider_ids().len() > 1) else { return cx.clone() };
+/// The context of the only one of these, or that of all providers.
+pub fn of_sites(cx: &Cx, sites: &[Cx]) -> Cx {
+    if let [one] = sites { one.clone() } else { cx.clone() }
+}
+
+/// The context of the provider that makes these machines; the same for one that is not of this project, and where there is more
+/// than one.
+pub fn of_machines<'a>(cx: &Cx, ids: impl Iterator<Item = &'a str>) -> Cx {
+    of_sites(cx, &sites(cx, ids))
+}
+
+/// The providers of a cluster, by the machines that Omni asks for.
+pub fn of_cluster(cx: &Cx, omnictl: Result<&Omnictl<'_>, &Failure>, cluster: &str) -> Vec<Cx> {
+    let Some(omnictl) = omnictl.ok().filter(|_| cx.provider_ids().len() > 1) else { return vec![cx.clone()] };
     let of = format!("omni.sidero.dev/cluster={cluster}");
     let requests = omnictl.list("clustermachinerequeststatuses", Some(&of)).unwrap_or_default();
-    of_machines(cx, requests.iter().map(|request| request.text(&["providerid"])))
+    sites(cx, requests.iter().map(|request| request.text(&["providerid"])))
 }
 
 /// A provider without a container: one that was set up before comes back with the stack.

@@ -51,7 +51,7 @@ pub fn login(cx: &Cx) -> Result<Login, Failure> {
 /// As [`login`].
 pub fn login_quietly(cx: &Cx) -> Result<Proxmox, Failure> {
     if let Some(recorded) = &cx.settings.recorded {
-        return of_bundle(recorded);
+        return of_bundle(cx, recorded);
     }
     match in_config(cx)? {
         Some(proxmox) => Ok(proxmox),
@@ -60,11 +60,15 @@ pub fn login_quietly(cx: &Cx) -> Result<Proxmox, Failure> {
 }
 
 /// The Proxmox of a bundle, which is not logged in to.
-fn of_bundle(recorded: &Recorded) -> Result<Proxmox, Failure> {
-    recorded.available("proxmox")?;
-    let url = recorded.manifest.versions.get("proxmox_url").cloned().unwrap_or_default();
+fn of_bundle(cx: &Cx, recorded: &Recorded) -> Result<Proxmox, Failure> {
+    let site = cx.site();
+    let dir = recorded.proxmox_dir(site.as_deref());
+    recorded.available(&dir)?;
+    let url = recorded.manifest.versions.get(&format!("{dir}_url")).cloned().unwrap_or_default();
     let token = Token { id: String::new(), secret: Secret::plain("") };
-    Ok(Proxmox::new(url, "the bundle", proxmox::Login::Token(token), None))
+    let mut proxmox = Proxmox::new(url, "the bundle", proxmox::Login::Token(token), None);
+    proxmox.site = site;
+    Ok(proxmox)
 }
 
 fn login_of_environment(cx: &Cx) -> Result<Login, Failure> {
@@ -86,12 +90,18 @@ fn login_of_environment(cx: &Cx) -> Result<Login, Failure> {
     Ok(Login { proxmox, origin: found.origin.to_string() })
 }
 
-/// The VMs that `wanted` picks of the list that the login may see. Sizes are bytes, states are up to ten seconds old.
+/// The VMs that `wanted` picks of the list that the login may see. Sizes are bytes, states are up to ten seconds old. Each has
+/// the site that [`status::place`] shows.
 ///
 /// # Errors
 /// As [`Proxmox::pick`].
 pub fn list_vms(cx: &Cx, proxmox: &Proxmox, wanted: &dyn Fn(&Value) -> bool) -> Result<status::Picked, Failure> {
-    proxmox.pick(cx, "listing the virtual machines of Proxmox", "/cluster/resources?type=vm", wanted)
+    let mut found =
+        proxmox.pick(cx, "listing the virtual machines of Proxmox", "/cluster/resources?type=vm", wanted)?;
+    if let Some(site) = &proxmox.site {
+        found.entries.iter_mut().for_each(|vm| vm["site"] = site.as_str().into());
+    }
+    Ok(found)
 }
 
 /// Proxmox with the login of `docker/config.yaml`, the provider's own.
@@ -100,7 +110,7 @@ pub fn list_vms(cx: &Cx, proxmox: &Proxmox, wanted: &dyn Fn(&Value) -> bool) -> 
 /// [`Code::Prerequisite`] when there is no such file; those of [`proxmox_of`].
 pub fn configured(cx: &Cx) -> Result<Proxmox, Failure> {
     if let Some(recorded) = &cx.settings.recorded {
-        return of_bundle(recorded);
+        return of_bundle(cx, recorded);
     }
     in_config(cx)?.ok_or_else(|| {
         Failure::new(Code::Prerequisite, format!("`{}` does not exist", cx.paths.show(&cx.paths.config())))
@@ -177,7 +187,9 @@ pub fn proxmox_of(cx: &Cx, config: &ProviderConfig) -> Result<Proxmox, Failure> 
     let url = without_api_path(&config.url).to_owned();
     let ca_file = cx.settings.ca_file(None).map(|found| found.value);
     let origin = format!("`url` in {shown}");
-    Ok(Proxmox::new(url, origin, login, ca_file).insecure(config.insecure_skip_verify))
+    let mut proxmox = Proxmox::new(url, origin, login, ca_file).insecure(config.insecure_skip_verify);
+    proxmox.site = cx.site();
+    Ok(proxmox)
 }
 
 /// What to say about a login with a password, which works and is not the best way.
@@ -281,8 +293,9 @@ pub fn observe(cx: &Cx, login: &Login) -> anyhow::Result<Inventory> {
 /// As [`observe`].
 pub fn observe_quietly(cx: &Cx, proxmox: &Proxmox) -> Result<Inventory, Failure> {
     if let Some(recorded) = &cx.settings.recorded {
-        let invalid = |why: String| Failure::new(Code::Invalid, format!("`{INVENTORY}` in the bundle: {why}"));
-        return Inventory::parse(&recorded.document(INVENTORY)?.to_string()).map_err(invalid);
+        let name = format!("{}/{INVENTORY}", recorded.proxmox_dir(proxmox.site.as_deref()));
+        let invalid = |why: String| Failure::new(Code::Invalid, format!("`{name}` in the bundle: {why}"));
+        return Inventory::parse(&recorded.document(&name)?.to_string()).map_err(invalid);
     }
     let nodes = list_nodes(cx, proxmox)?;
     let ask = |node| -> Job<'_, Result<Node, Failure>> { Box::new(move || ask_node(cx, proxmox, node)) };

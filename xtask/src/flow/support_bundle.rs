@@ -20,7 +20,7 @@ use runtime::files;
 use runtime::parallel::{Job, run_all};
 use runtime::proc;
 use runtime::settings;
-use runtime::tool::compose::{Compose, OMNI, PROVIDER, SIDECAR};
+use runtime::tool::compose::{Compose, OMNI, SIDECAR};
 use runtime::tool::omni;
 use runtime::tool::omnictl::{self, Omnictl};
 use runtime::tool::proxmox::Proxmox;
@@ -84,7 +84,7 @@ const SOURCES: [(&str, &str, Source); 6] = [
     ("doctor", "Run the checks of doctor", checks),
     ("docker", "Read the containers and their logs", stack),
     ("omni", "Read the resources in Omni", resources),
-    ("proxmox", "Read nodes, virtual machines and failed tasks of Proxmox", proxmox_answers),
+    ("proxmox", "Read nodes, virtual machines and failed tasks of Proxmox", every_proxmox),
     ("journal", "Read the journal of this project", journal),
 ];
 
@@ -182,7 +182,7 @@ impl Parts<'_> {
 fn project(parts: &mut Parts<'_>) -> Result<(), Failure> {
     let root = parts.cx.paths.root().to_owned();
     let mut names: Vec<String> = FILES.map(str::to_owned).into();
-    for dir in [parts.cx.paths.machine_classes(), parts.cx.paths.clusters()] {
+    for dir in [parts.cx.paths.machine_classes(), parts.cx.paths.clusters(), parts.cx.paths.providers()] {
         let found = files::tree(&dir).unwrap_or_default().into_iter();
         let small = found.filter(|(_, size)| size.is_some_and(|size| size <= LARGEST_FILE));
         let shown = |(name, _): (std::path::PathBuf, _)| parts.cx.paths.show(&dir.join(name));
@@ -212,8 +212,9 @@ fn stack(parts: &mut Parts<'_>) -> Result<(), Failure> {
     let compose = Compose::find(parts.cx)?;
     parts.version("compose", compose.version().unwrap_or_default());
     parts.document(CONTAINERS, json!(compose.containers()?));
-    for service in [OMNI, PROVIDER, SIDECAR] {
-        let log = compose.log(service, LOG_LINES).map(|log| Raw::Text(tail(&log, LARGEST).to_owned()));
+    let providers = parts.cx.providers()?.into_iter().map(|cx| cx.settings.provider_service());
+    for service in [OMNI.to_owned(), SIDECAR.to_owned()].into_iter().chain(providers) {
+        let log = compose.log(&service, LOG_LINES).map(|log| Raw::Text(tail(&log, LARGEST).to_owned()));
         parts.part(format!("logs/{service}.log"), log);
     }
     Ok(())
@@ -251,11 +252,26 @@ fn resources(parts: &mut Parts<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn proxmox_answers(parts: &mut Parts<'_>) -> Result<(), Failure> {
-    let cx = parts.cx;
+/// The Proxmox of each provider; that of a further one is a part of its own.
+fn every_proxmox(parts: &mut Parts<'_>) -> Result<(), Failure> {
+    let mut first = Ok(());
+    for cx in parts.cx.providers()? {
+        match &cx.settings.provider {
+            None => first = proxmox_answers(parts, &cx, "proxmox"),
+            Some(id) => {
+                let dir = format!("proxmox-{id}");
+                let answers = proxmox_answers(parts, &cx, &dir);
+                answers.err().and_then(|failure| parts.missing.insert(dir, failure));
+            }
+        }
+    }
+    first
+}
+
+fn proxmox_answers(parts: &mut Parts<'_>, cx: &Cx, dir: &str) -> Result<(), Failure> {
     let proxmox = &proxmox::login_quietly(cx)?;
-    parts.version("proxmox_url", proxmox.url.clone());
-    parts.version("proxmox", proxmox.version(cx)?);
+    parts.version(&format!("{dir}_url"), proxmox.url.clone());
+    parts.version(dir, proxmox.version(cx)?);
     let nodes = proxmox::nodes_online(cx, proxmox)?;
     let mut answers = serde_json::Map::new();
     let lists = ["/nodes", "/storage", "/cluster/resources?type=vm", "/cluster/resources?type=storage"];
@@ -265,10 +281,10 @@ fn proxmox_answers(parts: &mut Parts<'_>) -> Result<(), Failure> {
     }
     ask(cx, proxmox, nodes.iter().map(|node| format!("/nodes/{node}{}", FAILED[0])).collect(), &mut answers);
     ask(cx, proxmox, task_logs(&answers), &mut answers);
-    parts.document(PROXMOX, Value::Object(answers));
+    parts.document(format!("{dir}/{PROXMOX}"), Value::Object(answers));
     let inventory = proxmox::observe_quietly(cx, proxmox)
         .and_then(|inventory| inventory.document().map(Raw::Document).map_err(|why| Failure::new(Code::Failed, why)));
-    parts.part(INVENTORY.to_owned(), inventory);
+    parts.part(format!("{dir}/{INVENTORY}"), inventory);
     Ok(())
 }
 

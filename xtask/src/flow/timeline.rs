@@ -9,6 +9,7 @@ use check::explain::{Facts, Vm};
 use check::timeline::{Row, VmTimes, rows};
 use domain::status::cluster::ClusterView;
 use runtime::cx::Cx;
+use runtime::tool::proxmox::Proxmox;
 
 use crate::flow::{provider, proxmox};
 
@@ -23,15 +24,33 @@ pub fn of(cx: &Cx, facts: &Facts) -> Vec<Row> {
 
 fn times(cx: &Cx, facts: &Facts) -> BTreeMap<String, VmTimes> {
     let machines = facts.view.iter().flat_map(ClusterView::machines);
-    let cx = &provider::of_machines(cx, machines.map(|machine| machine.provider.as_str()));
-    let (Some(vms), Ok(proxmox)) = (facts.vms.known(), proxmox::login_quietly(cx)) else { return BTreeMap::new() };
-    let nodes: BTreeSet<&str> = vms.values().map(|vm| vm.node.as_str()).collect();
-    let paths: Vec<String> =
-        nodes.into_iter().map(|node| format!("/nodes/{node}/tasks?source=all&limit={TASKS}")).collect();
-    let answers = proxmox.get_all(cx, "listing the tasks of the nodes", &paths);
-    let tasks: Vec<Value> =
-        answers.into_iter().flatten().flat_map(|list| list.as_array().cloned().unwrap_or_default()).collect();
-    vms.iter().map(|(name, vm)| (name.clone(), of_vm(&tasks, vm))).collect()
+    let mut found = BTreeMap::new();
+    for cx in provider::sites(cx, machines.map(|machine| machine.provider.as_str())) {
+        let (Some(vms), Ok(proxmox)) = (facts.vms.known(), proxmox::login_quietly(&cx)) else { continue };
+        let own = || vms.iter().filter(|(_, vm)| vm.site == proxmox.site);
+        let nodes: BTreeSet<&str> = own().map(|(_, vm)| vm.node.as_str()).collect();
+        let paths: Vec<String> =
+            nodes.into_iter().map(|node| format!("/nodes/{node}/tasks?source=all&limit={TASKS}")).collect();
+        let answers = proxmox.get_all(&cx, "listing the tasks of the nodes", &paths);
+        let tasks: Vec<Value> =
+            answers.into_iter().flatten().flat_map(|list| list.as_array().cloned().unwrap_or_default()).collect();
+        found.extend(own().map(|(name, vm)| (name.clone(), of_vm(&tasks, vm))));
+    }
+    found
+}
+
+/// The newest task that failed on these nodes: of a VM, or of a kind where there is none, of the provider's login alone.
+pub fn newest_failed(cx: &Cx, proxmox: &Proxmox, nodes: &[String], vm: Option<&Vm>, kind: &str) -> Option<String> {
+    let of = vm.map_or("&limit=50".to_owned(), |vm| format!("&limit=5&vmid={}", vm.id));
+    let paths: Vec<String> = nodes.iter().map(|node| format!("/nodes/{node}/tasks?errors=1{of}")).collect();
+    let answers = proxmox.get_all(cx, "listing the failed tasks of the nodes", &paths);
+    let tasks = answers.into_iter().flatten().flat_map(|tasks| tasks.as_array().cloned().unwrap_or_default());
+    let own = |task: &Value| match task["user"].as_str() {
+        Some(user) => user.split('!').next() == Some(&proxmox.login.user()),
+        None => true,
+    };
+    let fits = |task: &Value| vm.is_some() || (task["type"] == kind && own(task));
+    tasks.filter(fits).max_by_key(|task| task["starttime"].as_u64())?["upid"].as_str().map(str::to_owned)
 }
 
 /// A number may have been another VM's before: the newest creation counts, and the first start after it.

@@ -62,14 +62,17 @@ pub fn live(cx: &Cx, wanted: &Wanted) -> anyhow::Result<Installed> {
         let detail = count(found.len(), "container");
         Ok(Done::ok(found, detail))
     })?;
-    let running = |service: &str| {
-        let container = containers.iter().find(|container| container.service == service);
-        container.map(|container| release(service, &container.image)).transpose()
+    // The oldest of several providers: all have one image in docker/compose.yaml, and one that was not recreated runs an older one.
+    let running = |of: &dyn Fn(&str) -> bool| -> Result<Option<Version>, Failure> {
+        let own = containers.iter().filter(|container| of(&container.service));
+        let found: Result<Vec<Version>, Failure> =
+            own.map(|container| release(&container.service, &container.image)).collect();
+        Ok(found?.into_iter().min())
     };
     let (clusters, offered) = of_omni(cx, &omnictl, wanted, &templates)?;
     Ok(Installed {
-        omni: running(OMNI)?,
-        provider: running(PROVIDER)?,
+        omni: running(&|service| service == OMNI)?,
+        provider: running(&Compose::is_provider)?,
         clusters,
         offered: Some(offered),
         ..around(cx, &compose)
@@ -242,7 +245,7 @@ fn around(cx: &Cx, compose: &str) -> Installed {
 pub fn release(service: &str, image: &str) -> Result<Version, Failure> {
     let tag = stack::tag(image);
     let of_commit = table().provider.iter().find(|known| known.tag.is_some() && known.tag.as_deref() == tag);
-    if let Some(known) = of_commit.filter(|_| service == PROVIDER) {
+    if let Some(known) = of_commit.filter(|_| Compose::is_provider(service)) {
         return Ok(known.version.clone());
     }
     let version = tag.filter(|tag| version::is_full(tag)).and_then(|tag| version::parse(tag).ok());

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use domain::failure::{Code, Failure};
+use domain::status::proxmox::place;
 use runtime::cx::Cx;
 use runtime::parallel::{ALL, Job, run_all};
 use runtime::tool::omnictl::Omnictl;
@@ -53,7 +55,9 @@ pub fn of_all(cx: &Cx, wanted: &(dyn Fn(&Value) -> bool + Sync)) -> Vec<Value> {
     };
     let (mut found, mut known) = (Vec::new(), BTreeSet::new());
     for (cx, url, vms) in run_all(providers.iter().map(list).collect(), ALL).into_iter().flatten() {
+        let site = cx.site();
         for mut vm in vms {
+            vm["site"] = site.as_deref().into();
             // Two providers may have one Proxmox.
             if known.insert((url.clone(), vm["vmid"].as_u64())) {
                 vm["provider"] = cx.settings.provider_id(None).value.into();
@@ -88,12 +92,40 @@ pub fn of_clusters(cx: &Cx, omnictl: &Omnictl<'_>, mut off: Vec<Value>, clusters
     }
     let mut found: BTreeMap<String, String> = BTreeMap::new();
     for vm in off.iter().filter(|vm| vm["status"] != "running") {
-        let (Some(cluster), Some(node), Some(status)) = (of(&name(vm)), vm["node"].as_str(), vm["status"].as_str())
-        else {
-            continue;
-        };
-        let words = format!("the VM of `{}`: VM {} on {node} is {status}", name(vm), vm["vmid"]);
+        let (Some(cluster), Some(status)) = (of(&name(vm)), vm["status"].as_str()) else { continue };
+        let words = format!("the VM of `{}`: VM {} on {} is {status}", name(vm), vm["vmid"], place(vm));
         found.entry(cluster.to_owned()).or_insert(words);
     }
     found
+}
+
+/// The name of a VM, which is that of its machine request.
+///
+/// # Errors
+/// [`Code::Usage`] for anything but NODE/ID, and where several providers have such a VM, [`Code::NotFound`]; those of Proxmox.
+pub fn named(cx: &Cx, vm: &str) -> Result<String, Failure> {
+    let usage = || Failure::new(Code::Usage, format!("`{vm}` is not a valid VM")).hint("write NODE/ID, e.g. pve1/104");
+    let (node, id) = vm.rsplit_once('/').ok_or_else(usage)?;
+    let id: u64 = id.parse().map_err(|_| usage())?;
+    let on = |entry: &Value| entry["node"] == node || place(entry) == node;
+    let wanted = |entry: &Value| entry["vmid"] == id;
+    let mut seen = Vec::new();
+    for cx in cx.providers()? {
+        seen.extend(proxmox::list_vms(&cx, &proxmox::login_quietly(&cx)?, &wanted)?.entries);
+    }
+    let name = |entry: &Value| entry["name"].as_str().unwrap_or_default().to_owned();
+    let here: Vec<&Value> = seen.iter().filter(|entry| on(entry)).collect();
+    if let Some(found) = here.first().filter(|found| here.iter().all(|entry| name(entry) == name(found))) {
+        return Ok(name(found));
+    }
+    let command = |entry: &&Value| format!("cargo xtask cluster-explain --vm {}/{id}", place(entry));
+    if !here.is_empty() {
+        let failure = Failure::new(Code::Usage, format!("several providers have a VM {id} on {node}"));
+        return Err(here.iter().map(command).fold(failure.hint("name the provider too"), Failure::next));
+    }
+    let failure = Failure::new(Code::NotFound, format!("the provider's login sees no VM {id} on {node}"));
+    Err(match seen.first() {
+        Some(other) => failure.hint(format!("VM {id} is on {}", place(other))).next(command(&other)),
+        None => failure.hint("the inventory shows the nodes and their VMs").next("cargo xtask proxmox-inventory"),
+    })
 }

@@ -16,7 +16,8 @@
 //! - `@ docker WORD …`, `@ omnictl WORD …` and `@ proxmox METHOD PATH FIELD=VALUE …` change something beside the tasks, as an administrator; `{vm N}`
 //!   is the path of the Nth virtual machine in Proxmox, `{TEXT N name}` the name (`uuid`, `node`, `place` NODE/ID, `path` as above) of the Nth whose name
 //!   contains the text, in any call.
-//! - `@ vms` shows how many virtual machines Proxmox has, `@ show FILE` what a file contains.
+//! - `@ node NAME off` or `on` switches a node of Proxmox, `second/NAME` one of the second.
+//! - `@ vms` shows how many virtual machines each Proxmox has, `@ show FILE` what a file contains.
 //! - `@ mask REGEX => TEXT` replaces what differs from run to run in this transcript alone.
 //! - `# …` is a comment.
 //!
@@ -44,7 +45,7 @@ use runtime::tool::lab::faults::words;
 use crate::access::as_root_with;
 use crate::faults::table;
 use crate::input::lasting_key;
-use crate::sandbox::{CommandOutput, Files, Options, Sandbox, pins, wait_for};
+use crate::sandbox::{CommandOutput, Files, Options, Sandbox, lab_program, pins, wait_for};
 use crate::terminal::Talk;
 
 /// The two sides of a change, with their line breaks.
@@ -70,7 +71,7 @@ transcripts! { "":
     provider stack backup cluster_create cluster_sync cluster_status prompts json
     checks conversions selectors rotation access plans policies previous_set set_up doctor operation machines logins own_files upgrade_files
     file_names saved_plans outdated_plans omni_upgrade omni_upgrade_refused omni_minors cluster_upgrade
-    cluster_upgrade_stopped several_providers other_names operators races paths leftovers site
+    cluster_upgrade_stopped several_providers two_sites store_keys other_names operators races paths leftovers site
 }
 
 pub(crate) use transcripts;
@@ -180,8 +181,9 @@ impl Player {
         let text = text.into_owned();
         let text = NAMED.replace_all(&text, |found: &Captures<'_>| {
             let dump = self.lab().dump();
-            let vms = dump["proxmox"]["vms"].as_array().expect("a list");
-            let mut of_set = vms.iter().filter(|vm| vm["name"].as_str().is_some_and(|name| name.contains(&found[1])));
+            let sites = ["proxmox", "second_proxmox"].into_iter();
+            let vms = sites.flat_map(|site| dump[site]["vms"].as_array().into_iter().flatten());
+            let mut of_set = vms.filter(|vm| vm["name"].as_str().is_some_and(|name| name.contains(&found[1])));
             let vm = of_set.nth(found[2].parse().expect("a number")).expect("so many VMs");
             match &found[3] {
                 "place" => format!("{}/{}", vm["node"].as_str().expect("a node"), vm["vmid"]),
@@ -295,8 +297,16 @@ impl Player {
             }
             "vms" => {
                 let dump = self.lab().dump();
-                let count = dump["proxmox"]["vms"].as_array().map_or(0, Vec::len);
-                let _ = writeln!(self.written, "[{count} VMs]");
+                let count = |site: &str| dump[site]["vms"].as_array().map(|vms| format!("[{} VMs]", vms.len()));
+                let counts: Vec<String> = ["proxmox", "second_proxmox"].into_iter().filter_map(count).collect();
+                let _ = writeln!(self.written, "{}", counts.join(" "));
+            }
+            "node" => {
+                let dir = self.lab().scratch().join("lab");
+                let words: Vec<&str> = rest.split(' ').collect();
+                let ran =
+                    std::process::Command::new(lab_program()).arg("node").arg("--dir").arg(dir).args(words).status();
+                assert!(ran.expect("the lab answers").success(), "{change}");
             }
             "show" => {
                 let text = self.lab().read(rest);

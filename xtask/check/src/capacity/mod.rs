@@ -121,7 +121,7 @@ pub struct PoolRoom {
 }
 
 /// What comes of it all.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Fit {
     pub placements: Vec<Placement>,
     pub nodes: Vec<NodeRoom>,
@@ -132,6 +132,29 @@ pub struct Fit {
 }
 
 impl Fit {
+    /// Adds that of another site, whose name with a slash goes before the names of its nodes.
+    pub fn add(&mut self, other: Fit, site: &str) {
+        let named = |name: &str| format!("{site}{name}");
+        self.placements.extend(other.placements.into_iter().map(|placement| Placement {
+            node: placement.node.as_deref().map(named),
+            state: if let State::Exists(node) = &placement.state {
+                State::Exists(named(node))
+            } else {
+                placement.state
+            },
+            ..placement
+        }));
+        self.nodes.extend(other.nodes.into_iter().map(|node| NodeRoom { name: named(&node.name), ..node }));
+        self.pools.extend(other.pools.into_iter().map(|pool| match pool.node.is_empty() {
+            true => PoolRoom { name: named(&pool.name), ..pool },
+            false => PoolRoom { node: named(&pool.node), ..pool },
+        }));
+        self.losses.extend(other.losses.into_iter().map(|loss| NodeFailure { node: named(&loss.node), ..loss }));
+        let of = if site.is_empty() { String::new() } else { format!("{}: ", site.trim_end_matches('/')) };
+        self.findings
+            .extend(other.findings.into_iter().map(|it| Finding { message: format!("{of}{}", it.message), ..it }));
+    }
+
     /// Whether everything fits.
     pub fn fits(&self) -> bool {
         !self.findings.iter().any(Finding::is_error)

@@ -62,7 +62,7 @@ pub(super) fn stuck(view: &ClusterView, set: &MachineSetView, machine: &MachineV
 /// `provision.go`); a list shows only those that the login may see, so where it sees none at all, none has to be gone.
 pub(super) fn vm(facts: &Facts, machine: &MachineView) -> Option<Cause> {
     let (request, vms) = (&machine.request, facts.vms.known()?);
-    if request.is_empty() {
+    if request.is_empty() || facts.unseen.contains_key(&machine.provider) {
         return None;
     }
     let cause = |id: &str, words: String| {
@@ -93,12 +93,12 @@ pub(super) fn vm(facts: &Facts, machine: &MachineView) -> Option<Cause> {
         "stopped" => Some(
             cause("vm-stopped", vm.words())
                 .lasting(!machine.leaving)
-                .fix(format!("start it, as root on {}: `qm start {}`", vm.node, vm.id), format!("qm start {}", vm.id))
-                .step(Step::Start { node: vm.node.clone(), id: vm.id }),
+                .fix(format!("start it, as root on {}: `qm start {}`", vm.host(), vm.id), format!("qm start {}", vm.id))
+                .step(Step::Start { site: vm.site.clone(), node: vm.node.clone(), id: vm.id }),
         ),
         _ => Some(
             cause("node-offline", format!("{}: the node may be offline", vm.words()))
-                .fix(format!("bring {} back", vm.node), inventory),
+                .fix(format!("bring {} back", vm.host()), inventory),
         ),
     }
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::cluster::machine_view;
 use super::omni::{Brief, Resource};
+use super::proxmox::place;
 
 /// A machine of a cluster, or the request for one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -83,7 +84,7 @@ pub fn machine_lines(
             cluster: of("cluster").unwrap_or_default().to_owned(),
             machine_set: of("machine-set").unwrap_or_default().to_owned(),
             name: view.name().to_owned(),
-            node: vm.and_then(|vm| vm["node"].as_str()).map(str::to_owned),
+            node: vm.map(|vm| place(vm)),
             vm: vm.and_then(|vm| vm["vmid"].as_u64()),
             address: address.split('/').next().unwrap_or_default().to_owned(),
             talos: status.map_or("", |status| status.talosversion.trim_start_matches('v')).to_owned(),

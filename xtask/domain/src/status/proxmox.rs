@@ -17,6 +17,12 @@ use crate::spec::size::Memory;
 pub use access::{AclEntry, Permissions, TokenInfo, Tree, acl, certain, parent, permissions, roles, token_info, zones};
 pub use pick::{Picked, pick, picked};
 
+/// Where a listed VM is: `pve1`, with several providers `west/pve1`.
+pub fn place(vm: &Value) -> String {
+    let text = |key: &str| vm[key].as_str().unwrap_or_default();
+    [text("site"), text("node")].join("/").trim_start_matches('/').to_owned()
+}
+
 /// Something that was seen, or why it was not. As JSON `{"known": …}` or `{"unknown": "why"}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -146,6 +152,30 @@ pub struct Vm {
 pub const SET_TAG: &str = "machine-request.";
 
 impl Inventory {
+    /// The same, each node named with its site where there are several: `west/pve1`.
+    pub fn of_site(mut self, site: Option<&str>) -> Inventory {
+        let Some(site) = site else { return self };
+        for node in &mut self.nodes {
+            node.name = format!("{site}/{}", node.name);
+            if let Seen::Known(storages) = &mut node.storages {
+                storages
+                    .iter_mut()
+                    .filter(|storage| storage.shared)
+                    .for_each(|it| it.name = format!("{site}/{}", it.name));
+                storages.iter_mut().for_each(|storage| storage.node.clone_from(&node.name));
+            }
+        }
+        self
+    }
+
+    /// The nodes of both.
+    pub fn beside(mut self, other: Inventory) -> Inventory {
+        self.nodes.extend(other.nodes);
+        self.endpoint = [self.endpoint, other.endpoint].join(", ");
+        self.version = [self.version, other.version].join(", ");
+        self
+    }
+
     /// The node of that name.
     pub fn node(&self, name: &str) -> Option<&Node> {
         self.nodes.iter().find(|node| node.name == name)

@@ -106,6 +106,8 @@ pub struct Proxmox {
     pub insecure: bool,
     /// Where the address was found, for an error: `url` in docker/config.yaml, or a variable.
     pub origin: String,
+    /// The provider's ID, where there are several.
+    pub site: Option<String>,
     /// The ticket of a login with a password, asked for once.
     ticket: Arc<Mutex<Option<Secret>>>,
 }
@@ -135,7 +137,8 @@ const SIDE_BY_SIDE: usize = 8;
 impl Proxmox {
     /// Proxmox at `url`, without `/api2/json`, which was found at `origin`.
     pub fn new(url: String, origin: impl Into<String>, login: Login, ca_file: Option<String>) -> Proxmox {
-        Proxmox { url, login, ca_file, insecure: false, origin: origin.into(), ticket: Arc::default() }
+        let (origin, ticket) = (origin.into(), Arc::default());
+        Proxmox { url, login, ca_file, insecure: false, origin, site: None, ticket }
     }
 
     /// The same; `insecure` skips certificate verification.
@@ -200,7 +203,7 @@ impl Proxmox {
     /// [`Code::Unreachable`] if the response is not from Proxmox; those of [`curl::fetch`].
     pub fn get(&self, cx: &Cx, purpose: &str, path: &str) -> Result<Value, Failure> {
         if let Some(recorded) = &cx.settings.recorded {
-            return recorded.proxmox(path);
+            return recorded.proxmox(self.site.as_deref(), path);
         }
         self.encrypted(cx)?;
         let authorization = self.authorization(cx)?;
@@ -213,7 +216,7 @@ impl Proxmox {
     /// As [`Proxmox::get`].
     pub fn pick(&self, cx: &Cx, purpose: &str, path: &str, wanted: &dyn Fn(&Value) -> bool) -> Result<Picked, Failure> {
         if let Some(recorded) = &cx.settings.recorded {
-            return Ok(status::picked(recorded.proxmox(path)?, wanted));
+            return Ok(status::picked(recorded.proxmox(self.site.as_deref(), path)?, wanted));
         }
         self.encrypted(cx)?;
         let authorization = self.authorization(cx)?;
@@ -231,7 +234,7 @@ impl Proxmox {
             return Vec::new();
         }
         if let Some(recorded) = &cx.settings.recorded {
-            return paths.iter().map(|path| recorded.proxmox(path)).collect();
+            return paths.iter().map(|path| recorded.proxmox(self.site.as_deref(), path)).collect();
         }
         if let Ok(answers) = self.get_each(cx, purpose, paths, QUICK) {
             return answers.into_iter().map(Ok).collect();
