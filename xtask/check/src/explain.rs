@@ -72,6 +72,9 @@ pub struct Cause {
     /// What `--heal` does about it; without one it takes a human.
     #[serde(skip)]
     pub step: Option<Step>,
+    /// Why nothing is done about it from here: a person has to act.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub human: Option<&'static str>,
     /// The machine request that it is about, where its VM is the cause.
     #[serde(skip)]
     pub request: String,
@@ -105,7 +108,8 @@ impl Cause {
     pub fn new(link: Link, id: &str, cause: impl Into<String>) -> Cause {
         let (id, cause) = (id.to_owned(), cause.into());
         let (evidence, fix, next, request) = (String::new(), String::new(), Vec::new(), String::new());
-        Cause { id, link, cause, evidence, fix, next, step: None, request, blocks: false, lasting: true, since: None }
+        let (step, human, since) = (None, None, None);
+        Cause { id, link, cause, evidence, fix, next, step, human, request, blocks: false, lasting: true, since }
     }
 
     pub fn evidence(self, evidence: impl Into<String>) -> Cause {
@@ -133,7 +137,7 @@ impl Cause {
     }
 
     /// Why nothing is done about it from here, where it has no step.
-    pub fn human(&self) -> &'static str {
+    fn why_human(&self) -> &'static str {
         match (self.id.as_str(), self.link) {
             ("cluster-locked", _) => "whoever locked the cluster has to agree",
             ("not-synced", _) => "whether this cluster is to exist is your decision",
@@ -528,6 +532,9 @@ impl Chain {
             _ => 0,
         };
         self.causes.sort_by_key(|cause| (!cause.blocks, symptom(&cause.id), cause.link));
+        for cause in self.causes.iter_mut().filter(|cause| cause.step.is_none()) {
+            cause.human = Some(cause.why_human());
+        }
         let links = Link::VARIANTS.iter().map(|link| self.link(facts, *link)).collect();
         Explanation { links, causes: self.causes, leaving: leaving(facts), timeline: Vec::new() }
     }

@@ -137,7 +137,7 @@ pub fn run(args: &ClusterExplain, cx: &Cx) -> anyhow::Result<Healing> {
 /// The step as a change, or why it takes a human.
 fn change<'a>(cx: &Cx, cause: &Cause, cluster: &str) -> Result<Change<'a>, String> {
     match cause.step.clone() {
-        None => Err(cause.human().to_owned()),
+        None => Err(cause.human.unwrap_or_default().to_owned()),
         Some(Step::Task(words)) => task(cx, words, cluster.to_owned()),
         Some(Step::Unlink { uuid, cluster }) => {
             let effect = "Omni lets its machine go, and the provider deletes its VM".to_owned();
