@@ -3,8 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 
 use crate::clock::Clock;
 use crate::fault_effects;
-use crate::faults::Faults;
+use crate::faults::{self, Faults};
 use crate::fill::{self, Size};
 use crate::http::{self, Listen, Server};
 use crate::omni::access;
@@ -35,6 +35,7 @@ use crate::proxmox::{Proxmox, World};
 use crate::site;
 use crate::tls::{Ca, Files, Leaf};
 use crate::tools::docker::engine::Engine;
+use crate::tools::node;
 use crate::tools::protocol::{Client, LINK_FILE, Link, Request, Response, Start};
 
 /// The longest line of the control socket, in bytes.
@@ -100,8 +101,13 @@ struct Lab {
     clock: Clock,
     latency: Duration,
     tool_start_ms: u64,
-    token: String,
+    link: Link,
     stop: Notify,
+    front: Mutex<Option<Server>>,
+    tls: (Arc<rustls::ServerConfig>, Files),
+    dir: PathBuf,
+    /// What `DIR/env` says besides the keys.
+    env: OnceLock<String>,
 }
 
 fn loopback(port: u16) -> SocketAddr {
@@ -131,7 +137,12 @@ pub async fn serve(options: LabOptions) -> Result<()> {
     let omni = Omni::start(clock.clone(), options.release);
     // What answers at Omni's endpoint lives and ends with Omni's container, where a fault ends that.
     let omni_down = Arc::new(AtomicBool::new(fault_effects::OMNI_ENDS.iter().any(|(name, _)| faults.has(name))));
-    let (front, tls) = front(&ca, &faults, &omni_down, &link, latency, omni.clone()).await?;
+    let (config, shown, good) = {
+        let faults = Arc::clone(&faults);
+        ca.server_config_showing(move || fault_effects::leaf(&faults))?
+    };
+    let answering = Front::new(Arc::clone(&faults), Arc::clone(&omni_down), link.clone(), omni.clone());
+    let front = front(0, &config, latency, answering).await?;
     let secret = omni.with(|state| state.uuid());
     let mut world = match &options.inventory {
         Some(file) => {
@@ -156,7 +167,7 @@ pub async fn serve(options: LabOptions) -> Result<()> {
     let lab = Arc::new(Lab {
         omni,
         omni_port: front.addr().port(),
-        omni_ca: if faults.has("omni-unknown-ca") { String::new() } else { ca.pem() },
+        omni_ca: ca.pem(),
         omni_down,
         proxmox,
         second_proxmox,
@@ -165,18 +176,22 @@ pub async fn serve(options: LabOptions) -> Result<()> {
         clock,
         latency,
         tool_start_ms: options.tool_start_ms,
-        token,
+        link: link.clone(),
         stop: Notify::new(),
+        // With this fault nothing listens where Omni should.
+        front: Mutex::new(Some(front).filter(|_| !faults.has("omni-unreachable"))),
+        tls: (config, good),
+        dir: options.dir.clone(),
+        env: OnceLock::new(),
     });
-    fault_effects::arrange(&faults, &lab.omni, &lab.proxmox);
-    // With this fault nothing listens where Omni should.
-    let _front = Some(front).filter(|_| !faults.has("omni-unreachable"));
+    faults.names().for_each(|name| fault_effects::arrange(name, true, &faults, &lab.omni, &lab.proxmox));
     let resolver = crate::dns::serve(loopback(0), Arc::clone(&lab.faults)).await?;
     let keys = fault_effects::EnvKeys::make(&lab.faults, &lab.omni)?;
-    write_project_files(&options.dir, &tls)?;
+    write_project_files(&options.dir, &shown)?;
     let written = write_files(&options.dir, &lab, &link, &ca, &keys, &secret, resolver)?;
     let power = [false, true].map(|second| tokio::spawn(listen_to_power(Arc::clone(&lab), second)));
     let accepting = tokio::spawn(accept(control, Arc::clone(&lab)));
+    let opening = tokio::spawn(Arc::clone(&lab).open_when_omni_starts());
     crate::tools::out(&format!("{written}\n"));
     let ended = async {
         let stdin = async {
@@ -194,6 +209,7 @@ pub async fn serve(options: LabOptions) -> Result<()> {
     ended.await;
     accepting.abort();
     power.iter().for_each(tokio::task::JoinHandle::abort);
+    opening.abort();
     clean(&options.dir);
     Ok(())
 }
@@ -234,8 +250,11 @@ fn prepare(dir: &Path) -> Result<()> {
 /// Takes away what only works while the lab runs.
 fn clean(dir: &Path) {
     let own = ["env", "lab.json", "ca.pem", "tls.crt", "tls.key", "omni.asc"];
-    for file in own.into_iter().chain(["bin/.lab.json", "bin/omnictl", "bin/docker"]) {
+    for file in own.into_iter().chain(["bin/.lab.json"]) {
         let _ = std::fs::remove_file(dir.join(file));
+    }
+    for name in ["omnictl", "docker"].iter().chain(node::PROGRAMS) {
+        let _ = std::fs::remove_file(dir.join("bin").join(name));
     }
 }
 
@@ -262,29 +281,27 @@ fn write_project_files(dir: &Path, tls: &Files) -> Result<()> {
     write_secret(&dir.join("omni.asc"), &format!("-----BEGIN {label}-----\n\n{key}-----END {label}-----\n"))
 }
 
-async fn front(
-    ca: &Ca,
-    faults: &Arc<Faults>,
-    down: &Arc<AtomicBool>,
-    link: &Link,
-    latency: Duration,
-    omni: Omni,
-) -> Result<(Server, Files)> {
-    let (tls, files) = ca.server_config_and_files(fault_effects::leaf(faults))?;
-    let listen = Listen { addr: loopback(0), tls: Some(tls), latency };
-    let front = Arc::new(Front::new(Arc::clone(faults), Arc::clone(down), link.clone(), omni));
-    let server = http::serve(listen, move |request| {
+async fn front(port: u16, tls: &Arc<rustls::ServerConfig>, latency: Duration, front: Front) -> Result<Server> {
+    let listen = Listen { addr: loopback(port), tls: Some(Arc::clone(tls)), latency };
+    let front = Arc::new(front);
+    http::serve(listen, move |request| {
         let front = Arc::clone(&front);
         async move { front.answer(&request) }
-    });
-    Ok((server.await?, files))
+    })
+    .await
 }
 
 async fn proxmox(ca: &Ca, faults: &Arc<Faults>, clock: &Clock, latency: Duration, world: World) -> Result<Proxmox> {
-    let leaf = if faults.has("proxmox-self-signed") { Leaf::SelfSigned } else { Leaf::Good };
-    let options = Listen { addr: loopback(0), tls: Some(ca.server_config_with(leaf)?), latency };
+    let own = Arc::clone(faults);
+    let leaf = move || if own.has("proxmox-self-signed") { Leaf::SelfSigned } else { Leaf::Good };
+    let options = Listen { addr: loopback(0), tls: Some(ca.server_config_showing(leaf)?.0), latency };
     let hooks = Arc::new(fault_effects::ProxmoxFaults::new(Arc::clone(faults)));
     Proxmox::start(world, options, clock.clone(), hooks).await
+}
+
+fn stand_in(bin: &Path, name: &str, executable: &Path) -> Result<()> {
+    let place = bin.join(name);
+    std::os::unix::fs::symlink(executable, &place).with_context(|| format!("cannot make {}", place.display()))
 }
 
 /// Writes the directory; the value is the line that says that the lab is ready.
@@ -301,12 +318,11 @@ fn write_files(
     let bin = dir.join("bin");
     let executable = std::env::current_exe().context("cannot find this program")?;
     write_secret(&bin.join(LINK_FILE), &serde_json::to_string(link)?)?;
-    for name in ["omnictl", "docker"] {
+    for name in ["omnictl", "docker"].into_iter().chain(node::PROGRAMS.iter().copied()) {
         if name == "omnictl" && lab.faults.has("omnictl-missing") {
             continue;
         }
-        let place = bin.join(name);
-        std::os::unix::fs::symlink(&executable, &place).with_context(|| format!("cannot make {}", place.display()))?;
+        stand_in(&bin, name, &executable)?;
     }
     let ca_file = dir.join("ca.pem");
     std::fs::write(&ca_file, ca.pem()).with_context(|| format!("cannot write {}", ca_file.display()))?;
@@ -318,23 +334,21 @@ fn write_files(
         // A name, so that there is something not to resolve.
         proxmox = proxmox.replace("127.0.0.1", "localhost");
     }
-    let key = &keys.admin;
-    let second = lab.site(true).map(|site| ("LAB_SECOND_PROXMOX".to_owned(), site.url()));
-    let more = keys.more.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).chain(second);
-    let more: String = more.map(|(name, value)| format!("export {name}='{value}'\n")).collect();
+    let second = lab.site(true).map(|site| format!("export LAB_SECOND_PROXMOX='{}'\n", site.url())).unwrap_or_default();
     let quoted = |path: &Path| format!("'{}'", path.display().to_string().replace('\'', "'\\''"));
     // In double quotes, so that what reads it need know no more of a shell than docker's env files do.
     let escaped =
         |path: &Path| path.display().to_string().replace('\\', "\\\\").replace('"', "\\\"").replace('$', "\\$");
     let env = format!(
-        "export PATH=\"{}:$PATH\"\nexport OMNI_ENDPOINT='{omni}'\nexport OMNI_SERVICE_ACCOUNT_KEY='{key}'\n\
+        "export PATH=\"{}:$PATH\"\nexport OMNI_ENDPOINT='{omni}'\n\
          export PROXMOX_VE_ENDPOINT='{proxmox}'\nexport PROXMOX_VE_API_TOKEN='omni@pve!provider={secret}'\n\
-         export SSL_CERT_FILE={}\nexport OMNI_SCALE_DNS='{resolver}'\n{more}",
+         export SSL_CERT_FILE={}\nexport OMNI_SCALE_DNS='{resolver}'\n{second}",
         escaped(&bin),
         quoted(&ca_file)
     );
     let env_file = dir.join("env");
-    write_secret(&env_file, &env)?;
+    write_secret(&env_file, &format!("{env}{}", keys.lines()))?;
+    let _ = lab.env.set(env);
     let handle = json!({"control": link.control, "token": link.token, "pid": std::process::id(), "proxmox_url": proxmox,
         "omni_endpoint": omni});
     write_secret(&dir.join("lab.json"), &handle.to_string())?;
@@ -358,7 +372,7 @@ async fn listen_to_power(lab: Arc<Lab>, second: bool) {
         });
         // Without an image that tells it where to go, a machine boots and stays for itself.
         let knows_omni = event.cidata.as_deref().and_then(cidata::token).is_some();
-        let mute = lab.faults.has("machine-never-joins") && event.running && lab.faults.hit("machine-never-joins");
+        let mute = event.running && lab.faults.hit("machine-never-joins");
         lab.omni.with(|state| {
             if !event.running {
                 machines::power_off(state, &event.uuid);
@@ -399,7 +413,7 @@ async fn converse(stream: TcpStream, lab: &Lab) -> Result<()> {
         None => return Ok(()),
     };
     // Both are of one length and random; a guess over loopback is not what this guards against.
-    let known = token == lab.token;
+    let known = token == lab.link.token;
     while let Some(line) = read_line(&mut reader).await? {
         let response = match (known, serde_json::from_slice::<Request>(&line)) {
             (false, _) => Response::Refused("the token is of another lab".to_owned()),
@@ -477,10 +491,61 @@ impl Lab {
                     false => Response::Refused(format!("there is no node `{name}`")),
                 }
             }
+            Request::OnNode { verb, path, args } => match self.proxmox.as_root(&verb, path, args) {
+                Ok(_) => Response::Done,
+                Err(refusal) => Response::Refused(format!("{} {}", refusal.status, refusal.reason)),
+            },
+            Request::Heal { name } => match self.heal(&name) {
+                Ok(()) => Response::Done,
+                Err(why) => Response::Refused(format!("{why:#}")),
+            },
             Request::Stop => {
                 self.stop.notify_one();
                 Response::Done
             }
+        }
+    }
+
+    /// Ends a fault: what it did to the simulated services ends, and what was made of it meanwhile stays.
+    fn heal(&self, name: &str) -> Result<()> {
+        let keys = faults::table().iter().any(|fault| fault.name == name && fault.group == "keys");
+        if !self.faults.given(name) {
+            bail!("the fault `{name}` is not one of this lab");
+        }
+        self.faults.end(name);
+        fault_effects::arrange(name, false, &self.faults, &self.omni, &self.proxmox);
+        if self.engine.without_omni() {
+            self.omni_down.store(false, Ordering::Relaxed);
+        }
+        if name == "omnictl-missing" {
+            stand_in(&self.dir.join("bin"), "omnictl", &std::env::current_exe().context("cannot find this program")?)?;
+        }
+        if fault_effects::leaf(&self.faults) == Leaf::Good {
+            write_project_files(&self.dir, &self.tls.1)?;
+        }
+        if keys {
+            let keys = fault_effects::EnvKeys::make(&self.faults, &self.omni)?;
+            write_secret(
+                &self.dir.join("env"),
+                &format!("{}{}", self.env.get().map_or("", String::as_str), keys.lines()),
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Listens at Omni's endpoint as soon as nothing keeps it from that.
+    async fn open_when_omni_starts(self: Arc<Lab>) {
+        while self.faults.has("omni-unreachable") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        if self.front.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
+            return;
+        }
+        let answering =
+            Front::new(Arc::clone(&self.faults), Arc::clone(&self.omni_down), self.link.clone(), self.omni.clone());
+        match front(self.omni_port, &self.tls.0, self.latency, answering).await {
+            Ok(server) => *self.front.lock().unwrap_or_else(PoisonError::into_inner) = Some(server),
+            Err(why) => crate::tools::err(&format!("lab: {why:#}\n")),
         }
     }
 
@@ -494,7 +559,7 @@ impl Lab {
         Start {
             release: self.omni.with(|state| state.release),
             omni_port: self.omni_port,
-            omni_ca: self.omni_ca.clone(),
+            omni_ca: if self.faults.has("omni-unknown-ca") { String::new() } else { self.omni_ca.clone() },
             clock: self.clock.factor(),
             busy_ms: self.tool_start_ms,
             hang: online && self.faults.hit("omnictl-hangs"),

@@ -19,7 +19,7 @@ use crate::omni::Omni;
 use crate::omni::names::{EPHEMERAL, SYS_VERSION, TALOS_VERSION};
 use crate::omni::resource::Key;
 use crate::omni::state::State;
-use crate::omni::versions;
+use crate::omni::{machines, versions};
 use crate::proxmox::Proxmox;
 
 /// The faults that a stand-in shows itself; it gets their names when it is called.
@@ -32,17 +32,29 @@ pub fn of_stand_in(faults: &Faults, program: &str) -> Vec<String> {
     own.iter().filter(|name| faults.hit(name)).map(|name| (*name).to_owned()).collect()
 }
 
-/// What is wrong from the beginning.
-pub fn arrange(faults: &Faults, omni: &Omni, proxmox: &Proxmox) {
-    omni.with(|state| {
-        state.eula_accepted = !faults.has("omni-eula");
-        api_version(faults, state);
-        offer_versions(faults, state);
-        if faults.has("provider-half-made") {
-            accounts::half_made(state);
+/// Puts what a fault does from the beginning there, or takes it away again.
+pub fn arrange(fault: &str, on: bool, faults: &Faults, omni: &Omni, proxmox: &Proxmox) {
+    omni.with(|state| match fault {
+        "omni-eula" => state.eula_accepted = !on,
+        "omnictl-api-mismatch" => api_version(faults, state),
+        "omni-no-talos-versions" | "talos-not-offered" | "cluster-kubernetes-refused" => {
+            if !on {
+                versions::fill(state);
+            }
+            offer_versions(faults, state);
         }
+        "provider-half-made" if on => accounts::half_made(state),
+        _ if on => {}
+        "cluster-locked" => omni_stack::unlock_all(state),
+        "machine-silent"
+        | "machine-never-joins"
+        | "network-mtu"
+        | "cluster-bootstrap-stalls"
+        | "upgrade-machine-lost"
+        | "upgrade-drain-blocked" => machines::recover(state),
+        _ => {}
     });
-    proxmox.with(|world| proxmox::arrange(faults, world));
+    proxmox.with(|world| proxmox::arrange(fault, on, world));
 }
 
 /// The version of its API that Omni tells omnictl.

@@ -30,6 +30,9 @@ pub struct Fault {
     /// What a good task must say.
     pub says: String,
     pub heals: String,
+    /// The commands that end it, in their order: `person` where somebody must act outside of them first, empty where it ends by itself.
+    #[serde(default)]
+    pub fix: Vec<String>,
     /// The link of the chain that `cluster-explain` shows as broken then; empty when nothing is.
     #[serde(default)]
     pub breaks: String,
@@ -154,8 +157,19 @@ impl Faults {
         self.active(name).is_some_and(|active| !active.ended.load(Ordering::Relaxed))
     }
 
+    /// The names of those that go on.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        let lasting = self.active.iter().filter(|active| !active.ended.load(Ordering::Relaxed));
+        lasting.map(|active| active.fault.name.as_str())
+    }
+
     fn active(&self, name: &str) -> Option<&Active> {
         self.active.iter().find(|active| active.fault.name == name)
+    }
+
+    /// Whether the lab began with it.
+    pub fn given(&self, name: &str) -> bool {
+        self.active(name).is_some()
     }
 
     /// Ends a fault: somebody did what fixes it. False where it is not active.

@@ -8,7 +8,7 @@ use lab::daemon::{self, LabOptions};
 use lab::faults;
 use lab::proxmox::standalone;
 use lab::tools::protocol::{self, Request, Response};
-use lab::tools::{docker, omnictl};
+use lab::tools::{docker, node, omnictl};
 
 /// Proxmox VE, Omni, its provider, omnictl and docker, simulated on loopback.
 #[derive(Parser)]
@@ -44,6 +44,13 @@ enum Command {
         #[arg(value_parser = ["off", "on"])]
         power: String,
     },
+    /// End a fault of a running lab.
+    Heal {
+        /// Directory of the lab.
+        #[arg(long)]
+        dir: PathBuf,
+        name: String,
+    },
     /// Print all faults as JSON.
     Faults,
     /// Run Proxmox alone, for clients that were written for the real one.
@@ -62,6 +69,7 @@ fn main() {
     let code = match name.as_str() {
         "omnictl" => omnictl::run(&called, rest),
         "docker" => docker::run(&called, rest),
+        name if node::PROGRAMS.contains(&name) => node::run(name, &called, rest),
         // A downloaded omnictl may be called anything.
         other if other != "lab" && protocol::trailer().is_some() => omnictl::run(&called, rest),
         _ => match run(Cli::parse().command) {
@@ -89,17 +97,21 @@ fn run(command: Command) -> Result<()> {
             daemon::ask(&dir, &Request::Stop)?;
             daemon::wait_for_end(&dir)
         }
-        Command::Node { dir, name, power } => {
-            match daemon::ask(&dir, &Request::Node { name, online: power == "on" })? {
-                Response::Done => Ok(()),
-                other => bail!("{other:?}"),
-            }
-        }
+        Command::Node { dir, name, power } => done(&dir, &Request::Node { name, online: power == "on" }),
+        Command::Heal { dir, name } => done(&dir, &Request::Heal { name }),
         Command::Faults => {
             lab::tools::out(&format!("{}\n", faults::list()));
             Ok(())
         }
         Command::Proxmox(arguments) => runtime()?.block_on(standalone::run(arguments)),
+    }
+}
+
+fn done(dir: &Path, ask: &Request) -> Result<()> {
+    match daemon::ask(dir, ask)? {
+        Response::Done => Ok(()),
+        Response::Refused(why) => bail!("{why}"),
+        other => bail!("{other:?}"),
     }
 }
 

@@ -247,8 +247,12 @@ impl Provider {
             }
         };
         let work = async {
+            while silent && faults.has("provider-never-registers") {
+                self.clock.sleep(HEARTBEAT).await;
+            }
             if silent {
-                std::future::pending::<()>().await;
+                // What did not come through ends its connection, and it is started again.
+                return;
             }
             // On the heap: what is moved into the ends below is large.
             Box::pin(self.work()).await

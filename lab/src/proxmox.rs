@@ -11,7 +11,7 @@ mod front;
 pub mod hooks;
 mod params;
 mod property;
-mod refusal;
+pub mod refusal;
 pub mod standalone;
 mod task;
 mod ticket;
@@ -85,6 +85,12 @@ impl Proxmox {
         let (sender, receiver) = unbounded_channel();
         self.shared.subscribers.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
         receiver
+    }
+
+    /// What root does on a node: a call of the API from there, and `UNLOCK`, for which there is none. `{node}` in the path is the node
+    /// of the VM in the arguments.
+    pub fn as_root(&self, verb: &str, path: String, args: Vec<(String, String)>) -> refusal::Outcome {
+        front::as_root(&self.shared, verb, path, args)
     }
 
     /// The state as `lab dump` shows it.

@@ -11,7 +11,10 @@ use rcgen::{
     SanType,
 };
 use ring::rand::{SecureRandom as _, SystemRandom};
+use rustls::crypto::ring::sign::any_supported_type;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 
 const DAY: Duration = Duration::from_secs(86_400);
 /// The longest life that Apple's and most browsers' rules ever allowed a server certificate.
@@ -34,10 +37,30 @@ pub enum Leaf {
 }
 
 /// What lies on a server's disk for its TLS, as PEM.
+#[derive(Clone)]
 pub struct Files {
     /// Its certificate, and the authority's.
     pub chain: String,
     pub key: String,
+}
+
+/// The certificates of a server, and which of them it shows.
+struct Shown {
+    leaf: Box<dyn Fn() -> Leaf + Send + Sync>,
+    now: Arc<CertifiedKey>,
+    good: Arc<CertifiedKey>,
+}
+
+impl std::fmt::Debug for Shown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Shown")
+    }
+}
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(if (self.leaf)() == Leaf::Good { &self.good } else { &self.now }))
+    }
 }
 
 /// A certificate authority that lives as long as the lab does; its key is never written anywhere.
@@ -78,25 +101,38 @@ impl Ca {
 
     /// TLS 1.3 for a server that shows the given certificate.
     pub fn server_config_with(&self, leaf: Leaf) -> Result<Arc<rustls::ServerConfig>> {
-        self.server_config_and_files(leaf).map(|(config, _)| config)
+        self.server_config_showing(move || leaf).map(|(config, ..)| config)
     }
 
-    /// The same, and the files that such a server would have.
-    pub fn server_config_and_files(&self, leaf: Leaf) -> Result<(Arc<rustls::ServerConfig>, Files)> {
-        let Issued { certificate, key } = self.issue(leaf)?;
-        let above = if leaf == Leaf::SelfSigned { "" } else { &self.pem };
-        let files = Files { chain: certificate.pem() + above, key: key.serialize_pem() };
-        let chain = vec![certificate.der().clone()];
-        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    /// The same for the certificate that `leaf` names at each handshake: the one that it names now, or a good one. With the files
+    /// that such a server has now, and those with the good one.
+    pub fn server_config_showing(
+        &self,
+        leaf: impl Fn() -> Leaf + Send + Sync + 'static,
+    ) -> Result<(Arc<rustls::ServerConfig>, Files, Files)> {
+        let (good, good_files) = self.certified(Leaf::Good)?;
+        let (now, files) = match leaf() {
+            Leaf::Good => (Arc::clone(&good), good_files.clone()),
+            other => self.certified(other)?,
+        };
+        let resolver = Arc::new(Shown { leaf: Box::new(leaf), now, good });
         let mut config =
             rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
                 .with_safe_default_protocol_versions()
                 .context("TLS: no protocol version")?
                 .with_no_client_auth()
-                .with_single_cert(chain, key)
-                .with_context(|| format!("TLS: the {leaf:?} certificate does not match its key"))?;
+                .with_cert_resolver(resolver);
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok((Arc::new(config), files))
+        Ok((Arc::new(config), files, good_files))
+    }
+
+    fn certified(&self, leaf: Leaf) -> Result<(Arc<CertifiedKey>, Files)> {
+        let Issued { certificate, key } = self.issue(leaf)?;
+        let above = if leaf == Leaf::SelfSigned { "" } else { &self.pem };
+        let files = Files { chain: certificate.pem() + above, key: key.serialize_pem() };
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let key = any_supported_type(&key).with_context(|| format!("TLS: the key of the {leaf:?} certificate"))?;
+        Ok((Arc::new(CertifiedKey::new(vec![certificate.der().clone()], key)), files))
     }
 
     fn issue(&self, leaf: Leaf) -> Result<Issued> {

@@ -73,7 +73,7 @@ fn gone(pid: u32) -> bool {
 
 fn nothing_left(lab: &Lab) {
     let dir = lab.dir.0.join("lab");
-    for file in ["env", "lab.json", "ca.pem", "bin/.lab.json", "bin/omnictl", "bin/docker"] {
+    for file in ["env", "lab.json", "ca.pem", "bin/.lab.json", "bin/omnictl", "bin/docker", "bin/pveum"] {
         assert!(!dir.join(file).exists(), "{file}");
     }
     let port = |url: &str| url.rsplit(':').next().unwrap().parse::<u16>().unwrap();

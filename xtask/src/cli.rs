@@ -384,6 +384,10 @@ pub enum Task {
     LabUp(LabUp),
     /// Stop the lab that lab-up started
     LabDown,
+    /// End a fault of the lab that lab-up started
+    ///
+    /// The simulated services do again what they should. What the fault left behind stays, such as a VM that is off.
+    LabHeal(LabHeal),
     /// List the faults that the lab can simulate
     LabFaults(LabFaults),
     /// Run the checks of the pipeline
@@ -532,6 +536,9 @@ pub struct Rehearse {
     /// Simulate a fault (NAME or NAME:WHEN, see `lab-faults`), and show what the task reports and what fixes it
     #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(faults))]
     pub fault: Vec<String>,
+    /// Hide which fault it is: find and fix it from another terminal, and see then what the tasks would have told you
+    #[arg(long, requires = "fault")]
+    pub drill: bool,
     /// Take your own classes and clusters through a whole life instead, in a scratch copy of this directory
     #[arg(long, value_name = "DIR", conflicts_with = "fault")]
     pub project: Option<PathBuf>,
@@ -1267,6 +1274,13 @@ pub struct LabSize {
     /// CPU time of each start of omnictl and docker, in milliseconds, as with the real programs
     #[arg(long, value_name = "MS")]
     pub tool_start_ms: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub struct LabHeal {
+    /// The fault
+    #[arg(value_name = "NAME", add = ArgValueCandidates::new(faults))]
+    pub fault: String,
 }
 
 #[derive(Debug, Args)]

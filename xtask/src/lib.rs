@@ -235,6 +235,7 @@ fn dispatch(task: &Task, cx: &Cx) -> anyhow::Result<Outcome> {
         Task::Rehearse(args) => task::rehearse::run(args, cx),
         Task::LabUp(args) => task::lab_up::run(args, cx),
         Task::LabDown => task::lab_down::run(cx),
+        Task::LabHeal(args) => task::lab_heal::run(args, cx),
         Task::LabFaults(args) => task::lab_faults::run(args, cx),
         Task::Ci(args) => dev::ci::run(args, cx),
         Task::Docs(args) => dev::docs::run(args, cx),

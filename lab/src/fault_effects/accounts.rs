@@ -18,6 +18,13 @@ pub struct EnvKeys {
 }
 
 impl EnvKeys {
+    /// Its lines of `DIR/env`.
+    pub fn lines(&self) -> String {
+        let all = std::iter::once(("OMNI_SERVICE_ACCOUNT_KEY", &self.admin))
+            .chain(self.more.iter().map(|(name, key)| (*name, key)));
+        all.map(|(name, key)| format!("export {name}='{key}'\n")).collect()
+    }
+
     /// Makes them.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use crate::faults::Faults;
 use crate::omni::api::OmniCall;
 use crate::omni::machine::{Hindrance, Stage};
 use crate::omni::names::*;
-use crate::omni::resource::Key;
+use crate::omni::resource::{Key, Resource};
 use crate::omni::state::State;
 use crate::omni::status::{Code, Status};
 use crate::omni::{Omni, machines};
@@ -123,6 +123,14 @@ pub fn before_call(faults: &Faults, state: &mut State, call: &OmniCall) -> Optio
             let cut = faults.hit("cluster-sync-cut");
             cut.then(|| Status::new(Code::Unavailable, "error reading from server: EOF"))
         }
+        // Whoever unlocks it has done what fixes it.
+        OmniCall::Update(new) if new.md.typ == CLUSTER => {
+            let locked = |found: &Resource| found.md.annotations.contains_key(A_CLUSTER_LOCKED);
+            if !locked(new) && state.store.by_id(CLUSTER, &new.md.id).is_some_and(locked) {
+                faults.end("cluster-locked");
+            }
+            None
+        }
         OmniCall::Update(new) if new.md.typ == MACHINE_SET && faults.has("cluster-locked") => {
             let cluster = new.label(L_CLUSTER).unwrap_or_default();
             if faults.hit("cluster-locked") {
@@ -134,6 +142,14 @@ pub fn before_call(faults: &Faults, state: &mut State, call: &OmniCall) -> Optio
             None
         }
         _ => None,
+    }
+}
+
+/// Nobody has locked a cluster.
+pub fn unlock_all(state: &mut State) {
+    let all: Vec<Key> = state.store.list(CLUSTER, DEFAULT).map(Resource::key).collect();
+    for key in all {
+        state.store.modify(&key, |found| _ = found.md.annotations.remove(A_CLUSTER_LOCKED));
     }
 }
 

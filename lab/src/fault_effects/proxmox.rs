@@ -1,6 +1,5 @@
 //! The faults of Proxmox: what is wrong with the cluster from the beginning, and what becomes of requests and tasks.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,119 +7,122 @@ use crate::faults::Faults;
 use crate::http::{JSON, Reply, Request};
 use crate::proxmox::World;
 use crate::proxmox::hooks::{Fate, Hooks, TaskFate, TaskInfo};
-use crate::proxmox::world::{GIB, PROVIDER_TOKEN, PROVIDER_USER, StorageKind};
+use crate::proxmox::world::{GIB, PROVIDER_TOKEN, PROVIDER_USER, Storage, StorageKind, grant_all};
 
 /// How far a clock without NTP has gone astray.
 const CLOCK_BEHIND: Duration = Duration::from_secs(300);
 
-/// What is wrong with the cluster from the beginning.
-pub fn arrange(faults: &Faults, world: &mut World) {
-    nodes(faults, world);
-    storages(faults, world);
-    rights(faults, world);
+/// The privileges that a fault takes.
+const TAKEN: [(&str, &str); 4] = [
+    ("proxmox-download-forbidden", "Sys.AccessNetwork"),
+    ("permission-upload", "Datastore.AllocateTemplate"),
+    ("permission-iso-delete", "Datastore.Allocate"),
+    ("permission-no-memory", "Sys.Audit"),
+];
+
+/// Puts what a fault does to the cluster there, or takes it away again. What guests and people made of it stays.
+pub fn arrange(fault: &str, on: bool, world: &mut World) {
+    if let Some((_, privilege)) = TAKEN.iter().find(|(name, _)| *name == fault) {
+        if on {
+            world.revoke_privilege(privilege);
+        } else {
+            grant_all(&mut world.access);
+        }
+    }
+    match fault {
+        "proxmox-storage-full" => ["local-lvm", "vm_ssd"].iter().for_each(|id| fill_up(world, id, on, 0)),
+        "image-storage-full" => fill_up(world, "local", on, GIB / 64),
+        "machine-locked" if !on => {
+            world.vms.values_mut().filter(|vm| vm.lock.as_deref() == Some("backup")).for_each(|vm| vm.lock = None);
+        }
+        "machine-in-ha" if !on => world.ha_resources.clear(),
+        _ => {}
+    }
+    nodes(fault, on, world);
+    storages(fault, on, world);
+    rights(fault, on, world);
 }
 
-fn nodes(faults: &Faults, world: &mut World) {
+fn nodes(fault: &str, on: bool, world: &mut World) {
     let names: Vec<String> = world.nodes.keys().cloned().collect();
-    if faults.has("proxmox-node-offline")
-        && let Some(last) = names.last()
-    {
-        world.set_node_online(last, false);
-    }
-    if faults.has("proxmox-no-quorum") {
+    match fault {
+        "proxmox-node-offline" => names.last().into_iter().for_each(|name| _ = world.set_node_online(name, !on)),
         // Whoever is left does not hear the others.
-        for name in names.iter().skip(1) {
-            world.set_node_online(name, false);
+        "proxmox-no-quorum" => names.iter().skip(1).for_each(|name| _ = world.set_node_online(name, !on)),
+        "placement-node-gone" => {
+            let (from, to) = if on { ("pve1", "pve9") } else { ("pve9", "pve1") };
+            world.rename_node(from, to);
         }
-    }
-    if faults.has("placement-node-gone")
-        && let Some((first, node)) = names.first().and_then(|first| world.nodes.remove_entry(first))
-    {
-        for storage in world.storages.values_mut() {
-            if let Some(backend) = storage.backends.remove(&first) {
-                storage.backends.insert("pve9".to_owned(), backend);
-            }
-        }
-        world.nodes.insert("pve9".to_owned(), node);
+        _ => {}
     }
     for node in world.nodes.values_mut() {
-        if faults.has("placement-no-memory") {
-            node.memory_base = node.memory - 2 * GIB;
-        }
-        if faults.has("network-bridge-missing") {
-            node.bridges.remove("vmbr0");
+        match (fault, on) {
+            ("placement-no-memory", _) => node.memory_base = if on { node.memory - 2 * GIB } else { 4 * GIB },
+            ("network-bridge-missing", true) => _ = node.bridges.remove("vmbr0"),
+            ("network-bridge-missing", false) => _ = node.bridges.insert("vmbr0".to_owned()),
+            _ => {}
         }
     }
 }
 
-fn storages(faults: &Faults, world: &mut World) {
-    if faults.has("proxmox-storage-full") {
-        for storage in ["local-lvm", "vm_ssd"] {
-            world.fill_storage(storage, 0);
+fn fill_up(world: &mut World, storage: &str, on: bool, free: u64) {
+    world.fill_storage(storage, if on { free } else { 100 * GIB });
+}
+
+fn storages(fault: &str, on: bool, world: &mut World) {
+    let mut another = |id: &str, kind, content, role| {
+        if on {
+            world.add_storage(id, kind, content, false, if kind == StorageKind::Dir { 100 } else { 4000 } * GIB);
+            world.access.grant(&format!("/storage/{id}"), PROVIDER_USER, role);
+        } else {
+            world.storages.remove(id);
         }
-    }
-    if faults.has("image-storage-full") {
-        world.fill_storage("local", GIB / 64);
-    }
-    if faults.has("storage-two-iso") {
-        world.add_storage("iso-nfs", StorageKind::Dir, "iso,vztmpl", false, 100 * GIB);
-        world.access.grant("/storage/iso-nfs", PROVIDER_USER, "OmniISO");
-    }
-    if faults.has("storage-second-pool") {
-        world.add_storage("slow-lvm", StorageKind::LvmThin, "images,rootdir", false, 4000 * GIB);
-        world.access.grant("/storage/slow-lvm", PROVIDER_USER, "OmniDisk");
+    };
+    match fault {
+        "storage-two-iso" => another("iso-nfs", StorageKind::Dir, "iso,vztmpl", "OmniISO"),
+        "storage-second-pool" => another("slow-lvm", StorageKind::LvmThin, "images,rootdir", "OmniDisk"),
+        _ => {}
     }
     let first = world.nodes.keys().next().cloned();
-    if let Some(local) = world.storages.get_mut("local-lvm") {
-        if faults.has("storage-one-node") {
-            local.nodes = Some(first.into_iter().collect());
+    let mut on_storage = |id: &str, change: &dyn Fn(&mut Storage)| {
+        if let Some(storage) = world.storages.get_mut(id) {
+            change(storage);
         }
-        if faults.has("storage-no-images") {
-            local.content = BTreeSet::from(["rootdir".to_owned()]);
+    };
+    let content = |content: &'static str| {
+        move |storage: &mut Storage| {
+            _ = if on { storage.content.remove(content) } else { storage.content.insert(content.to_owned()) }
         }
-    }
-    if faults.has("storage-no-iso")
-        && let Some(directory) = world.storages.get_mut("local")
-    {
-        directory.content.remove("iso");
-    }
-    if faults.has("storage-offline")
-        && let Some(shared) = world.storages.get_mut("vm_ssd")
-    {
-        shared.backends.values_mut().for_each(|backend| backend.active = false);
+    };
+    match fault {
+        "storage-one-node" => {
+            on_storage("local-lvm", &|storage| storage.nodes = first.clone().filter(|_| on).map(|first| [first].into()))
+        }
+        "storage-no-images" => on_storage("local-lvm", &content("images")),
+        "storage-no-iso" => on_storage("local", &content("iso")),
+        "storage-offline" => {
+            on_storage("vm_ssd", &|storage| storage.backends.values_mut().for_each(|backend| backend.active = !on))
+        }
+        _ => {}
     }
 }
 
-fn rights(faults: &Faults, world: &mut World) {
-    let missing = [
-        ("proxmox-download-forbidden", "Sys.AccessNetwork"),
-        ("permission-upload", "Datastore.AllocateTemplate"),
-        ("permission-iso-delete", "Datastore.Allocate"),
-        ("permission-no-memory", "Sys.Audit"),
-    ];
-    for (_, privilege) in missing.iter().filter(|(name, _)| faults.has(name)) {
-        world.revoke_privilege(privilege);
-    }
-    if faults.has("permission-privsep") {
-        world.change_token(PROVIDER_TOKEN, |token| token.privsep = true);
-    }
-    if faults.has("permission-bridge") {
-        world.revoke_path("/sdn/zones/localnetwork/vmbr0", PROVIDER_USER);
-    }
-    if faults.has("permission-storage-hidden") {
-        world.revoke_path("/storage/local-lvm", PROVIDER_USER);
-    }
-    if faults.has("permission-vm-admin") {
-        let held: Vec<(String, String)> = world
-            .access
-            .acl()
-            .filter(|entry| entry.1 == PROVIDER_USER)
-            .map(|entry| (entry.0.into(), entry.2.into()))
-            .collect();
-        for (path, role) in held {
-            world.access.set_acl(&path, PROVIDER_USER, &role, None);
+fn rights(fault: &str, on: bool, world: &mut World) {
+    match (fault, on) {
+        ("permission-privsep", _) => _ = world.change_token(PROVIDER_TOKEN, |token| token.privsep = on),
+        ("permission-bridge", true) => _ = world.revoke_path("/sdn/zones/localnetwork/vmbr0", PROVIDER_USER),
+        ("permission-storage-hidden", true) => _ = world.revoke_path("/storage/local-lvm", PROVIDER_USER),
+        ("permission-vm-admin", true) => {
+            let held = world.access.acl().filter(|entry| entry.1 == PROVIDER_USER);
+            let held: Vec<String> = held.map(|entry| entry.0.to_owned()).collect();
+            held.iter().for_each(|path| _ = world.revoke_path(path, PROVIDER_USER));
+            world.access.grant("/", PROVIDER_USER, "PVEVMAdmin");
         }
-        world.access.grant("/", PROVIDER_USER, "PVEVMAdmin");
+        ("permission-bridge" | "permission-storage-hidden" | "permission-vm-admin", false) => {
+            world.access.set_acl("/", PROVIDER_USER, "PVEVMAdmin", None);
+            grant_all(&mut world.access);
+        }
+        _ => {}
     }
 }
 

@@ -80,6 +80,10 @@ impl Machines {
         self.all.get(uuid)
     }
 
+    pub fn uuids(&self) -> Vec<String> {
+        self.all.keys().cloned().collect()
+    }
+
     /// The machine that does something next, and when.
     pub fn next(&self) -> Option<&(Duration, String)> {
         self.due.first()

@@ -91,6 +91,30 @@ pub fn fall_silent(state: &mut State, uuid: &str) {
     }
 }
 
+/// Nothing holds the machines up any more: those that stood still go on, and those that were not heard are. One that is off stays so.
+pub fn recover(state: &mut State) {
+    for uuid in state.machines.uuids() {
+        let now = state.field;
+        state.machines.change(&uuid, |machine| {
+            let stood = machine.mute || machine.stalls_at == Some(machine.stage) || !machine.error.is_empty();
+            (machine.mute, machine.stalls_at, machine.hindrance) = (false, None, None);
+            match machine.stage {
+                Stage::Off => {}
+                Stage::Running if machine.next.is_some() => {
+                    (machine.next, machine.error) = (None, String::new());
+                }
+                Stage::Running => machine.connected = true,
+                _ if stood && machine.due.is_none_or(|due| due > now) => machine.due = Some(now),
+                _ => {}
+            }
+        });
+        publish(state, &uuid);
+        if let Some(cluster) = cluster_of(state, &uuid) {
+            state.touch_cluster(&cluster);
+        }
+    }
+}
+
 /// The machine is told to leave its cluster. A machine that is off never hears it.
 pub fn reset(state: &mut State, uuid: &str) {
     let due = state.field + RESET;

@@ -60,6 +60,44 @@ pub async fn handle(shared: Arc<Shared>, request: Request) -> Reply {
     }
 }
 
+/// A call from a node itself, by root.
+pub fn as_root(shared: &Arc<Shared>, verb: &str, mut path: String, given: Vec<(String, String)>) -> Outcome {
+    let now = shared.clock.unix();
+    let mut args = Args::default();
+    for (name, value) in given {
+        path = path.replace(&format!("{{{name}}}"), &value);
+        args.set(&name, value);
+    }
+    let (outcome, jobs) = shared.with(|world| {
+        world.now = now;
+        let vmid = args.int("vmid").and_then(|vmid| u32::try_from(vmid).ok());
+        if let Some(vmid) = vmid {
+            let none = || {
+                Refusal::die(format!(
+                    "Configuration file 'nodes/{}/qemu-server/{vmid}.conf' does not exist",
+                    world.local_node()
+                ))
+            };
+            let vm = world.vms.get(&vmid).ok_or_else(none)?;
+            path = path.replace("{node}", &vm.node);
+        }
+        if verb == "UNLOCK" {
+            vmid.and_then(|vmid| world.vms.get_mut(&vmid)).into_iter().for_each(|vm| vm.lock = None);
+            return Ok((Ok(Value::Null), Vec::new()));
+        }
+        let unknown = || Refusal::new(501, format!("Method '{verb} {path}' not implemented"));
+        let (method, captured) = api::find(verb, &path).ok_or_else(unknown)?;
+        captured.into_iter().for_each(|(name, value)| args.set(name, value));
+        let mut call = Call { world, auth: "root@pam", args, upload: None, now, jobs: Vec::new(), total: None };
+        let outcome = api::run(&method, &mut call);
+        Ok((outcome, call.jobs))
+    })?;
+    for job in jobs {
+        tokio::spawn(Arc::clone(shared).work(job));
+    }
+    outcome
+}
+
 /// Seconds since 1970 as HTTP writes them (RFC 9110 5.6.7).
 fn imf_fixdate(seconds: u64) -> String {
     let at = jiff::Timestamp::from_second(i64::try_from(seconds).unwrap_or_default()).unwrap_or_default();

@@ -15,7 +15,7 @@ use super::access::Access;
 use super::task::Tasks;
 use super::ticket::SigningKeys;
 
-pub use build::{DEFAULT_ROOT_PASSWORD, DEFAULT_TOKEN_SECRET, PROVIDER_TOKEN, PROVIDER_USER};
+pub use build::{DEFAULT_ROOT_PASSWORD, DEFAULT_TOKEN_SECRET, PROVIDER_TOKEN, PROVIDER_USER, grant_all};
 pub use disk::{Backend, Storage, StorageKind, Volume};
 pub use vm::{Config, Drive, PowerEvent, Running, Vm};
 

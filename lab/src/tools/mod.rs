@@ -1,6 +1,7 @@
 //! The stand-ins: what answers to `omnictl` and `docker` on the lab's PATH, by the name it is called.
 
 pub mod docker;
+pub mod node;
 pub mod omnictl;
 pub mod protocol;
 

@@ -58,6 +58,10 @@ pub enum Request {
     Dump,
     /// A node goes off, with its guests, or comes back.
     Node { name: String, online: bool },
+    /// What root does on a node of Proxmox: a call of its API.
+    OnNode { verb: String, path: String, args: Vec<(String, String)> },
+    /// The end of a fault.
+    Heal { name: String },
     /// The end of the lab.
     Stop,
 }
@@ -185,7 +189,7 @@ pub fn begin(program: &str, argv0: &str, argv: &[String]) -> Result<(Client, Sta
 
 /// Finds the lab that a stand-in belongs to: by the file beside the link it was called through, else by the trailer of its
 /// own executable.
-fn find(argv0: &str) -> Option<Link> {
+pub fn find(argv0: &str) -> Option<Link> {
     let beside = |dir: PathBuf| -> Option<Link> {
         let text = std::fs::read_to_string(dir.join(LINK_FILE)).ok()?;
         serde_json::from_str(&text).ok()

@@ -28,7 +28,7 @@ pub const SCRATCH: &str = "rehearsal";
 pub struct Lab {
     pub dir: PathBuf,
     child: Child,
-    ready: Ready,
+    pub ready: Ready,
 }
 
 impl Drop for Lab {
@@ -120,15 +120,27 @@ pub fn task(cx: &Cx, lab: &Lab, project: &Path, words: &[String]) -> anyhow::Res
 /// One task, whatever it comes to: this very program, as a process of its own, with nothing but PATH, endpoints and files
 /// different.
 pub fn play(cx: &Cx, lab: &Lab, project: &Path, words: &[String]) -> anyhow::Result<TaskRun> {
-    let shown: Vec<String> =
-        words.iter().map(|word| if word.contains(' ') { format!("'{word}'") } else { word.clone() }).collect();
-    let line = format!("cargo xtask {}", shown.join(" "));
+    let json = cx.ui.json();
+    if !json {
+        cx.ui.say(&format!("\n$ cargo xtask {}", shown(words)));
+    }
+    play_as(cx, lab, project, words, json)
+}
+
+fn shown(words: &[String]) -> String {
+    let quoted = |word: &String| if word.contains(' ') { format!("'{word}'") } else { word.clone() };
+    words.iter().map(quoted).collect::<Vec<_>>().join(" ")
+}
+
+/// The same, as a document that is not shown, or shown as it runs.
+pub fn play_as(cx: &Cx, lab: &Lab, project: &Path, words: &[String], as_json: bool) -> anyhow::Result<TaskRun> {
+    let line = format!("cargo xtask {}", shown(words));
     let begun = Instant::now();
     let program = std::env::current_exe()?;
     // In the project, so that what a task advises names no directory.
     let shell = proc::shell()?;
     shell.change_dir(project);
-    let json = cx.ui.json().then_some("--json");
+    let json = as_json.then_some("--json");
     let limit = cx.limit(Duration::from_secs(120));
     // A task that brings a limit of its own keeps it.
     let own = words.iter().any(|word| word == "--timeout");
@@ -149,8 +161,7 @@ pub fn play(cx: &Cx, lab: &Lab, project: &Path, words: &[String]) -> anyhow::Res
     // omnictl keeps files under HOME: not under the operator's.
     job = job.env("HOME", lab.dir.join("home")).env("XDG_STATE_HOME", lab.dir.join("home/.local/state"));
     fs::create_dir_all(lab.dir.join("home"))?;
-    cx.ui.say(&format!("\n$ {line}"));
-    let (ended, document) = if cx.ui.json() {
+    let (ended, document) = if as_json {
         let ended = cx.proc.run(job)?;
         let document = serde_json::from_str(&ended.stdout).unwrap_or(Value::Null);
         (ended, document)

@@ -22,6 +22,7 @@ pub mod init;
 pub mod keys;
 pub mod lab_down;
 pub mod lab_faults;
+pub mod lab_heal;
 pub mod lab_up;
 pub mod machine_logs;
 pub mod machine_replace;

@@ -175,6 +175,27 @@ impl Site {
     }
 }
 
+/// One of several faults ends by its name, from the lab's own project too, and once more; one that the lab has not cannot end.
+#[test]
+fn lab_heal_ends_one_fault_of_several() {
+    let site = Site::up("--fault omni-eula --fault docker-down");
+    let heal = |name: &str| CommandOutput::of(&mut Site::runner(&site.lab, &["lab-heal", name]));
+    site.task("cluster-status").0.exits(5).says(&["licence"]);
+    heal("omni-eula").exits(0).says(&["the fault omni-eula has ended", "cluster-explain"]);
+    site.task("cluster-status").0.exits(0);
+    let set_up = || site.task("provider-setup --yes").0.code;
+    assert_ne!(set_up(), 0);
+    for _ in 0..2 {
+        site.task("lab-heal docker-down").0.exits(0);
+    }
+    assert_eq!(set_up(), 0);
+    heal("docker-denied").exits(1).says(&["not one of this lab"]);
+    heal("docker-dwon").exits(2).says(&["did you mean docker-down"]);
+    let lab = Sandbox::new();
+    site.down();
+    CommandOutput::of(&mut Site::runner(&lab, &["lab-heal", "docker-down"])).says(&["no lab is running", "lab-up"]);
+}
+
 /// What an assistant can afford: the document, and what stands on standard error beside it.
 #[test]
 fn looks_print_at_most_8_kib() {

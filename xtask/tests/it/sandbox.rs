@@ -228,6 +228,14 @@ pub fn measured(command: &mut Command, dir: &Path) -> Measured {
 /// Files by their names in the project, with mode and contents.
 pub type Files = BTreeMap<String, (u32, Vec<u8>)>;
 
+/// What the lab's environment file sets.
+fn environment(file: &Path) -> BTreeMap<String, String> {
+    let text = fs::read_to_string(file).expect("the lab writes its environment");
+    let file = domain::spec::env::EnvFile::parse("env", &text).expect("it is understood");
+    let value = |key: &str| file.get(key).unwrap_or_default().replace("$PATH", "/usr/local/bin:/usr/bin:/bin");
+    file.keys().map(|key| (key.to_owned(), value(key))).collect()
+}
+
 /// A project with a lab behind it.
 pub struct Sandbox {
     scratch: Scratch,
@@ -283,13 +291,7 @@ impl Sandbox {
         let project = scratch.path().join("project");
         let paths = Paths::find(Some(root()), root()).expect("the repository is a project");
         lab::make_project(&paths, &project, &ready).expect("a project");
-        let mut env = BTreeMap::new();
-        let text = fs::read_to_string(&ready.env_file).expect("the lab writes its environment");
-        let file = domain::spec::env::EnvFile::parse("env", &text).expect("it is understood");
-        for key in file.keys() {
-            let value = file.get(key).unwrap_or_default();
-            env.insert(key.to_owned(), value.replace("$PATH", "/usr/local/bin:/usr/bin:/bin"));
-        }
+        let mut env = environment(&ready.env_file);
         env.insert("HOME".into(), scratch.path().join("home").display().to_string());
         fs::create_dir_all(scratch.path().join("home")).expect("a home");
         Sandbox { scratch, env, child }
@@ -397,6 +399,33 @@ impl Sandbox {
         output.stdout = output.stdout.replace(&own, "");
         output.stderr = output.stderr.replace(&own, "");
         output
+    }
+
+    /// Ends a fault, and takes over the keys that were made for that.
+    pub fn heal(&mut self, fault: &str) -> CommandOutput {
+        let dir = self.scratch().join("lab");
+        let healed = CommandOutput::of(Command::new(lab_program()).args(["heal", fault, "--dir"]).arg(&dir));
+        let key = |name: &str| name.ends_with("_KEY");
+        self.env.retain(|name, _| !key(name));
+        self.env.extend(environment(&dir.join("env")).into_iter().filter(|(name, _)| key(name)));
+        healed
+    }
+
+    /// Runs what a task printed to be pasted, as an operator who agrees to it.
+    pub fn paste(&self, script: &str) -> CommandOutput {
+        if let Some(line) = script.strip_prefix("cargo xtask ").filter(|script| !script.contains('\n')) {
+            const DESTROYING: [&str; 4] = ["cluster-create", "cluster-sync", "cluster-delete", "machine-replace"];
+            let words = lab::faults::words(line);
+            let mut words: Vec<&str> = words.iter().map(String::as_str).collect();
+            words.extend(["--yes", "--json", "--timeout", "60s"]);
+            if DESTROYING.contains(&words[0]) {
+                words.extend(["--allow-destroy", "rehearsal"]);
+            }
+            return self.run_words(&words);
+        }
+        let mut command = Command::new("timeout");
+        command.args(["60", "sh", "-ec", script]).env_clear().envs(&self.env).current_dir(self.project());
+        CommandOutput::of(command.stdin(Stdio::null()))
     }
 
     /// Runs the lab's omnictl, as an operator does beside the tasks.

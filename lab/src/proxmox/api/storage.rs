@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::drives::check_volume_access;
 use super::{Call, Method, Needs};
 use crate::proxmox::World;
-use crate::proxmox::params::{ParamType, optional};
+use crate::proxmox::params::{ParamType, optional, required, split_list};
 use crate::proxmox::refusal::{Outcome, Refusal};
 use crate::proxmox::world::Storage;
 use crate::proxmox::world::disk::{parse_volname, split_volid};
@@ -21,6 +21,8 @@ const SEE_IT: Needs = Needs::Any("/storage/{storage}", SEE);
 
 pub(super) const METHODS: &[Method] = &[
     Method::new("GET", "/storage", Needs::Anyone, config_list),
+    Method::new("PUT", "/storage/{storage}", Needs::All("/storage", &["Datastore.Allocate"]), change)
+        .with(&[required("content", ParamType::Text(256))]),
     Method::new("GET", "/nodes/{node}/storage", Needs::Anyone, list).on_node().with(&[
         optional("storage", super::STORAGE_ID),
         optional("content", ParamType::Text(256)),
@@ -32,6 +34,15 @@ pub(super) const METHODS: &[Method] = &[
     Method::new("GET", "/nodes/{node}/storage/{storage}/content/{volume*}", Needs::Anyone, info).on_node(),
     Method::new("DELETE", "/nodes/{node}/storage/{storage}/content/{volume*}", Needs::Anyone, remove).on_node(),
 ];
+
+/// What a storage may hold.
+fn change(call: &mut Call<'_>) -> Outcome {
+    let (id, content) = (call.args.text("storage"), split_list(&call.args.text("content")));
+    let storage = call.world.storages.get_mut(&id);
+    storage.ok_or_else(|| Refusal::die(format!("storage '{id}' does not exist")))?.content =
+        content.into_iter().collect();
+    Ok(json!({"storage": id}))
+}
 
 fn config_json(id: &str, storage: &Storage) -> Value {
     let mut shown = json!({

@@ -33,6 +33,7 @@ pub(super) const METHODS: &[Method] = &[
     Method::new("DELETE", "/access/users/{userid}", ADMIN, remove_user),
     Method::new("GET", "/access/users/{userid}/token/{tokenid}", Needs::OwnUser, read_token),
     Method::new("POST", "/access/users/{userid}/token/{tokenid}", Needs::OwnUser, create_token).with(TOKEN),
+    Method::new("PUT", "/access/users/{userid}/token/{tokenid}", Needs::OwnUser, change_token).with(TOKEN),
 ];
 
 fn token_json(token: &Token) -> Value {
@@ -87,6 +88,15 @@ fn read_token(call: &mut Call<'_>) -> Outcome {
     token
         .map(token_json)
         .ok_or_else(|| Refusal::die(format!("no such token '{id}' for user '{}'", call.args.text("userid"))))
+}
+
+fn change_token(call: &mut Call<'_>) -> Outcome {
+    read_token(call)?;
+    let (name, privsep, expire) = (call.args.text("tokenid"), call.args.get("privsep"), call.args.int("expire"));
+    let Some(token) = user_mut(call)?.tokens.get_mut(&name) else { return Ok(Value::Null) };
+    token.privsep = privsep.map_or(token.privsep, |privsep| privsep == "1");
+    token.expire = expire.map_or(token.expire, i64::unsigned_abs);
+    Ok(token_json(token))
 }
 
 fn create_token(call: &mut Call<'_>) -> Outcome {

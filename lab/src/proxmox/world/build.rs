@@ -58,13 +58,18 @@ fn provider_access(token_secret: &str) -> Access {
     let token = Token { secret: token_secret.to_owned(), ..Token::default() };
     let user = User { enabled: true, tokens: BTreeMap::from([("provider".to_owned(), token)]), ..User::default() };
     access.users.insert(PROVIDER_USER.to_owned(), user);
+    grant_all(&mut access);
+    access
+}
+
+/// The provider's roles with all their privileges, granted to its user.
+pub fn grant_all(access: &mut Access) {
     for (role, privs) in ROLES {
         access.roles.insert((*role).to_owned(), Privs::named(&privs.split(' ').collect::<Vec<_>>()));
     }
     for (path, role) in GRANTS {
         access.grant(path, PROVIDER_USER, role);
     }
-    access
 }
 
 fn storage(kind: StorageKind, content: &str, shared: bool, path: &str) -> Storage {
@@ -202,6 +207,18 @@ impl World {
         let now = self.now;
         here.into_iter().for_each(|vmid| if online { self.power_on(vmid, now) } else { self.power_off(vmid) });
         true
+    }
+
+    /// Gives a node another name, with its guests and its share of each storage.
+    pub fn rename_node(&mut self, from: &str, to: &str) {
+        let Some(node) = self.nodes.remove(from) else { return };
+        self.nodes.insert(to.to_owned(), node);
+        for storage in self.storages.values_mut() {
+            if let Some(backend) = storage.backends.remove(from) {
+                storage.backends.insert(to.to_owned(), backend);
+            }
+        }
+        self.vms.values_mut().filter(|vm| vm.node == from).for_each(|vm| to.clone_into(&mut vm.node));
     }
 
     /// Leaves `free` bytes on a storage, on every node that has its own data. `false` if there is no such storage.

@@ -111,6 +111,8 @@ struct Container {
 struct EngineState {
     containers: BTreeMap<ContainerKey, Container>,
     things: BTreeSet<String>,
+    /// The auth key that the tailnet refused.
+    refused: Option<String>,
 }
 
 /// The engine of one lab. Clones are handles to the same one.
@@ -131,6 +133,11 @@ impl Engine {
 
     fn lock(&self) -> MutexGuard<'_, EngineState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether no container of Omni was made yet.
+    pub fn without_omni(&self) -> bool {
+        !self.lock().containers.values().any(|container| is_omni(&container.shown.service))
     }
 
     fn note(&self) {
@@ -307,6 +314,7 @@ impl Engine {
         if !is_omni(&shown.service) {
             return;
         }
+        self.around.faults.end("omni-unreachable");
         super::containers::omni_says(&container.log);
         let begun = self.around.omni.with(|state| state.begin(&shown.service.image));
         let ended = fault_effects::last_words(&self.around.faults).or(begun.err()).map(str::to_owned);
@@ -431,9 +439,15 @@ impl Engine {
     async fn sidecar(&self, key: &ContainerKey, service: &Service, log: &Log) -> i32 {
         let clock = &self.around.clock;
         log.raw("boot: 2026/11/22 02:12:04 Starting tailscaled");
+        let auth = service.environment.get("TS_AUTHKEY").cloned();
+        let before = self.lock().refused.clone();
+        if before.is_some() && before != auth {
+            self.around.faults.end("sidecar-key-expired");
+        }
         let refused = self.around.faults.hit("sidecar-key-expired");
         if refused || self.around.faults.hit("docker-sidecar-unhealthy") {
             if refused {
+                self.lock().refused = auth;
                 log.raw("2026/11/22 02:12:05 control: RegisterReq: got response; nodeKeyExpired=false, machineAuthorized=false");
                 log.raw("backend error: invalid key: API key does not exist");
             }

@@ -77,6 +77,12 @@ pub enum ClusterCommand {
         #[arg(long)]
         destroy_disconnected_machines: bool,
     },
+    Lock {
+        cluster: String,
+    },
+    Unlock {
+        cluster: String,
+    },
     #[command(subcommand, alias = "t")]
     Template(TemplateCommand),
     #[command(subcommand, alias = "k")]

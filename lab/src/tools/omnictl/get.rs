@@ -7,6 +7,7 @@ use super::client::{Connection, OmnictlError};
 use super::table::align;
 use crate::omni::api::{OmniAnswer, OmniCall};
 use crate::omni::kinds::ResourceType;
+use crate::omni::names::{A_CLUSTER_LOCKED, CLUSTER, DEFAULT};
 use crate::omni::query;
 use crate::omni::resource::{Key, Resource};
 use crate::tools::{err, out};
@@ -70,6 +71,19 @@ pub fn delete(client: &mut Connection, kind: &str, ids: &[String]) -> Result<(),
             Err(why) => return Err(why),
         }
     }
+    Ok(())
+}
+
+/// `cluster lock` and `cluster unlock` (client/pkg/omnictl/cluster/cluster.go).
+pub fn lock(client: &mut Connection, cluster: &str, lock: bool) -> Result<(), OmnictlError> {
+    let mut found = client.get(CLUSTER, DEFAULT, cluster)?;
+    if lock {
+        found.md.annotations.insert(A_CLUSTER_LOCKED.to_owned(), String::new());
+    } else {
+        found.md.annotations.remove(A_CLUSTER_LOCKED);
+    }
+    client.call(OmniCall::Update(found))?;
+    err(&format!("cluster {cluster:?} lock status: {lock}\n"));
     Ok(())
 }
 

@@ -62,6 +62,8 @@ fn execute(call: &Omnictl, client: protocol::Client, start: &Start) -> Result<()
         OmnictlCommand::Apply { file } => apply::run(connection, file),
         OmnictlCommand::Get(get) => get::run(connection, get),
         OmnictlCommand::Delete { kind, ids } => get::delete(connection, kind, ids),
+        OmnictlCommand::Cluster(ClusterCommand::Lock { cluster }) => get::lock(connection, cluster, true),
+        OmnictlCommand::Cluster(ClusterCommand::Unlock { cluster }) => get::lock(connection, cluster, false),
         OmnictlCommand::Cluster(ClusterCommand::Delete { name, dry_run, verbose, destroy_disconnected_machines }) => {
             sync::delete_cluster(connection, name, (*dry_run, *verbose, *destroy_disconnected_machines))
         }

@@ -89,6 +89,23 @@ pub fn set_node(cx: &Cx, program: &Path, dir: &Path, node: &str, power: &str) ->
     Ok(())
 }
 
+/// Ends a fault of the lab in `dir`.
+///
+/// # Errors
+/// [`Code::NotFound`] when no lab runs there, [`Code::Conflict`] when it has not this fault.
+pub fn heal(cx: &Cx, program: &Path, dir: &Path, fault: &str) -> anyhow::Result<()> {
+    let shell = proc::shell()?;
+    let ended =
+        cx.proc.run(Job::new("ending a fault of the lab", cmd!(shell, "{program} heal --dir {dir} {fault}")))?;
+    if ended.success() {
+        return Ok(());
+    }
+    // It says itself which faults it has.
+    state_of(cx, program, dir)?;
+    let failure = Failure::new(Code::Conflict, format!("the fault `{fault}` cannot be ended"));
+    Err(failure.cause(ended.failure().cause).next("cargo xtask lab-faults").into())
+}
+
 /// Starts the lab in `dir` and returns when it is ready. With `tied`, it exits when our end of its standard input is
 /// closed, which the kernel does even if we are killed.
 ///

@@ -4,20 +4,31 @@
 //! 2. The tasks that lead there run; none of them may fail yet.
 //! 3. The task that meets the fault runs, and ends as it does in the field.
 //! 4. What happened, what the task said and what ends the fault are shown; everything is removed.
+//!
+//! With `--drill` the operator finds and ends the fault from another terminal, before anything is said of it.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use crate::cli::Rehearse;
-use crate::flow::rehearsal::{Lab, TaskRun, planned, play, start, task};
+use crate::flow::rehearsal::{Lab, TaskRun, planned, play, play_as, start, task};
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
 use runtime::cx::Cx;
 use runtime::files;
+use runtime::proc;
 use runtime::tool::lab::faults::{self, Fault};
 use runtime::ui::{Status, millis};
+use runtime::wait;
+
+/// How long somebody may look for a fault.
+const DRILL: Duration = Duration::from_secs(3600);
+/// The pause between two looks, and how many must agree.
+const PAUSE: Duration = Duration::from_secs(2);
+const LOOKS: usize = 2;
 
 pub fn run(args: &Rehearse, cx: &Cx, program: &Path) -> anyhow::Result<Outcome> {
     let table = faults::table(cx, program)?;
@@ -31,7 +42,11 @@ pub fn run(args: &Rehearse, cx: &Cx, program: &Path) -> anyhow::Result<Outcome> 
     if cx.dry_run {
         return Ok(planned(cx, &lines));
     }
-    cx.ui.say(&format!("\nfault {}: {}\n  seen in: {}\n", fault.name, fault.does, fault.source));
+    if args.drill {
+        cx.ui.say("\nsomething goes wrong; find out what\n");
+    } else {
+        cx.ui.say(&format!("\nfault {}: {}\n  seen in: {}\n", fault.name, fault.does, fault.source));
+    }
     let (lab, project) = start(args, cx, program)?;
     let mut ran = Vec::new();
     for line in &fault.before {
@@ -39,6 +54,10 @@ pub fn run(args: &Rehearse, cx: &Cx, program: &Path) -> anyhow::Result<Outcome> 
             Some(change) => edit(cx, &project, change)?,
             None => ran.push(task(cx, &lab, &project, &faults::words(line))?),
         }
+    }
+    if args.drill {
+        play(cx, &lab, &project, &faults::words(&fault.task))?;
+        return practise(cx, &lab, &project, fault);
     }
     let met = meet(cx, &lab, &project, fault)?;
     let tasks: Vec<Value> = ran.iter().chain([&met]).map(TaskRun::json).collect();
@@ -63,6 +82,11 @@ fn meet(cx: &Cx, lab: &Lab, project: &Path, fault: &Fault) -> anyhow::Result<Tas
     let met = play(cx, lab, project, &faults::words(&fault.task))?;
     let detail = format!("exit {}, {}", met.code.unwrap_or(-1), millis(met.elapsed.as_millis() as u64));
     cx.ui.note("met", met.line.clone(), if met.code == Some(0) { Status::Ok } else { Status::Warning }, detail);
+    reveal(cx, fault);
+    Ok(met)
+}
+
+fn reveal(cx: &Cx, fault: &Fault) {
     // The table names no cluster; here it is that of the rehearsal.
     let heals = fault.heals.replace("CLUSTER", super::CLUSTER);
     let rows = [
@@ -73,7 +97,47 @@ fn meet(cx: &Cx, lab: &Lab, project: &Path, fault: &Fault) -> anyhow::Result<Tas
     ];
     let text: String = rows.iter().map(|(name, words)| format!("{name:>17}: {words}\n")).collect();
     cx.ui.data(&format!("\n{text}"));
-    Ok(met)
+}
+
+/// Waits until `cluster-explain` no longer finds what it finds first, and then says what was.
+fn practise(cx: &Cx, lab: &Lab, project: &Path, fault: &Fault) -> anyhow::Result<Outcome> {
+    let explain = faults::words("cluster-explain --timeout 20s");
+    let look = || Ok::<_, anyhow::Error>(play_as(cx, lab, project, &explain, true)?.document);
+    let (mut first, mut looks) = (look()?, 0);
+    let cause = |document: &Value| document["data"]["causes"][0]["id"].clone();
+    while cause(&first).is_null() {
+        looks += 1;
+        if looks > LOOKS {
+            let failure = Failure::new(Code::Failed, "this fault breaks nothing that a drill could find fixed");
+            return Err(failure.next(format!("cargo xtask rehearse --fault {}", fault.name)).into());
+        }
+        wait::sleep(PAUSE, "waiting for the fault to show")?;
+        first = look()?;
+    }
+    let (env, at) = [lab.ready.env_file.as_path(), project].map(|path| proc::quote(&path.display().to_string())).into();
+    cx.ui.say(&format!(
+        "\nfix it from another terminal; where a person has to act elsewhere, lab-heal does it for the fault that you name:\n  \
+         . {env}\n  cargo xtask --project-dir {at} cluster-explain\n  cargo xtask --project-dir {at} lab-heal NAME"
+    ));
+    let (begun, limit, mut sound) = (Instant::now(), cx.limit(DRILL), 0);
+    while sound < LOOKS && begun.elapsed() < limit {
+        wait::sleep(PAUSE, "waiting for the fix")?;
+        let now = look()?;
+        let causes = now["data"]["causes"].as_array();
+        let gone = causes.is_some_and(|causes| causes.iter().all(|known| known["id"] != cause(&first)));
+        sound = if gone { sound + 1 } else { 0 };
+    }
+    let said = |key: &str| first["error"][key].as_str().unwrap_or_default();
+    cx.ui.data(&format!("\n  cluster-explain: {}\n              fix: {}", said("message"), said("hint")));
+    reveal(cx, fault);
+    let elapsed = begun.elapsed().as_millis() as u64;
+    let data = json!({ "fault": fault, "elapsed_ms": elapsed, "explained": first });
+    let summary = format!("in {}; the fault was {}", millis(elapsed), fault.name);
+    if sound < LOOKS {
+        let failure = Failure::new(Code::Timeout, format!("not fixed {summary}"));
+        return Err(failure.hint(fault.heals.clone()).with(data).into());
+    }
+    Ok(Outcome::done(format!("fixed {summary}")).with(data).next("cargo xtask lab-faults"))
 }
 
 /// A line of a file is changed, as an operator would: `FILE: FROM -> TO`.

@@ -1,26 +1,56 @@
 //! `lab-faults`, `lab-up --fault` and `rehearse --fault`, as an operator uses them.
 
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
 use super::table;
-use crate::sandbox::{CommandOutput, lab_program, pin, root};
+use crate::sandbox::{CommandOutput, Scratch, lab_program, pin, root};
 
-fn runner(line: &str) -> CommandOutput {
+fn command(line: &str) -> Command {
     lab_program();
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
     command.args(line.split(' ')).current_dir(root()).stdin(Stdio::null());
     for name in ["CARGO", "OMNI_ENDPOINT", "OMNI_SERVICE_ACCOUNT_KEY", "SIDERO_SERVICE_ACCOUNT_KEY"] {
         command.env_remove(name);
     }
-    let output = command.output().expect("the runner starts");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    CommandOutput {
-        code: output.status.code().unwrap_or(-1),
-        stdout: text(&output.stdout),
-        stderr: text(&output.stderr),
-    }
+    command
+}
+
+fn runner(line: &str) -> CommandOutput {
+    CommandOutput::of(&mut command(line))
+}
+
+/// A drill says what the fault was when it has ended, which it sees, or when its time is over.
+#[test]
+fn drill_ends_when_the_fault_is_fixed() {
+    let mut drill =
+        command("rehearse --fault docker-no-tun --drill").stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut lines = BufReader::new(drill.stderr.take().expect("piped")).lines().map_while(Result::ok);
+    let mut before = Vec::new();
+    let project = lines.by_ref().find_map(|line| {
+        let heal =
+            line.trim().strip_prefix("cargo xtask --project-dir ")?.strip_suffix(" lab-heal NAME").map(str::to_owned);
+        before.push(line);
+        heal
+    });
+    assert!(!before.join("\n").contains("docker-no-tun"), "{before:#?}");
+    let project = project.expect("where it is");
+    runner(&format!("--project-dir {project} lab-heal omni-eula")).exits(1);
+    runner(&format!("--project-dir {project} lab-heal docker-no-tun")).exits(0);
+    let env = std::path::Path::new(&project).with_file_name("env");
+    let stack_up =
+        format!(". {} && exec {} stack-up --yes --project-dir {project}", env.display(), env!("CARGO_BIN_EXE_xtask"));
+    CommandOutput::of(Command::new("sh").args(["-c", &stack_up]).env("HOME", Scratch::new().path())).exits(0);
+    let after: Vec<String> = lines.collect();
+    assert!(drill.wait().is_ok_and(|status| status.success()), "{after:#?}");
+    assert!(after.join("\n").contains("the fault was docker-no-tun"), "{after:#?}");
+    let late = runner("rehearse --fault docker-no-tun --drill --timeout 8s --json").exits(124).json();
+    assert!(
+        late["error"]["message"].as_str().is_some_and(|message| message.ends_with("the fault was docker-no-tun")),
+        "{late:#}"
+    );
 }
 
 #[test]

@@ -68,7 +68,7 @@ fn ctrl_c_in_every_step_of_a_rehearsal() {
 #[test]
 fn ctrl_c_in_every_step_of_a_lab_that_stays_up() {
     let (lab, gate) = gated();
-    let up = ["lab-up", "--yes"];
+    let up = ["lab-up", "--fault", "omni-eula", "--yes"];
     let places = walk_and(&lab, &gate, &up, 0, true, |place| nothing_is_left(&lab, place));
     passed(&places, &["before cargo build", "before lab faults", "before lab serve"]);
     assert_eq!((labs(&lab).len(), directories(&lab)), (1, vec![lab.file("target/lab")]));
@@ -77,6 +77,8 @@ fn ctrl_c_in_every_step_of_a_lab_that_stays_up() {
         assert_eq!(labs(&lab).len(), 1, "{place}: the lab is gone");
     });
     passed(&places, &["before cargo build", "before lab dump"]);
+    let places = walk_and(&lab, &gate, &["lab-heal", "omni-eula"], 0, false, |_| {});
+    passed(&places, &["before lab heal"]);
     let down = ["lab-down", "--yes"];
     let places = walk_and(&lab, &gate, &down, 0, true, |place| {
         let there = lab.file("target/lab/lab.json").exists();

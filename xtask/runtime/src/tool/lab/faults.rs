@@ -11,7 +11,7 @@ use domain::failure::{Code, Failure};
 use domain::nearest;
 
 /// One way in which things go wrong in the field.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
     pub name: String,
     pub group: String,
@@ -29,6 +29,9 @@ pub struct Fault {
     pub says: String,
     /// What ends it.
     pub heals: String,
+    /// The commands that end it, in their order: those of a task, of a program, or `person`, `next`, `pveum` (`faults.yaml`).
+    #[serde(default)]
+    pub fix: Vec<String>,
     /// The link of the chain that `cluster-explain` shows as broken then; empty when nothing is.
     #[serde(default)]
     pub breaks: String,
@@ -99,21 +102,7 @@ mod tests {
 
     fn fault(name: &str, group: &str) -> Fault {
         let (name, group) = (name.to_owned(), group.to_owned());
-        let empty = String::new;
-        Fault {
-            name,
-            group,
-            does: empty(),
-            source: empty(),
-            before: Vec::new(),
-            task: empty(),
-            exit: 0,
-            says: empty(),
-            heals: empty(),
-            breaks: empty(),
-            causes: Vec::new(),
-            when: empty(),
-        }
+        Fault { name, group, ..Fault::default() }
     }
 
     #[test]

@@ -1,0 +1,36 @@
+//! `lab-heal`: ends a fault of the lab that `lab-up` started. What it did to the simulated services ends; what was made of it
+//! meanwhile, such as a machine request that failed or a VM that is off, stays as it would in the field.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::cli::LabHeal;
+use crate::flow::change::{Change, Plan};
+use crate::outcome::Outcome;
+use runtime::cx::Cx;
+use runtime::tool::lab::{self, faults};
+
+pub fn run(args: &LabHeal, cx: &Cx) -> anyhow::Result<Outcome> {
+    let _lock = cx.lock_checkout()?;
+    let program = lab::built(cx)?;
+    // From a project of a lab it is that lab.
+    let own = cx.paths.root().parent().filter(|dir| dir.join("lab.json").is_file());
+    let dir = own.map_or_else(|| cx.paths.lab(), Path::to_owned);
+    let table = faults::table(cx, &program)?;
+    let fault = faults::named(&table, &args.fault)?;
+    let name = &fault.name;
+    let effect = "the simulated services do again what they should; what it left behind stays".to_owned();
+    let undo = format!("cargo xtask lab-up --fault {name}");
+    let end = Change::new("end", format!("fault {name}"), effect, undo, |cx| {
+        lab::heal(cx, &program, &dir, name)?;
+        Ok("ended".to_owned())
+    });
+    if let Some(planned) = Plan::from_iter([end]).run_unasked(cx)? {
+        return Ok(planned);
+    }
+    let outcome = Outcome::done(format!("the fault {name} has ended")).with(json!({ "fault": fault }));
+    // It may have made new keys.
+    let outcome = outcome.next(format!(". {}", cx.paths.show(&dir.join("env"))));
+    Ok(outcome.next(format!("cargo xtask --project-dir {} cluster-explain", cx.paths.show(&dir.join("project")))))
+}
