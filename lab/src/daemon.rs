@@ -576,7 +576,13 @@ impl Lab {
         let sites = std::iter::once(&proxmox).chain(&second);
         let vms: Vec<Value> = sites.flat_map(|site| site["vms"].as_array().into_iter().flatten()).cloned().collect();
         let omni = self.omni.with(|state| crate::dump::omni(state, &vms));
-        json!({"proxmox": proxmox, "second_proxmox": second, "omni": omni, "docker": self.engine.dump()})
+        json!({
+            "proxmox": proxmox,
+            "second_proxmox": second,
+            "omni": omni,
+            "docker": self.engine.dump(),
+            "bitten": self.faults.bitten(),
+        })
     }
 }
 

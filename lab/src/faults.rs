@@ -177,6 +177,18 @@ impl Faults {
         self.active(name).is_some_and(|active| !active.ended.swap(true, Ordering::Relaxed))
     }
 
+    /// The active faults that have bitten and were not ended since; those that stand from the beginning do not count occasions.
+    pub fn bitten(&self) -> Vec<&str> {
+        let bitten = |active: &&Active| {
+            let first = match active.when {
+                When::Only(first) | When::From(first) => first,
+                When::Always | When::First(_) => 1,
+            };
+            active.occasions.load(Ordering::Relaxed) >= first && !active.ended.load(Ordering::Relaxed)
+        };
+        self.active.iter().filter(bitten).map(|active| active.fault.name.as_str()).collect()
+    }
+
     /// How many occasions a fault had so far to bite.
     pub fn occasions(&self, name: &str) -> u64 {
         self.active(name).map_or(0, |active| active.occasions.load(Ordering::Relaxed))
