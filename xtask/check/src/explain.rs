@@ -242,6 +242,8 @@ const NETWORK: &str = "cargo xtask doctor --area network";
 /// What brings back an Omni that does not run here.
 const STACK_UP: &str = "cargo xtask stack-up";
 
+/// What keeps the sidecar from running, without which neither Omni nor its provider has a network.
+const SIDECAR: [&str; 3] = ["sidecar-down", "tailscale-key-invalid", "tailscale.state"];
 /// What the provider says where its login lacks a privilege: Proxmox hides what it may not see.
 const HIDDEN: [&str; 2] = ["pve-not-authorized", "storage-no-iso"];
 
@@ -303,24 +305,34 @@ impl Chain {
     /// Only what lies outside of Omni can be seen.
     fn without_omni(&mut self, facts: &Facts, why: &Cause) {
         // Whoever answers is there, and its host is not what keeps it silent.
-        let silent = ["omni-unreachable", "omni-timeout", "omni-unasked"].contains(&why.id.as_str());
+        let answers = |cause: &Cause| ["omni-unhealthy", "certificates.served"].contains(&cause.id.as_str());
+        let silent = ["omni-unreachable", "omni-timeout", "omni-unasked"].contains(&why.id.as_str())
+            && !facts.site.iter().any(answers);
         let beside = |cause: &Cause| !silent && of_host(&cause.id);
+        // The sidecar is why its containers do not run.
+        let sidecar = match &facts.provider {
+            Seen::Known(Some(cause)) if SIDECAR.contains(&cause.id.as_str()) => Some(cause),
+            _ => None,
+        };
         let root = |cause: &&Cause| {
-            let certificate = why.id == "omni-certificate" && !cause.id.starts_with("certificates.");
             let starts = !silent && cause.next == [STACK_UP];
-            cause.link == Link::Omni && roots(&cause.id) && !starts && !beside(cause) && !certificate
+            let other = cause.id == "docker.containers" && sidecar.is_some();
+            cause.link == Link::Omni && roots(&cause.id) && !starts && !other && !beside(cause)
         };
         let (roots, others): (Vec<&Cause>, Vec<&Cause>) = facts.site.iter().partition(root);
-        match roots.is_empty() {
-            true => self.blocks(why.clone()),
-            false => roots.into_iter().for_each(|root| self.blocks(root.clone())),
+        let roots: Vec<&Cause> = sidecar.filter(|_| silent).into_iter().chain(roots).collect();
+        if !roots.iter().any(|root| accounts_for(&root.id, &why.id)) {
+            self.blocks(why.clone());
         }
-        let others = others.into_iter().filter(|cause| cause.link == Link::Omni && beside(cause));
+        roots.into_iter().for_each(|root| self.blocks(root.clone()));
+        let apart = |cause: &Cause| ["tsidp.discovery", "tsidp.issuer", "host.clock"].contains(&cause.id.as_str());
+        let others = others.into_iter().filter(|cause| cause.link == Link::Omni && (beside(cause) || apart(cause)));
         let others = others.filter(|cause| cause.next != [STACK_UP] && cause.id != "docker.containers");
         self.causes.extend(others.map(|cause| Cause { blocks: false, ..cause.clone() }));
         for link in Link::VARIANTS.iter().filter(|link| !matches!(link, Link::Omni | Link::Template)) {
             self.unknown.insert(*link, "Omni cannot be asked".to_owned());
         }
+        self.unknown.insert(Link::Omni, why.cause.clone());
         if let Seen::Known(None) = facts.provider {
             self.unknown.remove(&Link::ProviderStep);
         }
@@ -508,8 +520,6 @@ impl Chain {
         let own = [(Link::ProviderStep, &facts.provider), (Link::ProxmoxTask, &facts.proxmox)];
         for (link, seen) in own {
             match seen {
-                // Without its login the sidecar is unhealthy.
-                Seen::Known(Some(cause)) if cause.id == "sidecar-down" && self.names("tailscale.state") => {}
                 Seen::Known(Some(cause)) if !self.names(&cause.id) => {
                     self.causes.push(Cause { blocks: creating, ..cause.clone() });
                 }
@@ -624,9 +634,33 @@ fn of_host(id: &str) -> bool {
     ["docker.", "tailscale.", "host.", "tools.compose"].iter().any(|area| id.starts_with(area))
 }
 
+/// Whether a check of `doctor` that failed says why Omni cannot be asked: whoever refuses or is not Omni has a reason of its own.
+fn accounts_for(root: &str, why: &str) -> bool {
+    let of: &[&str] = match why {
+        "omni-certificate" => &["certificates."],
+        "omni-licence" => &["omni.licence"],
+        "omnictl-version" => &["omni.versions", "tools.omnictl"],
+        "omni-refuses" | "omni-login" => &["keys."],
+        "omni-foreign" => &[],
+        // A program that is not right, or an engine that is down, does not make an answer late.
+        "omni-timeout" => &[
+            "docker.containers",
+            "omni.health",
+            "omni-unhealthy",
+            "certificates.",
+            "network.",
+            "host.",
+            "tailscale",
+            "sidecar",
+        ],
+        _ => return !["keys.", "omni.versions", "files."].iter().any(|prefix| root.starts_with(prefix)),
+    };
+    of.iter().any(|prefix| root.starts_with(prefix))
+}
+
 /// Checks of `doctor` that explain an Omni that cannot be asked; others concern people, or the next start.
 fn roots(id: &str) -> bool {
-    const OTHERS: [&str; 6] = ["host.boot", "host.clock", "host.tsidp", "omni.data", "omni.user", "keys.provider"];
+    const OTHERS: [&str; 3] = ["host.clock", "host.tsidp", "keys.provider"];
     !OTHERS.contains(&id) && !id.starts_with("tsidp.")
 }
 
@@ -636,7 +670,10 @@ fn differs(template: &ClusterTemplate, view: &ClusterView) -> Option<(String, bo
         let (id, wanted) = (set.id(&template.name), u64::from(set.machine_count()?));
         match view.machine_sets.iter().find(|there| there.id == id) {
             None => Some((format!("Omni has no machine set {id}, which the template asks for"), true)),
-            Some(there) if there.class.is_empty() || there.tearing_down || there.wanted == wanted => None,
+            Some(there) if there.tearing_down && wanted > 0 => {
+                Some((format!("Omni lets the machine set {id} go, which the template asks for"), false))
+            }
+            Some(there) if there.class.is_empty() || there.wanted == wanted => None,
             Some(there) => {
                 let words =
                     format!("{id}: the template asks for {}, Omni has {}", count(wanted, "machine"), there.wanted);
@@ -661,9 +698,6 @@ fn position(facts: &Facts, view: &ClusterView, set: &MachineSetView, machine: &M
         if let (Some(lacks), Some(said)) = (lacks, complaint.filter(|said| HIDDEN.contains(&said.id.as_str()))) {
             return Position::Broken(lacks.clone().evidence(said.cause.clone()));
         }
-        // Without its login the sidecar is unhealthy.
-        let login = facts.site.iter().find(|cause| cause.id == "tailscale.state");
-        let own = own.map(|cause| login.filter(|_| cause.id == "sidecar-down").unwrap_or(cause));
         if let Some(cause) = own.or(complaint) {
             return Position::Broken(cause.clone());
         }
@@ -962,13 +996,23 @@ mod tests {
     }
 
     #[test]
-    fn the_host_of_an_omni_that_answers_comes_after_its_answer() {
-        let site = || vec![Cause::new(Link::Omni, "docker.engine", "denied").fix("a new login", "sudo usermod")];
-        let without = |id: &str| {
-            let omni = Some(Cause::new(Link::Omni, id, "refused"));
-            ids(&Facts { omni, view: None, site: site(), ..facts(Vec::new(), &[]) })
-        };
-        assert_eq!(without("omni-unreachable"), ["docker.engine"]);
-        assert_eq!(without("omni-login"), ["omni-login", "docker.engine"]);
+    fn reason_of_omnis_own_stands_beside_what_this_host_lacks() {
+        for (why, site, named) in [
+            ("omni-foreign", "keys.account", &["omni-foreign", "keys.account"][..]),
+            ("omni-certificate", "certificates.served", &["certificates.served"]),
+            ("omni-timeout", "tools.compose", &["omni-timeout", "tools.compose"]),
+            ("omni-unreachable", "docker.containers", &["docker.containers"]),
+            ("omni-unreachable", "docker.engine", &["docker.engine"]),
+            ("omni-login", "docker.engine", &["omni-login", "docker.engine"]),
+        ] {
+            let (omni, site) = (Some(Cause::new(Link::Omni, why, why)), vec![Cause::new(Link::Omni, site, site)]);
+            let mut seen = Facts { omni, view: None, site, ..facts(Vec::new(), &[]) };
+            assert_eq!(ids(&seen), named);
+            // What keeps the sidecar from running says more than that containers do not run.
+            seen.provider = Seen::Known(Some(Cause::new(Link::ProviderStep, "sidecar-down", "down")));
+            let sidecar =
+                ids(&seen).iter().filter(|id| ["sidecar-down", "docker.containers"].contains(&id.as_str())).count();
+            assert!(sidecar == 1 && state(&seen, Link::Omni) != LinkState::Ok, "{why}: {:?}", ids(&seen));
+        }
     }
 }

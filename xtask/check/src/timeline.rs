@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use domain::clock;
 use domain::status::cluster::{ClusterView, MachineView};
@@ -21,10 +21,53 @@ pub struct VmTimes {
     pub started: Option<u64>,
 }
 
+/// How many runs of a site are kept, and from how many on they say more than what is usual in general.
+const RUNS: usize = 20;
+const ENOUGH: usize = 3;
+/// What takes this many times as long as usual is slow, unless it is a matter of seconds.
+const SLOW: u64 = 2;
+const SECONDS: u64 = 30;
+
+/// How long each step took at this site: the median of each of its last runs, the newest one last.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct SiteTimes {
+    /// When the newest machine among them was asked for, in seconds since 1970.
+    pub until: u64,
+    steps: BTreeMap<String, Vec<u64>>,
+}
+
+impl SiteTimes {
+    /// Adds a run that made these machines.
+    pub fn add(&mut self, made: &[Row]) {
+        self.until = made.iter().map(|row| row.begun).fold(self.until, u64::max);
+        for (step, _) in STEPS {
+            let steps = made.iter().flat_map(|row| &row.steps);
+            let took = steps.filter(|found| found.step == step && !found.goes_on).map(|found| found.seconds);
+            let runs = self.steps.entry(step.to_owned()).or_default();
+            runs.extend(median(took.collect()));
+            runs.drain(..runs.len().saturating_sub(RUNS));
+        }
+    }
+
+    /// How long a step usually takes here, and from when on it is slow.
+    fn usual(&self, step: &str) -> Option<(u64, u64)> {
+        let usual = median(self.steps.get(step).filter(|runs| runs.len() >= ENOUGH)?.clone())?;
+        Some((usual, usual.saturating_mul(SLOW).max(usual.saturating_add(SECONDS))))
+    }
+}
+
+fn median(mut seconds: Vec<u64>) -> Option<u64> {
+    seconds.sort_unstable();
+    seconds.get(seconds.len() / 2).copied()
+}
+
 /// A machine with its steps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Row {
     pub machine: String,
+    /// When it was asked for, in seconds since 1970.
+    #[serde(skip)]
+    pub begun: u64,
     /// Of all its steps.
     pub seconds: u64,
     pub steps: Vec<Segment>,
@@ -35,8 +78,9 @@ pub struct Row {
 pub struct Segment {
     pub step: String,
     pub seconds: u64,
-    /// How long it takes at most in general.
+    /// How long it takes: at this site, or at most in general.
     pub usually: u64,
+    pub at_this_site: bool,
     pub slow: bool,
     /// It has not ended.
     pub goes_on: bool,
@@ -46,7 +90,11 @@ impl Segment {
     /// `join 200 s (slow: usually up to 180 s)`.
     pub fn words(&self) -> String {
         let Segment { step, seconds, usually, .. } = self;
-        let slow = if self.slow { format!(" (slow: usually up to {usually} s)") } else { String::new() };
+        let slow = match (self.slow, self.at_this_site) {
+            (false, _) => String::new(),
+            (true, true) => format!(" (slow: usually {usually} s here)"),
+            (true, false) => format!(" (slow: usually up to {usually} s)"),
+        };
         format!("{step} {seconds} s{}{slow}", if self.goes_on { " so far" } else { "" })
     }
 }
@@ -67,13 +115,21 @@ pub fn step(machine: &MachineView) -> Option<String> {
     Some(format!("step {} of {} ({})", at + 1, STEPS.len(), STEPS[at].0))
 }
 
+/// By which times slow steps are told.
+pub fn judged_by(rows: &[Row]) -> &'static str {
+    match rows.iter().flat_map(|row| &row.steps).any(|step| step.at_this_site) {
+        true => "slow is what took more than twice as long as this site usually does, and 30 s more",
+        false => "slow is judged by general times: this site's own count after 3 runs that create machines",
+    }
+}
+
 /// A row for each machine of which it is known when it was asked for, by the times of the VMs that Proxmox tells.
-pub fn rows(view: &ClusterView, vms: &BTreeMap<String, VmTimes>, now: u64) -> Vec<Row> {
-    let of = |machine: &MachineView| row(machine, vms.get(&machine.request).copied().unwrap_or_default(), now);
+pub fn rows(view: &ClusterView, vms: &BTreeMap<String, VmTimes>, site: &SiteTimes, now: u64) -> Vec<Row> {
+    let of = |machine: &MachineView| row(machine, vms.get(&machine.request).copied().unwrap_or_default(), site, now);
     view.machines().filter_map(of).collect()
 }
 
-fn row(machine: &MachineView, vm: VmTimes, now: u64) -> Option<Row> {
+fn row(machine: &MachineView, vm: VmTimes, site: &SiteTimes, now: u64) -> Option<Row> {
     let begun = clock::seconds(&machine.requested)?;
     let joined = clock::seconds(&machine.joined);
     let ready = machine.ready.then(|| clock::seconds(&machine.since)).flatten();
@@ -83,8 +139,12 @@ fn row(machine: &MachineView, vm: VmTimes, now: u64) -> Option<Row> {
             [(first, _), .., (last, _)] => format!("{first} to {last}"),
             _ => open.first().map_or("", |(only, _)| only).to_owned(),
         };
-        let usually = open.iter().map(|(_, usually)| usually).sum();
-        Segment { step, seconds, usually, slow: seconds > usually, goes_on }
+        let here: Option<Vec<(u64, u64)>> = open.iter().map(|(step, _)| site.usual(step)).collect();
+        let general = || open.iter().map(|(_, usually)| (*usually, *usually)).collect();
+        let sum = |all: (u64, u64), step: (u64, u64)| (all.0.saturating_add(step.0), all.1.saturating_add(step.1));
+        let at_this_site = here.is_some();
+        let (usually, most) = here.unwrap_or_else(general).into_iter().fold((0, 0), sum);
+        Segment { step, seconds, usually, at_this_site, slow: seconds > most, goes_on }
     };
     for (step, end) in STEPS.into_iter().zip([vm.begun, vm.created, vm.started, joined, ready]) {
         open.push(step);
@@ -102,7 +162,7 @@ fn row(machine: &MachineView, vm: VmTimes, now: u64) -> Option<Row> {
         steps.push(segment(now_at, now.saturating_sub(from), true));
     }
     let seconds = steps.iter().map(|step| step.seconds).sum();
-    Some(Row { machine: machine.name().to_owned(), seconds, steps })
+    Some(Row { machine: machine.name().to_owned(), begun, seconds, steps })
 }
 
 #[cfg(test)]
@@ -135,7 +195,7 @@ mod tests {
     #[track_caller]
     fn shows(machine: &MachineView, vm: [Option<u64>; 3], wanted: &[&str]) {
         let [begun, created, started] = vm;
-        let found = row(machine, VmTimes { begun, created, started }, 2000).unwrap();
+        let found = row(machine, VmTimes { begun, created, started }, &SiteTimes::default(), 2000).unwrap();
         assert_eq!(found.steps.iter().map(Segment::words).collect::<Vec<_>>(), wanted);
     }
 
@@ -151,6 +211,23 @@ mod tests {
         let none = [None; 3];
         shows(&machine(Some(1100), Some(1250)), none, &["prepare to join 100 s", "configure 150 s"]);
         shows(&machine(None, None), none, &["prepare to join 1000 s so far (slow: usually up to 600 s)"]);
-        assert!(row(&MachineView::default(), VmTimes::default(), 2000).is_none());
+        assert!(row(&MachineView::default(), VmTimes::default(), &SiteTimes::default(), 2000).is_none());
+    }
+
+    #[test]
+    fn site_with_enough_runs_says_what_is_slow() {
+        let vm = VmTimes { begun: Some(1010), created: Some(1025), started: Some(1030) };
+        let (mut site, joined) = (SiteTimes::default(), machine(Some(1100), Some(1250)));
+        // The join takes 70 s, which is little in general.
+        let made = [row(&machine(Some(1033), Some(1183)), vm, &SiteTimes::default(), 2000).unwrap()];
+        for (runs, slow) in [(0, false), (2, false), (1, true), (RUNS, true)] {
+            (0..runs).for_each(|_| site.add(&made));
+            let found = row(&joined, vm, &site, 2000).unwrap();
+            assert_eq!(found.steps[3].slow, slow, "{runs}: {site:?}");
+            assert_eq!(judged_by(&[found]).contains("general"), !slow);
+        }
+        let found = row(&joined, vm, &site, 2000).unwrap();
+        assert_eq!(found.steps[3].words(), "join 70 s (slow: usually 3 s here)");
+        assert!(site.steps.values().all(|runs| runs.len() == RUNS), "{site:?}");
     }
 }

@@ -183,6 +183,11 @@ impl Paths {
         self.checkout_note().with_extension("adopted")
     }
 
+    /// How long the steps of a machine took at this site.
+    pub fn step_times(&self) -> PathBuf {
+        self.checkout_note().with_extension("times")
+    }
+
     /// Locked by a task that changes Docker or Omni: checkouts share them.
     pub fn host_lock(&self) -> PathBuf {
         self.host.join("lock")

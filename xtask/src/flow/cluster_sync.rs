@@ -11,7 +11,7 @@ use crate::flow::inputs::{self, Template};
 use crate::flow::project_files::CheckedFile;
 use crate::flow::saved_plan::{self, Saved};
 use crate::flow::stage::{self, Stage, Staged};
-use crate::flow::{cluster, cluster_deletion, cluster_destroyed, explain, lookup, project_files};
+use crate::flow::{cluster, cluster_deletion, cluster_destroyed, explain, lookup, project_files, timeline};
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
 use domain::saved_plan::{FIT, Grounds, compared, hash};
@@ -48,7 +48,7 @@ pub fn run(
     let (_stage, staged) = Stage::of_templates(cx, &templates)?;
     let (diffs, impacts) = differences(cx, &omnictl, (&templates, &staged), sources.classes.as_deref())?;
     let actions: Vec<&SyncAction> = diffs.iter().flat_map(|diff| &diff.actions).collect();
-    let data = json!({
+    let mut data = json!({
         "clusters": names, "actions": actions, "allowed": allow,
         "new_machines": impacts.new_machines, "new_machines_fit": impacts.fits,
     });
@@ -76,6 +76,9 @@ pub fn run(
         };
         return Ok(Outcome::done(in_sync(&names)).with(data).next(next));
     };
+    if !no_wait {
+        data["timeline"] = json!(timeline::of_new(cx, &omnictl, &changed));
+    }
     let summary = match changed.as_slice() {
         [one] if no_wait => format!("cluster `{one}` is synced; it was not waited for"),
         [one] => format!("cluster `{one}` is synced, Running and ready"),

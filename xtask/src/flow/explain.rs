@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use check::Finding;
 use check::diagnosis::{Area, State};
 use check::explain::{Cause, Explanation, Facts, Link, Step, Vm, explain};
+use check::timeline::judged_by;
 use domain::clock;
 use domain::failure::{Code, Failure, Kind};
 use domain::nearest;
@@ -18,6 +19,7 @@ use domain::spec::name;
 use domain::spec::template::ClusterTemplate;
 use domain::status::cluster::{ClusterView, MachineView, Party, cluster_lines};
 use domain::status::docker::Container;
+use domain::status::omni::ProviderHealth;
 use domain::status::proxmox::{Picked, Seen};
 use runtime::cx::Cx;
 use runtime::files;
@@ -26,7 +28,7 @@ use runtime::tool::compose::{Compose, OMNI, PROVIDER, SIDECAR};
 use runtime::tool::omni;
 use runtime::tool::omnictl::Omnictl;
 use runtime::tool::proxmox::Proxmox;
-use runtime::triage::Issues;
+use runtime::triage::{Hit, Issues};
 
 use crate::cli::ClusterExplain;
 use crate::flow::omni_stack::OmniAddress;
@@ -53,7 +55,7 @@ pub fn full(cx: &Cx, omnictl: Result<&Omnictl<'_>, &Failure>, cluster: &str) -> 
     };
     let ((seen, template), ((site, health), around)) = both(
         || both(view, || template(cx, omnictl.ok(), cluster)),
-        || both(|| both(|| doctor::verdicts(cx, checks()), health), || around(&sites, cluster, true)),
+        || both(|| both(|| doctor::verdicts(cx, checks()), health), || around(&sites, omnictl.ok(), cluster, true)),
     );
     let (view, omni) = match seen {
         Ok(view) => (view, None),
@@ -65,6 +67,13 @@ pub fn full(cx: &Cx, omnictl: Result<&Omnictl<'_>, &Failure>, cluster: &str) -> 
     }
     let mut facts = facts(cx, omnictl.ok(), cluster, view, around);
     (facts.template, facts.template_error) = template;
+    // Without its login the sidecar is unhealthy.
+    let login = own.iter().find(|cause| cause.id == "tailscale.state");
+    if let (Seen::Known(Some(found)), Some(login)) = (&mut facts.provider, login)
+        && found.id == "sidecar-down"
+    {
+        *found = login.clone();
+    }
     facts.site = own;
     facts.finalizers = omnictl.map(|omnictl| finalizers(omnictl, &facts)).unwrap_or_default();
     facts.omni = omni;
@@ -76,17 +85,27 @@ pub fn causes(cx: &Cx, omnictl: &Omnictl<'_>, view: &ClusterView) -> Vec<Cause> 
     let waits = view.machines().any(|machine| machine.party == Party::Provider);
     let sites = provider::sites(cx, view.machines().map(|machine| machine.provider.as_str()));
     let cx = &provider::of_sites(cx, &sites);
-    let around = around(&sites, &view.name, waits);
+    let around = around(&sites, Some(omnictl), &view.name, waits);
     let mut found = explain(&facts(cx, Some(omnictl).filter(|_| waits), &view.name, Some(view.clone()), around)).causes;
     found.retain(|cause| cause.blocks);
     found.sort_by_key(|cause| !cause.lasting);
     found
 }
 
+/// A cluster that runs, with its VMs.
+pub fn placed(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> Option<Facts> {
+    let view = cluster::observe(omnictl, name).ok()??;
+    let sites = provider::sites(cx, view.machines().map(|machine| machine.provider.as_str()));
+    let around = around(&sites, None, name, false);
+    Some(facts(&provider::of_sites(cx, &sites), None, name, Some(view), around))
+}
+
 /// What is outside of Omni: containers, and each provider that makes machines of the cluster.
 struct Around {
     containers: Result<Vec<Container>, Failure>,
     sites: Vec<Site>,
+    /// What Omni knows of this project's first provider, where it was asked.
+    registered: Option<Registered>,
 }
 
 /// A provider's log, and the VMs of this cluster in its Proxmox.
@@ -97,6 +116,8 @@ struct Site {
     vms: Result<Picked, Failure>,
 }
 
+type Registered = Result<Option<ProviderHealth>, Failure>;
+
 impl Around {
     /// The site of a provider; of one that is not of this project the only one.
     fn site(&self, provider: &str) -> Option<&Site> {
@@ -104,8 +125,8 @@ impl Around {
     }
 }
 
-/// With `stack` docker is asked for the containers and the logs too.
-fn around(sites: &[Cx], cluster: &str, stack: bool) -> Around {
+/// With `stack` docker is asked for the containers and the logs too, and Omni, where it can be, for the provider.
+fn around(sites: &[Cx], omnictl: Option<&Omnictl<'_>>, cluster: &str, stack: bool) -> Around {
     let prefix = format!("{cluster}-");
     let ours = |vm: &Value| !cluster.is_empty() && vm["name"].as_str().is_some_and(|name| name.starts_with(&prefix));
     let look = |cx: &'_ Cx| {
@@ -123,8 +144,10 @@ fn around(sites: &[Cx], cluster: &str, stack: bool) -> Around {
     };
     let jobs = sites.iter().map(|cx| -> Job<'_, Site> { Box::new(|| look(cx)) }).collect();
     let containers = || sites.first().map_or_else(|| Err(not_asked()), |cx| compose(cx, stack)?.containers());
-    let (sites, containers) = both(|| run_all(jobs, ALL), containers);
-    Around { containers, sites }
+    let registered =
+        || Some(provider::registration(sites.first()?, omnictl.filter(|_| stack)?, &sites[0].provider_ids()[0]));
+    let ((sites, registered), containers) = both(|| both(|| run_all(jobs, ALL), registered), containers);
+    Around { containers, sites, registered }
 }
 
 fn not_asked() -> Failure {
@@ -281,17 +304,22 @@ fn provider(
         if let Some(cause) = container(cx, id, ours(id), leaves(id), around) {
             return (Seen::Known(Some(cause)), beat);
         }
-        let Some(omnictl) = omnictl else {
-            let why =
-                around.containers.as_ref().err().map_or("Omni cannot be asked", |failure| failure.message.as_str());
-            let known = around
+        let registered = match (omnictl, &around.registered) {
+            (Some(_), Some(found)) if id == own[0] => found.clone().map_err(|failure| failure.message),
+            (Some(omnictl), _) => provider::registration(cx, omnictl, id).map_err(|failure| failure.message),
+            (None, _) => Err(around
                 .containers
                 .as_ref()
-                .is_ok_and(|found| found.iter().any(|found| Compose::is_provider(&found.service)));
-            return (if known { Seen::Known(None) } else { Seen::Unknown(why.to_owned()) }, beat);
+                .err()
+                .map_or("Omni cannot be asked".to_owned(), |why| why.message.clone())),
         };
-        match provider::registration(cx, omnictl, id) {
-            Err(failure) => return (Seen::Unknown(failure.message), beat),
+        match registered {
+            // Its container says whether it runs.
+            Err(why) => {
+                let runs = |found: &Vec<Container>| found.iter().any(|found| Compose::is_provider(&found.service));
+                let known = around.containers.as_ref().is_ok_and(runs);
+                return (if known { Seen::Known(None) } else { Seen::Unknown(why) }, beat);
+            }
             Ok(Some(health)) if health.well() => {
                 beat = beat.max(health.heartbeat_at);
             }
@@ -374,7 +402,7 @@ fn status_of(cx: &Cx, id: &str) -> String {
     format!("cargo xtask {}", own_task(cx, id, "provider-status").join(" "))
 }
 
-fn unheard(cx: &Cx, id: &str, ours: bool, found: Option<domain::status::omni::ProviderHealth>) -> Cause {
+fn unheard(cx: &Cx, id: &str, ours: bool, found: Option<ProviderHealth>) -> Cause {
     let log = status_of(cx, id);
     match found {
         None if ours => provider_cause(id, "provider-missing", "Omni has no provider of this name")
@@ -436,13 +464,8 @@ fn complaints(cx: &Cx, facts: &Facts, around: &Around) -> BTreeMap<String, Cause
 
 /// A cause with the known issue that `text` shows, if it is one.
 fn known(issues: &Issues, (link, id): (Link, &str), text: &str, words: String, otherwise: (&str, String)) -> Cause {
-    let hits = issues.find(text);
-    let hit = hits.first();
-    let cause = Cause::new(link, hit.map_or(id, |hit| &hit.issue.id), words).lasting(false);
-    match hit {
-        Some(hit) => cause.evidence(hit.text.clone()).fix(format!("{} {}", hit.cause(), hit.fix()), hit.next()),
-        None => cause.fix(otherwise.0, otherwise.1),
-    }
+    let cause = Cause::new(link, id, words).lasting(false).fix(otherwise.0, otherwise.1);
+    of_issue(cause, issues.find(text).first())
 }
 
 /// The task in Proxmox that failed for this machine: that of its VM; without one that of the image, whose id the provider logs, or
@@ -543,15 +566,23 @@ fn template(cx: &Cx, omnictl: Option<&Omnictl<'_>>, cluster: &str) -> (Option<Cl
 }
 
 /// The checks of `doctor` that can be about a cluster: not those of what git holds, of the next start, of helpers, and of the
-/// provider's registration, which is asked for itself.
+/// provider's registration, which is asked for itself. What only a lost disk or host would show costs more calls than all of Omni.
 fn checks() -> impl Iterator<Item = &'static doctor::Entry> {
-    const OTHERS: [&str; 9] = [
+    const OTHERS: &[&str] = &[
         "files.tracked",
         "files.secrets",
         "files.modes",
         "state.reality",
         "host.boot",
         "tools.helpers",
+        "docker.other-omni",
+        "omni.data",
+        "omni.backup",
+        "omni.store",
+        "omni.break-glass",
+        "omni.etcd-backups",
+        "omni.user",
+        "tailscale.data",
         "provider.registration",
         "provider.id",
         // The failed task says which storage is full.
@@ -573,7 +604,7 @@ fn site_causes(cx: &Cx, results: &[doctor::CheckResult], around: &Around, omni_a
         let entry = result.entry;
         let link = link_of(&entry.id, entry.area(), omni_answers);
         let fix = result.fix().to_owned();
-        let next = command_in(&fix).unwrap_or_else(|| "cargo xtask doctor".to_owned());
+        let next = result.command().unwrap_or("cargo xtask doctor").to_owned();
         let words = format!("{}: {}", entry.id, result.verdict.detail);
         let cause = Cause::new(link, &entry.id, words).evidence(&entry.why).fix(fix, next);
         let cause = Cause { step: step_of(result, around), ..cause };
@@ -606,13 +637,13 @@ fn step_of(result: &doctor::CheckResult, around: &Around) -> Option<Step> {
 
 /// `cause` with the known issue that the log shows.
 fn in_log(issues: &Issues, log: &str, cause: Cause) -> Cause {
-    match issues.newest_first(log).into_iter().next() {
-        Some(hit) => {
-            let fix = format!("{} {}", hit.cause(), hit.fix());
-            Cause { id: hit.issue.id.clone(), ..cause.evidence(hit.text.clone()).fix(fix, hit.next()) }
-        }
-        None => cause,
-    }
+    of_issue(cause, issues.newest_first(log).first())
+}
+
+fn of_issue(cause: Cause, hit: Option<&Hit<'_>>) -> Cause {
+    let Some(hit) = hit else { return cause };
+    let fix = format!("{} {}", hit.cause(), hit.fix());
+    Cause { id: hit.issue.id.clone(), ..cause.evidence(hit.text.clone()).fix(fix, hit.next()) }
 }
 
 /// The link that a check of `doctor` is about.
@@ -625,13 +656,6 @@ fn link_of(id: &str, area: Area, omni_answers: bool) -> Link {
         (_, Area::Network) => Link::Network,
         _ => Link::Omni,
     }
-}
-
-/// The first command in backticks that can be pasted.
-fn command_in(fix: &str) -> Option<String> {
-    let quoted = fix.split('`').skip(1).step_by(2);
-    let paste = |text: &&str| text.starts_with("cargo xtask ") && !text.contains(['<', '{']);
-    quoted.into_iter().find(paste).map(str::to_owned)
 }
 
 /// `failure` with what is in the way of the cluster, the whole chain being looked at.
@@ -686,8 +710,14 @@ impl Subject {
             (_, _, Some(id)) => ("clustermachinerequeststatuses", "machine request", id.clone()),
             _ => return Ok(Subject::cluster(name.as_deref(), cx, omnictl.ok())),
         };
-        let omnictl = omnictl.map_err(Failure::clone)?;
-        let found = if id.starts_with('-') { None } else { omnictl.get(kind, &id)? };
+        let asked = |omnictl: &Omnictl<'_>| if id.starts_with('-') { Ok(None) } else { omnictl.get(kind, &id) };
+        let (Ok(omnictl), Ok(found)) = (omnictl, omnictl.map_err(Failure::clone).and_then(asked)) else {
+            // The chain says why Omni cannot be asked; the VM of a cluster bears its name.
+            let own = |cluster: &String| id.strip_prefix(cluster.as_str()).is_some_and(|rest| rest.starts_with('-'));
+            let templates = project_classes::templates_in_use(cx).unwrap_or_default().into_iter();
+            let cluster = name.clone().or(templates.map(|found| found.name).filter(own).max_by_key(String::len));
+            return Ok(Subject { cluster: cluster.unwrap_or_default(), machine: Some(id), others: Vec::new() });
+        };
         let Some(found) = found else {
             let known = omnictl.list(kind, None)?;
             let known: Vec<&str> = known.iter().map(|found| found.metadata.id.as_str()).collect();
@@ -756,11 +786,6 @@ impl Subject {
             (None, cluster) => format!("cluster `{cluster}`"),
         }
     }
-
-    /// The failure for a cluster that is nowhere.
-    pub fn unknown(&self, cx: &Cx, omnictl: Result<&Omnictl<'_>, &Failure>) -> Failure {
-        omnictl.map_or_else(Failure::clone, |omnictl| cluster::unknown(cx, omnictl, &self.cluster))
-    }
 }
 
 /// One look at everything that `args` ask for.
@@ -777,8 +802,9 @@ pub fn look(args: &ClusterExplain, cx: &Cx) -> anyhow::Result<(Subject, Explanat
     subject.narrow(&mut facts);
     // Where a wait looks, its machines are shown below the spinner.
     facts.view.iter().for_each(|view| cluster_tree::show(cx, view));
-    if facts.view.is_none() && facts.template.is_none() && facts.omni.is_none() && !subject.cluster.is_empty() {
-        return Err(subject.unknown(cx, omnictl.as_ref()).into());
+    let nowhere = facts.view.is_none() && facts.template.is_none() && facts.omni.is_none();
+    if let (true, false, Ok(omnictl)) = (nowhere, subject.cluster.is_empty(), &omnictl) {
+        return Err(cluster::unknown(cx, omnictl, &subject.cluster).into());
     }
     let timeline = if args.timeline { timeline::of(cx, &facts) } else { Vec::new() };
     Ok((subject, Explanation { timeline, ..explain(&facts) }))
@@ -792,6 +818,7 @@ pub fn document(explanation: &Explanation, cluster: &str) -> Value {
     }
     if !explanation.timeline.is_empty() {
         document["timeline"] = json!(explanation.timeline);
+        document["timeline_judged_by"] = json!(judged_by(&explanation.timeline));
     }
     document
 }

@@ -156,14 +156,6 @@ pub fn no_container(cx: &Cx, containers: &[Container]) -> Failure {
     }
 }
 
-/// What brings a container back that does not run: one that keeps exiting is started again by Docker itself.
-pub fn comeback(container: &Container) -> &'static str {
-    match container.state.as_str() {
-        "restarting" | "running" => "cargo xtask provider-status",
-        _ => "cargo xtask stack-up",
-    }
-}
-
 /// What Omni knows of the provider; `None` when it was never created there. Where its flag and its heartbeat contradict each
 /// other, the age of the heartbeat is taken again by Omni's own clock.
 ///

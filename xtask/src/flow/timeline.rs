@@ -6,20 +6,60 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use check::explain::{Facts, Vm};
-use check::timeline::{Row, VmTimes, rows};
+use check::timeline::{Row, Segment, SiteTimes, VmTimes, rows};
+use domain::failure::{Code, Failure};
 use domain::status::cluster::ClusterView;
 use runtime::cx::Cx;
+use runtime::files;
+use runtime::tool::omnictl::Omnictl;
 use runtime::tool::proxmox::Proxmox;
 
-use crate::flow::{provider, proxmox};
+use crate::flow::{explain, provider, proxmox};
 
 /// How many of a node's newest tasks are looked at.
 const TASKS: usize = 1000;
 
+/// Of how many clusters a run shows the machines that it made.
+const CLUSTERS: usize = 5;
+
 /// The rows of the cluster that was looked at; what Proxmox does not tell is left out.
 pub fn of(cx: &Cx, facts: &Facts) -> Vec<Row> {
     let Some(view) = &facts.view else { return Vec::new() };
-    rows(view, &times(cx, facts), facts.now)
+    rows(view, &times(cx, facts), &site_times(cx), facts.now)
+}
+
+/// What this site's own times are so far; a file that cannot be read counts as none.
+fn site_times(cx: &Cx) -> SiteTimes {
+    let path = cx.paths.step_times();
+    let read = || -> Result<SiteTimes, Failure> {
+        let Some(text) = files::read_text_if_there(&path)? else { return Ok(SiteTimes::default()) };
+        serde_json::from_str(&text).map_err(|error| Failure::new(Code::Invalid, error.to_string()))
+    };
+    read().unwrap_or_else(|failure| {
+        cx.ui.say(&format!("  the usual times in `{}` are ignored: {}", path.display(), failure.message));
+        SiteTimes::default()
+    })
+}
+
+/// A row for each machine that was made since the last run: shown, and kept for what is usual at this site.
+pub fn of_new(cx: &Cx, omnictl: &Omnictl<'_>, clusters: &[&str]) -> Vec<Row> {
+    let facts = clusters.iter().take(CLUSTERS).filter_map(|name| explain::placed(cx, omnictl, name));
+    let (mut site, mut made) = (site_times(cx), facts.flat_map(|facts| of(cx, &facts)).collect::<Vec<Row>>());
+    made.retain(|row| row.begun > site.until);
+    if made.is_empty() {
+        return made;
+    }
+    let name = |row: &Row| row.machine.len();
+    let width = made.iter().map(name).max().unwrap_or(0);
+    for Row { machine, seconds, steps, .. } in &made {
+        let steps: Vec<String> = steps.iter().map(Segment::words).collect();
+        cx.ui.say(&format!("           {machine:width$}  {seconds} s: {}", steps.join(", ")));
+    }
+    site.add(&made);
+    // Without them the next run is judged by general times.
+    let text = serde_json::to_vec(&site).unwrap_or_default();
+    let _ = files::write_atomically(&cx.paths.step_times(), &text, files::PRIVATE);
+    made
 }
 
 fn times(cx: &Cx, facts: &Facts) -> BTreeMap<String, VmTimes> {

@@ -15,7 +15,7 @@ use crate::flow::change::{self, Plan};
 use crate::flow::cluster_offer::{self, Offer};
 use crate::flow::inputs::{self, Template, TemplateFacts};
 use crate::flow::stage::Stage;
-use crate::flow::{cluster, cluster_sync, impact, project_files};
+use crate::flow::{cluster, cluster_sync, impact, project_files, timeline};
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure, Missing};
 use domain::spec::name;
@@ -76,6 +76,9 @@ pub fn run(args: &ClusterCreate, cx: &Cx) -> anyhow::Result<Outcome> {
     }
     if let Some(planned) = plan.run(cx, &format!("Create cluster `{}` as shown", cluster.name))? {
         return Ok(planned.and(data));
+    }
+    if !args.no_wait {
+        data["timeline"] = json!(timeline::of_new(cx, &omnictl, &[&cluster.name]));
     }
     let outcome = match args.no_wait {
         true => Outcome::done(format!("cluster `{}` is being made; it was not waited for", cluster.name)),

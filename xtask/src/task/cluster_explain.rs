@@ -16,7 +16,7 @@ use crate::flow::explain::{self, Subject};
 use crate::flow::heal::{self, Healing};
 use crate::outcome::Outcome;
 use check::explain::{Cause, Explanation, Leaving, LinkState};
-use check::timeline::{Row, Segment};
+use check::timeline::{Row, Segment, judged_by};
 use domain::failure::{Code, Failure};
 use domain::words::count;
 use runtime::cx::Cx;
@@ -115,7 +115,8 @@ fn show(cx: &Cx, found: &Explanation) {
             vec![row.machine.clone(), format!("{} s", row.seconds), steps.join(", ")]
         };
         let rows: Vec<Vec<String>> = found.timeline.iter().map(row).collect();
-        cx.ui.data(&format!("\n{}", table(&["MACHINE", "TIME", "STEPS"], &rows)));
+        let judged_by = judged_by(&found.timeline);
+        cx.ui.data(&format!("\n{}\n{judged_by}", table(&["MACHINE", "TIME", "STEPS"], &rows).trim_end()));
     }
     for cause in found.causes.iter().skip(1) {
         let Cause { link, cause, evidence, fix, next, .. } = cause;

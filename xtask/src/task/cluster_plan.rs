@@ -119,6 +119,9 @@ fn verdict(
         let cause: Vec<&str> = errors.iter().map(|finding| finding.message.as_str()).collect();
         let repeated = || failure.clone().cause(cause.join("\n")).hint(errors[0].fix.clone());
         let failure = if cx.ui.talks() { failure.clone().hint("fix what is listed above") } else { repeated() };
+        // Machines that Omni asks for already wait for what does not fit.
+        let waits = fit.placements.iter().any(|placement| placement.state != State::New);
+        let failure = if waits { failure.next(explain) } else { failure };
         return Err(failure.with(data).into());
     }
     let new = fit.placements.iter().filter(|placement| !matches!(placement.state, State::Exists(_))).count();

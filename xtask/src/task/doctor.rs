@@ -8,6 +8,7 @@
 
 use crate::cli::Doctor;
 use crate::flow::doctor::{self, CHECKS, Entry};
+use crate::flow::provider;
 use crate::outcome::Outcome;
 use runtime::cx::Cx;
 
@@ -35,5 +36,5 @@ fn next(cx: &Cx) -> Option<&'static str> {
         return Some("cargo xtask provider-setup");
     }
     // What this host shows may be well, and a cluster stuck all the same.
-    (!cx.settings.state.list("clusters").is_empty()).then_some("cargo xtask cluster-explain")
+    Some(provider::onward(cx)).filter(|onward| onward.ends_with("explain"))
 }

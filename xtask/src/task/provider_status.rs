@@ -12,7 +12,7 @@ use domain::status::docker::Container;
 use domain::words;
 use runtime::cx::Cx;
 use runtime::parallel;
-use runtime::tool::compose::Compose;
+use runtime::tool::compose::{Compose, SIDECAR};
 use runtime::triage::{Hit, Issues};
 use runtime::ui::{Check, Done, table};
 
@@ -80,6 +80,7 @@ fn one(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
     let data = json!({
         "provider_status": health, "containers": containers, "log": args.lines.document(&log), "known_issues": named,
     });
+    let sidecar_down = containers.iter().any(|other| other.service == SIDECAR && !other.well());
     match container {
         Some(container) if container.well() => {
             let summary = match known.len() {
@@ -95,9 +96,11 @@ fn one(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
                     next.push(command);
                 }
             }
-            if next.is_empty() {
-                let onward = provider::onward(cx);
-                next.push(if onward.ends_with("explain") { onward } else { "cargo xtask provider-verify" }.to_owned());
+            let onward = provider::onward(cx);
+            if onward.ends_with("explain") || health != "healthy" {
+                next.push("cargo xtask cluster-explain".to_owned());
+            } else if next.is_empty() {
+                next.push("cargo xtask provider-verify".to_owned());
             }
             Ok(next.into_iter().fold(Outcome::done(summary).with(data), Outcome::next))
         }
@@ -106,8 +109,8 @@ fn one(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
                 .cause(container.status.clone());
             Err(match known.first() {
                 Some(hit) => failure.hint(hit.hint()).next(hit.next()),
-                None if container.state == "restarting" => {
-                    failure.hint("its last log lines stand above").next("cargo xtask doctor --area provider")
+                None if container.state == "restarting" || sidecar_down => {
+                    failure.hint("its last log lines stand above").next("cargo xtask cluster-explain")
                 }
                 None => failure.hint("its last log lines stand above; start it again").next("cargo xtask stack-up"),
             }

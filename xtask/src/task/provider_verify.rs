@@ -22,7 +22,7 @@ use domain::status::docker::Container;
 use domain::status::omni::ProviderHealth;
 use domain::words::count;
 use runtime::cx::Cx;
-use runtime::tool::compose::Compose;
+use runtime::tool::compose::{Compose, SIDECAR};
 use runtime::tool::omni;
 use runtime::tool::omnictl::{Omnictl, no_endpoint};
 use runtime::ui::{Check, Done};
@@ -92,9 +92,12 @@ fn one(cx: &Cx) -> anyhow::Result<Outcome> {
     for (_, failure) in failures[1..].iter().filter(|_| !cx.ui.json()) {
         cx.ui.fail(failure);
     }
-    let next = if first.next.is_empty() { vec!["cargo xtask provider-status".to_owned()] } else { first.next.clone() };
+    let next = if first.next.is_empty() { vec![EXPLAIN.to_owned()] } else { first.next.clone() };
     Err(Failure { next, ..first.with(data) }.into())
 }
+
+/// What looks at everything, where no check names a way out.
+const EXPLAIN: &str = "cargo xtask cluster-explain";
 
 /// The provider's key, as `doctor` looks at it: compose and `provider-setup` take it from the same place.
 fn key(cx: &Cx) -> anyhow::Result<Done<()>> {
@@ -125,8 +128,13 @@ fn containers(cx: &Cx, found: &[Container]) -> anyhow::Result<Done<()>> {
     if found.iter().any(|container| container.service == service && !container.well()) {
         failure = provider::explain_by_log(cx, failure);
     }
-    if let (true, Some(first)) = (failure.next.is_empty(), found.iter().find(|container| !container.well())) {
-        failure = failure.next(provider::comeback(first));
+    // One that keeps exiting is started again by Docker itself, and the others need the network of the sidecar.
+    if failure.next.is_empty() {
+        let ended = |container: &Container| {
+            !["restarting", "running"].contains(&container.state.as_str()) && container.service != SIDECAR
+        };
+        let all = found.iter().all(|container| container.well() || ended(container));
+        failure = failure.next(if all { "cargo xtask stack-up" } else { EXPLAIN });
     }
     Err(failure.into())
 }
@@ -189,7 +197,7 @@ fn registered<'a>(cx: &Cx, id: &str, container: impl Fn() -> Option<&'a Containe
             let failure = Failure::new(Code::Failed, format!("Omni does not hear from the provider `{id}`"))
                 .cause(health.words())
                 .hint("see what the provider's log says; a clock that is off by more than 31 s looks the same");
-            Err(failure.next("cargo xtask provider-status").into())
+            Err(failure.next("cargo xtask provider-status").next(EXPLAIN).into())
         }
         None => Err(Failure::new(Code::Failed, format!("Omni knows no provider `{id}`"))
             .cause("it was never created there, or under another id; ids are compared letter by letter")

@@ -48,12 +48,12 @@ pub fn too_old(version: &str) -> bool {
 }
 
 pub fn omnictl(installation: &Installation<'_>) -> Diagnosis {
-    let Some(path) = tool_omnictl::locate() else {
+    let (Some(path), Some(version)) = (tool_omnictl::locate(), installation.omnictl_version()) else {
         return Diagnosis::warning("it is neither on PATH nor where this project installs it");
     };
-    match tool_omnictl::version_of(installation.cx, &path) {
+    match version {
         Ok((version, _)) => Diagnosis::ok(format!("{version}, {}", path.display())),
-        Err(failure) => failed(failure).fix("`cargo xtask omnictl-install`"),
+        Err(failure) => failed(failure.clone()).fix("`cargo xtask omnictl-install`"),
     }
 }
 

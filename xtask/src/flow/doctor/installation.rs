@@ -18,7 +18,7 @@ use runtime::cx::Cx;
 use runtime::files;
 use runtime::tool::compose::{Compose, SIDECAR};
 use runtime::tool::docker::engine_address;
-use runtime::tool::omnictl::Omnictl;
+use runtime::tool::omnictl::{self, Omnictl};
 use runtime::tool::proxmox::Proxmox;
 use runtime::tool::{omni, openssl};
 
@@ -31,6 +31,7 @@ pub struct Installation<'a> {
     pub set_up: bool,
     pub example: EnvFile,
     containers: OnceLock<Result<Vec<Container>, Failure>>,
+    omnictl_version: OnceLock<Option<Result<(String, u32), Failure>>>,
     server: OnceLock<Result<(String, u64), Failure>>,
     clusters: OnceLock<Result<Vec<Resource>, Failure>>,
     roots: OnceLock<Option<Vec<Certificate>>>,
@@ -49,6 +50,7 @@ impl<'a> Installation<'a> {
             set_up: cx.paths.env().is_file(),
             example,
             containers: OnceLock::new(),
+            omnictl_version: OnceLock::new(),
             server: OnceLock::new(),
             clusters: OnceLock::new(),
             roots: OnceLock::new(),
@@ -161,6 +163,12 @@ impl<'a> Installation<'a> {
             (Err(failure), _) => Err(Diagnosis::unknown(failure.message)),
             (_, Err(failure)) => Err(Diagnosis::unknown(failure.message.clone())),
         }
+    }
+
+    /// The version of omnictl, where there is one.
+    pub fn omnictl_version(&self) -> Option<&Result<(String, u32), Failure>> {
+        let ask = || omnictl::locate().map(|path| omnictl::version_of(self.cx, &path));
+        self.omnictl_version.get_or_init(ask).as_ref()
     }
 
     /// The clusters in Omni.

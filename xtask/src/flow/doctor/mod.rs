@@ -42,10 +42,10 @@ impl CheckResult {
         self.verdict.fix.as_deref().unwrap_or(&self.entry.fix)
     }
 
-    /// The command in it: a task, or what the fix begins or ends with.
-    fn command(&self) -> Option<&str> {
+    /// The command in it that can be pasted: a task, or what the fix begins or ends with.
+    pub fn command(&self) -> Option<&str> {
         let fix = self.fix();
-        let mut quoted = fix.split('`').skip(1).step_by(2);
+        let mut quoted = fix.split('`').skip(1).step_by(2).filter(|text| !text.contains(['<', '{']));
         let plain = fix.starts_with('`') || (fix.ends_with('`') && quoted.clone().count() == 1);
         quoted.clone().find(|text| text.starts_with("cargo xtask ")).or_else(|| quoted.next().filter(|_| plain))
     }
@@ -153,10 +153,13 @@ pub fn failure(cx: &Cx, results: &[CheckResult]) -> Option<Failure> {
         Code::Failed
     };
     let failure = Failure::new(code, summary(results));
-    let failure = first.command().map_or(failure.clone(), |command| failure.next(command));
+    let mut failure = first.command().map_or(failure.clone(), |command| failure.next(command));
+    if provider::onward(cx).ends_with("explain") {
+        failure = failure.next("cargo xtask cluster-explain");
+    }
     if !cx.ui.json() {
         let again = format!("fix {}, then run `cargo xtask {}` again", first.entry.id, cx.task);
-        return Some(if failure.next.is_empty() { failure.hint(again) } else { failure });
+        return Some(if first.command().is_none() { failure.hint(again) } else { failure });
     }
     // The others stand in `data.checks`.
     Some(failure.cause(format!("{}: {}", first.entry.id, first.verdict.detail)).hint(first.fix()))

@@ -12,7 +12,6 @@ use domain::spec::hujson;
 use domain::words::count;
 use runtime::files;
 use runtime::tool::compose::{Compose, OMNI};
-use runtime::tool::omnictl as tool_omnictl;
 use runtime::triage::Issues;
 
 /// How much of Omni's log is looked through.
@@ -63,7 +62,7 @@ pub fn versions(installation: &Installation<'_>) -> Diagnosis {
     {
         return Diagnosis::failed(one_line(failure));
     }
-    let omnictl = tool_omnictl::locate().and_then(|path| tool_omnictl::version_of(installation.cx, &path).ok());
+    let omnictl = installation.omnictl_version().and_then(|version| version.as_ref().ok().cloned());
     stack::pairing(&Versions { pinned, running, server: installation.server().as_ref().ok().cloned(), omnictl })
 }
 
