@@ -1,0 +1,116 @@
+//! What `cluster-explain` makes of two faults at once: both are named, and nothing else is. Which pairs are met is in
+//! `fixtures/pairs.yaml`.
+//!
+//! `PAIRS=FROM-TO` takes these of all pairs, `PAIRS=NAME+NAME` one; `PAIRS_TABLE=FILE` writes down what was found.
+
+use std::time::Duration;
+
+use runtime::tool::lab::faults::Fault;
+use serde::Deserialize;
+
+use super::{LOOKS, explained, for_each, met_with, note};
+use crate::faults::table;
+
+type Pair = [&'static Fault; 2];
+
+#[derive(Deserialize)]
+struct Rules {
+    standing: Vec<String>,
+    same: Vec<Vec<String>>,
+    steps: Vec<Vec<Vec<String>>>,
+    follows: Vec<String>,
+}
+
+fn has(names: &[String], name: &str) -> bool {
+    names.iter().any(|other| other == name)
+}
+
+/// Tasks that only look: the runbook goes on after them.
+const LOOK: [&str; 6] =
+    ["doctor", "omnictl-install", "proxmox-audit", "proxmox-inventory", "selector-test", "tsidp-verify"];
+
+impl Rules {
+    /// Whether nothing keeps the two from being met together.
+    fn meet(&self, pair: &Pair) -> bool {
+        let [a, b] = pair;
+        let same = self.same.iter().any(|names| has(names, &a.name) && has(names, &b.name));
+        let step = |steps: &[Vec<String>]| pair.map(|fault| steps.iter().position(|step| has(step, &fault.name)));
+        let one_chain = self.steps.iter().any(|steps| matches!(step(steps), [Some(_), Some(_)]));
+        !same && !one_chain && !ends_before(a, b) && !ends_before(b, a)
+    }
+}
+
+/// How far the runbook has to go for a fault: what is only looked at is met by a cluster.
+fn reach(fault: &Fault) -> usize {
+    let look = ["proxmox-audit", "proxmox-inventory", "selector-test"].iter().any(|task| fault.task.starts_with(task));
+    if look { fault.before.len().max(3) } else { fault.before.len() }
+}
+
+fn ends_before(first: &Fault, later: &Fault) -> bool {
+    let ends = first.exit != 0 && !LOOK.iter().any(|task| first.task.starts_with(task));
+    ends && reach(first) < reach(later)
+}
+
+/// The pairs that are met, in an order that only their names decide.
+fn pairs(rules: &Rules) -> Vec<Pair> {
+    // Where the task goes well, how far the runbook came is not the fault's doing.
+    let breaks = |fault: &&Fault| fault.causes.iter().any(|id| fault.exit != 0 || !has(&rules.follows, id));
+    let faults: Vec<&Fault> = table().iter().filter(breaks).collect();
+    let with = |at: usize| faults[at + 1..].iter().map(|other| [faults[at], *other]).collect::<Vec<_>>();
+    let mut pairs: Vec<Pair> = (0..faults.len()).flat_map(with).filter(|pair| rules.meet(pair)).collect();
+    // FNV-1a: a new fault moves no other pair.
+    pairs.sort_by_key(|pair| {
+        let names = pair.iter().flat_map(|fault| fault.name.bytes());
+        names.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    });
+    pairs
+}
+
+#[test]
+fn two_faults_at_once_are_both_named_and_nothing_else_is() {
+    let rules: Rules = serde_yaml::from_str(include_str!("../../fixtures/pairs.yaml")).expect("the rules");
+    let all = pairs(&rules);
+    let chosen = std::env::var("PAIRS").unwrap_or_else(|_| "0-20".to_owned());
+    let number = |text: &str| text.parse().expect("FROM-TO");
+    let pairs: Vec<Pair> = match (chosen.split_once('+'), chosen.split_once('-')) {
+        (Some(names), _) => {
+            let own = |pair: &&Pair| pair.iter().all(|fault| fault.name == names.0 || fault.name == names.1);
+            all.iter().filter(own).copied().collect()
+        }
+        (_, Some((from, to))) => all[number(from)..all.len().min(number(to))].to_vec(),
+        _ => all.clone(),
+    };
+    assert!(!pairs.is_empty() && all.len() > 900, "{chosen} of {} pairs", all.len());
+    for_each(&pairs, |pair| {
+        let mut faults = *pair;
+        faults.sort_by_key(|fault| reach(fault));
+        let lab = met_with(&faults);
+        let mut found = explained(&lab);
+        let named = |found: &[String]| pair.iter().all(|fault| has(found, &fault.causes[0]));
+        for _ in 0..LOOKS {
+            if named(&found.2) {
+                break;
+            }
+            std::thread::sleep(Duration::from_secs(2));
+            found = explained(&lab);
+        }
+        let state = lab.dump();
+        let bitten = state["bitten"].to_string();
+        let happened =
+            |fault: &&&Fault| has(&rules.standing, &fault.name) || bitten.contains(&format!("\"{}\"", fault.name));
+        let connected = state["omni"]["providers"].to_string().contains("\"connected\":true");
+        let due =
+            |id: &String| pair.iter().any(|fault| has(&fault.causes, id)) || (!connected && has(&rules.follows, id));
+        let wrong: Vec<&String> = found.2.iter().filter(|id| !due(id)).collect();
+        let end = match (pair.iter().filter(happened).count(), named(&found.2)) {
+            _ if !wrong.is_empty() => "WRONG",
+            (0 | 1, _) => "not met",
+            (_, true) => "both",
+            _ => "MISSED",
+        };
+        let [a, b] = pair;
+        let row = format!("{}+{}\t{end}\t{}\t{wrong:?}\t{}", a.name, b.name, found.2.join(" "), found.0["summary"]);
+        note("PAIRS_TABLE", &row);
+        if end.starts_with(char::is_uppercase) { Err(row) } else { Ok(()) }
+    });
+}
