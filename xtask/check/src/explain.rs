@@ -14,7 +14,7 @@ use domain::spec::template::ClusterTemplate;
 use domain::status::cluster::{ClusterView, MachineSetView, MachineView, Party};
 use domain::status::proxmox::Seen;
 use domain::words::count;
-use machine::{drain, stuck, vm, without_waiting};
+use machine::{Position, position};
 
 /// The links of the chain, in the order in which a machine passes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, strum::IntoStaticStr, VariantArray)]
@@ -247,13 +247,6 @@ const SIDECAR: [&str; 3] = ["sidecar-down", "tailscale-key-invalid", "tailscale.
 /// What the provider says where its login lacks a privilege: Proxmox hides what it may not see.
 const HIDDEN: [&str; 2] = ["pve-not-authorized", "storage-no-iso"];
 
-/// Where a machine is in the chain.
-enum Position {
-    Ready,
-    Broken(Cause),
-    Waiting { link: Link, typical: &'static str, evidence: String },
-}
-
 /// What is waited for at a link: since when (seconds since 1970), how long it usually takes, and what.
 type Wait = (Option<u64>, &'static str, String);
 
@@ -388,7 +381,7 @@ impl Chain {
             Position::Broken(cause) => {
                 let link = cause.link;
                 let since = Some(machine.since.clone()).filter(|since| !since.is_empty());
-                self.blocks(Cause { since, ..cause });
+                self.blocks(Cause { since, ..*cause });
                 self.reached = self.reached.max(Some(link));
                 return true;
             }
@@ -681,90 +674,6 @@ fn differs(template: &ClusterTemplate, view: &ClusterView) -> Option<(String, bo
             }
         }
     })
-}
-
-fn position(facts: &Facts, view: &ClusterView, set: &MachineSetView, machine: &MachineView) -> Position {
-    let (name, name_and_vm) = (machine.name(), with_vm(facts, machine));
-    let age = clock::seconds(&machine.since).map_or(0, |since| facts.now.saturating_sub(since));
-    let waiting = |link: Link, typical: &'static str| Position::Waiting {
-        link,
-        typical,
-        evidence: format!("{name_and_vm} waits for {}", machine.waits_for),
-    };
-    if machine.party == Party::Provider {
-        let own = if let Seen::Known(Some(cause)) = &facts.provider { Some(cause) } else { None };
-        let complaint = facts.complaints.get(&machine.request);
-        let lacks = facts.site.iter().find(|cause| cause.id == "provider.permissions");
-        if let (Some(lacks), Some(said)) = (lacks, complaint.filter(|said| HIDDEN.contains(&said.id.as_str()))) {
-            return Position::Broken(lacks.clone().evidence(said.cause.clone()));
-        }
-        if let Some(cause) = own.or(complaint) {
-            return Position::Broken(cause.clone());
-        }
-        let link = if machine.stage == "Pending" { Link::MachineRequest } else { Link::ProviderStep };
-        return waiting(link, if machine.leaving { "1 min a VM" } else { "1 to 5 min, most of it the image" });
-    }
-    if let Some(cause) = drain(machine) {
-        return Position::Broken(cause);
-    }
-    // The provider stops what it deletes; what Omni lets go need not be there.
-    let looks = match machine.party {
-        Party::Omni => !machine.leaving,
-        Party::None => !view.tearing_down,
-        _ => true,
-    };
-    let lost = machine.party == Party::Machine && view.tearing_down;
-    if let Some(cause) = looks.then(|| vm(facts, machine)).flatten() {
-        return Position::Broken(if lost { without_waiting(view, name, cause) } else { cause });
-    }
-    match machine.party {
-        Party::None | Party::Provider => Position::Ready,
-        Party::Machine if machine.joining => {
-            if let Some(cause) = facts.site.iter().find(|cause| cause.link == Link::Network) {
-                return Position::Broken(cause.clone());
-            }
-            if age < JOINED {
-                return waiting(Link::Join, "1 to 3 min");
-            }
-            let words = match runs(facts, machine) {
-                true => format!("{name_and_vm} runs and Omni has not heard of it"),
-                false => format!("Omni has not heard of {name_and_vm}, and it is not known whether its VM runs"),
-            };
-            let cause = Cause::new(Link::Join, "machine-never-joins", words);
-            let fix = format!(
-                "on {} see whether Omni's name resolves there, and whether 8090/tcp and 50180/udp of OMNI_LAN_ADDRESS can be reached from its network",
-                console(facts, machine)
-            );
-            let evidence = format!("its VM was started {} ago", minutes(age));
-            Position::Broken(cause.evidence(evidence).lasting(false).fix(fix, NETWORK))
-        }
-        Party::Machine if machine.leaving => {
-            let cause = Cause::new(Link::Network, "machine-lost-leaving", age_of(age));
-            let cause = Cause { fix: "bring its host back".to_owned(), ..cause };
-            let delete = Step::task(&["cluster-delete", &view.name, "--destroy-disconnected"]);
-            Position::Broken(without_waiting(view, name, cause).step(delete))
-        }
-        Party::Machine => {
-            let vm = match (runs(facts, machine), machine.request.is_empty()) {
-                (true, _) => ", whose VM runs",
-                (false, true) => "",
-                (false, false) => ", and it is not known whether its VM runs",
-            };
-            let cause =
-                Cause::new(Link::Network, "machine-lost", format!("Omni has no connection to {name_and_vm}{vm}"));
-            // One that does not come back from its upgrade is not waited for: no other machine is upgraded until then.
-            let upgraded = !view.upgrade.is_empty();
-            let more = if upgraded { "; until it is back no other machine is upgraded" } else { "" };
-            Position::Broken(cause.evidence(age_of(age)).lasting(upgraded && age >= CONFIGURED).fix(
-                format!("on {} see whether it has started and has its address, and whether 8090/tcp and 50180/udp of OMNI_LAN_ADDRESS can be reached from its network{more}", console(facts, machine)),
-                NETWORK,
-            ))
-        }
-        Party::Omni if machine.leaving => waiting(Link::Configuration, "1 to 2 min: it wipes itself"),
-        Party::Omni => {
-            stuck(view, set, machine, age).map_or_else(|| waiting(Link::Configuration, "2 to 5 min"), Position::Broken)
-        }
-    }
 }
 
 fn vm_of<'a>(facts: &'a Facts, machine: &MachineView) -> Option<&'a Vm> {

@@ -12,7 +12,7 @@ use xshell::cmd;
 
 use crate::cli::ClusterExplain;
 use crate::flow::change::{Change, Plan};
-use crate::flow::explain::{self, Subject};
+use crate::flow::explain::{self, subject::Subject};
 use crate::flow::{cluster, cluster_tree, proxmox};
 use crate::outcome::Outcome;
 use check::explain::{Cause, Explanation, Link, LinkState, Step};

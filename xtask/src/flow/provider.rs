@@ -531,3 +531,27 @@ pub fn create_service(cx: &Cx, id: &str) -> Result<Vec<Change<'static>>, Failure
     }
     Ok(changes)
 }
+
+/// From the start of a container to its first heartbeat: Omni v1.4.9 and provider 0d9fd58 took up to 30 s.
+pub const FIRST_HEARTBEAT: Duration = Duration::from_secs(45);
+
+/// Waits for the heartbeat of a provider that has just started; `None` where the operator's limit comes first.
+pub fn first_heartbeat(
+    cx: &Cx,
+    omnictl: &Omnictl<'_>,
+    id: &str,
+    left: Duration,
+) -> anyhow::Result<Option<ProviderHealth>> {
+    let limit = cx.limit(left).min(left);
+    let look = || {
+        Ok(match registration(cx, omnictl, id)? {
+            Some(health) if health.initialized && !health.connected => Look::Waiting("the first heartbeat".to_owned()),
+            other => Look::Done(other),
+        })
+    };
+    match wait::until("the first heartbeat", limit, |_| {}, look) {
+        Err(error) if Failure::of(&error).code == Code::Timeout && limit < left => Ok(None),
+        Err(error) if Failure::of(&error).code == Code::Timeout => Ok(registration(cx, omnictl, id)?),
+        other => other,
+    }
+}

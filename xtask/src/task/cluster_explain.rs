@@ -12,7 +12,7 @@
 use serde_json::json;
 
 use crate::cli::ClusterExplain;
-use crate::flow::explain::{self, Subject};
+use crate::flow::explain::{self, subject::Subject};
 use crate::flow::heal::{self, Healing};
 use crate::outcome::Outcome;
 use check::explain::{Cause, Explanation, Leaving, LinkState};

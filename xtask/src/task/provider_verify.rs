@@ -10,7 +10,6 @@
 //! What was found is kept in the state, also when it is bad: a session of the plugin greets with it.
 
 use std::sync::OnceLock;
-use std::time::Duration;
 
 use serde_json::json;
 
@@ -19,14 +18,12 @@ use crate::outcome::Outcome;
 use check::diagnosis::State;
 use domain::failure::{Code, Failure};
 use domain::status::docker::Container;
-use domain::status::omni::ProviderHealth;
 use domain::words::count;
 use runtime::cx::Cx;
 use runtime::tool::compose::{Compose, SIDECAR};
 use runtime::tool::omni;
 use runtime::tool::omnictl::{Omnictl, no_endpoint};
 use runtime::ui::{Check, Done};
-use runtime::wait::{self, Look};
 
 pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
     provider::each(cx, one)
@@ -151,25 +148,6 @@ fn permissions(cx: &Cx) -> anyhow::Result<Done<()>> {
     }
 }
 
-/// From the start of a container to its first heartbeat: Omni v1.4.9 and provider 0d9fd58 took up to 30 s.
-const FIRST_HEARTBEAT: Duration = Duration::from_secs(45);
-
-/// Waits for the heartbeat of a provider that has just started; `None` where the operator's limit comes first.
-fn first_heartbeat(cx: &Cx, omnictl: &Omnictl<'_>, id: &str, left: Duration) -> anyhow::Result<Option<ProviderHealth>> {
-    let limit = cx.limit(left).min(left);
-    let look = || {
-        Ok(match provider::registration(cx, omnictl, id)? {
-            Some(health) if health.initialized && !health.connected => Look::Waiting("the first heartbeat".to_owned()),
-            other => Look::Done(other),
-        })
-    };
-    match wait::until("the first heartbeat", limit, |_| {}, look) {
-        Err(error) if Failure::of(&error).code == Code::Timeout && limit < left => Ok(None),
-        Err(error) if Failure::of(&error).code == Code::Timeout => Ok(provider::registration(cx, omnictl, id)?),
-        other => other,
-    }
-}
-
 /// Whether Omni hears from it. Omni calls a provider connected for a while after its end: where its container can be seen, that
 /// decides. One that has just started is waited for.
 fn registered<'a>(cx: &Cx, id: &str, container: impl Fn() -> Option<&'a Container>) -> anyhow::Result<Done<()>> {
@@ -179,11 +157,13 @@ fn registered<'a>(cx: &Cx, id: &str, container: impl Fn() -> Option<&'a Containe
         if container.state != "running" {
             return Ok(Done::warning((), format!("its container does not run: {}", container.status)));
         }
-        let up = container.up_for().filter(|up| *up < FIRST_HEARTBEAT);
+        let up = container.up_for().filter(|up| *up < provider::FIRST_HEARTBEAT);
         if let (Some(up), Some(silent)) = (up, health.as_ref().filter(|health| health.initialized && !health.connected))
         {
             let words = silent.words();
-            let Some(heard) = first_heartbeat(cx, &omnictl, id, FIRST_HEARTBEAT.saturating_sub(up))? else {
+            let Some(heard) =
+                provider::first_heartbeat(cx, &omnictl, id, provider::FIRST_HEARTBEAT.saturating_sub(up))?
+            else {
                 let detail =
                     format!("{words}; its container started {} s ago: the first takes up to 30 s", up.as_secs());
                 return Ok(Done::warning((), detail));

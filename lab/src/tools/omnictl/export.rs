@@ -1,9 +1,11 @@
 //! `omnictl cluster template export` (client/pkg/template/operations/export.go; its output recorded from 1.4.9): the fields in
 //! the order of the models, empty ones left out.
 
+use serde::Deserialize;
 use serde_yaml::{Mapping, Value};
 
 use super::client::{Connection, OmnictlError};
+use crate::omni::kinds::OmniRelease;
 use crate::omni::names::*;
 use crate::omni::query::Term;
 use crate::omni::resource::Resource;
@@ -17,7 +19,7 @@ pub fn run(client: &mut Connection, cluster: &str) -> Result<(), OmnictlError> {
     let found = client.get(CLUSTER, DEFAULT, cluster).map_err(named)?;
     let mut of = |typ: &str| client.list(typ, DEFAULT, vec![Term::equal(L_CLUSTER, cluster)]);
     let (sets, patches, extensions) = (of(MACHINE_SET)?, of(CONFIG_PATCH)?, of(EXTENSIONS_CONFIGURATION)?);
-    let parts = Parts { patches, extensions };
+    let parts = Parts { patches, extensions, release: client.release };
     let mut documents = vec![parts.cluster(&found)];
     let (control_planes, mut workers): (Vec<_>, Vec<_>) =
         sets.into_iter().partition(|set| set.label(L_CONTROL_PLANE).is_some());
@@ -33,6 +35,7 @@ pub fn run(client: &mut Connection, cluster: &str) -> Result<(), OmnictlError> {
 struct Parts {
     patches: Vec<Resource>,
     extensions: Vec<Resource>,
+    release: OmniRelease,
 }
 
 impl Parts {
@@ -91,9 +94,15 @@ impl Parts {
             let mut fields = vec![text("idOverride", &patch.md.id)];
             fields.extend(descriptors(patch));
             let data = patch.spec["data"].as_str().unwrap_or_default();
-            // Read into a tree and written again: comments and indentation do not survive it.
-            let inline: Value = serde_yaml::from_str(data).unwrap_or_default();
-            fields.push(("inline".to_owned(), inline));
+            // Since 1.8 the text as it is (client/pkg/template/internal/models/inline.go). Before, its first document was read into a
+            // tree and written again: comments and indentation do not survive that.
+            let inline = match self.release.old() {
+                true => {
+                    serde_yaml::Deserializer::from_str(data).next().and_then(|first| Value::deserialize(first).ok())
+                }
+                false => Some(Value::String(data.to_owned())),
+            };
+            fields.push(("inline".to_owned(), inline.unwrap_or_default()));
             map(fields)
         });
         let patches: Vec<Value> = patches.collect();

@@ -1,7 +1,105 @@
 //! What can be wrong with one machine: its VM, its configuration, its upgrade.
 
-use super::{CONFIGURED, Cause, Facts, Link, Step, age_of};
-use domain::status::cluster::{ClusterView, MachineSetView, MachineView};
+use super::{CONFIGURED, Cause, Facts, HIDDEN, JOINED, Link, NETWORK, Step, age_of, console, minutes, runs, with_vm};
+use domain::clock;
+use domain::status::cluster::{ClusterView, MachineSetView, MachineView, Party};
+use domain::status::proxmox::Seen;
+
+/// Where a machine is in the chain.
+pub(super) enum Position {
+    Ready,
+    Broken(Box<Cause>),
+    Waiting { link: Link, typical: &'static str, evidence: String },
+}
+
+fn broken(cause: Cause) -> Position {
+    Position::Broken(Box::new(cause))
+}
+
+/// How far a machine has come, and what keeps it there.
+pub(super) fn position(facts: &Facts, view: &ClusterView, set: &MachineSetView, machine: &MachineView) -> Position {
+    let (name, name_and_vm) = (machine.name(), with_vm(facts, machine));
+    let age = clock::seconds(&machine.since).map_or(0, |since| facts.now.saturating_sub(since));
+    let waiting = |link: Link, typical: &'static str| Position::Waiting {
+        link,
+        typical,
+        evidence: format!("{name_and_vm} waits for {}", machine.waits_for),
+    };
+    if machine.party == Party::Provider {
+        let own = if let Seen::Known(Some(cause)) = &facts.provider { Some(cause) } else { None };
+        let complaint = facts.complaints.get(&machine.request);
+        let lacks = facts.site.iter().find(|cause| cause.id == "provider.permissions");
+        if let (Some(lacks), Some(said)) = (lacks, complaint.filter(|said| HIDDEN.contains(&said.id.as_str()))) {
+            return broken(lacks.clone().evidence(said.cause.clone()));
+        }
+        if let Some(cause) = own.or(complaint) {
+            return broken(cause.clone());
+        }
+        let link = if machine.stage == "Pending" { Link::MachineRequest } else { Link::ProviderStep };
+        return waiting(link, if machine.leaving { "1 min a VM" } else { "1 to 5 min, most of it the image" });
+    }
+    if let Some(cause) = drain(machine) {
+        return broken(cause);
+    }
+    // The provider stops what it deletes; what Omni lets go need not be there.
+    let looks = match machine.party {
+        Party::Omni => !machine.leaving,
+        Party::None => !view.tearing_down,
+        _ => true,
+    };
+    let lost = machine.party == Party::Machine && view.tearing_down;
+    if let Some(cause) = looks.then(|| vm(facts, machine)).flatten() {
+        return broken(if lost { without_waiting(view, name, cause) } else { cause });
+    }
+    match machine.party {
+        Party::None | Party::Provider => Position::Ready,
+        Party::Machine if machine.joining => {
+            if let Some(cause) = facts.site.iter().find(|cause| cause.link == Link::Network) {
+                return broken(cause.clone());
+            }
+            if age < JOINED {
+                return waiting(Link::Join, "1 to 3 min");
+            }
+            let words = match runs(facts, machine) {
+                true => format!("{name_and_vm} runs and Omni has not heard of it"),
+                false => format!("Omni has not heard of {name_and_vm}, and it is not known whether its VM runs"),
+            };
+            let cause = Cause::new(Link::Join, "machine-never-joins", words);
+            let fix = format!(
+                "on {} see whether Omni's name resolves there, and whether 8090/tcp and 50180/udp of OMNI_LAN_ADDRESS can be reached from its network",
+                console(facts, machine)
+            );
+            let evidence = format!("its VM was started {} ago", minutes(age));
+            broken(cause.evidence(evidence).lasting(false).fix(fix, NETWORK))
+        }
+        Party::Machine if machine.leaving => {
+            let cause = Cause::new(Link::Network, "machine-lost-leaving", age_of(age));
+            let cause = Cause { fix: "bring its host back".to_owned(), ..cause };
+            let delete = Step::task(&["cluster-delete", &view.name, "--destroy-disconnected"]);
+            broken(without_waiting(view, name, cause).step(delete))
+        }
+        Party::Machine => {
+            let vm = match (runs(facts, machine), machine.request.is_empty()) {
+                (true, _) => ", whose VM runs",
+                (false, true) => "",
+                (false, false) => ", and it is not known whether its VM runs",
+            };
+            let cause =
+                Cause::new(Link::Network, "machine-lost", format!("Omni has no connection to {name_and_vm}{vm}"));
+            // One that does not come back from its upgrade is not waited for: no other machine is upgraded until then.
+            let upgraded = !view.upgrade.is_empty();
+            let more = if upgraded { "; until it is back no other machine is upgraded" } else { "" };
+            broken(cause.evidence(age_of(age)).lasting(upgraded && age >= CONFIGURED).fix(
+                format!("on {} see whether it has started and has its address, and whether 8090/tcp and 50180/udp of OMNI_LAN_ADDRESS can be reached from its network{more}", console(facts, machine)),
+                NETWORK,
+            ))
+        }
+        Party::Omni if machine.leaving => waiting(Link::Configuration, "1 to 2 min: it wipes itself"),
+        Party::Omni => {
+            stuck(view, set, machine, age).map_or_else(|| waiting(Link::Configuration, "2 to 5 min"), broken)
+        }
+    }
+}
 
 /// A machine that Omni has lost leaves when it comes back, for which `cause` has the way; its cluster can go without it.
 pub(super) fn without_waiting(view: &ClusterView, name: &str, cause: Cause) -> Cause {
