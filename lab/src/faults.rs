@@ -105,9 +105,9 @@ pub fn table() -> &'static [Fault] {
     })
 }
 
-/// When a fault bites, counted in occasions.
+/// On which of its occasions a fault happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum When {
+enum FaultTiming {
     Always,
     /// This occasion only, from 1.
     Only(u64),
@@ -119,7 +119,7 @@ enum When {
 
 struct Active {
     fault: &'static Fault,
-    when: When,
+    when: FaultTiming,
     occasions: AtomicU64,
     /// Somebody did what fixes it.
     ended: AtomicBool,
@@ -181,8 +181,8 @@ impl Faults {
     pub fn bitten(&self) -> Vec<&str> {
         let bitten = |active: &&Active| {
             let first = match active.when {
-                When::Only(first) | When::From(first) => first,
-                When::Always | When::First(_) => 1,
+                FaultTiming::Only(first) | FaultTiming::From(first) => first,
+                FaultTiming::Always | FaultTiming::First(_) => 1,
             };
             active.occasions.load(Ordering::Relaxed) >= first && !active.ended.load(Ordering::Relaxed)
         };
@@ -201,10 +201,10 @@ impl Faults {
         found.is_some_and(|active| {
             let occasion = active.occasions.fetch_add(1, Ordering::Relaxed) + 1;
             match active.when {
-                When::Always => true,
-                When::Only(wanted) => occasion == wanted,
-                When::From(first) => occasion >= first,
-                When::First(last) => occasion <= last,
+                FaultTiming::Always => true,
+                FaultTiming::Only(wanted) => occasion == wanted,
+                FaultTiming::From(first) => occasion >= first,
+                FaultTiming::First(last) => occasion <= last,
             }
         })
     }
@@ -223,11 +223,11 @@ fn one(text: &str) -> Result<Active, UnknownFault> {
     let count = |text: &str| text.parse::<u64>().ok().filter(|count| *count > 0);
     let own = Some(fault.when.as_str()).filter(|own| !own.is_empty());
     let when = match when.or(own) {
-        None => Some(When::Always),
+        None => Some(FaultTiming::Always),
         Some(text) => match (text.strip_suffix('+'), text.strip_prefix("..")) {
-            (Some(first), _) => count(first).map(When::From),
-            (_, Some(last)) => count(last).map(When::First),
-            _ => count(text).map(When::Only),
+            (Some(first), _) => count(first).map(FaultTiming::From),
+            (_, Some(last)) => count(last).map(FaultTiming::First),
+            _ => count(text).map(FaultTiming::Only),
         },
     };
     let text = || {

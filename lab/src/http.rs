@@ -275,7 +275,7 @@ impl Client {
             Some(pem) => builder.with_root_certificates(roots(pem)?).with_no_client_auth(),
             None => builder
                 .dangerous()
-                .with_custom_certificate_verifier(Arc::new(TrustEverybody(provider)))
+                .with_custom_certificate_verifier(Arc::new(AcceptAnyCertificate(provider)))
                 .with_no_client_auth(),
         };
         let connector = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
@@ -324,9 +324,9 @@ fn roots(pem: &str) -> Result<RootCertStore> {
 
 /// `insecureSkipVerify`: any certificate will do, though the handshake itself must still be right.
 #[derive(Debug)]
-struct TrustEverybody(Arc<CryptoProvider>);
+struct AcceptAnyCertificate(Arc<CryptoProvider>);
 
-impl ServerCertVerifier for TrustEverybody {
+impl ServerCertVerifier for AcceptAnyCertificate {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,

@@ -17,30 +17,30 @@ const MOST_NODES: usize = 1000;
 #[derive(Deserialize)]
 struct Site {
     version: Option<String>,
-    nodes: Vec<SeenNode>,
+    nodes: Vec<ObservedNode>,
 }
 
 #[derive(Deserialize)]
-struct SeenNode {
+struct ObservedNode {
     name: String,
     status: String,
-    figures: Seen<Figures>,
-    storages: Seen<Vec<SeenStorage>>,
-    bridges: Seen<Vec<String>>,
+    figures: Observed<Figures>,
+    storages: Observed<Vec<ObservedStorage>>,
+    bridges: Observed<Vec<String>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Seen<T> {
+enum Observed<T> {
     Known(T),
     Unknown(serde::de::IgnoredAny),
 }
 
-impl<T> Seen<T> {
+impl<T> Observed<T> {
     fn known(self) -> Option<T> {
         match self {
-            Seen::Known(value) => Some(value),
-            Seen::Unknown(_) => None,
+            Observed::Known(value) => Some(value),
+            Observed::Unknown(_) => None,
         }
     }
 }
@@ -54,7 +54,7 @@ struct Figures {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct SeenStorage {
+struct ObservedStorage {
     name: String,
     storage_type: String,
     available_space: u64,
@@ -84,7 +84,7 @@ pub fn world(inventory: &str, token_secret: &str) -> Result<World> {
     world.nodes.clear();
     world.storages.clear();
     world.version = site.version.filter(|version| !version.is_empty()).unwrap_or(world.version);
-    for SeenNode { name, status, figures, storages, bridges } in site.nodes {
+    for ObservedNode { name, status, figures, storages, bridges } in site.nodes {
         let figures = figures.known().unwrap_or(Figures { cpus: 16, memory_total: 64 * GIB, memory_used: 4 * GIB });
         world.add_node(&name, figures.cpus.max(1), figures.memory_total);
         if let Some(node) = world.nodes.get_mut(&name) {
@@ -102,8 +102,8 @@ pub fn world(inventory: &str, token_secret: &str) -> Result<World> {
 }
 
 /// A storage as one node sees it.
-fn add(world: &mut World, node: &str, seen: SeenStorage) {
-    let SeenStorage { name, storage_type, available_space, total_space, content, enabled, active, shared } = seen;
+fn add(world: &mut World, node: &str, seen: ObservedStorage) {
+    let ObservedStorage { name, storage_type, available_space, total_space, content, enabled, active, shared } = seen;
     for role in ["OmniISO", "OmniDisk"] {
         world.access.grant(&format!("/storage/{name}"), PROVIDER_USER, role);
     }

@@ -70,7 +70,7 @@ pub struct Ca {
 }
 
 /// A certificate with its key.
-struct Issued {
+struct IssuedCertificate {
     certificate: rcgen::Certificate,
     key: KeyPair,
 }
@@ -127,7 +127,7 @@ impl Ca {
     }
 
     fn certified(&self, leaf: Leaf) -> Result<(Arc<CertifiedKey>, Files)> {
-        let Issued { certificate, key } = self.issue(leaf)?;
+        let IssuedCertificate { certificate, key } = self.issue(leaf)?;
         let above = if leaf == Leaf::SelfSigned { "" } else { &self.pem };
         let files = Files { chain: certificate.pem() + above, key: key.serialize_pem() };
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
@@ -135,7 +135,7 @@ impl Ca {
         Ok((Arc::new(CertifiedKey::new(vec![certificate.der().clone()], key)), files))
     }
 
-    fn issue(&self, leaf: Leaf) -> Result<Issued> {
+    fn issue(&self, leaf: Leaf) -> Result<IssuedCertificate> {
         let now = SystemTime::now();
         let mut params = match leaf {
             Leaf::WrongName => params("pve.example.invalid"),
@@ -163,7 +163,7 @@ impl Ca {
             Leaf::SelfSigned => params.self_signed(&key),
             _ => params.signed_by(&key, &self.issuer),
         };
-        Ok(Issued { certificate: signed.context("cannot sign a certificate")?, key })
+        Ok(IssuedCertificate { certificate: signed.context("cannot sign a certificate")?, key })
     }
 }
 

@@ -12,20 +12,20 @@ use clap_complete::engine::ArgValueCandidates;
 
 use crate::complete::{checks, classes, clusters, fault_groups, faults, providers, services};
 use crate::flow::inputs;
-use crate::flow::saved_plan::Saved;
+use crate::flow::saved_plan::PlanFile;
 use crate::usage;
 use check::RULES;
 use check::capacity::provider::Provider;
 use check::diagnosis::Area;
 use check::releases::Omni;
 use check::rules::find;
-use domain::backup::Keep;
+use domain::backup::Retention;
 use domain::log;
 use domain::nearest;
 use domain::releases::table;
 use domain::spec::size::{Disk, Memory};
 use runtime::called;
-use runtime::settings::Given;
+use runtime::settings::FlagOverrides;
 use runtime::ui::Color;
 use selector::time;
 use serde_json::{Value, json};
@@ -511,13 +511,13 @@ impl Task {
     }
 
     /// What the flags of the task say for all the programs that it calls.
-    pub fn given(&self) -> Given {
+    pub fn given(&self) -> FlagOverrides {
         match self {
             Task::ProviderSetup(args) => {
-                Given { omni_endpoint: args.omni_endpoint.clone(), ca_file: args.ca_file.clone() }
+                FlagOverrides { omni_endpoint: args.omni_endpoint.clone(), ca_file: args.ca_file.clone() }
             }
-            Task::OmnictlInstall(args) => Given { omni_endpoint: args.omni_endpoint.clone(), ca_file: None },
-            _ => Given::default(),
+            Task::OmnictlInstall(args) => FlagOverrides { omni_endpoint: args.omni_endpoint.clone(), ca_file: None },
+            _ => FlagOverrides::default(),
         }
     }
 }
@@ -626,9 +626,9 @@ impl Lines {
     }
 }
 
-/// How much of a long list is printed.
+/// Whether a long list is printed in full.
 #[derive(Debug, Default, Args)]
-pub struct Everything {
+pub struct ListLength {
     /// List everything in the JSON document, which otherwise has at most 8 kB and counts the rest
     #[arg(long)]
     pub all: bool,
@@ -723,8 +723,8 @@ pub struct PlanOut {
 
 impl PlanOut {
     /// What becomes of the plan.
-    pub fn saved(&self) -> Saved<'_> {
-        self.plan_out.as_deref().map_or(Saved::No, |file| Saved::To(file, self.plan_expires))
+    pub fn saved(&self) -> PlanFile<'_> {
+        self.plan_out.as_deref().map_or(PlanFile::No, |file| PlanFile::To(file, self.plan_expires))
     }
 }
 
@@ -734,17 +734,17 @@ pub struct Keys {
     pub one: OneProvider,
     /// Replace this one: the provider's key, the service account of the tasks, or the provider's token in Proxmox
     #[arg(long, value_enum, value_name = "NAME")]
-    pub rotate: Option<Rotated>,
+    pub rotate: Option<RotatableKey>,
     /// Allow the run to destroy the service account NAME with several keys without typing the name
     #[arg(long, value_name = "NAME", requires = "rotate")]
     pub allow_destroy: Vec<String>,
     #[command(flatten)]
-    pub everything: Everything,
+    pub everything: ListLength,
 }
 
 /// A credential that can be rotated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Rotated {
+pub enum RotatableKey {
     Provider,
     Account,
     Proxmox,
@@ -782,7 +782,7 @@ pub struct DriftArgs {
     #[arg(long)]
     pub hardware: bool,
     #[command(flatten)]
-    pub everything: Everything,
+    pub everything: ListLength,
 }
 
 #[derive(Debug, Args)]
@@ -916,7 +916,7 @@ pub struct ClusterStatus {
     #[arg(long)]
     pub exit_code: bool,
     #[command(flatten)]
-    pub everything: Everything,
+    pub everything: ListLength,
 }
 
 /// What `cluster-status` prints.
@@ -961,7 +961,7 @@ pub struct ClusterExplain {
     #[arg(long, value_name = "FILE", conflicts_with = "heal")]
     pub bundle: Option<PathBuf>,
     #[command(flatten)]
-    pub everything: Everything,
+    pub everything: ListLength,
 }
 
 #[derive(Debug, Args)]
@@ -970,7 +970,7 @@ pub struct SupportBundle {
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
     #[command(flatten)]
-    pub everything: Everything,
+    pub everything: ListLength,
 }
 
 #[derive(Debug, Args)]
@@ -1118,7 +1118,7 @@ pub struct ProxmoxInventory {
     #[arg(long, value_name = "FILE")]
     pub save: Option<PathBuf>,
     #[command(flatten)]
-    pub everything: Everything,
+    pub everything: ListLength,
 }
 
 #[derive(Debug, Args)]
@@ -1151,7 +1151,7 @@ pub struct ClusterPlan {
     #[arg(value_name = "NAME", add = ArgValueCandidates::new(clusters))]
     pub name: Vec<String>,
     #[command(flatten)]
-    pub everything: Everything,
+    pub everything: ListLength,
     /// Use a saved inventory instead of asking Proxmox
     #[arg(long, value_name = "FILE")]
     pub inventory: Option<PathBuf>,
@@ -1172,8 +1172,8 @@ pub struct OmniBackup {
     #[arg(long, value_name = "KEY")]
     pub recipient: Vec<String>,
     /// Keep the newest backup of so many days and weeks in the directory, and remove older ones
-    #[arg(long, value_name = "RULE", value_parser = Keep::parse)]
-    pub keep: Option<Keep>,
+    #[arg(long, value_name = "RULE", value_parser = Retention::parse)]
+    pub keep: Option<Retention>,
     /// Image with etcdctl and etcdutl of Omni's etcd, e.g. from your own registry
     #[arg(long, value_name = "IMAGE")]
     pub etcd_image: Option<String>,

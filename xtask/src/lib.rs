@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use domain::failure::{Code, Failure};
-use runtime::bundle::Recorded;
+use runtime::bundle::OpenedBundle;
 use runtime::cx::Cx;
 use runtime::paths::Paths;
 use runtime::proc::{self, Journal, Proc};
@@ -139,7 +139,7 @@ fn project(cli: &Cli) -> Result<(Paths, Settings), Failure> {
     let cwd = std::env::current_dir()
         .map_err(|error| Failure::new(Code::Failed, "no working directory").cause(error.to_string()))?;
     if let Some(bundle) = cli.task.bundle() {
-        let recorded = Recorded::open(bundle, &Paths::outside(&cwd).scratch_root())?;
+        let recorded = OpenedBundle::open(bundle, &Paths::outside(&cwd).scratch_root())?;
         let paths = Paths::outside(&recorded.project());
         return Ok((paths.clone(), Settings::of_bundle(&paths, recorded)));
     }

@@ -7,7 +7,7 @@ use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 
 use crate::cli::built;
 use crate::task::complete;
-use domain::failure::{Code, Failure, Missing};
+use domain::failure::{Code, Failure, MissingValue};
 
 /// The failure that `error` is, and the task whose command line it was (empty when there is none).
 pub fn failure(error: &Error, words: &[String]) -> (String, Failure) {
@@ -85,7 +85,7 @@ fn named<'a>(cli: &'a clap::Command, words: &[String]) -> Option<&'a clap::Comma
 }
 
 /// The argument that clap spells `<NAME>...` or `--class <CLASS>`, by its help.
-fn missing(task: Option<&clap::Command>, spelling: &str) -> Missing {
+fn missing(task: Option<&clap::Command>, spelling: &str) -> MissingValue {
     const BRACKETS: [char; 5] = ['<', '>', '[', ']', '.'];
     let flag = spelling.split(' ').next().unwrap_or(spelling).trim_matches(BRACKETS).to_owned();
     let is = |arg: &&clap::Arg| match flag.strip_prefix("--") {
@@ -94,7 +94,7 @@ fn missing(task: Option<&clap::Command>, spelling: &str) -> Missing {
     };
     let help = task.and_then(|task| task.get_arguments().find(is)).and_then(clap::Arg::get_help);
     let name = help.map_or_else(|| flag.clone(), |help| lower(&help.to_string()));
-    Missing { name, flag: Some(flag), env: None, secret: false }
+    MissingValue { name, flag: Some(flag), env: None, secret: false }
 }
 
 /// "The machine classes" as it stands inside a sentence.

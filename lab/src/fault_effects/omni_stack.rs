@@ -2,7 +2,7 @@
 
 use crate::faults::Faults;
 use crate::omni::api::OmniCall;
-use crate::omni::machine::{Hindrance, Stage};
+use crate::omni::machine::{Stage, UpgradeBlocker};
 use crate::omni::names::*;
 use crate::omni::resource::{Key, Resource};
 use crate::omni::state::State;
@@ -189,7 +189,7 @@ pub fn once_compared(faults: &Faults, omni: &Omni, proxmox: &Proxmox, argv: &[St
             state.touch_cluster(&cluster);
         });
     }
-    let hindrances = [("upgrade-machine-lost", Hindrance::Lost), ("upgrade-drain-blocked", Hindrance::Drain)];
+    let hindrances = [("upgrade-machine-lost", UpgradeBlocker::Lost), ("upgrade-drain-blocked", UpgradeBlocker::Drain)];
     for (_, hindrance) in hindrances.into_iter().filter(|(name, _)| faults.hit(name)) {
         omni.with(|state| state.machines.change(&uuid, |machine| machine.hindrance = Some(hindrance)));
     }

@@ -53,14 +53,14 @@ pub struct Machine {
     /// The version that it is upgraded to.
     pub next: Option<String>,
     /// What goes wrong in its next upgrade: a fault.
-    pub hindrance: Option<Hindrance>,
+    pub hindrance: Option<UpgradeBlocker>,
     /// What Omni says of its last try to change it.
     pub error: String,
 }
 
-/// What keeps a machine from being upgraded.
+/// Why the upgrade of a machine does not finish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hindrance {
+pub enum UpgradeBlocker {
     /// It does not come back from its reboot.
     Lost,
     /// A PodDisruptionBudget allows no eviction.

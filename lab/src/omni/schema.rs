@@ -8,10 +8,10 @@ use super::kinds::OmniRelease;
 /// One violation: where in the data, and what.
 struct Leaf {
     path: Vec<String>,
-    what: What,
+    what: Violation,
 }
 
-enum What {
+enum Violation {
     Missing(Vec<String>),
     Type { want: String, got: &'static str },
     Minimum(f64, String),
@@ -46,25 +46,25 @@ fn check(schema: &Value, data: &Value, path: &mut Vec<String>, leaves: &mut Vec<
     if let Some(want) = schema["type"].as_str()
         && !is(want, data)
     {
-        leaf(What::Type { want: want.to_owned(), got: type_name(data) });
+        leaf(Violation::Type { want: want.to_owned(), got: type_name(data) });
         return;
     }
     if let (Some(minimum), Some(given)) = (schema["minimum"].as_f64(), data.as_f64())
         && given < minimum
     {
-        leaf(What::Minimum(minimum, data.to_string()));
+        leaf(Violation::Minimum(minimum, data.to_string()));
     }
     if let Some(allowed) = schema["enum"].as_array()
         && !allowed.contains(data)
     {
-        leaf(What::Enum(allowed.iter().map(|v| v.as_str().map_or(v.to_string(), str::to_owned)).collect()));
+        leaf(Violation::Enum(allowed.iter().map(|v| v.as_str().map_or(v.to_string(), str::to_owned)).collect()));
     }
     if let Value::Object(map) = data {
         let required = schema["required"].as_array().map(Vec::as_slice).unwrap_or_default();
         let names = required.iter().filter_map(Value::as_str);
         let missing: Vec<String> = names.filter(|name| !map.contains_key(*name)).map(str::to_owned).collect();
         if !missing.is_empty() {
-            leaf(What::Missing(missing));
+            leaf(Violation::Missing(missing));
         }
         for (name, inner) in map {
             if let Some(property) = schema["properties"].get(name) {
@@ -106,11 +106,11 @@ fn old(leaf: &Leaf) -> String {
     let place: String = leaf.path.iter().map(|part| format!("/{part}")).collect();
     let quoted = |names: &[String]| names.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
     let what = match &leaf.what {
-        What::Missing(names) if names.len() == 1 => format!("missing property {}", quoted(names)),
-        What::Missing(names) => format!("missing properties {}", quoted(names)),
-        What::Type { want, got } => format!("got {got}, want {want}"),
-        What::Minimum(want, got) => format!("minimum: got {got}, want {want}"),
-        What::Enum(allowed) => format!("value must be one of {}", quoted(allowed)),
+        Violation::Missing(names) if names.len() == 1 => format!("missing property {}", quoted(names)),
+        Violation::Missing(names) => format!("missing properties {}", quoted(names)),
+        Violation::Type { want, got } => format!("got {got}, want {want}"),
+        Violation::Minimum(want, got) => format!("minimum: got {got}, want {want}"),
+        Violation::Enum(allowed) => format!("value must be one of {}", quoted(allowed)),
     };
     format!("at '{place}': {what}")
 }
@@ -118,7 +118,7 @@ fn old(leaf: &Leaf) -> String {
 fn new(leaf: &Leaf) -> String {
     let field = |path: &[String], what: &str| format!("config value {:?}: {what}", format!(".{}", path.join(".")));
     match &leaf.what {
-        What::Missing(names) => {
+        Violation::Missing(names) => {
             let one = |name: &String| {
                 let mut path = leaf.path.clone();
                 path.push(name.clone());
@@ -126,10 +126,10 @@ fn new(leaf: &Leaf) -> String {
             };
             names.iter().map(one).collect::<Vec<_>>().join("; ")
         }
-        What::Type { got: "null", .. } => field(&leaf.path, "is required but was not set"),
-        What::Type { want, got } => field(&leaf.path, &format!("must be of type {want}, but got {got}")),
-        What::Minimum(want, _) => field(&leaf.path, &format!("must be at least {want}")),
-        What::Enum(allowed) => {
+        Violation::Type { got: "null", .. } => field(&leaf.path, "is required but was not set"),
+        Violation::Type { want, got } => field(&leaf.path, &format!("must be of type {want}, but got {got}")),
+        Violation::Minimum(want, _) => field(&leaf.path, &format!("must be at least {want}")),
+        Violation::Enum(allowed) => {
             let list = allowed.iter().map(|value| format!("'{value}'")).collect::<Vec<_>>().join(", ");
             field(&leaf.path, &format!("must be one of {list}"))
         }

@@ -88,7 +88,7 @@ impl Store {
             .map(|(_, resource)| resource)
     }
 
-    /// The resources of a type in a namespace that carry one of the [`INDEXED`] labels with this value, by id.
+    /// The resources of a type in a namespace that carry one of the indexed labels with this value, by id.
     pub fn labelled(&self, typ: &str, namespace: &str, label: &str, value: &str) -> impl Iterator<Item = &Resource> {
         self.marked(typ, namespace, label, value)
     }

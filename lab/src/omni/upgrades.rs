@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::machine::{Hindrance, Machine, Stage};
+use super::machine::{Machine, Stage, UpgradeBlocker};
 use super::machines;
 use super::names::*;
 use super::resource::Resource;
@@ -96,7 +96,7 @@ fn begin_talos(state: &mut State, uuid: &str, version: &str) {
     let drains = state.release >= super::kinds::OmniRelease::V1_10_6
         && super::versions::parse(version).is_some_and(|version| version >= (1, 13, 0));
     let hindrance = state.machines.get(uuid).and_then(|machine| machine.hindrance);
-    if hindrance == Some(Hindrance::Drain) && drains {
+    if hindrance == Some(UpgradeBlocker::Drain) && drains {
         state.machines.change(uuid, |machine| {
             (machine.next, machine.hindrance) = (Some(version.to_owned()), None);
             machine.error = format!(
@@ -108,7 +108,7 @@ fn begin_talos(state: &mut State, uuid: &str, version: &str) {
         return;
     }
     begin(state, uuid, (Stage::Upgrading, UPGRADE), version);
-    if hindrance == Some(Hindrance::Lost) {
+    if hindrance == Some(UpgradeBlocker::Lost) {
         state.machines.change(uuid, |machine| (machine.stalls_at, machine.hindrance) = (Some(Stage::Rebooting), None));
     }
 }

@@ -51,7 +51,7 @@ pub struct Candidate {
 }
 
 /// A machine that was placed.
-struct Placed {
+struct PlacedMachine {
     request: String,
     set: String,
     node: String,
@@ -61,10 +61,10 @@ struct Placed {
 
 /// What the provider remembers of its placements; a restart forgets it.
 #[derive(Default)]
-pub struct Ledger(Mutex<Vec<Placed>>);
+pub struct Ledger(Mutex<Vec<PlacedMachine>>);
 
-/// What asks for a node.
-pub struct Asked<'a> {
+/// A machine that needs a node.
+pub struct PlacementRequest<'a> {
     pub request: &'a str,
     pub set: &'a str,
     pub memory: u64,
@@ -74,7 +74,7 @@ pub struct Asked<'a> {
 
 impl Ledger {
     /// Picks a node and remembers it; `None` without a node.
-    pub fn pick(&self, mut nodes: Vec<Candidate>, asked: &Asked<'_>, now: Duration) -> Option<String> {
+    pub fn pick(&self, mut nodes: Vec<Candidate>, asked: &PlacementRequest<'_>, now: Duration) -> Option<String> {
         let mut placed = self.0.lock().unwrap_or_else(|e| e.into_inner());
         placed.retain(|one| one.until > now && one.request != asked.request);
         for one in placed.iter().filter(|one| one.set == asked.set) {
@@ -89,7 +89,7 @@ impl Ledger {
         nodes.sort_by(|a, b| compare(a, b, asked));
         let node = nodes.into_iter().next()?.name;
         let (request, set) = (asked.request.to_owned(), asked.set.to_owned());
-        placed.push(Placed { request, set, node: node.clone(), memory: asked.memory, until: now + HOUR });
+        placed.push(PlacedMachine { request, set, node: node.clone(), memory: asked.memory, until: now + HOUR });
         Some(node)
     }
 
@@ -99,7 +99,7 @@ impl Ledger {
     }
 }
 
-fn compare(a: &Candidate, b: &Candidate, asked: &Asked<'_>) -> Ordering {
+fn compare(a: &Candidate, b: &Candidate, asked: &PlacementRequest<'_>) -> Ordering {
     let most_free = || b.share.partial_cmp(&a.share).unwrap_or(Ordering::Equal);
     match asked.strategy {
         Strategy::Spread => a.same_set.cmp(&b.same_set).then_with(most_free),
@@ -133,7 +133,9 @@ mod tests {
     }
 
     fn picks(ledger: &Ledger, strategy: Strategy, requests: &[&str], now: Duration) -> Vec<String> {
-        let one = |request: &&str| ledger.pick(nodes(), &Asked { request, set: "workers", memory: 8, strategy }, now);
+        let one = |request: &&str| {
+            ledger.pick(nodes(), &PlacementRequest { request, set: "workers", memory: 8, strategy }, now)
+        };
         requests.iter().filter_map(one).collect()
     }
 
@@ -161,7 +163,7 @@ mod tests {
         ledger.release("a");
         assert_eq!(picks(&ledger, Strategy::Spread, &["b", "c"], Duration::ZERO), ["pve2", "pve3"]);
         assert_eq!(picks(&ledger, Strategy::Spread, &["d"], HOUR), ["pve2"], "what is older is forgotten");
-        let other = Asked { request: "x", set: "control-planes", memory: 8, strategy: Strategy::Spread };
+        let other = PlacementRequest { request: "x", set: "control-planes", memory: 8, strategy: Strategy::Spread };
         assert_eq!(ledger.pick(nodes(), &other, HOUR).as_deref(), Some("pve2"), "another set does not count");
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::Provider;
-use super::place::{Asked, Candidate, Strategy};
+use super::place::{Candidate, PlacementRequest, Strategy};
 use super::release::ProviderRelease;
 use crate::selector;
 use crate::tls::hex;
@@ -158,7 +158,7 @@ impl Provider {
             online.push(Candidate { name: name.to_owned(), share, free, same_set: 0, vms });
         }
         let memory = request.data["memory"].as_u64().unwrap_or(0) << 20;
-        let asked = Asked { request: &request.id, set: &request.set, memory, strategy };
+        let asked = PlacementRequest { request: &request.id, set: &request.set, memory, strategy };
         self.ledger.pick(online, &asked, self.clock.elapsed()).ok_or_else(|| NO_NODES.to_owned())
     }
 

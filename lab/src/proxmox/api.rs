@@ -27,7 +27,7 @@ use super::vmschema;
 
 /// Who may call a method.
 #[derive(Clone, Copy)]
-pub enum Needs {
+pub enum CallAccess {
     /// Everybody, without logging in.
     World,
     /// Everybody who is logged in; the handler checks what it must.
@@ -37,9 +37,9 @@ pub enum Needs {
     /// Whoever has one of these privileges on the path.
     Any(&'static str, &'static [&'static str]),
     /// Whoever meets all of these.
-    And(&'static [Needs]),
+    And(&'static [CallAccess]),
     /// Whoever meets one of these.
-    Or(&'static [Needs]),
+    Or(&'static [CallAccess]),
     /// The user that the call is about, or whoever may change users.
     OwnUser,
 }
@@ -51,14 +51,19 @@ pub struct Method {
     path: &'static str,
     params: &'static [Param],
     vm_options: bool,
-    needs: Needs,
+    needs: CallAccess,
     proxied: bool,
     run: fn(&mut Call<'_>) -> Outcome,
 }
 
 impl Method {
     /// A method without parameters of its own, on the node that answers.
-    const fn new(verb: &'static str, path: &'static str, needs: Needs, run: fn(&mut Call<'_>) -> Outcome) -> Method {
+    const fn new(
+        verb: &'static str,
+        path: &'static str,
+        needs: CallAccess,
+        run: fn(&mut Call<'_>) -> Outcome,
+    ) -> Method {
         Method { verb, path, params: &[], vm_options: false, needs, proxied: false, run }
     }
 
@@ -208,7 +213,7 @@ fn capture(pattern: &'static str, segments: &[&str]) -> Option<Vec<(&'static str
 
 /// Whether it may be called without logging in.
 pub fn open_to_the_world(method: &Method) -> bool {
-    matches!(method.needs, Needs::World)
+    matches!(method.needs, CallAccess::World)
 }
 
 /// Runs a method in PVE's order: privileges, then the way to the node, then parameters, then the work.
@@ -228,22 +233,24 @@ pub fn run(method: &Method, call: &mut Call<'_>) -> Outcome {
 }
 
 /// Whether the caller may, or 403 with PVE's words (pve-access-control `RPCEnvironment.pm` `exec_api2_perm_check`).
-fn permitted(needs: &Needs, call: &Call<'_>) -> Outcome<()> {
+fn permitted(needs: &CallAccess, call: &Call<'_>) -> Outcome<()> {
     match needs {
-        Needs::World => Ok(()),
+        CallAccess::World => Ok(()),
         _ if call.auth.is_empty() => Err(Refusal::denied("user != null")),
-        Needs::Anyone => Ok(()),
-        Needs::All(path, privileges) => call.check(&fill(path, &call.args), privileges),
-        Needs::Any(path, privileges) => call.world.access.check_any(call.auth, &fill(path, &call.args), privileges),
-        Needs::And(all) => all.iter().try_for_each(|needs| permitted(needs, call)),
-        Needs::Or(any) => {
+        CallAccess::Anyone => Ok(()),
+        CallAccess::All(path, privileges) => call.check(&fill(path, &call.args), privileges),
+        CallAccess::Any(path, privileges) => {
+            call.world.access.check_any(call.auth, &fill(path, &call.args), privileges)
+        }
+        CallAccess::And(all) => all.iter().try_for_each(|needs| permitted(needs, call)),
+        CallAccess::Or(any) => {
             if any.iter().any(|needs| permitted(needs, call).is_ok()) {
                 Ok(())
             } else {
                 Err(Refusal::denied(""))
             }
         }
-        Needs::OwnUser => {
+        CallAccess::OwnUser => {
             let own = call.auth == call.args.text("userid");
             if own || call.may("/access/groups", &["User.Modify"]) { Ok(()) } else { Err(Refusal::denied("")) }
         }

@@ -34,7 +34,7 @@ pub async fn handle(shared: Arc<Shared>, request: Request) -> Reply {
     let now = shared.clock.unix();
     let handled = shared.with(|world| {
         world.now = now;
-        let mut handled = Handled { outcome: Ok(Value::Null), jobs: Vec::new(), total: None };
+        let mut handled = HandledRequest { outcome: Ok(Value::Null), jobs: Vec::new(), total: None };
         handled.outcome = dispatch(world, &request, now, &mut handled);
         handled
     });
@@ -104,14 +104,14 @@ fn imf_fixdate(seconds: u64) -> String {
     at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }
 
-/// What came of a request before its tasks run.
-struct Handled {
+/// A request that was handled, with the tasks it has started.
+struct HandledRequest {
     outcome: Outcome,
     jobs: Vec<Job>,
     total: Option<usize>,
 }
 
-fn dispatch(world: &mut World, request: &Request, now: u64, handled: &mut Handled) -> Outcome {
+fn dispatch(world: &mut World, request: &Request, now: u64, handled: &mut HandledRequest) -> Outcome {
     let verb = request.method.as_str();
     if !matches!(verb, "GET" | "PUT" | "POST" | "DELETE") {
         return Err(Refusal::bare(501, format!("method '{verb}' not available")));

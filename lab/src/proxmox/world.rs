@@ -17,7 +17,7 @@ use super::ticket::SigningKeys;
 
 pub use build::{DEFAULT_ROOT_PASSWORD, DEFAULT_TOKEN_SECRET, PROVIDER_TOKEN, PROVIDER_USER, grant_all};
 pub use disk::{Backend, Storage, StorageKind, Volume};
-pub use vm::{Config, Drive, PowerEvent, Running, Vm};
+pub use vm::{Config, Drive, PowerEvent, Vm, VmProcess};
 
 /// Bytes of one GiB.
 pub const GIB: u64 = 1 << 30;

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use super::{site, stack};
 use domain::spec::env::EnvFile;
-use domain::status::docker::Inspected;
+use domain::status::docker::ContainerDetails;
 
 /// The account id of an Omni that is given none (omni v1.9.3 `internal/pkg/config/schema.json`).
 pub const DEFAULT_ACCOUNT: &str = "edd2822a-7834-4fe0-8172-cc5581f13a8d";
@@ -35,8 +35,8 @@ pub struct Existing {
 /// # Errors
 /// Why it cannot be taken over.
 pub fn existing(
-    omni: &Inspected,
-    provider: Option<&Inspected>,
+    omni: &ContainerDetails,
+    provider: Option<&ContainerDetails>,
     files: &[EnvFile],
     compose: &str,
 ) -> Result<Existing, String> {
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
     use domain::status::docker::inspected;
 
-    fn layout(args: &str, mounts: &[(&str, &str)]) -> Inspected {
+    fn layout(args: &str, mounts: &[(&str, &str)]) -> ContainerDetails {
         let mounts: Vec<String> = mounts
             .iter()
             .map(|(source, to)| format!(r#"{{"Type":"bind","Source":"{source}","Destination":"{to}"}}"#))

@@ -11,10 +11,10 @@ use strum::VariantArray;
 use crate::timeline::Row;
 use domain::clock;
 use domain::spec::template::ClusterTemplate;
-use domain::status::cluster::{ClusterView, MachineSetView, MachineView, Party};
-use domain::status::proxmox::Seen;
+use domain::status::cluster::{Actor, ClusterView, MachineSetView, MachineView};
+use domain::status::proxmox::Observed;
 use domain::words::count;
-use machine::{Position, position};
+use machine::{ChainPosition, position};
 
 /// The links of the chain, in the order in which a machine passes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, strum::IntoStaticStr, VariantArray)]
@@ -172,15 +172,15 @@ pub struct Explanation {
     pub causes: Vec<Cause>,
     /// The machines that are on their way out.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub leaving: Vec<Leaving>,
+    pub leaving: Vec<DepartingMachine>,
     /// How long each machine took, where that was asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub timeline: Vec<Row>,
 }
 
-/// A machine that is on its way out: who has to act, and what remains until then.
+/// A machine that is being removed: who has to act, and what remains until then.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Leaving {
+pub struct DepartingMachine {
     pub machine: String,
     pub acts: String,
     /// The finalizers of its machine request.
@@ -214,11 +214,11 @@ pub struct Facts {
     pub template: Option<ClusterTemplate>,
     pub view: Option<ClusterView>,
     /// What is wrong with the provider, if anything.
-    pub provider: Seen<Option<Cause>>,
+    pub provider: Observed<Option<Cause>>,
     /// What is wrong with Proxmox for the provider's login, if anything.
-    pub proxmox: Seen<Option<Cause>>,
+    pub proxmox: Observed<Option<Cause>>,
     /// The VMs of this cluster by name; known where one of several Proxmox shows them.
-    pub vms: Seen<BTreeMap<String, Vm>>,
+    pub vms: Observed<BTreeMap<String, Vm>>,
     /// The providers whose Proxmox shows none beside others that do, and why.
     pub unseen: BTreeMap<String, String>,
     /// The login sees no VM at all.
@@ -304,7 +304,7 @@ impl Chain {
         let beside = |cause: &Cause| !silent && of_host(&cause.id);
         // The sidecar is why its containers do not run.
         let sidecar = match &facts.provider {
-            Seen::Known(Some(cause)) if SIDECAR.contains(&cause.id.as_str()) => Some(cause),
+            Observed::Known(Some(cause)) if SIDECAR.contains(&cause.id.as_str()) => Some(cause),
             _ => None,
         };
         let root = |cause: &&Cause| {
@@ -326,7 +326,7 @@ impl Chain {
             self.unknown.insert(*link, "Omni cannot be asked".to_owned());
         }
         self.unknown.insert(Link::Omni, why.cause.clone());
-        if let Seen::Known(None) = facts.provider {
+        if let Observed::Known(None) = facts.provider {
             self.unknown.remove(&Link::ProviderStep);
         }
         if let Some(vms) = facts.vms.known().filter(|vms| !vms.is_empty()) {
@@ -373,12 +373,12 @@ impl Chain {
     /// Whether something blocks the machine.
     fn machine(&mut self, facts: &Facts, view: &ClusterView, set: &MachineSetView, machine: &MachineView) -> bool {
         let link = match position(facts, view, set, machine) {
-            Position::Ready => Link::Kubernetes,
-            Position::Waiting { link, typical, evidence } => {
+            ChainPosition::Ready => Link::Kubernetes,
+            ChainPosition::Waiting { link, typical, evidence } => {
                 self.waits.entry(link).or_default().push((clock::seconds(&machine.since), typical, evidence));
                 link
             }
-            Position::Broken(cause) => {
+            ChainPosition::Broken(cause) => {
                 let link = cause.link;
                 let since = Some(machine.since.clone()).filter(|since| !since.is_empty());
                 self.blocks(Cause { since, ..*cause });
@@ -492,8 +492,8 @@ impl Chain {
         let joining = waits(Link::Join) || waits(Link::Network);
         let creating = waits(Link::ProviderStep) || waits(Link::MachineRequest);
         let said = |id: &str| match id {
-            "docker.containers" => !matches!(facts.provider, Seen::Known(None)),
-            "provider.proxmox" => matches!(facts.proxmox, Seen::Known(Some(_))),
+            "docker.containers" => !matches!(facts.provider, Observed::Known(None)),
+            "provider.proxmox" => matches!(facts.proxmox, Observed::Known(Some(_))),
             _ => false,
         };
         for cause in &facts.site {
@@ -513,11 +513,11 @@ impl Chain {
         let own = [(Link::ProviderStep, &facts.provider), (Link::ProxmoxTask, &facts.proxmox)];
         for (link, seen) in own {
             match seen {
-                Seen::Known(Some(cause)) if !self.names(&cause.id) => {
+                Observed::Known(Some(cause)) if !self.names(&cause.id) => {
                     self.causes.push(Cause { blocks: creating, ..cause.clone() });
                 }
-                Seen::Unknown(why) => _ = self.unknown.entry(link).or_insert_with(|| why.clone()),
-                Seen::Known(_) => {}
+                Observed::Unknown(why) => _ = self.unknown.entry(link).or_insert_with(|| why.clone()),
+                Observed::Known(_) => {}
             }
         }
         if facts.omni.is_none()
@@ -600,24 +600,24 @@ impl Vm {
 
 /// Who has to act for each machine that is on its way out. Omni resets Talos first and lets the machine leave etcd; then the
 /// provider deletes the VM and takes its own finalizer away (omni v1.9.3 `machine_request_set_status.go`).
-fn leaving(facts: &Facts) -> Vec<Leaving> {
+fn leaving(facts: &Facts) -> Vec<DepartingMachine> {
     let Some(view) = &facts.view else { return Vec::new() };
     let goes = |machine: &&MachineView| view.tearing_down || machine.leaving;
     let one = |machine: &MachineView| {
         let acts = match machine.party {
-            Party::Provider => format!("the provider `{}` deletes its VM", machine.provider),
-            Party::Machine => "the machine leaves its cluster, and Omni has no connection to it".to_owned(),
-            Party::Omni => "Omni resets the machine, which leaves etcd before".to_owned(),
-            Party::None => "Omni, after the workers are gone".to_owned(),
+            Actor::Provider => format!("the provider `{}` deletes its VM", machine.provider),
+            Actor::Machine => "the machine leaves its cluster, and Omni has no connection to it".to_owned(),
+            Actor::Omni => "Omni resets the machine, which leaves etcd before".to_owned(),
+            Actor::None => "Omni, after the workers are gone".to_owned(),
         };
         let vm = vm_of(facts, machine);
         let mut remains: Vec<String> =
             vm.iter().map(|vm| format!("{}, with its disks and its seed image", vm.words())).collect();
-        if machine.party != Party::Provider && !machine.uuid.is_empty() {
+        if machine.party != Actor::Provider && !machine.uuid.is_empty() {
             remains.push(format!("link {} in Omni", machine.uuid));
         }
         let held_by = facts.finalizers.get(&machine.request).cloned().unwrap_or_default();
-        Leaving { machine: machine.name().to_owned(), acts, held_by, remains }
+        DepartingMachine { machine: machine.name().to_owned(), acts, held_by, remains }
     };
     view.machines().filter(goes).map(one).collect()
 }
@@ -717,14 +717,14 @@ fn minutes(seconds: u64) -> String {
 mod tests {
     use super::*;
 
-    fn machine(name: &str, party: Party, stage: &str, waits_for: &str) -> MachineView {
+    fn machine(name: &str, party: Actor, stage: &str, waits_for: &str) -> MachineView {
         MachineView {
             request: name.to_owned(),
             uuid: format!("uuid-of-{name}"),
             provider: "proxmox".to_owned(),
             stage: stage.to_owned(),
-            ready: party == Party::None,
-            connected: matches!(party, Party::None | Party::Omni),
+            ready: party == Actor::None,
+            connected: matches!(party, Actor::None | Actor::Omni),
             party,
             waits_for: waits_for.to_owned(),
             joining: stage == "Provisioned",
@@ -772,9 +772,9 @@ mod tests {
             template_error: None,
             template: None,
             view: Some(view),
-            provider: Seen::Known(None),
-            proxmox: Seen::Known(None),
-            vms: Seen::Known(vms.iter().enumerate().map(vm).collect()),
+            provider: Observed::Known(None),
+            proxmox: Observed::Known(None),
+            vms: Observed::Known(vms.iter().enumerate().map(vm).collect()),
             no_vms: vms.is_empty(),
             unseen: BTreeMap::new(),
             complaints: BTreeMap::new(),
@@ -794,7 +794,7 @@ mod tests {
     /// Omni keeps its flags for minutes: a VM that is stopped says so, one that is not found under this name proves nothing.
     #[test]
     fn vm_decides_where_omni_still_calls_a_machine_ready() {
-        let ready = || machine("zebra-a", Party::None, "Running", "");
+        let ready = || machine("zebra-a", Actor::None, "Running", "");
         assert_eq!(ids(&facts(vec![ready()], &[("zebra-a", "running")])), [""; 0]);
         for (status, id, next) in
             [("stopped", "vm-stopped", "qm start 100"), ("unknown", "node-offline", "cargo xtask proxmox-inventory")]
@@ -813,7 +813,7 @@ mod tests {
 
     #[test]
     fn deleted_vm_is_replaced_or_let_go_by_its_link() {
-        let lost = || machine("zebra-a", Party::Machine, "Running", "the machine to come back");
+        let lost = || machine("zebra-a", Actor::Machine, "Running", "the machine to come back");
         let next = |machine| explain(&facts(vec![machine], &[("other", "running")])).causes.remove(0).next;
         assert_eq!(next(lost()), ["cargo xtask machine-replace zebra-a"]);
         assert_eq!(next(MachineView { leaving: true, ..lost() }), ["omnictl delete link uuid-of-zebra-a"]);
@@ -826,16 +826,16 @@ mod tests {
     #[test]
     fn what_only_takes_its_time_is_waited_for() {
         for (party, stage, waits, link, late, id) in [
-            (Party::Machine, "Provisioned", "the machine to join Omni", Link::Join, JOINED, "machine-never-joins"),
-            (Party::Omni, "Installing", "to be ready", Link::Configuration, CONFIGURED, "machine-stuck"),
-            (Party::Omni, "Configuring", "to be ready", Link::Configuration, CONFIGURED, "etcd-not-formed"),
+            (Actor::Machine, "Provisioned", "the machine to join Omni", Link::Join, JOINED, "machine-never-joins"),
+            (Actor::Omni, "Installing", "to be ready", Link::Configuration, CONFIGURED, "machine-stuck"),
+            (Actor::Omni, "Configuring", "to be ready", Link::Configuration, CONFIGURED, "etcd-not-formed"),
         ] {
             let mut seen = facts(vec![machine("zebra-a", party, stage, waits)], &[("zebra-a", "running")]);
             assert_eq!((ids(&seen).len(), state(&seen, link)), (0, LinkState::Waiting), "{stage}");
             seen.now = 10_000 + late;
             assert_eq!(ids(&seen), [id], "{stage}");
         }
-        let pending = machine("zebra-a", Party::Provider, "Pending", "the provider to accept the request");
+        let pending = machine("zebra-a", Actor::Provider, "Pending", "the provider to accept the request");
         let seen = facts(vec![pending], &[("other", "running")]);
         assert_eq!(state(&seen, Link::MachineRequest), LinkState::Waiting);
         assert_eq!((state(&seen, Link::MachineSet), state(&seen, Link::Vm)), (LinkState::Ok, LinkState::Unknown));
@@ -845,7 +845,7 @@ mod tests {
     #[test]
     fn vm_is_said_to_run_only_where_proxmox_says_so() {
         for (stage, waits) in [("Running", "the machine to come back"), ("Provisioned", "the machine to join Omni")] {
-            let mut seen = facts(vec![machine("zebra-a", Party::Machine, stage, waits)], &[("zebra-a", "running")]);
+            let mut seen = facts(vec![machine("zebra-a", Actor::Machine, stage, waits)], &[("zebra-a", "running")]);
             seen.now = 100_000;
             let cause = |seen: &Facts| explain(seen).causes.remove(0).cause;
             assert!(!cause(&seen).contains("not known"), "{}", cause(&seen));
@@ -856,21 +856,21 @@ mod tests {
                 "{found:?}"
             );
             assert_eq!(found.since.as_deref(), Some(clock::rfc3339_of(10_000).as_str()));
-            seen.vms = Seen::Unknown("401".to_owned());
+            seen.vms = Observed::Unknown("401".to_owned());
             assert!(cause(&seen).ends_with("it is not known whether its VM runs"), "{}", cause(&seen));
         }
     }
 
     #[test]
     fn independent_causes_are_all_named_and_the_blocking_one_first() {
-        let waits = machine("zebra-a", Party::Provider, "Provisioning", "the provider");
-        let mut seen = facts(vec![waits, machine("zebra-b", Party::None, "Running", "")], &[("zebra-b", "stopped")]);
+        let waits = machine("zebra-a", Actor::Provider, "Provisioning", "the provider");
+        let mut seen = facts(vec![waits, machine("zebra-b", Actor::None, "Running", "")], &[("zebra-b", "stopped")]);
         seen.site =
             vec![Cause::new(Link::Omni, "tsidp.claims", "logins"), Cause::new(Link::Network, "network.dns", "names")];
         seen.complaints.insert("zebra-a".to_owned(), Cause::new(Link::ProxmoxTask, "storage-thin-full", "full"));
         assert_eq!(ids(&seen), ["storage-thin-full", "vm-stopped", "tsidp.claims", "network.dns"]);
         // Names matter to a machine that is about to join, and a privilege to what Proxmox hides.
-        let joins = machine("zebra-a", Party::Machine, "Provisioned", "the machine to join Omni");
+        let joins = machine("zebra-a", Actor::Machine, "Provisioned", "the machine to join Omni");
         let joining = Facts { site: seen.site.clone(), ..facts(vec![joins], &[("zebra-a", "running")]) };
         assert_eq!(ids(&joining), ["network.dns", "tsidp.claims"]);
         seen.site = vec![Cause::new(Link::ProxmoxTask, "provider.permissions", "lacks")];
@@ -881,7 +881,7 @@ mod tests {
     #[test]
     fn stopped_vms_are_causes_of_their_own() {
         let names = ["zebra-a", "zebra-b", "zebra-c", "zebra-d", "zebra-e"];
-        let machines = names.map(|name| machine(name, Party::None, "Running", "")).to_vec();
+        let machines = names.map(|name| machine(name, Actor::None, "Running", "")).to_vec();
         let found = explain(&facts(machines, &names.map(|name| (name, "stopped"))));
         let causes: Vec<(&str, usize)> =
             found.causes.iter().map(|cause| (cause.evidence.as_str(), cause.next.len())).collect();
@@ -918,7 +918,7 @@ mod tests {
             let mut seen = Facts { omni, view: None, site, ..facts(Vec::new(), &[]) };
             assert_eq!(ids(&seen), named);
             // What keeps the sidecar from running says more than that containers do not run.
-            seen.provider = Seen::Known(Some(Cause::new(Link::ProviderStep, "sidecar-down", "down")));
+            seen.provider = Observed::Known(Some(Cause::new(Link::ProviderStep, "sidecar-down", "down")));
             let sidecar =
                 ids(&seen).iter().filter(|id| ["sidecar-down", "docker.containers"].contains(&id.as_str())).count();
             assert!(sidecar == 1 && state(&seen, Link::Omni) != LinkState::Ok, "{why}: {:?}", ids(&seen));

@@ -58,14 +58,20 @@ struct Policy<'a> {
 }
 
 impl<'a> Policy<'a> {
-    fn error(&mut self, rule: &'static str, at: domain::spec::At, message: impl Into<String>, fix: impl Into<String>) {
+    fn error(
+        &mut self,
+        rule: &'static str,
+        at: domain::spec::Position,
+        message: impl Into<String>,
+        fix: impl Into<String>,
+    ) {
         self.findings.push(Finding::error(rule, at.in_file(self.file), message, fix));
     }
 
     fn warning(
         &mut self,
         rule: &'static str,
-        at: domain::spec::At,
+        at: domain::spec::Position,
         message: impl Into<String>,
         fix: impl Into<String>,
     ) {

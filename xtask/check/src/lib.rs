@@ -36,4 +36,4 @@ pub mod verdict;
 pub use domain::placeholder;
 pub use domain::spec::{Finding, Severity};
 pub use rules::{RULES, Rule};
-pub use verdict::{Checked, Verdict};
+pub use verdict::{FileCheck, Verdict};

@@ -5,11 +5,11 @@ use serde_json::Value as Json;
 use super::capacity::provider;
 use super::provider_data::{self, Schema};
 use super::releases::Omni;
-use super::verdict::{Checked, Verdict};
+use super::verdict::{FileCheck, Verdict};
 use super::{Finding, labels, placeholder};
 use domain::nearest::nearest;
 use domain::spec::machine_class::{AutoProvision, MachineClass, TYPE, parse_stream};
-use domain::spec::{Place, yaml};
+use domain::spec::{Location, yaml};
 
 /// An infrastructure provider as Omni knows it (InfraProviderStatus).
 #[derive(Debug, Clone, PartialEq)]
@@ -57,7 +57,7 @@ impl ClassContext<'_> {
 }
 
 /// Checks a file of machine classes. The verdict is the server's on new classes.
-pub fn check(file: &str, bytes: &[u8], context: &ClassContext<'_>) -> Checked<Vec<MachineClass>> {
+pub fn check(file: &str, bytes: &[u8], context: &ClassContext<'_>) -> FileCheck<Vec<MachineClass>> {
     let stream = yaml::load(file, bytes);
     let parsed = parse_stream(file, &stream);
     let mut findings = parsed.findings;
@@ -74,7 +74,7 @@ pub fn check(file: &str, bytes: &[u8], context: &ClassContext<'_>) -> Checked<Ve
     findings.sort_by_key(|f| (f.place.line, f.place.column));
     let verdict = Verdict::of(&findings, false);
     let schema = (!sources.is_empty()).then(|| sources.join(", "));
-    Checked {
+    FileCheck {
         file: file.to_owned(),
         value: parsed.value,
         verdict,
@@ -90,7 +90,7 @@ fn left_in_place(file: &str, stream: &yaml::Stream) -> Vec<Finding> {
     let roots = stream.documents.iter().map(|document| &document.root);
     let classes = roots.filter(|root| root.path(&["metadata", "type"]).and_then(yaml::Node::text) == Some(TYPE));
     let left = classes.flat_map(placeholder::within).filter(|left| !["id", "providerid"].contains(&left.key));
-    let report = |left: placeholder::Left<'_>| {
+    let report = |left: placeholder::Placeholder<'_>| {
         let message = format!("`{}` looks like a placeholder: Omni uses it unchanged", left.text);
         let fix = format!("write the value that is meant in `{}`", left.key);
         Finding::warning("class-placeholder", left.at.in_file(file), message, fix)
@@ -277,7 +277,7 @@ fn is_of_proxmox(schema: &Json) -> bool {
     ["storage_selector", "disk_size"].iter().all(|key| schema.pointer(&format!("/properties/{key}")).is_some())
 }
 
-fn unchecked(id: &str, place: Place, context: &ClassContext<'_>) -> Finding {
+fn unchecked(id: &str, place: Location, context: &ClassContext<'_>) -> Finding {
     let message = format!("`providerdata` of the provider `{id}` is not checked: its schema is not known here");
     let own: Vec<&str> = match context.ours {
         [] => vec![PROXMOX],

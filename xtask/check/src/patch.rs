@@ -8,8 +8,8 @@ use super::{Finding, placeholder};
 use domain::nearest::{nearest, suggestion};
 use domain::releases::{Minor, table};
 use domain::spec::template::Inline;
-use domain::spec::yaml::{self, Copied, Data, Node};
-use domain::spec::{At, Place};
+use domain::spec::yaml::{self, CopyOrigin, Data, Node};
+use domain::spec::{Location, Position};
 
 /// The first minor of omnictl 1.x that checks every document of a patch; earlier ones check only the first document.
 const EVERY_DOCUMENT: u64 = 10;
@@ -31,7 +31,7 @@ pub struct PatchContext {
 
 /// Why omnictl's answer to a patch is not known here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Open {
+pub enum Undecided {
     /// Releases of omnictl differ, and which one reads the patch is not known.
     Release,
     /// The release of omnictl is newer than what is known of Talos's documents.
@@ -60,17 +60,17 @@ pub struct Incomplete {
     pub finding: Finding,
 }
 
-/// What a patch turned out to be.
+/// The result of checking a patch.
 #[derive(Debug, Default)]
-pub struct Checked {
+pub struct CheckedPatch {
     pub content: Option<Content>,
     pub findings: Vec<Finding>,
     /// What is left undecided, and why.
-    pub open: Vec<Open>,
+    pub open: Vec<Undecided>,
 }
 
 /// Checks the content of an inline patch.
-pub fn inline(file: &str, inline: &Inline, at: At, known: PatchContext) -> Checked {
+pub fn inline(file: &str, inline: &Inline, at: Position, known: PatchContext) -> CheckedPatch {
     match inline {
         Inline::Documents(documents) => {
             let mut documents = documents.clone();
@@ -85,13 +85,13 @@ pub fn inline(file: &str, inline: &Inline, at: At, known: PatchContext) -> Check
 }
 
 /// Checks a file that the template refers to; its findings name that file.
-pub fn in_file(file: &str, bytes: &[u8], known: PatchContext) -> Checked {
-    loaded(file, yaml::load(file, bytes), At::START.in_file(file), known)
+pub fn in_file(file: &str, bytes: &[u8], known: PatchContext) -> CheckedPatch {
+    loaded(file, yaml::load(file, bytes), Position::START.in_file(file), known)
 }
 
-fn loaded(file: &str, mut stream: yaml::Stream, place: Place, known: PatchContext) -> Checked {
+fn loaded(file: &str, mut stream: yaml::Stream, place: Location, known: PatchContext) -> CheckedPatch {
     if stream.is_broken() {
-        return Checked { findings: stream.findings, ..Checked::default() };
+        return CheckedPatch { findings: stream.findings, ..CheckedPatch::default() };
     }
     let documents: Vec<Node> =
         std::mem::take(&mut stream.documents).into_iter().map(|document| document.root).collect();
@@ -101,22 +101,22 @@ fn loaded(file: &str, mut stream: yaml::Stream, place: Place, known: PatchContex
 
 /// Values that an example leaves to its reader.
 pub fn placeholders<'a>(file: &str, documents: impl IntoIterator<Item = &'a Node>) -> Vec<Finding> {
-    let report = |left: placeholder::Left<'_>| {
+    let report = |left: placeholder::Placeholder<'_>| {
         let message = format!("`{}` looks like a placeholder: Omni and the machines use it unchanged", left.text);
         Finding::warning("template-placeholder", left.at.in_file(file), message, "write the value that is meant")
     };
     documents.into_iter().flat_map(placeholder::within).map(report).collect()
 }
 
-fn form(place: Place, message: impl Into<String>, fix: &str) -> Finding {
+fn form(place: Location, message: impl Into<String>, fix: &str) -> Finding {
     Finding::error("template-patch-form", place, message.into(), fix)
 }
 
 /// `stream` is what the documents were read from, if that was a text.
-fn of(file: &str, stream: yaml::Stream, documents: Vec<Node>, place: Place, known: PatchContext) -> Checked {
+fn of(file: &str, stream: yaml::Stream, documents: Vec<Node>, place: Location, known: PatchContext) -> CheckedPatch {
     let yaml::Stream { findings, .. } = stream;
     // Talos trims the bytes of a patch before it decodes them, which may leave half a character.
-    let wide = findings.iter().any(|f| f.rule == "yaml-utf16").then_some(Open::Wide);
+    let wide = findings.iter().any(|f| f.rule == "yaml-utf16").then_some(Undecided::Wide);
     let open = wide.into_iter().collect();
     let mut patch = Patch { file, known, findings, open, seen: Vec::new(), lone: Vec::new() };
     let mut decoded = 0;
@@ -130,7 +130,7 @@ fn of(file: &str, stream: yaml::Stream, documents: Vec<Node>, place: Place, know
         let before = patch.findings.len();
         managed(PatchDocument { file, node: document, first: n == 0 }, known.omni, &mut patch.findings);
         let later = patch.findings[before..].iter().any(|f| f.rule == "template-patch-forbidden-later");
-        patch.open.extend((later && known.omni.is_none()).then_some(Open::Release));
+        patch.open.extend((later && known.omni.is_none()).then_some(Undecided::Release));
         let mut rest = document.clone();
         match prune(&mut rest, Parent::Document, false, &Header::of(document)) {
             Err((at, message)) => {
@@ -153,7 +153,7 @@ fn of(file: &str, stream: yaml::Stream, documents: Vec<Node>, place: Place, know
     open.sort_unstable();
     open.dedup();
     let content = Some(Content { file: file.to_owned(), documents, open: lone }).filter(|_| decoded > 0);
-    Checked { content, findings, open }
+    CheckedPatch { content, findings, open }
 }
 
 /// What a document calls itself.
@@ -194,11 +194,11 @@ enum Parent {
 }
 
 /// Takes out what `$patch: delete` deletes, which is not decoded, and what becomes empty by that. True if the node itself goes.
-fn prune(node: &mut Node, parent: Parent, in_list: bool, header: &Header) -> Result<bool, (At, String)> {
+fn prune(node: &mut Node, parent: Parent, in_list: bool, header: &Header) -> Result<bool, (Position, String)> {
     let mut pruned = false;
     match &mut node.data {
         // Talos deletes only what is written out.
-        _ if node.copied != Copied::No => Ok(false),
+        _ if node.copied != CopyOrigin::No => Ok(false),
         Data::Map(entries) => {
             let deletes =
                 |key: &str, value: &Node| key == "$patch" && value.scalar().is_some_and(|s| s.text == "delete");
@@ -251,7 +251,7 @@ struct Patch<'a> {
     file: &'a str,
     known: PatchContext,
     findings: Vec<Finding>,
-    open: Vec<Open>,
+    open: Vec<Undecided>,
     seen: Vec<Header>,
     /// See [`Content::open`].
     lone: Vec<Incomplete>,
@@ -280,12 +280,12 @@ impl Patch<'_> {
         self.seen.push(header.clone());
         let Some(kind) = self.kind(document, &header) else { return };
         let walk = talos::walk(document, &kind, reader);
-        self.open.extend(walk.differs.then_some(Open::Release));
+        self.open.extend(walk.differs.then_some(Undecided::Release));
         let beyond = self.known.omni.is_some_and(|omni| !omni.is_known());
-        self.open.extend((beyond || !reader.exact && !walk.problems.is_empty()).then_some(Open::Newer));
+        self.open.extend((beyond || !reader.exact && !walk.problems.is_empty()).then_some(Undecided::Newer));
         // What is certain of omnictl is not said of Talos again.
         let refused = walk.problems.iter().filter(|_| reader.exact);
-        let refused: Vec<(At, &str)> = refused.map(|problem| (problem.at, problem.path.as_str())).collect();
+        let refused: Vec<(Position, &str)> = refused.map(|problem| (problem.at, problem.path.as_str())).collect();
         if let Some((minor, machine)) =
             self.known.talos.and_then(|minor| Some((minor, Reader::talos(minor, !self.known.workers)?)))
         {
@@ -364,7 +364,7 @@ fn missing_kind(file: &str, document: &Node) -> Finding {
 }
 
 /// A kind of document that this omnictl does not know, or may not know.
-fn unknown_kind(place: Place, kind: &str, found: Option<&Kind>, omni: Option<Omni>) -> Option<Finding> {
+fn unknown_kind(place: Location, kind: &str, found: Option<&Kind>, omni: Option<Omni>) -> Option<Finding> {
     let reader = Reader::omnictl(omni);
     let unsure = |message: String| {
         let fix = "check it with `omnictl cluster template validate`";
@@ -500,7 +500,7 @@ fn since(minor: Minor) -> u64 {
 fn forbidden(
     document: PatchDocument<'_>,
     since: u64,
-    at: At,
+    at: Position,
     message: String,
     fix: &str,
     omni: Option<Omni>,

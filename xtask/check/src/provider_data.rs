@@ -5,15 +5,15 @@ use std::cmp::Ordering;
 use serde_json::Value as Json;
 
 use super::capacity::provider::Provider;
-use super::provider_keys::{self, KEYS, KeyKind, ProviderKey, Since};
+use super::provider_keys::{self, KEYS, KeyKind, KeyRelease, ProviderKey};
 use super::schema::{Mismatch, MismatchKind, validate};
 use super::{Finding, convert, placeholder};
 use domain::nearest::{nearest, suggestion};
-use domain::spec::At;
+use domain::spec::Position;
 use domain::spec::decode::MAX_REPORTED;
 use domain::spec::machine_class::{AutoProvision, PROVISION_KEYS};
 use domain::spec::provider_data::{self, ProviderData};
-use domain::spec::yaml::{self, Copied, Data, Entry, Node, Value};
+use domain::spec::yaml::{self, CopyOrigin, Data, Entry, Node, Value};
 use selector::{self, Program, Storage};
 
 /// How to have Talos installed on the first disk.
@@ -76,7 +76,7 @@ pub fn check(file: &str, provision: &AutoProvision, schema: Schema<'_>) -> (Opti
     }
     let root = stream.documents.into_iter().next().map(|d| d.root).filter(|r| !r.is_null());
     // Omni takes empty data for an empty mapping.
-    let root = root.unwrap_or_else(|| Node { at, tag: None, data: Data::Map(Vec::new()), copied: Copied::No });
+    let root = root.unwrap_or_else(|| Node { at, tag: None, data: Data::Map(Vec::new()), copied: CopyOrigin::No });
     odd_keys(file, &root, &mut findings);
     let found = validate(schema.json(), &root);
     findings.extend(found.iter().map(|m| mismatch(file, m, schema)));
@@ -204,15 +204,15 @@ impl Keys<'_> {
                 ),
                 "remove it, or update the provider (docs/how-to/upgrade.md)".to_owned(),
             ),
-            (_, Since::Unreleased) => (
+            (_, KeyRelease::Unreleased) => (
                 format!("`{name}` is in no release of the provider (its pull request 81 is open), which ignores it"),
                 "remove it, unless you run an image built from that pull request".to_owned(),
             ),
-            (Schema::BuiltIn(Some(release)), Since::Release(since)) => (
+            (Schema::BuiltIn(Some(release)), KeyRelease::Release(since)) => (
                 format!("provider {release} ignores `{name}` silently: {since} is the first release that reads it"),
                 format!("remove it, or update the provider in docker/compose.yaml to {since} (docs/how-to/upgrade.md)"),
             ),
-            (Schema::BuiltIn(None), Since::Release(since)) => (
+            (Schema::BuiltIn(None), KeyRelease::Release(since)) => (
                 format!("provider {since} is the first release that reads `{name}`: an older one ignores it silently"),
                 "compare it with the tag of the provider's image in docker/compose.yaml".to_owned(),
             ),
@@ -263,7 +263,7 @@ impl Keys<'_> {
 /// The disk that Omni installs Talos on instead of the first one, and why, if there is one: of the disks above 5 GB that
 /// can be written to, Omni takes the smallest (siderolabs/omni v1.9.3
 /// internal/backend/runtime/omni/controllers/omni/machine_config_gen_options.go).
-pub fn install_disk(data: &ProviderData) -> Option<(At, String)> {
+pub fn install_disk(data: &ProviderData) -> Option<(Position, String)> {
     const LEAST: u64 = 5_000_000_000;
     let first = data.disk_size_gib?;
     let sizes = data.additional_disks.iter().enumerate().filter_map(|(n, disk)| Some((disk.size_gib?, n, disk.at)));
@@ -299,7 +299,7 @@ fn traps(file: &str, data: &ProviderData, findings: &mut Vec<Finding>) {
         findings.push(Finding::warning("providerdata-install-disk", at.in_file(file), message, INSTALL_DISK_FIX));
     }
     let at = |key: &str| root.entry(key).map_or(root.at, |e| e.value.at);
-    let mut report = |error: bool, rule, at: At, message: &str, fix: &str| {
+    let mut report = |error: bool, rule, at: Position, message: &str, fix: &str| {
         let new = if error { Finding::error } else { Finding::warning };
         findings.push(new(rule, at.in_file(file), message.to_owned(), fix.to_owned()));
     };
@@ -387,7 +387,7 @@ fn selector(file: &str, node: &Node, findings: &mut Vec<Finding>) {
                         (format!("{message}; it cannot be converted: {why}"), "write a new one: `name == \"…\"`")
                     }
                 };
-                let place = scalar.body.place(file, At::START);
+                let place = scalar.body.place(file, Position::START);
                 findings.push(Finding::error("providerdata-selector-legacy", place, message, fix));
                 return;
             }

@@ -27,26 +27,26 @@ pub enum KeyKind {
 /// The release that brought a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(from = "String")]
-pub enum Since {
+pub enum KeyRelease {
     Release(Provider),
     /// Only in an open pull request.
     Unreleased,
 }
 
-impl From<String> for Since {
-    fn from(name: String) -> Since {
-        name.parse().map_or(Since::Unreleased, Since::Release)
+impl From<String> for KeyRelease {
+    fn from(name: String) -> KeyRelease {
+        name.parse().map_or(KeyRelease::Unreleased, KeyRelease::Release)
     }
 }
 
-impl Since {
-    fn first() -> Since {
-        Since::Release(Provider::Untagged)
+impl KeyRelease {
+    fn first() -> KeyRelease {
+        KeyRelease::Release(Provider::Untagged)
     }
 
     /// True if this release of the provider reads the key.
     pub fn is_in(self, release: Provider) -> bool {
-        matches!(self, Since::Release(since) if since <= release)
+        matches!(self, KeyRelease::Release(since) if since <= release)
     }
 }
 
@@ -58,8 +58,8 @@ pub struct ProviderKey {
     pub kind: KeyKind,
     #[serde(default)]
     pub required: bool,
-    #[serde(default = "Since::first")]
-    pub since: Since,
+    #[serde(default = "KeyRelease::first")]
+    pub since: KeyRelease,
     pub about: String,
     #[serde(default)]
     values: Vec<String>,
@@ -111,9 +111,9 @@ pub fn schema(keys: &[ProviderKey], release: Option<Provider>) -> Value {
             property["maxLength"] = most.into();
         }
         let since = match key.since {
-            Since::Release(Provider::Untagged) => String::new(),
-            Since::Release(since) => format!(" (provider {since})"),
-            Since::Unreleased => " (in no release of the provider yet)".to_owned(),
+            KeyRelease::Release(Provider::Untagged) => String::new(),
+            KeyRelease::Release(since) => format!(" (provider {since})"),
+            KeyRelease::Unreleased => " (in no release of the provider yet)".to_owned(),
         };
         property["description"] = json!(format!("{}{since}", key.about));
         properties.insert(key.name.clone(), property);

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
 
-use domain::spec::At;
+use domain::spec::Position;
 use domain::spec::yaml::{Data, Node, Value};
 use selector::regex_matches;
 
@@ -16,7 +16,7 @@ use selector::regex_matches;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mismatch {
     pub kind: MismatchKind,
-    pub at: At,
+    pub at: Position,
     /// Dotted path of the value, starting with a dot.
     pub path: String,
     pub message: String,
@@ -89,7 +89,7 @@ struct Validator<'s> {
 }
 
 impl<'s> Validator<'s> {
-    fn report(&mut self, kind: MismatchKind, at: At, path: &str, message: String) {
+    fn report(&mut self, kind: MismatchKind, at: Position, path: &str, message: String) {
         let path = if path.is_empty() { "." } else { path };
         let message = format!("config value {path:?}: {message}");
         self.found.push(Mismatch { kind, at, path: path.to_owned(), message, known: None });
@@ -270,7 +270,7 @@ impl<'s> Validator<'s> {
         }
     }
 
-    fn number(&mut self, rules: &serde_json::Map<String, Json>, number: f64, at: At, path: &str) {
+    fn number(&mut self, rules: &serde_json::Map<String, Json>, number: f64, at: Position, path: &str) {
         type Fits = fn(f64, f64) -> bool;
         let limits: [(&str, Fits, &str); 5] = [
             ("minimum", |n, l| n >= l, "must be at least"),
@@ -288,7 +288,7 @@ impl<'s> Validator<'s> {
         }
     }
 
-    fn text(&mut self, rules: &serde_json::Map<String, Json>, text: &str, at: At, path: &str) {
+    fn text(&mut self, rules: &serde_json::Map<String, Json>, text: &str, at: Position, path: &str) {
         let length = text.chars().count() as u64;
         if rules.get("minLength").and_then(Json::as_u64).is_some_and(|least| length < least) {
             let message = format!("must have at least {} characters", rules["minLength"]);

@@ -14,7 +14,7 @@ use super::stack::{images, omni_settings, tag};
 use super::upgrade;
 use domain::nearest::suggestion;
 use domain::releases::Minor;
-use domain::spec::At;
+use domain::spec::Position;
 use domain::spec::yaml::{self, Node};
 use domain::version;
 
@@ -206,7 +206,7 @@ struct Checker<'a> {
 }
 
 impl Checker<'_> {
-    fn error(&mut self, at: At, message: impl Into<String>, fix: impl Into<String>) {
+    fn error(&mut self, at: Position, message: impl Into<String>, fix: impl Into<String>) {
         self.findings.push(Finding::error(RULE, at.in_file(self.file), message, fix));
     }
 }
@@ -348,7 +348,7 @@ impl Checker<'_> {
 }
 
 /// The dotted paths of all values, with the places of their keys; a list is one value.
-fn leaves_of<'n>(node: &'n Node, above: &str, found: &mut Vec<(String, At, &'n Node)>) {
+fn leaves_of<'n>(node: &'n Node, above: &str, found: &mut Vec<(String, Position, &'n Node)>) {
     for entry in node.entries() {
         let path = if above.is_empty() { entry.key.clone() } else { format!("{above}.{}", entry.key) };
         match entry.value.is_map() {

@@ -10,13 +10,13 @@ use super::{site, upgrade};
 use domain::clock;
 use domain::releases::{Minor, table};
 use domain::spec::yaml;
-use domain::status::docker::{Container, Inspected};
+use domain::status::docker::{Container, ContainerDetails};
 use domain::version::{self, Version};
 use domain::words::count;
 
 /// Where Omni keeps what must outlive its container, by its own arguments (omni v1.9.3 `cmd/omni/cmd/cmd.go`; the
 /// directory of the embedded etcd has a default, the file of SQLite has none since 1.4).
-pub fn data_paths(omni: &Inspected) -> Vec<String> {
+pub fn data_paths(omni: &ContainerDetails) -> Vec<String> {
     let absolute = |path: String| if path.starts_with('/') { path } else { format!("/{path}") };
     let etcd = omni.flag("--etcd-embedded-db-path").unwrap_or_else(|| "/_out/etcd".to_owned());
     [Some(etcd), omni.flag("--sqlite-storage-path")].into_iter().flatten().map(absolute).collect()
@@ -26,12 +26,12 @@ pub fn data_paths(omni: &Inspected) -> Vec<String> {
 pub const TAILSCALE_STATE: &str = "/var/lib/tailscale";
 
 /// The paths of Omni's data that would go with the container, with the reason.
-pub fn unmounted(omni: &Inspected) -> Vec<String> {
+pub fn unmounted(omni: &ContainerDetails) -> Vec<String> {
     off_mounts(omni, &data_paths(omni))
 }
 
 /// Those of `paths` that would go with the container, with the reason.
-pub fn off_mounts(container: &Inspected, paths: &[String]) -> Vec<String> {
+pub fn off_mounts(container: &ContainerDetails, paths: &[String]) -> Vec<String> {
     let mut bad = Vec::new();
     for path in paths {
         let path = path.trim_end_matches('/');

@@ -10,8 +10,8 @@ fn mount(kind: &str, name: &str, destination: &str) -> Mount {
     Mount { kind: kind.into(), name: name.into(), destination: destination.into(), ..Mount::default() }
 }
 
-fn omni(words: &[&str]) -> Inspected {
-    Inspected { args: words.iter().map(|word| (*word).to_owned()).collect(), ..Inspected::default() }
+fn omni(words: &[&str]) -> ContainerDetails {
+    ContainerDetails { args: words.iter().map(|word| (*word).to_owned()).collect(), ..ContainerDetails::default() }
 }
 
 #[test]
@@ -37,7 +37,7 @@ fn data_paths_come_from_omnis_arguments() {
         ),
     ];
     for (mounts, wanted) in cases {
-        assert_eq!(unmounted(&Inspected { mounts: mounts.clone(), ..shipped.clone() }), *wanted, "{mounts:?}");
+        assert_eq!(unmounted(&ContainerDetails { mounts: mounts.clone(), ..shipped.clone() }), *wanted, "{mounts:?}");
     }
 }
 

@@ -49,14 +49,14 @@ pub struct Installed {
     /// The provider's ID.
     pub provider_id: Option<String>,
     /// What Omni offers; `None` if it was not asked.
-    pub offered: Option<Offered>,
+    pub offered: Option<OfferedVersions>,
     /// Why no backup of Omni leads back; `None` if one does.
     pub no_backup: Option<String>,
 }
 
 /// The versions of Talos and Kubernetes that Omni offers, and the extensions that each Talos has.
 #[derive(Debug, Clone, Default)]
-pub struct Offered {
+pub struct OfferedVersions {
     pub talos: BTreeSet<Version>,
     pub kubernetes: BTreeSet<Version>,
     pub extensions: BTreeMap<Version, BTreeSet<String>>,
@@ -108,9 +108,9 @@ impl Cluster {
     }
 }
 
-/// What is wanted; `None` leaves it as it is.
+/// The versions to upgrade to; `None` leaves a component as it is.
 #[derive(Debug, Clone, Default)]
-pub struct Wanted {
+pub struct TargetVersions {
     /// What is newer already stays as it is; otherwise it is a downgrade, which is blocked.
     pub keep_newer: bool,
     pub omni: Option<Version>,
@@ -165,7 +165,7 @@ impl Step {
 }
 
 /// All steps, in order. A component that runs what is wanted, or of which nothing is known, has none.
-pub fn plan(installed: &Installed, wanted: &Wanted) -> Vec<Step> {
+pub fn plan(installed: &Installed, wanted: &TargetVersions) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut now = installed.clone();
     if let (Some(from), Some(to)) = (&installed.omni, wanted.from(installed.omni.as_ref(), &wanted.omni)) {
@@ -180,7 +180,7 @@ pub fn plan(installed: &Installed, wanted: &Wanted) -> Vec<Step> {
     steps
 }
 
-impl Wanted {
+impl TargetVersions {
     /// Where a component goes from `now`; `None` where it stays.
     fn from<'a>(&self, now: Option<&Version>, to: &'a Option<Version>) -> Option<&'a Version> {
         to.as_ref().filter(|to| !self.keep_newer || now.is_none_or(|now| now < *to))
@@ -383,7 +383,7 @@ fn provider(from: &Version, to: &Version, now: &mut Installed) -> Vec<Step> {
 }
 
 /// Talos and Kubernetes of one cluster, a minor at a time, in an order in which every pair is supported.
-fn of_cluster(cluster: &Cluster, wanted: &Wanted, now: &Installed) -> Vec<Step> {
+fn of_cluster(cluster: &Cluster, wanted: &TargetVersions, now: &Installed) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     let (mut talos, mut kubernetes) = (cluster.talos.clone(), cluster.kubernetes.clone());
     let last_talos = wanted.from(Some(&talos), &wanted.talos).unwrap_or(&talos).clone();

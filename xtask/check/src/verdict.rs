@@ -39,7 +39,7 @@ impl Verdict {
 /// A file that was checked. As JSON `{file, omnictl|server, findings}`, with `schema` for a
 /// machine class, and `undecided` where something is.
 #[derive(Debug, Clone)]
-pub struct Checked<T> {
+pub struct FileCheck<T> {
     pub file: String,
     /// The content of the file, as far as it could be read.
     pub value: Option<T>,
@@ -53,14 +53,14 @@ pub struct Checked<T> {
     pub findings: Vec<Finding>,
 }
 
-impl<T> Checked<T> {
+impl<T> FileCheck<T> {
     /// True if any finding is an error whose rule is not in `allowed`.
     pub fn has_errors(&self, allowed: &[&str]) -> bool {
         self.findings.iter().any(|f| f.is_error() && !allowed.contains(&f.rule))
     }
 }
 
-impl<T> Serialize for Checked<T> {
+impl<T> Serialize for FileCheck<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut s = serializer.serialize_struct("Checked", 5)?;
         s.serialize_field("file", &self.file)?;

@@ -1,6 +1,6 @@
 //! Recorded incidents are blocked for the right reason, and harmless version bumps are not blocked.
 
-use check::upgrade::{Cluster, ClusterFiles, Installed, Offered, Reason, Wanted, plan};
+use check::upgrade::{Cluster, ClusterFiles, Installed, OfferedVersions, Reason, TargetVersions, plan};
 use domain::version::{self, Version};
 use serde::Deserialize;
 
@@ -83,7 +83,7 @@ impl Case {
             ..Cluster::new("demo", talos, kubernetes)
         });
         // A catalog that has one extension, for the Talos that is wanted.
-        let offered = self.offers.as_ref().map(|offers| Offered {
+        let offered = self.offers.as_ref().map(|offers| OfferedVersions {
             talos: offers.iter().map(|version| parsed(version)).collect(),
             kubernetes: kubernetes_to.iter().cloned().collect(),
             extensions: talos_to
@@ -101,7 +101,7 @@ impl Case {
             offered,
             no_backup: None,
         };
-        let wanted = Wanted {
+        let wanted = TargetVersions {
             keep_newer: false,
             omni: omni_to,
             provider: provider_to,
@@ -148,7 +148,7 @@ fn harmless_bumps_are_not_blocked() {
 #[test]
 fn omni_goes_through_the_last_patch_of_each_minor() {
     let installed = Installed { omni: Some(parsed("1.4.9")), ..Installed::default() };
-    let wanted = Wanted { omni: Some(parsed("1.10.6")), ..Wanted::default() };
+    let wanted = TargetVersions { omni: Some(parsed("1.10.6")), ..TargetVersions::default() };
     let way: Vec<String> = plan(&installed, &wanted).iter().map(|step| step.to.to_string()).collect();
     assert_eq!(way, ["1.5.11", "1.6.6", "1.7.3", "1.8.2", "1.9.3", "1.10.6"]);
 }
@@ -168,7 +168,7 @@ fn omni_warns_of_clusters_below_its_oldest_talos() {
             clusters: vec![Cluster::new("demo", parsed(talos), parsed("1.31.4"))],
             ..Installed::default()
         };
-        let wanted = Wanted { omni: Some(parsed("1.8.2")), ..Wanted::default() };
+        let wanted = TargetVersions { omni: Some(parsed("1.8.2")), ..TargetVersions::default() };
         plan(&installed, &wanted).iter().flat_map(|step| &step.warnings).any(|reason| reason.rule == "omni-talos-min")
     };
     assert_eq!([case("1.8.4"), case("1.9.6")], [true, false]);

@@ -128,20 +128,20 @@ pub fn begun(name: &str) -> Option<u64> {
 
 /// How many backups are kept: the newest of each of so many days and weeks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Keep {
+pub struct Retention {
     daily: usize,
     weekly: usize,
 }
 
 const DAY: u64 = 86_400;
 
-impl Keep {
+impl Retention {
     /// Parses `daily=7,weekly=4`.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn parse(text: &str) -> Result<Keep, String> {
-        let mut keep = Keep { daily: 0, weekly: 0 };
+    pub fn parse(text: &str) -> Result<Retention, String> {
+        let mut keep = Retention { daily: 0, weekly: 0 };
         for part in text.split(',') {
             let (period, number) = part.split_once('=').unwrap_or((part, ""));
             let number = number.parse().ok().filter(|number| (1..=1000).contains(number));
@@ -202,7 +202,8 @@ mod tests {
             .map(|half| file_name(1_795_316_645 - half * DAY / 2, if half % 3 == 0 { ".gpg" } else { "" }))
             .collect();
         let left = |rule: &str| {
-            let expired = Keep::parse(rule).unwrap().expired(names.iter().cloned().chain(["notes.txt".to_owned()]));
+            let expired =
+                Retention::parse(rule).unwrap().expired(names.iter().cloned().chain(["notes.txt".to_owned()]));
             assert!(!expired.contains(&"notes.txt".to_owned()));
             let days = names.iter().filter(|name| !expired.contains(name)).map(|name| name[15..19].to_owned());
             days.collect::<Vec<_>>().join(" ")
@@ -211,7 +212,7 @@ mod tests {
         assert_eq!(left("daily=2,weekly=3"), "1122 1121 1115 1108");
         assert_eq!(left("weekly=1"), "1122");
         for bad in ["", "daily", "daily=0", "daily=x", "monthly=1", "daily=7;weekly=4"] {
-            assert!(Keep::parse(bad).is_err(), "{bad}");
+            assert!(Retention::parse(bad).is_err(), "{bad}");
         }
     }
 

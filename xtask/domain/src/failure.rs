@@ -77,7 +77,7 @@ pub enum Kind {
 
 /// A value that a task needs and could not find: how to give it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Missing {
+pub struct MissingValue {
     /// What it is, as a person would say it.
     pub name: String,
     /// The flag that takes it, if one does. Secrets have none: argv is public.
@@ -88,24 +88,24 @@ pub struct Missing {
     pub secret: bool,
 }
 
-impl Missing {
+impl MissingValue {
     /// A value that a flag takes.
-    pub fn flag(name: impl Into<String>, flag: impl Into<String>) -> Missing {
-        Missing { name: name.into(), flag: Some(flag.into()), env: None, secret: false }
+    pub fn flag(name: impl Into<String>, flag: impl Into<String>) -> MissingValue {
+        MissingValue { name: name.into(), flag: Some(flag.into()), env: None, secret: false }
     }
 
     /// A value that only a variable holds.
-    pub fn env(name: &str, env: &str) -> Missing {
-        Missing { name: name.to_owned(), flag: None, env: Some(env.to_owned()), secret: false }
+    pub fn env(name: &str, env: &str) -> MissingValue {
+        MissingValue { name: name.to_owned(), flag: None, env: Some(env.to_owned()), secret: false }
     }
 
     /// The same for a secret.
-    pub fn secret(name: &str, env: &str) -> Missing {
-        Missing { secret: true, ..Missing::env(name, env) }
+    pub fn secret(name: &str, env: &str) -> MissingValue {
+        MissingValue { secret: true, ..MissingValue::env(name, env) }
     }
 
     /// Those that are absent, of the values that are needed.
-    pub fn absent(needed: impl IntoIterator<Item = (bool, Missing)>) -> Vec<Missing> {
+    pub fn absent(needed: impl IntoIterator<Item = (bool, MissingValue)>) -> Vec<MissingValue> {
         needed.into_iter().filter(|(absent, _)| *absent).map(|(_, missing)| missing).collect()
     }
 
@@ -113,8 +113,8 @@ impl Missing {
     ///
     /// # Errors
     /// [`Code::MissingInput`] that names every absent one.
-    pub fn check(needed: impl IntoIterator<Item = (bool, Missing)>) -> Result<(), Failure> {
-        let absent = Missing::absent(needed);
+    pub fn check(needed: impl IntoIterator<Item = (bool, MissingValue)>) -> Result<(), Failure> {
+        let absent = MissingValue::absent(needed);
         if absent.is_empty() { Ok(()) } else { Err(Failure::missing(absent)) }
     }
 }
@@ -132,7 +132,7 @@ pub struct Failure {
     /// What to do about it.
     pub hint: String,
     /// Values to give, for [`Code::MissingInput`].
-    pub missing: Vec<Missing>,
+    pub missing: Vec<MissingValue>,
     /// Commands that lead on, most likely first.
     pub next: Vec<String>,
     /// What the task found out before it failed, for `data` of the JSON document.
@@ -179,7 +179,7 @@ impl Failure {
     }
 
     /// A missing value: exit 2, and the flag or variable that takes it.
-    pub fn missing(values: Vec<Missing>) -> Failure {
+    pub fn missing(values: Vec<MissingValue>) -> Failure {
         let names: Vec<&str> = values.iter().map(|value| value.name.as_str()).collect();
         let mut hint = String::new();
         for value in &values {

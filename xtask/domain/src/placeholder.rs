@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use crate::spec::At;
+use crate::spec::Position;
 use crate::spec::yaml::Node;
 
 /// The whole value is one.
@@ -68,21 +68,29 @@ pub fn in_selector(selector: &str) -> Option<&str> {
     selector.split(['"', '\'']).skip(1).step_by(2).find(|name| is_placeholder(name))
 }
 
-/// A value that was left in place: its text, the key that holds it, and its position.
+/// A placeholder that nobody replaced: its text, its key and its position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Left<'a> {
+pub struct Placeholder<'a> {
     pub text: &'a str,
     pub key: &'a str,
-    pub at: At,
+    pub at: Position,
 }
 
 /// All of them in `node`, also where a key is one (`registry.example.com:`). A label's key is a name, whatever its prefix.
-pub fn within(node: &Node) -> Vec<Left<'_>> {
-    fn walk<'a>(key: &'a str, node: &'a Node, found: &mut Vec<Left<'a>>) {
-        found.extend(node.text().and_then(|text| in_value(key, text)).map(|text| Left { text, key, at: node.at }));
+pub fn within(node: &Node) -> Vec<Placeholder<'_>> {
+    fn walk<'a>(key: &'a str, node: &'a Node, found: &mut Vec<Placeholder<'a>>) {
+        found.extend(node.text().and_then(|text| in_value(key, text)).map(|text| Placeholder {
+            text,
+            key,
+            at: node.at,
+        }));
         for entry in node.entries() {
             let name = entry.key.as_str();
-            found.extend((!name.contains('/') && is_left(name)).then_some(Left { text: name, key, at: entry.at }));
+            found.extend((!name.contains('/') && is_left(name)).then_some(Placeholder {
+                text: name,
+                key,
+                at: entry.at,
+            }));
             walk(name, &entry.value, found);
         }
         node.items().iter().for_each(|item| walk(key, item, found));

@@ -111,13 +111,13 @@ pub struct Facts {
     pub kubernetes: Version,
     pub provider: Version,
     pub tailscale: Version,
-    pub seen: Seen,
+    pub seen: TestedWith,
     pub date: String,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Seen {
+pub struct TestedWith {
     pub omni: Version,
     pub tailscale: Version,
 }

@@ -46,9 +46,9 @@ pub struct PlannedChange {
     pub destroys: Vec<String>,
 }
 
-/// What a plan is for and rests on, as far as only the task knows it.
+/// What binds a plan: the Omni, files and resource versions for which it was made.
 #[derive(Debug, Default)]
-pub struct Grounds {
+pub struct PlanBinding {
     pub omni: String,
     pub allowed: Vec<String>,
     pub files: Vec<String>,
@@ -68,7 +68,12 @@ pub fn file_key(path: &str) -> String {
 
 impl SavedPlan {
     /// A sealed plan, with every known secret redacted. Times are in seconds since 1970.
-    pub fn new(task: &str, grounds: Grounds, changes: Vec<PlannedChange>, (made, expires): (u64, u64)) -> SavedPlan {
+    pub fn new(
+        task: &str,
+        grounds: PlanBinding,
+        changes: Vec<PlannedChange>,
+        (made, expires): (u64, u64),
+    ) -> SavedPlan {
         let clean = |text: &str| {
             hide_in(text);
             redact(text).into_owned()
@@ -79,7 +84,7 @@ impl SavedPlan {
             destroys: change.destroys.iter().map(|what| clean(what)).collect(),
             ..change
         };
-        let Grounds { omni, allowed, files, bound } = grounds;
+        let PlanBinding { omni, allowed, files, bound } = grounds;
         let mut plan = SavedPlan {
             format: FORMAT,
             task: task.to_owned(),
@@ -228,7 +233,7 @@ mod tests {
         };
         let bound =
             [("file a.yaml".to_owned(), hash(b"a")), ("machine class small".to_owned(), "version 3".to_owned())];
-        let grounds = Grounds { omni: "https://o".to_owned(), bound: bound.into(), ..Grounds::default() };
+        let grounds = PlanBinding { omni: "https://o".to_owned(), bound: bound.into(), ..PlanBinding::default() };
         SavedPlan::new("cluster-sync", grounds, vec![change], (0, 86_400))
     }
 

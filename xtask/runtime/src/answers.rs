@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::cx::Cx;
 use crate::files;
-use domain::failure::{Failure, Missing};
+use domain::failure::{Failure, MissingValue};
 use domain::secret::Secret;
 use domain::spec::env::EnvFile;
 
@@ -35,7 +35,7 @@ impl<'a> Answers<'a> {
         key: &str,
         question: &str,
         default: Option<&str>,
-        missing: Missing,
+        missing: MissingValue,
         check: impl Fn(&str) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let earlier = self.earlier(key).filter(|answer| check(answer).is_ok());
@@ -53,7 +53,7 @@ impl<'a> Answers<'a> {
         &self,
         key: &str,
         question: &str,
-        missing: Missing,
+        missing: MissingValue,
         check: impl Fn(&str) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let earlier = self.earlier(key).filter(|answer| check(answer).is_ok()).map(Secret::new);

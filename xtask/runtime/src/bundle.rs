@@ -86,17 +86,17 @@ impl Manifest {
 
 /// A bundle that was opened.
 #[derive(Debug)]
-pub struct Recorded {
+pub struct OpenedBundle {
     dir: Scratch,
     pub manifest: Manifest,
 }
 
-impl Recorded {
+impl OpenedBundle {
     /// Unpacks `file` into a directory below `scratch` that goes with this value.
     ///
     /// # Errors
     /// [`Code::Invalid`] for anything but a whole bundle of this format.
-    pub fn open(file: &Path, scratch: &Path) -> Result<Recorded, Failure> {
+    pub fn open(file: &Path, scratch: &Path) -> Result<OpenedBundle, Failure> {
         let shown = file.display();
         let foreign = |cause: &str| {
             Failure::new(Code::Invalid, format!("`{shown}` is not a support bundle"))
@@ -114,13 +114,13 @@ impl Recorded {
         let manifest = match unpacked(archive, dir.path()) {
             Ok(Some(manifest)) => manifest,
             Ok(None) => return Err(foreign("its first file is not the manifest of one")),
-            Err(Unpacking::Foreign(cause)) => return Err(foreign(&cause)),
-            Err(Unpacking::Cut(cause)) => {
+            Err(UnpackError::Foreign(cause)) => return Err(foreign(&cause)),
+            Err(UnpackError::Cut(cause)) => {
                 return Err(Failure::new(Code::Invalid, format!("`{shown}` is not a whole support bundle"))
                     .cause(cause)
                     .hint("copy it again: its end is missing, or it was changed"));
             }
-            Err(Unpacking::Large) => {
+            Err(UnpackError::Large) => {
                 return Err(Failure::new(Code::Invalid, format!("`{shown}` is too large")).cause(format!(
                     "it unpacks to more than {} MiB or {FILES} files, which no support bundle does",
                     LARGEST >> 20
@@ -132,7 +132,7 @@ impl Recorded {
                 .cause(format!("its format is {}, and this version reads format {FORMAT}", manifest.format))
                 .hint("use the version of this tool that wrote it"));
         }
-        Ok(Recorded { dir, manifest })
+        Ok(OpenedBundle { dir, manifest })
     }
 
     /// The project's files in it.
@@ -174,7 +174,7 @@ impl Recorded {
     /// The resources of a type in Omni, or those with a label.
     ///
     /// # Errors
-    /// As [`Recorded::document`].
+    /// As [`OpenedBundle::document`].
     pub fn list<T: DeserializeOwned>(&self, kind: &str, selector: Option<&str>) -> Result<Vec<T>, Failure> {
         let name = format!("omni/{kind}.json");
         let mut found = self.document(&name)?;
@@ -199,7 +199,7 @@ impl Recorded {
     /// The `data` of a call of the Proxmox of a provider. The failed tasks of one guest are among those of its node.
     ///
     /// # Errors
-    /// As [`Recorded::document`].
+    /// As [`OpenedBundle::document`].
     pub fn proxmox(&self, provider: Option<&str>, path: &str) -> Result<Value, Failure> {
         let mut answers = self.document(&format!("{}/{PROXMOX}", self.proxmox_dir(provider)))?;
         let absent = || Failure::new(Code::NotFound, format!("the bundle has no answer of Proxmox to {path}"));
@@ -215,7 +215,7 @@ impl Recorded {
     /// The containers of the stack.
     ///
     /// # Errors
-    /// As [`Recorded::document`].
+    /// As [`OpenedBundle::document`].
     pub fn containers(&self) -> Result<Vec<Container>, Failure> {
         docker::containers(&self.read(CONTAINERS)?)
             .map_err(|why| Failure::new(Code::Invalid, format!("`{CONTAINERS}` in the bundle: {why}")))
@@ -224,7 +224,7 @@ impl Recorded {
     /// The last lines of a service's log.
     ///
     /// # Errors
-    /// As [`Recorded::document`].
+    /// As [`OpenedBundle::document`].
     pub fn log(&self, service: &str, tail: u32) -> Result<String, Failure> {
         let log = self.read(&format!("logs/{service}.log"))?;
         let lines: Vec<&str> = log.split_inclusive('\n').collect();
@@ -233,7 +233,7 @@ impl Recorded {
 }
 
 /// Why an archive is not unpacked.
-enum Unpacking {
+enum UnpackError {
     Foreign(String),
     Cut(String),
     Large,
@@ -243,24 +243,24 @@ enum Unpacking {
 fn unpacked(
     mut archive: tar::Archive<std::io::Take<GzDecoder<File>>>,
     dir: &Path,
-) -> Result<Option<Manifest>, Unpacking> {
-    let cut = |error: std::io::Error| Unpacking::Cut(error.to_string());
+) -> Result<Option<Manifest>, UnpackError> {
+    let cut = |error: std::io::Error| UnpackError::Cut(error.to_string());
     let mut manifest: Option<Manifest> = None;
     let (mut total, mut count) = (0, 0);
-    for entry in archive.entries().map_err(|error| Unpacking::Foreign(error.to_string()))? {
+    for entry in archive.entries().map_err(|error| UnpackError::Foreign(error.to_string()))? {
         let mut entry = entry.map_err(|error| match manifest {
-            None => Unpacking::Foreign(error.to_string()),
-            Some(_) if total + (1 << 20) > LARGEST => Unpacking::Large,
+            None => UnpackError::Foreign(error.to_string()),
+            Some(_) if total + (1 << 20) > LARGEST => UnpackError::Large,
             Some(_) => cut(error),
         })?;
         (total, count) = (total + entry.size(), count + 1);
         if total > LARGEST || count > FILES {
-            return Err(Unpacking::Large);
+            return Err(UnpackError::Large);
         }
         let name = entry.path().map_err(cut)?.into_owned();
         let inside = name.components().all(|part| matches!(part, Component::Normal(_)));
         if !inside || !entry.header().entry_type().is_file() {
-            return Err(Unpacking::Foreign(format!("`{}` in it is not a file of a bundle", name.display())));
+            return Err(UnpackError::Foreign(format!("`{}` in it is not a file of a bundle", name.display())));
         }
         let mut bytes = Vec::new();
         entry.read_to_end(&mut bytes).map_err(cut)?;
@@ -273,13 +273,13 @@ fn unpacked(
                 return Ok(Some(Manifest { format, ..Manifest::default() }));
             }
             manifest =
-                Some(serde_json::from_value(found).map_err(|error| Unpacking::Cut(format!("{MANIFEST}: {error}")))?);
+                Some(serde_json::from_value(found).map_err(|error| UnpackError::Cut(format!("{MANIFEST}: {error}")))?);
             continue;
         }
         let path = dir.join(&name);
         let made = path.parent().map_or(Ok(()), files::own_dir).map_err(|error| error.to_string());
         made.and_then(|()| files::write_new(&path, &bytes, files::PRIVATE).map_err(|failure| failure.to_string()))
-            .map_err(Unpacking::Cut)?;
+            .map_err(UnpackError::Cut)?;
     }
     // What is behind the last file too: its end has the checksum.
     std::io::copy(&mut archive.into_inner(), &mut std::io::sink()).map_err(cut)?;
@@ -287,11 +287,11 @@ fn unpacked(
 }
 
 /// The manifest, where each of its files is there.
-fn whole(manifest: Option<Manifest>, dir: &Path) -> Result<Option<Manifest>, Unpacking> {
+fn whole(manifest: Option<Manifest>, dir: &Path) -> Result<Option<Manifest>, UnpackError> {
     let Some(manifest) = manifest else { return Ok(None) };
     for (name, part) in &manifest.files {
         if std::fs::metadata(dir.join(name)).map_or(u64::MAX, |meta| meta.len()) != part.bytes {
-            return Err(Unpacking::Cut(format!(
+            return Err(UnpackError::Cut(format!(
                 "`{name}` is missing from it, or has another size than its manifest says"
             )));
         }
@@ -317,7 +317,7 @@ mod tests {
         let open = |bytes: &[u8]| {
             let file = dir.path().join("bundle");
             std::fs::write(&file, bytes).unwrap();
-            Recorded::open(&file, &dir.path().join("scratch"))
+            OpenedBundle::open(&file, &dir.path().join("scratch"))
         };
         let files = BTreeMap::from([("logs/omni.log".to_owned(), b"one\ntwo\nthree\n".to_vec())]);
         let mut manifest = Manifest::begun(1_795_316_645);

@@ -32,7 +32,7 @@ use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGXFSZ};
 
 use crate::files;
-use crate::ui::Speaker;
+use crate::ui::MessageWriter;
 use domain::failure::{Code, Failure, Kind};
 use domain::secret::{Secret, hide, redact};
 pub use domain::words::{quote, quote_os};
@@ -230,7 +230,7 @@ pub struct Proc {
     journal: Option<Journal>,
     task: String,
     /// Shows every call, with `--verbose`.
-    verbose: Option<Speaker>,
+    verbose: Option<MessageWriter>,
 }
 
 /// The journal file and the project that is recorded in it: a user's checkouts share one journal.
@@ -390,7 +390,7 @@ impl Job {
 
 impl Proc {
     /// A runner whose calls for `task` are written to `journal`, if that is given, and shown by `verbose`.
-    pub fn new(journal: Option<Journal>, task: &str, verbose: Option<Speaker>) -> Proc {
+    pub fn new(journal: Option<Journal>, task: &str, verbose: Option<MessageWriter>) -> Proc {
         Proc { journal, task: task.to_owned(), verbose }
     }
 

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::bundle::Recorded;
+use crate::bundle::OpenedBundle;
 use crate::files;
 use crate::paths::Paths;
 use crate::proc;
@@ -80,7 +80,7 @@ pub struct Setting<T> {
 pub struct Settings {
     pub env_file: EnvFile,
     pub state: State,
-    pub given: Given,
+    pub given: FlagOverrides,
     /// The further provider that these are of.
     pub provider: Option<String>,
     /// What the providers share where a further one has none of its own.
@@ -88,12 +88,12 @@ pub struct Settings {
     /// These are of one provider, named or the only one.
     pub of_one: bool,
     /// The bundle that answers in place of all programs.
-    pub recorded: Option<Arc<Recorded>>,
+    pub recorded: Option<Arc<OpenedBundle>>,
 }
 
-/// Flags of a task that hold for every program that it calls.
+/// Flags of a task that override the settings of every program it calls.
 #[derive(Debug, Clone, Default)]
-pub struct Given {
+pub struct FlagOverrides {
     pub omni_endpoint: Option<String>,
     pub ca_file: Option<String>,
 }
@@ -153,7 +153,7 @@ impl Settings {
     }
 
     /// Those of a bundle: this host's environment is no part of it, and a file that was wrong then is as good as none.
-    pub fn of_bundle(paths: &Paths, recorded: Recorded) -> Settings {
+    pub fn of_bundle(paths: &Paths, recorded: OpenedBundle) -> Settings {
         Settings { recorded: Some(Arc::new(recorded)), ..Settings::load(paths).unwrap_or_default() }
     }
 

@@ -11,7 +11,7 @@ const FASTEST: Duration = Duration::from_millis(100);
 const SLOWEST: Duration = Duration::from_secs(3);
 
 /// The result of one poll.
-pub enum Look<T> {
+pub enum Poll<T> {
     /// The condition is true.
     Done(T),
     /// Not yet, with a description of what is missing. A new description is reported.
@@ -27,14 +27,14 @@ pub fn until<T>(
     what: &str,
     limit: Duration,
     mut say: impl FnMut(&str),
-    mut look: impl FnMut() -> anyhow::Result<Look<T>>,
+    mut look: impl FnMut() -> anyhow::Result<Poll<T>>,
 ) -> anyhow::Result<T> {
     let begun = Instant::now();
     let (mut last, mut changed) = (String::new(), begun);
     loop {
         let words = match look().map_err(|error| given_up(error, what))? {
-            Look::Done(value) => return Ok(value),
-            Look::Waiting(words) => words,
+            Poll::Done(value) => return Ok(value),
+            Poll::Waiting(words) => words,
         };
         if words != last {
             say(&words);
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn interruption_stops_only_the_wait() {
-        let look = || -> anyhow::Result<Look<()>> { Err(Failure::new(Code::Interrupted, "interrupted").into()) };
+        let look = || -> anyhow::Result<Poll<()>> { Err(Failure::new(Code::Interrupted, "interrupted").into()) };
         let error = until("cluster `c`", Duration::from_secs(10), |_| {}, look).unwrap_err();
         let failure = Failure::of(&error);
         assert_eq!((failure.code, failure.message.as_str()), (Code::Interrupted, "stopped waiting for cluster `c`"));
@@ -107,7 +107,7 @@ mod tests {
             "x",
             Duration::from_secs(10),
             |words| said.push(words.to_owned()),
-            || Ok(looks.next().map_or(Look::Done(7), |words| Look::Waiting(words.to_owned()))),
+            || Ok(looks.next().map_or(Poll::Done(7), |words| Poll::Waiting(words.to_owned()))),
         );
         assert_eq!(value.unwrap(), 7);
         assert_eq!(said, ["a", "b"]);
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn wait_times_out_with_the_last_state() {
-        let look = || Ok(Look::<()>::Waiting("waiting for machine m".to_owned()));
+        let look = || Ok(Poll::<()>::Waiting("waiting for machine m".to_owned()));
         let error = until("cluster c", Duration::from_millis(250), |_| {}, look).unwrap_err();
         let failure = Failure::of(&error);
         assert_eq!(failure.code, Code::Timeout);
@@ -126,7 +126,7 @@ mod tests {
     fn timeout_tells_since_when_nothing_moved() {
         let hint = |until_when: Duration| {
             let begun = Instant::now();
-            let look = || Ok(Look::<()>::Waiting(format!("{:?}", begun.elapsed().min(until_when))));
+            let look = || Ok(Poll::<()>::Waiting(format!("{:?}", begun.elapsed().min(until_when))));
             Failure::of(&until("x", Duration::from_secs(3), |_| {}, look).unwrap_err()).hint
         };
         assert!(hint(Duration::ZERO).contains("nothing has changed"));

@@ -27,9 +27,9 @@ pub(super) struct Token {
     pub end: u32,
 }
 
-/// A character sequence that is no token.
+/// A character sequence that is not a valid token.
 #[derive(Debug)]
-pub(super) struct Bad {
+pub(super) struct InvalidToken {
     pub at: u32,
     pub text: String,
 }
@@ -41,7 +41,7 @@ const OPERATORS: &[&str] = &[
 ];
 
 /// All tokens of a source, the end included, and everything in between that is none.
-pub(super) fn lex(source: &str) -> (Vec<Token>, Vec<Bad>) {
+pub(super) fn lex(source: &str) -> (Vec<Token>, Vec<InvalidToken>) {
     let (mut tokens, mut bad) = (Vec::new(), Vec::new());
     let mut at = 0;
     while at < source.len() {
@@ -53,7 +53,7 @@ pub(super) fn lex(source: &str) -> (Vec<Token>, Vec<Bad>) {
                     len
                 }
                 Err(len) => {
-                    bad.push(Bad { at: at as u32, text: rest[..len].to_owned() });
+                    bad.push(InvalidToken { at: at as u32, text: rest[..len].to_owned() });
                     len
                 }
             },

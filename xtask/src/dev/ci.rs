@@ -30,14 +30,14 @@ use domain::nearest::suggestion;
 use domain::words::count;
 use runtime::cx::Cx;
 use runtime::proc;
-use runtime::ui::{Check, Done, Status, millis, table};
+use runtime::ui::{Check, Status, StepResult, millis, table};
 
 /// What is shown of a check that failed; all that its program said is in `target/ci/log`.
 const OUTPUT_LINES: usize = 60;
 const FINDINGS: usize = 40;
 
-/// A check that has run.
-struct Ran {
+/// A check with its verdict.
+struct CheckRun {
     row: &'static Row,
     verdict: Verdict,
     elapsed: Duration,
@@ -66,7 +66,7 @@ pub fn run(args: &Ci, cx: &Cx) -> anyhow::Result<Outcome> {
     if proc::interrupted() {
         return Err(proc::interruption("checking").into());
     }
-    let mut ran = results.into_iter().collect::<anyhow::Result<Vec<Ran>>>()?;
+    let mut ran = results.into_iter().collect::<anyhow::Result<Vec<CheckRun>>>()?;
     ran.sort_by_key(|ran| CHECKS.iter().position(|row| row.name == ran.row.name));
     finish(cx, &ran)
 }
@@ -124,7 +124,7 @@ fn fix(cx: &Cx, rows: &[&'static Row], fix: bool) -> anyhow::Result<Option<Outco
 }
 
 /// Step 3, one check. What it finds is its report, not an error: the others run all the same.
-fn reported(row: &'static Row, bench: &Bench<'_>) -> anyhow::Result<Done<Ran>> {
+fn reported(row: &'static Row, bench: &Bench<'_>) -> anyhow::Result<StepResult<CheckRun>> {
     let begun = Instant::now();
     let verdict = match row.run(bench) {
         Ok(verdict) => verdict,
@@ -136,7 +136,7 @@ fn reported(row: &'static Row, bench: &Bench<'_>) -> anyhow::Result<Done<Ran>> {
         Verdict::Found { findings, .. } => (Status::Failed, what(findings)),
         Verdict::Unavailable { why, hint } => (Status::Skipped, format!("{why}; {hint}")),
     };
-    Ok(Done { value: Ran { row, verdict, elapsed: begun.elapsed() }, status, detail })
+    Ok(StepResult { value: CheckRun { row, verdict, elapsed: begun.elapsed() }, status, detail })
 }
 
 /// "3 findings, the first in xtask/src/cli.rs:12:1".
@@ -149,9 +149,9 @@ fn what(findings: &[check::Finding]) -> String {
 }
 
 /// Step 4.
-fn finish(cx: &Cx, ran: &[Ran]) -> anyhow::Result<Outcome> {
+fn finish(cx: &Cx, ran: &[CheckRun]) -> anyhow::Result<Outcome> {
     let mut rows = Vec::new();
-    for Ran { row, verdict, elapsed } in ran {
+    for CheckRun { row, verdict, elapsed } in ran {
         let (word, detail) = match verdict {
             Verdict::Passed(detail) => ("ok", detail.clone()),
             Verdict::Found { findings, .. } => ("FAILED", what(findings)),
@@ -161,7 +161,7 @@ fn finish(cx: &Cx, ran: &[Ran]) -> anyhow::Result<Outcome> {
         rows.push(vec![row.name.clone(), word.to_owned(), millis(elapsed.as_millis() as u64), detail]);
     }
     cx.ui.data(&format!("\n{}", table(&["CHECK", "RESULT", "TIME", ""], &rows)));
-    let failed: Vec<&Ran> = ran.iter().filter(|ran| matches!(ran.verdict, Verdict::Found { .. })).collect();
+    let failed: Vec<&CheckRun> = ran.iter().filter(|ran| matches!(ran.verdict, Verdict::Found { .. })).collect();
     failed.iter().for_each(|ran| cx.ui.data(&explained(ran)));
     let skipped = ran.iter().filter(|ran| matches!(ran.verdict, Verdict::Unavailable { .. })).count();
     let data = json!({ "checks": ran.iter().map(document).collect::<Vec<_>>() });
@@ -180,7 +180,7 @@ fn finish(cx: &Cx, ran: &[Ran]) -> anyhow::Result<Outcome> {
 }
 
 /// What a failed check found, and what fixes it: places where there are some, else the end of what the program said.
-fn explained(Ran { row, verdict, .. }: &Ran) -> String {
+fn explained(CheckRun { row, verdict, .. }: &CheckRun) -> String {
     let mut text = format!("\n== {}: {}\n", row.name, row.about);
     if let Verdict::Found { findings, output } = verdict {
         for finding in findings.iter().take(FINDINGS) {
@@ -200,7 +200,7 @@ fn explained(Ran { row, verdict, .. }: &Ran) -> String {
     format!("{text}fix: {}", row.fix)
 }
 
-fn document(Ran { row, verdict, elapsed }: &Ran) -> Value {
+fn document(CheckRun { row, verdict, elapsed }: &CheckRun) -> Value {
     let (status, detail, findings) = match verdict {
         Verdict::Passed(detail) => ("ok", detail.clone(), json!([])),
         Verdict::Found { findings, .. } => ("failed", what(findings), json!(findings)),

@@ -17,7 +17,7 @@ use crate::outcome::Outcome;
 use check::Finding;
 use domain::failure::{Code, Failure};
 use domain::secret::Secret;
-use domain::spec::Place;
+use domain::spec::Location;
 use domain::words;
 use runtime::cx::Cx;
 use runtime::files;
@@ -123,7 +123,7 @@ pub fn drift(cx: &Cx) -> Result<Vec<Finding>, Failure> {
     for (page, new) in stale(cx)? {
         let old = files::read_text_if_there(&cx.paths.root().join(&page.path))?.unwrap_or_default();
         let (line, is, should) = difference(&old, &new).unwrap_or((1, "", ""));
-        let place = Place { file: page.path.clone(), line: line as u32, column: 1 };
+        let place = Location { file: page.path.clone(), line: line as u32, column: 1 };
         let message =
             format!("the page differs from what {} says: it has {is:?}, it should have {should:?}", page.source);
         findings.push(Finding::error("stale-page", place, message, "cargo xtask docs"));

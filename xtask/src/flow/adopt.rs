@@ -20,7 +20,7 @@ use domain::failure::{Code, Failure};
 use domain::releases::Minor;
 use domain::secret::Secret;
 use domain::spec::env::EnvFile;
-use domain::status::docker::{Inspected, Listed};
+use domain::status::docker::{ContainerDetails, ListedContainer};
 use domain::status::snapshot::Store;
 use domain::version;
 use domain::words::count;
@@ -30,7 +30,7 @@ use runtime::paths::pasted;
 use runtime::tool::compose::{Compose, OMNI, SIDECAR};
 use runtime::tool::docker::{Docker, QUICK};
 use runtime::tool::gpg;
-use runtime::ui::{Done, Status};
+use runtime::ui::{Status, StepResult};
 
 /// Stopping an Omni with machines, or starting one whose sidecar has to log in first.
 const SLOW: Duration = Duration::from_secs(180);
@@ -71,7 +71,7 @@ impl Note {
     }
 
     /// The same for the Omni that is taken over now: volumes that were removed since are to be filled again.
-    fn of(self, cx: &Cx, omni: &Listed) -> Result<Note, Failure> {
+    fn of(self, cx: &Cx, omni: &ListedContainer) -> Result<Note, Failure> {
         match self.containers.first() {
             Some((name, project, _)) if (name, project) == (&omni.name, &omni.project) => {
                 let filled = self.filled && Docker::find(cx)?.volume(VOLUMES[0])?;
@@ -90,7 +90,7 @@ impl Note {
 }
 
 /// The containers of the old stack, Omni first.
-type Containers = Vec<(Listed, Inspected)>;
+type Containers = Vec<(ListedContainer, ContainerDetails)>;
 
 /// The Omni that is taken over, with what becomes of it.
 pub struct Adoption {
@@ -106,10 +106,10 @@ pub struct Adoption {
 }
 
 /// The one Omni of other compose files, with its sidecar and its provider.
-fn find(cx: &Cx, from: Option<&Path>) -> anyhow::Result<Done<Containers>> {
+fn find(cx: &Cx, from: Option<&Path>) -> anyhow::Result<StepResult<Containers>> {
     let docker = Docker::find(cx)?;
     let all = docker.foreign()?;
-    let inspect = |found: &Listed| Ok::<_, Failure>((found.clone(), docker.inspect_foreign(&found.name)?));
+    let inspect = |found: &ListedContainer| Ok::<_, Failure>((found.clone(), docker.inspect_foreign(&found.name)?));
     let of = |image: &str| all.iter().filter(|found| found.is(image)).map(inspect).collect::<Result<Containers, _>>();
     let from = from.map(|dir| dir.canonicalize().unwrap_or(dir.to_owned()));
     let mut omnis = of("siderolabs/omni")?;
@@ -125,7 +125,7 @@ fn find(cx: &Cx, from: Option<&Path>) -> anyhow::Result<Done<Containers>> {
             .hint("if its containers were removed, `docker compose create` beside its compose file makes them again, on its volumes"),
     })?;
     let mut others = of("siderolabs/omni-infra-provider-proxmox")?;
-    let mine = |found: &Listed| !found.project.is_empty() && found.project == omni.0.project;
+    let mine = |found: &ListedContainer| !found.project.is_empty() && found.project == omni.0.project;
     if others.len() > 1 {
         others.retain(|(found, _)| mine(found));
     }
@@ -133,11 +133,11 @@ fn find(cx: &Cx, from: Option<&Path>) -> anyhow::Result<Done<Containers>> {
     let sidecar = of("tailscale/tailscale")?.into_iter().find(|(found, _)| mine(found));
     let found: Containers = [omni].into_iter().chain(others).chain(sidecar).collect();
     let words: Vec<String> = found.iter().map(|(found, _)| found.words()).collect();
-    Ok(Done::ok(found, words.join(", ")))
+    Ok(StepResult::ok(found, words.join(", ")))
 }
 
 /// The version of the old Omni, which the store is of and stays.
-fn version_of(cx: &Cx, omni: &Listed, note: Option<&Note>) -> anyhow::Result<Done<String>> {
+fn version_of(cx: &Cx, omni: &ListedContainer, note: Option<&Note>) -> anyhow::Result<StepResult<String>> {
     let tag = stack::tag(&omni.image).filter(|tag| version::parse(tag).is_ok()).map(str::to_owned);
     let noted = note.and_then(|note| stack::tag(&note.images.1)).map(str::to_owned);
     let found = match noted.or(tag) {
@@ -156,7 +156,10 @@ fn version_of(cx: &Cx, omni: &Listed, note: Option<&Note>) -> anyhow::Result<Don
     let (first, last) = check::site::minors();
     let known = version::minor(&found).map(Minor::from).is_some_and(|minor| first <= minor && minor <= last);
     if known && paired.state != State::Failed {
-        return Ok(Done::ok(found.clone(), format!("{found}, and it stays so; omni-upgrade upgrades it afterwards")));
+        return Ok(StepResult::ok(
+            found.clone(),
+            format!("{found}, and it stays so; omni-upgrade upgrades it afterwards"),
+        ));
     }
     let cause = if known { paired.detail } else { format!("docker/compose.yaml runs Omni {first} to {last}") };
     Err(Failure::new(Code::Conflict, format!("Omni {found:?} is not of a version that this kit runs"))
@@ -232,7 +235,7 @@ impl Adoption {
                 .map_err(|why| Failure::new(Code::Invalid, "this Omni cannot be taken over").cause(why))?;
             let names: Vec<&str> = found.values.keys().copied().collect();
             let names = names.join(", ");
-            Ok(Done::ok(found, names))
+            Ok(StepResult::ok(found, names))
         })?;
         for differs in &existing.differs {
             cx.ui.note("differs", "not taken over", Status::Warning, differs);
@@ -254,7 +257,7 @@ impl Adoption {
             let store = store_of(cx, &containers[0].0.name, &existing.data[0])?;
             backup::owned(&store, inputs.get("OMNI_ACCOUNT_UUID"))?;
             gpg::open_slot(cx, &key, &store.slots)?;
-            Ok(Done::ok(key, words_of(&store)))
+            Ok(StepResult::ok(key, words_of(&store)))
         })?;
         let mut secrets = vec![(cx.paths.store_key(), "the key of Omni's store", key)];
         if let Some(config) = &existing.config {
@@ -400,7 +403,7 @@ impl Adoption {
     }
 
     /// The new Omni found the store, and what was in it.
-    fn same(&self, cx: &Cx) -> anyhow::Result<Done<()>> {
+    fn same(&self, cx: &Cx) -> anyhow::Result<StepResult<()>> {
         let containers = Compose::find(cx)?.containers()?;
         let name = containers.iter().find(|found| found.service == OMNI).map_or(OMNI, |found| &found.name);
         let (before, after) = (read_store(&self.copy(cx).join("etcd/member/snap/db"))?, store_of(cx, name, ETCD_DIR)?);
@@ -408,7 +411,7 @@ impl Adoption {
         let lost = before.slots.keys().any(|slot| !after.slots.contains_key(slot));
         let account = backup::owned(&after, self.inputs.get("OMNI_ACCOUNT_UUID"));
         if omni_stack::empty_store_began(cx)?.is_none() && !fewer && !lost && account.is_ok() {
-            return Ok(Done::ok((), format!("before and after: {}", words_of(&after))));
+            return Ok(StepResult::ok((), format!("before and after: {}", words_of(&after))));
         }
         Err(Failure::new(Code::Failed, "Omni does not hold what it held before")
             .cause(format!("before: {}\nnow: {}", words_of(&before), words_of(&after)))

@@ -8,14 +8,14 @@ use serde_json::Value;
 use crate::flow::{project_classes, proxmox};
 use check::capacity::machine::Machine;
 use check::capacity::selector;
-use check::permissions::{self, Absent, ProxmoxFacts, Requirements, Row, Scope};
+use check::permissions::{self, ProxmoxFacts, Requirements, Row, Scope, UnlistedObject};
 use domain::failure::{Code, Failure};
 use domain::status::proxmox::{self as status, AclEntry, Inventory, Permissions, TokenInfo};
 use domain::words::count;
 use runtime::cx::Cx;
 use runtime::parallel::{ALL, Job, both, run_all};
 use runtime::tool::proxmox::{Login, Proxmox};
-use runtime::ui::{Check, Done, Status, table};
+use runtime::ui::{Check, Status, StepResult, table};
 
 /// What an audit found, in short.
 pub struct Summary {
@@ -119,7 +119,7 @@ pub fn lacks(row: &Row) -> bool {
 }
 
 /// What is missing, as a failure; `None` when nothing is.
-pub fn missing(login: &Login, rows: &[Row], facts: &LoginFacts, absent: &[Absent]) -> Option<Failure> {
+pub fn missing(login: &Login, rows: &[Row], facts: &LoginFacts, absent: &[UnlistedObject]) -> Option<Failure> {
     let missing = rows.iter().filter(|row| row.status == permissions::Verdict::Missing);
     let missing: BTreeSet<(&str, &str)> = missing.map(|row| (row.privilege.as_str(), row.path.as_str())).collect();
     if missing.is_empty() {
@@ -228,12 +228,12 @@ pub fn observe(cx: &Cx, proxmox: &Proxmox) -> anyhow::Result<LoginFacts> {
             let tree = get("asking Proxmox for the login's permissions", PERMISSIONS)?;
             let paths = tree.as_object().map_or(0, serde_json::Map::len);
             let detail = format!("privileges on {}", count(paths, "path"));
-            Ok(if paths == 0 { Done::warning(tree, detail) } else { Done::ok(tree, detail) })
+            Ok(if paths == 0 { StepResult::warning(tree, detail) } else { StepResult::ok(tree, detail) })
         }),
         Check::new("roles", "Read the roles", || seen(get("asking Proxmox for its roles", ROLES))),
         Check::new("token", "Read the token's expiry and privilege separation", || match token(cx, proxmox) {
-            _ if name.is_none() => Ok(Done::skipped(Value::Null, "the login is not a token")),
-            Err(failure) if failure.code == Code::Refused => Ok(Done::skipped(
+            _ if name.is_none() => Ok(StepResult::skipped(Value::Null, "the login is not a token")),
+            Err(failure) if failure.code == Code::Refused => Ok(StepResult::skipped(
                 Value::Null,
                 format!("not shown to the token itself; see `pveum user token list {user}`"),
             )),
@@ -251,12 +251,12 @@ pub fn observe(cx: &Cx, proxmox: &Proxmox) -> anyhow::Result<LoginFacts> {
 }
 
 /// An answer that the audit can do without.
-fn seen(answer: Result<Value, Failure>) -> anyhow::Result<Done<Value>> {
+fn seen(answer: Result<Value, Failure>) -> anyhow::Result<StepResult<Value>> {
     match answer {
-        Ok(Value::String(text)) => Ok(Done::ok(Value::String(text.clone()), text)),
-        Ok(value) => Ok(Done::ok(value, "")),
+        Ok(Value::String(text)) => Ok(StepResult::ok(Value::String(text.clone()), text)),
+        Ok(value) => Ok(StepResult::ok(value, "")),
         Err(failure) if failure.code == Code::Interrupted => Err(failure.into()),
-        Err(failure) => Ok(Done::skipped(Value::Null, failure.to_string())),
+        Err(failure) => Ok(StepResult::skipped(Value::Null, failure.to_string())),
     }
 }
 

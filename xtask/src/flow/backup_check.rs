@@ -17,10 +17,10 @@ use runtime::proc::{self, Job};
 use runtime::tool::archive::{self, Encryption};
 use runtime::tool::docker::Docker;
 use runtime::tool::gpg;
-use runtime::ui::Done;
+use runtime::ui::StepResult;
 
-/// What opens an archive, and what checks it.
-pub struct Means<'a> {
+/// The private key that opens an archive, and the image whose programs check it.
+pub struct VerifyOptions<'a> {
     /// The private key of age.
     pub identity: Option<&'a Path>,
     /// The image with the tools of etcd.
@@ -28,13 +28,13 @@ pub struct Means<'a> {
 }
 
 /// A backup, unpacked in a directory that is removed with the value.
-pub struct Opened {
+pub struct OpenedBackup {
     pub scratch: Scratch,
     pub manifest: Manifest,
     store: Store,
 }
 
-impl Opened {
+impl OpenedBackup {
     /// Where a part is.
     pub fn part(&self, name: &str) -> PathBuf {
         self.scratch.path().join("parts").join(name)
@@ -54,7 +54,7 @@ impl Opened {
         self.manifest.parts.contains_key(name)
     }
 
-    /// The data directory for Omni's etcd, once [`Opened::check_restore`] has made it.
+    /// The data directory for Omni's etcd, once [`OpenedBackup::check_restore`] has made it.
     pub fn etcd(&self) -> PathBuf {
         self.scratch.path().join("etcd")
     }
@@ -63,24 +63,24 @@ impl Opened {
     ///
     /// # Errors
     /// [`Code::Invalid`] with everything that is missing or changed.
-    pub fn open(cx: &Cx, file: &Path, means: &Means<'_>) -> anyhow::Result<Opened> {
+    pub fn open(cx: &Cx, file: &Path, means: &VerifyOptions<'_>) -> anyhow::Result<OpenedBackup> {
         let scratch = cx.ui.step("open", format!("Open {}", file.display()), || {
             let scratch = Scratch::new(&cx.paths.scratch_root(), "restore")?;
             unpack(cx, file, means.identity, scratch.path())?;
-            Ok(Done::ok(scratch, "unpacked in a private directory"))
+            Ok(StepResult::ok(scratch, "unpacked in a private directory"))
         })?;
         let parts = scratch.path().join("parts");
         let manifest = cx.ui.step("parts", "Check that the backup is complete and unchanged", || {
             let manifest = complete(&parts)?;
             let detail = format!("{}, made at {}", count(manifest.parts.len(), "part"), manifest.made_at);
-            Ok(Done::ok(manifest, detail))
+            Ok(StepResult::ok(manifest, detail))
         })?;
         let store = cx.ui.step("store", "Check that the store is the one of the manifest", || {
             let store = backup::read_store(&parts.join(ETCD))?;
             same(&manifest, &store)?;
-            Ok(Done::ok(store, backup::contents(&manifest)))
+            Ok(StepResult::ok(store, backup::contents(&manifest)))
         })?;
-        Ok(Opened { scratch, manifest, store })
+        Ok(OpenedBackup { scratch, manifest, store })
     }
 
     /// Checks that the archive's key opens the store, or the one at `file`.
@@ -94,13 +94,13 @@ impl Opened {
         };
         cx.ui.step("key", "Check that a key opens the store", || {
             let Some(text) = files::read_text_if_there(&file)? else {
-                return Ok(Done::warning(
+                return Ok(StepResult::warning(
                     (),
                     format!("not checked: the archive has no key, and {shown} does not exist"),
                 ));
             };
             let slot = gpg::open_slot(cx, &Secret::new(text), &self.store.slots)?;
-            Ok(Done::ok((), format!("{shown}, {slot}")))
+            Ok(StepResult::ok((), format!("{shown}, {slot}")))
         })
     }
 
@@ -112,13 +112,13 @@ impl Opened {
         cx.ui.step("sqlite", "Check the SQLite database", || {
             let Ok(sqlite) = which::which("sqlite3") else {
                 let detail = "not checked: sqlite3 is not installed; `apt-get install sqlite3`";
-                return Ok(Done::warning((), detail));
+                return Ok(StepResult::warning((), detail));
             };
             let (shell, file) = (proc::shell()?, self.part(SQLITE));
             let job = Job::new("checking the SQLite database", cmd!(shell, "{sqlite} {file} 'PRAGMA integrity_check'"));
             let ended = cx.proc.run(job.deadline(cx.limit(proc::DEADLINE * 10)))?;
             if ended.success() && ended.stdout.trim() == "ok" {
-                return Ok(Done::ok((), "integrity_check says ok"));
+                return Ok(StepResult::ok((), "integrity_check says ok"));
             }
             let said = format!("{}{}", ended.stdout, ended.stderr);
             Err(Failure::new(Code::Invalid, "the SQLite database is damaged").cause(said.trim().to_owned()).into())
@@ -129,7 +129,7 @@ impl Opened {
     ///
     /// # Errors
     /// [`Code::Invalid`] when etcd refuses it.
-    pub fn check_restore(&self, cx: &Cx, means: &Means<'_>) -> anyhow::Result<()> {
+    pub fn check_restore(&self, cx: &Cx, means: &VerifyOptions<'_>) -> anyhow::Result<()> {
         let image = backup::etcd_image(means.image, self.version());
         cx.ui.step("restore", "Check that etcd restores its snapshot", || {
             let docker = Docker::find(cx)?;
@@ -144,7 +144,7 @@ impl Opened {
                 ended = run("etcdctl")?;
             }
             if ended.success() && self.etcd().join("member").is_dir() {
-                return Ok(Done::ok((), format!("with {image}")));
+                return Ok(StepResult::ok((), format!("with {image}")));
             }
             Err(Failure::new(Code::Invalid, "etcd does not restore the snapshot").cause(ended.failure().cause).into())
         })

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::flow::backup::{self, ETCD_ENDPOINT, SQLITE_DIR};
-use crate::flow::backup_check::{Means, Opened};
+use crate::flow::backup_check::{OpenedBackup, VerifyOptions};
 use crate::flow::omni_stack::BEGINS_EMPTY;
 use crate::flow::omni_upgrade;
 use crate::flow::restore::ETCD_DIR;
@@ -17,8 +17,8 @@ use runtime::cx::Cx;
 use runtime::files;
 use runtime::tool::docker::{Docker, QUICK};
 use runtime::tool::omni;
-use runtime::ui::{Done, Status};
-use runtime::wait::{self, Look};
+use runtime::ui::{Status, StepResult};
+use runtime::wait::{self, Poll};
 
 /// The container, and the network that it alone is on.
 const NAME: &str = "omni-scale-drill";
@@ -53,11 +53,11 @@ impl Drop for Drill<'_> {
 /// # Errors
 /// [`Code::Prerequisite`] without Docker or a key; [`Code::Failed`] when Omni does not start from it; [`Code::Invalid`] when it has
 /// something else.
-pub fn run(cx: &Cx, opened: &Opened, means: &Means<'_>, key: &Path) -> anyhow::Result<()> {
+pub fn run(cx: &Cx, opened: &OpenedBackup, means: &VerifyOptions<'_>, key: &Path) -> anyhow::Result<()> {
     let docker = Docker::find(cx)?;
     let drill = cx.ui.step("drill", "Start this Omni from the backup, on a network of its own", || {
         let (drill, detail) = start(cx, &docker, opened, key)?;
-        Ok(Done::ok(drill, detail))
+        Ok(StepResult::ok(drill, detail))
     })?;
     cx.ui.step("drill-health", "Wait until it is healthy", || wait_until_healthy(cx, &docker))?;
     cx.ui.step("drill-store", "Check account, clusters, machine classes, users and key slots", || {
@@ -65,7 +65,7 @@ pub fn run(cx: &Cx, opened: &Opened, means: &Means<'_>, key: &Path) -> anyhow::R
         let image = backup::etcd_image(means.image, opened.version());
         let words = ["etcdctl", ETCD_ENDPOINT, "snapshot", "save", "/backup/now.db"];
         docker.etcd(&image, &format!("container:{NAME}"), &dir, &words)?.checked()?;
-        Ok(Done::ok((), compare(opened, &backup::read_store(&dir.join("now.db"))?)?))
+        Ok(StepResult::ok((), compare(opened, &backup::read_store(&dir.join("now.db"))?)?))
     })?;
     let detail =
         "unknown: Omni 1.7 and later serve no API until a person accepts the licence, which a drill does not do";
@@ -75,7 +75,12 @@ pub fn run(cx: &Cx, opened: &Opened, means: &Means<'_>, key: &Path) -> anyhow::R
     Ok(())
 }
 
-fn start<'a>(cx: &Cx, docker: &'a Docker<'a>, opened: &Opened, key: &Path) -> Result<(Drill<'a>, String), Failure> {
+fn start<'a>(
+    cx: &Cx,
+    docker: &'a Docker<'a>,
+    opened: &OpenedBackup,
+    key: &Path,
+) -> Result<(Drill<'a>, String), Failure> {
     let key = if opened.has(STORE_KEY) { opened.part(STORE_KEY) } else { key.to_owned() };
     if !key.is_file() {
         return Err(Failure::new(Code::Prerequisite, "a drill needs the key of the store")
@@ -107,7 +112,7 @@ fn start<'a>(cx: &Cx, docker: &'a Docker<'a>, opened: &Opened, key: &Path) -> Re
 }
 
 /// Waits until it answers, which it does only once the key has opened the store.
-fn wait_until_healthy(cx: &Cx, docker: &Docker<'_>) -> anyhow::Result<Done<()>> {
+fn wait_until_healthy(cx: &Cx, docker: &Docker<'_>) -> anyhow::Result<StepResult<()>> {
     let look = || {
         let format = "{{.State.Status}} {{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
         let found = docker.run("looking at the drill", &["container", "inspect", "--format", format, NAME], QUICK)?;
@@ -126,15 +131,15 @@ fn wait_until_healthy(cx: &Cx, docker: &Docker<'_>) -> anyhow::Result<Done<()>> 
             return refuse(&format!("its container is {state}"));
         }
         match omni::healthy(cx, &format!("http://{address}:8080"), None) {
-            Ok(()) => Ok(Look::Done(Done::ok((), "the key has opened the store"))),
+            Ok(()) => Ok(Poll::Done(StepResult::ok((), "the key has opened the store"))),
             Err(failure) if failure.code == Code::Interrupted => Err(failure.into()),
-            Err(failure) => Ok(Look::Waiting(failure.message)),
+            Err(failure) => Ok(Poll::Waiting(failure.message)),
         }
     };
     wait::until("Omni of the drill", cx.limit(HEALTH), |words| cx.ui.waiting(words), look)
 }
 
-fn compare(opened: &Opened, now: &Store) -> Result<String, Failure> {
+fn compare(opened: &OpenedBackup, now: &Store) -> Result<String, Failure> {
     backup::owned(now, &opened.manifest.account)?;
     let manifest = &opened.manifest;
     let counts = KEPT.map(|kind| (kind, [manifest.counts.get(kind).copied().unwrap_or_default(), now.count(kind)]));

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::outcome::Outcome;
-use domain::failure::{Code, Failure, Missing};
+use domain::failure::{Code, Failure, MissingValue};
 use domain::saved_plan::PlannedChange;
 use domain::words::count;
 use runtime::cx::Cx;
@@ -18,7 +18,7 @@ use runtime::proc;
 use runtime::state::State;
 use runtime::tool::install;
 use runtime::tool::omnictl::{self, Omnictl};
-use runtime::ui::{Done, Status};
+use runtime::ui::{Status, StepResult};
 
 type Apply<'a> = Box<dyn FnOnce(&Cx) -> anyhow::Result<String> + 'a>;
 type Verify<'a> = Box<dyn FnOnce(&Cx) -> anyhow::Result<()> + 'a>;
@@ -213,22 +213,22 @@ impl<'a> FromIterator<Change<'a>> for Plan<'a> {
 
 /// The outcome of a dry run that ends before its plan is complete, as the error that ends the task.
 #[derive(Debug)]
-struct EndsHere(Outcome);
+struct DryRunEnd(Outcome);
 
-impl fmt::Display for EndsHere {
+impl fmt::Display for DryRunEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.summary)
     }
 }
 
-impl std::error::Error for EndsHere {}
+impl std::error::Error for DryRunEnd {}
 
 /// What a dry run comes to that ended early.
 ///
 /// # Errors
 /// Any other error, as it is.
 pub fn ended_early(error: anyhow::Error) -> anyhow::Result<Outcome> {
-    error.downcast::<EndsHere>().map(|ended| ended.0)
+    error.downcast::<DryRunEnd>().map(|ended| ended.0)
 }
 
 /// omnictl, installed when there is none.
@@ -256,7 +256,7 @@ pub fn omnictl_on_need(cx: &Cx) -> anyhow::Result<()> {
         Ok(String::new())
     });
     let planned = Plan::from_iter([install]).planned(cx);
-    Err(EndsHere(planned.next("cargo xtask omnictl-install")).into())
+    Err(DryRunEnd(planned.next("cargo xtask omnictl-install")).into())
 }
 
 /// Gets consent: `--yes`, or a yes to `question` on a terminal. Destruction takes the owner's name as well: typed, or as
@@ -285,10 +285,10 @@ fn confirm(cx: &Cx, plan: &Plan<'_>, question: &str) -> Result<(), Failure> {
 fn confirmed_by_flags(cx: &Cx, owners: &[&str], question: &str) -> Result<(), Failure> {
     let mut missing = Vec::new();
     if !cx.ask.yes() {
-        missing.push(Missing::flag("consent", "--yes"));
+        missing.push(MissingValue::flag("consent", "--yes"));
     }
     missing.extend(owners.iter().map(|owner| {
-        Missing::flag(format!("consent to destroy what is shown of `{owner}`"), format!("--allow-destroy {owner}"))
+        MissingValue::flag(format!("consent to destroy what is shown of `{owner}`"), format!("--allow-destroy {owner}"))
     }));
     if missing.is_empty() {
         return Ok(());
@@ -328,7 +328,7 @@ fn execute(cx: &Cx, plan: Plan<'_>, mut done: Vec<String>) -> anyhow::Result<()>
         }
         let Change { verb, apply, verify, record, .. } = change;
         cx.ui
-            .step(verb, title.clone(), || Ok(Done::changed((), apply(cx)?)))
+            .step(verb, title.clone(), || Ok(StepResult::changed((), apply(cx)?)))
             .map_err(|error| with_done(Failure::of(&error), &done))?;
         done.push(title);
         own_verifications.extend(verify);

@@ -10,10 +10,10 @@ use crate::flow::change::Plan;
 use crate::flow::{inputs, project_files};
 use crate::outcome::Outcome;
 use check::convert::{self, Change};
-use check::{Checked, Finding};
+use check::{FileCheck, Finding};
 use domain::failure::{Code, Failure};
 use domain::secret::Secret;
-use domain::spec::Place;
+use domain::spec::Location;
 use domain::words::count;
 use runtime::cx::Cx;
 use runtime::files;
@@ -22,9 +22,9 @@ use runtime::ui::{Status, table};
 /// More files than this are not listed one by one when nothing is wrong with them.
 const LISTED: usize = 40;
 
-/// What was rewritten, or would be.
+/// The files that were converted, or would be.
 #[derive(Debug, Default)]
-pub struct Converted {
+pub struct Conversions {
     /// The new text of each file that changes.
     pub texts: BTreeMap<PathBuf, String>,
     /// `[{file, changes: [{line, column, what, why}]}]`.
@@ -41,8 +41,8 @@ pub fn convert(
     cx: &Cx,
     paths: &[PathBuf],
     rewrite: impl Fn(&str, &[u8]) -> convert::Outcome,
-) -> anyhow::Result<Converted> {
-    let mut converted = Converted::default();
+) -> anyhow::Result<Conversions> {
+    let mut converted = Conversions::default();
     let mut plan = Plan::default();
     let mut refused: Vec<Finding> = Vec::new();
     for path in paths {
@@ -96,23 +96,23 @@ pub fn convert(
 pub fn check<T: Send>(
     cx: &Cx,
     paths: &[PathBuf],
-    converted: &Converted,
-    check: impl Fn(&str, &Path, &[u8]) -> Checked<T> + Sync,
-    (what, rule, names): (&str, &'static str, impl Fn(T) -> Vec<(String, Place)> + Sync),
-) -> Result<Vec<Checked<()>>, Failure> {
+    converted: &Conversions,
+    check: impl Fn(&str, &Path, &[u8]) -> FileCheck<T> + Sync,
+    (what, rule, names): (&str, &'static str, impl Fn(T) -> Vec<(String, Location)> + Sync),
+) -> Result<Vec<FileCheck<()>>, Failure> {
     let checked = inputs::check_each(cx, paths, "check the name", |name, path, bytes| {
         let bytes = converted.texts.get(path).map_or(bytes, |text| text.as_bytes());
-        let Checked { file, value, verdict, program, schema, undecided, findings } = check(name, path, bytes);
+        let FileCheck { file, value, verdict, program, schema, undecided, findings } = check(name, path, bytes);
         // What else the file says is let go at once: there may be thousands of them.
         let value = value.filter(|_| !inputs::is_example(bytes)).map(&names);
-        Checked { file, value, verdict, program, schema, undecided, findings }
+        FileCheck { file, value, verdict, program, schema, undecided, findings }
     })?;
     let defined: Vec<_> = checked.iter().flat_map(|(checked, _)| checked.value.iter().flatten().cloned()).collect();
     let mut twice = inputs::defined_twice(what, rule, &defined);
-    let with_twice = |(checked, _): (Checked<_>, PathBuf)| {
-        let Checked { file, verdict, program, schema, undecided, mut findings, .. } = checked;
+    let with_twice = |(checked, _): (FileCheck<_>, PathBuf)| {
+        let FileCheck { file, verdict, program, schema, undecided, mut findings, .. } = checked;
         findings.extend(twice.extract_if(.., |found| found.place.file == file));
-        Checked { file, value: None, verdict, program, schema, undecided, findings }
+        FileCheck { file, value: None, verdict, program, schema, undecided, findings }
     };
     Ok(checked.into_iter().map(with_twice).collect())
 }
@@ -124,8 +124,8 @@ pub fn check<T: Send>(
 pub fn report(
     cx: &Cx,
     (what, versions): (&str, Value),
-    checked: &[Checked<()>],
-    converted: &Converted,
+    checked: &[FileCheck<()>],
+    converted: &Conversions,
     allow: &[&'static str],
     next: &str,
 ) -> anyhow::Result<Outcome> {
@@ -165,9 +165,9 @@ pub fn report(
 }
 
 /// The files with their verdicts; of many, those that are not simply accepted.
-fn listing(checked: &[Checked<()>]) -> String {
-    let plain = |file: &&Checked<()>| file.findings.is_empty() && file.verdict == check::Verdict::Accept;
-    let row = |file: &Checked<()>| {
+fn listing(checked: &[FileCheck<()>]) -> String {
+    let plain = |file: &&FileCheck<()>| file.findings.is_empty() && file.verdict == check::Verdict::Accept;
+    let row = |file: &FileCheck<()>| {
         let errors = file.findings.iter().filter(|finding| finding.is_error()).count();
         vec![
             file.file.clone(),

@@ -10,13 +10,13 @@ use crate::flow::explain;
 use crate::flow::{cluster_tree, inputs, lookup, vms};
 use domain::failure::{Code, Failure};
 use domain::nearest;
-use domain::status::cluster::{self, ClusterParts, ClusterView, Upgraded};
+use domain::status::cluster::{self, ClusterParts, ClusterView, UpgradeSubject};
 use domain::status::omni::Resource;
 use runtime::cx::Cx;
 use runtime::parallel::{ALL, Job, both, run_all};
 use runtime::tool::omnictl::Omnictl;
-use runtime::ui::Done;
-use runtime::wait::{self, Look};
+use runtime::ui::StepResult;
+use runtime::wait::{self, Poll};
 
 /// The cluster as Omni sees it now, or `None`. Nine reads, side by side, however many machines there are.
 ///
@@ -48,7 +48,7 @@ pub fn observe(omnictl: &Omnictl<'_>, cluster: &str) -> Result<Option<ClusterVie
     // Omni has taken the cluster, and its controllers have not looked at it yet.
     let unseen = || wanted.as_ref().map(|cluster| Resource { metadata: cluster.metadata.clone(), spec: Value::Null });
     let Some(status) = status.or_else(unseen) else { return Ok(None) };
-    let upgrades = [(Upgraded::Talos, next()?.pop()), (Upgraded::Kubernetes, next()?.pop())];
+    let upgrades = [(UpgradeSubject::Talos, next()?.pop()), (UpgradeSubject::Kubernetes, next()?.pop())];
     let upgrades: Vec<_> = upgrades.into_iter().filter_map(|(what, found)| Some((what, found?))).collect();
     let load_balancer = next()?.pop();
     let (sets, set_statuses, requests, machines) = (next()?, next()?, next()?, next()?);
@@ -87,7 +87,7 @@ pub fn running(cx: &Cx, omnictl: &Omnictl<'_>, names: &BTreeSet<&str>) -> Result
     let none = Vec::new();
     let runs = |status: &&Resource| {
         let name = status.metadata.id.as_str();
-        let upgrades = [(Upgraded::Talos, talos.get(name)), (Upgraded::Kubernetes, kubernetes.get(name))];
+        let upgrades = [(UpgradeSubject::Talos, talos.get(name)), (UpgradeSubject::Kubernetes, kubernetes.get(name))];
         let upgrades: Vec<_> = upgrades.into_iter().filter_map(|(what, found)| Some((what, found?.clone()))).collect();
         let view = cluster::cluster_view(&ClusterParts {
             status,
@@ -173,16 +173,16 @@ struct Progress {
 }
 
 impl Progress {
-    fn look(&mut self, cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> anyhow::Result<Look<ClusterView>> {
+    fn look(&mut self, cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> anyhow::Result<Poll<ClusterView>> {
         // One poll that fails must not end a wait of half an hour.
         let seen = match observe(omnictl, cluster) {
             Err(failure) if matches!(failure.code, Code::Unreachable | Code::Timeout) => {
-                return Ok(Look::Waiting(format!("waiting for Omni: {}", failure.message)));
+                return Ok(Poll::Waiting(format!("waiting for Omni: {}", failure.message)));
             }
             other => other?,
         };
         let Some(view) = seen else {
-            return Ok(Look::Waiting("waiting for Omni to make the cluster".to_owned()));
+            return Ok(Poll::Waiting("waiting for Omni to make the cluster".to_owned()));
         };
         cluster_tree::show(cx, &view);
         let ready: BTreeSet<String> =
@@ -194,7 +194,7 @@ impl Progress {
         self.ready = Some(ready);
         // Omni hears late of a machine that has died: Proxmox tells whether all VMs run.
         if view.settled() && !explain::causes(cx, omnictl, &view).iter().any(|found| found.lasting) {
-            return Ok(Look::Done(view));
+            return Ok(Poll::Done(view));
         }
         if view.tearing_down {
             return Err(being_destroyed(cluster, &view).into());
@@ -212,7 +212,7 @@ impl Progress {
         if let Some(found) = self.watch.first() {
             words = format!("{}; {words}", found.cause);
         }
-        Ok(Look::Waiting(words))
+        Ok(Poll::Waiting(words))
     }
 }
 
@@ -222,9 +222,9 @@ impl Progress {
 /// Those of omnictl; a timeout with what the deletion waits for.
 pub fn wait_until_gone(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> anyhow::Result<()> {
     let look = || {
-        let Some(view) = observe(omnictl, name)? else { return Ok(Look::Done(())) };
+        let Some(view) = observe(omnictl, name)? else { return Ok(Poll::Done(())) };
         cluster_tree::show(cx, &view);
-        Ok(Look::Waiting(match view.tearing_down {
+        Ok(Poll::Waiting(match view.tearing_down {
             true => view.waits_for(),
             false => "nobody has asked for its deletion".to_owned(),
         }))
@@ -232,7 +232,7 @@ pub fn wait_until_gone(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> anyhow::Re
     cx.ui.step("gone", format!("Check that cluster `{name}` is gone"), || {
         let what = format!("cluster `{name}` to go");
         wait::until(&what, cx.limit(RUNNING), |words| cx.ui.waiting(words), look)?;
-        Ok(Done::ok((), "Omni does not have it"))
+        Ok(StepResult::ok((), "Omni does not have it"))
     })
 }
 

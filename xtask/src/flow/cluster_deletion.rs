@@ -12,15 +12,15 @@ use crate::flow::{cluster, cluster_tree, explain, provider, proxmox};
 use check::capacity::bytes;
 use domain::failure::{Code, Failure};
 use domain::status::cluster::ClusterView;
-use domain::status::proxmox::{Seen, place};
+use domain::status::proxmox::{Observed, place};
 use domain::words::count;
 use runtime::cx::Cx;
 use runtime::parallel;
 use runtime::state::State;
 use runtime::tool::omnictl::Omnictl;
 use runtime::tool::proxmox::Proxmox;
-use runtime::ui::{Done, Row};
-use runtime::wait::{self, Look};
+use runtime::ui::{Row, StepResult};
+use runtime::wait::{self, Poll};
 
 /// A VM of the cluster, as Proxmox lists it (`/cluster/resources`; sizes in bytes).
 #[derive(Debug, Clone, Serialize)]
@@ -49,7 +49,7 @@ impl Vm {
 pub struct Loss {
     pub view: ClusterView,
     /// The VMs of its machine requests; unknown where no Proxmox can be asked.
-    pub vms: Seen<Vec<Vm>>,
+    pub vms: Observed<Vec<Vm>>,
     /// Every Proxmox that shows some of them, with their names.
     sites: Vec<Site>,
     /// The machine requests whose VMs are not known.
@@ -85,7 +85,7 @@ impl Loss {
 pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> anyhow::Result<Option<Loss>> {
     cx.ui.step("cluster", format!("Look at cluster `{name}` and its VMs"), || {
         let Some(view) = cluster::observe(omnictl, name)? else {
-            return Ok(Done::skipped(None, "Omni does not have it"));
+            return Ok(StepResult::skipped(None, "Omni does not have it"));
         };
         let providers = provider::sites(cx, view.machines().map(|machine| machine.provider.as_str()));
         let (mut seen, mut sites, mut unseen, mut why) = (Vec::new(), Vec::new(), BTreeSet::new(), None);
@@ -95,12 +95,12 @@ pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> anyhow::Result<Opt
             let names: BTreeSet<String> =
                 own.map(|machine| machine.request.clone()).filter(|name| !name.is_empty()).collect();
             let login = proxmox::login(cx).map(|login| login.proxmox);
-            match Seen::of(login.and_then(|proxmox| Ok((vms(cx, &proxmox, &names)?, proxmox))))? {
-                Seen::Known((found, proxmox)) => {
+            match Observed::of(login.and_then(|proxmox| Ok((vms(cx, &proxmox, &names)?, proxmox))))? {
+                Observed::Known((found, proxmox)) => {
                     sites.push((proxmox, found.iter().map(|vm| vm.name.clone()).collect()));
                     seen.extend(found);
                 }
-                Seen::Unknown(said) => {
+                Observed::Unknown(said) => {
                     why.get_or_insert(cx.site().map_or(said.clone(), |site| format!("provider `{site}`: {said}")));
                     unseen.extend(names);
                 }
@@ -112,10 +112,10 @@ pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> anyhow::Result<Opt
             why.as_ref().map(|why| format!("; {}VMs unknown: {why}", if sites.is_empty() { "" } else { "other " })),
         ];
         let vms = match why.filter(|_| sites.is_empty()) {
-            Some(why) => Seen::Unknown(why),
-            None => Seen::Known(seen),
+            Some(why) => Observed::Unknown(why),
+            None => Observed::Known(seen),
         };
-        Ok(Done::ok(Some(Loss { view, vms, sites, unseen }), words.into_iter().flatten().collect::<String>()))
+        Ok(StepResult::ok(Some(Loss { view, vms, sites, unseen }), words.into_iter().flatten().collect::<String>()))
     })
 }
 
@@ -236,7 +236,7 @@ fn verify(cx: &Cx, omnictl: &Omnictl<'_>, loss: &Loss) -> anyhow::Result<()> {
     let name = &loss.view.name;
     cx.ui.step("gone", format!("Check that Omni no longer has cluster `{name}`"), || {
         match omnictl.get("clusters", name)? {
-            None => Ok(Done::ok((), "gone")),
+            None => Ok(StepResult::ok((), "gone")),
             Some(_) => Err(Failure::new(Code::Failed, format!("Omni still has cluster `{name}`"))
                 .cause("omnictl reported that it was deleted; somebody may have created it again")
                 .next(format!("cargo xtask cluster-status {name}"))
@@ -258,11 +258,11 @@ pub fn gone(cx: &Cx, sites: &[Site], title: &str) -> anyhow::Result<()> {
                 left.extend(vms(cx, proxmox, names)?.iter().map(|vm| format!("VM {} on {}", vm.id, vm.node)));
             }
             cx.ui.rows(&left.iter().map(|vm| Row::new(vm, Some(false))).collect::<Vec<_>>());
-            Ok(if left.is_empty() { Look::Done(()) } else { Look::Waiting(left.join(", ")) })
+            Ok(if left.is_empty() { Poll::Done(()) } else { Poll::Waiting(left.join(", ")) })
         };
         let gone = wait::until("the deletion of the VMs", cx.limit(GONE), |words| cx.ui.waiting(words), look);
         let all: usize = sites.iter().map(|(_, names)| names.len()).sum();
-        gone.map(|()| Done::ok((), count(all, "VM"))).map_err(|error| {
+        gone.map(|()| StepResult::ok((), count(all, "VM"))).map_err(|error| {
             let failure = Failure::of(&error);
             match failure.code {
                 Code::Timeout => {

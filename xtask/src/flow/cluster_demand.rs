@@ -10,18 +10,18 @@ use check::capacity::{self, Fit, Member, State, selector};
 use domain::failure::Failure;
 use domain::spec::template::ClusterTemplate;
 use domain::status::omni::Resource;
-use domain::status::proxmox::{Inventory, Seen};
+use domain::status::proxmox::{Inventory, Observed};
 use runtime::cx::Cx;
 use runtime::tool::omnictl::Omnictl;
 use runtime::tool::proxmox::Proxmox;
 use runtime::ui::Status;
 
-/// What is placed.
-pub struct Wanted<'a> {
+/// The machines to place, and what they are placed on.
+pub struct DemandInputs<'a> {
     pub templates: &'a [ClusterTemplate],
     /// The machine of each class by its name; `None` for a class whose machines this provider does not make.
     pub classes: &'a BTreeMap<String, Option<Machine>>,
-    pub requests: &'a Seen<Vec<Resource>>,
+    pub requests: &'a Observed<Vec<Resource>>,
     pub provider: Provider,
     /// A node that is lost: its machines are placed on the others.
     pub lost: Option<&'a str>,
@@ -33,7 +33,7 @@ pub struct Wanted<'a> {
 /// Only when the task is interrupted.
 pub fn place(
     cx: &Cx,
-    wanted: &Wanted<'_>,
+    wanted: &DemandInputs<'_>,
     proxmox: Option<&Proxmox>,
     inventory: &mut Inventory,
 ) -> Result<(Demand, Fit), Failure> {
@@ -64,13 +64,13 @@ fn recreate(member: &mut Member, lost: &str) {
 ///
 /// # Errors
 /// Only when the task is interrupted.
-pub fn requests(cx: &Cx) -> anyhow::Result<Seen<Vec<Resource>>> {
+pub fn requests(cx: &Cx) -> anyhow::Result<Observed<Vec<Resource>>> {
     let found = Omnictl::find(cx).and_then(|omnictl| omnictl.list("machinerequests", None));
     let title = "the machines that Omni asks for";
-    let found = Seen::of(found)?;
+    let found = Observed::of(found)?;
     let (status, detail) = match &found {
-        Seen::Known(requests) => (Status::Ok, requests.len().to_string()),
-        Seen::Unknown(why) => (Status::Skipped, format!("not known, the tags of the VMs must do: {why}")),
+        Observed::Known(requests) => (Status::Ok, requests.len().to_string()),
+        Observed::Unknown(why) => (Status::Skipped, format!("not known, the tags of the VMs must do: {why}")),
     };
     cx.ui.note("requests", title, status, detail);
     Ok(found)
@@ -84,10 +84,10 @@ pub fn requests(cx: &Cx) -> anyhow::Result<Seen<Vec<Resource>>> {
 fn removed_sets(
     cx: &Cx,
     templates: &[ClusterTemplate],
-    requests: &Seen<Vec<Resource>>,
+    requests: &Observed<Vec<Resource>>,
 ) -> Result<BTreeMap<String, usize>, Failure> {
     let Some(requests) = requests.known() else { return Ok(BTreeMap::new()) };
-    let sets = Seen::of(Omnictl::find(cx).and_then(|omnictl| omnictl.list("machinesets", None)))?;
+    let sets = Observed::of(Omnictl::find(cx).and_then(|omnictl| omnictl.list("machinesets", None)))?;
     let ids = |template: &ClusterTemplate| -> BTreeSet<String> {
         template.sets.iter().map(|set| set.id(&template.name)).collect()
     };

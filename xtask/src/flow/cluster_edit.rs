@@ -8,7 +8,7 @@ use crate::flow::stage::Stage;
 use crate::flow::{cluster, cluster_sync, lookup, project_files};
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
-use domain::spec::At;
+use domain::spec::Position;
 use domain::spec::template::{ClusterTemplate, edit};
 use runtime::cx::Cx;
 
@@ -16,7 +16,7 @@ use runtime::cx::Cx;
 pub struct Value {
     /// What it is, for people: `workers`.
     pub what: String,
-    pub at: At,
+    pub at: Position,
     pub old: String,
     pub new: String,
 }

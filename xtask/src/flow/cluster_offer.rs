@@ -10,7 +10,7 @@ use domain::version::{self, Version};
 use domain::words::quote;
 use runtime::cx::Cx;
 use runtime::tool::omnictl::Omnictl;
-use runtime::ui::{Check, Done};
+use runtime::ui::{Check, StepResult};
 
 /// What Omni offers.
 pub struct Offer {
@@ -36,7 +36,7 @@ pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<Offer> {
             let found = omnictl.list("sysversions", None).unwrap_or_default();
             let release = lookup::running(Some(&found));
             let detail = release.map_or_else(|| "not known".to_owned(), |release| release.to_string());
-            Ok(Done::ok(found, detail))
+            Ok(StepResult::ok(found, detail))
         }),
     ];
     let mut results = cx.ui.side_by_side("asking Omni", checks).into_iter();

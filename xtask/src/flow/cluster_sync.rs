@@ -9,12 +9,12 @@ use crate::flow::change::{self, Change, Plan, retry_overtaken};
 use crate::flow::impact::{self, Impacts};
 use crate::flow::inputs::{self, Template};
 use crate::flow::project_files::CheckedFile;
-use crate::flow::saved_plan::{self, Saved};
+use crate::flow::saved_plan::{self, PlanFile};
 use crate::flow::stage::{self, Stage, Staged};
 use crate::flow::{cluster, cluster_deletion, cluster_destroyed, explain, lookup, project_files, timeline};
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
-use domain::saved_plan::{FIT, Grounds, compared, hash};
+use domain::saved_plan::{FIT, PlanBinding, compared, hash};
 use domain::spec::template::ClusterTemplate;
 use domain::status::omni::Resource;
 use domain::status::sync::{SyncAction, sync_actions, sync_diffs};
@@ -24,18 +24,18 @@ use runtime::files::Scratch;
 use runtime::parallel::both;
 use runtime::tool::omnictl::Omnictl;
 use runtime::tool::role;
-use runtime::ui::{Check, Done};
+use runtime::ui::{Check, StepResult};
 
 /// Syncs the templates in `files`: checked, compared, confirmed as one plan, carried out and verified.
 ///
 /// # Errors
-/// For a template that is not valid or whose cluster is being destroyed; those of [`differences`], [`Saved::settle`] and
+/// For a template that is not valid or whose cluster is being destroyed; those of [`differences`], [`PlanFile::settle`] and
 /// [`Plan::run`].
 pub fn run(
     cx: &Cx,
     files: &[PathBuf],
     (no_wait, allow): (bool, &[&'static str]),
-    saved: Saved<'_>,
+    saved: PlanFile<'_>,
 ) -> anyhow::Result<Outcome> {
     let found = inputs::refuse_wrong_templates(cx, files, allow)?;
     let names: Vec<&str> = found.iter().map(Template::name).collect();
@@ -111,7 +111,7 @@ fn grounds(
     allow: &[&'static str],
     (templates, diffs, fits): (&[Template], &[TemplateDiff<'_>], Option<&str>),
     classes: Option<&[Resource]>,
-) -> Grounds {
+) -> PlanBinding {
     let mut grounds = saved_plan::grounds(cx, omni, allow, templates.iter().map(|template| &template.file));
     for template in templates {
         let dir = template.file.path.parent().unwrap_or(Path::new("."));
@@ -179,7 +179,7 @@ pub fn compare<'a>(
                 0 => "in sync".to_owned(),
                 differences => count(differences, "difference"),
             };
-            Ok(Done::ok(diffs, detail))
+            Ok(StepResult::ok(diffs, detail))
         })
     });
     let compared = cx.ui.side_by_side("comparing with Omni", checks.collect());
@@ -390,13 +390,13 @@ fn verify(cx: &Cx, omnictl: &Omnictl<'_>, diff: &TemplateDiff<'_>, no_wait: bool
     if !no_wait {
         cx.ui.step("running", format!("Check that cluster `{name}` runs"), || {
             let view = cluster::wait_until_running(cx, omnictl, name)?;
-            Ok(Done::ok((), format!("Running and ready, {}", count(view.machines().count(), "machine"))))
+            Ok(StepResult::ok((), format!("Running and ready, {}", count(view.machines().count(), "machine"))))
         })?;
     }
     cx.ui.step("proof", format!("Check that cluster `{name}` is as its template says"), || {
         let left = sync_actions(&omnictl.sync_plan(&diff.staged.file)?);
         if left.is_empty() {
-            return Ok(Done::ok((), "no difference left"));
+            return Ok(StepResult::ok((), "no difference left"));
         }
         let words: Vec<String> = left.iter().map(SyncAction::words).collect();
         Err(Failure::new(Code::Failed, format!("cluster `{name}` still differs from its template"))
@@ -414,7 +414,7 @@ fn verify_settled(cx: &Cx, omnictl: &Omnictl<'_>, settled: &[&TemplateDiff<'_>])
             let names = many.iter().map(|diff| diff.name()).collect();
             let running = cluster::running(cx, omnictl, &names)?;
             let detail = format!("{} of {} Running and ready", running.len(), many.len());
-            Ok(Done::ok(running, detail))
+            Ok(StepResult::ok(running, detail))
         })?,
     };
     let unknown = settled.iter().filter(|diff| !running.contains(diff.name()));

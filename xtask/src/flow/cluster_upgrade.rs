@@ -13,7 +13,7 @@ use crate::flow::project_files::CheckedFile;
 use crate::flow::stage::{self, Stage, Staged};
 use crate::flow::{cluster, cluster_sync, lookup, project_files, upgrade};
 use crate::outcome::Outcome;
-use check::upgrade::{Component, Step, Wanted};
+use check::upgrade::{Component, Step, TargetVersions};
 use domain::failure::{Code, Failure};
 use domain::releases::table;
 use domain::spec::template::ClusterTemplate;
@@ -24,11 +24,11 @@ use domain::words::count;
 use runtime::cx::Cx;
 use runtime::tool::omnictl::Omnictl;
 use runtime::tool::role;
-use runtime::ui::{Done, Status};
+use runtime::ui::{Status, StepResult};
 
 /// The versions that are asked for.
 pub struct Order {
-    wanted: Wanted,
+    wanted: TargetVersions,
     /// The flags that ask for them, to run it again.
     flags: String,
 }
@@ -49,20 +49,20 @@ impl Order {
         };
         let flags = flag("talos", &talos) + &flag("kubernetes", &kubernetes);
         let wanted = match (&talos, &kubernetes) {
-            (None, None) => Wanted {
+            (None, None) => TargetVersions {
                 keep_newer: true,
                 talos: Some(pins.talos.version.clone()),
                 kubernetes: Some(pins.kubernetes.version.clone()),
-                ..Wanted::default()
+                ..TargetVersions::default()
             },
-            _ => Wanted { talos, kubernetes, ..Wanted::default() },
+            _ => TargetVersions { talos, kubernetes, ..TargetVersions::default() },
         };
         Ok(Order { wanted, flags })
     }
 }
 
 /// One step: the template as it is before and after it, and the copy that omnictl reads.
-struct Stretch {
+struct StagedStep {
     step: Step,
     before: Vec<u8>,
     after: String,
@@ -207,7 +207,7 @@ fn stretches(
     now: (&Version, &Version),
     steps: &[Step],
     check: impl Fn(&Path, &[u8]) -> Result<Option<Template>, Failure>,
-) -> Result<Vec<Stretch>, Failure> {
+) -> Result<Vec<StagedStep>, Failure> {
     let mut before = own.file.bytes.clone();
     let mut found = Vec::new();
     for (at, step) in steps.iter().enumerate() {
@@ -225,7 +225,7 @@ fn stretches(
             )
         })?;
         let previous = std::mem::replace(&mut before, after.clone().into_bytes());
-        found.push(Stretch { step: step.clone(), before: previous, after, staged, _stage: stage });
+        found.push(StagedStep { step: step.clone(), before: previous, after, staged, _stage: stage });
     }
     Ok(found)
 }
@@ -235,11 +235,11 @@ fn plan<'a>(
     cx: &Cx,
     omnictl: &'a Omnictl<'_>,
     (view, path): (&'a ClusterView, &'a Path),
-    stretches: &'a [Stretch],
+    stretches: &'a [StagedStep],
     again: &'a str,
 ) -> Plan<'a> {
     let shown = cx.paths.show(path);
-    let follow_each = |stretch: &'a Stretch| {
+    let follow_each = |stretch: &'a StagedStep| {
         let Step { component, from, to, .. } = &stretch.step;
         let mut plan = Plan::default();
         if stretch.before != stretch.after.as_bytes() {
@@ -303,7 +303,7 @@ fn sync(
     cx: &Cx,
     omnictl: &Omnictl<'_>,
     view: &ClusterView,
-    (stretch, original): (&Stretch, &Path),
+    (stretch, original): (&StagedStep, &Path),
 ) -> Result<String, Failure> {
     if matches!(stretch.step.component, Component::Kubernetes(_)) {
         omnictl.upgrade_pre_checks(&view.name, &version::bare(&stretch.step.to))?;
@@ -332,7 +332,7 @@ fn pre_checks(cx: &Cx, omnictl: &Omnictl<'_>, name: &str, to: &Version) -> anyho
             let why = if failure.cause.is_empty() { failure.message.clone() } else { failure.cause.clone() };
             Failure { message, ..failure }.cause(why)
         })?;
-        Ok(Done::ok((), "passed"))
+        Ok(StepResult::ok((), "passed"))
     })
 }
 
@@ -351,7 +351,7 @@ fn follow(
             all_upgraded(omnictl, &view.name, &step.to)?;
         }
         let detail = format!("Running and ready, {}", count(view.machines().count(), "machine"));
-        Ok(Done::ok(view, detail))
+        Ok(StepResult::ok(view, detail))
     });
     result.map_err(|error| Failure::of(&error).next(again).into())
 }

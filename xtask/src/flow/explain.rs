@@ -17,10 +17,10 @@ use domain::clock;
 use domain::failure::{Code, Failure, Kind};
 use domain::scrub::REMOVED;
 use domain::spec::template::ClusterTemplate;
-use domain::status::cluster::{ClusterView, MachineView, Party};
+use domain::status::cluster::{Actor, ClusterView, MachineView};
 use domain::status::docker::Container;
 use domain::status::omni::ProviderHealth;
-use domain::status::proxmox::{Picked, Seen};
+use domain::status::proxmox::{Observed, Selection};
 use runtime::cx::Cx;
 use runtime::files;
 use runtime::parallel::{ALL, Job, both, run_all};
@@ -68,7 +68,7 @@ pub fn full(cx: &Cx, omnictl: Result<&Omnictl<'_>, &Failure>, cluster: &str) -> 
     (facts.template, facts.template_error) = template;
     // Without its login the sidecar is unhealthy.
     let login = own.iter().find(|cause| cause.id == "tailscale.state");
-    if let (Seen::Known(Some(found)), Some(login)) = (&mut facts.provider, login)
+    if let (Observed::Known(Some(found)), Some(login)) = (&mut facts.provider, login)
         && found.id == "sidecar-down"
     {
         *found = login.clone();
@@ -81,7 +81,7 @@ pub fn full(cx: &Cx, omnictl: Result<&Omnictl<'_>, &Failure>, cluster: &str) -> 
 
 /// The causes that Omni's view of a cluster, the provider and Proxmox show: a few calls, for a wait that looks often.
 pub fn causes(cx: &Cx, omnictl: &Omnictl<'_>, view: &ClusterView) -> Vec<Cause> {
-    let waits = view.machines().any(|machine| machine.party == Party::Provider);
+    let waits = view.machines().any(|machine| machine.party == Actor::Provider);
     let sites = provider::sites(cx, view.machines().map(|machine| machine.provider.as_str()));
     let cx = &provider::of_sites(cx, &sites);
     let around = around(&sites, Some(omnictl), &view.name, waits);
@@ -100,7 +100,7 @@ pub fn placed(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> Option<Facts> {
 }
 
 /// What is outside of Omni: containers, and each provider that makes machines of the cluster.
-struct Around {
+struct OutsideFacts {
     containers: Result<Vec<Container>, Failure>,
     sites: Vec<Site>,
     /// What Omni knows of this project's first provider, where it was asked.
@@ -112,12 +112,12 @@ struct Site {
     id: String,
     log: String,
     proxmox: Result<Proxmox, Failure>,
-    vms: Result<Picked, Failure>,
+    vms: Result<Selection, Failure>,
 }
 
 type Registered = Result<Option<ProviderHealth>, Failure>;
 
-impl Around {
+impl OutsideFacts {
     /// The site of a provider; of one that is not of this project the only one.
     fn site(&self, provider: &str) -> Option<&Site> {
         self.sites.iter().find(|site| site.id == provider).or(self.sites.first())
@@ -125,7 +125,7 @@ impl Around {
 }
 
 /// With `stack` docker is asked for the containers and the logs too, and Omni, where it can be, for the provider.
-fn around(sites: &[Cx], omnictl: Option<&Omnictl<'_>>, cluster: &str, stack: bool) -> Around {
+fn around(sites: &[Cx], omnictl: Option<&Omnictl<'_>>, cluster: &str, stack: bool) -> OutsideFacts {
     let prefix = format!("{cluster}-");
     let ours = |vm: &Value| !cluster.is_empty() && vm["name"].as_str().is_some_and(|name| name.starts_with(&prefix));
     let look = |cx: &'_ Cx| {
@@ -146,7 +146,7 @@ fn around(sites: &[Cx], omnictl: Option<&Omnictl<'_>>, cluster: &str, stack: boo
     let registered =
         || Some(provider::registration(sites.first()?, omnictl.filter(|_| stack)?, &sites[0].provider_ids()[0]));
     let ((sites, registered), containers) = both(|| both(|| run_all(jobs, ALL), registered), containers);
-    Around { containers, sites, registered }
+    OutsideFacts { containers, sites, registered }
 }
 
 fn not_asked() -> Failure {
@@ -157,7 +157,13 @@ fn compose(cx: &Cx, stack: bool) -> Result<Compose<'_>, Failure> {
     if stack { Compose::find(cx) } else { Err(not_asked()) }
 }
 
-fn facts(cx: &Cx, omnictl: Option<&Omnictl<'_>>, cluster: &str, view: Option<ClusterView>, around: Around) -> Facts {
+fn facts(
+    cx: &Cx,
+    omnictl: Option<&Omnictl<'_>>,
+    cluster: &str,
+    view: Option<ClusterView>,
+    around: OutsideFacts,
+) -> Facts {
     let system = cx.now();
     // Omni's clock may be ahead of this one.
     let newest = view.iter().flat_map(ClusterView::machines).filter_map(|machine| clock::seconds(&machine.since)).max();
@@ -169,9 +175,9 @@ fn facts(cx: &Cx, omnictl: Option<&Omnictl<'_>>, cluster: &str, view: Option<Clu
         template_error: None,
         template: None,
         provider,
-        proxmox: Seen::Known(None),
+        proxmox: Observed::Known(None),
         no_vms: around.sites.iter().all(|site| site.vms.as_ref().is_ok_and(|found| found.of_none)),
-        vms: Seen::Known(BTreeMap::new()),
+        vms: Observed::Known(BTreeMap::new()),
         unseen: BTreeMap::new(),
         complaints: BTreeMap::new(),
         finalizers: BTreeMap::new(),
@@ -184,17 +190,17 @@ fn facts(cx: &Cx, omnictl: Option<&Omnictl<'_>>, cluster: &str, view: Option<Clu
 }
 
 /// The VMs of every site. They are known where one site shows some; then those of the others are unseen.
-fn see_vms(facts: &mut Facts, around: &Around) {
+fn see_vms(facts: &mut Facts, around: &OutsideFacts) {
     let mut found = BTreeMap::new();
     for site in &around.sites {
         match (proxmox_cause(&site.vms), &facts.proxmox) {
-            (Seen::Known(Some(cause)), Seen::Known(None) | Seen::Unknown(_)) if around.sites.len() > 1 => {
+            (Observed::Known(Some(cause)), Observed::Known(None) | Observed::Unknown(_)) if around.sites.len() > 1 => {
                 let words = format!("provider `{}`: {}", site.id, cause.cause);
                 let verify = format!("provider-verify --provider {}", site.id);
                 let next = cause.next.iter().map(|next| next.replace("provider-verify", &verify)).collect();
-                facts.proxmox = Seen::Known(Some(Cause { cause: words, next, ..cause }));
+                facts.proxmox = Observed::Known(Some(Cause { cause: words, next, ..cause }));
             }
-            (cause, Seen::Known(None)) => facts.proxmox = cause,
+            (cause, Observed::Known(None)) => facts.proxmox = cause,
             _ => {}
         }
         let why = match &site.vms {
@@ -208,8 +214,8 @@ fn see_vms(facts: &mut Facts, around: &Around) {
         facts.unseen.insert(site.id.clone(), format!("the VMs of provider `{}`: {why}", site.id));
     }
     facts.vms = match around.sites.as_slice() {
-        [Site { vms: Err(failure), .. }] => Seen::Unknown(failure.message.clone()),
-        _ => Seen::Known(found),
+        [Site { vms: Err(failure), .. }] => Observed::Unknown(failure.message.clone()),
+        _ => Observed::Known(found),
     };
 }
 
@@ -235,9 +241,9 @@ fn of_list(site: &Site, vm: &Value) -> Option<(String, Vm)> {
 }
 
 /// What Proxmox refuses. One that is not set up here, not asked over http, or not reached by this host's proxy, is unknown.
-fn proxmox_cause(vms: &Result<Picked, Failure>) -> Seen<Option<Cause>> {
+fn proxmox_cause(vms: &Result<Selection, Failure>) -> Observed<Option<Cause>> {
     match vms {
-        Ok(_) => Seen::Known(None),
+        Ok(_) => Observed::Known(None),
         Err(failure)
             if failure.kind == Kind::Proxy
                 || matches!(
@@ -245,7 +251,7 @@ fn proxmox_cause(vms: &Result<Picked, Failure>) -> Seen<Option<Cause>> {
                     Code::Prerequisite | Code::MissingInput | Code::Invalid | Code::Interrupted
                 ) =>
         {
-            Seen::Unknown(failure.message.clone())
+            Observed::Unknown(failure.message.clone())
         }
         Err(Failure { code, kind, message, cause, hint, next, .. }) => {
             let id = match (kind, code) {
@@ -256,7 +262,9 @@ fn proxmox_cause(vms: &Result<Picked, Failure>) -> Seen<Option<Cause>> {
             let fix = if hint.is_empty() { "see whether Proxmox answers the provider's login" } else { hint.as_str() };
             let next = next.first().map_or("cargo xtask provider-verify", String::as_str);
             // It may be back in a moment: the provider tries again too.
-            Seen::Known(Some(Cause::new(Link::ProxmoxTask, id, message).evidence(cause).fix(fix, next).lasting(false)))
+            Observed::Known(Some(
+                Cause::new(Link::ProxmoxTask, id, message).evidence(cause).fix(fix, next).lasting(false),
+            ))
         }
     }
 }
@@ -284,11 +292,11 @@ fn provider(
     cx: &Cx,
     omnictl: Option<&Omnictl<'_>>,
     view: Option<&ClusterView>,
-    around: &Around,
-) -> (Seen<Option<Cause>>, u64) {
+    around: &OutsideFacts,
+) -> (Observed<Option<Cause>>, u64) {
     let own = cx.provider_ids();
     let ours = |id: &str| own.iter().any(|own| own == id);
-    let waiting = view.into_iter().flat_map(ClusterView::machines).filter(|machine| machine.party == Party::Provider);
+    let waiting = view.into_iter().flat_map(ClusterView::machines).filter(|machine| machine.party == Actor::Provider);
     let mut ids: BTreeSet<&str> =
         waiting.map(|machine| machine.provider.as_str()).filter(|id| !id.is_empty()).collect();
     if ids.is_empty() {
@@ -301,7 +309,7 @@ fn provider(
     let mut beat = 0;
     for id in ids {
         if let Some(cause) = container(cx, id, ours(id), leaves(id), around) {
-            return (Seen::Known(Some(cause)), beat);
+            return (Observed::Known(Some(cause)), beat);
         }
         let registered = match (omnictl, &around.registered) {
             (Some(_), Some(found)) if id == own[0] => found.clone().map_err(|failure| failure.message),
@@ -317,7 +325,7 @@ fn provider(
             Err(why) => {
                 let runs = |found: &Vec<Container>| found.iter().any(|found| Compose::is_provider(&found.service));
                 let known = around.containers.as_ref().is_ok_and(runs);
-                return (if known { Seen::Known(None) } else { Seen::Unknown(why) }, beat);
+                return (if known { Observed::Known(None) } else { Observed::Unknown(why) }, beat);
             }
             Ok(Some(health)) if health.well() => {
                 beat = beat.max(health.heartbeat_at);
@@ -330,11 +338,11 @@ fn provider(
                 let known = Issues::of(cx).ok().filter(|_| ours(id) && cause.id == "provider-silent");
                 let log = provider_log::unsettled(around.site(id).map_or("", |site| &site.log));
                 let cause = known.map_or(cause.clone(), |issues| in_log(&issues, &log, cause));
-                return (Seen::Known(Some(cause)), beat);
+                return (Observed::Known(Some(cause)), beat);
             }
         }
     }
-    (Seen::Known(None), beat)
+    (Observed::Known(None), beat)
 }
 
 fn provider_cause(id: &str, cause: &str, words: &str) -> Cause {
@@ -342,7 +350,7 @@ fn provider_cause(id: &str, cause: &str, words: &str) -> Cause {
 }
 
 /// Where the stack runs on another host, docker has nothing to say about it.
-fn container(cx: &Cx, id: &str, ours: bool, leaves: bool, around: &Around) -> Option<Cause> {
+fn container(cx: &Cx, id: &str, ours: bool, leaves: bool, around: &OutsideFacts) -> Option<Cause> {
     let found =
         around.containers.as_ref().ok().filter(|found| ours && found.iter().any(|found| found.service == OMNI))?;
     let service = |name: &str| found.iter().find(|container| container.service == name);
@@ -419,13 +427,13 @@ fn unheard(cx: &Cx, id: &str, ours: bool, found: Option<ProviderHealth>) -> Caus
 }
 
 /// What stands in the way of each machine request: what the provider's log says, or Omni, or the task in Proxmox behind it.
-fn complaints(cx: &Cx, facts: &Facts, around: &Around) -> BTreeMap<String, Cause> {
+fn complaints(cx: &Cx, facts: &Facts, around: &OutsideFacts) -> BTreeMap<String, Cause> {
     let (Some(view), Ok(issues)) = (&facts.view, Issues::of(cx)) else { return BTreeMap::new() };
     let logs = around.sites.iter().map(|site| site.log.as_str()).collect::<Vec<_>>().join("\n");
     let errors = provider_log::errors(&logs, &view.name);
     let (mut found, mut failed) = (BTreeMap::new(), None::<Cause>);
     let mut asked = 0;
-    for machine in view.machines().filter(|machine| machine.party == Party::Provider && !machine.request.is_empty()) {
+    for machine in view.machines().filter(|machine| machine.party == Actor::Provider && !machine.request.is_empty()) {
         let own: Vec<_> = errors.iter().filter(|(line, _)| line.id == machine.request).cloned().collect();
         let said = provider_log::most_specific(&own, &issues);
         let (error, raw, step) = match &said {
@@ -472,7 +480,7 @@ fn known(issues: &Issues, (link, id): (Link, &str), text: &str, words: String, o
 /// `client/pkg/infra/infra.go`). A log that has lost the node leaves all of them, which are asked for the `first` machine.
 fn task(
     cx: &Cx,
-    around: &Around,
+    around: &OutsideFacts,
     facts: &Facts,
     issues: &Issues,
     (machine, first): (&MachineView, bool),
@@ -591,7 +599,7 @@ fn checks() -> impl Iterator<Item = &'static doctor::Entry> {
 }
 
 /// The checks of `doctor` that failed, and what Omni's own log says where its container does not run.
-fn site_causes(cx: &Cx, results: &[doctor::CheckResult], around: &Around, omni_answers: bool) -> Vec<Cause> {
+fn site_causes(cx: &Cx, results: &[doctor::CheckResult], around: &OutsideFacts, omni_answers: bool) -> Vec<Cause> {
     let mut found: Vec<Cause> = Vec::new();
     // A key that another one overrides works, and not for what it was made for.
     let failed = |result: &&doctor::CheckResult| match result.verdict.state {
@@ -624,7 +632,7 @@ fn site_causes(cx: &Cx, results: &[doctor::CheckResult], around: &Around, omni_a
 }
 
 /// The task that ends what a check of `doctor` found, where no person has to decide.
-fn step_of(result: &doctor::CheckResult, around: &Around) -> Option<Step> {
+fn step_of(result: &doctor::CheckResult, around: &OutsideFacts) -> Option<Step> {
     let ended = |state: &str| ["exited", "created", "dead"].contains(&state);
     let containers = || around.containers.as_ref().is_ok_and(|all| all.iter().all(|it| it.well() || ended(&it.state)));
     match result.entry.id.as_str() {
@@ -727,10 +735,10 @@ mod tests {
     fn proxmox_that_was_not_asked_is_unknown_and_no_cause() {
         let asked = |code| proxmox_cause(&Err(Failure::new(code, "the Proxmox address is not an https:// address")));
         for code in [Code::Invalid, Code::MissingInput, Code::Prerequisite, Code::Interrupted] {
-            assert!(matches!(asked(code), Seen::Unknown(_)), "{code:?}");
+            assert!(matches!(asked(code), Observed::Unknown(_)), "{code:?}");
         }
         for (code, id) in [(Code::Refused, "proxmox-refuses"), (Code::Unreachable, "proxmox-unreachable")] {
-            assert!(matches!(asked(code), Seen::Known(Some(cause)) if cause.id == id), "{code:?}");
+            assert!(matches!(asked(code), Observed::Known(Some(cause)) if cause.id == id), "{code:?}");
         }
     }
 }

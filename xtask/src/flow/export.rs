@@ -21,9 +21,9 @@ use runtime::files::Scratch;
 use runtime::tool::omnictl::Omnictl;
 use runtime::ui::Status;
 
-/// What the files of one cluster or machine class are to hold.
+/// The files to write for one cluster or machine class.
 #[derive(Debug, Default)]
-pub struct Exported {
+pub struct ExportedFiles {
     pub name: String,
     /// The file that `-check NAME` reads, first, then those that it names.
     pub files: Vec<(PathBuf, String)>,
@@ -38,7 +38,7 @@ pub struct Exported {
 ///
 /// # Errors
 /// Those of omnictl; [`Code::Failed`] when its template is not understood.
-pub fn cluster(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> Result<Exported, Failure> {
+pub fn cluster(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> Result<ExportedFiles, Failure> {
     let own = inputs::cluster_file(cx, name);
     let facts = TemplateFacts::default();
     if let Some(other) = cx.read(&own, "").ok().and_then(|bytes| Template::check(cx, &own, &bytes, &facts).value) {
@@ -74,7 +74,7 @@ pub fn cluster(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> Result<Exported, F
     let dir = own.parent().map(PathBuf::from).unwrap_or_default();
     let beside = patches.into_iter().map(|(file, text)| (dir.join(file), text));
     let files = std::iter::once((own.clone(), head + &text)).chain(beside).collect();
-    Ok(Exported { name: name.to_owned(), files, same, left })
+    Ok(ExportedFiles { name: name.to_owned(), files, same, left })
 }
 
 /// The template with these patches in files below `NAME/`, and the files.
@@ -137,7 +137,12 @@ pub fn class(cx: &Cx, resource: &Resource) -> Result<(PathBuf, String), Failure>
 ///
 /// # Errors
 /// [`Code::Conflict`] for a file that says something else, when it was asked for by name; when a file cannot be written.
-pub fn write(cx: &Cx, args: &Export, (what, check): (&str, &str), exported: &[Exported]) -> anyhow::Result<Outcome> {
+pub fn write(
+    cx: &Cx,
+    args: &Export,
+    (what, check): (&str, &str),
+    exported: &[ExportedFiles],
+) -> anyhow::Result<Outcome> {
     let mut plan = Plan::default();
     let mut data = Vec::new();
     for each in exported {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::cli::FleetPage;
-use crate::flow::cluster_demand::{self, Wanted};
+use crate::flow::cluster_demand::{self, DemandInputs};
 use crate::flow::drift::{self, Area, Omni};
 use crate::flow::upgrade::{self, commands, title};
 use crate::flow::{backup, inputs, keys, lookup, placement_tables, project_classes, proxmox};
@@ -25,7 +25,7 @@ use domain::releases::table;
 use domain::status::cluster::{ClusterLine, cluster_lines};
 use domain::status::docker::Container;
 use domain::status::machines::{MachineLine, machine_lines};
-use domain::status::proxmox::{Inventory, Seen};
+use domain::status::proxmox::{Inventory, Observed};
 use domain::words::count;
 use runtime::cx::Cx;
 use runtime::parallel::{ALL, Job, both, run_all};
@@ -39,8 +39,8 @@ use runtime::ui::{Status, shown};
 /// How many upgrade steps, differences and planned machines are listed; the others are counted.
 const LISTED: usize = 100;
 
-/// What was gathered.
-pub struct Gathered {
+/// Everything that the fleet page shows.
+pub struct FleetData {
     /// What the templates show.
     pub model: Value,
     pub counts: Counts,
@@ -57,8 +57,8 @@ struct OmniSeen<'a> {
     version: String,
 }
 
-/// What is planned.
-struct Planned {
+/// A planned cluster: what it needs, and whether that fits.
+struct PlannedDemand {
     title: String,
     demand: Demand,
     fit: Fit,
@@ -68,7 +68,7 @@ struct Planned {
 ///
 /// # Errors
 /// When none of them answers; for a cluster or node on the command line that is not there.
-pub fn gather(args: &FleetPage, cx: &Cx) -> anyhow::Result<Gathered> {
+pub fn gather(args: &FleetPage, cx: &Cx) -> anyhow::Result<FleetData> {
     let mut missing: Vec<(String, String)> = Vec::new();
     let ((proxmox, containers), (omni, credentials)) = cx.ui.during("asking Omni, Proxmox and Docker", || {
         // Those of a bundle's installation are not in it, and this host's are none of its.
@@ -141,7 +141,7 @@ pub fn gather(args: &FleetPage, cx: &Cx) -> anyhow::Result<Gathered> {
         "drift": compares.then(|| drift_view(&drift)),
         "fleet": fleet,
     });
-    Ok(Gathered { model: with_attention(model), counts: fleet.counts, missing })
+    Ok(FleetData { model: with_attention(model), counts: fleet.counts, missing })
 }
 
 /// What the templates show of a saved inventory alone.
@@ -234,7 +234,7 @@ fn machines(seen: &OmniSeen<'_>) -> Result<Vec<MachineLine>, Failure> {
 /// The steps to the versions that this kit recommends, by what runs; by the files where that is not known.
 fn steps(cx: &Cx, missing: &mut Vec<(String, String)>) -> Result<Option<Vec<Step>>, Failure> {
     let pins = &table().recommended;
-    let wanted = versions::Wanted {
+    let wanted = versions::TargetVersions {
         keep_newer: true,
         omni: Some(pins.omni.version.clone()),
         provider: Some(pins.provider.version.clone()),
@@ -265,7 +265,7 @@ fn plan(
     cx: &Cx,
     sites: &mut [Site],
     omni: Option<&mut OmniSeen<'_>>,
-) -> Result<Option<Planned>, Failure> {
+) -> Result<Option<PlannedDemand>, Failure> {
     if sites.is_empty() {
         let failure = Failure::new(Code::Unreachable, "the plan cannot be shown").cause("Proxmox is not known");
         return if args.plan.is_none() && args.without.is_none() { Ok(None) } else { Err(failure) };
@@ -296,8 +296,8 @@ fn plan(
         return Ok(None);
     }
     let requests = match omni {
-        Some(seen) => Seen::Known(std::mem::take(&mut seen.omni.requests)),
-        None => Seen::Unknown("Omni was not asked".to_owned()),
+        Some(seen) => Observed::Known(std::mem::take(&mut seen.omni.requests)),
+        None => Observed::Unknown("Omni was not asked".to_owned()),
     };
     let (provider, _) = proxmox::provider_version(cx, None)?;
     let (mut demand, mut fit) = (Demand::default(), Fit::default());
@@ -309,7 +309,7 @@ fn plan(
         let site = cx.site().map(|site| site + "/");
         let lost = args.without.as_deref();
         let lost = site.as_ref().map_or(lost, |site| lost.and_then(|lost| lost.strip_prefix(site.as_str())));
-        let wanted = Wanted { templates: &templates, classes: &classes, requests: &requests, provider, lost };
+        let wanted = DemandInputs { templates: &templates, classes: &classes, requests: &requests, provider, lost };
         let (more, found) = cluster_demand::place(cx, &wanted, proxmox.as_ref(), inventory)?;
         demand.surplus.extend(more.surplus);
         fit.add(found, site.as_deref().unwrap_or_default());
@@ -320,11 +320,11 @@ fn plan(
         many => count(many.len(), "cluster"),
     };
     let title = lost.map_or(format!("Plan of {of}"), |node| format!("Plan of {of} without {node}"));
-    Ok(Some(Planned { title, demand, fit }))
+    Ok(Some(PlannedDemand { title, demand, fit }))
 }
 
-fn planned_view(planned: &Planned) -> Value {
-    let Planned { title, demand, fit } = planned;
+fn planned_view(planned: &PlannedDemand) -> Value {
+    let PlannedDemand { title, demand, fit } = planned;
     let new = |placement: &&check::capacity::Placement| !matches!(placement.state, check::capacity::State::Exists(_));
     let machines: Vec<Vec<String>> =
         fit.placements.iter().filter(new).take(LISTED).map(placement_tables::machine_row).collect();
@@ -575,7 +575,7 @@ mod tests {
         };
         let mut shuffled = hostile();
         for node in &mut shuffled.nodes {
-            if let Seen::Known(vms) = &mut node.vms {
+            if let Observed::Known(vms) = &mut node.vms {
                 vms.reverse();
             }
         }

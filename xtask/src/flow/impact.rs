@@ -15,13 +15,13 @@ use domain::failure::{Code, Failure};
 use domain::spec::machine_class;
 use domain::spec::template::{ClusterTemplate, MachineSet};
 use domain::status::omni::Resource;
-use domain::status::proxmox::{Inventory, Seen};
+use domain::status::proxmox::{Inventory, Observed};
 use domain::status::sync::{SyncAction, VersionChange};
 use domain::version;
 use domain::words::count;
 use runtime::cx::Cx;
 use runtime::tool::omnictl::Omnictl;
-use runtime::ui::{Done, Status};
+use runtime::ui::{Status, StepResult};
 
 /// What a sync of one cluster means beyond the resources of Omni.
 #[derive(Debug, Clone, Default)]
@@ -51,8 +51,8 @@ struct NewMachines<'a> {
 /// What is known of Proxmox and of the machines that Omni asks for.
 struct ActualState {
     /// The Proxmox of each provider that makes machines of these clusters.
-    sites: Vec<(Cx, Seen<Inventory>)>,
-    requests: Seen<Vec<Resource>>,
+    sites: Vec<(Cx, Observed<Inventory>)>,
+    requests: Observed<Vec<Resource>>,
 }
 
 /// Looks at every template with what a sync of it would do. `classes` are Omni's machine classes, as far as they are known.
@@ -179,23 +179,23 @@ fn machines(cx: &Cx, classes: &[Resource]) -> BTreeMap<String, Option<Machine>> 
 
 fn observe(cx: &Cx, omnictl: &Omnictl<'_>, providers: Vec<Cx>) -> anyhow::Result<ActualState> {
     let sites = cx.ui.step("capacity", "Read free capacity from Proxmox", || {
-        let (mut sites, mut words, mut done) = (Vec::new(), Vec::new(), Done::skipped as fn(_, String) -> _);
+        let (mut sites, mut words, mut done) = (Vec::new(), Vec::new(), StepResult::skipped as fn(_, String) -> _);
         for cx in providers {
             let found = proxmox::login(&cx).and_then(|login| proxmox::observe_quietly(&cx, &login.proxmox));
-            let found = Seen::of(found)?;
+            let found = Observed::of(found)?;
             let detail = match &found {
-                Seen::Known(found) => {
-                    done = Done::ok;
+                Observed::Known(found) => {
+                    done = StepResult::ok;
                     format!("{} online", count(found.nodes.iter().filter(|node| node.online()).count(), "node"))
                 }
-                Seen::Unknown(why) => format!("unknown: {why}"),
+                Observed::Unknown(why) => format!("unknown: {why}"),
             };
             words.push(cx.site().map_or(String::new(), |site| format!("{site}: ")) + &detail);
             sites.push((cx, found));
         }
         Ok(done(sites, words.join("; ")))
     })?;
-    Ok(ActualState { sites, requests: Seen::of(omnictl.list("machinerequests", None))? })
+    Ok(ActualState { sites, requests: Observed::of(omnictl.list("machinerequests", None))? })
 }
 
 /// What keeps the new machines of all clusters from fitting; or why that is unknown.

@@ -12,10 +12,10 @@ use serde_json::json;
 use check::machine_class::Provider;
 use check::releases::Omni;
 use check::template::{ClassInfo, FileRead, TemplateContext, clean};
-use check::{self, Checked, Finding};
+use check::{self, FileCheck, Finding};
 use domain::failure::{Code, Failure};
 use domain::secret;
-use domain::spec::Place;
+use domain::spec::Location;
 use domain::spec::machine_class::MachineClass;
 use domain::spec::name;
 use domain::spec::template::{self, ClusterTemplate};
@@ -162,8 +162,8 @@ pub fn must_be_of(cx: &Cx, name: &str, template: &Template) -> Result<(), Failur
 }
 
 /// The findings for what is defined in two places: each sync or apply of one undoes that of the other.
-pub fn defined_twice(what: &str, rule: &'static str, names: &[(String, Place)]) -> Vec<Finding> {
-    let mut first: BTreeMap<&str, &Place> = BTreeMap::new();
+pub fn defined_twice(what: &str, rule: &'static str, names: &[(String, Location)]) -> Vec<Finding> {
+    let mut first: BTreeMap<&str, &Location> = BTreeMap::new();
     let mut found = Vec::new();
     for (name, place) in names {
         let Some(other) = first.insert(name, place) else { continue };
@@ -355,8 +355,8 @@ pub fn check_each<T: Send>(
     cx: &Cx,
     files: &[PathBuf],
     hint: &str,
-    check: impl Fn(&str, &Path, &[u8]) -> Checked<T> + Sync,
-) -> Result<Vec<(Checked<T>, PathBuf)>, Failure> {
+    check: impl Fn(&str, &Path, &[u8]) -> FileCheck<T> + Sync,
+) -> Result<Vec<(FileCheck<T>, PathBuf)>, Failure> {
     let one = |path: &PathBuf| {
         let bytes = read(cx, path, hint)?;
         Ok((check(&cx.paths.show(path), path, &bytes), path.clone()))
@@ -436,7 +436,7 @@ pub struct Template {
 
 impl Template {
     /// Checks the template in `bytes`, which are or will be in the file at `path`, and keeps what was read for that.
-    pub fn check(cx: &Cx, path: &Path, bytes: &[u8], known: &TemplateFacts<'_>) -> Checked<Template> {
+    pub fn check(cx: &Cx, path: &Path, bytes: &[u8], known: &TemplateFacts<'_>) -> FileCheck<Template> {
         let seen: RefCell<BTreeMap<String, Vec<u8>>> = RefCell::default();
         let read = |name: &str| {
             if let Some(bytes) = seen.borrow().get(name) {
@@ -449,13 +449,13 @@ impl Template {
             found
         };
         let checked = template_reading(cx, path, bytes, known, &read);
-        let Checked { file, value, verdict, program, schema, undecided, findings } = checked;
+        let FileCheck { file, value, verdict, program, schema, undecided, findings } = checked;
         // What no check looked at is read all the same: omnictl does.
         value.iter().flat_map(ClusterTemplate::files).for_each(|(name, _)| drop(read(name)));
         let source = CheckedFile { path: path.to_owned(), bytes: bytes.to_vec() };
         let beside = seen.take().into_iter().collect();
         let value = value.map(|template| Template { template, file: source, beside });
-        Checked { file, value, verdict, program, schema, undecided, findings }
+        FileCheck { file, value, verdict, program, schema, undecided, findings }
     }
 
     pub fn name(&self) -> &str {
@@ -501,7 +501,7 @@ pub fn refuse_wrong_templates(cx: &Cx, files: &[PathBuf], allow: &[&'static str]
 }
 
 /// The cluster of a template, and where it is named.
-pub fn cluster_place(template: &ClusterTemplate) -> (String, Place) {
+pub fn cluster_place(template: &ClusterTemplate) -> (String, Location) {
     (template.name.clone(), template.name_at.in_file(&template.place.file))
 }
 
@@ -535,7 +535,7 @@ pub struct TemplateFacts<'a> {
 }
 
 /// One template checked, with the files that it refers to.
-pub fn template(cx: &Cx, path: &Path, bytes: &[u8], known: &TemplateFacts<'_>) -> Checked<ClusterTemplate> {
+pub fn template(cx: &Cx, path: &Path, bytes: &[u8], known: &TemplateFacts<'_>) -> FileCheck<ClusterTemplate> {
     template_reading(cx, path, bytes, known, &|file| beside(path, file))
 }
 
@@ -545,7 +545,7 @@ fn template_reading(
     bytes: &[u8],
     known: &TemplateFacts<'_>,
     read: &dyn Fn(&str) -> FileRead,
-) -> Checked<ClusterTemplate> {
+) -> FileCheck<ClusterTemplate> {
     // omnictl prints patches when it compares them, a registry's password among them.
     let hide = |bytes: &[u8]| {
         if bytes.len() <= PRINTED {

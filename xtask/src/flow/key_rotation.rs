@@ -1,9 +1,9 @@
 //! Credentials replaced without a gap: the new one is there and was tried before the old one goes.
 
-use crate::cli::Rotated;
+use crate::cli::RotatableKey;
 use crate::flow::change::{Change, Plan};
 use crate::flow::{omni_stack, provider, proxmox, service_account};
-use domain::failure::{Code, Failure, Missing};
+use domain::failure::{Code, Failure, MissingValue};
 use domain::secret::Secret;
 use domain::spec::config::{self, with_api_path};
 use runtime::cx::Cx;
@@ -11,7 +11,7 @@ use runtime::files;
 use runtime::settings::environment;
 use runtime::tool::omnictl::Omnictl;
 use runtime::tool::proxmox::{Login, Proxmox, Token};
-use runtime::ui::Done;
+use runtime::ui::StepResult;
 
 /// A rotation, and what is left to do by hand.
 pub struct Rotation {
@@ -24,15 +24,15 @@ pub struct Rotation {
 ///
 /// # Errors
 /// When there is none, or a login that may not replace it.
-pub fn of(cx: &Cx, name: Rotated) -> anyhow::Result<Rotation> {
+pub fn of(cx: &Cx, name: RotatableKey) -> anyhow::Result<Rotation> {
     match name {
-        Rotated::Account => {
+        RotatableKey::Account => {
             let plan = service_account::replacement(cx)?;
             let left = "the tasks use the new service account, and the old one is gone".to_owned();
             Ok(Rotation { plan, left, next: None })
         }
-        Rotated::Provider => of_provider(cx),
-        Rotated::Proxmox => of_proxmox(cx),
+        RotatableKey::Provider => of_provider(cx),
+        RotatableKey::Proxmox => of_proxmox(cx),
     }
 }
 
@@ -70,7 +70,7 @@ fn of_proxmox(cx: &Cx) -> anyhow::Result<Rotation> {
         "as root on a Proxmox node, `pveum user token add {user} NAME --privsep 0` makes one: export {NEW}='{user}!NAME=SECRET'"
     );
     let Some(text) = environment(NEW) else {
-        return Err(Failure::missing(vec![Missing::secret("the new Proxmox token", NEW)]).hint(hint).into());
+        return Err(Failure::missing(vec![MissingValue::secret("the new Proxmox token", NEW)]).hint(hint).into());
     };
     let token = Token::parse(&text, &format!("{NEW} in the environment"))?;
     let new = Proxmox::new(old.url.clone(), old.origin.clone(), Login::Token(token.clone()), old.ca_file.clone());
@@ -120,7 +120,7 @@ fn compare(cx: &Cx, old: &Proxmox, new: &Proxmox) -> anyhow::Result<()> {
             }
         }
         match lost.as_slice() {
-            [] => Ok(Done::ok((), "it may do what the old one may")),
+            [] => Ok(StepResult::ok((), "it may do what the old one may")),
             lost => Err(Failure::new(Code::Refused, format!("{} may do less than the old token", new.login.id()))
                 .cause(format!("it lacks {}", lost.join(", ")))
                 .hint("nothing was changed; `pveum user token modify USER NAME --privsep 0` gives it the rights of its user")

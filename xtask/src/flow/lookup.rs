@@ -9,16 +9,16 @@ use check::stack;
 use check::template::{self, ClassInfo, TalosInfo};
 use domain::failure::Failure;
 use domain::releases::table;
-use domain::spec::At;
+use domain::spec::Position;
 use domain::spec::machine_class::{self, AutoProvision};
-use domain::spec::yaml::TextAt;
+use domain::spec::yaml::TextPosition;
 use domain::status::omni::Resource;
 use domain::version;
 use runtime::cx::Cx;
 use runtime::files;
 use runtime::parallel::{ALL, Job, run_all};
 use runtime::tool::omnictl::Omnictl;
-use runtime::ui::{Check, Done, Status};
+use runtime::ui::{Check, Status, StepResult};
 use serde_json::{Value, json};
 
 use crate::flow::inputs::{self, TemplateFacts};
@@ -42,19 +42,19 @@ impl ProjectReleases {
     }
 }
 
-/// The version of a program that files are judged by, and who says so.
+/// The version of a program for which files are checked, and where it was found.
 #[derive(Debug, Clone, Copy)]
-pub struct InForce<T> {
+pub struct EffectiveVersion<T> {
     pub version: Option<T>,
     origin: &'static str,
 }
 
-impl<T: Copy + Display> InForce<T> {
+impl<T: Copy + Display> EffectiveVersion<T> {
     /// What the operator asks for, else what runs, else what the project pins.
-    pub fn of(flag: (Option<T>, &'static str), live: Option<T>, pinned: Option<T>) -> InForce<T> {
+    pub fn of(flag: (Option<T>, &'static str), live: Option<T>, pinned: Option<T>) -> EffectiveVersion<T> {
         let sources = [flag, (live, "running"), (pinned, "docker/compose.yaml")];
         let (version, origin) = sources.into_iter().find(|(version, _)| version.is_some()).unwrap_or((None, ""));
-        InForce { version, origin }
+        EffectiveVersion { version, origin }
     }
 
     /// For a JSON document: `{"version", "from"}`, or null where nobody knows.
@@ -71,7 +71,7 @@ impl<T: Copy + Display> InForce<T> {
 }
 
 /// Shows which versions the findings of a check apply to.
-pub fn note_versions(cx: &Cx, omni: &InForce<Omni>, provider: Option<&InForce<release::Provider>>) {
+pub fn note_versions(cx: &Cx, omni: &EffectiveVersion<Omni>, provider: Option<&EffectiveVersion<release::Provider>>) {
     let mut words = vec![omni.words("Omni")];
     words.extend(provider.map(|provider| provider.words("provider")));
     let newer = omni.version.filter(|version| !version.is_known());
@@ -149,10 +149,10 @@ pub fn ask(cx: &Cx, offline: bool, questions: &[Question]) -> Vec<Option<Vec<Res
             Ok(found) => {
                 let release = found.first().filter(|_| kind == RELEASE.0).map(|found| found.text(&["backendversion"]));
                 let detail = release.map_or_else(|| found.len().to_string(), str::to_owned);
-                Ok(Done::ok(Some(found), detail))
+                Ok(StepResult::ok(Some(found), detail))
             }
             Err(failure) => {
-                Ok(Done::warning(None, format!("not known: {}; judged by what is built in", failure.message)))
+                Ok(StepResult::warning(None, format!("not known: {}; judged by what is built in", failure.message)))
             }
         })
     };
@@ -170,7 +170,7 @@ pub fn list<'a>(
     Check::new(id, title, move || {
         let found = omnictl.list(kind, None)?;
         let count = found.len();
-        Ok(Done::ok(found, count.to_string()))
+        Ok(StepResult::ok(found, count.to_string()))
     })
 }
 
@@ -182,7 +182,7 @@ pub struct TemplateSources {
     local: Option<Vec<ClassInfo>>,
     talos: Option<Vec<TalosInfo>>,
     backup_store: Option<bool>,
-    pub release: InForce<Omni>,
+    pub release: EffectiveVersion<Omni>,
 }
 
 impl TemplateSources {
@@ -194,7 +194,7 @@ impl TemplateSources {
         let (listed, talos, live) = (next(), next(), next());
         let flag = (omni, "--omni-version");
         let project = project_releases(cx);
-        let release = InForce::of(flag, running(live.as_deref()), project.omni);
+        let release = EffectiveVersion::of(flag, running(live.as_deref()), project.omni);
         let omni = listed.as_deref().map(classes);
         let local = if omni.is_none() { local_classes(cx) } else { None };
         // What runs says nothing about what another release offers.
@@ -245,9 +245,9 @@ fn provision(resource: &Resource) -> AutoProvision {
         meta_values: Vec::new(),
         provider_data: resource.text(&["autoprovision", "providerdata"]).to_owned(),
         grpc_tunnel: 0,
-        at: At::START,
-        provider_id_at: At::START,
-        provider_data_at: TextAt::point(At::START),
+        at: Position::START,
+        provider_id_at: Position::START,
+        provider_data_at: TextPosition::point(Position::START),
     }
 }
 

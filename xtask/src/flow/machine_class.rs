@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::flow::change::{self, Change, Plan, retry_overtaken};
 use crate::flow::project_files::CheckedFile;
-use crate::flow::saved_plan::Saved;
+use crate::flow::saved_plan::PlanFile;
 use crate::flow::stage::{self, Stage};
 use crate::flow::{inputs, lookup, saved_plan};
 use crate::outcome::Outcome;
@@ -21,7 +21,7 @@ use runtime::cx::Cx;
 use runtime::files;
 use runtime::tool::omnictl::Omnictl;
 use runtime::tool::role;
-use runtime::ui::{Check, Done, Status};
+use runtime::ui::{Check, Status, StepResult};
 
 const KIND: &str = "machineclasses";
 
@@ -38,7 +38,7 @@ pub fn apply_files(
     files: &[CheckedFile],
     before: Plan<'_>,
     allow: &[&'static str],
-    saved: Saved<'_>,
+    saved: PlanFile<'_>,
 ) -> anyhow::Result<Outcome> {
     let checked = inputs::machine_classes(cx, files, None);
     checked.sound_so_far(cx, allow)?;
@@ -128,7 +128,7 @@ fn observe(
                 }
             }
             let detail = known.join(", ");
-            Ok(Done::ok(found, detail))
+            Ok(StepResult::ok(found, detail))
         }),
     ];
     let mut results = cx.ui.side_by_side("asking Omni", checks).into_iter();
@@ -259,7 +259,7 @@ fn verify(cx: &Cx, omnictl: &Omnictl<'_>, classes: &[(MachineClass, PathBuf)]) -
                     .into());
             }
         }
-        Ok(Done::ok((), format!("{} compared", count(classes.len(), "class"))))
+        Ok(StepResult::ok((), format!("{} compared", count(classes.len(), "class"))))
     })
 }
 

@@ -21,8 +21,8 @@ use domain::status::machines::MachineLine;
 use runtime::cx::Cx;
 use runtime::tool::omnictl::Omnictl;
 use runtime::tool::proxmox::Proxmox;
-use runtime::ui::Done;
-use runtime::wait::{self, Look};
+use runtime::ui::StepResult;
+use runtime::wait::{self, Poll};
 
 /// A machine that is to be replaced, and what is around it.
 pub struct Replacement {
@@ -73,7 +73,7 @@ pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, given: &str) -> anyhow::Result<Re
             (None, None) => "no VM in Proxmox".to_owned(),
         };
         let words = format!("cluster `{}`, {place}", found.line.cluster);
-        Ok(Done::ok(found, words))
+        Ok(StepResult::ok(found, words))
     })
 }
 
@@ -273,10 +273,10 @@ fn left(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str, name: &str) -> anyhow::Re
             let view = cluster::observe(omnictl, cluster)?;
             view.iter().for_each(|view| cluster_tree::show(cx, view));
             let there = view.as_ref().and_then(|view| view.machines().find(|machine| machine.name() == name));
-            Ok(there.map_or(Look::Done(()), |it| Look::Waiting(format!("{name} waits for {}", it.waits_for))))
+            Ok(there.map_or(Poll::Done(()), |it| Poll::Waiting(format!("{name} waits for {}", it.waits_for))))
         };
         let waited = wait::until(&format!("`{name}` to leave"), cx.limit(LEAVES), |words| cx.ui.waiting(words), look);
-        waited.map(|()| Done::ok((), "gone from Omni")).map_err(|error| match Failure::of(&error) {
+        waited.map(|()| StepResult::ok((), "gone from Omni")).map_err(|error| match Failure::of(&error) {
             failure if failure.code == Code::Timeout => explain::add(cx, omnictl, failure, cluster).into(),
             _ => error,
         })
@@ -289,7 +289,7 @@ fn left(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str, name: &str) -> anyhow::Re
 /// As [`cluster::wait_until_running`].
 pub fn runs(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> anyhow::Result<ClusterView> {
     cx.ui.step("running", format!("Check that cluster `{cluster}` runs with all its machines"), || {
-        Ok(Done::ok(cluster::wait_until_running(cx, omnictl, cluster)?, "Running and ready"))
+        Ok(StepResult::ok(cluster::wait_until_running(cx, omnictl, cluster)?, "Running and ready"))
     })
 }
 

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::flow::proxmox;
-use domain::failure::{Code, Failure, Missing};
+use domain::failure::{Code, Failure, MissingValue};
 use domain::spec::size::{Disk, Memory};
 use runtime::answers::Answers;
 use runtime::cx::Cx;
@@ -96,7 +96,7 @@ pub fn ask_for_selector(cx: &Cx, answers: &Answers<'_>) -> Result<String, Failur
         cx.ui.say(&format!("  storages of Proxmox that hold disks: {}", storages.join(", ")));
     }
     let usual = named(storages.first().map_or("local-lvm", String::as_str));
-    let missing = Missing::flag("the storage selector", "--selector");
+    let missing = MissingValue::flag("the storage selector", "--selector");
     answers.ask("--selector", "Storage: its name, or a selector (CEL)", Some(&usual), missing, |text| {
         if storages.iter().any(|storage| storage == text) { Ok(named(text)) } else { valid_selector(text) }
     })

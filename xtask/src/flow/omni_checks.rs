@@ -17,7 +17,7 @@ use runtime::files;
 use runtime::tool::compose::Compose;
 use runtime::tool::docker::Docker;
 use runtime::tool::{Tool, gpg};
-use runtime::ui::{Check, Done};
+use runtime::ui::{Check, StepResult};
 
 /// Checks the values side by side: each could be true, and the store's key can be used.
 ///
@@ -27,7 +27,7 @@ pub fn run(cx: &Cx, compose: &Compose<'_>, inputs: &OmniInputs, store: Option<bo
     let mut checks = values(cx, inputs);
     checks.push(Check::new("key", "Check the key of Omni's store", || store_key(cx, store)));
     checks.push(Check::new("data", "Check that Omni's data is on mounts", || {
-        Ok(Done::ok((), omni_stack::guard(cx, &compose.containers()?)?))
+        Ok(StepResult::ok((), omni_stack::guard(cx, &compose.containers()?)?))
     }));
     cx.ui.side_by_side("checking the values", checks).into_iter().collect()
 }
@@ -56,11 +56,11 @@ pub fn values<'a>(cx: &'a Cx, values: &'a OmniInputs) -> Vec<Check<'a, ()>> {
 }
 
 /// A verdict on the value of `flags` as the end of a check.
-fn done(flags: &str, verdict: Diagnosis) -> anyhow::Result<Done<()>> {
+fn done(flags: &str, verdict: Diagnosis) -> anyhow::Result<StepResult<()>> {
     Ok(match verdict.state {
-        State::Ok => Done::ok((), verdict.detail),
-        State::Warning | State::Unknown => Done::warning((), verdict.detail),
-        State::Skipped => Done::skipped((), verdict.detail),
+        State::Ok => StepResult::ok((), verdict.detail),
+        State::Warning | State::Unknown => StepResult::warning((), verdict.detail),
+        State::Skipped => StepResult::skipped((), verdict.detail),
         State::Failed => {
             let fix = verdict.fix.map_or(String::new(), |fix| format!("{fix}; "));
             return Err(Failure::new(Code::Usage, verdict.detail).hint(format!("{fix}give it as {flags}")).into());
@@ -118,7 +118,7 @@ pub fn certificate(cx: &Cx, host: &str, cert: &str, key: Option<&str>) -> Diagno
 }
 
 /// A key that exists is proved; one that does not can be made only for a store that does not.
-fn store_key(cx: &Cx, store: Option<bool>) -> anyhow::Result<Done<()>> {
+fn store_key(cx: &Cx, store: Option<bool>) -> anyhow::Result<StepResult<()>> {
     let path = cx.paths.store_key();
     let Some(text) = files::read_text_if_there(&path)? else {
         if store == Some(true) {
@@ -128,16 +128,16 @@ fn store_key(cx: &Cx, store: Option<bool>) -> anyhow::Result<Done<()>> {
                 .into());
         }
         Tool::Gpg.find()?;
-        return Ok(Done::ok((), "none yet; gpg can make one"));
+        return Ok(StepResult::ok((), "none yet; gpg can make one"));
     };
     store_key::judge(&text, clock::of_time(SystemTime::now())).map_err(|unfit| {
         Failure::new(Code::Invalid, "Omni cannot use docker/omni.asc").cause(unfit.why).hint(unfit.fix)
     })?;
     if Tool::Gpg.find().is_err() {
-        return Ok(Done::warning((), "it looks right; gpg is not installed to prove it"));
+        return Ok(StepResult::warning((), "it looks right; gpg is not installed to prove it"));
     }
     gpg::prove_store_key(cx, &Secret::new(text))?;
-    Ok(Done::ok((), "proved by decrypting without a question"))
+    Ok(StepResult::ok((), "proved by decrypting without a question"))
 }
 
 /// A second Omni would start empty beside the one that the clusters belong to.

@@ -11,7 +11,7 @@ use crate::flow::{omni_checks, project_files};
 use check::diagnosis::{self, Diagnosis};
 use check::values;
 use domain::clock::rfc3339;
-use domain::failure::{Code, Failure, Missing};
+use domain::failure::{Code, Failure, MissingValue};
 use domain::secret::Secret;
 use domain::spec::env::{EnvFile, REQUIRED, Variable};
 use runtime::answers::Answers;
@@ -134,7 +134,7 @@ pub fn gather(
             None if known(variable.key).is_none() && env.is_foreign(variable.key) => return Err(foreign(variable.key)),
             None => old(variable.key).map(str::to_owned),
         };
-        let wanted = Missing {
+        let wanted = MissingValue {
             name: variable.name.into(),
             flag: flag.map(|(name, _)| name.to_owned()),
             env: Some(variable.key.into()),
@@ -167,16 +167,16 @@ fn foreign(key: &str) -> Failure {
         .hint(values::NO_VARIABLE)
 }
 
-/// The values that are there by now.
-type Gathered = BTreeMap<&'static str, Secret>;
+/// The values that are known so far.
+type KnownValues = BTreeMap<&'static str, Secret>;
 
 /// Asks until the answer is valid, with the usual answer where there is one.
 fn ask(
     cx: &Cx,
     answers: &Answers<'_>,
     variable: &Variable,
-    gathered: &Gathered,
-    missing: Missing,
+    gathered: &KnownValues,
+    missing: MissingValue,
 ) -> Result<Secret, Failure> {
     let question = capital(variable.name);
     let check = |text: &str| valid(cx, variable, text, gathered);
@@ -192,12 +192,12 @@ fn ask(
 }
 
 /// Omni's name, as far as it is known.
-fn host(gathered: &Gathered) -> String {
+fn host(gathered: &KnownValues) -> String {
     gathered.get("OMNI_DOMAIN").map(|value| host_and_port(value.expose()).0).unwrap_or_default()
 }
 
 /// An answer in its one spelling, checked by itself and beside the values that are known.
-fn valid(cx: &Cx, variable: &Variable, text: &str, gathered: &Gathered) -> Result<String, Failure> {
+fn valid(cx: &Cx, variable: &Variable, text: &str, gathered: &KnownValues) -> Result<String, Failure> {
     let key = variable.key;
     let text = if variable.secret { text.to_owned() } else { spelled(key, &here(key, text.to_owned())) };
     form(variable, &text)?;

@@ -12,7 +12,7 @@ use check::{stack, values};
 use domain::clock;
 use domain::failure::{Code, Failure, Kind};
 use domain::spec::env::EnvFile;
-use domain::status::docker::{Container, Inspected};
+use domain::status::docker::{Container, ContainerDetails};
 use domain::version;
 use runtime::cx::Cx;
 use runtime::files;
@@ -21,8 +21,8 @@ use runtime::tool::compose::{Compose, OMNI, PROVIDER, SIDECAR};
 use runtime::tool::docker::Docker;
 use runtime::tool::omni;
 use runtime::triage::{self, Issues};
-use runtime::ui::Done;
-use runtime::wait::{self, Look};
+use runtime::ui::StepResult;
+use runtime::wait::{self, Poll};
 
 /// Refuses what would lose data: the containers are about to be remade or removed, and what is in them goes with them
 /// unless it is on a mount (siderolabs/docs#708: a guide forgot the mount for months).
@@ -93,7 +93,7 @@ pub fn guard_sidecar(cx: &Cx, containers: &[Container]) -> Result<String, Failur
 ///
 /// # Errors
 /// When docker does not say.
-pub fn inspect(cx: &Cx, container: &Container) -> Result<Inspected, Failure> {
+pub fn inspect(cx: &Cx, container: &Container) -> Result<ContainerDetails, Failure> {
     Docker::find(cx)?.inspect(&container.name).map_err(|failure| {
         let what = format!("whether the data in `{}` would survive is not known", container.name);
         Failure::new(failure.code, what)
@@ -161,10 +161,11 @@ pub fn services(cx: &Cx, provider: bool) -> Vec<String> {
 }
 
 /// The end of a check of the containers, which `part` makes of them: how many run.
-pub fn running<T>(compose: &Compose<'_>, part: impl FnOnce(Vec<Container>) -> T) -> anyhow::Result<Done<T>> {
+pub fn running<T>(compose: &Compose<'_>, part: impl FnOnce(Vec<Container>) -> T) -> anyhow::Result<StepResult<T>> {
     let found = compose.containers()?;
     let (well, all) = (found.iter().filter(|container| container.well()).count(), found.len());
-    let done: fn(T, String) -> Done<T> = if well == all && well > 0 { Done::ok } else { Done::warning };
+    let done: fn(T, String) -> StepResult<T> =
+        if well == all && well > 0 { StepResult::ok } else { StepResult::warning };
     Ok(done(part(found), format!("{well} of {all} run")))
 }
 
@@ -347,7 +348,12 @@ pub fn verify(cx: &Cx, (services, place): (&[String], Option<&OmniAddress>), tit
 ///
 /// # Errors
 /// [`Code::Timeout`]; [`Code::Failed`] when one has ended, with what its log says.
-fn wait_until_well(cx: &Cx, compose: &Compose<'_>, services: &[String], limit: Duration) -> anyhow::Result<Done<bool>> {
+fn wait_until_well(
+    cx: &Cx,
+    compose: &Compose<'_>,
+    services: &[String],
+    limit: Duration,
+) -> anyhow::Result<StepResult<bool>> {
     wait::until(
         "the containers of the stack",
         limit,
@@ -363,7 +369,7 @@ fn wait_until_well(cx: &Cx, compose: &Compose<'_>, services: &[String], limit: D
                 if provider::catches_up(cx, container)? {
                     let run = services.len() - 1;
                     let detail = format!("{run} run; the provider is restarted until Omni answers");
-                    return Ok(Look::Done(Done::ok(false, detail)));
+                    return Ok(Poll::Done(StepResult::ok(false, detail)));
                 }
                 if matches!(container.state.as_str(), "exited" | "dead" | "restarting") {
                     let failure = Failure::new(Code::Failed, format!("`{service}` does not stay up"))
@@ -371,10 +377,10 @@ fn wait_until_well(cx: &Cx, compose: &Compose<'_>, services: &[String], limit: D
                     return Err(explain(cx, service, failure).into());
                 }
                 if !container.well() {
-                    return Ok(Look::Waiting(format!("waiting for {service}: {}", container.status)));
+                    return Ok(Poll::Waiting(format!("waiting for {service}: {}", container.status)));
                 }
             }
-            Ok(Look::Done(Done::ok(true, format!("{} run", services.len()))))
+            Ok(Poll::Done(StepResult::ok(true, format!("{} run", services.len()))))
         },
     )
 }
@@ -383,13 +389,18 @@ fn wait_until_well(cx: &Cx, compose: &Compose<'_>, services: &[String], limit: D
 ///
 /// # Errors
 /// As [`wait_until_well`].
-fn wait_for_omni(cx: &Cx, compose: &Compose<'_>, place: &OmniAddress, limit: Duration) -> anyhow::Result<Done<()>> {
+fn wait_for_omni(
+    cx: &Cx,
+    compose: &Compose<'_>,
+    place: &OmniAddress,
+    limit: Duration,
+) -> anyhow::Result<StepResult<()>> {
     wait::until(
         "Omni",
         limit,
         |words| cx.ui.waiting(words),
         || match omni::healthy_at(cx, &place.endpoint, place.ca_file.as_deref(), place.connect.as_deref()) {
-            Ok(()) => Ok(Look::Done(Done::ok((), place.words()))),
+            Ok(()) => Ok(Poll::Done(StepResult::ok((), place.words()))),
             Err(failure) if matches!(failure.code, Code::Interrupted | Code::Prerequisite | Code::Invalid) => {
                 Err(failure.into())
             }
@@ -403,7 +414,7 @@ fn wait_for_omni(cx: &Cx, compose: &Compose<'_>, place: &OmniAddress, limit: Dur
                     let ended = Failure::new(Code::Failed, "`omni` does not stay up").cause(status);
                     return Err(explain(cx, OMNI, ended).into());
                 }
-                Ok(Look::Waiting(format!("waiting for Omni: {}", failure.message)))
+                Ok(Poll::Waiting(format!("waiting for Omni: {}", failure.message)))
             }
         },
     )

@@ -5,7 +5,7 @@ use crate::flow::omni_stack::{self, OmniAddress, STATE_VERSION};
 use crate::flow::project_files::CheckedFile;
 use crate::flow::{backup, project_files, site, upgrade};
 use check::stack;
-use check::upgrade::{Installed, Step, Wanted, plan as steps_of};
+use check::upgrade::{Installed, Step, TargetVersions, plan as steps_of};
 use domain::failure::{Code, Failure};
 use domain::releases::table;
 use domain::status::docker::Container;
@@ -17,7 +17,7 @@ use runtime::tool::compose::{Compose, OMNI};
 use runtime::tool::docker::Docker;
 use runtime::tool::install::{self, Sources};
 use runtime::tool::omnictl::{self, Omnictl};
-use runtime::ui::{Done, Status};
+use runtime::ui::{Status, StepResult};
 
 /// In the state while an upgrade is under way: the version that it began from.
 const STATE_FROM: &str = "omni_upgrade_from";
@@ -106,8 +106,11 @@ pub fn interrupted(cx: &Cx, containers: &[Container]) -> Result<Option<Upgrade>,
 /// [`Code::Usage`] for a version beyond the next minor; [`Code::Failed`] for a step that is blocked; those of docker and omnictl.
 pub fn next(cx: &Cx, containers: &[Container], to: Option<Version>) -> anyhow::Result<Option<Step>> {
     let pin = &table().recommended.omni.version;
-    let wanted =
-        Wanted { keep_newer: to.is_none(), omni: Some(to.as_ref().unwrap_or(pin).clone()), ..Wanted::default() };
+    let wanted = TargetVersions {
+        keep_newer: to.is_none(),
+        omni: Some(to.as_ref().unwrap_or(pin).clone()),
+        ..TargetVersions::default()
+    };
     if !containers.iter().any(|container| container.service == OMNI) {
         return Err(Failure::new(Code::Prerequisite, "Omni has no container here")
             .cause("what runs, and whether its clusters are healthy, is not known")
@@ -202,7 +205,7 @@ impl Upgrade {
         let before = cx.ui.step("holdings", "Read what Omni holds", || {
             let found = Holdings::read(cx)?;
             let words = found.words();
-            Ok(Done::ok(found, words))
+            Ok(StepResult::ok(found, words))
         })?;
         Ok(Upgrade { from: step.from, to: step.to, backup, images: (image, new), compose, before: Some(before) })
     }
@@ -298,7 +301,7 @@ fn same(cx: &Cx, upgrade: &Upgrade) -> anyhow::Result<()> {
         let found = Omnictl::find(cx)?.get("sysversions", "current")?;
         let version = found.map(|found| found.text(&["backendversion"]).to_owned()).unwrap_or_default();
         match version::same(&version, &upgrade.to.to_string()) {
-            true => Ok(Done::ok((), version)),
+            true => Ok(StepResult::ok((), version)),
             false => {
                 Err(Failure::new(Code::Failed, format!("Omni is of version {version}, not {}", upgrade.to)).into())
             }
@@ -308,7 +311,7 @@ fn same(cx: &Cx, upgrade: &Upgrade) -> anyhow::Result<()> {
     cx.ui.step("holdings", "Check that Omni holds what it held", || {
         let after = Holdings::read(cx)?;
         match after == *before {
-            true => Ok(Done::ok((), after.words())),
+            true => Ok(StepResult::ok((), after.words())),
             false => Err(Failure::new(Code::Failed, "Omni does not hold what it held before the upgrade")
                 .cause(format!("before: {}\nnow: {}", before.words(), after.words()))
                 .into()),

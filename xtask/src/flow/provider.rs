@@ -25,8 +25,8 @@ use runtime::tool::omni;
 use runtime::tool::omnictl::Omnictl;
 use runtime::tool::proxmox::{Proxmox, Token};
 use runtime::triage::{self, Issues};
-use runtime::ui::{Done, Status};
-use runtime::wait::{self, Look};
+use runtime::ui::{Status, StepResult};
+use runtime::wait::{self, Poll};
 
 /// The provider in messages: by its ID where there is more than one.
 pub fn named(cx: &Cx) -> String {
@@ -202,7 +202,7 @@ fn wait_for_registration(
     id: &str,
     before: Option<&Value>,
     limit: Duration,
-) -> anyhow::Result<Done<()>> {
+) -> anyhow::Result<StepResult<()>> {
     let what = format!("the registration of the provider `{id}`");
     let say = |words: &str| cx.ui.waiting(words);
     let seen = || -> Result<(Option<ProviderHealth>, bool), Failure> {
@@ -223,25 +223,25 @@ fn wait_for_registration(
         let (health, fresh) = match seen() {
             // The stack was recreated and Omni with it: until it is back, that is what is waited for.
             Err(failure) if matches!(failure.code, Code::Unreachable | Code::Timeout) => {
-                return Ok(Look::Waiting(format!("waiting for Omni to come back: {}", failure.message)));
+                return Ok(Poll::Waiting(format!("waiting for Omni to come back: {}", failure.message)));
             }
             other => other?,
         };
         match health {
             Some(health) if health.well() && fresh => match up()? {
-                container if container.state == "restarting" => Ok(Look::Waiting(RESTARTS.to_owned())),
-                _ => Ok(Look::Done(Done::ok((), health.words()))),
+                container if container.state == "restarting" => Ok(Poll::Waiting(RESTARTS.to_owned())),
+                _ => Ok(Poll::Done(StepResult::ok((), health.words()))),
             },
             Some(health) if health.well() => {
                 up()?;
                 silent.set(true);
-                Ok(Look::Waiting("waiting for the first heartbeat of the new container".to_owned()))
+                Ok(Poll::Waiting("waiting for the first heartbeat of the new container".to_owned()))
             }
             other => {
                 up()?;
                 silent.set(other.as_ref().is_some_and(|health| health.initialized && !health.connected));
                 let words = other.map_or("Omni to know it".to_owned(), |health| format!("Omni: {}", steady(&health)));
-                Ok(Look::Waiting(format!("waiting for {words}")))
+                Ok(Poll::Waiting(format!("waiting for {words}")))
             }
         }
     });
@@ -285,7 +285,7 @@ const RESTARTS: &str = "waiting for docker to restart the provider, which ended 
 ///
 /// # Errors
 /// As [`wait_for_registration`].
-fn wait_for_start(cx: &Cx, limit: Duration) -> anyhow::Result<Done<()>> {
+fn wait_for_start(cx: &Cx, limit: Duration) -> anyhow::Result<StepResult<()>> {
     let begun = Instant::now();
     wait::until(
         "the start of the provider",
@@ -294,12 +294,12 @@ fn wait_for_start(cx: &Cx, limit: Duration) -> anyhow::Result<Done<()>> {
         || {
             let container = running(cx, begun.elapsed() < CATCHES_UP)?;
             if container.state == "restarting" {
-                return Ok(Look::Waiting(RESTARTS.to_owned()));
+                return Ok(Poll::Waiting(RESTARTS.to_owned()));
             }
             let up = container.up_for().unwrap_or_default();
             if up >= SETTLED {
                 let detail = format!("{}, without an error; nobody is logged in to Omni to ask it", container.status);
-                return Ok(Look::Done(Done::warning((), detail)));
+                return Ok(Poll::Done(StepResult::warning((), detail)));
             }
             let log = Compose::find(cx)?.log(&cx.settings.provider_service(), 50)?;
             if log.matches(STARTS).count() > 1 && log.contains("Error:") && !provider_log::omni_was_away(&log) {
@@ -310,7 +310,7 @@ fn wait_for_start(cx: &Cx, limit: Duration) -> anyhow::Result<Done<()>> {
                 true => format!("waiting for the provider to stay up for {} s", SETTLED.as_secs()),
                 false => "waiting for its log to say that it starts".to_owned(),
             };
-            Ok(Look::Waiting(words))
+            Ok(Poll::Waiting(words))
         },
     )
 }
@@ -350,7 +350,7 @@ pub fn catches_up(cx: &Cx, container: &Container) -> Result<bool, Failure> {
 ///
 /// # Errors
 /// [`Code::Timeout`]; [`Code::Failed`] with what its log says when it ends although Omni answers.
-pub fn wait_until_up(cx: &Cx, limit: Duration) -> anyhow::Result<Done<()>> {
+pub fn wait_until_up(cx: &Cx, limit: Duration) -> anyhow::Result<StepResult<()>> {
     let begun = Instant::now();
     let say = |words: &str| cx.ui.waiting(words);
     let each = cx.providers()?;
@@ -358,11 +358,11 @@ pub fn wait_until_up(cx: &Cx, limit: Duration) -> anyhow::Result<Done<()>> {
         let mut states = Vec::new();
         for cx in &each {
             match running(cx, begun.elapsed() < CATCHES_UP)? {
-                container if container.state == "restarting" => return Ok(Look::Waiting(RESTARTS.to_owned())),
+                container if container.state == "restarting" => return Ok(Poll::Waiting(RESTARTS.to_owned())),
                 container => states.push(container.status),
             }
         }
-        Ok(Look::Done(Done::ok((), states.join(", "))))
+        Ok(Poll::Done(StepResult::ok((), states.join(", "))))
     })
 }
 
@@ -545,8 +545,8 @@ pub fn first_heartbeat(
     let limit = cx.limit(left).min(left);
     let look = || {
         Ok(match registration(cx, omnictl, id)? {
-            Some(health) if health.initialized && !health.connected => Look::Waiting("the first heartbeat".to_owned()),
-            other => Look::Done(other),
+            Some(health) if health.initialized && !health.connected => Poll::Waiting("the first heartbeat".to_owned()),
+            other => Poll::Done(other),
         })
     };
     match wait::until("the first heartbeat", limit, |_| {}, look) {

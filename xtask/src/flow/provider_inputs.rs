@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use crate::cli::ProviderSetup;
 use crate::flow::proxmox;
 use check::values;
-use domain::failure::{Code, Failure, Missing};
+use domain::failure::{Code, Failure, MissingValue};
 use domain::secret::Secret;
 use domain::spec::config::{self, ProviderConfig};
 use domain::spec::{key, name};
@@ -16,7 +16,7 @@ use runtime::files;
 use runtime::settings::{Lookup, Origin};
 use runtime::tool::omnictl::Omnictl;
 use runtime::tool::proxmox::{Login, Proxmox, Token};
-use runtime::ui::Done;
+use runtime::ui::StepResult;
 
 /// What the task works with, once everything is known.
 pub struct ProviderInputs {
@@ -58,8 +58,8 @@ pub fn gather(args: &ProviderSetup, cx: &Cx) -> anyhow::Result<ProviderInputs> {
     Ok(ProviderInputs { id: id.value, omni, proxmox, configured, ca_file })
 }
 
-fn missing(name: &str, flag: &str, env: &str) -> Missing {
-    Missing { env: Some(env.to_owned()), ..Missing::flag(name, flag) }
+fn missing(name: &str, flag: &str, env: &str) -> MissingValue {
+    MissingValue { env: Some(env.to_owned()), ..MissingValue::flag(name, flag) }
 }
 
 /// Refuses an address with a login in it, which is shown to everyone and kept in the state.
@@ -126,10 +126,10 @@ fn given_proxmox(
     let origin = endpoint.as_ref().map_or("the address".to_owned(), |found| found.origin.to_string());
     let endpoint = endpoint.map(|found| found.value);
     let token = cx.settings.secret("PROXMOX_VE_API_TOKEN");
-    let token_missing = Missing::secret("the Proxmox API token", "PROXMOX_VE_API_TOKEN");
+    let token_missing = MissingValue::secret("the Proxmox API token", "PROXMOX_VE_API_TOKEN");
     let url_missing = missing("the address of Proxmox", "--proxmox-url", "PROXMOX_VE_ENDPOINT");
     if !cx.ask.interactive() {
-        Missing::check([(endpoint.is_none(), url_missing.clone()), (token.is_none(), token_missing.clone())])?;
+        MissingValue::check([(endpoint.is_none(), url_missing.clone()), (token.is_none(), token_missing.clone())])?;
     }
     let url = match endpoint {
         Some(url) => proxmox_address(&url)?,
@@ -155,7 +155,7 @@ fn given_proxmox(
 }
 
 /// The key that there is or that Omni can make; `None` when only the operator can help.
-pub fn find_key(cx: &Cx, id: &str) -> anyhow::Result<Done<Option<ProviderKey>>> {
+pub fn find_key(cx: &Cx, id: &str) -> anyhow::Result<StepResult<Option<ProviderKey>>> {
     let now = SystemTime::now();
     let lookup = Lookup { env: Some("OMNI_INFRA_PROVIDER_KEY"), ..Lookup::default() };
     if let Some(found) = cx.settings.find(lookup) {
@@ -176,8 +176,8 @@ pub fn find_key(cx: &Cx, id: &str) -> anyhow::Result<Done<Option<ProviderKey>>> 
         let detail = format!("of {}, {left}, from {}", info.name, found.origin);
         let key = if stored { ProviderKey::Stored } else { ProviderKey::Given(Secret::new(found.value)) };
         return Ok(match info.left(now) {
-            Some(left) if left < Duration::from_secs(30 * 86_400) => Done::warning(Some(key), detail),
-            _ => Done::ok(Some(key), detail),
+            Some(left) if left < Duration::from_secs(30 * 86_400) => StepResult::warning(Some(key), detail),
+            _ => StepResult::ok(Some(key), detail),
         });
     }
     match Omnictl::find(cx) {
@@ -192,10 +192,10 @@ pub fn find_key(cx: &Cx, id: &str) -> anyhow::Result<Done<Option<ProviderKey>>> 
             } else {
                 "none yet; Omni can make one"
             };
-            Ok(Done::ok(Some(ProviderKey::Made { exists }), detail))
+            Ok(StepResult::ok(Some(ProviderKey::Made { exists }), detail))
         }
         Err(failure) if matches!(failure.code, Code::MissingInput | Code::Prerequisite) => {
-            Ok(Done::warning(None, format!("none yet, and Omni cannot be asked: {}", failure.message)))
+            Ok(StepResult::warning(None, format!("none yet, and Omni cannot be asked: {}", failure.message)))
         }
         Err(failure) => Err(failure.into()),
     }
@@ -203,7 +203,7 @@ pub fn find_key(cx: &Cx, id: &str) -> anyhow::Result<Done<Option<ProviderKey>>> 
 
 /// The key from the operator, who finds it in Omni.
 pub fn ask_for_key(cx: &Cx, inputs: &ProviderInputs) -> anyhow::Result<ProviderKey> {
-    let missing = Missing::secret("the provider's key", "OMNI_INFRA_PROVIDER_KEY");
+    let missing = MissingValue::secret("the provider's key", "OMNI_INFRA_PROVIDER_KEY");
     let page = format!("{}/settings/infraproviders", inputs.omni);
     cx.ui.say(&format!("  Omni makes the key of the provider `{}` at {page}", inputs.id));
     let check = |text: &str| {

@@ -10,19 +10,19 @@ use check::capacity::provider::Provider;
 use check::capacity::{bytes, room};
 use check::placeholder;
 use domain::clock::rfc3339;
-use domain::failure::{Code, Failure, Missing};
+use domain::failure::{Code, Failure, MissingValue};
 use domain::secret::Secret;
 use domain::spec::config::{Auth, ProviderConfig, login_in, without_api_path};
 use domain::status::proxmox as status;
-use domain::status::proxmox::{Inventory, Node, Seen};
+use domain::status::proxmox::{Inventory, Node, Observed};
 use domain::words::count;
-use runtime::bundle::{INVENTORY, Recorded};
+use runtime::bundle::{INVENTORY, OpenedBundle};
 use runtime::cx::Cx;
 use runtime::files;
 use runtime::parallel::{ALL, Job, both, run_all};
 use runtime::settings::Origin;
 use runtime::tool::proxmox::{self, Proxmox, Token};
-use runtime::ui::{Check, Done, Status};
+use runtime::ui::{Check, Status, StepResult};
 
 /// Proxmox as the provider logs in to it.
 pub struct Login {
@@ -60,7 +60,7 @@ pub fn login_quietly(cx: &Cx) -> Result<Proxmox, Failure> {
 }
 
 /// The Proxmox of a bundle, which is not logged in to.
-fn of_bundle(cx: &Cx, recorded: &Recorded) -> Result<Proxmox, Failure> {
+fn of_bundle(cx: &Cx, recorded: &OpenedBundle) -> Result<Proxmox, Failure> {
     let site = cx.site();
     let dir = recorded.proxmox_dir(site.as_deref());
     recorded.available(&dir)?;
@@ -77,9 +77,9 @@ fn login_of_environment(cx: &Cx) -> Result<Login, Failure> {
     let token = cx.settings.secret("PROXMOX_VE_API_TOKEN");
     let endpoint = cx.settings.proxmox_endpoint(None);
     let (Some(endpoint), Some(found)) = (&endpoint, &token) else {
-        let absent = Missing::absent([
-            (endpoint.is_none(), Missing::env("the address of Proxmox", "PROXMOX_VE_ENDPOINT")),
-            (token.is_none(), Missing::secret("the Proxmox API token", "PROXMOX_VE_API_TOKEN")),
+        let absent = MissingValue::absent([
+            (endpoint.is_none(), MissingValue::env("the address of Proxmox", "PROXMOX_VE_ENDPOINT")),
+            (token.is_none(), MissingValue::secret("the Proxmox API token", "PROXMOX_VE_API_TOKEN")),
         ]);
         let cause = format!("there is no {shown}, and the environment does not name it either");
         return Err(Failure::missing(absent).cause(cause).next("cargo xtask provider-setup"));
@@ -95,7 +95,7 @@ fn login_of_environment(cx: &Cx) -> Result<Login, Failure> {
 ///
 /// # Errors
 /// As [`Proxmox::pick`].
-pub fn list_vms(cx: &Cx, proxmox: &Proxmox, wanted: &dyn Fn(&Value) -> bool) -> Result<status::Picked, Failure> {
+pub fn list_vms(cx: &Cx, proxmox: &Proxmox, wanted: &dyn Fn(&Value) -> bool) -> Result<status::Selection, Failure> {
     let mut found =
         proxmox.pick(cx, "listing the virtual machines of Proxmox", "/cluster/resources?type=vm", wanted)?;
     if let Some(site) = &proxmox.site {
@@ -263,8 +263,8 @@ pub fn observe(cx: &Cx, login: &Login) -> anyhow::Result<Inventory> {
         let version = proxmox.version(cx)?;
         let detail = format!("{}, version {version}, as {} ({})", proxmox.url, proxmox.login.id(), login.origin);
         Ok(match by_password(&proxmox.login) {
-            Some(advice) => Done::warning(version, format!("{detail}: {advice}")),
-            None => Done::ok(version, detail),
+            Some(advice) => StepResult::warning(version, format!("{detail}: {advice}")),
+            None => StepResult::ok(version, detail),
         })
     })?;
     let nodes = cx.ui.step("nodes", "Read the nodes of Proxmox", || {
@@ -272,15 +272,15 @@ pub fn observe(cx: &Cx, login: &Login) -> anyhow::Result<Inventory> {
         let offline: Vec<String> = nodes.iter().filter(|node| !node.online()).map(|node| node.name.clone()).collect();
         let detail = format!("{} of {} online", nodes.len() - offline.len(), nodes.len());
         if offline.is_empty() {
-            return Ok(Done::ok(nodes, detail));
+            return Ok(StepResult::ok(nodes, detail));
         }
-        Ok(Done::warning(nodes, format!("{detail}; not {}", offline.join(", "))))
+        Ok(StepResult::warning(nodes, format!("{detail}; not {}", offline.join(", "))))
     })?;
     let checks = nodes.into_iter().map(|node| {
         Check::new("node", format!("Look at node {}", node.name), move || {
             let node = ask_node(cx, proxmox, node)?;
             let (unseen, detail) = (unseen(&node), counts(&node));
-            Ok(if unseen.is_empty() { Done::ok(node, detail) } else { Done::warning(node, unseen) })
+            Ok(if unseen.is_empty() { StepResult::ok(node, detail) } else { StepResult::warning(node, unseen) })
         })
     });
     let nodes = cx.ui.side_by_side("asking the nodes", checks.collect()).into_iter().collect::<Result<_, _>>()?;
@@ -324,7 +324,7 @@ pub fn with_storages(
                 return Ok(node);
             }
             node.storages = match found {
-                Some(found) => Seen::Known(found),
+                Some(found) => Observed::Known(found),
                 None => {
                     let (purpose, path) =
                         (format!("asking {} for its storages", node.name), format!("/nodes/{}/storage", node.name));
@@ -408,7 +408,7 @@ pub fn overview(cx: &Cx, proxmox: &Proxmox) -> Result<Inventory, Failure> {
     for node in nodes.iter_mut().filter(|node| node.online()) {
         let vms = Value::Array(by_node.remove(&node.name).unwrap_or_default());
         node.vms = match listed.of_none {
-            true => Seen::Unknown("Proxmox shows this login no VM at all: it may lack VM.Audit".to_owned()),
+            true => Observed::Unknown("Proxmox shows this login no VM at all: it may lack VM.Audit".to_owned()),
             false => status::vms(&vms).into(),
         };
     }
@@ -442,7 +442,7 @@ pub fn read_disks(
 ) -> Result<(), Failure> {
     let (mut paths, mut removed) = (Vec::new(), Vec::new());
     for node in &mut inventory.nodes {
-        let Seen::Known(vms) = &mut node.vms else { continue };
+        let Observed::Known(vms) = &mut node.vms else { continue };
         for vm in vms.iter_mut().filter(|vm| vm.set().is_some_and(|set| sets.contains(set))) {
             paths.push(format!("/nodes/{}/qemu/{}/config", node.name, vm.id));
             removed.push(vm);
@@ -462,10 +462,10 @@ pub fn read_disks(
 fn parsed<T>(
     answer: Result<Value, Failure>,
     read: impl FnOnce(&Value) -> Result<T, String>,
-) -> Result<Seen<T>, Failure> {
-    Ok(match Seen::of(answer)? {
-        Seen::Known(data) => read(&data).into(),
-        Seen::Unknown(why) => Seen::Unknown(why),
+) -> Result<Observed<T>, Failure> {
+    Ok(match Observed::of(answer)? {
+        Observed::Known(data) => read(&data).into(),
+        Observed::Unknown(why) => Observed::Unknown(why),
     })
 }
 

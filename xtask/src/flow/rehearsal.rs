@@ -19,7 +19,7 @@ use runtime::paths::Paths;
 use runtime::proc::{self, Job};
 use runtime::settings::environment;
 use runtime::tool::lab::{self, Options, Ready};
-use runtime::ui::{Done, Status, millis};
+use runtime::ui::{Status, StepResult, millis};
 
 /// What its scratch directory is called.
 pub const SCRATCH: &str = "rehearsal";
@@ -100,7 +100,7 @@ pub fn start_with(
         });
         let (ready, child) = started.inspect_err(|_| drop(fs::remove_dir_all(&dir)))?;
         let detail = format!("Proxmox {}, Omni {}, clock {}", ready.proxmox_url, ready.omni_endpoint, options.clock);
-        Ok(Done::changed(Lab { dir, child, ready }, detail))
+        Ok(StepResult::changed(Lab { dir, child, ready }, detail))
     })?;
     let project = lab.dir.join("project");
     lab::make_project(&kit, &project, &lab.ready)?;

@@ -13,8 +13,8 @@ use runtime::cx::Cx;
 use runtime::tool::lab;
 use runtime::ui::{Status, millis, table};
 
-/// The steps, as far as they were taken.
-pub struct Life<'a> {
+/// The life cycle of a cluster in the lab, and the steps taken so far.
+pub struct LifeCycle<'a> {
     pub cx: &'a Cx,
     pub lab: &'a Lab,
     pub project: &'a Path,
@@ -23,7 +23,7 @@ pub struct Life<'a> {
     pub steps: Vec<Value>,
 }
 
-impl Life<'_> {
+impl LifeCycle<'_> {
     /// Takes the clusters through all of it; a step that failed is in `steps`.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use domain::nearest;
 use domain::spec::machine_class::{self, MachineClass};
 use domain::spec::provider_data::{self, ProviderData};
 use domain::spec::template::{self, ClusterTemplate, SetKind, Size};
-use domain::status::proxmox::{Figures, Inventory, Node, Seen, Storage};
+use domain::status::proxmox::{Figures, Inventory, Node, Observed, Storage};
 use runtime::files;
 
 use super::inputs;
@@ -185,15 +185,15 @@ impl Site {
         let node = |name: &String| Node {
             name: name.clone(),
             status: "online".to_owned(),
-            figures: Seen::Known(Figures {
+            figures: Observed::Known(Figures {
                 cpus: most(|data| data.vcpus().unwrap_or(0)).max(16),
                 cpu_load: 0.0,
                 memory_total: memory,
                 memory_used: 4 * GIB,
             }),
-            storages: Seen::Known(storages(name, space, &selectors)),
-            bridges: Seen::Known(bridges.iter().cloned().collect()),
-            vms: Seen::Known(Vec::new()),
+            storages: Observed::Known(storages(name, space, &selectors)),
+            bridges: Observed::Known(bridges.iter().cloned().collect()),
+            vms: Observed::Known(Vec::new()),
         };
         let nodes = names.iter().map(node).collect();
         Inventory { taken_at: String::new(), endpoint: String::new(), version: String::new(), nodes }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use crate::flow::backup::{SQLITE_DIR, cannot};
-use crate::flow::backup_check::Opened;
+use crate::flow::backup_check::OpenedBackup;
 use crate::flow::change::{Change, Plan};
 use crate::flow::omni_stack::{self, OmniAddress, host_path};
 use check::stack;
@@ -18,7 +18,7 @@ use runtime::files;
 use runtime::tool::compose::{Compose, OMNI, SIDECAR};
 use runtime::tool::docker::Docker;
 use runtime::tool::omni;
-use runtime::ui::Done;
+use runtime::ui::StepResult;
 
 /// The volumes of the stack (docker/compose.yaml), whose contents would be replaced.
 pub const VOLUMES: [&str; 3] = ["omni-scale_omni-etcd", "omni-scale_omni-sqlite", "omni-scale_ts-state"];
@@ -26,7 +26,7 @@ pub const VOLUMES: [&str; 3] = ["omni-scale_omni-etcd", "omni-scale_omni-sqlite"
 pub const ETCD_DIR: &str = "/_out/etcd";
 
 /// A file to create, with its content.
-struct Wanted {
+struct RestoredFile {
     path: PathBuf,
     bytes: Vec<u8>,
     /// One of this host's own counts instead: a newer certificate.
@@ -35,9 +35,9 @@ struct Wanted {
 
 /// What is restored, once nothing forbids it.
 pub struct Restore<'a> {
-    opened: &'a Opened,
+    opened: &'a OpenedBackup,
     env: EnvFile,
-    wanted: Vec<Wanted>,
+    wanted: Vec<RestoredFile>,
 }
 
 impl<'a> Restore<'a> {
@@ -45,13 +45,13 @@ impl<'a> Restore<'a> {
     ///
     /// # Errors
     /// [`Code::Invalid`] when it cannot be understood.
-    pub fn new(cx: &Cx, opened: &'a Opened, lan: Option<&str>) -> Result<Restore<'a>, Failure> {
+    pub fn new(cx: &Cx, opened: &'a OpenedBackup, lan: Option<&str>) -> Result<Restore<'a>, Failure> {
         let text = files::read_text_if_there(&opened.part(ENV))?.unwrap_or_default();
         let mut env = EnvFile::parse(ENV, &text)?;
         if let Some(lan) = lan {
             env.set("OMNI_LAN_ADDRESS", lan);
         }
-        let mut wanted = vec![Wanted { path: cx.paths.env(), bytes: env.text().as_bytes().to_vec(), own: false }];
+        let mut wanted = vec![RestoredFile { path: cx.paths.env(), bytes: env.text().as_bytes().to_vec(), own: false }];
         let named = |key: &str| env.get(key).map(|path| host_path(cx, path));
         for (name, path, own) in [
             (STORE_KEY, Some(cx.paths.store_key()), false),
@@ -76,7 +76,7 @@ impl<'a> Restore<'a> {
             inside.then_some((name.as_str(), Some(dir.join(file)), false))
         })) {
             if let Some((path, bytes)) = path.zip(files::read_if_there(&opened.part(name))?) {
-                wanted.push(Wanted { path, bytes, own });
+                wanted.push(RestoredFile { path, bytes, own });
             }
         }
         Ok(Restore { opened, env, wanted })
@@ -92,7 +92,7 @@ impl<'a> Restore<'a> {
             let pinned = omni_stack::pinned_version(cx).unwrap_or_default();
             let made = self.opened.manifest.versions.get(OMNI).map_or("", String::as_str);
             if self.opened.manifest.opens_with(&pinned) {
-                return Ok(Done::ok((), format!("{made} → {pinned}")));
+                return Ok(StepResult::ok((), format!("{made} → {pinned}")));
             }
             let cause = "another minor version must not open this store: it would migrate it, or not read it";
             Err(Failure::new(
@@ -106,16 +106,16 @@ impl<'a> Restore<'a> {
         })?;
         cx.ui.step("empty", "Check that this host has no stack and no data of one", || {
             if self.filled(cx) {
-                return Ok(Done::ok((), "only what an interrupted restore of this backup left"));
+                return Ok(StepResult::ok((), "only what an interrupted restore of this backup left"));
             }
             nothing_here(cx)?;
-            Ok(Done::ok((), "neither containers nor volumes"))
+            Ok(StepResult::ok((), "neither containers nor volumes"))
         })?;
         cx.ui.step("files", "Check that the files can be created", || self.files_free(cx))?;
         cx.ui.step("alone", "Check that no Omni answers at its address", || self.alone(cx))
     }
 
-    fn files_free(&self, cx: &Cx) -> anyhow::Result<Done<()>> {
+    fn files_free(&self, cx: &Cx) -> anyhow::Result<StepResult<()>> {
         let key = cx.paths.store_key();
         if !self.opened.has(STORE_KEY) && !key.is_file() {
             return Err(Failure::new(
@@ -145,10 +145,10 @@ impl<'a> Restore<'a> {
         cx.writable(&new)?;
         let kept =
             if kept.is_empty() { String::new() } else { format!("; kept as they are here: {}", kept.join(", ")) };
-        Ok(Done::ok((), format!("{} new{kept}", new.len())))
+        Ok(StepResult::ok((), format!("{} new{kept}", new.len())))
     }
 
-    fn new_files(&self) -> impl Iterator<Item = &Wanted> {
+    fn new_files(&self) -> impl Iterator<Item = &RestoredFile> {
         self.wanted.iter().filter(|wanted| !wanted.path.is_file())
     }
 
@@ -163,10 +163,10 @@ impl<'a> Restore<'a> {
     }
 
     /// Two Omnis with one identity take each other's machines and tailnet name.
-    fn alone(&self, cx: &Cx) -> anyhow::Result<Done<()>> {
+    fn alone(&self, cx: &Cx) -> anyhow::Result<StepResult<()>> {
         let at = self.address(cx);
         if self.filled(cx) {
-            return Ok(Done::skipped((), "it may be the one that an interrupted restore started here"));
+            return Ok(StepResult::skipped((), "it may be the one that an interrupted restore started here"));
         }
         for connect in [at.connect.as_deref(), None] {
             match omni::healthy_at(cx, &at.endpoint, at.ca_file.as_deref(), connect) {
@@ -182,7 +182,7 @@ impl<'a> Restore<'a> {
                 Err(_) => {}
             }
         }
-        Ok(Done::ok((), at.words()))
+        Ok(StepResult::ok((), at.words()))
     }
 
     /// The files, then the volumes, then the start.

@@ -8,7 +8,7 @@ use crate::flow::project_files::CheckedFile;
 use crate::outcome::Outcome;
 use domain::clock;
 use domain::failure::{Code, Failure};
-use domain::saved_plan::{Grounds, SavedPlan, file_key, hash};
+use domain::saved_plan::{PlanBinding, SavedPlan, file_key, hash};
 use domain::status::omni::Resource;
 use domain::words::count;
 use runtime::cx::Cx;
@@ -17,9 +17,9 @@ use runtime::paths::pasted;
 use runtime::proc::quote;
 use runtime::ui::Status;
 
-/// What a run does with its plan besides showing it and carrying it out.
+/// The plan file of a run: none, one to write, or one to apply.
 #[derive(Clone, Copy)]
-pub enum Saved<'a> {
+pub enum PlanFile<'a> {
     No,
     /// Writes it to this file, valid for so long, and changes nothing else.
     To(&'a Path, Duration),
@@ -27,23 +27,23 @@ pub enum Saved<'a> {
     Held(&'a SavedPlan),
 }
 
-impl Saved<'_> {
+impl PlanFile<'_> {
     /// Whether the plan is only written.
     pub fn only_written(&self) -> bool {
-        matches!(self, Saved::To(..))
+        matches!(self, PlanFile::To(..))
     }
 
     /// Writes the plan and returns the outcome, or compares it with the saved one.
     ///
     /// # Errors
     /// [`Code::Conflict`] with everything that has changed since the plan was saved; when the file cannot be written.
-    pub fn settle(&self, cx: &Cx, plan: &Plan<'_>, grounds: Grounds) -> anyhow::Result<Option<Outcome>> {
+    pub fn settle(&self, cx: &Cx, plan: &Plan<'_>, grounds: PlanBinding) -> anyhow::Result<Option<Outcome>> {
         let now = clock::of_time(SystemTime::now());
         let saved = |expires| SavedPlan::new(cx.task, grounds, plan.planned_changes(), (now, expires));
         match self {
-            Saved::No => Ok(None),
-            Saved::To(file, valid) => write(cx, file, &saved(now.saturating_add(valid.as_secs())), plan).map(Some),
-            Saved::Held(held) => {
+            PlanFile::No => Ok(None),
+            PlanFile::To(file, valid) => write(cx, file, &saved(now.saturating_add(valid.as_secs())), plan).map(Some),
+            PlanFile::Held(held) => {
                 let found = held.differences(&saved(now));
                 if !found.is_empty() {
                     return Err(stale(held, &found).into());
@@ -66,8 +66,8 @@ pub fn grounds<'a>(
     omni: &str,
     allowed: &[&'static str],
     files: impl Iterator<Item = &'a CheckedFile>,
-) -> Grounds {
-    let mut grounds = Grounds { omni: omni.to_owned(), ..Grounds::default() };
+) -> PlanBinding {
+    let mut grounds = PlanBinding { omni: omni.to_owned(), ..PlanBinding::default() };
     grounds.allowed = allowed.iter().map(|rule| (*rule).to_owned()).collect();
     for file in files {
         bind(cx, &mut grounds, file);
@@ -77,12 +77,12 @@ pub fn grounds<'a>(
 }
 
 /// Binds the plan to the bytes of a file.
-pub fn bind(cx: &Cx, grounds: &mut Grounds, file: &CheckedFile) {
+pub fn bind(cx: &Cx, grounds: &mut PlanBinding, file: &CheckedFile) {
     grounds.bound.insert(file_key(&cx.paths.show(&file.path)), hash(&file.bytes));
 }
 
 /// Binds the plan to a version of something in Omni, or to its absence.
-pub fn bind_resource(grounds: &mut Grounds, what: &str, id: &str, there: &[Resource]) {
+pub fn bind_resource(grounds: &mut PlanBinding, what: &str, id: &str, there: &[Resource]) {
     let found = there.iter().find(|found| found.metadata.id == id);
     let version = found.map_or("absent".to_owned(), |found| format!("version {}", found.metadata.version));
     grounds.bound.insert(format!("{what} {id} in Omni"), version);

@@ -28,15 +28,15 @@ pub struct Subject {
     pub size_gib: Option<u64>,
 }
 
-/// A selector with what became of it.
-pub struct Tested<'a> {
+/// A selector and its results.
+pub struct TestedSelector<'a> {
     pub subject: &'a Subject,
     /// For each storage, in their order.
     pub results: Result<Vec<Result<bool, EvalError>>, CompileError>,
     pub program: Option<Program>,
 }
 
-impl Tested<'_> {
+impl TestedSelector<'_> {
     /// How many storages match.
     pub fn matches(&self) -> usize {
         let results = self.results.as_ref().map_or(&[][..], Vec::as_slice);
@@ -45,7 +45,7 @@ impl Tested<'_> {
 }
 
 /// A selector that matches, and no storage that may hold disks of VMs: no machine of such a class is ever created.
-pub fn matches_no_images(tested: &Tested<'_>, places: &[Storage], class: Option<&str>) -> Option<Failure> {
+pub fn matches_no_images(tested: &TestedSelector<'_>, places: &[Storage], class: Option<&str>) -> Option<Failure> {
     let results = tested.results.as_ref().ok()?;
     let matching = places.iter().zip(results).filter(|(_, result)| **result == Ok(true)).map(|(place, _)| place);
     let names: BTreeSet<&str> = matching.clone().map(|place| place.name.as_str()).collect();
@@ -117,7 +117,7 @@ fn quoted_names(selector: &str) -> Vec<&str> {
 }
 
 /// What would go wrong with one selector.
-pub fn warnings(tested: &Tested<'_>, places: &[Storage]) -> Vec<Warning> {
+pub fn warnings(tested: &TestedSelector<'_>, places: &[Storage]) -> Vec<Warning> {
     let Ok(results) = &tested.results else { return Vec::new() };
     let disk = if tested.subject.disk.is_empty() { String::new() } else { format!("{}: ", tested.subject.disk) };
     let mut found = Vec::new();
@@ -175,7 +175,7 @@ pub fn warnings(tested: &Tested<'_>, places: &[Storage]) -> Vec<Warning> {
     found
 }
 
-pub fn describe(tested: &Tested<'_>) -> Value {
+pub fn describe(tested: &TestedSelector<'_>) -> Value {
     let Subject { disk, selector, size_gib } = tested.subject;
     let error = tested.results.as_ref().err();
     let error = error.map(|error| {
@@ -193,7 +193,7 @@ fn verdict(result: &Result<bool, EvalError>) -> &'static str {
 }
 
 /// The rows of the JSON document: `{storage, node, verdict, error}`, with `disk` for a class.
-pub fn rows(tested: &Tested<'_>, places: &[Storage]) -> Vec<Value> {
+pub fn rows(tested: &TestedSelector<'_>, places: &[Storage]) -> Vec<Value> {
     let row = |(at, place): (usize, &Storage)| {
         let (verdict, error) = match &tested.results {
             Ok(results) => match &results[at] {
@@ -265,7 +265,7 @@ mod tests {
         };
         let program = selector::compile(&subject.selector).unwrap();
         let results = Ok(program.matches_all(&places.each_ref().map(seen)));
-        let found = warnings(&Tested { subject: &subject, results, program: Some(program) }, &places);
+        let found = warnings(&TestedSelector { subject: &subject, results, program: Some(program) }, &places);
         let found: Vec<(&str, &str, &str)> =
             found.iter().map(|warning| (warning.kind, warning.node.as_str(), warning.storage.as_str())).collect();
         assert_eq!(

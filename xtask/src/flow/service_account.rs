@@ -15,7 +15,7 @@ use runtime::cx::Cx;
 use runtime::files;
 use runtime::settings::environment;
 use runtime::tool::omnictl::{self, Omnictl, ServiceAccountKey};
-use runtime::ui::{Done, Status};
+use runtime::ui::{Status, StepResult};
 
 const KEY: &str = "OMNI_SERVICE_ACCOUNT_KEY";
 /// Omni does not warn before a key expires, so it is renewed a month before.
@@ -266,7 +266,7 @@ fn verify(cx: &Cx, name: &str) -> anyhow::Result<()> {
         let (info, secret) = current(cx)?;
         Omnictl::with_key(cx, &secret)?.get("sysversions", "current")?;
         let until = info.expires.map_or("without an end".to_owned(), |at| format!("until {}", &rfc3339(at)[..10]));
-        Ok(Done::ok(secret, until))
+        Ok(StepResult::ok(secret, until))
     })?;
     if environment(KEY).is_some_and(|set| set != secret.expose()) {
         cx.ui.say(&format!("  note: {KEY} is also set in your shell, and counts before docker/.env"));

@@ -13,7 +13,7 @@ use domain::status::docker::Container;
 use runtime::cx::Cx;
 use runtime::files;
 use runtime::tool::compose::OMNI;
-use runtime::ui::Done;
+use runtime::ui::StepResult;
 
 const KEY: &str = "OMNI_SITE_FILE";
 /// In the state: which settings Omni was started with.
@@ -76,7 +76,7 @@ pub fn step(cx: &Cx) -> anyhow::Result<()> {
     }
     cx.ui.step("site", "Check the site's own settings of Omni", || {
         let compose = files::read_text_if_there(&cx.paths.compose())?.unwrap_or_default();
-        Ok(Done::ok((), require(cx, &compose)?.unwrap_or_default()))
+        Ok(StepResult::ok((), require(cx, &compose)?.unwrap_or_default()))
     })
 }
 

@@ -11,7 +11,7 @@ use domain::spec;
 use domain::status::proxmox::{self as status, Storage};
 use runtime::cx::Cx;
 use runtime::tool::proxmox::Proxmox;
-use runtime::ui::{Check, Done, Status};
+use runtime::ui::{Check, Status, StepResult};
 
 /// The storages of a file, else those of Proxmox unless `offline`, of one node or of all; `None` when there is no list.
 ///
@@ -98,7 +98,7 @@ fn live(cx: &Cx, proxmox: &Proxmox, only: Option<&str>) -> anyhow::Result<Vec<St
     let mut nodes = cx.ui.step("nodes", "Read the nodes of Proxmox", || {
         let found = proxmox::list_nodes(cx, proxmox)?;
         let count = found.len();
-        Ok(Done::ok(found, count.to_string()))
+        Ok(StepResult::ok(found, count.to_string()))
     })?;
     if let Some(only) = only {
         let names: Vec<String> = nodes.iter().map(|node| node.name.clone()).collect();
@@ -119,8 +119,8 @@ fn live(cx: &Cx, proxmox: &Proxmox, only: Option<&str>) -> anyhow::Result<Vec<St
             let storages = status::storages(&node.name, &found).unwrap_or_default();
             let count = storages.len();
             Ok(match count {
-                0 => Done::warning(storages, "none: the token lacks Datastore.Audit on them"),
-                _ => Done::ok(storages, count.to_string()),
+                0 => StepResult::warning(storages, "none: the token lacks Datastore.Audit on them"),
+                _ => StepResult::ok(storages, count.to_string()),
             })
         })
     });

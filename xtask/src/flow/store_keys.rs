@@ -17,7 +17,7 @@ use domain::status::snapshot::Store;
 use runtime::cx::Cx;
 use runtime::files::{self, Scratch};
 use runtime::tool::gpg;
-use runtime::ui::Done;
+use runtime::ui::StepResult;
 
 /// A public key, which is read when it is written: it may be created by this very run.
 type Armored = Box<dyn FnOnce(&Cx) -> Result<String, Failure>>;
@@ -45,7 +45,7 @@ pub fn recovery(cx: &Cx, file: &std::path::Path) -> anyhow::Result<Plan<'static>
     let armored = String::from_utf8_lossy(&bytes).into_owned();
     let slot = cx.ui.step("key", "Check the recovery key", || {
         let slot = gpg::public_slot(cx, &armored)?;
-        Ok(Done::ok(slot.clone(), slot))
+        Ok(StepResult::ok(slot.clone(), slot))
     })?;
     let mut plan = Plan::default();
     let print = slot.rsplit('<').next().unwrap_or_default().trim_end_matches('>').to_owned();
@@ -81,7 +81,7 @@ pub fn rotation(cx: &Cx, given: Option<PathBuf>) -> anyhow::Result<Plan<'static>
             let key = read(cx, file)?;
             gpg::prove_store_key(cx, &key)?;
             let slot = gpg::public_slot(cx, &gpg::public_half(cx, &key)?)?;
-            Ok(Done::ok(key, slot))
+            Ok(StepResult::ok(key, slot))
         })?),
     };
     let mut plan = Plan::default();
@@ -125,11 +125,11 @@ pub fn rotation(cx: &Cx, given: Option<PathBuf>) -> anyhow::Result<Plan<'static>
 /// The slots of the running Omni; unknown where a run that was cut off left it off.
 fn slots(cx: &Cx, begun: bool) -> anyhow::Result<Option<Store>> {
     cx.ui.step("slots", "Read the key slots of Omni's store", || match live(cx) {
-        Err(failure) if begun && failure.code == Code::Prerequisite => Ok(Done::skipped(None, failure.message)),
+        Err(failure) if begun && failure.code == Code::Prerequisite => Ok(StepResult::skipped(None, failure.message)),
         store => {
             let store = store?;
             let names = names(&store);
-            Ok(Done::ok(Some(store), names))
+            Ok(StepResult::ok(Some(store), names))
         }
     })
 }

@@ -24,7 +24,7 @@ use runtime::tool::compose::{Compose, OMNI, SIDECAR};
 use runtime::tool::omni;
 use runtime::tool::omnictl::{self, Omnictl};
 use runtime::tool::proxmox::Proxmox;
-use runtime::ui::Done;
+use runtime::ui::StepResult;
 
 /// The resources that tasks which only look read from Omni.
 const RESOURCES: &str = "clustermachinerequeststatuses clustermachinestatuses clusters clusterstatuses infraprovidercombinedstatus \
@@ -46,13 +46,13 @@ const JOURNAL: usize = 1 << 20;
 /// How long all of it may take; each call has its own limit.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// A bundle that can be written.
-pub struct Gathered {
+/// The contents of a bundle that can be written.
+pub struct BundleContents {
     pub manifest: Manifest,
     files: BTreeMap<String, Vec<u8>>,
 }
 
-impl Gathered {
+impl BundleContents {
     /// Its archive.
     ///
     /// # Errors
@@ -92,7 +92,7 @@ const SOURCES: [(&str, &str, Source); 6] = [
 ///
 /// # Errors
 /// [`Code::Interrupted`]; a source that cannot be read is listed in the manifest.
-pub fn gather(cx: &Cx) -> anyhow::Result<Gathered> {
+pub fn gather(cx: &Cx) -> anyhow::Result<BundleContents> {
     let end = Instant::now() + cx.limit(LIMIT);
     let mut parts = Parts { cx, raw: BTreeMap::new(), versions: BTreeMap::new(), missing: BTreeMap::new() };
     parts.versions.insert("xtask".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
@@ -106,12 +106,12 @@ pub fn gather(cx: &Cx) -> anyhow::Result<Gathered> {
             }
             if let Some(failure) = failed {
                 parts.missing.insert(id.to_owned(), failure.clone());
-                return Ok(Done::warning((), failure.message));
+                return Ok(StepResult::warning((), failure.message));
             }
             let files = count(parts.raw.len() - before.0, "file");
             Ok(match parts.missing.len() - before.1 {
-                0 => Done::ok((), files),
-                some => Done::warning((), format!("{files}; {} could not be read", count(some, "part"))),
+                0 => StepResult::ok((), files),
+                some => StepResult::warning((), format!("{files}; {} could not be read", count(some, "part"))),
             })
         })?;
     }
@@ -119,7 +119,7 @@ pub fn gather(cx: &Cx) -> anyhow::Result<Gathered> {
 }
 
 /// Removes the secrets: last, when every secret that was read is known.
-fn scrubbed(parts: Parts<'_>) -> Result<Gathered, Failure> {
+fn scrubbed(parts: Parts<'_>) -> Result<BundleContents, Failure> {
     settings::hide_environment();
     let mut scrubber =
         Scrubber::new().map_err(|why| Failure::new(Code::Failed, "secrets cannot be removed").cause(why))?;
@@ -153,7 +153,7 @@ fn scrubbed(parts: Parts<'_>) -> Result<Gathered, Failure> {
         let (data, missing) = (Value::Null, Vec::new());
         manifest.missing.insert(part, Failure { message, cause, hint, next, data, missing, ..failure });
     }
-    Ok(Gathered { manifest, files })
+    Ok(BundleContents { manifest, files })
 }
 
 impl Parts<'_> {

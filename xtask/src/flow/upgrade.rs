@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::flow::{backup, inputs, site};
 use check::stack;
-use check::upgrade::{self, Cluster, ClusterFiles, Component, Installed, Offered, Step, Wanted};
+use check::upgrade::{self, Cluster, ClusterFiles, Component, Installed, OfferedVersions, Step, TargetVersions};
 use domain::failure::{Code, Failure};
 use domain::releases::table;
 use domain::spec::template::{self, ClusterTemplate};
@@ -18,7 +18,7 @@ use runtime::files;
 use runtime::paths::pasted;
 use runtime::tool::compose::{Compose, OMNI, PROVIDER};
 use runtime::tool::omnictl::Omnictl;
-use runtime::ui::{Check, Done, Status};
+use runtime::ui::{Check, Status, StepResult};
 
 /// What decides about an upgrade is read in these lists, however many machines there are.
 const LISTS: [&str; 5] = ["clusters", "clusterstatuses", "machinesetstatuses", "talosversions", "talosextensions"];
@@ -53,14 +53,14 @@ pub fn from_files(cx: &Cx) -> Result<Installed, Failure> {
 ///
 /// # Errors
 /// As [`Compose`] and [`Omnictl`]; a container whose image has no release.
-pub fn live(cx: &Cx, wanted: &Wanted) -> anyhow::Result<Installed> {
+pub fn live(cx: &Cx, wanted: &TargetVersions) -> anyhow::Result<Installed> {
     let compose = files::read_text_if_there(&cx.paths.compose())?.unwrap_or_default();
     let templates = templates(cx)?;
     let (docker, omnictl) = (Compose::find(cx)?, Omnictl::find(cx)?);
     let containers = cx.ui.step("containers", "Read the images of the containers", || {
         let found = docker.containers()?;
         let detail = count(found.len(), "container");
-        Ok(Done::ok(found, detail))
+        Ok(StepResult::ok(found, detail))
     })?;
     // The oldest of several providers: all have one image in docker/compose.yaml, and one that was not recreated runs an older one.
     let running = |of: &dyn Fn(&str) -> bool| -> Result<Option<Version>, Failure> {
@@ -83,15 +83,15 @@ pub fn live(cx: &Cx, wanted: &Wanted) -> anyhow::Result<Installed> {
 fn of_omni(
     cx: &Cx,
     omnictl: &Omnictl<'_>,
-    wanted: &Wanted,
+    wanted: &TargetVersions,
     templates: &[(PathBuf, ClusterTemplate)],
-) -> anyhow::Result<(Vec<Cluster>, Offered)> {
+) -> anyhow::Result<(Vec<Cluster>, OfferedVersions)> {
     let machines = wanted.omni.as_ref().filter(|to| **to >= Version::new(1, 11, 0)).map(|_| MACHINES);
     let lists = LISTS.into_iter().chain(machines).map(|kind| {
         Check::new(kind, format!("Read {kind}"), move || {
             let found = omnictl.list(kind, None)?;
             let detail = found.len().to_string();
-            Ok(Done::ok(found, detail))
+            Ok(StepResult::ok(found, detail))
         })
     });
     let mut read = cx.ui.side_by_side("asking Omni", lists.collect()).into_iter();
@@ -117,7 +117,7 @@ fn of_omni(
 ///
 /// # Errors
 /// As [`Omnictl`]; a template that is not valid.
-pub fn of_cluster(cx: &Cx, omnictl: &Omnictl<'_>, name: &str, wanted: &Wanted) -> anyhow::Result<Installed> {
+pub fn of_cluster(cx: &Cx, omnictl: &Omnictl<'_>, name: &str, wanted: &TargetVersions) -> anyhow::Result<Installed> {
     let (mut clusters, offered) = of_omni(cx, omnictl, wanted, &templates(cx)?)?;
     clusters.retain(|cluster| cluster.name == name);
     let running = omnictl.get("sysversions", "current")?;
@@ -192,7 +192,7 @@ fn with_machines(clusters: &mut [Cluster], sets: &[Resource], machines: &[Resour
     }
 }
 
-fn offered(versions: &[Resource], extensions: &[Resource]) -> Offered {
+fn offered(versions: &[Resource], extensions: &[Resource]) -> OfferedVersions {
     let texts = |resource: &Resource, key: &str| -> Vec<String> {
         let list = resource.at(&[key]).as_array().into_iter().flatten();
         list.filter_map(|each| each.as_str().or_else(|| each["name"].as_str())).map(str::to_owned).collect()
@@ -202,7 +202,7 @@ fn offered(versions: &[Resource], extensions: &[Resource]) -> Offered {
         let names: BTreeSet<String> = texts(each, "items").into_iter().collect();
         Some((version::parse(&each.metadata.id).ok()?, names))
     };
-    Offered {
+    OfferedVersions {
         talos: versions.iter().filter_map(|version| version::parse(&version.metadata.id).ok()).collect(),
         kubernetes: compatible.filter_map(|text| version::parse(&text).ok()).collect(),
         extensions: extensions.iter().filter_map(catalog).collect(),

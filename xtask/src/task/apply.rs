@@ -8,7 +8,7 @@
 
 use crate::cli::Apply;
 use crate::flow::change::{self, Plan};
-use crate::flow::saved_plan::{self, Saved};
+use crate::flow::saved_plan::{self, PlanFile};
 use crate::flow::{cluster_sync, inputs, machine_class};
 use crate::outcome::Outcome;
 use check::rules;
@@ -28,10 +28,10 @@ pub fn run(args: &Apply, cx: &Cx) -> anyhow::Result<Outcome> {
     let omni = change::omnictl(cx)?.address().to_owned();
     let files = saved_plan::usable(cx, &plan, &omni)?;
     match plan.task.as_str() {
-        "cluster-sync" => cluster_sync::run(cx, &files, (args.no_wait, &allow), Saved::Held(&plan)),
+        "cluster-sync" => cluster_sync::run(cx, &files, (args.no_wait, &allow), PlanFile::Held(&plan)),
         "machineclass-apply" => {
             let files = inputs::class_files(cx, &files)?;
-            machine_class::apply_files(cx, &files, Plan::default(), &allow, Saved::Held(&plan))
+            machine_class::apply_files(cx, &files, Plan::default(), &allow, PlanFile::Held(&plan))
         }
         other => Err(unknown(format!("no task `{other}` saves plans")).into()),
     }

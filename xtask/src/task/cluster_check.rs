@@ -22,7 +22,7 @@ pub fn run(args: &ClusterCheck, cx: &Cx) -> anyhow::Result<Outcome> {
     let paths = inputs::chosen_or_stdin(cx, Input::Cluster, &args.name)?;
     let converted = match args.convert {
         true => check_report::convert(cx, &paths, convert::cluster_template)?,
-        false => check_report::Converted::default(),
+        false => check_report::Conversions::default(),
     };
     let sources = lookup::TemplateSources::ask(cx, args.offline, args.omni_version);
     lookup::note_versions(cx, &sources.release, None);

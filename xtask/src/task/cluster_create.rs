@@ -17,7 +17,7 @@ use crate::flow::inputs::{self, Template, TemplateFacts};
 use crate::flow::stage::Stage;
 use crate::flow::{cluster, cluster_sync, impact, project_files, timeline};
 use crate::outcome::Outcome;
-use domain::failure::{Code, Failure, Missing};
+use domain::failure::{Code, Failure, MissingValue};
 use domain::spec::name;
 use domain::spec::template::{NewCluster, render};
 use domain::words::count;
@@ -95,13 +95,19 @@ fn gather(args: &ClusterCreate, cx: &Cx, offer: &Offer) -> anyhow::Result<NewClu
     if !cx.ask.interactive() {
         let no_workers = args.workers == Some(0);
         let needed = [
-            (args.name.is_none(), Missing::flag("the name", "NAME")),
-            (args.control_planes.is_none(), Missing::flag("the number of control plane machines", "--control-planes")),
-            (args.workers.is_none(), Missing::flag("the number of workers", "--workers")),
-            (control_plane_class.is_none(), Missing::flag("the class of the control plane", "--control-plane-class")),
-            (worker_class.is_none() && !no_workers, Missing::flag("the class of the workers", "--worker-class")),
+            (args.name.is_none(), MissingValue::flag("the name", "NAME")),
+            (
+                args.control_planes.is_none(),
+                MissingValue::flag("the number of control plane machines", "--control-planes"),
+            ),
+            (args.workers.is_none(), MissingValue::flag("the number of workers", "--workers")),
+            (
+                control_plane_class.is_none(),
+                MissingValue::flag("the class of the control plane", "--control-plane-class"),
+            ),
+            (worker_class.is_none() && !no_workers, MissingValue::flag("the class of the workers", "--worker-class")),
         ];
-        Missing::check(needed).map_err(|failure| {
+        MissingValue::check(needed).map_err(|failure| {
             let hint = format!("{}; Omni has the machine classes {}", failure.hint, offer.classes.join(", "));
             failure.hint(hint)
         })?;
@@ -114,13 +120,13 @@ fn gather(args: &ClusterCreate, cx: &Cx, offer: &Offer) -> anyhow::Result<NewClu
         || args.workers.is_none();
     let name = match &args.name {
         Some(name) => free_name(cx, name, args.force || !(asks && cx.ask.interactive()))?,
-        None => answers.ask("NAME", "Name of the cluster", None, Missing::flag("the name", "NAME"), |text| {
+        None => answers.ask("NAME", "Name of the cluster", None, MissingValue::flag("the name", "NAME"), |text| {
             free_name(cx, text, args.force)
         })?,
     };
     let number = |given: Option<u32>, question: &str, flag: &str, check: fn(u32) -> Result<u32, Failure>| match given {
         Some(given) => check(given),
-        None => answers.ask(flag, question, Some("3"), Missing::flag(question, flag), |text| {
+        None => answers.ask(flag, question, Some("3"), MissingValue::flag(question, flag), |text| {
             let invalid = || Failure::new(Code::Usage, format!("{text:?} is not a number of machines"));
             check(text.parse().map_err(|_| invalid())?)
         }),
@@ -132,7 +138,7 @@ fn gather(args: &ClusterCreate, cx: &Cx, offer: &Offer) -> anyhow::Result<NewClu
         None => {
             let question = format!("Machine class of {whose}");
             let first = offer.classes.first().map(String::as_str);
-            answers.ask(flag, &question, first, Missing::flag(whose, flag), |text| {
+            answers.ask(flag, &question, first, MissingValue::flag(whose, flag), |text| {
                 cluster_offer::class(cx, text, offer, flag)
             })
         }

@@ -15,7 +15,7 @@ use crate::cli::ClusterExplain;
 use crate::flow::explain::{self, subject::Subject};
 use crate::flow::heal::{self, Healing};
 use crate::outcome::Outcome;
-use check::explain::{Cause, Explanation, Leaving, LinkState};
+use check::explain::{Cause, DepartingMachine, Explanation, LinkState};
 use check::timeline::{Row, Segment, judged_by};
 use domain::failure::{Code, Failure};
 use domain::words::count;
@@ -103,7 +103,7 @@ fn show(cx: &Cx, found: &Explanation) {
     };
     let rows: Vec<Vec<String>> = found.links.iter().map(row).collect();
     cx.ui.states(&table(&["LINK", "STATE", "EVIDENCE"], &rows));
-    for Leaving { machine, acts, held_by, remains } in &found.leaving {
+    for DepartingMachine { machine, acts, held_by, remains } in &found.leaving {
         let held = if held_by.is_empty() { String::new() } else { format!(" (held by {})", held_by.join(", ")) };
         let remains =
             if remains.is_empty() { "nothing remains".to_owned() } else { format!("remains: {}", remains.join("; ")) };

@@ -12,7 +12,7 @@ use domain::failure::Failure;
 use domain::spec::name;
 use runtime::cx::Cx;
 use runtime::tool::omnictl::Omnictl;
-use runtime::ui::{Check, Done};
+use runtime::ui::{Check, StepResult};
 
 pub fn run(args: &Export, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;
@@ -25,7 +25,7 @@ pub fn run(args: &Export, cx: &Cx) -> anyhow::Result<Outcome> {
         Check::new("export", format!("Export cluster `{name}`"), || {
             let exported = export::cluster(cx, &omnictl, name)?;
             let detail = domain::words::count(exported.files.len(), "file");
-            Ok(Done::ok(exported, detail))
+            Ok(StepResult::ok(exported, detail))
         })
     });
     let exported = cx.ui.side_by_side("exporting clusters", checks.collect());

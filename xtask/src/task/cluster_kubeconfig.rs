@@ -20,7 +20,7 @@ use domain::spec::name;
 use runtime::cx::Cx;
 use runtime::paths::pasted;
 use runtime::proc::{self, Job};
-use runtime::ui::{Done, Status};
+use runtime::ui::{Status, StepResult};
 
 /// What Omni grants at most (omni v1.9.3 `external.ServiceAccountTokenLifetime`).
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -111,10 +111,10 @@ fn nodes(cx: &Cx, access: &Access) -> anyhow::Result<()> {
         let ended = cx.proc.run(job.deadline(NODES))?;
         if ended.success() {
             let count = ended.stdout.lines().count().saturating_sub(1);
-            return Ok(Done::ok(ended.stdout, domain::words::count(count, "node")));
+            return Ok(StepResult::ok(ended.stdout, domain::words::count(count, "node")));
         }
         let why = ended.stderr.lines().last().unwrap_or("kubectl failed").to_owned();
-        Ok(Done::warning(String::new(), format!("the file is written; Kubernetes did not answer: {why}")))
+        Ok(StepResult::warning(String::new(), format!("the file is written; Kubernetes did not answer: {why}")))
     })?;
     if !printed.is_empty() {
         cx.ui.data(printed.trim_end());

@@ -9,7 +9,7 @@
 use serde_json::json;
 
 use crate::cli::ClusterPlan;
-use crate::flow::cluster_demand::{self, Wanted};
+use crate::flow::cluster_demand::{self, DemandInputs};
 use crate::flow::inputs::{self, Input};
 use crate::flow::{cluster_destroyed, lookup, placement_tables, project_classes, provider, proxmox};
 use crate::outcome::Outcome;
@@ -19,7 +19,7 @@ use domain::failure::{Code, Failure};
 use domain::spec::template::ClusterTemplate;
 use domain::words::count;
 use runtime::cx::Cx;
-use runtime::ui::{Done, Status};
+use runtime::ui::{Status, StepResult};
 
 pub fn run(args: &ClusterPlan, cx: &Cx) -> anyhow::Result<Outcome> {
     let all = args.name.is_empty();
@@ -55,7 +55,7 @@ fn one(args: &ClusterPlan, cx: &Cx, templates: &[ClusterTemplate], given: &str) 
             let saved = proxmox::saved(file)?;
             let detail =
                 format!("{} of {}, as of {}", count(saved.nodes.len(), "node"), saved.endpoint, saved.taken_at);
-            Ok(Done::ok(saved, detail))
+            Ok(StepResult::ok(saved, detail))
         })?,
         None => {
             let login = proxmox::login(cx)?;
@@ -65,7 +65,7 @@ fn one(args: &ClusterPlan, cx: &Cx, templates: &[ClusterTemplate], given: &str) 
         }
     };
     let requests = cluster_demand::requests(cx)?;
-    let wanted = Wanted { templates, classes: &classes, requests: &requests, provider, lost: None };
+    let wanted = DemandInputs { templates, classes: &classes, requests: &requests, provider, lost: None };
     let (demand, fit) = cluster_demand::place(cx, &wanted, proxmox.as_ref(), &mut inventory)?;
     for words in &demand.notes {
         cx.ui.note("demand", words.as_str(), Status::Warning, "");

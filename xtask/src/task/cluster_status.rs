@@ -19,7 +19,7 @@ use domain::words::count;
 use runtime::cx::Cx;
 use runtime::parallel;
 use runtime::tool::omnictl::Omnictl;
-use runtime::ui::{Done, Status};
+use runtime::ui::{Status, StepResult};
 
 pub fn run(args: &ClusterStatus, cx: &Cx) -> anyhow::Result<Outcome> {
     args.name.iter().try_for_each(|name| name::check_existing("cluster", name))?;
@@ -34,7 +34,7 @@ pub fn run(args: &ClusterStatus, cx: &Cx) -> anyhow::Result<Outcome> {
         }
         cluster::must_exist(cx, &omnictl, name)?;
         cx.ui.step("running", format!("Check that cluster `{name}` runs"), || {
-            cluster::wait_until_running(cx, &omnictl, name).map(|_| Done::ok((), "Running and ready"))
+            cluster::wait_until_running(cx, &omnictl, name).map(|_| StepResult::ok((), "Running and ready"))
         })?;
     }
     let (outcome, running) = match &args.name {
@@ -136,7 +136,7 @@ fn one(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> a
         view.running &= !causes.iter().any(|cause| cause.lasting);
         let running = view.running;
         let seen = (view, causes);
-        Ok(if running { Done::ok(seen, detail) } else { Done::warning(seen, detail) })
+        Ok(if running { StepResult::ok(seen, detail) } else { StepResult::warning(seen, detail) })
     })?;
     for found in &causes {
         let status = if found.lasting { Status::Failed } else { Status::Warning };

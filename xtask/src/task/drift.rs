@@ -17,7 +17,7 @@ use domain::failure::{Code, Failure};
 use domain::words::count;
 use runtime::cx::Cx;
 use runtime::tool::omnictl::Omnictl;
-use runtime::ui::{Done, Status};
+use runtime::ui::{Status, StepResult};
 
 /// As many differences are shown of each area; the JSON document has all.
 const SHOWN: usize = 20;
@@ -34,7 +34,7 @@ pub fn run(args: &DriftArgs, cx: &Cx) -> anyhow::Result<Outcome> {
     let omni = cx.ui.step("omni", "Read what Omni has", || {
         let omni = Omni::observe(&omnictl)?;
         let summary = omni.summary();
-        Ok(Done::ok(omni, summary))
+        Ok(StepResult::ok(omni, summary))
     })?;
     let mut report = Report::default();
     for Area { name, found, unread } in drift::areas(cx, &omnictl, &omni, args.hardware) {

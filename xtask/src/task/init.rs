@@ -12,14 +12,14 @@ use crate::outcome::Outcome;
 use domain::words::count;
 use runtime::cx::Cx;
 use runtime::paths::pasted;
-use runtime::ui::Done;
+use runtime::ui::StepResult;
 
 pub fn run(args: &Init, cx: &Cx) -> anyhow::Result<Outcome> {
     let dir = std::path::absolute(&args.dir)?;
     let (shown, place) = (args.dir.display(), pasted(&dir));
     let missing = cx.ui.step("directory", format!("{shown} can become a project"), || {
         let missing = kit::missing(&dir)?;
-        Ok(Done::ok(missing, ""))
+        Ok(StepResult::ok(missing, ""))
     })?;
     let files: Vec<&str> = missing.iter().map(|(file, _)| *file).collect();
     let data = json!({ "dir": dir, "files": files });

@@ -5,7 +5,7 @@
 
 use serde_json::json;
 
-use crate::cli::{Keys, Rotated};
+use crate::cli::{Keys, RotatableKey};
 use crate::flow::{change, key_rotation, keys};
 use crate::outcome::Outcome;
 use domain::words::count;
@@ -14,7 +14,7 @@ use runtime::ui::table;
 
 pub fn run(args: &Keys, cx: &Cx) -> anyhow::Result<Outcome> {
     let Some(name) = args.rotate else { return Ok(list(cx)) };
-    let one = if matches!(name, Rotated::Account) { cx.clone() } else { cx.of_one_provider()? };
+    let one = if matches!(name, RotatableKey::Account) { cx.clone() } else { cx.of_one_provider()? };
     let cx = &one;
     let _lock = cx.lock()?;
     cx.writable(&[cx.paths.env(), cx.paths.config(), cx.paths.state()])?;

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::cli::MachineclassCheck;
 use crate::flow::check_report;
 use crate::flow::inputs::{self, Input};
-use crate::flow::lookup::{self, InForce};
+use crate::flow::lookup::{self, EffectiveVersion};
 use crate::outcome::Outcome;
 use check::convert;
 use check::machine_class::{self, ClassContext};
@@ -25,16 +25,16 @@ pub fn run(args: &MachineclassCheck, cx: &Cx) -> anyhow::Result<Outcome> {
     let paths = inputs::chosen_or_stdin(cx, Input::MachineClass, &args.name)?;
     let converted = match args.convert {
         true => check_report::convert(cx, &paths, convert::machine_class)?,
-        false => check_report::Converted::default(),
+        false => check_report::Conversions::default(),
     };
     let mut found = lookup::ask(cx, args.offline, &[lookup::PROVIDERS, lookup::RELEASE]).into_iter();
     let mut next = || found.next().flatten();
     let (providers, live) = (next().as_deref().map(lookup::providers), next());
     let around = lookup::project_releases(cx);
     let given = (args.omni_version, "--omni-version");
-    let omni = InForce::of(given, lookup::running(live.as_deref()), around.omni);
+    let omni = EffectiveVersion::of(given, lookup::running(live.as_deref()), around.omni);
     let context = around.of_classes(providers.as_deref());
-    let provider = InForce::of((args.provider_version, "--provider-version"), context.live(), around.provider);
+    let provider = EffectiveVersion::of((args.provider_version, "--provider-version"), context.live(), around.provider);
     let context = ClassContext {
         omni: omni.version,
         release: provider.version,

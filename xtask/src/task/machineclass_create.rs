@@ -12,18 +12,18 @@ use crate::cli::MachineclassCreate;
 use crate::flow::change::Plan;
 use crate::flow::new_class::{CORES, DISK, MEMORY, Size, ask_for_selector, given_selector};
 use crate::flow::project_files::{self, CheckedFile};
-use crate::flow::saved_plan::Saved;
+use crate::flow::saved_plan::PlanFile;
 use crate::flow::{inputs, machine_class, provider};
 use crate::outcome::Outcome;
 use check::machine_class::{ClassContext, check};
-use domain::failure::{Code, Failure, Missing};
+use domain::failure::{Code, Failure, MissingValue};
 use domain::spec::machine_class::{NewClass, render};
 use domain::spec::name;
 use domain::spec::size::{Disk, Memory};
 use runtime::answers::Answers;
 use runtime::cx::Cx;
 use runtime::state::State;
-use runtime::ui::{Done, Status};
+use runtime::ui::{Status, StepResult};
 
 pub fn run(args: &MachineclassCreate, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = if args.apply { cx.lock() } else { cx.lock_checkout() }?;
@@ -49,7 +49,7 @@ pub fn run(args: &MachineclassCreate, cx: &Cx) -> anyhow::Result<Outcome> {
     plan.record(|state| record_defaults(state, &class));
     if args.apply {
         let file = CheckedFile { path, bytes: render(&class).into_bytes() };
-        return Ok(machine_class::apply_files(cx, &[file], plan, &args.allow.rules, Saved::No)?.and(data));
+        return Ok(machine_class::apply_files(cx, &[file], plan, &args.allow.rules, PlanFile::No)?.and(data));
     }
     if plan.is_empty() {
         cx.ui.note("file", shown.as_str(), Status::Skipped, "it says this already");
@@ -58,7 +58,7 @@ pub fn run(args: &MachineclassCreate, cx: &Cx) -> anyhow::Result<Outcome> {
         cx.ui.step("check", format!("Check that {shown} is well formed"), || {
             let found = inputs::machine_classes(cx, &inputs::class_files(cx, std::slice::from_ref(&path))?, None);
             let same = found.found().iter().any(|(found, _)| found.id == class.name);
-            if same { Ok(Done::ok((), "")) } else { anyhow::bail!("it does not hold the class `{}`", class.name) }
+            if same { Ok(StepResult::ok((), "")) } else { anyhow::bail!("it does not hold the class `{}`", class.name) }
         })
     });
     if let Some(planned) = plan.run(cx, &format!("Write {shown}"))? {
@@ -79,26 +79,32 @@ fn class(args: &MachineclassCreate, cx: &Cx) -> anyhow::Result<NewClass> {
     let disk = number(args.disk.map(|Disk(gib)| gib), "default_disk")?;
     let selector = args.selector.clone().or_else(|| state("storage_selector"));
     if !cx.ask.interactive() {
-        Missing::check([
-            (args.name.is_none(), Missing::flag("the name", "NAME")),
-            (cores.is_none(), Missing::flag("the CPU cores", "--cores")),
-            (memory.is_none(), Missing::flag("the memory", "--memory")),
-            (disk.is_none(), Missing::flag("the disk", "--disk")),
-            (selector.is_none(), Missing::flag("the storage selector", "--selector")),
+        MissingValue::check([
+            (args.name.is_none(), MissingValue::flag("the name", "NAME")),
+            (cores.is_none(), MissingValue::flag("the CPU cores", "--cores")),
+            (memory.is_none(), MissingValue::flag("the memory", "--memory")),
+            (disk.is_none(), MissingValue::flag("the disk", "--disk")),
+            (selector.is_none(), MissingValue::flag("the storage selector", "--selector")),
         ])?;
     }
     let answers = Answers::of(cx);
     let name = match &args.name {
         Some(name) => valid_name(name)?,
-        None => {
-            answers.ask("NAME", "Name of the machine class", None, Missing::flag("the name", "NAME"), valid_name)?
-        }
+        None => answers.ask(
+            "NAME",
+            "Name of the machine class",
+            None,
+            MissingValue::flag("the name", "NAME"),
+            valid_name,
+        )?,
     };
     let ask = |value: Option<u32>, size: &Size| match value {
         Some(value) => size.enough(value),
-        None => answers.ask(size.flag, size.question, Some(size.usual), Missing::flag(size.what, size.flag), |text| {
-            size.enough((size.parse)(text).map_err(|why| Failure::new(Code::Usage, why))?)
-        }),
+        None => {
+            answers.ask(size.flag, size.question, Some(size.usual), MissingValue::flag(size.what, size.flag), |text| {
+                size.enough((size.parse)(text).map_err(|why| Failure::new(Code::Usage, why))?)
+            })
+        }
     };
     let (cores, memory, disk) = (ask(cores, &CORES)?, ask(memory, &MEMORY)?, ask(disk, &DISK)?);
     let site = match &args.provider_id {

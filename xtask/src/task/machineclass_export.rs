@@ -5,7 +5,7 @@
 //! 2. It is written to machine-classes/NAME.yaml. A file that says the same is kept, whatever its comments and order.
 
 use crate::cli::Export;
-use crate::flow::export::{self, Exported};
+use crate::flow::export::{self, ExportedFiles};
 use crate::flow::{change, machine_class};
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
@@ -13,7 +13,7 @@ use domain::nearest::nearest;
 use domain::spec::name;
 use domain::status::omni::Resource;
 use runtime::cx::Cx;
-use runtime::ui::{Done, Status};
+use runtime::ui::{Status, StepResult};
 
 pub fn run(args: &Export, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;
@@ -25,7 +25,7 @@ pub fn run(args: &Export, cx: &Cx) -> anyhow::Result<Outcome> {
         let found = chosen(args, omnictl.list("machineclasses", None)?)?;
         let names: Vec<&str> = found.iter().map(|found| found.metadata.id.as_str()).collect();
         let detail = names.join(", ");
-        Ok(Done::ok(found, detail))
+        Ok(StepResult::ok(found, detail))
     })?;
     let (found, odd): (Vec<_>, Vec<_>) =
         found.into_iter().partition(|found| name::check_existing("machine class", &found.metadata.id).is_ok());
@@ -37,7 +37,7 @@ pub fn run(args: &Export, cx: &Cx) -> anyhow::Result<Outcome> {
     let export = |resource: &Resource| {
         let name = resource.metadata.id.clone();
         let same = machine_class::says(cx, &cx.paths.machine_class(&name), resource)?;
-        Ok(Exported { name, files: vec![export::class(cx, resource)?], same, left: Vec::new() })
+        Ok(ExportedFiles { name, files: vec![export::class(cx, resource)?], same, left: Vec::new() })
     };
     let exported = found.iter().map(export).collect::<Result<Vec<_>, Failure>>()?;
     export::write(cx, args, ("machine class", "machineclass-check"), &exported)

@@ -22,7 +22,7 @@ use runtime::cx::Cx;
 use runtime::files;
 use runtime::paths::pasted;
 use runtime::tool::archive::Encryption;
-use runtime::ui::{Done, Status};
+use runtime::ui::{Status, StepResult};
 
 pub fn run(args: &OmniBackup, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;
@@ -33,13 +33,13 @@ pub fn run(args: &OmniBackup, cx: &Cx) -> anyhow::Result<Outcome> {
     let file = place(args, cx, (now..).map(name))?;
     let source = cx.ui.step("stack", "Check that the stack runs", || {
         let source = Source::find(cx, args.etcd_image.as_deref())?;
-        Ok(Done::ok(source, "Omni keeps running during the backup"))
+        Ok(StepResult::ok(source, "Omni keeps running during the backup"))
     })?;
     match encryption {
         Some(encryption) if !cx.dry_run => {
             cx.ui.step("recipients", "Check that the recipients can be encrypted to", || {
                 encryption.check(cx, &args.recipient)?;
-                Ok(Done::ok((), args.recipient.join(", ")))
+                Ok(StepResult::ok((), args.recipient.join(", ")))
             })?
         }
         Some(_) => {}

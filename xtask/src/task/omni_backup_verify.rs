@@ -11,7 +11,7 @@ use std::time::SystemTime;
 use serde_json::json;
 
 use crate::cli::OmniBackupVerify;
-use crate::flow::backup_check::{Means, Opened};
+use crate::flow::backup_check::{OpenedBackup, VerifyOptions};
 use crate::flow::backup_drill;
 use crate::flow::change::Plan;
 use crate::outcome::Outcome;
@@ -24,13 +24,13 @@ use runtime::ui::Status;
 pub fn run(args: &OmniBackupVerify, cx: &Cx) -> anyhow::Result<Outcome> {
     // Drills of one host have one name.
     let lock = args.drill.then(|| cx.lock()).transpose()?;
-    let means = Means { identity: args.identity.as_deref(), image: args.etcd_image.as_deref() };
+    let means = VerifyOptions { identity: args.identity.as_deref(), image: args.etcd_image.as_deref() };
     let last = cx.fresh_state()?.get("last_backup").map(PathBuf::from);
     let file = args.file.clone().or(last).ok_or_else(|| {
         Failure::new(Code::Usage, "no backup is named, and none was made from this checkout")
             .next("cargo xtask omni-backup")
     })?;
-    let opened = Opened::open(cx, &file, &means)?;
+    let opened = OpenedBackup::open(cx, &file, &means)?;
     let key = args.key.clone().unwrap_or_else(|| cx.paths.store_key());
     opened.check_key(cx, &key)?;
     opened.check_sqlite(cx)?;

@@ -12,7 +12,7 @@ use crate::flow::{backup, omni_stack, site, store_keys};
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
 use runtime::cx::Cx;
-use runtime::ui::Done;
+use runtime::ui::StepResult;
 
 pub fn run(args: &OmniKeyRotate, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;
@@ -30,7 +30,7 @@ pub fn run(args: &OmniKeyRotate, cx: &Cx) -> anyhow::Result<Outcome> {
                 .hint("keep docker/omni.asc with it: only keys with a slot in it open it")
                 .next("cargo xtask omni-backup")
         })?;
-        Ok(Done::ok(file.clone(), file))
+        Ok(StepResult::ok(file.clone(), file))
     })?;
     if let Some(planned) = plan.run(cx, "Change the keys of Omni's store")? {
         return Ok(planned);

@@ -8,15 +8,15 @@
 use serde_json::json;
 
 use crate::cli::OmniRestore;
-use crate::flow::backup_check::{Means, Opened};
+use crate::flow::backup_check::{OpenedBackup, VerifyOptions};
 use crate::flow::restore::Restore;
 use crate::outcome::Outcome;
 use runtime::cx::Cx;
 
 pub fn run(args: &OmniRestore, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;
-    let means = Means { identity: args.identity.as_deref(), image: args.etcd_image.as_deref() };
-    let opened = Opened::open(cx, &args.file, &means)?;
+    let means = VerifyOptions { identity: args.identity.as_deref(), image: args.etcd_image.as_deref() };
+    let opened = OpenedBackup::open(cx, &args.file, &means)?;
     let restore = Restore::new(cx, &opened, args.lan_address.as_deref())?;
     restore.check(cx)?;
     opened.check_key(cx, &cx.paths.store_key())?;

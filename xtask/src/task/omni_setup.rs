@@ -27,7 +27,7 @@ use runtime::files;
 use runtime::tool::compose::Compose;
 use runtime::tool::docker::{Docker, STORE};
 use runtime::tool::{Tool, gpg};
-use runtime::ui::{Done, Status};
+use runtime::ui::{Status, StepResult};
 
 pub fn run(args: &OmniSetup, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;
@@ -74,8 +74,9 @@ pub fn run(args: &OmniSetup, cx: &Cx) -> anyhow::Result<Outcome> {
 
 /// Step 1.
 fn programs(cx: &Cx) -> anyhow::Result<Compose<'_>> {
-    cx.ui
-        .step("curl", "Check that curl is installed", || Ok(Done::ok((), Tool::Curl.find()?.display().to_string())))?;
+    cx.ui.step("curl", "Check that curl is installed", || {
+        Ok(StepResult::ok((), Tool::Curl.find()?.display().to_string()))
+    })?;
     let compose = cx.ui.step("compose", "Check docker's compose plugin", || {
         let compose = Compose::find(cx)?;
         let version = compose.version()?;
@@ -85,9 +86,11 @@ fn programs(cx: &Cx) -> anyhow::Result<Compose<'_>> {
                 .hint("install docker-compose-v2 (Ubuntu) or docker-compose (Debian 13), or follow docs.docker.com/compose/install")
                 .into());
         }
-        Ok(Done::ok(compose, version))
+        Ok(StepResult::ok(compose, version))
     })?;
-    cx.ui.step("engine", "Check that the Docker engine answers", || Ok(Done::ok((), Docker::find(cx)?.engine()?)))?;
+    cx.ui.step("engine", "Check that the Docker engine answers", || {
+        Ok(StepResult::ok((), Docker::find(cx)?.engine()?))
+    })?;
     for path in [cx.paths.env(), cx.paths.store_key(), cx.paths.state()] {
         files::check_writable(&path)?;
     }
@@ -98,12 +101,12 @@ fn programs(cx: &Cx) -> anyhow::Result<Compose<'_>> {
 fn stored(cx: &Cx) -> anyhow::Result<Option<bool>> {
     cx.ui.step("store", "Check whether Omni ran here before", || {
         Ok(match Docker::find(cx)?.volume(STORE) {
-            Ok(true) => Done::ok(Some(true), format!("the volume {STORE} exists")),
+            Ok(true) => StepResult::ok(Some(true), format!("the volume {STORE} exists")),
             Ok(false) => {
                 omni_checks::alone(cx)?;
-                Done::ok(Some(false), "no, this is the first time")
+                StepResult::ok(Some(false), "no, this is the first time")
             }
-            Err(failure) => Done::warning(None, format!("not known: {failure}")),
+            Err(failure) => StepResult::warning(None, format!("not known: {failure}")),
         })
     })
 }

@@ -16,7 +16,7 @@ use domain::words;
 use runtime::cx::Cx;
 use runtime::tool::compose::{Compose, OMNI, SIDECAR};
 use runtime::triage::Issues;
-use runtime::ui::{Check, Done, table};
+use runtime::ui::{Check, StepResult, table};
 
 enum Part {
     Containers(Vec<Container>),
@@ -31,7 +31,7 @@ pub fn run(args: &OmniStatus, cx: &Cx) -> anyhow::Result<Outcome> {
         Check::new(service, format!("the log of {service}"), move || {
             let log = compose.log(service, args.tail)?;
             let lines = words::count(log.lines().count(), "line");
-            Ok(Done::ok(Part::Log(service, log), lines))
+            Ok(StepResult::ok(Part::Log(service, log), lines))
         })
     };
     let checks = vec![

@@ -15,7 +15,7 @@ use crate::outcome::Outcome;
 use domain::releases::table;
 use runtime::cx::Cx;
 use runtime::tool::compose::Compose;
-use runtime::ui::Done;
+use runtime::ui::StepResult;
 
 pub fn run(args: &OmniUpgrade, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;
@@ -26,7 +26,7 @@ pub fn run(args: &OmniUpgrade, cx: &Cx) -> anyhow::Result<Outcome> {
     change::omnictl_on_need(cx)?;
     let containers = Compose::find(cx)?.containers()?;
     cx.ui.step("data", "Check that Omni's data is on mounts", || {
-        Ok(Done::ok((), omni_stack::guard(cx, &containers)?))
+        Ok(StepResult::ok((), omni_stack::guard(cx, &containers)?))
     })?;
     let upgrade = match omni_upgrade::interrupted(cx, &containers)? {
         Some(upgrade) => upgrade,

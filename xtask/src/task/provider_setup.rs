@@ -30,7 +30,7 @@ use runtime::tool::compose::Compose;
 use runtime::tool::omnictl::{self, Omnictl};
 use runtime::tool::proxmox::Login;
 use runtime::tool::{Tool, omni};
-use runtime::ui::{Check, Done, Status};
+use runtime::ui::{Check, Status, StepResult};
 
 pub fn run(args: &ProviderSetup, cx: &Cx) -> anyhow::Result<Outcome> {
     // Without --provider it is the first one.
@@ -77,9 +77,10 @@ pub fn run(args: &ProviderSetup, cx: &Cx) -> anyhow::Result<Outcome> {
 
 /// Step 1, first half: what must be installed, before anything is asked of anyone.
 fn check_programs(cx: &Cx) -> anyhow::Result<()> {
-    cx.ui
-        .step("curl", "Check that curl is installed", || Ok(Done::ok((), Tool::Curl.find()?.display().to_string())))?;
-    cx.ui.step("compose", "Check docker's compose plugin", || Ok(Done::ok((), Compose::find(cx)?.version()?)))?;
+    cx.ui.step("curl", "Check that curl is installed", || {
+        Ok(StepResult::ok((), Tool::Curl.find()?.display().to_string()))
+    })?;
+    cx.ui.step("compose", "Check docker's compose plugin", || Ok(StepResult::ok((), Compose::find(cx)?.version()?)))?;
     for path in [cx.paths.env(), cx.paths.provider_env(), cx.paths.config(), cx.paths.state()] {
         files::check_writable(&path)?;
     }
@@ -92,16 +93,16 @@ fn check_services(cx: &Cx, inputs: &ProviderInputs) -> anyhow::Result<ProviderKe
     let checks = vec![
         Check::new("omni", format!("Check that Omni answers at {}", inputs.omni), || {
             omni::healthy(cx, &inputs.omni, inputs.ca_file.as_deref())?;
-            Ok(Done::ok(None, "healthy"))
+            Ok(StepResult::ok(None, "healthy"))
         }),
         Check::new("proxmox", format!("Check that Proxmox answers at {}", inputs.proxmox.url), || {
             let version = inputs.proxmox.version(cx)?;
-            Ok(Done::ok(None, format!("version {version}, as {}", inputs.proxmox.login.id())))
+            Ok(StepResult::ok(None, format!("version {version}, as {}", inputs.proxmox.login.id())))
         }),
         Check::new("compose-file", "Check docker/compose.yaml and its variables", || {
             omni_stack::complete(cx)?;
             Compose::find(cx)?.check()?;
-            Ok(Done::ok(None, ""))
+            Ok(StepResult::ok(None, ""))
         }),
         Check::new("key", "Check the provider's key", || find_key(cx, &inputs.id)),
     ];

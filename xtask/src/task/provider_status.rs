@@ -14,7 +14,7 @@ use runtime::cx::Cx;
 use runtime::parallel;
 use runtime::tool::compose::{Compose, SIDECAR};
 use runtime::triage::{Hit, Issues};
-use runtime::ui::{Check, Done, table};
+use runtime::ui::{Check, StepResult, table};
 
 enum Part {
     Containers(Vec<Container>),
@@ -44,7 +44,7 @@ fn one(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
         Check::new("log", "Read the provider's log", || {
             let log = compose.log(&service, args.tail)?;
             let count = log.lines().count();
-            Ok(Done::ok(Part::Log(log), words::count(count, "line")))
+            Ok(StepResult::ok(Part::Log(log), words::count(count, "line")))
         }),
     ];
     // The known issues are read while docker answers.

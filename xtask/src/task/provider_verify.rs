@@ -23,7 +23,7 @@ use runtime::cx::Cx;
 use runtime::tool::compose::{Compose, SIDECAR};
 use runtime::tool::omni;
 use runtime::tool::omnictl::{Omnictl, no_endpoint};
-use runtime::ui::{Check, Done};
+use runtime::ui::{Check, StepResult};
 
 pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
     provider::each(cx, one)
@@ -48,15 +48,15 @@ fn one(cx: &Cx) -> anyhow::Result<Outcome> {
             let endpoint = cx.settings.omni_endpoint(None).ok_or_else(no_endpoint)?;
             let ca_file = cx.settings.ca_file(None).map(|found| found.value);
             omni::healthy(cx, &endpoint.value, ca_file.as_deref())?;
-            Ok(Done::ok((), format!("{} ({})", endpoint.value, endpoint.origin)))
+            Ok(StepResult::ok((), format!("{} ({})", endpoint.value, endpoint.origin)))
         }),
         Check::new("proxmox", "Check that Proxmox accepts the provider's login", || {
             let proxmox = proxmox::configured(cx)?;
             let version = proxmox.version(cx)?;
             let detail = format!("{}, version {version}, as {}", proxmox.url, proxmox.login.id());
             Ok(match proxmox::by_password(&proxmox.login) {
-                Some(advice) => Done::warning((), format!("{detail}: {advice}")),
-                None => Done::ok((), detail),
+                Some(advice) => StepResult::warning((), format!("{detail}: {advice}")),
+                None => StepResult::ok((), detail),
             })
         }),
         Check::new("permissions", "Check the privileges of the provider's login", || permissions(cx)),
@@ -97,14 +97,14 @@ fn one(cx: &Cx) -> anyhow::Result<Outcome> {
 const EXPLAIN: &str = "cargo xtask cluster-explain";
 
 /// The provider's key, as `doctor` looks at it: compose and `provider-setup` take it from the same place.
-fn key(cx: &Cx) -> anyhow::Result<Done<()>> {
+fn key(cx: &Cx) -> anyhow::Result<StepResult<()>> {
     let checks = doctor::CHECKS.iter().filter(|entry| entry.id == "keys.provider");
-    let Some(found) = doctor::verdicts(cx, checks).pop() else { return Ok(Done::skipped((), "")) };
+    let Some(found) = doctor::verdicts(cx, checks).pop() else { return Ok(StepResult::skipped((), "")) };
     let detail = found.verdict.detail.clone();
     Ok(match found.verdict.state {
-        State::Ok => Done::ok((), detail),
-        State::Warning => Done::warning((), detail),
-        State::Unknown | State::Skipped => Done::skipped((), detail),
+        State::Ok => StepResult::ok((), detail),
+        State::Warning => StepResult::warning((), detail),
+        State::Unknown | State::Skipped => StepResult::skipped((), detail),
         State::Failed => {
             let failure = Failure::new(Code::Failed, "the provider's key cannot be used").cause(detail);
             return Err(failure.hint(found.fix()).next("cargo xtask keys --rotate provider").into());
@@ -112,14 +112,14 @@ fn key(cx: &Cx) -> anyhow::Result<Done<()>> {
     })
 }
 
-fn containers(cx: &Cx, found: &[Container]) -> anyhow::Result<Done<()>> {
+fn containers(cx: &Cx, found: &[Container]) -> anyhow::Result<StepResult<()>> {
     let service = cx.settings.provider_service();
     if !found.iter().any(|container| container.service == service) {
         return Err(provider::no_container(cx, found).into());
     }
     let bad = omni_stack::unwell(found);
     if bad.is_empty() {
-        return Ok(Done::ok((), format!("{} of {}", found.len(), found.len())));
+        return Ok(StepResult::ok((), format!("{} of {}", found.len(), found.len())));
     }
     let mut failure = Failure::new(Code::Failed, "containers of the stack do not run").cause(bad.join("\n"));
     if found.iter().any(|container| container.service == service && !container.well()) {
@@ -137,25 +137,25 @@ fn containers(cx: &Cx, found: &[Container]) -> anyhow::Result<Done<()>> {
 }
 
 /// The privileges of the provider's login; skipped where Proxmox cannot be asked, which another check reports.
-fn permissions(cx: &Cx) -> anyhow::Result<Done<()>> {
+fn permissions(cx: &Cx) -> anyhow::Result<StepResult<()>> {
     match proxmox::configured(cx).and_then(|proxmox| audit::summary(cx, &proxmox)) {
         Ok(audit::Summary { missing: None, present }) => {
-            Ok(Done::ok((), format!("{} present", count(present, "privilege"))))
+            Ok(StepResult::ok((), format!("{} present", count(present, "privilege"))))
         }
         Ok(audit::Summary { missing: Some(failure), .. }) => Err(failure.into()),
         Err(failure) if failure.code == Code::Interrupted => Err(failure.into()),
-        Err(failure) => Ok(Done::skipped((), format!("Proxmox could not be asked: {}", failure.message))),
+        Err(failure) => Ok(StepResult::skipped((), format!("Proxmox could not be asked: {}", failure.message))),
     }
 }
 
 /// Whether Omni hears from it. Omni calls a provider connected for a while after its end: where its container can be seen, that
 /// decides. One that has just started is waited for.
-fn registered<'a>(cx: &Cx, id: &str, container: impl Fn() -> Option<&'a Container>) -> anyhow::Result<Done<()>> {
+fn registered<'a>(cx: &Cx, id: &str, container: impl Fn() -> Option<&'a Container>) -> anyhow::Result<StepResult<()>> {
     let omnictl = Omnictl::find(cx)?;
     let mut health = provider::registration(cx, &omnictl, id)?;
     if let Some(container) = container() {
         if container.state != "running" {
-            return Ok(Done::warning((), format!("its container does not run: {}", container.status)));
+            return Ok(StepResult::warning((), format!("its container does not run: {}", container.status)));
         }
         let up = container.up_for().filter(|up| *up < provider::FIRST_HEARTBEAT);
         if let (Some(up), Some(silent)) = (up, health.as_ref().filter(|health| health.initialized && !health.connected))
@@ -166,13 +166,13 @@ fn registered<'a>(cx: &Cx, id: &str, container: impl Fn() -> Option<&'a Containe
             else {
                 let detail =
                     format!("{words}; its container started {} s ago: the first takes up to 30 s", up.as_secs());
-                return Ok(Done::warning((), detail));
+                return Ok(StepResult::warning((), detail));
             };
             health = Some(heard);
         }
     }
     match health {
-        Some(health) if health.well() => Ok(Done::ok((), health.words())),
+        Some(health) if health.well() => Ok(StepResult::ok((), health.words())),
         Some(health) => {
             let failure = Failure::new(Code::Failed, format!("Omni does not hear from the provider `{id}`"))
                 .cause(health.words())

@@ -20,7 +20,7 @@ use domain::clock::rfc3339;
 use domain::status::proxmox::{Inventory, Permissions};
 use domain::words::count;
 use runtime::cx::Cx;
-use runtime::ui::{Done, Status};
+use runtime::ui::{Status, StepResult};
 
 /// A token that ends within this time is worth a warning.
 const SOON: Duration = Duration::from_secs(30 * 86_400);
@@ -41,7 +41,7 @@ fn one(args: &ProxmoxAudit, cx: &Cx) -> anyhow::Result<Outcome> {
     let title = format!("what provider {provider} ({origin}) calls");
     let permissions = cx.ui.step("permissions", title, || {
         let permissions = audit::permissions_on(cx, &login.proxmox, &scope, &facts.tree, &audit::visible(&inventory))?;
-        Ok(Done::ok(permissions, format!("{} checked", count(scope.paths().len(), "path"))))
+        Ok(StepResult::ok(permissions, format!("{} checked", count(scope.paths().len(), "path"))))
     })?;
     let rows = permissions::rows(&scope, &permissions);
     let warnings = warnings(&login, &inventory, &facts, &scope, &permissions, &wanted);

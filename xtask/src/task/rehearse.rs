@@ -22,7 +22,7 @@ use domain::failure::{Code, Failure};
 use runtime::cx::Cx;
 use runtime::files;
 use runtime::tool::lab;
-use runtime::ui::{Done, millis, table};
+use runtime::ui::{StepResult, millis, table};
 
 /// The name of the cluster that is rehearsed, and of its machine class.
 const CLUSTER: &str = "rehearsal";
@@ -55,7 +55,7 @@ pub fn run(args: &Rehearse, cx: &Cx) -> anyhow::Result<Outcome> {
         return Ok(planned(cx, &tasks()));
     }
     files::sweep_scratch(&cx.paths.target(), SCRATCH);
-    let program = cx.ui.step("build", "Build the lab", || Ok(Done::ok(lab::built(cx)?, "")))?;
+    let program = cx.ui.step("build", "Build the lab", || Ok(StepResult::ok(lab::built(cx)?, "")))?;
     if let Some(dir) = &args.project {
         return project::run(args, cx, &program, dir);
     }

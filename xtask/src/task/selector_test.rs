@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::cli::SelectorTest;
 use crate::flow::inputs::{self, Input};
-use crate::flow::selector_results::{self as results, GIB, Subject, Tested, Warning};
+use crate::flow::selector_results::{self as results, GIB, Subject, TestedSelector, Warning};
 use crate::flow::{provider, storages};
 use crate::outcome::Outcome;
 use check::capacity::selector::seen;
@@ -20,7 +20,7 @@ use domain::status::proxmox::Storage;
 use domain::words::count;
 use runtime::cx::Cx;
 use runtime::proc::quote;
-use runtime::ui::{Done, Status, table};
+use runtime::ui::{Status, StepResult, table};
 use selector::{CompileError, EvalError, Program};
 
 /// More rows than this are shown only where a selector matches or fails; `--json` has all.
@@ -46,21 +46,21 @@ pub fn run(args: &SelectorTest, cx: &Cx) -> anyhow::Result<Outcome> {
     let (tested, warnings) = cx.ui.step("evaluate", "Evaluate each selector on each storage", || {
         let result = |program: &Program| program.matches_all(&seen);
         let tested = subjects.iter().zip(programs).map(|(subject, program)| match program {
-            Ok(program) => Tested { subject, results: Ok(result(&program)), program: Some(program) },
-            Err(error) => Tested { subject, results: Err(error), program: None },
+            Ok(program) => TestedSelector { subject, results: Ok(result(&program)), program: Some(program) },
+            Err(error) => TestedSelector { subject, results: Err(error), program: None },
         });
-        let tested: Vec<Tested<'_>> = tested.collect();
+        let tested: Vec<TestedSelector<'_>> = tested.collect();
         let warnings: Vec<Warning> = if nowhere {
             Vec::new()
         } else {
             tested.iter().flat_map(|each| results::warnings(each, &places)).collect()
         };
         let count = if nowhere { "there is none".to_owned() } else { places.len().to_string() };
-        Ok(Done::ok((tested, warnings), count))
+        Ok(StepResult::ok((tested, warnings), count))
     })?;
     show(cx, &tested, &places, nowhere);
     note(cx, &warnings);
-    let matched: usize = tested.iter().map(Tested::matches).sum();
+    let matched: usize = tested.iter().map(TestedSelector::matches).sum();
     let data = json!({
         "selectors": tested.iter().map(results::describe).collect::<Vec<_>>(),
         "results": tested.iter().flat_map(|each| results::rows(each, &places)).collect::<Vec<_>>(),
@@ -146,11 +146,11 @@ fn note(cx: &Cx, warnings: &[Warning]) {
 }
 
 /// The tables for people: node by storage, with the part that decided.
-fn show(cx: &Cx, tested: &[Tested<'_>], places: &[Storage], nowhere: bool) {
+fn show(cx: &Cx, tested: &[TestedSelector<'_>], places: &[Storage], nowhere: bool) {
     if nowhere || cx.ui.json() {
         return;
     }
-    for Tested { subject, results, program } in tested {
+    for TestedSelector { subject, results, program } in tested {
         let (Ok(results), Some(program)) = (results, program) else { continue };
         if !subject.disk.is_empty() {
             cx.ui.data(&format!("{}: {}", subject.disk, subject.selector));

@@ -9,7 +9,7 @@ use crate::outcome::Outcome;
 use check::stack;
 use runtime::cx::Cx;
 use runtime::tool::compose::{Compose, OMNI};
-use runtime::ui::Done;
+use runtime::ui::StepResult;
 
 pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;
@@ -21,7 +21,7 @@ pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
             .next("cargo xtask stack-up"));
     }
     cx.ui.step("data", "Check that Omni's data is on mounts", || {
-        Ok(Done::ok((), omni_stack::guard(cx, &containers)?))
+        Ok(StepResult::ok((), omni_stack::guard(cx, &containers)?))
     })?;
     cx.writable(&[cx.paths.state()])?;
     let names: Vec<String> = containers.iter().map(|container| container.name.clone()).collect();

@@ -16,7 +16,7 @@ use crate::flow::site;
 use crate::outcome::Outcome;
 use runtime::cx::Cx;
 use runtime::tool::compose::{Compose, PROVIDER};
-use runtime::ui::{Done, Status};
+use runtime::ui::{Status, StepResult};
 
 pub fn run(args: &StackUp, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;
@@ -24,7 +24,7 @@ pub fn run(args: &StackUp, cx: &Cx) -> anyhow::Result<Outcome> {
     let provider = check(cx, &compose)?;
     let containers = compose.containers()?;
     cx.ui.step("data", "Check that Omni's data is on mounts", || {
-        Ok(Done::ok((), omni_stack::guard(cx, &containers)?))
+        Ok(StepResult::ok((), omni_stack::guard(cx, &containers)?))
     })?;
     omni_stack::refuse_other_omni(cx, &containers)?;
     site::step(cx)?;
@@ -74,7 +74,7 @@ fn check(cx: &Cx, compose: &Compose<'_>) -> anyhow::Result<bool> {
         let version = compose.version()?;
         omni_stack::complete(cx)?;
         compose.check()?;
-        Ok(Done::ok((), format!("compose {version}")))
+        Ok(StepResult::ok((), format!("compose {version}")))
     })?;
     match omni_stack::with_provider(cx) {
         Ok(()) => Ok(true),

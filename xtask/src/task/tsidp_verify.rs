@@ -17,14 +17,14 @@ use crate::outcome::Outcome;
 use check::diagnosis::{Diagnosis, State};
 use check::oidc::{self, Discovery};
 use check::{Finding, grant, values};
-use domain::failure::{Code, Failure, Missing};
+use domain::failure::{Code, Failure, MissingValue};
 use domain::spec::hujson;
 use domain::words;
 use runtime::cx::Cx;
 use runtime::files;
 use runtime::proc;
 use runtime::tool::compose::{Compose, SIDECAR};
-use runtime::ui::Done;
+use runtime::ui::StepResult;
 
 /// A policy file is kilobytes.
 const LIMIT: u64 = 1 << 20;
@@ -74,13 +74,13 @@ pub fn run(args: &TsidpVerify, cx: &Cx) -> anyhow::Result<Outcome> {
 }
 
 fn no_issuer() -> Failure {
-    Failure::missing(vec![Missing::env("address of tsidp", "OIDC_ISSUER_URL")])
+    Failure::missing(vec![MissingValue::env("address of tsidp", "OIDC_ISSUER_URL")])
         .cause("docker/.env does not name it")
         .next("cargo xtask omni-setup")
 }
 
 /// Step 1.
-fn lint(cx: &Cx, (shown, text): (String, String), findings: &mut Vec<Value>) -> anyhow::Result<Done<()>> {
+fn lint(cx: &Cx, (shown, text): (String, String), findings: &mut Vec<Value>) -> anyhow::Result<StepResult<()>> {
     let user = cx.settings.env_file.get("OMNI_INITIAL_USER");
     let found = match hujson::parse(&shown, &text) {
         Ok(root) => grant::lint(&shown, &root, user),
@@ -98,8 +98,8 @@ fn lint(cx: &Cx, (shown, text): (String, String), findings: &mut Vec<Value>) -> 
                 .cause(lines.join("\n"));
             Err(failure.hint(first.fix.clone()).into())
         }
-        (None, 0) => Ok(Done::ok((), shown)),
-        (None, count) => Ok(Done::warning((), format!("{shown}: {count} to look at"))),
+        (None, 0) => Ok(StepResult::ok((), shown)),
+        (None, count) => Ok(StepResult::warning((), format!("{shown}: {count} to look at"))),
     }
 }
 
@@ -147,11 +147,11 @@ fn far_end(cx: &Cx, issuer: &str, keep: &mut impl FnMut(anyhow::Result<()>)) {
 }
 
 /// A verdict as the end of a step.
-fn done(verdict: Diagnosis) -> anyhow::Result<Done<()>> {
+fn done(verdict: Diagnosis) -> anyhow::Result<StepResult<()>> {
     Ok(match verdict.state {
-        State::Ok => Done::ok((), verdict.detail),
-        State::Warning | State::Unknown => Done::warning((), verdict.detail),
-        State::Skipped => Done::skipped((), verdict.detail),
+        State::Ok => StepResult::ok((), verdict.detail),
+        State::Warning | State::Unknown => StepResult::warning((), verdict.detail),
+        State::Skipped => StepResult::skipped((), verdict.detail),
         State::Failed => {
             let failure = Failure::new(Code::Failed, verdict.detail);
             return Err(failure.hint(verdict.fix.unwrap_or_default()).into());

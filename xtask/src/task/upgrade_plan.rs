@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::cli::UpgradePlan;
 use crate::flow::upgrade::{self, commands, title};
 use crate::outcome::Outcome;
-use check::upgrade::{Installed, Reason, Step, Wanted, plan};
+use check::upgrade::{Installed, Reason, Step, TargetVersions, plan};
 use domain::failure::{Code, Failure};
 use domain::releases::table;
 use domain::version::Version;
@@ -30,7 +30,7 @@ pub fn run(args: &UpgradePlan, cx: &Cx) -> anyhow::Result<Outcome> {
 }
 
 /// The versions that are wanted. Without `--to` they are the recommended ones, and nothing goes back to them.
-fn wanted(args: &UpgradePlan) -> Result<Wanted, Failure> {
+fn wanted(args: &UpgradePlan) -> Result<TargetVersions, Failure> {
     let flags = [args.omni, args.provider, args.talos, args.kubernetes];
     let chosen = flags.iter().filter(|flag| **flag).count();
     let pins = &table().recommended;
@@ -49,7 +49,7 @@ fn wanted(args: &UpgradePlan) -> Result<Wanted, Failure> {
         let meant = flag || args.all || chosen == 0;
         meant.then(|| given.clone().unwrap_or_else(|| pin.clone()))
     };
-    Ok(Wanted {
+    Ok(TargetVersions {
         keep_newer: given.is_none(),
         omni: pick(args.omni, &pins.omni.version),
         provider: pick(args.provider, &pins.provider.version),

@@ -14,7 +14,7 @@ use crate::site;
 #[derive(Deserialize)]
 struct Action {
     inputs: BTreeMap<String, Input>,
-    runs: Runs,
+    runs: CompositeAction,
 }
 
 #[derive(Deserialize)]
@@ -23,7 +23,7 @@ struct Input {
 }
 
 #[derive(Deserialize)]
-struct Runs {
+struct CompositeAction {
     steps: Vec<Step>,
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::sandbox::{Measured, Scratch, measured, outside, root, wait_for};
+use crate::sandbox::{MeasuredRun, Scratch, measured, outside, root, wait_for};
 
 const MOST_KIB: u64 = 200 * 1024;
 const LONGEST: Duration = Duration::from_secs(2);
@@ -56,7 +56,7 @@ fn contents() -> Vec<(&'static str, Vec<u8>)> {
 fn run(project: &Path, words: &[&str]) -> (i32, String) {
     let mut command = outside(env!("CARGO_BIN_EXE_xtask"), project);
     command.env("PATH", "/nowhere").args(words).args(["--json", "--project-dir"]).arg(project);
-    let Measured { ran, peak_kib, worked, .. } = measured(&mut command, project);
+    let MeasuredRun { ran, peak_kib, worked, .. } = measured(&mut command, project);
     assert!(worked <= LONGEST && peak_kib <= MOST_KIB, "{words:?}: {worked:?} of work, {} MiB", peak_kib / 1024);
     (ran.code, ran.stdout + &ran.stderr)
 }

@@ -1,12 +1,12 @@
 //! `--yes` on a terminal. What is asked and answered is in the transcripts `prompts` and `races`.
 
 use crate::operation::with_cluster;
-use crate::terminal::Talk;
+use crate::terminal::TerminalSession;
 
 #[test]
 fn yes_never_leads_to_a_prompt() {
     let lab = with_cluster(1);
-    let talk = |line: &str| Talk::with(&mut lab.command(&line.split(' ').collect::<Vec<_>>()), &[]);
+    let talk = |line: &str| TerminalSession::with(&mut lab.command(&line.split(' ').collect::<Vec<_>>()), &[]);
     let ran = talk("machineclass-create big --yes").exits(0);
     assert!(!ran.shown.contains("Apply it"), "{}", ran.shown);
     talk("machineclass-create --yes").exits(2).says(&["the name"]);

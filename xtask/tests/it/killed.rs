@@ -50,7 +50,8 @@ fn killed_anywhere_a_second_run_reaches_running() {
     println!("seed {seed}");
     let lab = sandbox();
     run_all(&lab, &SEQUENCE);
-    let wanted = Wanted { class: lab.read(CLASS), cluster: lab.read(CLUSTER), keys: state_keys(&lab.read(STATE)) };
+    let wanted =
+        ExpectedFiles { class: lab.read(CLASS), cluster: lab.read(CLUSTER), keys: state_keys(&lab.read(STATE)) };
     assert!(wanted.keys.contains("provider_configured"), "{:?}", wanted.keys);
     let (rounds, landed, over) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
     let work = || {
@@ -74,7 +75,7 @@ fn killed_anywhere_a_second_run_reaches_running() {
 }
 
 /// What the files hold in the end, from a run that nobody disturbed.
-struct Wanted {
+struct ExpectedFiles {
     class: String,
     cluster: String,
     /// The keys of the state.
@@ -91,7 +92,7 @@ impl Drop for Watch<'_> {
 }
 
 /// One kill, and the sequence once more; whether the task was still running.
-fn killed_in_round(wanted: &Wanted, seed: u64, round: u64) -> bool {
+fn killed_in_round(wanted: &ExpectedFiles, seed: u64, round: u64) -> bool {
     let all: u64 = SEQUENCE.iter().map(|(_, millis)| millis).sum();
     let (mut step, mut at) = (0, fastrand::Rng::with_seed(seed.wrapping_add(round)).u64(..all));
     while at >= SEQUENCE[step].1 {
@@ -139,7 +140,7 @@ fn run_all(lab: &Sandbox, steps: &[(&str, u64)]) {
 /// Every file is as it was, or whole and what it should be; what the killed task had not renamed yet is nobody else's to
 /// read.
 #[track_caller]
-fn whole(lab: &Sandbox, before: &Files, wanted: &Wanted, place: &str) {
+fn whole(lab: &Sandbox, before: &Files, wanted: &ExpectedFiles, place: &str) {
     for (name, (mode, bytes)) in lab.files() {
         if before.get(&name).is_some_and(|(_, old)| *old == bytes) {
             continue;
@@ -206,7 +207,7 @@ fn list<'a>(of: &'a Value, field: &str) -> &'a [Value] {
 /// Exactly the machines that were wanted, each one a virtual machine with a disk, and no other; one of everything else;
 /// and the files of an undisturbed run.
 #[track_caller]
-fn settled(lab: &Sandbox, before: &Files, wanted: &Wanted, place: &str) {
+fn settled(lab: &Sandbox, before: &Files, wanted: &ExpectedFiles, place: &str) {
     let dump = lab.dump();
     let (proxmox, omni) = (&dump["proxmox"], &dump["omni"]);
     let clusters = list(omni, "clusters");

@@ -107,21 +107,21 @@ fn omni_is_set_up_from_nothing_and_everything_says_so() {
 
 /// What `docker/.env` can be like where somebody copied the example, or took a line out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Left {
+enum EnvDefect {
     Missing,
     Empty,
     Example,
 }
 
-fn with(env: &str, example: &str, keys: &[&str], left: Left) -> String {
+fn with(env: &str, example: &str, keys: &[&str], left: EnvDefect) -> String {
     let mut out = String::new();
     for line in env.lines() {
         let key = line.split('=').next().unwrap_or_default();
         match (keys.contains(&key), left) {
             (false, _) => out.push_str(&format!("{line}\n")),
-            (true, Left::Missing) => {}
-            (true, Left::Empty) => out.push_str(&format!("{key}=\n")),
-            (true, Left::Example) => {
+            (true, EnvDefect::Missing) => {}
+            (true, EnvDefect::Empty) => out.push_str(&format!("{key}=\n")),
+            (true, EnvDefect::Example) => {
                 let line = example.lines().find(|line| line.starts_with(&format!("{key}=")));
                 out.push_str(&format!("{}\n", line.expect("the example has it")));
             }
@@ -139,14 +139,14 @@ fn tasks_that_only_look_do_not_depend_on_a_complete_env() {
     lab.run("stack-up --yes").exits(0);
     let (env, example) = (lab.read("docker/.env"), lab.read("docker/.env.example"));
     let required = REQUIRED.map(|variable| variable.key);
-    for left in [Left::Missing, Left::Empty, Left::Example] {
+    for left in [EnvDefect::Missing, EnvDefect::Empty, EnvDefect::Example] {
         for key in required {
             lab.write("docker/.env", &with(&env, &example, &[key], left));
             lab.run("omni-status").exits(0).says(&["2 of 2 run"]);
             lab.run("stack-logs omni").exits(0).says(&["starting Omni"]);
             // A name or an address of the example may be somebody's.
             let placeholder = key == "OMNI_ACCOUNT_UUID" || key == "TS_AUTHKEY" || key.starts_with("OIDC_CLIENT_");
-            if left != Left::Example || placeholder {
+            if left != EnvDefect::Example || placeholder {
                 lab.run("stack-up --yes").exits(4).says(&[key, "docker/.env"]);
             }
         }
@@ -165,7 +165,7 @@ fn tasks_that_only_look_do_not_depend_on_a_complete_env() {
     }
     // Neither do they depend on a value that compose can use.
     for value in ["omni.lan", "192.0.2.10:443", "'192.0.2.10 x'"] {
-        let text = with(&env, &example, &["OMNI_LAN_ADDRESS"], Left::Missing);
+        let text = with(&env, &example, &["OMNI_LAN_ADDRESS"], EnvDefect::Missing);
         lab.write("docker/.env", &format!("{text}OMNI_LAN_ADDRESS={value}\n"));
         lab.run("omni-status").exits(0);
         lab.run("stack-up --yes").exits(1).says(&[

@@ -24,7 +24,7 @@ pub fn vms(lab: &Sandbox) -> usize {
 }
 
 /// A change made by hand: what `drift` calls it, the object, how it is made, and how it is taken back.
-struct Hand<'a> {
+struct ManualChange<'a> {
     kind: &'static str,
     object: String,
     make: Box<dyn Fn() + 'a>,
@@ -35,8 +35,8 @@ const PATCH: &str = "metadata:\n  namespace: default\n  type: ConfigPatches.omni
                      labels: {omni.sidero.dev/cluster: demo}\nspec:\n  data: |\n    machine: {env: {A: b}}\n";
 
 /// Something in Omni, in the files or in the project's notes.
-fn of_site<'a>(lab: &'a Sandbox, which: usize, vm: &Value) -> Hand<'a> {
-    let hand = |kind, object: &str, make: Box<dyn Fn() + 'a>, undo: Box<dyn Fn() + 'a>| Hand {
+fn of_site<'a>(lab: &'a Sandbox, which: usize, vm: &Value) -> ManualChange<'a> {
+    let hand = |kind, object: &str, make: Box<dyn Fn() + 'a>, undo: Box<dyn Fn() + 'a>| ManualChange {
         kind,
         object: object.to_owned(),
         make,
@@ -101,7 +101,7 @@ fn of_site<'a>(lab: &'a Sandbox, which: usize, vm: &Value) -> Hand<'a> {
 }
 
 /// A VM that is not what its request asks for.
-fn of_vm<'a>(lab: &'a Sandbox, which: usize, random: &mut fastrand::Rng, vm: &Value) -> Hand<'a> {
+fn of_vm<'a>(lab: &'a Sandbox, which: usize, random: &mut fastrand::Rng, vm: &Value) -> ManualChange<'a> {
     let (node, id) = (vm["node"].as_str().expect("a node").to_owned(), vm["vmid"].to_string());
     let path = format!("/nodes/{node}/qemu/{id}/config");
     let config = as_root_with("GET", lab, &path, &[])["data"].clone();
@@ -115,7 +115,7 @@ fn of_vm<'a>(lab: &'a Sandbox, which: usize, random: &mut fastrand::Rng, vm: &Va
     };
     let put = |field: String, path: String| Box::new(move || drop(as_root_with("PUT", lab, &path, &[&field])));
     let object = format!("VM {id} ({}) on {node}", vm["name"].as_str().expect("a name"));
-    Hand { kind: "vm-changed", object, make: put(field, path.clone()), undo: put(undo, path) }
+    ManualChange { kind: "vm-changed", object, make: put(field, path.clone()), undo: put(undo, path) }
 }
 
 /// Two numbers of the environment, `A/B`, in place of these.

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::sandbox::{self, CommandOutput, Measured, Sandbox, class_words, lives, wait_for};
+use crate::sandbox::{self, CommandOutput, MeasuredRun, Sandbox, class_words, lives, wait_for};
 
 /// What a task may need more than it needs in the lab, in memory.
 const MORE_KIB: u64 = 64 << 10;
@@ -18,7 +18,7 @@ const MORE_KIB: u64 = 64 << 10;
 /// Runs a task and watches how much memory it has at most, in KiB, and how long it takes.
 fn measured(lab: &Sandbox, line: &str) -> (CommandOutput, u64, Duration) {
     let words: Vec<&str> = line.split(' ').collect();
-    let Measured { ran, peak_kib, took, .. } = sandbox::measured(&mut lab.command(&words), lab.scratch());
+    let MeasuredRun { ran, peak_kib, took, .. } = sandbox::measured(&mut lab.command(&words), lab.scratch());
     (ran, peak_kib, took)
 }
 

@@ -187,7 +187,7 @@ pub fn outside(program: &str, dir: &Path) -> Command {
 }
 
 /// A call of the runner, its peak of memory, the processor time that it cost, and how long it took.
-pub struct Measured {
+pub struct MeasuredRun {
     pub ran: CommandOutput,
     pub peak_kib: u64,
     pub worked: Duration,
@@ -195,7 +195,7 @@ pub struct Measured {
 }
 
 /// Runs `command` to its end, with its output in files of `dir`, and watches it in `/proc`.
-pub fn measured(command: &mut Command, dir: &Path) -> Measured {
+pub fn measured(command: &mut Command, dir: &Path) -> MeasuredRun {
     let (out, err) = (dir.join("out"), dir.join("err"));
     let into = |path: &Path| fs::File::create(path).expect("a scratch file");
     let begun = Instant::now();
@@ -222,7 +222,7 @@ pub fn measured(command: &mut Command, dir: &Path) -> Measured {
     };
     let text = |path: &Path| String::from_utf8_lossy(&fs::read(path).expect("written")).into_owned();
     let ran = CommandOutput { code: status.code().unwrap_or(-1), stdout: text(&out), stderr: text(&err) };
-    Measured { ran, peak_kib, worked, took: begun.elapsed() }
+    MeasuredRun { ran, peak_kib, worked, took: begun.elapsed() }
 }
 
 /// Files by their names in the project, with mode and contents.

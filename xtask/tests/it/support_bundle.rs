@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use runtime::bundle::Recorded;
+use runtime::bundle::OpenedBundle;
 use runtime::tool::lab::faults::Fault;
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ esac; done"#;
 
 /// The text of every file of a bundle, by its name.
 fn opened(file: &Path, scratch: &Path) -> Vec<(String, String)> {
-    let bundle = Recorded::open(file, scratch).expect("a bundle");
+    let bundle = OpenedBundle::open(file, scratch).expect("a bundle");
     let dir = bundle.project().parent().expect("a directory").to_owned();
     let manifest = ("manifest.json".to_owned(), serde_json::to_string(&bundle.manifest).expect("JSON"));
     let names = runtime::files::tree(&dir).expect("it is read").into_iter().map(|(name, _)| name);

@@ -12,19 +12,19 @@ use rustix::termios::{Winsize, tcsetwinsize};
 use crate::sandbox::{Options, Sandbox};
 
 /// A conversation on a terminal: what was shown, and the exit status.
-pub struct Talk {
+pub struct TerminalSession {
     pub code: i32,
     pub shown: String,
 }
 
-impl Talk {
+impl TerminalSession {
     /// Runs `command` on a terminal of its own, and types each answer when its question is shown.
-    pub fn with(command: &mut Command, answers: &[(&str, &str)]) -> Talk {
-        Talk::sized(command, answers, (0, 0))
+    pub fn with(command: &mut Command, answers: &[(&str, &str)]) -> TerminalSession {
+        TerminalSession::sized(command, answers, (0, 0))
     }
 
     /// The same on a terminal of so many lines and columns.
-    fn sized(command: &mut Command, answers: &[(&str, &str)], (ws_row, ws_col): (u16, u16)) -> Talk {
+    fn sized(command: &mut Command, answers: &[(&str, &str)], (ws_row, ws_col): (u16, u16)) -> TerminalSession {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
         grantpt(&master).and_then(|()| unlockpt(&master)).expect("a terminal to use");
         tcsetwinsize(&master, Winsize { ws_row, ws_col, ws_xpixel: 0, ws_ypixel: 0 }).expect("a size");
@@ -70,17 +70,17 @@ impl Talk {
         }
         let shown = String::from_utf8_lossy(&shown).into_owned();
         assert!(waiting.is_none(), "never asked {:?}:\n{shown}", waiting.map(|(question, _)| question));
-        Talk { code, shown }
+        TerminalSession { code, shown }
     }
 
     #[track_caller]
-    pub fn exits(self, code: i32) -> Talk {
+    pub fn exits(self, code: i32) -> TerminalSession {
         assert_eq!(self.code, code, "{}", self.shown);
         self
     }
 
     #[track_caller]
-    pub fn says(self, words: &[&str]) -> Talk {
+    pub fn says(self, words: &[&str]) -> TerminalSession {
         words.iter().for_each(|word| assert!(self.shown.contains(word), "{word:?} is not shown:\n{}", self.shown));
         self
     }
@@ -94,7 +94,7 @@ fn wait_has_a_line_for_each_machine_on_a_terminal() {
     lab.class("small");
     let on = |line: &str, size: (u16, u16)| {
         let words: Vec<&str> = line.split(' ').collect();
-        Talk::sized(lab.command(&words).env("TERM", "xterm"), &[], size).exits(0)
+        TerminalSession::sized(lab.command(&words).env("TERM", "xterm"), &[], size).exits(0)
     };
     let create = "cluster-create demo --control-planes 1 --workers 3 --yes";
     let step = ["└── demo-workers  ", "step 1 of 5 (prepare), "];

@@ -46,7 +46,7 @@ use crate::access::as_root_with;
 use crate::faults::table;
 use crate::input::lasting_key;
 use crate::sandbox::{CommandOutput, Files, Options, Sandbox, lab_program, pins, wait_for};
-use crate::terminal::Talk;
+use crate::terminal::TerminalSession;
 
 /// The two sides of a change, with their line breaks.
 fn unescaped((from, to): (&str, &str)) -> (String, String) {
@@ -346,7 +346,7 @@ impl Player {
         let output = if answers.is_empty() {
             CommandOutput::of(&mut command)
         } else {
-            let talk = Talk::with(&mut command, answers);
+            let talk = TerminalSession::with(&mut command, answers);
             CommandOutput { code: talk.code, stdout: plain_terminal(&talk.shown), stderr: String::new() }
         };
         let after = project_files(lab);

@@ -3,29 +3,29 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Call, Method, Needs};
+use super::{Call, CallAccess, Method};
 use crate::proxmox::access::{Privs, known_path, normalize_path, special_roles, split_token};
 use crate::proxmox::params::{ParamType, optional, required, split_list};
 use crate::proxmox::refusal::{Outcome, Refusal};
 
-const ROLES: Needs = Needs::All("/access", &["Sys.Modify"]);
+const ROLES: CallAccess = CallAccess::All("/access", &["Sys.Modify"]);
 
 pub(super) const METHODS: &[Method] = &[
-    Method::new("POST", "/access/ticket", Needs::World, log_in).with(&[
+    Method::new("POST", "/access/ticket", CallAccess::World, log_in).with(&[
         required("username", ParamType::Text(64)),
         optional("realm", ParamType::Text(32)),
         required("password", ParamType::Text(4096)),
     ]),
-    Method::new("GET", "/access/permissions", Needs::Anyone, permissions)
+    Method::new("GET", "/access/permissions", CallAccess::Anyone, permissions)
         .with(&[optional("userid", ParamType::Text(128)), optional("path", ParamType::Text(256))]),
-    Method::new("GET", "/access/roles", Needs::Anyone, roles),
+    Method::new("GET", "/access/roles", CallAccess::Anyone, roles),
     Method::new("POST", "/access/roles", ROLES, create_role)
         .with(&[required("roleid", ParamType::Text(64)), optional("privs", ParamType::Text(8192))]),
     Method::new("PUT", "/access/roles/{roleid}", ROLES, change_role)
         .with(&[optional("privs", ParamType::Text(8192)), optional("append", ParamType::Bool)]),
     Method::new("DELETE", "/access/roles/{roleid}", ROLES, remove_role),
-    Method::new("GET", "/access/acl", Needs::Anyone, acl),
-    Method::new("PUT", "/access/acl", Needs::Anyone, change_acl).with(&[
+    Method::new("GET", "/access/acl", CallAccess::Anyone, acl),
+    Method::new("PUT", "/access/acl", CallAccess::Anyone, change_acl).with(&[
         required("path", ParamType::Text(256)),
         required("roles", ParamType::Text(4096)),
         optional("users", ParamType::Text(4096)),

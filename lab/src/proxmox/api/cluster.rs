@@ -2,20 +2,20 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Call, Method, Needs};
+use super::{Call, CallAccess, Method};
 use crate::proxmox::World;
 use crate::proxmox::params::{ParamType, optional};
 use crate::proxmox::refusal::{Outcome, Refusal};
 use crate::proxmox::world::{Loads, Storage, Vm};
 
 pub(super) const METHODS: &[Method] = &[
-    Method::new("GET", "/version", Needs::Anyone, version),
-    Method::new("GET", "/cluster/status", Needs::All("/", &["Sys.Audit"]), status),
-    Method::new("GET", "/cluster/nextid", Needs::Anyone, next_id)
+    Method::new("GET", "/version", CallAccess::Anyone, version),
+    Method::new("GET", "/cluster/status", CallAccess::All("/", &["Sys.Audit"]), status),
+    Method::new("GET", "/cluster/nextid", CallAccess::Anyone, next_id)
         .with(&[optional("vmid", ParamType::Int(100, 999_999_999))]),
     // No zone is defined in the lab beside the built-in one, so there are no vnets.
-    Method::new("GET", "/cluster/sdn/vnets", Needs::Anyone, |_| Ok(json!([]))),
-    Method::new("GET", "/cluster/resources", Needs::Anyone, resources)
+    Method::new("GET", "/cluster/sdn/vnets", CallAccess::Anyone, |_| Ok(json!([]))),
+    Method::new("GET", "/cluster/resources", CallAccess::Anyone, resources)
         .with(&[optional("type", ParamType::Enum("vm storage node"))]),
 ];
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::drives::{check_devices, check_options, check_storage_access, check_vm, make_drive};
 use super::qemu::{give_addresses, vm_settings};
-use super::{Call, Method, Needs};
+use super::{Call, CallAccess, Method};
 use crate::proxmox::World;
 use crate::proxmox::params::{Param, ParamType, optional};
 use crate::proxmox::property::missing_boot_devices;
@@ -20,7 +20,7 @@ use crate::tls::hex;
 
 const CHANGE: Duration = Duration::from_millis(300);
 
-const ANY_CONFIG: Needs = Needs::Any(
+const ANY_CONFIG: CallAccess = CallAccess::Any(
     "/vms/{vmid}",
     &[
         "VM.Config.Disk",
@@ -37,7 +37,7 @@ const ANY_CONFIG: Needs = Needs::Any(
 const CHANGES: &[Param] = &[optional("delete", ParamType::Text(8192))];
 
 pub(super) const METHODS: &[Method] = &[
-    Method::new("GET", "/nodes/{node}/qemu/{vmid}/config", Needs::All("/vms/{vmid}", &["VM.Audit"]), read)
+    Method::new("GET", "/nodes/{node}/qemu/{vmid}/config", CallAccess::All("/vms/{vmid}", &["VM.Audit"]), read)
         .on_node()
         .with(&[optional("current", ParamType::Bool)]),
     Method::new("POST", "/nodes/{node}/qemu/{vmid}/config", ANY_CONFIG, change_later)

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ring::digest;
 
 use super::storage::path_of;
-use super::{Call, Method, Needs};
+use super::{Call, CallAccess, Method};
 use crate::proxmox::World;
 use crate::proxmox::params::{ParamType, optional, required};
 use crate::proxmox::refusal::{Outcome, Refusal};
@@ -18,7 +18,7 @@ const COPY: Duration = Duration::from_millis(300);
 /// The largest file whose bytes are kept, in bytes; of larger ones only the size is.
 const KEPT: usize = 1 << 20;
 
-const FILL_IT: Needs = Needs::All("/storage/{storage}", &["Datastore.AllocateTemplate"]);
+const FILL_IT: CallAccess = CallAccess::All("/storage/{storage}", &["Datastore.AllocateTemplate"]);
 const CONTENT: ParamType = ParamType::Enum("iso");
 
 pub(super) const METHODS: &[Method] = &[
@@ -27,11 +27,11 @@ pub(super) const METHODS: &[Method] = &[
     Method::new(
         "POST",
         "/nodes/{node}/storage/{storage}/download-url",
-        Needs::And(&[
+        CallAccess::And(&[
             FILL_IT,
-            Needs::Or(&[
-                Needs::All("/", &["Sys.Audit", "Sys.Modify"]),
-                Needs::All("/nodes/{node}", &["Sys.AccessNetwork"]),
+            CallAccess::Or(&[
+                CallAccess::All("/", &["Sys.Audit", "Sys.Modify"]),
+                CallAccess::All("/nodes/{node}", &["Sys.AccessNetwork"]),
             ]),
         ]),
         download,

@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{Call, Method, Needs};
+use super::{Call, CallAccess, Method};
 use crate::proxmox::params::{Param, ParamType, optional, required};
 use crate::proxmox::refusal::{Outcome, Refusal};
 use crate::proxmox::world::{Config, World};
 
-const AUDIT: Needs = Needs::All("/", &["Sys.Audit"]);
-const CONSOLE: Needs = Needs::All("/", &["Sys.Console"]);
+const AUDIT: CallAccess = CallAccess::All("/", &["Sys.Audit"]);
+const CONSOLE: CallAccess = CallAccess::All("/", &["Sys.Console"]);
 
 const RESOURCE: &[Param] = &[
     optional("sid", ParamType::Text(64)),

@@ -3,19 +3,19 @@
 use serde_json::{Value, json};
 
 use super::cluster::node_entry;
-use super::{Call, Method, Needs};
+use super::{Call, CallAccess, Method};
 use crate::proxmox::params::{ParamType, optional};
 use crate::proxmox::refusal::{Outcome, Refusal};
 
 pub(super) const METHODS: &[Method] = &[
-    Method::new("GET", "/nodes", Needs::Anyone, list),
-    Method::new("GET", "/nodes/{node}/status", Needs::All("/nodes/{node}", &["Sys.Audit"]), status).on_node(),
-    Method::new("GET", "/nodes/{node}/dns", Needs::All("/nodes/{node}", &["Sys.Audit"]), dns).on_node(),
-    Method::new("GET", "/nodes/{node}/network", Needs::Anyone, network)
+    Method::new("GET", "/nodes", CallAccess::Anyone, list),
+    Method::new("GET", "/nodes/{node}/status", CallAccess::All("/nodes/{node}", &["Sys.Audit"]), status).on_node(),
+    Method::new("GET", "/nodes/{node}/dns", CallAccess::All("/nodes/{node}", &["Sys.Audit"]), dns).on_node(),
+    Method::new("GET", "/nodes/{node}/network", CallAccess::Anyone, network)
         .on_node()
         .with(&[optional("type", ParamType::Enum("bridge any_bridge"))]),
     // No container runs in the lab, and a list of none is what everybody may see.
-    Method::new("GET", "/nodes/{node}/lxc", Needs::Anyone, |_| Ok(json!([]))).on_node(),
+    Method::new("GET", "/nodes/{node}/lxc", CallAccess::Anyone, |_| Ok(json!([]))).on_node(),
 ];
 
 fn list(call: &mut Call<'_>) -> Outcome {

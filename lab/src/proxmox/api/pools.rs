@@ -3,19 +3,19 @@
 use serde_json::{Value, json};
 
 use super::cluster::vm_entry;
-use super::{Call, Method, Needs};
+use super::{Call, CallAccess, Method};
 use crate::proxmox::access::Pool;
 use crate::proxmox::params::{ParamType, optional, required};
 use crate::proxmox::refusal::{Outcome, Refusal};
 
 const POOL_ID: ParamType = ParamType::Regex("[A-Za-z0-9._-]+", "pool name '{}' contains invalid characters");
-const ALLOCATE: Needs = Needs::All("/pool/{poolid}", &["Pool.Allocate"]);
+const ALLOCATE: CallAccess = CallAccess::All("/pool/{poolid}", &["Pool.Allocate"]);
 
 pub(super) const METHODS: &[Method] = &[
-    Method::new("GET", "/pools", Needs::Anyone, list),
+    Method::new("GET", "/pools", CallAccess::Anyone, list),
     Method::new("POST", "/pools", ALLOCATE, create)
         .with(&[required("poolid", POOL_ID), optional("comment", ParamType::Text(4096))]),
-    Method::new("GET", "/pools/{poolid}", Needs::All("/pool/{poolid}", &["Pool.Audit"]), read),
+    Method::new("GET", "/pools/{poolid}", CallAccess::All("/pool/{poolid}", &["Pool.Audit"]), read),
     Method::new("DELETE", "/pools/{poolid}", ALLOCATE, remove),
 ];
 

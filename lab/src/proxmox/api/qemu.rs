@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::cluster::vm_entry;
 use super::drives::{check_devices, check_options, check_storage_access, make_drive};
-use super::{Call, Method, Needs};
+use super::{Call, CallAccess, Method};
 use crate::proxmox::World;
 use crate::proxmox::params::{ANY, Param, ParamType, optional, required};
 use crate::proxmox::property::{bridge_of, pairs, with_mac};
@@ -22,8 +22,8 @@ const STOP: Duration = Duration::from_millis(800);
 const SHUTDOWN: Duration = Duration::from_secs(6);
 const DESTROY: Duration = Duration::from_millis(1200);
 
-const POWER: Needs = Needs::All("/vms/{vmid}", &["VM.PowerMgmt"]);
-const AUDIT: Needs = Needs::All("/vms/{vmid}", &["VM.Audit"]);
+const POWER: CallAccess = CallAccess::All("/vms/{vmid}", &["VM.PowerMgmt"]);
+const AUDIT: CallAccess = CallAccess::All("/vms/{vmid}", &["VM.Audit"]);
 
 /// What clients say besides, and what changes nothing here.
 const POWER_OPTIONS: &[Param] = &[
@@ -33,12 +33,14 @@ const POWER_OPTIONS: &[Param] = &[
 ];
 
 pub(super) const METHODS: &[Method] = &[
-    Method::new("GET", "/nodes/{node}/qemu", Needs::Anyone, list).on_node().with(&[optional("full", ParamType::Bool)]),
-    Method::new("POST", "/nodes/{node}/qemu", Needs::Anyone, create)
+    Method::new("GET", "/nodes/{node}/qemu", CallAccess::Anyone, list)
+        .on_node()
+        .with(&[optional("full", ParamType::Bool)]),
+    Method::new("POST", "/nodes/{node}/qemu", CallAccess::Anyone, create)
         .on_node()
         .with_vm_options()
         .with(&[required("vmid", ParamType::Int(100, 999_999_999)), optional("pool", ParamType::Text(64))]),
-    Method::new("DELETE", "/nodes/{node}/qemu/{vmid}", Needs::All("/vms/{vmid}", &["VM.Allocate"]), destroy)
+    Method::new("DELETE", "/nodes/{node}/qemu/{vmid}", CallAccess::All("/vms/{vmid}", &["VM.Allocate"]), destroy)
         .on_node()
         .with(&[optional("purge", ParamType::Bool), optional("destroy-unreferenced-disks", ParamType::Bool)]),
     Method::new("GET", "/nodes/{node}/qemu/{vmid}/status/current", AUDIT, current).on_node(),

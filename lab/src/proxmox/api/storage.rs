@@ -6,7 +6,7 @@ use ring::digest;
 use serde_json::{Value, json};
 
 use super::drives::check_volume_access;
-use super::{Call, Method, Needs};
+use super::{Call, CallAccess, Method};
 use crate::proxmox::World;
 use crate::proxmox::params::{ParamType, optional, required, split_list};
 use crate::proxmox::refusal::{Outcome, Refusal};
@@ -17,13 +17,13 @@ use crate::tls::hex;
 const REMOVE: Duration = Duration::from_millis(300);
 
 const SEE: &[&str] = &["Datastore.Audit", "Datastore.AllocateSpace"];
-const SEE_IT: Needs = Needs::Any("/storage/{storage}", SEE);
+const SEE_IT: CallAccess = CallAccess::Any("/storage/{storage}", SEE);
 
 pub(super) const METHODS: &[Method] = &[
-    Method::new("GET", "/storage", Needs::Anyone, config_list),
-    Method::new("PUT", "/storage/{storage}", Needs::All("/storage", &["Datastore.Allocate"]), change)
+    Method::new("GET", "/storage", CallAccess::Anyone, config_list),
+    Method::new("PUT", "/storage/{storage}", CallAccess::All("/storage", &["Datastore.Allocate"]), change)
         .with(&[required("content", ParamType::Text(256))]),
-    Method::new("GET", "/nodes/{node}/storage", Needs::Anyone, list).on_node().with(&[
+    Method::new("GET", "/nodes/{node}/storage", CallAccess::Anyone, list).on_node().with(&[
         optional("storage", super::STORAGE_ID),
         optional("content", ParamType::Text(256)),
         optional("enabled", ParamType::Bool),
@@ -31,8 +31,8 @@ pub(super) const METHODS: &[Method] = &[
     Method::new("GET", "/nodes/{node}/storage/{storage}/content", SEE_IT, content)
         .on_node()
         .with(&[optional("content", ParamType::Text(256))]),
-    Method::new("GET", "/nodes/{node}/storage/{storage}/content/{volume*}", Needs::Anyone, info).on_node(),
-    Method::new("DELETE", "/nodes/{node}/storage/{storage}/content/{volume*}", Needs::Anyone, remove).on_node(),
+    Method::new("GET", "/nodes/{node}/storage/{storage}/content/{volume*}", CallAccess::Anyone, info).on_node(),
+    Method::new("DELETE", "/nodes/{node}/storage/{storage}/content/{volume*}", CallAccess::Anyone, remove).on_node(),
 ];
 
 /// What a storage may hold.

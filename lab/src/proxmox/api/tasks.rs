@@ -2,21 +2,21 @@
 
 use serde_json::{Value, json};
 
-use super::{Call, Method, Needs};
+use super::{Call, CallAccess, Method};
 use crate::proxmox::params::{ANY, ParamType, optional};
 use crate::proxmox::refusal::{Outcome, Refusal};
 use crate::proxmox::task::Task;
 
 pub(super) const METHODS: &[Method] = &[
-    Method::new("GET", "/nodes/{node}/tasks", Needs::Anyone, list).on_node().with(&[
+    Method::new("GET", "/nodes/{node}/tasks", CallAccess::Anyone, list).on_node().with(&[
         optional("start", ParamType::Int(0, ANY)),
         optional("limit", ParamType::Int(0, ANY)),
         optional("vmid", ParamType::Int(100, 999_999_999)),
         optional("errors", ParamType::Bool),
         optional("source", ParamType::Enum("archive active all")),
     ]),
-    Method::new("GET", "/nodes/{node}/tasks/{upid}/status", Needs::Anyone, status).on_node(),
-    Method::new("GET", "/nodes/{node}/tasks/{upid}/log", Needs::Anyone, log)
+    Method::new("GET", "/nodes/{node}/tasks/{upid}/status", CallAccess::Anyone, status).on_node(),
+    Method::new("GET", "/nodes/{node}/tasks/{upid}/log", CallAccess::Anyone, log)
         .on_node()
         .with(&[optional("start", ParamType::Int(0, ANY)), optional("limit", ParamType::Int(0, ANY))]),
 ];

@@ -2,13 +2,13 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Call, Method, Needs};
+use super::{Call, CallAccess, Method};
 use crate::proxmox::access::{Token, User};
 use crate::proxmox::params::{ANY, Param, ParamType, optional, required};
 use crate::proxmox::refusal::{Outcome, Refusal};
 
-const ADMIN: Needs = Needs::All("/access/groups", &["User.Modify"]);
-const SEE: Needs = Needs::Or(&[Needs::OwnUser, Needs::All("/access/groups", &["Sys.Audit"])]);
+const ADMIN: CallAccess = CallAccess::All("/access/groups", &["User.Modify"]);
+const SEE: CallAccess = CallAccess::Or(&[CallAccess::OwnUser, CallAccess::All("/access/groups", &["Sys.Audit"])]);
 
 const NEW_USER: &[Param] = &[
     required("userid", ParamType::Regex(r"[^:/@\s]+@(pam|pve)", "value '{}' does not look like a valid user name")),
@@ -31,9 +31,9 @@ pub(super) const METHODS: &[Method] = &[
     Method::new("POST", "/access/users", ADMIN, create_user).with(NEW_USER),
     Method::new("GET", "/access/users/{userid}", SEE, read_user),
     Method::new("DELETE", "/access/users/{userid}", ADMIN, remove_user),
-    Method::new("GET", "/access/users/{userid}/token/{tokenid}", Needs::OwnUser, read_token),
-    Method::new("POST", "/access/users/{userid}/token/{tokenid}", Needs::OwnUser, create_token).with(TOKEN),
-    Method::new("PUT", "/access/users/{userid}/token/{tokenid}", Needs::OwnUser, change_token).with(TOKEN),
+    Method::new("GET", "/access/users/{userid}/token/{tokenid}", CallAccess::OwnUser, read_token),
+    Method::new("POST", "/access/users/{userid}/token/{tokenid}", CallAccess::OwnUser, create_token).with(TOKEN),
+    Method::new("PUT", "/access/users/{userid}/token/{tokenid}", CallAccess::OwnUser, change_token).with(TOKEN),
 ];
 
 fn token_json(token: &Token) -> Value {

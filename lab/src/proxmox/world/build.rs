@@ -190,7 +190,7 @@ impl World {
             ),
         ];
         let config: Config = options.into_iter().map(|(option, value)| (option.to_owned(), value)).collect();
-        let running = Some(super::Running { pid: 10_000 + vmid, since: 1_700_000_000 });
+        let running = Some(super::VmProcess { pid: 10_000 + vmid, since: 1_700_000_000 });
         self.vms.insert(vmid, Vm { node: node.to_owned(), config, running, lock: None });
     }
 

@@ -20,14 +20,14 @@ pub struct Vm {
     pub node: String,
     pub config: Config,
     /// Set while it runs.
-    pub running: Option<Running>,
+    pub running: Option<VmProcess>,
     /// What holds it, `create` or `backup`; while it is held, it can be neither changed nor started.
     pub lock: Option<String>,
 }
 
 /// A VM's process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Running {
+pub struct VmProcess {
     pub pid: u32,
     /// Unix time of its start.
     pub since: u64,
@@ -226,7 +226,7 @@ impl World {
         if vm.running.is_some() {
             return;
         }
-        vm.running = Some(Running { pid, since: now });
+        vm.running = Some(VmProcess { pid, since: now });
         let (node, disks) = (vm.node.clone(), vm.own_volumes());
         for disk in disks {
             let storage = split_volid(&disk).and_then(|(id, _)| self.storages.get_mut(id));

@@ -1,13 +1,13 @@
 //! Warnings where the provider's choice of a node cannot be predicted.
 
 use super::Member;
-use super::place::Picked;
+use super::place::NodeChoice;
 use super::placement_state::PlacementState;
 use crate::Finding;
 
 impl PlacementState<'_> {
     /// Says, once for each set, where the choice of a node is not for anybody to know beforehand.
-    pub(super) fn chance(&mut self, member: &Member, picked: &Picked, remembered: Option<Picked>) {
+    pub(super) fn chance(&mut self, member: &Member, picked: &NodeChoice, remembered: Option<NodeChoice>) {
         if self.offline.is_some() {
             return;
         }
@@ -17,7 +17,7 @@ impl PlacementState<'_> {
                 self.findings.push(Finding::warning(rule, member.place.clone(), message, fix));
             }
         };
-        let Picked { node, alike } = picked;
+        let NodeChoice { node, alike } = picked;
         if !alike.is_empty() {
             let message = format!(
                 "{node} and {} are equal to the provider: it picks one at random for a machine of {}",

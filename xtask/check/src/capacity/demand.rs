@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::machine::Machine;
 use super::{Member, State};
-use domain::spec::Place;
+use domain::spec::Location;
 use domain::spec::template::{self, ClusterTemplate, MachineSet};
 use domain::status::omni::Resource;
-use domain::status::proxmox::{Inventory, Seen};
+use domain::status::proxmox::{Inventory, Observed};
 
 /// What the clusters ask for, held against what there is.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -26,7 +26,7 @@ pub fn demand(
     templates: &[ClusterTemplate],
     classes: &BTreeMap<String, Option<Machine>>,
     inventory: &Inventory,
-    requests: &Seen<Vec<Resource>>,
+    requests: &Observed<Vec<Resource>>,
 ) -> Demand {
     let mut demand = Demand::default();
     let sets = templates.iter().flat_map(|template| template.sets.iter().map(move |set| (template, set)));
@@ -69,7 +69,7 @@ fn demand_of(
     if existing.len() > count {
         demand.surplus.insert(id.clone(), existing.len() - count);
     }
-    let place: Place = class.size_at.in_file(&template.place.file);
+    let place: Location = class.size_at.in_file(&template.place.file);
     let new = (existing.len()..count).map(|at| (format!("{id}-new-{}", at + 1), State::New));
     for (name, state) in existing.clone().into_iter().chain(new) {
         demand.members.push(Member {
@@ -91,12 +91,12 @@ struct ExistingMachines<'a> {
 
 impl<'a> ExistingMachines<'a> {
     /// What Omni asks for, each with its VM if there is one; by the tags of VMs where Omni is silent.
-    fn new(inventory: &'a Inventory, requests: &'a Seen<Vec<Resource>>) -> ExistingMachines<'a> {
+    fn new(inventory: &'a Inventory, requests: &'a Observed<Vec<Resource>>) -> ExistingMachines<'a> {
         let vms =
             inventory.nodes.iter().flat_map(|node| node.vms.known().into_iter().flatten().map(move |vm| (node, vm)));
         let mut by_set: BTreeMap<&str, Vec<(&str, State)>> = BTreeMap::new();
         match requests {
-            Seen::Known(requests) => {
+            Observed::Known(requests) => {
                 let nodes: BTreeMap<&str, &str> =
                     vms.map(|(node, vm)| (vm.name.as_str(), node.name.as_str())).collect();
                 for request in requests.iter().filter(|request| !request.metadata.tearing_down()) {
@@ -106,7 +106,7 @@ impl<'a> ExistingMachines<'a> {
                     by_set.entry(set).or_default().push((id, state));
                 }
             }
-            Seen::Unknown(_) => {
+            Observed::Unknown(_) => {
                 for (node, vm) in vms {
                     let Some(set) = vm.set() else { continue };
                     by_set.entry(set).or_default().push((&vm.name, State::Exists(node.name.clone())));
@@ -124,7 +124,7 @@ impl<'a> ExistingMachines<'a> {
 }
 
 /// VMs that carry the tag of one of these sets and that Omni does not ask for.
-fn orphans(ours: &BTreeSet<String>, inventory: &Inventory, requests: &Seen<Vec<Resource>>) -> Vec<String> {
+fn orphans(ours: &BTreeSet<String>, inventory: &Inventory, requests: &Observed<Vec<Resource>>) -> Vec<String> {
     let Some(requests) = requests.known() else { return Vec::new() };
     let known: BTreeSet<&str> = requests.iter().map(|request| request.metadata.id.as_str()).collect();
     let mut found = Vec::new();
@@ -173,15 +173,15 @@ mod tests {
         let node = Node {
             name: "pve1".into(),
             status: "online".into(),
-            figures: Seen::Unknown(String::new()),
-            storages: Seen::Unknown(String::new()),
-            bridges: Seen::Unknown(String::new()),
-            vms: Seen::Known(guests.iter().enumerate().map(guest).collect()),
+            figures: Observed::Unknown(String::new()),
+            storages: Observed::Unknown(String::new()),
+            bridges: Observed::Unknown(String::new()),
+            vms: Observed::Known(guests.iter().enumerate().map(guest).collect()),
         };
         Inventory { taken_at: String::new(), endpoint: String::new(), version: String::new(), nodes: vec![node] }
     }
 
-    fn demanded(guests: &[(&str, &str)], requests: Seen<Vec<Resource>>) -> (Vec<(String, State)>, Demand) {
+    fn demanded(guests: &[(&str, &str)], requests: Observed<Vec<Resource>>) -> (Vec<(String, State)>, Demand) {
         let template = template::parse("demo.yaml", TEMPLATE.as_bytes()).value.unwrap();
         let demand = demand(&[template], &classes(), &inventory(guests), &requests);
         (demand.members.iter().map(|member| (member.name.clone(), member.state.clone())).collect(), demand)
@@ -192,7 +192,7 @@ mod tests {
         // omnictl 1.4.9 recorded one control plane and two workers.
         let requests = omni::resources(&recorded("omnictl", "get-machinerequests-json").stdout).unwrap();
         let guests = [("demo-workers-s2cqkd", "demo-workers"), ("demo-workers-gone00", "demo-workers")];
-        let (members, demand) = demanded(&guests, Seen::Known(requests));
+        let (members, demand) = demanded(&guests, Observed::Known(requests));
         let on = |node: &str| State::Exists(node.to_owned());
         assert_eq!(
             members,
@@ -216,7 +216,7 @@ mod tests {
     fn image_tag_is_used_without_omni() {
         let guests: Vec<String> = (0..5).map(|at| format!("demo-workers-{at}")).collect();
         let guests: Vec<(&str, &str)> = guests.iter().map(|name| (name.as_str(), "demo-workers")).collect();
-        let (members, demand) = demanded(&guests, Seen::Unknown("nobody is logged in".into()));
+        let (members, demand) = demanded(&guests, Observed::Unknown("nobody is logged in".into()));
         assert_eq!(members.len(), 6);
         assert_eq!(members.iter().filter(|(_, state)| *state == State::New).count(), 1, "the control plane");
         assert_eq!(demand.surplus, BTreeMap::from([("demo-workers".to_owned(), 2)]));

@@ -5,7 +5,7 @@ use crate::Finding;
 use domain::spec::machine_class::MachineClass;
 use domain::spec::provider_data::{self, ProviderData};
 use domain::spec::yaml::{Node, Value};
-use domain::spec::{At, Parsed, Place};
+use domain::spec::{Location, Parsed, Position};
 
 /// One machine of a class.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,7 +30,7 @@ pub struct Machine {
     /// An option that Proxmox accepts only from root@pam with a password.
     pub hugepages: bool,
     /// The position of the class's `autoprovision`.
-    pub place: Place,
+    pub place: Location,
 }
 
 /// A disk to create.
@@ -40,7 +40,7 @@ pub struct Disk {
     pub size: u64,
     /// CEL.
     pub selector: String,
-    pub place: Place,
+    pub place: Location,
 }
 
 /// A network card: its bridge and its VLAN, if it has one.
@@ -122,8 +122,11 @@ fn strategy(data: &ProviderData, file: &str, findings: &mut Vec<Finding>) -> Str
 }
 
 fn disks(data: &ProviderData, file: &str) -> Vec<Disk> {
-    let at =
-        data.root.as_ref().and_then(|root| root.get("storage_selector")).map_or(At::START, provider_data::selector_at);
+    let at = data
+        .root
+        .as_ref()
+        .and_then(|root| root.get("storage_selector"))
+        .map_or(Position::START, provider_data::selector_at);
     // The EFI disk of `bios: ovmf` is created on the first disk's storage (v0.2.0 `buildFirmwareOptions`).
     let efi = u64::from(other(data, "bios").and_then(Node::text) == Some("ovmf"));
     let size = data.disk_size_gib.unwrap_or(0).saturating_add(efi).saturating_mul(GIB);

@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use crate::Finding;
-use domain::spec::Place;
+use domain::spec::Location;
 use domain::status::proxmox::{Inventory, Vm};
 use machine::Machine;
 use placement_state::PlacementState;
@@ -40,7 +40,7 @@ pub struct Member {
     pub control_plane: bool,
     pub machine: Machine,
     /// The position of the machine count in the template.
-    pub place: Place,
+    pub place: Location,
     pub state: State,
 }
 

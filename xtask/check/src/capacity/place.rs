@@ -50,7 +50,7 @@ struct Entry<'a> {
 
 /// The provider's choice.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Picked {
+pub struct NodeChoice {
     pub node: String,
     /// The other nodes that are equal to it. The provider picks the first in Proxmox's list, whose order is that of a Perl hash
     /// (pve-cluster 9 `Cluster.pm` `get_nodelist`).
@@ -81,13 +81,13 @@ pub fn pick(
     nodes: &[Candidate],
     request: &PlacementRequest<'_>,
     ledger: &mut Ledger,
-) -> Result<Picked, String> {
+) -> Result<NodeChoice, String> {
     if nodes.is_empty() {
         return Err("no nodes available".to_owned());
     }
     if let Some(pinned) = request.pinned {
         return match nodes.iter().find(|node| node.name == pinned) {
-            Some(node) if node.online => Ok(Picked { node: pinned.to_owned(), alike: Vec::new() }),
+            Some(node) if node.online => Ok(NodeChoice { node: pinned.to_owned(), alike: Vec::new() }),
             Some(_) => Err(format!("specified node \"{pinned}\" is not online")),
             None => Err(format!("specified node \"{pinned}\" not found in cluster")),
         };
@@ -119,7 +119,7 @@ pub fn pick(
         entries.iter().filter(|entry| entry.name != node && best.is_some_and(|best| order(best, entry).is_eq()));
     let alike = alike.map(|entry| entry.name.to_owned()).collect();
     ledger.remember(request.set, &node, request.memory);
-    Ok(Picked { node, alike })
+    Ok(NodeChoice { node, alike })
 }
 
 fn entry<'a>(provider: Provider, node: &'a Candidate, request: &PlacementRequest<'_>) -> Entry<'a> {
@@ -218,8 +218,8 @@ mod tests {
             let nodes: Vec<Candidate> = case.nodes.iter().map(|line| candidate(line)).collect();
             let (provider, mut ledger) = (Provider::of_tag(&case.provider).unwrap(), Ledger::default());
             let mut pick = |_| pick(provider, &nodes, &request(&case), &mut ledger);
-            let picked: Vec<Result<Picked, String>> = (0..case.picks.len()).map(&mut pick).collect();
-            let named = |one: &Result<Picked, String>| one.clone().map_or_else(|error| error, |picked| picked.node);
+            let picked: Vec<Result<NodeChoice, String>> = (0..case.picks.len()).map(&mut pick).collect();
+            let named = |one: &Result<NodeChoice, String>| one.clone().map_or_else(|error| error, |picked| picked.node);
             let what = format!("{} {} {:?} {picked:?}", case.name, case.provider, case.strategy);
             assert_eq!(picked.iter().map(named).collect::<Vec<_>>(), case.picks, "{what}");
             let alike = picked[0].as_ref().map(|picked| picked.alike.clone()).unwrap_or_default();

@@ -10,7 +10,7 @@ use super::provider::Provider;
 use super::selector::Selects;
 use super::{Member, NodeRoom, Placement, PoolRoom, State, Vms, advice, bytes};
 use crate::Finding;
-use domain::spec::Place;
+use domain::spec::Location;
 use domain::status::proxmox::{Inventory, Storage, Vm};
 
 /// What an image of Talos takes at most: nocloud images with the guest agent are 100 to 350 MB (Talos v1.9 to v1.13).
@@ -37,7 +37,7 @@ pub(super) struct PlacementState<'a> {
     /// The sets whose random placement was already reported.
     pub reported: BTreeSet<(&'static str, String)>,
     /// The position of the first request that uses a node or pool.
-    first_request: BTreeMap<(String, String), Place>,
+    first_request: BTreeMap<(String, String), Location>,
     /// The used memory of a node as the provider sees it, if it differs from Proxmox's current figure.
     pub seen: BTreeMap<String, u64>,
     /// The node whose loss is tried; then only what does not fit is of interest.
@@ -316,7 +316,7 @@ impl<'a> PlacementState<'a> {
     }
 
     /// Counts Talos's image once for each storage that it is downloaded to.
-    fn image(&mut self, node: &str, place: &Place) {
+    fn image(&mut self, node: &str, place: &Location) {
         let Some(found) = self.inventory.node(node) else { return };
         if found.storages.known().is_none() {
             return;
@@ -383,7 +383,7 @@ impl<'a> PlacementState<'a> {
         }
     }
 
-    fn judge_pool(&mut self, pool: &PoolRoom, place: &Place) {
+    fn judge_pool(&mut self, pool: &PoolRoom, place: &Location) {
         let name =
             if pool.node.is_empty() { format!("`{}`", pool.name) } else { format!("`{}` on {}", pool.name, pool.node) };
         let free = pool.available.saturating_add(pool.freed);
@@ -436,11 +436,11 @@ impl<'a> PlacementState<'a> {
         }
     }
 
-    fn error(&mut self, rule: &'static str, place: &Place, message: String, fix: impl Into<String>) {
+    fn error(&mut self, rule: &'static str, place: &Location, message: String, fix: impl Into<String>) {
         self.findings.push(Finding::error(rule, place.clone(), message, fix));
     }
 
-    pub fn warning(&mut self, rule: &'static str, place: &Place, message: String, fix: impl Into<String>) {
+    pub fn warning(&mut self, rule: &'static str, place: &Location, message: String, fix: impl Into<String>) {
         self.findings.push(Finding::warning(rule, place.clone(), message, fix));
     }
 }

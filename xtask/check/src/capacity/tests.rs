@@ -2,8 +2,8 @@
 
 use super::machine::{Disk, Network, Strategy};
 use super::*;
-use domain::spec::At;
-use domain::status::proxmox::{Figures, Node, Seen, Storage, Vm};
+use domain::spec::Position;
+use domain::status::proxmox::{Figures, Node, Observed, Storage, Vm};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -60,8 +60,8 @@ struct NodeCase {
 impl NodeCase {
     fn node(&self, number: usize) -> Node {
         let name = format!("pve{number}");
-        fn seen<T>(yes: bool, value: T) -> Seen<T> {
-            if yes { Seen::Known(value) } else { Seen::Unknown("refused".into()) }
+        fn seen<T>(yes: bool, value: T) -> Observed<T> {
+            if yes { Observed::Known(value) } else { Observed::Unknown("refused".into()) }
         }
         let own = ["local dir iso,backup 80", "local-lvm lvmthin images,rootdir 200", "vm_ssd rbd images 1000 shared"];
         let storages = self.storages.clone().unwrap_or_else(|| own.map(str::to_owned).into());
@@ -113,7 +113,7 @@ impl Default for MembersCase {
 impl MembersCase {
     fn machine(&self) -> Machine {
         let class = if self.set.ends_with("control-planes") { "cp" } else { "w" };
-        let place = At::START.in_file(&format!("{class}.yaml"));
+        let place = Position::START.in_file(&format!("{class}.yaml"));
         Machine {
             class: class.into(),
             memory: self.memory * GIB,
@@ -138,7 +138,7 @@ impl MembersCase {
             set: self.set.clone(),
             control_plane: self.set.ends_with("control-planes"),
             machine: self.machine(),
-            place: At { line: 9, column: 3 }.in_file("demo.yaml"),
+            place: Position { line: 9, column: 3 }.in_file("demo.yaml"),
             state: self.exists.get(at).map_or(State::New, |node| State::Exists(node.clone())),
         };
         (0..self.count).map(member).collect()
@@ -246,7 +246,7 @@ fn timed(sets: usize) -> std::time::Duration {
     let all: Vec<Member> = (0..sets).map(member).collect();
     let exists = all.iter().filter(|member| matches!(member.state, State::Exists(_))).enumerate();
     let vms = exists.map(|(at, member)| vm(&format!("{} {} 1 1", 100 + at, member.name))).collect();
-    inventory.nodes[0].vms = Seen::Known(vms);
+    inventory.nodes[0].vms = Observed::Known(vms);
     let always = |_: &str, storage: &Storage| Ok(storage.takes_images());
     let once = || {
         let start = std::time::Instant::now();

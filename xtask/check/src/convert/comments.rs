@@ -1,7 +1,7 @@
 //! Comments, which the tree of a YAML file does not contain: those above a document are kept, the others are reported as lost.
 
 use super::Change;
-use domain::spec::At;
+use domain::spec::Position;
 
 /// The comments of a file.
 pub(super) struct Comments {
@@ -56,7 +56,7 @@ impl Comments {
     pub(super) fn left_out(self, file: &str) -> impl Iterator<Item = Change> {
         let why = "only the comments above a document go with it; write it again where it belongs";
         self.found.into_iter().map(move |(line, column, text, _)| Change {
-            place: At { line, column }.in_file(file),
+            place: Position { line, column }.in_file(file),
             what: format!("left out: {text}"),
             why: why.to_owned(),
         })

@@ -7,9 +7,9 @@ mod in_place;
 mod selector;
 mod template;
 
-use super::{Checked, Finding};
+use super::{FileCheck, Finding};
 use domain::spec::yaml::{Entry, Node};
-use domain::spec::{At, Place};
+use domain::spec::{Location, Position};
 
 pub use class::classes as machine_class;
 pub use selector::{Selector, selector};
@@ -31,13 +31,13 @@ pub enum Outcome {
 /// One change and its reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    pub place: Place,
+    pub place: Location,
     /// The old and the new text.
     pub what: String,
     pub why: String,
 }
 
-fn refuse(place: Place, message: impl Into<String>, fix: &str) -> Finding {
+fn refuse(place: Location, message: impl Into<String>, fix: &str) -> Finding {
     Finding::error("convert-refused", place, message, fix)
 }
 
@@ -53,7 +53,7 @@ impl<'a> Conversion<'a> {
         Conversion { file, changes: Vec::new(), refused: Vec::new() }
     }
 
-    fn refuse(&mut self, at: At, message: impl Into<String>, fix: &str) {
+    fn refuse(&mut self, at: Position, message: impl Into<String>, fix: &str) {
         self.refused.push(refuse(at.in_file(self.file), message, fix));
     }
 
@@ -67,7 +67,7 @@ impl<'a> Conversion<'a> {
     }
 
     /// What comes of it must pass the check: what the real program refuses is a refusal of the conversion.
-    fn prove<T>(&mut self, at: At, checked: &Checked<T>) {
+    fn prove<T>(&mut self, at: Position, checked: &FileCheck<T>) {
         for finding in checked.findings.iter().filter(|finding| finding.is_error()) {
             self.refuse(at, format!("what comes of it is refused: {}", finding.message), &finding.fix);
         }

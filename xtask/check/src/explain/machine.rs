@@ -2,31 +2,36 @@
 
 use super::{CONFIGURED, Cause, Facts, HIDDEN, JOINED, Link, NETWORK, Step, age_of, console, minutes, runs, with_vm};
 use domain::clock;
-use domain::status::cluster::{ClusterView, MachineSetView, MachineView, Party};
-use domain::status::proxmox::Seen;
+use domain::status::cluster::{Actor, ClusterView, MachineSetView, MachineView};
+use domain::status::proxmox::Observed;
 
 /// Where a machine is in the chain.
-pub(super) enum Position {
+pub(super) enum ChainPosition {
     Ready,
     Broken(Box<Cause>),
     Waiting { link: Link, typical: &'static str, evidence: String },
 }
 
-fn broken(cause: Cause) -> Position {
-    Position::Broken(Box::new(cause))
+fn broken(cause: Cause) -> ChainPosition {
+    ChainPosition::Broken(Box::new(cause))
 }
 
 /// How far a machine has come, and what keeps it there.
-pub(super) fn position(facts: &Facts, view: &ClusterView, set: &MachineSetView, machine: &MachineView) -> Position {
+pub(super) fn position(
+    facts: &Facts,
+    view: &ClusterView,
+    set: &MachineSetView,
+    machine: &MachineView,
+) -> ChainPosition {
     let (name, name_and_vm) = (machine.name(), with_vm(facts, machine));
     let age = clock::seconds(&machine.since).map_or(0, |since| facts.now.saturating_sub(since));
-    let waiting = |link: Link, typical: &'static str| Position::Waiting {
+    let waiting = |link: Link, typical: &'static str| ChainPosition::Waiting {
         link,
         typical,
         evidence: format!("{name_and_vm} waits for {}", machine.waits_for),
     };
-    if machine.party == Party::Provider {
-        let own = if let Seen::Known(Some(cause)) = &facts.provider { Some(cause) } else { None };
+    if machine.party == Actor::Provider {
+        let own = if let Observed::Known(Some(cause)) = &facts.provider { Some(cause) } else { None };
         let complaint = facts.complaints.get(&machine.request);
         let lacks = facts.site.iter().find(|cause| cause.id == "provider.permissions");
         if let (Some(lacks), Some(said)) = (lacks, complaint.filter(|said| HIDDEN.contains(&said.id.as_str()))) {
@@ -43,17 +48,17 @@ pub(super) fn position(facts: &Facts, view: &ClusterView, set: &MachineSetView, 
     }
     // The provider stops what it deletes; what Omni lets go need not be there.
     let looks = match machine.party {
-        Party::Omni => !machine.leaving,
-        Party::None => !view.tearing_down,
+        Actor::Omni => !machine.leaving,
+        Actor::None => !view.tearing_down,
         _ => true,
     };
-    let lost = machine.party == Party::Machine && view.tearing_down;
+    let lost = machine.party == Actor::Machine && view.tearing_down;
     if let Some(cause) = looks.then(|| vm(facts, machine)).flatten() {
         return broken(if lost { without_waiting(view, name, cause) } else { cause });
     }
     match machine.party {
-        Party::None | Party::Provider => Position::Ready,
-        Party::Machine if machine.joining => {
+        Actor::None | Actor::Provider => ChainPosition::Ready,
+        Actor::Machine if machine.joining => {
             if let Some(cause) = facts.site.iter().find(|cause| cause.link == Link::Network) {
                 return broken(cause.clone());
             }
@@ -72,13 +77,13 @@ pub(super) fn position(facts: &Facts, view: &ClusterView, set: &MachineSetView, 
             let evidence = format!("its VM was started {} ago", minutes(age));
             broken(cause.evidence(evidence).lasting(false).fix(fix, NETWORK))
         }
-        Party::Machine if machine.leaving => {
+        Actor::Machine if machine.leaving => {
             let cause = Cause::new(Link::Network, "machine-lost-leaving", age_of(age));
             let cause = Cause { fix: "bring its host back".to_owned(), ..cause };
             let delete = Step::task(&["cluster-delete", &view.name, "--destroy-disconnected"]);
             broken(without_waiting(view, name, cause).step(delete))
         }
-        Party::Machine => {
+        Actor::Machine => {
             let vm = match (runs(facts, machine), machine.request.is_empty()) {
                 (true, _) => ", whose VM runs",
                 (false, true) => "",
@@ -94,8 +99,8 @@ pub(super) fn position(facts: &Facts, view: &ClusterView, set: &MachineSetView, 
                 NETWORK,
             ))
         }
-        Party::Omni if machine.leaving => waiting(Link::Configuration, "1 to 2 min: it wipes itself"),
-        Party::Omni => {
+        Actor::Omni if machine.leaving => waiting(Link::Configuration, "1 to 2 min: it wipes itself"),
+        Actor::Omni => {
             stuck(view, set, machine, age).map_or_else(|| waiting(Link::Configuration, "2 to 5 min"), broken)
         }
     }

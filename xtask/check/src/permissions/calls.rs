@@ -5,14 +5,14 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 
-use super::{ALL_POOLS, Need, Scope, Want};
+use super::{ALL_POOLS, CallRequirement, PrivilegeOnPath, Scope};
 use crate::capacity::provider::Provider;
 
 /// A row of the table.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Call {
-    each: Each,
+    each: CallScope,
     call: String,
     #[serde(default)]
     ways: Vec<String>,
@@ -22,10 +22,10 @@ struct Call {
     without: String,
 }
 
-/// What a call is made for.
+/// How often the provider makes a call: once, or for each node, disk or network.
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Each {
+enum CallScope {
     Once,
     Node,
     Iso,
@@ -52,7 +52,7 @@ struct Object<'a> {
     path: String,
 }
 
-pub(super) fn needs(scope: &Scope) -> Vec<Need> {
+pub(super) fn needs(scope: &Scope) -> Vec<CallRequirement> {
     let rows = CALLS.chunk_by(|one, next| one.each == next.each);
     let of_object = |row: &'static Call, object: &Object<'_>| need(row, object, scope);
     let needs = rows.flat_map(|rows| {
@@ -62,45 +62,46 @@ pub(super) fn needs(scope: &Scope) -> Vec<Need> {
     needs.collect()
 }
 
-fn need(row: &'static Call, object: &Object<'_>, scope: &Scope) -> Need {
+fn need(row: &'static Call, object: &Object<'_>, scope: &Scope) -> CallRequirement {
     let filled = |text: &str| {
         let names = [("{node}", object.node), ("{storage}", object.storage), ("{path}", &object.path)];
         let named = names.into_iter().filter(|(_, name)| !name.is_empty());
         named.fold(text.replace("{vmid}", &scope.vmid.to_string()), |text, (key, name)| text.replace(key, name))
     };
-    let way = |text: &'static String| -> Vec<Want> {
+    let way = |text: &'static String| -> Vec<PrivilegeOnPath> {
         let words: Vec<&'static str> = text.split(' ').collect();
-        words.chunks_exact(2).map(|pair| Want { privilege: pair[0], path: filled(pair[1]) }).collect()
+        words.chunks_exact(2).map(|pair| PrivilegeOnPath { privilege: pair[0], path: filled(pair[1]) }).collect()
     };
-    let mut ways: Vec<Vec<Want>> = row.ways.iter().map(way).collect();
+    let mut ways: Vec<Vec<PrivilegeOnPath>> = row.ways.iter().map(way).collect();
     // A privilege on the VM: on `/vms`, or, from v0.1.0 on, on the pool of its set in which it is created.
-    if let Some(privilege) = ways.first().filter(|_| row.each == Each::Vm).map(|way| way[0].privilege) {
-        let pools: Vec<Want> = pools(scope).into_iter().map(|path| Want { privilege, path }).collect();
+    if let Some(privilege) = ways.first().filter(|_| row.each == CallScope::Vm).map(|way| way[0].privilege) {
+        let pools: Vec<PrivilegeOnPath> =
+            pools(scope).into_iter().map(|path| PrivilegeOnPath { privilege, path }).collect();
         ways.extend(Some(pools).filter(|pools| !pools.is_empty()));
     }
-    Need { call: filled(&row.call), ways, optional: row.optional, without: &row.without }
+    CallRequirement { call: filled(&row.call), ways, optional: row.optional, without: &row.without }
 }
 
 /// What the scope has of a kind.
-fn objects(each: Each, scope: &Scope) -> Vec<Object<'_>> {
+fn objects(each: CallScope, scope: &Scope) -> Vec<Object<'_>> {
     let with = |path: String| Object { path, ..Object::default() };
     let mappings = |kind: &str, names: &BTreeSet<String>| -> Vec<Object<'_>> {
         names.iter().map(|name| with(format!("/mapping/{kind}/{name}"))).collect()
     };
     match each {
-        Each::Once => vec![Object::default()],
-        Each::Node => scope.nodes.iter().map(|node| with(format!("/nodes/{node}"))).collect(),
-        Each::Iso => storages(&scope.iso),
-        Each::Disk => storages(&scope.disks),
-        Each::Network => scope.networks.iter().map(|network| with(scope.network_path(network))).collect(),
-        Each::Pci => mappings("pci", &scope.pci),
-        Each::Usb if scope.provider >= Provider::V0_3 => mappings("usb", &scope.usb),
-        Each::Set if scope.provider >= Provider::V0_1 => set_pools(scope).map(with).collect(),
-        Each::Pool => pools(scope).into_iter().map(with).collect(),
-        Each::Vm => vec![with(format!("/vms/{}", scope.vmid))],
+        CallScope::Once => vec![Object::default()],
+        CallScope::Node => scope.nodes.iter().map(|node| with(format!("/nodes/{node}"))).collect(),
+        CallScope::Iso => storages(&scope.iso),
+        CallScope::Disk => storages(&scope.disks),
+        CallScope::Network => scope.networks.iter().map(|network| with(scope.network_path(network))).collect(),
+        CallScope::Pci => mappings("pci", &scope.pci),
+        CallScope::Usb if scope.provider >= Provider::V0_3 => mappings("usb", &scope.usb),
+        CallScope::Set if scope.provider >= Provider::V0_1 => set_pools(scope).map(with).collect(),
+        CallScope::Pool => pools(scope).into_iter().map(with).collect(),
+        CallScope::Vm => vec![with(format!("/vms/{}", scope.vmid))],
         // For classes with `ha`.
-        Each::Ha if scope.ha && scope.provider >= Provider::V0_2 => vec![Object::default()],
-        Each::Usb | Each::Set | Each::Ha => Vec::new(),
+        CallScope::Ha if scope.ha && scope.provider >= Provider::V0_2 => vec![Object::default()],
+        CallScope::Usb | CallScope::Set | CallScope::Ha => Vec::new(),
     }
 }
 

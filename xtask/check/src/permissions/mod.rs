@@ -17,7 +17,7 @@ use super::capacity::provider::Provider;
 use domain::status::proxmox::Permissions;
 
 pub use excess::excess;
-pub use scope::{Absent, ProxmoxFacts, Requirements, absent, blind_selectors, unusable};
+pub use scope::{ProxmoxFacts, Requirements, UnlistedObject, absent, blind_selectors, unusable};
 pub use script::{Login, script};
 
 /// What the calls are about: which nodes, storages, bridges and so on the provider will name in them.
@@ -71,24 +71,24 @@ impl Scope {
     }
 
     /// Every call with what it needs, in the order of a machine's life.
-    pub fn needs(&self) -> Vec<Need> {
+    pub fn needs(&self) -> Vec<CallRequirement> {
         calls::needs(self)
     }
 }
 
 /// A privilege on a path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Want {
+pub struct PrivilegeOnPath {
     pub privilege: &'static str,
     pub path: String,
 }
 
-/// What one call needs: one of several ways, each of them all of its privileges. Without a way any login will do.
+/// The privileges that one call needs: all of one of several alternatives. Without an alternative any login is enough.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Need {
+pub struct CallRequirement {
     /// Method and path below `/api2/json`, with the names that the provider will use.
     pub call: String,
-    pub ways: Vec<Vec<Want>>,
+    pub ways: Vec<Vec<PrivilegeOnPath>>,
     /// The provider works without it, with a drawback.
     pub optional: bool,
     /// What happens without it.
@@ -126,8 +126,8 @@ pub fn rows(scope: &Scope, permissions: &Permissions) -> Vec<Row> {
     scope.needs().iter().flat_map(|need| rows_of(need, scope, permissions)).collect()
 }
 
-fn rows_of(need: &Need, scope: &Scope, permissions: &Permissions) -> Vec<Row> {
-    let row = |want: Option<&Want>, status: Verdict, alternatives: Vec<String>| Row {
+fn rows_of(need: &CallRequirement, scope: &Scope, permissions: &Permissions) -> Vec<Row> {
+    let row = |want: Option<&PrivilegeOnPath>, status: Verdict, alternatives: Vec<String>| Row {
         call: need.call.clone(),
         privilege: want.map_or_else(String::new, |want| want.privilege.to_owned()),
         path: want.map_or_else(String::new, |want| want.path.clone()),
@@ -140,12 +140,12 @@ fn rows_of(need: &Need, scope: &Scope, permissions: &Permissions) -> Vec<Row> {
         let want = need.ways.first().and_then(|way| way.first());
         return vec![row(want, Verdict::Unneeded, Vec::new())];
     };
-    let has = |want: &Want| has(permissions, want);
+    let has = |want: &PrivilegeOnPath| has(permissions, want);
     let fulfilled = ways.iter().find(|way| way.iter().all(has));
     // The way that holds is shown; without one, the first, which the script grants.
     let shown = fulfilled.unwrap_or(first);
     let others: Vec<String> = ways.iter().filter(|way| *way != shown).map(|way| words(way)).collect();
-    let verdict = |want: &Want| match (has(want), need.optional) {
+    let verdict = |want: &PrivilegeOnPath| match (has(want), need.optional) {
         (true, _) => Verdict::Present,
         (false, true) => Verdict::Optional,
         (false, false) => Verdict::Missing,
@@ -156,7 +156,7 @@ fn rows_of(need: &Need, scope: &Scope, permissions: &Permissions) -> Vec<Row> {
 /// The path of all pools: what is needed there must go on to the paths below.
 const ALL_POOLS: &str = "/pool";
 
-fn has(permissions: &Permissions, want: &Want) -> bool {
+fn has(permissions: &Permissions, want: &PrivilegeOnPath) -> bool {
     match want.path.as_str() {
         ALL_POOLS => permissions.propagates(Some(ALL_POOLS), want.privilege),
         path => permissions.has(path, want.privilege),
@@ -164,12 +164,12 @@ fn has(permissions: &Permissions, want: &Want) -> bool {
 }
 
 /// The ways that this Proxmox knows.
-fn usable<'a>(need: &'a Need, scope: &Scope) -> Vec<&'a Vec<Want>> {
+fn usable<'a>(need: &'a CallRequirement, scope: &Scope) -> Vec<&'a Vec<PrivilegeOnPath>> {
     need.ways.iter().filter(|way| way.iter().all(|want| scope.knows(want.privilege))).collect()
 }
 
 /// `Sys.Audit and Sys.Modify on /`.
-fn words(way: &[Want]) -> String {
+fn words(way: &[PrivilegeOnPath]) -> String {
     let mut paths: Vec<(&str, Vec<&str>)> = Vec::new();
     // A way may be over hundreds of pools.
     let mut known: BTreeMap<&str, usize> = BTreeMap::new();

@@ -139,7 +139,7 @@ pub fn unusable(inventory: &Inventory, requirements: &Requirements) -> Vec<Strin
 /// A bridge or storage that a privilege is missing for and that Proxmox does not list, although it lists others. It hides what the
 /// login has no privilege on, so whether this exists is not known.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Absent {
+pub struct UnlistedObject {
     /// The path of its permissions.
     pub path: String,
     /// ``bridge `vmbr7` ``.
@@ -149,7 +149,7 @@ pub struct Absent {
 }
 
 /// Those among the missing privileges, each once.
-pub fn absent(rows: &[Row], scope: &Scope, inventory: &Inventory) -> Vec<Absent> {
+pub fn absent(rows: &[Row], scope: &Scope, inventory: &Inventory) -> Vec<UnlistedObject> {
     let bridges =
         inventory.nodes.iter().filter_map(|node| node.bridges.known()).flatten().map(String::as_str).collect();
     let storages = inventory.storages().map(|storage| storage.name.as_str()).collect();
@@ -161,7 +161,7 @@ pub fn absent(rows: &[Row], scope: &Scope, inventory: &Inventory) -> Vec<Absent>
         };
         let (path, object) = (path.to_owned(), format!("{kind} `{name}`"));
         let listed_names = listed.iter().copied().collect::<Vec<_>>().join(", ");
-        (!listed.is_empty() && !listed.contains(name)).then_some(Absent { path, object, listed: listed_names })
+        (!listed.is_empty() && !listed.contains(name)).then_some(UnlistedObject { path, object, listed: listed_names })
     };
     let missing = rows.iter().filter(|row| row.status == Verdict::Missing).map(|row| row.path.as_str());
     missing.collect::<BTreeSet<_>>().into_iter().filter_map(of).collect()
@@ -239,7 +239,7 @@ mod tests {
     use super::*;
     use crate::capacity::selector::selects;
     use domain::spec::machine_class;
-    use domain::status::proxmox::Seen;
+    use domain::status::proxmox::Observed;
 
     fn machine(provider_data: &str) -> Machine {
         let text = format!(
@@ -260,10 +260,10 @@ mod tests {
         let node = |name: &str, storages: Vec<Storage>| Node {
             name: name.into(),
             status: "online".into(),
-            figures: Seen::Unknown("not asked".into()),
-            storages: Seen::Known(storages),
-            bridges: Seen::Known(vec![]),
-            vms: Seen::Known(vec![]),
+            figures: Observed::Unknown("not asked".into()),
+            storages: Observed::Known(storages),
+            bridges: Observed::Known(vec![]),
+            vms: Observed::Known(vec![]),
         };
         let mut off = node("pve3", vec![]);
         off.status = "offline".into();
@@ -331,7 +331,7 @@ mod tests {
             let (scope, blind) = scope(vec![machine.clone()]);
             let rows = crate::permissions::rows(&scope, &Default::default());
             let mut inventory = inventory();
-            inventory.nodes[0].bridges = Seen::Known(vec!["vmbr0".into()]);
+            inventory.nodes[0].bridges = Observed::Known(vec!["vmbr0".into()]);
             let absent: Vec<String> = absent(&rows, &scope, &inventory).into_iter().map(|one| one.object).collect();
             let requirements = Requirements { machines: vec![machine], sets: BTreeMap::new() };
             let paths: Vec<String> = scope.paths().into_iter().filter(|path| !path.starts_with("/nodes")).collect();

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{ALL_POOLS, Scope, Want, has, usable};
+use super::{ALL_POOLS, PrivilegeOnPath, Scope, has, usable};
 use domain::status::proxmox::{AclEntry, Permissions, parent};
 use domain::words::quote;
 
@@ -91,11 +91,12 @@ fn grants(scope: &Scope, permissions: &Permissions, login: &Login<'_>) -> Grants
         let before = grants.len();
         for need in needs.iter().filter(|need| !need.optional) {
             let ways = usable(need, scope);
-            let has = |want: &&Want| has(permissions, want);
+            let has = |want: &&PrivilegeOnPath| has(permissions, want);
             // A new entry replaces what another alternative depends on; our roles contain only those of the first alternatives.
-            let replaced = |want: &Want| grants.keys().any(|path| covers(path, &want.path));
-            let kept =
-                |(nth, way): (usize, &&Vec<Want>)| way.iter().all(|want| has(&want) && (nth == 0 || !replaced(want)));
+            let replaced = |want: &PrivilegeOnPath| grants.keys().any(|path| covers(path, &want.path));
+            let kept = |(nth, way): (usize, &&Vec<PrivilegeOnPath>)| {
+                way.iter().all(|want| has(&want) && (nth == 0 || !replaced(want)))
+            };
             if ways.iter().enumerate().any(kept) {
                 continue;
             }
@@ -161,7 +162,7 @@ fn covers(path: &str, other: &str) -> bool {
 
 /// The path of the entry that grants `want`: one for all VMs and all nodes, everything else by name. If an entry on the path
 /// itself hides inherited roles, the grant must be there.
-fn target(want: &Want, permissions: &Permissions, login: &Login<'_>) -> String {
+fn target(want: &PrivilegeOnPath, permissions: &Permissions, login: &Login<'_>) -> String {
     let path = want.path.as_str();
     let listed = || permissions.tree.contains_key(path) || login.acl.iter().any(|entry| entry.path == path);
     let above = match path.split('/').nth(1) {
@@ -177,7 +178,7 @@ fn target(want: &Want, permissions: &Permissions, login: &Login<'_>) -> String {
 }
 
 /// The role that holds a privilege of this kind of path.
-fn role(want: &Want, scope: &Scope) -> &'static str {
+fn role(want: &PrivilegeOnPath, scope: &Scope) -> &'static str {
     let storage = want.path.strip_prefix("/storage/");
     match want.path.split('/').nth(1).unwrap_or_default() {
         "vms" => "OmniVM",

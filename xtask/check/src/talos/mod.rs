@@ -8,8 +8,8 @@ mod value;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use domain::spec::At;
-use domain::spec::yaml::{Copied, Data, Node};
+use domain::spec::Position;
+use domain::spec::yaml::{CopyOrigin, Data, Node};
 
 use super::releases::Omni;
 pub use limit::{Excluded, excluded, is_base, is_of_control_planes};
@@ -221,30 +221,30 @@ pub enum Fault {
 /// A [`Fault`] with its place.
 #[derive(Debug)]
 pub struct Problem {
-    pub at: At,
+    pub at: Position,
     pub path: String,
     pub fault: Fault,
     /// Another patch may put it right.
     pub open: bool,
 }
 
-/// The result of a walk.
+/// The result of comparing a document with what Talos reads.
 #[derive(Debug, Default)]
-pub struct Walk {
+pub struct DocumentComparison {
     pub problems: Vec<Problem>,
     /// Releases that may be meant differ in something that the document has.
     pub differs: bool,
 }
 
 /// Compares a document with what the reader decodes.
-pub fn walk(document: &Node, kind: &Kind, reader: Reader) -> Walk {
-    let mut walker = Walker { walk: Walk::default(), path: String::new(), copied: false, listed: false };
+pub fn walk(document: &Node, kind: &Kind, reader: Reader) -> DocumentComparison {
+    let mut walker = Walker { walk: DocumentComparison::default(), path: String::new(), copied: false, listed: false };
     walker.fields(document, kind.kind, reader, kind.kind != "v1alpha1.Config");
     walker.walk
 }
 
 struct Walker {
-    walk: Walk,
+    walk: DocumentComparison,
     path: String,
     /// Within a copy.
     copied: bool,
@@ -253,7 +253,7 @@ struct Walker {
 }
 
 impl Walker {
-    fn refuse(&mut self, at: At, fault: Fault, open: bool) {
+    fn refuse(&mut self, at: Position, fault: Fault, open: bool) {
         let path = self.path.strip_prefix('.').unwrap_or(&self.path).to_owned();
         self.walk.problems.push(Problem { at, path, fault, open: open && !self.listed });
     }
@@ -279,7 +279,7 @@ impl Walker {
 
     fn value(&mut self, node: &Node, kind: &'static str, reader: Reader) {
         let outside = self.copied;
-        self.copied |= node.copied != Copied::No;
+        self.copied |= node.copied != CopyOrigin::No;
         self.written(node, kind, reader);
         self.copied = outside;
     }
@@ -330,7 +330,7 @@ impl Walker {
             if header && matches!(entry.key.as_str(), "apiVersion" | "kind") {
                 continue;
             }
-            if let Copied::Merge(at) = entry.value.copied
+            if let CopyOrigin::Merge(at) = entry.value.copied
                 && !self.copied
             {
                 if !std::mem::replace(&mut merged, true) {

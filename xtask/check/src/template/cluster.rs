@@ -7,7 +7,7 @@ use crate::machine_class::is_dns_label;
 use crate::{placeholder, releases};
 use domain::releases::{Bug, Minor, Severity, table};
 use domain::spec::template::{ClusterTemplate, HealthCheck, Inline, Manifest, NewerKey};
-use domain::spec::{At, yaml};
+use domain::spec::{Position, yaml};
 use domain::version::{self, Version};
 
 impl Checker<'_> {
@@ -133,7 +133,7 @@ impl Checker<'_> {
         }
     }
 
-    fn version(&mut self, text: &str, at: domain::spec::At, what: &str) -> Option<Version> {
+    fn version(&mut self, text: &str, at: domain::spec::Position, what: &str) -> Option<Version> {
         if text.is_empty() {
             let message = format!("the {what} version is missing");
             self.error("template-version", at, message, "add `version: …`");
@@ -387,7 +387,7 @@ impl Checker<'_> {
     }
 
     /// A text that is no mapping can be no Job.
-    fn job(&mut self, at: At, file: Option<&(String, Vec<u8>)>, job: Option<&Inline>) {
+    fn job(&mut self, at: Position, file: Option<&(String, Vec<u8>)>, job: Option<&Inline>) {
         let stream = match (file, job) {
             (Some((name, bytes)), _) => yaml::load(name, bytes),
             (None, Some(Inline::Text { text, origin })) => yaml::load_inner(self.file, text, *origin),

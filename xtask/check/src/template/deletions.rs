@@ -4,7 +4,7 @@ use super::lints::meets;
 use super::{Checker, PatchScope};
 use crate::patch::Content;
 use crate::{Severity, talos};
-use domain::spec::At;
+use domain::spec::Position;
 use domain::spec::yaml::{Data, Node};
 
 /// What a patch deletes from the configuration without kind.
@@ -12,7 +12,7 @@ struct Deletion<'n> {
     keys: Vec<&'n str>,
     /// Of an entry of the list at `keys`: the key and value that select it.
     entry: Option<(&'n str, &'n str)>,
-    at: At,
+    at: Position,
 }
 
 impl Checker<'_> {

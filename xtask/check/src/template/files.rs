@@ -2,18 +2,18 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use super::{Checker, FileRead, Open};
-use domain::spec::At;
+use super::{Checker, FileRead, UndecidedPart};
+use domain::spec::Position;
 
 impl Checker<'_> {
     /// The bytes of a file that the template refers to, with the path by which findings name it.
-    pub(super) fn file(&mut self, path: &str, at: At) -> Option<(String, Vec<u8>)> {
+    pub(super) fn file(&mut self, path: &str, at: Position) -> Option<(String, Vec<u8>)> {
         let older = self.context.omni.is_some_and(|omni| omni.is_before(8, 0));
         if older {
-            self.undecided.insert(Open::OlderPaths);
+            self.undecided.insert(UndecidedPart::OlderPaths);
         }
         let Some(read) = self.context.read else {
-            self.undecided.extend((!older).then_some(Open::Files));
+            self.undecided.extend((!older).then_some(UndecidedPart::Files));
             return None;
         };
         match read(path) {

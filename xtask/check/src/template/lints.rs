@@ -2,13 +2,13 @@
 
 use std::collections::HashSet;
 
-use super::{Checker, Open, PatchScope, Patched, addresses};
+use super::{Checker, ParsedPatch, PatchScope, UndecidedPart, addresses};
 use crate::patch::Content;
 use crate::talos::{Excluded, applies, excluded, is_of_control_planes};
 use crate::{Finding, Severity, provider_data};
 use domain::spec::template::{ClusterTemplate, Inline, MachineSet, SetKind};
 use domain::spec::yaml::Node;
-use domain::spec::{At, Place};
+use domain::spec::{Location, Position};
 use domain::words;
 
 /// A fresh machine accepts a configuration below this size: it is what gRPC takes in one message.
@@ -55,7 +55,7 @@ impl Checker<'_> {
             contents.iter().flat_map(|(_, content)| &content.documents).filter_map(addresses::alias).collect();
         let control_plane: HashSet<&str> =
             t.control_plane().into_iter().flat_map(|set| &set.machines).map(|(machine, _)| machine.as_str()).collect();
-        let mut hostnames: Vec<(PatchScope, bool, Place)> = Vec::new();
+        let mut hostnames: Vec<(PatchScope, bool, Location)> = Vec::new();
         for (scope, content) in &contents {
             let target = Target::of(t, *scope, &control_plane);
             self.deletions(*scope, content, target.workers, &contents);
@@ -98,7 +98,7 @@ impl Checker<'_> {
     }
 
     /// All that one machine is sent when it is installed.
-    fn sizes(&mut self, t: &ClusterTemplate, patches: &[Patched]) {
+    fn sizes(&mut self, t: &ClusterTemplate, patches: &[ParsedPatch]) {
         if patches.iter().map(|patch| patch.size).sum::<usize>() < MOST {
             return;
         }
@@ -126,7 +126,7 @@ impl Checker<'_> {
     }
 
     /// Classes whose machines get Talos on another disk than the first, unless a patch names the disk.
-    fn install_disks(&mut self, t: &ClusterTemplate, patches: &[Patched]) {
+    fn install_disks(&mut self, t: &ClusterTemplate, patches: &[ParsedPatch]) {
         let names_disk = |document: &Node| {
             ["disk", "diskSelector"].iter().any(|key| document.path(&["machine", "install", key]).is_some())
         };
@@ -138,7 +138,7 @@ impl Checker<'_> {
         for (n, set) in t.sets.iter().enumerate() {
             let Some(class) = &set.class else { continue };
             let found = self.context.class(&class.name).and_then(|known| known.install_disk.clone());
-            if let Some(message) = found.filter(|_| !named(n) && !self.undecided.contains(&Open::Files)) {
+            if let Some(message) = found.filter(|_| !named(n) && !self.undecided.contains(&UndecidedPart::Files)) {
                 let message = format!("machine class `{}`: {message}", class.name);
                 self.warning("template-install-disk", class.name_at, message, provider_data::INSTALL_DISK_FIX);
             }
@@ -196,7 +196,7 @@ impl Checker<'_> {
         }
     }
 
-    fn not_for_workers(&mut self, file: &str, at: At, name: &str) {
+    fn not_for_workers(&mut self, file: &str, at: Position, name: &str) {
         let message =
             format!("`{name}` for workers: Talos takes it only on control planes, and refuses the whole configuration");
         let fix = "move the patch to the ControlPlane document";
@@ -286,7 +286,7 @@ impl Checker<'_> {
 
     /// Host names of single machines. Clusters that were created with Talos 1.12 or later have `HostnameConfig` with `auto: stable`
     /// (siderolabs/talos pkg/machinery/config/generate/network.go), which excludes both another name of its own and the older field.
-    fn own_hostnames(&mut self, contents: &[(PatchScope, &Content)], hostnames: &[(PatchScope, bool, Place)]) {
+    fn own_hostnames(&mut self, contents: &[(PatchScope, &Content)], hostnames: &[(PatchScope, bool, Location)]) {
         if self.talos.is_none_or(|minor| minor < 12) {
             return;
         }
@@ -320,7 +320,7 @@ impl Checker<'_> {
     }
 
     /// Cilium's configuration inside of text: the ConfigMap, or the arguments of its installer.
-    fn cilium(&mut self, text: &str, place: Place) {
+    fn cilium(&mut self, text: &str, place: Location) {
         let config = text.contains("cilium-config") && text.contains("ConfigMap");
         let install = text.contains("cilium install") || text.contains("name: cilium-install");
         let sets_mtu = text.lines().any(|line| {
@@ -333,7 +333,7 @@ impl Checker<'_> {
         }
     }
 
-    fn cilium_config(&mut self, document: &Node, at: At) {
+    fn cilium_config(&mut self, document: &Node, at: Position) {
         let name = document.path(&["metadata", "name"]).and_then(Node::text);
         let kind = document.get("kind").and_then(Node::text);
         if name == Some("cilium-config") && kind == Some("ConfigMap") && document.path(&["data", "mtu"]).is_none() {
@@ -341,7 +341,7 @@ impl Checker<'_> {
         }
     }
 
-    fn no_mtu(&mut self, place: Place) {
+    fn no_mtu(&mut self, place: Location) {
         let message =
             "without an MTU, Cilium uses the 1280 of Omni's tunnel for every pod: traffic is slow without an error";
         let fix = "set `mtu` in cilium-config (`MTU` in Helm values) to that of the machines' network, 1500 as a rule";

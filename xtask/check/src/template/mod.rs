@@ -14,11 +14,11 @@ pub use files::clean;
 
 use super::patch;
 use super::releases::Omni;
-use super::verdict::{Checked, Verdict};
+use super::verdict::{FileCheck, Verdict};
 use super::{Finding, Severity, provider_data};
 use domain::spec::machine_class::{AutoProvision, MachineClass};
 use domain::spec::template::{ClusterTemplate, Inline, Label, Patch, parse_stream};
-use domain::spec::{self, At, Place, yaml};
+use domain::spec::{self, Location, Position, yaml};
 
 /// What became of reading a file that a template refers to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,7 +106,7 @@ impl TemplateContext<'_> {
 }
 
 /// Checks a template. The verdict is that of `omnictl cluster template validate`.
-pub fn check(file: &str, bytes: &[u8], context: &TemplateContext<'_>) -> Checked<ClusterTemplate> {
+pub fn check(file: &str, bytes: &[u8], context: &TemplateContext<'_>) -> FileCheck<ClusterTemplate> {
     let stream = yaml::load(file, bytes);
     let parsed = parse_stream(file, &stream);
     let mut checker = Checker {
@@ -131,7 +131,7 @@ pub fn check(file: &str, bytes: &[u8], context: &TemplateContext<'_>) -> Checked
     });
     let verdict = Verdict::of(&findings, !undecided.is_empty());
     let undecided = undecided.into_iter().map(reason).collect();
-    Checked {
+    FileCheck {
         file: file.to_owned(),
         value: parsed.value,
         verdict,
@@ -143,23 +143,25 @@ pub fn check(file: &str, bytes: &[u8], context: &TemplateContext<'_>) -> Checked
 }
 
 /// What is left undecided, for people, and who decides it.
-fn reason(open: Open) -> String {
+fn reason(open: UndecidedPart) -> String {
     let of = |what: &str| format!("{what}: `omnictl cluster template validate` decides");
     match open {
-        Open::Files => of("the files that the template names were not read"),
-        Open::OlderPaths => of("omnictl before 1.8 looks for files from the directory it is started in"),
-        Open::Patch(patch::Open::Release) => {
+        UndecidedPart::Files => of("the files that the template names were not read"),
+        UndecidedPart::OlderPaths => of("omnictl before 1.8 looks for files from the directory it is started in"),
+        UndecidedPart::Patch(patch::Undecided::Release) => {
             of("releases of omnictl differ about a patch, and which one reads it is not known")
         }
-        Open::Patch(patch::Open::Newer) => of("this omnictl is newer than what is known here of Talos's documents"),
-        Open::Patch(patch::Open::Wide) => of("a patch is UTF-16"),
+        UndecidedPart::Patch(patch::Undecided::Newer) => {
+            of("this omnictl is newer than what is known here of Talos's documents")
+        }
+        UndecidedPart::Patch(patch::Undecided::Wide) => of("a patch is UTF-16"),
     }
 }
 
-/// What is left undecided.
+/// What could not be checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Open {
-    Patch(patch::Open),
+enum UndecidedPart {
+    Patch(patch::Undecided),
     Files,
     OlderPaths,
 }
@@ -179,30 +181,30 @@ struct Checker<'a> {
     context: &'a TemplateContext<'a>,
     findings: Vec<Finding>,
     /// What omnictl knows and is not known here.
-    undecided: BTreeSet<Open>,
+    undecided: BTreeSet<UndecidedPart>,
     /// What the patches say, for the checks across them.
-    contents: Vec<Patched>,
+    contents: Vec<ParsedPatch>,
     /// The minor of Talos 1.x that the cluster runs.
     talos: Option<u64>,
 }
 
-/// A patch that was read.
-struct Patched {
+/// A patch that was parsed.
+struct ParsedPatch {
     scope: PatchScope,
     size: usize,
     content: Option<patch::Content>,
 }
 
 impl Checker<'_> {
-    fn report(&mut self, severity: Severity, rule: &'static str, place: Place, message: String, fix: &str) {
+    fn report(&mut self, severity: Severity, rule: &'static str, place: Location, message: String, fix: &str) {
         self.findings.push(Finding { rule, severity, place, message, fix: fix.to_owned() });
     }
 
-    fn error(&mut self, rule: &'static str, at: At, message: impl Into<String>, fix: &str) {
+    fn error(&mut self, rule: &'static str, at: Position, message: impl Into<String>, fix: &str) {
         self.report(Severity::Error, rule, at.in_file(self.file), message.into(), fix);
     }
 
-    fn warning(&mut self, rule: &'static str, at: At, message: impl Into<String>, fix: &str) {
+    fn warning(&mut self, rule: &'static str, at: Position, message: impl Into<String>, fix: &str) {
         self.report(Severity::Warning, rule, at.in_file(self.file), message.into(), fix);
     }
 
@@ -247,8 +249,8 @@ impl Checker<'_> {
                 }
             };
             self.findings.extend(checked.findings);
-            self.undecided.extend(checked.open.into_iter().map(Open::Patch));
-            self.contents.push(Patched { scope, size, content: checked.content });
+            self.undecided.extend(checked.open.into_iter().map(UndecidedPart::Patch));
+            self.contents.push(ParsedPatch { scope, size, content: checked.content });
         }
     }
 

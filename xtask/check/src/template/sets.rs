@@ -6,7 +6,7 @@ use super::{Checker, PatchScope};
 use crate::releases::Omni;
 use crate::{Finding, Severity, placeholder};
 use domain::releases::table;
-use domain::spec::At;
+use domain::spec::Position;
 use domain::spec::template::{ClassRef, ClusterTemplate, MachineSet, SetKind, Size};
 
 /// Among so many classes a near name is looked for: more would cost more than the checks themselves.
@@ -292,8 +292,8 @@ impl Checker<'_> {
     }
 }
 
-fn at(set: &MachineSet) -> At {
-    At { line: set.place.line, column: set.place.column }
+fn at(set: &MachineSet) -> Position {
+    Position { line: set.place.line, column: set.place.column }
 }
 
 /// PVE's `dns-name` (pve-common src/PVE/JSONSchema.pm).

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use check::patch::{self, PatchContext};
 use check::releases::Omni;
 use check::template::{self, FileRead, TemplateContext};
-use check::{Checked, Verdict};
+use check::{FileCheck, Verdict};
 use domain::spec::template::ClusterTemplate;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus");
@@ -20,7 +20,7 @@ fn corpus(name: &str) -> String {
     std::fs::read_to_string(format!("{FOLDER}/{name}")).expect("a corpus")
 }
 
-fn check(patch: &str, omni: &str) -> Checked<ClusterTemplate> {
+fn check(patch: &str, omni: &str) -> FileCheck<ClusterTemplate> {
     let read = |_: &str| FileRead::Bytes(patch.as_bytes().to_vec());
     let context = TemplateContext { omni: Omni::of_tag(omni), read: Some(&read), ..TemplateContext::default() };
     template::check("demo.yaml", TEMPLATE.as_bytes(), &context)

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::spec::Place;
+use crate::spec::Location;
 
 /// How bad a finding is. An error stops every task that would act on the file, a warning is shown and passed by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -32,7 +32,7 @@ pub struct Finding {
     pub rule: &'static str,
     pub severity: Severity,
     #[serde(flatten)]
-    pub place: Place,
+    pub place: Location,
     /// What is wrong and what it leads to, without a full stop.
     pub message: String,
     /// The fix; empty only if the message already contains it.
@@ -41,12 +41,12 @@ pub struct Finding {
 
 impl Finding {
     /// An error at a place.
-    pub fn error(rule: &'static str, place: Place, message: impl Into<String>, fix: impl Into<String>) -> Finding {
+    pub fn error(rule: &'static str, place: Location, message: impl Into<String>, fix: impl Into<String>) -> Finding {
         Finding { rule, severity: Severity::Error, place, message: message.into(), fix: fix.into() }
     }
 
     /// A warning at a place.
-    pub fn warning(rule: &'static str, place: Place, message: impl Into<String>, fix: impl Into<String>) -> Finding {
+    pub fn warning(rule: &'static str, place: Location, message: impl Into<String>, fix: impl Into<String>) -> Finding {
         Finding { rule, severity: Severity::Warning, place, message: message.into(), fix: fix.into() }
     }
 

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use crate::spec::At;
 use crate::spec::Finding;
+use crate::spec::Position;
 use crate::spec::yaml::{self, Node};
 
 /// The value in `text`, with the position of every part in `file`.
@@ -12,14 +12,14 @@ use crate::spec::yaml::{self, Node};
 /// The position where it is not valid JSON.
 pub fn parse(file: &str, text: &str) -> Result<Node, Finding> {
     let plain = plain(text.strip_prefix('\u{feff}').unwrap_or(text));
-    let bad = |at: At, why: String| {
+    let bad = |at: Position, why: String| {
         let fix = "fix the JSON at this position; comments and a trailing comma are allowed";
         Finding::error("policy-syntax", at.in_file(file), why, fix)
     };
     if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(&plain) {
         let why = error.to_string();
         let why = why.split(" at line ").next().unwrap_or_default().to_owned();
-        return Err(bad(At { line: error.line() as u32, column: error.column().max(1) as u32 }, why));
+        return Err(bad(Position { line: error.line() as u32, column: error.column().max(1) as u32 }, why));
     }
     // JSON is a part of YAML, and the YAML reader keeps places, which serde does not.
     let mut stream = yaml::load(file, paired(&plain).as_bytes());
@@ -29,7 +29,7 @@ pub fn parse(file: &str, text: &str) -> Result<Node, Finding> {
             .findings
             .into_iter()
             .find(Finding::is_error)
-            .unwrap_or_else(|| bad(At::START, "there is nothing in it".to_owned()))),
+            .unwrap_or_else(|| bad(Position::START, "there is nothing in it".to_owned()))),
     }
 }
 
@@ -141,7 +141,7 @@ mod tests {
         let value: serde_json::Value = serde_json::from_str(&plain).unwrap();
         assert_eq!(value, serde_json::json!({"x": [1, 2], "url": "https://h//i,]"}));
         let root = parse("p", text).unwrap();
-        assert_eq!(root.entry("url").unwrap().at, At { line: 4, column: 2 });
+        assert_eq!(root.entry("url").unwrap().at, Position { line: 4, column: 2 });
         assert_eq!(root.get("x").unwrap().items().len(), 2);
     }
 

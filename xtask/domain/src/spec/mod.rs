@@ -17,6 +17,6 @@ pub mod store_key;
 pub mod template;
 pub mod yaml;
 
-pub use crate::place::{At, Place};
+pub use crate::place::{Location, Position};
 pub use finding::{Finding, Severity};
 pub use parsed::Parsed;

@@ -5,7 +5,7 @@
 use super::decode::{Decoder, Rules};
 use super::machine_class::AutoProvision;
 use super::yaml::{self, Node};
-use super::{At, Parsed};
+use super::{Parsed, Position};
 
 const RULES: Rules = Rules { unknown_key: "providerdata-unknown-key", wrong_type: "providerdata-type", levels: &[] };
 
@@ -31,9 +31,9 @@ pub struct ProviderData {
     pub pci_devices: Vec<PciDevice>,
     pub additional_disks: Vec<Disk>,
     /// Keys that this table does not describe, with their places.
-    pub other: Vec<(String, At)>,
+    pub other: Vec<(String, Position)>,
     /// Where each top-level key stands.
-    pub keys: Vec<(String, At)>,
+    pub keys: Vec<(String, Position)>,
     /// The whole document, for checks against a schema.
     pub root: Option<Node>,
 }
@@ -54,7 +54,7 @@ pub struct Nic {
     pub bridge: Option<String>,
     pub vlan: Option<u64>,
     pub firewall: Option<bool>,
-    pub at: At,
+    pub at: Position,
 }
 
 /// An entry of `pci_devices`.
@@ -64,7 +64,7 @@ pub struct PciDevice {
     pub pcie: Option<bool>,
     pub primary_gpu: Option<bool>,
     pub rombar: Option<bool>,
-    pub at: At,
+    pub at: Position,
 }
 
 /// An entry of `additional_disks`.
@@ -73,14 +73,14 @@ pub struct Disk {
     pub size_gib: Option<u64>,
     pub storage_selector: Option<String>,
     pub options: DiskOptions,
-    pub at: At,
+    pub at: Position,
     /// Where the selector's text stands.
-    pub selector_at: At,
+    pub selector_at: Position,
 }
 
 impl ProviderData {
     /// Where a top-level key stands.
-    pub fn at(&self, key: &str) -> Option<At> {
+    pub fn at(&self, key: &str) -> Option<Position> {
         self.keys.iter().find(|(k, _)| k == key).map(|(_, at)| *at)
     }
 
@@ -192,7 +192,7 @@ fn decode(d: &mut Decoder<'_>, root: Node) -> ProviderData {
 }
 
 /// Where the text of a selector starts: behind its quote.
-pub fn selector_at(node: &Node) -> At {
+pub fn selector_at(node: &Node) -> Position {
     node.scalar().map_or(node.at, |s| s.body.start)
 }
 

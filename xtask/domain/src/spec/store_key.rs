@@ -15,9 +15,9 @@ pub struct StoreKey {
     pub expires: Option<u64>,
 }
 
-/// Why a key will not do, and what fixes it.
+/// Why a key cannot be used, and how to fix it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unfit {
+pub struct UnusableKey {
     pub why: String,
     pub fix: String,
 }
@@ -50,8 +50,8 @@ impl Part {
 ///
 /// # Errors
 /// Why Omni could not use it.
-pub fn judge(text: &str, now: u64) -> Result<StoreKey, Unfit> {
-    let no = |why: &str, fix: &str| Err(Unfit { why: why.to_owned(), fix: fix.to_owned() });
+pub fn judge(text: &str, now: u64) -> Result<StoreKey, UnusableKey> {
+    let no = |why: &str, fix: &str| Err(UnusableKey { why: why.to_owned(), fix: fix.to_owned() });
     let export =
         "export the private key: `gpg --armor --export-secret-keys FINGERPRINT` (docs/how-to/gpg-key-setup.md)";
     if text.contains("BEGIN PGP PUBLIC KEY BLOCK") {

@@ -148,7 +148,7 @@ pub struct MachineView {
     /// It leaves the cluster, or its request is being torn down.
     pub leaving: bool,
     /// Whose turn it is, as long as it is not ready.
-    pub party: Party,
+    pub party: Actor,
     /// A description of what it waits for; empty if it is ready.
     pub waits_for: String,
     /// The provider's step that runs for its request; empty when none does.
@@ -171,7 +171,7 @@ pub struct MachineView {
 /// Who has to act before a machine is ready or gone.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Party {
+pub enum Actor {
     /// Nothing is waited for.
     #[default]
     #[serde(rename = "")]
@@ -207,12 +207,12 @@ pub struct ClusterParts<'a> {
     pub machines: &'a [Resource],
     pub load_balancer: Option<&'a Resource>,
     /// The states of its upgrades, each with what is upgraded.
-    pub upgrades: &'a [(Upgraded, Resource)],
+    pub upgrades: &'a [(UpgradeSubject, Resource)],
 }
 
-/// What Omni upgrades in place.
+/// The component that Omni upgrades.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Upgraded {
+pub enum UpgradeSubject {
     Talos,
     Kubernetes,
 }
@@ -275,10 +275,10 @@ pub fn cluster_view(parts: &ClusterParts<'_>) -> ClusterView {
 /// What an upgrade still has to do. A cluster stays Running while its machines are upgraded one by one, and for a moment
 /// before that: until then the version that was reached is not the one that is wanted.
 fn upgrade(parts: &ClusterParts<'_>) -> String {
-    let unfinished = |(what, status): &(Upgraded, Resource)| {
+    let unfinished = |(what, status): &(UpgradeSubject, Resource)| {
         let (name, key) = match what {
-            Upgraded::Talos => ("Talos", "talosversion"),
-            Upgraded::Kubernetes => ("Kubernetes", "kubernetesversion"),
+            UpgradeSubject::Talos => ("Talos", "talosversion"),
+            UpgradeSubject::Kubernetes => ("Kubernetes", "kubernetesversion"),
         };
         let wanted = parts.cluster.map_or("", |cluster| cluster.text(&[key]));
         let reached = status.text(&["lastupgradeversion"]);
@@ -363,18 +363,18 @@ pub(super) fn machine_view(request: Option<&Resource>, machine: Option<&Resource
         status.strip_prefix("Running Step: \"").and_then(|rest| rest.split_once('"')).map_or("", |(step, _)| step);
     let joining = machine.is_none() && status.contains("join Omni");
     let (party, waits_for) = match machine {
-        _ if ready => (Party::None, String::new()),
+        _ if ready => (Actor::None, String::new()),
         Some(_) if !connected && leaving => {
-            (Party::Machine, "the machine to leave the cluster: Omni has no connection to it".to_owned())
+            (Actor::Machine, "the machine to leave the cluster: Omni has no connection to it".to_owned())
         }
-        Some(_) if leaving => (Party::Omni, "the machine to leave the cluster".to_owned()),
-        Some(_) if !connected => (Party::Machine, "the machine to come back: Omni has no connection to it".to_owned()),
-        Some(_) => (Party::Omni, format!("the machine to be ready ({})", stage.to_lowercase())),
-        None if joining => (Party::Machine, "the machine to join Omni".to_owned()),
-        None if status.is_empty() => (Party::Provider, "the provider to accept the request".to_owned()),
+        Some(_) if leaving => (Actor::Omni, "the machine to leave the cluster".to_owned()),
+        Some(_) if !connected => (Actor::Machine, "the machine to come back: Omni has no connection to it".to_owned()),
+        Some(_) => (Actor::Omni, format!("the machine to be ready ({})", stage.to_lowercase())),
+        None if joining => (Actor::Machine, "the machine to join Omni".to_owned()),
+        None if status.is_empty() => (Actor::Provider, "the provider to accept the request".to_owned()),
         None => match status.strip_prefix("Waiting for ") {
-            Some(what) => (Party::Provider, what.to_owned()),
-            None => (Party::Provider, format!("the provider ({status})")),
+            Some(what) => (Actor::Provider, what.to_owned()),
+            None => (Actor::Provider, format!("the provider ({status})")),
         },
     };
     MachineView {

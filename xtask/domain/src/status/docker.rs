@@ -43,7 +43,7 @@ pub struct Publisher {
 
 /// A container's mounts and arguments from `docker inspect`, by `INSPECT`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-pub struct Inspected {
+pub struct ContainerDetails {
     #[serde(default)]
     pub mounts: Vec<Mount>,
     /// May hold secrets of stacks that are not ours: never shown.
@@ -57,7 +57,7 @@ pub struct Inspected {
     pub restart: String,
 }
 
-impl Inspected {
+impl ContainerDetails {
     /// The value of a flag, in either form.
     pub fn flag(&self, flag: &str) -> Option<String> {
         let mut args = self.args.iter().enumerate();
@@ -110,7 +110,7 @@ pub const LISTED: &str = r#"{{.Names}}	{{.Image}}	{{.State}}	{{.Label "com.docke
 
 /// A container in a list of all.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
+pub struct ListedContainer {
     pub name: String,
     pub image: String,
     pub state: String,
@@ -118,7 +118,7 @@ pub struct Listed {
     pub project: String,
 }
 
-impl Listed {
+impl ListedContainer {
     /// Whether its image is this one, of whatever registry and tag.
     pub fn is(&self, image: &str) -> bool {
         let tagged = self.image.split('@').next().unwrap_or_default();
@@ -127,7 +127,7 @@ impl Listed {
     }
 
     pub fn words(&self) -> String {
-        let Listed { name, image, state, project } = self;
+        let ListedContainer { name, image, state, project } = self;
         match project.as_str() {
             "" => format!("`{name}` ({image}, {state})"),
             _ => format!("`{name}` of the compose project `{project}` ({image}, {state})"),
@@ -136,10 +136,10 @@ impl Listed {
 }
 
 /// The containers of other projects than `own`, in what `docker ps` printed by [`LISTED`].
-pub fn listed(text: &str, own: &str) -> Vec<Listed> {
+pub fn listed(text: &str, own: &str) -> Vec<ListedContainer> {
     let one = |line: &str| {
         let [name, image, state, project] = line.split('\t').map(str::to_owned).collect::<Vec<_>>().try_into().ok()?;
-        Some(Listed { name, image, state, project }).filter(|container| container.project != own)
+        Some(ListedContainer { name, image, state, project }).filter(|container| container.project != own)
     };
     text.lines().filter_map(one).collect()
 }
@@ -148,7 +148,7 @@ pub fn listed(text: &str, own: &str) -> Vec<Listed> {
 ///
 /// # Errors
 /// Why it is not understood.
-pub fn inspected(text: &str) -> Result<Inspected, String> {
+pub fn inspected(text: &str) -> Result<ContainerDetails, String> {
     serde_json::from_str(text.trim()).map_err(|error| error.to_string())
 }
 
@@ -221,7 +221,7 @@ mod tests {
                     p\tghcr.io/siderolabs/omni-infra-provider-proxmox:v0.3.0\trunning\tdocker\nx\tother/omni:1\trunning\ty\n\
                     not understood\n";
         let found = listed(text, "omni-scale");
-        let omnis: Vec<&Listed> = found.iter().filter(|container| container.is("siderolabs/omni")).collect();
+        let omnis: Vec<&ListedContainer> = found.iter().filter(|container| container.is("siderolabs/omni")).collect();
         assert_eq!(omnis.iter().map(|omni| omni.name.as_str()).collect::<Vec<_>>(), ["docker-omni-1", "omni"]);
         assert!(omnis[0].words().contains("`docker-omni-1` of the compose project `docker`"), "{found:?}");
     }
@@ -276,7 +276,7 @@ mod tests {
         let text = r#"{"mounts":[{"Type":"volume","Name":"omni-scale_omni-etcd","Source":"/var/lib/docker/volumes/omni-scale_omni-etcd/_data","Destination":"/_out/etcd","Driver":"local","Mode":"z","RW":true,"Propagation":""},{"Type":"bind","Source":"/srv/omni.asc","Destination":"/omni.asc","Mode":"","RW":false,"Propagation":"rprivate"}],"args":["--name=omni"]}"#;
         let found = inspected(text).unwrap();
         assert_eq!((found.mounts[0].kind.as_str(), found.mounts[1].destination.as_str()), ("volume", "/omni.asc"));
-        assert_eq!(inspected(r#"{"mounts":[],"args":[]}"#), Ok(Inspected::default()));
+        assert_eq!(inspected(r#"{"mounts":[],"args":[]}"#), Ok(ContainerDetails::default()));
         assert!(inspected("null").is_err());
     }
 

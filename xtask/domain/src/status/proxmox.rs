@@ -2,7 +2,7 @@
 //!
 //! The parser is lenient, because the API is written in Perl: a number may be a string (`"active": "1"`), a flag a number,
 //! and what the login may not see is silently left out (pve-manager 9.2 `API2/Nodes.pm:2986`, `API2Tools.pm`
-//! `extract_node_stats`). What was not seen is [`Seen::Unknown`] with the reason, never zero.
+//! `extract_node_stats`). What was not seen is [`Observed::Unknown`] with the reason, never zero.
 
 mod access;
 mod pick;
@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::failure::{Code, Failure};
 use crate::spec::size::Memory;
 pub use access::{AclEntry, Permissions, TokenInfo, Tree, acl, certain, parent, permissions, roles, token_info, zones};
-pub use pick::{Picked, pick, picked};
+pub use pick::{Selection, pick, picked};
 
 /// Where a listed VM is: `pve1`, with several providers `west/pve1`.
 pub fn place(vm: &Value) -> String {
@@ -23,20 +23,20 @@ pub fn place(vm: &Value) -> String {
     [text("site"), text("node")].join("/").trim_start_matches('/').to_owned()
 }
 
-/// Something that was seen, or why it was not. As JSON `{"known": …}` or `{"unknown": "why"}`.
+/// A value that was observed, or why it could not be. As JSON `{"known": …}` or `{"unknown": "why"}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Seen<T> {
+pub enum Observed<T> {
     Known(T),
     Unknown(String),
 }
 
-impl<T> Seen<T> {
+impl<T> Observed<T> {
     /// What an answer shows, or why it shows nothing.
     ///
     /// # Errors
     /// Only when the task is interrupted.
-    pub fn of(answer: Result<T, Failure>) -> Result<Seen<T>, Failure> {
+    pub fn of(answer: Result<T, Failure>) -> Result<Observed<T>, Failure> {
         match answer {
             Err(failure) if failure.code == Code::Interrupted => Err(failure),
             answer => Ok(answer.map_err(|failure| failure.to_string()).into()),
@@ -46,23 +46,23 @@ impl<T> Seen<T> {
     /// The value, if it was seen.
     pub fn known(&self) -> Option<&T> {
         match self {
-            Seen::Known(value) => Some(value),
-            Seen::Unknown(_) => None,
+            Observed::Known(value) => Some(value),
+            Observed::Unknown(_) => None,
         }
     }
 
     /// Why it was not seen.
     pub fn why(&self) -> Option<&str> {
         match self {
-            Seen::Known(_) => None,
-            Seen::Unknown(why) => Some(why),
+            Observed::Known(_) => None,
+            Observed::Unknown(why) => Some(why),
         }
     }
 }
 
-impl<T> From<Result<T, String>> for Seen<T> {
-    fn from(result: Result<T, String>) -> Seen<T> {
-        result.map_or_else(Seen::Unknown, Seen::Known)
+impl<T> From<Result<T, String>> for Observed<T> {
+    fn from(result: Result<T, String>) -> Observed<T> {
+        result.map_or_else(Observed::Unknown, Observed::Known)
     }
 }
 
@@ -84,11 +84,11 @@ pub struct Node {
     pub name: String,
     /// Its status in Proxmox: `online`, `offline`, `unknown`.
     pub status: String,
-    pub figures: Seen<Figures>,
-    pub storages: Seen<Vec<Storage>>,
+    pub figures: Observed<Figures>,
+    pub storages: Observed<Vec<Storage>>,
     /// Bridges and vnets that the login may use or audit; Proxmox hides the others.
-    pub bridges: Seen<Vec<String>>,
-    pub vms: Seen<Vec<Vm>>,
+    pub bridges: Observed<Vec<String>>,
+    pub vms: Observed<Vec<Vm>>,
 }
 
 /// The figures of a node in `GET /nodes`, for a login with Sys.Audit on it. Bytes.
@@ -157,7 +157,7 @@ impl Inventory {
         let Some(site) = site else { return self };
         for node in &mut self.nodes {
             node.name = format!("{site}/{}", node.name);
-            if let Seen::Known(storages) = &mut node.storages {
+            if let Observed::Known(storages) = &mut node.storages {
                 storages
                     .iter_mut()
                     .filter(|storage| storage.shared)
@@ -300,21 +300,21 @@ pub fn nodes(data: &Value) -> Result<Vec<Node>, String> {
         }
         let status = text(&entry["status"]);
         let figures = match (whole(&entry["maxmem"]), whole(&entry["mem"])) {
-            (Some(memory_total), Some(memory_used)) if memory_total > 0 => Seen::Known(Figures {
+            (Some(memory_total), Some(memory_used)) if memory_total > 0 => Observed::Known(Figures {
                 cpus: whole(&entry["maxcpu"]).unwrap_or(0),
                 cpu_load: number(&entry["cpu"]).unwrap_or(0.0),
                 memory_total,
                 memory_used,
             }),
-            _ if status != "online" => Seen::Unknown(format!("the node is {status}")),
-            _ => Seen::Unknown(format!("the login lacks Sys.Audit on /nodes/{name}")),
+            _ if status != "online" => Observed::Unknown(format!("the node is {status}")),
+            _ => Observed::Unknown(format!("the login lacks Sys.Audit on /nodes/{name}")),
         };
         let why = if status == "online" { "not asked".to_owned() } else { format!("the node is {status}") };
         Ok(Node {
             figures,
-            storages: Seen::Unknown(why.clone()),
-            bridges: Seen::Unknown(why.clone()),
-            vms: Seen::Unknown(why),
+            storages: Observed::Unknown(why.clone()),
+            bridges: Observed::Unknown(why.clone()),
+            vms: Observed::Unknown(why),
             name,
             status,
         })

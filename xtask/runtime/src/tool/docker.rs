@@ -12,7 +12,7 @@ use crate::files;
 use crate::proc::{self, CommandOutput, Job};
 use crate::settings::environment;
 use domain::failure::{Code, Failure};
-use domain::status::docker::{INSPECT, INSPECT_FOREIGN, Inspected, LISTED, Listed, inspected, listed};
+use domain::status::docker::{ContainerDetails, INSPECT, INSPECT_FOREIGN, LISTED, ListedContainer, inspected, listed};
 
 /// For calls that only ask.
 pub const QUICK: Duration = Duration::from_secs(20);
@@ -86,7 +86,7 @@ impl<'a> Docker<'a> {
     ///
     /// # Errors
     /// [`Code::NotFound`] if the container does not exist; [`Code::Failed`] if the output cannot be parsed.
-    pub fn inspect(&self, container: &str) -> Result<Inspected, Failure> {
+    pub fn inspect(&self, container: &str) -> Result<ContainerDetails, Failure> {
         self.inspect_by(container, INSPECT)
     }
 
@@ -94,11 +94,11 @@ impl<'a> Docker<'a> {
     ///
     /// # Errors
     /// As [`Docker::inspect`].
-    pub fn inspect_foreign(&self, container: &str) -> Result<Inspected, Failure> {
+    pub fn inspect_foreign(&self, container: &str) -> Result<ContainerDetails, Failure> {
         self.inspect_by(container, INSPECT_FOREIGN)
     }
 
-    fn inspect_by(&self, container: &str, format: &str) -> Result<Inspected, Failure> {
+    fn inspect_by(&self, container: &str, format: &str) -> Result<ContainerDetails, Failure> {
         let words = ["inspect", "--type", "container", "--format", format, container];
         let ended = self.call(&format!("looking at the mounts of {container}"), &words, QUICK)?;
         if ended.success() {
@@ -154,7 +154,7 @@ impl<'a> Docker<'a> {
     ///
     /// # Errors
     /// As [`Docker::run`].
-    pub fn foreign(&self) -> Result<Vec<Listed>, Failure> {
+    pub fn foreign(&self) -> Result<Vec<ListedContainer>, Failure> {
         let words = ["ps", "--all", "--no-trunc", "--format", LISTED];
         Ok(listed(&self.run("looking for another Omni", &words, QUICK)?.stdout, compose::PROJECT))
     }

@@ -77,7 +77,7 @@ pub fn on_need(cx: &Cx) -> Result<(), Failure> {
     let installed = cx.ui.step("omnictl", "Check that omnictl is installed", || {
         let installed = install(cx, &Sources::of(cx))?;
         let detail = format!("{} from {}", installed.version, installed.from);
-        Ok(crate::ui::Done::changed(installed, detail))
+        Ok(crate::ui::StepResult::changed(installed, detail))
     });
     installed.map(drop).map_err(|error| Failure::of(&error))
 }

@@ -13,7 +13,7 @@ use crate::files;
 use crate::proc::{self, CommandOutput, Job};
 use crate::settings::{Origin, environment};
 use crate::triage;
-use domain::failure::{Code, Failure, Kind, Missing};
+use domain::failure::{Code, Failure, Kind, MissingValue};
 use domain::secret::{Secret, hide};
 use domain::spec::key::KeyInfo;
 use domain::status::omni::{self, Resource};
@@ -141,7 +141,7 @@ fn address_in(text: &str) -> Option<String> {
 
 /// The failure for a missing login.
 pub fn not_logged_in() -> Failure {
-    let missing = Missing {
+    let missing = MissingValue {
         name: "a login to Omni".into(),
         flag: None,
         env: Some("OMNI_SERVICE_ACCOUNT_KEY".into()),
@@ -658,7 +658,7 @@ fn check_key(variable: &str, origin: &Origin, secret: &Secret) -> Result<(), Fai
 
 /// The failure of a task that does not know where Omni is.
 pub fn no_endpoint() -> Failure {
-    let missing = Missing {
+    let missing = MissingValue {
         name: "the address of Omni".into(),
         flag: Some("--omni-endpoint".into()),
         env: Some("OMNI_ENDPOINT".into()),

@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use super::curl::{self, Reply, Request};
 use crate::cx::Cx;
 use crate::parallel::{Job, run_all};
-use crate::wait::{self, Look};
+use crate::wait::{self, Poll};
 use domain::failure::{Code, Failure};
 use domain::secret::Secret;
-use domain::status::proxmox::{self as status, Picked};
+use domain::status::proxmox::{self as status, Selection};
 
 /// An API token: `user@realm!name` and its secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -214,7 +214,13 @@ impl Proxmox {
     ///
     /// # Errors
     /// As [`Proxmox::get`].
-    pub fn pick(&self, cx: &Cx, purpose: &str, path: &str, wanted: &dyn Fn(&Value) -> bool) -> Result<Picked, Failure> {
+    pub fn pick(
+        &self,
+        cx: &Cx,
+        purpose: &str,
+        path: &str,
+        wanted: &dyn Fn(&Value) -> bool,
+    ) -> Result<Selection, Failure> {
         if let Some(recorded) = &cx.settings.recorded {
             return Ok(status::picked(recorded.proxmox(self.site.as_deref(), path)?, wanted));
         }
@@ -358,8 +364,8 @@ impl Proxmox {
         let look = || {
             let task = self.get(cx, "looking at the task that starts a virtual machine", &path)?;
             Ok(match task["exitstatus"].as_str() {
-                None => Look::Waiting("the task in Proxmox".to_owned()),
-                Some(ended) => Look::Done(ended.to_owned()),
+                None => Poll::Waiting("the task in Proxmox".to_owned()),
+                Some(ended) => Poll::Done(ended.to_owned()),
             })
         };
         let what = format!("VM {id} on {node} to start");

@@ -57,32 +57,32 @@ pub struct Step {
     pub elapsed_ms: u64,
 }
 
-/// What a step's work comes to: a value, and how to report it.
-pub struct Done<T> {
+/// The result of a step: its value, and how to report it.
+pub struct StepResult<T> {
     pub value: T,
     pub status: Status,
     pub detail: String,
 }
 
-impl<T> Done<T> {
+impl<T> StepResult<T> {
     /// The check passed.
-    pub fn ok(value: T, detail: impl Into<String>) -> Done<T> {
-        Done { value, status: Status::Ok, detail: detail.into() }
+    pub fn ok(value: T, detail: impl Into<String>) -> StepResult<T> {
+        StepResult { value, status: Status::Ok, detail: detail.into() }
     }
 
     /// The step changed something.
-    pub fn changed(value: T, detail: impl Into<String>) -> Done<T> {
-        Done { value, status: Status::Changed, detail: detail.into() }
+    pub fn changed(value: T, detail: impl Into<String>) -> StepResult<T> {
+        StepResult { value, status: Status::Changed, detail: detail.into() }
     }
 
     /// It was not needed, or not possible and not necessary.
-    pub fn skipped(value: T, detail: impl Into<String>) -> Done<T> {
-        Done { value, status: Status::Skipped, detail: detail.into() }
+    pub fn skipped(value: T, detail: impl Into<String>) -> StepResult<T> {
+        StepResult { value, status: Status::Skipped, detail: detail.into() }
     }
 
     /// The check passed with a warning.
-    pub fn warning(value: T, detail: impl Into<String>) -> Done<T> {
-        Done { value, status: Status::Warning, detail: detail.into() }
+    pub fn warning(value: T, detail: impl Into<String>) -> StepResult<T> {
+        StepResult { value, status: Status::Warning, detail: detail.into() }
     }
 }
 
@@ -91,14 +91,14 @@ pub struct Check<'a, T> {
     pub id: &'static str,
     pub title: String,
     #[allow(clippy::type_complexity)]
-    pub run: Box<dyn FnOnce() -> anyhow::Result<Done<T>> + Send + 'a>,
+    pub run: Box<dyn FnOnce() -> anyhow::Result<StepResult<T>> + Send + 'a>,
 }
 
 impl<'a, T> Check<'a, T> {
     pub fn new(
         id: &'static str,
         title: impl Into<String>,
-        run: impl FnOnce() -> anyhow::Result<Done<T>> + Send + 'a,
+        run: impl FnOnce() -> anyhow::Result<StepResult<T>> + Send + 'a,
     ) -> Check<'a, T> {
         Check { id, title: title.into(), run: Box::new(run) }
     }
@@ -108,7 +108,7 @@ impl<'a, T> Check<'a, T> {
 struct CheckResult<T> {
     id: &'static str,
     title: String,
-    result: anyhow::Result<Done<T>>,
+    result: anyhow::Result<StepResult<T>>,
     elapsed: Duration,
 }
 
@@ -138,11 +138,11 @@ pub struct Style {
 
 /// Writes lines to standard error, around the spinner where there is one.
 #[derive(Clone, Default)]
-pub struct Speaker {
+pub struct MessageWriter {
     bar: Arc<Mutex<Option<ProgressBar>>>,
 }
 
-impl Speaker {
+impl MessageWriter {
     /// Writes a message line with control characters escaped.
     pub fn say(&self, text: &str) {
         self.write(&shown(text));
@@ -168,7 +168,7 @@ pub struct Ui {
     terminal: bool,
     color: bool,
     steps: Mutex<Vec<Step>>,
-    speaker: Speaker,
+    speaker: MessageWriter,
     /// Why writing to standard output failed.
     lost: Mutex<Option<String>>,
     /// The project that the task was given on its command line: its advice needs the same.
@@ -192,7 +192,7 @@ impl Ui {
         let stdout_color = style.color == Color::Always || (color && std::io::stdout().is_terminal());
         console::set_colors_enabled(stdout_color);
         let (steps, lost) = (Mutex::default(), Mutex::default());
-        Ui { style, terminal, color, steps, speaker: Speaker::default(), lost, project: None, short: false }
+        Ui { style, terminal, color, steps, speaker: MessageWriter::default(), lost, project: None, short: false }
     }
 
     /// The same for a task that was started with `--project-dir`.
@@ -221,7 +221,7 @@ impl Ui {
     }
 
     /// What shows a line as [`Ui::say`] does, also with `--quiet`: for `--verbose`.
-    pub fn speaker(&self) -> Speaker {
+    pub fn speaker(&self) -> MessageWriter {
         self.speaker.clone()
     }
 
@@ -237,7 +237,7 @@ impl Ui {
         &self,
         id: &str,
         title: impl Into<String>,
-        work: impl FnOnce() -> anyhow::Result<Done<T>>,
+        work: impl FnOnce() -> anyhow::Result<StepResult<T>>,
     ) -> anyhow::Result<T> {
         let title = title.into();
         let begun = Instant::now();
@@ -278,7 +278,7 @@ impl Ui {
         id: &str,
         title: String,
         elapsed: Duration,
-        result: anyhow::Result<Done<T>>,
+        result: anyhow::Result<StepResult<T>>,
     ) -> anyhow::Result<T> {
         let (status, detail) = match &result {
             Ok(done) => (done.status, done.detail.clone()),

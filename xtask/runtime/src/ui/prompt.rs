@@ -7,7 +7,7 @@ use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr
 
 use super::shown;
 use crate::proc;
-use domain::failure::{Failure, Missing};
+use domain::failure::{Failure, MissingValue};
 use domain::secret::{Secret, redact};
 
 /// Prompts for values, or reports them as missing.
@@ -39,7 +39,7 @@ impl Prompter {
     ///
     /// # Errors
     /// [`Code::MissingInput`] when it cannot prompt; [`Code::Interrupted`] at the end of input.
-    pub fn ask(self, question: &str, default: Option<&str>, missing: Missing) -> Result<String, Failure> {
+    pub fn ask(self, question: &str, default: Option<&str>, missing: MissingValue) -> Result<String, Failure> {
         if !self.interactive {
             return Err(Failure::missing(vec![missing]));
         }
@@ -63,7 +63,7 @@ impl Prompter {
         self,
         question: &str,
         default: Option<&str>,
-        missing: Missing,
+        missing: MissingValue,
         check: impl Fn(&str) -> Result<T, Failure>,
     ) -> Result<(String, T), Failure> {
         loop {
@@ -83,7 +83,7 @@ impl Prompter {
         self,
         question: &str,
         earlier: Option<&Secret>,
-        missing: Missing,
+        missing: MissingValue,
         check: impl Fn(&str) -> Result<T, Failure>,
     ) -> Result<(Secret, T), Failure> {
         if !self.interactive {

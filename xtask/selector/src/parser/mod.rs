@@ -45,7 +45,7 @@ pub(super) fn parse(source: &str) -> Result<Expr, Vec<Problem>> {
 struct Stop;
 
 /// A node with the height of its tree as cel-go's visitor counts it.
-type Parsed = Result<(Expr, u32), Stop>;
+type ParseResult = Result<(Expr, u32), Stop>;
 
 struct Parser<'a> {
     source: &'a str,
@@ -94,7 +94,7 @@ impl Parser<'_> {
         }
     }
 
-    fn expression(&mut self) -> Parsed {
+    fn expression(&mut self) -> ParseResult {
         self.enter(0)?;
         let (condition, height) = self.either()?;
         let result = match self.take("?") {
@@ -118,15 +118,15 @@ impl Parser<'_> {
         self.expect(":", follows)
     }
 
-    fn either(&mut self) -> Parsed {
+    fn either(&mut self) -> ParseResult {
         self.logic("||", "_||_", Self::both)
     }
 
-    fn both(&mut self) -> Parsed {
+    fn both(&mut self) -> ParseResult {
         self.logic("&&", "_&&_", Self::relation)
     }
 
-    fn logic(&mut self, op: &'static str, function: &str, term: fn(&mut Self) -> Parsed) -> Parsed {
+    fn logic(&mut self, op: &'static str, function: &str, term: fn(&mut Self) -> ParseResult) -> ParseResult {
         let (first, mut height) = term(self)?;
         if !self.is(op) {
             return Ok((first, height));
@@ -145,7 +145,7 @@ impl Parser<'_> {
         Ok((call(function, at, start, end, terms), height))
     }
 
-    fn relation(&mut self) -> Parsed {
+    fn relation(&mut self) -> ParseResult {
         self.enter(1)?;
         let (mut left, mut height) = self.calc(1)?;
         while let Tok::Op(op @ ("<" | "<=" | ">=" | ">" | "==" | "!=" | "in")) = self.peek().tok {
@@ -161,7 +161,7 @@ impl Parser<'_> {
         Ok((left, height))
     }
 
-    fn calc(&mut self, least: u32) -> Parsed {
+    fn calc(&mut self, least: u32) -> ParseResult {
         self.enter(2)?;
         let (mut left, mut height) = self.unary()?;
         while let Tok::Op(op @ ("*" | "/" | "%" | "+" | "-")) = self.peek().tok {
@@ -179,7 +179,7 @@ impl Parser<'_> {
         Ok((left, height))
     }
 
-    fn unary(&mut self) -> Parsed {
+    fn unary(&mut self) -> ParseResult {
         let first = self.peek();
         let op = match first.tok {
             Tok::Op(op @ ("!" | "-")) => op,
@@ -228,7 +228,7 @@ impl Parser<'_> {
         self.is("-") && matches!(self.ahead(1).tok, Tok::Int | Tok::Float)
     }
 
-    fn member(&mut self) -> Parsed {
+    fn member(&mut self) -> ParseResult {
         let (mut operand, mut height) = self.primary()?;
         loop {
             let token = self.peek();
@@ -252,7 +252,7 @@ impl Parser<'_> {
         }
     }
 
-    fn dot(&mut self, operand: Expr, height: u32) -> Parsed {
+    fn dot(&mut self, operand: Expr, height: u32) -> ParseResult {
         let dot = self.peek();
         self.at += 1;
         let optional = self.take("?");

@@ -1,7 +1,7 @@
 //! Operands: names, calls, literals, brackets of all kinds.
 
 use super::errors::starts_operand;
-use super::{Parsed, Parser, Stop, call};
+use super::{ParseResult, Parser, Stop, call};
 use crate::ast::{Expr, Kind};
 use crate::lexer::{Tok, Token};
 use crate::literal;
@@ -12,7 +12,7 @@ const RESERVED: &str = "as break const continue else false for function if impor
      void while";
 
 impl Parser<'_> {
-    pub(super) fn primary(&mut self) -> Parsed {
+    pub(super) fn primary(&mut self) -> ParseResult {
         let token = self.peek();
         let leading = self.is(".");
         match token.tok {
@@ -53,7 +53,7 @@ impl Parser<'_> {
         }
     }
 
-    pub(super) fn operand(&mut self, also: &[&str]) -> Parsed {
+    pub(super) fn operand(&mut self, also: &[&str]) -> ParseResult {
         match starts_operand(self.peek().tok) {
             true => self.expression(),
             false => Err(self.no_operand(also)),
@@ -72,7 +72,7 @@ impl Parser<'_> {
     }
 
     /// An identifier, a call or a message.
-    pub(super) fn named(&mut self, first: Token, leading: bool) -> Parsed {
+    pub(super) fn named(&mut self, first: Token, leading: bool) -> ParseResult {
         let ident = self.peek();
         self.at += 1;
         if self.message_follows() {
@@ -103,7 +103,7 @@ impl Parser<'_> {
         self.ahead(n).tok == Tok::Op("{")
     }
 
-    pub(super) fn message(&mut self, first: Token) -> Parsed {
+    pub(super) fn message(&mut self, first: Token) -> ParseResult {
         while !self.is("{") {
             self.at += 1;
         }
@@ -183,13 +183,13 @@ impl Parser<'_> {
         }
     }
 
-    pub(super) fn list(&mut self) -> Parsed {
+    pub(super) fn list(&mut self) -> ParseResult {
         self.elements(&["]", ","], Kind::List, |parser, first| {
             parser.operand(if first { &["']'", "','", "'?'"] } else { &[] })
         })
     }
 
-    pub(super) fn map(&mut self) -> Parsed {
+    pub(super) fn map(&mut self) -> ParseResult {
         self.elements(&["}", ","], Kind::Map, |parser, first| {
             parser.open.push(&[":"]);
             let (key, a) = parser.operand(if first { &["'}'", "','", "'?'"] } else { &[] })?;
@@ -206,7 +206,7 @@ impl Parser<'_> {
         ends: &'static [&'static str; 2],
         kind: fn(Vec<T>) -> Kind,
         element: impl Fn(&mut Self, bool) -> Result<(T, u32), Stop>,
-    ) -> Parsed {
+    ) -> ParseResult {
         let open = self.peek();
         self.at += 1;
         self.open.push(ends);

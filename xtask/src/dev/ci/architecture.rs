@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use check::Finding;
-use domain::spec::Place;
+use domain::spec::Location;
 
 /// The pure crates of the runner, and what they may not name: whoever reads them knows that nothing is touched.
 const PURE: &[&str] = &["selector", "domain", "check"];
@@ -92,7 +92,7 @@ fn names(path: &str, text: &str, forbidden: &[&str], rule: &'static str, fix: im
             if next.is_some_and(|c| c.is_alphanumeric() || c == '_') && !name.ends_with(':') {
                 continue;
             }
-            let place = Place { file: path.to_owned(), line: at as u32 + 1, column: column as u32 + 1 };
+            let place = Location { file: path.to_owned(), line: at as u32 + 1, column: column as u32 + 1 };
             findings.push(Finding::error(rule, place, format!("`{name}` has no place here"), fix(name)));
         }
     }
@@ -130,8 +130,8 @@ fn tasks_and_files(sources: &Sources, tasks: &BTreeSet<String>) -> Vec<Finding> 
     findings
 }
 
-fn start(path: &str) -> Place {
-    Place { file: path.to_owned(), line: 1, column: 1 }
+fn start(path: &str) -> Location {
+    Location { file: path.to_owned(), line: 1, column: 1 }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use check::Finding;
 use domain::nearest::suggestion;
-use domain::spec::Place;
+use domain::spec::Location;
 
 /// The types; each has a group in `cliff.toml`, which a test compares.
 pub const TYPES: &[&str] =
@@ -105,7 +105,7 @@ fn subject_findings(file: &str, at: usize, subject: &str) -> Vec<Finding> {
 }
 
 fn finding(rule: &'static str, file: &str, line: usize, column: usize, message: &str, fix: &str) -> Finding {
-    let place = Place { file: file.to_owned(), line: line as u32 + 1, column: column as u32 };
+    let place = Location { file: file.to_owned(), line: line as u32 + 1, column: column as u32 };
     Finding::error(rule, place, message, fix)
 }
 

@@ -4,7 +4,7 @@
 //! forms more; this is the last line, needs no program, and knows the four secrets of this kit.
 
 use check::Finding;
-use domain::spec::Place;
+use domain::spec::Location;
 use domain::spec::key::KeyInfo;
 
 /// A line that holds this is passed over, as gitleaks and infisical pass it over.
@@ -16,13 +16,13 @@ pub const LARGEST: usize = 1 << 20;
 /// What is wrong with committing `contents` as `path`.
 pub fn check(path: &str, contents: &[u8]) -> Vec<Finding> {
     if let Some((what, fix)) = forbidden(path) {
-        let place = Place { file: path.to_owned(), line: 1, column: 1 };
+        let place = Location { file: path.to_owned(), line: 1, column: 1 };
         let message = format!("{what} must never be committed");
         return vec![Finding::error("secret-file", place, message, format!("git rm --cached {path}; {fix}"))];
     }
     let mut findings = Vec::new();
     if contents.len() > LARGEST {
-        let place = Place { file: path.to_owned(), line: 1, column: 1 };
+        let place = Location { file: path.to_owned(), line: 1, column: 1 };
         let message = format!("the file has {} bytes, more than {LARGEST}", contents.len());
         findings.push(Finding::error(
             "large-file",
@@ -39,7 +39,7 @@ pub fn check(path: &str, contents: &[u8]) -> Vec<Finding> {
         }
         if let Some((rule, start, what)) = secret(line, lines.get(at + 1..).unwrap_or_default()) {
             let column = line[..start].chars().count() as u32 + 1;
-            let place = Place { file: path.to_owned(), line: at as u32 + 1, column };
+            let place = Location { file: path.to_owned(), line: at as u32 + 1, column };
             let fix = "take it out and revoke it: whoever saw the file has it; a made-up one carries `gitleaks:allow` on its line";
             findings.push(Finding::error(rule, place, format!("this looks like {what}"), fix));
         }

@@ -8,7 +8,7 @@ use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
 use check::Finding;
 use domain::nearest::nearest;
-use domain::spec::Place;
+use domain::spec::Location;
 
 /// What GitHub adds to CommonMark and links may stand in.
 const MARKDOWN: Options = Options::ENABLE_TABLES.union(Options::ENABLE_FOOTNOTES);
@@ -31,7 +31,7 @@ pub fn check(site: &Site<'_>) -> Vec<Finding> {
             findings.extend(broken(site, page, &target, place_of(page, text, offset)));
         }
         for (at, line) in text.lines().enumerate() {
-            let place = |column: usize| Place { file: page.clone(), line: at as u32 + 1, column: column as u32 + 1 };
+            let place = |column: usize| Location { file: page.clone(), line: at as u32 + 1, column: column as u32 + 1 };
             for (column, task) in commands(line) {
                 if !site.tasks.contains(task) {
                     let fix = match nearest(task, site.tasks.iter().copied()) {
@@ -51,7 +51,7 @@ pub fn check(site: &Site<'_>) -> Vec<Finding> {
     findings
 }
 
-fn broken(site: &Site<'_>, page: &str, target: &str, place: Place) -> Option<Finding> {
+fn broken(site: &Site<'_>, page: &str, target: &str, place: Location) -> Option<Finding> {
     if target.contains("://") || target.starts_with("mailto:") || target.is_empty() {
         return None;
     }
@@ -100,11 +100,11 @@ fn targets(text: &str) -> Vec<(usize, String)> {
     links.collect()
 }
 
-fn place_of(page: &str, text: &str, offset: usize) -> Place {
+fn place_of(page: &str, text: &str, offset: usize) -> Location {
     let before = &text[..offset];
     let line = before.rsplit('\n').next().unwrap_or_default();
     let (lines, column) = (before.matches('\n').count(), line.chars().count());
-    Place { file: page.to_owned(), line: lines as u32 + 1, column: column as u32 + 1 }
+    Location { file: page.to_owned(), line: lines as u32 + 1, column: column as u32 + 1 }
 }
 
 /// The task names after `cargo xtask `, with their columns; what starts with a capital, `<`, `-`, `[` or `…` is a

@@ -12,7 +12,7 @@ use super::verdict::{Bench, Verdict};
 use super::{program, repo};
 use check::Finding;
 use domain::failure::{Code, Failure};
-use domain::spec::Place;
+use domain::spec::Location;
 use runtime::proc::{self, CommandOutput, Job};
 use runtime::settings::environment;
 
@@ -143,7 +143,7 @@ pub fn located(check: &'static str, output: &str, root: &Path) -> Vec<Finding> {
         }
         let (column, rest) = rest.strip_prefix(':').map_or((None, rest), number);
         let message = rest.trim_start_matches([':', ' ']).to_owned();
-        let place = Place { file: file.to_owned(), line: line_number, column: column.unwrap_or(1) };
+        let place = Location { file: file.to_owned(), line: line_number, column: column.unwrap_or(1) };
         findings.push(Finding::error(check, place, message, ""));
     }
     findings
@@ -250,7 +250,7 @@ fn denied(check: &'static str, success: bool, output: &str) -> Verdict {
             return Verdict::Unavailable { why: why.to_owned(), hint: hint.to_owned() };
         }
         if line["type"] == "log" && fields["level"] == "ERROR" {
-            let place = Place { file: "deny.toml".into(), line: 1, column: 1 };
+            let place = Location { file: "deny.toml".into(), line: 1, column: 1 };
             findings.push(Finding::error(check, place, message, ""));
         }
         if line["type"] == "diagnostic" && fields["severity"] == "error" {
@@ -258,7 +258,7 @@ fn denied(check: &'static str, success: bool, output: &str) -> Verdict {
             let name = [&krate["name"], &krate["version"]].map(|value| value.as_str().unwrap_or_default()).join(" ");
             let file = if name.trim().is_empty() { "deny.toml" } else { "Cargo.lock" };
             let code = fields["advisory"]["id"].as_str().or(fields["code"].as_str()).unwrap_or_default();
-            let place = Place { file: file.into(), line: 1, column: 1 };
+            let place = Location { file: file.into(), line: 1, column: 1 };
             findings.push(Finding::error(check, place, format!("{}: {message} ({code})", name.trim()), ""));
         }
     }

@@ -42,7 +42,7 @@ pub fn compose(installation: &Installation<'_>) -> Diagnosis {
     }
 }
 
-/// Whether a version is older than [`COMPOSE`]; what is not a version (`dev`) is a build of one's own.
+/// Whether a version is older than `COMPOSE`; what is not a version (`dev`) is a build of one's own.
 pub fn too_old(version: &str) -> bool {
     domain::version::numbers(version).is_some_and(|numbers| numbers < COMPOSE)
 }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::cli::Rehearse;
 use crate::flow::rehearsal::{planned, start_with};
-use crate::flow::rehearsed_life::{Life, report, words};
+use crate::flow::rehearsed_life::{LifeCycle, report, words};
 use crate::flow::rehearsed_site::Site;
 use crate::flow::{kit, proxmox};
 use crate::outcome::Outcome;
@@ -66,7 +66,7 @@ pub fn run(args: &Rehearse, cx: &Cx, program: &Path, dir: &Path) -> anyhow::Resu
     let (lab, project) = start_with(cx, program, options, |lab| prepare(lab, &dir, &inventory, scratch))?;
     site.copy_to(&project)?;
     cx.ui.note("site", format!("{} {origin}", count(inventory.nodes.len(), "node")), Status::Ok, faults.join(", "));
-    let mut life = Life { cx, lab: &lab, project: &project, tries: 1 + faults.len(), steps: Vec::new() };
+    let mut life = LifeCycle { cx, lab: &lab, project: &project, tries: 1 + faults.len(), steps: Vec::new() };
     life.live(&mut site, &inventory, program)?;
     let failed: Vec<&Value> = life.steps.iter().filter(|step| step["status"] == "failed").collect();
     let left_out: Vec<String> = site.left_out.iter().cloned().chain(NOT_SIMULATED.map(str::to_owned)).collect();

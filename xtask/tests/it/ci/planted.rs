@@ -22,7 +22,7 @@ fn package(text: &str) -> Kit {
 #[serde(deny_unknown_fields)]
 struct Planted {
     check: String,
-    plays: Option<Played>,
+    plays: Option<FakeProgram>,
     needs: Option<String>,
     #[serde(default)]
     copies: Vec<String>,
@@ -37,7 +37,7 @@ struct Planted {
 }
 
 #[derive(Deserialize)]
-struct Played {
+struct FakeProgram {
     program: String,
     says: String,
     exit: i32,
@@ -51,7 +51,7 @@ fn each_planted_fault_is_found_by_its_check_with_file_and_fix() {
         if needs.as_deref().is_some_and(|program| program != "rust" && !kit.brings(program)) {
             continue;
         }
-        if let Some(Played { program, says, exit }) = plays {
+        if let Some(FakeProgram { program, says, exit }) = plays {
             kit.plays(program, &says.replace("@ROOT@", &kit.path().display().to_string()), *exit);
         }
         kit.copies(&copies.iter().map(String::as_str).collect::<Vec<_>>());

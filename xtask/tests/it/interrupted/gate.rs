@@ -20,7 +20,7 @@ pub struct Gate {
 }
 
 /// A call that is held.
-pub struct Held {
+pub struct HeldCall {
     pub pids: Vec<String>,
     /// `before` or `after`, the program and its words.
     pub words: String,
@@ -98,14 +98,14 @@ impl Gate {
     }
 
     /// The call at which `running` is held, or `None` when it ends without.
-    pub fn held(&self, running: &mut Child) -> Option<Held> {
+    pub fn held(&self, running: &mut Child) -> Option<HeldCall> {
         let end = Instant::now() + Duration::from_secs(60);
         loop {
             let ended = running.try_wait().expect("it is ours").is_some();
             if let Ok(text) = fs::read_to_string(self.dir.join("run/at")) {
                 let mut lines = text.lines().map(str::to_owned);
                 let pids = lines.by_ref().take(2).collect();
-                return Some(Held { pids, words: lines.next().unwrap_or_default() });
+                return Some(HeldCall { pids, words: lines.next().unwrap_or_default() });
             }
             if ended {
                 return None;

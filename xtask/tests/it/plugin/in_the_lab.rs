@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::sync::LazyLock;
 
-use domain::failure::{Code, Missing as Asked};
+use domain::failure::{Code, MissingValue as Asked};
 use runtime::ui::Status;
 use serde::Deserialize;
 use serde_json::Value as Json;

@@ -22,12 +22,12 @@ fn secrets_of(env_file: &Path) -> Option<Vec<String>> {
 
 /// The command lines of all processes that were seen, and for each name of a program the environments.
 #[derive(Default)]
-struct Seen {
+struct SeenProcesses {
     lines: BTreeSet<String>,
     environments: BTreeMap<String, BTreeSet<Vec<u8>>>,
 }
 
-impl Seen {
+impl SeenProcesses {
     fn look(&mut self) {
         for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
             let line = || fs::read(entry.path().join("cmdline")).unwrap_or_default();
@@ -85,7 +85,7 @@ fn no_secret_of_a_rehearsal_travels() {
         command.arg("--project-dir").arg(lab.project());
         let running = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the runner starts");
         let env_file = lab.file(&format!("target/rehearsal-{}/env", running.id()));
-        let (mut seen, mut secrets) = (Seen::default(), None);
+        let (mut seen, mut secrets) = (SeenProcesses::default(), None);
         let ended = std::thread::spawn(move || running.wait_with_output().expect("it is ours"));
         let end = Instant::now() + Duration::from_secs(60);
         while !ended.is_finished() && Instant::now() < end {
@@ -128,7 +128,7 @@ fn no_secret_of_a_lab_that_stays_up_travels() {
         // One is up already, and a second one is refused; so is a fault that there is none of.
         run("lab-up --yes", 1);
         run("lab-faults", 0);
-        let mut seen = Seen::default();
+        let mut seen = SeenProcesses::default();
         seen.look();
         let mut kept = Vec::new();
         for (file, mode) in files(&lab.file("target")) {

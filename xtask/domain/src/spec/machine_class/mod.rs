@@ -7,8 +7,8 @@
 mod render;
 
 use super::decode::{Decoder, Rules};
-use super::yaml::{self, Data, Node, TextAt};
-use super::{At, Parsed, Place};
+use super::yaml::{self, Data, Node, TextPosition};
+use super::{Location, Parsed, Position};
 use crate::spec::Finding;
 use selector::time::is_timestamp;
 
@@ -61,11 +61,11 @@ pub struct MachineClass {
     /// How the machines are provisioned; mutually exclusive with `match_labels`.
     pub auto_provision: Option<AutoProvision>,
     /// Where the class's document starts.
-    pub place: Place,
+    pub place: Location,
     /// Where its `metadata.id` stands.
-    pub id_at: At,
+    pub id_at: Position,
     /// Where its `spec` stands.
-    pub spec_at: At,
+    pub spec_at: Position,
 }
 
 /// The part of a class that has an infrastructure provider make its machines.
@@ -80,9 +80,9 @@ pub struct AutoProvision {
     /// 0 unset, 1 enabled, 2 disabled (specs.GrpcTunnelMode).
     pub grpc_tunnel: u8,
     /// Where `autoprovision` stands, where `providerid` does, and where the text of `providerdata` starts.
-    pub at: At,
-    pub provider_id_at: At,
-    pub provider_data_at: TextAt,
+    pub at: Position,
+    pub provider_id_at: Position,
+    pub provider_data_at: TextPosition,
 }
 
 /// True for the Kubernetes-style form that older guides show (`apiVersion: infrastructure.omni.siderolabs.io/v1alpha1`,
@@ -112,7 +112,7 @@ pub fn parse_stream(file: &str, stream: &yaml::Stream) -> Parsed<Vec<MachineClas
         }
     }
     if stream.documents.is_empty() && !stream.is_broken() {
-        let place = At::START.in_file(file);
+        let place = Position::START.in_file(file);
         let fix = "describe a class in it, or delete it";
         decoder.findings.push(Finding::error("class-no-document", place, "the file holds no document", fix));
     }
@@ -124,7 +124,7 @@ pub fn parse_stream(file: &str, stream: &yaml::Stream) -> Parsed<Vec<MachineClas
 fn duplicates_in_metadata(d: &mut Decoder<'_>, root: &Node) {
     let Some(metadata) = root.get("metadata") else { return };
     let labels = ["labels", "annotations"].iter().filter_map(|k| metadata.get(k)).flat_map(Node::entries);
-    let keys: Vec<At> = metadata.entries().iter().chain(labels).map(|e| e.at).collect();
+    let keys: Vec<Position> = metadata.entries().iter().chain(labels).map(|e| e.at).collect();
     let inside = |f: &Finding| keys.iter().any(|at| (at.line, at.column) == (f.place.line, f.place.column));
     for finding in d.findings.iter_mut().filter(|f| f.rule == "yaml-duplicate-key") {
         if inside(finding) {
@@ -307,14 +307,14 @@ fn provision(d: &mut Decoder<'_>, node: &Node) -> AutoProvision {
     }
 }
 
-fn provider_data(d: &mut Decoder<'_>, node: &Node) -> (String, TextAt) {
-    let Some(data) = node.get("providerdata") else { return (String::new(), TextAt::point(node.at)) };
+fn provider_data(d: &mut Decoder<'_>, node: &Node) -> (String, TextPosition) {
+    let Some(data) = node.get("providerdata") else { return (String::new(), TextPosition::point(node.at)) };
     match &data.data {
         Data::Scalar(scalar) => (data.text().unwrap_or_default().to_owned(), scalar.body),
         _ => {
             let message = "`providerdata` is a mapping, and must be a string that holds YAML".to_owned();
             d.error("class-wrong-type", data, message, "write `providerdata: |` and leave the lines below as they are");
-            (String::new(), TextAt::point(data.at))
+            (String::new(), TextPosition::point(data.at))
         }
     }
 }

@@ -1,10 +1,10 @@
 //! Edits of a template in place: one value changes, and every other byte of the file stays, comments included.
 
-use crate::place::At;
+use crate::place::Position;
 
 /// `text` with the value `old` at `at` replaced by `new`. `None` when it does not stand there as it is read: behind an anchor or a
 /// tag, with escapes, over several lines.
-pub fn replace(text: &str, at: At, old: &str, new: &str) -> Option<String> {
+pub fn replace(text: &str, at: Position, old: &str, new: &str) -> Option<String> {
     let line = text.split_inclusive('\n').nth(at.line.checked_sub(1)? as usize)?;
     let line_start = line.as_ptr() as usize - text.as_ptr() as usize;
     let column = line.char_indices().nth(at.column.checked_sub(1)? as usize)?.0;
@@ -26,7 +26,7 @@ mod tests {
     use super::*;
 
     fn edited(text: &str, line: u32, column: u32, old: &str) -> Option<String> {
-        replace(text, At { line, column }, old, "5")
+        replace(text, Position { line, column }, old, "5")
     }
 
     #[test]

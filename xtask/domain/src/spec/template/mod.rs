@@ -6,8 +6,8 @@ pub mod decode;
 pub mod edit;
 mod render;
 
-use super::yaml::{self, Node, TextAt};
-use super::{At, Parsed, Place};
+use super::yaml::{self, Node, TextPosition};
+use super::{Location, Parsed, Position};
 
 pub use decode::parse_stream;
 pub use render::{NewCluster, render};
@@ -34,14 +34,14 @@ pub struct ClusterTemplate {
     /// Keys of any document that not every omnictl knows.
     pub newer_keys: Vec<NewerKey>,
     /// Where the Cluster document starts, and where its name and versions stand.
-    pub place: Place,
-    pub name_at: At,
-    pub kubernetes_at: At,
-    pub talos_at: At,
+    pub place: Location,
+    pub name_at: Position,
+    pub kubernetes_at: Position,
+    pub talos_at: Position,
     /// How many Cluster documents the file has; anything but 1 is refused.
     pub cluster_documents: u32,
     /// Where the second Cluster document starts, if there is one.
-    pub second_cluster_at: Option<At>,
+    pub second_cluster_at: Option<Position>,
 }
 
 /// A key that omnictl has known since 1.`since` only.
@@ -49,7 +49,7 @@ pub struct ClusterTemplate {
 pub struct NewerKey {
     pub key: &'static str,
     pub since: u64,
-    pub at: At,
+    pub at: Position,
 }
 
 /// A label or an annotation with its place.
@@ -57,7 +57,7 @@ pub struct NewerKey {
 pub struct Label {
     pub key: String,
     pub value: String,
-    pub at: At,
+    pub at: Position,
 }
 
 /// Features of a cluster.
@@ -68,12 +68,12 @@ pub struct Features {
     pub use_embedded_discovery_service: bool,
     /// Interval between etcd backups in seconds; 0 means none.
     pub backup_interval_s: f64,
-    pub backup_interval_at: Option<At>,
+    pub backup_interval_at: Option<Position>,
     /// Written as the number 0, without a unit.
     pub backup_interval_is_number: bool,
-    pub disk_encryption_at: Option<At>,
+    pub disk_encryption_at: Option<Position>,
     /// Where the public discovery service is turned off, if it is.
-    pub disable_public_discovery_at: Option<At>,
+    pub disable_public_discovery_at: Option<Position>,
 }
 
 /// What a machine set is.
@@ -99,8 +99,8 @@ pub enum Size {
 pub struct ClassRef {
     pub name: String,
     pub size: Size,
-    pub name_at: At,
-    pub size_at: At,
+    pub name_at: Position,
+    pub size_at: Position,
 }
 
 /// One machine set: a document of kind ControlPlane or Workers.
@@ -109,7 +109,7 @@ pub struct MachineSet {
     pub kind: SetKind,
     pub class: Option<ClassRef>,
     /// Machine UUIDs with their places.
-    pub machines: Vec<(String, At)>,
+    pub machines: Vec<(String, Position)>,
     pub labels: Vec<Label>,
     pub annotations: Vec<Label>,
     pub system_extensions: Option<Vec<String>>,
@@ -119,11 +119,11 @@ pub struct MachineSet {
     pub update_strategy: Option<Strategy>,
     pub delete_strategy: Option<Strategy>,
     pub upgrade_strategy: Option<Strategy>,
-    pub kernel_args_at: Option<At>,
-    pub system_extensions_at: Option<At>,
+    pub kernel_args_at: Option<Position>,
+    pub system_extensions_at: Option<Position>,
     /// Where the name stands, if there is one (a control plane must have none).
-    pub name: Option<(String, At)>,
-    pub place: Place,
+    pub name: Option<(String, Position)>,
+    pub place: Location,
 }
 
 /// `bootstrapSpec`: restore the control plane from a backup.
@@ -131,7 +131,7 @@ pub struct MachineSet {
 pub struct BootstrapSpec {
     pub cluster_uuid: String,
     pub snapshot: String,
-    pub at: At,
+    pub at: Position,
 }
 
 /// An update, delete or upgrade strategy.
@@ -140,7 +140,7 @@ pub struct Strategy {
     /// `Rolling` or `Unset`.
     pub kind: Option<String>,
     pub max_parallelism: Option<u32>,
-    pub at: At,
+    pub at: Position,
 }
 
 /// A document of kind Machine.
@@ -154,9 +154,9 @@ pub struct Machine {
     pub system_extensions: Option<Vec<String>>,
     pub kernel_args: Option<Vec<String>>,
     pub patches: Vec<Patch>,
-    pub place: Place,
-    pub name_at: At,
-    pub locked_at: Option<At>,
+    pub place: Location,
+    pub name_at: Position,
+    pub locked_at: Option<Position>,
 }
 
 /// A Talos machine configuration patch.
@@ -167,11 +167,11 @@ pub struct Patch {
     pub labels: Vec<Label>,
     pub annotations: Vec<Label>,
     /// Path relative to the template's directory.
-    pub file: Option<(String, At)>,
+    pub file: Option<(String, Position)>,
     pub inline: Option<Inline>,
     /// `inline` is a mapping, the one form that omnictl before 1.8 reads.
     pub is_mapping: bool,
-    pub at: At,
+    pub at: Position,
 }
 
 /// Content written into the template itself.
@@ -180,7 +180,7 @@ pub enum Inline {
     /// One mapping, or a list of them: one document each.
     Documents(Vec<Node>),
     /// A string of YAML, one or several documents.
-    Text { text: String, origin: TextAt },
+    Text { text: String, origin: TextPosition },
 }
 
 impl Inline {
@@ -204,11 +204,11 @@ pub struct Manifest {
     pub name: String,
     /// `full`, `one-time` or empty if missing.
     pub mode: String,
-    pub file: Option<(String, At)>,
+    pub file: Option<(String, Position)>,
     pub inline: Option<Inline>,
     pub labels: Vec<Label>,
     pub annotations: Vec<Label>,
-    pub at: At,
+    pub at: Position,
 }
 
 /// An entry of `kubernetes.healthchecks`.
@@ -216,13 +216,13 @@ pub struct Manifest {
 pub struct HealthCheck {
     pub name: String,
     pub id_override: String,
-    pub file: Option<(String, At)>,
+    pub file: Option<(String, Position)>,
     pub job: Option<Inline>,
     /// In seconds; 0 if none is set.
     pub interval_s: f64,
     pub labels: Vec<Label>,
     pub annotations: Vec<Label>,
-    pub at: At,
+    pub at: Position,
 }
 
 impl ClusterTemplate {
@@ -246,7 +246,7 @@ impl ClusterTemplate {
 
     /// Paths of every file that the template refers to (patches, manifests, healthcheck jobs), relative to its
     /// directory, with the places that name them. A caller reads them and hands the bytes to the checks.
-    pub fn files(&self) -> Vec<(&str, At)> {
+    pub fn files(&self) -> Vec<(&str, Position)> {
         let sets = self.sets.iter().flat_map(|s| &s.patches);
         let machines = self.machines.iter().flat_map(|m| &m.patches);
         let patches = self.patches.iter().chain(sets).chain(machines).filter_map(|p| p.file.as_ref());

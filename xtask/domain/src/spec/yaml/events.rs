@@ -12,7 +12,7 @@ use std::slice;
 use libyaml_rs as sys;
 
 use super::Style;
-use crate::spec::At;
+use crate::spec::Position;
 
 /// One event of the stream, with everything copied out of the C structures.
 pub(super) enum Event {
@@ -44,7 +44,7 @@ pub(super) enum Event {
 pub(super) struct Fault {
     pub message: String,
     /// `None` when libyaml only knows the byte (a character that YAML forbids).
-    pub at: Option<At>,
+    pub at: Option<Position>,
     /// 0-based byte offset in the input.
     pub offset: usize,
 }
@@ -73,9 +73,9 @@ impl<'a> Events<'a> {
     }
 
     /// The next event with the position where it starts and the byte where it ends.
-    pub(super) fn next(&mut self) -> Result<(Event, At, usize), Fault> {
+    pub(super) fn next(&mut self) -> Result<(Event, Position, usize), Fault> {
         if self.done {
-            return Ok((Event::StreamEnd, At::START, self.input.len()));
+            return Ok((Event::StreamEnd, Position::START, self.input.len()));
         }
         let mut slot = MaybeUninit::<sys::yaml_event_t>::uninit();
         // SAFETY: the parser was initialized in `new`; parse fills the event on success and only then is it read and
@@ -104,8 +104,8 @@ impl Drop for Events<'_> {
     }
 }
 
-fn at(mark: sys::yaml_mark_t) -> At {
-    At { line: small(mark.line).saturating_add(1), column: small(mark.column).saturating_add(1) }
+fn at(mark: sys::yaml_mark_t) -> Position {
+    Position { line: small(mark.line).saturating_add(1), column: small(mark.column).saturating_add(1) }
 }
 
 fn small(n: u64) -> u32 {

@@ -17,14 +17,14 @@ mod scalar;
 mod text;
 mod tree;
 
-use crate::spec::At;
 use crate::spec::Finding;
+use crate::spec::Position;
 
 pub use emit::emit;
 pub use quote::quote;
 pub use scalar::{Scalar, Style, Value};
-pub use text::TextAt;
-pub use tree::{Copied, Data, Document, Entry, Node};
+pub use text::TextPosition;
+pub use tree::{CopyOrigin, Data, Document, Entry, Node};
 
 /// Files larger than this are refused unread: no machine takes a configuration of that size (its API reads gRPC messages of up
 /// to 4 MiB). Omni's store compresses what it keeps, so its etcd sets no limit below that.
@@ -59,14 +59,14 @@ pub fn load(file: &str, bytes: &[u8]) -> Stream {
     if bytes.len() > MAX_BYTES {
         let message = format!("the file has {} bytes, more than the {MAX_BYTES} that are read", bytes.len());
         let fix = "split it, or name large manifests by URL in cluster.extraManifests";
-        return broken(Finding::error("yaml-too-large", At::START.in_file(file), message, fix));
+        return broken(Finding::error("yaml-too-large", Position::START.in_file(file), message, fix));
     }
     let mut findings = Vec::new();
     let bytes = match bytes.strip_prefix(b"\xEF\xBB\xBF") {
         Some(rest) => {
             findings.push(Finding::warning(
                 "yaml-bom",
-                At::START.in_file(file),
+                Position::START.in_file(file),
                 "the file starts with a byte order mark",
                 "save it as UTF-8 without BOM: YAML does not need it, and shells and diffs fail on it",
             ));
@@ -77,11 +77,16 @@ pub fn load(file: &str, bytes: &[u8]) -> Stream {
     let wide = match text::utf16(bytes) {
         Some(Ok(wide)) => {
             let message = "the file is UTF-16, which Omni's programs read and most others do not";
-            findings.push(Finding::error("yaml-utf16", At::START.in_file(file), message, "save the file as UTF-8"));
+            findings.push(Finding::error(
+                "yaml-utf16",
+                Position::START.in_file(file),
+                message,
+                "save the file as UTF-8",
+            ));
             Some(wide)
         }
         Some(Err(good)) => {
-            let place = TextAt::whole_file().place_of_end(file, &good);
+            let place = TextPosition::whole_file().place_of_end(file, &good);
             let message = "the file starts as UTF-16, but this is not a valid UTF-16 character";
             return broken(Finding::error("yaml-encoding", place, message, "save the file as UTF-8"));
         }
@@ -91,12 +96,12 @@ pub fn load(file: &str, bytes: &[u8]) -> Stream {
         Ok(text) => text,
         Err(error) => {
             let good = &bytes[..error.valid_up_to()];
-            let place = TextAt::whole_file().place_of_end(file, &String::from_utf8_lossy(good));
+            let place = TextPosition::whole_file().place_of_end(file, &String::from_utf8_lossy(good));
             let message = format!("byte {:#04x} is not valid UTF-8", bytes[error.valid_up_to()]);
             return broken(Finding::error("yaml-encoding", place, message, "save the file as UTF-8"));
         }
     };
-    let mut stream = load_text(file, text, TextAt::whole_file());
+    let mut stream = load_text(file, text, TextPosition::whole_file());
     if let Some(at) = text::first_carriage_return(text) {
         findings.push(Finding::warning(
             "yaml-crlf",
@@ -118,15 +123,20 @@ pub fn limit(file: &str, text: &str) -> Option<Finding> {
 }
 
 /// Reads YAML inside a scalar of another YAML file (`providerdata: |`); positions are those of the outer file.
-pub fn load_inner(file: &str, text: &str, origin: TextAt) -> Stream {
+pub fn load_inner(file: &str, text: &str, origin: TextPosition) -> Stream {
     if text.len() > MAX_BYTES {
         let message = format!("the text has {} bytes, more than the {MAX_BYTES} that are read", text.len());
-        return broken(Finding::error("yaml-too-large", origin.place(file, At::START), message, "make it shorter"));
+        return broken(Finding::error(
+            "yaml-too-large",
+            origin.place(file, Position::START),
+            message,
+            "make it shorter",
+        ));
     }
     load_text(file, text, origin)
 }
 
-fn load_text(file: &str, text: &str, origin: TextAt) -> Stream {
+fn load_text(file: &str, text: &str, origin: TextPosition) -> Stream {
     let hidden = text::hide_controls(text);
     let mut builder = tree::Builder::new(file, hidden.as_deref().unwrap_or(text), origin, BUDGET);
     builder.hidden = hidden.is_some();

@@ -1,7 +1,7 @@
 //! Scalars and what a plain one means, by the rules of the YAML library that Omni and its provider read with
 //! (go.yaml.in/yaml v4.0.0-rc.4, resolve.go): `yes` and `on` are strings, `0x10` and `1_000` are numbers.
 
-use super::text::TextAt;
+use super::text::TextPosition;
 
 /// How a scalar was written. Only a plain one can be anything but a string.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub enum Style {
 pub struct Scalar {
     pub text: String,
     pub style: Style,
-    pub body: TextAt,
+    pub body: TextPosition,
 }
 
 /// What a scalar means.

@@ -1,12 +1,12 @@
 //! Positions: from bytes to lines and columns, and from text inside a scalar to the file around it.
 
-use crate::spec::{At, Place};
+use crate::spec::{Location, Position};
 
 /// The position of a text in its file, to convert positions inside the text to positions in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TextAt {
+pub struct TextPosition {
     /// Position of the text's first character.
-    pub start: At,
+    pub start: Position,
     kind: Kind,
 }
 
@@ -72,48 +72,48 @@ fn shift(c: char, by: i32) -> char {
     char::from_u32((c as u32).wrapping_add_signed(by)).unwrap_or(c)
 }
 
-impl TextAt {
+impl TextPosition {
     /// The text is the whole file.
-    pub const fn whole_file() -> TextAt {
-        TextAt { start: At::START, kind: Kind::Block }
+    pub const fn whole_file() -> TextPosition {
+        TextPosition { start: Position::START, kind: Kind::Block }
     }
 
     /// A single position, for a text that is missing.
-    pub const fn point(at: At) -> TextAt {
-        TextAt { start: at, kind: Kind::Folded }
+    pub const fn point(at: Position) -> TextPosition {
+        TextPosition { start: at, kind: Kind::Folded }
     }
 
-    pub(super) const fn block(start: At) -> TextAt {
-        TextAt { start, kind: Kind::Block }
+    pub(super) const fn block(start: Position) -> TextPosition {
+        TextPosition { start, kind: Kind::Block }
     }
 
-    pub(super) const fn line(start: At) -> TextAt {
-        TextAt { start, kind: Kind::Line }
+    pub(super) const fn line(start: Position) -> TextPosition {
+        TextPosition { start, kind: Kind::Line }
     }
 
     /// A position inside the text as one of the file.
-    pub fn at(self, inner: At) -> At {
+    pub fn at(self, inner: Position) -> Position {
         let column = self.start.column.saturating_add(inner.column - 1);
         match self.kind {
-            Kind::Block => At { line: self.start.line.saturating_add(inner.line - 1), column },
-            Kind::Line if inner.line == 1 => At { line: self.start.line, column },
+            Kind::Block => Position { line: self.start.line.saturating_add(inner.line - 1), column },
+            Kind::Line if inner.line == 1 => Position { line: self.start.line, column },
             Kind::Line | Kind::Folded => self.start,
         }
     }
 
-    /// [`TextAt::at`] with the file's name.
-    pub fn place(self, file: &str, inner: At) -> Place {
+    /// [`TextPosition::at`] with the file's name.
+    pub fn place(self, file: &str, inner: Position) -> Location {
         self.at(inner).in_file(file)
     }
 
     /// The place right behind `text`, which is what comes first in this text.
-    pub(super) fn place_of_end(self, file: &str, text: &str) -> Place {
+    pub(super) fn place_of_end(self, file: &str, text: &str) -> Location {
         self.place(file, end_of(text))
     }
 }
 
 /// The position right behind a text, counted as libyaml counts: CRLF is one line break.
-pub(super) fn end_of(text: &str) -> At {
+pub(super) fn end_of(text: &str) -> Position {
     let (mut line, mut column, mut last) = (1u32, 1u32, ' ');
     for c in text.chars() {
         match c {
@@ -126,11 +126,11 @@ pub(super) fn end_of(text: &str) -> At {
         }
         last = c;
     }
-    At { line, column }
+    Position { line, column }
 }
 
 /// The position of the first carriage return, if there is one.
-pub(super) fn first_carriage_return(text: &str) -> Option<At> {
+pub(super) fn first_carriage_return(text: &str) -> Option<Position> {
     text.find('\r').map(|byte| end_of(&text[..byte]))
 }
 

@@ -4,10 +4,10 @@ use std::collections::{HashMap, HashSet};
 
 use super::events::{Event, Events, Fault};
 use super::scalar::{Scalar, Style, Value, resolve};
-use super::text::{Lines, TextAt, block_indent};
+use super::text::{Lines, TextPosition, block_indent};
 use super::{MAX_DEPTH, NODE_COST};
-use crate::spec::At;
 use crate::spec::Finding;
+use crate::spec::Position;
 
 /// One document of a stream.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,22 +18,22 @@ pub struct Document {
 /// One value with its position. Aliases are already resolved.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node {
-    pub at: At,
+    pub at: Position,
     /// An explicit tag in its short form (`!!str`), which nobody writes in these files.
     pub tag: Option<Box<str>>,
     pub data: Data,
-    pub copied: Copied,
+    pub copied: CopyOrigin,
 }
 
-/// Whether a value stands where it is read from. Readers that look at the text alone see neither kind of copy.
+/// Whether a value is written where it is read, or copied by an alias or a merge key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Copied {
+pub enum CopyOrigin {
     #[default]
     No,
     /// By an alias (`*name`).
     Alias,
     /// By a merge key (`<<`), which stands here.
-    Merge(At),
+    Merge(Position),
 }
 
 /// What a node is.
@@ -49,7 +49,7 @@ pub enum Data {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
     pub key: String,
-    pub at: At,
+    pub at: Position,
     pub value: Node,
     /// The key is not a string but a number, a bool or null, which some readers distinguish.
     pub odd: bool,
@@ -89,7 +89,7 @@ impl Node {
 
     /// Takes copies for values that are written out, as a reader sees them who gets them from a program.
     pub fn write_out(&mut self) {
-        self.copied = Copied::No;
+        self.copied = CopyOrigin::No;
         match &mut self.data {
             Data::Map(entries) => entries.iter_mut().for_each(|entry| entry.value.write_out()),
             Data::Seq(items) => items.iter_mut().for_each(Node::write_out),
@@ -145,7 +145,7 @@ const MAX_DUPLICATES: usize = 50;
 pub(super) struct Builder<'a> {
     file: &'a str,
     text: &'a str,
-    origin: TextAt,
+    origin: TextPosition,
     events: Events<'a>,
     lines: Option<Lines<'a>>,
     anchors: HashMap<String, Option<(Node, usize)>>,
@@ -158,7 +158,7 @@ pub(super) struct Builder<'a> {
 type Built = Result<Node, Finding>;
 
 impl<'a> Builder<'a> {
-    pub(super) fn new(file: &'a str, text: &'a str, origin: TextAt, budget: usize) -> Builder<'a> {
+    pub(super) fn new(file: &'a str, text: &'a str, origin: TextPosition, budget: usize) -> Builder<'a> {
         let (lines, anchors, findings) = (None, HashMap::new(), Vec::new());
         Builder { file, text, origin, events: Events::new(text), lines, anchors, budget, hidden: false, findings }
     }
@@ -182,14 +182,14 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn next(&mut self) -> Result<(Event, At), Finding> {
+    fn next(&mut self) -> Result<(Event, Position), Finding> {
         match self.events.next() {
             Ok((event, at, _)) => Ok((event, self.origin.at(at))),
             Err(fault) => Err(self.syntax(fault)),
         }
     }
 
-    fn node(&mut self, event: Event, at: At, depth: usize) -> Built {
+    fn node(&mut self, event: Event, at: Position, depth: usize) -> Built {
         if depth > MAX_DEPTH {
             let message = format!("values are nested more than {MAX_DEPTH} deep");
             return Err(self.error(
@@ -201,7 +201,7 @@ impl<'a> Builder<'a> {
         }
         let before = self.budget;
         self.spend(NODE_COST, at)?;
-        let copied = Copied::No;
+        let copied = CopyOrigin::No;
         let (node, anchor) = match event {
             Event::Alias(name) => return self.alias(&name, at),
             Event::Scalar { anchor, tag, mut value, style } => {
@@ -243,7 +243,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Go's library refuses an explicit tag (`!!int x`) that does not match the text.
-    fn tag_fits(&self, text: &str, style: Style, tag: Option<&str>, at: At) -> Result<(), Finding> {
+    fn tag_fits(&self, text: &str, style: Style, tag: Option<&str>, at: Position) -> Result<(), Finding> {
         let Some(tag @ ("!!int" | "!!float" | "!!bool" | "!!null" | "!!timestamp")) = tag else { return Ok(()) };
         let found = resolve(text, style, Some(tag)).tag();
         if found == tag {
@@ -260,7 +260,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn alias(&mut self, name: &str, at: At) -> Built {
+    fn alias(&mut self, name: &str, at: Position) -> Built {
         match self.anchors.get(name) {
             Some(Some((node, cost))) => {
                 // The copy keeps the places of the original: that is where a person has to edit.
@@ -268,7 +268,7 @@ impl<'a> Builder<'a> {
                     return Err(self.bomb(at));
                 }
                 self.budget -= *cost;
-                Ok(Node { copied: Copied::Alias, ..node.clone() })
+                Ok(Node { copied: CopyOrigin::Alias, ..node.clone() })
             }
             Some(None) => {
                 let message = format!("the value of anchor `{name}` contains itself");
@@ -341,7 +341,7 @@ impl<'a> Builder<'a> {
     }
 
     /// `<<: *base` and `<<: [*a, *b]`: keys that are already there win.
-    fn merge(&mut self, entries: &mut Vec<Entry>, key: At, value: Node) -> Result<(), Finding> {
+    fn merge(&mut self, entries: &mut Vec<Entry>, key: Position, value: Node) -> Result<(), Finding> {
         let at = value.at;
         let sources = match value.data {
             Data::Map(_) => vec![value],
@@ -356,7 +356,7 @@ impl<'a> Builder<'a> {
             if let Data::Map(more) = source.data {
                 let new = more.into_iter().filter(|e| have.insert(e.key.clone()));
                 entries.extend(new.map(|mut entry| {
-                    entry.value.copied = Copied::Merge(key);
+                    entry.value.copied = CopyOrigin::Merge(key);
                     entry
                 }));
             }
@@ -364,23 +364,28 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    fn body(&mut self, at: At, style: Style, value: &str) -> TextAt {
+    fn body(&mut self, at: Position, style: Style, value: &str) -> TextPosition {
         match style {
-            Style::Plain if !value.contains('\n') => TextAt::line(at),
-            Style::Quoted if !value.contains('\n') => TextAt::line(At { column: at.column.saturating_add(1), ..at }),
+            Style::Plain if !value.contains('\n') => TextPosition::line(at),
+            Style::Quoted if !value.contains('\n') => {
+                TextPosition::line(Position { column: at.column.saturating_add(1), ..at })
+            }
             Style::Literal => {
                 let text = self.text;
                 let lines = self.lines.get_or_insert_with(|| Lines::new(text));
                 // Lines are those of this text; a literal inside a literal adds up.
                 let header = at.line.saturating_sub(self.origin.start.line).saturating_add(1);
                 let indent = block_indent(lines, header, value);
-                TextAt::block(At { line: at.line.saturating_add(1), column: self.origin.start.column + indent })
+                TextPosition::block(Position {
+                    line: at.line.saturating_add(1),
+                    column: self.origin.start.column + indent,
+                })
             }
-            _ => TextAt::point(at),
+            _ => TextPosition::point(at),
         }
     }
 
-    fn spend(&mut self, cost: usize, at: At) -> Result<(), Finding> {
+    fn spend(&mut self, cost: usize, at: Position) -> Result<(), Finding> {
         match self.budget.checked_sub(cost) {
             Some(rest) => {
                 self.budget = rest;
@@ -390,12 +395,12 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn bomb(&self, at: At) -> Finding {
+    fn bomb(&self, at: Position) -> Finding {
         let message = "the document unfolds to more than 24 MiB: too many values, or aliases that multiply".to_owned();
         self.error("yaml-alias-bomb", at, message, "write fewer values, and no alias to an anchor full of aliases")
     }
 
-    fn error(&self, rule: &'static str, at: At, message: String, fix: &str) -> Finding {
+    fn error(&self, rule: &'static str, at: Position, message: String, fix: &str) -> Finding {
         Finding::error(rule, at.in_file(self.file), message, fix)
     }
 

@@ -13,7 +13,7 @@ fn read(name: &str) -> Vec<Resource> {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Held {
+struct RecordedCluster {
     status: Resource,
     cluster: Resource,
     sets: Vec<Resource>,
@@ -25,7 +25,7 @@ struct Held {
     upgrade: Option<Resource>,
 }
 
-impl Held {
+impl RecordedCluster {
     fn shown(&self) -> Value {
         let view = cluster_view(&ClusterParts {
             status: &self.status,
@@ -35,7 +35,7 @@ impl Held {
             requests: &self.requests,
             machines: &self.machines,
             load_balancer: self.balancer.as_ref(),
-            upgrades: &self.upgrade.iter().map(|found| (Upgraded::Talos, found.clone())).collect::<Vec<_>>(),
+            upgrades: &self.upgrade.iter().map(|found| (UpgradeSubject::Talos, found.clone())).collect::<Vec<_>>(),
         });
         let lines = cluster_lines(std::slice::from_ref(&self.cluster), std::slice::from_ref(&self.status));
         let (waits_for, out_of_order) = (view.waits_for(), view.out_of_order());
@@ -71,7 +71,7 @@ fn clusters_are_shown_as_the_cases_say() {
         for (place, value) in case.change {
             *held.pointer_mut(&place).unwrap_or_else(|| panic!("{}: {place}", case.name)) = value;
         }
-        let shown = serde_json::from_value::<Held>(held).unwrap().shown();
+        let shown = serde_json::from_value::<RecordedCluster>(held).unwrap().shown();
         for (place, due) in &case.shows {
             assert_eq!(shown.pointer(place), Some(due), "{}: {place} of {shown:#}", case.name);
         }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// What was picked of a list.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Picked {
+pub struct Selection {
     pub entries: Vec<Value>,
     /// The list has no entry at all.
     pub of_none: bool,
@@ -15,24 +15,24 @@ pub struct Picked {
 
 /// The entries that `wanted` picks of the list that is the `data` of a response; the others are let go one by one. `None` for
 /// any other response.
-pub fn pick(body: &str, wanted: &dyn Fn(&Value) -> bool) -> Option<Picked> {
+pub fn pick(body: &str, wanted: &dyn Fn(&Value) -> bool) -> Option<Selection> {
     let mut json = serde_json::Deserializer::from_str(body);
     let picked = json.deserialize_map(Data(wanted)).ok()??;
     json.end().ok().map(|()| picked)
 }
 
 /// The same of a list that was read as a whole; what is no list has no entries.
-pub fn picked(data: Value, wanted: &dyn Fn(&Value) -> bool) -> Picked {
-    let Value::Array(mut entries) = data else { return Picked { of_none: true, ..Picked::default() } };
+pub fn picked(data: Value, wanted: &dyn Fn(&Value) -> bool) -> Selection {
+    let Value::Array(mut entries) = data else { return Selection { of_none: true, ..Selection::default() } };
     let of_none = entries.is_empty();
     entries.retain(|entry| wanted(entry));
-    Picked { entries, of_none }
+    Selection { entries, of_none }
 }
 
 struct Data<'w>(&'w dyn Fn(&Value) -> bool);
 
 impl<'de> Visitor<'de> for Data<'_> {
-    type Value = Option<Picked>;
+    type Value = Option<Selection>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a response with `data`")
@@ -53,22 +53,22 @@ impl<'de> Visitor<'de> for Data<'_> {
 struct List<'w>(&'w dyn Fn(&Value) -> bool);
 
 impl<'de> DeserializeSeed<'de> for List<'_> {
-    type Value = Picked;
+    type Value = Selection;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Picked, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Selection, D::Error> {
         deserializer.deserialize_seq(self)
     }
 }
 
 impl<'de> Visitor<'de> for List<'_> {
-    type Value = Picked;
+    type Value = Selection;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a list")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Picked, A::Error> {
-        let mut picked = Picked { of_none: true, ..Picked::default() };
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Selection, A::Error> {
+        let mut picked = Selection { of_none: true, ..Selection::default() };
         while let Some(entry) = list.next_element::<Value>()? {
             picked.of_none = false;
             if self.0(&entry) {

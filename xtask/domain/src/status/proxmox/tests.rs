@@ -30,7 +30,7 @@ fn nodes_are_read_as_the_login_sees_them() {
     let names: Vec<&str> = found.iter().map(|node| node.name.as_str()).collect();
     assert_eq!(names, ["pve1", "pve2", "pve3"]);
     let figures = Figures { cpus: 16, cpu_load: 0.05, memory_total: 64 << 30, memory_used: 20 << 30 };
-    assert_eq!(found[0].figures, Seen::Known(figures));
+    assert_eq!(found[0].figures, Observed::Known(figures));
     assert_eq!(found[1].figures.why(), Some("the login lacks Sys.Audit on /nodes/pve2"));
     assert_eq!(found[2].figures.why(), Some("the node is offline"));
     assert_eq!(found[2].storages.why(), Some("the node is offline"));

@@ -1,7 +1,7 @@
 //! Patches, manifests and healthchecks: content that stands in the template or in a file beside it.
 
 use super::{descriptors, duration, maps};
-use crate::spec::At;
+use crate::spec::Position;
 use crate::spec::decode::Decoder;
 use crate::spec::template::{HealthCheck, Inline, Manifest, Patch};
 use crate::spec::yaml::{Data, Node, Value};
@@ -70,7 +70,7 @@ pub(super) fn healthcheck(d: &mut Decoder<'_>, node: &Node) -> HealthCheck {
 }
 
 /// An empty path counts as none, as it does for omnictl.
-pub(super) fn file(d: &mut Decoder<'_>, node: &Node) -> Option<(String, At)> {
+pub(super) fn file(d: &mut Decoder<'_>, node: &Node) -> Option<(String, Position)> {
     d.string_at(node, "file").filter(|(path, _)| !path.is_empty()).map(|(path, n)| (path, n.at))
 }
 

@@ -115,12 +115,12 @@ pub fn parse_stream(file: &str, stream: &Stream) -> Parsed<ClusterTemplate> {
     } else if !stream.is_broken() && !legacy {
         let message = "template should contain 1 cluster, got 0".to_owned();
         let fix = "start the file with a document of `kind: Cluster`";
-        d.findings.push(Finding::error("template-no-cluster", At::START.in_file(file), message, fix));
+        d.findings.push(Finding::error("template-no-cluster", Position::START.in_file(file), message, fix));
     }
     // The nested form has no ControlPlane document because it holds the control plane itself.
     let no_control_plane = cluster.as_ref().is_some_and(|c| c.control_plane().is_none());
     if no_control_plane && !legacy && !stream.is_broken() {
-        let at = cluster.as_ref().map_or(At::START.in_file(file), |c| c.place.clone());
+        let at = cluster.as_ref().map_or(Position::START.in_file(file), |c| c.place.clone());
         let fix = "add a document of `kind: ControlPlane` behind a line `---`";
         d.findings.push(Finding::error(
             "template-no-control-plane",
