@@ -1,10 +1,9 @@
 //! Users and service accounts, their roles and their keys.
 
 use serde::{Deserialize, Serialize};
-use strum::{EnumString, IntoStaticStr};
 
 /// A role; each includes the ones before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, EnumString, IntoStaticStr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Role {
     /// Nothing but a valid signature.
     None,
@@ -18,7 +17,20 @@ pub enum Role {
 impl Role {
     /// The name that Omni shows.
     pub fn name(self) -> &'static str {
-        self.into()
+        match self {
+            Role::None => "None",
+            Role::InfraProvider => "InfraProvider",
+            Role::Reader => "Reader",
+            Role::Operator => "Operator",
+            Role::Admin => "Admin",
+        }
+    }
+
+    /// The role of this name.
+    pub fn parse(name: &str) -> Option<Role> {
+        [Role::None, Role::InfraProvider, Role::Reader, Role::Operator, Role::Admin]
+            .into_iter()
+            .find(|role| role.name() == name)
     }
 }
 

@@ -60,6 +60,7 @@ pub enum OmniCall {
     ListServiceAccounts,
     /// Removes a service account.
     DestroyServiceAccount(String),
+    ListUsers,
 }
 
 /// What a call answers.
@@ -136,11 +137,12 @@ pub fn call(state: &mut State, caller: &Caller, call: OmniCall) -> Result<OmniAn
             account.keys.push(key);
             Ok(OmniAnswer::Done)
         }
-        OmniCall::ListServiceAccounts => {
+        OmniCall::ListServiceAccounts | OmniCall::ListUsers => {
             access::require(caller, Role::Admin)?;
+            let people = call == OmniCall::ListUsers;
             // The accounts of providers have no status and are not listed (controllers/omni/service_account_status.go).
-            let listed = |found: &&Account| !found.person && !found.name.starts_with(PROVIDER_PREFIX);
-            Ok(OmniAnswer::Accounts(state.accounts.values().filter(listed).cloned().collect()))
+            let listed = state.accounts.values().filter(|found| !found.name.starts_with(PROVIDER_PREFIX));
+            Ok(OmniAnswer::Accounts(listed.filter(|found| found.person == people).cloned().collect()))
         }
         OmniCall::DestroyServiceAccount(name) => {
             access::require(caller, Role::Admin)?;
@@ -297,7 +299,7 @@ fn create_account(
             "infra provider service accounts must have the role {wanted:?}, but use-user-role was requested"
         ));
     }
-    let role = match (use_user_role, role.parse().ok()) {
+    let role = match (use_user_role, Role::parse(role)) {
         (true, _) => caller.role,
         (false, Some(role)) => role,
         (false, None) => return fail(format!("unknown role: {role:?}")),

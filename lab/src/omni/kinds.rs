@@ -7,29 +7,28 @@ use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use strum::{EnumString, IntoStaticStr};
 
 /// Which release of Omni and omnictl the lab speaks like.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, EnumString, IntoStaticStr,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum OmniRelease {
     /// 1.4.9, of which recordings of the unmodified programs exist.
-    #[strum(serialize = "v1.4.9")]
     V1_4_9,
     /// 1.9.3, whose omnictl was run.
-    #[strum(serialize = "v1.9.3")]
     V1_9_3,
     /// 1.10.6, the release that the kit pins: 1.9.3 with what the sources of v1.10.4 and its CHANGELOG change.
     #[default]
-    #[strum(serialize = "v1.10.6")]
     V1_10_6,
 }
 
 impl OmniRelease {
     /// The release by its number, with or without a leading `v`.
     pub fn parse(text: &str) -> Option<OmniRelease> {
-        format!("v{}", text.trim_start_matches('v')).parse().ok()
+        match text.trim_start_matches('v') {
+            "1.4.9" => Some(OmniRelease::V1_4_9),
+            "1.9.3" => Some(OmniRelease::V1_9_3),
+            "1.10.6" => Some(OmniRelease::V1_10_6),
+            _ => None,
+        }
     }
 
     /// The newest release that is not newer than this version.
@@ -43,7 +42,11 @@ impl OmniRelease {
 
     /// `v1.9.3`.
     pub fn tag(self) -> &'static str {
-        self.into()
+        match self {
+            OmniRelease::V1_4_9 => "v1.4.9",
+            OmniRelease::V1_9_3 => "v1.9.3",
+            OmniRelease::V1_10_6 => "v1.10.6",
+        }
     }
 
     /// True for 1.4.9, whose texts differ in places.

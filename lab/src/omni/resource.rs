@@ -10,8 +10,7 @@ use serde_json::{Value, json};
 pub const ZERO_TIME: i64 = -62_135_596_800;
 
 /// Where a resource is in its life: `tearingDown` means that deletion was asked for and finalizers still hold it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr)]
-#[strum(serialize_all = "camelCase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Phase {
     /// In use.
     #[default]
@@ -23,7 +22,10 @@ pub enum Phase {
 impl Phase {
     /// The name that `omnictl get` prints.
     pub fn name(self) -> &'static str {
-        self.into()
+        match self {
+            Phase::Running => "running",
+            Phase::TearingDown => "tearingDown",
+        }
     }
 }
 

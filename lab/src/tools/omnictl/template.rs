@@ -106,8 +106,8 @@ impl Template {
                 "Cluster" => {
                     wrapped(&format!("error validating cluster {:?}", text(value, "name")), self.cluster(value))
                 }
-                "ControlPlane" => wrapped("controlplane is invalid", self.set(value, true)),
-                _ => wrapped("workers is invalid", self.set(value, false)),
+                "ControlPlane" => wrapped("controlplane is invalid", self.control_plane(value)),
+                _ => wrapped("workers is invalid", self.workers(value)),
             });
         }
         self.together(&mut errors);
@@ -181,16 +181,20 @@ impl Template {
         out
     }
 
-    fn set(&self, value: &Value, control_plane: bool) -> Vec<String> {
+    fn control_plane(&self, value: &Value) -> Vec<String> {
         let mut errors = Vec::new();
-        match text(value, "name") {
-            "control-planes" if !control_plane => {
-                errors.push("name \"control-planes\" cannot be used in workers".to_owned());
-            }
-            name if control_plane && !name.is_empty() => {
-                errors.push("custom name is not allowed in the controlplane".to_owned());
-            }
-            _ => {}
+        if !text(value, "name").is_empty() {
+            errors.push("custom name is not allowed in the controlplane".to_owned());
+        }
+        errors.extend(descriptors(value));
+        errors.extend(self.patches(value));
+        errors
+    }
+
+    fn workers(&self, value: &Value) -> Vec<String> {
+        let mut errors = Vec::new();
+        if text(value, "name") == "control-planes" {
+            errors.push("name \"control-planes\" cannot be used in workers".to_owned());
         }
         errors.extend(descriptors(value));
         errors.extend(self.patches(value));

@@ -242,9 +242,10 @@ mod tests {
     fn a_row_of_a_fault_holds_all_that_is_to_be_known() {
         let render = |table: &str| PAGES[6].rendered(None, &Inputs { faults: table.to_owned(), ..Inputs::default() });
         let table = "- {name: a-b, group: docker, does: x | y, source: 'moby 20.10', before: nothing, task: stack-up --x, \
-                     exit: 5, says: why, heals: '`start it`', breaks: vm, causes: [vm-stopped]}\n";
+                     exit: 5, says: why, heals: '`start it`', breaks: vm, causes: [vm-stopped], \
+                     fix: [person, qm start 1]}\n";
         let page = render(table).unwrap();
-        let row = "| `a-b` | x \\| y | `stack-up`, exit 5 | why | vm: `vm-stopped` | `start it` | moby 20.10 |\n";
+        let row = "| `a-b` | x \\| y | `stack-up`, exit 5 | why | vm: `vm-stopped` | `start it` | a person acts, then `qm start 1` | moby 20.10 |\n";
         assert!(page.ends_with(row) && page.contains("Groups: [docker](#docker)."), "{page}");
         assert!(render("- {}").unwrap_err().starts_with("faults.md"));
     }
