@@ -92,20 +92,15 @@ fn gather(args: &ClusterCreate, cx: &Cx, offer: &Offer) -> anyhow::Result<NewClu
     let only = (offer.classes.len() == 1).then(|| offer.classes[0].clone());
     let control_plane_class = args.control_plane_class.clone().or_else(|| only.clone());
     let worker_class = args.worker_class.clone().or_else(|| only.clone());
+    let missing = |name: &str, flag: &str| MissingValue::flag(name, flag);
     if !cx.ask.interactive() {
         let no_workers = args.workers == Some(0);
         let needed = [
-            (args.name.is_none(), MissingValue::flag("the name", "NAME")),
-            (
-                args.control_planes.is_none(),
-                MissingValue::flag("the number of control plane machines", "--control-planes"),
-            ),
-            (args.workers.is_none(), MissingValue::flag("the number of workers", "--workers")),
-            (
-                control_plane_class.is_none(),
-                MissingValue::flag("the class of the control plane", "--control-plane-class"),
-            ),
-            (worker_class.is_none() && !no_workers, MissingValue::flag("the class of the workers", "--worker-class")),
+            (args.name.is_none(), missing("the name", "NAME")),
+            (args.control_planes.is_none(), missing("the number of control plane machines", "--control-planes")),
+            (args.workers.is_none(), missing("the number of workers", "--workers")),
+            (control_plane_class.is_none(), missing("the class of the control plane", "--control-plane-class")),
+            (worker_class.is_none() && !no_workers, missing("the class of the workers", "--worker-class")),
         ];
         MissingValue::check(needed).map_err(|failure| {
             let hint = format!("{}; Omni has the machine classes {}", failure.hint, offer.classes.join(", "));
@@ -120,13 +115,13 @@ fn gather(args: &ClusterCreate, cx: &Cx, offer: &Offer) -> anyhow::Result<NewClu
         || args.workers.is_none();
     let name = match &args.name {
         Some(name) => free_name(cx, name, args.force || !(asks && cx.ask.interactive()))?,
-        None => answers.ask("NAME", "Name of the cluster", None, MissingValue::flag("the name", "NAME"), |text| {
+        None => answers.ask("NAME", "Name of the cluster", None, missing("the name", "NAME"), |text| {
             free_name(cx, text, args.force)
         })?,
     };
     let number = |given: Option<u32>, question: &str, flag: &str, check: fn(u32) -> Result<u32, Failure>| match given {
         Some(given) => check(given),
-        None => answers.ask(flag, question, Some("3"), MissingValue::flag(question, flag), |text| {
+        None => answers.ask(flag, question, Some("3"), missing(question, flag), |text| {
             let invalid = || Failure::new(Code::Usage, format!("{text:?} is not a number of machines"));
             check(text.parse().map_err(|_| invalid())?)
         }),
@@ -138,9 +133,8 @@ fn gather(args: &ClusterCreate, cx: &Cx, offer: &Offer) -> anyhow::Result<NewClu
         None => {
             let question = format!("Machine class of {whose}");
             let first = offer.classes.first().map(String::as_str);
-            answers.ask(flag, &question, first, MissingValue::flag(whose, flag), |text| {
-                cluster_offer::class(cx, text, offer, flag)
-            })
+            answers
+                .ask(flag, &question, first, missing(whose, flag), |text| cluster_offer::class(cx, text, offer, flag))
         }
     };
     if control_plane_class.is_none() || (worker_class.is_none() && workers > 0) {
