@@ -536,7 +536,7 @@ pub struct Rehearse {
     /// Simulate a fault (NAME or NAME:WHEN, see `lab-faults`), and show what the task reports and what fixes it
     #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(faults))]
     pub fault: Vec<String>,
-    /// Hide which fault it is: find and fix it from another terminal, and see then what the tasks would have told you
+    /// Hide which fault it is: find and fix it from another terminal; then its name and what the tasks report are shown
     #[arg(long, requires = "fault")]
     pub drill: bool,
     /// Take your own classes and clusters through a whole life instead, in a scratch copy of this directory

@@ -145,7 +145,7 @@ pub fn before_call(faults: &Faults, state: &mut State, call: &OmniCall) -> Optio
     }
 }
 
-/// Nobody has locked a cluster.
+/// Removes the lock of every cluster.
 pub fn unlock_all(state: &mut State) {
     let all: Vec<Key> = state.store.list(CLUSTER, DEFAULT).map(Resource::key).collect();
     for key in all {
