@@ -12,7 +12,7 @@ use crate::timeline::Row;
 use domain::clock;
 use domain::spec::template::ClusterTemplate;
 use domain::status::cluster::{Actor, ClusterView, MachineSetView, MachineView};
-use domain::status::proxmox::Observed;
+use domain::status::proxmox::{Observed, host};
 use domain::words::count;
 use machine::{ChainPosition, position};
 
@@ -594,7 +594,7 @@ impl Vm {
     }
 
     fn host(&self) -> String {
-        self.site.iter().chain([&self.node]).cloned().collect::<Vec<_>>().join("/")
+        host(self.site.as_deref(), &self.node)
     }
 }
 

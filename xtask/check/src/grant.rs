@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 
 use crate::Finding;
 use domain::nearest::nearest;
+use domain::spec::Position;
 use domain::spec::yaml::{Entry, Node, Value};
 
 /// The capability that tsidp reads.
@@ -58,23 +59,11 @@ struct Policy<'a> {
 }
 
 impl<'a> Policy<'a> {
-    fn error(
-        &mut self,
-        rule: &'static str,
-        at: domain::spec::Position,
-        message: impl Into<String>,
-        fix: impl Into<String>,
-    ) {
+    fn error(&mut self, rule: &'static str, at: Position, message: impl Into<String>, fix: impl Into<String>) {
         self.findings.push(Finding::error(rule, at.in_file(self.file), message, fix));
     }
 
-    fn warning(
-        &mut self,
-        rule: &'static str,
-        at: domain::spec::Position,
-        message: impl Into<String>,
-        fix: impl Into<String>,
-    ) {
+    fn warning(&mut self, rule: &'static str, at: Position, message: impl Into<String>, fix: impl Into<String>) {
         self.findings.push(Finding::warning(rule, at.in_file(self.file), message, fix));
     }
 

@@ -104,7 +104,8 @@ fn fetch(cx: &Cx, omnictl: &Omnictl<'_>, access: &Access) -> Result<Secret, Fail
             let shown = cx.paths.show(&access.file);
             let old = parsed(&shown, &old)?;
             let merged = merged(&shown, old, &parsed("the kubeconfig of omnictl", text.as_bytes())?, access.force)?;
-            Ok(Secret::plain(serde_yaml::to_string(&merged).unwrap_or_default()))
+            let text = serde_yaml::to_string(&merged).map_err(|error| not_valid(&shown, error.to_string()))?;
+            Ok(Secret::plain(text))
         }
     }
 }

@@ -14,6 +14,7 @@ use check::drift::{self, Drift, Image};
 use domain::failure::{Code, Failure};
 use domain::spec::name;
 use domain::status::omni::{Brief, Resource};
+use domain::status::proxmox::host;
 use domain::status::sync::SyncAction;
 use domain::words::count;
 use runtime::cx::Cx;
@@ -313,8 +314,7 @@ fn images(cx: &Cx, proxmox: &Proxmox) -> Result<Vec<Image>, Failure> {
     for (node, answer) in places.values().zip(proxmox.get_all(cx, "asking for the ISO images of Proxmox", &paths)) {
         for image in answer?.as_array().into_iter().flatten() {
             let (volume, size) = (text(image, "volid"), image["size"].as_u64().unwrap_or_default());
-            let site = proxmox.site.as_ref().map_or(String::new(), |site| format!("{site}/"));
-            found.push(Image { node: site + node, volume, size });
+            found.push(Image { node: host(proxmox.site.as_deref(), node), volume, size });
         }
     }
     Ok(found)

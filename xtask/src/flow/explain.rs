@@ -110,6 +110,8 @@ struct OutsideFacts {
 /// A provider's log, and the VMs of this cluster in its Proxmox.
 struct Site {
     id: String,
+    /// The command that checks the provider.
+    verify: String,
     log: String,
     proxmox: Result<Proxmox, Failure>,
     vms: Result<Selection, Failure>,
@@ -139,7 +141,9 @@ fn around(sites: &[Cx], omnictl: Option<&Omnictl<'_>>, cluster: &str, stack: boo
         let log =
             || compose(cx, stack).and_then(|compose| compose.log(&cx.settings.provider_service(), provider_log::TAIL));
         let (vms, log) = both(|| list().map_err(|failure| provider::of_this(cx, failure)), log);
-        Site { id: cx.settings.provider_id(None).value, log: log.unwrap_or_default(), proxmox, vms }
+        let id = cx.settings.provider_id(None).value;
+        let verify = format!("cargo xtask {}", own_task(cx, &id, "provider-verify").join(" "));
+        Site { id, verify, log: log.unwrap_or_default(), proxmox, vms }
     };
     let jobs = sites.iter().map(|cx| -> Job<'_, Site> { Box::new(|| look(cx)) }).collect();
     let containers = || sites.first().map_or_else(|| Err(not_asked()), |cx| compose(cx, stack)?.containers());
@@ -193,12 +197,10 @@ fn facts(
 fn see_vms(facts: &mut Facts, around: &OutsideFacts) {
     let mut found = BTreeMap::new();
     for site in &around.sites {
-        match (proxmox_cause(&site.vms), &facts.proxmox) {
+        match (proxmox_cause(&site.vms, &site.verify), &facts.proxmox) {
             (Observed::Known(Some(cause)), Observed::Known(None) | Observed::Unknown(_)) if around.sites.len() > 1 => {
                 let words = format!("provider `{}`: {}", site.id, cause.cause);
-                let verify = format!("provider-verify --provider {}", site.id);
-                let next = cause.next.iter().map(|next| next.replace("provider-verify", &verify)).collect();
-                facts.proxmox = Observed::Known(Some(Cause { cause: words, next, ..cause }));
+                facts.proxmox = Observed::Known(Some(Cause { cause: words, ..cause }));
             }
             (cause, Observed::Known(None)) => facts.proxmox = cause,
             _ => {}
@@ -241,7 +243,7 @@ fn of_list(site: &Site, vm: &Value) -> Option<(String, Vm)> {
 }
 
 /// What Proxmox refuses. One that is not set up here, not asked over http, or not reached by this host's proxy, is unknown.
-fn proxmox_cause(vms: &Result<Selection, Failure>) -> Observed<Option<Cause>> {
+fn proxmox_cause(vms: &Result<Selection, Failure>, verify: &str) -> Observed<Option<Cause>> {
     match vms {
         Ok(_) => Observed::Known(None),
         Err(failure)
@@ -260,7 +262,7 @@ fn proxmox_cause(vms: &Result<Selection, Failure>) -> Observed<Option<Cause>> {
                 _ => "proxmox-unreachable",
             };
             let fix = if hint.is_empty() { "see whether Proxmox answers the provider's login" } else { hint.as_str() };
-            let next = next.first().map_or("cargo xtask provider-verify", String::as_str);
+            let next = next.first().map_or(verify, String::as_str);
             // It may be back in a moment: the provider tries again too.
             Observed::Known(Some(
                 Cause::new(Link::ProxmoxTask, id, message).evidence(cause).fix(fix, next).lasting(false),
@@ -733,7 +735,8 @@ mod tests {
 
     #[test]
     fn proxmox_that_was_not_asked_is_unknown_and_no_cause() {
-        let asked = |code| proxmox_cause(&Err(Failure::new(code, "the Proxmox address is not an https:// address")));
+        let failed = |code| Err(Failure::new(code, "the Proxmox address is not an https:// address"));
+        let asked = |code| proxmox_cause(&failed(code), "cargo xtask provider-verify");
         for code in [Code::Invalid, Code::MissingInput, Code::Prerequisite, Code::Interrupted] {
             assert!(matches!(asked(code), Observed::Unknown(_)), "{code:?}");
         }

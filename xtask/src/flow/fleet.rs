@@ -25,7 +25,7 @@ use domain::releases::table;
 use domain::status::cluster::{ClusterLine, cluster_lines};
 use domain::status::docker::Container;
 use domain::status::machines::{MachineLine, machine_lines};
-use domain::status::proxmox::{Inventory, Observed};
+use domain::status::proxmox::{Inventory, Observed, host};
 use domain::words::count;
 use runtime::cx::Cx;
 use runtime::parallel::{ALL, Job, both, run_all};
@@ -271,8 +271,8 @@ fn plan(
         return if args.plan.is_none() && args.without.is_none() { Ok(None) } else { Err(failure) };
     }
     let names = sites.iter().flat_map(|(cx, inventory, _)| {
-        let site = cx.site().map_or(String::new(), |site| site + "/");
-        inventory.nodes.iter().map(move |node| format!("{site}{}", node.name))
+        let site = cx.site();
+        inventory.nodes.iter().map(move |node| host(site.as_deref(), &node.name))
     });
     let names: Vec<String> = names.collect();
     if let Some(node) = args.without.as_ref().filter(|node| !names.contains(node)) {
@@ -306,13 +306,15 @@ fn plan(
         if let Some(proxmox) = &proxmox {
             proxmox::read_bridges(cx, proxmox, inventory)?;
         }
-        let site = cx.site().map(|site| site + "/");
-        let lost = args.without.as_deref();
-        let lost = site.as_ref().map_or(lost, |site| lost.and_then(|lost| lost.strip_prefix(site.as_str())));
+        let site = cx.site();
+        let names = inventory.nodes.iter().map(|node| &node.name);
+        let mut lost = names.filter(|name| args.without.as_ref() == Some(&host(site.as_deref(), name)));
+        let lost = lost.next().cloned();
+        let lost = lost.as_deref();
         let wanted = DemandInputs { templates: &templates, classes: &classes, requests: &requests, provider, lost };
         let (more, found) = cluster_demand::place(cx, &wanted, proxmox.as_ref(), inventory)?;
         demand.surplus.extend(more.surplus);
-        fit.add(found, site.as_deref().unwrap_or_default());
+        fit.add(found, site.as_deref());
     }
     let lost = args.without.as_deref();
     let of = match templates.as_slice() {

@@ -18,6 +18,7 @@ use crate::outcome::Outcome;
 use check::explain::{Cause, Explanation, Link, LinkState, Step};
 use domain::failure::{Code, Failure};
 use domain::saved_plan::PlannedChange;
+use domain::status::proxmox::host;
 use runtime::cx::Cx;
 use runtime::parallel::both;
 use runtime::proc::{self, Job};
@@ -156,7 +157,7 @@ fn change<'a>(cx: &Cx, cause: &Cause, cluster: &str) -> Result<Change<'a>, Strin
                 return Err("only a login with a token may start a VM from here".to_owned());
             }
             let effect = "it boots, and its machine connects to Omni again".to_owned();
-            let object = format!("VM {id} on {}{node}", site.map_or(String::new(), |site| site + "/"));
+            let object = format!("VM {id} on {}", host(site.as_deref(), &node));
             Ok(Change::new("start", object, effect, "stop it in Proxmox", move |cx| {
                 let _lock = cx.lock()?;
                 proxmox.start(cx, &node, id)?;

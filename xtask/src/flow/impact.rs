@@ -15,7 +15,7 @@ use domain::failure::{Code, Failure};
 use domain::spec::machine_class;
 use domain::spec::template::{ClusterTemplate, MachineSet};
 use domain::status::omni::Resource;
-use domain::status::proxmox::{Inventory, Observed};
+use domain::status::proxmox::{Inventory, Observed, host};
 use domain::status::sync::{SyncAction, VersionChange};
 use domain::version;
 use domain::words::count;
@@ -229,7 +229,7 @@ fn capacity(
             proxmox::read_disks(cx, &proxmox::configured(cx)?, &mut inventory, &removed)?;
         }
         let found = capacity::plan(&inventory, &asked.members, &removed, provider, &selector::evaluator());
-        fit.add(found, &cx.site().map_or(String::new(), |site| site + "/"));
+        fit.add(found, cx.site().as_deref());
     }
     let problems: Vec<String> =
         fit.findings.iter().filter(|finding| finding.is_error()).map(|finding| finding.message.clone()).collect();
@@ -268,12 +268,12 @@ fn lost(action: &SyncAction, actual: &ActualState) -> String {
 /// A machine request with the VM of its name.
 fn vm(request: &str, actual: &ActualState) -> String {
     let nodes = actual.sites.iter().flat_map(|(cx, inventory)| {
-        let site = cx.site().map_or(String::new(), |site| site + "/");
+        let site = cx.site();
         inventory.known().into_iter().flat_map(|inventory| &inventory.nodes).map(move |node| (site.clone(), node))
     });
     let found = nodes.into_iter().find_map(|(site, node)| {
         let vm = node.vms.known()?.iter().find(|vm| vm.name == request)?;
-        Some(format!("VM {} `{request}` on {site}{}", vm.id, node.name))
+        Some(format!("VM {} `{request}` on {}", vm.id, host(site.as_deref(), &node.name)))
     });
     found.unwrap_or_else(|| format!("`{request}` (VM unknown)"))
 }

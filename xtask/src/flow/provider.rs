@@ -381,13 +381,19 @@ pub fn explain_by_log(cx: &Cx, mut failure: Failure) -> Failure {
     failure
 }
 
+/// The look at everything, where nothing else leads to the cause.
+pub const EXPLAIN: &str = "cargo xtask cluster-explain";
+
+/// Whether this project has a cluster: one whose creation timed out is not in the state, and its template is there.
+pub fn has_clusters(cx: &Cx) -> bool {
+    !cx.settings.state.list("clusters").is_empty()
+        || project_classes::templates_in_use(cx).is_ok_and(|found| !found.is_empty())
+}
+
 /// Where a healthy provider leads: to the first thing that is missing, and at the end to the look at everything.
 pub fn onward(cx: &Cx) -> &'static str {
-    let has = |list: &str| !cx.settings.state.list(list).is_empty();
-    // A cluster whose creation timed out is not in the state, and its template is there.
-    let clusters = || has("clusters") || project_classes::templates_in_use(cx).is_ok_and(|found| !found.is_empty());
-    match has("machine_classes") {
-        _ if clusters() => "cargo xtask cluster-explain",
+    match !cx.settings.state.list("machine_classes").is_empty() {
+        _ if has_clusters(cx) => EXPLAIN,
         true => "cargo xtask cluster-create",
         false => "cargo xtask machineclass-create",
     }

@@ -96,9 +96,8 @@ fn one(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
                     next.push(command);
                 }
             }
-            let onward = provider::onward(cx);
-            if onward.ends_with("explain") || health != "healthy" {
-                next.push("cargo xtask cluster-explain".to_owned());
+            if provider::has_clusters(cx) || health != "healthy" {
+                next.push(provider::EXPLAIN.to_owned());
             } else if next.is_empty() {
                 next.push("cargo xtask provider-verify".to_owned());
             }
@@ -110,7 +109,7 @@ fn one(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
             Err(match known.first() {
                 Some(hit) => failure.hint(hit.hint()).next(hit.next()),
                 None if container.state == "restarting" || sidecar_down => {
-                    failure.hint("its last log lines stand above").next("cargo xtask cluster-explain")
+                    failure.hint("its last log lines stand above").next(provider::EXPLAIN)
                 }
                 None => failure.hint("its last log lines stand above; start it again").next("cargo xtask stack-up"),
             }

@@ -89,12 +89,9 @@ fn one(cx: &Cx) -> anyhow::Result<Outcome> {
     for (_, failure) in failures[1..].iter().filter(|_| !cx.ui.json()) {
         cx.ui.fail(failure);
     }
-    let next = if first.next.is_empty() { vec![EXPLAIN.to_owned()] } else { first.next.clone() };
+    let next = if first.next.is_empty() { vec![provider::EXPLAIN.to_owned()] } else { first.next.clone() };
     Err(Failure { next, ..first.with(data) }.into())
 }
-
-/// What looks at everything, where no check names a way out.
-const EXPLAIN: &str = "cargo xtask cluster-explain";
 
 /// The provider's key, as `doctor` looks at it: compose and `provider-setup` take it from the same place.
 fn key(cx: &Cx) -> anyhow::Result<StepResult<()>> {
@@ -131,7 +128,7 @@ fn containers(cx: &Cx, found: &[Container]) -> anyhow::Result<StepResult<()>> {
             !["restarting", "running"].contains(&container.state.as_str()) && container.service != SIDECAR
         };
         let all = found.iter().all(|container| container.well() || ended(container));
-        failure = failure.next(if all { "cargo xtask stack-up" } else { EXPLAIN });
+        failure = failure.next(if all { "cargo xtask stack-up" } else { provider::EXPLAIN });
     }
     Err(failure.into())
 }
@@ -177,7 +174,7 @@ fn registered<'a>(cx: &Cx, id: &str, container: impl Fn() -> Option<&'a Containe
             let failure = Failure::new(Code::Failed, format!("Omni does not hear from the provider `{id}`"))
                 .cause(health.words())
                 .hint("see what the provider's log says; a clock that is off by more than 31 s looks the same");
-            Err(failure.next("cargo xtask provider-status").next(EXPLAIN).into())
+            Err(failure.next("cargo xtask provider-status").next(provider::EXPLAIN).into())
         }
         None => Err(Failure::new(Code::Failed, format!("Omni knows no provider `{id}`"))
             .cause("it was never created there, or under another id; ids are compared letter by letter")

@@ -21,7 +21,7 @@ use serde::Serialize;
 
 use crate::Finding;
 use domain::spec::Location;
-use domain::status::proxmox::{Inventory, Vm};
+use domain::status::proxmox::{Inventory, Vm, host};
 use machine::Machine;
 use placement_state::PlacementState;
 use provider::Provider;
@@ -132,9 +132,9 @@ pub struct Fit {
 }
 
 impl Fit {
-    /// Adds that of another site, whose name with a slash goes before the names of its nodes.
-    pub fn add(&mut self, other: Fit, site: &str) {
-        let named = |name: &str| format!("{site}{name}");
+    /// Adds that of another site, after whom its nodes are named where there are several.
+    pub fn add(&mut self, other: Fit, site: Option<&str>) {
+        let named = |name: &str| host(site, name);
         self.placements.extend(other.placements.into_iter().map(|placement| Placement {
             node: placement.node.as_deref().map(named),
             state: if let State::Exists(node) = &placement.state {
@@ -150,7 +150,7 @@ impl Fit {
             false => PoolRoom { node: named(&pool.node), ..pool },
         }));
         self.losses.extend(other.losses.into_iter().map(|loss| NodeFailure { node: named(&loss.node), ..loss }));
-        let of = if site.is_empty() { String::new() } else { format!("{}: ", site.trim_end_matches('/')) };
+        let of = site.map_or(String::new(), |site| format!("{site}: "));
         self.findings
             .extend(other.findings.into_iter().map(|it| Finding { message: format!("{of}{}", it.message), ..it }));
     }

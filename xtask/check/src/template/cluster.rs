@@ -133,7 +133,7 @@ impl Checker<'_> {
         }
     }
 
-    fn version(&mut self, text: &str, at: domain::spec::Position, what: &str) -> Option<Version> {
+    fn version(&mut self, text: &str, at: Position, what: &str) -> Option<Version> {
         if text.is_empty() {
             let message = format!("the {what} version is missing");
             self.error("template-version", at, message, "add `version: …`");

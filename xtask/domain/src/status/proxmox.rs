@@ -17,10 +17,14 @@ use crate::spec::size::Memory;
 pub use access::{AclEntry, Permissions, TokenInfo, Tree, acl, certain, parent, permissions, roles, token_info, zones};
 pub use pick::{Selection, pick, picked};
 
-/// Where a listed VM is: `pve1`, with several providers `west/pve1`.
+/// The name of a node: `pve1`, with several providers, whose nodes may have the same names, `west/pve1`.
+pub fn host(site: Option<&str>, node: &str) -> String {
+    site.map_or(node.to_owned(), |site| format!("{site}/{node}"))
+}
+
+/// Where a listed VM is, as [`host`].
 pub fn place(vm: &Value) -> String {
-    let text = |key: &str| vm[key].as_str().unwrap_or_default();
-    [text("site"), text("node")].join("/").trim_start_matches('/').to_owned()
+    host(vm["site"].as_str(), vm["node"].as_str().unwrap_or_default())
 }
 
 /// A value that was observed, or why it could not be. As JSON `{"known": …}` or `{"unknown": "why"}`.
@@ -156,7 +160,7 @@ impl Inventory {
     pub fn of_site(mut self, site: Option<&str>) -> Inventory {
         let Some(site) = site else { return self };
         for node in &mut self.nodes {
-            node.name = format!("{site}/{}", node.name);
+            node.name = host(Some(site), &node.name);
             if let Observed::Known(storages) = &mut node.storages {
                 storages
                     .iter_mut()

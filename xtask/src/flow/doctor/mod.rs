@@ -154,8 +154,8 @@ pub fn failure(cx: &Cx, results: &[CheckResult]) -> Option<Failure> {
     };
     let failure = Failure::new(code, summary(results));
     let mut failure = first.command().map_or(failure.clone(), |command| failure.next(command));
-    if provider::onward(cx).ends_with("explain") {
-        failure = failure.next("cargo xtask cluster-explain");
+    if provider::has_clusters(cx) {
+        failure = failure.next(provider::EXPLAIN);
     }
     if !cx.ui.json() {
         let again = format!("fix {}, then run `cargo xtask {}` again", first.entry.id, cx.task);
