@@ -1,6 +1,7 @@
 //! The whole command line on one page. The doc comments are the help.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -101,10 +102,14 @@ pub fn built() -> Command {
 
 /// The command line under the name that it is called by, with the examples of each task.
 fn named() -> Command {
-    let cli = Cli::command().bin_name(called::name()).mut_subcommands(|task| {
-        let of_task = |line: &&str| line.split(' ').next() == Some(task.get_name());
-        let lines: Vec<&str> = include_str!("../data/examples.txt").lines().filter(of_task).collect();
-        if lines.is_empty() { task } else { task.after_long_help(examples(&lines)) }
+    // Every start of a task comes through here: the file of examples is read once, not once for each task.
+    let mut of_tasks: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for line in include_str!("../data/examples.txt").lines() {
+        of_tasks.entry(line.split(' ').next().unwrap_or_default()).or_default().push(line);
+    }
+    let cli = Cli::command().bin_name(called::name()).mut_subcommands(|task| match of_tasks.get(task.get_name()) {
+        Some(lines) => task.after_long_help(examples(lines)),
+        None => task,
     });
     if called::is_released() { cli.display_name(called::RELEASED) } else { cli }
 }

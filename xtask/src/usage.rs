@@ -34,6 +34,10 @@ pub fn failure(error: &Error, words: &[String]) -> (String, Failure) {
 
 /// `error` with a tip: the names that a missing argument can have, or the tasks that have the unknown word in their name.
 pub fn with_tip(mut error: Error, args: &[OsString]) -> Error {
+    // What clap was asked to print (the help, the version) is an error to it as well, and has no tip.
+    if !matches!(error.kind(), ErrorKind::InvalidSubcommand | ErrorKind::MissingRequiredArgument) {
+        return error;
+    }
     let words: Vec<String> = args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
     let cli = built();
     match (error.kind(), error.get(ContextKind::InvalidSubcommand)) {
