@@ -184,7 +184,7 @@ pub async fn serve(options: LabOptions) -> Result<()> {
         dir: options.dir.clone(),
         env: OnceLock::new(),
     });
-    faults.names().for_each(|name| fault_effects::arrange(name, true, &faults, &lab.omni, &lab.proxmox));
+    faults.names().for_each(|name| fault_effects::arrange(name, true, &faults, &lab.omni, lab.sites()));
     let resolver = crate::dns::serve(loopback(0), Arc::clone(&lab.faults)).await?;
     let keys = fault_effects::EnvKeys::make(&lab.faults, &lab.omni)?;
     write_project_files(&options.dir, &shown)?;
@@ -454,6 +454,10 @@ impl Lab {
         if second { self.second_proxmox.as_ref() } else { Some(&self.proxmox) }
     }
 
+    fn sites(&self) -> impl Iterator<Item = &Proxmox> {
+        std::iter::once(&self.proxmox).chain(&self.second_proxmox)
+    }
+
     async fn answer(&self, request: Request) -> Response {
         match request {
             Request::Start { program, argv } => {
@@ -491,10 +495,13 @@ impl Lab {
                     false => Response::Refused(format!("there is no node `{name}`")),
                 }
             }
-            Request::OnNode { verb, path, args } => match self.proxmox.as_root(&verb, path, args) {
-                Ok(_) => Response::Done,
-                Err(refusal) => Response::Refused(format!("{} {}", refusal.status, refusal.reason)),
-            },
+            Request::OnNode { second, verb, path, args } => {
+                match self.site(second).map(|site| site.as_root(&verb, path, args)) {
+                    Some(Ok(_)) => Response::Done,
+                    Some(Err(refusal)) => Response::Refused(format!("{} {}", refusal.status, refusal.reason)),
+                    None => Response::Refused("this lab has one Proxmox".to_owned()),
+                }
+            }
             Request::Heal { name } => match self.heal(&name) {
                 Ok(()) => Response::Done,
                 Err(why) => Response::Refused(format!("{why:#}")),
@@ -513,7 +520,7 @@ impl Lab {
             bail!("the fault `{name}` is not one of this lab");
         }
         self.faults.end(name);
-        fault_effects::arrange(name, false, &self.faults, &self.omni, &self.proxmox);
+        fault_effects::arrange(name, false, &self.faults, &self.omni, self.sites());
         if self.engine.without_omni() {
             self.omni_down.store(false, Ordering::Relaxed);
         }

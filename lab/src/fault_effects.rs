@@ -33,7 +33,7 @@ pub fn of_stand_in(faults: &Faults, program: &str) -> Vec<String> {
 }
 
 /// Puts what a fault does from the beginning there, or takes it away again.
-pub fn arrange(fault: &str, on: bool, faults: &Faults, omni: &Omni, proxmox: &Proxmox) {
+pub fn arrange<'a>(fault: &str, on: bool, faults: &Faults, omni: &Omni, sites: impl Iterator<Item = &'a Proxmox>) {
     omni.with(|state| match fault {
         "omni-eula" => state.eula_accepted = !on,
         "omnictl-api-mismatch" => api_version(faults, state),
@@ -54,7 +54,7 @@ pub fn arrange(fault: &str, on: bool, faults: &Faults, omni: &Omni, proxmox: &Pr
         | "upgrade-drain-blocked" => machines::recover(state),
         _ => {}
     });
-    proxmox.with(|world| proxmox::arrange(fault, on, world));
+    sites.for_each(|site| site.with(|world| proxmox::arrange(fault, on, world)));
 }
 
 /// The version of its API that Omni tells omnictl.

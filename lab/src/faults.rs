@@ -1,10 +1,11 @@
 //! What can be made to go wrong. A fault is data (`data/faults.yaml`): a name, what the service then does, where it was
 //! seen, what a good task says, and what ends it. The simulated services ask [`Faults::hit`] where it takes effect.
 
-use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -105,21 +106,10 @@ pub fn table() -> &'static [Fault] {
     })
 }
 
-/// On which of its occasions a fault happens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum FaultTiming {
-    Always,
-    /// This occasion only, from 1.
-    Only(u64),
-    /// This occasion and all after it.
-    From(u64),
-    /// This many occasions, then never again.
-    First(u64),
-}
-
 struct Active {
     fault: &'static Fault,
-    when: FaultTiming,
+    /// On which of its occasions it happens, counted from 1.
+    when: RangeInclusive<u64>,
     occasions: AtomicU64,
     /// Somebody did what fixes it.
     ended: AtomicBool,
@@ -131,22 +121,13 @@ pub struct Faults {
     active: Vec<Active>,
 }
 
-/// A fault that cannot be had, said so that the next try succeeds.
-#[derive(Debug, PartialEq, Eq)]
-pub struct UnknownFault(String);
-
-impl fmt::Display for UnknownFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for UnknownFault {}
-
 impl Faults {
     /// Reads `NAME[:WHEN]`. WHEN counts the occasions on which the fault could bite: `2` only the second, `2+` from the
     /// second on, `..2` the first two; without it always.
-    pub fn parse(texts: &[String]) -> Result<Faults, UnknownFault> {
+    ///
+    /// # Errors
+    /// For a fault that does not exist, or a WHEN that is not valid, said so that the next try succeeds.
+    pub fn parse(texts: &[String]) -> Result<Faults> {
         let active = texts.iter().map(|text| one(text)).collect::<Result<_, _>>()?;
         Ok(Faults { active })
     }
@@ -180,11 +161,7 @@ impl Faults {
     /// The active faults that have bitten and were not ended since; those that stand from the beginning do not count occasions.
     pub fn bitten(&self) -> Vec<&str> {
         let bitten = |active: &&Active| {
-            let first = match active.when {
-                FaultTiming::Only(first) | FaultTiming::From(first) => first,
-                FaultTiming::Always | FaultTiming::First(_) => 1,
-            };
-            active.occasions.load(Ordering::Relaxed) >= first && !active.ended.load(Ordering::Relaxed)
+            active.occasions.load(Ordering::Relaxed) >= *active.when.start() && !active.ended.load(Ordering::Relaxed)
         };
         self.active.iter().filter(bitten).map(|active| active.fault.name.as_str()).collect()
     }
@@ -198,43 +175,32 @@ impl Faults {
     pub fn hit(&self, name: &str) -> bool {
         debug_assert!(table().iter().any(|fault| fault.name == name), "{name}");
         let found = self.active(name).filter(|active| !active.ended.load(Ordering::Relaxed));
-        found.is_some_and(|active| {
-            let occasion = active.occasions.fetch_add(1, Ordering::Relaxed) + 1;
-            match active.when {
-                FaultTiming::Always => true,
-                FaultTiming::Only(wanted) => occasion == wanted,
-                FaultTiming::From(first) => occasion >= first,
-                FaultTiming::First(last) => occasion <= last,
-            }
-        })
+        found.is_some_and(|active| active.when.contains(&(active.occasions.fetch_add(1, Ordering::Relaxed) + 1)))
     }
 }
 
-fn one(text: &str) -> Result<Active, UnknownFault> {
+fn one(text: &str) -> Result<Active> {
     let (name, when) = text.split_once(':').map_or((text, None), |(name, when)| (name, Some(when)));
     let Some(fault) = table().iter().find(|fault| fault.name == name) else {
         let mut near: Vec<(usize, &str)> =
             table().iter().map(|fault| (distance(name, &fault.name), fault.name.as_str())).collect();
         near.sort_unstable();
         let near: Vec<&str> = near.into_iter().take(3).map(|(_, name)| name).collect();
-        let text = format!("there is no fault {name:?}: did you mean {}? `lab faults` lists them all", near.join(", "));
-        return Err(UnknownFault(text));
+        bail!("there is no fault {name:?}: did you mean {}? `lab faults` lists them all", near.join(", "));
     };
     let count = |text: &str| text.parse::<u64>().ok().filter(|count| *count > 0);
     let own = Some(fault.when.as_str()).filter(|own| !own.is_empty());
     let when = match when.or(own) {
-        None => Some(FaultTiming::Always),
+        None => Some(1..=u64::MAX),
         Some(text) => match (text.strip_suffix('+'), text.strip_prefix("..")) {
-            (Some(first), _) => count(first).map(FaultTiming::From),
-            (_, Some(last)) => count(last).map(FaultTiming::First),
-            _ => count(text).map(FaultTiming::Only),
+            (Some(first), _) => count(first).map(|first| first..=u64::MAX),
+            (_, Some(last)) => count(last).map(|last| 1..=last),
+            _ => count(text).map(|only| only..=only),
         },
     };
-    let text = || {
-        let shown = text.split_once(':').map_or("", |(_, when)| when);
-        UnknownFault(format!("{shown:?} says not when {name} is to happen: use 2 (the second time), 2+ or ..2"))
-    };
-    Ok(Active { fault, when: when.ok_or_else(text)?, occasions: AtomicU64::new(0), ended: AtomicBool::new(false) })
+    let shown = text.split_once(':').map_or("", |(_, when)| when);
+    let hint = || format!("{shown:?} says not when {name} is to happen: use 2 (the second time), 2+ or ..2");
+    Ok(Active { fault, when: when.with_context(hint)?, occasions: AtomicU64::new(0), ended: AtomicBool::new(false) })
 }
 
 /// How far a name is from another: edits, with a bonus for a common word.

@@ -91,10 +91,8 @@ fn machine_set(state: &mut State, cluster: &Resource, set: &Resource) {
         state.store.remove(&Key::new(typ, DEFAULT, id));
     }
     state.store.drop_finalizers(&key, |_| true);
-    if cluster.tearing_down() {
-        // The cluster's own controller destroys its sets; a set that the user tore down waits for the user's call.
-        state.store.remove(&key);
-    }
+    // Omni destroys itself what nobody holds any more (omni v1.4.9 to v1.9.3 `internal/backend/runtime/omni/omni.go`).
+    state.store.remove(&key);
 }
 
 /// Takes machines of the set's own requests into the set, and lets the oldest go when there are too many.
@@ -248,5 +246,7 @@ fn forget_cluster(state: &mut State, cluster: &str) {
             state.store.remove(&Key::new(typ, DEFAULT, &id));
         }
     }
-    state.store.drop_finalizers(&Key::new(CLUSTER, DEFAULT, cluster), |_| true);
+    let key = Key::new(CLUSTER, DEFAULT, cluster);
+    state.store.drop_finalizers(&key, |_| true);
+    state.store.remove(&key);
 }

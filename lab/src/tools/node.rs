@@ -30,7 +30,9 @@ pub fn run(program: &str, argv0: &str, argv: &[String]) -> i32 {
     let Some((verb, path, mut args)) = found else { return unknown_call(program, argv) };
     let (path, fixed) = path.split_once('?').unwrap_or((path, ""));
     args.extend(fixed.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned())));
-    let ask = Request::OnNode { verb: (*verb).to_owned(), path: path.to_owned(), args };
+    // A program of a node knows its own Proxmox only; with several, one says which.
+    let second = std::env::var_os("LAB_ON_SECOND_PROXMOX").is_some();
+    let ask = Request::OnNode { second, verb: (*verb).to_owned(), path: path.to_owned(), args };
     let link = find(argv0).context("this stand-in belongs to no lab that it can find");
     let (code, why) = match link.and_then(|link| Client::open(&link)?.ask(&ask)) {
         Ok(Response::Done) => return 0,

@@ -59,7 +59,7 @@ pub enum Request {
     /// A node goes off, with its guests, or comes back.
     Node { name: String, online: bool },
     /// What root does on a node of Proxmox: a call of its API.
-    OnNode { verb: String, path: String, args: Vec<(String, String)> },
+    OnNode { second: bool, verb: String, path: String, args: Vec<(String, String)> },
     /// The end of a fault.
     Heal { name: String },
     /// The end of the lab.

@@ -2,6 +2,7 @@
 //! blocks first. Nothing is guessed: what was not seen is unknown, and what only takes its time is waited for.
 
 mod machine;
+mod without_omni;
 
 use std::collections::BTreeMap;
 
@@ -14,7 +15,7 @@ use domain::spec::template::ClusterTemplate;
 use domain::status::cluster::{Actor, ClusterView, MachineSetView, MachineView};
 use domain::status::proxmox::{Observed, host};
 use domain::words::count;
-use machine::{ChainPosition, position};
+use machine::{ChainPosition, hidden, position};
 
 /// The links of the chain, in the order in which a machine passes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, strum::IntoStaticStr, VariantArray)]
@@ -56,6 +57,13 @@ pub struct LinkView {
     /// How long that usually takes.
     pub typical: Option<&'static str>,
     pub evidence: String,
+}
+
+impl LinkView {
+    /// What is waited for comes without anybody's doing.
+    pub fn passes(&self) -> bool {
+        self.state == LinkState::Waiting && !self.typical.is_some_and(|typical| typical.starts_with("until "))
+    }
 }
 
 /// Why a link is broken, and the least destructive way out.
@@ -239,11 +247,6 @@ const JOINED: u64 = 300;
 const CONFIGURED: u64 = 900;
 /// What doctor looks at for each area of the network: without these a machine cannot join.
 const NETWORK: &str = "cargo xtask doctor --area network";
-/// What brings back an Omni that does not run here.
-const STACK_UP: &str = "cargo xtask stack-up";
-
-/// What keeps the sidecar from running, without which neither Omni nor its provider has a network.
-const SIDECAR: [&str; 3] = ["sidecar-down", "tailscale-key-invalid", "tailscale.state"];
 /// What the provider says where its login lacks a privilege: Proxmox hides what it may not see.
 const HIDDEN: [&str; 2] = ["pve-not-authorized", "storage-no-iso"];
 
@@ -255,6 +258,8 @@ struct Chain {
     causes: Vec<Cause>,
     waits: BTreeMap<Link, Vec<Wait>>,
     unknown: BTreeMap<Link, String>,
+    /// What somebody locked, and the command that unlocks it.
+    locks: BTreeMap<Link, String>,
     /// How far the machine that is farthest has come.
     reached: Option<Link>,
 }
@@ -295,49 +300,6 @@ impl Chain {
         self.causes.iter().any(|known| known.id == id)
     }
 
-    /// Only what lies outside of Omni can be seen.
-    fn without_omni(&mut self, facts: &Facts, why: &Cause) {
-        // Whoever answers is there, and its host is not what keeps it silent.
-        let answers = |cause: &Cause| ["omni-unhealthy", "certificates.served"].contains(&cause.id.as_str());
-        let silent = ["omni-unreachable", "omni-timeout", "omni-unasked"].contains(&why.id.as_str())
-            && !facts.site.iter().any(answers);
-        let beside = |cause: &Cause| !silent && of_host(&cause.id);
-        // The sidecar is why its containers do not run.
-        let sidecar = match &facts.provider {
-            Observed::Known(Some(cause)) if SIDECAR.contains(&cause.id.as_str()) => Some(cause),
-            _ => None,
-        };
-        let root = |cause: &&Cause| {
-            let starts = !silent && cause.next == [STACK_UP];
-            let other = cause.id == "docker.containers" && sidecar.is_some();
-            cause.link == Link::Omni && roots(&cause.id) && !starts && !other && !beside(cause)
-        };
-        let (roots, others): (Vec<&Cause>, Vec<&Cause>) = facts.site.iter().partition(root);
-        let roots: Vec<&Cause> = sidecar.filter(|_| silent).into_iter().chain(roots).collect();
-        if !roots.iter().any(|root| accounts_for(&root.id, &why.id)) {
-            self.blocks(why.clone());
-        }
-        roots.into_iter().for_each(|root| self.blocks(root.clone()));
-        let apart = |cause: &Cause| ["tsidp.discovery", "tsidp.issuer", "host.clock"].contains(&cause.id.as_str());
-        let others = others.into_iter().filter(|cause| cause.link == Link::Omni && (beside(cause) || apart(cause)));
-        let others = others.filter(|cause| cause.next != [STACK_UP] && cause.id != "docker.containers");
-        self.causes.extend(others.map(|cause| Cause { blocks: false, ..cause.clone() }));
-        for link in Link::VARIANTS.iter().filter(|link| !matches!(link, Link::Omni | Link::Template)) {
-            self.unknown.insert(*link, "Omni cannot be asked".to_owned());
-        }
-        self.unknown.insert(Link::Omni, why.cause.clone());
-        if let Observed::Known(None) = facts.provider {
-            self.unknown.remove(&Link::ProviderStep);
-        }
-        if let Some(vms) = facts.vms.known().filter(|vms| !vms.is_empty()) {
-            let off: Vec<String> = vms.values().filter(|vm| vm.status != "running").map(Vm::words).collect();
-            let off = if off.is_empty() { String::new() } else { format!("; {}", off.join(", ")) };
-            let seen = format!("Omni cannot be asked; Proxmox shows {} of this name{off}", count(vms.len(), "VM"));
-            self.unknown.insert(Link::Vm, seen);
-        }
-        self.template(facts);
-    }
-
     fn template(&mut self, facts: &Facts) {
         if let Some(error) = &facts.template_error {
             self.blocks(error.clone());
@@ -366,6 +328,7 @@ impl Chain {
             }
             self.set(view, set, broken);
         }
+        self.locked(view);
         self.not_synced(facts, view);
         self.cluster(facts, view);
     }
@@ -381,7 +344,11 @@ impl Chain {
             ChainPosition::Broken(cause) => {
                 let link = cause.link;
                 let since = Some(machine.since.clone()).filter(|since| !since.is_empty());
+                // A task of Proxmox failed, whatever became of the provider since.
+                let failed = facts.complaints.get(&machine.request);
+                let failed = failed.filter(|failed| failed.link == Link::ProxmoxTask && failed.id != cause.id);
                 self.blocks(Cause { since, ..*cause });
+                failed.into_iter().for_each(|failed| self.blocks(failed.clone()));
                 self.reached = self.reached.max(Some(link));
                 return true;
             }
@@ -432,7 +399,7 @@ impl Chain {
             self.wait(Link::Configuration, "3 to 5 min a machine", view.upgrade.clone());
         }
         if view.tearing_down && view.machines().next().is_none() {
-            self.wait(Link::Cluster, "seconds", "its machines are gone, and Omni still holds it".to_owned());
+            self.held(facts, view);
         } else if view.tearing_down {
             self.wait(Link::Cluster, "1 to 2 min a machine", format!("being destroyed: {}", view.waits_for()));
         }
@@ -462,6 +429,41 @@ impl Chain {
                     format!("omnictl machine-logs {uuid} --tail 50"),
                 ));
             }
+        }
+    }
+
+    /// A cluster whose machines are gone: Omni lets it go when each of its controllers has (omni v1.9.3 `omni.go` `destroy`).
+    fn held(&mut self, facts: &Facts, view: &ClusterView) {
+        let (name, held_by) = (&view.name, view.held_by.join(", "));
+        let by = if held_by.is_empty() { String::new() } else { format!("; it is held by {held_by}") };
+        let words = format!("the machines of cluster `{name}` are gone, and Omni still holds it");
+        match clock::seconds(&view.since) {
+            Some(since) if facts.now.saturating_sub(since) >= JOINED => {
+                let cause = Cause::new(Link::Cluster, "cluster-held", words).evidence(held_by).lasting(false);
+                let fix = "Omni's log says what they wait for; deleting it again does no harm, and waits for them";
+                self.blocks(cause.task(fix, &["cluster-delete", name]));
+            }
+            since => {
+                let waits = self.waits.entry(Link::Cluster).or_default();
+                waits.push((since, "seconds", format!("{words}{by}")));
+            }
+        }
+    }
+
+    /// What somebody locked goes on as it is.
+    fn locked(&mut self, view: &ClusterView) {
+        if view.locked {
+            let words = format!("locked: Omni accepts no change of it before `omnictl cluster unlock {}`", view.name);
+            self.locks.insert(Link::Cluster, words);
+        }
+        let locked: Vec<&MachineView> = view.machines().filter(|machine| machine.locked).collect();
+        let Some(first) = locked.first() else { return };
+        let more = if locked.len() > 1 { format!(", and {} more", locked.len() - 1) } else { String::new() };
+        let unlock = format!("`omnictl cluster machine unlock {}`", first.uuid);
+        let words = format!("{}{more}: locked, with no new configuration and no upgrade before {unlock}", first.name());
+        match view.upgrade.is_empty() && locked.iter().all(|machine| machine.ready) {
+            true => _ = self.locks.insert(Link::Configuration, words),
+            false => self.wait(Link::Configuration, "until it is unlocked", words),
         }
     }
 
@@ -521,7 +523,7 @@ impl Chain {
             }
         }
         if facts.omni.is_none()
-            && let Some(why) = facts.vms.why().or(facts.unseen.values().next().map(String::as_str))
+            && let Some(why) = facts.vms.why().or(facts.unseen.values().next().map(String::as_str)).or(hidden(facts))
         {
             self.unknown.entry(Link::Vm).or_insert_with(|| why.to_owned());
         }
@@ -570,15 +572,16 @@ impl Chain {
             return view(LinkState::Unknown, "not reached yet".to_owned());
         }
         let machines = count(cluster.machines().count(), "machine");
+        let noted = |words: String| self.locks.get(&link).map_or(words.clone(), |lock| format!("{words}; {lock}"));
         match link {
             Link::Omni => view(LinkState::Ok, "it answers".to_owned()),
             Link::Template if facts.template.is_none() => {
                 view(LinkState::Unknown, format!("no file in clusters/ is the template of `{}`", cluster.name))
             }
             Link::Template => view(LinkState::Ok, "as many machines as in Omni".to_owned()),
-            Link::Cluster => view(LinkState::Ok, cluster.phase.clone()),
+            Link::Cluster => view(LinkState::Ok, noted(cluster.phase.clone())),
             Link::MachineSet => view(LinkState::Ok, count(cluster.machine_sets.len(), "machine set")),
-            _ => view(LinkState::Ok, format!("nothing is wrong with {machines}")),
+            _ => view(LinkState::Ok, noted(format!("nothing is wrong with {machines}"))),
         }
     }
 }
@@ -620,41 +623,6 @@ fn leaving(facts: &Facts) -> Vec<DepartingMachine> {
         DepartingMachine { machine: machine.name().to_owned(), acts, held_by, remains }
     };
     view.machines().filter(goes).map(one).collect()
-}
-
-/// Whether a cause is one of the host that Omni runs on: it matters to an Omni that does not answer.
-fn of_host(id: &str) -> bool {
-    ["docker.", "tailscale.", "host.", "tools.compose"].iter().any(|area| id.starts_with(area))
-}
-
-/// Whether a check of `doctor` that failed says why Omni cannot be asked: whoever refuses or is not Omni has a reason of its own.
-fn accounts_for(root: &str, why: &str) -> bool {
-    let of: &[&str] = match why {
-        "omni-certificate" => &["certificates."],
-        "omni-licence" => &["omni.licence"],
-        "omnictl-version" => &["omni.versions", "tools.omnictl"],
-        "omni-refuses" | "omni-login" => &["keys."],
-        "omni-foreign" => &[],
-        // A program that is not right, or an engine that is down, does not make an answer late.
-        "omni-timeout" => &[
-            "docker.containers",
-            "omni.health",
-            "omni-unhealthy",
-            "certificates.",
-            "network.",
-            "host.",
-            "tailscale",
-            "sidecar",
-        ],
-        _ => return !["keys.", "omni.versions", "files."].iter().any(|prefix| root.starts_with(prefix)),
-    };
-    of.iter().any(|prefix| root.starts_with(prefix))
-}
-
-/// Checks of `doctor` that explain an Omni that cannot be asked; others concern people, or the next start.
-fn roots(id: &str) -> bool {
-    const OTHERS: [&str; 3] = ["host.clock", "host.tsidp", "keys.provider"];
-    !OTHERS.contains(&id) && !id.starts_with("tsidp.")
 }
 
 /// How the template differs from the cluster, in what both say of machine sets, and whether Omni lacks one.
@@ -756,10 +724,8 @@ mod tests {
             control_plane_ready: true,
             healthy: 1,
             total: 1,
-            tearing_down: false,
-            locked: false,
-            upgrade: String::new(),
             machine_sets: vec![set],
+            ..ClusterView::default()
         };
         let vm = |(at, (name, status)): (usize, &(&str, &str))| {
             let (node, url) = ("pve2".to_owned(), "https://pve.example:8006".to_owned());
@@ -808,7 +774,11 @@ mod tests {
             renamed.id == "vm-renamed" && !renamed.lasting && renamed.fix.contains("uuid-of-zebra-a"),
             "{renamed:?}"
         );
-        assert_eq!(ids(&facts(vec![ready()], &[])), ["vms-hidden"]);
+        let mut hidden = facts(vec![ready()], &[]);
+        assert_eq!(ids(&hidden), ["vms-hidden"]);
+        hidden.site = vec![Cause::new(Link::ProxmoxTask, "provider.permissions", "lacks")];
+        assert_eq!(ids(&hidden), ["provider.permissions"]);
+        assert_eq!([Link::Vm, Link::Kubernetes].map(|link| state(&hidden, link)), [LinkState::Unknown, LinkState::Ok]);
     }
 
     #[test]
@@ -876,6 +846,39 @@ mod tests {
         seen.site = vec![Cause::new(Link::ProxmoxTask, "provider.permissions", "lacks")];
         seen.complaints.insert("zebra-a".to_owned(), Cause::new(Link::ProviderStep, "storage-no-iso", "none"));
         assert_eq!(ids(&seen), ["provider.permissions", "vm-stopped"]);
+        // A task that failed in Proxmox stays one where the provider has stopped since.
+        seen.site.clear();
+        seen.provider = Observed::Known(Some(Cause::new(Link::ProviderStep, "provider-stopped", "it does not run")));
+        seen.complaints.insert("zebra-a".to_owned(), Cause::new(Link::ProxmoxTask, "machine-no-kvm", "no KVM"));
+        assert_eq!(ids(&seen), ["provider-stopped", "machine-no-kvm", "vm-stopped"]);
+    }
+
+    #[test]
+    fn lock_is_shown_with_the_command_that_ends_it_and_breaks_nothing() {
+        let mut seen = facts(vec![machine("zebra-a", Actor::None, "Running", "")], &[("zebra-a", "running")]);
+        let view = seen.view.as_mut().unwrap();
+        (view.locked, view.machine_sets[0].machines[0].locked) = (true, true);
+        for (upgrade, state) in [("", LinkState::Ok), ("the upgrade of Talos to 1.13.9 runs", LinkState::Waiting)] {
+            seen.view.as_mut().unwrap().upgrade = upgrade.to_owned();
+            let Explanation { links, causes, .. } = explain(&seen);
+            let shown = |link: Link| links.iter().find(|view| view.link == link).unwrap();
+            let (cluster, machine) = (shown(Link::Cluster), shown(Link::Configuration));
+            assert!(cluster.evidence.contains("`omnictl cluster unlock zebra`"), "{cluster:?}");
+            assert!(machine.evidence.contains("`omnictl cluster machine unlock uuid-of-zebra-a`"), "{machine:?}");
+            assert_eq!((causes, machine.state, machine.passes()), (Vec::new(), state, false));
+        }
+    }
+
+    #[test]
+    fn cluster_without_machines_that_omni_holds_for_long_names_who_holds_it() {
+        let mut seen = facts(Vec::new(), &[]);
+        let view = seen.view.as_mut().unwrap();
+        (view.tearing_down, view.since) = (true, clock::rfc3339_of(10_000));
+        view.held_by = vec!["BackupDataController".to_owned()];
+        assert_eq!((ids(&seen), state(&seen, Link::Cluster)), (Vec::new(), LinkState::Waiting));
+        seen.now = 10_000 + JOINED;
+        let found = explain(&seen).causes.remove(0);
+        assert_eq!((found.id.as_str(), found.evidence.as_str()), ("cluster-held", "BackupDataController"));
     }
 
     #[test]

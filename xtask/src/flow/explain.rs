@@ -3,9 +3,11 @@
 //!
 //! Best effort, a number of calls that does not grow with the fleet: who cannot be asked is unknown, and never a cause.
 
+mod complaints;
+mod providers;
 pub mod subject;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
@@ -24,21 +26,21 @@ use domain::status::proxmox::{Observed, Selection};
 use runtime::cx::Cx;
 use runtime::files;
 use runtime::parallel::{ALL, Job, both, run_all};
-use runtime::tool::compose::{Compose, OMNI, PROVIDER, SIDECAR};
+use runtime::tool::compose::{Compose, OMNI};
 use runtime::tool::omni;
 use runtime::tool::omnictl::Omnictl;
 use runtime::tool::proxmox::Proxmox;
 use runtime::triage::{Hit, Issues};
 
+use self::complaints::complaints;
+use self::providers::own_task;
+use self::subject::Subject;
 use crate::cli::ClusterExplain;
-use crate::flow::explain::subject::Subject;
 use crate::flow::omni_stack::OmniAddress;
 use crate::flow::{cluster, cluster_tree, doctor, inputs, lookup, provider, provider_log, proxmox, timeline, vms};
 
 /// How many machines' tasks are looked up: more fail for the same reason.
 const TASKS: usize = 3;
-/// The provider never looks again at a task of these that failed (its issue 83): only a new request helps.
-const DEAD_ENDS: &[&str] = &["qmcreate", "qmstart"];
 
 /// The whole chain of a cluster, with the checks of the installation and the template.
 pub fn full(cx: &Cx, omnictl: Result<&Omnictl<'_>, &Failure>, cluster: &str) -> Facts {
@@ -171,7 +173,7 @@ fn facts(
     let system = cx.now();
     // Omni's clock may be ahead of this one.
     let newest = view.iter().flat_map(ClusterView::machines).filter_map(|machine| clock::seconds(&machine.since)).max();
-    let (provider, beat) = provider(cx, omnictl, view.as_ref(), &around);
+    let (provider, beat) = providers::provider(cx, omnictl, view.as_ref(), &around);
     let mut facts = Facts {
         now: system.max(newest.unwrap_or(0)).max(beat),
         cluster: cluster.to_owned(),
@@ -287,252 +289,6 @@ fn unasked(failure: Failure) -> Cause {
     let fix = if failure.hint.is_empty() { "see what stands between this host and Omni" } else { &failure.hint };
     let next = failure.next.first().map_or("cargo xtask omni-status", String::as_str);
     Cause::new(Link::Omni, id, &failure.message).evidence(&failure.cause).fix(fix, next)
-}
-
-/// A provider that is stopped or that Omni does not hear from, and the time of its last heartbeat.
-fn provider(
-    cx: &Cx,
-    omnictl: Option<&Omnictl<'_>>,
-    view: Option<&ClusterView>,
-    around: &OutsideFacts,
-) -> (Observed<Option<Cause>>, u64) {
-    let own = cx.provider_ids();
-    let ours = |id: &str| own.iter().any(|own| own == id);
-    let waiting = view.into_iter().flat_map(ClusterView::machines).filter(|machine| machine.party == Actor::Provider);
-    let mut ids: BTreeSet<&str> =
-        waiting.map(|machine| machine.provider.as_str()).filter(|id| !id.is_empty()).collect();
-    if ids.is_empty() {
-        ids.insert(&own[0]);
-    }
-    let leaves = |id: &str| {
-        let leaves = |machine: &MachineView| machine.leaving && machine.provider == id;
-        view.is_some_and(|view| view.tearing_down || view.machines().any(leaves))
-    };
-    let mut beat = 0;
-    for id in ids {
-        if let Some(cause) = container(cx, id, ours(id), leaves(id), around) {
-            return (Observed::Known(Some(cause)), beat);
-        }
-        let registered = match (omnictl, &around.registered) {
-            (Some(_), Some(found)) if id == own[0] => found.clone().map_err(|failure| failure.message),
-            (Some(omnictl), _) => provider::registration(cx, omnictl, id).map_err(|failure| failure.message),
-            (None, _) => Err(around
-                .containers
-                .as_ref()
-                .err()
-                .map_or("Omni cannot be asked".to_owned(), |why| why.message.clone())),
-        };
-        match registered {
-            // Its container says whether it runs.
-            Err(why) => {
-                let runs = |found: &Vec<Container>| found.iter().any(|found| Compose::is_provider(&found.service));
-                let known = around.containers.as_ref().is_ok_and(runs);
-                return (if known { Observed::Known(None) } else { Observed::Unknown(why) }, beat);
-            }
-            Ok(Some(health)) if health.well() => {
-                beat = beat.max(health.heartbeat_at);
-            }
-            // One heartbeat may be late.
-            Ok(Some(health)) if health.error.is_empty() && health.heartbeat_age.is_some_and(|age| age < 61) => {}
-            Ok(found) => {
-                let cause = unheard(cx, id, ours(id), found);
-                // One that starts again and again runs for a moment each time.
-                let known = Issues::of(cx).ok().filter(|_| ours(id) && cause.id == "provider-silent");
-                let log = provider_log::unsettled(around.site(id).map_or("", |site| &site.log));
-                let cause = known.map_or(cause.clone(), |issues| in_log(&issues, &log, cause));
-                return (Observed::Known(Some(cause)), beat);
-            }
-        }
-    }
-    (Observed::Known(None), beat)
-}
-
-fn provider_cause(id: &str, cause: &str, words: &str) -> Cause {
-    Cause::new(Link::ProviderStep, cause, format!("the provider `{id}`: {words}"))
-}
-
-/// Where the stack runs on another host, docker has nothing to say about it.
-fn container(cx: &Cx, id: &str, ours: bool, leaves: bool, around: &OutsideFacts) -> Option<Cause> {
-    let found =
-        around.containers.as_ref().ok().filter(|found| ours && found.iter().any(|found| found.service == OMNI))?;
-    let service = |name: &str| found.iter().find(|container| container.service == name);
-    let explained = |cause: Cause, log: &str| match Issues::of(cx) {
-        Ok(issues) => in_log(&issues, &provider_log::unsettled(log), cause),
-        Err(_) => cause,
-    };
-    // The others share its network, and none starts before it is healthy.
-    if let Some(sidecar) = service(SIDECAR).filter(|sidecar| !sidecar.well()) {
-        let words = format!("the sidecar, whose network Omni and the provider share: {}", sidecar.status);
-        let cause = Cause::new(Link::ProviderStep, "sidecar-down", words);
-        let cause = match sidecar.state.as_str() {
-            "created" => {
-                cause.task("start it: docker then names what it refuses, a port, an address or a device", &["stack-up"])
-            }
-            _ => cause.task(
-                "recreate all containers together: what stayed keeps a dead network",
-                &["stack-up", "--recreate"],
-            ),
-        };
-        let log = Compose::find(cx).and_then(|compose| compose.log(SIDECAR, 60)).unwrap_or_default();
-        return Some(explained(cause, &log));
-    }
-    let fix = match leaves {
-        true => "start it: it has to delete the VMs, and then Omni lets the machines go by itself",
-        false => "start it; Omni keeps the machine requests, and the provider takes them up by itself",
-    };
-    let own = cx.of_provider(id).map_or(PROVIDER.to_owned(), |cx| cx.settings.provider_service());
-    match service(&own) {
-        None => Some(
-            provider_cause(id, "provider-missing", "it has no container")
-                .task(fix, &own_task(cx, id, "provider-setup")),
-        ),
-        Some(container)
-            if container.state == "restarting" || (container.state == "exited" && container.exit_code != 0) =>
-        {
-            let cause = provider_cause(id, "provider-exits", &format!("it keeps exiting: {}", container.status));
-            let log = around.site(id).map_or("", |site| &site.log);
-            Some(explained(cause.fix("read in its log why it keeps exiting", status_of(cx, id)), log))
-        }
-        Some(container) if container.state != "running" => {
-            let words = format!("its container does not run: {}", container.status);
-            Some(provider_cause(id, "provider-stopped", &words).task(fix, &["stack-up"]))
-        }
-        Some(_) => None,
-    }
-}
-
-/// A task about this provider, which is named where there are several.
-fn own_task<'a>(cx: &Cx, id: &'a str, task: &'a str) -> Vec<&'a str> {
-    let named = cx.settings.provider.is_some() || cx.provider_ids().len() > 1;
-    if named { vec![task, "--provider", id] } else { vec![task] }
-}
-
-fn status_of(cx: &Cx, id: &str) -> String {
-    format!("cargo xtask {}", own_task(cx, id, "provider-status").join(" "))
-}
-
-fn unheard(cx: &Cx, id: &str, ours: bool, found: Option<ProviderHealth>) -> Cause {
-    let log = status_of(cx, id);
-    match found {
-        None if ours => provider_cause(id, "provider-missing", "Omni has no provider of this name")
-            .task("set it up", &own_task(cx, id, "provider-setup")),
-        None => provider_cause(id, "provider-unknown", "Omni has no provider of this name")
-            .fix("name in the machine class the provider that Omni has", "omnictl infraprovider list"),
-        Some(health) if health.connected => {
-            provider_cause(id, "provider-unwell", &health.words()).fix("read its log for the reason", log)
-        }
-        Some(health) => {
-            provider_cause(id, "provider-silent", &format!("Omni does not hear from it: {}", health.words()))
-                .fix("see whether it runs and what its log says; a clock that is off looks the same", log)
-        }
-    }
-}
-
-/// What stands in the way of each machine request: what the provider's log says, or Omni, or the task in Proxmox behind it.
-fn complaints(cx: &Cx, facts: &Facts, around: &OutsideFacts) -> BTreeMap<String, Cause> {
-    let (Some(view), Ok(issues)) = (&facts.view, Issues::of(cx)) else { return BTreeMap::new() };
-    let logs = around.sites.iter().map(|site| site.log.as_str()).collect::<Vec<_>>().join("\n");
-    let errors = provider_log::errors(&logs, &view.name);
-    let (mut found, mut failed) = (BTreeMap::new(), None::<Cause>);
-    let mut asked = 0;
-    for machine in view.machines().filter(|machine| machine.party == Actor::Provider && !machine.request.is_empty()) {
-        let own: Vec<_> = errors.iter().filter(|(line, _)| line.id == machine.request).cloned().collect();
-        let said = provider_log::most_specific(&own, &issues);
-        let (error, raw, step) = match &said {
-            Some((line, raw)) => (line.error.as_str(), raw.as_str(), line.step.as_str()),
-            None => (machine.error.as_str(), machine.error.as_str(), ""),
-        };
-        // The task behind an image that is waited for may have failed: that is retried with a word that is no error.
-        let image = error.is_empty() && machine.step == "uploadISO";
-        if error.ends_with("stopped") || image {
-            asked += 1;
-            let looked = || task(cx, around, facts, &issues, (machine, asked == 1));
-            // Those that are not looked up wait for the same, or for what is not known.
-            let own = if asked <= TASKS { looked() } else { None };
-            let cause = own.or_else(|| failed.clone());
-            if let Some(cause) = cause {
-                failed.get_or_insert_with(|| cause.clone());
-                found.insert(machine.request.clone(), cause);
-                continue;
-            }
-        }
-        if error.is_empty() {
-            continue;
-        }
-        let at = if step.is_empty() { String::new() } else { format!(" at {step}") };
-        let words = format!("the provider cannot go on{at} with {}: {error}", machine.request);
-        let otherwise =
-            ("fix what it names; the provider tries again by itself", "cargo xtask provider-status".to_owned());
-        found.insert(
-            machine.request.clone(),
-            known(&issues, (Link::ProviderStep, "provider-error"), raw, words, otherwise),
-        );
-    }
-    found
-}
-
-/// A cause with the known issue that `text` shows, if it is one.
-fn known(issues: &Issues, (link, id): (Link, &str), text: &str, words: String, otherwise: (&str, String)) -> Cause {
-    let cause = Cause::new(link, id, words).lasting(false).fix(otherwise.0, otherwise.1);
-    of_issue(cause, issues.find(text).first())
-}
-
-/// The task in Proxmox that failed for this machine: that of its VM; without one that of the image, whose id the provider logs, or
-/// the newest creation that failed on the node which it logged: it makes one machine at a time (omni v1.9.3
-/// `client/pkg/infra/infra.go`). A log that has lost the node leaves all of them, which are asked for the `first` machine.
-fn task(
-    cx: &Cx,
-    around: &OutsideFacts,
-    facts: &Facts,
-    issues: &Issues,
-    (machine, first): (&MachineView, bool),
-) -> Option<Cause> {
-    let (request, site) = (&machine.request, around.site(&machine.provider)?);
-    let proxmox = site.proxmox.as_ref().ok()?;
-    let (node, image) = provider_log::placement(&site.log, request);
-    let vm = facts.vms.known().and_then(|vms| vms.get(request));
-    let fetches = ["uploadISO", "createSchematic"].contains(&machine.step.as_str());
-    let upid = match image.filter(|_| fetches) {
-        Some(upid) => upid,
-        None => {
-            let nodes = match (vm, node) {
-                (Some(vm), _) => vec![vm.node.clone()],
-                (None, Some(node)) => vec![node],
-                (None, None) if first => proxmox::nodes_online(cx, proxmox).ok()?,
-                (None, None) => return None,
-            };
-            timeline::newest_failed(cx, proxmox, &nodes, vm, if fetches { "download" } else { "qmcreate" })?
-        }
-    };
-    let node = upid.split(':').nth(1)?;
-    let paths = ["status", "log?limit=500"].map(|part| format!("/nodes/{node}/tasks/{upid}/{part}"));
-    let mut answers = proxmox.get_all(cx, "reading the log of a task", &paths).into_iter();
-    let (status, log) = (answers.next()?.ok()?, answers.next()?.unwrap_or_default());
-    let ended = status["exitstatus"].as_str().filter(|ended| *ended != "OK")?;
-    let lines: Vec<&str> = log.as_array()?.iter().filter_map(|line| line["t"].as_str()).collect();
-    let last: Vec<&str> = lines[lines.len().saturating_sub(6)..].iter().map(|line| line.trim()).collect();
-    let task = status["type"].as_str().unwrap_or("task");
-    let id = status["id"].as_str().and_then(|id| id.parse::<u64>().ok());
-    let of = id.map_or(String::new(), |id| format!(" of VM {id}"));
-    let words = format!("the task {task}{of} on {node} ended with `{ended}`, and {request} waits for it");
-    let whole = format!("{}\nTASK ERROR: {ended}", last.join("\n"));
-    let otherwise = ("fix what the task's log says", "cargo xtask provider-status".to_owned());
-    let mut cause = known(issues, (Link::ProxmoxTask, "proxmox-task"), &whole, words, otherwise);
-    let said: Vec<&str> = last.into_iter().filter(|line| !line.starts_with("TASK ")).collect();
-    cause.evidence = said.join(" | ");
-    if let Some(id) = id {
-        let id = id.to_string();
-        cause.fix = cause.fix.replace("VMID", &id);
-        cause.next.iter_mut().for_each(|next| *next = next.replace("VMID", &id));
-    }
-    if DEAD_ENDS.contains(&task) && !machine.leaving {
-        let fix = cause.fix.trim_end_matches('.');
-        cause.fix = format!(
-            "{fix}. The provider never looks at this task again: when the reason is fixed, delete the machine request, and Omni asks for a new machine"
-        );
-        cause.next.push(format!("omnictl delete machinerequest {request}"));
-    }
-    Some(cause)
 }
 
 /// The template of the cluster in this project, checked by what Omni has, and what is wrong with it. Without a cluster the first

@@ -15,7 +15,7 @@ use crate::flow::change::{Change, Plan};
 use crate::flow::explain::{self, subject::Subject};
 use crate::flow::{cluster, cluster_tree, proxmox};
 use crate::outcome::Outcome;
-use check::explain::{Cause, Explanation, Link, LinkState, Step};
+use check::explain::{Cause, Explanation, Step};
 use domain::failure::{Code, Failure};
 use domain::saved_plan::PlannedChange;
 use domain::status::proxmox::host;
@@ -58,15 +58,6 @@ impl Healing {
     }
 }
 
-/// A cluster whose machines are gone, and which Omni still holds: whoever deleted it has to take away what is left.
-fn held(all: &Healing, leaves: bool) -> Option<Cause> {
-    let waits = all.found.links.iter().find(|link| link.link == Link::Cluster && link.state == LinkState::Waiting);
-    let name = &all.subject.cluster;
-    let words = waits.filter(|_| leaves && all.found.leaving.is_empty())?.evidence.clone();
-    let cause = Cause::new(Link::Cluster, "cluster-held", words);
-    Some(cause.task("delete it again: the call that deleted it ended too early", &["cluster-delete", name]))
-}
-
 /// Takes one step after another.
 ///
 /// # Errors
@@ -79,7 +70,7 @@ pub fn run(args: &ClusterExplain, cx: &Cx) -> anyhow::Result<Healing> {
     let name = Some(all.subject.cluster.clone()).filter(|name| !name.is_empty());
     let same = ClusterExplain { name, timeline: args.timeline, ..ClusterExplain::default() };
     let mut taken: Vec<Cause> = Vec::new();
-    while let Some(cause) = all.found.causes.first().cloned().or_else(|| held(&all, leaves)) {
+    while let Some(cause) = all.found.causes.first().cloned() {
         all.gone = leaves && cause.id == "not-synced";
         if all.gone {
             break;
@@ -246,9 +237,9 @@ fn settled(cx: &Cx, args: &ClusterExplain, healed: &Cause) -> anyhow::Result<(Su
         let first = found.causes.first();
         let again = first.zip(last.as_ref()).is_some_and(|(now, before)| now.same(before));
         seen = if again { seen + 1 } else { 1 };
-        let waits = found.links.iter().find(|link| link.state == LinkState::Waiting);
+        let waits = found.links.iter().find(|link| link.passes());
         let rests = match first {
-            None => waits.is_none_or(|link| link.link == Link::Cluster && found.leaving.is_empty()),
+            None => waits.is_none(),
             Some(first) if first.same(healed) => begun.elapsed() >= STAYS,
             Some(first) => first.lasting && seen >= LOOKS,
         };

@@ -74,8 +74,8 @@ fn all(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<(
         let none = Outcome::done("there are no clusters").with(json!({ "clusters": [] }));
         return Ok((none.next("cargo xtask cluster-create"), true));
     }
-    let running = lines.iter().filter(|line| line.running).count();
-    let summary = format!("{running} of {} Running and ready", count(lines.len(), "cluster"));
+    let (running, total) = (lines.iter().filter(|line| line.running).count(), lines.len());
+    let summary = format!("{running} of {} Running and ready", count(total, "cluster"));
     lines.retain(|line| !(args.not_ready && line.running));
     let names: Vec<&str> = lines.iter().map(|line| line.name.as_str()).collect();
     let data = cluster_output::with_machines(json!({ "clusters": lines }), &machines);
@@ -91,13 +91,19 @@ fn all(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<(
         let more = format!("{} more clusters", troubled.len() - NAMED);
         cx.ui.note("not-running", more, Status::Warning, "not Running and ready");
     }
-    let troubled = troubled.first().map(|line| line.name.clone());
+    let locked = parts[0].iter().find(|cluster| cluster.metadata.annotated("cluster-locked"));
+    let locked = locked.map(|cluster| &cluster.metadata.id);
+    if let Some(name) = locked {
+        cx.ui.note("locked", format!("cluster `{name}`"), Status::Ok, "locked: Omni accepts no change of it");
+    }
+    let troubled = troubled.first().map(|line| &line.name).or(locked);
     let outcome = Outcome::done(summary).with(data);
-    Ok(match troubled {
-        Some(name) => (outcome.next(format!("cargo xtask cluster-explain {name}")), false),
+    let next = match troubled {
+        Some(name) => format!("cargo xtask cluster-explain {name}"),
         // It names the VMs that belong to no cluster.
-        None => (outcome.next("cargo xtask drift"), true),
-    })
+        None => "cargo xtask drift".to_owned(),
+    };
+    Ok((outcome.next(next), running == total))
 }
 
 /// How many clusters in trouble are named before the table, which has them all.
@@ -128,6 +134,7 @@ fn one(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> a
         }
         let detail = match (view.running, view.tearing_down) {
             (true, _) if !view.settled() => format!("Running and ready; {}", view.waits_for()),
+            (true, _) if view.locked => "Running and ready; locked: Omni accepts no change of it".to_owned(),
             (true, _) => "Running and ready".to_owned(),
             (_, true) => format!("being destroyed: {}", view.waits_for()),
             (_, false) => view.waits_for(),

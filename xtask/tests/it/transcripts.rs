@@ -71,7 +71,7 @@ transcripts! { "":
     provider stack backup cluster_create cluster_sync cluster_status prompts json
     checks conversions selectors rotation access plans policies previous_set set_up doctor operation machines logins own_files upgrade_files
     file_names saved_plans outdated_plans omni_upgrade omni_upgrade_refused omni_minors cluster_upgrade
-    cluster_upgrade_stopped several_providers two_sites store_keys other_names operators races paths leftovers site
+    cluster_upgrade_stopped several_providers two_sites explain_rights store_keys other_names operators races paths leftovers site
 }
 
 pub(crate) use transcripts;

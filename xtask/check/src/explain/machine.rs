@@ -161,11 +161,17 @@ pub(super) fn stuck(view: &ClusterView, set: &MachineSetView, machine: &MachineV
     Some(cause.fix("its own log says why; a bridge that drops large frames (MTU), a clock that is off or a slow disk look like this", logs))
 }
 
+/// Why no VM is seen where the login lacks privileges: that none is there says nothing then.
+pub(super) fn hidden(facts: &Facts) -> Option<&'static str> {
+    let lacks = facts.no_vms && facts.site.iter().any(|cause| cause.id == "provider.permissions");
+    lacks.then_some("Proxmox shows no VM to the provider's login, which lacks privileges")
+}
+
 /// What is wrong with a machine's VM. The provider names a VM as its request (omni-infra-provider-proxmox 0d9fd58
 /// `provision.go`); a list shows only those that the login may see, so where it sees none at all, none has to be gone.
 pub(super) fn vm(facts: &Facts, machine: &MachineView) -> Option<Cause> {
     let (request, vms) = (&machine.request, facts.vms.known()?);
-    if request.is_empty() || facts.unseen.contains_key(&machine.provider) {
+    if request.is_empty() || facts.unseen.contains_key(&machine.provider) || hidden(facts).is_some() {
         return None;
     }
     let cause = |id: &str, words: String| {

@@ -110,6 +110,11 @@ pub struct ClusterView {
     pub tearing_down: bool,
     /// Omni accepts no change of it (`omnictl cluster lock`).
     pub locked: bool,
+    /// Who still holds a cluster that is being destroyed, and since when nobody has let go, as RFC 3339.
+    #[serde(skip)]
+    pub held_by: Vec<String>,
+    #[serde(skip)]
+    pub since: String,
     /// A description of what an upgrade of Talos or Kubernetes still has to do; empty without an upgrade.
     pub upgrade: String,
     pub machine_sets: Vec<MachineSetView>,
@@ -157,6 +162,9 @@ pub struct MachineView {
     /// Its VM was started, and Omni has not heard of it yet.
     #[serde(skip)]
     pub joining: bool,
+    /// It is neither configured nor upgraded (`omnictl cluster machine lock`; omni v1.9.3 `cluster_machine_status.go` copies the lock).
+    #[serde(skip)]
+    pub locked: bool,
     /// When it was asked for, and when it became a machine of its cluster, as RFC 3339; empty where that is not known.
     #[serde(skip)]
     pub requested: String,
@@ -267,6 +275,8 @@ pub fn cluster_view(parts: &ClusterParts<'_>) -> ClusterView {
         total,
         tearing_down,
         locked: parts.cluster.is_some_and(|cluster| cluster.metadata.annotated("cluster-locked")),
+        held_by: parts.cluster.filter(|_| tearing_down).map_or(Vec::new(), |held| held.metadata.finalizers.clone()),
+        since: parts.cluster.map_or(String::new(), |cluster| cluster.metadata.updated.clone()),
         upgrade,
         machine_sets,
     }
@@ -389,6 +399,7 @@ pub(super) fn machine_view(request: Option<&Resource>, machine: Option<&Resource
         waits_for,
         step: step.to_owned(),
         joining,
+        locked: machine.is_some_and(|machine| machine.metadata.annotated("locked")),
         requested: request.map_or(String::new(), |found| found.metadata.created.clone()),
         joined: machine.map_or(String::new(), |found| found.metadata.created.clone()),
         since: machine.or(request).map_or(String::new(), |found| found.metadata.updated.clone()),

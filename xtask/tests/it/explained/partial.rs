@@ -1,6 +1,6 @@
 //! `cluster-explain` with only a part of the site to ask: what is known is reported all the same.
 
-use crate::sandbox::{Sandbox, measured};
+use crate::sandbox::{Options, Sandbox, measured};
 
 /// What cannot be asked, the cause that is named first, and the links that are known.
 const PARTS: [(&str, &str, &[&str]); 3] = [
@@ -65,4 +65,23 @@ fn huge_log_costs_neither_memory_nor_the_explanation() {
     let found = measured.ran.exits(0).json();
     assert!(measured.peak_kib < 150 * 1024, "{} KiB", measured.peak_kib);
     assert_eq!(found["data"]["causes"], serde_json::json!([]), "{found:#}");
+}
+
+/// A fault, its end and the programs of a node are of either Proxmox.
+#[test]
+fn second_proxmox_has_the_faults_and_the_programs_of_the_first() {
+    let flags = &["--second-proxmox", "--fault", "storage-no-iso"];
+    let mut lab = Sandbox::with(&Options { flags, ..Options::default() });
+    let sites = ["PROXMOX_VE_ENDPOINT", "LAB_SECOND_PROXMOX"].map(|name| lab.env(name).to_owned());
+    let take_iso = |lab: &mut Sandbox| {
+        sites.each_ref().map(|site| {
+            lab.set("PROXMOX_VE_ENDPOINT", Some(site));
+            lab.run("proxmox-inventory").exits_with_one_of(&[0, 1]).stdout.contains("iso, vztmpl")
+        })
+    };
+    assert_eq!(take_iso(&mut lab), [false, false]);
+    let set = lab.paste("LAB_ON_SECOND_PROXMOX=1 pvesm set local --content backup,iso,vztmpl");
+    assert_eq!((set.code, take_iso(&mut lab)), (0, [false, true]), "{set:#?}");
+    lab.heal("storage-no-iso").exits(0);
+    assert_eq!(take_iso(&mut lab), [true, true]);
 }

@@ -1,0 +1,97 @@
+//! What an Omni that cannot be asked leaves to be seen: its host, its provider, Proxmox and the template.
+
+use strum::VariantArray;
+
+use super::{Cause, Chain, Facts, Link, Vm};
+use domain::status::proxmox::Observed;
+use domain::words::count;
+
+/// What brings back an Omni that does not run here.
+const STACK_UP: &str = "cargo xtask stack-up";
+/// What a check of `doctor` that failed has to do with an Omni that cannot be asked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// It may be the reason.
+    Root,
+    /// It is worth fixing all the same.
+    Beside,
+    /// It says nothing about it, or nothing that another cause does not say better.
+    Elsewhere,
+}
+
+/// The checks of the host that Omni runs on.
+const HOST: [&str; 4] = ["docker.", "tailscale.", "host.", "tools.compose"];
+/// What keeps the sidecar from running, without which neither Omni nor its provider has a network.
+const SIDECAR: [&str; 3] = ["sidecar-down", "tailscale-key-invalid", "tailscale.state"];
+
+impl Chain {
+    /// Only what lies outside of Omni can be seen.
+    pub(super) fn without_omni(&mut self, facts: &Facts, why: &Cause) {
+        // Whoever answers is there, and its host is not what keeps it silent.
+        let answers = |cause: &Cause| ["omni-unhealthy", "certificates.served"].contains(&cause.id.as_str());
+        let silent = ["omni-unreachable", "omni-timeout", "omni-unasked"].contains(&why.id.as_str())
+            && !facts.site.iter().any(answers);
+        // The sidecar is why its containers do not run.
+        let sidecar = match &facts.provider {
+            Observed::Known(Some(cause)) if SIDECAR.contains(&cause.id.as_str()) => Some(cause),
+            _ => None,
+        };
+        let role = |cause: &Cause| match cause.id.as_str() {
+            _ if cause.link != Link::Omni => Role::Elsewhere,
+            "tsidp.discovery" | "tsidp.issuer" | "host.clock" => Role::Beside,
+            // They concern people, or the next start.
+            "host.tsidp" | "keys.provider" => Role::Elsewhere,
+            id if id.starts_with("tsidp.") => Role::Elsewhere,
+            "docker.containers" if !silent || sidecar.is_some() => Role::Elsewhere,
+            _ if !silent && cause.next == [STACK_UP] => Role::Elsewhere,
+            // A host matters to an Omni that does not answer.
+            id if !silent && HOST.iter().any(|area| id.starts_with(area)) => Role::Beside,
+            _ => Role::Root,
+        };
+        let with = |of: Role| facts.site.iter().filter(move |cause| role(cause) == of);
+        let roots: Vec<&Cause> = sidecar.filter(|_| silent).into_iter().chain(with(Role::Root)).collect();
+        if !roots.iter().any(|root| accounts_for(&root.id, &why.id)) {
+            self.blocks(why.clone());
+        }
+        roots.into_iter().for_each(|root| self.blocks(root.clone()));
+        self.causes.extend(with(Role::Beside).map(|cause| Cause { blocks: false, ..cause.clone() }));
+        for link in Link::VARIANTS.iter().filter(|link| !matches!(link, Link::Omni | Link::Template)) {
+            self.unknown.insert(*link, "Omni cannot be asked".to_owned());
+        }
+        self.unknown.insert(Link::Omni, why.cause.clone());
+        if let Observed::Known(None) = facts.provider {
+            self.unknown.remove(&Link::ProviderStep);
+        }
+        if let Some(vms) = facts.vms.known().filter(|vms| !vms.is_empty()) {
+            let off: Vec<String> = vms.values().filter(|vm| vm.status != "running").map(Vm::words).collect();
+            let off = if off.is_empty() { String::new() } else { format!("; {}", off.join(", ")) };
+            let seen = format!("Omni cannot be asked; Proxmox shows {} of this name{off}", count(vms.len(), "VM"));
+            self.unknown.insert(Link::Vm, seen);
+        }
+        self.template(facts);
+    }
+}
+
+/// Whether a check of `doctor` that failed says why Omni cannot be asked: whoever refuses or is not Omni has a reason of its own.
+fn accounts_for(root: &str, why: &str) -> bool {
+    let of: &[&str] = match why {
+        "omni-certificate" => &["certificates."],
+        "omni-licence" => &["omni.licence"],
+        "omnictl-version" => &["omni.versions", "tools.omnictl"],
+        "omni-refuses" | "omni-login" => &["keys."],
+        "omni-foreign" => &[],
+        // A program that is not right, or an engine that is down, does not make an answer late.
+        "omni-timeout" => &[
+            "docker.containers",
+            "omni.health",
+            "omni-unhealthy",
+            "certificates.",
+            "network.",
+            "host.",
+            "tailscale",
+            "sidecar",
+        ],
+        _ => return !["keys.", "omni.versions", "files."].iter().any(|prefix| root.starts_with(prefix)),
+    };
+    of.iter().any(|prefix| root.starts_with(prefix))
+}

@@ -1,0 +1,120 @@
+//! What stands in the way of machine requests: the provider's errors, and the tasks in Proxmox behind them.
+
+use std::collections::BTreeMap;
+
+use super::{OutsideFacts, TASKS, of_issue};
+use crate::flow::{provider_log, proxmox, timeline};
+use check::explain::{Cause, Facts, Link};
+use domain::status::cluster::{Actor, MachineView};
+use runtime::cx::Cx;
+use runtime::triage::Issues;
+
+/// The provider never looks again at a task of these that failed (its issue 83): only a new request helps.
+const DEAD_ENDS: &[&str] = &["qmcreate", "qmstart"];
+
+/// What stands in the way of each machine request: what the provider's log says, or Omni, or the task in Proxmox behind it.
+pub(super) fn complaints(cx: &Cx, facts: &Facts, around: &OutsideFacts) -> BTreeMap<String, Cause> {
+    let (Some(view), Ok(issues)) = (&facts.view, Issues::of(cx)) else { return BTreeMap::new() };
+    let logs = around.sites.iter().map(|site| site.log.as_str()).collect::<Vec<_>>().join("\n");
+    let errors = provider_log::errors(&logs, &view.name);
+    let (mut found, mut failed) = (BTreeMap::new(), None::<Cause>);
+    let mut asked = 0;
+    for machine in view.machines().filter(|machine| machine.party == Actor::Provider && !machine.request.is_empty()) {
+        let own: Vec<_> = errors.iter().filter(|(line, _)| line.id == machine.request).cloned().collect();
+        let said = provider_log::most_specific(&own, &issues);
+        let (error, raw, step) = match &said {
+            Some((line, raw)) => (line.error.as_str(), raw.as_str(), line.step.as_str()),
+            None => (machine.error.as_str(), machine.error.as_str(), ""),
+        };
+        // The task behind an image that is waited for may have failed: that is retried with a word that is no error.
+        let image = error.is_empty() && machine.step == "uploadISO";
+        if error.ends_with("stopped") || image {
+            asked += 1;
+            let looked = || task(cx, around, facts, &issues, (machine, asked == 1));
+            // Those that are not looked up wait for the same, or for what is not known.
+            let own = if asked <= TASKS { looked() } else { None };
+            let cause = own.or_else(|| failed.clone());
+            if let Some(cause) = cause {
+                failed.get_or_insert_with(|| cause.clone());
+                found.insert(machine.request.clone(), cause);
+                continue;
+            }
+        }
+        if error.is_empty() {
+            continue;
+        }
+        let at = if step.is_empty() { String::new() } else { format!(" at {step}") };
+        let words = format!("the provider cannot go on{at} with {}: {error}", machine.request);
+        let otherwise =
+            ("fix what it names; the provider tries again by itself", "cargo xtask provider-status".to_owned());
+        found.insert(
+            machine.request.clone(),
+            known(&issues, (Link::ProviderStep, "provider-error"), raw, words, otherwise),
+        );
+    }
+    found
+}
+
+/// A cause with the known issue that `text` shows, if it is one.
+fn known(issues: &Issues, (link, id): (Link, &str), text: &str, words: String, otherwise: (&str, String)) -> Cause {
+    let cause = Cause::new(link, id, words).lasting(false).fix(otherwise.0, otherwise.1);
+    of_issue(cause, issues.find(text).first())
+}
+
+/// The task in Proxmox that failed for this machine: that of its VM; without one that of the image, whose id the provider logs, or
+/// the newest creation that failed on the node which it logged: it makes one machine at a time (omni v1.9.3
+/// `client/pkg/infra/infra.go`). A log that has lost the node leaves all of them, which are asked for the `first` machine.
+fn task(
+    cx: &Cx,
+    around: &OutsideFacts,
+    facts: &Facts,
+    issues: &Issues,
+    (machine, first): (&MachineView, bool),
+) -> Option<Cause> {
+    let (request, site) = (&machine.request, around.site(&machine.provider)?);
+    let proxmox = site.proxmox.as_ref().ok()?;
+    let (node, image) = provider_log::placement(&site.log, request);
+    let vm = facts.vms.known().and_then(|vms| vms.get(request));
+    let fetches = ["uploadISO", "createSchematic"].contains(&machine.step.as_str());
+    let upid = match image.filter(|_| fetches) {
+        Some(upid) => upid,
+        None => {
+            let nodes = match (vm, node) {
+                (Some(vm), _) => vec![vm.node.clone()],
+                (None, Some(node)) => vec![node],
+                (None, None) if first => proxmox::nodes_online(cx, proxmox).ok()?,
+                (None, None) => return None,
+            };
+            timeline::newest_failed(cx, proxmox, &nodes, vm, if fetches { "download" } else { "qmcreate" })?
+        }
+    };
+    let node = upid.split(':').nth(1)?;
+    let paths = ["status", "log?limit=500"].map(|part| format!("/nodes/{node}/tasks/{upid}/{part}"));
+    let mut answers = proxmox.get_all(cx, "reading the log of a task", &paths).into_iter();
+    let (status, log) = (answers.next()?.ok()?, answers.next()?.unwrap_or_default());
+    let ended = status["exitstatus"].as_str().filter(|ended| *ended != "OK")?;
+    let lines: Vec<&str> = log.as_array()?.iter().filter_map(|line| line["t"].as_str()).collect();
+    let last: Vec<&str> = lines[lines.len().saturating_sub(6)..].iter().map(|line| line.trim()).collect();
+    let task = status["type"].as_str().unwrap_or("task");
+    let id = status["id"].as_str().and_then(|id| id.parse::<u64>().ok());
+    let of = id.map_or(String::new(), |id| format!(" of VM {id}"));
+    let words = format!("the task {task}{of} on {node} ended with `{ended}`, and {request} waits for it");
+    let whole = format!("{}\nTASK ERROR: {ended}", last.join("\n"));
+    let otherwise = ("fix what the task's log says", "cargo xtask provider-status".to_owned());
+    let mut cause = known(issues, (Link::ProxmoxTask, "proxmox-task"), &whole, words, otherwise);
+    let said: Vec<&str> = last.into_iter().filter(|line| !line.starts_with("TASK ")).collect();
+    cause.evidence = said.join(" | ");
+    if let Some(id) = id {
+        let id = id.to_string();
+        cause.fix = cause.fix.replace("VMID", &id);
+        cause.next.iter_mut().for_each(|next| *next = next.replace("VMID", &id));
+    }
+    if DEAD_ENDS.contains(&task) && !machine.leaving {
+        let fix = cause.fix.trim_end_matches('.');
+        cause.fix = format!(
+            "{fix}. The provider never looks at this task again: when the reason is fixed, delete the machine request, and Omni asks for a new machine"
+        );
+        cause.next.push(format!("omnictl delete machinerequest {request}"));
+    }
+    Some(cause)
+}
