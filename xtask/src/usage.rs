@@ -22,7 +22,7 @@ pub fn failure(error: &Error, words: &[String]) -> (String, Failure) {
         && let Some(ContextValue::Strings(spellings)) = error.get(ContextKind::InvalidArg)
     {
         let missing = spellings.iter().map(|spelling| missing(named, spelling)).collect();
-        let tip = named.and_then(|task| names(task, error)).unwrap_or_else(|| format!("`{help}` explains it"));
+        let tip = named.and_then(|task| names(task, error, words)).unwrap_or_else(|| format!("`{help}` explains it"));
         return (task, Failure::missing(missing).cause(tip).next(help));
     }
     let text = error.render().to_string();
@@ -44,12 +44,17 @@ pub fn with_tip(mut error: Error, args: &[OsString]) -> Error {
         (ErrorKind::InvalidSubcommand, Some(ContextValue::String(word))) => {
             let tasks = cli.get_subcommands().map(|task| task.get_name().to_owned());
             let near: Vec<String> = tasks.filter(|task| task.split('-').any(|part| part == word)).collect();
+            let hidden = |name: &String| cli.find_subcommand(name).is_some_and(clap::Command::is_hide_set);
             if !near.is_empty() {
                 error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(near));
+            } else if let Some(ContextValue::Strings(names)) = error.get(ContextKind::SuggestedSubcommand)
+                && names.iter().all(hidden)
+            {
+                error.remove(ContextKind::SuggestedSubcommand);
             }
         }
         (ErrorKind::MissingRequiredArgument, _) => {
-            if let Some(tip) = named(&cli, &words).and_then(|task| names(task, &error)) {
+            if let Some(tip) = named(&cli, &words).and_then(|task| names(task, &error, &words)) {
                 error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
             }
         }
@@ -58,8 +63,8 @@ pub fn with_tip(mut error: Error, args: &[OsString]) -> Error {
     error
 }
 
-/// What can stand for the name that is missing: those of the project, and `--all`.
-fn names(task: &clap::Command, error: &Error) -> Option<String> {
+/// What can be given for the name that is missing: those of the project, and `--all`.
+fn names(task: &clap::Command, error: &Error, words: &[String]) -> Option<String> {
     let Some(ContextValue::Strings(missing)) = error.get(ContextKind::InvalidArg) else { return None };
     if missing.iter().all(|spelling| spelling.starts_with('-')) {
         return None;
@@ -67,7 +72,9 @@ fn names(task: &clap::Command, error: &Error) -> Option<String> {
     let known = complete::candidates(&[task.get_name().to_owned(), String::new()]);
     let known: Vec<&str> = known.iter().filter_map(|line| line.split('\t').next()).collect();
     let known = known.into_iter().filter(|name| !name.starts_with('-')).take(NAMED).map(|name| format!("`{name}`"));
-    let all = task.get_arguments().any(|arg| arg.get_long() == Some("all")).then(|| "`--all`".to_owned());
+    // Some tasks have a flag of that spelling that replaces no name: the line must be complete with it.
+    let completed = words.iter().map(String::as_str).chain(["--all"]);
+    let all = built().try_get_matches_from(completed).is_ok().then(|| "`--all`".to_owned());
     let choices: Vec<String> = known.chain(all).collect();
     match choices.as_slice() {
         [] => None,
@@ -130,6 +137,8 @@ mod tests {
             ("xtask cluster-delete", Some("tip: give `matrix`\n")),
             ("xtask cluster-export", Some("tip: give a name or `--all`")),
             ("xtask cluster-scale matrix", None),
+            ("xtask machine-logs", None),
+            ("xtask help nope", None),
             ("xtask changelog-bump", None),
             ("xtask status", Some("'cluster-status', 'omni-status', 'provider-status'")),
             ("xtask clustr-sync", Some("'cluster-sync'")),

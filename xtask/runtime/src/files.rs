@@ -32,6 +32,7 @@ pub fn io_hint(path: &Path, error: &std::io::Error) -> String {
             "it is a directory; docker creates one if the file of a mount is missing: `rmdir {}`",
             path.display()
         ),
+        ErrorKind::NotADirectory => format!("a part of the path is a file: `namei -l {}` shows it", path.display()),
         ErrorKind::ResourceBusy => "it is mounted by itself, and cannot be replaced: mount its directory".to_owned(),
         _ if Errno::from_io_error(error) == Some(Errno::PERM) => {
             format!("run the task as the owner; the file or its directory may be immutable: `lsattr -d {dir}`")

@@ -257,7 +257,14 @@ pub fn read(cx: &Cx, path: &Path, hint: &str) -> Result<Vec<u8>, Failure> {
         ErrorKind::NotFound => {
             Failure::new(Code::NotFound, format!("`{}` does not exist", cx.paths.show(path))).hint(hint)
         }
-        _ => Failure::new(Code::Failed, format!("cannot read `{}`", cx.paths.show(path))).cause(error.to_string()),
+        kind => {
+            let shown = cx.paths.show(path);
+            let hint = match kind {
+                ErrorKind::IsADirectory => format!("name the files in it: `cargo xtask {} {shown}/*.yaml`", cx.task),
+                _ => files::io_hint(path, &error),
+            };
+            Failure::new(Code::Failed, format!("cannot read `{shown}`")).cause(error.to_string()).hint(hint)
+        }
     })
 }
 

@@ -17,7 +17,7 @@ use runtime::ui::StepResult;
 pub fn run(args: &Init, cx: &Cx) -> anyhow::Result<Outcome> {
     let dir = std::path::absolute(&args.dir)?;
     let (shown, place) = (args.dir.display(), pasted(&dir));
-    let missing = cx.ui.step("directory", format!("{shown} can become a project"), || {
+    let missing = cx.ui.step("directory", format!("Check that {shown} can become a project"), || {
         let missing = kit::missing(&dir)?;
         Ok(StepResult::ok(missing, ""))
     })?;
