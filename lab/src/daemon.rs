@@ -4,12 +4,13 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -21,14 +22,12 @@ use crate::faults::{self, Faults};
 use crate::fill::{self, Size};
 use crate::http::{self, Listen, Server};
 use crate::omni::access;
-use crate::omni::api::{OmniAnswer, OmniCall};
+use crate::omni::api::OmniCall;
 use crate::omni::front::Front;
 use crate::omni::kinds::OmniRelease;
 use crate::omni::machine::Hardware;
 use crate::omni::machines;
 use crate::omni::names::CLUSTER_MACHINE;
-use crate::omni::state::State;
-use crate::omni::status::Status;
 use crate::omni::{Omni, api};
 use crate::provider::{Surroundings, cidata};
 use crate::proxmox::{Proxmox, World};
@@ -36,7 +35,7 @@ use crate::site;
 use crate::tls::{Ca, Files, Leaf};
 use crate::tools::docker::engine::Engine;
 use crate::tools::node;
-use crate::tools::protocol::{Client, LINK_FILE, Link, Request, Response, Start};
+use crate::tools::protocol::{Client, LINK_FILE, Link, Refusal, Request, Start};
 
 /// The longest line of the control socket, in bytes.
 const LINE_LIMIT: u64 = 16 << 20;
@@ -91,7 +90,11 @@ pub struct Handle {
 /// Everything that runs.
 struct Lab {
     omni: Omni,
-    omni_port: u16,
+    /// How Omni's front listens, and what it answers.
+    listen: Listen,
+    front: Arc<Front>,
+    /// Something that may have kept it from that has ended.
+    omni_starts: Arc<Notify>,
     omni_ca: String,
     omni_down: Arc<AtomicBool>,
     proxmox: Proxmox,
@@ -99,12 +102,11 @@ struct Lab {
     engine: Engine,
     faults: Arc<Faults>,
     clock: Clock,
-    latency: Duration,
     tool_start_ms: u64,
     link: Link,
     stop: Notify,
-    front: Mutex<Option<Server>>,
-    tls: (Arc<rustls::ServerConfig>, Files),
+    /// What the operator of an Omni has on disk whose certificate is good.
+    tls: Files,
     dir: PathBuf,
     /// What `DIR/env` says besides the keys.
     env: OnceLock<String>,
@@ -141,8 +143,11 @@ pub async fn serve(options: LabOptions) -> Result<()> {
         let faults = Arc::clone(&faults);
         ca.server_config_showing(move || fault_effects::leaf(&faults))?
     };
-    let answering = Front::new(Arc::clone(&faults), Arc::clone(&omni_down), link.clone(), omni.clone());
-    let front = front(0, &config, latency, answering).await?;
+    let front = Arc::new(Front::new(Arc::clone(&faults), Arc::clone(&omni_down), link.clone(), omni.clone()));
+    let mut listen = Listen { addr: loopback(0), tls: Some(config), latency };
+    let server = serve_front(&listen, &front).await?;
+    listen.addr = server.addr();
+    let omni_starts = Arc::new(Notify::new());
     let secret = omni.with(|state| state.uuid());
     let mut world = match &options.inventory {
         Some(file) => {
@@ -159,14 +164,17 @@ pub async fn serve(options: LabOptions) -> Result<()> {
     let proxmox = proxmox(&ca, &faults, &clock, latency, world).await?;
     let around = Surroundings {
         omni: omni.clone(),
-        omni_addr: front.addr(),
+        omni_addr: listen.addr,
         omni_down: Arc::clone(&omni_down),
+        omni_starts: Arc::clone(&omni_starts),
         clock: clock.clone(),
         faults: Arc::clone(&faults),
     };
     let lab = Arc::new(Lab {
         omni,
-        omni_port: front.addr().port(),
+        listen,
+        front,
+        omni_starts,
         omni_ca: ca.pem(),
         omni_down,
         proxmox,
@@ -174,13 +182,10 @@ pub async fn serve(options: LabOptions) -> Result<()> {
         engine: Engine::new(around, options.dir.join("volumes")),
         faults: Arc::clone(&faults),
         clock,
-        latency,
         tool_start_ms: options.tool_start_ms,
         link: link.clone(),
         stop: Notify::new(),
-        // With this fault nothing listens where Omni should.
-        front: Mutex::new(Some(front).filter(|_| !faults.has("omni-unreachable"))),
-        tls: (config, good),
+        tls: good,
         dir: options.dir.clone(),
         env: OnceLock::new(),
     });
@@ -191,7 +196,9 @@ pub async fn serve(options: LabOptions) -> Result<()> {
     let written = write_files(&options.dir, &lab, &link, &ca, &keys, &secret, resolver)?;
     let power = [false, true].map(|second| tokio::spawn(listen_to_power(Arc::clone(&lab), second)));
     let accepting = tokio::spawn(accept(control, Arc::clone(&lab)));
-    let opening = tokio::spawn(Arc::clone(&lab).open_when_omni_starts());
+    // With this fault nothing listens where Omni should.
+    let server = Some(server).filter(|_| !faults.has("omni-unreachable"));
+    let opening = tokio::spawn(keep_front(Arc::clone(&lab), server));
     crate::tools::out(&format!("{written}\n"));
     let ended = async {
         let stdin = async {
@@ -281,14 +288,22 @@ fn write_project_files(dir: &Path, tls: &Files) -> Result<()> {
     write_secret(&dir.join("omni.asc"), &format!("-----BEGIN {label}-----\n\n{key}-----END {label}-----\n"))
 }
 
-async fn front(port: u16, tls: &Arc<rustls::ServerConfig>, latency: Duration, front: Front) -> Result<Server> {
-    let listen = Listen { addr: loopback(port), tls: Some(Arc::clone(tls)), latency };
-    let front = Arc::new(front);
-    http::serve(listen, move |request| {
-        let front = Arc::clone(&front);
-        async move { front.answer(&request) }
-    })
-    .await
+async fn serve_front(listen: &Listen, front: &Arc<Front>) -> Result<Server> {
+    let front = Arc::clone(front);
+    http::serve(listen.clone(), move |request| std::future::ready(front.answer(&request))).await
+}
+
+/// Keeps Omni's front until it is dropped; where none listens yet, as soon as nothing keeps Omni from starting.
+async fn keep_front(lab: Arc<Lab>, mut server: Option<Server>) {
+    while lab.faults.has("omni-unreachable") {
+        lab.omni_starts.notified().await;
+    }
+    if server.is_none() {
+        let opened = serve_front(&lab.listen, &lab.front).await;
+        server = opened.inspect_err(|why| crate::tools::err(&format!("lab: {why:#}\n"))).ok();
+    }
+    std::future::pending::<()>().await;
+    drop(server);
 }
 
 async fn proxmox(ca: &Ca, faults: &Arc<Faults>, clock: &Clock, latency: Duration, world: World) -> Result<Proxmox> {
@@ -328,7 +343,7 @@ fn write_files(
     std::fs::write(&ca_file, ca.pem()).with_context(|| format!("cannot write {}", ca_file.display()))?;
     // A name, where a fault is about what a name becomes.
     let named = ["dns-tailnet-address", "dns-two-addresses", "dns-no-name"].iter().any(|name| lab.faults.has(name));
-    let domain = format!("{}:{}", if named { "localhost" } else { "127.0.0.1" }, lab.omni_port);
+    let domain = format!("{}:{}", if named { "localhost" } else { "127.0.0.1" }, lab.listen.addr.port());
     let (omni, mut proxmox) = (format!("https://{domain}"), lab.proxmox.url());
     if lab.faults.has("network-proxmox-name") {
         // A name, so that there is something not to resolve.
@@ -415,17 +430,17 @@ async fn converse(stream: TcpStream, lab: &Lab) -> Result<()> {
     // Both are of one length and random; a guess over loopback is not what this guards against.
     let known = token == lab.link.token;
     while let Some(line) = read_line(&mut reader).await? {
-        let response = match (known, serde_json::from_slice::<Request>(&line)) {
-            (false, _) => Response::Refused("the token is of another lab".to_owned()),
-            (true, Err(why)) => Response::Refused(format!("this is no question: {why}")),
-            (true, Ok(ask)) => lab.answer(ask).await,
+        let mut text = String::new();
+        let answer = match (known, serde_json::from_slice::<Request>(&line)) {
+            (false, _) => Err(Refusal::Lab("the token is of another lab".to_owned())),
+            (true, Err(why)) => Err(Refusal::Lab(format!("this is no question: {why}"))),
+            (true, Ok(ask)) => lab.answer(ask, &mut text).await,
         };
-        let mut line = serde_json::to_vec(&response)?;
-        line.push(b'\n');
-        writer.write_all(&line).await?;
-        if let Response::Printed { text, .. } = response {
-            writer.write_all(text.as_bytes()).await?;
-        }
+        let line = match answer {
+            Ok(value) => format!("{{\"Ok\":{value}}}\n"),
+            Err(refused) => serde_json::to_string(&Err::<(), _>(refused))? + "\n",
+        };
+        writer.write_all((line + &text).as_bytes()).await?;
     }
     Ok(())
 }
@@ -441,12 +456,22 @@ async fn read_line(reader: &mut BufReader<tokio::net::tcp::OwnedReadHalf>) -> Re
 }
 
 impl Lab {
-    fn omni_answers(&self, state: &mut State, key: Option<String>, call: OmniCall) -> Result<OmniAnswer, Status> {
-        let caller = access::authenticate(state, key.as_deref())?;
-        match fault_effects::before_call(&self.faults, state, &call) {
-            Some(refused) => Err(refused),
-            None => api::call(state, &caller, call),
-        }
+    /// What Omni answers, or for a list what omnictl prints of it.
+    fn omni_answers(&self, key: Option<&str>, call: OmniCall, printed: Option<&mut String>) -> Result<String, Refusal> {
+        self.omni.with(|state| {
+            let caller = access::authenticate(state, key)?;
+            if let Some(refused) = fault_effects::before_call(&self.faults, state, &call) {
+                return Err(refused.into());
+            }
+            match (printed, &call) {
+                (Some(text), OmniCall::List { typ, namespace, terms }) => {
+                    let found = api::list(state, &caller, typ, namespace, terms)?;
+                    *text = state.store.print(&found);
+                    Ok(text.len().to_string())
+                }
+                _ => Ok(api::call(state, &caller, call)?),
+            }
+        })
     }
 
     /// One of the two Proxmox; the second is there only on demand.
@@ -458,20 +483,17 @@ impl Lab {
         std::iter::once(&self.proxmox).chain(&self.second_proxmox)
     }
 
-    async fn answer(&self, request: Request) -> Response {
-        match request {
+    /// An answer in JSON; `text` is what follows its line.
+    async fn answer(&self, request: Request, text: &mut String) -> Result<String, Refusal> {
+        let refused = |why: String| Err(Refusal::Lab(why));
+        let answer = match request {
             Request::Start { program, argv } => {
-                tokio::time::sleep(self.latency).await;
-                Response::Started(self.start(&program, &argv))
+                tokio::time::sleep(self.listen.latency).await;
+                json!(self.start(&program, &argv))
             }
-            Request::Omni { key, call } => Response::Omni(self.omni.with(|state| self.omni_answers(state, key, *call))),
-            Request::Print { key, call } => self.omni.with(|state| match self.omni_answers(state, key, *call) {
-                Ok(OmniAnswer::Many(found)) => {
-                    let text = state.store.print(&found);
-                    Response::Printed { length: text.len(), text }
-                }
-                other => Response::Omni(other),
-            }),
+            Request::Omni { key, call } => return self.omni_answers(key.as_deref(), *call, None),
+            Request::Print { key, call } => return self.omni_answers(key.as_deref(), *call, Some(text)),
+            Request::Engine(ask) => return self.engine.answer(*ask).await.map_err(Refusal::Engine),
             Request::Change { after, within_ms } => {
                 let mut revision = self.omni.subscribe();
                 let within = Duration::from_millis(within_ms.min(600_000));
@@ -483,34 +505,34 @@ impl Lab {
                         }
                     }
                 };
-                Response::Revision(tokio::time::timeout(within, wait).await.unwrap_or(after))
+                json!(tokio::time::timeout(within, wait).await.unwrap_or(after))
             }
-            Request::Engine(ask) => Response::Engine(Box::new(self.engine.answer(*ask).await)),
-            Request::Dump => Response::Dump(self.dump()),
+            Request::Dump => self.dump(),
             Request::Node { name, online } => {
                 let of_second = name.strip_prefix("second/");
                 let site = self.site(of_second.is_some());
-                match site.is_some_and(|site| site.with(|it| it.set_node_online(of_second.unwrap_or(&name), online))) {
-                    true => Response::Done,
-                    false => Response::Refused(format!("there is no node `{name}`")),
+                if !site.is_some_and(|site| site.with(|it| it.set_node_online(of_second.unwrap_or(&name), online))) {
+                    return refused(format!("there is no node `{name}`"));
                 }
+                Value::Null
             }
             Request::OnNode { second, verb, path, args } => {
                 match self.site(second).map(|site| site.as_root(&verb, path, args)) {
-                    Some(Ok(_)) => Response::Done,
-                    Some(Err(refusal)) => Response::Refused(format!("{} {}", refusal.status, refusal.reason)),
-                    None => Response::Refused("this lab has one Proxmox".to_owned()),
+                    Some(Ok(_)) => Value::Null,
+                    Some(Err(why)) => return refused(format!("{} {}", why.status, why.reason)),
+                    None => return refused("this lab has one Proxmox".to_owned()),
                 }
             }
             Request::Heal { name } => match self.heal(&name) {
-                Ok(()) => Response::Done,
-                Err(why) => Response::Refused(format!("{why:#}")),
+                Ok(()) => Value::Null,
+                Err(why) => return refused(format!("{why:#}")),
             },
             Request::Stop => {
                 self.stop.notify_one();
-                Response::Done
+                Value::Null
             }
-        }
+        };
+        Ok(answer.to_string())
     }
 
     /// Ends a fault: what it did to the simulated services ends, and what was made of it meanwhile stays.
@@ -520,6 +542,7 @@ impl Lab {
             bail!("the fault `{name}` is not one of this lab");
         }
         self.faults.end(name);
+        self.omni_starts.notify_one();
         fault_effects::arrange(name, false, &self.faults, &self.omni, self.sites());
         if self.engine.without_omni() {
             self.omni_down.store(false, Ordering::Relaxed);
@@ -528,7 +551,7 @@ impl Lab {
             stand_in(&self.dir.join("bin"), "omnictl", &std::env::current_exe().context("cannot find this program")?)?;
         }
         if fault_effects::leaf(&self.faults) == Leaf::Good {
-            write_project_files(&self.dir, &self.tls.1)?;
+            write_project_files(&self.dir, &self.tls)?;
         }
         if keys {
             let keys = fault_effects::EnvKeys::make(&self.faults, &self.omni)?;
@@ -540,22 +563,6 @@ impl Lab {
         Ok(())
     }
 
-    /// Listens at Omni's endpoint as soon as nothing keeps it from that.
-    async fn open_when_omni_starts(self: Arc<Lab>) {
-        while self.faults.has("omni-unreachable") {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        if self.front.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
-            return;
-        }
-        let answering =
-            Front::new(Arc::clone(&self.faults), Arc::clone(&self.omni_down), self.link.clone(), self.omni.clone());
-        match front(self.omni_port, &self.tls.0, self.latency, answering).await {
-            Ok(server) => *self.front.lock().unwrap_or_else(PoisonError::into_inner) = Some(server),
-            Err(why) => crate::tools::err(&format!("lab: {why:#}\n")),
-        }
-    }
-
     fn start(&self, program: &str, argv: &[String]) -> Start {
         let omnictl = program == "omnictl";
         if omnictl {
@@ -565,7 +572,7 @@ impl Lab {
             omnictl && !argv.iter().any(|arg| matches!(arg.as_str(), "--version" | "-v" | "validate" | "render"));
         Start {
             release: self.omni.with(|state| state.release),
-            omni_port: self.omni_port,
+            omni_port: self.listen.addr.port(),
             omni_ca: if self.faults.has("omni-unknown-ca") { String::new() } else { self.omni_ca.clone() },
             clock: self.clock.factor(),
             busy_ms: self.tool_start_ms,
@@ -594,7 +601,7 @@ impl Lab {
 }
 
 /// Asks a running lab something; `dir` is its directory.
-pub fn ask(dir: &Path, ask: &Request) -> Result<Response> {
+pub fn ask<T: DeserializeOwned>(dir: &Path, ask: &Request) -> Result<T> {
     let path = dir.join("lab.json");
     let text = std::fs::read_to_string(&path)
         .with_context(|| format!("no lab runs in {}: {} is not there", dir.display(), path.display()))?;

@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 use lab::daemon::{self, LabOptions};
 use lab::faults;
 use lab::proxmox::standalone;
-use lab::tools::protocol::{self, Request, Response};
+use lab::tools::protocol::{self, Request};
 use lab::tools::{docker, node, omnictl};
 
 /// Proxmox VE, Omni, its provider, omnictl and docker, simulated on loopback.
@@ -86,32 +86,22 @@ fn main() {
 fn run(command: Command) -> Result<()> {
     match command {
         Command::Serve(options) => runtime()?.block_on(daemon::serve(options)),
-        Command::Dump { dir } => match daemon::ask(&dir, &Request::Dump)? {
-            Response::Dump(state) => {
-                lab::tools::out(&format!("{state}\n"));
-                Ok(())
-            }
-            other => bail!("unexpected answer of the lab: {other:?}"),
-        },
+        Command::Dump { dir } => {
+            let state: serde_json::Value = daemon::ask(&dir, &Request::Dump)?;
+            lab::tools::out(&format!("{state}\n"));
+            Ok(())
+        }
         Command::Stop { dir } => {
-            daemon::ask(&dir, &Request::Stop)?;
+            daemon::ask::<()>(&dir, &Request::Stop)?;
             daemon::wait_for_end(&dir)
         }
-        Command::Node { dir, name, power } => done(&dir, &Request::Node { name, online: power == "on" }),
-        Command::Heal { dir, name } => done(&dir, &Request::Heal { name }),
+        Command::Node { dir, name, power } => daemon::ask(&dir, &Request::Node { name, online: power == "on" }),
+        Command::Heal { dir, name } => daemon::ask(&dir, &Request::Heal { name }),
         Command::Faults => {
             lab::tools::out(&format!("{}\n", faults::list()));
             Ok(())
         }
         Command::Proxmox(arguments) => runtime()?.block_on(standalone::run(arguments)),
-    }
-}
-
-fn done(dir: &Path, ask: &Request) -> Result<()> {
-    match daemon::ask(dir, ask)? {
-        Response::Done => Ok(()),
-        Response::Refused(why) => bail!("{why}"),
-        other => bail!("{other:?}"),
     }
 }
 

@@ -19,6 +19,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 use crate::clock::Clock;
 use crate::faults::Faults;
@@ -75,6 +76,8 @@ pub struct Surroundings {
     pub omni_addr: SocketAddr,
     /// Whether the container of Omni has ended by a fault.
     pub omni_down: Arc<AtomicBool>,
+    /// Told that its container starts, which ends what kept its front from listening.
+    pub omni_starts: Arc<Notify>,
     pub clock: Clock,
     pub faults: Arc<Faults>,
 }

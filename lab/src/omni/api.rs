@@ -14,11 +14,12 @@ use super::status::{Code, Status};
 use super::store::{Store, not_found};
 use super::{machines, providers, validate, versions};
 
-/// A call. What is not a resource call stands for one of Omni's management service.
+/// A call, with what it answers if that is not nothing. What is not a resource call stands for one of Omni's management service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum OmniCall {
+    /// A [`Resource`].
     Get(Key),
-    /// All resources of a type in a namespace that satisfy every term.
+    /// All resources of a type in a namespace that satisfy every term, as a list.
     List {
         typ: String,
         namespace: String,
@@ -28,6 +29,7 @@ pub enum OmniCall {
     Create(Resource),
     /// Replaces a resource of the version seen.
     Update(Resource),
+    /// Asks for deletion: true when nothing holds it.
     Teardown(Key),
     /// Takes away what nothing holds any more.
     Destroy(Key),
@@ -57,52 +59,32 @@ pub enum OmniCall {
         name: String,
         key: PublicKey,
     },
+    /// A list of [`Account`].
     ListServiceAccounts,
     /// Removes a service account.
     DestroyServiceAccount(String),
     ListUsers,
 }
 
-/// What a call answers.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum OmniAnswer {
-    Done,
-    One(Box<Resource>),
-    Many(Vec<Resource>),
-    /// Deletion was asked for; true when nothing holds it.
-    Ready(bool),
-    Accounts(Vec<Account>),
+/// An answer in JSON, or why there is none.
+type Answer = Result<String, Status>;
+
+fn answer(value: &impl Serialize) -> Answer {
+    serde_json::to_string(value).map_err(|why| Status::new(Code::Internal, why.to_string()))
 }
 
 /// Makes a call for a caller. The state settles afterwards, by [`super::Omni::with`].
-pub fn call(state: &mut State, caller: &Caller, call: OmniCall) -> Result<OmniAnswer, Status> {
+pub fn call(state: &mut State, caller: &Caller, call: OmniCall) -> Answer {
     match call {
         OmniCall::Get(key) => {
             access::check(state, caller, Verb::Read, &key.typ, &key.namespace)?;
             if let Some(made) = access::made_for(state, caller, &key) {
-                return Ok(OmniAnswer::One(Box::new(made)));
+                return answer(&made);
             }
             let found = state.store.get(&key.typ, &key.namespace, &key.id).filter(|found| visible(caller, found));
-            found.cloned().map(|found| OmniAnswer::One(Box::new(found))).ok_or_else(|| not_found(&key))
+            answer(found.ok_or_else(|| not_found(&key))?)
         }
-        OmniCall::List { typ, namespace, terms } => {
-            access::check(state, caller, Verb::Read, &typ, &namespace)?;
-            if typ == CURRENT_USER {
-                let made = access::made_for(state, caller, &Key::new(&typ, &namespace, "current"));
-                return Ok(OmniAnswer::Many(made.into_iter().collect()));
-            }
-            let wanted =
-                |found: &&Resource| visible(caller, found) && terms.iter().all(|term| term.matches(&found.md.labels));
-            let by = terms.iter().find(|term| term.value.is_some() && Store::has_index(&term.key));
-            Ok(OmniAnswer::Many(match by {
-                Some(term) => {
-                    let marked =
-                        state.store.labelled(&typ, &namespace, &term.key, term.value.as_deref().unwrap_or_default());
-                    marked.filter(wanted).cloned().collect()
-                }
-                None => state.store.list(&typ, &namespace).filter(wanted).cloned().collect(),
-            }))
-        }
+        OmniCall::List { typ, namespace, terms } => answer(&list(state, caller, &typ, &namespace, &terms)?),
         OmniCall::Create(resource) => create(state, caller, resource),
         OmniCall::Update(resource) => update(state, caller, resource),
         OmniCall::Teardown(key) => tear_down(state, caller, &key),
@@ -113,11 +95,11 @@ pub fn call(state: &mut State, caller: &Caller, call: OmniCall) -> Result<OmniAn
             if let Some(gone) = gone {
                 state.touch(&gone);
             }
-            Ok(OmniAnswer::Done)
+            answer(&())
         }
         OmniCall::ClusterAccess { operator } => {
             access::require(caller, if operator { Role::Operator } else { Role::Reader })?;
-            Ok(OmniAnswer::Done)
+            answer(&())
         }
         OmniCall::UpgradePreChecks { cluster, to } => {
             access::require(caller, Role::Operator)?;
@@ -135,26 +117,46 @@ pub fn call(state: &mut State, caller: &Caller, call: OmniCall) -> Result<OmniAn
             let missing = || Status::new(Code::Unknown, in_words("get", not_found(&Key::new(IDENTITY, DEFAULT, &id))));
             let account = state.accounts.get_mut(&id).ok_or_else(missing)?;
             account.keys.push(key);
-            Ok(OmniAnswer::Done)
+            answer(&())
         }
         OmniCall::ListServiceAccounts | OmniCall::ListUsers => {
             access::require(caller, Role::Admin)?;
             let people = call == OmniCall::ListUsers;
             // The accounts of providers have no status and are not listed (controllers/omni/service_account_status.go).
             let listed = state.accounts.values().filter(|found| !found.name.starts_with(PROVIDER_PREFIX));
-            Ok(OmniAnswer::Accounts(listed.filter(|found| found.person == people).cloned().collect()))
+            answer(&listed.filter(|found| found.person == people).collect::<Vec<_>>())
         }
         OmniCall::DestroyServiceAccount(name) => {
             access::require(caller, Role::Admin)?;
             let gone = state.accounts.remove(&keys::identity(&name));
-            let text = format!("service account {name:?} not found");
-            gone.map(|_| OmniAnswer::Done).ok_or_else(|| Status::new(Code::NotFound, text))
+            gone.ok_or_else(|| Status::new(Code::NotFound, format!("service account {name:?} not found")))?;
+            answer(&())
         }
     }
 }
 
+/// The resources of a type in a namespace that the caller may see and that satisfy every term.
+pub fn list(
+    state: &State,
+    caller: &Caller,
+    typ: &str,
+    namespace: &str,
+    terms: &[Term],
+) -> Result<Vec<Resource>, Status> {
+    access::check(state, caller, Verb::Read, typ, namespace)?;
+    if typ == CURRENT_USER {
+        return Ok(access::made_for(state, caller, &Key::new(typ, namespace, "current")).into_iter().collect());
+    }
+    let wanted = |found: &&Resource| visible(caller, found) && terms.iter().all(|term| term.matches(&found.md.labels));
+    let indexed = terms.iter().filter(|term| Store::has_index(&term.key));
+    Ok(match indexed.filter_map(|term| Some((term.key.as_str(), term.value.as_deref()?))).next() {
+        Some((key, value)) => state.store.labelled(typ, namespace, key, value).filter(wanted).cloned().collect(),
+        None => state.store.list(typ, namespace).filter(wanted).cloned().collect(),
+    })
+}
+
 /// omni v1.9.3 internal/backend/grpc/management.go `KubernetesUpgradePreChecks`; an upgrade goes one minor up at most.
-fn pre_checks(state: &State, cluster: &str, to: &str) -> Result<OmniAnswer, Status> {
+fn pre_checks(state: &State, cluster: &str, to: &str) -> Answer {
     let key = Key::new(KUBERNETES_UPGRADE_STATUS, DEFAULT, cluster);
     let status = state.store.by_id(KUBERNETES_UPGRADE_STATUS, cluster).ok_or_else(|| not_found(&key))?;
     let from = status.spec["lastupgradeversion"].as_str().unwrap_or_default();
@@ -162,7 +164,7 @@ fn pre_checks(state: &State, cluster: &str, to: &str) -> Result<OmniAnswer, Stat
         return Err(Status::new(Code::InvalidArgument, format!("invalid upgrade path: {to:?}")));
     };
     match (old..=old + 1).contains(&new) {
-        true => Ok(OmniAnswer::Done),
+        true => answer(&()),
         false => Err(Status::new(Code::InvalidArgument, format!("unsupported upgrade path: 1.{old}->1.{new}"))),
     }
 }
@@ -187,7 +189,7 @@ fn of_provider(typ: &str, verb: &str, why: Status) -> Status {
     if typ == INFRA_PROVIDER { Status::new(why.code, in_words(verb, why)) } else { why }
 }
 
-fn create(state: &mut State, caller: &Caller, mut resource: Resource) -> Result<OmniAnswer, Status> {
+fn create(state: &mut State, caller: &Caller, mut resource: Resource) -> Answer {
     access::check(state, caller, Verb::Create, &resource.md.typ, &resource.md.namespace)?;
     own_id(caller, &resource)?;
     let errors = validate::write(state, None, &resource);
@@ -200,10 +202,10 @@ fn create(state: &mut State, caller: &Caller, mut resource: Resource) -> Result<
     let touched = resource.clone();
     state.store.create(resource).map_err(|why| of_provider(&touched.md.typ, "create", why))?;
     after_write(state, &touched);
-    Ok(OmniAnswer::Done)
+    answer(&())
 }
 
-fn update(state: &mut State, caller: &Caller, resource: Resource) -> Result<OmniAnswer, Status> {
+fn update(state: &mut State, caller: &Caller, resource: Resource) -> Answer {
     access::check(state, caller, Verb::Update, &resource.md.typ, &resource.md.namespace)?;
     own_id(caller, &resource)?;
     let key = resource.key();
@@ -226,7 +228,7 @@ fn update(state: &mut State, caller: &Caller, resource: Resource) -> Result<Omni
     resource.md.phase = old.md.phase;
     state.store.update(resource)?;
     after_write(state, &touched);
-    Ok(OmniAnswer::Done)
+    answer(&())
 }
 
 fn after_write(state: &mut State, resource: &Resource) {
@@ -252,7 +254,7 @@ fn own_id(caller: &Caller, resource: &Resource) -> Result<(), Status> {
     }
 }
 
-fn tear_down(state: &mut State, caller: &Caller, key: &Key) -> Result<OmniAnswer, Status> {
+fn tear_down(state: &mut State, caller: &Caller, key: &Key) -> Answer {
     access::check(state, caller, Verb::Destroy, &key.typ, &key.namespace)?;
     let Some(found) = state.store.get(&key.typ, &key.namespace, &key.id).cloned() else {
         return Err(of_provider(&key.typ, "get", not_found(key)));
@@ -268,7 +270,7 @@ fn tear_down(state: &mut State, caller: &Caller, key: &Key) -> Result<OmniAnswer
         _ => {}
     }
     state.touch(&found);
-    Ok(OmniAnswer::Ready(ready))
+    answer(&ready)
 }
 
 fn check_lifetime(state: &State, key: &PublicKey) -> Result<(), Status> {
@@ -290,7 +292,7 @@ fn create_account(
     role: &str,
     use_user_role: bool,
     key: PublicKey,
-) -> Result<OmniAnswer, Status> {
+) -> Answer {
     let fail = |text: String| Err(Status::new(Code::Unknown, text));
     let provider = name.starts_with(PROVIDER_PREFIX);
     let (wanted, base) = (Role::InfraProvider.name(), name.strip_prefix(PROVIDER_PREFIX).unwrap_or(name));
@@ -321,7 +323,7 @@ fn create_account(
     let user_id = state.uuid();
     let account = Account { name: name.to_owned(), role, person: false, user_id, keys: vec![key] };
     add_account(state, &id, account);
-    Ok(OmniAnswer::Done)
+    answer(&())
 }
 
 /// Puts an account in, with the resources that show it.

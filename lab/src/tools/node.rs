@@ -3,7 +3,7 @@
 
 use anyhow::Context as _;
 
-use super::protocol::{Client, Request, Response, find};
+use super::protocol::{Client, Refusal, Request, find};
 use super::{UNKNOWN_CALL, err, unknown_call};
 
 /// The programs.
@@ -34,13 +34,9 @@ pub fn run(program: &str, argv0: &str, argv: &[String]) -> i32 {
     let second = std::env::var_os("LAB_ON_SECOND_PROXMOX").is_some();
     let ask = Request::OnNode { second, verb: (*verb).to_owned(), path: path.to_owned(), args };
     let link = find(argv0).context("this stand-in belongs to no lab that it can find");
-    let (code, why) = match link.and_then(|link| Client::open(&link)?.ask(&ask)) {
-        Ok(Response::Done) => return 0,
-        Ok(Response::Refused(why)) => (255, why),
-        other => (UNKNOWN_CALL, format!("lab: {other:?}")),
-    };
-    err(&format!("{why}\n"));
-    code
+    let Err(why) = link.and_then(|link| Client::open(&link)?.ask::<()>(&ask)) else { return 0 };
+    err(&format!("{why:#}\n"));
+    if why.is::<Refusal>() { 255 } else { UNKNOWN_CALL }
 }
 
 /// The arguments of a call, if it is one of this command: those with a place, then `--name value`, a switch being 1.

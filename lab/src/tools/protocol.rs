@@ -5,11 +5,11 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use super::docker::engine::{EngineRequest, EngineResponse};
-use crate::omni::api::{OmniAnswer, OmniCall};
+use super::docker::engine::EngineRequest;
+use crate::omni::api::OmniCall;
 use crate::omni::kinds::OmniRelease;
 use crate::omni::status::Status;
 
@@ -29,30 +29,30 @@ pub struct Link {
     pub token: String,
 }
 
-/// What a stand-in, or `lab dump` and `lab stop`, asks.
+/// What a stand-in, or `lab dump` and `lab stop`, asks. The answer is a line with a `Result` in JSON, whose value the variant names.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Request {
-    /// A stand-in was called.
+    /// A stand-in was called: [`Start`].
     Start {
         /// `omnictl` or `docker`.
         program: String,
         argv: Vec<String>,
     },
-    /// A call to Omni.
+    /// A call to Omni, which [`OmniCall`] says the answers of.
     Omni {
         /// The service-account key, as it stands in the environment.
         key: Option<String>,
         call: Box<OmniCall>,
     },
-    /// The same for a list, whose text `omnictl get -o json` prints.
+    /// The same for a list, whose text `omnictl get -o json` prints: its length in bytes, and after the line the text as it is.
     Print { key: Option<String>, call: Box<OmniCall> },
-    /// Waits until Omni's revision is beyond `after`.
+    /// Waits until Omni's revision is beyond `after`: the revision.
     Change {
         after: u64,
         /// Real time to wait at most, in milliseconds.
         within_ms: u64,
     },
-    /// A call to the container engine.
+    /// A call to the container engine, which [`EngineRequest`] says the answers of.
     Engine(Box<EngineRequest>),
     /// The state of everything.
     Dump,
@@ -66,28 +66,32 @@ pub enum Request {
     Stop,
 }
 
-/// What the lab answers.
+/// Why the lab does not answer what was asked.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum Response {
-    /// To [`Request::Start`].
-    Started(Start),
-    /// To [`Request::Omni`].
-    Omni(Result<OmniAnswer, Status>),
-    /// To [`Request::Print`]: the text follows the line as it is.
-    Printed {
-        length: usize,
-        #[serde(skip)]
-        text: String,
-    },
-    /// To [`Request::Change`].
-    Revision(u64),
-    /// To [`Request::Engine`].
-    Engine(Box<EngineResponse>),
-    /// To [`Request::Dump`].
-    Dump(Value),
-    Done,
-    /// The token is wrong, or the line was no question.
-    Refused(String),
+pub enum Refusal {
+    /// The lab itself: the token is wrong, the line was no question, or there is no such thing.
+    Lab(String),
+    /// Omni.
+    Omni(Status),
+    /// The container engine: `Error response from daemon: …` without these words.
+    Engine(String),
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Refusal::Omni(status) => status.fmt(f),
+            Refusal::Lab(text) | Refusal::Engine(text) => f.write_str(text),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl From<Status> for Refusal {
+    fn from(status: Status) -> Refusal {
+        Refusal::Omni(status)
+    }
 }
 
 /// What a stand-in must know before it does anything.
@@ -146,25 +150,24 @@ impl Client {
         self.reader.get_mut().write_all(&text).context("the lab has ended")
     }
 
-    /// Asks and waits for the answer.
-    pub fn ask(&mut self, what: &Request) -> Result<Response> {
+    /// Asks and waits for the answer. An error is a [`Refusal`], or the lab has ended.
+    pub fn ask<T: DeserializeOwned>(&mut self, what: &Request) -> Result<T> {
         self.write(what)?;
         let mut text = String::new();
         self.reader.read_line(&mut text).context("the lab has ended")?;
         if text.is_empty() {
             bail!("the lab has ended");
         }
-        let response =
+        let answer: Result<T, Refusal> =
             serde_json::from_str(&text).context("the lab's answer is not understood: is it of another build?")?;
-        match response {
-            Response::Refused(why) => bail!("the lab refuses: {why}"),
-            Response::Printed { length, .. } => {
-                let mut text = vec![0; length];
-                self.reader.read_exact(&mut text).context("the lab has ended")?;
-                Ok(Response::Printed { length, text: String::from_utf8(text)? })
-            }
-            other => Ok(other),
-        }
+        Ok(answer?)
+    }
+
+    /// The text that follows the answer to [`Request::Print`].
+    pub fn text(&mut self, length: usize) -> Result<String> {
+        let mut text = vec![0; length];
+        self.reader.read_exact(&mut text).context("the lab has ended")?;
+        Ok(String::from_utf8(text)?)
     }
 
     /// Waits until the lab ends.
@@ -178,13 +181,9 @@ impl Client {
 pub fn begin(program: &str, argv0: &str, argv: &[String]) -> Result<(Client, Start)> {
     let link = find(argv0).context("this stand-in belongs to no lab that it can find")?;
     let mut client = Client::open(&link)?;
-    match client.ask(&Request::Start { program: program.to_owned(), argv: argv.to_vec() })? {
-        Response::Started(start) => {
-            super::busy(start.busy_ms);
-            Ok((client, start))
-        }
-        other => bail!("unexpected answer of the lab: {other:?}"),
-    }
+    let start: Start = client.ask(&Request::Start { program: program.to_owned(), argv: argv.to_vec() })?;
+    super::busy(start.busy_ms);
+    Ok((client, start))
 }
 
 /// Finds the lab that a stand-in belongs to: by the file beside the link it was called through, else by the trailer of its

@@ -24,10 +24,10 @@ const UNHEALTHY_AFTER: Duration = Duration::from_secs(60);
 /// Project and service: what names a container.
 pub type ContainerKey = (String, String);
 
-/// A question to the engine.
+/// A question to the engine, with what it answers if that is not nothing.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum EngineRequest {
-    /// The containers of a project.
+    /// The containers of a project, by name.
     List(String),
     /// All containers, in the format in which the tasks ask for them.
     All,
@@ -36,44 +36,31 @@ pub enum EngineRequest {
     Start(ContainerKey),
     /// Fetches an image.
     Pull(String),
-    /// Waits until it is healthy or clearly is not.
+    /// Waits until it is healthy or clearly is not: whether it is.
     Healthy(ContainerKey),
     Stop(ContainerKey),
     Remove(ContainerKey),
-    /// Makes a volume or network if it is not there.
+    /// Makes a volume or network if it is not there, or takes it away: whether that changed anything.
     Make(String),
     Unmake(String),
-    /// The container of this name, whatever its project.
+    /// The container of this name with its project, if there is one.
     Find(String),
+    /// The names of all volumes.
     Volumes,
     /// The directory with what the volumes hold.
     Data,
-    /// Runs a program with its arguments in a running container.
+    /// Runs a program with its arguments in a running container; no answer for one that is not simulated.
     Exec(ContainerKey, Vec<String>),
-    /// Lines of a log from this number on; with `true` not before there is one or the container has ended.
+    /// Lines of a log from this number on, and whether it will have no more; with `true` not before there is one or the container has
+    /// ended.
     Logs(ContainerKey, usize, bool),
 }
 
-/// An answer of the engine.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum EngineResponse {
-    /// To [`EngineRequest::List`], by name.
-    Containers(Vec<ContainerInfo>),
-    Done,
-    /// To [`EngineRequest::Make`] and [`EngineRequest::Unmake`]: whether it changed anything.
-    Changed(bool),
-    /// To [`EngineRequest::Healthy`].
-    Health(bool),
-    /// To [`EngineRequest::Find`], with the project.
-    Found(Option<(String, Box<ContainerInfo>)>),
-    /// To [`EngineRequest::Volumes`], by name; to [`EngineRequest::Data`], one path.
-    Names(Vec<String>),
-    /// To [`EngineRequest::Exec`]; `None` for a program that is not simulated.
-    Executed(Option<super::tailnet::ExecResult>),
-    /// To [`EngineRequest::Logs`]; true if the container will write no more.
-    Lines(Vec<Line>, bool),
-    /// `Error response from daemon: …` without these words.
-    Failed(String),
+/// An answer in JSON, or what follows `Error response from daemon: `.
+type Answer = Result<String, String>;
+
+fn answer(value: &impl Serialize) -> Answer {
+    serde_json::to_string(value).map_err(|why| why.to_string())
 }
 
 /// A container as the engine shows it. Times are nanoseconds since 1970.
@@ -145,7 +132,7 @@ impl Engine {
     }
 
     /// Answers.
-    pub async fn answer(&self, ask: EngineRequest) -> EngineResponse {
+    pub async fn answer(&self, ask: EngineRequest) -> Answer {
         match ask {
             EngineRequest::All => {
                 let state = self.lock();
@@ -153,67 +140,61 @@ impl Engine {
                     let (shown, service) = (&found.shown, &found.shown.service);
                     format!("{}\t{}\t{}\t{project}", service.container, service.image, shown.state)
                 };
-                EngineResponse::Names(state.containers.iter().map(line).collect())
+                answer(&state.containers.iter().map(line).collect::<Vec<_>>())
             }
             EngineRequest::List(project) => {
                 let state = self.lock();
                 let own = state.containers.iter().filter(|((of, _), _)| *of == project);
-                EngineResponse::Containers(own.map(|(_, container)| container.shown.clone()).collect())
+                answer(&own.map(|(_, container)| &container.shown).collect::<Vec<_>>())
             }
             EngineRequest::Create(project, service, file) => self.create(project, *service, file),
             EngineRequest::Start(key) => self.start(&key),
             EngineRequest::Pull(image) => match fault_effects::pull(&self.around.faults, &image) {
-                Some(why) => EngineResponse::Failed(why),
-                None => EngineResponse::Done,
+                Some(why) => Err(why),
+                None => answer(&()),
             },
-            EngineRequest::Healthy(key) => EngineResponse::Health(self.healthy(&key).await),
-            EngineRequest::Stop(key) => {
-                self.stop(&key, 0);
-                EngineResponse::Done
-            }
+            EngineRequest::Healthy(key) => answer(&self.healthy(&key).await),
+            EngineRequest::Stop(key) => answer(&self.stop(&key, 0)),
             EngineRequest::Remove(key) => {
                 self.replaced_by_hand(&key);
                 self.stop(&key, 0);
                 self.lock().containers.remove(&key);
-                self.note();
-                EngineResponse::Done
+                answer(&self.note())
             }
             EngineRequest::Find(name) => {
                 let state = self.lock();
                 let found = state.containers.iter().find(|(_, container)| container.shown.service.container == name);
-                EngineResponse::Found(found.map(|(key, container)| (key.0.clone(), Box::new(container.shown.clone()))))
+                answer(&found.map(|(key, container)| (&key.0, &container.shown)))
             }
             EngineRequest::Volumes => {
                 let state = self.lock();
-                let names = state.things.iter().filter_map(|name| name.strip_prefix("Volume "));
-                EngineResponse::Names(names.map(str::to_owned).collect())
+                answer(&state.things.iter().filter_map(|name| name.strip_prefix("Volume ")).collect::<Vec<_>>())
             }
-            EngineRequest::Data => EngineResponse::Names(vec![self.data.display().to_string()]),
+            EngineRequest::Data => answer(&self.data),
             EngineRequest::Exec(key, words) => {
                 let found = self.lock().containers.get(&key).map(|container| container.shown.service.clone());
-                let ran = found.and_then(|service| super::tailnet::run(&service, &words, &self.around.faults));
-                EngineResponse::Executed(ran)
+                answer(&found.and_then(|service| super::tailnet::run(&service, &words, &self.around.faults)))
             }
-            EngineRequest::Make(name) => EngineResponse::Changed(self.lock().things.insert(name)),
-            EngineRequest::Unmake(name) => EngineResponse::Changed(self.lock().things.remove(&name)),
+            EngineRequest::Make(name) => answer(&self.lock().things.insert(name)),
+            EngineRequest::Unmake(name) => answer(&self.lock().things.remove(&name)),
             EngineRequest::Logs(key, from, wait) => self.logs(&key, from, wait).await,
         }
     }
 
-    fn create(&self, project: String, service: Service, file: String) -> EngineResponse {
+    fn create(&self, project: String, service: Service, file: String) -> Answer {
         if let Some(why) = fault_effects::pull(&self.around.faults, &service.image) {
-            return EngineResponse::Failed(why);
+            return Err(why);
         }
         // docker 20.10.24, recorded. The lab's own Omni is at a port of this host, where a real one has 443 and none in its name.
         let own = format!("{}:127.0.0.1", self.around.omni_addr.port());
         let refused = |(_, ip): &&(String, String)| *ip != own && ip.parse::<std::net::IpAddr>().is_err();
         if let Some((_, ip)) = service.extra_hosts.iter().find(refused) {
-            return EngineResponse::Failed(format!("invalid IP address in add-host: {ip:?}"));
+            return Err(format!("invalid IP address in add-host: {ip:?}"));
         }
         if !["", "no", "always", "unless-stopped", "on-failure"]
             .contains(&service.restart.split(':').next().unwrap_or_default())
         {
-            return EngineResponse::Failed(format!("invalid restart policy '{}'", service.restart));
+            return Err(format!("invalid restart policy '{}'", service.restart));
         }
         for (_, host) in &service.binds {
             let path = std::path::Path::new(host);
@@ -221,14 +202,11 @@ impl Engine {
                 continue;
             }
             if service.strict_binds.contains(host) {
-                return EngineResponse::Failed(format!(
-                    "invalid mount config for type \"bind\": bind source path does not exist: {host}"
-                ));
+                return Err(format!("invalid mount config for type \"bind\": bind source path does not exist: {host}"));
             }
             // The short form makes a directory where something was expected, as the real engine does.
-            if let Err(why) = std::fs::create_dir_all(path) {
-                return EngineResponse::Failed(format!("error while creating mount source path '{host}': {why}"));
-            }
+            std::fs::create_dir_all(path)
+                .map_err(|why| format!("error while creating mount source path '{host}': {why}"))?;
         }
         let mut bytes = [0u8; 32];
         // Without random bytes two containers share an id, which nothing compares.
@@ -253,8 +231,7 @@ impl Engine {
         };
         state.containers.insert(key, Container { shown, log: Log::default(), running: None });
         drop(state);
-        self.note();
-        EngineResponse::Done
+        answer(&self.note())
     }
 
     /// Whoever recreates a sidecar that has died has done what fixes it.
@@ -277,19 +254,17 @@ impl Engine {
         })
     }
 
-    fn start(&self, key: &ContainerKey) -> EngineResponse {
+    fn start(&self, key: &ContainerKey) -> Answer {
         if let Some(text) = self.no_network(key, "start") {
-            return EngineResponse::Failed(text);
+            return Err(text);
         }
         let mut state = self.lock();
-        let Some(container) = state.containers.get_mut(key) else {
-            return EngineResponse::Failed("No such container".to_owned());
-        };
+        let container = state.containers.get_mut(key).ok_or("No such container")?;
         if container.shown.state == "running" {
-            return EngineResponse::Done;
+            return answer(&());
         }
         if let Some(why) = fault_effects::start_container(&self.around.faults, &container.shown.service) {
-            return EngineResponse::Failed(why);
+            return Err(why);
         }
         if container.shown.state == "exited" {
             fault_effects::started_by_hand(&self.around.faults, &container.shown.service.image);
@@ -299,8 +274,7 @@ impl Engine {
         let task = tokio::spawn(engine.live(key.clone(), container.shown.service.clone(), container.log.clone()));
         container.running = Some(task.abort_handle());
         drop(state);
-        self.note();
-        EngineResponse::Done
+        answer(&self.note())
     }
 
     /// Lets a container run. Omni says at once whether it stays up: the provider asks at once, and an Omni that ends at each
@@ -315,6 +289,7 @@ impl Engine {
             return;
         }
         self.around.faults.end("omni-unreachable");
+        self.around.omni_starts.notify_one();
         super::containers::omni_says(&container.log);
         let begun = self.around.omni.with(|state| state.begin(&shown.service.image));
         let ended = fault_effects::last_words(&self.around.faults).or(begun.err()).map(str::to_owned);
@@ -516,11 +491,11 @@ impl Engine {
         tokio::time::timeout(most, wait).await == Ok(true)
     }
 
-    async fn logs(&self, key: &ContainerKey, from: usize, wait: bool) -> EngineResponse {
+    async fn logs(&self, key: &ContainerKey, from: usize, wait: bool) -> Answer {
         let Some((log, mut grown)) =
             self.lock().containers.get(key).map(|container| (container.log.clone(), container.log.subscribe()))
         else {
-            return EngineResponse::Lines(Vec::new(), true);
+            return answer(&(Vec::<Line>::new(), true));
         };
         let mut changed = self.changed.subscribe();
         loop {
@@ -530,7 +505,7 @@ impl Engine {
             let state = self.lock().containers.get(key).map(|container| container.shown.state.clone());
             let ended = !matches!(state.as_deref(), Some("running" | "restarting" | "created"));
             if lines.len() > from || ended || !wait {
-                return EngineResponse::Lines(lines.into_iter().skip(from).collect(), ended);
+                return answer(&(lines.get(from..).unwrap_or_default(), ended));
             }
             tokio::select! {
                 _ = grown.changed() => {}

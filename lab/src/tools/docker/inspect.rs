@@ -3,7 +3,8 @@
 
 use serde_json::{Value, json};
 
-use super::engine::{ContainerInfo, EngineRequest, EngineResponse};
+use super::engine::{ContainerInfo, EngineRequest};
+use super::store::find;
 use super::{DockerError, ask_engine};
 use crate::tools::out;
 use crate::tools::protocol::Client;
@@ -16,24 +17,20 @@ pub const LISTED: &str = r#"{{.Names}}	{{.Image}}	{{.State}}	{{.Label "com.docke
 
 /// `ps --all --no-trunc --format LISTED`, and `volume ls --format {{.Name}}`
 pub fn names(client: &mut Client, request: EngineRequest) -> Result<(), DockerError> {
-    if let EngineResponse::Names(lines) = ask_engine(client, request)? {
-        lines.iter().for_each(|line| out(&format!("{line}\n")));
-    }
+    let lines: Vec<String> = ask_engine(client, request)?;
+    lines.iter().for_each(|line| out(&format!("{line}\n")));
     Ok(())
 }
 
-/// What is printed where nothing has the name: an empty client on stdout, and why on stderr.
-fn missing(why: String) -> Result<(), DockerError> {
+/// What is printed where nothing has the name: an empty line on stdout, and why on stderr.
+fn missing(why: DockerError) -> DockerError {
     out("\n");
-    Err(DockerError::Message(why))
+    why
 }
 
 /// `inspect --type container --format FORMAT NAME`
 pub fn container(client: &mut Client, name: &str) -> Result<(), DockerError> {
-    let EngineResponse::Found(Some((project, shown))) = ask_engine(client, EngineRequest::Find(name.to_owned()))?
-    else {
-        return missing(format!("Error response from daemon: No such container: {name}"));
-    };
+    let (project, shown) = find(client, name).map_err(missing)?;
     // The first word of the command is the path of the program, which is not an argument.
     let skipped = usize::from(shown.service.entrypoint);
     let args: Vec<&String> = shown.service.argv.iter().skip(skipped).collect();
@@ -43,24 +40,20 @@ pub fn container(client: &mut Client, name: &str) -> Result<(), DockerError> {
 
 /// `stop NAME`
 pub fn stop(client: &mut Client, name: &str) -> Result<(), DockerError> {
-    let EngineResponse::Found(Some((project, shown))) = ask_engine(client, EngineRequest::Find(name.to_owned()))?
-    else {
-        return Err(DockerError::Message(format!("Error response from daemon: No such container: {name}")));
-    };
-    ask_engine(client, EngineRequest::Stop((project, shown.service.name)))?;
+    let (project, shown) = find(client, name)?;
+    ask_engine::<()>(client, EngineRequest::Stop((project, shown.service.name)))?;
     out(&format!("{name}\n"));
     Ok(())
 }
 
 /// `volume inspect --format {{.Name}} NAME`
 pub fn volume(client: &mut Client, name: &str) -> Result<(), DockerError> {
-    match ask_engine(client, EngineRequest::Volumes)? {
-        EngineResponse::Names(known) if known.iter().any(|known| known == name) => {
-            out(&format!("{name}\n"));
-            Ok(())
-        }
-        _ => missing(format!("Error response from daemon: get {name}: no such volume")),
+    let known: Vec<String> = ask_engine(client, EngineRequest::Volumes)?;
+    if !known.iter().any(|known| known == name) {
+        return Err(missing(DockerError::of_daemon(format!("get {name}: no such volume"))));
     }
+    out(&format!("{name}\n"));
+    Ok(())
 }
 
 fn mounts(project: &str, shown: &ContainerInfo) -> Value {

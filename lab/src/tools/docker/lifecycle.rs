@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::compose::{Project, Service};
-use super::engine::{ContainerInfo, ContainerKey, EngineRequest, EngineResponse};
-use super::{Compose, DockerError};
+use serde::de::DeserializeOwned;
+
+use super::engine::{ContainerInfo, ContainerKey, EngineRequest};
+use super::{Compose, DockerError, ask_engine};
 use crate::tools::err;
 
 fn say(what: &str, name: &str, verb: &str) {
@@ -35,13 +37,13 @@ fn levels(project: &Project) -> Vec<Vec<&Service>> {
 }
 
 impl Compose {
-    fn on(
+    fn on<T: DeserializeOwned>(
         &mut self,
         project: &Project,
         service: &str,
         make: fn(ContainerKey) -> EngineRequest,
-    ) -> Result<EngineResponse, DockerError> {
-        self.ask(make((project.name.clone(), service.to_owned())))
+    ) -> Result<T, DockerError> {
+        ask_engine(&mut self.client, make((project.name.clone(), service.to_owned())))
     }
 
     pub(super) fn up(&mut self, project: &Project, args: &[&str]) -> Result<(), DockerError> {
@@ -90,7 +92,7 @@ impl Compose {
             .map(|name| ("Volume", format!("{}_{name}", project.name)))
             .chain([("Network", format!("{}_default", project.name))])
         {
-            if matches!(self.ask(EngineRequest::Make(format!("{kind} {name}")))?, EngineResponse::Changed(true)) {
+            if ask_engine(&mut self.client, EngineRequest::Make(format!("{kind} {name}")))? {
                 made.push((kind, name));
             }
         }
@@ -129,7 +131,7 @@ impl Compose {
             say("Container", &service.container, begin);
             let file = project.file.display().to_string();
             let ask = EngineRequest::Create(project.name.clone(), Box::new((*service).clone()), file);
-            self.ask(ask).inspect_err(|why| {
+            ask_engine::<()>(&mut self.client, ask).inspect_err(|why| {
                 if let DockerError::Message(text) = why {
                     err(&format!(" service:{}:1 {text} \n", service.name));
                 }
@@ -172,8 +174,7 @@ impl Compose {
         }
         for service in &to_start {
             for (_, other) in waits.iter().filter(|(waiting, _)| waiting.name == service.name) {
-                let health = self.on(project, &other.name, EngineRequest::Healthy)?;
-                if !matches!(health, EngineResponse::Health(true)) {
+                if !self.on::<bool>(project, &other.name, EngineRequest::Healthy)? {
                     say("Container", &other.container, "Error");
                     let text = format!("dependency failed to start: container {} is unhealthy", other.container);
                     return Err(DockerError::Message(text));
@@ -181,7 +182,7 @@ impl Compose {
                 say("Container", &other.container, "Healthy");
             }
             say("Container", &service.container, "Starting");
-            self.on(project, &service.name, EngineRequest::Start)?;
+            self.on::<()>(project, &service.name, EngineRequest::Start)?;
         }
         for service in &to_start {
             say("Container", &service.container, "Started");
@@ -201,11 +202,11 @@ impl Compose {
                 say("Container", &service.container, "Stopping");
             }
             for service in there {
-                self.on(project, &service.name, EngineRequest::Stop)?;
+                self.on::<()>(project, &service.name, EngineRequest::Stop)?;
                 for verb in ["Stopped", "Removing"] {
                     say("Container", &service.container, verb);
                 }
-                self.on(project, &service.name, EngineRequest::Remove)?;
+                self.on::<()>(project, &service.name, EngineRequest::Remove)?;
                 say("Container", &service.container, "Removed");
             }
         }
@@ -213,10 +214,7 @@ impl Compose {
         let network = format!("{}_default", project.name);
         if left.iter().any(|shown| shown.service.network_of.is_none()) {
             say("Network", &network, "Resource is still in use");
-        } else if matches!(
-            self.ask(EngineRequest::Unmake(format!("Network {network}")))?,
-            EngineResponse::Changed(true)
-        ) {
+        } else if ask_engine(&mut self.client, EngineRequest::Unmake(format!("Network {network}")))? {
             say("Network", &network, "Removing");
             say("Network", &network, "Removed");
         }

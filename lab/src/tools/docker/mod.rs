@@ -9,10 +9,13 @@ mod show;
 mod store;
 pub mod tailnet;
 
-use super::protocol::{self, Client, Request, Response, Start};
+use serde::de::DeserializeOwned;
+
+use super::protocol::{self, Client, Refusal, Request, Start};
 use super::{UNKNOWN_CALL, err, out, unknown_call};
+use crate::provider::log::Line;
 use compose::Project;
-use engine::{ContainerInfo, EngineRequest, EngineResponse};
+use engine::{ContainerInfo, EngineRequest};
 
 /// Why a command failed.
 enum DockerError {
@@ -28,18 +31,26 @@ enum DockerError {
 
 impl From<anyhow::Error> for DockerError {
     fn from(why: anyhow::Error) -> DockerError {
-        DockerError::Lab(why)
+        match why.downcast() {
+            Ok(Refusal::Engine(text)) => DockerError::of_daemon(text),
+            Ok(other) => DockerError::Lab(other.into()),
+            Err(why) => DockerError::Lab(why),
+        }
     }
+}
+
+impl DockerError {
+    /// What the engine refuses.
+    fn of_daemon(text: impl std::fmt::Display) -> DockerError {
+        DockerError::Message(format!("Error response from daemon: {text}"))
+    }
+}
+
+fn ask_engine<T: DeserializeOwned>(client: &mut Client, request: EngineRequest) -> Result<T, DockerError> {
+    Ok(client.ask(&Request::Engine(Box::new(request)))?)
 }
 
 /// What is said where the engine's socket is not (recorded).
-fn ask_engine(client: &mut Client, request: EngineRequest) -> Result<EngineResponse, DockerError> {
-    match client.ask(&Request::Engine(Box::new(request)))? {
-        Response::Engine(response) => Ok(*response),
-        other => Err(DockerError::Lab(anyhow::anyhow!("unexpected answer of the lab: {other:?}"))),
-    }
-}
-
 fn engine_down(socket: &str) -> DockerError {
     let tried = format!(
         "failed to connect to the docker API at unix://{socket}; check if the path is correct and if the daemon"
@@ -118,16 +129,14 @@ fn call(argv0: &str, argv: &[String]) -> Result<(), DockerError> {
         ["cp", from, to] => store::copy(&mut client, from, to),
         ["run", "--rm", "--init", ref words @ ..] => store::run(&mut client, &start, words),
         // Which images an engine keeps is not simulated: it has none beside those of its containers.
-        ["image", "inspect", "--format", "{{.Id}}", image] => Err(DockerError::Message(format!(
-            "Error response from daemon: no such image: {image}: No such image: {image}"
-        ))),
-        ["pull", "--quiet", image] => match ask_engine(&mut client, EngineRequest::Pull(image.to_owned()))? {
-            EngineResponse::Failed(why) => Err(DockerError::Message(format!("Error response from daemon: {why}"))),
-            _ => {
-                out(&format!("{image}\n"));
-                Ok(())
-            }
-        },
+        ["image", "inspect", "--format", "{{.Id}}", image] => {
+            Err(DockerError::of_daemon(format!("no such image: {image}: No such image: {image}")))
+        }
+        ["pull", "--quiet", image] => {
+            ask_engine::<()>(&mut client, EngineRequest::Pull(image.to_owned()))?;
+            out(&format!("{image}\n"));
+            Ok(())
+        }
         _ => Err(DockerError::Unknown),
     }
 }
@@ -255,18 +264,8 @@ impl Compose {
         }
     }
 
-    fn ask(&mut self, ask: EngineRequest) -> Result<EngineResponse, DockerError> {
-        match ask_engine(&mut self.client, ask)? {
-            EngineResponse::Failed(text) => Err(DockerError::Message(format!("Error response from daemon: {text}"))),
-            other => Ok(other),
-        }
-    }
-
     fn containers(&mut self, project: &Project) -> Result<Vec<ContainerInfo>, DockerError> {
-        match self.ask(EngineRequest::List(project.name.clone()))? {
-            EngineResponse::Containers(found) => Ok(found),
-            other => Err(DockerError::Lab(anyhow::anyhow!("unexpected answer of the lab: {other:?}"))),
-        }
+        ask_engine(&mut self.client, EngineRequest::List(project.name.clone()))
     }
 
     /// `ps --all --format json`
@@ -286,7 +285,8 @@ impl Compose {
         }
         let words = words.iter().map(|word| (*word).to_owned()).collect();
         let ask = EngineRequest::Exec((project.name.clone(), (*service).to_owned()), words);
-        let EngineResponse::Executed(Some(ran)) = self.ask(ask)? else { return Err(DockerError::Unknown) };
+        let ran: Option<tailnet::ExecResult> = ask_engine(&mut self.client, ask)?;
+        let ran = ran.ok_or(DockerError::Unknown)?;
         out(&ran.out);
         err(&ran.err);
         if ran.code == 0 { Ok(()) } else { Err(DockerError::Ended(ran.code)) }
@@ -317,7 +317,7 @@ impl Compose {
         let (mut from, mut wait) = (0, false);
         loop {
             let ask = EngineRequest::Logs((project.name.clone(), (*service).to_owned()), from, wait);
-            let EngineResponse::Lines(lines, over) = self.ask(ask)? else { return Err(DockerError::Unknown) };
+            let (lines, over): (Vec<Line>, bool) = ask_engine(&mut self.client, ask)?;
             from += lines.len();
             let skip = tail.take().map_or(0, |tail| lines.len().saturating_sub(tail));
             lines[skip..].iter().for_each(|line| out(&show::log_line(line, timestamps)));

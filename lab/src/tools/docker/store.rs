@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use super::engine::{ContainerInfo, EngineRequest, EngineResponse};
+use super::engine::{ContainerInfo, EngineRequest};
 use super::{DockerError, ask_engine};
 use crate::tools::protocol::{Client, Start};
 use crate::tools::{err, out};
@@ -25,28 +25,28 @@ const ACCOUNT: &[u8] = b"00000000-0000-4000-8000-000000000000";
 /// The checksum at the end of a snapshot.
 const SUM: usize = 32;
 
-fn failed(why: impl std::fmt::Display) -> DockerError {
-    DockerError::Message(format!("Error response from daemon: {why}"))
+/// A container by its name, with its project.
+pub fn find(client: &mut Client, name: &str) -> Result<(String, ContainerInfo), DockerError> {
+    let found: Option<(String, ContainerInfo)> = ask_engine(client, EngineRequest::Find(name.to_owned()))?;
+    found.ok_or_else(|| DockerError::of_daemon(format!("No such container: {name}")))
 }
 
-fn find(client: &mut Client, name: &str) -> Result<(String, Box<ContainerInfo>), DockerError> {
-    match ask_engine(client, EngineRequest::Find(name.to_owned()))? {
-        EngineResponse::Found(Some(found)) => Ok(found),
-        _ => Err(failed(format!("No such container: {name}"))),
-    }
+fn no_file(path: &str, name: &str) -> DockerError {
+    DockerError::of_daemon(format!("Could not find the file {path} in container {name}"))
+}
+
+/// The directory with what the volumes hold.
+fn data(client: &mut Client) -> Result<PathBuf, DockerError> {
+    ask_engine(client, EngineRequest::Data)
 }
 
 /// The directory of a volume of a container, with what its program would have written there.
 fn volume(client: &mut Client, name: &str, path: &str) -> Result<PathBuf, DockerError> {
     let (project, shown) = find(client, name)?;
     let path = path.trim_end_matches("/.");
-    let Some((volume, _)) = shown.service.volumes.iter().find(|(_, target)| target == path) else {
-        return Err(failed(format!("Could not find the file {path} in container {name}")));
-    };
-    let EngineResponse::Names(data) = ask_engine(client, EngineRequest::Data)? else {
-        return Err(DockerError::Unknown);
-    };
-    let dir = Path::new(&data.concat()).join(format!("{project}_{volume}"));
+    let volume = shown.service.volumes.iter().find(|(_, target)| target == path);
+    let (volume, _) = volume.ok_or_else(|| no_file(path, name))?;
+    let dir = data(client)?.join(format!("{project}_{volume}"));
     let fresh = !dir.exists();
     fs::create_dir_all(&dir).context("cannot make a volume")?;
     let write = |file: &str, bytes: &[u8]| fs::write(dir.join(file), bytes).context("cannot fill a volume");
@@ -85,19 +85,14 @@ fn replace(bytes: &mut [u8], text: &[u8], own: &[u8]) {
 
 /// `volume rm NAME…`
 pub fn remove(client: &mut Client, names: &[&str]) -> Result<(), DockerError> {
-    let EngineResponse::Names(data) = ask_engine(client, EngineRequest::Data)? else {
-        return Err(DockerError::Unknown);
-    };
+    let data = data(client)?;
     for name in names {
-        if !matches!(
-            ask_engine(client, EngineRequest::Unmake(format!("Volume {name}")))?,
-            EngineResponse::Changed(true)
-        ) {
-            return Err(failed(format!("get {name}: no such volume")));
+        if !ask_engine::<bool>(client, EngineRequest::Unmake(format!("Volume {name}")))? {
+            return Err(DockerError::of_daemon(format!("get {name}: no such volume")));
         }
-        let _ = fs::remove_file(Path::new(&data.concat()).join(ADDED));
+        let _ = fs::remove_file(data.join(ADDED));
         // One that nothing was copied into has no directory.
-        let _ = fs::remove_dir_all(Path::new(&data.concat()).join(name));
+        let _ = fs::remove_dir_all(data.join(name));
         out(&format!("{name}\n"));
     }
     Ok(())
@@ -108,9 +103,7 @@ pub fn show(client: &mut Client, from: &str) -> Result<(), DockerError> {
     const BLOCK: usize = 512;
     let (name, path) = from.split_once(':').ok_or(DockerError::Unknown)?;
     let (_, shown) = find(client, name)?;
-    let Some(content) = shown.service.contents.get(path) else {
-        return Err(failed(format!("Could not find the file {path} in container {name}")));
-    };
+    let content = shown.service.contents.get(path).ok_or_else(|| no_file(path, name))?;
     let size = content.len().next_multiple_of(BLOCK);
     out(&format!("{}{content:\0<size$}", "\0".repeat(BLOCK)));
     Ok(())

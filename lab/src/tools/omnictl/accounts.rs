@@ -4,8 +4,8 @@ use super::args;
 use super::client::{Connection, OmnictlError};
 use super::get::tear_down_and_destroy;
 use super::table::align;
-use crate::omni::accounts::PublicKey;
-use crate::omni::api::{OmniAnswer, OmniCall};
+use crate::omni::accounts::{Account, PublicKey};
+use crate::omni::api::OmniCall;
 use crate::omni::keys::{self, NewKey, PROVIDER_PREFIX};
 use crate::omni::kinds;
 use crate::omni::names::*;
@@ -36,7 +36,7 @@ pub fn service_account(client: &mut Connection, call: &args::AccountCommand) -> 
         args::AccountCommand::Renew { name } => renew(client, name, false),
         args::AccountCommand::List => list_accounts(client),
         args::AccountCommand::Destroy { name } => {
-            let gone = client.call(OmniCall::DestroyServiceAccount(name.clone()));
+            let gone = client.call::<()>(OmniCall::DestroyServiceAccount(name.clone()));
             gone.map_err(|why| why.wrap("failed to destroy service account"))?;
             out(&format!("destroyed service account: {name}\n"));
             Ok(())
@@ -56,11 +56,16 @@ fn create_provider(client: &mut Connection, name: &str) -> Result<(), OmnictlErr
     let spec = kinds::by_type(client.release, INFRA_PROVIDER).map(|kind| kind.complete(&serde_json::json!({})));
     let now = crate::omni::wall_now();
     // The provider first, the key after: what fails in between leaves it behind.
-    client.call(OmniCall::Create(Resource::new(INFRA_PROVIDER, INFRA, name, spec.unwrap_or_default(), now)))?;
+    client.call::<()>(OmniCall::Create(Resource::new(INFRA_PROVIDER, INFRA, name, spec.unwrap_or_default(), now)))?;
     let account = format!("{PROVIDER_PREFIX}{name}");
     let (key, public) = key(&account)?;
     let role = "InfraProvider".to_owned();
-    client.call(OmniCall::CreateServiceAccount { name: account.clone(), role, use_user_role: false, key: public })?;
+    client.call::<()>(OmniCall::CreateServiceAccount {
+        name: account.clone(),
+        role,
+        use_user_role: false,
+        key: public,
+    })?;
     out(&format!(
         "Your infra provider {name:?} is ready to use\nCreated infra provider service account {account:?} with public key ID \
          {:?}\n\nSet the following environment variables to use the service account:\nOMNI_ENDPOINT={}\n\
@@ -73,7 +78,7 @@ fn create_provider(client: &mut Connection, name: &str) -> Result<(), OmnictlErr
 
 fn renew(client: &mut Connection, name: &str, provider: bool) -> Result<(), OmnictlError> {
     let (key, public) = key(name)?;
-    client.call(OmniCall::RenewServiceAccount { name: name.to_owned(), key: public })?;
+    client.call::<()>(OmniCall::RenewServiceAccount { name: name.to_owned(), key: public })?;
     let heading = format!(
         "Renewed service account {name:?} by adding a public key with ID {:?}\n\nSet the following environment variables to \
          use the service account:\n",
@@ -94,7 +99,7 @@ fn credentials(client: &Connection, key: &NewKey, heading: &str, all_on_stdout: 
 fn create_account(client: &mut Connection, name: &str, role: &str, use_user_role: bool) -> Result<(), OmnictlError> {
     let (key, public) = key(name)?;
     let role = role.to_owned();
-    client.call(OmniCall::CreateServiceAccount { name: name.to_owned(), role, use_user_role, key: public })?;
+    client.call::<()>(OmniCall::CreateServiceAccount { name: name.to_owned(), role, use_user_role, key: public })?;
     let heading = format!(
         "Created service account {name:?} with public key ID {:?}\n\nSet the following environment variables to use the \
          service account:\n",
@@ -118,10 +123,7 @@ fn list_providers(client: &mut Connection) -> Result<(), OmnictlError> {
 }
 
 fn list_accounts(client: &mut Connection) -> Result<(), OmnictlError> {
-    let found = match client.call(OmniCall::ListServiceAccounts)? {
-        OmniAnswer::Accounts(found) => found,
-        other => return Err(OmnictlError::Lab(anyhow::anyhow!("unexpected answer of the lab: {other:?}"))),
-    };
+    let found: Vec<Account> = client.call(OmniCall::ListServiceAccounts)?;
     let old = client.release.old();
     let titles: &[&str] = match old {
         true => &["NAME", "ROLE", "PUBLIC KEY ID", "EXPIRATION"],

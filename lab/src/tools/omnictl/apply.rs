@@ -95,7 +95,8 @@ fn apply(client: &mut Connection, text: &str) -> Result<(), OmnictlError> {
         match client.get(&typ, &new.md.namespace, &id) {
             Ok(old) => update(client, &old, new).map_err(|why| why.wrap(&format!("failed to update {what}")))?,
             Err(why) if why.not_found() => {
-                create(client, new).map_err(|why| why.wrap(&format!("failed to create {what}")))?;
+                let made = client.call::<()>(OmniCall::Create(new));
+                made.map_err(|why| why.wrap(&format!("failed to create {what}")))?;
             }
             Err(why) => return Err(why.wrap(&format!("failed to get {what}"))),
         }
@@ -103,14 +104,10 @@ fn apply(client: &mut Connection, text: &str) -> Result<(), OmnictlError> {
     Ok(())
 }
 
-fn create(client: &mut Connection, new: Resource) -> Result<(), OmnictlError> {
-    client.call(OmniCall::Create(new)).map(|_| ())
-}
-
 fn update(client: &mut Connection, old: &Resource, mut new: Resource) -> Result<(), OmnictlError> {
     new.md.version = old.md.version;
     let what = format!("failed to update resource '{}' '{}'", new.md.id, new.md.typ);
-    let updated = client.call(OmniCall::Update(new)).map(|_| ());
+    let updated = client.call(OmniCall::Update(new));
     // 1.4.9 says it twice.
     if client.release.old() { updated.map_err(|why| why.wrap(&what)) } else { updated }
 }

@@ -7,16 +7,17 @@ use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
+use serde::de::DeserializeOwned;
 
 use crate::go_errors::{self, Endpoint};
-use crate::omni::api::{OmniAnswer, OmniCall};
+use crate::omni::api::OmniCall;
 use crate::omni::keys;
 use crate::omni::kinds::{self, OmniRelease, ResourceType};
 use crate::omni::names::{EPHEMERAL, SYS_VERSION};
 use crate::omni::query::Term;
 use crate::omni::resource::{Key, Resource};
 use crate::omni::status::{Code, Status};
-use crate::tools::protocol::{self, Request, Response, Start};
+use crate::tools::protocol::{self, Refusal, Request, Start};
 
 /// Why a command failed.
 #[derive(Debug)]
@@ -67,7 +68,11 @@ impl From<String> for OmnictlError {
 
 impl From<anyhow::Error> for OmnictlError {
     fn from(why: anyhow::Error) -> OmnictlError {
-        OmnictlError::Lab(why)
+        match why.downcast() {
+            Ok(Refusal::Omni(status)) => OmnictlError::Status(status),
+            Ok(other) => OmnictlError::Lab(other.into()),
+            Err(why) => OmnictlError::Lab(why),
+        }
     }
 }
 
@@ -125,19 +130,13 @@ impl Connection {
     }
 
     /// Makes a call.
-    pub fn call(&mut self, call: OmniCall) -> Result<OmniAnswer, OmnictlError> {
-        match self.client.ask(&Request::Omni { key: self.key.clone(), call: Box::new(call) })? {
-            Response::Omni(answer) => Ok(answer?),
-            other => Err(OmnictlError::Lab(anyhow::anyhow!("unexpected answer of the lab: {other:?}"))),
-        }
+    pub fn call<T: DeserializeOwned>(&mut self, call: OmniCall) -> Result<T, OmnictlError> {
+        Ok(self.client.ask(&Request::Omni { key: self.key.clone(), call: Box::new(call) })?)
     }
 
     /// One resource.
     pub fn get(&mut self, typ: &str, namespace: &str, id: &str) -> Result<Resource, OmnictlError> {
-        match self.call(OmniCall::Get(Key::new(typ, namespace, id)))? {
-            OmniAnswer::One(found) => Ok(*found),
-            other => Err(OmnictlError::Lab(anyhow::anyhow!("unexpected answer of the lab: {other:?}"))),
-        }
+        self.call(OmniCall::Get(Key::new(typ, namespace, id)))
     }
 
     /// One resource, `None` where there is none.
@@ -151,28 +150,19 @@ impl Connection {
 
     /// All resources of a type that satisfy every term.
     pub fn list(&mut self, typ: &str, namespace: &str, terms: Vec<Term>) -> Result<Vec<Resource>, OmnictlError> {
-        match self.call(OmniCall::List { typ: typ.to_owned(), namespace: namespace.to_owned(), terms })? {
-            OmniAnswer::Many(found) => Ok(found),
-            other => Err(OmnictlError::Lab(anyhow::anyhow!("unexpected answer of the lab: {other:?}"))),
-        }
+        self.call(OmniCall::List { typ: typ.to_owned(), namespace: namespace.to_owned(), terms })
     }
 
     /// What `get -o json` prints of the same: the lab writes ten thousand resources once.
     pub fn printed(&mut self, typ: &str, namespace: &str, terms: Vec<Term>) -> Result<String, OmnictlError> {
         let call = Box::new(OmniCall::List { typ: typ.to_owned(), namespace: namespace.to_owned(), terms });
-        match self.client.ask(&Request::Print { key: self.key.clone(), call })? {
-            Response::Printed { text, .. } => Ok(text),
-            Response::Omni(Err(refused)) => Err(refused.into()),
-            other => Err(OmnictlError::Lab(anyhow::anyhow!("unexpected answer of the lab: {other:?}"))),
-        }
+        let length = self.client.ask(&Request::Print { key: self.key.clone(), call })?;
+        Ok(self.client.text(length)?)
     }
 
     /// Waits for a change after the revision seen, at most so long; gives the revision now.
     pub fn change(&mut self, after: u64, within_ms: u64) -> Result<u64, OmnictlError> {
-        match self.client.ask(&Request::Change { after, within_ms })? {
-            Response::Revision(now) => Ok(now),
-            other => Err(OmnictlError::Lab(anyhow::anyhow!("unexpected answer of the lab: {other:?}"))),
-        }
+        Ok(self.client.ask(&Request::Change { after, within_ms })?)
     }
 
     /// Finds the type that a name on the command line means.

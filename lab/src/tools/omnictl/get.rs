@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::args::{Get, Output};
 use super::client::{Connection, OmnictlError};
 use super::table::align;
-use crate::omni::api::{OmniAnswer, OmniCall};
+use crate::omni::api::OmniCall;
 use crate::omni::kinds::ResourceType;
 use crate::omni::names::{A_CLUSTER_LOCKED, CLUSTER, DEFAULT};
 use crate::omni::query;
@@ -61,7 +61,7 @@ pub fn delete(client: &mut Connection, kind: &str, ids: &[String]) -> Result<(),
         let key = Key::new(&kind.typ, &kind.namespace, id);
         if client.release.old() {
             // 1.4.9 prints both steps.
-            client.call(OmniCall::Teardown(key.clone()))?;
+            client.call::<bool>(OmniCall::Teardown(key.clone()))?;
             err(&format!("torn down {} {id}\n", kind.typ));
         }
         match tear_down_and_destroy(client, &key) {
@@ -82,14 +82,14 @@ pub fn lock(client: &mut Connection, cluster: &str, lock: bool) -> Result<(), Om
     } else {
         found.md.annotations.remove(A_CLUSTER_LOCKED);
     }
-    client.call(OmniCall::Update(found))?;
+    client.call::<()>(OmniCall::Update(found))?;
     err(&format!("cluster {cluster:?} lock status: {lock}\n"));
     Ok(())
 }
 
 /// Asks for deletion, waits until nothing holds the resource, and takes it away.
 pub fn tear_down_and_destroy(client: &mut Connection, key: &Key) -> Result<(), OmnictlError> {
-    let mut ready = matches!(client.call(OmniCall::Teardown(key.clone()))?, OmniAnswer::Ready(true));
+    let mut ready: bool = client.call(OmniCall::Teardown(key.clone()))?;
     let mut revision = 0;
     while !ready {
         revision = client.change(revision, 60_000)?;
@@ -100,6 +100,6 @@ pub fn tear_down_and_destroy(client: &mut Connection, key: &Key) -> Result<(), O
     }
     match client.call(OmniCall::Destroy(key.clone())) {
         Err(why) if why.not_found() => Ok(()),
-        other => other.map(|_| ()),
+        other => other,
     }
 }

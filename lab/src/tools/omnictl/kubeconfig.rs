@@ -29,7 +29,7 @@ pub fn run(client: &mut Connection, call: &Kubeconfig) -> Result<(), OmnictlErro
         let text = "--user flag is required when --service-account is set to true";
         return Err(OmnictlError::Message(text.to_owned()));
     }
-    client.call(OmniCall::ClusterAccess { operator: *service_account })?;
+    client.call::<()>(OmniCall::ClusterAccess { operator: *service_account })?;
     let context = if *service_account { format!("lab-{cluster}-{user}") } else { format!("lab-{cluster}") };
     let credentials = match service_account {
         true => json!({ "token": "lab-service-account-token" }),
@@ -49,7 +49,7 @@ pub fn run(client: &mut Connection, call: &Kubeconfig) -> Result<(), OmnictlErro
 /// Writes a talosconfig. It names the caller and holds no key.
 pub fn talosconfig(client: &mut Connection, call: &Talosconfig) -> Result<(), OmnictlError> {
     let Talosconfig { cluster, path } = call;
-    client.call(OmniCall::ClusterAccess { operator: false })?;
+    client.call::<()>(OmniCall::ClusterAccess { operator: false })?;
     let context = format!("lab-{cluster}");
     let config = json!({
         "context": context,

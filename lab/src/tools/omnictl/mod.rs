@@ -74,8 +74,7 @@ fn execute(call: &Omnictl, client: protocol::Client, start: &Start) -> Result<()
             export::run(connection, cluster)
         }
         OmnictlCommand::Cluster(ClusterCommand::Kubernetes(KubernetesCommand::UpgradePreChecks { cluster, to })) => {
-            let call = OmniCall::UpgradePreChecks { cluster: cluster.clone(), to: to.clone() };
-            connection.call(call).map(drop)
+            connection.call(OmniCall::UpgradePreChecks { cluster: cluster.clone(), to: to.clone() })
         }
         // Done without the server.
         OmnictlCommand::Cluster(ClusterCommand::Template(TemplateCommand::Validate { .. })) => Ok(()),

@@ -136,7 +136,7 @@ fn carry_out(client: &mut Connection, changes: Changes, dry: bool, verbose: bool
             out(&diff::render(release, None, Some(&new)));
         }
         if !dry {
-            client.call(OmniCall::Create(new))?;
+            client.call::<()>(OmniCall::Create(new))?;
         }
     }
     for (old, new) in changes.update {
@@ -145,7 +145,7 @@ fn carry_out(client: &mut Connection, changes: Changes, dry: bool, verbose: bool
             out(&diff::render(release, Some(&old), Some(&new)));
         }
         if !dry {
-            client.call(OmniCall::Update(new))?;
+            client.call::<()>(OmniCall::Update(new))?;
         }
     }
     for phase in changes.destroy {
@@ -165,7 +165,7 @@ fn take_away(client: &mut Connection, phase: Vec<Resource>, dry: bool, verbose: 
         if dry {
             continue;
         }
-        match client.call(OmniCall::Teardown(resource.key())) {
+        match client.call::<bool>(OmniCall::Teardown(resource.key())) {
             Err(why) if !why.not_found() => return Err(why),
             _ => {}
         }
@@ -177,10 +177,12 @@ fn take_away(client: &mut Connection, phase: Vec<Resource>, dry: bool, verbose: 
         for resource in left {
             let gone = match client.find(&resource.key())? {
                 None => true,
-                Some(found) if found.md.finalizers.is_empty() => match client.call(OmniCall::Destroy(resource.key())) {
-                    Err(why) if !why.not_found() => return Err(why),
-                    _ => true,
-                },
+                Some(found) if found.md.finalizers.is_empty() => {
+                    match client.call::<()>(OmniCall::Destroy(resource.key())) {
+                        Err(why) if !why.not_found() => return Err(why),
+                        _ => true,
+                    }
+                }
                 Some(_) => false,
             };
             if gone {
