@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// What a machine is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Stage {
     /// Switched off, or gone.
+    #[default]
     Off,
     /// The firmware and the image, on the way to maintenance mode.
     Booting,
@@ -31,7 +32,7 @@ pub enum Stage {
 }
 
 /// A virtual machine that boots Talos.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Machine {
     pub stage: Stage,
     /// What Omni heard last of that: a machine whose power goes off says nothing of it.
@@ -91,21 +92,7 @@ impl Machines {
 
     /// Adds a machine that is switched off, unless it is there.
     pub fn enter(&mut self, uuid: &str) {
-        self.all.entry(uuid.to_owned()).or_insert_with(|| Machine {
-            stage: Stage::Off,
-            heard: Stage::Off,
-            unanswered: false,
-            due: None,
-            connected: false,
-            hardware: Hardware::default(),
-            mute: false,
-            stalls_at: None,
-            talos: String::new(),
-            kubernetes: String::new(),
-            next: None,
-            hindrance: None,
-            error: String::new(),
-        });
+        self.all.entry(uuid.to_owned()).or_default();
     }
 
     /// Changes a machine, if it is there.

@@ -30,7 +30,7 @@ impl Phase {
 }
 
 /// The metadata of a resource. Times are whole seconds since 1970; a version of 0 is printed as `undefined`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Metadata {
     /// Namespace, such as `default` or `infra-provider`.
     pub namespace: String,
@@ -88,15 +88,9 @@ impl Resource {
                 namespace: namespace.to_owned(),
                 typ: typ.to_owned(),
                 id: id.to_owned(),
-                version: 0,
-                owner: String::new(),
-                phase: Phase::Running,
                 created: now,
                 updated: now,
-                sequence: 0,
-                labels: BTreeMap::new(),
-                annotations: BTreeMap::new(),
-                finalizers: Vec::new(),
+                ..Metadata::default()
             },
             spec,
         }

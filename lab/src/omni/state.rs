@@ -23,6 +23,7 @@ pub struct Timer {
 }
 
 /// The state of one Omni. All methods are quick and none waits.
+#[derive(Default)]
 pub struct State {
     /// Field time that a heartbeat may be late because this machine is busy: at a fast clock the one second between the
     /// heartbeat and its limit is a few real milliseconds.
@@ -52,19 +53,12 @@ impl State {
     /// An empty Omni with what acts in it: the controllers of clusters, and what time alone sets off.
     pub fn empty(release: OmniRelease, seed: u64, now: i64, controllers: Vec<Controller>, timers: Vec<Timer>) -> State {
         let mut state = State {
-            slack: Duration::ZERO,
-            store: Store::default(),
             release,
-            field: Duration::ZERO,
-            accounts: BTreeMap::new(),
-            machines: Machines::default(),
-            heartbeats: BTreeMap::new(),
             eula_accepted: true,
-            tag: String::new(),
             controllers,
             timers,
-            dirty: BTreeSet::new(),
             random: fastrand::Rng::with_seed(seed),
+            ..State::default()
         };
         state.store.set_now(now);
         state

@@ -1,7 +1,7 @@
 //! The releases of the provider that the lab knows, and how they differ
 //! (siderolabs/omni-infra-provider-proxmox CHANGELOG.md, cmd/omni-infra-provider-proxmox/data/schema.json).
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// A release, by the tag of its image. The order is theirs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,36 +51,24 @@ impl ProviderRelease {
 
     /// The JSON Schema that it registers, with the limits of the v0.2.0 line (its data/schema.json at 54ea656f).
     pub fn schema(self) -> String {
-        let text = |description: &str| json!({"type": "string", "description": description});
-        let flag = |description: &str| json!({"type": "boolean", "description": description});
-        let Ok(mut schema) = serde_json::from_str::<Value>(super::SCHEMA) else { return super::SCHEMA.to_owned() };
-        if self == ProviderRelease::Untagged {
-            return super::SCHEMA.to_owned();
-        }
-        let keys = &mut schema["properties"];
-        keys["tags"] =
-            json!({"type": "array", "items": {"type": "string", "minLength": 1}, "description": "Tags of the VM"});
-        keys["pool"] = text("Resource pool of the VM; by default one named after the machine request set");
-        keys["network_firewall"] = flag("Enable the Proxmox firewall on the primary NIC (default true)");
-        keys["pci_devices"]["items"]["properties"]["mdev"] = text("Type of the mediated device");
-        keys["placement_strategy"] = text("How a node is chosen");
-        keys["placement_strategy"]["enum"] = json!(["spread", "fewer-vms", "round-robin", "binpack"]);
-        keys["bios"] = json!({"type": "string", "enum": ["seabios", "ovmf"], "description": "Firmware of the VM"});
-        keys["vga"] = text("Display of the VM");
-        let number = json!({"type": "integer", "minimum": 0});
-        let names = |pattern: &str, most: u32| json!({"type": "array", "items": {"type": "string", "pattern": pattern, "maxLength": most}});
-        keys["ha"] = json!({"type": "object", "description": "High availability (Proxmox VE 9)", "properties": {
-            "state": {"type": "string", "enum": ["started", "stopped", "disabled", "ignored"]},
-            "comment": {"type": "string", "maxLength": 4096}, "failback": flag("Return to the best node"),
-            "max_restart": number, "max_relocate": number, "rules": names("^[A-Za-z0-9][A-Za-z0-9_-]*$", 64),
-            "resource_affinity": {"type": "string", "enum": ["negative", "positive"]},
-            "node_affinity_nodes": names("^[A-Za-z0-9][A-Za-z0-9-]*$", 63),
-            "node_affinity_strict": flag("Run nowhere else"),
-        }});
-        if self >= ProviderRelease::V0_3 {
-            keys["usb_devices"] = json!({"type": "array", "items": {"type": "object", "required": ["mapping"],
-                "properties": {"mapping": text("Resource mapping of the device"), "usb3": flag("Attach it as USB 3")}}});
-        }
+        let added: &[&str] = match self {
+            ProviderRelease::Untagged => return super::SCHEMA.to_owned(),
+            ProviderRelease::V0_2 => &[include_str!("schema-0.2.json")],
+            ProviderRelease::V0_3 => &[include_str!("schema-0.2.json"), include_str!("schema-0.3.json")],
+        };
+        let read = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_default();
+        let mut schema = read(super::SCHEMA);
+        added.iter().for_each(|text| merge(&mut schema, read(text)));
         schema.to_string()
+    }
+}
+
+/// Puts in what a schema has more than the one before it.
+fn merge(into: &mut Value, added: Value) {
+    match (into, added) {
+        (Value::Object(into), Value::Object(added)) => {
+            added.into_iter().for_each(|(key, value)| merge(into.entry(key).or_insert(Value::Null), value));
+        }
+        (into, added) => *into = added,
     }
 }

@@ -241,7 +241,7 @@ impl Provider {
         let key = self.machine_key(id);
         let found =
             self.omni.with(|state| state.store.get(&key.typ, &key.namespace, id).map(|found| found.spec.clone()));
-        found.map(|spec| unpack(&spec)).unwrap_or_default()
+        found.and_then(|spec| serde_json::from_value(spec).ok()).unwrap_or_default()
     }
 
     /// Keeps what was learnt, and shows it.
@@ -344,30 +344,5 @@ fn read_request(found: &Resource) -> Result<MachineRequest, String> {
 }
 
 fn pack(state: &MachineState) -> Value {
-    let mut spec = json!({
-        "uuid": state.uuid, "schematic": state.schematic, "volumeid": state.volume_id, "node": state.node,
-        "vmid": state.vmid, "volumeuploadtask": state.upload_task, "vmcreatetask": state.create_task,
-        "vmstarttask": state.start_task, "step": state.step,
-    });
-    // Fields of later releases: absent where nothing stands in them.
-    if !state.pool.is_empty() {
-        spec["pool"] = state.pool.as_str().into();
-    }
-    spec
-}
-
-fn unpack(spec: &Value) -> MachineState {
-    let text = |key: &str| spec[key].as_str().unwrap_or_default().to_owned();
-    MachineState {
-        uuid: text("uuid"),
-        schematic: text("schematic"),
-        volume_id: text("volumeid"),
-        node: text("node"),
-        vmid: spec["vmid"].as_u64().unwrap_or(0),
-        upload_task: text("volumeuploadtask"),
-        create_task: text("vmcreatetask"),
-        start_task: text("vmstarttask"),
-        step: text("step"),
-        pool: text("pool"),
-    }
+    serde_json::to_value(state).unwrap_or_default()
 }

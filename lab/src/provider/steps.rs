@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::Provider;
@@ -19,23 +20,29 @@ const TOO_OLD: &str =
 const CLOUD_INIT_TAG: &str = "go-proxmox+cloud-init";
 
 /// What the provider remembers of a machine; it is kept in Omni (api/specs/specs.proto).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct MachineState {
     pub uuid: String,
     /// Id of the image schematic.
     pub schematic: String,
     /// File name of the image.
+    #[serde(rename = "volumeid")]
     pub volume_id: String,
     pub node: String,
     /// VM id; 0 before there is one.
     pub vmid: u64,
     /// UPIDs of the tasks begun.
+    #[serde(rename = "volumeuploadtask")]
     pub upload_task: String,
     /// … of the creation.
+    #[serde(rename = "vmcreatetask")]
     pub create_task: String,
     /// … of the start.
+    #[serde(rename = "vmstarttask")]
     pub start_task: String,
-    /// The pool it stands in.
+    /// The pool it stands in, which early releases did not keep.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub pool: String,
     /// The last step stored.
     pub step: String,

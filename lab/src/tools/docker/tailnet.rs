@@ -1,10 +1,8 @@
 //! What a program sees that runs in the sidecar's container: Tailscale's client, busybox's wget, and with it tsidp, the
 //! OIDC provider of the tailnet. Nothing leaves the lab: the tailnet is three answers.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::compose::Service;
 use crate::faults::Faults;
@@ -21,8 +19,6 @@ pub struct ExecResult {
 
 /// Where the sidecar answers for its health (compose.yaml: TS_LOCAL_ADDR_PORT).
 const HEALTH: &str = "127.0.0.1:9002";
-/// The sidecar's address.
-const ADDRESS: [&str; 2] = ["100.101.102.103", "fd7a:115c:a1e0::6701:6667"];
 
 /// Runs a program in the container of a service; `None` if it is not simulated.
 pub fn run(service: &Service, words: &[String], faults: &Faults) -> Option<ExecResult> {
@@ -92,29 +88,23 @@ impl Tailnet<'_> {
     }
 
     fn status(&self) -> Value {
-        let name = self.name();
-        let suffix = "example.ts.net";
-        let state = if self.gone() { "NeedsLogin" } else { "Running" };
-        let addresses = if self.gone() { json!(null) } else { json!(ADDRESS) };
-        let mut own = json!({
-            "ID": "nLab1CNTRL", "PublicKey": "nodekey:0000000000000000000000000000000000000000000000000000000000000001",
-            "HostName": name, "DNSName": if self.gone() { String::new() } else { format!("{name}.{suffix}.") },
-            "OS": "linux", "UserID": 1, "TailscaleIPs": addresses, "Tags": ["tag:omni"], "Online": !self.gone(),
-            "ExitNode": false, "Active": false,
-        });
+        let text = include_str!("../../../data/tailnet/status.json").replace("{name}", &self.name());
+        let mut shown: Value = serde_json::from_str(&text).unwrap_or_default();
         if self.faults.has("tailnet-key-expires") {
             // A node that is not tagged must log in again after half a year.
-            own["Tags"] = json!(null);
-            own["KeyExpiry"] = json!(rfc3339(crate::omni::wall_now() + 6 * 86_400));
+            shown["Self"]["Tags"] = Value::Null;
+            shown["Self"]["KeyExpiry"] = rfc3339(crate::omni::wall_now() + 6 * 86_400).into();
         }
-        json!({
-            "Version": "1.102.5", "TUN": true, "BackendState": state, "HaveNodeKey": true, "AuthURL": "",
-            "TailscaleIPs": addresses, "Self": own, "Health": [], "MagicDNSSuffix": suffix,
-            "CurrentTailnet": if self.gone() { json!(null) } else {
-                json!({"Name": "example.com", "MagicDNSSuffix": suffix, "MagicDNSEnabled": !self.faults.has("tailnet-no-magicdns")})
-            },
-            "CertDomains": null, "Peer": null, "User": null, "ClientVersion": null,
-        })
+        if self.faults.has("tailnet-no-magicdns") {
+            shown["CurrentTailnet"]["MagicDNSEnabled"] = false.into();
+        }
+        if self.gone() {
+            shown["BackendState"] = "NeedsLogin".into();
+            (shown["TailscaleIPs"], shown["CurrentTailnet"]) = (Value::Null, Value::Null);
+            let own = &mut shown["Self"];
+            (own["DNSName"], own["TailscaleIPs"], own["Online"]) = ("".into(), Value::Null, false.into());
+        }
+        shown
     }
 
     /// busybox's wget (1.37, in Alpine 3.22): `-q`, `-T SECONDS`, `-O FILE`, one URL.
@@ -158,8 +148,11 @@ impl Tailnet<'_> {
         let issuer = self.env("OIDC_ISSUER_URL").trim_end_matches('/').to_owned();
         let issuer = if self.faults.has("tsidp-renamed") { issuer.replacen('.', "-1.", 1) } else { issuer };
         match path {
-            ".well-known/openid-configuration" | ".well-known/oauth-authorization-server" => Ok(discovery(&issuer)),
-            ".well-known/jwks.json" => Ok(jwks()),
+            ".well-known/openid-configuration" | ".well-known/oauth-authorization-server" => {
+                Ok(include_str!("../../../data/tailnet/openid-configuration.json").replace("{issuer}", &issuer))
+            }
+            // One RSA key of 2048 bits for RS256; nothing is signed with it.
+            ".well-known/jwks.json" => Ok(include_str!("../../../data/tailnet/jwks.json").to_owned()),
             "" | "new" | "clients/" if self.faults.has("tsidp-admin-open") => {
                 Ok("<!DOCTYPE html>\n<html><head><title>Tailscale OIDC Identity Provider</title></head></html>\n"
                     .to_owned())
@@ -168,30 +161,4 @@ impl Tailnet<'_> {
             _ => Err("server returned error: HTTP/1.1 404 Not Found".to_owned()),
         }
     }
-}
-
-fn discovery(issuer: &str) -> String {
-    let claims =
-        ["sub", "aud", "exp", "iat", "iss", "jti", "nbf", "username", "email", "name", "picture", "preferred_username"];
-    json!({
-        "issuer": issuer, "authorization_endpoint": format!("{issuer}/authorize"),
-        "token_endpoint": format!("{issuer}/token"), "userinfo_endpoint": format!("{issuer}/userinfo"),
-        "introspection_endpoint": format!("{issuer}/introspect"), "registration_endpoint": format!("{issuer}/register"),
-        "jwks_uri": format!("{issuer}/.well-known/jwks.json"), "scopes_supported": ["openid", "email", "profile"],
-        "response_types_supported": ["id_token", "code"], "grant_types_supported": ["authorization_code", "refresh_token"],
-        "subject_types_supported": ["public"], "claims_supported": claims,
-        "id_token_signing_alg_values_supported": ["RS256"], "code_challenge_methods_supported": ["plain", "S256"],
-    })
-    .to_string()
-        + "\n"
-}
-
-/// One RSA key of 2048 bits for RS256; nothing is signed with it.
-fn jwks() -> String {
-    let digests = (0u8..8).map(|part| ring::digest::digest(&ring::digest::SHA256, &[part]));
-    let modulus: Vec<u8> = digests.flat_map(|digest| digest.as_ref().to_vec()).collect();
-    let key = json!({
-        "use": "sig", "kty": "RSA", "kid": "4711", "alg": "RS256", "n": URL_SAFE_NO_PAD.encode(modulus), "e": "AQAB",
-    });
-    json!({ "keys": [key] }).to_string() + "\n"
 }
