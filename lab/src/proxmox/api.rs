@@ -1,5 +1,5 @@
-//! The API below `/api2/json`: a table of methods, each with path, parameters, privileges and handler, as PVE registers
-//! its own (pve-common `RESTHandler.pm` `register_method`).
+//! The API below `/api2/json`: a table of methods (`api.txt`), each with path, privileges and parameters, and their handlers, as
+//! PVE registers its own (pve-common `RESTHandler.pm` `register_method`).
 
 mod access;
 mod cluster;
@@ -15,6 +15,7 @@ mod tasks;
 mod tokens;
 
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use super::World;
@@ -25,64 +26,59 @@ use super::task::{Effect, Job};
 use super::upload::Upload;
 use super::vmschema;
 
-/// Who may call a method.
-#[derive(Clone, Copy)]
-pub enum CallAccess {
-    /// Everybody, without logging in.
+/// One of the ways to be allowed to call a method.
+enum CallAccess {
+    /// Without logging in.
     World,
-    /// Everybody who is logged in; the handler checks what it must.
+    /// By logging in; the handler checks what it must.
     Anyone,
-    /// Whoever has all these privileges on the path.
-    All(&'static str, &'static [&'static str]),
-    /// Whoever has one of these privileges on the path.
-    Any(&'static str, &'static [&'static str]),
-    /// Whoever meets all of these.
-    And(&'static [CallAccess]),
-    /// Whoever meets one of these.
-    Or(&'static [CallAccess]),
-    /// The user that the call is about, or whoever may change users.
+    /// By all these privileges on the path.
+    All(&'static str, Vec<&'static str>),
+    /// By one of these privileges on the path.
+    Any(&'static str, Vec<&'static str>),
+    /// As the user that the call is about, or whoever may change users.
     OwnUser,
 }
 
+impl CallAccess {
+    /// In the notation of `api.txt`.
+    fn read(text: &'static str) -> CallAccess {
+        match (text, text.split_once(' ').unwrap_or((text, ""))) {
+            ("world", _) => CallAccess::World,
+            ("anyone", _) => CallAccess::Anyone,
+            ("own-user", _) => CallAccess::OwnUser,
+            (_, (path, any)) if any.contains('|') => CallAccess::Any(path, any.split('|').collect()),
+            (_, (path, all)) => CallAccess::All(path, all.split('+').collect()),
+        }
+    }
+}
+
+/// A verb and a path with what carries the call out.
+type Handler = (&'static str, fn(&mut Call<'_>) -> Outcome);
+
 /// One method of the API.
-#[derive(Clone, Copy)]
 pub struct Method {
     verb: &'static str,
     path: &'static str,
-    params: &'static [Param],
+    params: Vec<Param>,
     vm_options: bool,
-    needs: CallAccess,
+    /// Of each of these, one way must be open.
+    needs: Vec<Vec<CallAccess>>,
     proxied: bool,
     run: fn(&mut Call<'_>) -> Outcome,
 }
 
 impl Method {
-    /// A method without parameters of its own, on the node that answers.
-    const fn new(
-        verb: &'static str,
-        path: &'static str,
-        needs: CallAccess,
-        run: fn(&mut Call<'_>) -> Outcome,
-    ) -> Method {
-        Method { verb, path, params: &[], vm_options: false, needs, proxied: false, run }
-    }
-
-    /// The same, run on the node that the path names.
-    const fn on_node(mut self) -> Method {
-        self.proxied = true;
-        self
-    }
-
-    /// The same with parameters.
-    const fn with(mut self, params: &'static [Param]) -> Method {
-        self.params = params;
-        self
-    }
-
-    /// The same with every option of a VM as a parameter.
-    const fn with_vm_options(mut self) -> Method {
-        self.vm_options = true;
-        self
+    /// A line of `api.txt`; `None` for a method that nothing carries out.
+    fn read(line: &'static str) -> Option<Method> {
+        let (call, needs) = line.split_once(" : ")?;
+        let mut words = call.split(' ');
+        let (verb, path, marks) = (words.next()?, words.next()?, words.next().unwrap_or_default());
+        let same = |(name, _): &&Handler| name.split_once(' ') == Some((verb, path));
+        let (_, run) = HANDLERS.iter().copied().flatten().find(same)?;
+        let needs = needs.split(" and ").map(|ways| ways.split(" or ").map(CallAccess::read).collect());
+        let (vm_options, proxied) = (marks.contains('+'), marks.contains('*'));
+        Some(Method { verb, path, params: Vec::new(), vm_options, needs: needs.collect(), proxied, run: *run })
     }
 }
 
@@ -138,45 +134,52 @@ impl Call<'_> {
     }
 }
 
-/// Every method there is.
-const TABLES: &[&[Method]] = &[
-    cluster::METHODS,
-    nodes::METHODS,
-    qemu::METHODS,
-    config::METHODS,
-    storage::METHODS,
-    files::METHODS,
-    tasks::METHODS,
-    pools::METHODS,
-    access::METHODS,
-    tokens::METHODS,
-    ha::METHODS,
+/// Every handler there is.
+const HANDLERS: &[&[Handler]] = &[
+    cluster::HANDLERS,
+    nodes::HANDLERS,
+    qemu::HANDLERS,
+    config::HANDLERS,
+    storage::HANDLERS,
+    files::HANDLERS,
+    tasks::HANDLERS,
+    pools::HANDLERS,
+    access::HANDLERS,
+    tokens::HANDLERS,
+    ha::HANDLERS,
 ];
 
-const STORAGE_ID: ParamType =
-    ParamType::Regex("[A-Za-z][A-Za-z0-9_.-]*", "storage ID '{}' contains illegal characters");
+/// The methods of `api.txt`.
+static METHODS: LazyLock<Vec<Method>> = LazyLock::new(|| {
+    let mut methods: Vec<Method> = Vec::new();
+    for line in include_str!("api.txt").lines().filter(|line| !line.starts_with('#')) {
+        match (line.strip_prefix("  "), methods.last_mut()) {
+            (Some(param), Some(method)) => method.params.push(Param::read(param)),
+            _ => methods.push(Method::read(line).unwrap_or_else(|| panic!("api.txt: {line}"))),
+        }
+    }
+    methods
+});
 
 /// Parameters that stand in paths.
 const IN_PATH: &[(&str, ParamType)] = &[
     ("node", ParamType::Regex("[A-Za-z0-9][A-Za-z0-9-]*", "value does not look like a valid node name")),
     ("vmid", ParamType::Int(100, 999_999_999)),
-    ("storage", STORAGE_ID),
+    ("storage", ParamType::Regex("[A-Za-z][A-Za-z0-9_.-]*", "storage ID '{}' contains illegal characters")),
 ];
 
 /// The method for a path, and what the path says. A last `{name*}` takes the rest of the path, slashes included.
-pub fn find(verb: &str, path: &str) -> Option<(Method, Vec<(&'static str, String)>)> {
+pub fn find(verb: &str, path: &str) -> Option<(&'static Method, Vec<(&'static str, String)>)> {
     let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
-    TABLES.iter().copied().flatten().find_map(|method| {
-        let captured = if method.verb == verb { capture(method.path, &segments) } else { None };
-        captured.map(|captured| (*method, captured))
-    })
+    let mut methods = METHODS.iter().filter(|method| method.verb == verb);
+    methods.find_map(|method| Some((method, capture(method.path, &segments)?)))
 }
 
 /// What lies below a path that is a mere directory of the API, where the real one lists its children.
 pub fn children(path: &str) -> BTreeSet<&'static str> {
     let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
     let mut found = BTreeSet::new();
-    for method in TABLES.iter().copied().flatten() {
+    for method in METHODS.iter() {
         let mut parts = method.path.split('/').filter(|part| !part.is_empty());
         let below =
             segments.iter().all(|segment| parts.next().is_some_and(|part| part.starts_with('{') || part == *segment));
@@ -213,12 +216,18 @@ fn capture(pattern: &'static str, segments: &[&str]) -> Option<Vec<(&'static str
 
 /// Whether it may be called without logging in.
 pub fn open_to_the_world(method: &Method) -> bool {
-    matches!(method.needs, CallAccess::World)
+    matches!(method.needs[..], [ref ways] if matches!(ways[..], [CallAccess::World]))
 }
 
 /// Runs a method in PVE's order: privileges, then the way to the node, then parameters, then the work.
 pub fn run(method: &Method, call: &mut Call<'_>) -> Outcome {
-    permitted(&method.needs, call)?;
+    for ways in &method.needs {
+        match &ways[..] {
+            [way] => permitted(way, call)?,
+            ways if ways.iter().any(|way| permitted(way, call).is_ok()) => {}
+            _ => return Err(Refusal::denied("")),
+        }
+    }
     if method.proxied {
         reach(call.world, &call.node())?;
     }
@@ -228,7 +237,7 @@ pub fn run(method: &Method, call: &mut Call<'_>) -> Outcome {
         named.then(|| known.unwrap_or(ParamType::Text(4096)))
     };
     let option = |name: &str| if method.vm_options { vmschema::kind(name) } else { None };
-    call.args.verify(&[method.params], |name| in_path(name).or_else(|| option(name)))?;
+    call.args.verify(&method.params, |name| in_path(name).or_else(|| option(name)))?;
     (method.run)(call)
 }
 
@@ -241,14 +250,6 @@ fn permitted(needs: &CallAccess, call: &Call<'_>) -> Outcome<()> {
         CallAccess::All(path, privileges) => call.check(&fill(path, &call.args), privileges),
         CallAccess::Any(path, privileges) => {
             call.world.access.check_any(call.auth, &fill(path, &call.args), privileges)
-        }
-        CallAccess::And(all) => all.iter().try_for_each(|needs| permitted(needs, call)),
-        CallAccess::Or(any) => {
-            if any.iter().any(|needs| permitted(needs, call).is_ok()) {
-                Ok(())
-            } else {
-                Err(Refusal::denied(""))
-            }
         }
         CallAccess::OwnUser => {
             let own = call.auth == call.args.text("userid");

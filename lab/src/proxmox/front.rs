@@ -89,7 +89,7 @@ pub fn as_root(shared: &Arc<Shared>, verb: &str, mut path: String, given: Vec<(S
         let (method, captured) = api::find(verb, &path).ok_or_else(unknown)?;
         captured.into_iter().for_each(|(name, value)| args.set(name, value));
         let mut call = Call { world, auth: "root@pam", args, upload: None, now, jobs: Vec::new(), total: None };
-        let outcome = api::run(&method, &mut call);
+        let outcome = api::run(method, &mut call);
         Ok((outcome, call.jobs))
     })?;
     for job in jobs {
@@ -139,7 +139,7 @@ fn dispatch(world: &mut World, request: &Request, now: u64, handled: &mut Handle
         args.set(name, value);
     }
     let mut call = Call { world, auth: &auth, args, upload: file, now, jobs: Vec::new(), total: None };
-    let outcome = api::run(&method, &mut call);
+    let outcome = api::run(method, &mut call);
     (handled.jobs, handled.total) = (call.jobs, call.total);
     outcome
 }

@@ -49,10 +49,9 @@ impl ParamType {
 }
 
 /// The largest integer that a parameter without a bound may hold.
-pub const ANY: i64 = i64::MAX;
+const ANY: i64 = i64::MAX;
 
 /// One parameter of an API call.
-#[derive(Clone, Copy)]
 pub struct Param {
     pub name: &'static str,
     /// What it may hold.
@@ -61,14 +60,12 @@ pub struct Param {
     pub optional: bool,
 }
 
-/// A parameter that must be there.
-pub const fn required(name: &'static str, kind: ParamType) -> Param {
-    Param { name, kind, optional: false }
-}
-
-/// A parameter that may be left out.
-pub const fn optional(name: &'static str, kind: ParamType) -> Param {
-    Param { name, kind, optional: true }
+impl Param {
+    /// A parameter in the notation of `api.txt`: one whose name has a `!` must be there.
+    pub fn read(notation: &'static str) -> Param {
+        let (name, kind) = notation.split_once(' ').unwrap_or((notation, ""));
+        Param { name: name.trim_end_matches('!'), kind: ParamType::read(kind), optional: !name.ends_with('!') }
+    }
 }
 
 /// The parameters of one call, checked or not.
@@ -138,10 +135,10 @@ impl Args {
     }
 
     /// Checks everything against a schema; `more` knows parameters beyond `params`.
-    pub fn verify(&self, params: &[&[Param]], more: impl Fn(&str) -> Option<ParamType>) -> Outcome<()> {
+    pub fn verify(&self, params: &[Param], more: impl Fn(&str) -> Option<ParamType>) -> Outcome<()> {
         let mut errors = BTreeMap::new();
-        let known = |name: &str| params.iter().copied().flatten().find(|param| param.name == name);
-        for param in params.iter().copied().flatten() {
+        let known = |name: &str| params.iter().find(|param| param.name == name);
+        for param in params {
             if !param.optional && !self.values.contains_key(param.name) {
                 errors.insert(param.name.to_owned(), "property is missing and it is not optional".to_owned());
             }
@@ -265,18 +262,13 @@ fn integer(text: &str) -> Option<i64> {
 mod tests {
     use super::*;
 
-    const SCHEMA: &[Param] = &[
-        required("vmid", ParamType::Int(100, 999_999_999)),
-        optional("sockets", ParamType::Int(1, ANY)),
-        optional("onboot", ParamType::Bool),
-        optional("bios", ParamType::Enum("seabios ovmf")),
-        optional("name", ParamType::Text(5)),
-    ];
+    const SCHEMA: [&str; 5] =
+        ["vmid! int 100 999999999", "sockets int 1", "onboot bool", "bios enum seabios ovmf", "name text 5"];
 
     fn errors(json: &str) -> BTreeMap<String, String> {
         let mut args = Args::default();
         args.add_json(json.as_bytes()).unwrap();
-        args.verify(&[SCHEMA], |_| None).err().map(|refusal| refusal.errors).unwrap_or_default()
+        args.verify(&SCHEMA.map(Param::read), |_| None).err().map(|refusal| refusal.errors).unwrap_or_default()
     }
 
     #[test]

@@ -3,36 +3,20 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Call, CallAccess, Method};
+use super::{Call, Handler};
 use crate::proxmox::access::{Privs, known_path, normalize_path, special_roles, split_token};
-use crate::proxmox::params::{ParamType, optional, required, split_list};
+use crate::proxmox::params::split_list;
 use crate::proxmox::refusal::{Outcome, Refusal};
 
-const ROLES: CallAccess = CallAccess::All("/access", &["Sys.Modify"]);
-
-pub(super) const METHODS: &[Method] = &[
-    Method::new("POST", "/access/ticket", CallAccess::World, log_in).with(&[
-        required("username", ParamType::Text(64)),
-        optional("realm", ParamType::Text(32)),
-        required("password", ParamType::Text(4096)),
-    ]),
-    Method::new("GET", "/access/permissions", CallAccess::Anyone, permissions)
-        .with(&[optional("userid", ParamType::Text(128)), optional("path", ParamType::Text(256))]),
-    Method::new("GET", "/access/roles", CallAccess::Anyone, roles),
-    Method::new("POST", "/access/roles", ROLES, create_role)
-        .with(&[required("roleid", ParamType::Text(64)), optional("privs", ParamType::Text(8192))]),
-    Method::new("PUT", "/access/roles/{roleid}", ROLES, change_role)
-        .with(&[optional("privs", ParamType::Text(8192)), optional("append", ParamType::Bool)]),
-    Method::new("DELETE", "/access/roles/{roleid}", ROLES, remove_role),
-    Method::new("GET", "/access/acl", CallAccess::Anyone, acl),
-    Method::new("PUT", "/access/acl", CallAccess::Anyone, change_acl).with(&[
-        required("path", ParamType::Text(256)),
-        required("roles", ParamType::Text(4096)),
-        optional("users", ParamType::Text(4096)),
-        optional("tokens", ParamType::Text(4096)),
-        optional("propagate", ParamType::Bool),
-        optional("delete", ParamType::Bool),
-    ]),
+pub(super) const HANDLERS: &[Handler] = &[
+    ("POST /access/ticket", log_in),
+    ("GET /access/permissions", permissions),
+    ("GET /access/roles", roles),
+    ("POST /access/roles", create_role),
+    ("PUT /access/roles/{roleid}", change_role),
+    ("DELETE /access/roles/{roleid}", remove_role),
+    ("GET /access/acl", acl),
+    ("PUT /access/acl", change_acl),
 ];
 
 /// A ticket for a password, or for a ticket that is still good. Says nothing of why not.

@@ -2,21 +2,18 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Call, CallAccess, Method};
+use super::{Call, Handler};
 use crate::proxmox::World;
-use crate::proxmox::params::{ParamType, optional};
 use crate::proxmox::refusal::{Outcome, Refusal};
 use crate::proxmox::world::{Loads, Storage, Vm};
 
-pub(super) const METHODS: &[Method] = &[
-    Method::new("GET", "/version", CallAccess::Anyone, version),
-    Method::new("GET", "/cluster/status", CallAccess::All("/", &["Sys.Audit"]), status),
-    Method::new("GET", "/cluster/nextid", CallAccess::Anyone, next_id)
-        .with(&[optional("vmid", ParamType::Int(100, 999_999_999))]),
+pub(super) const HANDLERS: &[Handler] = &[
+    ("GET /version", version),
+    ("GET /cluster/status", status),
+    ("GET /cluster/nextid", next_id),
     // No zone is defined in the lab beside the built-in one, so there are no vnets.
-    Method::new("GET", "/cluster/sdn/vnets", CallAccess::Anyone, |_| Ok(json!([]))),
-    Method::new("GET", "/cluster/resources", CallAccess::Anyone, resources)
-        .with(&[optional("type", ParamType::Enum("vm storage node"))]),
+    ("GET /cluster/sdn/vnets", |_| Ok(json!([]))),
+    ("GET /cluster/resources", resources),
 ];
 
 fn version(call: &mut Call<'_>) -> Outcome {

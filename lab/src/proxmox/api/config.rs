@@ -7,9 +7,8 @@ use serde_json::Value;
 
 use super::drives::{check_devices, check_options, check_storage_access, check_vm, make_drive};
 use super::qemu::{give_addresses, vm_settings};
-use super::{Call, CallAccess, Method};
+use super::{Call, Handler};
 use crate::proxmox::World;
-use crate::proxmox::params::{Param, ParamType, optional};
 use crate::proxmox::property::missing_boot_devices;
 use crate::proxmox::refusal::{Outcome, Refusal};
 use crate::proxmox::task::Effect;
@@ -20,34 +19,10 @@ use crate::tls::hex;
 
 const CHANGE: Duration = Duration::from_millis(300);
 
-const ANY_CONFIG: CallAccess = CallAccess::Any(
-    "/vms/{vmid}",
-    &[
-        "VM.Config.Disk",
-        "VM.Config.CDROM",
-        "VM.Config.CPU",
-        "VM.Config.Memory",
-        "VM.Config.Network",
-        "VM.Config.HWType",
-        "VM.Config.Options",
-        "VM.Config.Cloudinit",
-    ],
-);
-
-const CHANGES: &[Param] = &[optional("delete", ParamType::Text(8192))];
-
-pub(super) const METHODS: &[Method] = &[
-    Method::new("GET", "/nodes/{node}/qemu/{vmid}/config", CallAccess::All("/vms/{vmid}", &["VM.Audit"]), read)
-        .on_node()
-        .with(&[optional("current", ParamType::Bool)]),
-    Method::new("POST", "/nodes/{node}/qemu/{vmid}/config", ANY_CONFIG, change_later)
-        .on_node()
-        .with_vm_options()
-        .with(CHANGES),
-    Method::new("PUT", "/nodes/{node}/qemu/{vmid}/config", ANY_CONFIG, change_now)
-        .on_node()
-        .with_vm_options()
-        .with(CHANGES),
+pub(super) const HANDLERS: &[Handler] = &[
+    ("GET /nodes/{node}/qemu/{vmid}/config", read),
+    ("POST /nodes/{node}/qemu/{vmid}/config", change_later),
+    ("PUT /nodes/{node}/qemu/{vmid}/config", change_now),
 ];
 
 /// The SHA-1 of the configuration, by which two who change it at once notice each other.

@@ -5,9 +5,8 @@ use std::time::Duration;
 use ring::digest;
 
 use super::storage::path_of;
-use super::{Call, CallAccess, Method};
+use super::{Call, Handler};
 use crate::proxmox::World;
-use crate::proxmox::params::{ParamType, optional, required};
 use crate::proxmox::refusal::{Outcome, Refusal};
 use crate::proxmox::world::Volume;
 use crate::proxmox::world::disk::is_iso;
@@ -18,30 +17,9 @@ const COPY: Duration = Duration::from_millis(300);
 /// The largest file whose bytes are kept, in bytes; of larger ones only the size is.
 const KEPT: usize = 1 << 20;
 
-const FILL_IT: CallAccess = CallAccess::All("/storage/{storage}", &["Datastore.AllocateTemplate"]);
-const CONTENT: ParamType = ParamType::Enum("iso");
-
-pub(super) const METHODS: &[Method] = &[
-    Method::new("POST", "/nodes/{node}/storage/{storage}/upload", FILL_IT, upload)
-        .with(&[required("content", CONTENT), optional("filename", ParamType::Text(255))]),
-    Method::new(
-        "POST",
-        "/nodes/{node}/storage/{storage}/download-url",
-        CallAccess::And(&[
-            FILL_IT,
-            CallAccess::Or(&[
-                CallAccess::All("/", &["Sys.Audit", "Sys.Modify"]),
-                CallAccess::All("/nodes/{node}", &["Sys.AccessNetwork"]),
-            ]),
-        ]),
-        download,
-    )
-    .on_node()
-    .with(&[
-        required("url", ParamType::Regex("https?://.*", "")),
-        required("content", CONTENT),
-        required("filename", ParamType::Text(255)),
-    ]),
+pub(super) const HANDLERS: &[Handler] = &[
+    ("POST /nodes/{node}/storage/{storage}/upload", upload),
+    ("POST /nodes/{node}/storage/{storage}/download-url", download),
 ];
 
 /// The file name of an image as PVE keeps it (`normalize_content_filename`).

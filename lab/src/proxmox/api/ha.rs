@@ -5,45 +5,19 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{Call, CallAccess, Method};
-use crate::proxmox::params::{Param, ParamType, optional, required};
+use super::{Call, Handler};
 use crate::proxmox::refusal::{Outcome, Refusal};
 use crate::proxmox::world::{Config, World};
 
-const AUDIT: CallAccess = CallAccess::All("/", &["Sys.Audit"]);
-const CONSOLE: CallAccess = CallAccess::All("/", &["Sys.Console"]);
-
-const RESOURCE: &[Param] = &[
-    optional("sid", ParamType::Text(64)),
-    optional("state", ParamType::Enum("started stopped enabled disabled ignored")),
-    optional("group", ParamType::Text(64)),
-    optional("comment", ParamType::Text(4096)),
-    optional("type", ParamType::Enum("ct vm")),
-    optional("max_restart", ParamType::Int(0, 1000)),
-    optional("max_relocate", ParamType::Int(0, 1000)),
-    optional("failback", ParamType::Bool),
-];
-const RULE: &[Param] = &[
-    optional("rule", ParamType::Text(64)),
-    required("type", ParamType::Enum("node-affinity resource-affinity")),
-    optional("resources", ParamType::Text(8192)),
-    optional("nodes", ParamType::Text(4096)),
-    optional("affinity", ParamType::Enum("positive negative")),
-    optional("strict", ParamType::Bool),
-    optional("disable", ParamType::Bool),
-    optional("comment", ParamType::Text(4096)),
-    optional("digest", ParamType::Text(64)),
-];
-
-pub(super) const METHODS: &[Method] = &[
-    Method::new("GET", "/cluster/ha/resources", AUDIT, resources),
-    Method::new("POST", "/cluster/ha/resources", CONSOLE, create).with(RESOURCE),
-    Method::new("PUT", "/cluster/ha/resources/{sid}", CONSOLE, change).with(RESOURCE),
-    Method::new("DELETE", "/cluster/ha/resources/{sid}", CONSOLE, remove).with(&[optional("purge", ParamType::Bool)]),
-    Method::new("GET", "/cluster/ha/rules", AUDIT, rules),
-    Method::new("POST", "/cluster/ha/rules", CONSOLE, create_rule).with(RULE),
-    Method::new("GET", "/cluster/ha/rules/{rule}", AUDIT, rule),
-    Method::new("PUT", "/cluster/ha/rules/{rule}", CONSOLE, change_rule).with(RULE),
+pub(super) const HANDLERS: &[Handler] = &[
+    ("GET /cluster/ha/resources", resources),
+    ("POST /cluster/ha/resources", create),
+    ("PUT /cluster/ha/resources/{sid}", change),
+    ("DELETE /cluster/ha/resources/{sid}", remove),
+    ("GET /cluster/ha/rules", rules),
+    ("POST /cluster/ha/rules", create_rule),
+    ("GET /cluster/ha/rules/{rule}", rule),
+    ("PUT /cluster/ha/rules/{rule}", change_rule),
 ];
 
 /// `vm:100`, also for `100`.

@@ -3,19 +3,16 @@
 use serde_json::{Value, json};
 
 use super::cluster::node_entry;
-use super::{Call, CallAccess, Method};
-use crate::proxmox::params::{ParamType, optional};
+use super::{Call, Handler};
 use crate::proxmox::refusal::{Outcome, Refusal};
 
-pub(super) const METHODS: &[Method] = &[
-    Method::new("GET", "/nodes", CallAccess::Anyone, list),
-    Method::new("GET", "/nodes/{node}/status", CallAccess::All("/nodes/{node}", &["Sys.Audit"]), status).on_node(),
-    Method::new("GET", "/nodes/{node}/dns", CallAccess::All("/nodes/{node}", &["Sys.Audit"]), dns).on_node(),
-    Method::new("GET", "/nodes/{node}/network", CallAccess::Anyone, network)
-        .on_node()
-        .with(&[optional("type", ParamType::Enum("bridge any_bridge"))]),
+pub(super) const HANDLERS: &[Handler] = &[
+    ("GET /nodes", list),
+    ("GET /nodes/{node}/status", status),
+    ("GET /nodes/{node}/dns", dns),
+    ("GET /nodes/{node}/network", network),
     // No container runs in the lab, and a list of none is what everybody may see.
-    Method::new("GET", "/nodes/{node}/lxc", CallAccess::Anyone, |_| Ok(json!([]))).on_node(),
+    ("GET /nodes/{node}/lxc", |_| Ok(json!([]))),
 ];
 
 fn list(call: &mut Call<'_>) -> Outcome {

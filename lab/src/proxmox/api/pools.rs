@@ -3,21 +3,12 @@
 use serde_json::{Value, json};
 
 use super::cluster::vm_entry;
-use super::{Call, CallAccess, Method};
+use super::{Call, Handler};
 use crate::proxmox::access::Pool;
-use crate::proxmox::params::{ParamType, optional, required};
 use crate::proxmox::refusal::{Outcome, Refusal};
 
-const POOL_ID: ParamType = ParamType::Regex("[A-Za-z0-9._-]+", "pool name '{}' contains invalid characters");
-const ALLOCATE: CallAccess = CallAccess::All("/pool/{poolid}", &["Pool.Allocate"]);
-
-pub(super) const METHODS: &[Method] = &[
-    Method::new("GET", "/pools", CallAccess::Anyone, list),
-    Method::new("POST", "/pools", ALLOCATE, create)
-        .with(&[required("poolid", POOL_ID), optional("comment", ParamType::Text(4096))]),
-    Method::new("GET", "/pools/{poolid}", CallAccess::All("/pool/{poolid}", &["Pool.Audit"]), read),
-    Method::new("DELETE", "/pools/{poolid}", ALLOCATE, remove),
-];
+pub(super) const HANDLERS: &[Handler] =
+    &[("GET /pools", list), ("POST /pools", create), ("GET /pools/{poolid}", read), ("DELETE /pools/{poolid}", remove)];
 
 fn absent(pool: &str) -> Refusal {
     Refusal::die(format!("pool '{pool}' does not exist"))

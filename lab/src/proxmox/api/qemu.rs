@@ -6,9 +6,8 @@ use serde_json::{Map, Value, json};
 
 use super::cluster::vm_entry;
 use super::drives::{check_devices, check_options, check_storage_access, make_drive};
-use super::{Call, CallAccess, Method};
+use super::{Call, Handler};
 use crate::proxmox::World;
-use crate::proxmox::params::{ANY, Param, ParamType, optional, required};
 use crate::proxmox::property::{bridge_of, pairs, with_mac};
 use crate::proxmox::refusal::{Outcome, Refusal};
 use crate::proxmox::vmschema::unique_tags;
@@ -22,31 +21,14 @@ const STOP: Duration = Duration::from_millis(800);
 const SHUTDOWN: Duration = Duration::from_secs(6);
 const DESTROY: Duration = Duration::from_millis(1200);
 
-const POWER: CallAccess = CallAccess::All("/vms/{vmid}", &["VM.PowerMgmt"]);
-const AUDIT: CallAccess = CallAccess::All("/vms/{vmid}", &["VM.Audit"]);
-
-/// What clients say besides, and what changes nothing here.
-const POWER_OPTIONS: &[Param] = &[
-    optional("timeout", ParamType::Int(0, ANY)),
-    optional("forceStop", ParamType::Bool),
-    optional("overrule-shutdown", ParamType::Bool),
-];
-
-pub(super) const METHODS: &[Method] = &[
-    Method::new("GET", "/nodes/{node}/qemu", CallAccess::Anyone, list)
-        .on_node()
-        .with(&[optional("full", ParamType::Bool)]),
-    Method::new("POST", "/nodes/{node}/qemu", CallAccess::Anyone, create)
-        .on_node()
-        .with_vm_options()
-        .with(&[required("vmid", ParamType::Int(100, 999_999_999)), optional("pool", ParamType::Text(64))]),
-    Method::new("DELETE", "/nodes/{node}/qemu/{vmid}", CallAccess::All("/vms/{vmid}", &["VM.Allocate"]), destroy)
-        .on_node()
-        .with(&[optional("purge", ParamType::Bool), optional("destroy-unreferenced-disks", ParamType::Bool)]),
-    Method::new("GET", "/nodes/{node}/qemu/{vmid}/status/current", AUDIT, current).on_node(),
-    Method::new("POST", "/nodes/{node}/qemu/{vmid}/status/start", POWER, start).on_node().with(POWER_OPTIONS),
-    Method::new("POST", "/nodes/{node}/qemu/{vmid}/status/stop", POWER, stop).on_node().with(POWER_OPTIONS),
-    Method::new("POST", "/nodes/{node}/qemu/{vmid}/status/shutdown", POWER, shutdown).on_node().with(POWER_OPTIONS),
+pub(super) const HANDLERS: &[Handler] = &[
+    ("GET /nodes/{node}/qemu", list),
+    ("POST /nodes/{node}/qemu", create),
+    ("DELETE /nodes/{node}/qemu/{vmid}", destroy),
+    ("GET /nodes/{node}/qemu/{vmid}/status/current", current),
+    ("POST /nodes/{node}/qemu/{vmid}/status/start", start),
+    ("POST /nodes/{node}/qemu/{vmid}/status/stop", stop),
+    ("POST /nodes/{node}/qemu/{vmid}/status/shutdown", shutdown),
 ];
 
 fn die(why: String) -> Refusal {

@@ -6,9 +6,9 @@ use ring::digest;
 use serde_json::{Value, json};
 
 use super::drives::check_volume_access;
-use super::{Call, CallAccess, Method};
+use super::{Call, Handler};
 use crate::proxmox::World;
-use crate::proxmox::params::{ParamType, optional, required, split_list};
+use crate::proxmox::params::split_list;
 use crate::proxmox::refusal::{Outcome, Refusal};
 use crate::proxmox::world::Storage;
 use crate::proxmox::world::disk::{parse_volname, split_volid};
@@ -17,22 +17,13 @@ use crate::tls::hex;
 const REMOVE: Duration = Duration::from_millis(300);
 
 const SEE: &[&str] = &["Datastore.Audit", "Datastore.AllocateSpace"];
-const SEE_IT: CallAccess = CallAccess::Any("/storage/{storage}", SEE);
-
-pub(super) const METHODS: &[Method] = &[
-    Method::new("GET", "/storage", CallAccess::Anyone, config_list),
-    Method::new("PUT", "/storage/{storage}", CallAccess::All("/storage", &["Datastore.Allocate"]), change)
-        .with(&[required("content", ParamType::Text(256))]),
-    Method::new("GET", "/nodes/{node}/storage", CallAccess::Anyone, list).on_node().with(&[
-        optional("storage", super::STORAGE_ID),
-        optional("content", ParamType::Text(256)),
-        optional("enabled", ParamType::Bool),
-    ]),
-    Method::new("GET", "/nodes/{node}/storage/{storage}/content", SEE_IT, content)
-        .on_node()
-        .with(&[optional("content", ParamType::Text(256))]),
-    Method::new("GET", "/nodes/{node}/storage/{storage}/content/{volume*}", CallAccess::Anyone, info).on_node(),
-    Method::new("DELETE", "/nodes/{node}/storage/{storage}/content/{volume*}", CallAccess::Anyone, remove).on_node(),
+pub(super) const HANDLERS: &[Handler] = &[
+    ("GET /storage", config_list),
+    ("PUT /storage/{storage}", change),
+    ("GET /nodes/{node}/storage", list),
+    ("GET /nodes/{node}/storage/{storage}/content", content),
+    ("GET /nodes/{node}/storage/{storage}/content/{volume*}", info),
+    ("DELETE /nodes/{node}/storage/{storage}/content/{volume*}", remove),
 ];
 
 /// What a storage may hold.

@@ -2,23 +2,14 @@
 
 use serde_json::{Value, json};
 
-use super::{Call, CallAccess, Method};
-use crate::proxmox::params::{ANY, ParamType, optional};
+use super::{Call, Handler};
 use crate::proxmox::refusal::{Outcome, Refusal};
 use crate::proxmox::task::Task;
 
-pub(super) const METHODS: &[Method] = &[
-    Method::new("GET", "/nodes/{node}/tasks", CallAccess::Anyone, list).on_node().with(&[
-        optional("start", ParamType::Int(0, ANY)),
-        optional("limit", ParamType::Int(0, ANY)),
-        optional("vmid", ParamType::Int(100, 999_999_999)),
-        optional("errors", ParamType::Bool),
-        optional("source", ParamType::Enum("archive active all")),
-    ]),
-    Method::new("GET", "/nodes/{node}/tasks/{upid}/status", CallAccess::Anyone, status).on_node(),
-    Method::new("GET", "/nodes/{node}/tasks/{upid}/log", CallAccess::Anyone, log)
-        .on_node()
-        .with(&[optional("start", ParamType::Int(0, ANY)), optional("limit", ParamType::Int(0, ANY))]),
+pub(super) const HANDLERS: &[Handler] = &[
+    ("GET /nodes/{node}/tasks", list),
+    ("GET /nodes/{node}/tasks/{upid}/status", status),
+    ("GET /nodes/{node}/tasks/{upid}/log", log),
 ];
 
 /// The task in the path, if it is the caller's own or the caller may audit the node.

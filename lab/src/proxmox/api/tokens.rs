@@ -2,38 +2,17 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Call, CallAccess, Method};
+use super::{Call, Handler};
 use crate::proxmox::access::{Token, User};
-use crate::proxmox::params::{ANY, Param, ParamType, optional, required};
 use crate::proxmox::refusal::{Outcome, Refusal};
 
-const ADMIN: CallAccess = CallAccess::All("/access/groups", &["User.Modify"]);
-const SEE: CallAccess = CallAccess::Or(&[CallAccess::OwnUser, CallAccess::All("/access/groups", &["Sys.Audit"])]);
-
-const NEW_USER: &[Param] = &[
-    required("userid", ParamType::Regex(r"[^:/@\s]+@(pam|pve)", "value '{}' does not look like a valid user name")),
-    optional("password", ParamType::Text(64)),
-    optional("enable", ParamType::Bool),
-    optional("expire", ParamType::Int(0, ANY)),
-    optional("comment", ParamType::Text(2048)),
-    optional("email", ParamType::Text(254)),
-    optional("firstname", ParamType::Text(1024)),
-    optional("lastname", ParamType::Text(1024)),
-];
-
-const TOKEN: &[Param] = &[
-    optional("privsep", ParamType::Bool),
-    optional("expire", ParamType::Int(0, ANY)),
-    optional("comment", ParamType::Text(2048)),
-];
-
-pub(super) const METHODS: &[Method] = &[
-    Method::new("POST", "/access/users", ADMIN, create_user).with(NEW_USER),
-    Method::new("GET", "/access/users/{userid}", SEE, read_user),
-    Method::new("DELETE", "/access/users/{userid}", ADMIN, remove_user),
-    Method::new("GET", "/access/users/{userid}/token/{tokenid}", CallAccess::OwnUser, read_token),
-    Method::new("POST", "/access/users/{userid}/token/{tokenid}", CallAccess::OwnUser, create_token).with(TOKEN),
-    Method::new("PUT", "/access/users/{userid}/token/{tokenid}", CallAccess::OwnUser, change_token).with(TOKEN),
+pub(super) const HANDLERS: &[Handler] = &[
+    ("POST /access/users", create_user),
+    ("GET /access/users/{userid}", read_user),
+    ("DELETE /access/users/{userid}", remove_user),
+    ("GET /access/users/{userid}/token/{tokenid}", read_token),
+    ("POST /access/users/{userid}/token/{tokenid}", create_token),
+    ("PUT /access/users/{userid}/token/{tokenid}", change_token),
 ];
 
 fn token_json(token: &Token) -> Value {
