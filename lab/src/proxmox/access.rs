@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::refusal::{Outcome, Refusal};
 
-pub use privilege::{Granted, Privs, special_roles};
+pub use privilege::{Granted, Privs, privilege, special_roles};
 
 /// A user of `user.cfg`. No `Debug` here or around it: it would print passwords and secrets.
 #[derive(Clone, Default)]
@@ -187,31 +187,32 @@ impl Access {
         self.add_pool_roles(auth, path, &mut roles);
         let mut granted = Granted::default();
         for (role, propagate) in roles {
-            granted.add(self.roles.get(role).copied().unwrap_or_default(), propagate);
+            self.roles.get(role).into_iter().for_each(|privs| granted.add(privs, propagate));
         }
         match of_user {
-            Some(of_user) => granted.and(of_user),
+            Some(of_user) => granted.and(&of_user),
             None => granted,
         }
     }
 
     /// Whether all the privileges are there.
     pub fn may(&self, auth: &str, path: &str, privileges: &[&str]) -> bool {
-        self.permissions(auth, path).set.contains(Privs::named(privileges))
+        let granted = self.permissions(auth, path);
+        privileges.iter().all(|privilege| granted.set.contains(privilege))
     }
 
     /// Whether one of the privileges is there.
     pub fn may_any(&self, auth: &str, path: &str, privileges: &[&str]) -> bool {
-        self.permissions(auth, path).set.intersects(Privs::named(privileges))
+        let granted = self.permissions(auth, path);
+        privileges.iter().any(|privilege| granted.set.contains(privilege))
     }
 
     /// Whether one of the privileges is there, for many objects of one folder (`/vms`, `/storage`): what holds for all
     /// that nothing special was said about is looked up once.
-    pub fn below<'a>(&'a self, auth: &'a str, folder: &'a str, privileges: &[&str]) -> Below<'a> {
-        let wanted = Privs::named(privileges);
+    pub fn below<'a>(&'a self, auth: &'a str, folder: &'a str, privileges: &'a [&'a str]) -> Below<'a> {
         // No object has such a name, so nothing is said of it but what is said of the folder.
-        let usual = self.permissions(auth, &format!("{folder}/*")).set.intersects(wanted);
-        Below { access: self, auth, folder, wanted, usual }
+        let usual = self.may_any(auth, &format!("{folder}/*"), privileges);
+        Below { access: self, auth, folder, privileges, usual }
     }
 
     /// Whether something was said about just this path, or it has a place in a pool.
@@ -224,7 +225,7 @@ impl Access {
     /// All the privileges, or 403 with the path and the first that is missing.
     pub fn check(&self, auth: &str, path: &str, privileges: &[&str]) -> Outcome<()> {
         let set = self.permissions(auth, path).set;
-        match privileges.iter().find(|privilege| !set.contains(Privs::named(&[privilege]))) {
+        match privileges.iter().find(|privilege| !set.contains(*privilege)) {
             Some(missing) => Err(Refusal::denied(&format!("{path}, {missing}"))),
             None => Ok(()),
         }
@@ -272,7 +273,7 @@ pub struct Below<'a> {
     access: &'a Access,
     auth: &'a str,
     folder: &'a str,
-    wanted: Privs,
+    privileges: &'a [&'a str],
     usual: bool,
 }
 
@@ -280,10 +281,7 @@ impl Below<'_> {
     /// Whether one of the privileges is there for this object of the folder.
     pub fn may(&self, id: impl std::fmt::Display) -> bool {
         let path = format!("{}/{id}", self.folder);
-        if self.access.is_special(&path) {
-            return self.access.permissions(self.auth, &path).set.intersects(self.wanted);
-        }
-        self.usual
+        if self.access.is_special(&path) { self.access.may_any(self.auth, &path, self.privileges) } else { self.usual }
     }
 }
 

@@ -1,8 +1,8 @@
 //! The privileges of Proxmox VE 9 and the roles that are made from them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// Privileges in the groups that the built-in roles are made from: category, then the ranks root, admin, user, audit
 /// (pve-access-control 9.1 `AccessControl.pm` `$privgroups`).
@@ -26,70 +26,22 @@ const GROUPS: &[(&str, [&str; 4])] = &[
     ("Mapping", ["", "Mapping.Modify", "Mapping.Use", "Mapping.Audit"]),
 ];
 
-/// Every privilege once; its place is its bit.
+/// Every privilege.
 fn names() -> impl Iterator<Item = &'static str> {
     let grouped = GROUPS.iter().flat_map(|(_, ranks)| ranks.iter().flat_map(|rank| rank.split_whitespace()));
-    // `SDN.Audit` and `Pool.Audit` stand in two ranks: the first place counts.
     std::iter::once("Permissions.Modify").chain(grouped)
 }
 
 /// A set of privileges.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Privs(u64);
+pub type Privs = BTreeSet<&'static str>;
 
-impl Privs {
-    /// One privilege by its name; `None` if Proxmox VE 9 has no such privilege.
-    pub fn parse(name: &str) -> Option<Privs> {
-        names().position(|known| known == name).map(|bit| Privs(1 << bit))
-    }
-
-    /// The privileges of these names. A name that does not exist asks for what no role has.
-    pub fn named(wanted: &[&str]) -> Privs {
-        let unknown = Privs(1 << 63);
-        wanted.iter().fold(Privs(0), |all, name| all.union(Privs::parse(name).unwrap_or(unknown)))
-    }
-
-    /// Every privilege there is.
-    pub fn all() -> Privs {
-        names().fold(Privs(0), |all, name| all.union(Privs::named(&[name])))
-    }
-
-    /// Both sets.
-    pub fn union(self, other: Privs) -> Privs {
-        Privs(self.0 | other.0)
-    }
-
-    /// What is in this set and not in the other.
-    pub fn without(self, other: Privs) -> Privs {
-        Privs(self.0 & !other.0)
-    }
-
-    /// Whether every privilege of the other set is in this one.
-    pub fn contains(self, other: Privs) -> bool {
-        self.0 & other.0 == other.0
-    }
-
-    /// Whether a privilege is in both.
-    pub fn intersects(self, other: Privs) -> bool {
-        self.0 & other.0 != 0
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    /// The names, in alphabetical order.
-    pub fn names(self) -> Vec<&'static str> {
-        let mut found: Vec<_> = names().filter(|name| self.contains(Privs::named(&[name]))).collect();
-        found.sort_unstable();
-        found.dedup();
-        found
-    }
+/// A privilege by its name; `None` if Proxmox VE 9 has no such privilege.
+pub fn privilege(name: &str) -> Option<&'static str> {
+    names().find(|known| *known == name)
 }
 
 /// What is granted on a path.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Granted {
     /// All that is granted there.
     pub set: Privs,
@@ -100,29 +52,26 @@ pub struct Granted {
 impl Granted {
     /// What root@pam has everywhere.
     pub fn everything() -> Granted {
-        Granted { set: Privs::all(), propagated: Privs::all() }
+        Granted { set: names().collect(), propagated: names().collect() }
     }
 
     /// Adds the privileges of one role.
-    pub fn add(&mut self, privs: Privs, propagate: bool) {
-        self.set = self.set.union(privs);
+    pub fn add(&mut self, privs: &Privs, propagate: bool) {
+        self.set.extend(privs);
         if propagate {
-            self.propagated = self.propagated.union(privs);
+            self.propagated.extend(privs);
         }
     }
 
     /// What both grant: a token with privilege separation.
-    pub fn and(self, other: Granted) -> Granted {
-        Granted { set: Privs(self.set.0 & other.set.0), propagated: Privs(self.propagated.0 & other.propagated.0) }
+    pub fn and(&self, other: &Granted) -> Granted {
+        Granted { set: &self.set & &other.set, propagated: &self.propagated & &other.propagated }
     }
 
     /// `{"VM.Audit": 1, …}`, where 1 means that it propagates.
-    pub fn to_json(self) -> Value {
-        let entry = |name: &'static str| {
-            let propagated = self.propagated.contains(Privs::named(&[name]));
-            (name.to_owned(), Value::from(u8::from(propagated)))
-        };
-        Value::Object(self.set.names().into_iter().map(entry).collect::<Map<_, _>>())
+    pub fn to_json(&self) -> Value {
+        let entry = |name: &&str| ((*name).to_owned(), Value::from(u8::from(self.propagated.contains(name))));
+        Value::Object(self.set.iter().map(entry).collect())
     }
 }
 
@@ -130,13 +79,10 @@ impl Granted {
 pub fn special_roles() -> BTreeMap<String, Privs> {
     let mut roles = BTreeMap::from([
         ("NoAccess".to_owned(), Privs::default()),
-        ("Administrator".to_owned(), Privs::all()),
-        ("PVETemplateUser".to_owned(), Privs::named(&["VM.Clone", "VM.Audit"])),
+        ("Administrator".to_owned(), names().collect()),
+        ("PVETemplateUser".to_owned(), Privs::from(["VM.Clone", "VM.Audit"])),
     ]);
-    let mut add = |role: String, privs: &str| {
-        let held = roles.entry(role).or_default();
-        *held = held.union(Privs::named(&privs.split_whitespace().collect::<Vec<_>>()));
-    };
+    let mut add = |role: String, privs: &'static str| roles.entry(role).or_default().extend(privs.split_whitespace());
     for (category, [_root, admin, user, audit]) in GROUPS {
         for privs in [admin, user, audit] {
             add(format!("PVE{category}Admin"), privs);
@@ -148,7 +94,6 @@ pub fn special_roles() -> BTreeMap<String, Privs> {
         }
         add("PVEAuditor".to_owned(), audit);
     }
-    let admin = roles.entry("PVEAdmin".to_owned()).or_default();
-    *admin = admin.without(Privs::named(&["Mapping.Modify"]));
+    roles.entry("PVEAdmin".to_owned()).or_default().remove("Mapping.Modify");
     roles
 }

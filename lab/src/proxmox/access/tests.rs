@@ -9,12 +9,12 @@ fn access() -> Access {
         ..User::default()
     };
     access.users.insert("omni@pve".into(), user);
-    access.roles.insert("OmniVM".into(), Privs::named(&["VM.Allocate", "VM.Audit"]));
+    access.roles.insert("OmniVM".into(), Privs::from(["VM.Allocate", "VM.Audit"]));
     access
 }
 
 fn names(access: &Access, auth: &str, path: &str) -> Vec<&'static str> {
-    access.permissions(auth, path).set.names()
+    access.permissions(auth, path).set.into_iter().collect()
 }
 
 #[test]

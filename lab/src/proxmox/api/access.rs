@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{Call, Handler};
-use crate::proxmox::access::{Privs, known_path, normalize_path, special_roles, split_token};
+use crate::proxmox::access::{Privs, known_path, normalize_path, privilege, special_roles, split_token};
 use crate::proxmox::params::split_list;
 use crate::proxmox::refusal::{Outcome, Refusal};
 
@@ -63,16 +63,16 @@ fn is_special(role: &str) -> bool {
 
 fn roles(call: &mut Call<'_>) -> Outcome {
     let shown = call.world.access.roles.iter().map(
-        |(id, privs)| json!({"roleid": id, "privs": privs.names().join(","), "special": u8::from(is_special(id))}),
+        |(id, privs)| json!({"roleid": id, "privs": Vec::from_iter(privs.iter().copied()).join(","), "special": u8::from(is_special(id))}),
     );
     Ok(shown.collect())
 }
 
 fn privileges(list: &str, verb: &str) -> Outcome<Privs> {
     let parse = |name: &String| {
-        Privs::parse(name).ok_or_else(|| Refusal::die(format!("{verb} role failed: invalid privilege '{name}'")))
+        privilege(name).ok_or_else(|| Refusal::die(format!("{verb} role failed: invalid privilege '{name}'")))
     };
-    split_list(list).iter().try_fold(Privs::default(), |all, name| Ok(all.union(parse(name)?)))
+    split_list(list).iter().map(parse).collect()
 }
 
 fn create_role(call: &mut Call<'_>) -> Outcome {
@@ -94,7 +94,10 @@ fn change_role(call: &mut Call<'_>) -> Outcome {
     let append = call.args.flag("append");
     let held = call.world.access.roles.get_mut(&role);
     let held = held.ok_or_else(|| Refusal::die(format!("update role failed: role '{role}' does not exist")))?;
-    *held = if append { held.union(privs) } else { privs };
+    if !append {
+        held.clear();
+    }
+    held.extend(privs);
     Ok(Value::Null)
 }
 
@@ -146,12 +149,12 @@ fn change_acl(call: &mut Call<'_>) -> Outcome {
     let roles = call.args.list("roles");
     for role in &roles {
         let privs = call.world.access.roles.get(role);
-        let privs = *privs.ok_or_else(|| Refusal::die(format!("ACL update failed: role '{role}' does not exist")))?;
-        if held.set.contains(Privs::named(&["Permissions.Modify"])) {
+        let privs = privs.ok_or_else(|| Refusal::die(format!("ACL update failed: role '{role}' does not exist")))?;
+        if held.set.contains("Permissions.Modify") {
             continue;
         }
         // Who may not change all permissions may hand out no more than it has.
-        if !held.set.contains(privs) {
+        if !held.set.is_superset(privs) {
             let why = "- requires 'Permissions.Modify' or superset of privileges.";
             return Err(Refusal::parameter("role", format!("Cannot {verb} role '{role}' {why}")));
         }

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::disk::{Backend, Storage, StorageKind, Volume};
 use super::{Config, GIB, Node, Vm, World};
-use crate::proxmox::access::{Access, Privs, Token, User};
+use crate::proxmox::access::{Access, Token, User};
 use crate::proxmox::task::Tasks;
 use crate::proxmox::ticket::SigningKeys;
 use crate::tls::fill;
@@ -65,7 +65,7 @@ fn provider_access(token_secret: &str) -> Access {
 /// The provider's roles with all their privileges, granted to its user.
 pub fn grant_all(access: &mut Access) {
     for (role, privs) in ROLES {
-        access.roles.insert((*role).to_owned(), Privs::named(&privs.split(' ').collect::<Vec<_>>()));
+        access.roles.insert((*role).to_owned(), privs.split(' ').collect());
     }
     for (path, role) in GRANTS {
         access.grant(path, PROVIDER_USER, role);
@@ -242,13 +242,9 @@ impl World {
     /// Takes one privilege out of every custom role that has it, as if it had never been granted. Returns whether one
     /// had it.
     pub fn revoke_privilege(&mut self, privilege: &str) -> bool {
-        let gone = Privs::named(&[privilege]);
         let mut found = false;
         for (role, _) in ROLES {
-            if let Some(held) = self.access.roles.get_mut(*role) {
-                found |= held.contains(gone);
-                *held = held.without(gone);
-            }
+            found |= self.access.roles.get_mut(*role).is_some_and(|held| held.remove(privilege));
         }
         found
     }
