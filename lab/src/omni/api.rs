@@ -1,5 +1,7 @@
 //! The calls that omnictl and the provider make, each with the caller's rights checked.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -136,22 +138,25 @@ pub fn call(state: &mut State, caller: &Caller, call: OmniCall) -> Answer {
 }
 
 /// The resources of a type in a namespace that the caller may see and that satisfy every term.
-pub fn list(
-    state: &State,
+pub fn list<'s>(
+    state: &'s State,
     caller: &Caller,
     typ: &str,
     namespace: &str,
     terms: &[Term],
-) -> Result<Vec<Resource>, Status> {
+) -> Result<Vec<Cow<'s, Resource>>, Status> {
     access::check(state, caller, Verb::Read, typ, namespace)?;
     if typ == CURRENT_USER {
-        return Ok(access::made_for(state, caller, &Key::new(typ, namespace, "current")).into_iter().collect());
+        let made = access::made_for(state, caller, &Key::new(typ, namespace, "current"));
+        return Ok(made.into_iter().map(Cow::Owned).collect());
     }
     let wanted = |found: &&Resource| visible(caller, found) && terms.iter().all(|term| term.matches(&found.md.labels));
-    let indexed = terms.iter().filter(|term| Store::has_index(&term.key));
-    Ok(match indexed.filter_map(|term| Some((term.key.as_str(), term.value.as_deref()?))).next() {
-        Some((key, value)) => state.store.labelled(typ, namespace, key, value).filter(wanted).cloned().collect(),
-        None => state.store.list(typ, namespace).filter(wanted).cloned().collect(),
+    let mut indexed = terms.iter().filter(|term| Store::has_index(&term.key));
+    Ok(match indexed.find_map(|term| Some((term.key.as_str(), term.value.as_deref()?))) {
+        Some((key, value)) => {
+            state.store.labelled(typ, namespace, key, value).filter(wanted).map(Cow::Borrowed).collect()
+        }
+        None => state.store.list(typ, namespace).filter(wanted).map(Cow::Borrowed).collect(),
     })
 }
 

@@ -1,7 +1,9 @@
 //! The resource store: versions, finalizers, phases and the errors of the COSI runtime
 //! (cosi-project/runtime v1.16.2 pkg/state/impl/inmem).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::Value;
 
@@ -12,11 +14,12 @@ use super::status::{Code, Status};
 /// All resources of one Omni. Every change counts `revision` up.
 #[derive(Debug, Default)]
 pub struct Store {
-    items: BTreeMap<Key, Resource>,
+    /// By type, namespace and id: each is compared for itself, and none is copied to look.
+    items: BTreeMap<String, BTreeMap<String, BTreeMap<String, Resource>>>,
     /// Who carries which of the [`INDEXED`] labels: a cluster's own must be found without a look at ten thousand others.
     index: BTreeMap<Mark, BTreeSet<String>>,
-    /// The texts that were printed of resources since they changed.
-    printed: BTreeMap<Key, String>,
+    /// The texts that were printed of resources, by sequence, each with the version.
+    printed: RefCell<HashMap<u64, (u64, String)>>,
     revision: u64,
     sequence: u64,
     now: i64,
@@ -71,7 +74,23 @@ impl Store {
 
     /// A resource.
     pub fn get(&self, typ: &str, namespace: &str, id: &str) -> Option<&Resource> {
-        self.items.get(&Key::new(typ, namespace, id))
+        self.all(typ, namespace)?.get(id)
+    }
+
+    fn all(&self, typ: &str, namespace: &str) -> Option<&BTreeMap<String, Resource>> {
+        self.items.get(typ)?.get(namespace)
+    }
+
+    fn all_mut(&mut self, key: &Key) -> Option<&mut BTreeMap<String, Resource>> {
+        self.items.get_mut(&key.typ)?.get_mut(&key.namespace)
+    }
+
+    fn find(&self, key: &Key) -> Option<&Resource> {
+        self.get(&key.typ, &key.namespace, &key.id)
+    }
+
+    fn find_mut(&mut self, key: &Key) -> Option<&mut Resource> {
+        self.all_mut(key)?.get_mut(&key.id)
     }
 
     /// A resource in namespace `default`.
@@ -80,31 +99,29 @@ impl Store {
     }
 
     /// All resources of a type in a namespace, by id.
-    pub fn list<'a>(&'a self, typ: &'a str, namespace: &'a str) -> impl Iterator<Item = &'a Resource> {
-        let from = Key::new(typ, namespace, "");
-        self.items
-            .range(from..)
-            .take_while(move |(key, _)| key.typ == typ && key.namespace == namespace)
-            .map(|(_, resource)| resource)
+    pub fn list(&self, typ: &str, namespace: &str) -> impl Iterator<Item = &Resource> + use<'_> {
+        self.all(typ, namespace).into_iter().flat_map(BTreeMap::values)
     }
 
     /// The resources of a type in a namespace that carry one of the indexed labels with this value, by id.
-    pub fn labelled(&self, typ: &str, namespace: &str, label: &str, value: &str) -> impl Iterator<Item = &Resource> {
-        self.marked(typ, namespace, label, value)
-    }
-
-    /// The status of the machine request that a provider made this machine for.
-    pub fn request_status_of(&self, uuid: &str) -> Option<&Resource> {
-        self.marked(MACHINE_REQUEST_STATUS, "infra-provider", NAMED_MACHINE, uuid).next()
-    }
-
-    fn marked(&self, typ: &str, namespace: &str, label: &str, value: &str) -> impl Iterator<Item = &Resource> {
+    pub fn labelled(
+        &self,
+        typ: &str,
+        namespace: &str,
+        label: &str,
+        value: &str,
+    ) -> impl Iterator<Item = &Resource> + use<'_> {
         let known = INDEXED.iter().chain([&NAMED_MACHINE]).find(|known| **known == label);
         debug_assert!(known.is_some(), "{label} has no index");
         let mark = known.map(|label| (typ.to_owned(), namespace.to_owned(), *label, value.to_owned()));
         let ids = mark.and_then(|mark| self.index.get(&mark)).into_iter().flatten();
-        let keys: Vec<Key> = ids.map(|id| Key::new(typ, namespace, id)).collect();
-        keys.into_iter().filter_map(|key| self.items.get(&key))
+        let all = self.all(typ, namespace);
+        ids.filter_map(move |id| all?.get(id))
+    }
+
+    /// The status of the machine request that a provider made this machine for.
+    pub fn request_status_of(&self, uuid: &str) -> Option<&Resource> {
+        self.labelled(MACHINE_REQUEST_STATUS, "infra-provider", NAMED_MACHINE, uuid).next()
     }
 
     /// Whether [`Store::labelled`] can find by this label.
@@ -137,7 +154,7 @@ impl Store {
     /// Puts a new resource in. Fails if there is one.
     pub fn create(&mut self, mut resource: Resource) -> Result<(), Status> {
         let key = resource.key();
-        if self.items.contains_key(&key) {
+        if self.find(&key).is_some() {
             let Key { typ, namespace, id } = &key;
             let text = format!("resource {typ}({namespace}/{id}@{}) already exists", resource.version_text());
             return Err(Status::new(Code::AlreadyExists, text));
@@ -146,9 +163,10 @@ impl Store {
         resource.md.sequence = self.sequence;
         resource.md.version = 1;
         (resource.md.created, resource.md.updated) = (self.stamp, self.stamp);
-        self.touch(&key);
+        self.revision += 1;
         self.enter(&resource);
-        self.items.insert(key, resource);
+        let all = self.items.entry(key.typ).or_default().entry(key.namespace).or_default();
+        all.insert(key.id, resource);
         Ok(())
     }
 
@@ -156,7 +174,7 @@ impl Store {
     pub fn update(&mut self, mut resource: Resource) -> Result<(), Status> {
         let key = resource.key();
         let now = self.stamp;
-        let Some(old) = self.items.get_mut(&key) else { return Err(not_found(&key)) };
+        let Some(old) = self.find_mut(&key) else { return Err(not_found(&key)) };
         if old.md.version != resource.md.version {
             let text = format!(
                 "resource {}({}/{}@{}) update conflict: expected version {:?}, actual version {:?}",
@@ -176,14 +194,14 @@ impl Store {
         let before = std::mem::replace(old, resource.clone());
         self.leave(&before);
         self.enter(&resource);
-        self.touch(&key);
+        self.revision += 1;
         Ok(())
     }
 
     /// Changes a resource in place; nothing happens if it does not exist or `change` leaves it as it was.
     pub fn modify(&mut self, key: &Key, change: impl FnOnce(&mut Resource)) -> bool {
         let now = self.stamp;
-        let Some(resource) = self.items.get_mut(key) else { return false };
+        let Some(resource) = self.find_mut(key) else { return false };
         let before = resource.clone();
         change(resource);
         if *resource == before {
@@ -196,14 +214,14 @@ impl Store {
             self.leave(&before);
             self.enter(&after);
         }
-        self.touch(key);
+        self.revision += 1;
         true
     }
 
     /// Creates a resource or brings its spec and labels to what `wanted` says, as a controller does. Finalizers stay.
     pub fn put(&mut self, wanted: Resource) -> bool {
         let key = wanted.key();
-        if !self.items.contains_key(&key) {
+        if self.find(&key).is_none() {
             return self.create(wanted).is_ok();
         }
         self.modify(&key, |resource| {
@@ -236,12 +254,12 @@ impl Store {
     /// Asks for deletion. `Ok(true)` means that nothing holds it any more.
     pub fn tear_down(&mut self, key: &Key) -> Result<bool, Status> {
         self.modify(key, |resource| resource.md.phase = Phase::TearingDown);
-        self.items.get(key).map(|resource| resource.md.finalizers.is_empty()).ok_or_else(|| not_found(key))
+        self.find(key).map(|resource| resource.md.finalizers.is_empty()).ok_or_else(|| not_found(key))
     }
 
     /// Takes a resource out. Fails while finalizers hold it.
     pub fn destroy(&mut self, key: &Key) -> Result<(), Status> {
-        let Some(resource) = self.items.get(key) else { return Err(not_found(key)) };
+        let Some(resource) = self.find(key) else { return Err(not_found(key)) };
         if !resource.md.finalizers.is_empty() {
             let held = resource.md.finalizers.join(" ");
             let text = format!(
@@ -256,28 +274,29 @@ impl Store {
 
     /// Takes a resource out, finalizers or not: what a controller does with its own output.
     pub fn remove(&mut self, key: &Key) -> Option<Resource> {
-        let gone = self.items.remove(key);
+        let gone = self.all_mut(key).and_then(|all| all.remove(&key.id));
         if let Some(gone) = &gone {
             self.leave(gone);
-            self.touch(key);
+            self.printed.get_mut().remove(&gone.md.sequence);
+            self.revision += 1;
         }
         gone
     }
 
-    fn touch(&mut self, key: &Key) {
-        self.printed.remove(key);
-        self.revision += 1;
-    }
-
-    /// What `omnictl get -o json` prints of these, which were just listed.
-    pub fn print(&mut self, found: &[Resource]) -> String {
+    /// What `omnictl get -o json` prints of these: what stands in the store is written once for each change.
+    pub fn print(&self, found: &[Cow<'_, Resource>]) -> String {
+        let mut printed = self.printed.borrow_mut();
         let mut text = String::new();
         for resource in found {
-            let key = resource.key();
-            match self.items.contains_key(&key) {
-                true => text.push_str(self.printed.entry(key).or_insert_with(|| resource.print())),
-                false => text.push_str(&resource.print()),
+            let Cow::Borrowed(resource) = resource else {
+                text.push_str(&resource.print());
+                continue;
+            };
+            let (version, kept) = printed.entry(resource.md.sequence).or_default();
+            if *version != resource.md.version {
+                (*version, *kept) = (resource.md.version, resource.print());
             }
+            text.push_str(kept);
         }
         text
     }
