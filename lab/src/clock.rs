@@ -59,14 +59,10 @@ impl Clock {
         self.inner.started.elapsed().mul_f64(self.inner.factor) + skipped
     }
 
-    /// The date in the field: the date at which this clock was made, plus [`Clock::elapsed`].
-    pub fn field_now(&self) -> SystemTime {
-        self.inner.started_at + self.elapsed()
-    }
-
-    /// [`Clock::field_now`] in whole seconds since 1970, as Proxmox and Omni write it.
+    /// The date in the field, which is that at which this clock was made plus [`Clock::elapsed`], in whole seconds since 1970, as Proxmox
+    /// and Omni write it.
     pub fn unix(&self) -> u64 {
-        self.field_now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+        (self.inner.started_at + self.elapsed()).duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
     }
 
     /// Moves the date forward at once, for all that share this clock: tickets and keys grow old.

@@ -45,16 +45,15 @@ pub struct Request {
     pub path: String,
     /// The query as it was sent, without the question mark; empty if there is none.
     pub query: String,
-    /// Header names in lower case with their values, in the order of arrival. Values that are not text are left out.
-    pub headers: Vec<(String, String)>,
+    pub headers: HeaderMap,
     /// The body; empty if there is none.
     pub body: Bytes,
 }
 
 impl Request {
-    /// The first value of a header; `name` in lower case.
+    /// The first value of a header, if it is text.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.headers.get(name)?.to_str().ok()
     }
 }
 
@@ -65,15 +64,15 @@ pub struct Reply {
     pub status: u16,
     /// The text after the status code; `None` means the usual one of the status.
     pub reason: Option<String>,
-    /// Header names in lower case with their values. Lengths and dates are the server's business.
-    pub headers: Vec<(String, String)>,
+    /// Lengths and dates are the server's business.
+    pub headers: HeaderMap,
     pub body: Bytes,
 }
 
 impl Reply {
     /// An answer without a body.
     pub fn empty(status: u16) -> Reply {
-        Reply { status, reason: None, headers: Vec::new(), body: Bytes::new() }
+        Reply { status, reason: None, headers: HeaderMap::new(), body: Bytes::new() }
     }
 
     /// An answer with a body of the given media type.
@@ -93,15 +92,15 @@ impl Reply {
         self
     }
 
-    /// The same with one more header; `name` in lower case.
-    pub fn with_header(mut self, name: &str, value: &str) -> Reply {
-        self.headers.push((name.to_owned(), value.to_owned()));
+    /// The same with one more header. A value that a header cannot hold is left out.
+    pub fn with_header(mut self, name: &'static str, value: &str) -> Reply {
+        self.headers.extend(HeaderValue::try_from(value).ok().map(|value| (HeaderName::from_static(name), value)));
         self
     }
 
-    /// The first value of a header; `name` in lower case.
+    /// The first value of a header, if it is text.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.headers.get(name)?.to_str().ok()
     }
 
     /// The text after the status code, the usual one if it has none of its own.
@@ -232,14 +231,9 @@ async fn read(request: hyper::Request<Incoming>) -> Result<Request, u16> {
         method: head.method.as_str().to_owned(),
         path: head.uri.path().to_owned(),
         query: head.uri.query().unwrap_or("").to_owned(),
-        headers: texts(&head.headers),
+        headers: head.headers,
         body: body.map_err(status)?.to_bytes(),
     })
-}
-
-fn texts(headers: &HeaderMap) -> Vec<(String, String)> {
-    let text = |(name, value): (&HeaderName, &HeaderValue)| Some((name.to_string(), value.to_str().ok()?.to_owned()));
-    headers.iter().filter_map(text).collect()
 }
 
 fn response(reply: Reply) -> hyper::Response<Full<Bytes>> {
@@ -252,11 +246,7 @@ fn response(reply: Reply) -> hyper::Response<Full<Bytes>> {
     {
         response.extensions_mut().insert(phrase);
     }
-    for (name, value) in reply.headers {
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-            response.headers_mut().append(name, value);
-        }
-    }
+    *response.headers_mut() = reply.headers;
     response
 }
 
@@ -306,7 +296,7 @@ impl Client {
         Ok(Reply {
             status: head.status.as_u16(),
             reason: own.map(|phrase| String::from_utf8_lossy(phrase.as_bytes()).into_owned()),
-            headers: texts(&head.headers),
+            headers: head.headers,
             body: Limited::new(body, BODY_LIMIT).collect().await.map_err(anyhow::Error::from_boxed)?.to_bytes(),
         })
     }
@@ -387,7 +377,7 @@ mod tests {
         );
         for (leaf, trusted) in [(Leaf::Good, true), (Leaf::Expired, false), (Leaf::SelfSigned, false)] {
             let addr = SocketAddr::from(([127, 0, 0, 1], 0));
-            let tls = Some(ca.server_config_with(leaf).unwrap());
+            let tls = Some(ca.server_config_showing(move || leaf).unwrap().0);
             let server = serve(Listen { addr, tls, latency: Duration::ZERO }, answer).await.unwrap();
             let ask = async |client: &Client, path: &str| {
                 client.request("POST", &format!("{}{path}", server.url()), &[], "hello").await

@@ -94,18 +94,8 @@ impl Ca {
         self.pem.clone()
     }
 
-    /// TLS 1.3 for a server with a good certificate.
-    pub fn server_config(&self) -> Result<Arc<rustls::ServerConfig>> {
-        self.server_config_with(Leaf::Good)
-    }
-
-    /// TLS 1.3 for a server that shows the given certificate.
-    pub fn server_config_with(&self, leaf: Leaf) -> Result<Arc<rustls::ServerConfig>> {
-        self.server_config_showing(move || leaf).map(|(config, ..)| config)
-    }
-
-    /// The same for the certificate that `leaf` names at each handshake: the one that it names now, or a good one. With the files
-    /// that such a server has now, and those with the good one.
+    /// TLS 1.3 for a server that shows at each handshake the certificate that `leaf` names: the one that it names now, or a good one.
+    /// With the files that such a server has now, and those with the good one.
     pub fn server_config_showing(
         &self,
         leaf: impl Fn() -> Leaf + Send + Sync + 'static,

@@ -13,7 +13,7 @@ use super::world::{DEFAULT_TOKEN_SECRET, PROVIDER_TOKEN};
 use super::{Proxmox, World};
 use crate::clock::Clock;
 use crate::http::Listen;
-use crate::tls::Ca;
+use crate::tls::{Ca, Leaf};
 
 /// How it is called.
 #[derive(Args, Debug)]
@@ -40,7 +40,11 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         std::fs::write(path, ca.pem()).with_context(|| format!("cannot write {}", path.display()))?;
     }
     let world = World::lab(&arguments.token_secret)?;
-    let options = Listen { addr: arguments.listen, tls: Some(ca.server_config()?), latency: Duration::ZERO };
+    let options = Listen {
+        addr: arguments.listen,
+        tls: Some(ca.server_config_showing(|| Leaf::Good)?.0),
+        latency: Duration::ZERO,
+    };
     let proxmox = Proxmox::start(world, options, Clock::new(arguments.clock), Arc::new(NoFaults)).await?;
     let ready = serde_json::json!({
         "ready": true,
