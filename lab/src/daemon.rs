@@ -1,6 +1,6 @@
 //! `lab serve`: everything of one lab, its directory, its control socket, and its end.
 
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -79,14 +78,6 @@ fn release(text: &str) -> Result<OmniRelease, String> {
     OmniRelease::parse(text).ok_or_else(|| "use 1.10.6, 1.9.3 or 1.4.9".to_owned())
 }
 
-/// What `DIR/lab.json` holds, for `lab dump` and `lab stop`.
-#[derive(Debug, Deserialize)]
-pub struct Handle {
-    /// Where it listens and what opens it.
-    #[serde(flatten)]
-    pub link: Link,
-}
-
 /// Everything that runs.
 struct Lab {
     omni: Omni,
@@ -113,7 +104,7 @@ struct Lab {
 }
 
 fn loopback(port: u16) -> SocketAddr {
-    SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))
+    (Ipv4Addr::LOCALHOST, port).into()
 }
 
 fn random_hex(bytes: usize) -> Result<String> {
@@ -605,8 +596,8 @@ pub fn ask<T: DeserializeOwned>(dir: &Path, ask: &Request) -> Result<T> {
     let path = dir.join("lab.json");
     let text = std::fs::read_to_string(&path)
         .with_context(|| format!("no lab runs in {}: {} is not there", dir.display(), path.display()))?;
-    let handle: Handle = serde_json::from_str(&text).with_context(|| format!("{} is broken", path.display()))?;
-    Client::open(&handle.link)?.ask(ask)
+    let link: Link = serde_json::from_str(&text).with_context(|| format!("{} is broken", path.display()))?;
+    Client::open(&link)?.ask(ask)
 }
 
 /// Waits until the lab in `dir` has taken its files away, for up to five seconds.

@@ -23,12 +23,8 @@ pub enum OmniRelease {
 impl OmniRelease {
     /// The release by its number, with or without a leading `v`.
     pub fn parse(text: &str) -> Option<OmniRelease> {
-        match text.trim_start_matches('v') {
-            "1.4.9" => Some(OmniRelease::V1_4_9),
-            "1.9.3" => Some(OmniRelease::V1_9_3),
-            "1.10.6" => Some(OmniRelease::V1_10_6),
-            _ => None,
-        }
+        let all = [OmniRelease::V1_4_9, OmniRelease::V1_9_3, OmniRelease::V1_10_6];
+        all.into_iter().find(|release| release.tag().trim_start_matches('v') == text.trim_start_matches('v'))
     }
 
     /// The newest release that is not newer than this version.
@@ -161,15 +157,8 @@ fn complete(fields: &[Field], given: &Value) -> Value {
 
 /// Every type of a release, sorted by name.
 pub fn all(release: OmniRelease) -> &'static [ResourceType] {
-    static OLD: OnceLock<Vec<ResourceType>> = OnceLock::new();
-    static NEW: OnceLock<Vec<ResourceType>> = OnceLock::new();
-    static NEWEST: OnceLock<Vec<ResourceType>> = OnceLock::new();
-    let cell = match release {
-        OmniRelease::V1_4_9 => &OLD,
-        OmniRelease::V1_9_3 => &NEW,
-        OmniRelease::V1_10_6 => &NEWEST,
-    };
-    cell.get_or_init(|| {
+    static KINDS: [OnceLock<Vec<ResourceType>>; 3] = [const { OnceLock::new() }; 3];
+    KINDS[release as usize].get_or_init(|| {
         let lines = include_str!("kinds.tsv").lines().filter(|line| !line.starts_with('#'));
         let mut kinds: Vec<ResourceType> = lines.filter_map(|line| parse_line(line, release)).collect();
         kinds.sort_by(|a, b| a.typ.cmp(&b.typ));

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_yaml::Value;
 
 use super::engine::ContainerInfo;
+use crate::tools::cleaned;
 
 /// A compose project.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -363,15 +364,7 @@ fn mounts(project: &Project, value: Option<&Value>, out: &mut Service) {
         if source.starts_with(['.', '/', '~']) {
             let home = std::env::var("HOME").unwrap_or_default();
             let path = project.dir.join(source.replacen('~', &home, usize::from(source.starts_with('~'))));
-            let mut clean = PathBuf::new();
-            for part in path.components() {
-                match part {
-                    std::path::Component::CurDir => {}
-                    std::path::Component::ParentDir => drop(clean.pop()),
-                    other => clean.push(other),
-                }
-            }
-            let host = clean.display().to_string();
+            let host = cleaned(&path).display().to_string();
             let create = item.get("bind").and_then(|bind| bind.get("create_host_path")).and_then(Value::as_bool);
             if create == Some(false) {
                 out.strict_binds.push(host.clone());

@@ -64,7 +64,7 @@ fn answer(value: &impl Serialize) -> Answer {
 }
 
 /// A container as the engine shows it. Times are nanoseconds since 1970.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ContainerInfo {
     /// 64 hex digits.
     pub id: String,
@@ -221,13 +221,9 @@ impl Engine {
             service,
             file,
             state: "created".to_owned(),
-            exit_code: 0,
-            health: String::new(),
             created: now(),
-            started: 0,
-            finished: 0,
             replaced,
-            restarts: 0,
+            ..ContainerInfo::default()
         };
         state.containers.insert(key, Container { shown, log: Log::default(), running: None });
         drop(state);

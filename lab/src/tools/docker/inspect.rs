@@ -3,9 +3,10 @@
 
 use serde_json::{Value, json};
 
+use super::ask_engine;
 use super::engine::{ContainerInfo, EngineRequest};
 use super::store::find;
-use super::{DockerError, ask_engine};
+use crate::tools::failure::ToolError;
 use crate::tools::out;
 use crate::tools::protocol::Client;
 
@@ -16,20 +17,20 @@ pub const FORMAT: &str = r#"{"mounts":{{json .Mounts}},"args":{{json .Args}}}"#;
 pub const LISTED: &str = r#"{{.Names}}	{{.Image}}	{{.State}}	{{.Label "com.docker.compose.project"}}"#;
 
 /// `ps --all --no-trunc --format LISTED`, and `volume ls --format {{.Name}}`
-pub fn names(client: &mut Client, request: EngineRequest) -> Result<(), DockerError> {
+pub fn names(client: &mut Client, request: EngineRequest) -> Result<(), ToolError> {
     let lines: Vec<String> = ask_engine(client, request)?;
     lines.iter().for_each(|line| out(&format!("{line}\n")));
     Ok(())
 }
 
 /// What is printed where nothing has the name: an empty line on stdout, and why on stderr.
-fn missing(why: DockerError) -> DockerError {
+fn missing(why: ToolError) -> ToolError {
     out("\n");
     why
 }
 
 /// `inspect --type container --format FORMAT NAME`
-pub fn container(client: &mut Client, name: &str) -> Result<(), DockerError> {
+pub fn container(client: &mut Client, name: &str) -> Result<(), ToolError> {
     let (project, shown) = find(client, name).map_err(missing)?;
     // The first word of the command is the path of the program, which is not an argument.
     let skipped = usize::from(shown.service.entrypoint);
@@ -39,7 +40,7 @@ pub fn container(client: &mut Client, name: &str) -> Result<(), DockerError> {
 }
 
 /// `stop NAME`
-pub fn stop(client: &mut Client, name: &str) -> Result<(), DockerError> {
+pub fn stop(client: &mut Client, name: &str) -> Result<(), ToolError> {
     let (project, shown) = find(client, name)?;
     ask_engine::<()>(client, EngineRequest::Stop((project, shown.service.name)))?;
     out(&format!("{name}\n"));
@@ -47,10 +48,10 @@ pub fn stop(client: &mut Client, name: &str) -> Result<(), DockerError> {
 }
 
 /// `volume inspect --format {{.Name}} NAME`
-pub fn volume(client: &mut Client, name: &str) -> Result<(), DockerError> {
+pub fn volume(client: &mut Client, name: &str) -> Result<(), ToolError> {
     let known: Vec<String> = ask_engine(client, EngineRequest::Volumes)?;
     if !known.iter().any(|known| known == name) {
-        return Err(missing(DockerError::of_daemon(format!("get {name}: no such volume"))));
+        return Err(missing(ToolError::of_daemon(format!("get {name}: no such volume"))));
     }
     out(&format!("{name}\n"));
     Ok(())

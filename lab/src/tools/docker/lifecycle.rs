@@ -6,8 +6,9 @@ use super::compose::{Project, Service};
 use serde::de::DeserializeOwned;
 
 use super::engine::{ContainerInfo, ContainerKey, EngineRequest};
-use super::{Compose, DockerError, ask_engine};
+use super::{Compose, ask_engine};
 use crate::tools::err;
+use crate::tools::failure::ToolError;
 
 fn say(what: &str, name: &str, verb: &str) {
     err(&format!(" {what} {name} {verb} \n"));
@@ -42,17 +43,17 @@ impl Compose {
         project: &Project,
         service: &str,
         make: fn(ContainerKey) -> EngineRequest,
-    ) -> Result<T, DockerError> {
+    ) -> Result<T, ToolError> {
         ask_engine(&mut self.client, make((project.name.clone(), service.to_owned())))
     }
 
-    pub(super) fn up(&mut self, project: &Project, args: &[&str]) -> Result<(), DockerError> {
+    pub(super) fn up(&mut self, project: &Project, args: &[&str]) -> Result<(), ToolError> {
         let (start, force) = match args {
             ["-d"] => (true, false),
             ["-d", "--force-recreate"] => (true, true),
             ["--no-start"] => (false, false),
             ["-d", "--dry-run"] => return self.would(project),
-            _ => return Err(DockerError::Unknown),
+            _ => return Err(ToolError::Unknown),
         };
         self.resources(project)?;
         let before = self.containers(project)?;
@@ -68,7 +69,7 @@ impl Compose {
     }
 
     /// What `up -d` would do: nothing to a container that runs as it is configured.
-    fn would(&mut self, project: &Project) -> Result<(), DockerError> {
+    fn would(&mut self, project: &Project) -> Result<(), ToolError> {
         let before = self.containers(project)?;
         for service in project.services.values() {
             let verbs: &[&str] = match before.iter().find(|shown| shown.service.name == service.name) {
@@ -83,7 +84,7 @@ impl Compose {
     }
 
     /// Volumes and the network; the recorded program says everything twice.
-    fn resources(&mut self, project: &Project) -> Result<(), DockerError> {
+    fn resources(&mut self, project: &Project) -> Result<(), ToolError> {
         let mounted = project.services.values().flat_map(|service| &service.volumes);
         let used: BTreeSet<&String> = mounted.map(|(name, _)| name).collect();
         let volumes = project.volumes.iter().filter(|name| used.contains(name));
@@ -112,7 +113,7 @@ impl Compose {
         before: &[ContainerInfo],
         force: bool,
         fresh: &mut BTreeSet<String>,
-    ) -> Result<(), DockerError> {
+    ) -> Result<(), ToolError> {
         let mut done: Vec<(&Service, &str)> = Vec::new();
         for service in level {
             let old = before.iter().find(|shown| shown.service.name == service.name);
@@ -132,7 +133,7 @@ impl Compose {
             let file = project.file.display().to_string();
             let ask = EngineRequest::Create(project.name.clone(), Box::new((*service).clone()), file);
             ask_engine::<()>(&mut self.client, ask).inspect_err(|why| {
-                if let DockerError::Message(text) = why {
+                if let ToolError::Message(text) = why {
                     err(&format!(" service:{}:1 {text} \n", service.name));
                 }
             })?;
@@ -155,7 +156,7 @@ impl Compose {
         level: &[&Service],
         before: &[ContainerInfo],
         fresh: &BTreeSet<String>,
-    ) -> Result<(), DockerError> {
+    ) -> Result<(), ToolError> {
         let stopped = |service: &Service| {
             let old = before.iter().find(|shown| shown.service.name == service.name);
             fresh.contains(&service.name) || old.is_none_or(|old| old.state != "running")
@@ -177,7 +178,7 @@ impl Compose {
                 if !self.on::<bool>(project, &other.name, EngineRequest::Healthy)? {
                     say("Container", &other.container, "Error");
                     let text = format!("dependency failed to start: container {} is unhealthy", other.container);
-                    return Err(DockerError::Message(text));
+                    return Err(ToolError::Message(text));
                 }
                 say("Container", &other.container, "Healthy");
             }
@@ -190,7 +191,7 @@ impl Compose {
         Ok(())
     }
 
-    pub(super) fn down(&mut self, project: &Project) -> Result<(), DockerError> {
+    pub(super) fn down(&mut self, project: &Project) -> Result<(), ToolError> {
         let found = self.containers(project)?;
         for level in levels(project).into_iter().rev() {
             let mut there: Vec<&Service> = level

@@ -9,53 +9,26 @@ mod show;
 mod store;
 pub mod tailnet;
 
+use clap::Parser;
 use serde::de::DeserializeOwned;
 
-use super::protocol::{self, Client, Refusal, Request, Start};
-use super::{UNKNOWN_CALL, err, out, unknown_call};
+use super::failure::{ToolError, exit_code};
+use super::protocol::{self, Client, Request, Start};
+use super::{err, out};
 use crate::provider::log::Line;
 use compose::Project;
 use engine::{ContainerInfo, EngineRequest};
 
-/// Why a command failed.
-enum DockerError {
-    /// What the program says on stderr, with its exit code 1.
-    Message(String),
-    /// A program in a container ended so; what it said has been said.
-    Ended(i32),
-    /// The call is not simulated.
-    Unknown,
-    /// The lab itself failed.
-    Lab(anyhow::Error),
-}
-
-impl From<anyhow::Error> for DockerError {
-    fn from(why: anyhow::Error) -> DockerError {
-        match why.downcast() {
-            Ok(Refusal::Engine(text)) => DockerError::of_daemon(text),
-            Ok(other) => DockerError::Lab(other.into()),
-            Err(why) => DockerError::Lab(why),
-        }
-    }
-}
-
-impl DockerError {
-    /// What the engine refuses.
-    fn of_daemon(text: impl std::fmt::Display) -> DockerError {
-        DockerError::Message(format!("Error response from daemon: {text}"))
-    }
-}
-
-fn ask_engine<T: DeserializeOwned>(client: &mut Client, request: EngineRequest) -> Result<T, DockerError> {
+fn ask_engine<T: DeserializeOwned>(client: &mut Client, request: EngineRequest) -> Result<T, ToolError> {
     Ok(client.ask(&Request::Engine(Box::new(request)))?)
 }
 
 /// What is said where the engine's socket is not (recorded).
-fn engine_down(socket: &str) -> DockerError {
+fn engine_down(socket: &str) -> ToolError {
     let tried = format!(
         "failed to connect to the docker API at unix://{socket}; check if the path is correct and if the daemon"
     );
-    DockerError::Message(format!("{tried} is running: dial unix {socket}: connect: no such file or directory"))
+    ToolError::Message(format!("{tried} is running: dial unix {socket}: connect: no such file or directory"))
 }
 
 /// The engine's socket if it is not there: by the lab's word, or because DOCKER_HOST names one that does not exist.
@@ -69,13 +42,13 @@ fn missing_socket(start: &Start) -> Option<String> {
 }
 
 /// Whether the engine can be asked.
-fn reachable(start: &Start) -> Result<(), DockerError> {
+fn reachable(start: &Start) -> Result<(), ToolError> {
     if let Some(socket) = missing_socket(start) {
         return Err(engine_down(&socket));
     }
     match start.shows("docker-denied") {
         // docker/cli 29.2.1.
-        true => Err(DockerError::Message(
+        true => Err(ToolError::Message(
             "permission denied while trying to connect to the docker API at unix:///var/run/docker.sock".to_owned(),
         )),
         false => Ok(()),
@@ -87,26 +60,14 @@ const ENGINE_VERSION: &str = "20.10.24";
 
 /// Runs the stand-in; the value is its exit code.
 pub fn run(argv0: &str, argv: &[String]) -> i32 {
-    match call(argv0, argv) {
-        Ok(()) => 0,
-        Err(DockerError::Message(text)) => {
-            err(&format!("{text}\n"));
-            1
-        }
-        Err(DockerError::Ended(code)) => code,
-        Err(DockerError::Unknown) => unknown_call("docker", argv),
-        Err(DockerError::Lab(why)) => {
-            err(&format!("lab: {why:#}\n"));
-            UNKNOWN_CALL
-        }
-    }
+    exit_code("docker", argv, "", call(argv0, argv))
 }
 
-fn call(argv0: &str, argv: &[String]) -> Result<(), DockerError> {
+fn call(argv0: &str, argv: &[String]) -> Result<(), ToolError> {
     let words: Vec<&str> = argv.iter().map(String::as_str).collect();
     let (mut client, start) = protocol::begin("docker", argv0, argv)?;
     if start.shows("docker-no-compose") && words.first() == Some(&"compose") {
-        return Err(DockerError::Message(
+        return Err(ToolError::Message(
             "docker: unknown command: docker compose\n\nRun 'docker --help' for more information".to_owned(),
         ));
     }
@@ -130,52 +91,31 @@ fn call(argv0: &str, argv: &[String]) -> Result<(), DockerError> {
         ["run", "--rm", "--init", ref words @ ..] => store::run(&mut client, &start, words),
         // Which images an engine keeps is not simulated: it has none beside those of its containers.
         ["image", "inspect", "--format", "{{.Id}}", image] => {
-            Err(DockerError::of_daemon(format!("no such image: {image}: No such image: {image}")))
+            Err(ToolError::of_daemon(format!("no such image: {image}: No such image: {image}")))
         }
         ["pull", "--quiet", image] => {
             ask_engine::<()>(&mut client, EngineRequest::Pull(image.to_owned()))?;
             out(&format!("{image}\n"));
             Ok(())
         }
-        _ => Err(DockerError::Unknown),
+        _ => Err(ToolError::Unknown),
     }
 }
 
-/// The flags before the command of `docker compose`.
-#[derive(Default)]
+/// The flags before the command of `docker compose`, and the words from it on.
+#[derive(Parser)]
+#[command(no_binary_name = true, disable_help_flag = true)]
 struct Flags {
+    #[arg(short, long)]
     file: Option<String>,
+    #[arg(short = 'p', long = "project-name")]
     name: Option<String>,
+    #[arg(long)]
     env_file: Option<String>,
+    #[arg(long = "profile")]
     profiles: Vec<String>,
-}
-
-/// The flags, and the words after them.
-fn flags<'a, 'w>(words: &'a [&'w str]) -> (Flags, &'a [&'w str]) {
-    let mut flags = Flags::default();
-    let mut rest = words;
-    while let [word, after @ ..] = rest {
-        let (name, joined) = match word.split_once('=') {
-            Some((name, value)) if name.starts_with("--") => (name, Some(value)),
-            _ => (*word, None),
-        };
-        if !["-f", "--file", "-p", "--project-name", "--env-file", "--profile"].contains(&name) {
-            break;
-        }
-        let (value, after) = match (joined, after) {
-            (Some(value), after) => (value, after),
-            (None, [value, after @ ..]) => (*value, after),
-            (None, []) => break,
-        };
-        match name {
-            "-f" | "--file" => flags.file = Some(value.to_owned()),
-            "-p" | "--project-name" => flags.name = Some(value.to_owned()),
-            "--env-file" => flags.env_file = Some(value.to_owned()),
-            _ => flags.profiles.push(value.to_owned()),
-        }
-        rest = after;
-    }
-    (flags, rest)
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    words: Vec<String>,
 }
 
 /// A warning as compose's logger writes it.
@@ -191,20 +131,21 @@ struct Compose {
 }
 
 impl Compose {
-    fn run(&mut self, words: &[&str]) -> Result<(), DockerError> {
-        let (flags, rest) = flags(words);
+    fn run(&mut self, words: &[&str]) -> Result<(), ToolError> {
+        let flags = Flags::try_parse_from(words).map_err(|_| ToolError::Unknown)?;
+        let rest: Vec<&str> = flags.words.iter().map(String::as_str).collect();
         // The recordings were made with a build that calls itself `dev`.
         let version = match self.start.release.old() {
             true => "dev",
             false if self.start.shows("docker-compose-old") => "v2.20.3",
             false => "v5.5.1",
         };
-        match rest {
+        match rest[..] {
             ["version", "--format", "json"] => out(&format!("{{\"version\":{version:?}}}\n")),
             // What the advice of an old compose names.
             ["version", "--short"] => out(&format!("{}\n", version.trim_start_matches('v'))),
-            ["version", ..] => return Err(DockerError::Unknown),
-            [command, args @ ..] => {
+            ["version", ..] => return Err(ToolError::Unknown),
+            [command, ref args @ ..] => {
                 if flags.file.is_none() && flags.name.is_some() {
                     return self.command_by_name(flags.name.unwrap_or_default(), command, args);
                 }
@@ -213,29 +154,29 @@ impl Compose {
                     // Before 2.23.1 the schema of `configs` had no `content`.
                     let text =
                         format!("validating {file}: configs.omni-oidc Additional property content is not allowed");
-                    return Err(DockerError::Message(text));
+                    return Err(ToolError::Message(text));
                 }
                 let read = compose::Read {
                     profiles: &flags.profiles,
                     name: flags.name.as_deref(),
                     env_file: flags.env_file.as_deref(),
                 };
-                let project = compose::load(&file, &read).map_err(DockerError::Message)?;
+                let project = compose::load(&file, &read).map_err(ToolError::Message)?;
                 for warning in &project.warnings {
                     warn(warning);
                 }
                 return self.command(&project, command, args);
             }
-            [] => return Err(DockerError::Unknown),
+            [] => return Err(ToolError::Unknown),
         }
         Ok(())
     }
 
     /// A command for a project of which only the name is given: compose then knows what the engine has, and needs neither
     /// file nor variables (docker compose 5.5.1, recorded).
-    fn command_by_name(&mut self, name: String, command: &str, args: &[&str]) -> Result<(), DockerError> {
+    fn command_by_name(&mut self, name: String, command: &str, args: &[&str]) -> Result<(), ToolError> {
         if !["ps", "down", "logs", "exec"].contains(&command) {
-            return Err(DockerError::Unknown);
+            return Err(ToolError::Unknown);
         }
         reachable(&self.start)?;
         let found = self.containers(&Project { name: name.clone(), ..Project::default() })?;
@@ -249,7 +190,7 @@ impl Compose {
         }
     }
 
-    fn command(&mut self, project: &Project, command: &str, args: &[&str]) -> Result<(), DockerError> {
+    fn command(&mut self, project: &Project, command: &str, args: &[&str]) -> Result<(), ToolError> {
         if (command, args) == ("config", &["-q"]) {
             return Ok(());
         }
@@ -260,16 +201,16 @@ impl Compose {
             ("down", []) => self.down(project),
             ("logs", _) => self.logs(project, args),
             ("exec", ["-T", rest @ ..]) => self.exec(project, rest),
-            _ => Err(DockerError::Unknown),
+            _ => Err(ToolError::Unknown),
         }
     }
 
-    fn containers(&mut self, project: &Project) -> Result<Vec<ContainerInfo>, DockerError> {
+    fn containers(&mut self, project: &Project) -> Result<Vec<ContainerInfo>, ToolError> {
         ask_engine(&mut self.client, EngineRequest::List(project.name.clone()))
     }
 
     /// `ps --all --format json`
-    fn ps(&mut self, project: &Project) -> Result<(), DockerError> {
+    fn ps(&mut self, project: &Project) -> Result<(), ToolError> {
         let now = crate::provider::log::now();
         let found = self.containers(project)?;
         out(&found.iter().map(|shown| show::json(project, shown, now)).collect::<String>());
@@ -277,24 +218,24 @@ impl Compose {
     }
 
     /// `exec -T SERVICE PROGRAM…`: its output and exit code are those of the program.
-    fn exec(&mut self, project: &Project, args: &[&str]) -> Result<(), DockerError> {
-        let [service, words @ ..] = args else { return Err(DockerError::Unknown) };
+    fn exec(&mut self, project: &Project, args: &[&str]) -> Result<(), ToolError> {
+        let [service, words @ ..] = args else { return Err(ToolError::Unknown) };
         let runs = |shown: &ContainerInfo| shown.service.name == *service && shown.state == "running";
         if !self.containers(project)?.iter().any(runs) {
-            return Err(DockerError::Message(format!("service {service:?} is not running")));
+            return Err(ToolError::Message(format!("service {service:?} is not running")));
         }
         let words = words.iter().map(|word| (*word).to_owned()).collect();
         let ask = EngineRequest::Exec((project.name.clone(), (*service).to_owned()), words);
         let ran: Option<tailnet::ExecResult> = ask_engine(&mut self.client, ask)?;
-        let ran = ran.ok_or(DockerError::Unknown)?;
+        let ran = ran.ok_or(ToolError::Unknown)?;
         out(&ran.out);
         err(&ran.err);
-        if ran.code == 0 { Ok(()) } else { Err(DockerError::Ended(ran.code)) }
+        if ran.code == 0 { Ok(()) } else { Err(ToolError::Ended(ran.code)) }
     }
 
     /// `logs --no-log-prefix [--timestamps] [--tail=N] [--follow] SERVICE`
-    fn logs(&mut self, project: &Project, args: &[&str]) -> Result<(), DockerError> {
-        let [flags @ .., service] = args else { return Err(DockerError::Unknown) };
+    fn logs(&mut self, project: &Project, args: &[&str]) -> Result<(), ToolError> {
+        let [flags @ .., service] = args else { return Err(ToolError::Unknown) };
         let (mut timestamps, mut follow, mut tail, mut bare) = (false, false, None, false);
         for flag in flags {
             match *flag {
@@ -302,7 +243,7 @@ impl Compose {
                 "--timestamps" => timestamps = true,
                 "--follow" => follow = true,
                 flag => {
-                    tail = Some(flag.strip_prefix("--tail=").and_then(|n| n.parse().ok()).ok_or(DockerError::Unknown)?)
+                    tail = Some(flag.strip_prefix("--tail=").and_then(|n| n.parse().ok()).ok_or(ToolError::Unknown)?)
                 }
             }
         }
@@ -310,8 +251,8 @@ impl Compose {
         let there = self.containers(project)?.iter().any(|shown| shown.service.name == *service);
         match there {
             false if project.by_name || project.services.contains_key(*service) => return Ok(()),
-            false => return Err(DockerError::Message(format!("no such service: {service}"))),
-            true if !bare => return Err(DockerError::Unknown),
+            false => return Err(ToolError::Message(format!("no such service: {service}"))),
+            true if !bare => return Err(ToolError::Unknown),
             true => {}
         }
         let (mut from, mut wait) = (0, false);

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
+use super::ask_engine;
 use super::engine::{ContainerInfo, EngineRequest};
-use super::{DockerError, ask_engine};
+use crate::tools::failure::ToolError;
 use crate::tools::protocol::{Client, Start};
 use crate::tools::{err, out};
 
@@ -26,22 +27,22 @@ const ACCOUNT: &[u8] = b"00000000-0000-4000-8000-000000000000";
 const SUM: usize = 32;
 
 /// A container by its name, with its project.
-pub fn find(client: &mut Client, name: &str) -> Result<(String, ContainerInfo), DockerError> {
+pub fn find(client: &mut Client, name: &str) -> Result<(String, ContainerInfo), ToolError> {
     let found: Option<(String, ContainerInfo)> = ask_engine(client, EngineRequest::Find(name.to_owned()))?;
-    found.ok_or_else(|| DockerError::of_daemon(format!("No such container: {name}")))
+    found.ok_or_else(|| ToolError::of_daemon(format!("No such container: {name}")))
 }
 
-fn no_file(path: &str, name: &str) -> DockerError {
-    DockerError::of_daemon(format!("Could not find the file {path} in container {name}"))
+fn no_file(path: &str, name: &str) -> ToolError {
+    ToolError::of_daemon(format!("Could not find the file {path} in container {name}"))
 }
 
 /// The directory with what the volumes hold.
-fn data(client: &mut Client) -> Result<PathBuf, DockerError> {
+fn data(client: &mut Client) -> Result<PathBuf, ToolError> {
     ask_engine(client, EngineRequest::Data)
 }
 
 /// The directory of a volume of a container, with what its program would have written there.
-fn volume(client: &mut Client, name: &str, path: &str) -> Result<PathBuf, DockerError> {
+fn volume(client: &mut Client, name: &str, path: &str) -> Result<PathBuf, ToolError> {
     let (project, shown) = find(client, name)?;
     let path = path.trim_end_matches("/.");
     let volume = shown.service.volumes.iter().find(|(_, target)| target == path);
@@ -84,11 +85,11 @@ fn replace(bytes: &mut [u8], text: &[u8], own: &[u8]) {
 }
 
 /// `volume rm NAME…`
-pub fn remove(client: &mut Client, names: &[&str]) -> Result<(), DockerError> {
+pub fn remove(client: &mut Client, names: &[&str]) -> Result<(), ToolError> {
     let data = data(client)?;
     for name in names {
         if !ask_engine::<bool>(client, EngineRequest::Unmake(format!("Volume {name}")))? {
-            return Err(DockerError::of_daemon(format!("get {name}: no such volume")));
+            return Err(ToolError::of_daemon(format!("get {name}: no such volume")));
         }
         let _ = fs::remove_file(data.join(ADDED));
         // One that nothing was copied into has no directory.
@@ -99,9 +100,9 @@ pub fn remove(client: &mut Client, names: &[&str]) -> Result<(), DockerError> {
 }
 
 /// `cp CONTAINER:PATH -` of a config: an archive, of which the header is left empty here.
-pub fn show(client: &mut Client, from: &str) -> Result<(), DockerError> {
+pub fn show(client: &mut Client, from: &str) -> Result<(), ToolError> {
     const BLOCK: usize = 512;
-    let (name, path) = from.split_once(':').ok_or(DockerError::Unknown)?;
+    let (name, path) = from.split_once(':').ok_or(ToolError::Unknown)?;
     let (_, shown) = find(client, name)?;
     let content = shown.service.contents.get(path).ok_or_else(|| no_file(path, name))?;
     let size = content.len().next_multiple_of(BLOCK);
@@ -110,7 +111,7 @@ pub fn show(client: &mut Client, from: &str) -> Result<(), DockerError> {
 }
 
 /// `cp CONTAINER:PATH/. DIR` and `cp DIR/. CONTAINER:PATH`
-pub fn copy(client: &mut Client, from: &str, to: &str) -> Result<(), DockerError> {
+pub fn copy(client: &mut Client, from: &str, to: &str) -> Result<(), ToolError> {
     let mut place = |word: &str| match word.split_once(':') {
         Some((name, path)) => volume(client, name, path),
         None => Ok(PathBuf::from(word)),
@@ -129,7 +130,7 @@ fn copy_all(from: &Path, to: &Path) -> std::io::Result<()> {
 }
 
 /// `run --rm --init --network NETWORK --user USER --cap-drop ALL --volume DIR:/backup --entrypoint PROGRAM IMAGE WORD…`
-pub fn run(client: &mut Client, start: &Start, words: &[&str]) -> Result<(), DockerError> {
+pub fn run(client: &mut Client, start: &Start, words: &[&str]) -> Result<(), ToolError> {
     let [
         "--network",
         network,
@@ -145,16 +146,16 @@ pub fn run(client: &mut Client, start: &Start, words: &[&str]) -> Result<(), Doc
         args @ ..,
     ] = words
     else {
-        return Err(DockerError::Unknown);
+        return Err(ToolError::Unknown);
     };
     if !image.contains("/etcd:") {
         err("docker: ");
         err(&format!("Error response from daemon: pull access denied for {image}, repository does not exist\n"));
-        return Err(DockerError::Ended(125));
+        return Err(ToolError::Ended(125));
     }
-    let Some(dir) = mount.strip_suffix(":/backup") else { return Err(DockerError::Unknown) };
+    let Some(dir) = mount.strip_suffix(":/backup") else { return Err(ToolError::Unknown) };
     let host =
-        |path: &str| path.strip_prefix("/backup/").map(|rest| Path::new(dir).join(rest)).ok_or(DockerError::Unknown);
+        |path: &str| path.strip_prefix("/backup/").map(|rest| Path::new(dir).join(rest)).ok_or(ToolError::Unknown);
     match (*program, args) {
         ("etcdctl", ["--endpoints=http://localhost:2379", "--command-timeout=10s", "endpoint", "health"]) => {
             let (project, sidecar) = find(client, network.trim_start_matches("container:"))?;
@@ -162,7 +163,7 @@ pub fn run(client: &mut Client, start: &Start, words: &[&str]) -> Result<(), Doc
             if [&sidecar, &omni].iter().any(|shown| shown.state != "running") || start.omni_down {
                 err("http://localhost:2379 is unhealthy: failed to commit proposal: context deadline exceeded\n");
                 err("Error: unhealthy cluster\n");
-                return Err(DockerError::Ended(1));
+                return Err(ToolError::Ended(1));
             }
             out("http://localhost:2379 is healthy: successfully committed proposal: took = 2.21ms\n");
         }
@@ -181,12 +182,12 @@ pub fn run(client: &mut Client, start: &Start, words: &[&str]) -> Result<(), Doc
             let found = ring::digest::digest(&ring::digest::SHA256, db);
             if found.as_ref() != sum {
                 err(&format!("Error: expected sha256 {sum:?}, got {:?}\n", found.as_ref()));
-                return Err(DockerError::Ended(1));
+                return Err(ToolError::Ended(1));
             }
             let snap = host(data)?.join("member/snap");
             fs::create_dir_all(&snap).and_then(|()| fs::write(snap.join("db"), db)).context("cannot restore")?;
         }
-        _ => return Err(DockerError::Unknown),
+        _ => return Err(ToolError::Unknown),
     }
     Ok(())
 }

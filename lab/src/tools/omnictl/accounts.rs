@@ -1,7 +1,7 @@
 //! `omnictl infraprovider` and `omnictl serviceaccount` (client/pkg/omnictl/infraprovider.go, serviceaccount.go).
 
 use super::args;
-use super::client::{Connection, OmnictlError};
+use super::client::Connection;
 use super::get::tear_down_and_destroy;
 use super::table::align;
 use crate::omni::accounts::{Account, PublicKey};
@@ -10,10 +10,11 @@ use crate::omni::keys::{self, NewKey, PROVIDER_PREFIX};
 use crate::omni::kinds;
 use crate::omni::names::*;
 use crate::omni::resource::{Key, Resource, rfc3339};
+use crate::tools::failure::ToolError;
 use crate::tools::{err, out};
 
 /// Runs `infraprovider`.
-pub fn provider(client: &mut Connection, call: &args::ProviderCommand) -> Result<(), OmnictlError> {
+pub fn provider(client: &mut Connection, call: &args::ProviderCommand) -> Result<(), ToolError> {
     match call {
         args::ProviderCommand::Create { id } => create_provider(client, id),
         args::ProviderCommand::Renewkey { id } => renew(client, &format!("{PROVIDER_PREFIX}{id}"), true),
@@ -28,7 +29,7 @@ pub fn provider(client: &mut Connection, call: &args::ProviderCommand) -> Result
 }
 
 /// Runs `serviceaccount`.
-pub fn service_account(client: &mut Connection, call: &args::AccountCommand) -> Result<(), OmnictlError> {
+pub fn service_account(client: &mut Connection, call: &args::AccountCommand) -> Result<(), ToolError> {
     match call {
         args::AccountCommand::Create { name, role, use_user_role } => {
             create_account(client, name, role, *use_user_role)
@@ -45,14 +46,14 @@ pub fn service_account(client: &mut Connection, call: &args::AccountCommand) -> 
 }
 
 /// A key that is valid for a year.
-fn key(name: &str) -> Result<(NewKey, PublicKey), OmnictlError> {
+fn key(name: &str) -> Result<(NewKey, PublicKey), ToolError> {
     let now = crate::omni::wall_now();
     let key = keys::generate(name, now, keys::YEAR)?;
     let public = PublicKey { id: key.fingerprint.clone(), created: now, expires: key.expires };
     Ok((key, public))
 }
 
-fn create_provider(client: &mut Connection, name: &str) -> Result<(), OmnictlError> {
+fn create_provider(client: &mut Connection, name: &str) -> Result<(), ToolError> {
     let spec = kinds::by_type(client.release, INFRA_PROVIDER).map(|kind| kind.complete(&serde_json::json!({})));
     let now = crate::omni::wall_now();
     // The provider first, the key after: what fails in between leaves it behind.
@@ -66,50 +67,37 @@ fn create_provider(client: &mut Connection, name: &str) -> Result<(), OmnictlErr
         use_user_role: false,
         key: public,
     })?;
-    out(&format!(
-        "Your infra provider {name:?} is ready to use\nCreated infra provider service account {account:?} with public key ID \
-         {:?}\n\nSet the following environment variables to use the service account:\nOMNI_ENDPOINT={}\n\
-         OMNI_SERVICE_ACCOUNT_KEY={}\n\nNote: Store the service account key securely, it will not be displayed again\n\
-         Please use the endpoint and the service account key to set up the infra provider\n",
-        key.fingerprint, client.endpoint, key.encoded
-    ));
+    out(&format!("Your infra provider {name:?} is ready to use\n"));
+    credentials(client, &key, &format!("Created infra provider service account {account:?} with public key"), true);
+    out("Please use the endpoint and the service account key to set up the infra provider\n");
     Ok(())
 }
 
-fn renew(client: &mut Connection, name: &str, provider: bool) -> Result<(), OmnictlError> {
+fn renew(client: &mut Connection, name: &str, provider: bool) -> Result<(), ToolError> {
     let (key, public) = key(name)?;
     client.call::<()>(OmniCall::RenewServiceAccount { name: name.to_owned(), key: public })?;
-    let heading = format!(
-        "Renewed service account {name:?} by adding a public key with ID {:?}\n\nSet the following environment variables to \
-         use the service account:\n",
-        key.fingerprint
-    );
-    credentials(client, &key, &heading, provider);
+    credentials(client, &key, &format!("Renewed service account {name:?} by adding a public key with"), provider);
     Ok(())
 }
 
 /// Prints the variables; the prose goes to stderr since 1.8, for service accounts only.
-fn credentials(client: &Connection, key: &NewKey, heading: &str, all_on_stdout: bool) {
+fn credentials(client: &Connection, key: &NewKey, done: &str, all_on_stdout: bool) {
     let say = |text: &str| if all_on_stdout || client.release.old() { out(text) } else { err(text) };
-    say(heading);
+    let next = "Set the following environment variables to use the service account:";
+    say(&format!("{done} ID {:?}\n\n{next}\n", key.fingerprint));
     out(&format!("OMNI_ENDPOINT={}\nOMNI_SERVICE_ACCOUNT_KEY={}\n", client.endpoint, key.encoded));
     say("\nNote: Store the service account key securely, it will not be displayed again\n");
 }
 
-fn create_account(client: &mut Connection, name: &str, role: &str, use_user_role: bool) -> Result<(), OmnictlError> {
+fn create_account(client: &mut Connection, name: &str, role: &str, use_user_role: bool) -> Result<(), ToolError> {
     let (key, public) = key(name)?;
     let role = role.to_owned();
     client.call::<()>(OmniCall::CreateServiceAccount { name: name.to_owned(), role, use_user_role, key: public })?;
-    let heading = format!(
-        "Created service account {name:?} with public key ID {:?}\n\nSet the following environment variables to use the \
-         service account:\n",
-        key.fingerprint
-    );
-    credentials(client, &key, &heading, false);
+    credentials(client, &key, &format!("Created service account {name:?} with public key"), false);
     Ok(())
 }
 
-fn list_providers(client: &mut Connection) -> Result<(), OmnictlError> {
+fn list_providers(client: &mut Connection) -> Result<(), ToolError> {
     let mut rows = vec![["ID", "NAME", "DESCRIPTION", "CONNECTED", "ERROR"].map(str::to_owned).to_vec()];
     for found in client.list(INFRA_PROVIDER_COMBINED, EPHEMERAL, Vec::new())? {
         let text = |field: &str| found.spec[field].as_str().unwrap_or_default().to_owned();
@@ -122,7 +110,7 @@ fn list_providers(client: &mut Connection) -> Result<(), OmnictlError> {
     Ok(())
 }
 
-fn list_accounts(client: &mut Connection) -> Result<(), OmnictlError> {
+fn list_accounts(client: &mut Connection) -> Result<(), ToolError> {
     let found: Vec<Account> = client.call(OmniCall::ListServiceAccounts)?;
     let old = client.release.old();
     let titles: &[&str] = match old {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::client::{Connection, OmnictlError};
+use super::client::Connection;
 use super::decode::{Decoder, head};
 use super::yamltext::{self, Document, YamlKind, YamlNode};
 use crate::go_errors::go_io;
@@ -12,9 +12,10 @@ use crate::omni::api::OmniCall;
 use crate::omni::kinds::{self, OmniRelease};
 use crate::omni::resource::{Resource, ZERO_TIME};
 use crate::tools::err;
+use crate::tools::failure::ToolError;
 
 /// Runs it.
-pub fn run(client: &mut Connection, path: &str) -> Result<(), OmnictlError> {
+pub fn run(client: &mut Connection, path: &str) -> Result<(), ToolError> {
     if client.release.old() {
         // One file, no directories.
         let text = std::fs::read_to_string(path);
@@ -72,7 +73,7 @@ pub fn resources_of_file(release: OmniRelease, file: &str) -> Result<Vec<Resourc
     yamltext::read(release, &text)?.iter().map(|document| resource(release, document)).collect()
 }
 
-fn apply(client: &mut Connection, text: &str) -> Result<(), OmnictlError> {
+fn apply(client: &mut Connection, text: &str) -> Result<(), ToolError> {
     let documents = yamltext::read(client.release, text)?;
     let mut resources = Vec::new();
     for document in &documents {
@@ -104,7 +105,7 @@ fn apply(client: &mut Connection, text: &str) -> Result<(), OmnictlError> {
     Ok(())
 }
 
-fn update(client: &mut Connection, old: &Resource, mut new: Resource) -> Result<(), OmnictlError> {
+fn update(client: &mut Connection, old: &Resource, mut new: Resource) -> Result<(), ToolError> {
     new.md.version = old.md.version;
     let what = format!("failed to update resource '{}' '{}'", new.md.id, new.md.typ);
     let updated = client.call(OmniCall::Update(new));

@@ -16,65 +16,8 @@ use crate::omni::kinds::{self, OmniRelease, ResourceType};
 use crate::omni::names::{EPHEMERAL, SYS_VERSION};
 use crate::omni::query::Term;
 use crate::omni::resource::{Key, Resource};
-use crate::omni::status::{Code, Status};
-use crate::tools::protocol::{self, Refusal, Request, Start};
-
-/// Why a command failed.
-#[derive(Debug)]
-pub enum OmnictlError {
-    /// What the server answered.
-    Status(Status),
-    /// What the program says after `Error: `.
-    Message(String),
-    /// The lab itself failed: exit 64.
-    Lab(anyhow::Error),
-}
-
-impl OmnictlError {
-    /// The text after `Error: `.
-    pub fn text(&self) -> String {
-        match self {
-            OmnictlError::Status(status) => status.to_string(),
-            OmnictlError::Message(text) => text.clone(),
-            OmnictlError::Lab(why) => format!("{why:#}"),
-        }
-    }
-
-    /// The same with words before it, as fmt.Errorf wraps an error.
-    pub fn wrap(self, before: &str) -> OmnictlError {
-        match self {
-            OmnictlError::Lab(why) => OmnictlError::Lab(why),
-            other => OmnictlError::Message(format!("{before}: {}", other.text())),
-        }
-    }
-
-    /// True if the server knows no such resource.
-    pub fn not_found(&self) -> bool {
-        matches!(self, OmnictlError::Status(status) if status.code == Code::NotFound)
-    }
-}
-
-impl From<Status> for OmnictlError {
-    fn from(status: Status) -> OmnictlError {
-        OmnictlError::Status(status)
-    }
-}
-
-impl From<String> for OmnictlError {
-    fn from(text: String) -> OmnictlError {
-        OmnictlError::Message(text)
-    }
-}
-
-impl From<anyhow::Error> for OmnictlError {
-    fn from(why: anyhow::Error) -> OmnictlError {
-        match why.downcast() {
-            Ok(Refusal::Omni(status)) => OmnictlError::Status(status),
-            Ok(other) => OmnictlError::Lab(other.into()),
-            Err(why) => OmnictlError::Lab(why),
-        }
-    }
-}
+use crate::tools::failure::ToolError;
+use crate::tools::protocol::{self, Request, Start};
 
 /// A connection that the server has let in.
 pub struct Connection {
@@ -90,7 +33,7 @@ pub struct Connection {
 
 impl Connection {
     /// Connects as every command does that needs the server.
-    pub fn connect(mut client: protocol::Client, start: &Start, insecure: bool) -> Result<Connection, OmnictlError> {
+    pub fn connect(mut client: protocol::Client, start: &Start, insecure: bool) -> Result<Connection, ToolError> {
         let env = |name: &str| std::env::var(name).ok();
         let key = env("SIDERO_SERVICE_ACCOUNT_KEY").or_else(|| env("OMNI_SERVICE_ACCOUNT_KEY"));
         if let Some(key) = &key {
@@ -105,7 +48,7 @@ impl Connection {
         let endpoint = Endpoint::parse(&url)?;
         if start.hang {
             client.wait_for_end();
-            return Err(OmnictlError::Lab(anyhow::anyhow!("the lab has ended")));
+            return Err(ToolError::Lab(anyhow::anyhow!("the lab has ended")));
         }
         dial(&endpoint, start, insecure)?;
         let endpoint = match url.strip_prefix("http://") {
@@ -119,28 +62,28 @@ impl Connection {
         Ok(client)
     }
 
-    fn check_version(&mut self) -> Result<(), OmnictlError> {
+    fn check_version(&mut self) -> Result<(), ToolError> {
         let version = self.get(SYS_VERSION, EPHEMERAL, "current")?;
         let api = version.spec["backendapiversion"].as_u64().unwrap_or(0);
         if api != 2 {
             let text = format!("client API version mismatch: backend API version {api}, client API version 2");
-            return Err(OmnictlError::Message(text));
+            return Err(ToolError::Message(text));
         }
         Ok(())
     }
 
     /// Makes a call.
-    pub fn call<T: DeserializeOwned>(&mut self, call: OmniCall) -> Result<T, OmnictlError> {
+    pub fn call<T: DeserializeOwned>(&mut self, call: OmniCall) -> Result<T, ToolError> {
         Ok(self.client.ask(&Request::Omni { key: self.key.clone(), call: Box::new(call) })?)
     }
 
     /// One resource.
-    pub fn get(&mut self, typ: &str, namespace: &str, id: &str) -> Result<Resource, OmnictlError> {
+    pub fn get(&mut self, typ: &str, namespace: &str, id: &str) -> Result<Resource, ToolError> {
         self.call(OmniCall::Get(Key::new(typ, namespace, id)))
     }
 
     /// One resource, `None` where there is none.
-    pub fn find(&mut self, key: &Key) -> Result<Option<Resource>, OmnictlError> {
+    pub fn find(&mut self, key: &Key) -> Result<Option<Resource>, ToolError> {
         match self.get(&key.typ, &key.namespace, &key.id) {
             Ok(found) => Ok(Some(found)),
             Err(why) if why.not_found() => Ok(None),
@@ -149,38 +92,38 @@ impl Connection {
     }
 
     /// All resources of a type that satisfy every term.
-    pub fn list(&mut self, typ: &str, namespace: &str, terms: Vec<Term>) -> Result<Vec<Resource>, OmnictlError> {
+    pub fn list(&mut self, typ: &str, namespace: &str, terms: Vec<Term>) -> Result<Vec<Resource>, ToolError> {
         self.call(OmniCall::List { typ: typ.to_owned(), namespace: namespace.to_owned(), terms })
     }
 
     /// What `get -o json` prints of the same: the lab writes ten thousand resources once.
-    pub fn printed(&mut self, typ: &str, namespace: &str, terms: Vec<Term>) -> Result<String, OmnictlError> {
+    pub fn printed(&mut self, typ: &str, namespace: &str, terms: Vec<Term>) -> Result<String, ToolError> {
         let call = Box::new(OmniCall::List { typ: typ.to_owned(), namespace: namespace.to_owned(), terms });
         let length = self.client.ask(&Request::Print { key: self.key.clone(), call })?;
         Ok(self.client.text(length)?)
     }
 
     /// Waits for a change after the revision seen, at most so long; gives the revision now.
-    pub fn change(&mut self, after: u64, within_ms: u64) -> Result<u64, OmnictlError> {
+    pub fn change(&mut self, after: u64, within_ms: u64) -> Result<u64, ToolError> {
         Ok(self.client.ask(&Request::Change { after, within_ms })?)
     }
 
     /// Finds the type that a name on the command line means.
-    pub fn resolve(&self, name: &str) -> Result<&'static ResourceType, OmnictlError> {
+    pub fn resolve(&self, name: &str) -> Result<&'static ResourceType, ToolError> {
         let mut found = kinds::resolve(self.release, name);
         match found.len() {
-            0 => Err(OmnictlError::Message(format!("resource {name:?} is not registered"))),
+            0 => Err(ToolError::Message(format!("resource {name:?} is not registered"))),
             1 => Ok(found.remove(0)),
             _ => {
                 let names: Vec<String> = found.iter().map(|kind| kind.typ.to_ascii_lowercase()).collect();
-                Err(OmnictlError::Message(format!("resource type {name:?} is ambiguous: [{}]", names.join(" "))))
+                Err(ToolError::Message(format!("resource type {name:?} is ambiguous: [{}]", names.join(" "))))
             }
         }
     }
 }
 
 /// What comes before a command's own output (client.go checkVersion, checkNotifications).
-fn notices(start: &Start) -> Result<(), OmnictlError> {
+fn notices(start: &Start) -> Result<(), ToolError> {
     let newer = start.shows("omnictl-newer-than-omni");
     if newer || start.shows("omnictl-version-differs") {
         let own = start.release.tag();
@@ -191,7 +134,7 @@ fn notices(start: &Start) -> Result<(), OmnictlError> {
         crate::tools::err(&text);
     }
     match newer {
-        true => Err(OmnictlError::Message(
+        true => Err(ToolError::Message(
             "failed to list notifications: rpc error: code = PermissionDenied desc = no access is permitted".to_owned(),
         )),
         false => Ok(()),
@@ -208,13 +151,13 @@ fn configured_url() -> Option<String> {
 }
 
 /// Opens the connection that the real program would open, and says what it would say.
-fn dial(endpoint: &Endpoint, start: &Start, insecure: bool) -> Result<(), OmnictlError> {
+fn dial(endpoint: &Endpoint, start: &Start, insecure: bool) -> Result<(), ToolError> {
     if endpoint.host.is_empty() {
         let text =
             "rpc error: code = Unavailable desc = delegating_resolver: invalid target address \"\": missing address";
-        return Err(OmnictlError::Message(text.to_owned()));
+        return Err(ToolError::Message(text.to_owned()));
     }
-    let fail = |cause: &str| OmnictlError::Message(go_errors::grpc_error(endpoint, cause));
+    let fail = |cause: &str| ToolError::Message(go_errors::grpc_error(endpoint, cause));
     let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).map_err(|why| fail(&why.to_string()))?;
     let own = endpoint.port == start.omni_port;
     if own && start.omni_down {
@@ -225,7 +168,7 @@ fn dial(endpoint: &Endpoint, start: &Start, insecure: bool) -> Result<(), Omnict
         let text = "rpc error: code = Unavailable desc = connection error: desc = \"error reading server preface: http2: \
                     failed reading the frame payload: http2: frame too large, note that the frame header looked like an \
                     HTTP/1.1 header\"";
-        return Err(OmnictlError::Message(text.to_owned()));
+        return Err(ToolError::Message(text.to_owned()));
     }
     if own && !insecure {
         // What the lab shows is known: its authority is in the trust store or it is not. The handshake would tell the same
@@ -240,14 +183,14 @@ fn dial(endpoint: &Endpoint, start: &Start, insecure: bool) -> Result<(), Omnict
         handshake(&endpoint.host, stream).map_err(|why| fail(&why))?;
     }
     if start.html {
-        return Err(OmnictlError::Message(go_errors::not_grpc(200, "OK", "text/html; charset=utf-8")));
+        return Err(ToolError::Message(go_errors::not_grpc(200, "OK", "text/html; charset=utf-8")));
     }
     if !own {
         let text = "rpc error: code = Unavailable desc = connection error: desc = \"transport: authentication handshake \
                     failed: credentials: cannot check peer: missing selected ALPN property. If you upgraded from a grpc-go \
                     version earlier than 1.67, your TLS connections may have stopped working due to ALPN enforcement. For \
                     more details, see: https://github.com/grpc/grpc-go/issues/434\"";
-        return Err(OmnictlError::Message(text.to_owned()));
+        return Err(ToolError::Message(text.to_owned()));
     }
     Ok(())
 }

@@ -44,15 +44,10 @@ impl<'a> Decoder<'a> {
         Value::Null
     }
 
-    fn duplicates(&mut self, pairs: &[(YamlNode, YamlNode)]) {
-        for (at, (key, _)) in pairs.iter().enumerate() {
-            if let Some((first, _)) = pairs[..at].iter().find(|(other, _)| other.text() == key.text()) {
-                let first = (self.line)(first);
-                self.fail(
-                    key,
-                    format!("mapping key {:?} already defined at line {first}", key.text().unwrap_or_default()),
-                );
-            }
+    fn duplicates(&mut self, node: &YamlNode) {
+        for (key, first) in node.duplicates() {
+            let (name, first) = (key.text().unwrap_or_default(), (self.line)(first));
+            self.fail(key, format!("mapping key {name:?} already defined at line {first}"));
         }
     }
 
@@ -62,7 +57,7 @@ impl<'a> Decoder<'a> {
             return Value::Null;
         }
         let YamlKind::Map(pairs) = &node.kind else { return self.misfit(node, model) };
-        self.duplicates(pairs);
+        self.duplicates(node);
         let mut out = Map::new();
         for (key, value) in pairs {
             let name = key.text().unwrap_or_default();
@@ -86,7 +81,7 @@ impl<'a> Decoder<'a> {
             "[]string" => self.strings(node, "[]string"),
             "map[string]string" => match &node.kind {
                 YamlKind::Map(pairs) => {
-                    self.duplicates(pairs);
+                    self.duplicates(node);
                     let pairs = pairs.iter().map(|(key, value)| {
                         let value = value.text().map_or_else(|| self.misfit(value, "string"), Value::from);
                         (key.text().unwrap_or_default().to_owned(), value)
@@ -179,7 +174,7 @@ impl<'a> Decoder<'a> {
     /// A spec by the fields of its type; keys that the type does not have are dropped.
     pub fn spec(&mut self, node: &YamlNode, fields: &[Field], go_type: &str) -> Value {
         let YamlKind::Map(pairs) = &node.kind else { return self.misfit(node, go_type) };
-        self.duplicates(pairs);
+        self.duplicates(node);
         let mut out = Map::new();
         for (key, value) in pairs {
             let name = key.text().unwrap_or_default();

@@ -6,16 +6,17 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_yaml::Value;
 
-use super::client::{Connection, OmnictlError};
+use super::client::Connection;
 use crate::omni::kinds::OmniRelease;
 use crate::omni::names::*;
 use crate::omni::query::Term;
 use crate::omni::resource::Resource;
+use crate::tools::failure::ToolError;
 use crate::tools::out;
 
 /// Prints the template of a cluster.
-pub fn run(client: &mut Connection, cluster: &str) -> Result<(), OmnictlError> {
-    let named = |why: OmnictlError| why.wrap(&format!("error getting cluster {cluster:?}"));
+pub fn run(client: &mut Connection, cluster: &str) -> Result<(), ToolError> {
+    let named = |why: ToolError| why.wrap(&format!("error getting cluster {cluster:?}"));
     let found = client.get(CLUSTER, DEFAULT, cluster).map_err(named)?;
     let mut of = |typ: &str| client.list(typ, DEFAULT, vec![Term::equal(L_CLUSTER, cluster)]);
     let (sets, patches, extensions) = (of(MACHINE_SET)?, of(CONFIG_PATCH)?, of(EXTENSIONS_CONFIGURATION)?);

@@ -3,17 +3,18 @@
 use serde_json::Value;
 
 use super::args::{Get, Output};
-use super::client::{Connection, OmnictlError};
+use super::client::Connection;
 use super::table::align;
 use crate::omni::api::OmniCall;
 use crate::omni::kinds::ResourceType;
 use crate::omni::names::{A_CLUSTER_LOCKED, CLUSTER, DEFAULT};
 use crate::omni::query;
 use crate::omni::resource::{Key, Resource};
+use crate::tools::failure::ToolError;
 use crate::tools::{err, out};
 
 /// Runs `get`.
-pub fn run(client: &mut Connection, get: &Get) -> Result<(), OmnictlError> {
+pub fn run(client: &mut Connection, get: &Get) -> Result<(), ToolError> {
     let kind = client.resolve(&get.kind)?;
     let namespace = get.namespace.as_ref().unwrap_or(&kind.namespace);
     let terms = || get.selector.as_deref().map_or(Ok(Vec::new()), query::parse);
@@ -55,7 +56,7 @@ fn cell(spec: &Value, path: &str) -> String {
 }
 
 /// Runs `delete`: waits for finalizers, indefinitely if need be.
-pub fn delete(client: &mut Connection, kind: &str, ids: &[String]) -> Result<(), OmnictlError> {
+pub fn delete(client: &mut Connection, kind: &str, ids: &[String]) -> Result<(), ToolError> {
     let kind = client.resolve(kind)?;
     for id in ids {
         let key = Key::new(&kind.typ, &kind.namespace, id);
@@ -75,7 +76,7 @@ pub fn delete(client: &mut Connection, kind: &str, ids: &[String]) -> Result<(),
 }
 
 /// `cluster lock` and `cluster unlock` (client/pkg/omnictl/cluster/cluster.go).
-pub fn lock(client: &mut Connection, cluster: &str, lock: bool) -> Result<(), OmnictlError> {
+pub fn lock(client: &mut Connection, cluster: &str, lock: bool) -> Result<(), ToolError> {
     let mut found = client.get(CLUSTER, DEFAULT, cluster)?;
     if lock {
         found.md.annotations.insert(A_CLUSTER_LOCKED.to_owned(), String::new());
@@ -88,7 +89,7 @@ pub fn lock(client: &mut Connection, cluster: &str, lock: bool) -> Result<(), Om
 }
 
 /// Asks for deletion, waits until nothing holds the resource, and takes it away.
-pub fn tear_down_and_destroy(client: &mut Connection, key: &Key) -> Result<(), OmnictlError> {
+pub fn tear_down_and_destroy(client: &mut Connection, key: &Key) -> Result<(), ToolError> {
     let mut ready: bool = client.call(OmniCall::Teardown(key.clone()))?;
     let mut revision = 0;
     while !ready {

@@ -7,27 +7,26 @@ use std::path::Path;
 use serde_json::json;
 
 use super::args::{Kubeconfig, Talosconfig};
-use super::client::{Connection, OmnictlError};
+use super::client::Connection;
 use crate::go_errors::go_io;
 use crate::omni::api::OmniCall;
 use crate::omni::names::{CLUSTER, DEFAULT};
 use crate::omni::resource::Key;
+use crate::tools::failure::ToolError;
 
 /// Writes a kubeconfig: with the token of a service account, which takes the role Operator, or for a login with a browser.
-pub fn run(client: &mut Connection, call: &Kubeconfig) -> Result<(), OmnictlError> {
+pub fn run(client: &mut Connection, call: &Kubeconfig) -> Result<(), ToolError> {
     let Kubeconfig { cluster, user, path, force, service_account, .. } = call;
     if Path::new(path).exists() && !force {
-        return Err(OmnictlError::Message(format!(
-            "kubeconfig file already exists, use --force to overwrite: {path:?}"
-        )));
+        return Err(ToolError::Message(format!("kubeconfig file already exists, use --force to overwrite: {path:?}")));
     }
     let found = client.find(&Key::new(CLUSTER, DEFAULT, cluster));
     if found.map_err(|why| why.wrap(&format!("failed to check if cluster '{cluster}' exists")))?.is_none() {
-        return Err(OmnictlError::Message(format!("cluster not found: {cluster:?}")));
+        return Err(ToolError::Message(format!("cluster not found: {cluster:?}")));
     }
     if *service_account && user.is_empty() {
         let text = "--user flag is required when --service-account is set to true";
-        return Err(OmnictlError::Message(text.to_owned()));
+        return Err(ToolError::Message(text.to_owned()));
     }
     client.call::<()>(OmniCall::ClusterAccess { operator: *service_account })?;
     let context = if *service_account { format!("lab-{cluster}-{user}") } else { format!("lab-{cluster}") };
@@ -43,11 +42,11 @@ pub fn run(client: &mut Connection, call: &Kubeconfig) -> Result<(), OmnictlErro
         "users": [{ "name": context, "user": credentials }],
         "contexts": [{ "name": context, "context": { "cluster": context, "namespace": "default", "user": context } }],
     });
-    write(path, &serde_yaml::to_string(&config).map_err(|why| OmnictlError::Message(why.to_string()))?)
+    write(path, &serde_yaml::to_string(&config).map_err(|why| ToolError::Message(why.to_string()))?)
 }
 
 /// Writes a talosconfig. It names the caller and holds no key.
-pub fn talosconfig(client: &mut Connection, call: &Talosconfig) -> Result<(), OmnictlError> {
+pub fn talosconfig(client: &mut Connection, call: &Talosconfig) -> Result<(), ToolError> {
     let Talosconfig { cluster, path } = call;
     client.call::<()>(OmniCall::ClusterAccess { operator: false })?;
     let context = format!("lab-{cluster}");
@@ -55,12 +54,12 @@ pub fn talosconfig(client: &mut Connection, call: &Talosconfig) -> Result<(), Om
         "context": context,
         "contexts": { (context.clone()): { "endpoints": [client.endpoint], "cluster": cluster, "auth": { "siderov1": { "identity": "automation" } } } },
     });
-    write(path, &serde_yaml::to_string(&config).map_err(|why| OmnictlError::Message(why.to_string()))?)
+    write(path, &serde_yaml::to_string(&config).map_err(|why| ToolError::Message(why.to_string()))?)
 }
 
 /// With the mode of the real program, 0640.
-fn write(path: &str, text: &str) -> Result<(), OmnictlError> {
-    let fail = |why: std::io::Error| OmnictlError::Message(format!("open {path}: {}", go_io(&why)));
+fn write(path: &str, text: &str) -> Result<(), ToolError> {
+    let fail = |why: std::io::Error| ToolError::Message(format!("open {path}: {}", go_io(&why)));
     let mut options = std::fs::OpenOptions::new();
     let mut file = options.write(true).create(true).truncate(true).mode(0o640).open(path).map_err(fail)?;
     file.write_all(text.as_bytes()).map_err(fail)

@@ -3,18 +3,19 @@
 use serde_json::json;
 
 use super::args::MachineLogs;
-use super::client::{Connection, OmnictlError};
+use super::client::Connection;
 use crate::omni::names::{DEFAULT, LINK, MACHINE_STATUS};
 use crate::omni::resource::Key;
 use crate::omni::status::{Code, Status};
+use crate::tools::failure::ToolError;
 use crate::tools::out;
 
 /// A few lines of a machine's boot, with the fields of Talos (siderolabs/talos v1.12.1 pkg/machinery/kernel kmsg).
-pub fn run(client: &mut Connection, call: &MachineLogs) -> Result<(), OmnictlError> {
+pub fn run(client: &mut Connection, call: &MachineLogs) -> Result<(), ToolError> {
     let MachineLogs { machine: id, follow, tail, .. } = call;
     let Some(link) = client.find(&Key::new(LINK, DEFAULT, id))? else {
         let text = format!("failed to get log store for machine {id:?}: log store not found: {id}");
-        let why = OmnictlError::Status(Status::new(Code::NotFound, text));
+        let why = ToolError::Status(Status::new(Code::NotFound, text));
         return Err(why.wrap(&format!("failed to print logs for '{id}'")));
     };
     let status = client.find(&Key::new(MACHINE_STATUS, DEFAULT, id))?;

@@ -21,10 +21,11 @@ pub use sync::resources_of_template;
 
 use args::{ClusterCommand, KubernetesCommand, Omnictl, OmnictlCommand, TemplateCommand};
 use clap::Parser as _;
-use client::{Connection, OmnictlError};
+use client::Connection;
 
+use super::failure::{ToolError, exit_code};
 use super::protocol::{self, Start};
-use super::{UNKNOWN_CALL, err, out, unknown_call};
+use super::{out, unknown_call};
 use crate::omni::api::OmniCall;
 
 /// Runs the stand-in; the value is its exit code.
@@ -34,22 +35,12 @@ pub fn run(argv0: &str, argv: &[String]) -> i32 {
         _ => return unknown_call("omnictl", argv),
     };
     let outcome = protocol::begin("omnictl", argv0, argv)
-        .map_err(OmnictlError::Lab)
+        .map_err(ToolError::from)
         .and_then(|(client, start)| execute(&call, client, &start));
-    match outcome {
-        Ok(()) => 0,
-        Err(OmnictlError::Lab(why)) => {
-            err(&format!("lab: {why:#}\n"));
-            UNKNOWN_CALL
-        }
-        Err(other) => {
-            err(&format!("Error: {}\n", other.text()));
-            1
-        }
-    }
+    exit_code("omnictl", argv, "Error: ", outcome)
 }
 
-fn execute(call: &Omnictl, client: protocol::Client, start: &Start) -> Result<(), OmnictlError> {
+fn execute(call: &Omnictl, client: protocol::Client, start: &Start) -> Result<(), ToolError> {
     let Some(command) = &call.command else {
         out(&format!("omnictl version {} (API Version: 2)\n", start.release.tag()));
         return Ok(());

@@ -96,25 +96,19 @@ fn twice(root: &YamlNode, kind: &str) -> Result<(), String> {
     let mut errors = Vec::new();
     let mut left = vec![root];
     while let Some(node) = left.pop() {
+        for (key, first) in node.duplicates() {
+            let name = key.text().unwrap_or_default();
+            errors.push((key.line, format!("mapping key {name:?} already defined at line {}", first.line)));
+        }
         match &node.kind {
-            YamlKind::Map(pairs) => {
-                for (at, (key, _)) in pairs.iter().enumerate() {
-                    if let Some((first, _)) = pairs[..at].iter().find(|(other, _)| other.text() == key.text()) {
-                        let name = key.text().unwrap_or_default();
-                        let text =
-                            format!("line {}: mapping key {name:?} already defined at line {}", key.line, first.line);
-                        errors.push((key.line, text));
-                    }
-                }
-                left.extend(pairs.iter().map(|(_, value)| value));
-            }
+            YamlKind::Map(pairs) => left.extend(pairs.iter().map(|(_, value)| value)),
             YamlKind::Seq(items) => left.extend(items),
             YamlKind::Scalar(..) => {}
         }
     }
     errors.sort();
     let type_name = if kind.is_empty() { "*v1alpha1.Config" } else { "its document" };
-    let lines: Vec<String> = errors.into_iter().map(|(_, text)| format!("\n  {text}")).collect();
+    let lines: Vec<String> = errors.into_iter().map(|(line, text)| format!("\n  line {line}: {text}")).collect();
     match lines.is_empty() {
         true => Ok(()),
         false => Err(format!("error decoding {kind} to {type_name}: yaml: construct errors:{}", lines.concat())),

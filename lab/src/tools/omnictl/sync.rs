@@ -1,6 +1,6 @@
 //! `omnictl cluster template sync` and `omnictl cluster delete` (client/pkg/template/template.go, operations/sync.go).
 
-use super::client::{Connection, OmnictlError};
+use super::client::Connection;
 use super::template::{self, Template};
 use super::{apply, diff};
 use crate::omni::api::OmniCall;
@@ -8,6 +8,7 @@ use crate::omni::kinds::OmniRelease;
 use crate::omni::names::*;
 use crate::omni::query::Term;
 use crate::omni::resource::{Key, Resource};
+use crate::tools::failure::ToolError;
 use crate::tools::out;
 
 /// The order in which resources are created, and torn down within a phase.
@@ -34,7 +35,7 @@ struct Changes {
 }
 
 /// What the server has of a cluster that belongs to its template.
-fn actual(client: &mut Connection, cluster: &str, expected: &[Resource]) -> Result<Vec<Resource>, OmnictlError> {
+fn actual(client: &mut Connection, cluster: &str, expected: &[Resource]) -> Result<Vec<Resource>, ToolError> {
     let mut out = Vec::new();
     out.extend(client.find(&Key::new(CLUSTER, DEFAULT, cluster))?);
     for typ in [MACHINE_SET, MACHINE_SET_NODE, CONFIG_PATCH, EXTENSIONS_CONFIGURATION] {
@@ -55,12 +56,12 @@ fn actual(client: &mut Connection, cluster: &str, expected: &[Resource]) -> Resu
 }
 
 /// A resource that the template no longer has.
-fn unexpected(found: Resource, cluster: &str, gone: &mut Vec<Resource>) -> Result<(), OmnictlError> {
+fn unexpected(found: Resource, cluster: &str, gone: &mut Vec<Resource>) -> Result<(), ToolError> {
     let owner = found.label(L_CLUSTER).unwrap_or_default();
     if found.md.typ != CLUSTER && owner != cluster {
         let text =
             format!("resource {} belongs to cluster {owner:?}, but template is for cluster {cluster:?}", found.name());
-        return Err(OmnictlError::Message(text));
+        return Err(ToolError::Message(text));
     }
     gone.push(found);
     Ok(())
@@ -88,7 +89,7 @@ fn phases(gone: Vec<Resource>) -> [Vec<Resource>; 2] {
     out
 }
 
-fn changes(client: &mut Connection, template: &Template) -> Result<Changes, OmnictlError> {
+fn changes(client: &mut Connection, template: &Template) -> Result<Changes, ToolError> {
     let cluster = template.cluster_name()?;
     let expected = template.translate()?;
     let mut changes = Changes::default();
@@ -117,7 +118,7 @@ fn changes(client: &mut Connection, template: &Template) -> Result<Changes, Omni
     Ok(changes)
 }
 
-fn removal(client: &mut Connection, cluster: &str) -> Result<Changes, OmnictlError> {
+fn removal(client: &mut Connection, cluster: &str) -> Result<Changes, ToolError> {
     let mut changes = Changes::default();
     let mut gone = Vec::new();
     for found in actual(client, cluster, &[])? {
@@ -127,7 +128,7 @@ fn removal(client: &mut Connection, cluster: &str) -> Result<Changes, OmnictlErr
     Ok(changes)
 }
 
-fn carry_out(client: &mut Connection, changes: Changes, dry: bool, verbose: bool) -> Result<(), OmnictlError> {
+fn carry_out(client: &mut Connection, changes: Changes, dry: bool, verbose: bool) -> Result<(), ToolError> {
     let mark = if dry { " (dry run)" } else { "" };
     let release = client.release;
     for new in changes.create {
@@ -155,7 +156,7 @@ fn carry_out(client: &mut Connection, changes: Changes, dry: bool, verbose: bool
 }
 
 /// Tears down a phase and waits, without a deadline, until all of it is gone.
-fn take_away(client: &mut Connection, phase: Vec<Resource>, dry: bool, verbose: bool) -> Result<(), OmnictlError> {
+fn take_away(client: &mut Connection, phase: Vec<Resource>, dry: bool, verbose: bool) -> Result<(), ToolError> {
     let mark = if dry { " (dry run)" } else { "" };
     for resource in &phase {
         out(&format!("* tearing down{mark} {}\n", resource.short_name()));
@@ -199,15 +200,15 @@ fn take_away(client: &mut Connection, phase: Vec<Resource>, dry: bool, verbose: 
     Ok(())
 }
 
-fn load(client: &Connection, file: &str) -> Result<Template, OmnictlError> {
+fn load(client: &Connection, file: &str) -> Result<Template, ToolError> {
     let template = template::load_file(client.release, file)?;
     template.validate()?;
     Ok(template)
 }
 
 /// `sync`: one file, or since 1.5 all below a directory.
-pub fn sync(client: &mut Connection, path: &str, dry: bool, verbose: bool) -> Result<(), OmnictlError> {
-    let one = |client: &mut Connection, file: &str| -> Result<(), OmnictlError> {
+pub fn sync(client: &mut Connection, path: &str, dry: bool, verbose: bool) -> Result<(), ToolError> {
+    let one = |client: &mut Connection, file: &str| -> Result<(), ToolError> {
         let template = load(client, file)?;
         let changes = changes(client, &template).map_err(|why| why.wrap("error syncing template"))?;
         carry_out(client, changes, dry, verbose)
@@ -235,7 +236,7 @@ pub fn delete_cluster(
     client: &mut Connection,
     cluster: &str,
     (dry, verbose, disconnected): (bool, bool, bool),
-) -> Result<(), OmnictlError> {
+) -> Result<(), ToolError> {
     if disconnected {
         let silent = Term { key: L_DISCONNECTED.to_owned(), value: None };
         let machines = client.list(MACHINE_STATUS, DEFAULT, vec![Term::equal(L_CLUSTER, cluster), silent])?;

@@ -2,7 +2,7 @@
 //! (siderolabs/omni v1.9.3 client/pkg/template, internal/models).
 
 use std::collections::BTreeMap;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
@@ -15,6 +15,7 @@ use crate::omni::names::*;
 use crate::omni::resource::Resource;
 use crate::omni::status::multierror;
 use crate::omni::validate::{ClusterRules, cluster_rules};
+use crate::tools::cleaned;
 
 /// A template that was read: its models in order.
 pub struct Template {
@@ -106,8 +107,7 @@ impl Template {
                 "Cluster" => {
                     wrapped(&format!("error validating cluster {:?}", text(value, "name")), self.cluster(value))
                 }
-                "ControlPlane" => wrapped("controlplane is invalid", self.control_plane(value)),
-                _ => wrapped("workers is invalid", self.workers(value)),
+                kind => wrapped(&format!("{} is invalid", kind.to_lowercase()), self.set(kind, value)),
             });
         }
         self.together(&mut errors);
@@ -181,20 +181,13 @@ impl Template {
         out
     }
 
-    fn control_plane(&self, value: &Value) -> Vec<String> {
+    fn set(&self, kind: &str, value: &Value) -> Vec<String> {
         let mut errors = Vec::new();
-        if !text(value, "name").is_empty() {
-            errors.push("custom name is not allowed in the controlplane".to_owned());
-        }
-        errors.extend(descriptors(value));
-        errors.extend(self.patches(value));
-        errors
-    }
-
-    fn workers(&self, value: &Value) -> Vec<String> {
-        let mut errors = Vec::new();
-        if text(value, "name") == "control-planes" {
-            errors.push("name \"control-planes\" cannot be used in workers".to_owned());
+        match (kind, text(value, "name")) {
+            ("ControlPlane", "") => {}
+            ("ControlPlane", _) => errors.push("custom name is not allowed in the controlplane".to_owned()),
+            (_, "control-planes") => errors.push("name \"control-planes\" cannot be used in workers".to_owned()),
+            _ => {}
         }
         errors.extend(descriptors(value));
         errors.extend(self.patches(value));
@@ -368,19 +361,5 @@ fn inline_text(value: &Value) -> String {
 /// Whether a relative path leads out of the root.
 fn escapes(dir: &Path, root: &Path, file: &str) -> bool {
     let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
-    let mut clean = PathBuf::new();
-    for part in absolute(&dir.join(file)).components() {
-        match part {
-            Component::ParentDir => drop(clean.pop()),
-            Component::CurDir => {}
-            other => clean.push(other),
-        }
-    }
-    let mut base = PathBuf::new();
-    for part in absolute(root).components() {
-        if part != Component::CurDir {
-            base.push(part);
-        }
-    }
-    !clean.starts_with(base)
+    !cleaned(&absolute(&dir.join(file))).starts_with(absolute(root))
 }

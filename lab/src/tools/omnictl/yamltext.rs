@@ -67,6 +67,15 @@ impl YamlNode {
         pairs.iter().find(|(name, _)| name.text() == Some(key)).map(|(_, value)| value)
     }
 
+    /// The keys of a mapping that stand there twice: each with the first one.
+    pub fn duplicates(&self) -> impl Iterator<Item = (&YamlNode, &YamlNode)> {
+        let pairs: &[_] = if let YamlKind::Map(pairs) = &self.kind { pairs } else { &[] };
+        pairs.iter().enumerate().filter_map(move |(at, (key, _))| {
+            let (first, _) = pairs[..at].iter().find(|(other, _)| other.text() == key.text())?;
+            Some((key, first))
+        })
+    }
+
     /// The text of a scalar.
     pub fn text(&self) -> Option<&str> {
         match &self.kind {
