@@ -8,7 +8,7 @@ use lab::http::{Client, JSON, Listen, Reply};
 use lab::proxmox::hooks::{Hooks, NoFaults};
 use lab::proxmox::world::{DEFAULT_ROOT_PASSWORD, DEFAULT_TOKEN_SECRET, PROVIDER_TOKEN};
 use lab::proxmox::{Proxmox, World};
-use lab::tls::Ca;
+use lab::tls::{Ca, Leaf};
 use serde_json::{Value, json};
 
 /// Runs asynchronous work to its end.
@@ -32,7 +32,7 @@ impl Lab {
 
     pub async fn with(world: World, factor: f64, hooks: impl Hooks) -> Lab {
         let ca = Ca::new().unwrap();
-        let tls = Some(ca.server_config().unwrap());
+        let tls = Some(ca.server_config_showing(|| Leaf::Good).unwrap().0);
         let options = Listen { addr: "127.0.0.1:0".parse().unwrap(), tls, latency: Duration::ZERO };
         let clock = Clock::new(factor);
         let proxmox = Proxmox::start(world, options, clock.clone(), Arc::new(hooks)).await.unwrap();
