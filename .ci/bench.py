@@ -330,15 +330,15 @@ SECTIONS = [lines, clone, start, rehearse, verify, beside, checks, scale]
 
 
 def main():
-    wanted = sys.argv[1:]
     names = [section.__name__ for section in SECTIONS]
-    for word in wanted:
-        if word not in names:
-            raise SystemExit(f"error: there is no section {word}: {', '.join(names)}")
+    wanted = sys.argv[1:] or names
     try:
+        for word in wanted:
+            if word not in names:
+                raise SystemExit(f"error: there is no section {word}: {', '.join(names)}")
         run(CARGO, "build", "--quiet", "--package", "xtask", "--package", "lab")
         for section in SECTIONS:
-            if not wanted or section.__name__ in wanted:
+            if section.__name__ in wanted:
                 print(f"\n## {section.__name__}\n", flush=True)
                 section()
     finally:
