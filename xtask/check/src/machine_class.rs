@@ -169,7 +169,8 @@ fn auto_provision(
     let id = &provision.provider_id;
     let place = provision.provider_id_at.in_file(file);
     let args = &provision.kernel_args;
-    if args.len() > 64 || args.iter().any(|a| a.len() > 256 || a.contains(char::is_control)) {
+    let limited = context.omni.is_none_or(|omni| !omni.is_before(9, 0));
+    if limited && (args.len() > 64 || args.iter().any(|a| a.len() > 256 || a.contains(char::is_control))) {
         let message =
             "the server accepts up to 64 kernel arguments of up to 256 bytes each, without control characters";
         findings.push(Finding::error(

@@ -16,7 +16,7 @@ const EVERY_DOCUMENT: u64 = 10;
 /// Fields of documents that omnictl refuses in a patch from [`EVERY_DOCUMENT`] on.
 const FORBIDDEN_IN_DOCUMENTS: &[(&str, &str)] = &[("KubeServiceAccountConfig", "issuer.privateKey")];
 /// Top-level fields of a v1alpha1 configuration, which needs no `kind`.
-const LEGACY: &[&str] = &["machine", "cluster", "debug", "persist"];
+pub const LEGACY: &[&str] = &["machine", "cluster", "debug", "persist"];
 
 /// What the result depends on besides the patch itself.
 #[derive(Debug, Clone, Copy, Default)]
@@ -25,8 +25,6 @@ pub struct PatchContext {
     pub omni: Option<Omni>,
     /// The minor of Talos 1.x that the machines run.
     pub talos: Option<u64>,
-    /// The patch is for workers alone.
-    pub workers: bool,
 }
 
 /// Why omnictl's answer to a patch is not known here.
@@ -46,18 +44,6 @@ pub struct Content {
     /// The file that the places are in: the template, or the patch's own.
     pub file: String,
     pub documents: Vec<Node>,
-    /// What Talos refuses of a document unless another patch adds to it.
-    pub open: Vec<Incomplete>,
-}
-
-/// What Talos refuses of a document unless another patch adds to it.
-#[derive(Debug)]
-pub struct Incomplete {
-    pub kind: String,
-    pub name: String,
-    /// The part of the document that is meant.
-    pub path: String,
-    pub finding: Finding,
 }
 
 /// The result of checking a patch.
@@ -118,7 +104,7 @@ fn of(file: &str, stream: yaml::Stream, documents: Vec<Node>, place: Location, k
     // Talos trims the bytes of a patch before it decodes them, which may leave half a character.
     let wide = findings.iter().any(|f| f.rule == "yaml-utf16").then_some(Undecided::Wide);
     let open = wide.into_iter().collect();
-    let mut patch = Patch { file, known, findings, open, seen: Vec::new(), lone: Vec::new() };
+    let mut patch = Patch { file, known, findings, open, seen: Vec::new() };
     let mut decoded = 0;
     for (n, document) in documents.iter().enumerate().filter(|(_, d)| !d.is_null()) {
         if !document.is_map() {
@@ -145,14 +131,14 @@ fn of(file: &str, stream: yaml::Stream, documents: Vec<Node>, place: Location, k
             }
         }
     }
-    let Patch { mut findings, mut open, lone, .. } = patch;
+    let Patch { mut findings, mut open, .. } = patch;
     if decoded == 0 && !findings.iter().any(Finding::is_error) {
         let fix = "write `machine:`, `cluster:` or a document with apiVersion and kind, or remove the patch";
         findings.push(form(place, "the patch is empty", fix));
     }
     open.sort_unstable();
     open.dedup();
-    let content = Some(Content { file: file.to_owned(), documents, open: lone }).filter(|_| decoded > 0);
+    let content = Some(Content { file: file.to_owned(), documents }).filter(|_| decoded > 0);
     CheckedPatch { content, findings, open }
 }
 
@@ -253,8 +239,6 @@ struct Patch<'a> {
     findings: Vec<Finding>,
     open: Vec<Undecided>,
     seen: Vec<Header>,
-    /// See [`Content::open`].
-    lone: Vec<Incomplete>,
 }
 
 impl Patch<'_> {
@@ -283,26 +267,6 @@ impl Patch<'_> {
         self.open.extend(walk.differs.then_some(Undecided::Release));
         let beyond = self.known.omni.is_some_and(|omni| !omni.is_known());
         self.open.extend((beyond || !reader.exact && !walk.problems.is_empty()).then_some(Undecided::Newer));
-        // What is certain of omnictl is not said of Talos again.
-        let refused = walk.problems.iter().filter(|_| reader.exact);
-        let refused: Vec<(Position, &str)> = refused.map(|problem| (problem.at, problem.path.as_str())).collect();
-        if let Some((minor, machine)) =
-            self.known.talos.and_then(|minor| Some((minor, Reader::talos(minor, !self.known.workers)?)))
-        {
-            // A kind that the machine's Talos does not know has a finding of its own.
-            let problems = talos::walk(document, &kind, machine).problems.into_iter();
-            let own = problems
-                .filter(|p| kind.known_to(machine) == Some(true) && !refused.contains(&(p.at, p.path.as_str())));
-            for problem in own {
-                let finding = on_machine(file, &problem, &header.kind, minor);
-                if !problem.open {
-                    self.findings.push(finding);
-                    continue;
-                }
-                let (kind, name) = (header.kind.clone(), header.name.clone());
-                self.lone.push(Incomplete { kind, name, path: problem.path, finding });
-            }
-        }
         let problems = walk.problems.iter().map(|problem| refusal(file, problem, self.known.omni, reader.exact));
         self.findings.extend(problems);
     }
@@ -430,7 +394,7 @@ fn refusal(file: &str, problem: &Problem, omni: Option<Omni>, sure: bool) -> Fin
 }
 
 /// What omnictl accepts and the Talos of the machines refuses.
-fn on_machine(file: &str, problem: &Problem, kind: &str, minor: u64) -> Finding {
+pub fn on_machine(file: &str, problem: &Problem, kind: &str, minor: u64) -> Finding {
     let path = &problem.path;
     let (message, fix) = match &problem.fault {
         Fault::Key { key, known, .. } => {

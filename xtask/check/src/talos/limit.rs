@@ -4,7 +4,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{LazyLock, OnceLock};
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use domain::spec::yaml::{Data, Entry, Node, Value};
 use regex::Regex;
 use selector::check_for_talos;
@@ -37,18 +36,17 @@ pub(super) static LIMITS: LazyLock<HashMap<&'static str, Vec<Limit>>> = LazyLock
     limits
 });
 
-/// A part of a field's value that Talos refuses: what it is, what is wanted, and whether another patch may put it right.
+/// A part of a field's value that Talos refuses: what it is, and what is wanted.
 pub struct Refused<'n> {
     pub node: &'n Node,
     pub found: String,
     pub wanted: String,
-    pub open: bool,
 }
 
 /// The parts of a field's value that this Talos refuses.
 pub fn refused<'n>(of: &str, key: &str, node: &'n Node, reader: Reader) -> Vec<Refused<'n>> {
     let limits = LIMITS.get(format!("{of}.{key}").as_str()).map_or(&[][..], Vec::as_slice);
-    let limits = limits.iter().filter(|limit| limit.columns & reader.columns != 0);
+    let limits = limits.iter().filter(|limit| limit.form != "merges" && limit.columns & reader.columns != 0);
     limits.flat_map(|limit| limit.refused(node, reader)).collect()
 }
 
@@ -59,19 +57,25 @@ pub struct Excluded {
     pub path: &'static str,
     /// What the document has then.
     pub condition: &'static str,
-    /// New clusters have the document from the start.
-    pub replaces: bool,
+    /// The minor of Talos with which clusters are created that have the document from the start.
+    pub since: Option<u64>,
+    /// Beside what those refuse the field, and the fix.
+    pub advice: Option<(&'static str, &'static str)>,
 }
 
 /// The documents that this minor of Talos refuses beside an older field.
 pub fn excluded(minor: Option<u64>) -> impl Iterator<Item = Excluded> {
     let columns = minor.and_then(|minor| Reader::talos(minor, true)).map_or(Columns::MAX, |reader| reader.columns);
     let limits = LIMITS.iter().flat_map(|(kind, limits)| limits.iter().map(move |limit| (*kind, limit)));
-    let limits =
-        limits.filter(move |(_, limit)| matches!(limit.form, "excludes" | "replaces") && limit.columns & columns != 0);
-    limits.map(|(kind, limit)| {
-        let (path, condition) = limit.argument.split_once(" if ").unwrap_or((limit.argument, ""));
-        Excluded { kind, path, condition, replaces: limit.form == "replaces" }
+    limits.filter(move |(_, limit)| limit.columns & columns != 0).filter_map(|(kind, limit)| {
+        let since = match limit.form {
+            "excludes" => None,
+            "replaces" => Some(14),
+            form => Some(form.strip_prefix("replaces:")?.parse().ok()?),
+        };
+        let (argument, advice) = limit.argument.split_once(" # ").unwrap_or((limit.argument, ""));
+        let (path, condition) = argument.split_once(" if ").unwrap_or((argument, ""));
+        Some(Excluded { kind, path, condition, since, advice: advice.split_once(" # ") })
     })
 }
 
@@ -89,16 +93,14 @@ pub fn is_base(path: &str, workers: bool) -> bool {
 
 impl Limit {
     fn refused<'n>(&self, node: &'n Node, reader: Reader) -> Vec<Refused<'n>> {
-        let refused = |node: &'n Node, found: String| Refused { node, found, wanted: self.wanted(), open: false };
+        let refused = |node: &'n Node, found: String| Refused { node, found, wanted: self.wanted() };
         match &node.data {
             Data::Seq(items) if self.form == "present" => {
                 items.iter().filter(|item| item.is_null()).map(|item| refused(item, "null".to_owned())).collect()
             }
             Data::Map(entries) if self.form == "present" => {
                 let empty = entries.iter().filter(|entry| entry.value.is_null());
-                // Talos 1.14 does not read it at all.
-                let open = reader.validates.is_some_and(|minor| minor < 14);
-                empty.map(|e| Refused { open, ..refused(&e.value, format!("a `{}` that is null", e.key)) }).collect()
+                empty.map(|e| refused(&e.value, format!("a `{}` that is null", e.key))).collect()
             }
             Data::Seq(items) if self.form == "last" => {
                 let size = |item: &Node| item.get(self.argument).and_then(Node::text).and_then(value::byte_count);
@@ -178,7 +180,7 @@ impl Limit {
                 address.is_none_or(|address| !address.is_unspecified())
             }
             "prefix" => value::prefix(text),
-            "key" => STANDARD.decode(text).is_ok_and(|key| key.len() == 32),
+            "key" => value::BASE64.decode(text).is_ok_and(|key| key.len() == 32),
             "like" => self.is_like(text),
             _ => true,
         }

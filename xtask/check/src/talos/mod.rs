@@ -2,6 +2,7 @@
 //! `data/talos-config.txt`, and a walk that compares a document with it.
 
 mod limit;
+mod merge;
 mod relation;
 mod value;
 
@@ -13,6 +14,7 @@ use domain::spec::yaml::{CopyOrigin, Data, Node};
 
 use super::releases::Omni;
 pub use limit::{Excluded, excluded, is_base, is_of_control_planes};
+pub use merge::{deletes, merge, selects};
 pub use relation::applies;
 
 /// The name of the document that needs no `kind`.
@@ -186,12 +188,14 @@ pub fn kinds() -> Vec<&'static str> {
     kinds
 }
 
+/// The newest type of a field.
+fn field(of: &str, key: &str) -> Option<&'static str> {
+    Some(TABLE.structs.get(of)?.iter().rev().find(|field| field.key == key)?.kind)
+}
+
 /// True if the configuration without kind has a mapping with any keys at a path.
 pub fn is_open_mapping(path: &[&str]) -> bool {
-    let below = |of: &'static str, key: &&str| {
-        let field = TABLE.structs.get(of)?.iter().rev().find(|field| field.key == *key)?;
-        Some(field.kind)
-    };
+    let below = |of: &'static str, key: &&str| field(of, key);
     path.iter().try_fold("v1alpha1.Config", below).is_some_and(|kind| kind.starts_with("{}"))
 }
 
@@ -224,8 +228,6 @@ pub struct Problem {
     pub at: Position,
     pub path: String,
     pub fault: Fault,
-    /// Another patch may put it right.
-    pub open: bool,
 }
 
 /// The result of comparing a document with what Talos reads.
@@ -238,7 +240,7 @@ pub struct DocumentComparison {
 
 /// Compares a document with what the reader decodes.
 pub fn walk(document: &Node, kind: &Kind, reader: Reader) -> DocumentComparison {
-    let mut walker = Walker { walk: DocumentComparison::default(), path: String::new(), copied: false, listed: false };
+    let mut walker = Walker { walk: DocumentComparison::default(), path: String::new(), copied: false };
     walker.fields(document, kind.kind, reader, kind.kind != "v1alpha1.Config");
     walker.walk
 }
@@ -248,14 +250,12 @@ struct Walker {
     path: String,
     /// Within a copy.
     copied: bool,
-    /// Within an entry of a list, which no further patch completes.
-    listed: bool,
 }
 
 impl Walker {
-    fn refuse(&mut self, at: Position, fault: Fault, open: bool) {
+    fn refuse(&mut self, at: Position, fault: Fault) {
         let path = self.path.strip_prefix('.').unwrap_or(&self.path).to_owned();
-        self.walk.problems.push(Problem { at, path, fault, open: open && !self.listed });
+        self.walk.problems.push(Problem { at, path, fault });
     }
 
     /// Says what is there, but not what may be a secret: a text in the place of a larger value, a key, a URL.
@@ -266,7 +266,7 @@ impl Walker {
             Data::Scalar(_) if value::may_be_secret(kind) => "a text".to_owned(),
             Data::Scalar(scalar) => format!("`{}`", scalar.text.chars().take(60).collect::<String>()),
         };
-        self.refuse(node.at, Fault::Value { found, wanted: wanted.to_owned() }, false);
+        self.refuse(node.at, Fault::Value { found, wanted: wanted.to_owned() });
     }
 
     fn below(&mut self, key: &str, then: impl FnOnce(&mut Self)) {
@@ -291,11 +291,7 @@ impl Walker {
         }
         match &node.data {
             Data::Seq(items) => match kind.strip_prefix("[]") {
-                Some(item) => {
-                    let outside = std::mem::replace(&mut self.listed, true);
-                    items.iter().for_each(|node| self.value(node, item, reader));
-                    self.listed = outside;
-                }
+                Some(item) => items.iter().for_each(|node| self.value(node, item, reader)),
                 None if kind == "arg" && reader.has(TABLE.columns(|column| column.lists)) != Some(false) => {
                     self.walk.differs |= reader.has(TABLE.columns(|column| column.lists)).is_none();
                     items.iter().for_each(|node| self.value(node, "string", reader));
@@ -335,7 +331,7 @@ impl Walker {
             {
                 if !std::mem::replace(&mut merged, true) {
                     let fault = Fault::Key { key: "<<".to_owned(), since: None, known: Vec::new() };
-                    self.below("<<", |walker| walker.refuse(at, fault, false));
+                    self.below("<<", |walker| walker.refuse(at, fault));
                 }
                 continue;
             }
@@ -349,7 +345,7 @@ impl Walker {
                     let mut known: Vec<&str> = known.map(|field| field.key).collect();
                     known.dedup();
                     let fault = Fault::Key { key: entry.key.clone(), since: since(columns), known };
-                    walker.refuse(entry.at, fault, false);
+                    walker.refuse(entry.at, fault);
                 }
                 has => {
                     walker.walk.differs |= has.is_none();
@@ -361,10 +357,10 @@ impl Walker {
                     let before = walker.walk.problems.len();
                     walker.value(&entry.value, field.kind, reader);
                     if reader.validates.is_some() && walker.walk.problems.len() == before {
-                        for limit::Refused { node, found, wanted, open } in
+                        for limit::Refused { node, found, wanted } in
                             limit::refused(of, field.key, &entry.value, reader)
                         {
-                            walker.refuse(node.at, Fault::Value { found, wanted }, open);
+                            walker.refuse(node.at, Fault::Value { found, wanted });
                         }
                     }
                 }
@@ -372,8 +368,7 @@ impl Walker {
         }
         if reader.validates.is_some() {
             for broken in relation::broken(of, node, reader) {
-                let open = broken.open;
-                self.refuse(node.at, Fault::Relation(broken), open);
+                self.refuse(node.at, Fault::Relation(broken));
             }
         }
     }

@@ -13,8 +13,6 @@ pub struct Broken {
     /// Behind the name of the struct: ``without `url` ``.
     pub what: String,
     pub fix: String,
-    /// True if a further patch of the same document may put it right.
-    pub open: bool,
 }
 
 /// The relations that do not hold.
@@ -28,14 +26,13 @@ pub fn is_validated(of: &str, node: &Node, reader: Reader) -> bool {
     let mut limits = LIMITS.get(of).map_or(&[][..], Vec::as_slice).iter().filter(|limit| limit.form == "while");
     limits.all(|limit| match limit.argument {
         "control-plane" => reader.control_plane,
-        condition => applies(condition, node).0,
+        condition => applies(condition, node),
     })
 }
 
 fn check(limit: &Limit, node: &Node) -> Option<Broken> {
     let (fields, condition) = limit.argument.split_once(" if ").unwrap_or((limit.argument, ""));
-    let (holds, absent) = applies(condition, node);
-    if !holds {
+    if !applies(condition, node) {
         return None;
     }
     let fields: Vec<&str> = fields.split('|').collect();
@@ -55,17 +52,14 @@ fn check(limit: &Limit, node: &Node) -> Option<Broken> {
         "needs" if !fields.iter().any(|field| has(node, field, false)) => Some(Broken {
             what: format!("without {}{condition}", quoted(&fields, " or ")),
             fix: format!("add {}", quoted(&fields, " or ")),
-            open: true,
         }),
         "apart" if given.len() > 1 => Some(Broken {
             what: format!("with both {}", quoted(&given, " and ")),
             fix: format!("keep one of {}", quoted(&given, " and ")),
-            open: false,
         }),
         "bars" if !given.is_empty() => Some(Broken {
             what: format!("with {}{condition}", quoted(&given, " and ")),
             fix: format!("remove {}", quoted(&given, " and ")),
-            open: absent,
         }),
         "multiples" => {
             let number = |field: &str| find(node, field)?.text()?.parse::<u64>().ok();
@@ -74,7 +68,6 @@ fn check(limit: &Limit, node: &Node) -> Option<Broken> {
             Some(Broken {
                 what: format!("with a `{odd}` that is not a multiple of {base}{condition}"),
                 fix: format!("write a multiple of {base}"),
-                open: false,
             })
         }
         "members" => members(node.get(limit.argument)?),
@@ -85,7 +78,6 @@ fn check(limit: &Limit, node: &Node) -> Option<Broken> {
             (low > high).then(|| Broken {
                 what: format!("with a `{less}` above `{more}`"),
                 fix: format!("write a `{more}` of at least `{less}`"),
-                open: true,
             })
         }
         _ => None,
@@ -96,7 +88,7 @@ fn check(limit: &Limit, node: &Node) -> Option<Broken> {
 fn members(devices: &Node) -> Option<Broken> {
     let name = |device: &Node| device.get("interface").and_then(Node::text).unwrap_or_default().to_owned();
     let mut owners: HashMap<&str, String> = HashMap::new();
-    let broken = |what, fix: &str| Some(Broken { what, fix: fix.to_owned(), open: false });
+    let broken = |what, fix: &str| Some(Broken { what, fix: fix.to_owned() });
     for device in devices.items() {
         let links = ["bond", "bridge"].map(|kind| device.path(&[kind, "interfaces"]).map_or(&[][..], Node::items));
         for link in links.into_iter().flatten().filter_map(Node::text) {
@@ -114,18 +106,16 @@ fn members(devices: &Node) -> Option<Broken> {
     broken(what, "set the address on the bond or bridge")
 }
 
-/// Whether all conditions hold (`FIELD=WORD|WORD`, `FIELD!=WORD`, `FIELD` for one that is set, with `&` between them), and whether
-/// that is because a field is absent.
-pub fn applies(conditions: &str, node: &Node) -> (bool, bool) {
-    let one = |condition: &str| {
+/// True if all conditions hold: `FIELD=WORD|WORD`, `FIELD!=WORD`, `FIELD` for one that is set, with `&` between them.
+pub fn applies(conditions: &str, node: &Node) -> bool {
+    conditions.split('&').all(|condition| {
         let Some((field, words)) = condition.split_once('=') else {
-            return (condition.is_empty() || has(node, condition, true), false);
+            return condition.is_empty() || has(node, condition, true);
         };
         let (field, not) = field.strip_suffix('!').map_or((field, false), |field| (field, true));
-        let found = find(node, field).filter(|node| !node.is_null()).and_then(Node::text).unwrap_or_default();
-        (words.split('|').any(|word| word.eq_ignore_ascii_case(found)) != not, found.is_empty())
-    };
-    conditions.split('&').map(one).fold((true, false), |all, one| (all.0 && one.0, all.1 || one.1))
+        let found = find(node, field).filter(|node| !node.is_null()).map_or("", |node| node.text().unwrap_or("{}"));
+        words.split('|').any(|word| word.eq_ignore_ascii_case(found)) != not
+    })
 }
 
 fn find<'n>(node: &'n Node, field: &str) -> Option<&'n Node> {

@@ -10,7 +10,7 @@ use domain::spec::yaml::{Node, Value};
 use selector::time::duration;
 
 /// As Go does: bits behind the last byte do not matter.
-const BASE64: GeneralPurpose =
+pub const BASE64: GeneralPurpose =
     GeneralPurpose::new(&STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
 /// What Talos shows instead of a key, and reads back.
 const REDACTED: &str = "******";

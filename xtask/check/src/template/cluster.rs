@@ -74,7 +74,7 @@ impl Checker<'_> {
         self.descriptors(&t.labels, &t.annotations);
         self.manifests(&t.manifests);
         self.healthchecks(t);
-        self.patches(&t.patches, super::PatchScope::Cluster, false);
+        self.patches(&t.patches, super::PatchScope::Cluster);
     }
 
     /// Lists of extensions, which Omni has limited since 1.9 (validations/extensions.go).

@@ -2,16 +2,17 @@
 
 use super::lints::meets;
 use super::{Checker, PatchScope};
+use crate::Severity;
 use crate::patch::Content;
-use crate::{Severity, talos};
+use crate::talos::{self, deletes};
 use domain::spec::Position;
 use domain::spec::yaml::{Data, Node};
 
-/// What a patch deletes from the configuration without kind.
+/// What a patch deletes from a document.
 struct Deletion<'n> {
     keys: Vec<&'n str>,
-    /// Of an entry of the list at `keys`: the key and value that select it.
-    entry: Option<(&'n str, &'n str)>,
+    /// Of an entry of the list at `keys`: the key and value that select it; no value if they are no texts.
+    entry: Option<(&'n str, Option<&'n str>)>,
     at: Position,
 }
 
@@ -28,10 +29,31 @@ impl Checker<'_> {
             return;
         }
         let legacy = |document: &&Node| document.get("kind").is_none();
-        for document in content.documents.iter().filter(legacy) {
+        for document in &content.documents {
+            let kind = document.get("kind").and_then(Node::text).unwrap_or(talos::V1ALPHA1);
+            let Some(kind) = talos::Kind::find(kind).filter(|_| document.is_map() && !deletes(document)) else {
+                continue;
+            };
             let mut found = Vec::new();
-            collect(document, &mut Vec::new(), &mut found);
+            collect(document, &mut Vec::new(), false, &mut found);
             for Deletion { keys, entry, at } in found {
+                if let Some((key, value)) =
+                    entry.filter(|(key, value)| value.is_none() || !talos::selects(&kind, &keys, key))
+                {
+                    let what = value.map_or_else(|| format!("`{key}`"), |value| format!("`{key}: {value}`"));
+                    let message = format!(
+                        "`$patch: delete` of an entry of `{}` by {what}: Talos finds entries of the outermost list alone, by a \
+                         text that stands first, and refuses the whole patch",
+                        keys.join(".")
+                    );
+                    let fix =
+                        "write a key whose value is a text first, or leave the entry out of the patch that adds it";
+                    self.report(Severity::Error, "template-patch-talos", at.in_file(&content.file), message, fix);
+                    continue;
+                }
+                if !legacy(&document) {
+                    continue;
+                }
                 let near =
                     contents.iter().filter(|(of, _)| meets(&scope, of)).flat_map(|(_, content)| &content.documents);
                 // Talos deletes first, then adds what else the same document says.
@@ -45,7 +67,8 @@ impl Checker<'_> {
                 // A field of a struct can always be deleted, but what has it must be there.
                 let (missing, what) = match entry {
                     Some((key, value)) => {
-                        let is = |item: &Node| item.get(key).and_then(Node::text) == Some(value) && is_content(item);
+                        let is = |item: &Node| item.get(key).and_then(Node::text) == value && is_content(item);
+                        let value = value.unwrap_or_default();
                         let set =
                             |document: &&Node| document.path(&keys).is_some_and(|list| list.items().iter().any(is));
                         let base = talos::is_base(&format!("{path}={value}"), workers);
@@ -70,10 +93,6 @@ impl Checker<'_> {
     }
 }
 
-fn deletes(node: &Node) -> bool {
-    node.get("$patch").and_then(Node::text) == Some("delete")
-}
-
 /// True for what is more than deletions.
 fn is_content(node: &Node) -> bool {
     match &node.data {
@@ -84,21 +103,24 @@ fn is_content(node: &Node) -> bool {
     }
 }
 
-fn collect<'n>(node: &'n Node, keys: &mut Vec<&'n str>, found: &mut Vec<Deletion<'n>>) {
+fn collect<'n>(node: &'n Node, keys: &mut Vec<&'n str>, inner: bool, found: &mut Vec<Deletion<'n>>) {
     match &node.data {
         _ if deletes(node) => found.push(Deletion { keys: keys.clone(), entry: None, at: node.at }),
         Data::Map(entries) => {
             for entry in entries {
                 keys.push(&entry.key);
-                collect(&entry.value, keys, found);
+                collect(&entry.value, keys, inner, found);
                 keys.pop();
             }
         }
         Data::Seq(items) => {
-            for item in items.iter().filter(|item| deletes(item)) {
-                let others = item.entries().iter().filter(|entry| entry.key != "$patch");
-                let entry = others.filter_map(|entry| Some((entry.key.as_str(), entry.value.text()?))).next();
-                found.extend(entry.map(|entry| Deletion { keys: keys.clone(), entry: Some(entry), at: item.at }));
+            for item in items {
+                if !deletes(item) {
+                    collect(item, keys, true, found);
+                } else if let Some(by) = item.entries().iter().find(|entry| entry.key != "$patch") {
+                    let entry = Some((by.key.as_str(), by.value.text().filter(|_| !inner)));
+                    found.push(Deletion { keys: keys.clone(), entry, at: item.at });
+                }
             }
         }
         Data::Scalar(_) => {}

@@ -84,8 +84,8 @@ impl Checker<'_> {
             }
         }
         self.own_hostnames(&contents, &hostnames);
-        self.both_forms(&contents);
-        self.incomplete(&contents);
+        self.both_forms(&contents, t.sets.iter().any(|set| set.class.is_none() && !set.machines.is_empty()));
+        self.merged(t, &contents);
         for manifest in &t.manifests {
             match &manifest.inline {
                 Some(Inline::Text { text, .. }) => self.cilium(text, manifest.at.in_file(self.file)),
@@ -234,31 +234,45 @@ impl Checker<'_> {
 
     /// A document, and the older field of the same setting, for the same machines. Those of a new cluster have documents from the start
     /// (siderolabs/talos v1.14.0-rc.1 pkg/machinery/config/generate/kubernetes.go).
-    fn both_forms(&mut self, contents: &[(PatchScope, &Content)]) {
+    fn both_forms(&mut self, contents: &[(PatchScope, &Content)], listed: bool) {
         let documents = || {
             contents.iter().flat_map(|(scope, content)| content.documents.iter().map(move |d| (*scope, *content, d)))
         };
         let kind = |document: &Node| document.get("kind").and_then(Node::text).map(str::to_owned);
         let kinds: HashSet<String> = documents().filter_map(|(.., document)| kind(document)).collect();
-        let replaced = self.talos.is_some_and(|minor| minor >= 14);
-        let excluded = excluded(self.talos).filter(|other| other.replaces && replaced || kinds.contains(other.kind));
-        for Excluded { kind: name, path, condition, replaces: given } in excluded {
-            let keys: Vec<&str> = path.split('.').collect();
-            let sets = |document: &Node| {
-                document.path(&keys).is_some_and(|field| !field.is_null() && field.get("$patch").is_none())
-            };
-            let fields: Vec<_> = documents().filter(|(.., d)| sets(d)).collect();
-            if let Some((_, content, document)) = fields.first().filter(|_| given && replaced) {
+        let talos = self.talos;
+        let sets = |document: &Node, path: &str| {
+            let keys: Vec<&str> = path.split(['=', '&']).next().unwrap_or_default().split('.').collect();
+            let (last, parents) = keys.split_last()?;
+            let entry = document.path(parents)?.entry(last)?;
+            let is_set = !entry.value.is_null() && entry.value.get("$patch").is_none();
+            (is_set && (!path.contains(['=', '&']) || applies(path, document))).then_some(entry.at)
+        };
+        let excluded: Vec<Excluded> = excluded(self.talos).collect();
+        for Excluded { kind: name, path, condition, since, advice } in excluded {
+            // A field in place of a kind is one that such a cluster has, and that a patch may change.
+            let given = since.is_some()
+                && talos >= since
+                && (listed || !name.contains('.'))
+                && !name.split('|').any(|name| documents().any(|(.., d)| sets(d, name).is_some()));
+            if !given && !kinds.contains(name) {
+                continue;
+            }
+            let fields: Vec<_> =
+                documents().filter_map(|(scope, content, d)| Some((scope, content, sets(d, path)?))).collect();
+            if let (Some((_, content, at)), Some(since), true) = (fields.first(), since, given) {
+                let field = path.split(['=', '&']).next().unwrap_or_default();
+                let beside = format!("beside their {name}");
+                let (why, fix) =
+                    advice.unwrap_or((&beside, "write the setting as a document, unless the cluster is older"));
                 let message = format!(
-                    "`{path}`: machines of a cluster that was created with Talos 1.14 or later refuse it beside their {name}"
+                    "`{field}`: machines of a cluster that was created with Talos 1.{since} or later refuse it {why}"
                 );
-                let place = document.at.in_file(&content.file);
-                let fix = "write the setting as a document, unless the cluster is older";
-                self.report(Severity::Warning, "template-older-form", place, message, fix);
+                self.report(Severity::Warning, "template-older-form", at.in_file(&content.file), message, fix);
             }
             let there = |document: &Node| {
                 let of = kind(document).as_deref() == Some(name) && document.get("$patch").is_none();
-                of && applies(condition, document).0
+                of && applies(condition, document)
             };
             for (scope, content, document) in documents().filter(|(.., document)| there(document)) {
                 if fields.iter().any(|(field, ..)| meets(field, &scope)) {
@@ -266,20 +280,6 @@ impl Checker<'_> {
                     let place = document.at.in_file(&content.file);
                     self.report(Severity::Error, "template-patch-talos", place, message, "keep one of the two");
                 }
-            }
-        }
-    }
-
-    /// Documents that lack a field, unless another patch may add it or Omni has a document of that name.
-    fn incomplete(&mut self, contents: &[(PatchScope, &Content)]) {
-        let is =
-            |document: &Node, key: &str, text: &str| document.get(key).and_then(Node::text).unwrap_or_default() == text;
-        for open in contents.iter().flat_map(|(_, content)| &content.open) {
-            let keys: Vec<&str> = open.path.split('.').filter(|_| open.kind.is_empty()).collect();
-            let documents = contents.iter().flat_map(|(_, content)| &content.documents);
-            let same = documents.filter(|d| is(d, "kind", &open.kind) && is(d, "name", &open.name));
-            if same.filter(|document| document.path(&keys).is_some()).count() == 1 {
-                self.findings.push(open.finding.clone());
             }
         }
     }

@@ -6,6 +6,7 @@ mod cluster;
 mod deletions;
 mod files;
 mod lints;
+mod merged;
 mod sets;
 
 use std::collections::BTreeSet;
@@ -215,10 +216,10 @@ impl Checker<'_> {
         }
     }
 
-    fn patches(&mut self, patches: &[Patch], scope: PatchScope, workers: bool) {
+    fn patches(&mut self, patches: &[Patch], scope: PatchScope) {
         for patch in patches {
             self.descriptors(&patch.labels, &patch.annotations);
-            let known = patch::PatchContext { omni: self.context.omni, talos: self.talos, workers };
+            let known = patch::PatchContext { omni: self.context.omni, talos: self.talos };
             let (checked, size) = match (&patch.file, &patch.inline) {
                 (Some(_), Some(_)) => {
                     let message = "a patch has `file` or `inline`, not both";

@@ -21,7 +21,7 @@ impl Checker<'_> {
                 SetKind::Workers { .. } => self.workers(set),
             }
             self.source(t, set);
-            self.patches(&set.patches, PatchScope::Set(n), set.kind != SetKind::ControlPlane);
+            self.patches(&set.patches, PatchScope::Set(n));
         }
         self.counts(t);
         self.machines(t);
@@ -231,9 +231,7 @@ impl Checker<'_> {
         }
         for (n, machine) in t.machines.iter().enumerate() {
             self.descriptors(&machine.labels, &machine.annotations);
-            let workers =
-                users.get(machine.name.as_str()).is_some_and(|kinds| !kinds.contains(&&SetKind::ControlPlane));
-            self.patches(&machine.patches, PatchScope::Machine(n), workers);
+            self.patches(&machine.patches, PatchScope::Machine(n));
             if let Some(why) = not_a_uuid(&machine.name) {
                 let message = format!("`{}` is not a machine: {why}", machine.name);
                 self.error("template-machine-id", machine.name_at, message, "use the machine's UUID");

@@ -56,6 +56,11 @@ pub struct Entry {
 }
 
 impl Node {
+    /// A mapping without entries.
+    pub fn mapping(at: Position) -> Node {
+        Node { at, tag: None, data: Data::Map(Vec::new()), copied: CopyOrigin::No }
+    }
+
     /// The entries of a mapping; empty for anything else.
     pub fn entries(&self) -> &[Entry] {
         match &self.data {

@@ -1,0 +1,105 @@
+//! How a patch's document is merged into what earlier ones say (siderolabs/talos pkg/machinery config/merge, and the lists of
+//! config/types that merge themselves: the lines `merges` of `data/talos-limits.txt`).
+
+use domain::spec::yaml::{Data, Entry, Node};
+
+use super::limit::LIMITS;
+use super::{Kind, TABLE, field};
+
+/// True for what `$patch: delete` deletes.
+pub fn deletes(node: &Node) -> bool {
+    node.get("$patch").and_then(Node::text) == Some("delete")
+}
+
+/// Merges a document into the earlier ones of its kind and name.
+pub fn merge(left: &mut Node, right: &Node, kind: &Kind) {
+    drop_unrepeated(left, Some(right), kind.kind);
+    mapping(left, right, kind.kind);
+}
+
+/// Selectors and sizes are those of the last document, which loses them where it does not repeat them.
+fn drop_unrepeated(left: &mut Node, right: Option<&Node>, of: &str) {
+    let Data::Map(entries) = &mut left.data else { return };
+    let repeats = |key: &str| right.and_then(|right| right.get(key));
+    let last = |entry: &Entry| matches!(field(of, &entry.key), Some("cel" | "bytesize" | "percentage"));
+    entries.retain(|entry| !last(entry) || repeats(&entry.key).is_some());
+    for entry in entries {
+        let inner = field(of, &entry.key).filter(|kind| TABLE.structs.contains_key(kind));
+        inner.into_iter().for_each(|kind| drop_unrepeated(&mut entry.value, repeats(&entry.key), kind));
+    }
+}
+
+fn mapping(left: &mut Node, right: &Node, of: &str) {
+    let Data::Map(entries) = &mut left.data else { return };
+    for entry in right.entries() {
+        let at = entries.iter().position(|known| known.key == entry.key);
+        // Null is a value in a mapping with any keys alone.
+        if entry.value.is_null() && (at.is_some() || !of.starts_with("{}")) {
+            continue;
+        }
+        if deletes(&entry.value) {
+            at.map(|at| entries.remove(at));
+            continue;
+        }
+        let at = at.unwrap_or_else(|| {
+            entries.push(Entry { value: emptied(&entry.value), ..entry.clone() });
+            entries.len() - 1
+        });
+        let kind = of.strip_prefix("{}").or_else(|| field(of, &entry.key)).unwrap_or_default();
+        let there = &mut entries[at].value;
+        match (&mut there.data, &entry.value.data) {
+            (Data::Map(_), Data::Map(_)) => mapping(there, &entry.value, kind),
+            (Data::Seq(items), Data::Seq(more)) => {
+                list(items, more, kind.strip_prefix("[]").unwrap_or_default(), &format!("{of}.{}", entry.key));
+            }
+            (_, Data::Scalar(scalar)) if scalar.text.is_empty() => {}
+            _ => *there = entry.value.clone(),
+        }
+    }
+}
+
+/// `place` is the struct and key of the list.
+fn list(items: &mut Vec<Node>, more: &[Node], of: &str, place: &str) {
+    let key = LIMITS.get(place).and_then(|limits| limits.iter().find(|limit| limit.form == "merges"));
+    if key.is_some_and(|key| key.argument.is_empty()) && !more.is_empty() {
+        items.clear();
+    }
+    let is = |item: &Node, key: &str, value: &Node| item.get(key).and_then(Node::text) == value.text();
+    for item in more {
+        if deletes(item) {
+            let selects = |entry: &&Entry| entry.key != "$patch" && entry.value.text().is_some();
+            if let Some(by) = item.entries().iter().find(selects) {
+                items.retain(|item| !is(item, &by.key, &by.value));
+            }
+            continue;
+        }
+        let by = key.and_then(|key| item.entry(key.argument));
+        let at = by.and_then(|by| items.iter().position(|item| is(item, &by.key, &by.value)));
+        let at = at.unwrap_or_else(|| {
+            items.push(emptied(item));
+            items.len() - 1
+        });
+        mapping(&mut items[at], item, of);
+    }
+}
+
+/// True if Talos finds an entry of the list at a path by this key, which the entry has first: it compares texts alone
+/// (siderolabs/talos pkg/machinery config/configloader/internal/decoder/selector.go).
+pub fn selects(kind: &Kind, path: &[&str], key: &str) -> bool {
+    let below = |of: &'static str, key: &&str| of.strip_prefix("{}").or_else(|| field(of, key));
+    let list = path.iter().try_fold(kind.kind, below).and_then(|list| list.strip_prefix("[]"));
+    let found = list.and_then(|item| field(item, key)).unwrap_or("string");
+    let number =
+        ["int", "uint", "float", "bool", "[]", "{}", "any", "object"].iter().any(|start| found.starts_with(start));
+    !number && (found.contains(':') || !found.contains('.'))
+}
+
+/// What the rest of a new value is merged into.
+fn emptied(node: &Node) -> Node {
+    let data = match &node.data {
+        Data::Map(_) => Data::Map(Vec::new()),
+        Data::Seq(_) => Data::Seq(Vec::new()),
+        scalar => scalar.clone(),
+    };
+    Node { at: node.at, tag: node.tag.clone(), data, copied: node.copied }
+}
