@@ -301,7 +301,7 @@ async fn proxmox(ca: &Ca, faults: &Arc<Faults>, clock: &Clock, latency: Duration
     let own = Arc::clone(faults);
     let leaf = move || if own.has("proxmox-self-signed") { Leaf::SelfSigned } else { Leaf::Good };
     let options = Listen { addr: loopback(0), tls: Some(ca.server_config_showing(leaf)?.0), latency };
-    let hooks = Arc::new(fault_effects::ProxmoxFaults::new(Arc::clone(faults)));
+    let hooks = Arc::clone(faults);
     Proxmox::start(world, options, clock.clone(), hooks).await
 }
 

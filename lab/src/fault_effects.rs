@@ -10,7 +10,6 @@ pub use omni_stack::{
     OMNI_ENDS, before_call, last_words, leaf, once_compared, provider_stops, pull, refused_login, stalls,
     start_container, started_by_hand, stays_stopped, tls_cause,
 };
-pub use proxmox::ProxmoxFaults;
 
 use serde_json::{Value, json};
 

@@ -1,6 +1,5 @@
 //! The faults of Proxmox: what is wrong with the cluster from the beginning, and what becomes of requests and tasks.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::faults::Faults;
@@ -126,27 +125,12 @@ fn rights(fault: &str, on: bool, world: &mut World) {
     }
 }
 
-/// The faults of Proxmox's API.
-pub struct ProxmoxFaults {
-    faults: Arc<Faults>,
-}
-
-impl ProxmoxFaults {
-    /// Asks these.
-    pub fn new(faults: Arc<Faults>) -> ProxmoxFaults {
-        ProxmoxFaults { faults }
-    }
-
-    fn hit(&self, name: &str) -> bool {
-        self.faults.hit(name)
-    }
-}
-
 fn refusal(status: u16, reason: &str) -> Fate {
     Fate::Answer(Reply::new(status, JSON, "{\"data\":null}").with_reason(reason))
 }
 
-impl Hooks for ProxmoxFaults {
+/// The faults of Proxmox's API.
+impl Hooks for Faults {
     fn request(&self, request: &Request, world: &mut World) -> Option<Fate> {
         if self.hit("proxmox-hangs") {
             // Longer than anybody waits, at any pace.
@@ -168,7 +152,7 @@ impl Hooks for ProxmoxFaults {
         let words: Vec<&str> = request.path.split('/').collect();
         match words[..] {
             [.., "nodes", node, "qemu"] if self.hit("placement-vmid-taken") => somebody_was_first(world, node, request),
-            [.., "qemu", vmid, "status", "stop"] => self.by_hand(world, vmid.parse().unwrap_or_default()),
+            [.., "qemu", vmid, "status", "stop"] => by_hand(self, world, vmid.parse().unwrap_or_default()),
             _ => {}
         }
         None
@@ -206,17 +190,15 @@ impl Hooks for ProxmoxFaults {
     }
 }
 
-impl ProxmoxFaults {
-    /// What somebody did to a machine by hand.
-    fn by_hand(&self, world: &mut World, vmid: u32) {
-        if self.hit("machine-locked")
-            && let Some(vm) = world.vms.get_mut(&vmid)
-        {
-            vm.lock = Some("backup".to_owned());
-        }
-        if self.hit("machine-in-ha") {
-            world.ha_resources.insert(format!("vm:{vmid}"), [("state".to_owned(), "started".to_owned())].into());
-        }
+/// What somebody did to a machine by hand.
+fn by_hand(faults: &Faults, world: &mut World, vmid: u32) {
+    if faults.hit("machine-locked")
+        && let Some(vm) = world.vms.get_mut(&vmid)
+    {
+        vm.lock = Some("backup".to_owned());
+    }
+    if faults.hit("machine-in-ha") {
+        world.ha_resources.insert(format!("vm:{vmid}"), [("state".to_owned(), "started".to_owned())].into());
     }
 }
 

@@ -15,7 +15,7 @@ use domain::spec::template::ClusterTemplate;
 use domain::status::cluster::{Actor, ClusterView, MachineSetView, MachineView};
 use domain::status::proxmox::{Observed, host};
 use domain::words::count;
-use machine::{ChainPosition, hidden, position};
+use machine::{ChainPosition, hidden, position, refused_by_proxmox};
 
 /// The links of the chain, in the order in which a machine passes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, strum::IntoStaticStr, VariantArray)]
@@ -209,7 +209,7 @@ pub struct Vm {
 }
 
 /// Everything that was seen of a cluster and of what it needs.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Facts {
     /// Seconds since 1970, by the newest clock that was seen.
     pub now: u64,
@@ -239,6 +239,8 @@ pub struct Facts {
     pub site: Vec<Cause>,
 }
 
+/// What ends a machine request that the provider cannot finish.
+pub const DELETE: &str = "omnictl delete machinerequest ";
 /// How many VMs are named one by one.
 const ALIKE: usize = 3;
 /// A machine that does not join within this time has a reason.
@@ -293,6 +295,11 @@ impl Chain {
             self.causes.push(Cause { blocks: true, ..cause });
         } else if let Some(known) = self.causes.iter_mut().find(|known| alike(known)) {
             known.evidence = [known.evidence.as_str(), &cause.cause].join("; ").trim_start_matches("; ").into();
+            // One command for all of them: a new machine takes the number that one which is left would take for its own.
+            let own = cause.next.iter().find_map(|next| next.strip_prefix(DELETE));
+            if let (Some(own), Some(all)) = (own, known.next.iter_mut().find(|next| next.starts_with(DELETE))) {
+                all.push_str(&format!(" {own}"));
+            }
         }
     }
 
@@ -344,11 +351,9 @@ impl Chain {
             ChainPosition::Broken(cause) => {
                 let link = cause.link;
                 let since = Some(machine.since.clone()).filter(|since| !since.is_empty());
-                // A task of Proxmox failed, whatever became of the provider since.
-                let failed = facts.complaints.get(&machine.request);
-                let failed = failed.filter(|failed| failed.link == Link::ProxmoxTask && failed.id != cause.id);
+                let refused = refused_by_proxmox(facts, machine).filter(|refused| refused.id != cause.id);
                 self.blocks(Cause { since, ..*cause });
-                failed.into_iter().for_each(|failed| self.blocks(failed.clone()));
+                refused.into_iter().for_each(|refused| self.blocks(refused.clone()));
                 self.reached = self.reached.max(Some(link));
                 return true;
             }
@@ -477,7 +482,7 @@ impl Chain {
             let cause = Cause::new(Link::Cluster, "cluster-locked", words).evidence(differs);
             let unlock = format!("omnictl cluster unlock {name}");
             self.blocks(cause.fix("unlock it, when whoever locked it agrees, then sync again", unlock));
-        } else if self.causes.is_empty() && (lacks || !view.running && self.waits.is_empty()) {
+        } else if lacks || self.causes.is_empty() && !view.running && self.waits.is_empty() {
             let words = format!("the template of `{name}` is not in Omni as a whole");
             let cause = Cause::new(Link::Template, "template-not-synced", words).evidence(differs);
             let plan = format!("cargo xtask cluster-sync {name} --dry-run");
@@ -734,18 +739,10 @@ mod tests {
         Facts {
             now: 10_060,
             cluster: "zebra".to_owned(),
-            omni: None,
-            template_error: None,
-            template: None,
             view: Some(view),
-            provider: Observed::Known(None),
-            proxmox: Observed::Known(None),
             vms: Observed::Known(vms.iter().enumerate().map(vm).collect()),
             no_vms: vms.is_empty(),
-            unseen: BTreeMap::new(),
-            complaints: BTreeMap::new(),
-            finalizers: BTreeMap::new(),
-            site: Vec::new(),
+            ..Facts::default()
         }
     }
 

@@ -289,6 +289,13 @@ pub fn being_torn_down(omnictl: &Omnictl<'_>, names: &[&str]) -> Result<Vec<Stri
     Ok(found.into_iter().filter(goes).map(|found| found.metadata.id).collect())
 }
 
+/// What ends a task that would change a cluster which somebody locked.
+pub fn locked(name: &str, refusal: &str) -> Failure {
+    Failure::new(Code::Conflict, format!("cluster `{name}` is locked: Omni {refusal}"))
+        .hint("unlock it, when whoever locked it agrees, then run this again")
+        .next(format!("omnictl cluster unlock {name}"))
+}
+
 /// Ends a task that would change clusters of which one is being destroyed: Omni refuses that half way (`is not in phase
 /// running`), and a comparison does not show it.
 ///

@@ -281,7 +281,7 @@ pub fn changed_meanwhile(name: &str, changed: &[String]) -> Failure {
 /// it. A dry run shows also what the login may only read.
 ///
 /// # Errors
-/// Those of [`compare`]; [`Code::Conflict`] for a machine set that is being destroyed; those of [`role::may_change`].
+/// Those of [`compare`] and of [`role::may_change`]; [`Code::Conflict`] for a locked cluster or a set that is being destroyed.
 pub fn differences<'a>(
     cx: &Cx,
     omnictl: &Omnictl<'_>,
@@ -289,7 +289,7 @@ pub fn differences<'a>(
     classes: Option<&[Resource]>,
 ) -> anyhow::Result<(Vec<TemplateDiff<'a>>, Impacts)> {
     let diffs = compare(cx, omnictl, templates, staged)?;
-    refuse_destroyed_sets(omnictl, &diffs)?;
+    refuse_what_omni_refuses(omnictl, &diffs)?;
     let impacts = impact::of(cx, omnictl, &diffs, classes)?;
     diffs.iter().for_each(|diff| diff.show(cx));
     if !cx.dry_run {
@@ -421,16 +421,20 @@ fn verify_settled(cx: &Cx, omnictl: &Omnictl<'_>, settled: &[&TemplateDiff<'_>])
     unknown.into_iter().try_for_each(|diff| verify(cx, omnictl, diff, false))
 }
 
-/// Refuses to change a machine set that is being destroyed while its template has it again.
-fn refuse_destroyed_sets(omnictl: &Omnictl<'_>, diffs: &[TemplateDiff<'_>]) -> Result<(), Failure> {
-    let changed = |diff: &&TemplateDiff<'_>| {
-        diff.actions.iter().any(|action| action.verb == "update" && action.kind == "MachineSets")
-    };
-    if !diffs.iter().any(|diff| changed(&diff)) {
+/// Refuses to change a cluster that is locked, and a machine set that is being destroyed while its template has it again.
+fn refuse_what_omni_refuses(omnictl: &Omnictl<'_>, diffs: &[TemplateDiff<'_>]) -> Result<(), Failure> {
+    let new = |diff: &TemplateDiff<'_>| diff.actions.iter().any(|it| it.verb == "create" && it.kind == "Clusters");
+    let changed: Vec<_> = diffs.iter().filter(|diff| !diff.in_sync() && !new(diff)).collect();
+    if changed.is_empty() {
         return Ok(());
     }
-    let sets = omnictl.list("machinesets", None)?;
-    for diff in diffs.iter().filter(changed) {
+    let (sets, clusters) = both(|| omnictl.list("machinesets", None), || omnictl.list("clusters", None));
+    let (sets, clusters) = (sets?, clusters?);
+    for diff in changed {
+        let locked = |found: &Resource| found.metadata.id == diff.name() && found.metadata.annotated("cluster-locked");
+        if clusters.iter().any(locked) {
+            return Err(cluster::locked(diff.name(), "accepts no change of it"));
+        }
         let updated = |id: &str| diff.actions.iter().any(|action| action.verb == "update" && action.id == id);
         if let Some(set) = sets.iter().find(|set| set.metadata.tearing_down() && updated(&set.metadata.id)) {
             return Err(cluster_destroyed::set(&set.metadata.id, diff.name()));

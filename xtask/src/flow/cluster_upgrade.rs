@@ -128,11 +128,7 @@ fn settled(cx: &Cx, omnictl: &Omnictl<'_>, name: &str, again: &str) -> anyhow::R
     cluster::refuse_destroyed(omnictl, &[name])?;
     let Some(view) = cluster::observe(omnictl, name)? else { return Err(cluster::unknown(cx, omnictl, name).into()) };
     if view.locked {
-        return Err(Failure::new(Code::Conflict, format!("cluster `{name}` is locked: Omni upgrades nothing in it"))
-            .hint("unlock it, when whoever locked it agrees, then run this again")
-            .next(format!("omnictl cluster unlock {name}"))
-            .next(again)
-            .into());
+        return Err(cluster::locked(name, "upgrades nothing in it").next(again).into());
     }
     if view.upgrade.is_empty() {
         return Ok(view);

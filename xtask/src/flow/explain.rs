@@ -63,7 +63,10 @@ pub fn full(cx: &Cx, omnictl: Result<&Omnictl<'_>, &Failure>, cluster: &str) -> 
         Err(failure) => (None, Some(unasked(failure))),
     };
     let mut own = site_causes(cx, &site, &around, omni.is_none());
-    if let (None, Some(Err(failure))) = (&omni, health) {
+    // Whoever is refused for another reason has not asked for its health.
+    let refused =
+        |why: &Cause| ["omnictl-version", "omni-login", "omni-refuses", "omni-licence"].contains(&why.id.as_str());
+    if let (true, Some(Err(failure))) = (omni.as_ref().is_none_or(refused), health) {
         own.insert(0, Cause { id: "omni-unhealthy".to_owned(), ..unasked(failure) });
     }
     let mut facts = facts(cx, omnictl.ok(), cluster, view, around);
@@ -177,18 +180,10 @@ fn facts(
     let mut facts = Facts {
         now: system.max(newest.unwrap_or(0)).max(beat),
         cluster: cluster.to_owned(),
-        omni: None,
-        template_error: None,
-        template: None,
         provider,
-        proxmox: Observed::Known(None),
         no_vms: around.sites.iter().all(|site| site.vms.as_ref().is_ok_and(|found| found.of_none)),
-        vms: Observed::Known(BTreeMap::new()),
-        unseen: BTreeMap::new(),
-        complaints: BTreeMap::new(),
-        finalizers: BTreeMap::new(),
-        site: Vec::new(),
         view,
+        ..Facts::default()
     };
     see_vms(&mut facts, &around);
     facts.complaints = complaints(cx, &facts, &around);
@@ -396,6 +391,10 @@ fn step_of(result: &doctor::CheckResult, around: &OutsideFacts) -> Option<Step> 
     match result.entry.id.as_str() {
         "tools.omnictl" | "omni.versions" if result.verdict.fix.is_none() => Some(Step::task(&["omnictl-install"])),
         "docker.containers" if containers() => Some(Step::task(&["stack-up"])),
+        "keys.provider" => {
+            let rotate = result.command().filter(|command| command.contains(" keys --rotate "));
+            rotate.map(|command| Step::Task(command.split(' ').skip(2).map(str::to_owned).collect()))
+        }
         _ => None,
     }
 }

@@ -122,10 +122,7 @@ pub fn refuse(cx: &Cx, omnictl: &Omnictl<'_>, found: &Replacement) -> Result<(),
         return Err(refused(why.to_owned()).hint(hint).next(format!("cargo xtask cluster-sync {cluster} --dry-run")));
     }
     if view.locked {
-        let why = format!("cluster `{cluster}` is locked: Omni changes no machine of it");
-        return Err(refused(why)
-            .hint("unlock it, when whoever locked it agrees")
-            .next(format!("omnictl cluster unlock {cluster}")));
+        return Err(cluster::locked(cluster, "changes no machine of it"));
     }
     if uuid.is_empty() && owned(omnictl, name)? {
         let why = "Omni before 1.7 allows no user to delete the request of a machine that has not joined";

@@ -340,7 +340,7 @@ fn take(lab: &mut Sandbox, fault: &Fault, step: &str) -> Result<(), String> {
 fn goes_on(lab: &Sandbox, fault: &Fault) -> Result<(), String> {
     let done = |line: &str| fault.before.iter().any(|before| before.split(' ').next() == line.split(' ').next());
     for line in ON.iter().filter(|line| line.starts_with("provider-setup") || !done(line)) {
-        let line = format!("{} --yes", line.replace("--timeout 6s", "--timeout 60s"));
+        let line = format!("{} --yes", line.replace("--timeout 6s", "--timeout 120s"));
         let ran = lab.run_words(&words(&line).iter().map(String::as_str).collect::<Vec<_>>());
         if ran.code != 0 {
             return Err(format!("`{line}`: {ran:#?}"));

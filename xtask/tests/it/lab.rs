@@ -16,7 +16,8 @@ pub fn runner(line: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
     command.args(line).current_dir(root()).stdin(Stdio::null());
     // What cargo tells a test is not what it tells a runner.
-    command.env_remove("CARGO").env_remove("OMNI_ENDPOINT").env_remove("OMNI_SERVICE_ACCOUNT_KEY");
+    let keys = ["OMNI_SERVICE_ACCOUNT_KEY", "SIDERO_SERVICE_ACCOUNT_KEY"];
+    ["CARGO", "OMNI_ENDPOINT"].into_iter().chain(keys).for_each(|name| _ = command.env_remove(name));
     // What is kept of a user is not kept of ours.
     command.env("XDG_STATE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("state"));
     command

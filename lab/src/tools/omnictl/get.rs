@@ -55,21 +55,28 @@ fn cell(spec: &Value, path: &str) -> String {
     }
 }
 
-/// Runs `delete`: waits for finalizers, indefinitely if need be.
+/// Runs `delete`: all are torn down at once (omni v1.9.3 `client/pkg/omnictl/resources/destroy.go`), and it waits for finalizers,
+/// indefinitely if need be.
 pub fn delete(client: &mut Connection, kind: &str, ids: &[String]) -> Result<(), ToolError> {
     let kind = client.resolve(kind)?;
+    let mut found = Vec::new();
     for id in ids {
         let key = Key::new(&kind.typ, &kind.namespace, id);
+        match client.call::<bool>(OmniCall::Teardown(key.clone())) {
+            // Since 1.9 what does not exist is as good as deleted; before, it was an error.
+            Err(why) if why.not_found() && !client.release.old() => continue,
+            other => _ = other?,
+        }
         if client.release.old() {
             // 1.4.9 prints both steps.
-            client.call::<bool>(OmniCall::Teardown(key.clone()))?;
             err(&format!("torn down {} {id}\n", kind.typ));
         }
+        found.push((id, key));
+    }
+    for (id, key) in found {
         match tear_down_and_destroy(client, &key) {
-            Ok(()) => err(&format!("destroyed {} {id}\n", kind.typ)),
-            // Since 1.9 what does not exist is as good as deleted; before, it was an error.
-            Err(why) if why.not_found() && !client.release.old() => {}
-            Err(why) => return Err(why),
+            Err(why) if !why.not_found() => return Err(why),
+            _ => err(&format!("destroyed {} {id}\n", kind.typ)),
         }
     }
     Ok(())

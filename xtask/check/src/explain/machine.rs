@@ -33,8 +33,9 @@ pub(super) fn position(
     if machine.party == Actor::Provider {
         let own = if let Observed::Known(Some(cause)) = &facts.provider { Some(cause) } else { None };
         let complaint = facts.complaints.get(&machine.request);
-        let lacks = facts.site.iter().find(|cause| cause.id == "provider.permissions");
-        if let (Some(lacks), Some(said)) = (lacks, complaint.filter(|said| HIDDEN.contains(&said.id.as_str()))) {
+        if let (Some(lacks), Some(said)) =
+            (lacks_privileges(facts), complaint.filter(|said| HIDDEN.contains(&said.id.as_str())))
+        {
             return broken(lacks.clone().evidence(said.cause.clone()));
         }
         if let Some(cause) = own.or(complaint) {
@@ -161,10 +162,22 @@ pub(super) fn stuck(view: &ClusterView, set: &MachineSetView, machine: &MachineV
     Some(cause.fix("its own log says why; a bridge that drops large frames (MTU), a clock that is off or a slow disk look like this", logs))
 }
 
+/// What Proxmox itself refused or lacks for a machine: that stands, whatever became of the provider since.
+pub(super) fn refused_by_proxmox<'a>(facts: &'a Facts, machine: &MachineView) -> Option<&'a Cause> {
+    let complaint = facts.complaints.get(&machine.request)?;
+    let answered = ["selector-", "storage-", "pve-no-quorum"].iter().any(|issue| complaint.id.starts_with(issue));
+    let hidden = HIDDEN.contains(&complaint.id.as_str()) && lacks_privileges(facts).is_some();
+    (!hidden && (answered || complaint.link == Link::ProxmoxTask)).then_some(complaint)
+}
+
 /// Why no VM is seen where the login lacks privileges: that none is there says nothing then.
 pub(super) fn hidden(facts: &Facts) -> Option<&'static str> {
-    let lacks = facts.no_vms && facts.site.iter().any(|cause| cause.id == "provider.permissions");
+    let lacks = facts.no_vms && lacks_privileges(facts).is_some();
     lacks.then_some("Proxmox shows no VM to the provider's login, which lacks privileges")
+}
+
+fn lacks_privileges(facts: &Facts) -> Option<&Cause> {
+    facts.site.iter().find(|cause| cause.id == "provider.permissions")
 }
 
 /// What is wrong with a machine's VM. The provider names a VM as its request (omni-infra-provider-proxmox 0d9fd58

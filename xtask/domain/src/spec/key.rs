@@ -84,8 +84,8 @@ pub fn check_provider_key(text: &str, id: &str, place: &str, now: SystemTime) ->
         Some(_) if info.expired(now) => {
             let days = info.expires.and_then(|at| now.duration_since(at).ok()).unwrap_or_default().as_secs() / 86_400;
             Err(refuse(format!("it expired {} ago", count(days, "day"))).hint(format!(
-                "renew it: `omnictl infraprovider renewkey {id}`, then put the new OMNI_SERVICE_ACCOUNT_KEY into docker/.env as OMNI_INFRA_PROVIDER_KEY"
-            )))
+                "renew it: `cargo xtask keys --rotate provider`, or `omnictl infraprovider renewkey {id}` and the new OMNI_SERVICE_ACCOUNT_KEY into docker/.env as OMNI_INFRA_PROVIDER_KEY"
+            )).next("cargo xtask keys --rotate provider"))
         }
         Some(_) => Ok(info),
     }

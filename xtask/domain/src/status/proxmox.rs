@@ -35,6 +35,12 @@ pub enum Observed<T> {
     Unknown(String),
 }
 
+impl<T: Default> Default for Observed<T> {
+    fn default() -> Observed<T> {
+        Observed::Known(T::default())
+    }
+}
+
 impl<T> Observed<T> {
     /// What an answer shows, or why it shows nothing.
     ///

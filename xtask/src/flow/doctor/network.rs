@@ -163,7 +163,8 @@ fn proxmox_resolvers(installation: &Installation<'_>) -> Result<Vec<(String, IpA
         proxmox.get(installation.cx, "asking Proxmox for its resolvers", path).map_err(|failure| failure.message)
     };
     let nodes = get("/nodes")?;
-    let names = nodes.as_array().into_iter().flatten().filter_map(|node| node["node"].as_str());
+    let online = nodes.as_array().into_iter().flatten().filter(|node| node["status"] != "offline");
+    let names = online.filter_map(|node| node["node"].as_str());
     // Nodes of one cluster are set up alike; three tell enough.
     let mut answers = Vec::new();
     for name in names.take(3) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{OutsideFacts, TASKS, of_issue};
 use crate::flow::{provider_log, proxmox, timeline};
-use check::explain::{Cause, Facts, Link};
+use check::explain::{Cause, DELETE, Facts, Link};
 use domain::status::cluster::{Actor, MachineView};
 use runtime::cx::Cx;
 use runtime::triage::Issues;
@@ -114,7 +114,11 @@ fn task(
         cause.fix = format!(
             "{fix}. The provider never looks at this task again: when the reason is fixed, delete the machine request, and Omni asks for a new machine"
         );
-        cause.next.push(format!("omnictl delete machinerequest {request}"));
+        // A VM that was not made holds no number (omni-infra-provider-proxmox 0d9fd58 `provision.go` deletes by number alone).
+        if task == "qmcreate" {
+            cause.fix.push_str(". With it goes the VM that has its number by then: where several were not created, and nothing runs in the cluster, delete the cluster instead");
+        }
+        cause.next.push(format!("{DELETE}{request}"));
     }
     Some(cause)
 }

@@ -87,8 +87,9 @@ fn container(cx: &Cx, id: &str, ours: bool, leaves: bool, around: &OutsideFacts)
     };
     // The others share its network, and none starts before it is healthy.
     if let Some(sidecar) = service(SIDECAR).filter(|sidecar| !sidecar.well()) {
-        let words = format!("the sidecar, whose network Omni and the provider share: {}", sidecar.status);
-        let cause = Cause::new(Link::ProviderStep, "sidecar-down", words);
+        let state = if sidecar.state == "running" { "unhealthy" } else { &sidecar.state };
+        let words = format!("the sidecar, whose network Omni and the provider share, is {state}");
+        let cause = Cause::new(Link::ProviderStep, "sidecar-down", words).evidence(sidecar.status.clone());
         let cause = match sidecar.state.as_str() {
             "created" => {
                 cause.task("start it: docker then names what it refuses, a port, an address or a device", &["stack-up"])

@@ -10,12 +10,7 @@ use crate::sandbox::{CommandOutput, Scratch, lab_program, pin, root};
 
 fn command(line: &str) -> Command {
     lab_program();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-    command.args(line.split(' ')).current_dir(root()).stdin(Stdio::null());
-    for name in ["CARGO", "OMNI_ENDPOINT", "OMNI_SERVICE_ACCOUNT_KEY", "SIDERO_SERVICE_ACCOUNT_KEY"] {
-        command.env_remove(name);
-    }
-    command
+    crate::lab::runner(&line.split(' ').collect::<Vec<_>>())
 }
 
 fn runner(line: &str) -> CommandOutput {
