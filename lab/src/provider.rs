@@ -27,6 +27,7 @@ use crate::go_errors::{self, Endpoint};
 use crate::http::Client;
 use crate::omni::access::{self, Verb};
 use crate::omni::names::{INFRA, INFRA_PROVIDER_STATUS};
+use crate::omni::status::Code;
 use crate::omni::{Omni, api, keys};
 use crate::tls::Ca;
 use log::Log;
@@ -85,6 +86,7 @@ pub struct Surroundings {
 /// A provider that Omni has let in.
 struct Provider {
     id: String,
+    key: String,
     omni: Omni,
     pve: Pve,
     clock: Clock,
@@ -144,6 +146,7 @@ async fn start(settings: &Settings, around: &Surroundings, log: &Log) -> Result<
     crate::tls::fill(&mut secret).map_err(|why| why.to_string())?;
     Ok(Provider {
         id: settings.id.clone(),
+        key: settings.key.clone(),
         omni: around.omni.clone(),
         pve,
         clock: around.clock.clone(),
@@ -237,6 +240,26 @@ impl Provider {
         self.log.zap(level, caller, text, &all);
     }
 
+    /// A heartbeat; Omni refuses that of a provider whose key was destroyed while it runs (omni v1.4.9, run).
+    fn beat(&self, behind: Duration) {
+        let refused = self.omni.with(|state| match access::authenticate(state, Some(&self.key)) {
+            Err(status) if status.code == Code::Unauthenticated => Some(status),
+            _ => {
+                crate::omni::providers::heartbeat_of(state, &self.id, behind);
+                None
+            }
+        });
+        if let Some(status) = refused {
+            let fields = [
+                ("controller", format!("{}.ProviderHealthStatusController", self.id)),
+                ("error", format!("error querying current object state: {status}")),
+                ("stacktrace", STACK.to_owned()),
+            ];
+            let fields = fields.map(|(name, value)| (name, Value::from(value)));
+            self.log.zap("error", "rruntime/run.go:56", "controller failed", &fields);
+        }
+    }
+
     async fn live(&self, faults: &Faults) -> i32 {
         let silent = faults.has("provider-never-registers");
         let heart = async {
@@ -244,7 +267,7 @@ impl Provider {
                 if !silent {
                     let late = faults.hit("time-clock-skew");
                     let behind = if late { BEHIND } else { Duration::ZERO };
-                    self.omni.with(|state| crate::omni::providers::heartbeat_of(state, &self.id, behind));
+                    self.beat(behind);
                 }
                 self.clock.sleep(HEARTBEAT).await;
             }

@@ -17,6 +17,7 @@ use signatures::Signatures;
 use crate::cx::Cx;
 use crate::{files, proc};
 use domain::failure::Failure;
+use domain::log::readable_line;
 use domain::secret::redact;
 use domain::spec::config::{Auth, ProviderConfig};
 
@@ -186,7 +187,8 @@ impl Issues {
         let mut values = self.project.values.clone();
         values.extend(captured(self.signatures.of(at), plain));
         // Redacted first: half of a secret is not recognised as one.
-        let text = redact(plain.trim()).chars().take(SHOWN).collect();
+        let shown = if plain.contains('{') { readable_line(plain.trim()) } else { plain.trim().to_owned() };
+        let text = redact(&shown).chars().take(SHOWN).collect();
         let issue = &self.list[at];
         Hit { issue, line, last: line, text, count: 1, values, other_release: issue.not_in(&self.project.versions) }
     }

@@ -119,7 +119,7 @@ fn containers(cx: &Cx, found: &[Container]) -> anyhow::Result<StepResult<()>> {
         return Ok(StepResult::ok((), format!("{} of {}", found.len(), found.len())));
     }
     let mut failure = Failure::new(Code::Failed, "containers of the stack do not run").cause(bad.join("\n"));
-    if found.iter().any(|container| container.service == service && !container.well()) {
+    if found.iter().any(|container| container.service == service && container.keeps_exiting()) {
         failure = provider::explain_by_log(cx, failure);
     }
     // One that keeps exiting is started again by Docker itself, and the others need the network of the sidecar.
@@ -174,6 +174,7 @@ fn registered<'a>(cx: &Cx, id: &str, container: impl Fn() -> Option<&'a Containe
             let failure = Failure::new(Code::Failed, format!("Omni does not hear from the provider `{id}`"))
                 .cause(health.words())
                 .hint("see what the provider's log says; a clock that is off by more than 31 s looks the same");
+            let failure = provider::explain_by_log(cx, failure);
             Err(failure.next("cargo xtask provider-status").next(provider::EXPLAIN).into())
         }
         None => Err(Failure::new(Code::Failed, format!("Omni knows no provider `{id}`"))

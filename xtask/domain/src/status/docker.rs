@@ -158,6 +158,11 @@ impl Container {
         self.state == "running" && matches!(self.health.as_str(), "" | "healthy")
     }
 
+    /// Whether it ends by itself, so that its log says why; one that was stopped ends with 0.
+    pub fn keeps_exiting(&self) -> bool {
+        self.state == "restarting" || (self.state == "exited" && self.exit_code != 0)
+    }
+
     /// The minimum time that it has run without a restart; `None` if it does not run or docker does not report it. Docker
     /// prints it as text, by its own clock: `Up 45 seconds (healthy)` (docker/go-units v0.5.0 `HumanDuration`).
     pub fn up_for(&self) -> Option<Duration> {

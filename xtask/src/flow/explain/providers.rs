@@ -65,6 +65,12 @@ pub(super) fn provider(
                 let known = Issues::of(cx).ok().filter(|_| ours(id) && cause.id == "provider-silent");
                 let log = provider_log::unsettled(around.site(id).map_or("", |site| &site.log));
                 let cause = known.map_or(cause.clone(), |issues| in_log(&issues, &log, cause));
+                let cause = match cx.of_provider(id) {
+                    Ok(own) if cause.id == provider::KEY_REFUSED => {
+                        cause.task(provider::NEW_KEY, &provider::rotation(&own))
+                    }
+                    _ => cause,
+                };
                 return (Observed::Known(Some(cause)), beat);
             }
         }
@@ -112,9 +118,7 @@ fn container(cx: &Cx, id: &str, ours: bool, leaves: bool, around: &OutsideFacts)
             provider_cause(id, "provider-missing", "it has no container")
                 .task(fix, &own_task(cx, id, "provider-setup")),
         ),
-        Some(container)
-            if container.state == "restarting" || (container.state == "exited" && container.exit_code != 0) =>
-        {
+        Some(container) if container.keeps_exiting() => {
             let cause = provider_cause(id, "provider-exits", &format!("it keeps exiting: {}", container.status));
             let log = around.site(id).map_or("", |site| &site.log);
             Some(explained(cause.fix("read in its log why it keeps exiting", status_of(cx, id)), log))
