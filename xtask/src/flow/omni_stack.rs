@@ -105,6 +105,7 @@ pub fn inspect(cx: &Cx, container: &Container) -> Result<ContainerDetails, Failu
 /// A file that `docker/.env` names, where compose finds it.
 pub fn host_path(cx: &Cx, name: &str) -> std::path::PathBuf {
     let below = cx.paths.compose();
+    let name = name.strip_prefix("./").unwrap_or(name);
     below.parent().map_or_else(|| Path::new(name).to_owned(), |dir| dir.join(name))
 }
 

@@ -25,11 +25,7 @@ pub fn path(cx: &Cx) -> Option<PathBuf> {
 }
 
 fn named(cx: &Cx) -> Option<PathBuf> {
-    cx.settings
-        .env_file
-        .get(KEY)
-        .filter(|name| !name.is_empty())
-        .map(|name| host_path(cx, name.strip_prefix("./").unwrap_or(name)))
+    cx.settings.env_file.get(KEY).filter(|name| !name.is_empty()).map(|name| host_path(cx, name))
 }
 
 /// The settings, if there are any.
@@ -98,6 +94,15 @@ pub fn require(cx: &Cx, compose: &str) -> Result<Option<String>, Failure> {
         .next("cargo xtask doctor --area files"))
 }
 
+/// Why the Omni that `docker/compose.yaml` pins would refuse these settings.
+///
+/// # Errors
+/// When `docker/compose.yaml` cannot be read.
+pub fn refused(cx: &Cx, text: &str) -> Result<Option<Finding>, Failure> {
+    let compose = files::read_text_if_there(&cx.paths.compose())?.unwrap_or_default();
+    Ok(site::check("docker/site.yaml", text, &compose, &|_| true).into_iter().find(Finding::is_error))
+}
+
 /// Names the file in `docker/.env`, where compose finds it too.
 pub fn name_it(cx: &Cx) -> Option<Change<'static>> {
     naming(cx).filter(|_| cx.paths.site().is_file())
@@ -120,9 +125,8 @@ pub fn begin(cx: &Cx, first: bool) -> Result<Vec<Change<'static>>, Failure> {
         return Ok(project_files::protect(path, "docker/site.yaml").into_iter().chain(name_it(cx)).collect());
     }
     let Some(text) = files::read_text_if_there(&example)? else { return Ok(Vec::new()) };
-    let compose = files::read_text_if_there(&cx.paths.compose())?.unwrap_or_default();
     // An Omni that cannot read it is left as it is.
-    if site::check("docker/site.yaml", &text, &compose, &|_| true).iter().any(Finding::is_error) {
+    if refused(cx, &text)?.is_some() {
         return Ok(Vec::new());
     }
     let effect = "from its example: each machine joins with a token of its own";

@@ -172,6 +172,10 @@ fn publish(cx: &Cx, plan: &mut Plan<'static>, name: String, armored: Armored) ->
                 .cause("it uses anchors, several documents, or mappings in braces")
                 .hint(format!("add {inside} to storage.default.etcd.publicKeyFiles yourself, then run this again"))
         })?;
+        if let Some(found) = site::refused(cx, &new)? {
+            let failure = Failure::new(Code::Prerequisite, "this Omni cannot be given a further key");
+            return Err(failure.cause(found.message).hint(found.fix).next("cargo xtask upgrade-plan --omni"));
+        }
         let contents = (Secret::plain(new), files::PRIVATE);
         let (effect, undo) = (format!("`publicKeyFiles` names {inside}"), "take the line out after the next start");
         plan.push(project_files::write("update", (settings, shown), contents, effect, undo));
