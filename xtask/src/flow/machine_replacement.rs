@@ -30,6 +30,8 @@ pub struct Replacement {
     view: ClusterView,
     pub vm: Option<Vm>,
     proxmox: Option<Proxmox>,
+    /// It has a link in Omni: one that never joined has none, and is no member of etcd.
+    joined: bool,
     /// Machines of its set whose VM does not run.
     off: BTreeSet<String>,
     /// The resource that is deleted: type and id.
@@ -61,10 +63,11 @@ pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, given: &str) -> anyhow::Result<Re
         let view = cluster::observe(omnictl, &line.cluster)?;
         let view = view.ok_or_else(|| cluster::unknown(cx, omnictl, &line.cluster))?;
         let (vm, deleted) = (None, ("machinerequests", line.name.clone()));
-        let mut found = Replacement { line, view, vm, proxmox: None, off: BTreeSet::new(), deleted };
+        let (joined, off) = (!line.uuid.is_empty() && omnictl.get("links", &line.uuid)?.is_some(), BTreeSet::new());
+        let mut found = Replacement { line, view, vm, proxmox: None, joined, off, deleted };
         let unseen = look_at_vms(cx, &mut found).err();
         let answers = found.machine().is_some_and(|machine| machine.connected) && !found.off.contains(&found.line.name);
-        if !found.line.uuid.is_empty() && (!answers || owned(omnictl, &found.line.name)?) {
+        if joined && (!answers || owned(omnictl, &found.line.name)?) {
             found.deleted = ("links", found.line.uuid.clone());
         }
         let place = match (&found.vm, unseen) {
@@ -124,8 +127,14 @@ pub fn refuse(cx: &Cx, omnictl: &Omnictl<'_>, found: &Replacement) -> Result<(),
     if view.locked {
         return Err(cluster::locked(cluster, "changes no machine of it"));
     }
-    if uuid.is_empty() && owned(omnictl, name)? {
+    if !found.joined && owned(omnictl, name)? {
         let why = "Omni before 1.7 allows no user to delete the request of a machine that has not joined";
+        if set.control_plane && set.wanted < 2 {
+            let hint = "delete the cluster, which has never run, and sync it again";
+            return Err(refused(why.to_owned())
+                .hint(hint)
+                .next(format!("cargo xtask cluster-delete {cluster} --dry-run")));
+        }
         let hint = "scale its set down by one and up again: what is not in use goes first";
         let name = set.id.strip_prefix(&format!("{cluster}-")).unwrap_or(&set.id);
         let less = set.wanted.saturating_sub(1);
@@ -143,7 +152,7 @@ pub fn refuse(cx: &Cx, omnictl: &Omnictl<'_>, found: &Replacement) -> Result<(),
             .hint("wait until that has ended")
             .next(format!("cargo xtask cluster-status {cluster}")));
     }
-    if set.control_plane {
+    if set.control_plane && found.joined {
         keeps_quorum(omnictl, found, set).map_err(|why| {
             let explain = format!("cargo xtask cluster-explain {cluster}");
             let (hint, next) = match set.wanted {
@@ -234,15 +243,23 @@ pub fn plan<'a>(omnictl: &'a Omnictl<'_>, found: &'a Replacement, new: &'a mut V
             let site = (proxmox.clone(), BTreeSet::from([name.clone()]));
             cluster_deletion::gone(cx, &[site], "Its VM is gone from Proxmox")?;
         }
-        let view = runs(cx, omnictl, cluster)?;
+        let ran = runs(cx, omnictl, cluster);
+        let view = match &ran {
+            Ok(view) => Some(view.clone()),
+            // A VM that the provider has deleted again keeps it from running.
+            Err(_) => cluster::observe(omnictl, cluster).ok().flatten(),
+        };
         let known: BTreeSet<&str> = found.view.machines().map(MachineView::name).collect();
-        let fresh = |it: &&MachineView| !known.contains(it.name()) || (found.begun() && it.name() != name);
-        let set = view.machine_sets.iter().filter(|set| set.id == *machine_set);
+        let fresh = |it: &&MachineView| {
+            let made = ran.is_ok() || it.joining;
+            made && (!known.contains(it.name()) || (found.begun() && it.name() != name))
+        };
+        let set = view.iter().flat_map(|view| &view.machine_sets).filter(|set| set.id == *machine_set);
         new.extend(set.flat_map(|set| &set.machines).filter(fresh).map(|it| it.name().to_owned()));
-        match &found.proxmox {
-            Some(proxmox) if found.vm.is_none() => Ok(still_there(cx, proxmox, new)?),
-            _ => Ok(()),
+        if let (Some(proxmox), None) = (&found.proxmox, &found.vm) {
+            still_there(cx, proxmox, new)?;
         }
+        ran.map(drop)
     });
     plan
 }
