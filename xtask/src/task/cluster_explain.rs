@@ -15,7 +15,7 @@ use crate::cli::ClusterExplain;
 use crate::flow::explain::{self, subject::Subject};
 use crate::flow::heal::{self, Healing};
 use crate::outcome::Outcome;
-use check::explain::{Cause, DepartingMachine, Explanation, LinkState};
+use check::explain::{Cause, DepartingMachine, Explanation, LinkState, Step};
 use check::timeline::{Row, Segment, judged_by};
 use domain::failure::{Code, Failure};
 use domain::words::count;
@@ -25,7 +25,14 @@ use runtime::ui::table;
 pub fn run(args: &ClusterExplain, cx: &Cx) -> anyhow::Result<Outcome> {
     if !args.heal {
         let (subject, found) = explain::look(args, cx)?;
-        return ended(cx, &subject, &found);
+        let step = found.causes.first().and_then(|first| first.step.as_ref());
+        let own = matches!(step, Some(Step::Start { .. } | Step::Unlink { .. })) && args.bundle.is_none();
+        // Its command is for a host of Proxmox, or for an administrator of Omni; this does the same from here.
+        let heal = || format!("cargo xtask cluster-explain {} --heal", subject.cluster);
+        return ended(cx, &subject, &found).map_err(|error| match own {
+            true => Failure::of(&error).next(heal()).into(),
+            false => error,
+        });
     }
     let Healing { subject, found, healed, planned, stopped, gone } = heal::run(args, cx)?;
     let steps = healed.iter().filter(|step| step["result"] == "done").count();

@@ -133,7 +133,7 @@ fn one(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> a
             return Err(runtime::proc::interruption("looking at the cluster").into());
         }
         let detail = match (view.running, view.tearing_down) {
-            (true, _) if !view.settled() => format!("Running and ready; {}", view.waits_for()),
+            (true, _) if !view.settled() => format!("Running and ready; {}", after_phase(&view.waits_for())),
             (true, _) if view.locked => "Running and ready; locked: Omni accepts no change of it".to_owned(),
             (true, _) => "Running and ready".to_owned(),
             (_, true) => format!("being destroyed: {}", view.waits_for()),
@@ -160,13 +160,13 @@ fn one(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> a
     let why =
         causes.first().map(|cause| cause.cause.clone()).or(view.first_error()).unwrap_or_else(|| view.waits_for());
     let summary = match view.running {
-        true if !view.settled() => format!("cluster `{cluster}` is Running and ready; {why}"),
+        true if !view.settled() => format!("cluster `{cluster}` is Running and ready; {}", after_phase(&why)),
         true => format!("cluster `{cluster}` is Running and ready"),
         false if view.tearing_down => format!("cluster `{cluster}` is being destroyed: {why}"),
         false => format!("cluster `{cluster}` is not ready: {why}"),
     };
     let mut outcome = Outcome::done(summary).with(data);
-    if view.settled() {
+    if view.settled() && causes.is_empty() {
         return Ok((outcome.next(format!("cargo xtask cluster-kubeconfig {cluster}")), true));
     }
     for found in &causes {
@@ -177,7 +177,12 @@ fn one(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> a
             }
         }
     }
-    Ok((outcome.next(format!("cargo xtask cluster-explain {cluster}")), false))
+    Ok((outcome.next(format!("cargo xtask cluster-explain {cluster}")), view.running && view.settled()))
+}
+
+/// What a cluster waits for, where its phase was said before.
+fn after_phase(waits_for: &str) -> &str {
+    waits_for.strip_prefix("Running: ").unwrap_or(waits_for)
 }
 
 /// The cluster without the machines and sets that are ready. Omni calls a machine ready for minutes after its VM was stopped: what a

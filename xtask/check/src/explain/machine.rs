@@ -201,7 +201,7 @@ pub(super) fn vm(facts: &Facts, machine: &MachineView) -> Option<Cause> {
             // Omni may hear from it: then it exists, and only not under this name or not for this login.
             _ if machine.ready => cause("vm-renamed", "Proxmox shows no VM of this name, and Omni still calls its machine ready".to_owned())
                 .lasting(false)
-                .fix(format!("look for it in Proxmox by its UUID {}: it was renamed or deleted, or the provider's login may not see it (VM.Audit)", machine.uuid), inventory),
+                .fix(format!("look for it in Proxmox by its UUID {}: it was renamed or deleted, or the provider's login may not see it (VM.Audit)", machine.uuid), "cargo xtask drift"),
             false if machine.leaving => gone().fix("it cannot answer Omni: delete its link, and Omni lets the machine go", format!("omnictl delete link {}", machine.uuid))
                 .step(Step::Unlink { uuid: machine.uuid.clone(), cluster: facts.cluster.clone() }),
             false => gone().task(
