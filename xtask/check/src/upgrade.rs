@@ -252,6 +252,8 @@ fn omni(from: &Version, to: &Version, now: &mut Installed) -> Vec<Step> {
         at = next;
     }
     now.omni = Some(to.clone());
+    // What another Omni offers is known once it runs.
+    now.offered = None;
     steps
 }
 
@@ -461,7 +463,11 @@ fn rolling(step: &mut Step, cluster: &Cluster, now: &Installed) {
             step.block("extension-missing", message, "Omni: talosextensions");
         }
         None => {
-            let why = if offered.is_some() { "Omni lists none for it" } else { "Omni was not asked" };
+            let why = if offered.is_some() {
+                "Omni lists none for it"
+            } else {
+                "the Omni that would list them was not asked"
+            };
             let message = format!("whether Talos {to} has the extensions of the templates is unknown: {why}");
             step.warn("extension-missing", message, "Omni: talosextensions");
         }
