@@ -140,7 +140,7 @@ fn classes(cx: &Cx, omni: &Omni) -> Result<Vec<Drift>, Failure> {
         let id = &file.class.id;
         let drift = Drift::new("class-not-in-omni", format!("machine class {id}"), "the file was not applied to Omni")
             .fix("brings the file to Omni", format!("cargo xtask machineclass-apply {id}"))
-            .fix("removes the file", format!("git rm {}", pasted(&cx.paths.root().join(&*file.class.place.file))));
+            .fix("removes the file", format!("rm {}", pasted(&cx.paths.root().join(&*file.class.place.file))));
         found.push(drift);
     }
     Ok(found)
@@ -203,7 +203,7 @@ fn clusters(cx: &Cx, omnictl: &Omnictl<'_>, omni: &Omni) -> anyhow::Result<(Vec<
         let (name, file) = (template.name(), pasted(&template.file.path));
         let drift = Drift::new("cluster-not-in-omni", format!("cluster {name}"), "its template was not synced to Omni")
             .fix("creates the cluster", format!("cargo xtask cluster-sync {name}"))
-            .fix("removes the template", format!("git rm {file}"));
+            .fix("removes the template", format!("rm {file}"));
         found.push(drift);
     }
     let kept = |template: &Template| omni.cluster(template.name()).is_some_and(|found| !found.metadata.tearing_down());

@@ -47,7 +47,7 @@ pub fn run(args: &ClusterDelete, cx: &Cx) -> anyhow::Result<Outcome> {
     }
     let outcome = Outcome::done(format!("cluster `{name}` is deleted")).with(data);
     Ok(match path.filter(|_| !args.forget) {
-        Some(path) => outcome.next(format!("git rm {}", pasted(&path))),
+        Some(path) => outcome.next(format!("rm {}", pasted(&path))),
         None => outcome.next("cargo xtask cluster-status"),
     })
 }
