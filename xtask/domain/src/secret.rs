@@ -126,7 +126,13 @@ pub fn hide_in(text: &str) {
     }
     hide_logins(text);
     let mut found = 0;
-    for line in text.lines().filter(|line| may_hold_secret(line)) {
+    let lines = text.lines().filter(|line| may_hold_secret(line));
+    // Of a mapping in braces each entry is a line of its own, too.
+    let entries = lines.flat_map(|line| {
+        let flow = line.contains('{') && !line.trim_start().starts_with('#');
+        std::iter::once(line).chain(line.split(['{', ',', '}']).filter(move |_| flow))
+    });
+    for line in entries {
         let line = line.trim_start_matches([' ', '\t', '-']);
         let (comment, line) = (line.starts_with('#'), line.trim_start_matches(['#', ' ', '\t']));
         let Some(at) = line.find(['=', ':']) else { continue };
@@ -243,10 +249,12 @@ mod tests {
     fn secrets_are_found_in_any_text() {
         let text = "#OLD OIDC_CLIENT_SECRET=canary-in-1\nexport MY_TOKEN='canary-in-2' # x\nTS_AUTHKEY=canary-in-3\ty z\n\
                     auth:\n  password: canary-in-4\n  username: plain-user\n  \"identityToken\": \"canary-in-5\"\n\
+                    inline: {auth: {password: canary-in-8, username: plain-user}}\n\
                     url: tcp://u:canary-in-6@h:1/x\n  key: canaryIn7AbCdEfGhIjKlMnOpQrStUvWxYz0123456=\n";
         hide_in(text);
         let said: String = (1..7).map(|number| format!("canary-in-{number} ")).collect();
         assert_eq!(redact(&said), "*** *** *** *** *** *** ");
+        assert_eq!(redact("canary-in-8 plain-user"), "*** plain-user");
         assert_eq!(redact("canaryIn7AbCdEfGhIjKlMnOpQrStUvWxYz0123456="), "***");
     }
 
