@@ -46,6 +46,14 @@ fn control_flow_reads_kinds_not_wording() {
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
+/// In an installed plugin the place where the program was built is the plugin's cache, and an update removes what was written there.
+#[test]
+fn no_task_takes_a_directory_from_where_the_program_was_built() {
+    for path in sources("xtask/src") {
+        assert!(!code(&path).contains("env!(\"CARGO_MANIFEST_DIR\")"), "{}", path.display());
+    }
+}
+
 /// A crate that the runner and the lab build with different features is built twice before a rehearsal in a fresh clone.
 #[test]
 fn lab_builds_shared_crates_as_runner_does() {

@@ -16,7 +16,7 @@ use serde_json::Value as Json;
 use super::repository;
 use super::text::{self, Page};
 use crate::runbook::settled;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Files, Sandbox};
 
 /// What is not there, and how the value that the task then asks for is given.
 #[derive(Deserialize)]
@@ -121,7 +121,7 @@ impl Command {
     }
 
     fn changes(&self) -> bool {
-        self.page.front.contains_key("disable-model-invocation")
+        self.page.front.get("disable-model-invocation").is_some()
     }
 
     /// The call with the user's words at its end, as the page says.
@@ -155,10 +155,8 @@ fn documented(lab: &Sandbox, words: &[String]) -> (i32, Json) {
 
 /// Everything that a look may not change: the far ends, and the project without the state that a look keeps, and
 /// without the journal and the lock.
-fn kept(lab: &Sandbox, changes: bool) -> (Json, Vec<(std::path::PathBuf, Vec<u8>)>) {
-    let state = lab.file(".claude/omni-scale.local.md");
-    let looked_at = |path: &std::path::Path| !path.starts_with(lab.file("target")) && (changes || path != state);
-    let files = lab.tree().into_iter().filter(|(path, _)| looked_at(path)).map(|(path, (_, bytes))| (path, bytes));
+fn kept(lab: &Sandbox, changes: bool) -> (Json, Files) {
+    let files = lab.files().into_iter().filter(|(name, _)| changes || name != ".claude/omni-scale.local.md");
     (settled(lab.dump()), files.collect())
 }
 
@@ -191,7 +189,7 @@ fn vocabulary() -> BTreeSet<String> {
     let statuses = [Status::Failed, Status::Warning].map(|status| word(serde_json::json!(status)));
     let example = &repository().join(".claude/omni-scale.local.md.example");
     let state = Page::read(example).expect("the example has front matter").front;
-    let fields = state.keys().filter_map(serde_yaml::Value::as_str).map(str::to_owned);
+    let fields = state.as_object().expect("a mapping").keys().cloned();
     let mut found: BTreeSet<String> = codes.into_iter().chain(statuses).chain(fields).collect();
     // `cd` is what the assistant shall leave out, `pveum` the program that the lines of a hint are for.
     found.extend(["healthy", "cd", "pveum"].map(str::to_owned));
