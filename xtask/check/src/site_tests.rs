@@ -45,15 +45,6 @@ fn examples_of_the_guide_are_valid() {
     }
 }
 
-#[test]
-fn any_text_is_answered() {
-    for text in ["", "# nothing\n", "---\n", "\u{0}", "a: &a [*a]\n", "{", "- x\n", "services: null\n", "? [a]\n: b\n"]
-    {
-        found(text, "v1.10.6");
-        found(text, "latest");
-    }
-}
-
 /// Flags of the shipped stack that the table does not know would not be compared.
 #[test]
 fn every_flag_of_the_stack_is_in_the_table() {

@@ -83,24 +83,3 @@ fn section(task: &Command, page: &mut Vec<u8>) -> io::Result<()> {
     lines.for_each(|line| page.extend(format!("{line}\n").bytes()));
     Ok(())
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn manual_has_its_parts() {
-        let page = render().unwrap();
-        for part in [
-            ".SH NAME\nxtask \\- ",
-            ".SS provider-setup\n",
-            "\\fB\\-y\\fR, \\fB\\-\\-yes\\fR",
-            "\\fB130\\fR\n",
-            "\\fI.claude/",
-        ] {
-            assert!(page.contains(part), "{part}\n{page}");
-        }
-        assert_eq!(page.matches("\\fB\\-\\-dry\\-run\\fR\n").count(), 1, "global options are listed once");
-        assert!(!page.contains(".SS complete\n"), "hidden tasks are for programs");
-    }
-}
