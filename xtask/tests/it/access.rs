@@ -1,5 +1,4 @@
-//! The provider's access to Proxmox over http://, and what the lab knows of Proxmox. The transcripts `access` and `logins` have
-//! the rest.
+//! The provider's access to Proxmox over http://. The transcripts `access` and `logins` have the rest.
 
 use std::process::Command;
 
@@ -55,19 +54,4 @@ fn http_address_of_proxmox_is_refused_before_the_token_is_sent() {
     }
     assert!(sent.try_recv().is_err(), "nothing was sent");
     lab.run("doctor --area provider").says(&["the provider sends its login unencrypted"]);
-}
-
-/// A call that the lab does not implement makes it less like Proxmox than it is: a task would take it for a refusal.
-#[test]
-fn lab_implements_what_the_tasks_ask_of_proxmox() {
-    let lab = Sandbox::new();
-    lab.provider();
-    lab.class("small");
-    lab.run("cluster-create demo --control-planes 1 --workers 1 --yes").exits(0);
-    for line in
-        ["proxmox-audit", "proxmox-inventory", "provider-verify", "doctor", "cluster-status demo", "cluster-plan"]
-    {
-        let ran = lab.run(&format!("{line} --json"));
-        assert!(!format!("{}{}", ran.stdout, ran.stderr).contains("not implemented"), "{line}: {ran:#?}");
-    }
 }

@@ -10,12 +10,6 @@ use crate::sandbox::{Options, Sandbox, class_words, lab_program, list};
 const LOOKING: [&str; 5] =
     ["provider-status", "cluster-status", "machineclass-check small", "cluster-check demo", "omni-status"];
 
-/// The files of the operator, and where the lab of `lab-up` would be.
-fn kept(lab: &Sandbox) -> Vec<(String, Vec<u8>)> {
-    let all = lab.tree().into_iter().map(|(path, (_, bytes))| (path.display().to_string(), bytes));
-    all.filter(|(path, _)| !path.contains("/target/xtask")).collect()
-}
-
 #[test]
 fn of_two_changing_tasks_the_second_is_one_too_many() {
     let mut lab = Sandbox::with(&Options { clock: Some(400), ..Options::default() });
@@ -26,7 +20,7 @@ fn of_two_changing_tasks_the_second_is_one_too_many() {
     lab.run_words(&class_words("small")).exits(0);
     let gate = Gate::new(&mut lab);
     gate.stand("cargo", "#!/bin/sh\nexit 1\n");
-    let before = kept(&lab);
+    let before = lab.files();
     let far = crate::runbook::settled(lab.dump());
     lab_program();
     let changing = list("changing");
@@ -55,7 +49,7 @@ fn of_two_changing_tasks_the_second_is_one_too_many() {
         }
         let _ = Command::new("kill").args(["-INT", &running.id().to_string()]).status();
         assert_eq!(running.wait().expect("it is ours").code(), Some(130), "{first}");
-        assert_eq!(kept(&lab), before, "{first}: something has changed");
+        assert_eq!(lab.files(), before, "{first}: something has changed");
     }
     assert_eq!(crate::runbook::settled(lab.dump()), far);
 }

@@ -292,28 +292,6 @@ fn every_damage_of_an_archive_is_detected() {
     run(&lab, "omni-backup-verify {}", "old.tar.gz").exits(0);
 }
 
-#[test]
-fn keep_removes_only_older_backups_of_its_own_names() {
-    let lab = running();
-    let old = [
-        "omni-scale-20200105T000000Z.tar.gz",
-        "omni-scale-20200106T000000Z.tar.gz.gpg",
-        "omni-scale-20200106T010000Z.tar.gz",
-    ];
-    for name in old.into_iter().chain(["notes.txt", "omni-scale-20200101T000000Z.tar"]) {
-        lab.write(&format!("backups/{name}"), "x");
-    }
-    run(&lab, "omni-backup --to {} --keep daily=1,weekly=2", "").exits(0);
-    let mut left: Vec<String> = fs::read_dir(lab.file("backups"))
-        .expect("it is there")
-        .flatten()
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect();
-    left.sort();
-    left.retain(|name| !name.starts_with("omni-scale-2026") && !name.starts_with("omni-scale-203"));
-    assert_eq!(left, ["notes.txt", "omni-scale-20200101T000000Z.tar", "omni-scale-20200106T010000Z.tar.gz"]);
-}
-
 /// Kills a task at each of its calls and runs it again, until it ends well; after each kill `look`s around.
 fn killed_everywhere(lab: &Sandbox, gate: &Gate, words: &[&str], look: impl Fn(&str)) {
     let _ = fs::remove_dir_all(gate.dir.join("seen"));

@@ -1,15 +1,14 @@
 //! The contract of `--json`: whatever surrounds a task, and however odd its command line is, standard output holds exactly
 //! one document on one line, which agrees with the exit code.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::process::{Command, Output};
-use std::sync::Mutex;
 
 use serde_json::Value;
 
-use crate::sandbox::{Sandbox, class_words, list};
+use crate::sandbox::{Sandbox, class_words, each, list};
 
 const EXIT_CODES: [i32; 8] = [0, 1, 2, 3, 4, 5, 124, 130];
 const FILES: [&str; 4] = [".claude/omni-scale.local.md", "docker/.env", "docker/config.yaml", "docker/compose.yaml"];
@@ -39,36 +38,21 @@ fn broken(output: &Output) -> Option<String> {
 }
 
 /// Runs all tasks, a few side by side, each as `with` makes it.
+#[track_caller]
 fn holds(lab: &Sandbox, what: &str, with: impl Fn(&mut Command) + Sync) {
-    let (tasks, faults) = (Mutex::new(list("contract").iter()), Mutex::new(Vec::new()));
-    std::thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| {
-                loop {
-                    let Some(line) = tasks.lock().expect("no thread panicked").next() else { return };
-                    let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
-                    let options = [name, "--json", "--dry-run", "--timeout", "20s"];
-                    let words: Vec<&str> =
-                        options.into_iter().chain(rest.split(' ').filter(|w| !w.is_empty())).collect();
-                    // `--` ends the options: what a sandbox adds goes before it.
-                    let mut command = if rest.starts_with("--") && rest.contains("-- ") {
-                        let mut command = lab.command(&options);
-                        command.args(rest.split(' '));
-                        command
-                    } else {
-                        lab.command(&words)
-                    };
-                    with(&mut command);
-                    let output = command.output().expect("the runner starts");
-                    faults
-                        .lock()
-                        .expect("no thread panicked")
-                        .extend(broken(&output).map(|fault| format!("{what}: {line}: {fault}")));
-                }
-            });
-        }
+    let faults = each(list("contract"), 4, |line| {
+        let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let mut words = vec![name, "--json", "--dry-run", "--timeout", "20s"];
+        // `--` ends the options: what a sandbox adds goes before it.
+        let last = if rest.starts_with("-- ") { rest } else { "" };
+        words.extend(rest.split(' ').filter(|word| !word.is_empty() && last.is_empty()));
+        let mut command = lab.command(&words);
+        command.args(last.split(' ').filter(|word| !word.is_empty()));
+        with(&mut command);
+        let output = command.output().expect("the runner starts");
+        broken(&output).map(|fault| format!("{what}: {line}: {fault}"))
     });
-    let faults = faults.into_inner().expect("no thread panicked");
+    let faults: Vec<String> = faults.into_iter().flatten().collect();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
@@ -167,6 +151,26 @@ fn json_is_one_document_for_every_command_line() {
     }
     let version = lab.run_words(&["--json", "--version"]).exits(0).json();
     assert!(version["summary"].as_str().is_some_and(|text| text.ends_with(env!("CARGO_PKG_VERSION"))), "{version:#}");
+}
+
+#[test]
+fn environment_values_that_are_not_utf8_are_errors() {
+    let lab = Sandbox::new();
+    for (name, task) in [
+        ("OMNI_ENDPOINT", "cluster-status"),
+        ("PROXMOX_VE_API_TOKEN", "proxmox-inventory"),
+        ("OMNI_SERVICE_ACCOUNT_KEY", "doctor"),
+        ("OMNICONFIG", "cluster-status"),
+    ] {
+        let mut command = lab.command(&[task, "--json"]);
+        let output = command.env(name, OsStr::from_bytes(b"https://\xff\xfe.example.com")).output().expect("it starts");
+        assert_eq!(output.status.code(), Some(2), "{name}: {output:?}");
+        let document: serde_json::Value = serde_json::from_slice(&output.stdout).expect("a document");
+        assert_eq!(document["error"]["message"], format!("{name} in the environment is not valid UTF-8"));
+    }
+    // What is not ours may be anything.
+    let output = lab.command(&["triage", "--json", "-"]).env("LESSOPEN", OsStr::from_bytes(b"\xff")).output();
+    assert_eq!(output.expect("it starts").status.code(), Some(0));
 }
 
 /// The tasks of the git hooks, where git is absent or its variables lead elsewhere.

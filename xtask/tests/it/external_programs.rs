@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::sandbox::{Sandbox, program_at};
+use crate::sandbox::{Files, Sandbox};
 
 /// Stands before the real program. While there is a file `NAME.says`, a call that holds the words of `NAME.asked`, in its
 /// arguments or for curl in its configuration, gets that and the status of `NAME.ends`.
@@ -37,17 +37,7 @@ impl Rig {
         let class = lab.read("machine-classes/small.yaml");
         lab.write("machine-classes/small.yaml", &class.replace("cores: 2", "cores: 4"));
         let dir = lab.scratch().join("rig");
-        fs::create_dir_all(dir.join("bin")).expect("a directory");
-        let path = lab.env("PATH").to_owned();
-        for name in ["curl", "omnictl", "docker"] {
-            let mut found =
-                path.split(':').map(|dir| PathBuf::from(dir).join(name)).filter(|program| program.is_file());
-            let real = found.next().expect("the lab has it").display().to_string();
-            let text = STAND_IN.replace("@DIR@", &dir.display().to_string()).replace("@NAME@", name);
-            let place = dir.join("bin").join(name);
-            program_at(&place, &text.replace("@REAL@", &real));
-        }
-        lab.set("PATH", Some(&format!("{}:{path}", dir.join("bin").display())));
+        lab.stand_before(&dir, "curl omnictl docker", STAND_IN);
         Rig { lab, dir, wrong: RefCell::default() }
     }
 
@@ -59,15 +49,14 @@ impl Rig {
     }
 
     /// The files of the operator. What was seen of the provider's health is kept also when it is bad.
-    fn files(&self) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
-        let mut tree = self.lab.tree();
-        tree.retain(|path, _| !path.starts_with(self.lab.file("target")));
-        let state = tree.get_mut(&self.lab.file(".claude/omni-scale.local.md")).expect("a state");
+    fn files(&self) -> Files {
+        let mut files = self.lab.files();
+        let state = files.get_mut(".claude/omni-scale.local.md").expect("a state");
         let text = String::from_utf8_lossy(&state.1).into_owned();
         let health = |line: &&str| !line.starts_with("provider_status:") && !line.starts_with("last_checked:");
         let front: Vec<&str> = text.split("## ").next().unwrap_or_default().lines().filter(health).collect();
         state.1 = front.join("\n").into_bytes();
-        tree
+        files
     }
 
     /// Runs `line`, which must fail as the design says, and say one of `named`; what is wrong with that is noted.

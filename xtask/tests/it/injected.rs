@@ -6,11 +6,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::Mutex;
 
 use serde_json::Value;
 
-use crate::sandbox::{Sandbox, Scratch};
+use crate::sandbox::{Sandbox, Scratch, each};
 
 /// Tasks that write: a file of their own each, and one that reads it from Proxmox first.
 const TASKS: [&str; 3] = [
@@ -108,20 +107,11 @@ fn copy(lab: &Sandbox, scratch: &Scratch) -> PathBuf {
 }
 
 /// Runs all trials, a few beside each other.
+#[track_caller]
 fn hold(trials: &[(&Trial<'_>, Vec<String>)]) {
-    let (queue, faults) = (Mutex::new(trials.iter()), Mutex::new(Vec::new()));
-    std::thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| {
-                loop {
-                    let Some((trial, wrap)) = queue.lock().expect("no panic").next() else { return };
-                    let wrap: Vec<&str> = wrap.iter().map(String::as_str).collect();
-                    faults.lock().expect("no panic").extend(trial.broken(&wrap));
-                }
-            });
-        }
-    });
-    let faults = faults.into_inner().expect("no panic");
+    let broken =
+        |(trial, wrap): &(&Trial<'_>, Vec<String>)| trial.broken(&wrap.iter().map(String::as_str).collect::<Vec<_>>());
+    let faults = each(trials, 4, broken).concat();
     assert!(faults.is_empty(), "{} of {}:\n{}", faults.len(), trials.len(), faults.join("\n"));
 }
 

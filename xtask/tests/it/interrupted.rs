@@ -238,7 +238,7 @@ fn ctrl_c_in_every_step_of_the_hub() {
     passed(&walk("omni-backup", false), &["before docker run", "before docker cp", "before gpg"]);
     let left = fs::read_dir(lab.state_dir().join("backups")).expect("it was made").flatten().count();
     assert_eq!(left, 1, "one whole backup, after so many interrupted runs");
-    crate::store_keys::write_next(&lab);
+    crate::store_keys::write(&lab, "next", "next.asc");
     let old = lab.read("docker/omni.asc");
     let line = format!("omni-key-rotate --key {} --yes", lab.file("next.asc").display());
     passed(&walk(&line, false), &["before gpg", "after docker compose", "before docker run", "before curl"]);

@@ -3,13 +3,12 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use domain::status::proxmox::Inventory;
 use runtime::ui::AFFORDABLE;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::sandbox::{CommandOutput, Options, Sandbox, lab_program, pin, program_at, root, wait_for, web_server};
+use crate::sandbox::{CommandOutput, Sandbox, lab_program, pin, root, wait_for, web_server};
 
 /// The runner in this repository, with a clean environment.
 pub fn runner(line: &[&str]) -> Command {
@@ -52,28 +51,21 @@ fn a_rehearsal_is_one_document_and_leaves_nothing() {
     assert!(!scratch.exists(), "it left its scratch directory");
 }
 
+/// What interrupts a rehearsal is in `interrupted::of_the_lab`.
 #[test]
-fn a_rehearsal_cleans_up_when_it_is_ended() {
+fn lab_of_a_killed_rehearsal_ends() {
     lab_program();
-    for (signal, code) in [("-INT", Some(130)), ("-TERM", Some(130)), ("-KILL", None)] {
-        let mut running = runner(&["rehearse"]).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
-        let dir = root().join("target").join(format!("rehearsal-{}", running.id()));
-        // It is there a moment before it is whole.
-        let lab = || -> Option<Value> { serde_json::from_slice(&fs::read(dir.join("lab.json")).ok()?).ok() };
-        wait_for("no lab", || lab().is_some());
-        let lab = lab().unwrap();
-        let pid = lab["pid"].as_u64().unwrap();
-        std::thread::sleep(Duration::from_millis(200));
-        Command::new("kill").args([signal, &running.id().to_string()]).status().unwrap();
-        assert_eq!(running.wait().unwrap().code(), code, "{signal}");
-        wait_for("the lab stays", || !Path::new(&format!("/proc/{pid}")).exists());
-        if code.is_some() {
-            assert!(!dir.exists(), "{signal} left its scratch directory");
-        } else {
-            // A killed runner cannot remove it; the next rehearsal does.
-            let _ = fs::remove_dir_all(&dir);
-        }
-    }
+    let mut running = runner(&["rehearse"]).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+    let dir = root().join("target").join(format!("rehearsal-{}", running.id()));
+    // It is there a moment before it is whole.
+    let lab = || -> Option<Value> { serde_json::from_slice(&fs::read(dir.join("lab.json")).ok()?).ok() };
+    wait_for("no lab", || lab().is_some());
+    let pid = lab().unwrap()["pid"].as_u64().unwrap();
+    running.kill().unwrap();
+    assert_eq!(running.wait().unwrap().code(), None);
+    wait_for("the lab stays", || !Path::new(&format!("/proc/{pid}")).exists());
+    // A killed runner cannot remove it; the next rehearsal does.
+    let _ = fs::remove_dir_all(&dir);
 }
 
 #[test]
@@ -287,70 +279,6 @@ fn a_lab_begins_as_big_as_it_is_told() {
     assert_eq!(dump("nodes"), 5);
     wait_for("no machine goes", || dump("vms") == 38);
     site.down();
-}
-
-#[test]
-fn omnictl_comes_from_the_operators_own_omni() {
-    let mut lab = Sandbox::new();
-    lab.provider();
-    lab.set("PATH", Some("/usr/local/bin:/usr/bin:/bin"));
-    lab.run("cluster-status").exits(4).says(&["`omnictl` is not installed", "omnictl-install"]);
-    let document = lab.run("omnictl-install --yes --json").exits(0).json();
-    let omni = format!("v{}", pin("omni"));
-    assert_eq!(document["data"]["version"], omni);
-    let path = lab.scratch().join("home/.local/bin/omnictl");
-    assert_eq!(document["data"]["path"].as_str(), path.to_str());
-    lab.run("cluster-status").exits(0).says(&["there are no clusters"]);
-    lab.run("omnictl-install --yes").exits(0).says(&[&format!("{omni} at"), "the version of Omni"]);
-    fs::remove_file(&path).unwrap();
-    // And on first need, with consent.
-    lab.run("cluster-status --yes").exits(0).says(&["omnictl is installed"]);
-}
-
-#[test]
-fn omnictl_of_another_version_is_replaced() {
-    for (release, path) in [(None, "/api/omnictl"), (Some("1.4.9"), "/omnictl")] {
-        let mut lab = Sandbox::with(&Options { release, ..Options::default() });
-        let served = format!("v{}", release.map_or_else(|| pin("omni"), str::to_owned));
-        lab.set("PATH", Some("/usr/local/bin:/usr/bin:/bin"));
-        let place = lab.scratch().join("home/.local/bin/omnictl");
-        // Another release, which this Omni refuses, then one of which nothing else is known.
-        let installed = |script: &str| {
-            program_at(&place, &format!("#!/bin/sh\n{script}\n"));
-        };
-        let refused =
-            "echo 'Error: client API version mismatch: backend API version 2, client API version 3' >&2; exit 1";
-        installed(&format!(
-            "[ \"$1\" = --version ] && echo 'omnictl version v1.11.0 (API Version: 3)' && exit 0\n{refused}"
-        ));
-        let planned = lab.run("omnictl-install --dry-run --json").exits(3).json();
-        let effect = planned["data"]["plan"][0]["effect"].as_str().unwrap().to_owned();
-        assert!(effect.starts_with("omnictl v1.11.0 → ") && effect.contains("from https://"), "{effect}");
-        let document = lab.run("omnictl-install --yes --json").exits(0).json();
-        assert_eq!((&document["data"]["version"], &document["data"]["replaced"]), (&json!(served), &json!("v1.11.0")));
-        assert!(document["data"]["from"].as_str().unwrap().ends_with(path), "{document}");
-        lab.run("omnictl-install --yes").exits(0).says(&[&format!("{served} at"), "the version of Omni"]);
-        // One that does not run is replaced as well.
-        installed("exit 1");
-        lab.run("omnictl-install --yes").exits(0).says(&[&format!("omnictl {served} is at")]);
-        lab.run("cluster-status").exits(0);
-    }
-}
-
-#[test]
-fn omnictl_of_unknown_version_is_never_guessed() {
-    let mut lab = Sandbox::new();
-    lab.set("PATH", Some("/usr/local/bin:/usr/bin:/bin"));
-    // Not this project's stack, and it serves nothing: nothing is taken from elsewhere.
-    let elsewhere = serve(|_| None).replacen("http:", "https:", 1);
-    lab.run(&format!("omnictl-install --yes --omni-endpoint {elsewhere}")).exits(5).says(&["could not be installed"]);
-    let ran =
-        lab.run(&format!("omnictl-install --yes --omni-endpoint {elsewhere} --mirror http://127.0.0.1:1")).exits(4);
-    ran.says(&["the version of Omni is not known", "cargo xtask omnictl-install --release VERSION"]);
-    let ran = lab.run("omnictl-install --yes --release 1.8.2 --mirror http://127.0.0.1:1").exits(5);
-    ran.says(&["http://127.0.0.1:1/v1.8.2/omnictl-"]);
-    lab.run("omnictl-install --yes --release latest").exits(2).says(&["is not a version"]);
-    assert!(!lab.scratch().join("home/.local/bin/omnictl").exists());
 }
 
 /// A web server that answers each path with what `answer` says.

@@ -36,7 +36,6 @@ mod runbook;
 mod sandbox;
 mod saved_plans;
 mod secrets;
-mod settings;
 mod site;
 mod store_keys;
 mod support_bundle;

@@ -8,7 +8,7 @@ use std::ops::Deref;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{LazyLock, OnceLock};
+use std::sync::{LazyLock, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use runtime::paths::Paths;
@@ -105,6 +105,22 @@ pub fn wait_for(what: &str, mut it: impl FnMut() -> bool) {
         assert!(Instant::now() < end, "{what}");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// What `look` makes of each item, so many at a time: most of the time is waited for.
+pub fn each<T: Sync, R: Send>(items: &[T], beside: usize, look: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let (queue, found) = (Mutex::new(items.iter()), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..beside {
+            scope.spawn(|| {
+                while let Some(item) = { queue.lock().expect("unpoisoned").next() } {
+                    let one = look(item);
+                    found.lock().expect("unpoisoned").push(one);
+                }
+            });
+        }
+    });
+    found.into_inner().expect("unpoisoned")
 }
 
 /// What a call of the runner printed, and its exit code, which a test must look at.
@@ -470,6 +486,20 @@ impl Sandbox {
         let place = dir.join(name);
         program_at(&place, &format!("#!/bin/sh\n{}\n", script.replace("@REAL@", &real.display().to_string())));
         place
+    }
+
+    /// Puts a script before each of these programs that this machine has, in `dir/bin`; `@DIR@`, `@NAME@`, `@PROJECT@` and `@REAL@`
+    /// stand for the directory, the program's name, the project and the program itself.
+    pub fn stand_before(&mut self, dir: &Path, names: &str, script: &str) {
+        let path = self.env("PATH").to_owned();
+        for name in names.split(' ') {
+            let mut found = path.split(':').map(|dir| Path::new(dir).join(name)).filter(|program| program.is_file());
+            let Some(real) = found.next() else { continue };
+            let text = script.replace("@DIR@", &dir.display().to_string()).replace("@NAME@", name);
+            let text = text.replace("@PROJECT@", &self.project().display().to_string());
+            program_at(&dir.join("bin").join(name), &text.replace("@REAL@", &real.display().to_string()));
+        }
+        self.set("PATH", Some(&format!("{}:{path}", dir.join("bin").display())));
     }
 
     /// The runbook up to a provider that is set up.

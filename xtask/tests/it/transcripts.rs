@@ -19,6 +19,12 @@
 //! - `@ node NAME off` or `on` switches a node of Proxmox, `second/NAME` one of the second.
 //! - `@ vms` shows how many virtual machines each Proxmox has, `@ show FILE` what a file contains.
 //! - `@ mask REGEX => TEXT` replaces what differs from run to run in this transcript alone.
+//! - `@ same FILE FILE` compares two files (one name may have a `*`), `@ private FILE` looks at a mode; `@ store-key NAME FILE` writes a
+//!   key of `fixtures/pgp`, `@ token NAME PRIVSEP` makes a token of Proxmox and gives it to the tasks.
+//! - `@ take VARIABLE NAME` puts the value of NAME in docker/.env into a variable, `@ accepts VARIABLE` and `@ rejects VARIABLE` say what
+//!   Omni does with the key in it; `{today}` is the date.
+//! - `@ secret TEXT` is a text that no call may print from now on, `@ hunt TASK …` a task that runs as it is, with `--json` and with
+//!   `-v`, for that alone.
 //! - `# …` is a comment.
 //!
 //! `{omni}`, `{provider}`, `{talos}`, `{kubernetes}` and `{tailscale}` stand for the versions that this kit pins, in scripts and
@@ -45,6 +51,7 @@ use runtime::tool::lab::faults::words;
 use crate::access::as_root_with;
 use crate::faults::table;
 use crate::input::lasting_key;
+use crate::keys::{account_of_today, asked_with, in_env};
 use crate::sandbox::{CommandOutput, Files, Options, Sandbox, lab_program, pins, wait_for};
 use crate::terminal::TerminalSession;
 
@@ -71,7 +78,7 @@ transcripts! { "":
     provider stack backup cluster_create cluster_sync cluster_status prompts json
     checks conversions selectors rotation access plans policies previous_set set_up doctor operation machines logins own_files upgrade_files
     file_names saved_plans outdated_plans omni_upgrade omni_upgrade_refused omni_minors cluster_upgrade
-    cluster_upgrade_stopped several_providers two_sites explain_rights store_keys other_names operators races paths leftovers site
+    cluster_upgrade_stopped explain_parts canaries env_defects omnictl_install several_providers two_sites explain_rights store_keys other_names operators races paths leftovers site
 }
 
 pub(crate) use transcripts;
@@ -146,12 +153,14 @@ struct Player {
     /// The exit status that the fault's task must have.
     due: Option<i32>,
     masks: Vec<(Regex, String)>,
+    secrets: Vec<String>,
     written: String,
 }
 
 impl Player {
     fn new() -> Player {
-        Player { lab: None, env: EnvFile::default(), due: None, masks: Vec::new(), written: String::new() }
+        let (masks, secrets) = (Vec::new(), Vec::new());
+        Player { lab: None, env: EnvFile::default(), due: None, masks, secrets, written: String::new() }
     }
 
     fn lab(&mut self) -> &mut Sandbox {
@@ -193,6 +202,7 @@ impl Player {
         });
         let text = text.into_owned();
         let text = text.replace("{PROJECT}", &self.lab().project().display().to_string());
+        let text = text.replace("{today}", &account_of_today()["automation-".len()..]);
         let lab = self.lab.iter().flat_map(|lab| lab.variables().map(|name| (name, lab.env(name))));
         let values = self.env.keys().map(|name| (name, self.env.get(name).unwrap_or_default()));
         lab.chain(values).fold(text, |text, (name, value)| text.replace(&format!("{{{name}}}"), value))
@@ -289,6 +299,47 @@ impl Player {
                 let (file, text) = pair(": ");
                 assert_eq!(self.lab().read(file).contains(text), verb == "holds", "{change}");
             }
+            "same" => {
+                let files = self.lab().files();
+                let of = |pattern: &str| {
+                    let (head, tail) = pattern.split_once('*').unwrap_or((pattern, ""));
+                    let fits = |name: &&String| name.starts_with(head) && name.ends_with(tail);
+                    files.keys().find(fits).map(|name| &files[name].1)
+                };
+                let (one, other) = pair(" ");
+                assert!(of(one).is_some() && of(one) == of(other), "{change}");
+            }
+            "private" => assert_eq!(runtime::files::mode(&self.lab().file(rest)), Some(0o600), "{change}"),
+            "store-key" => {
+                let (name, to) = pair(" ");
+                crate::store_keys::write(self.lab(), name, to);
+            }
+            "token" => {
+                let (name, privsep) = pair(" ");
+                let path = format!("/access/users/omni@pve/token/{name}");
+                let made = as_root_with("POST", self.lab(), &path, &[&format!("privsep={privsep}")]);
+                let secret = made["data"]["value"].as_str().expect("a secret");
+                self.lab().set("PROXMOX_VE_API_TOKEN", Some(&format!("omni@pve!{name}={secret}")));
+            }
+            "take" => {
+                let (to, name) = pair(" ");
+                let value = in_env(self.lab(), name);
+                self.lab().set(to, Some(&value));
+            }
+            "accepts" | "rejects" => {
+                let key = self.lab().env(rest).to_owned();
+                let code = asked_with(self.lab(), &key, &["get", "sysversion"]).code;
+                assert_eq!(code == 0, verb == "accepts", "{change}");
+            }
+            "secret" => self.secrets.push(rest.to_owned()),
+            "hunt" => {
+                for form in ["", "--json", "-v"] {
+                    let words = words(&format!("{rest} --timeout 2s {form}"));
+                    let words: Vec<&str> = words.iter().map(String::as_str).filter(|word| !word.is_empty()).collect();
+                    let output = self.lab().run_words(&words);
+                    self.keeps_secrets(&output);
+                }
+            }
             "docker" => crate::backup::docker(self.lab(), rest),
             "omnictl" => drop(self.lab().omnictl(&rest.split(' ').collect::<Vec<_>>())),
             "proxmox" => {
@@ -358,6 +409,8 @@ impl Player {
             after.get(*name).into_iter().for_each(|(mode, bytes)| whole(name, *mode, bytes));
         }
         holds_no_secret(lab, &output);
+        self.keeps_secrets(&output);
+        assert!(!output.stdout.contains("not implemented"), "the lab is not like Proxmox: {output:#?}");
         if let Some(due) = due {
             assert_eq!(output.code, due, "the exit code in the lab's table\n{output:#?}");
             assert!(due == 0 || output.stderr.contains("hint: ") || output.stderr.contains("next: "), "{output:#?}");
@@ -373,9 +426,16 @@ impl Player {
         }
         let _ = writeln!(written, "[exit {}]", output.code);
         if !changed.is_empty() {
-            let _ = writeln!(written, "[changed {}]", changed.join(", "));
+            let _ = writeln!(written, "{}", self.normal(&format!("[changed {}]", changed.join(", "))));
         }
         self.written.push_str(&written);
+    }
+
+    #[track_caller]
+    fn keeps_secrets(&self, output: &CommandOutput) {
+        for secret in &self.secrets {
+            assert!(!output.stdout.contains(secret) && !output.stderr.contains(secret), "{secret}: {output:#?}");
+        }
     }
 
     /// `text` without what differs from run to run.
@@ -530,7 +590,7 @@ fn advises_no_sample(stderr: &str) {
 }
 
 /// What a file holds is complete: it parses, and a secret is for its owner alone.
-fn whole(name: &str, mode: u32, bytes: &[u8]) {
+pub fn whole(name: &str, mode: u32, bytes: &[u8]) {
     let text = || std::str::from_utf8(bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
     let private = || assert_eq!(mode & 0o777, 0o600, "{name}");
     assert!(!name.ends_with(".tmp") && !name.contains(".tmp."), "{name} was left behind");

@@ -2,23 +2,18 @@
 //! written, nothing left beside. Root writes where modes forbid it, so what stands in the way here binds root too.
 //! The transcript `errors` has directories in the place of files.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use crate::sandbox::{Sandbox, class_words};
+use crate::sandbox::{Files, Sandbox, class_words};
 
 const STATE: &str = ".claude/omni-scale.local.md";
 const CREATE: &str = "cluster-create demo --control-planes 1 --workers 0 --yes --timeout 60s";
 
-type Tree = BTreeMap<PathBuf, (u32, Vec<u8>)>;
-
-/// The project without `target`, and the far ends.
-fn all(lab: &Sandbox) -> (Tree, serde_json::Value) {
-    let mut tree = lab.tree();
-    tree.retain(|path, _| !path.starts_with(lab.file("target")));
-    (tree, crate::runbook::settled(lab.dump()))
+/// The project without `target`, and the simulated services.
+fn all(lab: &Sandbox) -> (Files, serde_json::Value) {
+    (lab.files(), crate::runbook::settled(lab.dump()))
 }
 
 /// Runs a task that something stands in the way of.

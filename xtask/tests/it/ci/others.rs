@@ -45,49 +45,21 @@ fn head(kit: &Kit) -> String {
 }
 
 #[test]
-fn the_hook_refuses_a_commit_that_holds_a_secret() {
-    let Some(kit) = hooked() else { return };
-    let before = head(&kit);
-    let service_account = crate::input::key("automation", 1_700_000_000, 86_400);
-    for (file, text, rule) in [
-        ("docker/.env", "OMNI_DOMAIN=omni.example.com\n", "secret-file"),
-        ("docker/config.yaml", "proxmox: {}\n", "secret-file"),
-        (".claude/omni-scale.local.md", "---\nprovider_status: healthy\n---\n", "secret-file"),
-        ("notes/automation.txt", &format!("{service_account}\n"), "service-account-key"),
-        ("notes/id.txt", &private_key(), "private-key"),
-    ] {
-        kit.write(file, text);
-        kit.git(&["add", "--force", file]);
-        let (committed, said) = commit(&kit, "feat(lab): add it");
-        assert!(!committed, "{file} was committed: {said}");
-        assert!(
-            said.contains(&format!("{file}:1:")) && said.contains(rule) && said.contains("fix: "),
-            "{file}: {said}"
-        );
-        assert_eq!(head(&kit), before, "{file}");
-        let secret = text.split_whitespace().max_by_key(|word| word.len()).unwrap();
-        assert!(secret.len() < 40 || !said.contains(secret), "the hook quotes what it found: {said}");
-        kit.git(&["rm", "--quiet", "--cached", "--force", file]);
-        fs::remove_file(kit.path().join(file)).unwrap();
-    }
-    kit.write("notes/fine.txt", "Nothing secret.\n");
-    kit.git(&["add", "notes/fine.txt"]);
-    let (committed, said) = commit(&kit, "feat(lab): add notes");
-    assert!(committed && head(&kit) != before, "{said}");
-}
-
-#[test]
-fn the_hooks_refuse_untidy_files_and_messages() {
+fn the_hooks_refuse_secrets_untidy_files_and_messages() {
     let Some(kit) = hooked() else { return };
     let before = head(&kit);
     let refuses = |file: &str, text: &str, word: &str| {
         kit.write(file, text);
-        kit.git(&["add", file]);
+        kit.git(&["add", "--force", file]);
         let (committed, said) = commit(&kit, "feat(lab): add it");
         assert!(!committed && said.contains(word), "{file}: {said}");
+        assert!(!said.contains(text) || text.len() < 40, "the hook quotes what it found: {said}");
         kit.git(&["rm", "--quiet", "--cached", "--force", file]);
         fs::remove_file(kit.path().join(file)).unwrap();
     };
+    // What is a secret is for `staged-check`, which the hook calls.
+    refuses("docker/.env", "OMNI_DOMAIN=omni.example.com\n", "secret-file");
+    refuses("notes/automation.txt", &crate::input::key("automation", 1_700_000_000, 86_400), "service-account-key");
     refuses("notes/a.txt", "a \n", "trailing-whitespace");
     refuses("notes/a.txt", "no end of line", "end-of-file-fixer");
     refuses("notes/a.json", "{\n", "check-json");
@@ -101,6 +73,8 @@ fn the_hooks_refuse_untidy_files_and_messages() {
     let (committed, said) = commit(&kit, "added things");
     assert!(!committed && said.contains("commit-form"), "{said}");
     assert_eq!(head(&kit), before);
+    let (committed, said) = commit(&kit, "feat(lab): add notes");
+    assert!(committed && head(&kit) != before, "{said}");
 }
 
 #[test]
@@ -139,9 +113,6 @@ fn git_cliff_writes_the_changelog_from_the_messages() {
     let (code, stdout, stderr) = kit.xtask(&["changelog-bump", "99.1.0"]);
     assert_eq!(code, 0, "{stdout}{stderr}");
     assert!(read().contains("## 99.1.0 - 2") && !read().contains("Unreleased"), "{}", read());
-    for file in ["Cargo.toml", "Cargo.lock", ".claude-plugin/plugin.json"] {
-        assert!(fs::read_to_string(kit.path().join(file)).unwrap().contains("\"99.1.0\""), "{file}");
-    }
 }
 
 #[test]

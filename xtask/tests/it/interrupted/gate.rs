@@ -1,14 +1,14 @@
 //! The gate that stands before the programs of a task, and holds one call of a run fast.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
 use crate::sandbox::{Sandbox, program_at};
 
 /// What tasks call. A program that this machine does not have gets no gate.
-const PROGRAMS: [&str; 7] = ["omnictl", "docker", "curl", "gpg", "git", "openssl", "getent"];
+const PROGRAMS: &str = "omnictl docker curl gpg git openssl getent";
 
 /// A call's name is its words without their numbers and the random part of a scratch directory; of calls of one name in one run the first two are places of their own.
 /// `sleep` is the grandchild that must not outlive the task either.
@@ -30,28 +30,10 @@ impl Gate {
     /// Puts a gate in front of the programs of `lab`.
     pub fn new(lab: &mut Sandbox) -> Gate {
         let dir = lab.scratch().join("gate");
-        let (gates, real) = (dir.join("bin"), dir.join("real"));
-        for each in [&gates, &real, &dir.join("seen"), &dir.join("run")] {
-            fs::create_dir_all(each).expect("a directory");
+        for each in ["seen", "run"] {
+            fs::create_dir_all(dir.join(each)).expect("a directory");
         }
-        let path = lab.env("PATH").to_owned();
-        let text = GATE.replace("@DIR@", &dir.display().to_string()).replace("@REAL@", &real.display().to_string());
-        for name in PROGRAMS {
-            let found = path.split(':').map(|dir| Path::new(dir).join(name)).find(|program| program.is_file());
-            let Some(program) = found else { continue };
-            // The lab's stand-ins find their lab beside the path by which they are called, so that a link would not do.
-            let mut pass = format!("#!/bin/sh\nexec '{}' \"$@\"\n", program.display());
-            if name == "gpg" {
-                // Keys that are made in no time, for they are made again and again.
-                let small =
-                    "for word; do shift; [ \"$word\" = rsa4096 ] && word=rsa1024; set -- \"$@\" \"$word\"; done";
-                pass = pass.replace("exec", &format!("{small}\nexec"));
-            }
-            for (place, text) in [(gates.join(name), &text), (real.join(name), &pass)] {
-                program_at(&place, text);
-            }
-        }
-        lab.set("PATH", Some(&format!("{}:{path}", gates.display())));
+        lab.stand_before(&dir, PROGRAMS, GATE);
         // Where scratch files go, to see that none stays.
         let temp = dir.join("tmp");
         fs::create_dir(&temp).expect("a directory");
@@ -63,10 +45,10 @@ impl Gate {
 
     /// Puts the gate in front of `pass`, a program that is not on PATH.
     pub fn stand(&self, name: &str, pass: &str) {
-        let (gates, real) = (self.dir.join("bin"), self.dir.join("real"));
-        let text = GATE.replace("@DIR@", &self.dir.display().to_string());
-        program_at(&gates.join(name), &text.replace("@REAL@", &real.display().to_string()));
-        program_at(&real.join(name), pass);
+        let real = self.dir.join("real").join(name);
+        let text = GATE.replace("@DIR@", &self.dir.display().to_string()).replace("@NAME@", name);
+        program_at(&self.dir.join("bin").join(name), &text.replace("@REAL@", &real.display().to_string()));
+        program_at(&real, pass);
     }
 
     /// Lets everything pass.

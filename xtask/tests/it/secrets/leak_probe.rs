@@ -4,9 +4,9 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use crate::sandbox::{CheckedOutput, CommandOutput, Sandbox, program_at};
+use crate::sandbox::{CheckedOutput, CommandOutput, Sandbox};
 
 /// What tasks call. One that this machine does not have is not stood in for.
 const PROGRAMS: &str = "omnictl docker curl gpg gpgconf git openssl getent timedatectl df sha256sum cargo infisical";
@@ -15,9 +15,6 @@ const PROGRAMS: &str = "omnictl docker curl gpg gpgconf git openssl getent timed
 /// it was given and what lies in the project, and ends with the status that the file holds; while there is a file `printed`, a
 /// program that makes something prints that, and fails.
 const STAND_IN: &str = concat!("#!/bin/sh\n", include_str!("../../fixtures/stand-ins/leak-probe"));
-
-/// Keys that are made in no time.
-const SMALL: &str = r#"for word; do shift; [ "$word" = rsa4096 ] && word=rsa1024; set -- "$@" "$word"; done"#;
 
 /// Variables of the operator's shell that are nobody's business but that of the program they are for, with their values.
 const FOREIGN: [(&str, &str, &str); 4] = [
@@ -60,23 +57,10 @@ impl LeakProbe {
     /// Stands before the programs of `lab`, and plants the secrets of the operator's shell.
     pub fn new(mut lab: Sandbox) -> LeakProbe {
         let dir = lab.scratch().join("probe");
-        for each in ["bin", "calls", "tmp"] {
+        for each in ["calls", "tmp"] {
             fs::create_dir_all(dir.join(each)).expect("a directory");
         }
-        let path = lab.env("PATH").to_owned();
-        for name in PROGRAMS.split(' ') {
-            let mut found = path.split(':').map(|dir| Path::new(dir).join(name)).filter(|program| program.is_file());
-            let Some(program) = found.next() else { continue };
-            let text = STAND_IN
-                .replace("@DIR@", &dir.display().to_string())
-                .replace("@NAME@", name)
-                .replace("@PROJECT@", &lab.project().display().to_string())
-                .replace("@SMALL@", if name == "gpg" { SMALL } else { "" })
-                .replace("@REAL@", &program.display().to_string());
-            let place = dir.join("bin").join(name);
-            program_at(&place, &text);
-        }
-        lab.set("PATH", Some(&format!("{}:{path}", dir.join("bin").display())));
+        lab.stand_before(&dir, PROGRAMS, STAND_IN);
         lab.set("TMPDIR", Some(&dir.join("tmp").display().to_string()));
         lab.set("DOCKER_HOST", Some("tcp://lab"));
         let mut probe = LeakProbe {
