@@ -3,7 +3,7 @@
 
 mod harness;
 
-use harness::{CallResult, Lab, Recording, recording, without_ids};
+use harness::{Lab, recording, recordings, without_ids};
 
 const KEY: (&str, &str) = ("OMNI_INFRA_PROVIDER_KEY", "x");
 
@@ -50,38 +50,28 @@ fn without_ages(line: &str) -> String {
     out.split("   ").map(str::trim).filter(|cell| !cell.is_empty()).collect::<Vec<_>>().join("   ")
 }
 
-fn replay_with(lab: &Lab, wanted: &Recording, env: &[(&str, &str)]) {
-    let args: Vec<&str> = wanted.argv[1..].iter().map(String::as_str).collect();
-    let mut command = lab.command("docker", &args);
-    command.envs(env.iter().copied());
-    let said: CallResult = command.output().unwrap().into();
-    let got = (said.code, plain(lab, &said.out), plain(lab, &said.err));
-    let expected = (wanted.code, plain(lab, &wanted.out), plain(lab, &wanted.err));
-    assert_eq!(got, expected, "{}: docker {}", wanted.name, args.join(" "));
-}
-
-fn replay(lab: &Lab, name: &str) {
-    replay_with(lab, &recording("compose", name), &[KEY]);
+fn replay(lab: &Lab, name: &str, env: &[(&str, &str)]) {
+    lab.replay(&recording("compose", name), env, |text| plain(lab, text));
 }
 
 #[test]
 fn every_recording_is_reproduced() {
     let lab = lab(&["--clock", "50", "--fault", "docker-sidecar-died:2"]);
     for name in ["version-json", "config-ok", "bad-yaml", "missing-file", "ps-nothing"] {
-        replay(&lab, name);
+        replay(&lab, name, &[KEY]);
     }
-    replay_with(&lab, &recording("compose", "missing-variable"), &[]);
-    replay_with(&lab, &recording("compose", "daemon-down"), &[KEY, ("DOCKER_HOST", "unix:///nonexistent.sock")]);
-    replay(&lab, "up");
+    replay(&lab, "missing-variable", &[]);
+    replay(&lab, "daemon-down", &[KEY, ("DOCKER_HOST", "unix:///nonexistent.sock")]);
+    replay(&lab, "up", &[KEY]);
     settled(&lab);
     for name in ["ps-running", "logs-no-prefix", "logs-unknown-service"] {
-        replay(&lab, name);
+        replay(&lab, name, &[KEY]);
     }
-    replay(&lab, "up-recreate");
+    replay(&lab, "up-recreate", &[KEY]);
     lab.wait("the sidecar dies", || lab.dump()["docker"].to_string().contains("137"));
-    replay(&lab, "ps-after-sidecar-died");
-    replay(&lab, "down");
-    replay(&lab, "ps-nothing");
+    replay(&lab, "ps-after-sidecar-died", &[KEY]);
+    replay(&lab, "down", &[KEY]);
+    replay(&lab, "ps-nothing", &[KEY]);
 }
 
 /// The provider's container of the recording exits at once.
@@ -94,12 +84,8 @@ fn settled(lab: &Lab) {
 #[test]
 fn no_recording_is_left_out() {
     let source = include_str!("compose.rs");
-    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/compose");
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
-        if let Some(name) = name.strip_suffix(".txt") {
-            assert!(source.contains(&format!("\"{name}\"")), "{name} is not replayed");
-        }
+    for name in recordings("compose") {
+        assert!(source.contains(&format!("\"{name}\"")), "{name} is not replayed");
     }
 }
 

@@ -67,10 +67,6 @@ fn a_deleted_request_is_replaced() {
     });
 }
 
-fn gone(pid: u32) -> bool {
-    !std::path::Path::new(&format!("/proc/{pid}")).exists()
-}
-
 fn nothing_left(lab: &Lab) {
     let dir = lab.dir.0.join("lab");
     for file in ["env", "lab.json", "ca.pem", "bin/.lab.json", "bin/omnictl", "bin/docker", "bin/pveum"] {
@@ -84,36 +80,22 @@ fn nothing_left(lab: &Lab) {
 }
 
 #[test]
-fn the_end_of_stdin_ends_it() {
+fn end_of_stdin_a_signal_and_stop_end_it() {
     let mut lab = with_cluster(&[], 1, 0);
     assert_eq!(lab.close_stdin(), Some(0));
     nothing_left(&lab);
-}
-
-#[test]
-fn a_signal_ends_it() {
-    for signal in ["-TERM", "-INT"] {
+    for line in ["kill -TERM $PID", "kill -INT $PID", "$LAB stop --dir $DIR"] {
         let mut lab = Lab::start(&[]);
-        let pid = lab.pid().to_string();
-        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
-        assert_eq!(lab.wait_for_exit(), Some(0), "{signal}");
+        let mut shell = Command::new("sh");
+        shell.args(["-c", line]).env("PID", lab.pid().to_string()).env("LAB", LAB).env("DIR", lab.dir.0.join("lab"));
+        assert_eq!(CallResult::from(shell.output().unwrap()).code, 0, "{line}");
+        assert_eq!(lab.wait_for_exit(), Some(0), "{line}");
         nothing_left(&lab);
-        assert!(gone(lab.pid()));
+        assert!(!std::path::Path::new(&format!("/proc/{}", lab.pid())).exists(), "{line}");
+        let again =
+            CallResult::from(Command::new(LAB).args(["stop", "--dir"]).arg(lab.dir.0.join("lab")).output().unwrap());
+        assert!(again.code == 1 && again.err.contains("no lab runs in"), "{again:?}");
     }
-}
-
-#[test]
-fn stop_ends_it() {
-    let mut lab = Lab::start(&[]);
-    let said: CallResult =
-        Command::new(LAB).args(["stop", "--dir"]).arg(lab.dir.0.join("lab")).output().unwrap().into();
-    assert_eq!(said.code, 0, "{said:?}");
-    assert_eq!(lab.wait_for_exit(), Some(0));
-    nothing_left(&lab);
-    let said: CallResult =
-        Command::new(LAB).args(["stop", "--dir"]).arg(lab.dir.0.join("lab")).output().unwrap().into();
-    assert_eq!(said.code, 1);
-    assert!(said.err.contains("no lab runs in"), "{said:?}");
 }
 
 #[test]

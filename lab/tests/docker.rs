@@ -23,6 +23,10 @@ fn kit() -> Lab {
     lab
 }
 
+fn up(lab: &Lab) -> CallResult {
+    lab.call("docker", &["compose", "-f", "docker/compose.yaml", "up", "-d"])
+}
+
 fn says(lab: &Lab, name: &str, words: &[&str]) -> CallResult {
     let wanted = recording("docker", name);
     let said = lab.call("docker", words);
@@ -53,7 +57,7 @@ fn what_is_not_there_is_said_as_by_docker() {
 #[test]
 fn a_container_is_described_as_by_docker() {
     let lab = kit();
-    let up = lab.call("docker", &["compose", "-f", "docker/compose.yaml", "up", "-d"]);
+    let up = up(&lab);
     assert_eq!(up.code, 0, "{up:?}");
     let wanted: Value = serde_json::from_str(&recording("docker", "inspect-omni-format").out).unwrap();
     let said = lab.call("docker", &["inspect", "--type", "container", "--format", FORMAT, "omni-scale-omni-1"]);
@@ -84,7 +88,7 @@ fn compose_refuses_values_that_the_real_one_refuses() {
         let others: String =
             env.lines().filter(|line| !line.starts_with(&format!("{key}="))).map(|line| format!("{line}\n")).collect();
         lab.project.write("docker/.env", &format!("{others}{key}={value}\n"));
-        let said = lab.call("docker", &["compose", "-f", "docker/compose.yaml", "up", "-d"]);
+        let said = up(&lab);
         assert_eq!((said.code, said.err.contains(wanted)), (1, true), "{key}={value}: {said:?}");
     }
     lab.project.write("docker/.env", &env);
@@ -92,7 +96,7 @@ fn compose_refuses_values_that_the_real_one_refuses() {
     for [from, to, wanted] in &all["compose"] {
         assert!(compose.contains(from), "{from}");
         lab.project.write("docker/compose.yaml", &compose.replace(from, to));
-        let said = lab.call("docker", &["compose", "-f", "docker/compose.yaml", "up", "-d"]);
+        let said = up(&lab);
         assert_eq!((said.code, said.err.ends_with(wanted)), (1, true), "{to}: {said:?}");
     }
     lab.project.write("docker/compose.yaml", &compose);
@@ -117,7 +121,7 @@ fn compose_by_name_needs_neither_file_nor_values() {
             .ends_with("level=warning msg=\"Warning: No resource found to remove for project \\\"omni-scale\\\".\"\n")
     );
     assert_eq!(by_name("exec -T omni ls"), (1, String::new(), "service \"omni\" is not running\n".to_owned()));
-    assert_eq!(lab.call("docker", &["compose", "-f", "docker/compose.yaml", "up", "-d"]).code, 0);
+    assert_eq!(up(&lab).code, 0);
     lab.project.write("docker/.env", "OMNI_LAN_ADDRESS=not-set\nthis is no line\n");
     assert_eq!(lab.call("docker", &["compose", "-f", "docker/compose.yaml", "ps"]).code, 1);
     assert_eq!(by_name("ps --all --format json").1.lines().count(), 2);
@@ -153,10 +157,10 @@ fn omni_answers_only_while_its_container_runs() {
     let lab = kit();
     let asked = |lab: &Lab| lab.omnictl("get clusters").code;
     assert_eq!(asked(&lab), 0, "before there is a container, the lab's Omni is somebody else's");
-    assert_eq!(lab.call("docker", &["compose", "-f", "docker/compose.yaml", "up", "-d"]).code, 0);
+    assert_eq!(up(&lab).code, 0);
     assert_eq!(asked(&lab), 0);
     assert_eq!((lab.compose("down").code, asked(&lab)), (0, 1));
-    assert_eq!(lab.call("docker", &["compose", "-f", "docker/compose.yaml", "up", "-d"]).code, 0);
+    assert_eq!(up(&lab).code, 0);
     assert_eq!(asked(&lab), 0);
 }
 

@@ -128,6 +128,15 @@ impl Lab {
         self.call("docker", &fixed.into_iter().chain(line.split_whitespace()).collect::<Vec<_>>())
     }
 
+    /// Plays a recording; what differs from run to run is the same text in both.
+    pub fn replay(&self, wanted: &Recording, env: &[(&str, &str)], plain: impl Fn(&str) -> String) {
+        let args: Vec<&str> = wanted.argv[1..].iter().map(String::as_str).collect();
+        let said = CallResult::from(self.command(&wanted.argv[0], &args).envs(env.iter().copied()).output().unwrap());
+        let (got, due) = ((&said.out, &said.err), (&wanted.out, &wanted.err));
+        let plain = |(out, err): (&String, &String)| (plain(out), plain(err));
+        assert_eq!((said.code, plain(got)), (wanted.code, plain(due)), "{}: {}", wanted.name, wanted.argv.join(" "));
+    }
+
     pub fn dump(&self) -> Value {
         let said: CallResult =
             Command::new(LAB).args(["dump", "--dir"]).arg(self.dir.0.join("lab")).output().unwrap().into();
@@ -230,6 +239,13 @@ pub struct Recording {
     pub code: i32,
     pub out: String,
     pub err: String,
+}
+
+/// The names of the recordings in `tests/fixtures/DIR`.
+pub fn recordings(dir: &str) -> Vec<String> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(dir);
+    let names = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter_map(|name| name.strip_suffix(".txt").map(str::to_owned)).collect()
 }
 
 /// Reads a recording of `tests/fixtures/DIR`.
