@@ -19,25 +19,14 @@ fn data_paths_come_from_omnis_arguments() {
     let shipped = omni(&["--etcd-embedded-db-path=/_out/etcd", "--sqlite-storage-path=/_out/sqlite/omni.db"]);
     assert_eq!(data_paths(&shipped), ["/_out/etcd", "/_out/sqlite/omni.db"]);
     assert_eq!(data_paths(&omni(&["--sqlite-storage-path", "_out/x.db"])), ["/_out/etcd", "/_out/x.db"]);
-    let both = [mount("volume", "omni-scale_omni-etcd", "/_out/etcd"), mount("volume", "s", "/_out/sqlite")];
-    let cases: &[(Vec<Mount>, &[&str])] = &[
-        (both.to_vec(), &[]),
-        (vec![mount("bind", "", "/_out")], &[]),
-        (vec![mount("volume", "x", "/_out/etcd/")], &["/_out/sqlite/omni.db is on no mount"]),
-        (vec![], &["/_out/etcd is on no mount", "/_out/sqlite/omni.db is on no mount"]),
-        (vec![mount("bind", "", "/_out/sqlite"), mount("bind", "", "/_out/etcdx")], &["/_out/etcd is on no mount"]),
-        (vec![both[1].clone(), mount("tmpfs", "", "/_out/etcd")], &["/_out/etcd is in memory (tmpfs)"]),
-        (
-            vec![both[1].clone(), mount("volume", &"0a".repeat(32), "/_out/etcd")],
-            &["/_out/etcd is on a volume without a name"],
-        ),
-        (
-            vec![mount("bind", "", "/_out"), mount("volume", &"0a".repeat(32), "/_out/etcd")],
-            &["/_out/etcd is on a volume without a name"],
-        ),
-    ];
-    for (mounts, wanted) in cases {
-        assert_eq!(unmounted(&ContainerDetails { mounts: mounts.clone(), ..shipped.clone() }), *wanted, "{mounts:?}");
+    for line in include_str!("../tests/corpus/mounts.tsv").lines().filter(|line| !line.starts_with('#')) {
+        let (mounts, wanted) = line.split_once('\t').expect(line);
+        let mounts = mounts.split(' ').filter(|mount| *mount != "-").map(|text| {
+            let [kind, name, destination] = text.split(',').collect::<Vec<_>>().try_into().expect(line);
+            mount(kind, &name.replace("UNNAMED", &"0a".repeat(32)), destination)
+        });
+        let found = unmounted(&ContainerDetails { mounts: mounts.collect(), ..shipped.clone() });
+        assert_eq!(found.join("|"), wanted, "{line}");
     }
 }
 
