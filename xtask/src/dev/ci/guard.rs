@@ -3,9 +3,12 @@
 //! Pure: names and bytes in, findings out. A finding never quotes what it found. gitleaks and infisical know hundreds of
 //! forms more; this is the last line, needs no program, and knows the four secrets of this kit.
 
+use std::sync::LazyLock;
+
 use check::Finding;
 use domain::spec::Location;
 use domain::spec::key::KeyInfo;
+use regex::Regex;
 
 /// A line that holds this is passed over, as gitleaks and infisical pass it over.
 const ALLOW: &str = "gitleaks:allow";
@@ -70,70 +73,44 @@ fn forbidden(path: &str) -> Option<(&'static str, &'static str)> {
     }
 }
 
-/// The secret that begins in `line`, if one does: rule, where it starts, and what it is.
+/// What a secret looks like: rule, where it stands, and what it is.
+static FORMS: LazyLock<[(&str, Regex, &str); 4]> = LazyLock::new(|| {
+    const UUID: &str = "[[:xdigit:]]{8}(?:-[[:xdigit:]]{4}){3}-[[:xdigit:]]{12}";
+    let regex = |text: &str| Regex::new(text).unwrap_or_else(|error| panic!("{error}"));
+    // `user@realm!name=uuid`, or the secret alone after one of its keys.
+    let token = format!(
+        "(?:[^ \"'=]+@[^ \"'=]*![^ \"'=]*=|(?:tokenSecret|token_secret|PROXMOX_VE_API_TOKEN).*?)({UUID})(?:[^\\w-]|$)"
+    );
+    // An armoured key opens with this line, and key material is beside or below it; the line alone is what documents say.
+    let private = "(-----BEGIN [^-]*PRIVATE KEY[^-]*-----)";
+    [
+        ("private-key", regex(private), "a private key"),
+        ("service-account-key", regex(r"\b(eyJ[\w+/-]{61,}=*)"), "a service-account key of Omni"),
+        ("tailscale-key", regex(r"\b(tskey-[\w+/-]{24,})"), "a key of Tailscale"),
+        ("proxmox-token", regex(&token), "an API token of Proxmox with its secret"),
+    ]
+});
+
+/// The secret that begins in `line`, if one does: rule, where it starts, and what it is. Placeholders, which repeat a digit or
+/// count up, pass, and so do the ids of machines.
 fn secret(line: &str, after: &[&str]) -> Option<(&'static str, usize, &'static str)> {
-    if let Some(start) = private_key(line, after) {
-        return Some(("private-key", start, "a private key"));
-    }
-    // Recordings have lines of megabytes: they are taken apart only where a key could stand in them.
-    if line.contains("eyJ") || line.contains("tskey-") {
-        for (start, word) in words(line) {
-            if word.len() >= 64 && word.starts_with("eyJ") && KeyInfo::parse(word).is_ok() {
-                return Some(("service-account-key", start, "a service-account key of Omni"));
-            }
-            if let Some(rest) = word.strip_prefix("tskey-")
-                && rest.len() >= 24
-                && varied(rest)
-            {
-                return Some(("tailscale-key", start, "a key of Tailscale"));
-            }
-        }
-    }
-    proxmox_token(line).map(|start| ("proxmox-token", start, "an API token of Proxmox with its secret"))
-}
-
-/// An armoured private key: the line that opens it, and key material below or beside it. The opening line alone is what
-/// code and documents say about keys.
-fn private_key(line: &str, after: &[&str]) -> Option<usize> {
-    let start = line.find("-----BEGIN ")?;
-    let rest = &line[start + 11..];
-    let end = rest.find("-----")?;
-    if !rest[..end].contains("PRIVATE KEY") {
-        return None;
-    }
-    let beside = rest[end + 5..].trim_start_matches("\\n");
-    let material = |text: &str| {
-        let text = text.trim().trim_matches(['"', '\'', ',']);
-        text.len() >= 40 && text.bytes().take(40).all(base64_byte)
+    let found =
+        FORMS.iter().flat_map(|(rule, form, what)| form.captures_iter(line).map(move |found| (rule, found, what)));
+    let is_secret = |rule: &str, start: usize, text: &str| match rule {
+        "private-key" => is_material(&line[start + text.len()..]) || after.iter().take(5).any(|line| is_material(line)),
+        "service-account-key" => KeyInfo::parse(text).is_ok(),
+        _ => varied(text.trim_start_matches("tskey-")),
     };
-    // Armour headers and a blank line may come first.
-    (material(beside) || after.iter().take(5).any(|line| material(line))).then_some(start)
+    let mut found = found.filter_map(|(rule, found, what)| Some((*rule, found.get(1)?, *what)));
+    found
+        .find(|(rule, found, _)| is_secret(rule, found.start(), found.as_str()))
+        .map(|(rule, found, what)| (rule, found.start(), what))
 }
 
-fn base64_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"+/=".contains(&byte)
-}
-
-/// `user@realm!name=uuid`, or the secret alone after one of its keys. Placeholders, which repeat a digit or count up,
-/// pass, and so do the ids of machines.
-fn proxmox_token(line: &str) -> Option<usize> {
-    const KEYS: &[&str] = &["tokenSecret", "token_secret", "PROXMOX_VE_API_TOKEN"];
-    let named = KEYS.iter().any(|key| line.contains(key));
-    if !(named || line.contains('@') && line.contains('!')) {
-        return None;
-    }
-    let is_secret = |(start, word): &(usize, &str)| {
-        let login = line[..*start].strip_suffix('=').and_then(|text| text.rsplit([' ', '"', '\'', '=']).next());
-        let after_login = login.is_some_and(|login| login.contains('@') && login.contains('!'));
-        is_uuid(word) && varied(word) && (named || after_login)
-    };
-    words(line).find(is_secret).map(|(start, _)| start)
-}
-
-fn is_uuid(word: &str) -> bool {
-    let groups: Vec<&str> = word.split('-').collect();
-    let lengths: Vec<usize> = groups.iter().map(|group| group.len()).collect();
-    lengths == [8, 4, 4, 4, 12] && groups.iter().all(|group| group.bytes().all(|byte| byte.is_ascii_hexdigit()))
+/// Whether a line is part of an armoured key. Armour headers and a blank line may come first.
+fn is_material(line: &str) -> bool {
+    let text = line.trim_start_matches("\\n").trim().trim_matches(['"', '\'', ',']);
+    text.len() >= 40 && text.bytes().take(40).all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte))
 }
 
 /// Whether `text` is as mixed as something random: made-up examples repeat or count up.
@@ -141,18 +118,6 @@ fn varied(text: &str) -> bool {
     let bytes: Vec<u8> = text.bytes().filter(u8::is_ascii_alphanumeric).collect();
     let steps = bytes.windows(2).filter(|pair| pair[0].abs_diff(pair[1]) <= 1).count();
     steps * 2 < bytes.len()
-}
-
-/// The runs of characters that keys are made of, with where they start and the `=` that may pad them.
-fn words(line: &str) -> impl Iterator<Item = (usize, &str)> {
-    let inside = |c: char| c.is_ascii_alphanumeric() || "+/-_".contains(c);
-    let mut next = 0;
-    std::iter::from_fn(move || {
-        let start = next + line.get(next..)?.find(inside)?;
-        let end = line[start..].find(|c: char| !inside(c)).map_or(line.len(), |end| start + end);
-        next = end + line[end..].bytes().take_while(|&byte| byte == b'=').count();
-        Some((start, &line[start..next]))
-    })
 }
 
 #[cfg(test)]

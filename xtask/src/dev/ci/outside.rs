@@ -2,8 +2,10 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::Duration;
 
+use regex::Regex;
 use serde_json::Value;
 use xshell::cmd;
 
@@ -117,42 +119,24 @@ fn judged(bench: &Bench<'_>, check: &'static str, ended: &CommandOutput) -> Resu
     Ok(Verdict::Found { findings: located(check, &output, bench.cx.paths.root()), output })
 }
 
-/// The findings in a program's output: every line that opens with `file:line:`, as compilers and linters print them, and
-/// rustfmt's `Diff in file:line:`.
+/// The findings in a program's output: every line that opens with `file:line:`, as compilers and linters print them, and what
+/// rustfmt, shfmt and diff print, which only name the place.
 pub fn located(check: &'static str, output: &str, root: &Path) -> Vec<Finding> {
+    static PLACE: LazyLock<Regex> = LazyLock::new(|| {
+        let place = r"^(?:Diff in )?([^\s:-][^\s:]*):(\d+)(?::(\d+))?[: ]*(.*)$|^diff (\S+?)(?:\.orig)?(?: .*)?$";
+        Regex::new(place).unwrap_or_else(|error| panic!("{error}"))
+    });
     let root = format!("{}/", root.display());
-    let mut findings = Vec::new();
-    for line in output.lines() {
-        let line =
-            line.strip_prefix("Diff in ").map_or(line.to_owned(), |rest| format!("{rest} it is formatted otherwise"));
-        // shfmt and diff name the file alone, above its lines.
-        let line = match line.strip_prefix("diff ") {
-            Some(rest) => format!(
-                "{}:1: it is formatted otherwise",
-                rest.split(' ').next().unwrap_or_default().trim_end_matches(".orig")
-            ),
-            None => line,
-        };
-        let mut parts = line.splitn(2, ':');
-        let (Some(file), Some(rest)) = (parts.next(), parts.next()) else { continue };
-        let (line_number, rest) = number(rest);
-        let Some(line_number) = line_number else { continue };
-        let file = file.strip_prefix(&root).unwrap_or(file);
-        if file.is_empty() || file.contains([' ', '\t']) || file.starts_with('-') {
-            continue;
-        }
-        let (column, rest) = rest.strip_prefix(':').map_or((None, rest), number);
-        let message = rest.trim_start_matches([':', ' ']).to_owned();
-        let place = Location { file: file.to_owned(), line: line_number, column: column.unwrap_or(1) };
-        findings.push(Finding::error(check, place, message, ""));
-    }
-    findings
-}
-
-/// The number at the start of `text`, and what follows it.
-fn number(text: &str) -> (Option<u32>, &str) {
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    (text[..end].parse().ok(), &text[end..])
+    let finding = |line: &str| {
+        let found = PLACE.captures(line)?;
+        let text = |group: usize| found.get(group).map_or("", |text| text.as_str());
+        let number = |group: usize| text(group).parse().unwrap_or(1);
+        let file = if text(1).is_empty() { text(5) } else { text(1) };
+        let message = if text(4).is_empty() { "it is formatted otherwise" } else { text(4) };
+        let file = file.strip_prefix(&root).unwrap_or(file).to_owned();
+        Some(Finding::error(check, Location { file, line: number(2), column: number(3) }, message, ""))
+    };
+    output.lines().filter_map(finding).collect()
 }
 
 /// Tests that take most of the time of a whole `cargo test`: the group `slow` runs them, and `test` leaves them out. What the
