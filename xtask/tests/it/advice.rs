@@ -1,7 +1,9 @@
 //! What failures advise: every command in a fix, a hint or a next step is one that there is, with options that it has.
 
 use std::fs;
+use std::sync::LazyLock;
 
+use regex::Regex;
 use serde_yaml::Value;
 
 use crate::guides::{check, simple};
@@ -44,34 +46,14 @@ fn advised(text: &str) -> Vec<String> {
     spans.chain(whole).filter(known).map(filled).filter(|text| !text.starts_with("cargo xtask 1")).collect()
 }
 
-/// The text literals of a source file, with their line.
+/// The text literals of a source file, with their line; the rest of a text that goes on is moved to where the text stands.
 fn literals(source: &str) -> Vec<(usize, String)> {
-    let (mut out, mut open, mut escaped) = (Vec::new(), None::<String>, false);
-    let mut began = 0;
-    for (number, line) in source.lines().enumerate() {
-        if open.is_none() && line.trim_start().starts_with("//") {
-            continue;
-        }
-        // The rest of a text that goes on is moved to where the text stands.
-        let line = if escaped { line.trim_start() } else { line };
-        escaped = false;
-        let mut chars = line.chars().peekable();
-        while let Some(c) = chars.next() {
-            match (&mut open, c) {
-                (Some(text), '\\') => match chars.next() {
-                    Some(c) => text.push(c),
-                    None => escaped = true,
-                },
-                (Some(_), '"') => out.push((began, open.take().unwrap_or_default())),
-                (Some(text), c) => text.push(c),
-                // A character, not the beginning of a text.
-                (None, '\'') if chars.peek() == Some(&'"') => drop(chars.next()),
-                (None, '"') => (open, began) = (Some(String::new()), number + 1),
-                (None, _) => {}
-            }
-        }
-    }
-    out
+    static LITERAL: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r#"(?m)^\s*//.*$|'"'|"((?s:[^"\\]|\\.)*)""#).expect("a regex"));
+    static GOES_ON: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\\\n\s*|\\").expect("a regex"));
+    let found = LITERAL.captures_iter(source).filter_map(|found| found.get(1));
+    let line = |at: usize| source[..at].matches('\n').count() + 1;
+    found.map(|text| (line(text.start()), GOES_ON.replace_all(text.as_str(), "").into_owned())).collect()
 }
 
 /// What is wrong with the commands of a text.

@@ -294,8 +294,7 @@ fn every_damage_of_an_archive_is_detected() {
 
 /// Kills a task at each of its calls and runs it again, until it ends well; after each kill `look`s around.
 fn killed_everywhere(lab: &Sandbox, gate: &Gate, words: &[&str], look: impl Fn(&str)) {
-    let _ = fs::remove_dir_all(gate.dir.join("seen"));
-    fs::create_dir(gate.dir.join("seen")).expect("a directory");
+    gate.forget();
     for round in 0.. {
         assert!(round < 100, "{words:?} has no end");
         gate.arm();

@@ -107,36 +107,20 @@ fn json_is_one_document_for_every_state_of_the_project_files() {
 #[test]
 fn json_is_one_document_for_every_command_line() {
     let lab = Sandbox::new();
-    let odd = |words: &[&[u8]]| words.iter().map(|word| OsString::from_vec(word.to_vec())).collect::<Vec<_>>();
-    let long = "x".repeat(100_000).into_bytes();
-    let lines = [
-        odd(&[b"--json"]),
-        odd(&[b"--json", b"--help"]),
-        odd(&[b"--help", b"--json"]),
-        odd(&[b"--json", b"--version"]),
-        odd(&[b"help", b"--json"]),
-        odd(&[b"cluster-sync", b"--json", b"-h"]),
-        odd(&[b"cluster-sync", b"--json", b"--help"]),
-        odd(&[b"--json", b"--json", b"doctor"]),
-        odd(&[b"doctor", b"--json", b"--json=true"]),
-        odd(&[b"--json", b"no-such-task"]),
-        odd(&[b"--json", b""]),
-        odd(&[b"--json", b"-"]),
-        odd(&[b"--json", b"--"]),
-        odd(&[b"cluster-status", b"--json", b"--no-such-flag"]),
-        odd(&[b"cluster-status", b"--json", b"\xff\xfe"]),
-        odd(&[b"\xff\xfe", b"--json"]),
-        odd(&[b"cluster-status", b"--json", b"a\nb\x1b[31mc"]),
-        odd(&[b"cluster-status", b"--json", &long]),
-        odd(&[b"cluster-status", b"--json", b"--timeout", b"99999999999999999999s"]),
-        odd(&[b"cluster-status", b"--json", b"--timeout="]),
-        odd(&[b"stack-logs", b"--json", b"--follow"]),
-        odd(&[b"triage", b"--json", b"/nonexistent/log"]),
-        odd(&[b"selector-test", b"--json", b"\"\"\"\\u{0}"]),
-        odd(&[b"machineclass-create", b"--json", b"--cores", b"-1"]),
-    ];
-    for line in lines {
-        let output = lab.command(&[]).args(&line).output().expect("the runner starts");
+    // Words between spaces; `LONG` is a long one, `NOT-UTF-8` one of other bytes.
+    let lines = "--json|--json --help|--help --json|--json --version|help --json|cluster-sync --json -h|cluster-sync --json --help|\
+        --json --json doctor|doctor --json --json=true|--json no-such-task|--json |--json -|--json --|\
+        cluster-status --json --no-such-flag|cluster-status --json NOT-UTF-8|NOT-UTF-8 --json|\
+        cluster-status --json a\nb\x1b[31mc|cluster-status --json LONG|\
+        cluster-status --json --timeout 99999999999999999999s|cluster-status --json --timeout=|stack-logs --json --follow|\
+        triage --json /nonexistent/log|selector-test --json \"\"\"\\u{0}|machineclass-create --json --cores -1";
+    let word = |word: &str| match word {
+        "LONG" => "x".repeat(100_000).into(),
+        "NOT-UTF-8" => OsString::from_vec(b"\xff\xfe".to_vec()),
+        word => word.into(),
+    };
+    for line in lines.split('|') {
+        let output = lab.command(&[]).args(line.split(' ').map(word)).output().expect("the runner starts");
         assert_eq!(broken(&output), None, "{line:?}");
     }
     let help = lab.run_words(&["cluster-sync", "--json", "--help"]).exits(0).json();

@@ -16,9 +16,11 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use gate::Gate;
+use runtime::tool::lab::faults::words;
 use serde_json::Value;
 
-use crate::sandbox::{Options, Sandbox, class_words, lives};
+use crate::sandbox::{Options, Sandbox, lives};
+use crate::transcripts::Player;
 
 const STATE: &str = ".claude/omni-scale.local.md";
 
@@ -40,8 +42,7 @@ fn walk_and(
     look: impl Fn(&str),
 ) -> BTreeSet<String> {
     let (mut places, mut again) = (BTreeSet::new(), false);
-    let _ = fs::remove_dir_all(gate.dir.join("seen"));
-    fs::create_dir(gate.dir.join("seen")).expect("a directory");
+    gate.forget();
     for round in 0_usize.. {
         assert!(round < 200, "{words:?} has no end: {places:#?}");
         gate.arm();
@@ -128,74 +129,34 @@ fn gated() -> (Sandbox, Gate) {
     (lab, gate)
 }
 
+/// Plays a part of `fixtures/interrupted.txt`, which explains its lines.
+#[track_caller]
+fn played(player: &mut Player, gate: &Gate, part: &str) {
+    let script = include_str!("../fixtures/interrupted.txt").split("\n== ").skip(1);
+    let script = script.filter_map(|part| part.split_once('\n')).find(|(name, _)| *name == part).expect("the part").1;
+    let (mut exit, mut places) = (0, BTreeSet::new());
+    for line in script.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let (mark, rest) = (&line[..1], player.filled(line[1..].trim_start()));
+        let machines = |player: &mut Player| player.lab().dump()["proxmox"]["vms"].as_array().map_or(0, Vec::len);
+        match mark {
+            "@" => player.change(&rest),
+            "=" => exit = rest.parse().expect("an exit code"),
+            "~" => passed(&places, &[&rest]),
+            "%" => assert_eq!(machines(player).to_string(), rest, "machines, after so many interrupted runs"),
+            _ => {
+                let words = words(&rest);
+                let words: Vec<&str> = words.iter().map(String::as_str).collect();
+                places = walk(player.lab(), gate, &words, std::mem::take(&mut exit), mark == "?");
+                assert!(places.len() >= 2 || mark == "$", "{rest}: {places:#?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn ctrl_c_in_every_step_of_the_runbook() {
     let (lab, gate) = gated();
-    let walk = |line: &str, exit, reads| walk(&lab, &gate, &line.split(' ').collect::<Vec<_>>(), exit, reads);
-    let syncs = ["before omnictl cluster template sync -f", "after omnictl cluster template sync -f"];
-    let synced = |line: &str| passed(&walk(line, 0, false), &syncs);
-    let places = walk("provider-setup --yes", 0, false);
-    passed(&places, &["before curl", "before omnictl infraprovider create", "after omnictl infraprovider create"]);
-    passed(
-        &places,
-        &["before docker compose", "after docker compose", "before omnictl get infraprovidercombinedstatus"],
-    );
-    for task in ["provider-verify", "provider-status", "proxmox-audit", "proxmox-inventory"] {
-        assert!(walk(task, 0, true).len() >= 2, "{task}");
-    }
-    lab.run_words(&class_words("small")).exits(0);
-    let places = walk("machineclass-apply small --yes", 0, false);
-    passed(&places, &["before omnictl get machineclasses", "before omnictl apply", "after omnictl apply"]);
-    let create =
-        "cluster-create demo --control-planes 1 --workers 1 --talos-version v1.13.9 --kubernetes-version v1.36.2";
-    let places = walk(&format!("{create} --yes --timeout 60s"), 0, false);
-    passed(&places, &["before omnictl get machineclasses", "before omnictl get talosversions", "--dry-run"]);
-    passed(&places, &syncs);
-    passed(&places, &["before omnictl get clusterstatuses", "before omnictl get clustermachinestatuses"]);
-    passed(&walk("cluster-status demo", 0, true), &["before omnictl get clusterstatuses"]);
-    passed(&walk("cluster-explain demo", 0, true), &["before omnictl get clusterstatuses", "before curl"]);
-    lab.write("clusters/demo.yaml", &lab.read("clusters/demo.yaml").replacen("size: 1", "size: 3", 1));
-    passed(&walk("cluster-plan demo", 3, true), &["before curl", "before omnictl"]);
-    synced("cluster-sync demo --yes --timeout 60s");
-    lab.write(
-        "clusters/demo.yaml",
-        &lab.read("clusters/demo.yaml").replace("name: demo\n", "name: demo\nlabels: {a: b}\n"),
-    );
-    let plan = lab.file("../plan.json").display().to_string();
-    lab.run(&format!("cluster-sync demo --plan-out {plan}")).exits(3);
-    synced(&format!("apply {plan} --yes --timeout 60s"));
-    for task in ["cluster-status", "drift", "machineclass-check small", "cluster-check demo"] {
-        passed(&walk(task, 0, true), &["before omnictl get"]);
-    }
-    synced("cluster-scale demo --set workers=2 --yes --timeout 60s");
-    synced("cluster-upgrade demo --talos v1.13.13 --kubernetes v1.36.3 --yes --timeout 60s");
-    passed(&walk("cluster-kubeconfig demo --force", 0, false), &["before omnictl kubeconfig"]);
-    passed(&walk("cluster-kubeconfig demo --merge --yes", 0, false), &["before omnictl kubeconfig"]);
-    passed(&walk("cluster-export demo --force", 0, false), &["before omnictl cluster template export"]);
-    passed(&walk("machineclass-export small --force", 0, false), &["before omnictl get machineclasses"]);
-    let out = lab.scratch().display().to_string();
-    for line in [format!("support-bundle --out {out}/case.tar.gz --yes"), format!("fleet-page --out {out}/page.html")] {
-        passed(&walk(&line, 0, false), &["before omnictl get", "before curl", "before docker compose"]);
-    }
-    let machines = lab.dump()["proxmox"]["vms"].as_array().map_or(0, Vec::len);
-    assert_eq!(machines, 5, "three control planes and two workers, and no more, after so many interrupted runs");
-    let vms = lab.dump()["proxmox"]["vms"].clone();
-    let mut names = vms.as_array().into_iter().flatten().filter_map(|vm| vm["name"].as_str());
-    let worker = names.find(|name| name.contains("workers")).expect("a worker");
-    let places = walk(&format!("machine-replace {worker} --yes --allow-destroy demo --timeout 60s"), 0, false);
-    passed(&places, &["before omnictl get machinerequests", "before omnictl delete machinerequests"]);
-    assert!(
-        lab.dump()["proxmox"]["vms"]
-            .as_array()
-            .is_some_and(|vms| vms.len() == 5 && vms.iter().all(|vm| vm["name"] != *worker))
-    );
-    // The step of a healing is this program once more, which an interruption ends too.
-    lab.run("stack-down --yes").exits(0);
-    let places = walk("cluster-explain demo --heal --yes --timeout 60s", 0, false);
-    passed(&places, &["before docker compose", "after docker compose", "before omnictl get clusterstatuses"]);
-    let places = walk("cluster-delete demo --yes --allow-destroy demo --timeout 60s", 0, false);
-    passed(&places, &["before omnictl cluster delete"]);
-    assert_eq!(lab.dump()["proxmox"]["vms"].as_array().map_or(0, Vec::len), 0);
+    played(&mut Player::of(lab), &gate, "runbook");
 }
 
 #[test]
@@ -226,37 +187,19 @@ fn rotation_that_is_cut_off_leaves_a_key_that_works() {
 }
 
 #[test]
-fn ctrl_c_in_every_step_of_the_hub() {
+fn ctrl_c_in_every_step_of_the_stack() {
     let (lab, gate) = gated();
-    lab.provider();
-    let walk = |line: &str, reads| walk(&lab, &gate, &line.split(' ').collect::<Vec<_>>(), 0, reads);
-    let places = walk("stack-up --recreate --yes", false);
-    passed(&places, &["before docker inspect", "before docker compose", "after docker compose", "before curl"]);
-    for task in ["doctor", "omni-verify", "omni-status", "tsidp-verify", "stack-logs"] {
-        assert!(walk(task, true).len() >= 2, "{task}");
-    }
-    passed(&walk("omni-backup", false), &["before docker run", "before docker cp", "before gpg"]);
+    let mut player = Player::of(lab);
+    played(&mut player, &gate, "stack");
+    let lab = player.lab();
     let left = fs::read_dir(lab.state_dir().join("backups")).expect("it was made").flatten().count();
-    assert_eq!(left, 1, "one whole backup, after so many interrupted runs");
-    crate::store_keys::write(&lab, "next", "next.asc");
-    let old = lab.read("docker/omni.asc");
-    let line = format!("omni-key-rotate --key {} --yes", lab.file("next.asc").display());
-    passed(&walk(&line, false), &["before gpg", "after docker compose", "before docker run", "before curl"]);
-    assert_eq!(lab.read("docker/omni.asc"), lab.read("next.asc"));
-    lab.write("docker/omni.asc", &old);
-    lab.run("stack-up --recreate --yes").exits(0);
-    let archive = lab.state_dir().join("backups/kept.tar.gz").display().to_string();
-    lab.run(&format!("omni-backup --to {archive}")).exits(0);
+    assert_eq!(left, 2, "one whole backup and the one that is kept, after so many interrupted runs");
     let key = lab.read("docker/omni.asc");
-    crate::backup::lose_host(&lab);
+    crate::backup::lose_host(lab);
     lab.write("docker/omni.asc", &key);
-    let places = walk(&format!("omni-restore {archive} --yes"), false);
-    passed(&places, &["before docker cp", "--no-start", "after docker compose", "before curl"]);
-    lab.run("omni-verify").exits(0);
-    passed(&walk("stack-down --yes", false), &["before docker compose", "after docker compose"]);
-    assert_eq!(lab.dump()["docker"]["containers"].as_array().map(Vec::len), Some(0), "the stack is down");
-    passed(&walk("stack-up --yes", false), &["before docker compose", "after docker compose"]);
-    passed(&walk("omnictl-install --force --yes", false), &["before curl"]);
+    played(&mut player, &gate, "restored");
+    assert_eq!(player.lab().dump()["docker"]["containers"].as_array().map(Vec::len), Some(0), "the stack is down");
+    played(&mut player, &gate, "started");
 }
 
 /// Whenever it is interrupted, the next run goes on, and in the end the new Omni holds what the old one held.

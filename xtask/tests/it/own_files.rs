@@ -1,12 +1,11 @@
 //! Whose files are acted on: what is marked as an example, and files of any place without a project around them. The transcript
 //! `own-files` has the rest.
 
-use crate::sandbox::{self, CommandOutput, Scratch, root};
+use runtime::tool::lab::faults::words;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
-/// The runner in a directory that is no project.
-fn outside(dir: &std::path::Path, words: &[&str]) -> CommandOutput {
-    CommandOutput::of(sandbox::outside(env!("CARGO_BIN_EXE_xtask"), dir).args(words))
-}
+use crate::sandbox::{self, CommandOutput, Scratch, root};
 
 #[test]
 fn shipped_files_are_marked_as_examples() {
@@ -27,40 +26,50 @@ fn shipped_files_are_marked_as_examples() {
     }
 }
 
+/// A row of `fixtures/outside.yaml`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Call {
+    run: String,
+    #[serde(default)]
+    reads: String,
+    codes: Vec<i32>,
+    #[serde(default)]
+    says: String,
+}
+
 #[test]
-fn checks_of_given_files_need_no_project() {
+fn given_files_and_standard_input_are_checked_anywhere() {
     let dir = Scratch::new();
-    let copy = |from: &str, to: &str| std::fs::copy(root().join(from), dir.path().join(to)).expect(from);
-    copy("machine-classes/matrix-worker.yaml", "class.yaml");
-    copy("clusters/matrix.yaml", "cluster.yaml");
+    let text = |file: &str| std::fs::read_to_string(root().join(file)).expect(file);
+    let inventory = text("xtask/tests/fixtures/inventory/two-of-three-online.json");
+    let storages =
+        json!([{"name": "vm_ssd", "node": "a", "storageType": "rbd", "availableSpace": 900_000_000_000_u64}]);
+    let mut saved: Value = serde_json::from_str(&inventory).expect("JSON");
+    saved["storages"] = storages.clone();
+    let files = [
+        ("class.yaml", text("machine-classes/matrix-worker.yaml")),
+        ("controlplane.yaml", text("machine-classes/matrix-controlplane.yaml")),
+        ("cluster.yaml", text("clusters/matrix.yaml")),
+        ("s.json", storages.to_string()),
+        ("saved.json", saved.to_string()),
+        ("nodes.json", inventory),
+        ("log", "nothing\n".to_owned()),
+    ];
+    files.iter().for_each(|(name, text)| std::fs::write(dir.path().join(name), text).expect("written"));
     std::fs::create_dir(dir.path().join("target")).expect("a directory of somebody else's");
-    let storages = r#"[{"name":"vm_ssd","node":"a","storageType":"rbd","availableSpace":900000000000}]"#;
-    std::fs::write(dir.path().join("s.json"), storages).expect("written");
-    std::fs::write(dir.path().join("log"), "nothing\n").expect("written");
-    let before = std::fs::read_dir(dir.path()).expect("there").count();
-    for (words, code) in [
-        (&["machineclass-check", "--offline", "class.yaml"][..], 0),
-        (&["machineclass-check", "./class.yaml", "--json"], 0),
-        (&["cluster-check", "--offline", "./cluster.yaml", "--json"], 0),
-        (&["selector-test", "name == \"vm_ssd\"", "--storages", "s.json"], 0),
-        (&["selector-test", "--class", "./class.yaml", "--storages", "s.json"], 0),
-        (&["selector-test", "name = 1", "--offline"], 1),
-        (&["triage", "log"], 0),
-        // These need to know where the project is.
-        (&["machineclass-check", "class"], 2),
-        (&["machineclass-check"], 2),
-        (&["machineclass-check", "--convert", "./class.yaml"], 2),
-        (&["selector-test", "--class", "class"], 2),
-        (&["cluster-plan", "./cluster.yaml"], 2),
-        (&["machineclass-check", "--project-dir", ".", "./class.yaml"], 2),
-    ] {
-        let ran = outside(dir.path(), words).exits(code);
-        if code == 2 {
-            ran.says(&["this is not an Omni-Scale project"]);
-        }
+    let before = tree_of(dir.path());
+    let calls: Vec<Call> = serde_yaml::from_str(include_str!("../fixtures/outside.yaml")).expect("the calls");
+    for Call { run, reads, codes, says } in calls {
+        let mut command = sandbox::outside(env!("CARGO_BIN_EXE_xtask"), dir.path());
+        let input = files.iter().find(|(name, _)| *name == reads).map_or(reads.as_str(), |(_, text)| text.as_str());
+        std::fs::write(dir.path().with_extension("input"), input).expect("written");
+        let input = std::fs::File::open(dir.path().with_extension("input")).expect("there");
+        let ran = CommandOutput::of(command.args(words(&run)).stdin(input)).exits_with_one_of(&codes).says(&[&says]);
+        assert!(codes != [2] || ran.stderr.contains("this is not an Omni-Scale project"), "{run}: {ran:#?}");
     }
-    assert_eq!(std::fs::read_dir(dir.path()).expect("there").count(), before, "nothing is left behind");
-    assert_eq!(std::fs::read_dir(dir.path().join("target")).expect("there").count(), 0);
+    let _ = std::fs::remove_file(dir.path().with_extension("input"));
+    assert_eq!(tree_of(dir.path()), before, "nothing is left behind");
 }
 
 /// The program of a release, under its own name in a directory that is no project.
@@ -127,50 +136,4 @@ fn operators_files() -> Vec<std::path::PathBuf> {
 
 fn tree_of(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
     runtime::files::tree(dir).map_or(Vec::new(), |files| files.into_iter().map(|(file, _)| file).collect())
-}
-
-#[test]
-fn given_files_and_standard_input_are_checked_anywhere() {
-    let dir = Scratch::new();
-    let text = |file: &str| std::fs::read_to_string(root().join(file)).expect(file);
-    let class = text("machine-classes/matrix-worker.yaml");
-    let classes = ["machine-classes/matrix-worker.yaml", "machine-classes/matrix-controlplane.yaml"];
-    let classes = classes.map(|file| root().join(file).display().to_string());
-    let template = text("clusters/matrix.yaml");
-    let inventory = text("xtask/tests/fixtures/inventory/two-of-three-online.json");
-    let mut document: serde_json::Value = serde_json::from_str(&inventory).expect("JSON");
-    document["storages"] = serde_json::json!([{"name": "vm_ssd", "node": "a", "storageType": "rbd", "availableSpace": 900_000_000_000_u64}]);
-    let file = |name: &str, text: &str| {
-        std::fs::write(dir.path().join(name), text).expect("written");
-        name.to_owned()
-    };
-    let (saved, of_nodes) = (file("saved.json", &document.to_string()), file("nodes.json", &inventory));
-    let plan = ["cluster-plan", "-", "--inventory", &of_nodes, "--class", &classes[0], "--class", &classes[1]];
-    for (words, input, codes, said) in [
-        (&["machineclass-check", "--offline", "-"][..], class.as_str(), &[0][..], "1 file checked: 0 errors"),
-        (&["machineclass-check", "--offline", "-"], "kind: [", &[1], "-:2:1: error[yaml-syntax]"),
-        (&["machineclass-check", "--offline", "-"], "", &[1], "error"),
-        (&["cluster-check", "--offline", "-"], template.as_str(), &[0], "next: cargo xtask cluster-sync FILE"),
-        (&["selector-test", "--class", "-", "--inventory", &saved], class.as_str(), &[0], "vm_ssd"),
-        (
-            &["selector-test", "name == \"vm_ssd\"", "--inventory", "-"],
-            &document.to_string(),
-            &[0],
-            "1 of 1 storage match",
-        ),
-        (&plan, template.as_str(), &[1, 3], "Place machines by the rule"),
-        (&plan[..4], template.as_str(), &[1], "none that --class gives"),
-    ] {
-        let mut command = sandbox::outside(env!("CARGO_BIN_EXE_xtask"), dir.path());
-        command
-            .args(words)
-            .stdin(std::process::Stdio::piped())
-            .stdout(std::process::Stdio::piped())
-            .stderr(std::process::Stdio::piped());
-        let mut child = command.spawn().expect("the runner starts");
-        let mut stdin = child.stdin.take().expect("piped");
-        std::io::Write::write_all(&mut stdin, input.as_bytes()).expect("it reads");
-        drop(stdin);
-        CommandOutput::from(&child.wait_with_output().expect("it ends")).exits_with_one_of(codes).says(&[said]);
-    }
 }

@@ -10,6 +10,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use serde::Deserialize;
+
 use crate::sandbox::{self, CommandOutput, MeasuredRun, Sandbox, class_words, lives, wait_for};
 
 /// What a task may need more than it needs in the lab, in memory.
@@ -185,68 +187,25 @@ fn server(answer: impl Fn(&mut dyn Write) -> std::io::Result<()> + Send + Sync +
     url
 }
 
-const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n";
-
-fn endless(stream: &mut dyn Write, head: &str, body: &[u8]) -> std::io::Result<()> {
-    stream.write_all(head.as_bytes())?;
-    loop {
-        stream.write_all(body)?;
-    }
+/// A row of `fixtures/answers.yaml`, which says what each field is.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Answer {
+    case: String,
+    says: String,
+    #[serde(default)]
+    more: String,
+    times: Option<usize>,
+    #[serde(default)]
+    pause_ms: u64,
+    codes: Vec<i32>,
+    #[serde(default)]
+    names: String,
 }
 
+/// One error with one document, in bounded time and memory, and the token goes nowhere else.
 #[test]
-fn an_answer_without_end_costs_little_and_names_the_limit() {
-    let mut lab = Sandbox::new();
-    let usual = usual(&lab, "proxmox-inventory --insecure-http --json");
-    let block = vec![b'A'; 1 << 20];
-    let sized = |bytes: u64| format!("{HEAD}Content-Length: {bytes}\r\n\r\n{{\"data\":[\"");
-    let cases: [(&str, String); 4] = [
-        ("no size", format!("{HEAD}\r\n{{\"data\":[\"")),
-        ("10 GiB", sized(10 << 30)),
-        ("600 MB", sized(600_000_000)),
-        ("chunks", format!("{HEAD}Transfer-Encoding: chunked\r\n\r\n")),
-    ];
-    for (name, head) in cases {
-        let block = match name {
-            "chunks" => [b"100000\r\n", block.as_slice(), b"\r\n"].concat(),
-            _ => block.clone(),
-        };
-        let url = server(move |stream| endless(stream, &head, &block));
-        lab.set("PROXMOX_VE_ENDPOINT", Some(&url));
-        let ran = bounded(&lab, "proxmox-inventory --insecure-http --json", usual, name);
-        let error = document(&ran)["error"].clone();
-        assert!(
-            ran.code == 5 && error["message"].as_str().is_some_and(|text| text.contains("16 MiB")),
-            "{name}: {ran:#?}"
-        );
-    }
-}
-
-#[test]
-fn a_sick_service_is_one_error_with_one_document() {
-    let mut lab = Sandbox::new();
-    let answers: [(&str, Vec<u8>); 8] = [
-        ("chunks that are none", format!("{HEAD}Transfer-Encoding: chunked\r\n\r\nZZZ\r\n{{}}").into_bytes()),
-        ("HTTP/0.9", b"hello".to_vec()),
-        ("HTTP/2", [&b"\0\0\x12\x04\0\0\0\0\0"[..], &[0; 18]].concat()),
-        ("a negative length", format!("{HEAD}Content-Length: -1\r\n\r\n{{}}").into_bytes()),
-        ("two lengths", format!("{HEAD}Content-Length: 2\r\nContent-Length: 5\r\n\r\n{{}}xyz").into_bytes()),
-        ("status 999", b"HTTP/1.1 999 What\r\nContent-Length: 0\r\n\r\n".to_vec()),
-        ("deep JSON", format!("{HEAD}\r\n{{\"data\":{}", "[".repeat(200_000)).into_bytes()),
-        ("bytes that are not UTF-8", [HEAD.as_bytes(), b"\r\n{\"data\":\"\x00\xff\xfe\"}"].concat()),
-    ];
-    for (name, answer) in answers {
-        let url = server(move |stream| stream.write_all(&answer));
-        lab.set("PROXMOX_VE_ENDPOINT", Some(&url));
-        let (ran, ..) = measured(&lab, "proxmox-inventory --insecure-http --json");
-        let error = document(&ran)["error"].clone();
-        let code = if name == "bytes that are not UTF-8" { 0..=5 } else { 1..=5 };
-        assert!(code.contains(&ran.code) && (ran.code == 0) == error.is_null(), "{name}: {ran:#?}");
-    }
-}
-
-#[test]
-fn headers_without_end_silence_and_redirects_are_one_error() {
+fn odd_answers_of_a_service_are_one_error_and_cost_little() {
     let mut lab = Sandbox::new();
     let thief = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let asked = std::sync::Arc::clone(&thief);
@@ -254,50 +213,26 @@ fn headers_without_end_silence_and_redirects_are_one_error() {
         asked.store(true, std::sync::atomic::Ordering::Relaxed);
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
     });
-    type Answer = Box<dyn Fn(&mut dyn Write) -> std::io::Result<()> + Send + Sync>;
-    let answers: [(&str, Answer); 6] = [
-        (
-            "headers",
-            Box::new(|stream| {
-                endless(stream, "HTTP/1.1 200 OK\r\n", &[b"X-A: ", [b'b'; 1000].as_slice(), b"\r\n"].concat())
-            }),
-        ),
-        ("interim responses", Box::new(|stream| endless(stream, "", b"HTTP/1.1 100 Continue\r\n\r\n"))),
-        (
-            "silence",
-            Box::new(|_| {
-                std::thread::sleep(Duration::from_secs(60));
-                Ok(())
-            }),
-        ),
-        (
-            "a drip",
-            Box::new(|stream| {
-                for byte in format!("{HEAD}Content-Length: 4000\r\n\r\n").bytes().chain([b' '; 4000]) {
-                    stream.write_all(&[byte])?;
-                    std::thread::sleep(Duration::from_millis(200));
-                }
-                Ok(())
-            }),
-        ),
-        (
-            "a redirect",
-            Box::new(move |stream| {
-                stream.write_all(
-                    format!("HTTP/1.1 302 Found\r\nLocation: {elsewhere}/\r\nContent-Length: 0\r\n\r\n").as_bytes(),
-                )
-            }),
-        ),
-        (
-            "a redirect to itself",
-            Box::new(|stream| stream.write_all(b"HTTP/1.1 301 Moved\r\nLocation: /\r\nContent-Length: 0\r\n\r\n")),
-        ),
-    ];
     let usual = usual(&lab, "proxmox-inventory --insecure-http --json");
-    for (name, answer) in answers {
-        lab.set("PROXMOX_VE_ENDPOINT", Some(&server(answer)));
-        let ran = bounded(&lab, "proxmox-inventory --insecure-http --json", usual, name);
-        assert!(!document(&ran)["error"].is_null() && matches!(ran.code, 5 | 124), "{name}: {ran:#?}");
+    let answers: Vec<Answer> = serde_yaml::from_str(include_str!("../fixtures/answers.yaml")).expect("the answers");
+    for Answer { case, says, more, times, pause_ms, codes, names } in answers {
+        // A `\u00XX` of the table is that byte.
+        let bytes = |text: &str| text.chars().map(|c| c as u8).collect::<Vec<u8>>();
+        let (says, more) = (bytes(&says.replace("ELSEWHERE", &elsewhere)), bytes(&more));
+        let more = if times.is_none() && more.len() < 4096 { more.repeat((1 << 20) / more.len().max(1)) } else { more };
+        let url = server(move |stream| {
+            stream.write_all(&says)?;
+            for _ in 0..times.unwrap_or(usize::MAX) {
+                std::thread::sleep(Duration::from_millis(pause_ms));
+                stream.write_all(&more)?;
+            }
+            Ok(())
+        });
+        lab.set("PROXMOX_VE_ENDPOINT", Some(&url));
+        let ran = bounded(&lab, "proxmox-inventory --insecure-http --json", usual, &case);
+        let error = document(&ran)["error"].clone();
+        assert!(codes.contains(&ran.code) && (ran.code == 0) == error.is_null(), "{case}: {ran:#?}");
+        assert!(error["message"].as_str().unwrap_or_default().contains(&names), "{case}: {ran:#?}");
     }
     assert!(!thief.load(std::sync::atomic::Ordering::Relaxed), "the token went to another server");
 }

@@ -381,8 +381,13 @@ impl Sandbox {
 
     /// The runner with the lab's environment and nothing else, called from elsewhere.
     pub fn command(&self, line: &[&str]) -> Command {
+        self.command_in(&self.project(), line)
+    }
+
+    /// The same in another project.
+    pub fn command_in(&self, project: &Path, line: &[&str]) -> Command {
         let mut command = self.command_in_project(line);
-        command.arg("--project-dir").arg(self.project()).current_dir(self.scratch.path());
+        command.arg("--project-dir").arg(project).current_dir(self.scratch.path());
         command
     }
 

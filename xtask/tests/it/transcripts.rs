@@ -146,7 +146,7 @@ pub fn matches(name: &str) {
 }
 
 /// A script as far as it was played.
-struct Player {
+pub struct Player {
     lab: Option<Sandbox>,
     /// docker/.env as the sandbox began with it.
     env: EnvFile,
@@ -163,7 +163,13 @@ impl Player {
         Player { lab: None, env: EnvFile::default(), due: None, masks, secrets, written: String::new() }
     }
 
-    fn lab(&mut self) -> &mut Sandbox {
+    /// A script that is played in this sandbox.
+    pub fn of(lab: Sandbox) -> Player {
+        let env = EnvFile::parse("docker/.env", &lab.read("docker/.env")).expect("the lab's own");
+        Player { lab: Some(lab), env, ..Player::new() }
+    }
+
+    pub fn lab(&mut self) -> &mut Sandbox {
         if self.lab.is_none() {
             self.start(&Options::default());
         }
@@ -171,13 +177,12 @@ impl Player {
     }
 
     fn start(&mut self, options: &Options<'_>) {
-        let lab = Sandbox::with(options);
-        self.env = EnvFile::parse("docker/.env", &lab.read("docker/.env")).expect("the lab's own");
-        self.lab = Some(lab);
+        let Player { lab, env, .. } = Player::of(Sandbox::with(options));
+        (self.lab, self.env) = (lab, env);
     }
 
     /// `text` with keys, and values of `docker/.env`, in place of what stands for them.
-    fn filled(&mut self, text: &str) -> String {
+    pub fn filled(&mut self, text: &str) -> String {
         if !text.contains('{') {
             return text.to_owned();
         }
@@ -208,7 +213,7 @@ impl Player {
         lab.chain(values).fold(text, |text, (name, value)| text.replace(&format!("{{{name}}}"), value))
     }
 
-    fn change(&mut self, change: &str) {
+    pub fn change(&mut self, change: &str) {
         let (verb, rest) = change.split_once(' ').unwrap_or((change, ""));
         let pair = |by: &str| rest.split_once(by).unwrap_or_else(|| panic!("{change}: no `{by}`"));
         match verb {

@@ -77,16 +77,11 @@ impl World<'_> {
     }
 
     fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-        command.args(words).arg("--project-dir").arg(&self.project).env_clear();
-        for name in self.lab.variables() {
-            command.env(name, self.lab.env(name));
-        }
+        let mut command = self.lab.command_in(&self.project, words);
         // The engine is the lab's: what is on this host says nothing about it.
         command.env("DOCKER_HOST", "tcp://lab").env("LC_ALL", "C");
         let given = fs::read_to_string(self.project.with_extension("env")).unwrap_or_default();
         command.envs(given.lines().filter_map(|line| line.split_once('=')));
-        command.current_dir(self.lab.scratch()).stdin(Stdio::null());
         command
     }
 

@@ -73,6 +73,12 @@ impl Gate {
             .any(|line| String::from_utf8_lossy(&line).contains(&temp))
     }
 
+    /// Before a task that is run again and again, until it meets no new place.
+    pub fn forget(&self) {
+        let _ = fs::remove_dir_all(self.dir.join("seen"));
+        fs::create_dir(self.dir.join("seen")).expect("a directory");
+    }
+
     /// Before a run.
     pub fn arm(&self) {
         fs::remove_dir_all(self.dir.join("run")).expect("it is there");

@@ -351,7 +351,10 @@ fn an_installed_plugin_works_on_the_users_project() {
     let project = lab.scratch().join("my project");
     fs::rename(lab.project(), &project).expect("the project can be moved");
     let target = std::path::Path::new(env!("CARGO_BIN_EXE_xtask")).ancestors().nth(2).expect("target/debug/xtask");
-    for walk in WALKS.iter() {
+    // The calls of all pages are made of one template, which `commands.rs` compares: one that looks, one that keeps what it found, and
+    // one that changes something stand for all.
+    let some = ["provider-status", "cluster-plan", "machineclass-create"];
+    for walk in WALKS.iter().filter(|walk| some.contains(&walk.name.as_str())) {
         let page = Command::read(&walk.name).page;
         let spans = text::code_spans(&page.body);
         let call = spans.iter().find(|span| span.starts_with("cargo run ")).expect("the page shows the call");
