@@ -261,3 +261,41 @@ fn the_shipped_files_are_without_findings() {
         assert_eq!((checked.verdict, &checked.findings), (Verdict::Accept, &vec![]), "{}", path.display());
     }
 }
+
+/// Files of the corpora with bytes changed at random: nothing panics, every finding has a place.
+#[test]
+fn damaged_files_never_panic() {
+    let folder = |name: &str| format!("{}/tests/corpus/{name}", env!("CARGO_MANIFEST_DIR"));
+    let mut files: Vec<std::path::PathBuf> = ["templates", "classes", "older"]
+        .iter()
+        .flat_map(|f| std::fs::read_dir(folder(f)).expect("a folder"))
+        .map(|e| e.expect("an entry").path())
+        .filter(|p| p.extension().is_some_and(|e| e == "yaml"))
+        .collect();
+    files.sort();
+    let noise: [&[u8]; 16] = [
+        b":", b"- ", b"\n", b"  ", b"[", b"}", b"&a ", b"*a", b"|\n", b"\"", b"'", b"---\n", b"\t", b"\xff", b"!!str ",
+        b"? ",
+    ];
+    let mut random = fastrand::Rng::with_seed(0x9e37_79b9_7f4a_7c15);
+    let mut next = |below: usize| random.usize(..below.max(1));
+    for path in files.iter().cycle().take(2500) {
+        let mut bytes = std::fs::read(path).expect("bytes");
+        if bytes.len() > 4000 {
+            continue;
+        }
+        for _ in 0..=next(3) {
+            let at = next(bytes.len());
+            let gone = next(4).min(bytes.len() - at);
+            bytes.splice(at..at + gone, noise[next(noise.len())].iter().copied());
+        }
+        let class = machine_class::check("a.yaml", &bytes, &ClassContext::default());
+        let template = template::check("a.yaml", &bytes, &TemplateContext::default());
+        for finding in class.findings.iter().chain(&template.findings) {
+            assert!(finding.place.line > 0 && finding.place.column > 0 && !finding.message.is_empty(), "{finding:?}");
+            assert!(RULES.iter().any(|r| r.id == finding.rule), "{finding:?}");
+        }
+        let _ = check::convert::machine_class("a.yaml", &bytes);
+        let _ = check::convert::cluster_template("a.yaml", &bytes);
+    }
+}

@@ -67,7 +67,7 @@ fn escape(text: &str) -> Option<usize> {
 /// `text` with comments and trailing commas blanked, every other character where it was.
 fn plain(text: &str) -> String {
     let mut out: Vec<char> = Vec::with_capacity(text.len());
-    // Where in `out` a comma stands that nothing but blanks follows so far.
+    // Where in `out` a comma is that nothing but blanks follows so far.
     let mut comma = None;
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
@@ -158,6 +158,13 @@ mod tests {
         for (text, line) in [("{\n \"a\": \n}", 3), ("", 1), ("{\"a\":1}\n{", 2), ("{\"a\": [1,,2]}", 1)] {
             let finding = parse("p", text).unwrap_err();
             assert_eq!((finding.rule, finding.place.line), ("policy-syntax", line), "{text}: {finding}");
+        }
+    }
+
+    #[test]
+    fn whatever_comes_there_is_an_answer() {
+        for text in ["/*", "//", "\"", "\"\\", "{\"a\":\"\\ud83d\\ude00\"}", "[\t1,\t]", "{\"a\":{}}", "null", "-"] {
+            let _ = parse("p", text);
         }
     }
 }
