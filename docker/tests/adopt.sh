@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2016,SC2154 # what inside.sh sets, and what stands in single quotes is for others
+# shellcheck shell=bash disable=SC2016,SC2154 # what inside.sh sets, and what is in single quotes is for others
 # Sourced by inside.sh. An Omni of other compose files is taken over: three layouts, written for this test from what is known of them, each
 # with a store of its form. Tests of every layout: what is refused, killed runs, the same data here, and the way back.
 

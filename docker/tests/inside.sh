@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The tests themselves. Started by run.sh in namespaces of its own, with a directory to work in.
-# shellcheck disable=SC2016 # what stands in single quotes is for bash -c and for Go's templates
+# shellcheck disable=SC2016 # what is in single quotes is for bash -c and for Go's templates
 set -uo pipefail
 work=$1
 here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
@@ -191,7 +191,7 @@ test_config() {
   check 'is complete with .env.example' run 0 "${example[@]}" config -q
   check '… silently' test ! -s "$work/out"
   check 'with the provider too' run 0 "${example[@]}" --profile provider config -q
-  check 'the provider stands in a profile' bash -c "! ${example[*]} config --services | grep -q proxmox-provider"
+  check 'the provider is in a profile' bash -c "! ${example[*]} config --services | grep -q proxmox-provider"
   while read -r key; do
     if [[ $key == OMNI_PROVIDER_ID ]]; then continue; fi
     sed "s|^$key=.*|$key=|" "$kit/docker/.env.example" >"$work/without"
@@ -650,7 +650,7 @@ test_upgrade() {
   pkill -KILL -P "$upgrade"
   wait "$upgrade" 2>/dev/null
   check 'killed, and run again: it goes on' run 0 upgrade_task omni-upgrade --yes --timeout 60s
-  check '… and says so' says 'an upgrade that was interrupted goes on'
+  check '… and says so' says 'continuing an interrupted upgrade'
   check '… Omni is of the new version' test "$(inspect omni '{{.Config.Image}}')" = "$name:v$pinned"
   check '… in the one namespace' test "$(namespace omni)" = "$(namespace omni-tailscale)"
   check '… with the provider' eventually 30 is_running proxmox-provider

@@ -25,7 +25,7 @@ struct Inner {
 }
 
 impl Clock {
-    /// A clock that starts now. The factor is held between 0.01 and [`MAX_FACTOR`]; anything that is no number means 1.
+    /// A clock that starts now. The factor is held between 0.01 and [`MAX_FACTOR`]; anything that is not a number means 1.
     pub fn new(factor: f64) -> Clock {
         let factor = if factor.is_nan() { 1.0 } else { factor.clamp(0.01, MAX_FACTOR) };
         Clock {

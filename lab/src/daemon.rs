@@ -212,7 +212,7 @@ pub async fn serve(options: LabOptions) -> Result<()> {
     Ok(())
 }
 
-/// The end of stdin, read by a thread of its own: a blocking read must not hold the runtime up.
+/// The end of stdin, read by a separate I/O thread: a blocking read must not hold the runtime up.
 async fn stdin_end() {
     let (sender, receiver) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
@@ -424,7 +424,7 @@ async fn converse(stream: TcpStream, lab: &Lab) -> Result<()> {
         let mut text = String::new();
         let answer = match (known, serde_json::from_slice::<Request>(&line)) {
             (false, _) => Err(Refusal::Lab("the token is of another lab".to_owned())),
-            (true, Err(why)) => Err(Refusal::Lab(format!("this is no question: {why}"))),
+            (true, Err(why)) => Err(Refusal::Lab(format!("this is not a question: {why}"))),
             (true, Ok(ask)) => lab.answer(ask, &mut text).await,
         };
         let line = match answer {

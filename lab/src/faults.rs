@@ -1,5 +1,5 @@
 //! What can be made to go wrong. A fault is data (`data/faults.yaml`): a name, what the service then does, where it was
-//! seen, what a good task says, and what ends it. The simulated services ask [`Faults::hit`] where it takes effect.
+//! seen, what a task should report, and what ends it. The simulated services ask [`Faults::hit`] where it takes effect.
 
 use std::ops::RangeInclusive;
 use std::sync::OnceLock;

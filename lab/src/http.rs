@@ -306,7 +306,7 @@ fn roots(pem: &str) -> Result<RootCertStore> {
     let mut store = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
         let certificate = certificate.map_err(|why| anyhow::anyhow!("the CA bundle is broken: {why}"))?;
-        store.add(certificate).context("the CA bundle holds something that is no authority")?;
+        store.add(certificate).context("the CA bundle holds something that is not an authority")?;
     }
     anyhow::ensure!(!store.is_empty(), "the CA bundle holds no certificate");
     Ok(store)

@@ -57,7 +57,7 @@ pub struct Settings {
     pub id: String,
     /// `--config-file`, as a path in the container.
     pub config_path: String,
-    /// What stands in it, if it can be read.
+    /// What is in it, if it can be read.
     pub config: Option<String>,
     /// The certificates in SSL_CERT_FILE, if it is set and readable.
     pub ca: Option<String>,
@@ -170,7 +170,7 @@ fn client(ca: Option<&str>, insecure: bool) -> Result<Client, String> {
     Client::new(roots).map_err(|why| format!("{why:#}"))
 }
 
-/// Reaches Omni at the endpoint that was given, whatever stands there.
+/// Reaches Omni at the endpoint that was given, whatever is there.
 async fn dial(settings: &Settings, around: &Surroundings) -> Result<(), String> {
     if !settings.key.is_empty() {
         let decoded = keys::read(&settings.key);
@@ -312,6 +312,6 @@ impl Provider {
     }
 }
 
-/// What stands in `stacktrace` of an error line.
+/// What is in `stacktrace` of an error line.
 const STACK: &str = "github.com/cosi-project/runtime/pkg/controller/runtime/internal/qruntime.(*Adapter).runOnce\n\t\
                      qruntime/qruntime.go:321";

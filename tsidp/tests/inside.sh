@@ -75,7 +75,7 @@ check 'a version with a v is refused' run 2 tsidp/install.sh --version v0.0.12 -
 check 'plain http to another host is refused' run 2 tsidp/install.sh --base-url http://example.com --auth-key-file /tmp/key
 check 'not root: refused' run 1 setpriv --reuid nobody --regid nogroup --clear-groups tsidp/install.sh --dry-run
 check '… and says so' says 'must run as root'
-check 'a file that is no key is refused' run 1 tsidp/install.sh --auth-key-file /etc/hostname
+check 'a file that is not a key is refused' run 1 tsidp/install.sh --auth-key-file /etc/hostname
 touch /run/stub/tailscaled 2>/dev/null || { mkdir -p /run/stub && touch /run/stub/tailscaled; }
 check 'a host with Tailscale is refused' run 1 tsidp/install.sh --auth-key-file /tmp/key --base-url $base
 check '… with the reason' says 'it runs Tailscale'

@@ -224,7 +224,7 @@ pub enum Task {
     MachineclassApply(MachineclassApply),
     /// Write the files of machine classes that Omni has
     ///
-    /// A file that says the same is kept, whatever its comments and the order of its keys.
+    /// A file with the same content is kept, whatever its comments and the order of its keys.
     MachineclassExport(Export),
     /// Test a storage selector against every storage of every node
     ///
@@ -375,7 +375,7 @@ pub enum Task {
     ///
     /// It completes tasks, options, and the names of your machine classes and clusters.
     Completions(Completions),
-    /// Print what could stand next on a command line; called by the completion scripts
+    /// Print what could come next on a command line; called by the completion scripts
     #[command(hide = true)]
     Complete(Complete),
     /// Run the provider and cluster tasks against the lab
@@ -795,7 +795,7 @@ pub struct Export {
     /// The name of the cluster or machine class in Omni
     #[arg(value_name = "NAME", required_unless_present = "all", conflicts_with = "all")]
     pub name: Option<String>,
-    /// Export everything that Omni has; a file that says something else is left as it is
+    /// Export everything that Omni has; a file that differs is left as it is
     #[arg(long)]
     pub all: bool,
     /// Replace files that say something else
@@ -1430,7 +1430,7 @@ pub struct OmniUpgrade {
     /// Upgrade to this version, at most one minor version ahead
     #[arg(long, value_name = "VERSION")]
     pub to: Option<String>,
-    /// Go on although there is no backup of the last day: nothing leads back then
+    /// Continue without a backup of the last day: there is no way back then
     #[arg(long)]
     pub without_backup: bool,
 }

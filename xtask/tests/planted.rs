@@ -14,7 +14,7 @@ pub struct Planted {
     pub parts: Vec<String>,
 }
 
-/// So many secrets, each kind in turn: as it stands, in a string of JSON, in base64 and percent-encoded.
+/// So many secrets, each kind in turn: as it is, in a string of JSON, in base64 and percent-encoded.
 pub fn secrets(count: usize, seed: u64) -> Vec<Planted> {
     let table: serde_yaml::Value =
         serde_yaml::from_str(include_str!("../data/secret-kinds.yaml")).expect("a table of kinds");

@@ -1,4 +1,4 @@
-//! EnvKeys and accounts that are not what they should be: what stands in `DIR/env`.
+//! EnvKeys and accounts that are not what they should be: what is in `DIR/env`.
 
 use anyhow::Result;
 

@@ -118,7 +118,7 @@ fn decode_json(bytes: &[u8]) -> Result<(String, String), String> {
     Ok((text("name")?, text("pgp_key")?))
 }
 
-/// Standard base64 with Go's error: the offset of the first byte that cannot stand where it stands.
+/// Standard base64 with Go's error: the offset of the first byte that cannot stand where it is.
 fn decode_base64(text: &str) -> Result<Vec<u8>, String> {
     let kept: String = text.chars().filter(|c| !matches!(c, '\n' | '\r')).collect();
     let lenient = GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true);

@@ -73,7 +73,7 @@ impl State {
 }
 
 impl Omni {
-    /// An Omni whose time stands still: for tests, and the base of [`Omni::start`].
+    /// An Omni whose time is still: for tests, and the base of [`Omni::start`].
     pub fn new(clock: Clock, release: OmniRelease) -> Omni {
         let mut seed = [0u8; 8];
         // Without random bytes names repeat between runs, which does no harm.

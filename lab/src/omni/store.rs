@@ -283,7 +283,7 @@ impl Store {
         gone
     }
 
-    /// What `omnictl get -o json` prints of these: what stands in the store is written once for each change.
+    /// What `omnictl get -o json` prints of these: what is in the store is written once for each change.
     pub fn print(&self, found: &[Cow<'_, Resource>]) -> String {
         let mut printed = self.printed.borrow_mut();
         let mut text = String::new();

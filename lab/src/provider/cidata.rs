@@ -6,7 +6,7 @@ const SIZE: usize = 51_200;
 /// Where an ISO 9660 says what it is, and where its files may begin.
 const DESCRIPTOR: usize = 16 * 2048;
 const FILES: usize = 20 * 2048;
-/// What stands before the join token in the user data, so that a machine can be asked for it.
+/// What is before the join token in the user data, so that a machine can be asked for it.
 const TOKEN_KEY: &str = "jointoken=";
 
 /// The image of one machine. The token lets it join Omni.

@@ -25,7 +25,7 @@ pub enum Strategy {
 }
 
 impl Strategy {
-    /// What stands in the provider data; nothing means `spread`.
+    /// What is in the provider data; nothing means `spread`.
     pub fn parse(text: &str) -> Result<Strategy, String> {
         match text {
             "" | "spread" => Ok(Strategy::Spread),
@@ -158,7 +158,7 @@ mod tests {
         assert_eq!(
             picks(&ledger, Strategy::Spread, &["a", "a"], Duration::ZERO),
             ["pve2", "pve2"],
-            "a retry is no machine"
+            "a retry is not a machine"
         );
         ledger.release("a");
         assert_eq!(picks(&ledger, Strategy::Spread, &["b", "c"], Duration::ZERO), ["pve2", "pve3"]);

@@ -1,4 +1,4 @@
-//! Resource pools, from v0.1.0 on: a machine stands in the pool that its class names, or in one that the provider makes
+//! Resource pools, from v0.1.0 on: a machine is in the pool that its class names, or in one that the provider makes
 //! for its request set and takes away again when it is empty (omni-infra-provider-proxmox v0.2.0 provision.go:
 //! ensurePool, cleanupPool).
 

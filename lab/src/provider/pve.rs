@@ -49,7 +49,7 @@ impl Pve {
         reply.map_err(|why| named(&go_errors::dial_error(&endpoint.host, endpoint.port, &why)))
     }
 
-    /// One call. The value is what stands in `data`.
+    /// One call. The value is what is in `data`.
     pub async fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value, String> {
         let bytes = body.map(|body| body.to_string().into_bytes()).unwrap_or_default();
         let content = body.is_some().then_some("application/json");

@@ -41,7 +41,7 @@ pub struct MachineState {
     /// … of the start.
     #[serde(rename = "vmstarttask")]
     pub start_task: String,
-    /// The pool it stands in, which early releases did not keep.
+    /// The pool it is in, which early releases did not keep.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub pool: String,
     /// The last step stored.

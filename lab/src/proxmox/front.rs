@@ -17,7 +17,7 @@ use super::upload::{self, Upload};
 use super::{Shared, World};
 use crate::http::{Reply, Request};
 
-/// Bytes of a body that is no upload.
+/// Bytes of a body that is not an upload.
 const POST_LIMIT: usize = 64 * 1024;
 /// How long pveproxy holds back every 401.
 const SLOW_401: Duration = Duration::from_secs(3);

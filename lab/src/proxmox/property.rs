@@ -7,7 +7,7 @@ use super::params::{ParamType, check_text};
 use super::vmschema::{VmOption, find};
 use crate::proxmox::world::Config;
 
-/// Keys and values of a property string, whatever its format; a value without a name stands under the empty one.
+/// Keys and values of a property string, whatever its format; a value without a name is under the empty one.
 pub fn pairs(text: &str) -> BTreeMap<&str, &str> {
     let parts = text.split(',').filter(|part| !part.is_empty());
     parts.map(|part| part.split_once('=').unwrap_or(("", part))).collect()

@@ -21,7 +21,7 @@ pub struct Form {
     pub file: Option<Upload>,
 }
 
-/// The boundary in a content type; `None` if this is no multipart form.
+/// The boundary in a content type; `None` if this is not a multipart form.
 pub fn boundary(content_type: &str) -> Option<String> {
     let mut parts = content_type.split(';').map(str::trim);
     if !parts.next()?.eq_ignore_ascii_case("multipart/form-data") {
@@ -74,7 +74,7 @@ fn add(form: &mut Form, head: &str, data: Bytes) -> Result<(), String> {
         Some(filename) if name == "filename" => form.file = Some(Upload { filename, data }),
         Some(_) => return Err(format!("unexpected file '{name}'")),
         None => {
-            let text = String::from_utf8(data.to_vec()).map_err(|_| format!("'{name}' is no text"))?;
+            let text = String::from_utf8(data.to_vec()).map_err(|_| format!("'{name}' is not text"))?;
             form.fields.push((name, text));
         }
     }

@@ -40,7 +40,7 @@ pub enum Request {
     },
     /// A call to Omni, which [`OmniCall`] says the answers of.
     Omni {
-        /// The service-account key, as it stands in the environment.
+        /// The service-account key, as it is in the environment.
         key: Option<String>,
         call: Box<OmniCall>,
     },

@@ -1,7 +1,7 @@
 //! The calls of `tests/fixtures/proxmox.txt`, and their answers.
 //!
 //! `== NAME` begins a fresh Proxmox. `METHOD PATH [BODY]` is a call of the provider; the body is JSON, after `machine` laid over a
-//! machine as the provider asks for it. Below it stands the answer: the status line; after `200` the data, of which an object
+//! machine as the provider asks for it. Below it is the answer: the status line; after `200` the data, of which an object
 //! may have more, and a list as well unless it is to be empty; `errors`, what a 400 says of each parameter; `ends`, how the task
 //! ends that was begun; `begins`, when that is no matter yet. `…` stands for any text, and a text of the data that begins with `~`
 //! is a pattern. `@` is what happens beside the calls, see [`Play::beside`].

@@ -55,7 +55,7 @@ fn names(leaf: &Certificate, chain: &[Certificate], host: &str, found: &mut Chai
     }
     if let Some(at) = chain.iter().position(|each| each.covers(host)) {
         found.faults.push((
-            format!("the certificate for {host} stands at place {}, not first", at + 1),
+            format!("the certificate for {host} is at place {}, not first", at + 1),
             "put the server's certificate first, then each one's issuer".to_owned(),
         ));
         return;

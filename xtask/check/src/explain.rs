@@ -147,7 +147,7 @@ impl Cause {
     /// Why nothing is done about it from here, where it has no step.
     fn why_human(&self) -> &'static str {
         match (self.id.as_str(), self.link) {
-            ("cluster-locked", _) => "whoever locked the cluster has to agree",
+            ("cluster-locked", _) => "the person who locked the cluster has to agree",
             ("not-synced", _) => "whether this cluster is to exist is your decision",
             ("drain-blocked", _) => "whether the workload may be interrupted is your decision",
             ("omni-refuses" | "keys.account" | "keys.provider", _) => {
@@ -231,7 +231,7 @@ pub struct Facts {
     pub unseen: BTreeMap<String, String>,
     /// The login sees no VM at all.
     pub no_vms: bool,
-    /// What stands in the way of a machine request: the provider's error, or the task in Proxmox behind it.
+    /// What blocks a machine request: the provider's error, or the task in Proxmox behind it.
     pub complaints: BTreeMap<String, Cause>,
     /// The finalizers of machine requests that are on their way out.
     pub finalizers: BTreeMap<String, Vec<String>>,
@@ -368,12 +368,12 @@ impl Chain {
             let cause = Cause::new(Link::MachineSet, "machine-set-failed", format!("machine set {id}: {}", set.error));
             self.blocks(
                 cause.fix(
-                    "its status checks say what failed",
+                    "its status checks show what failed",
                     format!("omnictl cluster status {} --wait 5s", view.name),
                 ),
             );
         } else if set.tearing_down && have == 0 {
-            self.wait(Link::MachineSet, "seconds", format!("{id}: its machines are gone, and Omni lets it go"));
+            self.wait(Link::MachineSet, "seconds", format!("{id}: its machines are deleted, and Omni is removing it"));
         } else if have < set.wanted {
             self.wait(
                 Link::MachineSet,
@@ -430,7 +430,7 @@ impl Chain {
                 }
                 let cause = Cause::new(Link::Kubernetes, id, words).lasting(false);
                 self.blocks(cause.fix(
-                    "the log of a control plane says why: etcd without a quorum, a full disk, or a machine that Omni has not missed yet",
+                    "the log of a control plane shows why: etcd without a quorum, a full disk, or a machine that Omni has not missed yet",
                     format!("omnictl machine-logs {uuid} --tail 50"),
                 ));
             }
@@ -481,13 +481,13 @@ impl Chain {
             let words = format!("cluster `{name}` is locked: Omni accepts no change of it");
             let cause = Cause::new(Link::Cluster, "cluster-locked", words).evidence(differs);
             let unlock = format!("omnictl cluster unlock {name}");
-            self.blocks(cause.fix("unlock it, when whoever locked it agrees, then sync again", unlock));
+            self.blocks(cause.fix("unlock it if the person who locked it agrees, then sync again", unlock));
         } else if lacks || self.causes.is_empty() && !view.running && self.waits.is_empty() {
             let words = format!("the template of `{name}` is not in Omni as a whole");
             let cause = Cause::new(Link::Template, "template-not-synced", words).evidence(differs);
             let plan = format!("cargo xtask cluster-sync {name} --dry-run");
             let sync = Step::task(&["cluster-sync", name]);
-            self.blocks(cause.fix("sync it again: it goes on where it stopped", plan).step(sync));
+            self.blocks(cause.fix("sync it again: it continues where it stopped", plan).step(sync));
         } else {
             self.wait(Link::Template, "until it is synced", differs);
         }
@@ -616,7 +616,7 @@ fn leaving(facts: &Facts) -> Vec<DepartingMachine> {
             Actor::Provider => format!("the provider `{}` deletes its VM", machine.provider),
             Actor::Machine => "the machine leaves its cluster, and Omni has no connection to it".to_owned(),
             Actor::Omni => "Omni resets the machine, which leaves etcd before".to_owned(),
-            Actor::None => "Omni, after the workers are gone".to_owned(),
+            Actor::None => "Omni, once the workers are deleted".to_owned(),
         };
         let vm = vm_of(facts, machine);
         let mut remains: Vec<String> =

@@ -25,7 +25,7 @@ pub fn discovery(text: &str, issuer: &str) -> Discovery {
     let text = |key: &str| document.get(key).and_then(Value::as_str).unwrap_or_default();
     let jwks = Some(text("jwks_uri").to_owned()).filter(|url| !url.is_empty());
     if text("issuer") != issuer {
-        let detail = format!("tsidp calls itself {:?}, OIDC_ISSUER_URL says {issuer:?}", text("issuer"));
+        let detail = format!("tsidp's issuer is {:?}, OIDC_ISSUER_URL is {issuer:?}", text("issuer"));
         let verdict =
             Diagnosis::failed(detail).fix(format!("set OIDC_ISSUER_URL in docker/.env to {}", text("issuer")));
         return Discovery { verdict, jwks };
@@ -93,7 +93,7 @@ mod tests {
         assert_eq!(found.verdict.state, State::Ok, "{found:?}");
         assert_eq!(found.jwks.as_deref(), Some("https://idp.tail1.ts.net/.well-known/jwks.json"));
         let cases = [
-            (document(), "https://idp.tail1.ts.net/", "OIDC_ISSUER_URL says"),
+            (document(), "https://idp.tail1.ts.net/", "OIDC_ISSUER_URL is"),
             (document().replace("idp.", "idp-1."), ISSUER, "tsidp calls itself"),
             (document().replace("token_endpoint", "x"), ISSUER, "no token_endpoint"),
             (document().replace("\"email\",", ""), ISSUER, "does not offer email"),

@@ -103,7 +103,7 @@ fn odd_keys(file: &str, node: &Node, findings: &mut Vec<Finding>) {
     for entry in node.entries() {
         if entry.odd {
             let message = format!(
-                "the key `{}` is no text: the server answers \"invalid jsonType map[interface {{}}]interface {{}}\"",
+                "the key `{}` is not text: the server answers \"invalid jsonType map[interface {{}}]interface {{}}\"",
                 entry.key
             );
             findings.push(Finding::error("providerdata-schema", entry.at.in_file(file), message, "quote it"));
@@ -235,14 +235,14 @@ impl Keys<'_> {
             return Finding::error("providerdata-unknown-key", place, message, fix);
         };
         let level = match name {
-            "matchlabels" => "in `spec`, beside `autoprovision` (spec.matchlabels)".to_owned(),
-            _ => format!("one level up, beside `providerdata` (spec.autoprovision.{name})"),
+            "matchlabels" => "in `spec`, next to `autoprovision` (spec.matchlabels)".to_owned(),
+            _ => format!("one level up, next to `providerdata` (spec.autoprovision.{name})"),
         };
         let spelled = if key == name { String::new() } else { format!(", spelled `{name}`") };
         let message = format!("`{key}` belongs {level}{spelled}: here nothing reads it");
         if self.changes_nothing(name, &entry.value) {
             let fix = match name {
-                "providerid" => "remove the line: spec.autoprovision.providerid says the same",
+                "providerid" => "remove the line: spec.autoprovision.providerid already names the provider",
                 _ => "remove the line: it has the default value",
             };
             return Finding::warning("providerdata-misplaced-default", place, message, fix);

@@ -292,10 +292,10 @@ impl Checker<'_> {
         match (endpoints, is("storage.default.etcd.embedded", &off)) {
             (Some(entry), None) => {
                 let message = "the embedded etcd is on, so that Omni would start with an empty store of its own";
-                self.error(entry.at, message, "set `embedded: false` beside the endpoints");
+                self.error(entry.at, message, "set `embedded: false` next to the endpoints");
             }
             (None, Some(entry)) => {
-                self.error(entry.at, "the embedded etcd is off, and no other is named", "add `endpoints` beside it");
+                self.error(entry.at, "the embedded etcd is off, and no other is named", "add `endpoints` next to it");
             }
             _ => {}
         }

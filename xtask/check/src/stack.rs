@@ -63,7 +63,9 @@ pub const PORTS: [(u16, &str, &str); 4] = [
 
 /// Whether the sidecar publishes the ports on `lan`.
 pub fn published(sidecar: &Container, lan: &str) -> Diagnosis {
-    let Some(found) = &sidecar.publishers else { return Diagnosis::unknown("docker does not say what is published") };
+    let Some(found) = &sidecar.publishers else {
+        return Diagnosis::unknown("docker does not report what is published");
+    };
     let on = |url: &str| url == lan || matches!(url, "0.0.0.0" | "::" | "");
     let missing: Vec<String> = PORTS
         .iter()
@@ -204,12 +206,12 @@ pub fn pairing(found: &Versions) -> Diagnosis {
     let mut all = Diagnosis::ok("");
     if let Some(pinned) = &found.pinned {
         if version::minor(pinned).is_none() {
-            return Diagnosis::failed(format!("the image of Omni has the tag {pinned}, which says no version"))
+            return Diagnosis::failed(format!("the image of Omni has the tag {pinned}, which is not a version"))
                 .fix("pin a version in docker/compose.yaml: an update must be one minor at a time, on purpose");
         }
         if let Some(running) = found.running.as_deref().filter(|running| running != pinned) {
             all = all.and(
-                Diagnosis::warning(format!("Omni runs as {running}, docker/compose.yaml says {pinned}"))
+                Diagnosis::warning(format!("Omni runs as {running}, docker/compose.yaml has {pinned}"))
                     .fix(format!("`cargo xtask omni-upgrade`, or set the tag in docker/compose.yaml to {running}")),
             );
         }
@@ -240,7 +242,7 @@ pub fn provider_pairing(omni: Option<&str>, provider: Option<&str>, running: Opt
         return Diagnosis::unknown("docker/compose.yaml names no image");
     };
     if let Some(running) = running.filter(|running| *running != provider) {
-        return Diagnosis::warning(format!("the provider runs as {running}, docker/compose.yaml says {provider}"))
+        return Diagnosis::warning(format!("the provider runs as {running}, docker/compose.yaml has {provider}"))
             .fix("`cargo xtask stack-up`");
     }
     let (Some(_), Some(provider_minor)) = (version::minor(omni), version::minor(provider)) else {

@@ -222,7 +222,7 @@ pub fn issuer(issuer: &str, domain: Option<&str>) -> Diagnosis {
         return bad(format!("{issuer} ends with a slash"), "remove the slash: the issuer is compared byte by byte");
     }
     if domain.is_some_and(|domain| domain.eq_ignore_ascii_case(host)) {
-        return bad(format!("{issuer} is Omni itself"), "tsidp has a name of its own, on a VM of its own");
+        return bad(format!("{issuer} is Omni itself"), "tsidp has its own name, on its own VM");
     }
     let label = host.split('.').next().unwrap_or_default();
     if label

@@ -31,7 +31,7 @@ pub struct SavedPlan {
     /// What the decision rests on, each with its hash or version.
     pub bound: BTreeMap<String, String>,
     pub changes: Vec<PlannedChange>,
-    /// The hash of all of the above: shows an edit, and is no signature.
+    /// The hash of all of the above: shows an edit, and is not a signature.
     seal: String,
 }
 

@@ -1,5 +1,5 @@
 //! Removes the secrets from what leaves this host: the values that are known, and whatever has the form of a secret
-//! (`data/secret-kinds.yaml`), as it stands, escaped, in base64 and percent-encoded.
+//! (`data/secret-kinds.yaml`), as it is, escaped, in base64 and percent-encoded.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::placeholder::is_placeholder;
 use crate::secret;
 
-/// What stands where a secret was: a plain word in YAML, JSON and `docker/.env`.
+/// What is where a secret was: a plain word in YAML, JSON and `docker/.env`.
 pub const REMOVED: &str = "REMOVED";
 /// What the removal of a value that this host knows is counted as, and of a value by its name.
 const KNOWN: &str = "known-value";
@@ -113,7 +113,7 @@ impl Scrubber {
         self.without_base64(text)
     }
 
-    /// A document without its secrets; `name` is the key that it stands under.
+    /// A document without its secrets; `name` is the key that it is under.
     pub fn json(&mut self, name: &str, value: &mut Value) {
         match value {
             Value::String(text) if self.is_secret(name, text, Place::Quoted) => {
@@ -344,7 +344,7 @@ impl Scrubber {
     }
 }
 
-/// Where a value stands, by which it is known how far it reaches.
+/// Where a value is, by which it is known how far it reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     /// Behind a name that begins its line: to its end.

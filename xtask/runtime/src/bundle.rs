@@ -292,7 +292,7 @@ fn whole(manifest: Option<Manifest>, dir: &Path) -> Result<Option<Manifest>, Unp
     for (name, part) in &manifest.files {
         if std::fs::metadata(dir.join(name)).map_or(u64::MAX, |meta| meta.len()) != part.bytes {
             return Err(UnpackError::Cut(format!(
-                "`{name}` is missing from it, or has another size than its manifest says"
+                "`{name}` is missing from it, or its size differs from the manifest"
             )));
         }
     }

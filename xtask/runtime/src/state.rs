@@ -176,7 +176,7 @@ impl State {
         }
         Err(Failure::new(Code::Invalid, format!("`{}` cannot be edited key by key", path.display()))
             .cause("its front matter is written in a form in which a key is more than a line `key: value`")
-            .hint("write each key as `key: value` on a line of its own, then run this again"))
+            .hint("write each key as `key: value` on its own line, then run this again"))
     }
 }
 

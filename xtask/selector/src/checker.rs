@@ -7,7 +7,7 @@ use super::environment::Environment;
 use super::stdlib::{Function, Op};
 use super::types::{Bindings, Type, less_specific};
 
-/// What stands in the way of an answer.
+/// What blocks an answer.
 pub(super) enum Refusal {
     Problems(Vec<Problem>),
     /// The expression uses protocol buffer messages, which this checker does not know.

@@ -90,7 +90,7 @@ fn parse_double(text: &str) -> Option<f64> {
     }
 }
 
-/// Each `_` stands between digits, or behind a base prefix.
+/// Each `_` is between digits, or behind a base prefix.
 fn underscores_fit(unsigned: &str) -> bool {
     let hex = unsigned.starts_with("0x") || unsigned.starts_with("0X");
     let digit = |b: u8| b.is_ascii_digit() || (hex && b.is_ascii_hexdigit());

@@ -36,7 +36,7 @@ pub(super) fn value(tok: Tok, text: &str) -> Result<Value<'static>, &'static str
     }
 }
 
-/// The token text of a signed number holds whatever stands between sign and digits.
+/// The token text of a signed number holds whatever is between sign and digits.
 fn sign(text: &str) -> (bool, &str) {
     match text.strip_prefix('-') {
         Some(rest) => (true, rest.trim_start_matches(|c: char| !c.is_ascii_digit() && c != '.')),

@@ -52,7 +52,7 @@ fn variable(arg: &Expr, otherwise: &'static str) -> Result<Box<str>, &'static st
     }
 }
 
-/// Makes nodes that all stand where the macro's call does.
+/// Makes nodes that are all at the place of the macro's call.
 struct Builder {
     at: u32,
     start: u32,

@@ -70,7 +70,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The order of two numbers: `None` if one is no number, `Some(None)` if one is NaN. A double and an integer of 64 bits compare
+    /// The order of two numbers: `None` if one is not a number, `Some(None)` if one is NaN. A double and an integer of 64 bits compare
     /// as in cel-go: the integer becomes a double, so that neighbours beyond 2^53 are the same (common/types/compare.go).
     fn order_numbers(&self, other: &Value<'_>) -> Option<Option<Ordering>> {
         let order = match (self, other) {

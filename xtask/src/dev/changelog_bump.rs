@@ -1,7 +1,7 @@
 //! `changelog-bump`: makes a release ready.
 //!
 //! 1. The version is a semantic one and higher than the present one; git-cliff is there.
-//! 2. It is set wherever it stands: the workspace, its lock file, the plugin's manifest.
+//! 2. It is set wherever it is: the workspace, its lock file, the plugin's manifest.
 //! 3. CHANGELOG.md gets the section of that version.
 //! 4. The commit, the tag and the push are printed, not made: they are yours.
 
@@ -19,7 +19,7 @@ use domain::version::Version;
 use runtime::cx::Cx;
 use runtime::files;
 
-/// Where the version stands once: the file, and the text before it.
+/// Where the version is once: the file, and the text before it.
 const PLACES: [(&str, &str); 2] =
     [("Cargo.toml", "[workspace.package]\nversion = \""), (".claude-plugin/plugin.json", "\"version\": \"")];
 /// Where it stands for each crate of the workspace.
@@ -80,7 +80,7 @@ fn edits(cx: &Cx, version: &str) -> Result<Vec<(&'static str, String)>, Failure>
     Ok(edits)
 }
 
-/// `text` with what stands between `before` and the next quote replaced, once.
+/// `text` with what is between `before` and the next quote replaced, once.
 fn replaced(text: &str, before: &str, new: &str) -> Option<String> {
     let start = text.find(before)? + before.len();
     let end = start + text[start..].find('"')?;

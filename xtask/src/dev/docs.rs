@@ -125,7 +125,7 @@ pub fn drift(cx: &Cx) -> Result<Vec<Finding>, Failure> {
         let (line, is, should) = difference(&old, &new).unwrap_or((1, "", ""));
         let place = Location { file: page.path.clone(), line: line as u32, column: 1 };
         let message =
-            format!("the page differs from what {} says: it has {is:?}, it should have {should:?}", page.source);
+            format!("the page differs from its source {}: it has {is:?}, it should have {should:?}", page.source);
         findings.push(Finding::error("stale-page", place, message, "cargo xtask docs"));
     }
     Ok(findings)

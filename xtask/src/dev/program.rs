@@ -37,7 +37,7 @@ pub fn run(cx: &Cx, program: &str, purpose: &str, words: &[&str]) -> anyhow::Res
         return Ok(Outcome::done(format!("{purpose}: done")).with(json!({ "output": lines })));
     }
     let tail = lines[lines.len().saturating_sub(20)..].join("\n");
-    let said = if cx.ui.json() { tail } else { "what it said stands above".to_owned() };
+    let said = if cx.ui.json() { tail } else { "its output is above".to_owned() };
     let code = ended.status.code().map_or("was killed".to_owned(), |code| format!("exited with {code}"));
     Err(Failure::new(Code::Failed, format!("{purpose} failed: `{}` {code}", ended.line)).cause(said).into())
 }

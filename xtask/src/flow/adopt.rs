@@ -122,7 +122,7 @@ fn find(cx: &Cx, from: Option<&Path>) -> anyhow::Result<StepResult<Containers>> 
             .next(format!("cargo xtask omni-adopt --from {}", pasted(Path::new(&first.dir)))),
         None => Failure::new(Code::NotFound, "no container of another Omni is on this host")
             .cause(from.map_or(String::new(), |dir| format!("none was started from {}", dir.display())))
-            .hint("if its containers were removed, `docker compose create` beside its compose file makes them again, on its volumes"),
+            .hint("if its containers were removed, `docker compose create` in the directory of its compose file recreates them, on its volumes"),
     })?;
     let mut others = of("siderolabs/omni-infra-provider-proxmox")?;
     let mine = |found: &ListedContainer| !found.project.is_empty() && found.project == omni.0.project;

@@ -118,7 +118,7 @@ impl OpenedBackup {
             let job = Job::new("checking the SQLite database", cmd!(shell, "{sqlite} {file} 'PRAGMA integrity_check'"));
             let ended = cx.proc.run(job.deadline(cx.limit(proc::DEADLINE * 10)))?;
             if ended.success() && ended.stdout.trim() == "ok" {
-                return Ok(StepResult::ok((), "integrity_check says ok"));
+                return Ok(StepResult::ok((), "integrity_check: ok"));
             }
             let said = format!("{}{}", ended.stdout, ended.stderr);
             Err(Failure::new(Code::Invalid, "the SQLite database is damaged").cause(said.trim().to_owned()).into())

@@ -55,7 +55,7 @@ impl Drop for Drill<'_> {
 /// something else.
 pub fn run(cx: &Cx, opened: &OpenedBackup, means: &VerifyOptions<'_>, key: &Path) -> anyhow::Result<()> {
     let docker = Docker::find(cx)?;
-    let drill = cx.ui.step("drill", "Start this Omni from the backup, on a network of its own", || {
+    let drill = cx.ui.step("drill", "Start this Omni from the backup, on a separate network", || {
         let (drill, detail) = start(cx, &docker, opened, key)?;
         Ok(StepResult::ok(drill, detail))
     })?;

@@ -200,7 +200,7 @@ impl Progress {
             return Err(being_destroyed(cluster, &view).into());
         }
         self.watch.look(cx, omnictl, &view);
-        let mut words = if view.settled() { "Running and ready, as Omni says".to_owned() } else { view.waits_for() };
+        let mut words = if view.settled() { "Running and ready, as Omni reports".to_owned() } else { view.waits_for() };
         if let Some(error) = view.first_error() {
             words.push_str(&format!(" (error: {error})"));
         }
@@ -292,7 +292,7 @@ pub fn being_torn_down(omnictl: &Omnictl<'_>, names: &[&str]) -> Result<Vec<Stri
 /// What ends a task that would change a cluster which somebody locked.
 pub fn locked(name: &str, refusal: &str) -> Failure {
     Failure::new(Code::Conflict, format!("cluster `{name}` is locked: Omni {refusal}"))
-        .hint("unlock it, when whoever locked it agrees, then run this again")
+        .hint("unlock it if the person who locked it agrees, then run this again")
         .next(format!("omnictl cluster unlock {name}"))
 }
 

@@ -45,7 +45,7 @@ pub fn own_kubeconfig() -> Result<PathBuf, Failure> {
     own.or_else(|| Some(Path::new(&environment("HOME")?).join(".kube/config"))).ok_or_else(|| {
         Failure::new(Code::Prerequisite, "there is no kubeconfig to merge into")
             .cause("neither KUBECONFIG nor HOME is set")
-            .hint("write a file of its own with --file FILE")
+            .hint("write a separate file with --file FILE")
     })
 }
 
@@ -68,7 +68,7 @@ pub fn plan<'a>(cx: &Cx, omnictl: &'a Omnictl<'_>, access: &'a Access) -> Result
     let mode = files::mode(file).filter(|_| *merge);
     if mode.is_some_and(|mode| mode & 0o200 == 0) {
         return Err(Failure::new(Code::Refused, format!("`{shown}` is read-only"))
-            .hint("write a file of its own with --file FILE, or `chmod u+w` this one"));
+            .hint("write a separate file with --file FILE, or `chmod u+w` this one"));
     }
     let (verb, undo) = match (file.exists(), &old) {
         (true, Some(old)) => (
@@ -123,7 +123,7 @@ fn parsed(shown: &str, bytes: &[u8]) -> Result<Value, Failure> {
 fn not_valid(shown: &str, why: String) -> Failure {
     Failure::new(Code::Invalid, format!("`{shown}` is not a valid kubeconfig"))
         .cause(why)
-        .hint("fix it, or write a file of its own with --file FILE")
+        .hint("fix it, or write a separate file with --file FILE")
 }
 
 /// Adds the entries of `new`, the kubeconfig of one context, and makes that the current one, as `kubectl config` does: an entry of
@@ -149,7 +149,7 @@ fn merged(shown: &str, mut old: Value, new: &Value, force: bool) -> Result<Value
                     format!("`{shown}` has an entry of the same name for another server"),
                 )
                 .cause(cause)
-                .hint("write a file of its own with --file FILE, or replace the entry with --force"));
+                .hint("write a separate file with --file FILE, or replace the entry with --force"));
             }
             let namespace = own[key]["namespace"].clone();
             *own = entry.clone();

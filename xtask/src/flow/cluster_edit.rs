@@ -12,7 +12,7 @@ use domain::spec::Position;
 use domain::spec::template::{ClusterTemplate, edit};
 use runtime::cx::Cx;
 
-/// One value of a template: where it stands, and what it becomes.
+/// One value of a template: where it is, and what it becomes.
 pub struct Value {
     /// What it is, for people: `workers`.
     pub what: String,

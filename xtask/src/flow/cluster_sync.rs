@@ -393,7 +393,7 @@ fn verify(cx: &Cx, omnictl: &Omnictl<'_>, diff: &TemplateDiff<'_>, no_wait: bool
             Ok(StepResult::ok((), format!("Running and ready, {}", count(view.machines().count(), "machine"))))
         })?;
     }
-    cx.ui.step("proof", format!("Check that cluster `{name}` is as its template says"), || {
+    cx.ui.step("proof", format!("Check that cluster `{name}` matches its template"), || {
         let left = sync_actions(&omnictl.sync_plan(&diff.staged.file)?);
         if left.is_empty() {
             return Ok(StepResult::ok((), "no difference left"));

@@ -55,7 +55,7 @@ fn watch(cx: &Cx, omnictl: &Omnictl<'_>, name: Option<&str>, shown: &mut Vec<Row
         }
         *shown = now;
         if end.is_some_and(|end| Instant::now() + PAUSE > end) {
-            return Ok(Outcome::done("watched as long as --timeout says"));
+            return Ok(Outcome::done("stopped watching after --timeout"));
         }
         wait::sleep(PAUSE, "watching the clusters")?;
     }

@@ -129,9 +129,12 @@ fn classes(cx: &Cx, omni: &Omni) -> Result<Vec<Drift>, Failure> {
         let differences = machine_class::against(&file.class, resource);
         if !differences.is_empty() {
             let drift =
-                Drift::new("class-differs", object, format!("to Omni the file brings {}", differences.join(", ")))
-                    .fix("brings the file to Omni", format!("cargo xtask machineclass-apply {id}"))
-                    .fix("replaces the file by what Omni has", format!("cargo xtask machineclass-export {id} --force"));
+                Drift::new("class-differs", object, format!("applying the file changes {}", differences.join(", ")))
+                    .fix("applies the file to Omni", format!("cargo xtask machineclass-apply {id}"))
+                    .fix(
+                        "replaces the file with what Omni has",
+                        format!("cargo xtask machineclass-export {id} --force"),
+                    );
             found.push(drift);
         }
     }
@@ -139,7 +142,7 @@ fn classes(cx: &Cx, omni: &Omni) -> Result<Vec<Drift>, Failure> {
     for file in files.iter().filter(|file| !file.example && !there(&file.class.id)) {
         let id = &file.class.id;
         let drift = Drift::new("class-not-in-omni", format!("machine class {id}"), "the file was not applied to Omni")
-            .fix("brings the file to Omni", format!("cargo xtask machineclass-apply {id}"))
+            .fix("applies the file to Omni", format!("cargo xtask machineclass-apply {id}"))
             .fix("removes the file", format!("rm {}", pasted(&cx.paths.root().join(&*file.class.place.file))));
         found.push(drift);
     }
@@ -171,7 +174,7 @@ fn clusters(cx: &Cx, omnictl: &Omnictl<'_>, omni: &Omni) -> anyhow::Result<(Vec<
                 }
                 None => _ = templates.insert(template.name().to_owned(), template),
             },
-            None => unread.push((template_in(&file), "it is not valid: cluster-check says why".to_owned())),
+            None => unread.push((template_in(&file), "it is not valid: see cluster-check".to_owned())),
         }
     }
     let named = |resource: &&Resource| !resource.metadata.tearing_down();

@@ -281,7 +281,7 @@ fn unasked(failure: Failure) -> Cause {
         (_, Code::MissingInput) => "omni-login",
         _ => "omni-unasked",
     };
-    let fix = if failure.hint.is_empty() { "see what stands between this host and Omni" } else { &failure.hint };
+    let fix = if failure.hint.is_empty() { "see what is between this host and Omni" } else { &failure.hint };
     let next = failure.next.first().map_or("cargo xtask omni-status", String::as_str);
     Cause::new(Link::Omni, id, &failure.message).evidence(&failure.cause).fix(fix, next)
 }

@@ -149,8 +149,8 @@ pub fn write(
         let Some((own, _)) = each.files.first() else { continue };
         let shown = cx.paths.show(own);
         let kept = match (each.same, own.exists() && args.all && !args.force) {
-            (true, _) => Some("it says what Omni has"),
-            (false, true) => Some("it says something else than Omni has; --force replaces it"),
+            (true, _) => Some("it matches Omni"),
+            (false, true) => Some("it differs from Omni; --force replaces it"),
             (false, false) => None,
         };
         if let Some(why) = kept {

@@ -594,7 +594,7 @@ mod tests {
                 .map(|rest| rest.split('>').next().unwrap().to_owned())
                 .collect::<Vec<_>>()
         };
-        assert!(tag("svg").iter().all(|svg| svg.contains("aria-hidden")), "the words stand beside the bar");
+        assert!(tag("svg").iter().all(|svg| svg.contains("aria-hidden")), "the bar has its text next to it");
         let tiles: Vec<String> = tag("p class=\"t\"");
         assert!(
             !tiles.is_empty()

@@ -28,7 +28,7 @@ pub fn of(cx: &Cx, name: RotatableKey) -> anyhow::Result<Rotation> {
     match name {
         RotatableKey::Account => {
             let plan = service_account::replacement(cx)?;
-            let left = "the tasks use the new service account, and the old one is gone".to_owned();
+            let left = "the tasks use the new service account, and the old one is deleted".to_owned();
             Ok(Rotation { plan, left, next: None })
         }
         RotatableKey::Provider => of_provider(cx),

@@ -133,7 +133,7 @@ fn of_omni(installation: &Installation<'_>) -> Vec<Credential> {
 fn in_omni(key: &ServiceAccountKey, own: &[String], now: u64) -> Credential {
     let ours = if own.contains(&key.account) { ", also used here" } else { "" };
     let place = format!("Omni, key {}{ours}", key.id.get(..12).unwrap_or(&key.id));
-    let end = seconds(&key.expires).map(Some).ok_or(format!("Omni says {:?}", key.expires));
+    let end = seconds(&key.expires).map(Some).ok_or(format!("Omni returned {:?}", key.expires));
     Credential::new("omni-account", key.account.as_str(), &key.role, place, end, now)
 }
 

@@ -174,7 +174,7 @@ pub fn list<'a>(
     })
 }
 
-/// What stands around templates, as far as it is known: one look for the check and for the tasks that sync.
+/// What is around templates, as far as it is known: one look for the check and for the tasks that sync.
 pub struct TemplateSources {
     /// Omni's machine classes, as it lists them.
     pub classes: Option<Vec<Resource>>,

@@ -75,8 +75,8 @@ pub fn apply_files(
         return Ok(planned.and(data));
     }
     let summary = match names.as_slice() {
-        [one] => format!("machine class `{one}` is in Omni as its file says"),
-        many => format!("{} machine classes are in Omni as their files say", many.len()),
+        [one] => format!("machine class `{one}` in Omni matches its file"),
+        many => format!("{} machine classes in Omni match their files", many.len()),
     };
     Ok(Outcome::done(summary).with(data).next("cargo xtask cluster-create"))
 }
@@ -241,7 +241,7 @@ fn still_as_shown(omnictl: &Omnictl<'_>, updates: &[Update<'_>], shown: &[Resour
 
 /// Reads every class back and compares it: omnictl drops keys that it does not know, and exits 0.
 fn verify(cx: &Cx, omnictl: &Omnictl<'_>, classes: &[(MachineClass, PathBuf)]) -> anyhow::Result<()> {
-    cx.ui.step("proof", "Check that Omni has them as the files say", || {
+    cx.ui.step("proof", "Check that the machine classes in Omni match their files", || {
         let there = omnictl.list(KIND, None)?;
         for (class, file) in classes {
             let found = there.iter().find(|resource| resource.metadata.id == class.id).ok_or_else(|| {

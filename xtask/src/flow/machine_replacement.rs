@@ -142,7 +142,7 @@ pub fn refuse(cx: &Cx, omnictl: &Omnictl<'_>, found: &Replacement) -> Result<(),
         return Err(refused(why.to_owned()).hint(hint).next(next));
     }
     if !uuid.is_empty() && omnictl.get("machinesetnodes", uuid)?.is_some_and(|node| node.metadata.annotated("locked")) {
-        let failure = refused("the machine is locked".to_owned()).hint("unlock it, when whoever locked it agrees");
+        let failure = refused("the machine is locked".to_owned()).hint("unlock it if the person who locked it agrees");
         return Err(failure.next(format!("omnictl cluster machine unlock {uuid}")));
     }
     // An upgrade waits for a machine that is broken, which may be this one.

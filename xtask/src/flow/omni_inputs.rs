@@ -160,7 +160,7 @@ pub fn gather(
     Ok(values)
 }
 
-/// A value in which compose would put something else than what stands there.
+/// A value in which compose would put something else than what is there.
 fn foreign(key: &str) -> Failure {
     Failure::new(Code::Invalid, format!("compose takes what follows the `$` in {key} for a variable"))
         .cause("docker/.env does not set it, so its place is filled from the environment, or left empty")
@@ -300,7 +300,7 @@ fn settled(values: &OmniInputs, old: Option<&str>) -> Result<(), Failure> {
     }
 }
 
-/// The account UUID: what stands in `docker/.env`, what was given, or a new one; never another one.
+/// The account UUID: what is in `docker/.env`, what was given, or a new one; never another one.
 fn account(args: &OmniValues, old: Option<&str>, stored: bool) -> Result<String, Failure> {
     let given = args.account_uuid.as_deref().map(str::to_ascii_lowercase);
     if let Some(given) = given.as_deref().filter(|given| !values::is_uuid(given)) {

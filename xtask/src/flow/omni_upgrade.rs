@@ -95,7 +95,7 @@ pub fn interrupted(cx: &Cx, containers: &[Container]) -> Result<Option<Upgrade>,
     let to = upgrade::release(OMNI, &image)?;
     let running = containers.iter().find(|container| container.service == OMNI);
     let detail = format!("from {from} to {to}; Omni's container: {}", running.map_or("none", |found| &found.status));
-    cx.ui.note("interrupted", "an upgrade that was interrupted goes on", Status::Warning, detail);
+    cx.ui.note("interrupted", "continuing an interrupted upgrade", Status::Warning, detail);
     let backup = state.get("last_backup");
     Ok(Some(Upgrade { from, to, backup, images: (image.clone(), image), compose, before: None }))
 }
@@ -123,7 +123,7 @@ pub fn next(cx: &Cx, containers: &[Container], to: Option<Version>) -> anyhow::R
     let mut steps = steps_of(&installed, &wanted);
     if let (Some(to), [first, _, ..]) = (&to, steps.as_slice()) {
         return Err(Failure::new(Code::Usage, format!("Omni {to} is {} away", count(steps.len(), "upgrade")))
-            .cause("Omni goes one minor version at a time: what a skipped one would have migrated is lost")
+            .cause("Omni upgrades one minor version at a time: the migrations of a skipped version would be lost")
             .hint(format!("the next one is {}", first.to))
             .next(format!("cargo xtask omni-upgrade --to v{}", first.to))
             .into());
@@ -151,7 +151,7 @@ pub fn backup(cx: &Cx, without: bool) -> Result<Option<String>, Failure> {
     }
     Err(Failure::new(Code::Prerequisite, "Omni is not upgraded without a current backup")
         .cause(format!("{why}; an older Omni refuses the store that a newer one has migrated"))
-        .hint("make a backup, which takes seconds and no downtime; --without-backup goes on without one, and then nothing leads back")
+        .hint("make a backup, which takes seconds and no downtime; --without-backup continues without one, and then there is no way back")
         .next("cargo xtask omni-backup"))
 }
 

@@ -74,7 +74,7 @@ pub fn create<'a>(
     let (verb, undo) = match files::read_if_there(path)? {
         Some(old) if old == contents.as_bytes() => return Ok(None),
         Some(_) if !force => {
-            return Err(Failure::new(Code::Conflict, format!("`{shown}` exists and says something else"))
+            return Err(Failure::new(Code::Conflict, format!("`{shown}` exists with other content"))
                 .cause("it is never overwritten unasked: it may hold your own changes")
                 .hint(hint)
                 .next(next));

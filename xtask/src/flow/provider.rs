@@ -252,7 +252,7 @@ fn wait_for_registration(
         }
         let hint = match silent.get() {
             true => "the provider runs and reports, and its time is not Omni's: compare the clocks of both hosts (`timedatectl`); a clock that is off by more than 31 s looks the same as a provider that is gone",
-            false => "the container runs and Omni hears nothing: see what its log says, and whether OMNI_ENDPOINT can be reached from the sidecar's network",
+            false => "the container runs and Omni hears nothing: read its log, and check that OMNI_ENDPOINT can be reached from the sidecar's network",
         };
         explain_by_log(cx, failure.hint(hint)).next("cargo xtask provider-status").into()
     })
@@ -308,7 +308,7 @@ fn wait_for_start(cx: &Cx, limit: Duration) -> anyhow::Result<StepResult<()>> {
             }
             let words = match log.contains(STARTS) {
                 true => format!("waiting for the provider to stay up for {} s", SETTLED.as_secs()),
-                false => "waiting for its log to say that it starts".to_owned(),
+                false => "waiting for it to log its start".to_owned(),
             };
             Ok(Poll::Waiting(words))
         },

@@ -177,7 +177,7 @@ pub fn play_as(cx: &Cx, lab: &Lab, project: &Path, words: &[String], as_json: bo
 /// The failure of a rehearsal whose task failed: what the task said is above, or inside.
 fn stopped(line: &str, code: Option<i32>, document: Value) -> Failure {
     let code = code.map_or("was killed".to_owned(), |code| format!("exited with {code}"));
-    let said = document["error"]["message"].as_str().unwrap_or("what it said stands above").to_owned();
+    let said = document["error"]["message"].as_str().unwrap_or("its output is above").to_owned();
     Failure::new(Code::Failed, format!("the rehearsal stopped: `{line}` {code}"))
         .cause(said)
         .with(json!({ "stopped_at": document }))

@@ -124,7 +124,7 @@ impl LifeCycle<'_> {
         let begun = Instant::now();
         for tried in 1..=self.tries {
             let ran = play(self.cx, self.lab, self.project, &words(line))?;
-            let said = ran.document["error"]["message"].as_str().unwrap_or("what it said stands above").to_owned();
+            let said = ran.document["error"]["message"].as_str().unwrap_or("its output is above").to_owned();
             let passed = ran.code == Some(0);
             if passed || tried == self.tries {
                 self.record(

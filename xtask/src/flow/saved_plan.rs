@@ -139,7 +139,7 @@ pub fn usable(cx: &Cx, plan: &SavedPlan, omni: &str) -> Result<Vec<PathBuf>, Fai
         let path = cx.paths.root().join(file);
         let there = files::read_if_there(&path)?.map(|bytes| hash(&bytes));
         if there.as_ref() != plan.bound.get(&file_key(file)) {
-            changed.push(format!("{}: {}", file_key(file), there.map_or("it is gone", |_| "has changed")));
+            changed.push(format!("{}: {}", file_key(file), there.map_or("it no longer exists", |_| "has changed")));
         }
     }
     if changed.is_empty() {

@@ -136,7 +136,7 @@ pub fn warnings(tested: &TestedSelector<'_>, places: &[Storage]) -> Vec<Warning>
         };
         if let Some((place, Err(error))) = here().find(|(_, result)| result.is_err()) {
             let message = format!(
-                "`{}` fails on {}/{}: {error}; the provider gives up when it comes to it",
+                "`{}` fails on {}/{}: {error}; the provider gives up when it reaches that storage",
                 error.part, node, place.name
             );
             warn("eval-error", &place.name, message);

@@ -129,7 +129,7 @@ pub fn begin(cx: &Cx, first: bool) -> Result<Vec<Change<'static>>, Failure> {
     if refused(cx, &text)?.is_some() {
         return Ok(Vec::new());
     }
-    let effect = "from its example: each machine joins with a token of its own";
+    let effect = "from its example: each machine joins with its own token";
     let contents = (Secret::plain(text), files::PRIVATE);
     let file = project_files::write("create", (path, "docker/site.yaml"), contents, effect, "remove the file");
     Ok(std::iter::once(file).chain(naming(cx)).collect())

@@ -24,7 +24,7 @@ pub fn list(cx: &Cx, file: Option<&Path>, node: Option<&str>, offline: bool) -> 
         None => match login(cx)? {
             Some(proxmox) => live(cx, &proxmox, node)?,
             None => {
-                let detail = "neither docker/config.yaml nor PROXMOX_VE_ENDPOINT and PROXMOX_VE_API_TOKEN say how to ask Proxmox";
+                let detail = "neither docker/config.yaml nor PROXMOX_VE_ENDPOINT and PROXMOX_VE_API_TOKEN give access to Proxmox";
                 cx.ui.note("proxmox", "Read the storages of each node", Status::Warning, detail);
                 return Ok(None);
             }

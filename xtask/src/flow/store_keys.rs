@@ -210,7 +210,7 @@ fn opened(cx: &Cx, path: PathBuf) -> anyhow::Result<()> {
 fn switch<'a>(cx: &Cx) -> Change<'a> {
     let key = cx.paths.store_key();
     let undo = "copy docker/omni-old-….asc back, and `cargo xtask stack-up --recreate`";
-    let effect = "the next key, once it has opened the store; the old one is kept beside it";
+    let effect = "the next key, once it has opened the store; the old one is kept next to it";
     Change::new("replace", cx.paths.show(&key), effect, undo, |cx| {
         let (key, old) = (cx.paths.store_key(), read(cx, cx.paths.store_key())?);
         let sum = hash(old.expose().as_bytes());

@@ -132,9 +132,7 @@ pub fn of_cluster(cx: &Cx, omnictl: &Omnictl<'_>, name: &str, wanted: &TargetVer
 pub fn given(text: &str, like: &Version) -> Result<Version, Failure> {
     version::parse(text).ok().filter(|_| version::is_full(text)).ok_or_else(|| {
         Failure::new(Code::Usage, format!("`{text}` is not a version"))
-            .cause(
-                "an upgrade needs a release with three numbers: tags like `latest` and digests say nothing about order",
-            )
+            .cause("an upgrade needs a release with three numbers: tags like `latest` and digests have no order")
             .hint(format!("write it like v{like}"))
     })
 }
@@ -255,8 +253,8 @@ pub fn release(service: &str, image: &str) -> Result<Version, Failure> {
     };
     version.filter(upstream).ok_or_else(|| {
         let why = match tag {
-            None => "it has no tag: a digest alone and a missing tag say no version",
-            Some(_) => "its tag is not a release: `latest`, branches and the builds of forks say nothing about order",
+            None => "it has no tag: without one the version is not known",
+            Some(_) => "its tag is not a release: `latest`, branches and the builds of forks have no order",
         };
         Failure::new(Code::Invalid, format!("the version of `{service}` is not known: its image is `{image}`"))
             .cause(why)

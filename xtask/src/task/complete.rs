@@ -1,4 +1,4 @@
-//! `complete`: what could stand next on a command line, one candidate a line with its meaning after a tab. The scripts of
+//! `complete`: what could come next on a command line, one candidate a line with its meaning after a tab. The scripts of
 //! `completions` call it at every press of the key, so it reads two directories and starts no program.
 
 use std::ffi::OsString;

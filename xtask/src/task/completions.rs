@@ -2,7 +2,7 @@
 //! known in a checkout only.
 //!
 //! The scripts hold no names: they ask the runner that was built last, `complete`, so that they know every task of the
-//! checkout in which one stands, and its classes and clusters. They build nothing, and ask nothing without a checkout.
+//! checkout in which one is, and its classes and clusters. They build nothing, and ask nothing without a checkout.
 
 use serde_json::json;
 

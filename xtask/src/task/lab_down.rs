@@ -31,6 +31,6 @@ pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
     });
     match Plan::from_iter([end]).run_unasked(cx)? {
         Some(planned) => Ok(planned),
-        None => Ok(Outcome::done("the lab is gone")),
+        None => Ok(Outcome::done("the lab has stopped")),
     }
 }

@@ -52,7 +52,7 @@ pub fn run(args: &MachineclassCreate, cx: &Cx) -> anyhow::Result<Outcome> {
         return Ok(machine_class::apply_files(cx, &[file], plan, &args.allow.rules, PlanFile::No)?.and(data));
     }
     if plan.is_empty() {
-        cx.ui.note("file", shown.as_str(), Status::Skipped, "it says this already");
+        cx.ui.note("file", shown.as_str(), Status::Skipped, "already up to date");
     }
     plan.verify(|cx| {
         cx.ui.step("check", format!("Check that {shown} is well formed"), || {

@@ -36,7 +36,7 @@ pub fn run(args: &OmniBackupVerify, cx: &Cx) -> anyhow::Result<Outcome> {
     opened.check_sqlite(cx)?;
     opened.check_restore(cx, &means)?;
     if args.drill && cx.dry_run {
-        cx.ui.note("drill", "start Omni from the backup, and remove it", Status::Planned, "on a network of its own");
+        cx.ui.note("drill", "start Omni from the backup, and remove it", Status::Planned, "on a separate network");
     } else if args.drill {
         backup_drill::run(cx, &opened, &means, &key)?;
     }

@@ -25,7 +25,7 @@ pub fn run(args: &OmniKeyRotate, cx: &Cx) -> anyhow::Result<Outcome> {
     };
     let backup = cx.ui.step("backup", "Check that there is a backup of the last day", || {
         let file = backup::current(cx).map_err(|why| {
-            let failure = Failure::new(Code::Prerequisite, "a backup comes first").cause(why);
+            let failure = Failure::new(Code::Prerequisite, "make a backup first").cause(why);
             failure
                 .hint("keep docker/omni.asc with it: only keys with a slot in it open it")
                 .next("cargo xtask omni-backup")

@@ -1,6 +1,6 @@
 //! `omni-upgrade [--to VERSION]`: upgrades Omni by one minor version.
 //!
-//! 1. The version that runs; an upgrade that was interrupted goes on from where it is.
+//! 1. The version that runs; continuing an interrupted upgrade from where it is.
 //! 2. The next step of `upgrade-plan`: nothing blocks it, every cluster is healthy, Omni's data is on mounts, and there is a backup of
 //!    the last day unless --without-backup was given.
 //! 3. The plan: fetch the image, change the tag in `docker/compose.yaml`, recreate the containers together, install omnictl.

@@ -46,7 +46,8 @@ pub fn run(args: &OmnictlInstall, cx: &Cx) -> anyhow::Result<Outcome> {
     let server = match &args.release {
         Some(release) => {
             version::parse(release).map_err(|why| {
-                Failure::new(Code::Usage, format!("{release:?} is not a version: {why}")).hint("--release v1.9.3")
+                Failure::new(Code::Usage, format!("{release:?} is not a version: {why}"))
+                    .hint("give `--release` three numbers: vMAJOR.MINOR.PATCH")
             })?;
             let release = format!("v{}", release.trim_start_matches('v'));
             Server { version: Some(release), why: String::new(), refuses: false }

@@ -84,7 +84,7 @@ fn check_programs(cx: &Cx) -> anyhow::Result<()> {
     for path in [cx.paths.env(), cx.paths.provider_env(), cx.paths.config(), cx.paths.state()] {
         files::check_writable(&path)?;
     }
-    let hint = "copy docker/.env.example to docker/.env and fill it in; docker/README.md goes through it";
+    let hint = "copy docker/.env.example to docker/.env and fill it in; docker/README.md explains each value";
     Ok(omni_stack::require_env(cx).map_err(|failure| Failure { next: Vec::new(), ..failure.hint(hint) })?)
 }
 
@@ -160,7 +160,7 @@ fn plan<'a>(cx: &Cx, inputs: &'a ProviderInputs, key: &ProviderKey) -> anyhow::R
         let moved = omni_stack::moved(cx, &containers);
         plan.push(match further {
             // The others go on: the new container joins the network of the sidecar that runs.
-            true => omni_stack::start(true, false, format!("`{service}` beside the other containers{moved}")),
+            true => omni_stack::start(true, false, format!("`{service}` next to the other containers{moved}")),
             false => omni_stack::restart(format!("all containers recreated together, volumes kept{moved}")),
         });
     }

@@ -35,7 +35,7 @@ fn one(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
     if args.follow {
         if cx.ui.json() {
             let usage = Failure::new(Code::Usage, "--follow cannot be used with --json");
-            return Err(usage.hint("a log that goes on is not a document: leave one of them out").into());
+            return Err(usage.hint("a log that is followed is not one JSON document: leave out one of the two").into());
         }
         return follow(args, cx, &compose, &Issues::of(cx).map_err(anyhow::Error::msg)?);
     }
@@ -91,7 +91,7 @@ fn one(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
             };
             let mut next: Vec<String> = Vec::new();
             for command in known.iter().map(Hit::next) {
-                // Its own log is what stands above.
+                // Its own log is what is above.
                 if !next.contains(&command) && !command.contains("provider-status") {
                     next.push(command);
                 }
@@ -109,9 +109,9 @@ fn one(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
             Err(match known.first() {
                 Some(hit) => failure.hint(hit.hint()).next(hit.next()),
                 None if container.state == "restarting" || sidecar_down => {
-                    failure.hint("its last log lines stand above").next(provider::EXPLAIN)
+                    failure.hint("its last log lines are above").next(provider::EXPLAIN)
                 }
-                None => failure.hint("its last log lines stand above; start it again").next("cargo xtask stack-up"),
+                None => failure.hint("its last log lines are above; start it again").next("cargo xtask stack-up"),
             }
             .with(data)
             .into())

@@ -173,7 +173,7 @@ fn registered<'a>(cx: &Cx, id: &str, container: impl Fn() -> Option<&'a Containe
         Some(health) => {
             let failure = Failure::new(Code::Failed, format!("Omni does not hear from the provider `{id}`"))
                 .cause(health.words())
-                .hint("see what the provider's log says; a clock that is off by more than 31 s looks the same");
+                .hint("read the provider's log; a clock that is off by more than 31 s looks the same");
             let failure = provider::explain_by_log(cx, failure);
             Err(failure.next("cargo xtask provider-status").next(provider::EXPLAIN).into())
         }

@@ -39,7 +39,7 @@ fn one(args: &ProxmoxInventory, cx: &Cx) -> anyhow::Result<Outcome> {
     let save = args.save.as_deref().map(|file| save(cx, file, &inventory)).transpose()?;
     let mut data = inventory.document().map_err(|why| Failure::new(Code::Failed, why))?;
     if !args.everything.all {
-        // Each storage stands below, and of the virtual machines their number is enough.
+        // Each storage is below, and of the virtual machines their number is enough.
         for node in data["nodes"].as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
             node.remove("storages");
             let vms = node.get("vms").and_then(|vms| vms["known"].as_array()).map(Vec::len);

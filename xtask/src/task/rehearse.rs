@@ -6,7 +6,7 @@
 //! 4. Everything is removed.
 //!
 //! With `--project` they are the operator's own clusters. With `--fault` something goes wrong: the tasks that lead there run, then the one that meets it, and what it said
-//! stands beside what ends the fault in the field.
+//! is beside what ends the fault in the field.
 
 mod drill;
 mod project;
@@ -81,7 +81,7 @@ pub fn run(args: &Rehearse, cx: &Cx) -> anyhow::Result<Outcome> {
     Ok(Outcome::done(summary)
         .with(data)
         .next("cargo xtask lab-up")
-        .next("docs/how-to/deployment.md goes through the real thing"))
+        .next("docs/how-to/deployment.md leads through a real deployment"))
 }
 
 /// Checks in the simulated services that what the tasks reported is so; returns the number of virtual machines.

@@ -16,7 +16,7 @@ const PROGRAMS: [&str; 6] = ["cargo xtask ", "omnictl ", "docker ", "sudo docker
 /// What speaks of a program, and calls none.
 const OTHERS: [&str; 4] = ["cargo xtask ", "cargo xtask … --help", "omnictl --version", "pveum user {change}"];
 
-/// What stands in a text for something else: `{name}` of a format, `…` of one's own.
+/// What is in a text for something else: `{name}` of a format, `…` of one's own.
 fn filled(command: &str) -> String {
     let mut out = String::new();
     let mut rest = command;
@@ -46,7 +46,7 @@ fn advised(text: &str) -> Vec<String> {
     spans.chain(whole).filter(known).map(filled).filter(|text| !text.starts_with("cargo xtask 1")).collect()
 }
 
-/// The text literals of a source file, with their line; the rest of a text that goes on is moved to where the text stands.
+/// The text literals of a source file, with their line; the rest of a text that goes on is moved to where the text is.
 fn literals(source: &str) -> Vec<(usize, String)> {
     static LITERAL: LazyLock<Regex> =
         LazyLock::new(|| Regex::new(r#"(?m)^\s*//.*$|'"'|"((?s:[^"\\]|\\.)*)""#).expect("a regex"));
@@ -77,7 +77,7 @@ const SAMPLES: &str = "example.com|example.org|example.net|alice|bob@|12345678-9
 pub fn names_no_sample(text: &str) {
     for sample in SAMPLES.split('|') {
         // An answer to `such as` is an example that says so.
-        assert!(!text.contains(sample) || text.contains("such as"), "{sample:?} of an example stands in: {text}");
+        assert!(!text.contains(sample) || text.contains("such as"), "{sample:?} of an example is in: {text}");
     }
 }
 

@@ -88,7 +88,7 @@ fn a_page_without_its_markers_is_an_error_that_names_them() {
     assert!(stderr.contains("docker/TROUBLESHOOTING.md") && stderr.contains("<!-- known-issues:begin -->"), "{stderr}");
 }
 
-/// Every line of the files below a directory, without what stands around it.
+/// Every line of the files below a directory, without what is around it.
 fn lines_below(dir: &Path) -> Vec<Vec<String>> {
     let texts =
         runtime::files::tree(dir).unwrap().into_iter().filter_map(|(name, _)| fs::read_to_string(dir.join(name)).ok());

@@ -1,7 +1,7 @@
 //! Ctrl-C in every step of every task: the task ends with 130 and says how to go on, its programs are gone, its files are
 //! whole, its lock is free, and running it again completes it.
 //!
-//! No timing is left to luck. A gate stands first on PATH for every program that a task calls. It lets each call pass but
+//! No timing is left to luck. A gate is first on PATH for every program that a task calls. It lets each call pass but
 //! the first one of a run at which this task was not yet interrupted: that one it holds fast, before the program begins, or
 //! after a program that changes something has done its work, and says where it is. The task is interrupted there, and run
 //! again, until a run meets no new place and ends well.
@@ -93,7 +93,7 @@ fn walk_and(
         assert!(!reads || before == after, "{place}: a reading task changed a file");
         assert!(after.keys().all(|name| !name.ends_with(".tmp")), "{place}: half a file is left: {:?}", after.keys());
         for (name, (_, bytes)) in after.iter().filter(|(name, file)| before.get(*name) != Some(file)) {
-            let text = String::from_utf8(bytes.clone()).unwrap_or_else(|_| panic!("{place}: {name} is no text"));
+            let text = String::from_utf8(bytes.clone()).unwrap_or_else(|_| panic!("{place}: {name} is not text"));
             assert!(text.ends_with('\n'), "{place}: {name} is not whole:\n{text}");
         }
         let scratch: Vec<_> = fs::read_dir(gate.dir.join("tmp")).expect("it is there").flatten().collect();

@@ -189,7 +189,7 @@ fn lab_heal_ends_one_fault_of_several() {
     CommandOutput::of(&mut Site::runner(&lab, &["lab-heal", "docker-down"])).says(&["no lab is running", "lab-up"]);
 }
 
-/// What an assistant can afford: the document, and what stands on standard error beside it.
+/// What an assistant can afford: the document, and what is on standard error beside it.
 #[test]
 fn looks_print_at_most_8_kib() {
     const LOOKS: &str = "doctor, omni-status, omni-verify, provider-status, provider-verify, stack-logs, proxmox-audit, \
@@ -247,7 +247,7 @@ fn many_clusters_are_compared_in_few_starts() {
     site.down();
 }
 
-/// A site in use: what stands in Omni is what the files say, every machine is a virtual machine, and a task makes as many
+/// A site in use: what is in Omni is what the files say, every machine is a virtual machine, and a task makes as many
 /// program calls as for one machine, or one for each cluster.
 #[test]
 fn a_lab_begins_as_big_as_it_is_told() {

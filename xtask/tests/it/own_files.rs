@@ -72,7 +72,7 @@ fn given_files_and_standard_input_are_checked_anywhere() {
     assert_eq!(tree_of(dir.path()), before, "nothing is left behind");
 }
 
-/// The program of a release, under its own name in a directory that is no project.
+/// The program of a release, under its own name in a directory that is not a project.
 fn released(dir: &Scratch, words: &[&str]) -> CommandOutput {
     let own = dir.path().join("omni-scale");
     let _ = std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_xtask"), own);

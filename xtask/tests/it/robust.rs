@@ -389,6 +389,16 @@ fn limited(lab: &Sandbox, wrap: &[&str], limit: &str, line: &str) -> CommandOutp
 
 const EXITS: [i32; 7] = [0, 1, 2, 3, 4, 5, 124];
 
+#[test]
+fn few_descriptors_are_an_error_and_no_abort() {
+    let lab = Sandbox::new();
+    for count in [4, 5, 6, 8, 10, 12, 16, 24] {
+        let ran = limited(&lab, &[], &format!("-n {count}"), "cluster-status");
+        assert!(EXITS.contains(&ran.code), "-n {count}: {ran:#?}");
+        document(&ran);
+    }
+}
+
 /// Root has no limit on processes: this is played by a user of whom there is nothing else.
 #[test]
 fn no_thread_or_process_left_is_an_error_and_no_abort() {

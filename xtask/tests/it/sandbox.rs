@@ -195,7 +195,7 @@ impl Deref for CheckedOutput {
     }
 }
 
-/// A program in a directory that is no project, with nothing of the environment but a path.
+/// A program in a directory that is not a project, with nothing of the environment but a path.
 pub fn outside(program: &str, dir: &Path) -> Command {
     let mut command = Command::new(program);
     command.current_dir(dir).env_clear().env("PATH", "/usr/bin:/bin").env("HOME", dir).stdin(Stdio::null());

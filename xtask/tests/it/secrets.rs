@@ -32,7 +32,7 @@ fn no_secret_travels_when_all_goes_well() {
         // The lab has no tsidp, and its plan is one of machines that are there.
         probe.both(line, &[0, 1, 3]);
     }
-    // A log in which a secret stands, on a line that is cut short.
+    // A log in which a secret is, on a line that is cut short.
     let line =
         format!("x509: certificate has expired or is not yet valid {}{} and so on\n", "x".repeat(330), probe.token());
     probe.lab.write("target/log", &line);
@@ -131,7 +131,7 @@ fn no_secret_travels_when_the_variables_are_broken() {
 #[test]
 fn no_secret_travels_when_a_key_is_none() {
     let mut probe = LeakProbe::new(Sandbox::new());
-    probe.plant("what is no key", CANARY);
+    probe.plant("what is not a key", CANARY);
     let coded = |text: &str| STANDARD.encode(text);
     let armored = format!("-----BEGIN PGP PRIVATE KEY BLOCK-----\\n\\n{CANARY}\\n-----END PGP PRIVATE KEY BLOCK-----");
     let keys = [
@@ -150,7 +150,7 @@ fn no_secret_travels_when_a_key_is_none() {
     let env = probe.lab.read("docker/.env");
     let (good, line) = (probe.lab.env("OMNI_SERVICE_ACCOUNT_KEY").to_owned(), "OMNI_INFRA_PROVIDER_KEY=");
     for (round, key) in keys.iter().enumerate() {
-        // What is coded counts as it stands, and as it reads.
+        // What is coded counts as it is, and as it reads.
         if key.len() > 40 && !key.contains('_') {
             probe.plant("OMNI_SERVICE_ACCOUNT_KEY", key);
         }
@@ -239,7 +239,7 @@ fn no_secret_travels_while_omni_is_set_up() {
     ];
     for text in broken {
         probe.lab.write("docker/omni.asc", &text);
-        // What stands before the packets is no matter to Omni.
+        // What is before the packets is no matter to Omni.
         probe.both("omni-setup --yes", &[0, 1]);
         probe.both("doctor", &[0, 1]);
     }

@@ -1,4 +1,4 @@
-//! `rehearse --project`: a site of an operator's own in the lab, from a directory that is no project and stays as it is.
+//! `rehearse --project`: a site of an operator's own in the lab, from a directory that is not a project and stays as it is.
 
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -78,7 +78,7 @@ fn lab_builds_shared_crates_as_runner_does() {
     assert!(twice.is_empty(), "in lab/Cargo.toml, ask for the same features:\n{}", twice.join("\n"));
 }
 
-/// Pins stand where docker, omnictl and people read them; what they are is decided in `xtask/data/releases.yaml`.
+/// Pins are where docker, omnictl and people read them; what they are is decided in `xtask/data/releases.yaml`.
 #[test]
 fn pins_are_those_of_the_table_of_releases() {
     let pins = &domain::releases::table().recommended;

@@ -133,7 +133,7 @@ fn copy(lab: &Sandbox, number: usize) -> PathBuf {
     to
 }
 
-/// What is found in a trap, if it is not what is wanted. What cannot be told because of it is no finding, but for what is
+/// What is found in a trap, if it is not what is wanted. What cannot be told because of it is not a finding, but for what is
 /// named.
 fn wrong(trap: &Trap, world: &World<'_>) -> Option<String> {
     let end = Instant::now() + Duration::from_secs(30);

@@ -1,5 +1,5 @@
 //! Files that cannot be written or read: one error with the path and the reason, before anything is changed; nothing half
-//! written, nothing left beside. Root writes where modes forbid it, so what stands in the way here binds root too.
+//! written, nothing left beside. Root writes where modes forbid it, so what is in the way here binds root too.
 //! The transcript `errors` has directories in the place of files.
 
 use std::fs::{self, File};
@@ -16,7 +16,7 @@ fn all(lab: &Sandbox) -> (Files, serde_json::Value) {
     (lab.files(), crate::runbook::settled(lab.dump()))
 }
 
-/// Runs a task that something stands in the way of.
+/// Runs a task that something blocks.
 #[track_caller]
 fn stopped(lab: &Sandbox, line: &str, code: i32, words: &[&str]) {
     let before = all(lab);

@@ -93,7 +93,7 @@ pub fn load(file: &str, read: &Read<'_>) -> Result<Project, String> {
         .map_err(|why| format!("compose file {shown:?} is invalid: open {shown}: {}", crate::go_errors::go_io(&why)))?;
     let dir = file.parent().map(Path::to_path_buf).unwrap_or_default();
     let mut value: Value = serde_yaml::from_str(&text).map_err(|why| syntax_error(&why))?;
-    // A merge key that is no mapping is for the engine to refuse.
+    // A merge key that is not a mapping is for the engine to refuse.
     let _ = value.apply_merge();
     let env_file = read.env_file.map_or_else(|| dir.join(".env"), PathBuf::from);
     let mut variables = Variables { env: dotenv(&env_file)?, warnings: Vec::new() };

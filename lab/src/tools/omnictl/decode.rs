@@ -116,7 +116,7 @@ impl<'a> Decoder<'a> {
             node.text().filter(|_| matches!(node.tag(), "!!int" | "!!float")).and_then(|text| text.parse::<f64>().ok());
         let unsigned = go_type.starts_with("uint");
         match number {
-            // yaml.v3, which 1.4.9 reads with, cuts what stands behind the point.
+            // yaml.v3, which 1.4.9 reads with, cuts what is behind the point.
             Some(number) if (number.fract() == 0.0 || self.release.old()) && (number >= 0.0 || !unsigned) => {
                 (number as i64).into()
             }

@@ -91,7 +91,7 @@ fn decode(release: OmniRelease, root: &YamlNode) -> Result<(), String> {
     Err(format!("unknown keys found during decoding:\n{unknown}"))
 }
 
-/// Keys that a mapping has twice, wherever it stands.
+/// Keys that a mapping has twice, wherever it is.
 fn twice(root: &YamlNode, kind: &str) -> Result<(), String> {
     let mut errors = Vec::new();
     let mut left = vec![root];
@@ -115,7 +115,7 @@ fn twice(root: &YamlNode, kind: &str) -> Result<(), String> {
     }
 }
 
-/// The keys that a configuration without a kind does not have, with what stands under them.
+/// The keys that a configuration without a kind does not have, with what is under them.
 fn unknown_keys(config: &Value) -> Map<String, Value> {
     let beyond = |part: &Value, known: &str| -> Map<String, Value> {
         let all = part.as_object().into_iter().flatten();

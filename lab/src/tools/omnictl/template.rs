@@ -127,7 +127,7 @@ impl Template {
         errors
     }
 
-    /// The content of a file or of what stands inline; for what has both or neither, why not.
+    /// The content of a file or of what is inline; for what has both or neither, why not.
     fn source(&self, value: &Value) -> Result<String, String> {
         let file = text(value, "file");
         match (file.is_empty(), value["inline"].is_null()) {

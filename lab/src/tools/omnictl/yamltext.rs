@@ -104,7 +104,7 @@ impl YamlNode {
         }
     }
 
-    /// `!!str `x`` or `!!map`: how a node stands in `cannot construct … into …`.
+    /// `!!str `x`` or `!!map`: how a node is in `cannot construct … into …`.
     pub fn described(&self) -> String {
         match &self.kind {
             YamlKind::Scalar(text, _) => {

@@ -80,7 +80,7 @@ pub fn machine(class: &MachineClass) -> Parsed<Machine> {
         ("storage_selector", data.storage_selector.is_none()),
     ];
     for (key, _) in incomplete.iter().filter(|(_, missing)| *missing) {
-        let message = format!("the class `{}` says no `{key}`: the provider refuses its machines", class.id);
+        let message = format!("the class `{}` has no `{key}`: the provider refuses its machines", class.id);
         findings.push(Finding::error("plan-class-incomplete", place.clone(), message, format!("give `{key}`")));
     }
     let strategy = strategy(&data, file, &mut findings);

@@ -89,16 +89,12 @@ impl Conversion<'_> {
         self.changed(&spec, format!("autoprovision.providerid: {provider}"), why);
         let data = match spec.get("config") {
             Some(config) if !config.is_map() => {
-                self.refuse(
-                    config.at,
-                    "`config` is not a mapping".to_owned(),
-                    "write each key of it on a line of its own",
-                );
+                self.refuse(config.at, "`config` is not a mapping".to_owned(), "write each key of it on its own line");
                 String::new()
             }
             Some(config) => self.config(config),
             None => {
-                let message = "the class has no `config`, so nothing says how large its machines are".to_owned();
+                let message = "the class has no `config`, so the size of its machines is not known".to_owned();
                 self.refuse(spec.at, message, "add `config`");
                 String::new()
             }
@@ -124,7 +120,7 @@ impl Conversion<'_> {
         }
         for key in KEYS.iter().filter(|k| k.required) {
             if !config.entries().iter().any(|e| known(&e.key, &KEYS).is_some_and(|k| k.name == key.name)) {
-                let message = format!("nothing says `{}`, which the provider demands: {}", key.name, key.about);
+                let message = format!("`{}` is missing, which the provider requires: {}", key.name, key.about);
                 self.refuse(config.at, message, "add it to `config` before converting");
             }
         }

@@ -61,7 +61,7 @@ pub(super) fn selectors(file: &str, bytes: &[u8], classes: &[MachineClass]) -> O
             }
             // The places inside a text with escapes or folded lines are not those of the file.
             let place = changes.swap_remove(0).place;
-            let message = "the selector cannot be replaced where it stands";
+            let message = "the selector cannot be replaced where it is";
             Outcome::Refused(vec![refuse(place, message, "write `providerdata: |` and its keys below, one a line")])
         }
     }

@@ -69,7 +69,7 @@ impl<'a> Conversion<'a> {
     /// What comes of it must pass the check: what the real program refuses is a refusal of the conversion.
     fn prove<T>(&mut self, at: Position, checked: &FileCheck<T>) {
         for finding in checked.findings.iter().filter(|finding| finding.is_error()) {
-            self.refuse(at, format!("what comes of it is refused: {}", finding.message), &finding.fix);
+            self.refuse(at, format!("the converted file would be refused: {}", finding.message), &finding.fix);
         }
     }
 

@@ -223,7 +223,7 @@ fn condition(source: &str, words: &[Word<'_>], variable: &str) -> Result<(String
     Ok((text, flags))
 }
 
-/// A flag stands alone or is compared with an equivalent value. `at..end` is its range; a preceding comparison is removed from
+/// A flag is alone or is compared with an equivalent value. `at..end` is its range; a preceding comparison is removed from
 /// `out`. Returns the end of its comparison.
 fn flag(words: &[Word<'_>], at: usize, end: usize, out: &mut String) -> Result<usize, &'static str> {
     const COMPARED: &str = "it is not clear what is compared with";

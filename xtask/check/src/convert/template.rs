@@ -56,7 +56,7 @@ impl Conversion<'_> {
                 "kubernetes" | "talos" => out.push_str(&self.version(&entry.key, value)),
                 "kubernetesVersion" | "talosVersion" => {
                     let key = entry.key.trim_end_matches("Version");
-                    self.changed(value, format!("{key}.version"), "versions stand under `kubernetes:` and `talos:`");
+                    self.changed(value, format!("{key}.version"), "versions belong under `kubernetes:` and `talos:`");
                     out.push_str(&self.version(key, value));
                 }
                 "controlPlane" | "controlplane" => {
@@ -76,7 +76,7 @@ impl Conversion<'_> {
         }
         if control_planes != 1 {
             let message = "the template has not one `controlPlane`".to_owned();
-            self.refuse(root.at, message, "say which class and how many machines");
+            self.refuse(root.at, message, "name the class and the number of machines");
         }
         for key in ["name", "kubernetes", "talos"] {
             let short = format!("{key}Version");
@@ -120,7 +120,7 @@ impl Conversion<'_> {
 
     fn set(&mut self, kind: &str, node: &Node) -> String {
         let mut out = format!("---\nkind: {kind}\n");
-        let why = "each machine set is a document of its own";
+        let why = "each machine set is its own document";
         self.changed(node, format!("kind: {kind}"), why);
         let (mut name, mut sizes) = (None, Vec::new());
         for entry in node.entries() {
@@ -163,7 +163,7 @@ impl Conversion<'_> {
             (None, [], Some(_)) => {}
             (Some(_), [], None) => {
                 let at = node.get("machineClass").unwrap_or(node);
-                self.refuse(at.at, "nothing says how many machines".to_owned(), "add `count: N` before converting");
+                self.refuse(at.at, "the number of machines is missing".to_owned(), "add `count: N` before converting");
             }
             (_, _, Some(machines)) => {
                 let message = "`machines` names each machine, and a class or a number is given as well".to_owned();
@@ -171,7 +171,7 @@ impl Conversion<'_> {
             }
             _ => self.refuse(
                 node.at,
-                "nothing says where the machines come from".to_owned(),
+                "neither a machine class nor a list of machines is given".to_owned(),
                 "add `machineClass` and `count`",
             ),
         }

@@ -151,7 +151,7 @@ pub(super) fn stuck(view: &ClusterView, set: &MachineSetView, machine: &MachineV
             format!("the control plane {name} does not form etcd; everything waits for it"),
         );
         let cause = cause.evidence(age_of(age)).lasting(false);
-        return Some(cause.fix("its own log says why; a clock that is off or a slow disk look like this", logs));
+        return Some(cause.fix("its log shows why; a wrong clock or a slow disk look like this", logs));
     }
     let cause = Cause::new(
         Link::Configuration,
@@ -159,10 +159,13 @@ pub(super) fn stuck(view: &ClusterView, set: &MachineSetView, machine: &MachineV
         format!("{name} talks to Omni and does not get through the stage {}", machine.stage),
     );
     let cause = cause.evidence(age_of(age)).lasting(false);
-    Some(cause.fix("its own log says why; a bridge that drops large frames (MTU), a clock that is off or a slow disk look like this", logs))
+    Some(cause.fix(
+        "its log shows why; a bridge that drops large frames (MTU), a wrong clock or a slow disk look like this",
+        logs,
+    ))
 }
 
-/// What Proxmox itself refused or lacks for a machine: that stands, whatever became of the provider since.
+/// What Proxmox itself refused or lacks for a machine: that is, whatever became of the provider since.
 pub(super) fn refused_by_proxmox<'a>(facts: &'a Facts, machine: &MachineView) -> Option<&'a Cause> {
     let complaint = facts.complaints.get(&machine.request)?;
     let answered = ["selector-", "storage-", "pve-no-quorum"].iter().any(|issue| complaint.id.starts_with(issue));

@@ -97,7 +97,7 @@ impl Scope {
     }
 }
 
-/// A value of an example is no object in Proxmox.
+/// A value of an example is not an object in Proxmox.
 fn real(name: &str) -> bool {
     !is_placeholder(name)
 }

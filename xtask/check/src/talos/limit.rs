@@ -50,7 +50,7 @@ pub fn refused<'n>(of: &str, key: &str, node: &'n Node, reader: Reader) -> Vec<R
     limits.flat_map(|limit| limit.refused(node, reader)).collect()
 }
 
-/// A kind of document that Talos refuses beside an older field of the same setting.
+/// A kind of document that Talos refuses together with an older field of the same setting.
 pub struct Excluded {
     pub kind: &'static str,
     /// The path of that field.
@@ -63,7 +63,7 @@ pub struct Excluded {
     pub advice: Option<(&'static str, &'static str)>,
 }
 
-/// The documents that this minor of Talos refuses beside an older field.
+/// The documents that this minor of Talos refuses together with an older field.
 pub fn excluded(minor: Option<u64>) -> impl Iterator<Item = Excluded> {
     let columns = minor.and_then(|minor| Reader::talos(minor, true)).map_or(Columns::MAX, |reader| reader.columns);
     let limits = LIMITS.iter().flat_map(|(kind, limits)| limits.iter().map(move |limit| (*kind, limit)));

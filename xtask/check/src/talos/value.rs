@@ -92,7 +92,7 @@ pub fn wanted(kind: &str) -> &'static str {
     }
 }
 
-/// True for a type whose values, or what stands in their place, must not be shown.
+/// True for a type whose values, or what is in their place, must not be shown.
 pub fn may_be_secret(kind: &str) -> bool {
     kind.starts_with("base64") || kind.contains(['.', '[', '{']) || matches!(kind, "object" | "url" | "endpoint")
 }

@@ -296,7 +296,7 @@ impl Checker<'_> {
             let name = if manifest.name.is_empty() { file } else { &manifest.name };
             if !name.is_empty() && !names.insert(name) {
                 let message = format!("a second manifest `{name}` (\"duplicate manifest name\")");
-                self.error("template-manifest-twice", at, message, "give each manifest a `name` of its own");
+                self.error("template-manifest-twice", at, message, "give each manifest its own `name`");
             }
             if manifest.name.is_empty() && manifest.file.is_none() {
                 self.error("template-manifest", at, "a manifest needs a `name`", "name it");
@@ -386,7 +386,7 @@ impl Checker<'_> {
         }
     }
 
-    /// A text that is no mapping can be no Job.
+    /// A text that is not a mapping can be no Job.
     fn job(&mut self, at: Position, file: Option<&(String, Vec<u8>)>, job: Option<&Inline>) {
         let stream = match (file, job) {
             (Some((name, bytes)), _) => yaml::load(name, bytes),

@@ -43,7 +43,7 @@ impl Checker<'_> {
                     let what = value.map_or_else(|| format!("`{key}`"), |value| format!("`{key}: {value}`"));
                     let message = format!(
                         "`$patch: delete` of an entry of `{}` by {what}: Talos finds entries of the outermost list alone, by a \
-                         text that stands first, and refuses the whole patch",
+                         text that is first, and refuses the whole patch",
                         keys.join(".")
                     );
                     let fix =

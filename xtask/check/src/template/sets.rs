@@ -203,7 +203,7 @@ impl Checker<'_> {
             let name = set.name.as_ref().map_or("", |(n, _)| n.as_str());
             if names.contains(&name) {
                 let message = format!("a second set of workers named `{name}`");
-                self.error("template-workers-duplicate", at(set), message, "give each set a `name` of its own");
+                self.error("template-workers-duplicate", at(set), message, "give each set its own `name`");
             }
             names.push(name);
         }

@@ -67,7 +67,7 @@ impl<'de> Visitor<'de> for Unique {
         let mut map = Map::new();
         while let Some(key) = entries.next_key::<String>()? {
             if map.contains_key(&key) {
-                return Err(A::Error::custom(format_args!("the key `{key}` stands twice")));
+                return Err(A::Error::custom(format_args!("the key `{key}` occurs twice")));
             }
             map.insert(key, entries.next_value_seed(Unique)?);
         }
@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn a_key_that_stands_twice_is_named_with_its_place() {
         let error = parse(b"[{\"name\": \"a\"},\n {\"name\": \"b\",\n  \"name\": \"c\"}]").unwrap_err();
-        assert_eq!(error.to_string(), "the key `name` stands twice at line 3 column 8");
+        assert_eq!(error.to_string(), "the key `name` occurs twice at line 3 column 8");
         for text in [&b"[1,]"[..], b"[1] 2", b"", b"\xff", b"nulL"] {
             assert!(parse(text).is_err());
         }

@@ -32,7 +32,7 @@ pub struct ProviderData {
     pub additional_disks: Vec<Disk>,
     /// Keys that this table does not describe, with their places.
     pub other: Vec<(String, Position)>,
-    /// Where each top-level key stands.
+    /// Where each top-level key is.
     pub keys: Vec<(String, Position)>,
     /// The whole document, for checks against a schema.
     pub root: Option<Node>,
@@ -74,12 +74,12 @@ pub struct Disk {
     pub storage_selector: Option<String>,
     pub options: DiskOptions,
     pub at: Position,
-    /// Where the selector's text stands.
+    /// Where the selector's text is.
     pub selector_at: Position,
 }
 
 impl ProviderData {
-    /// Where a top-level key stands.
+    /// Where a top-level key is.
     pub fn at(&self, key: &str) -> Option<Position> {
         self.keys.iter().find(|(k, _)| k == key).map(|(_, at)| *at)
     }

@@ -11,7 +11,7 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Name};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
     pub der: Vec<u8>,
-    /// The name as it stands in the certificate: compared byte by byte, as chains are built.
+    /// The name as it is in the certificate: compared byte by byte, as chains are built.
     pub subject: Vec<u8>,
     pub issuer: Vec<u8>,
     /// Seconds since 1970.
@@ -115,7 +115,7 @@ pub fn key_fits(certificate: &Certificate, pem: &str) -> Result<Option<bool>, St
             _ => inner_key(&der),
         };
         let Some(public) = public else { return Ok(None) };
-        // An RSA key stands in the certificate as SEQUENCE { modulus, exponent }.
+        // An RSA key is in the certificate as SEQUENCE { modulus, exponent }.
         let own = modulus(&certificate.public_key, 0).unwrap_or_else(|| certificate.public_key.clone());
         return Ok(Some(own == public));
     }
@@ -142,7 +142,7 @@ fn point(der: &[u8]) -> Option<Vec<u8>> {
     (bits.tag() == Tag::BitString).then(|| bits.data.get(1..).map(<[u8]>::to_vec))?
 }
 
-/// What stands in a SEQUENCE.
+/// What is in a SEQUENCE.
 fn fields(der: &[u8]) -> Option<Vec<Any<'_>>> {
     let (_, sequence) = Any::from_der(der).ok().filter(|(_, value)| value.tag() == Tag::Sequence)?;
     let (mut rest, mut found) = (sequence.data, Vec::new());

@@ -332,7 +332,7 @@ fn machine_set_view(set: &Resource, parts: &ClusterParts<'_>) -> MachineSetView 
         phase: machine_set_phase(phase),
         ready: set.flag(&["ready"]),
         error: match set.text(&["error"]) {
-            "" if phase == SET_FAILED => "Omni says Failed, and not why".to_owned(),
+            "" if phase == SET_FAILED => "Omni reports Failed without a reason".to_owned(),
             error => error.to_owned(),
         },
         class: set.text(&["machineallocation", "name"]).to_owned(),
@@ -435,7 +435,7 @@ impl ClusterView {
         } else if !self.upgrade.is_empty() {
             Some(self.upgrade.clone())
         } else if self.tearing_down {
-            self.machines().next().is_none().then(|| "its machines are gone, and Omni still holds it".to_owned())
+            self.machines().next().is_none().then(|| "its machines are deleted, and Omni still has it".to_owned())
         } else if self.phase == "Running" {
             self.outage()
         } else {

@@ -42,6 +42,6 @@ fn sources() -> Result<PathBuf, Failure> {
     candidates.find(|dir| dir.join("lab/Cargo.toml").is_file()).map(Path::to_owned).ok_or_else(|| {
         Failure::new(Code::Prerequisite, "the sources of this runner are not here")
             .cause(format!("no directory above `{}` holds lab/Cargo.toml", program.display()))
-            .hint("keep the program of a release in the directory that its archive has: `omni-scale-lab` belongs beside it")
+            .hint("keep the program of a release in the directory that its archive has: `omni-scale-lab` belongs next to it")
     })
 }

@@ -415,7 +415,7 @@ impl<'a> Omnictl<'a> {
         let job = self.call(format!("deleting cluster `{name}`"), "cluster delete", &words)?;
         let ended = self.cx.proc.run(job.deadline(self.cx.limit(SYNC))).map_err(|failure| match failure.code {
             Code::Interrupted | Code::Timeout => failure
-                .hint("Omni goes on with what it has begun; run the same command again to go on and to wait")
+                .hint("Omni continues what it has begun; run the same command again to continue and to wait")
                 .next(format!("cargo xtask cluster-status {name}")),
             _ => failure,
         })?;
@@ -582,7 +582,7 @@ fn understood<T: DeserializeOwned>(ended: &CommandOutput) -> Result<Vec<T>, Fail
     })
 }
 
-/// The table of `serviceaccount list`, whose first columns stand in the first line of an account alone. Columns came with
+/// The table of `serviceaccount list`, whose first columns are in the first line of an account alone. Columns came with
 /// omnictl 1.5; before, times were written as Go prints them (omni v1.4.9 and v1.9.3 `client/pkg/omnictl/serviceaccount.go`).
 fn account_keys(table: &str) -> Vec<ServiceAccountKey> {
     let mut lines = table.lines();

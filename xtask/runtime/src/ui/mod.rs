@@ -112,7 +112,7 @@ struct CheckResult<T> {
     elapsed: Duration,
 }
 
-/// What stands beside the spinner's message: the spinner and the time.
+/// What is beside the spinner's message: the spinner and the time.
 const BESIDE_MESSAGE: usize = 20;
 /// How many checks run at a time: each may be a process, and a list of clusters may be long.
 const PARALLEL_CHECKS: usize = 8;
@@ -491,7 +491,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// What stands before the command that leads on.
+/// What is before the command that leads on.
 fn next_label() -> console::StyledObject<&'static str> {
     style("next:").for_stderr().cyan()
 }

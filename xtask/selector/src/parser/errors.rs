@@ -24,7 +24,7 @@ impl Parser<'_> {
         Stop
     }
 
-    /// The error for a token where an operand must start; `also` is what else could stand there.
+    /// The error for a token where an operand must start; `also` is what else could be there.
     pub(super) fn no_operand(&mut self, also: &[&str]) -> Stop {
         let token = self.peek();
         let next = self.ahead(1);

@@ -200,7 +200,7 @@ impl Parser<'_> {
         })
     }
 
-    /// What stands between the brackets of a list or a map; `ends` is the closing bracket and the comma.
+    /// What is between the brackets of a list or a map; `ends` is the closing bracket and the comma.
     fn elements<T>(
         &mut self,
         ends: &'static [&'static str; 2],

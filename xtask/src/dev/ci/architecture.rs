@@ -63,7 +63,7 @@ fn too_long(path: &str, text: &str) -> Option<Finding> {
     let lines = text.lines().take_while(|line| line.trim() != "#[cfg(test)]").count();
     let (most, fix) = match path.starts_with(TASKS) {
         true => (LONGEST_TASK, "a task is load, observe, plan, run: move its steps to `xtask/src/flow`"),
-        false => (LONGEST, "give the part with a name of its own a file of its own"),
+        false => (LONGEST, "move the part that can be named into its own file"),
     };
     let exempt = !path.ends_with(".rs") || TABLES.contains(&path) || path.contains("/tests/");
     let message = format!("the file has {lines} lines above its tests, more than {most}");

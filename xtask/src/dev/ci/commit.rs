@@ -18,7 +18,7 @@ const SCOPES: &str = include_str!("../../../data/commit-scopes.txt");
 /// The longest first line: longer ones are cut off in logs and in the changelog.
 pub const SUBJECT_LIMIT: usize = 100;
 
-/// What is wrong with `message`, which stands in `file` (a path, or "commit 1a2b3c4"). Lines that start with `#` are
+/// What is wrong with `message`, which is in `file` (a path, or "commit 1a2b3c4"). Lines that start with `#` are
 /// git's own and are left out, as git leaves them out.
 pub fn check(file: &str, message: &str) -> Vec<Finding> {
     let lines: Vec<&str> = message.lines().take_while(|line| !line.contains(">8 ----")).collect();
@@ -44,7 +44,7 @@ pub fn check(file: &str, message: &str) -> Vec<Finding> {
             at,
             SUBJECT_LIMIT + 1,
             &message,
-            "say the rest below a blank line",
+            "write the rest below a blank line",
         ));
     }
     if let Some(&(next, line)) = lines.get(1)

@@ -1,4 +1,4 @@
-//! What must never be committed: files that hold secrets by their name, and keys by their form wherever they stand.
+//! What must never be committed: files that hold secrets by their name, and keys by their form wherever they are.
 //!
 //! Pure: names and bytes in, findings out. A finding never quotes what it found. gitleaks and infisical know hundreds of
 //! forms more; this is the last line, needs no program, and knows the four secrets of this kit.
@@ -43,7 +43,7 @@ pub fn check(path: &str, contents: &[u8]) -> Vec<Finding> {
         if let Some((rule, start, what)) = secret(line, lines.get(at + 1..).unwrap_or_default()) {
             let column = line[..start].chars().count() as u32 + 1;
             let place = Location { file: path.to_owned(), line: at as u32 + 1, column };
-            let fix = "take it out and revoke it: whoever saw the file has it; a made-up one carries `gitleaks:allow` on its line";
+            let fix = "remove it and revoke it: everyone who saw the file has it; mark an invented one with `gitleaks:allow` on its line";
             findings.push(Finding::error(rule, place, format!("this looks like {what}"), fix));
         }
     }
@@ -73,7 +73,7 @@ fn forbidden(path: &str) -> Option<(&'static str, &'static str)> {
     }
 }
 
-/// What a secret looks like: rule, where it stands, and what it is.
+/// What a secret looks like: rule, where it is, and what it is.
 static FORMS: LazyLock<[(&str, Regex, &str); 4]> = LazyLock::new(|| {
     const UUID: &str = "[[:xdigit:]]{8}(?:-[[:xdigit:]]{4}){3}-[[:xdigit:]]{12}";
     let regex = |text: &str| Regex::new(text).unwrap_or_else(|error| panic!("{error}"));

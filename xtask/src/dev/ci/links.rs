@@ -12,7 +12,7 @@ use check::template::clean;
 use domain::nearest::nearest;
 use domain::spec::Location;
 
-/// What GitHub adds to CommonMark and links may stand in.
+/// What GitHub adds to CommonMark and links may occur in.
 const MARKDOWN: Options = Options::ENABLE_TABLES.union(Options::ENABLE_FOOTNOTES);
 
 /// What links may lead to.

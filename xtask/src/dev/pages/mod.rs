@@ -34,7 +34,7 @@ pub struct Page {
 pub struct Inputs {
     /// What a rehearsal printed; `None` where none was recorded.
     pub recording: Option<String>,
-    /// The lab's table of faults, as it stands in its file.
+    /// The lab's table of faults, as it is in its file.
     pub faults: String,
     /// The inventory of a lab, as `proxmox-inventory --save` wrote it.
     pub fleet: String,

@@ -20,7 +20,7 @@ pub fn model() -> Value {
     })
 }
 
-/// The lines in `mise.toml`: an alias for each task, of its name. mise appends what stands after it on its command line.
+/// The lines in `mise.toml`: an alias for each task, of its name. mise appends what is after it on its command line.
 pub fn aliases() -> String {
     let cli = built();
     let lines = visible(&cli).map(|task| {

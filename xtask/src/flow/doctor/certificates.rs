@@ -29,7 +29,7 @@ pub fn file(installation: &Installation<'_>) -> Diagnosis {
         let leaf = chain.first().ok_or_else(|| found.clone())?;
         let serves = |served: &[Certificate]| served.first().is_some_and(|served| served.der == leaf.der);
         if found.state != State::Ok && installation.served().is_some_and(|served| served.as_deref().is_ok_and(serves)) {
-            found = Diagnosis::unknown("it is the one that is served: certificates.served says what is wrong");
+            found = Diagnosis::unknown("it is the one that is served: see certificates.served");
         }
         let text = match text(installation, key) {
             Ok(text) => text,

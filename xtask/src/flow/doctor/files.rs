@@ -183,7 +183,7 @@ pub fn secrets(installation: &Installation<'_>) -> Diagnosis {
     }
     match git::holding(cx, &values) {
         Ok(found) if found.is_empty() => Diagnosis::ok(format!("none of {}", values.len())),
-        Ok(found) => Diagnosis::failed(format!("a secret of docker/ stands in {}", found.join(", "))),
+        Ok(found) => Diagnosis::failed(format!("a secret of docker/ is in {}", found.join(", "))),
         Err(failure) => Diagnosis::unknown(one_line(&failure)),
     }
 }

@@ -147,7 +147,7 @@ impl<'a> Installation<'a> {
     pub fn server(&self) -> &Result<(String, u64), Failure> {
         self.server.get_or_init(|| {
             let found = Omnictl::find(self.cx)?.get("sysversions", "current")?;
-            let found = found.ok_or_else(|| Failure::new(Code::Failed, "Omni says no version"))?;
+            let found = found.ok_or_else(|| Failure::new(Code::Failed, "Omni reports no version"))?;
             Ok((found.text(&["backendversion"]).to_owned(), found.number(&["backendapiversion"])))
         })
     }
@@ -241,7 +241,7 @@ pub fn images(installation: &Installation<'_>, service: &str) -> (Option<String>
     (pinned, running)
 }
 
-/// Whether the Docker engine is another host's, where what stands on this one says nothing of it.
+/// Whether the Docker engine is another host's, where what is on this one says nothing of it.
 pub fn remote_engine() -> bool {
     engine_address().is_some_and(|address| !address.starts_with("unix:"))
 }

@@ -30,7 +30,7 @@ pub fn health(installation: &Installation<'_>) -> Diagnosis {
 
 /// Omni does not answer. What another check has found the cause of is its finding, not one more.
 fn unwell(installation: &Installation<'_>, failure: &Failure) -> Diagnosis {
-    let see = |id: &str| Diagnosis::unknown(format!("{}: {id} says why", one_line(failure)));
+    let see = |id: &str| Diagnosis::unknown(format!("{}: see {id}", one_line(failure)));
     if installation.certificate_refused() && certificates::served(installation).state == State::Failed {
         return see("certificates.served");
     }
@@ -79,7 +79,7 @@ pub fn provider_id(installation: &Installation<'_>) -> Diagnosis {
             return Ok(Diagnosis::ok(id));
         }
         Ok(match ids.iter().find(|other| other.eq_ignore_ascii_case(&id)) {
-            Some(other) => Diagnosis::failed(format!("Omni knows `{other}`, docker/.env says `{id}`"))
+            Some(other) => Diagnosis::failed(format!("Omni has `{other}`, docker/.env has `{id}`"))
                 .fix(format!("set OMNI_PROVIDER_ID in docker/.env to {other}, then `cargo xtask provider-setup`")),
             None if ids.is_empty() => Diagnosis::failed("Omni knows no provider").fix("`cargo xtask provider-setup`"),
             None => Diagnosis::failed(format!("Omni does not know `{id}`, but {}", ids.join(", "))),
@@ -100,7 +100,7 @@ pub fn proxmox(installation: &Installation<'_>) -> Diagnosis {
 /// The audit's verdict, in one line.
 pub fn permissions(installation: &Installation<'_>) -> Diagnosis {
     verdict(|| {
-        // Whatever stands in the way is what other checks report.
+        // Whatever is in the way is what other checks report.
         let found = proxmox_of(installation).map_err(|early| Diagnosis::skipped(early.detail))?;
         Ok(match audit::summary(installation.cx, &found) {
             Ok(audit::Summary { missing: None, present }) => {
@@ -161,12 +161,12 @@ pub fn discovery(installation: &Installation<'_>) -> Diagnosis {
         let issuer = installation.needs("OIDC_ISSUER_URL")?;
         sidecar(installation)?;
         if values::issuer(issuer, installation.value("OMNI_DOMAIN")).state == State::Failed {
-            return Err(Diagnosis::unknown("tsidp.issuer says what is wrong with its address"));
+            return Err(Diagnosis::unknown("see tsidp.issuer"));
         }
         Ok(match tsidp::discover(installation.cx, issuer) {
             // Off the tailnet no name resolves.
             Err(failure) if tailscale(installation).state == State::Failed => {
-                Diagnosis::unknown(format!("{}: tailscale.state says why", one_line(&failure)))
+                Diagnosis::unknown(format!("{}: see tailscale.state", one_line(&failure)))
             }
             Ok(found) => found.verdict,
             // Not wget's answer, but docker's: the question was never asked.

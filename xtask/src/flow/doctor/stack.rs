@@ -41,7 +41,7 @@ pub fn containers(installation: &Installation<'_>) -> Diagnosis {
                 && sidecar(installation).is_ok()
                 && super::services::tailscale(installation).state == State::Failed
             {
-                return Ok(Diagnosis::unknown(format!("{}: tailscale.state says why", bad.join("; "))));
+                return Ok(Diagnosis::unknown(format!("{}: see tailscale.state", bad.join("; "))));
             }
             let first = found.iter().find(|container| !container.well());
             let service = first.map_or(OMNI, |container| &container.service);
@@ -123,7 +123,7 @@ pub fn store(installation: &Installation<'_>) -> Diagnosis {
         let state = installation.cx.fresh_state().map_err(unknown)?;
         let times = ["omni_configured_at", "last_backup_at"].map(|key| clock::seconds(&state.get(key)?));
         let Some(before) = times.into_iter().flatten().min() else {
-            return Err(installation.absent("the state does not say when Omni was set up"));
+            return Err(installation.absent("the state does not record when Omni was set up"));
         };
         let began = omni_stack::empty_store_began(installation.cx).map_err(unknown)?;
         let Some(began) = began.filter(|began| *began > before) else {

@@ -1,4 +1,4 @@
-//! What stands in the way of machine requests: the provider's errors, and the tasks in Proxmox behind them.
+//! What blocks machine requests: the provider's errors, and the tasks in Proxmox behind them.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use runtime::triage::Issues;
 /// The provider never looks again at a task of these that failed (its issue 83): only a new request helps.
 const DEAD_ENDS: &[&str] = &["qmcreate", "qmstart"];
 
-/// What stands in the way of each machine request: what the provider's log says, or Omni, or the task in Proxmox behind it.
+/// What blocks each machine request: what the provider's log says, or Omni, or the task in Proxmox behind it.
 pub(super) fn complaints(cx: &Cx, facts: &Facts, around: &OutsideFacts) -> BTreeMap<String, Cause> {
     let (Some(view), Ok(issues)) = (&facts.view, Issues::of(cx)) else { return BTreeMap::new() };
     let logs = around.sites.iter().map(|site| site.log.as_str()).collect::<Vec<_>>().join("\n");
@@ -26,7 +26,7 @@ pub(super) fn complaints(cx: &Cx, facts: &Facts, around: &OutsideFacts) -> BTree
             Some((line, raw)) => (line.error.as_str(), raw.as_str(), line.step.as_str()),
             None => (machine.error.as_str(), machine.error.as_str(), ""),
         };
-        // The task behind an image that is waited for may have failed: that is retried with a word that is no error.
+        // The task behind an image that is waited for may have failed: that is retried with a word that is not an error.
         let image = error.is_empty() && machine.step == "uploadISO";
         if error.ends_with("stopped") || image {
             asked += 1;
@@ -100,7 +100,7 @@ fn task(
     let of = id.map_or(String::new(), |id| format!(" of VM {id}"));
     let words = format!("the task {task}{of} on {node} ended with `{ended}`, and {request} waits for it");
     let whole = format!("{}\nTASK ERROR: {ended}", last.join("\n"));
-    let otherwise = ("fix what the task's log says", "cargo xtask provider-status".to_owned());
+    let otherwise = ("fix the error in the task's log", "cargo xtask provider-status".to_owned());
     let mut cause = known(issues, (Link::ProxmoxTask, "proxmox-task"), &whole, words, otherwise);
     let said: Vec<&str> = last.into_iter().filter(|line| !line.starts_with("TASK ")).collect();
     cause.evidence = said.join(" | ");

@@ -153,7 +153,7 @@ fn unheard(cx: &Cx, id: &str, ours: bool, found: Option<ProviderHealth>) -> Caus
         }
         Some(health) => {
             provider_cause(id, "provider-silent", &format!("Omni does not hear from it: {}", health.words()))
-                .fix("see whether it runs and what its log says; a clock that is off looks the same", log)
+                .fix("check that it runs and read its log; a wrong clock looks the same", log)
         }
     }
 }

@@ -43,7 +43,7 @@ pub fn run(args: &Rehearse, cx: &Cx, program: &Path) -> anyhow::Result<Outcome> 
         return Ok(planned(cx, &lines));
     }
     if args.drill {
-        cx.ui.say("\nsomething goes wrong; find out what\n");
+        cx.ui.say("\nsomething is broken; find out what\n");
     } else {
         cx.ui.say(&format!("\nfault {}: {}\n  seen in: {}\n", fault.name, fault.does, fault.source));
     }
@@ -66,7 +66,7 @@ pub fn run(args: &Rehearse, cx: &Cx, program: &Path) -> anyhow::Result<Outcome> 
     if met.code != Some(fault.exit) {
         return Err(Failure::new(Code::Failed, format!("`{}` {code}, and not with {}", met.line, fault.exit))
             .cause(format!("the fault {} did not end it as it does in the field", fault.name))
-            .hint("what the task said stands above; a fault that is to pass (NAME:WHEN) may have passed")
+            .hint("the output of the task is above; a fault that is to pass (NAME:WHEN) may have passed")
             .with(data)
             .into());
     }
@@ -92,7 +92,7 @@ fn reveal(cx: &Cx, fault: &Fault) {
     let rows = [
         ("what happened", &fault.does),
         ("seen in", &fault.source),
-        ("a good task says", &fault.says),
+        ("a task should report", &fault.says),
         ("what ends it", &heals),
     ];
     let text: String = rows.iter().map(|(name, words)| format!("{name:>17}: {words}\n")).collect();
@@ -143,11 +143,11 @@ fn practise(cx: &Cx, lab: &Lab, project: &Path, fault: &Fault) -> anyhow::Result
 /// A line of a file is changed, as an operator would: `FILE: FROM -> TO`.
 fn edit(cx: &Cx, project: &Path, change: &str) -> anyhow::Result<()> {
     let (file, change) = change.split_once(": ").context("an edit names its file")?;
-    let (from, to) = change.split_once(" -> ").context("an edit says what becomes of what")?;
+    let (from, to) = change.split_once(" -> ").context("an edit has the form OLD -> NEW")?;
     let path = project.join(file);
     let text = files::read_text_if_there(&path)?.unwrap_or_default();
     if !text.contains(from) {
-        return Err(Failure::new(Code::Failed, format!("{file} does not say `{from}`")).into());
+        return Err(Failure::new(Code::Failed, format!("{file} does not contain `{from}`")).into());
     }
     cx.ui.say(&format!("\n$ $EDITOR {file}   # {from} becomes {to}"));
     Ok(files::write_atomically(&path, text.replacen(from, to, 1).as_bytes(), files::PRIVATE)?)

@@ -83,7 +83,7 @@ pub fn run(args: &Rehearse, cx: &Cx, program: &Path, dir: &Path) -> anyhow::Resu
             format!("{} of {} failed", failed.len(), count(life.steps.len(), "step")),
         )
         .cause(format!("first: `{}`: {}", words("step"), words("error")))
-        .hint("what the task said stands above; fix the files, and rehearse again")
+        .hint("the output of the task is above; fix the files, and rehearse again")
         .with(data)
         .into());
     }

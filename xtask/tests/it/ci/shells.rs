@@ -84,7 +84,7 @@ fn bash_completes_what_is_typed() {
     }
 }
 
-/// In a terminal of its own, by the key itself. `^Xp` prints what stands in the line then.
+/// In a terminal of its own, by the key itself. `^Xp` prints what is in the line then.
 #[test]
 fn zsh_completes_what_is_typed() {
     for (called, _) in CALLED.iter().filter(|_| program("zsh").is_some()) {

@@ -1,4 +1,4 @@
-//! The gate that stands before the programs of a task, and holds one call of a run fast.
+//! The gate that is before the programs of a task, and holds one call of a run fast.
 
 use std::fs;
 use std::path::PathBuf;

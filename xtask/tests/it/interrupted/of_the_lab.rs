@@ -1,6 +1,6 @@
 //! The same for the tasks that start a lab: no process and no directory of it stays, unless `lab-up` came to its end.
 //!
-//! What builds the lab stands in a gate as well: it names one before the lab as the program that it has built.
+//! What builds the lab is in a gate as well: it names one before the lab as the program that it has built.
 
 use std::fs;
 use std::path::PathBuf;
@@ -74,7 +74,7 @@ fn ctrl_c_in_every_step_of_a_lab_that_stays_up() {
     assert_eq!((labs(&lab).len(), directories(&lab)), (1, vec![lab.file("target/lab")]));
     // It is up until it is known to have ended.
     let places = walk_and(&lab, &gate, &["lab-up", "--dump"], 0, true, |place| {
-        assert_eq!(labs(&lab).len(), 1, "{place}: the lab is gone");
+        assert_eq!(labs(&lab).len(), 1, "{place}: the lab has stopped");
     });
     passed(&places, &["before cargo build", "before lab dump"]);
     let places = walk_and(&lab, &gate, &["lab-heal", "omni-eula"], 0, false, |_| {});

@@ -129,7 +129,7 @@ impl Command {
         documented(lab, &[&self.look, words].concat())
     }
 
-    /// The same with what stands in place of `--dry-run`.
+    /// The same with what is in place of `--dry-run`.
     fn consented(&self, lab: &Sandbox, words: &[String]) -> (i32, Json) {
         let call = self.look.iter().filter(|word| *word != "--dry-run").chain(words).chain(&self.yes);
         documented(lab, &call.cloned().collect::<Vec<_>>())

@@ -47,7 +47,7 @@ pub fn pages(root: &Path) -> Vec<PathBuf> {
     [root.join(".claude/CLAUDE.md")].into_iter().chain(texts).collect()
 }
 
-/// What stands between backticks on one line.
+/// What is between backticks on one line.
 pub fn code_spans(text: &str) -> Vec<&str> {
     text.lines().flat_map(|line| line.split('`').skip(1).step_by(2)).collect()
 }

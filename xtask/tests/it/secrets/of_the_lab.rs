@@ -48,7 +48,7 @@ impl SeenProcesses {
     fn hold_none(&self, task: &str, secrets: &[String]) {
         for secret in secrets {
             let line = self.lines.iter().find(|line| line.contains(secret.as_str()));
-            assert!(line.is_none(), "{task}: a secret stands in a command line: {line:?}");
+            assert!(line.is_none(), "{task}: a secret is in a command line: {line:?}");
             for (program, environments) in &self.environments {
                 let holds = environments.iter().any(|text| String::from_utf8_lossy(text).contains(secret.as_str()));
                 // The runner and the shell get it from the operator, which the rehearsal plays.

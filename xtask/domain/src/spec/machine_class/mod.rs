@@ -62,9 +62,9 @@ pub struct MachineClass {
     pub auto_provision: Option<AutoProvision>,
     /// Where the class's document starts.
     pub place: Location,
-    /// Where its `metadata.id` stands.
+    /// Where its `metadata.id` is.
     pub id_at: Position,
-    /// Where its `spec` stands.
+    /// Where its `spec` is.
     pub spec_at: Position,
 }
 
@@ -79,7 +79,7 @@ pub struct AutoProvision {
     pub provider_data: String,
     /// 0 unset, 1 enabled, 2 disabled (specs.GrpcTunnelMode).
     pub grpc_tunnel: u8,
-    /// Where `autoprovision` stands, where `providerid` does, and where the text of `providerdata` starts.
+    /// Where `autoprovision` is, where `providerid` does, and where the text of `providerdata` starts.
     pub at: Position,
     pub provider_id_at: Position,
     pub provider_data_at: TextPosition,
@@ -140,7 +140,7 @@ fn resource(d: &mut Decoder<'_>, root: &Node) -> Option<MachineClass> {
         return None;
     }
     if is_legacy(root) {
-        let message = "this Kubernetes-style MachineClass is no form that Omni reads: omnictl answers \
+        let message = "this Kubernetes-style MachineClass is not a form that Omni reads: omnictl answers \
                        \"expected 4 elements node, got 8\""
             .to_owned();
         d.error("class-legacy-form", root, message, "rewrite it with `cargo xtask machineclass-check --convert`");

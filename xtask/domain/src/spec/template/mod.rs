@@ -33,7 +33,7 @@ pub struct ClusterTemplate {
     pub machines: Vec<Machine>,
     /// Keys of any document that not every omnictl knows.
     pub newer_keys: Vec<NewerKey>,
-    /// Where the Cluster document starts, and where its name and versions stand.
+    /// Where the Cluster document starts, and where its name and versions are.
     pub place: Location,
     pub name_at: Position,
     pub kubernetes_at: Position,
@@ -80,7 +80,7 @@ pub struct Features {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SetKind {
     ControlPlane,
-    /// Workers with the name that stands in the file; empty for the default set.
+    /// Workers with the name that is in the file; empty for the default set.
     Workers {
         name: String,
     },
@@ -121,7 +121,7 @@ pub struct MachineSet {
     pub upgrade_strategy: Option<Strategy>,
     pub kernel_args_at: Option<Position>,
     pub system_extensions_at: Option<Position>,
-    /// Where the name stands, if there is one (a control plane must have none).
+    /// Where the name is, if there is one (a control plane must have none).
     pub name: Option<(String, Position)>,
     pub place: Location,
 }

@@ -109,7 +109,7 @@ pub struct AclEntry {
 }
 
 /// The entries in `GET /access/acl`: all of them for a login with Sys.Audit on /access, else only those on paths whose
-/// permissions it may change (pve-access-control 9.1 `API2/ACL.pm`). What is no list holds none.
+/// permissions it may change (pve-access-control 9.1 `API2/ACL.pm`). What is not a list holds none.
 pub fn acl(data: &Value) -> Vec<AclEntry> {
     let read = |entry: &Value| AclEntry {
         path: text(&entry["path"]),

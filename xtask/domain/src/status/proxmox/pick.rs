@@ -21,7 +21,7 @@ pub fn pick(body: &str, wanted: &dyn Fn(&Value) -> bool) -> Option<Selection> {
     json.end().ok().map(|()| picked)
 }
 
-/// The same of a list that was read as a whole; what is no list has no entries.
+/// The same of a list that was read as a whole; what is not a list has no entries.
 pub fn picked(data: Value, wanted: &dyn Fn(&Value) -> bool) -> Selection {
     let Value::Array(mut entries) = data else { return Selection { of_none: true, ..Selection::default() } };
     let of_none = entries.is_empty();

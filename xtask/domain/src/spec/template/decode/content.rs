@@ -1,4 +1,4 @@
-//! Patches, manifests and healthchecks: content that stands in the template or in a file beside it.
+//! Patches, manifests and healthchecks: content that is in the template or in a file beside it.
 
 use super::{descriptors, duration, maps};
 use crate::spec::Position;

@@ -214,7 +214,7 @@ fn cluster_of(d: &mut Decoder<'_>, root: &Node) -> ClusterTemplate {
 fn legacy(d: &mut Decoder<'_>, root: &Node) {
     let at = ["controlPlane", "controlplane", "workers"].iter().find_map(|k| root.entry(k)).map_or(root.at, |e| e.at);
     let message = "this is the nested form of older guides, which omnictl refuses (\"field controlPlane not found in type \
-                   models.Cluster\"): each machine set is a document of its own";
+                   models.Cluster\"): each machine set is its own document";
     let fix = "rewrite it with `cargo xtask cluster-check --convert`";
     d.findings.push(Finding::error("template-legacy-form", at.in_file(d.file), message, fix));
 }
