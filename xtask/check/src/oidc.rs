@@ -94,7 +94,7 @@ mod tests {
         assert_eq!(found.jwks.as_deref(), Some("https://idp.tail1.ts.net/.well-known/jwks.json"));
         let cases = [
             (document(), "https://idp.tail1.ts.net/", "OIDC_ISSUER_URL is"),
-            (document().replace("idp.", "idp-1."), ISSUER, "tsidp calls itself"),
+            (document().replace("idp.", "idp-1."), ISSUER, "tsidp's issuer is"),
             (document().replace("token_endpoint", "x"), ISSUER, "no token_endpoint"),
             (document().replace("\"email\",", ""), ISSUER, "does not offer email"),
             ("<html>".to_owned(), ISSUER, "not a discovery document"),

@@ -46,7 +46,7 @@ fn docs_are_up_to_date() {
 }
 
 #[test]
-fn each_page_that_drifts_is_named_with_the_command_that_mends_it() {
+fn each_page_that_drifts_is_named_with_the_command_that_fixes_it() {
     let copy = copy();
     // Each is one of a kind: a whole page, one of many, a region, and the aliases.
     for (page, word, planted) in [
@@ -68,7 +68,7 @@ fn each_page_that_drifts_is_named_with_the_command_that_mends_it() {
         let (code, stdout, stderr) = docs(copy.path(), &["--check"]);
         assert_eq!(code, 1, "{}: {stdout}{stderr}", page);
         assert!(stdout.starts_with(&format!("{}:", page)) && stdout.contains("fix: cargo xtask docs"), "{stdout}");
-        assert!(stdout.contains("differs from what "), "{stdout}");
+        assert!(stdout.contains("differs from its source "), "{stdout}");
         assert_eq!(fs::read_to_string(&path).unwrap(), planted, "--check writes nothing");
         let (code, _, stderr) = docs(copy.path(), &["--dry-run"]);
         assert_eq!(code, 3, "{stderr}");
