@@ -67,7 +67,7 @@ impl Checker<'_> {
                 }
                 // Of values, what omnictl refuses is not said of Talos again.
                 let said = |other: &Finding| match problem.fault {
-                    Fault::Relation(_) => other.message == finding.message,
+                    Fault::Relation(_) => other.repeats(&finding),
                     _ => other.is_error(),
                 };
                 if !self.findings.iter().any(|other| other.place == finding.place && said(other)) {

@@ -54,6 +54,11 @@ impl Finding {
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error
     }
+
+    /// True for the same finding at the same place, whatever fix is advised.
+    pub fn repeats(&self, other: &Finding) -> bool {
+        (self.rule, &self.place, &self.message) == (other.rule, &other.place, &other.message)
+    }
 }
 
 impl fmt::Display for Finding {
