@@ -186,7 +186,7 @@ fn facts(
         ..Facts::default()
     };
     see_vms(&mut facts, &around);
-    facts.complaints = complaints(cx, &facts, &around);
+    facts.complaints = complaints(cx, omnictl, &facts, &around);
     facts
 }
 

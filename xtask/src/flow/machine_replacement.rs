@@ -80,8 +80,11 @@ pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, given: &str) -> anyhow::Result<Re
     })
 }
 
-/// Whether Omni keeps this machine request to itself.
-fn owned(omnictl: &Omnictl<'_>, request: &str) -> Result<bool, Failure> {
+/// Whether Omni owns this machine request, as all before 1.7: no user may delete it then.
+///
+/// # Errors
+/// Those of omnictl.
+pub fn owned(omnictl: &Omnictl<'_>, request: &str) -> Result<bool, Failure> {
     let owner = omnictl.get("machinerequests", request)?.and_then(|request| request.metadata.owner);
     Ok(owner.is_some_and(|owner| !owner.is_empty()))
 }

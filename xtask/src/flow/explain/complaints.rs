@@ -3,17 +3,23 @@
 use std::collections::BTreeMap;
 
 use super::{OutsideFacts, TASKS, of_issue};
-use crate::flow::{provider_log, proxmox, timeline};
+use crate::flow::{machine_replacement, provider_log, proxmox, timeline};
 use check::explain::{Cause, DELETE, Facts, Link};
 use domain::status::cluster::{Actor, MachineView};
 use runtime::cx::Cx;
+use runtime::tool::omnictl::Omnictl;
 use runtime::triage::Issues;
 
 /// The provider never looks again at a task of these that failed (its issue 83): only a new request helps.
 const DEAD_ENDS: &[&str] = &["qmcreate", "qmstart"];
 
 /// What blocks each machine request: what the provider's log says, or Omni, or the task in Proxmox behind it.
-pub(super) fn complaints(cx: &Cx, facts: &Facts, around: &OutsideFacts) -> BTreeMap<String, Cause> {
+pub(super) fn complaints(
+    cx: &Cx,
+    omnictl: Option<&Omnictl<'_>>,
+    facts: &Facts,
+    around: &OutsideFacts,
+) -> BTreeMap<String, Cause> {
     let (Some(view), Ok(issues)) = (&facts.view, Issues::of(cx)) else { return BTreeMap::new() };
     let logs = around.sites.iter().map(|site| site.log.as_str()).collect::<Vec<_>>().join("\n");
     let errors = provider_log::errors(&logs, &view.name);
@@ -52,7 +58,24 @@ pub(super) fn complaints(cx: &Cx, facts: &Facts, around: &OutsideFacts) -> BTree
             known(&issues, (Link::ProviderStep, "provider-error"), raw, words, otherwise),
         );
     }
+    if let Some(omnictl) = omnictl {
+        replace_owned(omnictl, &mut found);
+    }
     found
+}
+
+/// Before 1.7 Omni owns the machine requests and lets no user delete one: then machine-replace knows the way.
+fn replace_owned(omnictl: &Omnictl<'_>, complaints: &mut BTreeMap<String, Cause>) {
+    let commands = || complaints.values().flat_map(|cause| &cause.next);
+    let Some(request) = commands().find_map(|next| next.strip_prefix(DELETE)) else { return };
+    if !machine_replacement::owned(omnictl, request).unwrap_or(false) {
+        return;
+    }
+    for next in complaints.values_mut().flat_map(|cause| &mut cause.next) {
+        if let Some(request) = next.strip_prefix(DELETE) {
+            *next = format!("cargo xtask machine-replace {request}");
+        }
+    }
 }
 
 /// A cause with the known issue that `text` shows, if it is one.
@@ -112,7 +135,7 @@ fn task(
     if DEAD_ENDS.contains(&task) && !machine.leaving {
         let fix = cause.fix.trim_end_matches('.');
         cause.fix = format!(
-            "{fix}. The provider never looks at this task again: when the reason is fixed, delete the machine request, and Omni asks for a new machine"
+            "{fix}. The provider never looks at this task again: when the reason is fixed, replace the machine request"
         );
         // A VM that was not made holds no number (omni-infra-provider-proxmox 0d9fd58 `provision.go` deletes by number alone).
         if task == "qmcreate" {
