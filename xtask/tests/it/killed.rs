@@ -29,36 +29,36 @@ type Step = (&'static str, u64);
 
 /// The runbook as a newcomer types it.
 const RUNBOOK: [Step; 4] = [
-    ("provider-setup --yes", 700),
-    ("machineclass-create small --yes --cores 2 --memory 4096 --disk 20 --selector name==\"local-lvm\"", 150),
-    ("machineclass-apply small --yes", 300),
-    ("cluster-create demo --control-planes 1 --workers 1 --yes --timeout 120s", 1800),
+    ("provider-setup --yes", 500),
+    ("machineclass-create small --yes --cores 2 --memory 4096 --disk 20 --selector name==\"local-lvm\"", 90),
+    ("machineclass-apply small --yes", 200),
+    ("cluster-create demo --control-planes 1 --workers 1 --yes --timeout 120s", 1300),
 ];
 
 /// The other changing tasks, in an order in which each finds what the one before left. `{dir}` is a directory of this test,
 /// `{worker}` a worker of the cluster, `{today}` the account that a rotation makes.
 const OTHERS: [Step; 19] = [
-    ("init {dir}/site", 60),
-    ("cluster-scale demo --set workers=2 --yes --timeout 60s", 1500),
-    ("apply {dir}/plan.json --yes --timeout 60s", 700),
-    ("cluster-upgrade demo --talos v1.13.13 --yes --timeout 60s", 2000),
-    ("machine-replace {worker} --yes --allow-destroy demo --timeout 60s", 2500),
-    ("keys --rotate provider --yes", 1200),
-    ("keys --rotate account --yes --allow-destroy {today} --allow-destroy {today}.2", 700),
-    ("cluster-kubeconfig demo --merge --yes", 400),
-    ("cluster-talosconfig demo --force", 300),
-    ("cluster-export demo --force --yes", 400),
-    ("machineclass-export small --force --yes", 300),
-    ("support-bundle --out {dir} --yes", 900),
-    ("fleet-page --out {dir}/page.html", 900),
-    ("omni-backup", 1200),
-    ("stack-up --recreate --yes", 900),
-    ("stack-down --yes", 400),
-    ("stack-up --yes", 600),
-    ("cluster-delete demo --yes --allow-destroy demo --timeout 60s", 1500),
-    ("omni-restore {dir}/kept.tar.gz --yes", 1500),
+    ("init {dir}/site", 25),
+    ("cluster-scale demo --set workers=2 --yes --timeout 60s", 800),
+    ("apply {dir}/plan.json --yes --timeout 60s", 400),
+    ("cluster-upgrade demo --talos v1.13.13 --yes --timeout 60s", 900),
+    ("machine-replace {worker} --yes --allow-destroy demo --timeout 60s", 1200),
+    ("keys --rotate provider --yes", 900),
+    ("keys --rotate account --yes --allow-destroy {today} --allow-destroy {today}.2", 400),
+    ("cluster-kubeconfig demo --merge --yes", 200),
+    ("cluster-talosconfig demo --force", 120),
+    ("cluster-export demo --force --yes", 150),
+    ("machineclass-export small --force --yes", 70),
+    ("support-bundle --out {dir} --yes", 500),
+    ("fleet-page --out {dir}/page.html", 350),
+    ("omni-backup", 500),
+    ("stack-up --recreate --yes", 300),
+    ("stack-down --yes", 90),
+    ("stack-up --yes", 180),
+    ("cluster-delete demo --yes --allow-destroy demo --timeout 60s", 600),
+    ("omni-restore {dir}/kept.tar.gz --yes", 250),
 ];
-const UPGRADE: Step = ("omni-upgrade --without-backup --yes", 2500);
+const UPGRADE: Step = ("omni-upgrade --without-backup --yes", 1200);
 
 /// The kills and the seed of this run.
 fn chosen() -> (u64, u64) {
