@@ -62,7 +62,7 @@ pub struct LinkView {
 impl LinkView {
     /// What is waited for comes without anybody's doing.
     pub fn passes(&self) -> bool {
-        self.state == LinkState::Waiting && !self.typical.is_some_and(|typical| typical.starts_with("until "))
+        self.state == LinkState::Waiting && !self.typical.is_some_and(|typical| LASTING.contains(&typical))
     }
 }
 
@@ -241,6 +241,10 @@ pub struct Facts {
 
 /// What ends a machine request that the provider cannot finish.
 pub const DELETE: &str = "omnictl delete machinerequest ";
+const UNTIL_SYNCED: &str = "until it is synced";
+const UNTIL_UNLOCKED: &str = "until it is unlocked";
+/// What is waited for as long as nobody acts.
+const LASTING: [&str; 2] = [UNTIL_SYNCED, UNTIL_UNLOCKED];
 /// How many VMs are named one by one.
 const ALIKE: usize = 3;
 /// A machine that does not join within this time has a reason.
@@ -468,7 +472,7 @@ impl Chain {
         let words = format!("{}{more}: locked, with no new configuration and no upgrade before {unlock}", first.name());
         match view.upgrade.is_empty() && locked.iter().all(|machine| machine.ready) {
             true => _ = self.locks.insert(Link::Configuration, words),
-            false => self.wait(Link::Configuration, "until it is unlocked", words),
+            false => self.wait(Link::Configuration, UNTIL_UNLOCKED, words),
         }
     }
 
@@ -489,7 +493,7 @@ impl Chain {
             let sync = Step::task(&["cluster-sync", name]);
             self.blocks(cause.fix("sync it again: it continues where it stopped", plan).step(sync));
         } else {
-            self.wait(Link::Template, "until it is synced", differs);
+            self.wait(Link::Template, UNTIL_SYNCED, differs);
         }
     }
 

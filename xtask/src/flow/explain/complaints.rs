@@ -1,5 +1,6 @@
 //! What blocks machine requests: the provider's errors, and the tasks in Proxmox behind them.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use super::{OutsideFacts, TASKS, of_issue};
@@ -25,6 +26,16 @@ pub(super) fn complaints(
     let errors = provider_log::errors(&logs, &view.name);
     let (mut found, mut failed) = (BTreeMap::new(), None::<Cause>);
     let mut asked = 0;
+    // Before 1.7 Omni owns the machine requests and lets no user delete one: then machine-replace knows the way.
+    let owned = OnceCell::new();
+    let replace = |request: &str| {
+        let ask = || omnictl.is_some_and(|omnictl| machine_replacement::owned(omnictl, request).unwrap_or(false));
+        if *owned.get_or_init(ask) {
+            format!("cargo xtask machine-replace {request}")
+        } else {
+            format!("{DELETE}{request}")
+        }
+    };
     for machine in view.machines().filter(|machine| machine.party == Actor::Provider && !machine.request.is_empty()) {
         let own: Vec<_> = errors.iter().filter(|(line, _)| line.id == machine.request).cloned().collect();
         let said = provider_log::most_specific(&own, &issues);
@@ -36,7 +47,7 @@ pub(super) fn complaints(
         let image = error.is_empty() && machine.step == "uploadISO";
         if error.ends_with("stopped") || image {
             asked += 1;
-            let looked = || task(cx, around, facts, &issues, (machine, asked == 1));
+            let looked = || task(cx, around, facts, &issues, (machine, asked == 1), &replace);
             // Those that are not looked up wait for the same, or for what is not known.
             let own = if asked <= TASKS { looked() } else { None };
             let cause = own.or_else(|| failed.clone());
@@ -58,24 +69,7 @@ pub(super) fn complaints(
             known(&issues, (Link::ProviderStep, "provider-error"), raw, words, otherwise),
         );
     }
-    if let Some(omnictl) = omnictl {
-        replace_owned(omnictl, &mut found);
-    }
     found
-}
-
-/// Before 1.7 Omni owns the machine requests and lets no user delete one: then machine-replace knows the way.
-fn replace_owned(omnictl: &Omnictl<'_>, complaints: &mut BTreeMap<String, Cause>) {
-    let commands = || complaints.values().flat_map(|cause| &cause.next);
-    let Some(request) = commands().find_map(|next| next.strip_prefix(DELETE)) else { return };
-    if !machine_replacement::owned(omnictl, request).unwrap_or(false) {
-        return;
-    }
-    for next in complaints.values_mut().flat_map(|cause| &mut cause.next) {
-        if let Some(request) = next.strip_prefix(DELETE) {
-            *next = format!("cargo xtask machine-replace {request}");
-        }
-    }
 }
 
 /// A cause with the known issue that `text` shows, if it is one.
@@ -93,6 +87,7 @@ fn task(
     facts: &Facts,
     issues: &Issues,
     (machine, first): (&MachineView, bool),
+    replace: &dyn Fn(&str) -> String,
 ) -> Option<Cause> {
     let (request, site) = (&machine.request, around.site(&machine.provider)?);
     let proxmox = site.proxmox.as_ref().ok()?;
@@ -141,7 +136,7 @@ fn task(
         if task == "qmcreate" {
             cause.fix.push_str(". With it goes the VM that has its number by then: where several were not created, and nothing runs in the cluster, delete the cluster instead");
         }
-        cause.next.push(format!("{DELETE}{request}"));
+        cause.next.push(replace(request));
     }
     Some(cause)
 }
