@@ -212,7 +212,7 @@ pub async fn serve(options: LabOptions) -> Result<()> {
     Ok(())
 }
 
-/// The end of stdin, read by a separate I/O thread: a blocking read must not hold the runtime up.
+/// The end of stdin, read by its own thread: a blocking read must not hold the runtime up.
 async fn stdin_end() {
     let (sender, receiver) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {

@@ -108,7 +108,7 @@ fn missing(task: Option<&clap::Command>, spelling: &str) -> MissingValue {
     MissingValue { name, flag: Some(flag), env: None, secret: false }
 }
 
-/// "The machine classes" as it is inside a sentence.
+/// "The machine classes" as it reads inside a sentence.
 fn lower(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()

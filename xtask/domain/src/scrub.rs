@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::placeholder::is_placeholder;
 use crate::secret;
 
-/// What is where a secret was: a plain word in YAML, JSON and `docker/.env`.
+/// What replaces a secret: a plain word in YAML, JSON and `docker/.env`.
 pub const REMOVED: &str = "REMOVED";
 /// What the removal of a value that this host knows is counted as, and of a value by its name.
 const KNOWN: &str = "known-value";

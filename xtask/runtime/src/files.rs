@@ -555,7 +555,7 @@ mod tests {
         assert!(open_file(&pipe, OpenOptions::new().append(true)).is_err());
         // As one that takes a file's place after it was looked at.
         let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap();
-        assert!(OpenOptions::new().append(true).custom_flags(flags).open(&pipe).is_err(), "no reader is not a file");
+        assert!(OpenOptions::new().append(true).custom_flags(flags).open(&pipe).is_err(), "a pipe without a reader");
         assert!(read_up_to(Path::new("/dev/zero"), 9).unwrap_err().to_string().contains("it is a device, not a file"));
     }
 

@@ -1,7 +1,7 @@
 //! `changelog-bump`: makes a release ready.
 //!
 //! 1. The version is a semantic one and higher than the present one; git-cliff is there.
-//! 2. It is set wherever it is: the workspace, its lock file, the plugin's manifest.
+//! 2. It is set wherever it occurs: the workspace, its lock file, the plugin's manifest.
 //! 3. CHANGELOG.md gets the section of that version.
 //! 4. The commit, the tag and the push are printed, not made: they are yours.
 
@@ -19,7 +19,7 @@ use domain::version::Version;
 use runtime::cx::Cx;
 use runtime::files;
 
-/// Where the version is once: the file, and the text before it.
+/// Where the version occurs once: the file, and the text before it.
 const PLACES: [(&str, &str); 2] =
     [("Cargo.toml", "[workspace.package]\nversion = \""), (".claude-plugin/plugin.json", "\"version\": \"")];
 /// Where it stands for each crate of the workspace.

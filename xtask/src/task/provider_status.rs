@@ -91,7 +91,7 @@ fn one(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
             };
             let mut next: Vec<String> = Vec::new();
             for command in known.iter().map(Hit::next) {
-                // Its own log is what is above.
+                // Its own log is above already.
                 if !next.contains(&command) && !command.contains("provider-status") {
                     next.push(command);
                 }

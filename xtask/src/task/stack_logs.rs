@@ -73,7 +73,7 @@ fn services(args: &StackLogs, cx: &Cx, compose: &Compose<'_>) -> Result<Vec<Stri
     Ok(found)
 }
 
-/// Shows lines as they come, each service from a separate I/O thread, and names a known issue when it shows first.
+/// Shows lines as they come, each service from its own thread, and names a known issue when it shows first.
 fn follow(
     args: &StackLogs,
     cx: &Cx,

@@ -8,6 +8,7 @@ use domain::words::count;
 
 /// What brings back an Omni that does not run here.
 const STACK_UP: &str = "cargo xtask stack-up";
+
 /// What a check of `doctor` that failed has to do with an Omni that cannot be asked.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Role {

@@ -67,7 +67,7 @@ fn escape(text: &str) -> Option<usize> {
 /// `text` with comments and trailing commas blanked, every other character where it was.
 fn plain(text: &str) -> String {
     let mut out: Vec<char> = Vec::with_capacity(text.len());
-    // Where in `out` a comma is that nothing but blanks follows so far.
+    // Where in `out` the comma is that only blanks follow so far.
     let mut comma = None;
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {

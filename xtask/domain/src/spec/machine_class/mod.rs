@@ -79,7 +79,7 @@ pub struct AutoProvision {
     pub provider_data: String,
     /// 0 unset, 1 enabled, 2 disabled (specs.GrpcTunnelMode).
     pub grpc_tunnel: u8,
-    /// Where `autoprovision` is, where `providerid` does, and where the text of `providerdata` starts.
+    /// Where `autoprovision` and `providerid` are, and where the text of `providerdata` starts.
     pub at: Position,
     pub provider_id_at: Position,
     pub provider_data_at: TextPosition,

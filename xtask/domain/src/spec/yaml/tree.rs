@@ -32,7 +32,7 @@ pub enum CopyOrigin {
     No,
     /// By an alias (`*name`).
     Alias,
-    /// By a merge key (`<<`), which is here.
+    /// By a merge key (`<<`) at this place.
     Merge(Position),
 }
 
