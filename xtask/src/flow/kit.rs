@@ -1,6 +1,7 @@
 //! The files of a new project, which the program carries: those that an operator uses or changes, without the repository's own.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -75,14 +76,14 @@ pub fn missing(dir: &Path) -> Result<Vec<(&'static str, Cow<'static, str>)>, Fai
         entries => entries.map_err(failed)?,
     };
     // What a run that was killed had not renamed yet.
-    files::sweep(dir);
+    let dirs: BTreeSet<_> = FILES.iter().filter_map(|(file, _)| Path::new(file).parent()).collect();
+    dirs.into_iter().for_each(|inner| files::sweep(&dir.join(inner)));
     for entry in entries {
         let (name, path) = entry.map(|entry| (entry.file_name(), entry.path())).map_err(failed)?;
         let is_dir = path.symlink_metadata().is_ok_and(|meta| meta.is_dir());
         let found = match is_dir {
             _ if name == ".git" => continue,
             true if all().any(|(file, _)| Path::new(file).starts_with(&name) && file.contains('/')) => {
-                files::sweep(&path);
                 files::tree(&path).map_err(failed)?.into_iter().map(|(file, _)| Path::new(&name).join(file)).collect()
             }
             _ => vec![name.into()],

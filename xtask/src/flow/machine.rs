@@ -19,10 +19,15 @@ pub fn find(cx: &Cx, omnictl: &Omnictl<'_>, given: &str) -> Result<MachineLine, 
     }
     let known = lines.iter().flat_map(|line| [line.name.as_str(), line.uuid.as_str()]).filter(|id| !id.is_empty());
     let near = nearest::several(&name, known, 3);
-    let failure = Failure::new(Code::NotFound, format!("no cluster in Omni has a machine `{given}`"));
-    let hint = match near.is_empty() {
-        true => "this lists the machines of all clusters".to_owned(),
-        false => format!("did you mean {}?", near.join(", ")),
-    };
-    Err(failure.hint(hint).next("cargo xtask cluster-status --output wide"))
+    Err(match near.is_empty() {
+        true => unknown(given),
+        false => Failure { hint: format!("did you mean {}?", near.join(", ")), ..unknown(given) },
+    })
+}
+
+/// No cluster has this machine.
+pub fn unknown(given: &str) -> Failure {
+    Failure::new(Code::NotFound, format!("no cluster in Omni has a machine `{given}`"))
+        .hint("this lists the machines of all clusters")
+        .next("cargo xtask cluster-status --output wide")
 }

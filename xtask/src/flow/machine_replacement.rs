@@ -65,6 +65,10 @@ pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, given: &str) -> anyhow::Result<Re
         let (vm, deleted) = (None, ("machinerequests", line.name.clone()));
         let (joined, off) = (!line.uuid.is_empty() && omnictl.get("links", &line.uuid)?.is_some(), BTreeSet::new());
         let mut found = Replacement { line, view, vm, proxmox: None, joined, off, deleted };
+        // It has left since the first look.
+        if found.machine().is_none() {
+            return Err(machine::unknown(given).into());
+        }
         let unseen = look_at_vms(cx, &mut found).err();
         let answers = found.machine().is_some_and(|machine| machine.connected) && !found.off.contains(&found.line.name);
         if joined && (!answers || owned(omnictl, &found.line.name)?) {
@@ -119,9 +123,7 @@ pub fn refuse(cx: &Cx, omnictl: &Omnictl<'_>, found: &Replacement) -> Result<(),
     let Replacement { line: MachineLine { cluster, name, uuid, .. }, view, .. } = found;
     cluster::refuse_destroyed(omnictl, &[cluster])?;
     let refused = |why: String| Failure::new(Code::Conflict, format!("`{name}` cannot be replaced now")).cause(why);
-    let (Some(set), Some(machine)) = (found.set(), found.machine()) else {
-        return Err(refused("it left its cluster in this moment".to_owned()).next("cargo xtask cluster-status"));
-    };
+    let (Some(set), Some(machine)) = (found.set(), found.machine()) else { return Err(machine::unknown(name)) };
     if machine.request.is_empty() {
         let why = "no provider made it: Omni has nothing to make another one with";
         let hint = "list another machine in its place in the template, then sync: this machine is then wiped and free";
@@ -324,7 +326,8 @@ pub fn earlier(omnictl: &Omnictl<'_>, given: &str) -> Result<Option<String>, Fai
     let requests =
         omnictl.list("machinerequests", Some(&format!("omni.sidero.dev/machine-request-set={}", set.metadata.id)))?;
     let typo = |id: &str| {
-        suffix(id, &set.metadata.id).is_some_and(|it| it.chars().zip(own.chars()).filter(|(a, b)| a != b).count() < 4)
+        let differ = |it: String| it.chars().zip(own.chars()).filter(|(a, b)| a != b).count();
+        suffix(id, &set.metadata.id).is_some_and(|it| (1..4).contains(&differ(it)))
     };
     let similar = requests.iter().any(|request| typo(&request.metadata.id));
     Ok(set.metadata.label("cluster").filter(|_| !similar).map(str::to_owned))

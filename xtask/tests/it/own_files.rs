@@ -100,6 +100,7 @@ fn released_program_makes_a_project_and_names_itself_in_every_advice() {
     // A run that was killed is completed by the next one.
     std::fs::remove_file(site.join("docker/compose.yaml")).expect("it is there");
     std::fs::write(site.join("docker/.compose.yaml.omni-scale-x.tmp"), "half").expect("written");
+    std::fs::write(site.join("docker/site/..gitignore.omni-scale-x.tmp"), "half").expect("written");
     std::fs::create_dir(site.join(".git")).expect("a directory");
     released(&dir, &["init", "site"]).exits(0).says(&["1 file"]);
     released(&dir, &["init", "site", "--json"]).exits(0).says(&["is a project already"]);
