@@ -580,7 +580,7 @@ pub struct ProviderSetup {
     /// The provider's ID, exactly as it was created in Omni
     #[arg(long, value_name = "ID")]
     pub provider_id: Option<String>,
-    /// Set up a further provider beside the first, under this ID, with its files in docker/providers/ID
+    /// Set up another provider in addition to the first, under this ID, with its files in docker/providers/ID
     #[arg(long, value_name = "ID", conflicts_with = "provider_id", add = ArgValueCandidates::new(providers))]
     pub provider: Option<String>,
     /// Omni endpoint, e.g. https://omni.example.ts.net
@@ -956,7 +956,7 @@ pub struct ClusterExplain {
     /// Show how long each machine took for each step, and which was slow
     #[arg(long)]
     pub timeline: bool,
-    /// Take the recommended step after confirmation, look again, and go on until nothing is broken or a step takes a human
+    /// Take the recommended step after confirmation, look again, and go on until nothing is broken or a step needs a human
     #[arg(long, conflicts_with = "one")]
     pub heal: bool,
     /// Allow --heal to destroy machines of the cluster NAME without typing the name

@@ -77,7 +77,7 @@ pub struct Cause {
     pub fix: String,
     /// Commands that can be pasted, in their order.
     pub next: Vec<String>,
-    /// What `--heal` does about it; without one it takes a human.
+    /// What `--heal` does about it; without one it needs a human.
     #[serde(skip)]
     pub step: Option<Step>,
     /// Why nothing is done about it from here: a person has to act.
@@ -124,7 +124,7 @@ impl Cause {
         Cause { evidence: evidence.into(), ..self }
     }
 
-    /// What fixes it, and the command for it, which takes a human.
+    /// What fixes it, and the command for it, which needs a human.
     pub fn fix(self, fix: impl Into<String>, next: impl Into<String>) -> Cause {
         Cause { fix: fix.into(), next: vec![next.into()], step: None, ..self }
     }
@@ -155,15 +155,15 @@ impl Cause {
             }
             ("omni.licence", _) => "a person has to read and accept it",
             ("no-talos-versions", _) | (_, Link::Omni) => {
-                "it takes rights on this host, in its network, or in the tailnet's settings"
+                "it needs rights on this host, in its network, or in the tailnet's settings"
             }
             (_, Link::Template | Link::Cluster | Link::MachineSet | Link::MachineRequest) => {
-                "it takes a decision about the template or the machine class"
+                "it needs a decision about the template or the machine class"
             }
             (_, Link::ProviderStep | Link::ProxmoxTask | Link::Vm) => {
-                "it takes rights on this host or in Proxmox that this program does not have"
+                "it needs rights on this host or in Proxmox that this program does not have"
             }
-            (_, Link::Network | Link::Join) => "it takes the machine's console, or the settings of its network",
+            (_, Link::Network | Link::Join) => "it needs the machine's console, or the settings of its network",
             (_, Link::Configuration | Link::Kubernetes) => "somebody has to read the machine's log and decide",
         }
     }

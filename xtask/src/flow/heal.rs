@@ -1,5 +1,5 @@
 //! `cluster-explain --heal`: the step of the first cause is taken, and another look decides about the next one, until nothing is
-//! broken, a step takes a human, or a step has changed nothing.
+//! broken, a step needs a human, or a step has changed nothing.
 //!
 //! A step is typed ([`Step`]), never read from a hint. A task is run as this very program, so that its own checks decide: its dry run
 //! says what it would change and destroy, which is shown and confirmed here, and refuses what costs etcd its quorum.
@@ -41,7 +41,7 @@ pub struct Healing {
     pub subject: Subject,
     /// The last look.
     pub found: Explanation,
-    /// For the JSON document: each step, and the one that takes a human.
+    /// For the JSON document: each step, and the one that needs a human.
     pub healed: Vec<Value>,
     /// A dry run stops before its first step.
     pub planned: Option<Outcome>,
@@ -53,8 +53,8 @@ pub struct Healing {
 
 impl Healing {
     fn leave_to_human(&mut self, cause: &Cause, why: &str) {
-        self.healed.push(json!({ "cause": cause.id, "result": "takes a human", "why": why, "fix": cause.fix }));
-        self.stopped = format!("the next step takes a human: {why}");
+        self.healed.push(json!({ "cause": cause.id, "result": "needs a human", "why": why, "fix": cause.fix }));
+        self.stopped = format!("the next step needs a human: {why}");
     }
 }
 
@@ -126,7 +126,7 @@ pub fn run(args: &ClusterExplain, cx: &Cx) -> anyhow::Result<Healing> {
     Ok(all)
 }
 
-/// The step as a change, or why it takes a human.
+/// The step as a change, or why it needs a human.
 fn change<'a>(cx: &Cx, cause: &Cause, cluster: &str) -> Result<Change<'a>, String> {
     match cause.step.clone() {
         None => Err(cause.human.unwrap_or_default().to_owned()),

@@ -5,7 +5,7 @@
 //! 3. The chain from the template to Kubernetes is shown, each link ok, broken, waiting or unknown, and every cause with its
 //!    evidence and the way out, the one that blocks first.
 //!
-//! With `--heal` the step of the first cause is taken after confirmation, and so on, until nothing is broken or it takes a human.
+//! With `--heal` the step of the first cause is taken after confirmation, and so on, until nothing is broken or it needs a human.
 //!
 //! Exit 0 when nothing is broken, 1 when something is.
 

@@ -224,7 +224,7 @@ fn healing_takes_consent_and_keeps_the_quorum() {
     };
     crate::sandbox::wait_for("Omni has lost the control plane", || lost(&found()));
     let line = "cluster-explain rehearsal --heal --yes --allow-destroy rehearsal --timeout 20s";
-    lab.run(line).exits(1).says(&["takes a human", "cannot be replaced now"]);
+    lab.run(line).exits(1).says(&["needs a human", "cannot be replaced now"]);
     assert!(machines(&lab.dump()).values().any(|role| role == "controlplane"));
 }
 
@@ -286,7 +286,7 @@ fn healing_ends_with_nothing_broken_or_with_a_human_step() {
         let run = lab.run("cluster-explain --heal --yes --allow-destroy rehearsal --json --timeout 60s");
         let document = run.json();
         let healed = document["data"]["healed"].as_array().cloned().unwrap_or_default();
-        let ends = run.code == 0 || healed.last().is_some_and(|step| step["result"] == "takes a human");
+        let ends = run.code == 0 || healed.last().is_some_and(|step| step["result"] == "needs a human");
         let steps: Vec<String> =
             healed.iter().map(|it| format!("{}: {} {}", it["cause"], it["object"], it["result"])).collect();
         let row = format!("{}: {} {}", steps.join(" | "), document["summary"], document["error"]["cause"]);
