@@ -8,6 +8,7 @@
 #
 #   DOCKER_COMPOSE=FILE   a compose plugin to use; else the installed one; else it is built, where there is Go
 #   XTASK=FILE            the runner, whose tasks are run on that engine too; else target/debug/xtask, where it is built
+#   ONLY='backup site'    these tests alone: stack, fresh, site, backup, upgrade, etcd, adopt; etcd is after backup
 #   LAB=FILE              the lab, whose Proxmox and Omni give provider-setup what it asks for; else target/debug/lab
 set -euo pipefail
 here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")

@@ -14,10 +14,9 @@ use domain::secret::Secret;
 use domain::status::docker::Container;
 use domain::status::snapshot::{self, Store};
 use domain::version;
-use domain::words::{count, quote};
+use domain::words::count;
 use runtime::cx::Cx;
 use runtime::files::{self, Scratch};
-use runtime::paths::pasted;
 use runtime::settings::further_providers;
 use runtime::state::State;
 use runtime::tool::archive::{self, Encryption};
@@ -64,6 +63,8 @@ pub struct Source {
     containers: Vec<Container>,
     /// The image with the tools of Omni's etcd.
     image: String,
+    /// How etcdctl reaches each member of it.
+    etcd: Vec<Vec<String>>,
 }
 
 impl Source {
@@ -82,18 +83,9 @@ impl Source {
                     .next("cargo xtask stack-up"));
             }
         }
-        if let Some(save) = external_etcd(cx, &site::read(cx)?.unwrap_or_default()) {
-            return Err(Failure::new(
-                Code::Prerequisite,
-                "Omni's store is in an external etcd, which docker/site.yaml names",
-            )
-            .cause("this task reads the etcd inside Omni, and there is none")
-            .hint("save that etcd and these files, keep docker/omni.asc apart from both; SQLite is on the volume omni-sqlite")
-            .next(save)
-            .next("tar -C docker -czf omni-files.tar.gz .env site.yaml site"));
-        }
+        let etcd = members(&site::read(cx)?.unwrap_or_default());
         let omni = version_of(&containers, OMNI);
-        Ok(Source { image: etcd_image(image, omni), containers })
+        Ok(Source { image: etcd_image(image, omni), etcd, containers })
     }
 
     fn container<'s>(&'s self, service: &'s str) -> &'s str {
@@ -101,18 +93,22 @@ impl Source {
     }
 }
 
-/// The command that saves the external etcd which the settings name, from one of its members.
-fn external_etcd(cx: &Cx, settings: &str) -> Option<String> {
-    let etcd = |key| check::site::texts(settings, &["storage", "default", "etcd", key]);
-    let endpoint = etcd("endpoints").into_iter().next()?;
-    let files =
-        [("cacert", "caFile"), ("cert", "certFile"), ("key", "keyFile")].into_iter().filter_map(|(flag, key)| {
-            let file = etcd(key).into_iter().next()?;
-            let host = cx.paths.site_files().join(file.strip_prefix(check::site::FILES)?);
-            Some(format!(" --{flag}={}", pasted(&host)))
-        });
-    let files: String = files.collect();
-    Some(format!("etcdctl --endpoints={}{files} snapshot save omni-etcd.db", quote(&endpoint)))
+/// The members of an external etcd that the settings name.
+pub fn external_etcd(settings: &str) -> Vec<String> {
+    check::site::texts(settings, &["storage", "default", "etcd", "endpoints"])
+}
+
+/// The flags of etcdctl for each member of the etcd with Omni's store: the one inside Omni, or the external one.
+fn members(settings: &str) -> Vec<Vec<String>> {
+    let file = |(flag, key)| {
+        let found = check::site::texts(settings, &["storage", "default", "etcd", key]);
+        found.into_iter().map(move |file| format!("--{flag}={file}"))
+    };
+    let files: Vec<String> =
+        [("cacert", "caFile"), ("cert", "certFile"), ("key", "keyFile")].into_iter().flat_map(file).collect();
+    let flags = |endpoint| [vec![format!("--endpoints={endpoint}")], files.clone()].concat();
+    let members: Vec<_> = external_etcd(settings).into_iter().map(flags).collect();
+    if members.is_empty() { vec![vec![ETCD_ENDPOINT.to_owned()]] } else { members }
 }
 
 fn version_of<'c>(containers: &'c [Container], service: &str) -> Option<&'c str> {
@@ -209,16 +205,24 @@ pub fn save_etcd(cx: &Cx, source: &Source, dir: &Path) -> Result<Store, Failure>
     let docker = Docker::find(cx)?;
     let network = format!("container:{}", source.container(SIDECAR));
     let to = format!("/backup/{}", backup::ETCD);
-    let run =
-        |words: &[&str]| docker.etcd(&source.image, &network, dir, &[&["etcdctl", ETCD_ENDPOINT], words].concat());
-    // `snapshot save` has no limit of its own.
-    let mut ended = run(&["--command-timeout=10s", "endpoint", "health"])?;
-    if ended.success() {
-        ended = run(&["snapshot", "save", &to])?;
+    let mut failed = Vec::new();
+    for flags in &source.etcd {
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        let run = |words: &[&str]| {
+            docker.etcd(&source.image, &network, dir, &[&["etcdctl"], flags.as_slice(), words].concat())
+        };
+        // `snapshot save` has no limit of its own.
+        let health = run(&["--command-timeout=10s", "endpoint", "health"])?;
+        let ended = if health.success() { run(&["snapshot", "save", &to])? } else { health };
+        if ended.success() {
+            failed.clear();
+            break;
+        }
+        failed.push(ended.failure().cause);
     }
-    if !ended.success() {
+    if !failed.is_empty() {
         return Err(Failure::new(Code::Failed, "Omni's etcd was not saved")
-            .cause(ended.failure().cause)
+            .cause(failed.join("\n"))
             .next(format!("cargo xtask stack-logs {OMNI}")));
     }
     read_store(&dir.join(backup::ETCD))

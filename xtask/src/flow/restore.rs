@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
-use crate::flow::backup::{SQLITE_DIR, cannot};
+use crate::flow::backup::{self, SQLITE_DIR, cannot};
 use crate::flow::backup_check::OpenedBackup;
 use crate::flow::change::{Change, Plan};
 use crate::flow::omni_stack::{self, OmniAddress, host_path};
@@ -18,7 +18,7 @@ use runtime::files;
 use runtime::tool::compose::{Compose, OMNI, SIDECAR};
 use runtime::tool::docker::Docker;
 use runtime::tool::omni;
-use runtime::ui::StepResult;
+use runtime::ui::{Status, StepResult};
 
 /// The volumes of the stack (docker/compose.yaml), whose contents would be replaced.
 pub const VOLUMES: [&str; 3] = ["omni-scale_omni-etcd", "omni-scale_omni-sqlite", "omni-scale_ts-state"];
@@ -112,7 +112,19 @@ impl<'a> Restore<'a> {
             Ok(StepResult::ok((), "neither containers nor volumes"))
         })?;
         cx.ui.step("files", "Check that the files can be created", || self.files_free(cx))?;
+        if let Some(etcd) = self.external_etcd().first() {
+            let detail = format!(
+                "if {etcd} is lost too, first restore etcd.db of this backup there: Omni would start an empty store"
+            );
+            cx.ui.note("etcd", "Omni's store is in an external etcd", Status::Warning, detail);
+        }
         cx.ui.step("alone", "Check that no Omni answers at its address", || self.alone(cx))
+    }
+
+    /// The members of the etcd with the store, where it is not the one inside Omni.
+    fn external_etcd(&self) -> Vec<String> {
+        let settings = files::read_text_if_there(&self.opened.part(SITE)).ok().flatten();
+        backup::external_etcd(&settings.unwrap_or_default())
     }
 
     fn files_free(&self, cx: &Cx) -> anyhow::Result<StepResult<()>> {
@@ -232,7 +244,9 @@ impl<'a> Restore<'a> {
         let names: BTreeMap<String, String> =
             compose.containers()?.into_iter().map(|container| (container.service, container.name)).collect();
         let name = |service: &str| names.get(service).map_or("", String::as_str);
-        docker.copy_in(&self.opened.etcd(), name(OMNI), ETCD_DIR)?;
+        if self.external_etcd().is_empty() {
+            docker.copy_in(&self.opened.etcd(), name(OMNI), ETCD_DIR)?;
+        }
         docker.copy_in(&self.opened.dir_of(SQLITE), name(OMNI), SQLITE_DIR)?;
         docker.copy_in(&self.opened.dir_of(TAILSCALE), name(SIDECAR), stack::TAILSCALE_STATE)?;
         let store = self.opened.manifest.parts.get(ETCD).map_or("", |part| &part.sha256);

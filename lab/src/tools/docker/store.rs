@@ -131,21 +131,12 @@ fn copy_all(from: &Path, to: &Path) -> std::io::Result<()> {
 
 /// `run --rm --init --network NETWORK --user USER --cap-drop ALL --volume DIR:/backup --entrypoint PROGRAM IMAGE WORD…`
 pub fn run(client: &mut Client, start: &Start, words: &[&str]) -> Result<(), ToolError> {
-    let [
-        "--network",
-        network,
-        "--user",
-        _,
-        "--cap-drop",
-        "ALL",
-        "--volume",
-        mount,
-        "--entrypoint",
-        program,
-        image,
-        args @ ..,
-    ] = words
-    else {
+    let ["--network", network, "--user", _, "--cap-drop", "ALL", words @ ..] = words else {
+        return Err(ToolError::Unknown);
+    };
+    // The certificates for an external etcd.
+    let site = words.get(1).is_some_and(|mount| mount.ends_with(":/etc/omni/site:ro"));
+    let ["--volume", mount, "--entrypoint", program, image, args @ ..] = &words[2 * usize::from(site)..] else {
         return Err(ToolError::Unknown);
     };
     if !image.contains("/etcd:") {
@@ -157,11 +148,14 @@ pub fn run(client: &mut Client, start: &Start, words: &[&str]) -> Result<(), Too
     let host =
         |path: &str| path.strip_prefix("/backup/").map(|rest| Path::new(dir).join(rest)).ok_or(ToolError::Unknown);
     match (*program, args) {
-        ("etcdctl", ["--endpoints=http://localhost:2379", "--command-timeout=10s", "endpoint", "health"]) => {
+        // No other etcd is simulated: it does not answer.
+        ("etcdctl", [endpoint, .., "--command-timeout=10s", "endpoint", "health"]) => {
+            let address = endpoint.trim_start_matches("--endpoints=");
             let (project, sidecar) = find(client, network.trim_start_matches("container:"))?;
             let (_, omni) = find(client, &format!("{project}-omni-1"))?;
-            if [&sidecar, &omni].iter().any(|shown| shown.state != "running") || start.omni_down {
-                err("http://localhost:2379 is unhealthy: failed to commit proposal: context deadline exceeded\n");
+            let runs = [&sidecar, &omni].iter().all(|shown| shown.state == "running") && !start.omni_down;
+            if !runs || address != "http://localhost:2379" {
+                err(&format!("{address} is unhealthy: failed to commit proposal: context deadline exceeded\n"));
                 err("Error: unhealthy cluster\n");
                 return Err(ToolError::Ended(1));
             }

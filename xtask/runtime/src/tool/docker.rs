@@ -183,8 +183,12 @@ impl<'a> Docker<'a> {
         let [program, args @ ..] = words else { return Err(Failure::new(Code::Failed, "no program of etcd is named")) };
         let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         let (user, volume) = (format!("{uid}:{gid}"), format!("{}:/backup", dir.display()));
+        // The certificates for an external etcd, where Omni has them too.
+        let site = format!("{}:/etc/omni/site:ro", self.cx.paths.site_files().display());
+        let site: &[&str] =
+            if args.iter().any(|arg| arg.contains("=/etc/omni/site/")) { &["--volume", &site] } else { &[] };
         let container = ["run", "--rm", "--init", "--network", network, "--user", &user, "--cap-drop", "ALL"];
-        let words = [&container[..], &["--volume", &volume, "--entrypoint", program, image], args].concat();
+        let words = [&container[..], site, &["--volume", &volume, "--entrypoint", program, image], args].concat();
         let ended = self.call(&format!("running {program} of etcd"), &words, self.cx.limit(LONG))?;
         // Docker's own statuses: the engine refuses, the program cannot be started, there is none.
         if ended.status.code() != Some(125) {
