@@ -85,6 +85,9 @@ pub fn rotation(cx: &Cx, given: Option<PathBuf>) -> anyhow::Result<Plan<'static>
         })?),
     };
     let mut plan = Plan::default();
+    if given.as_ref().is_some_and(|given| now.as_deref() == Some(given.expose())) {
+        return Ok(plan);
+    }
     if made.is_none() {
         let user = cx.settings.env_file.get("OMNI_INITIAL_USER").unwrap_or_default().to_owned();
         let effect = "the next key of Omni's store, for this user only";

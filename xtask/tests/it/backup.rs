@@ -341,6 +341,22 @@ fn kill_in_any_step_leaves_omni_and_the_last_backup_alone() {
     assert_eq!(all(), 2, "no half backup is left");
     killed_everywhere(&lab, &gate, &["omni-backup-verify", &file("new.tar.gz")], |place| private(&lab, place));
     let key = lab.read("docker/omni.asc");
+    crate::store_keys::write(&lab, "next", "next.asc");
+    let next = lab.file("next.asc").display().to_string();
+    killed_everywhere(&lab, &gate, &["omni-key-rotate", "--key", &next, "--yes"], |place| {
+        let now = lab.read("docker/omni.asc");
+        assert!(now == key || now == lab.read("next.asc"), "{place}: the key is not whole");
+        assert!(kept() == before, "{place}: the backup was changed");
+        private(&lab, place);
+    });
+    assert_eq!(lab.read("docker/omni.asc"), lab.read("next.asc"));
+    let again = lab.run(&format!("omni-key-rotate --key {next} --yes"));
+    assert!(again.code == 0 && !again.stderr.contains("changed"), "{again:#?}");
+    run(&lab, "omni-backup --to {}", "rotated.tar.gz").exits(0);
+    run(&lab, "omni-backup-verify {}", "rotated.tar.gz")
+        .exits(0)
+        .says(&["docker/omni.asc, Omni (etcd encryption) <next@example.com>"]);
+    fs::remove_file(lab.file("backups/rotated.tar.gz")).expect("it is there");
     lose_host(&lab);
     lab.write("docker/omni.asc", &key);
     killed_everywhere(&lab, &gate, &["omni-restore", &file("kept.tar.gz"), "--yes"], |place| private(&lab, place));
@@ -348,25 +364,46 @@ fn kill_in_any_step_leaves_omni_and_the_last_backup_alone() {
     assert_eq!((kept() == before, all()), (true, 2));
 }
 
-#[test]
-fn disk_that_is_full_at_any_byte_leaves_no_half_backup() {
-    let lab = running();
-    run(&lab, "omni-backup --to {}", "kept.tar.gz").exits(0);
-    let kept = || (fs::read(lab.file("backups/kept.tar.gz")).expect("it is there"), lab.read(STATE));
-    let (before, mut ends) = (kept(), Vec::new());
+/// Runs a task with less and less of a full disk, until it fits; `look`s around after each failure.
+fn full_disk(lab: &Sandbox, line: &str, look: impl Fn(&str)) {
+    let mut fits = Vec::new();
     // The largest file is the snapshot of etcd, of 88 blocks.
     for blocks in [0, 1, 4, 8, 12, 20, 40, 80, 87, 1000] {
         let _ = fs::remove_file(lab.journal());
-        let ran = lab.run_limited(blocks, &format!("omni-backup --to {}", lab.file("backups/new.tar.gz").display()));
-        assert_eq!(lab.left(), Vec::<String>::new(), "{blocks}: {ran:#?}");
-        ends.push(ran.code == 0);
+        let ran = lab.run_limited(blocks, line);
+        assert_eq!(lab.left(), Vec::<String>::new(), "{line}, {blocks}: {ran:#?}");
+        fits.push(ran.code == 0);
         if ran.code == 0 {
-            run(&lab, "omni-backup-verify {}", "new.tar.gz").exits(0);
             break;
         }
-        assert_eq!(ran.stderr.matches("error: ").count(), 1, "{blocks}: {ran:#?}");
-        assert!(kept() == before, "{blocks}: the last backup or its note was changed");
-        assert_eq!(fs::read_dir(lab.file("backups")).expect("it is there").count(), 1, "{blocks}");
+        assert_eq!(ran.stderr.matches("error: ").count(), 1, "{line}, {blocks}: {ran:#?}");
+        look(&format!("{line}, {blocks}: {ran:#?}"));
     }
-    assert_eq!((ends.len() > 6, ends.last()), (true, Some(&true)), "{ends:?}");
+    assert_eq!((fits.len() > 6, fits.last()), (true, Some(&true)), "{line}: {fits:?}");
+}
+
+#[test]
+fn disk_that_is_full_at_any_byte_leaves_no_half_backup_and_no_lost_key() {
+    let lab = running();
+    run(&lab, "omni-backup --to {}", "kept.tar.gz").exits(0);
+    let kept = || fs::read(lab.file("backups/kept.tar.gz")).expect("it is there");
+    let (before, note) = (kept(), lab.read(STATE));
+    let file = |name: &str| lab.file(&format!("backups/{name}")).display().to_string();
+    full_disk(&lab, &format!("omni-backup --to {}", file("new.tar.gz")), |place| {
+        assert!(kept() == before && lab.read(STATE) == note, "{place}: the last backup or its note was changed");
+        assert_eq!(fs::read_dir(lab.file("backups")).expect("it is there").count(), 1, "{place}");
+    });
+    full_disk(&lab, &format!("omni-backup-verify {}", file("new.tar.gz")), |_| {});
+    let key = lab.read("docker/omni.asc");
+    crate::store_keys::write(&lab, "next", "next.asc");
+    full_disk(&lab, &format!("omni-key-rotate --key {} --yes", lab.file("next.asc").display()), |place| {
+        assert_eq!(lab.read("docker/omni.asc"), key, "{place}");
+        assert_eq!(lab.dump()["docker"]["containers"].as_array().map(Vec::len), Some(2), "{place}: Omni runs on");
+    });
+    lose_host(&lab);
+    lab.write("docker/omni.asc", &key);
+    full_disk(&lab, &format!("omni-restore {} --yes", file("kept.tar.gz")), |place| {
+        assert!(kept() == before, "{place}")
+    });
+    lab.run("omni-verify").exits(0);
 }

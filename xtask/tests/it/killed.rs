@@ -37,7 +37,7 @@ const RUNBOOK: [Step; 4] = [
 
 /// The other changing tasks, in an order in which each finds what the one before left. `{dir}` is a directory of this test,
 /// `{worker}` a worker of the cluster, `{today}` the account that a rotation makes.
-const OTHERS: [Step; 19] = [
+const OTHERS: [Step; 21] = [
     ("init {dir}/site", 25),
     ("cluster-scale demo --set workers=2 --yes --timeout 60s", 800),
     ("apply {dir}/plan.json --yes --timeout 60s", 400),
@@ -52,6 +52,8 @@ const OTHERS: [Step; 19] = [
     ("support-bundle --out {dir} --yes", 500),
     ("fleet-page --out {dir}/page.html", 350),
     ("omni-backup", 500),
+    ("omni-backup-verify", 400),
+    ("omni-key-rotate --key {dir}/next.asc --yes", 1500),
     ("stack-up --recreate --yes", 300),
     ("stack-down --yes", 90),
     ("stack-up --yes", 180),
@@ -139,6 +141,9 @@ fn prepared(lab: &Sandbox, dir: &Path, line: &str) -> String {
         lab.run(&format!("omni-backup --to {}/kept.tar.gz", dir.display())).exits(0);
         crate::backup::lose_host(lab);
         lab.write("docker/omni.asc", &key);
+    }
+    if line.starts_with("omni-key-rotate ") {
+        crate::store_keys::write(lab, "next", &format!("{}/next.asc", dir.display()));
     }
     if line.starts_with("apply ") {
         lab.write(CLUSTER, &lab.read(CLUSTER).replacen("name: demo\n", "name: demo\nlabels: {a: b}\n", 1));
