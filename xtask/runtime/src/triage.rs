@@ -44,6 +44,9 @@ pub struct Issue {
     pub cause: String,
     pub fix: String,
     pub next: String,
+    /// The same where a provider's own log shows it.
+    #[serde(default)]
+    provider: Option<[String; 3]>,
     /// Where it was seen, for people.
     pub versions: String,
     /// Which releases have it, by program (`omni`, `provider`): a requirement as Cargo writes it.
@@ -109,6 +112,20 @@ impl Issues {
     /// As [`Issues::read`].
     pub fn of(cx: &Cx) -> Result<Issues, String> {
         Issues::of_project(Project::of(cx))
+    }
+
+    /// As [`Issues::of`], for the log of the provider of `cx`: its key is another's than the reader's.
+    ///
+    /// # Errors
+    /// As [`Issues::read`].
+    pub fn of_provider(cx: &Cx) -> Result<Issues, String> {
+        let mut issues = Issues::of(cx)?;
+        for issue in &mut issues.list {
+            if let Some(advice) = issue.provider.take() {
+                [issue.cause, issue.fix, issue.next] = advice;
+            }
+        }
+        Ok(issues)
     }
 
     /// As [`Issues::of`], for a project that was looked at before.

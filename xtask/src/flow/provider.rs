@@ -369,31 +369,16 @@ pub fn wait_until_up(cx: &Cx, limit: Duration) -> anyhow::Result<StepResult<()>>
 /// The last lines of the provider's log explain what its container's state does not.
 pub fn explain_by_log(cx: &Cx, mut failure: Failure) -> Failure {
     let log = Compose::find(cx).and_then(|compose| compose.log(&cx.settings.provider_service(), 20));
-    let (Ok(log), Ok(issues)) = (log, Issues::of(cx)) else { return failure };
+    let (Ok(log), Ok(issues)) = (log, Issues::of_provider(cx)) else { return failure };
     let log = provider_log::unsettled(&log);
     if let Some(hit) = issues.newest_first(&log).first() {
-        let mut failure = triage::explain(failure, hit);
-        if hit.issue.id == KEY_REFUSED {
-            failure.hint = NEW_KEY.to_owned();
-            failure.next.insert(0, format!("cargo xtask {}", rotation(cx).join(" ")));
-        }
-        return failure;
+        return triage::explain(failure, hit);
     }
     let error = |line: &&str| line.contains("Error:") || line.contains("\"level\":\"error\"");
     if let Some(line) = log.lines().rev().find(error) {
         failure.cause.push_str(&format!("\nits log: {line}"));
     }
     failure
-}
-
-/// The known issue of a login that Omni refuses: the provider's key, when its own log shows it.
-pub const KEY_REFUSED: &str = "key-invalid-signature";
-pub const NEW_KEY: &str = "Omni does not accept its key, which was deleted, renewed elsewhere or has expired: make it a new one; where that does not help, compare the clocks of both hosts";
-
-/// The task that gives the provider of `cx` a new key.
-pub fn rotation(cx: &Cx) -> Vec<&str> {
-    let named = cx.settings.provider.as_deref().map(|id| ["--provider", id]);
-    ["keys", "--rotate", "provider"].into_iter().chain(named.into_iter().flatten()).collect()
 }
 
 /// The look at everything, where nothing else leads to the cause.

@@ -37,7 +37,7 @@ fn one(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
             let usage = Failure::new(Code::Usage, "--follow cannot be used with --json");
             return Err(usage.hint("a log that is followed is not one JSON document: leave out one of the two").into());
         }
-        return follow(args, cx, &compose, &Issues::of(cx).map_err(anyhow::Error::msg)?);
+        return follow(args, cx, &compose, &Issues::of_provider(cx).map_err(anyhow::Error::msg)?);
     }
     let checks = vec![
         Check::new("containers", "Look at the stack's containers", || omni_stack::running(&compose, Part::Containers)),
@@ -48,7 +48,7 @@ fn one(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
         }),
     ];
     // The known issues are read while docker answers.
-    let (asked, issues) = parallel::both(|| cx.ui.side_by_side("asking docker", checks), || Issues::of(cx));
+    let (asked, issues) = parallel::both(|| cx.ui.side_by_side("asking docker", checks), || Issues::of_provider(cx));
     let (mut containers, mut log) = (Vec::new(), String::new());
     for result in asked {
         match result {

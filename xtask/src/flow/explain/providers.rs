@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{OutsideFacts, in_log};
 use crate::flow::{provider, provider_log};
-use check::explain::{Cause, Link};
+use check::explain::{Cause, Link, Step};
 use domain::status::cluster::{Actor, ClusterView, MachineView};
 use domain::status::docker::Container;
 use domain::status::omni::ProviderHealth;
@@ -62,15 +62,16 @@ pub(super) fn provider(
             Ok(found) => {
                 let cause = unheard(cx, id, ours(id), found);
                 // One that starts again and again runs for a moment each time.
-                let known = Issues::of(cx).ok().filter(|_| ours(id) && cause.id == "provider-silent");
+                let known = cx.of_provider(id).ok().filter(|_| ours(id) && cause.id == "provider-silent");
+                let known = known.and_then(|own| Issues::of_provider(&own).ok());
                 let log = provider_log::unsettled(around.site(id).map_or("", |site| &site.log));
-                let cause = known.map_or(cause.clone(), |issues| in_log(&issues, &log, cause));
-                let cause = match cx.of_provider(id) {
-                    Ok(own) if cause.id == provider::KEY_REFUSED => {
-                        cause.task(provider::NEW_KEY, &provider::rotation(&own))
-                    }
-                    _ => cause,
-                };
+                let mut cause = known.map_or(cause.clone(), |issues| in_log(&issues, &log, cause));
+                // A new key is made here; what else its log asks for takes a human.
+                let words = cause.next.first().and_then(|line| line.strip_prefix("cargo xtask "));
+                let words: Vec<&str> = words.unwrap_or_default().split(' ').collect();
+                if words.starts_with(&["keys", "--rotate"]) {
+                    cause.step = Some(Step::task(&words));
+                }
                 return (Observed::Known(Some(cause)), beat);
             }
         }
