@@ -124,7 +124,7 @@ fn of(file: &str, stream: yaml::Stream, documents: Vec<Node>, place: Location, k
                 patch.findings.push(form(at.in_file(file), message, fix));
             }
             Ok(true) => decoded += 1,
-            Ok(false) if is_bare(&rest) => {}
+            Ok(false) if is_bare(&rest) => decoded += usize::from(rest.entries().len() < document.entries().len()),
             Ok(false) => {
                 decoded += 1;
                 patch.document(&rest);

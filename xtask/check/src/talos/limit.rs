@@ -5,11 +5,12 @@ use std::sync::{LazyLock, OnceLock};
 
 use base64::Engine;
 use domain::spec::yaml::{Data, Entry, Node, Value};
+use domain::status::certificate::{pem_blocks, read_pem};
 use regex::Regex;
 use selector::check_for_talos;
 use selector::time::duration;
 
-use super::{Columns, Reader, TABLE, value};
+use super::{Columns, Kind, Reader, TABLE, value};
 
 pub(super) struct Limit {
     pub(super) form: &'static str,
@@ -91,9 +92,27 @@ pub fn is_base(path: &str, workers: bool) -> bool {
     limits.any(|limit| limit.argument.split('|').any(|part| part == path))
 }
 
+/// True for a kind of document that the machines of a cluster have before the first patch, if it was created with this minor.
+pub fn is_given(kind: &str, minor: u64) -> bool {
+    excluded(Some(minor)).any(|excluded| excluded.kind == kind && excluded.since.is_some_and(|since| since <= minor))
+}
+
+/// The fields of which Talos needs one, if that at a path is among them first.
+pub fn kept(kind: &Kind, path: &str, minor: u64) -> Option<&'static str> {
+    let columns = Reader::talos(minor, true).map_or(Columns::MAX, |reader| reader.columns);
+    let mut limits =
+        LIMITS.get(kind.kind)?.iter().filter(|limit| limit.form == "keeps" && limit.columns & columns != 0);
+    limits.find(|limit| limit.argument.split('|').next() == Some(path)).map(|limit| limit.argument)
+}
+
 impl Limit {
     fn refused<'n>(&self, node: &'n Node, reader: Reader) -> Vec<Refused<'n>> {
         let refused = |node: &'n Node, found: String| Refused { node, found, wanted: self.wanted() };
+        if self.form == "json" {
+            let mut undecoded = Vec::new();
+            json(node, self.argument, &mut undecoded);
+            return undecoded;
+        }
         match &node.data {
             Data::Seq(items) if self.form == "present" => {
                 items.iter().filter(|item| item.is_null()).map(|item| refused(item, "null".to_owned())).collect()
@@ -151,7 +170,7 @@ impl Limit {
                 vec![refused(node, format!("a selector that does not compile: {}", why.message))]
             }
             Data::Scalar(scalar) if self.holds(node, &scalar.text) => Vec::new(),
-            Data::Scalar(_) if self.form == "key" => vec![refused(node, "a text".to_owned())],
+            Data::Scalar(_) if matches!(self.form, "key" | "pem") => vec![refused(node, "a text".to_owned())],
             Data::Scalar(scalar) => {
                 vec![refused(node, format!("`{}`", scalar.text.chars().take(60).collect::<String>()))]
             }
@@ -180,6 +199,10 @@ impl Limit {
                 address.is_none_or(|address| !address.is_unspecified())
             }
             "prefix" => value::prefix(text),
+            "pem" if self.argument == "certificate" => read_pem(text).is_ok_and(|found| !found.is_empty()),
+            "pem" => pem_blocks(text).iter().any(|(label, body)| {
+                label.ends_with(self.argument) && body.as_ref().is_some_and(|body| !body.is_empty())
+            }),
             "key" => value::BASE64.decode(text).is_ok_and(|key| key.len() == 32),
             "like" => self.is_like(text),
             _ => true,
@@ -206,6 +229,7 @@ impl Limit {
             "distinct" => format!("another `{}` for each", self.argument),
             "prefix" => "an address with its prefix length, like 10.0.0.0/24".to_owned(),
             "key" => "a key of WireGuard: 32 bytes in base64".to_owned(),
+            "pem" => "PEM, with the lines of its head and end".to_owned(),
             "ports" => "the lower port first, and each port once".to_owned(),
             "only" => format!("only {}", self.argument.replace('|', ", ")),
             "without" => "the rest without that key".to_owned(),
@@ -219,6 +243,35 @@ impl Limit {
                 _ => "an expression that is true or false, like disk.size > 100u * GiB".to_owned(),
             },
             _ => format!("a text like {}", self.argument),
+        }
+    }
+}
+
+/// The parts of a value that JSON does not decode into a type of the table.
+fn json<'n>(node: &'n Node, kind: &'static str, undecoded: &mut Vec<Refused<'n>>) {
+    let (list, mapping) = (kind.strip_prefix("[]"), kind.strip_prefix("{}"));
+    let fields = LIMITS.get(kind).and_then(|fields| fields.first()).map(|fields| fields.argument);
+    match (&node.data, node.value()) {
+        _ if node.is_null() || kind == "any" => {}
+        (Data::Seq(items), _) if list.is_some() => {
+            items.iter().for_each(|item| json(item, list.unwrap_or_default(), undecoded));
+        }
+        (Data::Map(entries), _) if mapping.or(fields).is_some() => {
+            for entry in entries {
+                let named = |field: &'static str| {
+                    field.split_once('=').filter(|(key, _)| key.eq_ignore_ascii_case(&entry.key)).map(|(_, kind)| kind)
+                };
+                let kind = mapping.or_else(|| fields?.split(' ').find_map(named));
+                kind.into_iter().for_each(|kind| json(&entry.value, kind, undecoded));
+            }
+        }
+        (_, Some(Value::Str(_) | Value::Timestamp(_))) if kind == "string" => {}
+        (_, Some(Value::Bool(_))) if kind == "bool" => {}
+        (_, Some(Value::Int(_) | Value::Float(_))) if kind != "string" && value::decodes(node, kind) => {}
+        _ => {
+            let wanted = if fields.is_some() { "a mapping" } else { value::wanted(kind) };
+            let found = node.text().map_or_else(|| node.tag_name().to_owned(), |text| format!("`{text}`"));
+            undecoded.push(Refused { node, found: format!("set to {found} inside"), wanted: wanted.to_owned() });
         }
     }
 }

@@ -1,20 +1,25 @@
 //! How a patch's document is merged into what earlier ones say (siderolabs/talos pkg/machinery config/merge, and the lists of
 //! config/types that merge themselves: the lines `merges` of `data/talos-limits.txt`).
 
+use domain::spec::Position;
 use domain::spec::yaml::{Data, Entry, Node};
 
-use super::limit::LIMITS;
-use super::{Kind, TABLE, field};
+use super::limit::{LIMITS, Limit};
+use super::{Kind, Reader, TABLE, field, type_at};
 
 /// True for what `$patch: delete` deletes.
 pub fn deletes(node: &Node) -> bool {
     node.get("$patch").and_then(Node::text) == Some("delete")
 }
 
-/// Merges a document into the earlier ones of its kind and name.
-pub fn merge(left: &mut Node, right: &Node, kind: &Kind) {
+/// Merges a document into the earlier ones of its kind and name. Returns where Talos cannot.
+pub fn merge(left: &mut Node, right: &Node, kind: &Kind, reader: Reader) -> Vec<Position> {
     drop_unrepeated(left, Some(right), kind.kind);
-    mapping(left, right, kind.kind);
+    let alone = |limit: &Limit| limit.form == "alone" && limit.columns & reader.columns != 0;
+    let alone = !left.entries().is_empty() && LIMITS.get(kind.kind).is_some_and(|limits| limits.iter().any(alone));
+    let mut refused = Vec::from_iter(alone.then_some(right.at));
+    mapping(left, right, kind.kind, &mut refused);
+    refused
 }
 
 /// Selectors and sizes are those of the last document, which loses them where it does not repeat them.
@@ -29,28 +34,39 @@ fn drop_unrepeated(left: &mut Node, right: Option<&Node>, of: &str) {
     }
 }
 
-fn mapping(left: &mut Node, right: &Node, of: &str) {
+fn mapping(left: &mut Node, right: &Node, of: &str, refused: &mut Vec<Position>) {
     let Data::Map(entries) = &mut left.data else { return };
     for entry in right.entries() {
         let at = entries.iter().position(|known| known.key == entry.key);
         // Null is a value in a mapping with any keys alone.
-        if entry.value.is_null() && (at.is_some() || !of.starts_with("{}")) {
+        if entry.value.is_null() && of != "object" && (at.is_some() || !of.starts_with("{}")) {
             continue;
         }
         if deletes(&entry.value) {
             at.map(|at| entries.remove(at));
             continue;
         }
+        // In a part that Talos keeps as it is, a value of another type, or none, cannot take the place of one.
+        let inside = of == "object";
+        let other = |there: &Node| !there.is_null() && there.tag_name() != entry.value.tag_name();
+        refused.extend(at.filter(|at| inside && other(&entries[*at].value)).map(|_| entry.at));
         let at = at.unwrap_or_else(|| {
             entries.push(Entry { value: emptied(&entry.value), ..entry.clone() });
             entries.len() - 1
         });
-        let kind = of.strip_prefix("{}").or_else(|| field(of, &entry.key)).unwrap_or_default();
+        let kind = of.strip_prefix("{}").or_else(|| field(of, &entry.key));
+        let kind = if inside { of } else { kind.unwrap_or_default() };
         let there = &mut entries[at].value;
         match (&mut there.data, &entry.value.data) {
-            (Data::Map(_), Data::Map(_)) => mapping(there, &entry.value, kind),
+            (Data::Map(entries), Data::Map(_)) => {
+                if merges(of, &entry.key).is_some_and(str::is_empty) {
+                    entries.clear();
+                }
+                mapping(there, &entry.value, kind, refused);
+            }
             (Data::Seq(items), Data::Seq(more)) => {
-                list(items, more, kind.strip_prefix("[]").unwrap_or_default(), &format!("{of}.{}", entry.key));
+                let of_item = kind.strip_prefix("[]").unwrap_or_default();
+                list(items, more, of_item, merges(of, &entry.key), refused);
             }
             (_, Data::Scalar(scalar)) if scalar.text.is_empty() => {}
             _ => *there = entry.value.clone(),
@@ -58,10 +74,14 @@ fn mapping(left: &mut Node, right: &Node, of: &str) {
     }
 }
 
-/// `place` is the struct and key of the list.
-fn list(items: &mut Vec<Node>, more: &[Node], of: &str, place: &str) {
-    let key = LIMITS.get(place).and_then(|limits| limits.iter().find(|limit| limit.form == "merges"));
-    if key.is_some_and(|key| key.argument.is_empty()) && !more.is_empty() {
+/// The key by which entries of a list are merged, if they are; an empty one where further patches replace the value.
+fn merges(of: &str, key: &str) -> Option<&'static str> {
+    let limits = LIMITS.get(format!("{of}.{key}").as_str())?;
+    limits.iter().find(|limit| limit.form == "merges").map(|limit| limit.argument)
+}
+
+fn list(items: &mut Vec<Node>, more: &[Node], of: &str, key: Option<&str>, refused: &mut Vec<Position>) {
+    if key.is_some_and(str::is_empty) && !more.is_empty() {
         items.clear();
     }
     let is = |item: &Node, key: &str, value: &Node| item.get(key).and_then(Node::text) == value.text();
@@ -73,21 +93,20 @@ fn list(items: &mut Vec<Node>, more: &[Node], of: &str, place: &str) {
             }
             continue;
         }
-        let by = key.and_then(|key| item.entry(key.argument));
+        let by = key.and_then(|key| item.entry(key));
         let at = by.and_then(|by| items.iter().position(|item| is(item, &by.key, &by.value)));
         let at = at.unwrap_or_else(|| {
             items.push(emptied(item));
             items.len() - 1
         });
-        mapping(&mut items[at], item, of);
+        mapping(&mut items[at], item, of, refused);
     }
 }
 
 /// True if Talos finds an entry of the list at a path by this key, which the entry has first: it compares texts alone
 /// (siderolabs/talos pkg/machinery config/configloader/internal/decoder/selector.go).
 pub fn selects(kind: &Kind, path: &[&str], key: &str) -> bool {
-    let below = |of: &'static str, key: &&str| of.strip_prefix("{}").or_else(|| field(of, key));
-    let list = path.iter().try_fold(kind.kind, below).and_then(|list| list.strip_prefix("[]"));
+    let list = type_at(kind, path).and_then(|list| list.strip_prefix("[]"));
     let found = list.and_then(|item| field(item, key)).unwrap_or("string");
     let number =
         ["int", "uint", "float", "bool", "[]", "{}", "any", "object"].iter().any(|start| found.starts_with(start));

@@ -13,9 +13,9 @@ use domain::spec::Position;
 use domain::spec::yaml::{CopyOrigin, Data, Node};
 
 use super::releases::Omni;
-pub use limit::{Excluded, excluded, is_base, is_of_control_planes};
+pub use limit::{Excluded, excluded, is_base, is_given, is_of_control_planes, kept};
 pub use merge::{deletes, merge, selects};
-pub use relation::applies;
+pub use relation::{applies, is_set_at};
 
 /// The name of the document that needs no `kind`.
 pub const V1ALPHA1: &str = "v1alpha1";
@@ -134,6 +134,11 @@ impl Reader {
         (columns != 0).then_some(Reader { columns, exact: true, validates: Some(minor), control_plane })
     }
 
+    /// The same release before it looks at values.
+    pub fn decoding(self) -> Reader {
+        Reader { validates: None, ..self }
+    }
+
     /// True if every release that may be meant has it, false if none does, and nothing if some do.
     fn has(self, columns: Columns) -> Option<bool> {
         match columns & self.columns {
@@ -151,6 +156,7 @@ fn since(columns: Columns) -> Option<u64> {
 }
 
 /// Where a kind of document is known.
+#[derive(Clone, Copy)]
 pub struct Kind {
     columns: Columns,
     /// The struct that it is decoded into.
@@ -193,10 +199,13 @@ fn field(of: &str, key: &str) -> Option<&'static str> {
     Some(TABLE.structs.get(of)?.iter().rev().find(|field| field.key == key)?.kind)
 }
 
-/// True if the configuration without kind has a mapping with any keys at a path.
-pub fn is_open_mapping(path: &[&str]) -> bool {
-    let below = |of: &'static str, key: &&str| field(of, key);
-    path.iter().try_fold("v1alpha1.Config", below).is_some_and(|kind| kind.starts_with("{}"))
+/// The newest type of what a kind of document has at a path.
+pub fn type_at(kind: &Kind, path: &[&str]) -> Option<&'static str> {
+    let below = |of: &'static str, key: &&str| match of {
+        "object" => Some(of),
+        _ => of.strip_prefix("{}").or_else(|| field(of, key)),
+    };
+    path.iter().try_fold(kind.kind, below)
 }
 
 /// True if the reader refuses documents of both kinds with one name.

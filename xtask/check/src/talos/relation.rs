@@ -70,6 +70,15 @@ fn check(limit: &Limit, node: &Node) -> Option<Broken> {
                 fix: format!("write a multiple of {base}"),
             })
         }
+        // One of each is there before the first patch.
+        "pairs" => {
+            let counts = fields.iter().map(|field| node.get(field).map_or(1, |list| list.items().len()));
+            let counts: Vec<usize> = counts.collect();
+            counts.windows(2).any(|pair| pair[0] != pair[1]).then(|| Broken {
+                what: format!("with another number of {}", quoted(&fields, " than of ")),
+                fix: "write as many of one as of the other".to_owned(),
+            })
+        }
         "members" => members(node.get(limit.argument)?),
         "order" => {
             let size = |field: &str| value::byte_count(find(node, field)?.text()?);
@@ -133,6 +142,11 @@ fn has(node: &Node, field: &str, sure: bool) -> bool {
         (_, (key, "")) => is_set(node.get(key), sure),
         (_, (key, rest)) => node.get(key).is_some_and(|node| has(node, rest, sure)),
     }
+}
+
+/// True if something is set at a path with dots.
+pub fn is_set_at(node: &Node, path: &str) -> bool {
+    is_set(find(node, path), false)
 }
 
 /// True for a value that Go does not take for an empty one; `sure` leaves out those that may be one.

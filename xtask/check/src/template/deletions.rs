@@ -1,15 +1,13 @@
-//! `$patch: delete` of what is not there: Talos refuses the whole patch then (`lookup failed`).
+//! `$patch: delete` of what is not there, or of what Talos needs: it refuses the whole patch, or the configuration.
 
-use super::lints::meets;
-use super::{Checker, PatchScope};
+use super::Checker;
 use crate::Severity;
-use crate::patch::Content;
-use crate::talos::{self, deletes};
+use crate::talos::{self, Kind, deletes};
 use domain::spec::Position;
 use domain::spec::yaml::{Data, Node};
 
 /// What a patch deletes from a document.
-struct Deletion<'n> {
+pub(super) struct Deletion<'n> {
     keys: Vec<&'n str>,
     /// Of an entry of the list at `keys`: the key and value that select it; no value if they are no texts.
     entry: Option<(&'n str, Option<&'n str>)>,
@@ -17,97 +15,112 @@ struct Deletion<'n> {
 }
 
 impl Checker<'_> {
-    /// Checks the deletions of one patch against what the others set.
-    pub(super) fn deletions(
-        &mut self,
-        scope: PatchScope,
-        content: &Content,
-        workers: bool,
-        contents: &[(PatchScope, &Content)],
-    ) {
-        if self.talos.is_none() {
-            return;
-        }
-        let legacy = |document: &&Node| document.get("kind").is_none();
-        for document in &content.documents {
-            let kind = document.get("kind").and_then(Node::text).unwrap_or(talos::V1ALPHA1);
-            let Some(kind) = talos::Kind::find(kind).filter(|_| document.is_map() && !deletes(document)) else {
+    /// Checks the deletions of one document against what earlier patches say in theirs, if they have it.
+    pub(super) fn deletions(&mut self, file: &str, document: &Node, earlier: Option<&Node>, machine: Machine) {
+        let Machine { kind, minor, control_plane } = machine;
+        let name = document.get("kind").and_then(Node::text);
+        // Machines of new clusters may have the document, and what is in it, before the first patch.
+        let given = name.is_some_and(|name| talos::is_given(name, minor));
+        for Deletion { keys, entry, at } in found(document) {
+            let path = keys.join(".");
+            if let Some((key, value)) =
+                entry.filter(|(key, value)| value.is_none() || !talos::selects(&kind, &keys, key))
+            {
+                let what = value.map_or_else(|| format!("`{key}`"), |value| format!("`{key}: {value}`"));
+                let message = format!(
+                    "`$patch: delete` of an entry of `{path}` by {what}: Talos finds entries of the outermost list alone, by a \
+                     text that is first, and refuses the whole patch"
+                );
+                let fix = "write a key whose value is a text first, or leave the entry out of the patch that adds it";
+                self.refused(file, at, message, fix);
                 continue;
-            };
-            let mut found = Vec::new();
-            collect(document, &mut Vec::new(), false, &mut found);
-            for Deletion { keys, entry, at } in found {
-                if let Some((key, value)) =
-                    entry.filter(|(key, value)| value.is_none() || !talos::selects(&kind, &keys, key))
-                {
-                    let what = value.map_or_else(|| format!("`{key}`"), |value| format!("`{key}: {value}`"));
-                    let message = format!(
-                        "`$patch: delete` of an entry of `{}` by {what}: Talos finds entries of the outermost list alone, by a \
-                         text that is first, and refuses the whole patch",
-                        keys.join(".")
-                    );
-                    let fix =
-                        "write a key whose value is a text first, or leave the entry out of the patch that adds it";
-                    self.report(Severity::Error, "template-patch-talos", at.in_file(&content.file), message, fix);
-                    continue;
-                }
-                if !legacy(&document) {
-                    continue;
-                }
-                let near =
-                    contents.iter().filter(|(of, _)| meets(&scope, of)).flat_map(|(_, content)| &content.documents);
-                // Talos deletes first, then adds what else the same document says.
-                let near: Vec<&Node> = near.filter(legacy).filter(|other| !std::ptr::eq(*other, document)).collect();
-                let is_there = |keys: &[&str]| {
-                    let set = |document: &&Node| document.path(keys).is_some_and(is_content);
-                    talos::is_base(&keys.join("."), workers) || near.iter().any(set)
-                };
-                let path = keys.join(".");
-                let (_, parents) = keys.split_last().unwrap_or((&"", &[]));
-                // A field of a struct can always be deleted, but what has it must be there.
-                let (missing, what) = match entry {
-                    Some((key, value)) => {
-                        let is = |item: &Node| item.get(key).and_then(Node::text) == value && is_content(item);
-                        let value = value.unwrap_or_default();
-                        let set =
-                            |document: &&Node| document.path(&keys).is_some_and(|list| list.items().iter().any(is));
-                        let base = talos::is_base(&format!("{path}={value}"), workers);
-                        (!base && !near.iter().any(set), format!("{path} ({key}: {value})"))
-                    }
-                    None if talos::is_open_mapping(parents) => (!is_there(&keys), path),
-                    None => ((1..=parents.len()).any(|length| !is_there(&keys[..length])), path),
-                };
-                if missing {
-                    let message =
-                        format!("`$patch: delete` of `{what}`, which no patch sets: Talos refuses the whole patch");
-                    self.report(
-                        Severity::Error,
-                        "template-patch-talos",
-                        at.in_file(&content.file),
-                        message,
-                        "remove it",
-                    );
-                }
             }
+            if let (Some(name), None, false) = (name, earlier, given)
+                && minor < ABSENT
+            {
+                let message = format!(
+                    "`$patch: delete` in a {name} that no earlier patch has: Talos up to 1.{} refuses the whole \
+                     configuration",
+                    ABSENT - 1
+                );
+                self.refused(file, at, message, "remove it");
+                break;
+            }
+            let is_there = |keys: &[&str]| {
+                name.is_none() && talos::is_base(&keys.join("."), !control_plane)
+                    || earlier.is_some_and(|node| node.path(keys).is_some())
+            };
+            let parents = keys.split_last().map_or(&[][..], |(_, parents)| parents);
+            let open =
+                |path| talos::type_at(&kind, path).is_some_and(|kind| kind.starts_with("{}") || kind == "object");
+            // A field of a struct can always be deleted, but what has it must be there.
+            let missing = match entry {
+                None if talos::type_at(&kind, &keys).is_none() => Some(path),
+                _ if given || name.is_some() && earlier.is_none() => None,
+                Some((key, value)) => {
+                    let is = |item: &Node| item.get(key).and_then(Node::text) == value;
+                    let set = earlier.and_then(|node| node.path(&keys)).is_some_and(|list| list.items().iter().any(is));
+                    let value = value.unwrap_or_default();
+                    let base = name.is_none() && talos::is_base(&format!("{path}={value}"), !control_plane);
+                    (!base && !set).then(|| format!("{path} ({key}: {value})"))
+                }
+                None if open(parents) => (!is_there(&keys)).then_some(path),
+                // Of other documents it is not known which of their parts are always there.
+                None if name.is_some() => None,
+                None => (1..=parents.len()).any(|length| !is_there(&keys[..length])).then_some(path),
+            };
+            if let Some(what) = missing {
+                let message =
+                    format!("`$patch: delete` of `{what}`, which no patch sets: Talos refuses the whole patch");
+                self.refused(file, at, message, "remove it, or put it behind the patch that sets it");
+            }
+        }
+    }
+
+    /// Checks that what Talos needs of a document was not deleted for good.
+    pub(super) fn kept(&mut self, file: &str, document: &Node, merged: &Node, machine: Machine) {
+        for Deletion { keys, at, .. } in found(document).into_iter().filter(|deletion| deletion.entry.is_none()) {
+            let path = keys.join(".");
+            let needed = talos::kept(&machine.kind, &path, machine.minor);
+            if needed.is_some_and(|needed| !needed.split('|').any(|path| talos::is_set_at(merged, path))) {
+                let message = format!("`$patch: delete` of `{path}`: Talos needs it, and refuses the configuration");
+                self.refused(file, at, message, "remove it, or write the value that is meant");
+            }
+        }
+    }
+
+    pub(super) fn refused(&mut self, file: &str, at: Position, message: String, fix: &str) {
+        let place = at.in_file(file);
+        // The patches of a cluster reach each of its sets.
+        if !self.findings.iter().any(|finding| finding.place == place && finding.message == message) {
+            self.report(Severity::Error, "template-patch-talos", place, message, fix);
         }
     }
 }
 
-/// True for what is more than deletions.
-fn is_content(node: &Node) -> bool {
-    match &node.data {
-        Data::Map(_) if deletes(node) => false,
-        Data::Map(entries) => entries.is_empty() || entries.iter().any(|entry| is_content(&entry.value)),
-        Data::Seq(items) => items.iter().any(is_content),
-        Data::Scalar(_) => !node.is_null(),
-    }
+/// The minor of Talos 1.x that accepts deletions in a document that is not there.
+const ABSENT: u64 = 14;
+
+/// The kind of a document, and the machine that it is for.
+#[derive(Clone, Copy)]
+pub(super) struct Machine {
+    pub kind: Kind,
+    /// Of its Talos 1.x.
+    pub minor: u64,
+    pub control_plane: bool,
+}
+
+fn found(document: &Node) -> Vec<Deletion<'_>> {
+    let mut found = Vec::new();
+    collect(document, &mut Vec::new(), false, &mut found);
+    found
 }
 
 fn collect<'n>(node: &'n Node, keys: &mut Vec<&'n str>, inner: bool, found: &mut Vec<Deletion<'n>>) {
     match &node.data {
         _ if deletes(node) => found.push(Deletion { keys: keys.clone(), entry: None, at: node.at }),
         Data::Map(entries) => {
-            for entry in entries {
+            for entry in entries.iter().filter(|entry| entry.key != "$patch") {
                 keys.push(&entry.key);
                 collect(&entry.value, keys, inner, found);
                 keys.pop();

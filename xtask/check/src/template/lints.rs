@@ -58,7 +58,6 @@ impl Checker<'_> {
         let mut hostnames: Vec<(PatchScope, bool, Location)> = Vec::new();
         for (scope, content) in &contents {
             let target = Target::of(t, *scope, &control_plane);
-            self.deletions(*scope, content, target.workers, &contents);
             for document in &content.documents {
                 self.kubelet_labels(&content.file, document);
                 if target.workers {
@@ -241,12 +240,15 @@ impl Checker<'_> {
         let kind = |document: &Node| document.get("kind").and_then(Node::text).map(str::to_owned);
         let kinds: HashSet<String> = documents().filter_map(|(.., document)| kind(document)).collect();
         let talos = self.talos;
-        let sets = |document: &Node, path: &str| {
+        let sets = |path: &str| -> Vec<(PatchScope, &Content, Position)> {
             let keys: Vec<&str> = path.split(['=', '&']).next().unwrap_or_default().split('.').collect();
-            let (last, parents) = keys.split_last()?;
-            let entry = document.path(parents)?.entry(last)?;
-            let is_set = !entry.value.is_null() && entry.value.get("$patch").is_none();
-            (is_set && (!path.contains(['=', '&']) || applies(path, document))).then_some(entry.at)
+            let set = |document: &Node| {
+                let (last, parents) = keys.split_last()?;
+                let entry = document.path(parents)?.entry(last)?;
+                let is_set = !entry.value.is_null() && entry.value.get("$patch").is_none();
+                (is_set && (!path.contains(['=', '&']) || applies(path, document))).then_some(entry.at)
+            };
+            documents().filter_map(|(scope, content, document)| Some((scope, content, set(document)?))).collect()
         };
         let excluded: Vec<Excluded> = excluded(self.talos).collect();
         for Excluded { kind: name, path, condition, since, advice } in excluded {
@@ -254,12 +256,14 @@ impl Checker<'_> {
             let given = since.is_some()
                 && talos >= since
                 && (listed || !name.contains('.'))
-                && !name.split('|').any(|name| documents().any(|(.., d)| sets(d, name).is_some()));
+                && !name.split('|').any(|name| name.contains('.') && !sets(name).is_empty());
             if !given && !kinds.contains(name) {
                 continue;
             }
-            let fields: Vec<_> =
-                documents().filter_map(|(scope, content, d)| Some((scope, content, sets(d, path)?))).collect();
+            let fields = sets(path);
+            if fields.is_empty() {
+                continue;
+            }
             if let (Some((_, content, at)), Some(since), true) = (fields.first(), since, given) {
                 let field = path.split(['=', '&']).next().unwrap_or_default();
                 let beside = format!("beside their {name}");

@@ -1,5 +1,6 @@
 //! What Talos refuses of all patches that reach a machine, which gets them as one configuration.
 
+use super::deletions::Machine;
 use super::{Checker, PatchScope};
 use crate::Finding;
 use crate::patch::{Content, LEGACY, on_machine};
@@ -8,11 +9,20 @@ use domain::spec::Position;
 use domain::spec::template::{ClusterTemplate, SetKind};
 use domain::spec::yaml::Node;
 
+/// What patches say in one document.
+struct Merged {
+    kind: Kind,
+    node: Node,
+    /// It is of more than one patch, and has a kind.
+    several: bool,
+    deleted: bool,
+}
+
 type Patches<'a> = [(PatchScope, &'a Content)];
 
 impl Checker<'_> {
     pub(super) fn merged(&mut self, t: &ClusterTemplate, contents: &Patches<'_>) {
-        for (n, set) in t.sets.iter().enumerate() {
+        for (n, set) in t.sets.iter().enumerate().filter(|(_, set)| set.machine_count() != Some(0)) {
             let listed = |name: &str| set.machines.iter().any(|(machine, _)| machine == name);
             let own = (0..t.machines.len()).filter(|n| listed(&t.machines[*n].name)).map(PatchScope::Machine);
             let own: Vec<PatchScope> = own.filter(|own| contents.iter().any(|(scope, _)| scope == own)).collect();
@@ -32,32 +42,37 @@ impl Checker<'_> {
         else {
             return;
         };
-        let mut merged: Vec<(Kind, Node, bool)> = Vec::new();
-        for document in patches.iter().flat_map(|content| &content.documents).filter(|document| document.is_map()) {
-            let same = |(_, other, _): &(Kind, Node, bool)| {
-                ["kind", "name"].iter().all(|key| text(other, key) == text(document, key))
-            };
-            let at = merged.iter().position(same);
+        let mut merged: Vec<Merged> = Vec::new();
+        let documents = patches.iter().flat_map(|content| content.documents.iter().map(|d| (&*content.file, d)));
+        let documents: Vec<(&str, &Node)> = documents.filter(|(_, document)| document.is_map()).collect();
+        let machine = |kind| Machine { kind, minor, control_plane };
+        for (file, document) in &documents {
+            let Some(kind) = kind_of(document).filter(|kind| kind.known_to(reader) == Some(true)) else { continue };
+            let at = merged.iter().position(|other| !other.deleted && is_same(&other.node, document));
+            self.deletions(file, document, at.map(|at| &merged[at].node), machine(kind));
             if talos::deletes(document) {
-                at.map(|at| merged.remove(at));
+                at.into_iter().for_each(|at| merged[at].deleted = true);
                 continue;
             }
-            let name = match text(document, "kind") {
-                Some(name) => Some(name).filter(|_| text(document, "apiVersion") == Some(V1ALPHA1)),
-                None => LEGACY.iter().any(|key| document.get(key).is_some()).then_some(V1ALPHA1),
-            };
-            let kind = name.and_then(Kind::find).filter(|kind| kind.known_to(reader) == Some(true));
-            let Some(kind) = kind else { continue };
             let further = at.is_some();
             let at = at.unwrap_or_else(|| {
-                merged.push((kind, Node::mapping(document.at), false));
+                merged.push(Merged { kind, node: Node::mapping(document.at), several: false, deleted: false });
                 merged.len() - 1
             });
-            let (kind, node, several) = &mut merged[at];
+            let Merged { kind, node, several, .. } = &mut merged[at];
             *several |= further && text(document, "kind").is_some();
-            talos::merge(node, document, kind);
+            for at in talos::merge(node, document, kind, reader) {
+                let message = format!("Talos 1.{minor} cannot merge this into what an earlier patch says");
+                self.refused(file, at, message, "write it in one patch alone, with values of one type");
+            }
         }
-        for (kind, node, several) in &merged {
+        for (file, document) in documents {
+            let same = merged.iter().find(|other| !other.deleted && is_same(&other.node, document));
+            same.into_iter().for_each(|same| self.kept(file, document, &same.node, machine(same.kind)));
+        }
+        for Merged { kind, node, several, deleted } in &merged {
+            // Talos decodes what it then deletes.
+            let reader = if *deleted { reader.decoding() } else { reader };
             for problem in talos::walk(node, kind, reader).problems {
                 let from = |content: &&&Content| content.documents.iter().any(|document| has(document, problem.at));
                 let Some(content) = patches.iter().rev().find(from) else { continue };
@@ -75,6 +90,19 @@ impl Checker<'_> {
                 }
             }
         }
+    }
+}
+
+/// True for two documents that Talos merges.
+fn is_same(one: &Node, other: &Node) -> bool {
+    ["kind", "name"].iter().all(|key| text(one, key) == text(other, key))
+}
+
+fn kind_of(document: &Node) -> Option<Kind> {
+    match text(document, "kind") {
+        Some(name) if text(document, "apiVersion") == Some(V1ALPHA1) => Kind::find(name),
+        Some(_) => None,
+        None => LEGACY.iter().any(|key| document.get(key).is_some()).then(|| Kind::find(V1ALPHA1))?,
     }
 }
 

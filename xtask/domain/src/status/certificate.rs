@@ -77,7 +77,7 @@ impl Certificate {
 /// What is wrong with which one.
 pub fn read_pem(text: &str) -> Result<Vec<Certificate>, String> {
     let mut found = Vec::new();
-    for (label, body) in blocks(text) {
+    for (label, body) in pem_blocks(text) {
         if label == "TRUSTED CERTIFICATE" {
             return Err("a certificate in openssl's own form (TRUSTED CERTIFICATE), which Omni passes by".to_owned());
         }
@@ -104,7 +104,7 @@ pub fn key_fits(certificate: &Certificate, pem: &str) -> Result<Option<bool>, St
     if pem.contains("Proc-Type: 4,ENCRYPTED") || pem.contains("BEGIN ENCRYPTED PRIVATE KEY") {
         return Err("it has a passphrase, which Omni cannot enter".to_owned());
     }
-    for (label, body) in blocks(pem) {
+    for (label, body) in pem_blocks(pem) {
         if !label.ends_with("PRIVATE KEY") {
             continue;
         }
@@ -155,7 +155,7 @@ fn fields(der: &[u8]) -> Option<Vec<Any<'_>>> {
 }
 
 /// Label and contents of each PEM block; `None` for contents that are no base64.
-fn blocks(text: &str) -> Vec<(String, Option<Vec<u8>>)> {
+pub fn pem_blocks(text: &str) -> Vec<(String, Option<Vec<u8>>)> {
     let mut found = Vec::new();
     let mut rest = text;
     while let Some(at) = rest.match_indices("-----BEGIN ").map(|(at, _)| at).find(|at| begins_line(rest, *at)) {

@@ -133,7 +133,8 @@ pub fn load_inner(file: &str, text: &str, origin: TextPosition) -> Stream {
             "make it shorter",
         ));
     }
-    load_text(file, text, origin)
+    // The library skips a byte order mark.
+    load_text(file, text.strip_prefix('\u{feff}').unwrap_or(text), origin)
 }
 
 fn load_text(file: &str, text: &str, origin: TextPosition) -> Stream {
