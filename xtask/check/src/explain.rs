@@ -812,6 +812,17 @@ mod tests {
         assert_eq!((state(&seen, Link::MachineSet), state(&seen, Link::Vm)), (LinkState::Ok, LinkState::Unknown));
     }
 
+    /// A machine that is to wipe itself needs a VM that runs.
+    #[test]
+    fn stopped_vm_keeps_its_machine_from_leaving() {
+        let mut leaves = machine("zebra-a", Actor::Omni, "Destroying", "the machine to leave the cluster");
+        leaves.leaving = true;
+        let mut seen = facts(vec![leaves], &[("zebra-a", "stopped")]);
+        assert_eq!(ids(&seen), [""; 0], "it may be about to be deleted");
+        seen.now += JOINED;
+        assert_eq!(ids(&seen), ["vm-stopped"]);
+    }
+
     /// Without an answer from Proxmox nothing is said of a VM.
     #[test]
     fn vm_is_said_to_run_only_where_proxmox_says_so() {
@@ -852,6 +863,11 @@ mod tests {
         seen.provider = Observed::Known(Some(Cause::new(Link::ProviderStep, "provider-stopped", "it does not run")));
         seen.complaints.insert("zebra-a".to_owned(), Cause::new(Link::ProxmoxTask, "machine-no-kvm", "no KVM"));
         assert_eq!(ids(&seen), ["provider-stopped", "machine-no-kvm", "vm-stopped"]);
+        // So does what Proxmox answered, and not what the way there may have been the reason of.
+        for (id, all) in [("pve-node-unknown", true), ("machine-in-ha", true), ("pve-name-unknown", false)] {
+            seen.complaints.insert("zebra-a".to_owned(), Cause::new(Link::ProviderStep, id, "said"));
+            assert_eq!(ids(&seen).iter().any(|known| known == id), all, "{id}");
+        }
     }
 
     #[test]

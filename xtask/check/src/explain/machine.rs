@@ -47,9 +47,9 @@ pub(super) fn position(
     if let Some(cause) = drain(machine) {
         return broken(cause);
     }
-    // The provider stops what it deletes; what Omni lets go need not be there.
+    // The provider stops what it deletes. What Omni lets go wipes itself, for which it has to run.
     let looks = match machine.party {
-        Actor::Omni => !machine.leaving,
+        Actor::Omni => !machine.leaving || age >= JOINED,
         Actor::None => !view.tearing_down,
         _ => true,
     };
@@ -165,10 +165,22 @@ pub(super) fn stuck(view: &ClusterView, set: &MachineSetView, machine: &MachineV
     ))
 }
 
+/// How the known issues begin that Proxmox's own answer shows: what does not depend on the way there.
+const ANSWERED: [&str; 8] = [
+    "machine-in-ha",
+    "pve-denied",
+    "pve-no-",
+    "pve-node-not-online",
+    "pve-node-unknown",
+    "pve-offline-node",
+    "selector-",
+    "storage-",
+];
+
 /// What Proxmox itself refused or lacks for a machine: that is, whatever became of the provider since.
 pub(super) fn refused_by_proxmox<'a>(facts: &'a Facts, machine: &MachineView) -> Option<&'a Cause> {
     let complaint = facts.complaints.get(&machine.request)?;
-    let answered = ["selector-", "storage-", "pve-no-quorum"].iter().any(|issue| complaint.id.starts_with(issue));
+    let answered = ANSWERED.iter().any(|issue| complaint.id.starts_with(issue));
     let hidden = HIDDEN.contains(&complaint.id.as_str()) && lacks_privileges(facts).is_some();
     (!hidden && (answered || complaint.link == Link::ProxmoxTask)).then_some(complaint)
 }
