@@ -7,11 +7,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::cli::OmniAdopt;
-use crate::flow::backup::{SQLITE_DIR, cannot, parts, read_store};
+use crate::flow::backup::{cannot, parts, read_store};
 use crate::flow::change::{Change, Plan};
 use crate::flow::omni_inputs::{OmniInputs, gather};
 use crate::flow::project_files::{self, CheckedFile};
-use crate::flow::restore::{ETCD_DIR, VOLUMES};
+use crate::flow::restore::{ETCD_DIR, VOLUMES, create_volumes};
 use crate::flow::{backup, omni_checks, omni_stack, omni_upgrade};
 use check::adopt::{Existing, existing};
 use check::diagnosis::State;
@@ -27,7 +27,7 @@ use domain::words::count;
 use runtime::cx::Cx;
 use runtime::files::{self, Scratch};
 use runtime::paths::pasted;
-use runtime::tool::compose::{Compose, OMNI, SIDECAR};
+use runtime::tool::compose::{Compose, OMNI};
 use runtime::tool::docker::{Docker, QUICK};
 use runtime::tool::gpg;
 use runtime::ui::{Status, StepResult};
@@ -354,7 +354,7 @@ impl Adoption {
 
     /// Copies the data of the stopped Omni to a directory, and from there into new volumes.
     fn fill(&self, cx: &Cx) -> anyhow::Result<String> {
-        let (compose, docker, copy) = (Compose::find(cx)?, Docker::find(cx)?, self.copy(cx));
+        let (docker, copy) = (Docker::find(cx)?, self.copy(cx));
         let dirs = ["etcd", "sqlite", "tailscale"].map(|name| copy.join(name));
         if copy.exists() {
             std::fs::remove_dir_all(&copy).map_err(|error| cannot("remove", &copy, &error))?;
@@ -381,17 +381,12 @@ impl Adoption {
         backup::owned(&read_store(&dirs[0].join("member/snap/db"))?, self.inputs.get("OMNI_ACCOUNT_UUID"))?;
         // Volumes of a run that was interrupted before they were filled.
         remove_stack(cx)?;
-        compose.create()?;
-        let containers = compose.containers()?;
-        let name =
-            |service: &str| containers.iter().find(|found| found.service == service).map_or("", |found| &found.name);
-        let places = [(name(OMNI), ETCD_DIR), (name(OMNI), SQLITE_DIR), (name(SIDECAR), stack::TAILSCALE_STATE)];
         let back = Scratch::new(&cx.paths.scratch_root(), "copied")?;
-        for (dir, (container, to)) in dirs.iter().zip(places) {
-            docker.copy_in(dir, container, to)?;
+        for (dir, (container, to)) in dirs.iter().zip(create_volumes(cx)?) {
+            docker.copy_in(dir, &container, to)?;
             let again = back.path().join(dir.file_name().unwrap_or_default());
             files::own_dir(&again).map_err(|error| cannot("create", &again, &error))?;
-            docker.copy_out(container, to, &again)?;
+            docker.copy_out(&container, to, &again)?;
             if parts(dir)? != parts(&again)? {
                 return Err(Failure::new(Code::Failed, format!("{to} differs from {}", dir.display()))
                     .next("cargo xtask omni-adopt --undo")

@@ -1,7 +1,9 @@
-//! Whether the values of `omni-setup` can be true: address, certificate with its chain and key, issuer, user, the store's key.
+//! Whether a running Omni is well, and whether the values of `omni-setup` can be true: address, certificate with its chain and key, issuer, user, the store's key.
 
 use std::net::IpAddr;
 use std::time::SystemTime;
+
+use serde_json::Value;
 
 use crate::flow::omni_inputs::OmniInputs;
 use crate::flow::{doctor, omni_stack};
@@ -18,6 +20,31 @@ use runtime::tool::compose::Compose;
 use runtime::tool::docker::Docker;
 use runtime::tool::{Tool, gpg};
 use runtime::ui::{Check, StepResult};
+
+/// The checks of a running Omni, all of which `doctor` has.
+const IDS: &str = "docker.engine docker.containers docker.other-omni network.lan-address network.ports certificates.served keys.store \
+     keys.slots omni.health omni.data omni.store omni.backup omni.break-glass omni.etcd-backups omni.account omni.licence omni.versions";
+
+/// Checks Omni end to end. Returns the findings, and whether one of them is a warning.
+///
+/// # Errors
+/// When a check fails, or whether Omni is healthy is not known.
+pub fn verify(cx: &Cx) -> anyhow::Result<(Value, bool)> {
+    let results = doctor::run(cx, doctor::CHECKS.iter().filter(|entry| IDS.split(' ').any(|id| id == entry.id)), true);
+    let data = doctor::document(&results, false);
+    if let Some(failure) = doctor::failure(cx, &results) {
+        return Err(failure.with(data).next("cargo xtask omni-status").into());
+    }
+    let healthy = results.iter().any(|found| found.entry.id == "omni.health" && found.verdict.state == State::Ok);
+    if !healthy {
+        return Err(Failure::new(Code::Failed, "whether Omni is well is not known")
+            .cause(doctor::summary(&results))
+            .with(data)
+            .next("cargo xtask doctor --area omni")
+            .into());
+    }
+    Ok((data, results.iter().any(|found| found.verdict.state == State::Warning)))
+}
 
 /// Checks the values side by side: each could be true, and the store's key can be used.
 ///
@@ -153,4 +180,16 @@ pub fn alone(cx: &Cx) -> Result<(), Failure> {
         .cause(found.join("\n"))
         .hint("take it over, or remove it if nothing in it is needed: docs/how-to/operations.md, Move an existing Omni to this kit")
         .next("cargo xtask omni-adopt --dry-run"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checks_of_omni_are_doctors() {
+        for id in IDS.split(' ') {
+            assert!(doctor::CHECKS.iter().any(|entry| entry.id == id), "{id}");
+        }
+    }
 }

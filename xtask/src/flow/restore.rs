@@ -1,11 +1,11 @@
 //! Restores a backup on a new host: what must not be there, the files, the volumes, and the start.
 
-use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use crate::flow::backup::{self, SQLITE_DIR, cannot};
 use crate::flow::backup_check::OpenedBackup;
 use crate::flow::change::{Change, Plan};
+use crate::flow::omni_checks;
 use crate::flow::omni_stack::{self, OmniAddress, host_path};
 use check::stack;
 use domain::backup::{
@@ -15,6 +15,8 @@ use domain::failure::{Code, Failure};
 use domain::spec::env::EnvFile;
 use runtime::cx::Cx;
 use runtime::files;
+use runtime::proc;
+use runtime::settings::Settings;
 use runtime::tool::compose::{Compose, OMNI, SIDECAR};
 use runtime::tool::docker::Docker;
 use runtime::tool::omni;
@@ -219,9 +221,13 @@ impl<'a> Restore<'a> {
             let titles = ["Wait until the containers run", "Wait until Omni answers"];
             omni_stack::verify(cx, (&omni_stack::services(cx, provider), Some(&at)), titles)?;
             existing_store(cx)?;
-            let note = cx.paths.restoring();
-            std::fs::remove_file(&note).map_err(|error| cannot("remove", &note, &error))?;
-            Ok(())
+            let verified = omni_checks::verify(&Cx { settings: Settings::load(&cx.paths)?, ..cx.clone() });
+            // It is restored, whatever there is to look at.
+            if !proc::interrupted() {
+                let note = cx.paths.restoring();
+                std::fs::remove_file(&note).map_err(|error| cannot("remove", &note, &error))?;
+            }
+            verified.map(drop)
         }));
         plan
     }
@@ -239,20 +245,26 @@ impl<'a> Restore<'a> {
         }
         let note = cx.paths.restoring();
         files::write_atomically(&note, b"", files::PRIVATE)?;
-        let (compose, docker) = (Compose::find(cx)?, Docker::find(cx)?);
-        compose.create()?;
-        let names: BTreeMap<String, String> =
-            compose.containers()?.into_iter().map(|container| (container.service, container.name)).collect();
-        let name = |service: &str| names.get(service).map_or("", String::as_str);
-        if self.external_etcd().is_empty() {
-            docker.copy_in(&self.opened.etcd(), name(OMNI), ETCD_DIR)?;
+        let (docker, places) = (Docker::find(cx)?, create_volumes(cx)?);
+        let dirs = [self.opened.etcd(), self.opened.dir_of(SQLITE), self.opened.dir_of(TAILSCALE)];
+        let external = usize::from(!self.external_etcd().is_empty());
+        for (dir, (container, to)) in dirs.iter().zip(&places).skip(external) {
+            docker.copy_in(dir, container, to)?;
         }
-        docker.copy_in(&self.opened.dir_of(SQLITE), name(OMNI), SQLITE_DIR)?;
-        docker.copy_in(&self.opened.dir_of(TAILSCALE), name(SIDECAR), stack::TAILSCALE_STATE)?;
         let store = self.opened.manifest.parts.get(ETCD).map_or("", |part| &part.sha256);
         files::write_atomically(&note, store.as_bytes(), files::PRIVATE)?;
         Ok(format!("{} on their volumes", [ETCD_DIR, SQLITE_DIR, stack::TAILSCALE_STATE].join(", ")))
     }
+}
+
+/// Creates the containers with their volumes. Returns where etcd, SQLite and the tailnet identity are in them.
+pub fn create_volumes(cx: &Cx) -> Result<[(String, &'static str); 3], Failure> {
+    let compose = Compose::find(cx)?;
+    compose.create()?;
+    let containers = compose.containers()?;
+    let name = |service: &str| containers.iter().find(|found| found.service == service).map(|found| found.name.clone());
+    let place = |service, path| (name(service).unwrap_or_default(), path);
+    Ok([place(OMNI, ETCD_DIR), place(OMNI, SQLITE_DIR), place(SIDECAR, stack::TAILSCALE_STATE)])
 }
 
 /// Refuses containers and volumes that are here already, unless a restore that was interrupted before it had filled them left

@@ -3,7 +3,7 @@
 //! 1. Everything that `omni-backup-verify` checks.
 //! 2. This host must be empty, of the same Omni version, and the only one: no stack, no volumes, no other files, no Omni that
 //!    still answers.
-//! 3. Files, then volumes, then the start; Omni answers, and with the restored store.
+//! 3. Files, then volumes, then the start; Omni answers, with the restored store; then everything that `omni-verify` checks.
 
 use serde_json::json;
 

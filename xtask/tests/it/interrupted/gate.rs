@@ -81,8 +81,12 @@ impl Gate {
 
     /// Before a run.
     pub fn arm(&self) {
-        fs::remove_dir_all(self.dir.join("run")).expect("it is there");
-        fs::create_dir(self.dir.join("run")).expect("a directory");
+        let run = self.dir.join("run");
+        // The programs of a task that was killed may still write there.
+        while run.exists() {
+            let _ = fs::remove_dir_all(&run);
+        }
+        fs::create_dir(run).expect("a directory");
     }
 
     /// The call at which `running` is held, or `None` when it ends without.
