@@ -111,7 +111,7 @@ impl Issues {
     /// # Errors
     /// As [`Issues::read`].
     pub fn of(cx: &Cx) -> Result<Issues, String> {
-        Issues::of_project(Project::of(cx))
+        Issues::pinned(Project::of(cx))
     }
 
     /// As [`Issues::of`], for the log of the provider of `cx`: its key is another's than the reader's.
@@ -128,11 +128,7 @@ impl Issues {
         Ok(issues)
     }
 
-    /// As [`Issues::of`], for a project that was looked at before.
-    ///
-    /// # Errors
-    /// As [`Issues::read`].
-    pub fn of_project(project: Project) -> Result<Issues, String> {
+    fn pinned(project: Project) -> Result<Issues, String> {
         Issues::matching(project, |issue, project| issue.not_in(&project.versions).is_none())
     }
 
@@ -651,7 +647,7 @@ mod tests {
             );
             Project { versions: pinned(&compose), values: Values::new() }
         };
-        let pins = |provider: &str| Issues::of_project(project(provider)).unwrap();
+        let pins = |provider: &str| Issues::pinned(project(provider)).unwrap();
         let line =
             "500 hostname lookup 'zebra' failed - failed to get address info for: zebra: Name or service not known";
         assert_eq!(ids(&pins("v0.2.0").find(line)), ["machine-node-renamed"]);
