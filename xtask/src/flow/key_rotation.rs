@@ -75,11 +75,6 @@ fn of_proxmox(cx: &Cx) -> anyhow::Result<Rotation> {
     let token = Token::parse(&text, &format!("{NEW} in the environment"))?;
     let new = Proxmox::new(old.url.clone(), old.origin.clone(), Login::Token(token.clone()), old.ca_file.clone());
     let new = new.insecure(old.insecure);
-    if new.login.id() == old.login.id() {
-        return Err(Failure::new(Code::Usage, format!("{NEW} is the token that the provider has: {}", old.login.id()))
-            .hint(hint)
-            .into());
-    }
     compare(cx, &old, &new)?;
     let path = cx.paths.config();
     let text = cx.read(&path, "")?;
@@ -96,13 +91,18 @@ fn of_proxmox(cx: &Cx) -> anyhow::Result<Rotation> {
         files::write_atomically(&path, contents.expose().as_bytes(), files::PRIVATE)?;
         Ok("written".to_owned())
     });
-    let mut plan = Plan::from_iter([write]);
+    // A run that was cut off has written it, and the provider may still run with the old one.
+    let written = new.login.id() == old.login.id();
+    let mut plan: Plan<'static> = (!written).then_some(write).into_iter().collect();
     restart(cx, &mut plan, &Omnictl::find(cx)?, cx.settings.provider_id(None).value)?;
-    let remove = old.login.token_name().map(|name| format!("pveum user token remove {user} {name}"));
+    let next = match old.login.token_name().filter(|_| !written) {
+        Some(name) => format!("pveum user token remove {user} {name}"),
+        None => format!("pveum user token list {user}"),
+    };
     Ok(Rotation {
         plan,
-        left: "the provider uses the new token; remove the old one as root on a Proxmox node".to_owned(),
-        next: remove,
+        left: format!("the provider uses {}; remove the old one as root on a Proxmox node", new.login.id()),
+        next: Some(next),
     })
 }
 

@@ -26,6 +26,13 @@ pub fn as_root_with(method: &str, lab: &Sandbox, path: &str, fields: &[&str]) ->
     curl(&[&["-X", method, "-b", &cookie, "-H", &token, &format!("{endpoint}{path}")], fields.as_slice()].concat())
 }
 
+/// Makes a token of Proxmox and gives it to the tasks.
+pub fn new_token(lab: &mut Sandbox, name: &str, privsep: &str) {
+    let made = as_root_with("POST", lab, &format!("/access/users/omni@pve/token/{name}"), &[privsep]);
+    let secret = made["data"]["value"].as_str().expect("a secret");
+    lab.set("PROXMOX_VE_API_TOKEN", Some(&format!("omni@pve!{name}={secret}")));
+}
+
 #[test]
 fn http_address_of_proxmox_is_refused_before_the_token_is_sent() {
     let mut lab = Sandbox::new();

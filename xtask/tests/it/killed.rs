@@ -37,13 +37,14 @@ const RUNBOOK: [Step; 4] = [
 
 /// The other changing tasks, in an order in which each finds what the one before left. `{dir}` is a directory of this test,
 /// `{worker}` a worker of the cluster, `{today}` the account that a rotation makes.
-const OTHERS: [Step; 21] = [
+const OTHERS: [Step; 22] = [
     ("init {dir}/site", 25),
     ("cluster-scale demo --set workers=2 --yes --timeout 60s", 800),
     ("apply {dir}/plan.json --yes --timeout 60s", 400),
     ("cluster-upgrade demo --talos v1.13.13 --yes --timeout 60s", 900),
     ("machine-replace {worker} --yes --allow-destroy demo --timeout 60s", 1200),
     ("keys --rotate provider --yes", 900),
+    ("keys --rotate proxmox --yes", 900),
     ("keys --rotate account --yes --allow-destroy {today} --allow-destroy {today}.2", 400),
     ("cluster-kubeconfig demo --merge --yes", 200),
     ("cluster-talosconfig demo --force", 120),
@@ -119,6 +120,7 @@ fn killed_in_any_other_task_a_second_run_completes() {
         lab.class("small");
         lab.run(create).exits(0);
         crate::keys::keep_in_env(&mut lab);
+        crate::access::new_token(&mut lab, "second", "privsep=0");
         let mut older = crate::omni_upgrade::of_1_9();
         older.set("DOCKER_HOST", Some("tcp://lab"));
         let dir = lab.scratch().join("killed");
