@@ -276,17 +276,17 @@ fn being_destroyed(cluster: &str, view: &ClusterView) -> Failure {
         .next(format!("cargo xtask cluster-status {cluster}"))
 }
 
-/// Those of these clusters that Omni destroys.
+/// Those of these clusters that Omni has.
 ///
 /// # Errors
 /// Those of omnictl.
-pub fn being_torn_down(omnictl: &Omnictl<'_>, names: &[&str]) -> Result<Vec<String>, Failure> {
-    let found = match names {
+pub fn existing(omnictl: &Omnictl<'_>, names: &[&str]) -> Result<Vec<Resource>, Failure> {
+    let mut found = match names {
         [one] => omnictl.get("clusters", one)?.into_iter().collect(),
         _ => omnictl.list("clusters", None)?,
     };
-    let goes = |found: &Resource| found.metadata.tearing_down() && names.contains(&found.metadata.id.as_str());
-    Ok(found.into_iter().filter(goes).map(|found| found.metadata.id).collect())
+    found.retain(|found| names.contains(&found.metadata.id.as_str()));
+    Ok(found)
 }
 
 /// What ends a task that would change a cluster which somebody locked.
@@ -297,15 +297,17 @@ pub fn locked(name: &str, refusal: &str) -> Failure {
 }
 
 /// Ends a task that would change clusters of which one is being destroyed: Omni refuses that half way (`is not in phase
-/// running`), and a comparison does not show it.
+/// running`), and a comparison does not show it. Returns those that Omni has.
 ///
 /// # Errors
 /// [`Code::Conflict`] with what the cluster still waits for; those of omnictl.
-pub fn refuse_destroyed(omnictl: &Omnictl<'_>, names: &[&str]) -> Result<(), Failure> {
-    let Some(name) = being_torn_down(omnictl, names)?.into_iter().next() else { return Ok(()) };
-    Err(match observe(omnictl, &name)? {
-        Some(view) => being_destroyed(&name, &view),
+pub fn refuse_destroyed(omnictl: &Omnictl<'_>, names: &[&str]) -> Result<Vec<Resource>, Failure> {
+    let mut found = existing(omnictl, names)?;
+    let Some(at) = found.iter().position(|found| found.metadata.tearing_down()) else { return Ok(found) };
+    let name = found.swap_remove(at).metadata.id;
+    match observe(omnictl, &name)? {
+        Some(view) => Err(being_destroyed(&name, &view)),
         // It went in this moment.
-        None => return Ok(()),
-    })
+        None => Ok(found),
+    }
 }

@@ -13,10 +13,11 @@ use runtime::ui::Status;
 /// When none is left, or the task is interrupted.
 pub fn leave_out(cx: &Cx, templates: &mut Vec<ClusterTemplate>) -> Result<(), Failure> {
     let names: Vec<&str> = templates.iter().map(|template| template.name.as_str()).collect();
-    let gone = match Omnictl::find(cx).and_then(|omnictl| cluster::being_torn_down(&omnictl, &names)) {
+    let gone = match Omnictl::find(cx).and_then(|omnictl| cluster::existing(&omnictl, &names)) {
         Err(failure) if failure.code == Code::Interrupted => return Err(failure),
-        found => found.unwrap_or_default(),
+        found => found.unwrap_or_default().into_iter().filter(|found| found.metadata.tearing_down()),
     };
+    let gone: Vec<String> = gone.map(|found| found.metadata.id).collect();
     if gone.len() == templates.len() {
         return refuse(cx, templates);
     }

@@ -50,12 +50,13 @@ pub fn run(
     let found = Template::check(cx, &path, contents.as_bytes(), &sources.facts());
     inputs::refuse(cx, "cluster template", &found.findings, allow)?;
     let templates: Vec<Template> = found.value.into_iter().collect();
-    cluster::refuse_destroyed(&omnictl, &[name])?;
+    let existing = cluster::refuse_destroyed(&omnictl, &[name])?;
     let (_stage, staged) = Stage::of_templates(cx, &templates)?;
     if staged.iter().any(|staged| staged.file == path) && !values.is_empty() {
         return Err(by_hand(&shown, name, &values, "it names files outside its directory").into());
     }
-    let (diffs, impacts) = cluster_sync::differences(cx, &omnictl, (&templates, &staged), sources.classes.as_deref())?;
+    let (diffs, impacts) =
+        cluster_sync::differences(cx, &omnictl, &existing, (&templates, &staged), sources.classes.as_deref())?;
     let data = json!({
         "cluster": name, "file": shown, "allowed": allow,
         "new_machines": impacts.new_machines, "new_machines_fit": impacts.fits,

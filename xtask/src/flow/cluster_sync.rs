@@ -29,8 +29,8 @@ use runtime::ui::{Check, StepResult};
 /// Syncs the templates in `files`: checked, compared, confirmed as one plan, carried out and verified.
 ///
 /// # Errors
-/// For a template that is not valid or whose cluster is being destroyed; those of [`differences`], [`PlanFile::settle`] and
-/// [`Plan::run`].
+/// For a template that is not valid or whose cluster is being destroyed or locked; those of [`differences`],
+/// [`PlanFile::settle`] and [`Plan::run`].
 pub fn run(
     cx: &Cx,
     files: &[PathBuf],
@@ -42,11 +42,11 @@ pub fn run(
     cx.writable(&[cx.paths.state()])?;
     let omnictl = if saved.only_written() { Omnictl::find(cx)? } else { change::omnictl(cx)? };
     let ask = || lookup::TemplateSources::ask(cx, false, None);
-    let (sources, none_destroyed) = both(ask, || cluster::refuse_destroyed(&omnictl, &names));
+    let (sources, existing) = both(ask, || cluster::refuse_destroyed(&omnictl, &names));
     let templates = inputs::templates(cx, files, &sources.facts(), allow)?;
-    none_destroyed?;
+    let existing = existing?;
     let (_stage, staged) = Stage::of_templates(cx, &templates)?;
-    let (diffs, impacts) = differences(cx, &omnictl, (&templates, &staged), sources.classes.as_deref())?;
+    let (diffs, impacts) = differences(cx, &omnictl, &existing, (&templates, &staged), sources.classes.as_deref())?;
     let actions: Vec<&SyncAction> = diffs.iter().flat_map(|diff| &diff.actions).collect();
     let mut data = json!({
         "clusters": names, "actions": actions, "allowed": allow,
@@ -278,18 +278,19 @@ pub fn changed_meanwhile(name: &str, changed: &[String]) -> Failure {
 }
 
 /// What a sync of the templates would do and mean: compared, looked at and shown, and refused where Omni or the login would refuse
-/// it. A dry run shows also what the login may only read.
+/// it. `existing` are those of their clusters that Omni has. A dry run shows also what the login may only read.
 ///
 /// # Errors
 /// Those of [`compare`] and of [`role::may_change`]; [`Code::Conflict`] for a locked cluster or a set that is being destroyed.
 pub fn differences<'a>(
     cx: &Cx,
     omnictl: &Omnictl<'_>,
+    existing: &[Resource],
     (templates, staged): (&'a [Template], &'a [Staged]),
     classes: Option<&[Resource]>,
 ) -> anyhow::Result<(Vec<TemplateDiff<'a>>, Impacts)> {
     let diffs = compare(cx, omnictl, templates, staged)?;
-    refuse_what_omni_refuses(omnictl, &diffs)?;
+    refuse_what_omni_refuses(omnictl, existing, &diffs)?;
     let impacts = impact::of(cx, omnictl, &diffs, classes)?;
     diffs.iter().for_each(|diff| diff.show(cx));
     if !cx.dry_run {
@@ -422,21 +423,25 @@ fn verify_settled(cx: &Cx, omnictl: &Omnictl<'_>, settled: &[&TemplateDiff<'_>])
 }
 
 /// Refuses to change a cluster that is locked, and a machine set that is being destroyed while its template has it again.
-fn refuse_what_omni_refuses(omnictl: &Omnictl<'_>, diffs: &[TemplateDiff<'_>]) -> Result<(), Failure> {
-    let new = |diff: &TemplateDiff<'_>| diff.actions.iter().any(|it| it.verb == "create" && it.kind == "Clusters");
-    let changed: Vec<_> = diffs.iter().filter(|diff| !diff.in_sync() && !new(diff)).collect();
-    if changed.is_empty() {
+fn refuse_what_omni_refuses(
+    omnictl: &Omnictl<'_>,
+    existing: &[Resource],
+    diffs: &[TemplateDiff<'_>],
+) -> Result<(), Failure> {
+    let locked =
+        |name: &str| existing.iter().any(|it| it.metadata.id == name && it.metadata.annotated("cluster-locked"));
+    if let Some(diff) = diffs.iter().find(|diff| !diff.in_sync() && locked(diff.name())) {
+        return Err(cluster::locked(diff.name(), "accepts no change of it"));
+    }
+    let updates = |diff: &TemplateDiff<'_>, set: Option<&str>| {
+        let of = |action: &&SyncAction| action.verb == "update" && action.kind == "MachineSets";
+        diff.actions.iter().filter(of).any(|action| set.is_none_or(|set| action.id == set))
+    };
+    if !diffs.iter().any(|diff| updates(diff, None)) {
         return Ok(());
     }
-    let (sets, clusters) = both(|| omnictl.list("machinesets", None), || omnictl.list("clusters", None));
-    let (sets, clusters) = (sets?, clusters?);
-    for diff in changed {
-        let locked = |found: &Resource| found.metadata.id == diff.name() && found.metadata.annotated("cluster-locked");
-        if clusters.iter().any(locked) {
-            return Err(cluster::locked(diff.name(), "accepts no change of it"));
-        }
-        let updated = |id: &str| diff.actions.iter().any(|action| action.verb == "update" && action.id == id);
-        if let Some(set) = sets.iter().find(|set| set.metadata.tearing_down() && updated(&set.metadata.id)) {
+    for set in omnictl.list("machinesets", None)?.iter().filter(|set| set.metadata.tearing_down()) {
+        if let Some(diff) = diffs.iter().find(|diff| updates(diff, Some(&set.metadata.id))) {
             return Err(cluster_destroyed::set(&set.metadata.id, diff.name()));
         }
     }
