@@ -299,6 +299,8 @@ fn upgrade(parts: &ClusterParts<'_>) -> String {
         match status.number(&["phase"]) {
             UPGRADE_FAILED => Some(format!("the upgrade of {name} to {wanted} has failed{said}")),
             UPGRADE_UNKNOWN | UPGRADE_DONE if !elsewhere => None,
+            // Of a new cluster Omni reports an upgrade too, from no version (omni v1.9.3 `kubernetes_upgrade_status.go`).
+            _ if reached.is_empty() => Some(format!("{name} {wanted} is being installed{said}")),
             _ => Some(format!("the upgrade of {name} to {wanted} runs{said}")),
         }
     };
