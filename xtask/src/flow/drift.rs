@@ -10,11 +10,10 @@ use serde_json::Value;
 use crate::flow::inputs::{self, Template, TemplateFacts};
 use crate::flow::stage::Stage;
 use crate::flow::{cluster_sync, lookup, machine_class, omni_stack, project_classes, proxmox};
-use check::drift::{self, Drift, Image};
+use check::drift::{self, Drift};
 use domain::failure::{Code, Failure};
 use domain::spec::name;
 use domain::status::omni::{Brief, Resource};
-use domain::status::proxmox::host;
 use domain::status::sync::SyncAction;
 use domain::words::count;
 use runtime::cx::Cx;
@@ -88,7 +87,7 @@ pub fn areas(cx: &Cx, omnictl: &Omnictl<'_>, omni: &Omni, hardware: bool) -> Vec
         ("machine classes", Box::new(|| classes(cx, omni).map(alone))),
         ("clusters", Box::new(|| clusters(cx, omnictl, omni).map_err(|error| Failure::of(&error)))),
         ("machines in Proxmox", Box::new(move || of_providers(cx, omni, hardware))),
-        ("containers", Box::new(|| containers(cx).map(alone))),
+        ("containers", Box::new(|| containers(cx))),
         ("the project's notes", Box::new(|| Ok(alone(state(cx, omni))))),
     ];
     let (names, jobs): (Vec<_>, Vec<_>) = comparisons.into_iter().unzip();
@@ -266,7 +265,7 @@ fn machines(cx: &Cx, omni: &Omni, hardware: bool) -> Compared {
     // A Talos image may be for a VM that is about to be made.
     let all_made = omni.requests.iter().filter(live).all(|request| provisioned.contains(request.metadata.id.as_str()));
     let known = all_made && configs.len() == listed.entries.len();
-    match images(cx, &proxmox) {
+    match proxmox::images(cx, &proxmox) {
         Ok(images) => found.extend(drift::leftovers(&images, &guests.into_inner(), known.then_some(&configs))),
         Err(failure) if failure.code == Code::Interrupted => return Err(failure),
         Err(failure) => unread.push(("images in Proxmox".to_owned(), failure.to_string())),
@@ -295,49 +294,53 @@ fn configurations(
     Ok(found)
 }
 
-/// The ISO images in every storage that the login may see; those of a shared storage once.
-fn images(cx: &Cx, proxmox: &Proxmox) -> Result<Vec<Image>, Failure> {
-    let holds = |entry: &Value| {
-        let content = entry["content"].as_str().unwrap_or_default();
-        entry["status"] == "available" && content.split(',').any(|kind| kind == "iso")
-    };
-    let listed = proxmox.pick(cx, "listing the storages of Proxmox", "/cluster/resources?type=storage", &holds)?;
-    let text = |entry: &Value, key: &str| entry[key].as_str().unwrap_or_default().to_owned();
-    let mut places: BTreeMap<(String, String), String> = BTreeMap::new();
-    for entry in &listed.entries {
-        let (node, storage) = (text(entry, "node"), text(entry, "storage"));
-        let of = if entry["shared"].as_u64() == Some(1) { String::new() } else { node.clone() };
-        places.entry((storage, of)).or_insert(node);
-    }
-    let path = |((storage, _), node): (&(String, String), &String)| {
-        format!("/nodes/{node}/storage/{storage}/content?content=iso")
-    };
-    let paths: Vec<String> = places.iter().map(path).collect();
+/// Containers that docker/compose.yaml and docker/.env would make otherwise, or that do not run. Where there is none, Omni may run on
+/// another host.
+fn containers(cx: &Cx) -> Compared {
+    let compose = Compose::find(cx)?;
+    let there = compose.containers()?;
     let mut found = Vec::new();
-    for (node, answer) in places.values().zip(proxmox.get_all(cx, "asking for the ISO images of Proxmox", &paths)) {
-        for image in answer?.as_array().into_iter().flatten() {
-            let (volume, size) = (text(image, "volid"), image["size"].as_u64().unwrap_or_default());
-            found.push(Image { node: host(proxmox.site.as_deref(), node), volume, size });
+    for (service, from, to) in omni_stack::other_versions(cx, &there) {
+        let next = if service == OMNI { "cargo xtask omni-upgrade --dry-run" } else { STACK };
+        found.push(container(&service, format!("it runs {from}, docker/compose.yaml has {to}"), next));
+    }
+    if there.is_empty() || cx.settings.recorded.is_some() {
+        return Ok((found, Vec::new()));
+    }
+    let provider = omni_stack::with_provider(cx).is_ok();
+    let (pending, outdated) = match compose.pending(provider).and_then(|it| Ok((it, omni_stack::outdated(cx, &there)?)))
+    {
+        Err(failure) if failure.code == Code::Interrupted => return Err(failure),
+        Err(failure) => {
+            return Ok((found, vec![("the configuration of the containers".to_owned(), failure.to_string())]));
+        }
+        Ok(pending) => pending,
+    };
+    for (name, verb) in &pending {
+        let known = there.iter().find(|container| container.name == *name);
+        let service = known.map_or(name.as_str(), |container| container.service.as_str());
+        let detail = match verb.as_str() {
+            verb if verb.starts_with("Recreat") => {
+                "it would be recreated: docker/compose.yaml or docker/.env has changed"
+            }
+            _ if known.is_some() => "it does not run",
+            _ => "docker/compose.yaml has it, and it is not there",
+        };
+        if !found.iter().any(|drift: &Drift| drift.object == format!("container {service}")) {
+            found.push(container(service, detail.to_owned(), STACK));
         }
     }
-    Ok(found)
+    if !outdated.is_empty() {
+        let detail = format!("{} changed after they were created", outdated.join(" and "));
+        found.push(Drift::new("container-differs", "the containers", detail).fix("shows what would change", STACK));
+    }
+    Ok((found, Vec::new()))
 }
 
-/// Containers that run another version than docker/compose.yaml pins.
-fn containers(cx: &Cx) -> Result<Vec<Drift>, Failure> {
-    let moved = omni_stack::other_versions(cx, &Compose::find(cx)?.containers()?);
-    let one = |(service, from, to): (String, String, String)| {
-        Drift::new(
-            "container-differs",
-            format!("container {service}"),
-            format!("it runs {from}, docker/compose.yaml has {to}"),
-        )
-        .fix(
-            "shows what would change",
-            if service == OMNI { "cargo xtask omni-upgrade --dry-run" } else { "cargo xtask stack-up --dry-run" },
-        )
-    };
-    Ok(moved.into_iter().map(one).collect())
+const STACK: &str = "cargo xtask stack-up --dry-run";
+
+fn container(service: &str, detail: String, next: &str) -> Drift {
+    Drift::new("container-differs", format!("container {service}"), detail).fix("shows what would change", next)
 }
 
 /// What the project's notes say and neither a file nor Omni knows.

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use check::capacity::provider::Provider;
 use check::capacity::{bytes, room};
+use check::drift::Image;
 use check::placeholder;
 use domain::clock::rfc3339;
 use domain::failure::{Code, Failure, MissingValue};
@@ -100,6 +101,37 @@ pub fn list_vms(cx: &Cx, proxmox: &Proxmox, wanted: &dyn Fn(&Value) -> bool) -> 
         proxmox.pick(cx, "listing the virtual machines of Proxmox", "/cluster/resources?type=vm", wanted)?;
     if let Some(site) = &proxmox.site {
         found.entries.iter_mut().for_each(|vm| vm["site"] = site.as_str().into());
+    }
+    Ok(found)
+}
+
+/// The ISO images in every storage that the login may see; those of a shared storage once.
+///
+/// # Errors
+/// Those of Proxmox.
+pub fn images(cx: &Cx, proxmox: &Proxmox) -> Result<Vec<Image>, Failure> {
+    let holds = |entry: &Value| {
+        let content = entry["content"].as_str().unwrap_or_default();
+        entry["status"] == "available" && content.split(',').any(|kind| kind == "iso")
+    };
+    let listed = proxmox.pick(cx, "listing the storages of Proxmox", "/cluster/resources?type=storage", &holds)?;
+    let text = |entry: &Value, key: &str| entry[key].as_str().unwrap_or_default().to_owned();
+    let mut places: BTreeMap<(String, String), String> = BTreeMap::new();
+    for entry in &listed.entries {
+        let (node, storage) = (text(entry, "node"), text(entry, "storage"));
+        let of = if entry["shared"].as_u64() == Some(1) { String::new() } else { node.clone() };
+        places.entry((storage, of)).or_insert(node);
+    }
+    let path = |((storage, _), node): (&(String, String), &String)| {
+        format!("/nodes/{node}/storage/{storage}/content?content=iso")
+    };
+    let paths: Vec<String> = places.iter().map(path).collect();
+    let mut found = Vec::new();
+    for (node, answer) in places.values().zip(proxmox.get_all(cx, "asking for the ISO images of Proxmox", &paths)) {
+        for image in answer?.as_array().into_iter().flatten() {
+            let (volume, size) = (text(image, "volid"), image["size"].as_u64().unwrap_or_default());
+            found.push(Image { node: status::host(proxmox.site.as_deref(), node), volume, size });
+        }
     }
     Ok(found)
 }

@@ -44,7 +44,7 @@ pub fn run(args: &StackUp, cx: &Cx) -> anyhow::Result<Outcome> {
     let place = OmniAddress::of(cx);
     let mut plan = Plan::default();
     let settings = site::begin(cx, false)?;
-    let changed = recreate || !settings.is_empty() || compose.would_change(provider)?;
+    let changed = recreate || !settings.is_empty() || !compose.pending(provider)?.is_empty();
     plan.append(settings.into_iter().collect());
     match changed {
         true => plan.push(omni_stack::start(provider, recreate, format!("{what}; volumes kept{moved}{why}"))),

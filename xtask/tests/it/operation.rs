@@ -1,9 +1,15 @@
-//! Clusters that are exported; what else is done with a cluster after it was created is in the transcripts `operation` and
-//! `other-names`.
+//! Clusters that are exported, and changes made by hand; what else is done with a cluster after it was created is in the
+//! transcripts `operation` and `other-names`.
 
+use std::collections::BTreeMap;
 use std::fs;
 
-use crate::sandbox::{Sandbox, root};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::access::as_root_with;
+use crate::sandbox::{Sandbox, root, wait_for};
+use crate::transcripts::Player;
 
 pub fn with_cluster(workers: u32) -> Sandbox {
     let lab = Sandbox::new();
@@ -16,6 +22,112 @@ pub fn with_cluster(workers: u32) -> Sandbox {
 
 pub fn vms(lab: &Sandbox) -> usize {
     lab.dump()["proxmox"]["vms"].as_array().expect("a list").len()
+}
+
+/// A change made by hand: what `drift` calls it, with the object, a part of the detail, how it is made, and how it is taken back.
+#[derive(Deserialize, Clone)]
+struct ManualChange {
+    object: String,
+    says: String,
+    make: Vec<String>,
+    undo: Vec<String>,
+}
+
+/// `xtask/tests/fixtures/drift.yaml`.
+#[derive(Deserialize)]
+struct ManualChanges {
+    of_site: Vec<ManualChange>,
+    of_vm: Vec<(String, String)>,
+}
+
+/// A change of a VM, which puts back what it has now.
+fn of_vm(lab: &Sandbox, vm: &Value, (field, says): &(String, String)) -> ManualChange {
+    let (node, name) = (vm["node"].as_str().expect("a node"), vm["name"].as_str().expect("a name"));
+    let path = format!("/nodes/{node}/qemu/{}/config", vm["vmid"]);
+    let config = &as_root_with("GET", lab, &path, &[])["data"];
+    let key = field.split('=').next().unwrap_or_default();
+    let undo = match &config[key] {
+        Value::Null => format!("delete={key}"),
+        old => format!("{key}={}", old.as_str().map_or(old.to_string(), str::to_owned)),
+    };
+    let put = |field: &str| format!("proxmox PUT {path} {field}");
+    ManualChange {
+        object: format!("vm-changed VM {} ({name}) on {node}", vm["vmid"]),
+        says: says.clone(),
+        make: vec![put(field)],
+        undo: vec![put(&undo)],
+    }
+}
+
+/// Twenty random changes by hand in Proxmox, in Omni, in the files and beside the containers, several at a time; `DRIFT=1000`
+/// makes so many, `SEED=7` others. Each is named, and nothing else.
+#[test]
+fn drift_finds_every_change_by_hand_and_no_other() {
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
+    let (all, seed) = (number("DRIFT").unwrap_or(20), number("SEED").unwrap_or(18));
+    let changes: ManualChanges =
+        serde_yaml::from_slice(&fs::read(root().join("xtask/tests/fixtures/drift.yaml")).expect("a table"))
+            .expect("changes");
+    let mut player = Player::of(with_cluster(5));
+    let vms = player.lab().dump()["proxmox"]["vms"].as_array().expect("a list").clone();
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut made = BTreeMap::new();
+    let mut total = 0;
+    while total < all {
+        // Of one object one change, the last one chosen.
+        let mut hands = BTreeMap::new();
+        for vm in vms.iter().filter(|_| random.bool()).collect::<Vec<_>>() {
+            let which = &changes.of_vm[random.usize(..changes.of_vm.len())];
+            hands.insert(vm["name"].to_string(), (which.1.clone(), of_vm(player.lab(), vm, which)));
+        }
+        for change in &changes.of_site {
+            if random.u8(..3) == 0 {
+                let object = change.object.split_once(' ').map_or("", |words| words.1);
+                hands.insert(object.to_owned(), (format!("{} {}", change.object, change.says), change.clone()));
+            }
+        }
+        hands.values().flat_map(|hand| &hand.1.make).for_each(|line| player.change(line));
+        let found = differences(player.lab());
+        let expected: BTreeMap<_, _> = hands.values().map(|(_, hand)| (hand.object.clone(), &hand.says)).collect();
+        let missed: Vec<_> = expected
+            .iter()
+            .filter(|(object, says)| !found.get(*object).is_some_and(|detail| detail.contains(**says)))
+            .collect();
+        let wrong: Vec<_> = found.iter().filter(|(object, _)| !expected.contains_key(*object)).collect();
+        assert!(
+            missed.is_empty() && wrong.is_empty(),
+            "after {total}: missed {missed:#?}, wrong {wrong:#?}, {found:#?}"
+        );
+        hands.values().flat_map(|hand| &hand.1.undo).for_each(|line| player.change(line));
+        hands.values().for_each(|(what, _)| *made.entry(what.clone()).or_insert(0) += 1);
+        total += hands.len() as u64;
+    }
+    let lab = player.lab();
+    assert_eq!(differences(lab), BTreeMap::new(), "all was taken back");
+    // What cannot be: one more disk, and a VM that is gone.
+    let (more, gone) = (&vms[0], &vms[5]);
+    let config = format!("/nodes/{}/qemu/{}/config", more["node"].as_str().expect("a node"), more["vmid"]);
+    as_root_with("PUT", lab, &config, &["scsi1=local-lvm:8"]);
+    wait_for("the VM is destroyed", || lab.paste(&format!("qm stop {0}; qm destroy {0}", gone["vmid"])).code == 0);
+    let found = differences(lab).into_iter().map(|(object, detail)| format!("{object}: {detail}")).collect::<Vec<_>>();
+    let name = |vm: &Value| vm["name"].as_str().expect("a name").to_owned();
+    let due = [
+        (name(gone), "is not there any more"),
+        (format!("user-data-{}.iso", gone["vmid"]), "which is not there"),
+        (name(more), "a disk scsi1 (8.0 GiB)"),
+    ];
+    let named = |(object, says): &(String, &str)| found.iter().any(|it| it.contains(object) && it.contains(says));
+    assert!(found.len() == due.len() && due.iter().all(named), "{found:#?}");
+    println!("seed {seed}: {total} changes, all found, no other: {made:#?}");
+}
+
+/// The details of what `drift` finds, by kind and object.
+fn differences(lab: &Sandbox) -> BTreeMap<String, String> {
+    let document = lab.run("drift --hardware --json").exits(0).json();
+    assert_eq!(document["data"]["unknown"].as_array().map(Vec::len), Some(0), "{document:#}");
+    let text = |drift: &Value, key: &str| drift[key].as_str().expect("a text").to_owned();
+    let of = |drift: &Value| (format!("{} {}", text(drift, "kind"), text(drift, "object")), text(drift, "detail"));
+    document["data"]["drift"].as_array().expect("a list").iter().map(of).collect()
 }
 
 /// Every eighth template of the corpus that is accepted, every fourth after the first three with `EXPORT=3/4`: a sync of what was

@@ -5,6 +5,7 @@
 //! a stack with an incomplete `docker/.env` could not be inspected or stopped. With the name it uses the containers' labels
 //! (docker/compose v5.5.1 `cmd/compose/compose.go` `projectOrName`, `pkg/compose/down.go`).
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -127,17 +128,25 @@ impl<'a> Compose<'a> {
         Ok(Job::new(purpose, cmd!(shell, "{docker} compose -f {file} {profile...} up -d {flag...}")))
     }
 
-    /// Whether [`Compose::up`] would change anything: its dry run has a line ` Container NAME Running` for each container that it
-    /// leaves alone (docker compose 5.5.1, recorded).
+    /// What [`Compose::up`] would create, recreate or start, with the first word for it: its dry run has a line ` Container NAME
+    /// Running` for each container that it leaves alone (docker compose 5.5.1, recorded).
     ///
     /// # Errors
     /// As [`explain`].
-    pub fn would_change(&self, provider: bool) -> Result<bool, Failure> {
+    pub fn pending(&self, provider: bool) -> Result<BTreeMap<String, String>, Failure> {
         let job = self.up_job("asking what would be started", provider, Some("--dry-run"))?;
         let ended = self.run(job.deadline(QUICK))?;
-        let words = ["Creat", "Recreat", "Start", "Stop", "Remov", "Error"];
-        let changes = |line: &str| line.split_whitespace().any(|word| words.iter().any(|verb| word.starts_with(verb)));
-        Ok(ended.stderr.lines().any(changes))
+        let verbs = ["Creat", "Recreat", "Start", "Stop", "Remov", "Error"];
+        let mut found = BTreeMap::new();
+        for line in ended.stderr.lines() {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            if let [.., name, verb] = words.as_slice()
+                && verbs.iter().any(|start| verb.starts_with(start))
+            {
+                found.entry((*name).to_owned()).or_insert_with(|| (*verb).to_owned());
+            }
+        }
+        Ok(found)
     }
 
     /// Creates the containers, their volumes and their network, and starts nothing.
