@@ -1,15 +1,17 @@
 //! Files that give access to a cluster: kubeconfig and talosconfig, as omnictl writes them, kept from everyone but their owner.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_yaml::{Mapping, Value};
+use xshell::cmd;
 
 use crate::flow::change::{Change, Plan};
 use domain::failure::{Code, Failure};
 use domain::secret::{self, Secret};
 use runtime::cx::Cx;
 use runtime::files::{self, Scratch};
-use runtime::proc::quote;
+use runtime::proc::{self, CommandOutput, Job, quote};
 use runtime::settings::environment;
 use runtime::tool::omnictl::Omnictl;
 
@@ -108,6 +110,74 @@ fn fetch(cx: &Cx, omnictl: &Omnictl<'_>, access: &Access) -> Result<Secret, Fail
             Ok(Secret::plain(text))
         }
     }
+}
+
+/// A Kubernetes API that answers does so in this time.
+const KUBERNETES: Duration = Duration::from_secs(30);
+
+/// Runs kubectl with a kubeconfig; `None` where it is not installed.
+///
+/// # Errors
+/// Those of [`proc::Proc::run`].
+pub fn kubectl(cx: &Cx, purpose: &str, file: &Path, words: &[&str]) -> Result<Option<CommandOutput>, Failure> {
+    let Ok(kubectl) = which::which("kubectl") else { return Ok(None) };
+    let shell = proc::shell()?;
+    let job = Job::new(purpose, cmd!(shell, "{kubectl} --kubeconfig {file} {words...}"));
+    // Its proxy is Omni's own, with Omni's certificate.
+    let authorities = cx.settings.ca_file(None).map(|found| found.value);
+    let job = authorities.into_iter().fold(job, |job, file| job.env("SSL_CERT_FILE", file));
+    cx.proc.run(job.deadline(KUBERNETES)).map(Some)
+}
+
+/// The persistent volumes of a cluster in words, none without any, or why they are not known. It takes a token for five minutes.
+///
+/// # Errors
+/// An interruption.
+pub fn volumes(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> Result<Result<String, String>, Failure> {
+    let asked = || {
+        if which::which("kubectl").is_err() {
+            return Ok(None);
+        }
+        let scratch = Scratch::new(&cx.paths.scratch_root(), "volumes")?;
+        let file = scratch.path().join("kubeconfig");
+        let flags = ["--service-account", "--user", "omni-scale", "--groups", "system:masters", "--ttl", "5m"];
+        omnictl.write_access("kubeconfig", cluster, &flags.map(str::to_owned), &file)?;
+        files::read_text_if_there(&file)?.iter().for_each(|text| secret::hide_in(text));
+        let words = ["get", "persistentvolumes", "--output", "json", "--request-timeout", "10s"];
+        kubectl(cx, "asking Kubernetes for its persistent volumes", &file, &words)
+    };
+    match asked() {
+        Err(failure) if failure.code == Code::Interrupted => Err(failure),
+        Err(failure) => Ok(Err(failure.message)),
+        Ok(None) => Ok(Err("kubectl is not installed".to_owned())),
+        Ok(Some(ended)) if !ended.success() => {
+            Ok(Err(ended.stderr.lines().last().unwrap_or("kubectl failed").to_owned()))
+        }
+        Ok(Some(ended)) => Ok(listed(&ended.stdout)),
+    }
+}
+
+/// As many volumes are named.
+const NAMED: usize = 10;
+
+/// What kubectl lists (k8s.io/api v0.36 `core/v1/types.go`, `PersistentVolumeSpec`).
+fn listed(printed: &str) -> Result<String, String> {
+    let list: serde_json::Value = serde_json::from_str(printed).map_err(|error| error.to_string())?;
+    let items = list["items"].as_array().ok_or("kubectl printed no list")?;
+    let volume = |item: &serde_json::Value| {
+        let text = |pointer: &str| item.pointer(pointer).and_then(serde_json::Value::as_str);
+        let claim = text("/spec/claimRef/namespace").zip(text("/spec/claimRef/name"));
+        let name = claim.map_or(text("/metadata/name").unwrap_or("?").to_owned(), |(of, name)| format!("{of}/{name}"));
+        let size = text("/spec/capacity/storage").unwrap_or("?");
+        let class = text("/spec/storageClassName").filter(|class| !class.is_empty()).unwrap_or("no class");
+        format!("{name} ({size}, {class})")
+    };
+    if items.is_empty() {
+        return Ok(String::new());
+    }
+    let mut words: Vec<String> = items.iter().take(NAMED).map(volume).collect();
+    words.extend((items.len() > NAMED).then(|| format!("and {} more", items.len() - NAMED)));
+    Ok(format!("{}: {}", domain::words::count(items.len(), "persistent volume"), words.join(", ")))
 }
 
 /// A kubeconfig, of YAML or JSON; an empty file is an empty one.

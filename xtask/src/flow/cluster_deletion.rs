@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::flow::change::Change;
-use crate::flow::{cluster, cluster_tree, explain, provider, proxmox};
+use crate::flow::{cluster, cluster_access, cluster_tree, explain, provider, proxmox};
 use check::capacity::bytes;
 use domain::failure::{Code, Failure};
 use domain::status::cluster::ClusterView;
@@ -50,14 +50,16 @@ pub struct Loss {
     pub view: ClusterView,
     /// The VMs of its machine requests; unknown where no Proxmox can be asked.
     pub vms: Observed<Vec<Vm>>,
-    /// Every Proxmox that shows some of them, with their names.
+    /// Every Proxmox that shows some of them.
     sites: Vec<Site>,
+    /// Its persistent volumes in words, or why they are not known.
+    volumes: Result<String, String>,
     /// The machine requests whose VMs are not known.
     unseen: BTreeSet<String>,
 }
 
-/// A Proxmox, and the names of VMs in it.
-pub type Site = (Proxmox, BTreeSet<String>);
+/// A Proxmox, and VMs in it.
+pub type Site = (Proxmox, Vec<Vm>);
 
 impl Loss {
     /// What is lost, a line each.
@@ -72,8 +74,13 @@ impl Loss {
                 false => format!("machine `{name}`, which has no VM in Proxmox"),
             },
         });
+        let volumes = match &self.volumes {
+            Ok(volumes) => volumes.clone(),
+            Err(why) => format!("its persistent volumes, which are not known: {why}"),
+        };
         std::iter::once(format!("cluster `{}` with everything that runs in it", self.view.name))
             .chain(machines)
+            .chain(Some(volumes).filter(|volumes| !volumes.is_empty()))
             .collect()
     }
 }
@@ -97,8 +104,8 @@ pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> anyhow::Result<Opt
             let login = proxmox::login(cx).map(|login| login.proxmox);
             match Observed::of(login.and_then(|proxmox| Ok((vms(cx, &proxmox, &names)?, proxmox))))? {
                 Observed::Known((found, proxmox)) => {
-                    sites.push((proxmox, found.iter().map(|vm| vm.name.clone()).collect()));
-                    seen.extend(found);
+                    seen.extend(found.iter().cloned());
+                    sites.push((proxmox, found));
                 }
                 Observed::Unknown(said) => {
                     why.get_or_insert(cx.site().map_or(said.clone(), |site| format!("provider `{site}`: {said}")));
@@ -115,7 +122,14 @@ pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> anyhow::Result<Opt
             Some(why) => Observed::Unknown(why),
             None => Observed::Known(seen),
         };
-        Ok(StepResult::ok(Some(Loss { view, vms, sites, unseen }), words.into_iter().flatten().collect::<String>()))
+        let volumes = match view.kubernetes_api_ready {
+            true => cluster_access::volumes(cx, omnictl, name)?,
+            false => Err("its Kubernetes API does not answer".to_owned()),
+        };
+        Ok(StepResult::ok(
+            Some(Loss { view, vms, sites, unseen, volumes }),
+            words.into_iter().flatten().collect::<String>(),
+        ))
     })
 }
 
@@ -243,34 +257,53 @@ fn verify(cx: &Cx, omnictl: &Omnictl<'_>, loss: &Loss) -> anyhow::Result<()> {
                 .into()),
         }
     })?;
-    if loss.sites.is_empty() { Ok(()) } else { gone(cx, &loss.sites, "Its VMs are gone from Proxmox") }
+    if loss.sites.is_empty() {
+        Ok(())
+    } else {
+        gone(cx, &loss.sites, "Its VMs and their seed files are gone from Proxmox")
+    }
 }
 
-/// Waits until each Proxmox has none of these VMs.
+/// Waits until each Proxmox has none of these VMs, and no seed file of theirs (`user-data-ID.iso`, which the provider deletes with the
+/// VM). A VM that was made meanwhile may have the ID of one of them.
 ///
 /// # Errors
 /// [`Code::Failed`] with those that were left behind; those of Proxmox.
 pub fn gone(cx: &Cx, sites: &[Site], title: &str) -> anyhow::Result<()> {
     cx.ui.step("vms", title, || {
         let look = || {
-            let mut left: Vec<String> = Vec::new();
-            for (proxmox, names) in sites {
-                left.extend(vms(cx, proxmox, names)?.iter().map(|vm| format!("VM {} on {}", vm.id, vm.node)));
+            let (mut left, mut unknown): (Vec<String>, _) = (Vec::new(), String::new());
+            for (proxmox, lost) in sites {
+                let ours = |vm: &Value| lost.iter().any(|it| vm["name"] == *it.name || vm["vmid"] == it.id);
+                let there = proxmox::list_vms(cx, proxmox, &ours)?.entries;
+                let same = there.iter().filter_map(Vm::of).filter(|vm| lost.iter().any(|it| it.name == vm.name));
+                left.extend(same.map(|vm| format!("VM {} on {}", vm.id, vm.node)));
+                let free = lost.iter().filter(|it| !there.iter().any(|vm| vm["vmid"] == it.id));
+                let seeds: Vec<String> = free.map(|it| format!("/user-data-{}.iso", it.id)).collect();
+                match Observed::of(proxmox::images(cx, proxmox))? {
+                    Observed::Known(mut images) => {
+                        images.retain(|image| seeds.iter().any(|seed| image.volume.ends_with(seed)));
+                        left.extend(images.iter().map(|it| format!("seed file {} on {}", it.volume, it.node)));
+                    }
+                    Observed::Unknown(why) => unknown = format!("; their seed files are not known: {why}"),
+                }
             }
             cx.ui.rows(&left.iter().map(|vm| Row::new(vm, Some(false))).collect::<Vec<_>>());
-            Ok(if left.is_empty() { Poll::Done(()) } else { Poll::Waiting(left.join(", ")) })
+            Ok(if left.is_empty() { Poll::Done(unknown) } else { Poll::Waiting(left.join(", ")) })
         };
         let gone = wait::until("the deletion of the VMs", cx.limit(GONE), |words| cx.ui.waiting(words), look);
-        let all: usize = sites.iter().map(|(_, names)| names.len()).sum();
-        gone.map(|()| StepResult::ok((), count(all, "VM"))).map_err(|error| {
+        let all = count(sites.iter().map(|(_, lost)| lost.len()).sum::<usize>(), "VM");
+        gone.map(|unknown| StepResult::ok((), all + &unknown)).map_err(|error| {
             let failure = Failure::of(&error);
             match failure.code {
-                Code::Timeout => {
-                    Failure { code: Code::Failed, message: "VMs were left behind in Proxmox".to_owned(), ..failure }
-                        .hint("Omni no longer knows them: look at each in Proxmox, and delete it there")
-                        .next("cargo xtask proxmox-inventory")
-                        .into()
+                Code::Timeout => Failure {
+                    code: Code::Failed,
+                    message: "something was left behind in Proxmox".to_owned(),
+                    ..failure
                 }
+                .hint("Omni no longer knows it: `drift` has the command that deletes each")
+                .next("cargo xtask drift")
+                .into(),
                 _ => error,
             }
         })

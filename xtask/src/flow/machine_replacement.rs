@@ -244,9 +244,9 @@ pub fn plan<'a>(omnictl: &'a Omnictl<'_>, found: &'a Replacement, new: &'a mut V
     }
     plan.verify(move |cx| {
         left(cx, omnictl, cluster, name)?;
-        if let (Some(proxmox), Some(_)) = (&found.proxmox, &found.vm) {
-            let site = (proxmox.clone(), BTreeSet::from([name.clone()]));
-            cluster_deletion::gone(cx, &[site], "Its VM is gone from Proxmox")?;
+        if let (Some(proxmox), Some(vm)) = (&found.proxmox, &found.vm) {
+            let site = (proxmox.clone(), vec![vm.clone()]);
+            cluster_deletion::gone(cx, &[site], "Its VM and seed file are gone from Proxmox")?;
         }
         let ran = runs(cx, omnictl, cluster);
         let view = match &ran {

@@ -11,11 +11,10 @@ use serde_json::json;
 
 use crate::cli::ClusterDelete;
 use crate::flow::change::{self, Change, Plan};
-use crate::flow::{cluster, cluster_deletion, inputs};
+use crate::flow::{cluster, cluster_deletion, cluster_output, inputs};
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
 use domain::spec::name;
-use domain::status::omni::Resource;
 use runtime::cx::Cx;
 use runtime::paths::pasted;
 use runtime::tool::omnictl::Omnictl;
@@ -32,7 +31,7 @@ pub fn run(args: &ClusterDelete, cx: &Cx) -> anyhow::Result<Outcome> {
     let Some(loss) = cluster_deletion::observe(cx, &omnictl, name)? else {
         return finish(args, cx, &omnictl, path);
     };
-    let backups = omnictl.get("clusters", name)?.map_or_else(String::new, |cluster| backups(&cluster));
+    let backups = backups(cx, &omnictl, name)?;
     if !cx.dry_run {
         role::may_change(&omnictl, &[name])?;
     }
@@ -86,12 +85,19 @@ fn forget<'a>(args: &ClusterDelete, cx: &Cx, path: Option<PathBuf>) -> Plan<'a> 
     removal.into_iter().collect()
 }
 
-/// What is left to restore from, in words (omni v1.9.3 `client/api/omni/specs/omni.proto`, `ClusterSpec.backup_configuration`).
-fn backups(cluster: &Resource) -> String {
-    match cluster.flag(&["backupconfiguration", "enabled"]) {
-        true => "etcd backups stay in their store".to_owned(),
-        false => "there are no etcd backups".to_owned(),
-    }
+/// What is left to restore from, in words. Omni forgets the time of the last backup when it restarts (omni v1.9.3 `etcd_backup.go`,
+/// and `omni.proto`, `ClusterSpec.backup_configuration`).
+fn backups(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> Result<String, Failure> {
+    let enabled = omnictl.get("clusters", name)?.is_some_and(|it| it.flag(&["backupconfiguration", "enabled"]));
+    let last = omnictl.get("etcdbackupstatuses", name)?.map(|it| it.number(&["lastbackuptime", "seconds"]));
+    Ok(match (last.filter(|last| *last > 0), enabled) {
+        (Some(last), _) => {
+            let ago = cluster_output::age(cx.now().saturating_sub(last));
+            format!("etcd backups stay in their store, the last one {ago} old")
+        }
+        (None, true) => "etcd backups stay in their store; Omni has made none since it started".to_owned(),
+        (None, false) => "etcd backups are not enabled".to_owned(),
+    })
 }
 
 fn remove(path: &Path) -> Result<(), Failure> {

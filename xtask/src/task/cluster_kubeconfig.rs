@@ -8,7 +8,6 @@
 use std::time::{Duration, SystemTime};
 
 use serde_json::json;
-use xshell::cmd;
 
 use crate::cli::ClusterKubeconfig;
 use crate::flow::cluster_access::{self, Access};
@@ -19,14 +18,10 @@ use domain::failure::{Code, Failure};
 use domain::spec::name;
 use runtime::cx::Cx;
 use runtime::paths::pasted;
-use runtime::proc::{self, Job};
 use runtime::ui::{Status, StepResult};
 
 /// What Omni grants at most (omni v1.9.3 `external.ServiceAccountTokenLifetime`).
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
-
-/// A Kubernetes API that answers does so in this time.
-const NODES: Duration = Duration::from_secs(30);
 
 pub fn run(args: &ClusterKubeconfig, cx: &Cx) -> anyhow::Result<Outcome> {
     let name = &args.name;
@@ -98,17 +93,9 @@ fn flags(args: &ClusterKubeconfig) -> Vec<String> {
 
 /// Step 4. Its output is shown as it is.
 fn nodes(cx: &Cx, access: &Access) -> anyhow::Result<()> {
-    let Ok(kubectl) = which::which("kubectl") else {
-        cx.ui.note("nodes", "Ask Kubernetes for its nodes", Status::Skipped, "kubectl is not installed");
-        return Ok(());
-    };
     let printed = cx.ui.step("nodes", "Ask Kubernetes for its nodes", || {
-        let (shell, file) = (proc::shell()?, &access.file);
-        let job = Job::new("asking Kubernetes for its nodes", cmd!(shell, "{kubectl} --kubeconfig {file} get nodes"));
-        // Its proxy is Omni's own, with Omni's certificate.
-        let authorities = cx.settings.ca_file(None).map(|found| found.value);
-        let job = authorities.into_iter().fold(job, |job, file| job.env("SSL_CERT_FILE", file));
-        let ended = cx.proc.run(job.deadline(NODES))?;
+        let asked = cluster_access::kubectl(cx, "asking Kubernetes for its nodes", &access.file, &["get", "nodes"])?;
+        let Some(ended) = asked else { return Ok(StepResult::skipped(String::new(), "kubectl is not installed")) };
         if ended.success() {
             let count = ended.stdout.lines().count().saturating_sub(1);
             return Ok(StepResult::ok(ended.stdout, domain::words::count(count, "node")));

@@ -321,10 +321,7 @@ impl Player {
             }
             "token" => {
                 let (name, privsep) = pair(" ");
-                let path = format!("/access/users/omni@pve/token/{name}");
-                let made = as_root_with("POST", self.lab(), &path, &[&format!("privsep={privsep}")]);
-                let secret = made["data"]["value"].as_str().expect("a secret");
-                self.lab().set("PROXMOX_VE_API_TOKEN", Some(&format!("omni@pve!{name}={secret}")));
+                crate::access::new_token(self.lab(), name, &format!("privsep={privsep}"));
             }
             "take" => {
                 let (to, name) = pair(" ");
@@ -469,6 +466,7 @@ static RUNS: LazyLock<Vec<(Regex, String)>> = LazyLock::new(|| {
         (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "UUID"),
         (r"UPID:(\w+):[0-9A-F:]+:(\w+)", "UPID:$1:…:$2"),
         (r"\b20\d\d-\d\d-\d\d([T ])\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)?", "DATE${1}TIME"),
+        (r"(persistent volumes, which are not known): .*", "$1: WHY"),
         (r"\b20\d\d-\d\d-\d\d\b", "DATE"),
         (r"\b\d\d:\d\d:\d\d\b", "TIME"),
         (r"\b20\d\d/\d\d/\d\d\b", "DATE"),
