@@ -798,7 +798,7 @@ pub struct Export {
     /// Export everything that Omni has; a file that differs is left as it is
     #[arg(long)]
     pub all: bool,
-    /// Replace files that say something else
+    /// Replace files that differ
     #[arg(long)]
     pub force: bool,
 }
