@@ -291,8 +291,9 @@ pub enum Task {
     ClusterTalosconfig(ClusterTalosconfig),
     /// Delete a cluster with its machines and disks
     ///
-    /// Shows every machine and VM that is destroyed, asks for the name, deletes, and waits until the VMs are gone from Proxmox. The
-    /// template stays, so that a sync creates the cluster again, empty.
+    /// Shows every machine and VM that is destroyed, the persistent volumes where kubectl is installed and Kubernetes answers, and the
+    /// age of the last etcd backup. Asks for the name, deletes, and waits until the VMs and their seed files are gone from Proxmox.
+    /// The template stays, so that a sync creates the cluster again, empty.
     ClusterDelete(ClusterDelete),
     /// Replace a machine of a cluster by a new one
     ///

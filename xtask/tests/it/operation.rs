@@ -98,7 +98,7 @@ fn drift_finds_every_change_by_hand_and_no_other() {
             missed.is_empty() && wrong.is_empty(),
             "after {total}: missed {missed:#?}, wrong {wrong:#?}, {found:#?}"
         );
-        hands.values().flat_map(|hand| &hand.1.undo).for_each(|line| player.change(line));
+        hands.values().rev().flat_map(|hand| &hand.1.undo).for_each(|line| player.change(line));
         hands.values().for_each(|(what, _)| *made.entry(what.clone()).or_insert(0) += 1);
         total += hands.len() as u64;
     }
