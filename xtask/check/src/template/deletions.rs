@@ -20,8 +20,9 @@ impl Checker<'_> {
         let Machine { kind, minor, control_plane } = machine;
         let name = document.get("kind").and_then(Node::text);
         // Machines of new clusters may have the document, and what is in it, before the first patch.
-        let given = name.is_some_and(|name| talos::is_given(name, minor));
-        for Deletion { keys, entry, at } in found(document) {
+        let found = found(document);
+        let given = !found.is_empty() && name.is_some_and(|name| talos::is_given(name, minor));
+        for Deletion { keys, entry, at } in found {
             let path = keys.join(".");
             if let Some((key, value)) =
                 entry.filter(|(key, value)| value.is_none() || !talos::selects(&kind, &keys, key))
@@ -55,8 +56,9 @@ impl Checker<'_> {
                 |path| talos::type_at(&kind, path).is_some_and(|kind| kind.starts_with("{}") || kind == "object");
             // A field of a struct can always be deleted, but what has it must be there.
             let missing = match entry {
+                _ if name.is_some() && earlier.is_none() && !given => None,
                 None if talos::type_at(&kind, &keys).is_none() => Some(path),
-                _ if given || name.is_some() && earlier.is_none() => None,
+                _ if given => None,
                 Some((key, value)) => {
                     let is = |item: &Node| item.get(key).and_then(Node::text) == value;
                     let set = earlier.and_then(|node| node.path(&keys)).is_some_and(|list| list.items().iter().any(is));

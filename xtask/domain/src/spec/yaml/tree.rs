@@ -2,9 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-
 use super::events::{Event, Events, Fault};
 use super::scalar::{Scalar, Style, Value, resolve};
 use super::text::{Lines, TextPosition, block_indent};
@@ -220,12 +217,6 @@ impl<'a> Builder<'a> {
                 let tag = short(tag);
                 self.tag_fits(&value, style, tag.as_deref(), at)?;
                 let body = self.body(at, style, &value);
-                if tag.as_deref() == Some("!!binary") {
-                    let decoded = STANDARD.decode(value.replace(['\r', '\n'], ""));
-                    let refused =
-                        |_| self.error("yaml-syntax", at, "!!binary value is not valid base64".into(), "encode it");
-                    value = String::from_utf8_lossy(&decoded.map_err(refused)?).into_owned();
-                }
                 let data = Data::Scalar(Scalar { text: value, style, body });
                 (Node { at, tag, data, copied }, anchor)
             }

@@ -76,6 +76,7 @@ pub(super) fn file(d: &mut Decoder<'_>, node: &Node) -> Option<(String, Position
 
 pub(super) fn inline(d: &mut Decoder<'_>, node: &Node, key: &str) -> Option<Inline> {
     let node = node.get(key)?;
+    let tag = node.tag.as_deref().filter(|tag| *tag != "!").unwrap_or_else(|| node.tag_name());
     match (&node.data, node.value()) {
         (Data::Map(_), _) => Some(Inline::Documents(vec![node.clone()])),
         (Data::Seq(_), _) => {
@@ -83,9 +84,11 @@ pub(super) fn inline(d: &mut Decoder<'_>, node: &Node, key: &str) -> Option<Inli
             Some(Inline::Documents(items.iter().filter(|n| d.is_map(n, key)).cloned().collect()))
         }
         (Data::Scalar(_), Some(Value::Null)) => None,
-        (Data::Scalar(s), Some(Value::Str(_))) => Some(Inline::Text { text: s.text.clone(), origin: s.body }),
+        (Data::Scalar(s), Some(Value::Str(_))) if tag == "!!str" => {
+            Some(Inline::Text { text: s.text.clone(), origin: s.body })
+        }
         _ => {
-            let message = format!("expected string, but got {}", node.tag_name());
+            let message = format!("expected string, but got {tag}");
             d.error("template-wrong-type", node, message, "write a mapping, a list of mappings or a block (`|`)");
             None
         }
