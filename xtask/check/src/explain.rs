@@ -559,11 +559,18 @@ impl Chain {
             return LinkView { since: cause.since.clone(), ..view(LinkState::Broken, cause.cause.clone()) };
         }
         if let Some(waits) = self.waits.get(&link).filter(|waits| !waits.is_empty()) {
-            let oldest = waits.iter().min_by_key(|(since, ..)| since.unwrap_or(u64::MAX)).unwrap_or(&waits[0]);
-            let more = if waits.len() > 1 { format!(", and {} more", waits.len() - 1) } else { String::new() };
-            let since = oldest.0.map(clock::rfc3339_of);
-            let evidence = format!("{}{more}", oldest.2);
-            return LinkView { since, typical: Some(oldest.1), ..view(LinkState::Waiting, evidence) };
+            // What the whole cluster waits for is not one more machine.
+            let (machines, others): (Vec<&Wait>, Vec<&Wait>) = waits.iter().partition(|(since, ..)| since.is_some());
+            let groups = [machines, others].into_iter().filter_map(|mut group| {
+                group.sort_by_key(|(since, ..)| *since);
+                let more = if group.len() > 1 { format!(", and {} more", group.len() - 1) } else { String::new() };
+                let (since, typical, words) = group.first()?;
+                Some((*since, *typical, format!("{words}{more}")))
+            });
+            let groups: Vec<Wait> = groups.collect();
+            let (since, typical) = (groups[0].0.map(clock::rfc3339_of), Some(groups[0].1));
+            let evidence = groups.into_iter().map(|group| group.2).collect::<Vec<_>>().join("; ");
+            return LinkView { since, typical, ..view(LinkState::Waiting, evidence) };
         }
         if let Some(why) = self.unknown.get(&link) {
             return view(LinkState::Unknown, why.clone());
@@ -692,6 +699,8 @@ fn minutes(seconds: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn machine(name: &str, party: Actor, stage: &str, waits_for: &str) -> MachineView {
@@ -821,6 +830,29 @@ mod tests {
         assert_eq!(ids(&seen), [""; 0], "it may be about to be deleted");
         seen.now += JOINED;
         assert_eq!(ids(&seen), ["vm-stopped"]);
+    }
+
+    /// The upgrade that Omni holds back is not one more machine (Omni 1.4.9, a control plane whose etcd is not healthy).
+    #[test]
+    fn unready_machine_is_shown_with_what_talos_reports() {
+        let mut unready = machine("zebra-a", Actor::Omni, "Running", "the machine to be ready (running)");
+        let snapshot = json!({ "machinestatus": { "stage": 4, "status": { "ready": false, "unmetconditions": [
+            { "name": "serviceNotReady", "reason": "service \"etcd\" is not healthy" } ] } }, "powerstage": 0 });
+        let snapshot = json!({ "metadata": { "id": "uuid-of-zebra-a" }, "spec": snapshot });
+        unready.add_conditions(&serde_json::from_value(snapshot).unwrap());
+        let mut seen = facts(vec![unready], &[("zebra-a", "running")]);
+        seen.view.as_mut().unwrap().upgrade = "the upgrade of Kubernetes to 1.35.0 runs".to_owned();
+        let found = explain(&seen).links;
+        let link = found.iter().find(|found| found.link == Link::Configuration).unwrap();
+        assert_eq!(
+            link.evidence,
+            "zebra-a (VM 100 on pve2) waits for the machine to be ready: service \"etcd\" is not healthy; the upgrade of Kubernetes to 1.35.0 runs"
+        );
+        seen.now += CONFIGURED;
+        assert_eq!(
+            explain(&seen).causes.remove(0).cause,
+            "zebra-a talks to Omni and is not ready: service \"etcd\" is not healthy"
+        );
     }
 
     /// Without an answer from Proxmox nothing is said of a VM.

@@ -59,7 +59,7 @@ pub fn full(cx: &Cx, omnictl: Result<&Omnictl<'_>, &Failure>, cluster: &str) -> 
         || both(|| both(|| doctor::verdicts(cx, checks()), health), || around(&sites, omnictl.ok(), cluster, true)),
     );
     let (view, omni) = match seen {
-        Ok(view) => (view, None),
+        Ok(view) => (view.map(|view| with_conditions(omnictl.ok(), view)), None),
         Err(failure) => (None, Some(unasked(failure))),
     };
     let mut own = site_causes(cx, &site, &around, omni.is_none());
@@ -216,6 +216,20 @@ fn see_vms(facts: &mut Facts, around: &OutsideFacts) {
         [Site { vms: Err(failure), .. }] => Observed::Unknown(failure.message.clone()),
         _ => Observed::Known(found),
     };
+}
+
+/// The cluster with what Talos reports of machines that Omni reaches and that are not ready; of many, some tell enough.
+fn with_conditions(omnictl: Option<&Omnictl<'_>>, mut view: ClusterView) -> ClusterView {
+    let machines = view.machine_sets.iter_mut().flat_map(|set| &mut set.machines);
+    let unready = machines.filter(|machine| machine.party == Actor::Omni && !machine.leaving).take(TASKS);
+    let jobs = unready.map(|machine| -> Job<'_, ()> {
+        Box::new(move || {
+            let found = omnictl.and_then(|omnictl| omnictl.get("machinestatussnapshots", &machine.uuid).ok()?);
+            found.iter().for_each(|found| machine.add_conditions(found));
+        })
+    });
+    run_all(jobs.collect(), ALL);
+    view
 }
 
 /// Who holds the machine requests that are on their way out; of many, some tell enough.

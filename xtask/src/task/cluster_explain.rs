@@ -25,8 +25,8 @@ use runtime::ui::table;
 pub fn run(args: &ClusterExplain, cx: &Cx) -> anyhow::Result<Outcome> {
     if !args.heal {
         let (subject, found) = explain::look(args, cx)?;
-        let step = found.causes.first().and_then(|first| first.step.as_ref());
-        let own = matches!(step, Some(Step::Start { .. } | Step::Unlink { .. })) && args.bundle.is_none();
+        let by_hand = |cause: &Cause| matches!(cause.step, Some(Step::Start { .. } | Step::Unlink { .. }));
+        let own = found.causes.iter().any(by_hand) && args.bundle.is_none();
         // Its command is for a host of Proxmox, or for an administrator of Omni; this does the same from here.
         let heal = || format!("cargo xtask cluster-explain {} --heal", subject.cluster);
         return ended(cx, &subject, &found).map_err(|error| match own {

@@ -153,11 +153,11 @@ pub(super) fn stuck(view: &ClusterView, set: &MachineSetView, machine: &MachineV
         let cause = cause.evidence(age_of(age)).lasting(false);
         return Some(cause.fix("its log shows why; a wrong clock or a slow disk look like this", logs));
     }
-    let cause = Cause::new(
-        Link::Configuration,
-        "machine-stuck",
-        format!("{name} talks to Omni and does not get through the stage {}", machine.stage),
-    );
+    let words = match machine.unmet.as_str() {
+        "" => format!("{name} talks to Omni and does not get through the stage {}", machine.stage),
+        unmet => format!("{name} talks to Omni and is not ready: {unmet}"),
+    };
+    let cause = Cause::new(Link::Configuration, "machine-stuck", words);
     let cause = cause.evidence(age_of(age)).lasting(false);
     Some(cause.fix(
         "its log shows why; a bridge that drops large frames (MTU), a wrong clock or a slow disk look like this",

@@ -174,6 +174,9 @@ pub struct MachineView {
     pub since: String,
     /// The error that Omni or the provider reports.
     pub error: String,
+    /// Why Talos does not call it ready, where it was asked.
+    #[serde(skip)]
+    pub unmet: String,
 }
 
 /// Who has to act before a machine is ready or gone.
@@ -406,6 +409,19 @@ pub(super) fn machine_view(request: Option<&Resource>, machine: Option<&Resource
         joined: machine.map_or(String::new(), |found| found.metadata.created.clone()),
         since: machine.or(request).map_or(String::new(), |found| found.metadata.updated.clone()),
         error: error.to_owned(),
+        unmet: String::new(),
+    }
+}
+
+impl MachineView {
+    /// Adds what Talos reports as not in order (its `MachineStatusSnapshot` in Omni).
+    pub fn add_conditions(&mut self, snapshot: &Resource) {
+        let unmet = snapshot.at(&["machinestatus", "status", "unmetconditions"]).as_array().into_iter().flatten();
+        let reasons: Vec<&str> = unmet.filter_map(|condition| condition["reason"].as_str()).collect();
+        if !reasons.is_empty() {
+            self.unmet = reasons.join("; ");
+            self.waits_for = format!("the machine to be ready: {}", self.unmet);
+        }
     }
 }
 
