@@ -146,7 +146,9 @@ impl Cause {
 
     /// Why nothing is done about it from here, where it has no step.
     fn why_human(&self) -> &'static str {
-        match (self.id.as_str(), self.link) {
+        // The provider meets a wrong selector, and the machine class has it.
+        let link = if self.id.starts_with("selector-") { Link::Template } else { self.link };
+        match (self.id.as_str(), link) {
             ("cluster-locked", _) => "the person who locked the cluster has to agree",
             ("not-synced", _) => "whether this cluster is to exist is your decision",
             ("drain-blocked", _) => "whether the workload may be interrupted is your decision",

@@ -173,7 +173,7 @@ impl Issues {
                             hit.values.extend(captured(self.signatures.of(at), &plain));
                         }
                     }
-                    None => found.push(self.hit(at, number + 1, &plain)),
+                    None => found.push(self.hit(at, number + 1, (line, &plain))),
                 }
             }
         }
@@ -196,11 +196,13 @@ impl Issues {
         found
     }
 
-    fn hit(&self, at: usize, line: usize, plain: &str) -> Hit<'_> {
+    fn hit(&self, at: usize, line: usize, (raw, plain): (&str, &str)) -> Hit<'_> {
         let mut values = self.project.values.clone();
         values.extend(captured(self.signatures.of(at), plain));
         // Redacted first: half of a secret is not recognised as one.
-        let shown = if plain.contains('{') { readable_line(plain.trim()) } else { plain.trim().to_owned() };
+        // Without its escapes an entry in JSON may be none any more.
+        let entry = Some(readable_line(raw.trim())).filter(|entry| raw.contains('{') && *entry != raw.trim());
+        let shown = entry.unwrap_or_else(|| readable_line(plain.trim()));
         let text = redact(&shown).chars().take(SHOWN).collect();
         let issue = &self.list[at];
         Hit { issue, line, last: line, text, count: 1, values, other_release: issue.not_in(&self.project.versions) }

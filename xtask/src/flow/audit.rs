@@ -25,13 +25,14 @@ pub struct Summary {
     pub present: usize,
 }
 
-/// Audits without a step of its own: one line of another task, from questions that are all asked at once.
+/// Audits without a step of its own, for the classes that `counts`: one line of another task, from questions that are all asked at
+/// once.
 ///
 /// # Errors
 /// When Proxmox cannot be asked: then nothing is known.
-pub fn summary(cx: &Cx, proxmox: &Proxmox) -> Result<Summary, Failure> {
+pub fn summary(cx: &Cx, proxmox: &Proxmox, counts: &dyn Fn(&str) -> bool) -> Result<Summary, Failure> {
     let (provider, _) = proxmox::provider_version(cx, None)?;
-    let wanted = wanted(cx)?;
+    let wanted = wanted(cx, counts)?;
     let mut answers = ask_at_once(cx, proxmox, &wanted)?;
     let mut answer = |path: &str| answers.remove(path).unwrap_or_default();
     let nodes = proxmox::nodes_in(&answer(NODES))?;
@@ -267,8 +268,8 @@ fn encoded(text: &str) -> String {
 }
 
 /// What the operator's own classes and clusters ask for. A shipped example counts once it is used: by a cluster of theirs,
-/// or in Omni, as the state remembers.
-pub fn wanted(cx: &Cx) -> Result<Requirements, Failure> {
+/// or in Omni, as the state remembers. Only classes that `counts`.
+pub fn wanted(cx: &Cx, counts: &dyn Fn(&str) -> bool) -> Result<Requirements, Failure> {
     let id = cx.settings.provider_id(None).value;
     let mut sets = BTreeMap::new();
     for template in project_classes::templates_in_use(cx)? {
@@ -277,14 +278,15 @@ pub fn wanted(cx: &Cx) -> Result<Requirements, Failure> {
             sets.insert(set.id(&template.name), class);
         }
     }
+    sets.retain(|_, class| counts(class));
     let applied = cx.settings.state.list("machine_classes");
     let used: BTreeSet<&str> = sets.values().chain(&applied).map(String::as_str).collect();
     let classes = project_classes::classes(cx)?;
-    let counts = |class: &&project_classes::Class| {
-        class.provider_id() == Some(id.as_str()) && (!class.example || used.contains(class.class.id.as_str()))
+    let ours = |class: &&project_classes::Class| {
+        let (own, name) = (class.provider_id() == Some(id.as_str()), class.class.id.as_str());
+        own && counts(name) && (!class.example || used.contains(name))
     };
-    let machines: Vec<Machine> =
-        classes.iter().filter(counts).filter_map(|class| class.machine.value.clone()).collect();
+    let machines: Vec<Machine> = classes.iter().filter(ours).filter_map(|class| class.machine.value.clone()).collect();
     Ok(Requirements { machines, sets })
 }
 

@@ -148,7 +148,7 @@ fn compare(opened: &OpenedBackup, now: &Store) -> Result<String, Failure> {
     let slots = manifest.key_slots.iter().filter(|slot| !now.slots.contains_key(*slot));
     let lost: Vec<String> = lost.chain(slots.map(|slot| format!("no key slot {slot}"))).collect();
     if lost.is_empty() {
-        let shown = counts.map(|(kind, [_, after])| format!("{after} {kind}"));
+        let shown = counts.map(|(kind, [_, after])| format!("{kind} {after}"));
         return Ok(format!("{}, {}", shown.join(", "), count(now.slots.len(), "key slot")));
     }
     Err(Failure::new(Code::Invalid, "Omni has something else than the backup").cause(lost.join("\n")))

@@ -37,7 +37,9 @@ use self::providers::own_task;
 use self::subject::Subject;
 use crate::cli::ClusterExplain;
 use crate::flow::omni_stack::OmniAddress;
-use crate::flow::{cluster, cluster_tree, doctor, inputs, lookup, provider, provider_log, proxmox, timeline, vms};
+use crate::flow::{
+    audit, cluster, cluster_tree, doctor, inputs, lookup, provider, provider_log, proxmox, timeline, vms,
+};
 
 /// How many machines' tasks are looked up: more fail for the same reason.
 const TASKS: usize = 3;
@@ -63,6 +65,9 @@ pub fn full(cx: &Cx, omnictl: Result<&Omnictl<'_>, &Failure>, cluster: &str) -> 
         Err(failure) => (None, Some(unasked(failure))),
     };
     let mut own = site_causes(cx, &site, &around, omni.is_none());
+    if let Some(view) = &view {
+        own.retain(|cause| cause.id != "provider.permissions" || lacks_privileges(cx, view));
+    }
     // Whoever is refused for another reason has not asked for its health.
     let refused =
         |why: &Cause| ["omnictl-version", "omni-login", "omni-refuses", "omni-licence"].contains(&why.id.as_str());
@@ -337,6 +342,13 @@ fn template(cx: &Cx, omnictl: Option<&Omnictl<'_>>, cluster: &str) -> (Option<Cl
             .fix(found.fix.clone(), check)
     });
     (checked.value, no_versions.or(error))
+}
+
+/// Whether the login lacks what the cluster's own classes need; a class of another one is not in its way.
+fn lacks_privileges(cx: &Cx, view: &ClusterView) -> bool {
+    let uses = |class: &str| view.machine_sets.iter().any(|set| set.class == class);
+    let found = proxmox::configured(cx).and_then(|proxmox| audit::summary(cx, &proxmox, &uses));
+    !matches!(found, Ok(audit::Summary { missing: None, .. }))
 }
 
 /// The checks of `doctor` that can be about a cluster: not those of what git holds, of the next start, of helpers, and of the

@@ -231,7 +231,7 @@ fn play(cx: &Cx, words: &[String], more: &[&str]) -> Result<(Option<i32>, Value)
 fn settled(cx: &Cx, args: &ClusterExplain, healed: &Cause) -> anyhow::Result<(Subject, Explanation)> {
     let begun = Instant::now();
     let limit = cx.limit(SETTLES);
-    let (mut last, mut seen) = (None::<Cause>, 0);
+    let (mut last, mut seen, mut shown) = (None::<Cause>, 0, String::new());
     loop {
         let (subject, found) = explain::look(args, cx)?;
         let first = found.causes.first();
@@ -246,7 +246,11 @@ fn settled(cx: &Cx, args: &ClusterExplain, healed: &Cause) -> anyhow::Result<(Su
         if rests || begun.elapsed() + PAUSE > limit {
             return Ok((subject, found));
         }
-        cx.ui.waiting(first.map_or(waits.map_or("", |link| &link.evidence), |first| &first.cause));
+        let words = first.map_or(waits.map_or("", |link| &link.evidence), |first| &first.cause);
+        if shown != words {
+            cx.ui.waiting(words);
+            words.clone_into(&mut shown);
+        }
         last = first.cloned();
         wait::sleep(PAUSE, "waiting for the step to take effect")?;
     }

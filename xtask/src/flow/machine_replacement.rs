@@ -15,6 +15,7 @@ use crate::flow::change::{Change, Plan};
 use crate::flow::cluster_deletion::{self, Vm};
 use crate::flow::{cluster, cluster_tree, explain, machine, provider, proxmox, vms};
 use check::replacement;
+use domain::clock;
 use domain::failure::{Code, Failure};
 use domain::status::cluster::{ClusterView, MachineSetView, MachineView};
 use domain::status::machines::MachineLine;
@@ -34,6 +35,8 @@ pub struct Replacement {
     joined: bool,
     /// Machines of its set whose VM does not run.
     off: BTreeSet<String>,
+    /// A VM that may have the ID of its deleted VM, and another node to move it to.
+    taken: Option<(Vm, Option<String>)>,
     /// The resource that is deleted: type and id.
     pub deleted: (&'static str, String),
 }
@@ -64,7 +67,7 @@ pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, given: &str) -> anyhow::Result<Re
         let view = view.ok_or_else(|| cluster::unknown(cx, omnictl, &line.cluster))?;
         let (vm, deleted) = (None, ("machinerequests", line.name.clone()));
         let (joined, off) = (!line.uuid.is_empty() && omnictl.get("links", &line.uuid)?.is_some(), BTreeSet::new());
-        let mut found = Replacement { line, view, vm, proxmox: None, joined, off, deleted };
+        let mut found = Replacement { line, view, vm, proxmox: None, joined, off, taken: None, deleted };
         // It has left since the first look.
         if found.machine().is_none() {
             return Err(machine::unknown(given).into());
@@ -111,8 +114,39 @@ fn look_at_vms(cx: &Cx, found: &mut Replacement) -> Result<(), Failure> {
     // A login that sees no VM at all says nothing of these.
     let off = names.iter().filter(|name| !list.of_none && !runs(name)).cloned().collect();
     let vm = list.entries.iter().filter(|vm| own(vm)).find_map(Vm::of);
+    if let (None, Some(machine)) = (&vm, found.machine()) {
+        found.taken = taken(cx, &proxmox, machine)?;
+    }
     (found.off, found.vm, found.proxmox) = (off, vm, Some(proxmox));
     Ok(())
+}
+
+/// The clocks of Omni and of Proxmox may differ by this much.
+const SKEW: u64 = 300;
+
+/// The VM that may have the ID of a machine's deleted VM, on its node: the provider deletes by these two alone (0d9fd58
+/// `provision.go`, `Deprovision`). A VM of that ID was created there while this machine was, and another one later.
+fn taken(cx: &Cx, proxmox: &Proxmox, machine: &MachineView) -> Result<Option<(Vm, Option<String>)>, Failure> {
+    let at = |time: &str| clock::seconds(time);
+    let (Some(requested), Some(joined)) = (at(&machine.requested), at(&machine.joined)) else { return Ok(None) };
+    let nodes = proxmox::nodes_online(cx, proxmox)?;
+    let since = requested.saturating_sub(SKEW);
+    let path = |node| format!("/nodes/{node}/tasks?typefilter=qmcreate&since={since}&limit=1000");
+    let paths: Vec<String> = nodes.iter().map(path).collect();
+    let answers = proxmox.get_all(cx, "listing the VMs that were created", &paths);
+    let tasks: Vec<Value> =
+        answers.into_iter().flatten().flat_map(|tasks| tasks.as_array().cloned().unwrap_or_default()).collect();
+    let reused = |vm: &&Value| {
+        let id = vm["vmid"].to_string();
+        let own = tasks.iter().filter(|task| task["id"] == *id && task["node"] == vm["node"]);
+        let times: Vec<u64> = own.filter_map(|task| task["starttime"].as_u64()).collect();
+        let first = times.iter().find(|time| (since..joined + SKEW).contains(*time));
+        first.is_some_and(|first| times.iter().any(|time| time > first))
+    };
+    let vms = proxmox::list_vms(cx, proxmox, &|_| true)?.entries;
+    let Some(vm) = vms.iter().find(reused) else { return Ok(None) };
+    let other = nodes.into_iter().find(|node| vm["node"] != **node);
+    Ok(Vm::of(vm).map(|vm| (vm, other)))
 }
 
 /// Refuses a replacement that Omni would not make, that would never end, or that costs etcd its quorum.
@@ -131,6 +165,18 @@ pub fn refuse(cx: &Cx, omnictl: &Omnictl<'_>, found: &Replacement) -> Result<(),
     }
     if view.locked {
         return Err(cluster::locked(cluster, "changes no machine of it"));
+    }
+    if let Some((vm, other)) = &found.taken {
+        let Vm { id, name, node, .. } = vm;
+        let failure = refused(format!(
+            "its VM was deleted, and VM {id} `{name}` on {node} may have its ID now: the provider deletes by node and ID, and would delete that one"
+        ));
+        return Err(match other {
+            Some(other) => failure
+                .hint(format!("as root on {node}, move that VM to another node, replace the machine, and move it back"))
+                .next(format!("qm migrate {id} {other} --online --with-local-disks")),
+            None => failure.hint("take a backup of that VM before: with one node there is no way around it"),
+        });
     }
     if !found.joined && owned(omnictl, name)? {
         let why = "Omni before 1.7 allows no user to delete the request of a machine that has not joined";
@@ -230,7 +276,7 @@ pub fn plan<'a>(omnictl: &'a Omnictl<'_>, found: &'a Replacement, new: &'a mut V
                 Err(failure) if failure.code == Code::NotFound => {}
                 other => other.map_err(|failure| failure.next(format!("cargo xtask machine-replace {name}")))?,
             }
-            Ok(format!("{kind} {id} deleted from Omni"))
+            Ok(format!("{} {id} deleted from Omni", if *kind == "links" { "link" } else { "machine request" }))
         });
         let lost = match (&found.vm, &found.proxmox) {
             (Some(vm), _) => vm.words(),
@@ -247,6 +293,10 @@ pub fn plan<'a>(omnictl: &'a Omnictl<'_>, found: &'a Replacement, new: &'a mut V
         if let (Some(proxmox), Some(vm)) = (&found.proxmox, &found.vm) {
             let site = (proxmox.clone(), vec![vm.clone()]);
             cluster_deletion::gone(cx, &[site], "Its VM and seed file are gone from Proxmox")?;
+            // Until then it ran, and joined again without a request: Omni would keep that link.
+            if *kind == "links" && omnictl.get("links", id)?.is_some() {
+                omnictl.delete("links", id)?;
+            }
         }
         let ran = runs(cx, omnictl, cluster);
         let view = match &ran {

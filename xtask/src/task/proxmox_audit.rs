@@ -35,7 +35,7 @@ fn one(args: &ProxmoxAudit, cx: &Cx) -> anyhow::Result<Outcome> {
     let (provider, origin) = proxmox::provider_version(cx, args.provider_version)?;
     let inventory = proxmox::observe(cx, &login)?;
     let facts = audit::observe(cx, &login.proxmox)?;
-    let wanted = audit::wanted(cx)?;
+    let wanted = audit::wanted(cx, &|_| true)?;
     audit::report_wanted(cx, &wanted);
     let scope = Scope::new(provider, &inventory, facts.told(), &wanted, &selector::evaluator());
     let title = format!("what provider {provider} ({origin}) calls");

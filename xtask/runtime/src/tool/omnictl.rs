@@ -175,7 +175,10 @@ impl<'a> Omnictl<'a> {
         let login = login(cx).ok_or_else(not_logged_in)?;
         let endpoint = match &login {
             Login::Key { variable, origin, secret } => {
-                check_key(variable, origin, secret)?;
+                check_key(variable, origin, secret).map_err(|failure| match shadows(cx, variable, origin) {
+                    true => failure.hint(SHADOWED).next(format!("unset {variable}")),
+                    false => failure,
+                })?;
                 Some(cx.settings.omni_endpoint(None).ok_or_else(no_endpoint)?.value)
             }
             Login::Config { address, .. } => Some(address.clone()),
@@ -640,6 +643,15 @@ fn split_plans(printed: &str, links: &[PathBuf]) -> Option<Vec<String>> {
         }
     }
     (parts.len() == links.len()).then_some(parts)
+}
+
+/// What to do about a key that [`shadows`] another one.
+pub const SHADOWED: &str = "the shell's key counts first; the one in docker/.env is valid";
+
+/// Whether `docker/.env` has a valid key that this one of the shell hides.
+pub fn shadows(cx: &Cx, variable: &str, origin: &Origin) -> bool {
+    let valid = |key: &str| KeyInfo::parse(key).is_ok_and(|info| !info.expired(SystemTime::now()));
+    matches!(origin, Origin::Environment(_)) && cx.settings.env_file.get(variable).is_some_and(valid)
 }
 
 fn check_key(variable: &str, origin: &Origin, secret: &Secret) -> Result<(), Failure> {

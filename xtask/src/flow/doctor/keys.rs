@@ -83,8 +83,8 @@ fn lasting(info: &KeyInfo, now: SystemTime) -> Option<Diagnosis> {
 }
 
 pub fn account(installation: &Installation<'_>) -> Diagnosis {
-    let (origin, secret) = match omnictl::login(installation.cx) {
-        Some(Login::Key { origin, secret, .. }) => (origin, secret),
+    let (variable, origin, secret) = match omnictl::login(installation.cx) {
+        Some(Login::Key { variable, origin, secret }) => (variable, origin, secret),
         Some(Login::Config { file, .. }) => return Diagnosis::ok(format!("omnictl's own login, {}", file.display())),
         None => return installation.absent("nobody is logged in to Omni"),
     };
@@ -98,7 +98,11 @@ pub fn account(installation: &Installation<'_>) -> Diagnosis {
     }
     let now = SystemTime::now();
     if info.expired(now) {
-        return Diagnosis::failed(format!("the key of {} ({origin}) has expired", info.name));
+        let failed = Diagnosis::failed(format!("the key of {} ({origin}) has expired", info.name));
+        return match omnictl::shadows(installation.cx, variable, &origin) {
+            true => failed.fix(format!("`unset {variable}`: {}", omnictl::SHADOWED)),
+            false => failed,
+        };
     }
     lasting(&info, now).unwrap_or_else(|| Diagnosis::ok(format!("of {} ({origin})", info.name)))
 }

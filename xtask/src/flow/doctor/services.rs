@@ -102,7 +102,7 @@ pub fn permissions(installation: &Installation<'_>) -> Diagnosis {
     verdict(|| {
         // Whatever is in the way is what other checks report.
         let found = proxmox_of(installation).map_err(|early| Diagnosis::skipped(early.detail))?;
-        Ok(match audit::summary(installation.cx, &found) {
+        Ok(match audit::summary(installation.cx, &found, &|_| true) {
             Ok(audit::Summary { missing: None, present }) => {
                 Diagnosis::ok(format!("{} present", count(present, "privilege")))
             }
@@ -121,7 +121,7 @@ pub fn storages(installation: &Installation<'_>) -> Diagnosis {
         let unasked =
             |failure: Failure| Diagnosis::skipped(format!("Proxmox could not be asked: {}", one_line(&failure)));
         let nodes = flow_proxmox::storages(installation.cx, &found).map_err(unasked)?;
-        let machines = audit::wanted(installation.cx).map_or_else(|_| Vec::new(), |wanted| wanted.machines);
+        let machines = audit::wanted(installation.cx, &|_| true).map_or_else(|_| Vec::new(), |wanted| wanted.machines);
         let lacking = room::shortages(&nodes, &machines, &selector::evaluator());
         let words: Vec<&str> = lacking.iter().map(|shortage| shortage.words.as_str()).collect();
         Ok(match lacking.iter().any(|shortage| shortage.everywhere) {
