@@ -7,6 +7,7 @@
 //! (`machine_request_set_status.go`).
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -136,17 +137,20 @@ fn taken(cx: &Cx, proxmox: &Proxmox, machine: &MachineView) -> Result<Option<(Vm
     let answers = proxmox.get_all(cx, "listing the VMs that were created", &paths);
     let tasks: Vec<Value> =
         answers.into_iter().flatten().flat_map(|tasks| tasks.as_array().cloned().unwrap_or_default()).collect();
-    let reused = |vm: &&Value| {
-        let id = vm["vmid"].to_string();
-        let own = tasks.iter().filter(|task| task["id"] == *id && task["node"] == vm["node"]);
-        let times: Vec<u64> = own.filter_map(|task| task["starttime"].as_u64()).collect();
-        let first = times.iter().find(|time| (since..joined + SKEW).contains(*time));
-        first.is_some_and(|first| times.iter().any(|time| time > first))
-    };
     let vms = proxmox::list_vms(cx, proxmox, &|_| true)?.entries;
-    let Some(vm) = vms.iter().find(reused) else { return Ok(None) };
+    let made = since..joined + SKEW;
+    let Some(vm) = vms.iter().find(|vm| reused(vm, &tasks, &made)) else { return Ok(None) };
     let other = nodes.into_iter().find(|node| vm["node"] != **node);
     Ok(Vm::of(vm).map(|vm| (vm, other)))
+}
+
+/// Whether a VM of this ID was created on this node in that time, and another one later.
+fn reused(vm: &Value, creations: &[Value], made: &Range<u64>) -> bool {
+    let id = vm["vmid"].to_string();
+    let own = creations.iter().filter(|task| task["id"] == *id && task["node"] == vm["node"]);
+    let times: Vec<u64> = own.filter_map(|task| task["starttime"].as_u64()).collect();
+    let first = times.iter().filter(|time| made.contains(*time)).min();
+    first.is_some_and(|first| times.iter().any(|time| time > first))
 }
 
 /// Refuses a replacement that Omni would not make, that would never end, or that costs etcd its quorum.
@@ -381,4 +385,23 @@ pub fn earlier(omnictl: &Omnictl<'_>, given: &str) -> Result<Option<String>, Fai
     };
     let similar = requests.iter().any(|request| typo(&request.metadata.id));
     Ok(set.metadata.label("cluster").filter(|_| !similar).map(str::to_owned))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn id_of_a_deleted_vm_is_known_to_be_used_again() {
+        let task = |id: &str, node: &str, time: u64| json!({ "id": id, "node": node, "starttime": time });
+        let vm = json!({ "vmid": 101, "node": "pve3" });
+        let of = |tasks: &[Value]| reused(&vm, tasks, &(100..200));
+        assert!(of(&[task("101", "pve3", 150), task("101", "pve3", 300)]));
+        assert!(!of(&[task("101", "pve3", 150)]), "the VM itself");
+        assert!(!of(&[task("101", "pve3", 50), task("101", "pve3", 300)]), "used before the machine was made");
+        assert!(!of(&[task("101", "pve1", 150), task("101", "pve3", 300)]), "on another node");
+        assert!(!of(&[task("102", "pve3", 150), task("102", "pve3", 300)]), "another ID");
+    }
 }
