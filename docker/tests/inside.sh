@@ -588,7 +588,7 @@ test_backup() {
   check 'omni-backup-verify of them' within 20 run 0 fresh_task omni-backup-verify "$archive" --etcd-image "$image"
   volumes=$(docker volume ls -q | sort)
   check 'a drill' run 0 fresh_task omni-backup-verify "$archive" --drill --etcd-image "$image"
-  check '… says what Omni has' says '1 Clusters, 1 MachineClasses'
+  check '… says what Omni has' says 'Clusters 1, MachineClasses 1'
   check '… and leaves nothing' no_trace_of_a_drill "$volumes"
   check 'a drill, interrupted' drill_with TERM "$archive" --etcd-image "$image"
   check '… leaves nothing' no_trace_of_a_drill "$volumes"
