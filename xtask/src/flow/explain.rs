@@ -72,6 +72,7 @@ pub fn full(cx: &Cx, omnictl: Result<&Omnictl<'_>, &Failure>, cluster: &str) -> 
     let refused =
         |why: &Cause| ["omnictl-version", "omni-login", "omni-refuses", "omni-licence"].contains(&why.id.as_str());
     if let (true, Some(Err(failure))) = (omni.as_ref().is_none_or(refused), health) {
+        own.retain(|cause| cause.id != "omni.health");
         own.insert(0, Cause { id: "omni-unhealthy".to_owned(), ..unasked(failure) });
     }
     let mut facts = facts(cx, omnictl.ok(), cluster, view, around);
