@@ -1,6 +1,7 @@
 //! A backup of the Omni stack: what its archive holds, how its file is named, and which files are kept.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
 
 use serde::{Deserialize, Serialize};
 
@@ -154,7 +155,8 @@ impl Retention {
         Ok(keep)
     }
 
-    /// Those of `names` that are backups and need not be kept. The newest one always is.
+    /// Those of `names` that are backups and need not be kept. The newest one always is, and the newest encrypted one: only such a
+    /// backup may hold the store's key.
     pub fn expired(self, names: impl IntoIterator<Item = String>) -> Vec<String> {
         let mut backups: Vec<(u64, String)> =
             names.into_iter().filter_map(|name| Some((begun(&name)?, name))).collect();
@@ -167,13 +169,14 @@ impl Retention {
             let of_week = weeks.len() < self.weekly && weeks.insert(week);
             of_day || of_week
         };
-        let mut expired: Vec<String> = Vec::new();
-        for (index, (seconds, name)) in backups.into_iter().enumerate() {
-            if !kept(seconds) && index > 0 {
-                expired.push(name);
-            }
-        }
-        expired
+        let (mut some, mut some_encrypted) = (false, false);
+        backups.retain(|(seconds, name)| {
+            let encrypted = !name.ends_with(".tar.gz");
+            let newest = !mem::replace(&mut some, true);
+            let newest_encrypted = encrypted && !mem::replace(&mut some_encrypted, true);
+            !kept(*seconds) && !newest && !newest_encrypted
+        });
+        backups.into_iter().map(|(_, name)| name).collect()
     }
 }
 
@@ -211,6 +214,10 @@ mod tests {
         assert_eq!(left("daily=3"), "1122 1121 1120");
         assert_eq!(left("daily=2,weekly=3"), "1122 1121 1115 1108");
         assert_eq!(left("weekly=1"), "1122");
+        // The last one with the store's key.
+        let of = |hours: u64, ending: &str| file_name(1_795_316_645 - hours * 3600, ending);
+        let mixed = [of(0, ""), of(1, ".age"), of(2, ".age"), of(3, "")];
+        assert_eq!(Retention::parse("daily=1").unwrap().expired(mixed), [of(2, ".age"), of(3, "")]);
         for bad in ["", "daily", "daily=0", "daily=x", "monthly=1", "daily=7;weekly=4"] {
             assert!(Retention::parse(bad).is_err(), "{bad}");
         }
