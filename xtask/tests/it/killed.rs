@@ -211,11 +211,11 @@ fn kill(lab: &Sandbox, line: &str, at: Duration) -> bool {
     running.wait().expect("it is ours").code().is_none()
 }
 
-/// Line by line the file that was there, with at most keys and the provider's CA filled in.
+/// Line by line the file that was there, with at most keys, the provider's CA and the site's settings filled in.
 fn only_keys_are_new(old: &[u8], new: &[u8]) {
     let [old, new] = [old, new].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
     let kept = |text: &str| {
-        let names = ["OMNI_INFRA_PROVIDER_KEY=", "PROVIDER_CA_FILE=", "OMNI_SERVICE_ACCOUNT_KEY="];
+        let names = ["OMNI_INFRA_PROVIDER_KEY=", "PROVIDER_CA_FILE=", "OMNI_SERVICE_ACCOUNT_KEY=", "OMNI_SITE_FILE="];
         let kept = text.lines().filter(|line| !names.iter().any(|name| line.starts_with(name)));
         kept.map(str::to_owned).collect::<Vec<_>>()
     };

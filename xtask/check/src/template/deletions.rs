@@ -1,7 +1,7 @@
 //! `$patch: delete` of what is not there, or of what Talos needs: it refuses the whole patch, or the configuration.
 
 use super::Checker;
-use crate::Severity;
+use crate::Finding;
 use crate::talos::{self, Kind, deletes};
 use domain::spec::Position;
 use domain::spec::yaml::{Data, Node};
@@ -92,10 +92,10 @@ impl Checker<'_> {
     }
 
     pub(super) fn refused(&mut self, file: &str, at: Position, message: String, fix: &str) {
-        let place = at.in_file(file);
+        let finding = Finding::error("template-patch-talos", at.in_file(file), message, fix);
         // The patches of a cluster reach each of its sets.
-        if !self.findings.iter().any(|finding| finding.place == place && finding.message == message) {
-            self.report(Severity::Error, "template-patch-talos", place, message, fix);
+        if !self.findings.iter().any(|other| other.repeats(&finding)) {
+            self.findings.push(finding);
         }
     }
 }
