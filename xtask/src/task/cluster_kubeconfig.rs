@@ -77,7 +77,9 @@ pub fn run(args: &ClusterKubeconfig, cx: &Cx) -> anyhow::Result<Outcome> {
     };
     Ok(Outcome::done(format!("`{}` gives access to cluster `{name}`", cx.paths.show(&access.file)))
         .with(data)
-        .next(kubectl))
+        .next(kubectl)
+        // The page of a cluster since 1.4 (omni v1.4.9 and v1.9.3 `frontend/src/router/index.ts`).
+        .next(format!("look at it in a browser: {}/clusters/{name}", omnictl.address())))
 }
 
 /// omnictl's flags.
