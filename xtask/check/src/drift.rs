@@ -370,7 +370,7 @@ mod tests {
             let found = machines(&requests, &provisioned, &all, &configs);
             let text = found.iter().map(|drift| drift.detail.as_str()).collect::<String>();
             assert!(
-                found.len() == 1 && text.contains(words) && !found[0].fixes.is_empty(),
+                found.len() == 1 && found[0].kind == "vm-changed" && text.contains(words) && !found[0].fixes.is_empty(),
                 "{key}: {words}: {found:?}"
             );
         }

@@ -245,7 +245,7 @@ pub struct Facts {
 pub const DELETE: &str = "omnictl delete machinerequest ";
 const UNTIL_SYNCED: &str = "until it is synced";
 const UNTIL_UNLOCKED: &str = "until it is unlocked";
-/// What is waited for as long as nobody acts.
+/// Waits that end only when somebody acts.
 const LASTING: [&str; 2] = [UNTIL_SYNCED, UNTIL_UNLOCKED];
 /// How many VMs are named one by one.
 const ALIKE: usize = 3;

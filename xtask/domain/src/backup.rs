@@ -1,7 +1,6 @@
 //! A backup of the Omni stack: what its archive holds, how its file is named, and which files are kept.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::mem;
 
 use serde::{Deserialize, Serialize};
 
@@ -169,14 +168,9 @@ impl Retention {
             let of_week = weeks.len() < self.weekly && weeks.insert(week);
             of_day || of_week
         };
-        let (mut some, mut some_encrypted) = (false, false);
-        backups.retain(|(seconds, name)| {
-            let encrypted = !name.ends_with(".tar.gz");
-            let newest = !mem::replace(&mut some, true);
-            let newest_encrypted = encrypted && !mem::replace(&mut some_encrypted, true);
-            !kept(*seconds) && !newest && !newest_encrypted
-        });
-        backups.into_iter().map(|(_, name)| name).collect()
+        let encrypted = backups.iter().position(|(_, name)| !name.ends_with(".tar.gz"));
+        let expired = |(at, (seconds, name))| (!kept(seconds) && at > 0 && Some(at) != encrypted).then_some(name);
+        backups.into_iter().enumerate().filter_map(expired).collect()
     }
 }
 

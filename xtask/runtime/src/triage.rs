@@ -199,10 +199,10 @@ impl Issues {
     fn hit(&self, at: usize, line: usize, (raw, plain): (&str, &str)) -> Hit<'_> {
         let mut values = self.project.values.clone();
         values.extend(captured(self.signatures.of(at), plain));
-        // Redacted first: half of a secret is not recognised as one.
         // Without its escapes an entry in JSON may be none any more.
         let entry = Some(readable_line(raw.trim())).filter(|entry| raw.contains('{') && *entry != raw.trim());
         let shown = entry.unwrap_or_else(|| readable_line(plain.trim()));
+        // Redacted first: half of a secret is not recognised as one.
         let text = redact(&shown).chars().take(SHOWN).collect();
         let issue = &self.list[at];
         Hit { issue, line, last: line, text, count: 1, values, other_release: issue.not_in(&self.project.versions) }

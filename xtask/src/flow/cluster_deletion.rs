@@ -280,6 +280,10 @@ pub fn gone(cx: &Cx, sites: &[Site], title: &str) -> anyhow::Result<()> {
                 left.extend(same.map(|vm| format!("VM {} on {}", vm.id, vm.node)));
                 let free = lost.iter().filter(|it| !there.iter().any(|vm| vm["vmid"] == it.id));
                 let seeds: Vec<String> = free.map(|it| format!("/user-data-{}.iso", it.id)).collect();
+                // Every storage has to be asked for its images.
+                if seeds.is_empty() {
+                    continue;
+                }
                 match Observed::of(proxmox::images(cx, proxmox))? {
                     Observed::Known(mut images) => {
                         images.retain(|image| seeds.iter().any(|seed| image.volume.ends_with(seed)));

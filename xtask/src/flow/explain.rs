@@ -418,12 +418,15 @@ fn step_of(result: &doctor::CheckResult, around: &OutsideFacts) -> Option<Step> 
     match result.entry.id.as_str() {
         "tools.omnictl" | "omni.versions" if result.verdict.fix.is_none() => Some(Step::task(&["omnictl-install"])),
         "docker.containers" if containers() => Some(Step::task(&["stack-up"])),
-        "keys.provider" => {
-            let rotate = result.command().filter(|command| command.contains(" keys --rotate "));
-            rotate.map(|command| Step::Task(command.split(' ').skip(2).map(str::to_owned).collect()))
-        }
+        "keys.provider" => result.command().and_then(rotation),
         _ => None,
     }
+}
+
+/// The task of a command that makes a new key, which this program may do by itself; what else a hint names needs a human.
+fn rotation(command: &str) -> Option<Step> {
+    let words: Vec<&str> = command.strip_prefix("cargo xtask ")?.split(' ').collect();
+    words.starts_with(&["keys", "--rotate"]).then(|| Step::task(&words))
 }
 
 /// `cause` with the known issue that the log shows.

@@ -128,8 +128,8 @@ const SKEW: u64 = 300;
 /// The VM that may have the ID of a machine's deleted VM, on its node: the provider deletes by these two alone (0d9fd58
 /// `provision.go`, `Deprovision`). A VM of that ID was created there while this machine was, and another one later.
 fn taken(cx: &Cx, proxmox: &Proxmox, machine: &MachineView) -> Result<Option<(Vm, Option<String>)>, Failure> {
-    let at = |time: &str| clock::seconds(time);
-    let (Some(requested), Some(joined)) = (at(&machine.requested), at(&machine.joined)) else { return Ok(None) };
+    let times = clock::seconds(&machine.requested).zip(clock::seconds(&machine.joined));
+    let Some((requested, joined)) = times else { return Ok(None) };
     let nodes = proxmox::nodes_online(cx, proxmox)?;
     let since = requested.saturating_sub(SKEW);
     let path = |node| format!("/nodes/{node}/tasks?typefilter=qmcreate&since={since}&limit=1000");

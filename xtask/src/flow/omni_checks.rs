@@ -1,4 +1,5 @@
-//! Whether a running Omni is well, and whether the values of `omni-setup` can be true: address, certificate with its chain and key, issuer, user, the store's key.
+//! Whether a running Omni is well, and whether the values of `omni-setup` can be true: address, certificate with its chain and key,
+//! issuer, user, the store's key.
 
 use std::net::IpAddr;
 use std::time::SystemTime;

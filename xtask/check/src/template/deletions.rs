@@ -7,7 +7,7 @@ use domain::spec::Position;
 use domain::spec::yaml::{Data, Node};
 
 /// What a patch deletes from a document.
-pub(super) struct Deletion<'n> {
+struct Deletion<'n> {
     keys: Vec<&'n str>,
     /// Of an entry of the list at `keys`: the key and value that select it; no value if they are no texts.
     entry: Option<(&'n str, Option<&'n str>)>,
@@ -19,8 +19,8 @@ impl Checker<'_> {
     pub(super) fn deletions(&mut self, file: &str, document: &Node, earlier: Option<&Node>, machine: Machine) {
         let Machine { kind, minor, control_plane } = machine;
         let name = document.get("kind").and_then(Node::text);
-        // Machines of new clusters may have the document, and what is in it, before the first patch.
         let found = found(document);
+        // Machines of new clusters may have the document, and what is in it, before the first patch.
         let given = !found.is_empty() && name.is_some_and(|name| talos::is_given(name, minor));
         for Deletion { keys, entry, at } in found {
             let path = keys.join(".");

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{OutsideFacts, in_log};
+use super::{OutsideFacts, in_log, rotation};
 use crate::flow::{provider, provider_log};
-use check::explain::{Cause, Link, Step};
+use check::explain::{Cause, Link};
 use domain::status::cluster::{Actor, ClusterView, MachineView};
 use domain::status::docker::Container;
 use domain::status::omni::ProviderHealth;
@@ -66,11 +66,8 @@ pub(super) fn provider(
                 let known = known.and_then(|own| Issues::of_provider(&own).ok());
                 let log = provider_log::unsettled(around.site(id).map_or("", |site| &site.log));
                 let mut cause = known.map_or(cause.clone(), |issues| in_log(&issues, &log, cause));
-                // A new key is made here; what else its log asks for takes a human.
-                let words = cause.next.first().and_then(|line| line.strip_prefix("cargo xtask "));
-                let words: Vec<&str> = words.unwrap_or_default().split(' ').collect();
-                if words.starts_with(&["keys", "--rotate"]) {
-                    cause.step = Some(Step::task(&words));
+                if let Some(step) = cause.next.first().and_then(|next| rotation(next)) {
+                    cause.step = Some(step);
                 }
                 return (Observed::Known(Some(cause)), beat);
             }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use crate::sandbox::{Sandbox, program_at};
+use crate::sandbox::{Sandbox, program_at, wait_for};
 
 /// What tasks call. A program that this machine does not have gets no gate.
 const PROGRAMS: &str = "omnictl docker curl gpg git openssl getent";
@@ -83,9 +83,7 @@ impl Gate {
     pub fn arm(&self) {
         let run = self.dir.join("run");
         // The programs of a task that was killed may still write there.
-        while run.exists() {
-            let _ = fs::remove_dir_all(&run);
-        }
+        wait_for("the last run's calls can be removed", || fs::remove_dir_all(&run).is_ok() || !run.exists());
         fs::create_dir(run).expect("a directory");
     }
 
