@@ -204,6 +204,8 @@ pub struct Vm {
     pub id: u64,
     pub node: String,
     pub status: String,
+    /// What holds it, such as `backup`: it is neither started nor deleted meanwhile (qemu-server `API2/Qemu.pm`).
+    pub lock: Option<String>,
     /// Its provider, where there are several.
     pub site: Option<String>,
     /// The address of its Proxmox, for its console.
@@ -289,7 +291,7 @@ impl Chain {
         let alike = |known: &Cause| (&known.id, known.link) == (&cause.id, cause.link);
         let each = match cause.id.as_str() {
             // Each has a command of its own.
-            "vm-stopped" | "vm-missing" => usize::MAX,
+            "vm-stopped" | "vm-locked" | "vm-missing" => usize::MAX,
             _ if cause.link == Link::Vm => ALIKE,
             _ => 1,
         };
@@ -606,7 +608,8 @@ impl Chain {
 
 impl Vm {
     fn words(&self) -> String {
-        format!("{} is {}", self.place(), self.status)
+        let lock = self.lock.as_ref().map_or(String::new(), |lock| format!(" and locked ({lock})"));
+        format!("{} is {}{lock}", self.place(), self.status)
     }
 
     /// `VM 104 on pve2`, with several providers `VM 104 on west/pve2`.
@@ -749,7 +752,9 @@ mod tests {
         };
         let vm = |(at, (name, status)): (usize, &(&str, &str))| {
             let (node, url) = ("pve2".to_owned(), "https://pve.example:8006".to_owned());
-            ((*name).to_owned(), Vm { id: 100 + at as u64, node, status: (*status).to_owned(), site: None, url })
+            let (status, lock) =
+                status.split_once(' ').map_or((*status, None), |(status, lock)| (status, Some(lock.to_owned())));
+            ((*name).to_owned(), Vm { id: 100 + at as u64, node, status: status.to_owned(), lock, site: None, url })
         };
         Facts {
             now: 10_060,
@@ -774,9 +779,12 @@ mod tests {
     fn vm_decides_where_omni_still_calls_a_machine_ready() {
         let ready = || machine("zebra-a", Actor::None, "Running", "");
         assert_eq!(ids(&facts(vec![ready()], &[("zebra-a", "running")])), [""; 0]);
-        for (status, id, next) in
-            [("stopped", "vm-stopped", "qm start 100"), ("unknown", "node-offline", "cargo xtask proxmox-inventory")]
-        {
+        for (status, id, next) in [
+            ("stopped", "vm-stopped", "qm start 100"),
+            ("stopped suspended", "vm-stopped", "qm start 100"),
+            ("stopped backup", "vm-locked", "pvesh get /nodes/pve2/tasks --vmid 100 --source active"),
+            ("unknown", "node-offline", "cargo xtask proxmox-inventory"),
+        ] {
             let found = explain(&facts(vec![ready()], &[("zebra-a", status)])).causes.remove(0);
             assert_eq!((found.id.as_str(), found.lasting, found.blocks), (id, true, true));
             assert_eq!(found.next, [next]);

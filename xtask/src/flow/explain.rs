@@ -256,7 +256,7 @@ fn of_list(site: &Site, vm: &Value) -> Option<(String, Vm)> {
     let text = |key: &str| vm[key].as_str().map(str::to_owned);
     let url = site.proxmox.as_ref().map_or(String::new(), |proxmox| proxmox.url.clone());
     let (id, node, status, site) = (vm["vmid"].as_u64()?, text("node")?, text("status")?, text("site"));
-    Some((text("name")?, Vm { id, node, status, site, url }))
+    Some((text("name")?, Vm { id, node, status, lock: text("lock"), site, url }))
 }
 
 /// What Proxmox refuses. One that is not set up here, not asked over http, or not reached by this host's proxy, is unknown.

@@ -88,7 +88,9 @@ fn ended(cx: &Cx, subject: &Subject, found: &Explanation) -> anyhow::Result<Outc
     for cause in &found.causes {
         for next in &cause.next {
             // A VM that is left off keeps the cluster from running.
-            if !failure.next.contains(next) && (failure.next.len() < NAMED || cause.id == "vm-stopped") {
+            if !failure.next.contains(next)
+                && (failure.next.len() < NAMED || ["vm-stopped", "vm-locked"].contains(&cause.id.as_str()))
+            {
                 failure = failure.next(next);
             }
         }

@@ -227,12 +227,22 @@ pub(super) fn vm(facts: &Facts, machine: &MachineView) -> Option<Cause> {
     };
     match vm.status.as_str() {
         "running" => None,
-        "stopped" => Some(
-            cause("vm-stopped", vm.words())
-                .lasting(!machine.leaving)
-                .fix(format!("start it, as root on {}: `qm start {}`", vm.host(), vm.id), format!("qm start {}", vm.id))
-                .step(Step::Start { site: vm.site.clone(), node: vm.node.clone(), id: vm.id }),
-        ),
+        "stopped" => {
+            let (host, id) = (vm.host(), vm.id);
+            // What is suspended to disk is resumed by a start (qemu-server `API2/Qemu.pm`, `vm_resume`).
+            let locked = vm.lock.as_ref().is_some_and(|lock| lock != "suspended");
+            let stopped = cause(if locked { "vm-locked" } else { "vm-stopped" }, vm.words()).lasting(!machine.leaving);
+            Some(if locked {
+                let fix = format!(
+                    "wait for the task that holds it, or stop that task; only where none runs, as root on {host}: `qm unlock {id}`; then `qm start {id}`"
+                );
+                stopped.fix(fix, format!("pvesh get /nodes/{}/tasks --vmid {id} --source active", vm.node))
+            } else {
+                stopped
+                    .fix(format!("start it, as root on {host}: `qm start {id}`"), format!("qm start {id}"))
+                    .step(Step::Start { site: vm.site.clone(), node: vm.node.clone(), id })
+            })
+        }
         _ => Some(
             cause("node-offline", format!("{}: the node may be offline", vm.words()))
                 .fix(format!("bring {} back", vm.host()), inventory),
