@@ -58,13 +58,13 @@ impl Call {
     }
 }
 
-/// A comprehension, which is what the macros `all`, `exists`, `exists_one`, `map` and `filter` stand for.
+/// A comprehension, which is what the macros `all`, `exists`, `exists_one`, `map` and `filter` stand for. cel-go's has a condition
+/// as well, which only ends `all` and `exists` early.
 #[derive(Debug, Clone)]
 pub(super) struct Fold {
     pub range: Expr,
     pub var: Box<str>,
     pub init: Expr,
-    pub condition: Expr,
     pub step: Expr,
     pub result: Expr,
     /// For `all` and `exists`: the value that ends the search. Their step is `accumulator && predicate` (or `||`), and
@@ -81,9 +81,7 @@ impl Expr {
             Kind::Call(call) => call.args.iter().find_map(|arg| arg.find(test)),
             Kind::List(items) | Kind::Message(_, items) => items.iter().find_map(|item| item.find(test)),
             Kind::Map(entries) => entries.iter().find_map(|(k, v)| k.find(test).or_else(|| v.find(test))),
-            Kind::Fold(f) => {
-                [&f.range, &f.init, &f.condition, &f.step, &f.result].into_iter().find_map(|part| part.find(test))
-            }
+            Kind::Fold(f) => [&f.range, &f.init, &f.step, &f.result].into_iter().find_map(|part| part.find(test)),
         };
         inner.or_else(|| test(self).then_some(self))
     }
@@ -148,7 +146,7 @@ impl Expr {
                 v.settle();
             }),
             Kind::Fold(fold) => {
-                let parts = [&mut fold.range, &mut fold.init, &mut fold.condition, &mut fold.step, &mut fold.result];
+                let parts = [&mut fold.range, &mut fold.init, &mut fold.step, &mut fold.result];
                 parts.into_iter().for_each(Expr::settle);
             }
             Kind::List(items) => {

@@ -4,7 +4,7 @@
 use super::Problem;
 use super::ast::{Call, Expr, Fold, Kind, Select};
 use super::environment::Environment;
-use super::stdlib::{Function, Op};
+use super::stdlib::{Function, Op, Overload};
 use super::types::{Bindings, Type, less_specific};
 
 /// What blocks an answer.
@@ -68,7 +68,7 @@ impl<'e> Checker<'e> {
 
     fn check(&mut self, expr: &'e Expr) -> Type {
         match &expr.kind {
-            Kind::Literal(value) => value.static_type(),
+            Kind::Literal(value) => Type::named(value.type_name()).unwrap_or(Type::Dyn),
             Kind::Ident(name) => match self.resolve(name) {
                 Some(t) => t,
                 None => self.undeclared(expr, name),
@@ -194,16 +194,16 @@ impl<'e> Checker<'e> {
 
     fn overload(&mut self, expr: &Expr, function: &Function, member: bool, args: Vec<Type>) -> Type {
         let mut result: Option<Type> = None;
-        let inside = self.folded;
-        for overload in function.overloads.iter().filter(|o| o.member == member && o.enabled(inside)) {
+        let enabled = |o: &&Overload| o.member == member && (!o.mixed || self.folded);
+        for overload in function.overloads.iter().filter(enabled) {
             // Fresh variables even for overloads of another length, so that messages count them as cel-go does.
-            let mentioned = overload.args.iter().map(|s| s.mentions());
-            let (has_a, has_b) = mentioned.fold((false, false), |(a, b), (c, d)| (a || c, b || d));
-            let a = if has_a { self.types.fresh() } else { 0 };
-            let b = if has_b { self.types.fresh() } else { 0 };
-            let wanted: Vec<Type> = overload.args.iter().map(|s| s.instantiate(a, b)).collect();
+            let mut fresh = [None; 2];
+            let types = &mut self.types;
+            let mut own = |n: u32| Type::Param(*fresh[n as usize].get_or_insert_with(|| types.fresh()));
+            let wanted: Vec<Type> = overload.args.iter().map(|arg| arg.replace(&mut own)).collect();
+            let returned = overload.result.replace(&mut own);
             if self.types.all_assignable(&args, &wanted) {
-                let t = self.types.substitute(&overload.result.instantiate(a, b), false);
+                let t = self.types.substitute(&returned, false);
                 result = Some(match result {
                     None => t,
                     Some(before) if before == Type::Dyn || before == t => before,
@@ -268,19 +268,13 @@ impl<'e> Checker<'e> {
         self.folded = true;
         self.scopes.push((super::ast::ACCUMULATOR, accumulator.clone()));
         self.scopes.push((&fold.var, var));
-        let condition = self.check(&fold.condition);
-        self.assert(&fold.condition, Type::Bool, condition);
         let step = self.check(&fold.step);
-        self.assert(&fold.step, accumulator, step);
+        if !self.types.assignable(&accumulator, &step) {
+            self.report(&fold.step, format!("expected type '{accumulator}' but found '{step}'"));
+        }
         self.scopes.pop();
         let result = self.check(&fold.result);
         self.scopes.pop();
         self.types.substitute(&result, false)
-    }
-
-    fn assert(&mut self, expr: &Expr, wanted: Type, found: Type) {
-        if !self.types.assignable(&wanted, &found) {
-            self.report(expr, format!("expected type '{wanted}' but found '{found}'"));
-        }
     }
 }

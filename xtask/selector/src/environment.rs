@@ -43,14 +43,7 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
 fn entry(text: &'static str) -> Option<(&'static str, Type, u64)> {
     let (text, minor) = text.split_once('@').unwrap_or((text, "0"));
     let (name, of) = text.split_once(':')?;
-    let of = match of {
-        "duration" => Type::Duration,
-        "strings" => Type::list(Type::String),
-        "map" => Type::map(Type::Int, Type::Double),
-        "optional" => Type::Optional(Box::new(Type::Uint)),
-        "dyn" => Type::Dyn,
-        name => Type::named(name).unwrap_or(Type::Message(name)),
-    };
+    let of = Type::written(of).unwrap_or(Type::Message(of));
     Some((name, of, minor.parse().ok()?))
 }
 

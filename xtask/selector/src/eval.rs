@@ -114,26 +114,16 @@ impl<'a> Machine<'a> {
         let init = self.eval(&fold.init);
         self.scopes.push((ACCUMULATOR, init));
         let slot = self.scopes.len() - 1;
-        let mut stopped = None;
         for item in items {
             self.scopes.push((&fold.var, Ok(item)));
-            let go_on = self.eval(&fold.condition);
-            let step = match go_on {
-                Ok(Value::Bool(true)) => Some(self.eval(&fold.step)),
-                Err(e) if e.fatal => Some(Err(e)),
-                _ => None,
-            };
+            let step = self.eval(&fold.step);
             self.scopes.pop();
-            match step {
-                Some(Err(e)) if e.fatal => {
-                    stopped = Some(Err(e));
-                    break;
-                }
-                Some(value) => self.scopes[slot].1 = value,
-                None => break,
+            self.scopes[slot].1 = step;
+            if matches!(&self.scopes[slot].1, Err(e) if e.fatal) {
+                break;
             }
         }
-        let result = stopped.unwrap_or_else(|| self.eval(&fold.result));
+        let result = self.eval(&fold.result);
         self.scopes.truncate(slot);
         result
     }
@@ -158,11 +148,6 @@ impl<'a> Machine<'a> {
                 Value::Bool(true) => self.eval(&args[1]),
                 Value::Bool(false) => self.eval(&args[2]),
                 _ => fail(expr, "no such overload"),
-            },
-            // An error is not strictly false either.
-            Op::NotStrictlyFalse => match self.eval(&args[0]) {
-                Err(e) if e.fatal => Err(e),
-                result => Ok(Value::Bool(!matches!(result, Ok(Value::Bool(false))))),
             },
             _ => {
                 let first = self.eval(&args[0])?;

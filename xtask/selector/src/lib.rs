@@ -116,11 +116,6 @@ pub struct Program {
 }
 
 impl Program {
-    /// The expression as it was written.
-    pub fn source(&self) -> &str {
-        &self.source
-    }
-
     /// True if the result depends on the storage at all.
     pub fn uses_storage(&self) -> bool {
         self.expr.mentions(&|name| VARIABLES.iter().any(|(n, _)| *n == name.trim_start_matches('.')))
@@ -144,11 +139,6 @@ impl Program {
             Ok(_) => Err(fail("no such overload".to_owned(), 0, u32::MAX)),
             Err(e) => Err(fail(e.message, e.start, e.end)),
         }
-    }
-
-    /// [`Program::matches`] for many storages, in their order, spread over the processors.
-    pub fn matches_all(&self, storages: &[Storage<'_>]) -> Vec<Result<bool, EvalError>> {
-        storages.iter().map(|storage| self.matches(storage)).collect()
     }
 
     /// The smallest sub-expression that decides why the storage does not match: the operand of `&&` that is false, the

@@ -78,36 +78,21 @@ impl Builder {
 
     fn quantifier(&self, name: &str, range: Expr, var: Box<str>, predicate: Expr) -> Expr {
         let accumulated = self.accumulator();
-        let (init, condition, step, result) = match name {
-            "all" => (
-                self.value(Value::Bool(true)),
-                self.call("@not_strictly_false", vec![self.accumulator()]),
-                self.call("_&&_", vec![self.accumulator(), predicate]),
-                accumulated,
-            ),
-            "exists" => (
-                self.value(Value::Bool(false)),
-                self.call("@not_strictly_false", vec![self.call("!_", vec![self.accumulator()])]),
-                self.call("_||_", vec![self.accumulator(), predicate]),
-                accumulated,
-            ),
-            _ => {
+        let ends_at = (name != "exists_one").then_some(name == "exists");
+        let (init, step, result) = match ends_at {
+            Some(end) => {
+                let function = if end { "_||_" } else { "_&&_" };
+                let step = self.call(function, vec![self.accumulator(), predicate]);
+                (self.value(Value::Bool(!end)), step, accumulated)
+            }
+            None => {
                 let one = || self.value(Value::Int(1));
                 let more = self.call("_+_", vec![self.accumulator(), one()]);
-                (
-                    self.value(Value::Int(0)),
-                    self.value(Value::Bool(true)),
-                    self.call("_?_:_", vec![predicate, more, self.accumulator()]),
-                    self.call("_==_", vec![accumulated, one()]),
-                )
+                let step = self.call("_?_:_", vec![predicate, more, self.accumulator()]);
+                (self.value(Value::Int(0)), step, self.call("_==_", vec![accumulated, one()]))
             }
         };
-        let ends_at = match name {
-            "all" => Some(false),
-            "exists" => Some(true),
-            _ => None,
-        };
-        self.node(Kind::Fold(Box::new(Fold { range, var, init, condition, step, result, ends_at })))
+        self.node(Kind::Fold(Box::new(Fold { range, var, init, step, result, ends_at })))
     }
 
     fn collection(&self, name: &str, range: Expr, var: Box<str>, mut args: Vec<Expr>) -> Expr {
@@ -118,8 +103,7 @@ impl Builder {
         if let Some(filter) = filter {
             step = self.call("_?_:_", vec![filter, step, self.accumulator()]);
         }
-        let (init, condition) = (self.node(Kind::List(Vec::new())), self.value(Value::Bool(true)));
-        let result = self.accumulator();
-        self.node(Kind::Fold(Box::new(Fold { range, var, init, condition, step, result, ends_at: None })))
+        let (init, result) = (self.node(Kind::List(Vec::new())), self.accumulator());
+        self.node(Kind::Fold(Box::new(Fold { range, var, init, step, result, ends_at: None })))
     }
 }

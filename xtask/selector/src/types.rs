@@ -56,6 +56,39 @@ impl Type {
         })
     }
 
+    /// A type as the tables of functions and environments write it, with the parameters A and B.
+    pub(super) fn written(text: &str) -> Option<Type> {
+        let (a, b) = (Type::Param(0), Type::Param(1));
+        Some(match text {
+            "A" => a,
+            "B" => b,
+            "ListA" => Type::list(a),
+            "MapAB" => Type::map(a, b),
+            "TypeA" => Type::Meta(Some(Box::new(a))),
+            "OptA" => Type::Optional(Box::new(a)),
+            "MapDouble" => Type::map(Type::Dyn, Type::Double),
+            "dyn" => Type::Dyn,
+            "duration" => Type::Duration,
+            "timestamp" => Type::Timestamp,
+            "strings" => Type::list(Type::String),
+            "map" => Type::map(Type::Int, Type::Double),
+            "optional" => Type::Optional(Box::new(Type::Uint)),
+            name => Type::named(name)?,
+        })
+    }
+
+    /// The type with something else in place of each of its variables.
+    pub(super) fn replace(&self, with: &mut dyn FnMut(u32) -> Type) -> Type {
+        match self {
+            Type::Param(n) => with(*n),
+            Type::List(t) => Type::list(t.replace(with)),
+            Type::Optional(t) => Type::Optional(Box::new(t.replace(with))),
+            Type::Map(kv) => Type::map(kv.0.replace(with), kv.1.replace(with)),
+            Type::Meta(Some(t)) => Type::Meta(Some(Box::new(t.replace(with)))),
+            other => other.clone(),
+        }
+    }
+
     fn is_dyn_or_error(&self) -> bool {
         matches!(self, Type::Dyn | Type::Error)
     }
@@ -192,17 +225,11 @@ impl Bindings {
 
     /// The type with every bound variable replaced, and every free one by dyn if `to_dyn`.
     pub(super) fn substitute(&self, t: &Type, to_dyn: bool) -> Type {
-        if let Some(bound) = self.find(t) {
-            return self.substitute(bound, to_dyn);
-        }
-        match t {
-            Type::Param(_) if to_dyn => Type::Dyn,
-            Type::List(t) => Type::list(self.substitute(t, to_dyn)),
-            Type::Optional(t) => Type::Optional(Box::new(self.substitute(t, to_dyn))),
-            Type::Map(kv) => Type::map(self.substitute(&kv.0, to_dyn), self.substitute(&kv.1, to_dyn)),
-            Type::Meta(Some(t)) => Type::Meta(Some(Box::new(self.substitute(t, to_dyn)))),
-            other => other.clone(),
-        }
+        t.replace(&mut |n| match &self.0[n as usize] {
+            Some(bound) => self.substitute(bound, to_dyn),
+            None if to_dyn => Type::Dyn,
+            None => Type::Param(n),
+        })
     }
 }
 

@@ -5,8 +5,6 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
-use super::types::Type;
-
 /// A value. Strings are borrowed from the storage or the expression as long as nothing is made of them.
 #[derive(Debug, Clone)]
 pub(super) enum Value<'a> {
@@ -23,21 +21,7 @@ pub(super) enum Value<'a> {
     Type(Cow<'a, str>),
 }
 
-impl<'a> Value<'a> {
-    /// The type of a literal.
-    pub(super) fn static_type(&self) -> Type {
-        match self {
-            Value::Null => Type::Null,
-            Value::Bool(_) => Type::Bool,
-            Value::Int(_) => Type::Int,
-            Value::Uint(_) => Type::Uint,
-            Value::Double(_) => Type::Double,
-            Value::Str(_) => Type::String,
-            Value::Bytes(_) => Type::Bytes,
-            _ => Type::Dyn,
-        }
-    }
-
+impl Value<'_> {
     /// The name of the value's type.
     pub(super) fn type_name(&self) -> &'static str {
         match self {

@@ -264,7 +264,7 @@ mod tests {
             size_gib: Some(40),
         };
         let program = selector::compile(&subject.selector).unwrap();
-        let results = Ok(program.matches_all(&places.each_ref().map(seen)));
+        let results = Ok(places.iter().map(|place| program.matches(&seen(place))).collect());
         let found = warnings(&TestedSelector { subject: &subject, results, program: Some(program) }, &places);
         let found: Vec<(&str, &str, &str)> =
             found.iter().map(|warning| (warning.kind, warning.node.as_str(), warning.storage.as_str())).collect();

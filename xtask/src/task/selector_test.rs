@@ -42,9 +42,8 @@ pub fn run(args: &SelectorTest, cx: &Cx) -> anyhow::Result<Outcome> {
     let nowhere = storages.is_none();
     let empty = json!({ "name": "", "node": "", "storageType": "", "availableSpace": 0 });
     let places = storages.map_or_else(|| Ok(vec![serde_json::from_value(empty)?]), anyhow::Ok)?;
-    let seen: Vec<selector::Storage<'_>> = places.iter().map(seen).collect();
     let (tested, warnings) = cx.ui.step("evaluate", "Evaluate each selector on each storage", || {
-        let result = |program: &Program| program.matches_all(&seen);
+        let result = |program: &Program| places.iter().map(|place| program.matches(&seen(place))).collect();
         let tested = subjects.iter().zip(programs).map(|(subject, program)| match program {
             Ok(program) => TestedSelector { subject, results: Ok(result(&program)), program: Some(program) },
             Err(error) => TestedSelector { subject, results: Err(error), program: None },
