@@ -21,12 +21,22 @@ pub struct ChainReport {
     pub days_left: i64,
 }
 
+impl ChainReport {
+    fn fault(&mut self, what: impl Into<String>, fix: impl Into<String>) {
+        self.faults.push((what.into(), fix.into()));
+    }
+
+    fn warn(&mut self, what: String, fix: &str) {
+        self.warnings.push((what, fix.to_owned()));
+    }
+}
+
 /// Checks `chain`, leaf first, for `host` at `now` (seconds since 1970). `roots` are the authorities that this machine
 /// trusts; without them the end of the chain cannot be checked.
 pub fn check_chain(chain: &[Certificate], host: &str, roots: Option<&[Certificate]>, now: u64) -> ChainReport {
     let mut found = ChainReport::default();
     let Some(leaf) = chain.first() else {
-        found.faults.push(("it contains no certificate".to_owned(), "use the full chain, in PEM".to_owned()));
+        found.fault("it contains no certificate", "use the full chain, in PEM");
         return found;
     };
     names(leaf, chain, host, &mut found);
@@ -54,16 +64,10 @@ fn names(leaf: &Certificate, chain: &[Certificate], host: &str, found: &mut Chai
         return;
     }
     if let Some(at) = chain.iter().position(|each| each.covers(host)) {
-        found.faults.push((
-            format!("the certificate for {host} is at place {}, not first", at + 1),
-            "put the server's certificate first, then each one's issuer".to_owned(),
-        ));
-        return;
+        return found.fault(format!("the certificate for {host} is at place {}, not first", at + 1), ORDER);
     }
-    found.faults.push((
-        format!("it does not cover {host}: it is for {}", leaf.names()),
-        format!("have it issued for {host}; machines and the provider use that one name"),
-    ));
+    let what = format!("it does not cover {host}: it is for {}", leaf.names());
+    found.fault(what, format!("have it issued for {host}; machines and the provider use that one name"));
 }
 
 fn dates(chain: &[Certificate], now: u64, found: &mut ChainReport) {
@@ -71,61 +75,51 @@ fn dates(chain: &[Certificate], now: u64, found: &mut ChainReport) {
     let left = |each: &Certificate| days(each.not_after as i64 - now as i64);
     found.days_left = chain.iter().map(left).min().unwrap_or_default();
     for each in chain {
-        let until = clock::date(each.not_after);
+        let (name, until) = (each.name(), clock::date(each.not_after));
         if now < each.not_before {
-            let from = clock::date(each.not_before);
-            found.faults.push((
-                format!("`{}` is good only from {from} on", each.name()),
-                "check this machine's clock; the certificate is newer than the time here".to_owned(),
-            ));
+            let what = format!("`{name}` is good only from {} on", clock::date(each.not_before));
+            found.fault(what, "check this machine's clock; the certificate is newer than the time here");
         } else if now >= each.not_after {
-            found.faults.push((format!("`{}` expired on {until}", each.name()), RENEW.to_owned()));
+            found.fault(format!("`{name}` expired on {until}"), RENEW);
         } else if left(each) < SOON_DAYS {
-            found.warnings.push((
-                format!("`{}` expires on {until}, in {}", each.name(), count(left(each), "day")),
-                RENEW.to_owned(),
-            ));
+            found.warn(format!("`{name}` expires on {until}, in {}", count(left(each), "day")), RENEW);
         }
     }
 }
 
 const RENEW: &str = "renew it (certbot: `certbot renew`), then recreate the stack: `cargo xtask stack-up --recreate`";
+const ORDER: &str = "put the server's certificate first, then each one's issuer";
 const CHAIN: &str = "use the full chain: certbot's fullchain.pem, not cert.pem";
 
 fn links(chain: &[Certificate], roots: Option<&[Certificate]>, now: u64, found: &mut ChainReport) {
     for (at, pair) in chain.windows(2).enumerate() {
         if pair[0].issuer != pair[1].subject {
             let issuer = pair[0].issuer_name().unwrap_or_default();
-            found.faults.push((
-                format!("certificate {} is not followed by its issuer `{issuer}`, but by `{}`", at + 1, pair[1].name()),
-                "put the server's certificate first, then each one's issuer".to_owned(),
-            ));
-            return;
+            let (at, next) = (at + 1, pair[1].name());
+            return found
+                .fault(format!("certificate {at} is not followed by its issuer `{issuer}`, but by `{next}`"), ORDER);
         }
     }
     let Some(last) = chain.last() else { return };
     if last.self_signed() && chain.len() == 1 {
-        found.warnings.push((
-            "it is self-signed: machines refuse it unless they are configured to trust it".to_owned(),
-            "use one from a public CA, or add the CA to the machines (Talos: TrustedRootsConfig)".to_owned(),
-        ));
-        return;
+        let what = "it is self-signed: machines refuse it unless they are configured to trust it".to_owned();
+        return found.warn(what, "use one from a public CA, or add the CA to the machines (Talos: TrustedRootsConfig)");
     }
     let issuer = last.issuer_name().unwrap_or_else(|| "an unnamed authority".to_owned());
     match roots {
         Some(roots) if trusts(roots, last, now) => {}
-        Some(_) if chain.len() == 1 => found.faults.push((
+        Some(_) if chain.len() == 1 => found.fault(
             format!("the chain is incomplete: it has only the server's certificate, and its issuer `{issuer}` is not a trusted root"),
-            CHAIN.to_owned(),
-        )),
-        Some(_) => found.warnings.push((
+            CHAIN,
+        ),
+        Some(_) => found.warn(
             format!("the chain ends at `{issuer}`, which this machine does not trust"),
-            "machines must trust that authority, or the chain lacks a certificate".to_owned(),
-        )),
-        None if chain.len() == 1 => found.warnings.push((
+            "machines must trust that authority, or the chain lacks a certificate",
+        ),
+        None if chain.len() == 1 => found.warn(
             format!("the chain has only the server's certificate; this machine cannot check whether `{issuer}` is trusted"),
-            CHAIN.to_owned(),
-        )),
+            CHAIN,
+        ),
         None => {}
     }
 }

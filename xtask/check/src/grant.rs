@@ -157,12 +157,9 @@ impl<'a> Policy<'a> {
         }
         let wrong = self.findings.iter().any(|finding| finding.rule == "grant-email-verified");
         if verified.is_empty() && !rules.is_empty() && !wrong {
-            self.error(
-                "grant-email-verified",
-                rules[0].rule.at,
-                "no rule adds the claim `email_verified`: Omni refuses every login with `invalid jwt`",
-                "add \"extraClaims\": {\"email_verified\": true} to the rule for everyone who logs in",
-            );
+            let message = "no rule adds the claim `email_verified`: Omni refuses every login with `invalid jwt`";
+            let fix = "add \"extraClaims\": {\"email_verified\": true} to the rule for everyone who logs in";
+            self.error("grant-email-verified", rules[0].rule.at, message, fix);
         }
         if !verified.is_empty() {
             self.people(&verified, user);
@@ -238,28 +235,34 @@ impl<'a> Policy<'a> {
         }
     }
 
-    /// Step 3. Grants of the network and the older ACLs both count, where they lead to tsidp.
-    fn network(&mut self, grants: &[&'a Node], rules: &[GrantRule<'a>]) {
-        let own: Vec<&str> = rules.iter().flat_map(|rule| texts(rule.grant, "dst")).collect();
+    /// Who can reach tcp:443 of a place: grants of the network and the older ACLs both count.
+    fn sources(&self, grants: &[&'a Node], own: &[&str]) -> Vec<&'a str> {
         let mut sources: Vec<&str> = Vec::new();
         for grant in grants {
-            let leads = texts(grant, "dst").iter().any(|place| may_be(place, &own));
+            let leads = texts(grant, "dst").iter().any(|place| may_be(place, own));
             if leads && texts(grant, "ip").iter().any(|port| opens_https(port)) {
                 sources.extend(texts(grant, "src"));
             }
         }
         for acl in self.root.get("acls").map(Node::items).unwrap_or_default() {
-            let opens = |place: &&str| {
-                place.rsplit_once(':').is_some_and(|(place, ports)| may_be(place, &own) && opens_https(ports))
+            let opens = |place: &str| {
+                place.rsplit_once(':').is_some_and(|(place, ports)| may_be(place, own) && opens_https(ports))
             };
             let proto = acl.get("proto").and_then(Node::text).is_none_or(|proto| matches!(proto, "tcp" | "6"));
             // The keys of the oldest form are `ports` and `users`.
-            let places = texts(acl, "dst").into_iter().chain(texts(acl, "ports")).any(|place| opens(&place));
+            let places = texts(acl, "dst").into_iter().chain(texts(acl, "ports")).any(opens);
             if acl.get("action").and_then(Node::text) == Some("accept") && proto && places {
                 sources.extend(texts(acl, "src"));
                 sources.extend(texts(acl, "users"));
             }
         }
+        sources
+    }
+
+    /// Step 3, where the capability's own rules lead.
+    fn network(&mut self, grants: &[&'a Node], rules: &[GrantRule<'a>]) {
+        let own: Vec<&str> = rules.iter().flat_map(|rule| texts(rule.grant, "dst")).collect();
+        let sources = self.sources(grants, &own);
         let fix = "add {\"src\": [\"autogroup:member\", \"tag:omni\"], \"dst\": [\"tag:idp\"], \"ip\": [\"tcp:443\"]}";
         if sources.is_empty() {
             self.error("grant-network", self.root.at, "no user can reach tcp:443 of tsidp", fix);
@@ -281,15 +284,7 @@ impl<'a> Policy<'a> {
     /// Step 6.
     fn omni(&mut self, grants: &[&'a Node]) {
         let Some(tag) = self.root.get("tagOwners").and_then(|tags| tags.entry("tag:omni")) else { return };
-        let leads = |place: &str| may_be(place, &["tag:omni"]);
-        let granted = grants
-            .iter()
-            .any(|grant| texts(grant, "dst").into_iter().any(leads) && texts(grant, "ip").into_iter().any(opens_https));
-        let opens =
-            |place: &str| place.rsplit_once(':').is_some_and(|(place, ports)| leads(place) && opens_https(ports));
-        let acls = self.root.get("acls").map(Node::items).unwrap_or_default();
-        let allowed = |acl: &Node| texts(acl, "dst").into_iter().chain(texts(acl, "ports")).any(opens);
-        if !granted && !acls.iter().any(allowed) {
+        if self.sources(grants, &["tag:omni"]).is_empty() {
             let fix =
                 "add {\"src\": [\"autogroup:member\"], \"dst\": [\"tag:omni\"], \"ip\": [\"tcp:443\", \"tcp:8100\"]}";
             self.warning("grant-omni", tag.at, "no user can reach Omni (tcp:443 of tag:omni) over the tailnet", fix);

@@ -1,139 +1,113 @@
 //! Selectors over machine labels, as a class's `matchlabels` has them (siderolabs/omni v1.9.3 client/pkg/cosi/labels).
 
+use std::iter::Peekable;
+use std::vec::IntoIter;
+
 /// The label keys in a selector.
 ///
 /// # Errors
 /// Omni's message for a selector that cannot be parsed.
 pub fn parse(selector: &str) -> Result<Vec<String>, String> {
-    let mut parser = Parser { tokens: lex(selector), at: 0 };
+    let mut tokens = Tokens(lex(selector).into_iter().peekable());
     let mut keys = Vec::new();
     loop {
-        match parser.peek() {
-            LabelToken::End if keys.is_empty() => return Ok(keys),
-            LabelToken::Word(_) | LabelToken::Op("!") => keys.push(parser.term()?),
-            other => return Err(format!("found '{}', expected: !, identifier, or 'end of string'", other.text())),
+        match tokens.peek() {
+            "" if keys.is_empty() => return Ok(keys),
+            first if starts_term(first) => keys.push(tokens.term()?.to_owned()),
+            other => return Err(format!("found '{other}', expected: !, identifier, or 'end of string'")),
         }
-        match parser.next() {
-            LabelToken::End => return Ok(keys),
-            LabelToken::Op(",") if matches!(parser.peek(), LabelToken::Word(_) | LabelToken::Op("!")) => {}
-            LabelToken::Op(",") => {
-                return Err(format!("found '{}', expected: identifier after ','", parser.peek().text()));
-            }
-            other => return Err(format!("found '{}', expected: ',' or 'end of string'", other.text())),
+        match (tokens.next(), tokens.peek()) {
+            ("", _) => return Ok(keys),
+            (",", next) if starts_term(next) => {}
+            (",", other) => return Err(format!("found '{other}', expected: identifier after ','")),
+            (other, _) => return Err(format!("found '{other}', expected: ',' or 'end of string'")),
         }
     }
 }
 
-#[derive(Debug, Clone, PartialEq)]
-enum LabelToken {
-    Word(String),
-    Op(&'static str),
-    End,
+const OPS: [&str; 11] = ["!=", "==", ">=", "<=", "=", "!", ">", "<", "(", ")", ","];
+
+fn is_word(token: &str) -> bool {
+    !token.is_empty() && !OPS.contains(&token)
 }
 
-impl LabelToken {
-    fn text(&self) -> &str {
-        match self {
-            LabelToken::Word(word) => word,
-            LabelToken::Op(op) => op,
-            LabelToken::End => "",
-        }
-    }
+fn starts_term(token: &str) -> bool {
+    token == "!" || is_word(token)
 }
 
-fn lex(selector: &str) -> Vec<LabelToken> {
-    const OPS: [&str; 10] = ["!=", "==", ">=", "<=", "=", "!", ">", "<", "(", ")"];
+fn lex(selector: &str) -> Vec<&str> {
     let mut tokens = Vec::new();
     let mut rest = selector.trim_start();
     // Behind an operator, a value runs to the next special character and may hold spaces.
     let mut value = false;
     while !rest.is_empty() {
-        if let Some(tail) = rest.strip_prefix(',') {
-            tokens.push(LabelToken::Op(","));
-            value = false;
-            rest = tail;
-        } else if let Some(op) = OPS.iter().find(|op| rest.starts_with(**op)) {
-            tokens.push(LabelToken::Op(op));
-            value = !matches!(*op, "!" | "(" | ")");
-            rest = &rest[op.len()..];
-        } else {
-            let special = |c: char| matches!(c, '=' | '!' | '(' | ')' | ',' | '>' | '<');
-            let end = rest.find(|c: char| special(c) || (c.is_whitespace() && !value)).unwrap_or(rest.len());
-            tokens.push(LabelToken::Word(rest[..end].trim_end().to_owned()));
-            rest = &rest[end..];
-        }
-        rest = rest.trim_start();
+        let special = |c: char| matches!(c, '=' | '!' | '(' | ')' | ',' | '>' | '<');
+        let end = match OPS.iter().find(|op| rest.starts_with(**op)) {
+            Some(op) => {
+                value = !matches!(*op, "!" | "(" | ")" | ",");
+                op.len()
+            }
+            None => rest.find(|c: char| special(c) || (c.is_whitespace() && !value)).unwrap_or(rest.len()),
+        };
+        tokens.push(rest[..end].trim_end());
+        rest = rest[end..].trim_start();
     }
-    tokens.push(LabelToken::End);
     tokens
 }
 
-struct Parser {
-    tokens: Vec<LabelToken>,
-    at: usize,
-}
+/// Operators and words; the end is an empty one.
+struct Tokens<'a>(Peekable<IntoIter<&'a str>>);
 
-impl Parser {
-    fn peek(&self) -> LabelToken {
-        self.tokens.get(self.at).cloned().unwrap_or(LabelToken::End)
+impl<'a> Tokens<'a> {
+    fn peek(&mut self) -> &'a str {
+        self.0.peek().copied().unwrap_or_default()
     }
 
-    fn next(&mut self) -> LabelToken {
-        let token = self.peek();
-        self.at += 1;
-        token
+    fn next(&mut self) -> &'a str {
+        self.0.next().unwrap_or_default()
     }
 
-    fn term(&mut self) -> Result<String, String> {
-        let mut token = self.next();
-        let negated = token == LabelToken::Op("!");
+    fn term(&mut self) -> Result<&'a str, String> {
+        let unparsed = |what: String| Err(format!("unable to parse term: {what}"));
+        let mut key = self.next();
+        let negated = key == "!";
         if negated {
-            token = self.next();
+            key = self.next();
         }
-        let LabelToken::Word(key) = token else {
-            return Err(format!("unable to parse term: found '{}', expected: identifier", token.text()));
-        };
+        if !is_word(key) {
+            return unparsed(format!("found '{key}', expected: identifier"));
+        }
         match self.peek() {
-            LabelToken::End | LabelToken::Op(",") => return Ok(key),
-            other if negated => {
-                return Err(format!("unable to parse term: expected EOF or ',', found {}", other.text()));
-            }
+            "" | "," => return Ok(key),
+            other if negated => return unparsed(format!("expected EOF or ',', found {other}")),
             _ => {}
         }
         match self.next() {
-            LabelToken::Op("==" | "=" | "!=" | ">=" | ">" | "<=" | "<") => match self.peek() {
-                LabelToken::End | LabelToken::Op(",") => Ok(key),
-                LabelToken::Word(_) => {
-                    self.at += 1;
+            "==" | "=" | "!=" | ">=" | ">" | "<=" | "<" => match self.peek() {
+                "" | "," => Ok(key),
+                value if is_word(value) => {
+                    self.next();
                     Ok(key)
                 }
-                other => Err(format!("unable to parse term: found '{}', expected: identifier", other.text())),
+                other => unparsed(format!("found '{other}', expected: identifier")),
             },
-            LabelToken::Word(word) if word == "in" || word == "notin" => self.values().map(|()| key),
-            other => {
-                let expected = "==, =, !=, >=, >, in, notin, <=, <";
-                Err(format!("unable to parse term: found '{}', expected: {expected}", other.text()))
-            }
+            "in" | "notin" => self.values().map(|()| key),
+            other => unparsed(format!("found '{other}', expected: ==, =, !=, >=, >, in, notin, <=, <")),
         }
     }
 
     /// `(a, b)`; empty values are allowed.
     fn values(&mut self) -> Result<(), String> {
         let open = self.next();
-        if open != LabelToken::Op("(") {
-            return Err(format!("unable to parse term: found '{}' expected: '('", open.text()));
+        if open != "(" {
+            return Err(format!("unable to parse term: found '{open}' expected: '('"));
         }
         loop {
             match self.next() {
-                LabelToken::Op(")") => return Ok(()),
-                LabelToken::Word(_) if matches!(self.peek(), LabelToken::Op("," | ")")) => {}
-                LabelToken::Op(",") => {}
-                other => {
-                    return Err(format!(
-                        "unable to parse term: found '{}', expected: ',', or identifier",
-                        other.text()
-                    ));
-                }
+                ")" => return Ok(()),
+                "," => {}
+                word if is_word(word) && matches!(self.peek(), "," | ")") => {}
+                other => return Err(format!("unable to parse term: found '{other}', expected: ',', or identifier")),
             }
         }
     }

@@ -22,6 +22,7 @@ pub mod provider_keys;
 mod recorded;
 pub mod releases;
 pub mod replacement;
+mod report;
 pub mod rules;
 pub mod schema;
 pub mod site;

@@ -5,11 +5,12 @@ use serde_json::Value as Json;
 use super::capacity::provider;
 use super::provider_data::{self, Schema};
 use super::releases::Omni;
+use super::report::Report;
 use super::verdict::{FileCheck, Verdict};
-use super::{Finding, labels, placeholder};
+use super::{labels, placeholder};
 use domain::nearest::nearest;
 use domain::spec::machine_class::{AutoProvision, MachineClass, TYPE, parse_stream};
-use domain::spec::{Location, yaml};
+use domain::spec::{Position, name, yaml};
 
 /// An infrastructure provider as Omni knows it (InfraProviderStatus).
 #[derive(Debug, Clone, PartialEq)]
@@ -60,17 +61,18 @@ impl ClassContext<'_> {
 pub fn check(file: &str, bytes: &[u8], context: &ClassContext<'_>) -> FileCheck<Vec<MachineClass>> {
     let stream = yaml::load(file, bytes);
     let parsed = parse_stream(file, &stream);
-    let mut findings = parsed.findings;
+    let mut report = Report { file, findings: parsed.findings };
     let mut sources: Vec<String> = Vec::new();
     for class in parsed.value.iter().flatten() {
-        let source = one(file, class, context, &mut findings);
+        let source = one(class, context, &mut report);
         if let Some(source) = source
             && !sources.contains(&source)
         {
             sources.push(source);
         }
     }
-    findings.extend(left_in_place(file, &stream));
+    left_in_place(&stream, &mut report);
+    let mut findings = report.findings;
     findings.sort_by_key(|f| (f.place.line, f.place.column));
     let verdict = Verdict::of(&findings, false);
     let schema = (!sources.is_empty()).then(|| sources.join(", "));
@@ -86,62 +88,61 @@ pub fn check(file: &str, bytes: &[u8], context: &ClassContext<'_>) -> FileCheck<
 }
 
 /// Placeholders in classes, except those in the two ids, which have findings of their own, and in `providerdata`.
-fn left_in_place(file: &str, stream: &yaml::Stream) -> Vec<Finding> {
+fn left_in_place(stream: &yaml::Stream, report: &mut Report<'_>) {
     let roots = stream.documents.iter().map(|document| &document.root);
     let classes = roots.filter(|root| root.path(&["metadata", "type"]).and_then(yaml::Node::text) == Some(TYPE));
     let left = classes.flat_map(placeholder::within).filter(|left| !["id", "providerid"].contains(&left.key));
-    let report = |left: placeholder::Placeholder<'_>| {
+    for left in left {
         let message = format!("`{}` looks like a placeholder: Omni uses it unchanged", left.text);
         let fix = format!("write the value that is meant in `{}`", left.key);
-        Finding::warning("class-placeholder", left.at.in_file(file), message, fix)
-    };
-    left.map(report).collect()
+        report.warning("class-placeholder", left.at, message, fix);
+    }
 }
 
-fn one(file: &str, class: &MachineClass, context: &ClassContext<'_>, findings: &mut Vec<Finding>) -> Option<String> {
+fn one(class: &MachineClass, context: &ClassContext<'_>, report: &mut Report<'_>) -> Option<String> {
     if placeholder::is_placeholder(&class.id) {
         let message = format!("`{}` looks like a placeholder: the class gets that name", class.id);
-        findings.push(Finding::warning("class-placeholder", class.id_at.in_file(file), message, "name the class"));
+        report.warning("class-placeholder", class.id_at, message, "name the class");
     } else if !class.id.is_empty() && !class.id.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
         let message = format!("`{}`: commands and names of files need quotes for such a name", class.id);
         let fix = "use letters, digits and `-`";
-        findings.push(Finding::warning("class-name", class.id_at.in_file(file), message, fix));
+        report.warning("class-name", class.id_at, message, fix);
     }
-    metadata(file, class, findings);
+    metadata(class, report);
     match &class.auto_provision {
         Some(provision) => {
             if !class.match_labels.is_empty() {
                 let message = "`autoprovision` and `matchlabels` exclude each other";
                 let fix = "keep `autoprovision` for machines that a provider creates, `matchlabels` for existing ones";
-                findings.push(Finding::error("class-both-sources", provision.at.in_file(file), message, fix));
+                report.error("class-both-sources", provision.at, message, fix);
             }
-            auto_provision(file, provision, context, findings)
+            auto_provision(provision, context, report)
         }
         None => {
-            match_labels(file, class, findings);
+            match_labels(class, report);
             None
         }
     }
 }
 
 /// The limits of `metadata` (omni v1.9.3 internal/backend/runtime/omni/validations/metadata.go); older servers have none.
-fn metadata(file: &str, class: &MachineClass, findings: &mut Vec<Finding>) {
+fn metadata(class: &MachineClass, report: &mut Report<'_>) {
     let fits = |text: &str, most: usize| text.len() <= most && !text.contains(char::is_control);
     let entry = |(key, value): &(String, String)| !key.is_empty() && fits(key, 1024) && fits(value, 16 << 10);
     let sound = |entries: &[(String, String)]| entries.len() <= 256 && entries.iter().all(entry);
     if !fits(&class.id, 1024) || !sound(&class.labels) || !sound(&class.annotations) {
         let message = "the id, a label or an annotation is too long, has no key or holds a control character";
         let fix = "up to 1024 bytes for an id and a key, 16 KiB for a value, 256 of either";
-        findings.push(Finding::error("class-metadata-limits", class.id_at.in_file(file), message, fix));
+        report.error("class-metadata-limits", class.id_at, message, fix);
     }
 }
 
-fn match_labels(file: &str, class: &MachineClass, findings: &mut Vec<Finding>) {
-    let place = class.spec_at.in_file(file);
+fn match_labels(class: &MachineClass, report: &mut Report<'_>) {
+    let at = class.spec_at;
     if class.match_labels.is_empty() {
         let message = "the class has neither `autoprovision` nor `matchlabels`";
         let fix = "add `autoprovision` for machines that a provider creates";
-        findings.push(Finding::error("class-no-source", place, message, fix));
+        report.error("class-no-source", at, message, fix);
         return;
     }
     for selector in &class.match_labels {
@@ -149,63 +150,53 @@ fn match_labels(file: &str, class: &MachineClass, findings: &mut Vec<Finding>) {
             Err(error) => {
                 let message = format!("`{selector}` cannot be read: {error}");
                 let fix = "KEY, !KEY, KEY = V, KEY in (A, B) or KEY >= N, joined by commas";
-                findings.push(Finding::error("class-match-labels", place.clone(), message, fix));
+                report.error("class-match-labels", at, message, fix);
             }
             Ok(keys) if keys.iter().any(|k| k == "omni.sidero.dev/no-manual-allocation") => {
                 let message = "the server allows no selector over omni.sidero.dev/no-manual-allocation";
-                findings.push(Finding::error("class-no-manual-allocation", place.clone(), message, "leave it out"));
+                report.error("class-no-manual-allocation", at, message, "leave it out");
             }
             Ok(_) => {}
         }
     }
 }
 
-fn auto_provision(
-    file: &str,
-    provision: &AutoProvision,
-    context: &ClassContext<'_>,
-    findings: &mut Vec<Finding>,
-) -> Option<String> {
+fn auto_provision(provision: &AutoProvision, context: &ClassContext<'_>, report: &mut Report<'_>) -> Option<String> {
     let id = &provision.provider_id;
-    let place = provision.provider_id_at.in_file(file);
+    let at = provision.provider_id_at;
     let args = &provision.kernel_args;
     let limited = context.omni.is_none_or(|omni| !omni.is_before(9, 0));
     if limited && (args.len() > 64 || args.iter().any(|a| a.len() > 256 || a.contains(char::is_control))) {
         let message =
             "the server accepts up to 64 kernel arguments of up to 256 bytes each, without control characters";
-        findings.push(Finding::error(
-            "class-kernel-args",
-            provision.at.in_file(file),
-            message,
-            "use fewer or shorter ones",
-        ));
+        report.error("class-kernel-args", provision.at, message, "use fewer or shorter ones");
     }
     if id.is_empty() {
         let message = "`providerid` is missing: the server answers \"providerID can not be empty\"";
-        findings.push(Finding::error("class-provider-id", place, message, "name the provider by its `--id`"));
+        report.error("class-provider-id", at, message, "name the provider by its `--id`");
         return None;
     }
-    provider_id(file, provision, context, findings);
-    let (schema, source) = schema_of(file, provision, context, findings);
+    provider_id(provision, context, report);
+    let (schema, source) = schema_of(provision, context, report);
     // Data of the wrong type is reported already; what it lacks would only hide that.
-    let at = provision.provider_data_at.start.in_file(file);
-    let readable = !findings.iter().any(|f| f.rule == "class-wrong-type" && f.place == at);
+    let data_at = provision.provider_data_at.start.in_file(report.file);
+    let readable = !report.findings.iter().any(|f| f.rule == "class-wrong-type" && f.place == data_at);
     if let Some(schema) = schema.filter(|_| readable) {
-        findings.extend(provider_data::check(file, provision, schema).1);
+        report.findings.extend(provider_data::check(report.file, provision, schema).1);
     }
     Some(source)
 }
 
 /// Findings about an id. Omni looks at its form only when it creates the provider (omni v1.10.4
 /// `internal/backend/runtime/omni/validations/infra_provider.go`).
-fn provider_id(file: &str, provision: &AutoProvision, context: &ClassContext<'_>, findings: &mut Vec<Finding>) {
+fn provider_id(provision: &AutoProvision, context: &ClassContext<'_>, report: &mut Report<'_>) {
     let id = &provision.provider_id;
-    let place = provision.provider_id_at.in_file(file);
+    let at = provision.provider_id_at;
     let exists = context.providers.is_some_and(|found| found.iter().any(|provider| provider.id == *id));
     if placeholder::is_placeholder(id) {
         let message = format!("`{id}` looks like a placeholder: Omni uses it unchanged");
-        findings.push(Finding::warning("class-placeholder", place, message, "set `providerid` to your provider's id"));
-    } else if !exists && !is_dns_label(id) {
+        report.warning("class-placeholder", at, message, "set `providerid` to your provider's id");
+    } else if !exists && name::check("provider", id).is_err() {
         let message = match context.omni {
             Some(omni) if omni.is_before(10, 0) => {
                 format!(
@@ -216,19 +207,18 @@ fn provider_id(file: &str, provision: &AutoProvision, context: &ClassContext<'_>
             None => format!("`{id}` is not a DNS label: Omni 1.10 and later create no provider of this id"),
         };
         let fix = "keep it if the provider exists in Omni; else register it under a-z, 0-9 and `-`, up to 63 (OMNI_PROVIDER_ID)";
-        findings.push(Finding::warning("class-provider-name", place, message, fix));
+        report.warning("class-provider-name", at, message, fix);
     }
 }
 
 /// The schema that the provider's data must meet, if it is known, and where it is from.
 fn schema_of<'a>(
-    file: &str,
     provision: &AutoProvision,
     context: &ClassContext<'a>,
-    findings: &mut Vec<Finding>,
+    report: &mut Report<'_>,
 ) -> (Option<Schema<'a>>, String) {
     let id = &provision.provider_id;
-    let place = provision.provider_id_at.in_file(file);
+    let at = provision.provider_id_at;
     let built_in = Some(Schema::BuiltIn(context.release));
     let release = context.release.map_or(String::new(), |release| format!("{release}, "));
     let ours = context.is_proxmox(id);
@@ -236,7 +226,7 @@ fn schema_of<'a>(
         if ours {
             return (built_in, format!("built in ({release}Omni was not asked)"));
         }
-        findings.push(unchecked(id, place, context));
+        unchecked(id, at, context, report);
         return (None, "unknown (Omni was not asked)".to_owned());
     };
     let Some(provider) = providers.iter().find(|p| p.id == *id) else {
@@ -246,14 +236,14 @@ fn schema_of<'a>(
             true => "set it up with `cargo xtask provider-setup`".to_owned(),
             false => domain::nearest::suggestion(id, &names),
         };
-        findings.push(Finding::error("class-provider-unknown", place, message, fix));
+        report.error("class-provider-unknown", at, message, fix);
         let source = if ours { "built in (the provider is unknown)" } else { "unknown (the provider is unknown)" };
         return (built_in.filter(|_| ours), source.to_owned());
     };
     if provider.is_static {
         let message = format!("`{id}` is a provider of machines that exist already");
         let fix = "use a provider that creates machines";
-        findings.push(Finding::error("class-static-provider", place.clone(), message, fix));
+        report.error("class-static-provider", at, message, fix);
     }
     if ours && context.given {
         return (built_in, format!("built in ({release}--provider-version)"));
@@ -266,7 +256,7 @@ fn schema_of<'a>(
         None if ours => (built_in, format!("built in ({release}{id} registered without one)")),
         None => {
             if !provider.is_static {
-                findings.push(unchecked(id, place, context));
+                unchecked(id, at, context, report);
             }
             (None, format!("unknown ({id} registered without one)"))
         }
@@ -278,7 +268,7 @@ fn is_of_proxmox(schema: &Json) -> bool {
     ["storage_selector", "disk_size"].iter().all(|key| schema.pointer(&format!("/properties/{key}")).is_some())
 }
 
-fn unchecked(id: &str, place: Location, context: &ClassContext<'_>) -> Finding {
+fn unchecked(id: &str, at: Position, context: &ClassContext<'_>, report: &mut Report<'_>) {
     let message = format!("`providerdata` of the provider `{id}` is not checked: its schema is not known here");
     let own: Vec<&str> = match context.ours {
         [] => vec![PROXMOX],
@@ -289,11 +279,5 @@ fn unchecked(id: &str, place: Location, context: &ClassContext<'_>) -> Finding {
         (None, None) => "ask Omni by leaving out --offline".to_owned(),
         (None, Some(_)) => "compare it with the documentation of that provider".to_owned(),
     };
-    Finding::warning("class-provider-schema", place, message, fix)
-}
-
-/// 1 to 63 of a-z, 0-9 and `-`, with neither end a `-`.
-pub fn is_dns_label(name: &str) -> bool {
-    let plain = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-    plain && (1..=63).contains(&name.len()) && !name.starts_with('-') && !name.ends_with('-')
+    report.warning("class-provider-schema", at, message, fix);
 }

@@ -1,7 +1,7 @@
 //! tsidp's discovery document and keys, as Omni reads them at its start (omni v1.9.3 `internal/backend/oidc`, over
 //! go-oidc: the issuer in the document is compared byte by byte with the one that was configured).
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::diagnosis::Diagnosis;
 
@@ -15,43 +15,38 @@ pub struct Discovery {
 
 /// Judges the discovery document of `issuer`.
 pub fn discovery(text: &str, issuer: &str) -> Discovery {
-    let only = |verdict: Diagnosis| Discovery { verdict, jwks: None };
     let Ok(Value::Object(document)) = serde_json::from_str::<Value>(text) else {
-        return only(
-            Diagnosis::failed("the response is not a discovery document")
-                .fix("another service has this name or port: check OIDC_ISSUER_URL, and that tsidp runs"),
-        );
+        let verdict = Diagnosis::failed("the response is not a discovery document")
+            .fix("another service has this name or port: check OIDC_ISSUER_URL, and that tsidp runs");
+        return Discovery { verdict, jwks: None };
     };
+    let jwks = document.get("jwks_uri").and_then(Value::as_str).filter(|url| !url.is_empty()).map(str::to_owned);
+    Discovery { verdict: verdict(&document, issuer), jwks }
+}
+
+fn verdict(document: &Map<String, Value>, issuer: &str) -> Diagnosis {
     let text = |key: &str| document.get(key).and_then(Value::as_str).unwrap_or_default();
-    let jwks = Some(text("jwks_uri").to_owned()).filter(|url| !url.is_empty());
     if text("issuer") != issuer {
         let detail = format!("tsidp's issuer is {:?}, OIDC_ISSUER_URL is {issuer:?}", text("issuer"));
-        let verdict =
-            Diagnosis::failed(detail).fix(format!("set OIDC_ISSUER_URL in docker/.env to {}", text("issuer")));
-        return Discovery { verdict, jwks };
+        return Diagnosis::failed(detail).fix(format!("set OIDC_ISSUER_URL in docker/.env to {}", text("issuer")));
     }
-    let missing: Vec<&str> = ["authorization_endpoint", "token_endpoint", "jwks_uri"]
-        .into_iter()
-        .filter(|key| !text(key).starts_with("https://"))
-        .collect();
+    let mut missing = vec!["authorization_endpoint", "token_endpoint", "jwks_uri"];
+    missing.retain(|key| !text(key).starts_with("https://"));
     if !missing.is_empty() {
-        return Discovery { verdict: Diagnosis::failed(format!("the document has no {}", missing.join(", "))), jwks };
+        return Diagnosis::failed(format!("the document has no {}", missing.join(", ")));
     }
     let lacks = |key: &str, expected: &[&'static str]| -> Vec<&'static str> {
         // A missing list means nothing.
         let Some(Value::Array(list)) = document.get(key) else { return Vec::new() };
         expected.iter().copied().filter(|expected| !list.iter().any(|item| item == expected)).collect()
     };
-    let scopes = lacks("scopes_supported", &["openid", "profile", "email"]);
-    let types = lacks("response_types_supported", &["code"]);
-    if !scopes.is_empty() || !types.is_empty() {
-        let detail = format!("it does not offer {}", [scopes, types].concat().join(", "));
-        return Discovery {
-            verdict: Diagnosis::failed(detail).fix("is this tsidp? Omni asks for openid, profile, email"),
-            jwks,
-        };
+    let mut lacking = lacks("scopes_supported", &["openid", "profile", "email"]);
+    lacking.extend(lacks("response_types_supported", &["code"]));
+    if !lacking.is_empty() {
+        return Diagnosis::failed(format!("it does not offer {}", lacking.join(", ")))
+            .fix("is this tsidp? Omni asks for openid, profile, email");
     }
-    Discovery { verdict: Diagnosis::ok(format!("issuer {issuer}")), jwks }
+    Diagnosis::ok(format!("issuer {issuer}"))
 }
 
 /// Judges the set of keys: Omni needs one for RS256, which is what tsidp signs with.

@@ -15,6 +15,7 @@ use domain::spec::{Location, Position};
 const EVERY_DOCUMENT: u64 = 10;
 /// Fields of documents that omnictl refuses in a patch from [`EVERY_DOCUMENT`] on.
 const FORBIDDEN_IN_DOCUMENTS: &[(&str, &str)] = &[("KubeServiceAccountConfig", "issuer.privateKey")];
+const KUBERNETES_OBJECTS: &str = "Kubernetes objects go into kubernetes.manifests of the Cluster document";
 /// Top-level fields of a v1alpha1 configuration, which needs no `kind`.
 pub const LEGACY: &[&str] = &["machine", "cluster", "debug", "persist"];
 
@@ -27,7 +28,7 @@ pub struct PatchContext {
     pub talos: Option<u64>,
 }
 
-/// Why omnictl's answer to a patch is not known here.
+/// Why omnictl's answer to a template is not known here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Undecided {
     /// Releases of omnictl differ, and which one reads the patch is not known.
@@ -36,6 +37,10 @@ pub enum Undecided {
     Newer,
     /// Talos trims bytes of UTF-16.
     Wide,
+    /// The files that the template names were not read.
+    Files,
+    /// This omnictl looks for files from the directory that it is started in.
+    OlderPaths,
 }
 
 /// One patch with its content.
@@ -61,28 +66,28 @@ pub fn inline(file: &str, inline: &Inline, at: Position, known: PatchContext) ->
         Inline::Documents(documents) => {
             let mut documents = documents.clone();
             documents.iter_mut().for_each(Node::write_out);
-            of(file, yaml::Stream::default(), documents, at.in_file(file), known)
+            of(file, yaml::Stream::default(), documents, at, known)
         }
         Inline::Text { text, origin } => {
             let stream = yaml::load_inner(file, text, *origin);
-            loaded(file, stream, at.in_file(file), known)
+            loaded(file, stream, at, known)
         }
     }
 }
 
 /// Checks a file that the template refers to; its findings name that file.
 pub fn in_file(file: &str, bytes: &[u8], known: PatchContext) -> CheckedPatch {
-    loaded(file, yaml::load(file, bytes), Position::START.in_file(file), known)
+    loaded(file, yaml::load(file, bytes), Position::START, known)
 }
 
-fn loaded(file: &str, mut stream: yaml::Stream, place: Location, known: PatchContext) -> CheckedPatch {
+fn loaded(file: &str, mut stream: yaml::Stream, at: Position, known: PatchContext) -> CheckedPatch {
     if stream.is_broken() {
         return CheckedPatch { findings: stream.findings, ..CheckedPatch::default() };
     }
     let documents: Vec<Node> =
         std::mem::take(&mut stream.documents).into_iter().map(|document| document.root).collect();
     stream.findings.extend(placeholders(file, &documents));
-    of(file, stream, documents, place, known)
+    of(file, stream, documents, at, known)
 }
 
 /// Values that an example leaves to its reader.
@@ -94,34 +99,30 @@ pub fn placeholders<'a>(file: &str, documents: impl IntoIterator<Item = &'a Node
     documents.into_iter().flat_map(placeholder::within).map(report).collect()
 }
 
-fn form(place: Location, message: impl Into<String>, fix: &str) -> Finding {
-    Finding::error("template-patch-form", place, message.into(), fix)
-}
-
 /// `stream` is what the documents were read from, if that was a text.
-fn of(file: &str, stream: yaml::Stream, documents: Vec<Node>, place: Location, known: PatchContext) -> CheckedPatch {
+fn of(file: &str, stream: yaml::Stream, documents: Vec<Node>, at: Position, known: PatchContext) -> CheckedPatch {
     let yaml::Stream { findings, .. } = stream;
     // Talos trims the bytes of a patch before it decodes them, which may leave half a character.
     let wide = findings.iter().any(|f| f.rule == "yaml-utf16").then_some(Undecided::Wide);
     let open = wide.into_iter().collect();
-    let mut patch = Patch { file, known, findings, open, seen: Vec::new() };
+    let reader = Reader::omnictl(known.omni);
+    let mut patch = Patch { file, known, reader, findings, open, seen: Vec::new() };
     let mut decoded = 0;
     for (n, document) in documents.iter().enumerate().filter(|(_, d)| !d.is_null()) {
         if !document.is_map() {
             let message = format!("a Talos configuration is a mapping, this is {}", document.tag_name());
-            let fix = "start it with `machine:` or `cluster:`";
-            patch.findings.push(form(document.at.in_file(file), message, fix));
+            patch.form(document.at, message, "start it with `machine:` or `cluster:`");
             continue;
         }
         let before = patch.findings.len();
-        managed(PatchDocument { file, node: document, first: n == 0 }, known.omni, &mut patch.findings);
+        patch.managed(document, n == 0);
         let later = patch.findings[before..].iter().any(|f| f.rule == "template-patch-forbidden-later");
         patch.open.extend((later && known.omni.is_none()).then_some(Undecided::Release));
         let mut rest = document.clone();
         match prune(&mut rest, Parent::Document, false, &Header::of(document)) {
             Err((at, message)) => {
                 let fix = "delete a field or a whole document, or an entry of a list by one of its values";
-                patch.findings.push(form(at.in_file(file), message, fix));
+                patch.form(at, message, fix);
             }
             Ok(true) => decoded += 1,
             Ok(false) if is_bare(&rest) => decoded += usize::from(rest.entries().len() < document.entries().len()),
@@ -131,13 +132,11 @@ fn of(file: &str, stream: yaml::Stream, documents: Vec<Node>, place: Location, k
             }
         }
     }
-    let Patch { mut findings, mut open, .. } = patch;
-    if decoded == 0 && !findings.iter().any(Finding::is_error) {
+    if decoded == 0 && !patch.findings.iter().any(Finding::is_error) {
         let fix = "write `machine:`, `cluster:` or a document with apiVersion and kind, or remove the patch";
-        findings.push(form(place, "the patch is empty", fix));
+        patch.form(at, "the patch is empty", fix);
     }
-    open.sort_unstable();
-    open.dedup();
+    let Patch { findings, open, .. } = patch;
     let content = Some(Content { file: file.to_owned(), documents }).filter(|_| decoded > 0);
     CheckedPatch { content, findings, open }
 }
@@ -159,9 +158,7 @@ impl Header {
         let peer = (text("kind") == "VethConfig").then_some(peer);
         Header { version: text("apiVersion"), kind: text("kind"), name: text("name"), peer }
     }
-}
 
-impl Header {
     /// True if Talos refuses the two documents together. Of each set of kinds one may have a name.
     fn excludes(&self, other: &Header, reader: Reader) -> bool {
         let names = |header: &Header| [Some(header.name.clone()), header.peer.clone()];
@@ -236,30 +233,34 @@ fn is_bare(document: &Node) -> bool {
 struct Patch<'a> {
     file: &'a str,
     known: PatchContext,
+    /// The omnictl that decodes it.
+    reader: Reader,
     findings: Vec<Finding>,
     open: Vec<Undecided>,
     seen: Vec<Header>,
 }
 
 impl Patch<'_> {
+    fn form(&mut self, at: Position, message: impl Into<String>, fix: impl Into<String>) {
+        self.findings.push(Finding::error("template-patch-form", at.in_file(self.file), message, fix));
+    }
+
     fn document(&mut self, document: &Node) {
-        let (file, header) = (self.file, Header::of(document));
-        let place = document.at.in_file(file);
+        let (reader, header) = (self.reader, Header::of(document));
         let same =
             |seen: &Header| (&seen.version, &seen.kind, &seen.name) == (&header.version, &header.kind, &header.name);
         if self.seen.iter().any(same) {
             let message =
                 format!("a second document {}", if header.kind.is_empty() { "without kind" } else { &header.kind });
-            self.findings.push(form(place.clone(), message, "merge the two: Talos refuses duplicates"));
+            self.form(document.at, message, "merge the two: Talos refuses duplicates");
         }
-        let reader = Reader::omnictl(self.known.omni);
         if let Some(other) = self.seen.iter().find(|seen| seen.excludes(&header, reader)) {
             let message = format!("{} and {} of one name: Talos refuses both together", other.kind, header.kind);
-            self.findings.push(form(place, message, "keep one of the two"));
+            self.form(document.at, message, "keep one of the two");
         }
         if header.peer.as_ref() == Some(&header.name) {
             let message = "a VethConfig whose two ends have one name: Talos refuses it";
-            self.findings.push(form(document.at.in_file(file), message, "give `name` and `peer.name` different names"));
+            self.form(document.at, message, "give `name` and `peer.name` different names");
         }
         self.seen.push(header.clone());
         let Some(kind) = self.kind(document, &header) else { return };
@@ -267,13 +268,12 @@ impl Patch<'_> {
         self.open.extend(walk.differs.then_some(Undecided::Release));
         let beyond = self.known.omni.is_some_and(|omni| !omni.is_known());
         self.open.extend((beyond || !reader.exact && !walk.problems.is_empty()).then_some(Undecided::Newer));
-        let problems = walk.problems.iter().map(|problem| refusal(file, problem, self.known.omni, reader.exact));
+        let problems = walk.problems.iter().map(|problem| refusal(self.file, problem, self.known.omni, reader.exact));
         self.findings.extend(problems);
     }
 
     /// The document's kind as omnictl finds it; none if it is refused.
     fn kind(&mut self, document: &Node, header: &Header) -> Option<Kind> {
-        let file = self.file;
         // Talos takes a value for the key, too.
         let words = document.entries().iter().flat_map(|entry| [Some(entry.key.as_str()), entry.value.text()]);
         let legacy = words.flatten().any(|word| LEGACY.contains(&word));
@@ -281,27 +281,25 @@ impl Patch<'_> {
         let kind = match (version, header.kind.as_str()) {
             (V1ALPHA1, "") => return Kind::find(V1ALPHA1),
             (_, "") => {
-                self.findings.push(missing_kind(file, document));
+                self.missing_kind(document);
                 return None;
             }
             ("", kind) => {
                 let message = format!("`kind: {kind}` without apiVersion");
-                self.findings.push(form(document.at.in_file(file), message, "add `apiVersion: v1alpha1`"));
+                self.form(document.at, message, "add `apiVersion: v1alpha1`");
                 return None;
             }
             (V1ALPHA1, kind) => kind,
             (version, kind) => {
                 let message =
                     format!("{version} {kind} is not a Talos configuration: those have `apiVersion: v1alpha1`");
-                let fix = "Kubernetes objects go into kubernetes.manifests of the Cluster document";
-                self.findings.push(form(document.at.in_file(file), message, fix));
+                self.form(document.at, message, KUBERNETES_OBJECTS);
                 return None;
             }
         };
-        let place = document.get("kind").unwrap_or(document).at.in_file(file);
+        let place = document.get("kind").unwrap_or(document).at.in_file(self.file);
         let found = Kind::find(kind);
-        let unknown = unknown_kind(place.clone(), kind, found.as_ref(), self.known.omni);
-        if let Some(unknown) = unknown {
+        if let Some(unknown) = unknown_kind(place.clone(), kind, found.as_ref(), self.known.omni, self.reader) {
             self.findings.push(unknown);
             return None;
         }
@@ -315,21 +313,77 @@ impl Patch<'_> {
         }));
         Some(found)
     }
-}
 
-fn missing_kind(file: &str, document: &Node) -> Finding {
-    let keys: Vec<&str> = document.entries().iter().map(|e| e.key.as_str()).take(3).collect();
-    let fix = match document.entries().first().and_then(|e| nearest(&e.key, LEGACY.iter().copied())) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => "write `machine:`, `cluster:` or a document with apiVersion and kind".to_owned(),
-    };
-    let message = format!("not a Talos configuration: it has `{}` and no `kind` (\"missing kind\")", keys.join("`, `"));
-    form(document.at.in_file(file), message, &fix)
+    fn missing_kind(&mut self, document: &Node) {
+        let keys: Vec<&str> = document.entries().iter().map(|e| e.key.as_str()).take(3).collect();
+        let fix = match document.entries().first().and_then(|e| nearest(&e.key, LEGACY.iter().copied())) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "write `machine:`, `cluster:` or a document with apiVersion and kind".to_owned(),
+        };
+        let message =
+            format!("not a Talos configuration: it has `{}` and no `kind` (\"missing kind\")", keys.join("`, `"));
+        self.form(document.at, message, fix);
+    }
+
+    /// The fields and documents that Omni manages.
+    fn managed(&mut self, node: &Node, first: bool) {
+        let omni = self.known.omni;
+        let kind = node.get("kind").and_then(Node::text).unwrap_or_default();
+        let newer = omni.is_none_or(|omni| !omni.is_before(EVERY_DOCUMENT, 0));
+        if newer && table().forbidden.documents.kinds.iter().any(|forbidden| forbidden == kind) {
+            let message = format!("the document \"{kind}\" is not allowed in a patch");
+            self.forbidden(first, EVERY_DOCUMENT, node.at, message, "remove the document");
+        }
+        // From 1.10 on each list applies only to its own documents.
+        let own = |of: &str| of == kind || omni.is_some_and(|omni| omni.is_before(EVERY_DOCUMENT, 0)) && of.is_empty();
+        let fields = table().forbidden.fields.iter();
+        let fields = fields.flat_map(|entry| entry.paths.iter().map(|path| ("", since(entry.since), path.as_str())));
+        let fields = fields.chain(FORBIDDEN_IN_DOCUMENTS.iter().map(|(of, field)| (*of, EVERY_DOCUMENT, *field)));
+        for (_, since, field) in fields.filter(|(of, ..)| own(of)) {
+            let keys: Vec<&str> = field.split('.').collect();
+            let Some((last, parents)) = keys.split_last() else { continue };
+            let Some(entry) = node.path(parents).and_then(|parent| parent.entry(last)) else { continue };
+            if omni.is_none_or(|omni| !omni.is_before(since, 0)) {
+                let message = format!("overriding \"{field}\" is not allowed in a patch: Omni manages it");
+                self.forbidden(first, since, entry.at, message, "remove the field");
+            }
+        }
+        let roles = match kind {
+            "KubeTalosAPIAccessConfig" if newer => Some((EVERY_DOCUMENT, node.get("allowedRoles"))),
+            _ if own("") => Some((0, node.path(&["machine", "features", "kubernetesTalosAPIAccess", "allowedRoles"]))),
+            _ => None,
+        };
+        let Some((since, Some(roles))) = roles else { return };
+        for role in roles.items().iter().filter(|role| role.text() == Some("os:admin")) {
+            let message = "the role \"os:admin\" is not allowed in the allowedRoles of Talos's API access".to_owned();
+            self.forbidden(first, since, role.at, message, "use os:reader");
+        }
+    }
+
+    /// A part that omnictl refuses from 1.`since` on: certain, left for later by an omnictl that looks at the first document
+    /// alone, or dependent on a version that is not known.
+    fn forbidden(&mut self, first: bool, since: u64, at: Position, message: String, fix: &str) {
+        let place = at.in_file(self.file);
+        let looks = self.known.omni.is_some_and(|omni| !omni.is_before(EVERY_DOCUMENT, 0));
+        self.findings.push(if self.known.omni.is_none() && since > 0 {
+            let message = format!("{message}, from omnictl 1.{since} on");
+            Finding::warning("template-patch-forbidden-newer", place, message, fix)
+        } else if first || looks {
+            Finding::error("template-patch-forbidden", place, message, fix)
+        } else {
+            Finding::warning("template-patch-forbidden-later", place, message, fix)
+        });
+    }
 }
 
 /// A kind of document that this omnictl does not know, or may not know.
-fn unknown_kind(place: Location, kind: &str, found: Option<&Kind>, omni: Option<Omni>) -> Option<Finding> {
-    let reader = Reader::omnictl(omni);
+fn unknown_kind(
+    place: Location,
+    kind: &str,
+    found: Option<&Kind>,
+    omni: Option<Omni>,
+    reader: Reader,
+) -> Option<Finding> {
     let unsure = |message: String| {
         let fix = "check it with `omnictl cluster template validate`";
         Some(Finding::warning("template-patch-kind-newer", place.clone(), message, fix))
@@ -351,7 +405,7 @@ fn unknown_kind(place: Location, kind: &str, found: Option<&Kind>, omni: Option<
             let message = format!("omnictl {omni} knows no document `{kind}`: \"{kind}\" \"v1alpha1\": not registered");
             let fix = match nearest(kind, talos::kinds()) {
                 Some(near) => format!("did you mean `{near}`?"),
-                None => "Kubernetes objects go into kubernetes.manifests of the Cluster document".to_owned(),
+                None => KUBERNETES_OBJECTS.to_owned(),
             };
             Some(Finding::error("template-patch-kind", place, message, fix))
         }
@@ -411,72 +465,7 @@ pub fn on_machine(file: &str, problem: &Problem, kind: &str, minor: u64) -> Find
     Finding::error("template-patch-talos", problem.at.in_file(file), message, fix)
 }
 
-#[derive(Clone, Copy)]
-struct PatchDocument<'a> {
-    file: &'a str,
-    node: &'a Node,
-    first: bool,
-}
-
-/// The fields and documents that Omni manages.
-fn managed(document: PatchDocument<'_>, omni: Option<Omni>, findings: &mut Vec<Finding>) {
-    let node = document.node;
-    let kind = node.get("kind").and_then(Node::text).unwrap_or_default();
-    let newer = omni.is_none_or(|omni| !omni.is_before(EVERY_DOCUMENT, 0));
-    if newer && table().forbidden.documents.kinds.iter().any(|forbidden| forbidden == kind) {
-        let message = format!("the document \"{kind}\" is not allowed in a patch");
-        findings.push(forbidden(document, EVERY_DOCUMENT, node.at, message, "remove the document", omni));
-    }
-    // From 1.10 on each list applies only to its own documents.
-    let own = |of: &str| of == kind || omni.is_some_and(|omni| omni.is_before(EVERY_DOCUMENT, 0)) && of.is_empty();
-    let fields = table().forbidden.fields.iter();
-    let fields = fields.flat_map(|entry| entry.paths.iter().map(|path| ("", since(entry.since), path.as_str())));
-    let fields = fields.chain(FORBIDDEN_IN_DOCUMENTS.iter().map(|(of, field)| (*of, EVERY_DOCUMENT, *field)));
-    for (_, since, field) in fields.filter(|(of, ..)| own(of)) {
-        let keys: Vec<&str> = field.split('.').collect();
-        let Some((last, parents)) = keys.split_last() else { continue };
-        let Some(entry) = node.path(parents).and_then(|parent| parent.entry(last)) else { continue };
-        if omni.is_some_and(|omni| omni.is_before(since, 0)) {
-            continue;
-        }
-        let message = format!("overriding \"{field}\" is not allowed in a patch: Omni manages it");
-        findings.push(forbidden(document, since, entry.at, message, "remove the field", omni));
-    }
-    let roles = match kind {
-        "KubeTalosAPIAccessConfig" if newer => Some((EVERY_DOCUMENT, node.get("allowedRoles"))),
-        _ if own("") => Some((0, node.path(&["machine", "features", "kubernetesTalosAPIAccess", "allowedRoles"]))),
-        _ => None,
-    };
-    let Some((since, Some(roles))) = roles else { return };
-    for role in roles.items().iter().filter(|role| role.text() == Some("os:admin")) {
-        let message = "the role \"os:admin\" is not allowed in the allowedRoles of Talos's API access".to_owned();
-        findings.push(forbidden(document, since, role.at, message, "use os:reader", omni));
-    }
-}
-
 /// The minor of omnictl 1.x that refuses a field first; 0 where every omnictl that this kit can meet does.
 fn since(minor: Minor) -> u64 {
     if minor <= table().forbidden.fields[0].since { 0 } else { minor.minor }
-}
-
-/// A part that omnictl refuses from 1.`since` on: certain, left for later by an omnictl that looks at the first document
-/// alone, or dependent on a version that is not known.
-fn forbidden(
-    document: PatchDocument<'_>,
-    since: u64,
-    at: Position,
-    message: String,
-    fix: &str,
-    omni: Option<Omni>,
-) -> Finding {
-    let place = at.in_file(document.file);
-    let looks = omni.is_some_and(|omni| !omni.is_before(EVERY_DOCUMENT, 0));
-    if omni.is_none() && since > 0 {
-        let message = format!("{message}, from omnictl 1.{since} on");
-        return Finding::warning("template-patch-forbidden-newer", place, message, fix);
-    }
-    match document.first || looks {
-        true => Finding::error("template-patch-forbidden", place, message, fix),
-        false => Finding::warning("template-patch-forbidden-later", place, message, fix),
-    }
 }

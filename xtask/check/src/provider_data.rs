@@ -6,6 +6,7 @@ use serde_json::Value as Json;
 
 use super::capacity::provider::Provider;
 use super::provider_keys::{self, KEYS, KeyKind, KeyRelease, ProviderKey};
+use super::report::Report;
 use super::schema::{Mismatch, MismatchKind, validate};
 use super::{Finding, convert, placeholder};
 use domain::nearest::{nearest, suggestion};
@@ -13,7 +14,7 @@ use domain::spec::Position;
 use domain::spec::decode::MAX_REPORTED;
 use domain::spec::machine_class::{AutoProvision, PROVISION_KEYS};
 use domain::spec::provider_data::{self, ProviderData};
-use domain::spec::yaml::{self, CopyOrigin, Data, Entry, Node, Value};
+use domain::spec::yaml::{self, Data, Entry, Node, Value};
 use selector::{self, Program, Storage};
 
 /// How to have Talos installed on the first disk.
@@ -53,14 +54,14 @@ impl<'a> Schema<'a> {
 pub fn check(file: &str, provision: &AutoProvision, schema: Schema<'_>) -> (Option<ProviderData>, Vec<Finding>) {
     let stream = yaml::load_inner(file, &provision.provider_data, provision.provider_data_at);
     let broken = stream.is_broken();
-    let mut findings = stream.findings;
+    let mut report = Report { file, findings: stream.findings };
     if broken && stream.documents.is_empty() {
-        return (None, findings);
+        return (None, report.findings);
     }
     let at = provision.provider_data_at.start;
     if broken {
         // Nothing reads past the first document, so a fault there has no effect.
-        let fault = findings.iter_mut().rfind(|f| f.is_error() && f.rule != "yaml-duplicate-key");
+        let fault = report.findings.iter_mut().rfind(|f| f.is_error() && f.rule != "yaml-duplicate-key");
         if let Some(fault) = fault {
             let message =
                 format!("behind the first document of `providerdata`, which alone is read: {}", fault.message);
@@ -70,115 +71,109 @@ pub fn check(file: &str, provision: &AutoProvision, schema: Schema<'_>) -> (Opti
     }
     if let Some(second) = stream.documents.get(1) {
         let message = "Omni and the provider read the first document of `providerdata` and no other";
-        let place = second.root.at.in_file(file);
         let fix = "remove everything from `---` on";
-        findings.push(Finding::warning("providerdata-second-document", place, message, fix));
+        report.warning("providerdata-second-document", second.root.at, message, fix);
     }
     let root = stream.documents.into_iter().next().map(|d| d.root).filter(|r| !r.is_null());
     // Omni takes empty data for an empty mapping.
-    let root = root.unwrap_or_else(|| Node { at, tag: None, data: Data::Map(Vec::new()), copied: CopyOrigin::No });
-    odd_keys(file, &root, &mut findings);
-    let found = validate(schema.json(), &root);
-    findings.extend(found.iter().map(|m| mismatch(file, m, schema)));
-    findings.extend(placeholder::within(&root).iter().map(|left| {
+    let root = root.unwrap_or_else(|| Node::mapping(at));
+    odd_keys(&root, &mut report);
+    for found in validate(schema.json(), &root) {
+        mismatch(&found, schema, &mut report);
+    }
+    for left in placeholder::within(&root) {
         let message = format!("`{}` looks like a placeholder: the provider uses it unchanged", left.text);
         let fix = format!("set `{}` to a value of your Proxmox", left.key);
-        Finding::warning("class-placeholder", left.at.in_file(file), message, fix)
-    }));
-    if matches!(schema, Schema::Other(_)) {
-        return (None, findings);
+        report.warning("class-placeholder", left.at, message, fix);
     }
-    let keys = Keys { file, schema, provider_id: &provision.provider_id };
-    keys.check(&root, &KEYS, "providerdata", schema.json(), &mut findings);
+    if matches!(schema, Schema::Other(_)) {
+        return (None, report.findings);
+    }
+    let keys = Keys { schema, provider_id: &provision.provider_id };
+    keys.check(&root, &KEYS, "providerdata", schema.json(), &mut report);
     // The schema has already reported wrong types, with Omni's messages.
     let data = provider_data::from_node(file, root);
     if let Some(data) = &data {
-        traps(file, data, &mut findings);
+        traps(data, &mut report);
     }
-    (data, findings)
+    (data, report.findings)
 }
 
 /// Keys that are not strings: with one of them Go decodes the mapping to a type that Omni's validator cannot read.
-fn odd_keys(file: &str, node: &Node, findings: &mut Vec<Finding>) {
+fn odd_keys(node: &Node, report: &mut Report<'_>) {
     for entry in node.entries() {
         if entry.odd {
             let message = format!(
                 "the key `{}` is not text: the server answers \"invalid jsonType map[interface {{}}]interface {{}}\"",
                 entry.key
             );
-            findings.push(Finding::error("providerdata-schema", entry.at.in_file(file), message, "quote it"));
+            report.error("providerdata-schema", entry.at, message, "quote it");
         }
-        odd_keys(file, &entry.value, findings);
+        odd_keys(&entry.value, report);
     }
-    node.items().iter().for_each(|item| odd_keys(file, item, findings));
+    node.items().iter().for_each(|item| odd_keys(item, report));
 }
 
-fn mismatch(file: &str, m: &Mismatch, schema: Schema<'_>) -> Finding {
-    let (place, message) = (m.at.in_file(file), m.message.clone() + &schema.release());
+fn mismatch(m: &Mismatch, schema: Schema<'_>, report: &mut Report<'_>) {
+    let message = m.message.clone() + &schema.release();
     let top = m.path.trim_start_matches('.').split('.').next().unwrap_or_default();
     let unsure = matches!(schema, Schema::BuiltIn(None))
         && KEYS.iter().any(|k| k.name == top && !k.since.is_in(Provider::Untagged));
     match m.kind {
         MismatchKind::Keyword | MismatchKind::Endless => {
-            Finding::warning("providerdata-schema-keyword", place, message, "none needed: Omni itself decides")
+            report.warning("providerdata-schema-keyword", m.at, message, "none needed: Omni itself decides");
         }
         MismatchKind::Required => {
             let key = m.path.rsplit('.').next().unwrap_or_default();
             let about = KEYS.iter().find(|k| k.name == key && !matches!(schema, Schema::Other(_)));
             let about = about.map_or(String::new(), |k| format!(": {}", k.about));
-            Finding::error("providerdata-required", place, message, format!("add `{key}`{about}"))
+            report.error("providerdata-required", m.at, message, format!("add `{key}`{about}"));
         }
         MismatchKind::UnknownKey => {
             let (key, known) = m.known.clone().unwrap_or_default();
             let known: Vec<&str> = known.iter().map(String::as_str).collect();
-            Finding::error("providerdata-schema", place, message, suggestion(&key, &known))
+            report.error("providerdata-schema", m.at, message, suggestion(&key, &known));
         }
-        _ if unsure => Finding::error("providerdata-newer-type", place, message, "write the type named"),
-        _ => {
-            let quoted = matches!(m.kind, MismatchKind::Type { is_string: true });
-            let fix = if quoted {
-                "remove the quotes, or write a value of that type"
-            } else {
-                "write what the message names"
-            };
-            Finding::error("providerdata-schema", place, message, fix)
+        _ if unsure => report.error("providerdata-newer-type", m.at, message, "write the type named"),
+        MismatchKind::Type { is_string: true } => {
+            let fix = "remove the quotes, or write a value of that type";
+            report.error("providerdata-schema", m.at, message, fix);
         }
+        _ => report.error("providerdata-schema", m.at, message, "write what the message names"),
     }
 }
 
 /// Keys that neither the schema nor the table knows, and keys that the provider's release ignores.
 struct Keys<'a> {
-    file: &'a str,
     schema: Schema<'a>,
     provider_id: &'a str,
 }
 
 impl Keys<'_> {
-    fn check(&self, node: &Node, table: &[ProviderKey], what: &str, schema: &Json, findings: &mut Vec<Finding>) {
+    fn check(&self, node: &Node, table: &[ProviderKey], what: &str, schema: &Json, report: &mut Report<'_>) {
         let in_schema = |key: &str| schema.get("properties").and_then(|p| p.get(key)).is_some();
         let live = matches!(self.schema, Schema::Live(..));
-        let before = findings.len();
+        let before = report.findings.len();
         for entry in node.entries() {
-            if findings.len() - before > MAX_REPORTED {
+            if report.findings.len() - before > MAX_REPORTED {
                 let message = format!("more than {MAX_REPORTED} findings about keys of {what}: the rest is not listed");
-                let place = entry.at.in_file(self.file);
-                findings.push(Finding::error("providerdata-unknown-key", place, message, "is this the right text?"));
+                report.error("providerdata-unknown-key", entry.at, message, "is this the right text?");
                 break;
             }
             let in_live = live && in_schema(&entry.key);
             match table.iter().find(|k| k.name == entry.key) {
                 None if in_live => {}
-                None => findings.push(self.unknown(entry, table, what)),
-                Some(key) if !in_live && !self.reads(key) => findings.push(self.ignored(entry, key)),
+                None => self.unknown(entry, table, what, report),
+                Some(key) if !in_live && !self.reads(key) => self.ignored(entry, key, report),
                 Some(ProviderKey { kind: KeyKind::List, keys, .. }) => {
                     let items = schema.pointer(&format!("/properties/{}/items", entry.key)).unwrap_or(&Json::Null);
                     for item in entry.value.items() {
-                        self.check(item, keys, &entry.key, items, findings);
+                        self.check(item, keys, &entry.key, items, report);
                     }
                 }
                 Some(ProviderKey { kind: KeyKind::Map, keys, .. }) => {
                     let below = schema.pointer(&format!("/properties/{}", entry.key)).unwrap_or(&Json::Null);
-                    self.check(&entry.value, keys, &entry.key, below, findings);
+                    self.check(&entry.value, keys, &entry.key, below, report);
                 }
                 Some(_) => {}
             }
@@ -194,7 +189,7 @@ impl Keys<'_> {
         key.since.is_in(release)
     }
 
-    fn ignored(&self, entry: &Entry, key: &ProviderKey) -> Finding {
+    fn ignored(&self, entry: &Entry, key: &ProviderKey, report: &mut Report<'_>) {
         let name = &key.name;
         let (message, fix) = match (self.schema, key.since) {
             (Schema::Live(..) | Schema::Other(_), _) => (
@@ -217,11 +212,10 @@ impl Keys<'_> {
                 "compare it with the tag of the provider's image in docker/compose.yaml".to_owned(),
             ),
         };
-        Finding::warning("providerdata-newer-key", entry.at.in_file(self.file), message, fix)
+        report.warning("providerdata-newer-key", entry.at, message, fix);
     }
 
-    fn unknown(&self, entry: &Entry, table: &[ProviderKey], what: &str) -> Finding {
-        let place = entry.at.in_file(self.file);
+    fn unknown(&self, entry: &Entry, table: &[ProviderKey], what: &str, report: &mut Report<'_>) {
         let key = entry.key.as_str();
         let names: Vec<&str> = table.iter().map(|k| k.name.as_str()).collect();
         let fix = meant(key, &names);
@@ -232,7 +226,7 @@ impl Keys<'_> {
             .filter(|_| what == "providerdata" && !fix.starts_with("did you mean"))
         else {
             let message = format!("unknown key `{key}` in {what}: Omni and the provider ignore it");
-            return Finding::error("providerdata-unknown-key", place, message, fix);
+            return report.error("providerdata-unknown-key", entry.at, message, fix);
         };
         let level = match name {
             "matchlabels" => "in `spec`, next to `autoprovision` (spec.matchlabels)".to_owned(),
@@ -245,9 +239,10 @@ impl Keys<'_> {
                 "providerid" => "remove the line: spec.autoprovision.providerid already names the provider",
                 _ => "remove the line: it has the default value",
             };
-            return Finding::warning("providerdata-misplaced-default", place, message, fix);
+            return report.warning("providerdata-misplaced-default", entry.at, message, fix);
         }
-        Finding::error("providerdata-misplaced-key", place, message, format!("move the line to that level{spelled}"))
+        let fix = format!("move the line to that level{spelled}");
+        report.error("providerdata-misplaced-key", entry.at, message, fix);
     }
 
     /// True if the class means the same without the misplaced entry.
@@ -293,46 +288,37 @@ fn meant(key: &str, names: &[&str]) -> String {
     }
 }
 
-fn traps(file: &str, data: &ProviderData, findings: &mut Vec<Finding>) {
+fn traps(data: &ProviderData, report: &mut Report<'_>) {
     let Some(root) = &data.root else { return };
     if let Some((at, message)) = install_disk(data) {
-        findings.push(Finding::warning("providerdata-install-disk", at.in_file(file), message, INSTALL_DISK_FIX));
+        report.warning("providerdata-install-disk", at, message, INSTALL_DISK_FIX);
     }
     let at = |key: &str| root.entry(key).map_or(root.at, |e| e.value.at);
-    let mut report = |error: bool, rule, at: Position, message: &str, fix: &str| {
-        let new = if error { Finding::error } else { Finding::warning };
-        findings.push(new(rule, at.in_file(file), message.to_owned(), fix.to_owned()));
-    };
     if root.entry("sockets").is_none() || root.get("sockets").is_some_and(Node::is_null) {
         let message = "`sockets` is missing: the provider sends 0, and Proxmox refuses every VM of this class";
-        report(true, "providerdata-sockets", at("cores"), message, "add `sockets: 1`");
+        report.error("providerdata-sockets", at("cores"), message, "add `sockets: 1`");
     }
     if data.machine_type.as_deref() == Some("i440fx") {
         let message = "Proxmox refuses `machine_type: i440fx`, although that is its default";
-        report(true, "providerdata-machine-type", at("machine_type"), message, "leave `machine_type` out");
+        report.error("providerdata-machine-type", at("machine_type"), message, "leave `machine_type` out");
     }
     if data.hugepages.is_some() {
         let message = "only root@pam with a password may set huge pages: with an API token Proxmox refuses the VM";
-        report(
-            false,
-            "providerdata-hugepages-token",
-            at("hugepages"),
-            message,
-            "leave `hugepages` out, or use that login",
-        );
+        let fix = "leave `hugepages` out, or use that login";
+        report.warning("providerdata-hugepages-token", at("hugepages"), message, fix);
         if data.numa != Some(true) {
             let message = "`hugepages` needs `numa: true`: the VM would be made and not start";
-            report(true, "providerdata-hugepages-numa", at("hugepages"), message, "add `numa: true`");
+            report.error("providerdata-hugepages-numa", at("hugepages"), message, "add `numa: true`");
         }
     }
     for device in &data.pci_devices {
         if device.rombar == Some(false) {
             let message = "`rombar: false` has no effect: the provider leaves it out and Proxmox's default is on";
-            report(false, "providerdata-rombar", device.at, message, "remove the line");
+            report.warning("providerdata-rombar", device.at, message, "remove the line");
         }
         if device.pcie == Some(true) && data.machine_type.as_deref() != Some("q35") {
             let message = "`pcie: true` needs `machine_type: q35`: the VM would not start";
-            report(true, "providerdata-pcie", device.at, message, "add `machine_type: q35`");
+            report.error("providerdata-pcie", device.at, message, "add `machine_type: q35`");
         }
     }
     let disks =
@@ -341,70 +327,50 @@ fn traps(file: &str, data: &ProviderData, findings: &mut Vec<Finding>) {
         let cached = matches!(options.cache.as_deref(), Some("writethrough" | "writeback" | "unsafe"));
         if options.aio.as_deref() == Some("native") && cached {
             let message = "QEMU takes `disk_aio: native` only with `disk_cache` none or directsync";
-            report(false, "providerdata-aio", at, message, "use `disk_aio: io_uring`, or another cache mode");
+            report.warning("providerdata-aio", at, message, "use `disk_aio: io_uring`, or another cache mode");
         }
     }
     let vlans = std::iter::once((data.vlan, at("vlan"))).chain(data.additional_nics.iter().map(|n| (n.vlan, n.at)));
-    for (vlan, at) in vlans {
-        if vlan.is_some_and(|v| v > 4094) {
-            report(
-                true,
-                "providerdata-vlan",
-                at,
-                "Proxmox takes VLAN tags from 1 to 4094",
-                "use such a tag, or 0 for none",
-            );
-        }
-    }
-    if let Some(node) = root.get("storage_selector") {
-        selector(file, node, findings);
+    for (_, at) in vlans.filter(|(vlan, _)| vlan.is_some_and(|v| v > 4094)) {
+        let message = "Proxmox takes VLAN tags from 1 to 4094";
+        report.error("providerdata-vlan", at, message, "use such a tag, or 0 for none");
     }
     let disks = root.get("additional_disks").map_or(&[][..], Node::items);
-    disks.iter().filter_map(|d| d.get("storage_selector")).for_each(|node| selector(file, node, findings));
+    let selectors = std::iter::once(root).chain(disks).filter_map(|of| of.get("storage_selector"));
+    selectors.for_each(|node| selector(node, report));
 }
 
 /// Checks whether a storage selector compiles and depends on the storage.
-fn selector(file: &str, node: &Node, findings: &mut Vec<Finding>) {
+fn selector(node: &Node, report: &mut Report<'_>) {
     let Some((text, scalar)) = node.text().zip(node.scalar()) else { return };
-    match selector::compile(text) {
-        Ok(program) => constant(file, &program, node, findings),
-        Err(error) if !error.certain => {
-            let place = scalar.body.place(file, error.at.into());
-            findings.push(Finding::warning(
-                "providerdata-selector-unsure",
-                place,
-                error.message,
-                "try it on the provider",
-            ));
-        }
-        Err(error) => {
-            if let Some(older) = convert::selector(text) {
-                let message =
-                    "the selector filters a list of storages, and there is none: it is evaluated for each storage";
-                let (message, fix) = match older {
-                    Ok(_) => (message.to_owned(), "rewrite it with `cargo xtask machineclass-check --convert`"),
-                    Err(why) => {
-                        (format!("{message}; it cannot be converted: {why}"), "write a new one: `name == \"…\"`")
-                    }
-                };
-                let place = scalar.body.place(file, Position::START);
-                findings.push(Finding::error("providerdata-selector-legacy", place, message, fix));
-                return;
-            }
-            let place = scalar.body.place(file, error.at.into());
-            let message = format!("the selector does not compile: {}", error.message);
-            // YAML takes `!` at the beginning of a value for the mark of a type.
-            let tag = node.tag.as_deref().filter(|tag| tag.starts_with('!') && !tag.starts_with("!!"));
-            let fix = match tag {
-                Some(tag) => format!("quote the value: `'{tag} {text}'`; YAML reads a `!` at its beginning as a tag"),
-                None => error.hint.unwrap_or_else(|| "try it with `cargo xtask selector-test`".to_owned()),
-            };
-            findings.push(Finding::error("providerdata-selector", place, message, fix));
-        }
-    }
+    let error = match selector::compile(text) {
+        Ok(program) => return constant(&program, node, report),
+        Err(error) => error,
+    };
+    let place = scalar.body.place(report.file, error.at.into());
+    report.findings.push(if !error.certain {
+        Finding::warning("providerdata-selector-unsure", place, error.message, "try it on the provider")
+    } else if let Some(older) = convert::selector(text) {
+        let message = "the selector filters a list of storages, and there is none: it is evaluated for each storage";
+        let (message, fix) = match older {
+            Ok(_) => (message.to_owned(), "rewrite it with `cargo xtask machineclass-check --convert`"),
+            Err(why) => (format!("{message}; it cannot be converted: {why}"), "write a new one: `name == \"…\"`"),
+        };
+        let place = scalar.body.place(report.file, Position::START);
+        Finding::error("providerdata-selector-legacy", place, message, fix)
+    } else {
+        let message = format!("the selector does not compile: {}", error.message);
+        // YAML takes `!` at the beginning of a value for the mark of a type.
+        let tag = node.tag.as_deref().filter(|tag| tag.starts_with('!') && !tag.starts_with("!!"));
+        let fix = match tag {
+            Some(tag) => format!("quote the value: `'{tag} {text}'`; YAML reads a `!` at its beginning as a tag"),
+            None => error.hint.unwrap_or_else(|| "try it with `cargo xtask selector-test`".to_owned()),
+        };
+        Finding::error("providerdata-selector", place, message, fix)
+    });
 }
 
-fn constant(file: &str, program: &Program, node: &Node, findings: &mut Vec<Finding>) {
+fn constant(program: &Program, node: &Node, report: &mut Report<'_>) {
     if program.uses_storage() {
         return;
     }
@@ -413,6 +379,5 @@ fn constant(file: &str, program: &Program, node: &Node, findings: &mut Vec<Findi
         Ok(true) => "the selector is true for every storage: which one a disk lands on is chance",
         _ => "the selector is true for no storage",
     };
-    let fix = "select one storage: `name == \"…\"`";
-    findings.push(Finding::warning("providerdata-selector-any", node.at.in_file(file), message, fix));
+    report.warning("providerdata-selector-any", node.at, message, "select one storage: `name == \"…\"`");
 }

@@ -43,20 +43,7 @@ mod tests {
         };
         let off = machines.chars().enumerate().filter(|(_, kind)| *kind == 'o').map(|(at, _)| at.to_string()).collect();
         let machines = machines.chars().enumerate().map(machine).collect();
-        let (id, class) = ("demo-control-planes".to_owned(), "small".to_owned());
-        let (phase, error) = (String::new(), String::new());
-        let set = MachineSetView {
-            id,
-            control_plane: true,
-            phase,
-            ready: true,
-            error,
-            class,
-            wanted,
-            healthy: 0,
-            tearing_down: false,
-            machines,
-        };
+        let set = MachineSetView { control_plane: true, wanted, machines, ..MachineSetView::default() };
         (set, off)
     }
 

@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 use serde_json::{Value, json};
 
 use super::Finding;
+use super::report::Report;
 use super::schema::{Mismatch, MismatchKind, validate};
 use super::stack::{images, omni_settings, tag};
 use super::upgrade;
@@ -199,28 +200,16 @@ pub fn minors() -> (Minor, Minor) {
     (of(TABLE.minors.first()), of(TABLE.minors.last()))
 }
 
-/// Collects findings about one file.
-struct Checker<'a> {
-    file: &'a str,
-    findings: Vec<Finding>,
-}
-
-impl Checker<'_> {
-    fn error(&mut self, at: Position, message: impl Into<String>, fix: impl Into<String>) {
-        self.findings.push(Finding::error(RULE, at.in_file(self.file), message, fix));
-    }
-}
-
 /// What is wrong with the settings for the stack of the compose file. `there` says whether a path exists in Omni's container.
 pub fn check(file: &str, text: &str, compose: &str, there: &dyn Fn(&str) -> bool) -> Vec<Finding> {
     let stream = yaml::load(file, text.as_bytes());
     let broken = stream.is_broken();
-    let mut checker = Checker { file, findings: stream.findings };
+    let mut report = Report { file, findings: stream.findings };
     let Some(document) = stream.documents.first().filter(|document| !broken && !document.root.is_null()) else {
-        return checker.findings;
+        return report.findings;
     };
     if let Some(second) = stream.documents.get(1) {
-        checker.error(second.root.at, "Omni reads the first document only", "remove everything from `---` on");
+        report.error(RULE, second.root.at, "Omni reads the first document only", "remove everything from `---` on");
     }
     let root = &document.root;
     let pinned = images(compose).remove("omni");
@@ -229,120 +218,127 @@ pub fn check(file: &str, text: &str, compose: &str, there: &dyn Fn(&str) -> bool
     match (minor, TABLE.minors.first()) {
         (Some(minor), Some(first)) if minor < *first => {
             let message = format!("Omni {minor} reads one configuration file only, and that holds the client secret");
-            checker.error(root.at, message, format!("upgrade Omni to {first} or later, or remove the file"));
+            report.error(RULE, root.at, message, format!("upgrade Omni to {first} or later, or remove the file"));
         }
-        _ => checker.fits(root, minor.or(newest).unwrap_or(Minor::new(1, 10)), minor <= newest && minor.is_some()),
+        _ => {
+            let sure = minor <= newest && minor.is_some();
+            fits(root, minor.or(newest).unwrap_or(Minor::new(1, 10)), sure, &mut report);
+        }
     }
-    checker.overridden(root, compose);
-    checker.misleading(root, there);
-    checker.findings.sort_by_key(|finding| (finding.place.line, finding.place.column));
-    checker.findings
+    overridden(root, compose, &mut report);
+    misleading(root, there, &mut report);
+    files(root, there, &mut report);
+    report.findings.sort_by_key(|finding| (finding.place.line, finding.place.column));
+    report.findings
 }
 
-impl Checker<'_> {
-    /// Keys and values; a key of a newer Omni than the table has may be right.
-    fn fits(&mut self, root: &Node, minor: Minor, sure: bool) {
-        for found in validate(&schema(minor), root) {
-            let path = found.path.trim_start_matches('.');
-            let (message, fix) = match found.kind {
-                MismatchKind::UnknownKey => unknown(&found, path, known(minor)),
-                _ => unfit(path, known(minor)),
-            };
-            let place = found.at.in_file(self.file);
-            self.findings.push(match sure {
-                true => Finding::error(RULE, place, format!("{message}: Omni does not start with it"), fix),
-                false => Finding::warning(RULE, place, format!("{message}, the newest whose settings are known"), fix),
-            });
-        }
-    }
-
-    /// Settings that the compose file makes: its flags win over the file, and the file over the client secret.
-    fn overridden(&mut self, root: &Node, compose: &str) {
-        let (flags, keys) = omni_settings(compose);
-        let mut leaves = Vec::new();
-        leaves_of(root, "", &mut leaves);
-        for (path, at, _) in leaves {
-            let flag =
-                TABLE.settings.iter().find(|each| flags.iter().any(|flag| flag == each.flag) && each.meets(&path));
-            if let Some(setting) = flag {
-                let message = format!(
-                    "`{path}` has no effect: docker/compose.yaml sets it with --{}, and flags win",
-                    setting.flag
-                );
-                self.error(at, message, "remove it here; what differs between sites is in docker/.env");
-            } else if keys.contains(&path) {
-                let message = format!("`{path}` would override what docker/compose.yaml sets from docker/.env");
-                self.error(at, message, "remove it here, and set it in docker/.env");
-            }
-        }
-    }
-
-    /// Settings with which Omni starts, or fails late, and does not what they say.
-    fn misleading(&mut self, root: &Node, there: &dyn Fn(&str) -> bool) {
-        let entry = |path: &str| {
-            let (above, key) = path.rsplit_once('.').unwrap_or(("", path));
-            let keys: Vec<&str> = above.split('.').collect();
-            root.path(&keys)?.entry(key).filter(|entry| !entry.value.is_null())
+/// Keys and values; a key of a newer Omni than the table has may be right.
+fn fits(root: &Node, minor: Minor, sure: bool, report: &mut Report<'_>) {
+    for found in validate(&schema(minor), root) {
+        let path = found.path.trim_start_matches('.');
+        let (message, fix) = match found.kind {
+            MismatchKind::UnknownKey => unknown(&found, path, known(minor)),
+            _ => unfit(path, known(minor)),
         };
-        let is = |path: &str, words: &[&str]| {
-            entry(path).filter(|entry| entry.value.text().is_some_and(|text| words.contains(&text)))
-        };
-        let (on, off) = ([&["true", "True", "TRUE"], ON].concat(), [&["false", "False", "FALSE"], OFF].concat());
-        let endpoints = entry("storage.default.etcd.endpoints");
-        match (endpoints, is("storage.default.etcd.embedded", &off)) {
-            (Some(entry), None) => {
-                let message = "the embedded etcd is on, so that Omni would start with an empty store of its own";
-                self.error(entry.at, message, "set `embedded: false` next to the endpoints");
-            }
-            (None, Some(entry)) => {
-                self.error(entry.at, "the embedded etcd is off, and no other is named", "add `endpoints` next to it");
-            }
-            _ => {}
+        match sure {
+            true => report.error(RULE, found.at, format!("{message}: Omni does not start with it"), fix),
+            false => report.warning(RULE, found.at, format!("{message}, the newest whose settings are known"), fix),
         }
-        if let (Some(local), Some(_)) = (entry("etcdBackup.localPath"), is("etcdBackup.s3Enabled", &on)) {
-            self.error(local.at, "Omni does not start with both a directory and S3 for backups", "remove one of them");
-        } else if let Some(local) = entry("etcdBackup.localPath") {
-            let path = local.value.text().unwrap_or_default();
-            if !path.starts_with(BACKUPS) || !there(BACKUPS) {
-                let message = format!("{path:?} is on no mount of Omni's container: backups would be lost with it");
-                let fix = "set OMNI_ETCD_BACKUP_DIR in docker/.env to a directory of this host, and `localPath` to";
-                self.error(local.at, message, format!("{fix} {BACKUPS}"));
-            }
-        }
-        for method in ["auth0", "saml"] {
-            if let Some(entry) = is(&format!("auth.{method}.enabled"), &on) {
-                let message = format!("Omni does not start with {method} and OIDC, which docker/compose.yaml enables");
-                self.error(entry.at, message, "remove it: users log in through the OIDC provider of docker/.env");
-            }
-        }
-        let factory = ["registries.factories.primary", "registries.factories.secondary"];
-        let pairs = factory.map(|at| (at.to_owned() + ".username", at.to_owned() + ".password"));
-        let names = ("registries.imageFactoryUsername".to_owned(), "registries.imageFactoryPassword".to_owned());
-        let eula = ("eulaAccept.name".to_owned(), "eulaAccept.email".to_owned());
-        for (one, other) in pairs.into_iter().chain([names, eula]) {
-            if let (Some(alone), None) | (None, Some(alone)) = (entry(&one), entry(&other)) {
-                let message = format!("Omni does not start with only one of `{one}` and `{other}`");
-                self.error(alone.at, message, "set both, or neither");
-            }
-        }
-        self.files(root, there);
     }
+}
 
-    /// Files that Omni reads: it sees only what is mounted.
-    fn files(&mut self, root: &Node, there: &dyn Fn(&str) -> bool) {
-        let mut leaves = Vec::new();
-        leaves_of(root, "", &mut leaves);
-        for (path, at, node) in leaves {
-            let key = path.rsplit('.').next().unwrap_or_default();
-            if !key.ends_with("File") && !key.ends_with("Files") {
-                continue;
-            }
-            let named = node.text().into_iter().chain(node.items().iter().filter_map(Node::text));
-            for name in named.filter(|name| !name.is_empty() && !there(name)) {
-                let file = name.rsplit('/').next().unwrap_or_default();
-                let message = format!("`{path}` names {name:?}, which does not exist in Omni's container");
-                self.error(at, message, format!("put the file into docker/site/, and write {FILES}{file}"));
-            }
+/// Settings that the compose file makes: its flags win over the file, and the file over the client secret.
+fn overridden(root: &Node, compose: &str, report: &mut Report<'_>) {
+    let (flags, keys) = omni_settings(compose);
+    let mut leaves = Vec::new();
+    leaves_of(root, "", &mut leaves);
+    for (path, at, _) in leaves {
+        let flag = TABLE.settings.iter().find(|each| flags.iter().any(|flag| flag == each.flag) && each.meets(&path));
+        if let Some(setting) = flag {
+            let message =
+                format!("`{path}` has no effect: docker/compose.yaml sets it with --{}, and flags win", setting.flag);
+            report.error(RULE, at, message, "remove it here; what differs between sites is in docker/.env");
+        } else if keys.contains(&path) {
+            let message = format!("`{path}` would override what docker/compose.yaml sets from docker/.env");
+            report.error(RULE, at, message, "remove it here, and set it in docker/.env");
+        }
+    }
+}
+
+/// Settings with which Omni starts, or fails late, and does not what they say.
+fn misleading(root: &Node, there: &dyn Fn(&str) -> bool, report: &mut Report<'_>) {
+    let entry = |path: &str| {
+        let (above, key) = path.rsplit_once('.').unwrap_or(("", path));
+        let keys: Vec<&str> = above.split('.').collect();
+        root.path(&keys)?.entry(key).filter(|entry| !entry.value.is_null())
+    };
+    let is = |path: &str, words: &[&str]| {
+        entry(path).filter(|entry| entry.value.text().is_some_and(|text| words.contains(&text)))
+    };
+    let (on, off) = ([&["true", "True", "TRUE"], ON].concat(), [&["false", "False", "FALSE"], OFF].concat());
+    let endpoints = entry("storage.default.etcd.endpoints");
+    match (endpoints, is("storage.default.etcd.embedded", &off)) {
+        (Some(entry), None) => {
+            let message = "the embedded etcd is on, so that Omni would start with an empty store of its own";
+            report.error(RULE, entry.at, message, "set `embedded: false` next to the endpoints");
+        }
+        (None, Some(entry)) => {
+            report.error(
+                RULE,
+                entry.at,
+                "the embedded etcd is off, and no other is named",
+                "add `endpoints` next to it",
+            );
+        }
+        _ => {}
+    }
+    if let (Some(local), Some(_)) = (entry("etcdBackup.localPath"), is("etcdBackup.s3Enabled", &on)) {
+        report.error(
+            RULE,
+            local.at,
+            "Omni does not start with both a directory and S3 for backups",
+            "remove one of them",
+        );
+    } else if let Some(local) = entry("etcdBackup.localPath") {
+        let path = local.value.text().unwrap_or_default();
+        if !path.starts_with(BACKUPS) || !there(BACKUPS) {
+            let message = format!("{path:?} is on no mount of Omni's container: backups would be lost with it");
+            let fix = "set OMNI_ETCD_BACKUP_DIR in docker/.env to a directory of this host, and `localPath` to";
+            report.error(RULE, local.at, message, format!("{fix} {BACKUPS}"));
+        }
+    }
+    for method in ["auth0", "saml"] {
+        if let Some(entry) = is(&format!("auth.{method}.enabled"), &on) {
+            let message = format!("Omni does not start with {method} and OIDC, which docker/compose.yaml enables");
+            report.error(RULE, entry.at, message, "remove it: users log in through the OIDC provider of docker/.env");
+        }
+    }
+    let factory = ["registries.factories.primary", "registries.factories.secondary"];
+    let pairs = factory.map(|at| (at.to_owned() + ".username", at.to_owned() + ".password"));
+    let names = ("registries.imageFactoryUsername".to_owned(), "registries.imageFactoryPassword".to_owned());
+    let eula = ("eulaAccept.name".to_owned(), "eulaAccept.email".to_owned());
+    for (one, other) in pairs.into_iter().chain([names, eula]) {
+        if let (Some(alone), None) | (None, Some(alone)) = (entry(&one), entry(&other)) {
+            let message = format!("Omni does not start with only one of `{one}` and `{other}`");
+            report.error(RULE, alone.at, message, "set both, or neither");
+        }
+    }
+}
+
+/// Files that Omni reads: it sees only what is mounted.
+fn files(root: &Node, there: &dyn Fn(&str) -> bool, report: &mut Report<'_>) {
+    let mut leaves = Vec::new();
+    leaves_of(root, "", &mut leaves);
+    for (path, at, node) in leaves {
+        let key = path.rsplit('.').next().unwrap_or_default();
+        if !key.ends_with("File") && !key.ends_with("Files") {
+            continue;
+        }
+        let named = node.text().into_iter().chain(node.items().iter().filter_map(Node::text));
+        for name in named.filter(|name| !name.is_empty() && !there(name)) {
+            let file = name.rsplit('/').next().unwrap_or_default();
+            let message = format!("`{path}` names {name:?}, which does not exist in Omni's container");
+            report.error(RULE, at, message, format!("put the file into docker/site/, and write {FILES}{file}"));
         }
     }
 }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::diagnosis::State;
-use crate::values::{complete, initial_user, issuer, lan_address};
+use crate::values::{complete, initial_user, issuer, lan_address, tailscale_key};
 use domain::spec::env::{EnvFile, REQUIRED};
 use domain::status::docker::{Mount, Publisher};
 
@@ -73,6 +73,8 @@ fn values_and_versions_have_their_states() {
             "lan-address" => lan_address(value),
             "issuer" => issuer(value, Some("omni.example.com")),
             "initial-user" => initial_user(value, None),
+            "tailscale-key" => tailscale_key(value),
+            "names" => names("omni.example.com", LAN, &words.iter().map(|word| answer(word)).collect::<Vec<_>>()),
             "omni-and-provider" => {
                 let [omni, provider, running] = [0, 1, 2].map(|at| some(words[at]));
                 provider_pairing(omni.as_deref(), provider.as_deref(), running.as_deref())
@@ -89,25 +91,17 @@ fn values_and_versions_have_their_states() {
     }
 }
 
+/// `machines=ADDRESS,ADDRESS`, or `people=` for a resolver that machines do not ask, or `?` for no answer.
+fn answer(word: &str) -> Answer {
+    let (who, found) = word.split_once('=').expect(word);
+    let addresses = found.split(',').filter(|text| !text.is_empty()).map(|text| text.parse().expect(word));
+    let addresses = if found == "?" { Err("no answer".to_owned()) } else { Ok(addresses.collect()) };
+    Answer { resolver: "r".into(), machines: who == "machines", addresses }
+}
+
 #[test]
-fn resolvers_must_return_the_lan_address() {
-    let answer = |machines: bool, addresses: Result<&[&str], &str>| Answer {
-        resolver: "r".into(),
-        machines,
-        addresses: addresses
-            .map(|found| found.iter().map(|text| text.parse().unwrap()).collect())
-            .map_err(str::to_owned),
-    };
-    let of = |answers: &[Answer]| names("omni.example.com", LAN, answers).state;
-    assert_eq!(of(&[answer(true, Ok(&[LAN])), answer(false, Ok(&["100.64.0.9"]))]), State::Ok);
-    assert_eq!(of(&[answer(true, Ok(&["100.64.0.9"]))]), State::Failed);
-    assert_eq!(of(&[answer(true, Ok(&[]))]), State::Failed);
-    assert_eq!(of(&[answer(true, Ok(&[LAN, "100.64.0.9"]))]), State::Warning);
-    assert_eq!(of(&[answer(false, Ok(&[LAN, "100.64.0.9"]))]), State::Ok);
-    assert_eq!(of(&[answer(false, Ok(&[])), answer(true, Ok(&[LAN]))]), State::Warning);
-    assert_eq!(of(&[answer(true, Err("no answer")), answer(false, Ok(&[LAN]))]), State::Unknown);
-    assert_eq!(of(&[answer(true, Err("no answer"))]), State::Unknown);
-    let verdict = names("omni.example.com", LAN, &[answer(true, Ok(&["203.0.113.1"])), answer(false, Err("x"))]);
+fn resolver_that_misleads_machines_is_shown_with_its_answer() {
+    let verdict = names("omni.example.com", LAN, &["machines=203.0.113.1", "people=?"].map(answer));
     assert!(verdict.detail.contains("answers 203.0.113.1, not 192.0.2.10"), "{verdict:?}");
 }
 

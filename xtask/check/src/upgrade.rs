@@ -10,6 +10,7 @@ use std::fmt;
 use crate::patch;
 use crate::template::FileRead;
 use domain::releases::{Bug, FlagChange, Minor, Severity, table};
+use domain::spec::name;
 use domain::spec::template::ClusterTemplate;
 use domain::spec::yaml::Node;
 use domain::version::{self, Version};
@@ -129,6 +130,12 @@ pub struct Reason {
     pub source: String,
 }
 
+impl Reason {
+    fn new(rule: &str, message: impl Into<String>, source: &str) -> Reason {
+        Reason { rule: rule.to_owned(), message: message.into(), source: source.to_owned() }
+    }
+}
+
 /// One version change.
 #[derive(Debug, Clone)]
 pub struct Step {
@@ -147,12 +154,12 @@ impl Step {
         Step { component, from, to, blockers: Vec::new(), warnings: Vec::new(), irreversible: None }
     }
 
-    fn block(&mut self, rule: &str, message: String, source: &str) {
-        self.blockers.push(Reason { rule: rule.to_owned(), message, source: source.to_owned() });
+    fn block(&mut self, rule: &str, message: impl Into<String>, source: &str) {
+        self.blockers.push(Reason::new(rule, message, source));
     }
 
-    fn warn(&mut self, rule: &str, message: String, source: &str) {
-        self.warnings.push(Reason { rule: rule.to_owned(), message, source: source.to_owned() });
+    fn warn(&mut self, rule: &str, message: impl Into<String>, source: &str) {
+        self.warnings.push(Reason::new(rule, message, source));
     }
 
     fn bug(&mut self, bug: &Bug) {
@@ -194,12 +201,12 @@ fn omni(from: &Version, to: &Version, now: &mut Installed) -> Vec<Step> {
     }
     let mut steps = Vec::new();
     let mut at = from.clone();
-    for next in way(from, to) {
+    let newest = |minor| table().omni.iter().find(|release| release.minor == minor)?.newest.clone();
+    while let Some(next) = next(&at, to, newest) {
         let mut step = Step::new(Component::Omni, &at, &next);
         pre_release(&mut step);
         if next < at {
-            let message = "an older Omni refuses the newer store".to_owned();
-            step.block("omni-down", message, "omni@v1.10.4 migration/manager.go");
+            step.block("omni-down", "an older Omni refuses the newer store", "omni@v1.10.4 migration/manager.go");
         }
         facts_end(&mut step, &table().facts.omni, table().omni(&next).and_then(|known| known.newest.as_ref()));
         if let Some(why) = &now.no_backup {
@@ -212,30 +219,22 @@ fn omni(from: &Version, to: &Version, now: &mut Installed) -> Vec<Step> {
         for note in table().notes.iter().filter(|note| note.at > at && note.at <= next) {
             step.warn("note", format!("{}: {}", note.at, note.text), &note.source);
         }
-        let old_api = table().api(&at);
-        match (old_api, table().api(&next)) {
-            (Some(old), Some(new)) if old != new => {
-                step.warn(
-                    "omnictl-api",
-                    format!("omnictl must change in the same step: API {old} to {new}"),
-                    "data/releases.yaml",
-                );
-            }
-            _ => {}
+        if let (Some(old), Some(new)) = (table().api(&at), table().api(&next))
+            && old != new
+        {
+            let message = format!("omnictl must change in the same step: API {old} to {new}");
+            step.warn("omnictl-api", message, "data/releases.yaml");
         }
         for bug in table().bugs_of(Some(&next), None, None).filter(|bug| bug.omni.is_some() && bug.talos.is_none()) {
             step.bug(bug);
         }
-        let id = now.provider_id.as_ref().filter(|id| !crate::machine_class::is_dns_label(id));
+        let id = now.provider_id.as_ref().filter(|id| name::check("provider", id).is_err());
         if let Some(id) = id.filter(|_| next >= Version::new(1, 10, 0)) {
             let message = format!(
                 "the provider ID `{id}` is not a DNS label: the provider keeps working, and Omni 1.10 and later do not create one of this ID again"
             );
-            step.warn(
-                "provider-id-dns",
-                message,
-                "omni@v1.10.4 internal/backend/runtime/omni/validations/infra_provider.go",
-            );
+            let source = "omni@v1.10.4 internal/backend/runtime/omni/validations/infra_provider.go";
+            step.warn("provider-id-dns", message, source);
         }
         for cluster in &now.clusters {
             cluster_under_omni(&mut step, cluster, &at, &next);
@@ -260,9 +259,7 @@ fn omni(from: &Version, to: &Version, now: &mut Installed) -> Vec<Step> {
 /// What the next Omni makes of a cluster that it manages.
 fn cluster_under_omni(step: &mut Step, cluster: &Cluster, from: &Version, to: &Version) {
     let name = &cluster.name;
-    if cluster.healthy == Some(false) {
-        step.block("cluster-unhealthy", format!("cluster `{name}` is not healthy: repair it first"), "docs");
-    }
+    unhealthy(step, cluster);
     let (oldest, files) = (cluster.oldest_machine.as_ref().unwrap_or(&cluster.talos), &cluster.files);
     for bug in
         table().bugs_of(Some(to), Some(&cluster.talos), None).filter(|bug| bug.omni.is_some() && bug.talos.is_some())
@@ -343,21 +340,6 @@ fn removed_flags(step: &mut Step, change: &FlagChange, now: &Installed) {
     }
 }
 
-/// The releases from `from` to `to`: the last patch of each minor between, then the one that is wanted.
-fn way(from: &Version, to: &Version) -> Vec<Version> {
-    let (first, last) = (Minor::from(from), Minor::from(to));
-    let mut way: Vec<Version> = Vec::new();
-    if first.major == last.major && first < last {
-        for minor in first.minor + 1..last.minor {
-            let known = table().omni.iter().find(|release| release.minor == Minor::new(first.major, minor));
-            let patch = known.and_then(|release| release.newest.clone());
-            way.push(patch.unwrap_or_else(|| Version::new(first.major, minor, 0)));
-        }
-    }
-    way.push(to.clone());
-    way
-}
-
 fn provider(from: &Version, to: &Version, now: &mut Installed) -> Vec<Step> {
     if from.cmp_precedence(to).is_eq() {
         return Vec::new();
@@ -395,7 +377,7 @@ fn of_cluster(cluster: &Cluster, wanted: &TargetVersions, now: &Installed) -> Ve
         let next_talos =
             next(&talos, &last_talos, |minor| table().talos.iter().find(|known| known.minor == minor)?.newest.clone());
         let next_kubernetes = next(&kubernetes, &last_kubernetes, |_| None);
-        let fits = |talos: &Version, kubernetes: &Version| supported(talos, kubernetes) != Some(false);
+        let fits = |talos: &Version, kubernetes: &Version| unsupported(talos, kubernetes).is_none();
         let mut step = match (next_talos, next_kubernetes) {
             (None, None) => break,
             (Some(to), more) if fits(&to, &kubernetes) || more.as_ref().is_none_or(|k| !fits(&talos, k)) => {
@@ -416,13 +398,7 @@ fn of_cluster(cluster: &Cluster, wanted: &TargetVersions, now: &Installed) -> Ve
             (Some(_), None) => break,
         };
         pre_release(&mut step);
-        if cluster.healthy == Some(false) {
-            step.block(
-                "cluster-unhealthy",
-                format!("cluster `{}` is not healthy: repair it first", cluster.name),
-                "docs",
-            );
-        }
+        unhealthy(&mut step, cluster);
         steps.push(step);
     }
     steps
@@ -448,7 +424,7 @@ fn rolling(step: &mut Step, cluster: &Cluster, now: &Installed) {
     let drains = now.omni.as_ref().is_none_or(|omni| *omni >= Version::new(1, 10, 0)) && to >= Version::new(1, 13, 0);
     if drains {
         let message = "each node is drained first; whether a PodDisruptionBudget allows that is not visible from here: `kubectl get poddisruptionbudgets -A` must show no 0 under ALLOWED DISRUPTIONS";
-        step.warn("drain-pdb", message.to_owned(), "CL 1.10.0");
+        step.warn("drain-pdb", message, "CL 1.10.0");
     }
     let offered = now.offered.as_ref();
     not_offered(step, offered.map(|offered| offered.talos.contains(&to)), "Talos");
@@ -513,40 +489,33 @@ fn next(now: &Version, last: &Version, newest: impl Fn(Minor) -> Option<Version>
     Some(newest(minor).unwrap_or_else(|| Version::new(minor.major, minor.minor, 0)))
 }
 
-/// Whether a Talos supports a Kubernetes; `None` beyond the facts.
-fn supported(talos: &Version, kubernetes: &Version) -> Option<bool> {
+/// Which Kubernetes a Talos supports, if not this one; nothing beyond the facts.
+fn unsupported(talos: &Version, kubernetes: &Version) -> Option<String> {
     let (least, most) = table().kubernetes_of_talos(Minor::from(talos))?;
-    Some((least..=most).contains(&Minor::from(kubernetes)))
+    let supported = (least..=most).contains(&Minor::from(kubernetes));
+    (!supported).then(|| format!("Talos {talos} supports Kubernetes {least} to {most}"))
 }
 
 fn talos_step(step: &mut Step, kubernetes: &Version, omni: Option<&Version>) {
     let (from, to) = (step.from.clone(), step.to.clone());
     let known = table().talos(&to);
     facts_end(step, &table().facts.talos, known.and_then(|known| known.newest.as_ref()));
-    if let Some((least, most)) = table().kubernetes_of_talos(Minor::from(&to))
-        && supported(&to, kubernetes) == Some(false)
-    {
-        let message = format!("Talos {to} supports Kubernetes {least} to {most}, the cluster runs {kubernetes}");
+    if let Some(supports) = unsupported(&to, kubernetes) {
+        let message = format!("{supports}, the cluster runs {kubernetes}");
         step.block("talos-kubernetes", message, "talos pkg/machinery/compatibility");
     }
     if to < from && Minor::from(&to) < Minor::from(&from) {
-        step.block("talos-down", "control planes cannot go back a minor of Talos".to_owned(), "omni versions.go");
+        step.block("talos-down", "control planes cannot go back a minor of Talos", "omni versions.go");
     }
     if let Some(least) = known.and_then(|known| known.from).filter(|least| Minor::from(&from) < *least) {
-        step.block(
-            "talos-jump",
-            format!("Talos {to} can be reached from {least} on only"),
-            "talos pkg/machinery/compatibility",
-        );
+        let message = format!("Talos {to} can be reached from {least} on only");
+        step.block("talos-jump", message, "talos pkg/machinery/compatibility");
     }
     if let Some(omni) = omni {
         match table().talos_of_omni(omni) {
             Some(support) if Minor::from(&to) < support.min => {
-                step.block(
-                    "omni-talos-min",
-                    format!("Omni {omni} supports Talos from {} on", support.min),
-                    "omni constants",
-                );
+                let message = format!("Omni {omni} supports Talos from {} on", support.min);
+                step.block("omni-talos-min", message, "omni constants");
             }
             Some(support) if support.max.is_some_and(|most| Minor::from(&to) > most) => {
                 let most = support.max.map(|most| most.to_string()).unwrap_or_default();
@@ -570,19 +539,19 @@ fn kubernetes_step(step: &mut Step, talos: &Version) {
         step.warn("facts-end", format!("unknown beyond Kubernetes {}", table().facts.kubernetes), "data/releases.yaml");
     }
     if to < from {
-        step.block(
-            "kubernetes-down",
-            "Kubernetes does not go back a minor".to_owned(),
-            "kubernetes version skew policy",
-        );
+        step.block("kubernetes-down", "Kubernetes does not go back a minor", "kubernetes version skew policy");
     }
-    if let Some((least, most)) = table().kubernetes_of_talos(Minor::from(talos))
-        && supported(talos, &step.to) == Some(false)
-    {
-        let message = format!("Talos {talos} supports Kubernetes {least} to {most}");
+    if let Some(message) = unsupported(talos, &step.to) {
         step.block("talos-kubernetes", message, "talos pkg/machinery/compatibility");
     }
     step.irreversible = (to > from).then(|| "Kubernetes does not go back a minor".to_owned());
+}
+
+fn unhealthy(step: &mut Step, cluster: &Cluster) {
+    if cluster.healthy == Some(false) {
+        let message = format!("cluster `{}` is not healthy: repair it first", cluster.name);
+        step.block("cluster-unhealthy", message, "docs");
+    }
 }
 
 fn pre_release(step: &mut Step) {

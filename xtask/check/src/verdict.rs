@@ -53,13 +53,6 @@ pub struct FileCheck<T> {
     pub findings: Vec<Finding>,
 }
 
-impl<T> FileCheck<T> {
-    /// True if any finding is an error whose rule is not in `allowed`.
-    pub fn has_errors(&self, allowed: &[&str]) -> bool {
-        self.findings.iter().any(|f| f.is_error() && !allowed.contains(&f.rule))
-    }
-}
-
 impl<T> Serialize for FileCheck<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut s = serializer.serialize_struct("Checked", 5)?;

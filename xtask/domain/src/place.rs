@@ -22,7 +22,7 @@ impl Position {
 }
 
 /// A position with its file, the form that people and editors can jump to. `Display` prints `file:line:column`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Location {
     pub file: String,
     pub line: u32,

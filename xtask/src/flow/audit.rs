@@ -7,7 +7,6 @@ use serde_json::Value;
 
 use crate::flow::{project_classes, proxmox};
 use check::capacity::machine::Machine;
-use check::capacity::selector;
 use check::permissions::{self, ProxmoxFacts, Requirements, Row, Scope, UnlistedObject};
 use domain::failure::{Code, Failure};
 use domain::status::proxmox::{self as status, AclEntry, Inventory, Permissions, TokenInfo};
@@ -48,7 +47,7 @@ pub fn summary(cx: &Cx, proxmox: &Proxmox, counts: &dyn Fn(&str) -> bool) -> Res
         [&tree, &answer(ROLES), &token, &Value::Null, &answer(NEXT_ID), &answer(VNETS)],
         proxmox.login.token_name().unwrap_or_default(),
     )?;
-    let scope = Scope::new(provider, &inventory, facts.told(), &wanted, &selector::evaluator());
+    let scope = Scope::new(provider, &inventory, facts.told(), &wanted);
     let mut visible = visible(&inventory);
     visible.extend(status::pools(&answer(POOLS)).iter().map(|pool| format!("/pool/{pool}")));
     // No VM has this id, and Proxmox deletes the entries of a VM with it (pve-access-control 9.1 `remove_vm_access`).

@@ -6,7 +6,7 @@ use crate::flow::proxmox;
 use check::capacity::demand::{Demand, demand};
 use check::capacity::machine::Machine;
 use check::capacity::provider::Provider;
-use check::capacity::{self, Fit, Member, State, selector};
+use check::capacity::{self, Fit, Member, State};
 use domain::failure::Failure;
 use domain::spec::template::ClusterTemplate;
 use domain::status::omni::Resource;
@@ -48,7 +48,7 @@ pub fn place(
         inventory.nodes.iter_mut().filter(|node| node.name == lost).for_each(|node| node.status = "offline".to_owned());
         demand.members.iter_mut().for_each(|member| recreate(member, lost));
     }
-    let fit = capacity::plan(inventory, &demand.members, &ids, wanted.provider, &selector::evaluator());
+    let fit = capacity::plan(inventory, &demand.members, &ids, wanted.provider);
     Ok((demand, fit))
 }
 

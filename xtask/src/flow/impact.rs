@@ -10,7 +10,7 @@ use crate::flow::cluster_sync::TemplateDiff;
 use crate::flow::{provider, proxmox};
 use check::capacity::demand::demand;
 use check::capacity::machine::{self, Machine};
-use check::capacity::{self, Fit, bytes, selector};
+use check::capacity::{self, Fit, bytes};
 use domain::failure::{Code, Failure};
 use domain::spec::machine_class;
 use domain::spec::template::{ClusterTemplate, MachineSet};
@@ -228,7 +228,7 @@ fn capacity(
         if !removed.is_empty() {
             proxmox::read_disks(cx, &proxmox::configured(cx)?, &mut inventory, &removed)?;
         }
-        let found = capacity::plan(&inventory, &asked.members, &removed, provider, &selector::evaluator());
+        let found = capacity::plan(&inventory, &asked.members, &removed, provider);
         fit.add(found, cx.site().as_deref());
     }
     let problems: Vec<String> =

@@ -14,7 +14,6 @@ use crate::flow::audit::{self, LoginFacts};
 use crate::flow::provider;
 use crate::flow::proxmox::{self, Login};
 use crate::outcome::Outcome;
-use check::capacity::selector;
 use check::permissions::{self, Requirements, Row, Scope};
 use domain::clock::rfc3339;
 use domain::status::proxmox::{Inventory, Permissions};
@@ -37,7 +36,7 @@ fn one(args: &ProxmoxAudit, cx: &Cx) -> anyhow::Result<Outcome> {
     let facts = audit::observe(cx, &login.proxmox)?;
     let wanted = audit::wanted(cx, &|_| true)?;
     audit::report_wanted(cx, &wanted);
-    let scope = Scope::new(provider, &inventory, facts.told(), &wanted, &selector::evaluator());
+    let scope = Scope::new(provider, &inventory, facts.told(), &wanted);
     let title = format!("what provider {provider} ({origin}) calls");
     let permissions = cx.ui.step("permissions", title, || {
         let permissions = audit::permissions_on(cx, &login.proxmox, &scope, &facts.tree, &audit::visible(&inventory))?;
@@ -134,7 +133,7 @@ fn warnings(
         found.push(("audit-hugepages", message));
     }
     found.extend(permissions::unusable(inventory, wanted).into_iter().map(|message| ("audit-class", message)));
-    let blind = permissions::blind_selectors(inventory, scope, wanted, &selector::evaluator());
+    let blind = permissions::blind_selectors(inventory, scope, wanted);
     found.extend(blind.into_iter().map(|message| ("audit-selector", message)));
     found.extend(proxmox::warnings(inventory).into_iter().map(|message| ("audit-storage", message)));
     found

@@ -7,7 +7,7 @@ use super::{Member, State};
 use domain::spec::Location;
 use domain::spec::template::{self, ClusterTemplate, MachineSet};
 use domain::status::omni::Resource;
-use domain::status::proxmox::{Inventory, Observed};
+use domain::status::proxmox::{Inventory, Node, Observed, Vm};
 
 /// What the clusters ask for, held against what there is.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -30,13 +30,9 @@ pub fn demand(
 ) -> Demand {
     let mut demand = Demand::default();
     let sets = templates.iter().flat_map(|template| template.sets.iter().map(move |set| (template, set)));
-    let (mut first, mut then): (Vec<_>, Vec<_>) = (Vec::new(), Vec::new());
-    for (template, set) in sets {
-        let control_plane = set.kind == template::SetKind::ControlPlane;
-        if control_plane { first.push((template, set)) } else { then.push((template, set)) }
-    }
+    let (first, then): (Vec<_>, Vec<_>) = sets.partition(|(_, set)| set.kind == template::SetKind::ControlPlane);
     let ours: BTreeSet<String> = first.iter().chain(&then).map(|(template, set)| set.id(&template.name)).collect();
-    let existing = ExistingMachines::new(inventory, requests);
+    let existing = existing(inventory, requests);
     for (template, set) in first.into_iter().chain(then) {
         demand_of(template, set, classes, &existing, &mut demand);
     }
@@ -48,7 +44,7 @@ fn demand_of(
     template: &ClusterTemplate,
     set: &MachineSet,
     classes: &BTreeMap<String, Option<Machine>>,
-    existing: &ExistingMachines<'_>,
+    existing: &BTreeMap<&str, Vec<(String, State)>>,
     demand: &mut Demand,
 ) {
     let id = set.id(&template.name);
@@ -64,14 +60,14 @@ fn demand_of(
         demand.notes.push(words);
         return;
     };
-    let existing = existing.of(&id);
+    let existing = existing.get(id.as_str()).map_or(&[][..], Vec::as_slice);
     let count = count as usize;
     if existing.len() > count {
         demand.surplus.insert(id.clone(), existing.len() - count);
     }
     let place: Location = class.size_at.in_file(&template.place.file);
     let new = (existing.len()..count).map(|at| (format!("{id}-new-{}", at + 1), State::New));
-    for (name, state) in existing.clone().into_iter().chain(new) {
+    for (name, state) in existing.iter().cloned().chain(new) {
         demand.members.push(Member {
             name,
             cluster: template.name.clone(),
@@ -84,63 +80,44 @@ fn demand_of(
     }
 }
 
-/// The existing machines by machine set, read once for all sets.
-struct ExistingMachines<'a> {
-    by_set: BTreeMap<&'a str, Vec<(&'a str, State)>>,
-}
-
-impl<'a> ExistingMachines<'a> {
-    /// What Omni asks for, each with its VM if there is one; by the tags of VMs where Omni is silent.
-    fn new(inventory: &'a Inventory, requests: &'a Observed<Vec<Resource>>) -> ExistingMachines<'a> {
-        let vms =
-            inventory.nodes.iter().flat_map(|node| node.vms.known().into_iter().flatten().map(move |vm| (node, vm)));
-        let mut by_set: BTreeMap<&str, Vec<(&str, State)>> = BTreeMap::new();
-        match requests {
-            Observed::Known(requests) => {
-                let nodes: BTreeMap<&str, &str> =
-                    vms.map(|(node, vm)| (vm.name.as_str(), node.name.as_str())).collect();
-                for request in requests.iter().filter(|request| !request.metadata.tearing_down()) {
-                    let Some(set) = request.metadata.label("machine-request-set") else { continue };
-                    let id = request.metadata.id.as_str();
-                    let state = nodes.get(id).map_or(State::Requested, |node| State::Exists((*node).to_owned()));
-                    by_set.entry(set).or_default().push((id, state));
-                }
-            }
-            Observed::Unknown(_) => {
-                for (node, vm) in vms {
-                    let Some(set) = vm.set() else { continue };
-                    by_set.entry(set).or_default().push((&vm.name, State::Exists(node.name.clone())));
-                }
+/// The existing machines by machine set: what Omni asks for, each with its VM if there is one; by the tags of VMs where Omni is
+/// silent.
+fn existing<'a>(
+    inventory: &'a Inventory,
+    requests: &'a Observed<Vec<Resource>>,
+) -> BTreeMap<&'a str, Vec<(String, State)>> {
+    let mut by_set: BTreeMap<&str, Vec<(String, State)>> = BTreeMap::new();
+    let on = |node: &Node| State::Exists(node.name.clone());
+    match requests {
+        Observed::Known(requests) => {
+            let nodes: BTreeMap<&str, &Node> = inventory.vms().map(|(node, vm)| (vm.name.as_str(), node)).collect();
+            for request in requests.iter().filter(|request| !request.metadata.tearing_down()) {
+                let Some(set) = request.metadata.label("machine-request-set") else { continue };
+                let id = &request.metadata.id;
+                let state = nodes.get(id.as_str()).map_or(State::Requested, |node| on(node));
+                by_set.entry(set).or_default().push((id.clone(), state));
             }
         }
-        ExistingMachines { by_set }
+        Observed::Unknown(_) => {
+            for (node, vm) in inventory.vms() {
+                let Some(set) = vm.set() else { continue };
+                by_set.entry(set).or_default().push((vm.name.clone(), on(node)));
+            }
+        }
     }
-
-    /// The machines of a set.
-    fn of(&self, set: &str) -> Vec<(String, State)> {
-        let found = self.by_set.get(set).map_or(&[][..], Vec::as_slice);
-        found.iter().map(|(name, state)| ((*name).to_owned(), state.clone())).collect()
-    }
+    by_set
 }
 
 /// VMs that carry the tag of one of these sets and that Omni does not ask for.
 fn orphans(ours: &BTreeSet<String>, inventory: &Inventory, requests: &Observed<Vec<Resource>>) -> Vec<String> {
     let Some(requests) = requests.known() else { return Vec::new() };
     let known: BTreeSet<&str> = requests.iter().map(|request| request.metadata.id.as_str()).collect();
-    let mut found = Vec::new();
-    for node in &inventory.nodes {
-        for vm in node.vms.known().into_iter().flatten() {
-            let Some(set) = vm.set().filter(|set| ours.contains(*set)) else { continue };
-            if !known.contains(vm.name.as_str()) {
-                let words = format!(
-                    "VM {} ({}) on {} is tagged for {set}, and Omni asks for no such machine",
-                    vm.id, vm.name, node.name
-                );
-                found.push(words);
-            }
-        }
-    }
-    found
+    let orphan = |(node, vm): (&Node, &Vm)| {
+        let set = vm.set().filter(|set| ours.contains(*set) && !known.contains(vm.name.as_str()))?;
+        let (id, name, on) = (vm.id, &vm.name, &node.name);
+        Some(format!("VM {id} ({name}) on {on} is tagged for {set}, and Omni asks for no such machine"))
+    };
+    inventory.vms().filter_map(orphan).collect()
 }
 
 #[cfg(test)]
@@ -149,7 +126,6 @@ mod tests {
     use crate::recorded::recorded;
     use domain::spec::machine_class;
     use domain::status::omni;
-    use domain::status::proxmox::{Node, Vm};
 
     const TEMPLATE: &str = "kind: Cluster\nname: demo\nkubernetes: {version: v1.36.2}\ntalos: {version: v1.13.5}\n---\nkind: Workers\nmachineClass: {name: big, size: 3}\n---\nkind: ControlPlane\nmachineClass: {name: big, size: 1}\n---\nkind: Workers\nname: metal\nmachineClass: {name: racks, size: 2}\n";
 
@@ -164,21 +140,11 @@ mod tests {
         let guest = |(at, (name, set)): (usize, &(&str, &str))| Vm {
             id: 100 + at as u64,
             name: (*name).to_owned(),
-            running: true,
-            memory: 1,
-            memory_used: 1,
             tags: vec![format!("machine-request.{set}")],
-            disks: vec![],
+            ..Vm::default()
         };
-        let node = Node {
-            name: "pve1".into(),
-            status: "online".into(),
-            figures: Observed::Unknown(String::new()),
-            storages: Observed::Unknown(String::new()),
-            bridges: Observed::Unknown(String::new()),
-            vms: Observed::Known(guests.iter().enumerate().map(guest).collect()),
-        };
-        Inventory { taken_at: String::new(), endpoint: String::new(), version: String::new(), nodes: vec![node] }
+        let vms = Observed::Known(guests.iter().enumerate().map(guest).collect());
+        Inventory { nodes: vec![Node { name: "pve1".into(), vms, ..Node::default() }], ..Inventory::default() }
     }
 
     fn demanded(guests: &[(&str, &str)], requests: Observed<Vec<Resource>>) -> (Vec<(String, State)>, Demand) {

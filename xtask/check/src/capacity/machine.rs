@@ -8,7 +8,7 @@ use domain::spec::yaml::{Node, Value};
 use domain::spec::{Location, Parsed, Position};
 
 /// One machine of a class.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Machine {
     pub class: String,
     /// Bytes.

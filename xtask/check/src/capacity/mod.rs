@@ -5,7 +5,6 @@
 //! Proxmox's figures change only after minutes, as the guests use their memory.
 
 mod advice;
-mod chance;
 pub mod demand;
 pub mod machine;
 mod node_failure;
@@ -25,7 +24,6 @@ use domain::status::proxmox::{Inventory, Vm, host};
 use machine::Machine;
 use placement_state::PlacementState;
 use provider::Provider;
-use selector::Selects;
 
 pub use node_failure::NodeFailure;
 
@@ -76,7 +74,7 @@ pub struct Placement {
 }
 
 /// A node before and after. Bytes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct NodeRoom {
     pub name: String,
     pub online: bool,
@@ -104,7 +102,7 @@ impl NodeRoom {
 }
 
 /// A pool of storage before and after. Bytes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct PoolRoom {
     pub name: String,
     /// Empty for one that all nodes share.
@@ -163,20 +161,14 @@ impl Fit {
 
 /// Places the members in their order and reports what does not fit. The memory and the disks of the machines of `removed` sets are
 /// free by then; the provider still sees them used when it picks nodes, because Omni creates and destroys machines at the same time.
-pub fn plan(
-    inventory: &Inventory,
-    members: &[Member],
-    removed: &BTreeSet<String>,
-    provider: Provider,
-    selects: &Selects<'_>,
-) -> Fit {
+pub fn plan(inventory: &Inventory, members: &[Member], removed: &BTreeSet<String>, provider: Provider) -> Fit {
     let mut state = PlacementState::new(inventory, provider, removed);
-    let vms = vms(inventory);
+    let vms: Vms<'_> = inventory.vms().map(|(node, vm)| ((node.name.as_str(), vm.name.as_str()), vm)).collect();
     let mut placements: Vec<Placement> = members.iter().filter_map(|member| state.stands(member, &vms)).collect();
-    placements.extend(members.iter().filter(|member| !exists(member)).map(|member| state.put(member, selects)));
+    placements.extend(members.iter().filter(|member| !exists(member)).map(|member| state.put(member)));
     state.check_limits();
     state.judge_control_planes(members, &placements);
-    let losses = node_failure::losses(&mut state, members, &placements, selects);
+    let losses = node_failure::losses(&mut state, members, &placements);
     let mut findings = std::mem::take(&mut state.findings);
     findings
         .sort_by(|a, b| (a.severity, &a.place, a.rule, &a.message).cmp(&(b.severity, &b.place, b.rule, &b.message)));
@@ -189,9 +181,17 @@ pub fn plan(
 /// The VMs of all nodes, by node and name.
 type Vms<'a> = BTreeMap<(&'a str, &'a str), &'a Vm>;
 
-fn vms(inventory: &Inventory) -> Vms<'_> {
-    let all = inventory.nodes.iter().flat_map(|node| node.vms.known().into_iter().flatten().map(move |vm| (node, vm)));
-    all.map(|(node, vm)| ((node.name.as_str(), vm.name.as_str()), vm)).collect()
+/// By cluster its control planes, and how many of them are on each node.
+fn control_planes(placements: &[Placement]) -> BTreeMap<&str, (Vec<&Placement>, BTreeMap<&str, usize>)> {
+    let mut found: BTreeMap<&str, (Vec<&Placement>, BTreeMap<&str, usize>)> = BTreeMap::new();
+    for placement in placements.iter().filter(|placement| placement.control_plane) {
+        let (all, on) = found.entry(&placement.cluster).or_default();
+        all.push(placement);
+        if let Some(node) = &placement.node {
+            *on.entry(node).or_default() += 1;
+        }
+    }
+    found
 }
 
 fn exists(member: &Member) -> bool {

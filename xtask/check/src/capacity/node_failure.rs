@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::advice;
 use super::placement_state::PlacementState;
-use super::selector::Selects;
-use super::{Member, Placement, State};
+use super::{Member, Placement, State, control_planes};
 use crate::Finding;
 use domain::words::count;
 
@@ -24,12 +23,7 @@ pub struct NodeFailure {
 }
 
 /// The loss of each node that is online, one at a time. Nothing for a cluster of one node, whose loss is that of everything.
-pub(super) fn losses(
-    state: &mut PlacementState<'_>,
-    members: &[Member],
-    placements: &[Placement],
-    selects: &Selects<'_>,
-) -> Vec<NodeFailure> {
+pub(super) fn losses(state: &mut PlacementState<'_>, members: &[Member], placements: &[Placement]) -> Vec<NodeFailure> {
     let online: Vec<String> = state.rooms.iter().filter(|room| room.online).map(|room| room.name.clone()).collect();
     if online.len() < 2 {
         return Vec::new();
@@ -57,7 +51,7 @@ pub(super) fn losses(
                 machines: gone.len(),
                 control_planes: gone.iter().filter(|member| member.control_plane).count(),
                 majority_lost: majorities.remove(node.as_str()).unwrap_or_default(),
-                problems: without(state, node, &gone, &before, selects),
+                problems: without(state, node, &gone, &before),
             };
             if before.is_empty() && !loss.problems.is_empty() {
                 warnings.extend(warning(&loss, &gone, state));
@@ -77,20 +71,14 @@ fn warning(loss: &NodeFailure, gone: &[&Member], state: &PlacementState<'_>) -> 
 }
 
 /// Why the lost machines cannot be recreated on the other nodes. What was wrong before is not a consequence of the loss.
-fn without(
-    state: &PlacementState<'_>,
-    node: &str,
-    gone: &[&Member],
-    before: &BTreeSet<String>,
-    selects: &Selects<'_>,
-) -> Vec<String> {
+fn without(state: &PlacementState<'_>, node: &str, gone: &[&Member], before: &BTreeSet<String>) -> Vec<String> {
     let mut after = state.clone();
     after.offline = Some(node.to_owned());
     // By then the machines have been running for a while, and Proxmox's figures show it.
     after.seen = state.rooms.iter().map(|room| (room.name.clone(), room.after())).collect();
     after.look_again();
     for member in gone {
-        after.put(&Member { state: State::New, ..(*member).clone() }, selects);
+        after.put(&Member { state: State::New, ..(*member).clone() });
     }
     after.check_limits();
     let problems: BTreeSet<String> = problems(&after).into_iter().filter(|problem| !before.contains(problem)).collect();
@@ -103,16 +91,9 @@ fn problems(state: &PlacementState<'_>) -> Vec<String> {
 
 /// By node, the clusters whose etcd loses its majority with it.
 fn majorities_lost(placements: &[Placement]) -> BTreeMap<&str, Vec<String>> {
-    let mut counts: BTreeMap<&str, (usize, BTreeMap<&str, usize>)> = BTreeMap::new();
-    for placement in placements.iter().filter(|placement| placement.control_plane) {
-        let (all, on) = counts.entry(&placement.cluster).or_default();
-        *all += 1;
-        if let Some(node) = placement.node.as_deref() {
-            *on.entry(node).or_default() += 1;
-        }
-    }
     let mut lost: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for (cluster, (all, on)) in counts {
+    for (cluster, (all, on)) in control_planes(placements) {
+        let all = all.len();
         for (node, _) in on.into_iter().filter(|(_, gone)| all - gone <= all / 2) {
             lost.entry(node).or_default().push(cluster.to_owned());
         }

@@ -8,7 +8,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use super::machine::Strategy;
+use super::machine::{Machine, Strategy};
 use super::provider::Provider;
 
 /// A node as the provider sees it.
@@ -20,17 +20,6 @@ pub struct Candidate {
     pub memory: Option<(u64, u64)>,
     /// The number of VMs on it.
     pub vms: usize,
-}
-
-/// A machine that needs a node.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct PlacementRequest<'a> {
-    pub set: &'a str,
-    pub pinned: Option<&'a str>,
-    /// Bytes.
-    pub memory: u64,
-    pub strategy: Strategy,
-    pub ha: bool,
 }
 
 /// What v0.2.0 and later remember of the machines that they placed: count and memory by set and node. Only the sums are
@@ -60,34 +49,28 @@ pub struct NodeChoice {
 impl Ledger {
     /// Remembers a machine as placed.
     pub fn remember(&mut self, set: &str, node: &str, memory: u64) {
-        // Looked up before it is inserted: the names are cloned once for each set and node, not for each machine.
-        if !self.0.contains_key(set) {
-            self.0.insert(set.to_owned(), BTreeMap::new());
-        }
-        let Some(nodes) = self.0.get_mut(set) else { return };
-        match nodes.get_mut(node) {
-            Some((count, sum)) => (*count, *sum) = (*count + 1, sum.saturating_add(memory)),
-            None => drop(nodes.insert(node.to_owned(), (1, memory))),
-        }
+        let (count, sum) = self.0.entry(set.to_owned()).or_default().entry(node.to_owned()).or_default();
+        (*count, *sum) = (*count + 1, sum.saturating_add(memory));
     }
 }
 
-/// The node that the provider takes.
+/// The node that the provider takes for a machine of a set.
 ///
 /// # Errors
 /// The provider's own error.
 pub fn pick(
     provider: Provider,
     nodes: &[Candidate],
-    request: &PlacementRequest<'_>,
+    set: &str,
+    machine: &Machine,
     ledger: &mut Ledger,
 ) -> Result<NodeChoice, String> {
     if nodes.is_empty() {
         return Err("no nodes available".to_owned());
     }
-    if let Some(pinned) = request.pinned {
-        return match nodes.iter().find(|node| node.name == pinned) {
-            Some(node) if node.online => Ok(NodeChoice { node: pinned.to_owned(), alike: Vec::new() }),
+    if let Some(pinned) = &machine.node {
+        return match nodes.iter().find(|node| node.name == *pinned) {
+            Some(node) if node.online => Ok(NodeChoice { node: pinned.clone(), alike: Vec::new() }),
             Some(_) => Err(format!("specified node \"{pinned}\" is not online")),
             None => Err(format!("specified node \"{pinned}\" not found in cluster")),
         };
@@ -102,27 +85,27 @@ pub fn pick(
     }
     let online: Vec<&Candidate> = nodes.iter().filter(|node| node.online).collect();
     let Some(first) = online.first() else { return Err("no online nodes available for provisioning".to_owned()) };
-    let mut entries: Vec<Entry<'_>> = online.iter().map(|node| entry(provider, node, request)).collect();
-    let strategy = if provider < Provider::V0_2 { Strategy::Spread } else { request.strategy };
+    let mut entries: Vec<Entry<'_>> = online.iter().map(|node| entry(provider, node, machine.ha)).collect();
+    let strategy = if provider < Provider::V0_2 { Strategy::Spread } else { machine.strategy };
     if provider >= Provider::V0_2 {
-        for (node, (count, memory)) in ledger.0.get(request.set).into_iter().flatten() {
+        for (node, (count, memory)) in ledger.0.get(set).into_iter().flatten() {
             if let Some(entry) = entries.iter_mut().find(|entry| entry.name == node) {
                 reserve(entry, strategy, *count, *memory);
             }
         }
     }
-    let order = |a: &Entry<'_>, b: &Entry<'_>| compare(a, b, strategy, request.memory);
+    let order = |a: &Entry<'_>, b: &Entry<'_>| compare(a, b, strategy, machine.memory);
     // The first of equal ones, as after a stable sort.
     let best = entries.iter().min_by(|a, b| order(a, b));
     let node = best.map_or(first.name.as_str(), |entry| entry.name).to_owned();
     let alike =
         entries.iter().filter(|entry| entry.name != node && best.is_some_and(|best| order(best, entry).is_eq()));
     let alike = alike.map(|entry| entry.name.to_owned()).collect();
-    ledger.remember(request.set, &node, request.memory);
+    ledger.remember(set, &node, machine.memory);
     Ok(NodeChoice { node, alike })
 }
 
-fn entry<'a>(provider: Provider, node: &'a Candidate, request: &PlacementRequest<'_>) -> Entry<'a> {
+fn entry(provider: Provider, node: &Candidate, ha: bool) -> Entry<'_> {
     let free = node.memory.map_or(0, |(total, used)| total.saturating_sub(used));
     let fraction = match node.memory {
         Some((total, _)) if total > 0 => Some(free as f64 / total as f64),
@@ -130,7 +113,7 @@ fn entry<'a>(provider: Provider, node: &'a Candidate, request: &PlacementRequest
         _ => Some(0.0),
     };
     // With `ha` Proxmox moves the machines, and the provider does not count them (v0.2.0 `shouldCountSetVMs`).
-    let vms = if request.ha { 0 } else { node.vms };
+    let vms = if ha { 0 } else { node.vms };
     Entry { name: &node.name, fraction, free, same_set: 0, vms }
 }
 
@@ -153,13 +136,7 @@ fn compare(a: &Entry<'_>, b: &Entry<'_>, strategy: Strategy, memory: u64) -> Ord
         Strategy::Binpack => match (a.free >= memory, b.free >= memory) {
             (true, true) => a.free.cmp(&b.free),
             (false, false) => b.free.cmp(&a.free),
-            (fits, _) => {
-                if fits {
-                    Ordering::Less
-                } else {
-                    Ordering::Greater
-                }
-            }
+            (a, b) => b.cmp(&a),
         },
     }
 }
@@ -199,13 +176,13 @@ mod tests {
         }
     }
 
-    fn request(case: &Case) -> PlacementRequest<'_> {
-        PlacementRequest {
-            set: "workers",
-            pinned: case.pinned.as_deref(),
+    fn machine(case: &Case) -> Machine {
+        Machine {
+            node: case.pinned.clone(),
             memory: case.memory.unwrap_or(8) * GIB,
             strategy: case.strategy.as_deref().unwrap_or_default().parse().unwrap(),
             ha: case.ha,
+            ..Machine::default()
         }
     }
 
@@ -217,7 +194,7 @@ mod tests {
         for case in serde_yaml::from_value::<Vec<Case>>(cases).unwrap() {
             let nodes: Vec<Candidate> = case.nodes.iter().map(|line| candidate(line)).collect();
             let (provider, mut ledger) = (Provider::of_tag(&case.provider).unwrap(), Ledger::default());
-            let mut pick = |_| pick(provider, &nodes, &request(&case), &mut ledger);
+            let mut pick = |_| pick(provider, &nodes, "workers", &machine(&case), &mut ledger);
             let picked: Vec<Result<NodeChoice, String>> = (0..case.picks.len()).map(&mut pick).collect();
             let named = |one: &Result<NodeChoice, String>| one.clone().map_or_else(|error| error, |picked| picked.node);
             let what = format!("{} {} {:?} {picked:?}", case.name, case.provider, case.strategy);
@@ -231,7 +208,7 @@ mod tests {
     fn sets_have_separate_ledgers() {
         let nodes = ["pve1 64 10 0", "pve2 64 20 0"].map(candidate);
         let (case, mut ledger) = (Case::default(), Ledger::default());
-        let mut on = |set| pick(Provider::V0_2, &nodes, &PlacementRequest { set, ..request(&case) }, &mut ledger);
+        let mut on = |set| pick(Provider::V0_2, &nodes, set, &machine(&case), &mut ledger);
         assert_eq!(["workers", "control-planes"].map(|set| on(set).unwrap().node), ["pve1", "pve1"]);
     }
 }

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::machine::{Disk, Machine};
-use super::place::{self, Candidate, Ledger, PlacementRequest};
+use super::place::{self, Candidate, Ledger, NodeChoice};
 use super::provider::Provider;
-use super::selector::Selects;
-use super::{Member, NodeRoom, Placement, PoolRoom, State, Vms, advice, bytes};
+use super::selector::selects;
+use super::{Member, NodeRoom, Placement, PoolRoom, State, Vms, advice, bytes, control_planes};
 use crate::Finding;
 use domain::spec::Location;
 use domain::status::proxmox::{Inventory, Storage, Vm};
@@ -62,12 +62,9 @@ impl<'a> PlacementState<'a> {
                 total: figures.map_or(0, |figures| figures.memory_total),
                 used: figures.map_or(0, |figures| figures.memory_used),
                 freed: leaving.iter().map(|vm| vm.memory_used).sum(),
-                added: 0,
                 promised: staying.iter().map(|vm| vm.memory.saturating_sub(vm.memory_used)).sum(),
                 cpus: figures.map_or(0, |figures| figures.cpus),
-                vcpus: 0,
-                machines: 0,
-                control_planes: 0,
+                ..NodeRoom::default()
             }
         };
         let mut state = PlacementState {
@@ -110,10 +107,9 @@ impl<'a> PlacementState<'a> {
                 kind: best.kind.clone(),
                 total: best.total,
                 available: best.available,
-                added: 0,
                 // A thin pool gives back no more than it holds.
                 freed: freed.min(best.total.saturating_sub(best.available)),
-                iso: 0,
+                ..PoolRoom::default()
             }
         })
     }
@@ -138,21 +134,15 @@ impl<'a> PlacementState<'a> {
     }
 
     /// Places a machine as the provider would.
-    pub fn put(&mut self, member: &Member, selects: &Selects<'_>) -> Placement {
+    pub fn put(&mut self, member: &Member) -> Placement {
         let machine = &member.machine;
         let disk = machine.disks.iter().map(|disk| disk.size).sum();
-        let request = PlacementRequest {
-            set: &member.set,
-            pinned: machine.node.as_deref(),
-            memory: machine.memory,
-            strategy: machine.strategy,
-            ha: machine.ha && self.provider >= Provider::V0_2,
-        };
         let candidates = Rc::clone(&self.candidates);
         // Chance is of no interest where a loss is tried.
-        let mut remembered = || place::pick(self.provider, &candidates, &request, &mut self.remembered).ok();
+        let mut remembered =
+            || place::pick(self.provider, &candidates, &member.set, machine, &mut self.remembered).ok();
         let remembered = if self.offline.is_none() { remembered() } else { None };
-        let node = match place::pick(self.provider, &candidates, &request, &mut self.ledger) {
+        let node = match place::pick(self.provider, &candidates, &member.set, machine, &mut self.ledger) {
             Ok(picked) => {
                 self.chance(member, &picked, remembered);
                 picked.node
@@ -166,9 +156,39 @@ impl<'a> PlacementState<'a> {
         };
         self.occupy(member, &node);
         self.network(machine, &node);
-        let storages = machine.disks.iter().map(|disk| self.disk(machine, disk, &node, selects)).collect();
+        let storages = machine.disks.iter().map(|disk| self.disk(machine, disk, &node)).collect();
         self.image(&node, &machine.place);
         placement(member, Some(node), storages, machine.memory, disk)
+    }
+
+    /// Says, once for each set, where the choice of a node is not for anybody to know beforehand.
+    fn chance(&mut self, member: &Member, picked: &NodeChoice, remembered: Option<NodeChoice>) {
+        if self.offline.is_some() {
+            return;
+        }
+        let mut say = |rule: &'static str, message: String| {
+            if self.reported.insert((rule, member.set.clone())) {
+                let fix = "nothing, if any of them will do; else a class for each node with `node:`";
+                self.findings.push(Finding::warning(rule, member.place.clone(), message, fix));
+            }
+        };
+        let NodeChoice { node, alike } = picked;
+        if !alike.is_empty() {
+            let message = format!(
+                "{node} and {} are equal to the provider: it picks one at random for a machine of {}",
+                alike.join(", "),
+                member.set
+            );
+            say("plan-node-by-chance", message);
+        }
+        if let Some(other) = remembered.filter(|other| other.node != *node && !alike.contains(&other.node)) {
+            let message = format!(
+                "a machine of {} goes to {node}, or to {} if those that stand were placed within the last hour: the \
+                 provider remembers them so long, and until it is restarted",
+                member.set, other.node
+            );
+            say("plan-node-by-memory", message);
+        }
     }
 
     /// After a change of `seen` or `offline`.
@@ -218,13 +238,13 @@ impl<'a> PlacementState<'a> {
     }
 
     /// The storage of a disk; empty when there is none.
-    fn disk(&mut self, machine: &Machine, disk: &Disk, node: &str, selects: &Selects<'_>) -> String {
+    fn disk(&mut self, machine: &Machine, disk: &Disk, node: &str) -> String {
         let Some(storages) = self.inventory.node(node).and_then(|found| found.storages.known()) else {
             let message = format!("the storages of {node} are not known: cannot tell where the disk goes");
             self.warning("plan-unseen", &disk.place, message, "let the login see them (`cargo xtask proxmox-audit`)");
             return String::new();
         };
-        let matching = match self.matching(&disk.selector, storages, node, selects) {
+        let matching = match self.matching(&disk.selector, storages, node) {
             Ok(matching) => matching,
             Err((storage, why)) => {
                 let message = format!("the selector of the class `{}` fails on `{storage}`: {why}", machine.class);
@@ -262,7 +282,6 @@ impl<'a> PlacementState<'a> {
         selector: &str,
         storages: &'s [Storage],
         node: &str,
-        selects: &Selects<'_>,
     ) -> Result<Vec<&'s Storage>, (String, String)> {
         let key = (selector.to_owned(), node.to_owned());
         if let Some(found) = self.matched.borrow().get(&key) {
@@ -299,12 +318,8 @@ impl<'a> PlacementState<'a> {
                 machine.class,
                 storage.content.join(", ")
             );
-            self.error(
-                "plan-storage-content",
-                &disk.place,
-                message,
-                "exclude it in the selector, or give it the content `images`",
-            );
+            let fix = "exclude it in the selector, or give it the content `images`";
+            self.error("plan-storage-content", &disk.place, message, fix);
         }
         if !storage.enabled || !storage.active {
             let word = if storage.enabled { "not reachable" } else { "disabled" };
@@ -368,12 +383,8 @@ impl<'a> PlacementState<'a> {
                     bytes(room.total),
                     bytes(after.saturating_add(room.promised))
                 );
-                self.warning(
-                    "plan-memory-promised",
-                    &place,
-                    message,
-                    "fewer or smaller machines there, or smaller guests",
-                );
+                let fix = "fewer or smaller machines there, or smaller guests";
+                self.warning("plan-memory-promised", &place, message, fix);
             }
         }
         for (key, pool) in self.pools.clone().into_iter().filter(|(_, pool)| pool.added > 0) {
@@ -415,16 +426,8 @@ impl<'a> PlacementState<'a> {
         for member in members.iter().filter(|member| member.control_plane) {
             first.entry(&member.cluster).or_insert(member);
         }
-        let mut of_cluster: BTreeMap<&str, Vec<&Placement>> = BTreeMap::new();
-        for placement in placements.iter().filter(|placement| placement.control_plane) {
-            of_cluster.entry(&placement.cluster).or_default().push(placement);
-        }
-        for (cluster, all) in of_cluster {
+        for (cluster, (all, on)) in control_planes(placements) {
             let Some(member) = first.get(cluster) else { continue };
-            let mut on: BTreeMap<&str, usize> = BTreeMap::new();
-            all.iter()
-                .filter_map(|placement| placement.node.as_deref())
-                .for_each(|node| *on.entry(node).or_default() += 1);
             let total = all.len();
             for (node, count) in on.into_iter().filter(|(_, count)| *count > 1) {
                 let majority = total - count > total / 2;
@@ -448,12 +451,9 @@ impl<'a> PlacementState<'a> {
 /// The disks of the machines of `removed` sets, by pool.
 fn freed(inventory: &Inventory, removed: &BTreeSet<String>) -> BTreeMap<(String, String), u64> {
     let mut freed = BTreeMap::new();
-    for node in &inventory.nodes {
-        let storages = node.storages.known().map_or(&[] as &[Storage], Vec::as_slice);
-        let vms = node.vms.known().into_iter().flatten();
-        for (name, size) in vms.filter(|vm| vm.set().is_some_and(|set| removed.contains(set))).flat_map(|vm| &vm.disks)
-        {
-            if let Some(storage) = storages.iter().find(|storage| storage.name == *name) {
+    for (node, vm) in inventory.vms().filter(|(_, vm)| vm.set().is_some_and(|set| removed.contains(set))) {
+        for (name, size) in &vm.disks {
+            if let Some(storage) = node.storages.known().into_iter().flatten().find(|storage| storage.name == *name) {
                 *freed.entry(storage.pool()).or_default() += size;
             }
         }

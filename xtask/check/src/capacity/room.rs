@@ -6,7 +6,7 @@ use domain::status::proxmox::{Node, Storage};
 
 use super::bytes;
 use super::machine::{Disk, Machine};
-use super::selector::Selects;
+use super::selector::selects;
 
 /// Less than this holds no Talos image (100 to 500 MB) and no system disk.
 const LEAST: u64 = 1 << 30;
@@ -28,7 +28,7 @@ pub struct Shortage {
 }
 
 /// Every class and every image that lacks room on some node. What cannot be seen is left out.
-pub fn shortages(nodes: &[Node], machines: &[Machine], selects: &Selects<'_>) -> Vec<Shortage> {
+pub fn shortages(nodes: &[Node], machines: &[Machine]) -> Vec<Shortage> {
     let mut found = Vec::new();
     for machine in machines {
         let on = |node: &&Node| machine.node.as_ref().is_none_or(|pinned| *pinned == node.name);

@@ -1,4 +1,4 @@
-//! The seam to the language of storage selectors.
+//! The language of storage selectors, for storages of Proxmox.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -6,27 +6,20 @@ use std::collections::HashMap;
 use domain::status::proxmox::Storage;
 use selector::Program;
 
-/// Whether a selector (CEL) matches a storage, or why that is not known. The evaluator is a parameter, so that placement can
-/// be tested without CEL.
-pub type Selects<'a> = dyn Fn(&str, &Storage) -> Result<bool, String> + 'a;
-
-/// Whether `selector` matches `storage`, as the provider evaluates it.
+/// Whether `selector` (CEL) matches `storage`, as the provider evaluates it.
 ///
 /// # Errors
 /// cel-go's message if it does not compile or fails on this storage.
 pub fn selects(selector: &str, storage: &Storage) -> Result<bool, String> {
-    evaluator()(selector, storage)
-}
-
-/// The same for many storages: each selector is compiled once.
-pub fn evaluator() -> impl Fn(&str, &Storage) -> Result<bool, String> {
-    let compiled: RefCell<HashMap<String, Result<Program, String>>> = RefCell::default();
-    move |selector, storage| {
-        let mut compiled = compiled.borrow_mut();
+    thread_local! {
+        /// Thousands of machines share a selector: each is compiled once.
+        static COMPILED: RefCell<HashMap<String, Result<Program, String>>> = RefCell::default();
+    }
+    COMPILED.with_borrow_mut(|compiled| {
         let compile = || selector::compile(selector).map_err(|error| error.to_string());
         let program = compiled.entry(selector.to_owned()).or_insert_with(compile).as_ref().map_err(String::clone)?;
         program.matches(&seen(storage)).map_err(|error| error.to_string())
-    }
+    })
 }
 
 /// What a selector sees of a storage.

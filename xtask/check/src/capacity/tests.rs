@@ -121,13 +121,9 @@ impl MembersCase {
             disks: vec![Disk { size: self.disk * GIB, selector: self.selector.clone(), place: place.clone() }],
             node: self.node.clone(),
             networks: vec![Network { bridge: self.bridge.clone(), vlan: None }],
-            pci: Vec::new(),
-            usb: Vec::new(),
-            pool: None,
-            ha: false,
             strategy: if self.binpack { Strategy::Binpack } else { Strategy::Spread },
-            hugepages: false,
             place,
+            ..Machine::default()
         }
     }
 
@@ -162,7 +158,7 @@ struct Case {
 
 fn inventory(nodes: &[NodeCase]) -> Inventory {
     let nodes = nodes.iter().enumerate().map(|(at, node)| node.node(at + 1)).collect();
-    Inventory { taken_at: String::new(), endpoint: String::new(), version: "9.0.10".into(), nodes }
+    Inventory { nodes, ..Inventory::default() }
 }
 
 fn rules(fit: &Fit) -> Vec<String> {
@@ -187,7 +183,7 @@ impl Case {
     fn wrong(&self) -> Vec<String> {
         let provider = Provider::of_tag(self.provider.as_deref().unwrap_or("v0.2.0")).expect("a release");
         let members: Vec<Member> = self.members.iter().flat_map(MembersCase::members).collect();
-        let fit = plan(&inventory(&self.nodes), &members, &self.removed, provider, &selector::selects);
+        let fit = plan(&inventory(&self.nodes), &members, &self.removed, provider);
         let placed = fit.placements.iter().map(|placement| placement.node.clone().unwrap_or("-".into()));
         let document = serde_json::to_value(&fit).expect("JSON");
         let has = |holds: &dyn Fn(&Finding) -> bool| fit.findings.iter().any(holds);
@@ -221,9 +217,9 @@ fn machines_are_placed_as_the_cases_say() {
 fn thick_pool_shrinks_with_every_disk() {
     let storages = vec!["local dir iso 80".to_owned(), "thick lvm images 50".to_owned()];
     let inventory = inventory(&[NodeCase { used: 10, storages: Some(storages), ..NodeCase::default() }]);
-    let enough = |_: &str, storage: &Storage| Ok(storage.available > 30 * GIB && storage.takes_images());
-    let members = MembersCase { count: 2, disk: 25, ..MembersCase::default() }.members();
-    let fit = plan(&inventory, &members, &BTreeSet::new(), Provider::V0_2, &enough);
+    let selector = format!("name == \"thick\" && availableSpace > {}u", 30 * GIB);
+    let members = MembersCase { count: 2, disk: 25, selector, ..MembersCase::default() }.members();
+    let fit = plan(&inventory, &members, &BTreeSet::new(), Provider::V0_2);
     let found = ["error plan-selector-none", "warning plan-control-planes-together"];
     assert_eq!(rules(&fit), found, "25 of 50 GiB are gone when the second is placed");
 }
@@ -247,10 +243,9 @@ fn timed(sets: usize) -> std::time::Duration {
     let exists = all.iter().filter(|member| matches!(member.state, State::Exists(_))).enumerate();
     let vms = exists.map(|(at, member)| vm(&format!("{} {} 1 1", 100 + at, member.name))).collect();
     inventory.nodes[0].vms = Observed::Known(vms);
-    let always = |_: &str, storage: &Storage| Ok(storage.takes_images());
     let once = || {
         let start = std::time::Instant::now();
-        let fit = plan(&inventory, &all, &BTreeSet::new(), Provider::V0_2, &always);
+        let fit = plan(&inventory, &all, &BTreeSet::new(), Provider::V0_2);
         assert_eq!(fit.placements.len(), sets);
         start.elapsed()
     };
@@ -267,14 +262,14 @@ fn plan_time_grows_linearly_with_the_number_of_sets() {
 
 #[test]
 fn room_is_what_the_kind_of_storage_needs() {
-    let by_name = |_: &str, storage: &Storage| Ok(storage.name == "fast");
     let found = |kind: &str, free: [u64; 2], iso: u64| {
         let node = |free: u64| {
             let storages = vec![format!("fast {kind} images {free}"), format!("local dir iso {iso}")];
             NodeCase { storages: Some(storages), ..NodeCase::default() }
         };
-        let machine = MembersCase { set: "web".into(), memory: 1, disk: 40, ..MembersCase::default() }.machine();
-        room::shortages(&inventory(&free.map(node)).nodes, &[machine], &by_name)
+        let machine =
+            MembersCase { set: "web".into(), disk: 40, selector: "name == \"fast\"".into(), ..MembersCase::default() };
+        room::shortages(&inventory(&free.map(node)).nodes, &[machine.machine()])
     };
     assert_eq!(found("lvm", [40, 50], 1), []);
     assert_eq!(found("lvmthin", [5, 50], 1), []);
@@ -290,18 +285,5 @@ fn room_is_what_the_kind_of_storage_needs() {
 
 #[test]
 fn rooms_of_absurd_inventories_do_not_overflow() {
-    let room = NodeRoom {
-        name: "pve1".into(),
-        online: true,
-        total: u64::MAX,
-        used: u64::MAX,
-        freed: 0,
-        added: 1,
-        promised: 0,
-        cpus: 1,
-        vcpus: 1,
-        machines: 1,
-        control_planes: 1,
-    };
-    assert_eq!(room.after(), u64::MAX);
+    assert_eq!(NodeRoom { used: u64::MAX, added: 1, ..NodeRoom::default() }.after(), u64::MAX);
 }

@@ -172,13 +172,7 @@ fn rewrite(source: &str, parts: &[(&[Word<'_>], &str)]) -> Result<Selector, Stri
     if !selector::compile(&text).is_ok_and(|program| program.uses_storage()) {
         return Err(ANY.to_owned());
     }
-    let mut seen = Vec::new();
-    why.retain(|reason| {
-        !seen.contains(reason) && {
-            seen.push(reason);
-            true
-        }
-    });
+    why.dedup();
     Ok(Selector { text, why })
 }
 

@@ -52,14 +52,16 @@ struct Object<'a> {
     path: String,
 }
 
-pub(super) fn needs(scope: &Scope) -> Vec<CallRequirement> {
-    let rows = CALLS.chunk_by(|one, next| one.each == next.each);
-    let of_object = |row: &'static Call, object: &Object<'_>| need(row, object, scope);
-    let needs = rows.flat_map(|rows| {
-        let objects = objects(rows[0].each, scope);
-        objects.iter().flat_map(|object| rows.iter().map(|row| of_object(row, object))).collect::<Vec<_>>()
-    });
-    needs.collect()
+impl Scope {
+    /// Every call with what it needs, in the order of a machine's life.
+    pub fn needs(&self) -> Vec<CallRequirement> {
+        let rows = CALLS.chunk_by(|one, next| one.each == next.each);
+        let needs = rows.flat_map(|rows| {
+            let objects = objects(rows[0].each, self);
+            objects.iter().flat_map(|object| rows.iter().map(|row| need(row, object, self))).collect::<Vec<_>>()
+        });
+        needs.collect()
+    }
 }
 
 fn need(row: &'static Call, object: &Object<'_>, scope: &Scope) -> CallRequirement {

@@ -69,11 +69,6 @@ impl Scope {
         let wants = needs.iter().flat_map(|need| need.ways.iter().flatten());
         wants.map(|want| want.path.clone()).collect()
     }
-
-    /// Every call with what it needs, in the order of a machine's life.
-    pub fn needs(&self) -> Vec<CallRequirement> {
-        calls::needs(self)
-    }
 }
 
 /// A privilege on a path.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Row, Scope, Verdict};
 use crate::capacity::machine::Machine;
 use crate::capacity::provider::Provider;
-use crate::capacity::selector::{Selects, named};
+use crate::capacity::selector::{named, selects};
 use crate::placeholder::{in_selector, is_placeholder};
 use domain::status::proxmox::{Inventory, Node, Storage};
 
@@ -33,13 +33,7 @@ pub struct ProxmoxFacts {
 
 impl Scope {
     /// The nodes that machines may be put on, and there the storages, networks and devices that they will use.
-    pub fn new(
-        provider: Provider,
-        inventory: &Inventory,
-        facts: ProxmoxFacts,
-        requirements: &Requirements,
-        selects: &Selects<'_>,
-    ) -> Scope {
+    pub fn new(provider: Provider, inventory: &Inventory, facts: ProxmoxFacts, requirements: &Requirements) -> Scope {
         let Requirements { machines, sets } = requirements;
         let nodes = nodes(inventory, machines);
         let (mut iso, mut guessed_iso) = (BTreeMap::new(), None);
@@ -55,7 +49,7 @@ impl Scope {
         let disks = nodes.iter().map(|node| {
             let here = machines.iter().filter(|machine| may_stand(machine, node));
             let selectors = here.flat_map(|machine| &machine.disks).map(|disk| disk.selector.as_str());
-            (node.clone(), selectors.flat_map(|selector| storages(inventory, node, selector, selects)).collect())
+            (node.clone(), selectors.flat_map(|selector| storages(inventory, node, selector)).collect())
         });
         let own_pool =
             |set: &&String| !machines.iter().any(|machine| machine.class == sets[*set] && machine.pool.is_some());
@@ -172,15 +166,15 @@ fn may_stand(machine: &Machine, node: &str) -> bool {
 }
 
 /// The storages of a node that a selector picks; where it picks none, those that it names and the login may not see.
-fn storages(inventory: &Inventory, node: &str, selector: &str, selects: &Selects<'_>) -> Vec<String> {
+fn storages(inventory: &Inventory, node: &str, selector: &str) -> Vec<String> {
     let seen = inventory.node(node).and_then(|node| node.storages.known()).map_or(&[] as &[Storage], Vec::as_slice);
     let picks = |storage: &&Storage| selects(selector, storage) == Ok(true);
     let picked: Vec<String> = seen.iter().filter(picks).map(|storage| storage.name.clone()).collect();
-    if picked.is_empty() { hidden(selector, node, seen, selects) } else { picked }
+    if picked.is_empty() { hidden(selector, node, seen) } else { picked }
 }
 
 /// The names in a selector that would match if there were such a storage, and that no visible storage has.
-fn hidden(selector: &str, node: &str, seen: &[Storage], selects: &Selects<'_>) -> Vec<String> {
+fn hidden(selector: &str, node: &str, seen: &[Storage]) -> Vec<String> {
     const KINDS: &[&str] =
         &["lvmthin", "rbd", "zfspool", "dir", "nfs", "lvm", "cifs", "btrfs", "cephfs", "iscsi", "zfs"];
     let names = named(selector);
@@ -206,17 +200,12 @@ fn hidden(selector: &str, node: &str, seen: &[Storage], selects: &Selects<'_>) -
 }
 
 /// Describes the selectors that match nothing that the login sees, name nothing that it cannot see, or cannot be evaluated.
-pub fn blind_selectors(
-    inventory: &Inventory,
-    scope: &Scope,
-    requirements: &Requirements,
-    selects: &Selects<'_>,
-) -> Vec<String> {
+pub fn blind_selectors(inventory: &Inventory, scope: &Scope, requirements: &Requirements) -> Vec<String> {
     let mut found: BTreeMap<(String, String), BTreeSet<&str>> = BTreeMap::new();
     for machine in &requirements.machines {
         let disks = machine.disks.iter().filter(|disk| in_selector(&disk.selector).is_none());
         for (disk, node) in disks.flat_map(|disk| scope.nodes.iter().map(move |node| (disk, node))) {
-            if !may_stand(machine, node) || !storages(inventory, node, &disk.selector, selects).is_empty() {
+            if !may_stand(machine, node) || !storages(inventory, node, &disk.selector).is_empty() {
                 continue;
             }
             let seen = inventory.node(node).and_then(|node| node.storages.known()).into_iter().flatten();
@@ -237,7 +226,6 @@ pub fn blind_selectors(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capacity::selector::selects;
     use domain::spec::machine_class;
     use domain::status::proxmox::Observed;
 
@@ -257,19 +245,15 @@ mod tests {
             storage.content = vec![content.into()];
             storage
         };
-        let node = |name: &str, storages: Vec<Storage>| Node {
+        let node = |name: &str, status: &str, storages: Vec<Storage>| Node {
             name: name.into(),
-            status: "online".into(),
-            figures: Observed::Unknown("not asked".into()),
+            status: status.into(),
             storages: Observed::Known(storages),
-            bridges: Observed::Known(vec![]),
-            vms: Observed::Known(vec![]),
+            ..Node::default()
         };
-        let mut off = node("pve3", vec![]);
-        off.status = "offline".into();
         let one = vec![storage("pve1", "nas", "nfs", "iso"), storage("pve1", "local-lvm", "lvmthin", "images")];
-        let nodes = vec![node("pve1", one), node("pve2", vec![]), off];
-        Inventory { taken_at: String::new(), endpoint: String::new(), version: String::new(), nodes }
+        let nodes = vec![node("pve1", "online", one), node("pve2", "online", vec![]), node("pve3", "offline", vec![])];
+        Inventory { nodes, ..Inventory::default() }
     }
 
     fn scope(machines: Vec<Machine>) -> (Scope, Vec<String>) {
@@ -280,9 +264,8 @@ mod tests {
             &inventory(),
             ProxmoxFacts { vmid: 107, ..ProxmoxFacts::default() },
             &requirements,
-            &selects,
         );
-        let blind = blind_selectors(&inventory(), &scope, &requirements, &selects);
+        let blind = blind_selectors(&inventory(), &scope, &requirements);
         (scope, blind)
     }
 
@@ -362,7 +345,7 @@ mod tests {
     #[test]
     fn selector_literal_counts_as_name_only_if_needed() {
         let seen = inventory().storages().cloned().collect::<Vec<_>>();
-        let hidden = |selector: &str| hidden(selector, "pve1", &seen, &selects);
+        let hidden = |selector: &str| hidden(selector, "pve1", &seen);
         assert_eq!(hidden(r#"storageType == "rbd" && name == "vm_ssd""#), ["vm_ssd"]);
         assert_eq!(hidden(r#"name == "local-lvm""#), Vec::<String>::new(), "it is seen, and does not match");
         assert_eq!(hidden(r#"storageType == "rbd""#), Vec::<String>::new());

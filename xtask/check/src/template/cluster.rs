@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 
 use super::Checker;
-use crate::machine_class::is_dns_label;
+use crate::values::is_label;
 use crate::{placeholder, releases};
 use domain::releases::{Bug, Minor, Severity, table};
-use domain::spec::template::{ClusterTemplate, HealthCheck, Inline, Manifest, NewerKey};
-use domain::spec::{Position, yaml};
+use domain::spec::template::{ClusterTemplate, HealthCheck, Manifest, NewerKey};
+use domain::spec::{Position, name, yaml};
 use domain::version::{self, Version};
 
 impl Checker<'_> {
@@ -118,7 +118,7 @@ impl Checker<'_> {
         } else if !t.name.chars().all(plain) {
             let message = format!("`{}`: a name has letters, digits, dashes and underscores", t.name);
             self.error("template-name", t.name_at, message, "use a-z, 0-9 and `-`");
-        } else if !placeholder::is_placeholder(&t.name) && !is_dns_label(&t.name) {
+        } else if !placeholder::is_placeholder(&t.name) && name::check("cluster", &t.name).is_err() {
             let message =
                 format!("`{}` is not a DNS label: it becomes part of host names and of names of machines", t.name);
             self.warning("template-name-dns", t.name_at, message, "use a-z, 0-9 and `-`, up to 63 characters");
@@ -302,29 +302,18 @@ impl Checker<'_> {
                 self.error("template-manifest", at, "a manifest needs a `name`", "name it");
             }
             if manifest.mode.is_empty() {
-                self.error(
-                    "template-manifest",
-                    at,
-                    "a manifest needs a `mode`",
-                    "write `mode: full` or `mode: one-time`",
-                );
+                let fix = "write `mode: full` or `mode: one-time`";
+                self.error("template-manifest", at, "a manifest needs a `mode`", fix);
             }
-            match (&manifest.file, &manifest.inline) {
-                (Some(_), Some(_)) => {
-                    self.error(
-                        "template-manifest",
-                        at,
-                        "a manifest has `file` or `inline`, not both",
-                        "keep one of the two",
-                    );
-                }
-                (None, None) => {
-                    self.error("template-manifest", at, "a manifest needs `file` or `inline`", "add one of the two")
-                }
-                (file, inline) => {
-                    let read = file.as_ref().and_then(|(path, at)| self.file(path, *at));
-                    self.manifest_placeholders(read, inline.as_ref());
-                }
+            let (file, inline) = (manifest.file.as_ref(), manifest.inline.as_ref());
+            if self.has_one_source(
+                "template-manifest",
+                at,
+                "a manifest",
+                "`file` or `inline`",
+                [file.is_some(), inline.is_some()],
+            ) {
+                self.content(file, inline);
             }
         }
     }
@@ -342,23 +331,16 @@ impl Checker<'_> {
             }
             seen.push(id);
             self.healthcheck_on_server(t, check);
-            match (&check.file, &check.job) {
-                (Some(_), Some(_)) => {
-                    self.error(
-                        "template-healthcheck",
-                        at,
-                        "a healthcheck has `job` or `file`, not both",
-                        "keep one of the two",
-                    );
-                }
-                (None, None) => {
-                    self.error("template-healthcheck", at, "a healthcheck needs `job` or `file`", "add one of the two")
-                }
-                (file, job) => {
-                    let read = file.as_ref().and_then(|(path, at)| self.file(path, *at));
-                    self.job(at, read.as_ref(), job.as_ref());
-                    self.manifest_placeholders(read, job.as_ref());
-                }
+            let (file, job) = (check.file.as_ref(), check.job.as_ref());
+            if self.has_one_source(
+                "template-healthcheck",
+                at,
+                "a healthcheck",
+                "`job` or `file`",
+                [file.is_some(), job.is_some()],
+            ) && let Some(stream) = self.content(file, job)
+            {
+                self.job(at, &stream);
             }
         }
     }
@@ -370,10 +352,7 @@ impl Checker<'_> {
             id => id.to_owned(),
         };
         // A label of a subdomain has no length limit of its own.
-        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        let label = |label: &str| {
-            !label.is_empty() && label.bytes().all(plain) && !label.starts_with('-') && !label.ends_with('-')
-        };
+        let label = |label: &str| is_label(label, |b| b.is_ascii_lowercase() || b.is_ascii_digit());
         let full = format!("omni-healthcheck-{id}");
         let named = !check.name.is_empty() || !check.id_override.is_empty();
         if named && (full.len() > 253 || !full.split('.').all(label)) {
@@ -387,21 +366,11 @@ impl Checker<'_> {
     }
 
     /// A text that is not a mapping can be no Job.
-    fn job(&mut self, at: Position, file: Option<&(String, Vec<u8>)>, job: Option<&Inline>) {
-        let stream = match (file, job) {
-            (Some((name, bytes)), _) => yaml::load(name, bytes),
-            (None, Some(Inline::Text { text, origin })) => yaml::load_inner(self.file, text, *origin),
-            _ => return,
-        };
+    fn job(&mut self, at: Position, stream: &yaml::Stream) {
         let job = stream.documents.iter().find(|document| !document.root.is_null());
         if !stream.is_broken() && job.is_none_or(|document| !document.root.is_map()) {
-            let fix = "write a Kubernetes object of `kind: Job`";
-            self.error(
-                "template-healthcheck-refused",
-                at,
-                "the healthcheck's job is not a Job: the server refuses it",
-                fix,
-            );
+            let message = "the healthcheck's job is not a Job: the server refuses it";
+            self.error("template-healthcheck-refused", at, message, "write a Kubernetes object of `kind: Job`");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use super::{Checker, FileRead, UndecidedPart};
+use super::{Checker, FileRead, Undecided};
 use domain::spec::Position;
 
 impl Checker<'_> {
@@ -10,10 +10,10 @@ impl Checker<'_> {
     pub(super) fn file(&mut self, path: &str, at: Position) -> Option<(String, Vec<u8>)> {
         let older = self.context.omni.is_some_and(|omni| omni.is_before(8, 0));
         if older {
-            self.undecided.insert(UndecidedPart::OlderPaths);
+            self.undecided.insert(Undecided::OlderPaths);
         }
         let Some(read) = self.context.read else {
-            self.undecided.extend((!older).then_some(UndecidedPart::Files));
+            self.undecided.extend((!older).then_some(Undecided::Files));
             return None;
         };
         match read(path) {

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Checker, ParsedPatch, PatchScope, UndecidedPart, addresses};
+use super::{Checker, ParsedPatch, PatchScope, Undecided, addresses};
 use crate::patch::Content;
 use crate::talos::{Excluded, applies, excluded, is_of_control_planes};
 use crate::{Finding, Severity, provider_data};
@@ -137,7 +137,7 @@ impl Checker<'_> {
         for (n, set) in t.sets.iter().enumerate() {
             let Some(class) = &set.class else { continue };
             let found = self.context.class(&class.name).and_then(|known| known.install_disk.clone());
-            if let Some(message) = found.filter(|_| !named(n) && !self.undecided.contains(&UndecidedPart::Files)) {
+            if let Some(message) = found.filter(|_| !named(n) && !self.undecided.contains(&Undecided::Files)) {
                 let message = format!("machine class `{}`: {message}", class.name);
                 self.warning("template-install-disk", class.name_at, message, provider_data::INSTALL_DISK_FIX);
             }

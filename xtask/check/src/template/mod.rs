@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 
 pub use files::clean;
 
-use super::patch;
+use super::patch::{self, Undecided};
 use super::releases::Omni;
 use super::verdict::{FileCheck, Verdict};
 use super::{Finding, Severity, provider_data};
@@ -144,27 +144,15 @@ pub fn check(file: &str, bytes: &[u8], context: &TemplateContext<'_>) -> FileChe
 }
 
 /// What is left undecided, for people, and who decides it.
-fn reason(open: UndecidedPart) -> String {
-    let of = |what: &str| format!("{what}: `omnictl cluster template validate` decides");
-    match open {
-        UndecidedPart::Files => of("the files that the template names were not read"),
-        UndecidedPart::OlderPaths => of("omnictl before 1.8 looks for files from the directory it is started in"),
-        UndecidedPart::Patch(patch::Undecided::Release) => {
-            of("releases of omnictl differ about a patch, and which one reads it is not known")
-        }
-        UndecidedPart::Patch(patch::Undecided::Newer) => {
-            of("this omnictl is newer than what is known here of Talos's documents")
-        }
-        UndecidedPart::Patch(patch::Undecided::Wide) => of("a patch is UTF-16"),
-    }
-}
-
-/// What could not be checked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum UndecidedPart {
-    Patch(patch::Undecided),
-    Files,
-    OlderPaths,
+fn reason(open: Undecided) -> String {
+    let what = match open {
+        Undecided::Files => "the files that the template names were not read",
+        Undecided::OlderPaths => "omnictl before 1.8 looks for files from the directory it is started in",
+        Undecided::Release => "releases of omnictl differ about a patch, and which one reads it is not known",
+        Undecided::Newer => "this omnictl is newer than what is known here of Talos's documents",
+        Undecided::Wide => "a patch is UTF-16",
+    };
+    format!("{what}: `omnictl cluster template validate` decides")
 }
 
 /// Which machines a patch is for.
@@ -182,7 +170,7 @@ struct Checker<'a> {
     context: &'a TemplateContext<'a>,
     findings: Vec<Finding>,
     /// What omnictl knows and is not known here.
-    undecided: BTreeSet<UndecidedPart>,
+    undecided: BTreeSet<Undecided>,
     /// What the patches say, for the checks across them.
     contents: Vec<ParsedPatch>,
     /// The minor of Talos 1.x that the cluster runs.
@@ -220,37 +208,35 @@ impl Checker<'_> {
         for patch in patches {
             self.descriptors(&patch.labels, &patch.annotations);
             let known = patch::PatchContext { omni: self.context.omni, talos: self.talos };
-            let (checked, size) = match (&patch.file, &patch.inline) {
-                (Some(_), Some(_)) => {
-                    let message = "a patch has `file` or `inline`, not both";
-                    self.error("template-patch-source", patch.at, message, "keep one of the two");
-                    continue;
+            let (file, inline) = (patch.file.as_ref(), patch.inline.as_ref());
+            if !self.has_one_source(
+                "template-patch-source",
+                patch.at,
+                "a patch",
+                "`file` or `inline`",
+                [file.is_some(), inline.is_some()],
+            ) {
+                continue;
+            }
+            let (checked, size) = if let Some((path, at)) = file {
+                let Some((name, bytes)) = self.file(path, *at) else { continue };
+                (patch::in_file(&name, &bytes, known), bytes.len())
+            } else if let Some(inline) = inline {
+                if patch.name.is_empty() && patch.id_override.is_empty() {
+                    let message = "an inline patch needs `name` or `idOverride`";
+                    self.error("template-patch-name", patch.at, message, "name it");
                 }
-                (None, None) => {
-                    let message = "a patch needs `file` or `inline`";
-                    self.error("template-patch-source", patch.at, message, "add one of the two");
-                    continue;
+                if let Some(omni) = self.context.omni.filter(|omni| !patch.is_mapping && omni.is_before(8, 0)) {
+                    let message =
+                        format!("omnictl {omni} reads only a mapping as `inline`: 1.8 is the first that reads more");
+                    self.error("template-wrong-type", patch.at, message, "write it as a mapping, without `|`");
                 }
-                (Some((path, at)), None) => {
-                    let Some((name, bytes)) = self.file(path, *at) else { continue };
-                    (patch::in_file(&name, &bytes, known), bytes.len())
-                }
-                (None, Some(inline)) => {
-                    if patch.name.is_empty() && patch.id_override.is_empty() {
-                        let message = "an inline patch needs `name` or `idOverride`";
-                        self.error("template-patch-name", patch.at, message, "name it");
-                    }
-                    if let Some(omni) = self.context.omni.filter(|omni| !patch.is_mapping && omni.is_before(8, 0)) {
-                        let message = format!(
-                            "omnictl {omni} reads only a mapping as `inline`: 1.8 is the first that reads more"
-                        );
-                        self.error("template-wrong-type", patch.at, message, "write it as a mapping, without `|`");
-                    }
-                    (patch::inline(self.file, inline, patch.at, known), inline.size())
-                }
+                (patch::inline(self.file, inline, patch.at, known), inline.size())
+            } else {
+                continue;
             };
             self.findings.extend(checked.findings);
-            self.undecided.extend(checked.open.into_iter().map(UndecidedPart::Patch));
+            self.undecided.extend(checked.open);
             self.contents.push(ParsedPatch { scope, size, content: checked.content });
         }
     }
@@ -264,15 +250,31 @@ impl Checker<'_> {
         self.findings.extend(found.filter(|finding| !versions.contains(&finding.place)));
     }
 
-    /// Placeholders in manifests, which may be a text or a file of YAML.
-    fn manifest_placeholders(&mut self, file: Option<(String, Vec<u8>)>, inline: Option<&Inline>) {
+    /// Whether something has its content in one of two places.
+    fn has_one_source(&mut self, rule: &'static str, at: Position, what: &str, places: &str, given: [bool; 2]) -> bool {
+        let (message, fix) = match given {
+            [true, true] => (format!("{what} has {places}, not both"), "keep one of the two"),
+            [false, false] => (format!("{what} needs {places}"), "add one of the two"),
+            _ => return true,
+        };
+        self.error(rule, at, message, fix);
+        false
+    }
+
+    /// The YAML of a manifest or a job that is a text or a file, after a search for placeholders in it; nothing for a mapping.
+    fn content(&mut self, file: Option<&(String, Position)>, inline: Option<&Inline>) -> Option<yaml::Stream> {
         let (name, stream) = match (file, inline) {
-            (Some((name, bytes)), _) => (name.clone(), yaml::load(&name, &bytes)),
+            (Some((path, at)), _) => {
+                let (name, bytes) = self.file(path, *at)?;
+                let stream = yaml::load(&name, &bytes);
+                (name, stream)
+            }
             (None, Some(Inline::Text { text, origin })) => {
                 (self.file.to_owned(), yaml::load_inner(self.file, text, *origin))
             }
-            _ => return,
+            _ => return None,
         };
         self.findings.extend(patch::placeholders(&name, stream.documents.iter().map(|document| &document.root)));
+        Some(stream)
     }
 }

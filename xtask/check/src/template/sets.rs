@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::{Checker, PatchScope};
 use crate::releases::Omni;
+use crate::values::is_label;
 use crate::{Finding, Severity, placeholder};
 use domain::releases::table;
 use domain::spec::Position;
@@ -53,12 +54,8 @@ impl Checker<'_> {
         for (strategy, key) in [(&set.update_strategy, "updateStrategy"), (&set.delete_strategy, "deleteStrategy")] {
             if let Some(strategy) = strategy {
                 let message = format!("`{key}` is not allowed in the control plane");
-                self.error(
-                    "template-control-plane-strategy",
-                    strategy.at,
-                    message,
-                    "remove it; upgradeStrategy is allowed",
-                );
+                let fix = "remove it; upgradeStrategy is allowed";
+                self.error("template-control-plane-strategy", strategy.at, message, fix);
             }
         }
         let mut names: Vec<&str> = set.machines.iter().map(|(name, _)| name.as_str()).collect();
@@ -87,12 +84,8 @@ impl Checker<'_> {
             self.error("template-workers-name", *at, "`control-planes` cannot be used in workers", "use another name");
         }
         if let Some(spec) = &set.bootstrap_spec {
-            self.error(
-                "template-bootstrap",
-                spec.at,
-                "`bootstrapSpec` is not allowed in workers",
-                "move it to the ControlPlane",
-            );
+            let fix = "move it to the ControlPlane";
+            self.error("template-bootstrap", spec.at, "`bootstrapSpec` is not allowed in workers", fix);
         }
     }
 
@@ -115,12 +108,8 @@ impl Checker<'_> {
         }
         if t.kernel_args.is_some() {
             let message = "the cluster's `kernelArgs` cannot be set for machines of a class: the sync fails";
-            self.error(
-                "template-kernel-args-cluster",
-                class.name_at,
-                message,
-                "put them into the machine class: `kernelargs`",
-            );
+            let fix = "put them into the machine class: `kernelargs`";
+            self.error("template-kernel-args-cluster", class.name_at, message, fix);
         }
         if !placeholder::is_placeholder(&class.name) {
             self.class(t, set, class);
@@ -239,12 +228,8 @@ impl Checker<'_> {
             match users.get(machine.name.as_str()) {
                 None => {
                     let message = format!("machine `{}` is in no set", machine.name);
-                    self.error(
-                        "template-machine-unused",
-                        machine.name_at,
-                        message,
-                        "add it to the `machines` of a set",
-                    );
+                    let fix = "add it to the `machines` of a set";
+                    self.error("template-machine-unused", machine.name_at, message, fix);
                 }
                 Some(kinds) if machine.locked && kinds.contains(&&SetKind::ControlPlane) => {
                     let message = format!("machine `{}` is locked and in the control plane", machine.name);
@@ -265,12 +250,8 @@ impl Checker<'_> {
             let id = set.id(&t.name);
             if sets.iter().any(|(i, n)| *i == id && *n != name) {
                 let message = format!("two sets would get the id `{id}`: the sync fails");
-                self.error(
-                    "template-duplicate-id",
-                    at(set),
-                    message,
-                    "rename one: `workers` is the name of the unnamed set",
-                );
+                let fix = "rename one: `workers` is the name of the unnamed set";
+                self.error("template-duplicate-id", at(set), message, fix);
             }
             sets.push((id, name));
         }
@@ -296,9 +277,7 @@ fn at(set: &MachineSet) -> Position {
 
 /// PVE's `dns-name` (pve-common src/PVE/JSONSchema.pm).
 fn is_vm_name(name: &str) -> bool {
-    let inner = |c: char| c.is_ascii_alphanumeric() || c == '-';
-    name.split('.')
-        .all(|label| !label.is_empty() && label.chars().all(inner) && !label.starts_with('-') && !label.ends_with('-'))
+    name.split('.').all(|label| is_label(label, u8::is_ascii_alphanumeric))
 }
 
 /// Why google/uuid's Parse refuses a text: it takes the usual form, `urn:uuid:`, braces, and 32 digits.

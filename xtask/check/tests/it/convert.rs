@@ -1,23 +1,12 @@
 //! Older forms and what becomes of them: the files of `tests/corpus/older/`. `UPDATE_CORPUS=1` rewrites what becomes of them.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 
 use check::convert::{Outcome, cluster_template, machine_class, selector};
 use check::machine_class::ClassContext;
 use check::template::TemplateContext;
 
-fn older() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/older")
-}
-
-/// Compares a file of the corpus with what is said now, or rewrites it.
-fn holds(path: &Path, now: &str) {
-    if std::env::var_os("UPDATE_CORPUS").is_some() {
-        std::fs::write(path, now).expect("written");
-    }
-    assert_eq!(now, std::fs::read_to_string(path).expect("the file"), "{}", path.display());
-}
+use super::{corpus, holds};
 
 /// The rules that a class or a template breaks.
 fn errors(class: bool, bytes: &[u8]) -> BTreeSet<&'static str> {
@@ -49,7 +38,7 @@ fn converted(class: bool, name: &str, bytes: &[u8]) -> String {
 #[test]
 fn older_files_are_converted_or_refused() {
     let mut count = 0;
-    for entry in std::fs::read_dir(older()).expect("the folder") {
+    for entry in std::fs::read_dir(corpus("older")).expect("the folder") {
         let path = entry.expect("an entry").path();
         if path.extension().is_some_and(|e| e == "yaml") {
             count += 1;
@@ -65,7 +54,7 @@ fn older_files_are_converted_or_refused() {
 #[test]
 fn older_values_are_converted_or_refused() {
     for (file, class) in [("class.cases", true), ("template.cases", false)] {
-        let path = older().join(file);
+        let path = corpus("older").join(file);
         let text = std::fs::read_to_string(&path).expect("the file");
         let mut now = String::new();
         for case in text.split("==== ").skip(1) {
@@ -81,7 +70,7 @@ fn older_values_are_converted_or_refused() {
 
 #[test]
 fn older_selectors_are_converted_or_refused() {
-    let path = older().join("selectors.tsv");
+    let path = corpus("older/selectors.tsv");
     let text = std::fs::read_to_string(&path).expect("the file");
     let mut now = String::new();
     for line in text.lines() {

@@ -3,16 +3,14 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use check::machine_class::{self, ClassContext};
 use check::releases::Omni;
 use check::template::{self, ClassInfo, FileRead, TemplateContext};
 use check::{Finding, RULES};
 
-fn corpus() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus")
-}
+use super::{corpus, holds};
 
 fn show(findings: &[Finding]) -> String {
     let one = |f: &Finding| {
@@ -29,7 +27,7 @@ type Check<'a> = dyn Fn(&Path, &[u8]) -> (&'static str, Vec<Finding>) + 'a;
 
 /// Compares every line of a table (file, the real answer, our verdict, our findings) with what `check` says.
 fn hold(table: &str, folder: &str, check: &Check<'_>) -> BTreeSet<&'static str> {
-    let path = corpus().join(table);
+    let path = corpus(table);
     let text = std::fs::read_to_string(&path).expect("the table");
     let mut rules = BTreeSet::new();
     let (mut fresh, mut unsound, mut files) = (String::new(), Vec::new(), BTreeSet::new());
@@ -40,7 +38,7 @@ fn hold(table: &str, folder: &str, check: &Check<'_>) -> BTreeSet<&'static str> 
         }
         let mut columns = line.split('\t');
         let (file, real) = (columns.next().expect("a file"), columns.next().expect("an answer"));
-        let path = corpus().join(folder).join(file);
+        let path = corpus(folder).join(file);
         let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         let (ours, findings) = check(&path, &bytes);
         rules.extend(findings.iter().map(|f| f.rule));
@@ -51,17 +49,11 @@ fn hold(table: &str, folder: &str, check: &Check<'_>) -> BTreeSet<&'static str> 
         }
     }
     assert!(unsound.is_empty(), "{}", unsound.join("\n"));
-    for entry in std::fs::read_dir(corpus().join(folder)).expect("a folder") {
+    for entry in std::fs::read_dir(corpus(folder)).expect("a folder") {
         let name = entry.expect("an entry").file_name().into_string().expect("a name");
         assert!(!name.ends_with(".yaml") || files.contains(&name), "{name} is not in {table}");
     }
-    if std::env::var_os("UPDATE_CORPUS").is_some() {
-        std::fs::write(&path, &fresh).expect("the table");
-    } else {
-        for (was, is) in text.lines().zip(fresh.lines()) {
-            assert_eq!(was, is);
-        }
-    }
+    holds(&path, &fresh);
     rules
 }
 

@@ -8,4 +8,24 @@ mod corpus;
 mod editors;
 mod patches;
 mod rules;
+mod upgrades;
 mod versions;
+
+use std::path::{Path, PathBuf};
+
+/// A file or folder of the corpora.
+fn corpus(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(name)
+}
+
+/// Compares a file with what is said now, line by line; `UPDATE_CORPUS=1` rewrites it.
+fn holds(path: &Path, now: &str) {
+    if std::env::var_os("UPDATE_CORPUS").is_some() {
+        std::fs::write(path, now).expect("written");
+    }
+    let text = std::fs::read_to_string(path).expect("the file");
+    for (was, is) in text.lines().zip(now.lines()) {
+        assert_eq!(was, is, "{}", path.display());
+    }
+    assert_eq!(text.len(), now.len(), "{}", path.display());
+}

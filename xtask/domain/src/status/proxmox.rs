@@ -77,7 +77,7 @@ impl<T> From<Result<T, String>> for Observed<T> {
 }
 
 /// A Proxmox cluster at one moment. As JSON it is what `proxmox-inventory --save` writes and `cluster-plan` reads.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Inventory {
     /// When it was taken, as RFC 3339.
     pub taken_at: String,
@@ -89,7 +89,7 @@ pub struct Inventory {
 }
 
 /// One node.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Node {
     pub name: String,
     /// Its status in Proxmox: `online`, `offline`, `unknown`.
@@ -102,7 +102,7 @@ pub struct Node {
 }
 
 /// The figures of a node in `GET /nodes`, for a login with Sys.Audit on it. Bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Figures {
     /// Threads.
     pub cpus: u64,
@@ -143,7 +143,7 @@ fn yes() -> bool {
 }
 
 /// A guest.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Vm {
     pub id: u64,
     pub name: String,
@@ -194,6 +194,11 @@ impl Inventory {
     /// All storages of all nodes that were seen.
     pub fn storages(&self) -> impl Iterator<Item = &Storage> {
         self.nodes.iter().filter_map(|node| node.storages.known()).flatten()
+    }
+
+    /// All guests of all nodes that were seen, each with its node.
+    pub fn vms(&self) -> impl Iterator<Item = (&Node, &Vm)> {
+        self.nodes.iter().flat_map(|node| node.vms.known().into_iter().flatten().map(move |vm| (node, vm)))
     }
 
     /// As the document that is saved: the nodes, and all storages once more in one list.

@@ -3,7 +3,7 @@
 use super::installation::{from_failure, images, one_line, proxmox_of, sidecar, verdict};
 use super::{Installation, certificates};
 use crate::flow::{audit, provider, proxmox as flow_proxmox, tsidp};
-use check::capacity::{room, selector};
+use check::capacity::room;
 use check::diagnosis::{Diagnosis, State};
 use check::stack::{self, Versions};
 use check::{Finding, grant, values};
@@ -122,7 +122,7 @@ pub fn storages(installation: &Installation<'_>) -> Diagnosis {
             |failure: Failure| Diagnosis::skipped(format!("Proxmox could not be asked: {}", one_line(&failure)));
         let nodes = flow_proxmox::storages(installation.cx, &found).map_err(unasked)?;
         let machines = audit::wanted(installation.cx, &|_| true).map_or_else(|_| Vec::new(), |wanted| wanted.machines);
-        let lacking = room::shortages(&nodes, &machines, &selector::evaluator());
+        let lacking = room::shortages(&nodes, &machines);
         let words: Vec<&str> = lacking.iter().map(|shortage| shortage.words.as_str()).collect();
         Ok(match lacking.iter().any(|shortage| shortage.everywhere) {
             _ if lacking.is_empty() => Diagnosis::ok("for each class of yours, and for ISO images"),

@@ -104,3 +104,17 @@ fn scaling_cluster_names_every_wait() {
         assert!(words.contains(name) || words.contains(" more wait for"), "{name} is not in: {words}");
     }
 }
+
+/// As Omni 1.4.9 shows a control plane whose etcd is not healthy.
+#[test]
+fn machine_waits_for_what_talos_reports() {
+    let status =
+        json!({ "ready": false, "unmetconditions": [{ "name": "serviceNotReady", "reason": "etcd is not healthy" }] });
+    let snapshot = json!({ "metadata": { "id": "a" }, "spec": { "machinestatus": { "status": status } } });
+    let mut machine = MachineView::default();
+    machine.add_conditions(&serde_json::from_value(snapshot).unwrap());
+    assert_eq!(
+        [machine.unmet, machine.waits_for],
+        ["etcd is not healthy", "the machine to be ready: etcd is not healthy"]
+    );
+}
