@@ -235,6 +235,7 @@ fn forget_cluster(state: &mut State, cluster: &str) {
     for typ in [
         CLUSTER_STATUS,
         TALOS_UPGRADE_STATUS,
+        KUBERNETES_STATUS,
         KUBERNETES_UPGRADE_STATUS,
         LOAD_BALANCER_STATUS,
         CLUSTER_BOOTSTRAP_STATUS,

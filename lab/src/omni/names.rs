@@ -27,6 +27,7 @@ names! { "", ".omni.sidero.dev":
     LOAD_BALANCER_STATUS "LoadBalancerStatuses"
     TALOS_EXTENSIONS "TalosExtensions"
     TALOS_UPGRADE_STATUS "TalosUpgradeStatuses"
+    KUBERNETES_STATUS "KubernetesStatuses"
     KUBERNETES_UPGRADE_STATUS "KubernetesUpgradeStatuses"
     LINK "Links"
     CONFIG_PATCH "ConfigPatches"

@@ -1,7 +1,7 @@
 //! What Omni shows of clusters, sets and nodes (omni v1.9.3 controllers cluster_status.go,
 //! internal/machineset/status_handler.go, cluster_machine_status.go).
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::machine::Stage;
 use super::names::*;
@@ -180,4 +180,22 @@ pub fn cluster(state: &mut State, cluster: &Resource) {
         let made = state.make(LOAD_BALANCER_STATUS, DEFAULT, id, json!({"healthy": up}));
         state.store.put(made.with_owner("LoadBalancerController").with_label(L_CLUSTER, id));
     }
+    if up {
+        kubernetes(state, id);
+    }
+}
+
+/// The nodes that Kubernetes lists, with their kubelets (kubernetes_status.go); it stays as it is while no API server answers.
+fn kubernetes(state: &mut State, cluster: &str) {
+    let nodes = state.store.labelled(CLUSTER_MACHINE, DEFAULT, L_CLUSTER, cluster);
+    let node = |node: &Resource| {
+        let machine = state.machines.get(&node.md.id).filter(|machine| !machine.kubernetes.is_empty())?;
+        let ready = matches!(machine.stage, Stage::Running);
+        let name = node.label(L_REQUEST)?;
+        Some(json!({"nodename": name, "kubeletversion": machine.kubernetes, "ready": ready}))
+    };
+    let mut nodes: Vec<Value> = nodes.filter_map(node).collect();
+    nodes.sort_by(|a, b| a["nodename"].as_str().cmp(&b["nodename"].as_str()));
+    let made = state.make(KUBERNETES_STATUS, DEFAULT, cluster, json!({ "nodes": nodes }));
+    state.store.put(made.with_owner("KubernetesStatusController"));
 }

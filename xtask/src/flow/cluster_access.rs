@@ -13,6 +13,7 @@ use runtime::cx::Cx;
 use runtime::files::{self, Scratch};
 use runtime::proc::{self, CommandOutput, Job, quote};
 use runtime::settings::environment;
+use runtime::state::State;
 use runtime::tool::omnictl::Omnictl;
 
 /// Access that is asked for.
@@ -28,6 +29,35 @@ pub struct Access {
     pub force: bool,
     /// What the file grants, in words.
     pub effect: String,
+}
+
+/// A file that gives access to a cluster.
+pub struct AccessFile {
+    /// `kubeconfig` or `talosconfig`.
+    pub kind: String,
+    pub cluster: String,
+    pub path: PathBuf,
+}
+
+/// The state's list of those outside the project, each as `kubeconfig demo /home/me/.kube/config`.
+const ELSEWHERE: &str = "access_files";
+
+impl AccessFile {
+    /// One that has the name of [`default_file`].
+    pub fn named(path: &Path) -> Option<AccessFile> {
+        let kind = path.extension()?.to_str().filter(|kind| ["kubeconfig", "talosconfig"].contains(kind))?;
+        let cluster = path.file_stem()?.to_string_lossy().into_owned();
+        Some(AccessFile { kind: kind.to_owned(), cluster, path: path.to_owned() })
+    }
+
+    /// Those that were written elsewhere and are still there.
+    pub fn elsewhere(state: &State) -> Vec<AccessFile> {
+        let of = |entry: String| {
+            let mut words = entry.splitn(3, ' ').map(str::to_owned);
+            Some(AccessFile { kind: words.next()?, cluster: words.next()?, path: words.next()?.into() })
+        };
+        state.list(ELSEWHERE).into_iter().filter_map(of).filter(|file| file.path.exists()).collect()
+    }
 }
 
 /// Where a task writes it when no file is named: in the project, where git ignores it.
@@ -89,7 +119,12 @@ pub fn plan<'a>(cx: &Cx, omnictl: &'a Omnictl<'_>, access: &'a Access) -> Result
         let before = mode.filter(|mode| *mode != files::PRIVATE);
         Ok(before.map_or("mode 0600".to_owned(), |mode| format!("mode 0600, before {mode:04o}")))
     });
-    Ok(Plan::from_iter([write]))
+    let path = std::path::absolute(file).unwrap_or_else(|_| file.clone());
+    if path.parent() == Some(cx.paths.root()) && AccessFile::named(&path).is_some() {
+        return Ok(Plan::from_iter([write]));
+    }
+    let entry = format!("{kind} {} {}", access.cluster, path.display());
+    Ok(Plan::from_iter([write.recorded(move |state| state.add(ELSEWHERE, &entry))]))
 }
 
 /// What omnictl makes of it, in a private scratch directory, merged into what the file has now.

@@ -71,14 +71,15 @@ pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, cluster: Option<&str>) -> Result<
     let (kinds, selector) = (["clustermachinerequeststatuses", "clustermachinestatuses"], selector.as_deref());
     let prefix = cluster.map(|cluster| format!("{cluster}-")).unwrap_or_default();
     let ours = |vm: &Value| vm["name"].as_str().is_some_and(|name| name.starts_with(&prefix)) && vm["template"] != 1;
-    let (lists, (statuses, mut vms)) = both(
-        || lookup::lists(omnictl, kinds, selector),
+    let ((lists, kubelets), (statuses, mut vms)) = both(
+        // They have no label to select by.
+        || both(|| lookup::lists(omnictl, kinds, selector), || omnictl.list_as("kubernetesstatuses", None)),
         || both(|| omnictl.list_as("machinestatuses", selector), || vms::of_all(cx, &ours)),
     );
-    let ([requests, machines], statuses) = (lists?, statuses?);
+    let ([requests, machines], statuses, kubelets) = (lists?, statuses?, kubelets?);
     let names: BTreeSet<&str> = requests.iter().map(|request| request.metadata.id.as_str()).collect();
     vms.retain(|vm| vm["name"].as_str().is_some_and(|name| names.contains(name)));
-    let mut lines = machine_lines(&requests, &machines, &statuses, &vms);
+    let mut lines = machine_lines(&requests, &machines, &statuses, &kubelets, &vms);
     // Omni calls a machine ready for minutes after its VM was stopped.
     let off: BTreeSet<&str> =
         vms.iter().filter(|vm| vm["status"] == "stopped").filter_map(|vm| vm["name"].as_str()).collect();
@@ -102,10 +103,11 @@ pub fn wide(lines: &[MachineLine]) -> String {
             line.vm.map_or("–".to_owned(), |vm| vm.to_string()),
             or_dash(&line.address),
             or_dash(&line.talos),
+            or_dash(&line.kubernetes),
             or_dash(&age),
         ]
     };
-    let header = ["CLUSTER", "MACHINE", "STAGE", "READY", "NODE", "VM", "ADDRESS", "TALOS", "AGE"];
+    let header = ["CLUSTER", "MACHINE", "STAGE", "READY", "NODE", "VM", "ADDRESS", "TALOS", "KUBERNETES", "AGE"];
     table(&header, &lines.iter().map(row).collect::<Vec<_>>())
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::flow::cluster_access::AccessFile;
 use crate::flow::doctor::Installation;
 use crate::flow::{audit, omni_stack, proxmox};
 use domain::clock::{date, seconds};
@@ -215,26 +216,26 @@ fn of_certificate(installation: &Installation<'_>) -> Vec<Credential> {
     found
 }
 
-/// The files that give access to clusters, where `cluster-kubeconfig` and `cluster-talosconfig` write them.
+/// The files that give access to clusters: those in the project, and those that `cluster-kubeconfig` and `cluster-talosconfig`
+/// wrote or merged elsewhere.
 fn of_files(installation: &Installation<'_>) -> Vec<Credential> {
     let cx = installation.cx;
-    let entries = std::fs::read_dir(cx.paths.root()).into_iter().flatten().flatten();
-    let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
-    paths.sort();
-    let of = |path: &std::path::PathBuf| {
-        let kind = path.extension()?.to_str().filter(|kind| ["kubeconfig", "talosconfig"].contains(kind))?;
-        let owner = format!("cluster {}", path.file_stem()?.to_string_lossy());
-        let (role, end) = match (kind, read(path)) {
+    let entries = std::fs::read_dir(cx.paths.root()).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut files: Vec<AccessFile> = entries.filter_map(|path| AccessFile::named(&path)).collect();
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    files.extend(AccessFile::elsewhere(&cx.settings.state));
+    let of = |AccessFile { kind, cluster, path }: AccessFile| {
+        let (role, end) = match (kind.as_str(), read(&path)) {
             (_, Err(why)) => ("?", Err(why)),
-            ("kubeconfig", Ok(text)) => match token_end(&text) {
+            ("kubeconfig", Ok(text)) => match token_end(&text, &cluster) {
                 Err(why) => ("?", Err(why)),
                 Ok(end) => end.map_or(("your own login", Ok(None)), |end| ("service account", Ok(end))),
             },
             _ => ("your own key of Omni", Ok(None)),
         };
-        Some(Credential::new(kind, owner, role, cx.paths.show(path), end, installation.now))
+        Credential::new(&kind, format!("cluster {cluster}"), role, cx.paths.show(&path), end, installation.now)
     };
-    paths.iter().filter_map(of).collect()
+    files.into_iter().map(of).collect()
 }
 
 fn read(path: &Path) -> Result<String, String> {

@@ -91,15 +91,18 @@ pub fn check_provider_key(text: &str, id: &str, place: &str, now: SystemTime) ->
     }
 }
 
-/// When the token of a kubeconfig ends, in seconds since 1970: it is a JSON Web Token (RFC 7519). The outer `None` says that no
-/// user has a token.
+/// When the token of a kubeconfig for a cluster ends, in seconds since 1970: it is a JSON Web Token (RFC 7519). The outer `None` says
+/// that no user has a token. Of several users it is the one that omnictl named after the cluster, `INSTANCE-CLUSTER-USER`.
 ///
 /// # Errors
 /// Why that is not known.
-pub fn token_end(kubeconfig: &str) -> Result<Option<Option<u64>>, String> {
+pub fn token_end(kubeconfig: &str, cluster: &str) -> Result<Option<Option<u64>>, String> {
     let config: Value = serde_yaml::from_str(kubeconfig).map_err(|error| format!("not valid YAML: {error}"))?;
     let users = config["users"].as_array().ok_or("not a kubeconfig: it has no `users`")?;
-    let Some(token) = users.iter().find_map(|user| user["user"]["token"].as_str()) else { return Ok(None) };
+    let of_cluster =
+        |user: &&Value| user["name"].as_str().is_some_and(|name| format!("{name}-").contains(&format!("-{cluster}-")));
+    let mut found = users.iter().filter(of_cluster).chain(users).filter_map(|user| user["user"]["token"].as_str());
+    let Some(token) = found.next() else { return Ok(None) };
     let claims = token.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok());
     let claims: Option<Value> = claims.and_then(|bytes| serde_json::from_slice(&bytes).ok());
     Ok(Some(claims.ok_or("its token cannot be read")?["exp"].as_u64()))
@@ -269,15 +272,18 @@ mod tests {
 
     #[test]
     fn token_of_a_kubeconfig_says_when_it_ends() {
-        let config = |claims: &str| {
+        let user = |name: &str, claims: &str| {
             let token = format!("h.{}.s", URL_SAFE_NO_PAD.encode(claims));
-            format!("users: [{{name: a, user: {{token: {token}}}}}]\n")
+            format!("{{name: {name}, user: {{token: {token}}}}}")
         };
-        assert_eq!(token_end(&config("{\"exp\": 1795316645}")), Ok(Some(Some(1_795_316_645))));
-        assert_eq!(token_end(&config("{}")), Ok(Some(None)));
-        assert_eq!(token_end("users: [{name: a, user: {exec: {}}}]\n"), Ok(None));
+        let config = |claims: &str| format!("users: [{}]\n", user("a", claims));
+        assert_eq!(token_end(&config("{\"exp\": 1795316645}"), "demo"), Ok(Some(Some(1_795_316_645))));
+        assert_eq!(token_end(&config("{}"), "demo"), Ok(Some(None)));
+        assert_eq!(token_end("users: [{name: a, user: {exec: {}}}]\n", "demo"), Ok(None));
+        let merged = [user("omni-demo2-ops", "{\"exp\": 1}"), user("omni-demo-ops", "{\"exp\": 2}")].join(", ");
+        assert_eq!(token_end(&format!("users: [{merged}]\n"), "demo"), Ok(Some(Some(2))));
         for damaged in [config("no JSON").as_str(), "users: [", "", "clusters: []\n"] {
-            assert!(token_end(damaged).is_err(), "{damaged}");
+            assert!(token_end(damaged, "demo").is_err(), "{damaged}");
         }
     }
 

@@ -25,6 +25,8 @@ pub struct MachineLine {
     /// Without the length of its prefix.
     pub address: String,
     pub talos: String,
+    /// Of its kubelet; empty until Kubernetes has listed its node.
+    pub kubernetes: String,
     /// RFC 3339.
     pub created: String,
     /// What it waits for, with the error that is reported; empty if it is ready.
@@ -46,12 +48,27 @@ struct Network {
     addresses: Vec<String>,
 }
 
+/// What is shown of a KubernetesStatus, which has the id of its cluster (omni v1.9.3 `omni.proto` KubernetesStatusSpec).
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Kubelets {
+    nodes: Vec<Kubelet>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Kubelet {
+    nodename: String,
+    kubeletversion: String,
+}
+
 /// The lines, by cluster, machine set and name. `requests` are ClusterMachineRequestStatuses, `machines`
-/// ClusterMachineStatuses, `statuses` MachineStatuses; `vms` are entries of Proxmox's list.
-pub fn machine_lines(
+/// ClusterMachineStatuses, `statuses` MachineStatuses, `kubelets` KubernetesStatuses; `vms` are entries of Proxmox's list.
+pub fn machine_lines<'a>(
     requests: &[Resource],
     machines: &[Resource],
     statuses: &[Brief<Reported>],
+    kubelets: &'a [Brief<Kubelets>],
     vms: &[Value],
 ) -> Vec<MachineLine> {
     let by_request: BTreeMap<&str, &Resource> = machines
@@ -63,6 +80,11 @@ pub fn machine_lines(
         machines.iter().map(|machine| (machine.metadata.id.as_str(), machine)).collect();
     let statuses: BTreeMap<&str, &Reported> =
         statuses.iter().map(|status| (status.metadata.id.as_str(), &status.spec)).collect();
+    let of_cluster = |status: &'a Brief<Kubelets>| {
+        let cluster = status.metadata.id.as_str();
+        status.spec.nodes.iter().map(move |node| ((cluster, node.nodename.as_str()), node.kubeletversion.as_str()))
+    };
+    let kubelets: BTreeMap<(&str, &str), &str> = kubelets.iter().flat_map(of_cluster).collect();
     let vms: BTreeMap<&str, &Value> = vms.iter().filter_map(|vm| Some((vm["name"].as_str()?, vm))).collect();
     let requested = requests.iter().map(|request| {
         let id = request.metadata.id.as_str();
@@ -80,14 +102,17 @@ pub fn machine_lines(
         let status = statuses.get(view.uuid.as_str());
         let vm = vms.get(view.request.as_str());
         let address = status.and_then(|status| status.network.as_ref()?.addresses.first()).map_or("", String::as_str);
+        let cluster = of("cluster").unwrap_or_default();
+        let kubelet = of("node-name").and_then(|node| kubelets.get(&(cluster, node)));
         MachineLine {
-            cluster: of("cluster").unwrap_or_default().to_owned(),
+            cluster: cluster.to_owned(),
             machine_set: of("machine-set").unwrap_or_default().to_owned(),
             name: view.name().to_owned(),
             node: vm.map(|vm| place(vm)),
             vm: vm.and_then(|vm| vm["vmid"].as_u64()),
             address: address.split('/').next().unwrap_or_default().to_owned(),
             talos: status.map_or("", |status| status.talosversion.trim_start_matches('v')).to_owned(),
+            kubernetes: kubelet.copied().unwrap_or_default().to_owned(),
             created: request.or(machine).map_or(String::new(), |found| found.metadata.created.clone()),
             waits_for: if view.error.is_empty() {
                 view.waits_for
