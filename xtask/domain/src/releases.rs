@@ -76,16 +76,8 @@ impl<'de> Deserialize<'de> for Affected {
     }
 }
 
-/// How sure an entry is: the source was read, a release text or a maintainer says so, or one operator does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub enum Confidence {
-    A,
-    B,
-    C,
-}
-
+/// What the code reads of the file; its other columns are for people.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Table {
     pub facts: Facts,
     pub recommended: Recommended,
@@ -99,32 +91,20 @@ pub struct Table {
     pub provider: Vec<ProviderRelease>,
     pub template_keys: Vec<TemplateKey>,
     pub forbidden: Forbidden,
-    pub proxmox: Vec<ProxmoxRelease>,
 }
 
-/// The newest release of each program that the facts cover, and what was seen without its source being read.
+/// The newest release of each program that the facts cover.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Facts {
     pub omni: Version,
     pub talos: Version,
     pub kubernetes: Version,
     pub provider: Version,
-    pub tailscale: Version,
-    pub seen: TestedWith,
     pub date: String,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TestedWith {
-    pub omni: Version,
-    pub tailscale: Version,
 }
 
 /// The set of versions that this kit recommends.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Recommended {
     pub omni: Pin,
     pub omnictl: Pin,
@@ -137,35 +117,26 @@ pub struct Recommended {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Pin {
     pub version: Version,
-    pub why: String,
 }
 
 /// A minor of Omni, which is also the minor of the omnictl that belongs to it.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct OmniRelease {
     pub minor: Minor,
     /// The last patch that was seen.
     pub newest: Option<Version>,
-    pub date: Option<String>,
     /// `None` where the facts do not say.
     pub talos: Option<TalosSupport>,
     /// The Kubernetes of a new cluster by default.
     pub kubernetes: Option<Version>,
-    /// The Talos whose documents it knows.
-    pub machinery: Option<Version>,
     /// Its store cannot go back to the minor before.
     #[serde(default)]
     pub migrates: bool,
-    pub confidence: Confidence,
-    pub source: String,
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct TalosSupport {
     pub default: Version,
     /// The oldest for new clusters and upgrades.
@@ -175,30 +146,19 @@ pub struct TalosSupport {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct ApiVersion {
     since: Version,
     version: Option<u32>,
-    #[allow(dead_code)] // read by people; the test of the table demands it
-    confidence: Confidence,
-    #[allow(dead_code)]
-    source: String,
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct EtcdVersion {
     since: Version,
     version: Version,
-    #[allow(dead_code)] // read by people
-    confidence: Confidence,
-    #[allow(dead_code)]
-    source: String,
 }
 
 /// Flags and keys of Omni's configuration that a release requires or no longer accepts.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct FlagChange {
     pub since: Version,
     #[serde(default)]
@@ -207,17 +167,14 @@ pub struct FlagChange {
     pub removes: Vec<String>,
     #[serde(default)]
     pub removes_keys: Vec<String>,
-    pub confidence: Confidence,
     pub source: String,
 }
 
 /// Something to know before Omni goes to a release.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Note {
     pub at: Version,
     pub text: String,
-    pub confidence: Confidence,
     pub source: String,
 }
 
@@ -231,7 +188,6 @@ pub enum Severity {
 
 /// A severe bug of the releases that it names. One that names several programs needs all of them.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Bug {
     pub id: String,
     pub omni: Option<Affected>,
@@ -240,12 +196,10 @@ pub struct Bug {
     pub harm: String,
     pub fixed: Version,
     pub severity: Severity,
-    pub confidence: Confidence,
     pub source: String,
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct TalosRelease {
     pub minor: Minor,
     pub newest: Option<Version>,
@@ -253,31 +207,21 @@ pub struct TalosRelease {
     pub kubernetes: (Minor, Minor),
     /// The oldest minor that can be upgraded to it.
     pub from: Option<Minor>,
-    /// It can be downgraded to from below this minor.
-    pub below: Option<Minor>,
-    pub confidence: Confidence,
-    pub source: String,
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct ProviderRelease {
     pub version: Version,
     /// How its image is tagged, where that is not its version.
     pub tag: Option<String>,
-    pub date: String,
-    /// Steps of a provisioning.
-    pub steps: u32,
     /// The releases of Omni that it runs with; `None` for any of its time.
     pub omni: Option<Affected>,
     pub text: Option<String>,
-    pub confidence: Confidence,
     pub source: String,
 }
 
 /// A key of cluster templates that not every omnictl knows.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct TemplateKey {
     pub since: Minor,
     /// The mappings that hold it: a kind of document, with the path below it.
@@ -286,35 +230,21 @@ pub struct TemplateKey {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Forbidden {
     pub fields: Vec<ForbiddenFields>,
     pub documents: ForbiddenDocuments,
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct ForbiddenFields {
     pub since: Minor,
     pub paths: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct ForbiddenDocuments {
     pub since: Minor,
     pub kinds: Vec<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ProxmoxRelease {
-    pub version: u64,
-    pub since: Option<String>,
-    pub ends: Option<String>,
-    pub text: Option<String>,
-    pub confidence: Confidence,
-    pub source: String,
 }
 
 impl Table {
@@ -371,6 +301,22 @@ impl Table {
 mod tests {
     use super::*;
 
+    /// A misspelt key would be a fact that nothing reads.
+    fn named_and_sourced(value: &serde_yaml::Value) {
+        const KEYS: &str = " facts recommended omni api etcd flags notes bugs talos provider template_keys forbidden \
+             omnictl kubernetes tailscale tsidp compose seen date version why minor newest default min max machinery migrates \
+             since requires removes removes_keys at text id harm fixed severity from below tag steps in key \
+             fields documents paths kinds confidence source ";
+        for (key, below) in value.as_mapping().into_iter().flatten() {
+            let key = key.as_str().unwrap();
+            assert!(KEYS.contains(&format!(" {key} ")), "{key}");
+            let sourced = key != "confidence" || value["source"].is_string() && "ABC".contains(below.as_str().unwrap());
+            assert!(sourced, "{value:?}");
+            named_and_sourced(below);
+        }
+        value.as_sequence().into_iter().flatten().for_each(named_and_sourced);
+    }
+
     fn version(text: &str) -> Version {
         version::parse(text).unwrap()
     }
@@ -381,7 +327,8 @@ mod tests {
         assert!(table.omni.windows(2).all(|pair| pair[0].minor < pair[1].minor));
         assert!(table.talos.windows(2).all(|pair| pair[0].minor < pair[1].minor));
         assert!(table.api.windows(2).all(|pair| pair[0].since < pair[1].since));
-        assert!(table.omni.iter().all(|release| !release.source.is_empty()));
+        let text: serde_yaml::Value = serde_yaml::from_str(include_str!("../../data/releases.yaml")).unwrap();
+        named_and_sourced(&text);
         let mut ids: Vec<&str> = table.bugs.iter().map(|bug| bug.id.as_str()).collect();
         ids.sort_unstable();
         ids.dedup();
