@@ -120,9 +120,7 @@ pub fn file_name(seconds: u64, ending: &str) -> String {
 pub fn begun(name: &str) -> Option<u64> {
     let rest = name.strip_prefix("omni-scale-")?;
     let (time, ending) = rest.split_once(".tar.gz")?;
-    let digits = |from: usize, to: usize| time.get(from..to)?.parse::<i64>().ok();
-    let clock = [digits(9, 11)?, digits(11, 13)?, digits(13, 15)?];
-    let seconds = clock::unix(digits(0, 4)?, digits(4, 6)?, digits(6, 8)?, clock)?;
+    let seconds = clock::seconds(time)?;
     (["", ".age", ".gpg"].contains(&ending) && file_name(seconds, ending) == name).then_some(seconds)
 }
 

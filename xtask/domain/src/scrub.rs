@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use aho_corasick::{AhoCorasick, MatchKind};
 use base64::Engine;
@@ -101,16 +102,31 @@ impl Scrubber {
         *self.counts.entry(kind.to_owned()).or_default() += 1;
     }
 
+    /// `text` with [`REMOVED`] in place of what was found, in its order: of which kind, and where.
+    fn remove<'t>(&mut self, text: Cow<'t, str>, found: Vec<(String, Range<usize>)>) -> Cow<'t, str> {
+        if found.is_empty() {
+            return text;
+        }
+        let (mut out, mut from) = (String::with_capacity(text.len()), 0);
+        for (kind, part) in found {
+            self.count(&kind);
+            out.push_str(&text[from..part.start]);
+            out.push_str(REMOVED);
+            from = part.end;
+        }
+        Cow::Owned(out + &text[from..])
+    }
+
     /// `text` without its secrets.
     pub fn text(&mut self, text: &str) -> String {
         let text = self.without_known(text);
         if text.len() < SHORTEST {
             return text.into_owned();
         }
-        let text = self.without_forms(text.into_owned());
+        let text = self.without_forms(text);
         let text = self.without_named(text);
         let text = self.without_percent(text);
-        self.without_base64(text)
+        self.without_base64(text).into_owned()
     }
 
     /// A document without its secrets; `name` is the key that it is under.
@@ -139,41 +155,24 @@ impl Scrubber {
             let edges = [text[..from].chars().next_back(), text[to..].chars().next()];
             !edges.into_iter().flatten().any(char::is_alphanumeric)
         };
-        let (mut out, mut from, mut found) = (String::new(), 0, 0);
-        for hit in values.find_iter(text) {
-            if short[hit.pattern().as_usize()] && !whole(hit.start(), hit.end()) {
-                continue;
-            }
-            out.push_str(&text[from..hit.start()]);
-            out.push_str(REMOVED);
-            (from, found) = (hit.end(), found + 1);
-        }
-        (0..found).for_each(|_| self.count(KNOWN));
-        if found == 0 { Cow::Borrowed(text) } else { Cow::Owned(out + &text[from..]) }
+        let hits =
+            values.find_iter(text).filter(|hit| !short[hit.pattern().as_usize()] || whole(hit.start(), hit.end()));
+        let found = hits.map(|hit| (KNOWN.to_owned(), hit.range())).collect();
+        self.remove(Cow::Borrowed(text), found)
     }
 
-    fn without_forms(&mut self, mut text: String) -> String {
+    fn without_forms<'t>(&mut self, mut text: Cow<'t, str>) -> Cow<'t, str> {
         for at in self.any.matches(&text) {
-            let (mut out, mut from, mut found) = (String::new(), 0, 0);
-            for captures in self.forms[at].captures_iter(&text) {
-                let Some(hit) = captures.name("s").or_else(|| captures.get(0)) else { continue };
-                if hit.as_str() == REMOVED || is_placeholder(hit.as_str()) {
-                    continue;
-                }
-                out.push_str(&text[from..hit.start()]);
-                out.push_str(REMOVED);
-                (from, found) = (hit.end(), found + 1);
-            }
-            out.push_str(&text[from..]);
-            let id = self.table.kinds[at].id.clone();
-            (0..found).for_each(|_| self.count(&id));
-            text = out;
+            let hits = self.forms[at].captures_iter(&text).filter_map(|found| found.name("s").or_else(|| found.get(0)));
+            let hits = hits.filter(|hit| hit.as_str() != REMOVED && !is_placeholder(hit.as_str()));
+            let found = hits.map(|hit| (self.table.kinds[at].id.clone(), hit.range())).collect();
+            text = self.remove(text, found);
         }
         text
     }
 
-    fn without_named(&mut self, text: String) -> String {
-        if !self.marks.is_match(&text) {
+    fn without_named<'t>(&mut self, text: Cow<'t, str>) -> Cow<'t, str> {
+        if !self.marks.is_match(&*text) {
             return text;
         }
         let (mut out, mut block) = (String::with_capacity(text.len()), None);
@@ -196,12 +195,12 @@ impl Scrubber {
             out.push_str(&line);
             block = opened.then_some(indent);
         }
-        out
+        Cow::Owned(out)
     }
 
     /// A line without its named secrets, and whether the last one goes on in the lines below.
     fn line_without_named(&mut self, line: &str, below: bool) -> (String, bool) {
-        let (mut out, mut from, mut at) = (String::with_capacity(line.len()), 0, 0);
+        let (mut secrets, mut at) = (Vec::new(), 0);
         while let Some(found) = self.name.captures_at(line, at) {
             let (Some(whole), Some(name)) = (found.get(0), found.get(1)) else { break };
             at = whole.end();
@@ -210,20 +209,18 @@ impl Scrubber {
             let block = rest.starts_with(['|', '>']) || rest.trim().is_empty() && below;
             if block && self.ends_secret(name.as_str(), &self.table.names) {
                 self.count(NAMED);
-                return (format!("{out}{} {REMOVED}\n", line[from..at].trim_end()), true);
+                let line = self.remove(Cow::Borrowed(&line[..at]), secrets);
+                return (format!("{} {REMOVED}\n", line.trim_end()), true);
             }
             let (start, end) = value_in(rest, place);
-            let value = &rest[start..end];
             // A line without a colon is one only where it has no more words.
             let alone = whole.as_str().contains([':', '=']) || name.start() == indent_of(line) && end == rest.len();
-            if alone && self.is_secret(name.as_str(), value, place) {
-                self.count(NAMED);
-                out.push_str(&line[from..at + start]);
-                out.push_str(REMOVED);
-                (from, at) = (at + end, at + end);
+            if alone && self.is_secret(name.as_str(), &rest[start..end], place) {
+                secrets.push((NAMED.to_owned(), at + start..at + end));
+                at += end;
             }
         }
-        (out + &line[from..], false)
+        (self.remove(Cow::Borrowed(line), secrets).into_owned(), false)
     }
 
     fn ends_secret(&self, name: &str, endings: &[String]) -> bool {
@@ -305,42 +302,30 @@ impl Scrubber {
         })
     }
 
-    fn without_base64(&mut self, text: String) -> String {
-        let (mut out, mut from, mut at) = (String::new(), 0, 0);
+    fn without_base64<'t>(&mut self, text: Cow<'t, str>) -> Cow<'t, str> {
+        let (mut found, mut at) = (Vec::new(), 0);
         while let Some(run) = self.run.find_at(&text, at) {
             let end = run.end() + folded(&text[run.end()..]);
             at = run.end();
             let alone = || self.in_base64(run.as_str(), 1).map(|kind| (kind, run.end()));
             let all = || self.in_base64(&text[run.start()..end].replace("\\n", "\n"), 1).map(|kind| (kind, end));
-            let found = if end > run.end() { all().or_else(alone) } else { alone() };
-            if let Some((kind, end)) = found {
-                self.count(&kind);
-                out.push_str(&text[from..run.start()]);
-                out.push_str(REMOVED);
-                (from, at) = (end, end);
+            if let Some((kind, end)) = if end > run.end() { all().or_else(alone) } else { alone() } {
+                found.push((kind, run.start()..end));
+                at = end;
             }
         }
-        if from == 0 { text } else { out + &text[from..] }
+        self.remove(text, found)
     }
 
-    fn without_percent(&mut self, text: String) -> String {
-        if !text.contains('%') {
-            return text;
-        }
-        let (mut out, mut from) = (String::new(), 0);
-        let runs: Vec<_> = self.percent.find_iter(&text).map(|run| run.range()).collect();
-        for run in runs {
-            let decoded = secret::decoded(&text[run.clone()]);
-            let kind =
-                if self.has_known(decoded.as_bytes()) { Some(KNOWN.to_owned()) } else { self.found(&decoded, 1) };
-            if let Some(kind) = kind {
-                self.count(&kind);
-                out.push_str(&text[from..run.start]);
-                out.push_str(REMOVED);
-                from = run.end;
-            }
-        }
-        if from == 0 { text } else { out + &text[from..] }
+    fn without_percent<'t>(&mut self, text: Cow<'t, str>) -> Cow<'t, str> {
+        let kind = |run: &str| {
+            let decoded = secret::decoded(run);
+            let known = self.has_known(decoded.as_bytes()).then(|| KNOWN.to_owned());
+            known.or_else(|| self.found(&decoded, 1))
+        };
+        let runs = self.percent.find_iter(&text);
+        let found = runs.filter_map(|run| Some((kind(run.as_str())?, run.range()))).collect();
+        self.remove(text, found)
     }
 }
 

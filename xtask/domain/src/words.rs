@@ -33,6 +33,11 @@ pub fn quote_os(word: &OsStr) -> String {
     }
 }
 
+/// The words of a line as a shell splits it; none of one that it would not take.
+pub fn split(line: &str) -> Vec<String> {
+    shlex::split(line).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,7 +54,7 @@ mod tests {
         assert_eq!(quote("--file=x/y.yaml"), "--file=x/y.yaml");
         assert_eq!(quote("omni,docker"), "omni,docker");
         for word in ["", "a b'c", "$HOME", "a\"b", "name == \"local-lvm\"", "it's \"both\"", "größe", "a\nb", "!x"] {
-            assert_eq!(shlex::split(&quote(word)), Some(vec![word.to_owned()]), "{word}");
+            assert_eq!(split(&quote(word)), [word], "{word}");
         }
     }
 

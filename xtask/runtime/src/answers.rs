@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::cx::Cx;
 use crate::files;
 use domain::failure::{Failure, MissingValue};
-use domain::secret::Secret;
+use domain::secret::hide;
 use domain::spec::env::EnvFile;
 
 /// The answers of one task.
@@ -21,8 +21,7 @@ impl<'a> Answers<'a> {
     /// The answers that an earlier run of this task has left; none where they cannot be read.
     pub fn of(cx: &'a Cx) -> Answers<'a> {
         let path = cx.paths.answers(cx.task);
-        let text = files::read_text_if_there(&path).ok().flatten().unwrap_or_default();
-        let kept = EnvFile::parse(&cx.paths.show(&path), &text).unwrap_or_default();
+        let kept = EnvFile::parse(&cx.paths.show(&path), &files::readable_text(&path)).unwrap_or_default();
         Answers { cx, path, kept: RefCell::new(kept) }
     }
 
@@ -38,32 +37,13 @@ impl<'a> Answers<'a> {
         missing: MissingValue,
         check: impl Fn(&str) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let earlier = self.earlier(key).filter(|answer| check(answer).is_ok());
-        let default = earlier.as_deref().or(default);
-        let (answer, value) = self.cx.ask.ask_until(question, default, missing, check)?;
+        let earlier = self.kept.borrow().get(key).map(str::to_owned).filter(|answer| check(answer).is_ok());
+        if missing.secret {
+            earlier.iter().for_each(|answer| hide(answer));
+        }
+        let (answer, value) = self.cx.ask.ask(question, earlier.as_deref().or(default), missing, check)?;
         self.keep(key, &answer);
         Ok(value)
-    }
-
-    /// The same for a secret, typed without echo.
-    ///
-    /// # Errors
-    /// As [`Answers::ask`].
-    pub fn ask_secret<T>(
-        &self,
-        key: &str,
-        question: &str,
-        missing: MissingValue,
-        check: impl Fn(&str) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
-        let earlier = self.earlier(key).filter(|answer| check(answer).is_ok()).map(Secret::new);
-        let (answer, value) = self.cx.ask.ask_secret_until(question, earlier.as_ref(), missing, check)?;
-        self.keep(key, answer.expose());
-        Ok(value)
-    }
-
-    fn earlier(&self, key: &str) -> Option<String> {
-        self.kept.borrow().get(key).map(str::to_owned)
     }
 
     /// Keeps an answer. Where that fails the answer still counts in this run.

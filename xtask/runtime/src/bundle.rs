@@ -84,7 +84,7 @@ impl Manifest {
     }
 }
 
-/// A bundle that was opened.
+/// A bundle that was opened. What it has not fails as it did when it was made.
 #[derive(Debug)]
 pub struct OpenedBundle {
     dir: Scratch,
@@ -172,9 +172,6 @@ impl OpenedBundle {
     }
 
     /// The resources of a type in Omni, or those with a label.
-    ///
-    /// # Errors
-    /// As [`OpenedBundle::document`].
     pub fn list<T: DeserializeOwned>(&self, kind: &str, selector: Option<&str>) -> Result<Vec<T>, Failure> {
         let name = format!("omni/{kind}.json");
         let mut found = self.document(&name)?;
@@ -197,9 +194,6 @@ impl OpenedBundle {
     }
 
     /// The `data` of a call of the Proxmox of a provider. The failed tasks of one guest are among those of its node.
-    ///
-    /// # Errors
-    /// As [`OpenedBundle::document`].
     pub fn proxmox(&self, provider: Option<&str>, path: &str) -> Result<Value, Failure> {
         let mut answers = self.document(&format!("{}/{PROXMOX}", self.proxmox_dir(provider)))?;
         let absent = || Failure::new(Code::NotFound, format!("the bundle has no answer of Proxmox to {path}"));
@@ -213,18 +207,12 @@ impl OpenedBundle {
     }
 
     /// The containers of the stack.
-    ///
-    /// # Errors
-    /// As [`OpenedBundle::document`].
     pub fn containers(&self) -> Result<Vec<Container>, Failure> {
         docker::containers(&self.read(CONTAINERS)?)
             .map_err(|why| Failure::new(Code::Invalid, format!("`{CONTAINERS}` in the bundle: {why}")))
     }
 
     /// The last lines of a service's log.
-    ///
-    /// # Errors
-    /// As [`OpenedBundle::document`].
     pub fn log(&self, service: &str, tail: u32) -> Result<String, Failure> {
         let log = self.read(&format!("logs/{service}.log"))?;
         let lines: Vec<&str> = log.split_inclusive('\n').collect();

@@ -198,7 +198,7 @@ pub fn sweep_scratch(dir: &Path, name: &str) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let found = entry.file_name();
         let owner = found.to_str().and_then(|found| found.strip_prefix(name)?.strip_prefix('-'));
-        if owner.filter(|pid| is_number(pid)).is_some_and(ended) {
+        if owner.is_some_and(ended) {
             let _ = fs::remove_dir_all(entry.path());
         }
     }
@@ -207,11 +207,7 @@ pub fn sweep_scratch(dir: &Path, name: &str) {
 /// Whether no such process lives; never so where the system does not say who lives.
 fn ended(pid: &str) -> bool {
     let processes = Path::new("/proc");
-    processes.join("self").exists() && !processes.join(pid).exists()
-}
-
-fn is_number(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+    pid.parse::<u32>().is_ok() && processes.join("self").exists() && !processes.join(pid).exists()
 }
 
 /// Creates `dir` and its missing parents with access for this user only, and checks that it is a directory of this user.
@@ -389,6 +385,11 @@ pub fn read_text_if_there(path: &Path) -> Result<Option<String>, Failure> {
     })
 }
 
+/// The same where it does not matter why there is none: a file that cannot be read is reported by the task that needs it.
+pub fn readable_text(path: &Path) -> String {
+    read_text_if_there(path).ok().flatten().unwrap_or_default()
+}
+
 fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
     let kind = if error.kind() == ErrorKind::PermissionDenied { Kind::Permission } else { Kind::Other };
     Failure::new(Code::Failed, format!("cannot read `{}`", path.display()))
@@ -400,11 +401,6 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
 /// What is there that is not a file: "it is a device, not a file".
 pub fn is_other_than_file(path: &Path) -> Option<String> {
     fs::metadata(path).ok().and_then(|meta| other_than_file(meta.file_type())).map(|error| error.to_string())
-}
-
-/// Whether the path exists but is not a regular file: a device, a pipe, a directory.
-pub fn is_no_file(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|meta| !meta.is_file())
 }
 
 /// How many names the file has; 0 when it is not there.

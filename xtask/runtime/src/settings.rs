@@ -129,25 +129,17 @@ impl Settings {
             Some(text) => EnvFile::parse(&paths.show(&paths.env()), &text)?,
             None => EnvFile::default(),
         };
-        // A file that cannot be read is reported by the task that needs it.
-        if let Ok(Some(text)) = files::read_text_if_there(&paths.state()) {
-            secret::hide_logins(&text);
-        }
+        secret::hide_logins(&files::readable_text(&paths.state()));
         let further = further_providers(paths, &env_file);
         for paths in std::iter::once(paths.clone()).chain(further.iter().map(|id| paths.of_provider(id))) {
-            if let Ok(Some(config)) = files::read_text_if_there(&paths.config()) {
-                config::hide_secrets(&config);
-            }
-            if let Ok(Some(text)) = files::read_text_if_there(&paths.provider_env()) {
-                secret::hide_in(&text);
-            }
+            config::hide_secrets(&files::readable_text(&paths.config()));
+            secret::hide_in(&files::readable_text(&paths.provider_env()));
         }
         let site =
             env_file.get("OMNI_SITE_FILE").map_or_else(|| paths.site(), |name| paths.root().join("docker").join(name));
-        if let Ok(Some(site)) = files::read_text_if_there(&site) {
-            config::hide_secrets(&site);
-            secret::hide_in(&site);
-        }
+        let site = files::readable_text(&site);
+        config::hide_secrets(&site);
+        secret::hide_in(&site);
         hide_known(&env_file);
         Ok(Settings { env_file, state, ..Settings::default() })
     }
@@ -263,7 +255,7 @@ impl Settings {
 /// The further providers whose services `docker/compose.yaml` includes, by the list that `provider-setup` writes.
 pub fn further_providers(paths: &Paths, env_file: &EnvFile) -> Vec<String> {
     let Some(file) = env_file.get(PROVIDERS_FILE) else { return Vec::new() };
-    let text = files::read_text_if_there(&paths.root().join("docker").join(file)).ok().flatten().unwrap_or_default();
+    let text = files::readable_text(&paths.root().join("docker").join(file));
     let id = |line: &str| Some(line.trim().strip_prefix("- path: ")?.strip_suffix("/compose.yaml")?.to_owned());
     text.lines().filter_map(id).collect()
 }

@@ -240,7 +240,7 @@ pub struct Project {
 impl Project {
     /// The project of a task.
     pub fn of(cx: &Cx) -> Project {
-        let compose = files::read_text_if_there(&cx.paths.compose()).ok().flatten().unwrap_or_default();
+        let compose = files::readable_text(&cx.paths.compose());
         let endpoint = cx.settings.omni_endpoint(None).map(|found| found.value);
         // Where the task runs elsewhere than at the root, a relative path would lead nowhere.
         let elsewhere = std::env::current_dir().is_ok_and(|cwd| cwd != cx.paths.root());
@@ -269,8 +269,7 @@ fn pinned(compose: &str) -> BTreeMap<String, Version> {
 
 /// `user@realm` of the login in `docker/config.yaml`.
 fn login_user(config: &Path) -> Option<String> {
-    let text = files::read_text_if_there(config).ok().flatten()?;
-    match ProviderConfig::parse("docker/config.yaml", &text).ok()?.auth {
+    match ProviderConfig::parse("docker/config.yaml", &files::readable_text(config)).ok()?.auth {
         Auth::Token { id, .. } => Some(id.split_once('!')?.0.to_owned()),
         Auth::Password { user, .. } => Some(user),
         Auth::None => None,
@@ -436,16 +435,6 @@ mod tests {
     }
 
     #[test]
-    fn later_line_names_the_object_that_the_first_does_not() {
-        let issues = issues();
-        let bare = "first path segment in URL cannot contain colon";
-        let log = format!("{bare}\nError: parse \"omni.example.org:443\": {bare}\nparse \"other:1\": {bare}");
-        let hits = issues.find(&log);
-        assert_eq!(hits[0].next(), "export OMNI_ENDPOINT=https://omni.example.org:443");
-        assert_eq!((hits[0].line, hits[0].count), (1, 3));
-    }
-
-    #[test]
     fn each_signature_matches_a_sample_of_its_own_and_no_other() {
         let issues = issues();
         assert!(issues.list().len() >= 60, "{} known issues", issues.list().len());
@@ -505,32 +494,6 @@ mod tests {
                     assert_eq!(ids(&issues.find(&dressed)), [issue.id.as_str()], "{dressed}");
                 }
             }
-        }
-    }
-
-    /// The log of a healthy Omni 1.4.9, recorded and shortened: a request for a missing cluster, a call without a signature.
-    #[test]
-    fn access_log_is_not_an_issue() {
-        let access = |call: &str, error: &str| {
-            format!(
-                "{{\"level\":\"info\",\"caller\":\"zap/options.go:212\",\"msg\":\"finished {call} call with code X\",\"error\":\"{error}\",\"grpc.code\":\"X\"}}"
-            )
-        };
-        let issues = issues();
-        for (call, error) in [
-            (
-                "unary",
-                "rpc error: code = NotFound desc = resource Clusters.omni.sidero.dev(default/demo@undefined) doesn't exist",
-            ),
-            (
-                "unary",
-                "rpc error: code = AlreadyExists desc = failed to create: resource InfraProviders.omni.sidero.dev(infra-provider/proxmox@undefined) already exists",
-            ),
-            ("streaming", "rpc error: code = Unauthenticated desc = invalid signature"),
-        ] {
-            let line = access(call, error);
-            assert!(issues.find(&line).is_empty(), "{line}");
-            assert_eq!(issues.find(&format!("Error: {error}")).len(), 1, "omnictl says so: {error}");
         }
     }
 
@@ -620,23 +583,10 @@ mod tests {
         for case in &cases {
             let hits = issues.find(&case["line"]);
             assert_eq!(ids(&hits), Vec::from_iter(case.get("id")), "{case:?}");
-            assert_eq!(hits.first().map(|hit| hit.next()).as_ref(), case.get("next"), "{case:?}");
-        }
-        let denied = issues.find("403 Permission check failed (/mapping/usb/key, Mapping.Use)");
-        assert!(denied[0].cause().contains("Mapping.Use on /mapping/usb/key"), "{}", denied[0].cause());
-    }
-
-    #[test]
-    fn log_values_are_quoted_in_commands() {
-        let issues = issues();
-        let next = |cluster: &str| {
-            let line = format!(r#"{{"msg":"cluster is locked, skip reconcile","cluster":"{cluster}"}}"#);
-            issues.find(&line)[0].next()
-        };
-        assert_eq!(next("a; rm -rf ~"), "omnictl cluster unlock 'a; rm -rf ~'");
-        assert_eq!(next("a' b"), "omnictl cluster unlock \"a' b\"");
-        for unusable in ["--all", "`id`", "", &"x".repeat(300)] {
-            assert_eq!(next(unusable), "omnictl cluster unlock CLUSTER", "{unusable}");
+            assert_eq!(hits.first().map(Hit::next).as_ref(), case.get("next"), "{case:?}");
+            let advice = hits.first().map(|hit| format!("{} {}", hit.cause(), hit.fix())).unwrap_or_default();
+            assert!(case.get("says").is_none_or(|words| advice.contains(words)), "{case:?}: {advice}");
+            assert!(case.get("not").is_none_or(|words| !advice.contains(words)), "{case:?}: {advice}");
         }
     }
 
@@ -666,25 +616,5 @@ mod tests {
                 VersionReq::parse(wanted).unwrap();
             }
         }
-    }
-
-    /// A request that is being torn down must not be deleted by hand.
-    #[test]
-    fn failed_teardown_does_not_suggest_deletion() {
-        let line = |end: &str| {
-            format!(
-                r#"{{"level":"error","msg":"reconcile failed","id":"zebra-workers-a","job":"reconcile","error":"stopped","interval":3.5,"busy":0.1{end}}}"#
-            )
-        };
-        let issues = issues();
-        let torn_down = line("");
-        let hits = issues.find(&torn_down);
-        assert_eq!(ids(&hits), ["machine-teardown-failed"]);
-        assert!(!hits[0].shown().contains("delete machinerequest"), "{}", hits[0].shown());
-        assert!(hits[0].cause().contains("zebra-workers-a"));
-        let created = line(r#","requeued":true"#);
-        let hits = issues.find(&created);
-        assert_eq!(ids(&hits), ["machine-task-failed"]);
-        assert!(hits[0].fix().contains("omnictl delete machinerequest zebra-workers-a"), "{}", hits[0].fix());
     }
 }

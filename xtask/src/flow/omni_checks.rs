@@ -110,7 +110,7 @@ pub fn certificate(cx: &Cx, host: &str, cert: &str, key: Option<&str>) -> Diagno
         Ok(Some(text)) => Ok(text),
         Ok(None) => Err(Diagnosis::failed(format!("{path} does not exist"))),
         Err(_) if omni_stack::host_path(cx, path).is_dir() => Err(Diagnosis::failed(format!("{path} is a directory"))),
-        Err(_) if files::is_no_file(&omni_stack::host_path(cx, path)) => {
+        Err(_) if files::is_other_than_file(&omni_stack::host_path(cx, path)).is_some() => {
             Err(Diagnosis::failed(format!("{path} is not a file")))
         }
         Err(failure) if failure.kind != Kind::Permission => {

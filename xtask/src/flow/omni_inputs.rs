@@ -180,15 +180,13 @@ fn ask(
 ) -> Result<Secret, Failure> {
     let question = capital(variable.name);
     let check = |text: &str| valid(cx, variable, text, gathered);
-    if variable.secret {
-        return answers.ask_secret(variable.key, &question, missing, check).map(Secret::new);
-    }
     let usual = match variable.key {
         "OMNI_TLS_CERT" => Some(format!("/etc/letsencrypt/live/{}/fullchain.pem", host(gathered))),
         "OMNI_TLS_KEY" => Some(format!("/etc/letsencrypt/live/{}/privkey.pem", host(gathered))),
         _ => None,
     };
-    answers.ask(variable.key, &question, usual.as_deref(), missing, check).map(Secret::plain)
+    let value = answers.ask(variable.key, &question, usual.as_deref(), missing, check)?;
+    Ok(if variable.secret { Secret::new(value) } else { Secret::plain(value) })
 }
 
 /// Omni's name, as far as it is known.

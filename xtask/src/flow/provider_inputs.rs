@@ -145,7 +145,7 @@ fn given_proxmox(
         None => {
             let question = "Proxmox API token (user@realm!name=secret)";
             let check = |text: &str| Token::parse(text, "as typed");
-            answers.ask_secret("PROXMOX_VE_API_TOKEN", question, token_missing, check)?
+            answers.ask("PROXMOX_VE_API_TOKEN", question, None, token_missing, check)?
         }
     };
     let login = Login::Token(token);
@@ -209,7 +209,7 @@ pub fn ask_for_key(cx: &Cx, inputs: &ProviderInputs) -> anyhow::Result<ProviderK
     let check = |text: &str| {
         key::check_provider_key(text, &inputs.id, "as typed", SystemTime::now()).map(|_| Secret::new(text))
     };
-    let asked = Answers::of(cx).ask_secret("OMNI_INFRA_PROVIDER_KEY", "Key of the provider", missing, check);
+    let asked = Answers::of(cx).ask("OMNI_INFRA_PROVIDER_KEY", "Key of the provider", None, missing, check);
     let typed = asked.map_err(|failure| {
         if failure.code == Code::MissingInput {
             failure.hint(format!(

@@ -11,7 +11,8 @@ use std::io::Write;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use runtime::tool::lab::faults::{Fault, words};
+use domain::words::split as words;
+use runtime::tool::lab::faults::Fault;
 use serde_json::{Value, json};
 
 use crate::faults::table;

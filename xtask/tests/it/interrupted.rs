@@ -15,8 +15,8 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use domain::words::split as words;
 use gate::Gate;
-use runtime::tool::lab::faults::words;
 use serde_json::Value;
 
 use crate::sandbox::{Options, Sandbox, lives};

@@ -1,7 +1,7 @@
 //! Whose files are acted on: what is marked as an example, and files of any place without a project around them. The transcript
 //! `own-files` has the rest.
 
-use runtime::tool::lab::faults::words;
+use domain::words::split as words;
 use serde::Deserialize;
 use serde_json::{Value, json};
 

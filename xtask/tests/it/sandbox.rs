@@ -436,7 +436,7 @@ impl Sandbox {
     pub fn paste(&self, script: &str) -> CommandOutput {
         if let Some(line) = script.strip_prefix("cargo xtask ").filter(|script| !script.contains('\n')) {
             const DESTROYING: [&str; 4] = ["cluster-create", "cluster-sync", "cluster-delete", "machine-replace"];
-            let words = lab::faults::words(line);
+            let words = domain::words::split(line);
             let mut words: Vec<&str> = words.iter().map(String::as_str).collect();
             words.extend(["--yes", "--json", "--timeout", "60s"]);
             if DESTROYING.contains(&words[0]) {

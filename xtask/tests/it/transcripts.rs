@@ -44,9 +44,9 @@ use std::sync::LazyLock;
 use domain::spec::config::ProviderConfig;
 use domain::spec::env::EnvFile;
 use domain::spec::{machine_class, template};
+use domain::words::split as words;
 use expect_test::expect_file;
 use regex::{Captures, Regex};
-use runtime::tool::lab::faults::words;
 
 use crate::access::as_root_with;
 use crate::faults::table;

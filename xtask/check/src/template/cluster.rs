@@ -71,7 +71,7 @@ impl Checker<'_> {
                 self.warning("template-backup-store", at, message, fix);
             }
         }
-        self.descriptors(&t.labels, &t.annotations);
+        self.labels(&t.labels);
         self.manifests(&t.manifests);
         self.healthchecks(t);
         self.patches(&t.patches, super::PatchScope::Cluster);
@@ -290,7 +290,7 @@ impl Checker<'_> {
     fn manifests(&mut self, manifests: &[Manifest]) {
         let mut names: HashSet<&str> = HashSet::new();
         for manifest in manifests {
-            self.descriptors(&manifest.labels, &manifest.annotations);
+            self.labels(&manifest.labels);
             let at = manifest.at;
             let file = manifest.file.as_ref().map_or("", |(path, _)| path);
             let name = if manifest.name.is_empty() { file } else { &manifest.name };
@@ -322,7 +322,7 @@ impl Checker<'_> {
         let mut seen: Vec<&str> = Vec::new();
         for check in &t.healthchecks {
             let at = check.at;
-            self.descriptors(&check.labels, &check.annotations);
+            self.labels(&check.labels);
             let id = if check.id_override.is_empty() { &check.name } else { &check.id_override };
             if id.is_empty() {
                 self.error("template-healthcheck", at, "a healthcheck needs `name` or `idOverride`", "name it");

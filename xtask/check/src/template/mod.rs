@@ -197,8 +197,8 @@ impl Checker<'_> {
         self.report(Severity::Warning, rule, at.in_file(self.file), message.into(), fix);
     }
 
-    fn descriptors(&mut self, labels: &[Label], annotations: &[Label]) {
-        for label in labels.iter().chain(annotations).filter(|l| l.key.starts_with("omni.sidero.dev/")) {
+    fn labels(&mut self, labels: &[Label]) {
+        for label in labels.iter().filter(|l| l.key.starts_with("omni.sidero.dev/")) {
             let message = format!("`{}`: the prefix omni.sidero.dev/ is reserved for Omni", label.key);
             self.error("template-reserved-label", label.at, message, "use another prefix");
         }
@@ -206,7 +206,7 @@ impl Checker<'_> {
 
     fn patches(&mut self, patches: &[Patch], scope: PatchScope) {
         for patch in patches {
-            self.descriptors(&patch.labels, &patch.annotations);
+            self.labels(&patch.labels);
             let known = patch::PatchContext { omni: self.context.omni, talos: self.talos };
             let (file, inline) = (patch.file.as_ref(), patch.inline.as_ref());
             if !self.has_one_source(

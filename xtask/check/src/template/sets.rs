@@ -16,7 +16,7 @@ const SUGGESTED: usize = 32;
 impl Checker<'_> {
     pub(super) fn sets(&mut self, t: &ClusterTemplate) {
         for (n, set) in t.sets.iter().enumerate() {
-            self.descriptors(&set.labels, &set.annotations);
+            self.labels(&set.labels);
             match &set.kind {
                 SetKind::ControlPlane => self.control_plane(set),
                 SetKind::Workers { .. } => self.workers(set),
@@ -219,7 +219,7 @@ impl Checker<'_> {
             }
         }
         for (n, machine) in t.machines.iter().enumerate() {
-            self.descriptors(&machine.labels, &machine.annotations);
+            self.labels(&machine.labels);
             self.patches(&machine.patches, PatchScope::Machine(n));
             if let Some(why) = not_a_uuid(&machine.name) {
                 let message = format!("`{}` is not a machine: {why}", machine.name);

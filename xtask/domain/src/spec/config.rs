@@ -29,25 +29,19 @@ pub enum Auth {
 
 #[derive(Deserialize)]
 struct Root {
-    #[serde(default)]
     proxmox: Option<Proxmox>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
 struct Proxmox {
-    #[serde(default)]
     url: String,
-    #[serde(default)]
     username: String,
-    #[serde(default)]
     password: String,
-    #[serde(default)]
     realm: String,
-    #[serde(rename = "tokenID", default)]
+    #[serde(rename = "tokenID")]
     token_id: String,
-    #[serde(rename = "tokenSecret", default)]
     token_secret: String,
-    #[serde(rename = "insecureSkipVerify", default)]
     insecure_skip_verify: bool,
 }
 
@@ -57,19 +51,17 @@ impl ProviderConfig {
     /// # Errors
     /// [`Code::Invalid`] with file, line and column. The YAML parser's message is left out if it quotes a value.
     pub fn parse(file: &str, text: &str) -> Result<ProviderConfig, Failure> {
+        let bad = |place: String, cause: String| {
+            Failure::new(Code::Invalid, format!("{place}: this is not the YAML that the provider reads"))
+                .cause(cause)
+                .hint("compare it with docker/config.yaml.example")
+        };
         if let Some(broken) = yaml::limit(file, text) {
-            return Err(Failure::new(
-                Code::Invalid,
-                format!("{}: this is not the YAML that the provider reads", broken.place),
-            )
-            .cause(broken.message)
-            .hint("compare it with docker/config.yaml.example"));
+            return Err(bad(broken.place.to_string(), broken.message));
         }
         let root: Option<Root> = serde_yaml::from_str(text).map_err(|error| {
             let place = error.location().map_or(String::new(), |at| format!(":{}:{}", at.line(), at.column()));
-            Failure::new(Code::Invalid, format!("{file}{place}: this is not the YAML that the provider reads"))
-                .cause(without_values(&error.to_string()))
-                .hint("compare it with docker/config.yaml.example")
+            bad(format!("{file}{place}"), without_values(&error.to_string()))
         })?;
         let Some(proxmox) = root.and_then(|root| root.proxmox) else {
             return Err(Failure::new(Code::Invalid, format!("{file}:1:1: it has no `proxmox:`"))

@@ -3,7 +3,7 @@
 
 use super::yaml::{Data, Node, Value};
 use crate::nearest::{nearest, suggestion};
-use crate::spec::Finding;
+use crate::spec::{Finding, Position};
 
 /// The maximum number of unknown keys to list for one mapping; a file with more is probably of another kind.
 pub const MAX_REPORTED: usize = 50;
@@ -34,7 +34,12 @@ impl<'a> Decoder<'a> {
 
     /// Reports an error at a node.
     pub fn error(&mut self, rule: &'static str, node: &Node, message: String, fix: impl Into<String>) {
-        self.findings.push(Finding::error(rule, node.at.in_file(self.file), message, fix));
+        self.error_at(rule, node.at, message, fix);
+    }
+
+    /// Reports an error at a place.
+    pub fn error_at(&mut self, rule: &'static str, at: Position, message: impl Into<String>, fix: impl Into<String>) {
+        self.findings.push(Finding::error(rule, at.in_file(self.file), message, fix));
     }
 
     fn mismatch(&mut self, node: &Node, key: &str, wanted: &str) {
@@ -58,10 +63,9 @@ impl<'a> Decoder<'a> {
     pub fn known_keys(&mut self, node: &Node, known: &[&str], what: &str) {
         let unknown = node.entries().iter().filter(|e| !known.contains(&e.key.as_str()));
         for (n, entry) in unknown.enumerate() {
-            let place = entry.at.in_file(self.file);
             if n == MAX_REPORTED {
                 let message = format!("more than {MAX_REPORTED} unknown keys in {what}: the rest is not listed");
-                self.findings.push(Finding::error(self.rules.unknown_key, place, message, "is this the right file?"));
+                self.error_at(self.rules.unknown_key, entry.at, message, "is this the right file?");
                 break;
             }
             let message = format!("unknown key `{}` in {what}", entry.key);
@@ -71,7 +75,7 @@ impl<'a> Decoder<'a> {
                 Some((level, _)) => format!("move it: `{key}` belongs in {level}"),
                 None => suggestion(key, known),
             };
-            self.findings.push(Finding::error(self.rules.unknown_key, place, message, fix));
+            self.error_at(self.rules.unknown_key, entry.at, message, fix);
         }
     }
 
@@ -84,6 +88,16 @@ impl<'a> Decoder<'a> {
                 None
             }
         }
+    }
+
+    /// The string under a key of a mapping; empty without one.
+    pub fn text_at(&mut self, map: &Node, key: &str) -> String {
+        self.placed(map, key).0
+    }
+
+    /// The same with its place; without one that of the mapping.
+    pub fn placed(&mut self, map: &Node, key: &str) -> (String, Position) {
+        self.string_at(map, key).map_or((String::new(), map.at), |(text, node)| (text, node.at))
     }
 
     /// The string under a key of a mapping, with its node.
@@ -147,6 +161,12 @@ impl<'a> Decoder<'a> {
             self.mismatch(node, key, "a list");
         }
         node.items()
+    }
+
+    /// The mappings of a list under a key; anything else in it is reported.
+    pub fn maps<'n>(&mut self, map: &'n Node, key: &str) -> Vec<&'n Node> {
+        let Some(list) = map.get(key) else { return Vec::new() };
+        self.list(list, key).iter().filter(|item| self.is_map(item, key)).collect()
     }
 
     /// A mapping of strings, as labels and annotations are.

@@ -61,6 +61,14 @@ impl Finding {
     }
 }
 
+/// The result of parsing a file. `value` is set if anything useful could be read, even with errors, so that all findings are
+/// reported together; a caller that acts on the value looks for errors first.
+#[derive(Debug, Clone)]
+pub struct Parsed<T> {
+    pub value: Option<T>,
+    pub findings: Vec<Finding>,
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}[{}]: {}", self.place, self.severity.as_str(), self.rule, self.message)?;

@@ -130,10 +130,8 @@ fn expiry(mut packets: &[u8]) -> Option<Option<SystemTime>> {
         match tag {
             // Secret key: version, then the creation time.
             5 => created = Some(u64::from(u32_at(body, 1)?)),
-            // Signature, version 4: type, two algorithms, then the hashed subpackets.
             2 if body.first() == Some(&4) => {
-                let length = usize::from(u16::from_be_bytes([*body.get(4)?, *body.get(5)?]));
-                let fields = lifetimes(body.get(6..6 + length)?)?;
+                let fields = lifetimes(body)?;
                 let ends = [(created, fields.key), (fields.made.map(u64::from), fields.signature)];
                 for (start, seconds) in ends {
                     if let (Some(start), Some(seconds)) = (start, seconds.filter(|&seconds| seconds != 0)) {
@@ -158,8 +156,11 @@ pub(super) struct Lifetimes {
     pub(super) flags: Option<u8>,
 }
 
-/// The times in the subpackets of a signature: when made (2), how long it (3) and the key (9) are good, in seconds.
-pub(super) fn lifetimes(mut fields: &[u8]) -> Option<Lifetimes> {
+/// The times in a signature of version 4 (type, two algorithms, then the hashed subpackets): when made (2), how long it (3) and the
+/// key (9) are good, in seconds.
+pub(super) fn lifetimes(signature: &[u8]) -> Option<Lifetimes> {
+    let length = usize::from(u16::from_be_bytes([*signature.get(4)?, *signature.get(5)?]));
+    let mut fields = signature.get(6..6 + length)?;
     let mut found = Lifetimes::default();
     while let Some(&first) = fields.first() {
         let (length, used) = match first {

@@ -10,7 +10,6 @@ pub mod json;
 pub mod key;
 pub mod machine_class;
 pub mod name;
-mod parsed;
 pub mod provider_data;
 pub mod size;
 pub mod store_key;
@@ -18,5 +17,4 @@ pub mod template;
 pub mod yaml;
 
 pub use crate::place::{Location, Position};
-pub use finding::{Finding, Severity};
-pub use parsed::Parsed;
+pub use finding::{Finding, Parsed, Severity};

@@ -10,7 +10,7 @@ use super::{Parsed, Position};
 const RULES: Rules = Rules { unknown_key: "providerdata-unknown-key", wrong_type: "providerdata-type", levels: &[] };
 
 /// The machines of a class, as the provider understands them. Absent keys are `None`: the provider's own defaults
-/// (bridge `vmbr0`, CPU `x86-64-v2-AES`) are not filled in here.
+/// (bridge `vmbr0`) are not filled in here, and keys that decide nothing are only decoded.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ProviderData {
     pub cores: Option<u64>,
@@ -22,18 +22,12 @@ pub struct ProviderData {
     pub network_bridge: Option<String>,
     pub vlan: Option<u64>,
     pub disk: DiskOptions,
-    pub cpu_type: Option<String>,
     pub machine_type: Option<String>,
     pub numa: Option<bool>,
     pub hugepages: Option<String>,
-    pub balloon: Option<bool>,
     pub additional_nics: Vec<Nic>,
     pub pci_devices: Vec<PciDevice>,
     pub additional_disks: Vec<Disk>,
-    /// Keys that this table does not describe, with their places.
-    pub other: Vec<(String, Position)>,
-    /// Where each top-level key is.
-    pub keys: Vec<(String, Position)>,
     /// The whole document, for checks against a schema.
     pub root: Option<Node>,
 }
@@ -41,9 +35,6 @@ pub struct ProviderData {
 /// How one disk is attached.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct DiskOptions {
-    pub ssd: Option<bool>,
-    pub discard: Option<bool>,
-    pub iothread: Option<bool>,
     pub cache: Option<String>,
     pub aio: Option<String>,
 }
@@ -53,7 +44,6 @@ pub struct DiskOptions {
 pub struct Nic {
     pub bridge: Option<String>,
     pub vlan: Option<u64>,
-    pub firewall: Option<bool>,
     pub at: Position,
 }
 
@@ -62,7 +52,6 @@ pub struct Nic {
 pub struct PciDevice {
     pub mapping: Option<String>,
     pub pcie: Option<bool>,
-    pub primary_gpu: Option<bool>,
     pub rombar: Option<bool>,
     pub at: Position,
 }
@@ -79,11 +68,6 @@ pub struct Disk {
 }
 
 impl ProviderData {
-    /// Where a top-level key is.
-    pub fn at(&self, key: &str) -> Option<Position> {
-        self.keys.iter().find(|(k, _)| k == key).map(|(_, at)| *at)
-    }
-
     /// Total virtual CPUs of one machine; the provider multiplies cores by sockets.
     pub fn vcpus(&self) -> Option<u64> {
         Some(self.cores?.saturating_mul(self.sockets.unwrap_or(1).max(1)))
@@ -127,20 +111,19 @@ pub fn parse(file: &str, provision: &AutoProvision) -> Parsed<ProviderData> {
         let value = d.findings.is_empty().then(ProviderData::default);
         return Parsed { value, findings: d.findings };
     };
-    let value = from_root(&mut d, root);
+    let value = decode(&mut d, root);
     Parsed { value, findings: d.findings }
 }
 
 /// The same from a document that is already read, without findings.
 pub fn from_node(file: &str, root: Node) -> Option<ProviderData> {
-    from_root(&mut Decoder::new(file, RULES), root)
+    decode(&mut Decoder::new(file, RULES), root)
 }
 
-fn from_root(d: &mut Decoder<'_>, root: Node) -> Option<ProviderData> {
-    d.is_map(&root, "providerdata").then(|| decode(d, root))
-}
-
-fn decode(d: &mut Decoder<'_>, root: Node) -> ProviderData {
+fn decode(d: &mut Decoder<'_>, root: Node) -> Option<ProviderData> {
+    if !d.is_map(&root, "providerdata") {
+        return None;
+    }
     let r = &root;
     let mut data = ProviderData {
         cores: number(d, r, "cores"),
@@ -152,27 +135,27 @@ fn decode(d: &mut Decoder<'_>, root: Node) -> ProviderData {
         network_bridge: text(d, r, "network_bridge"),
         vlan: number(d, r, "vlan"),
         disk: disk_options(d, r),
-        cpu_type: text(d, r, "cpu_type"),
         machine_type: text(d, r, "machine_type"),
         numa: flag(d, r, "numa"),
         hugepages: text(d, r, "hugepages"),
-        balloon: flag(d, r, "balloon"),
         ..ProviderData::default()
     };
-    for item in maps(d, r, "additional_nics") {
-        let (bridge, vlan, firewall) = (text(d, item, "bridge"), number(d, item, "vlan"), flag(d, item, "firewall"));
-        data.additional_nics.push(Nic { bridge, vlan, firewall, at: item.at });
+    text(d, r, "cpu_type");
+    flag(d, r, "balloon");
+    for item in d.maps(r, "additional_nics") {
+        data.additional_nics.push(Nic { bridge: text(d, item, "bridge"), vlan: number(d, item, "vlan"), at: item.at });
+        flag(d, item, "firewall");
     }
-    for item in maps(d, r, "pci_devices") {
+    for item in d.maps(r, "pci_devices") {
         data.pci_devices.push(PciDevice {
             mapping: text(d, item, "mapping"),
             pcie: flag(d, item, "pcie"),
-            primary_gpu: flag(d, item, "primary_gpu"),
             rombar: flag(d, item, "rombar"),
             at: item.at,
         });
+        flag(d, item, "primary_gpu");
     }
-    for item in maps(d, r, "additional_disks") {
+    for item in d.maps(r, "additional_disks") {
         data.additional_disks.push(Disk {
             size_gib: number(d, item, "disk_size"),
             storage_selector: text(d, item, "storage_selector"),
@@ -181,14 +164,8 @@ fn decode(d: &mut Decoder<'_>, root: Node) -> ProviderData {
             selector_at: item.get("storage_selector").map_or(item.at, selector_at),
         });
     }
-    for entry in r.entries() {
-        data.keys.push((entry.key.clone(), entry.at));
-        if !KEYS.contains(&entry.key.as_str()) {
-            data.other.push((entry.key.clone(), entry.at));
-        }
-    }
     data.root = Some(root);
-    data
+    Some(data)
 }
 
 /// Where the text of a selector starts: behind its quote.
@@ -208,17 +185,9 @@ fn flag(d: &mut Decoder<'_>, map: &Node, key: &str) -> Option<bool> {
     d.boolean(map.get(key)?, key)
 }
 
-fn maps<'n>(d: &mut Decoder<'_>, map: &'n Node, key: &str) -> Vec<&'n Node> {
-    let Some(list) = map.get(key) else { return Vec::new() };
-    d.list(list, key).iter().filter(|item| d.is_map(item, key)).collect()
-}
-
 fn disk_options(d: &mut Decoder<'_>, map: &Node) -> DiskOptions {
-    DiskOptions {
-        ssd: flag(d, map, "disk_ssd"),
-        discard: flag(d, map, "disk_discard"),
-        iothread: flag(d, map, "disk_iothread"),
-        cache: text(d, map, "disk_cache"),
-        aio: text(d, map, "disk_aio"),
+    for key in ["disk_ssd", "disk_discard", "disk_iothread"] {
+        flag(d, map, key);
     }
+    DiskOptions { cache: text(d, map, "disk_cache"), aio: text(d, map, "disk_aio") }
 }

@@ -98,8 +98,7 @@ fn parts(mut packets: &[u8]) -> Option<(Vec<Part>, String)> {
             5 | 7 => found.push(part(body)?),
             13 if user.is_empty() => user = String::from_utf8_lossy(body).into_owned(),
             2 if body.first() == Some(&4) => {
-                let length = usize::from(u16::from_be_bytes([*body.get(4)?, *body.get(5)?]));
-                let fields = lifetimes(body.get(6..6 + length)?)?;
+                let fields = lifetimes(body)?;
                 let Some(last) = found.last_mut() else { continue };
                 match body.get(1)? {
                     // Certification of a user id, direct, binding of a subkey.

@@ -7,7 +7,7 @@
 
 use crate::words::count;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::omni::{Resource, cluster_phase, machine_set_phase, machine_stage, request_stage};
 
@@ -313,19 +313,9 @@ fn upgrade(parts: &ClusterParts<'_>) -> String {
 fn machine_set_view(set: &Resource, parts: &ClusterParts<'_>) -> MachineSetView {
     let id = set.metadata.id.as_str();
     let in_set = |resource: &&Resource| resource.metadata.label("machine-set") == Some(id);
-    let mut machines = Vec::new();
-    let mut seen = Vec::new();
-    for request in parts.requests.iter().filter(in_set) {
-        let by_request = |m: &&Resource| {
-            m.text(&["provisionstatus", "requestid"]) == request.metadata.id
-                || (!m.metadata.id.is_empty() && m.metadata.id == request.text(&["machineuuid"]))
-        };
-        let machine = parts.machines.iter().find(by_request);
-        seen.extend(machine.map(|machine| machine.metadata.id.as_str()));
-        machines.push(machine_view(Some(request), machine));
-    }
-    let others = parts.machines.iter().filter(in_set).filter(|machine| !seen.contains(&machine.metadata.id.as_str()));
-    machines.extend(others.map(|machine| machine_view(None, Some(machine))));
+    let own = pairs(parts.requests.iter().filter(in_set), parts.machines).into_iter();
+    let own = own.filter(|(request, machine)| request.is_some() || machine.iter().any(in_set));
+    let mut machines: Vec<_> = own.map(|(request, machine)| machine_view(request, machine)).collect();
     machines.sort_by(|a, b| a.request.cmp(&b.request).then_with(|| a.uuid.cmp(&b.uuid)));
     let requested = set.number(&["machines", "requested"]);
     let itself = parts.sets.iter().find(|other| other.metadata.id == set.metadata.id);
@@ -349,6 +339,29 @@ fn machine_set_view(set: &Resource, parts: &ClusterParts<'_>) -> MachineSetView 
         tearing_down,
         machines,
     }
+}
+
+/// A machine request and its machine, as far as there are both.
+pub(super) type Pair<'a> = (Option<&'a Resource>, Option<&'a Resource>);
+
+/// Each request with its machine, then the machines without a request.
+pub(super) fn pairs<'a>(requests: impl Iterator<Item = &'a Resource>, machines: &'a [Resource]) -> Vec<Pair<'a>> {
+    let by = |key: fn(&Resource) -> &str| -> BTreeMap<&str, &Resource> {
+        machines.iter().map(|machine| (key(machine), machine)).filter(|(key, _)| !key.is_empty()).collect()
+    };
+    let by_request = by(|machine| machine.text(&["provisionstatus", "requestid"]));
+    let by_uuid = by(|machine| &machine.metadata.id);
+    let of = |request: &Resource| {
+        let own = by_request.get(request.metadata.id.as_str());
+        own.or_else(|| by_uuid.get(request.text(&["machineuuid"]))).copied()
+    };
+    let mut pairs: Vec<Pair<'a>> = requests.map(|request| (Some(request), of(request))).collect();
+    let seen: BTreeSet<&str> =
+        pairs.iter().filter_map(|(_, machine)| Some(machine.as_ref()?.metadata.id.as_str())).collect();
+    let others = machines.iter().filter(|machine| !seen.contains(machine.metadata.id.as_str()));
+    let others: Vec<Pair<'a>> = others.map(|machine| (None, Some(machine))).collect();
+    pairs.extend(others);
+    pairs
 }
 
 /// A machine with its request, as far as there are both.
@@ -514,11 +527,6 @@ impl ClusterView {
         } else {
             None
         }
-    }
-
-    /// Whether its machines look healthy but the cluster does not work: probably all of them are down.
-    pub fn out_of_order(&self) -> bool {
-        self.phase == "Running" && !self.running && self.machines().all(MachineView::settled) && self.upgrade.is_empty()
     }
 
     /// The first thing that Omni or the provider calls an error.

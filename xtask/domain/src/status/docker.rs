@@ -43,17 +43,14 @@ pub struct Publisher {
 
 /// A container's mounts and arguments from `docker inspect`, by `INSPECT`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
 pub struct ContainerDetails {
-    #[serde(default)]
     pub mounts: Vec<Mount>,
     /// May hold secrets of stacks that are not ours: never shown.
-    #[serde(default)]
     pub args: Vec<String>,
     /// Where its compose file is, by [`INSPECT_FOREIGN`].
-    #[serde(default)]
     pub dir: String,
     /// Its restart policy, by the same.
-    #[serde(default)]
     pub restart: String,
 }
 
@@ -85,17 +82,15 @@ impl ContainerDetails {
 
 /// What a container has mounted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
 pub struct Mount {
     /// `volume`, `bind` or `tmpfs`.
-    #[serde(rename = "Type", default)]
+    #[serde(rename = "Type")]
     pub kind: String,
     /// Of a volume.
-    #[serde(rename = "Name", default)]
     pub name: String,
-    #[serde(rename = "Destination", default)]
     pub destination: String,
     /// On the host.
-    #[serde(rename = "Source", default)]
     pub source: String,
 }
 

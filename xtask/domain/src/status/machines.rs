@@ -1,11 +1,11 @@
 //! The machines of all clusters, one line each, from what Omni and Proxmox know of them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::cluster::machine_view;
+use super::cluster::{Pair, machine_view, pairs};
 use super::omni::{Brief, Resource};
 use super::proxmox::place;
 
@@ -71,13 +71,6 @@ pub fn machine_lines<'a>(
     kubelets: &'a [Brief<Kubelets>],
     vms: &[Value],
 ) -> Vec<MachineLine> {
-    let by_request: BTreeMap<&str, &Resource> = machines
-        .iter()
-        .map(|machine| (machine.text(&["provisionstatus", "requestid"]), machine))
-        .filter(|(request, _)| !request.is_empty())
-        .collect();
-    let by_uuid: BTreeMap<&str, &Resource> =
-        machines.iter().map(|machine| (machine.metadata.id.as_str(), machine)).collect();
     let statuses: BTreeMap<&str, &Reported> =
         statuses.iter().map(|status| (status.metadata.id.as_str(), &status.spec)).collect();
     let of_cluster = |status: &'a Brief<Kubelets>| {
@@ -86,17 +79,7 @@ pub fn machine_lines<'a>(
     };
     let kubelets: BTreeMap<(&str, &str), &str> = kubelets.iter().flat_map(of_cluster).collect();
     let vms: BTreeMap<&str, &Value> = vms.iter().filter_map(|vm| Some((vm["name"].as_str()?, vm))).collect();
-    let requested = requests.iter().map(|request| {
-        let id = request.metadata.id.as_str();
-        let machine = by_request.get(id).copied();
-        (Some(request), machine.or_else(|| by_uuid.get(request.text(&["machineuuid"])).copied()))
-    });
-    let mut pairs: Vec<(Option<&Resource>, Option<&Resource>)> = requested.collect();
-    let seen: BTreeSet<&str> =
-        pairs.iter().filter_map(|(_, machine)| Some(machine.as_ref()?.metadata.id.as_str())).collect();
-    let others = machines.iter().filter(|machine| !seen.contains(machine.metadata.id.as_str()));
-    pairs.extend(others.map(|machine| (None, Some(machine))));
-    let line = |(request, machine): (Option<&Resource>, Option<&Resource>)| {
+    let line = |(request, machine): Pair<'_>| {
         let view = machine_view(request, machine);
         let of = |label: &str| [request, machine].into_iter().flatten().find_map(|found| found.metadata.label(label));
         let status = statuses.get(view.uuid.as_str());
@@ -124,7 +107,7 @@ pub fn machine_lines<'a>(
             ready: view.ready,
         }
     };
-    let mut lines: Vec<MachineLine> = pairs.into_iter().map(line).collect();
+    let mut lines: Vec<MachineLine> = pairs(requests.iter(), machines).into_iter().map(line).collect();
     lines.sort_by(|a, b| (&a.cluster, &a.machine_set, &a.name).cmp(&(&b.cluster, &b.machine_set, &b.name)));
     lines
 }

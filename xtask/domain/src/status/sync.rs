@@ -44,9 +44,8 @@ impl SyncAction {
     pub fn loss(&self) -> String {
         match self.machines {
             Some((before, after)) if self.verb != "destroy" => {
-                let count = before.saturating_sub(after);
-                let machines = if count == 1 { "machine" } else { "machines" };
-                format!("{count} {machines} of machine set {} (from {before} to {after})", self.id)
+                let machines = count(before.saturating_sub(after), "machine");
+                format!("{machines} of machine set {} (from {before} to {after})", self.id)
             }
             _ => self.words().trim_start_matches("destroy ").to_owned(),
         }

@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use xshell::cmd;
 
-use super::Tool;
+use super::{Tool, errors};
 use crate::cx::Cx;
 use crate::proc::{self, CommandOutput, Job};
 use crate::settings::environment;
-use domain::failure::{Code, Failure, Kind};
+use domain::failure::{Code, Failure};
 use domain::status::docker::{self, Container};
 
 /// The service that the first provider runs in; that of a further one has its ID behind it.
@@ -35,7 +35,7 @@ const NO_VARIABLES: &str = "/dev/null";
 const UP: Duration = Duration::from_secs(600);
 const QUICK: Duration = Duration::from_secs(30);
 
-/// The stack of this project.
+/// The stack of this project. A call fails as compose says why (`data/program-errors.yaml`), and as [`proc::Proc::run`].
 pub struct Compose<'a> {
     cx: &'a Cx,
     docker: PathBuf,
@@ -72,15 +72,8 @@ impl<'a> Compose<'a> {
     }
 
     /// Checks that the compose file and the variables it needs are complete.
-    ///
-    /// # Errors
-    /// As [`explain`].
     pub fn check(&self) -> Result<(), Failure> {
-        let (shell, docker, file) = (proc::shell()?, &self.docker, &self.file);
-        let job = Job::new(
-            "checking the compose file",
-            cmd!(shell, "{docker} compose -f {file} --profile {PROFILE} config -q"),
-        );
+        let job = self.by_file("checking the compose file", &["--profile", PROFILE, "config", "-q"])?;
         self.run(job.deadline(QUICK)).map(drop)
     }
 
@@ -105,34 +98,24 @@ impl<'a> Compose<'a> {
 
     /// Recreates the whole stack, including the provider. Containers that share a network must be recreated together, or the
     /// others keep a network that no longer exists. Volumes are kept.
-    ///
-    /// # Errors
-    /// As [`explain`].
     pub fn recreate(&self) -> Result<(), Failure> {
         let job = self.up_job("restarting the stack", true, Some("--force-recreate"))?;
         self.run(job.deadline(UP)).map(drop)
     }
 
     /// Starts what does not run and remakes what changed; with `recreate` everything, together. Volumes stay.
-    ///
-    /// # Errors
-    /// As [`explain`].
     pub fn up(&self, provider: bool, recreate: bool) -> Result<(), Failure> {
         let job = self.up_job("starting the stack", provider, recreate.then_some("--force-recreate"))?;
         self.run(job.deadline(self.cx.limit(UP))).map(drop)
     }
 
     fn up_job(&self, purpose: &str, provider: bool, flag: Option<&str>) -> Result<Job, Failure> {
-        let (shell, docker, file) = (proc::shell()?, &self.docker, &self.file);
-        let profile: &[&str] = if provider { &["--profile", PROFILE] } else { &[] };
-        Ok(Job::new(purpose, cmd!(shell, "{docker} compose -f {file} {profile...} up -d {flag...}")))
+        let profile = if provider { ["--profile", PROFILE].as_slice() } else { &[] };
+        self.by_file(purpose, &[profile, &["up", "-d"], flag.as_slice()].concat())
     }
 
     /// What [`Compose::up`] would create, recreate or start, with the first word for it: its dry run has a line ` Container NAME
     /// Running` for each container that it leaves alone (docker compose 5.5.1, recorded).
-    ///
-    /// # Errors
-    /// As [`explain`].
     pub fn pending(&self, provider: bool) -> Result<BTreeMap<String, String>, Failure> {
         let job = self.up_job("asking what would be started", provider, Some("--dry-run"))?;
         let ended = self.run(job.deadline(QUICK))?;
@@ -150,19 +133,12 @@ impl<'a> Compose<'a> {
     }
 
     /// Creates the containers, their volumes and their network, and starts nothing.
-    ///
-    /// # Errors
-    /// As [`explain`].
     pub fn create(&self) -> Result<(), Failure> {
-        let (shell, docker, file) = (proc::shell()?, &self.docker, &self.file);
-        let cmd = cmd!(shell, "{docker} compose -f {file} up --no-start");
-        self.run(Job::new("creating the containers", cmd).deadline(self.cx.limit(UP))).map(drop)
+        let job = self.by_file("creating the containers", &["up", "--no-start"])?;
+        self.run(job.deadline(self.cx.limit(UP))).map(drop)
     }
 
     /// Stops and removes the containers and their network. It cannot remove volumes.
-    ///
-    /// # Errors
-    /// As [`explain`].
     pub fn down(&self) -> Result<(), Failure> {
         self.run(self.by_name("ending the stack", &["down"])?.deadline(self.cx.limit(UP))).map(drop)
     }
@@ -177,9 +153,6 @@ impl<'a> Compose<'a> {
     }
 
     /// The last `tail` lines of a service's log, oldest first, each with its time.
-    ///
-    /// # Errors
-    /// As [`explain`].
     pub fn log(&self, service: &str, tail: u32) -> Result<String, Failure> {
         if let Some(recorded) = &self.cx.settings.recorded {
             return recorded.log(service, tail);
@@ -189,9 +162,6 @@ impl<'a> Compose<'a> {
     }
 
     /// Hands on each line of a service's log as it comes, until the operator interrupts or the container ends.
-    ///
-    /// # Errors
-    /// As [`explain`].
     pub fn follow(&self, service: &str, tail: u32, each: impl FnMut(&str)) -> Result<(), Failure> {
         let ended = self.cx.proc.follow(own(self.log_job(service, tail, true)?), each)?;
         if ended.success() || proc::interrupted() || proc::stdout_closed() { Ok(()) } else { Err(explain(&ended)) }
@@ -203,6 +173,12 @@ impl<'a> Compose<'a> {
         words.extend(follow.then_some("--follow"));
         words.push(service);
         Ok(self.by_name(&format!("reading the log of {service}"), &words)?.deadline(QUICK))
+    }
+
+    /// A call by the compose file, with its variables.
+    fn by_file(&self, purpose: &str, words: &[&str]) -> Result<Job, Failure> {
+        let (shell, docker, file) = (proc::shell()?, &self.docker, &self.file);
+        Ok(Job::new(purpose, cmd!(shell, "{docker} compose -f {file} {words...}")))
     }
 
     /// A call that creates nothing. It uses the project's name, so that it does not depend on `docker/.env`.
@@ -232,7 +208,7 @@ fn no_plugin(output: &str) -> Failure {
         .hint("install it: `apt-get install docker-compose-v2` on Ubuntu, `docker-compose` on Debian 13, or follow docs.docker.com/compose/install")
 }
 
-/// The failure for an error of docker compose. The texts are those of docker compose 5.5.1 on an engine 20.10.
+/// The failure for an error of docker compose.
 pub(super) fn explain(ended: &CommandOutput) -> Failure {
     let output = reason(&ended.stderr);
     match known_failure(&output) {
@@ -255,101 +231,10 @@ fn reason(stderr: &str) -> String {
 
 /// The failure behind a text that is known.
 fn known_failure(output: &str) -> Option<Failure> {
-    let has = |text: &str| output.contains(text);
-    if let Some((_, path)) = output.split_once("bind source path does not exist: ") {
-        let path = path.lines().next().unwrap_or_default().trim_end();
-        return Some(
-            Failure::new(Code::Prerequisite, format!("`{path}` does not exist"))
-                .cause("docker/compose.yaml mounts it into a container")
-                .hint("docker/README.md explains each file; the paths of certificate and key are in docker/.env"),
-        );
-    }
-    if has("unknown shorthand flag") || has("is not a docker command") {
+    if output.contains("unknown shorthand flag") || output.contains("is not a docker command") {
         return Some(no_plugin(output.lines().next().unwrap_or_default()));
     }
-    if has("failed to connect to the docker API") || has("Cannot connect to the Docker daemon") {
-        return Some(
-            Failure::new(Code::Unreachable, "the Docker engine does not answer")
-                .cause(output)
-                .hint("start it: `systemctl start docker`; without root, your user must be in the group `docker`"),
-        );
-    }
-    if has("permission denied") && (has("docker.sock") || has("daemon socket") || has("docker API")) {
-        return Some(
-            Failure::new(Code::Refused, "the Docker engine refuses this user")
-                .cause(output)
-                .hint("add the user to the group `docker` and log in again, or run the task as root"),
-        );
-    }
-    if let Some((_, rest)) = output.split_once("required variable ") {
-        let (name, message) = rest.split_once(" is missing a value").unwrap_or((rest, ""));
-        return Some(
-            Failure::new(Code::Prerequisite, format!("docker/.env has no {name}"))
-                .cause(message.trim_start_matches([':', ' ']).to_owned())
-                .hint(format!("set {name} in docker/.env; docker/.env.example explains each variable")),
-        );
-    }
-    if let Some(failure) = refused_value(output) {
-        return Some(failure);
-    }
-    if has("Additional property content is not allowed") {
-        return Some(Failure::new(Code::Prerequisite, "docker's compose plugin is too old")
-            .cause(output)
-            .hint("docker/compose.yaml needs inline configs, which compose supports since 2.23.1: update docker-compose-plugin")
-            .next("docker compose version --short"));
-    }
-    if has("go-yaml load error") || has("is invalid") || has("yaml:") {
-        return Some(
-            Failure::new(Code::Invalid, "docker compose does not accept docker/compose.yaml")
-                .cause(output)
-                .hint("compare it with the repository's: `git diff docker/compose.yaml`"),
-        );
-    }
-    if has("cannot join network of a non running container") {
-        return Some(
-            Failure::new(Code::Failed, "the containers lost the network that they share")
-                .cause(output)
-                .hint("recreate all containers of the stack together")
-                .next("cargo xtask stack-up --recreate"),
-        );
-    }
-    if has("is unhealthy") || has("dependency failed to start") {
-        return Some(Failure::new(Code::Failed, "the stack did not start: its sidecar is not healthy")
-            .kind(Kind::Sidecar)
-            .cause(output)
-            .hint("Omni waits for a tailnet address: see the sidecar's log; most often TS_AUTHKEY is already used or expired")
-            .next(format!("cargo xtask stack-logs {SIDECAR}")));
-    }
-    if has("no such service") {
-        return Some(Failure::new(Code::NotFound, "the stack has no such service").cause(output));
-    }
-    None
-}
-
-/// The failure for a value of `docker/.env` that compose or the engine refuses.
-fn refused_value(output: &str) -> Option<Failure> {
-    let line = |text: &str| output.split_once(text).map(|(_, rest)| rest.lines().next().unwrap_or_default().to_owned());
-    if let Some(address) = line("invalid IP address: ") {
-        let what = format!("OMNI_LAN_ADDRESS in docker/.env is {address:?}, which is not a valid IP address");
-        return Some(Failure::new(Code::Invalid, what).cause(output.to_owned()).hint(
-            "set it to this host's IPv4 address on the LAN of the machines: `ip -brief address` lists this host's",
-        ));
-    }
-    if line("invalid IP address in add-host: ").is_some() {
-        return Some(
-            Failure::new(Code::Invalid, "OMNI_DOMAIN in docker/.env is not a valid host name")
-                .cause(output.to_owned())
-                .hint("set it to Omni's host name without scheme, port or path"),
-        );
-    }
-    let mut why = line("docker/.env: ").filter(|_| output.starts_with("failed to read "))?;
-    // The text after these words is the value itself, which may be a secret.
-    for words in ["Invalid template", "unterminated quoted value", "in variable name"] {
-        why.truncate(why.find(words).map_or(why.len(), |at| at + words.len()));
-    }
-    Some(Failure::new(Code::Invalid, "docker compose cannot read docker/.env").cause(why).hint(
-        "a line is KEY=value, a # comment, or blank; put a value that holds `$`, `#` or a quote in single quotes",
-    ))
+    errors::explain("compose", None, output, output, &[])
 }
 
 #[cfg(test)]

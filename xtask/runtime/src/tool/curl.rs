@@ -15,6 +15,7 @@ use domain::failure::{Code, Failure, Kind};
 use domain::secret::{Secret, redact};
 
 /// A GET request.
+#[derive(Default)]
 pub struct Request<'a> {
     pub url: String,
     /// The `Authorization` header, if the server needs one.
@@ -37,18 +38,7 @@ pub struct Request<'a> {
 impl<'a> Request<'a> {
     /// A request with verified TLS and ten seconds.
     pub fn get(url: impl Into<String>) -> Request<'a> {
-        let timeout = Duration::from_secs(10);
-        Request {
-            url: url.into(),
-            authorization: None,
-            json: None,
-            ca_file: None,
-            insecure: false,
-            timeout,
-            output: None,
-            follow: false,
-            connect: None,
-        }
+        Request { url: url.into(), timeout: Duration::from_secs(10), ..Request::default() }
     }
 }
 
@@ -82,19 +72,7 @@ const TRAILER_OF_EACH: &str = "\\n%{size_header} %{size_download} %{http_code} %
 /// # Errors
 /// [`Code::Unreachable`] with curl's reason; [`Code::Timeout`] without a response in time.
 pub fn fetch(cx: &Cx, purpose: &str, request: &Request<'_>) -> Result<Reply, Failure> {
-    let curl = Tool::Curl.find()?;
-    request.ca_file.map_or(Ok(()), check_authorities)?;
-    let shell = proc::shell()?;
-    // Curl's own limit comes first; ours is for a curl that hangs all the same.
-    let job = Job::new(purpose, cmd!(shell, "{curl} -q --config -"))
-        .stdin(config(request))
-        .limit(LARGEST, too_large(&request.url))
-        .deadline(request.timeout + Duration::from_secs(5));
-    let ended = cx.proc.run(job)?;
-    if !ended.success() {
-        return Err(explain(&ended, request));
-    }
-    let mut text = ended.stdout;
+    let mut text = run(cx, purpose, request, config(request), 1)?;
     if request.output.is_some() {
         text.drain(..text.len() - text.trim_start_matches('\n').len());
     }
@@ -111,21 +89,26 @@ pub fn fetch(cx: &Cx, purpose: &str, request: &Request<'_>) -> Result<Reply, Fai
 /// # Errors
 /// As [`fetch`]; the first that fails ends it.
 pub fn fetch_each(cx: &Cx, purpose: &str, request: &Request<'_>, urls: &[String]) -> Result<Vec<Reply>, Failure> {
+    let config = config_of(request, urls, TRAILER_OF_EACH) + "fail-early\n";
+    let text = run(cx, purpose, request, config, urls.len())?;
+    parse_each(&text).filter(|replies| replies.len() == urls.len()).ok_or_else(|| {
+        Failure::new(Code::Unreachable, format!("{purpose}: the answers of {} are not valid HTTP", request.url))
+    })
+}
+
+/// What curl prints for so many requests with this configuration.
+fn run(cx: &Cx, purpose: &str, request: &Request<'_>, config: String, urls: usize) -> Result<String, Failure> {
     let curl = Tool::Curl.find()?;
     request.ca_file.map_or(Ok(()), check_authorities)?;
     let shell = proc::shell()?;
-    let seconds = u32::try_from(urls.len()).unwrap_or(u32::MAX);
+    let patience = request.timeout.saturating_mul(u32::try_from(urls).unwrap_or(u32::MAX));
+    // Curl's own limit comes first; ours is for a curl that hangs all the same.
     let job = Job::new(purpose, cmd!(shell, "{curl} -q --config -"))
-        .stdin(config_of(request, urls, TRAILER_OF_EACH) + "fail-early\n")
+        .stdin(config)
         .limit(LARGEST, too_large(&request.url))
-        .deadline(request.timeout.saturating_mul(seconds) + Duration::from_secs(5));
+        .deadline(patience + Duration::from_secs(5));
     let ended = cx.proc.run(job)?;
-    if !ended.success() {
-        return Err(explain(&ended, request));
-    }
-    parse_each(&ended.stdout).filter(|replies| replies.len() == urls.len()).ok_or_else(|| {
-        Failure::new(Code::Unreachable, format!("{purpose}: the answers of {} are not valid HTTP", request.url))
-    })
+    if ended.success() { Ok(ended.stdout) } else { Err(explain(&ended, request)) }
 }
 
 /// Refuses a device or a pipe in place of the file of certificate authorities: curl and omnictl would read it without end.
@@ -269,11 +252,9 @@ fn explain(ended: &CommandOutput, request: &Request<'_>) -> Failure {
     // Below a refused certificate is curl's advice, not the reason.
     let output = if code == Some(60) { output.lines().next().unwrap_or_default() } else { output };
     let seconds = request.timeout.as_secs().to_string();
-    match errors::explain("curl", code, output, &[("url", url), ("seconds", &seconds)]) {
-        Some(failure) if output.is_empty() => failure.cause(ended.failure().message),
-        Some(failure) => failure.cause(output),
-        None => ended.failure(),
-    }
+    let cause = if output.is_empty() { ended.failure().message } else { output.to_owned() };
+    let known = errors::explain("curl", code, output, &cause, &[("url", url), ("seconds", &seconds)]);
+    known.unwrap_or_else(|| ended.failure())
 }
 
 /// Whether a request failed at the proxy that curl takes from the environment (recorded of curl 7.88): its name does not resolve

@@ -40,7 +40,7 @@ pub fn engine_address() -> Option<String> {
     found.and_then(|each| each["Endpoints"]["docker"]["Host"].as_str().map(str::to_owned)).or(Some(name))
 }
 
-/// The docker client.
+/// The docker client. A call fails as docker says why (`data/program-errors.yaml`), and as [`proc::Proc::run`].
 pub struct Docker<'a> {
     cx: &'a Cx,
     program: PathBuf,
@@ -63,9 +63,6 @@ impl<'a> Docker<'a> {
     }
 
     /// Runs docker with these words, and returns what it prints.
-    ///
-    /// # Errors
-    /// What docker says.
     pub fn run(&self, purpose: &str, words: &[&str], limit: Duration) -> Result<CommandOutput, Failure> {
         let ended = self.call(purpose, words, limit)?;
         if ended.success() { Ok(ended) } else { Err(compose::explain(&ended)) }
@@ -137,9 +134,6 @@ impl<'a> Docker<'a> {
     }
 
     /// Whether the volume exists.
-    ///
-    /// # Errors
-    /// When docker does not say.
     pub fn volume(&self, name: &str) -> Result<bool, Failure> {
         let words = ["volume", "inspect", "--format", "{{.Name}}", name];
         let ended = self.call(&format!("looking for the volume {name}"), &words, QUICK)?;
@@ -151,9 +145,6 @@ impl<'a> Docker<'a> {
     }
 
     /// The containers of other projects.
-    ///
-    /// # Errors
-    /// As [`Docker::run`].
     pub fn foreign(&self) -> Result<Vec<ListedContainer>, Failure> {
         let words = ["ps", "--all", "--no-trunc", "--format", LISTED];
         Ok(listed(&self.run("looking for another Omni", &words, QUICK)?.stdout, compose::PROJECT))
@@ -161,9 +152,6 @@ impl<'a> Docker<'a> {
 
     /// Other Omnis of this engine, in words, each with whether it runs: containers of any project but this one's, and the volume
     /// that the original kit kept its data on.
-    ///
-    /// # Errors
-    /// As [`Docker::run`].
     pub fn other_omnis(&self) -> Result<Vec<(String, bool)>, Failure> {
         let omnis = self.foreign()?.into_iter().filter(|container| container.is("siderolabs/omni"));
         let mut found: Vec<_> = omnis.map(|omni| (omni.words(), omni.state == "running")).collect();
@@ -215,9 +203,6 @@ impl<'a> Docker<'a> {
     }
 
     /// Copies what is in a directory of a container, running or not, into `to`, which exists.
-    ///
-    /// # Errors
-    /// What docker says.
     pub fn copy_out(&self, container: &str, from: &str, to: &Path) -> Result<(), Failure> {
         let purpose = format!("copying {from} out of {container}");
         self.copy(&format!("{container}:{from}/."), &to.to_string_lossy(), &purpose)
@@ -225,18 +210,12 @@ impl<'a> Docker<'a> {
 
     /// Whether the file at `path` in the container holds `text`; false where there is no such file. The file comes as an archive on
     /// stdout, which is not stored.
-    ///
-    /// # Errors
-    /// When docker does not answer.
     pub fn holds(&self, container: &str, path: &str, text: &str) -> Result<bool, Failure> {
         let words = ["cp", &format!("{container}:{path}"), "-"];
         Ok(self.call(&format!("looking at {path} in {container}"), &words, QUICK)?.stdout.contains(text))
     }
 
     /// Copies what is in `from` into a directory of a container, where it belongs to root.
-    ///
-    /// # Errors
-    /// What docker says.
     pub fn copy_in(&self, from: &Path, container: &str, to: &str) -> Result<(), Failure> {
         let from = format!("{}/.", from.display());
         self.copy(&from, &format!("{container}:{to}"), &format!("copying {to} into {container}"))

@@ -1,8 +1,9 @@
-//! What the errors of omnictl and curl mean: `data/program-errors.yaml`.
+//! What the errors of omnictl, curl and docker compose mean: `data/program-errors.yaml`.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use regex::Regex;
 use serde::Deserialize;
 
 use domain::failure::{Code, Failure, Kind};
@@ -15,10 +16,13 @@ struct Row {
     exit: Vec<i32>,
     #[serde(default)]
     has: Vec<String>,
+    #[serde(default, rename = "match")]
+    pattern: String,
     code: Code,
     #[serde(default)]
     kind: Kind,
     message: String,
+    cause: Option<String>,
     #[serde(default)]
     hint: String,
     #[serde(default)]
@@ -30,16 +34,27 @@ static ROWS: LazyLock<BTreeMap<String, Vec<Row>>> = LazyLock::new(|| {
     serde_yaml::from_str(text).unwrap_or_else(|error| panic!("data/program-errors.yaml: {error}"))
 });
 
-/// The failure that an error of `program` means, without its cause; `None` for one that no row knows. `values` fill the texts.
-pub fn explain(program: &str, exit: Option<i32>, output: &str, values: &[(&str, &str)]) -> Option<Failure> {
-    let matches = |row: &&Row| {
+/// The failure that an error of `program` means; `None` for one that no row knows. `values` fill the texts, and `cause` is that of
+/// a row without one.
+pub fn explain(
+    program: &str,
+    exit: Option<i32>,
+    output: &str,
+    cause: &str,
+    values: &[(&str, &str)],
+) -> Option<Failure> {
+    ROWS.get(program)?.iter().find_map(|row| {
         let exits = row.exit.is_empty() || exit.is_some_and(|exit| row.exit.contains(&exit));
-        exits && (row.has.is_empty() || row.has.iter().any(|words| output.contains(words)))
-    };
-    let row = ROWS.get(program)?.iter().find(matches)?;
-    let fill = |text: &str| {
-        values.iter().fold(text.to_owned(), |text, (name, value)| text.replace(&format!("{{{name}}}"), value))
-    };
-    let failure = Failure::new(row.code, fill(&row.message)).kind(row.kind).hint(fill(&row.hint));
-    Some(row.next.iter().fold(failure, |failure, next| failure.next(next)))
+        let has = row.has.is_empty() || row.has.iter().any(|words| output.contains(words));
+        let pattern = Regex::new(&row.pattern).ok()?;
+        let found = pattern.captures(output).filter(|_| exits && has)?;
+        let named = pattern.capture_names().flatten().filter_map(|name| Some((name, found.name(name)?.as_str())));
+        let values: Vec<_> = values.iter().copied().chain(named).collect();
+        let fill = |text: &str| {
+            values.iter().fold(text.to_owned(), |text, (name, value)| text.replace(&format!("{{{name}}}"), value))
+        };
+        let cause = row.cause.as_deref().map_or(cause.to_owned(), fill);
+        let failure = Failure::new(row.code, fill(&row.message)).kind(row.kind).cause(cause).hint(fill(&row.hint));
+        Some(row.next.iter().fold(failure, |failure, next| failure.next(next)))
+    })
 }

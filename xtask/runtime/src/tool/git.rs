@@ -1,9 +1,8 @@
 //! git, for the question whether a secret is in what will be pushed.
 
-use std::path::Path;
 use std::time::Duration;
 
-use xshell::{Shell, cmd};
+use xshell::cmd;
 
 use super::Tool;
 use crate::cx::Cx;
@@ -18,10 +17,8 @@ const QUICK: Duration = Duration::from_secs(20);
 /// # Errors
 /// [`Code::Prerequisite`] if git is not installed; otherwise git's own error.
 pub fn tracked(cx: &Cx, paths: &[&str]) -> Result<Option<Vec<String>>, Failure> {
-    let git = Tool::Git.find()?;
-    let shell = at(cx.paths.root())?;
-    let job = Job::new("asking git which files it tracks", cmd!(shell, "{git} ls-files -- {paths...}"));
-    let ended = cx.proc.run(job.deadline(QUICK))?;
+    let job = call(cx, "asking git which files it tracks", &[&["ls-files", "--"], paths].concat())?;
+    let ended = cx.proc.run(job)?;
     if ended.stderr.contains("not a git repository") {
         return Ok(None);
     }
@@ -37,12 +34,10 @@ pub fn holding(cx: &Cx, secrets: &[Secret]) -> Result<Vec<String>, Failure> {
     if secrets.is_empty() {
         return Ok(Vec::new());
     }
-    let git = Tool::Git.find()?;
-    let shell = at(cx.paths.root())?;
     let patterns: Vec<&str> = secrets.iter().map(Secret::expose).collect();
-    let cmd = cmd!(shell, "{git} grep --files-with-matches --fixed-strings -f -");
-    let job = Job::new("looking for secrets in what git tracks", cmd).stdin(patterns.join("\n") + "\n");
-    let ended = cx.proc.run(job.deadline(QUICK))?;
+    let words = ["grep", "--files-with-matches", "--fixed-strings", "-f", "-"];
+    let job = call(cx, "looking for secrets in what git tracks", &words)?;
+    let ended = cx.proc.run(job.stdin(patterns.join("\n") + "\n"))?;
     match ended.status.code() {
         Some(0) => Ok(ended.stdout.lines().map(str::to_owned).collect()),
         // Nothing found.
@@ -51,8 +46,9 @@ pub fn holding(cx: &Cx, secrets: &[Secret]) -> Result<Vec<String>, Failure> {
     }
 }
 
-fn at(root: &Path) -> Result<Shell, Failure> {
-    let shell = proc::shell()?;
-    shell.change_dir(root);
-    Ok(shell)
+/// A call of git in the project.
+fn call(cx: &Cx, purpose: &str, words: &[&str]) -> Result<Job, Failure> {
+    let (git, shell) = (Tool::Git.find()?, proc::shell()?);
+    shell.change_dir(cx.paths.root());
+    Ok(Job::new(purpose, cmd!(shell, "{git} {words...}")).deadline(QUICK))
 }

@@ -35,8 +35,11 @@ impl<'a> Keyring<'a> {
         Ok(Keyring { cx, gpg, home })
     }
 
-    fn job(&self, purpose: &str, cmd: xshell::Cmd<'_>) -> Job {
-        Job::new(purpose, cmd).env("GNUPGHOME", self.home.path()).deadline(QUICK)
+    /// A call with these `words`, and more of them, which may hold blanks.
+    fn job(&self, purpose: &str, words: &str, more: &[&str]) -> Result<Job, Failure> {
+        let (shell, gpg, words) = (proc::shell()?, &self.gpg, words.split(' '));
+        let job = Job::new(purpose, cmd!(shell, "{gpg} --batch {words...} {more...}"));
+        Ok(job.env("GNUPGHOME", self.home.path()).deadline(QUICK))
     }
 
     fn run(&self, job: Job) -> Result<CommandOutput, Failure> {
@@ -46,16 +49,12 @@ impl<'a> Keyring<'a> {
     /// Puts the key into the keyring and returns its fingerprint.
     fn import(&self, armored: &Secret) -> Result<String, Failure> {
         hide_lines(armored.expose());
-        let (shell, gpg) = (proc::shell()?, &self.gpg);
-        let cmd = cmd!(shell, "{gpg} --batch --quiet --import");
-        self.run(self.job("reading the key of Omni's store", cmd).stdin(armored.expose()))?;
+        self.run(self.job("reading the key of Omni's store", "--quiet --import", &[])?.stdin(armored.expose()))?;
         self.fingerprint()
     }
 
     fn fingerprint(&self) -> Result<String, Failure> {
-        let (shell, gpg) = (proc::shell()?, &self.gpg);
-        let cmd = cmd!(shell, "{gpg} --batch --list-secret-keys --with-colons");
-        let ended = self.run(self.job("looking up the new key", cmd))?;
+        let ended = self.run(self.job("looking up the new key", "--list-secret-keys --with-colons", &[])?)?;
         let line = ended.stdout.lines().find_map(|line| line.strip_prefix("fpr:"));
         let found = line.and_then(|line| line.split(':').find(|field| !field.is_empty()));
         found
@@ -66,12 +65,9 @@ impl<'a> Keyring<'a> {
     /// Encrypts a word and decrypts it again, with every way to ask for a passphrase closed.
     fn prove(&self, fingerprint: &str) -> Result<(), Failure> {
         const WORD: &str = "omni-scale: this key opens without a question\n";
-        let (shell, gpg) = (proc::shell()?, &self.gpg);
-        let cmd = cmd!(
-            shell,
-            "{gpg} --batch --quiet --no-tty --trust-model always --armor --encrypt --recipient {fingerprint}"
-        );
-        let sealed = self.run(self.job("encrypting with the key of Omni's store", cmd).stdin(WORD))?;
+        let words = "--quiet --no-tty --trust-model always --armor --encrypt --recipient";
+        let job = self.job("encrypting with the key of Omni's store", words, &[fingerprint])?;
+        let sealed = self.run(job.stdin(WORD))?;
         let opened = self.decrypt("decrypting with the key of Omni's store, without a passphrase", &sealed.stdout)?;
         if opened == WORD {
             return Ok(());
@@ -80,9 +76,8 @@ impl<'a> Keyring<'a> {
     }
 
     fn decrypt(&self, purpose: &str, message: &str) -> Result<String, Failure> {
-        let (shell, gpg) = (proc::shell()?, &self.gpg);
-        let cmd = cmd!(shell, "{gpg} --batch --quiet --no-tty --pinentry-mode error --decrypt");
-        let opened = self.run(self.job(purpose, cmd).stdin(message)).map_err(|failure| {
+        let job = self.job(purpose, "--quiet --no-tty --pinentry-mode error --decrypt", &[])?;
+        let opened = self.run(job.stdin(message)).map_err(|failure| {
             failure
                 .hint("Omni could not open its store with it: the key must have an encryption subkey and no passphrase")
         })?;
@@ -123,25 +118,16 @@ pub fn make_store_key(cx: &Cx, user: &str) -> Result<Secret, Failure> {
 
 fn new_store_key(cx: &Cx, user: &str) -> Result<Secret, Failure> {
     let keyring = Keyring::new(cx)?;
-    let (shell, gpg) = (proc::shell()?, &keyring.gpg);
-    let id = format!("Omni (etcd encryption) <{user}>");
     // Without `--batch --passphrase ''` gpg would ask for a passphrase; with loopback it cannot open a window either.
-    let cmd = cmd!(
-        shell,
-        "{gpg} --batch --quiet --pinentry-mode loopback --passphrase '' --quick-generate-key {id} rsa4096 cert never"
-    );
-    keyring.run(keyring.job("creating the key of Omni's store", cmd).deadline(MAKE))?;
+    let run = |purpose: &str, more: &[&str]| {
+        let words = "--quiet --pinentry-mode loopback --passphrase";
+        keyring.run(keyring.job(purpose, words, &[&[""][..], more].concat())?.deadline(MAKE))
+    };
+    let id = format!("Omni (etcd encryption) <{user}>");
+    run("creating the key of Omni's store", &["--quick-generate-key", &id, "rsa4096", "cert", "never"])?;
     let fingerprint = keyring.fingerprint()?;
-    let cmd = cmd!(
-        shell,
-        "{gpg} --batch --quiet --pinentry-mode loopback --passphrase '' --quick-add-key {fingerprint} rsa4096 encr never"
-    );
-    keyring.run(keyring.job("creating its encryption subkey", cmd).deadline(MAKE))?;
-    let cmd = cmd!(
-        shell,
-        "{gpg} --batch --quiet --pinentry-mode loopback --passphrase '' --armor --export-secret-keys {fingerprint}"
-    );
-    let exported = keyring.run(keyring.job("exporting the key of Omni's store", cmd))?;
+    run("creating its encryption subkey", &["--quick-add-key", &fingerprint, "rsa4096", "encr", "never"])?;
+    let exported = run("exporting the key of Omni's store", &["--armor", "--export-secret-keys", &fingerprint])?;
     hide_lines(&exported.stdout);
     let armored = Secret::new(exported.stdout);
     prove_store_key(cx, &armored)?;
@@ -191,9 +177,9 @@ pub fn open_slot<'s>(
 pub fn public_half(cx: &Cx, armored: &Secret) -> Result<String, Failure> {
     let keyring = Keyring::new(cx)?;
     let fingerprint = keyring.import(armored)?;
-    let (shell, gpg) = (proc::shell()?, &keyring.gpg);
-    let cmd = cmd!(shell, "{gpg} --batch --quiet --armor --export {fingerprint}");
-    Ok(keyring.run(keyring.job("exporting the public half", cmd))?.stdout)
+    Ok(keyring
+        .run(keyring.job("exporting the public half", "--quiet --armor --export", &[fingerprint.as_str()])?)?
+        .stdout)
 }
 
 /// The slot that Omni makes for a public key: its user ID and `<fingerprint>`.
@@ -202,9 +188,8 @@ pub fn public_half(cx: &Cx, armored: &Secret) -> Result<String, Failure> {
 /// [`Code::Invalid`] for a key with which Omni would not start, or would not find its slot again.
 pub fn public_slot(cx: &Cx, armored: &str) -> Result<String, Failure> {
     let keyring = Keyring::new(cx)?;
-    let (shell, gpg) = (proc::shell()?, &keyring.gpg);
-    let cmd = cmd!(shell, "{gpg} --batch --quiet --show-keys --with-colons");
-    let shown = keyring.run(keyring.job("reading a public key", cmd).stdin(armored))?.stdout;
+    let job = keyring.job("reading a public key", "--quiet --show-keys --with-colons", &[])?;
+    let shown = keyring.run(job.stdin(armored))?.stdout;
     slot(&shown).map_err(|why| {
         Failure::new(Code::Invalid, "Omni cannot use this public key")
             .cause(why)
@@ -275,10 +260,8 @@ mod tests {
         assert!(failure.cause.contains("passphrase"), "{failure}");
         // gpg reports the same as the packets.
         let keyring = Keyring::new(&cx).unwrap();
-        let shell = proc::shell().unwrap();
-        let gpg = &keyring.gpg;
-        let cmd = cmd!(shell, "{gpg} --batch --quiet --pinentry-mode error --import");
-        let _ = keyring.run(keyring.job("reading", cmd).stdin(locked));
+        let job = keyring.job("reading", "--quiet --pinentry-mode error --import", &[]).unwrap();
+        let _ = keyring.run(job.stdin(locked));
         if let Ok(fingerprint) = keyring.fingerprint() {
             assert!(keyring.prove(&fingerprint).is_err());
         }

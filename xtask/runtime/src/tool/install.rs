@@ -163,7 +163,11 @@ pub fn install(cx: &Cx, sources: &Sources) -> Result<Installed, Failure> {
     fs::create_dir_all(&dir).map_err(|error| {
         Failure::new(Code::Prerequisite, format!("cannot create `{}`", dir.display())).cause(error.to_string())
     })?;
-    let temp = Temp(dir.join(format!(".omnictl.{}.tmp", std::process::id())));
+    let unwritten = |error: std::io::Error| {
+        Failure::new(Code::Failed, format!("cannot write `{}`", place.display())).cause(error.to_string())
+    };
+    let temp = tempfile::Builder::new().prefix(".omnictl.").suffix(".tmp").tempfile_in(&dir).map_err(unwritten)?;
+    let temp = temp.into_temp_path();
     let mut refused: Vec<Failure> = Vec::new();
     for candidate in candidates(sources) {
         // An Omni that does not answer does not answer at its other path either.
@@ -171,11 +175,9 @@ pub fn install(cx: &Cx, sources: &Sources) -> Result<Installed, Failure> {
         if candidate.release.is_none() && refused.iter().any(silent) {
             continue;
         }
-        match fetch(cx, &candidate, &asset, sources.ca_file.as_deref(), &temp.0) {
+        match fetch(cx, &candidate, &asset, sources.ca_file.as_deref(), &temp) {
             Ok(version) => {
-                fs::rename(&temp.0, &place).map_err(|error| {
-                    Failure::new(Code::Failed, format!("cannot write `{}`", place.display())).cause(error.to_string())
-                })?;
+                temp.persist(&place).map_err(|error| unwritten(error.error))?;
                 return Ok(Installed { path: place, version, from: candidate.base });
             }
             Err(failure) if failure.code == Code::Interrupted => return Err(failure),
@@ -281,15 +283,6 @@ fn check_sum(cx: &Cx, base: &str, asset: &str, ca: Option<&str>, file: &Path) ->
     }
     Err(Failure::new(Code::Failed, "its checksum is wrong")
         .cause(format!("expected {expected}, found {found}: it was changed or is incomplete")))
-}
-
-/// A file that goes away unless it was renamed.
-struct Temp(PathBuf);
-
-impl Drop for Temp {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use super::cargo;
 use crate::cx::Cx;
 use crate::files;
 use crate::paths::Paths;
-use crate::proc::{self, Job};
+use crate::proc::{self, CommandOutput, Job};
 
 /// The line that the lab prints when it is ready. Contains no token.
 #[derive(Debug, Clone, Deserialize)]
@@ -62,13 +62,25 @@ pub fn built(cx: &Cx) -> anyhow::Result<PathBuf> {
     beside.map_or_else(|| cargo::built(cx, "lab"), Ok)
 }
 
+/// Calls the lab's program for the lab in `dir`.
+fn call(
+    cx: &Cx,
+    program: &Path,
+    purpose: &str,
+    verb: &str,
+    dir: &Path,
+    more: &[&str],
+) -> Result<CommandOutput, Failure> {
+    let shell = proc::shell()?;
+    cx.proc.run(Job::new(purpose, cmd!(shell, "{program} {verb} --dir {dir} {more...}")))
+}
+
 /// What the far ends of the lab in `dir` hold.
 ///
 /// # Errors
 /// [`Code::NotFound`] when none runs there.
 pub fn state_of(cx: &Cx, program: &Path, dir: &Path) -> anyhow::Result<Value> {
-    let shell = proc::shell()?;
-    let ended = cx.proc.run(Job::new("asking the lab for its state", cmd!(shell, "{program} dump --dir {dir}")))?;
+    let ended = call(cx, program, "asking the lab for its state", "dump", dir, &[])?;
     if !ended.success() {
         return Err(Failure::new(Code::NotFound, "no lab is running")
             .cause(ended.failure().cause)
@@ -83,9 +95,7 @@ pub fn state_of(cx: &Cx, program: &Path, dir: &Path) -> anyhow::Result<Value> {
 /// # Errors
 /// When there is no such node, or no lab.
 pub fn set_node(cx: &Cx, program: &Path, dir: &Path, node: &str, power: &str) -> anyhow::Result<()> {
-    let shell = proc::shell()?;
-    let job = Job::new("turning a node of the lab", cmd!(shell, "{program} node --dir {dir} {node} {power}"));
-    cx.proc.run(job)?.checked()?;
+    call(cx, program, "turning a node of the lab", "node", dir, &[node, power])?.checked()?;
     Ok(())
 }
 
@@ -94,9 +104,7 @@ pub fn set_node(cx: &Cx, program: &Path, dir: &Path, node: &str, power: &str) ->
 /// # Errors
 /// [`Code::NotFound`] when no lab runs there, [`Code::Conflict`] when it has not this fault.
 pub fn heal(cx: &Cx, program: &Path, dir: &Path, fault: &str) -> anyhow::Result<()> {
-    let shell = proc::shell()?;
-    let ended =
-        cx.proc.run(Job::new("ending a fault of the lab", cmd!(shell, "{program} heal --dir {dir} {fault}")))?;
+    let ended = call(cx, program, "ending a fault of the lab", "heal", dir, &[fault])?;
     if ended.success() {
         return Ok(());
     }
@@ -182,8 +190,7 @@ pub fn removable(dir: &Path) -> Result<(), Failure> {
 /// # Errors
 /// When it cannot be asked to end.
 pub fn stop(cx: &Cx, program: &Path, dir: &Path) -> anyhow::Result<()> {
-    let shell = proc::shell()?;
-    cx.proc.run(Job::new("ending the lab", cmd!(shell, "{program} stop --dir {dir}")))?.checked()?;
+    call(cx, program, "ending the lab", "stop", dir, &[])?.checked()?;
     Ok(())
 }
 

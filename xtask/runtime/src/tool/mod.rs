@@ -22,7 +22,8 @@ use std::path::PathBuf;
 use domain::failure::{Code, Failure};
 
 /// A program that is expected on PATH.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum Tool {
     Curl,
     Docker,
@@ -36,30 +37,16 @@ pub enum Tool {
 impl Tool {
     /// The name on PATH.
     pub fn name(self) -> &'static str {
-        match self {
-            Tool::Curl => "curl",
-            Tool::Docker => "docker",
-            Tool::Git => "git",
-            Tool::Gpg => "gpg",
-            Tool::Openssl => "openssl",
-            Tool::Age => "age",
-            Tool::Tar => "tar",
-        }
+        self.into()
     }
 
-    fn install_hint(self) -> &'static str {
+    fn install_hint(self) -> String {
+        let name = self.name();
         match self {
-            Tool::Curl => "install curl: `apt-get install curl`, `dnf install curl` or `brew install curl`",
-            Tool::Git => "install git: `apt-get install git`, `dnf install git` or `brew install git`",
-            Tool::Age => "install age: `apt-get install age`, `dnf install age` or `brew install age`",
-            Tool::Tar => "install GNU tar: `apt-get install tar` or `dnf install tar`",
-            Tool::Gpg => "install GnuPG: `apt-get install gnupg`, `dnf install gnupg2` or `brew install gnupg`",
-            Tool::Openssl => {
-                "install openssl: `apt-get install openssl`, `dnf install openssl` or `brew install openssl`"
-            }
-            Tool::Docker => {
-                "install Docker Engine with the compose plugin: `apt-get install docker.io docker-compose-v2` on Ubuntu, `docker.io docker-compose` on Debian 13, or follow docs.docker.com/engine/install"
-            }
+            Tool::Tar => "install GNU tar: `apt-get install tar` or `dnf install tar`".to_owned(),
+            Tool::Gpg => "install GnuPG: `apt-get install gnupg`, `dnf install gnupg2` or `brew install gnupg`".to_owned(),
+            Tool::Docker => "install Docker Engine with the compose plugin: `apt-get install docker.io docker-compose-v2` on Ubuntu, `docker.io docker-compose` on Debian 13, or follow docs.docker.com/engine/install".to_owned(),
+            _ => format!("install {name}: `apt-get install {name}`, `dnf install {name}` or `brew install {name}`"),
         }
     }
 

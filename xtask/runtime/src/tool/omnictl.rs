@@ -53,12 +53,13 @@ pub struct ServiceAccountKey {
     pub expires: String,
 }
 
-/// omnictl, ready to be called.
+/// omnictl, ready to be called. A call fails as omnictl says why (`data/program-errors.yaml`), and as [`proc::Proc::run`].
 pub struct Omnictl<'a> {
     cx: &'a Cx,
     program: PathBuf,
     login: Login,
-    endpoint: Option<String>,
+    /// The address of its Omni.
+    endpoint: String,
 }
 
 /// Where omnictl is: on PATH, else in `${XDG_DATA_HOME:-$HOME/.local}/bin`.
@@ -162,15 +163,12 @@ impl<'a> Omnictl<'a> {
         if let Some(recorded) = &cx.settings.recorded {
             recorded.available("omni")?;
             let login = Login::Config { file: PathBuf::new(), address: String::new() };
-            return Ok(Omnictl { cx, program: PathBuf::new(), login, endpoint: None });
+            return Ok(Omnictl { cx, program: PathBuf::new(), login, endpoint: String::new() });
         }
         Omnictl::with(cx, program()?)
     }
 
     /// As [`Omnictl::find`], with the program at `program`.
-    ///
-    /// # Errors
-    /// As [`Omnictl::find`].
     pub fn with(cx: &'a Cx, program: PathBuf) -> Result<Omnictl<'a>, Failure> {
         let login = login(cx).ok_or_else(not_logged_in)?;
         let endpoint = match &login {
@@ -179,17 +177,14 @@ impl<'a> Omnictl<'a> {
                     true => failure.hint(SHADOWED).next(format!("unset {variable}")),
                     false => failure,
                 })?;
-                Some(cx.settings.omni_endpoint(None).ok_or_else(no_endpoint)?.value)
+                cx.settings.omni_endpoint(None).ok_or_else(no_endpoint)?.value
             }
-            Login::Config { address, .. } => Some(address.clone()),
+            Login::Config { address, .. } => address.clone(),
         };
         Ok(Omnictl { cx, program, login, endpoint })
     }
 
     /// As [`Omnictl::find`], but always with this key of `docker/.env`.
-    ///
-    /// # Errors
-    /// As [`Omnictl::find`].
     pub fn with_key(cx: &'a Cx, secret: &Secret) -> Result<Omnictl<'a>, Failure> {
         let (variable, secret) = (KEYS[1], secret.clone());
         check_key(variable, &Origin::EnvFile(variable), &secret)?;
@@ -199,7 +194,7 @@ impl<'a> Omnictl<'a> {
             (None, None) => return Err(no_endpoint()),
         };
         let login = Login::Key { variable, origin: Origin::EnvFile(variable), secret };
-        Ok(Omnictl { cx, program: program()?, login, endpoint: Some(endpoint) })
+        Ok(Omnictl { cx, program: program()?, login, endpoint })
     }
 
     /// As [`Omnictl::find`], but always with omnictl's own login, regardless of keys in `docker/.env`.
@@ -209,7 +204,7 @@ impl<'a> Omnictl<'a> {
     pub fn as_person(cx: &'a Cx) -> Result<Omnictl<'a>, Failure> {
         let login = own_login().filter(|_| KEYS.iter().all(|variable| environment(variable).is_none()));
         let (file, address) = login.ok_or_else(not_logged_in)?;
-        let endpoint = Some(address.clone());
+        let endpoint = address.clone();
         Ok(Omnictl { cx, program: program()?, login: Login::Config { file, address }, endpoint })
     }
 
@@ -226,12 +221,12 @@ impl<'a> Omnictl<'a> {
 
     /// The address of its Omni.
     pub fn address(&self) -> &str {
-        self.endpoint.as_deref().unwrap_or_default().trim_end_matches('/')
+        self.endpoint.trim_end_matches('/')
     }
 
     /// Whether its login is one to Omni at `endpoint`.
     pub fn asks(&self, endpoint: &str) -> bool {
-        self.endpoint.is_some() && self.address() == endpoint.trim_end_matches('/')
+        self.address() == endpoint.trim_end_matches('/')
     }
 
     /// Whether the key comes from the variable that omnictl reads first, regardless of [`KEYS`]\[1\].
@@ -244,12 +239,11 @@ impl<'a> Omnictl<'a> {
         let patience = self.cx.timeout.map_or(READ, |timeout| timeout.min(READ));
         let mut job = Job::new(purpose, cmd).deadline(patience);
         match &self.login {
-            Login::Key { variable, secret, .. } => job = job.secret_env(variable, secret),
+            Login::Key { variable, secret, .. } => {
+                job = job.secret_env(variable, secret).env("OMNI_ENDPOINT", &self.endpoint);
+            }
+            // The address in it counts.
             Login::Config { file, .. } => job = job.env("OMNICONFIG", file),
-        }
-        // With a key the configured address does not count; with a login of its own it is the one that does.
-        if let (Login::Key { .. }, Some(endpoint)) = (&self.login, &self.endpoint) {
-            job = job.env("OMNI_ENDPOINT", endpoint);
         }
         // Go reads the system's directory of certificates besides (crypto/x509 `root_unix.go`).
         if let Some(file) = self.cx.settings.ca_file(None) {
@@ -281,9 +275,6 @@ impl<'a> Omnictl<'a> {
     }
 
     /// As [`Omnictl::list`], of each what `T` names.
-    ///
-    /// # Errors
-    /// As [`Omnictl::list`].
     pub fn list_as<T: DeserializeOwned>(&self, kind: &str, selector: Option<&str>) -> Result<Vec<T>, Failure> {
         if let Some(recorded) = &self.cx.settings.recorded {
             return recorded.list(kind, selector);
@@ -294,9 +285,6 @@ impl<'a> Omnictl<'a> {
     }
 
     /// One resource, or `None` when Omni has none of that id.
-    ///
-    /// # Errors
-    /// As [`Omnictl::list`].
     pub fn get(&self, kind: &str, id: &str) -> Result<Option<Resource>, Failure> {
         if let Some(recorded) = &self.cx.settings.recorded {
             return Ok(recorded.list(kind, None)?.into_iter().find(|found: &Resource| found.metadata.id == id));
@@ -309,9 +297,6 @@ impl<'a> Omnictl<'a> {
     }
 
     /// Applies a file of resources. Exit 0 does not prove that they are there as written: unknown keys are dropped.
-    ///
-    /// # Errors
-    /// As [`Omnictl::explain`].
     pub fn apply(&self, file: &Path) -> Result<(), Failure> {
         let (shell, program) = (proc::shell()?, &self.program);
         let job =
@@ -321,9 +306,6 @@ impl<'a> Omnictl<'a> {
 
     /// What a sync of the template would do, in omnictl's own lines with diffs; empty when nothing. Validates the
     /// template on the way (omni v1.9.3 `client/pkg/template/operations/sync.go`).
-    ///
-    /// # Errors
-    /// As [`Omnictl::explain`].
     pub fn sync_plan(&self, file: &Path) -> Result<String, Failure> {
         let shell = template_dir(file)?;
         let program = &self.program;
@@ -362,9 +344,6 @@ impl<'a> Omnictl<'a> {
 
     /// The template of a cluster, as omnictl makes it from what Omni has (omni v1.9.3
     /// `client/pkg/template/operations/export.go`).
-    ///
-    /// # Errors
-    /// As [`Omnictl::explain`].
     pub fn export(&self, cluster: &str) -> Result<String, Failure> {
         let purpose = format!("exporting the template of cluster {cluster}");
         let job = self.call(purpose, "cluster template export --cluster", &[cluster])?;
@@ -409,9 +388,6 @@ impl<'a> Omnictl<'a> {
 
     /// Deletes a cluster: tears its resources down in order, and returns when they are gone. It has no limit of its own, and one
     /// that was cut off goes on where it stopped (omni v1.9.3 `client/pkg/template/operations/delete.go`).
-    ///
-    /// # Errors
-    /// As [`Omnictl::explain`].
     pub fn delete_cluster(&self, name: &str, disconnected: bool) -> Result<(), Failure> {
         let flag = disconnected.then_some("--destroy-disconnected-machines");
         let words: Vec<&str> = [name].into_iter().chain(flag).collect();
@@ -427,9 +403,6 @@ impl<'a> Omnictl<'a> {
 
     /// Deletes a resource, and returns when nothing holds it any more. omnictl has no limit of its own, and Omni goes on with what
     /// was asked for (omni v1.9.3 `client/pkg/omnictl/resources/destroy.go`).
-    ///
-    /// # Errors
-    /// As [`Omnictl::explain`].
     pub fn delete(&self, kind: &str, id: &str) -> Result<(), Failure> {
         let job = self.call(format!("deleting {kind} {id}"), "delete", &[kind, id])?;
         self.run(job.deadline(self.cx.limit(SYNC))).map(drop)
@@ -437,9 +410,6 @@ impl<'a> Omnictl<'a> {
 
     /// The last lines that a machine has sent to Omni, as its kernel's log has them: JSON, a line each (omni v1.9.3
     /// `client/pkg/omnictl/machine-logs.go`).
-    ///
-    /// # Errors
-    /// As [`Omnictl::explain`].
     pub fn machine_log(&self, uuid: &str, tail: u32) -> Result<String, Failure> {
         let large =
             Failure::new(Code::Failed, "these log lines are larger than 32 MiB").hint("ask for fewer: --tail N");
@@ -447,9 +417,6 @@ impl<'a> Omnictl<'a> {
     }
 
     /// The same as they come, until the reader ends it.
-    ///
-    /// # Errors
-    /// As [`Omnictl::explain`].
     pub fn follow_machine_log(&self, uuid: &str, tail: u32, each: impl FnMut(&str)) -> Result<(), Failure> {
         let ended = self.cx.proc.follow(self.log_job(uuid, tail, true)?, each)?;
         if ended.success() || proc::interrupted() || proc::stdout_closed() { Ok(()) } else { Err(self.explain(&ended)) }
@@ -464,9 +431,6 @@ impl<'a> Omnictl<'a> {
 
     /// Writes access to a cluster to `file`: a kubeconfig or a talosconfig, with these `flags` of omnictl. A new file gets mode 0640
     /// (omni v1.9.3 `client/pkg/omnictl/kubeconfig.go`), so `file` belongs into a private directory.
-    ///
-    /// # Errors
-    /// As [`Omnictl::explain`].
     pub fn write_access(&self, kind: &str, cluster: &str, flags: &[String], file: &Path) -> Result<(), Failure> {
         let (shell, program) = (proc::shell()?, &self.program);
         let cmd = cmd!(shell, "{program} {kind} --cluster {cluster} {flags...} {file}");
@@ -482,9 +446,6 @@ impl<'a> Omnictl<'a> {
     }
 
     /// Makes one more key for the provider `id`. Needs the role Admin.
-    ///
-    /// # Errors
-    /// As [`Omnictl::create_provider`].
     pub fn renew_provider_key(&self, id: &str) -> Result<Secret, Failure> {
         let purpose = format!("creating a key for the provider {id} in Omni");
         self.provider_key(self.call(purpose, "infraprovider renewkey", &[id])?)
@@ -492,9 +453,6 @@ impl<'a> Omnictl<'a> {
 
     /// Makes the account of a provider that has none, as the second half of `infraprovider create` does. Needs the role
     /// Admin.
-    ///
-    /// # Errors
-    /// As [`Omnictl::create_service_account`].
     pub fn create_provider_account(&self, id: &str) -> Result<Secret, Failure> {
         self.create_service_account(&format!("infra-provider:{id}"), "InfraProvider")
     }
@@ -516,9 +474,6 @@ impl<'a> Omnictl<'a> {
     }
 
     /// Creates another key for the service account `name`, always for a year, because omnictl ignores `--ttl` here.
-    ///
-    /// # Errors
-    /// As [`Omnictl::create_service_account`].
     pub fn renew_service_account(&self, name: &str) -> Result<Secret, Failure> {
         let purpose = format!("renewing the key of the service account {name}");
         let job = self.call(purpose, "serviceaccount renew --", &[name])?;
@@ -526,18 +481,12 @@ impl<'a> Omnictl<'a> {
     }
 
     /// The keys of Omni's service accounts, those of providers excluded. Needs the role Admin.
-    ///
-    /// # Errors
-    /// As [`Omnictl::explain`].
     pub fn service_account_keys(&self) -> Result<Vec<ServiceAccountKey>, Failure> {
         let ended = self.run(self.call("listing the service accounts of Omni", "serviceaccount list", &[])?)?;
         Ok(account_keys(&ended.stdout))
     }
 
     /// Destroys a service account with all its keys: Omni revokes no single one. Needs the role Admin.
-    ///
-    /// # Errors
-    /// As [`Omnictl::explain`].
     pub fn destroy_service_account(&self, name: &str) -> Result<(), Failure> {
         let job = self.call(format!("destroying the service account {name}"), "serviceaccount destroy --", &[name])?;
         self.run(job.deadline(WRITE)).map(drop)
@@ -545,9 +494,6 @@ impl<'a> Omnictl<'a> {
 
     /// Whether Omni accepts its key, whatever that may do: Omni says that a role is missing only after it has checked the
     /// signature.
-    ///
-    /// # Errors
-    /// As [`Omnictl::explain`].
     pub fn accepted(&self) -> Result<(), Failure> {
         match self.get("sysversions", "current") {
             Err(failure) if failure.kind == Kind::Role => Ok(()),
@@ -572,8 +518,7 @@ impl<'a> Omnictl<'a> {
 
     /// The failure for an error of omnictl.
     fn explain(&self, ended: &CommandOutput) -> Failure {
-        let endpoint = self.endpoint.as_deref().unwrap_or("the configured Omni");
-        explain(ended, &self.who(), endpoint, self.overridden())
+        explain(ended, &self.who(), &self.endpoint, self.overridden())
     }
 }
 
@@ -698,8 +643,7 @@ fn explain(ended: &CommandOutput, who: &str, endpoint: &str, overridden: bool) -
             .hint("install the one that this Omni serves")
             .next("cargo xtask omnictl-install");
     }
-    let known = errors::explain("omnictl", None, output, &[("who", who), ("endpoint", endpoint)]);
-    match known.map(|failure| failure.cause(reasons)) {
+    match errors::explain("omnictl", None, output, &reasons, &[("who", who), ("endpoint", endpoint)]) {
         Some(failure) if failure.kind == Kind::Role => role_needed(overridden, failure),
         Some(failure) => failure,
         None => ended.failure(),

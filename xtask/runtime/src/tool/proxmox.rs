@@ -96,7 +96,7 @@ impl Login {
     }
 }
 
-/// Proxmox at an address, with a login.
+/// Proxmox at an address, with a login. A call fails as [`Proxmox::get`].
 #[derive(Debug, Clone)]
 pub struct Proxmox {
     /// Without `/api2/json`.
@@ -151,6 +151,12 @@ impl Proxmox {
         format!("check {}: Proxmox is at https://HOST:8006", self.origin)
     }
 
+    /// The failure when something else answers.
+    fn foreign(&self, cause: String) -> Failure {
+        let message = format!("{} is not a Proxmox API", self.url);
+        Failure::new(Code::Unreachable, message).cause(cause).hint(self.check_address())
+    }
+
     /// Refuses an address over which the login would be sent unencrypted, unless the operator accepts that.
     ///
     /// # Errors
@@ -164,8 +170,9 @@ impl Proxmox {
             .hint("write it as https://HOST:8006; for a proxy on a network that you trust there is `--insecure-http`"))
     }
 
-    /// What a request carries to be let in.
+    /// What a request carries to be let in, over an address for which [`Proxmox::encrypted`] has nothing to say.
     fn authorization(&self, cx: &Cx) -> Result<Secret, Failure> {
+        self.encrypted(cx)?;
         let Login::Password { user, realm, password } = &self.login else {
             let Login::Token(token) = &self.login else { return Ok(Secret::plain("")) };
             return Ok(token.header());
@@ -205,15 +212,11 @@ impl Proxmox {
         if let Some(recorded) = &cx.settings.recorded {
             return recorded.proxmox(self.site.as_deref(), path);
         }
-        self.encrypted(cx)?;
         let authorization = self.authorization(cx)?;
         self.ask(cx, purpose, path, Some(&authorization), None)
     }
 
     /// The entries that `wanted` picks of a list that may be long.
-    ///
-    /// # Errors
-    /// As [`Proxmox::get`].
     pub fn pick(
         &self,
         cx: &Cx,
@@ -224,7 +227,6 @@ impl Proxmox {
         if let Some(recorded) = &cx.settings.recorded {
             return Ok(status::picked(recorded.proxmox(self.site.as_deref(), path)?, wanted));
         }
-        self.encrypted(cx)?;
         let authorization = self.authorization(cx)?;
         let reply = curl::fetch(cx, purpose, &self.request(&self.address(path), Some(&authorization), None))?;
         match status::pick(&reply.body, wanted).filter(|_| reply.status == 200) {
@@ -260,7 +262,6 @@ impl Proxmox {
         paths: &[String],
         patience: Duration,
     ) -> Result<Vec<Value>, Failure> {
-        self.encrypted(cx)?;
         let authorization = self.authorization(cx)?;
         let urls: Vec<String> = paths.iter().map(|path| self.address(path)).collect();
         let request = Request { timeout: patience, ..self.request(&self.url, Some(&authorization), None) };
@@ -310,27 +311,17 @@ impl Proxmox {
                     .cause(format!("{response} at {}", self.url))
                     .hint(hint));
             }
-            status => {
-                let not_proxmox = status == 404 || !reply.content_type.contains("json");
-                let code = if not_proxmox { Code::Unreachable } else { Code::Failed };
-                let message = if not_proxmox {
-                    format!("{} is not a Proxmox API", self.url)
-                } else {
-                    format!("Proxmox at {} failed at {path}", self.url)
-                };
-                return Err(Failure::new(code, message).cause(response).hint(self.check_address()));
+            status if status == 404 || !reply.content_type.contains("json") => return Err(self.foreign(response)),
+            _ => {
+                let message = format!("Proxmox at {} failed at {path}", self.url);
+                return Err(Failure::new(Code::Failed, message).cause(response).hint(self.check_address()));
             }
         }
         let mut document: Value = reply.body.parse().map_err(|_| {
-            Failure::new(Code::Unreachable, format!("{} is not a Proxmox API", self.url))
-                .cause(format!("the response body of {path} is not valid JSON ({})", reply.content_type))
-                .hint(self.check_address())
+            self.foreign(format!("the response body of {path} is not valid JSON ({})", reply.content_type))
         })?;
-        document.get_mut("data").map(Value::take).ok_or_else(|| {
-            Failure::new(Code::Unreachable, format!("{} is not a Proxmox API", self.url))
-                .cause(format!("the response of {path} has no `data`"))
-                .hint(self.check_address())
-        })
+        let data = document.get_mut("data").map(Value::take);
+        data.ok_or_else(|| self.foreign(format!("the response of {path} has no `data`")))
     }
 
     /// 401: the login itself is refused.
@@ -356,7 +347,6 @@ impl Proxmox {
     /// # Errors
     /// As [`Proxmox::get`]; [`Code::Failed`] with how the task ended; [`Code::Timeout`].
     pub fn start(&self, cx: &Cx, node: &str, id: u64) -> anyhow::Result<()> {
-        self.encrypted(cx)?;
         let (authorization, empty) = (self.authorization(cx)?, Secret::plain("{}"));
         let path = format!("/nodes/{node}/qemu/{id}/status/start");
         let upid = self.ask(cx, "starting a virtual machine", &path, Some(&authorization), Some(&empty))?;
@@ -380,9 +370,6 @@ impl Proxmox {
     }
 
     /// The version, such as `9.0.10`: the cheapest call that needs a valid login and no privilege.
-    ///
-    /// # Errors
-    /// As [`Proxmox::get`].
     pub fn version(&self, cx: &Cx) -> Result<String, Failure> {
         let data = self.get(cx, "asking Proxmox for its version", "/version")?;
         Ok(data.get("version").and_then(Value::as_str).unwrap_or("unknown").to_owned())

@@ -104,14 +104,6 @@ impl<'a, T> Check<'a, T> {
     }
 }
 
-/// A check that has run.
-struct CheckResult<T> {
-    id: &'static str,
-    title: String,
-    result: anyhow::Result<StepResult<T>>,
-    elapsed: Duration,
-}
-
 /// What is beside the spinner's message: the spinner and the time.
 const BESIDE_MESSAGE: usize = 20;
 /// How many checks run at a time: each may be a process, and a list of clusters may be long.
@@ -259,18 +251,16 @@ impl Ui {
     /// after a failure.
     pub fn side_by_side<T: Send>(&self, title: &str, checks: Vec<Check<'_, T>>) -> Vec<anyhow::Result<T>> {
         self.spin(Some(title));
-        let timed = |Check { id, title, run }| -> Job<'_, CheckResult<T>> {
+        let timed = |Check { id, title, run }| -> Job<'_, _> {
             Box::new(move || {
                 let begun = Instant::now();
                 let result = run();
-                CheckResult { id, title, result, elapsed: begun.elapsed() }
+                (id, title, begun.elapsed(), result)
             })
         };
         let ran = run_all(checks.into_iter().map(timed).collect(), PARALLEL_CHECKS);
         self.spin(None);
-        ran.into_iter()
-            .map(|CheckResult { id, title, result, elapsed }| self.record(id, title, elapsed, result))
-            .collect()
+        ran.into_iter().map(|(id, title, elapsed, result)| self.record(id, title, elapsed, result)).collect()
     }
 
     fn record<T>(

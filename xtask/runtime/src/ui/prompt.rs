@@ -8,7 +8,7 @@ use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr
 use super::shown;
 use crate::proc;
 use domain::failure::{Failure, MissingValue};
-use domain::secret::{Secret, redact};
+use domain::secret::{hide, redact};
 
 /// Prompts for values, or reports them as missing.
 #[derive(Debug, Clone, Copy)]
@@ -35,75 +35,42 @@ impl Prompter {
         self.interactive
     }
 
-    /// The answer to a question, or its default on an empty answer.
+    /// The answer to a question, until `check` accepts it; what it refuses is shown with the reason. An empty answer is the default. A
+    /// secret is typed without echo. Returns the answer and the result of `check`.
     ///
     /// # Errors
     /// [`Code::MissingInput`] when it cannot prompt; [`Code::Interrupted`] at the end of input.
-    pub fn ask(self, question: &str, default: Option<&str>, missing: MissingValue) -> Result<String, Failure> {
-        if !self.interactive {
-            return Err(Failure::missing(vec![missing]));
-        }
-        let shown = default.map_or(String::new(), |default| format!(" [{default}]"));
-        loop {
-            let answer = read_line(&format!("  {question}{shown}: "))?;
-            match (answer.trim(), default) {
-                ("", Some(default)) => return Ok(default.to_owned()),
-                ("", None) => {}
-                (answer, _) => return Ok(answer.to_owned()),
-            }
-        }
-    }
-
-    /// As [`Prompter::ask`], until `check` accepts the answer; what it refuses is shown with the reason. Returns the answer and
-    /// the result of `check`.
-    ///
-    /// # Errors
-    /// As [`Prompter::ask`].
-    pub fn ask_until<T>(
+    pub fn ask<T>(
         self,
         question: &str,
         default: Option<&str>,
         missing: MissingValue,
         check: impl Fn(&str) -> Result<T, Failure>,
     ) -> Result<(String, T), Failure> {
-        loop {
-            let answer = self.ask(question, default, missing.clone())?;
-            match check(&answer) {
-                Ok(value) => return Ok((answer, value)),
-                Err(failure) => refuse(&failure),
-            }
-        }
-    }
-
-    /// A secret, typed without echo, until `check` accepts it; an empty answer takes the `earlier` one.
-    ///
-    /// # Errors
-    /// As [`Prompter::ask`].
-    pub fn ask_secret_until<T>(
-        self,
-        question: &str,
-        earlier: Option<&Secret>,
-        missing: MissingValue,
-        check: impl Fn(&str) -> Result<T, Failure>,
-    ) -> Result<(Secret, T), Failure> {
         if !self.interactive {
             return Err(Failure::missing(vec![missing]));
         }
-        let note = if earlier.is_some() { "not shown; press Enter to keep the earlier answer" } else { "not shown" };
+        let note = match default {
+            Some(_) if missing.secret => " (not shown; press Enter to keep the earlier answer)".to_owned(),
+            None if missing.secret => " (not shown)".to_owned(),
+            Some(default) => format!(" [{default}]"),
+            None => String::new(),
+        };
         loop {
-            let hidden = HiddenInput::new();
-            let answer = read_line(&format!("  {question} ({note}): "));
+            let hidden = missing.secret.then(HiddenInput::new);
+            let answer = read_line(&format!("  {question}{note}: "));
+            if hidden.is_some() {
+                // The line break that was typed was not shown either.
+                let _ = writeln!(std::io::stderr().lock());
+            }
             drop(hidden);
-            // The line break that was typed was not shown either.
-            let _ = writeln!(std::io::stderr().lock());
             let answer = answer?;
-            let secret = match (answer.trim(), earlier) {
-                ("", Some(earlier)) => earlier.clone(),
-                ("", None) => continue,
-                (answer, _) => Secret::new(answer),
-            };
-            match check(secret.expose()) {
-                Ok(value) => return Ok((secret, value)),
+            let Some(answer) = Some(answer.trim()).filter(|answer| !answer.is_empty()).or(default) else { continue };
+            if missing.secret {
+                hide(answer);
+            }
+            match check(answer) {
+                Ok(value) => return Ok((answer.to_owned(), value)),
                 Err(failure) => refuse(&failure),
             }
         }

@@ -17,6 +17,7 @@ use crate::cli::Rehearse;
 use crate::flow::rehearsal::{Lab, TaskRun, planned, play, play_as, start, task};
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
+use domain::words::split;
 use runtime::cx::Cx;
 use runtime::files;
 use runtime::proc;
@@ -38,7 +39,7 @@ pub fn run(args: &Rehearse, cx: &Cx, program: &Path) -> anyhow::Result<Outcome> 
     }
     // Several bite together; the first says how far the runbook goes.
     let Some(fault) = chosen.first() else { return Err(anyhow::anyhow!("no fault was asked for")) };
-    let lines: Vec<Vec<String>> = fault.before.iter().chain([&fault.task]).map(|line| faults::words(line)).collect();
+    let lines: Vec<Vec<String>> = fault.before.iter().chain([&fault.task]).map(|line| split(line)).collect();
     if cx.dry_run {
         return Ok(planned(cx, &lines));
     }
@@ -52,11 +53,11 @@ pub fn run(args: &Rehearse, cx: &Cx, program: &Path) -> anyhow::Result<Outcome> 
     for line in &fault.before {
         match line.strip_prefix("edit ") {
             Some(change) => edit(cx, &project, change)?,
-            None => ran.push(task(cx, &lab, &project, &faults::words(line))?),
+            None => ran.push(task(cx, &lab, &project, &split(line))?),
         }
     }
     if args.drill {
-        play(cx, &lab, &project, &faults::words(&fault.task))?;
+        play(cx, &lab, &project, &split(&fault.task))?;
         return practise(cx, &lab, &project, fault);
     }
     let met = meet(cx, &lab, &project, fault)?;
@@ -79,7 +80,7 @@ pub fn run(args: &Rehearse, cx: &Cx, program: &Path) -> anyhow::Result<Outcome> 
 
 /// Step 3, and what is to be learnt from it.
 fn meet(cx: &Cx, lab: &Lab, project: &Path, fault: &Fault) -> anyhow::Result<TaskRun> {
-    let met = play(cx, lab, project, &faults::words(&fault.task))?;
+    let met = play(cx, lab, project, &split(&fault.task))?;
     let detail = format!("exit {}, {}", met.code.unwrap_or(-1), millis(met.elapsed.as_millis() as u64));
     cx.ui.note("met", met.line.clone(), if met.code == Some(0) { Status::Ok } else { Status::Warning }, detail);
     reveal(cx, fault);
@@ -101,7 +102,7 @@ fn reveal(cx: &Cx, fault: &Fault) {
 
 /// Waits until `cluster-explain` no longer finds what it finds first, and then says what was.
 fn practise(cx: &Cx, lab: &Lab, project: &Path, fault: &Fault) -> anyhow::Result<Outcome> {
-    let explain = faults::words("cluster-explain --timeout 20s");
+    let explain = split("cluster-explain --timeout 20s");
     let look = || Ok::<_, anyhow::Error>(play_as(cx, lab, project, &explain, true)?.document);
     let (mut first, mut looks) = (look()?, 0);
     let cause = |document: &Value| document["data"]["causes"][0]["id"].clone();

@@ -1,6 +1,6 @@
 //! Where the `next` of each task that looks leads on a site with a fault: to `cluster-explain` or to what it advises, soon.
 
-use runtime::tool::lab::faults::words;
+use domain::words::split as words;
 use serde_json::Value;
 
 use super::{explained, for_each, machines, met, note};

@@ -112,9 +112,8 @@ pub fn parse_stream(file: &str, stream: &yaml::Stream) -> Parsed<Vec<MachineClas
         }
     }
     if stream.documents.is_empty() && !stream.is_broken() {
-        let place = Position::START.in_file(file);
         let fix = "describe a class in it, or delete it";
-        decoder.findings.push(Finding::error("class-no-document", place, "the file holds no document", fix));
+        decoder.error_at("class-no-document", Position::START, "the file holds no document", fix);
     }
     let value = (!stream.is_broken() || !classes.is_empty()).then_some(classes);
     Parsed { value, findings: decoder.findings }
@@ -163,16 +162,11 @@ fn sections<'n>(d: &mut Decoder<'_>, root: &'n Node) -> Option<(&'n Node, &'n No
             let message =
                 format!("top-level key `{}`: a resource has `metadata` and `spec` and nothing else", entry.key);
             let fix = crate::nearest::suggestion(&entry.key, &["metadata", "spec"]);
-            d.findings.push(Finding::error("class-structure", entry.at.in_file(d.file), message, fix));
+            d.error_at("class-structure", entry.at, message, fix);
             sound = false;
         } else if !entry.value.is_map() {
             let message = format!("`{}` must be a mapping, but is {}", entry.key, entry.value.tag_name());
-            d.findings.push(Finding::error(
-                "class-structure",
-                entry.at.in_file(d.file),
-                message,
-                "indent its keys below it",
-            ));
+            d.error_at("class-structure", entry.at, message, "indent its keys below it");
             sound = false;
         }
     }
@@ -193,7 +187,7 @@ fn sections<'n>(d: &mut Decoder<'_>, root: &'n Node) -> Option<(&'n Node, &'n No
 
 fn metadata_of(d: &mut Decoder<'_>, root: &Node, metadata: &Node, spec: &Node) -> Option<MachineClass> {
     d.known_keys(metadata, METADATA_KEYS, "metadata");
-    let kind = d.string_at(metadata, "type").map(|(s, _)| s).unwrap_or_default();
+    let kind = d.text_at(metadata, "type");
     let at = metadata.get("type").unwrap_or(metadata);
     if kind != TYPE {
         if kind.ends_with(".sidero.dev") && crate::nearest::nearest(&kind, [TYPE]).is_none() {
@@ -210,8 +204,8 @@ fn metadata_of(d: &mut Decoder<'_>, root: &Node, metadata: &Node, spec: &Node) -
         }
         return None;
     }
-    let id = d.string_at(metadata, "id");
-    if id.as_ref().is_none_or(|(id, _)| id.is_empty()) {
+    let (id, id_at) = d.placed(metadata, "id");
+    if id.is_empty() {
         d.error(
             "class-id",
             metadata.get("id").unwrap_or(metadata),
@@ -219,7 +213,7 @@ fn metadata_of(d: &mut Decoder<'_>, root: &Node, metadata: &Node, spec: &Node) -
             "name the class: `id: NAME`",
         );
     }
-    let namespace = d.string_at(metadata, "namespace").map(|(s, _)| s).unwrap_or_default();
+    let namespace = d.text_at(metadata, "namespace");
     if namespace != NAMESPACE {
         let at = metadata.get("namespace").unwrap_or(metadata);
         let (rule, message) = match namespace.as_str() {
@@ -234,8 +228,6 @@ fn metadata_of(d: &mut Decoder<'_>, root: &Node, metadata: &Node, spec: &Node) -
     read_by_hand(d, metadata);
     let labels = metadata.get("labels").map(|n| d.string_map(n, "labels")).unwrap_or_default();
     let annotations = metadata.get("annotations").map(|n| d.string_map(n, "annotations")).unwrap_or_default();
-    let id_at = id.as_ref().map_or(metadata.at, |(_, n)| n.at);
-    let id = id.map(|(s, _)| s).unwrap_or_default();
     let (place, spec_at) = (root.at.in_file(d.file), spec.at);
     let (match_labels, auto_provision) = (Vec::new(), None);
     Some(MachineClass { id, namespace, labels, annotations, match_labels, auto_provision, place, id_at, spec_at })
@@ -282,10 +274,9 @@ fn spec_of(d: &mut Decoder<'_>, mut class: MachineClass, spec: &Node) -> Machine
 
 fn provision(d: &mut Decoder<'_>, node: &Node) -> AutoProvision {
     d.known_keys(node, PROVISION_KEYS, "spec.autoprovision (omnictl drops it silently)");
-    let provider_id = d.string_at(node, "providerid");
-    let provider_id_at = provider_id.as_ref().map_or(node.at, |(_, n)| n.at);
+    let (provider_id, provider_id_at) = d.placed(node, "providerid");
     let kernel_args = node.get("kernelargs").and_then(|n| d.strings(n, "kernelargs")).unwrap_or_default();
-    let meta_values = node.get("metavalues").map(|n| meta_values(d, n)).unwrap_or_default();
+    let meta_values = meta_values(d, node);
     let grpc_tunnel =
         node.get("grpctunnel").and_then(|n| d.integer(n, "grpctunnel", i128::from(i32::MIN), i128::from(i32::MAX)));
     if let Some(n) = grpc_tunnel
@@ -296,7 +287,7 @@ fn provision(d: &mut Decoder<'_>, node: &Node) -> AutoProvision {
     }
     let (provider_data, provider_data_at) = provider_data(d, node);
     AutoProvision {
-        provider_id: provider_id.map(|(s, _)| s).unwrap_or_default(),
+        provider_id,
         kernel_args,
         meta_values,
         provider_data,
@@ -321,13 +312,10 @@ fn provider_data(d: &mut Decoder<'_>, node: &Node) -> (String, TextPosition) {
 
 fn meta_values(d: &mut Decoder<'_>, node: &Node) -> Vec<(u32, String)> {
     let mut values = Vec::new();
-    for item in d.list(node, "metavalues") {
-        if d.is_map(item, "metavalues") {
-            d.known_keys(item, &["key", "value"], "spec.autoprovision.metavalues (omnictl drops it silently)");
-            let key = item.get("key").and_then(|n| d.integer(n, "key", 0, i128::from(u32::MAX)));
-            let value = d.string_at(item, "value").map(|(s, _)| s).unwrap_or_default();
-            values.push((key.map_or(0, |k| k as u32), value));
-        }
+    for item in d.maps(node, "metavalues") {
+        d.known_keys(item, &["key", "value"], "spec.autoprovision.metavalues (omnictl drops it silently)");
+        let key = item.get("key").and_then(|n| d.integer(n, "key", 0, i128::from(u32::MAX)));
+        values.push((key.map_or(0, |k| k as u32), d.text_at(item, "value")));
     }
     values
 }

@@ -21,7 +21,6 @@ pub struct ClusterTemplate {
     pub talos_version: String,
     pub features: Features,
     pub labels: Vec<Label>,
-    pub annotations: Vec<Label>,
     pub system_extensions: Option<Vec<String>>,
     pub kernel_args: Option<Vec<String>>,
     pub patches: Vec<Patch>,
@@ -52,11 +51,10 @@ pub struct NewerKey {
     pub at: Position,
 }
 
-/// A label or an annotation with its place.
+/// A label or an annotation with its place; `labels` of a document has both.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Label {
     pub key: String,
-    pub value: String,
     pub at: Position,
 }
 
@@ -64,7 +62,6 @@ pub struct Label {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Features {
     pub disk_encryption: bool,
-    pub enable_workload_proxy: bool,
     pub use_embedded_discovery_service: bool,
     /// Interval between etcd backups in seconds; 0 means none.
     pub backup_interval_s: f64,
@@ -111,7 +108,6 @@ pub struct MachineSet {
     /// Machine UUIDs with their places.
     pub machines: Vec<(String, Position)>,
     pub labels: Vec<Label>,
-    pub annotations: Vec<Label>,
     pub system_extensions: Option<Vec<String>>,
     pub kernel_args: Option<Vec<String>>,
     pub patches: Vec<Patch>,
@@ -150,7 +146,6 @@ pub struct Machine {
     pub locked: bool,
     pub install_disk: String,
     pub labels: Vec<Label>,
-    pub annotations: Vec<Label>,
     pub system_extensions: Option<Vec<String>>,
     pub kernel_args: Option<Vec<String>>,
     pub patches: Vec<Patch>,
@@ -165,7 +160,6 @@ pub struct Patch {
     pub name: String,
     pub id_override: String,
     pub labels: Vec<Label>,
-    pub annotations: Vec<Label>,
     /// Path relative to the template's directory.
     pub file: Option<(String, Position)>,
     pub inline: Option<Inline>,
@@ -207,7 +201,6 @@ pub struct Manifest {
     pub file: Option<(String, Position)>,
     pub inline: Option<Inline>,
     pub labels: Vec<Label>,
-    pub annotations: Vec<Label>,
     pub at: Position,
 }
 
@@ -221,7 +214,6 @@ pub struct HealthCheck {
     /// In seconds; 0 if none is set.
     pub interval_s: f64,
     pub labels: Vec<Label>,
-    pub annotations: Vec<Label>,
     pub at: Position,
 }
 

@@ -5,6 +5,7 @@
 //! itself, while every finding needs a line and a column.
 #![allow(unsafe_code)]
 
+use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ptr::{NonNull, addr_of_mut};
 use std::slice;
@@ -54,7 +55,7 @@ pub(super) struct Fault {
 pub(super) struct Events<'a> {
     // Boxed because libyaml keeps pointers into its own structure.
     parser: Box<MaybeUninit<sys::yaml_parser_t>>,
-    input: &'a str,
+    input: PhantomData<&'a str>,
     done: bool,
 }
 
@@ -69,13 +70,13 @@ impl<'a> Events<'a> {
             sys::yaml_parser_set_encoding(raw, sys::YAML_UTF8_ENCODING);
             sys::yaml_parser_set_input_string(raw, input.as_ptr(), input.len() as u64);
         }
-        Events { parser, input, done: false }
+        Events { parser, input: PhantomData, done: false }
     }
 
-    /// The next event with the position where it starts and the byte where it ends.
-    pub(super) fn next(&mut self) -> Result<(Event, Position, usize), Fault> {
+    /// The next event with the position where it starts.
+    pub(super) fn next(&mut self) -> Result<(Event, Position), Fault> {
         if self.done {
-            return Ok((Event::StreamEnd, Position::START, self.input.len()));
+            return Ok((Event::StreamEnd, Position::START));
         }
         let mut slot = MaybeUninit::<sys::yaml_event_t>::uninit();
         // SAFETY: the parser was initialized in `new`; parse fills the event on success and only then is it read and
@@ -88,11 +89,10 @@ impl<'a> Events<'a> {
             }
             let event = slot.assume_init_mut();
             let at = at(event.start_mark);
-            let end = event.end_mark.index as usize;
             let owned = convert(event);
             sys::yaml_event_delete(addr_of_mut!(*event));
             self.done = matches!(owned, Event::StreamEnd);
-            Ok((owned, at, end))
+            Ok((owned, at))
         }
     }
 }

@@ -56,20 +56,18 @@ impl Stream {
 
 /// Reads a whole file. Never panics; see the module's limits.
 pub fn load(file: &str, bytes: &[u8]) -> Stream {
+    let start = Position::START.in_file(file);
     if bytes.len() > MAX_BYTES {
         let message = format!("the file has {} bytes, more than the {MAX_BYTES} that are read", bytes.len());
         let fix = "split it, or name large manifests by URL in cluster.extraManifests";
-        return broken(Finding::error("yaml-too-large", Position::START.in_file(file), message, fix));
+        return broken(Finding::error("yaml-too-large", start, message, fix));
     }
     let mut findings = Vec::new();
     let bytes = match bytes.strip_prefix(b"\xEF\xBB\xBF") {
         Some(rest) => {
-            findings.push(Finding::warning(
-                "yaml-bom",
-                Position::START.in_file(file),
-                "the file starts with a byte order mark",
-                "save it as UTF-8 without BOM: YAML does not need it, and shells and diffs fail on it",
-            ));
+            let fix = "save it as UTF-8 without BOM: YAML does not need it, and shells and diffs fail on it";
+            let message = "the file starts with a byte order mark";
+            findings.push(Finding::warning("yaml-bom", start.clone(), message, fix));
             rest
         }
         None => bytes,
@@ -77,12 +75,7 @@ pub fn load(file: &str, bytes: &[u8]) -> Stream {
     let wide = match text::utf16(bytes) {
         Some(Ok(wide)) => {
             let message = "the file is UTF-16, which Omni's programs read and most others do not";
-            findings.push(Finding::error(
-                "yaml-utf16",
-                Position::START.in_file(file),
-                message,
-                "save the file as UTF-8",
-            ));
+            findings.push(Finding::error("yaml-utf16", start, message, "save the file as UTF-8"));
             Some(wide)
         }
         Some(Err(good)) => {
@@ -103,12 +96,9 @@ pub fn load(file: &str, bytes: &[u8]) -> Stream {
     };
     let mut stream = load_text(file, text, TextPosition::whole_file());
     if let Some(at) = text::first_carriage_return(text) {
-        findings.push(Finding::warning(
-            "yaml-crlf",
-            at.in_file(file),
-            "the file has Windows line endings (CRLF)",
-            "convert it to LF and pin that with `*.yaml text eol=lf` in .gitattributes",
-        ));
+        let fix = "convert it to LF and pin that with `*.yaml text eol=lf` in .gitattributes";
+        let message = "the file has Windows line endings (CRLF)";
+        findings.push(Finding::warning("yaml-crlf", at.in_file(file), message, fix));
     }
     findings.append(&mut stream.findings);
     stream.findings = findings;

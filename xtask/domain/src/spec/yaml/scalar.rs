@@ -1,6 +1,10 @@
 //! Scalars and what a plain one means, by the rules of the YAML library that Omni and its provider read with
 //! (go.yaml.in/yaml v4.0.0-rc.4, resolve.go): `yes` and `on` are strings, `0x10` and `1_000` are numbers.
 
+use std::sync::LazyLock;
+
+use regex::Regex;
+
 use super::text::TextPosition;
 
 /// How a scalar was written. Only a plain one can be anything but a string.
@@ -127,54 +131,20 @@ fn go_float(s: &str) -> Option<f64> {
     s.parse::<f64>().ok().filter(|f| f.is_finite())
 }
 
-/// `^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$`
-fn is_yaml_float(s: &str) -> bool {
-    let s = s.strip_prefix(['-', '+']).unwrap_or(s);
-    let (mantissa, exponent) = match s.find(['e', 'E']) {
-        Some(n) => (&s[..n], Some(&s[n + 1..])),
-        None => (s, None),
-    };
-    let digits = |d: &str| !d.is_empty() && d.bytes().all(|b| b.is_ascii_digit());
-    let mantissa = match mantissa.split_once('.') {
-        Some(("", fraction)) => digits(fraction),
-        Some((whole, fraction)) => digits(whole) && (fraction.is_empty() || digits(fraction)),
-        None => digits(mantissa),
-    };
-    mantissa && exponent.is_none_or(|e| digits(e.strip_prefix(['-', '+']).unwrap_or(e)))
+type Form = LazyLock<Option<Regex>>;
+
+fn is_yaml_float(text: &str) -> bool {
+    static FORM: Form =
+        LazyLock::new(|| Regex::new(r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$").ok());
+    FORM.as_ref().is_some_and(|form| form.is_match(text))
 }
 
 /// The dates and times that resolve.go accepts: `2006-1-2`, optionally with `T15:4:5.9Z07:00`, `t…` or ` 15:4:5.9`.
-fn is_timestamp(s: &str) -> bool {
-    let b = s.as_bytes();
-    if b.len() < 8 || !b[..4].iter().all(u8::is_ascii_digit) || b[4] != b'-' {
-        return false;
-    }
-    let (date, time) = match s.find(['T', 't', ' ']) {
-        Some(n) => (&s[..n], Some((b[n], &s[n + 1..]))),
-        None => (s, None),
-    };
-    let mut parts = date[5..].split('-');
-    let number = |part: Option<&str>, most: u32| {
-        part.filter(|p| (1..=2).contains(&p.len()) && p.bytes().all(|b| b.is_ascii_digit()))
-            .and_then(|p| p.parse::<u32>().ok())
-            .is_some_and(|n| n <= most)
-    };
-    if !number(parts.next(), 12) || !number(parts.next(), 31) || parts.next().is_some() {
-        return false;
-    }
-    let Some((separator, time)) = time else { return true };
-    let clock = if separator == b' ' {
-        time
-    } else if let Some(clock) = time.strip_suffix('Z') {
-        clock
-    } else if let Some(n) = time.rfind(['+', '-']) {
-        &time[..n]
-    } else {
-        return false;
-    };
-    let clock = clock.split('.').next().unwrap_or_default();
-    let mut parts = clock.split(':');
-    number(parts.next(), 23) && number(parts.next(), 59) && number(parts.next(), 59) && parts.next().is_none()
+fn is_timestamp(text: &str) -> bool {
+    const DATE: &str = "[0-9]{4}-(?:0?[0-9]|1[0-2])-(?:[0-2]?[0-9]|3[01])";
+    const TIME: &str = r"(?:[01]?[0-9]|2[0-3]):[0-5]?[0-9]:[0-5]?[0-9](?:\..*)?";
+    static FORM: Form = LazyLock::new(|| Regex::new(&format!("^{DATE}(?:[Tt]{TIME}(?:Z|[-+][^-+]*)| {TIME})?$")).ok());
+    text.as_bytes().get(4) == Some(&b'-') && FORM.as_ref().is_some_and(|form| form.is_match(text))
 }
 
 #[cfg(test)]

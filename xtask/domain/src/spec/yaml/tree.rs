@@ -188,21 +188,15 @@ impl<'a> Builder<'a> {
     }
 
     fn next(&mut self) -> Result<(Event, Position), Finding> {
-        match self.events.next() {
-            Ok((event, at, _)) => Ok((event, self.origin.at(at))),
-            Err(fault) => Err(self.syntax(fault)),
-        }
+        let next = self.events.next().map_err(|fault| self.syntax(fault))?;
+        Ok((next.0, self.origin.at(next.1)))
     }
 
     fn node(&mut self, event: Event, at: Position, depth: usize) -> Built {
         if depth > MAX_DEPTH {
             let message = format!("values are nested more than {MAX_DEPTH} deep");
-            return Err(self.error(
-                "yaml-too-deep",
-                at,
-                message,
-                "no Omni, Talos or Kubernetes document is: flatten it",
-            ));
+            let fix = "no Omni, Talos or Kubernetes document is: flatten it";
+            return Err(self.error("yaml-too-deep", at, message, fix));
         }
         let before = self.budget;
         self.spend(NODE_COST, at)?;
@@ -318,19 +312,6 @@ impl<'a> Builder<'a> {
     }
 
     fn duplicates(&mut self, entries: &[Entry]) {
-        let mut report = |entry: &Entry, first: u32| {
-            let message = format!("key `{}` is already defined at line {first}", entry.key);
-            let place = entry.at.in_file(self.file);
-            self.findings.push(Finding::error("yaml-duplicate-key", place, message, "keep one of the two"));
-        };
-        if entries.len() <= 16 {
-            for (n, entry) in entries.iter().enumerate() {
-                if let Some(first) = entries[..n].iter().find(|e| e.key == entry.key) {
-                    report(entry, first.at.line);
-                }
-            }
-            return;
-        }
         let mut reported = 0;
         let mut seen: HashMap<&str, u32> = HashMap::with_capacity(entries.len());
         for entry in entries {
@@ -338,7 +319,9 @@ impl<'a> Builder<'a> {
                 Some(_) if reported >= MAX_DUPLICATES => break,
                 Some(first) => {
                     reported += 1;
-                    report(entry, *first);
+                    let message = format!("key `{}` is already defined at line {first}", entry.key);
+                    let place = entry.at.in_file(self.file);
+                    self.findings.push(Finding::error("yaml-duplicate-key", place, message, "keep one of the two"));
                 }
                 None => drop(seen.insert(&entry.key, entry.at.line)),
             }

@@ -38,8 +38,7 @@ impl RecordedCluster {
             upgrades: &self.upgrade.iter().map(|found| (UpgradeSubject::Talos, found.clone())).collect::<Vec<_>>(),
         });
         let lines = cluster_lines(std::slice::from_ref(&self.cluster), std::slice::from_ref(&self.status));
-        let (waits_for, out_of_order) = (view.waits_for(), view.out_of_order());
-        json!({ "view": view, "line": lines[0], "waits_for": waits_for, "out_of_order": out_of_order })
+        json!({ "view": view, "line": lines[0], "waits_for": view.waits_for() })
     }
 }
 

@@ -12,6 +12,7 @@ use domain::nearest;
 
 /// One way in which things go wrong in the field.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Fault {
     pub name: String,
     pub group: String,
@@ -30,16 +31,12 @@ pub struct Fault {
     /// What ends it.
     pub heals: String,
     /// The commands that end it, in their order: those of a task, of a program, or `person`, `next`, `pveum` (`faults.yaml`).
-    #[serde(default)]
     pub fix: Vec<String>,
     /// The link of the chain that `cluster-explain` shows as broken then; empty when nothing is.
-    #[serde(default)]
     pub breaks: String,
     /// The ids of the causes that it names, the first one first.
-    #[serde(default)]
     pub causes: Vec<String>,
     /// When it happens by default; empty for always.
-    #[serde(default)]
     pub when: String,
 }
 
@@ -82,20 +79,6 @@ pub fn named<'a>(table: &'a [Fault], text: &str) -> Result<&'a Fault, Failure> {
     }
 }
 
-/// The words of a command line: separated by spaces, grouped by single quotes.
-pub fn words(line: &str) -> Vec<String> {
-    let (mut words, mut quoted) = (vec![String::new()], false);
-    for c in line.chars() {
-        match c {
-            '\'' => quoted = !quoted,
-            ' ' if !quoted => words.push(String::new()),
-            c => words.last_mut().map_or((), |word| word.push(c)),
-        }
-    }
-    words.retain(|word| !word.is_empty());
-    words
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,11 +98,5 @@ mod tests {
         assert_eq!(error("keys").hint, "`keys` is a group: key-expired");
         assert!(error("docker-down:soon").hint.contains("..2"));
         assert_eq!(error("zzz").next, ["cargo xtask lab-faults"]);
-    }
-
-    #[test]
-    fn command_line_is_split_into_words() {
-        assert_eq!(words("a --b 'name == \"x y\"' c"), ["a", "--b", "name == \"x y\"", "c"]);
-        assert_eq!(words("one"), ["one"]);
     }
 }

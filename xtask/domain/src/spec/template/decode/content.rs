@@ -1,6 +1,6 @@
 //! Patches, manifests and healthchecks: content that is in the template or in a file beside it.
 
-use super::{descriptors, duration, maps};
+use super::{duration, labels};
 use crate::spec::Position;
 use crate::spec::decode::Decoder;
 use crate::spec::template::{HealthCheck, Inline, Manifest, Patch};
@@ -14,18 +14,15 @@ pub const MANIFEST_KEYS: &[&str] = &["name", "mode", "labels", "annotations", "f
 pub const HEALTHCHECK_KEYS: &[&str] = &["name", "idOverride", "labels", "annotations", "file", "job", "interval"];
 
 pub(super) fn patches(d: &mut Decoder<'_>, root: &Node) -> Vec<Patch> {
-    let Some(list) = root.get("patches") else { return Vec::new() };
-    maps(d, list, "patches").into_iter().map(|n| patch(d, n)).collect()
+    d.maps(root, "patches").into_iter().map(|n| patch(d, n)).collect()
 }
 
 pub(super) fn patch(d: &mut Decoder<'_>, node: &Node) -> Patch {
     d.known_keys(node, PATCH_KEYS, "a patch");
-    let (labels, annotations) = descriptors(d, node);
     Patch {
-        name: d.string_at(node, "name").map(|(s, _)| s).unwrap_or_default(),
-        id_override: d.string_at(node, "idOverride").map(|(s, _)| s).unwrap_or_default(),
-        labels,
-        annotations,
+        name: d.text_at(node, "name"),
+        id_override: d.text_at(node, "idOverride"),
+        labels: labels(d, node),
         file: file(d, node),
         inline: inline(d, node, "inline"),
         is_mapping: node.get("inline").is_some_and(Node::is_map),
@@ -41,14 +38,12 @@ pub(super) fn manifest(d: &mut Decoder<'_>, node: &Node) -> Manifest {
     {
         d.error("template-manifest-mode", at, format!("unknown mode name `{mode}`"), "write `full` or `one-time`");
     }
-    let (labels, annotations) = descriptors(d, node);
     Manifest {
-        name: d.string_at(node, "name").map(|(s, _)| s).unwrap_or_default(),
+        name: d.text_at(node, "name"),
         mode: mode.map(|(s, _)| s).unwrap_or_default(),
         file: file(d, node),
         inline: inline(d, node, "inline"),
-        labels,
-        annotations,
+        labels: labels(d, node),
         at: node.at,
     }
 }
@@ -56,15 +51,13 @@ pub(super) fn manifest(d: &mut Decoder<'_>, node: &Node) -> Manifest {
 pub(super) fn healthcheck(d: &mut Decoder<'_>, node: &Node) -> HealthCheck {
     d.known_keys(node, HEALTHCHECK_KEYS, "a healthcheck");
     let interval_s = node.get("interval").map_or(0.0, |interval| duration(d, interval));
-    let (labels, annotations) = descriptors(d, node);
     HealthCheck {
-        name: d.string_at(node, "name").map(|(s, _)| s).unwrap_or_default(),
-        id_override: d.string_at(node, "idOverride").map(|(s, _)| s).unwrap_or_default(),
+        name: d.text_at(node, "name"),
+        id_override: d.text_at(node, "idOverride"),
         file: file(d, node),
         job: inline(d, node, "job"),
         interval_s,
-        labels,
-        annotations,
+        labels: labels(d, node),
         at: node.at,
     }
 }

@@ -115,19 +115,14 @@ pub fn parse_stream(file: &str, stream: &Stream) -> Parsed<ClusterTemplate> {
     } else if !stream.is_broken() && !legacy {
         let message = "template should contain 1 cluster, got 0".to_owned();
         let fix = "start the file with a document of `kind: Cluster`";
-        d.findings.push(Finding::error("template-no-cluster", Position::START.in_file(file), message, fix));
+        d.error_at("template-no-cluster", Position::START, message, fix);
     }
     // The nested form has no ControlPlane document because it holds the control plane itself.
-    let no_control_plane = cluster.as_ref().is_some_and(|c| c.control_plane().is_none());
-    if no_control_plane && !legacy && !stream.is_broken() {
-        let at = cluster.as_ref().map_or(Position::START.in_file(file), |c| c.place.clone());
+    if let Some(cluster) = cluster.as_ref().filter(|it| it.control_plane().is_none() && !legacy && !stream.is_broken())
+    {
         let fix = "add a document of `kind: ControlPlane` behind a line `---`";
-        d.findings.push(Finding::error(
-            "template-no-control-plane",
-            at,
-            "template should contain 1 controlplane, got 0",
-            fix,
-        ));
+        let message = "template should contain 1 controlplane, got 0";
+        d.findings.push(Finding::error("template-no-control-plane", cluster.place.clone(), message, fix));
     }
     Parsed { value: cluster, findings: d.findings }
 }
@@ -172,7 +167,7 @@ fn cluster_of(d: &mut Decoder<'_>, root: &Node) -> ClusterTemplate {
     } else {
         d.known_keys(root, CLUSTER_KEYS, "a Cluster");
     }
-    let name = d.string_at(root, "name");
+    let (name, name_at) = d.placed(root, "name");
     let kubernetes = root.get("kubernetes").filter(|n| d.is_map(n, "kubernetes"));
     let talos = root.get("talos").filter(|n| d.is_map(n, "talos"));
     if let Some(kubernetes) = kubernetes {
@@ -181,22 +176,21 @@ fn cluster_of(d: &mut Decoder<'_>, root: &Node) -> ClusterTemplate {
     if let Some(talos) = talos {
         d.known_keys(talos, &["version"], "talos");
     }
-    let kubernetes_version = kubernetes.and_then(|n| d.string_at(n, "version"));
-    let talos_version = talos.and_then(|n| d.string_at(n, "version"));
-    let (labels, annotations) = descriptors(d, root);
-    let list = |d: &mut Decoder<'_>, key| kubernetes.and_then(|k| k.get(key)).map_or(Vec::new(), |n| maps(d, n, key));
+    let mut version = |of: Option<&Node>| of.map_or((String::new(), root.at), |n| d.placed(n, "version"));
+    let (kubernetes_version, kubernetes_at) = version(kubernetes);
+    let (talos_version, talos_at) = version(talos);
+    let list = |d: &mut Decoder<'_>, key| kubernetes.map_or(Vec::new(), |n| d.maps(n, key));
     let manifests = list(d, "manifests").into_iter().map(|n| manifest(d, n)).collect();
     let healthchecks = list(d, "healthchecks").into_iter().map(|n| healthcheck(d, n)).collect();
     ClusterTemplate {
-        name_at: name.as_ref().map_or(root.at, |(_, n)| n.at),
-        name: name.map(|(s, _)| s).unwrap_or_default(),
-        kubernetes_at: kubernetes_version.as_ref().map_or(kubernetes.map_or(root.at, |k| k.at), |(_, n)| n.at),
-        kubernetes_version: kubernetes_version.map(|(s, _)| s).unwrap_or_default(),
-        talos_at: talos_version.as_ref().map_or(talos.map_or(root.at, |t| t.at), |(_, n)| n.at),
-        talos_version: talos_version.map(|(s, _)| s).unwrap_or_default(),
+        name,
+        name_at,
+        kubernetes_version,
+        kubernetes_at,
+        talos_version,
+        talos_at,
         features: features(d, root),
-        labels,
-        annotations,
+        labels: labels(d, root),
         system_extensions: root.get("systemExtensions").and_then(|n| d.strings(n, "systemExtensions")),
         kernel_args: root.get("kernelArgs").and_then(|n| d.strings(n, "kernelArgs")),
         patches: patches(d, root),
@@ -216,7 +210,7 @@ fn legacy(d: &mut Decoder<'_>, root: &Node) {
     let message = "this is the nested form of older guides, which omnictl refuses (\"field controlPlane not found in type \
                    models.Cluster\"): each machine set is its own document";
     let fix = "rewrite it with `cargo xtask cluster-check --convert`";
-    d.findings.push(Finding::error("template-legacy-form", at.in_file(d.file), message, fix));
+    d.error_at("template-legacy-form", at, message, fix);
 }
 
 fn features(d: &mut Decoder<'_>, root: &Node) -> Features {
@@ -225,7 +219,7 @@ fn features(d: &mut Decoder<'_>, root: &Node) -> Features {
     d.known_keys(node, FEATURE_KEYS, "features");
     let mut flag = |key| node.get(key).and_then(|n| d.boolean(n, key)).unwrap_or_default();
     features.disk_encryption = flag("diskEncryption");
-    features.enable_workload_proxy = flag("enableWorkloadProxy");
+    flag("enableWorkloadProxy");
     features.use_embedded_discovery_service = flag("useEmbeddedDiscoveryService");
     flag("enableNodeAuditSkip");
     let private = flag("disablePublicDiscoveryService");
@@ -265,7 +259,6 @@ fn set(d: &mut Decoder<'_>, root: &Node, control_plane: bool) -> MachineSet {
         true => SetKind::ControlPlane,
         false => SetKind::Workers { name: name.as_ref().map(|(s, _)| s.clone()).unwrap_or_default() },
     };
-    let (labels, annotations) = descriptors(d, root);
     let machines = root.get("machines").map_or(&[][..], |n| d.list(n, "machines"));
     // Go's YAML library leaves the nulls of a list out.
     let machines = machines.iter().filter(|n| !n.is_null());
@@ -274,8 +267,7 @@ fn set(d: &mut Decoder<'_>, root: &Node, control_plane: bool) -> MachineSet {
         kind,
         class: root.get("machineClass").filter(|n| d.is_map(n, "machineClass")).map(|n| class_ref(d, n)),
         machines,
-        labels,
-        annotations,
+        labels: labels(d, root),
         system_extensions: root.get("systemExtensions").and_then(|n| d.strings(n, "systemExtensions")),
         kernel_args: root.get("kernelArgs").and_then(|n| d.strings(n, "kernelArgs")),
         patches: patches(d, root),
@@ -292,11 +284,11 @@ fn set(d: &mut Decoder<'_>, root: &Node, control_plane: bool) -> MachineSet {
 
 fn class_ref(d: &mut Decoder<'_>, node: &Node) -> ClassRef {
     d.known_keys(node, &["name", "size"], "machineClass");
-    let name = d.string_at(node, "name");
+    let (name, name_at) = d.placed(node, "name");
     let size = node.get("size");
     ClassRef {
-        name_at: name.as_ref().map_or(node.at, |(_, n)| n.at),
-        name: name.map(|(s, _)| s).unwrap_or_default(),
+        name,
+        name_at,
         size: size.map_or(Size::Count(0), |n| size_of(d, n)),
         size_at: size.map_or(node.at, |n| n.at),
     }
@@ -321,8 +313,8 @@ fn size_of(d: &mut Decoder<'_>, node: &Node) -> Size {
 
 fn bootstrap(d: &mut Decoder<'_>, node: &Node) -> BootstrapSpec {
     d.known_keys(node, &["clusterUUID", "snapshot"], "bootstrapSpec");
-    let cluster_uuid = d.string_at(node, "clusterUUID").map(|(s, _)| s).unwrap_or_default();
-    let snapshot = d.string_at(node, "snapshot").map(|(s, _)| s).unwrap_or_default();
+    let cluster_uuid = d.text_at(node, "clusterUUID");
+    let snapshot = d.text_at(node, "snapshot");
     BootstrapSpec { cluster_uuid, snapshot, at: node.at }
 }
 
@@ -352,22 +344,20 @@ fn strategy(d: &mut Decoder<'_>, root: &Node, key: &str) -> Option<Strategy> {
 
 fn machine(d: &mut Decoder<'_>, root: &Node) -> Machine {
     d.known_keys(root, MACHINE_KEYS, "a Machine");
-    let name = d.string_at(root, "name");
-    let (labels, annotations) = descriptors(d, root);
+    let (name, name_at) = d.placed(root, "name");
     let install = root.get("install").filter(|n| d.is_map(n, "install"));
-    let install_disk = install.and_then(|install| {
+    let install_disk = install.map(|install| {
         d.known_keys(install, &["disk", "diskSelector"], "install");
         d.string_at(install, "diskSelector");
-        d.string_at(install, "disk").map(|(s, _)| s)
+        d.text_at(install, "disk")
     });
     Machine {
-        name_at: name.as_ref().map_or(root.at, |(_, n)| n.at),
-        name: name.map(|(s, _)| s).unwrap_or_default(),
+        name,
+        name_at,
         locked: root.get("locked").and_then(|n| d.boolean(n, "locked")).unwrap_or_default(),
         locked_at: root.entry("locked").map(|e| e.at),
         install_disk: install_disk.unwrap_or_default(),
-        labels,
-        annotations,
+        labels: labels(d, root),
         system_extensions: root.get("systemExtensions").and_then(|n| d.strings(n, "systemExtensions")),
         kernel_args: root.get("kernelArgs").and_then(|n| d.strings(n, "kernelArgs")),
         patches: patches(d, root),
@@ -375,20 +365,15 @@ fn machine(d: &mut Decoder<'_>, root: &Node) -> Machine {
     }
 }
 
-fn descriptors(d: &mut Decoder<'_>, node: &Node) -> (Vec<Label>, Vec<Label>) {
-    let mut read = |key: &str| {
-        let Some(map) = node.get(key).filter(|n| d.is_map(n, key)) else { return Vec::new() };
-        let mut label = |e: &yaml::Entry| Label {
-            key: e.key.clone(),
-            value: d.string(&e.value, &e.key).unwrap_or_default(),
-            at: e.at,
-        };
-        map.entries().iter().map(&mut label).collect()
-    };
-    (read("labels"), read("annotations"))
-}
-
-/// The mappings of a list; anything else in it is reported.
-fn maps<'n>(d: &mut Decoder<'_>, list: &'n Node, key: &str) -> Vec<&'n Node> {
-    d.list(list, key).iter().filter(|item| d.is_map(item, key)).collect()
+/// The labels and annotations of a document or of an entry.
+fn labels(d: &mut Decoder<'_>, node: &Node) -> Vec<Label> {
+    let mut found = Vec::new();
+    for key in ["labels", "annotations"] {
+        let Some(map) = node.get(key).filter(|n| d.is_map(n, key)) else { continue };
+        for entry in map.entries() {
+            d.string(&entry.value, &entry.key);
+            found.push(Label { key: entry.key.clone(), at: entry.at });
+        }
+    }
+    found
 }
