@@ -52,12 +52,3 @@ fn every_flag_of_the_stack_is_in_the_table() {
     let unknown = flags.iter().filter(|flag| !TABLE.settings.iter().any(|setting| setting.flag == **flag));
     assert_eq!(unknown.collect::<Vec<_>>(), ["config-path", "config-path"]);
 }
-
-#[test]
-fn any_text_is_answered() {
-    for text in ["", "# nothing\n", "---\n", "\u{0}", "a: &a [*a]\n", "{", "- x\n", "services: null\n", "? [a]\n: b\n"]
-    {
-        found(text, "v1.10.6");
-        found(text, "latest");
-    }
-}

@@ -3,6 +3,7 @@ use crate::diagnosis::State;
 use crate::values::{complete, initial_user, issuer, lan_address, tailscale_key};
 use domain::spec::env::{EnvFile, REQUIRED};
 use domain::status::docker::{Mount, Publisher};
+use serde_json::json;
 
 const LAN: &str = "192.0.2.10";
 
@@ -74,6 +75,7 @@ fn values_and_versions_have_their_states() {
             "issuer" => issuer(value, Some("omni.example.com")),
             "initial-user" => initial_user(value, None),
             "tailscale-key" => tailscale_key(value),
+            "tailscale" => tailscale(&tailscale_status(&words[1..]), words[0], 1_795_316_645),
             "names" => names("omni.example.com", LAN, &words.iter().map(|word| answer(word)).collect::<Vec<_>>()),
             "omni-and-provider" => {
                 let [omni, provider, running] = [0, 1, 2].map(|at| some(words[at]));
@@ -138,27 +140,19 @@ fn user_of_github_needs_the_host_of_tsidp() {
     assert!(verdict.detail.contains("octo@github.idp.example.ts.net"), "{verdict:?}");
 }
 
+/// `STATE NAME [EXPIRY]` as `tailscale status --json` prints it.
+fn tailscale_status(words: &[&str]) -> String {
+    let own = json!({ "DNSName": format!("{}.tail1.ts.net.", words[1]), "KeyExpiry": words.get(2) });
+    json!({ "BackendState": words[0], "Self": own, "CurrentTailnet": { "MagicDNSEnabled": true } }).to_string()
+}
+
 #[test]
 fn sidecar_name_is_checked() {
-    let status = |state: &str, name: &str, more: &str| {
-        format!(
-            r#"{{"BackendState":"{state}","Self":{{"DNSName":"{name}.tail1.ts.net."{more}}},"CurrentTailnet":{{"MagicDNSEnabled":true}}}}"#
-        )
-    };
-    let now = 1_795_316_645;
-    let of = |text: &str, domain: &str| tailscale(text, domain, now);
-    assert_eq!(of(&status("Running", "omni", ""), "omni.tail1.ts.net").state, State::Ok);
-    let taken = of(&status("Running", "omni-1", ""), "omni.tail1.ts.net");
-    assert!(taken.state == State::Failed && taken.detail.contains("another device"), "{taken:?}");
-    assert_eq!(of(&status("Running", "omni-1", ""), "omni.example.com").state, State::Warning);
-    assert_eq!(of(&status("NeedsLogin", "", ""), "omni.example.com").state, State::Failed);
-    let soon = status("Running", "omni", r#","KeyExpiry":"2027-01-01T00:00:00Z""#);
-    assert_eq!(of(&soon, "omni.example.com").state, State::Warning);
-    let gone = status("Running", "omni", r#","KeyExpiry":"2026-01-01T00:00:00Z""#);
-    assert_eq!(of(&gone, "omni.example.com").state, State::Failed);
-    let off = status("Running", "omni", "").replace("true", "false");
-    assert!(of(&off, "omni.example.com").detail.contains("MagicDNS"));
-    assert_eq!(of("nonsense", "x").state, State::Unknown);
+    let taken = tailscale(&tailscale_status(&["Running", "omni-1"]), "omni.tail1.ts.net", 0);
+    assert!(taken.detail.contains("another device"), "{taken:?}");
+    let off = tailscale_status(&["Running", "omni"]).replace("true", "false");
+    assert!(tailscale(&off, "omni.example.com", 0).detail.contains("MagicDNS"));
+    assert_eq!(tailscale("nonsense", "x", 0).state, State::Unknown);
 }
 
 #[test]

@@ -92,20 +92,11 @@ fn parse_double(text: &str) -> Option<f64> {
 
 /// Each `_` is between digits, or behind a base prefix.
 fn underscores_fit(unsigned: &str) -> bool {
-    let hex = unsigned.starts_with("0x") || unsigned.starts_with("0X");
-    let digit = |b: u8| b.is_ascii_digit() || (hex && b.is_ascii_hexdigit());
-    let mut before = if hex { b'0' } else { b'!' };
-    for b in unsigned.bytes().skip(if hex { 2 } else { 0 }) {
-        let fits = match b {
-            b'_' => digit(before),
-            _ => before != b'_' || digit(b),
-        };
-        if !fits {
-            return false;
-        }
-        before = b;
-    }
-    before != b'_'
+    let lower = unsigned.to_ascii_lowercase();
+    let (number, hex) = lower.strip_prefix("0x").map_or((lower.clone(), false), |rest| (format!("0{rest}"), true));
+    let digit = |c: Option<char>| c.is_some_and(|c| c.is_digit(if hex { 16 } else { 10 }));
+    let parts: Vec<&str> = number.split('_').collect();
+    parts.windows(2).all(|pair| digit(pair[0].chars().next_back()) && digit(pair[1].chars().next()))
 }
 
 /// `1.8p-3` behind `0x`; the exponent must be there.

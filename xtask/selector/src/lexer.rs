@@ -1,6 +1,10 @@
 //! Tokens of CEL, split where cel-go's ANTLR lexer splits them (google/cel-go v0.27.0 parser/gen/CEL.g4), errors and
 //! all: what cannot start or finish a token is reported with the text up to and including the character that broke it.
 
+use std::sync::LazyLock;
+
+use regex::Regex;
+
 /// What a token is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tok {
@@ -122,37 +126,18 @@ fn escaped(rest: &str) -> Result<(Tok, usize), usize> {
     }
 }
 
-fn digits(text: &str) -> usize {
-    text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len()
-}
-
 fn number(rest: &str) -> (Tok, usize) {
-    if let Some(hex) = rest.strip_prefix("0x") {
-        let len = hex.len() - hex.trim_start_matches(|c: char| c.is_ascii_hexdigit()).len();
-        if len > 0 {
-            let unsigned = hex[len..].starts_with(['u', 'U']);
-            return if unsigned { (Tok::Uint, len + 3) } else { (Tok::Int, len + 2) };
-        }
-    }
-    let whole = digits(rest);
-    let mut len = whole;
-    let fraction = if rest[len..].starts_with('.') { digits(&rest[len + 1..]) } else { 0 };
-    if fraction > 0 {
-        len += 1 + fraction;
-    }
-    let mut exponent = 0;
-    if let Some(tail) = rest[len..].strip_prefix(['e', 'E']) {
-        let sign = usize::from(tail.starts_with(['+', '-']));
-        let power = digits(&tail[sign..]);
-        exponent = if power > 0 { 1 + sign + power } else { 0 };
-    }
-    if fraction > 0 || exponent > 0 {
-        return (Tok::Float, len + exponent);
-    }
-    match rest[len..].starts_with(['u', 'U']) {
-        true => (Tok::Uint, len + 1),
-        false => (Tok::Int, len),
-    }
+    static NUMBER: LazyLock<Option<Regex>> = LazyLock::new(|| {
+        let float = r"[0-9]*\.[0-9]+(?:[eE][+-]?[0-9]+)?|[0-9]+[eE][+-]?[0-9]+";
+        Regex::new(&format!("^(?:(?<float>{float})|(?:0x[0-9a-fA-F]+|[0-9]+)(?<unsigned>[uU])?)")).ok()
+    });
+    let Some(found) = NUMBER.as_ref().and_then(|number| number.captures(rest)) else { return (Tok::Int, 1) };
+    let tok = match (found.name("float"), found.name("unsigned")) {
+        (Some(_), _) => Tok::Float,
+        (_, Some(_)) => Tok::Uint,
+        _ => Tok::Int,
+    };
+    (tok, found[0].len())
 }
 
 /// A string or bytes literal, if one starts here.

@@ -20,31 +20,28 @@ pub fn duration(text: &str) -> Option<i64> {
     }
     // One more is what the least negative number is.
     const MOST: u64 = 1 << 63;
+    static PART: LazyLock<Option<Regex>> =
+        LazyLock::new(|| Regex::new(r"^([0-9]*)(?:\.([0-9]*))?(ns|us|µs|μs|ms|s|m|h)").ok());
     let mut total: u64 = 0;
     while !rest.is_empty() {
-        let (digits, tail) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len()));
-        let (fraction, tail) = match tail.strip_prefix('.') {
-            Some(tail) => tail.split_at(tail.find(|c: char| !c.is_ascii_digit()).unwrap_or(tail.len())),
-            None => ("", tail),
-        };
-        if digits.is_empty() && fraction.is_empty() {
+        let part = PART.as_ref()?.captures(rest)?;
+        let (whole, fraction) = (&part[1], part.get(2).map_or("", |digits| digits.as_str()));
+        if whole.is_empty() && fraction.is_empty() {
             return None;
         }
-        let unit = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
-        let scale: u64 = match &tail[..unit] {
+        let scale: u64 = match &part[3] {
             "ns" => 1,
-            "us" | "µs" | "μs" => 1_000,
             "ms" => 1_000_000,
             "s" => 1_000_000_000,
             "m" => 60_000_000_000,
             "h" => 3_600_000_000_000,
-            _ => return None,
+            _ => 1_000,
         };
-        let whole = if digits.is_empty() { 0 } else { digits.parse::<u64>().ok()? };
+        rest = &rest[part[0].len()..];
+        let whole = if whole.is_empty() { 0 } else { whole.parse::<u64>().ok()? };
         let part = whole.checked_mul(scale)?.checked_add(nanos(fraction, scale)).filter(|part| *part <= MOST)?;
         // Go looks at each part and at the sum, not at what the sum lost.
         total = Some(total.wrapping_add(part)).filter(|total| *total <= MOST)?;
-        rest = &tail[unit..];
     }
     match (negative, total) {
         (true, MOST) => Some(i64::MIN),

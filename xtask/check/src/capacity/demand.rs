@@ -124,16 +124,13 @@ fn orphans(ours: &BTreeSet<String>, inventory: &Inventory, requests: &Observed<V
 mod tests {
     use super::*;
     use crate::recorded::recorded;
-    use domain::spec::machine_class;
     use domain::status::omni;
 
     const TEMPLATE: &str = "kind: Cluster\nname: demo\nkubernetes: {version: v1.36.2}\ntalos: {version: v1.13.5}\n---\nkind: Workers\nmachineClass: {name: big, size: 3}\n---\nkind: ControlPlane\nmachineClass: {name: big, size: 1}\n---\nkind: Workers\nname: metal\nmachineClass: {name: racks, size: 2}\n";
 
     fn classes() -> BTreeMap<String, Option<Machine>> {
-        let text = "metadata: {namespace: default, type: MachineClasses.omni.sidero.dev, id: big}\nspec: {autoprovision: {providerid: proxmox, providerdata: \"memory: 4096\"}}\n";
-        let class = machine_class::parse("big.yaml", text.as_bytes()).value.unwrap().remove(0);
-        let machine = super::super::machine::machine(&class).value;
-        BTreeMap::from([("big".to_owned(), machine), ("racks".to_owned(), None)])
+        let machine = Machine { class: "big".to_owned(), ..Machine::default() };
+        BTreeMap::from([("big".to_owned(), Some(machine)), ("racks".to_owned(), None)])
     }
 
     fn inventory(guests: &[(&str, &str)]) -> Inventory {

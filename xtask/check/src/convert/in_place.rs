@@ -1,5 +1,9 @@
 //! Replaces selectors of the older form in classes of the real form in place: the rest of the file does not change.
 
+use std::sync::LazyLock;
+
+use regex::Regex;
+
 use super::selector::selector;
 use super::{Change, Outcome, refuse};
 use domain::spec::machine_class::{MachineClass, parse_stream};
@@ -99,31 +103,14 @@ fn alike(old: &Node, new: &Node, key: &str) -> bool {
 
 /// Replaces the scalar that starts at a column: the given plain text, or a quoted one.
 fn replace(line: &mut String, column: u32, plain: Option<String>, new: &str) -> Option<()> {
+    static QUOTED: LazyLock<Option<Regex>> =
+        LazyLock::new(|| Regex::new(r#"^(?:'(?:[^']|'')*'|"(?:[^"\\]|\\.)*")"#).ok());
     let start = line.char_indices().nth(column.checked_sub(1)? as usize)?.0;
     let rest = &line[start..];
     let len = match plain {
         Some(text) if !text.is_empty() && rest.starts_with(&text) => text.len(),
         Some(_) => return None,
-        None => {
-            let mark = rest.chars().next()?;
-            let mut escaped = false;
-            let mut chars = rest.char_indices().skip(1).peekable();
-            loop {
-                let (at, c) = chars.next()?;
-                if escaped {
-                    escaped = false;
-                } else if c == '\\' && mark == '"' {
-                    escaped = true;
-                } else if c == mark {
-                    // `''` inside single quotes is one quote.
-                    if mark == '\'' && chars.peek().is_some_and(|(_, c)| *c == '\'') {
-                        chars.next();
-                        continue;
-                    }
-                    break at + 1;
-                }
-            }
-        }
+        None => QUOTED.as_ref()?.find(rest)?.len(),
     };
     line.replace_range(start..start + len, new);
     Some(())

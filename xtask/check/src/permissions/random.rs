@@ -13,16 +13,12 @@ const NODES: [&str; 2] = ["pve1", "pve2"];
 struct Random(fastrand::Rng);
 
 impl Random {
-    fn below(&mut self, most: usize) -> usize {
-        self.0.usize(..most)
-    }
-
     fn one<T: Copy>(&mut self, of: &[T]) -> T {
-        of[self.below(of.len())]
+        of[self.0.usize(..of.len())]
     }
 
     fn chance(&mut self, of: usize) -> bool {
-        self.below(of) == 0
+        self.0.usize(..of) == 0
     }
 }
 
@@ -279,7 +275,7 @@ fn roles(random: &mut Random, needed: &BTreeSet<String>) -> BTreeMap<String, BTr
     }
     for role in ["OmniVM", "OmniISO", "Site"] {
         if random.chance(2) {
-            let held = (0..random.below(6)).map(|_| random.one(&all).clone()).collect();
+            let held = (0..random.0.usize(..6)).map(|_| random.one(&all).clone()).collect();
             roles.insert(role.to_owned(), held);
         }
     }
@@ -314,11 +310,11 @@ fn cfg(random: &mut Random, scope: &Scope) -> Cfg {
             cfg.grant("/", kind, who, role, !random.chance(8));
         }
     }
-    for _ in 0..random.below(9) {
-        let path = paths[random.below(paths.len())].clone();
-        let role = names[random.below(names.len())].clone();
+    for _ in 0..random.0.usize(..9) {
+        let path = paths[random.0.usize(..paths.len())].clone();
+        let role = names[random.0.usize(..names.len())].clone();
         let propagates = !random.chance(4);
-        match random.below(4) {
+        match random.0.usize(..4) {
             0 => cfg.grant(&path, "user", USER, &role, propagates),
             1 => cfg.grant(&path, "token", TOKEN, &role, propagates),
             2 => cfg.grant(&path, "group", random.one(&["ops", "others"]), &role, propagates),

@@ -1,6 +1,9 @@
 //! Machine sets and machines, each alone and in combination.
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use regex::Regex;
 
 use super::{Checker, PatchScope};
 use crate::releases::Omni;
@@ -282,20 +285,16 @@ fn is_vm_name(name: &str) -> bool {
 
 /// Why google/uuid's Parse refuses a text: it takes the usual form, `urn:uuid:`, braces, and 32 digits.
 fn not_a_uuid(text: &str) -> Option<String> {
-    let bare = match text.len() {
-        36 => text,
-        45 if text[..9].eq_ignore_ascii_case("urn:uuid:") => &text[9..],
-        38 => text.get(1..37).unwrap_or_default(),
-        32 => {
-            let hex = text.bytes().all(|b| b.is_ascii_hexdigit());
-            return (!hex).then(|| "invalid UUID format".to_owned());
-        }
-        n => return Some(format!("invalid UUID length: {n}")),
-    };
-    let good = bare.len() == 36
-        && bare.bytes().enumerate().all(|(n, b)| match n {
-            8 | 13 | 18 | 23 => b == b'-',
-            _ => b.is_ascii_hexdigit(),
-        });
-    (!good).then(|| "invalid UUID format".to_owned())
+    static FORM: LazyLock<Option<Regex>> = LazyLock::new(|| {
+        let usual = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}";
+        Regex::new(&format!("(?is)^(?:(?:urn:uuid:)?{usual}|.{usual}.|[0-9a-f]{{32}})$")).ok()
+    });
+    let urn = text.get(..9).is_some_and(|start| start.eq_ignore_ascii_case("urn:uuid:"));
+    match text.len() {
+        32 | 36 | 38 => {}
+        45 if urn => {}
+        length => return Some(format!("invalid UUID length: {length}")),
+    }
+    let fits = FORM.as_ref().is_some_and(|form| form.is_match(text));
+    (!fits).then(|| "invalid UUID format".to_owned())
 }

@@ -26,10 +26,9 @@ fn show(findings: &[Finding]) -> String {
 type Check<'a> = dyn Fn(&Path, &[u8]) -> (&'static str, Vec<Finding>) + 'a;
 
 /// Compares every line of a table (file, the real answer, our verdict, our findings) with what `check` says.
-fn hold(table: &str, folder: &str, check: &Check<'_>) -> BTreeSet<&'static str> {
+fn hold(table: &str, folder: &str, check: &Check<'_>) {
     let path = corpus(table);
     let text = std::fs::read_to_string(&path).expect("the table");
-    let mut rules = BTreeSet::new();
     let (mut fresh, mut unsound, mut files) = (String::new(), Vec::new(), BTreeSet::new());
     for line in text.lines() {
         if line.starts_with('#') {
@@ -41,7 +40,6 @@ fn hold(table: &str, folder: &str, check: &Check<'_>) -> BTreeSet<&'static str> 
         let path = corpus(folder).join(file);
         let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         let (ours, findings) = check(&path, &bytes);
-        rules.extend(findings.iter().map(|f| f.rule));
         files.insert(file.to_owned());
         writeln!(fresh, "{file}\t{real}\t{ours}\t{}", show(&findings)).expect("a string");
         if ours != "unknown" && ours != real {
@@ -54,10 +52,10 @@ fn hold(table: &str, folder: &str, check: &Check<'_>) -> BTreeSet<&'static str> 
         assert!(!name.ends_with(".yaml") || files.contains(&name), "{name} is not in {table}");
     }
     holds(&path, &fresh);
-    rules
 }
 
-fn templates() -> BTreeSet<&'static str> {
+#[test]
+fn corpus_templates() {
     let class = |name: &str, provisions, install_disk: Option<&str>| ClassInfo {
         name: name.to_owned(),
         provisions,
@@ -91,22 +89,14 @@ fn templates() -> BTreeSet<&'static str> {
         let name = path.file_name().and_then(|n| n.to_str()).expect("a name");
         let checked = template::check(name, bytes, &context);
         (checked.verdict.as_str(), checked.findings)
-    })
+    });
 }
 
-fn classes() -> BTreeSet<&'static str> {
+#[test]
+fn corpus_classes() {
     hold("classes.tsv", "classes", &|path, bytes| {
         let name = path.file_name().and_then(|n| n.to_str()).expect("a name");
         let checked = machine_class::check(name, bytes, &ClassContext::default());
         (checked.verdict.as_str(), checked.findings)
-    })
-}
-
-#[test]
-fn corpus_templates() {
-    assert!(templates().len() > 50);
-}
-#[test]
-fn corpus_classes() {
-    assert!(classes().len() > 30);
+    });
 }
