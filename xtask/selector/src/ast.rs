@@ -92,20 +92,6 @@ impl Expr {
         self.find(&|part| matches!(&part.kind, Kind::Ident(name) if test(name))).is_some()
     }
 
-    /// The key of the first `…[null]` or `…[b"…"]`: cel-go fails to plan the evaluation over it, whatever the branch around it
-    /// is.
-    pub(super) fn bad_index(&self) -> Option<&Expr> {
-        let bad = |part: &Expr| matches!(part.kind, Kind::Literal(Value::Null | Value::Bytes(_)));
-        let found = self.find(&|part| match &part.kind {
-            Kind::Call(call) => call.is(|op| op == Op::Index) && call.args.get(1).is_some_and(bad),
-            _ => false,
-        })?;
-        match &found.kind {
-            Kind::Call(call) => call.args.get(1),
-            _ => None,
-        }
-    }
-
     /// The first pattern whose syntax is not known here.
     pub(super) fn foreign_pattern(&self) -> Option<&Expr> {
         self.find(&|part| match &part.kind {

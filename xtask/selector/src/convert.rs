@@ -72,45 +72,18 @@ fn string(value: &Value<'_>) -> Result<String, String> {
     }
 }
 
-/// Go's strconv.ParseFloat: hexadecimal numbers and `_` between digits count, a number too large does not.
+/// Go's strconv.ParseFloat without its hexadecimal numbers: `_` between digits counts, a number too large does not.
 fn parse_double(text: &str) -> Option<f64> {
-    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
-    let plain = underscores_fit(unsigned).then(|| text.replace('_', ""))?;
-    let unsigned = plain.trim_start_matches(['+', '-']);
-    let lower = unsigned.to_ascii_lowercase();
-    if let Some(hex) = lower.strip_prefix("0x") {
-        let value = hexadecimal(hex)?;
-        return value.is_finite().then_some(if plain.starts_with('-') { -value } else { value });
-    }
+    let parts: Vec<&str> = text.split('_').collect();
+    let digit = |c: Option<char>| c.is_some_and(|c| c.is_ascii_digit());
+    let fits = parts.windows(2).all(|pair| digit(pair[0].chars().next_back()) && digit(pair[1].chars().next()));
+    let plain = fits.then(|| parts.concat())?;
     let value: f64 = plain.parse().ok()?;
-    match lower.as_str() {
-        "nan" => (lower.len() == plain.len()).then_some(value),
+    match plain.trim_start_matches(['+', '-']).to_ascii_lowercase().as_str() {
+        "nan" => (plain.len() == 3).then_some(value),
         "inf" | "infinity" => Some(value),
         _ => value.is_finite().then_some(value),
     }
-}
-
-/// Each `_` is between digits, or behind a base prefix.
-fn underscores_fit(unsigned: &str) -> bool {
-    let lower = unsigned.to_ascii_lowercase();
-    let (number, hex) = lower.strip_prefix("0x").map_or((lower.clone(), false), |rest| (format!("0{rest}"), true));
-    let digit = |c: Option<char>| c.is_some_and(|c| c.is_digit(if hex { 16 } else { 10 }));
-    let parts: Vec<&str> = number.split('_').collect();
-    parts.windows(2).all(|pair| digit(pair[0].chars().next_back()) && digit(pair[1].chars().next()))
-}
-
-/// `1.8p-3` behind `0x`; the exponent must be there.
-fn hexadecimal(text: &str) -> Option<f64> {
-    let (digits, exponent) = text.split_once('p')?;
-    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    let all = || whole.bytes().chain(fraction.bytes());
-    let number = !exponent.trim_start_matches(['+', '-']).is_empty() && !exponent.starts_with("+-");
-    if all().count() == 0 || !all().all(|b| b.is_ascii_hexdigit()) || !number {
-        return None;
-    }
-    let mantissa = all().fold(0.0, |sum, b| sum * 16.0 + f64::from(char::from(b).to_digit(16).unwrap_or(0)));
-    let power = exponent.parse::<i32>().ok()?.checked_sub(4 * fraction.len() as i32)?;
-    Some(mantissa * 2f64.powi(power))
 }
 
 /// The Go type behind a value, which one of cel-go's messages names.
