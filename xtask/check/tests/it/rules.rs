@@ -3,52 +3,25 @@
 use std::collections::BTreeSet;
 
 use check::machine_class::{self, ClassContext};
-use check::template::{self, ClassInfo, FileRead, TemplateContext};
-use check::{Finding, RULES, Severity, Verdict};
-use domain::spec::machine_class::NewClass;
-use domain::spec::template::NewCluster;
+use check::template::{self as templates, ClassInfo, FileRead, TemplateContext};
+use check::{RULES, Severity, Verdict};
 use serde_json::json;
 
-fn class(provider: &str) -> String {
-    domain::spec::machine_class::render(&NewClass {
-        name: "worker".into(),
-        provider_id: provider.into(),
-        cores: 4,
-        memory_mib: 8192,
-        disk_gib: 40,
-        selector: "name == \"local-lvm\"".into(),
-        node: None,
-        bridge: None,
-    })
-}
+use super::versions::{class, rules, template};
 
-fn cluster() -> String {
-    domain::spec::template::render(&NewCluster {
-        name: "demo".into(),
-        control_planes: 3,
-        workers: 2,
-        control_plane_class: "cp".into(),
-        worker_class: "worker".into(),
-        talos_version: "v1.13.5".into(),
-        kubernetes_version: "v1.36.2".into(),
-    })
-}
-
-fn rules(findings: &[Finding]) -> Vec<&'static str> {
-    findings.iter().map(|f| f.rule).collect()
-}
+const DATA: &str = "cores: 4\nsockets: 1\nmemory: 8192\ndisk_size: 40\nstorage_selector: name == \"local-lvm\"";
 
 #[test]
 fn files_are_read_by_the_caller_alone() {
     let patches =
         "patches: [{file: a/b.yaml}, {file: a/../../c.yaml}, {file: /x/../d.yaml}, {file: ../clusters/e.yaml}]";
-    let text = cluster().replacen("---", &format!("{patches}\n---"), 1);
+    let text = template("v1.13.5", "").replacen("---", &format!("{patches}\n---"), 1);
     let read = |path: &str| match path {
         "a/../../c.yaml" | "/x/../d.yaml" => FileRead::Outside,
         _ => FileRead::Bytes(b"machine: {type: worker}".to_vec()),
     };
     let context = TemplateContext { read: Some(&read), ..TemplateContext::default() };
-    let checked = template::check("clusters/demo.yaml", text.as_bytes(), &context);
+    let checked = templates::check("clusters/demo.yaml", text.as_bytes(), &context);
     assert_eq!(
         rules(&checked.findings),
         ["template-file-outside", "template-file-outside", "template-patch-forbidden", "template-patch-forbidden"]
@@ -56,7 +29,7 @@ fn files_are_read_by_the_caller_alone() {
     assert_eq!(checked.findings[2].place.file, "clusters/a/b.yaml");
     assert_eq!(checked.findings[3].place.file, "clusters/e.yaml");
     // Without a reader nothing is said of a path: where it leads is not known.
-    let unread = template::check("clusters/demo.yaml", text.as_bytes(), &TemplateContext::default());
+    let unread = templates::check("clusters/demo.yaml", text.as_bytes(), &TemplateContext::default());
     assert_eq!((unread.verdict, unread.findings.len()), (Verdict::Unknown, 0));
     assert!(
         unread.undecided[0].starts_with("the files that the template names were not read"),
@@ -86,7 +59,7 @@ fn limits_answer_with_a_place() {
     ] {
         let started = std::time::Instant::now();
         let class = machine_class::check("a.yaml", &bytes, &ClassContext::default());
-        let template = template::check("a.yaml", &bytes, &TemplateContext::default());
+        let template = templates::check("a.yaml", &bytes, &TemplateContext::default());
         assert!(started.elapsed().as_secs() < 10, "{name}: {:?}", started.elapsed());
         for findings in [&class.findings, &template.findings] {
             assert!(findings.iter().any(|f| f.rule == rule), "{name}: {:?}", rules(findings));
@@ -97,7 +70,7 @@ fn limits_answer_with_a_place() {
 
 #[test]
 fn findings_have_one_form() {
-    let text = class("proxmox").replace("sockets: 1", "socket: 1");
+    let text = class("proxmox", &DATA.replace("sockets: 1", "socket: 1"));
     let checked = machine_class::check("m/a.yaml", text.as_bytes(), &ClassContext::default());
     let json = serde_json::to_value(&checked).expect("JSON");
     assert_eq!(json["server"], "accept");
@@ -124,8 +97,7 @@ fn selectors_that_yaml_ends_early_are_to_be_quoted() {
         ("\"rbd\" == storageType", "yaml-syntax"),
         ("[\"a\"].exists(n, n == name)", "yaml-syntax"),
     ] {
-        let text =
-            class("proxmox").replace("name == \"local-lvm\"", selector).replace(&format!("'{selector}'"), selector);
+        let text = class("proxmox", &DATA.replace("name == \"local-lvm\"", selector));
         let checked = machine_class::check("a.yaml", text.as_bytes(), &ClassContext::default());
         let fix = checked.findings.iter().find(|f| f.rule == rule).map(|f| f.fix.as_str()).unwrap_or_default();
         assert!(fix.contains("quote"), "{text}\n{:?}", checked.findings);
@@ -179,7 +151,7 @@ fn the_shipped_files_are_without_findings() {
     let context = TemplateContext { local_classes: Some(&classes), ..TemplateContext::default() };
     for entry in std::fs::read_dir(root.join("clusters")).expect("the folder") {
         let path = entry.expect("an entry").path();
-        let checked = template::check("a.yaml", &std::fs::read(&path).expect("bytes"), &context);
+        let checked = templates::check("a.yaml", &std::fs::read(&path).expect("bytes"), &context);
         assert_eq!((checked.verdict, &checked.findings), (Verdict::Accept, &vec![]), "{}", path.display());
     }
 }

@@ -9,7 +9,7 @@ use check::releases::Omni;
 use check::template::{self, ClassInfo, FileRead, TalosInfo, TemplateContext};
 use serde::Deserialize;
 
-fn template(talos: &str, control_plane: &str) -> String {
+pub fn template(talos: &str, control_plane: &str) -> String {
     let head = format!("kind: Cluster\nname: demo\nkubernetes:\n  version: v1.36.2\ntalos:\n  version: {talos}\n");
     format!("{head}---\nkind: ControlPlane\nmachineClass:\n  name: cp\n  size: 3\n{control_plane}")
 }
@@ -18,7 +18,7 @@ fn patch(inline: &str) -> String {
     format!("patches:\n  - name: a\n    inline: {inline}\n")
 }
 
-fn class(provider: &str, data: &str) -> String {
+pub fn class(provider: &str, data: &str) -> String {
     let lines: String = data.lines().map(|line| format!("      {line}\n")).collect();
     format!(
         "metadata:\n  namespace: default\n  type: MachineClasses.omni.sidero.dev\n  id: a\nspec:\n  autoprovision:\n    \
@@ -26,7 +26,7 @@ fn class(provider: &str, data: &str) -> String {
     )
 }
 
-fn rules(findings: &[Finding]) -> Vec<&'static str> {
+pub fn rules(findings: &[Finding]) -> Vec<&'static str> {
     findings.iter().map(|f| f.rule).collect()
 }
 
