@@ -66,7 +66,7 @@ fn certificate_chain_faults_are_reported() {
 
 /// Clients build the shortest chain to what they trust; what is left over may be anything.
 #[test]
-fn unused_oidc_features_are_optional() {
+fn certificates_that_no_client_uses_do_no_harm() {
     let host = "omni.example.com";
     let [leaf, inter, root] = ["leaf", "inter", "root"].map(|name| chain(&[name]).remove(0));
     let roots = [root.clone()];
