@@ -1,7 +1,7 @@
 //! The only place that starts a process.
 //!
-//! xshell builds each command line (`cmd!` never goes through a shell), and `pipes.rs` starts and reads it without threads.
-//! Every call
+//! xshell builds each command line (`cmd!` never goes through a shell), duct starts it, and `pipes.rs` reads it without
+//! threads. Every call
 //!
 //! 1. has a purpose, with which error messages start;
 //! 2. has a deadline and its own process group, which is terminated (SIGTERM, then SIGKILL) when the deadline passes or the
@@ -15,6 +15,7 @@ mod pipes;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::fs::OpenOptions;
 use std::io::{Read as _, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -55,24 +56,19 @@ const LINGER: Duration = Duration::from_secs(1);
 /// The journal is rotated at this size; the old one is kept as `.1`.
 const JOURNAL_LIMIT: u64 = 1 << 20;
 
-/// Starts a program that outlives the call and whose standard output is read: the lab.
+/// Starts a program that outlives the call and whose standard output is read: the lab. It gets its own process group, so that
+/// Ctrl-C reaches it only through this process.
 ///
 /// # Errors
 /// [`Code::Prerequisite`] when it does not start.
 pub fn background(cmd: xshell::Cmd<'_>, stdin: Stdio, stderr: impl Into<Stdio>) -> Result<Child, Failure> {
-    let mut command = own_group(cmd);
-    command.stdin(stdin).stdout(Stdio::piped()).stderr(stderr).spawn().map_err(|error| {
-        let program = command.get_program().display();
+    let mut command = Command::from(cmd);
+    let program = command.get_program().to_string_lossy().into_owned();
+    let env = inherited(command.get_program());
+    command.process_group(0).env_clear().envs(env).stdin(stdin).stdout(Stdio::piped()).stderr(stderr);
+    command.spawn().map_err(|error| {
         Failure::new(Code::Prerequisite, format!("`{program}` did not start")).cause(error.to_string())
     })
-}
-
-/// A command with the environment that a child sees, in a process group of its own: Ctrl-C reaches it only through this process.
-fn own_group(cmd: xshell::Cmd<'_>) -> Command {
-    let mut command = Command::from(cmd);
-    let env = inherited(command.get_program());
-    command.process_group(0).env_clear().envs(env);
-    command
 }
 
 /// Terminates what [`background`] started, including its own children.
@@ -282,7 +278,11 @@ impl Drop for CapturedOutput {
 /// A call of a program that has not started yet.
 pub struct Job {
     purpose: String,
-    command: Command,
+    /// Not a path: duct would turn the bare name `sh` into `./sh`.
+    program: OsString,
+    args: Vec<OsString>,
+    dir: Option<PathBuf>,
+    env: BTreeMap<OsString, OsString>,
     stdin: Option<Vec<u8>>,
     deadline: Duration,
     /// The output limit, and the failure for exceeding it, if the caller has a better one.
@@ -309,9 +309,17 @@ pub struct CommandOutput {
 impl Job {
     /// A call of `cmd` for `purpose` ("listing the containers of the stack").
     pub fn new(purpose: impl Into<String>, cmd: xshell::Cmd<'_>) -> Job {
+        let built = Command::from(cmd);
+        let args = built.get_args().map(OsStr::to_owned).collect();
+        let dir = built.get_current_dir().map(Path::to_owned);
+        let program = built.get_program().to_owned();
+        let env = inherited(&program);
         Job {
             purpose: purpose.into(),
-            command: own_group(cmd),
+            program,
+            args,
+            dir,
+            env,
             stdin: None,
             deadline: DEADLINE,
             limit: OUTPUT_LIMIT,
@@ -340,13 +348,13 @@ impl Job {
 
     /// Adds a variable to the child's environment.
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Job {
-        self.command.env(name, value);
+        self.env.insert(name.into(), value.as_ref().to_owned());
         self
     }
 
     /// Passes on the whole environment: for this program itself, which reads its settings there.
     pub fn whole_env(mut self) -> Job {
-        self.command.envs(std::env::vars_os());
+        self.env = std::env::vars_os().collect();
         self
     }
 
@@ -361,9 +369,20 @@ impl Job {
         self
     }
 
+    fn expression(&self) -> duct::Expression {
+        let mut expression = duct::cmd(&self.program, &self.args).full_env(&self.env).unchecked();
+        if let Some(dir) = &self.dir {
+            expression = expression.dir(dir);
+        }
+        expression.before_spawn(|command| {
+            command.process_group(0);
+            Ok(())
+        })
+    }
+
     /// The line as a person could type it.
     fn line(&self) -> String {
-        let words = std::iter::once(self.command.get_program()).chain(self.command.get_args());
+        let words = std::iter::once(self.program.as_os_str()).chain(self.args.iter().map(OsString::as_os_str));
         let words: Vec<String> = words.map(|word| quote(&word.to_string_lossy())).collect();
         redact(&words.join(" ")).into_owned()
     }
@@ -380,13 +399,13 @@ impl Proc {
     /// # Errors
     /// [`Code::Prerequisite`] when the program cannot be started, [`Code::Timeout`] when the deadline passed,
     /// [`Code::Interrupted`] when the operator asked to stop, [`Code::Failed`] when it printed too much.
-    pub fn run(&self, mut job: Job) -> Result<CommandOutput, Failure> {
+    pub fn run(&self, job: Job) -> Result<CommandOutput, Failure> {
         if interrupted() && !job.ignore_interrupt {
             return Err(interruption(&job.purpose));
         }
         let line = job.line();
         let begun = Instant::now();
-        let started = Call::start(&mut job.command, job.stdin.take(), Streams::Apart);
+        let started = Call::start(job.expression(), job.stdin.as_deref(), Streams::Apart);
         let mut call = started.map_err(|error| cannot_start(&job, &line, &error))?;
         let mut kept = CapturedOutput::new(job.limit);
         let mut keep = |from: usize, bytes: &[u8]| kept.take(from, bytes);
@@ -430,10 +449,10 @@ impl Proc {
     ///
     /// # Errors
     /// [`Code::Prerequisite`] when the program cannot be started, [`Code::Interrupted`]; otherwise how it ended.
-    pub fn follow(&self, mut job: Job, mut each: impl FnMut(&str)) -> Result<CommandOutput, Failure> {
+    pub fn follow(&self, job: Job, mut each: impl FnMut(&str)) -> Result<CommandOutput, Failure> {
         let line = job.line();
         let begun = Instant::now();
-        let started = Call::start(&mut job.command, job.stdin.take(), Streams::Together);
+        let started = Call::start(job.expression(), job.stdin.as_deref(), Streams::Together);
         let mut call = started.map_err(|error| cannot_start(&job, &line, &error))?;
         let mut rest: Vec<u8> = Vec::new();
         let mut keep = |_: usize, bytes: &[u8]| {
@@ -516,6 +535,12 @@ impl CommandOutput {
     }
 }
 
+impl fmt::Display for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.line())
+    }
+}
+
 /// The program that a variable is for, where it is one of a family's secrets.
 fn secret_of(name: &str) -> Option<&'static str> {
     let family = FAMILIES.iter().find(|(family, _)| name.starts_with(family));
@@ -552,7 +577,7 @@ fn inherited(program: &OsStr) -> BTreeMap<OsString, OsString> {
 
 fn cannot_start(job: &Job, line: &str, error: &std::io::Error) -> Failure {
     Failure::new(Code::Prerequisite, format!("{} failed: `{line}` did not start", job.purpose))
-        .cause(format!("{}: {error}", job.command.get_program().display()))
+        .cause(format!("{}: {error}", job.program.to_string_lossy()))
 }
 
 fn timed_out(job: &Job, line: &str) -> Failure {

@@ -4,7 +4,7 @@
 use std::io::{ErrorKind, PipeReader, PipeWriter, Read, Write, pipe};
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -28,7 +28,7 @@ pub enum Streams {
 
 /// A program that was started as the leader of a process group.
 pub struct Call {
-    child: Child,
+    handle: duct::Handle,
     group: Pid,
     input: Option<(PipeWriter, Vec<u8>)>,
     /// Standard output and standard error while they are open.
@@ -39,41 +39,40 @@ pub struct Call {
 }
 
 impl Call {
-    /// Starts a program, which must lead a process group of its own, with `input` on its standard input.
+    /// Starts a program, which must lead a process group of its own, with `input` on its standard input. duct would read
+    /// and write the pipes by threads; these pipes are ours.
     ///
     /// # Errors
     /// The system's: no such program, no free process, no free descriptor.
-    pub fn start(program: &mut Command, input: Option<Vec<u8>>, streams: Streams) -> std::io::Result<Call> {
+    pub fn start(program: duct::Expression, input: Option<&[u8]>, streams: Streams) -> std::io::Result<Call> {
         let (stdout, theirs) = pipe()?;
-        let stderr = match streams {
-            Streams::Together => {
-                program.stderr(theirs.try_clone()?);
-                None
-            }
+        let (program, stderr) = match streams {
+            Streams::Together => (program.stderr_to_stdout(), None),
             Streams::Apart => {
                 let (stderr, theirs) = pipe()?;
-                program.stderr(theirs);
-                Some(stderr)
+                (program.stderr_file(theirs), Some(stderr))
             }
         };
-        program.stdout(theirs).stdin(Stdio::null());
-        let mut ours = None;
-        if let Some(bytes) = input {
-            let (theirs, pipe) = pipe()?;
-            unblock(&pipe)?;
-            program.stdin(theirs);
-            ours = Some((pipe, bytes));
-        }
+        let program = program.stdout_file(theirs);
+        let (program, input) = match input {
+            None => (program.stdin_null(), None),
+            Some(bytes) => {
+                let (theirs, ours) = pipe()?;
+                unblock(&ours)?;
+                (program.stdin_file(theirs), Some((ours, bytes.to_vec())))
+            }
+        };
         let output = [Some(stdout), stderr];
         let mut pipes = Vec::new();
         for pipe in output.iter().flatten() {
             unblock(pipe)?;
             pipes.push(fstat(pipe)?.st_ino);
         }
-        let child = program.spawn()?;
-        // The command would keep its ends of the pipes open.
-        program.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        Ok(Call { group: Pid::from_child(&child), child, input: ours, output, pipes, pause: SHORT })
+        // Its ends of the pipes are closed with the expression.
+        let handle = program.start()?;
+        let leader = handle.pids().first().and_then(|pid| Pid::from_raw(RawPid::try_from(*pid).ok()?));
+        let group = leader.ok_or_else(|| std::io::Error::other("it has no process number"))?;
+        Ok(Call { handle, group, input, output, pipes, pause: SHORT })
     }
 
     /// Waits up to `patience` until something can be read or written, and passes input to `take` with its stream number: 0
@@ -147,7 +146,7 @@ impl Call {
         if !self.closed() {
             self.end_group(grace, take);
         }
-        self.child.wait()
+        Ok(self.handle.wait()?.status)
     }
 
     /// Terminates the program and its children.
@@ -163,8 +162,11 @@ impl Call {
     ) -> std::io::Result<ExitStatus> {
         self.input = None;
         self.end_group(grace, take);
-        // SIGKILL does not end a process in uninterruptible sleep.
-        self.child.try_wait()?.ok_or_else(|| std::io::Error::new(ErrorKind::TimedOut, "it could not be ended"))
+        match self.handle.try_wait()? {
+            Some(output) => Ok(output.status),
+            // SIGKILL does not end a process in uninterruptible sleep.
+            None => Err(std::io::Error::new(ErrorKind::TimedOut, "it could not be ended")),
+        }
     }
 
     /// Sends SIGTERM to the group, and SIGKILL after `grace`. It waits for grandchildren too, such as docker's compose plugin,
