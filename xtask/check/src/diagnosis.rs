@@ -1,6 +1,7 @@
 //! The result of one check of the installation: ok, warning, failed, or unknown. Unknown is not the same as failed: treating
 //! "not allowed to look" as "absent" would create things twice.
 
+use domain::failure::Failure;
 use serde::{Deserialize, Serialize};
 
 /// How a check ended.
@@ -75,6 +76,13 @@ impl Diagnosis {
             return Diagnosis { detail: detail.collect::<Vec<_>>().join("; "), ..worse };
         }
         worse
+    }
+}
+
+/// Who could not be asked is unknown.
+impl From<Failure> for Diagnosis {
+    fn from(failure: Failure) -> Diagnosis {
+        Diagnosis::unknown(failure.line())
     }
 }
 

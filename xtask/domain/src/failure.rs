@@ -196,6 +196,14 @@ impl Failure {
         Failure { missing: values, ..failure.hint(hint) }
     }
 
+    /// In one line: what failed, and the first line of why.
+    pub fn line(&self) -> String {
+        match self.cause.lines().next() {
+            Some(cause) => format!("{}: {cause}", self.message),
+            None => self.message.clone(),
+        }
+    }
+
     /// The failure inside `error`, or one with its chain as the cause.
     pub fn of(error: &anyhow::Error) -> Failure {
         if let Some(failure) = error.downcast_ref::<Failure>() {

@@ -15,6 +15,7 @@ use crate::proc::Proc;
 use crate::settings::{Settings, further_providers};
 use crate::state::State;
 use crate::ui::{Prompter, Ui};
+use crate::wait::{self, Poll};
 use domain::clock;
 use domain::failure::{Code, Failure};
 
@@ -178,6 +179,19 @@ impl Cx {
     /// How long a wait may take: the operator's `--timeout`, or `default`.
     pub fn limit(&self, default: Duration) -> Duration {
         self.timeout.unwrap_or(default)
+    }
+
+    /// Waits until `look` is done, for as long as [`Cx::limit`] says; what is missing shows meanwhile.
+    ///
+    /// # Errors
+    /// As [`wait::until`].
+    pub fn wait<T>(
+        &self,
+        what: &str,
+        default: Duration,
+        look: impl FnMut() -> anyhow::Result<Poll<T>>,
+    ) -> anyhow::Result<T> {
+        wait::until(what, self.limit(default), |words| self.ui.waiting(words), look)
     }
 
     /// The IDs of the providers in force: of one that was named, else of all.

@@ -23,6 +23,16 @@ pub fn run_all<T: Send>(jobs: Vec<Job<'_, T>>, most: usize) -> Vec<T> {
     results.into_iter().filter_map(|result| result.into_inner().unwrap_or_else(PoisonError::into_inner)).collect()
 }
 
+/// Does `work` on each item in parallel, at most `most` at a time; the results are in their order.
+pub fn map_all<I: Send, T: Send>(
+    items: impl IntoIterator<Item = I>,
+    most: usize,
+    work: impl Fn(I) -> T + Sync,
+) -> Vec<T> {
+    let work = &work;
+    run_all(items.into_iter().map(|item| -> Job<'_, T> { Box::new(move || work(item)) }).collect(), most)
+}
+
 /// Runs two jobs of different types in parallel.
 pub fn both<A: Send, B: Send>(one: impl FnOnce() -> A + Send, other: impl FnOnce() -> B + Send) -> (A, B) {
     let (mut first, mut second) = (None, None);
@@ -80,28 +90,23 @@ mod tests {
     #[test]
     fn parallel_results_keep_job_order() {
         let meet = Barrier::new(3);
-        let job = |number: usize| -> Job<'_, usize> {
-            let meet = &meet;
+        let job = |number: usize| {
             // A single thread would wait for the others indefinitely.
-            Box::new(move || {
-                meet.wait();
-                number
-            })
+            meet.wait();
+            number
         };
-        assert_eq!(run_all(vec![job(1), job(2), job(3)], 8), [1, 2, 3]);
+        assert_eq!(map_all([1, 2, 3], 8, job), [1, 2, 3]);
     }
 
     #[test]
     fn parallel_jobs_are_limited() {
         let (running, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let job = || -> Job<'_, ()> {
-            Box::new(|| {
-                most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-                std::thread::sleep(std::time::Duration::from_millis(2));
-                running.fetch_sub(1, Ordering::SeqCst);
-            })
+        let job = |_| {
+            most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            std::thread::sleep(std::time::Duration::from_millis(2));
+            running.fetch_sub(1, Ordering::SeqCst);
         };
-        assert_eq!(run_all((0..20).map(|_| job()).collect(), 3).len(), 20);
+        assert_eq!(map_all(0..20, 3, job).len(), 20);
         assert!(most.load(Ordering::SeqCst) <= 3);
     }
 }

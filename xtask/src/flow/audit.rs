@@ -12,7 +12,7 @@ use domain::failure::{Code, Failure};
 use domain::status::proxmox::{self as status, AclEntry, Inventory, Permissions, TokenInfo};
 use domain::words::count;
 use runtime::cx::Cx;
-use runtime::parallel::{ALL, Job, both, run_all};
+use runtime::parallel::{ALL, both, map_all};
 use runtime::tool::proxmox::{Login, Proxmox};
 use runtime::ui::{Check, Status, StepResult, table};
 
@@ -319,15 +319,13 @@ pub fn permissions_on(
         }
     }
     let purpose = format!("asking Proxmox for the permissions on {}", count(doubtful.len(), "path"));
-    let ask = |paths: &'_ [String]| -> Result<Vec<BTreeSet<String>>, Failure> {
+    let ask = |paths: &[String]| -> Result<Vec<BTreeSet<String>>, Failure> {
         let queries: Vec<String> = paths.iter().map(|path| format!("{PERMISSIONS}?path={}", encoded(path))).collect();
         let answers = proxmox.get_each(cx, &purpose, &queries, Duration::from_secs(10))?;
         queries.iter().zip(answers).map(|(query, data)| held_in(query, &data)).collect()
     };
-    let ask = &ask;
-    let job = |paths| -> Job<'_, Result<Vec<BTreeSet<String>>, Failure>> { Box::new(move || ask(paths)) };
-    let jobs = doubtful.chunks(doubtful.len().div_ceil(CONNECTIONS).max(AT_LEAST)).map(job).collect();
-    let answers = run_all(jobs, ALL).into_iter().collect::<Result<Vec<_>, _>>()?;
+    let parts = doubtful.chunks(doubtful.len().div_ceil(CONNECTIONS).max(AT_LEAST));
+    let answers = map_all(parts, ALL, ask).into_iter().collect::<Result<Vec<_>, _>>()?;
     exact.extend(doubtful.iter().cloned().zip(answers.into_iter().flatten()));
     Ok(Permissions { tree: tree.clone(), exact })
 }

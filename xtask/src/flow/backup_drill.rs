@@ -18,7 +18,7 @@ use runtime::files;
 use runtime::tool::docker::{Docker, QUICK};
 use runtime::tool::omni;
 use runtime::ui::{Status, StepResult};
-use runtime::wait::{self, Poll};
+use runtime::wait::Poll;
 
 /// The container, and the network that it alone is on.
 const NAME: &str = "omni-scale-drill";
@@ -136,7 +136,7 @@ fn wait_until_healthy(cx: &Cx, docker: &Docker<'_>) -> anyhow::Result<StepResult
             Err(failure) => Ok(Poll::Waiting(failure.message)),
         }
     };
-    wait::until("Omni of the drill", cx.limit(HEALTH), |words| cx.ui.waiting(words), look)
+    cx.wait("Omni of the drill", HEALTH, look)
 }
 
 fn compare(opened: &OpenedBackup, now: &Store) -> Result<String, Failure> {

@@ -13,10 +13,10 @@ use domain::nearest;
 use domain::status::cluster::{self, ClusterParts, ClusterView, UpgradeSubject};
 use domain::status::omni::Resource;
 use runtime::cx::Cx;
-use runtime::parallel::{ALL, Job, both, run_all};
+use runtime::parallel::{ALL, both, map_all};
 use runtime::tool::omnictl::Omnictl;
 use runtime::ui::StepResult;
-use runtime::wait::{self, Poll};
+use runtime::wait::Poll;
 
 /// The cluster as Omni sees it now, or `None`. Nine reads, side by side, however many machines there are.
 ///
@@ -24,34 +24,23 @@ use runtime::wait::{self, Poll};
 /// Those of omnictl.
 pub fn observe(omnictl: &Omnictl<'_>, cluster: &str) -> Result<Option<ClusterView>, Failure> {
     let selector = format!("omni.sidero.dev/cluster={cluster}");
-    let list = |kind: &'static str| -> Read<'_> {
-        let selector = selector.as_str();
-        Box::new(move || omnictl.list(kind, Some(selector)))
-    };
-    let get = |kind: &'static str| -> Read<'_> {
-        Box::new(move || omnictl.get(kind, cluster).map(|found| found.into_iter().collect()))
-    };
-    let reads = vec![
-        get("clusterstatuses"),
-        get("clusters"),
-        get("talosupgradestatuses"),
-        get("kubernetesupgradestatuses"),
-        get("loadbalancerstatuses"),
-        list("machinesets"),
-        list("machinesetstatuses"),
-        list("clustermachinerequeststatuses"),
-        list("clustermachinestatuses"),
-    ];
-    let mut answers = run_all(reads, ALL).into_iter();
-    let mut next = || answers.next().unwrap_or(Ok(Vec::new()));
-    let (status, wanted) = (next()?.pop(), next()?.pop());
+    let own =
+        ["clusterstatuses", "clusters", "talosupgradestatuses", "kubernetesupgradestatuses", "loadbalancerstatuses"];
+    let lists = ["machinesets", "machinesetstatuses", "clustermachinerequeststatuses", "clustermachinestatuses"];
+    let (own, lists) = both(
+        || map_all(own, ALL, |kind| omnictl.get(kind, cluster)),
+        || lookup::lists(omnictl, lists, Some(&selector)),
+    );
+    let mut own = own.into_iter();
+    let mut next = || own.next().unwrap_or(Ok(None));
+    let (status, wanted) = (next()?, next()?);
     // Omni has taken the cluster, and its controllers have not looked at it yet.
     let unseen = || wanted.as_ref().map(|cluster| Resource { metadata: cluster.metadata.clone(), spec: Value::Null });
     let Some(status) = status.or_else(unseen) else { return Ok(None) };
-    let upgrades = [(UpgradeSubject::Talos, next()?.pop()), (UpgradeSubject::Kubernetes, next()?.pop())];
+    let upgrades = [(UpgradeSubject::Talos, next()?), (UpgradeSubject::Kubernetes, next()?)];
     let upgrades: Vec<_> = upgrades.into_iter().filter_map(|(what, found)| Some((what, found?))).collect();
-    let load_balancer = next()?.pop();
-    let (sets, set_statuses, requests, machines) = (next()?, next()?, next()?, next()?);
+    let load_balancer = next()?;
+    let [sets, set_statuses, requests, machines] = lists?;
     Ok(Some(cluster::cluster_view(&ClusterParts {
         status: &status,
         cluster: wanted.as_ref(),
@@ -123,9 +112,6 @@ fn by_cluster(found: Vec<Resource>) -> BTreeMap<String, Vec<Resource>> {
     groups
 }
 
-/// One question to Omni.
-type Read<'a> = Job<'a, Result<Vec<Resource>, Failure>>;
-
 /// Six machines take the real provider a minute and a half to make; images, boots and bootstraps take the rest.
 const RUNNING: Duration = Duration::from_secs(30 * 60);
 /// The upgrade of one machine: its drain takes up to five minutes, installation and reboot the rest.
@@ -135,7 +121,7 @@ const ONE: Duration = Duration::from_secs(15 * 60);
 /// Meanwhile whoever is waited for is looked at too: a provider that is stopped or a VM that is gone is said at once, and ends the
 /// wait when it stays so.
 pub fn wait_until_running(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> anyhow::Result<ClusterView> {
-    wait_within(cx, omnictl, cluster, cx.limit(RUNNING))
+    wait_within(cx, omnictl, cluster, RUNNING)
 }
 
 /// As [`wait_until_running`], for an upgrade: its machines restart one after another.
@@ -144,13 +130,13 @@ pub fn wait_until_running(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> anyh
 /// As [`wait_until_running`].
 pub fn wait_until_upgraded(cx: &Cx, omnictl: &Omnictl<'_>, view: &ClusterView) -> anyhow::Result<ClusterView> {
     let machines = u32::try_from(view.machines().count()).unwrap_or(u32::MAX);
-    wait_within(cx, omnictl, &view.name, cx.limit(RUNNING + ONE.saturating_mul(machines)))
+    wait_within(cx, omnictl, &view.name, RUNNING + ONE.saturating_mul(machines))
 }
 
 fn wait_within(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str, limit: Duration) -> anyhow::Result<ClusterView> {
     let what = format!("cluster `{cluster}`");
     let mut progress = Progress { ready: None, watch: Watch::start() };
-    let result = wait::until(&what, limit, |words| cx.ui.waiting(words), || progress.look(cx, omnictl, cluster));
+    let result = cx.wait(&what, limit, || progress.look(cx, omnictl, cluster));
     result.map_err(|error| {
         let failure = Failure::of(&error);
         let failure = match failure.code {
@@ -231,7 +217,7 @@ pub fn wait_until_gone(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> anyhow::Re
     };
     cx.ui.step("gone", format!("Check that cluster `{name}` is gone"), || {
         let what = format!("cluster `{name}` to go");
-        wait::until(&what, cx.limit(RUNNING), |words| cx.ui.waiting(words), look)?;
+        cx.wait(&what, RUNNING, look)?;
         Ok(StepResult::ok((), "Omni does not have it"))
     })
 }

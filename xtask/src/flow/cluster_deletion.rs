@@ -20,7 +20,7 @@ use runtime::state::State;
 use runtime::tool::omnictl::Omnictl;
 use runtime::tool::proxmox::Proxmox;
 use runtime::ui::{Row, StepResult};
-use runtime::wait::{self, Poll};
+use runtime::wait::Poll;
 
 /// A VM of the cluster, as Proxmox lists it (`/cluster/resources`; sizes in bytes).
 #[derive(Debug, Clone, Serialize)]
@@ -295,7 +295,7 @@ pub fn gone(cx: &Cx, sites: &[Site], title: &str) -> anyhow::Result<()> {
             cx.ui.rows(&left.iter().map(|vm| Row::new(vm, Some(false))).collect::<Vec<_>>());
             Ok(if left.is_empty() { Poll::Done(unknown) } else { Poll::Waiting(left.join(", ")) })
         };
-        let gone = wait::until("the deletion of the VMs", cx.limit(GONE), |words| cx.ui.waiting(words), look);
+        let gone = cx.wait("the deletion of the VMs", GONE, look);
         let all = count(sites.iter().map(|(_, lost)| lost.len()).sum::<usize>(), "VM");
         gone.map(|unknown| StepResult::ok((), all + &unknown)).map_err(|error| {
             let failure = Failure::of(&error);

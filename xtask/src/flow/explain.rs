@@ -25,7 +25,7 @@ use domain::status::omni::ProviderHealth;
 use domain::status::proxmox::{Observed, Selection};
 use runtime::cx::Cx;
 use runtime::files;
-use runtime::parallel::{ALL, Job, both, run_all};
+use runtime::parallel::{ALL, both, map_all};
 use runtime::tool::compose::{Compose, OMNI};
 use runtime::tool::omni;
 use runtime::tool::omnictl::Omnictl;
@@ -141,7 +141,7 @@ impl OutsideFacts {
 fn around(sites: &[Cx], omnictl: Option<&Omnictl<'_>>, cluster: &str, stack: bool) -> OutsideFacts {
     let prefix = format!("{cluster}-");
     let ours = |vm: &Value| !cluster.is_empty() && vm["name"].as_str().is_some_and(|name| name.starts_with(&prefix));
-    let look = |cx: &'_ Cx| {
+    let look = |cx: &Cx| {
         let proxmox = proxmox::login_quietly(cx);
         let list = || {
             let proxmox = proxmox.as_ref().map_err(Failure::clone)?;
@@ -156,11 +156,10 @@ fn around(sites: &[Cx], omnictl: Option<&Omnictl<'_>>, cluster: &str, stack: boo
         let verify = format!("cargo xtask {}", own_task(cx, &id, "provider-verify").join(" "));
         Site { id, verify, log: log.unwrap_or_default(), proxmox, vms }
     };
-    let jobs = sites.iter().map(|cx| -> Job<'_, Site> { Box::new(|| look(cx)) }).collect();
     let containers = || sites.first().map_or_else(|| Err(not_asked()), |cx| compose(cx, stack)?.containers());
     let registered =
         || Some(provider::registration(sites.first()?, omnictl.filter(|_| stack)?, &sites[0].provider_ids()[0]));
-    let ((sites, registered), containers) = both(|| both(|| run_all(jobs, ALL), registered), containers);
+    let ((sites, registered), containers) = both(|| both(|| map_all(sites, ALL, look), registered), containers);
     OutsideFacts { containers, sites, registered }
 }
 
@@ -228,13 +227,10 @@ fn see_vms(facts: &mut Facts, around: &OutsideFacts) {
 fn with_conditions(omnictl: Option<&Omnictl<'_>>, mut view: ClusterView) -> ClusterView {
     let machines = view.machine_sets.iter_mut().flat_map(|set| &mut set.machines);
     let unready = machines.filter(|machine| machine.party == Actor::Omni && !machine.leaving).take(TASKS);
-    let jobs = unready.map(|machine| -> Job<'_, ()> {
-        Box::new(move || {
-            let found = omnictl.and_then(|omnictl| omnictl.get("machinestatussnapshots", &machine.uuid).ok()?);
-            found.iter().for_each(|found| machine.add_conditions(found));
-        })
+    map_all(unready, ALL, |machine| {
+        let found = omnictl.and_then(|omnictl| omnictl.get("machinestatussnapshots", &machine.uuid).ok()?);
+        found.iter().for_each(|found| machine.add_conditions(found));
     });
-    run_all(jobs.collect(), ALL);
     view
 }
 
@@ -245,11 +241,10 @@ fn finalizers(omnictl: &Omnictl<'_>, facts: &Facts) -> BTreeMap<String, Vec<Stri
         .iter()
         .flat_map(ClusterView::machines)
         .filter(|machine| machine.leaving && !machine.request.is_empty());
-    let ask = |machine: &MachineView| -> Job<'_, Option<(String, Vec<String>)>> {
-        let request = machine.request.clone();
-        Box::new(move || Some((request.clone(), omnictl.get("machinerequests", &request).ok()??.metadata.finalizers)))
+    let ask = |machine: &MachineView| {
+        Some((machine.request.clone(), omnictl.get("machinerequests", &machine.request).ok()??.metadata.finalizers))
     };
-    run_all(leaving.take(TASKS).map(ask).collect(), ALL).into_iter().flatten().collect()
+    map_all(leaving.take(TASKS), ALL, ask).into_iter().flatten().collect()
 }
 
 fn of_list(site: &Site, vm: &Value) -> Option<(String, Vm)> {

@@ -22,7 +22,7 @@ use domain::spec::template::{self, ClusterTemplate};
 use domain::words::{count, quote};
 use runtime::cx::Cx;
 use runtime::files;
-use runtime::parallel::{self, Job};
+use runtime::parallel;
 use runtime::paths::pasted;
 use runtime::proc;
 use runtime::ui::Status;
@@ -346,12 +346,9 @@ fn above(dir: &Path, inner: &Path) -> Option<String> {
 pub fn spread<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     const FEW: usize = 32;
     let threads = std::thread::available_parallelism().map_or(1, |count| count.get().min(THREADS));
-    let part = |part: &[T]| part.iter().map(&work).collect::<Vec<R>>();
-    let part = &part;
-    let jobs = items
-        .chunks(items.len().div_ceil(threads).max(FEW))
-        .map(|chunk| -> Job<'_, _> { Box::new(move || part(chunk)) });
-    parallel::run_all(jobs.collect(), threads).into_iter().flatten().collect()
+    let parts = items.chunks(items.len().div_ceil(threads).max(FEW));
+    let done = parallel::map_all(parts, threads, |part| part.iter().map(&work).collect::<Vec<R>>());
+    done.into_iter().flatten().collect()
 }
 
 /// Each of `files` checked, with the file; many on several threads.

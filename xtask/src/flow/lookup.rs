@@ -16,7 +16,7 @@ use domain::status::omni::Resource;
 use domain::version;
 use runtime::cx::Cx;
 use runtime::files;
-use runtime::parallel::{ALL, Job, run_all};
+use runtime::parallel::{ALL, map_all};
 use runtime::tool::omnictl::Omnictl;
 use runtime::ui::{Check, Status, StepResult};
 use serde_json::{Value, json};
@@ -107,10 +107,7 @@ pub fn lists<const N: usize>(
     kinds: [&'static str; N],
     selector: Option<&str>,
 ) -> Result<[Vec<Resource>; N], Failure> {
-    let read = |kind: &'static str| -> Job<'_, Result<Vec<Resource>, Failure>> {
-        Box::new(move || omnictl.list(kind, selector))
-    };
-    let mut answers = run_all(kinds.map(read).into(), ALL).into_iter();
+    let mut answers = map_all(kinds, ALL, |kind| omnictl.list(kind, selector)).into_iter();
     let mut lists = std::array::from_fn(|_| Vec::new());
     for list in &mut lists {
         *list = answers.next().unwrap_or(Ok(Vec::new()))?;

@@ -24,7 +24,7 @@ use runtime::cx::Cx;
 use runtime::tool::omnictl::Omnictl;
 use runtime::tool::proxmox::Proxmox;
 use runtime::ui::StepResult;
-use runtime::wait::{self, Poll};
+use runtime::wait::Poll;
 
 /// A machine that is to be replaced, and what is around it.
 pub struct Replacement {
@@ -348,7 +348,7 @@ fn left(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str, name: &str) -> anyhow::Re
             let there = view.as_ref().and_then(|view| view.machines().find(|machine| machine.name() == name));
             Ok(there.map_or(Poll::Done(()), |it| Poll::Waiting(format!("{name} waits for {}", it.waits_for))))
         };
-        let waited = wait::until(&format!("`{name}` to leave"), cx.limit(LEAVES), |words| cx.ui.waiting(words), look);
+        let waited = cx.wait(&format!("`{name}` to leave"), LEAVES, look);
         waited.map(|()| StepResult::ok((), "gone from Omni")).map_err(|error| match Failure::of(&error) {
             failure if failure.code == Code::Timeout => explain::add(cx, omnictl, failure, cluster).into(),
             _ => error,

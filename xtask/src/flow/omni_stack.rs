@@ -22,7 +22,7 @@ use runtime::tool::docker::Docker;
 use runtime::tool::omni;
 use runtime::triage::{self, Issues};
 use runtime::ui::StepResult;
-use runtime::wait::{self, Poll};
+use runtime::wait::Poll;
 
 /// Refuses what would lose data: the containers are about to be remade or removed, and what is in them goes with them
 /// unless it is on a mount (siderolabs/docs#708: a guide forgot the mount for months).
@@ -331,15 +331,14 @@ pub fn sidecar_ended(containers: &[Container]) -> Option<Failure> {
 /// As [`wait_until_well`].
 pub fn verify(cx: &Cx, (services, place): (&[String], Option<&OmniAddress>), titles: [&str; 2]) -> anyhow::Result<()> {
     let compose = Compose::find(cx)?;
-    let limit = cx.limit(HEALTH);
-    let all_run = cx.ui.step("containers", titles[0], || wait_until_well(cx, &compose, services, limit))?;
+    let all_run = cx.ui.step("containers", titles[0], || wait_until_well(cx, &compose, services))?;
     if let Some(place) = place {
-        cx.ui.step("omni", titles[1], || wait_for_omni(cx, &compose, place, limit))?;
+        cx.ui.step("omni", titles[1], || wait_for_omni(cx, &compose, place))?;
     }
     match all_run {
         true => Ok(()),
         false => cx.ui.step("provider", "Check that the provider runs now that Omni answers", || {
-            provider::wait_until_up(cx, limit)
+            provider::wait_until_up(cx, HEALTH)
         }),
     }
 }
@@ -349,58 +348,40 @@ pub fn verify(cx: &Cx, (services, place): (&[String], Option<&OmniAddress>), tit
 ///
 /// # Errors
 /// [`Code::Timeout`]; [`Code::Failed`] when one has ended, with what its log says.
-fn wait_until_well(
-    cx: &Cx,
-    compose: &Compose<'_>,
-    services: &[String],
-    limit: Duration,
-) -> anyhow::Result<StepResult<bool>> {
-    wait::until(
-        "the containers of the stack",
-        limit,
-        |words| cx.ui.waiting(words),
-        || {
-            let found = compose.containers()?;
-            for service in services {
-                let Some(container) = found.iter().find(|container| container.service == *service) else {
-                    return Err(Failure::new(Code::Failed, format!("there is no container of `{service}`"))
-                        .cause("docker compose started the others without it")
-                        .into());
-                };
-                if provider::catches_up(cx, container)? {
-                    let run = services.len() - 1;
-                    let detail = format!("{run} run; the provider is restarted until Omni answers");
-                    return Ok(Poll::Done(StepResult::ok(false, detail)));
-                }
-                if matches!(container.state.as_str(), "exited" | "dead" | "restarting") {
-                    let failure = Failure::new(Code::Failed, format!("`{service}` does not stay up"))
-                        .cause(container.status.clone());
-                    return Err(explain(cx, service, failure).into());
-                }
-                if !container.well() {
-                    return Ok(Poll::Waiting(format!("waiting for {service}: {}", container.status)));
-                }
+fn wait_until_well(cx: &Cx, compose: &Compose<'_>, services: &[String]) -> anyhow::Result<StepResult<bool>> {
+    cx.wait("the containers of the stack", HEALTH, || {
+        let found = compose.containers()?;
+        for service in services {
+            let Some(container) = found.iter().find(|container| container.service == *service) else {
+                return Err(Failure::new(Code::Failed, format!("there is no container of `{service}`"))
+                    .cause("docker compose started the others without it")
+                    .into());
+            };
+            if provider::catches_up(cx, container)? {
+                let run = services.len() - 1;
+                let detail = format!("{run} run; the provider is restarted until Omni answers");
+                return Ok(Poll::Done(StepResult::ok(false, detail)));
             }
-            Ok(Poll::Done(StepResult::ok(true, format!("{} run", services.len()))))
-        },
-    )
+            if matches!(container.state.as_str(), "exited" | "dead" | "restarting") {
+                let failure =
+                    Failure::new(Code::Failed, format!("`{service}` does not stay up")).cause(container.status.clone());
+                return Err(explain(cx, service, failure).into());
+            }
+            if !container.well() {
+                return Ok(Poll::Waiting(format!("waiting for {service}: {}", container.status)));
+            }
+        }
+        Ok(Poll::Done(StepResult::ok(true, format!("{} run", services.len()))))
+    })
 }
 
 /// Waits until Omni answers; a container that ends in between ends the wait.
 ///
 /// # Errors
 /// As [`wait_until_well`].
-fn wait_for_omni(
-    cx: &Cx,
-    compose: &Compose<'_>,
-    place: &OmniAddress,
-    limit: Duration,
-) -> anyhow::Result<StepResult<()>> {
-    wait::until(
-        "Omni",
-        limit,
-        |words| cx.ui.waiting(words),
-        || match omni::healthy_at(cx, &place.endpoint, place.ca_file.as_deref(), place.connect.as_deref()) {
+fn wait_for_omni(cx: &Cx, compose: &Compose<'_>, place: &OmniAddress) -> anyhow::Result<StepResult<()>> {
+    cx.wait("Omni", HEALTH, || {
+        match omni::healthy_at(cx, &place.endpoint, place.ca_file.as_deref(), place.connect.as_deref()) {
             Ok(()) => Ok(Poll::Done(StepResult::ok((), place.words()))),
             Err(failure) if matches!(failure.code, Code::Interrupted | Code::Prerequisite | Code::Invalid) => {
                 Err(failure.into())
@@ -417,8 +398,8 @@ fn wait_for_omni(
                 }
                 Ok(Poll::Waiting(format!("waiting for Omni: {}", failure.message)))
             }
-        },
-    )
+        }
+    })
 }
 
 /// Where Omni is asked.

@@ -15,10 +15,10 @@ use domain::failure::{Code, Failure};
 use domain::secret::Secret;
 use domain::spec::{config, key, name};
 use domain::status::docker::Container;
-use domain::status::omni::{ProviderHealth, Resource};
+use domain::status::omni::ProviderHealth;
 use runtime::cx::Cx;
 use runtime::files;
-use runtime::parallel::{ALL, Job, run_all};
+use runtime::parallel::both;
 use runtime::settings::{PROVIDERS_FILE, further_providers};
 use runtime::tool::compose::Compose;
 use runtime::tool::omni;
@@ -162,14 +162,11 @@ pub fn no_container(cx: &Cx, containers: &[Container]) -> Failure {
 /// # Errors
 /// Those of omnictl.
 pub fn registration(cx: &Cx, omnictl: &Omnictl<'_>, id: &str) -> Result<Option<ProviderHealth>, Failure> {
-    let get =
-        |kind: &'static str| -> Job<'_, Result<Option<Resource>, Failure>> { Box::new(move || omnictl.get(kind, id)) };
-    let kinds = ["infraprovidercombinedstatus", "infraproviderhealthstatuses"];
-    let mut answers = run_all(kinds.map(get).into(), ALL).into_iter();
-    let mut next = || answers.next().unwrap_or(Ok(None));
-    let Some(combined) = next()? else { return Ok(None) };
+    let (combined, heartbeat) =
+        both(|| omnictl.get("infraprovidercombinedstatus", id), || omnictl.get("infraproviderhealthstatuses", id));
+    let Some(combined) = combined? else { return Ok(None) };
     // The flag is there without it.
-    let heartbeat = next().unwrap_or(None);
+    let heartbeat = heartbeat.unwrap_or(None);
     let local = cx.now();
     let health = ProviderHealth::of(&combined, heartbeat.as_ref(), local);
     if !health.contradictory() {
@@ -201,10 +198,8 @@ fn wait_for_registration(
     omnictl: &Omnictl<'_>,
     id: &str,
     before: Option<&Value>,
-    limit: Duration,
 ) -> anyhow::Result<StepResult<()>> {
     let what = format!("the registration of the provider `{id}`");
-    let say = |words: &str| cx.ui.waiting(words);
     let seen = || -> Result<(Option<ProviderHealth>, bool), Failure> {
         let health = registration(cx, omnictl, id)?;
         let fresh = match before {
@@ -218,7 +213,7 @@ fn wait_for_registration(
     // When Omni first answered in this wait.
     let answered = OnceCell::new();
     let up = || running(cx, answered.get_or_init(Instant::now).elapsed() < CATCHES_UP);
-    let result = wait::until(&what, limit, say, || {
+    let result = cx.wait(&what, REGISTRATION, || {
         silent.set(false);
         let (health, fresh) = match seen() {
             // The stack was recreated and Omni with it: until it is back, that is what is waited for.
@@ -285,34 +280,29 @@ const RESTARTS: &str = "waiting for docker to restart the provider, which ended 
 ///
 /// # Errors
 /// As [`wait_for_registration`].
-fn wait_for_start(cx: &Cx, limit: Duration) -> anyhow::Result<StepResult<()>> {
+fn wait_for_start(cx: &Cx) -> anyhow::Result<StepResult<()>> {
     let begun = Instant::now();
-    wait::until(
-        "the start of the provider",
-        limit,
-        |words| cx.ui.waiting(words),
-        || {
-            let container = running(cx, begun.elapsed() < CATCHES_UP)?;
-            if container.state == "restarting" {
-                return Ok(Poll::Waiting(RESTARTS.to_owned()));
-            }
-            let up = container.up_for().unwrap_or_default();
-            if up >= SETTLED {
-                let detail = format!("{}, without an error; nobody is logged in to Omni to ask it", container.status);
-                return Ok(Poll::Done(StepResult::warning((), detail)));
-            }
-            let log = Compose::find(cx)?.log(&cx.settings.provider_service(), 50)?;
-            if log.matches(STARTS).count() > 1 && log.contains("Error:") && !provider_log::omni_was_away(&log) {
-                let failure = Failure::new(Code::Failed, "the provider starts again and again").cause(container.status);
-                return Err(explain_by_log(cx, failure).into());
-            }
-            let words = match log.contains(STARTS) {
-                true => format!("waiting for the provider to stay up for {} s", SETTLED.as_secs()),
-                false => "waiting for it to log its start".to_owned(),
-            };
-            Ok(Poll::Waiting(words))
-        },
-    )
+    cx.wait("the start of the provider", REGISTRATION, || {
+        let container = running(cx, begun.elapsed() < CATCHES_UP)?;
+        if container.state == "restarting" {
+            return Ok(Poll::Waiting(RESTARTS.to_owned()));
+        }
+        let up = container.up_for().unwrap_or_default();
+        if up >= SETTLED {
+            let detail = format!("{}, without an error; nobody is logged in to Omni to ask it", container.status);
+            return Ok(Poll::Done(StepResult::warning((), detail)));
+        }
+        let log = Compose::find(cx)?.log(&cx.settings.provider_service(), 50)?;
+        if log.matches(STARTS).count() > 1 && log.contains("Error:") && !provider_log::omni_was_away(&log) {
+            let failure = Failure::new(Code::Failed, "the provider starts again and again").cause(container.status);
+            return Err(explain_by_log(cx, failure).into());
+        }
+        let words = match log.contains(STARTS) {
+            true => format!("waiting for the provider to stay up for {} s", SETTLED.as_secs()),
+            false => "waiting for it to log its start".to_owned(),
+        };
+        Ok(Poll::Waiting(words))
+    })
 }
 
 /// The provider's container; a failure when it has ended, unless it is `catching_up` with an Omni that was away.
@@ -352,9 +342,8 @@ pub fn catches_up(cx: &Cx, container: &Container) -> Result<bool, Failure> {
 /// [`Code::Timeout`]; [`Code::Failed`] with what its log says when it ends although Omni answers.
 pub fn wait_until_up(cx: &Cx, limit: Duration) -> anyhow::Result<StepResult<()>> {
     let begun = Instant::now();
-    let say = |words: &str| cx.ui.waiting(words);
     let each = cx.providers()?;
-    wait::until("the provider", limit, say, || {
+    cx.wait("the provider", limit, || {
         let mut states = Vec::new();
         for cx in &each {
             match running(cx, begun.elapsed() < CATCHES_UP)? {
@@ -464,14 +453,11 @@ fn new_key(omnictl: &Omnictl<'_>, id: &str, exists: bool) -> Result<Secret, Fail
 /// # Errors
 /// [`Code::Timeout`], or what the provider's log says.
 pub fn verify(cx: &Cx, omnictl: Option<&Omnictl<'_>>, id: &str, before: Option<&Value>) -> anyhow::Result<()> {
-    let limit = cx.limit(REGISTRATION);
     match omnictl {
         Some(omnictl) => cx.ui.step("registration", format!("Wait until provider `{id}` registers with Omni"), || {
-            wait_for_registration(cx, omnictl, id, before, limit)
+            wait_for_registration(cx, omnictl, id, before)
         }),
-        None => {
-            cx.ui.step("registration", format!("Wait until provider `{id}` stays up"), || wait_for_start(cx, limit))
-        }
+        None => cx.ui.step("registration", format!("Wait until provider `{id}` stays up"), || wait_for_start(cx)),
     }
 }
 

@@ -20,7 +20,7 @@ use domain::words::count;
 use runtime::bundle::{INVENTORY, OpenedBundle};
 use runtime::cx::Cx;
 use runtime::files;
-use runtime::parallel::{ALL, Job, both, run_all};
+use runtime::parallel::{ALL, both, map_all};
 use runtime::settings::Origin;
 use runtime::tool::proxmox::{self, Proxmox, Token};
 use runtime::ui::{Check, Status, StepResult};
@@ -330,8 +330,7 @@ pub fn observe_quietly(cx: &Cx, proxmox: &Proxmox) -> Result<Inventory, Failure>
         return Inventory::parse(&recorded.document(&name)?.to_string()).map_err(invalid);
     }
     let nodes = list_nodes(cx, proxmox)?;
-    let ask = |node| -> Job<'_, Result<Node, Failure>> { Box::new(move || ask_node(cx, proxmox, node)) };
-    let nodes = run_all(nodes.into_iter().map(ask).collect(), ALL).into_iter().collect::<Result<_, _>>()?;
+    let nodes = map_all(nodes, ALL, |node| ask_node(cx, proxmox, node)).into_iter().collect::<Result<_, _>>()?;
     let (taken_at, version) = (rfc3339(SystemTime::now()), String::new());
     Ok(Inventory { taken_at, endpoint: proxmox.url.clone(), version, nodes })
 }
@@ -348,25 +347,21 @@ pub fn with_storages(
     config: &Value,
     resources: &Value,
 ) -> Result<Vec<Node>, Failure> {
-    let mut known = status::storages_by_node(config, resources);
-    let ask = |mut node: Node| -> Job<'_, Result<Node, Failure>> {
-        let found = known.as_mut().map(|known| known.remove(&node.name).unwrap_or_default());
-        Box::new(move || {
-            if !node.online() {
-                return Ok(node);
-            }
-            node.storages = match found {
-                Some(found) => Observed::Known(found),
+    let known = status::storages_by_node(config, resources);
+    let ask = |mut node: Node| {
+        if node.online() {
+            node.storages = match &known {
+                Some(known) => Observed::Known(known.get(&node.name).cloned().unwrap_or_default()),
                 None => {
                     let (purpose, path) =
                         (format!("asking {} for its storages", node.name), format!("/nodes/{}/storage", node.name));
                     parsed(proxmox.get(cx, &purpose, &path), |data| status::storages(&node.name, data))?
                 }
             };
-            Ok(node)
-        })
+        }
+        Ok(node)
     };
-    run_all(nodes.into_iter().map(ask).collect(), ALL).into_iter().collect()
+    map_all(nodes, ALL, ask).into_iter().collect()
 }
 
 /// The nodes, by name; what each must be asked itself is unknown yet.

@@ -17,7 +17,7 @@ use domain::words::count;
 use runtime::bundle::{CONTAINERS, DOCTOR, FAILED, INVENTORY, Manifest, PROJECT, PROXMOX, Part};
 use runtime::cx::Cx;
 use runtime::files;
-use runtime::parallel::{Job, run_all};
+use runtime::parallel::map_all;
 use runtime::proc;
 use runtime::settings;
 use runtime::tool::compose::{Compose, OMNI, SIDECAR};
@@ -240,15 +240,11 @@ fn resources(parts: &mut Parts<'_>) -> Result<(), Failure> {
     }
     let [found] = crate::flow::lookup::lists(omnictl, ["sysversions"], None)?;
     parts.version("omni", found.first().map_or("", |found| found.text(&["backendversion"])));
-    let read = |kind: &'static str| -> Job<'_, (String, Result<Raw, Failure>)> {
-        Box::new(move || {
-            let found = omnictl.list(kind, None).map(|found| Raw::Document(json!(found)));
-            (format!("omni/{kind}.json"), found)
-        })
-    };
-    run_all(RESOURCES.split(' ').map(read).collect(), AT_ONCE)
-        .into_iter()
-        .for_each(|(name, read)| parts.part(name, read));
+    let read = |kind: &str| omnictl.list(kind, None).map(|found| Raw::Document(json!(found)));
+    let found = map_all(RESOURCES.split(' '), AT_ONCE, read);
+    for (kind, read) in RESOURCES.split(' ').zip(found) {
+        parts.part(format!("omni/{kind}.json"), read);
+    }
     Ok(())
 }
 

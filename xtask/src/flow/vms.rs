@@ -8,7 +8,7 @@ use serde_json::Value;
 use domain::failure::{Code, Failure};
 use domain::status::proxmox::place;
 use runtime::cx::Cx;
-use runtime::parallel::{ALL, Job, run_all};
+use runtime::parallel::{ALL, map_all};
 use runtime::tool::omnictl::Omnictl;
 use runtime::tool::proxmox::Proxmox;
 
@@ -40,21 +40,19 @@ const KEPT: [&str; 4] = ["name", "node", "vmid", "status"];
 /// The VMs that `wanted` picks in the Proxmox of every provider that can be asked, each once, with the `provider` that shows it.
 pub fn of_all(cx: &Cx, wanted: &(dyn Fn(&Value) -> bool + Sync)) -> Vec<Value> {
     let providers = cx.providers().unwrap_or_default();
-    let list = |cx| -> Job<'_, Option<(&Cx, String, Vec<Value>)>> {
-        Box::new(move || {
-            let proxmox = proxmox::configured(cx).ok()?;
-            let found = RefCell::new(Vec::new());
-            let keep = |vm: &Value| {
-                let brief = || KEPT.map(|key| (key.to_owned(), vm[key].clone())).into_iter().collect();
-                found.borrow_mut().extend(wanted(vm).then(brief));
-                false
-            };
-            proxmox::list_vms(cx, &proxmox, &keep).ok()?;
-            Some((cx, proxmox.url, found.into_inner()))
-        })
+    let list = |cx| {
+        let proxmox = proxmox::configured(cx).ok()?;
+        let found = RefCell::new(Vec::<Value>::new());
+        let keep = |vm: &Value| {
+            let brief = || KEPT.map(|key| (key.to_owned(), vm[key].clone())).into_iter().collect();
+            found.borrow_mut().extend(wanted(vm).then(brief));
+            false
+        };
+        proxmox::list_vms(cx, &proxmox, &keep).ok()?;
+        Some((cx, proxmox.url, found.into_inner()))
     };
     let (mut found, mut known) = (Vec::new(), BTreeSet::new());
-    for (cx, url, vms) in run_all(providers.iter().map(list).collect(), ALL).into_iter().flatten() {
+    for (cx, url, vms) in map_all(&providers, ALL, list).into_iter().flatten() {
         let site = cx.site();
         for mut vm in vms {
             vm["site"] = site.as_deref().into();

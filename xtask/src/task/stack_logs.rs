@@ -9,7 +9,7 @@ use crate::flow::omni_stack;
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
 use runtime::cx::Cx;
-use runtime::parallel::{ALL, Job, run_all};
+use runtime::parallel::{ALL, map_all};
 use runtime::tool::compose::Compose;
 use runtime::triage::Issues;
 
@@ -97,9 +97,5 @@ fn follow(
             }
         })
     };
-    let mut jobs: Vec<Job<'_, Result<(), Failure>>> = Vec::new();
-    for service in services {
-        jobs.push(Box::new(|| one(service)));
-    }
-    run_all(jobs, ALL).into_iter().collect()
+    map_all(services, ALL, |service| one(service)).into_iter().collect()
 }

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::curl::{self, Reply, Request};
 use crate::cx::Cx;
-use crate::parallel::{Job, run_all};
-use crate::wait::{self, Poll};
+use crate::parallel::map_all;
+use crate::wait::Poll;
 use domain::failure::{Code, Failure};
 use domain::secret::Secret;
 use domain::status::proxmox::{self as status, Selection};
@@ -247,8 +247,7 @@ impl Proxmox {
         if let Ok(answers) = self.get_each(cx, purpose, paths, QUICK) {
             return answers.into_iter().map(Ok).collect();
         }
-        let ask = |at: usize| -> Job<'_, _> { Box::new(move || self.get(cx, purpose, &paths[at])) };
-        run_all((0..paths.len()).map(ask).collect(), SIDE_BY_SIDE)
+        map_all(paths, SIDE_BY_SIDE, |path| self.get(cx, purpose, path))
     }
 
     /// The `data` of several GETs, one after the other over one connection, each within `patience`.
@@ -359,7 +358,7 @@ impl Proxmox {
             })
         };
         let what = format!("VM {id} on {node} to start");
-        match wait::until(&what, cx.limit(STARTS), |words| cx.ui.waiting(words), look)?.as_str() {
+        match cx.wait(&what, STARTS, look)?.as_str() {
             // It runs, with something to read in the task's log (PVE::RESTEnvironment `fork_worker`).
             ended if ended == "OK" || ended.starts_with("WARNINGS") => Ok(()),
             ended => {

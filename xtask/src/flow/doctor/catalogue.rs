@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 
+use super::installation::Verdict;
 use super::{Installation, certificates, files, host, keys, network, services, stack};
 use check::diagnosis::{Area, Diagnosis};
 use domain::failure::Code;
@@ -36,7 +37,7 @@ impl Entry {
     /// Looks.
     pub fn run(&self, of: &Installation<'_>) -> Diagnosis {
         let (_, run) = RUNS.iter().find(|(id, _)| *id == self.id).unwrap_or_else(|| panic!("{} has no code", self.id));
-        run(of)
+        run(of).unwrap_or_else(|early| early)
     }
 }
 
@@ -46,21 +47,21 @@ pub static CHECKS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
     serde_yaml::from_str(text).unwrap_or_else(|error| panic!("data/doctor.yaml: {error}"))
 });
 
-type Run = fn(&Installation<'_>) -> Diagnosis;
+type Run = fn(&Installation<'_>) -> Verdict;
 
 const RUNS: &[(&str, Run)] = &[
-    ("tools.curl", host::curl),
-    ("tools.compose", host::compose),
-    ("tools.omnictl", host::omnictl),
-    ("tools.helpers", host::helpers),
-    ("docker.engine", host::engine),
+    ("tools.curl", |of| Ok(host::curl(of))),
+    ("tools.compose", |of| Ok(host::compose(of))),
+    ("tools.omnictl", |of| Ok(host::omnictl(of))),
+    ("tools.helpers", |of| Ok(host::helpers(of))),
+    ("docker.engine", |of| Ok(host::engine(of))),
     ("docker.containers", stack::containers),
     ("docker.other-omni", stack::other),
-    ("host.disk", host::disk),
-    ("host.clock", host::clock),
-    ("host.tun", host::tun),
+    ("host.disk", |of| Ok(host::disk(of))),
+    ("host.clock", |of| Ok(host::clock(of))),
+    ("host.tun", |of| Ok(host::tun(of))),
     ("host.boot", host::boot),
-    ("host.tsidp", host::tsidp),
+    ("host.tsidp", |of| Ok(host::tsidp(of))),
     ("network.lan-address", network::lan_address),
     ("network.ports", network::ports),
     ("network.dns", network::dns),
@@ -69,8 +70,8 @@ const RUNS: &[(&str, Run)] = &[
     ("keys.store", keys::store),
     ("keys.slots", keys::slots),
     ("keys.provider", keys::provider),
-    ("keys.account", keys::account),
-    ("keys.shadow", keys::shadow),
+    ("keys.account", |of| Ok(keys::account(of))),
+    ("keys.shadow", |of| Ok(keys::shadow(of))),
     ("omni.health", services::health),
     ("omni.data", stack::data),
     ("omni.backup", stack::backup),
@@ -79,9 +80,9 @@ const RUNS: &[(&str, Run)] = &[
     ("omni.etcd-backups", stack::etcd_backups),
     ("omni.account", stack::account),
     ("omni.user", stack::user),
-    ("omni.licence", services::licence),
-    ("omni.versions", services::versions),
-    ("provider.version", stack::provider_version),
+    ("omni.licence", |of| Ok(services::licence(of))),
+    ("omni.versions", |of| Ok(services::versions(of))),
+    ("provider.version", |of| Ok(stack::provider_version(of))),
     ("provider.id", services::provider_id),
     ("provider.config", files::config),
     ("provider.proxmox", services::proxmox),
@@ -94,11 +95,11 @@ const RUNS: &[(&str, Run)] = &[
     ("tailscale.state", services::tailscale),
     ("tailscale.data", stack::login),
     ("tailscale.key", keys::tailscale),
-    ("files.env", files::env),
+    ("files.env", |of| Ok(files::env(of))),
     ("files.site", files::site),
-    ("files.modes", files::modes),
-    ("files.tracked", files::tracked),
-    ("files.secrets", files::secrets),
+    ("files.modes", |of| Ok(files::modes(of))),
+    ("files.tracked", |of| Ok(files::tracked(of))),
+    ("files.secrets", |of| Ok(files::secrets(of))),
     ("state.reality", services::state),
 ];
 

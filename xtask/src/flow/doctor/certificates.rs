@@ -1,7 +1,7 @@
 //! Omni's certificate, as the file has it and as it is served.
 
 use super::Installation;
-use super::installation::{from_failure, one_line, verdict};
+use super::installation::{Verdict, from_failure};
 use crate::flow::omni_stack::{host_and_port, host_path};
 use check::certificate::{self, Certificate, ChainReport};
 use check::diagnosis::{Diagnosis, State};
@@ -20,26 +20,24 @@ pub fn diagnosis(found: &ChainReport) -> Diagnosis {
         .unwrap_or_else(|| Diagnosis::ok(format!("{} left", count(found.days_left, "day"))))
 }
 
-pub fn file(installation: &Installation<'_>) -> Diagnosis {
-    verdict(|| {
-        let host = host_and_port(installation.needs("OMNI_DOMAIN")?).0;
-        let (cert, key) = (installation.needs("OMNI_TLS_CERT")?, installation.needs("OMNI_TLS_KEY")?);
-        let chain = read(installation, cert)?;
-        let mut found = diagnosis(&certificate::check_chain(&chain, &host, installation.roots(), installation.now));
-        let leaf = chain.first().ok_or_else(|| found.clone())?;
-        let serves = |served: &[Certificate]| served.first().is_some_and(|served| served.der == leaf.der);
-        if found.state != State::Ok && installation.served().is_some_and(|served| served.as_deref().is_ok_and(serves)) {
-            found = Diagnosis::unknown("it is the one that is served: see certificates.served");
-        }
-        let text = match text(installation, key) {
-            Ok(text) => text,
-            Err(verdict) => return Ok(found.and(verdict)),
-        };
-        Ok(match certificate::key_fits(leaf, &text) {
-            Ok(Some(false)) => found.and(Diagnosis::failed(format!("{key} is not its private key"))),
-            Err(why) => found.and(Diagnosis::failed(format!("{key}: {why}"))),
-            Ok(_) => found,
-        })
+pub fn file(installation: &Installation<'_>) -> Verdict {
+    let host = host_and_port(installation.needs("OMNI_DOMAIN")?).0;
+    let (cert, key) = (installation.needs("OMNI_TLS_CERT")?, installation.needs("OMNI_TLS_KEY")?);
+    let chain = read(installation, cert)?;
+    let mut found = diagnosis(&certificate::check_chain(&chain, &host, installation.roots(), installation.now));
+    let leaf = chain.first().ok_or_else(|| found.clone())?;
+    let serves = |served: &[Certificate]| served.first().is_some_and(|served| served.der == leaf.der);
+    if found.state != State::Ok && installation.served().is_some_and(|served| served.as_deref().is_ok_and(serves)) {
+        found = Diagnosis::unknown("it is the one that is served: see certificates.served");
+    }
+    let text = match text(installation, key) {
+        Ok(text) => text,
+        Err(verdict) => return Ok(found.and(verdict)),
+    };
+    Ok(match certificate::key_fits(leaf, &text) {
+        Ok(Some(false)) => found.and(Diagnosis::failed(format!("{key} is not its private key"))),
+        Err(why) => found.and(Diagnosis::failed(format!("{key}: {why}"))),
+        Ok(_) => found,
     })
 }
 
@@ -55,34 +53,32 @@ fn text(installation: &Installation<'_>, path: &str) -> Result<String, Diagnosis
         Err(failure) if failure.kind == Kind::Permission => {
             Err(Diagnosis::unknown(format!("{path} is root's alone: run `cargo xtask doctor` as root to look into it")))
         }
-        Err(failure) => Err(Diagnosis::failed(one_line(&failure))),
+        Err(failure) => Err(Diagnosis::failed(failure.line())),
     }
 }
 
-pub fn served(installation: &Installation<'_>) -> Diagnosis {
-    verdict(|| {
-        let absent = || installation.absent("the address of Omni is not known");
-        let (host, _) = installation.place().ok_or_else(absent)?.tls();
-        let chain = match installation.served().ok_or_else(absent)? {
-            Ok(chain) => chain,
-            // Where nothing answers, `omni.health` says so.
-            Err(failure) if matches!(failure.code, Code::Unreachable | Code::Timeout) => {
-                return Err(Diagnosis::unknown(one_line(failure)));
-            }
-            Err(failure) => return Err(from_failure(failure)),
-        };
-        let mut found = diagnosis(&certificate::check_chain(chain, &host, installation.roots(), installation.now));
-        if found.state == State::Warning && installation.certificate_refused() {
-            // What may do for machines does not do here: no task can ask Omni.
-            found.state = State::Failed;
+pub fn served(installation: &Installation<'_>) -> Verdict {
+    let absent = || installation.absent("the address of Omni is not known");
+    let (host, _) = installation.place().ok_or_else(absent)?.tls();
+    let chain = match installation.served().ok_or_else(absent)? {
+        Ok(chain) => chain,
+        // Where nothing answers, `omni.health` says so.
+        Err(failure) if matches!(failure.code, Code::Unreachable | Code::Timeout) => {
+            return Err(Diagnosis::unknown(failure.line()));
         }
-        let own = installation.value("OMNI_TLS_CERT").and_then(|path| read(installation, path).ok());
-        Ok(match (own.as_deref().and_then(<[_]>::first), chain.first()) {
-            (Some(file), Some(served)) if file.der != served.der => found.and(
-                Diagnosis::warning("another certificate is served than the one in the file: it was renewed since")
-                    .fix("`cargo xtask stack-up --recreate`"),
-            ),
-            _ => found,
-        })
+        Err(failure) => return Err(from_failure(failure)),
+    };
+    let mut found = diagnosis(&certificate::check_chain(chain, &host, installation.roots(), installation.now));
+    if found.state == State::Warning && installation.certificate_refused() {
+        // What may do for machines does not do here: no task can ask Omni.
+        found.state = State::Failed;
+    }
+    let own = installation.value("OMNI_TLS_CERT").and_then(|path| read(installation, path).ok());
+    Ok(match (own.as_deref().and_then(<[_]>::first), chain.first()) {
+        (Some(file), Some(served)) if file.der != served.der => found.and(
+            Diagnosis::warning("another certificate is served than the one in the file: it was renewed since")
+                .fix("`cargo xtask stack-up --recreate`"),
+        ),
+        _ => found,
     })
 }

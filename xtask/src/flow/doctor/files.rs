@@ -1,7 +1,7 @@
 //! Files with secrets: complete, for their owner alone, and out of git.
 
 use super::Installation;
-use super::installation::{one_line, proxmox_of, verdict};
+use super::installation::{Verdict, proxmox_of};
 use crate::flow::{proxmox, site};
 use check::diagnosis::Diagnosis;
 use check::{placeholder, values};
@@ -64,18 +64,16 @@ pub fn modes(installation: &Installation<'_>) -> Diagnosis {
     }
 }
 
-pub fn config(installation: &Installation<'_>) -> Diagnosis {
-    verdict(|| {
-        let path = installation.cx.paths.config();
-        let shown = installation.cx.paths.show(&path);
-        let text = disk::read_text_if_there(&path).map_err(|failure| Diagnosis::unknown(one_line(&failure)))?;
-        let text = text.ok_or_else(|| installation.absent(&format!("{shown} does not exist yet")))?;
-        let checked = ProviderConfig::parse(&shown, &text)
-            .and_then(|config| proxmox::proxmox_of(installation.cx, &config).map(|found| (config, found)));
-        Ok(match checked {
-            Ok((config, found)) => configured(installation, &config, &found),
-            Err(failure) => Diagnosis::failed(one_line(&failure)).fix(failure.hint),
-        })
+pub fn config(installation: &Installation<'_>) -> Verdict {
+    let path = installation.cx.paths.config();
+    let shown = installation.cx.paths.show(&path);
+    let text = disk::read_text_if_there(&path)?;
+    let text = text.ok_or_else(|| installation.absent(&format!("{shown} does not exist yet")))?;
+    let checked = ProviderConfig::parse(&shown, &text)
+        .and_then(|config| proxmox::proxmox_of(installation.cx, &config).map(|found| (config, found)));
+    Ok(match checked {
+        Ok((config, found)) => configured(installation, &config, &found),
+        Err(failure) => Diagnosis::failed(failure.line()).fix(failure.hint),
     })
 }
 
@@ -118,26 +116,24 @@ fn configured(installation: &Installation<'_>, config: &ProviderConfig, found: &
     verdict
 }
 
-pub fn site(installation: &Installation<'_>) -> Diagnosis {
-    verdict(|| {
-        let cx = installation.cx;
-        let found = site::findings(cx, &installation.compose())
-            .map_err(|failure| Diagnosis::failed(one_line(&failure)).fix(failure.hint))?;
-        let Some(found) = found else { return Ok(Diagnosis::skipped("there is no docker/site.yaml")) };
-        let mut verdict = Diagnosis::ok("");
-        for each in &found {
-            let detail = format!("{}:{}:{}: {}", each.place.file, each.place.line, each.place.column, each.message);
-            let one = if each.is_error() { Diagnosis::failed(detail) } else { Diagnosis::warning(detail) };
-            verdict = verdict.and(one.fix(each.fix.clone()));
-        }
-        if site::name_it(cx).is_some() {
-            verdict =
-                verdict.and(Diagnosis::warning("docker/.env does not name docker/site.yaml, so Omni does not read it"));
-        } else if site::changed(cx, installation.containers()?).is_ok_and(|changed| changed) {
-            verdict = verdict.and(Diagnosis::warning("Omni was started with other settings than the file has now"));
-        }
-        Ok(verdict)
-    })
+pub fn site(installation: &Installation<'_>) -> Verdict {
+    let cx = installation.cx;
+    let found = site::findings(cx, &installation.compose())
+        .map_err(|failure| Diagnosis::failed(failure.line()).fix(failure.hint))?;
+    let Some(found) = found else { return Ok(Diagnosis::skipped("there is no docker/site.yaml")) };
+    let mut verdict = Diagnosis::ok("");
+    for each in &found {
+        let detail = format!("{}:{}:{}: {}", each.place.file, each.place.line, each.place.column, each.message);
+        let one = if each.is_error() { Diagnosis::failed(detail) } else { Diagnosis::warning(detail) };
+        verdict = verdict.and(one.fix(each.fix.clone()));
+    }
+    if site::name_it(cx).is_some() {
+        verdict =
+            verdict.and(Diagnosis::warning("docker/.env does not name docker/site.yaml, so Omni does not read it"));
+    } else if site::changed(cx, installation.containers()?).is_ok_and(|changed| changed) {
+        verdict = verdict.and(Diagnosis::warning("Omni was started with other settings than the file has now"));
+    }
+    Ok(verdict)
 }
 
 pub fn tracked(installation: &Installation<'_>) -> Diagnosis {
@@ -156,7 +152,7 @@ pub fn tracked(installation: &Installation<'_>) -> Diagnosis {
         Ok(None) => Diagnosis::skipped("the project is not a git checkout"),
         Ok(Some(found)) if found.is_empty() => Diagnosis::ok("none"),
         Ok(Some(found)) => Diagnosis::failed(found.join(", ")),
-        Err(failure) => Diagnosis::unknown(one_line(&failure)),
+        Err(failure) => failure.into(),
     }
 }
 
@@ -178,12 +174,12 @@ pub fn secrets(installation: &Installation<'_>) -> Diagnosis {
     }
     match git::tracked(cx, &["docker/compose.yaml"]) {
         Ok(None) => return Diagnosis::skipped("the project is not a git checkout"),
-        Err(failure) => return Diagnosis::unknown(one_line(&failure)),
+        Err(failure) => return Diagnosis::unknown(failure.line()),
         Ok(Some(_)) => {}
     }
     match git::holding(cx, &values) {
         Ok(found) if found.is_empty() => Diagnosis::ok(format!("none of {}", values.len())),
         Ok(found) => Diagnosis::failed(format!("a secret of docker/ is in {}", found.join(", "))),
-        Err(failure) => Diagnosis::unknown(one_line(&failure)),
+        Err(failure) => failure.into(),
     }
 }

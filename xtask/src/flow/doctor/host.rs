@@ -6,7 +6,7 @@ use std::time::Duration;
 use xshell::cmd;
 
 use super::Installation;
-use super::installation::{one_line, proxmox_of, remote_engine, verdict};
+use super::installation::{Verdict, proxmox_of, remote_engine};
 use check::diagnosis::Diagnosis;
 use domain::failure::Failure;
 use runtime::files;
@@ -26,7 +26,7 @@ const LITTLE: u64 = 5 << 10;
 const TOO_LITTLE: u64 = 1 << 10;
 
 fn failed(failure: Failure) -> Diagnosis {
-    Diagnosis::failed(one_line(&failure)).fix(failure.hint)
+    Diagnosis::failed(failure.line()).fix(failure.hint)
 }
 
 pub fn curl(_: &Installation<'_>) -> Diagnosis {
@@ -96,7 +96,7 @@ pub fn disk(installation: &Installation<'_>) -> Diagnosis {
             None => Diagnosis::unknown(format!("`{}` was not understood", ended.line)),
         })
     };
-    let of = |path: &Path| look(path).unwrap_or_else(|failure| Diagnosis::unknown(one_line(&failure)));
+    let of = |path: &Path| look(path).unwrap_or_else(|failure| Diagnosis::unknown(failure.line()));
     let here = of(root);
     if docker.is_dir() { here.and(of(docker)) } else { here }
 }
@@ -186,24 +186,24 @@ fn creates(unit: &str) -> bool {
     commands.into_iter().any(|line| line.split_whitespace().any(|word| word == "up"))
 }
 
-pub fn boot(installation: &Installation<'_>) -> Diagnosis {
-    verdict(|| {
-        installation.container(OMNI)?;
-        if remote_engine() || !Path::new("/run/systemd/system").is_dir() {
-            return Err(Diagnosis::skipped("this host is not run by systemd, or not the engine's"));
-        }
-        let wanted = Path::new("/etc/systemd/system/multi-user.target.wants/omni-scale.service");
-        let unit = files::read_text_if_there(Path::new("/etc/systemd/system/omni-scale.service")).ok().flatten();
-        if unit.as_deref().is_some_and(creates) {
-            return Err(Diagnosis::warning("omni-scale.service is an older one, which recreates containers at boot: a changed tag upgrades Omni then")
-                .fix("install docker/omni-scale.service again (docs/how-to/deployment.md, step 6)"));
-        }
-        Ok(match (unit.is_some(), wanted.symlink_metadata().is_ok()) {
-            (true, true) => Diagnosis::ok("omni-scale.service is enabled"),
-            (true, false) => Diagnosis::warning("omni-scale.service is installed, and not enabled")
-                .fix("`sudo systemctl enable omni-scale.service`"),
-            (false, _) => Diagnosis::warning("omni-scale.service is not installed"),
-        })
+pub fn boot(installation: &Installation<'_>) -> Verdict {
+    installation.container(OMNI)?;
+    if remote_engine() || !Path::new("/run/systemd/system").is_dir() {
+        return Err(Diagnosis::skipped("this host is not run by systemd, or not the engine's"));
+    }
+    let wanted = Path::new("/etc/systemd/system/multi-user.target.wants/omni-scale.service");
+    let unit = files::read_text_if_there(Path::new("/etc/systemd/system/omni-scale.service")).ok().flatten();
+    if unit.as_deref().is_some_and(creates) {
+        return Err(Diagnosis::warning(
+            "omni-scale.service is an older one, which recreates containers at boot: a changed tag upgrades Omni then",
+        )
+        .fix("install docker/omni-scale.service again (docs/how-to/deployment.md, step 6)"));
+    }
+    Ok(match (unit.is_some(), wanted.symlink_metadata().is_ok()) {
+        (true, true) => Diagnosis::ok("omni-scale.service is enabled"),
+        (true, false) => Diagnosis::warning("omni-scale.service is installed, and not enabled")
+            .fix("`sudo systemctl enable omni-scale.service`"),
+        (false, _) => Diagnosis::warning("omni-scale.service is not installed"),
     })
 }
 

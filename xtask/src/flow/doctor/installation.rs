@@ -7,7 +7,7 @@ use crate::flow::omni_stack::{self, OmniAddress};
 use crate::flow::{proxmox, tsidp};
 use check;
 use check::certificate::Certificate;
-use check::diagnosis::Diagnosis;
+use check::diagnosis::{Diagnosis, State};
 use domain::clock;
 use domain::failure::{Code, Failure, Kind};
 use domain::spec::config::ProviderConfig;
@@ -21,6 +21,9 @@ use runtime::tool::docker::engine_address;
 use runtime::tool::omnictl::{self, Omnictl};
 use runtime::tool::proxmox::Proxmox;
 use runtime::tool::{omni, openssl};
+
+/// How a check came out; as an error where it stopped early.
+pub type Verdict = Result<Diagnosis, Diagnosis>;
 
 /// The installation, as far as the checks have looked.
 pub struct Installation<'a> {
@@ -183,7 +186,7 @@ impl<'a> Installation<'a> {
         match self.clusters.get_or_init(|| omnictl.list("clusters", None)) {
             Ok(found) if found.is_empty() => Err(self.absent("Omni has no cluster")),
             Ok(found) => Ok(found),
-            Err(failure) => Err(Diagnosis::unknown(one_line(failure))),
+            Err(failure) => Err(Diagnosis::unknown(failure.line())),
         }
     }
 
@@ -224,7 +227,7 @@ pub fn sidecar(installation: &Installation<'_>) -> Result<(), Diagnosis> {
 pub fn proxmox_of(installation: &Installation<'_>) -> Result<Proxmox, Diagnosis> {
     let path = installation.cx.paths.config();
     let shown = installation.cx.paths.show(&path);
-    let text = files::read_text_if_there(&path).map_err(|failure| Diagnosis::unknown(one_line(&failure)))?;
+    let text = files::read_text_if_there(&path)?;
     let text = text.ok_or_else(|| installation.absent(&format!("{shown} does not exist yet")))?;
     let config = ProviderConfig::parse(&shown, &text);
     // Another check says what is wrong with it.
@@ -246,17 +249,9 @@ pub fn remote_engine() -> bool {
     engine_address().is_some_and(|address| !address.starts_with("unix:"))
 }
 
-/// A failure in one line: what failed, and the first line of why.
-pub fn one_line(failure: &Failure) -> String {
-    match failure.cause.lines().next() {
-        Some(cause) => format!("{}: {cause}", failure.message),
-        None => failure.message.clone(),
-    }
-}
-
 /// The verdict of a check whose service failed: it may not be there, or it may not have been asked.
 pub fn from_failure(failure: &Failure) -> Diagnosis {
-    let detail = one_line(failure);
+    let detail = failure.line();
     let verdict = match failure.code {
         Code::MissingInput | Code::Prerequisite | Code::Interrupted => Diagnosis::unknown(detail),
         _ => Diagnosis::failed(detail),
@@ -264,7 +259,7 @@ pub fn from_failure(failure: &Failure) -> Diagnosis {
     if failure.hint.is_empty() { verdict } else { verdict.fix(failure.hint.clone()) }
 }
 
-/// A check that may stop early.
-pub fn verdict(look: impl FnOnce() -> Result<Diagnosis, Diagnosis>) -> Diagnosis {
-    look().unwrap_or_else(|early| early)
+/// Whether another check fails, and is the one to report it.
+pub fn fails(found: Verdict) -> bool {
+    found.unwrap_or_else(|early| early).state == State::Failed
 }

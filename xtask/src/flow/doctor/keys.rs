@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::Installation;
-use super::installation::{one_line, verdict};
+use super::installation::Verdict;
 use check::diagnosis::Diagnosis;
 use check::values;
 use domain::clock;
@@ -17,57 +17,51 @@ use runtime::tool::omnictl::{self, Login};
 /// When a key that cannot renew itself is worth a word.
 const SOON: Duration = Duration::from_secs(30 * 86_400);
 
-pub fn store(installation: &Installation<'_>) -> Diagnosis {
-    verdict(|| {
-        let path = installation.cx.paths.store_key();
-        let text = match files::read_text_if_there(&path) {
-            Ok(Some(text)) => text,
-            Ok(None) if installation.set_up => {
-                return Ok(Diagnosis::failed("docker/omni.asc does not exist").fix(
-                    "if Omni ran before, restore it from your backup: no other key opens its store; else `cargo xtask omni-setup` makes it",
-                ));
-            }
-            Ok(None) => return Err(installation.absent("")),
-            Err(failure) => return Err(Diagnosis::unknown(one_line(&failure))),
-        };
-        Ok(match store_key::judge(&text, installation.now) {
-            Ok(found) => match found.expires {
-                Some(at) => Diagnosis::warning(format!("it ends on {}, and the store with it", clock::date(at)))
-                    .fix("give it no end: `gpg --quick-set-expire FINGERPRINT 0`, the same with '*' for its subkeys, then export it again"),
-                None => Diagnosis::ok("no passphrase, an encryption subkey, no end"),
-            },
-            Err(unfit) => Diagnosis::failed(unfit.why).fix(unfit.fix),
-        })
+pub fn store(installation: &Installation<'_>) -> Verdict {
+    let path = installation.cx.paths.store_key();
+    let text = match files::read_text_if_there(&path) {
+        Ok(Some(text)) => text,
+        Ok(None) if installation.set_up => {
+            return Ok(Diagnosis::failed("docker/omni.asc does not exist").fix(
+                "if Omni ran before, restore it from your backup: no other key opens its store; else `cargo xtask omni-setup` makes it",
+            ));
+        }
+        Ok(None) => return Err(installation.absent("")),
+        Err(failure) => return Err(failure.into()),
+    };
+    Ok(match store_key::judge(&text, installation.now) {
+        Ok(found) => match found.expires {
+            Some(at) => Diagnosis::warning(format!("it ends on {}, and the store with it", clock::date(at)))
+                .fix("give it no end: `gpg --quick-set-expire FINGERPRINT 0`, the same with '*' for its subkeys, then export it again"),
+            None => Diagnosis::ok("no passphrase, an encryption subkey, no end"),
+        },
+        Err(unfit) => Diagnosis::failed(unfit.why).fix(unfit.fix),
     })
 }
 
 /// How many keys open the store, as the last verified backup of it says.
-pub fn slots(installation: &Installation<'_>) -> Diagnosis {
-    verdict(|| {
-        let state = installation.cx.fresh_state().map_err(|failure| Diagnosis::unknown(one_line(&failure)))?;
-        let slots = state.list("store_key_slots");
-        Ok(match slots.as_slice() {
-            [] => installation.absent("known after `cargo xtask omni-backup-verify`"),
-            [only] => Diagnosis::warning(format!("{only} alone opens the store: without docker/omni.asc it is lost")),
-            slots => Diagnosis::ok(slots.join(", ")),
-        })
+pub fn slots(installation: &Installation<'_>) -> Verdict {
+    let state = installation.cx.fresh_state()?;
+    let slots = state.list("store_key_slots");
+    Ok(match slots.as_slice() {
+        [] => installation.absent("known after `cargo xtask omni-backup-verify`"),
+        [only] => Diagnosis::warning(format!("{only} alone opens the store: without docker/omni.asc it is lost")),
+        slots => Diagnosis::ok(slots.join(", ")),
     })
 }
 
-pub fn provider(installation: &Installation<'_>) -> Diagnosis {
-    verdict(|| {
-        const NAME: &str = "OMNI_INFRA_PROVIDER_KEY";
-        // What compose and `provider-setup` take first.
-        let (key, origin) = match environment(NAME) {
-            Some(key) => (key, format!("{NAME} in the environment")),
-            None => (installation.needs(NAME)?.to_owned(), installation.cx.settings.place(NAME)),
-        };
-        let id = installation.cx.settings.provider_id(None).value;
-        let now = SystemTime::now();
-        Ok(match key::check_provider_key(&key, &id, &origin, now) {
-            Ok(info) => lasting(&info, now).unwrap_or_else(|| Diagnosis::ok(format!("of {}", info.name))),
-            Err(failure) => Diagnosis::failed(failure.cause).fix(failure.hint),
-        })
+pub fn provider(installation: &Installation<'_>) -> Verdict {
+    const NAME: &str = "OMNI_INFRA_PROVIDER_KEY";
+    // What compose and `provider-setup` take first.
+    let (key, origin) = match environment(NAME) {
+        Some(key) => (key, format!("{NAME} in the environment")),
+        None => (installation.needs(NAME)?.to_owned(), installation.cx.settings.place(NAME)),
+    };
+    let id = installation.cx.settings.provider_id(None).value;
+    let now = SystemTime::now();
+    Ok(match key::check_provider_key(&key, &id, &origin, now) {
+        Ok(info) => lasting(&info, now).unwrap_or_else(|| Diagnosis::ok(format!("of {}", info.name))),
+        Err(failure) => Diagnosis::failed(failure.cause).fix(failure.hint),
     })
 }
 
@@ -119,9 +113,7 @@ pub fn shadow(installation: &Installation<'_>) -> Diagnosis {
     }
 }
 
-pub fn tailscale(installation: &Installation<'_>) -> Diagnosis {
-    verdict(|| {
-        let key = installation.needs("TS_AUTHKEY")?;
-        Ok(values::tailscale_key(key))
-    })
+pub fn tailscale(installation: &Installation<'_>) -> Verdict {
+    let key = installation.needs("TS_AUTHKEY")?;
+    Ok(values::tailscale_key(key))
 }

@@ -27,7 +27,7 @@ use check::diagnosis::{Area, Diagnosis, State};
 use domain::failure::{Code, Failure};
 use runtime::bundle::DOCTOR;
 use runtime::cx::Cx;
-use runtime::parallel::{ALL, Job, run_all};
+use runtime::parallel::{ALL, map_all};
 use runtime::ui::Status;
 
 /// A check with what it came to.
@@ -78,15 +78,11 @@ pub fn verdicts(cx: &Cx, entries: impl Iterator<Item = &'static Entry>) -> Vec<C
     // The first one's are those of the whole installation.
     let further: Vec<Installation<'_>> = providers.iter().skip(1).map(Installation::new).collect();
     let installation = Installation::new(cx);
-    let check = |entry: &'static Entry| -> Job<'_, CheckResult> {
-        let (installation, further) = (&installation, &further);
-        Box::new(move || {
-            let of_each = entry.area() == Area::Provider || entry.id == "keys.provider";
-            let others = further.iter().filter(|_| of_each).map(|of| of_provider(of.cx, entry.run(of)));
-            CheckResult { entry, verdict: others.fold(entry.run(installation), Diagnosis::and) }
-        })
-    };
-    run_all(entries.map(check).collect(), ALL)
+    map_all(entries, ALL, |entry| {
+        let of_each = entry.area() == Area::Provider || entry.id == "keys.provider";
+        let others = further.iter().filter(|_| of_each).map(|of| of_provider(of.cx, entry.run(of)));
+        CheckResult { entry, verdict: others.fold(entry.run(&installation), Diagnosis::and) }
+    })
 }
 
 /// What a check says of a further provider.

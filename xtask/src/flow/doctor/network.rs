@@ -8,50 +8,46 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::Installation;
-use super::installation::{proxmox_of, remote_engine, verdict};
+use super::installation::{Verdict, proxmox_of, remote_engine};
 use crate::flow::omni_stack::host_and_port;
 use check::diagnosis::{Diagnosis, State};
 use check::stack::{self, Answer, PORTS};
 use check::values;
 use runtime::files;
-use runtime::parallel::{ALL, Job, run_all};
+use runtime::parallel::{ALL, map_all};
 use runtime::tool::compose::SIDECAR;
 use runtime::tool::dns;
 use runtime::tool::docker::engine_address;
 
-pub fn lan_address(installation: &Installation<'_>) -> Diagnosis {
-    verdict(|| {
-        let address = installation.needs("OMNI_LAN_ADDRESS")?;
-        let formed = values::lan_address(address);
-        let domain = installation.value("OMNI_DOMAIN").map(|domain| host_and_port(domain).0).unwrap_or_default();
-        let local = |text: &str| text == "localhost" || text.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
-        if local(address) && local(&domain) {
-            return Err(Diagnosis::skipped("Omni is at a loopback address: a trial on one host"));
+pub fn lan_address(installation: &Installation<'_>) -> Verdict {
+    let address = installation.needs("OMNI_LAN_ADDRESS")?;
+    let formed = values::lan_address(address);
+    let domain = installation.value("OMNI_DOMAIN").map(|domain| host_and_port(domain).0).unwrap_or_default();
+    let local = |text: &str| text == "localhost" || text.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    if local(address) && local(&domain) {
+        return Err(Diagnosis::skipped("Omni is at a loopback address: a trial on one host"));
+    }
+    let Ok(ip) = address.parse::<IpAddr>() else { return Ok(formed) };
+    if formed.state == State::Failed || remote_engine() {
+        return Ok(formed);
+    }
+    // Only an address of this host can be bound.
+    Ok(match UdpSocket::bind((ip, 0)) {
+        Ok(_) => formed,
+        Err(error) if error.kind() == ErrorKind::AddrNotAvailable => {
+            Diagnosis::failed(format!("{ip} is not an address of this host"))
         }
-        let Ok(ip) = address.parse::<IpAddr>() else { return Ok(formed) };
-        if formed.state == State::Failed || remote_engine() {
-            return Ok(formed);
-        }
-        // Only an address of this host can be bound.
-        Ok(match UdpSocket::bind((ip, 0)) {
-            Ok(_) => formed,
-            Err(error) if error.kind() == ErrorKind::AddrNotAvailable => {
-                Diagnosis::failed(format!("{ip} is not an address of this host"))
-            }
-            Err(error) => Diagnosis::unknown(error.to_string()),
-        })
+        Err(error) => Diagnosis::unknown(error.to_string()),
     })
 }
 
-pub fn ports(installation: &Installation<'_>) -> Diagnosis {
-    verdict(|| {
-        let lan = installation.needs("OMNI_LAN_ADDRESS")?;
-        match installation.container(SIDECAR) {
-            Ok(sidecar) if sidecar.state == "running" => Ok(stack::published(sidecar, lan)),
-            Err(unknown) if unknown.state == State::Unknown => Err(unknown),
-            _ => Ok(free(lan)),
-        }
-    })
+pub fn ports(installation: &Installation<'_>) -> Verdict {
+    let lan = installation.needs("OMNI_LAN_ADDRESS")?;
+    match installation.container(SIDECAR) {
+        Ok(sidecar) if sidecar.state == "running" => Ok(stack::published(sidecar, lan)),
+        Err(unknown) if unknown.state == State::Unknown => Err(unknown),
+        _ => Ok(free(lan)),
+    }
 }
 
 /// Whether the ports could be had by a stack that does not run.
@@ -109,26 +105,24 @@ fn bound(address: SocketAddr, protocol: &str) -> bool {
     }
 }
 
-pub fn dns(installation: &Installation<'_>) -> Diagnosis {
-    verdict(|| {
-        let domain = host_and_port(installation.needs("OMNI_DOMAIN")?).0;
-        let lan = installation.needs("OMNI_LAN_ADDRESS")?;
-        if domain.parse::<IpAddr>().is_ok() {
-            return Err(Diagnosis::skipped("Omni's name is an address"));
+pub fn dns(installation: &Installation<'_>) -> Verdict {
+    let domain = host_and_port(installation.needs("OMNI_DOMAIN")?).0;
+    let lan = installation.needs("OMNI_LAN_ADDRESS")?;
+    if domain.parse::<IpAddr>().is_ok() {
+        return Err(Diagnosis::skipped("Omni's name is an address"));
+    }
+    let (machines, unknown) = match proxmox_resolvers(installation) {
+        Ok(found) => (found, None),
+        Err(why) => (Vec::new(), Some(why)),
+    };
+    let mut answers = answers(&domain, &machines);
+    answers.push(here(&domain));
+    let found = stack::names(&domain, lan, &answers);
+    Ok(match unknown {
+        Some(why) if found.state == State::Ok => {
+            Diagnosis::unknown(format!("which resolver a machine is given ({why}); {}", found.detail))
         }
-        let (machines, unknown) = match proxmox_resolvers(installation) {
-            Ok(found) => (found, None),
-            Err(why) => (Vec::new(), Some(why)),
-        };
-        let mut answers = answers(&domain, &machines);
-        answers.push(here(&domain));
-        let found = stack::names(&domain, lan, &answers);
-        Ok(match unknown {
-            Some(why) if found.state == State::Ok => {
-                Diagnosis::unknown(format!("which resolver a machine is given ({why}); {}", found.detail))
-            }
-            Some(_) | None => found,
-        })
+        Some(_) | None => found,
     })
 }
 
@@ -142,10 +136,11 @@ fn answers(domain: &str, machines: &[(String, IpAddr)]) -> Vec<Answer> {
             asked.push((who, ip, for_machines));
         }
     }
-    let ask = |(who, ip, machines): (String, IpAddr, bool)| -> Job<'_, Answer> {
-        Box::new(move || Answer { resolver: format!("{ip} ({who})"), machines, addresses: dns::ask(ip, domain) })
-    };
-    run_all(asked.into_iter().map(ask).collect(), ALL)
+    map_all(asked, ALL, |(who, ip, machines)| Answer {
+        resolver: format!("{ip} ({who})"),
+        machines,
+        addresses: dns::ask(ip, domain),
+    })
 }
 
 /// What this host itself takes the name for, `/etc/hosts` and all.

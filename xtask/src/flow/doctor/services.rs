@@ -1,6 +1,6 @@
 //! Omni, the provider, Proxmox, tsidp, the tailnet.
 
-use super::installation::{from_failure, images, one_line, proxmox_of, sidecar, verdict};
+use super::installation::{Verdict, fails, from_failure, images, proxmox_of, sidecar};
 use super::{Installation, certificates};
 use crate::flow::{audit, provider, proxmox as flow_proxmox, tsidp};
 use check::capacity::room;
@@ -17,21 +17,19 @@ use runtime::triage::Issues;
 /// How much of Omni's log is looked through.
 const LOG: u32 = 300;
 
-pub fn health(installation: &Installation<'_>) -> Diagnosis {
-    verdict(|| {
-        let absent = || installation.absent("the address of Omni is not known");
-        let (asked, place) = (installation.health().ok_or_else(absent)?, installation.place().ok_or_else(absent)?);
-        Ok(match asked {
-            Ok(()) => Diagnosis::ok(place.words()),
-            Err(failure) => unwell(installation, failure),
-        })
+pub fn health(installation: &Installation<'_>) -> Verdict {
+    let absent = || installation.absent("the address of Omni is not known");
+    let (asked, place) = (installation.health().ok_or_else(absent)?, installation.place().ok_or_else(absent)?);
+    Ok(match asked {
+        Ok(()) => Diagnosis::ok(place.words()),
+        Err(failure) => unwell(installation, failure),
     })
 }
 
 /// Omni does not answer. What another check has found the cause of is its finding, not one more.
 fn unwell(installation: &Installation<'_>, failure: &Failure) -> Diagnosis {
-    let see = |id: &str| Diagnosis::unknown(format!("{}: see {id}", one_line(failure)));
-    if installation.certificate_refused() && certificates::served(installation).state == State::Failed {
+    let see = |id: &str| Diagnosis::unknown(format!("{}: see {id}", failure.line()));
+    if installation.certificate_refused() && fails(certificates::served(installation)) {
         return see("certificates.served");
     }
     let omni = installation.containers().map(|all| all.iter().find(|container| container.service == OMNI));
@@ -60,147 +58,122 @@ pub fn versions(installation: &Installation<'_>) -> Diagnosis {
     if let Err(failure) = installation.server()
         && failure.kind == Kind::Version
     {
-        return Diagnosis::failed(one_line(failure));
+        return Diagnosis::failed(failure.line());
     }
     let omnictl = installation.omnictl_version().and_then(|version| version.as_ref().ok().cloned());
     stack::pairing(&Versions { pinned, running, server: installation.server().as_ref().ok().cloned(), omnictl })
 }
 
-pub fn provider_id(installation: &Installation<'_>) -> Diagnosis {
-    verdict(|| {
-        installation.needs("OMNI_INFRA_PROVIDER_KEY")?;
-        let id = installation.cx.settings.provider_id(None).value;
-        let found = installation
-            .omnictl()?
-            .list("infraproviders", None)
-            .map_err(|failure| Diagnosis::unknown(one_line(&failure)))?;
-        let ids: Vec<&str> = found.iter().map(|each| each.metadata.id.as_str()).collect();
-        if ids.contains(&id.as_str()) {
-            return Ok(Diagnosis::ok(id));
-        }
-        Ok(match ids.iter().find(|other| other.eq_ignore_ascii_case(&id)) {
-            Some(other) => Diagnosis::failed(format!("Omni has `{other}`, docker/.env has `{id}`"))
-                .fix(format!("set OMNI_PROVIDER_ID in docker/.env to {other}, then `cargo xtask provider-setup`")),
-            None if ids.is_empty() => Diagnosis::failed("Omni knows no provider").fix("`cargo xtask provider-setup`"),
-            None => Diagnosis::failed(format!("Omni does not know `{id}`, but {}", ids.join(", "))),
-        })
+pub fn provider_id(installation: &Installation<'_>) -> Verdict {
+    installation.needs("OMNI_INFRA_PROVIDER_KEY")?;
+    let id = installation.cx.settings.provider_id(None).value;
+    let found = installation.omnictl()?.list("infraproviders", None)?;
+    let ids: Vec<&str> = found.iter().map(|each| each.metadata.id.as_str()).collect();
+    if ids.contains(&id.as_str()) {
+        return Ok(Diagnosis::ok(id));
+    }
+    Ok(match ids.iter().find(|other| other.eq_ignore_ascii_case(&id)) {
+        Some(other) => Diagnosis::failed(format!("Omni has `{other}`, docker/.env has `{id}`"))
+            .fix(format!("set OMNI_PROVIDER_ID in docker/.env to {other}, then `cargo xtask provider-setup`")),
+        None if ids.is_empty() => Diagnosis::failed("Omni knows no provider").fix("`cargo xtask provider-setup`"),
+        None => Diagnosis::failed(format!("Omni does not know `{id}`, but {}", ids.join(", "))),
     })
 }
 
-pub fn proxmox(installation: &Installation<'_>) -> Diagnosis {
-    verdict(|| {
-        let found = proxmox_of(installation)?;
-        Ok(match found.version(installation.cx) {
-            Ok(version) => Diagnosis::ok(format!("{}, version {version}", found.url)),
-            Err(failure) => from_failure(&failure),
-        })
+pub fn proxmox(installation: &Installation<'_>) -> Verdict {
+    let found = proxmox_of(installation)?;
+    Ok(match found.version(installation.cx) {
+        Ok(version) => Diagnosis::ok(format!("{}, version {version}", found.url)),
+        Err(failure) => from_failure(&failure),
     })
 }
 
 /// The audit's verdict, in one line.
-pub fn permissions(installation: &Installation<'_>) -> Diagnosis {
-    verdict(|| {
-        // Whatever is in the way is what other checks report.
-        let found = proxmox_of(installation).map_err(|early| Diagnosis::skipped(early.detail))?;
-        Ok(match audit::summary(installation.cx, &found, &|_| true) {
-            Ok(audit::Summary { missing: None, present }) => {
-                Diagnosis::ok(format!("{} present", count(present, "privilege")))
-            }
-            Ok(audit::Summary { missing: Some(failure), .. }) => {
-                Diagnosis::failed(one_line(&failure)).fix(failure.hint)
-            }
-            Err(failure) => Diagnosis::skipped(format!("Proxmox could not be asked: {}", one_line(&failure))),
-        })
+pub fn permissions(installation: &Installation<'_>) -> Verdict {
+    // Whatever is in the way is what other checks report.
+    let found = proxmox_of(installation).map_err(|early| Diagnosis::skipped(early.detail))?;
+    Ok(match audit::summary(installation.cx, &found, &|_| true) {
+        Ok(audit::Summary { missing: None, present }) => {
+            Diagnosis::ok(format!("{} present", count(present, "privilege")))
+        }
+        Ok(audit::Summary { missing: Some(failure), .. }) => Diagnosis::failed(failure.line()).fix(failure.hint),
+        Err(failure) => Diagnosis::skipped(format!("Proxmox could not be asked: {}", failure.line())),
     })
 }
 
 /// Room for the disks of the own classes and for ISO images.
-pub fn storages(installation: &Installation<'_>) -> Diagnosis {
-    verdict(|| {
-        let found = proxmox_of(installation).map_err(|early| Diagnosis::skipped(early.detail))?;
-        let unasked =
-            |failure: Failure| Diagnosis::skipped(format!("Proxmox could not be asked: {}", one_line(&failure)));
-        let nodes = flow_proxmox::storages(installation.cx, &found).map_err(unasked)?;
-        let machines = audit::wanted(installation.cx, &|_| true).map_or_else(|_| Vec::new(), |wanted| wanted.machines);
-        let lacking = room::shortages(&nodes, &machines);
-        let words: Vec<&str> = lacking.iter().map(|shortage| shortage.words.as_str()).collect();
-        Ok(match lacking.iter().any(|shortage| shortage.everywhere) {
-            _ if lacking.is_empty() => Diagnosis::ok("for each class of yours, and for ISO images"),
-            true => Diagnosis::failed(words.join("; ")),
-            false => Diagnosis::warning(words.join("; ")),
-        })
+pub fn storages(installation: &Installation<'_>) -> Verdict {
+    let found = proxmox_of(installation).map_err(|early| Diagnosis::skipped(early.detail))?;
+    let unasked = |failure: Failure| Diagnosis::skipped(format!("Proxmox could not be asked: {}", failure.line()));
+    let nodes = flow_proxmox::storages(installation.cx, &found).map_err(unasked)?;
+    let machines = audit::wanted(installation.cx, &|_| true).map_or_else(|_| Vec::new(), |wanted| wanted.machines);
+    let lacking = room::shortages(&nodes, &machines);
+    let words: Vec<&str> = lacking.iter().map(|shortage| shortage.words.as_str()).collect();
+    Ok(match lacking.iter().any(|shortage| shortage.everywhere) {
+        _ if lacking.is_empty() => Diagnosis::ok("for each class of yours, and for ISO images"),
+        true => Diagnosis::failed(words.join("; ")),
+        false => Diagnosis::warning(words.join("; ")),
     })
 }
 
-pub fn registration(installation: &Installation<'_>) -> Diagnosis {
-    verdict(|| {
-        installation.needs("OMNI_INFRA_PROVIDER_KEY")?;
-        let id = installation.cx.settings.provider_id(None).value;
-        let omnictl = installation.omnictl()?;
-        if let Ok(container) = installation.container(&installation.cx.settings.provider_service())
-            && container.state != "running"
-        {
-            return Err(Diagnosis::unknown(format!("its container does not run: {}", container.status)));
+pub fn registration(installation: &Installation<'_>) -> Verdict {
+    installation.needs("OMNI_INFRA_PROVIDER_KEY")?;
+    let id = installation.cx.settings.provider_id(None).value;
+    let omnictl = installation.omnictl()?;
+    if let Ok(container) = installation.container(&installation.cx.settings.provider_service())
+        && container.state != "running"
+    {
+        return Err(Diagnosis::unknown(format!("its container does not run: {}", container.status)));
+    }
+    Ok(match provider::registration(installation.cx, &omnictl, &id) {
+        Ok(Some(health)) if health.well() => Diagnosis::ok(health.words()),
+        Ok(Some(health)) => Diagnosis::failed(format!("`{id}`: {}", health.words())),
+        // Another check says so.
+        Ok(None) => Diagnosis::unknown(format!("Omni knows no provider `{id}`")),
+        Err(failure) => failure.into(),
+    })
+}
+
+pub fn issuer(installation: &Installation<'_>) -> Verdict {
+    Ok(values::issuer(installation.needs("OIDC_ISSUER_URL")?, installation.value("OMNI_DOMAIN")))
+}
+
+pub fn discovery(installation: &Installation<'_>) -> Verdict {
+    let issuer = installation.needs("OIDC_ISSUER_URL")?;
+    sidecar(installation)?;
+    if values::issuer(issuer, installation.value("OMNI_DOMAIN")).state == State::Failed {
+        return Err(Diagnosis::unknown("see tsidp.issuer"));
+    }
+    Ok(match tsidp::discover(installation.cx, issuer) {
+        // Off the tailnet no name resolves.
+        Err(failure) if fails(tailscale(installation)) => {
+            Diagnosis::unknown(format!("{}: see tailscale.state", failure.line()))
         }
-        Ok(match provider::registration(installation.cx, &omnictl, &id) {
-            Ok(Some(health)) if health.well() => Diagnosis::ok(health.words()),
-            Ok(Some(health)) => Diagnosis::failed(format!("`{id}`: {}", health.words())),
-            // Another check says so.
-            Ok(None) => Diagnosis::unknown(format!("Omni knows no provider `{id}`")),
-            Err(failure) => Diagnosis::unknown(one_line(&failure)),
-        })
+        Ok(found) => found.verdict,
+        // Not wget's answer, but docker's: the question was never asked.
+        Err(failure) if failure.code == Code::Failed => Diagnosis::unknown(failure.line()),
+        Err(failure) => from_failure(&failure),
     })
 }
 
-pub fn issuer(installation: &Installation<'_>) -> Diagnosis {
-    verdict(|| Ok(values::issuer(installation.needs("OIDC_ISSUER_URL")?, installation.value("OMNI_DOMAIN"))))
-}
-
-pub fn discovery(installation: &Installation<'_>) -> Diagnosis {
-    verdict(|| {
-        let issuer = installation.needs("OIDC_ISSUER_URL")?;
-        sidecar(installation)?;
-        if values::issuer(issuer, installation.value("OMNI_DOMAIN")).state == State::Failed {
-            return Err(Diagnosis::unknown("see tsidp.issuer"));
-        }
-        Ok(match tsidp::discover(installation.cx, issuer) {
-            // Off the tailnet no name resolves.
-            Err(failure) if tailscale(installation).state == State::Failed => {
-                Diagnosis::unknown(format!("{}: see tailscale.state", one_line(&failure)))
-            }
-            Ok(found) => found.verdict,
-            // Not wget's answer, but docker's: the question was never asked.
-            Err(failure) if failure.code == Code::Failed => Diagnosis::unknown(one_line(&failure)),
-            Err(failure) => from_failure(&failure),
-        })
-    })
-}
-
-pub fn claims(installation: &Installation<'_>) -> Diagnosis {
-    verdict(|| {
-        let refused = refused_logins(installation);
-        let path = installation.cx.paths.root().join("tsidp/grant.json");
-        let shown = installation.cx.paths.show(&path);
-        let Some(text) = files::read_text_if_there(&path).map_err(|failure| Diagnosis::unknown(one_line(&failure)))?
-        else {
-            return Ok(
-                refused.unwrap_or_else(|| Diagnosis::unknown("the policy of the tailnet cannot be seen from here"))
-            );
-        };
-        let findings = match hujson::parse(&shown, &text) {
-            Ok(root) => grant::lint(&shown, &root, None),
-            Err(finding) => vec![finding],
-        };
-        let lint = match findings.iter().find(|finding| finding.is_error()) {
-            Some(Finding { place, message, fix, .. }) => {
-                Diagnosis::failed(format!("{place}: {message}")).fix(fix.clone())
-            }
-            None => Diagnosis::ok(format!("{shown} is right; the tailnet's own policy cannot be seen from here")),
-        };
-        Ok(match refused {
-            Some(refused) => refused.and(lint),
-            None => lint,
-        })
+pub fn claims(installation: &Installation<'_>) -> Verdict {
+    let refused = refused_logins(installation);
+    let path = installation.cx.paths.root().join("tsidp/grant.json");
+    let shown = installation.cx.paths.show(&path);
+    let Some(text) = files::read_text_if_there(&path)? else {
+        return Ok(refused.unwrap_or_else(|| Diagnosis::unknown("the policy of the tailnet cannot be seen from here")));
+    };
+    let findings = match hujson::parse(&shown, &text) {
+        Ok(root) => grant::lint(&shown, &root, None),
+        Err(finding) => vec![finding],
+    };
+    let lint = match findings.iter().find(|finding| finding.is_error()) {
+        Some(Finding { place, message, fix, .. }) => Diagnosis::failed(format!("{place}: {message}")).fix(fix.clone()),
+        None => Diagnosis::ok(format!("{shown} is right; the tailnet's own policy cannot be seen from here")),
+    };
+    Ok(match refused {
+        Some(refused) => refused.and(lint),
+        None => lint,
     })
 }
 
@@ -213,49 +186,45 @@ fn refused_logins(installation: &Installation<'_>) -> Option<Diagnosis> {
     Some(Diagnosis::failed(format!("Omni's log shows `{}`: {}", hit.issue.id, hit.issue.title)).fix(hit.fix()))
 }
 
-pub fn tailscale(installation: &Installation<'_>) -> Diagnosis {
-    verdict(|| {
-        let domain = installation.needs("OMNI_DOMAIN")?;
-        sidecar(installation)?;
-        Ok(match installation.tailscale() {
-            Ok(text) => stack::tailscale(text, domain, installation.now),
-            Err(failure) => Diagnosis::unknown(one_line(failure)),
-        })
+pub fn tailscale(installation: &Installation<'_>) -> Verdict {
+    let domain = installation.needs("OMNI_DOMAIN")?;
+    sidecar(installation)?;
+    Ok(match installation.tailscale() {
+        Ok(text) => stack::tailscale(text, domain, installation.now),
+        Err(failure) => Diagnosis::unknown(failure.line()),
     })
 }
 
-pub fn state(installation: &Installation<'_>) -> Diagnosis {
-    verdict(|| {
-        let state = &installation.cx.settings.state;
-        let lists = [("machine_classes", "machineclasses", "machine class"), ("clusters", "clusters", "cluster")];
-        if lists.iter().all(|(key, _, _)| state.list(key).is_empty()) {
-            return Err(Diagnosis::skipped("the state names no class and no cluster"));
+pub fn state(installation: &Installation<'_>) -> Verdict {
+    let state = &installation.cx.settings.state;
+    let lists = [("machine_classes", "machineclasses", "machine class"), ("clusters", "clusters", "cluster")];
+    if lists.iter().all(|(key, _, _)| state.list(key).is_empty()) {
+        return Err(Diagnosis::skipped("the state names no class and no cluster"));
+    }
+    let omnictl = installation.omnictl()?;
+    let mut gone = Vec::new();
+    for (key, kind, word) in lists {
+        let names = state.list(key);
+        if names.is_empty() {
+            continue;
         }
-        let omnictl = installation.omnictl()?;
-        let mut gone = Vec::new();
-        for (key, kind, word) in lists {
-            let names = state.list(key);
-            if names.is_empty() {
-                continue;
-            }
-            let found = omnictl.list(kind, None).map_err(|failure| Diagnosis::unknown(one_line(&failure)))?;
-            let absent = names.into_iter().filter(|name| !found.iter().any(|each| each.metadata.id == *name));
-            gone.extend(absent.map(|name| (word, name)));
-        }
-        let words: Vec<String> = gone.iter().map(|(word, name)| format!("{word} `{name}`")).collect();
-        let ways: Vec<String> = gone
-            .iter()
-            .map(|(word, name)| match *word {
-                "cluster" => format!(
-                    "`cargo xtask cluster-sync {name}` creates it again, `cargo xtask cluster-delete {name}` forgets it"
-                ),
-                _ => format!("`cargo xtask machineclass-apply {name}` creates it again"),
-            })
-            .collect();
-        Ok(if gone.is_empty() {
-            Diagnosis::ok("all that it names is in Omni")
-        } else {
-            Diagnosis::warning(format!("not in Omni: {}", words.join(", "))).fix(ways.join("; "))
+        let found = omnictl.list(kind, None)?;
+        let absent = names.into_iter().filter(|name| !found.iter().any(|each| each.metadata.id == *name));
+        gone.extend(absent.map(|name| (word, name)));
+    }
+    let words: Vec<String> = gone.iter().map(|(word, name)| format!("{word} `{name}`")).collect();
+    let ways: Vec<String> = gone
+        .iter()
+        .map(|(word, name)| match *word {
+            "cluster" => format!(
+                "`cargo xtask cluster-sync {name}` creates it again, `cargo xtask cluster-delete {name}` forgets it"
+            ),
+            _ => format!("`cargo xtask machineclass-apply {name}` creates it again"),
         })
+        .collect();
+    Ok(if gone.is_empty() {
+        Diagnosis::ok("all that it names is in Omni")
+    } else {
+        Diagnosis::warning(format!("not in Omni: {}", words.join(", "))).fix(ways.join("; "))
     })
 }

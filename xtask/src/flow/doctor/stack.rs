@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use super::Installation;
-use super::installation::{images, one_line, sidecar, verdict};
+use super::installation::{Verdict, fails, images, sidecar};
 use crate::flow::backup;
 use crate::flow::omni_stack;
 use crate::flow::site;
 use check::adopt::DEFAULT_ACCOUNT;
-use check::diagnosis::{Diagnosis, State};
+use check::diagnosis::Diagnosis;
 use check::{stack, values};
 use domain::clock;
 use domain::failure::{Code, Failure};
@@ -19,68 +19,58 @@ use runtime::files;
 use runtime::tool::compose::{OMNI, PROVIDER, SIDECAR};
 use runtime::tool::docker::Docker;
 
-pub fn containers(installation: &Installation<'_>) -> Diagnosis {
-    verdict(|| {
-        let found = installation.containers()?;
-        if found.is_empty() {
-            return Err(match installation.set_up {
-                false => installation.absent(""),
-                // It may run on another host.
-                true if installation.health().is_some_and(Result::is_ok) => {
-                    Diagnosis::warning("the stack is not up here, and Omni answers")
-                }
-                true => Diagnosis::failed("the stack is not up").fix("`cargo xtask stack-up`"),
-            });
-        }
-        let bad = omni_stack::unwell(found);
-        if !bad.is_empty() {
-            // An unhealthy sidecar is what a lost login looks like from Docker.
-            let others = found.iter().filter(|container| container.service != SIDECAR);
-            let sidecar_alone = others.clone().all(Container::well);
-            if sidecar_alone
-                && sidecar(installation).is_ok()
-                && super::services::tailscale(installation).state == State::Failed
-            {
-                return Ok(Diagnosis::unknown(format!("{}: see tailscale.state", bad.join("; "))));
+pub fn containers(installation: &Installation<'_>) -> Verdict {
+    let found = installation.containers()?;
+    if found.is_empty() {
+        return Err(match installation.set_up {
+            false => installation.absent(""),
+            // It may run on another host.
+            true if installation.health().is_some_and(Result::is_ok) => {
+                Diagnosis::warning("the stack is not up here, and Omni answers")
             }
-            let first = found.iter().find(|container| !container.well());
-            let service = first.map_or(OMNI, |container| &container.service);
-            let back = match first.map(|container| container.state.as_str()) {
-                Some("exited" | "created" | "dead") => "`cargo xtask stack-up` starts what has ended",
-                _ => "`cargo xtask stack-up --recreate` recreates all containers",
-            };
-            return Ok(Diagnosis::failed(bad.join("; "))
-                .fix(format!("{back}; `cargo xtask stack-logs {service}` names what it knows")));
+            true => Diagnosis::failed("the stack is not up").fix("`cargo xtask stack-up`"),
+        });
+    }
+    let bad = omni_stack::unwell(found);
+    if !bad.is_empty() {
+        // An unhealthy sidecar is what a lost login looks like from Docker.
+        let others = found.iter().filter(|container| container.service != SIDECAR);
+        let sidecar_alone = others.clone().all(Container::well);
+        if sidecar_alone && sidecar(installation).is_ok() && fails(super::services::tailscale(installation)) {
+            return Ok(Diagnosis::unknown(format!("{}: see tailscale.state", bad.join("; "))));
         }
-        let missing: Vec<String> =
-            omni_stack::services(installation.cx, omni_stack::with_provider(installation.cx).is_ok())
-                .into_iter()
-                .filter(|service| !found.iter().any(|container| container.service == *service))
-                .collect();
-        if !missing.is_empty() {
-            return Ok(Diagnosis::warning(format!("no container of {}", missing.join(", "))));
-        }
-        Ok(Diagnosis::ok(format!("{} of {}", found.len(), found.len())))
-    })
+        let first = found.iter().find(|container| !container.well());
+        let service = first.map_or(OMNI, |container| &container.service);
+        let back = match first.map(|container| container.state.as_str()) {
+            Some("exited" | "created" | "dead") => "`cargo xtask stack-up` starts what has ended",
+            _ => "`cargo xtask stack-up --recreate` recreates all containers",
+        };
+        return Ok(Diagnosis::failed(bad.join("; "))
+            .fix(format!("{back}; `cargo xtask stack-logs {service}` names what it knows")));
+    }
+    let missing: Vec<String> =
+        omni_stack::services(installation.cx, omni_stack::with_provider(installation.cx).is_ok())
+            .into_iter()
+            .filter(|service| !found.iter().any(|container| container.service == *service))
+            .collect();
+    if !missing.is_empty() {
+        return Ok(Diagnosis::warning(format!("no container of {}", missing.join(", "))));
+    }
+    Ok(Diagnosis::ok(format!("{} of {}", found.len(), found.len())))
 }
 
-pub fn data(installation: &Installation<'_>) -> Diagnosis {
-    verdict(|| {
-        installation.container(OMNI)?;
-        Ok(kept(omni_stack::guard_omni(installation.cx, installation.containers()?)))
-    })
+pub fn data(installation: &Installation<'_>) -> Verdict {
+    installation.container(OMNI)?;
+    Ok(kept(omni_stack::guard_omni(installation.cx, installation.containers()?)))
 }
 
-pub fn other(installation: &Installation<'_>) -> Diagnosis {
-    verdict(|| {
-        let unknown = |failure: Failure| Diagnosis::unknown(one_line(&failure));
-        let found = Docker::find(installation.cx).and_then(|docker| docker.other_omnis()).map_err(unknown)?;
-        let mut all = Diagnosis::ok("none");
-        for (words, runs) in found {
-            all = all.and(if runs { Diagnosis::failed(words) } else { Diagnosis::warning(words) });
-        }
-        Ok(all)
-    })
+pub fn other(installation: &Installation<'_>) -> Verdict {
+    let found = Docker::find(installation.cx).and_then(|docker| docker.other_omnis())?;
+    let mut all = Diagnosis::ok("none");
+    for (words, runs) in found {
+        all = all.and(if runs { Diagnosis::failed(words) } else { Diagnosis::warning(words) });
+    }
+    Ok(all)
 }
 
 /// A backup is old after this many days.
@@ -88,102 +78,88 @@ const OLD: u64 = 3;
 /// A backup was verified too long ago after this many days.
 const LONG_AGO: u64 = 35;
 
-pub fn backup(installation: &Installation<'_>) -> Diagnosis {
-    verdict(|| {
-        installation.container(OMNI)?;
-        let state = installation.cx.fresh_state().map_err(|failure| Diagnosis::unknown(one_line(&failure)))?;
-        let days = |then: u64| installation.now.saturating_sub(then) / 86_400;
-        let Some((file, made)) = backup::last(&state) else {
-            return Ok(Diagnosis::warning("no backup was made from this checkout"));
-        };
-        let (age, verified) = (days(made), state.get("verified_backup_at").as_deref().and_then(clock::seconds));
-        let path = Path::new(&file);
-        let old = |age: u64| format!("{} old", count(age, "day"));
-        Ok(if !path.is_file() {
-            Diagnosis::warning(format!("the last backup, {file}, is not there any more"))
-        } else if age > OLD {
-            Diagnosis::warning(format!("the last backup, {file}, is {}", old(age)))
-        } else if verified.is_none_or(|then| days(then) > LONG_AGO) {
-            Diagnosis::warning(format!("no backup was verified in the last {LONG_AGO} days"))
-        } else if files::same_disk(path, Path::new("/var/lib/docker")) {
-            Diagnosis::warning(format!("{file} is on the disk of Omni's data"))
-                .fix("write it to another disk: --to DIR")
-        } else {
-            let verified = verified.map_or(0, days);
-            Diagnosis::ok(format!("{file}, {}, verified {} ago", old(age), count(verified, "day")))
-        })
+pub fn backup(installation: &Installation<'_>) -> Verdict {
+    installation.container(OMNI)?;
+    let state = installation.cx.fresh_state()?;
+    let days = |then: u64| installation.now.saturating_sub(then) / 86_400;
+    let Some((file, made)) = backup::last(&state) else {
+        return Ok(Diagnosis::warning("no backup was made from this checkout"));
+    };
+    let (age, verified) = (days(made), state.get("verified_backup_at").as_deref().and_then(clock::seconds));
+    let path = Path::new(&file);
+    let old = |age: u64| format!("{} old", count(age, "day"));
+    Ok(if !path.is_file() {
+        Diagnosis::warning(format!("the last backup, {file}, is not there any more"))
+    } else if age > OLD {
+        Diagnosis::warning(format!("the last backup, {file}, is {}", old(age)))
+    } else if verified.is_none_or(|then| days(then) > LONG_AGO) {
+        Diagnosis::warning(format!("no backup was verified in the last {LONG_AGO} days"))
+    } else if files::same_disk(path, Path::new("/var/lib/docker")) {
+        Diagnosis::warning(format!("{file} is on the disk of Omni's data")).fix("write it to another disk: --to DIR")
+    } else {
+        let verified = verified.map_or(0, days);
+        Diagnosis::ok(format!("{file}, {}, verified {} ago", old(age), count(verified, "day")))
     })
 }
 
 /// An Omni that was here before must not have begun an empty store: it is healthy, and without its machines.
-pub fn store(installation: &Installation<'_>) -> Diagnosis {
-    verdict(|| {
-        installation.container(OMNI)?;
-        let unknown = |failure: Failure| Diagnosis::unknown(one_line(&failure));
-        let state = installation.cx.fresh_state().map_err(unknown)?;
-        let times = ["omni_configured_at", "last_backup_at"].map(|key| clock::seconds(&state.get(key)?));
-        let Some(before) = times.into_iter().flatten().min() else {
-            return Err(installation.absent("the state does not record when Omni was set up"));
-        };
-        let began = omni_stack::empty_store_began(installation.cx).map_err(unknown)?;
-        let Some(began) = began.filter(|began| *began > before) else {
-            return Ok(Diagnosis::ok("Omni began no other one in its log"));
-        };
-        let (began, before) = (clock::date(began), clock::date(before));
-        Ok(Diagnosis::failed(format!(
-            "Omni began an empty store on {began} (`initializing new key store`), and one has existed since {before}"
-        )))
-    })
+pub fn store(installation: &Installation<'_>) -> Verdict {
+    installation.container(OMNI)?;
+    let state = installation.cx.fresh_state()?;
+    let times = ["omni_configured_at", "last_backup_at"].map(|key| clock::seconds(&state.get(key)?));
+    let Some(before) = times.into_iter().flatten().min() else {
+        return Err(installation.absent("the state does not record when Omni was set up"));
+    };
+    let began = omni_stack::empty_store_began(installation.cx)?;
+    let Some(began) = began.filter(|began| *began > before) else {
+        return Ok(Diagnosis::ok("Omni began no other one in its log"));
+    };
+    let (began, before) = (clock::date(began), clock::date(before));
+    Ok(Diagnosis::failed(format!(
+        "Omni began an empty store on {began} (`initializing new key store`), and one has existed since {before}"
+    )))
 }
 
 /// Whether the way around Omni is open or closed on purpose. Omni's default is closed (omni v1.10.6
 /// `internal/pkg/config/schema.json`).
-pub fn break_glass(installation: &Installation<'_>) -> Diagnosis {
-    verdict(|| {
-        installation.clusters()?;
-        let unknown = |failure: Failure| Diagnosis::unknown(one_line(&failure));
-        let settings = site::read(installation.cx).map_err(unknown)?.unwrap_or_default();
-        Ok(match check::site::value(&settings, &["features", "enableBreakGlassConfigs"]) {
-            Some(value) => Diagnosis::ok(format!("enableBreakGlassConfigs is {value} in docker/site.yaml")),
-            None => Diagnosis::warning("off by default: while Omni is down, its clusters cannot be reached"),
-        })
+pub fn break_glass(installation: &Installation<'_>) -> Verdict {
+    installation.clusters()?;
+    let settings = site::read(installation.cx)?.unwrap_or_default();
+    Ok(match check::site::value(&settings, &["features", "enableBreakGlassConfigs"]) {
+        Some(value) => Diagnosis::ok(format!("enableBreakGlassConfigs is {value} in docker/site.yaml")),
+        None => Diagnosis::warning("off by default: while Omni is down, its clusters cannot be reached"),
     })
 }
 
 /// Backups of the clusters' etcd, which Omni makes where a template and its own settings say so.
-pub fn etcd_backups(installation: &Installation<'_>) -> Diagnosis {
-    verdict(|| {
-        let unknown = |failure: Failure| Diagnosis::unknown(one_line(&failure));
-        let (with, without): (Vec<&Resource>, Vec<&Resource>) =
-            installation.clusters()?.iter().partition(|cluster| cluster.flag(&["backupconfiguration", "enabled"]));
-        let names = |clusters: &[&Resource]| {
-            clusters.iter().map(|found| format!("`{}`", found.metadata.id)).collect::<Vec<_>>().join(", ")
-        };
-        let mut all = Diagnosis::ok(format!("of {}", names(&with)));
-        if !without.is_empty() {
-            all = all.and(Diagnosis::warning(format!("no backups of etcd: {}", names(&without))));
-        }
-        if with.is_empty() {
-            return Ok(all);
-        }
-        let settings = site::read(installation.cx).map_err(unknown)?.unwrap_or_default();
-        if check::stack::backup_store(&installation.compose(), &settings) == Some(false) {
-            return Ok(all.and(Diagnosis::warning(format!("Omni has no place for the backups of {}", names(&with)))));
-        }
-        let statuses = installation.omnictl()?.list("etcdbackupstatuses", None).map_err(unknown)?;
-        let failed = statuses.iter().filter(|status| !status.text(&["error"]).is_empty());
-        Ok(failed.fold(all, |all, status| {
-            let words = format!("the last backup of `{}` failed: {}", status.metadata.id, status.text(&["error"]));
-            all.and(Diagnosis::warning(words))
-        }))
-    })
+pub fn etcd_backups(installation: &Installation<'_>) -> Verdict {
+    let (with, without): (Vec<&Resource>, Vec<&Resource>) =
+        installation.clusters()?.iter().partition(|cluster| cluster.flag(&["backupconfiguration", "enabled"]));
+    let names = |clusters: &[&Resource]| {
+        clusters.iter().map(|found| format!("`{}`", found.metadata.id)).collect::<Vec<_>>().join(", ")
+    };
+    let mut all = Diagnosis::ok(format!("of {}", names(&with)));
+    if !without.is_empty() {
+        all = all.and(Diagnosis::warning(format!("no backups of etcd: {}", names(&without))));
+    }
+    if with.is_empty() {
+        return Ok(all);
+    }
+    let settings = site::read(installation.cx)?.unwrap_or_default();
+    if check::stack::backup_store(&installation.compose(), &settings) == Some(false) {
+        return Ok(all.and(Diagnosis::warning(format!("Omni has no place for the backups of {}", names(&with)))));
+    }
+    let statuses = installation.omnictl()?.list("etcdbackupstatuses", None)?;
+    let failed = statuses.iter().filter(|status| !status.text(&["error"]).is_empty());
+    Ok(failed.fold(all, |all, status| {
+        let words = format!("the last backup of `{}` failed: {}", status.metadata.id, status.text(&["error"]));
+        all.and(Diagnosis::warning(words))
+    }))
 }
 
-pub fn login(installation: &Installation<'_>) -> Diagnosis {
-    verdict(|| {
-        installation.container(SIDECAR)?;
-        Ok(kept(omni_stack::guard_sidecar(installation.cx, installation.containers()?)))
-    })
+pub fn login(installation: &Installation<'_>) -> Verdict {
+    installation.container(SIDECAR)?;
+    Ok(kept(omni_stack::guard_sidecar(installation.cx, installation.containers()?)))
 }
 
 fn kept(guarded: Result<String, Failure>) -> Diagnosis {
@@ -192,29 +168,25 @@ fn kept(guarded: Result<String, Failure>) -> Diagnosis {
         Err(failure) if failure.code == Code::Conflict => {
             Diagnosis::failed(failure.cause.replace('\n', "; ")).fix(failure.hint)
         }
-        Err(failure) => Diagnosis::unknown(one_line(&failure)),
+        Err(failure) => failure.into(),
     }
 }
 
-pub fn account(installation: &Installation<'_>) -> Diagnosis {
-    verdict(|| {
-        let id = installation.needs("OMNI_ACCOUNT_UUID")?;
-        Ok(if id.eq_ignore_ascii_case(DEFAULT_ACCOUNT) {
-            Diagnosis::warning(format!("{id} is Omni's default, which every Omni has that was given no other")).fix(
-                "keep it where machines have joined, since they belong to it; for a new Omni empty OMNI_ACCOUNT_UUID in docker/.env and run `cargo xtask omni-setup`",
-            )
-        } else if values::is_uuid(id) {
-            Diagnosis::ok(id)
-        } else {
-            Diagnosis::failed(format!("{id:?} is not a valid UUID"))
-        })
+pub fn account(installation: &Installation<'_>) -> Verdict {
+    let id = installation.needs("OMNI_ACCOUNT_UUID")?;
+    Ok(if id.eq_ignore_ascii_case(DEFAULT_ACCOUNT) {
+        Diagnosis::warning(format!("{id} is Omni's default, which every Omni has that was given no other")).fix(
+            "keep it where machines have joined, since they belong to it; for a new Omni empty OMNI_ACCOUNT_UUID in docker/.env and run `cargo xtask omni-setup`",
+        )
+    } else if values::is_uuid(id) {
+        Diagnosis::ok(id)
+    } else {
+        Diagnosis::failed(format!("{id:?} is not a valid UUID"))
     })
 }
 
-pub fn user(installation: &Installation<'_>) -> Diagnosis {
-    verdict(|| {
-        Ok(values::initial_user(installation.needs("OMNI_INITIAL_USER")?, installation.value("OIDC_ISSUER_URL")))
-    })
+pub fn user(installation: &Installation<'_>) -> Verdict {
+    Ok(values::initial_user(installation.needs("OMNI_INITIAL_USER")?, installation.value("OIDC_ISSUER_URL")))
 }
 
 pub fn provider_version(installation: &Installation<'_>) -> Diagnosis {
