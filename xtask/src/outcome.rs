@@ -33,6 +33,7 @@ impl Outcome {
     pub fn and(mut self, data: Value) -> Outcome {
         match (&mut self.data, data) {
             (Value::Object(there), Value::Object(more)) => there.extend(more),
+            (_, Value::Null) => {}
             (there, more) => *there = more,
         }
         self

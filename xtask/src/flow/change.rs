@@ -7,7 +7,7 @@
 use std::fmt;
 
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure, MissingValue};
@@ -165,6 +165,22 @@ impl<'a> Plan<'a> {
             confirm(cx, &self, question)?;
         }
         self.run_unasked(cx)
+    }
+
+    /// As [`Plan::run`], for a task that has nothing to do after a dry run: it ends there, with `data` in its document.
+    ///
+    /// # Errors
+    /// As [`Plan::run`]; what [`ended_early`] takes for an outcome.
+    pub fn carry_out(self, cx: &Cx, question: &str, data: &Value) -> anyhow::Result<()> {
+        self.run(cx, question)?.map_or(Ok(()), |planned| Err(DryRunEnd(planned.and(data.clone())).into()))
+    }
+
+    /// As [`Plan::carry_out`] with the changes of [`Plan::run_unasked`].
+    ///
+    /// # Errors
+    /// As [`Plan::carry_out`].
+    pub fn carry_out_unasked(self, cx: &Cx, data: &Value) -> anyhow::Result<()> {
+        self.run_unasked(cx)?.map_or(Ok(()), |planned| Err(DryRunEnd(planned.and(data.clone())).into()))
     }
 
     /// The same for changes that need no consent: those that the call itself names, in files that git or a second call restores.

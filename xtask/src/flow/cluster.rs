@@ -1,21 +1,22 @@
 //! A cluster in Omni: what it looks like now, and the wait until it is Running and ready.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::flow::cluster_causes::Watch;
 use crate::flow::explain;
 use crate::flow::{cluster_tree, inputs, lookup, vms};
+use check::explain::Cause;
 use domain::failure::{Code, Failure};
 use domain::nearest;
+use domain::spec::template::ClusterTemplate;
 use domain::status::cluster::{self, ClusterParts, ClusterView, UpgradeSubject};
 use domain::status::omni::Resource;
 use runtime::cx::Cx;
 use runtime::parallel::{ALL, both, map_all};
 use runtime::tool::omnictl::Omnictl;
-use runtime::ui::StepResult;
+use runtime::ui::{Status, StepResult};
 use runtime::wait::Poll;
 
 /// The cluster as Omni sees it now, or `None`. Nine reads, side by side, however many machines there are.
@@ -202,6 +203,55 @@ impl Progress {
     }
 }
 
+/// When a wait first looks for causes, and how often then: the calls cost as much as a look at the cluster.
+const FIRST: Duration = Duration::from_secs(2);
+const EVERY: Duration = Duration::from_secs(5);
+/// How many looks in a row must find the same lasting cause before the wait is given up: a provider that is being recreated is
+/// back by then.
+const PATIENCE: usize = 3;
+
+/// What is in the way of a cluster that is waited for.
+#[derive(Debug)]
+struct Watch {
+    due: Instant,
+    found: Vec<Cause>,
+    /// Looks in a row that found the same first cause, and that one stays.
+    same: usize,
+}
+
+impl Watch {
+    /// Begins with the wait.
+    fn start() -> Watch {
+        Watch { due: Instant::now() + FIRST, found: Vec::new(), same: 0 }
+    }
+
+    /// Looks again, if it is time.
+    fn look(&mut self, cx: &Cx, omnictl: &Omnictl<'_>, view: &ClusterView) {
+        if Instant::now() < self.due {
+            return;
+        }
+        let found = explain::causes(cx, omnictl, view);
+        let of = |found: &[Cause]| found.first().filter(|first| first.lasting).map(|first| first.id.clone());
+        let same = of(&found).is_some() && of(&found) == of(&self.found);
+        self.same = if same { self.same + 1 } else { 1 };
+        // What stays keeps its words: an age that grows is no news.
+        if !same {
+            self.found = found;
+        }
+        self.due = Instant::now() + EVERY;
+    }
+
+    /// What is in the way now.
+    fn first(&self) -> Option<&Cause> {
+        self.found.first()
+    }
+
+    /// A cause that stayed for so long that it is no use to wait.
+    fn lasting(&self) -> Option<&Cause> {
+        self.first().filter(|first| first.lasting && self.same >= PATIENCE)
+    }
+}
+
 /// Waits until Omni does not have the cluster. It deletes nothing itself.
 ///
 /// # Errors
@@ -296,4 +346,52 @@ pub fn refuse_destroyed(omnictl: &Omnictl<'_>, names: &[&str]) -> Result<Vec<Res
         // It went in this moment.
         None => Ok(found),
     }
+}
+
+/// Of all clusters, those that Omni destroys are left out: they have no machines to plan.
+///
+/// # Errors
+/// When none is left, or the task is interrupted.
+pub fn leave_out_destroyed(cx: &Cx, templates: &mut Vec<ClusterTemplate>) -> Result<(), Failure> {
+    let names: Vec<&str> = templates.iter().map(|template| template.name.as_str()).collect();
+    let gone = match Omnictl::find(cx).and_then(|omnictl| existing(&omnictl, &names)) {
+        Err(failure) if failure.code == Code::Interrupted => return Err(failure),
+        found => found.unwrap_or_default().into_iter().filter(|found| found.metadata.tearing_down()),
+    };
+    let gone: Vec<String> = gone.map(|found| found.metadata.id).collect();
+    if gone.len() == templates.len() {
+        return refuse_destroyed_templates(cx, templates);
+    }
+    for name in &gone {
+        cx.ui.note("destroyed", format!("cluster `{name}` is left out"), Status::Skipped, "it is being destroyed");
+    }
+    templates.retain(|template| !gone.contains(&template.name));
+    Ok(())
+}
+
+/// A cluster or machine set that Omni destroys has no machines to plan; where Omni cannot be asked, that is not known.
+///
+/// # Errors
+/// [`Code::Conflict`] with its name.
+pub fn refuse_destroyed_templates(cx: &Cx, templates: &[ClusterTemplate]) -> Result<(), Failure> {
+    let names: Vec<&str> = templates.iter().map(|template| template.name.as_str()).collect();
+    let refused = Omnictl::find(cx).and_then(|omnictl| {
+        refuse_destroyed(&omnictl, &names)?;
+        let sets = omnictl.list("machinesets", None)?;
+        let gone = |id: &str| sets.iter().any(|set| set.metadata.id == id && set.metadata.tearing_down());
+        let mut wanted = templates.iter().flat_map(|each| each.sets.iter().map(move |set| (set.id(&each.name), each)));
+        wanted.find(|(id, _)| gone(id)).map_or(Ok(()), |(id, template)| Err(set_destroyed(&id, &template.name)))
+    });
+    match refused {
+        Err(failure) if matches!(failure.code, Code::Conflict | Code::Interrupted) => Err(failure),
+        _ => Ok(()),
+    }
+}
+
+/// A machine set that a template still has and Omni destroys: Omni refuses to change it.
+pub fn set_destroyed(id: &str, cluster: &str) -> Failure {
+    Failure::new(Code::Conflict, format!("machine set `{id}` is being destroyed"))
+        .cause(format!("its cluster `{cluster}` runs on; Omni refuses to change a set that it destroys"))
+        .hint("when it is gone, a sync creates it again")
+        .next(format!("cargo xtask cluster-status {cluster}"))
 }

@@ -4,8 +4,7 @@ use serde_json::json;
 
 use crate::flow::change::{self, Plan};
 use crate::flow::inputs::{self, Template};
-use crate::flow::stage::Stage;
-use crate::flow::{cluster, cluster_sync, lookup, project_files};
+use crate::flow::{cluster, cluster_sync, lookup, project_files, stage};
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
 use domain::spec::Position;
@@ -51,7 +50,7 @@ pub fn run(
     inputs::refuse(cx, "cluster template", &found.findings, allow)?;
     let templates: Vec<Template> = found.value.into_iter().collect();
     let existing = cluster::refuse_destroyed(&omnictl, &[name])?;
-    let (_stage, staged) = Stage::of_templates(cx, &templates)?;
+    let (_stage, staged) = stage::of_templates(cx, &templates)?;
     if staged.iter().any(|staged| staged.file == path) && !values.is_empty() {
         return Err(by_hand(&shown, name, &values, "it names files outside its directory").into());
     }
@@ -70,9 +69,7 @@ pub fn run(
     }
     plan.append(cluster_sync::plan(cx, &omnictl, &diffs, impacts, no_wait));
     let changes = !plan.is_empty();
-    if let Some(planned) = plan.run(cx, question)? {
-        return Ok(planned.and(data));
-    }
+    plan.carry_out(cx, question, &data)?;
     let summary = match (changes, no_wait) {
         (false, _) => format!("cluster `{name}` is so already; nothing to change"),
         (true, true) => format!("cluster `{name}` is synced; it was not waited for"),

@@ -10,8 +10,8 @@ use crate::flow::impact::{self, Impacts};
 use crate::flow::inputs::{self, Template};
 use crate::flow::project_files::CheckedFile;
 use crate::flow::saved_plan::{self, PlanFile};
-use crate::flow::stage::{self, Stage, Staged};
-use crate::flow::{cluster, cluster_deletion, cluster_destroyed, explain, lookup, project_files, timeline};
+use crate::flow::stage::{self, Staged};
+use crate::flow::{cluster, cluster_deletion, explain, lookup, project_files, timeline};
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
 use domain::saved_plan::{FIT, PlanBinding, compared, hash};
@@ -45,7 +45,7 @@ pub fn run(
     let (sources, existing) = both(ask, || cluster::refuse_destroyed(&omnictl, &names));
     let templates = inputs::templates(cx, files, &sources.facts(), allow)?;
     let existing = existing?;
-    let (_stage, staged) = Stage::of_templates(cx, &templates)?;
+    let (_stage, staged) = stage::of_templates(cx, &templates)?;
     let (diffs, impacts) = differences(cx, &omnictl, &existing, (&templates, &staged), sources.classes.as_deref())?;
     let actions: Vec<&SyncAction> = diffs.iter().flat_map(|diff| &diff.actions).collect();
     let mut data = json!({
@@ -64,9 +64,7 @@ pub fn run(
     if let Some(written) = saved.settle(cx, &plan, grounds)? {
         return Ok(written.and(data));
     }
-    if let Some(planned) = plan.run(cx, &question(&changed))? {
-        return Ok(planned.and(data));
-    }
+    plan.carry_out(cx, &question(&changed), &data)?;
     let Some(first) = changed.first() else {
         // Without the wait it is not known whether they run.
         let next = match names.as_slice() {
@@ -442,7 +440,7 @@ fn refuse_what_omni_refuses(
     }
     for set in omnictl.list("machinesets", None)?.iter().filter(|set| set.metadata.tearing_down()) {
         if let Some(diff) = diffs.iter().find(|diff| updates(diff, Some(&set.metadata.id))) {
-            return Err(cluster_destroyed::set(&set.metadata.id, diff.name()));
+            return Err(cluster::set_destroyed(&set.metadata.id, diff.name()));
         }
     }
     Ok(())

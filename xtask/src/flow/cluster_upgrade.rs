@@ -10,7 +10,7 @@ use crate::flow::change::{Change, Plan, retry_overtaken};
 use crate::flow::cluster_edit::{self, Value};
 use crate::flow::inputs::{self, Template};
 use crate::flow::project_files::CheckedFile;
-use crate::flow::stage::{self, Stage, Staged};
+use crate::flow::stage::{self, Staged};
 use crate::flow::{cluster, cluster_sync, lookup, project_files, upgrade};
 use crate::outcome::Outcome;
 use check::upgrade::{Component, Step, TargetVersions};
@@ -22,6 +22,7 @@ use domain::status::sync::{SyncAction, sync_actions};
 use domain::version::{self, Version};
 use domain::words::count;
 use runtime::cx::Cx;
+use runtime::files::Scratch;
 use runtime::tool::omnictl::Omnictl;
 use runtime::tool::role;
 use runtime::ui::{Status, StepResult};
@@ -67,7 +68,7 @@ struct StagedStep {
     before: Vec<u8>,
     after: String,
     staged: Staged,
-    _stage: Stage,
+    _stage: Scratch,
 }
 
 /// Upgrades the cluster of this template.
@@ -153,7 +154,7 @@ fn in_sync(
     let file = CheckedFile { path: own.file.path.clone(), bytes };
     let template = Template { template: own.template.clone(), file, beside: own.beside.clone() };
     let templates = [template];
-    let (_stage, staged) = Stage::of_templates(cx, &templates)?;
+    let (_stage, staged) = stage::of_templates(cx, &templates)?;
     let diffs = cluster_sync::compare(cx, omnictl, &templates, &staged)?;
     let actions: Vec<String> = diffs.iter().flat_map(|diff| &diff.actions).map(SyncAction::words).collect();
     if actions.is_empty() {
@@ -210,7 +211,7 @@ fn stretches(
         let (talos, kubernetes) = reached(&steps[..=at], now);
         let after = with_versions(cx, own, (&talos, &kubernetes))?;
         let template: Vec<Template> = check(&own.file.path, after.as_bytes())?.into_iter().collect();
-        let (stage, staged) = Stage::of_templates(cx, &template)?;
+        let (stage, staged) = stage::of_templates(cx, &template)?;
         let staged = staged.into_iter().next().filter(|staged| staged.file != own.file.path).ok_or_else(|| {
             let values = values(&own.template, (&talos, &kubernetes));
             cluster_edit::by_hand(

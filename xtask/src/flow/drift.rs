@@ -8,8 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::flow::inputs::{self, Template, TemplateFacts};
-use crate::flow::stage::Stage;
-use crate::flow::{cluster_sync, lookup, machine_class, omni_stack, project_classes, proxmox};
+use crate::flow::{cluster_sync, lookup, machine_class, omni_stack, project_classes, proxmox, stage};
 use check::drift::{self, Drift};
 use domain::failure::{Code, Failure};
 use domain::spec::name;
@@ -210,7 +209,7 @@ fn clusters(cx: &Cx, omnictl: &Omnictl<'_>, omni: &Omni) -> anyhow::Result<(Vec<
     }
     let kept = |template: &Template| omni.cluster(template.name()).is_some_and(|found| !found.metadata.tearing_down());
     let there: Vec<Template> = there.into_iter().filter(kept).collect();
-    let (_stage, staged) = Stage::of_templates(cx, &there)?;
+    let (_stage, staged) = stage::of_templates(cx, &there)?;
     for diff in cluster_sync::compare(cx, omnictl, &there, &staged)?.iter().filter(|diff| !diff.in_sync()) {
         let name = diff.name();
         let words: Vec<String> = diff.actions.iter().map(SyncAction::words).collect();

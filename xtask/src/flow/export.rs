@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize as _;
-use serde_json::{Value, json};
+use serde_json::json;
 use serde_yaml::Value as Yaml;
 
 use crate::cli::Export;
 use crate::flow::change::Plan;
 use crate::flow::inputs::{self, Template, TemplateFacts};
-use crate::flow::project_files;
+use crate::flow::{machine_class, project_files};
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
 use domain::status::omni::Resource;
@@ -111,18 +111,7 @@ fn patches_in_files(
 /// [`Code::Failed`] for a class that is no YAML.
 pub fn class(cx: &Cx, resource: &Resource) -> Result<(PathBuf, String), Failure> {
     let id = &resource.metadata.id;
-    let mut metadata = json!({ "namespace": "default", "type": "MachineClasses.omni.sidero.dev", "id": id });
-    let labels: serde_json::Map<String, Value> =
-        resource.metadata.labels().iter().map(|(key, value)| (key.clone(), value.clone())).collect();
-    if !labels.is_empty() {
-        metadata["labels"] = labels.into();
-    }
-    let mut spec = resource.spec.clone();
-    if let Some(fields) = spec.as_object_mut() {
-        let empty = |value: &Value| value.is_null() || value.as_array().is_some_and(Vec::is_empty);
-        fields.retain(|_, value| !empty(value));
-    }
-    let text = serde_yaml::to_string(&json!({ "metadata": metadata, "spec": spec })).map_err(|error| {
+    let text = serde_yaml::to_string(&machine_class::document(resource)).map_err(|error| {
         Failure::new(Code::Failed, format!("machine class `{id}` cannot be written as YAML")).cause(error.to_string())
     })?;
     let head = format!(
@@ -173,10 +162,10 @@ pub fn write(
     }
     let data = json!({ "exported": data });
     let written = plan.changes().count();
-    let outcome = match plan.run_unasked(cx)? {
-        Some(planned) => return Ok(planned.and(data)),
-        None if written == 0 => Outcome::done("nothing to write"),
-        None => Outcome::done(format!("{} written", count(written, "file"))),
+    plan.carry_out_unasked(cx, &data)?;
+    let outcome = match written {
+        0 => Outcome::done("nothing to write"),
+        some => Outcome::done(format!("{} written", count(some, "file"))),
     };
     let names: Vec<&str> = exported.iter().map(|each| each.name.as_str()).collect();
     Ok(outcome.with(data).next(match names.as_slice() {

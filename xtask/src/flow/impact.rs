@@ -7,12 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use crate::flow::cluster_sync::TemplateDiff;
-use crate::flow::{provider, proxmox};
+use crate::flow::{machine_class, provider, proxmox};
 use check::capacity::demand::demand;
 use check::capacity::machine::{self, Machine};
 use check::capacity::{self, Fit, bytes};
 use domain::failure::{Code, Failure};
-use domain::spec::machine_class;
+use domain::spec::machine_class::MachineClass;
 use domain::spec::template::{ClusterTemplate, MachineSet};
 use domain::status::omni::Resource;
 use domain::status::proxmox::{Inventory, Observed, host};
@@ -163,16 +163,10 @@ pub fn sizes(cx: &Cx, classes: &[Resource]) -> String {
 fn machines(cx: &Cx, classes: &[Resource]) -> BTreeMap<String, Option<Machine>> {
     let ours = cx.provider_ids();
     let of = |class: &Resource| {
-        let id = class.metadata.id.clone();
-        let provision = class.at(&["autoprovision"]);
-        let provider = provision["providerid"].as_str().filter(|id| ours.iter().any(|own| own == id));
-        let Some(provider) = provider else { return (id, None) };
-        // As its file would say it: JSON is YAML.
-        let metadata = json!({ "namespace": "default", "type": "MachineClasses.omni.sidero.dev", "id": id });
-        let data = json!({ "providerid": provider, "providerdata": provision["providerdata"] });
-        let text = json!({ "metadata": metadata, "spec": { "autoprovision": data } }).to_string();
-        let parsed = machine_class::parse(&format!("machine class {id}"), text.as_bytes()).value;
-        (id, parsed.and_then(|mut found| machine::machine(&found.pop()?).value))
+        let found = machine_class::of_resource(class);
+        let provider = |class: &MachineClass| class.auto_provision.as_ref().map(|made| made.provider_id.clone());
+        let found = found.filter(|class| provider(class).is_some_and(|id| ours.contains(&id)));
+        (class.metadata.id.clone(), found.and_then(|class| machine::machine(&class).value))
     };
     classes.iter().map(of).collect()
 }

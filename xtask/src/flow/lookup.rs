@@ -9,9 +9,7 @@ use check::stack;
 use check::template::{self, ClassInfo, TalosInfo};
 use domain::failure::Failure;
 use domain::releases::table;
-use domain::spec::Position;
-use domain::spec::machine_class::{self, AutoProvision};
-use domain::spec::yaml::TextPosition;
+use domain::spec::machine_class;
 use domain::status::omni::Resource;
 use domain::version;
 use runtime::cx::Cx;
@@ -22,6 +20,7 @@ use runtime::ui::{Check, Status, StepResult};
 use serde_json::{Value, json};
 
 use crate::flow::inputs::{self, TemplateFacts};
+use crate::flow::machine_class as flow_class;
 use crate::flow::site;
 
 /// What this project runs, and the ids of its providers.
@@ -229,23 +228,10 @@ pub fn classes(found: &[Resource]) -> Vec<ClassInfo> {
     let of = |resource: &Resource| ClassInfo {
         name: resource.metadata.id.clone(),
         provisions: resource.at(&["autoprovision"]).is_object(),
-        install_disk: template::install_disk(&provision(resource)),
+        install_disk: flow_class::of_resource(resource)
+            .and_then(|class| template::install_disk(&class.auto_provision?)),
     };
     sorted(found.iter().map(of).collect())
-}
-
-/// The part of a class in Omni that its provider reads.
-fn provision(resource: &Resource) -> AutoProvision {
-    AutoProvision {
-        provider_id: resource.text(&["autoprovision", "providerid"]).to_owned(),
-        kernel_args: Vec::new(),
-        meta_values: Vec::new(),
-        provider_data: resource.text(&["autoprovision", "providerdata"]).to_owned(),
-        grpc_tunnel: 0,
-        at: Position::START,
-        provider_id_at: Position::START,
-        provider_data_at: TextPosition::point(Position::START),
-    }
 }
 
 /// By name, so that each is found without a walk.

@@ -9,8 +9,7 @@ use serde_json::{Value, json};
 use crate::flow::change::{self, Change, Plan, retry_overtaken};
 use crate::flow::project_files::CheckedFile;
 use crate::flow::saved_plan::PlanFile;
-use crate::flow::stage::{self, Stage};
-use crate::flow::{inputs, lookup, saved_plan};
+use crate::flow::{inputs, lookup, saved_plan, stage};
 use crate::outcome::Outcome;
 use check::machine_class::Provider;
 use domain::failure::{Code, Failure};
@@ -215,7 +214,7 @@ fn apply<'a>(omnictl: &'a Omnictl<'_>, file: &'a CheckedFile, updates: &[Update<
     };
     let object = format!("machine class {}", names.join(", "));
     Some(Change::new(first.verb(), object, first.effect() + &more.collect::<String>(), undo, |cx| {
-        let (_stage, copy) = Stage::of_class(cx, file)?;
+        let (_stage, copy) = stage::of_class(cx, file)?;
         retry_overtaken(|| omnictl.apply(&copy)).map_err(|failure| stage::named(cx, failure, &copy, &file.path))?;
         Ok("accepted by Omni".to_owned())
     }))
@@ -333,33 +332,30 @@ fn fields_of_class(class: &MachineClass) -> Fields {
 }
 
 fn fields_of_resource(resource: &Resource) -> Fields {
-    let mut fields = Fields::new();
-    for (key, value) in resource.metadata.labels() {
-        fields.insert(format!("label {key}"), value.as_str().unwrap_or_default().to_owned());
+    of_resource(resource).map(|class| fields_of_class(&class)).unwrap_or_default()
+}
+
+/// A class in Omni as `omnictl apply` reads it, without what only Omni writes.
+pub fn document(resource: &Resource) -> Value {
+    let id = &resource.metadata.id;
+    let mut metadata = json!({ "namespace": machine_class::NAMESPACE, "type": machine_class::TYPE, "id": id });
+    let labels: serde_json::Map<String, Value> =
+        resource.metadata.labels().iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+    if !labels.is_empty() {
+        metadata["labels"] = labels.into();
     }
-    let texts = |value: &Value, sep: &str| {
-        let items: Vec<&str> = value.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-        items.join(sep)
-    };
-    let match_labels = texts(resource.at(&["matchlabels"]), " | ");
-    if !match_labels.is_empty() {
-        fields.insert("matchlabels".into(), match_labels);
+    let mut spec = resource.spec.clone();
+    if let Some(fields) = spec.as_object_mut() {
+        let empty = |value: &Value| value.is_null() || value.as_array().is_some_and(Vec::is_empty);
+        fields.retain(|_, value| !empty(value));
     }
-    if resource.at(&["autoprovision"]).is_object() {
-        let auto = |key: &'static str| resource.at(&["autoprovision", key]);
-        fields.insert("providerid".into(), auto("providerid").as_str().unwrap_or_default().to_owned());
-        fields.insert("grpctunnel".into(), auto("grpctunnel").as_u64().unwrap_or_default().to_string());
-        let kernel_args = texts(auto("kernelargs"), " ");
-        if !kernel_args.is_empty() {
-            fields.insert("kernelargs".into(), kernel_args);
-        }
-        for meta in auto("metavalues").as_array().into_iter().flatten() {
-            let value = meta["value"].as_str().unwrap_or_default().to_owned();
-            fields.insert(format!("metavalue {}", meta["key"]), value);
-        }
-        provider_data(&mut fields, auto("providerdata").as_str().unwrap_or_default());
-    }
-    fields
+    json!({ "metadata": metadata, "spec": spec })
+}
+
+/// A class in Omni as its file would describe it: JSON is YAML.
+pub fn of_resource(resource: &Resource) -> Option<MachineClass> {
+    let file = format!("machine class {}", resource.metadata.id);
+    machine_class::parse(&file, document(resource).to_string().as_bytes()).value?.pop()
 }
 
 /// The provider's data is a string that holds YAML: its keys are what people compare.

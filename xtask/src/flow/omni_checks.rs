@@ -19,8 +19,9 @@ use runtime::cx::Cx;
 use runtime::files;
 use runtime::tool::compose::Compose;
 use runtime::tool::docker::Docker;
+use runtime::tool::omnictl::Omnictl;
 use runtime::tool::{Tool, gpg};
-use runtime::ui::{Check, StepResult};
+use runtime::ui::{Check, Status, StepResult};
 
 /// The checks of a running Omni, all of which `doctor` has.
 const IDS: &str = "docker.engine docker.containers docker.other-omni network.lan-address network.ports certificates.served keys.store \
@@ -181,6 +182,47 @@ pub fn alone(cx: &Cx) -> Result<(), Failure> {
         .cause(found.join("\n"))
         .hint("take it over, or remove it if nothing in it is needed: docs/how-to/operations.md, Move an existing Omni to this kit")
         .next("cargo xtask omni-adopt --dry-run"))
+}
+
+/// Reports whether Omni's licence is accepted, which a person does, never a task, as far as somebody is logged in: `accepted`, `open` or `unknown`. With `needed`, the operator
+/// is asked whether they have accepted it since.
+///
+/// # Errors
+/// [`Code::Interrupted`] when they have not.
+pub fn licence(cx: &Cx, endpoint: &str, needed: bool) -> anyhow::Result<&'static str> {
+    let asked = Omnictl::find(cx).and_then(|omnictl| omnictl.get("sysversions", "current"));
+    let state = match asked {
+        Ok(_) => "accepted",
+        Err(failure) if failure.kind == Kind::Licence => "open",
+        Err(_) => "unknown",
+    };
+    let title = "Omni's licence (EULA)";
+    if state == "accepted" {
+        cx.ui.note("licence", title, Status::Ok, "accepted: Omni answers API calls");
+        return Ok(state);
+    }
+    let page = format!("{endpoint}/eula");
+    let detail = match state {
+        "open" => format!("not accepted yet: until a person does so at {page}, Omni answers no API call"),
+        _ => format!("whether it is accepted is not known here; a person reads and accepts it at {page}"),
+    };
+    cx.ui.note("licence", title, Status::Warning, detail);
+    if cx.ask.interactive() {
+        cx.ui.say(&format!(
+            "  Omni is free for home labs and tests; production needs a licence of Sidero Labs. Read it at {page}."
+        ));
+        cx.ui.say("  This task cannot accept it, and does not want to: that is between you and them.");
+    }
+    if needed && cx.ask.interactive() {
+        let question = "Is it accepted? The service account is created next, which takes that";
+        if !cx.ask.confirm(question, true)? {
+            return Err(Failure::new(Code::Interrupted, "the service account was not created")
+                .cause("the answer was no; Omni is set up and stays as it is")
+                .hint("run the same command again when the licence is accepted")
+                .into());
+        }
+    }
+    Ok(state)
 }
 
 #[cfg(test)]

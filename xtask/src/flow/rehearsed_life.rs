@@ -173,7 +173,6 @@ pub fn report(cx: &Cx, steps: &[Value], left_out: &[String]) {
         let time = millis(step["elapsed_ms"].as_u64().unwrap_or(0));
         vec![word(step, "step"), format!("{}{again}", word(step, "status")), time]
     };
-    let rows: Vec<Vec<String>> = steps.iter().map(row).collect();
-    cx.ui.data(&format!("\n{}", table(&["STEP", "RESULT", "TIME"], &rows)));
+    cx.ui.data(&format!("\n{}", table(&["STEP", "RESULT", "TIME"], steps.iter().map(row))));
     cx.ui.data(&format!("\nnot rehearsed:\n{}", left_out.iter().map(|what| format!("  {what}\n")).collect::<String>()));
 }

@@ -9,10 +9,8 @@ use domain::failure::Failure;
 use runtime::cx::Cx;
 use runtime::files::Scratch;
 
-/// A scratch directory of this run, removed with the value.
-pub struct Stage {
-    dir: Scratch,
-}
+/// What the scratch directory is called.
+const DIR: &str = "checked";
 
 /// A template as omnictl is to read it.
 pub struct Staged {
@@ -21,52 +19,42 @@ pub struct Staged {
     pub unchanged: Vec<CheckedFile>,
 }
 
-impl Stage {
-    fn new(cx: &Cx) -> Result<Stage, Failure> {
-        Ok(Stage { dir: Scratch::new(&cx.paths.scratch_root(), "checked")? })
-    }
+/// A copy of a file of machine classes, in a directory of this run that is removed with the value.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn of_class(cx: &Cx, file: &CheckedFile) -> Result<(Scratch, PathBuf), Failure> {
+    let scratch = Scratch::new(&cx.paths.scratch_root(), DIR)?;
+    let copy = scratch.write(file_name(&file.path), &file.bytes)?;
+    Ok((scratch, copy))
+}
 
-    /// A copy of a file of machine classes.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub fn of_class(cx: &Cx, file: &CheckedFile) -> Result<(Stage, PathBuf), Failure> {
-        let stage = Stage::new(cx)?;
-        let copy = stage.dir.write(file_name(&file.path), &file.bytes)?;
-        Ok((stage, copy))
-    }
+/// Copies of templates, each with the files that it names. One that names a file by an absolute path, or outside of its
+/// directory, stays where it is: a copy would mean another file by it.
+///
+/// # Errors
+/// When a copy cannot be written.
+pub fn of_templates(cx: &Cx, templates: &[Template]) -> Result<(Scratch, Vec<Staged>), Failure> {
+    let scratch = Scratch::new(&cx.paths.scratch_root(), DIR)?;
+    let copy = |(at, template): (usize, &Template)| staged(&scratch, Path::new(&at.to_string()), template);
+    let staged = templates.iter().enumerate().map(copy).collect::<Result<_, _>>()?;
+    Ok((scratch, staged))
+}
 
-    /// Copies of templates, each with the files that it names. One that names a file by an absolute path, or outside of its
-    /// directory, stays where it is: a copy would mean another file by it.
-    ///
-    /// # Errors
-    /// When a copy cannot be written.
-    pub fn of_templates(cx: &Cx, templates: &[Template]) -> Result<(Stage, Vec<Staged>), Failure> {
-        let stage = Stage::new(cx)?;
-        let copy = |(at, template): (usize, &Template)| stage.template(Path::new(&at.to_string()), template);
-        let staged = templates.iter().enumerate().map(copy).collect::<Result<_, _>>()?;
-        Ok((stage, staged))
+/// Copies one into `dir` of the scratch directory.
+fn staged(scratch: &Scratch, dir: &Path, template: &Template) -> Result<Staged, Failure> {
+    let Template { file, beside, .. } = template;
+    let places: Option<Vec<PathBuf>> = beside.iter().map(|(name, _)| inside(name)).collect();
+    let Some(places) = places else {
+        let folder = file.path.parent().unwrap_or(Path::new("."));
+        let named = beside.iter().map(|(name, bytes)| CheckedFile { path: folder.join(name), bytes: bytes.clone() });
+        return Ok(Staged { file: file.path.clone(), unchanged: std::iter::once(file.clone()).chain(named).collect() });
+    };
+    for (place, (_, bytes)) in places.iter().zip(beside) {
+        scratch.write(&dir.join(place), bytes)?;
     }
-
-    /// Copies one into `dir` of the stage.
-    fn template(&self, dir: &Path, template: &Template) -> Result<Staged, Failure> {
-        let Template { file, beside, .. } = template;
-        let places: Option<Vec<PathBuf>> = beside.iter().map(|(name, _)| inside(name)).collect();
-        let Some(places) = places else {
-            let folder = file.path.parent().unwrap_or(Path::new("."));
-            let named =
-                beside.iter().map(|(name, bytes)| CheckedFile { path: folder.join(name), bytes: bytes.clone() });
-            return Ok(Staged {
-                file: file.path.clone(),
-                unchanged: std::iter::once(file.clone()).chain(named).collect(),
-            });
-        };
-        for (place, (_, bytes)) in places.iter().zip(beside) {
-            self.dir.write(&dir.join(place), bytes)?;
-        }
-        let copy = self.dir.write(&dir.join(file_name(&file.path)), &file.bytes)?;
-        Ok(Staged { file: copy, unchanged: Vec::new() })
-    }
+    let copy = scratch.write(&dir.join(file_name(&file.path)), &file.bytes)?;
+    Ok(Staged { file: copy, unchanged: Vec::new() })
 }
 
 fn file_name(path: &Path) -> &Path {

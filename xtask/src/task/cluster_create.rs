@@ -14,8 +14,7 @@ use crate::cli::ClusterCreate;
 use crate::flow::change::{self, Plan};
 use crate::flow::cluster_offer::{self, Offer};
 use crate::flow::inputs::{self, Template, TemplateFacts};
-use crate::flow::stage::Stage;
-use crate::flow::{cluster, cluster_sync, impact, project_files, timeline};
+use crate::flow::{cluster, cluster_sync, impact, project_files, stage, timeline};
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure, MissingValue};
 use domain::spec::name;
@@ -59,7 +58,7 @@ pub fn run(args: &ClusterCreate, cx: &Cx) -> anyhow::Result<Outcome> {
         effect(&cluster),
         (args.force, EXISTS, sync_command(&cluster.name)),
     )?;
-    let (_stage, staged) = Stage::of_templates(cx, &templates)?;
+    let (_stage, staged) = stage::of_templates(cx, &templates)?;
     let diffs = cluster_sync::compare(cx, &omnictl, &templates, &staged)?;
     let impacts = impact::of(cx, &omnictl, &diffs, Some(&offer.listed))?;
     let mut data = data;
@@ -74,9 +73,7 @@ pub fn run(args: &ClusterCreate, cx: &Cx) -> anyhow::Result<Outcome> {
     if plan.is_empty() {
         cx.ui.note("sync", format!("cluster `{}`", cluster.name), Status::Skipped, "in sync already");
     }
-    if let Some(planned) = plan.run(cx, &format!("Create cluster `{}` as shown", cluster.name))? {
-        return Ok(planned.and(data));
-    }
+    plan.carry_out(cx, &format!("Create cluster `{}` as shown", cluster.name), &data)?;
     if !args.no_wait {
         data["timeline"] = json!(timeline::of_new(cx, &omnictl, &[&cluster.name]));
     }

@@ -41,9 +41,7 @@ pub fn run(args: &ClusterDelete, cx: &Cx) -> anyhow::Result<Outcome> {
     });
     let mut plan = Plan::from_iter([cluster_deletion::change(&omnictl, &loss, &backups, args.destroy_disconnected)]);
     plan.append(forget(args, cx, path.clone()));
-    if let Some(planned) = plan.run(cx, &format!("Delete cluster `{name}`"))? {
-        return Ok(planned.and(data));
-    }
+    plan.carry_out(cx, &format!("Delete cluster `{name}`"), &data)?;
     let outcome = Outcome::done(format!("cluster `{name}` is deleted")).with(data);
     Ok(match path.filter(|_| !args.forget) {
         Some(path) => outcome.next(format!("rm {}", pasted(&path))),
@@ -67,9 +65,7 @@ fn finish(args: &ClusterDelete, cx: &Cx, omnictl: &Omnictl<'_>, path: Option<Pat
     }
     plan.record(|state| cluster_deletion::forget(state, name));
     let data = json!({ "cluster": name, "machines": [], "vms": [], "template": template, "forget": args.forget });
-    if let Some(planned) = plan.run(cx, &format!("Forget cluster `{name}`"))? {
-        return Ok(planned.and(data));
-    }
+    plan.carry_out(cx, &format!("Forget cluster `{name}`"), &data)?;
     let summary = format!("Omni has no cluster `{name}` any more; nothing is left to delete");
     Ok(Outcome::done(summary).with(data).next("cargo xtask cluster-status"))
 }

@@ -110,8 +110,7 @@ fn show(cx: &Cx, found: &Explanation) {
         let typical = link.typical.map_or(String::new(), |typical| format!(" (usually {typical})"));
         vec![name.to_owned(), state.to_owned(), format!("{}{since}{typical}", link.evidence)]
     };
-    let rows: Vec<Vec<String>> = found.links.iter().map(row).collect();
-    cx.ui.states(&table(&["LINK", "STATE", "EVIDENCE"], &rows));
+    cx.ui.states(&table(&["LINK", "STATE", "EVIDENCE"], found.links.iter().map(row)));
     for DepartingMachine { machine, acts, held_by, remains } in &found.leaving {
         let held = if held_by.is_empty() { String::new() } else { format!(" (held by {})", held_by.join(", ")) };
         let remains =
@@ -123,9 +122,9 @@ fn show(cx: &Cx, found: &Explanation) {
             let steps: Vec<String> = row.steps.iter().map(Segment::words).collect();
             vec![row.machine.clone(), format!("{} s", row.seconds), steps.join(", ")]
         };
-        let rows: Vec<Vec<String>> = found.timeline.iter().map(row).collect();
         let judged_by = judged_by(&found.timeline);
-        cx.ui.data(&format!("\n{}\n{judged_by}", table(&["MACHINE", "TIME", "STEPS"], &rows).trim_end()));
+        let rows = table(&["MACHINE", "TIME", "STEPS"], found.timeline.iter().map(row));
+        cx.ui.data(&format!("\n{}\n{judged_by}", rows.trim_end()));
     }
     for cause in found.causes.iter().skip(1) {
         let Cause { link, cause, evidence, fix, next, .. } = cause;

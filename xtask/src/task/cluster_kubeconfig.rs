@@ -59,12 +59,9 @@ pub fn run(args: &ClusterKubeconfig, cx: &Cx) -> anyhow::Result<Outcome> {
     };
     let data = json!({ "cluster": name, "file": access.file, "expires": expires, "groups": args.groups });
     let plan = cluster_access::plan(cx, &omnictl, &access)?;
-    let done = match args.merge {
-        true => plan.run(cx, &format!("Merge access to cluster `{name}` as shown"))?,
-        false => plan.run_unasked(cx)?,
-    };
-    if let Some(planned) = done {
-        return Ok(planned.and(data));
+    match args.merge {
+        true => plan.carry_out(cx, &format!("Merge access to cluster `{name}` as shown"), &data)?,
+        false => plan.carry_out_unasked(cx, &data)?,
     }
     if args.user {
         cx.ui.note("nodes", "Ask Kubernetes for its nodes", Status::Skipped, "it takes a login with a browser");

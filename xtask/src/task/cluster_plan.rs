@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::cli::ClusterPlan;
 use crate::flow::cluster_demand::{self, DemandInputs};
 use crate::flow::inputs::{self, Input};
-use crate::flow::{cluster_destroyed, lookup, placement_tables, project_classes, provider, proxmox};
+use crate::flow::{cluster, lookup, placement_tables, project_classes, provider, proxmox};
 use crate::outcome::Outcome;
 use check::capacity::demand::Demand;
 use check::capacity::{Fit, State};
@@ -29,8 +29,8 @@ pub fn run(args: &ClusterPlan, cx: &Cx) -> anyhow::Result<Outcome> {
     inputs::templates(cx, &files, &known, &[])?;
     let mut templates: Vec<ClusterTemplate> = project_classes::templates(cx, &files)?;
     match all {
-        true => cluster_destroyed::leave_out(cx, &mut templates)?,
-        false => cluster_destroyed::refuse(cx, &templates)?,
+        true => cluster::leave_out_destroyed(cx, &mut templates)?,
+        false => cluster::refuse_destroyed_templates(cx, &templates)?,
     }
     let given = inputs::same(if all { &[] } else { &args.name });
     let of = project_classes::providers_of(cx, &templates)?;

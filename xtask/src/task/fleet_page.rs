@@ -39,9 +39,7 @@ pub fn run(args: &FleetPage, cx: &Cx) -> anyhow::Result<Outcome> {
         "attention": found.model["attention"],
     });
     // The files are named by the call itself: that is consent enough.
-    if let Some(planned) = Plan::from_iter(changes).run_unasked(cx)? {
-        return Ok(planned.and(data));
-    }
+    Plan::from_iter(changes).carry_out_unasked(cx, &data)?;
     let counts = &found.counts;
     let without = match missing.len() {
         0 => String::new(),

@@ -34,9 +34,7 @@ pub fn run(args: &Init, cx: &Cx) -> anyhow::Result<Outcome> {
             if left.is_empty() { Ok(()) } else { anyhow::bail!("files are missing again: {}", left.len()) }
         })
     });
-    if let Some(planned) = Plan::from_iter(create).run_unasked(cx)? {
-        return Ok(planned.and(data));
-    }
+    Plan::from_iter(create).carry_out_unasked(cx, &data)?;
     let summary = if files.is_empty() { "is a project already" } else { "is a project" };
     Ok(Outcome::done(format!("`{shown}` {summary}"))
         .with(data)

@@ -3,7 +3,7 @@
 //! With `--rotate` one is replaced: made, tried, stored, and only then is the old one removed, as far as Omni and Proxmox let the
 //! tasks do that.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::{Keys, RotatableKey};
 use crate::flow::{change, key_rotation, keys};
@@ -20,17 +20,16 @@ pub fn run(args: &Keys, cx: &Cx) -> anyhow::Result<Outcome> {
     cx.writable(&[cx.paths.env(), cx.paths.config(), cx.paths.state()])?;
     change::omnictl_on_need(cx)?;
     let rotation = key_rotation::of(cx, name)?;
-    if let Some(planned) = rotation.plan.run(cx, "Rotate it as shown")? {
-        return Ok(planned);
-    }
+    rotation.plan.carry_out(cx, "Rotate it as shown", &Value::Null)?;
     let outcome = Outcome::done(rotation.left);
     Ok(outcome.next(rotation.next.unwrap_or_else(|| "cargo xtask keys".to_owned())))
 }
 
 fn list(cx: &Cx) -> Outcome {
     let found = keys::all(cx);
-    let rows: Vec<Vec<String>> = found.iter().map(keys::Credential::row).collect();
-    cx.ui.states(table(&["NAME", "OWNER", "ROLE", "PLACE", "VALID UNTIL"], &rows).trim_end());
+    cx.ui.states(
+        table(&["NAME", "OWNER", "ROLE", "PLACE", "VALID UNTIL"], found.iter().map(keys::Credential::row)).trim_end(),
+    );
     let of = |state: &str| found.iter().filter(|each| each.state == state).count();
     let mut summary = count(found.len(), "credential");
     for (state, words) in

@@ -27,8 +27,7 @@ pub fn run(args: &LabFaults, cx: &Cx) -> anyhow::Result<Outcome> {
         faults.retain(|fault| fault.group == *group);
     }
     let row = |fault: &Fault| vec![fault.group.clone(), fault.name.clone(), fault.does.clone(), fault.heals.clone()];
-    let rows: Vec<Vec<String>> = faults.iter().map(row).collect();
-    cx.ui.states(&table(&["GROUP", "FAULT", "EFFECT", "FIX"], &rows));
+    cx.ui.states(&table(&["GROUP", "FAULT", "EFFECT", "FIX"], faults.iter().map(row)));
     let summary = match &args.group {
         Some(group) => format!("{} faults of the group {group}", faults.len()),
         None => format!("{} faults", faults.len()),

@@ -41,9 +41,7 @@ pub fn run(args: &MachineReplace, cx: &Cx) -> anyhow::Result<Outcome> {
     }
     let mut new = Vec::new();
     let plan = machine_replacement::plan(&omnictl, &found, &mut new);
-    if let Some(planned) = plan.run(cx, &format!("Replace `{name}` of cluster `{cluster}`"))? {
-        return Ok(planned.and(data));
-    }
+    plan.carry_out(cx, &format!("Replace `{name}` of cluster `{cluster}`"), &data)?;
     data["replaced_by"] = json!(new);
     let by = if new.is_empty() { "a new machine".to_owned() } else { new.join(", ") };
     Ok(Outcome::done(format!("`{name}` is replaced by {by}"))

@@ -61,9 +61,7 @@ pub fn run(args: &MachineclassCreate, cx: &Cx) -> anyhow::Result<Outcome> {
             if same { Ok(StepResult::ok((), "")) } else { anyhow::bail!("it does not hold the class `{}`", class.name) }
         })
     });
-    if let Some(planned) = plan.run(cx, &format!("Write {shown}"))? {
-        return Ok(planned.and(data));
-    }
+    plan.carry_out(cx, &format!("Write {shown}"), &data)?;
     Ok(Outcome::done(format!("machine class `{}` is in {shown}", class.name)).with(data).next(next))
 }
 

@@ -5,7 +5,7 @@
 //! 3. Files, then the old stack off, then a copy of its data, which becomes the new volumes; the old ones are only read.
 //! 4. The new stack runs, answers, and holds what the old one held.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::OmniAdopt;
 use crate::flow::adopt::{self, Adoption, Note};
@@ -26,9 +26,7 @@ pub fn run(args: &OmniAdopt, cx: &Cx) -> anyhow::Result<Outcome> {
     let mut plan = found.plan(cx)?;
     let changed = !plan.is_empty();
     plan.record(|state| OmniInputs::record(state, &endpoint));
-    if let Some(planned) = plan.run(cx, &format!("Stop the old stack, and run Omni at {endpoint} from this project"))? {
-        return Ok(planned);
-    }
+    plan.carry_out(cx, &format!("Stop the old stack, and run Omni at {endpoint} from this project"), &Value::Null)?;
     let copy = found.copy(cx);
     Ok(Outcome::done(format!("Omni runs at {endpoint} from this project; the old volumes are as they were"))
         .with(json!({ "omni_endpoint": endpoint, "changed": changed, "copy": copy }))
@@ -43,8 +41,6 @@ fn undo(cx: &Cx) -> anyhow::Result<Outcome> {
         let failure = Failure::new(Code::NotFound, "no Omni was taken over from this checkout");
         return Err(failure.next("cargo xtask omni-adopt --dry-run").into());
     };
-    if let Some(planned) = adopt::undo(cx, &note)?.run(cx, "Go back to the old stack")? {
-        return Ok(planned);
-    }
+    adopt::undo(cx, &note)?.carry_out(cx, "Go back to the old stack", &Value::Null)?;
     Ok(Outcome::done(format!("the old stack runs again: Omni at https://{}", note.domain)))
 }

@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::OmniBackup;
 use crate::flow::backup::{self, Source};
@@ -51,9 +51,7 @@ pub fn run(args: &OmniBackup, cx: &Cx) -> anyhow::Result<Outcome> {
         ),
     }
     let plan = plan(args, cx, &source, &file)?;
-    if let Some(planned) = plan.run_unasked(cx)? {
-        return Ok(planned);
-    }
+    plan.carry_out_unasked(cx, &Value::Null)?;
     let size = std::fs::metadata(&file).map_or(0, |meta| meta.len());
     Ok(Outcome::done(format!("the backup is at {}", file.display()))
         .with(json!({ "file": file, "bytes": size, "encrypted": encryption.is_some() }))

@@ -5,7 +5,7 @@
 //! 3. The private half must open that slot in the live store; only then it becomes `docker/omni.asc`. The old one is kept.
 //! 4. Omni is started with it, and the store is opened once more.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::OmniKeyRotate;
 use crate::flow::{backup, omni_stack, site, store_keys};
@@ -32,9 +32,7 @@ pub fn run(args: &OmniKeyRotate, cx: &Cx) -> anyhow::Result<Outcome> {
         })?;
         Ok(StepResult::ok(file.clone(), file))
     })?;
-    if let Some(planned) = plan.run(cx, "Change the keys of Omni's store")? {
-        return Ok(planned);
-    }
+    plan.carry_out(cx, "Change the keys of Omni's store", &Value::Null)?;
     let store = store_keys::live(cx)?;
     let slots: Vec<String> = store.slots.keys().cloned().collect();
     let mut state = cx.fresh_state()?;

@@ -5,7 +5,7 @@
 //!    still answers.
 //! 3. Files, then volumes, then the start; Omni answers, with the restored store; then everything that `omni-verify` checks.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::OmniRestore;
 use crate::flow::backup_check::{OpenedBackup, VerifyOptions};
@@ -23,9 +23,7 @@ pub fn run(args: &OmniRestore, cx: &Cx) -> anyhow::Result<Outcome> {
     opened.check_sqlite(cx)?;
     opened.check_restore(cx, &means)?;
     let question = "Restore this backup here; the host that it was made on must stay off";
-    if let Some(planned) = restore.plan(cx).run(cx, question)? {
-        return Ok(planned);
-    }
+    restore.plan(cx).carry_out(cx, question, &Value::Null)?;
     Ok(Outcome::done("Omni is restored and answers")
         .with(json!({ "manifest": opened.manifest }))
         .next("cargo xtask omni-verify")

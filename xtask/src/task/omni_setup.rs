@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::cli::OmniSetup;
 use crate::flow::change::{Change, Plan};
 use crate::flow::omni_inputs::{Known, OmniInputs, gather};
-use crate::flow::{doctor, licence, omni_checks, omni_stack, project_files, service_account, site};
+use crate::flow::{doctor, omni_checks, omni_stack, project_files, service_account, site};
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
 use domain::spec::env::EnvFile;
@@ -48,7 +48,7 @@ pub fn run(args: &OmniSetup, cx: &Cx) -> anyhow::Result<Outcome> {
     plan.verify(|cx| {
         let titles = ["Wait until the sidecar and Omni run", "Wait until Omni answers where machines ask"];
         omni_stack::verify(cx, (&omni_stack::services(cx, false), Some(&place)), titles)?;
-        agreed.set(licence::report(cx, &endpoint, asks)?);
+        agreed.set(omni_checks::licence(cx, &endpoint, asks)?);
         Ok(())
     });
     plan.record(|state| OmniInputs::record(state, &endpoint));
@@ -57,9 +57,7 @@ pub fn run(args: &OmniSetup, cx: &Cx) -> anyhow::Result<Outcome> {
     if !changed {
         cx.ui.note("changes", "nothing to change", Status::Skipped, "all is set up already");
     }
-    if let Some(planned) = plan.run(cx, &format!("Set up Omni at {endpoint} as shown"))? {
-        return Ok(planned);
-    }
+    plan.carry_out(cx, &format!("Set up Omni at {endpoint} as shown"), &Value::Null)?;
     let account = args.service_account.as_ref().map_or(Value::Null, |role| service_account::document(cx, name, role));
     let data = json!({
         "omni_endpoint": endpoint, "account_uuid": inputs.get("OMNI_ACCOUNT_UUID"), "changed": changed,

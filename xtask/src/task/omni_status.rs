@@ -100,8 +100,7 @@ fn show(cx: &Cx, containers: &[Container], logs: &[(&str, String)], mounts: &Res
     let row = |container: &Container| {
         vec![container.service.clone(), container.status.clone(), container.image.clone(), ports(container)]
     };
-    let rows: Vec<Vec<String>> = containers.iter().map(row).collect();
-    cx.ui.states(&table(&["SERVICE", "STATUS", "IMAGE", "PORTS"], &rows));
+    cx.ui.states(&table(&["SERVICE", "STATUS", "IMAGE", "PORTS"], containers.iter().map(row)));
     match mounts {
         Ok(detail) => cx.ui.data(&format!("\ndata: {detail}")),
         Err(failure) => cx.ui.data(&format!("\ndata: {failure}")),

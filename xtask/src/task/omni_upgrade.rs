@@ -38,9 +38,7 @@ pub fn run(args: &OmniUpgrade, cx: &Cx) -> anyhow::Result<Outcome> {
     let (from, to) = (upgrade.from.to_string(), upgrade.to.to_string());
     let data = json!({ "from": from, "to": to, "backup": upgrade.backup });
     let plan = omni_upgrade::plan(cx, &upgrade)?;
-    if let Some(planned) = plan.run(cx, &format!("Upgrade Omni from {from} to {to} as shown"))? {
-        return Ok(planned.and(data));
-    }
+    plan.carry_out(cx, &format!("Upgrade Omni from {from} to {to} as shown"), &data)?;
     Ok(Outcome::done(format!("Omni {to} runs; account, clusters, machines and keys are the same"))
         .with(data)
         .next("git commit docker/compose.yaml")

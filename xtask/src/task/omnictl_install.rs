@@ -10,7 +10,7 @@ use std::cell::OnceCell;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::OmnictlInstall;
 use crate::flow::change::{Change, Plan};
@@ -81,9 +81,7 @@ pub fn run(args: &OmnictlInstall, cx: &Cx) -> anyhow::Result<Outcome> {
         Ok(format!("{version} from {from}, verified"))
     });
     let plan = Plan::from_iter([install]);
-    if let Some(planned) = plan.run(cx, &format!("Install omnictl {change} at {}", place.display()))? {
-        return Ok(planned);
-    }
+    plan.carry_out(cx, &format!("Install omnictl {change} at {}", place.display()), &Value::Null)?;
     let installed = result.into_inner().context("the plan installs it")?;
     install::comes_first(cx, &installed)?;
     let data = json!({

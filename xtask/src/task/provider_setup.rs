@@ -11,7 +11,7 @@
 
 use std::time::SystemTime;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::ProviderSetup;
 use crate::flow::change::{self, Plan};
@@ -64,9 +64,7 @@ pub fn run(args: &ProviderSetup, cx: &Cx) -> anyhow::Result<Outcome> {
         Some(id) => state.add("further_providers", id),
         None => record(state, &inputs, health),
     });
-    if let Some(planned) = plan.run(cx, &format!("Set up the provider `{}` as shown", inputs.id))? {
-        return Ok(planned);
-    }
+    plan.carry_out(cx, &format!("Set up the provider `{}` as shown", inputs.id), &Value::Null)?;
     if omnictl::login(cx).is_none() {
         cx.ui.say("  note: the next tasks call omnictl, and nobody is logged in to Omni");
     }

@@ -123,8 +123,7 @@ fn one(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
 fn show(cx: &Cx, containers: &[Container], log: &str, known: &[Hit<'_>]) {
     let row =
         |container: &Container| vec![container.service.clone(), container.status.clone(), container.image.clone()];
-    let rows: Vec<Vec<String>> = containers.iter().map(row).collect();
-    cx.ui.states(&table(&["SERVICE", "STATUS", "IMAGE"], &rows));
+    cx.ui.states(&table(&["SERVICE", "STATUS", "IMAGE"], containers.iter().map(row)));
     if !log.trim().is_empty() {
         cx.ui.data(&format!("\n{log}"));
     }

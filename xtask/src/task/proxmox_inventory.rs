@@ -51,9 +51,7 @@ fn one(args: &ProxmoxInventory, cx: &Cx) -> anyhow::Result<Outcome> {
     data["iso"] =
         inventory.nodes.iter().map(|node| (node.name.clone(), iso(node))).collect::<serde_json::Map<_, _>>().into();
     // The file is named by the call itself: that is consent enough.
-    if let Some(planned) = Plan::from_iter(save).run_unasked(cx)? {
-        return Ok(planned.and(data));
-    }
+    Plan::from_iter(save).carry_out_unasked(cx, &data)?;
     Ok(Outcome::done(summary(&inventory)).with(data).next("cargo xtask cluster-plan"))
 }
 
@@ -107,8 +105,8 @@ fn summary(inventory: &Inventory) -> String {
 }
 
 fn show(cx: &Cx, inventory: &Inventory) {
-    let rows: Vec<Vec<String>> = inventory.nodes.iter().map(node_row).collect();
-    let mut text = table(&["NODE", "STATE", "CPU", "MEMORY", "VMS", "ISO IMAGES"], &rows);
+    let mut text =
+        table(&["NODE", "STATE", "CPU", "MEMORY", "VMS", "ISO IMAGES"], inventory.nodes.iter().map(node_row));
     let rows = storage_rows(inventory);
     if !rows.is_empty() {
         text.push('\n');

@@ -1,7 +1,7 @@
 //! `stack-down`: ends the stack. The volumes stay, there is no way to ask this task for anything else; and where Omni's
 //! data is not on volumes it refuses, because the data would go with the container.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::flow::change::Plan;
 use crate::flow::omni_stack;
@@ -32,9 +32,7 @@ pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
         plan.record(move |state| state.set(omni_stack::STATE_VERSION, tag));
     }
     let question = format!("Stop and remove the containers {}; volumes are kept", names.join(", "));
-    if let Some(planned) = plan.run(cx, &question)? {
-        return Ok(planned);
-    }
+    plan.carry_out(cx, &question, &Value::Null)?;
     Ok(Outcome::done("the stack is down; its volumes are kept")
         .with(json!({ "removed": names }))
         .next("cargo xtask stack-up"))

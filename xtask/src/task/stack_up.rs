@@ -7,7 +7,7 @@
 //!    recreated when the sidecar had exited alone, or a secret of docker/.env or docker/site.yaml changed, which compose does not see.
 //! 4. The containers run, and Omni answers.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::StackUp;
 use crate::flow::change::Plan;
@@ -58,9 +58,7 @@ pub fn run(args: &StackUp, cx: &Cx) -> anyhow::Result<Outcome> {
     });
     let verb = if recreate { "Recreate" } else { "Start" };
     let question = format!("{verb} the containers {}; volumes are kept{moved}", services.join(", "));
-    if let Some(planned) = plan.run(cx, &question)? {
-        return Ok(planned);
-    }
+    plan.carry_out(cx, &question, &Value::Null)?;
     let containers = compose.containers()?;
     let data = json!({ "services": services, "containers": containers, "changed": changed, "recreated": recreate });
     let outcome = Outcome::done(format!("the stack runs: {}", services.join(", "))).with(data);

@@ -40,9 +40,7 @@ pub fn run(args: &SupportBundle, cx: &Cx) -> anyhow::Result<Outcome> {
         files::write_new(&path, &archive, files::PRIVATE)?;
         Ok("written for this user only".to_owned())
     });
-    if let Some(planned) = Plan::from_iter([write]).run(cx, "Write the support bundle")? {
-        return Ok(planned.and(data));
-    }
+    Plan::from_iter([write]).carry_out(cx, "Write the support bundle", &data)?;
     Ok(Outcome::done(format!("the support bundle is at {}: {words}", file.display()))
         .with(data)
         .next(format!("cargo xtask cluster-explain --bundle {}", pasted(&file))))
@@ -78,8 +76,7 @@ fn show(cx: &Cx, manifest: &Manifest) {
     let row = |(name, part): (&String, &runtime::bundle::Part)| {
         vec![name.clone(), bytes(part.bytes), part.removed.to_string()]
     };
-    let files: Vec<Vec<String>> = manifest.files.iter().map(row).collect();
-    let mut text = table(&["FILE", "SIZE", "REMOVED"], &files);
+    let mut text = table(&["FILE", "SIZE", "REMOVED"], manifest.files.iter().map(row));
     let removed: Vec<Vec<String>> =
         manifest.removed.iter().map(|(kind, times)| vec![kind.clone(), times.to_string()]).collect();
     if !removed.is_empty() {

@@ -13,10 +13,11 @@ const WORD: usize = 24;
 
 /// Rows under a header, two spaces apart; the last column is not padded. On a terminal, or where `COLUMNS` says how wide it is,
 /// the widest columns are wrapped.
-pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+pub fn table(header: &[&str], rows: impl IntoIterator<Item = impl AsRef<[String]>>) -> String {
+    let rows: Vec<Vec<String>> = rows.into_iter().map(|row| row.as_ref().to_vec()).collect();
     let given = environment("COLUMNS").and_then(|columns| columns.parse().ok());
     let terminal = || Some(Term::stdout()).filter(Term::is_term)?.size_checked().map(|(_, columns)| columns.into());
-    render(header, rows, given.or_else(terminal).filter(|columns| *columns > 0))
+    render(header, &rows, given.or_else(terminal).filter(|columns| *columns > 0))
 }
 
 fn render(header: &[&str], rows: &[Vec<String>], limit: Option<usize>) -> String {
