@@ -53,6 +53,14 @@ pub struct FileCheck<T> {
     pub findings: Vec<Finding>,
 }
 
+impl<T> FileCheck<T> {
+    /// The same of what `part` makes of its content.
+    pub fn map<U>(self, part: impl FnOnce(T) -> Option<U>) -> FileCheck<U> {
+        let FileCheck { file, value, verdict, program, schema, undecided, findings } = self;
+        FileCheck { file, value: value.and_then(part), verdict, program, schema, undecided, findings }
+    }
+}
+
 impl<T> Serialize for FileCheck<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut s = serializer.serialize_struct("Checked", 5)?;

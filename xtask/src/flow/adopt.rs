@@ -345,8 +345,7 @@ impl Adoption {
         }
         // Also after a run that was interrupted behind the start.
         plan.verify(move |cx| {
-            let titles = ["Wait until the containers run", "Wait until Omni answers"];
-            omni_stack::verify(cx, (&services, Some(&self.inputs.address(cx))), titles)?;
+            omni_stack::verify(cx, provider, Some(&self.inputs.address(cx)))?;
             cx.ui.step("same", "Check that Omni holds what it held", || self.same(cx))
         });
         Ok(plan)
@@ -460,16 +459,8 @@ pub fn undo<'a>(cx: &Cx, note: &'a Note) -> anyhow::Result<Plan<'a>> {
         plan.push(project_files::replace(read, "docker/compose.yaml", text, "the tag of `omni` as it was"));
     }
     for path in note.files.iter().filter(|path| path.exists()) {
-        plan.push(Change::new(
-            "remove",
-            cx.paths.show(path),
-            "it was created when Omni was taken over",
-            again,
-            move |_| {
-                std::fs::remove_file(path).map_err(|error| cannot("remove", path, &error))?;
-                Ok("removed".to_owned())
-            },
-        ));
+        let file = (path.clone(), cx.paths.show(path));
+        plan.push(project_files::remove(file, "it was created when Omni was taken over", again));
     }
     let names: Vec<&str> = note.containers.iter().map(|(name, ..)| name.as_str()).collect();
     plan.push(Change::new("start", names.join(", "), "the old stack, with its restart policies", again, move |cx| {

@@ -102,17 +102,15 @@ pub fn check<T: Send>(
 ) -> Result<Vec<FileCheck<()>>, Failure> {
     let checked = inputs::check_each(cx, paths, "check the name", |name, path, bytes| {
         let bytes = converted.texts.get(path).map_or(bytes, |text| text.as_bytes());
-        let FileCheck { file, value, verdict, program, schema, undecided, findings } = check(name, path, bytes);
         // What else the file says is let go at once: there may be thousands of them.
-        let value = value.filter(|_| !inputs::is_example(bytes)).map(&names);
-        FileCheck { file, value, verdict, program, schema, undecided, findings }
+        check(name, path, bytes).map(|value| (!inputs::is_example(bytes)).then(|| names(value)))
     })?;
     let defined: Vec<_> = checked.iter().flat_map(|(checked, _)| checked.value.iter().flatten().cloned()).collect();
     let mut twice = inputs::defined_twice(what, rule, &defined);
     let with_twice = |(checked, _): (FileCheck<_>, PathBuf)| {
-        let FileCheck { file, verdict, program, schema, undecided, mut findings, .. } = checked;
-        findings.extend(twice.extract_if(.., |found| found.place.file == file));
-        FileCheck { file, value: None, verdict, program, schema, undecided, findings }
+        let mut checked = checked.map(|_| None);
+        checked.findings.extend(twice.extract_if(.., |found| found.place.file == checked.file));
+        checked
     };
     Ok(checked.into_iter().map(with_twice).collect())
 }

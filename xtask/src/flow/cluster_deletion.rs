@@ -101,7 +101,7 @@ pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> anyhow::Result<Opt
             let own = view.machines().filter(|machine| providers.len() == 1 || machine.provider == id);
             let names: BTreeSet<String> =
                 own.map(|machine| machine.request.clone()).filter(|name| !name.is_empty()).collect();
-            let login = proxmox::login(cx).map(|login| login.proxmox);
+            let login = proxmox::login(cx);
             match Observed::of(login.and_then(|proxmox| Ok((vms(cx, &proxmox, &names)?, proxmox))))? {
                 Observed::Known((found, proxmox)) => {
                     seen.extend(found.iter().cloned());

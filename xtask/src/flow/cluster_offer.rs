@@ -17,7 +17,6 @@ pub struct Offer {
     pub classes: Vec<String>,
     pub infos: Vec<ClassInfo>,
     pub versions: Option<Vec<TalosInfo>>,
-    talos: Vec<Resource>,
     /// The release of Omni, where it is known.
     pub omni: Option<Omni>,
     /// The classes as Omni lists them.
@@ -54,7 +53,7 @@ pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<Offer> {
             .into());
     }
     let omni = lookup::running(Some(&live)).or_else(|| lookup::project_releases(cx).omni);
-    Ok(Offer { classes, infos, versions, talos, omni, listed })
+    Ok(Offer { classes, infos, versions, omni, listed })
 }
 
 /// The name of a class, which Omni must have.
@@ -83,14 +82,14 @@ impl Offer {
     /// # Errors
     /// For one that Omni does not offer, and for a pair that is not compatible.
     pub fn versions(&self, wanted: (Option<&str>, Option<&str>)) -> Result<(String, String), Failure> {
-        versions(wanted, &self.talos, self.omni.map(Omni::version).as_ref())
+        versions(wanted, self.versions.as_deref().unwrap_or_default(), self.omni.map(Omni::version).as_ref())
     }
 }
 
 /// Versions without `v`, both offered by Omni and compatible with each other.
 fn versions(
     wanted: (Option<&str>, Option<&str>),
-    offered: &[Resource],
+    offered: &[TalosInfo],
     omni: Option<&Version>,
 ) -> Result<(String, String), Failure> {
     let (pinned_talos, pinned_kubernetes) = {
@@ -98,9 +97,8 @@ fn versions(
         (pins.talos.version.to_string(), pins.kubernetes.version.to_string())
     };
     let bare = |version: &str| version.trim_start_matches('v').to_owned();
-    let usable = |found: &&Resource| !found.flag(&["deprecated"]) && !found.flag(&["unsupported"]);
-    let mut known: Vec<String> = offered.iter().filter(usable).map(|found| found.metadata.id.clone()).collect();
-    version::sort(&mut known, |version| version);
+    let usable = |found: &&TalosInfo| !found.deprecated && !found.unsupported;
+    let known: Vec<String> = offered.iter().filter(usable).map(|found| found.version.clone()).collect();
     let talos = match wanted.0 {
         Some(version) => bare(version),
         None if known.contains(&pinned_talos) && sound(&pinned_talos, omni) => pinned_talos,
@@ -109,27 +107,20 @@ fn versions(
             newest_release(&sound).ok_or_else(|| no_talos(&known))?
         }
     };
-    let found = offered.iter().find(|found| found.metadata.id == talos).ok_or_else(|| {
+    let found = offered.iter().find(|found| found.version == talos).ok_or_else(|| {
         Failure::new(Code::NotFound, format!("Omni offers no Talos {talos}"))
             .cause(format!("it offers: {}", newest(&known)))
             .hint("--talos-version with one of these")
     })?;
-    let mut compatible: Vec<String> = found
-        .at(&["compatiblekubernetesversions"])
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|version| version.as_str().map(str::to_owned))
-        .collect();
-    version::sort(&mut compatible, |version| version);
+    let compatible = &found.compatible_kubernetes;
     let kubernetes = match wanted.1 {
         Some(version) => bare(version),
         None if compatible.contains(&pinned_kubernetes) => pinned_kubernetes,
-        None => newest_release(&compatible).unwrap_or(pinned_kubernetes),
+        None => newest_release(compatible).unwrap_or(pinned_kubernetes),
     };
     if !compatible.is_empty() && !compatible.contains(&kubernetes) {
         return Err(Failure::new(Code::Invalid, format!("Kubernetes {kubernetes} does not go with Talos {talos}"))
-            .cause(format!("Omni pairs it with: {}", newest(&compatible)))
+            .cause(format!("Omni pairs it with: {}", newest(compatible)))
             .hint("--kubernetes-version with one of these"));
     }
     Ok((talos, kubernetes))
@@ -179,7 +170,8 @@ mod tests {
                 json!({"metadata": {"id": id}, "spec": {"compatiblekubernetesversions": pairs}}).to_string()
             })
             .collect();
-        versions((talos, kubernetes), &resources(&text).unwrap(), Some(&Version::new(1, 9, 3)))
+        let offered = lookup::talos_versions(&resources(&text).unwrap()).unwrap_or_default();
+        versions((talos, kubernetes), &offered, Some(&Version::new(1, 9, 3)))
             .map(|(talos, kubernetes)| format!("{talos} {kubernetes}"))
     }
 

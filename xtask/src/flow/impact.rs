@@ -175,7 +175,7 @@ fn observe(cx: &Cx, omnictl: &Omnictl<'_>, providers: Vec<Cx>) -> anyhow::Result
     let sites = cx.ui.step("capacity", "Read free capacity from Proxmox", || {
         let (mut sites, mut words, mut done) = (Vec::new(), Vec::new(), StepResult::skipped as fn(_, String) -> _);
         for cx in providers {
-            let found = proxmox::login(&cx).and_then(|login| proxmox::observe_quietly(&cx, &login.proxmox));
+            let found = proxmox::login(&cx).and_then(|login| proxmox::observe_quietly(&cx, &login));
             let found = Observed::of(found)?;
             let detail = match &found {
                 Observed::Known(found) => {

@@ -453,13 +453,11 @@ impl Template {
             found
         };
         let checked = template_reading(cx, path, bytes, known, &read);
-        let FileCheck { file, value, verdict, program, schema, undecided, findings } = checked;
         // What no check looked at is read all the same: omnictl does.
-        value.iter().flat_map(ClusterTemplate::files).for_each(|(name, _)| drop(read(name)));
+        checked.value.iter().flat_map(ClusterTemplate::files).for_each(|(name, _)| drop(read(name)));
         let source = CheckedFile { path: path.to_owned(), bytes: bytes.to_vec() };
         let beside = seen.take().into_iter().collect();
-        let value = value.map(|template| Template { template, file: source, beside });
-        FileCheck { file, value, verdict, program, schema, undecided, findings }
+        checked.map(|template| Some(Template { template, file: source, beside }))
     }
 
     pub fn name(&self) -> &str {

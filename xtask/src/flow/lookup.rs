@@ -252,6 +252,7 @@ pub fn talos_versions(found: &[Resource]) -> Option<Vec<TalosInfo>> {
             version: resource.metadata.id.clone(),
             compatible_kubernetes: compatible,
             unsupported: resource.flag(&["unsupported"]),
+            deprecated: resource.flag(&["deprecated"]),
         }
     };
     let mut versions: Vec<TalosInfo> = found.iter().map(of).collect();

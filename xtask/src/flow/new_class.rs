@@ -104,8 +104,7 @@ pub fn ask_for_selector(cx: &Cx, answers: &Answers<'_>) -> Result<String, Failur
 
 /// The storages of Proxmox for disks, by name; none where it cannot be asked.
 fn storages(cx: &Cx) -> Vec<String> {
-    let asked =
-        proxmox::login(cx).and_then(|login| login.proxmox.get(cx, "asking Proxmox for its storages", "/storage"));
+    let asked = proxmox::login(cx).and_then(|login| login.get(cx, "asking Proxmox for its storages", "/storage"));
     let holds_disks =
         |entry: &&Value| entry["content"].as_str().is_some_and(|all| all.split(',').any(|one| one == "images"));
     let listed = asked.ok().and_then(|found| found.as_array().cloned()).unwrap_or_default();

@@ -86,14 +86,9 @@ pub fn values<'a>(cx: &'a Cx, values: &'a OmniInputs) -> Vec<Check<'a, ()>> {
 
 /// A verdict on the value of `flags` as the end of a check.
 fn done(flags: &str, verdict: Diagnosis) -> anyhow::Result<StepResult<()>> {
-    Ok(match verdict.state {
-        State::Ok => StepResult::ok((), verdict.detail),
-        State::Warning | State::Unknown => StepResult::warning((), verdict.detail),
-        State::Skipped => StepResult::skipped((), verdict.detail),
-        State::Failed => {
-            let fix = verdict.fix.map_or(String::new(), |fix| format!("{fix}; "));
-            return Err(Failure::new(Code::Usage, verdict.detail).hint(format!("{fix}give it as {flags}")).into());
-        }
+    doctor::step_result(verdict, |wrong| {
+        let fix = wrong.fix.map_or(String::new(), |fix| format!("{fix}; "));
+        Failure::new(Code::Usage, wrong.detail).hint(format!("{fix}give it as {flags}"))
     })
 }
 

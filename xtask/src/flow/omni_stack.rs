@@ -47,6 +47,14 @@ pub fn guard(cx: &Cx, containers: &[Container]) -> Result<String, Failure> {
     found
 }
 
+/// [`guard`] as a step of a task.
+///
+/// # Errors
+/// As [`guard`].
+pub fn check_mounts(cx: &Cx, containers: &[Container]) -> anyhow::Result<()> {
+    cx.ui.step("data", "Check that Omni's data is on mounts", || Ok(StepResult::ok((), guard(cx, containers)?)))
+}
+
 /// The part of [`guard`] that is about Omni's container.
 ///
 /// # Errors
@@ -325,11 +333,23 @@ pub fn sidecar_ended(containers: &[Container]) -> Option<Failure> {
     )
 }
 
-/// Waits in one step until `services` run, and in another until Omni answers at `place`.
+/// Waits in one step until the stack runs, and in another until Omni answers at `place`.
 ///
 /// # Errors
 /// As [`wait_until_well`].
-pub fn verify(cx: &Cx, (services, place): (&[String], Option<&OmniAddress>), titles: [&str; 2]) -> anyhow::Result<()> {
+pub fn verify(cx: &Cx, provider: bool, place: Option<&OmniAddress>) -> anyhow::Result<()> {
+    verify_as(cx, (&services(cx, provider), place), ["Wait until the containers run", "Wait until Omni answers"])
+}
+
+/// The same of these services, with other titles.
+///
+/// # Errors
+/// As [`wait_until_well`].
+pub fn verify_as(
+    cx: &Cx,
+    (services, place): (&[String], Option<&OmniAddress>),
+    titles: [&str; 2],
+) -> anyhow::Result<()> {
     let compose = Compose::find(cx)?;
     let all_run = cx.ui.step("containers", titles[0], || wait_until_well(cx, &compose, services))?;
     if let Some(place) = place {

@@ -253,9 +253,7 @@ pub fn plan<'a>(cx: &Cx, upgrade: &'a Upgrade) -> anyhow::Result<Plan<'a>> {
     let recreate = Change::new("recreate", "the stack", effect, undo, move |cx| Ok(recreate(cx, upgrade, provider)?));
     let place = OmniAddress::of(cx);
     plan.push(recreate.verified(move |cx| {
-        let titles = ["Wait until the containers run", "Wait until Omni answers"];
-        let verified = omni_stack::verify(cx, (&omni_stack::services(cx, provider), place.as_ref()), titles);
-        verified.map_err(|error| upgrade.way_back(Failure::of(&error)).into())
+        omni_stack::verify(cx, provider, place.as_ref()).map_err(|error| upgrade.way_back(Failure::of(&error)).into())
     }));
     let effect = format!("the version of Omni, v{}, from Omni itself", upgrade.to);
     let install =

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::flow::backup::cannot;
 use crate::flow::change::Change;
 use domain::failure::{Code, Failure};
 use domain::secret::Secret;
@@ -46,6 +47,18 @@ pub fn replace<'a>(
     })
 }
 
+/// Removes a file.
+pub fn remove<'a>(
+    (path, shown): (PathBuf, impl Into<String>),
+    effect: impl Into<String>,
+    undo: impl Into<String>,
+) -> Change<'a> {
+    Change::new("remove", shown, effect, undo, move |_| {
+        std::fs::remove_file(&path).map_err(|error| cannot("remove", &path, &error))?;
+        Ok("removed".to_owned())
+    })
+}
+
 /// Refuses to go on with a file that is not what was checked.
 ///
 /// # Errors
@@ -57,6 +70,21 @@ pub fn same(cx: &Cx, checked: &CheckedFile) -> Result<(), Failure> {
     Err(Failure::new(Code::Conflict, format!("`{}` changed after it was checked", cx.paths.show(&checked.path)))
         .cause("what it holds now was neither checked nor shown, so it was not synced")
         .hint("run the same command again"))
+}
+
+/// What is done to a file that the call itself names: it is created, or updated where it `is` one of those.
+///
+/// # Errors
+/// [`Code::Conflict`] for a file that is not `what`; when it cannot be written.
+pub fn named_by_call(cx: &Cx, file: &Path, what: &str, is: impl FnOnce(&str) -> bool) -> Result<&'static str, Failure> {
+    let there = files::read_if_there(file)?;
+    let verb = if there.is_some() { "update" } else { "create" };
+    if there.is_some_and(|bytes| !bytes.is_empty() && !is(&String::from_utf8_lossy(&bytes))) {
+        return Err(Failure::new(Code::Conflict, format!("`{}` exists and is not {what}", file.display()))
+            .hint("name another file, or remove this one"));
+    }
+    cx.writable(&[std::path::absolute(file).unwrap_or_else(|_| file.to_owned())])?;
+    Ok(verb)
 }
 
 /// Writes a file that a `-create` task made for the operator; nothing when it holds `contents` already.

@@ -22,28 +22,20 @@ use runtime::cx::Cx;
 use runtime::files;
 use runtime::parallel::{ALL, both, map_all};
 use runtime::settings::Origin;
-use runtime::tool::proxmox::{self, Proxmox, Token};
+use runtime::tool::proxmox::{Login, Proxmox, Token};
 use runtime::ui::{Check, Status, StepResult};
-
-/// Proxmox as the provider logs in to it.
-pub struct Login {
-    pub proxmox: Proxmox,
-    /// Where the login was found.
-    pub origin: String,
-}
 
 /// The login in `docker/config.yaml`, which is the provider's own; without that file PROXMOX_VE_ENDPOINT with
 /// PROXMOX_VE_API_TOKEN. Where both are there and differ, a step says which one counts.
 ///
 /// # Errors
 /// [`Code::MissingInput`] when there is neither; those of [`proxmox_of`].
-pub fn login(cx: &Cx) -> Result<Login, Failure> {
-    let shown = cx.paths.show(&cx.paths.config());
-    if let Some(proxmox) = in_config(cx)? {
+pub fn login(cx: &Cx) -> Result<Proxmox, Failure> {
+    let proxmox = login_quietly(cx)?;
+    if cx.paths.config().is_file() {
         report_conflicts(cx, &proxmox);
-        return Ok(Login { proxmox, origin: shown });
     }
-    login_of_environment(cx)
+    Ok(proxmox)
 }
 
 /// The same without a step.
@@ -54,10 +46,7 @@ pub fn login_quietly(cx: &Cx) -> Result<Proxmox, Failure> {
     if let Some(recorded) = &cx.settings.recorded {
         return of_bundle(cx, recorded);
     }
-    match in_config(cx)? {
-        Some(proxmox) => Ok(proxmox),
-        None => login_of_environment(cx).map(|login| login.proxmox),
-    }
+    in_config(cx)?.map_or_else(|| login_of_environment(cx), Ok)
 }
 
 /// The Proxmox of a bundle, which is not logged in to.
@@ -67,12 +56,12 @@ fn of_bundle(cx: &Cx, recorded: &OpenedBundle) -> Result<Proxmox, Failure> {
     recorded.available(&dir)?;
     let url = recorded.manifest.versions.get(&format!("{dir}_url")).cloned().unwrap_or_default();
     let token = Token { id: String::new(), secret: Secret::plain("") };
-    let mut proxmox = Proxmox::new(url, "the bundle", proxmox::Login::Token(token), None);
+    let mut proxmox = Proxmox::new(url, "the bundle", Login::Token(token), None);
     proxmox.site = site;
     Ok(proxmox)
 }
 
-fn login_of_environment(cx: &Cx) -> Result<Login, Failure> {
+fn login_of_environment(cx: &Cx) -> Result<Proxmox, Failure> {
     let shown = cx.paths.show(&cx.paths.config());
     let ca_file = cx.settings.ca_file(None).map(|found| found.value);
     let token = cx.settings.secret("PROXMOX_VE_API_TOKEN");
@@ -86,9 +75,7 @@ fn login_of_environment(cx: &Cx) -> Result<Login, Failure> {
         return Err(Failure::missing(absent).cause(cause).next("cargo xtask provider-setup"));
     };
     let token = Token::parse(found.value.expose(), &found.origin.to_string())?;
-    let proxmox =
-        Proxmox::new(endpoint.value.clone(), endpoint.origin.to_string(), proxmox::Login::Token(token), ca_file);
-    Ok(Login { proxmox, origin: found.origin.to_string() })
+    Ok(Proxmox::new(endpoint.value.clone(), endpoint.origin.to_string(), Login::Token(token), ca_file))
 }
 
 /// The VMs that `wanted` picks of the list that the login may see. Sizes are bytes, states are up to ten seconds old. Each has
@@ -194,7 +181,7 @@ pub fn proxmox_of(cx: &Cx, config: &ProviderConfig) -> Result<Proxmox, Failure> 
         Auth::Token { id, .. } if !id.contains('!') || !id.contains('@') => {
             return Err(wrong(format!("`tokenID` is {id:?}")).hint("it looks like user@realm!name"));
         }
-        Auth::Token { id, secret } => proxmox::Login::Token(Token { id: id.clone(), secret: secret.clone() }),
+        Auth::Token { id, secret } => Login::Token(Token { id: id.clone(), secret: secret.clone() }),
         Auth::Password { user, realm, password } => {
             let (provider, origin) = provider_version(cx, None)?;
             // go-proxmox v0.4.1, with which v0.1.0 was built, logs in again before the ticket ends.
@@ -208,7 +195,7 @@ pub fn proxmox_of(cx: &Cx, config: &ProviderConfig) -> Result<Proxmox, Failure> 
                     .cause("Proxmox knows a user by name and realm")
                     .hint(format!("add `realm: pam` for a user of the Proxmox host, `realm: pve` for one of Proxmox alone; or write {user}@REALM")));
             }
-            proxmox::Login::Password { user: user.clone(), realm: realm.clone(), password: password.clone() }
+            Login::Password { user: user.clone(), realm: realm.clone(), password: password.clone() }
         }
         Auth::None => {
             return Err(wrong("there is no login in it".to_owned())
@@ -225,8 +212,8 @@ pub fn proxmox_of(cx: &Cx, config: &ProviderConfig) -> Result<Proxmox, Failure> 
 }
 
 /// What to say about a login with a password, which works and is not the best way.
-pub fn by_password(login: &proxmox::Login) -> Option<String> {
-    matches!(login, proxmox::Login::Password { .. }).then(|| {
+pub fn by_password(login: &Login) -> Option<String> {
+    matches!(login, Login::Password { .. }).then(|| {
         format!("{} logs in with a password: an API token can be limited, replaced and revoked by itself", login.user())
     })
 }
@@ -245,7 +232,7 @@ pub fn conflicts(cx: &Cx, proxmox: &Proxmox) -> Vec<String> {
         found.push(format!("{} is {}, not {}", other.origin, other.value, proxmox.url));
     }
     if let Some(other) = cx.settings.secret("PROXMOX_VE_API_TOKEN") {
-        let token = Token::parse(other.value.expose(), "").ok().map(proxmox::Login::Token);
+        let token = Token::parse(other.value.expose(), "").ok().map(Login::Token);
         match token {
             Some(token) if token == proxmox.login => {}
             Some(token) if token.id() == proxmox.login.id() => {
@@ -289,11 +276,14 @@ pub fn provider_version(cx: &Cx, flag: Option<Provider>) -> Result<(Provider, &'
 ///
 /// # Errors
 /// When Proxmox does not answer, refuses the login, or the task is interrupted.
-pub fn observe(cx: &Cx, login: &Login) -> anyhow::Result<Inventory> {
-    let proxmox = &login.proxmox;
+pub fn observe(cx: &Cx, proxmox: &Proxmox) -> anyhow::Result<Inventory> {
     let version = cx.ui.step("proxmox", "Check that Proxmox answers", || {
         let version = proxmox.version(cx)?;
-        let detail = format!("{}, version {version}, as {} ({})", proxmox.url, proxmox.login.id(), login.origin);
+        let of_environment = || cx.settings.secret("PROXMOX_VE_API_TOKEN").map(|found| found.origin.to_string());
+        let config = cx.paths.config();
+        let origin = if config.is_file() { Some(cx.paths.show(&config)) } else { of_environment() };
+        let from = origin.unwrap_or_default();
+        let detail = format!("{}, version {version}, as {} ({from})", proxmox.url, proxmox.login.id());
         Ok(match by_password(&proxmox.login) {
             Some(advice) => StepResult::warning(version, format!("{detail}: {advice}")),
             None => StepResult::ok(version, detail),

@@ -218,8 +218,7 @@ impl<'a> Restore<'a> {
         let at = self.address(cx);
         let start = omni_stack::start(provider, false, "Omni runs with the restored store".to_owned());
         plan.push(start.verified(move |cx| {
-            let titles = ["Wait until the containers run", "Wait until Omni answers"];
-            omni_stack::verify(cx, (&omni_stack::services(cx, provider), Some(&at)), titles)?;
+            omni_stack::verify(cx, provider, Some(&at))?;
             existing_store(cx)?;
             let verified = omni_checks::verify(&Cx { settings: Settings::load(&cx.paths)?, ..cx.clone() });
             // It is restored, whatever there is to look at.

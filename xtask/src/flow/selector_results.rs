@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use check::convert;
 use domain::failure::{Code, Failure};
@@ -69,17 +70,12 @@ pub fn matches_no_images(tested: &TestedSelector<'_>, places: &[Storage], class:
 }
 
 /// Something that would go wrong, or by chance.
+#[derive(Serialize)]
 pub struct Warning {
     pub kind: &'static str,
     node: String,
     storage: String,
     pub message: String,
-}
-
-impl Warning {
-    pub fn data(&self) -> Value {
-        json!({ "kind": self.kind, "node": self.node, "storage": self.storage, "message": self.message })
-    }
 }
 
 /// A selector that no storage of any node matches: a machine of such a class is never created.
@@ -184,33 +180,21 @@ pub fn describe(tested: &TestedSelector<'_>) -> Value {
     json!({ "disk": disk, "selector": selector, "disk_gib": size_gib, "compiles": error.is_none(), "error": error })
 }
 
-fn verdict(result: &Result<bool, EvalError>) -> &'static str {
-    match result {
-        Ok(true) => "true",
-        Ok(false) => "false",
-        Err(_) => "eval-error",
-    }
-}
-
 /// The rows of the JSON document: `{storage, node, verdict, error}`, with `disk` for a class.
 pub fn rows(tested: &TestedSelector<'_>, places: &[Storage]) -> Vec<Value> {
     let row = |(at, place): (usize, &Storage)| {
         let (verdict, error) = match &tested.results {
             Ok(results) => match &results[at] {
+                Ok(matches) => (if *matches { "true" } else { "false" }, Value::Null),
                 Err(error) => ("eval-error", Value::from(error.to_string())),
-                result => (verdict(result), Value::Null),
             },
             Err(error) => ("compile-error", Value::from(error.to_string())),
         };
-        let mut row = Map::new();
-        row.insert("storage".into(), place.name.as_str().into());
-        row.insert("node".into(), place.node.as_str().into());
-        row.insert("verdict".into(), verdict.into());
-        row.insert("error".into(), error);
+        let mut row = json!({ "storage": place.name, "node": place.node, "verdict": verdict, "error": error });
         if !tested.subject.disk.is_empty() {
-            row.insert("disk".into(), tested.subject.disk.as_str().into());
+            row["disk"] = tested.subject.disk.as_str().into();
         }
-        Value::Object(row)
+        row
     };
     places.iter().enumerate().map(row).collect()
 }

@@ -85,7 +85,7 @@ fn storage(mut entry: Value) -> Result<Storage, serde_json::Error> {
 /// Proxmox as the provider reaches it, or as the environment says; `None` when nothing does.
 fn login(cx: &Cx) -> Result<Option<Proxmox>, Failure> {
     match proxmox::login(cx) {
-        Ok(login) => Ok(Some(login.proxmox)),
+        Ok(login) => Ok(Some(login)),
         // Neither the address nor the token is anywhere.
         Err(failure) if failure.missing.len() == 2 => Ok(None),
         Err(failure) => Err(failure),

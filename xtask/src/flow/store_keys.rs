@@ -193,9 +193,7 @@ fn restart<'a>(cx: &Cx, effect: &str) -> Change<'a> {
 
 /// Waits until Omni answers, and reads its store.
 fn answers(cx: &Cx) -> anyhow::Result<Store> {
-    let provider = omni_stack::with_provider(cx).is_ok();
-    let titles = ["Wait until the containers run", "Wait until Omni answers"];
-    omni_stack::verify(cx, (&omni_stack::services(cx, provider), OmniAddress::of(cx).as_ref()), titles)?;
+    omni_stack::verify(cx, omni_stack::with_provider(cx).is_ok(), OmniAddress::of(cx).as_ref())?;
     Ok(live(cx)?)
 }
 

@@ -5,15 +5,15 @@
 //! 3. omnictl deletes it; what the deletion waits for is shown.
 //! 4. Omni no longer has it, and its VMs are gone from Proxmox. The template stays, unless it is to be forgotten.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::json;
 
 use crate::cli::ClusterDelete;
-use crate::flow::change::{self, Change, Plan};
-use crate::flow::{cluster, cluster_deletion, cluster_output, inputs};
+use crate::flow::change::{self, Plan};
+use crate::flow::{cluster, cluster_deletion, cluster_output, inputs, project_files};
 use crate::outcome::Outcome;
-use domain::failure::{Code, Failure};
+use domain::failure::Failure;
 use domain::spec::name;
 use runtime::cx::Cx;
 use runtime::paths::pasted;
@@ -73,10 +73,8 @@ fn finish(args: &ClusterDelete, cx: &Cx, omnictl: &Omnictl<'_>, path: Option<Pat
 /// The removal of the template, where it is asked for and there is one.
 fn forget<'a>(args: &ClusterDelete, cx: &Cx, path: Option<PathBuf>) -> Plan<'a> {
     let removal = path.filter(|_| args.forget).map(|path| {
-        Change::new("remove", cx.paths.show(&path), "the template of the cluster", "restore it from git", move |_| {
-            remove(&path)?;
-            Ok("removed".to_owned())
-        })
+        let shown = cx.paths.show(&path);
+        project_files::remove((path, shown), "the template of the cluster", "restore it from git")
     });
     removal.into_iter().collect()
 }
@@ -93,11 +91,5 @@ fn backups(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> Result<String, Failure
         }
         (None, true) => "etcd backups stay in their store; Omni has made none since it started".to_owned(),
         (None, false) => "etcd backups are not enabled".to_owned(),
-    })
-}
-
-fn remove(path: &Path) -> Result<(), Failure> {
-    std::fs::remove_file(path).map_err(|error| {
-        Failure::new(Code::Failed, format!("cannot remove `{}`", path.display())).cause(error.to_string())
     })
 }

@@ -60,7 +60,7 @@ fn one(args: &ClusterPlan, cx: &Cx, templates: &[ClusterTemplate], given: &str) 
         None => {
             let login = proxmox::login(cx)?;
             let found = proxmox::observe(cx, &login)?;
-            proxmox = Some(login.proxmox);
+            proxmox = Some(login);
             found
         }
     };

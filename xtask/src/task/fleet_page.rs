@@ -60,24 +60,12 @@ pub fn run(args: &FleetPage, cx: &Cx) -> anyhow::Result<Outcome> {
 /// # Errors
 /// [`Code::Usage`] for `-`, which is not meant as a file name; [`Code::Conflict`] for a file that holds something else.
 fn replaceable(cx: &Cx, file: &Path) -> Result<&'static str, Failure> {
-    let shown = file.display();
     if file == Path::new("-") {
         return Err(Failure::new(Code::Usage, "fleet-page does not write to standard output")
             .cause("`-` would become the name of a file")
             .hint("name a file; to write one of that name give ./-"));
     }
-    let verb = match files::read_if_there(file)? {
-        Some(bytes) if !bytes.is_empty() && !String::from_utf8_lossy(&bytes).contains(MARK) => {
-            return Err(Failure::new(Code::Conflict, format!("`{shown}` exists and is not a page of this task"))
-                .hint("name another file, or remove this one"));
-        }
-        Some(_) => "update",
-        None => "create",
-    };
-    if !cx.dry_run {
-        files::check_writable(&std::path::absolute(file).unwrap_or_else(|_| file.to_owned()))?;
-    }
-    Ok(verb)
+    project_files::named_by_call(cx, file, "a page of this task", |text| text.contains(MARK))
 }
 
 fn write<'a>(cx: &Cx, file: &Path, text: String, effect: &str) -> anyhow::Result<Change<'a>> {

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::cli::OmniBackup;
 use crate::flow::backup::{self, Source};
 use crate::flow::change::{Change, Plan};
-use crate::flow::omni_stack;
+use crate::flow::{omni_stack, project_files};
 use crate::outcome::Outcome;
 use domain::backup::{begun, file_name};
 use domain::clock;
@@ -100,10 +100,8 @@ fn plan<'a>(args: &'a OmniBackup, cx: &Cx, source: &'a Source, file: &'a Path) -
         let old = dir.join(&name);
         let made = clock::date(begun(&name).unwrap_or_default());
         let effect = format!("the backup of {made}, which --keep does not keep");
-        plan.push(Change::new("remove", old.display().to_string(), effect, "nothing brings it back", move |_| {
-            std::fs::remove_file(&old).map_err(|error| backup::cannot("remove", &old, &error))?;
-            Ok("removed".to_owned())
-        }));
+        let shown = old.display().to_string();
+        plan.push(project_files::remove((old, shown), effect, "nothing brings it back"));
     }
     Ok(plan)
 }

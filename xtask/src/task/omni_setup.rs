@@ -47,7 +47,7 @@ pub fn run(args: &OmniSetup, cx: &Cx) -> anyhow::Result<Outcome> {
     let asks = account.is_some();
     plan.verify(|cx| {
         let titles = ["Wait until the sidecar and Omni run", "Wait until Omni answers where machines ask"];
-        omni_stack::verify(cx, (&omni_stack::services(cx, false), Some(&place)), titles)?;
+        omni_stack::verify_as(cx, (&omni_stack::services(cx, false), Some(&place)), titles)?;
         agreed.set(omni_checks::licence(cx, &endpoint, asks)?);
         Ok(())
     });

@@ -15,7 +15,6 @@ use crate::outcome::Outcome;
 use domain::releases::table;
 use runtime::cx::Cx;
 use runtime::tool::compose::Compose;
-use runtime::ui::StepResult;
 
 pub fn run(args: &OmniUpgrade, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;
@@ -25,9 +24,7 @@ pub fn run(args: &OmniUpgrade, cx: &Cx) -> anyhow::Result<Outcome> {
     cx.writable(&[cx.paths.state(), cx.paths.compose()])?;
     change::omnictl_on_need(cx)?;
     let containers = Compose::find(cx)?.containers()?;
-    cx.ui.step("data", "Check that Omni's data is on mounts", || {
-        Ok(StepResult::ok((), omni_stack::guard(cx, &containers)?))
-    })?;
+    omni_stack::check_mounts(cx, &containers)?;
     let upgrade = match omni_upgrade::interrupted(cx, &containers)? {
         Some(upgrade) => upgrade,
         None => match omni_upgrade::next(cx, &containers, to)? {

@@ -15,7 +15,6 @@ use serde_json::json;
 
 use crate::flow::{audit, doctor, omni_stack, provider, proxmox};
 use crate::outcome::Outcome;
-use check::diagnosis::State;
 use domain::failure::{Code, Failure};
 use domain::status::docker::Container;
 use domain::words::count;
@@ -97,15 +96,10 @@ fn one(cx: &Cx) -> anyhow::Result<Outcome> {
 fn key(cx: &Cx) -> anyhow::Result<StepResult<()>> {
     let checks = doctor::CHECKS.iter().filter(|entry| entry.id == "keys.provider");
     let Some(found) = doctor::verdicts(cx, checks).pop() else { return Ok(StepResult::skipped((), "")) };
-    let detail = found.verdict.detail.clone();
-    Ok(match found.verdict.state {
-        State::Ok => StepResult::ok((), detail),
-        State::Warning => StepResult::warning((), detail),
-        State::Unknown | State::Skipped => StepResult::skipped((), detail),
-        State::Failed => {
-            let failure = Failure::new(Code::Failed, "the provider's key cannot be used").cause(detail);
-            return Err(failure.hint(found.fix()).next("cargo xtask keys --rotate provider").into());
-        }
+    let fix = found.fix().to_owned();
+    doctor::step_result(found.verdict, |wrong| {
+        let failure = Failure::new(Code::Failed, "the provider's key cannot be used").cause(wrong.detail);
+        failure.hint(fix).next("cargo xtask keys --rotate provider")
     })
 }
 

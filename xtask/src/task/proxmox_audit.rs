@@ -12,13 +12,14 @@ use serde_json::json;
 use crate::cli::ProxmoxAudit;
 use crate::flow::audit::{self, LoginFacts};
 use crate::flow::provider;
-use crate::flow::proxmox::{self, Login};
+use crate::flow::proxmox;
 use crate::outcome::Outcome;
 use check::permissions::{self, Requirements, Row, Scope};
 use domain::clock::rfc3339;
 use domain::status::proxmox::{Inventory, Permissions};
 use domain::words::count;
 use runtime::cx::Cx;
+use runtime::tool::proxmox::Proxmox;
 use runtime::ui::{Status, StepResult};
 
 /// A token that ends within this time is worth a warning.
@@ -33,18 +34,18 @@ fn one(args: &ProxmoxAudit, cx: &Cx) -> anyhow::Result<Outcome> {
     let login = proxmox::login(cx)?;
     let (provider, origin) = proxmox::provider_version(cx, args.provider_version)?;
     let inventory = proxmox::observe(cx, &login)?;
-    let facts = audit::observe(cx, &login.proxmox)?;
+    let facts = audit::observe(cx, &login)?;
     let wanted = audit::wanted(cx, &|_| true)?;
     audit::report_wanted(cx, &wanted);
     let scope = Scope::new(provider, &inventory, facts.told(), &wanted);
     let title = format!("what provider {provider} ({origin}) calls");
     let permissions = cx.ui.step("permissions", title, || {
-        let permissions = audit::permissions_on(cx, &login.proxmox, &scope, &facts.tree, &audit::visible(&inventory))?;
+        let permissions = audit::permissions_on(cx, &login, &scope, &facts.tree, &audit::visible(&inventory))?;
         Ok(StepResult::ok(permissions, format!("{} checked", count(scope.paths().len(), "path"))))
     })?;
     let rows = permissions::rows(&scope, &permissions);
     let warnings = warnings(&login, &inventory, &facts, &scope, &permissions, &wanted);
-    let access = &login.proxmox.login;
+    let access = &login.login;
     let (id, user) = (access.id(), access.user());
     let script = permissions::script(
         &scope,
@@ -88,7 +89,7 @@ fn one(args: &ProxmoxAudit, cx: &Cx) -> anyhow::Result<Outcome> {
 }
 
 fn warnings(
-    login: &Login,
+    login: &Proxmox,
     inventory: &Inventory,
     facts: &LoginFacts,
     scope: &Scope,
@@ -97,7 +98,7 @@ fn warnings(
 ) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
     found.extend(scope.without_ha(&inventory.version).map(|message| ("audit-ha", message)));
-    found.extend(proxmox::by_password(&login.proxmox.login).map(|advice| ("audit-password", advice)));
+    found.extend(proxmox::by_password(&login.login).map(|advice| ("audit-password", advice)));
     if let Some(at) =
         facts.token.map(|token| token.expires).filter(|at| *at > 0).map(|at| UNIX_EPOCH + Duration::from_secs(at))
     {

@@ -68,19 +68,8 @@ fn save<'a>(cx: &Cx, file: &Path, inventory: &Inventory) -> anyhow::Result<Chang
             .next("cargo xtask proxmox-inventory --json --all")
             .into());
     }
-    let verb = match files::read_text_if_there(file)? {
-        Some(text) if Inventory::parse(&text).is_err() => {
-            return Err(Failure::new(Code::Conflict, format!("`{shown}` exists and is not an inventory"))
-                .hint("name another file, or remove this one")
-                .into());
-        }
-        Some(_) => "update",
-        None => "create",
-    };
+    let verb = project_files::named_by_call(cx, file, "an inventory", |text| Inventory::parse(text).is_ok())?;
     let path = std::path::absolute(file)?;
-    if !cx.dry_run {
-        files::check_writable(&path)?;
-    }
     let document = inventory.document().map_err(|why| Failure::new(Code::Failed, why))?;
     let contents = Secret::plain(serde_json::to_string_pretty(&document)? + "\n");
     let effect = format!(

@@ -63,7 +63,7 @@ pub fn run(args: &SelectorTest, cx: &Cx) -> anyhow::Result<Outcome> {
     let data = json!({
         "selectors": tested.iter().map(results::describe).collect::<Vec<_>>(),
         "results": tested.iter().flat_map(|each| results::rows(each, &places)).collect::<Vec<_>>(),
-        "warnings": warnings.iter().map(Warning::data).collect::<Vec<_>>(),
+        "warnings": warnings,
     });
     if let Some((subject, error)) = tested.iter().find_map(|each| Some((each.subject, each.results.as_ref().err()?))) {
         return Err(results::refused(subject, error).with(data).into());

@@ -9,7 +9,6 @@ use crate::outcome::Outcome;
 use check::stack;
 use runtime::cx::Cx;
 use runtime::tool::compose::{Compose, OMNI};
-use runtime::ui::StepResult;
 
 pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;
@@ -20,9 +19,7 @@ pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
             .with(json!({ "removed": [] }))
             .next("cargo xtask stack-up"));
     }
-    cx.ui.step("data", "Check that Omni's data is on mounts", || {
-        Ok(StepResult::ok((), omni_stack::guard(cx, &containers)?))
-    })?;
+    omni_stack::check_mounts(cx, &containers)?;
     cx.writable(&[cx.paths.state()])?;
     let names: Vec<String> = containers.iter().map(|container| container.name.clone()).collect();
     let mut plan = Plan::from_iter([omni_stack::stop(&names.join(", "))]);

@@ -23,9 +23,7 @@ pub fn run(args: &StackUp, cx: &Cx) -> anyhow::Result<Outcome> {
     let compose = Compose::find(cx)?;
     let provider = check(cx, &compose)?;
     let containers = compose.containers()?;
-    cx.ui.step("data", "Check that Omni's data is on mounts", || {
-        Ok(StepResult::ok((), omni_stack::guard(cx, &containers)?))
-    })?;
+    omni_stack::check_mounts(cx, &containers)?;
     omni_stack::refuse_other_omni(cx, &containers)?;
     site::step(cx)?;
     let outdated = omni_stack::outdated(cx, &containers)?;
@@ -52,10 +50,7 @@ pub fn run(args: &StackUp, cx: &Cx) -> anyhow::Result<Outcome> {
             cx.ui.note("changes", "nothing to change", Status::Skipped, "every container runs as it is configured")
         }
     }
-    plan.verify(|cx| {
-        let titles = ["Wait until the containers run", "Wait until Omni answers"];
-        omni_stack::verify(cx, (&services, place.as_ref()), titles)
-    });
+    plan.verify(|cx| omni_stack::verify(cx, provider, place.as_ref()));
     let verb = if recreate { "Recreate" } else { "Start" };
     let question = format!("{verb} the containers {}; volumes are kept{moved}", services.join(", "));
     plan.carry_out(cx, &question, &Value::Null)?;

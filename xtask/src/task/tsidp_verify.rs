@@ -12,7 +12,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::cli::TsidpVerify;
-use crate::flow::tsidp;
+use crate::flow::{doctor, tsidp};
 use crate::outcome::Outcome;
 use check::diagnosis::{Diagnosis, State};
 use check::oidc::{self, Discovery};
@@ -148,15 +148,7 @@ fn far_end(cx: &Cx, issuer: &str, keep: &mut impl FnMut(anyhow::Result<()>)) {
 
 /// A verdict as the end of a step.
 fn done(verdict: Diagnosis) -> anyhow::Result<StepResult<()>> {
-    Ok(match verdict.state {
-        State::Ok => StepResult::ok((), verdict.detail),
-        State::Warning | State::Unknown => StepResult::warning((), verdict.detail),
-        State::Skipped => StepResult::skipped((), verdict.detail),
-        State::Failed => {
-            let failure = Failure::new(Code::Failed, verdict.detail);
-            return Err(failure.hint(verdict.fix.unwrap_or_default()).into());
-        }
-    })
+    doctor::step_result(verdict, |wrong| Failure::new(Code::Failed, wrong.detail).hint(wrong.fix.unwrap_or_default()))
 }
 
 fn client(id: Option<&str>, secret: Option<&str>) -> Diagnosis {

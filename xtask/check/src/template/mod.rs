@@ -74,6 +74,8 @@ pub struct TalosInfo {
     pub version: String,
     pub compatible_kubernetes: Vec<String>,
     pub unsupported: bool,
+    /// Omni offers it, and no longer takes it for a new cluster by itself.
+    pub deprecated: bool,
 }
 
 /// What is known around the template. Nothing is: the default.

@@ -57,6 +57,7 @@ fn offer(line: &str) -> TalosInfo {
         version: words[0].to_owned(),
         compatible_kubernetes: words[1].split(',').map(str::to_owned).collect(),
         unsupported: words.contains(&"unsupported"),
+        deprecated: false,
     }
 }
 

@@ -28,7 +28,7 @@ use domain::failure::{Code, Failure};
 use runtime::bundle::DOCTOR;
 use runtime::cx::Cx;
 use runtime::parallel::{ALL, map_all};
-use runtime::ui::Status;
+use runtime::ui::{Status, StepResult};
 
 /// A check with what it came to.
 pub struct CheckResult {
@@ -82,6 +82,19 @@ pub fn verdicts(cx: &Cx, entries: impl Iterator<Item = &'static Entry>) -> Vec<C
         let of_each = entry.area() == Area::Provider || entry.id == "keys.provider";
         let others = further.iter().filter(|_| of_each).map(|of| of_provider(of.cx, entry.run(of)));
         CheckResult { entry, verdict: others.fold(entry.run(&installation), Diagnosis::and) }
+    })
+}
+
+/// A verdict as the end of a step; what is wrong becomes the failure that `failed` makes of it.
+///
+/// # Errors
+/// That failure.
+pub fn step_result(found: Diagnosis, failed: impl FnOnce(Diagnosis) -> Failure) -> anyhow::Result<StepResult<()>> {
+    Ok(match found.state {
+        State::Ok => StepResult::ok((), found.detail),
+        State::Warning | State::Unknown => StepResult::warning((), found.detail),
+        State::Skipped => StepResult::skipped((), found.detail),
+        State::Failed => return Err(failed(found).into()),
     })
 }
 
