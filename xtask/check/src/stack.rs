@@ -181,6 +181,11 @@ pub fn backup_store(compose: &str, site: &str) -> Option<bool> {
     (!flags.is_empty() && !elsewhere).then(|| flags.iter().any(stores) || keys.iter().any(configures))
 }
 
+/// The container of a service.
+pub fn service<'c>(containers: &'c [Container], name: &str) -> Option<&'c Container> {
+    containers.iter().find(|container| container.service == name)
+}
+
 /// The tag of an image: `v1.9.3` of `ghcr.io/siderolabs/omni:v1.9.3@sha256:…`.
 pub fn tag(image: &str) -> Option<&str> {
     let image = image.split('@').next()?;

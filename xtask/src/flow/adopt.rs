@@ -337,9 +337,7 @@ impl Adoption {
         }
         let containers = Compose::find(cx)?.containers()?;
         let provider = !self.inputs.get("OMNI_INFRA_PROVIDER_KEY").is_empty() && self.existing.config.is_some();
-        let services = omni_stack::services(cx, provider);
-        let well = services.iter().all(|name| containers.iter().any(|each| each.service == *name && each.well()));
-        if !plan.is_empty() || !well {
+        if !plan.is_empty() || !omni_stack::all_well(cx, provider, &containers) {
             let effect = format!("Omni {} runs from this project", self.version);
             plan.push(omni_stack::start(provider, false, effect));
         }
@@ -399,7 +397,7 @@ impl Adoption {
     /// The new Omni found the store, and what was in it.
     fn same(&self, cx: &Cx) -> anyhow::Result<StepResult<()>> {
         let containers = Compose::find(cx)?.containers()?;
-        let name = containers.iter().find(|found| found.service == OMNI).map_or(OMNI, |found| &found.name);
+        let name = stack::service(&containers, OMNI).map_or(OMNI, |found| &found.name);
         let (before, after) = (read_store(&self.copy(cx).join("etcd/member/snap/db"))?, store_of(cx, name, ETCD_DIR)?);
         let fewer = HELD.iter().any(|(kind, _)| after.count(kind) < before.count(kind));
         let lost = before.slots.keys().any(|slot| !after.slots.contains_key(slot));

@@ -75,7 +75,7 @@ impl Source {
     pub fn find(cx: &Cx, image: Option<&str>) -> Result<Source, Failure> {
         let containers = Compose::find(cx)?.containers()?;
         for service in [SIDECAR, OMNI] {
-            let state = containers.iter().find(|container| container.service == service).map(|found| &*found.state);
+            let state = stack::service(&containers, service).map(|found| &*found.state);
             if state != Some("running") {
                 let state = state.unwrap_or("has no container");
                 return Err(Failure::new(Code::Prerequisite, format!("`{service}` does not run: {state}"))
@@ -89,7 +89,7 @@ impl Source {
     }
 
     fn container<'s>(&'s self, service: &'s str) -> &'s str {
-        self.containers.iter().find(|container| container.service == service).map_or(service, |found| &found.name)
+        stack::service(&self.containers, service).map_or(service, |found| &found.name)
     }
 }
 
@@ -112,7 +112,7 @@ fn members(settings: &str) -> Vec<Vec<String>> {
 }
 
 fn version_of<'c>(containers: &'c [Container], service: &str) -> Option<&'c str> {
-    stack::tag(&containers.iter().find(|container| container.service == service)?.image)
+    stack::tag(&stack::service(containers, service)?.image)
 }
 
 /// The image with the tools of the etcd in this Omni, if no other is named.

@@ -106,7 +106,9 @@ pub struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    pub fn push(&mut self, change: Change<'a>) {
+    pub fn push(&mut self, mut change: Change<'a>) {
+        self.verifications.extend(change.verify.take());
+        self.records.extend(change.record.take());
         self.changes.push(change);
     }
 
@@ -223,7 +225,9 @@ impl<'a> Plan<'a> {
 
 impl<'a> FromIterator<Change<'a>> for Plan<'a> {
     fn from_iter<T: IntoIterator<Item = Change<'a>>>(changes: T) -> Plan<'a> {
-        Plan { changes: changes.into_iter().collect(), ..Plan::default() }
+        let mut plan = Plan::default();
+        changes.into_iter().for_each(|change| plan.push(change));
+        plan
     }
 }
 
@@ -336,27 +340,22 @@ fn done_so_far(cx: &Cx) -> String {
 /// The one loop: apply in order, stop at the first failure, verify, record once. `done` was done before.
 fn execute(cx: &Cx, plan: Plan<'_>, mut done: Vec<String>) -> anyhow::Result<()> {
     let Plan { changes, verifications, records, then } = plan;
-    let (mut own_verifications, mut own_records) = (Vec::new(), Vec::new());
     for change in changes {
         let title = change.title();
         if proc::interrupted() {
             return Err(with_done(proc::interruption(&title), &done).into());
         }
-        let Change { verb, apply, verify, record, .. } = change;
         cx.ui
-            .step(verb, title.clone(), || Ok(StepResult::changed((), apply(cx)?)))
+            .step(change.verb, title.clone(), || Ok(StepResult::changed((), (change.apply)(cx)?)))
             .map_err(|error| with_done(Failure::of(&error), &done))?;
         done.push(title);
-        own_verifications.extend(verify);
-        own_records.extend(record);
     }
-    for verify in own_verifications.into_iter().chain(verifications) {
+    for verify in verifications {
         verify(cx)?;
     }
-    let mut records = own_records.into_iter().chain(records).peekable();
-    if records.peek().is_some() {
+    if !records.is_empty() {
         let mut state = cx.fresh_state()?;
-        records.for_each(|record| record(&mut state));
+        records.into_iter().for_each(|record| record(&mut state));
         cx.save_state(state)?;
     }
     then.map_or(Ok(()), |next| execute(cx, *next, done))

@@ -13,6 +13,7 @@ use domain::nearest;
 use domain::spec::template::ClusterTemplate;
 use domain::status::cluster::{self, ClusterParts, ClusterView, UpgradeSubject};
 use domain::status::omni::Resource;
+use domain::status::proxmox::Observed;
 use runtime::cx::Cx;
 use runtime::parallel::{ALL, both, map_all};
 use runtime::tool::omnictl::Omnictl;
@@ -354,11 +355,9 @@ pub fn refuse_destroyed(omnictl: &Omnictl<'_>, names: &[&str]) -> Result<Vec<Res
 /// When none is left, or the task is interrupted.
 pub fn leave_out_destroyed(cx: &Cx, templates: &mut Vec<ClusterTemplate>) -> Result<(), Failure> {
     let names: Vec<&str> = templates.iter().map(|template| template.name.as_str()).collect();
-    let gone = match Omnictl::find(cx).and_then(|omnictl| existing(&omnictl, &names)) {
-        Err(failure) if failure.code == Code::Interrupted => return Err(failure),
-        found => found.unwrap_or_default().into_iter().filter(|found| found.metadata.tearing_down()),
-    };
-    let gone: Vec<String> = gone.map(|found| found.metadata.id).collect();
+    let found = Observed::of(Omnictl::find(cx).and_then(|omnictl| existing(&omnictl, &names)))?;
+    let gone = found.known().into_iter().flatten().filter(|found| found.metadata.tearing_down());
+    let gone: Vec<String> = gone.map(|found| found.metadata.id.clone()).collect();
     if gone.len() == templates.len() {
         return refuse_destroyed_templates(cx, templates);
     }

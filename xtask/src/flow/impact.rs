@@ -11,7 +11,7 @@ use crate::flow::{machine_class, provider, proxmox};
 use check::capacity::demand::demand;
 use check::capacity::machine::{self, Machine};
 use check::capacity::{self, Fit, bytes};
-use domain::failure::{Code, Failure};
+use domain::failure::Failure;
 use domain::spec::machine_class::MachineClass;
 use domain::spec::template::{ClusterTemplate, MachineSet};
 use domain::status::omni::Resource;
@@ -90,12 +90,9 @@ pub fn of(
         }
     }
     if diffs.iter().any(|diff| restarts(&diff.actions)) {
-        let machines = match omnictl.list("clustermachines", None) {
-            Err(failure) if failure.code == Code::Interrupted => return Err(failure.into()),
-            found => found.ok(),
-        };
+        let machines = Observed::of(omnictl.list("clustermachines", None))?;
         for (impact, diff) in impacts.clusters.iter_mut().zip(diffs) {
-            impact.effects.extend(reboots(machines.as_deref(), &diff.template.template, &diff.actions));
+            impact.effects.extend(reboots(machines.known().map(Vec::as_slice), &diff.template.template, &diff.actions));
         }
     }
     Ok(impacts)

@@ -124,23 +124,22 @@ pub const RELEASE: Question = ("sysversions", "version");
 
 /// Asks Omni for each list, once and side by side. A list is `None` when Omni was not asked or did not answer: a step then
 /// says so, since what is not known is no fault of the files.
-pub fn ask(cx: &Cx, offline: bool, questions: &[Question]) -> Vec<Option<Vec<Resource>>> {
-    let nothing = || questions.iter().map(|_| None).collect();
+pub fn ask<const N: usize>(cx: &Cx, offline: bool, questions: [Question; N]) -> [Option<Vec<Resource>>; N] {
+    let mut lists = std::array::from_fn(|_| None);
     if offline {
         cx.ui.note("omni", "Read what Omni knows", Status::Skipped, "not asked: --offline");
-        return nothing();
+        return lists;
     }
     let omnictl = match Omnictl::find(cx) {
         Ok(omnictl) => omnictl,
         Err(failure) => {
             let detail = format!("not asked: {}; judged by what is built in", failure.message);
             cx.ui.note("omni", "Read what Omni knows", Status::Warning, detail);
-            return nothing();
+            return lists;
         }
     };
     let omnictl = &omnictl;
-    let check = |(kind, title): &Question| {
-        let kind = *kind;
+    let check = |(kind, title): Question| {
         Check::new(kind, format!("Omni's {title}"), move || match omnictl.list(kind, None) {
             Ok(found) => {
                 let release = found.first().filter(|_| kind == RELEASE.0).map(|found| found.text(&["backendversion"]));
@@ -152,8 +151,9 @@ pub fn ask(cx: &Cx, offline: bool, questions: &[Question]) -> Vec<Option<Vec<Res
             }
         })
     };
-    let results = cx.ui.side_by_side("asking Omni", questions.iter().map(check).collect());
-    results.into_iter().map(|result| result.ok().flatten()).collect()
+    let results = cx.ui.side_by_side("asking Omni", questions.map(check).into());
+    lists.iter_mut().zip(results).for_each(|(list, result)| *list = result.ok().flatten());
+    lists
 }
 
 /// Lists resources of Omni, as a check that reports how many there are.
@@ -185,9 +185,7 @@ impl TemplateSources {
     /// Asks Omni for its machine classes and Talos versions, if it can be; else the files in `machine-classes/` and the
     /// built-in table stand in for them.
     pub fn ask(cx: &Cx, offline: bool, omni: Option<Omni>) -> TemplateSources {
-        let mut found = ask(cx, offline, &[CLASSES, TALOS, RELEASE]).into_iter();
-        let mut next = || found.next().flatten();
-        let (listed, talos, live) = (next(), next(), next());
+        let [listed, talos, live] = ask(cx, offline, [CLASSES, TALOS, RELEASE]);
         let flag = (omni, "--omni-version");
         let project = project_releases(cx);
         let release = EffectiveVersion::of(flag, running(live.as_deref()), project.omni);

@@ -60,7 +60,7 @@ pub fn check_mounts(cx: &Cx, containers: &[Container]) -> anyhow::Result<()> {
 /// # Errors
 /// As [`guard`].
 pub fn guard_omni(cx: &Cx, containers: &[Container]) -> Result<String, Failure> {
-    let Some(omni) = containers.iter().find(|container| container.service == OMNI) else {
+    let Some(omni) = stack::service(containers, OMNI) else {
         return Ok("Omni has no container now".to_owned());
     };
     let inspected = inspect(cx, omni)?;
@@ -81,7 +81,7 @@ pub fn guard_omni(cx: &Cx, containers: &[Container]) -> Result<String, Failure> 
 /// # Errors
 /// As [`guard`].
 pub fn guard_sidecar(cx: &Cx, containers: &[Container]) -> Result<String, Failure> {
-    let Some(sidecar) = containers.iter().find(|container| container.service == SIDECAR) else {
+    let Some(sidecar) = stack::service(containers, SIDECAR) else {
         return Ok("the sidecar has no container now".to_owned());
     };
     let bad = stack::off_mounts(&inspect(cx, sidecar)?, &[stack::TAILSCALE_STATE.to_owned()]);
@@ -169,6 +169,11 @@ pub fn services(cx: &Cx, provider: bool) -> Vec<String> {
     services
 }
 
+/// Whether the services run that are to run; with `provider` those of all providers.
+pub fn all_well(cx: &Cx, provider: bool, containers: &[Container]) -> bool {
+    services(cx, provider).iter().all(|name| stack::service(containers, name).is_some_and(Container::well))
+}
+
 /// The end of a check of the containers, which `part` makes of them: how many run.
 pub fn running<T>(compose: &Compose<'_>, part: impl FnOnce(Vec<Container>) -> T) -> anyhow::Result<StepResult<T>> {
     let found = compose.containers()?;
@@ -187,7 +192,7 @@ pub fn unwell(found: &[Container]) -> Vec<String> {
 /// Whether the containers must be recreated together: one that stayed while the sidecar ended keeps a dead network.
 pub fn out_of_step(containers: &[Container]) -> bool {
     let running = |container: &Container| container.state == "running";
-    let sidecar = containers.iter().find(|container| container.service == SIDECAR);
+    let sidecar = stack::service(containers, SIDECAR);
     let others = containers.iter().any(|container| container.service != SIDECAR && running(container));
     others && !sidecar.is_some_and(running)
 }
@@ -205,7 +210,7 @@ pub fn outdated(cx: &Cx, containers: &[Container]) -> Result<Vec<&'static str>, 
     let docker = Docker::find(cx)?;
     let mut found = Vec::new();
     for (service, path, key) in CONTENTS {
-        let container = containers.iter().find(|container| container.service == service);
+        let container = stack::service(containers, service);
         let (Some(container), Some(value)) = (container, cx.settings.env_file.get(key)) else { continue };
         if !docker.holds(&container.name, path, value)? {
             found.push(key);
@@ -241,7 +246,7 @@ pub fn moved(cx: &Cx, containers: &[Container]) -> String {
 pub fn refuse_other_omni(cx: &Cx, containers: &[Container]) -> Result<(), Failure> {
     let state = cx.fresh_state()?;
     let pinned = pinned_version(cx);
-    let ran = match containers.iter().find(|container| container.service == OMNI) {
+    let ran = match stack::service(containers, OMNI) {
         Some(_) => other_versions(cx, containers).into_iter().find(|(service, ..)| service == OMNI),
         // What `stack-down` removed.
         None => state.get(STATE_VERSION).zip(pinned).map(|(from, to)| (OMNI.to_owned(), from, to)),
@@ -372,7 +377,7 @@ fn wait_until_well(cx: &Cx, compose: &Compose<'_>, services: &[String]) -> anyho
     cx.wait("the containers of the stack", HEALTH, || {
         let found = compose.containers()?;
         for service in services {
-            let Some(container) = found.iter().find(|container| container.service == *service) else {
+            let Some(container) = stack::service(&found, service) else {
                 return Err(Failure::new(Code::Failed, format!("there is no container of `{service}`"))
                     .cause("docker compose started the others without it")
                     .into());
@@ -410,7 +415,7 @@ fn wait_for_omni(cx: &Cx, compose: &Compose<'_>, place: &OmniAddress) -> anyhow:
             Err(failure) if matches!(failure.kind, Kind::Certificate | Kind::Proxy) => Err(failure.into()),
             Err(failure) => {
                 let found = compose.containers()?;
-                let omni = found.iter().find(|container| container.service == OMNI);
+                let omni = stack::service(&found, OMNI);
                 if omni.is_none_or(|container| container.state != "running") {
                     let status = omni.map_or("it has no container".to_owned(), |container| container.status.clone());
                     let ended = Failure::new(Code::Failed, "`omni` does not stay up").cause(status);
@@ -495,7 +500,7 @@ pub fn version_at(cx: &Cx, endpoint: &str) -> Option<String> {
         return None;
     }
     let containers = Compose::find(cx).and_then(|compose| compose.containers()).ok()?;
-    match containers.iter().find(|container| container.service == OMNI) {
+    match stack::service(&containers, OMNI) {
         Some(container) => stack::tag(&container.image).filter(|tag| version::parse(tag).is_ok()).map(str::to_owned),
         None => pinned_version(cx),
     }

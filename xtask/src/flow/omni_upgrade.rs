@@ -79,7 +79,7 @@ impl Holdings {
 /// The account that Omni's container was started with.
 fn account(cx: &Cx) -> Result<String, Failure> {
     let containers = Compose::find(cx)?.containers()?;
-    let Some(omni) = containers.iter().find(|container| container.service == OMNI) else { return Ok(String::new()) };
+    let Some(omni) = stack::service(&containers, OMNI) else { return Ok(String::new()) };
     let inspected = omni_stack::inspect(cx, omni)?;
     Ok(inspected.args.iter().find_map(|arg| arg.strip_prefix("--account-id=")).unwrap_or_default().to_owned())
 }
@@ -93,7 +93,7 @@ pub fn interrupted(cx: &Cx, containers: &[Container]) -> Result<Option<Upgrade>,
     let Some(from) = state.get(STATE_FROM).and_then(|from| version::parse(&from).ok()) else { return Ok(None) };
     let (compose, image) = pinned(cx)?;
     let to = upgrade::release(OMNI, &image)?;
-    let running = containers.iter().find(|container| container.service == OMNI);
+    let running = stack::service(containers, OMNI);
     let detail = format!("from {from} to {to}; Omni's container: {}", running.map_or("none", |found| &found.status));
     cx.ui.note("interrupted", "continuing an interrupted upgrade", Status::Warning, detail);
     let backup = state.get("last_backup");

@@ -467,10 +467,8 @@ pub fn read_disks(
     }
     let answers = proxmox.get_all(cx, "asking for the disks of VMs that are removed", &paths);
     for (vm, answer) in removed.into_iter().zip(answers) {
-        match answer {
-            Ok(config) => vm.disks = status::disks(&config),
-            Err(failure) if failure.code == Code::Interrupted => return Err(failure),
-            Err(_) => {}
+        if let Observed::Known(config) = Observed::of(answer)? {
+            vm.disks = status::disks(&config);
         }
     }
     Ok(())

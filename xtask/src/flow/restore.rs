@@ -261,7 +261,7 @@ pub fn create_volumes(cx: &Cx) -> Result<[(String, &'static str); 3], Failure> {
     let compose = Compose::find(cx)?;
     compose.create()?;
     let containers = compose.containers()?;
-    let name = |service: &str| containers.iter().find(|found| found.service == service).map(|found| found.name.clone());
+    let name = |service: &str| stack::service(&containers, service).map(|found| found.name.clone());
     let place = |service, path| (name(service).unwrap_or_default(), path);
     Ok([place(OMNI, ETCD_DIR), place(OMNI, SQLITE_DIR), place(SIDECAR, stack::TAILSCALE_STATE)])
 }

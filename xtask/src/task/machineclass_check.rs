@@ -27,9 +27,8 @@ pub fn run(args: &MachineclassCheck, cx: &Cx) -> anyhow::Result<Outcome> {
         true => check_report::convert(cx, &paths, convert::machine_class)?,
         false => check_report::Conversions::default(),
     };
-    let mut found = lookup::ask(cx, args.offline, &[lookup::PROVIDERS, lookup::RELEASE]).into_iter();
-    let mut next = || found.next().flatten();
-    let (providers, live) = (next().as_deref().map(lookup::providers), next());
+    let [providers, live] = lookup::ask(cx, args.offline, [lookup::PROVIDERS, lookup::RELEASE]);
+    let providers = providers.as_deref().map(lookup::providers);
     let around = lookup::project_releases(cx);
     let given = (args.omni_version, "--omni-version");
     let omni = EffectiveVersion::of(given, lookup::running(live.as_deref()), around.omni);

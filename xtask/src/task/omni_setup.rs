@@ -139,9 +139,7 @@ fn plan<'a>(
     plan.append(site::begin(cx, first)?.into_iter().collect());
     let containers = compose.containers()?;
     let provider = omni_stack::with_provider(cx).is_ok();
-    let well = omni_stack::services(cx, provider)
-        .iter()
-        .all(|service| containers.iter().any(|container| container.service == *service && container.well()));
+    let well = omni_stack::all_well(cx, provider, &containers);
     // Those of a run that was interrupted before it started the stack.
     let outdated = !omni_stack::outdated(cx, &containers)?.is_empty();
     if !plan.is_empty() || !well || outdated {

@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::cli::{Lines, OmniStatus};
 use crate::flow::omni_stack;
 use crate::outcome::Outcome;
+use check::stack;
 use domain::failure::{Code, Failure};
 use domain::status::docker::Container;
 use domain::words;
@@ -56,7 +57,7 @@ pub fn run(args: &OmniStatus, cx: &Cx) -> anyhow::Result<Outcome> {
         }
     }
     let bad = |service: &str| {
-        let found = containers.iter().find(|container| container.service == service);
+        let found = stack::service(&containers, service);
         found.is_none_or(|container| !container.well())
     };
     let down = bad(OMNI) || bad(SIDECAR);

@@ -17,6 +17,7 @@ use crate::flow::change::{Change, Plan};
 use crate::flow::omni_stack;
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure, Kind};
+use domain::status::proxmox::Observed;
 use domain::version;
 use runtime::cx::Cx;
 use runtime::tool::install::{self, Installed, Sources};
@@ -101,11 +102,8 @@ fn endpoint(args: &OmnictlInstall, cx: &Cx) -> Option<String> {
 
 fn found(cx: &Cx) -> Result<Option<Found>, Failure> {
     let Some(path) = omnictl::locate() else { return Ok(None) };
-    match omnictl::version_of(cx, &path) {
-        Ok((version, _)) => Ok(Some(Found { path, version: Some(version) })),
-        Err(failure) if failure.code == Code::Interrupted => Err(failure),
-        Err(_) => Ok(Some(Found { path, version: None })),
-    }
+    let version = Observed::of(omnictl::version_of(cx, &path))?.known().map(|(version, _)| version.clone());
+    Ok(Some(Found { path, version }))
 }
 
 /// Step 1.

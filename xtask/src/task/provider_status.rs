@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::cli::ProviderStatus;
 use crate::flow::{omni_stack, provider, provider_log};
 use crate::outcome::Outcome;
+use check::stack;
 use domain::failure::{Code, Failure};
 use domain::status::docker::Container;
 use domain::words;
@@ -66,7 +67,7 @@ fn one(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
     let unsettled = provider_log::unsettled(&log);
     let known = issues.newest_first(&unsettled);
     show(cx, &containers, &args.lines.of(&log), &known);
-    let container = containers.iter().find(|container| container.service == service);
+    let container = stack::service(&containers, &service);
     let health = match container {
         Some(container) if container.well() && known.is_empty() && containers.iter().all(Container::well) => "healthy",
         Some(container) if container.well() => "degraded",

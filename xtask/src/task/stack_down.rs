@@ -24,7 +24,7 @@ pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
     let names: Vec<String> = containers.iter().map(|container| container.name.clone()).collect();
     let mut plan = Plan::from_iter([omni_stack::stop(&names.join(", "))]);
     // The next start must not be an upgrade that was not asked for.
-    let omni = containers.iter().find(|container| container.service == OMNI);
+    let omni = stack::service(&containers, OMNI);
     if let Some(tag) = omni.and_then(|omni| stack::tag(&omni.image)).map(str::to_owned) {
         plan.record(move |state| state.set(omni_stack::STATE_VERSION, tag));
     }

@@ -32,7 +32,7 @@ fn unwell(installation: &Installation<'_>, failure: &Failure) -> Diagnosis {
     if installation.certificate_refused() && fails(certificates::served(installation)) {
         return see("certificates.served");
     }
-    let omni = installation.containers().map(|all| all.iter().find(|container| container.service == OMNI));
+    let omni = installation.containers().map(|all| stack::service(all, OMNI));
     // Where docker shows a stack or is set up to, its Omni is the one that is asked.
     if installation.set_up && omni.is_ok_and(|omni| omni.is_none_or(|container| container.state != "running")) {
         return see("docker.containers");

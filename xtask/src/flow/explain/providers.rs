@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::{OutsideFacts, in_log, rotation};
 use crate::flow::{provider, provider_log};
 use check::explain::{Cause, Link};
+use check::stack;
 use domain::status::cluster::{Actor, ClusterView, MachineView};
 use domain::status::docker::Container;
 use domain::status::omni::ProviderHealth;
@@ -84,7 +85,7 @@ fn provider_cause(id: &str, cause: &str, words: &str) -> Cause {
 fn container(cx: &Cx, id: &str, ours: bool, leaves: bool, around: &OutsideFacts) -> Option<Cause> {
     let found =
         around.containers.as_ref().ok().filter(|found| ours && found.iter().any(|found| found.service == OMNI))?;
-    let service = |name: &str| found.iter().find(|container| container.service == name);
+    let service = |name: &str| stack::service(found, name);
     let explained = |cause: Cause, log: &str| match Issues::of(cx) {
         Ok(issues) => in_log(&issues, &provider_log::unsettled(log), cause),
         Err(_) => cause,
