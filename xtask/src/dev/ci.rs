@@ -91,7 +91,7 @@ fn chosen(args: &Ci) -> Result<Vec<&'static Row>, Failure> {
 
 fn listed(cx: &Cx, rows: &[&Row]) -> Outcome {
     let cells = |row: &&Row| vec![row.name.clone(), row.about.clone(), row.fix.clone()];
-    cx.ui.states(&table(&["CHECK", "WHAT IT LOOKS AT", "WHAT FIXES IT"], &rows.iter().map(cells).collect::<Vec<_>>()));
+    cx.ui.states(&table(&["CHECK", "WHAT IT LOOKS AT", "WHAT FIXES IT"], rows.iter().map(cells)));
     let off: Vec<&str> = CHECKS.iter().filter(|row| row.group).map(|row| row.name.as_str()).collect();
     let data: Vec<Value> =
         rows.iter().map(|row| json!({ "name": row.name, "about": row.about, "fix": row.fix })).collect();

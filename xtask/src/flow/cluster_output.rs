@@ -108,7 +108,7 @@ pub fn wide(lines: &[MachineLine]) -> String {
         ]
     };
     let header = ["CLUSTER", "MACHINE", "STAGE", "READY", "NODE", "VM", "ADDRESS", "TALOS", "KUBERNETES", "AGE"];
-    table(&header, &lines.iter().map(row).collect::<Vec<_>>())
+    table(&header, lines.iter().map(row))
 }
 
 /// The largest unit of an age, as kubectl shows it.

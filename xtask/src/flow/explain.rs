@@ -27,7 +27,6 @@ use runtime::cx::Cx;
 use runtime::files;
 use runtime::parallel::{ALL, both, map_all};
 use runtime::tool::compose::{Compose, OMNI};
-use runtime::tool::omni;
 use runtime::tool::omnictl::Omnictl;
 use runtime::tool::proxmox::Proxmox;
 use runtime::triage::{Hit, Issues};
@@ -53,9 +52,7 @@ pub fn full(cx: &Cx, omnictl: Result<&Omnictl<'_>, &Failure>, cluster: &str) -> 
         Ok(omnictl) => cluster::observe(omnictl, cluster),
         Err(failure) => Err(failure.clone()),
     };
-    let health = || {
-        OmniAddress::of(cx).map(|at| omni::healthy_at(cx, &at.endpoint, at.ca_file.as_deref(), at.connect.as_deref()))
-    };
+    let health = || OmniAddress::of(cx).map(|at| at.healthy(cx));
     let ((seen, template), ((site, health), around)) = both(
         || both(view, || template(cx, omnictl.ok(), cluster)),
         || both(|| both(|| doctor::verdicts(cx, checks()), health), || around(&sites, omnictl.ok(), cluster, true)),

@@ -406,7 +406,7 @@ fn wait_until_well(cx: &Cx, compose: &Compose<'_>, services: &[String]) -> anyho
 /// As [`wait_until_well`].
 fn wait_for_omni(cx: &Cx, compose: &Compose<'_>, place: &OmniAddress) -> anyhow::Result<StepResult<()>> {
     cx.wait("Omni", HEALTH, || {
-        match omni::healthy_at(cx, &place.endpoint, place.ca_file.as_deref(), place.connect.as_deref()) {
+        match place.healthy(cx) {
             Ok(()) => Ok(Poll::Done(StepResult::ok((), place.words()))),
             Err(failure) if matches!(failure.code, Code::Interrupted | Code::Prerequisite | Code::Invalid) => {
                 Err(failure.into())
@@ -446,6 +446,14 @@ impl OmniAddress {
         let own = cx.settings.env_file.get("OMNI_DOMAIN").is_some_and(|domain| host_and_port(domain).0 == host);
         let connect = lan.filter(|_| own).map(str::to_owned);
         Some(OmniAddress { endpoint, connect, ca_file: cx.settings.ca_file(None).map(|found| found.value) })
+    }
+
+    /// Whether Omni is well there.
+    ///
+    /// # Errors
+    /// As [`omni::healthy_at`].
+    pub fn healthy(&self, cx: &Cx) -> Result<(), Failure> {
+        omni::healthy_at(cx, &self.endpoint, self.ca_file.as_deref(), self.connect.as_deref())
     }
 
     pub fn words(&self) -> String {

@@ -33,7 +33,7 @@ pub fn show(cx: &Cx, fit: &Fit, demand: &Demand) {
             true => vec![set.clone(), format!("{count} fewer; Omni chooses which")],
             false => vec![set.clone(), format!("all {count}")],
         };
-        parts.push(table(&["MACHINE SET", "TO REMOVE"], &demand.surplus.iter().map(row).collect::<Vec<_>>()));
+        parts.push(table(&["MACHINE SET", "TO REMOVE"], demand.surplus.iter().map(row)));
     }
     let rows: Vec<Vec<String>> = fit.nodes.iter().map(node_row).collect();
     parts.push(table(&["NODE", "MEMORY  █ used ▒ to come", "BEFORE", "AFTER", "MACHINES", "CPUS ASKED"], &rows));
@@ -43,10 +43,7 @@ pub fn show(cx: &Cx, fit: &Fit, demand: &Demand) {
     }
     let losses: Vec<_> = fit.losses.iter().filter(|loss| loss.machines > 0).collect();
     if !losses.is_empty() {
-        parts.push(table(
-            &["WITHOUT", "MACHINES LOST", "ETCD", "RECREATED"],
-            &losses.into_iter().map(loss_row).collect::<Vec<_>>(),
-        ));
+        parts.push(table(&["WITHOUT", "MACHINES LOST", "ETCD", "RECREATED"], losses.into_iter().map(loss_row)));
     }
     cx.ui.states(&parts.join("\n"));
 }

@@ -21,7 +21,6 @@ use runtime::parallel::map_all;
 use runtime::proc;
 use runtime::settings;
 use runtime::tool::compose::{Compose, OMNI, SIDECAR};
-use runtime::tool::omni;
 use runtime::tool::omnictl::{self, Omnictl};
 use runtime::tool::proxmox::Proxmox;
 use runtime::ui::StepResult;
@@ -230,7 +229,7 @@ fn tail(text: &str, most: usize) -> &str {
 fn resources(parts: &mut Parts<'_>) -> Result<(), Failure> {
     let cx = parts.cx;
     if let Some(at) = OmniAddress::of(cx)
-        && let Err(failure) = omni::healthy_at(cx, &at.endpoint, at.ca_file.as_deref(), at.connect.as_deref())
+        && let Err(failure) = at.healthy(cx)
     {
         parts.missing.insert("health".to_owned(), failure);
     }

@@ -10,8 +10,8 @@ use serde_json::json;
 
 use crate::cli::SelectorTest;
 use crate::flow::inputs::{self, Input};
+use crate::flow::provider;
 use crate::flow::selector_results::{self as results, GIB, Subject, TestedSelector, Warning};
-use crate::flow::{provider, storages};
 use crate::outcome::Outcome;
 use check::capacity::selector::seen;
 use domain::failure::{Code, Failure};
@@ -37,7 +37,7 @@ pub fn run(args: &SelectorTest, cx: &Cx) -> anyhow::Result<Outcome> {
         true => cx.clone(),
         false => provider::of_machines(cx, of).of_one_provider()?,
     };
-    let storages = storages::list(&site, args.storages.as_deref(), node.as_deref(), offline)?;
+    let storages = results::storages(&site, args.storages.as_deref(), node.as_deref(), offline)?;
     // Without a storage the expression is evaluated once over empty values: it compiles, and that is what was asked.
     let nowhere = storages.is_none();
     let empty = json!({ "name": "", "node": "", "storageType": "", "availableSpace": 0 });

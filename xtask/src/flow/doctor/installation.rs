@@ -19,8 +19,8 @@ use runtime::files;
 use runtime::tool::compose::{Compose, SIDECAR};
 use runtime::tool::docker::engine_address;
 use runtime::tool::omnictl::{self, Omnictl};
+use runtime::tool::openssl;
 use runtime::tool::proxmox::Proxmox;
-use runtime::tool::{omni, openssl};
 
 /// How a check came out; as an error where it stopped early.
 pub type Verdict = Result<Diagnosis, Diagnosis>;
@@ -121,12 +121,7 @@ impl<'a> Installation<'a> {
 
     /// Whether Omni answers where machines ask; `None` where that is not known.
     pub fn health(&self) -> Option<&Result<(), Failure>> {
-        let look = || {
-            let place = self.place()?;
-            let (ca_file, connect) = (place.ca_file.as_deref(), place.connect.as_deref());
-            Some(omni::healthy_at(self.cx, &place.endpoint, ca_file, connect))
-        };
-        self.health.get_or_init(look).as_ref()
+        self.health.get_or_init(|| Some(self.place()?.healthy(self.cx))).as_ref()
     }
 
     /// Whether Omni cannot be asked because its certificate is refused here.

@@ -14,8 +14,7 @@ use serde_json::{Value, json};
 
 use crate::cli::Rehearse;
 use crate::flow::rehearsal::{planned, start_with};
-use crate::flow::rehearsed_life::{LifeCycle, report, words};
-use crate::flow::rehearsed_site::Site;
+use crate::flow::rehearsed_site::{LifeCycle, Site, report, words};
 use crate::flow::{kit, proxmox};
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
