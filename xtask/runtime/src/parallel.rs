@@ -1,7 +1,8 @@
 //! Runs jobs in parallel. One function without type parameters manages the threads, so that it is compiled only once
 //! (docs/benchmarks.md).
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, mpsc};
+use std::time::Duration;
 
 /// One of them.
 pub type Job<'a, T> = Box<dyn FnOnce() -> T + Send + 'a>;
@@ -41,6 +42,22 @@ pub fn both<A: Send, B: Send>(one: impl FnOnce() -> A + Send, other: impl FnOnce
         (Some(first), Some(second)) => (first, second),
         _ => unreachable!("every job has run"),
     }
+}
+
+/// Does `work`, and meanwhile `look` after each `pause`.
+pub fn meanwhile<T: Send>(pause: Duration, work: impl FnOnce() -> T + Send, mut look: impl FnMut() + Send) -> T {
+    let (ends, end) = mpsc::channel::<()>();
+    let looks = move || {
+        while end.recv_timeout(pause) == Err(mpsc::RecvTimeoutError::Timeout) {
+            look();
+        }
+    };
+    // It ends the looks also where it panics.
+    let work = move || {
+        let _ends = ends;
+        work()
+    };
+    both(work, looks).0
 }
 
 fn carry_out(jobs: Vec<Job<'_, ()>>, most: usize) {
@@ -96,6 +113,18 @@ mod tests {
             number
         };
         assert_eq!(map_all([1, 2, 3], 8, job), [1, 2, 3]);
+    }
+
+    #[test]
+    fn looks_end_with_the_work() {
+        let looks = AtomicUsize::new(0);
+        let work = || {
+            while looks.load(Ordering::SeqCst) < 2 {
+                std::thread::yield_now();
+            }
+            7
+        };
+        assert_eq!(meanwhile(Duration::from_millis(1), work, || drop(looks.fetch_add(1, Ordering::SeqCst))), 7);
     }
 
     #[test]

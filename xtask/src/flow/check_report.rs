@@ -58,10 +58,7 @@ pub fn convert(
                 converted.data.push(json!({
                     "file": shown, "changes": changes.iter().map(words).collect::<Vec<_>>(),
                 }));
-                let effect = match changes.len() {
-                    1 => "1 change to the real form".to_owned(),
-                    count => format!("{count} changes to the real form"),
-                };
+                let effect = format!("{} to the real form", count(changes.len(), "change"));
                 let mode = files::mode(path).unwrap_or(files::SHARED);
                 let contents = (Secret::plain(text.clone()), mode);
                 let file = (path.clone(), shown);

@@ -1,8 +1,7 @@
 //! The deletion of a cluster: what it destroys, how it is done, and the proof that nothing is left.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -213,34 +212,17 @@ pub fn watch<T: Send>(
     name: &str,
     call: impl FnOnce() -> Result<T, Failure> + Send,
 ) -> Result<T, Failure> {
-    let ended = AtomicBool::new(false);
-    let call = || {
-        let result = call();
-        ended.store(true, Ordering::Relaxed);
-        result
-    };
-    // What ends before the first look needs none.
-    let pause = || {
-        let begun = Instant::now();
-        while !ended.load(Ordering::Relaxed) && begun.elapsed() < LOOK {
-            std::thread::sleep(Duration::from_millis(50));
+    let mut last = String::new();
+    parallel::meanwhile(LOOK, call, || {
+        let Ok(Some(found)) = cluster::observe(omnictl, name) else { return };
+        cluster_tree::show(cx, &found);
+        let cause = explain::causes(cx, omnictl, &found).into_iter().next();
+        let words = cause.map_or_else(|| found.waits_for(), |cause| cause.cause);
+        if words != last && (found.tearing_down || found.machines().any(|machine| machine.leaving)) {
+            cx.ui.waiting(&words);
+            last = words;
         }
-        !ended.load(Ordering::Relaxed)
-    };
-    let watch = || {
-        let mut last = String::new();
-        while pause() {
-            let Ok(Some(found)) = cluster::observe(omnictl, name) else { continue };
-            cluster_tree::show(cx, &found);
-            let cause = explain::causes(cx, omnictl, &found).into_iter().next();
-            let words = cause.map_or_else(|| found.waits_for(), |cause| cause.cause);
-            if words != last && (found.tearing_down || found.machines().any(|machine| machine.leaving)) {
-                cx.ui.waiting(&words);
-                last = words;
-            }
-        }
-    };
-    parallel::both(call, watch).0
+    })
 }
 
 /// A VM that is still there this long after Omni let its machine go was left behind.

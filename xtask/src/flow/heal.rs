@@ -4,7 +4,6 @@
 //! A step is typed ([`Step`]), never read from a hint. A task is run as this very program, so that its own checks decide: its dry run
 //! says what it would change and destroy, which is shown and confirmed here, and refuses what costs etcd its quorum.
 
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -20,7 +19,7 @@ use domain::failure::{Code, Failure};
 use domain::saved_plan::PlannedChange;
 use domain::status::proxmox::host;
 use runtime::cx::Cx;
-use runtime::parallel::both;
+use runtime::parallel::meanwhile;
 use runtime::proc::{self, Job};
 use runtime::tool::omnictl::Omnictl;
 use runtime::tool::proxmox::Login;
@@ -187,23 +186,11 @@ fn task<'a>(cx: &Cx, words: Vec<String>, cluster: String) -> Result<Change<'a>, 
 
 /// Runs `work`; meanwhile the machines of the cluster are shown on a terminal, as in every other wait.
 fn beside_machines<T: Send>(cx: &Cx, cluster: &str, work: impl FnOnce() -> T + Send) -> T {
-    let (ends, end) = mpsc::channel::<()>();
-    let show = move || {
-        let omnictl = Omnictl::find(cx).ok().filter(|_| cx.ui.live() && !cluster.is_empty());
-        while let Some(omnictl) = &omnictl {
-            if let Ok(Some(view)) = cluster::observe(omnictl, cluster) {
-                cluster_tree::show(cx, &view);
-            }
-            if end.recv_timeout(PAUSE) != Err(mpsc::RecvTimeoutError::Timeout) {
-                break;
-            }
-        }
-    };
-    let work = || {
-        let _ends = ends;
-        work()
-    };
-    both(work, show).0
+    let omnictl = Omnictl::find(cx).ok().filter(|_| cx.ui.live() && !cluster.is_empty());
+    meanwhile(PAUSE, work, || {
+        let view = omnictl.as_ref().and_then(|omnictl| cluster::observe(omnictl, cluster).ok()?);
+        view.iter().for_each(|view| cluster_tree::show(cx, view));
+    })
 }
 
 /// What a task says of its failure, and its first way out.

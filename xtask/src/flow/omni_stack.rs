@@ -2,8 +2,10 @@
 
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::cli::Lines;
 use crate::flow::change::Change;
 use crate::flow::{provider, site};
 use check::certificate::{self, Certificate};
@@ -16,6 +18,7 @@ use domain::status::docker::{Container, ContainerDetails};
 use domain::version;
 use runtime::cx::Cx;
 use runtime::files;
+use runtime::parallel::{ALL, map_all};
 use runtime::settings::further_providers;
 use runtime::tool::compose::{Compose, OMNI, PROVIDER, SIDECAR};
 use runtime::tool::docker::Docker;
@@ -482,6 +485,35 @@ pub fn host_and_port(text: &str) -> (String, u16) {
         Some((host, port)) => (host.to_owned(), port),
         None => (text.to_owned(), 443),
     }
+}
+
+/// Shows the lines of these services as they come, each service from its own thread, and names a known issue when it shows first.
+///
+/// # Errors
+/// As [`Compose::follow`].
+pub fn follow(
+    cx: &Cx,
+    compose: &Compose<'_>,
+    (services, tail): (&[String], u32),
+    lines: &Lines,
+    issues: &Issues,
+) -> Result<(), Failure> {
+    let seen: Mutex<Vec<String>> = Mutex::default();
+    let one = |service: &String| {
+        compose.follow(service, tail, |line| {
+            let shown = lines.of(line);
+            let shown = shown.trim_end();
+            cx.ui.data(&if services.len() > 1 { format!("{service} | {shown}") } else { shown.to_owned() });
+            for hit in issues.find(line) {
+                let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                if !seen.contains(&hit.issue.id) {
+                    seen.push(hit.issue.id.clone());
+                    cx.ui.data(&cx.ui.advice(&format!("\n{}\n", hit.shown())));
+                }
+            }
+        })
+    };
+    map_all(services, ALL, one).into_iter().collect()
 }
 
 /// `failure` with what the log of `service` says, where it is a known issue.

@@ -36,6 +36,15 @@ pub struct Subject {
     pub size_gib: Option<u64>,
 }
 
+impl Subject {
+    fn words(&self) -> String {
+        match self.disk.as_str() {
+            "" => "the selector".to_owned(),
+            disk => format!("the selector of {disk}"),
+        }
+    }
+}
+
 /// A selector and its results.
 pub struct TestedSelector<'a> {
     pub subject: &'a Subject,
@@ -62,10 +71,7 @@ pub fn matches_no_images(tested: &TestedSelector<'_>, places: &[Storage], class:
     }
     let names: Vec<&str> = names.into_iter().collect();
     let mut failure = matches_nothing(tested.subject, places, class);
-    failure.message = match tested.subject.disk.as_str() {
-        "" => "no storage that the selector matches takes VM disks".to_owned(),
-        disk => format!("no storage that the selector of {disk} matches takes VM disks"),
-    };
+    failure.message = format!("no storage that {} matches takes VM disks", tested.subject.words());
     let others = places.iter().filter(|place| place.takes_images()).map(|place| place.name.as_str());
     let others: BTreeSet<&str> = others.take(SHOWN_NAMES).collect();
     let others = match others.is_empty() {
@@ -87,10 +93,6 @@ pub struct Warning {
 
 /// A selector that no storage of any node matches: a machine of such a class is never created.
 pub fn matches_nothing(subject: &Subject, places: &[Storage], class: Option<&str>) -> Failure {
-    let what = match subject.disk.as_str() {
-        "" => "the selector matches no storage on any node".to_owned(),
-        disk => format!("the selector of {disk} matches no storage on any node"),
-    };
     let names: BTreeSet<&str> = places.iter().map(|place| place.name.as_str()).collect();
     let more = names.len().saturating_sub(SHOWN_NAMES);
     let mut shown: Vec<String> = names.iter().take(SHOWN_NAMES).map(|name| (*name).to_owned()).collect();
@@ -108,7 +110,7 @@ pub fn matches_nothing(subject: &Subject, places: &[Storage], class: Option<&str
     };
     let near = quoted_names(&subject.selector).into_iter().find_map(|name| nearest(name, names.iter().copied()));
     let near = near.map_or(String::new(), |near| format!("did you mean `{near}`? "));
-    Failure::new(Code::Failed, what)
+    Failure::new(Code::Failed, format!("{} matches no storage on any node", subject.words()))
         .cause(format!("the storages are: {}", shown.join(", ")))
         .hint(format!("{near}select one of these names{unseen}"))
         .next(again)
@@ -208,10 +210,7 @@ pub fn rows(tested: &TestedSelector<'_>, places: &[Storage]) -> Vec<Value> {
 
 /// A selector that does not compile.
 pub fn refused(subject: &Subject, error: &CompileError) -> Failure {
-    let what = match subject.disk.as_str() {
-        "" => "the selector does not compile".to_owned(),
-        disk => format!("the selector of {disk} does not compile"),
-    };
+    let what = format!("{} does not compile", subject.words());
     let arrow = |selector: &str| {
         let line = selector.lines().nth(error.at.line.saturating_sub(1) as usize).unwrap_or_default();
         format!("\n{line}\n{}^", " ".repeat(error.at.column.saturating_sub(1) as usize))

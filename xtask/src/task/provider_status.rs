@@ -34,11 +34,9 @@ fn one(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
     let service = cx.settings.provider_service();
     let compose = Compose::find(cx)?;
     if args.follow {
-        if cx.ui.json() {
-            let usage = Failure::new(Code::Usage, "--follow cannot be used with --json");
-            return Err(usage.hint("a log that is followed is not one JSON document: leave out one of the two").into());
-        }
-        return follow(args, cx, &compose, &Issues::of_provider(cx).map_err(anyhow::Error::msg)?);
+        let issues = Issues::of_provider(cx).map_err(anyhow::Error::msg)?;
+        omni_stack::follow(cx, &compose, (&[service], args.tail), &args.lines, &issues)?;
+        return Ok(Outcome::done("the log has ended"));
     }
     let checks = vec![
         Check::new("containers", "Look at the stack's containers", || omni_stack::running(&compose, Part::Containers)),
@@ -131,19 +129,4 @@ fn show(cx: &Cx, containers: &[Container], log: &str, known: &[Hit<'_>]) {
     for hit in known {
         cx.ui.data(&cx.ui.advice(&format!("\n{}", hit.shown())));
     }
-}
-
-/// Shows lines as they come, and names a known issue when its line comes for the first time.
-fn follow(args: &ProviderStatus, cx: &Cx, compose: &Compose<'_>, issues: &Issues) -> anyhow::Result<Outcome> {
-    let mut seen: Vec<String> = Vec::new();
-    compose.follow(&cx.settings.provider_service(), args.tail, |line| {
-        cx.ui.data(args.lines.of(line).trim_end());
-        for hit in issues.find(line) {
-            if !seen.contains(&hit.issue.id) {
-                seen.push(hit.issue.id.clone());
-                cx.ui.data(&cx.ui.advice(&format!("\n{}", hit.shown())));
-            }
-        }
-    })?;
-    Ok(Outcome::done("the log has ended"))
 }

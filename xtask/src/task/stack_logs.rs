@@ -1,7 +1,5 @@
 //! `stack-logs`: the logs of the stack, with known issues named.
 
-use std::sync::Mutex;
-
 use serde_json::{Value, json};
 
 use crate::cli::StackLogs;
@@ -9,7 +7,6 @@ use crate::flow::omni_stack;
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
 use runtime::cx::Cx;
-use runtime::parallel::{ALL, map_all};
 use runtime::tool::compose::Compose;
 use runtime::triage::Issues;
 
@@ -18,7 +15,7 @@ pub fn run(args: &StackLogs, cx: &Cx) -> anyhow::Result<Outcome> {
     let issues = Issues::of(cx).map_err(anyhow::Error::msg)?;
     let services = services(args, cx, &compose)?;
     if args.follow {
-        follow(args, cx, &compose, &services, &issues)?;
+        omni_stack::follow(cx, &compose, (&services, args.tail), &args.lines, &issues)?;
         return Ok(Outcome::done("the log has ended"));
     }
     let mut logs = serde_json::Map::new();
@@ -71,31 +68,4 @@ fn services(args: &StackLogs, cx: &Cx, compose: &Compose<'_>) -> Result<Vec<Stri
         return Err(Failure::new(Code::NotFound, "the stack has no containers").next("cargo xtask stack-up"));
     }
     Ok(found)
-}
-
-/// Shows lines as they come, each service from its own thread, and names a known issue when it shows first.
-fn follow(
-    args: &StackLogs,
-    cx: &Cx,
-    compose: &Compose<'_>,
-    services: &[String],
-    issues: &Issues,
-) -> Result<(), Failure> {
-    let seen: Mutex<Vec<String>> = Mutex::default();
-    let one = |service: &str| {
-        compose.follow(service, args.tail, |line| {
-            let shown = args.lines.of(line);
-            let shown = shown.trim_end();
-            let shown = if services.len() > 1 { format!("{service} | {shown}") } else { shown.to_owned() };
-            cx.ui.data(&shown);
-            for hit in issues.find(line) {
-                let mut seen = seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                if !seen.contains(&hit.issue.id) {
-                    seen.push(hit.issue.id.clone());
-                    cx.ui.data(&cx.ui.advice(&format!("\n{}\n", hit.shown())));
-                }
-            }
-        })
-    };
-    map_all(services, ALL, |service| one(service)).into_iter().collect()
 }
