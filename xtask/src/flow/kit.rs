@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use crate::flow::backup::cannot;
 use domain::failure::{Code, Failure};
 use runtime::{called, files};
 
@@ -56,11 +57,7 @@ pub fn all() -> impl Iterator<Item = (&'static str, Cow<'static, str>)> {
 /// # Errors
 /// [`Code::Conflict`] when it holds anything but the kit and a git repository; the system's.
 pub fn missing(dir: &Path) -> Result<Vec<(&'static str, Cow<'static, str>)>, Failure> {
-    let failed = |error: std::io::Error| {
-        Failure::new(Code::Failed, format!("cannot read `{}`", dir.display()))
-            .cause(error.to_string())
-            .hint(files::io_hint(dir, &error))
-    };
+    let failed = |error: std::io::Error| cannot("read", dir, &error);
     let refused = |what: &Path| {
         Failure::new(Code::Conflict, format!("`{}` is not empty", dir.display()))
             .cause(format!("it holds `{}`, which is not a file of a new project", what.display()))
