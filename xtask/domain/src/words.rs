@@ -15,16 +15,6 @@ pub fn count<N: Display + PartialEq + From<u8>>(number: N, noun: &str) -> String
     }
 }
 
-/// The items with `between` them.
-pub fn join<T: AsRef<str>>(items: impl IntoIterator<Item = T>, between: &str) -> String {
-    let mut text = String::new();
-    for (at, item) in items.into_iter().enumerate() {
-        text.push_str(if at == 0 { "" } else { between });
-        text.push_str(item.as_ref());
-    }
-    text
-}
-
 /// `word` as a shell reads it back. shlex would also quote `omni,docker` and `--tail=20`, which need none.
 pub fn quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./_-".contains(c);
