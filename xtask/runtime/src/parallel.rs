@@ -124,7 +124,8 @@ mod tests {
             }
             7
         };
-        assert_eq!(meanwhile(Duration::from_millis(1), work, || drop(looks.fetch_add(1, Ordering::SeqCst))), 7);
+        let look = || _ = looks.fetch_add(1, Ordering::SeqCst);
+        assert_eq!(meanwhile(Duration::from_millis(1), work, look), 7);
     }
 
     #[test]
