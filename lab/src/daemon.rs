@@ -92,7 +92,6 @@ struct Lab {
     second_proxmox: Option<Proxmox>,
     engine: Engine,
     faults: Arc<Faults>,
-    clock: Clock,
     tool_start_ms: u64,
     link: Link,
     stop: Notify,
@@ -107,12 +106,6 @@ fn loopback(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
 }
 
-fn random_hex(bytes: usize) -> Result<String> {
-    let mut buffer = vec![0u8; bytes];
-    crate::tls::fill(&mut buffer)?;
-    Ok(crate::tls::hex(&buffer))
-}
-
 /// Runs a lab until it is told to end.
 pub async fn serve(options: LabOptions) -> Result<()> {
     options.size.check()?;
@@ -124,7 +117,7 @@ pub async fn serve(options: LabOptions) -> Result<()> {
     let latency = Duration::from_millis(options.latency_ms)
         + if faults.has("far-ends-slow") { Duration::from_secs(1) } else { Duration::ZERO };
     let ca = Ca::new()?;
-    let token = random_hex(32)?;
+    let token = crate::tls::random_hex(32)?;
     let control = TcpListener::bind(loopback(0)).await.context("cannot listen on loopback")?;
     let link = Link { control: control.local_addr()?.to_string(), token: token.clone() };
     let omni = Omni::start(clock.clone(), options.release);
@@ -145,11 +138,11 @@ pub async fn serve(options: LabOptions) -> Result<()> {
             let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
             site::world(&text, &secret).with_context(|| file.display().to_string())?
         }
-        None => options.size.world(&secret)?,
+        None => options.size.world(&secret),
     };
     fill::fill(&options.dir, options.size, &omni, &mut world)?;
     let second_proxmox = match options.second_proxmox {
-        true => Some(proxmox(&ca, &faults, &clock, latency, options.size.world(&secret)?).await?),
+        true => Some(proxmox(&ca, &faults, &clock, latency, options.size.world(&secret)).await?),
         false => None,
     };
     let proxmox = proxmox(&ca, &faults, &clock, latency, world).await?;
@@ -172,7 +165,6 @@ pub async fn serve(options: LabOptions) -> Result<()> {
         second_proxmox,
         engine: Engine::new(around, options.dir.join("volumes")),
         faults: Arc::clone(&faults),
-        clock,
         tool_start_ms: options.tool_start_ms,
         link: link.clone(),
         stop: Notify::new(),
@@ -182,9 +174,8 @@ pub async fn serve(options: LabOptions) -> Result<()> {
     });
     faults.names().for_each(|name| fault_effects::arrange(name, true, &faults, &lab.omni, lab.sites()));
     let resolver = crate::dns::serve(loopback(0), Arc::clone(&lab.faults)).await?;
-    let keys = fault_effects::EnvKeys::make(&lab.faults, &lab.omni)?;
     write_project_files(&options.dir, &shown)?;
-    let written = write_files(&options.dir, &lab, &link, &ca, &keys, &secret, resolver)?;
+    let written = write_files(&lab, &secret, resolver)?;
     let power = [false, true].map(|second| tokio::spawn(listen_to_power(Arc::clone(&lab), second)));
     let accepting = tokio::spawn(accept(control, Arc::clone(&lab)));
     // With this fault nothing listens where Omni should.
@@ -301,8 +292,7 @@ async fn proxmox(ca: &Ca, faults: &Arc<Faults>, clock: &Clock, latency: Duration
     let own = Arc::clone(faults);
     let leaf = move || if own.has("proxmox-self-signed") { Leaf::SelfSigned } else { Leaf::Good };
     let options = Listen { addr: loopback(0), tls: Some(ca.server_config_showing(leaf)?.0), latency };
-    let hooks = Arc::clone(faults);
-    Proxmox::start(world, options, clock.clone(), hooks).await
+    Proxmox::start(world, options, clock.clone(), Arc::clone(faults)).await
 }
 
 fn stand_in(bin: &Path, name: &str, executable: &Path) -> Result<()> {
@@ -311,19 +301,11 @@ fn stand_in(bin: &Path, name: &str, executable: &Path) -> Result<()> {
 }
 
 /// Writes the directory; the value is the line that says that the lab is ready.
-fn write_files(
-    dir: &Path,
-    lab: &Lab,
-    link: &Link,
-    ca: &Ca,
-    keys: &fault_effects::EnvKeys,
-    secret: &str,
-    resolver: SocketAddr,
-) -> Result<Value> {
-    let dir = std::fs::canonicalize(dir).with_context(|| format!("cannot find {}", dir.display()))?;
+fn write_files(lab: &Lab, secret: &str, resolver: SocketAddr) -> Result<Value> {
+    let dir = std::fs::canonicalize(&lab.dir).with_context(|| format!("cannot find {}", lab.dir.display()))?;
     let bin = dir.join("bin");
     let executable = std::env::current_exe().context("cannot find this program")?;
-    write_secret(&bin.join(LINK_FILE), &serde_json::to_string(link)?)?;
+    write_secret(&bin.join(LINK_FILE), &serde_json::to_string(&lab.link)?)?;
     for name in ["omnictl", "docker"].into_iter().chain(node::PROGRAMS.iter().copied()) {
         if name == "omnictl" && lab.faults.has("omnictl-missing") {
             continue;
@@ -331,7 +313,7 @@ fn write_files(
         stand_in(&bin, name, &executable)?;
     }
     let ca_file = dir.join("ca.pem");
-    std::fs::write(&ca_file, ca.pem()).with_context(|| format!("cannot write {}", ca_file.display()))?;
+    std::fs::write(&ca_file, &lab.omni_ca).with_context(|| format!("cannot write {}", ca_file.display()))?;
     // A name, where a fault is about what a name becomes.
     let named = ["dns-tailnet-address", "dns-two-addresses", "dns-no-name"].iter().any(|name| lab.faults.has(name));
     let domain = format!("{}:{}", if named { "localhost" } else { "127.0.0.1" }, lab.listen.addr.port());
@@ -353,9 +335,9 @@ fn write_files(
         quoted(&ca_file)
     );
     let env_file = dir.join("env");
-    write_secret(&env_file, &format!("{env}{}", keys.lines()))?;
+    write_secret(&env_file, &format!("{env}{}", fault_effects::env_keys(&lab.faults, &lab.omni)?))?;
     let _ = lab.env.set(env);
-    let handle = json!({"control": link.control, "token": link.token, "pid": std::process::id(), "proxmox_url": proxmox,
+    let handle = json!({"control": lab.link.control, "token": lab.link.token, "pid": std::process::id(), "proxmox_url": proxmox,
         "omni_endpoint": omni});
     write_secret(&dir.join("lab.json"), &handle.to_string())?;
     Ok(json!({
@@ -545,11 +527,8 @@ impl Lab {
             write_project_files(&self.dir, &self.tls)?;
         }
         if keys {
-            let keys = fault_effects::EnvKeys::make(&self.faults, &self.omni)?;
-            write_secret(
-                &self.dir.join("env"),
-                &format!("{}{}", self.env.get().map_or("", String::as_str), keys.lines()),
-            )?;
+            let keys = fault_effects::env_keys(&self.faults, &self.omni)?;
+            write_secret(&self.dir.join("env"), &format!("{}{}", self.env.get().map_or("", String::as_str), keys))?;
         }
         Ok(())
     }
@@ -565,7 +544,6 @@ impl Lab {
             release: self.omni.with(|state| state.release),
             omni_port: self.listen.addr.port(),
             omni_ca: if self.faults.has("omni-unknown-ca") { String::new() } else { self.omni_ca.clone() },
-            clock: self.clock.factor(),
             busy_ms: self.tool_start_ms,
             hang: online && self.faults.hit("omnictl-hangs"),
             html: online && self.faults.has("omni-html"),

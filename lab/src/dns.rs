@@ -60,26 +60,3 @@ fn answer(query: &[u8], addresses: &[Ipv4Addr]) -> Option<Vec<u8>> {
     reply.questions.push(question.clone());
     reply.build_bytes_vec().ok()
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn query(kind: u8) -> Vec<u8> {
-        let mut out = vec![7, 9, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
-        out.extend(b"\x04omni\x07example\x03com\x00\x00");
-        out.extend([kind, 0, 1]);
-        out
-    }
-
-    #[test]
-    fn a_question_for_an_address_gets_one() {
-        let found = answer(&query(1), &[LAN, TAILNET]).unwrap();
-        assert_eq!(found[..4], [7, 9, 0x81, 0x80]);
-        assert_eq!(found[6..8], [0, 2]);
-        assert!(found.ends_with(&TAILNET.octets()));
-        // No such name, and no record of another kind.
-        assert_eq!(answer(&query(1), &[]).unwrap()[3], 0x83);
-        assert_eq!(answer(&query(28), &[LAN]).unwrap()[6..8], [0, 0]);
-    }
-}

@@ -5,11 +5,12 @@ mod accounts;
 mod omni_stack;
 mod proxmox;
 
-pub use accounts::EnvKeys;
+pub use accounts::env_keys;
 pub use omni_stack::{
     OMNI_ENDS, before_call, last_words, leaf, once_compared, provider_stops, pull, refused_login, stalls,
     start_container, started_by_hand, stays_stopped, tls_cause,
 };
+pub use proxmox::{Fate, TaskFate};
 
 use serde_json::{Value, json};
 
@@ -71,12 +72,9 @@ pub fn omnictl_replaced(faults: &Faults, omni: &Omni) {
 
 /// Which versions of Talos and Kubernetes Omni offers.
 fn offer_versions(faults: &Faults, state: &mut State) {
-    // What operators get: the newest of this Omni.
-    let mut offered: Vec<String> =
-        state.store.list(TALOS_VERSION, "default").map(|found| found.md.id.clone()).collect();
-    offered.sort_by_key(|version| versions::parse(version));
-    let default = offered.pop().unwrap_or_default();
     let all: Vec<String> = state.store.list(TALOS_VERSION, "default").map(|found| found.md.id.clone()).collect();
+    // What operators get: the newest of this Omni.
+    let default = all.iter().max_by_key(|version| versions::parse(version)).cloned().unwrap_or_default();
     for id in all {
         let key = Key::new(TALOS_VERSION, "default", &id);
         if faults.has("omni-no-talos-versions") || (faults.has("talos-not-offered") && id == default) {

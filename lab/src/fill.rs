@@ -51,12 +51,6 @@ pub struct Size {
     pub clusters: usize,
 }
 
-impl Default for Size {
-    fn default() -> Size {
-        Size { nodes: 3, vms: 0, storages: 3, clusters: 0 }
-    }
-}
-
 impl Size {
     /// Fails for what cannot be.
     pub fn check(&self) -> Result<()> {
@@ -77,9 +71,9 @@ impl Size {
     }
 
     /// The cluster of Proxmox that all of it fits into.
-    pub fn world(&self, token_secret: &str) -> Result<World> {
+    pub fn world(&self, token_secret: &str) -> World {
         let others = if self.clusters == 0 { self.vms } else { 0 };
-        let mut world = World::sized(self.nodes, others, self.storages, token_secret)?;
+        let mut world = World::sized(self.nodes, others, self.storages, token_secret);
         let each = (self.vms / self.nodes + 1) as u64;
         for node in world.nodes.values_mut() {
             let needed = node.memory_base + each * MEMORY_MIB * (GIB >> 10) * 5 / 4;
@@ -90,7 +84,7 @@ impl Size {
         if let Some(pool) = world.storages.get_mut("local-lvm") {
             pool.backends.values_mut().for_each(|backend| backend.total = backend.total.max(backend.other + disks));
         }
-        Ok(world)
+        world
     }
 
     /// Machines of the cluster of this number, counted from 0: control planes and workers.

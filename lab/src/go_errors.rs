@@ -15,9 +15,6 @@ pub fn dial_error(host: &str, port: u16, cause: &str) -> String {
     if lower.contains("lookup") || lower.contains("name or service") || lower.contains("resolve") {
         return format!("dial tcp: lookup {host}: no such host");
     }
-    if lower.contains("unreachable") {
-        return format!("dial tcp {address}: connect: network is unreachable");
-    }
     if lower.contains("timed out") || lower.contains("no answer within") {
         return format!("dial tcp {address}: i/o timeout");
     }

@@ -356,6 +356,7 @@ impl ServerCertVerifier for AcceptAnyCertificate {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::go_errors::tls_error;
     use crate::tls::{Ca, Leaf};
 
     async fn answer(request: Request) -> Option<Reply> {
@@ -375,14 +376,22 @@ mod tests {
             Client::new(Some(&other.pem())).unwrap(),
             Client::new(None).unwrap(),
         );
-        for (leaf, trusted) in [(Leaf::Good, true), (Leaf::Expired, false), (Leaf::SelfSigned, false)] {
+        for (leaf, refusal) in [
+            (Leaf::Good, None),
+            (Leaf::Expired, Some("certificate has expired or is not yet valid")),
+            (Leaf::NotYetValid, Some("certificate has expired or is not yet valid")),
+            (Leaf::WrongName, Some("because it doesn't contain any IP SANs")),
+            (Leaf::SelfSigned, Some("certificate signed by unknown authority")),
+        ] {
             let addr = SocketAddr::from(([127, 0, 0, 1], 0));
             let tls = Some(ca.server_config_showing(move || leaf).unwrap().0);
             let server = serve(Listen { addr, tls, latency: Duration::ZERO }, answer).await.unwrap();
             let ask = async |client: &Client, path: &str| {
                 client.request("POST", &format!("{}{path}", server.url()), &[], "hello").await
             };
-            assert_eq!(ask(&trusting, "/").await.is_ok(), trusted, "{leaf:?}");
+            let refused = ask(&trusting, "/").await.err().and_then(|why| tls_error("127.0.0.1", &why));
+            assert_eq!(refused.is_some(), refusal.is_some(), "{leaf:?}");
+            assert!(refused.unwrap_or_default().ends_with(refusal.unwrap_or_default()), "{leaf:?}");
             assert!(ask(&strange, "/").await.unwrap_err().contains("invalid peer certificate"));
             let reply = ask(&lenient, "/?a=1").await.unwrap();
             assert_eq!((&reply.body[..], reply.header("x-query")), (&b"hello"[..], Some("a=1")));

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use lab::daemon::{self, LabOptions};
 use lab::faults;
 use lab::proxmox::standalone;
@@ -23,22 +23,13 @@ enum Command {
     /// Run a lab until a signal or `lab stop` ends it.
     Serve(LabOptions),
     /// Print the simulated state as JSON.
-    Dump {
-        /// Directory of the lab.
-        #[arg(long)]
-        dir: PathBuf,
-    },
+    Dump(Running),
     /// End a lab.
-    Stop {
-        /// Directory of the lab.
-        #[arg(long)]
-        dir: PathBuf,
-    },
+    Stop(Running),
     /// Take a node of Proxmox off, with its guests, or bring it back.
     Node {
-        /// Directory of the lab.
-        #[arg(long)]
-        dir: PathBuf,
+        #[command(flatten)]
+        lab: Running,
         /// `second/NAME` is one of the second Proxmox.
         name: String,
         #[arg(value_parser = ["off", "on"])]
@@ -46,15 +37,22 @@ enum Command {
     },
     /// End a fault of a running lab.
     Heal {
-        /// Directory of the lab.
-        #[arg(long)]
-        dir: PathBuf,
+        #[command(flatten)]
+        lab: Running,
         name: String,
     },
     /// Print all faults as JSON.
     Faults,
     /// Run Proxmox alone, for clients that were written for the real one.
     Proxmox(standalone::Arguments),
+}
+
+/// A lab that runs.
+#[derive(Args)]
+struct Running {
+    /// Directory of the lab.
+    #[arg(long)]
+    dir: PathBuf,
 }
 
 fn main() {
@@ -86,17 +84,17 @@ fn main() {
 fn run(command: Command) -> Result<()> {
     match command {
         Command::Serve(options) => runtime()?.block_on(daemon::serve(options)),
-        Command::Dump { dir } => {
-            let state: serde_json::Value = daemon::ask(&dir, &Request::Dump)?;
+        Command::Dump(lab) => {
+            let state: serde_json::Value = daemon::ask(&lab.dir, &Request::Dump)?;
             lab::tools::out(&format!("{state}\n"));
             Ok(())
         }
-        Command::Stop { dir } => {
-            daemon::ask::<()>(&dir, &Request::Stop)?;
-            daemon::wait_for_end(&dir)
+        Command::Stop(lab) => {
+            daemon::ask::<()>(&lab.dir, &Request::Stop)?;
+            daemon::wait_for_end(&lab.dir)
         }
-        Command::Node { dir, name, power } => daemon::ask(&dir, &Request::Node { name, online: power == "on" }),
-        Command::Heal { dir, name } => daemon::ask(&dir, &Request::Heal { name }),
+        Command::Node { lab, name, power } => daemon::ask(&lab.dir, &Request::Node { name, online: power == "on" }),
+        Command::Heal { lab, name } => daemon::ask(&lab.dir, &Request::Heal { name }),
         Command::Faults => {
             lab::tools::out(&format!("{}\n", faults::list()));
             Ok(())

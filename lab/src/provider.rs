@@ -142,8 +142,6 @@ async fn start(settings: &Settings, around: &Surroundings, log: &Log) -> Result<
     say(log, "info", "omni-infra-provider-proxmox/main.go:117", "starting infra provider");
     dial(settings, around).await?;
     register(settings, around).await?;
-    let mut secret = [0u8; 24];
-    crate::tls::fill(&mut secret).map_err(|why| why.to_string())?;
     Ok(Provider {
         id: settings.id.clone(),
         key: settings.key.clone(),
@@ -151,7 +149,7 @@ async fn start(settings: &Settings, around: &Surroundings, log: &Log) -> Result<
         pve,
         clock: around.clock.clone(),
         log: log.clone(),
-        join_token: crate::tls::hex(&secret),
+        join_token: crate::tls::random_hex(24).map_err(|why| why.to_string())?,
         release: settings.release,
         ledger: Ledger::default(),
         faults: Arc::clone(&around.faults),

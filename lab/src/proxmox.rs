@@ -8,13 +8,11 @@
 pub mod access;
 mod api;
 mod front;
-pub mod hooks;
 mod params;
 mod property;
 pub mod refusal;
 pub mod standalone;
 mod task;
-mod ticket;
 mod upload;
 mod vmschema;
 pub mod world;
@@ -27,8 +25,9 @@ use serde_json::Value;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::clock::Clock;
+use crate::fault_effects::TaskFate;
+use crate::faults::Faults;
 use crate::http::{self, Listen, Server};
-use hooks::{Hooks, TaskFate, TaskInfo};
 use task::Job;
 
 pub use world::{PowerEvent, World};
@@ -43,14 +42,14 @@ pub struct Proxmox {
 struct Shared {
     world: Mutex<World>,
     clock: Clock,
-    hooks: Arc<dyn Hooks>,
+    faults: Arc<Faults>,
     subscribers: Mutex<Vec<UnboundedSender<PowerEvent>>>,
 }
 
 impl Proxmox {
     /// Serves a world. Fails if the address cannot be bound.
-    pub async fn start(world: World, listen: Listen, clock: Clock, hooks: Arc<dyn Hooks>) -> Result<Proxmox> {
-        let shared = Arc::new(Shared { world: Mutex::new(world), clock, hooks, subscribers: Mutex::default() });
+    pub async fn start(world: World, listen: Listen, clock: Clock, faults: Arc<Faults>) -> Result<Proxmox> {
+        let shared = Arc::new(Shared { world: Mutex::new(world), clock, faults, subscribers: Mutex::default() });
         let serving = Arc::clone(&shared);
         let handler = move |request| {
             let serving = Arc::clone(&serving);
@@ -119,15 +118,9 @@ impl Shared {
     /// Lets a task run to its end.
     async fn work(self: Arc<Shared>, job: Job) {
         self.clock.sleep(job.takes).await;
-        let fate = self.with(|world| {
-            let task = world.tasks.get(&job.upid)?;
-            let (kind, id) = (task.kind.clone(), task.id.clone());
-            let info = TaskInfo { upid: job.upid.clone(), node: task.node.clone(), kind, id };
-            self.hooks.task(&info, world)
-        });
-        match &fate {
-            Some(TaskFate::Delay(more)) => self.clock.sleep(*more).await,
-            Some(TaskFate::Fail { .. } | TaskFate::Warn(_)) | None => {}
+        let fate = self.with(|world| self.faults.task(&world.tasks.get(&job.upid)?.kind));
+        if let Some(TaskFate::Delay(more)) = &fate {
+            self.clock.sleep(*more).await;
         }
         let now = self.clock.unix();
         self.with(|world| {

@@ -80,7 +80,7 @@ pub fn world(inventory: &str, token_secret: &str) -> Result<World> {
     if site.nodes.is_empty() || site.nodes.len() > MOST_NODES {
         bail!("the inventory has {} nodes: 1 to {MOST_NODES} can be simulated", site.nodes.len());
     }
-    let mut world = World::lab(token_secret)?;
+    let mut world = World::lab(token_secret);
     world.nodes.clear();
     world.storages.clear();
     world.version = site.version.filter(|version| !version.is_empty()).unwrap_or(world.version);
@@ -111,7 +111,6 @@ fn add(world: &mut World, node: &str, seen: ObservedStorage) {
         kind: StorageKind::of_name(&storage_type),
         content: if content.is_empty() { BTreeSet::from(["images".to_owned()]) } else { content },
         shared,
-        disabled: false,
         nodes: Some(BTreeSet::new()),
         path: format!("/mnt/pve/{name}"),
         backends: Default::default(),

@@ -69,19 +69,11 @@ pub struct Ca {
     pem: String,
 }
 
-/// A certificate with its key.
-struct IssuedCertificate {
-    certificate: rcgen::Certificate,
-    key: KeyPair,
-}
-
 impl Ca {
     /// A new authority with a new key. Fails only if the system has no random bytes.
     pub fn new() -> Result<Ca> {
-        let mut mark = [0u8; 4];
-        fill(&mut mark)?;
         // A name of its own: a trust store that holds the authorities of two labs stays unambiguous.
-        let mut params = params(&format!("Omni-Scale lab CA {}", hex(&mark)));
+        let mut params = params(&format!("Omni-Scale lab CA {}", random_hex(4)?));
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate().context("cannot make a key")?;
@@ -117,7 +109,7 @@ impl Ca {
     }
 
     fn certified(&self, leaf: Leaf) -> Result<(Arc<CertifiedKey>, Files)> {
-        let IssuedCertificate { certificate, key } = self.issue(leaf)?;
+        let (certificate, key) = self.issue(leaf)?;
         let above = if leaf == Leaf::SelfSigned { "" } else { &self.pem };
         let files = Files { chain: certificate.pem() + above, key: key.serialize_pem() };
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
@@ -125,7 +117,8 @@ impl Ca {
         Ok((Arc::new(CertifiedKey::new(vec![certificate.der().clone()], key)), files))
     }
 
-    fn issue(&self, leaf: Leaf) -> Result<IssuedCertificate> {
+    /// A certificate with its key.
+    fn issue(&self, leaf: Leaf) -> Result<(rcgen::Certificate, KeyPair)> {
         let now = SystemTime::now();
         let mut params = match leaf {
             Leaf::WrongName => params("pve.example.invalid"),
@@ -153,7 +146,7 @@ impl Ca {
             Leaf::SelfSigned => params.self_signed(&key),
             _ => params.signed_by(&key, &self.issuer),
         };
-        Ok(IssuedCertificate { certificate: signed.context("cannot sign a certificate")?, key })
+        Ok((signed.context("cannot sign a certificate")?, key))
     }
 }
 
@@ -176,6 +169,13 @@ pub fn fill(bytes: &mut [u8]) -> Result<()> {
     SystemRandom::new().fill(bytes).map_err(|_| anyhow!("the system gave no random bytes"))
 }
 
+/// So many random bytes from the system in hexadecimal.
+pub fn random_hex(bytes: usize) -> Result<String> {
+    let mut buffer = vec![0u8; bytes];
+    fill(&mut buffer)?;
+    Ok(hex(&buffer))
+}
+
 /// A random UUID of version 4.
 pub fn uuid(random: &mut fastrand::Rng) -> String {
     let hex = format!("{:032x}", random.u128(..));
@@ -189,47 +189,4 @@ pub fn hex(bytes: &[u8]) -> String {
         let _ = write!(out, "{byte:02x}");
         out
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use rustls::client::WebPkiServerVerifier;
-    use rustls::client::danger::ServerCertVerifier as _;
-    use rustls::pki_types::pem::PemObject as _;
-    use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-    use rustls::{CertificateError, Error, RootCertStore};
-
-    /// What a client that trusts only `ca` says of a certificate for `host`.
-    fn verdict(ca: &Ca, leaf: Leaf, host: &str) -> Result<(), Error> {
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(ca.pem().as_bytes()).unwrap()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
-        let issued = ca.issue(leaf).unwrap();
-        let host = ServerName::try_from(host.to_owned()).unwrap();
-        verifier.verify_server_cert(issued.certificate.der(), &[], &host, &[], UnixTime::now()).map(|_verified| ())
-    }
-
-    #[test]
-    fn the_good_certificate_is_good_for_every_loopback_name() {
-        let ca = Ca::new().unwrap();
-        for host in ["127.0.0.1", "::1", "localhost"] {
-            assert_eq!(verdict(&ca, Leaf::Good, host), Ok(()), "{host}");
-        }
-        assert!(verdict(&ca, Leaf::Good, "example.org").is_err());
-    }
-
-    #[test]
-    fn each_bad_certificate_is_bad_for_its_own_reason() {
-        let ca = Ca::new().unwrap();
-        let why = |leaf| match verdict(&ca, leaf, "localhost") {
-            Err(Error::InvalidCertificate(why)) => why,
-            other => panic!("{leaf:?}: {other:?}"),
-        };
-        assert!(matches!(why(Leaf::Expired), CertificateError::ExpiredContext { .. }));
-        assert!(matches!(why(Leaf::NotYetValid), CertificateError::NotValidYetContext { .. }));
-        assert!(matches!(why(Leaf::WrongName), CertificateError::NotValidForNameContext { .. }));
-        assert_eq!(why(Leaf::SelfSigned), CertificateError::UnknownIssuer);
-    }
 }

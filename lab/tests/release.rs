@@ -7,7 +7,6 @@ mod harness;
 use std::collections::BTreeMap;
 
 use harness::{CLASS, COMPOSE, Lab, cluster};
-use lab::proxmox::world::DEFAULT_ROOT_PASSWORD;
 use serde_json::Value;
 
 /// A lab whose provider is of this release, with a cluster of this class.
@@ -38,7 +37,7 @@ fn spread(lab: &Lab) -> BTreeMap<String, usize> {
     out
 }
 
-/// What Proxmox answers to root.
+/// What Proxmox answers to the provider's token.
 fn proxmox(lab: &Lab, path: &str) -> Value {
     let base = format!("{}/api2/json", lab.ready["proxmox_url"].as_str().unwrap());
     let ca = std::fs::read_to_string(lab.ready["ca_file"].as_str().unwrap()).unwrap();
@@ -49,11 +48,9 @@ fn proxmox(lab: &Lab, path: &str) -> Value {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let client = lab::http::Client::new(Some(&ca)).unwrap();
-        let form = [("content-type", "application/x-www-form-urlencoded")];
-        let login = format!("username=root@pam&password={DEFAULT_ROOT_PASSWORD}");
-        let ticket = client.request("POST", &format!("{base}/access/ticket"), &form, login).await.unwrap();
-        let cookie = format!("PVEAuthCookie={}", data(ticket)["ticket"].as_str().unwrap());
-        data(client.request("GET", &format!("{base}{path}"), &[("cookie", cookie.as_str())], "").await.unwrap())
+        let token = format!("PVEAPIToken={}", lab.env("PROXMOX_VE_API_TOKEN"));
+        let headers = [("authorization", token.as_str())];
+        data(client.request("GET", &format!("{base}{path}"), &headers, "").await.unwrap())
     })
 }
 

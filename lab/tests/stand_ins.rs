@@ -158,7 +158,7 @@ fn fuzz_the_doors_of_a_lab() {
     let asks = [
         r#"{"Start":{"program":"omnictl","argv":["get","clusters"]}}"#,
         r#"{"Omni":{"key":null,"call":{"Get":{"typ":"T","namespace":"n","id":"i"}}}}"#,
-        r#"{"Omni":{"key":"x","call":"ListUsers"}}"#,
+        r#"{"Omni":{"key":"x","call":"ListServiceAccounts"}}"#,
         r#"{"Change":{"after":18446744073709551615,"within_ms":1}}"#,
         r#""Dump""#,
         "[[[[[[[[[[[[[[[[[[[[",

@@ -9,7 +9,7 @@ use crate::omni::state::State;
 use crate::omni::status::{Code, Status};
 use crate::omni::{Omni, machines};
 use crate::provider::log::Log;
-use crate::proxmox::Proxmox;
+use crate::proxmox::{Proxmox, World};
 use crate::tls::Leaf;
 use crate::tools::docker::compose::Service;
 
@@ -182,8 +182,7 @@ pub fn once_compared(faults: &Faults, omni: &Omni, proxmox: &Proxmox, argv: &[St
     }
     if faults.hit("cluster-delete-stuck") {
         omni.with(|state| {
-            let cluster = state.store.by_id(CLUSTER_MACHINE, &uuid).and_then(|node| node.label(L_CLUSTER));
-            let cluster = cluster.unwrap_or_default().to_owned();
+            let cluster = machines::cluster_of(state, &uuid).unwrap_or_default();
             // It exists: its worker was just found.
             let _ = state.store.tear_down(&Key::new(CLUSTER, DEFAULT, &cluster));
             state.touch_cluster(&cluster);
@@ -198,8 +197,7 @@ pub fn once_compared(faults: &Faults, omni: &Omni, proxmox: &Proxmox, argv: &[St
     }
     if faults.hit("machine-vm-deleted") {
         proxmox.with(|world| {
-            let here = world.vms.iter().find(|(_, vm)| vm.config.get("smbios1").is_some_and(|id| id.contains(&uuid)));
-            if let Some(vmid) = here.map(|(vmid, _)| *vmid) {
+            for vmid in vmids(world, std::slice::from_ref(&uuid)) {
                 world.power_off(vmid);
                 world.remove_vm(vmid);
             }
@@ -228,9 +226,8 @@ pub fn started_by_hand(faults: &Faults, image: &str) {
 /// Every machine of the cluster of this one loses its power.
 fn kill_all(omni: &Omni, proxmox: &Proxmox, uuid: &str) {
     let machines = omni.with(|state| {
-        let cluster =
-            state.store.by_id(CLUSTER_MACHINE, uuid).and_then(|node| node.label(L_CLUSTER)).unwrap_or_default();
-        let machines = state.store.ids_labelled(CLUSTER_MACHINE, L_CLUSTER, cluster);
+        let cluster = machines::cluster_of(state, uuid).unwrap_or_default();
+        let machines = state.store.ids_labelled(CLUSTER_MACHINE, L_CLUSTER, &cluster);
         machines.iter().for_each(|uuid| machines::power_off(state, uuid));
         machines
     });
@@ -239,12 +236,13 @@ fn kill_all(omni: &Omni, proxmox: &Proxmox, uuid: &str) {
 
 /// The virtual machines of these machines stop, as when their power is cut.
 fn cut_power(proxmox: &Proxmox, machines: &[String]) {
-    proxmox.with(|world| {
-        let of = |config: Option<&String>| config.is_some_and(|id| machines.iter().any(|uuid| id.contains(uuid)));
-        let all: Vec<u32> =
-            world.vms.iter().filter(|(_, vm)| of(vm.config.get("smbios1"))).map(|(vmid, _)| *vmid).collect();
-        all.into_iter().for_each(|vmid| world.power_off(vmid));
-    });
+    proxmox.with(|world| vmids(world, machines).into_iter().for_each(|vmid| world.power_off(vmid)));
+}
+
+/// The virtual machines of these machines.
+fn vmids(world: &World, machines: &[String]) -> Vec<u32> {
+    let of = |uuid: &str| machines.iter().any(|machine| machine == uuid);
+    world.vms.iter().filter(|(_, vm)| of(vm.uuid())).map(|(vmid, _)| *vmid).collect()
 }
 
 /// Whether the provider is stopped now, as by `docker stop`: as soon as it has something to do.

@@ -5,8 +5,29 @@ use std::time::Duration;
 use crate::faults::Faults;
 use crate::http::{JSON, Reply, Request};
 use crate::proxmox::World;
-use crate::proxmox::hooks::{Fate, Hooks, TaskFate, TaskInfo};
 use crate::proxmox::world::{GIB, PROVIDER_TOKEN, PROVIDER_USER, Storage, StorageKind, grant_all};
+
+/// What becomes of a request.
+pub enum Fate {
+    /// It is answered in instead of being handled.
+    Answer(Reply),
+    /// It is handled after so long, at the field's pace.
+    Delay(Duration),
+}
+
+/// What becomes of a task when its time has come.
+pub enum TaskFate {
+    /// It does nothing and ends with this error, after these lines of log.
+    Fail {
+        /// The text after `TASK ERROR:`.
+        exitstatus: String,
+        log: Vec<String>,
+    },
+    /// It takes so much longer, at the field's pace, and then does its work.
+    Delay(Duration),
+    /// It does its work and ends with `WARNINGS: 1` after this line.
+    Warn(String),
+}
 
 /// How far a clock without NTP has gone astray.
 const CLOCK_BEHIND: Duration = Duration::from_secs(300);
@@ -129,9 +150,10 @@ fn refusal(status: u16, reason: &str) -> Fate {
     Fate::Answer(Reply::new(status, JSON, "{\"data\":null}").with_reason(reason))
 }
 
-/// The faults of Proxmox's API.
-impl Hooks for Faults {
-    fn request(&self, request: &Request, world: &mut World) -> Option<Fate> {
+/// The faults of Proxmox's API. What is given the world is called with it locked: it may change it, and must be quick.
+impl Faults {
+    /// Asked once for every request, before anything is looked at.
+    pub fn request(&self, request: &Request, world: &mut World) -> Option<Fate> {
         if self.hit("proxmox-hangs") {
             // Longer than anybody waits, at any pace.
             return Some(Fate::Delay(Duration::from_secs(86_400 * 365)));
@@ -158,16 +180,18 @@ impl Hooks for Faults {
         None
     }
 
-    fn behind(&self) -> Duration {
+    /// How far the node's own clock is behind, as the dates of its answers show it.
+    pub fn behind(&self) -> Duration {
         if self.hit("time-proxmox-clock") { CLOCK_BEHIND } else { Duration::ZERO }
     }
 
-    fn task(&self, task: &TaskInfo, _world: &mut World) -> Option<TaskFate> {
+    /// Asked once for every task of this kind (`qmcreate`, `download`, …), when its time has come.
+    pub fn task(&self, kind: &str) -> Option<TaskFate> {
         let fail = |exitstatus: &str, log: &[&str]| {
             let log = log.iter().map(|line| (*line).to_owned()).collect();
             Some(TaskFate::Fail { exitstatus: exitstatus.to_owned(), log })
         };
-        match task.kind.as_str() {
+        match kind {
             "qmcreate" if self.hit("proxmox-create-fails") => {
                 let why = "unable to create VM - lvcreate 'pve/vm-disk' error: failed";
                 fail(why, &["  Logical volume pve/data is out of metadata space"])
@@ -198,7 +222,7 @@ fn by_hand(faults: &Faults, world: &mut World, vmid: u32) {
         vm.lock = Some("backup".to_owned());
     }
     if faults.hit("machine-in-ha") {
-        world.ha_resources.insert(format!("vm:{vmid}"), [("state".to_owned(), "started".to_owned())].into());
+        world.ha_resources.insert(format!("vm:{vmid}"));
     }
 }
 

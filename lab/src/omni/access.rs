@@ -85,7 +85,6 @@ const FOR_EVERYBODY: &[&str] = &[
 ];
 const INFRA_TYPES: &[&str] =
     &[INFRA_PROVIDER, INFRA_PROVIDER_STATUS, INFRA_PROVIDER_HEALTH, MACHINE_REQUEST, MACHINE_REQUEST_STATUS];
-const ADMIN_TYPES: &[&str] = &[USER, IDENTITY, SERVICE_ACCOUNT_STATUS];
 
 /// Refuses what the caller's role does not allow; the error is wrapped as a failed validation.
 pub fn check(state: &State, caller: &Caller, verb: Verb, typ: &str, namespace: &str) -> Result<(), Status> {
@@ -138,13 +137,6 @@ fn inner(caller: &Caller, verb: Verb, typ: &str) -> Result<(), Status> {
     let denied = |text: String| Err(Status::new(Code::PermissionDenied, text));
     if FOR_EVERYBODY.contains(&typ) {
         return if verb == Verb::Read { Ok(()) } else { denied("only read access is permitted".to_owned()) };
-    }
-    if ADMIN_TYPES.contains(&typ) {
-        require(caller, Role::Admin)?;
-        let text = format!(
-            "only read access is permitted on resource {typ}, mutations should be done via ManagementService API calls"
-        );
-        return if verb == Verb::Read { Ok(()) } else { denied(text) };
     }
     let wanted = match verb {
         Verb::Read if typ == MACHINE => Role::InfraProvider,

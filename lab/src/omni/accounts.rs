@@ -44,14 +44,12 @@ pub struct PublicKey {
     pub expires: i64,
 }
 
-/// A user or a service account.
+/// A service account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
-    /// The name with its prefix: `automation`, `infra-provider:proxmox`, or a user's e-mail.
+    /// The name with its prefix: `automation`, or `infra-provider:proxmox`.
     pub name: String,
     pub role: Role,
-    /// A person rather than a service account.
-    pub person: bool,
     /// The id of its user resource.
     pub user_id: String,
     /// Its keys, oldest first.

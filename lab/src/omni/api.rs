@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use super::access::{self, Caller, Verb};
 use super::accounts::{Account, PublicKey, Role};
@@ -65,7 +64,6 @@ pub enum OmniCall {
     ListServiceAccounts,
     /// Removes a service account.
     DestroyServiceAccount(String),
-    ListUsers,
 }
 
 /// An answer in JSON, or why there is none.
@@ -121,12 +119,11 @@ pub fn call(state: &mut State, caller: &Caller, call: OmniCall) -> Answer {
             account.keys.push(key);
             answer(&())
         }
-        OmniCall::ListServiceAccounts | OmniCall::ListUsers => {
+        OmniCall::ListServiceAccounts => {
             access::require(caller, Role::Admin)?;
-            let people = call == OmniCall::ListUsers;
             // The accounts of providers have no status and are not listed (controllers/omni/service_account_status.go).
             let listed = state.accounts.values().filter(|found| !found.name.starts_with(PROVIDER_PREFIX));
-            answer(&listed.filter(|found| found.person == people).collect::<Vec<_>>())
+            answer(&listed.collect::<Vec<_>>())
         }
         OmniCall::DestroyServiceAccount(name) => {
             access::require(caller, Role::Admin)?;
@@ -197,10 +194,7 @@ fn of_provider(typ: &str, verb: &str, why: Status) -> Status {
 fn create(state: &mut State, caller: &Caller, mut resource: Resource) -> Answer {
     access::check(state, caller, Verb::Create, &resource.md.typ, &resource.md.namespace)?;
     own_id(caller, &resource)?;
-    let errors = validate::write(state, None, &resource);
-    if !errors.is_empty() {
-        return Err(Status::invalid(&errors));
-    }
+    validate::write(state, None, &resource)?;
     if let Some(provider) = caller.provider() {
         resource = resource.with_label(L_PROVIDER, provider);
     }
@@ -221,10 +215,7 @@ fn update(state: &mut State, caller: &Caller, resource: Resource) -> Answer {
         let text = "runtime error: invalid memory address or nil pointer dereference";
         return Err(Status::new(Code::Internal, text));
     }
-    let errors = validate::write(state, Some(&old), &resource);
-    if !errors.is_empty() {
-        return Err(Status::invalid(&errors));
-    }
+    validate::write(state, Some(&old), &resource)?;
     let touched = resource.clone();
     // A client does not send owner and finalizers: they stay.
     let mut resource = resource;
@@ -264,10 +255,7 @@ fn tear_down(state: &mut State, caller: &Caller, key: &Key) -> Answer {
     let Some(found) = state.store.get(&key.typ, &key.namespace, &key.id).cloned() else {
         return Err(of_provider(&key.typ, "get", not_found(key)));
     };
-    let errors = validate::destroy(state, &found);
-    if !errors.is_empty() {
-        return Err(Status::invalid(&errors));
-    }
+    validate::destroy(state, &found)?;
     let ready = state.store.tear_down(key)?;
     match key.typ.as_str() {
         INFRA_PROVIDER => providers::deleted(state, &key.id),
@@ -326,16 +314,7 @@ fn create_account(
     }
     check_lifetime(state, &key)?;
     let user_id = state.uuid();
-    let account = Account { name: name.to_owned(), role, person: false, user_id, keys: vec![key] };
-    add_account(state, &id, account);
+    let account = Account { name: name.to_owned(), role, user_id, keys: vec![key] };
+    state.accounts.insert(id, account);
     answer(&())
-}
-
-/// Puts an account in, with the resources that show it.
-pub fn add_account(state: &mut State, id: &str, account: Account) {
-    let identity = state.make(IDENTITY, DEFAULT, id, json!({"userid": account.user_id}));
-    let user = state.make(USER, DEFAULT, &account.user_id, json!({"role": account.role.name()}));
-    state.store.put(identity);
-    state.store.put(user);
-    state.accounts.insert(id.to_owned(), account);
 }

@@ -50,6 +50,11 @@ impl OmniRelease {
         self == OmniRelease::V1_4_9
     }
 
+    /// What its YAML library does, in its messages.
+    pub fn decoding(self) -> &'static str {
+        if self.old() { "unmarshal" } else { "construct" }
+    }
+
     /// Whether it has a type or a field with this mark in `kinds.tsv` or `template-models.yaml`.
     pub fn has(self, name: &str) -> bool {
         match name.chars().last() {
@@ -66,13 +71,11 @@ impl OmniRelease {
 pub enum FieldType {
     Str,
     Bool,
-    /// A number; the text is its Go type, which error messages name.
-    Int(String),
-    /// Bytes, printed as a list of numbers.
-    Bytes,
+    Int,
+    /// Bytes are printed as a list of numbers.
     List(Box<FieldType>),
     /// A map with string keys.
-    Map(Box<FieldType>),
+    Map,
     /// A message; null when unset.
     Msg(Vec<Field>),
 }
@@ -127,13 +130,13 @@ impl ResourceType {
 }
 
 /// The zero value of a field as it is printed.
-pub fn zero(node: &FieldType) -> Value {
+fn zero(node: &FieldType) -> Value {
     match node {
         FieldType::Str => Value::String(String::new()),
         FieldType::Bool => Value::Bool(false),
-        FieldType::Int(_) => 0.into(),
-        FieldType::Bytes | FieldType::List(_) => Value::Array(Vec::new()),
-        FieldType::Map(_) => Value::Object(Map::new()),
+        FieldType::Int => 0.into(),
+        FieldType::List(_) => Value::Array(Vec::new()),
+        FieldType::Map => Value::Object(Map::new()),
         FieldType::Msg(_) => Value::Null,
     }
 }
@@ -217,11 +220,10 @@ pub fn resolve(release: OmniRelease, name: &str) -> Vec<&'static ResourceType> {
 /// A type in the notation of `kinds.tsv`.
 fn field_type(notation: &serde_yaml::Value, release: OmniRelease) -> FieldType {
     use serde_yaml::Value;
-    let boxed = |of: &Value| Box::new(field_type(of, release));
     match notation {
-        Value::Sequence(of) => FieldType::List(boxed(of.first().unwrap_or(&Value::Null))),
+        Value::Sequence(of) => FieldType::List(Box::new(field_type(of.first().unwrap_or(&Value::Null), release))),
         Value::Mapping(fields) => match fields.get("<map>") {
-            Some(of) => FieldType::Map(boxed(of)),
+            Some(_) => FieldType::Map,
             None => {
                 let named = fields.iter().filter_map(|(name, node)| Some((name.as_str()?, node)));
                 let field = |(name, node): (&str, &Value)| Field {
@@ -234,11 +236,8 @@ fn field_type(notation: &serde_yaml::Value, release: OmniRelease) -> FieldType {
         word => match word.as_str().unwrap_or_default() {
             "str" => FieldType::Str,
             "bool" => FieldType::Bool,
-            "bytes" => FieldType::Bytes,
-            other => FieldType::Int(match other.strip_prefix("enum(").and_then(|rest| rest.strip_suffix(')')) {
-                Some(name) => format!("specs.{name}"),
-                None => other.to_owned(),
-            }),
+            "bytes" => FieldType::List(Box::new(FieldType::Int)),
+            _ => FieldType::Int,
         },
     }
 }

@@ -68,9 +68,7 @@ pub fn power_off(state: &mut State, uuid: &str) {
         }
         machine.stage = Stage::Off;
     });
-    if let Some(cluster) = cluster_of(state, uuid) {
-        state.touch_cluster(&cluster);
-    }
+    touch(state, uuid);
 }
 
 /// Power went off, and Omni does not notice for as long as anybody looks.
@@ -86,9 +84,7 @@ pub fn fall_silent(state: &mut State, uuid: &str) {
         machine.due = None;
     });
     publish(state, uuid);
-    if let Some(cluster) = cluster_of(state, uuid) {
-        state.touch_cluster(&cluster);
-    }
+    touch(state, uuid);
 }
 
 /// Nothing holds the machines up any more: those that stood still go on, and those that were not heard are. One that is off stays so.
@@ -109,9 +105,7 @@ pub fn recover(state: &mut State) {
             }
         });
         publish(state, &uuid);
-        if let Some(cluster) = cluster_of(state, &uuid) {
-            state.touch_cluster(&cluster);
-        }
+        touch(state, &uuid);
     }
 }
 
@@ -130,9 +124,7 @@ pub fn reset(state: &mut State, uuid: &str) {
 pub fn advance(state: &mut State) {
     while let Some(uuid) = state.machines.next().filter(|(due, _)| *due <= state.field).map(|(_, uuid)| uuid.clone()) {
         step(state, &uuid);
-        if let Some(cluster) = cluster_of(state, &uuid) {
-            state.touch_cluster(&cluster);
-        }
+        touch(state, &uuid);
         state.settle();
     }
 }
@@ -217,6 +209,13 @@ pub fn cluster_of(state: &State, uuid: &str) -> Option<String> {
     }
     let (_, set) = request_of(state, uuid)?;
     state.store.by_id(MACHINE_SET, &set)?.label(L_CLUSTER).map(str::to_owned)
+}
+
+/// Says that a machine of a cluster has changed.
+fn touch(state: &mut State, uuid: &str) {
+    if let Some(cluster) = cluster_of(state, uuid) {
+        state.touch_cluster(&cluster);
+    }
 }
 
 /// The machine request that a machine came from, and its set.

@@ -73,20 +73,16 @@ impl State {
 }
 
 impl Omni {
-    /// An Omni whose time is still: for tests, and the base of [`Omni::start`].
-    pub fn new(clock: Clock, release: OmniRelease) -> Omni {
+    /// An Omni with a task that lets time pass until the last handle is gone or the runtime ends.
+    pub fn start(clock: Clock, release: OmniRelease) -> Omni {
         let mut seed = [0u8; 8];
         // Without random bytes names repeat between runs, which does no harm.
         let _ = crate::tls::fill(&mut seed);
         let mut state = State::new(release, u64::from_le_bytes(seed), wall_now());
         state.slack = Duration::from_millis(400).mul_f64(clock.factor());
         let (revision, _) = watch::channel(state.store.revision());
-        Omni { inner: Arc::new(Inner { state: Mutex::new(state), clock, revision, wake: Notify::new() }) }
-    }
-
-    /// An Omni with a task that lets time pass until the last handle is gone or the runtime ends.
-    pub fn start(clock: Clock, release: OmniRelease) -> Omni {
-        let omni = Omni::new(clock, release);
+        let inner = Arc::new(Inner { state: Mutex::new(state), clock, revision, wake: Notify::new() });
+        let omni = Omni { inner };
         let driven = Arc::downgrade(&omni.inner);
         tokio::spawn(async move {
             loop {
@@ -143,8 +139,8 @@ impl Omni {
                 Some(account) => account.keys.push(public),
                 None => {
                     let user_id = state.uuid();
-                    let account = Account { name: name.to_owned(), role, person: false, user_id, keys: vec![public] };
-                    api::add_account(state, &id, account);
+                    let account = Account { name: name.to_owned(), role, user_id, keys: vec![public] };
+                    state.accounts.insert(id, account);
                 }
             }
         });

@@ -43,9 +43,7 @@ names! { "", ".omni.sidero.dev":
     INFRA_PROVIDER_COMBINED "InfraProviderCombinedStatuses"
     CURRENT_USER "CurrentUsers"
     CLUSTER_PERMISSIONS "ClusterPermissions"
-    USER "Users"
     IDENTITY "Identities"
-    SERVICE_ACCOUNT_STATUS "ServiceAccountStatuses"
 }
 
 /// `SysVersions.system.sidero.dev`, namespace `ephemeral`

@@ -138,30 +138,23 @@ impl Resource {
         if self.md.version == 0 { "undefined".to_owned() } else { self.md.version.to_string() }
     }
 
-    /// The object that `omnictl get -o json` prints.
+    /// The object that `omnictl get -o json` prints: what Go reads back from its own YAML, so that an id that looks like a number is one
+    /// and an empty owner or label is null (client/pkg/omnictl/output/json.go).
     pub fn to_json(&self) -> Value {
-        json!(self.shown())
-    }
-
-    fn shown(&self) -> Shown<'_> {
         let md = &self.md;
-        let map = |from: &'_ BTreeMap<String, String>| from.iter().map(|(k, v)| (k.clone(), bare(v))).collect();
-        Shown {
-            metadata: ShownMetadata {
-                annotations: map(&md.annotations),
-                created: rfc3339(md.created),
-                finalizers: &md.finalizers,
-                id: bare(&md.id),
-                labels: map(&md.labels),
-                namespace: bare(&md.namespace),
-                owner: bare(&md.owner),
-                phase: md.phase.name(),
-                typ: &md.typ,
-                updated: rfc3339(md.updated),
-                version: bare(&self.version_text()),
-            },
-            spec: &self.spec,
+        let mut shown = json!({
+            "created": rfc3339(md.created), "id": bare(&md.id), "namespace": bare(&md.namespace), "owner": bare(&md.owner),
+            "phase": md.phase.name(), "type": md.typ, "updated": rfc3339(md.updated), "version": bare(&self.version_text()),
+        });
+        for (name, map) in
+            [("annotations", &md.annotations), ("labels", &md.labels)].into_iter().filter(|(_, map)| !map.is_empty())
+        {
+            shown[name] = map.iter().map(|(key, value)| (key.clone(), bare(value))).collect();
         }
+        if !md.finalizers.is_empty() {
+            shown["finalizers"] = json!(md.finalizers);
+        }
+        json!({ "metadata": shown, "spec": self.spec })
     }
 
     /// The text that `omnictl get -o json` prints of it, with four spaces, and `<`, `>` and `&` escaped, as Go's encoder writes it.
@@ -169,37 +162,10 @@ impl Resource {
         let mut bytes = Vec::new();
         let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
         // Writing a value into memory does not fail.
-        let _ = self.shown().serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, formatter));
+        let _ = self.to_json().serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, formatter));
         let text = String::from_utf8(bytes).unwrap_or_default();
         text.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026") + "\n"
     }
-}
-
-/// What Go reads back from its own YAML, so that an id that looks like a number is one and an empty owner or label is null
-/// (client/pkg/omnictl/output/json.go). Its keys are in order.
-#[derive(Serialize)]
-struct Shown<'a> {
-    metadata: ShownMetadata<'a>,
-    spec: &'a Value,
-}
-
-#[derive(Serialize)]
-struct ShownMetadata<'a> {
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    annotations: BTreeMap<String, Value>,
-    created: String,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    finalizers: &'a [String],
-    id: Value,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    labels: BTreeMap<String, Value>,
-    namespace: Value,
-    owner: Value,
-    phase: &'static str,
-    #[serde(rename = "type")]
-    typ: &'a str,
-    updated: String,
-    version: Value,
 }
 
 /// What a plain YAML scalar without a tag is read back as.

@@ -6,23 +6,26 @@ use super::kinds::OmniRelease;
 use super::names::*;
 use super::resource::Resource;
 use super::state::State;
-use super::status::multierror;
+use super::status::Status;
 use super::store::not_found;
 use super::{schema, versions};
 
-/// The errors of one resource; empty when it may pass. `old` is what it replaces.
-pub fn write(state: &State, old: Option<&Resource>, new: &Resource) -> Vec<String> {
-    match new.md.typ.as_str() {
-        MACHINE_CLASS => machine_class(state, old, new).err().into_iter().collect(),
-        CLUSTER => cluster(state, old, new),
-        MACHINE_SET => machine_set(state, old, new).err().into_iter().collect(),
-        MACHINE_SET_NODE => label_set(new, &[L_CLUSTER, L_MACHINE_SET]).err().into_iter().collect(),
+/// Whether a resource may be written; `old` is what it replaces.
+pub fn write(state: &State, old: Option<&Resource>, new: &Resource) -> Result<(), Status> {
+    let checked = match new.md.typ.as_str() {
+        MACHINE_CLASS => machine_class(state, old, new),
+        CLUSTER => match cluster(state, old, new) {
+            errors if errors.is_empty() => Ok(()),
+            errors => return Err(Status::invalid(&errors)),
+        },
+        MACHINE_SET => machine_set(state, old, new),
         INFRA_PROVIDER if old.is_none() && state.release >= OmniRelease::V1_10_6 => {
-            dns_label(&new.md.id).err().map(|why| format!("invalid infra provider name: {why}")).into_iter().collect()
+            dns_label(&new.md.id).map_err(|why| format!("invalid infra provider name: {why}"))
         }
-        EXTENSIONS_CONFIGURATION if !state.release.old() => extensions(state, new).err().into_iter().collect(),
-        _ => Vec::new(),
-    }
+        EXTENSIONS_CONFIGURATION if !state.release.old() => extensions(state, new),
+        _ => Ok(()),
+    };
+    checked.map_err(|why| Status::invalid(&[why]))
 }
 
 /// The extensions of a cluster's machines, against the catalog of its Talos (validations/extensions.go).
@@ -68,8 +71,8 @@ fn dns_label(text: &str) -> Result<(), String> {
     ))
 }
 
-/// The errors of taking a resource away.
-pub fn destroy(state: &State, resource: &Resource) -> Vec<String> {
+/// Whether a resource may be taken away.
+pub fn destroy(state: &State, resource: &Resource) -> Result<(), Status> {
     let id = resource.md.id.as_str();
     match resource.md.typ.as_str() {
         MACHINE_CLASS => {
@@ -78,7 +81,7 @@ pub fn destroy(state: &State, resource: &Resource) -> Vec<String> {
                 sets.filter(|set| set.spec["machineallocation"]["name"] == id).map(|set| set.md.id.clone()).collect();
             let text =
                 format!("can not delete the machine class as it is still in use by machine sets: {}", using.join(", "));
-            if using.is_empty() { Vec::new() } else { vec![text] }
+            if using.is_empty() { Ok(()) } else { Err(Status::invalid(&[text])) }
         }
         INFRA_PROVIDER => {
             let machines = state.store.list(MACHINE, DEFAULT).filter(|machine| machine.label(L_PROVIDER) == Some(id));
@@ -89,9 +92,9 @@ pub fn destroy(state: &State, resource: &Resource) -> Vec<String> {
                 running.len(),
                 running.join(" ")
             );
-            if running.is_empty() { Vec::new() } else { vec![text] }
+            if running.is_empty() { Ok(()) } else { Err(Status::invalid(&[text])) }
         }
-        _ => Vec::new(),
+        _ => Ok(()),
     }
 }
 
@@ -147,13 +150,7 @@ fn cluster(state: &State, old: Option<&Resource>, new: &Resource) -> Vec<String>
     let text = |from: &Resource, field: &str| from.spec[field].as_str().unwrap_or_default().to_owned();
     let (talos, kubernetes) = (text(new, "talosversion"), text(new, "kubernetesversion"));
     let encrypted = |from: &Resource| from.spec["features"]["diskencryption"] == true;
-    let mut errors = cluster_rules(&ClusterRules {
-        id: old.is_none().then_some(new.md.id.as_str()),
-        kubernetes: &kubernetes,
-        talos: &talos,
-        encryption: encrypted(new),
-        with_v: false,
-    });
+    let mut errors = Vec::new();
     if old.is_some_and(|old| encrypted(old) != encrypted(new)) {
         errors.push("updating disk encryption settings is not allowed".to_owned());
     }
@@ -206,90 +203,8 @@ fn cluster_versions(state: &State, old: Option<&Resource>, talos: &str, kubernet
     }
 }
 
-/// What is checked of a cluster without asking anybody: by omnictl for a template, by the server again.
-pub struct ClusterRules<'a> {
-    /// The name, unless it is not to be checked.
-    pub id: Option<&'a str>,
-    /// Kubernetes version as written.
-    pub kubernetes: &'a str,
-    /// Talos version as written.
-    pub talos: &'a str,
-    /// Disk encryption asked for.
-    pub encryption: bool,
-    /// Talos must begin with `v`: the form of templates.
-    pub with_v: bool,
-}
-
-/// The errors of a cluster's name and versions (client/pkg/omni/resources/omni/cluster.go `ClusterValidator`).
-pub fn cluster_rules(rules: &ClusterRules<'_>) -> Vec<String> {
-    let mut errors = Vec::new();
-    if let Some(id) = rules.id {
-        if id.is_empty() {
-            errors.push("name is required".to_owned());
-        }
-        if !id.chars().all(|c| c.is_numeric() || c.is_alphabetic() || c == '-' || c == '_') {
-            errors.push("name should only contain letters, digits, dashes and underscores".to_owned());
-        }
-    }
-    let version = |text: &str| -> Vec<String> {
-        match text {
-            "" => vec!["version is required".to_owned()],
-            _ => {
-                semver(text).err().map(|why| format!("version should be in semver format: {why}")).into_iter().collect()
-            }
-        }
-    };
-    let found = version(rules.kubernetes);
-    if !found.is_empty() {
-        errors.push(format!("error validating Kubernetes version: {}", multierror(&found)));
-    }
-    let mut found = version(rules.talos);
-    if rules.with_v && !rules.talos.is_empty() && !rules.talos.starts_with('v') {
-        found.push("version should start with 'v'".to_owned());
-    }
-    if !found.is_empty() {
-        errors.push(format!("error validating Talos version: {}", multierror(&found)));
-    }
-    if rules.encryption && versions::parse(rules.talos).is_some_and(|version| version < (1, 5, 0)) {
-        errors.push("disk encryption is supported only for Talos version >= 1.5.0".to_owned());
-    }
-    errors
-}
-
-/// blang/semver v4 `ParseTolerant`: a leading `v`, missing minor and patch numbers are forgiven.
-fn semver(text: &str) -> Result<(), String> {
-    let text = text.trim().trim_start_matches('v');
-    let names = ["major", "minor", "patch"];
-    for (part, name) in text.splitn(3, '.').zip(names) {
-        // blang/semver ParseTolerant takes the zeros in front away, and puts one where no digit is left in front.
-        let bare = part.trim_start_matches('0');
-        let padded = match part.len() > 1 && !bare.starts_with(|c: char| c.is_ascii_digit()) {
-            true => format!("0{bare}"),
-            false => part.to_owned(),
-        };
-        let part = padded.as_str();
-        let part = if name == "patch" { part.split(['-', '+']).next().unwrap_or(part) } else { part };
-        if part.is_empty() || !part.bytes().all(|b| b.is_ascii_digit()) {
-            return Err(format!("Invalid character(s) found in {name} number {part:?}"));
-        }
-    }
-    Ok(())
-}
-
-fn label_set(resource: &Resource, labels: &[&str]) -> Result<(), String> {
-    for label in labels {
-        match resource.label(label) {
-            None => return Err(format!("label {label:?} does not exist")),
-            Some("") => return Err(format!("label {label:?} has empty value")),
-            Some(_) => {}
-        }
-    }
-    Ok(())
-}
-
 fn machine_set(state: &State, old: Option<&Resource>, new: &Resource) -> Result<(), String> {
-    label_set(new, &[L_CLUSTER])?;
-    let name = new.label(L_CLUSTER).unwrap_or_default();
+    let name = new.label(L_CLUSTER).ok_or_else(|| format!("label {L_CLUSTER:?} does not exist"))?;
     let id = new.md.id.as_str();
     let cluster = state.store.by_id(CLUSTER, name).ok_or_else(|| format!("the cluster {name:?} does not exist"))?;
     if old.is_none() && cluster.tearing_down() {
@@ -300,15 +215,13 @@ fn machine_set(state: &State, old: Option<&Resource>, new: &Resource) -> Result<
         let what = format!("{verb} machine set {id:?} {place} the cluster {name:?}");
         return Err(format!("{what} is not allowed: the cluster is locked"));
     }
-    let control_plane = new.label(L_CONTROL_PLANE).is_some();
-    if !control_plane && new.label(L_WORKER).is_none() {
-        return Err(format!("machine set must have either {L_CONTROL_PLANE:?} or {L_WORKER:?} label"));
-    }
-    if control_plane && old.is_none() && state.store.by_id(CLUSTER_BOOTSTRAP_STATUS, name).is_some() {
+    if new.label(L_CONTROL_PLANE).is_some()
+        && old.is_none()
+        && state.store.by_id(CLUSTER_BOOTSTRAP_STATUS, name).is_some()
+    {
         return Err("adding control plane machine set to an already bootstrapped cluster is not allowed".to_owned());
     }
-    allocation(state, old, new)?;
-    if old.is_none() { set_id(name, id, control_plane) } else { Ok(()) }
+    allocation(state, old, new)
 }
 
 fn allocation(state: &State, old: Option<&Resource>, new: &Resource) -> Result<(), String> {
@@ -335,17 +248,4 @@ fn allocation(state: &State, old: Option<&Resource>, new: &Resource) -> Result<(
         }
     }
     Ok(())
-}
-
-fn set_id(cluster: &str, id: &str, control_plane: bool) -> Result<(), String> {
-    let prefix = format!("{cluster}-");
-    if !id.starts_with(&prefix) {
-        return Err(format!("machine set of cluster {cluster:?} ID must have {prefix:?} as prefix"));
-    }
-    let own = format!("{cluster}-control-planes");
-    match (control_plane, id == own) {
-        (true, false) => Err(format!("control plane machine set must have ID {own:?}")),
-        (false, true) => Err(format!("worker machine set must not have ID {own:?}")),
-        _ => Ok(()),
-    }
 }

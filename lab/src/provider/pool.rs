@@ -31,37 +31,17 @@ impl Provider {
         self.pve.call("POST", "/pools", Some(&json!({"poolid": pool, "comment": COMMENT}))).await.map(drop)
     }
 
-    /// An own pool without members goes. Whatever fails here is said and forgiven.
+    /// An own pool without members goes. Whatever fails here is forgiven.
     pub(super) async fn clean_pool(&self, request: &str, pool: &str) {
-        if pool.is_empty() {
-            return;
-        }
-        let warn = |text: &str, why: String| {
-            self.say(
-                request,
-                "warn",
-                "provider/provision.go:753",
-                text,
-                &[("pool", pool.into()), ("error", why.into())],
-            );
-        };
-        match self.find_pool(pool).await {
-            Err(why) => return warn("failed to list proxmox pools during cleanup", why),
-            Ok(Some(found)) if found["comment"] == COMMENT => {}
-            Ok(_) => return,
-        }
+        let own = self.find_pool(pool).await.ok().flatten().is_some_and(|found| found["comment"] == COMMENT);
         let path = format!("/pools/{pool}");
-        match self.pve.call("GET", &path, None).await {
-            Err(why) => return warn("failed to load proxmox pool detail during cleanup", why),
-            Ok(detail) if detail["members"].as_array().is_some_and(Vec::is_empty) => {}
-            Ok(_) => return,
-        }
-        match self.pve.call("DELETE", &path, None).await {
-            Err(why) => warn("failed to delete proxmox pool", why),
-            Ok(_) => {
-                let text = "deleted empty proxmox pool";
-                self.say(request, "info", "provider/provision.go:784", text, &[("pool", pool.into())]);
-            }
+        if own
+            && let Ok(detail) = self.pve.call("GET", &path, None).await
+            && detail["members"].as_array().is_some_and(Vec::is_empty)
+            && self.pve.call("DELETE", &path, None).await.is_ok()
+        {
+            let text = "deleted empty proxmox pool";
+            self.say(request, "info", "provider/provision.go:784", text, &[("pool", pool.into())]);
         }
     }
 }

@@ -25,7 +25,6 @@ struct Item {
     due: Duration,
     order: u64,
     tearing: bool,
-    failures: u32,
 }
 
 /// The requests, and which of them comes next.
@@ -47,7 +46,7 @@ impl Queue {
         }
         for (id, tearing) in requests {
             if self.items.get(id).is_none_or(|item| item.tearing != *tearing) {
-                self.put(id, Item { due: now, order: 0, tearing: *tearing, failures: 0 });
+                self.put(id, Item { due: now, order: 0, tearing: *tearing });
             }
         }
     }
@@ -118,8 +117,7 @@ impl Provider {
                 }
                 StepOutcome::Held => (item.due, item.tearing) = (Duration::MAX, false),
                 StepOutcome::Failed(why, wait) => {
-                    item.failures += 1;
-                    item.due = now + wait.min(Duration::from_secs(1 << item.failures.min(6)).max(wait));
+                    item.due = now + wait;
                     // Only an error of a step is requeued; that of a teardown backs off (cosi-project/runtime v1.16.2
                     // pkg/controller/runtime/internal/qruntime/qruntime.go:309).
                     let mut fields =
@@ -136,10 +134,7 @@ impl Provider {
 
     /// Whether the request is on its way out.
     fn torn_down(&self, id: &str) -> bool {
-        let request = |state: &mut crate::omni::state::State| {
-            state.store.get(MACHINE_REQUEST, INFRA, id).is_some_and(Resource::tearing_down)
-        };
-        self.omni.with(request)
+        self.omni.with(|state| state.store.get(MACHINE_REQUEST, INFRA, id).is_some_and(Resource::tearing_down))
     }
 
     /// The requests for this provider in order of creation, and which are to go.
@@ -171,12 +166,7 @@ impl Provider {
             if let Some(status) = state.store.get(MACHINE_REQUEST_STATUS, INFRA, id) {
                 return (status.spec["stage"].as_u64().unwrap_or(0), false);
             }
-            let mut status = state.make(MACHINE_REQUEST_STATUS, INFRA, id, json!({"stage": 1}));
-            status.md.labels = found.md.labels.clone();
-            let status = status.with_owner(&self.finalizer());
-            let key = status.key();
-            state.store.put(status.clone());
-            state.store.add_finalizers(&key, ["MachineRequestStatusCleanupController"]);
+            let status = put_status(state, &found, &self.finalizer(), json!({"stage": 1}));
             let key = self.machine_key(id);
             if state.store.get(&key.typ, &key.namespace, id).is_none() {
                 let empty =
@@ -309,15 +299,19 @@ fn machine_key(provider: &str, id: &str) -> Key {
 pub fn leave_provisioned(state: &mut State, provider: &str, request: &Resource, machine: &MachineState) {
     let finalizer = format!("{provider}.ProvisionController");
     state.store.add_finalizers(&request.key(), [finalizer.as_str()]);
-    let spec = json!({"id": machine.uuid, "stage": 2, "status": "Provision Complete"});
-    let mut status = state.make(MACHINE_REQUEST_STATUS, INFRA, &request.md.id, spec).with_owner(&finalizer);
-    status.md.labels = request.md.labels.clone();
-    let key = status.key();
-    state.store.put(status);
-    state.store.add_finalizers(&key, ["MachineRequestStatusCleanupController"]);
+    put_status(state, request, &finalizer, json!({"id": machine.uuid, "stage": 2, "status": "Provision Complete"}));
     let own = machine_key(provider, &request.md.id);
     let last = MachineState { step: "startVM".to_owned(), ..machine.clone() };
     state.store.put(Resource::new(&own.typ, &own.namespace, &own.id, pack(&last), state.store.now()));
+}
+
+/// Puts a request's status into Omni.
+fn put_status(state: &mut State, request: &Resource, owner: &str, spec: Value) -> Resource {
+    let mut status = state.make(MACHINE_REQUEST_STATUS, INFRA, &request.md.id, spec).with_owner(owner);
+    status.md.labels = request.md.labels.clone();
+    state.store.put(status.clone());
+    state.store.add_finalizers(&status.key(), ["MachineRequestStatusCleanupController"]);
+    status
 }
 
 fn read_request(found: &Resource) -> Result<MachineRequest, String> {

@@ -496,14 +496,15 @@ fn schematic(request: &MachineRequest) -> (String, Value) {
     for name in &extensions {
         yaml.push_str(&format!("            - {name}\n"));
     }
-    let args = if request.kernel_args.is_empty() { Value::Null } else { json!(request.kernel_args) };
-    let shown = format!(
-        "{{\"Overlay\":{{\"Image\":\"\",\"Name\":\"\",\"Options\":null}},\"Customization\":{{\"ExtraKernelArgs\":{args},\
-         \"Meta\":null,\"SystemExtensions\":{{\"OfficialExtensions\":{}}},\"Bootloader\":\"none\",\
-         \"SecureBoot\":{{\"IncludeWellKnownCertificates\":false}}}}}}",
-        json!(extensions)
-    );
-    (yaml, serde_json::from_str(&shown).unwrap_or(Value::Null))
+    let shown = json!({
+        "Overlay": {"Image": "", "Name": "", "Options": null},
+        "Customization": {
+            "ExtraKernelArgs": (!request.kernel_args.is_empty()).then_some(&request.kernel_args), "Meta": null,
+            "SystemExtensions": {"OfficialExtensions": extensions}, "Bootloader": "none",
+            "SecureBoot": {"IncludeWellKnownCertificates": false},
+        },
+    });
+    (yaml, shown)
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@ mod cluster;
 mod config;
 mod drives;
 mod files;
-mod ha;
 mod nodes;
 mod pools;
 mod qemu;
@@ -14,7 +13,6 @@ mod storage;
 mod tasks;
 mod tokens;
 
-use std::collections::BTreeSet;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -95,8 +93,6 @@ pub struct Call<'a> {
     pub now: u64,
     /// Tasks that the call begins.
     pub jobs: Vec<Job>,
-    /// How many entries there are when the answer holds a part of them.
-    pub total: Option<usize>,
 }
 
 impl Call<'_> {
@@ -146,7 +142,6 @@ const HANDLERS: &[&[Handler]] = &[
     pools::HANDLERS,
     access::HANDLERS,
     tokens::HANDLERS,
-    ha::HANDLERS,
 ];
 
 /// The methods of `api.txt`.
@@ -173,19 +168,6 @@ pub fn find(verb: &str, path: &str) -> Option<(&'static Method, Vec<(&'static st
     let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
     let mut methods = METHODS.iter().filter(|method| method.verb == verb);
     methods.find_map(|method| Some((method, capture(method.path, &segments)?)))
-}
-
-/// What lies below a path that is a mere directory of the API, where the real one lists its children.
-pub fn children(path: &str) -> BTreeSet<&'static str> {
-    let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
-    let mut found = BTreeSet::new();
-    for method in METHODS.iter() {
-        let mut parts = method.path.split('/').filter(|part| !part.is_empty());
-        let below =
-            segments.iter().all(|segment| parts.next().is_some_and(|part| part.starts_with('{') || part == *segment));
-        found.extend(parts.next().filter(|part| below && !part.starts_with('{')));
-    }
-    found
 }
 
 fn capture(pattern: &'static str, segments: &[&str]) -> Option<Vec<(&'static str, String)>> {

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use percent_encoding::percent_decode_str;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::access::split_token;
 use super::api::{self, Call};
-use super::hooks::Fate;
 use super::params::Args;
 use super::refusal::{Outcome, Refusal};
 use super::task::Job;
 use super::upload::{self, Upload};
 use super::{Shared, World};
+use crate::fault_effects::Fate;
 use crate::http::{Reply, Request};
 
 /// Bytes of a body that is not an upload.
@@ -26,22 +26,21 @@ const SLOW_595: Duration = Duration::from_secs(3);
 
 /// Answers one request.
 pub async fn handle(shared: Arc<Shared>, request: Request) -> Reply {
-    match shared.with(|world| shared.hooks.request(&request, world)) {
+    match shared.with(|world| shared.faults.request(&request, world)) {
         Some(Fate::Answer(reply)) => return reply,
         Some(Fate::Delay(more)) => shared.clock.sleep(more).await,
         None => {}
     }
     let now = shared.clock.unix();
-    let handled = shared.with(|world| {
+    let mut jobs = Vec::new();
+    let outcome = shared.with(|world| {
         world.now = now;
-        let mut handled = HandledRequest { outcome: Ok(Value::Null), jobs: Vec::new(), total: None };
-        handled.outcome = dispatch(world, &request, now, &mut handled);
-        handled
+        dispatch(world, &request, now, &mut jobs)
     });
-    for job in handled.jobs {
+    for job in jobs {
         tokio::spawn(Arc::clone(&shared).work(job));
     }
-    if let Err(refusal) = &handled.outcome {
+    if let Err(refusal) = &outcome {
         let pause = match refusal.status {
             401 => SLOW_401,
             595 => SLOW_595,
@@ -49,8 +48,8 @@ pub async fn handle(shared: Arc<Shared>, request: Request) -> Reply {
         };
         shared.clock.sleep(pause).await;
     }
-    let reply = finish(handled.outcome, handled.total);
-    match shared.hooks.behind() {
+    let reply = finish(outcome);
+    match shared.faults.behind() {
         // The server dates it.
         Duration::ZERO => reply,
         behind => {
@@ -88,7 +87,7 @@ pub fn as_root(shared: &Arc<Shared>, verb: &str, mut path: String, given: Vec<(S
         let unknown = || Refusal::new(501, format!("Method '{verb} {path}' not implemented"));
         let (method, captured) = api::find(verb, &path).ok_or_else(unknown)?;
         captured.into_iter().for_each(|(name, value)| args.set(name, value));
-        let mut call = Call { world, auth: "root@pam", args, upload: None, now, jobs: Vec::new(), total: None };
+        let mut call = Call { world, auth: "root@pam", args, upload: None, now, jobs: Vec::new() };
         let outcome = api::run(method, &mut call);
         Ok((outcome, call.jobs))
     })?;
@@ -104,14 +103,8 @@ fn imf_fixdate(seconds: u64) -> String {
     at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }
 
-/// A request that was handled, with the tasks it has started.
-struct HandledRequest {
-    outcome: Outcome,
-    jobs: Vec<Job>,
-    total: Option<usize>,
-}
-
-fn dispatch(world: &mut World, request: &Request, now: u64, handled: &mut HandledRequest) -> Outcome {
+/// Handles a request; the tasks that it starts go to `jobs`.
+fn dispatch(world: &mut World, request: &Request, now: u64, jobs: &mut Vec<Job>) -> Outcome {
     let verb = request.method.as_str();
     if !matches!(verb, "GET" | "PUT" | "POST" | "DELETE") {
         return Err(Refusal::bare(501, format!("method '{verb}' not available")));
@@ -127,20 +120,14 @@ fn dispatch(world: &mut World, request: &Request, now: u64, handled: &mut Handle
     let upload = verb == "POST" && path.starts_with("/nodes/") && path.ends_with("/upload");
     let auth = if public { String::new() } else { authenticate(world, request, upload, now)? };
     let (mut args, file) = parameters(request, upload)?;
-    let Some((method, captured)) = found else {
-        return match api::children(&path) {
-            names if verb == "GET" && !names.is_empty() => {
-                Ok(names.into_iter().map(|name| json!({"name": name, "subdir": name})).collect())
-            }
-            _ => Err(Refusal::new(501, format!("Method '{verb} {path}' not implemented"))),
-        };
-    };
+    let unknown = || Refusal::new(501, format!("Method '{verb} {path}' not implemented"));
+    let (method, captured) = found.ok_or_else(unknown)?;
     for (name, value) in captured {
         args.set(name, value);
     }
-    let mut call = Call { world, auth: &auth, args, upload: file, now, jobs: Vec::new(), total: None };
+    let mut call = Call { world, auth: &auth, args, upload: file, now, jobs: Vec::new() };
     let outcome = api::run(method, &mut call);
-    (handled.jobs, handled.total) = (call.jobs, call.total);
+    *jobs = call.jobs;
     outcome
 }
 
@@ -153,17 +140,14 @@ fn authenticate(world: &World, request: &Request, upload: bool, now: u64) -> Out
     let cookie = request.header("cookie").and_then(|header| auth_value(header, "PVEAuthCookie"));
     let header = request.header("authorization");
     if let Some(ticket) = cookie.or_else(|| auth_value(header?, "PVEAuthCookie")) {
-        let user = world.keys.verify(&ticket, now);
-        let user = user.ok_or_else(|| refused("permission denied - invalid PVE ticket".into()))?;
-        world.access.enabled_user(&user, now).map_err(refused)?;
+        let login = world.login(&ticket, now);
+        let (user, csrf) = login.ok_or_else(|| refused("permission denied - invalid PVE ticket".into()))?;
+        world.access.user(user).map_err(refused)?;
         // An upload comes from an HTML form, which cannot set the header.
-        if request.method != "GET" && !upload {
-            let token = request.header("csrfpreventiontoken").unwrap_or("");
-            if !world.keys.verify_csrf(&user, token, now) {
-                return Err(Refusal::bare(401, "Permission denied - invalid csrf token"));
-            }
+        if request.method != "GET" && !upload && request.header("csrfpreventiontoken") != Some(csrf) {
+            return Err(Refusal::bare(401, "Permission denied - invalid csrf token"));
         }
-        return Ok(user);
+        return Ok(user.to_owned());
     }
     let token = header.and_then(|header| auth_value(header, "PVEAPIToken"));
     let token = token.ok_or_else(|| Refusal::bare(401, "No ticket"))?;
@@ -175,8 +159,8 @@ fn verify_token(world: &World, token: &str, now: u64) -> Result<String, String> 
     let (id, secret) = token.rsplit_once('=').ok_or("no tokenid specified")?;
     let (user, name) = split_token(id);
     let name = name.ok_or_else(|| format!("value '{id}' does not look like a valid token ID"))?;
-    let known = world.access.enabled_user(user, now)?;
-    let info = known.tokens.get(name).ok_or_else(|| format!("no such token '{name}' for user '{user}'"))?;
+    let info =
+        world.access.user(user)?.tokens.get(name).ok_or_else(|| format!("no such token '{name}' for user '{user}'"))?;
     if info.expire != 0 && info.expire < now {
         return Err(format!("token '{name}' access expired"));
     }
@@ -226,44 +210,16 @@ fn parameters(request: &Request, upload: bool) -> Outcome<(Args, Option<Upload>)
         }
     }
     args.add_form(&request.query);
-    args.take("_dc");
     Ok((args, file))
 }
 
-fn finish(outcome: Outcome, total: Option<usize>) -> Reply {
+fn finish(outcome: Outcome) -> Reply {
     let reply = match outcome {
-        Ok(data) => {
-            let mut body = Map::from_iter([("data".to_owned(), data)]);
-            if let Some(total) = total {
-                body.insert("total".into(), total.into());
-            }
-            Reply::json(200, &body.into())
-        }
-        Err(refusal) => {
-            let reply = refusal.reply();
-            reply.with_header("connection", "close")
-        }
+        Ok(data) => Reply::json(200, &json!({ "data": data })),
+        Err(refusal) => refusal.reply().with_header("connection", "close"),
     };
     reply
         .with_header("cache-control", "max-age=0")
         .with_header("pragma", "no-cache")
         .with_header("server", "pve-api-daemon/3.0")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn credentials_are_found_in_headers() {
-        let cookie = "a=b; PVEAuthCookie=PVE%3Aroot%40pam%3A65D0F1A2%3A%3Asig; c=d";
-        assert_eq!(auth_value(cookie, "PVEAuthCookie").as_deref(), Some("PVE:root@pam:65D0F1A2::sig"));
-        let token = "PVEAPIToken=omni@pve!provider=00000000-0000-0000-0000-000000000000";
-        let id = "omni@pve!provider=00000000-0000-0000-0000-000000000000";
-        assert_eq!(auth_value(token, "PVEAPIToken").as_deref(), Some(id));
-        assert_eq!(auth_value("PVEAPIToken omni@pve!a=b", "PVEAPIToken").as_deref(), Some("omni@pve!a=b"));
-        for none in ["", "Bearer x", "XPVEAPIToken=a", "PVEAPIToken", "PVEAPIToken="] {
-            assert_eq!(auth_value(none, "PVEAPIToken"), None, "{none}");
-        }
-    }
 }

@@ -119,11 +119,6 @@ impl Args {
         self.get(name).as_deref() == Some("1")
     }
 
-    /// Takes a parameter out.
-    pub fn take(&mut self, name: &str) -> Option<String> {
-        self.values.remove(name).as_ref().and_then(text_of)
-    }
-
     /// The items of a list in one text: separated by commas, semicolons or spaces.
     pub fn list(&self, name: &str) -> Vec<String> {
         split_list(&self.text(name))
@@ -256,44 +251,4 @@ fn integer(text: &str) -> Option<i64> {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     let clean = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     clean.then(|| text.parse().ok()).flatten()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SCHEMA: [&str; 5] =
-        ["vmid! int 100 999999999", "sockets int 1", "onboot bool", "bios enum seabios ovmf", "name text 5"];
-
-    fn errors(json: &str) -> BTreeMap<String, String> {
-        let mut args = Args::default();
-        args.add_json(json.as_bytes()).unwrap();
-        args.verify(&SCHEMA.map(Param::read), |_| None).err().map(|refusal| refusal.errors).unwrap_or_default()
-    }
-
-    #[test]
-    fn every_error_has_its_own_words() {
-        let cases = [
-            (r#"{}"#, "vmid", "property is missing and it is not optional"),
-            (r#"{"vmid":100,"sockets":0}"#, "sockets", "value must have a minimum value of 1"),
-            (r#"{"vmid":"x"}"#, "vmid", "type check ('integer') failed - got 'x'"),
-            (r#"{"vmid":[1]}"#, "vmid", "type check ('integer') failed - got ARRAY"),
-            (r#"{"vmid":true}"#, "vmid", "type check ('integer') failed - got JSON::PP::Boolean"),
-            (r#"{"vmid":100,"onboot":"yes"}"#, "onboot", "type check ('boolean') failed - got 'yes'"),
-            (
-                r#"{"vmid":100,"bios":"efi"}"#,
-                "bios",
-                "value 'efi' does not have a value in the enumeration 'seabios, ovmf'",
-            ),
-            (r#"{"vmid":100,"name":"sixsix"}"#, "name", "value may only be 5 characters long"),
-            (
-                r#"{"vmid":100,"x":1}"#,
-                "x",
-                "property is not defined in schema and the schema does not allow additional properties",
-            ),
-        ];
-        for (json, name, message) in cases {
-            assert_eq!(errors(json), BTreeMap::from([(name.into(), message.into())]), "{json}");
-        }
-    }
 }

@@ -87,25 +87,3 @@ pub fn missing_boot_devices(boot: &str, config: &Config) -> Vec<String> {
     let order = pairs(boot).get("order").copied().unwrap_or("").to_owned();
     order.split(';').filter(|device| !device.is_empty() && !config.contains_key(*device)).map(str::to_owned).collect()
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_wrong_is_said_key_by_key() {
-        let unknown = "property is not defined in schema and the schema does not allow additional properties";
-        for (name, text, why) in [
-            ("machine", "i440fx", "machine.type: value does not match the regex pattern".to_owned()),
-            ("net0", "bridge=vmbr0", "net0.model: property is missing and it is not optional".into()),
-            ("net0", "virtio,tag=5000", "net0.tag: value must have a maximum value of 4094".into()),
-            ("scsi0", "local-lvm:40,speed=9", format!("scsi0.speed: {unknown}")),
-            ("scsi0", "ssd=1", "scsi0.file: property is missing and it is not optional".into()),
-            ("memory", "8", "memory.current: value must have a minimum value of 16".into()),
-        ] {
-            assert_eq!(find(name).unwrap().check(name, text), Err(format!("format error\n{why}")), "{name}={text}");
-        }
-        let twice = find("smbios1").unwrap().check("smbios1", "uuid=a,uuid=b").unwrap_err();
-        assert_eq!(twice, "duplicate key in comma-separated list property: uuid");
-    }
-}

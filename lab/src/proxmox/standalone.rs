@@ -8,7 +8,6 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use clap::Args;
 
-use super::hooks::NoFaults;
 use super::world::{DEFAULT_TOKEN_SECRET, PROVIDER_TOKEN};
 use super::{Proxmox, World};
 use crate::clock::Clock;
@@ -39,13 +38,13 @@ pub async fn run(arguments: Arguments) -> Result<()> {
     if let Some(path) = &arguments.ca_file {
         std::fs::write(path, ca.pem()).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    let world = World::lab(&arguments.token_secret)?;
+    let world = World::lab(&arguments.token_secret);
     let options = Listen {
         addr: arguments.listen,
         tls: Some(ca.server_config_showing(|| Leaf::Good)?.0),
         latency: Duration::ZERO,
     };
-    let proxmox = Proxmox::start(world, options, Clock::new(arguments.clock), Arc::new(NoFaults)).await?;
+    let proxmox = Proxmox::start(world, options, Clock::new(arguments.clock), Arc::default()).await?;
     let ready = serde_json::json!({
         "ready": true,
         "pid": std::process::id(),

@@ -63,24 +63,9 @@ pub fn kind(option: &str) -> Option<ParamType> {
     find(option).map(|option| option.kind)
 }
 
-/// Who may change an option.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Guard {
-    /// Whoever has this privilege on the VM.
-    Having(String),
-    /// root@pam alone.
-    Root,
-    /// It is checked elsewhere, by its value.
-    ByValue,
-}
-
-/// Who may change an option, drives and devices left to the checks of their values.
-pub fn guard(option: &str) -> Guard {
-    match find(option).map_or("-", |option| option.guard) {
-        "-" => Guard::Root,
-        "*" => Guard::ByValue,
-        privilege => Guard::Having(format!("VM.Config.{privilege}")),
-    }
+/// Who may change an option: whoever has this `VM.Config.` privilege, with `-` root@pam alone; `*` is checked elsewhere, by the value.
+pub fn guard(option: &str) -> &'static str {
+    find(option).map_or("-", |option| option.guard)
 }
 
 /// A configuration as `GET …/config` shows it: whole numbers and booleans as numbers, the rest as text.

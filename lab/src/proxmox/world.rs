@@ -13,7 +13,6 @@ use serde_json::Value;
 
 use super::access::Access;
 use super::task::Tasks;
-use super::ticket::SigningKeys;
 
 pub use build::{DEFAULT_ROOT_PASSWORD, DEFAULT_TOKEN_SECRET, PROVIDER_TOKEN, PROVIDER_USER, grant_all};
 pub use disk::{Backend, Storage, StorageKind, Volume};
@@ -37,18 +36,29 @@ pub struct World {
     pub access: Access,
     /// Tasks of the past and the present.
     pub tasks: Tasks,
-    /// HA resources by `vm:ID`, and HA rules by id, with their options.
-    pub ha_resources: BTreeMap<String, Config>,
-    pub ha_rules: BTreeMap<String, Config>,
+    /// The VMs that high availability manages, as `vm:ID`.
+    pub ha_resources: BTreeSet<String>,
     /// The range that `GET /cluster/nextid` searches: from the first, up to but without the second.
     pub next_id: (u32, u32),
-    /// The keys that tickets are signed with.
-    pub keys: SigningKeys,
+    /// Logins with a password, by their tickets.
+    logins: BTreeMap<String, Login>,
     /// Unix time in the field, as of the last request or task.
     pub(super) now: u64,
     /// Changes of power that have not been published yet.
     pub(super) outbox: Vec<PowerEvent>,
     pub(super) random: fastrand::Rng,
+}
+
+/// Seconds for which a ticket is good (pve-access-control `AccessControl.pm` `verify_ticket`).
+const LIFETIME: u64 = 2 * 60 * 60;
+
+/// What a login with a password gives.
+struct Login {
+    user: String,
+    /// What a client with a ticket must send with every change.
+    csrf: String,
+    /// Unix time.
+    made: u64,
 }
 
 /// A node of the cluster.
@@ -105,6 +115,19 @@ impl World {
         loads
     }
 
+    /// A ticket for a user, `PVE:omni@pve:6B024E0A::…`, and its CSRF token.
+    pub fn log_in(&mut self, user: &str, now: u64) -> (String, String) {
+        let (ticket, csrf) = (format!("PVE:{user}:{now:08X}::{}", self.uuid()), format!("{now:08X}:{}", self.uuid()));
+        self.logins.insert(ticket.clone(), Login { user: user.to_owned(), csrf: csrf.clone(), made: now });
+        (ticket, csrf)
+    }
+
+    /// User and CSRF token of a ticket that is still good.
+    pub fn login(&self, ticket: &str, now: u64) -> Option<(&str, &str)> {
+        let login = self.logins.get(ticket).filter(|login| now <= login.made + LIFETIME)?;
+        Some((login.user.as_str(), login.csrf.as_str()))
+    }
+
     /// A random UUID of version 4.
     pub fn uuid(&mut self) -> String {
         crate::tls::uuid(&mut self.random)
@@ -120,6 +143,3 @@ impl World {
         dump::dump(self)
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -7,7 +7,6 @@ pub mod omnictl;
 pub mod protocol;
 
 use std::io::Write as _;
-use std::path::{Component, Path, PathBuf};
 
 /// Exit code of a call that the real program may know and the lab does not.
 pub const UNKNOWN_CALL: i32 = 64;
@@ -22,19 +21,6 @@ pub fn out(text: &str) {
 /// Writes to stderr at once.
 pub fn err(text: &str) {
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
-}
-
-/// A path without `.` and `..`, whatever the links on it.
-pub fn cleaned(path: &Path) -> PathBuf {
-    let mut clean = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::CurDir => {}
-            Component::ParentDir => drop(clean.pop()),
-            other => clean.push(other),
-        }
-    }
-    clean
 }
 
 /// Keeps a processor busy until this process has cost so much: what a real program of that size needs before it does

@@ -103,8 +103,6 @@ pub struct Start {
     pub omni_port: u16,
     /// The authority of the front's certificate as PEM; empty where no authority vouches for it.
     pub omni_ca: String,
-    /// Field seconds in a real second.
-    pub clock: f64,
     /// Processor time that its start costs, in milliseconds.
     pub busy_ms: u64,
     /// It is to hang.

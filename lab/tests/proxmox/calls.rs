@@ -104,10 +104,11 @@ impl Play {
             ("fill", [storage, left]) => {
                 lab.proxmox.with(|world| world.fill_storage(storage, left.parse().unwrap()));
             }
-            ("offline", [node]) => assert!(lab.proxmox.with(|world| world.set_node_online(node, false)), "{line}"),
+            ("offline" | "online", [node]) => {
+                assert!(lab.proxmox.with(|world| world.set_node_online(node, what == "online")), "{line}");
+            }
             ("version", [version]) => lab.proxmox.with(|world| world.version = (*version).to_owned()),
-            ("token", [id, secret]) => lab.set_token(id, secret),
-            ("nobody", _) => lab.set_headers(&[]),
+            ("auth", _) => lab.set_headers(&[("authorization", rest)]),
             ("root", _) => lab.become_root().await,
             // As root, but without the token that each change needs.
             ("cookie", _) => {

@@ -9,7 +9,6 @@ use std::time::Duration;
 use crate::random::{Random, exchange, setting};
 use lab::clock::Clock;
 use lab::http::Listen;
-use lab::proxmox::hooks::NoFaults;
 use lab::proxmox::world::{DEFAULT_TOKEN_SECRET, PROVIDER_TOKEN};
 use lab::proxmox::{Proxmox, World};
 
@@ -48,9 +47,9 @@ fn case(random: &mut Random) -> Vec<u8> {
 #[test]
 fn nothing_that_is_sent_panics_or_hangs_it() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let world = World::lab(DEFAULT_TOKEN_SECRET).unwrap();
+    let world = World::lab(DEFAULT_TOKEN_SECRET);
     let options = Listen { addr: "127.0.0.1:0".parse().unwrap(), tls: None, latency: Duration::ZERO };
-    let proxmox = runtime.block_on(Proxmox::start(world, options, Clock::new(1e5), Arc::new(NoFaults))).unwrap();
+    let proxmox = runtime.block_on(Proxmox::start(world, options, Clock::new(1e5), Arc::default())).unwrap();
     let (count, seed) = (setting("FUZZ_COUNT", 800), setting("FUZZ_SEED", 4));
     println!("requests: FUZZ_SEED={seed} FUZZ_COUNT={count}");
     let (mut random, mut answered) = (Random::new(seed), 0);

@@ -3,7 +3,6 @@
 
 mod calls;
 mod fuzz;
-mod hooks;
 #[path = "../harness/random.rs"]
 mod random;
 mod replay;

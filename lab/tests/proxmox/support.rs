@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use lab::clock::Clock;
 use lab::http::{Client, JSON, Listen, Reply};
-use lab::proxmox::hooks::{Hooks, NoFaults};
 use lab::proxmox::world::{DEFAULT_ROOT_PASSWORD, DEFAULT_TOKEN_SECRET, PROVIDER_TOKEN};
 use lab::proxmox::{Proxmox, World};
 use lab::tls::{Ca, Leaf};
@@ -27,15 +26,12 @@ pub struct Lab {
 impl Lab {
     /// The rehearsal world at a clock factor, without faults.
     pub async fn new(factor: f64) -> Lab {
-        Lab::with(World::lab(DEFAULT_TOKEN_SECRET).unwrap(), factor, NoFaults).await
-    }
-
-    pub async fn with(world: World, factor: f64, hooks: impl Hooks) -> Lab {
+        let world = World::lab(DEFAULT_TOKEN_SECRET);
         let ca = Ca::new().unwrap();
         let tls = Some(ca.server_config_showing(|| Leaf::Good).unwrap().0);
         let options = Listen { addr: "127.0.0.1:0".parse().unwrap(), tls, latency: Duration::ZERO };
         let clock = Clock::new(factor);
-        let proxmox = Proxmox::start(world, options, clock.clone(), Arc::new(hooks)).await.unwrap();
+        let proxmox = Proxmox::start(world, options, clock.clone(), Arc::default()).await.unwrap();
         let client = Client::new(Some(&ca.pem())).unwrap();
         let token = format!("PVEAPIToken={PROVIDER_TOKEN}={DEFAULT_TOKEN_SECRET}");
         Lab { proxmox, clock, client, headers: vec![("authorization".into(), token)] }
@@ -44,11 +40,6 @@ impl Lab {
     /// Sends other headers from now on.
     pub fn set_headers(&mut self, headers: &[(&str, &str)]) {
         self.headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    }
-
-    /// Sends this token from now on.
-    pub fn set_token(&mut self, id: &str, secret: &str) {
-        self.set_headers(&[("authorization", &format!("PVEAPIToken={id}={secret}"))]);
     }
 
     /// Logs in as root@pam with its password and sends ticket and CSRF token from now on.
@@ -91,11 +82,6 @@ impl Lab {
     /// The data of a GET that must succeed.
     pub async fn get(&self, path: &str) -> Value {
         self.data("GET", path, Value::Null).await
-    }
-
-    /// The status line of an exchange.
-    pub async fn line(&self, method: &str, path: &str, body: Value) -> String {
-        self.call(method, path, body).await.status_line()
     }
 
     /// Waits for a task and returns how it ended.

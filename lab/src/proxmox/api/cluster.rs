@@ -14,6 +14,7 @@ pub(super) const HANDLERS: &[Handler] = &[
     // No zone is defined in the lab beside the built-in one, so there are no vnets.
     ("GET /cluster/sdn/vnets", |_| Ok(json!([]))),
     ("GET /cluster/resources", resources),
+    ("DELETE /cluster/ha/resources/{sid}", leave_ha),
 ];
 
 fn version(call: &mut Call<'_>) -> Outcome {
@@ -50,15 +51,19 @@ fn status(call: &mut Call<'_>) -> Outcome {
 /// A text, although the schema says integer: so it comes from the real one (go-proxmox v0.3.2 decodes a string).
 fn next_id(call: &mut Call<'_>) -> Outcome {
     let taken = |vmid: u32| call.world.vms.contains_key(&vmid);
-    if call.args.get("vmid").is_some() {
-        let vmid = call.vmid();
-        let refused = Refusal::parameter("vmid", format!("VM {vmid} already exists"));
-        return if taken(vmid) { Err(refused) } else { Ok(vmid.to_string().into()) };
-    }
     let (lower, upper) = call.world.next_id;
     let free = (lower..upper).find(|vmid| !taken(*vmid));
     let free = free.ok_or_else(|| Refusal::die(format!("unable to get any free VMID in range [{lower}, {upper}]")))?;
     Ok(free.to_string().into())
+}
+
+/// A VM is no longer managed by high availability (pve-ha-manager 5 `API2/HA/Resources.pm`). Nothing fails over here.
+fn leave_ha(call: &mut Call<'_>) -> Outcome {
+    let sid = call.args.text("sid");
+    match call.world.ha_resources.remove(&sid) {
+        true => Ok(Value::Null),
+        false => Err(Refusal::die(format!("cannot delete service '{sid}', not HA managed!"))),
+    }
 }
 
 fn resources(call: &mut Call<'_>) -> Outcome {
@@ -69,13 +74,6 @@ fn resources(call: &mut Call<'_>) -> Outcome {
         let visible = call.world.access.below(call.auth, "/vms", &["VM.Audit"]);
         let vms = call.world.vms.iter().filter(|(vmid, _)| visible.may(vmid));
         list.extend(vms.map(|(vmid, vm)| vm_resource(call, *vmid, vm)));
-    }
-    if wants("node") {
-        let loads = call.world.loads();
-        list.extend(call.world.nodes.keys().map(|name| {
-            let audit = call.may(&format!("/nodes/{name}"), &["Sys.Audit"]);
-            node_entry(call.world, &loads, name, audit)
-        }));
     }
     if wants("storage") {
         let visible = call.world.access.below(call.auth, "/storage", &["Datastore.Audit"]);

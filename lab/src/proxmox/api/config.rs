@@ -5,14 +5,14 @@ use std::time::Duration;
 use ring::digest;
 use serde_json::Value;
 
-use super::drives::{check_devices, check_options, check_storage_access, check_vm, make_drive};
+use super::drives::{check_devices, check_options, check_storage_access, check_vm, free, make_drives};
 use super::qemu::{give_addresses, vm_settings};
 use super::{Call, Handler};
 use crate::proxmox::World;
 use crate::proxmox::property::missing_boot_devices;
 use crate::proxmox::refusal::{Outcome, Refusal};
 use crate::proxmox::task::Effect;
-use crate::proxmox::vmschema::{config_json, kind, unique_tags};
+use crate::proxmox::vmschema::{config_json, kind};
 use crate::proxmox::world::vm::is_drive;
 use crate::proxmox::world::{Config, Drive};
 use crate::tls::hex;
@@ -115,28 +115,12 @@ fn apply(
         settings.iter().map(|(o, v)| format!("-{o} {v}")).collect::<Vec<_>>().join(" ")
     ));
     config.retain(|option, _| !deleted.contains(option));
-    let mut made = Vec::new();
-    let result = settings.into_iter().try_for_each(|(option, value)| {
-        let value = if is_drive(&option) {
-            make_drive(world, place, (&option, &value), (&mut made, log))?
-        } else if option == "tags" {
-            unique_tags(&value)
-        } else {
-            value
-        };
-        config.insert(option, value);
-        Ok::<(), String>(())
-    });
+    let (settings, made) = make_drives(world, place, settings, log)?;
+    config.extend(settings);
     let boot = config.get("boot").cloned().unwrap_or_default();
-    let result = result.and_then(|()| match missing_boot_devices(&boot, &config).first() {
-        Some(device) => Err(format!("invalid bootorder: device '{device}' does not exist'")),
-        None => Ok(()),
-    });
-    if let Err(why) = result {
-        made.iter().for_each(|volid| {
-            world.free_volume(node, volid);
-        });
-        return Err(why);
+    if let Some(device) = missing_boot_devices(&boot, &config).first() {
+        free(world, node, &made);
+        return Err(format!("invalid bootorder: device '{device}' does not exist'"));
     }
     if let Some(vm) = world.vms.get_mut(&vmid) {
         vm.config = config;

@@ -5,7 +5,7 @@ use super::Call;
 use crate::proxmox::World;
 use crate::proxmox::property::{bridge_of, pairs};
 use crate::proxmox::refusal::{Outcome, Refusal};
-use crate::proxmox::vmschema::{Guard, guard};
+use crate::proxmox::vmschema::{guard, unique_tags};
 use crate::proxmox::world::disk::{parse_volname, split_volid};
 use crate::proxmox::world::vm::{is_drive, size_text};
 use crate::proxmox::world::{Config, Drive, GIB};
@@ -82,9 +82,9 @@ pub fn check_options(call: &Call<'_>, vmid: u32, pool: Option<&str>, options: &[
     }
     for option in options {
         match guard(option) {
-            Guard::Having(privilege) => check_vm(call, vmid, pool, &[&privilege])?,
-            Guard::Root => return Err(Refusal::die(format!("only root can set '{option}' config"))),
-            Guard::ByValue => {}
+            "-" => return Err(Refusal::die(format!("only root can set '{option}' config"))),
+            "*" => {}
+            privilege => check_vm(call, vmid, pool, &[&format!("VM.Config.{privilege}")])?,
         }
     }
     Ok(())
@@ -119,8 +119,41 @@ pub fn check_devices(call: &Call<'_>, vmid: u32, pool: Option<&str>, settings: &
     Ok(())
 }
 
+/// Makes the drives that settings ask for: the settings as they are kept, and the volumes that were made. After an error none is left.
+pub fn make_drives(
+    world: &mut World,
+    place: (&str, u32, u64),
+    settings: Config,
+    log: &mut Vec<String>,
+) -> Result<(Config, Vec<String>), String> {
+    let mut made = Vec::new();
+    let kept: Result<Config, String> = settings
+        .into_iter()
+        .map(|(option, value)| {
+            let value = match option.as_str() {
+                "tags" => unique_tags(&value),
+                option if is_drive(option) => make_drive(world, place, (option, &value), (&mut made, log))?,
+                _ => value,
+            };
+            Ok::<_, String>((option, value))
+        })
+        .collect();
+    match kept {
+        Ok(kept) => Ok((kept, made)),
+        Err(why) => {
+            free(world, place.0, &made);
+            Err(why)
+        }
+    }
+}
+
+/// Takes volumes away again.
+pub fn free(world: &mut World, node: &str, made: &[String]) {
+    made.iter().for_each(|volid| _ = world.free_volume(node, volid));
+}
+
 /// Makes what one drive asks for and returns its final text; volumes that were made are noted in `made`.
-pub fn make_drive(
+fn make_drive(
     world: &mut World,
     place: (&str, u32, u64),
     (option, value): (&str, &str),

@@ -5,13 +5,12 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::cluster::vm_entry;
-use super::drives::{check_devices, check_options, check_storage_access, make_drive};
+use super::drives::{check_devices, check_options, check_storage_access, make_drives};
 use super::{Call, Handler};
 use crate::proxmox::World;
 use crate::proxmox::property::{bridge_of, pairs, with_mac};
 use crate::proxmox::refusal::{Outcome, Refusal};
-use crate::proxmox::vmschema::unique_tags;
-use crate::proxmox::world::vm::{default_boot, is_drive};
+use crate::proxmox::world::vm::default_boot;
 use crate::proxmox::world::{Config, Vm};
 
 /// How long the work takes on ordinary hardware.
@@ -71,8 +70,7 @@ fn current(call: &mut Call<'_>) -> Outcome {
     let vm = call.world.vm(&node, vmid).map_err(die)?;
     let mut status = vm_status(call, vmid, vm);
     status.insert("qmpstatus".into(), if vm.running.is_some() { "running" } else { "stopped" }.into());
-    status
-        .insert("ha".into(), json!({"managed": u8::from(call.world.ha_resources.contains_key(&format!("vm:{vmid}")))}));
+    status.insert("ha".into(), json!({"managed": u8::from(call.world.ha_resources.contains(&format!("vm:{vmid}")))}));
     let agent = vm.config.get("agent").map_or("", String::as_str);
     let agent = pairs(agent);
     if matches!(agent.get("enabled").or(agent.get("")), Some(&("1" | "true" | "yes" | "on"))) {
@@ -155,34 +153,12 @@ fn build(
     settings: Config,
     log: &mut Vec<String>,
 ) -> Result<(), String> {
-    let mut config = settings;
-    let mut made = Vec::new();
-    let drives: Vec<(String, String)> = config
-        .iter()
-        .filter(|(option, _)| is_drive(option))
-        .map(|(option, value)| (option.clone(), value.clone()))
-        .collect();
-    for (option, value) in drives {
-        match make_drive(world, (node, vmid, now), (&option, &value), (&mut made, log)) {
-            Ok(drive) => {
-                config.insert(option, drive);
-            }
-            Err(why) => {
-                for volid in made {
-                    world.free_volume(node, &volid);
-                }
-                return Err(why);
-            }
-        }
-    }
+    let (mut config, _) = make_drives(world, (node, vmid, now), settings, log)?;
     if !config.contains_key("boot") {
         config.insert("boot".into(), default_boot(&config));
     }
     if !config.contains_key("smbios1") {
         config.insert("smbios1".into(), format!("uuid={}", world.uuid()));
-    }
-    if let Some(tags) = config.get_mut("tags") {
-        *tags = unique_tags(tags);
     }
     config.insert("vmgenid".into(), world.uuid());
     config.insert("meta".into(), format!("creation-qemu=10.0.2,ctime={now}"));
@@ -307,7 +283,7 @@ fn destroy(call: &mut Call<'_>) -> Outcome {
 /// Whether a VM can be destroyed, or why not.
 fn destroyable(world: &World, node: &str, vmid: u32, purge: bool) -> Result<(), String> {
     let vm = world.vm(node, vmid)?;
-    if !purge && world.ha_resources.contains_key(&format!("vm:{vmid}")) {
+    if !purge && world.ha_resources.contains(&format!("vm:{vmid}")) {
         return Err(format!("unable to remove VM {vmid} - used in HA resources and purge parameter not set."));
     }
     if vm.running.is_some() {

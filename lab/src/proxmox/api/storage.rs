@@ -46,9 +46,6 @@ fn config_json(id: &str, storage: &Storage) -> Value {
     if storage.shared {
         shown["shared"] = 1.into();
     }
-    if storage.disabled {
-        shown["disable"] = 1.into();
-    }
     if let Some(nodes) = &storage.nodes {
         shown["nodes"] = nodes.iter().map(String::as_str).collect::<Vec<_>>().join(",").into();
     }
@@ -74,12 +71,12 @@ fn status_json(storage: &Storage, node: &str) -> Value {
 
 fn list(call: &mut Call<'_>) -> Outcome {
     let node = call.node();
-    let (only, wanted, enabled) = (call.args.get("storage"), call.args.list("content"), call.args.flag("enabled"));
+    let (only, wanted) = (call.args.get("storage"), call.args.list("content"));
     let mut list = Vec::new();
     let visible = call.world.access.below(call.auth, "/storage", SEE);
     for (id, storage) in call.world.storages.iter().filter(|(id, _)| visible.may(id)) {
         let held = wanted.is_empty() || wanted.iter().any(|kind| storage.content.contains(kind));
-        if only.as_ref().is_some_and(|only| only != id) || enabled && storage.disabled || !held {
+        if only.as_ref().is_some_and(|only| only != id) || !held {
             continue;
         }
         let mut entry = status_json(storage, &node);

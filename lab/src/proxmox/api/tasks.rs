@@ -34,11 +34,9 @@ fn log(call: &mut Call<'_>) -> Outcome {
     let most = call.args.int("limit").unwrap_or(50).max(0) as usize;
     let lines = task.log.iter().enumerate().skip(from).take(if most == 0 { usize::MAX } else { most });
     let mut lines: Vec<Value> = lines.map(|(number, line)| json!({"n": number + 1, "t": line})).collect();
-    let total = task.log.len();
     if lines.is_empty() {
         lines.push(json!({"n": from + 1, "t": "no content"}));
     }
-    call.total = Some(total);
     Ok(lines.into())
 }
 
@@ -61,10 +59,6 @@ fn list(call: &mut Call<'_>) -> Outcome {
             && vmid.as_ref().is_none_or(|vmid| task.id == *vmid)
             && (!args.flag("errors") || failed(task))
     };
-    let found: Vec<&Task> = call.world.tasks.newest().filter(matches).collect();
     let (from, most) = (args.int("start").unwrap_or(0) as usize, args.int("limit").unwrap_or(50) as usize);
-    let total = found.len();
-    let shown: Vec<Value> = found.into_iter().skip(from).take(most).map(Task::list_json).collect();
-    call.total = Some(total);
-    Ok(shown.into())
+    Ok(call.world.tasks.newest().filter(matches).skip(from).take(most).map(Task::list_json).collect())
 }

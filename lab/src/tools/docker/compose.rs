@@ -2,13 +2,12 @@
 //! needs of them (compose-spec/compose-go v2 as in docker compose 5.5.1).
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_yaml::Value;
 
 use super::engine::ContainerInfo;
-use crate::tools::cleaned;
 
 /// A compose project.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,16 +33,6 @@ impl Project {
         let services = containers.into_iter().map(|shown| (shown.service.name.clone(), shown.service)).collect();
         Project { name, file, dir, services, by_name: true, ..Project::default() }
     }
-}
-
-/// What is said beside the file.
-pub struct Read<'a> {
-    /// `--profile`
-    pub profiles: &'a [String],
-    /// `--project-name`
-    pub name: Option<&'a str>,
-    /// `--env-file`, instead of `.env` beside the file.
-    pub env_file: Option<&'a str>,
 }
 
 /// A service with everything that its container would see.
@@ -85,8 +74,8 @@ pub struct Service {
     pub contents: BTreeMap<String, String>,
 }
 
-/// Reads a project. The error is compose's, for stderr.
-pub fn load(file: &str, read: &Read<'_>) -> Result<Project, String> {
+/// Reads a project, with `--profile`, `--project-name` and `--env-file`. The error is compose's, for stderr.
+pub fn load(file: &str, profiles: &[String], name: Option<&str>, env_file: Option<&str>) -> Result<Project, String> {
     let file = std::path::absolute(file).map_err(|why| why.to_string())?;
     let shown = file.display().to_string();
     let text = std::fs::read_to_string(&file)
@@ -95,20 +84,20 @@ pub fn load(file: &str, read: &Read<'_>) -> Result<Project, String> {
     let mut value: Value = serde_yaml::from_str(&text).map_err(|why| syntax_error(&why))?;
     // A merge key that is not a mapping is for the engine to refuse.
     let _ = value.apply_merge();
-    let env_file = read.env_file.map_or_else(|| dir.join(".env"), PathBuf::from);
+    let env_file = env_file.map_or_else(|| dir.join(".env"), PathBuf::from);
     let mut variables = Variables { env: dotenv(&env_file)?, warnings: Vec::new() };
     variables.env.extend(std::env::vars());
     variables.replace(&mut value, "")?;
     include(&mut value, &dir, &mut variables)?;
     let own = variables.env.get("COMPOSE_PROJECT_NAME").map(String::as_str).filter(|name| !name.is_empty());
-    let name = match read.name.or(own) {
+    let name = match name.or(own) {
         Some(name) => name.to_owned(),
         None => match value.get("name").and_then(Value::as_str) {
             Some(name) => name.to_owned(),
             None => dir.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default(),
         },
     };
-    let mut active = read.profiles.to_vec();
+    let mut active = profiles.to_vec();
     if let Some(more) = variables.env.get("COMPOSE_PROFILES") {
         active.extend(more.split(',').map(|profile| profile.trim().to_owned()).filter(|profile| !profile.is_empty()));
     }
@@ -292,35 +281,18 @@ fn service(project: &Project, name: &str, spec: &Value) -> Result<Service, Strin
     }
     // The kit's file has none of these, and the lab does not simulate what they mean.
     let is_text = |key: &str| spec.get(key).is_some_and(Value::is_string);
-    if spec.get("env_file").is_some() || is_text("command") || is_text("entrypoint") {
+    let is_list = |key: &str| spec.get(key).is_some_and(Value::is_sequence);
+    if spec.get("env_file").is_some() || ["command", "entrypoint"].into_iter().any(is_text) {
         return Err(format!("lab: service {name:?}: env_file and commands as text are not simulated"));
     }
-    match spec.get("environment") {
-        Some(Value::Mapping(map)) => {
-            out.environment.extend(map.iter().map(|(key, value)| (scalar(key), scalar(value))));
-        }
-        Some(Value::Sequence(items)) => {
-            for item in items.iter().map(scalar) {
-                match item.split_once('=') {
-                    Some((key, value)) => drop(out.environment.insert(key.to_owned(), value.to_owned())),
-                    None => drop(std::env::var(&item).map(|value| out.environment.insert(item, value))),
-                }
-            }
-        }
-        _ => {}
+    if ["environment", "depends_on"].into_iter().any(is_list) {
+        return Err(format!("lab: service {name:?}: environment and depends_on as lists are not simulated"));
     }
-    match spec.get("depends_on") {
-        Some(Value::Mapping(map)) => {
-            for (key, value) in map {
-                let condition = value.get("condition").map_or_else(|| "service_started".to_owned(), scalar);
-                out.depends_on.insert(scalar(key), condition);
-            }
-        }
-        Some(Value::Sequence(items)) => {
-            out.depends_on.extend(items.iter().map(|item| (scalar(item), "service_started".to_owned())));
-        }
-        _ => {}
-    }
+    let pairs = |key: &str| spec.get(key).and_then(Value::as_mapping).into_iter().flatten();
+    out.environment.extend(pairs("environment").map(|(key, value)| (scalar(key), scalar(value))));
+    out.depends_on.extend(pairs("depends_on").map(|(key, value)| {
+        (scalar(key), value.get("condition").map_or_else(|| "service_started".to_owned(), scalar))
+    }));
     mounts(project, spec.get("volumes"), &mut out);
     ports(spec.get("ports"), &mut out)?;
     let host = |text: String| text.split_once(['=', ':']).map(|(name, ip)| (name.to_owned(), ip.to_owned()));
@@ -374,6 +346,19 @@ fn mounts(project: &Project, value: Option<&Value>, out: &mut Service) {
             out.volumes.push((source, target));
         }
     }
+}
+
+/// A path without `.` and `..`, whatever the links on it.
+fn cleaned(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => drop(clean.pop()),
+            other => clean.push(other),
+        }
+    }
+    clean
 }
 
 /// Ports in the short form: `[HOST:[PUBLISHED:]]TARGET[/PROTOCOL]` (docker/go-connections v0.7.0 `nat.ParsePortSpec`; the

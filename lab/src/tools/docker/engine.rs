@@ -208,16 +208,14 @@ impl Engine {
             std::fs::create_dir_all(path)
                 .map_err(|why| format!("error while creating mount source path '{host}': {why}"))?;
         }
-        let mut bytes = [0u8; 32];
-        // Without random bytes two containers share an id, which nothing compares.
-        let _ = crate::tls::fill(&mut bytes);
+        let id = crate::tls::random_hex(32).map_err(|why| why.to_string())?;
         let key = (project, service.name.clone());
         self.replaced_by_hand(&key);
         self.stop(&key, 0);
         let mut state = self.lock();
         let replaced = state.containers.remove(&key).is_some();
         let shown = ContainerInfo {
-            id: crate::tls::hex(&bytes),
+            id,
             service,
             file,
             state: "created".to_owned(),
@@ -356,8 +354,8 @@ impl Engine {
 
     /// One run of a container; the value is its exit code.
     async fn once(&self, key: &ContainerKey, service: &Service, log: &Log) -> i32 {
-        let shared =
-            self.lock().containers.values().any(|other| other.shown.service.network_of.as_ref() == Some(&key.1));
+        let on_it = |other: &Container| other.shown.service.network_of.as_ref() == Some(&key.1);
+        let shared = self.lock().containers.values().any(on_it);
         if !shared && !service.image.contains("tailscale") {
             return self.process(key, service, log).await;
         }
@@ -368,6 +366,10 @@ impl Engine {
             // Restarted by its policy it ends at once: it is never seen healthy again.
             if self.lock().containers.get(key).is_some_and(|container| container.shown.restarts == 0) {
                 self.healthy(key).await;
+                // What stands on it has begun by then, however slow this host is.
+                while self.lock().containers.values().any(|other| on_it(other) && other.shown.state == "created") {
+                    self.around.clock.sleep(Duration::from_secs(1)).await;
+                }
                 self.around.clock.sleep(Duration::from_secs(1)).await;
             }
         };

@@ -26,9 +26,8 @@ fn levels(project: &Project) -> Vec<Vec<&Service>> {
         };
         let (now, later): (Vec<&Service>, Vec<&Service>) = left.iter().copied().partition(|service| ready(service));
         if now.is_empty() {
-            // A circle: compose refuses it; here it is broken at its first member.
-            out.push(vec![left.remove(0)]);
-            continue;
+            // A circle, which compose refuses.
+            break;
         }
         done.extend(now.iter().map(|service| service.name.as_str()));
         out.push(now);

@@ -156,12 +156,8 @@ impl Compose {
                         format!("validating {file}: configs.omni-oidc Additional property content is not allowed");
                     return Err(ToolError::Message(text));
                 }
-                let read = compose::Read {
-                    profiles: &flags.profiles,
-                    name: flags.name.as_deref(),
-                    env_file: flags.env_file.as_deref(),
-                };
-                let project = compose::load(&file, &read).map_err(ToolError::Message)?;
+                let (name, env_file) = (flags.name.as_deref(), flags.env_file.as_deref());
+                let project = compose::load(&file, &flags.profiles, name, env_file).map_err(ToolError::Message)?;
                 for warning in &project.warnings {
                     warn(warning);
                 }

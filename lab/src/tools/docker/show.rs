@@ -76,71 +76,50 @@ fn command(shown: &ContainerInfo) -> String {
     format!("\"{}\"", short.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
 }
 
-fn ports(shown: &ContainerInfo) -> String {
-    if shown.state != "running" {
-        return String::new();
-    }
-    let one = |(host, published, target, protocol): &(String, u16, u16, String)| {
-        format!("{host}:{published}->{target}/{protocol}")
-    };
-    shown.service.ports.iter().map(one).collect::<Vec<_>>().join(", ")
-}
-
-/// A container as a line of `ps --format json`.
+/// A container as a line of `ps --format json`, whose keys are in order.
 pub fn json(project: &Project, shown: &ContainerInfo, now: u64) -> String {
     let service = &shown.service;
-    let text = |value: &str| escaped(&json!(value).to_string());
     let created = jiff::Timestamp::from_second(i64::try_from(shown.created / SECOND).unwrap_or(0)).unwrap_or_default();
-    let created = created.strftime("%Y-%m-%d %H:%M:%S +0000 UTC").to_string();
-    let volumes: Vec<String> =
-        service.volumes.iter().map(|(name, _)| cut(&format!("{}_{name}", project.name))).collect();
-    let binds = service.binds.iter().map(|(_, host)| cut(host));
-    let mounts: Vec<String> = volumes.iter().cloned().chain(binds).collect();
-    let networks = if service.network_of.is_some() { String::new() } else { format!("{}_default", project.name) };
-    let publishers: Vec<String> = match shown.state.as_str() {
-        "running" => service
-            .ports
-            .iter()
-            .map(|(host, published, target, protocol)| {
-                format!("{{\"URL\":{host:?},\"TargetPort\":{target},\"PublishedPort\":{published},\"Protocol\":{protocol:?}}}")
-            })
-            .collect(),
-        _ => Vec::new(),
-    };
-    let fields = [
-        ("Command", text(&command(shown))),
-        ("CreatedAt", text(&created)),
-        ("Engine", text("")),
-        ("ExitCode", shown.exit_code.to_string()),
-        ("Health", text(&shown.health)),
-        ("ID", text(&shown.id[..12])),
-        ("Image", text(&service.image)),
-        ("Labels", text(&labels(project, shown))),
-        ("LocalVolumes", text(&service.volumes.len().to_string())),
-        ("Mounts", text(&mounts.join(","))),
-        ("Name", text(&service.container)),
-        ("Names", text(&service.container)),
-        ("Networks", text(&networks)),
-        ("Ports", text(&ports(shown))),
-        ("Project", text(&project.name)),
-        ("Publishers", format!("[{}]", publishers.join(","))),
-        ("RunningFor", text(&format!("{} ago", since(shown.created, now)))),
-        ("Service", text(&service.name)),
-        ("Size", text("0B")),
-        ("State", text(&shown.state)),
-        ("Status", text(&status(shown, now))),
-    ];
-    let fields: Vec<String> = fields.iter().map(|(key, value)| format!("{key:?}:{value}")).collect();
-    format!("{{{}}}\n", fields.join(","))
+    let volumes = service.volumes.iter().map(|(name, _)| cut(&format!("{}_{name}", project.name)));
+    let mounts: Vec<String> = volumes.chain(service.binds.iter().map(|(_, host)| cut(host))).collect();
+    let ports: &[_] = if shown.state == "running" { &service.ports } else { &[] };
+    let published = ports.iter().map(|(host, published, target, protocol)| {
+        json!({"URL": host, "TargetPort": target, "PublishedPort": published, "Protocol": protocol})
+    });
+    let ports: Vec<String> = ports
+        .iter()
+        .map(|(host, published, target, protocol)| format!("{host}:{published}->{target}/{protocol}"))
+        .collect();
+    let line = json!({
+        "Command": command(shown),
+        "CreatedAt": created.strftime("%Y-%m-%d %H:%M:%S +0000 UTC").to_string(),
+        "Engine": "",
+        "ExitCode": shown.exit_code,
+        "Health": shown.health,
+        "ID": shown.id[..12],
+        "Image": service.image,
+        "Labels": labels(project, shown),
+        "LocalVolumes": service.volumes.len().to_string(),
+        "Mounts": mounts.join(","),
+        "Name": service.container,
+        "Names": service.container,
+        "Networks": if service.network_of.is_some() { String::new() } else { format!("{}_default", project.name) },
+        "Ports": ports.join(", "),
+        "Project": project.name,
+        "Publishers": published.collect::<Vec<_>>(),
+        "RunningFor": format!("{} ago", since(shown.created, now)),
+        "Service": service.name,
+        "Size": "0B",
+        "State": shown.state,
+        "Status": status(shown, now),
+    });
+    // As Go's encoder writes them.
+    line.to_string().replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026") + "\n"
 }
 
 /// Names longer than 15 characters are cut.
 fn cut(name: &str) -> String {
     if name.chars().count() <= 15 { name.to_owned() } else { name.chars().take(14).chain(['…']).collect() }
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
 }
 
 fn labels(project: &Project, shown: &ContainerInfo) -> String {

@@ -2,11 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::client::Connection;
-use super::decode::{Decoder, head};
-use super::yamltext::{self, Document, YamlKind, YamlNode};
+use super::{documents, scalar};
 use crate::go_errors::go_io;
 use crate::omni::api::OmniCall;
 use crate::omni::kinds::{self, OmniRelease};
@@ -70,19 +69,19 @@ fn walk(dir: &Path, out: &mut Vec<PathBuf>) -> std::io::Result<()> {
 /// The resources that a file holds, as `omnictl apply` reads them.
 pub fn resources_of_file(release: OmniRelease, file: &str) -> Result<Vec<Resource>, String> {
     let text = std::fs::read_to_string(file).map_err(|why| format!("open {file}: {}", go_io(&why)))?;
-    yamltext::read(release, &text)?.iter().map(|document| resource(release, document)).collect()
+    documents(&text).iter().map(|document| resource(release, document.line, &document.value()?)).collect()
 }
 
 fn apply(client: &mut Connection, text: &str) -> Result<(), ToolError> {
-    let documents = yamltext::read(client.release, text)?;
     let mut resources = Vec::new();
-    for document in &documents {
-        if document.root.is_null() {
+    for document in documents(text) {
+        let value = document.value()?;
+        if value.is_null() {
             // The real program dereferences what it never set.
             err("panic: resource is not set\n\ngoroutine 1 [running]:\n");
             std::process::exit(2);
         }
-        resources.push(resource(client.release, document)?);
+        resources.push(resource(client.release, document.line, &value)?);
     }
     for mut new in resources {
         // A build that does not know a key drops it, and has nothing to say about it.
@@ -114,72 +113,26 @@ fn update(client: &mut Connection, old: &Resource, mut new: Resource) -> Result<
 }
 
 /// A resource from a document with exactly `metadata` and `spec`.
-fn resource(release: OmniRelease, document: &Document) -> Result<Resource, String> {
-    let root = &document.root;
-    let outer = |text: String| head(release, &[format!("line {}: {text}", root.line)]);
-    let YamlKind::Map(pairs) = &root.kind else {
-        return Err(outer(format!("expected mapping node, got {}", root.kind_number())));
-    };
-    if pairs.len() != 2 {
-        return Err(outer(format!("expected 4 elements node, got {}", pairs.len() * 2)));
+fn resource(release: OmniRelease, line: usize, value: &Value) -> Result<Resource, String> {
+    let outer = |text: String| format!("yaml: {} errors:\n  line {line}: {text}", release.decoding());
+    let map = value.as_object().ok_or_else(|| outer("expected mapping node".to_owned()))?;
+    if map.len() != 2 {
+        return Err(outer(format!("expected 4 elements node, got {}", map.len() * 2)));
     }
-    for (key, value) in pairs {
-        if !matches!(value.kind, YamlKind::Map(_)) {
-            return Err(outer(format!("expected mapping node, got {}", value.kind_number())));
-        }
-        let name = key.text().unwrap_or_default();
-        if name != "metadata" && name != "spec" {
-            let shown =
-                format!("unexpected key &{{8 0 !!str {name}  <nil> []    {} {} 0 <nil> []}}", key.line, key.column);
-            return Err(outer(shown));
-        }
-    }
-    let (Some(metadata), Some(spec)) = (root.get("metadata"), root.get("spec")) else {
+    let (metadata, spec) = (&value["metadata"], &value["spec"]);
+    if !metadata.is_object() || !spec.is_object() {
         return Err(outer("metadata or spec node is missing".to_owned()));
-    };
-    let mut made = read_metadata(metadata).map_err(|why| outer(format!("failed to unmarshal metadata: {why}")))?;
-    let kind = kinds::by_type(release, &made.md.typ).ok_or_else(|| {
-        let text = "failed to create resource: no resource is registered for the resource type";
-        outer(format!("{text} {}", made.md.typ))
-    })?;
-    let line = |node: &YamlNode| node.line;
-    let mut decoder = Decoder::new(release, &line);
-    let value = match kind.fields() {
-        Some(fields) => decoder.spec(spec, fields, "specs.Message"),
-        None => super::decode::plain(spec),
-    };
-    decoder.finish().map_err(|why| outer(format!("failed to unmarshal spec: {why}")))?;
-    made.spec = kind.complete(&value);
-    Ok(made)
-}
-
-fn read_metadata(node: &YamlNode) -> Result<Resource, String> {
-    let mut made = Resource::new("", "", "", serde_json::Value::Null, ZERO_TIME);
-    let YamlKind::Map(pairs) = &node.kind else { return Ok(made) };
-    for (key, value) in pairs {
-        let place = format!("{}:{}", value.line, value.column);
-        let scalar = || {
-            let text = value.text().map(str::to_owned);
-            text.ok_or_else(|| format!("{place} expected scalar node, got {}", value.kind_number()))
-        };
-        let pairs = || -> Result<Vec<(String, String)>, String> {
-            let YamlKind::Map(pairs) = &value.kind else {
-                return Err(format!("{place} expected mapping node, got {}", value.kind_number()));
-            };
-            let text = |node: &YamlNode| node.text().unwrap_or_default().to_owned();
-            Ok(pairs
-                .iter()
-                .map(|(key, value)| (text(key), if value.is_null() { String::new() } else { text(value) }))
-                .collect())
-        };
-        match key.text().unwrap_or_default() {
-            "namespace" => made.md.namespace = scalar()?,
-            "type" => made.md.typ = scalar()?,
-            "id" => made.md.id = scalar()?,
-            "labels" => made.md.labels.extend(pairs()?),
-            "annotations" => made.md.annotations.extend(pairs()?),
-            _ => {}
-        }
     }
+    let text = |name: &str| scalar(&metadata[name]);
+    let pairs = |name: &str| {
+        let pairs = metadata[name].as_object().into_iter().flatten();
+        pairs.map(|(key, value)| (key.clone(), scalar(value))).collect()
+    };
+    let kind = kinds::by_type(release, &text("type")).ok_or_else(|| {
+        let text_of = "failed to create resource: no resource is registered for the resource type";
+        outer(format!("{text_of} {}", text("type")))
+    })?;
+    let mut made = Resource::new(&kind.typ, &text("namespace"), &text("id"), kind.complete(spec), ZERO_TIME);
+    (made.md.labels, made.md.annotations) = (pairs("labels"), pairs("annotations"));
     Ok(made)
 }

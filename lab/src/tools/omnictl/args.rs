@@ -71,8 +71,6 @@ pub enum ClusterCommand {
     Delete {
         name: String,
         #[arg(short, long)]
-        verbose: bool,
-        #[arg(short, long)]
         dry_run: bool,
         #[arg(long)]
         destroy_disconnected_machines: bool,

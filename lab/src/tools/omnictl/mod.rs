@@ -4,17 +4,13 @@ mod accounts;
 mod apply;
 mod args;
 mod client;
-mod decode;
-mod diff;
 mod export;
 mod get;
 mod kubeconfig;
 mod logs;
-mod patch;
 mod sync;
 mod table;
 mod template;
-mod yamltext;
 
 pub use apply::resources_of_file;
 pub use sync::resources_of_template;
@@ -22,11 +18,49 @@ pub use sync::resources_of_template;
 use args::{ClusterCommand, KubernetesCommand, Omnictl, OmnictlCommand, TemplateCommand};
 use clap::Parser as _;
 use client::Connection;
+use serde_json::Value;
 
 use super::failure::{ToolError, exit_code};
 use super::protocol::{self, Start};
 use super::{out, unknown_call};
 use crate::omni::api::OmniCall;
+
+/// A document of a YAML file.
+struct Document {
+    /// Where it begins: its `---`, else its first content.
+    line: usize,
+    text: String,
+}
+
+impl Document {
+    fn value(&self) -> Result<Value, String> {
+        serde_yaml::from_str(&self.text).map_err(|why| format!("yaml: {why}"))
+    }
+}
+
+/// Splits a YAML file at its `---` lines.
+fn documents(text: &str) -> Vec<Document> {
+    let mut found: Vec<Document> = Vec::new();
+    for (number, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
+        let content = || !line.trim().is_empty() && !line.starts_with(['#', '%']);
+        match (found.last_mut(), line.strip_prefix("---").filter(|rest| rest.is_empty() || rest.starts_with(' '))) {
+            (_, Some(rest)) => found.push(Document { line: number + 1, text: format!("{rest}\n") }),
+            (Some(last), None) => last.text += &format!("{line}\n"),
+            (None, None) if content() => found.push(Document { line: number + 1, text: format!("{line}\n") }),
+            (None, None) => {}
+        }
+    }
+    found
+}
+
+/// The text of a scalar, whatever its type; none for null.
+fn scalar(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
 
 /// Runs the stand-in; the value is its exit code.
 pub fn run(argv0: &str, argv: &[String]) -> i32 {
@@ -55,8 +89,8 @@ fn execute(call: &Omnictl, client: protocol::Client, start: &Start) -> Result<()
         OmnictlCommand::Delete { kind, ids } => get::delete(connection, kind, ids),
         OmnictlCommand::Cluster(ClusterCommand::Lock { cluster }) => get::lock(connection, cluster, true),
         OmnictlCommand::Cluster(ClusterCommand::Unlock { cluster }) => get::lock(connection, cluster, false),
-        OmnictlCommand::Cluster(ClusterCommand::Delete { name, dry_run, verbose, destroy_disconnected_machines }) => {
-            sync::delete_cluster(connection, name, (*dry_run, *verbose, *destroy_disconnected_machines))
+        OmnictlCommand::Cluster(ClusterCommand::Delete { name, dry_run, destroy_disconnected_machines }) => {
+            sync::delete_cluster(connection, name, *dry_run, *destroy_disconnected_machines)
         }
         OmnictlCommand::Cluster(ClusterCommand::Template(TemplateCommand::Sync { file, dry_run, verbose })) => {
             sync::sync(connection, file, *dry_run, *verbose)

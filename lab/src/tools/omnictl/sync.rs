@@ -1,8 +1,8 @@
 //! `omnictl cluster template sync` and `omnictl cluster delete` (client/pkg/template/template.go, operations/sync.go).
 
+use super::apply;
 use super::client::Connection;
 use super::template::{self, Template};
-use super::{apply, diff};
 use crate::omni::api::OmniCall;
 use crate::omni::kinds::OmniRelease;
 use crate::omni::names::*;
@@ -10,6 +10,7 @@ use crate::omni::query::Term;
 use crate::omni::resource::{Key, Resource};
 use crate::tools::failure::ToolError;
 use crate::tools::out;
+use similar::TextDiff;
 
 /// The order in which resources are created, and torn down within a phase.
 const ORDER: &[&str] = &[CLUSTER, EXTENSIONS_CONFIGURATION, CONFIG_PATCH, MACHINE_SET, MACHINE_SET_NODE];
@@ -20,9 +21,7 @@ fn rank(resource: &Resource) -> usize {
 
 /// The resources that a template becomes, in the order in which a sync creates them.
 pub fn resources_of_template(release: OmniRelease, file: &str) -> Result<Vec<Resource>, String> {
-    let template = template::load_file(release, file)?;
-    template.validate()?;
-    let mut resources = template.translate()?;
+    let mut resources = load(release, file)?.translate()?;
     resources.sort_by_key(rank);
     Ok(resources)
 }
@@ -128,13 +127,22 @@ fn removal(client: &mut Connection, cluster: &str) -> Result<Changes, ToolError>
     Ok(changes)
 }
 
+/// What `--verbose` prints of a change: nothing if nothing changed (client/pkg/diff). Keys are sorted and strings quoted as serde_yaml does,
+/// not as Go.
+fn diff(old: Option<&Resource>, new: Option<&Resource>) -> String {
+    let yaml = |resource: Option<&Resource>| {
+        resource.and_then(|resource| serde_yaml::to_string(&resource.to_json()).ok()).unwrap_or_default()
+    };
+    let name = |resource: Option<&Resource>| resource.map_or("/dev/null".to_owned(), Resource::name);
+    TextDiff::from_lines(&yaml(old), &yaml(new)).unified_diff().header(&name(old), &name(new)).to_string()
+}
+
 fn carry_out(client: &mut Connection, changes: Changes, dry: bool, verbose: bool) -> Result<(), ToolError> {
     let mark = if dry { " (dry run)" } else { "" };
-    let release = client.release;
     for new in changes.create {
         out(&format!("* creating{mark} {}\n", new.short_name()));
         if verbose {
-            out(&diff::render(release, None, Some(&new)));
+            out(&diff(None, Some(&new)));
         }
         if !dry {
             client.call::<()>(OmniCall::Create(new))?;
@@ -143,7 +151,7 @@ fn carry_out(client: &mut Connection, changes: Changes, dry: bool, verbose: bool
     for (old, new) in changes.update {
         out(&format!("* updating{mark} {}\n", new.short_name()));
         if verbose {
-            out(&diff::render(release, Some(&old), Some(&new)));
+            out(&diff(Some(&old), Some(&new)));
         }
         if !dry {
             client.call::<()>(OmniCall::Update(new))?;
@@ -161,7 +169,7 @@ fn take_away(client: &mut Connection, phase: Vec<Resource>, dry: bool, verbose: 
     for resource in &phase {
         out(&format!("* tearing down{mark} {}\n", resource.short_name()));
         if verbose {
-            out(&diff::render(client.release, Some(resource), None));
+            out(&diff(Some(resource), None));
         }
         if dry {
             continue;
@@ -200,8 +208,8 @@ fn take_away(client: &mut Connection, phase: Vec<Resource>, dry: bool, verbose: 
     Ok(())
 }
 
-fn load(client: &Connection, file: &str) -> Result<Template, ToolError> {
-    let template = template::load_file(client.release, file)?;
+fn load(release: OmniRelease, file: &str) -> Result<Template, String> {
+    let template = template::load_file(release, file)?;
     template.validate()?;
     Ok(template)
 }
@@ -209,7 +217,7 @@ fn load(client: &Connection, file: &str) -> Result<Template, ToolError> {
 /// `sync`: one file, or since 1.5 all below a directory.
 pub fn sync(client: &mut Connection, path: &str, dry: bool, verbose: bool) -> Result<(), ToolError> {
     let one = |client: &mut Connection, file: &str| -> Result<(), ToolError> {
-        let template = load(client, file)?;
+        let template = load(client.release, file)?;
         let changes = changes(client, &template).map_err(|why| why.wrap("error syncing template"))?;
         carry_out(client, changes, dry, verbose)
     };
@@ -232,11 +240,7 @@ pub fn sync(client: &mut Connection, path: &str, dry: bool, verbose: bool) -> Re
 
 /// `cluster delete`: an unknown cluster is not an error, and nothing is printed. With `disconnected` the links of machines that do not
 /// answer go first, so that the deletion does not wait for them (client/pkg/template/operations/delete.go).
-pub fn delete_cluster(
-    client: &mut Connection,
-    cluster: &str,
-    (dry, verbose, disconnected): (bool, bool, bool),
-) -> Result<(), ToolError> {
+pub fn delete_cluster(client: &mut Connection, cluster: &str, dry: bool, disconnected: bool) -> Result<(), ToolError> {
     if disconnected {
         let silent = Term { key: L_DISCONNECTED.to_owned(), value: None };
         let machines = client.list(MACHINE_STATUS, DEFAULT, vec![Term::equal(L_CLUSTER, cluster), silent])?;
@@ -244,8 +248,8 @@ pub fn delete_cluster(
         for machine in machines {
             links.extend(client.find(&Key::new(LINK, DEFAULT, &machine.md.id))?);
         }
-        take_away(client, links, dry, verbose)?;
+        take_away(client, links, dry, false)?;
     }
     let changes = removal(client, cluster)?;
-    carry_out(client, changes, dry, verbose)
+    carry_out(client, changes, dry, false)
 }

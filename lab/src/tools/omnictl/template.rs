@@ -1,91 +1,134 @@
-//! Cluster templates: what they may hold, what is checked without asking anybody, and the resources they become
-//! (siderolabs/omni v1.9.3 client/pkg/template, internal/models).
+//! Cluster templates and the resources they become (siderolabs/omni v1.9.3 client/pkg/template, internal/models). What the tasks
+//! check themselves before they call omnictl is not checked here once more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 
-use super::decode::{Decoder, head};
-use super::patch;
-use super::yamltext::{self, YamlKind, YamlNode};
+use super::{Document, documents, scalar};
 use crate::go_errors::go_io;
 use crate::omni::kinds::{self, OmniRelease};
 use crate::omni::names::*;
 use crate::omni::resource::Resource;
 use crate::omni::status::multierror;
-use crate::omni::validate::{ClusterRules, cluster_rules};
-use crate::tools::cleaned;
+
+/// The structs of the templates: their names in messages, and their fields with types.
+static MODELS: LazyLock<HashMap<String, HashMap<String, String>>> = LazyLock::new(|| {
+    let table = serde_yaml::from_str(include_str!("template-models.yaml"));
+    table.unwrap_or_else(|why| panic!("template-models.yaml: {why}"))
+});
 
 /// A template that was read: its models in order.
 pub struct Template {
     release: OmniRelease,
+    /// Where its files are.
     dir: PathBuf,
-    /// Files must lie below it; `None` leaves them where they are.
-    root: Option<PathBuf>,
     models: Vec<(&'static str, Value)>,
 }
 
 /// Reads a template file.
 pub fn load_file(release: OmniRelease, file: &str) -> Result<Template, String> {
-    let bytes = std::fs::read(file).map_err(|why| format!("open {file}: {}", go_io(&why)))?;
-    let text = String::from_utf8(bytes).map_err(|why| {
-        let offset = why.utf8_error().valid_up_to();
-        format!("error loading template: error decoding template: yaml: offset {offset}: invalid trailing UTF-8 octet")
-    })?;
-    let own = Path::new(file).parent().map(Path::to_path_buf).unwrap_or_default();
-    let own = if own.as_os_str().is_empty() { PathBuf::from(".") } else { own };
-    // Up to 1.7 files were looked up from the working directory, and anywhere.
-    let (dir, root) = match release.old() {
-        true => (PathBuf::from("."), None),
-        false => (own.clone(), Some(own)),
-    };
-    load(release, &text, dir, root).map_err(|why| format!("error loading template: {why}"))
-}
-
-fn load(release: OmniRelease, text: &str, dir: PathBuf, root: Option<PathBuf>) -> Result<Template, String> {
-    let documents = yamltext::read(release, text).map_err(|why| format!("error decoding template: {why}"))?;
+    let text = std::fs::read_to_string(file).map_err(|why| format!("open {file}: {}", go_io(&why)))?;
+    // Up to 1.7 files were looked up from the working directory.
+    let own = Path::new(file).parent().filter(|_| !release.old());
+    let dir = own.map(Path::to_path_buf).unwrap_or_default();
+    let failed = |why: String| format!("error loading template: {why}");
     let mut models = Vec::new();
-    for document in &documents {
-        let place = format!("line {}:1", document.line);
-        let kind = find_kind(&document.root).map_err(|why| format!("error in document at {place}: {why}"))?;
-        let name = match kind.as_str() {
-            "Cluster" => "Cluster",
-            "ControlPlane" => "ControlPlane",
-            "Workers" => "Workers",
-            "Machine" => {
-                return Err(format!("error in document at {place}: the lab does not simulate machines by UUID"));
-            }
-            other => return Err(format!("error in document at {place}: unknown model kind {other:?}")),
-        };
-        let line = |node: &YamlNode| document.rewritten_line(node);
-        let mut decoder = Decoder::new(release, &line);
-        let value = decoder.model(&document.root, &format!("models.{name}"));
-        if !decoder.errors.is_empty() {
-            return Err(format!("error decoding document at {place}: {}", head(release, &decoder.errors)));
-        }
-        models.push((name, value));
+    for document in documents(&text) {
+        let value = document.value().map_err(|why| failed(format!("error decoding template: {why}")))?;
+        models.push(model(release, &document, value).map_err(failed)?);
     }
-    Ok(Template { release, dir, root, models })
+    Ok(Template { release, dir, models })
 }
 
-fn find_kind(root: &YamlNode) -> Result<String, String> {
-    let YamlKind::Map(pairs) = &root.kind else {
-        return Err(format!("unexpected node kind {}, expecting mapping", root.kind_number()));
+/// A document with its kind.
+fn model(release: OmniRelease, document: &Document, value: Value) -> Result<(&'static str, Value), String> {
+    let place = format!("line {}:1", document.line);
+    let unknown = |why: String| Err(format!("error in document at {place}: {why}"));
+    let name = match value["kind"].as_str() {
+        Some("Cluster") => "Cluster",
+        Some("ControlPlane") => "ControlPlane",
+        Some("Workers") => "Workers",
+        Some("Machine") => return unknown("the lab does not simulate machines by UUID".to_owned()),
+        Some(other) => return unknown(format!("unknown model kind {other:?}")),
+        None => return unknown("kind field not found".to_owned()),
     };
-    let found = pairs.iter().find(|(key, _)| key.text() == Some("kind")).map(|(_, value)| value);
-    let found = found.ok_or("kind field not found")?;
-    let text = found.text().ok_or_else(|| format!("unexpected value type for kind field {}", found.kind_number()))?;
-    Ok(text.to_owned())
+    let mut decoder = Decoder { release, text: &document.text, errors: Vec::new() };
+    let value = decoder.field("kind", value, &format!("models.{name}"));
+    match decoder.errors.is_empty() {
+        true => Ok((name, value)),
+        false => {
+            decoder.errors.sort();
+            let lines: String = decoder.errors.iter().map(|(line, text)| format!("\n  line {line}: {text}")).collect();
+            Err(format!("error decoding document at {place}: yaml: {} errors:{lines}", release.decoding()))
+        }
+    }
+}
+
+/// Reads models by their fields.
+struct Decoder<'a> {
+    release: OmniRelease,
+    text: &'a str,
+    /// Line and message.
+    errors: Vec<(usize, String)>,
+}
+
+impl Decoder<'_> {
+    /// omnictl counts after it has rewritten the document without blank lines (client/pkg/template/template.go). The line is that of the
+    /// first such key.
+    fn fail(&mut self, key: &str, why: String) -> Value {
+        let mut lines = self.text.lines().filter(|line| !line.trim().is_empty());
+        let is = |line: &str| {
+            line.trim_start_matches([' ', '-']).strip_prefix(key).is_some_and(|rest| rest.starts_with(':'))
+        };
+        self.errors.push((lines.position(is).map_or(1, |at| at + 1), why));
+        Value::Null
+    }
+
+    /// The value of a key as its type has it: a number in the place of a text is its text.
+    fn field(&mut self, key: &str, value: Value, typ: &str) -> Value {
+        match (typ, value) {
+            (_, Value::Null) => Value::Null,
+            ("other", _) => self.fail(key, "the lab does not simulate this field".to_owned()),
+            ("string", value @ (Value::Number(_) | Value::Bool(_))) => value.to_string().into(),
+            ("map[string]string", Value::Object(map)) => {
+                map.into_iter().map(|(key, value)| (key, Value::from(scalar(&value)))).collect()
+            }
+            ("count", value) => match scalar(&value).as_str() {
+                "unlimited" | "∞" | "infinity" | "Unlimited" => json!({"value": 0, "type": 1}),
+                count => match count.parse::<u32>() {
+                    Ok(count) => json!({"value": count, "type": 0}),
+                    Err(_) => self.fail(key, format!("invalid machine count {count}")),
+                },
+            },
+            ("string" | "bool" | "[]string" | "map[string]string" | "inline", value) => value,
+            (typ, Value::Array(items)) if typ.ends_with("List") => {
+                items.into_iter().map(|item| self.field(key, item, typ.trim_end_matches("List"))).collect()
+            }
+            (model, Value::Object(map)) => {
+                let known = |name: &str| {
+                    let same = |field: &&String| field.trim_end_matches(['+', '^']) == name && self.release.has(field);
+                    MODELS.get(model).and_then(|fields| fields.iter().find(|(field, _)| same(field)))
+                };
+                let typed = map.into_iter().map(|(name, value)| (known(&name), name, value)).collect::<Vec<_>>();
+                let fields = typed.into_iter().map(|(typ, name, value)| {
+                    let value = match typ {
+                        Some((_, typ)) => self.field(&name, value, typ),
+                        None => self.fail(&name, format!("field {name} not found in type {model}")),
+                    };
+                    (name, value)
+                });
+                fields.collect()
+            }
+            (model, _) => self.fail(key, format!("cannot {} into {model}", self.release.decoding())),
+        }
+    }
 }
 
 fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value[key].as_str().unwrap_or_default()
-}
-
-/// Adds the errors of one model, wrapped in words if there are any.
-fn wrapped(before: &str, errors: Vec<String>) -> Option<String> {
-    (!errors.is_empty()).then(|| format!("{before}: {}", multierror(&errors)))
 }
 
 impl Template {
@@ -99,103 +142,9 @@ impl Template {
         Ok(text(cluster, "name").to_owned())
     }
 
-    /// Everything that can be checked without the server.
+    /// What must hold of all models together.
     pub fn validate(&self) -> Result<(), String> {
         let mut errors = Vec::new();
-        for (kind, value) in &self.models {
-            errors.extend(match *kind {
-                "Cluster" => {
-                    wrapped(&format!("error validating cluster {:?}", text(value, "name")), self.cluster(value))
-                }
-                kind => wrapped(&format!("{} is invalid", kind.to_lowercase()), self.set(kind, value)),
-            });
-        }
-        self.together(&mut errors);
-        if errors.is_empty() { Ok(()) } else { Err(multierror(&errors)) }
-    }
-
-    fn cluster(&self, value: &Value) -> Vec<String> {
-        let mut errors = cluster_rules(&ClusterRules {
-            id: Some(text(value, "name")),
-            kubernetes: text(&value["kubernetes"], "version"),
-            talos: text(&value["talos"], "version"),
-            encryption: value["features"]["diskEncryption"] == true,
-            with_v: true,
-        });
-        errors.extend(descriptors(value));
-        errors.extend(self.patches(value));
-        errors
-    }
-
-    /// The content of a file or of what is inline; for what has both or neither, why not.
-    fn source(&self, value: &Value) -> Result<String, String> {
-        let file = text(value, "file");
-        match (file.is_empty(), value["inline"].is_null()) {
-            (false, false) => Err("path and inline are mutually exclusive".to_owned()),
-            (true, true) => Err("path or inline is required".to_owned()),
-            (false, true) => self.read(file).map_err(|why| format!("failed to access {file:?}: {why}")),
-            (true, false) => Ok(inline_text(&value["inline"])),
-        }
-    }
-
-    fn read(&self, file: &str) -> Result<String, String> {
-        let path = self.dir.join(file);
-        if let Some(root) = &self.root
-            && !Path::new(file).is_absolute()
-            && escapes(&self.dir, root, file)
-        {
-            return Err(format!("openat {file}: path escapes from parent"));
-        }
-        std::fs::read_to_string(&path).map_err(|why| match self.root {
-            Some(_) => format!("openat {file}: {}", go_io(&why)),
-            None => format!("open {file}: {}", go_io(&why)),
-        })
-    }
-
-    fn patches(&self, value: &Value) -> Vec<String> {
-        let mut out = Vec::new();
-        for patch in value["patches"].as_array().into_iter().flatten() {
-            let name = if text(patch, "name").is_empty() { text(patch, "file") } else { text(patch, "name") };
-            let mut errors = descriptors(patch);
-            let inline = !patch["inline"].is_null();
-            if inline
-                && text(patch, "file").is_empty()
-                && text(patch, "name").is_empty()
-                && text(patch, "idOverride").is_empty()
-            {
-                errors.push("either name or idOverride is required for inline patches".to_owned());
-            }
-            match self.source(patch) {
-                Err(why) => errors.push(why),
-                Ok(content) => {
-                    let what = if inline { "inline patch" } else { "patch" };
-                    errors.extend(
-                        patch::check(self.release, &content)
-                            .err()
-                            .map(|why| format!("failed to validate {what} {name:?}: {why}")),
-                    );
-                }
-            }
-            out.extend(wrapped(&format!("patch {name:?} is invalid"), errors));
-        }
-        out
-    }
-
-    fn set(&self, kind: &str, value: &Value) -> Vec<String> {
-        let mut errors = Vec::new();
-        match (kind, text(value, "name")) {
-            ("ControlPlane", "") => {}
-            ("ControlPlane", _) => errors.push("custom name is not allowed in the controlplane".to_owned()),
-            (_, "control-planes") => errors.push("name \"control-planes\" cannot be used in workers".to_owned()),
-            _ => {}
-        }
-        errors.extend(descriptors(value));
-        errors.extend(self.patches(value));
-        errors
-    }
-
-    /// What must hold of all models together.
-    fn together(&self, errors: &mut Vec<String>) {
         for (kind, name) in [("Cluster", "cluster"), ("ControlPlane", "controlplane")] {
             let count = self.all(kind).count();
             if count != 1 {
@@ -208,6 +157,21 @@ impl Template {
         }
         for (name, _) in names.iter().filter(|(_, count)| **count > 1) {
             errors.push(format!("duplicate workers with name {name:?}"));
+        }
+        if errors.is_empty() { Ok(()) } else { Err(multierror(&errors)) }
+    }
+
+    /// The content of a file or of what is inline; for what has both or neither, why not.
+    fn source(&self, value: &Value) -> Result<String, String> {
+        let file = text(value, "file");
+        match (file.is_empty(), value["inline"].is_null()) {
+            (false, false) => Err("path and inline are mutually exclusive".to_owned()),
+            (true, true) => Err("path or inline is required".to_owned()),
+            (false, true) => {
+                let read = std::fs::read_to_string(self.dir.join(file));
+                read.map_err(|why| format!("failed to access {file:?}: openat {file}: {}", go_io(&why)))
+            }
+            (true, false) => Ok(inline_text(&value["inline"])),
         }
     }
 
@@ -337,29 +301,12 @@ fn apply(resource: &mut Resource, value: &Value) {
     resource.md.annotations.extend(pairs("annotations"));
 }
 
-fn descriptors(value: &Value) -> Vec<String> {
-    let mut errors = Vec::new();
-    for (kind, name) in [("labels", "label"), ("annotations", "annotation")] {
-        for key in value[kind].as_object().into_iter().flatten().map(|(key, _)| key) {
-            if key.starts_with(SYSTEM_PREFIX) {
-                let text = format!("{name} {key:?} is invalid: prefix {SYSTEM_PREFIX:?} is reserved for internal use");
-                errors.push(text);
-            }
-        }
-    }
-    errors
-}
-
+/// Text since 1.8, else documents.
 fn inline_text(value: &Value) -> String {
-    if let Some(raw) = value["raw"].as_str() {
-        return raw.to_owned();
-    }
-    let docs = value["docs"].as_array().into_iter().flatten().filter_map(|doc| serde_yaml::to_string(doc).ok());
-    docs.collect::<Vec<_>>().join("---\n")
-}
-
-/// Whether a relative path leads out of the root.
-fn escapes(dir: &Path, root: &Path, file: &str) -> bool {
-    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
-    !cleaned(&absolute(&dir.join(file))).starts_with(absolute(root))
+    let documents = match value {
+        Value::String(raw) => return raw.clone(),
+        Value::Array(items) => items.as_slice(),
+        document => std::slice::from_ref(document),
+    };
+    documents.iter().filter_map(|document| serde_yaml::to_string(document).ok()).collect::<Vec<_>>().join("---\n")
 }
