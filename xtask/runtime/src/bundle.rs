@@ -98,11 +98,6 @@ impl OpenedBundle {
     /// [`Code::Invalid`] for anything but a whole bundle of this format.
     pub fn open(file: &Path, scratch: &Path) -> Result<OpenedBundle, Failure> {
         let shown = file.display();
-        let foreign = |cause: &str| {
-            Failure::new(Code::Invalid, format!("`{shown}` is not a support bundle"))
-                .cause(cause)
-                .next("cargo xtask support-bundle")
-        };
         let opened = files::open_file(file, OpenOptions::new().read(true)).map_err(|error| {
             let code = if error.kind() == std::io::ErrorKind::NotFound { Code::NotFound } else { Code::Failed };
             Failure::new(code, format!("cannot read `{shown}`"))
@@ -111,22 +106,7 @@ impl OpenedBundle {
         })?;
         let dir = Scratch::new(scratch, "bundle")?;
         let archive = tar::Archive::new(GzDecoder::new(opened).take(LARGEST));
-        let manifest = match unpacked(archive, dir.path()) {
-            Ok(Some(manifest)) => manifest,
-            Ok(None) => return Err(foreign("its first file is not the manifest of one")),
-            Err(UnpackError::Foreign(cause)) => return Err(foreign(&cause)),
-            Err(UnpackError::Cut(cause)) => {
-                return Err(Failure::new(Code::Invalid, format!("`{shown}` is not a whole support bundle"))
-                    .cause(cause)
-                    .hint("copy it again: its end is missing, or it was changed"));
-            }
-            Err(UnpackError::Large) => {
-                return Err(Failure::new(Code::Invalid, format!("`{shown}` is too large")).cause(format!(
-                    "it unpacks to more than {} MiB or {FILES} files, which no support bundle does",
-                    LARGEST >> 20
-                )));
-            }
-        };
+        let manifest = unpacked(archive, dir.path(), &shown.to_string())?;
         if manifest.format != FORMAT {
             return Err(Failure::new(Code::Invalid, format!("`{shown}` has another format"))
                 .cause(format!("its format is {}, and this version reads format {FORMAT}", manifest.format))
@@ -220,71 +200,73 @@ impl OpenedBundle {
     }
 }
 
-/// Why an archive is not unpacked.
-enum UnpackError {
-    Foreign(String),
-    Cut(String),
-    Large,
-}
-
-/// Unpacks a bundle into `dir`; `None` for an archive of something else.
+/// Unpacks a bundle into `dir`. One of another format has nothing but that in its manifest.
 fn unpacked(
     mut archive: tar::Archive<std::io::Take<GzDecoder<File>>>,
     dir: &Path,
-) -> Result<Option<Manifest>, UnpackError> {
-    let cut = |error: std::io::Error| UnpackError::Cut(error.to_string());
+    shown: &str,
+) -> Result<Manifest, Failure> {
+    let foreign = |cause: String| {
+        let failure = Failure::new(Code::Invalid, format!("`{shown}` is not a support bundle")).cause(cause);
+        failure.next("cargo xtask support-bundle")
+    };
+    let cut_off = |cause: String| {
+        let failure = Failure::new(Code::Invalid, format!("`{shown}` is not a whole support bundle")).cause(cause);
+        failure.hint("copy it again: its end is missing, or it was changed")
+    };
+    let large = || {
+        Failure::new(Code::Invalid, format!("`{shown}` is too large")).cause(format!(
+            "it unpacks to more than {} MiB or {FILES} files, which no support bundle does",
+            LARGEST >> 20
+        ))
+    };
+    let cut = |error: std::io::Error| cut_off(error.to_string());
+    let other = || foreign("its first file is not the manifest of one".to_owned());
     let mut manifest: Option<Manifest> = None;
     let (mut total, mut count) = (0, 0);
-    for entry in archive.entries().map_err(|error| UnpackError::Foreign(error.to_string()))? {
+    for entry in archive.entries().map_err(|error| foreign(error.to_string()))? {
         let mut entry = entry.map_err(|error| match manifest {
-            None => UnpackError::Foreign(error.to_string()),
-            Some(_) if total + (1 << 20) > LARGEST => UnpackError::Large,
+            None => foreign(error.to_string()),
+            Some(_) if total + (1 << 20) > LARGEST => large(),
             Some(_) => cut(error),
         })?;
         (total, count) = (total + entry.size(), count + 1);
         if total > LARGEST || count > FILES {
-            return Err(UnpackError::Large);
+            return Err(large());
         }
         let name = entry.path().map_err(cut)?.into_owned();
         let inside = name.components().all(|part| matches!(part, Component::Normal(_)));
         if !inside || !entry.header().entry_type().is_file() {
-            return Err(UnpackError::Foreign(format!("`{}` in it is not a file of a bundle", name.display())));
+            return Err(foreign(format!("`{}` in it is not a file of a bundle", name.display())));
         }
         let mut bytes = Vec::new();
         entry.read_to_end(&mut bytes).map_err(cut)?;
         if manifest.is_none() {
             let found = serde_json::from_slice::<Value>(&bytes).ok().filter(|_| name == Path::new(MANIFEST));
-            let Some(found) = found.filter(|found| found["kind"] == KIND) else { return Ok(None) };
+            let found = found.filter(|found| found["kind"] == KIND).ok_or_else(other)?;
             // A newer one may have another form.
             if found["format"] != FORMAT {
                 let format = found["format"].as_u64().and_then(|format| u32::try_from(format).ok()).unwrap_or(u32::MAX);
-                return Ok(Some(Manifest { format, ..Manifest::default() }));
+                return Ok(Manifest { format, ..Manifest::default() });
             }
-            manifest =
-                Some(serde_json::from_value(found).map_err(|error| UnpackError::Cut(format!("{MANIFEST}: {error}")))?);
+            let read = serde_json::from_value(found).map_err(|error| cut_off(format!("{MANIFEST}: {error}")))?;
+            manifest = Some(read);
             continue;
         }
         let path = dir.join(&name);
-        let made = path.parent().map_or(Ok(()), files::own_dir).map_err(|error| error.to_string());
-        made.and_then(|()| files::write_new(&path, &bytes, files::PRIVATE).map_err(|failure| failure.to_string()))
-            .map_err(UnpackError::Cut)?;
+        path.parent().map_or(Ok(()), files::own_dir).map_err(cut)?;
+        files::write_new(&path, &bytes, files::PRIVATE).map_err(|failure| cut_off(failure.to_string()))?;
     }
     // What is behind the last file too: its end has the checksum.
     std::io::copy(&mut archive.into_inner(), &mut std::io::sink()).map_err(cut)?;
-    whole(manifest, dir)
-}
-
-/// The manifest, where each of its files is there.
-fn whole(manifest: Option<Manifest>, dir: &Path) -> Result<Option<Manifest>, UnpackError> {
-    let Some(manifest) = manifest else { return Ok(None) };
-    for (name, part) in &manifest.files {
-        if std::fs::metadata(dir.join(name)).map_or(u64::MAX, |meta| meta.len()) != part.bytes {
-            return Err(UnpackError::Cut(format!(
-                "`{name}` is missing from it, or its size differs from the manifest"
-            )));
-        }
+    let manifest = manifest.ok_or_else(other)?;
+    let differs = |(name, part): &(&String, &Part)| {
+        std::fs::metadata(dir.join(name)).map_or(u64::MAX, |meta| meta.len()) != part.bytes
+    };
+    match manifest.files.iter().find(differs) {
+        Some((name, _)) => Err(cut_off(format!("`{name}` is missing from it, or its size differs from the manifest"))),
+        None => Ok(manifest),
     }
-    Ok(Some(manifest))
 }
 
 #[cfg(test)]

@@ -283,39 +283,19 @@ const ACCESS: [&str; 2] = ["\"msg\":\"finished unary call with code ", "\"msg\":
 /// A line without the colours of a terminal and the escapes of a log that keeps lines in JSON (Docker's json-file driver,
 /// `journalctl -o json`).
 fn plain(line: &str) -> Cow<'_, str> {
+    // A colour is, by ECMA-48, parameters and then one letter.
+    static ESCAPE: LazyLock<Option<Regex>> =
+        LazyLock::new(|| Regex::new(r#"(?:\\+u001b|\x1b)\[[0-9;?]*[A-Za-z]?|\\+("|u003c|u003e|u0026)"#).ok());
     // As bytes, which is one comparison of many at a time also without optimisation.
-    if !line.as_bytes().contains(&b'\\') && !line.as_bytes().contains(&0x1b) {
-        return Cow::Borrowed(line);
-    }
-    let mut out = String::with_capacity(line.len());
-    let mut rest = line;
-    while let Some(at) = rest.find(['\\', '\u{1b}']) {
-        out.push_str(&rest[..at]);
-        rest = &rest[at..];
-        let escaped = rest.trim_start_matches('\\');
-        let colour = escaped.strip_prefix("u001b[").or_else(|| rest.strip_prefix("\u{1b}["));
-        if let Some(colour) = colour {
-            // ECMA-48: parameters, then one letter.
-            let end = colour.find(|c: char| !matches!(c, '0'..='9' | ';' | '?')).unwrap_or(colour.len());
-            rest = colour[end..].strip_prefix(|c: char| c.is_ascii_alphabetic()).unwrap_or(&colour[end..]);
-            continue;
-        }
-        let letters = [("\"", '"'), ("u003c", '<'), ("u003e", '>'), ("u0026", '&')];
-        let known = letters.iter().find_map(|(name, letter)| Some((escaped.strip_prefix(name)?, *letter)));
-        match known {
-            Some((after, letter)) if escaped.len() < rest.len() => {
-                out.push(letter);
-                rest = after;
-            }
-            _ => {
-                let length = rest.chars().next().map_or(0, char::len_utf8);
-                out.push_str(&rest[..length]);
-                rest = &rest[length..];
-            }
-        }
-    }
-    out.push_str(rest);
-    Cow::Owned(out)
+    let escaped = line.as_bytes().contains(&b'\\') || line.as_bytes().contains(&0x1b);
+    let Some(escape) = ESCAPE.as_ref().filter(|_| escaped) else { return Cow::Borrowed(line) };
+    escape.replace_all(line, |found: &Captures<'_>| match found.get(1).map(|letter| letter.as_str()) {
+        None => "",
+        Some("u003c") => "<",
+        Some("u003e") => ">",
+        Some("u0026") => "&",
+        Some(_) => "\"",
+    })
 }
 
 /// The maximum length of a shown line: a line may contain a whole machine configuration.

@@ -4,6 +4,9 @@
 //! The reading is held to docker compose 5.5.1, of which each case in the tests is a recording (compose-go `dotenv`).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
+
+use regex::{Captures, Regex};
 
 use crate::failure::{Code, Failure};
 
@@ -174,34 +177,21 @@ fn unescaped(letter: char) -> String {
 
 /// `template` with the variables that are known, and whether there is one that is not, which stays as it is written.
 fn expanded(template: &str, known: &BTreeMap<String, String>) -> (String, bool) {
-    let (mut text, mut foreign, mut rest) = (String::new(), false, template);
-    while let Some((before, after)) = rest.split_once('$') {
-        text.push_str(before);
-        if let Some(after) = after.strip_prefix('$') {
-            text.push('$');
-            rest = after;
-            continue;
-        }
-        let braced = after.strip_prefix('{').and_then(|inside| inside.split_once('}'));
-        let end = after.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(after.len());
-        let plain = after.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_').then(|| after.split_at(end));
-        let Some((name, after)) = braced.or(plain) else {
-            text.push('$');
-            rest = after;
-            continue;
-        };
-        match known.get(name) {
-            Some(value) => text.push_str(value),
-            None => {
-                text.push_str(if braced.is_some() { "${" } else { "$" });
-                text.push_str(name);
-                text.push_str(if braced.is_some() { "}" } else { "" });
-                foreign = true;
-            }
-        }
-        rest = after;
-    }
-    (text + rest, foreign)
+    static VARIABLE: LazyLock<Option<Regex>> =
+        LazyLock::new(|| Regex::new(r"\$(?:\$|\{([^}]*)\}|([A-Za-z_][A-Za-z0-9_]*))").ok());
+    // Most values name none, and the form is not even compiled for them.
+    let Some(variable) = template.contains('$').then(|| VARIABLE.as_ref()).flatten() else {
+        return (template.to_owned(), false);
+    };
+    let mut foreign = false;
+    let text = variable.replace_all(template, |found: &Captures<'_>| {
+        let Some(name) = found.get(1).or_else(|| found.get(2)) else { return "$".to_owned() };
+        known.get(name.as_str()).cloned().unwrap_or_else(|| {
+            foreign = true;
+            found[0].to_owned()
+        })
+    });
+    (text.into_owned(), foreign)
 }
 
 /// `value` as a line of the file holds it: bare where that is safe, else in single quotes, which nothing looks into.

@@ -1,6 +1,9 @@
 //! HuJSON, JSON with `//` and `/* */` comments and trailing commas: what Tailscale's policy file is written in.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use regex::{Captures, Regex};
 
 use crate::spec::Finding;
 use crate::spec::Position;
@@ -35,98 +38,38 @@ pub fn parse(file: &str, text: &str) -> Result<Node, Finding> {
 
 /// `plain` with pairs of UTF-16 in escapes written as YAML writes such a character, which knows no pairs.
 fn paired(plain: &str) -> Cow<'_, str> {
-    let mut out = String::new();
-    let mut rest = plain;
-    while let Some((at, length)) = rest.match_indices('\\').find_map(|(at, _)| Some((at, escape(&rest[at..])?))) {
-        let unit = |at: usize| u16::from_str_radix(rest.get(at + 2..at + 6)?, 16).ok();
-        let units = [unit(at), unit(at + 6)].map(Option::unwrap_or_default);
-        match char::decode_utf16(units).next() {
-            Some(Ok(found)) if length == 12 => {
-                out.push_str(&rest[..at]);
-                out.push_str(&format!("\\U{:08x}", u32::from(found)));
-            }
-            _ => out.push_str(&rest[..at + length]),
+    static ESCAPE: Form =
+        LazyLock::new(|| Regex::new(r"(?s)\\(?:u([dD][89abAB][0-9a-fA-F]{2})\\u([0-9a-fA-F]{4})|.)").ok());
+    replaced(&ESCAPE, plain, |found| {
+        let unit = |at| u16::from_str_radix(found.get(at).map_or("", |digits| digits.as_str()), 16).unwrap_or_default();
+        match char::decode_utf16([unit(1), unit(2)]).next() {
+            Some(Ok(pair)) if found.get(1).is_some() => format!("\\U{:08x}", u32::from(pair)),
+            _ => found[0].to_owned(),
         }
-        rest = &rest[at + length..];
-    }
-    if out.is_empty() { Cow::Borrowed(plain) } else { Cow::Owned(out + rest) }
-}
-
-/// The length of the escape at the start of `text`: that of a pair of UTF-16 as a whole.
-fn escape(text: &str) -> Option<usize> {
-    let high = |text: &str| {
-        let unit = text.strip_prefix("\\u")?.get(..4)?;
-        u16::from_str_radix(unit, 16).ok().filter(|unit| (0xd800..0xdc00).contains(unit))
-    };
-    match text.get(..12) {
-        Some(pair) if high(text).is_some() && pair[6..].starts_with("\\u") => Some(12),
-        _ => text.chars().take(2).map(char::len_utf8).sum::<usize>().into(),
-    }
+    })
 }
 
 /// `text` with comments and trailing commas blanked, every other character where it was.
 fn plain(text: &str) -> String {
-    let mut out: Vec<char> = Vec::with_capacity(text.len());
-    // Where in `out` the comma is that only blanks follow so far.
-    let mut comma = None;
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '"' => {
-                comma = None;
-                out.push(c);
-                while let Some(inner) = chars.next() {
-                    out.push(inner);
-                    match inner {
-                        '\\' => out.extend(chars.next()),
-                        '"' => break,
-                        _ => {}
-                    }
-                }
-            }
-            '/' if chars.peek() == Some(&'/') => {
-                out.push(' ');
-                while let Some(inner) = chars.next_if(|inner| *inner != '\n') {
-                    out.push(blank(inner));
-                }
-            }
-            '/' if chars.peek() == Some(&'*') => {
-                out.extend([' ', ' ']);
-                chars.next();
-                let mut star = false;
-                for inner in chars.by_ref() {
-                    out.push(blank(inner));
-                    if star && inner == '/' {
-                        break;
-                    }
-                    star = inner == '*';
-                }
-            }
-            ',' => {
-                comma = Some(out.len());
-                out.push(c);
-            }
-            '}' | ']' => {
-                if let Some(at) = comma.take() {
-                    out[at] = ' ';
-                }
-                out.push(c);
-            }
-            // A tab inside a flow collection is white space to JSON, and to YAML only in some places.
-            '\t' => out.push(' '),
-            c => {
-                if !c.is_whitespace() {
-                    comma = None;
-                }
-                out.push(c);
-            }
-        }
-    }
-    out.into_iter().collect()
+    static COMMENT: Form = LazyLock::new(|| Regex::new(r#"(?s)"(?:\\.|[^"\\])*"?|//[^\n]*|/\*.*?(?:\*/|\z)"#).ok());
+    // A tab inside a flow collection is white space to JSON, and to YAML only in some places.
+    static SPACE: Form = LazyLock::new(|| Regex::new(r#"(?s)"(?:\\.|[^"\\])*"?|,\s*[\]}]|\t"#).ok());
+    let blank = |c: char| if c == '\n' { c } else { ' ' };
+    let text = replaced(&COMMENT, text, |found| match &found[0] {
+        string if string.starts_with('"') => string.to_owned(),
+        comment => comment.chars().map(blank).collect(),
+    });
+    let text = replaced(&SPACE, &text, |found| match &found[0] {
+        string if string.starts_with('"') => string.to_owned(),
+        space => space.replace([',', '\t'], " "),
+    });
+    text.into_owned()
 }
 
-fn blank(c: char) -> char {
-    if c == '\n' { c } else { ' ' }
+type Form = LazyLock<Option<Regex>>;
+
+fn replaced<'t>(form: &Form, text: &'t str, new: impl Fn(&Captures<'_>) -> String) -> Cow<'t, str> {
+    form.as_ref().map_or(Cow::Borrowed(text), |form| form.replace_all(text, new))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::curl::{self, Reply, Request};
+use super::errors;
 use crate::cx::Cx;
 use crate::parallel::map_all;
 use crate::wait::Poll;
@@ -110,21 +111,6 @@ pub struct Proxmox {
     pub site: Option<String>,
     /// The ticket of a login with a password, asked for once.
     ticket: Arc<Mutex<Option<Secret>>>,
-}
-
-/// What ends a refusal that Proxmox explains (pve-access-control 9.1 `AccessControl.pm` `verify_token`,
-/// `check_user_enabled`).
-fn reenable_command(id: &str, reason: &str) -> Option<String> {
-    let (user, token) = id.split_once('!')?;
-    let change = match reason {
-        _ if reason.starts_with("token ") && reason.contains("access expired") => {
-            format!("token modify {user} {token} --expire 0")
-        }
-        _ if reason.starts_with("user ") && reason.contains("access expired") => format!("modify {user} --expire 0"),
-        _ if reason.starts_with("user ") && reason.contains("is disabled") => format!("modify {user} --enable 1"),
-        _ => return None,
-    };
-    Some(format!("as root on any Proxmox node: `pveum user {change}`"))
 }
 
 /// How long each of several questions is waited for before they are asked side by side.
@@ -325,20 +311,18 @@ impl Proxmox {
 
     /// 401: the login itself is refused.
     fn refused(&self, reason: &str, response: &str) -> Failure {
-        let refused = format!("Proxmox at {} refuses {}", self.url, self.login.words());
-        let Login::Token(token) = &self.login else {
-            return Failure::new(Code::Refused, refused)
-                .cause(format!(
-                    "{response}: the user does not exist, is disabled, or the password or the realm is wrong"
-                ))
-                .hint("check `username`, `password` and `realm` in docker/config.yaml");
-        };
-        match reenable_command(&token.id, reason) {
-            Some(command) => Failure::new(Code::Refused, refused).cause(response).hint(command),
-            None => Failure::new(Code::Refused, refused)
-                .cause(format!("{response}: the token does not exist, is expired, or its secret is wrong"))
-                .hint(format!("list the user's tokens with `pveum user token list {}`; Proxmox shows a secret only once, when the token is created", self.login.user())),
-        }
+        let (login, user) = (self.login.words(), self.login.user());
+        let token = self.login.token_name();
+        let program = if token.is_some() { "proxmox-token" } else { "proxmox-password" };
+        let values = [
+            ("url", self.url.as_str()),
+            ("login", &login),
+            ("user", &user),
+            ("token", token.unwrap_or_default()),
+            ("response", response),
+        ];
+        let known = errors::explain(program, None, reason, response, &values);
+        known.unwrap_or_else(|| Failure::new(Code::Refused, response))
     }
 
     /// Starts a virtual machine, and waits for the task to end. Only for a token: a ticket may not write.
@@ -381,16 +365,18 @@ mod tests {
 
     #[test]
     fn expired_or_disabled_login_gets_a_command() {
+        let token = Token::parse("omni@pve!provider=canary-pve-token", "x").unwrap();
+        let proxmox = Proxmox::new("https://pve:8006".to_owned(), "x", Login::Token(token), None);
         for (reason, way) in [
-            ("token 'provider' access expired", Some("`pveum user token modify omni@pve provider --expire 0`")),
-            ("user 'omni@pve' access expired", Some("`pveum user modify omni@pve --expire 0`")),
-            ("user 'omni@pve' is disabled", Some("`pveum user modify omni@pve --enable 1`")),
-            ("no such token 'provider' for user 'omni@pve'", None),
-            ("invalid token value!", None),
+            ("token 'provider' access expired", "`pveum user token modify omni@pve provider --expire 0`"),
+            ("user 'omni@pve' access expired", "`pveum user modify omni@pve --expire 0`"),
+            ("user 'omni@pve' is disabled", "`pveum user modify omni@pve --enable 1`"),
+            ("no such token 'provider' for user 'omni@pve'", "`pveum user token list omni@pve`"),
+            ("invalid token value!", "`pveum user token list omni@pve`"),
         ] {
-            let found = reenable_command("omni@pve!provider", reason);
-            assert_eq!(found.is_some(), way.is_some(), "{reason}");
-            assert!(found.is_none_or(|found| found.ends_with(way.unwrap_or_default())), "{reason}");
+            let failure = proxmox.refused(reason, "it answered 401");
+            assert_eq!(failure.message, "Proxmox at https://pve:8006 refuses the token omni@pve!provider");
+            assert!(failure.hint.contains(way), "{reason}: {}", failure.hint);
         }
     }
 
