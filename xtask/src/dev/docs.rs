@@ -10,7 +10,7 @@ use serde_json::json;
 use xshell::cmd;
 
 use crate::cli::Docs;
-use crate::dev::pages::{FAULTS, FLEET, Inputs, PAGES, Page, RECORDING, difference};
+use crate::dev::pages::{self, Page, RECORDING, difference};
 use crate::flow::change::{Change, Plan};
 use crate::flow::project_files;
 use crate::outcome::Outcome;
@@ -25,9 +25,10 @@ use runtime::proc::{self, Job};
 
 pub fn run(args: &Docs, cx: &Cx) -> anyhow::Result<Outcome> {
     if args.check {
-        let findings = drift(cx)?;
+        let all = rendered(cx)?;
+        let findings = drifted(&all);
         if findings.is_empty() {
-            let pages: Vec<&str> = PAGES.iter().map(|page| page.path.as_str()).collect();
+            let pages: Vec<&str> = all.iter().map(|page| page.path.as_str()).collect();
             let summary = format!("{} up to date", words::count(pages.len(), "generated page"));
             return Ok(Outcome::done(summary).with(json!({ "pages": pages })));
         }
@@ -43,12 +44,12 @@ pub fn run(args: &Docs, cx: &Cx) -> anyhow::Result<Outcome> {
     let mut plan: Plan<'_> = args.record.then(record).into_iter().collect();
     if cx.dry_run {
         // Which pages show another recording is known only when it is there.
-        plan.append(pages(cx)?);
+        plan.append(to_write(cx)?);
         return Ok(plan.planned(cx));
     }
     plan.run_unasked(cx)?;
     let _lock = cx.lock_checkout()?;
-    let plan = pages(cx)?;
+    let plan = to_write(cx)?;
     let written: Vec<String> = plan.changes().map(|change| change.object.clone()).collect();
     plan.run_unasked(cx)?;
     let summary = match written.len() {
@@ -89,46 +90,47 @@ fn clean(output: &str, root: &str) -> String {
     lines.join("\n").trim().to_owned() + "\n"
 }
 
-fn inputs(cx: &Cx) -> Result<Inputs, Failure> {
-    let file = |name: &str| files::read_text_if_there(&cx.paths.root().join(name));
-    let data = |name: &str| file(name).map(Option::unwrap_or_default);
-    Ok(Inputs { recording: file(RECORDING)?, faults: data(FAULTS)?, fleet: data(FLEET)? })
+/// A page, and the file as it is.
+struct RenderedPage {
+    path: String,
+    source: &'static str,
+    old: Option<String>,
+    new: String,
 }
 
-/// Step 2: the pages that differ from their files, with what they should be.
-fn stale(cx: &Cx) -> Result<Vec<(&'static Page, String)>, Failure> {
-    let inputs = inputs(cx)?;
-    let mut stale = Vec::new();
-    for page in PAGES.iter() {
-        let path = cx.paths.root().join(&page.path);
-        let old = files::read_text_if_there(&path)?;
-        let new = page.rendered(old.as_deref(), &inputs).map_err(|why| {
-            Failure::new(Code::Invalid, format!("`{}` cannot be rendered", page.path))
-                .cause(why)
-                .hint(format!("fix it, or {}", page.source))
+/// Step 2.
+fn rendered(cx: &Cx) -> Result<Vec<RenderedPage>, Failure> {
+    let file = |name: &str| files::read_text_if_there(&cx.paths.root().join(name));
+    let read = |name: &str| file(name).map_err(|failure| failure.to_string())?.ok_or(format!("`{name}` is not there"));
+    let with_file = |Page { path, source, text }: Page| {
+        let new = text.map_err(|why| {
+            let failure = Failure::new(Code::Invalid, format!("`{path}` cannot be rendered")).cause(why);
+            failure.hint(format!("fix it, or {source}"))
         })?;
-        if old.as_deref() != Some(&new) {
-            stale.push((page, new));
-        }
-    }
-    Ok(stale)
+        Ok(RenderedPage { old: file(&path)?, path, source, new })
+    };
+    pages::pages(&read).into_iter().map(with_file).collect()
 }
 
 /// The pages that have drifted, as findings with the first line that differs.
+fn drifted(pages: &[RenderedPage]) -> Vec<Finding> {
+    let finding = |page: &RenderedPage| {
+        let old = page.old.as_deref().unwrap_or_default();
+        let (line, is, should) = difference(old, &page.new)?;
+        let place = Location { file: page.path.clone(), line: line as u32, column: 1 };
+        let message =
+            format!("the page differs from its source {}: it has {is:?}, it should have {should:?}", page.source);
+        Some(Finding::error("stale-page", place, message, "cargo xtask docs"))
+    };
+    pages.iter().filter_map(finding).collect()
+}
+
+/// The pages that have drifted.
 ///
 /// # Errors
 /// [`Code::Invalid`] when a page cannot be rendered at all.
 pub fn drift(cx: &Cx) -> Result<Vec<Finding>, Failure> {
-    let mut findings = Vec::new();
-    for (page, new) in stale(cx)? {
-        let old = files::read_text_if_there(&cx.paths.root().join(&page.path))?.unwrap_or_default();
-        let (line, is, should) = difference(&old, &new).unwrap_or((1, "", ""));
-        let place = Location { file: page.path.clone(), line: line as u32, column: 1 };
-        let message =
-            format!("the page differs from its source {}: it has {is:?}, it should have {should:?}", page.source);
-        findings.push(Finding::error("stale-page", place, message, "cargo xtask docs"));
-    }
-    Ok(findings)
+    Ok(drifted(&rendered(cx)?))
 }
 
 /// Writes the pages that differ.
@@ -136,17 +138,18 @@ pub fn drift(cx: &Cx) -> Result<Vec<Finding>, Failure> {
 /// # Errors
 /// As [`drift`], and when a file cannot be written.
 pub fn write(cx: &Cx) -> Result<(), Failure> {
-    pages(cx)?.run_unasked(cx).map(drop).map_err(|error| Failure::of(&error))
+    to_write(cx)?.run_unasked(cx).map(drop).map_err(|error| Failure::of(&error))
 }
 
 /// Step 3: the pages to write.
-fn pages<'a>(cx: &Cx) -> Result<Plan<'a>, Failure> {
-    let write = |(page, new): (&'static Page, String)| {
-        let (path, contents) = (cx.paths.root().join(&page.path), (Secret::plain(new), files::SHARED));
-        let (effect, undo) = (format!("from {}", page.source), format!("git checkout {}", page.path));
-        project_files::write("write", (path, page.path.as_str()), contents, effect, undo)
+fn to_write<'a>(cx: &Cx) -> Result<Plan<'a>, Failure> {
+    let stale = rendered(cx)?.into_iter().filter(|page| page.old.as_ref() != Some(&page.new));
+    let write = |RenderedPage { path, source, new, .. }: RenderedPage| {
+        let (file, contents) = (cx.paths.root().join(&path), (Secret::plain(new), files::SHARED));
+        let (effect, undo) = (format!("from {source}"), format!("git checkout {path}"));
+        project_files::write("write", (file, path.as_str()), contents, effect, undo)
     };
-    Ok(stale(cx)?.into_iter().map(write).collect())
+    Ok(stale.map(write).collect())
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 //! that what they check is what CI checks.
 
 use super::program;
-use crate::dev::ci::program::find;
 use crate::outcome::Outcome;
 use runtime::cx::Cx;
 use runtime::ui::Status;
@@ -15,7 +14,7 @@ pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
         &["install", "--overwrite"],
         "installs pre-commit and commit-msg in .git/hooks",
     )?;
-    if let Err(failure) = find("infisical", &cx.paths) {
+    if let Err(failure) = program::find("infisical", &cx.paths) {
         cx.ui.note("infisical", "infisical is not there: the hooks skip its scan", Status::Warning, failure.hint);
     }
     Ok(outcome.next("cargo xtask pre-commit-run"))

@@ -3,13 +3,12 @@
 //! `staged-check` is the part of it that needs no program and that is always on.
 
 use super::program;
-use crate::cli::InfisicalScan;
 use crate::outcome::Outcome;
 use runtime::cx::Cx;
 
-pub fn run(args: &InfisicalScan, cx: &Cx) -> anyhow::Result<Outcome> {
+pub fn run(staged: bool, cx: &Cx) -> anyhow::Result<Outcome> {
     // `--redact`: what is found is not printed. The flags of both commands: infisical-cli 0.43 packages/cmd/scan.go.
-    let words: &[&str] = if args.staged {
+    let words: &[&str] = if staged {
         &["scan", "git-changes", "--staged", "--redact", "--config", ".infisical-scan.toml"]
     } else {
         &["scan", "--redact", "--config", ".infisical-scan.toml"]

@@ -6,7 +6,7 @@
 
 use serde_json::json;
 
-use crate::cli::Completions;
+use crate::cli::Shell;
 use crate::outcome::Outcome;
 use runtime::called;
 use runtime::cx::Cx;
@@ -49,8 +49,8 @@ const OF_A_RELEASE: [(&str, &[&str]); 3] = [
     ),
 ];
 
-pub fn run(args: &Completions, cx: &Cx) -> anyhow::Result<Outcome> {
-    let (script, wiring) = (if called::is_released() { OF_A_RELEASE } else { OF_CARGO })[args.shell as usize];
+pub fn run(shell: Shell, cx: &Cx) -> anyhow::Result<Outcome> {
+    let (script, wiring) = (if called::is_released() { OF_A_RELEASE } else { OF_CARGO })[shell as usize];
     cx.ui.data(script);
     let outcome = Outcome::done("").with(json!({ "script": script }));
     Ok(wiring.iter().fold(outcome, |outcome, command| outcome.next(*command)))

@@ -3,9 +3,10 @@
 //! 1. The directory holds nothing but files of the kit, unchanged: so a run that was killed can be completed.
 //! 2. The plan creates those that are missing, and they are read back.
 
+use std::path::Path;
+
 use serde_json::json;
 
-use crate::cli::Init;
 use crate::flow::change::{Change, Plan};
 use crate::flow::kit;
 use crate::outcome::Outcome;
@@ -14,9 +15,10 @@ use runtime::cx::Cx;
 use runtime::paths::pasted;
 use runtime::ui::StepResult;
 
-pub fn run(args: &Init, cx: &Cx) -> anyhow::Result<Outcome> {
-    let dir = std::path::absolute(&args.dir)?;
-    let (shown, place) = (args.dir.display(), pasted(&dir));
+pub fn run(dir: &Path, cx: &Cx) -> anyhow::Result<Outcome> {
+    let shown = dir.display();
+    let dir = std::path::absolute(dir)?;
+    let place = pasted(&dir);
     let missing = cx.ui.step("directory", format!("Check that {shown} can become a project"), || {
         let missing = kit::missing(&dir)?;
         Ok(StepResult::ok(missing, ""))

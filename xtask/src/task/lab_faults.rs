@@ -2,7 +2,6 @@
 
 use serde_json::json;
 
-use crate::cli::LabFaults;
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
 use domain::nearest;
@@ -11,14 +10,14 @@ use runtime::tool::lab;
 use runtime::tool::lab::faults::{self, Fault};
 use runtime::ui::table;
 
-pub fn run(args: &LabFaults, cx: &Cx) -> anyhow::Result<Outcome> {
+pub fn run(group: Option<&str>, cx: &Cx) -> anyhow::Result<Outcome> {
     let program = lab::built(cx)?;
     let mut faults = faults::table(cx, &program)?;
-    if let Some(group) = &args.group {
+    if let Some(group) = group {
         let mut groups: Vec<String> = faults.iter().map(|fault| fault.group.clone()).collect();
         groups.dedup();
-        if !groups.contains(group) {
-            let known: Vec<&str> = groups.iter().map(String::as_str).collect();
+        let known: Vec<&str> = groups.iter().map(String::as_str).collect();
+        if !known.contains(&group) {
             return Err(Failure::new(Code::Usage, format!("there is no group `{group}`"))
                 .cause(format!("the groups are {}", known.join(", ")))
                 .hint(nearest::suggestion(group, &known))
@@ -28,7 +27,7 @@ pub fn run(args: &LabFaults, cx: &Cx) -> anyhow::Result<Outcome> {
     }
     let row = |fault: &Fault| vec![fault.group.clone(), fault.name.clone(), fault.does.clone(), fault.heals.clone()];
     cx.ui.states(&table(&["GROUP", "FAULT", "EFFECT", "FIX"], faults.iter().map(row)));
-    let summary = match &args.group {
+    let summary = match group {
         Some(group) => format!("{} faults of the group {group}", faults.len()),
         None => format!("{} faults", faults.len()),
     };

@@ -5,20 +5,19 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::cli::LabHeal;
 use crate::flow::change::{Change, Plan};
 use crate::outcome::Outcome;
 use runtime::cx::Cx;
 use runtime::tool::lab::{self, faults};
 
-pub fn run(args: &LabHeal, cx: &Cx) -> anyhow::Result<Outcome> {
+pub fn run(fault: &str, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock_checkout()?;
     let program = lab::built(cx)?;
     // From a project of a lab it is that lab.
     let own = cx.paths.root().parent().filter(|dir| dir.join("lab.json").is_file());
     let dir = own.map_or_else(|| cx.paths.lab(), Path::to_owned);
     let table = faults::table(cx, &program)?;
-    let fault = faults::named(&table, &args.fault)?;
+    let fault = faults::named(&table, fault)?;
     let name = &fault.name;
     let effect = "the simulated services do again what they should; what it left behind stays".to_owned();
     let undo = format!("cargo xtask lab-up --fault {name}");

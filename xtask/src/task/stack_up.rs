@@ -9,7 +9,6 @@
 
 use serde_json::{Value, json};
 
-use crate::cli::StackUp;
 use crate::flow::change::Plan;
 use crate::flow::omni_stack::{self, OmniAddress};
 use crate::flow::site;
@@ -18,7 +17,7 @@ use runtime::cx::Cx;
 use runtime::tool::compose::{Compose, PROVIDER};
 use runtime::ui::{Status, StepResult};
 
-pub fn run(args: &StackUp, cx: &Cx) -> anyhow::Result<Outcome> {
+pub fn run(recreate: bool, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;
     let compose = Compose::find(cx)?;
     let provider = check(cx, &compose)?;
@@ -27,7 +26,7 @@ pub fn run(args: &StackUp, cx: &Cx) -> anyhow::Result<Outcome> {
     omni_stack::refuse_other_omni(cx, &containers)?;
     site::step(cx)?;
     let outdated = omni_stack::outdated(cx, &containers)?;
-    let recreate = args.recreate || omni_stack::out_of_step(&containers) || !outdated.is_empty();
+    let recreate = recreate || omni_stack::out_of_step(&containers) || !outdated.is_empty();
     let moved = omni_stack::moved(cx, &containers);
     let services = omni_stack::services(cx, provider);
     let what = match (recreate, provider) {

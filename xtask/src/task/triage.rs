@@ -8,7 +8,6 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::cli::Triage;
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
 use domain::words::count;
@@ -19,9 +18,9 @@ use runtime::{files, proc};
 /// More than any log that somebody pastes; a journal of weeks is to be cut first.
 const LIMIT: u64 = 64 << 20;
 
-pub fn run(args: &Triage, cx: &Cx) -> anyhow::Result<Outcome> {
+pub fn run(file: Option<&Path>, cx: &Cx) -> anyhow::Result<Outcome> {
     let issues = Issues::of_any_release(Project::of(cx)).map_err(anyhow::Error::msg)?;
-    let (from, text) = read(args.file.as_deref(), cx)?;
+    let (from, text) = read(file, cx)?;
     let lines = text.lines().count();
     let found = issues.find(&text);
     for hit in &found {

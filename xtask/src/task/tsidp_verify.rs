@@ -11,7 +11,6 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::cli::TsidpVerify;
 use crate::flow::{doctor, tsidp};
 use crate::outcome::Outcome;
 use check::diagnosis::{Diagnosis, State};
@@ -29,7 +28,7 @@ use runtime::ui::StepResult;
 /// A policy file is kilobytes.
 const LIMIT: u64 = 1 << 20;
 
-pub fn run(args: &TsidpVerify, cx: &Cx) -> anyhow::Result<Outcome> {
+pub fn run(policy: Option<&Path>, cx: &Cx) -> anyhow::Result<Outcome> {
     let mut failures: Vec<Failure> = Vec::new();
     let mut keep = |result: anyhow::Result<()>| {
         if let Err(error) = result {
@@ -37,7 +36,7 @@ pub fn run(args: &TsidpVerify, cx: &Cx) -> anyhow::Result<Outcome> {
         }
     };
     let mut findings = Vec::new();
-    if let Some(policy) = &args.policy {
+    if let Some(policy) = policy {
         // Before the step: whoever pastes it is not to type over a spinner.
         let read = read(policy);
         if proc::interrupted() {
@@ -52,14 +51,14 @@ pub fn run(args: &TsidpVerify, cx: &Cx) -> anyhow::Result<Outcome> {
     let issuer = cx.settings.env_file.get("OIDC_ISSUER_URL").map(str::to_owned);
     match &issuer {
         Some(issuer) => far_end(cx, issuer, &mut keep),
-        None if args.policy.is_some() => {
+        None if policy.is_some() => {
             cx.ui.say("  docker/.env names no issuer: only the policy was looked at");
         }
         None => return Err(no_issuer().into()),
     }
     let data = json!({ "issuer": issuer, "findings": findings });
     let mut next = Vec::new();
-    if args.policy.is_none() {
+    if policy.is_none() {
         next.push("cargo xtask tsidp-verify --policy FILE   # copied from Tailscale's admin console".to_owned());
     }
     let Some(first) = failures.first().cloned() else {

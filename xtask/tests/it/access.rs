@@ -1,5 +1,6 @@
 //! The provider's access to Proxmox over http://. The transcripts `access` and `logins` have the rest.
 
+use std::io::Write;
 use std::process::Command;
 
 use serde_json::Value;
@@ -37,11 +38,10 @@ pub fn new_token(lab: &mut Sandbox, name: &str, privsep: &str) {
 fn http_address_of_proxmox_is_refused_before_the_token_is_sent() {
     let mut lab = Sandbox::new();
     let (send, sent) = std::sync::mpsc::channel();
-    let url = web_server(move |head| {
+    let url = web_server(move |head, stream| {
         let _ = send.send(head.to_owned());
-        let body = "{\"data\":{\"version\":\"9.0.10\"}}";
-        format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
-            .into_bytes()
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 29\r\nConnection: close";
+        write!(stream, "{head}\r\n\r\n{{\"data\":{{\"version\":\"9.0.10\"}}}}")
     });
     let refused =
         |ran: CommandOutput| drop(ran.exits(1).says(&["is not an https:// address", "unencrypted", "--insecure-http"]));

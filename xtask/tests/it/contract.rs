@@ -8,7 +8,8 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use crate::sandbox::{Sandbox, class_words, each, list};
+use crate::operation::with_cluster;
+use crate::sandbox::{Sandbox, each, list};
 
 const EXIT_CODES: [i32; 8] = [0, 1, 2, 3, 4, 5, 124, 130];
 const FILES: [&str; 4] = [".claude/omni-scale.local.md", "docker/.env", "docker/config.yaml", "docker/compose.yaml"];
@@ -56,17 +57,9 @@ fn holds(lab: &Sandbox, what: &str, with: impl Fn(&mut Command) + Sync) {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
-fn prepared() -> Sandbox {
-    let lab = Sandbox::new();
-    lab.provider();
-    lab.class("small");
-    lab.run("cluster-create demo --control-planes 1 --workers 0 --no-wait --yes").exits(0);
-    lab
-}
-
 #[test]
 fn json_is_one_document_in_every_environment() {
-    let lab = prepared();
+    let lab = with_cluster(0);
     holds(&lab, "as it is", |_| {});
     for (what, name, value) in [
         ("empty PATH", "PATH", Some("")),
@@ -86,7 +79,7 @@ fn json_is_one_document_in_every_environment() {
 
 #[test]
 fn json_is_one_document_for_every_state_of_the_project_files() {
-    let lab = prepared();
+    let lab = with_cluster(0);
     for file in FILES {
         let (path, text) = (lab.file(file), lab.read(file));
         for (what, bytes) in [("nonsense", &b"A B C: [\n='\n"[..]), ("binary", &[0xff, 0xfe, 0, 1].repeat(100))] {
@@ -171,18 +164,4 @@ fn json_is_one_document_for_the_hooks_in_any_git() {
             assert_eq!(broken(&output), None, "{task} {name}={value}");
         }
     }
-}
-
-#[test]
-fn a_hard_link_of_env_is_reported_when_it_is_separated() {
-    let lab = Sandbox::new();
-    let env = lab.file("docker/.env");
-    lab.run("provider-setup --yes --dry-run").exits(3);
-    fs::hard_link(&env, lab.file("env.backup")).expect("a second name");
-    lab.run("provider-setup --yes").exits(0).says(&["its other hard link keeps the old contents"]);
-    assert_ne!(lab.read("env.backup"), lab.read("docker/.env"));
-    // A file with one name is replaced silently.
-    fs::remove_file(lab.file("env.backup")).expect("it is there");
-    let words: Vec<&str> = class_words("one");
-    assert!(!lab.run_words(&words).exits(0).stderr.contains("hard link"));
 }

@@ -6,51 +6,31 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::sandbox::{Scratch, lab_program, root};
+use crate::ci::Kit;
+use crate::sandbox::{CommandOutput, lab_program, root};
 
-fn docs(dir: &Path, words: &[&str]) -> (i32, String, String) {
+/// A copy of the files that pages are made of. The pages of this repository are up to date.
+fn copy() -> Kit {
     lab_program();
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-    command.arg("docs").args(words).args(["--project-dir", &dir.display().to_string()]);
-    let output = command.env_clear().stdin(Stdio::null()).output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
-}
-
-/// The paths of all generated pages.
-pub fn pages() -> Vec<String> {
-    let (code, stdout, stderr) = docs(root(), &["--check", "--json"]);
-    assert_eq!(code, 0, "{stdout}{stderr}");
-    let document: serde_json::Value = serde_json::from_str(&stdout).unwrap();
-    serde_json::from_value(document["data"]["pages"].clone()).unwrap()
-}
-
-/// A copy of the files that pages are made of.
-fn copy() -> Scratch {
-    let scratch = Scratch::new();
+    command.args(["docs", "--check", "--json", "--project-dir"]).arg(root()).env_clear().stdin(Stdio::null());
+    let document = CommandOutput::of(&mut command).exits(0).json();
+    let pages: Vec<String> = serde_json::from_value(document["data"]["pages"].clone()).unwrap();
+    let kit = Kit::new();
+    kit.copies(&pages.iter().map(String::as_str).collect::<Vec<_>>());
     let sources =
         ["docker/compose.yaml", "docs/recordings/rehearse.txt", "docs/recordings/fleet.json", "lab/data/faults.yaml"];
-    for file in pages().iter().map(String::as_str).chain(sources) {
-        let Ok(text) = fs::read(root().join(file)) else { continue };
-        let place = scratch.path().join(file);
-        fs::create_dir_all(place.parent().unwrap()).unwrap();
-        fs::write(place, text).unwrap();
-    }
-    scratch
-}
-
-#[test]
-fn docs_are_up_to_date() {
-    let (code, stdout, stderr) = docs(root(), &["--check"]);
-    assert_eq!(code, 0, "run `cargo xtask docs` and commit what it writes\n{stdout}{stderr}");
+    kit.copies(&sources);
+    kit
 }
 
 #[test]
 fn each_page_that_drifts_is_named_with_the_command_that_fixes_it() {
-    let copy = copy();
+    let kit = copy();
+    kit.check("docs", "ok");
     // Each is one of a kind: a whole page, one of many, a region, and the aliases.
     for (page, word, planted) in [
-        ("docs/reference/tasks.md", "Omni's", "Omnis"),
+        ("docs/reference/tasks.md", "# Tasks", "# Chores"),
         ("docs/reference/checks.md", "Omni's", "Omnis"),
         ("docs/reference/faults.md", "Omni's", "Omnis"),
         ("docs/reference/xtask.1", "Proxmox", "Proxmoks"),
@@ -60,32 +40,31 @@ fn each_page_that_drifts_is_named_with_the_command_that_fixes_it() {
         ("skills/omni-proxmox/references/troubleshooting.md", "Omni's", "Omnis"),
         ("mise.toml", "Write a machine class", "Writes a machine class"),
     ] {
-        let path = copy.path().join(page);
-        let good = fs::read_to_string(&path).unwrap();
+        let read = || fs::read_to_string(kit.path().join(page)).unwrap();
+        let good = read();
         let planted = good.replace(word, planted);
         assert_ne!(planted, good, "{page}");
-        fs::write(&path, &planted).unwrap();
-        let (code, stdout, stderr) = docs(copy.path(), &["--check"]);
-        assert_eq!(code, 1, "{}: {stdout}{stderr}", page);
-        assert!(stdout.starts_with(&format!("{}:", page)) && stdout.contains("fix: cargo xtask docs"), "{stdout}");
-        assert!(stdout.contains("differs from its source "), "{stdout}");
-        assert_eq!(fs::read_to_string(&path).unwrap(), planted, "--check writes nothing");
-        let (code, _, stderr) = docs(copy.path(), &["--dry-run"]);
-        assert_eq!(code, 3, "{stderr}");
-        assert_eq!(fs::read_to_string(&path).unwrap(), planted, "--dry-run writes nothing");
-        let (code, _, stderr) = docs(copy.path(), &[]);
-        assert_eq!(code, 0, "{stderr}");
-        assert_eq!(fs::read_to_string(&path).unwrap(), good, "what was there comes back");
+        kit.write(page, &planted);
+        let says = ["differs from its source ", "fix: cargo xtask docs"];
+        let checked = kit.xtask("docs --check").exits(1).says(&says);
+        assert!(checked.stdout.starts_with(&format!("{page}:")), "{checked:?}");
+        kit.xtask("docs --dry-run").exits(3);
+        assert_eq!(read(), planted, "neither writes anything");
+        let mut write = "docs";
+        if page.ends_with("tasks.md") {
+            kit.finds("docs", "docs/reference/tasks.md:1", "cargo xtask docs");
+            write = "ci --only docs --fix";
+        }
+        kit.xtask(write).exits(0);
+        assert_eq!(read(), good, "what was there comes back");
     }
 }
 
 #[test]
 fn a_page_without_its_markers_is_an_error_that_names_them() {
-    let copy = copy();
-    fs::write(copy.path().join("docker/TROUBLESHOOTING.md"), "# Troubleshooting\n").unwrap();
-    let (code, _, stderr) = docs(copy.path(), &["--check"]);
-    assert_eq!(code, 1);
-    assert!(stderr.contains("docker/TROUBLESHOOTING.md") && stderr.contains("<!-- known-issues:begin -->"), "{stderr}");
+    let kit = copy();
+    kit.write("docker/TROUBLESHOOTING.md", "# Troubleshooting\n");
+    kit.xtask("docs --check").exits(1).says(&["docker/TROUBLESHOOTING.md", "<!-- known-issues:begin -->"]);
 }
 
 /// Every line of the files below a directory, without what is around it.

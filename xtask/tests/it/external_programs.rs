@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::operation::with_cluster;
 use crate::sandbox::{Files, Sandbox};
 
 /// Stands before the real program. While there is a file `NAME.says`, a call that holds the words of `NAME.asked`, in its
@@ -26,11 +27,8 @@ struct Rig {
 
 impl Rig {
     fn new() -> Rig {
-        let mut lab = Sandbox::new();
+        let mut lab = with_cluster(0);
         lab.set("DOCKER_HOST", Some("tcp://lab"));
-        lab.provider();
-        lab.class("small");
-        lab.run("cluster-create demo --control-planes 1 --workers 0 --yes").exits(0);
         // Something to bring to Omni, so that changing tasks do not end early.
         let template = lab.read("clusters/demo.yaml");
         lab.write("clusters/demo.yaml", &template.replacen("size: 1", "size: 3", 1));

@@ -3,6 +3,7 @@
 //! Bounded and always the same by default. `FUZZ_COUNT=20000 FUZZ_SEED=7 cargo test -p xtask --test it fuzz` does more, and
 //! what fails is printed with the seed and the number that make it again.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime};
@@ -123,8 +124,11 @@ fn repository(files: &[&str]) -> Vec<Vec<u8>> {
         .collect()
 }
 
-fn texts(list: &[&str]) -> Vec<Vec<u8>> {
-    list.iter().map(|text| text.as_bytes().to_vec()).collect()
+/// A list of `fixtures/fuzz-seeds.json`.
+fn seeds(name: &str) -> Vec<Vec<u8>> {
+    let all: BTreeMap<String, Vec<String>> =
+        serde_json::from_str(include_str!("../fixtures/fuzz-seeds.json")).expect("lists");
+    all[name].iter().map(|text| text.clone().into_bytes()).collect()
 }
 
 /// Findings have a place in the file, a rule of the table and words.
@@ -199,13 +203,8 @@ fn fuzz_selectors() {
 
 #[test]
 fn fuzz_json_schemas() {
-    let seeds = texts(&[
-        r##"{"type":"object","properties":{"cores":{"type":"integer","minimum":1}},"required":["cores"]}"##,
-        r##"{"$ref":"#","allOf":[{"$ref":"#"}],"anyOf":[{"$ref":"#/$defs/a"}],"$defs":{"a":{"oneOf":[{"$ref":"#"},{"$ref":"#"}]}}}"##,
-        r##"{"patternProperties":{"(a*)*$":{"enum":[1,"a"]}},"additionalProperties":{"const":null},"items":{"maxItems":3}}"##,
-    ]);
     let documents = corpus("classes");
-    fuzz("JSON schemas", 300, &seeds, |bytes| {
+    fuzz("JSON schemas", 300, &seeds("schemas"), |bytes| {
         let Ok(schema) = serde_json::from_slice::<Value>(bytes) else { return };
         let stream = yaml::load("a.yaml", &documents[bytes.len() % documents.len()]);
         for document in &stream.documents {
@@ -251,23 +250,13 @@ fn fuzz_files_of_the_project() {
 #[test]
 fn fuzz_what_programs_print() {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let json = texts(&[
-        r#"{"metadata":{"id":"a","labels":{"x":null}},"spec":{"health":{"connected":true,"error":""}}} {"metadata":{"id":1}}"#,
-        r#"[{"storage":"local","type":"dir","content":"iso,images","avail":1,"enabled":1}]"#,
-        r#"{"data":{"nodes":[{"node":"pve1","status":"online","maxmem":1}],"storages":[]}}"#,
-        r#"{"Name":"omni","State":"running","Publishers":[{"URL":"0.0.0.0","PublishedPort":443}],"Labels":"a=b"}"#,
-        r#"{"issuer":"https://idp.example.ts.net","jwks_uri":"https://idp.example.ts.net/jwks","scopes_supported":["openid"]}"#,
-    ]);
-    fuzz("JSON of programs", 600, &json, |bytes| {
+    fuzz("JSON of programs", 600, &seeds("programs"), |bytes| {
         let text = text(bytes);
         let _ = (omni::resources(&text), docker::containers(&text), docker::inspected(&text));
         let _ = proxmox::Inventory::parse(&text);
         let _ = (oidc::discovery(&text, "https://idp.example.ts.net"), oidc::keys(&text));
     });
-    let lines = texts(&[
-        "* creating Clusters.omni.sidero.dev(a)\n* tearing down MachineSets.omni.sidero.dev(b)\n* destroyed X(y)\n",
-    ]);
-    fuzz("lines of programs", 400, &lines, |bytes| {
+    fuzz("lines of programs", 400, &seeds("lines"), |bytes| {
         let text = text(bytes);
         let _ = (sync::sync_actions(&text), omni::omnictl_version(&text), docker::version(&text));
         let _ = (labels::parse(&text), version::parse(&text), version::numbers(&text));
@@ -280,9 +269,7 @@ fn fuzz_what_programs_print() {
 
 #[test]
 fn fuzz_keys_and_certificates() {
-    let pem = "-----BEGIN CERTIFICATE-----\nMIIBIjCByaADAgECAgEBMAoGCCqGSM49BAMCMAwxCjAIBgNVBAMMAWEwHhcNMjYw\nMTAxMDAwMDAwWhcNMjcwMTAxMDAwMDAwWjAMMQowCAYDVQQDDAFh\n-----END CERTIFICATE-----\n";
-    let armored = "-----BEGIN PGP PRIVATE KEY BLOCK-----\n\nxcMGBGcAAAABCADAAAAAAAAA\n=abcd\n-----END PGP PRIVATE KEY BLOCK-----\n";
-    fuzz("certificates and keys", 600, &texts(&[pem, armored, "eyJuYW1lIjoiYSIsInBncF9rZXkiOiJ4In0="]), |bytes| {
+    fuzz("certificates and keys", 600, &seeds("keys"), |bytes| {
         let text = String::from_utf8_lossy(bytes);
         let _ = (certificate::read_pem(&text).is_ok(), certificate::Certificate::parse(bytes).is_ok());
         let _ = (

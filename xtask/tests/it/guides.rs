@@ -7,7 +7,7 @@ use clap::Parser;
 use xtask::cli::Cli;
 
 use crate::plugin::text::{blocks, pages};
-use crate::sandbox::root;
+use crate::sandbox::{root, tracked};
 
 /// Pages that people copy commands from.
 const PAGES: &str = "README.md docs/tutorial/rehearsal.md docs/reference/settings.md docs/how-to/deployment.md \
@@ -182,6 +182,19 @@ fn a_command_that_is_none_is_found() {
     ] {
         let found = simple(command).iter().find_map(|words| check(words).err()).unwrap_or_default();
         assert!(found.contains(wanted), "{command}: {found:?}");
+    }
+}
+
+/// Every `cargo xtask TASK` of any page; `stack-*` stands for several.
+#[test]
+fn tasks_that_pages_name_exist() {
+    let call = regex::Regex::new(r"cargo xtask ([a-z][a-z0-9-]*[a-z0-9])([-*_{]?)").expect("a regex");
+    let cli = xtask::cli::built();
+    for page in tracked().iter().filter(|file| file.ends_with(".md") && *file != "CHANGELOG.md") {
+        let text = fs::read_to_string(root().join(page)).unwrap_or_default();
+        for found in call.captures_iter(&text).filter(|found| found[2].is_empty()) {
+            assert!(cli.find_subcommand(&found[1]).is_some(), "{page}: there is no task `{}`", &found[1]);
+        }
     }
 }
 

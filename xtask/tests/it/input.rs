@@ -1,9 +1,6 @@
-//! Bad surroundings: one clear error each, and every file as it was. What is said of bad input is in the transcripts
-//! `errors`, `usage`, `names` and `access`.
+//! Keys in the form of real ones, and advice that can be pasted. What is said of bad input and of bad surroundings is in the
+//! transcripts `errors`, `usage`, `names` and `access`, and in `unwritable.rs`.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
@@ -41,24 +38,6 @@ pub fn lasting_key(name: &str, days: i64) -> String {
     key(name, (now - 65 * 86_400) as u32, ((65 + days) * 86_400) as u32)
 }
 
-#[test]
-fn files_that_cannot_be_written_are_found_before_anything_changes() {
-    let lab = Sandbox::new();
-    // Root writes anywhere: a file where the directory belongs stops it too.
-    lab.write(".claude", "in the way");
-    let ran = lab.run("provider-setup --yes");
-    assert_eq!(ran.code, 4, "{ran:#?}");
-    assert!(!lab.file("docker/config.yaml").exists(), "{ran:#?}");
-    let user = Command::new("id").arg("-u").output().expect("id runs");
-    if String::from_utf8_lossy(&user.stdout).trim() != "0" {
-        fs::remove_file(lab.file(".claude")).unwrap();
-        fs::set_permissions(lab.file("docker"), fs::Permissions::from_mode(0o555)).unwrap();
-        let ran = lab.run("provider-setup --yes");
-        fs::set_permissions(lab.file("docker"), fs::Permissions::from_mode(0o755)).unwrap();
-        ran.exits(4).says(&["cannot be written"]);
-    }
-}
-
 /// What a task advises can be pasted where it is printed: in text and in JSON, as a command and inside a sentence.
 #[test]
 fn advice_carries_the_project_that_was_given() {
@@ -80,13 +59,4 @@ fn advice_carries_the_project_that_was_given() {
     // The next step of a dry run has it once.
     let text = said(&["provider-setup", "--dry-run", "--yes", "--json"]);
     assert_eq!(text.matches(&given).count(), 1, "{text}");
-}
-
-#[test]
-fn outside_a_project_that_is_said() {
-    let lab = Sandbox::new();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-    let output = command.arg("cluster-status").current_dir(lab.scratch()).output().unwrap();
-    assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("--project-dir"), "{output:?}");
 }

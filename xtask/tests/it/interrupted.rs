@@ -12,14 +12,14 @@ mod of_the_lab;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use domain::words::split as words;
 use gate::Gate;
 use serde_json::Value;
 
-use crate::sandbox::{Options, Sandbox, lives};
+use crate::sandbox::{Sandbox, kill, lives};
 use crate::transcripts::Player;
 
 const STATE: &str = ".claude/omni-scale.local.md";
@@ -56,9 +56,7 @@ fn walk_and(
         let pid = running.id();
         if held.is_some() {
             let whom = if group { format!("-{pid}") } else { pid.to_string() };
-            let signal = if round % 4 == 3 { "-TERM" } else { "-INT" };
-            let status = Command::new("kill").args([signal, "--", &whom]).status();
-            assert!(status.is_ok_and(|status| status.success()), "nobody to interrupt");
+            kill(if round % 4 == 3 { "TERM" } else { "INT" }, whom);
         }
         let begun = Instant::now();
         let output = running.wait_with_output().expect("it is ours");
@@ -123,7 +121,7 @@ fn passed(places: &BTreeSet<String>, wanted: &[&str]) {
 
 /// A lab with the gate before it.
 fn gated() -> (Sandbox, Gate) {
-    let mut lab = Sandbox::with(&Options { clock: Some(400), ..Options::default() });
+    let mut lab = Sandbox::with("--clock 400");
     lab.set("DOCKER_HOST", Some("tcp://lab"));
     let gate = Gate::new(&mut lab);
     (lab, gate)
@@ -249,7 +247,7 @@ fn interrupted_at(lab: &Sandbox, line: &str, word: &str) -> String {
         std::thread::sleep(Duration::from_millis(2));
     }
     let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", running.id())).unwrap_or_default();
-    let _ = Command::new("kill").args(["-INT", &running.id().to_string()]).status();
+    kill("INT", running.id());
     let begun = Instant::now();
     let status = running.wait().expect("it is ours");
     assert_eq!(status.code(), Some(130), "{line}:\n{}", said());
@@ -260,7 +258,7 @@ fn interrupted_at(lab: &Sandbox, line: &str, word: &str) -> String {
 
 #[test]
 fn ctrl_c_ends_what_waits_and_what_follows() {
-    let lab = Sandbox::with(&Options { faults: &["machine-never-joins"], ..Options::default() });
+    let lab = Sandbox::with("--fault machine-never-joins");
     lab.provider();
     lab.class("small");
     let before = lab.files();
@@ -288,7 +286,7 @@ fn ctrl_c_ends_what_waits_and_what_follows() {
 /// wait, which it does: of one cluster, of several, and of one beside another that it changes.
 #[test]
 fn what_was_interrupted_in_its_wait_is_waited_for_when_run_again() {
-    let lab = Sandbox::with(&Options { clock: Some(60), ..Options::default() });
+    let lab = Sandbox::with("--clock 60");
     lab.provider();
     lab.class("small");
     let runs =

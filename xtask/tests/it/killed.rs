@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -15,7 +15,7 @@ use domain::spec::key::KeyInfo;
 use runtime::state::State;
 use serde_json::Value;
 
-use crate::sandbox::{Files, Options, Sandbox};
+use crate::sandbox::{Files, Sandbox};
 use crate::transcripts::whole;
 
 /// Two sandboxes at a time keep a small machine busy: each waits for its far ends half of its time.
@@ -73,7 +73,7 @@ fn chosen() -> (u64, u64) {
 }
 
 fn sandbox() -> Sandbox {
-    Sandbox::with(&Options { clock: Some(400), ..Options::default() })
+    Sandbox::with("--clock 400")
 }
 
 #[test]
@@ -197,9 +197,7 @@ fn killed_in(lab: &Sandbox, dir: &Path, (line, millis): &Step, random: &mut fast
 
 /// Kills a task `at` that instant; whether it was still running.
 fn kill(lab: &Sandbox, line: &str, at: Duration) -> bool {
-    let words: Vec<&str> = line.split(' ').collect();
-    let begun = Instant::now();
-    let mut running = lab.command(&words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+    let (begun, mut running) = (Instant::now(), lab.start(line));
     while begun.elapsed() < at {
         if let Some(status) = running.try_wait().expect("it is ours") {
             assert!(status.success(), "{line} failed before it was killed: {status}");

@@ -1,6 +1,7 @@
 //! The lab as operators meet it: rehearse, lab-up, lab-down, and omnictl from the lab's Omni.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -10,10 +11,11 @@ use serde_json::Value;
 
 use crate::sandbox::{CommandOutput, Sandbox, lab_program, pin, root, wait_for, web_server};
 
-/// The runner in this repository, with a clean environment.
-pub fn runner(line: &[&str]) -> Command {
+/// The runner in this repository, with a clean environment; the words of `line` are split at spaces.
+pub fn runner(line: &str) -> Command {
+    lab_program();
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-    command.args(line).current_dir(root()).stdin(Stdio::null());
+    command.args(line.split(' ')).current_dir(root()).stdin(Stdio::null());
     // What cargo tells a test is not what it tells a runner.
     let keys = ["OMNI_SERVICE_ACCOUNT_KEY", "SIDERO_SERVICE_ACCOUNT_KEY"];
     ["CARGO", "OMNI_ENDPOINT"].into_iter().chain(keys).for_each(|name| _ = command.env_remove(name));
@@ -24,8 +26,7 @@ pub fn runner(line: &[&str]) -> Command {
 
 #[test]
 fn a_rehearsal_is_one_document_and_leaves_nothing() {
-    lab_program();
-    let running = runner(&["rehearse", "--json"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let running = runner("rehearse --json").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let scratch = root().join("target").join(format!("rehearsal-{}", running.id()));
     let output = running.wait_with_output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
@@ -54,8 +55,7 @@ fn a_rehearsal_is_one_document_and_leaves_nothing() {
 /// What interrupts a rehearsal is in `interrupted::of_the_lab`.
 #[test]
 fn lab_of_a_killed_rehearsal_ends() {
-    lab_program();
-    let mut running = runner(&["rehearse"]).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+    let mut running = runner("rehearse").stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
     let dir = root().join("target").join(format!("rehearsal-{}", running.id()));
     // It is there a moment before it is whole.
     let lab = || -> Option<Value> { serde_json::from_slice(&fs::read(dir.join("lab.json")).ok()?).ok() };
@@ -76,12 +76,12 @@ fn a_lab_stays_up_and_goes_down() {
         assert!(lab.file(file).exists());
     }
     let project = lab.project();
-    let call = |line: &[&str]| {
+    let call = |line: &str| {
         let output = runner(line).arg("--project-dir").arg(&project).output().unwrap();
         let document: Value = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
         (output.status.code(), document, String::from_utf8_lossy(&output.stderr).into_owned())
     };
-    let (code, up, stderr) = call(&["lab-up", "--json", "--yes"]);
+    let (code, up, stderr) = call("lab-up --json --yes");
     assert_eq!(code, Some(0), "{stderr}");
     for key in ["env_file", "proxmox_url", "omni_endpoint", "ca_file", "project_dir"] {
         assert!(up["data"][key].is_string(), "{key}: {up:#}");
@@ -89,7 +89,7 @@ fn a_lab_stays_up_and_goes_down() {
     let env = fs::read_to_string(up["data"]["env_file"].as_str().unwrap()).unwrap();
     let token = env.lines().find_map(|line| line.split_once("PROXMOX_VE_API_TOKEN=")).unwrap().1;
     assert!(!up.to_string().contains(token.trim_matches('\'')), "no token in the document");
-    let (code, _, stderr) = call(&["lab-up", "--yes"]);
+    let (code, _, stderr) = call("lab-up --yes");
     assert_eq!(code, Some(1), "{stderr}");
     let script = format!(
         ". '{}' && '{}' --project-dir '{}' provider-setup --yes",
@@ -99,20 +99,19 @@ fn a_lab_stays_up_and_goes_down() {
     );
     let output = Command::new("sh").args(["-c", &script]).env("HOME", lab.scratch()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let (code, dump, _) = call(&["lab-up", "--dump", "--json"]);
+    let (code, dump, _) = call("lab-up --dump --json");
     assert_eq!((code, &dump["data"]["omni"]["providers"][0]["connected"]), (Some(0), &Value::Bool(true)), "{dump:#}");
     // Not under somebody's feet: the lab's own project finds the lab, and says where to go.
-    let inside =
-        runner(&["lab-down", "--yes"]).current_dir(project.join("target/lab/project/clusters")).output().unwrap();
+    let inside = runner("lab-down --yes").current_dir(project.join("target/lab/project/clusters")).output().unwrap();
     let stderr = String::from_utf8_lossy(&inside.stderr).into_owned();
     assert!(inside.status.code() == Some(1) && stderr.contains("next: cd "), "{stderr}");
-    assert_eq!(call(&["lab-down", "--yes"]).0, Some(0));
+    assert_eq!(call("lab-down --yes").0, Some(0));
     assert!(!project.join("target/lab").exists());
-    assert_eq!(call(&["lab-down"]).0, Some(0));
+    assert_eq!(call("lab-down").0, Some(0));
     // Nor what no lab has made.
     lab.write("target/lab/notes.txt", "mine");
-    for line in [["lab-down", "--yes"], ["lab-up", "--yes"]] {
-        let (code, _, stderr) = call(&line);
+    for line in ["lab-down --yes", "lab-up --yes"] {
+        let (code, _, stderr) = call(line);
         assert!(code == Some(1) && stderr.contains("was not made by lab-up"), "{line:?}: {stderr}");
     }
     assert_eq!(lab.read("target/lab/notes.txt"), "mine");
@@ -128,16 +127,13 @@ struct Site {
 impl Site {
     fn up(size: &str) -> Site {
         let lab = Sandbox::new();
-        let output = Site::runner(&lab, &["lab-up", "--json", "--yes"])
-            .args(size.split(' '))
-            .output()
-            .expect("the runner starts");
+        let output = Site::runner(&lab, &format!("lab-up --json --yes {size}")).output().expect("the runner starts");
         let up: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|why| panic!("{why}: {output:?}"));
         let text = |key: &str| up["data"][key].as_str().expect("a text").to_owned();
         Site { lab, env: text("env_file"), at: text("project_dir") }
     }
 
-    fn runner(lab: &Sandbox, line: &[&str]) -> Command {
+    fn runner(lab: &Sandbox, line: &str) -> Command {
         let mut command = runner(line);
         command.arg("--project-dir").arg(lab.project());
         command
@@ -161,10 +157,7 @@ impl Site {
     }
 
     fn down(self) {
-        assert_eq!(
-            Site::runner(&self.lab, &["lab-down", "--yes"]).status().expect("the runner starts").code(),
-            Some(0)
-        );
+        CommandOutput::of(&mut Site::runner(&self.lab, "lab-down --yes")).exits(0);
     }
 }
 
@@ -172,7 +165,7 @@ impl Site {
 #[test]
 fn lab_heal_ends_one_fault_of_several() {
     let site = Site::up("--fault omni-eula --fault docker-down");
-    let heal = |name: &str| CommandOutput::of(&mut Site::runner(&site.lab, &["lab-heal", name]));
+    let heal = |name: &str| CommandOutput::of(&mut Site::runner(&site.lab, &format!("lab-heal {name}")));
     site.task("cluster-status").0.exits(5).says(&["licence"]);
     heal("omni-eula").exits(0).says(&["the fault omni-eula has ended", "cluster-explain"]);
     site.task("cluster-status").0.exits(0);
@@ -186,7 +179,7 @@ fn lab_heal_ends_one_fault_of_several() {
     heal("docker-dwon").exits(2).says(&["did you mean docker-down"]);
     let lab = Sandbox::new();
     site.down();
-    CommandOutput::of(&mut Site::runner(&lab, &["lab-heal", "docker-down"])).says(&["no lab is running", "lab-up"]);
+    CommandOutput::of(&mut Site::runner(&lab, "lab-heal docker-down")).says(&["no lab is running", "lab-up"]);
 }
 
 /// What an assistant can afford: the document, and what is on standard error beside it.
@@ -272,7 +265,7 @@ fn a_lab_begins_as_big_as_it_is_told() {
     site.edit(4, "size: 7", "size: 5");
     site.task("cluster-sync fleet-004 --yes --allow-destroy fleet-004").0.exits(0);
     let dump = |part: &str| -> usize {
-        let output = Site::runner(&site.lab, &["lab-up", "--dump", "--json"]).output().unwrap();
+        let output = Site::runner(&site.lab, "lab-up --dump --json").output().unwrap();
         let document: Value = serde_json::from_slice(&output.stdout).unwrap();
         document["data"]["proxmox"][part].as_array().map_or(0, Vec::len)
     };
@@ -282,10 +275,13 @@ fn a_lab_begins_as_big_as_it_is_told() {
 }
 
 /// A web server that answers each path with what `answer` says.
-fn serve(answer: impl Fn(&str) -> Option<(String, Vec<u8>)> + Send + 'static) -> String {
-    web_server(move |head| match answer(head.split(' ').nth(1).unwrap_or("/")) {
-        Some((headers, body)) => [format!("HTTP/1.1 200 OK\r\n{headers}\r\n\r\n").into_bytes(), body].concat(),
-        None => b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec(),
+fn serve(answer: impl Fn(&str) -> Option<(String, Vec<u8>)> + Send + Sync + 'static) -> String {
+    web_server(move |head, stream| match answer(head.split(' ').nth(1).unwrap_or("/")) {
+        Some((headers, body)) => {
+            write!(stream, "HTTP/1.1 200 OK\r\n{headers}\r\n\r\n")?;
+            stream.write_all(&body)
+        }
+        None => stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"),
     })
 }
 

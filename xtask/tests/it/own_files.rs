@@ -5,7 +5,7 @@ use domain::words::split as words;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::sandbox::{self, CommandOutput, Scratch, root};
+use crate::sandbox::{self, CommandOutput, Scratch, root, tracked};
 
 #[test]
 fn shipped_files_are_marked_as_examples() {
@@ -124,13 +124,11 @@ fn released_program_makes_a_project_and_names_itself_in_every_advice() {
 
 /// The tracked files of this repository that belong in a project.
 fn operators_files() -> Vec<std::path::PathBuf> {
-    let tracked = std::process::Command::new("git").arg("ls-files").current_dir(root()).output().expect("git is there");
-    let tracked = String::from_utf8(tracked.stdout).expect("UTF-8");
     let folders = ["docker/", "tsidp/", "clusters/", "machine-classes/", "schemas/", ".gitignore"];
-    let wanted = |file: &&str| {
+    let wanted = |file: &String| {
         folders.iter().any(|folder| file.starts_with(folder)) && !file.contains("/tests/") && !file.ends_with(".md")
     };
-    let mut files: Vec<_> = tracked.lines().filter(wanted).map(std::path::PathBuf::from).collect();
+    let mut files: Vec<_> = tracked().into_iter().filter(wanted).map(std::path::PathBuf::from).collect();
     files.sort();
     files
 }

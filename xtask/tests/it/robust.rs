@@ -4,7 +4,6 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -12,7 +11,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::sandbox::{self, CommandOutput, MeasuredRun, Sandbox, class_words, lives, wait_for};
+use crate::sandbox::{self, CommandOutput, MeasuredRun, Sandbox, class_words, kill, lives, wait_for, web_server};
 
 /// What a task may need more than it needs in the lab, in memory.
 const MORE_KIB: u64 = 64 << 10;
@@ -65,11 +64,6 @@ fn waiting(lab: &mut Sandbox, wrap: &[&str]) -> (Child, Vec<String>) {
     wait_for("omnictl is not called", || pids.exists());
     let text = fs::read_to_string(&pids).expect("it is there");
     (running, text.split_whitespace().map(str::to_owned).collect())
-}
-
-fn kill(signal: &str, pid: u32) {
-    let status = Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).status();
-    assert!(status.is_ok_and(|status| status.success()));
 }
 
 #[test]
@@ -144,16 +138,6 @@ fn verbose_survives_a_standard_error_that_takes_nothing() {
     lab.run("-v provider-verify").exits(0).says(&["$ ", "exited with 0"]);
 }
 
-#[test]
-fn help_that_cannot_be_written_is_a_failure() {
-    let lab = Sandbox::new();
-    for words in [&["--help"] as &[&str], &["--version"], &["cluster-sync", "--help"]] {
-        let full = File::options().write(true).open("/dev/full").expect("Linux has it");
-        let status = lab.command(words).stdout(full).stderr(Stdio::null()).status().expect("the runner starts");
-        assert_eq!(status.code(), Some(1), "{words:?}");
-    }
-}
-
 /// `provider-status --follow | head` ends when head does, also when the log says nothing more.
 #[test]
 fn following_a_log_ends_with_its_reader() {
@@ -169,23 +153,6 @@ fn following_a_log_ends_with_its_reader() {
 }
 
 // ---- answers without end
-
-/// A server that answers every request with what `answer` writes; its address.
-fn server(answer: impl Fn(&mut dyn Write) -> std::io::Result<()> + Send + Sync + 'static) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let url = format!("http://{}", listener.local_addr().expect("an address"));
-    let answer = std::sync::Arc::new(answer);
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let (mut stream, answer) = (stream, std::sync::Arc::clone(&answer));
-            std::thread::spawn(move || {
-                let _ = stream.read(&mut [0; 4096]);
-                let _ = answer(&mut stream);
-            });
-        }
-    });
-    url
-}
 
 /// A row of `fixtures/answers.yaml`, which says what each field is.
 #[derive(Deserialize)]
@@ -209,7 +176,7 @@ fn odd_answers_of_a_service_are_one_error_and_cost_little() {
     let mut lab = Sandbox::new();
     let thief = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let asked = std::sync::Arc::clone(&thief);
-    let elsewhere = server(move |stream| {
+    let elsewhere = web_server(move |_, stream| {
         asked.store(true, std::sync::atomic::Ordering::Relaxed);
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
     });
@@ -220,7 +187,7 @@ fn odd_answers_of_a_service_are_one_error_and_cost_little() {
         let bytes = |text: &str| text.chars().map(|c| c as u8).collect::<Vec<u8>>();
         let (says, more) = (bytes(&says.replace("ELSEWHERE", &elsewhere)), bytes(&more));
         let more = if times.is_none() && more.len() < 4096 { more.repeat((1 << 20) / more.len().max(1)) } else { more };
-        let url = server(move |stream| {
+        let url = web_server(move |_, stream| {
             stream.write_all(&says)?;
             for _ in 0..times.unwrap_or(usize::MAX) {
                 std::thread::sleep(Duration::from_millis(pause_ms));
@@ -273,12 +240,8 @@ fn logs_without_end_cost_little() {
             ran.stderr
         );
     }
-    let mut running = lab
-        .command(&["stack-logs", "--follow"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("it starts");
+    let mut command = lab.command(&["stack-logs", "--follow"]);
+    let mut running = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
     let mut some = [0; 1000];
     running.stdout.take().expect("piped").read_exact(&mut some).expect("lines come");
     wait_for("it goes on without a reader", || running.try_wait().expect("it is ours").is_some());
@@ -335,7 +298,7 @@ fn text_from_outside_cannot_steer_the_terminal() {
         harmless(line, &lab.run(line));
     }
     fs::remove_file(place).expect("it is ours");
-    let url = server(|stream| stream.write_all(format!("HTTP/1.1 403 {EVIL}\r\nContent-Length: 0\r\n\r\n").as_bytes()));
+    let url = web_server(|_, stream| write!(stream, "HTTP/1.1 403 {EVIL}\r\nContent-Length: 0\r\n\r\n"));
     lab.set("PROXMOX_VE_ENDPOINT", Some(&url));
     fs::rename(lab.file("docker/config.yaml"), lab.file("docker/config.kept")).expect("it is there");
     harmless("Proxmox's reason", &lab.run("proxmox-inventory --insecure-http"));
@@ -486,19 +449,6 @@ fn a_pipe_in_place_of_a_file_is_named_and_not_waited_for() {
 }
 
 #[test]
-fn target_in_any_form_is_no_concern_of_a_task() {
-    let lab = Sandbox::new();
-    fs::remove_dir_all(lab.file("target")).expect("it is there");
-    fs::write(lab.file("target"), "x").expect("written");
-    lab.run("provider-setup --yes").exits(0);
-    fs::remove_file(lab.file("target")).expect("it is ours");
-    std::os::unix::fs::symlink("/nonexistent/x", lab.file("target")).expect("a link");
-    lab.class("small");
-    lab.run("cluster-create c1 --control-planes 1 --workers 0 --dry-run").exits(3);
-    lab.run("provider-verify").exits(0);
-}
-
-#[test]
 fn a_clean_of_target_does_not_free_the_lock() {
     let mut lab = Sandbox::new();
     let (gate, went) = (lab.scratch().join("go"), lab.scratch().join("went"));
@@ -510,12 +460,7 @@ fn a_clean_of_target_does_not_free_the_lock() {
             went.display()
         ),
     );
-    let mut first = lab
-        .command(&["provider-setup", "--yes"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("it starts");
+    let mut first = lab.start("provider-setup --yes");
     wait_for("it makes no provider", || went.exists());
     let _ = fs::remove_dir_all(lab.file("target"));
     let pid = format!("pid {}", first.id());
@@ -551,9 +496,7 @@ fn edits_by_hand_during_a_task_are_kept() {
     let edited = |lab: &mut Sandbox, program: &str, at: &str, line: &str, edit: &dyn Fn(&Sandbox)| {
         let _ = (fs::remove_file(&gate), fs::remove_file(&went));
         let place = lab.stand_in(program, &format!("case \"$*\" in {at}) {hold};; esac\nexec @REAL@ \"$@\""));
-        let words: Vec<&str> = line.split(' ').collect();
-        let running = lab.command(&words).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        let mut running = running.expect("it starts");
+        let mut running = lab.start(line);
         wait_for(&format!("{line} does not call {program} {at}"), || went.exists());
         edit(lab);
         fs::write(&gate, "").expect("written");

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::sandbox::{Options, Sandbox, class_words};
+use crate::sandbox::{Sandbox, class_words};
 
 #[test]
 fn every_dry_run_changes_nothing() {
@@ -64,7 +64,7 @@ pub fn settled(mut dump: Value) -> Value {
 fn slow_far_ends_are_asked_side_by_side() {
     let quick = Sandbox::new();
     quick.provider();
-    let slow = Sandbox::with(&Options { latency_ms: 1000, ..Options::default() });
+    let slow = Sandbox::with("--latency-ms 1000");
     slow.provider();
     let document = slow.run("provider-verify --json").exits(0).json();
     let longest = document["steps"].as_array().unwrap().iter().map(|step| step["elapsed_ms"].as_u64().unwrap()).max();

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader, Read};
+use std::net::{TcpListener, TcpStream};
 use std::ops::Deref;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{LazyLock, Mutex, OnceLock};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use runtime::paths::Paths;
@@ -55,6 +55,12 @@ pub fn lab_program() -> &'static Path {
 /// The root of this repository.
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the repository")
+}
+
+/// The tracked files of this repository.
+pub fn tracked() -> Vec<String> {
+    let tracked = Command::new("git").arg("ls-files").current_dir(root()).output().expect("git is there");
+    String::from_utf8_lossy(&tracked.stdout).lines().map(str::to_owned).collect()
 }
 
 /// The versions that this kit pins.
@@ -259,42 +265,18 @@ pub struct Sandbox {
     child: Child,
 }
 
-/// How the lab of a sandbox is started.
-#[derive(Default)]
-pub struct Options<'a> {
-    pub faults: &'a [&'a str],
-    pub latency_ms: u64,
-    pub clock: Option<u32>,
-    /// The release of Omni and omnictl that the lab plays.
-    pub release: Option<&'a str>,
-    /// More flags of `lab serve`.
-    pub flags: &'a [&'a str],
-}
-
 impl Sandbox {
     /// A fresh project and a lab at its default pace.
     pub fn new() -> Sandbox {
-        Sandbox::with(&Options::default())
+        Sandbox::with("")
     }
 
-    pub fn with(options: &Options<'_>) -> Sandbox {
+    /// The same with more flags of `lab serve`.
+    pub fn with(flags: &str) -> Sandbox {
         let scratch = Scratch::new();
         let dir = scratch.path().join("lab");
         let mut command = Command::new(lab_program());
-        command.arg("serve").arg("--dir").arg(&dir).arg("--until-stdin-closes");
-        for fault in options.faults {
-            command.args(["--fault", fault]);
-        }
-        if options.latency_ms > 0 {
-            command.args(["--latency-ms", &options.latency_ms.to_string()]);
-        }
-        if let Some(clock) = options.clock {
-            command.args(["--clock", &clock.to_string()]);
-        }
-        if let Some(release) = options.release {
-            command.args(["--omni-version", release]);
-        }
-        command.args(options.flags);
+        command.arg("serve").arg("--dir").arg(&dir).arg("--until-stdin-closes").args(flags.split_whitespace());
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -408,6 +390,12 @@ impl Sandbox {
         CommandOutput::of(command.env_clear().envs(&self.env).current_dir(self.scratch()).stdin(Stdio::null()))
     }
 
+    /// Starts a task that says nothing; its words are split at spaces.
+    pub fn start(&self, line: &str) -> Child {
+        let mut command = self.command(&line.split(' ').collect::<Vec<_>>());
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the runner starts")
+    }
+
     /// Runs a task; its words are split at spaces.
     pub fn run(&self, line: &str) -> CommandOutput {
         self.run_words(&line.split(' ').collect::<Vec<_>>())
@@ -446,6 +434,8 @@ impl Sandbox {
         }
         let mut command = Command::new("timeout");
         command.args(["60", "sh", "-ec", script]).env_clear().envs(&self.env).current_dir(self.project());
+        command.env("PATH", format!("{}:/usr/bin:/bin", self.env("PATH"))).env("XTASK", env!("CARGO_BIN_EXE_xtask"));
+        command.env("FIXTURES", root().join("xtask/tests/fixtures"));
         CommandOutput::of(command.stdin(Stdio::null()))
     }
 
@@ -538,18 +528,26 @@ impl Drop for Sandbox {
     }
 }
 
-/// A web server on loopback that answers what it reads at first with what `answer` makes of it, on one connection at a time;
-/// its address.
-pub fn web_server(answer: impl Fn(&str) -> Vec<u8> + Send + 'static) -> String {
+/// A web server on loopback: `answer` gets the head of each request, and writes what it makes of it; its address.
+pub fn web_server(answer: impl Fn(&str, &mut TcpStream) -> std::io::Result<()> + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let answer = Arc::new(answer);
     std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let Ok(mut stream) = stream else { return };
-            let mut head = [0; 4096];
-            let count = stream.read(&mut head).unwrap_or(0);
-            let _ = stream.write_all(&answer(&String::from_utf8_lossy(&head[..count])));
+        for mut stream in listener.incoming().flatten() {
+            let answer = Arc::clone(&answer);
+            std::thread::spawn(move || {
+                let mut head = [0; 4096];
+                let count = stream.read(&mut head).unwrap_or(0);
+                let _ = answer(&String::from_utf8_lossy(&head[..count]), &mut stream);
+            });
         }
     });
     url
+}
+
+/// Sends a signal to a process, or to a group as `-ID`.
+pub fn kill(signal: &str, pid: impl std::fmt::Display) {
+    let status = Command::new("kill").args([&format!("-{signal}"), "--", &pid.to_string()]).status();
+    assert!(status.is_ok_and(|status| status.success()), "nobody to send {signal}");
 }

@@ -1,34 +1,9 @@
-//! What a saved plan holds, and the workflow of the guide. The transcripts `saved-plans` and `outdated-plans` have the rest.
+//! The workflow of the guide. The transcripts `saved-plans` and `outdated-plans` have the rest.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 
 use crate::operation::{vms, with_cluster};
-use crate::sandbox::{CommandOutput, Sandbox};
-
-/// Runs a task on the plan at `plan.json` beside the project; `PLAN` stands for its path.
-fn on_plan(lab: &Sandbox, line: &str) -> CommandOutput {
-    lab.run(&line.replace("PLAN", &lab.file("../plan.json").to_string_lossy()))
-}
-
-#[test]
-fn saved_plan_is_private_and_compares_a_cluster_in_one_call() {
-    let lab = with_cluster(0);
-    let canary = "canary-Zq81kfPw-secret";
-    let patch = format!(
-        "patches:\n  - name: a\n    inline:\n      machine: {{env: {{PASSWORD: {canary}, X: {canary}}}}}\n---\n"
-    );
-    lab.write("clusters/demo.yaml", &lab.read("clusters/demo.yaml").replacen("---\n", &patch, 1));
-    for _ in 0..2 {
-        on_plan(&lab, "cluster-sync demo --plan-out PLAN").exits(3);
-    }
-    assert!(!lab.read("../plan.json").contains("canary"), "{}", lab.read("../plan.json"));
-    assert_eq!(fs::metadata(lab.file("../plan.json")).unwrap().permissions().mode() & 0o777, 0o600);
-    let dry = on_plan(&lab, "apply PLAN --dry-run -v").exits(3);
-    let calls = dry.stderr.matches("cluster template sync --dry-run").count();
-    assert_eq!((calls, dry.stderr.matches(" -l ").count()), (1, 0), "{}", dry.stderr);
-    on_plan(&lab, "apply PLAN --yes --timeout 60s").exits(0);
-}
+use crate::sandbox::CommandOutput;
 
 /// The steps of the workflow in the guide, with GitHub's part played: a comment, and the artifact of the pull request's run.
 #[test]

@@ -5,6 +5,7 @@ mod leak_probe;
 mod of_the_lab;
 
 use std::fs;
+use std::io::Write;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -209,7 +210,7 @@ fn no_secret_travels_when_a_far_end_repeats_it() {
 
 /// A web server that answers everything with `form`; its address.
 fn repeats(form: &'static str) -> String {
-    web_server(|head| form.replace("REQUEST", head.replace("\r\n", " ").trim()).into_bytes())
+    web_server(|head, stream| stream.write_all(form.replace("REQUEST", head.replace("\r\n", " ").trim()).as_bytes()))
 }
 
 #[test]

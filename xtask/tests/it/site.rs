@@ -1,11 +1,11 @@
 //! `rehearse --project`: a site of an operator's own in the lab, from a directory that is not a project and stays as it is.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::sandbox::{CommandOutput, Scratch, lab_program, root};
+use crate::lab::runner;
+use crate::sandbox::{CommandOutput, Scratch, root};
 
 const CLASS: &str = "metadata:\n  namespace: default\n  type: MachineClasses.omni.sidero.dev\n  id: small\nspec:\n  \
     autoprovision:\n    providerid: house\n    kernelargs: []\n    metavalues: []\n    providerdata: |\n      cores: 2\n      \
@@ -38,16 +38,10 @@ pub fn write(site: &Scratch, file: &str, text: &str) {
 }
 
 fn rehearse(site: &Path, words: &[&str]) -> CommandOutput {
-    lab_program();
     let home = site.with_extension("home");
     std::fs::create_dir_all(&home).expect("a home");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-    command.args(["rehearse", "--project", ".", "--json"]).args(words).current_dir(site).stdin(Stdio::null());
-    for name in ["OMNI_ENDPOINT", "OMNI_SERVICE_ACCOUNT_KEY", "SIDERO_SERVICE_ACCOUNT_KEY"] {
-        command.env_remove(name);
-    }
-    command.env("XDG_STATE_HOME", &home).env("CARGO_MANIFEST_DIR", env!("CARGO_MANIFEST_DIR"));
-    let output = CommandOutput::of(&mut command);
+    let mut command = runner("rehearse --project . --json");
+    let output = CommandOutput::of(command.args(words).current_dir(site).env("XDG_STATE_HOME", &home));
     let left = std::fs::read_dir(home.join("omni-scale/tmp")).into_iter().flatten().flatten();
     let left: Vec<_> = left.map(|entry| entry.file_name()).filter(|name| name != "lock").collect();
     assert!(left.is_empty(), "{left:?}");

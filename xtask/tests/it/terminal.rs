@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
-use crate::sandbox::{Options, Sandbox};
+use crate::sandbox::Sandbox;
 
 /// A conversation on a terminal: what was shown, and the exit status.
 pub struct TerminalSession {
@@ -89,7 +89,7 @@ impl TerminalSession {
 /// Every wait for machines goes through one view: of four machines on a terminal of twelve lines, and of five lines.
 #[test]
 fn wait_has_a_line_for_each_machine_on_a_terminal() {
-    let lab = Sandbox::with(&Options { clock: Some(60), ..Options::default() });
+    let lab = Sandbox::with("--clock 60");
     lab.provider();
     lab.class("small");
     let on = |line: &str, size: (u16, u16)| {

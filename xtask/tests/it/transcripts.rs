@@ -5,10 +5,11 @@
 //! - `$ cargo xtask TASK …` runs a task in the sandbox; `< QUESTION => ANSWER` after it runs it on a terminal and answers.
 //! - `@ lab [FLAG …]` starts a fresh sandbox, with flags of `lab serve`; a transcript begins in a sandbox without any.
 //! - `@ fault NAME` starts a sandbox with that fault, after the tasks that lead to it (`lab/data/faults.yaml`).
-//! - `@ edit FILE: FROM -> TO`, `@ value FILE: KEY=VALUE` (a line of its own), `@ write FILE: TEXT`, `@ copy FILE FILE`,
-//!   `@ link TARGET FILE`, `@ fixture NAME FILE`, `@ directory NAME`, `@ remove FILE`, `@ chmod MODE FILE`, `@ set NAME=VALUE` (or `$OTHER`),
-//!   `@ unset NAME`, `@ account NAME ROLE VARIABLE` (the key of a new service account) change files of the project and variables of the environment; `@ run TASK …` runs a task that must succeed
-//!   and is not shown. `@ program NAME: SCRIPT` puts a program before the lab's, which is `@REAL@` in its script.
+//! - `@ edit FILE: FROM -> TO`, `@ value FILE: KEY=VALUE` (a line of its own) and `@ write FILE: TEXT` change files of the project,
+//!   `@ set NAME=VALUE` (or `$OTHER`), `@ unset NAME` and `@ account NAME ROLE VARIABLE` (the key of a new service account) variables of the
+//!   environment. `@ sh SCRIPT` runs in the project and must succeed; `$XTASK` is the runner and `$FIXTURES` the directory of fixtures.
+//! - `@ run TASK …` runs a task that must succeed and is not shown. `@ program NAME: SCRIPT` puts a program before the lab's, which is
+//!   `@REAL@` in its script.
 //! - `~ TEXT` lines after a call: its output differs from run to run, is not recorded, and contains these texts in this order;
 //!   `~! TEXT` is in none of it. `@ until TASK … => TEXT` runs a task until it prints a text, `@ holds FILE: TEXT` and
 //!   `@ lacks FILE: TEXT` look into a file.
@@ -19,8 +20,8 @@
 //! - `@ node NAME off` or `on` switches a node of Proxmox, `second/NAME` one of the second.
 //! - `@ vms` shows how many virtual machines each Proxmox has, `@ show FILE` what a file contains.
 //! - `@ mask REGEX => TEXT` replaces what differs from run to run in this transcript alone.
-//! - `@ same FILE FILE` compares two files (one name may have a `*`), `@ private FILE` looks at a mode; `@ store-key NAME FILE` writes a
-//!   key of `fixtures/pgp`, `@ token NAME PRIVSEP` makes a token of Proxmox and gives it to the tasks.
+//! - `@ store-key NAME FILE` writes a key of `fixtures/pgp`, `@ token NAME PRIVSEP` makes a token of Proxmox and gives it to the tasks,
+//!   `@ heal FAULT` ends a fault.
 //! - `@ take VARIABLE NAME` puts the value of NAME in docker/.env into a variable, `@ accepts VARIABLE` and `@ rejects VARIABLE` say what
 //!   Omni does with the key in it; `{today}` is the date.
 //! - `@ secret TEXT` is a text that no call may print from now on, `@ hunt TASK …` a task that runs as it is, with `--json` and with
@@ -37,7 +38,6 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
@@ -52,7 +52,7 @@ use crate::access::as_root_with;
 use crate::faults::table;
 use crate::input::lasting_key;
 use crate::keys::{account_of_today, asked_with, in_env};
-use crate::sandbox::{CommandOutput, Files, Options, Sandbox, lab_program, pins, wait_for};
+use crate::sandbox::{CommandOutput, Files, Sandbox, lab_program, pins, wait_for};
 use crate::terminal::TerminalSession;
 
 /// The two sides of a change, with their line breaks.
@@ -78,7 +78,7 @@ transcripts! { "":
     provider stack backup cluster_create cluster_sync cluster_status prompts json
     checks conversions selectors rotation access plans policies previous_set set_up doctor operation machines logins own_files upgrade_files
     file_names saved_plans outdated_plans omni_upgrade omni_upgrade_refused omni_minors cluster_upgrade
-    cluster_upgrade_stopped explain_parts canaries env_defects omnictl_install several_providers two_sites explain_rights store_keys other_names operators races paths leftovers site
+    cluster_upgrade_stopped explain_parts canaries env_defects omnictl_install several_providers two_sites explain_rights store_keys other_names operators races paths leftovers site completion
 }
 
 pub(crate) use transcripts;
@@ -134,7 +134,7 @@ pub fn matches(name: &str) {
                 at += 1;
             }
             let call = player.filled(&pinned(call));
-            player.call(&words(call.trim_start()), &answers, &texts);
+            player.call(&shlex::split(&call).expect("quotes that end"), &answers, &texts);
         } else if let Some(change) = line.strip_prefix("@ ") {
             let change = player.filled(&pinned(change));
             player.change(&change);
@@ -171,13 +171,13 @@ impl Player {
 
     pub fn lab(&mut self) -> &mut Sandbox {
         if self.lab.is_none() {
-            self.start(&Options::default());
+            self.start("");
         }
         self.lab.as_mut().expect("it was started")
     }
 
-    fn start(&mut self, options: &Options<'_>) {
-        let Player { lab, env, .. } = Player::of(Sandbox::with(options));
+    fn start(&mut self, flags: &str) {
+        let Player { lab, env, .. } = Player::of(Sandbox::with(flags));
         (self.lab, self.env) = (lab, env);
     }
 
@@ -217,10 +217,7 @@ impl Player {
         let (verb, rest) = change.split_once(' ').unwrap_or((change, ""));
         let pair = |by: &str| rest.split_once(by).unwrap_or_else(|| panic!("{change}: no `{by}`"));
         match verb {
-            "lab" => {
-                let words: Vec<&str> = rest.split_whitespace().collect();
-                self.start(&Options { flags: &words, ..Options::default() });
-            }
+            "lab" => self.start(rest),
             "fault" => self.fault(rest),
             "edit" => {
                 let (file, change) = pair(": ");
@@ -244,37 +241,13 @@ impl Player {
                 let old = old.unwrap_or_else(|| panic!("{file} has no {key}"));
                 self.lab().write(file, &text.replacen(old, &line, 1));
             }
-            "copy" => {
-                let (from, to) = pair(" ");
-                let text = self.lab().read(from);
-                self.lab().write(to, &text);
-            }
-            "fixture" => {
-                let (name, to) = pair(" ");
-                let from = path("x").with_file_name("../fixtures").join(name);
-                self.lab().write(to, &fs::read_to_string(&from).expect("a fixture"));
-            }
-            "link" => {
-                let (to, name) = pair(" ");
-                std::os::unix::fs::symlink(to, self.lab().file(name)).expect("a link");
-            }
             "write" => {
                 let (file, text) = pair(": ");
                 self.lab().write(file, &(text.replace("\\n", "\n") + "\n"));
             }
-            "chmod" => {
-                let (mode, file) = pair(" ");
-                let mode = u32::from_str_radix(mode, 8).expect("a mode");
-                fs::set_permissions(self.lab().file(file), fs::Permissions::from_mode(mode)).expect("it is ours");
-            }
             "program" => {
                 let (name, script) = pair(": ");
                 self.lab().stand_in(name, &script.replace("\\n", "\n"));
-            }
-            "directory" => fs::create_dir_all(self.lab().file(rest)).expect("a directory"),
-            "remove" => {
-                let path = self.lab().file(rest);
-                fs::remove_file(&path).or_else(|_| fs::remove_dir(&path)).expect("removed");
             }
             "set" => {
                 let (name, value) = pair("=");
@@ -304,17 +277,7 @@ impl Player {
                 let (file, text) = pair(": ");
                 assert_eq!(self.lab().read(file).contains(text), verb == "holds", "{change}");
             }
-            "same" => {
-                let files = self.lab().files();
-                let of = |pattern: &str| {
-                    let (head, tail) = pattern.split_once('*').unwrap_or((pattern, ""));
-                    let fits = |name: &&String| name.starts_with(head) && name.ends_with(tail);
-                    files.keys().find(fits).map(|name| &files[name].1)
-                };
-                let (one, other) = pair(" ");
-                assert!(of(one).is_some() && of(one) == of(other), "{change}");
-            }
-            "private" => assert_eq!(runtime::files::mode(&self.lab().file(rest)), Some(0o600), "{change}"),
+            "sh" => drop(self.lab().paste(rest).exits(0)),
             "store-key" => {
                 let (name, to) = pair(" ");
                 crate::store_keys::write(self.lab(), name, to);
@@ -343,6 +306,7 @@ impl Player {
                 }
             }
             "docker" => crate::backup::docker(self.lab(), rest),
+            "heal" => drop(self.lab().heal(rest).exits(0)),
             "omnictl" => drop(self.lab().omnictl(&rest.split(' ').collect::<Vec<_>>())),
             "proxmox" => {
                 let words: Vec<&str> = rest.split(' ').collect();
@@ -379,7 +343,7 @@ impl Player {
     fn fault(&mut self, name: &str) {
         let fault =
             table().iter().find(|fault| fault.name == name).unwrap_or_else(|| panic!("there is no fault {name}"));
-        self.start(&Options { flags: &["--fault", name], ..Options::default() });
+        self.start(&format!("--fault {name}"));
         for line in &fault.before {
             match line.starts_with("edit ") {
                 true => self.change(line),
@@ -391,7 +355,7 @@ impl Player {
 
     /// Runs a task and writes down what came of it: all of it, or, where `texts` are due, only how it ended.
     fn call(&mut self, words: &[String], answers: &[(&str, &str)], texts: &[String]) {
-        let words: Vec<&str> = words.iter().map(String::as_str).filter(|word| !word.is_empty()).collect();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let due = self.due.take();
         let lab = self.lab();
         let before = project_files(lab);
@@ -455,50 +419,13 @@ impl Player {
 
 /// What differs from run to run, and what stands for it.
 static RUNS: LazyLock<Vec<(Regex, String)>> = LazyLock::new(|| {
-    [
-        // What a task waits for depends on when it looks.
-        (r"(?m)^ {11}\S.*\n", ""),
-        // How long a step took.
-        (r"(?m) \((?:\d+ min )?\d+(?:\.\d)? m?s\)$", ""),
-        (r#"(?m)^ *"elapsed_ms": \d+,?\n"#, ""),
-        (r"\b(127\.0\.0\.1|localhost):[1-9]\d{4}\b", "$1:PORT"),
-        (r"(-(?:workers|control-planes)-)[bcdfghjklmnpqrstvwxz2456789]{6}\b", "${1}xxxxxx"),
-        (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "UUID"),
-        (r"UPID:(\w+):[0-9A-F:]+:(\w+)", "UPID:$1:…:$2"),
-        (r"\b20\d\d-\d\d-\d\d([T ])\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)?", "DATE${1}TIME"),
-        (r"(persistent volumes, which are not known): .*", "$1: WHY"),
-        (r"\b20\d\d-\d\d-\d\d\b", "DATE"),
-        (r"\b\d\d:\d\d:\d\d\b", "TIME"),
-        (r"\b20\d\d/\d\d/\d\d\b", "DATE"),
-        (r#"(\\?"ts\\?"):\d+\.\d+"#, "$1:SECONDS"),
-        (r"\bport \d+ after \d+ ms", "port PORT after N ms"),
-        (r"\bafter \d+ milliseconds", "after N milliseconds"),
-        // How often Omni wrote a resource.
-        (r"(?m)^([-+ ]  version: )\d+$", "${1}N"),
-        (r"\bvmid=\d+&node=pve\d\b", "vmid=ID&node=NODE"),
-        (r"\(pid \d+\)", "(pid PID)"),
-        (r"\b\d{3} days left", "N days left"),
-        (r"\b(30|)[0-3] s from the clock", "${1}0 s from the clock"),
-        // How long a container runs, and what is next to it in a table.
-        (r"\bUp (?:Less than a second|About a minute|\d+ (?:second|minute)s?)( \(healthy\))?( ) *", "Up A WHILE$1$2"),
-        (r"\bUp (?:Less than a second|About a minute|\d+ (?:second|minute)s?)", "Up A WHILE"),
-        (r"(?:Less than a second|About a minute|\d+ (?:second|minute)s?) ago", "A WHILE ago"),
-        (r"\bSTATUS {2,}IMAGE\b", "STATUS  IMAGE"),
-        // How long a wait saw no progress.
-        (r" \(unchanged for \d+ s\)", ""),
-        // Which machine is made first is chance.
-        (
-            r"\b(VM |qm start |qm status |qm unlock |qm set |qmcreate |qmstart |qmstop |qmconfig |vm:|vm-)10\d\b",
-            "${1}ID",
-        ),
-        (r"\(VM ID on pve\d\)", "(VM ID on NODE)"),
-        // The host that the tests run on.
-        (r"\d+ GiB free at", "N GiB free at"),
-        (r"/[\w/.]*/curl\b", "/usr/bin/curl"),
-    ]
-    .map(|(from, to)| (Regex::new(from).expect("a regex"), to.to_owned()))
-    .into()
+    let lines = include_str!("../fixtures/masks.txt").lines().filter(|line| !line.starts_with('#'));
+    lines.map(|line| line.split_once(" => ").expect("REGEX => TEXT")).map(masked).collect()
 });
+
+fn masked((from, to): (&str, &str)) -> (Regex, String) {
+    (Regex::new(from).expect("a regex"), to.to_owned())
+}
 
 /// A virtual machine in a script.
 static VMS: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\{vm (\d+)\}").expect("a regex"));

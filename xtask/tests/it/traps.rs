@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::LazyLock;
@@ -13,7 +12,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::input::lasting_key;
-use crate::sandbox::{Options, Sandbox, each};
+use crate::sandbox::{Sandbox, each};
 use crate::transcripts::KEYS;
 
 /// A trap: an entry of `traps.yaml`, which says what each field is.
@@ -41,22 +40,6 @@ struct World<'a> {
 }
 
 impl World<'_> {
-    fn path(&self, name: &str) -> PathBuf {
-        self.project.join(name)
-    }
-
-    /// Writes a file, for its owner alone.
-    fn put(&self, name: &str, text: &str) {
-        fs::create_dir_all(self.path(name).parent().expect("a parent")).expect("a directory");
-        fs::write(self.path(name), text).expect("written");
-        fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o600)).expect("its mode");
-    }
-
-    fn git(&self, words: &[&str]) {
-        let done = Command::new("git").args(words).current_dir(&self.project).env("HOME", self.lab.scratch()).output();
-        assert!(done.expect("git is installed").status.success(), "git {words:?}");
-    }
-
     /// Steps into a trap.
     fn step(&self, script: &str) {
         let made = |found: &regex::Captures<'_>| lasting_key(&found[1], found[2].parse().expect("a number of days"));
@@ -105,23 +88,9 @@ fn told(output: &Output) -> (i32, Vec<String>) {
 
 /// A lab whose hub is set up up to the provider, under git.
 fn set_up(faults: &[String]) -> Sandbox {
-    let faults: Vec<&str> = faults.iter().map(String::as_str).collect();
-    let lab = Sandbox::with(&Options { faults: &faults, ..Options::default() });
-    let world = World { lab: &lab, project: lab.project() };
-    world.put(".gitignore", "target/\ndocker/.env\ndocker/config.yaml\ndocker/*.asc\n.claude/*.local.md\n");
-    world.git(&["init", "--quiet"]);
-    world.git(&["add", "."]);
-    // A backup on another disk than Docker's, and of any test's future.
-    let at = "\"2099-01-01T00:00:00Z\"";
-    let backup = format!("---\nlast_backup: /proc/version\nlast_backup_at: {at}\nverified_backup_at: {at}\n---\n");
-    world.put(".claude/omni-scale.local.md", &backup);
-    let done = world.command(&["provider-setup", "--yes", "--timeout", "5s"]).output().expect("the runner starts");
-    if !done.status.success() {
-        // A fault is in its way. Docker's part an operator has by hand then.
-        let mut docker = Command::new(Path::new(world.lab_bin()).join("docker"));
-        docker.args(["compose", "-f", "docker/compose.yaml", "up", "-d"]).current_dir(&world.project);
-        let _ = docker.env_clear().stdout(Stdio::null()).stderr(Stdio::null()).status();
-    }
+    let flags: String = faults.iter().map(|fault| format!("--fault {fault} ")).collect();
+    let lab = Sandbox::with(&flags);
+    World { lab: &lab, project: lab.project() }.step("set_up");
     lab
 }
 
@@ -196,7 +165,7 @@ fn traps_of_the_host_are_found() {
         let world = World { lab, project: copy(lab, number) };
         if !is_set_up {
             for file in ["docker/.env", "docker/omni.asc"] {
-                fs::remove_file(world.path(file)).expect("it was there");
+                fs::remove_file(world.project.join(file)).expect("it was there");
             }
         }
         let inner = world.command(&["doctor", "--all", "--json"]);

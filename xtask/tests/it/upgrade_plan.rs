@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::sandbox::{Options, Sandbox};
+use crate::sandbox::Sandbox;
 
 fn plan(lab: &Sandbox, line: &str) -> (i32, Value) {
     let ran = lab.run(&format!("upgrade-plan --json {line}"));
@@ -48,20 +48,20 @@ fn live_versions_are_planned_with_the_same_calls_for_any_number_of_machines() {
         let journal = fs::read_to_string(lab.journal()).expect("a journal");
         (code, document, journal.lines().count() - before)
     };
-    let of_1_9 = |flags: &[&str]| {
-        let lab = Sandbox::with(&Options { flags, release: Some("1.9.3"), ..Options::default() });
+    let of_1_9 = |flags: &str| {
+        let lab = Sandbox::with(&format!("--omni-version 1.9.3 {flags}"));
         lab.pin("omni", "v1.9.3");
         lab.pin("omni-infra-provider-proxmox", "v0.2.0");
         lab.provider();
         lab
     };
-    let small = of_1_9(&["--vms", "4", "--clusters", "1"]);
+    let small = of_1_9("--vms 4 --clusters 1");
     let (code, document, few) = calls(&small);
     assert_eq!(code, 3, "{document:#}");
     let way = ["Omni 1.9.3>1.10.6", "provider 0.2.0>0.3.0"];
     assert_eq!(ways(&document)[..2], way, "{document:#}");
     assert_eq!(document["data"]["installed"]["clusters"].as_array().map(Vec::len), Some(1));
-    let large = of_1_9(&["--vms", "120", "--clusters", "9"]);
+    let large = of_1_9("--vms 120 --clusters 9");
     let (code, document, many) = calls(&large);
     assert_eq!((code, few, document["data"]["installed"]["clusters"].as_array().map(Vec::len)), (3, many, Some(9)));
     let (_, document) = plan(&large, "--omni --to v1.11.0");

@@ -1,104 +1,94 @@
 //! The checks that other programs make: how they are called, and how what they say becomes findings.
 
-use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use regex::Regex;
-use serde_json::Value;
 use xshell::cmd;
 
-use super::table::Check;
-use super::verdict::{Bench, Verdict};
-use super::{program, repo};
+use super::repo;
+use super::table::{Bench, Check, Verdict};
+use crate::dev::program;
 use check::Finding;
 use domain::failure::{Code, Failure};
 use domain::spec::Location;
+use runtime::files;
 use runtime::proc::{self, CommandOutput, Job};
 use runtime::settings::environment;
 
-fn cargo_program() -> PathBuf {
-    environment("CARGO").unwrap_or_else(|| "cargo".to_owned()).into()
-}
-
-impl Check {
-    /// The program of one of its command lines, and the words after it.
-    ///
-    /// # Errors
-    /// [`Code::Prerequisite`] without the program.
-    pub(super) fn call<'a>(&self, bench: &'a Bench<'_>, line: &'a str) -> Result<(PathBuf, Vec<&'a str>), Failure> {
-        let (program, words) = line.split_once(' ').unwrap_or((line, ""));
-        let path = match program {
-            "cargo" => cargo_program(),
-            program => program::find(program, &bench.cx.paths)?,
-        };
-        let scripts = bench.files.iter().filter(|file| self.scripts && is_shell(bench, file)).map(String::as_str);
-        Ok((path, words.split_whitespace().chain(scripts).collect()))
-    }
-}
-
-/// Runs a program that says no by its exit status; missing, it is skipped.
+/// Runs a program that says no by its exit status; missing, it is skipped. A script of `.ci`, which installs what it needs, says with
+/// exit status 4 that this machine has not what it takes, and with 5 that a registry could not be reached: it is skipped, with the
+/// last line of what it said as the reason.
 pub(super) fn command(bench: &Bench<'_>, check: &'static Check, line: &str) -> Result<Verdict, Failure> {
-    match check.call(bench, line) {
-        Ok((path, words)) => judged(bench, &check.name, &ended(bench, &check.name, path, &words)?),
-        Err(failure) => Ok(Verdict::Unavailable { why: failure.message, hint: failure.hint }),
-    }
-}
-
-/// One of `.ci/NAME.sh`, which install what they need. Exit status 4 says that this machine has not what it takes, 5
-/// that a registry could not be reached: skipped, with the last line of what the script said as the reason.
-pub(super) fn script(bench: &Bench<'_>, name: &'static str) -> Result<Verdict, Failure> {
-    let path = bench.cx.paths.root().join(format!(".ci/{name}.sh"));
-    if !path.is_file() {
-        return Ok(Verdict::Unavailable {
-            why: format!("there is no .ci/{name}.sh"),
-            hint: "it comes with that part of the project".into(),
-        });
-    }
-    let words = [path.to_string_lossy().into_owned()];
-    let ended = ended(bench, name, "bash".into(), &[&words[0]])?;
-    let last = |text: &str| text.lines().rev().find(|line| !line.trim().is_empty()).map(str::to_owned);
-    match ended.status.code() {
-        Some(4 | 5) => {
-            let said = last(&ended.stderr).or_else(|| last(&ended.stdout)).unwrap_or_default();
-            let why = said.trim_start_matches("error: ").to_owned();
-            Ok(Verdict::Unavailable { why, hint: format!("bash .ci/{name}.sh shows the rest") })
+    let ended = match ended(bench, check, line) {
+        Err(failure) if failure.code == Code::Prerequisite => {
+            return Ok(Verdict::Unavailable { why: failure.message, hint: failure.hint });
         }
-        _ => match judged(bench, name, &ended)? {
-            Verdict::Passed(_) => Ok(Verdict::Passed(closing(&ended.stdout))),
-            verdict => Ok(verdict),
-        },
-    }
+        ended => ended?,
+    };
+    let script = line.strip_prefix("bash ").filter(|_| matches!(ended.status.code(), Some(4 | 5)));
+    Ok(match script {
+        _ if ended.success() => Verdict::Passed(closing(&ended.stdout)),
+        Some(script) => {
+            let said = last_line(&ended.stderr).or(last_line(&ended.stdout)).unwrap_or_default();
+            let why = said.trim_start_matches("error: ").to_owned();
+            Verdict::Unavailable { why, hint: format!("bash {script} shows the rest") }
+        }
+        None => {
+            let output = format!("{}{}", ended.stdout, ended.stderr);
+            Verdict::Found { findings: located(&check.name, &output, bench.cx.paths.root()), output }
+        }
+    })
 }
 
-/// What a script that passed came to: its last line, and what it left out on this machine (`SKIP what: why`).
+fn last_line(text: &str) -> Option<&str> {
+    text.lines().rev().find(|line| !line.trim().is_empty())
+}
+
+/// What a program that passed came to: how many tests passed, or its last line and what a script left out on this machine
+/// (`SKIP what: why`).
 fn closing(output: &str) -> String {
-    let last = output.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    if output.contains("test result: ") {
+        return counted(output);
+    }
+    let last = last_line(output).unwrap_or_default();
     let skipped: Vec<&str> = output.lines().filter_map(|line| line.strip_prefix("SKIP ")).collect();
     if skipped.is_empty() { last.to_owned() } else { format!("{last}; skipped: {}", skipped.join("; ")) }
 }
 
-pub(super) fn ended(
-    bench: &Bench<'_>,
-    check: &str,
-    program: PathBuf,
-    words: &[impl AsRef<OsStr>],
-) -> Result<CommandOutput, Failure> {
+/// Runs one of the command lines of a check to its end, and keeps what it said in `target/ci/log`.
+///
+/// # Errors
+/// [`Code::Prerequisite`] without the program or script.
+pub(super) fn ended(bench: &Bench<'_>, check: &Check, line: &str) -> Result<CommandOutput, Failure> {
+    let (paths, (name, words)) = (&bench.cx.paths, line.split_once(' ').unwrap_or((line, "")));
+    let program = match name {
+        "cargo" => environment("CARGO").unwrap_or_else(|| "cargo".to_owned()).into(),
+        "xtask" => std::env::current_exe()
+            .map_err(|error| Failure::new(Code::Failed, "this program has no path").cause(error.to_string()))?,
+        "bash" if !paths.root().join(words).is_file() => {
+            let failure = Failure::new(Code::Prerequisite, format!("there is no {words}"));
+            return Err(failure.hint("it comes with that part of the project"));
+        }
+        name => program::find(name, paths)?,
+    };
+    let scripts = bench.files.iter().filter(|file| check.scripts && is_shell(bench, file)).map(String::as_str);
+    let words = words.split_whitespace().chain(scripts);
     let shell = proc::shell()?;
-    shell.change_dir(bench.cx.paths.root());
+    shell.change_dir(paths.root());
     let limit = bench.cx.limit(Duration::from_secs(1800));
-    let mut job = Job::new(format!("checking {check}"), cmd!(shell, "{program} {words...}")).deadline(limit);
+    // Many tests wait for a simulated service or for a program: more of them at once than there are processors end earlier.
+    let threads = 3 * std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let mut job = Job::new(format!("checking {}", check.name), cmd!(shell, "{program} {words...}"))
+        .deadline(limit)
+        .env("RUST_TEST_THREADS", threads.to_string());
     for (name, value) in installers() {
         job = job.env(&name, value);
     }
     let ended = bench.cx.proc.run(job)?;
-    let log = bench.cx.paths.target().join(format!("ci/log/{check}.log"));
-    runtime::files::write_atomically(
-        &log,
-        format!("{}{}", ended.stdout, ended.stderr).as_bytes(),
-        runtime::files::SHARED,
-    )?;
+    let log = paths.target().join(format!("ci/log/{}.log", check.name));
+    files::write_atomically(&log, format!("{}{}", ended.stdout, ended.stderr).as_bytes(), files::SHARED)?;
     Ok(ended)
 }
 
@@ -111,61 +101,37 @@ fn installers() -> impl Iterator<Item = (String, std::ffi::OsString)> {
     all.filter(|(name, _)| proc::is_listed(NAMES, name))
 }
 
-fn judged(bench: &Bench<'_>, check: &'static str, ended: &CommandOutput) -> Result<Verdict, Failure> {
-    if ended.success() {
-        return Ok(Verdict::Passed(String::new()));
-    }
-    let output = format!("{}{}", ended.stdout, ended.stderr);
-    Ok(Verdict::Found { findings: located(check, &output, bench.cx.paths.root()), output })
-}
-
-/// The findings in a program's output: every line that opens with `file:line:`, as compilers and linters print them, and what
-/// rustfmt, shfmt and diff print, which only name the place.
+/// The findings in a program's output: every line that opens with `file:line:`, as compilers and linters print them; what rustfmt,
+/// shfmt and diff print, which only name the place; the places below an error of cargo-deny; and lychee's report.
 pub fn located(check: &'static str, output: &str, root: &Path) -> Vec<Finding> {
     static PLACE: LazyLock<Regex> = LazyLock::new(|| {
-        let place = r"^(?:Diff in )?([^\s:-][^\s:]*):(\d+)(?::(\d+))?[: ]*(.*)$|^diff (\S+?)(?:\.orig)?(?: .*)?$";
-        Regex::new(place).unwrap_or_else(|error| panic!("{error}"))
+        let place =
+            r#"^(?:Diff in |\s*┌─ )?([^\s:-][^\s:]*):(\d+)(?::(\d+))?[: ]*(.*)$|^diff (\S+?)(?:\.orig)?(?: .*)?$"#;
+        let link = r#"<testcase name="Failed (?:file://)?([^"]*)" time="[^"]*" file="([^"]*)" line="(\d+)""#;
+        Regex::new(&format!("{place}|{link}")).unwrap_or_else(|error| panic!("{error}"))
     });
     let root = format!("{}/", root.display());
-    let finding = |line: &str| {
-        let found = PLACE.captures(line)?;
-        let text = |group: usize| found.get(group).map_or("", |text| text.as_str());
-        let number = |group: usize| text(group).parse().unwrap_or(1);
-        let file = if text(1).is_empty() { text(5) } else { text(1) };
-        let message = if text(4).is_empty() { "it is formatted otherwise" } else { text(4) };
-        let file = file.strip_prefix(&root).unwrap_or(file).to_owned();
-        Some(Finding::error(check, Location { file, line: number(2), column: number(3) }, message, ""))
-    };
-    output.lines().filter_map(finding).collect()
-}
-
-/// Tests that take most of the time of a whole `cargo test`: the group `slow` runs them, and `test` leaves them out. What the
-/// scripts of two groups name is [`SCRIPTED`].
-const SLOW: &str = "faults:: traps:: secrets:: external_programs:: at_once:: input:: omni_stack_in_lab:: in_the_lab::";
-
-/// The tests of `.ci/kill.sh` and `.ci/fuzz.sh`.
-const SCRIPTED: &[&str] = &["killed::", "interrupted::", "fuzz"];
-
-pub(super) fn tests(bench: &Bench<'_>) -> Result<Verdict, Failure> {
-    let skipped = SLOW.split(' ').chain(SCRIPTED.iter().copied()).flat_map(|name| ["--skip", name]);
-    cargo_test(bench, "test", &skipped.collect::<Vec<_>>())
-}
-
-/// The group `slow`.
-pub(super) fn slow_tests(bench: &Bench<'_>) -> Result<Verdict, Failure> {
-    cargo_test(bench, "slow", &SLOW.split(' ').collect::<Vec<_>>())
-}
-
-/// Many tests wait for a simulated service or for a program: more of them at once than there are processors end earlier.
-fn cargo_test(bench: &Bench<'_>, check: &'static str, chosen: &[&str]) -> Result<Verdict, Failure> {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let threads = (3 * cores).to_string();
-    let words = [&["test", "--workspace", "--no-fail-fast", "--", "--test-threads", &threads], chosen].concat();
-    let ended = ended(bench, check, cargo_program(), &words)?;
-    match judged(bench, check, &ended)? {
-        Verdict::Passed(_) => Ok(Verdict::Passed(counted(&ended.stdout))),
-        verdict => Ok(verdict),
+    let mut findings = Vec::new();
+    let mut before = "";
+    for line in output.lines() {
+        let heading = std::mem::replace(&mut before, line);
+        let below = line.contains("┌─ ");
+        let Some(found) = PLACE.captures(line).filter(|_| !below || heading.starts_with("error")) else { continue };
+        let text = |groups: &[usize]| {
+            let text = groups.iter().filter_map(|group| found.get(*group)).map(|found| found.as_str());
+            text.map(|text| text.trim_start_matches(&root).trim_start_matches("./")).find(|text| !text.is_empty())
+        };
+        let number = |groups: &[usize]| text(groups).and_then(|text| text.parse().ok()).unwrap_or(1);
+        let message = text(&[4]).or(text(&[6])).or(below.then_some(heading)).unwrap_or("it is formatted otherwise");
+        let file = text(&[1, 5, 7]).unwrap_or_default().to_owned();
+        findings.push(Finding::error(
+            check,
+            Location { file, line: number(&[2, 8]), column: number(&[3]) },
+            message,
+            "",
+        ));
     }
+    findings
 }
 
 /// "412 passed, 0 failed": the sum of cargo's closing lines.
@@ -178,20 +144,6 @@ pub fn counted(output: &str) -> String {
         counts.sum()
     };
     format!("{} passed, {} failed", sum("passed"), sum("failed"))
-}
-
-pub(super) fn rehearsal(bench: &Bench<'_>) -> Result<Verdict, Failure> {
-    let program = std::env::current_exe()
-        .map_err(|error| Failure::new(Code::Failed, "this program has no path").cause(error.to_string()))?;
-    let root = bench.cx.paths.root().to_string_lossy().into_owned();
-    let ended = ended(bench, "rehearsal", program, &["rehearse", "--json", "--project-dir", &root])?;
-    let document: Value = serde_json::from_str(&ended.stdout).unwrap_or(Value::Null);
-    let said = document["summary"].as_str().unwrap_or_default().to_owned();
-    if ended.success() {
-        return Ok(Verdict::Passed(said));
-    }
-    let cause = document["error"]["cause"].as_str().unwrap_or_default();
-    Ok(Verdict::Found { findings: Vec::new(), output: format!("{said}\n{cause}\n{}", ended.stderr) })
 }
 
 /// Whether a file is a shell script: by its name, or by its first line.
@@ -207,64 +159,25 @@ fn is_script(text: &str) -> bool {
     first.starts_with("#!") && first.split(['/', ' ']).any(|word| word == "sh" || word == "bash")
 }
 
-pub(super) fn deny(bench: &Bench<'_>, check: &'static str, what: &[&str]) -> Result<Verdict, Failure> {
-    let path = match program::find("cargo-deny", &bench.cx.paths) {
-        Ok(path) => path,
-        Err(failure) => return Ok(Verdict::Unavailable { why: failure.message, hint: failure.hint }),
-    };
-    let words = [&["--format", "json", "--color", "never", "check"], what].concat();
-    let ended = ended(bench, check, path, &words)?;
-    Ok(denied(check, ended.success(), &ended.stderr))
-}
-
-/// What cargo-deny's JSON lines (0.18 to 0.20: one `diagnostic` or `log` a line on stderr) come to.
-fn denied(check: &'static str, success: bool, output: &str) -> Verdict {
-    if success {
-        return Verdict::Passed(String::new());
-    }
-    let mut findings = Vec::new();
-    for line in output.lines() {
-        let Ok(line) = serde_json::from_str::<Value>(line) else { continue };
-        let fields = &line["fields"];
-        let message = fields["message"].as_str().unwrap_or_default();
-        if message.contains("advisory database") && line["type"] == "log" {
-            let hint = "it is fetched from github.com/RustSec/advisory-db: run this where that can be reached";
-            // 0.20 goes on with git's whole command line, and what git said.
-            let why = message.split(" with cli").next().unwrap_or(message);
-            return Verdict::Unavailable { why: why.to_owned(), hint: hint.to_owned() };
-        }
-        if line["type"] == "log" && fields["level"] == "ERROR" {
-            let place = Location { file: "deny.toml".into(), line: 1, column: 1 };
-            findings.push(Finding::error(check, place, message, ""));
-        }
-        if line["type"] == "diagnostic" && fields["severity"] == "error" {
-            let krate = &fields["graphs"][0]["Krate"];
-            let name = [&krate["name"], &krate["version"]].map(|value| value.as_str().unwrap_or_default()).join(" ");
-            let file = if name.trim().is_empty() { "deny.toml" } else { "Cargo.lock" };
-            let code = fields["advisory"]["id"].as_str().or(fields["code"].as_str()).unwrap_or_default();
-            let place = Location { file: file.into(), line: 1, column: 1 };
-            findings.push(Finding::error(check, place, format!("{}: {message} ({code})", name.trim()), ""));
-        }
-    }
-    Verdict::Found { findings, output: output.to_owned() }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::table::CHECKS;
     use super::*;
 
     #[test]
     fn what_the_check_of_tests_leaves_out_a_script_runs() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.ci");
         let scripts = ["kill.sh", "fuzz.sh"].map(|name| std::fs::read_to_string(root.join(name)).unwrap()).concat();
-        let calls: Vec<&str> = scripts.lines().filter(|line| line.contains("cargo test")).collect();
-        for name in SCRIPTED {
-            assert!(calls.iter().any(|line| line.contains(&format!(" {name} "))), "{name}");
-        }
+        let run = |name: &str| CHECKS.iter().find(|check| check.name == name).unwrap().run.as_deref().unwrap();
+        let slow = run("slow").split_once(" -- ").unwrap().1;
+        let scripted = run("test").split(" --skip ").skip(1).filter(|name| !slow.contains(*name));
+        let called =
+            |name: &str| scripts.lines().any(|line| line.contains("cargo test") && line.contains(&format!(" {name} ")));
+        assert_eq!(scripted.filter(|name| called(name)).collect::<Vec<_>>(), ["killed::", "interrupted::", "fuzz"]);
         let it = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
-        for name in SLOW.split(' ').map(|name| name.trim_end_matches("::")) {
-            let is_there = |dir: &str| it.join(format!("{dir}{name}.rs")).exists();
-            assert!(is_there("") || is_there("plugin/"), "no tests are in {name}");
+        for name in slow.split(' ') {
+            let is_there = |dir: &str| it.join(format!("{dir}{}.rs", name.trim_end_matches("::"))).exists();
+            assert!(run("test").contains(name) && (is_there("") || is_there("plugin/")), "no tests are in {name}");
         }
     }
 

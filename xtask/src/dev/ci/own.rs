@@ -1,10 +1,7 @@
 //! The checks that are ours: they read files and hand them to pure code.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
-
-use super::verdict::{Bench, Verdict};
-use super::{architecture, guard, links, repo};
+use super::table::{Bench, Verdict};
+use super::{architecture, guard, repo};
 use crate::cli::built;
 use check::Finding;
 use domain::failure::Failure;
@@ -32,23 +29,6 @@ pub(super) fn yaml_check(bench: &Bench<'_>) -> Result<Verdict, Failure> {
         }
     }
     Ok(ours(findings, &words::count(count, "file")))
-}
-
-pub(super) fn link_check(bench: &Bench<'_>) -> Result<Verdict, Failure> {
-    let mut files: BTreeSet<String> = bench.files.iter().cloned().collect();
-    for file in bench.files {
-        files.extend(Path::new(file).ancestors().skip(1).map(|dir| dir.to_string_lossy().into_owned()));
-    }
-    let mut pages = BTreeMap::new();
-    for file in bench.files.iter().filter(|file| file.ends_with(".md") && *file != "CHANGELOG.md") {
-        if let Some(text) = repo::text(bench.cx, file)? {
-            pages.insert(file.clone(), text);
-        }
-    }
-    let cli = built();
-    let tasks = cli.get_subcommands().map(clap::Command::get_name).collect();
-    let count = pages.len();
-    Ok(ours(links::check(&links::Site { files, pages, tasks }), &words::count(count, "page")))
 }
 
 pub(super) fn architecture_check(bench: &Bench<'_>) -> Result<Verdict, Failure> {

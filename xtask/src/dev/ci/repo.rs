@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use xshell::cmd;
 
-use super::program;
+use crate::dev::program;
 use domain::failure::{Code, Failure};
 use runtime::cx::Cx;
 use runtime::files;
@@ -49,17 +49,6 @@ pub fn staged(cx: &Cx) -> Result<Vec<(String, String)>, Failure> {
         staged.push((name.to_owned(), git(cx, "reading what is staged", &["show", &blob])?.stdout));
     }
     Ok(staged)
-}
-
-/// The commits of `range`, as short hash and message; merges are left out.
-///
-/// # Errors
-/// As [`files`]; [`Code::Failed`] with git's words when the range means nothing.
-pub fn commits(cx: &Cx, range: &[&str]) -> Result<Vec<(String, String)>, Failure> {
-    let words = [&["log", "--no-merges", "--format=%h%x00%B%x01"][..], range].concat();
-    let log = git(cx, "reading the commit messages", &words)?;
-    let entries = log.stdout.split('\u{1}').filter_map(|entry| entry.trim_start().split_once('\0'));
-    Ok(entries.map(|(hash, message)| (hash.to_owned(), message.to_owned())).collect())
 }
 
 /// Whether git knows `revision`.

@@ -4,12 +4,12 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 
-use super::outside::{command, deny, ended, rehearsal, script, slow_tests, tests};
-use super::own::{architecture_check, link_check, ours, secrets, yaml_check};
-use super::verdict::{Bench, Verdict};
+use super::outside::{command, ended};
+use super::own::{architecture_check, ours, secrets, yaml_check};
 use crate::dev::{commit_check, docs};
+use check::Finding;
 use domain::failure::Failure;
-use domain::words::count;
+use runtime::cx::Cx;
 
 /// An entry, whose fields the file explains.
 #[derive(Debug, Deserialize)]
@@ -28,6 +28,24 @@ pub struct Check {
     pub group: bool,
 }
 
+/// What every check gets.
+pub struct Bench<'a> {
+    pub cx: &'a Cx,
+    /// The files of the repository, relative to its root.
+    pub files: &'a [String],
+}
+
+/// What a check comes to.
+#[derive(Debug, Clone)]
+pub enum Verdict {
+    /// It is so; how much was looked at.
+    Passed(String),
+    /// It is not so: what was found, and what a program said about it, if one did.
+    Found { findings: Vec<Finding>, output: String },
+    /// It could not be looked at, and what to install for it.
+    Unavailable { why: String, hint: String },
+}
+
 /// Every check, in the order of the summary.
 pub static CHECKS: LazyLock<Vec<Check>> = LazyLock::new(|| {
     let text = include_str!("../../../data/checks.yaml");
@@ -42,20 +60,12 @@ impl Check {
     pub fn run(&'static self, bench: &Bench<'_>) -> Result<Verdict, Failure> {
         match (self.name.as_str(), &self.run) {
             (_, Some(line)) => command(bench, self, line),
-            ("test", _) => tests(bench),
-            ("slow", _) => slow_tests(bench),
             ("docs", _) => docs::drift(bench.cx).map(|found| ours(found, "every page is up to date")),
-            ("links", _) => link_check(bench),
             ("yaml", _) => yaml_check(bench),
             ("architecture", _) => architecture_check(bench),
-            ("licences", _) => deny(bench, "licences", &["licenses", "bans", "sources"]),
-            ("advisories", _) => deny(bench, "advisories", &["advisories"]),
             ("secrets", _) => secrets(bench),
-            ("commits", _) => {
-                commit_check::findings(bench.cx, None).map(|(found, all)| ours(found, &count(all, "message")))
-            }
-            ("rehearsal", _) => rehearsal(bench),
-            (name, _) => script(bench, name),
+            ("commits", _) => command(bench, self, &format!("committed {}", commit_check::unmerged(bench.cx)?)),
+            (name, _) => command(bench, self, &format!("bash .ci/{name}.sh")),
         }
     }
 
@@ -70,10 +80,7 @@ impl Check {
     /// [`domain::failure::Code::Prerequisite`] without its program; what the program cannot do.
     pub fn repair(&'static self, bench: &Bench<'_>) -> Result<(), Failure> {
         match &self.repair {
-            Some(line) => {
-                let (path, words) = self.call(bench, line)?;
-                ended(bench, &self.name, path, &words).map(drop)
-            }
+            Some(line) => ended(bench, self, line).map(drop),
             None => docs::write(bench.cx),
         }
     }

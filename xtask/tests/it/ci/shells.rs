@@ -3,10 +3,10 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
 
 use super::Kit;
 use super::real::program;
+use crate::sandbox::wait_for;
 
 /// What is typed after the name of the runner, and what one press of the key makes of it: tasks, options, and the names of this
 /// project.
@@ -49,13 +49,7 @@ fn runs(kit: &Kit, shell: &str, flags: &[&str], script: &str) -> String {
     let path = format!("{}:/usr/bin:/bin", kit.path().join("target/debug").display());
     command.env("PATH", path).env("TERM", "dumb").args(flags).args(["-c", script]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let end = Instant::now() + Duration::from_secs(60);
-    while child.try_wait().unwrap().is_none() {
-        if Instant::now() > end {
-            child.kill().unwrap();
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    wait_for(&format!("{shell} hangs"), || child.try_wait().unwrap().is_some());
     let output = child.wait_with_output().unwrap();
     let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
     assert!(output.status.success(), "{shell}: {said:?}");

@@ -6,22 +6,17 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use super::table;
+use crate::lab::runner;
 use crate::sandbox::{CommandOutput, Scratch, lab_program, pin, root};
 
-fn command(line: &str) -> Command {
-    lab_program();
-    crate::lab::runner(&line.split(' ').collect::<Vec<_>>())
-}
-
-fn runner(line: &str) -> CommandOutput {
-    CommandOutput::of(&mut command(line))
+fn run(line: &str) -> CommandOutput {
+    CommandOutput::of(&mut runner(line))
 }
 
 /// A drill says what the fault was when it has ended, which it sees, or when its time is over.
 #[test]
 fn drill_ends_when_the_fault_is_fixed() {
-    let mut drill =
-        command("rehearse --fault docker-no-tun --drill").stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut drill = runner("rehearse --fault docker-no-tun --drill").stderr(Stdio::piped()).spawn().expect("it starts");
     let mut lines = BufReader::new(drill.stderr.take().expect("piped")).lines().map_while(Result::ok);
     let mut before = Vec::new();
     let project = lines.by_ref().find_map(|line| {
@@ -32,8 +27,8 @@ fn drill_ends_when_the_fault_is_fixed() {
     });
     assert!(!before.join("\n").contains("docker-no-tun"), "{before:#?}");
     let project = project.expect("where it is");
-    runner(&format!("--project-dir {project} lab-heal omni-eula")).exits(1);
-    runner(&format!("--project-dir {project} lab-heal docker-no-tun")).exits(0);
+    run(&format!("--project-dir {project} lab-heal omni-eula")).exits(1);
+    run(&format!("--project-dir {project} lab-heal docker-no-tun")).exits(0);
     let env = std::path::Path::new(&project).with_file_name("env");
     let stack_up =
         format!(". {} && exec {} stack-up --yes --project-dir {project}", env.display(), env!("CARGO_BIN_EXE_xtask"));
@@ -41,7 +36,7 @@ fn drill_ends_when_the_fault_is_fixed() {
     let after: Vec<String> = lines.collect();
     assert!(drill.wait().is_ok_and(|status| status.success()), "{after:#?}");
     assert!(after.join("\n").contains("the fault was docker-no-tun"), "{after:#?}");
-    let late = runner("rehearse --fault docker-no-tun --drill --timeout 8s --json").exits(124).json();
+    let late = run("rehearse --fault docker-no-tun --drill --timeout 8s --json").exits(124).json();
     assert!(
         late["error"]["message"].as_str().is_some_and(|message| message.ends_with("the fault was docker-no-tun")),
         "{late:#}"
@@ -50,26 +45,26 @@ fn drill_ends_when_the_fault_is_fixed() {
 
 #[test]
 fn the_table_is_listed_whole_and_by_group() {
-    let all = runner("lab-faults --json").exits(0).json();
+    let all = run("lab-faults --json").exits(0).json();
     assert_eq!(all["data"]["faults"].as_array().map(Vec::len), Some(table().len()));
-    let shown = runner("lab-faults").exits(0);
+    let shown = run("lab-faults").exits(0);
     for fault in table() {
         assert!(shown.stdout.contains(&fault.name) && shown.stdout.contains(&fault.heals), "{}", fault.name);
     }
-    let some = runner("lab-faults --group docker --json").exits(0).json();
+    let some = run("lab-faults --group docker --json").exits(0).json();
     let groups: Vec<&Value> = some["data"]["faults"].as_array().unwrap().iter().map(|fault| &fault["group"]).collect();
     assert!(groups.len() > 5 && groups.iter().all(|group| **group == "docker"), "{groups:?}");
-    runner("lab-faults --group dokcer").exits(2).says(&["there is no group `dokcer`", "did you mean `docker`?"]);
+    run("lab-faults --group dokcer").exits(2).says(&["there is no group `dokcer`", "did you mean `docker`?"]);
 }
 
 #[test]
 fn an_unknown_fault_names_the_near_ones_everywhere() {
     for task in ["rehearse", "lab-up --yes"] {
-        let ran = runner(&format!("{task} --fault docker-dwon --json")).exits(2);
+        let ran = run(&format!("{task} --fault docker-dwon --json")).exits(2);
         let error = ran.json()["error"].clone();
         assert_eq!(error["code"], "usage", "{task}");
         assert!(error["hint"].as_str().unwrap().contains("docker-down"), "{task}: {error}");
-        runner(&format!("{task} --fault docker-down:soon")).exits(2).says(&["is not a valid time for", "..2"]);
+        run(&format!("{task} --fault docker-down:soon")).exits(2).says(&["is not a valid time for", "..2"]);
     }
     let lab = Command::new(lab_program())
         .args(["serve", "--dir", "/nowhere", "--fault", "omni-unreachble"])
@@ -80,7 +75,7 @@ fn an_unknown_fault_names_the_near_ones_everywhere() {
 
 #[test]
 fn a_rehearsed_fault_is_one_document_and_leaves_nothing() {
-    let ran = runner("rehearse --fault docker-down --json").exits(0);
+    let ran = run("rehearse --fault docker-down --json").exits(0);
     assert_eq!(ran.stdout.trim().lines().count(), 1, "{}", ran.stdout);
     let data = &ran.json()["data"];
     assert_eq!((&data["fault"]["name"], &data["exit"]), (&"docker-down".into(), &5.into()), "{data:#}");
@@ -96,7 +91,7 @@ fn a_rehearsed_fault_is_one_document_and_leaves_nothing() {
 
 #[test]
 fn a_rehearsal_shows_what_the_task_says_and_what_ends_it() {
-    let ran = runner("rehearse --fault cluster-kubernetes-refused").exits(0);
+    let ran = run("rehearse --fault cluster-kubernetes-refused").exits(0);
     ran.says(&[
         "fault cluster-kubernetes-refused",
         "$ cargo xtask machineclass-apply rehearsal-machine",
@@ -104,13 +99,13 @@ fn a_rehearsal_shows_what_the_task_says_and_what_ends_it() {
         "what ends it: take a Kubernetes version that is offered",
         "exited with 1, as it does in the field",
     ]);
-    let plan = runner("rehearse --fault docker-down --dry-run --json").exits(3).json();
+    let plan = run("rehearse --fault docker-down --dry-run --json").exits(3).json();
     assert_eq!(plan["data"]["plan"][0]["object"], "cargo xtask stack-up");
 }
 
 #[test]
 fn a_fault_that_does_not_bite_is_no_success() {
     // Only from the ninth call of docker on, which the task does not come to.
-    let ran = runner("rehearse --fault docker-down:99+ --json").exits(1);
+    let ran = run("rehearse --fault docker-down:99+ --json").exits(1);
     assert!(ran.json()["error"]["message"].as_str().unwrap().contains("and not with 5"), "{}", ran.stdout);
 }

@@ -4,10 +4,9 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use super::{Gate, passed, walk_and};
-use crate::sandbox::{Sandbox, lab_program};
+use crate::sandbox::{Sandbox, lab_program, wait_for};
 
 /// A project, a gate before cargo and the lab, and nothing of a lab that these tasks did not start.
 fn gated() -> (Sandbox, Gate) {
@@ -47,11 +46,7 @@ fn directories(lab: &Sandbox) -> Vec<PathBuf> {
 /// Nothing of a lab is left, at once or when it has seen that it is to end.
 #[track_caller]
 fn nothing_is_left(lab: &Sandbox, place: &str) {
-    let end = Instant::now() + Duration::from_secs(5);
-    while !labs(lab).is_empty() && Instant::now() < end {
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    assert_eq!(labs(lab), Vec::<String>::new(), "{place}: a lab lives on");
+    wait_for(&format!("{place}: a lab lives on"), || labs(lab).is_empty());
     assert_eq!(directories(lab), Vec::<PathBuf>::new(), "{place}: its directory stays");
 }
 

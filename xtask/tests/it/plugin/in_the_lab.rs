@@ -16,7 +16,7 @@ use serde_json::Value as Json;
 use super::repository;
 use super::text::{self, Page};
 use crate::runbook::settled;
-use crate::sandbox::{Files, Sandbox};
+use crate::sandbox::{Files, Sandbox, each};
 
 /// What is not there, and how the value that the task then asks for is given.
 #[derive(Deserialize)]
@@ -297,50 +297,11 @@ fn failed(walk: &Walk, command: &Command, fault: &Fault) -> Json {
     document
 }
 
-macro_rules! walks {
-    ($($test:ident = $name:literal;)*) => {
-        $(#[test]
-        fn $test() {
-            walk(WALKS.iter().find(|walk| walk.name == $name).expect("a walk of this name"));
-        })*
-
-        #[test]
-        fn every_command_is_walked() {
-            let pages = text::entries(&repository().join("commands"));
-            let walked: Vec<String> = WALKS.iter().map(|walk| format!("{}.md", walk.name)).collect();
-            let tested = [$($name),*].map(|name: &str| format!("{name}.md"));
-            assert_eq!(pages, walked, "a walk for each page");
-            assert_eq!(pages, tested, "a test for each walk");
-        }
-    };
-}
-
-walks! {
-    cluster_create = "cluster-create";
-    cluster_delete = "cluster-delete";
-    cluster_explain = "cluster-explain";
-    cluster_kubeconfig = "cluster-kubeconfig";
-    cluster_plan = "cluster-plan";
-    cluster_scale = "cluster-scale";
-    cluster_status = "cluster-status";
-    cluster_sync = "cluster-sync";
-    cluster_upgrade = "cluster-upgrade";
-    doctor = "doctor";
-    drift = "drift";
-    fleet_page = "fleet-page";
-    keys = "keys";
-    machine_replace = "machine-replace";
-    machineclass_apply = "machineclass-apply";
-    machineclass_create = "machineclass-create";
-    omni_backup = "omni-backup";
-    provider_setup = "provider-setup";
-    provider_status = "provider-status";
-    provider_verify = "provider-verify";
-    proxmox_audit = "proxmox-audit";
-    proxmox_inventory = "proxmox-inventory";
-    support_bundle = "support-bundle";
-    triage = "triage";
-    upgrade_plan = "upgrade-plan";
+#[test]
+fn every_command_is_walked() {
+    let walked: Vec<String> = WALKS.iter().map(|walk| format!("{}.md", walk.name)).collect();
+    assert_eq!(text::entries(&repository().join("commands")), walked, "a walk for each page");
+    each(&WALKS, 6, walk);
 }
 
 /// The other call of each page, word for word through a shell, from a directory of the user's and for a project whose
@@ -363,13 +324,9 @@ fn an_installed_plugin_works_on_the_users_project() {
             .replace("${CLAUDE_PLUGIN_DATA}/target", &target.display().to_string())
             .replace("${CLAUDE_PROJECT_DIR}", &project.display().to_string());
         assert!(!call.contains("${"), "{call}");
-        let mut shell = lab.command(&[]);
-        // `command` is the runner's; of it only the environment is wanted.
-        let environment: Vec<_> =
-            shell.get_envs().map(|(key, value)| (key.to_owned(), value.map(ToOwned::to_owned))).collect();
-        shell = std::process::Command::new("/bin/sh");
+        let mut shell = std::process::Command::new("/bin/sh");
         shell.args(["-c", &call]).current_dir(lab.scratch()).env_clear();
-        shell.envs(environment.into_iter().filter_map(|(key, value)| Some((key, value?))));
+        shell.envs(lab.variables().map(|name| (name, lab.env(name))));
         for name in ["CARGO_HOME", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN", "RUSTFLAGS", "CARGO_INCREMENTAL"] {
             shell.envs(std::env::var_os(name).map(|value| (name, value)));
         }

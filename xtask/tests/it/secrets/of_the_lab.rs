@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use domain::spec::env::EnvFile;
 
 use crate::lab::runner;
-use crate::sandbox::{Sandbox, lab_program};
+use crate::sandbox::Sandbox;
 
 /// The key and the token of a lab, from the file that a shell would source.
 fn secrets_of(env_file: &Path) -> Option<Vec<String>> {
@@ -78,10 +78,9 @@ fn files(dir: &Path) -> Vec<(PathBuf, u32)> {
 
 #[test]
 fn no_secret_of_a_rehearsal_travels() {
-    lab_program();
     let lab = Sandbox::new();
     for form in ["-v", "--json"] {
-        let mut command = runner(&["rehearse", form]);
+        let mut command = runner(&format!("rehearse {form}"));
         command.arg("--project-dir").arg(lab.project());
         let running = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the runner starts");
         let env_file = lab.file(&format!("target/rehearsal-{}/env", running.id()));
@@ -109,13 +108,12 @@ fn no_secret_of_a_rehearsal_travels() {
 
 #[test]
 fn no_secret_of_a_lab_that_stays_up_travels() {
-    lab_program();
     let lab = Sandbox::new();
     for form in ["-v", "--json"] {
         let mut said = String::new();
         let mut run = |line: &str, code: i32| {
-            let mut command = runner(&line.split(' ').collect::<Vec<_>>());
-            let output = command.args([form, "--project-dir"]).arg(lab.project()).output().expect("the runner starts");
+            let output =
+                runner(line).args([form, "--project-dir"]).arg(lab.project()).output().expect("the runner starts");
             let text =
                 format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
             assert_eq!(output.status.code(), Some(code), "{line}: {text}");
