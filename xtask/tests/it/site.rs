@@ -5,28 +5,20 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::lab::runner;
-use crate::sandbox::{CommandOutput, Scratch, root};
+use crate::sandbox::{CommandOutput, Scratch, pin, root};
 
-const CLASS: &str = "metadata:\n  namespace: default\n  type: MachineClasses.omni.sidero.dev\n  id: small\nspec:\n  \
-    autoprovision:\n    providerid: house\n    kernelargs: []\n    metavalues: []\n    providerdata: |\n      cores: 2\n      \
-    sockets: 1\n      memory: 4096\n      disk_size: 20\n      network_bridge: vmbr9\n      \
-    storage_selector: name == \"tank\" && storageType == \"zfspool\"\n    grpctunnel: 0\n";
+const CLASS: &str = include_str!("../fixtures/site/class.yaml");
 
-fn template(name: &str, workers: u32) -> String {
-    let pins = &domain::releases::table().recommended;
-    format!(
-        "kind: Cluster\nname: {name}\nkubernetes:\n  version: v{}\ntalos:\n  version: v{}\npatches:\n  - file: more/p.yaml\n\
-         ---\nkind: ControlPlane\nmachineClass:\n  name: small\n  size: 1\n---\nkind: Workers\nmachineClass:\n  name: small\n  \
-         size: {workers}\n",
-        pins.kubernetes.version, pins.talos.version
-    )
+fn template() -> String {
+    let text = include_str!("../fixtures/site/cluster.yaml");
+    ["kubernetes", "talos"].iter().fold(text.to_owned(), |text, name| text.replace(&format!("{{{name}}}"), &pin(name)))
 }
 
 /// A directory with a class, a cluster `demo`, and a patch that it names.
 pub fn site() -> Scratch {
     let site = Scratch::new();
     write(&site, "machine-classes/small.yaml", CLASS);
-    write(&site, "clusters/first.yaml", &template("demo", 1));
+    write(&site, "clusters/first.yaml", &template());
     write(&site, "clusters/more/p.yaml", "machine:\n  sysctls:\n    vm.swappiness: \"1\"\n");
     site
 }
@@ -117,7 +109,7 @@ fn a_site_that_cannot_be_rehearsed_says_why() {
         rehearse(site.path(), words).exits(code).says(&[said]);
     }
     // The checks come first, and end it.
-    write(&site, "clusters/first.yaml", &template("demo", 1).replace("ControlPlane", "ControlPlan"));
+    write(&site, "clusters/first.yaml", &template().replace("ControlPlane", "ControlPlan"));
     let document = rehearse(site.path(), &[]).exits_with_one_of(&[1]).json();
     assert!(document["error"]["message"].as_str().is_some_and(|text| !text.is_empty()), "{document:#}");
     std::fs::remove_dir_all(site.path().join("clusters")).expect("it is there");

@@ -14,9 +14,9 @@
 //!   `~! TEXT` is in none of it. `@ until TASK … => TEXT` runs a task until it prints a text, `@ holds FILE: TEXT` and
 //!   `@ lacks FILE: TEXT` look into a file.
 //! - `@ pin SERVICE TAG` sets the tag of an image in docker/compose.yaml, whatever it was.
-//! - `@ docker WORD …`, `@ omnictl WORD …` and `@ proxmox METHOD PATH FIELD=VALUE …` change something beside the tasks, as an administrator; `{vm N}`
-//!   is the path of the Nth virtual machine in Proxmox, `{TEXT N name}` the name (`uuid`, `node`, `place` NODE/ID, `path` as above) of the Nth whose name
-//!   contains the text, in any call.
+//! - `@ docker WORD …`, `@ omnictl WORD …` and `@ proxmox METHOD PATH FIELD=VALUE …` change something beside the tasks, as an administrator;
+//!   `{TEXT N name}` is the name (or `uuid`, `node`, `place` NODE/ID, `path` in Proxmox) of the Nth virtual machine whose name contains the
+//!   text, in any call.
 //! - `@ node NAME off` or `on` switches a node of Proxmox, `second/NAME` one of the second.
 //! - `@ vms` shows how many virtual machines each Proxmox has, `@ show FILE` what a file contains.
 //! - `@ mask REGEX => TEXT` replaces what differs from run to run in this transcript alone.
@@ -188,11 +188,6 @@ impl Player {
         }
         let made = |found: &Captures<'_>| lasting_key(&found[1], found[2].parse().expect("a number of days"));
         let text = KEYS.replace_all(text, made).into_owned();
-        let text = VMS.replace_all(&text, |found: &Captures<'_>| {
-            let vm = &self.lab().dump()["proxmox"]["vms"][found[1].parse::<usize>().expect("a number")];
-            format!("/nodes/{}/qemu/{}", vm["node"].as_str().expect("a node"), vm["vmid"])
-        });
-        let text = text.into_owned();
         let text = NAMED.replace_all(&text, |found: &Captures<'_>| {
             let dump = self.lab().dump();
             let sites = ["proxmox", "second_proxmox"].into_iter();
@@ -426,9 +421,6 @@ static RUNS: LazyLock<Vec<(Regex, String)>> = LazyLock::new(|| {
 fn masked((from, to): (&str, &str)) -> (Regex, String) {
     (Regex::new(from).expect("a regex"), to.to_owned())
 }
-
-/// A virtual machine in a script.
-static VMS: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\{vm (\d+)\}").expect("a regex"));
 
 /// One of the virtual machines whose names contain a text, and what of it is meant.
 static NAMED: LazyLock<Regex> =
