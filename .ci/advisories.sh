@@ -12,9 +12,9 @@ command -v cargo-deny >/dev/null || {
 said=$(cargo-deny --color never check advisories 2>&1) && exit 0
 printf '%s\n' "$said"
 case $said in
-*'failed to fetch advisory database'*)
-  echo 'error: the advisory database could not be fetched from github.com/RustSec/advisory-db: run this where that can be reached' >&2
-  exit 5
-  ;;
+  *'failed to fetch advisory database'*)
+    echo 'error: the advisory database could not be fetched from github.com/RustSec/advisory-db: run this where that can be reached' >&2
+    exit 5
+    ;;
 esac
 exit 1
