@@ -713,6 +713,7 @@ mod tests {
         provider: Option<String>,
         complaints: BTreeMap<String, String>,
         locked: bool,
+        workers: bool,
         unmet: String,
         upgrade: String,
         held_by: Vec<String>,
@@ -763,7 +764,7 @@ mod tests {
             let machines: Vec<MachineView> = self.machines.iter().map(machine).collect();
             let set = MachineSetView {
                 id: "zebra-control-planes".to_owned(),
-                control_plane: true,
+                control_plane: !self.workers,
                 class: "small".to_owned(),
                 wanted: machines.len() as u64,
                 machines,

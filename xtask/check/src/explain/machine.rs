@@ -78,11 +78,24 @@ pub(super) fn position(
             let evidence = format!("its VM was started {} ago", minutes(age));
             broken(cause.evidence(evidence).lasting(false).fix(fix, NETWORK))
         }
-        Actor::Machine if machine.leaving => {
+        Actor::Machine if machine.leaving && view.tearing_down => {
             let cause = Cause::new(Link::Network, "machine-lost-leaving", age_of(age));
             let cause = Cause { fix: "bring its host back".to_owned(), ..cause };
             let delete = Step::task(&["cluster-delete", &view.name, "--destroy-disconnected"]);
             broken(without_waiting(view, name, cause).step(delete))
+        }
+        // The rest of the cluster stays.
+        Actor::Machine if machine.leaving => {
+            let words = format!("Omni has lost {name} and waits for it to leave");
+            let cause = Cause::new(Link::Network, "machine-lost-leaving", words).evidence(age_of(age));
+            let cause = unlinked(
+                facts,
+                machine,
+                cause,
+                "bring its host back, or delete its link: Omni lets the machine go, and the provider deletes its VM",
+            );
+            // Whether etcd can do without it is for a person to see.
+            broken(Cause { step: cause.step.filter(|_| !set.control_plane), ..cause })
         }
         Actor::Machine => {
             let vm = match (runs(facts, machine), machine.request.is_empty()) {
@@ -117,6 +130,12 @@ pub(super) fn without_waiting(view: &ClusterView, name: &str, cause: Cause) -> C
         evidence: cause.cause,
         ..cause
     }
+}
+
+/// A machine that cannot answer is let go once its link is deleted.
+fn unlinked(facts: &Facts, machine: &MachineView, cause: Cause, fix: &str) -> Cause {
+    let step = Step::Unlink { uuid: machine.uuid.clone(), cluster: facts.cluster.clone() };
+    cause.fix(fix, format!("omnictl delete link {}", machine.uuid)).step(step)
 }
 
 /// A node that cannot be drained before the reboot of its upgrade (omni v1.10.4 `internal/backend/talos/lifecycle/manager.go`).
@@ -217,8 +236,7 @@ pub(super) fn vm(facts: &Facts, machine: &MachineView) -> Option<Cause> {
             _ if machine.ready => cause("vm-renamed", "Proxmox shows no VM of this name, and Omni still calls its machine ready".to_owned())
                 .lasting(false)
                 .fix(format!("look for it in Proxmox by its UUID {}: it was renamed or deleted, or the provider's login may not see it (VM.Audit)", machine.uuid), "cargo xtask drift"),
-            false if machine.leaving => gone().fix("it cannot answer Omni: delete its link, and Omni lets the machine go", format!("omnictl delete link {}", machine.uuid))
-                .step(Step::Unlink { uuid: machine.uuid.clone(), cluster: facts.cluster.clone() }),
+            false if machine.leaving => unlinked(facts, machine, gone(), "it cannot answer Omni: delete its link, and Omni lets the machine go"),
             false => gone().task(
                 "replace the machine; where several control planes are gone, one at a time",
                 &["machine-replace", request],
