@@ -59,6 +59,12 @@ impl<'a> Vm<'a> {
     fn of_provider(&self) -> bool {
         self.tags.iter().any(|tag| tag.starts_with(SET_TAG))
     }
+
+    /// Its name is that of its set and a suffix.
+    fn named_by_provider(&self) -> bool {
+        let sets = self.tags.iter().filter_map(|tag| tag.strip_prefix(SET_TAG));
+        sets.map(|set| format!("{set}-")).any(|set| self.name.starts_with(&set))
+    }
 }
 
 /// Whether an entry of Proxmox's list of VMs matters for [`machines`]: it has the provider's tag or the name of a request.
@@ -83,13 +89,17 @@ pub fn machines(
     let by_name: BTreeMap<&str, &Resource> =
         requests.iter().map(|request| (request.metadata.id.as_str(), request)).collect();
     let mut found = Vec::new();
-    let mut seen = BTreeSet::new();
+    let (mut seen, mut nameless) = (BTreeSet::new(), Vec::new());
     // The requests of a class all have the same text.
     let mut wanted: BTreeMap<&str, Value> = BTreeMap::new();
     for vm in listed.iter().filter_map(Vm::of) {
         seen.insert(vm.name);
         match by_name.get(vm.name) {
-            None => found.extend(vm.of_provider().then(|| without_request(&vm))),
+            None if vm.of_provider() => {
+                found.push(without_request(&vm));
+                nameless.extend(Some(vm).filter(|vm| !vm.named_by_provider()));
+            }
+            None => {}
             Some(request) if !request.metadata.tearing_down() => {
                 let text = request.at(&["providerdata"]).as_str().unwrap_or_default();
                 let data = wanted.entry(text).or_insert_with(|| serde_yaml::from_str(text).unwrap_or_default());
@@ -104,8 +114,16 @@ pub fn machines(
     };
     found.extend(requests.iter().filter(gone).map(|request| {
         let id = &request.metadata.id;
-        Drift::new("request-without-vm", format!("machine request {id}"), "its VM was made and is not there any more")
-            .fix("Omni asks for a new machine", format!("cargo xtask machine-replace {id}"))
+        let tag = request.metadata.label("machine-request-set").map(|set| format!("{SET_TAG}{set}"));
+        let renamed = tag.and_then(|tag| nameless.iter().find(|vm| vm.tags.contains(&tag.as_str())));
+        let detail = "its VM was made and is not there any more";
+        let mut drift = Drift::new("request-without-vm", format!("machine request {id}"), detail);
+        if let Some(vm) = renamed {
+            drift.detail.push_str(&format!(", or it is {}, which has the tag of its set", vm.object()));
+            let effect = "gives the VM its name back, if its UUID is that of the machine";
+            drift = drift.fix(effect, format!("qm set {} --name {id}", vm.id));
+        }
+        drift.fix("Omni asks for a new machine", format!("cargo xtask machine-replace {id}"))
     }));
     found
 }
@@ -114,8 +132,7 @@ pub fn machines(
 /// the set and a suffix for a VM of the provider.
 fn without_request(vm: &Vm<'_>) -> Drift {
     let (own, others): (Vec<&str>, Vec<&str>) = vm.tags.iter().partition(|tag| tag.starts_with(SET_TAG));
-    let of = |tag: &&str| vm.name.starts_with(&format!("{}-", tag.trim_start_matches(SET_TAG)));
-    let made = own.iter().any(of);
+    let made = vm.named_by_provider();
     let detail = match made {
         true => format!("it has the name and the tag `{}` of the provider's VMs", own.join("`, `")),
         false => format!("it has the tag `{}` and not the name of one of the provider's VMs", own.join("`, `")),
@@ -343,6 +360,11 @@ mod tests {
             (found.len(), found[0].kind, found[0].object.as_str()),
             (1, "request-without-vm", "machine request demo-workers-49")
         );
+        assert_eq!(found[0].fixes[0].command, "cargo xtask machine-replace demo-workers-49");
+        let mut renamed = vms(50);
+        renamed[49]["name"] = "mine".into();
+        let found = machines(&requests, &provisioned, &renamed, &configs(50));
+        assert_eq!(found[1].fixes[0].command, "qm set 149 --name demo-workers-49");
         let (large, more): (u64, u64) = (41 << 30, (4096 << 20) + 1);
         // In the list or in the configuration: the key, its value, and what is reported.
         for (listed, key, value, words) in [
