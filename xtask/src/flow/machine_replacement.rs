@@ -124,6 +124,8 @@ fn look_at_vms(cx: &Cx, found: &mut Replacement) -> Result<(), Failure> {
 
 /// The clocks of Omni and of Proxmox may differ by this much.
 const SKEW: u64 = 300;
+/// How far back the tasks of a node are read for the creation of a VM.
+const CREATIONS: usize = 10_000;
 
 /// The VM that may have the ID of a machine's deleted VM, on its node: the provider deletes by these two alone (0d9fd58
 /// `provision.go`, `Deprovision`). A VM of that ID was created there while this machine was, and another one later.
@@ -131,17 +133,23 @@ fn taken(cx: &Cx, proxmox: &Proxmox, machine: &MachineView) -> Result<Option<(Vm
     let times = clock::seconds(&machine.requested).zip(clock::seconds(&machine.joined));
     let Some((requested, joined)) = times else { return Ok(None) };
     let nodes = proxmox::nodes_online(cx, proxmox)?;
-    let since = requested.saturating_sub(SKEW);
-    let path = |node| format!("/nodes/{node}/tasks?typefilter=qmcreate&since={since}&limit=1000");
-    let paths: Vec<String> = nodes.iter().map(path).collect();
-    let answers = proxmox.get_all(cx, "listing the VMs that were created", &paths);
-    let tasks: Vec<Value> =
-        answers.into_iter().flatten().flat_map(|tasks| tasks.as_array().cloned().unwrap_or_default()).collect();
+    let paths: Vec<String> =
+        nodes.iter().map(|node| format!("/nodes/{node}/tasks?source=all&limit={CREATIONS}")).collect();
+    let mut tasks = Vec::new();
+    for answer in proxmox.get_all(cx, "listing the VMs that were created", &paths) {
+        tasks.extend(answer?.as_array().into_iter().flatten().filter(|task| task["type"] == "qmcreate").cloned());
+    }
     let vms = proxmox::list_vms(cx, proxmox, &|_| true)?.entries;
-    let made = since..joined + SKEW;
+    let made = window(&tasks, requested.saturating_sub(SKEW)..joined + SKEW);
     let Some(vm) = vms.iter().find(|vm| reused(vm, &tasks, &made)) else { return Ok(None) };
     let other = nodes.into_iter().find(|node| vm["node"] != **node);
     Ok(Vm::of(vm).map(|vm| (vm, other)))
+}
+
+/// When the VM was created, by Proxmox's clock. Where none was in that time, the two clocks differ: it may have been at any.
+fn window(creations: &[Value], made: Range<u64>) -> Range<u64> {
+    let known = creations.iter().filter_map(|task| task["starttime"].as_u64()).any(|time| made.contains(&time));
+    if known { made } else { 0..u64::MAX }
 }
 
 /// Whether a VM of this ID was created on this node in that time, and another one later.
@@ -397,10 +405,12 @@ mod tests {
     fn id_of_a_deleted_vm_is_known_to_be_used_again() {
         let task = |id: &str, node: &str, time: u64| json!({ "id": id, "node": node, "starttime": time });
         let vm = json!({ "vmid": 101, "node": "pve3" });
-        let of = |tasks: &[Value]| reused(&vm, tasks, &(100..200));
+        let of = |tasks: &[Value]| reused(&vm, tasks, &window(tasks, 100..200));
         assert!(of(&[task("101", "pve3", 150), task("101", "pve3", 300)]));
         assert!(!of(&[task("101", "pve3", 150)]), "the VM itself");
-        assert!(!of(&[task("101", "pve3", 50), task("101", "pve3", 300)]), "used before the machine was made");
+        let before = [task("101", "pve3", 50), task("101", "pve3", 300)];
+        assert!(of(&before), "the clock of Proxmox is another one");
+        assert!(!of(&[&before[..], &[task("102", "pve3", 150)]].concat()), "used before the machine was made");
         assert!(!of(&[task("101", "pve1", 150), task("101", "pve3", 300)]), "on another node");
         assert!(!of(&[task("102", "pve3", 150), task("102", "pve3", 300)]), "another ID");
     }

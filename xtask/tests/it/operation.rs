@@ -118,6 +118,12 @@ fn drift_finds_every_change_by_hand_and_no_other() {
     ];
     let named = |(object, says): &(String, &str)| found.iter().any(|it| it.contains(object) && it.contains(says));
     assert!(found.len() == due.len() && due.iter().all(named), "{found:#?}");
+    // The provider deletes by node and ID: the VM that has them by now must not go with the machine.
+    let (id, node) = (&gone["vmid"], gone["node"].as_str().expect("a node"));
+    let taken = ["name=guest".to_owned(), format!("vmid={id}")];
+    as_root_with("POST", lab, &format!("/nodes/{node}/qemu"), &taken.each_ref().map(String::as_str));
+    let says = [&format!("VM {id} `guest` on {node} may have its ID now"), &format!("qm migrate {id} ")];
+    lab.run(&format!("machine-replace {} --dry-run", name(gone))).exits(1).says(&says.map(String::as_str));
     println!("seed {seed}: {total} changes, all found, no other: {made:#?}");
 }
 
