@@ -180,6 +180,34 @@ fn other_way_of_a_call_is_named() {
 }
 
 #[test]
+fn pool_privileges_are_enough() {
+    let scope = scope(Provider::V0_1);
+    let mut acl = least();
+    let vm = acl.acl.remove("/vms").unwrap();
+    acl.acl.insert("/pool".to_owned(), vm);
+    grant(&mut acl, "/pool", "OmniPool", &["Pool.Allocate", "Pool.Audit"], true);
+    assert_eq!(missing(&scope, &acl.answers(&scope)), Vec::<String>::new());
+    let untagged = self::scope(Provider::Untagged);
+    assert!(missing(&untagged, &acl.answers(&untagged)).contains(&"VM.Allocate /vms/100".to_owned()));
+}
+
+#[test]
+fn rights_on_all_pools_must_propagate() {
+    let scope = Scope { sets: BTreeSet::new(), new_sets: true, ..scope(Provider::V0_3) };
+    let mut acl = least();
+    let wanted = ["Pool.Allocate /pool", "Pool.Audit /pool"];
+    assert_eq!(missing(&scope, &acl.answers(&scope)), wanted);
+    grant(&mut acl, "/pool", "OmniPool", &["Pool.Allocate", "Pool.Audit"], false);
+    assert_eq!(missing(&scope, &acl.answers(&scope)), wanted);
+    let roles = acl.roles.clone();
+    let script = script(&scope, &acl.answers(&scope), &Login { roles: Some(&roles), ..login() }).unwrap();
+    assert!(script.contains("pveum acl modify /pool --users"), "{script}");
+    acl.run(&script);
+    assert_eq!(missing(&scope, &acl.answers(&scope)), Vec::<String>::new());
+    assert_eq!(excess(&scope, &acl.answers(&scope), true), BTreeMap::new());
+}
+
+#[test]
 fn excess_privileges_are_reported_once() {
     let scope = scope(Provider::Untagged);
     let mut acl = self::acl();
