@@ -48,6 +48,29 @@ fn lab() -> Lab {
     lab
 }
 
+/// What the unmodified omnictl 1.9.3 said of these templates, run by hand; each is a small change of one that it takes.
+#[test]
+fn templates_that_omnictl_refuses_are_refused() {
+    let lab = Lab::start(&[]);
+    let valid = "kind: Cluster\nname: demo\nkubernetes:\n  version: v1.36.2\ntalos:\n  version: v1.13.5\n---\n\
+                 kind: ControlPlane\nmachineClass:\n  name: cp\n  size: 3\n";
+    let patch = "  size: 3\npatches:\n  - name: a\n    file: ../none.yaml\n";
+    let unknown = "  version: v1.36.2\n  version2: a\n";
+    for (from, to, code) in [
+        ("size: 3", "size: 3", 0),
+        ("size: 3", "size: +2", 1),
+        ("v1.13.5", "latest", 1),
+        ("name: demo", "name: de.mo", 1),
+        ("  size: 3\n", patch, 1),
+        ("  version: v1.36.2\n", unknown, 1),
+        ("kind: ControlPlane", "kind: Workers", 1),
+    ] {
+        lab.project.write("t.yaml", &valid.replace(from, to));
+        let said = lab.omnictl("cluster template validate -f t.yaml");
+        assert_eq!((said.code, said.err.is_empty()), (code, code == 0), "{to}: {}", said.err);
+    }
+}
+
 #[test]
 fn every_recording_is_reproduced() {
     let lab = lab();

@@ -80,7 +80,8 @@ fn execute(call: &Omnictl, client: protocol::Client, start: &Start) -> Result<()
         return Ok(());
     };
     if let OmnictlCommand::Cluster(ClusterCommand::Template(TemplateCommand::Validate { file })) = command {
-        return Ok(template::load_file(start.release, file)?.validate()?);
+        template::load(start.release, file)?;
+        return Ok(());
     }
     let connection = &mut Connection::connect(client, start, call.insecure_skip_tls_verify)?;
     match command {

@@ -21,7 +21,7 @@ fn rank(resource: &Resource) -> usize {
 
 /// The resources that a template becomes, in the order in which a sync creates them.
 pub fn resources_of_template(release: OmniRelease, file: &str) -> Result<Vec<Resource>, String> {
-    let mut resources = load(release, file)?.translate()?;
+    let mut resources = template::load(release, file)?.translate()?;
     resources.sort_by_key(rank);
     Ok(resources)
 }
@@ -208,16 +208,10 @@ fn take_away(client: &mut Connection, phase: Vec<Resource>, dry: bool, verbose: 
     Ok(())
 }
 
-fn load(release: OmniRelease, file: &str) -> Result<Template, String> {
-    let template = template::load_file(release, file)?;
-    template.validate()?;
-    Ok(template)
-}
-
 /// `sync`: one file, or since 1.5 all below a directory.
 pub fn sync(client: &mut Connection, path: &str, dry: bool, verbose: bool) -> Result<(), ToolError> {
     let one = |client: &mut Connection, file: &str| -> Result<(), ToolError> {
-        let template = load(client.release, file)?;
+        let template = template::load(client.release, file)?;
         let changes = changes(client, &template).map_err(|why| why.wrap("error syncing template"))?;
         carry_out(client, changes, dry, verbose)
     };

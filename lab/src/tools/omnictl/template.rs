@@ -1,10 +1,12 @@
-//! Cluster templates and the resources they become (siderolabs/omni v1.9.3 client/pkg/template, internal/models). What the tasks
-//! check themselves before they call omnictl is not checked here once more.
+//! Cluster templates and the resources they become (siderolabs/omni v1.9.3 client/pkg/template, internal/models).
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::collections::HashMap;
+use std::path::{Component, Path, PathBuf};
 use std::sync::LazyLock;
 
+use check::Verdict;
+use check::releases::Omni;
+use check::template::{FileRead, TemplateContext};
 use serde_json::{Value, json};
 
 use super::{Document, documents, scalar};
@@ -28,8 +30,8 @@ pub struct Template {
     models: Vec<(&'static str, Value)>,
 }
 
-/// Reads a template file.
-pub fn load_file(release: OmniRelease, file: &str) -> Result<Template, String> {
+/// Reads a template file, and refuses what omnictl refuses.
+pub fn load(release: OmniRelease, file: &str) -> Result<Template, String> {
     let text = std::fs::read_to_string(file).map_err(|why| format!("open {file}: {}", go_io(&why)))?;
     // Up to 1.7 files were looked up from the working directory.
     let own = Path::new(file).parent().filter(|_| !release.old());
@@ -40,7 +42,39 @@ pub fn load_file(release: OmniRelease, file: &str) -> Result<Template, String> {
         let value = document.value().map_err(|why| failed(format!("error decoding template: {why}")))?;
         models.push(model(release, &document, value).map_err(failed)?);
     }
+    validate(release, file, text.as_bytes(), own)?;
     Ok(Template { release, dir, models })
+}
+
+/// The rules are those of `cluster-check`, which are held to the verdicts of the unmodified omnictl
+/// (xtask/check/tests/corpus).
+fn validate(release: OmniRelease, file: &str, bytes: &[u8], own: Option<&Path>) -> Result<(), String> {
+    let read = |name: &str| match std::fs::read(own.unwrap_or(Path::new("")).join(name)) {
+        _ if own.is_some() && leads_out(name) => FileRead::Outside,
+        Ok(bytes) => FileRead::Bytes(bytes),
+        Err(why) => FileRead::Missing { why: go_io(&why), above: None },
+    };
+    let context =
+        TemplateContext { omni: Omni::of_tag(release.tag()), read: Some(&read), ..TemplateContext::default() };
+    let checked = check::template::check(file, bytes, &context);
+    let errors = checked.findings.iter().filter(|finding| finding.is_error()).map(|finding| finding.message.clone());
+    match checked.verdict {
+        Verdict::Reject => Err(multierror(&errors.collect::<Vec<_>>())),
+        Verdict::Accept | Verdict::Unknown => Ok(()),
+    }
+}
+
+/// Whether a relative path leads out of the directory that it begins in.
+fn leads_out(name: &str) -> bool {
+    let mut depth = 0;
+    Path::new(name).components().any(|part| {
+        depth += match part {
+            Component::ParentDir => -1,
+            Component::Normal(_) => 1,
+            _ => 0,
+        };
+        depth < 0
+    })
 }
 
 /// A document with its kind.
@@ -140,25 +174,6 @@ impl Template {
     pub fn cluster_name(&self) -> Result<String, String> {
         let cluster = self.all("Cluster").next().ok_or("cluster model not found")?;
         Ok(text(cluster, "name").to_owned())
-    }
-
-    /// What must hold of all models together.
-    pub fn validate(&self) -> Result<(), String> {
-        let mut errors = Vec::new();
-        for (kind, name) in [("Cluster", "cluster"), ("ControlPlane", "controlplane")] {
-            let count = self.all(kind).count();
-            if count != 1 {
-                errors.push(format!("template should contain 1 {name}, got {count}"));
-            }
-        }
-        let mut names: BTreeMap<&str, usize> = BTreeMap::new();
-        for value in self.all("Workers") {
-            *names.entry(text(value, "name")).or_default() += 1;
-        }
-        for (name, _) in names.iter().filter(|(_, count)| **count > 1) {
-            errors.push(format!("duplicate workers with name {name:?}"));
-        }
-        if errors.is_empty() { Ok(()) } else { Err(multierror(&errors)) }
     }
 
     /// The content of a file or of what is inline; for what has both or neither, why not.

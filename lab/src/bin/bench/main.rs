@@ -1,0 +1,282 @@
+//! What the runner costs, measured: `cargo run --package lab --bin bench [-- SECTION…]`, with the sections of `SECTIONS`.
+//! Nothing here is a test: it prints figures, and `docs/benchmarks.md` keeps them.
+
+mod checks;
+mod clone;
+mod scale;
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+/// A section measures one thing and prints its rows.
+type Section = fn(&Bench) -> Result<()>;
+
+const SECTIONS: [(&str, Section); 8] = [
+    ("lines", Bench::lines),
+    ("clone", clone::run),
+    ("start", Bench::start),
+    ("rehearse", Bench::rehearse),
+    ("verify", Bench::verify),
+    ("beside", Bench::beside),
+    ("checks", checks::run),
+    ("scale", scale::run),
+];
+
+fn main() -> Result<()> {
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(unknown) = wanted.iter().find(|word| !SECTIONS.iter().any(|(name, _)| name == word)) {
+        bail!("there is no section `{unknown}`: {}", SECTIONS.map(|(name, _)| name).join(", "));
+    }
+    let bench = Bench::new()?;
+    for (name, section) in SECTIONS {
+        if wanted.is_empty() || wanted.iter().any(|word| word == name) {
+            println!("\n## {name}\n");
+            section(&bench)?;
+        }
+    }
+    Ok(())
+}
+
+struct Bench {
+    root: PathBuf,
+    scratch: PathBuf,
+    cargo: String,
+    xtask: PathBuf,
+    lab: PathBuf,
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.scratch);
+    }
+}
+
+impl Bench {
+    /// Builds what is measured.
+    fn new() -> Result<Bench> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("lab lies in the repository")?.to_owned();
+        let scratch = std::env::temp_dir().join(format!("omni-scale-bench-{}", std::process::id()));
+        let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+        let lab = std::env::current_exe()?.with_file_name("lab");
+        let bench = Bench { xtask: root.join("target/debug/xtask"), root, scratch, cargo, lab };
+        for package in ["xtask", "lab"] {
+            done(&mut bench.cargo(&["build", "--quiet", "--package", package]))?;
+        }
+        Ok(bench)
+    }
+
+    fn cargo(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.cargo);
+        command.args(args).current_dir(&self.root);
+        command
+    }
+
+    /// Lines of Rust in each crate, those of tests included, and packages in the lock file.
+    fn lines(&self) -> Result<()> {
+        println!("| crate | lines |\n| --- | --- |");
+        let mut all = 0;
+        for dir in ["xtask/src", "xtask/tests", "xtask/runtime", "xtask/check", "xtask/domain", "xtask/selector", "lab"]
+        {
+            let lines = rust_lines(&self.root.join(dir))?;
+            println!("| `{dir}` | {lines} |");
+            all += lines;
+        }
+        let packages = fs::read_to_string(self.root.join("Cargo.lock"))?.matches("[[package]]").count();
+        println!("| together | {all} |\n| packages in `Cargo.lock` | {packages} |");
+        Ok(())
+    }
+
+    /// `cargo xtask --help`, warm, and the runner's own start.
+    fn start(&self) -> Result<()> {
+        let (mut whole, mut own) = (Vec::new(), Vec::new());
+        for _ in 0..40 {
+            whole.push(timed(&mut self.cargo(&["xtask", "--help"]))?);
+            own.push(timed(Command::new(&self.xtask).arg("--help"))?);
+        }
+        header();
+        row("`cargo xtask --help`", &whole, "100 ms");
+        row("start of the runner itself (`xtask --help`)", &own, "10 ms");
+        Ok(())
+    }
+
+    /// The rehearsal with everything built.
+    fn rehearse(&self) -> Result<()> {
+        let (mut whole, mut inner) = (Vec::new(), Vec::new());
+        for _ in 0..5 {
+            let begun = Instant::now();
+            let output = self.cargo(&["xtask", "rehearse", "--json"]).stderr(Stdio::null()).output()?;
+            whole.push(begun.elapsed());
+            let document: Value = serde_json::from_slice(&output.stdout)?;
+            inner.push(Duration::from_millis(
+                document["data"]["elapsed_ms"].as_u64().context("rehearse says how long")?,
+            ));
+        }
+        header();
+        row("`rehearse`, from the start of the lab to Running with six machines", &inner, "3 s");
+        row("`cargo xtask rehearse`, all of it", &whole, "3 s");
+        Ok(())
+    }
+
+    /// `provider-verify` with every simulated service slowed by a second.
+    fn verify(&self) -> Result<()> {
+        let lab = BenchLab::start(self, "slow", &["--latency-ms".to_owned(), "1000".to_owned()])?;
+        done(&mut lab.task(&["provider-setup", "--yes"]))?;
+        let times: Result<Vec<_>> = (0..5).map(|_| timed(&mut lab.task(&["provider-verify"]))).collect();
+        header();
+        row("`provider-verify` with every simulated service slowed by 1 s", &times?, "1.5 s");
+        Ok(())
+    }
+
+    /// A task next to the programs that it calls.
+    fn beside(&self) -> Result<()> {
+        let lab = BenchLab::start(self, "quick", &[])?;
+        done(&mut lab.task(&["provider-setup", "--yes"]))?;
+        let by_name = ["compose", "-p", "omni-scale", "--env-file", "/dev/null"];
+        let ps = [&by_name[..], &["ps", "--all", "--format", "json"]].concat();
+        let logs = [&by_name[..], &["logs", "--no-log-prefix", "--tail=20", "proxmox-provider"]].concat();
+        let (mut status, mut docker, mut clusters, mut omnictl) = (vec![], vec![], vec![], vec![]);
+        for _ in 0..20 {
+            status.push(timed(&mut lab.task(&["provider-status"]))?);
+            docker.push(timed(&mut lab.tool("docker", &ps))? + timed(&mut lab.tool("docker", &logs))?);
+            clusters.push(timed(&mut lab.task(&["cluster-status"]))?);
+            omnictl.push(timed(&mut lab.tool("omnictl", &["get", "clusters", "-o", "json"]))?);
+        }
+        header();
+        for (name, ours, bare) in [
+            ("`xtask provider-status` beyond bare `docker compose ps` and `logs`", &status, &docker),
+            ("`xtask cluster-status` beyond bare `omnictl get`", &clusters, &omnictl),
+        ] {
+            let beyond: Vec<Duration> = ours.iter().zip(bare).map(|(ours, bare)| ours.saturating_sub(*bare)).collect();
+            row(name, &beyond, "20 ms");
+        }
+        Ok(())
+    }
+}
+
+/// Lines of the Rust files below a directory.
+fn rust_lines(dir: &Path) -> Result<usize> {
+    let mut lines = 0;
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            lines += rust_lines(&path)?;
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            lines += fs::read_to_string(&path)?.lines().count();
+        }
+    }
+    Ok(lines)
+}
+
+/// A running lab with a project.
+struct BenchLab {
+    child: Child,
+    dir: PathBuf,
+    project: PathBuf,
+    env: Vec<(String, String)>,
+    xtask: PathBuf,
+}
+
+impl BenchLab {
+    fn start(bench: &Bench, name: &str, options: &[String]) -> Result<BenchLab> {
+        let dir = bench.scratch.join(format!("lab-{name}"));
+        let mut command = Command::new(&bench.lab);
+        command.arg("serve").arg("--dir").arg(&dir).arg("--until-stdin-closes").args(options);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().context("piped")?).read_line(&mut line)?;
+        let ready: Value = serde_json::from_str(&line)?;
+        let project = dir.join("project");
+        fs::create_dir_all(project.join("docker"))?;
+        fs::create_dir_all(project.join("target"))?;
+        for file in ["docker/compose.yaml", "docker/no-providers.yaml", "docker/config.yaml.example"] {
+            fs::copy(bench.root.join(file), project.join(file))?;
+        }
+        // What a lab of some size has in it, an operator has files of.
+        for folder in ["clusters", "machine-classes"] {
+            fs::create_dir_all(project.join(folder))?;
+            for file in fs::read_dir(dir.join(folder)).into_iter().flatten().flatten() {
+                fs::copy(file.path(), project.join(folder).join(file.file_name()))?;
+            }
+        }
+        let example = fs::read_to_string(bench.root.join("docker/.env.example"))?;
+        let filled = example.lines().map(|line| match line.split_once('=') {
+            Some(("OMNI_TLS_CERT" | "OMNI_TLS_KEY", _)) => line.replace('=', "=./config.yaml.example #"),
+            Some(("OMNI_DOMAIN", _)) => format!("OMNI_DOMAIN={}", ready["omni_domain"].as_str().unwrap_or_default()),
+            _ => line.to_owned(),
+        });
+        fs::write(project.join("docker/omni.asc"), "")?;
+        fs::write(project.join("docker/.env"), filled.collect::<Vec<_>>().join("\n") + "\n")?;
+        let text = fs::read_to_string(ready["env_file"].as_str().context("an env file")?)?;
+        let path = std::env::var("PATH").unwrap_or_default();
+        let env = text.lines().filter_map(|line| line.strip_prefix("export ")?.split_once('='));
+        let env = env.map(|(key, value)| (key.to_owned(), value.trim_matches(['\'', '"']).replace("$PATH", &path)));
+        Ok(BenchLab { child, env: env.collect(), xtask: bench.xtask.clone(), dir, project })
+    }
+
+    fn with_env(&self, mut command: Command) -> Command {
+        command.envs(self.env.clone()).env("HOME", &self.dir).env_remove("XDG_STATE_HOME").stdin(Stdio::null());
+        command
+    }
+
+    fn task(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(&self.xtask);
+        command.args(words).arg("--project-dir").arg(&self.project);
+        self.with_env(command)
+    }
+
+    fn tool(&self, name: &str, args: &[&str]) -> Command {
+        let mut command = Command::new(self.dir.join("bin").join(name));
+        command.args(args);
+        self.with_env(command)
+    }
+}
+
+impl Drop for BenchLab {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+/// How long a command takes; it must succeed.
+fn timed(command: &mut Command) -> Result<Duration> {
+    let begun = Instant::now();
+    done(command)?;
+    Ok(begun.elapsed())
+}
+
+fn done(command: &mut Command) -> Result<()> {
+    let output = command.stdin(Stdio::null()).output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    bail!("{command:?}: {}", String::from_utf8_lossy(&output.stderr))
+}
+
+fn median(times: &[Duration]) -> Duration {
+    let mut sorted = times.to_vec();
+    sorted.sort();
+    sorted[sorted.len() / 2]
+}
+
+fn ms(time: Duration) -> String {
+    if time >= Duration::from_secs(2) {
+        format!("{:.1} s", time.as_secs_f64())
+    } else {
+        format!("{:.1} ms", time.as_secs_f64() * 1e3)
+    }
+}
+
+fn header() {
+    println!("| what | median | bound |\n| --- | --- | --- |");
+}
+
+fn row(what: &str, times: &[Duration], bound: &str) {
+    println!("| {what} | {} | {bound} |", ms(median(times)));
+}

@@ -1,0 +1,135 @@
+//! How tasks grow with the site: 10, 100, 1,000 and 10,000 virtual machines, which are the machines of up to 200 clusters.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+use super::{Bench, BenchLab, done, median, ms};
+
+/// What one start of omnictl 1.9.3 costs, in milliseconds of a processor.
+const TOOL_START_MS: &str = "40";
+/// Virtual machines, nodes, storages and clusters.
+const SIZES: [[usize; 4]; 4] = [[10, 3, 3, 1], [100, 3, 5, 2], [1_000, 7, 50, 20], [10_000, 64, 500, 200]];
+/// The tasks, and the time and memory that each may take at the largest size.
+const TASKS: [(&[&str], &str); 8] = [
+    (&["cluster-status"], "2 s, 150 MB"),
+    (&["cluster-status", "fleet-001"], "2 s, 150 MB"),
+    (&["cluster-status", "-o", "wide"], "2 s, 150 MB"),
+    (&["cluster-explain", "fleet-001"], "1.5 s, 150 MB"),
+    (&["provider-verify"], "2 s, 150 MB"),
+    (&["cluster-sync", "--all", "--yes"], "5 s, 150 MB"),
+    (&["drift"], "2 s, 150 MB"),
+    (&["fleet-page", "--dry-run"], "1 s, 200 MB"),
+];
+const ROUNDS: usize = 5;
+
+/// What a run of a task took.
+#[derive(Default)]
+pub struct Cost {
+    pub time: Duration,
+    /// Most memory of the runner itself, and of it together with the programs that it had started, in KiB.
+    pub own: u64,
+    all: u64,
+    calls: BTreeMap<String, usize>,
+}
+
+/// Prints the table.
+pub fn run(bench: &Bench) -> Result<()> {
+    println!("\n| task | VMs | clusters | time | memory | with its programs | program calls | bound |");
+    println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
+    for size in SIZES {
+        let [vms, nodes, storages, clusters] = size;
+        let words = [("--vms", vms), ("--nodes", nodes), ("--storages", storages), ("--clusters", clusters)];
+        let mut options: Vec<String> = words.iter().flat_map(|(name, n)| [(*name).to_owned(), n.to_string()]).collect();
+        options.extend(["--tool-start-ms".to_owned(), TOOL_START_MS.to_owned()]);
+        let lab = BenchLab::start(bench, &format!("scale-{vms}"), &options)?;
+        done(&mut lab.task(&["provider-setup", "--yes"]))?;
+        settle(&lab)?;
+        for (task, bound) in TASKS {
+            let costs: Vec<Cost> = (0..ROUNDS).map(|_| cost(&lab, task)).collect::<Result<_>>()?;
+            let times: Vec<Duration> = costs.iter().map(|cost| cost.time).collect();
+            let most = |of: fn(&Cost) -> u64| costs.iter().map(of).max().unwrap_or(0) as f64 / 1024.0;
+            let calls: Vec<String> = costs[0].calls.iter().map(|(name, count)| format!("{count} {name}")).collect();
+            println!(
+                "| `{}` | {vms} | {clusters} | {} | {:.0} MB | {:.0} MB | {} | {bound} |",
+                task.join(" "),
+                ms(median(&times)),
+                most(|cost| cost.own),
+                most(|cost| cost.all),
+                calls.join(", ")
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Waits until the provider has looked at every machine once: that is work of the lab, not of the task.
+fn settle(lab: &BenchLab) -> Result<()> {
+    let busy = || -> Result<u64> {
+        let text = fs::read_to_string(format!("/proc/{}/schedstat", lab.child.id())).unwrap_or_default();
+        Ok(text.split(' ').next().and_then(|spent| spent.parse().ok()).unwrap_or(0))
+    };
+    for _ in 0..120 {
+        let before = busy()?;
+        std::thread::sleep(Duration::from_millis(500));
+        if busy()?.saturating_sub(before) < 50_000_000 {
+            return Ok(());
+        }
+    }
+    bail!("the lab does not come to rest")
+}
+
+/// Runs a command and looks at its memory meanwhile.
+pub fn watched(command: &mut Command) -> Result<(ExitStatus, Cost)> {
+    let begun = Instant::now();
+    let mut child = command.stdin(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    let mut cost = Cost::default();
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        let (own, all) = memory(child.id());
+        (cost.own, cost.all) = (cost.own.max(own), cost.all.max(all));
+        std::thread::sleep(Duration::from_millis(3));
+    };
+    cost.time = begun.elapsed();
+    Ok((status, cost))
+}
+
+fn cost(lab: &BenchLab, task: &[&str]) -> Result<Cost> {
+    let journal = lab.dir.join(".local/state/omni-scale/journal.jsonl");
+    let _ = fs::remove_file(&journal);
+    let (status, mut cost) = watched(lab.task(task).stdout(Stdio::null()))?;
+    // 1: the task ran and found something to fix; 3: it has something to change.
+    if !matches!(status.code(), Some(0 | 1 | 3)) {
+        let said = lab.task(task).output()?;
+        bail!("{task:?} {status}: {}", String::from_utf8_lossy(&said.stderr));
+    }
+    for line in fs::read_to_string(&journal).unwrap_or_default().lines() {
+        let entry: Value = serde_json::from_str(line)?;
+        let program = entry["line"].as_str().context("a call has a line")?.split(' ').next().unwrap_or_default();
+        *cost.calls.entry(program.rsplit('/').next().unwrap_or_default().to_owned()).or_default() += 1;
+    }
+    Ok(cost)
+}
+
+/// The most memory that a process had so far, and what it and its children have now, in KiB; 0 where the system does not
+/// say.
+fn memory(pid: u32) -> (u64, u64) {
+    let field = |pid: &str, name: &str| -> u64 {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+        line.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(0)
+    };
+    let pid = pid.to_string();
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let children = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    let children: Vec<String> =
+        children.flat_map(|list| list.split(' ').map(str::to_owned).collect::<Vec<_>>()).collect();
+    let programs: u64 = children.iter().filter(|child| !child.is_empty()).map(|child| field(child, "VmRSS:")).sum();
+    (field(&pid, "VmHWM:"), field(&pid, "VmRSS:") + programs)
+}
