@@ -3,9 +3,16 @@ use super::*;
 /// 22 Dec 2026, a month after the fixtures were made.
 const NOW: u64 = 1_797_897_600;
 
-fn fixture(name: &str) -> String {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/certificates");
-    std::fs::read_to_string(format!("{folder}/{name}")).expect(name)
+fn fixture(name: &str) -> &'static str {
+    macro_rules! files {
+        ($($name:literal),*) => {
+            match name {
+                $($name => include_str!(concat!("../../tests/fixtures/certificates/", $name)),)*
+                _ => panic!("no fixture {name}"),
+            }
+        };
+    }
+    files!("leaf.pem", "inter.pem", "root.pem", "self.pem", "leaf-key.b64", "self-key.b64")
 }
 
 fn chain(names: &[&str]) -> Vec<Certificate> {

@@ -36,7 +36,14 @@ pub fn named(cx: &Cx) -> String {
 /// `text` with the further provider of this context in every command that works on one.
 pub fn addressed(cx: &Cx, text: &str) -> String {
     let Some(id) = &cx.settings.provider else { return text.to_owned() };
-    let tasks = ["provider-setup", "provider-status", "provider-verify", "proxmox-audit", "keys --rotate provider"];
+    let tasks = [
+        "provider-setup",
+        "provider-status",
+        "provider-verify",
+        "proxmox-audit",
+        "machineclass-create",
+        "keys --rotate provider",
+    ];
     tasks.into_iter().fold(text.to_owned(), |text, task| {
         let (plain, full) = (format!("cargo xtask {task}"), format!("cargo xtask {task} --provider {id}"));
         text.replace(&full, &plain).replace(&plain, &full)

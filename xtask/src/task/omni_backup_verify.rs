@@ -40,9 +40,10 @@ pub fn run(args: &OmniBackupVerify, cx: &Cx) -> anyhow::Result<Outcome> {
     } else if args.drill {
         backup_drill::run(cx, &opened, &means, &key)?;
     }
+    let identity = args.identity.iter().map(|file| format!(" --identity {}", pasted(file))).collect::<String>();
     let outcome = Outcome::done("the backup can be restored")
         .with(json!({ "manifest": opened.manifest }))
-        .next(format!("cargo xtask omni-restore {}", pasted(&file)));
+        .next(format!("cargo xtask omni-restore {}{identity}", pasted(&file)));
     let file = absolute(&file).unwrap_or(file).display().to_string();
     // While a task changes the project, the result is only printed.
     let Ok(_lock) = lock.map_or_else(|| cx.lock_now(), Ok) else { return Ok(outcome) };

@@ -70,7 +70,8 @@ pub fn run(args: &ProviderSetup, cx: &Cx) -> anyhow::Result<Outcome> {
     }
     let summary = format!("the provider `{}` connects {} to {}", inputs.id, inputs.omni, inputs.proxmox.url);
     let next = ["cargo xtask provider-verify", "cargo xtask proxmox-audit", "cargo xtask machineclass-create"];
-    Ok(next.into_iter().fold(Outcome::done(summary).with(data), Outcome::next))
+    let next = next.into_iter().map(|next| provider::addressed(cx, next));
+    Ok(next.fold(Outcome::done(summary).with(data), Outcome::next))
 }
 
 /// Step 1, first half: what must be installed, before anything is asked of anyone.
