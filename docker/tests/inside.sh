@@ -806,7 +806,7 @@ test_provider_setup() {
 
 # A second provider beside the first.
 test_further_provider() {
-  local first key
+  local first omni key
   first=$(inspect proxmox-provider '{{.Id}}')
   key=$(in_lab omnictl infraprovider create west | sed -n 's/^OMNI_SERVICE_ACCOUNT_KEY=//p')
   check 'provider-setup --provider' run 0 provider_setup --provider west
@@ -822,6 +822,12 @@ test_further_provider() {
   check '… plain compose leaves all as it is' run 0 full up -d
   check '… and knows both' test "$(inspect proxmox-provider '{{.Id}}')" = "$first"
   check '… again: all runs already' run 0 fresh_task stack-up --yes --timeout 60s
+  omni=$(inspect omni '{{.Id}}')
+  first=$(inspect proxmox-provider-west '{{.Id}}')
+  check '… one is recreated alone' run 0 full up -d --no-deps --force-recreate proxmox-provider-west
+  check '… anew' test "$(inspect proxmox-provider-west '{{.Id}}')" != "$first"
+  check '… in the same namespace' test "$(namespace proxmox-provider-west)" = "$(namespace omni-tailscale)"
+  check '… and Omni ran on' test "$(inspect omni '{{.Id}}')" = "$omni"
 }
 
 # The tasks themselves, on this very engine. Their way to Omni is a TLS terminator before its stand-in, which speaks none.

@@ -52,11 +52,11 @@ fn of_provider(cx: &Cx) -> anyhow::Result<Rotation> {
     Ok(Rotation { plan, left, next: None })
 }
 
-/// Recreates the containers, and waits for a heartbeat of the new one.
+/// Recreates the provider's container, and waits for a heartbeat of the new one.
 fn restart(cx: &Cx, plan: &mut Plan<'static>, omnictl: &Omnictl<'_>, id: String) -> anyhow::Result<()> {
     omni_stack::complete(cx)?;
     let before = provider::heartbeat(omnictl, &id)?;
-    plan.push(omni_stack::restart("all containers recreated together, volumes kept".to_owned()));
+    plan.push(omni_stack::restart_provider(cx.settings.provider_service()));
     plan.verify(move |cx| provider::verify(cx, Some(&Omnictl::find(cx)?), &id, before.as_ref()));
     Ok(())
 }

@@ -287,6 +287,17 @@ pub fn start<'a>(provider: bool, recreate: bool, effect: String) -> Change<'a> {
     })
 }
 
+/// Recreates the container of one provider; Omni and the others go on.
+pub fn restart_provider<'a>(service: String) -> Change<'a> {
+    let effect = "its container is recreated; the others go on";
+    Change::new("restart", service.clone(), effect, "nothing to undo", move |cx| {
+        let compose = Compose::find(cx)?;
+        guard(cx, &compose.containers()?)?;
+        compose.recreate_one(&service).map_err(|failure| explain_sidecar(cx, failure))?;
+        Ok("container recreated".to_owned())
+    })
+}
+
 /// Recreates all containers of the stack.
 pub fn restart<'a>(effect: String) -> Change<'a> {
     Change::new("restart", "the stack", effect, "nothing to undo", |cx| {

@@ -14,7 +14,7 @@ use crate::tidy::{code, sources};
 const PROGRAMS: [&str; 6] = ["cargo xtask ", "omnictl ", "docker ", "sudo docker ", "pveum ", "sudo tsidp/"];
 
 /// What speaks of a program, and calls none.
-const OTHERS: [&str; 4] = ["cargo xtask ", "cargo xtask … --help", "omnictl --version", "pveum user {change}"];
+const OTHERS: [&str; 3] = ["cargo xtask ", "cargo xtask … --help", "omnictl --version"];
 
 /// What is in a text for something else: `{name}` of a format, `…` of one's own.
 fn filled(command: &str) -> String {

@@ -27,7 +27,7 @@ const PVEUM: &str = include_str!("../fixtures/pveum-commands.txt");
 
 /// Flags that take the next word.
 const WITH_VALUE: &str = "-f --profile --env-file --tail --format --filter --role --ttl --cluster -c --user --to -l -o --privs \
-                          --comment --privsep --users --roles --tokens --path --file --tcp -v -p";
+                          --comment --privsep --enable --expire --users --roles --tokens --path --file --tcp -v -p";
 
 /// The commands of a page, each with its line: those of shell blocks, and code within the text that begins with a program
 /// and goes on.

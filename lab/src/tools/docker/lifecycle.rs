@@ -47,7 +47,17 @@ impl Compose {
     }
 
     pub(super) fn up(&mut self, project: &Project, args: &[&str]) -> Result<(), ToolError> {
-        let (start, force) = match args {
+        let one;
+        let (project, args) = match args {
+            ["-d", "--no-deps", rest @ .., service] => {
+                let mut only = project.clone();
+                only.services.retain(|name, _| name == service);
+                one = only;
+                (&one, ["-d"].iter().chain(rest).copied().collect::<Vec<_>>())
+            }
+            _ => (project, args.to_vec()),
+        };
+        let (start, force) = match args.as_slice() {
             ["-d"] => (true, false),
             ["-d", "--force-recreate"] => (true, true),
             ["--no-start"] => (false, false),

@@ -103,6 +103,13 @@ impl<'a> Compose<'a> {
         self.run(job.deadline(UP)).map(drop)
     }
 
+    /// Recreates the container of one service alone: not that of the sidecar, whose network the others have.
+    pub fn recreate_one(&self, service: &str) -> Result<(), Failure> {
+        let words = ["--profile", PROFILE, "up", "-d", "--no-deps", "--force-recreate", service];
+        let job = self.by_file(&format!("restarting `{service}`"), &words)?;
+        self.run(job.deadline(UP)).map(drop)
+    }
+
     /// Starts what does not run and remakes what changed; with `recreate` everything, together. Volumes stay.
     pub fn up(&self, provider: bool, recreate: bool) -> Result<(), Failure> {
         let job = self.up_job("starting the stack", provider, recreate.then_some("--force-recreate"))?;
