@@ -127,7 +127,7 @@ fn keys_are_distinguished() {
     assert_eq!(key_fits(own, &key("self", "RSA PRIVATE KEY")), Ok(Some(true)));
     assert_eq!(key_fits(leaf, &key("self", "RSA PRIVATE KEY")), Ok(Some(false)));
     assert!(key_fits(leaf, &key("leaf", "ENCRYPTED PRIVATE KEY")).unwrap_err().contains("passphrase"));
-    assert!(key_fits(leaf, &fixture("leaf.pem")).unwrap_err().contains("no private key"));
+    assert!(key_fits(leaf, fixture("leaf.pem")).unwrap_err().contains("no private key"));
 }
 
 #[test]
