@@ -73,7 +73,8 @@ fn every_signal_that_stops_a_task_stops_its_programs_too() {
     for (signal, cause) in
         [("HUP", "SIGHUP"), ("QUIT", "SIGQUIT"), ("TERM", "SIGTERM"), ("INT", "Ctrl-C"), ("TERM TERM", "SIGTERM")]
     {
-        let (running, pids) = waiting(&mut lab, &[]);
+        // Where the tests themselves run under nohup, their programs would ignore it.
+        let (running, pids) = waiting(&mut lab, &["env", "--default-signal=HUP"]);
         let kills: Vec<String> = signal.split(' ').map(|name| format!("kill -{name} {}", running.id())).collect();
         assert!(Command::new("sh").args(["-c", &kills.join("; ")]).status().is_ok_and(|status| status.success()));
         let output = running.wait_with_output().expect("it is ours");
