@@ -49,7 +49,8 @@ impl Compose {
     pub(super) fn up(&mut self, project: &Project, args: &[&str]) -> Result<(), ToolError> {
         let one;
         let (project, args) = match args {
-            ["-d", "--no-deps", rest @ .., service] => {
+            // What the service needs runs as configured: the lab's tasks call it for nothing else.
+            ["-d", rest @ .., service] if !service.starts_with('-') => {
                 let mut only = project.clone();
                 only.services.retain(|name, _| name == service);
                 one = only;

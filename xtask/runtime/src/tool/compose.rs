@@ -103,9 +103,11 @@ impl<'a> Compose<'a> {
         self.run(job.deadline(UP)).map(drop)
     }
 
-    /// Recreates the container of one service alone: not that of the sidecar, whose network the others have.
+    /// Recreates the container of one service, and leaves those that it needs as they are if they run as configured: not for the
+    /// sidecar, whose network the others have. With `--no-deps` the new container would not know what it needs, and compose would
+    /// start it before the sidecar after a reboot.
     pub fn recreate_one(&self, service: &str) -> Result<(), Failure> {
-        let words = ["--profile", PROFILE, "up", "-d", "--no-deps", "--force-recreate", service];
+        let words = ["--profile", PROFILE, "up", "-d", "--force-recreate", service];
         let job = self.by_file(&format!("restarting `{service}`"), &words)?;
         self.run(job.deadline(UP)).map(drop)
     }
