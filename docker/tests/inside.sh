@@ -825,7 +825,7 @@ test_further_provider() {
   omni=$(inspect omni '{{.Id}}')
   first=$(inspect proxmox-provider-west '{{.Id}}')
   check '… one is recreated alone' run 0 full up -d --force-recreate proxmox-provider-west
-  check '… anew' test "$(inspect proxmox-provider-west '{{.Id}}')" != "$first"
+  check '… as a new container' test "$(inspect proxmox-provider-west '{{.Id}}')" != "$first"
   check '… in the same namespace' test "$(namespace proxmox-provider-west)" = "$(namespace omni-tailscale)"
   check '… and Omni ran on' test "$(inspect omni '{{.Id}}')" = "$omni"
 }

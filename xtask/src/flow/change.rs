@@ -174,7 +174,7 @@ impl<'a> Plan<'a> {
     /// # Errors
     /// As [`Plan::run`]; what [`ended_early`] takes for an outcome.
     pub fn carry_out(self, cx: &Cx, question: &str, data: &Value) -> anyhow::Result<()> {
-        self.run(cx, question)?.map_or(Ok(()), |planned| Err(DryRunEnd(planned.and(data.clone())).into()))
+        end_dry_run(self.run(cx, question)?, data)
     }
 
     /// As [`Plan::carry_out`] with the changes of [`Plan::run_unasked`].
@@ -182,7 +182,7 @@ impl<'a> Plan<'a> {
     /// # Errors
     /// As [`Plan::carry_out`].
     pub fn carry_out_unasked(self, cx: &Cx, data: &Value) -> anyhow::Result<()> {
-        self.run_unasked(cx)?.map_or(Ok(()), |planned| Err(DryRunEnd(planned.and(data.clone())).into()))
+        end_dry_run(self.run_unasked(cx)?, data)
     }
 
     /// The same for changes that need no consent: those that the call itself names, in files that git or a second call restores.
@@ -234,6 +234,11 @@ impl<'a> FromIterator<Change<'a>> for Plan<'a> {
 /// The outcome of a dry run that ends before its plan is complete, as the error that ends the task.
 #[derive(Debug)]
 struct DryRunEnd(Outcome);
+
+/// The end of a dry run as an error, with `data` in its document; nothing after a run that made its changes.
+fn end_dry_run(planned: Option<Outcome>, data: &Value) -> anyhow::Result<()> {
+    planned.map_or(Ok(()), |planned| Err(DryRunEnd(planned.and(data.clone())).into()))
+}
 
 impl fmt::Display for DryRunEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

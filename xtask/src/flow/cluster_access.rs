@@ -120,11 +120,10 @@ pub fn plan<'a>(cx: &Cx, omnictl: &'a Omnictl<'_>, access: &'a Access) -> Result
         Ok(before.map_or("mode 0600".to_owned(), |mode| format!("mode 0600, before {mode:04o}")))
     });
     let path = std::path::absolute(file).unwrap_or_else(|_| file.clone());
-    if path.parent() == Some(cx.paths.root()) && AccessFile::named(&path).is_some() {
-        return Ok(Plan::from_iter([write]));
-    }
+    let listed = path.parent() == Some(cx.paths.root()) && AccessFile::named(&path).is_some();
     let entry = format!("{kind} {} {}", access.cluster, path.display());
-    Ok(Plan::from_iter([write.recorded(move |state| state.add(ELSEWHERE, &entry))]))
+    let write = if listed { write } else { write.recorded(move |state| state.add(ELSEWHERE, &entry)) };
+    Ok(Plan::from_iter([write]))
 }
 
 /// What omnictl makes of it, in a private scratch directory, merged into what the file has now.

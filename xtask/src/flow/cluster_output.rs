@@ -10,7 +10,7 @@ use crate::flow::{lookup, vms};
 use domain::clock;
 use domain::failure::Failure;
 use domain::status::cluster::ClusterLine;
-use domain::status::machines::{MachineLine, machine_lines};
+use domain::status::machines::{MachineLine, add_kubelets, machine_lines};
 use runtime::cx::Cx;
 use runtime::parallel::both;
 use runtime::tool::omnictl::Omnictl;
@@ -27,7 +27,13 @@ pub fn machines(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>) -> Result<
     if args.output != Some(OutputForm::Wide) {
         return Ok(None);
     }
-    let (mut machines, vms) = observe(cx, omnictl, args.name.as_deref())?;
+    let (seen, kubelets) = both(
+        || observe(cx, omnictl, args.name.as_deref()),
+        // They have no label to select by.
+        || omnictl.list_as("kubernetesstatuses", None),
+    );
+    let (mut machines, vms) = seen?;
+    add_kubelets(&mut machines, &kubelets?);
     machines.retain(|machine| !(args.not_ready && machine.ready));
     Ok(Some((machines, vms)))
 }
@@ -71,15 +77,14 @@ pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, cluster: Option<&str>) -> Result<
     let (kinds, selector) = (["clustermachinerequeststatuses", "clustermachinestatuses"], selector.as_deref());
     let prefix = cluster.map(|cluster| format!("{cluster}-")).unwrap_or_default();
     let ours = |vm: &Value| vm["name"].as_str().is_some_and(|name| name.starts_with(&prefix)) && vm["template"] != 1;
-    let ((lists, kubelets), (statuses, mut vms)) = both(
-        // They have no label to select by.
-        || both(|| lookup::lists(omnictl, kinds, selector), || omnictl.list_as("kubernetesstatuses", None)),
+    let (lists, (statuses, mut vms)) = both(
+        || lookup::lists(omnictl, kinds, selector),
         || both(|| omnictl.list_as("machinestatuses", selector), || vms::of_all(cx, &ours)),
     );
-    let ([requests, machines], statuses, kubelets) = (lists?, statuses?, kubelets?);
+    let ([requests, machines], statuses) = (lists?, statuses?);
     let names: BTreeSet<&str> = requests.iter().map(|request| request.metadata.id.as_str()).collect();
     vms.retain(|vm| vm["name"].as_str().is_some_and(|name| names.contains(name)));
-    let mut lines = machine_lines(&requests, &machines, &statuses, &kubelets, &vms);
+    let mut lines = machine_lines(&requests, &machines, &statuses, &vms);
     // Omni calls a machine ready for minutes after its VM was stopped.
     let off: BTreeSet<&str> =
         vms.iter().filter(|vm| vm["status"] == "stopped").filter_map(|vm| vm["name"].as_str()).collect();

@@ -228,7 +228,7 @@ fn ask_omni(cx: &Cx) -> Result<OmniSeen<'_>, Failure> {
 fn machines(seen: &OmniSeen<'_>) -> Result<Vec<MachineLine>, Failure> {
     let kinds = ["clustermachinerequeststatuses", "clustermachinestatuses"];
     let [requests, machines] = lookup::lists(&seen.omnictl, kinds, None)?;
-    Ok(machine_lines(&requests, &machines, &[], &[], &[]))
+    Ok(machine_lines(&requests, &machines, &[], &[]))
 }
 
 /// The steps to the versions that this kit recommends, by what runs; by the files where that is not known.

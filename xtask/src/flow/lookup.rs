@@ -226,8 +226,9 @@ pub fn classes(found: &[Resource]) -> Vec<ClassInfo> {
     let of = |resource: &Resource| ClassInfo {
         name: resource.metadata.id.clone(),
         provisions: resource.at(&["autoprovision"]).is_object(),
-        install_disk: flow_class::of_resource(resource)
-            .and_then(|class| template::install_disk(&class.auto_provision?)),
+        install_disk: template::may_have_further_disks(resource.text(&["autoprovision", "providerdata"]))
+            .then(|| template::install_disk(&flow_class::of_resource(resource)?.auto_provision?))
+            .flatten(),
     };
     sorted(found.iter().map(of).collect())
 }

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::flow::change::{Change, Plan};
 use crate::flow::cluster_deletion::{self, Vm};
-use crate::flow::{cluster, cluster_tree, explain, provider, proxmox, vms};
+use crate::flow::{cluster, cluster_tree, explain, machine, provider, proxmox, vms};
 use check::replacement;
 use domain::clock;
 use domain::failure::{Code, Failure};
@@ -63,7 +63,7 @@ impl Replacement {
 /// [`Code::NotFound`]; those of omnictl.
 pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, given: &str) -> anyhow::Result<Replacement> {
     cx.ui.step("machine", format!("Look at machine `{given}` and its cluster"), || {
-        let line = vms::machine(cx, omnictl, given)?;
+        let line = machine::find(cx, omnictl, given)?;
         let view = cluster::observe(omnictl, &line.cluster)?;
         let view = view.ok_or_else(|| cluster::unknown(cx, omnictl, &line.cluster))?;
         let (vm, deleted) = (None, ("machinerequests", line.name.clone()));
@@ -71,7 +71,7 @@ pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, given: &str) -> anyhow::Result<Re
         let mut found = Replacement { line, view, vm, proxmox: None, joined, off, taken: None, deleted };
         // It has left since the first look.
         if found.machine().is_none() {
-            return Err(vms::no_machine(given).into());
+            return Err(machine::unknown(given).into());
         }
         let unseen = look_at_vms(cx, &mut found).err();
         let answers = found.machine().is_some_and(|machine| machine.connected) && !found.off.contains(&found.line.name);
@@ -169,7 +169,7 @@ pub fn refuse(cx: &Cx, omnictl: &Omnictl<'_>, found: &Replacement) -> Result<(),
     let Replacement { line: MachineLine { cluster, name, uuid, .. }, view, .. } = found;
     cluster::refuse_destroyed(omnictl, &[cluster])?;
     let refused = |why: String| Failure::new(Code::Conflict, format!("`{name}` cannot be replaced now")).cause(why);
-    let (Some(set), Some(machine)) = (found.set(), found.machine()) else { return Err(vms::no_machine(name)) };
+    let (Some(set), Some(machine)) = (found.set(), found.machine()) else { return Err(machine::unknown(name)) };
     if machine.request.is_empty() {
         let why = "no provider made it: Omni has nothing to make another one with";
         let hint = "list another machine in its place in the template, then sync: this machine is then wiped and free";

@@ -31,6 +31,7 @@ pub mod key_rotation;
 pub mod keys;
 pub mod kit;
 pub mod lookup;
+pub mod machine;
 pub mod machine_class;
 pub mod machine_replacement;
 pub mod new_class;

@@ -6,15 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use domain::failure::{Code, Failure};
-use domain::nearest;
-use domain::status::machines::MachineLine;
 use domain::status::proxmox::place;
 use runtime::cx::Cx;
 use runtime::parallel::{ALL, map_all};
 use runtime::tool::omnictl::Omnictl;
 use runtime::tool::proxmox::Proxmox;
 
-use crate::flow::{cluster_output, proxmox};
+use crate::flow::proxmox;
 
 /// How many VMs are asked for one by one.
 const CONFIRMED: usize = 8;
@@ -128,29 +126,4 @@ pub fn named(cx: &Cx, vm: &str) -> Result<String, Failure> {
         Some(other) => failure.hint(format!("VM {id} is on {}", place(other))).next(command(&other)),
         None => failure.hint("the inventory shows the nodes and their VMs").next("cargo xtask proxmox-inventory"),
     })
-}
-
-/// The machine of this name, which is that of its machine request and of its VM, of this UUID, or of the VM NODE/ID.
-///
-/// # Errors
-/// [`Code::NotFound`] with similar names; those of omnictl, and of Proxmox where a VM is named.
-pub fn machine(cx: &Cx, omnictl: &Omnictl<'_>, given: &str) -> Result<MachineLine, Failure> {
-    let name = if given.contains('/') { named(cx, given)? } else { given.to_owned() };
-    let mut lines = cluster_output::observe(cx, omnictl, None)?.0;
-    if let Some(at) = lines.iter().position(|line| line.name == name || (!name.is_empty() && line.uuid == name)) {
-        return Ok(lines.swap_remove(at));
-    }
-    let known = lines.iter().flat_map(|line| [line.name.as_str(), line.uuid.as_str()]).filter(|id| !id.is_empty());
-    let near = nearest::several(&name, known, 3);
-    Err(match near.is_empty() {
-        true => no_machine(given),
-        false => Failure { hint: format!("did you mean {}?", near.join(", ")), ..no_machine(given) },
-    })
-}
-
-/// No cluster has this machine.
-pub fn no_machine(given: &str) -> Failure {
-    Failure::new(Code::NotFound, format!("no cluster in Omni has a machine `{given}`"))
-        .hint("this lists the machines of all clusters")
-        .next("cargo xtask cluster-status --output wide")
 }

@@ -6,7 +6,7 @@
 use serde_json::{Value, json};
 
 use crate::cli::MachineLogs;
-use crate::flow::vms;
+use crate::flow::machine;
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
 use domain::status::machines::MachineLine;
@@ -24,7 +24,7 @@ const LINES: u32 = 100_000;
 
 pub fn run(args: &MachineLogs, cx: &Cx) -> anyhow::Result<Outcome> {
     let omnictl = Omnictl::find(cx)?;
-    let machine = vms::machine(cx, &omnictl, &args.name)?;
+    let machine = machine::find(cx, &omnictl, &args.name)?;
     let explain = format!("cargo xtask cluster-explain {}", machine.cluster);
     if machine.uuid.is_empty() {
         let failure =

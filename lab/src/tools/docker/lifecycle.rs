@@ -47,18 +47,18 @@ impl Compose {
     }
 
     pub(super) fn up(&mut self, project: &Project, args: &[&str]) -> Result<(), ToolError> {
-        let one;
-        let (project, args) = match args {
-            // What the service needs runs as configured: the lab's tasks call it for nothing else.
-            ["-d", rest @ .., service] if !service.starts_with('-') => {
-                let mut only = project.clone();
-                only.services.retain(|name, _| name == service);
-                one = only;
-                (&one, ["-d"].iter().chain(rest).copied().collect::<Vec<_>>())
-            }
-            _ => (project, args.to_vec()),
+        // What the service needs runs as configured: the lab's tasks name one for nothing else.
+        let (service, args) = match args {
+            [flags @ .., service] if !service.starts_with('-') => (Some(*service), flags),
+            flags => (None, flags),
         };
-        let (start, force) = match args.as_slice() {
+        let only = service.map(|service| {
+            let mut only = project.clone();
+            only.services.retain(|name, _| name == service);
+            only
+        });
+        let project = only.as_ref().unwrap_or(project);
+        let (start, force) = match args {
             ["-d"] => (true, false),
             ["-d", "--force-recreate"] => (true, true),
             ["--no-start"] => (false, false),

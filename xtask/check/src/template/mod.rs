@@ -59,12 +59,16 @@ impl ClassInfo {
 
 /// The finding about the disk that Talos is installed on, for data of the Proxmox provider; no other has such keys.
 pub fn install_disk(provision: &AutoProvision) -> Option<String> {
-    // Most classes have one disk; only an escape could write the key otherwise.
-    if !["additional_disks", "\\"].iter().any(|mark| provision.provider_data.contains(mark)) {
+    if !may_have_further_disks(&provision.provider_data) {
         return None;
     }
     let data = spec::provider_data::parse("", provision).value?;
     provider_data::install_disk(&data).map(|(_, message)| message)
+}
+
+/// Whether provider data are worth a look at their disks: most classes have one, and only an escape could write the key otherwise.
+pub fn may_have_further_disks(provider_data: &str) -> bool {
+    ["additional_disks", "\\"].iter().any(|mark| provider_data.contains(mark))
 }
 
 /// A Talos version as Omni offers it (TalosVersion).

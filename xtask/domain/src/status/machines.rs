@@ -25,13 +25,16 @@ pub struct MachineLine {
     /// Without the length of its prefix.
     pub address: String,
     pub talos: String,
-    /// Of its kubelet; empty until Kubernetes has listed its node.
+    /// Of its kubelet, where [`add_kubelets`] knows its node.
     pub kubernetes: String,
     /// RFC 3339.
     pub created: String,
     /// What it waits for, with the error that is reported; empty if it is ready.
     #[serde(skip)]
     pub waits_for: String,
+    /// Its name in Kubernetes.
+    #[serde(skip)]
+    node_name: String,
 }
 
 /// What is shown of a MachineStatus, most of which is about hardware.
@@ -63,21 +66,15 @@ struct Kubelet {
 }
 
 /// The lines, by cluster, machine set and name. `requests` are ClusterMachineRequestStatuses, `machines`
-/// ClusterMachineStatuses, `statuses` MachineStatuses, `kubelets` KubernetesStatuses; `vms` are entries of Proxmox's list.
-pub fn machine_lines<'a>(
+/// ClusterMachineStatuses, `statuses` MachineStatuses; `vms` are entries of Proxmox's list.
+pub fn machine_lines(
     requests: &[Resource],
     machines: &[Resource],
     statuses: &[Brief<Reported>],
-    kubelets: &'a [Brief<Kubelets>],
     vms: &[Value],
 ) -> Vec<MachineLine> {
     let statuses: BTreeMap<&str, &Reported> =
         statuses.iter().map(|status| (status.metadata.id.as_str(), &status.spec)).collect();
-    let of_cluster = |status: &'a Brief<Kubelets>| {
-        let cluster = status.metadata.id.as_str();
-        status.spec.nodes.iter().map(move |node| ((cluster, node.nodename.as_str()), node.kubeletversion.as_str()))
-    };
-    let kubelets: BTreeMap<(&str, &str), &str> = kubelets.iter().flat_map(of_cluster).collect();
     let vms: BTreeMap<&str, &Value> = vms.iter().filter_map(|vm| Some((vm["name"].as_str()?, vm))).collect();
     let line = |(request, machine): Pair<'_>| {
         let view = machine_view(request, machine);
@@ -85,17 +82,16 @@ pub fn machine_lines<'a>(
         let status = statuses.get(view.uuid.as_str());
         let vm = vms.get(view.request.as_str());
         let address = status.and_then(|status| status.network.as_ref()?.addresses.first()).map_or("", String::as_str);
-        let cluster = of("cluster").unwrap_or_default();
-        let kubelet = of("node-name").and_then(|node| kubelets.get(&(cluster, node)));
         MachineLine {
-            cluster: cluster.to_owned(),
+            cluster: of("cluster").unwrap_or_default().to_owned(),
             machine_set: of("machine-set").unwrap_or_default().to_owned(),
             name: view.name().to_owned(),
             node: vm.map(|vm| place(vm)),
             vm: vm.and_then(|vm| vm["vmid"].as_u64()),
             address: address.split('/').next().unwrap_or_default().to_owned(),
             talos: status.map_or("", |status| status.talosversion.trim_start_matches('v')).to_owned(),
-            kubernetes: kubelet.copied().unwrap_or_default().to_owned(),
+            kubernetes: String::new(),
+            node_name: of("node-name").unwrap_or_default().to_owned(),
             created: request.or(machine).map_or(String::new(), |found| found.metadata.created.clone()),
             waits_for: if view.error.is_empty() {
                 view.waits_for
@@ -110,4 +106,18 @@ pub fn machine_lines<'a>(
     let mut lines: Vec<MachineLine> = pairs(requests.iter(), machines).into_iter().map(line).collect();
     lines.sort_by(|a, b| (&a.cluster, &a.machine_set, &a.name).cmp(&(&b.cluster, &b.machine_set, &b.name)));
     lines
+}
+
+/// The versions of kubelets, by the KubernetesStatuses of clusters.
+pub fn add_kubelets(lines: &mut [MachineLine], kubelets: &[Brief<Kubelets>]) {
+    let mut versions: BTreeMap<(&str, &str), &str> = BTreeMap::new();
+    for status in kubelets {
+        let cluster = status.metadata.id.as_str();
+        versions
+            .extend(status.spec.nodes.iter().map(|it| ((cluster, it.nodename.as_str()), it.kubeletversion.as_str())));
+    }
+    for line in lines {
+        let version = versions.get(&(line.cluster.as_str(), line.node_name.as_str()));
+        line.kubernetes = version.copied().unwrap_or_default().to_owned();
+    }
 }

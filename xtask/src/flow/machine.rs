@@ -1,0 +1,33 @@
+//! The machine that an operator names.
+
+use crate::flow::{cluster_output, vms};
+use domain::failure::{Code, Failure};
+use domain::nearest;
+use domain::status::machines::MachineLine;
+use runtime::cx::Cx;
+use runtime::tool::omnictl::Omnictl;
+
+/// The machine of this name, which is that of its machine request and of its VM, of this UUID, or of the VM NODE/ID.
+///
+/// # Errors
+/// [`Code::NotFound`] with similar names; those of omnictl, and of Proxmox where a VM is named.
+pub fn find(cx: &Cx, omnictl: &Omnictl<'_>, given: &str) -> Result<MachineLine, Failure> {
+    let name = if given.contains('/') { vms::named(cx, given)? } else { given.to_owned() };
+    let mut lines = cluster_output::observe(cx, omnictl, None)?.0;
+    if let Some(at) = lines.iter().position(|line| line.name == name || (!name.is_empty() && line.uuid == name)) {
+        return Ok(lines.swap_remove(at));
+    }
+    let known = lines.iter().flat_map(|line| [line.name.as_str(), line.uuid.as_str()]).filter(|id| !id.is_empty());
+    let near = nearest::several(&name, known, 3);
+    Err(match near.is_empty() {
+        true => unknown(given),
+        false => Failure { hint: format!("did you mean {}?", near.join(", ")), ..unknown(given) },
+    })
+}
+
+/// No cluster has this machine.
+pub fn unknown(given: &str) -> Failure {
+    Failure::new(Code::NotFound, format!("no cluster in Omni has a machine `{given}`"))
+        .hint("this lists the machines of all clusters")
+        .next("cargo xtask cluster-status --output wide")
+}
