@@ -165,7 +165,7 @@ END
 }
 
 test_layout() { # NAME PROJECT ACCOUNT OMNI_CONTAINER ALL_CONTAINERS FLAG…
-  local name=$1 project_name=$2 id=$3 omni=$4 containers=$5 before pin flags data
+  local name=$1 project_name=$2 id=$3 omni=$4 containers=$5 before pin flags data task
   shift 5
   flags=("$@")
   echo "# taking over $name"
@@ -192,6 +192,7 @@ test_layout() { # NAME PROJECT ACCOUNT OMNI_CONTAINER ALL_CONTAINERS FLAG…
     [[ $(old_data $containers) == "$data" ]]
   }
   check 'omni-adopt, killed after each of its changes' killed_everywhere same_data adopt --yes "${flags[@]}"
+  for task in machineclass-export cluster-export; do check "… $task is next" says "next: cargo xtask $task --all"; done
   check '… Omni answers' eventually 20 omni_serves
   check '… with the account' grep -q "^OMNI_ACCOUNT_UUID=$id$" "$project/docker/.env"
   check '… in its version' test "$(inspect omni '{{.Config.Image}}')" = ghcr.io/siderolabs/omni:v1.9.3

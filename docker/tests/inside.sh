@@ -322,6 +322,9 @@ test_settings() {
   check 'the key is mounted, read-only' says 'bind /omni.asc false'
   check 'the certificate too' says 'bind /tls.crt false'
   check 'the tailnet login is on a volume' bash -c "docker inspect omni-scale-omni-tailscale-1 --format '{{range .Mounts}}{{println .Type .Destination}}{{end}}' | grep -qx 'volume /var/lib/tailscale'"
+  check 'Omni serves no API without a login' bash -c "docker inspect omni-scale-omni-1 --format '{{json .Args}}' | grep -q -- '\"--local-resource-server-enabled=false\"'"
+  check 'Omni has no memory limit' test "$(inspect omni '{{.HostConfig.Memory}}')" = 0
+  check '… unless .env has one' run 0 bash -c "OMNI_MEMORY_LIMIT=2g docker compose -f '$project/docker/compose.yaml' config --format json | grep -q '\"mem_limit\": \"2147483648\"'"
   check 'the root of the provider is read-only' test "$(inspect proxmox-provider '{{.HostConfig.ReadonlyRootfs}}')" = true
   check 'without settings of the site Omni reads an empty file' bash -c "docker logs omni-scale-omni-1 2>&1 | grep -q 'site $(sha256sum </dev/null | cut -d' ' -f1)'"
   for service in omni-tailscale omni proxmox-provider; do
@@ -543,6 +546,20 @@ no_trace_of_a_drill() {
   [[ -z $(docker ps --all --quiet --filter name=omni-scale-drill)$(docker network ls --quiet --filter name=omni-scale-drill) ]] &&
     [[ $(docker volume ls -q | sort) == "$1" && $(ls "$HOME/.local/state/omni-scale/tmp") == lock ]]
 }
+# A drill with a service-account key, and an omnictl that lists one cluster, one machine class and so many users.
+drill_with_api() { # USERS ARGUMENT…
+  local users=$1
+  shift
+  mkdir -p "$work/api"
+  cat >"$work/api/omnictl" <<END
+#!/bin/sh
+echo "\$OMNI_ENDPOINT" >"$work/api/endpoint"
+case \$2 in users) n=$users ;; *) n=1 ;; esac
+for i in \$(seq "\$n"); do echo "{\"metadata\": {\"id\": \"\$i\", \"type\": \"\$2\"}, \"spec\": {}}"; done
+END
+  chmod +x "$work/api/omnictl"
+  PATH=$work/api:$PATH OMNI_SERVICE_ACCOUNT_KEY=$(in_lab printenv OMNI_SERVICE_ACCOUNT_KEY) fresh_task omni-backup-verify --drill "$@"
+}
 # Signals a drill once its container is there, which nothing leads to or from.
 drill_with() { # SIGNAL ARGUMENT…
   local signal=$1 drill runs
@@ -589,7 +606,13 @@ test_backup() {
   volumes=$(docker volume ls -q | sort)
   check 'a drill' run 0 fresh_task omni-backup-verify "$archive" --drill --etcd-image "$image"
   check '… says what Omni has' says 'Clusters 1, MachineClasses 1'
+  check '… and why its API was not asked' says 'not checked: neither the backup nor this project has a service-account key'
   check '… and leaves nothing' no_trace_of_a_drill "$volumes"
+  check 'a drill with a key asks the API' run 0 drill_with_api 2 "$archive" --etcd-image "$image"
+  check '… of its own Omni' grep -qE '^http://172[0-9.]+:8080$' "$work/api/endpoint"
+  check '… says what it lists' says 'machine classes and users: Clusters 1, MachineClasses 1, Users 2'
+  check 'a drill whose API lacks a user: fails' run 1 drill_with_api 1 "$archive" --etcd-image "$image"
+  check '… and says what' says 'Users: 2 in the backup, 1 in Omni'
   check 'a drill, interrupted' drill_with TERM "$archive" --etcd-image "$image"
   check '… leaves nothing' no_trace_of_a_drill "$volumes"
   check 'a drill, killed' drill_with KILL "$archive" --etcd-image "$image"

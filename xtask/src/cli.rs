@@ -1408,8 +1408,8 @@ pub struct UpgradePlan {
     /// Plan Omni
     #[arg(long)]
     pub omni: bool,
-    /// Plan the provider
-    #[arg(long)]
+    /// Plan the provider; all of them run one release
+    #[arg(long = "infra-provider", alias = "provider")]
     pub provider: bool,
     /// Plan Talos of every cluster
     #[arg(long)]

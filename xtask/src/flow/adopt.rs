@@ -99,6 +99,7 @@ pub struct Adoption {
     pub inputs: OmniInputs,
     example: EnvFile,
     version: String,
+    store: Store,
     secrets: Vec<(PathBuf, &'static str, Secret)>,
     compose: CheckedFile,
     /// Of an earlier run, or what is noted when this one begins.
@@ -250,14 +251,15 @@ impl Adoption {
             .side_by_side("checking the values", omni_checks::values(cx, &inputs))
             .into_iter()
             .collect::<anyhow::Result<()>>()?;
-        let key = cx.ui.step("key", "Check that its key opens its store", || {
+        let (key, store) = cx.ui.step("key", "Check that its key opens its store", || {
             let text =
                 cx.read(Path::new(&existing.key), "run this as a user who can read it: no other key opens the store")?;
             let key = Secret::new(String::from_utf8_lossy(&text));
             let store = store_of(cx, &containers[0].0.name, &existing.data[0])?;
             backup::owned(&store, inputs.get("OMNI_ACCOUNT_UUID"))?;
             gpg::open_slot(cx, &key, &store.slots)?;
-            Ok(StepResult::ok(key, words_of(&store)))
+            let held = words_of(&store);
+            Ok(StepResult::ok((key, store), held))
         })?;
         let mut secrets = vec![(cx.paths.store_key(), "the key of Omni's store", key)];
         if let Some(config) = &existing.config {
@@ -285,7 +287,16 @@ impl Adoption {
             images,
             filled: false,
         });
-        Ok(Adoption { containers, existing, inputs, example, version, secrets, compose, note })
+        Ok(Adoption { containers, existing, inputs, example, version, store, secrets, compose, note })
+    }
+
+    /// The tasks that write files of what only Omni has.
+    pub fn exports(&self) -> impl Iterator<Item = &'static str> {
+        let tasks = [
+            ("MachineClasses", "cargo xtask machineclass-export --all"),
+            ("Clusters", "cargo xtask cluster-export --all"),
+        ];
+        tasks.into_iter().filter(|(kind, _)| self.store.count(kind) > 0).map(|(_, task)| task)
     }
 
     /// Where the cold copy of the data is kept.

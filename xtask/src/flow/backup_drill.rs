@@ -9,14 +9,17 @@ use crate::flow::backup_check::{OpenedBackup, VerifyOptions};
 use crate::flow::omni_stack::BEGINS_EMPTY;
 use crate::flow::omni_upgrade;
 use crate::flow::restore::ETCD_DIR;
-use domain::backup::{SQLITE, STORE_KEY};
-use domain::failure::{Code, Failure};
+use domain::backup::{ENV, Manifest, SQLITE, STORE_KEY};
+use domain::failure::{Code, Failure, Kind};
+use domain::secret::Secret;
+use domain::spec::env::EnvFile;
 use domain::status::snapshot::Store;
 use domain::words::count;
 use runtime::cx::Cx;
 use runtime::files;
 use runtime::tool::docker::{Docker, QUICK};
 use runtime::tool::omni;
+use runtime::tool::omnictl::{KEYS, Omnictl};
 use runtime::ui::{Status, StepResult};
 use runtime::wait::Poll;
 
@@ -32,9 +35,11 @@ const ARGS: &str = "--name=omni --private-key-source=file:///omni.asc --etcd-emb
      --event-sink-port=8091 --k8s-proxy-bind-addr=0.0.0.0:8100 --advertised-api-url=https://drill.invalid/ \
      --machine-api-advertised-url=https://drill.invalid:8090/ --advertised-kubernetes-proxy-url=https://drill.invalid:8100/ \
      --siderolink-wireguard-advertised-addr=192.0.2.1:50180 --auth-auth0-enabled=true --auth-auth0-domain=drill.invalid \
-     --auth-auth0-client-id=drill";
+     --auth-auth0-client-id=drill --local-resource-server-enabled=false";
 /// What people and providers make, and Omni alone does not change.
 const KEPT: [&str; 5] = ["Clusters", "MachineClasses", "Machines", "Users", "Identities"];
+/// Those that its API is asked for.
+const ASKED: [&str; 3] = ["Clusters", "MachineClasses", "Users"];
 const HEALTH: Duration = Duration::from_secs(120);
 /// How much of its log tells how Omni started.
 const LOG: &str = "2000";
@@ -59,7 +64,7 @@ pub fn run(cx: &Cx, opened: &OpenedBackup, means: &VerifyOptions<'_>, key: &Path
         let (drill, detail) = start(cx, &docker, opened, key)?;
         Ok(StepResult::ok(drill, detail))
     })?;
-    cx.ui.step("drill-health", "Wait until it is healthy", || wait_until_healthy(cx, &docker))?;
+    let address = cx.ui.step("drill-health", "Wait until it is healthy", || wait_until_healthy(cx, &docker))?;
     cx.ui.step("drill-store", "Check account, clusters, machine classes, users and key slots", || {
         let dir = opened.scratch.path().join("drill");
         let image = backup::etcd_image(means.image, opened.version());
@@ -67,9 +72,7 @@ pub fn run(cx: &Cx, opened: &OpenedBackup, means: &VerifyOptions<'_>, key: &Path
         docker.etcd(&image, &format!("container:{NAME}"), &dir, &words)?.checked()?;
         Ok(StepResult::ok((), compare(opened, &backup::read_store(&dir.join("now.db"))?)?))
     })?;
-    let detail =
-        "unknown: Omni 1.7 and later serve no API until a person accepts the licence, which a drill does not do";
-    cx.ui.note("drill-api", "what Omni's API shows", Status::Skipped, detail);
+    cx.ui.step("drill-api", "Ask its API for clusters, machine classes and users", || ask(cx, opened, address))?;
     drop(drill);
     cx.ui.note("drill-removed", "container and network of the drill", Status::Ok, "removed");
     Ok(())
@@ -111,8 +114,8 @@ fn start<'a>(
     Ok((drill, format!("{image}, without tailnet, machines and published ports")))
 }
 
-/// Waits until it answers, which it does only once the key has opened the store.
-fn wait_until_healthy(cx: &Cx, docker: &Docker<'_>) -> anyhow::Result<StepResult<()>> {
+/// Waits until it answers, which it does only once the key has opened the store, and returns its address.
+fn wait_until_healthy(cx: &Cx, docker: &Docker<'_>) -> anyhow::Result<StepResult<String>> {
     let look = || {
         let format = "{{.State.Status}} {{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
         let found = docker.run("looking at the drill", &["container", "inspect", "--format", format, NAME], QUICK)?;
@@ -130,8 +133,9 @@ fn wait_until_healthy(cx: &Cx, docker: &Docker<'_>) -> anyhow::Result<StepResult
         if state != "running" {
             return refuse(&format!("its container is {state}"));
         }
-        match omni::healthy(cx, &format!("http://{address}:8080"), None) {
-            Ok(()) => Ok(Poll::Done(StepResult::ok((), "the key has opened the store"))),
+        let endpoint = format!("http://{address}:8080");
+        match omni::healthy(cx, &endpoint, None) {
+            Ok(()) => Ok(Poll::Done(StepResult::ok(endpoint, "the key has opened the store"))),
             Err(failure) if failure.code == Code::Interrupted => Err(failure.into()),
             Err(failure) => Ok(Poll::Waiting(failure.message)),
         }
@@ -140,16 +144,51 @@ fn wait_until_healthy(cx: &Cx, docker: &Docker<'_>) -> anyhow::Result<StepResult
 }
 
 fn compare(opened: &OpenedBackup, now: &Store) -> Result<String, Failure> {
-    backup::owned(now, &opened.manifest.account)?;
     let manifest = &opened.manifest;
-    let counts = KEPT.map(|kind| (kind, [manifest.counts.get(kind).copied().unwrap_or_default(), now.count(kind)]));
-    let lost = counts.iter().filter(|(_, [before, after])| before != after);
-    let lost = lost.map(|(kind, [before, after])| format!("{kind}: {before} in the backup, {after} in Omni"));
+    backup::owned(now, &manifest.account)?;
     let slots = manifest.key_slots.iter().filter(|slot| !now.slots.contains_key(*slot));
-    let lost: Vec<String> = lost.chain(slots.map(|slot| format!("no key slot {slot}"))).collect();
+    let lost = slots.map(|slot| format!("no key slot {slot}")).collect();
+    let shown = same(manifest, &KEPT.map(|kind| (kind, now.count(kind))), lost)?;
+    Ok(format!("{shown}, {}", count(now.slots.len(), "key slot")))
+}
+
+/// The counts in words, if they are those of the backup and nothing else is lost.
+fn same(manifest: &Manifest, counts: &[(&str, u64)], mut lost: Vec<String>) -> Result<String, Failure> {
+    for (kind, after) in counts {
+        let before = manifest.counts.get(*kind).copied().unwrap_or_default();
+        if before != *after {
+            lost.push(format!("{kind}: {before} in the backup, {after} in Omni"));
+        }
+    }
     if lost.is_empty() {
-        let shown = counts.map(|(kind, [_, after])| format!("{kind} {after}"));
-        return Ok(format!("{}, {}", shown.join(", "), count(now.slots.len(), "key slot")));
+        return Ok(counts.iter().map(|(kind, after)| format!("{kind} {after}")).collect::<Vec<_>>().join(", "));
     }
     Err(Failure::new(Code::Invalid, "Omni has something else than the backup").cause(lost.join("\n")))
+}
+
+/// What the API lists for the service account of the backup's `docker/.env`, or of this project's. Omni 1.7 and later answer only
+/// if the store has a person's acceptance of the licence (omni v1.9.3 `internal/pkg/auth/interceptor/eula.go`).
+fn ask(cx: &Cx, opened: &OpenedBackup, endpoint: String) -> anyhow::Result<StepResult<()>> {
+    let text = files::read_text_if_there(&opened.part(ENV))?.unwrap_or_default();
+    let own = EnvFile::parse(ENV, &text)?.get(KEYS[1]).filter(|key| !key.is_empty()).map(Secret::new);
+    let Some(key) = own.or_else(|| Some(cx.settings.secret(KEYS[1])?.value)) else {
+        return Ok(StepResult::warning(
+            (),
+            "not checked: neither the backup nor this project has a service-account key",
+        ));
+    };
+    let list = |omnictl: &Omnictl<'_>, kind: &'static str| {
+        Ok::<_, Failure>((kind, omnictl.list(&kind.to_lowercase(), None)?.len() as u64))
+    };
+    let listed = Omnictl::at(cx, endpoint, &key)
+        .and_then(|omnictl| ASKED.into_iter().map(|kind| list(&omnictl, kind)).collect::<Result<Vec<_>, _>>());
+    match listed {
+        Ok(listed) => Ok(StepResult::ok((), same(&opened.manifest, &listed, Vec::new())?)),
+        Err(failure) if failure.code == Code::Interrupted => Err(failure.into()),
+        Err(failure) if failure.kind == Kind::Licence => {
+            let detail = "not checked: nobody accepted the licence of this Omni, and a drill does not";
+            Ok(StepResult::skipped((), detail))
+        }
+        Err(failure) => Ok(StepResult::warning((), format!("not checked: {}: {}", failure.message, failure.cause))),
+    }
 }

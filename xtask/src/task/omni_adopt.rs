@@ -28,12 +28,10 @@ pub fn run(args: &OmniAdopt, cx: &Cx) -> anyhow::Result<Outcome> {
     plan.record(|state| OmniInputs::record(state, &endpoint));
     plan.carry_out(cx, &format!("Stop the old stack, and run Omni at {endpoint} from this project"), &Value::Null)?;
     let copy = found.copy(cx);
-    Ok(Outcome::done(format!("Omni runs at {endpoint} from this project; the old volumes are as they were"))
+    let outcome = Outcome::done(format!("Omni runs at {endpoint} from this project; the old volumes are as they were"))
         .with(json!({ "omni_endpoint": endpoint, "changed": changed, "copy": copy }))
-        .next("cargo xtask omni-verify")
-        .next("cargo xtask machineclass-export --all")
-        .next("cargo xtask cluster-export --all")
-        .next("cargo xtask omni-backup"))
+        .next("cargo xtask omni-verify");
+    Ok(found.exports().fold(outcome, Outcome::next).next("cargo xtask omni-backup"))
 }
 
 fn undo(cx: &Cx) -> anyhow::Result<Outcome> {

@@ -38,7 +38,7 @@ fn wanted(args: &UpgradePlan) -> Result<TargetVersions, Failure> {
         if chosen != 1 {
             return Err(Failure::new(Code::Usage, "--to is the version of one component")
                 .cause("a version alone could be of any of them")
-                .hint("add one of --omni, --provider, --talos, --kubernetes"));
+                .hint("add one of --omni, --infra-provider, --talos, --kubernetes"));
         }
         let others = [(args.provider, &pins.provider), (args.talos, &pins.talos), (args.kubernetes, &pins.kubernetes)];
         let like = others.into_iter().find(|(named, _)| *named).map_or(&pins.omni, |(_, pin)| pin);

@@ -186,15 +186,18 @@ impl<'a> Omnictl<'a> {
 
     /// As [`Omnictl::find`], but always with this key of `docker/.env`.
     pub fn with_key(cx: &'a Cx, secret: &Secret) -> Result<Omnictl<'a>, Failure> {
-        let (variable, secret) = (KEYS[1], secret.clone());
-        check_key(variable, &Origin::EnvFile(variable), &secret)?;
-        let endpoint = match (cx.settings.omni_endpoint(None), own_login()) {
-            (Some(found), _) => found.value,
-            (None, Some((_, address))) => address,
-            (None, None) => return Err(no_endpoint()),
-        };
-        let login = Login::Key { variable, origin: Origin::EnvFile(variable), secret };
-        Ok(Omnictl { cx, program: program()?, login, endpoint })
+        match (cx.settings.omni_endpoint(None), own_login()) {
+            (Some(found), _) => Omnictl::at(cx, found.value, secret),
+            (None, Some((_, address))) => Omnictl::at(cx, address, secret),
+            (None, None) => Err(no_endpoint()),
+        }
+    }
+
+    /// The same, for the Omni at `endpoint`.
+    pub fn at(cx: &'a Cx, endpoint: String, secret: &Secret) -> Result<Omnictl<'a>, Failure> {
+        let (variable, origin, secret) = (KEYS[1], Origin::EnvFile(KEYS[1]), secret.clone());
+        check_key(variable, &origin, &secret)?;
+        Ok(Omnictl { cx, program: program()?, login: Login::Key { variable, origin, secret }, endpoint })
     }
 
     /// As [`Omnictl::find`], but always with omnictl's own login, regardless of keys in `docker/.env`.
