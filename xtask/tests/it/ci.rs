@@ -19,7 +19,7 @@ use std::process::{Command, Stdio};
 use domain::releases::Minor;
 use serde_json::Value;
 
-use crate::sandbox::{CommandOutput, Scratch, lab_program, program_at, root};
+use crate::sandbox::{CommandOutput, Scratch, lab_program, program_at, root, tracked};
 
 /// A repository of its own, with a PATH of its own.
 pub struct Kit(Scratch);
@@ -381,6 +381,16 @@ fn one_version_of_each_tool() {
     let checks = format!("cargo xtask ci --skip test --with {} ", groups.join(","));
     assert!(run.contains(&checks), "the pipeline runs every group: {checks}");
     assert!(read(".github/workflows/ci.yml").contains("run: bash .ci/run"));
+}
+
+#[test]
+fn every_action_is_pinned_to_a_commit_and_names_its_version() {
+    let pinned = regex::Regex::new(r"uses: (\./\S+|[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+)$").unwrap();
+    for file in tracked().iter().filter(|file| file.starts_with(".github/workflows/") || *file == "action.yml") {
+        for line in fs::read_to_string(root().join(file)).unwrap().lines().filter(|line| line.contains("uses:")) {
+            assert!(pinned.is_match(line), "{file}: {line}");
+        }
+    }
 }
 
 #[test]
