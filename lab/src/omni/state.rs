@@ -70,7 +70,7 @@ impl State {
     /// # Errors
     /// Its last words.
     pub fn begin(&mut self, image: &str) -> Result<(), &'static str> {
-        let tag = image.rsplit_once(':').map_or(image, |(_, tag)| tag).to_owned();
+        let tag = check::stack::tag(image).unwrap_or(image).to_owned();
         let before = std::mem::replace(&mut self.tag, tag.clone());
         if before.is_empty() || before == tag {
             return Ok(());
