@@ -76,7 +76,7 @@ const EDIT: &str = "edit machine-classes/rehearsal-machine.yaml: kernelargs: [] 
 const APPLY: &str = "machineclass-apply rehearsal-machine";
 const GROW: &str = "edit clusters/rehearsal.yaml: size: 1 -> size: 9";
 const CLUSTER: &str = "cluster-create rehearsal --control-planes 1 --workers 1 --timeout 60s";
-const OLDER: &str = "cluster-create rehearsal --control-planes 1 --workers 1 --talos-version v1.13.9 --timeout 60s";
+const OLDER: &str = "cluster-create rehearsal --control-planes 1 --workers 1 --talos-version v1.13.8 --timeout 60s";
 
 impl Before {
     /// The tasks that lead there, as an operator types them.

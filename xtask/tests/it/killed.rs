@@ -41,7 +41,7 @@ const OTHERS: [Step; 22] = [
     ("init {dir}/site", 25),
     ("cluster-scale demo --set workers=2 --yes --timeout 60s", 800),
     ("apply {dir}/plan.json --yes --timeout 60s", 400),
-    ("cluster-upgrade demo --talos v1.13.13 --yes --timeout 60s", 900),
+    ("cluster-upgrade demo --talos v1.13.9 --yes --timeout 60s", 900),
     ("machine-replace {worker} --yes --allow-destroy demo --timeout 60s", 1200),
     ("keys --rotate provider --yes", 900),
     ("keys --rotate proxmox --yes", 900),
@@ -115,7 +115,7 @@ fn killed_in_any_other_task_a_second_run_completes() {
     for round in 0..(kills / 12).max(1) {
         let mut lab = sandbox();
         lab.set("DOCKER_HOST", Some("tcp://lab"));
-        let create = "cluster-create demo --control-planes 1 --workers 1 --talos-version v1.13.9 --yes --timeout 60s";
+        let create = "cluster-create demo --control-planes 1 --workers 1 --talos-version v1.13.8 --yes --timeout 60s";
         lab.provider();
         lab.class("small");
         lab.run(create).exits(0);

@@ -63,12 +63,24 @@ pub fn tracked() -> Vec<String> {
     String::from_utf8_lossy(&tracked.stdout).lines().map(str::to_owned).collect()
 }
 
-/// The versions that this kit pins.
+/// What `OMNI_SCALE_SET=previous` gives every lab and its project: what this kit pinned before.
+const PREVIOUS: [(&str, &str); 2] = [("omni", "1.9.3"), ("provider", "0.2.0")];
+
+/// Whether the labs have the set of versions that this kit pinned before.
+pub fn previous_set() -> bool {
+    let set = std::env::var("OMNI_SCALE_SET").ok();
+    assert!(set.is_none() || set.as_deref() == Some("previous"), "OMNI_SCALE_SET={set:?}");
+    set.is_some()
+}
+
+/// The versions of the labs and their projects: those that this kit pins, or those before.
 pub fn pins() -> [(&'static str, String); 5] {
     let pins = &domain::releases::table().recommended;
     let all = [&pins.omni, &pins.provider, &pins.talos, &pins.kubernetes, &pins.tailscale];
     let names = ["omni", "provider", "talos", "kubernetes", "tailscale"];
-    std::array::from_fn(|at| (names[at], all[at].version.to_string()))
+    let before = |name| PREVIOUS.iter().find(|(other, _)| previous_set() && *other == name);
+    let pin = |at: usize| before(names[at]).map_or_else(|| all[at].version.to_string(), |(_, old)| (*old).to_owned());
+    std::array::from_fn(|at| (names[at], pin(at)))
 }
 
 /// The pinned version of one program, without `v`.
@@ -277,6 +289,11 @@ impl Sandbox {
         let dir = scratch.path().join("lab");
         let mut command = Command::new(lab_program());
         command.arg("serve").arg("--dir").arg(&dir).arg("--until-stdin-closes").args(flags.split_whitespace());
+        // A test of certain versions has them in any set.
+        let previous = previous_set() && !flags.contains("--omni-version");
+        if previous {
+            command.args(["--omni-version", &pin("omni")]);
+        }
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -292,7 +309,12 @@ impl Sandbox {
         let mut env = environment(&ready.env_file);
         env.insert("HOME".into(), scratch.path().join("home").display().to_string());
         fs::create_dir_all(scratch.path().join("home")).expect("a home");
-        Sandbox { scratch, env, child }
+        let lab = Sandbox { scratch, env, child };
+        if previous {
+            lab.pin("omni", &format!("v{}", pin("omni")));
+            lab.pin("omni-infra-provider-proxmox", &format!("v{}", pin("provider")));
+        }
+        lab
     }
 
     pub fn project(&self) -> PathBuf {
