@@ -43,7 +43,28 @@ pub fn run(bench: &Bench) -> Result<()> {
         }
         fs::remove_dir_all(&project)?;
     }
+    upgrade_plan(bench)?;
     selector(bench)
+}
+
+/// The steps from an older set of versions, of which there is one template, without a call.
+fn upgrade_plan(bench: &Bench) -> Result<()> {
+    let project = project(bench, 1)?;
+    let compose = project.join("docker/compose.yaml");
+    let text = fs::read_to_string(&compose)?;
+    let tag = text.split("siderolabs/omni:v").nth(1).and_then(|rest| rest.lines().next()).context("Omni's tag")?;
+    fs::write(&compose, text.replace(&format!("siderolabs/omni:v{tag}"), "siderolabs/omni:v1.4.9"))?;
+    let mut times = Vec::new();
+    for _ in 0..5 {
+        let (status, cost) = watched(bench.runner(&project, &["upgrade-plan", "--from-files"]).stdout(Stdio::null()))?;
+        // 1: a step is blocked; 3: there are steps.
+        if !matches!(status.code(), Some(1 | 3)) {
+            bail!("upgrade-plan found no step: {status}");
+        }
+        times.push(cost.time);
+    }
+    row("`upgrade-plan --from-files` from Omni 1.4.9", &times, "50 ms");
+    Ok(())
 }
 
 /// One `omnictl cluster template validate` after the other, as many as there are files, by the time that twenty of them take.

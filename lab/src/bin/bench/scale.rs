@@ -15,7 +15,7 @@ const TOOL_START_MS: &str = "40";
 /// Virtual machines, nodes, storages and clusters.
 const SIZES: [[usize; 4]; 4] = [[10, 3, 3, 1], [100, 3, 5, 2], [1_000, 7, 50, 20], [10_000, 64, 500, 200]];
 /// The tasks, and the time and memory that each may take at the largest size.
-const TASKS: [(&[&str], &str); 8] = [
+const TASKS: [(&[&str], &str); 9] = [
     (&["cluster-status"], "2 s, 150 MB"),
     (&["cluster-status", "fleet-001"], "2 s, 150 MB"),
     (&["cluster-status", "-o", "wide"], "2 s, 150 MB"),
@@ -23,6 +23,7 @@ const TASKS: [(&[&str], &str); 8] = [
     (&["provider-verify"], "2 s, 150 MB"),
     (&["cluster-sync", "--all", "--yes"], "5 s, 150 MB"),
     (&["drift"], "2 s, 150 MB"),
+    (&["upgrade-plan"], "2 s, 150 MB"),
     (&["fleet-page", "--dry-run"], "1 s, 200 MB"),
 ];
 const ROUNDS: usize = 5;
