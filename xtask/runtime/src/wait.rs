@@ -49,8 +49,10 @@ pub fn until<T>(
             )
             .cause(format!("still {last} (unchanged for {still} s)"))
             .hint(match still * 2 > limit.as_secs() {
-                true => "nothing has changed for most of this time: look at what is waited for before waiting longer",
-                false => "it was still changing: wait longer with --timeout",
+                true => {
+                    "nothing has changed for most of this time: look at what is waited for before waiting longer".into()
+                }
+                false => format!("the last change was {still} s ago: it may only need longer, with --timeout"),
             })
             .into());
         }
@@ -130,6 +132,6 @@ mod tests {
             Failure::of(&until("x", Duration::from_secs(3), |_| {}, look).unwrap_err()).hint
         };
         assert!(hint(Duration::ZERO).contains("nothing has changed"));
-        assert!(hint(Duration::from_secs(9)).contains("it was still changing"));
+        assert!(hint(Duration::from_secs(9)).contains("the last change was 0 s ago"));
     }
 }
