@@ -563,6 +563,45 @@ END
   chmod +x "$work/api/omnictl"
   PATH=$work/api:$PATH OMNI_SERVICE_ACCOUNT_KEY=$(in_lab printenv OMNI_SERVICE_ACCOUNT_KEY) fresh_task omni-backup-verify --drill "$@"
 }
+# Backups while a real SQLite writes to Omni's database. Of the first copy, docker delivers the log only after SQLite has emptied it into
+# the database and begun it again: such a copy is not of one moment, and must not be used.
+test_sqlite_in_use() { # ETCD_IMAGE
+  local database archive torn writer
+  if ! command -v python3 >/dev/null; then
+    echo 'SKIP a SQLite database in use: python3 is not installed' | tee -a "$work/skipped"
+    return
+  fi
+  database=$(docker volume inspect omni-scale_omni-sqlite --format '{{.Mountpoint}}')/omni.db
+  mkdir -p "$work/slow"
+  cat >"$work/slow/docker" <<END
+#!/bin/bash
+if [[ \$1 == cp && \$2 == *:/_out/sqlite/. && ! -e $work/slow/torn ]]; then
+  cp "$database" "\$3/omni.db"
+  salt() { od -A n -j 16 -N 8 -t x1 "$database-wal"; }
+  before=\$(salt)
+  until [[ \$(salt) != "\$before" ]]; do sleep 0.05; done
+  cp "$database-wal" "\$3/omni.db-wal"
+  cp -r "\$3" $work/slow/torn
+  exit
+fi
+exec $(command -v docker) "\$@"
+END
+  chmod +x "$work/slow/docker"
+  python3 "$here/ledger.py" write "$database" &
+  writer=$!
+  eventually 20 test -s "$database-wal"
+  for torn in yes no; do
+    archive=$work/backups/in-use-$torn.tar.gz
+    check "omni-backup while SQLite writes, first copy torn: $torn" run 0 env PATH="$work/slow:$PATH" bash -c \
+      "$(declare -f fresh_task); project=$project work=$work XTASK=$XTASK; fresh_task omni-backup --to '$archive' --etcd-image '$1'"
+    mkdir "$work/in-use-$torn"
+    tar -xzf "$archive" -C "$work/in-use-$torn"
+    check '… has what was committed at one moment' run 0 python3 "$here/ledger.py" check "$work/in-use-$torn/sqlite/omni.db"
+  done
+  check '… which the torn copy has not' run 1 python3 "$here/ledger.py" check "$work/slow/torn/omni.db"
+  kill "$writer"
+  wait "$writer" 2>/dev/null
+}
 # Signals a drill once its container is there, which nothing leads to or from.
 drill_with() { # SIGNAL ARGUMENT…
   local signal=$1 drill runs
@@ -596,6 +635,7 @@ test_backup() {
   set_value OMNI_ACCOUNT_UUID 00000000-0000-4000-8000-000000000000
   check 'stack-up with that account and key' run 0 fresh_task stack-up --recreate --yes --timeout 60s
   started=$(inspect omni '{{.State.StartedAt}}')
+  test_sqlite_in_use "$image"
   local volumes count there
   count=$(keys_in_etcd) there=$(docker ps --all --quiet | wc -l)
   check 'omni-backup of 10,000 machines' within 10 run 0 fresh_task omni-backup --to "$archive" --etcd-image "$image"

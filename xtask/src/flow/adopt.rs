@@ -37,6 +37,8 @@ const SLOW: Duration = Duration::from_secs(180);
 /// What must not become fewer. Omni makes and removes resources of other types by itself.
 const HELD: [(&str, &str); 4] =
     [("Clusters", "cluster"), ("Machines", "machine"), ("MachineClasses", "machine class"), ("Users", "user")];
+const EXPORTS: [(&str, &str); 2] =
+    [("MachineClasses", "cargo xtask machineclass-export --all"), ("Clusters", "cargo xtask cluster-export --all")];
 const OLD_STACK: &str =
     "Omni is away until the new stack runs; running clusters go on; containers and volumes are kept";
 
@@ -292,11 +294,7 @@ impl Adoption {
 
     /// The tasks that write files of what only Omni has.
     pub fn exports(&self) -> impl Iterator<Item = &'static str> {
-        let tasks = [
-            ("MachineClasses", "cargo xtask machineclass-export --all"),
-            ("Clusters", "cargo xtask cluster-export --all"),
-        ];
-        tasks.into_iter().filter(|(kind, _)| self.store.count(kind) > 0).map(|(_, task)| task)
+        EXPORTS.into_iter().filter(|(kind, _)| self.store.count(kind) > 0).map(|(_, task)| task)
     }
 
     /// Where the cold copy of the data is kept.

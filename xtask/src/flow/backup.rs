@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -262,20 +263,16 @@ fn copy_sqlite(docker: &Docker<'_>, container: &str, dir: &Path) -> Result<(), F
         let to = dir.with_file_name(format!("sqlite-{round}"));
         files::own_dir(&to).map_err(|error| cannot("create", &to, &error))?;
         // A file that shrinks or goes away meanwhile ends docker's copy; the next one counts.
-        let copied = docker.copy_out(container, SQLITE_DIR, &to);
-        if copied.as_ref().is_err_and(|failure| failure.code == Code::Interrupted) {
-            copied.map(|()| to)
-        } else {
-            Ok(to)
+        match docker.copy_out(container, SQLITE_DIR, &to) {
+            Err(failure) if failure.code == Code::Interrupted => Err(failure),
+            _ => Ok(to),
         }
     };
     let mut before = copy(0)?;
     for round in 1..=ROUNDS {
         let next = copy(round)?;
-        let consistent = settled(&before, &next).unwrap_or(false);
-        if consistent {
-            let shm = before.join("omni.db-shm");
-            let place = dir.join("sqlite");
+        if settled(&before, &next).unwrap_or(false) {
+            let (shm, place) = (before.join("omni.db-shm"), dir.join("sqlite"));
             // Its index of the log is made again, and is of no use elsewhere.
             let kept = if shm.exists() { std::fs::remove_file(shm) } else { Ok(()) };
             return kept
@@ -291,14 +288,27 @@ fn copy_sqlite(docker: &Docker<'_>, container: &str, dir: &Path) -> Result<(), F
 }
 
 fn settled(before: &Path, next: &Path) -> std::io::Result<bool> {
-    let of = |dir: &Path, name: &str| dir.join(name);
-    if !files::begins_with(&of(next, "omni.db"), &of(before, "omni.db"), true)?
-        || of(before, "omni.db-journal").exists()
-    {
+    let [old, new] = [before, next].map(|dir| dir.join("omni.db"));
+    if before.join("omni.db-journal").exists() || !files::begins_with(&new, &old, true)? {
         return Ok(false);
     }
-    let log = of(before, "omni.db-wal");
-    Ok(!log.exists() || files::begins_with(&of(next, "omni.db-wal"), &log, false)?)
+    let [old, new] = [before, next].map(|dir| dir.join("omni.db-wal"));
+    Ok(!old.exists() || (cut_log(&old).and_then(|()| files::begins_with(&new, &old, false)))?)
+}
+
+/// Leaves what SQLite wrote to its log since it last began it: the frames with the salt of its header. Those behind them are older,
+/// and are overwritten from the front (sqlite.org/fileformat2.html#the_write_ahead_log).
+fn cut_log(log: &Path) -> std::io::Result<()> {
+    let file = File::options().read(true).write(true).open(log)?;
+    let (mut header, mut frame) = ([0; 32], [0; 24]);
+    let mut end = file.metadata()?.len().min(32);
+    if file.read_exact_at(&mut header, 0).is_ok() {
+        let page = u32::from_be_bytes([header[8], header[9], header[10], header[11]]);
+        while file.read_exact_at(&mut frame, end).is_ok() && frame[8..16] == header[16..24] {
+            end += 24 + u64::from(page);
+        }
+    }
+    file.set_len(end.min(file.metadata()?.len()))
 }
 
 /// The files of the project, and those that `docker/.env` names, with their places in the archive.
