@@ -15,7 +15,7 @@ Usage: install.sh [--auth-key-file FILE | --auth-key-stdin] [options]
                          Needed for the first login alone.
   --hostname NAME        Name in the tailnet, part of the issuer's URL (default: idp, or the one already set)
   --version VERSION      Release of a first installation (default: 0.0.12); later upgrade.sh changes it
-  --sha256 HEX           SHA-256 of the release archive, instead of the checksum file of the release
+  --sha256 HEX           SHA-256 of the release archive, instead of checksums.txt or of the release's own file
   --base-url URL         Where the releases are, for a mirror
   --force-login          Use the key although there is a login: registers the node again
   --timeout SECONDS      How long to wait for the discovery document (default: 180)

@@ -115,8 +115,12 @@ fetch() { # URL FILE
     --output "$2" -- "$1"
 }
 
+checksum_in() { # FILE ARCHIVE
+  awk -v name="$2" '$2 == name || $2 == "*" name { print tolower($1) }' "$1"
+}
+
 # download VERSION BASE_URL SHA256 DIRECTORY: leaves a verified `tsidp` in the directory, or dies.
-# The checksum comes with the release; --sha256 pins it beforehand, which is the stronger proof.
+# The checksum comes with the release; --sha256, or a checksums.txt beside this file, pins it beforehand, which is the stronger proof.
 download() {
   local version=$1 base=$2 wanted=$3 directory=$4
   local architecture
@@ -125,11 +129,14 @@ download() {
   local sums="tsidp_${version}_checksums.txt"
   fetch "$base/v$version/$archive" "$directory/$archive" ||
     die "could not download $base/v$version/$archive" "Is $version a release? Can this host reach the internet?"
+  local pinned
+  pinned=$(dirname "${BASH_SOURCE[0]}")/checksums.txt
+  if [[ -z $wanted && -f $pinned ]]; then wanted=$(checksum_in "$pinned" "$archive"); fi
   if [[ -z $wanted ]]; then
     fetch "$base/v$version/$sums" "$directory/$sums" ||
       die "could not download $base/v$version/$sums, so the archive cannot be verified" \
         "next: find its SHA-256 on the release page, then run again with --sha256"
-    wanted=$(awk -v name="$archive" '$2 == name || $2 == "*" name { print tolower($1) }' "$directory/$sums")
+    wanted=$(checksum_in "$directory/$sums" "$archive")
     if [[ ! $wanted =~ ^[0-9a-f]{64}$ ]]; then die "$sums has no checksum for $archive"; fi
   fi
   local found

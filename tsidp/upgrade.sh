@@ -11,7 +11,7 @@ Upgrades tsidp. Keeps the old binary and a copy of the state, and goes back to b
 Usage: upgrade.sh [options]
 
   --version VERSION      Release (default: 0.0.12)
-  --sha256 HEX           SHA-256 of the release archive, instead of the checksum file of the release
+  --sha256 HEX           SHA-256 of the release archive, instead of checksums.txt or of the release's own file
   --base-url URL         Where the releases are, for a mirror
   --timeout SECONDS      How long to wait for the discovery document (default: 180)
   --dry-run              Check everything and print the plan; change nothing

@@ -92,6 +92,11 @@ check 'an archive with another checksum is refused' run 1 tsidp/install.sh --aut
 check '… and both are shown' says 'is not what was published'
 check 'a release without checksums is refused' run 1 tsidp/install.sh --auth-key-file /tmp/key --base-url $base --version 0.0.14
 check '… and names --sha256' says '--sha256'
+# A copy that pins for this version the checksum of another archive.
+cp -r tsidp /srv/pinned
+(cd /srv/releases/v0.0.14 && sha256sum -- *.tar.gz | sed 's/0\.0\.14/0.0.12/') >/srv/pinned/checksums.txt
+check 'a pinned checksum wins over that of the release' run 1 /srv/pinned/install.sh --auth-key-file /tmp/key --base-url $base
+check '… and both are shown' says 'is not what was published'
 check 'nothing was changed by all that' test "$before" = "$(snapshot)"
 
 echo '# install'
