@@ -7,6 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use serde::Serialize;
+
 use crate::patch;
 use crate::template::FileRead;
 use domain::releases::{Bug, FlagChange, Minor, Severity, table};
@@ -121,7 +123,7 @@ pub struct TargetVersions {
 }
 
 /// Why a step must not be taken, or what to know about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Reason {
     /// The rule, for documentation and tests: `omni-skip`, `talos-kubernetes`, the id of a bug.
     pub rule: String,

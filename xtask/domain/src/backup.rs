@@ -103,6 +103,11 @@ impl Manifest {
             .collect()
     }
 
+    /// How many resources of a type Omni had.
+    pub fn count(&self, kind: &str) -> u64 {
+        self.counts.get(kind).copied().unwrap_or_default()
+    }
+
     /// Whether an Omni of the version `pinned` may open the store: another minor would migrate it, or not read it.
     pub fn opens_with(&self, pinned: &str) -> bool {
         let omni = self.versions.get("omni").and_then(|version| version::minor(version));

@@ -37,8 +37,6 @@ const SLOW: Duration = Duration::from_secs(180);
 /// What must not become fewer. Omni makes and removes resources of other types by itself.
 const HELD: [(&str, &str); 4] =
     [("Clusters", "cluster"), ("Machines", "machine"), ("MachineClasses", "machine class"), ("Users", "user")];
-const EXPORTS: [(&str, &str); 2] =
-    [("MachineClasses", "cargo xtask machineclass-export --all"), ("Clusters", "cargo xtask cluster-export --all")];
 const OLD_STACK: &str =
     "Omni is away until the new stack runs; running clusters go on; containers and volumes are kept";
 
@@ -101,7 +99,7 @@ pub struct Adoption {
     pub inputs: OmniInputs,
     example: EnvFile,
     version: String,
-    store: Store,
+    pub store: Store,
     secrets: Vec<(PathBuf, &'static str, Secret)>,
     compose: CheckedFile,
     /// Of an earlier run, or what is noted when this one begins.
@@ -290,11 +288,6 @@ impl Adoption {
             filled: false,
         });
         Ok(Adoption { containers, existing, inputs, example, version, store, secrets, compose, note })
-    }
-
-    /// The tasks that write files of what only Omni has.
-    pub fn exports(&self) -> impl Iterator<Item = &'static str> {
-        EXPORTS.into_iter().filter(|(kind, _)| self.store.count(kind) > 0).map(|(_, task)| task)
     }
 
     /// Where the cold copy of the data is kept.

@@ -146,9 +146,9 @@ pub fn make(cx: &Cx, source: &Source, recipients: &[String], file: &Path) -> Res
 
 /// What a backup holds, in words.
 pub fn contents(manifest: &Manifest) -> String {
-    let number = |kind: &str| manifest.counts.get(kind).copied().unwrap_or_default();
     let key = if manifest.parts.contains_key(backup::STORE_KEY) { "with" } else { "without" };
-    let (clusters, machines) = (count(number("Clusters"), "cluster"), count(number("Machines"), "machine"));
+    let (clusters, machines) =
+        (count(manifest.count("Clusters"), "cluster"), count(manifest.count("Machines"), "machine"));
     format!(
         "Omni {} with {clusters} and {machines}, {key} the store key",
         manifest.versions.get(OMNI).map_or("", |tag| tag)

@@ -9,12 +9,11 @@ use crate::flow::backup_check::{OpenedBackup, VerifyOptions};
 use crate::flow::omni_stack::BEGINS_EMPTY;
 use crate::flow::omni_upgrade;
 use crate::flow::restore::ETCD_DIR;
-use domain::backup::{ENV, Manifest, SQLITE, STORE_KEY};
-use domain::failure::{Code, Failure, Kind};
+use domain::backup::{ENV, SQLITE, STORE_KEY};
+use domain::failure::{Code, Failure};
 use domain::secret::Secret;
 use domain::spec::env::EnvFile;
 use domain::status::snapshot::Store;
-use domain::words::count;
 use runtime::cx::Cx;
 use runtime::files;
 use runtime::tool::docker::{Docker, QUICK};
@@ -144,24 +143,20 @@ fn wait_until_healthy(cx: &Cx, docker: &Docker<'_>) -> anyhow::Result<StepResult
 }
 
 fn compare(opened: &OpenedBackup, now: &Store) -> Result<String, Failure> {
-    let manifest = &opened.manifest;
-    backup::owned(now, &manifest.account)?;
-    let slots = manifest.key_slots.iter().filter(|slot| !now.slots.contains_key(*slot));
-    let lost = slots.map(|slot| format!("no key slot {slot}")).collect();
-    let shown = same(manifest, &KEPT.map(|kind| (kind, now.count(kind))), lost)?;
-    Ok(format!("{shown}, {}", count(now.slots.len(), "key slot")))
+    backup::owned(now, &opened.manifest.account)?;
+    let slots = &opened.manifest.key_slots;
+    let kept = slots.iter().filter(|slot| now.slots.contains_key(*slot)).count();
+    let slots = ("key slots", [slots.len() as u64, kept as u64]);
+    same(&[&KEPT.map(|kind| (kind, [opened.manifest.count(kind), now.count(kind)]))[..], &[slots]].concat())
 }
 
-/// The counts in words, if they are those of the backup and nothing else is lost.
-fn same(manifest: &Manifest, counts: &[(&str, u64)], mut lost: Vec<String>) -> Result<String, Failure> {
-    for (kind, after) in counts {
-        let before = manifest.counts.get(*kind).copied().unwrap_or_default();
-        if before != *after {
-            lost.push(format!("{kind}: {before} in the backup, {after} in Omni"));
-        }
-    }
+/// The numbers in words, if each in Omni is the one of the backup.
+fn same(counts: &[(&str, [u64; 2])]) -> Result<String, Failure> {
+    let lost = counts.iter().filter(|(_, [before, after])| before != after);
+    let lost = lost.map(|(kind, [before, after])| format!("{kind}: {before} in the backup, {after} in Omni"));
+    let lost: Vec<String> = lost.collect();
     if lost.is_empty() {
-        return Ok(counts.iter().map(|(kind, after)| format!("{kind} {after}")).collect::<Vec<_>>().join(", "));
+        return Ok(counts.iter().map(|(kind, [_, after])| format!("{kind} {after}")).collect::<Vec<_>>().join(", "));
     }
     Err(Failure::new(Code::Invalid, "Omni has something else than the backup").cause(lost.join("\n")))
 }
@@ -171,24 +166,18 @@ fn same(manifest: &Manifest, counts: &[(&str, u64)], mut lost: Vec<String>) -> R
 fn ask(cx: &Cx, opened: &OpenedBackup, endpoint: String) -> anyhow::Result<StepResult<()>> {
     let text = files::read_text_if_there(&opened.part(ENV))?.unwrap_or_default();
     let own = EnvFile::parse(ENV, &text)?.get(KEYS[1]).filter(|key| !key.is_empty()).map(Secret::new);
+    let unknown = |why: &str| Ok(StepResult::warning((), format!("not checked: {why}")));
     let Some(key) = own.or_else(|| Some(cx.settings.secret(KEYS[1])?.value)) else {
-        return Ok(StepResult::warning(
-            (),
-            "not checked: neither the backup nor this project has a service-account key",
-        ));
+        return unknown("neither the backup nor this project has a service-account key");
     };
-    let list = |omnictl: &Omnictl<'_>, kind: &'static str| {
-        Ok::<_, Failure>((kind, omnictl.list(&kind.to_lowercase(), None)?.len() as u64))
-    };
-    let listed = Omnictl::at(cx, endpoint, &key)
-        .and_then(|omnictl| ASKED.into_iter().map(|kind| list(&omnictl, kind)).collect::<Result<Vec<_>, _>>());
+    let listed = Omnictl::at(cx, endpoint, &key).and_then(|omnictl| {
+        let now = |kind: &str| Ok(omnictl.list(&kind.to_lowercase(), None)?.len() as u64);
+        let counts = ASKED.map(|kind| Ok((kind, [opened.manifest.count(kind), now(kind)?])));
+        counts.into_iter().collect::<Result<Vec<_>, _>>()
+    });
     match listed {
-        Ok(listed) => Ok(StepResult::ok((), same(&opened.manifest, &listed, Vec::new())?)),
+        Ok(counts) => Ok(StepResult::ok((), same(&counts)?)),
         Err(failure) if failure.code == Code::Interrupted => Err(failure.into()),
-        Err(failure) if failure.kind == Kind::Licence => {
-            let detail = "not checked: nobody accepted the licence of this Omni, and a drill does not";
-            Ok(StepResult::skipped((), detail))
-        }
-        Err(failure) => Ok(StepResult::warning((), format!("not checked: {}: {}", failure.message, failure.cause))),
+        Err(failure) => unknown(&format!("{}: {}", failure.message, failure.cause)),
     }
 }

@@ -31,7 +31,11 @@ pub fn run(args: &OmniAdopt, cx: &Cx) -> anyhow::Result<Outcome> {
     let outcome = Outcome::done(format!("Omni runs at {endpoint} from this project; the old volumes are as they were"))
         .with(json!({ "omni_endpoint": endpoint, "changed": changed, "copy": copy }))
         .next("cargo xtask omni-verify");
-    Ok(found.exports().fold(outcome, Outcome::next).next("cargo xtask omni-backup"))
+    // What only Omni has becomes files.
+    let exports = [("MachineClasses", "machineclass"), ("Clusters", "cluster")];
+    let exports = exports.into_iter().filter(|(kind, _)| found.store.count(kind) > 0);
+    let outcome = exports.fold(outcome, |outcome, (_, word)| outcome.next(format!("cargo xtask {word}-export --all")));
+    Ok(outcome.next("cargo xtask omni-backup"))
 }
 
 fn undo(cx: &Cx) -> anyhow::Result<Outcome> {

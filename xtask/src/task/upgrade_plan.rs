@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::cli::UpgradePlan;
 use crate::flow::upgrade::{self, commands, title};
 use crate::outcome::Outcome;
-use check::upgrade::{Installed, Reason, Step, TargetVersions, plan};
+use check::upgrade::{Cluster, Installed, Step, TargetVersions, plan};
 use domain::failure::{Code, Failure};
 use domain::releases::table;
 use domain::version::Version;
@@ -31,31 +31,27 @@ pub fn run(args: &UpgradePlan, cx: &Cx) -> anyhow::Result<Outcome> {
 
 /// The versions that are wanted. Without `--to` they are the recommended ones, and nothing goes back to them.
 fn wanted(args: &UpgradePlan) -> Result<TargetVersions, Failure> {
-    let flags = [args.omni, args.provider, args.talos, args.kubernetes];
-    let chosen = flags.iter().filter(|flag| **flag).count();
     let pins = &table().recommended;
-    let given = args.to.as_deref().map(|to| {
-        if chosen != 1 {
+    let named = [
+        (args.omni, &pins.omni.version),
+        (args.provider, &pins.provider.version),
+        (args.talos, &pins.talos.version),
+        (args.kubernetes, &pins.kubernetes.version),
+    ];
+    let chosen: Vec<&Version> = named.iter().filter(|(named, _)| *named).map(|(_, pin)| *pin).collect();
+    let given = match (&args.to, &chosen[..]) {
+        (None, _) => None,
+        (Some(to), [like]) => Some(upgrade::given(to, like)?),
+        _ => {
             return Err(Failure::new(Code::Usage, "--to is the version of one component")
                 .cause("a version alone could be of any of them")
                 .hint("add one of --omni, --infra-provider, --talos, --kubernetes"));
         }
-        let others = [(args.provider, &pins.provider), (args.talos, &pins.talos), (args.kubernetes, &pins.kubernetes)];
-        let like = others.into_iter().find(|(named, _)| *named).map_or(&pins.omni, |(_, pin)| pin);
-        upgrade::given(to, &like.version)
-    });
-    let given = given.transpose()?;
-    let pick = |flag: bool, pin: &Version| {
-        let meant = flag || args.all || chosen == 0;
-        meant.then(|| given.clone().unwrap_or_else(|| pin.clone()))
     };
-    Ok(TargetVersions {
-        keep_newer: given.is_none(),
-        omni: pick(args.omni, &pins.omni.version),
-        provider: pick(args.provider, &pins.provider.version),
-        talos: pick(args.talos, &pins.talos.version),
-        kubernetes: pick(args.kubernetes, &pins.kubernetes.version),
-    })
+    let keep_newer = given.is_none();
+    let pick = |pin: &Version| given.clone().unwrap_or_else(|| pin.clone());
+    let [omni, provider, talos, kubernetes] = named.map(|(named, pin)| (named || chosen.is_empty()).then(|| pick(pin)));
+    Ok(TargetVersions { keep_newer, omni, provider, talos, kubernetes })
 }
 
 fn show(cx: &Cx, installed: &Installed, steps: &[Step]) {
@@ -79,25 +75,16 @@ fn show(cx: &Cx, installed: &Installed, steps: &[Step]) {
 }
 
 fn data(installed: &Installed, steps: &[Step]) -> Value {
-    let reasons = |reasons: &[Reason]| -> Vec<Value> {
-        let of = |reason: &Reason| json!({ "rule": reason.rule, "message": reason.message, "source": reason.source });
-        reasons.iter().map(of).collect()
-    };
     let of = |step: &Step| {
         json!({
             "component": step.component.to_string(), "from": step.from.to_string(), "to": step.to.to_string(),
-            "blockers": reasons(&step.blockers), "warnings": reasons(&step.warnings),
+            "blockers": step.blockers, "warnings": step.warnings,
             "irreversible": step.irreversible, "commands": commands(step),
         })
     };
     let text = |version: &Option<Version>| version.as_ref().map(ToString::to_string);
-    let clusters: Vec<Value> = installed
-        .clusters
-        .iter()
-        .map(|cluster| {
-            json!({ "name": cluster.name, "talos": cluster.talos.to_string(), "kubernetes": cluster.kubernetes.to_string() })
-        })
-        .collect();
+    let cluster = |of: &Cluster| json!({ "name": of.name, "talos": of.talos.to_string(), "kubernetes": of.kubernetes.to_string() });
+    let clusters: Vec<Value> = installed.clusters.iter().map(cluster).collect();
     let facts = &table().facts;
     json!({
         "installed": { "omni": text(&installed.omni), "provider": text(&installed.provider), "clusters": clusters },
@@ -123,10 +110,7 @@ fn report(args: &UpgradePlan, cx: &Cx, installed: &Installed, steps: &[Step]) ->
     let mut blocked = steps.iter().filter(|step| !step.blockers.is_empty());
     if let Some(step) = blocked.next() {
         let first = step.blockers.first().map(|reason| reason.message.as_str()).unwrap_or_default();
-        let again = match args.from_files {
-            true => "cargo xtask upgrade-plan --from-files",
-            false => "cargo xtask upgrade-plan",
-        };
+        let again = format!("cargo xtask upgrade-plan{}", if args.from_files { " --from-files" } else { "" });
         let message = format!("{} of {} blocked", 1 + blocked.count(), count(steps.len(), "step"));
         return Err(Failure::new(Code::Failed, message)
             .cause(format!("{}: {first}", title(step)))

@@ -186,11 +186,9 @@ impl<'a> Omnictl<'a> {
 
     /// As [`Omnictl::find`], but always with this key of `docker/.env`.
     pub fn with_key(cx: &'a Cx, secret: &Secret) -> Result<Omnictl<'a>, Failure> {
-        match (cx.settings.omni_endpoint(None), own_login()) {
-            (Some(found), _) => Omnictl::at(cx, found.value, secret),
-            (None, Some((_, address))) => Omnictl::at(cx, address, secret),
-            (None, None) => Err(no_endpoint()),
-        }
+        let configured = cx.settings.omni_endpoint(None).map(|found| found.value);
+        let endpoint = configured.or_else(|| Some(own_login()?.1)).ok_or_else(no_endpoint)?;
+        Omnictl::at(cx, endpoint, secret)
     }
 
     /// The same, for the Omni at `endpoint`.
