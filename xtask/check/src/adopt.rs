@@ -12,8 +12,8 @@ use domain::status::docker::ContainerDetails;
 
 /// The account id of an Omni that is given none (omni v1.9.3 `internal/pkg/config/schema.json`).
 pub const DEFAULT_ACCOUNT: &str = "edd2822a-7834-4fe0-8172-cc5581f13a8d";
-/// Flags that docker/compose.yaml has under another name, or as a file.
-const SAME: [&str; 2] = ["siderolink-api-advertised-url", "auth-oidc-client-secret"];
+/// The start of flags that docker/compose.yaml has under another name (`--machine-api-…`), or as a file.
+const SAME: [&str; 2] = ["siderolink-api-", "auth-oidc-client-secret"];
 
 /// What is taken over.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -41,7 +41,8 @@ pub fn existing(
     compose: &str,
 ) -> Result<Existing, String> {
     let flag = |name: &str| omni.flag(name).filter(|value| !value.is_empty());
-    let no = |name: &str| format!("it has no --{name}: settings in a file of --config-path are not read");
+    let file = flag("--config-path").map_or("", |_| ": settings in a file of --config-path are not read");
+    let no = |name: &str| format!("it has no --{name}{file}");
     let variable = |name: &str| files.iter().find_map(|file| file.get(name)).map(str::to_owned);
     let url = flag("--advertised-api-url").ok_or_else(|| no("advertised-api-url"))?;
     let domain = url.trim_start_matches("https://").trim_end_matches('/').to_owned();
@@ -79,7 +80,9 @@ pub fn existing(
         joins.map(|url| format!("machines join at {url}, and here at https://{domain}:8090/")).into_iter().collect();
     let (known, _) = stack::omni_settings(compose);
     let own = omni.args.iter().filter_map(|arg| arg.strip_prefix("--")?.split('=').next());
-    for flag in own.filter(|flag| !SAME.contains(flag) && !known.iter().any(|known| known == flag)) {
+    for flag in
+        own.filter(|flag| !SAME.iter().any(|same| flag.starts_with(same)) && !known.iter().any(|known| known == flag))
+    {
         let key = site::key_of(flag).map(|key| format!(", `{key}` in docker/site.yaml")).unwrap_or_default();
         differs.push(format!("--{flag}{key}, is not set here"));
     }
@@ -110,7 +113,7 @@ mod tests {
         --siderolink-wireguard-advertised-addr=omni.example.ts.net:50180 --auth-oidc-client-secret=s --initial-users=a@b.c";
     const UPSTREAM: &str = "--account-id=a --name=omni --sqlite-storage-path=/_out/secondary-storage/sqlite.db --cert=/tls.crt \
         --private-key-source=file:///omni.asc --advertised-api-url=https://omni.example.com --initial-users=a@b.c,d@e.f \
-        --siderolink-api-advertised-url=https://omni.example.com:8099/ --join-tokens-mode=strict \
+        --siderolink-api-advertised-url=https://omni.example.com:8099/ --siderolink-api-cert=/tls.crt --join-tokens-mode=strict \
         --siderolink-wireguard-advertised-addr=192.0.2.9:50180 --auth-auth0-enabled=true";
 
     #[test]
@@ -143,7 +146,7 @@ mod tests {
     fn omni_that_cannot_be_taken_over_says_why() {
         let mounts = [("/v", "/_out"), ("/kit/omni.asc", "/omni.asc")];
         for (args, mounts, why) in [
-            ("--config-path=/x.yaml", &mounts[..], "it has no --advertised-api-url"),
+            ("--config-path=/x.yaml", &mounts[..], "it has no --advertised-api-url: settings in a file"),
             (ORIGINAL, &mounts[..1], "/omni.asc, the key of its store, is not a file of this host"),
             (ORIGINAL, &mounts[1..], "/_out/etcd is on no mount"),
             (&ORIGINAL.replace("file://", "vault://"), &mounts, "the key of its store is not a file"),

@@ -50,10 +50,12 @@ impl ClassContext<'_> {
 
     /// True for the id of a Proxmox provider as far as is known here.
     fn is_proxmox(&self, id: &str) -> bool {
-        match self.ours {
-            [] => id == PROXMOX,
-            ours => ours.iter().any(|own| own == id),
-        }
+        self.proxmox().any(|own| own == id)
+    }
+
+    fn proxmox(&self) -> impl Iterator<Item = &str> {
+        let only = self.ours.is_empty().then_some(PROXMOX);
+        only.into_iter().chain(self.ours.iter().map(String::as_str))
     }
 }
 
@@ -64,12 +66,7 @@ pub fn check(file: &str, bytes: &[u8], context: &ClassContext<'_>) -> FileCheck<
     let mut report = Report { file, findings: parsed.findings };
     let mut sources: Vec<String> = Vec::new();
     for class in parsed.value.iter().flatten() {
-        let source = one(class, context, &mut report);
-        if let Some(source) = source
-            && !sources.contains(&source)
-        {
-            sources.push(source);
-        }
+        sources.extend(one(class, context, &mut report).filter(|source| !sources.contains(source)));
     }
     left_in_place(&stream, &mut report);
     let mut findings = report.findings;
@@ -270,11 +267,8 @@ fn is_of_proxmox(schema: &Json) -> bool {
 
 fn unchecked(id: &str, at: Position, context: &ClassContext<'_>, report: &mut Report<'_>) {
     let message = format!("`providerdata` of the provider `{id}` is not checked: its schema is not known here");
-    let own: Vec<&str> = match context.ours {
-        [] => vec![PROXMOX],
-        ours => ours.iter().map(String::as_str).collect(),
-    };
-    let fix = match (nearest(id, own.iter().copied()), context.providers) {
+    // `proxmox-west` is another provider of somebody who has several.
+    let fix = match (nearest(id, context.proxmox().filter(|own| !id.starts_with(own))), context.providers) {
         (Some(near), _) => format!("did you mean `{near}`?"),
         (None, None) => "ask Omni by leaving out --offline".to_owned(),
         (None, Some(_)) => "compare it with the documentation of that provider".to_owned(),

@@ -50,7 +50,8 @@ pub fn run(args: &MachineclassCheck, cx: &Cx) -> anyhow::Result<Outcome> {
     let names = |found: Vec<MachineClass>| found.into_iter().map(|class| (class.id, class.place)).collect();
     let checked = check_report::check(cx, &paths, &converted, check, ("machine class", "class-twice", names))?;
     let none = classes.into_inner() == 0;
-    if none {
+    // An error says already why a file has none.
+    if none && !checked.iter().flat_map(|file| &file.findings).any(|finding| finding.is_error()) {
         let detail = "a machine class has `type: MachineClasses.omni.sidero.dev` in its metadata";
         cx.ui.note("classes", "there is no machine class in what was checked", Status::Warning, detail);
     }

@@ -139,10 +139,12 @@ fn resource(d: &mut Decoder<'_>, root: &Node) -> Option<MachineClass> {
         return None;
     }
     if is_legacy(root) {
-        let message = "this Kubernetes-style MachineClass is not a form that Omni reads: omnictl answers \
-                       \"expected 4 elements node, got 8\""
-            .to_owned();
-        d.error("class-legacy-form", root, message, "rewrite it with `cargo xtask machineclass-check --convert`");
+        let message = format!(
+            "this Kubernetes-style MachineClass is not a form that Omni reads: omnictl answers \"expected 4 elements node, got {}\"",
+            root.entries().len() * 2
+        );
+        let fix = format!("rewrite it with `cargo xtask machineclass-check --convert {}`", d.file);
+        d.error("class-legacy-form", root, message, fix);
         return None;
     }
     if !root.is_map() {
