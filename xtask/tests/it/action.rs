@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use serde::Deserialize;
 
-use crate::sandbox::{CommandOutput, Scratch, lab_program, program_at, root};
+use crate::sandbox::{CommandOutput, Sandbox, Scratch, lab_program, program_at, root};
 use crate::site;
 
 #[derive(Deserialize)]
@@ -39,8 +39,8 @@ struct Step {
 /// Answers for `gh api`: the list of comments is a file, and every call is written down.
 const GH: &str = "#!/bin/sh\necho \"$*\" >>\"$CALLS\"\ncase $* in *--paginate*) cat \"$COMMENTS\" ;; esac\n";
 
-/// Runs every step until one fails; the last output, and what was asked of GitHub.
-fn runs(place: &Scratch, dir: &Path, comments: &str) -> (CommandOutput, String) {
+/// Runs every step until one fails, with these variables in its environment; the last output, and what was asked of GitHub.
+fn runs(place: &Scratch, dir: &Path, comments: &str, variables: &[(&str, &str)]) -> (CommandOutput, String) {
     let at = |name: &str| place.path().join(name);
     program_at(&at("bin/gh"), GH);
     // As in the archive of a release: the lab is beside the program.
@@ -64,6 +64,7 @@ fn runs(place: &Scratch, dir: &Path, comments: &str) -> (CommandOutput, String) 
             .current_dir(place.path())
             .env_clear();
         command.env("PATH", format!("{}:/usr/bin:/bin", at("bin").display())).env("HOME", place.path());
+        command.envs(variables.iter().copied());
         for (name, value) in step.env.iter().map(|(name, value)| (name.as_str(), given(value))) {
             command.env(name, value);
         }
@@ -88,7 +89,7 @@ fn runs(place: &Scratch, dir: &Path, comments: &str) -> (CommandOutput, String) 
 #[test]
 fn action_checks_rehearses_and_comments_without_secrets() {
     let (place, own) = (Scratch::new(), site::site());
-    let (output, calls) = runs(&place, own.path(), "");
+    let (output, calls) = runs(&place, own.path(), "", &[]);
     output.exits(0);
     assert!(calls.contains("--method POST repos/me/site/issues/7/comments --field body=@"), "{calls}");
     let comment = fs::read_to_string(place.path().join("temp/omni-scale-report/comment.md")).expect("a comment");
@@ -104,9 +105,37 @@ fn action_checks_rehearses_and_comments_without_secrets() {
     assert_eq!(fs::read_to_string(place.path().join("summary")).expect("a summary"), comment);
     // Its own comment is found again, and says what is wrong.
     site::write(&own, "clusters/first.yaml", "kind: Cluster\nname: demo\n");
-    let (output, calls) = runs(&place, own.path(), "4711\n");
+    let (output, calls) = runs(&place, own.path(), "4711\n", &[]);
     output.exits(1).says(&["::error::failed: cluster-check,rehearse"]);
     assert!(calls.contains("--method PATCH repos/me/site/issues/comments/4711 --field body=@"), "{calls}");
+}
+
+/// With an Omni to ask, the comment holds what a sync would change there, and nothing is changed.
+#[test]
+fn action_plans_with_secrets_and_shows_none() {
+    let (place, lab) = (Scratch::new(), Sandbox::new());
+    lab.provider();
+    lab.class("small");
+    lab.run("cluster-create demo --control-planes 1 --workers 1 --yes --timeout 60s").exits(0);
+    let (workers, template) = ("kind: Workers", lab.read("clusters/demo.yaml"));
+    let (before, after) = template.split_once(workers).expect("workers");
+    lab.write("clusters/demo.yaml", &format!("{before}{workers}{}", after.replacen("size: 1", "size: 2", 1)));
+    let omnictl = Path::new(lab.env("PATH").split(':').next().expect("a directory")).join("omnictl");
+    program_at(&place.path().join("bin/omnictl"), &format!("#!/bin/sh\nexec {} \"$@\"\n", omnictl.display()));
+    let names = ["OMNI_ENDPOINT", "OMNI_SERVICE_ACCOUNT_KEY", "SSL_CERT_FILE"];
+    let variables = names.map(|name| (name, lab.env(name)));
+    let (output, _) = runs(&place, &lab.project(), "", &variables);
+    output.exits(0);
+    let comment = fs::read_to_string(place.path().join("temp/omni-scale-report/comment.md")).expect("a comment");
+    for words in
+        ["### Omni-Scale: passed", "### Plan: 1 change", "set demo-workers from 1 to 2 machines", "plan: passed"]
+    {
+        assert!(comment.contains(words), "{words}: {comment}");
+    }
+    assert!(!comment.contains(lab.env(names[1])), "the key is in the comment");
+    let state = lab.dump();
+    let sets = state["omni"]["clusters"][0]["machine_sets"].as_array().expect("machine sets");
+    assert!(sets.iter().all(|set| set["machines"].as_array().is_some_and(|machines| machines.len() == 1)), "{sets:#?}");
 }
 
 #[derive(Deserialize)]
