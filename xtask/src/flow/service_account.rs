@@ -208,7 +208,7 @@ fn check_name(name: &str) -> Result<(), Failure> {
     }
     Err(Failure::new(Code::Usage, format!("{name:?} is not a valid name of a service account"))
         .cause("it takes 1 to 63 letters, digits, dashes, dots and underscores, the first one a letter or digit")
-        .hint("--service-account-name automation"))
+        .hint("--service-account-name NAME"))
 }
 
 /// The account in Omni now.

@@ -110,7 +110,7 @@ fn report(args: &UpgradePlan, cx: &Cx, installed: &Installed, steps: &[Step]) ->
     let mut blocked = steps.iter().filter(|step| !step.blockers.is_empty());
     if let Some(step) = blocked.next() {
         let first = step.blockers.first().map(|reason| reason.message.as_str()).unwrap_or_default();
-        let again = format!("cargo xtask upgrade-plan{}", if args.from_files { " --from-files" } else { "" });
+        let again = if args.from_files { "cargo xtask upgrade-plan --from-files" } else { "cargo xtask upgrade-plan" };
         let message = format!("{} of {} blocked", 1 + blocked.count(), count(steps.len(), "step"));
         return Err(Failure::new(Code::Failed, message)
             .cause(format!("{}: {first}", title(step)))
