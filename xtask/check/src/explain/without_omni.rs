@@ -43,6 +43,8 @@ impl Chain {
             // They concern people, or the next start.
             "host.tsidp" | "keys.provider" => Role::Elsewhere,
             id if id.starts_with("tsidp.") => Role::Elsewhere,
+            // It was asked the same.
+            "omni.health" if why.id == "omni-foreign" => Role::Elsewhere,
             "docker.containers" if !silent || sidecar.is_some() => Role::Elsewhere,
             _ if !silent && cause.next == [STACK_UP] => Role::Elsewhere,
             // A host matters to an Omni that does not answer.
