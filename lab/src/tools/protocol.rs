@@ -161,11 +161,10 @@ impl Client {
         Ok(answer?)
     }
 
-    /// The text that follows the answer to [`Request::Print`].
-    pub fn text(&mut self, length: usize) -> Result<String> {
-        let mut text = vec![0; length];
-        self.reader.read_exact(&mut text).context("the lab has ended")?;
-        Ok(String::from_utf8(text)?)
+    /// Prints the text that follows the answer to [`Request::Print`].
+    pub fn print(&mut self, length: u64) -> Result<()> {
+        std::io::copy(&mut self.reader.by_ref().take(length), &mut std::io::stdout().lock())?;
+        Ok(())
     }
 
     /// Waits until the lab ends.

@@ -23,7 +23,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -49,6 +49,8 @@ const STDERR_LINES: usize = 20;
 /// Limit for the output of all running programs together: enough for ten thousand machines in Omni, and small enough for a
 /// small host.
 const OUTPUT_LIMIT: usize = 48 << 20;
+/// How many programs run side by side, whoever asks for them: omnictl needs tens of megabytes.
+const SIDE_BY_SIDE: usize = 6;
 /// A followed line is split at this length.
 pub const LINE: usize = 1 << 20;
 /// How long a pipe may stay open after its program exited, held by a process that the program left behind.
@@ -388,6 +390,34 @@ impl Job {
     }
 }
 
+/// The number of running programs, and who waits for one to end.
+static RUNNING: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
+
+/// The place of a running program among the [`SIDE_BY_SIDE`].
+struct Place;
+
+impl Place {
+    /// Waits for one that is free; `None` when the operator interrupts that.
+    fn take(job: &Job) -> Option<Place> {
+        let mut running = RUNNING.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while *running >= SIDE_BY_SIDE {
+            if interrupted() && !job.ignore_interrupt {
+                return None;
+            }
+            running = RUNNING.1.wait_timeout(running, POLL_INTERVAL).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        *running += 1;
+        Some(Place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        *RUNNING.0.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        RUNNING.1.notify_one();
+    }
+}
+
 impl Proc {
     /// A runner whose calls for `task` are written to `journal`, if that is given, and shown by `verbose`.
     pub fn new(journal: Option<Journal>, task: &str, verbose: Option<MessageWriter>) -> Proc {
@@ -400,15 +430,26 @@ impl Proc {
     /// [`Code::Prerequisite`] when the program cannot be started, [`Code::Timeout`] when the deadline passed,
     /// [`Code::Interrupted`] when the operator asked to stop, [`Code::Failed`] when it printed too much.
     pub fn run(&self, job: Job) -> Result<CommandOutput, Failure> {
-        if interrupted() && !job.ignore_interrupt {
-            return Err(interruption(&job.purpose));
-        }
+        self.run_reading(job, &mut |_| {})
+    }
+
+    /// As [`Proc::run`]; `read` takes out of the standard output so far what it understands, so that a long one is never held
+    /// as a whole.
+    pub fn run_reading(&self, job: Job, read: &mut dyn FnMut(&mut Vec<u8>)) -> Result<CommandOutput, Failure> {
+        let place = Place::take(&job).filter(|_| !interrupted() || job.ignore_interrupt);
+        let Some(_place) = place else { return Err(interruption(&job.purpose)) };
         let line = job.line();
         let begun = Instant::now();
         let started = Call::start(job.expression(), job.stdin.as_deref(), Streams::Apart);
         let mut call = started.map_err(|error| cannot_start(&job, &line, &error))?;
         let mut kept = CapturedOutput::new(job.limit);
-        let mut keep = |from: usize, bytes: &[u8]| kept.take(from, bytes);
+        let mut keep = |from: usize, bytes: &[u8]| {
+            let kept_all = kept.take(from, bytes);
+            if kept_all && from == 0 {
+                read(&mut kept.texts[0]);
+            }
+            kept_all
+        };
         let status = loop {
             let over = !call.pump(POLL_INTERVAL, &mut keep);
             let stop = if over {
@@ -619,6 +660,7 @@ fn describe_status(status: ExitStatus) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::parallel::{ALL, map_all};
     use tempfile::TempDir;
     use xshell::cmd;
 
@@ -638,6 +680,15 @@ mod tests {
         let failure = ended.checked().unwrap_err();
         assert_eq!(failure.message, "trying failed: `sh -c 'echo out; echo err >&2; exit 7'` exited with 7");
         assert_eq!(failure.cause, "err");
+    }
+
+    #[test]
+    fn programs_beyond_the_limit_wait_for_a_place() {
+        let dir = TempDir::new().unwrap();
+        let script = format!("cd {}; : > $$; ls | wc -l; sleep 0.3; rm $$", dir.path().display());
+        let seen = map_all(0..3 * SIDE_BY_SIDE, ALL, |_| proc().run(sh(&script)).unwrap().stdout);
+        let most = seen.iter().filter_map(|count| count.trim().parse::<usize>().ok()).max();
+        assert!(most.is_some_and(|most| most > 1 && most <= SIDE_BY_SIDE), "{most:?} at once");
     }
 
     #[test]

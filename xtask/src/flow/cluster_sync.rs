@@ -144,8 +144,8 @@ pub struct TemplateDiff<'a> {
 /// From how many templates on several are compared in one start of omnictl: each start costs it 25 to 40 ms of processor
 /// time, which is most of what a comparison takes (docs/benchmarks.md).
 const MANY: usize = 24;
-/// How many starts are then made of them: as many as run side by side.
-const GROUPS: usize = 8;
+/// How many starts are then made of them, side by side: each needs tens of megabytes.
+const GROUPS: usize = 3;
 
 /// Compares each template with Omni, side by side.
 ///

@@ -78,14 +78,17 @@ fn login_of_environment(cx: &Cx) -> Result<Proxmox, Failure> {
     Ok(Proxmox::new(endpoint.value.clone(), endpoint.origin.to_string(), Login::Token(token), ca_file))
 }
 
+/// What is kept of a VM in a list of ten thousand.
+const KEPT: [&str; 10] = ["name", "node", "vmid", "status", "template", "tags", "maxcpu", "maxmem", "maxdisk", "mem"];
+
 /// The VMs that `wanted` picks of the list that the login may see. Sizes are bytes, states are up to ten seconds old. Each has
 /// the site that [`status::place`] shows.
 ///
 /// # Errors
 /// As [`Proxmox::pick`].
 pub fn list_vms(cx: &Cx, proxmox: &Proxmox, wanted: &dyn Fn(&Value) -> bool) -> Result<status::Selection, Failure> {
-    let mut found =
-        proxmox.pick(cx, "listing the virtual machines of Proxmox", "/cluster/resources?type=vm", wanted)?;
+    let (purpose, path) = ("listing the virtual machines of Proxmox", "/cluster/resources?type=vm");
+    let mut found = proxmox.pick(cx, purpose, path, &KEPT, wanted)?;
     if let Some(site) = &proxmox.site {
         found.entries.iter_mut().for_each(|vm| vm["site"] = site.as_str().into());
     }
@@ -101,7 +104,8 @@ pub fn images(cx: &Cx, proxmox: &Proxmox) -> Result<Vec<Image>, Failure> {
         let content = entry["content"].as_str().unwrap_or_default();
         entry["status"] == "available" && content.split(',').any(|kind| kind == "iso")
     };
-    let listed = proxmox.pick(cx, "listing the storages of Proxmox", "/cluster/resources?type=storage", &holds)?;
+    let (purpose, path) = ("listing the storages of Proxmox", "/cluster/resources?type=storage");
+    let listed = proxmox.pick(cx, purpose, path, &["node", "storage", "shared"], &holds)?;
     let text = |entry: &Value, key: &str| entry[key].as_str().unwrap_or_default().to_owned();
     let mut places: BTreeMap<(String, String), String> = BTreeMap::new();
     for entry in &listed.entries {

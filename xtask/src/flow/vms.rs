@@ -1,6 +1,5 @@
 //! The VMs of clusters in Proxmox: for minutes after one has stopped, Omni shows its machine as ready.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
@@ -34,28 +33,17 @@ pub fn vms_that_are_off(cx: &Cx) -> Vec<Value> {
     of_all(cx, &off)
 }
 
-/// What is kept of a VM in a list of ten thousand.
-const KEPT: [&str; 4] = ["name", "node", "vmid", "status"];
-
 /// The VMs that `wanted` picks in the Proxmox of every provider that can be asked, each once, with the `provider` that shows it.
 pub fn of_all(cx: &Cx, wanted: &(dyn Fn(&Value) -> bool + Sync)) -> Vec<Value> {
     let providers = cx.providers().unwrap_or_default();
     let list = |cx| {
         let proxmox = proxmox::configured(cx).ok()?;
-        let found = RefCell::new(Vec::<Value>::new());
-        let keep = |vm: &Value| {
-            let brief = || KEPT.map(|key| (key.to_owned(), vm[key].clone())).into_iter().collect();
-            found.borrow_mut().extend(wanted(vm).then(brief));
-            false
-        };
-        proxmox::list_vms(cx, &proxmox, &keep).ok()?;
-        Some((cx, proxmox.url, found.into_inner()))
+        let found = proxmox::list_vms(cx, &proxmox, wanted).ok()?;
+        Some((cx, proxmox.url, found.entries))
     };
     let (mut found, mut known) = (Vec::new(), BTreeSet::new());
     for (cx, url, vms) in map_all(&providers, ALL, list).into_iter().flatten() {
-        let site = cx.site();
         for mut vm in vms {
-            vm["site"] = site.as_deref().into();
             // Two providers may have one Proxmox.
             if known.insert((url.clone(), vm["vmid"].as_u64())) {
                 vm["provider"] = cx.settings.provider_id(None).value.into();

@@ -119,7 +119,7 @@ fn cost(lab: &BenchLab, task: &[&str]) -> Result<Cost> {
 }
 
 /// The most memory that a process had so far, and what it and its children have now, in KiB; 0 where the system does not
-/// say.
+/// say. A child that was started and has not called exec yet has no memory of its own: `posix_spawn` lends it its parent's.
 fn memory(pid: u32) -> (u64, u64) {
     let field = |pid: &str, name: &str| -> u64 {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
@@ -127,10 +127,13 @@ fn memory(pid: u32) -> (u64, u64) {
         line.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(0)
     };
     let pid = pid.to_string();
+    let program = |pid: &str| fs::read_link(format!("/proc/{pid}/exe")).ok();
+    let ours = program(&pid);
     let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let children = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
     let children: Vec<String> =
         children.flat_map(|list| list.split(' ').map(str::to_owned).collect::<Vec<_>>()).collect();
-    let programs: u64 = children.iter().filter(|child| !child.is_empty()).map(|child| field(child, "VmRSS:")).sum();
+    let started = children.iter().filter(|child| !child.is_empty() && program(child) != ours);
+    let programs: u64 = started.map(|child| field(child, "VmRSS:")).sum();
     (field(&pid, "VmHWM:"), field(&pid, "VmRSS:") + programs)
 }

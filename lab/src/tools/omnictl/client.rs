@@ -96,11 +96,11 @@ impl Connection {
         self.call(OmniCall::List { typ: typ.to_owned(), namespace: namespace.to_owned(), terms })
     }
 
-    /// What `get -o json` prints of the same: the lab writes ten thousand resources once.
-    pub fn printed(&mut self, typ: &str, namespace: &str, terms: Vec<Term>) -> Result<String, ToolError> {
+    /// Prints the same as `get -o json` does: the lab writes ten thousand resources once.
+    pub fn print(&mut self, typ: &str, namespace: &str, terms: Vec<Term>) -> Result<(), ToolError> {
         let call = Box::new(OmniCall::List { typ: typ.to_owned(), namespace: namespace.to_owned(), terms });
         let length = self.client.ask(&Request::Print { key: self.key.clone(), call })?;
-        Ok(self.client.text(length)?)
+        Ok(self.client.print(length)?)
     }
 
     /// Waits for a change after the revision seen, at most so long; gives the revision now.

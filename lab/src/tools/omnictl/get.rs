@@ -20,10 +20,7 @@ pub fn run(client: &mut Connection, get: &Get) -> Result<(), ToolError> {
     let terms = || get.selector.as_deref().map_or(Ok(Vec::new()), query::parse);
     let found = match (&get.id, &get.output) {
         (Some(id), _) => client.get(&kind.typ, namespace, id).map(|found| vec![found]),
-        (None, Output::Json) => {
-            out(&client.printed(&kind.typ, namespace, terms()?)?);
-            return Ok(());
-        }
+        (None, Output::Json) => return client.print(&kind.typ, namespace, terms()?),
         (None, Output::Table) => client.list(&kind.typ, namespace, terms()?),
     };
     match get.output {

@@ -117,20 +117,46 @@ pub struct Id {
 /// The resources in what `omnictl get -o json` printed.
 ///
 /// # Errors
-/// As [`objects`].
+/// As [`Objects::finish`].
 pub fn resources(text: &str) -> Result<Vec<Resource>, String> {
-    objects(text)
+    Objects::new().finish(text)
 }
 
-/// The objects in what `omnictl get -o json` printed, as far as `T` names their parts.
-///
-/// # Errors
-/// The reason and the number of the object that is not understood.
-pub fn objects<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, String> {
-    let understood = |(number, resource): (usize, serde_json::Result<T>)| {
-        resource.map_err(|error| format!("object {} of its output: {error}", number + 1))
-    };
-    serde_json::Deserializer::from_str(text).into_iter().enumerate().map(understood).collect()
+/// The objects in what `omnictl get -o json` prints, as far as `T` names their parts, read while it prints: the text of ten
+/// thousand machines is never held as a whole.
+pub struct Objects<T> {
+    found: Vec<T>,
+    /// How much text was left when it was read last.
+    left: usize,
+}
+
+impl<T: DeserializeOwned> Objects<T> {
+    pub fn new() -> Objects<T> {
+        Objects { found: Vec::new(), left: 0 }
+    }
+
+    /// Takes the objects that are complete out of `text`. An object that was not is read again when there is twice as much.
+    pub fn take(&mut self, text: &mut Vec<u8>) {
+        if text.len() < self.left * 2 {
+            return;
+        }
+        let mut objects = serde_json::Deserializer::from_slice(text).into_iter();
+        self.found.extend(objects.by_ref().map_while(Result::ok));
+        text.drain(..objects.byte_offset());
+        self.left = text.len();
+    }
+
+    /// All of them, when the last text is `rest`.
+    ///
+    /// # Errors
+    /// The reason and the number of the object that is not understood.
+    pub fn finish(mut self, rest: &str) -> Result<Vec<T>, String> {
+        for object in serde_json::Deserializer::from_str(rest).into_iter() {
+            let number = self.found.len() + 1;
+            self.found.push(object.map_err(|error| format!("object {number} of its output: {error}"))?);
+        }
+        Ok(self.found)
+    }
 }
 
 /// The version and the API version in `omnictl --version`: `omnictl version v1.9.3 (API Version: 2)`.
@@ -323,5 +349,22 @@ mod tests {
         let found = resources("{\"metadata\":{\"id\":12}}{\"metadata\":{\"id\":\"a\"}}").unwrap();
         assert_eq!(found[0].metadata.id, "12");
         assert!(resources("{\"metadata\":{\"id\":1}} x").unwrap_err().contains("object 2"));
+    }
+
+    #[test]
+    fn objects_are_taken_out_of_a_text_as_it_comes() {
+        let text = recorded("omnictl", "get-machinerequests-json").stdout;
+        let (mut objects, mut held) = (Objects::<Resource>::new(), Vec::new());
+        let mut most = 0;
+        for part in text.as_bytes().chunks(100) {
+            held.extend_from_slice(part);
+            most = most.max(held.len());
+            objects.take(&mut held);
+        }
+        assert!(most < text.len(), "a text of several objects is not held as a whole");
+        assert_eq!(objects.finish(&String::from_utf8(held).unwrap()).unwrap(), resources(&text).unwrap());
+        let (mut objects, mut held) = (Objects::<Resource>::new(), b"{\"metadata\":{\"id\":1}} x".to_vec());
+        objects.take(&mut held);
+        assert!(objects.finish(&String::from_utf8(held).unwrap()).unwrap_err().contains("object 2"));
     }
 }

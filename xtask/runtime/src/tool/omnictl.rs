@@ -16,7 +16,7 @@ use crate::triage;
 use domain::failure::{Code, Failure, Kind, MissingValue};
 use domain::secret::{Secret, hide};
 use domain::spec::key::KeyInfo;
-use domain::status::omni::{self, Resource};
+use domain::status::omni::{self, Objects, Resource};
 use domain::words::count;
 
 /// The variables that omnictl reads a key from, in its order: a set `SIDERO_SERVICE_ACCOUNT_KEY` wins, even an empty
@@ -260,11 +260,26 @@ impl<'a> Omnictl<'a> {
     }
 
     fn run(&self, job: Job) -> Result<CommandOutput, Failure> {
+        self.run_reading(job, &mut |_| {})
+    }
+
+    fn run_reading(&self, job: Job, read: &mut dyn FnMut(&mut Vec<u8>)) -> Result<CommandOutput, Failure> {
         if let Some(file) = self.cx.settings.ca_file(None) {
             curl::check_authorities(&file.value)?;
         }
-        let ended = self.cx.proc.run(job)?;
+        let ended = self.cx.proc.run_reading(job, read)?;
         if ended.success() { Ok(ended) } else { Err(self.explain(&ended)) }
+    }
+
+    /// The objects that a job prints.
+    fn objects<T: DeserializeOwned>(&self, job: Job) -> Result<Vec<T>, Failure> {
+        let mut objects = Objects::new();
+        let ended = self.run_reading(job, &mut |text| objects.take(text))?;
+        objects.finish(&ended.stdout).map_err(|why| {
+            Failure::new(Code::Failed, format!("`{}` did not print resources", ended.line))
+                .cause(why)
+                .hint("compare the versions: `omnictl --version` and `omnictl get sysversion`")
+        })
     }
 
     /// All resources of a type, or those with a label: full plural names only, short ones collide.
@@ -282,7 +297,7 @@ impl<'a> Omnictl<'a> {
         }
         let selected = selector.map_or_else(Vec::new, |selector| vec!["-l", selector]);
         let words: Vec<&str> = [kind].into_iter().chain(selected).chain(["-o", "json"]).collect();
-        understood(&self.run(self.call(format!("reading {kind} from Omni"), "get", &words)?)?)
+        self.objects(self.call(format!("reading {kind} from Omni"), "get", &words)?)
     }
 
     /// One resource, or `None` when Omni has none of that id.
@@ -290,8 +305,8 @@ impl<'a> Omnictl<'a> {
         if let Some(recorded) = &self.cx.settings.recorded {
             return Ok(recorded.list(kind, None)?.into_iter().find(|found: &Resource| found.metadata.id == id));
         }
-        match self.run(self.call(format!("reading {kind} {id} from Omni"), "get", &[kind, id, "-o", "json"])?) {
-            Ok(ended) => Ok(understood(&ended)?.into_iter().next()),
+        match self.objects(self.call(format!("reading {kind} {id} from Omni"), "get", &[kind, id, "-o", "json"])?) {
+            Ok(found) => Ok(found.into_iter().next()),
             Err(failure) if failure.code == Code::NotFound => Ok(None),
             Err(failure) => Err(failure),
         }
@@ -521,14 +536,6 @@ impl<'a> Omnictl<'a> {
     fn explain(&self, ended: &CommandOutput) -> Failure {
         explain(ended, &self.who(), &self.endpoint, self.overridden())
     }
-}
-
-fn understood<T: DeserializeOwned>(ended: &CommandOutput) -> Result<Vec<T>, Failure> {
-    omni::objects(&ended.stdout).map_err(|why| {
-        Failure::new(Code::Failed, format!("`{}` did not print resources", ended.line))
-            .cause(why)
-            .hint("compare the versions: `omnictl --version` and `omnictl get sysversion`")
-    })
 }
 
 /// The table of `serviceaccount list`, whose first columns are in the first line of an account alone. Columns came with

@@ -202,22 +202,23 @@ impl Proxmox {
         self.ask(cx, purpose, path, Some(&authorization), None)
     }
 
-    /// The entries that `wanted` picks of a list that may be long.
+    /// The entries that `wanted` picks of a list that may be long, with these keys.
     pub fn pick(
         &self,
         cx: &Cx,
         purpose: &str,
         path: &str,
+        keys: &[&str],
         wanted: &dyn Fn(&Value) -> bool,
     ) -> Result<Selection, Failure> {
         if let Some(recorded) = &cx.settings.recorded {
-            return Ok(status::picked(recorded.proxmox(self.site.as_deref(), path)?, wanted));
+            return Ok(status::picked(recorded.proxmox(self.site.as_deref(), path)?, keys, wanted));
         }
         let authorization = self.authorization(cx)?;
         let reply = curl::fetch(cx, purpose, &self.request(&self.address(path), Some(&authorization), None))?;
-        match status::pick(&reply.body, wanted).filter(|_| reply.status == 200) {
+        match status::pick(&reply.body, keys, wanted).filter(|_| reply.status == 200) {
             Some(picked) => Ok(picked),
-            None => Ok(status::picked(self.data_of(path, "read", reply)?, wanted)),
+            None => Ok(status::picked(self.data_of(path, "read", reply)?, keys, wanted)),
         }
     }
 

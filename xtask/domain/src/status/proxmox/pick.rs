@@ -19,20 +19,24 @@ struct Response<'a> {
     data: Vec<&'a RawValue>,
 }
 
-/// The entries that `wanted` picks of the list that is the `data` of a response; the others are let go one by one. `None` for
-/// any other response.
-pub fn pick(body: &str, wanted: &dyn Fn(&Value) -> bool) -> Option<Selection> {
+/// The entries that `wanted` picks of the list that is the `data` of a response, with these `keys`; the others are let go one
+/// by one. `None` for any other response.
+pub fn pick(body: &str, keys: &[&str], wanted: &dyn Fn(&Value) -> bool) -> Option<Selection> {
     let Response { data } = serde_json::from_str(body).ok()?;
-    let entries = data.iter().filter_map(|entry| serde_json::from_str(entry.get()).ok()).filter(wanted).collect();
-    Some(Selection { entries, of_none: data.is_empty() })
+    let read = data.iter().filter_map(|entry| serde_json::from_str(entry.get()).ok());
+    Some(Selection { entries: chosen(read, keys, wanted), of_none: data.is_empty() })
 }
 
 /// The same of a list that was read as a whole; what is not a list has no entries.
-pub fn picked(data: Value, wanted: &dyn Fn(&Value) -> bool) -> Selection {
-    let Value::Array(mut entries) = data else { return Selection { of_none: true, ..Selection::default() } };
+pub fn picked(data: Value, keys: &[&str], wanted: &dyn Fn(&Value) -> bool) -> Selection {
+    let Value::Array(entries) = data else { return Selection { of_none: true, ..Selection::default() } };
     let of_none = entries.is_empty();
-    entries.retain(|entry| wanted(entry));
-    Selection { entries, of_none }
+    Selection { entries: chosen(entries.into_iter(), keys, wanted), of_none }
+}
+
+fn chosen(entries: impl Iterator<Item = Value>, keys: &[&str], wanted: &dyn Fn(&Value) -> bool) -> Vec<Value> {
+    let part = |mut entry: Value| keys.iter().filter_map(|key| Some((*key, entry.get_mut(key)?.take()))).collect();
+    entries.filter(wanted).map(part).collect()
 }
 
 #[cfg(test)]
@@ -48,10 +52,15 @@ mod tests {
             r#"{"data":[]}"#,
         ] {
             let whole: Value = serde_json::from_str(body).unwrap();
-            assert_eq!(pick(body, &off), Some(picked(whole["data"].clone(), &off)), "{body}");
+            let picked = picked(whole["data"].clone(), &["vmid"], &off);
+            assert!(
+                picked.entries.iter().all(|vm| vm.get("status").is_none()),
+                "only keys that are asked for are kept"
+            );
+            assert_eq!(pick(body, &["vmid"], &off), Some(picked), "{body}");
         }
         for other in ["", "[]", "{}", r#"{"data":null}"#, r#"{"data":{"a":1}}"#, r#"{"data":[1]} x"#, r#"{"data":[1"#] {
-            assert_eq!(pick(other, &off), None, "{other}");
+            assert_eq!(pick(other, &["vmid"], &off), None, "{other}");
         }
     }
 }
