@@ -37,7 +37,7 @@ use strum::VariantArray;
 /// Every task checks its prerequisites before it changes anything, verifies the result, and can be run again.
 #[derive(Debug, Parser)]
 #[command(name = "xtask", bin_name = "cargo xtask", version, disable_help_subcommand = true)]
-#[command(about = ABOUT, long_about = format!("{ABOUT}.\n\n{MORE}"), after_help = format!("{EXIT_CODES}\n\n{MANUAL}"), help_template = overview())]
+#[command(about = ABOUT, long_about = format!("{ABOUT}.\n\n{MORE}"), after_help = format!("{EXIT_CODES}\n\n{MANUAL}"))]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,
@@ -111,14 +111,15 @@ fn named() -> Command {
         Some(lines) => task.after_long_help(examples(lines)),
         None => task,
     });
+    let overview = overview(&cli);
+    let cli = cli.help_template(overview);
     if called::is_released() { cli.display_name(called::RELEASED) } else { cli }
 }
 
 /// The template of the help of all: clap puts subcommands under one heading only.
-fn overview() -> StyledStr {
-    let tasks = Task::augment_subcommands(Command::new("xtask"));
+fn overview(cli: &Command) -> StyledStr {
     let about =
-        |name: &str| tasks.find_subcommand(name).and_then(Command::get_about).map(|about| about.ansi().to_string());
+        |name: &str| cli.find_subcommand(name).and_then(Command::get_about).map(|about| about.ansi().to_string());
     let mut text = String::from("{about-with-newline}\n{usage-heading} {usage}\n");
     for (heading, names) in groups_of_tasks() {
         text.push_str(&format!("\n{HEADING}{heading}:{HEADING:#}\n"));

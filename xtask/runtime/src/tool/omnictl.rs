@@ -273,7 +273,7 @@ impl<'a> Omnictl<'a> {
 
     /// The objects that a job prints.
     fn objects<T: DeserializeOwned>(&self, job: Job) -> Result<Vec<T>, Failure> {
-        let mut objects = Objects::new();
+        let mut objects = Objects::default();
         let ended = self.run_reading(job, &mut |text| objects.take(text))?;
         objects.finish(&ended.stdout).map_err(|why| {
             Failure::new(Code::Failed, format!("`{}` did not print resources", ended.line))
