@@ -79,7 +79,8 @@ fn login_of_environment(cx: &Cx) -> Result<Proxmox, Failure> {
 }
 
 /// What is kept of a VM in a list of ten thousand.
-const KEPT: [&str; 10] = ["name", "node", "vmid", "status", "template", "tags", "maxcpu", "maxmem", "maxdisk", "mem"];
+const KEPT: [&str; 11] =
+    ["name", "node", "vmid", "status", "lock", "template", "tags", "maxcpu", "maxmem", "maxdisk", "mem"];
 
 /// The VMs that `wanted` picks of the list that the login may see. Sizes are bytes, states are up to ten seconds old. Each has
 /// the site that [`status::place`] shows.
