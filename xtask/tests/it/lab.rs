@@ -223,8 +223,8 @@ fn many_clusters_are_compared_in_few_starts() {
     let document = ran.exits(0).json();
     assert_eq!(
         calls,
-        1 + 8 + 7 + 3,
-        "the clusters, four a start, seven reads for all, and what Omni offers: {document:#}"
+        1 + 3 + 7 + 3,
+        "the clusters, ten a start, seven reads for all, and what Omni offers: {document:#}"
     );
     assert_eq!(document["data"]["clusters"].as_array().map(Vec::len), Some(30));
 
