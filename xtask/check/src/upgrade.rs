@@ -392,8 +392,7 @@ fn of_cluster(cluster: &Cluster, wanted: &TargetVersions, now: &Installed) -> Ve
             (_, Some(to)) => {
                 let mut step = Step::new(Component::Kubernetes(cluster.name.clone()), &kubernetes, &to);
                 kubernetes_step(&mut step, &talos);
-                let offered = now.offered.as_ref().map(|offered| offered.kubernetes.contains(&to));
-                not_offered(&mut step, offered, "Kubernetes");
+                not_offered(&mut step, now.offered.as_ref().map(|offered| &offered.kubernetes), "Kubernetes");
                 kubernetes = to;
                 step
             }
@@ -429,7 +428,7 @@ fn rolling(step: &mut Step, cluster: &Cluster, now: &Installed) {
         step.warn("drain-pdb", message, "CL 1.10.0");
     }
     let offered = now.offered.as_ref();
-    not_offered(step, offered.map(|offered| offered.talos.contains(&to)), "Talos");
+    not_offered(step, offered.map(|offered| &offered.talos), "Talos");
     let missing = |catalog: &BTreeSet<String>| -> Vec<String> {
         cluster.files.extensions.iter().filter(|wanted| !catalog.contains(*wanted)).cloned().collect()
     };
@@ -452,12 +451,14 @@ fn rolling(step: &mut Step, cluster: &Cluster, now: &Installed) {
     }
 }
 
-/// A version that Omni does not offer: the image factory has none of it, or this Omni is too old for it.
-fn not_offered(step: &mut Step, offered: Option<bool>, what: &str) {
-    if offered == Some(false) {
-        let message = format!("Omni offers no {what} {}", step.to);
-        step.block("not-offered", message, "Omni: talosversions");
-    }
+/// A version that Omni does not offer: the image factory has none of it, this Omni is too old for it, or it has no list yet.
+fn not_offered(step: &mut Step, offered: Option<&BTreeSet<Version>>, what: &str) {
+    let Some(offered) = offered.filter(|offered| !offered.contains(&step.to)) else { return };
+    let message = match offered.is_empty() {
+        true => format!("Omni offers no version of {what} at all: it has not reached its image factory"),
+        false => format!("Omni offers no {what} {}", step.to),
+    };
+    step.block("not-offered", message, "Omni: talosversions");
 }
 
 /// Where the facts end before the version of a step: beyond the newest release, or the newest patch of its minor.
