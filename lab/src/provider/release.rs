@@ -19,11 +19,9 @@ pub enum ProviderRelease {
 impl ProviderRelease {
     /// The release that runs in this image; a digest behind the tag does not count.
     pub fn of_image(image: &str) -> ProviderRelease {
-        let name = image.split('@').next().unwrap_or_default();
-        let tag = name.rsplit('/').next().and_then(|last| last.split_once(':')).map_or("", |(_, tag)| tag);
-        match tag {
-            "0d9fd58" => ProviderRelease::Untagged,
-            _ if tag.starts_with("v0.2.") => ProviderRelease::V0_2,
+        match check::stack::tag(image) {
+            Some("0d9fd58") => ProviderRelease::Untagged,
+            Some(tag) if tag.starts_with("v0.2.") => ProviderRelease::V0_2,
             _ => ProviderRelease::V0_3,
         }
     }

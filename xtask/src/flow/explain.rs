@@ -66,14 +66,16 @@ pub fn full(cx: &Cx, omnictl: Result<&Omnictl<'_>, &Failure>, cluster: &str) -> 
         own.retain(|cause| cause.id != "provider.permissions" || lacks_privileges(cx, view));
     }
     // Whoever is refused for another reason has not asked for its health, and whoever waits for it waits for one that is not well.
-    let ill = matches!(&health, Some(Err(failure)) if failure.code == Code::Failed);
-    let refused = |why: &Cause| match why.id.as_str() {
-        "omnictl-version" | "omni-login" | "omni-refuses" | "omni-licence" => true,
-        id => id == "omni-timeout" && ill,
-    };
-    if let (true, Some(Err(failure))) = (omni.as_ref().is_none_or(refused), health) {
-        own.retain(|cause| cause.id != "omni.health");
-        own.insert(0, Cause { id: "omni-unhealthy".to_owned(), ..unasked(failure) });
+    if let Some(Err(failure)) = health {
+        let leaves_open = |why: &Cause| match why.id.as_str() {
+            "omnictl-version" | "omni-login" | "omni-refuses" | "omni-licence" => true,
+            "omni-timeout" => failure.code == Code::Failed,
+            _ => false,
+        };
+        if omni.as_ref().is_none_or(leaves_open) {
+            own.retain(|cause| cause.id != "omni.health");
+            own.insert(0, Cause { id: "omni-unhealthy".to_owned(), ..unasked(failure) });
+        }
     }
     let mut facts = facts(cx, omnictl.ok(), cluster, view, around);
     (facts.template, facts.template_error) = template;
