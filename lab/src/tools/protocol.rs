@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as 
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -163,7 +163,8 @@ impl Client {
 
     /// Prints the text that follows the answer to [`Request::Print`].
     pub fn print(&mut self, length: u64) -> Result<()> {
-        std::io::copy(&mut self.reader.by_ref().take(length), &mut std::io::stdout().lock())?;
+        let printed = std::io::copy(&mut self.reader.by_ref().take(length), &mut std::io::stdout().lock())?;
+        ensure!(printed == length, "the lab has ended");
         Ok(())
     }
 

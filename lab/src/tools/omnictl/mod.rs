@@ -33,8 +33,11 @@ struct Document {
 }
 
 impl Document {
+    /// With `<<` merged, as yaml.v3 does when it decodes.
     fn value(&self) -> Result<Value, String> {
-        serde_yaml::from_str(&self.text).map_err(|why| format!("yaml: {why}"))
+        let merged = |mut value: serde_yaml::Value| value.apply_merge().map(|()| value);
+        let value = serde_yaml::from_str(&self.text).and_then(merged);
+        value.and_then(serde_yaml::from_value).map_err(|why| format!("yaml: {why}"))
     }
 }
 
