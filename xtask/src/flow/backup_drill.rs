@@ -14,6 +14,7 @@ use domain::failure::{Code, Failure};
 use domain::secret::Secret;
 use domain::spec::env::EnvFile;
 use domain::status::snapshot::Store;
+use domain::words::count;
 use runtime::cx::Cx;
 use runtime::files;
 use runtime::tool::docker::{Docker, QUICK};
@@ -144,17 +145,16 @@ fn wait_until_healthy(cx: &Cx, docker: &Docker<'_>) -> anyhow::Result<StepResult
 
 fn compare(opened: &OpenedBackup, now: &Store) -> Result<String, Failure> {
     backup::owned(now, &opened.manifest.account)?;
-    let slots = &opened.manifest.key_slots;
-    let kept = slots.iter().filter(|slot| now.slots.contains_key(*slot)).count();
-    let slots = ("key slots", [slots.len() as u64, kept as u64]);
-    same(&[&KEPT.map(|kind| (kind, [opened.manifest.count(kind), now.count(kind)]))[..], &[slots]].concat())
+    let slots = opened.manifest.key_slots.iter().filter(|slot| !now.slots.contains_key(*slot));
+    let lost = slots.map(|slot| format!("no key slot {slot}")).collect();
+    let shown = same(&KEPT.map(|kind| (kind, [opened.manifest.count(kind), now.count(kind)])), lost)?;
+    Ok(format!("{shown}, {}", count(now.slots.len(), "key slot")))
 }
 
-/// The numbers in words, if each in Omni is the one of the backup.
-fn same(counts: &[(&str, [u64; 2])]) -> Result<String, Failure> {
-    let lost = counts.iter().filter(|(_, [before, after])| before != after);
-    let lost = lost.map(|(kind, [before, after])| format!("{kind}: {before} in the backup, {after} in Omni"));
-    let lost: Vec<String> = lost.collect();
+/// The numbers in words, if each in Omni is the one of the backup and nothing else is lost.
+fn same(counts: &[(&str, [u64; 2])], mut lost: Vec<String>) -> Result<String, Failure> {
+    let other = counts.iter().filter(|(_, [before, after])| before != after);
+    lost.extend(other.map(|(kind, [before, after])| format!("{kind}: {before} in the backup, {after} in Omni")));
     if lost.is_empty() {
         return Ok(counts.iter().map(|(kind, [_, after])| format!("{kind} {after}")).collect::<Vec<_>>().join(", "));
     }
@@ -176,7 +176,7 @@ fn ask(cx: &Cx, opened: &OpenedBackup, endpoint: String) -> anyhow::Result<StepR
         counts.into_iter().collect::<Result<Vec<_>, _>>()
     });
     match listed {
-        Ok(counts) => Ok(StepResult::ok((), same(&counts)?)),
+        Ok(counts) => Ok(StepResult::ok((), same(&counts, Vec::new())?)),
         Err(failure) if failure.code == Code::Interrupted => Err(failure.into()),
         Err(failure) => unknown(&format!("{}: {}", failure.message, failure.cause)),
     }
