@@ -210,6 +210,14 @@ impl Upgrade {
         Ok(Upgrade { from: step.from, to: step.to, backup, images: (image, new), compose, before: Some(before) })
     }
 
+    /// What its end says of what Omni holds: a run that goes on has not read what was there before.
+    pub fn held(&self) -> &'static str {
+        match self.before {
+            Some(_) => "account, clusters, machines and keys are the same",
+            None => "what it held before the interrupted run is not known, so look at its clusters and machines",
+        }
+    }
+
     /// `failure` with the way back.
     fn way_back(&self, failure: Failure) -> Failure {
         let backup = match &self.backup {

@@ -36,7 +36,7 @@ pub fn run(args: &OmniUpgrade, cx: &Cx) -> anyhow::Result<Outcome> {
     let data = json!({ "from": from, "to": to, "backup": upgrade.backup });
     let plan = omni_upgrade::plan(cx, &upgrade)?;
     plan.carry_out(cx, &format!("Upgrade Omni from {from} to {to} as shown"), &data)?;
-    Ok(Outcome::done(format!("Omni {to} runs; account, clusters, machines and keys are the same"))
+    Ok(Outcome::done(format!("Omni {to} runs; {}", upgrade.held()))
         .with(data)
         .next("git commit docker/compose.yaml")
         .next("cargo xtask omni-verify")
