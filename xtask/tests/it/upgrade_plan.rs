@@ -21,9 +21,9 @@ fn files_are_planned_in_50_ms() {
 
 #[test]
 fn live_versions_are_planned_with_the_same_calls_for_any_number_of_machines() {
-    let plan = |lab: &Sandbox, line: &str| {
+    let plan = |lab: &Sandbox, line: &str, code: i32| {
         let _ = fs::remove_file(lab.journal());
-        let document = lab.run(&format!("upgrade-plan --json {line}")).exits_with_one_of(&[1, 3]).json();
+        let document = lab.run(&format!("upgrade-plan --json {line}")).exits(code).json();
         let calls = fs::read_to_string(lab.journal()).expect("a journal").lines().count();
         let clusters = document["data"]["installed"]["clusters"].as_array().map(Vec::len);
         (clusters, calls, document)
@@ -34,12 +34,12 @@ fn live_versions_are_planned_with_the_same_calls_for_any_number_of_machines() {
         lab.provider();
         lab
     };
-    let (clusters, few, _) = plan(&of_1_9("--vms 4 --clusters 1"), "--all");
+    let (clusters, few, _) = plan(&of_1_9("--vms 4 --clusters 1"), "--all", 3);
     assert_eq!(clusters, Some(1));
     let large = of_1_9("--vms 120 --clusters 9");
-    let (clusters, many, document) = plan(&large, "--all");
+    let (clusters, many, document) = plan(&large, "--all", 3);
     assert_eq!((clusters, many), (Some(9), few), "{document:#}");
-    let (_, _, document) = plan(&large, "--omni --to v1.11.0");
+    let (_, _, document) = plan(&large, "--omni --to v1.11.0", 3);
     let steps = document["steps"].as_array().expect("steps").iter();
     let read = steps.filter(|step| step["id"] == "machinestatuses").count();
     assert_eq!(read, 1, "machines are read where their Talos decides: {document:#}");
