@@ -140,7 +140,7 @@ fn project(cli: &Cli) -> Result<(Paths, Settings), Failure> {
         .map_err(|error| Failure::new(Code::Failed, "no working directory").cause(error.to_string()))?;
     if let Some(bundle) = cli.task.bundle() {
         let recorded = OpenedBundle::open(bundle, &Paths::outside(&cwd).scratch_root())?;
-        let paths = Paths::outside(&recorded.project());
+        let paths = Paths::of_bundle(recorded.project());
         return Ok((paths.clone(), Settings::of_bundle(&paths, recorded)));
     }
     let given = cli.global.project_dir.as_deref();
@@ -157,9 +157,9 @@ fn project(cli: &Cli) -> Result<(Paths, Settings), Failure> {
 fn context(cli: &Cli, ui: Ui, (paths, mut settings): (Paths, Settings)) -> Cx {
     settings.given = cli.task.given();
     let Global { dry_run, verbose, non_interactive, json, yes, timeout, insecure_http, .. } = cli.global;
-    // A dry run leaves no trace, not even in the journal.
-    let journal =
-        (!dry_run && paths.is_project()).then(|| Journal { file: paths.journal(), project: paths.root().to_owned() });
+    // A dry run leaves no trace, not even in the journal; what a bundle holds is not this user's.
+    let journal = (!dry_run && paths.is_project() && settings.recorded.is_none())
+        .then(|| Journal { file: paths.journal(), project: paths.root().to_owned() });
     let verbose = verbose.then(|| ui.speaker());
     Cx {
         task: cli.task.name(),

@@ -144,23 +144,22 @@ impl OpenedBundle {
     ///
     /// # Errors
     /// Why it could not be read then, or now.
-    pub fn document(&self, name: &str) -> Result<Value, Failure> {
+    pub fn document<T: DeserializeOwned>(&self, name: &str) -> Result<T, Failure> {
         let wrong = |error: serde_json::Error| {
-            Failure::new(Code::Invalid, format!("`{name}` in the bundle is not valid JSON")).cause(error.to_string())
+            Failure::new(Code::Invalid, format!("`{name}` in the bundle is not understood")).cause(error.to_string())
         };
-        self.read(name)?.parse().map_err(wrong)
+        serde_json::from_str(&self.read(name)?).map_err(wrong)
     }
 
     /// The resources of a type in Omni, or those with a label.
     pub fn list<T: DeserializeOwned>(&self, kind: &str, selector: Option<&str>) -> Result<Vec<T>, Failure> {
         let name = format!("omni/{kind}.json");
-        let mut found = self.document(&name)?;
-        if let (Some((label, value)), Some(found)) =
-            (selector.and_then(|selector| selector.split_once('=')), found.as_array_mut())
-        {
-            found.retain(|found| found["metadata"]["labels"][label] == value);
-        }
-        serde_json::from_value(found).map_err(|error| {
+        let Some((label, value)) = selector.and_then(|selector| selector.split_once('=')) else {
+            return self.document(&name);
+        };
+        let mut found: Vec<Value> = self.document(&name)?;
+        found.retain(|found| found["metadata"]["labels"][label] == value);
+        serde_json::from_value(found.into()).map_err(|error| {
             Failure::new(Code::Invalid, format!("`{name}` in the bundle is not understood")).cause(error.to_string())
         })
     }
@@ -175,7 +174,7 @@ impl OpenedBundle {
 
     /// The `data` of a call of the Proxmox of a provider. The failed tasks of one guest are among those of its node.
     pub fn proxmox(&self, provider: Option<&str>, path: &str) -> Result<Value, Failure> {
-        let mut answers = self.document(&format!("{}/{PROXMOX}", self.proxmox_dir(provider)))?;
+        let mut answers: Value = self.document(&format!("{}/{PROXMOX}", self.proxmox_dir(provider)))?;
         let absent = || Failure::new(Code::NotFound, format!("the bundle has no answer of Proxmox to {path}"));
         let mut take = |path: &str| answers.get_mut(path).map(Value::take).ok_or_else(absent);
         let Some((node, id)) = path.split_once(FAILED[1]) else { return take(path) };

@@ -65,6 +65,11 @@ impl Paths {
         Paths { root: cwd.to_owned(), host: host_dir(), project: false, provider: None }
     }
 
+    /// The project's files in an opened support bundle.
+    pub fn of_bundle(root: PathBuf) -> Paths {
+        Paths { root, host: host_dir(), project: true, provider: None }
+    }
+
     /// Whether there is a project. Without one, a task must not read or write files in the working directory.
     pub fn is_project(&self) -> bool {
         self.project

@@ -320,9 +320,7 @@ pub fn observe(cx: &Cx, proxmox: &Proxmox) -> anyhow::Result<Inventory> {
 /// As [`observe`].
 pub fn observe_quietly(cx: &Cx, proxmox: &Proxmox) -> Result<Inventory, Failure> {
     if let Some(recorded) = &cx.settings.recorded {
-        let name = format!("{}/{INVENTORY}", recorded.proxmox_dir(proxmox.site.as_deref()));
-        let invalid = |why: String| Failure::new(Code::Invalid, format!("`{name}` in the bundle: {why}"));
-        return Inventory::parse(&recorded.document(&name)?.to_string()).map_err(invalid);
+        return recorded.document(&format!("{}/{INVENTORY}", recorded.proxmox_dir(proxmox.site.as_deref())));
     }
     let nodes = list_nodes(cx, proxmox)?;
     let nodes = map_all(nodes, ALL, |node| ask_node(cx, proxmox, node)).into_iter().collect::<Result<_, _>>()?;

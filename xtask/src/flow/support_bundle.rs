@@ -28,7 +28,7 @@ use runtime::ui::StepResult;
 /// The resources that tasks which only look read from Omni.
 const RESOURCES: &str = "clustermachinerequeststatuses clustermachinestatuses clusters clusterstatuses infraprovidercombinedstatus \
      infraproviderhealthstatuses infraproviderstatuses kubernetesupgradestatuses loadbalancerstatuses machineclasses \
-     machinerequests machinesetnodes machinesets machinesetstatuses sysversions talosupgradestatuses talosversions";
+     machinerequests machinesetnodes machinesets machinesetstatuses sysversions talosextensions talosupgradestatuses talosversions";
 /// Files of the project besides those in `machine-classes/` and `clusters/`.
 const FILES: [&str; 5] =
     ["docker/compose.yaml", "docker/.env", "docker/config.yaml", "docker/site.yaml", ".claude/omni-scale.local.md"];

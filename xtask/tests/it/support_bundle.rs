@@ -126,6 +126,7 @@ fn explained_alike(fault: &Fault) {
     let (document, ..) = settled_in(&lab, fault);
     let file = lab.scratch().join("bundle.tar.gz");
     lab.run(&format!("support-bundle --yes --timeout 120s --out {}", file.display())).exits(0);
+    let live = lab.run("fleet-page --json").exits(0).json();
     let offline = |words: &[&str]| {
         let mut command = lab.command(&[words, &["--json", "--bundle", &file.display().to_string()]].concat());
         command.env("PATH", "").env("HOME", lab.scratch()).current_dir(lab.scratch());
@@ -134,6 +135,13 @@ fn explained_alike(fault: &Fault) {
     let page = offline(&["fleet-page"]).exits(0).json();
     let seen = page["data"]["counts"]["machines"].as_u64() > Some(0) || fault.name != "machine-vm-stopped";
     assert!(seen && lab.scratch().join("fleet.html").exists(), "{}: {page:#}", fault.name);
+    // Nothing more is missing than what a bundle cannot hold.
+    let missing = |page: &Value| {
+        let parts = page["data"]["missing"].as_array().cloned().unwrap_or_default().into_iter();
+        let parts = parts.filter_map(|part| Some(part["part"].as_str()?.to_owned()));
+        parts.filter(|part| !part.contains("drift")).collect::<Vec<_>>()
+    };
+    assert_eq!(missing(&page), missing(&live), "{}: {page:#}", fault.name);
     let offline = offline(&["cluster-explain"]).json();
     let ids = |document: &Value| {
         let causes = document["data"]["causes"].as_array().cloned().unwrap_or_default();

@@ -226,7 +226,7 @@ impl BenchLab {
 
     fn task(&self, words: &[&str]) -> Command {
         let mut command = Command::new(&self.xtask);
-        command.args(words).arg("--project-dir").arg(&self.project);
+        command.args(words).arg("--project-dir").arg(&self.project).current_dir(&self.dir);
         self.with_env(command)
     }
 

@@ -15,7 +15,7 @@ const TOOL_START_MS: &str = "40";
 /// Virtual machines, nodes, storages and clusters.
 const SIZES: [[usize; 4]; 4] = [[10, 3, 3, 1], [100, 3, 5, 2], [1_000, 7, 50, 20], [10_000, 64, 500, 200]];
 /// The tasks, and the time and memory that each may take at the largest size.
-const TASKS: [(&[&str], &str); 9] = [
+const TASKS: [(&[&str], &str); 10] = [
     (&["cluster-status"], "2 s, 150 MB"),
     (&["cluster-status", "fleet-001"], "2 s, 150 MB"),
     (&["cluster-status", "-o", "wide"], "2 s, 150 MB"),
@@ -25,7 +25,10 @@ const TASKS: [(&[&str], &str); 9] = [
     (&["drift"], "2 s, 150 MB"),
     (&["upgrade-plan"], "2 s, 150 MB"),
     (&["fleet-page", "--dry-run"], "1 s, 200 MB"),
+    (&["fleet-page", "--dry-run", "--bundle", BUNDLE], "1 s, 200 MB"),
 ];
+/// The support bundle of the site, in the lab's directory, where the tasks run.
+const BUNDLE: &str = "bundle.tar.gz";
 const ROUNDS: usize = 5;
 
 /// What a run of a task took.
@@ -50,6 +53,7 @@ pub fn run(bench: &Bench) -> Result<()> {
         let lab = BenchLab::start(bench, &format!("scale-{vms}"), &options)?;
         done(&mut lab.task(&["provider-setup", "--yes"]))?;
         settle(&lab)?;
+        done(&mut lab.task(&["support-bundle", "--yes", "--out", BUNDLE]))?;
         for (task, bound) in TASKS {
             let costs: Vec<Cost> = (0..ROUNDS).map(|_| cost(&lab, task)).collect::<Result<_>>()?;
             let times: Vec<Duration> = costs.iter().map(|cost| cost.time).collect();
