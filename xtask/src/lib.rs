@@ -9,6 +9,7 @@ mod complete;
 pub mod dev;
 pub mod flow;
 pub mod outcome;
+mod prelude;
 #[cfg(test)]
 #[path = "../tests/recorded.rs"]
 mod recorded;

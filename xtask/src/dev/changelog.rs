@@ -1,8 +1,7 @@
 //! `changelog`: CHANGELOG.md from the commit messages, by git-cliff with `cliff.toml`.
 
 use super::program;
-use crate::outcome::Outcome;
-use runtime::cx::Cx;
+use crate::prelude::*;
 
 pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
     program::call(

@@ -5,16 +5,11 @@
 //! 3. CHANGELOG.md gets the section of that version.
 //! 4. The commit, the tag and the push are printed, not made: they are yours.
 
-use serde_json::json;
-
 use super::program;
-use crate::flow::change::{Change, Plan};
 use crate::flow::project_files;
-use crate::outcome::Outcome;
-use domain::failure::{Code, Failure};
+use crate::prelude::*;
 use domain::secret::Secret;
 use domain::version::Version;
-use runtime::cx::Cx;
 use runtime::files;
 
 /// Where the version occurs once: the file, and the text before it.

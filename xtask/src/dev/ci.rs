@@ -14,18 +14,12 @@ pub mod table;
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
-
 use crate::cli::Ci;
 use crate::dev::ci::table::{Bench, CHECKS, Check as Row, Verdict};
-use crate::flow::change::{Change, Plan};
-use crate::outcome::Outcome;
-use domain::failure::{Code, Failure};
+use crate::prelude::*;
 use domain::nearest::suggestion;
-use domain::words::count;
-use runtime::cx::Cx;
 use runtime::proc;
-use runtime::ui::{Check, Status, StepResult, millis, table};
+use runtime::ui::{Check, millis, table};
 
 /// What is shown of a check that failed; all that its program said is in `target/ci/log`.
 const OUTPUT_LINES: usize = 60;

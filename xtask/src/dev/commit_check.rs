@@ -4,9 +4,7 @@
 use super::program;
 use crate::cli::CommitCheck;
 use crate::dev::ci::repo;
-use crate::outcome::Outcome;
-use domain::failure::{Code, Failure};
-use runtime::cx::Cx;
+use crate::prelude::*;
 use runtime::files;
 
 pub fn run(args: &CommitCheck, cx: &Cx) -> anyhow::Result<Outcome> {

@@ -6,20 +6,16 @@
 
 use std::time::Duration;
 
-use serde_json::json;
 use xshell::cmd;
 
 use crate::cli::Docs;
 use crate::dev::pages::{self, Page, RECORDING, difference};
-use crate::flow::change::{Change, Plan};
 use crate::flow::project_files;
-use crate::outcome::Outcome;
+use crate::prelude::*;
 use check::Finding;
-use domain::failure::{Code, Failure};
 use domain::secret::Secret;
 use domain::spec::Location;
 use domain::words;
-use runtime::cx::Cx;
 use runtime::files;
 use runtime::proc::{self, Job};
 

@@ -2,9 +2,7 @@
 //! that what they check is what CI checks.
 
 use super::program;
-use crate::outcome::Outcome;
-use runtime::cx::Cx;
-use runtime::ui::Status;
+use crate::prelude::*;
 
 pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
     let outcome = program::call(

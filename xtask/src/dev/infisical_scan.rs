@@ -3,8 +3,7 @@
 //! `staged-check` is the part of it that needs no program and that is always on.
 
 use super::program;
-use crate::outcome::Outcome;
-use runtime::cx::Cx;
+use crate::prelude::*;
 
 pub fn run(staged: bool, cx: &Cx) -> anyhow::Result<Outcome> {
     // `--redact`: what is found is not printed. The flags of both commands: infisical-cli 0.43 packages/cmd/scan.go.

@@ -1,8 +1,7 @@
 //! `markdown-fix`: fixes what markdownlint can fix; what it cannot is named and fails.
 
 use super::program;
-use crate::outcome::Outcome;
-use runtime::cx::Cx;
+use crate::prelude::*;
 
 pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
     program::call(

@@ -1,8 +1,7 @@
 //! `markdown-lint`: every Markdown file against `.markdownlint-cli2.yaml`.
 
 use super::program;
-use crate::outcome::Outcome;
-use runtime::cx::Cx;
+use crate::prelude::*;
 
 pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
     program::run(cx, "markdownlint-cli2", "checking the Markdown files", &[])

@@ -1,8 +1,7 @@
 //! `pre-commit-run`: every hook on every file, as git would run them on a commit.
 
 use super::program;
-use crate::outcome::Outcome;
-use runtime::cx::Cx;
+use crate::prelude::*;
 
 pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
     program::call(

@@ -7,13 +7,9 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use serde_json::json;
 use xshell::cmd;
 
-use crate::flow::change::{Change, Plan};
-use crate::outcome::Outcome;
-use domain::failure::{Code, Failure};
-use runtime::cx::Cx;
+use crate::prelude::*;
 use runtime::paths::Paths;
 use runtime::proc::{self, Job};
 

@@ -1,12 +1,8 @@
 //! `staged-check`: refuses a commit that holds what must never be committed: `docker/.env`, `docker/config.yaml`, a state
 //! file, a service-account key, a private key. The pre-commit hook calls it; it needs git and nothing else.
 
-use serde_json::json;
-
 use crate::dev::ci::{guard, repo};
-use crate::outcome::Outcome;
-use domain::failure::{Code, Failure};
-use runtime::cx::Cx;
+use crate::prelude::*;
 
 pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
     let staged = repo::staged(cx)?;

@@ -8,29 +8,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::cli::OmniAdopt;
 use crate::flow::backup::{cannot, parts, read_store};
-use crate::flow::change::{Change, Plan};
 use crate::flow::omni_inputs::{OmniInputs, gather};
 use crate::flow::project_files::{self, CheckedFile};
 use crate::flow::restore::{ETCD_DIR, VOLUMES, create_volumes};
 use crate::flow::{backup, omni_checks, omni_stack, omni_upgrade};
+use crate::prelude::*;
 use check::adopt::{Existing, existing};
 use check::diagnosis::State;
 use check::stack;
-use domain::failure::{Code, Failure};
 use domain::releases::Minor;
 use domain::secret::Secret;
 use domain::spec::env::EnvFile;
 use domain::status::docker::{ContainerDetails, ListedContainer};
 use domain::status::snapshot::Store;
 use domain::version;
-use domain::words::count;
-use runtime::cx::Cx;
 use runtime::files::{self, Scratch};
 use runtime::paths::pasted;
 use runtime::tool::compose::{Compose, OMNI};
 use runtime::tool::docker::{Docker, QUICK};
 use runtime::tool::gpg;
-use runtime::ui::{Status, StepResult};
 
 /// Stopping an Omni with machines, or starting one whose sidecar has to log in first.
 const SLOW: Duration = Duration::from_secs(180);

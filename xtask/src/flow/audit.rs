@@ -3,18 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use serde_json::Value;
-
 use crate::flow::{project_classes, proxmox};
+use crate::prelude::*;
 use check::capacity::machine::Machine;
 use check::permissions::{self, ProxmoxFacts, Requirements, Row, Scope, UnlistedObject};
-use domain::failure::{Code, Failure};
 use domain::status::proxmox::{self as status, AclEntry, Inventory, Permissions, TokenInfo};
-use domain::words::count;
-use runtime::cx::Cx;
 use runtime::parallel::{ALL, both, map_all};
 use runtime::tool::proxmox::{Login, Proxmox};
-use runtime::ui::{Check, Status, StepResult, table};
+use runtime::ui::{Check, table};
 
 /// What an audit found, in short.
 pub struct Summary {

@@ -6,17 +6,15 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use crate::prelude::*;
 use check::stack;
 use domain::backup::{self, Manifest, Part};
 use domain::clock;
-use domain::failure::{Code, Failure};
 use domain::releases::table;
 use domain::secret::Secret;
 use domain::status::docker::Container;
 use domain::status::snapshot::{self, Store};
 use domain::version;
-use domain::words::count;
-use runtime::cx::Cx;
 use runtime::files::{self, Scratch};
 use runtime::settings::further_providers;
 use runtime::state::State;

@@ -6,18 +6,15 @@ use std::path::{Path, PathBuf};
 use xshell::cmd;
 
 use crate::flow::backup;
+use crate::prelude::*;
 use domain::backup::{ETCD, MANIFEST, MANIFEST_SUM, Manifest, SQLITE, STORE_KEY};
-use domain::failure::{Code, Failure};
 use domain::secret::Secret;
 use domain::status::snapshot::Store;
-use domain::words::count;
-use runtime::cx::Cx;
 use runtime::files::{self, Scratch};
 use runtime::proc::{self, Job};
 use runtime::tool::archive::{self, Encryption};
 use runtime::tool::docker::Docker;
 use runtime::tool::gpg;
-use runtime::ui::StepResult;
 
 /// The private key that opens an archive, and the image whose programs check it.
 pub struct VerifyOptions<'a> {

@@ -9,18 +9,15 @@ use crate::flow::backup_check::{OpenedBackup, VerifyOptions};
 use crate::flow::omni_stack::BEGINS_EMPTY;
 use crate::flow::omni_upgrade;
 use crate::flow::restore::ETCD_DIR;
+use crate::prelude::*;
 use domain::backup::{ENV, SQLITE, STORE_KEY};
-use domain::failure::{Code, Failure};
 use domain::secret::Secret;
 use domain::spec::env::EnvFile;
 use domain::status::snapshot::Store;
-use domain::words::count;
-use runtime::cx::Cx;
 use runtime::files;
 use runtime::tool::docker::{Docker, QUICK};
 use runtime::tool::omni;
 use runtime::tool::omnictl::{KEYS, Omnictl};
-use runtime::ui::{Status, StepResult};
 use runtime::wait::Poll;
 
 /// The container, and the network that it alone is on.

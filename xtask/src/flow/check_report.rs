@@ -4,20 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use serde_json::{Value, json};
-
-use crate::flow::change::Plan;
 use crate::flow::{inputs, project_files};
-use crate::outcome::Outcome;
+use crate::prelude::*;
 use check::convert::{self, Change};
 use check::{FileCheck, Finding};
-use domain::failure::{Code, Failure};
 use domain::secret::Secret;
 use domain::spec::Location;
-use domain::words::count;
-use runtime::cx::Cx;
 use runtime::files;
-use runtime::ui::{Status, table};
+use runtime::ui::table;
 
 /// More files than this are not listed one by one when nothing is wrong with them.
 const LISTED: usize = 40;

@@ -3,21 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
 use crate::flow::explain;
 use crate::flow::{cluster_tree, inputs, lookup, vms};
+use crate::prelude::*;
 use check::explain::Cause;
-use domain::failure::{Code, Failure};
 use domain::nearest;
 use domain::spec::template::ClusterTemplate;
 use domain::status::cluster::{self, ClusterParts, ClusterView, UpgradeSubject};
 use domain::status::omni::Resource;
 use domain::status::proxmox::Observed;
-use runtime::cx::Cx;
 use runtime::parallel::{ALL, both, map_all};
 use runtime::tool::omnictl::Omnictl;
-use runtime::ui::{Status, StepResult};
 use runtime::wait::Poll;
 
 /// The cluster as Omni sees it now, or `None`. Nine reads, side by side, however many machines there are.

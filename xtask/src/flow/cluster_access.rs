@@ -6,10 +6,8 @@ use std::time::Duration;
 use serde_yaml::{Mapping, Value};
 use xshell::cmd;
 
-use crate::flow::change::{Change, Plan};
-use domain::failure::{Code, Failure};
+use crate::prelude::*;
 use domain::secret::{self, Secret};
-use runtime::cx::Cx;
 use runtime::files::{self, Scratch};
 use runtime::proc::{self, CommandOutput, Job, quote};
 use runtime::settings::environment;

@@ -4,21 +4,17 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::Serialize;
-use serde_json::Value;
 
-use crate::flow::change::Change;
 use crate::flow::{cluster, cluster_access, cluster_tree, explain, provider, proxmox};
+use crate::prelude::*;
 use check::capacity::bytes;
-use domain::failure::{Code, Failure};
 use domain::status::cluster::ClusterView;
 use domain::status::proxmox::{Observed, place};
-use domain::words::count;
-use runtime::cx::Cx;
 use runtime::parallel;
 use runtime::state::State;
 use runtime::tool::omnictl::Omnictl;
 use runtime::tool::proxmox::Proxmox;
-use runtime::ui::{Row, StepResult};
+use runtime::ui::Row;
 use runtime::wait::Poll;
 
 /// A VM of the cluster, as Proxmox lists it (`/cluster/resources`; sizes in bytes).

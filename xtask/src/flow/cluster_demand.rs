@@ -3,18 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::flow::proxmox;
+use crate::prelude::*;
 use check::capacity::demand::{Demand, demand};
 use check::capacity::machine::Machine;
 use check::capacity::provider::Provider;
 use check::capacity::{self, Fit, Member, State};
-use domain::failure::Failure;
 use domain::spec::template::ClusterTemplate;
 use domain::status::omni::Resource;
 use domain::status::proxmox::{Inventory, Observed};
-use runtime::cx::Cx;
 use runtime::tool::omnictl::Omnictl;
 use runtime::tool::proxmox::Proxmox;
-use runtime::ui::Status;
 
 /// The machines to place, and what they are placed on.
 pub struct DemandInputs<'a> {

@@ -1,15 +1,11 @@
 //! A cluster template changed in place and synced: the file and the sync are one plan, checked before anything is written.
 
-use serde_json::json;
-
-use crate::flow::change::{self, Plan};
+use crate::flow::change;
 use crate::flow::inputs::{self, Template};
 use crate::flow::{cluster, cluster_sync, lookup, project_files, stage};
-use crate::outcome::Outcome;
-use domain::failure::{Code, Failure};
+use crate::prelude::*;
 use domain::spec::Position;
 use domain::spec::template::{ClusterTemplate, edit};
-use runtime::cx::Cx;
 
 /// One value of a template: where it is, and what it becomes.
 pub struct Value {

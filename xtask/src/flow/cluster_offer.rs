@@ -1,16 +1,15 @@
 //! What Omni offers for a new cluster: machine classes, versions of Talos and of Kubernetes.
 
 use crate::flow::lookup;
+use crate::prelude::*;
 use check::releases::Omni;
 use check::template::{ClassInfo, TalosInfo};
-use domain::failure::{Code, Failure};
 use domain::releases::{Minor, Severity, table};
 use domain::status::omni::Resource;
 use domain::version::{self, Version};
 use domain::words::quote;
-use runtime::cx::Cx;
 use runtime::tool::omnictl::Omnictl;
-use runtime::ui::{Check, StepResult};
+use runtime::ui::Check;
 
 /// What Omni offers.
 pub struct Offer {

@@ -3,15 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::SystemTime;
 
-use serde_json::{Value, json};
-
 use crate::cli::{ClusterStatus, OutputForm};
 use crate::flow::{lookup, vms};
+use crate::prelude::*;
 use domain::clock;
-use domain::failure::Failure;
 use domain::status::cluster::ClusterLine;
 use domain::status::machines::{MachineLine, add_kubelets, machine_lines};
-use runtime::cx::Cx;
 use runtime::parallel::both;
 use runtime::tool::omnictl::Omnictl;
 use runtime::ui::table;

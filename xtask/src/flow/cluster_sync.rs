@@ -3,28 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
-
-use crate::flow::change::{self, Change, Plan, retry_overtaken};
+use crate::flow::change::{self, retry_overtaken};
 use crate::flow::impact::{self, Impacts};
 use crate::flow::inputs::{self, Template};
 use crate::flow::project_files::CheckedFile;
 use crate::flow::saved_plan::{self, PlanFile};
 use crate::flow::stage::{self, Staged};
 use crate::flow::{cluster, cluster_deletion, explain, lookup, project_files, timeline};
-use crate::outcome::Outcome;
-use domain::failure::{Code, Failure};
+use crate::prelude::*;
 use domain::saved_plan::{FIT, PlanBinding, compared, hash};
 use domain::spec::template::ClusterTemplate;
 use domain::status::omni::Resource;
 use domain::status::sync::{SyncAction, sync_actions, sync_diffs};
-use domain::words::count;
-use runtime::cx::Cx;
 use runtime::files::Scratch;
 use runtime::parallel::both;
 use runtime::tool::omnictl::Omnictl;
 use runtime::tool::role;
-use runtime::ui::{Check, StepResult};
+use runtime::ui::Check;
 
 /// Syncs the templates in `files`: checked, compared, confirmed as one plan, carried out and verified.
 ///

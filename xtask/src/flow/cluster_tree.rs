@@ -1,10 +1,9 @@
 //! A cluster as a tree of machine sets and machines, for people.
 
+use crate::prelude::*;
 use check::timeline;
 use domain::clock;
 use domain::status::cluster::{ClusterView, MachineSetView, MachineView};
-use domain::words::count;
-use runtime::cx::Cx;
 use runtime::ui::Row;
 
 use crate::flow::cluster_output::age;

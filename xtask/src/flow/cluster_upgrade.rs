@@ -3,29 +3,23 @@
 
 use std::path::Path;
 
-use serde_json::json;
-
 use crate::cli;
-use crate::flow::change::{Change, Plan, retry_overtaken};
+use crate::flow::change::retry_overtaken;
 use crate::flow::cluster_edit::{self, Value};
 use crate::flow::inputs::{self, Template};
 use crate::flow::project_files::CheckedFile;
 use crate::flow::stage::{self, Staged};
 use crate::flow::{cluster, cluster_sync, lookup, project_files, upgrade};
-use crate::outcome::Outcome;
+use crate::prelude::*;
 use check::upgrade::{Component, Step, TargetVersions};
-use domain::failure::{Code, Failure};
 use domain::releases::table;
 use domain::spec::template::ClusterTemplate;
 use domain::status::cluster::{ClusterView, MachineView};
 use domain::status::sync::{SyncAction, sync_actions};
 use domain::version::{self, Version};
-use domain::words::count;
-use runtime::cx::Cx;
 use runtime::files::Scratch;
 use runtime::tool::omnictl::Omnictl;
 use runtime::tool::role;
-use runtime::ui::{Status, StepResult};
 
 /// The versions that are asked for.
 pub struct Order {

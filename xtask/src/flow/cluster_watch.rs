@@ -3,11 +3,9 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::flow::{cluster, cluster_output, cluster_tree, lookup};
-use crate::outcome::Outcome;
+use crate::prelude::*;
 use domain::clock::rfc3339;
-use domain::failure::{Code, Failure};
 use domain::status::cluster::cluster_lines;
-use runtime::cx::Cx;
 use runtime::tool::omnictl::Omnictl;
 use runtime::ui::Row;
 use runtime::wait;

@@ -5,17 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde::Deserialize;
-use serde_json::Value;
 
 use crate::flow::inputs::{self, Template, TemplateFacts};
 use crate::flow::{cluster_sync, lookup, machine_class, omni_stack, project_classes, proxmox, stage};
+use crate::prelude::*;
 use check::drift::{self, Drift};
-use domain::failure::{Code, Failure};
 use domain::spec::name;
 use domain::status::omni::{Brief, Resource};
 use domain::status::sync::SyncAction;
-use domain::words::count;
-use runtime::cx::Cx;
 use runtime::parallel::{ALL, Job, both, run_all};
 use runtime::paths::pasted;
 use runtime::tool::compose::{Compose, OMNI};

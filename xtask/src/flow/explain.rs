@@ -9,21 +9,19 @@ pub mod subject;
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
-
+use crate::prelude::*;
 use check::Finding;
 use check::diagnosis::{Area, State};
 use check::explain::{Cause, Explanation, Facts, Link, Step, Vm, explain};
 use check::timeline::judged_by;
 use domain::clock;
-use domain::failure::{Code, Failure, Kind};
+use domain::failure::Kind;
 use domain::scrub::REMOVED;
 use domain::spec::template::ClusterTemplate;
 use domain::status::cluster::{Actor, ClusterView, MachineView};
 use domain::status::docker::Container;
 use domain::status::omni::ProviderHealth;
 use domain::status::proxmox::{Observed, Selection};
-use runtime::cx::Cx;
 use runtime::files;
 use runtime::parallel::{ALL, both, map_all};
 use runtime::tool::compose::{Compose, OMNI};

@@ -4,22 +4,16 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize as _;
-use serde_json::json;
 use serde_yaml::Value as Yaml;
 
 use crate::cli::Export;
-use crate::flow::change::Plan;
 use crate::flow::inputs::{self, Template, TemplateFacts};
 use crate::flow::{machine_class, project_files};
-use crate::outcome::Outcome;
-use domain::failure::{Code, Failure};
+use crate::prelude::*;
 use domain::status::omni::Resource;
 use domain::status::sync::{SyncAction, sync_actions};
-use domain::words::count;
-use runtime::cx::Cx;
 use runtime::files::Scratch;
 use runtime::tool::omnictl::Omnictl;
-use runtime::ui::Status;
 
 /// The files to write for one cluster or machine class.
 #[derive(Debug, Default)]

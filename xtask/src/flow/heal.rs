@@ -6,19 +6,15 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
 use xshell::cmd;
 
 use crate::cli::ClusterExplain;
-use crate::flow::change::{Change, Plan};
 use crate::flow::explain::{self, subject::Subject};
 use crate::flow::{cluster, cluster_tree, proxmox};
-use crate::outcome::Outcome;
+use crate::prelude::*;
 use check::explain::{Cause, Explanation, Step};
-use domain::failure::{Code, Failure};
 use domain::saved_plan::PlannedChange;
 use domain::status::proxmox::host;
-use runtime::cx::Cx;
 use runtime::parallel::meanwhile;
 use runtime::proc::{self, Job};
 use runtime::tool::omnictl::Omnictl;

@@ -4,24 +4,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Value, json};
-
 use crate::flow::cluster_sync::TemplateDiff;
 use crate::flow::{machine_class, provider, proxmox};
+use crate::prelude::*;
 use check::capacity::demand::demand;
 use check::capacity::machine::{self, Machine};
 use check::capacity::{self, Fit, bytes};
-use domain::failure::Failure;
 use domain::spec::machine_class::MachineClass;
 use domain::spec::template::{ClusterTemplate, MachineSet};
 use domain::status::omni::Resource;
 use domain::status::proxmox::{Inventory, Observed, host};
 use domain::status::sync::{SyncAction, VersionChange};
 use domain::version;
-use domain::words::count;
-use runtime::cx::Cx;
 use runtime::tool::omnictl::Omnictl;
-use runtime::ui::{Status, StepResult};
 
 /// What a sync of one cluster means beyond the resources of Omni.
 #[derive(Debug, Clone, Default)]

@@ -7,25 +7,21 @@ use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 use std::sync::OnceLock;
 
-use serde_json::json;
-
+use crate::prelude::*;
 use check::machine_class::Provider;
 use check::releases::Omni;
 use check::template::{ClassInfo, FileRead, TemplateContext, clean};
 use check::{self, FileCheck, Finding};
-use domain::failure::{Code, Failure};
 use domain::secret;
 use domain::spec::Location;
 use domain::spec::machine_class::MachineClass;
 use domain::spec::name;
 use domain::spec::template::{self, ClusterTemplate};
-use domain::words::{count, quote};
-use runtime::cx::Cx;
+use domain::words::quote;
 use runtime::files;
 use runtime::parallel;
 use runtime::paths::pasted;
 use runtime::proc;
-use runtime::ui::Status;
 
 use crate::flow::lookup;
 use crate::flow::project_files::CheckedFile;

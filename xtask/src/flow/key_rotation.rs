@@ -1,17 +1,15 @@
 //! Credentials replaced without a gap: the new one is there and was tried before the old one goes.
 
 use crate::cli::RotatableKey;
-use crate::flow::change::{Change, Plan};
 use crate::flow::{omni_stack, provider, proxmox, service_account};
-use domain::failure::{Code, Failure, MissingValue};
+use crate::prelude::*;
+use domain::failure::MissingValue;
 use domain::secret::Secret;
 use domain::spec::config::{self, with_api_path};
-use runtime::cx::Cx;
 use runtime::files;
 use runtime::settings::environment;
 use runtime::tool::omnictl::Omnictl;
 use runtime::tool::proxmox::{Login, Proxmox, Token};
-use runtime::ui::StepResult;
 
 /// A rotation, and what is left to do by hand.
 pub struct Rotation {

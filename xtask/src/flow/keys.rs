@@ -4,18 +4,15 @@
 use std::path::Path;
 
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::flow::cluster_access::AccessFile;
 use crate::flow::doctor::Installation;
 use crate::flow::{audit, omni_stack, proxmox};
+use crate::prelude::*;
 use domain::clock::{date, seconds};
-use domain::failure::{Code, Failure};
 use domain::spec::key::{KeyInfo, token_end};
 use domain::spec::store_key;
 use domain::status::certificate;
-use domain::words::count;
-use runtime::cx::Cx;
 use runtime::files;
 use runtime::parallel::{ALL, Job, run_all};
 use runtime::settings::Setting;

@@ -2,22 +2,20 @@
 
 use std::fmt::Display;
 
+use crate::prelude::*;
 use check::capacity::provider as release;
 use check::machine_class::{ClassContext, Provider};
 use check::releases::Omni;
 use check::stack;
 use check::template::{self, ClassInfo, TalosInfo};
-use domain::failure::Failure;
 use domain::releases::table;
 use domain::spec::machine_class;
 use domain::status::omni::Resource;
 use domain::version;
-use runtime::cx::Cx;
 use runtime::files;
 use runtime::parallel::{ALL, map_all};
 use runtime::tool::omnictl::Omnictl;
-use runtime::ui::{Check, Status, StepResult};
-use serde_json::{Value, json};
+use runtime::ui::Check;
 
 use crate::flow::inputs::{self, TemplateFacts};
 use crate::flow::machine_class as flow_class;

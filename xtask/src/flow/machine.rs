@@ -1,10 +1,9 @@
 //! The machine that an operator names.
 
 use crate::flow::{cluster_output, vms};
-use domain::failure::{Code, Failure};
+use crate::prelude::*;
 use domain::nearest;
 use domain::status::machines::MachineLine;
-use runtime::cx::Cx;
 use runtime::tool::omnictl::Omnictl;
 
 /// The machine of this name, which is that of its machine request and of its VM, of this UUID, or of the VM NODE/ID.

@@ -4,23 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use serde_json::{Value, json};
 
-use crate::flow::change::{self, Change, Plan, retry_overtaken};
+use crate::flow::change::{self, retry_overtaken};
 use crate::flow::project_files::CheckedFile;
 use crate::flow::saved_plan::PlanFile;
 use crate::flow::{inputs, lookup, saved_plan, stage};
-use crate::outcome::Outcome;
+use crate::prelude::*;
 use check::machine_class::Provider;
-use domain::failure::{Code, Failure};
 use domain::spec::machine_class::{self, MachineClass};
 use domain::status::omni::Resource;
-use domain::words::count;
-use runtime::cx::Cx;
 use runtime::files;
 use runtime::tool::omnictl::Omnictl;
 use runtime::tool::role;
-use runtime::ui::{Check, Status, StepResult};
+use runtime::ui::Check;
 
 const KIND: &str = "machineclasses";
 

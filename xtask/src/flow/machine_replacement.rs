@@ -10,20 +10,15 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
 
-use serde_json::Value;
-
-use crate::flow::change::{Change, Plan};
 use crate::flow::cluster_deletion::{self, Vm};
 use crate::flow::{cluster, cluster_tree, explain, machine, provider, proxmox, vms};
+use crate::prelude::*;
 use check::replacement;
 use domain::clock;
-use domain::failure::{Code, Failure};
 use domain::status::cluster::{ClusterView, MachineSetView, MachineView};
 use domain::status::machines::MachineLine;
-use runtime::cx::Cx;
 use runtime::tool::omnictl::Omnictl;
 use runtime::tool::proxmox::Proxmox;
-use runtime::ui::StepResult;
 use runtime::wait::Poll;
 
 /// A machine that is to be replaced, and what is around it.

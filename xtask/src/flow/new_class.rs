@@ -1,12 +1,10 @@
 //! What a new machine class needs, and how an operator is asked for it.
 
-use serde_json::Value;
-
 use crate::flow::proxmox;
-use domain::failure::{Code, Failure, MissingValue};
+use crate::prelude::*;
+use domain::failure::MissingValue;
 use domain::spec::size::{Disk, Memory};
 use runtime::answers::Answers;
-use runtime::cx::Cx;
 
 /// A number that a class needs: how it is asked for, and the least that the provider's schema accepts
 /// (omni-infra-provider-proxmox 0d9fd58 `data/schema.json`).

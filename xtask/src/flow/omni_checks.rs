@@ -4,24 +4,22 @@
 use std::net::IpAddr;
 use std::time::SystemTime;
 
-use serde_json::Value;
-
 use crate::flow::omni_inputs::OmniInputs;
 use crate::flow::{doctor, omni_stack};
+use crate::prelude::*;
 use check::certificate;
 use check::diagnosis::{Diagnosis, State};
 use check::values::{initial_user, issuer, lan_address};
 use domain::clock;
-use domain::failure::{Code, Failure, Kind};
+use domain::failure::Kind;
 use domain::secret::Secret;
 use domain::spec::store_key;
-use runtime::cx::Cx;
 use runtime::files;
 use runtime::tool::compose::Compose;
 use runtime::tool::docker::Docker;
 use runtime::tool::omnictl::Omnictl;
 use runtime::tool::{Tool, gpg};
-use runtime::ui::{Check, Status, StepResult};
+use runtime::ui::Check;
 
 /// The checks of a running Omni, all of which `doctor` has.
 const IDS: &str = "docker.engine docker.containers docker.other-omni network.lan-address network.ports certificates.served keys.store \

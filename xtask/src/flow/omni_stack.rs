@@ -6,17 +6,16 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::cli::Lines;
-use crate::flow::change::Change;
 use crate::flow::{provider, site};
+use crate::prelude::*;
 use check::certificate::{self, Certificate};
 use check::diagnosis::State;
 use check::{stack, values};
 use domain::clock;
-use domain::failure::{Code, Failure, Kind};
+use domain::failure::Kind;
 use domain::spec::env::EnvFile;
 use domain::status::docker::{Container, ContainerDetails};
 use domain::version;
-use runtime::cx::Cx;
 use runtime::files;
 use runtime::parallel::{ALL, map_all};
 use runtime::settings::further_providers;
@@ -24,7 +23,6 @@ use runtime::tool::compose::{Compose, OMNI, PROVIDER, SIDECAR};
 use runtime::tool::docker::Docker;
 use runtime::tool::omni;
 use runtime::triage::{self, Issues};
-use runtime::ui::StepResult;
 use runtime::wait::Poll;
 
 /// Refuses what would lose data: the containers are about to be remade or removed, and what is in them goes with them

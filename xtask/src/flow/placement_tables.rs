@@ -2,10 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use crate::prelude::*;
 use check::capacity::demand::Demand;
 use check::capacity::{Fit, NodeFailure, NodeRoom, Placement, PoolRoom, State, bytes};
-use domain::words::count;
-use runtime::cx::Cx;
 use runtime::ui::{bar, table};
 
 pub fn counted(fit: &Fit, demand: &Demand) -> String {

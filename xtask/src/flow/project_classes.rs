@@ -3,15 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use serde_json::json;
-
 use crate::flow::inputs;
+use crate::prelude::*;
 use check::capacity::machine::{self, Machine};
-use domain::failure::{Code, Failure};
 use domain::spec::Parsed;
 use domain::spec::machine_class::{self, MachineClass};
 use domain::spec::template::{self, ClusterTemplate};
-use runtime::cx::Cx;
 
 /// A machine class of this project with what its machines ask of Proxmox.
 pub struct Class {

@@ -3,11 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use crate::flow::backup::cannot;
-use crate::flow::change::Change;
-use domain::failure::{Code, Failure};
+use crate::prelude::*;
 use domain::secret::Secret;
 use domain::spec::env::EnvFile;
-use runtime::cx::Cx;
 use runtime::files;
 
 /// A file that was checked, with the bytes that it had then.

@@ -4,19 +4,15 @@ use std::cell::{Cell, OnceCell};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime};
 
-use serde_json::{Value, json};
-
-use crate::flow::change::{Change, overtaken};
+use crate::flow::change::overtaken;
 use crate::flow::project_files::{self, set_env_key, write_env_key};
 use crate::flow::{omni_stack, project_classes, provider_log};
-use crate::outcome::Outcome;
+use crate::prelude::*;
 use domain::clock::rfc3339;
-use domain::failure::{Code, Failure};
 use domain::secret::Secret;
 use domain::spec::{config, key, name};
 use domain::status::docker::Container;
 use domain::status::omni::ProviderHealth;
-use runtime::cx::Cx;
 use runtime::files;
 use runtime::parallel::both;
 use runtime::settings::{PROVIDERS_FILE, further_providers};
@@ -25,7 +21,6 @@ use runtime::tool::omni;
 use runtime::tool::omnictl::Omnictl;
 use runtime::tool::proxmox::{Proxmox, Token};
 use runtime::triage::{self, Issues};
-use runtime::ui::{Status, StepResult};
 use runtime::wait::{self, Poll};
 
 /// The provider in messages: by its ID where there is more than one.

@@ -4,19 +4,17 @@ use std::time::{Duration, SystemTime};
 
 use crate::cli::ProviderSetup;
 use crate::flow::proxmox;
+use crate::prelude::*;
 use check::values;
-use domain::failure::{Code, Failure, MissingValue};
+use domain::failure::MissingValue;
 use domain::secret::Secret;
 use domain::spec::config::{self, ProviderConfig};
 use domain::spec::{key, name};
-use domain::words::count;
 use runtime::answers::Answers;
-use runtime::cx::Cx;
 use runtime::files;
 use runtime::settings::{Lookup, Origin};
 use runtime::tool::omnictl::Omnictl;
 use runtime::tool::proxmox::{Login, Proxmox, Token};
-use runtime::ui::StepResult;
 
 /// What the task works with, once everything is known.
 pub struct ProviderInputs {

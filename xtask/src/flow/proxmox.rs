@@ -4,26 +4,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::SystemTime;
 
-use serde_json::Value;
-
+use crate::prelude::*;
 use check::capacity::provider::Provider;
 use check::capacity::{bytes, room};
 use check::drift::Image;
 use check::placeholder;
 use domain::clock::rfc3339;
-use domain::failure::{Code, Failure, MissingValue};
+use domain::failure::MissingValue;
 use domain::secret::Secret;
 use domain::spec::config::{Auth, ProviderConfig, login_in, without_api_path};
 use domain::status::proxmox as status;
 use domain::status::proxmox::{Inventory, Node, Observed};
-use domain::words::count;
 use runtime::bundle::{INVENTORY, OpenedBundle};
-use runtime::cx::Cx;
 use runtime::files;
 use runtime::parallel::{ALL, both, map_all};
 use runtime::settings::Origin;
 use runtime::tool::proxmox::{Login, Proxmox, Token};
-use runtime::ui::{Check, Status, StepResult};
+use runtime::ui::Check;
 
 /// The login in `docker/config.yaml`, which is the provider's own; without that file PROXMOX_VE_ENDPOINT with
 /// PROXMOX_VE_API_TOKEN. Where both are there and differ, a step says which one counts.

@@ -5,21 +5,18 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
 use xshell::cmd;
 
 use crate::cli::Rehearse;
-use crate::outcome::Outcome;
-use domain::failure::{Code, Failure};
+use crate::prelude::*;
 use domain::secret;
 use domain::spec::env::EnvFile;
-use runtime::cx::Cx;
 use runtime::files;
 use runtime::paths::Paths;
 use runtime::proc::{self, Job};
 use runtime::settings::environment;
 use runtime::tool::lab::{self, Options, Ready};
-use runtime::ui::{Status, StepResult, millis};
+use runtime::ui::millis;
 
 /// What its scratch directory is called.
 pub const SCRATCH: &str = "rehearsal";

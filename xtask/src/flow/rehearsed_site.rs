@@ -5,21 +5,17 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use serde_json::{Value, json};
-
+use crate::prelude::*;
 use check::capacity::selector;
 use check::template::clean;
-use domain::failure::{Code, Failure};
 use domain::nearest;
 use domain::spec::machine_class::{self, MachineClass};
 use domain::spec::provider_data::{self, ProviderData};
 use domain::spec::template::{self, ClusterTemplate, SetKind, Size};
 use domain::status::proxmox::{Figures, Inventory, Node, Observed, Storage};
-use domain::words::count;
-use runtime::cx::Cx;
 use runtime::files;
 use runtime::tool::lab;
-use runtime::ui::{Status, millis, table};
+use runtime::ui::{millis, table};
 
 use super::inputs;
 use super::rehearsal::{Lab, play};

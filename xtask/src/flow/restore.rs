@@ -4,23 +4,20 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::flow::backup::{self, SQLITE_DIR, cannot};
 use crate::flow::backup_check::OpenedBackup;
-use crate::flow::change::{Change, Plan};
 use crate::flow::omni_checks;
 use crate::flow::omni_stack::{self, OmniAddress, host_path};
+use crate::prelude::*;
 use check::stack;
 use domain::backup::{
     CA, CONFIG, ENV, ETCD, PROVIDER_CAS, PROVIDERS, SITE, SITE_FILES, SQLITE, STORE_KEY, TAILSCALE, TLS_CERT, TLS_KEY,
 };
-use domain::failure::{Code, Failure};
 use domain::spec::env::EnvFile;
-use runtime::cx::Cx;
 use runtime::files;
 use runtime::proc;
 use runtime::settings::Settings;
 use runtime::tool::compose::{Compose, OMNI, SIDECAR};
 use runtime::tool::docker::Docker;
 use runtime::tool::omni;
-use runtime::ui::{Status, StepResult};
 
 /// The volumes of the stack (docker/compose.yaml), whose contents would be replaced.
 pub const VOLUMES: [&str; 3] = ["omni-scale_omni-etcd", "omni-scale_omni-sqlite", "omni-scale_ts-state"];

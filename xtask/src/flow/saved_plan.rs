@@ -3,19 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use crate::flow::change::Plan;
 use crate::flow::project_files::CheckedFile;
-use crate::outcome::Outcome;
+use crate::prelude::*;
 use domain::clock;
-use domain::failure::{Code, Failure};
 use domain::saved_plan::{PlanBinding, SavedPlan, file_key, hash};
 use domain::status::omni::Resource;
-use domain::words::count;
-use runtime::cx::Cx;
 use runtime::files;
 use runtime::paths::pasted;
 use runtime::proc::quote;
-use runtime::ui::Status;
 
 /// The plan file of a run: none, one to write, or one to apply.
 #[derive(Clone, Copy)]

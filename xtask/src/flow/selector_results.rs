@@ -4,19 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::Map;
 
 use crate::flow::{inputs, proxmox};
+use crate::prelude::*;
 
 use check::convert;
-use domain::failure::{Code, Failure};
 use domain::nearest::nearest;
 use domain::spec;
 use domain::status::proxmox::{self as status, Storage};
-use runtime::cx::Cx;
 use runtime::proc::quote;
 use runtime::tool::proxmox::Proxmox;
-use runtime::ui::{Check, Status, StepResult};
+use runtime::ui::Check;
 use selector::{CompileError, EvalError, Program};
 
 /// Storages that one warning names.

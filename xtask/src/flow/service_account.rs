@@ -2,20 +2,16 @@
 
 use std::time::{Duration, SystemTime};
 
-use serde_json::{Value, json};
-
-use crate::flow::change::{Change, Plan, overtaken};
+use crate::flow::change::overtaken;
 use crate::flow::project_files::write_env_key;
+use crate::prelude::*;
 use domain::clock::rfc3339;
-use domain::failure::{Code, Failure};
 use domain::secret::Secret;
 use domain::spec::env::EnvFile;
 use domain::spec::key::KeyInfo;
-use runtime::cx::Cx;
 use runtime::files;
 use runtime::settings::environment;
 use runtime::tool::omnictl::{self, Omnictl, ServiceAccountKey};
-use runtime::ui::{Status, StepResult};
 
 const KEY: &str = "OMNI_SERVICE_ACCOUNT_KEY";
 /// Omni does not warn before a key expires, so it is renewed a month before.

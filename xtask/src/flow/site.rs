@@ -2,18 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::flow::change::Change;
 use crate::flow::omni_stack::host_path;
 use crate::flow::project_files;
+use crate::prelude::*;
 use check::{Finding, site};
-use domain::failure::{Code, Failure};
 use domain::saved_plan::hash;
 use domain::secret::Secret;
 use domain::status::docker::Container;
-use runtime::cx::Cx;
 use runtime::files;
 use runtime::tool::compose::OMNI;
-use runtime::ui::StepResult;
 
 const KEY: &str = "OMNI_SITE_FILE";
 /// In the state: which settings Omni was started with.

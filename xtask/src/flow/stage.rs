@@ -5,8 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::flow::inputs::Template;
 use crate::flow::project_files::CheckedFile;
-use domain::failure::Failure;
-use runtime::cx::Cx;
+use crate::prelude::*;
 use runtime::files::Scratch;
 
 /// What the scratch directory is called.

@@ -7,17 +7,14 @@
 use std::path::PathBuf;
 
 use crate::flow::backup::{self, Source};
-use crate::flow::change::{Change, Plan};
 use crate::flow::omni_stack::{self, OmniAddress};
 use crate::flow::{project_files, site};
-use domain::failure::{Code, Failure};
+use crate::prelude::*;
 use domain::saved_plan::hash;
 use domain::secret::Secret;
 use domain::status::snapshot::Store;
-use runtime::cx::Cx;
 use runtime::files::{self, Scratch};
 use runtime::tool::gpg;
-use runtime::ui::StepResult;
 
 /// A public key, which is read when it is written: it may be created by this very run.
 type Armored = Box<dyn FnOnce(&Cx) -> Result<String, Failure>>;

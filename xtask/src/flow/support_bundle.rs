@@ -5,17 +5,13 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
-
 use crate::flow::omni_stack::OmniAddress;
 use crate::flow::{doctor, proxmox};
+use crate::prelude::*;
 use domain::clock;
-use domain::failure::{Code, Failure};
 use domain::scrub::Scrubber;
 use domain::secret;
-use domain::words::count;
 use runtime::bundle::{CONTAINERS, DOCTOR, FAILED, INVENTORY, Manifest, PROJECT, PROXMOX, Part};
-use runtime::cx::Cx;
 use runtime::files;
 use runtime::parallel::map_all;
 use runtime::proc;
@@ -23,7 +19,6 @@ use runtime::settings;
 use runtime::tool::compose::{Compose, OMNI, SIDECAR};
 use runtime::tool::omnictl::{self, Omnictl};
 use runtime::tool::proxmox::Proxmox;
-use runtime::ui::StepResult;
 
 /// The resources that tasks which only look read from Omni.
 const RESOURCES: &str = "clustermachinerequeststatuses clustermachinestatuses clusters clusterstatuses infraprovidercombinedstatus \

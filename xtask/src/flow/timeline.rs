@@ -3,13 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
-
+use crate::prelude::*;
 use check::explain::{Facts, Vm};
 use check::timeline::{Row, Segment, SiteTimes, VmTimes, rows};
-use domain::failure::{Code, Failure};
 use domain::status::cluster::ClusterView;
-use runtime::cx::Cx;
 use runtime::files;
 use runtime::tool::omnictl::Omnictl;
 use runtime::tool::proxmox::Proxmox;

@@ -1,8 +1,7 @@
 //! tsidp, asked from inside Omni's own network: the sidecar's.
 
+use crate::prelude::*;
 use check::oidc::{self, Discovery};
-use domain::failure::{Code, Failure};
-use runtime::cx::Cx;
 use runtime::tool::compose::{Compose, SIDECAR};
 use runtime::tool::curl::{self, Request};
 

@@ -2,11 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
-
-use domain::failure::{Code, Failure};
+use crate::prelude::*;
 use domain::status::proxmox::place;
-use runtime::cx::Cx;
 use runtime::parallel::{ALL, map_all};
 use runtime::tool::omnictl::Omnictl;
 use runtime::tool::proxmox::Proxmox;

@@ -7,13 +7,11 @@
 //! 4. The changes are confirmed as in that task, made from the bytes that were checked, and verified.
 
 use crate::cli::Apply;
-use crate::flow::change::{self, Plan};
+use crate::flow::change;
 use crate::flow::saved_plan::{self, PlanFile};
 use crate::flow::{cluster_sync, inputs, machine_class};
-use crate::outcome::Outcome;
+use crate::prelude::*;
 use check::rules;
-use domain::failure::{Code, Failure};
-use runtime::cx::Cx;
 
 pub fn run(args: &Apply, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;

@@ -8,14 +8,11 @@
 
 use std::path::Path;
 
-use serde_json::json;
-
 use crate::cli::ClusterCheck;
 use crate::flow::inputs::{self, Input};
 use crate::flow::{check_report, lookup};
-use crate::outcome::Outcome;
+use crate::prelude::*;
 use check::convert;
-use runtime::cx::Cx;
 
 pub fn run(args: &ClusterCheck, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = args.convert.then(|| cx.lock_checkout()).transpose()?;

@@ -8,21 +8,16 @@
 //! 5. The template is written, and synced.
 //! 6. Omni says Running and ready.
 
-use serde_json::json;
-
 use crate::cli::ClusterCreate;
-use crate::flow::change::{self, Plan};
+use crate::flow::change;
 use crate::flow::cluster_offer::{self, Offer};
 use crate::flow::inputs::{self, Template, TemplateFacts};
 use crate::flow::{cluster, cluster_sync, impact, project_files, stage, timeline};
-use crate::outcome::Outcome;
-use domain::failure::{Code, Failure, MissingValue};
+use crate::prelude::*;
+use domain::failure::MissingValue;
 use domain::spec::name;
 use domain::spec::template::{NewCluster, render};
-use domain::words::count;
 use runtime::answers::Answers;
-use runtime::cx::Cx;
-use runtime::ui::Status;
 
 pub fn run(args: &ClusterCreate, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;

@@ -7,15 +7,11 @@
 
 use std::path::PathBuf;
 
-use serde_json::json;
-
 use crate::cli::ClusterDelete;
-use crate::flow::change::{self, Plan};
+use crate::flow::change;
 use crate::flow::{cluster, cluster_deletion, cluster_output, inputs, project_files};
-use crate::outcome::Outcome;
-use domain::failure::Failure;
+use crate::prelude::*;
 use domain::spec::name;
-use runtime::cx::Cx;
 use runtime::paths::pasted;
 use runtime::tool::omnictl::Omnictl;
 use runtime::tool::role;

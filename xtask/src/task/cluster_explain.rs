@@ -9,17 +9,12 @@
 //!
 //! Exit 0 when nothing is broken, 1 when something is.
 
-use serde_json::json;
-
 use crate::cli::ClusterExplain;
 use crate::flow::explain::{self, subject::Subject};
 use crate::flow::heal::{self, Healing};
-use crate::outcome::Outcome;
+use crate::prelude::*;
 use check::explain::{Cause, DepartingMachine, Explanation, LinkState, Step};
 use check::timeline::{Row, Segment, judged_by};
-use domain::failure::{Code, Failure};
-use domain::words::count;
-use runtime::cx::Cx;
 use runtime::ui::table;
 
 pub fn run(args: &ClusterExplain, cx: &Cx) -> anyhow::Result<Outcome> {

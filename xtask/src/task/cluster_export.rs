@@ -7,12 +7,10 @@
 
 use crate::cli::Export;
 use crate::flow::{change, cluster, export};
-use crate::outcome::Outcome;
-use domain::failure::Failure;
+use crate::prelude::*;
 use domain::spec::name;
-use runtime::cx::Cx;
 use runtime::tool::omnictl::Omnictl;
-use runtime::ui::{Check, StepResult};
+use runtime::ui::Check;
 
 pub fn run(args: &Export, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;

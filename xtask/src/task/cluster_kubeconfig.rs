@@ -7,18 +7,13 @@
 
 use std::time::{Duration, SystemTime};
 
-use serde_json::json;
-
 use crate::cli::ClusterKubeconfig;
 use crate::flow::cluster_access::{self, Access};
 use crate::flow::{change, cluster};
-use crate::outcome::Outcome;
+use crate::prelude::*;
 use domain::clock::rfc3339;
-use domain::failure::{Code, Failure};
 use domain::spec::name;
-use runtime::cx::Cx;
 use runtime::paths::pasted;
-use runtime::ui::{Status, StepResult};
 
 /// What Omni grants at most (omni v1.9.3 `external.ServiceAccountTokenLifetime`).
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);

@@ -6,20 +6,14 @@
 //! 3. Place what does not exist yet by the provider's own rule; try the loss of each node.
 //! 4. Exit 1 when it cannot fit, 3 when machines are to be created or removed, 0 when all is as the templates say.
 
-use serde_json::json;
-
 use crate::cli::ClusterPlan;
 use crate::flow::cluster_demand::{self, DemandInputs};
 use crate::flow::inputs::{self, Input};
 use crate::flow::{cluster, lookup, placement_tables, project_classes, provider, proxmox};
-use crate::outcome::Outcome;
+use crate::prelude::*;
 use check::capacity::demand::Demand;
 use check::capacity::{Fit, State};
-use domain::failure::{Code, Failure};
 use domain::spec::template::ClusterTemplate;
-use domain::words::count;
-use runtime::cx::Cx;
-use runtime::ui::{Status, StepResult};
 
 pub fn run(args: &ClusterPlan, cx: &Cx) -> anyhow::Result<Outcome> {
     let all = args.name.is_empty();

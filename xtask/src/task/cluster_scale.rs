@@ -7,12 +7,10 @@
 
 use crate::cli::ClusterScale;
 use crate::flow::cluster_edit::{self, Value};
-use crate::outcome::Outcome;
-use domain::failure::{Code, Failure};
+use crate::prelude::*;
 use domain::nearest::nearest;
 use domain::spec::name;
 use domain::spec::template::{ClusterTemplate, MachineSet, SetKind, Size};
-use runtime::cx::Cx;
 
 pub fn run(args: &ClusterScale, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;

@@ -5,21 +5,15 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
-
 use crate::cli::{ClusterStatus, WaitFor};
 use crate::flow::{change, cluster, cluster_output, cluster_tree, cluster_watch, explain, lookup, vms};
-use crate::outcome::Outcome;
+use crate::prelude::*;
 use check::explain::Cause;
-use domain::failure::{Code, Failure};
 use domain::spec::name;
 use domain::status::cluster::{ClusterLine, ClusterView, cluster_lines};
 use domain::status::machines::MachineLine;
-use domain::words::count;
-use runtime::cx::Cx;
 use runtime::parallel;
 use runtime::tool::omnictl::Omnictl;
-use runtime::ui::{Status, StepResult};
 
 pub fn run(args: &ClusterStatus, cx: &Cx) -> anyhow::Result<Outcome> {
     args.name.iter().try_for_each(|name| name::check_existing("cluster", name))?;

@@ -11,8 +11,7 @@
 use crate::cli::ClusterSync;
 use crate::flow::cluster_sync;
 use crate::flow::inputs::{self, Input};
-use crate::outcome::Outcome;
-use runtime::cx::Cx;
+use crate::prelude::*;
 
 pub fn run(args: &ClusterSync, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;

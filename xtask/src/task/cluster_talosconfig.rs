@@ -4,14 +4,11 @@
 //! 2. omnictl makes the file; it is written with mode 0600. It names the account and holds no key: talosctl takes that from
 //!    OMNI_SERVICE_ACCOUNT_KEY, or logs in with a browser.
 
-use serde_json::json;
-
 use crate::cli::ClusterTalosconfig;
 use crate::flow::cluster_access::{self, Access};
 use crate::flow::{change, cluster};
-use crate::outcome::Outcome;
+use crate::prelude::*;
 use domain::spec::name;
-use runtime::cx::Cx;
 use runtime::paths::pasted;
 
 pub fn run(args: &ClusterTalosconfig, cx: &Cx) -> anyhow::Result<Outcome> {

@@ -7,16 +7,11 @@
 //! 4. The machines are followed until all run the version. The first one that does not come back ends it, and the clusters after it
 //!    are left alone. Run again, it goes on.
 
-use serde_json::{Value, json};
-
 use crate::cli::ClusterUpgrade;
 use crate::flow::change;
 use crate::flow::cluster_upgrade::{self, Order};
 use crate::flow::inputs::{self, Input};
-use crate::outcome::Outcome;
-use domain::failure::Failure;
-use domain::words::count;
-use runtime::cx::Cx;
+use crate::prelude::*;
 
 pub fn run(args: &ClusterUpgrade, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;

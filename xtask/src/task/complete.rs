@@ -7,8 +7,7 @@ use clap::CommandFactory;
 use clap_complete::engine::{CompletionCandidate, complete};
 
 use crate::cli::Cli;
-use crate::outcome::Outcome;
-use runtime::cx::Cx;
+use crate::prelude::*;
 
 pub fn run(words: &[String], cx: &Cx) -> anyhow::Result<Outcome> {
     let lines = candidates(words);

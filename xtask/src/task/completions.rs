@@ -4,12 +4,9 @@
 //! The scripts hold no names: they ask the runner that was built last, `complete`, so that they know every task of the
 //! checkout in which one is, and its classes and clusters. They build nothing, and ask nothing without a checkout.
 
-use serde_json::json;
-
 use crate::cli::Shell;
-use crate::outcome::Outcome;
+use crate::prelude::*;
 use runtime::called;
-use runtime::cx::Cx;
 
 /// The scripts for `cargo xtask`, with what makes a shell read them; then those for the program of a release.
 const OF_CARGO: [(&str, &[&str]); 3] = [

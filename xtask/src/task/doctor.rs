@@ -9,8 +9,7 @@
 use crate::cli::Doctor;
 use crate::flow::doctor::{self, CHECKS, Entry};
 use crate::flow::provider;
-use crate::outcome::Outcome;
-use runtime::cx::Cx;
+use crate::prelude::*;
 
 pub fn run(args: &Doctor, cx: &Cx) -> anyhow::Result<Outcome> {
     let wanted = |entry: &&Entry| args.area.is_empty() || args.area.contains(&entry.area());

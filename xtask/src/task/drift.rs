@@ -7,17 +7,11 @@
 //!
 //! What cannot be asked is said to be unknown, and the rest is reported.
 
-use serde_json::{Value, json};
-
 use crate::cli::DriftArgs;
 use crate::flow::drift::{self, Area, Omni};
-use crate::outcome::Outcome;
+use crate::prelude::*;
 use check::drift::Drift;
-use domain::failure::{Code, Failure};
-use domain::words::count;
-use runtime::cx::Cx;
 use runtime::tool::omnictl::Omnictl;
-use runtime::ui::{Status, StepResult};
 
 /// As many differences are shown of each area; the JSON document has all.
 const SHOWN: usize = 20;

@@ -5,15 +5,9 @@
 
 use std::path::Path;
 
-use serde_json::json;
-
-use crate::flow::change::{Change, Plan};
 use crate::flow::kit;
-use crate::outcome::Outcome;
-use domain::words::count;
-use runtime::cx::Cx;
+use crate::prelude::*;
 use runtime::paths::pasted;
-use runtime::ui::StepResult;
 
 pub fn run(dir: &Path, cx: &Cx) -> anyhow::Result<Outcome> {
     let shown = dir.display();

@@ -3,13 +3,9 @@
 //! With `--rotate` one is replaced: made, tried, stored, and only then is the old one removed, as far as Omni and Proxmox let the
 //! tasks do that.
 
-use serde_json::{Value, json};
-
 use crate::cli::{Keys, RotatableKey};
 use crate::flow::{change, key_rotation, keys};
-use crate::outcome::Outcome;
-use domain::words::count;
-use runtime::cx::Cx;
+use crate::prelude::*;
 use runtime::ui::table;
 
 pub fn run(args: &Keys, cx: &Cx) -> anyhow::Result<Outcome> {

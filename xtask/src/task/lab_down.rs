@@ -1,11 +1,6 @@
 //! `lab-down`: ends the lab that `lab-up` started, and removes what it left.
 
-use serde_json::Value;
-
-use crate::flow::change::{Change, Plan};
-use crate::outcome::Outcome;
-use domain::failure::{Code, Failure};
-use runtime::cx::Cx;
+use crate::prelude::*;
 use runtime::tool::lab;
 
 pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {

@@ -1,11 +1,7 @@
 //! `lab-faults`: what can be made to go wrong in the lab, for `lab-up --fault` and `rehearse --fault`.
 
-use serde_json::json;
-
-use crate::outcome::Outcome;
-use domain::failure::{Code, Failure};
+use crate::prelude::*;
 use domain::nearest;
-use runtime::cx::Cx;
 use runtime::tool::lab;
 use runtime::tool::lab::faults::{self, Fault};
 use runtime::ui::table;

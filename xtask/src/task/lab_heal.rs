@@ -3,11 +3,7 @@
 
 use std::path::Path;
 
-use serde_json::{Value, json};
-
-use crate::flow::change::{Change, Plan};
-use crate::outcome::Outcome;
-use runtime::cx::Cx;
+use crate::prelude::*;
 use runtime::tool::lab::{self, faults};
 
 pub fn run(fault: &str, cx: &Cx) -> anyhow::Result<Outcome> {

@@ -6,13 +6,9 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Context as _;
-use serde_json::{Value, json};
 
 use crate::cli::{LabSize, LabUp};
-use crate::flow::change::{Change, Plan};
-use crate::outcome::Outcome;
-use domain::failure::{Code, Failure};
-use runtime::cx::Cx;
+use crate::prelude::*;
 use runtime::files;
 use runtime::proc;
 use runtime::tool::lab::{self, Options, Ready, faults};

@@ -3,15 +3,10 @@
 //! 1. The machine is found by its name, its UUID, or its VM.
 //! 2. Omni's copy of its log is shown, a line each with time, level and facility; known issues in it are explained.
 
-use serde_json::{Value, json};
-
 use crate::cli::MachineLogs;
 use crate::flow::machine;
-use crate::outcome::Outcome;
-use domain::failure::{Code, Failure};
+use crate::prelude::*;
 use domain::status::machines::MachineLine;
-use domain::words::count;
-use runtime::cx::Cx;
 use runtime::tool::omnictl::Omnictl;
 use runtime::triage::Issues;
 

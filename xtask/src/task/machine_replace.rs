@@ -5,13 +5,9 @@
 //! 3. The operator sees what is destroyed, and types the cluster's name. Omni is asked for the replacement.
 //! 4. The machine is gone from Omni and its VM from Proxmox, and the cluster runs with a new one.
 
-use serde_json::{Value, json};
-
 use crate::cli::MachineReplace;
 use crate::flow::{change, machine_replacement};
-use crate::outcome::Outcome;
-use domain::failure::{Code, Failure};
-use runtime::cx::Cx;
+use crate::prelude::*;
 use runtime::tool::omnictl::Omnictl;
 use runtime::tool::role;
 

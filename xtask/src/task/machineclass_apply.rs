@@ -8,11 +8,9 @@
 //! 5. Every class is read back and compared: omnictl drops keys that it does not know, and exits 0.
 
 use crate::cli::MachineclassApply;
-use crate::flow::change::Plan;
 use crate::flow::inputs::{self, Input};
 use crate::flow::machine_class;
-use crate::outcome::Outcome;
-use runtime::cx::Cx;
+use crate::prelude::*;
 
 pub fn run(args: &MachineclassApply, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;

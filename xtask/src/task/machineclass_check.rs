@@ -12,13 +12,10 @@ use crate::cli::MachineclassCheck;
 use crate::flow::check_report;
 use crate::flow::inputs::{self, Input};
 use crate::flow::lookup::{self, EffectiveVersion};
-use crate::outcome::Outcome;
+use crate::prelude::*;
 use check::convert;
 use check::machine_class::{self, ClassContext};
 use domain::spec::machine_class::MachineClass;
-use runtime::cx::Cx;
-use runtime::ui::Status;
-use serde_json::json;
 
 pub fn run(args: &MachineclassCheck, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = args.convert.then(|| cx.lock_checkout()).transpose()?;

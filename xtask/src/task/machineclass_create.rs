@@ -6,24 +6,19 @@
 //! 4. It is read back and checked.
 //! 5. With `--apply` the plan holds what `machineclass-apply` does, too.
 
-use serde_json::json;
-
 use crate::cli::MachineclassCreate;
-use crate::flow::change::Plan;
 use crate::flow::new_class::{CORES, DISK, MEMORY, Size, ask_for_selector, given_selector};
 use crate::flow::project_files::{self, CheckedFile};
 use crate::flow::saved_plan::PlanFile;
 use crate::flow::{inputs, machine_class, provider};
-use crate::outcome::Outcome;
+use crate::prelude::*;
 use check::machine_class::{ClassContext, check};
-use domain::failure::{Code, Failure, MissingValue};
+use domain::failure::MissingValue;
 use domain::spec::machine_class::{NewClass, render};
 use domain::spec::name;
 use domain::spec::size::{Disk, Memory};
 use runtime::answers::Answers;
-use runtime::cx::Cx;
 use runtime::state::State;
-use runtime::ui::{Status, StepResult};
 
 pub fn run(args: &MachineclassCreate, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = if args.apply { cx.lock() } else { cx.lock_checkout() }?;

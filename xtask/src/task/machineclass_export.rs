@@ -7,13 +7,10 @@
 use crate::cli::Export;
 use crate::flow::export::{self, ExportedFiles};
 use crate::flow::{change, machine_class};
-use crate::outcome::Outcome;
-use domain::failure::{Code, Failure};
+use crate::prelude::*;
 use domain::nearest::nearest;
 use domain::spec::name;
 use domain::status::omni::Resource;
-use runtime::cx::Cx;
-use runtime::ui::{Status, StepResult};
 
 pub fn run(args: &Export, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;

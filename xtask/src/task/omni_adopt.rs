@@ -5,15 +5,11 @@
 //! 3. Files, then the old stack off, then a copy of its data, which becomes the new volumes; the old ones are only read.
 //! 4. The new stack runs, answers, and holds what the old one held.
 
-use serde_json::{Value, json};
-
 use crate::cli::OmniAdopt;
 use crate::flow::adopt::{self, Adoption, Note};
 use crate::flow::omni_inputs::OmniInputs;
 use crate::flow::site;
-use crate::outcome::Outcome;
-use domain::failure::{Code, Failure};
-use runtime::cx::Cx;
+use crate::prelude::*;
 
 pub fn run(args: &OmniAdopt, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;

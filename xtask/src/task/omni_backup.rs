@@ -8,21 +8,15 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use serde_json::{Value, json};
-
 use crate::cli::OmniBackup;
 use crate::flow::backup::{self, Source};
-use crate::flow::change::{Change, Plan};
 use crate::flow::{omni_stack, project_files};
-use crate::outcome::Outcome;
+use crate::prelude::*;
 use domain::backup::{begun, file_name};
 use domain::clock;
-use domain::failure::{Code, Failure};
-use runtime::cx::Cx;
 use runtime::files;
 use runtime::paths::pasted;
 use runtime::tool::archive::Encryption;
-use runtime::ui::{Status, StepResult};
 
 pub fn run(args: &OmniBackup, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;

@@ -8,18 +8,12 @@
 use std::path::{PathBuf, absolute};
 use std::time::SystemTime;
 
-use serde_json::json;
-
 use crate::cli::OmniBackupVerify;
 use crate::flow::backup_check::{OpenedBackup, VerifyOptions};
 use crate::flow::backup_drill;
-use crate::flow::change::Plan;
-use crate::outcome::Outcome;
+use crate::prelude::*;
 use domain::clock;
-use domain::failure::{Code, Failure};
-use runtime::cx::Cx;
 use runtime::paths::pasted;
-use runtime::ui::Status;
 
 pub fn run(args: &OmniBackupVerify, cx: &Cx) -> anyhow::Result<Outcome> {
     // Drills of one host have one name.

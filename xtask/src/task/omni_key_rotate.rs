@@ -5,14 +5,9 @@
 //! 3. The private half must open that slot in the live store; only then it becomes `docker/omni.asc`. The old one is kept.
 //! 4. Omni is started with it, and the store is opened once more.
 
-use serde_json::{Value, json};
-
 use crate::cli::OmniKeyRotate;
 use crate::flow::{backup, omni_stack, site, store_keys};
-use crate::outcome::Outcome;
-use domain::failure::{Code, Failure};
-use runtime::cx::Cx;
-use runtime::ui::StepResult;
+use crate::prelude::*;
 
 pub fn run(args: &OmniKeyRotate, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;

@@ -5,13 +5,10 @@
 //!    still answers.
 //! 3. Files, then volumes, then the start; Omni answers, with the restored store; then everything that `omni-verify` checks.
 
-use serde_json::{Value, json};
-
 use crate::cli::OmniRestore;
 use crate::flow::backup_check::{OpenedBackup, VerifyOptions};
 use crate::flow::restore::Restore;
-use crate::outcome::Outcome;
-use runtime::cx::Cx;
+use crate::prelude::*;
 
 pub fn run(args: &OmniRestore, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;

@@ -13,21 +13,15 @@
 
 use std::cell::Cell;
 
-use serde_json::{Value, json};
-
 use crate::cli::OmniSetup;
-use crate::flow::change::{Change, Plan};
 use crate::flow::omni_inputs::{Known, OmniInputs, gather};
 use crate::flow::{doctor, omni_checks, omni_stack, project_files, service_account, site};
-use crate::outcome::Outcome;
-use domain::failure::{Code, Failure};
+use crate::prelude::*;
 use domain::spec::env::EnvFile;
-use runtime::cx::Cx;
 use runtime::files;
 use runtime::tool::compose::Compose;
 use runtime::tool::docker::{Docker, STORE};
 use runtime::tool::{Tool, gpg};
-use runtime::ui::{Status, StepResult};
 
 pub fn run(args: &OmniSetup, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;

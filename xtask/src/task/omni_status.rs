@@ -5,19 +5,15 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::json;
-
 use crate::cli::{Lines, OmniStatus};
 use crate::flow::omni_stack;
-use crate::outcome::Outcome;
+use crate::prelude::*;
 use check::stack;
-use domain::failure::{Code, Failure};
 use domain::status::docker::Container;
 use domain::words;
-use runtime::cx::Cx;
 use runtime::tool::compose::{Compose, OMNI, SIDECAR};
 use runtime::triage::Issues;
-use runtime::ui::{Check, StepResult, table};
+use runtime::ui::{Check, table};
 
 enum Part {
     Containers(Vec<Container>),

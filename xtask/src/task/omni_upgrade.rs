@@ -6,14 +6,11 @@
 //! 3. The plan: fetch the image, change the tag in `docker/compose.yaml`, recreate the containers together, install omnictl.
 //! 4. The containers run, Omni answers and is of the new version; account, clusters, machines and keys are what they were.
 
-use serde_json::json;
-
 use crate::cli::OmniUpgrade;
 use crate::flow::omni_upgrade::{self, Upgrade};
 use crate::flow::{change, omni_stack, upgrade};
-use crate::outcome::Outcome;
+use crate::prelude::*;
 use domain::releases::table;
-use runtime::cx::Cx;
 use runtime::tool::compose::Compose;
 
 pub fn run(args: &OmniUpgrade, cx: &Cx) -> anyhow::Result<Outcome> {

@@ -2,9 +2,7 @@
 //! it is served, ports, mounts, versions, licence.
 
 use crate::flow::omni_checks;
-use crate::outcome::Outcome;
-use domain::failure::{Code, Failure};
-use runtime::cx::Cx;
+use crate::prelude::*;
 
 pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
     if !cx.paths.env().is_file() {

@@ -10,19 +10,15 @@ use std::cell::OnceCell;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use serde_json::{Value, json};
 
 use crate::cli::OmnictlInstall;
-use crate::flow::change::{Change, Plan};
 use crate::flow::omni_stack;
-use crate::outcome::Outcome;
-use domain::failure::{Code, Failure, Kind};
+use crate::prelude::*;
+use domain::failure::Kind;
 use domain::status::proxmox::Observed;
 use domain::version;
-use runtime::cx::Cx;
 use runtime::tool::install::{self, Installed, Sources};
 use runtime::tool::omnictl::{self, Login, Omnictl};
-use runtime::ui::Status;
 
 /// What is known of the version of Omni.
 struct Server {

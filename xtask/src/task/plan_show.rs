@@ -1,12 +1,8 @@
 //! `plan-show FILE`: prints a saved plan, for people or as a comment on a pull request. It asks neither Omni nor Proxmox.
 
-use serde_json::json;
-
 use crate::cli::PlanShow;
 use crate::flow::saved_plan;
-use crate::outcome::Outcome;
-use domain::words::count;
-use runtime::cx::Cx;
+use crate::prelude::*;
 use runtime::paths::pasted;
 
 pub fn run(args: &PlanShow, cx: &Cx) -> anyhow::Result<Outcome> {

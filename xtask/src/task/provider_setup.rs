@@ -11,18 +11,14 @@
 
 use std::time::SystemTime;
 
-use serde_json::{Value, json};
-
 use crate::cli::ProviderSetup;
-use crate::flow::change::{self, Plan};
+use crate::flow::change;
 use crate::flow::project_files::set_env_key;
 use crate::flow::provider_inputs::{ProviderInputs, ProviderKey, ask_for_key, find_key, gather};
 use crate::flow::{omni_stack, provider};
-use crate::outcome::Outcome;
+use crate::prelude::*;
 use domain::clock::rfc3339;
-use domain::failure::{Code, Failure};
 use domain::secret::Secret;
-use runtime::cx::Cx;
 use runtime::files;
 use runtime::settings::PROVIDER_ID;
 use runtime::state::State;
@@ -30,7 +26,7 @@ use runtime::tool::compose::Compose;
 use runtime::tool::omnictl::{self, Omnictl};
 use runtime::tool::proxmox::Login;
 use runtime::tool::{Tool, omni};
-use runtime::ui::{Check, Status, StepResult};
+use runtime::ui::Check;
 
 pub fn run(args: &ProviderSetup, cx: &Cx) -> anyhow::Result<Outcome> {
     // Without --provider it is the first one.

@@ -2,20 +2,16 @@
 //!
 //! Looks at docker alone: it works also when Omni and Proxmox are out of reach, which is when it is needed.
 
-use serde_json::json;
-
 use crate::cli::ProviderStatus;
 use crate::flow::{omni_stack, provider, provider_log};
-use crate::outcome::Outcome;
+use crate::prelude::*;
 use check::stack;
-use domain::failure::{Code, Failure};
 use domain::status::docker::Container;
 use domain::words;
-use runtime::cx::Cx;
 use runtime::parallel;
 use runtime::tool::compose::{Compose, SIDECAR};
 use runtime::triage::{Hit, Issues};
-use runtime::ui::{Check, StepResult, table};
+use runtime::ui::{Check, table};
 
 enum Part {
     Containers(Vec<Container>),

@@ -11,18 +11,13 @@
 
 use std::sync::OnceLock;
 
-use serde_json::json;
-
 use crate::flow::{audit, doctor, omni_stack, provider, proxmox};
-use crate::outcome::Outcome;
-use domain::failure::{Code, Failure};
+use crate::prelude::*;
 use domain::status::docker::Container;
-use domain::words::count;
-use runtime::cx::Cx;
 use runtime::tool::compose::{Compose, SIDECAR};
 use runtime::tool::omni;
 use runtime::tool::omnictl::{Omnictl, no_endpoint};
-use runtime::ui::{Check, StepResult};
+use runtime::ui::Check;
 
 pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
     provider::each(cx, one)

@@ -7,20 +7,15 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde_json::json;
-
 use crate::cli::ProxmoxAudit;
 use crate::flow::audit::{self, LoginFacts};
 use crate::flow::provider;
 use crate::flow::proxmox;
-use crate::outcome::Outcome;
+use crate::prelude::*;
 use check::permissions::{self, Requirements, Row, Scope};
 use domain::clock::rfc3339;
 use domain::status::proxmox::{Inventory, Permissions};
-use domain::words::count;
-use runtime::cx::Cx;
 use runtime::tool::proxmox::Proxmox;
-use runtime::ui::{Status, StepResult};
 
 /// A token that ends within this time is worth a warning.
 const SOON: Duration = Duration::from_secs(30 * 86_400);

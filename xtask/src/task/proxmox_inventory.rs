@@ -6,20 +6,14 @@
 
 use std::path::Path;
 
-use serde_json::{Value, json};
-
 use crate::cli::ProxmoxInventory;
-use crate::flow::change::{Change, Plan};
 use crate::flow::{project_files, provider, proxmox};
-use crate::outcome::Outcome;
+use crate::prelude::*;
 use check::capacity::bytes;
-use domain::failure::{Code, Failure};
 use domain::secret::Secret;
 use domain::status::proxmox::{Inventory, Node, Storage};
-use domain::words::count;
-use runtime::cx::Cx;
 use runtime::files;
-use runtime::ui::{Status, bar, table};
+use runtime::ui::{bar, table};
 
 pub fn run(args: &ProxmoxInventory, cx: &Cx) -> anyhow::Result<Outcome> {
     match args.save {

@@ -13,16 +13,12 @@ mod project;
 
 use std::time::Instant;
 
-use serde_json::{Value, json};
-
 use crate::cli::Rehearse;
 use crate::flow::rehearsal::{SCRATCH, TaskRun, planned, start, task};
-use crate::outcome::Outcome;
-use domain::failure::{Code, Failure};
-use runtime::cx::Cx;
+use crate::prelude::*;
 use runtime::files;
 use runtime::tool::lab;
-use runtime::ui::{StepResult, millis, table};
+use runtime::ui::{millis, table};
 
 /// The name of the cluster that is rehearsed, and of its machine class.
 const CLUSTER: &str = "rehearsal";

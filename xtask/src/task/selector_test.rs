@@ -6,21 +6,16 @@
 //! 4. What would go wrong is said: no match on a node, several (the provider then takes the one that Proxmox lists first,
 //!    and its order is random), a match without images, one that is disabled, one that is too small.
 
-use serde_json::json;
-
 use crate::cli::SelectorTest;
 use crate::flow::inputs::{self, Input};
 use crate::flow::provider;
 use crate::flow::selector_results::{self as results, GIB, Subject, TestedSelector, Warning};
-use crate::outcome::Outcome;
+use crate::prelude::*;
 use check::capacity::selector::seen;
-use domain::failure::{Code, Failure};
 use domain::spec::{machine_class, provider_data};
 use domain::status::proxmox::Storage;
-use domain::words::count;
-use runtime::cx::Cx;
 use runtime::proc::quote;
-use runtime::ui::{Status, StepResult, table};
+use runtime::ui::table;
 use selector::{CompileError, EvalError, Program};
 
 /// More rows than this are shown only where a selector matches or fails; `--json` has all.

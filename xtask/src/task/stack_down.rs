@@ -1,13 +1,9 @@
 //! `stack-down`: ends the stack. The volumes stay, there is no way to ask this task for anything else; and where Omni's
 //! data is not on volumes it refuses, because the data would go with the container.
 
-use serde_json::{Value, json};
-
-use crate::flow::change::Plan;
 use crate::flow::omni_stack;
-use crate::outcome::Outcome;
+use crate::prelude::*;
 use check::stack;
-use runtime::cx::Cx;
 use runtime::tool::compose::{Compose, OMNI};
 
 pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {

@@ -1,12 +1,8 @@
 //! `stack-logs`: the logs of the stack, with known issues named.
 
-use serde_json::{Value, json};
-
 use crate::cli::StackLogs;
 use crate::flow::omni_stack;
-use crate::outcome::Outcome;
-use domain::failure::{Code, Failure};
-use runtime::cx::Cx;
+use crate::prelude::*;
 use runtime::tool::compose::Compose;
 use runtime::triage::Issues;
 

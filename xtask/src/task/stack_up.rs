@@ -7,15 +7,10 @@
 //!    recreated when the sidecar had exited alone, or a secret of docker/.env or docker/site.yaml changed, which compose does not see.
 //! 4. The containers run, and Omni answers.
 
-use serde_json::{Value, json};
-
-use crate::flow::change::Plan;
 use crate::flow::omni_stack::{self, OmniAddress};
 use crate::flow::site;
-use crate::outcome::Outcome;
-use runtime::cx::Cx;
+use crate::prelude::*;
 use runtime::tool::compose::{Compose, PROVIDER};
-use runtime::ui::{Status, StepResult};
 
 pub fn run(recreate: bool, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;

@@ -7,17 +7,11 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::{Value, json};
-
 use crate::cli::SupportBundle;
-use crate::flow::change::{Change, Plan};
 use crate::flow::support_bundle;
-use crate::outcome::Outcome;
+use crate::prelude::*;
 use check::capacity::bytes;
-use domain::failure::{Code, Failure};
-use domain::words::count;
 use runtime::bundle::Manifest;
-use runtime::cx::Cx;
 use runtime::files;
 use runtime::paths::pasted;
 use runtime::ui::table;

@@ -6,12 +6,7 @@
 use std::io::IsTerminal;
 use std::path::Path;
 
-use serde_json::json;
-
-use crate::outcome::Outcome;
-use domain::failure::{Code, Failure};
-use domain::words::count;
-use runtime::cx::Cx;
+use crate::prelude::*;
 use runtime::triage::{Hit, Issues, Project};
 use runtime::{files, proc};
 

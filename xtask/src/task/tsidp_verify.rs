@@ -9,21 +9,17 @@
 
 use std::path::Path;
 
-use serde_json::{Value, json};
-
 use crate::flow::{doctor, tsidp};
-use crate::outcome::Outcome;
+use crate::prelude::*;
 use check::diagnosis::{Diagnosis, State};
 use check::oidc::{self, Discovery};
 use check::{Finding, grant, values};
-use domain::failure::{Code, Failure, MissingValue};
+use domain::failure::MissingValue;
 use domain::spec::hujson;
 use domain::words;
-use runtime::cx::Cx;
 use runtime::files;
 use runtime::proc;
 use runtime::tool::compose::{Compose, SIDECAR};
-use runtime::ui::StepResult;
 
 /// A policy file is kilobytes.
 const LIMIT: u64 = 1 << 20;

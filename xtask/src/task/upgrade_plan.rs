@@ -8,18 +8,12 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Value, json};
-
 use crate::cli::UpgradePlan;
 use crate::flow::upgrade::{self, commands, title};
-use crate::outcome::Outcome;
+use crate::prelude::*;
 use check::upgrade::{Cluster, Installed, Step, TargetVersions, plan};
-use domain::failure::{Code, Failure};
 use domain::releases::table;
 use domain::version::Version;
-use domain::words::count;
-use runtime::cx::Cx;
-use runtime::ui::Status;
 
 pub fn run(args: &UpgradePlan, cx: &Cx) -> anyhow::Result<Outcome> {
     let wanted = wanted(args)?;

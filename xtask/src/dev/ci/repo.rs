@@ -5,8 +5,7 @@ use std::time::Duration;
 use xshell::cmd;
 
 use crate::dev::program;
-use domain::failure::{Code, Failure};
-use runtime::cx::Cx;
+use crate::prelude::*;
 use runtime::files;
 use runtime::proc::{self, CommandOutput, Job};
 use runtime::settings::environment;

@@ -7,9 +7,8 @@ use serde::Deserialize;
 use super::outside::{command, ended};
 use super::own::{architecture_check, ours, secrets, yaml_check};
 use crate::dev::{commit_check, docs};
+use crate::prelude::*;
 use check::Finding;
-use domain::failure::Failure;
-use runtime::cx::Cx;
 
 /// An entry, whose fields the file explains.
 #[derive(Debug, Deserialize)]

@@ -15,7 +15,6 @@ mod stack;
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde_json::{Value, json};
 
 pub use catalogue::{CHECKS, Entry};
 pub use certificates::diagnosis as certificate_diagnosis;
@@ -23,12 +22,10 @@ pub use host::too_old as compose_too_old;
 pub use installation::Installation;
 
 use crate::flow::provider;
+use crate::prelude::*;
 use check::diagnosis::{Area, Diagnosis, State};
-use domain::failure::{Code, Failure};
 use runtime::bundle::DOCTOR;
-use runtime::cx::Cx;
 use runtime::parallel::{ALL, map_all};
-use runtime::ui::{Status, StepResult};
 
 /// A check with what it came to.
 pub struct CheckResult {

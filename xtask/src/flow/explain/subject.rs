@@ -1,11 +1,10 @@
 //! What `cluster-explain` is asked about: a cluster, or the machine, VM or machine request of one.
 
+use crate::prelude::*;
 use check::explain::Facts;
-use domain::failure::{Code, Failure};
 use domain::nearest;
 use domain::spec::name;
 use domain::status::cluster::cluster_lines;
-use runtime::cx::Cx;
 use runtime::parallel::both;
 use runtime::tool::omnictl::Omnictl;
 

@@ -11,18 +11,15 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use serde_json::{Value, json};
 
 use crate::cli::Rehearse;
 use crate::flow::rehearsal::{Lab, TaskRun, planned, play, play_as, start, task};
-use crate::outcome::Outcome;
-use domain::failure::{Code, Failure};
+use crate::prelude::*;
 use domain::words::split;
-use runtime::cx::Cx;
 use runtime::files;
 use runtime::proc;
 use runtime::tool::lab::faults::{self, Fault};
-use runtime::ui::{Status, millis};
+use runtime::ui::millis;
 use runtime::wait;
 
 /// How long somebody may look for a fault.

@@ -10,21 +10,16 @@
 use std::path::Path;
 use std::time::Instant;
 
-use serde_json::{Value, json};
-
 use crate::cli::Rehearse;
 use crate::flow::rehearsal::{planned, start_with};
 use crate::flow::rehearsed_site::{LifeCycle, Site, report, words};
 use crate::flow::{kit, proxmox};
-use crate::outcome::Outcome;
-use domain::failure::{Code, Failure};
+use crate::prelude::*;
 use domain::status::proxmox::Inventory;
-use domain::words::count;
-use runtime::cx::Cx;
 use runtime::files;
 use runtime::paths::Paths;
 use runtime::tool::lab::Options;
-use runtime::ui::{Status, millis};
+use runtime::ui::millis;
 
 /// Faults that pass, each at a place where every rehearsal comes by.
 const PASSING: &[&str] = &[

@@ -1,0 +1,10 @@
+//! What nearly every task and step speaks of: `use crate::prelude::*`.
+
+pub use serde_json::{Value, json};
+
+pub use crate::flow::change::{Change, Plan};
+pub use crate::outcome::Outcome;
+pub use domain::failure::{Code, Failure};
+pub use domain::words::count;
+pub use runtime::cx::Cx;
+pub use runtime::ui::{Status, StepResult};
