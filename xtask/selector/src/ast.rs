@@ -118,35 +118,6 @@ impl Expr {
             _ => false,
         })
     }
-
-    /// Turns lists of literals into literals, so that they are not made anew for each storage. Only after the type check,
-    /// which looks into lists.
-    pub(super) fn settle(&mut self) {
-        match &mut self.kind {
-            Kind::Literal(_) | Kind::Ident(_) => {}
-            Kind::Select(select) => select.operand.settle(),
-            Kind::Call(call) => call.args.iter_mut().for_each(Expr::settle),
-            Kind::Message(_, values) => values.iter_mut().for_each(Expr::settle),
-            Kind::Map(entries) => entries.iter_mut().for_each(|(k, v)| {
-                k.settle();
-                v.settle();
-            }),
-            Kind::Fold(fold) => {
-                let parts = [&mut fold.range, &mut fold.init, &mut fold.step, &mut fold.result];
-                parts.into_iter().for_each(Expr::settle);
-            }
-            Kind::List(items) => {
-                items.iter_mut().for_each(Expr::settle);
-                let values = items.iter().map(|i| match &i.kind {
-                    Kind::Literal(value) => Some(value.clone()),
-                    _ => None,
-                });
-                if let Some(values) = values.collect::<Option<Vec<_>>>() {
-                    self.kind = Kind::Literal(Value::List(std::sync::Arc::new(values)));
-                }
-            }
-        }
-    }
 }
 
 /// The accumulator's name: no identifier of a source can be spelt so.

@@ -75,10 +75,7 @@ impl<'e> Checker<'e> {
             },
             Kind::Select(select) => self.select(expr, select),
             Kind::Call(call) => self.call(expr, call),
-            Kind::List(items) => {
-                let element = self.join(items.iter());
-                Type::list(element)
-            }
+            Kind::List(items) => Type::Of("list", vec![self.join(items.iter())]),
             Kind::Map(entries) => {
                 // cel-go checks key and value of an entry before the next one.
                 let (mut key, mut value) = (None, None);
@@ -86,8 +83,7 @@ impl<'e> Checker<'e> {
                     key = Some(self.join_one(key, k));
                     value = Some(self.join_one(value, v));
                 }
-                let (key, value) = (self.or_fresh(key), self.or_fresh(value));
-                Type::map(key, value)
+                Type::Of("map", vec![self.or_fresh(key), self.or_fresh(value)])
             }
             Kind::Message(name, _) if is_message(name) || self.environment.has_message(name) => {
                 self.unsupported.get_or_insert((expr.at, name.to_string()));
@@ -109,7 +105,7 @@ impl<'e> Checker<'e> {
         if let Some(t) = self.environment.variable(plain) {
             return Some(t.clone());
         }
-        Type::named(plain).map(|t| Type::Meta(Some(Box::new(t))))
+        Type::named(plain).map(|t| Type::Of("type", vec![t]))
     }
 
     /// `a.b.c` read as one name, if it is nothing but names.
@@ -136,7 +132,7 @@ impl<'e> Checker<'e> {
         }
         let operand = self.check(&select.operand);
         let result = match self.types.substitute(&operand, false) {
-            Type::Map(kv) => kv.1,
+            Type::Of("map", mut parameters) => parameters.swap_remove(1),
             var @ Type::Param(_) => {
                 self.types.assignable(&Type::Dyn, &var);
                 Type::Dyn
@@ -154,7 +150,7 @@ impl<'e> Checker<'e> {
                 Type::Dyn
             }
         };
-        if select.test { Type::Bool } else { self.types.substitute(&result, false) }
+        if select.test { Type::BOOL } else { self.types.substitute(&result, false) }
     }
 
     fn call(&mut self, expr: &'e Expr, call: &'e Call) -> Type {
@@ -180,9 +176,9 @@ impl<'e> Checker<'e> {
             3 => 2,
             _ => usize::MAX,
         };
-        let mut result = Type::Bool;
+        let mut result = Type::BOOL;
         for (n, (arg, t)) in call.args.iter().zip(types).enumerate() {
-            if !self.types.assignable(t, &Type::Bool) {
+            if !self.types.assignable(t, &Type::BOOL) {
                 self.report(arg, format!("expected type 'bool' but found '{t}'"));
                 if n >= direct {
                     result = Type::Error;
@@ -251,8 +247,7 @@ impl<'e> Checker<'e> {
         let range = self.check(&fold.range);
         let accumulator = self.check(&fold.init);
         let var = match self.types.substitute(&range, false) {
-            Type::List(t) => *t,
-            Type::Map(kv) => kv.0,
+            Type::Of("list" | "map", mut parameters) => parameters.swap_remove(0),
             t @ (Type::Dyn | Type::Error | Type::Param(_)) => {
                 self.types.assignable(&Type::Dyn, &t);
                 Type::Dyn

@@ -50,7 +50,7 @@ fn entry(text: &'static str) -> Option<(&'static str, Type, u64)> {
 impl Environment {
     /// The provider's.
     pub(super) fn provider() -> Environment {
-        let variables = VARIABLES.iter().map(|(name, of)| (*name, of.clone(), 0)).collect();
+        let variables = VARIABLES.iter().filter_map(|(name, of)| Some((*name, Type::written(of)?, 0))).collect();
         Environment { variables, ..Environment::default() }
     }
 

@@ -32,8 +32,8 @@ use types::Type;
 use value::Value;
 
 /// The variables that a selector sees.
-const VARIABLES: &[(&str, Type)] =
-    &[("name", Type::String), ("node", Type::String), ("storageType", Type::String), ("availableSpace", Type::Uint)];
+const VARIABLES: [(&str, &str); 4] =
+    [("name", "string"), ("node", "string"), ("storageType", "string"), ("availableSpace", "uint")];
 
 /// Brackets that any thread's stack can take, and the stack for more of them.
 const SHALLOW: usize = 40;
@@ -193,7 +193,7 @@ pub fn compile(source: &str) -> Result<Program, CompileError> {
 /// The first thing that is wrong, by place, as cel-go prints it; what is not known here is not an error.
 pub fn check_for_talos(source: &str, environment: &str, minor: u64) -> Result<(), CompileError> {
     let Some(environment) = Environment::talos(environment, minor) else { return Ok(()) };
-    let result = environment.variable("=").cloned().unwrap_or(Type::Bool);
+    let result = environment.variable("=").cloned().unwrap_or(Type::BOOL);
     // The syntax and the constructors of optional values, which only the OOM expressions have.
     let optional = [".?", "[?", "{?", "optional.", "optMap(", "optFlatMap("].iter().any(|part| source.contains(part));
     // Talos 1.14 has the cel-go that knows quoted fields.
@@ -231,16 +231,15 @@ fn deep<T: Send>(source: &str, run: impl Fn() -> Result<T, CompileError> + Send 
 }
 
 fn compile_here(source: &str) -> Result<Program, CompileError> {
-    let mut expr = parser::parse(source).map_err(|problems| first(source, problems))?;
+    let expr = parser::parse(source).map_err(|problems| first(source, problems))?;
     match checker::check(&expr, &Environment::provider()) {
-        Ok(Type::Bool) => {
+        Ok(found) if found == Type::BOOL => {
             let time = expr.time().map(|part| (part, "timestamps and durations"));
             let pattern = || expr.foreign_pattern().map(|part| (part, "regular expressions of this kind"));
             if let Some((part, what)) = time.or_else(pattern) {
                 let message = format!("this check does not evaluate {what}; the provider does");
                 return Err(CompileError { at: position(source, part.at), ..CompileError::bare(message, None, false) });
             }
-            expr.settle();
             Ok(Program { source: source.to_owned(), expr })
         }
         Ok(other) => {

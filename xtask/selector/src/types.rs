@@ -7,73 +7,57 @@ use std::fmt;
 pub(super) enum Type {
     Dyn,
     Error,
-    Null,
-    Bool,
-    Int,
-    Uint,
-    Double,
-    String,
-    Bytes,
-    Duration,
-    Timestamp,
-    /// The type of a type.
-    Meta(Option<Box<Type>>),
-    List(Box<Type>),
-    Map(Box<(Type, Type)>),
-    /// `optional_type(T)`.
-    Optional(Box<Type>),
+    /// One of [`NAMES`] with its parameters; the type of a type that is not known has none.
+    Of(&'static str, Vec<Type>),
     /// A message of an environment, by its name.
     Message(&'static str),
     Param(u32),
 }
 
-impl Type {
-    pub(super) fn list(element: Type) -> Type {
-        Type::List(Box::new(element))
-    }
+/// The types by the name that the checker shows, and the one that `type()` gives and that the output type is told by.
+const NAMES: [(&str, &str); 13] = [
+    ("bool", "bool"),
+    ("bytes", "bytes"),
+    ("double", "double"),
+    ("int", "int"),
+    ("uint", "uint"),
+    ("string", "string"),
+    ("null", "null_type"),
+    ("duration", "google.protobuf.Duration"),
+    ("timestamp", "google.protobuf.Timestamp"),
+    ("list", "list"),
+    ("map", "map"),
+    ("type", "type"),
+    ("optional_type", "optional_type"),
+];
 
-    pub(super) fn map(key: Type, value: Type) -> Type {
-        Type::Map(Box::new((key, value)))
-    }
+impl Type {
+    pub(super) const BOOL: Type = Type::Of("bool", Vec::new());
 
     /// The type that a name in an expression stands for.
     pub(super) fn named(name: &str) -> Option<Type> {
-        Some(match name {
-            "bool" => Type::Bool,
-            "bytes" => Type::Bytes,
-            "double" => Type::Double,
-            "int" => Type::Int,
-            "uint" => Type::Uint,
-            "string" => Type::String,
-            "null_type" => Type::Null,
-            "google.protobuf.Duration" => Type::Duration,
-            "google.protobuf.Timestamp" => Type::Timestamp,
-            // Their parameters are free, which nothing can tell from dyn.
-            "list" => Type::list(Type::Dyn),
-            "map" => Type::map(Type::Dyn, Type::Dyn),
-            "type" => Type::Meta(None),
-            _ => return None,
-        })
+        let (shown, _) = NAMES.iter().find(|(shown, runtime)| *runtime == name && *shown != "optional_type")?;
+        // Parameters are free, which nothing can tell from dyn.
+        let parameters = match *shown {
+            "list" => 1,
+            "map" => 2,
+            _ => 0,
+        };
+        Some(Type::Of(shown, vec![Type::Dyn; parameters]))
     }
 
     /// A type as the tables of functions and environments write it, with the parameters A and B.
     pub(super) fn written(text: &str) -> Option<Type> {
-        let (a, b) = (Type::Param(0), Type::Param(1));
-        Some(match text {
-            "A" => a,
-            "B" => b,
-            "ListA" => Type::list(a),
-            "MapAB" => Type::map(a, b),
-            "TypeA" => Type::Meta(Some(Box::new(a))),
-            "OptA" => Type::Optional(Box::new(a)),
-            "MapDouble" => Type::map(Type::Dyn, Type::Double),
+        let (name, inner) = text.strip_suffix(')').map_or(Some((text, "")), |text| text.split_once('('))?;
+        Some(match name {
+            "A" => Type::Param(0),
+            "B" => Type::Param(1),
             "dyn" => Type::Dyn,
-            "duration" => Type::Duration,
-            "timestamp" => Type::Timestamp,
-            "strings" => Type::list(Type::String),
-            "map" => Type::map(Type::Int, Type::Double),
-            "optional" => Type::Optional(Box::new(Type::Uint)),
-            name => Type::named(name)?,
+            _ => {
+                let parameters = inner.split(';').filter(|parameter| !parameter.is_empty()).map(Type::written);
+                let (shown, _) = NAMES.iter().find(|(shown, _)| *shown == name)?;
+                Type::Of(shown, parameters.collect::<Option<_>>()?)
+            }
         })
     }
 
@@ -81,45 +65,36 @@ impl Type {
     pub(super) fn replace(&self, with: &mut dyn FnMut(u32) -> Type) -> Type {
         match self {
             Type::Param(n) => with(*n),
-            Type::List(t) => Type::list(t.replace(with)),
-            Type::Optional(t) => Type::Optional(Box::new(t.replace(with))),
-            Type::Map(kv) => Type::map(kv.0.replace(with), kv.1.replace(with)),
-            Type::Meta(Some(t)) => Type::Meta(Some(Box::new(t.replace(with)))),
+            Type::Of(name, parameters) => Type::Of(name, parameters.iter().map(|t| t.replace(with)).collect()),
             other => other.clone(),
         }
     }
 
-    fn is_dyn_or_error(&self) -> bool {
-        matches!(self, Type::Dyn | Type::Error)
-    }
-
-    /// The name that `type()` gives and that the output type is told by, where it differs from the checker's.
+    /// The name that `type()` gives and that the output type is told by.
     pub(super) fn runtime_name(&self) -> String {
-        match self {
-            Type::Null => "null_type".to_owned(),
-            Type::Duration => "google.protobuf.Duration".to_owned(),
-            Type::Timestamp => "google.protobuf.Timestamp".to_owned(),
-            Type::List(t) => format!("list({})", t.runtime_name()),
-            Type::Map(kv) => format!("map({}, {})", kv.0.runtime_name(), kv.1.runtime_name()),
-            Type::Meta(Some(t)) => format!("type({})", t.runtime_name()),
-            other => other.to_string(),
-        }
+        let Type::Of(name, parameters) = self else { return self.to_string() };
+        let runtime = NAMES.iter().find(|(shown, _)| shown == name).map_or(*name, |(_, runtime)| runtime);
+        with_parameters(runtime, parameters, Type::runtime_name)
     }
 }
 
 impl fmt::Display for Type {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Type::Meta(Some(t)) => write!(f, "type({t})"),
-            Type::List(t) => write!(f, "list({t})"),
-            Type::Map(kv) => write!(f, "map({}, {})", kv.0, kv.1),
-            Type::Optional(t) => write!(f, "optional_type({t})"),
+            Type::Of(name, parameters) => f.write_str(&with_parameters(name, parameters, Type::to_string)),
             Type::Message(name) => f.write_str(name),
             Type::Param(n) => write!(f, "_var{n}"),
-            Type::Meta(None) => f.write_str("type"),
+            Type::Dyn => f.write_str("dyn"),
             Type::Error => f.write_str("!error!"),
-            plain => f.write_str(&format!("{plain:?}").to_lowercase()),
         }
+    }
+}
+
+/// `map(string, int)`
+fn with_parameters(name: &str, parameters: &[Type], shown: fn(&Type) -> String) -> String {
+    match parameters {
+        [] => name.to_owned(),
+        all => format!("{name}({})", all.iter().map(shown).collect::<Vec<_>>().join(", ")),
     }
 }
 
@@ -134,13 +109,6 @@ impl Bindings {
         (self.0.len() - 1) as u32
     }
 
-    fn find(&self, t: &Type) -> Option<&Type> {
-        match t {
-            Type::Param(n) => self.0[*n as usize].as_ref(),
-            _ => None,
-        }
-    }
-
     /// True if both can be the same type; what that takes is remembered.
     pub(super) fn assignable(&mut self, a: &Type, b: &Type) -> bool {
         self.all_assignable(std::slice::from_ref(a), std::slice::from_ref(b))
@@ -149,76 +117,66 @@ impl Bindings {
     /// [`Bindings::assignable`] for every pair, all or nothing.
     pub(super) fn all_assignable(&mut self, a: &[Type], b: &[Type]) -> bool {
         let before = self.0.clone();
-        let fits = a.len() == b.len() && a.iter().zip(b).all(|(a, b)| self.unify(a, b));
+        let fits = self.unify_all(a, b);
         if !fits {
             self.0 = before;
         }
         fits
     }
 
+    fn unify_all(&mut self, a: &[Type], b: &[Type]) -> bool {
+        a.len() == b.len() && a.iter().zip(b).all(|(a, b)| self.unify(a, b))
+    }
+
     fn unify(&mut self, a: &Type, b: &Type) -> bool {
-        if let Type::Param(_) = b {
-            let (valid, bound) = self.substitutable(a, b);
+        if let Type::Param(n) = b {
+            let (valid, bound) = self.substitutable(a, *n);
             if valid || bound {
                 return valid;
             }
         }
-        if let Type::Param(_) = a {
-            return self.substitutable(b, a).0;
-        }
-        if a.is_dyn_or_error() || b.is_dyn_or_error() {
-            return true;
+        if let Type::Param(n) = a {
+            return self.substitutable(b, *n).0;
         }
         match (a, b) {
-            (Type::Null, other) | (other, Type::Null) => {
-                matches!(other, Type::Null | Type::Duration | Type::Timestamp | Type::Message(_) | Type::Optional(_))
+            (Type::Dyn | Type::Error, _) | (_, Type::Dyn | Type::Error) => true,
+            (Type::Of("null", _), other) | (other, Type::Of("null", _)) => {
+                matches!(other, Type::Of("null" | "duration" | "timestamp" | "optional_type", _) | Type::Message(_))
             }
-            (Type::Meta(_), Type::Meta(_)) => true,
-            (Type::List(a), Type::List(b)) | (Type::Optional(a), Type::Optional(b)) => self.unify(a, b),
-            (Type::Map(a), Type::Map(b)) => self.unify(&a.0, &b.0) && self.unify(&a.1, &b.1),
+            (Type::Of("type", _), Type::Of("type", _)) => true,
+            (Type::Of(a, inner), Type::Of(b, other)) => a == b && self.unify_all(inner, other),
             (a, b) => a == b,
         }
     }
 
-    fn substitutable(&mut self, t: &Type, var: &Type) -> (bool, bool) {
-        if t == var {
+    /// Whether the variable can be the type, and whether it was bound before.
+    fn substitutable(&mut self, t: &Type, var: u32) -> (bool, bool) {
+        if *t == Type::Param(var) {
             return (true, true);
         }
-        if let Some(bound) = self.find(var).cloned() {
-            if *t == bound {
-                return (true, true);
+        let Some(bound) = self.0[var as usize].clone() else { return (self.bind(var, t.clone()), false) };
+        if *t != bound {
+            if !self.unify(t, &bound) {
+                return (false, true);
             }
-            if self.unify(t, &bound) {
-                let general = if less_specific(t, &bound) { t.clone() } else { bound };
-                if self.free_of(var, &general) {
-                    self.bind(var, general);
-                }
-                return (true, true);
-            }
-            return (false, true);
+            self.bind(var, if less_specific(t, &bound) { t.clone() } else { bound });
         }
-        if self.free_of(var, t) {
-            self.bind(var, t.clone());
-            return (true, false);
-        }
-        (false, false)
+        (true, true)
     }
 
-    fn bind(&mut self, var: &Type, t: Type) {
-        if let Type::Param(n) = var {
-            self.0[*n as usize] = Some(t);
+    /// Binds a variable to a type in which it does not occur.
+    fn bind(&mut self, var: u32, t: Type) -> bool {
+        let free = self.free_of(var, &t);
+        if free {
+            self.0[var as usize] = Some(t);
         }
+        free
     }
 
-    /// True if the variable does not occur in the type.
-    fn free_of(&self, var: &Type, within: &Type) -> bool {
-        if var == within {
-            return false;
-        }
+    fn free_of(&self, var: u32, within: &Type) -> bool {
         match within {
-            Type::Param(_) => self.find(within).is_none_or(|t| self.free_of(var, t)),
-            Type::List(t) | Type::Optional(t) | Type::Meta(Some(t)) => self.free_of(var, t),
-            Type::Map(kv) => self.free_of(var, &kv.0) && self.free_of(var, &kv.1),
+            Type::Param(n) => *n != var && self.0[*n as usize].as_ref().is_none_or(|t| self.free_of(var, t)),
+            Type::Of(_, parameters) => parameters.iter().all(|t| self.free_of(var, t)),
             _ => true,
         }
     }
@@ -236,11 +194,11 @@ impl Bindings {
 /// The first type is equal to the second or says less.
 pub(super) fn less_specific(a: &Type, b: &Type) -> bool {
     match (a, b) {
-        (Type::Dyn | Type::Param(_), _) => true,
+        (Type::Dyn | Type::Param(_), _) | (Type::Of("type", _), Type::Of("type", _)) => true,
         (_, Type::Dyn | Type::Param(_)) => false,
-        (Type::List(a), Type::List(b)) | (Type::Optional(a), Type::Optional(b)) => less_specific(a, b),
-        (Type::Map(a), Type::Map(b)) => less_specific(&a.0, &b.0) && less_specific(&a.1, &b.1),
-        (Type::Meta(_), Type::Meta(_)) => true,
+        (Type::Of(a, inner), Type::Of(b, other)) => {
+            a == b && inner.len() == other.len() && inner.iter().zip(other).all(|(a, b)| less_specific(a, b))
+        }
         (a, b) => a == b,
     }
 }
