@@ -5,6 +5,8 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use super::pattern::regex;
+
 /// What a token is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tok {
@@ -78,32 +80,46 @@ fn skip(rest: &str) -> usize {
     rest.len() - rest.trim_start_matches(['\t', ' ', '\r', '\n', '\u{c}']).len()
 }
 
+/// Each kind of token that is not an operator, by its group in [`token`].
+const KINDS: [(&str, Tok); 7] = [
+    ("bytes", Tok::Bytes),
+    ("string", Tok::Str),
+    ("float", Tok::Float),
+    ("uint", Tok::Uint),
+    ("int", Tok::Int),
+    ("identifier", Tok::Ident),
+    ("escaped", Tok::EscIdent),
+];
+
 /// The token at the start with its length, or the length of what is refused.
 fn token(rest: &str) -> Result<(Tok, usize), usize> {
-    let bytes = rest.as_bytes();
-    if let Some(string) = string(rest) {
-        return string;
+    const ESCAPE: &str = r#"\\(?:[abfnrtv"'\\?`]|[xX][[:xdigit:]]{2}|u[[:xdigit:]]{4}|U[[:xdigit:]]{8}|[0-3][0-7]{2})"#;
+    static WHOLE: LazyLock<Regex> = LazyLock::new(|| {
+        let quoted = |q: char| format!(r"{q}{q}{q}(?s:(?:[^\\]|{ESCAPE})*?){q}{q}{q}|{q}(?:[^{q}\\\r\n]|{ESCAPE})*{q}");
+        let raw = |q: char| format!(r"[rR](?:{q}{q}{q}(?s:.*?){q}{q}{q}|{q}[^{q}\r\n]*{q})");
+        let string = [raw('"'), raw('\''), quoted('"'), quoted('\'')].join("|");
+        let float = r"[0-9]*\.[0-9]+(?:[eE][+-]?[0-9]+)?|[0-9]+[eE][+-]?[0-9]+";
+        let int = "0x[[:xdigit:]]+|[0-9]+";
+        let words = "(?<identifier>[A-Za-z_][A-Za-z0-9_]*)|(?<escaped>`[A-Za-z0-9_./ -]+`)";
+        regex(&format!(
+            "^(?:(?<bytes>[bB](?:{string}))|(?<string>{string})|(?<float>{float})|(?<uint>(?:{int})[uU])|(?<int>{int})|{words})"
+        ))
+    });
+    // What starts a literal, a quoted name or an operator of two characters: the next character is what breaks it.
+    static BEGUN: LazyLock<Regex> = LazyLock::new(|| {
+        let part = r"(?:\\(?:[xX][[:xdigit:]]?|u[[:xdigit:]]{0,3}|U[[:xdigit:]]{0,7}|[0-3][0-7]?)?)?";
+        let quoted = |q: char| format!(r"{q}(?:[^{q}\\\r\n]|{ESCAPE})*{part}");
+        regex(&format!("^(?:{}|{}|`[A-Za-z0-9_./ -]*|[=&|])", quoted('"'), quoted('\'')))
+    });
+    if let Some(found) = WHOLE.captures(rest) {
+        let kind = KINDS.iter().find(|(group, _)| found.name(group).is_some()).map_or(Tok::Ident, |(_, tok)| *tok);
+        return Ok((if kind == Tok::Ident { word(&found[0]) } else { kind }, found[0].len()));
     }
-    match bytes[0] {
-        b'0'..=b'9' => return Ok(number(rest)),
-        b'.' if bytes.get(1).is_some_and(u8::is_ascii_digit) => return Ok(number(rest)),
-        b'A'..=b'Z' | b'a'..=b'z' | b'_' => {
-            let len = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
-            return Ok((word(&rest[..len]), len));
-        }
-        b'`' => return escaped(rest),
-        _ => {}
+    if let Some(op) = OPERATORS.iter().find(|op| rest.starts_with(**op)) {
+        return Ok((Tok::Op(op), op.len()));
     }
-    match OPERATORS.iter().find(|op| rest.starts_with(**op)) {
-        Some(op) => Ok((Tok::Op(op), op.len())),
-        // `=`, `&` and `|` start an operator of two characters: the second one is what breaks it.
-        None if matches!(bytes[0], b'=' | b'&' | b'|') => Err(1 + width(&rest[1..])),
-        None => Err(width(rest)),
-    }
-}
-
-fn width(rest: &str) -> usize {
-    rest.chars().next().map_or(0, char::len_utf8)
+    let begun = BEGUN.find(rest).map_or(0, |begun| begun.end());
+    Err(begun + rest[begun..].chars().next().map_or(0, char::len_utf8))
 }
 
 fn word(text: &str) -> Tok {
@@ -113,103 +129,5 @@ fn word(text: &str) -> Tok {
         "null" => Tok::Null,
         "in" => Tok::Op("in"),
         _ => Tok::Ident,
-    }
-}
-
-fn escaped(rest: &str) -> Result<(Tok, usize), usize> {
-    let body = &rest[1..];
-    let ok = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-' | '/' | ' ');
-    let len = body.find(|c| !ok(c)).unwrap_or(body.len());
-    match body[len..].starts_with('`') && len > 0 {
-        true => Ok((Tok::EscIdent, len + 2)),
-        false => Err(1 + len + width(&body[len..])),
-    }
-}
-
-fn number(rest: &str) -> (Tok, usize) {
-    static NUMBER: LazyLock<Option<Regex>> = LazyLock::new(|| {
-        let float = r"[0-9]*\.[0-9]+(?:[eE][+-]?[0-9]+)?|[0-9]+[eE][+-]?[0-9]+";
-        Regex::new(&format!("^(?:(?<float>{float})|(?:0x[0-9a-fA-F]+|[0-9]+)(?<unsigned>[uU])?)")).ok()
-    });
-    let Some(found) = NUMBER.as_ref().and_then(|number| number.captures(rest)) else { return (Tok::Int, 1) };
-    let tok = match (found.name("float"), found.name("unsigned")) {
-        (Some(_), _) => Tok::Float,
-        (_, Some(_)) => Tok::Uint,
-        _ => Tok::Int,
-    };
-    (tok, found[0].len())
-}
-
-/// A string or bytes literal, if one starts here.
-fn string(rest: &str) -> Option<Result<(Tok, usize), usize>> {
-    let (mut prefix, mut tok, mut raw) = (0, Tok::Str, false);
-    if rest.starts_with(['b', 'B']) {
-        (prefix, tok) = (1, Tok::Bytes);
-    }
-    if rest[prefix..].starts_with(['r', 'R']) {
-        (prefix, raw) = (prefix + 1, true);
-    }
-    let body = &rest[prefix..];
-    let quote = body.chars().next().filter(|c| matches!(c, '"' | '\''))?;
-    let triple = body.starts_with(&String::from(quote).repeat(3));
-    if triple && let Ok(len) = scan(&body[3..], quote, true, raw) {
-        return Some(Ok((tok, prefix + 3 + len)));
-    }
-    // An open `"""` is still an empty string followed by another one.
-    let scanned = match (scan(&body[1..], quote, false, raw), triple) {
-        (Ok(len), _) => Ok((tok, prefix + 1 + len)),
-        (Err(len), _) => Err(prefix + 1 + len),
-    };
-    // A prefix letter before a string that never ends is an identifier of its own.
-    match scanned {
-        Err(_) if prefix > 0 => Some(Ok((word(&rest[..prefix]), prefix))),
-        other => Some(other),
-    }
-}
-
-/// Length up to and including the closing quote, or up to and including the character that breaks the literal.
-fn scan(body: &str, quote: char, triple: bool, raw: bool) -> Result<usize, usize> {
-    let mut chars = body.char_indices();
-    while let Some((at, c)) = chars.next() {
-        match c {
-            c if c == quote && triple => {
-                let close = &body[at..];
-                if close.chars().take(3).filter(|c| *c == quote).count() == 3 {
-                    return Ok(at + 3);
-                }
-            }
-            c if c == quote => return Ok(at + 1),
-            '\n' | '\r' if !triple => return Err(at + 1),
-            '\\' if !raw => {
-                let len = escape(&body[at + 1..]).map_err(|bad| at + 1 + bad)?;
-                for _ in body[at + 1..at + 1 + len].chars() {
-                    chars.next();
-                }
-            }
-            _ => {}
-        }
-    }
-    Err(body.len())
-}
-
-/// Length of the escape sequence behind a backslash, or up to and including what breaks it.
-fn escape(rest: &str) -> Result<usize, usize> {
-    let Some(first) = rest.chars().next() else { return Err(0) };
-    let (from, count, is_digit): (usize, usize, fn(char) -> bool) = match first {
-        'a' | 'b' | 'f' | 'n' | 'r' | 't' | 'v' | '"' | '\'' | '\\' | '?' | '`' => return Ok(1),
-        'x' | 'X' => (1, 2, |c| c.is_ascii_hexdigit()),
-        'u' => (1, 4, |c| c.is_ascii_hexdigit()),
-        'U' => (1, 8, |c| c.is_ascii_hexdigit()),
-        '0'..='3' => (1, 2, |c| matches!(c, '0'..='7')),
-        other => return Err(other.len_utf8()),
-    };
-    for (n, c) in rest[from..].chars().take(count).enumerate() {
-        if !is_digit(c) {
-            return Err(from + n + c.len_utf8());
-        }
-    }
-    match rest.len() >= from + count {
-        true => Ok(from + count),
-        false => Err(rest.len()),
     }
 }

@@ -169,9 +169,8 @@ pub fn words(source: &str) -> Option<Vec<(&str, std::ops::Range<usize>)>> {
 
 /// True if Go's unicode.IsLetter or unicode.IsDigit holds for the character.
 pub fn is_letter_or_digit(c: char) -> bool {
-    static CLASS: LazyLock<Option<regex::Regex>> = LazyLock::new(|| regex::Regex::new(r"\pL|\p{Nd}").ok());
-    let is_match = |class: &regex::Regex| class.is_match(c.encode_utf8(&mut [0; 4]));
-    c.is_ascii_alphanumeric() || (!c.is_ascii() && CLASS.as_ref().is_some_and(is_match))
+    static CLASS: LazyLock<regex::Regex> = LazyLock::new(|| pattern::regex(r"\pL|\p{Nd}"));
+    c.is_ascii_alphanumeric() || (!c.is_ascii() && CLASS.is_match(c.encode_utf8(&mut [0; 4])))
 }
 
 /// True if a pattern of RE2 matches anywhere in the text; `None` if the pattern cannot be read.

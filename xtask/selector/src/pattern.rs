@@ -7,13 +7,18 @@ use regex::{Captures, Regex};
 
 /// What both read alike: characters, classes of characters, groups, flags, alternatives and repetitions up to 999. Whether
 /// brackets match is left to the regex crate.
-static COMMON: LazyLock<Option<Regex>> = LazyLock::new(|| {
+static COMMON: LazyLock<Regex> = LazyLock::new(|| {
     let escape = r"\\[dDsSwW]|\\[[:punct:]&&[^<>]]";
     let class = format!(r"\[\^?(?:[^\\\[\]&~-]|{escape}|-[^\\\[\]&~-])+-?\]");
     let repetition = r"(?:[*+?]\??|\{(?:0|[1-9][0-9]{0,2})(?:,(?:[1-9][0-9]{0,2})?)?\}\??)?";
     let open = r"\((?:\?[ims]*:|\?[ims]+\))?";
-    Regex::new(&format!(r"^(?:(?:[^\\\[\](){{}}|*+?^$]|{escape}|{class}|\)){repetition}|{open}|\\[AbBz]|[|^$])*$")).ok()
+    regex(&format!(r"^(?:(?:[^\\\[\](){{}}|*+?^$]|{escape}|{class}|\)){repetition}|{open}|\\[AbBz]|[|^$])*$"))
 });
+
+/// A regular expression of this crate's own.
+pub(super) fn regex(text: &str) -> Regex {
+    Regex::new(text).unwrap_or_else(|error| panic!("{error}"))
+}
 
 /// A compiled pattern.
 #[derive(Debug, Clone)]
@@ -30,8 +35,8 @@ impl Pattern {
             return Err(wrong("this check does not know its syntax; the provider might"));
         }
         // `\d` and its relatives are of ASCII in Go.
-        let ascii = Regex::new(r"\\(.)").map_err(|error| wrong(&error.to_string()))?;
-        let translated = ascii.replace_all(pattern, |found: &Captures<'_>| match &found[1] {
+        static ESCAPED: LazyLock<Regex> = LazyLock::new(|| regex(r"\\(.)"));
+        let translated = ESCAPED.replace_all(pattern, |found: &Captures<'_>| match &found[1] {
             "d" => "[0-9]".to_owned(),
             "D" => "[^0-9]".to_owned(),
             "s" => r"[\t\n\f\r ]".to_owned(),
@@ -53,7 +58,7 @@ impl Pattern {
 
 /// Whether a pattern is written in the common part of both syntaxes.
 pub(super) fn is_common(pattern: &str) -> bool {
-    COMMON.as_ref().is_some_and(|common| common.is_match(pattern))
+    COMMON.is_match(pattern)
 }
 
 #[cfg(test)]

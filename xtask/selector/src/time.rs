@@ -5,6 +5,8 @@ use std::sync::LazyLock;
 use jiff::civil::DateTime;
 use regex::Regex;
 
+use super::pattern::regex;
+
 /// Go's time.ParseDuration, in nanoseconds: `1h30m`, `1.5h`, `-2s`, `0` (Go 1.26 time/format.go).
 pub fn duration(text: &str) -> Option<i64> {
     let (negative, mut rest) = match text.as_bytes().first()? {
@@ -20,11 +22,10 @@ pub fn duration(text: &str) -> Option<i64> {
     }
     // One more is what the least negative number is.
     const MOST: u64 = 1 << 63;
-    static PART: LazyLock<Option<Regex>> =
-        LazyLock::new(|| Regex::new(r"^([0-9]*)(?:\.([0-9]*))?(ns|us|µs|μs|ms|s|m|h)").ok());
+    static PART: LazyLock<Regex> = LazyLock::new(|| regex(r"^([0-9]*)(?:\.([0-9]*))?(ns|us|µs|μs|ms|s|m|h)"));
     let mut total: u64 = 0;
     while !rest.is_empty() {
-        let part = PART.as_ref()?.captures(rest)?;
+        let part = PART.captures(rest)?;
         let (whole, fraction) = (&part[1], part.get(2).map_or("", |digits| digits.as_str()));
         if whole.is_empty() && fraction.is_empty() {
             return None;
@@ -66,10 +67,10 @@ fn nanos(fraction: &str, scale: u64) -> u64 {
 /// True if Go's time.Parse reads the text as RFC 3339. It is laxer than the standard: an hour may have one digit, a comma may
 /// start the fraction, and an offset may be up to 24:60 (Go 1.26 time/format.go).
 pub fn is_timestamp(text: &str) -> bool {
-    static FORM: LazyLock<Option<Regex>> = LazyLock::new(|| {
-        Regex::new(r"(?-u)^(\d{4})-(\d\d)-(\d\d)T(\d\d?):(\d\d):(\d\d)(?:[.,]\d+)?(?:Z|[+-](\d\d):(\d\d))$").ok()
+    static FORM: LazyLock<Regex> = LazyLock::new(|| {
+        regex(r"(?-u)^(\d{4})-(\d\d)-(\d\d)T(\d\d?):(\d\d):(\d\d)(?:[.,]\d+)?(?:Z|[+-](\d\d):(\d\d))$")
     });
-    let Some(found) = FORM.as_ref().and_then(|form| form.captures(text)) else { return false };
+    let Some(found) = FORM.captures(text) else { return false };
     let number = |group: usize| found.get(group).and_then(|digits| digits.as_str().parse::<i16>().ok()).unwrap_or(0);
     let [month, day, hour, minute, second] = [2, 3, 4, 5, 6].map(|group| number(group) as i8);
     let offset = number(7) <= 24 && number(8) <= 60;
