@@ -24,15 +24,24 @@ impl Parser<'_> {
         Stop
     }
 
+    /// The error for the next token in the place of another; `extraneous` where the rest would do without it.
+    pub(super) fn unexpected(&mut self, extraneous: bool, expecting: &str) -> Stop {
+        let token = self.peek();
+        let word = if extraneous { "extraneous" } else { "mismatched" };
+        self.syntax(token, format!("{word} input '{}' expecting {expecting}", self.text(token)))
+    }
+
+    /// The error for a token that fits to nothing that could start at an earlier one.
+    pub(super) fn not_viable(&mut self, first: Token, token: Token) -> Stop {
+        let text = &self.source[first.start as usize..token.end as usize];
+        self.syntax(token, format!("no viable alternative at input '{text}'"))
+    }
+
     /// The error for a token where an operand must start; `also` is what else could be there.
     pub(super) fn no_operand(&mut self, also: &[&str]) -> Stop {
-        let token = self.peek();
-        let next = self.ahead(1);
-        let deletable =
-            token.tok != Tok::Eof && (starts_operand(next.tok) || also.iter().any(|a| is_named(next.tok, a)));
-        let word = if deletable { "extraneous" } else { "mismatched" };
-        let message = format!("{word} input '{}' expecting {{{}}}", self.text(token), expected(also));
-        self.syntax(token, message)
+        let next = self.ahead(1).tok;
+        let deletable = starts_operand(next) || also.iter().any(|quoted| is_named(next, quoted));
+        self.unexpected(deletable, &format!("{{{}}}", expected(also)))
     }
 
     /// Takes the bracket that closes the innermost open one.
@@ -54,37 +63,24 @@ impl Parser<'_> {
             return Ok(token);
         }
         let token = self.peek();
-        let text = self.text(token);
-        let message = if token.tok != Tok::Eof && self.ahead(1).tok == Tok::Op(op) {
-            format!("extraneous input '{text}' expecting '{op}'")
-        } else if follows {
-            format!("missing '{op}' at '{text}'")
-        } else {
-            format!("mismatched input '{text}' expecting '{op}'")
-        };
-        Err(self.syntax(token, message))
+        let deletable = self.ahead(1).tok == Tok::Op(op);
+        Err(match follows && !deletable {
+            true => self.syntax(token, format!("missing '{op}' at '{}'", self.text(token))),
+            false => self.unexpected(deletable, &format!("'{op}'")),
+        })
     }
 
     pub(super) fn end(&mut self) -> Result<(), Stop> {
-        let token = self.peek();
-        if token.tok == Tok::Eof {
-            return Ok(());
+        match self.peek().tok {
+            Tok::Eof => Ok(()),
+            _ => Err(self.unexpected(self.ahead(1).tok == Tok::Eof, "<EOF>")),
         }
-        let word = if self.ahead(1).tok == Tok::Eof { "extraneous" } else { "mismatched" };
-        let message = format!("{word} input '{}' expecting <EOF>", self.text(token));
-        Err(self.syntax(token, message))
     }
 
     /// The error for a dot without a name behind it.
     pub(super) fn no_field(&mut self, dot: Token, token: Token) -> Stop {
         let reserved = matches!(token.tok, Tok::True | Tok::False | Tok::Null) && dot.end == token.start;
-        let message = match reserved {
-            true => format!("mismatched input '{}' expecting IDENTIFIER", self.text(token)),
-            false => {
-                format!("no viable alternative at input '{}'", &self.source[dot.start as usize..token.end as usize])
-            }
-        };
-        self.syntax(token, message)
+        if reserved { self.unexpected(false, "IDENTIFIER") } else { self.not_viable(dot, token) }
     }
 }
 

@@ -67,16 +67,17 @@ impl Parser<'_> {
         self.tokens[(self.at + n).min(self.tokens.len() - 1)]
     }
 
+    fn next(&mut self) -> Token {
+        self.at += 1;
+        self.tokens[(self.at - 1).min(self.tokens.len() - 1)]
+    }
+
     fn is(&self, op: &'static str) -> bool {
         self.peek().tok == Tok::Op(op)
     }
 
     fn take(&mut self, op: &'static str) -> Option<Token> {
-        let token = self.peek();
-        (token.tok == Tok::Op(op)).then(|| {
-            self.at += 1;
-            token
-        })
+        self.is(op).then(|| self.next())
     }
 
     fn text(&self, token: Token) -> &str {
@@ -149,8 +150,7 @@ impl Parser<'_> {
         self.enter(1)?;
         let (mut left, mut height) = self.calc(1)?;
         while let Tok::Op(op @ ("<" | "<=" | ">=" | ">" | "==" | "!=" | "in")) = self.peek().tok {
-            let at = self.peek().start;
-            self.at += 1;
+            let at = self.next().start;
             self.enter(1)?;
             let (right, h) = self.calc(1)?;
             self.depth[1] -= 1;
@@ -169,8 +169,7 @@ impl Parser<'_> {
             if power < least {
                 break;
             }
-            let at = self.peek().start;
-            self.at += 1;
+            let at = self.next().start;
             let (right, h) = self.calc(power + 1)?;
             height = 1 + height.max(h);
             left = infix(op, at, left, right);
@@ -187,8 +186,7 @@ impl Parser<'_> {
         };
         let (mut count, mut last) = (0, first);
         while self.is(op) && !(op == "-" && self.is_signed_number() && count == 0) {
-            last = self.peek();
-            self.at += 1;
+            last = self.next();
             count += 1;
         }
         if count == 0 {
@@ -199,20 +197,13 @@ impl Parser<'_> {
             // Behind `!`, a minus is taken for the sign of a number until the token after it is none.
             let sign = self.peek();
             if op == "!" && self.is("-") {
-                let next = self.ahead(1);
-                let text = &self.source[sign.start as usize..next.end as usize];
-                let message = format!("no viable alternative at input '{text}'");
-                return Err(self.syntax(next, message));
+                return Err(self.not_viable(sign, self.ahead(1)));
             }
             let token = self.peek();
-            let message = match op {
-                "!" => format!("extraneous input '{}' expecting {{{}}}", self.text(token), expected(&[])),
-                _ => format!(
-                    "no viable alternative at input '{}'",
-                    &self.source[last.start as usize..token.end as usize]
-                ),
-            };
-            return Err(self.syntax(token, message));
+            return Err(match op {
+                "!" => self.unexpected(true, &format!("{{{}}}", expected(&[]))),
+                _ => self.not_viable(last, token),
+            });
         }
         let (operand, height) = self.member()?;
         if count % 2 == 0 {
@@ -253,8 +244,7 @@ impl Parser<'_> {
     }
 
     fn dot(&mut self, operand: Expr, height: u32) -> ParseResult {
-        let dot = self.peek();
-        self.at += 1;
+        let dot = self.next();
         let optional = self.take("?");
         if optional.is_some() {
             self.problem(dot.start, "unsupported syntax '.?'".to_owned());

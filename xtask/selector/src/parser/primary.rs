@@ -23,8 +23,7 @@ impl Parser<'_> {
             }
             Tok::Op(".") => {
                 self.at += 1;
-                let next = self.peek();
-                Err(self.no_field(token, next))
+                Err(self.no_field(token, self.peek()))
             }
             Tok::Op("(") => {
                 self.at += 1;
@@ -73,8 +72,7 @@ impl Parser<'_> {
 
     /// An identifier, a call or a message.
     pub(super) fn named(&mut self, first: Token, leading: bool) -> ParseResult {
-        let ident = self.peek();
-        self.at += 1;
+        let ident = self.next();
         if self.message_follows() {
             return self.message(first);
         }
@@ -107,10 +105,9 @@ impl Parser<'_> {
         while !self.is("{") {
             self.at += 1;
         }
-        let open = self.peek();
+        let open = self.next();
         let spelt = &self.source[first.start as usize..open.start as usize];
         let name: String = spelt.chars().filter(|c| !c.is_whitespace()).collect();
-        self.at += 1;
         self.open.push(&["}", ","]);
         let (mut values, mut height) = (Vec::new(), 0);
         while !self.is("}") {
@@ -121,10 +118,7 @@ impl Parser<'_> {
                     break;
                 }
                 let deletable = matches!(self.ahead(1).tok, Tok::Op("}" | "," | "?") | Tok::Ident | Tok::EscIdent);
-                let word = if deletable { "extraneous" } else { "mismatched" };
-                let text = self.text(field);
-                let message = format!("{word} input '{text}' expecting {{'}}', ',', '?', IDENTIFIER, ESC_IDENTIFIER}}");
-                return Err(self.syntax(field, message));
+                return Err(self.unexpected(deletable, "{'}', ',', '?', IDENTIFIER, ESC_IDENTIFIER}"));
             }
             if let Some(optional) = optional {
                 self.problem(optional.start, "unsupported syntax '?'".to_owned());
@@ -207,8 +201,7 @@ impl Parser<'_> {
         kind: fn(Vec<T>) -> Kind,
         element: impl Fn(&mut Self, bool) -> Result<(T, u32), Stop>,
     ) -> ParseResult {
-        let open = self.peek();
-        self.at += 1;
+        let open = self.next();
         self.open.push(ends);
         let (mut found, mut height) = (Vec::new(), 0);
         if !ends.iter().any(|end| self.is(end)) {
@@ -234,12 +227,8 @@ impl Parser<'_> {
         if self.take(",").is_some() || self.is(bracket) {
             return self.close(bracket);
         }
-        let token = self.peek();
-        let next = self.ahead(1).tok;
-        let deletable = token.tok != Tok::Eof && (next == Tok::Op(bracket) || next == Tok::Op(","));
-        let word = if deletable { "extraneous" } else { "mismatched" };
-        let message = format!("{word} input '{}' expecting {{'{bracket}', ','}}", self.text(token));
-        Err(self.syntax(token, message))
+        let deletable = [Tok::Op(bracket), Tok::Op(",")].contains(&self.ahead(1).tok);
+        Err(self.unexpected(deletable, &format!("{{'{bracket}', ','}}")))
     }
 }
 
