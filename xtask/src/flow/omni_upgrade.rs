@@ -8,6 +8,7 @@ use check::stack;
 use check::upgrade::{Installed, Step, TargetVersions, plan as steps_of};
 use domain::failure::{Code, Failure};
 use domain::releases::table;
+use domain::saved_plan;
 use domain::status::docker::Container;
 use domain::version::{self, Version};
 use domain::words::count;
@@ -19,8 +20,9 @@ use runtime::tool::install::{self, Sources};
 use runtime::tool::omnictl::{self, Omnictl};
 use runtime::ui::{Status, StepResult};
 
-/// In the state while an upgrade is under way: the version that it began from.
+/// In the state while an upgrade is under way: the version that it began from, and what Omni held then, as [`holdings`] gives it.
 const STATE_FROM: &str = "omni_upgrade_from";
+const STATE_HELD: &str = "omni_upgrade_held";
 
 /// An upgrade, planned or begun.
 pub struct Upgrade {
@@ -31,49 +33,35 @@ pub struct Upgrade {
     /// The image as `docker/compose.yaml` has it, and as it will.
     images: (String, String),
     compose: CheckedFile,
-    /// What Omni holds; `None` when an earlier run has begun.
-    before: Option<Holdings>,
+    /// What Omni held before, as [`holdings`] gives it; `None` when an earlier run found it changed.
+    before: Option<String>,
 }
 
-/// What must be the same after an upgrade.
-#[derive(Debug, PartialEq, Eq)]
-struct Holdings {
-    account: String,
-    clusters: Vec<String>,
-    machines: Vec<String>,
-    /// Keys of service accounts; `None` where the login may not list them.
-    keys: Option<Vec<String>>,
+/// What must be the same after an upgrade: the hash of all names, a blank, and a summary for people. Keys count where the login
+/// may list them.
+fn holdings(cx: &Cx) -> anyhow::Result<String> {
+    let omnictl = Omnictl::find(cx)?;
+    let ids = |kind: &str| -> Result<Vec<String>, Failure> {
+        Ok(omnictl.list(kind, None)?.into_iter().map(|found| found.metadata.id).collect())
+    };
+    let mut kinds = vec![("cluster", ids("clusters")?), ("machine", ids("machines")?)];
+    match omnictl.service_account_keys() {
+        Err(failure) if failure.code == Code::Refused => {}
+        keys => kinds.push(("service account key", keys?.into_iter().map(|key| key.id).collect())),
+    }
+    let account = account(cx)?;
+    let (mut names, mut words) = (account.clone(), format!("account {account}"));
+    for (kind, mut ids) in kinds {
+        ids.sort();
+        words += &format!(", {}", count(ids.len(), kind));
+        names += &format!("\n{kind}\n{}", ids.join("\n"));
+    }
+    Ok(format!("{} {words}", saved_plan::hash(names.as_bytes())))
 }
 
-impl Holdings {
-    fn read(cx: &Cx) -> anyhow::Result<Holdings> {
-        let omnictl = Omnictl::find(cx)?;
-        let ids = |kind: &str| -> Result<Vec<String>, Failure> {
-            let mut ids: Vec<String> = omnictl.list(kind, None)?.into_iter().map(|found| found.metadata.id).collect();
-            ids.sort();
-            Ok(ids)
-        };
-        let keys = match omnictl.service_account_keys() {
-            Err(failure) if failure.code == Code::Refused => None,
-            keys => {
-                let mut ids: Vec<String> = keys?.into_iter().map(|key| key.id).collect();
-                ids.sort();
-                Some(ids)
-            }
-        };
-        Ok(Holdings { account: account(cx)?, clusters: ids("clusters")?, machines: ids("machines")?, keys })
-    }
-
-    fn words(&self) -> String {
-        let keys = self.keys.as_ref().map(|keys| format!(", {}", count(keys.len(), "service account key")));
-        format!(
-            "account {}, {}, {}{}",
-            self.account,
-            count(self.clusters.len(), "cluster"),
-            count(self.machines.len(), "machine"),
-            keys.unwrap_or_default()
-        )
-    }
+/// The summary of [`holdings`].
+fn summary(held: &str) -> &str {
+    held.split_once(' ').map_or(held, |(_, words)| words)
 }
 
 /// The account that Omni's container was started with.
@@ -96,8 +84,8 @@ pub fn interrupted(cx: &Cx, containers: &[Container]) -> Result<Option<Upgrade>,
     let running = stack::service(containers, OMNI);
     let detail = format!("from {from} to {to}; Omni's container: {}", running.map_or("none", |found| &found.status));
     cx.ui.note("interrupted", "continuing an interrupted upgrade", Status::Warning, detail);
-    let backup = state.get("last_backup");
-    Ok(Some(Upgrade { from, to, backup, images: (image.clone(), image), compose, before: None }))
+    let (backup, before) = (state.get("last_backup"), state.get(STATE_HELD));
+    Ok(Some(Upgrade { from, to, backup, images: (image.clone(), image), compose, before }))
 }
 
 /// The next step to the version that is wanted, when nothing blocks it; `None` when Omni has that version.
@@ -203,18 +191,20 @@ impl Upgrade {
         let (compose, (image, new)) = repinned(cx, &format!("v{}", version::bare(&step.to)))?;
         site::require(cx, &String::from_utf8_lossy(&compose.bytes).replacen(&image, &new, 1))?;
         let before = cx.ui.step("holdings", "Read what Omni holds", || {
-            let found = Holdings::read(cx)?;
-            let words = found.words();
+            let found = holdings(cx)?;
+            let words = summary(&found).to_owned();
             Ok(StepResult::ok(found, words))
         })?;
         Ok(Upgrade { from: step.from, to: step.to, backup, images: (image, new), compose, before: Some(before) })
     }
 
-    /// What its end says of what Omni holds: a run that goes on has not read what was there before.
+    /// What its end says of what Omni holds.
     pub fn held(&self) -> &'static str {
         match self.before {
             Some(_) => "account, clusters, machines and keys are the same",
-            None => "what it held before the interrupted run is not known, so look at its clusters and machines",
+            None => {
+                "an earlier run found that Omni holds something else than before, so look at its clusters and machines"
+            }
         }
     }
 
@@ -270,6 +260,7 @@ pub fn plan<'a>(cx: &Cx, upgrade: &'a Upgrade) -> anyhow::Result<Plan<'a>> {
     rest.verify(move |cx| same(cx, upgrade).map_err(|error| upgrade.way_back(Failure::of(&error)).into()));
     rest.record(|state| {
         state.set(STATE_FROM, "");
+        state.set(STATE_HELD, "");
         state.set(STATE_VERSION, format!("v{}", version::bare(&upgrade.to)));
     });
     Ok(plan.then(rest))
@@ -283,6 +274,7 @@ fn recreate(cx: &Cx, upgrade: &Upgrade, provider: bool) -> Result<String, Failur
     // From here on a run that is interrupted goes on, whatever is left of the containers.
     let mut state = cx.fresh_state()?;
     state.set(STATE_FROM, format!("v{}", version::bare(&upgrade.from)));
+    state.set(STATE_HELD, upgrade.before.clone().unwrap_or_default());
     cx.save_state(state)?;
     compose.up(provider, true).map_err(|failure| upgrade.way_back(failure))?;
     site::started(cx)?;
@@ -315,12 +307,16 @@ fn same(cx: &Cx, upgrade: &Upgrade) -> anyhow::Result<()> {
     })?;
     let Some(before) = &upgrade.before else { return Ok(()) };
     cx.ui.step("holdings", "Check that Omni holds what it held", || {
-        let after = Holdings::read(cx)?;
-        match after == *before {
-            true => Ok(StepResult::ok((), after.words())),
-            false => Err(Failure::new(Code::Failed, "Omni does not hold what it held before the upgrade")
-                .cause(format!("before: {}\nnow: {}", before.words(), after.words()))
-                .into()),
+        let after = holdings(cx)?;
+        if after == *before {
+            return Ok(StepResult::ok((), summary(&after)));
         }
+        // Between two runs somebody may have changed it on purpose: it is said once, and the next run ends.
+        let mut state = cx.fresh_state()?;
+        state.set(STATE_HELD, "");
+        cx.save_state(state)?;
+        Err(Failure::new(Code::Failed, "Omni does not hold what it held before the upgrade")
+            .cause(format!("before: {}\nnow: {}", summary(before), summary(&after)))
+            .into())
     })
 }
