@@ -11,10 +11,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::Finding;
 use domain::nearest::nearest;
-use domain::spec::Position;
-use domain::spec::yaml::{Entry, Node, Value};
+use yaml::{Entry, Finding, Node, Position, Value};
 
 /// The capability that tsidp reads.
 pub const CAPABILITY: &str = "tailscale.com/cap/tsidp";

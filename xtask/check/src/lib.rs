@@ -35,6 +35,5 @@ pub mod values;
 pub mod verdict;
 
 pub use domain::placeholder;
-pub use domain::spec::{Finding, Severity};
 pub use rules::{RULES, Rule};
 pub use verdict::{FileCheck, Verdict};

@@ -10,7 +10,8 @@ use super::verdict::{FileCheck, Verdict};
 use super::{labels, placeholder};
 use domain::nearest::nearest;
 use domain::spec::machine_class::{AutoProvision, MachineClass, TYPE, parse_stream};
-use domain::spec::{Position, name, yaml};
+use domain::spec::name;
+use yaml::Position;
 
 /// An infrastructure provider as Omni knows it (InfraProviderStatus).
 #[derive(Debug, Clone, PartialEq)]

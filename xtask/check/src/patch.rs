@@ -2,14 +2,13 @@
 //! v1.11 client/pkg/omni/resources/omni/config_patch.go; siderolabs/talos pkg/machinery v1.14.0-alpha.1
 //! config/configloader/internal/decoder and config/container).
 
+use super::placeholder;
 use super::releases::Omni;
 use super::talos::{self, Fault, Kind, Problem, Reader, V1ALPHA1};
-use super::{Finding, placeholder};
 use domain::nearest::{nearest, suggestion};
 use domain::releases::{Minor, table};
 use domain::spec::template::Inline;
-use domain::spec::yaml::{self, CopyOrigin, Data, Node};
-use domain::spec::{Location, Position};
+use yaml::{CopyOrigin, Data, Finding, Location, Node, Position};
 
 /// The first minor of omnictl 1.x that checks every document of a patch; earlier ones check only the first document.
 const EVERY_DOCUMENT: u64 = 10;

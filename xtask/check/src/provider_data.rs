@@ -8,14 +8,13 @@ use super::capacity::provider::Provider;
 use super::provider_keys::{self, KEYS, KeyKind, KeyRelease, ProviderKey};
 use super::report::Report;
 use super::schema::{Mismatch, MismatchKind, validate};
-use super::{Finding, convert, placeholder};
+use super::{convert, placeholder};
 use domain::nearest::{nearest, suggestion};
-use domain::spec::Position;
 use domain::spec::decode::MAX_REPORTED;
 use domain::spec::machine_class::{AutoProvision, PROVISION_KEYS};
 use domain::spec::provider_data::{self, ProviderData};
-use domain::spec::yaml::{self, Data, Entry, Node, Value};
 use selector::{self, Program, Storage};
+use yaml::{Data, Entry, Finding, Node, Position, Value};
 
 /// How to have Talos installed on the first disk.
 pub const INSTALL_DISK_FIX: &str = "make `disk_size` the smallest, or set `machine.install.disk: /dev/sda` in a patch of \
@@ -347,7 +346,8 @@ fn selector(node: &Node, report: &mut Report<'_>) {
         Ok(program) => return constant(&program, node, report),
         Err(error) => error,
     };
-    let place = scalar.body.place(report.file, error.at.into());
+    let at = Position { line: error.at.line, column: error.at.column };
+    let place = scalar.body.place(report.file, at);
     report.findings.push(if !error.certain {
         Finding::warning("providerdata-selector-unsure", place, error.message, "try it on the provider")
     } else if let Some(older) = convert::selector(text) {

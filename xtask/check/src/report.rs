@@ -1,6 +1,6 @@
 //! Findings about one file, as a check collects them.
 
-use domain::spec::{Finding, Position};
+use yaml::{Finding, Position};
 
 pub(crate) struct Report<'f> {
     pub file: &'f str,

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 
-use super::Severity;
+use yaml::Severity;
 
 /// What the real program makes of a file that breaks the rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

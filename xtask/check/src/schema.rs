@@ -7,9 +7,8 @@ use std::cell::Cell;
 
 use serde_json::Value as Json;
 
-use domain::spec::Position;
-use domain::spec::yaml::{Data, Node, Value};
 use selector::regex_matches;
+use yaml::{Data, Node, Position, Value};
 
 /// One thing that does not fit a schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -324,7 +323,7 @@ mod tests {
     use super::*;
 
     fn found(schema: &Json, text: &str) -> Vec<(MismatchKind, String)> {
-        let stream = domain::spec::yaml::load("a.yaml", text.as_bytes());
+        let stream = yaml::load("a.yaml", text.as_bytes());
         let begun = Instant::now();
         let found = validate(schema, &stream.documents[0].root);
         assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());

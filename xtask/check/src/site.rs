@@ -8,16 +8,14 @@ use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 
-use super::Finding;
 use super::report::Report;
 use super::schema::{Mismatch, MismatchKind, validate};
 use super::stack::{images, omni_settings, tag};
 use super::upgrade;
 use domain::nearest::suggestion;
 use domain::releases::Minor;
-use domain::spec::Position;
-use domain::spec::yaml::{self, Node};
 use domain::version;
+use yaml::{Finding, Node, Position};
 
 /// Where `docker/site` is in Omni's container.
 pub const FILES: &str = "/etc/omni/site/";

@@ -9,7 +9,6 @@ use super::diagnosis::Diagnosis;
 use super::{site, upgrade};
 use domain::clock;
 use domain::releases::{Minor, table};
-use domain::spec::yaml;
 use domain::status::docker::{Container, ContainerDetails};
 use domain::version::{self, Version};
 use domain::words::count;

@@ -14,9 +14,9 @@ use crate::template::FileRead;
 use domain::releases::{Bug, FlagChange, Minor, Severity, table};
 use domain::spec::name;
 use domain::spec::template::ClusterTemplate;
-use domain::spec::yaml::Node;
 use domain::version::{self, Version};
 use domain::words::count;
+use yaml::Node;
 
 /// A program whose version changes.
 #[derive(Debug, Clone, PartialEq, Eq)]

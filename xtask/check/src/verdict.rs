@@ -3,8 +3,8 @@
 use serde::Serialize;
 use serde::ser::{SerializeStruct, Serializer};
 
-use super::Finding;
 use super::rules::{self, Effect};
+use yaml::Finding;
 
 /// The result of the program that reads the file: omnictl's `cluster template validate` for a template, Omni's server for a
 /// new machine class.

@@ -8,7 +8,6 @@ pub mod clock;
 pub mod failure;
 pub mod log;
 pub mod nearest;
-pub mod place;
 pub mod placeholder;
 #[cfg(test)]
 #[path = "../../tests/planted.rs"]

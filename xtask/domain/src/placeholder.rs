@@ -3,10 +3,9 @@
 
 use std::sync::LazyLock;
 
+use memchr::memchr2;
 use regex::Regex;
-
-use crate::spec::Position;
-use crate::spec::yaml::Node;
+use yaml::{Node, Position};
 
 /// The whole value is one.
 const WHOLE: &str = r"^(?:<[^<>]+>|\{\{[^{}]+\}\}|\$\{[^${}]+\}|(?i:your)[-_ ].*|(?:TODO|FIXME|TBD)(?:[ :(].*)?)$";
@@ -25,18 +24,19 @@ static FORMS: [Form; 3] = [
 
 /// True if a value looks like one that an example leaves to its reader.
 pub fn is_placeholder(value: &str) -> bool {
-    if value.len() > 256 || value.contains('\n') {
+    if value.len() > 256 {
         return false;
     }
+    let lines = value;
     let value = value.trim();
-    let matches = |form: &Form| form.as_ref().is_some_and(|form| form.is_match(value));
+    let matches = |form: &Form| !lines.contains('\n') && form.as_ref().is_some_and(|form| form.is_match(value));
     let [whole, address, part] = &FORMS;
     // Every value of a file comes here, and nearly all of them lack the bytes that any of the forms begins with.
-    let has = |is: fn(u8) -> bool| value.bytes().any(is);
+    let has = |a, b| memchr2(a, b, value.as_bytes()).is_some();
     let of_four = || value.split(['/', ':']).next().is_some_and(|ip| ip.split('.').count() == 4);
     value.starts_with(['<', '{', '$', 'y', 'Y', 'T', 'F']) && matches(whole)
-        || (has(|b| b == b'<' || b == b'_') || has(|b| b == b'm' || b == b'M')) && matches(part)
-        || has(|b| b == b'x' || b == b'X') && value.contains('.') && matches(address) && of_four()
+        || (has(b'<', b'_') || has(b'm', b'M')) && matches(part)
+        || has(b'x', b'X') && value.contains('.') && matches(address) && of_four()
 }
 
 /// The host of a URL, or of `HOST:PORT/PATH`.

@@ -51,7 +51,7 @@ impl State {
                 .cause(why)
                 .hint("fix the YAML between its two `---` lines, or move the file away: the tasks write a new one")
         };
-        if text.len() > domain::spec::yaml::MAX_BYTES {
+        if text.len() > yaml::MAX_BYTES {
             return Err(broken(1, 1, "it is too large to be one that these tasks wrote"));
         }
         let text = text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n");
@@ -63,7 +63,7 @@ impl State {
             return Err(broken(1, 1, "its front matter has no closing line `---`"));
         };
         let front = lines[..end].join("\n");
-        if let Some(limit) = domain::spec::yaml::limit(file, &front) {
+        if let Some(limit) = yaml::limit(file, &front) {
             return Err(broken(limit.place.line as usize + 1, limit.place.column as usize, &limit.message));
         }
         let values: Option<serde_yaml::Mapping> = serde_yaml::from_str(&front).map_err(|error| {

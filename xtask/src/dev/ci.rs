@@ -132,7 +132,7 @@ fn reported(row: &'static Row, bench: &Bench<'_>) -> anyhow::Result<StepResult<C
 }
 
 /// "3 findings, the first in xtask/src/cli.rs:12:1".
-fn what(findings: &[check::Finding]) -> String {
+fn what(findings: &[yaml::Finding]) -> String {
     match findings {
         [] => "see below".to_owned(),
         [one] => format!("{}: {}", one.place, one.message),
@@ -193,7 +193,7 @@ fn explained(CheckRun { row, verdict, .. }: &CheckRun) -> String {
 }
 
 fn document(CheckRun { row, verdict, status, detail, elapsed }: &CheckRun) -> Value {
-    let findings: &[check::Finding] = if let Verdict::Found { findings, .. } = verdict { findings } else { &[] };
+    let findings: &[yaml::Finding] = if let Verdict::Found { findings, .. } = verdict { findings } else { &[] };
     json!({ "name": row.name, "status": status, "detail": detail, "elapsed_ms": elapsed.as_millis() as u64, "findings": findings, "fix": row.fix })
 }
 

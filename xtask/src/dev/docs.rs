@@ -12,12 +12,11 @@ use crate::cli::Docs;
 use crate::dev::pages::{self, Page, RECORDING, difference};
 use crate::flow::project_files;
 use crate::prelude::*;
-use check::Finding;
 use domain::secret::Secret;
-use domain::spec::Location;
 use domain::words;
 use runtime::files;
 use runtime::proc::{self, Job};
+use yaml::{Finding, Location};
 
 pub fn run(args: &Docs, cx: &Cx) -> anyhow::Result<Outcome> {
     if args.check {

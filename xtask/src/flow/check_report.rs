@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use crate::flow::{inputs, project_files};
 use crate::prelude::*;
+use check::FileCheck;
 use check::convert::{self, Change};
-use check::{FileCheck, Finding};
 use domain::secret::Secret;
-use domain::spec::Location;
 use runtime::files;
 use runtime::ui::table;
+use yaml::{Finding, Location};
 
 /// More files than this are not listed one by one when nothing is wrong with them.
 const LISTED: usize = 40;

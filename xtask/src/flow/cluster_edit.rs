@@ -4,8 +4,8 @@ use crate::flow::change;
 use crate::flow::inputs::{self, Template};
 use crate::flow::{cluster, cluster_sync, lookup, project_files, stage};
 use crate::prelude::*;
-use domain::spec::Position;
 use domain::spec::template::{ClusterTemplate, edit};
+use yaml::Position;
 
 /// One value of a template: where it is, and what it becomes.
 pub struct Value {

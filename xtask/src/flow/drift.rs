@@ -159,7 +159,7 @@ fn clusters(cx: &Cx, omnictl: &Omnictl<'_>, omni: &Omni) -> anyhow::Result<(Vec<
             }
         };
         let checked = Template::check(cx, &file, &bytes, &TemplateFacts::default());
-        let sound = !checked.findings.iter().any(domain::spec::Finding::is_error);
+        let sound = !checked.findings.iter().any(yaml::Finding::is_error);
         match checked.value.filter(|_| sound) {
             Some(template) if inputs::is_example(&bytes) && omni.cluster(template.name()).is_none() => {}
             Some(template) => match templates.get(template.name()) {

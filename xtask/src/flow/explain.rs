@@ -10,7 +10,6 @@ pub mod subject;
 use std::collections::BTreeMap;
 
 use crate::prelude::*;
-use check::Finding;
 use check::diagnosis::{Area, State};
 use check::explain::{Cause, Explanation, Facts, Link, Step, Vm, explain};
 use check::timeline::judged_by;
@@ -28,6 +27,7 @@ use runtime::tool::compose::{Compose, OMNI};
 use runtime::tool::omnictl::Omnictl;
 use runtime::tool::proxmox::Proxmox;
 use runtime::triage::{Hit, Issues};
+use yaml::Finding;
 
 use self::complaints::complaints;
 use self::providers::own_task;

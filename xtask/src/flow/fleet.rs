@@ -342,7 +342,7 @@ fn planned_view(planned: &PlannedDemand) -> Value {
             room.control_planes
         ])
     };
-    let finding = |found: &check::Finding| {
+    let finding = |found: &yaml::Finding| {
         let severity = if found.is_error() { "error" } else { "warning" };
         [severity.to_owned(), found.message.clone(), found.fix.clone()]
     };

@@ -11,9 +11,8 @@ use crate::prelude::*;
 use check::machine_class::Provider;
 use check::releases::Omni;
 use check::template::{ClassInfo, FileRead, TemplateContext, clean};
-use check::{self, FileCheck, Finding};
+use check::{self, FileCheck};
 use domain::secret;
-use domain::spec::Location;
 use domain::spec::machine_class::MachineClass;
 use domain::spec::name;
 use domain::spec::template::{self, ClusterTemplate};
@@ -22,6 +21,7 @@ use runtime::files;
 use runtime::parallel;
 use runtime::paths::pasted;
 use runtime::proc;
+use yaml::{Finding, Location};
 
 use crate::flow::lookup;
 use crate::flow::project_files::CheckedFile;
@@ -33,7 +33,7 @@ const MOST: u64 = 16 << 20;
 /// Links that one path may lead over, as for Linux itself.
 const MOST_LINKS: u8 = 40;
 /// Larger templates are refused before omnictl is asked about them.
-const PRINTED: usize = domain::spec::yaml::MAX_BYTES;
+const PRINTED: usize = yaml::MAX_BYTES;
 /// Threads for many files: each may hold a file of [`MOST`] bytes.
 const THREADS: usize = 4;
 /// Rules that the schema of the provider in Omni may decide otherwise than the built-in table: they are no reason to refuse

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use crate::flow::omni_stack::host_path;
 use crate::flow::project_files;
 use crate::prelude::*;
-use check::{Finding, site};
+use check::site;
 use domain::saved_plan::hash;
 use domain::secret::Secret;
 use domain::status::docker::Container;
 use runtime::files;
 use runtime::tool::compose::OMNI;
+use yaml::Finding;
 
 const KEY: &str = "OMNI_SITE_FILE";
 /// In the state: which settings Omni was started with.

@@ -101,7 +101,7 @@ fn verdict(
         many => (count(many.len(), "cluster"), "cargo xtask cluster-explain".to_owned()),
     };
     if !fit.fits() {
-        let errors: Vec<&check::Finding> = fit.findings.iter().filter(|finding| finding.is_error()).collect();
+        let errors: Vec<&yaml::Finding> = fit.findings.iter().filter(|finding| finding.is_error()).collect();
         let failure = Failure::new(Code::Failed, format!("{what} cannot fit: {}", count(errors.len(), "error")));
         if blind {
             // What follows from it is not worth listing.

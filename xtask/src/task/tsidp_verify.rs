@@ -13,13 +13,14 @@ use crate::flow::{doctor, tsidp};
 use crate::prelude::*;
 use check::diagnosis::{Diagnosis, State};
 use check::oidc::{self, Discovery};
-use check::{Finding, grant, values};
+use check::{grant, values};
 use domain::failure::MissingValue;
 use domain::spec::hujson;
 use domain::words;
 use runtime::files;
 use runtime::proc;
 use runtime::tool::compose::{Compose, SIDECAR};
+use yaml::Finding;
 
 /// A policy file is kilobytes.
 const LIMIT: u64 = 1 << 20;

@@ -10,18 +10,18 @@ use std::time::{Duration, Instant, SystemTime};
 
 use check::machine_class::{self, ClassContext};
 use check::template::{self, FileRead, TemplateContext};
-use check::{Finding, certificate, convert, grant, labels, oidc, schema};
+use check::{certificate, convert, grant, labels, oidc, schema};
 use domain::spec::config::ProviderConfig;
 use domain::spec::env::EnvFile;
 use domain::spec::key::KeyInfo;
 use domain::spec::store_key;
-use domain::spec::yaml;
 use domain::status::{docker, omni, proxmox, sync};
 use domain::version;
 use runtime::state::State;
 use runtime::triage;
 use selector::{self, Storage};
 use serde_json::Value;
+use yaml::Finding;
 
 use crate::sandbox::{Scratch, root};
 

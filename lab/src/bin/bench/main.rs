@@ -81,8 +81,16 @@ impl Bench {
     fn lines(&self) -> Result<()> {
         println!("| crate | lines |\n| --- | --- |");
         let mut all = 0;
-        for dir in ["xtask/src", "xtask/tests", "xtask/runtime", "xtask/check", "xtask/domain", "xtask/selector", "lab"]
-        {
+        for dir in [
+            "xtask/src",
+            "xtask/tests",
+            "xtask/runtime",
+            "xtask/check",
+            "xtask/domain",
+            "xtask/selector",
+            "xtask/yaml",
+            "lab",
+        ] {
             let lines = rust_lines(&self.root.join(dir))?;
             println!("| `{dir}` | {lines} |");
             all += lines;

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::machine::Machine;
 use super::{Member, State};
-use domain::spec::Location;
 use domain::spec::template::{self, ClusterTemplate, MachineSet};
 use domain::status::omni::Resource;
 use domain::status::proxmox::{Inventory, Node, Observed, Vm};
+use yaml::Location;
 
 /// What the clusters ask for, held against what there is.
 #[derive(Debug, Clone, Default, PartialEq)]

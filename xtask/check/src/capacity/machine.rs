@@ -1,11 +1,10 @@
 //! What one machine of a class asks of Proxmox: the provider data of the class with the provider's own defaults filled in
 //! (omni-infra-provider-proxmox 0d9fd58 `provision.go:258-440`, later keys from v0.3.0 `data.go`).
 
-use crate::Finding;
+use domain::spec::Parsed;
 use domain::spec::machine_class::MachineClass;
 use domain::spec::provider_data::{self, ProviderData};
-use domain::spec::yaml::{Node, Value};
-use domain::spec::{Location, Parsed, Position};
+use yaml::{Finding, Location, Node, Position, Value};
 
 /// One machine of a class.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -18,12 +18,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::Finding;
-use domain::spec::Location;
 use domain::status::proxmox::{Inventory, Vm, host};
 use machine::Machine;
 use placement_state::PlacementState;
 use provider::Provider;
+use yaml::{Finding, Location};
 
 pub use node_failure::NodeFailure;
 

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::advice;
 use super::placement_state::PlacementState;
 use super::{Member, Placement, State, control_planes};
-use crate::Finding;
 use domain::words::count;
+use yaml::Finding;
 
 /// The loss of one node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -9,9 +9,8 @@ use super::place::{self, Candidate, Ledger, NodeChoice};
 use super::provider::Provider;
 use super::selector::selects;
 use super::{Member, NodeRoom, Placement, PoolRoom, State, Vms, advice, bytes, control_planes};
-use crate::Finding;
-use domain::spec::Location;
 use domain::status::proxmox::{Inventory, Storage, Vm};
+use yaml::{Finding, Location};
 
 /// What an image of Talos takes at most: nocloud images with the guest agent are 100 to 350 MB (Talos v1.9 to v1.13).
 const IMAGE: u64 = 512 << 20;

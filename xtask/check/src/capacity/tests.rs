@@ -2,10 +2,10 @@
 
 use super::machine::{Disk, Network, Strategy};
 use super::*;
-use domain::spec::Position;
 use domain::status::proxmox::{Figures, Node, Observed, Storage, Vm};
 use serde::Deserialize;
 use serde_json::Value;
+use yaml::Position;
 
 const GIB: u64 = 1 << 30;
 

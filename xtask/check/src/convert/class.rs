@@ -4,10 +4,10 @@ use super::comments::Comments;
 use super::in_place::selectors;
 use super::selector::selector;
 use super::{Conversion, Outcome};
+use crate::machine_class;
 use crate::provider_keys::{KEYS, KeyKind, ProviderKey};
-use crate::{Finding, machine_class};
 use domain::spec::machine_class::{is_legacy, parse_stream};
-use domain::spec::yaml::{self, Node, Value, emit, quote};
+use yaml::{Finding, Node, Value, emit, quote};
 
 /// Rewrites a file of machine classes.
 pub fn classes(file: &str, bytes: &[u8]) -> Outcome {

@@ -1,7 +1,7 @@
 //! Comments, which the tree of a YAML file does not contain: those above a document are kept, the others are reported as lost.
 
 use super::Change;
-use domain::spec::Position;
+use yaml::Position;
 
 /// The comments of a file.
 pub(super) struct Comments {

@@ -8,7 +8,7 @@ use super::selector::selector;
 use super::{Change, Outcome, refuse};
 use domain::spec::machine_class::{MachineClass, parse_stream};
 use domain::spec::provider_data;
-use domain::spec::yaml::{self, Node, Style, quote};
+use yaml::{Node, Style, quote};
 
 /// Rewrites the selectors of a file.
 pub(super) fn selectors(file: &str, bytes: &[u8], classes: &[MachineClass]) -> Outcome {

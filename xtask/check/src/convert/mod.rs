@@ -7,9 +7,8 @@ mod in_place;
 mod selector;
 mod template;
 
-use super::{FileCheck, Finding};
-use domain::spec::yaml::{Entry, Node};
-use domain::spec::{Location, Position};
+use super::FileCheck;
+use yaml::{Entry, Finding, Location, Node, Position};
 
 pub use class::classes as machine_class;
 pub use selector::{Selector, selector};

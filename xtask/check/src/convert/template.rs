@@ -2,9 +2,9 @@
 
 use super::comments::Comments;
 use super::{Conversion, Outcome, refuse};
-use crate::{Finding, template};
+use crate::template;
 use domain::spec::template::{is_kubernetes_style, is_legacy};
-use domain::spec::yaml::{self, Data, Node, Value, emit, quote};
+use yaml::{Data, Finding, Node, Value, emit, quote};
 
 /// Keys that stay in the Cluster document as they are.
 const CLUSTER: &[&str] = &["labels", "annotations", "features", "patches", "systemExtensions", "kernelArgs"];

@@ -4,11 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{LazyLock, OnceLock};
 
 use base64::Engine;
-use domain::spec::yaml::{Data, Entry, Node, Value};
 use domain::status::certificate::{pem_blocks, read_pem};
 use regex::Regex;
 use selector::check_for_talos;
 use selector::time::duration;
+use yaml::{Data, Entry, Node, Value};
 
 use super::{Columns, Kind, Reader, TABLE, value};
 
@@ -64,11 +64,10 @@ pub struct Excluded {
     pub advice: Option<(&'static str, &'static str)>,
 }
 
-/// The documents that this minor of Talos refuses together with an older field.
-pub fn excluded(minor: Option<u64>) -> impl Iterator<Item = Excluded> {
-    let columns = minor.and_then(|minor| Reader::talos(minor, true)).map_or(Columns::MAX, |reader| reader.columns);
+/// All of them, with the minors that they are for. Every template is held against them.
+static EXCLUDED: LazyLock<Vec<(Columns, Excluded)>> = LazyLock::new(|| {
     let limits = LIMITS.iter().flat_map(|(kind, limits)| limits.iter().map(move |limit| (*kind, limit)));
-    limits.filter(move |(_, limit)| limit.columns & columns != 0).filter_map(|(kind, limit)| {
+    let excluded = limits.filter_map(|(kind, limit)| {
         let since = match limit.form {
             "excludes" => None,
             "replaces" => Some(14),
@@ -76,8 +75,15 @@ pub fn excluded(minor: Option<u64>) -> impl Iterator<Item = Excluded> {
         };
         let (argument, advice) = limit.argument.split_once(" # ").unwrap_or((limit.argument, ""));
         let (path, condition) = argument.split_once(" if ").unwrap_or((argument, ""));
-        Some(Excluded { kind, path, condition, since, advice: advice.split_once(" # ") })
-    })
+        Some((limit.columns, Excluded { kind, path, condition, since, advice: advice.split_once(" # ") }))
+    });
+    excluded.collect()
+});
+
+/// The documents that this minor of Talos refuses together with an older field.
+pub fn excluded(minor: Option<u64>) -> impl Iterator<Item = &'static Excluded> {
+    let columns = minor.and_then(|minor| Reader::talos(minor, true)).map_or(Columns::MAX, |reader| reader.columns);
+    EXCLUDED.iter().filter(move |(of, _)| of & columns != 0).map(|(_, excluded)| excluded)
 }
 
 /// True for a kind of document that Talos takes only on control planes.

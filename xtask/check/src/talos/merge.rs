@@ -1,8 +1,7 @@
 //! How a patch's document is merged into what earlier ones say (siderolabs/talos pkg/machinery config/merge, and the lists of
 //! config/types that merge themselves: the lines `merges` of `data/talos-limits.txt`).
 
-use domain::spec::Position;
-use domain::spec::yaml::{Data, Entry, Node};
+use yaml::{Data, Entry, Node, Position};
 
 use super::limit::{LIMITS, Limit};
 use super::{Kind, Reader, TABLE, field, type_at};

@@ -9,8 +9,7 @@ mod value;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use domain::spec::Position;
-use domain::spec::yaml::{CopyOrigin, Data, Node};
+use yaml::{CopyOrigin, Data, Node, Position};
 
 use super::releases::Omni;
 pub use limit::{Excluded, excluded, is_base, is_given, is_of_control_planes, kept};

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use domain::spec::yaml::{Data, Node};
+use yaml::{Data, Node};
 
 use super::limit::{LIMITS, Limit};
 use super::{Reader, value};

@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
-use domain::spec::yaml::{Node, Value};
 use selector::time::duration;
+use yaml::{Node, Value};
 
 /// As Go does: bits behind the last byte do not matter.
 pub const BASE64: GeneralPurpose =

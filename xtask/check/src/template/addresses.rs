@@ -1,6 +1,6 @@
 //! Static addresses in patches.
 
-use domain::spec::yaml::Node;
+use yaml::Node;
 
 /// Documents of links that may have addresses. Those of dummy links are meant to be the same on several machines.
 const LINKS: &[&str] = &["LinkConfig", "BondConfig", "BridgeConfig", "VLANConfig", "WireguardConfig"];

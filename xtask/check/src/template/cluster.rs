@@ -6,9 +6,10 @@ use super::Checker;
 use crate::values::is_label;
 use crate::{placeholder, releases};
 use domain::releases::{Bug, Minor, Severity, table};
+use domain::spec::name;
 use domain::spec::template::{ClusterTemplate, HealthCheck, Manifest, NewerKey};
-use domain::spec::{Position, name, yaml};
 use domain::version::{self, Version};
+use yaml::Position;
 
 impl Checker<'_> {
     pub(super) fn cluster(&mut self, t: &ClusterTemplate) {

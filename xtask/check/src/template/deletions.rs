@@ -1,10 +1,8 @@
 //! `$patch: delete` of what is not there, or of what Talos needs: it refuses the whole patch, or the configuration.
 
 use super::Checker;
-use crate::Finding;
 use crate::talos::{self, Kind, deletes};
-use domain::spec::Position;
-use domain::spec::yaml::{Data, Node};
+use yaml::{Data, Finding, Node, Position};
 
 /// What a patch deletes from a document.
 struct Deletion<'n> {

@@ -3,7 +3,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use super::{Checker, FileRead, Undecided};
-use domain::spec::Position;
+use yaml::Position;
 
 impl Checker<'_> {
     /// The bytes of a file that the template refers to, with the path by which findings name it.

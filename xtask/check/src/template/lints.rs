@@ -4,12 +4,11 @@ use std::collections::HashSet;
 
 use super::{Checker, ParsedPatch, PatchScope, Undecided, addresses};
 use crate::patch::Content;
+use crate::provider_data;
 use crate::talos::{Excluded, applies, excluded, is_of_control_planes};
-use crate::{Finding, Severity, provider_data};
 use domain::spec::template::{ClusterTemplate, Inline, MachineSet, SetKind};
-use domain::spec::yaml::Node;
-use domain::spec::{Location, Position};
 use domain::words;
+use yaml::{Finding, Location, Node, Position, Severity};
 
 /// A fresh machine accepts a configuration below this size: it is what gRPC takes in one message.
 const MOST: usize = 4 << 20;
@@ -250,8 +249,7 @@ impl Checker<'_> {
             };
             documents().filter_map(|(scope, content, document)| Some((scope, content, set(document)?))).collect()
         };
-        let excluded: Vec<Excluded> = excluded(self.talos).collect();
-        for Excluded { kind: name, path, condition, since, advice } in excluded {
+        for &Excluded { kind: name, path, condition, since, advice } in excluded(self.talos) {
             // A field in place of a kind is one that such a cluster has, and that a patch may change.
             let given = since.is_some()
                 && talos >= since

@@ -2,12 +2,10 @@
 
 use super::deletions::Machine;
 use super::{Checker, PatchScope};
-use crate::Finding;
 use crate::patch::{Content, LEGACY, on_machine};
 use crate::talos::{self, Fault, Kind, Reader, V1ALPHA1};
-use domain::spec::Position;
 use domain::spec::template::{ClusterTemplate, SetKind};
-use domain::spec::yaml::Node;
+use yaml::{Finding, Node, Position};
 
 /// What patches say in one document.
 struct Merged {

@@ -14,12 +14,13 @@ use std::collections::BTreeSet;
 pub use files::clean;
 
 use super::patch::{self, Undecided};
+use super::provider_data;
 use super::releases::Omni;
 use super::verdict::{FileCheck, Verdict};
-use super::{Finding, Severity, provider_data};
+use domain::spec;
 use domain::spec::machine_class::{AutoProvision, MachineClass};
 use domain::spec::template::{ClusterTemplate, Inline, Label, Patch, parse_stream};
-use domain::spec::{self, Location, Position, yaml};
+use yaml::{Finding, Location, Position, Severity};
 
 /// What became of reading a file that a template refers to.
 #[derive(Debug, Clone, PartialEq, Eq)]

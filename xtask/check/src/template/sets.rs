@@ -6,12 +6,12 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::{Checker, PatchScope};
+use crate::placeholder;
 use crate::releases::Omni;
 use crate::values::is_label;
-use crate::{Finding, Severity, placeholder};
 use domain::releases::table;
-use domain::spec::Position;
 use domain::spec::template::{ClassRef, ClusterTemplate, MachineSet, SetKind, Size};
+use yaml::{Finding, Position, Severity};
 
 /// Among so many classes a near name is looked for: more would cost more than the checks themselves.
 const SUGGESTED: usize = 32;

@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
+use check::RULES;
 use check::machine_class::{self, ClassContext};
 use check::releases::Omni;
 use check::template::{self, ClassInfo, FileRead, TemplateContext};
-use check::{Finding, RULES};
+use yaml::Finding;
 
 use super::{corpus, holds};
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use check::editors::{cluster_template, machine_class, site};
 use check::schema::validate;
-use domain::spec::yaml::load;
+use yaml::load;
 
 use super::holds;
 

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use check::machine_class::{self, ClassContext};
 use check::template::{self as templates, ClassInfo, FileRead, TemplateContext};
-use check::{RULES, Severity, Verdict};
+use check::{RULES, Verdict};
 use serde_json::json;
+use yaml::Severity;
 
 use super::versions::{class, rules, template};
 

@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 
-use check::Finding;
 use check::capacity::provider::Provider as Release;
 use check::machine_class::{self, ClassContext, Provider};
 use check::releases::Omni;
 use check::template::{self, ClassInfo, FileRead, TalosInfo, TemplateContext};
 use serde::Deserialize;
+use yaml::Finding;
 
 pub fn template(talos: &str, control_plane: &str) -> String {
     let head = format!("kind: Cluster\nname: demo\nkubernetes:\n  version: v1.36.2\ntalos:\n  version: {talos}\n");

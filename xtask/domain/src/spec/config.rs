@@ -3,7 +3,6 @@
 
 use crate::failure::{Code, Failure};
 use crate::secret::{Secret, hide, hide_logins};
-use crate::spec::yaml;
 use serde::Deserialize;
 
 /// The provider's configuration, as far as it decides how Proxmox is reached.

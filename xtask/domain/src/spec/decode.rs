@@ -1,9 +1,8 @@
 //! From positioned YAML to typed values by the rules of Go's YAML library (go.yaml.in/yaml v4.0.0-rc.4,
 //! constructor.go): any scalar decodes into a string, `yes` into a typed bool, `2.0` into an integer.
 
-use super::yaml::{Data, Node, Value};
 use crate::nearest::{nearest, suggestion};
-use crate::spec::{Finding, Position};
+use yaml::{Data, Finding, Node, Position, Value};
 
 /// The maximum number of unknown keys to list for one mapping; a file with more is probably of another kind.
 pub const MAX_REPORTED: usize = 50;
@@ -193,7 +192,7 @@ mod tests {
             (["nO", "yEs", "oN", "oFF", "'n '", "t", "f", "none"], None),
         ] {
             for word in words {
-                let stream = crate::spec::yaml::load("f", word.as_bytes());
+                let stream = yaml::load("f", word.as_bytes());
                 let node = &stream.documents[0].root;
                 let mut decoder = Decoder::new("f", rules);
                 assert!(matches!(node.value(), Some(Value::Str(_))), "{word}");

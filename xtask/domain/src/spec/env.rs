@@ -30,7 +30,7 @@ impl EnvFile {
     /// [`Code::Invalid`] with file and line for any other line, and for a multi-line value, which compose would accept but
     /// nothing here needs.
     pub fn parse(file: &str, text: &str) -> Result<EnvFile, Failure> {
-        if text.len() > crate::spec::yaml::MAX_BYTES {
+        if text.len() > yaml::MAX_BYTES {
             return Err(Failure::new(Code::Invalid, format!("{file}:1: the file is too large"))
                 .cause(format!("it has {} bytes, and variables take a few thousand", text.len()))
                 .hint("is it the right file?"));

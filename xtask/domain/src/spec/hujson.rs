@@ -5,9 +5,7 @@ use std::sync::LazyLock;
 
 use regex::{Captures, Regex};
 
-use crate::spec::Finding;
-use crate::spec::Position;
-use crate::spec::yaml::{self, Node};
+use yaml::{Finding, Node, Position};
 
 /// The value in `text`, with the position of every part in `file`.
 ///

@@ -4,7 +4,6 @@
 pub mod config;
 pub mod decode;
 pub mod env;
-mod finding;
 pub mod hujson;
 pub mod json;
 pub mod key;
@@ -14,7 +13,13 @@ pub mod provider_data;
 pub mod size;
 pub mod store_key;
 pub mod template;
-pub mod yaml;
 
-pub use crate::place::{Location, Position};
-pub use finding::{Finding, Parsed, Severity};
+use yaml::Finding;
+
+/// The result of parsing a file. `value` is set if anything useful could be read, even with errors, so that all findings are
+/// reported together; a caller that acts on the value looks for errors first.
+#[derive(Debug, Clone)]
+pub struct Parsed<T> {
+    pub value: Option<T>,
+    pub findings: Vec<Finding>,
+}

@@ -2,10 +2,10 @@
 //! (siderolabs/omni-infra-provider-proxmox 0d9fd58, internal/pkg/provider/data.go; keys of later releases up to v0.3.0
 //! are recognised too).
 
+use super::Parsed;
 use super::decode::{Decoder, Rules};
 use super::machine_class::AutoProvision;
-use super::yaml::{self, Node};
-use super::{Parsed, Position};
+use yaml::{Node, Position};
 
 const RULES: Rules = Rules { unknown_key: "providerdata-unknown-key", wrong_type: "providerdata-type", levels: &[] };
 

@@ -3,11 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use check::Finding;
-use domain::spec::Location;
+use yaml::{Finding, Location};
 
 /// The pure crates of the runner, and what they may not name: whoever reads them knows that nothing is touched.
-const PURE: &[&str] = &["selector", "domain", "check"];
+const PURE: &[&str] = &["selector", "yaml", "domain", "check"];
 const EFFECTS: &[&str] = &[
     "runtime::",
     "xtask::",

@@ -5,10 +5,9 @@
 
 use std::sync::LazyLock;
 
-use check::Finding;
-use domain::spec::Location;
 use domain::spec::key::KeyInfo;
 use regex::Regex;
+use yaml::{Finding, Location};
 
 /// A line that holds this is passed over, as gitleaks and infisical pass it over.
 const ALLOW: &str = "gitleaks:allow";

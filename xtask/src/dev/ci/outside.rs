@@ -10,12 +10,11 @@ use xshell::cmd;
 use super::repo;
 use super::table::{Bench, Check, Verdict};
 use crate::dev::program;
-use check::Finding;
 use domain::failure::{Code, Failure};
-use domain::spec::Location;
 use runtime::files;
 use runtime::proc::{self, CommandOutput, Job};
 use runtime::settings::environment;
+use yaml::{Finding, Location};
 
 /// Runs a program that says no by its exit status; missing, it is skipped. A script of `.ci`, which installs what it needs, says with
 /// exit status 4 that this machine has not what it takes, and with 5 that a registry could not be reached: it is skipped, with the

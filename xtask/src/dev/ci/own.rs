@@ -3,10 +3,9 @@
 use super::table::{Bench, Verdict};
 use super::{architecture, guard, repo};
 use crate::cli::built;
-use check::Finding;
 use domain::failure::Failure;
-use domain::spec::yaml;
 use domain::words;
+use yaml::Finding;
 
 /// Findings of our own as a verdict.
 pub(super) fn ours(findings: Vec<Finding>, passed: &str) -> Verdict {

@@ -8,7 +8,7 @@ use super::outside::{command, ended};
 use super::own::{architecture_check, ours, secrets, yaml_check};
 use crate::dev::{commit_check, docs};
 use crate::prelude::*;
-use check::Finding;
+use yaml::Finding;
 
 /// An entry, whose fields the file explains.
 #[derive(Debug, Deserialize)]

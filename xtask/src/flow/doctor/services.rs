@@ -6,13 +6,14 @@ use crate::flow::{audit, provider, proxmox as flow_proxmox, tsidp};
 use check::capacity::room;
 use check::diagnosis::{Diagnosis, State};
 use check::stack::{self, Versions};
-use check::{Finding, grant, values};
+use check::{grant, values};
 use domain::failure::{Code, Failure, Kind};
 use domain::spec::hujson;
 use domain::words::count;
 use runtime::files;
 use runtime::tool::compose::{Compose, OMNI};
 use runtime::triage::Issues;
+use yaml::Finding;
 
 /// How much of Omni's log is looked through.
 const LOG: u32 = 300;

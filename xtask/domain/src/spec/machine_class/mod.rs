@@ -6,11 +6,10 @@
 
 mod render;
 
+use super::Parsed;
 use super::decode::{Decoder, Rules};
-use super::yaml::{self, Data, Node, TextPosition};
-use super::{Location, Parsed, Position};
-use crate::spec::Finding;
 use selector::time::is_timestamp;
+use yaml::{Data, Finding, Location, Node, Position, TextPosition};
 
 pub use render::{NewClass, render};
 

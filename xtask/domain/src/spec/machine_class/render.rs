@@ -1,6 +1,6 @@
 //! A new machine class as a person would have written it: the real form, with the reasons beside the values.
 
-use crate::spec::yaml::quote;
+use yaml::quote;
 
 /// What a new class is made of. Units are those of the provider's schema.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Edits of a template in place: one value changes, and every other byte of the file stays, comments included.
 
-use crate::place::Position;
+use yaml::Position;
 
 /// `text` with the value `old` at `at` replaced by `new`. `None` when it does not stand there as it is read: behind an anchor or a
 /// tag, with escapes, over several lines.

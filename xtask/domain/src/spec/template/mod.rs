@@ -6,8 +6,8 @@ pub mod decode;
 pub mod edit;
 mod render;
 
-use super::yaml::{self, Node, TextPosition};
-use super::{Location, Parsed, Position};
+use super::Parsed;
+use yaml::{Location, Node, Position, TextPosition};
 
 pub use decode::parse_stream;
 pub use render::{NewCluster, render};

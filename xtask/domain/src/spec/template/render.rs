@@ -1,6 +1,6 @@
 //! A new cluster template as a person would have written it.
 
-use crate::spec::yaml::quote;
+use yaml::quote;
 
 /// What a new cluster is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]

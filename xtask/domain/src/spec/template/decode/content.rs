@@ -1,10 +1,9 @@
 //! Patches, manifests and healthchecks: content that is in the template or in a file beside it.
 
 use super::{duration, labels};
-use crate::spec::Position;
 use crate::spec::decode::Decoder;
 use crate::spec::template::{HealthCheck, Inline, Manifest, Patch};
-use crate::spec::yaml::{Data, Node, Value};
+use yaml::{Data, Node, Position, Value};
 
 /// Keys that omnictl knows, which editors complete too.
 pub const PATCH_KEYS: &[&str] = &["name", "idOverride", "labels", "annotations", "file", "inline"];

@@ -9,9 +9,8 @@ pub use content::{HEALTHCHECK_KEYS, MANIFEST_KEYS, PATCH_KEYS};
 use super::*;
 use crate::nearest::suggestion;
 use crate::releases;
-use crate::spec::Finding;
 use crate::spec::decode::{Decoder, Rules};
-use crate::spec::yaml::{Stream, Value};
+use yaml::{Finding, Stream, Value};
 
 const RULES: Rules = Rules {
     unknown_key: "template-unknown-key",

@@ -1,6 +1,6 @@
 //! Positions: from bytes to lines and columns, and from text inside a scalar to the file around it.
 
-use crate::spec::{Location, Position};
+use crate::{Location, Position};
 
 /// The position of a text in its file, to convert positions inside the text to positions in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

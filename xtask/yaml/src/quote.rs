@@ -49,7 +49,7 @@ fn is_plain(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::yaml::load;
+    use crate::load;
 
     #[test]
     fn everything_reads_back() {

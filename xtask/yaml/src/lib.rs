@@ -1,5 +1,8 @@
 //! Safe reading of YAML: every key and value keeps its line and column, and for any file the result is a tree or a finding
-//! with a position, within 200 MB and 2 s.
+//! with a position, within 200 MB and 2 s. It is a crate of its own because it is compiled with optimization.
+//!
+//! [`load`] reads a file into a [`Stream`] of documents, whose [`Node`]s are what checks look at. A [`Finding`] is what a check
+//! reports, here and in the crates above. [`emit`](emit()) and [`quote`](quote()) write YAML that reads back as the same values.
 //!
 //! 1. Refuse files that are too large, not UTF-8 or contain control characters, before any parser sees them.
 //! 2. Read events from libyaml, the parser that Omni's own YAML library (go.yaml.in/yaml) was ported from.
@@ -12,15 +15,16 @@
 
 mod emit;
 mod events;
+mod finding;
+mod position;
 mod quote;
 mod scalar;
 mod text;
 mod tree;
 
-use crate::spec::Finding;
-use crate::spec::Position;
-
 pub use emit::emit;
+pub use finding::{Finding, Severity};
+pub use position::{Location, Position};
 pub use quote::quote;
 pub use scalar::{Scalar, Style, Value};
 pub use text::TextPosition;

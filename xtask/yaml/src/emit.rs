@@ -83,7 +83,7 @@ fn scalar(node: &Node) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::yaml::load;
+    use crate::load;
 
     #[test]
     fn what_is_written_reads_back_the_same() {

@@ -13,7 +13,7 @@ use std::slice;
 use libyaml_rs as sys;
 
 use super::Style;
-use crate::spec::Position;
+use crate::Position;
 
 /// One event of the stream, with everything copied out of the C structures.
 pub(super) enum Event {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::spec::Location;
+use crate::Location;
 
 /// How bad a finding is. An error stops every task that would act on the file, a warning is shown and passed by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -59,14 +59,6 @@ impl Finding {
     pub fn repeats(&self, other: &Finding) -> bool {
         (self.rule, &self.place, &self.message) == (other.rule, &other.place, &other.message)
     }
-}
-
-/// The result of parsing a file. `value` is set if anything useful could be read, even with errors, so that all findings are
-/// reported together; a caller that acts on the value looks for errors first.
-#[derive(Debug, Clone)]
-pub struct Parsed<T> {
-    pub value: Option<T>,
-    pub findings: Vec<Finding>,
 }
 
 impl fmt::Display for Finding {

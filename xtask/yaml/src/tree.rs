@@ -6,8 +6,7 @@ use super::events::{Event, Events, Fault};
 use super::scalar::{Scalar, Style, Value, resolve};
 use super::text::{Lines, TextPosition, block_indent};
 use super::{MAX_DEPTH, NODE_COST};
-use crate::spec::Finding;
-use crate::spec::Position;
+use crate::{Finding, Position};
 
 /// One document of a stream.
 #[derive(Debug, Clone, PartialEq)]

@@ -34,9 +34,3 @@ impl fmt::Display for Location {
         write!(f, "{}:{}:{}", self.file, self.line, self.column)
     }
 }
-
-impl From<selector::Position> for Position {
-    fn from(position: selector::Position) -> Position {
-        Position { line: position.line, column: position.column }
-    }
-}
