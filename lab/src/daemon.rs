@@ -80,24 +80,19 @@ fn release(text: &str) -> Result<OmniRelease, String> {
 
 /// Everything that runs.
 struct Lab {
-    omni: Omni,
+    options: LabOptions,
+    around: Surroundings,
     /// How Omni's front listens, and what it answers.
     listen: Listen,
     front: Arc<Front>,
-    /// Something that may have kept it from that has ended.
-    omni_starts: Arc<Notify>,
     omni_ca: String,
-    omni_down: Arc<AtomicBool>,
     proxmox: Proxmox,
     second_proxmox: Option<Proxmox>,
     engine: Engine,
-    faults: Arc<Faults>,
-    tool_start_ms: u64,
     link: Link,
     stop: Notify,
     /// What the operator of an Omni has on disk whose certificate is good.
     tls: Files,
-    dir: PathBuf,
     /// What `DIR/env` says besides the keys.
     env: OnceLock<String>,
 }
@@ -117,12 +112,11 @@ pub async fn serve(options: LabOptions) -> Result<()> {
     let latency = Duration::from_millis(options.latency_ms)
         + if faults.has("far-ends-slow") { Duration::from_secs(1) } else { Duration::ZERO };
     let ca = Ca::new()?;
-    let token = crate::tls::random_hex(32)?;
     let control = TcpListener::bind(loopback(0)).await.context("cannot listen on loopback")?;
-    let link = Link { control: control.local_addr()?.to_string(), token: token.clone() };
+    let link = Link { control: control.local_addr()?.to_string(), token: crate::tls::random_hex(32)? };
     let omni = Omni::start(clock.clone(), options.release);
     // What answers at Omni's endpoint lives and ends with Omni's container, where a fault ends that.
-    let omni_down = Arc::new(AtomicBool::new(fault_effects::OMNI_ENDS.iter().any(|(name, _)| faults.has(name))));
+    let omni_down = Arc::new(AtomicBool::new(faults.end_omni()));
     let (config, shown, good) = {
         let faults = Arc::clone(&faults);
         ca.server_config_showing(move || fault_effects::leaf(&faults))?
@@ -131,7 +125,6 @@ pub async fn serve(options: LabOptions) -> Result<()> {
     let mut listen = Listen { addr: loopback(0), tls: Some(config), latency };
     let server = serve_front(&listen, &front).await?;
     listen.addr = server.addr();
-    let omni_starts = Arc::new(Notify::new());
     let secret = omni.with(|state| state.uuid());
     let mut world = match &options.inventory {
         Some(file) => {
@@ -146,34 +139,24 @@ pub async fn serve(options: LabOptions) -> Result<()> {
         false => None,
     };
     let proxmox = proxmox(&ca, &faults, &clock, latency, world).await?;
-    let around = Surroundings {
-        omni: omni.clone(),
-        omni_addr: listen.addr,
-        omni_down: Arc::clone(&omni_down),
-        omni_starts: Arc::clone(&omni_starts),
-        clock: clock.clone(),
-        faults: Arc::clone(&faults),
-    };
+    let (omni_addr, omni_starts) = (listen.addr, Arc::new(Notify::new()));
+    let around = Surroundings { omni, omni_addr, omni_down, omni_starts, clock, faults: Arc::clone(&faults) };
     let lab = Arc::new(Lab {
-        omni,
+        engine: Engine::new(around.clone(), options.dir.join("volumes")),
+        options: options.clone(),
+        around,
         listen,
         front,
-        omni_starts,
         omni_ca: ca.pem(),
-        omni_down,
         proxmox,
         second_proxmox,
-        engine: Engine::new(around, options.dir.join("volumes")),
-        faults: Arc::clone(&faults),
-        tool_start_ms: options.tool_start_ms,
-        link: link.clone(),
+        link,
         stop: Notify::new(),
         tls: good,
-        dir: options.dir.clone(),
         env: OnceLock::new(),
     });
-    faults.names().for_each(|name| fault_effects::arrange(name, true, &faults, &lab.omni, lab.sites()));
-    let resolver = crate::dns::serve(loopback(0), Arc::clone(&lab.faults)).await?;
+    faults.names().for_each(|name| fault_effects::arrange(name, true, &faults, &lab.around.omni, lab.sites()));
+    let resolver = crate::dns::serve(loopback(0), Arc::clone(&faults)).await?;
     write_project_files(&options.dir, &shown)?;
     let written = write_files(&lab, &secret, resolver)?;
     let power = [false, true].map(|second| tokio::spawn(listen_to_power(Arc::clone(&lab), second)));
@@ -182,20 +165,11 @@ pub async fn serve(options: LabOptions) -> Result<()> {
     let server = Some(server).filter(|_| !faults.has("omni-unreachable"));
     let opening = tokio::spawn(keep_front(Arc::clone(&lab), server));
     crate::tools::out(&format!("{written}\n"));
-    let ended = async {
-        let stdin = async {
-            if !options.until_stdin_closes {
-                std::future::pending::<()>().await;
-            }
-            stdin_end().await;
-        };
-        tokio::select! {
-            () = signals => {}
-            () = lab.stop.notified() => {}
-            () = stdin => {}
-        }
-    };
-    ended.await;
+    tokio::select! {
+        () = signals => {}
+        () = lab.stop.notified() => {}
+        () = stdin_end(), if options.until_stdin_closes => {}
+    }
     accepting.abort();
     power.iter().for_each(tokio::task::JoinHandle::abort);
     opening.abort();
@@ -277,8 +251,8 @@ async fn serve_front(listen: &Listen, front: &Arc<Front>) -> Result<Server> {
 
 /// Keeps Omni's front until it is dropped; where none listens yet, as soon as nothing keeps Omni from starting.
 async fn keep_front(lab: Arc<Lab>, mut server: Option<Server>) {
-    while lab.faults.has("omni-unreachable") {
-        lab.omni_starts.notified().await;
+    while lab.around.faults.has("omni-unreachable") {
+        lab.around.omni_starts.notified().await;
     }
     if server.is_none() {
         let opened = serve_front(&lab.listen, &lab.front).await;
@@ -302,12 +276,13 @@ fn stand_in(bin: &Path, name: &str, executable: &Path) -> Result<()> {
 
 /// Writes the directory; the value is the line that says that the lab is ready.
 fn write_files(lab: &Lab, secret: &str, resolver: SocketAddr) -> Result<Value> {
-    let dir = std::fs::canonicalize(&lab.dir).with_context(|| format!("cannot find {}", lab.dir.display()))?;
+    let dir = std::fs::canonicalize(&lab.options.dir)
+        .with_context(|| format!("cannot find {}", lab.options.dir.display()))?;
     let bin = dir.join("bin");
     let executable = std::env::current_exe().context("cannot find this program")?;
     write_secret(&bin.join(LINK_FILE), &serde_json::to_string(&lab.link)?)?;
     for name in ["omnictl", "docker"].into_iter().chain(node::PROGRAMS.iter().copied()) {
-        if name == "omnictl" && lab.faults.has("omnictl-missing") {
+        if name == "omnictl" && lab.around.faults.has("omnictl-missing") {
             continue;
         }
         stand_in(&bin, name, &executable)?;
@@ -315,10 +290,11 @@ fn write_files(lab: &Lab, secret: &str, resolver: SocketAddr) -> Result<Value> {
     let ca_file = dir.join("ca.pem");
     std::fs::write(&ca_file, &lab.omni_ca).with_context(|| format!("cannot write {}", ca_file.display()))?;
     // A name, where a fault is about what a name becomes.
-    let named = ["dns-tailnet-address", "dns-two-addresses", "dns-no-name"].iter().any(|name| lab.faults.has(name));
-    let domain = format!("{}:{}", if named { "localhost" } else { "127.0.0.1" }, lab.listen.addr.port());
+    let named =
+        ["dns-tailnet-address", "dns-two-addresses", "dns-no-name"].iter().any(|name| lab.around.faults.has(name));
+    let domain = format!("{}:{}", if named { "localhost" } else { "127.0.0.1" }, lab.around.omni_addr.port());
     let (omni, mut proxmox) = (format!("https://{domain}"), lab.proxmox.url());
-    if lab.faults.has("network-proxmox-name") {
+    if lab.around.faults.has("network-proxmox-name") {
         // A name, so that there is something not to resolve.
         proxmox = proxmox.replace("127.0.0.1", "localhost");
     }
@@ -335,7 +311,7 @@ fn write_files(lab: &Lab, secret: &str, resolver: SocketAddr) -> Result<Value> {
         quoted(&ca_file)
     );
     let env_file = dir.join("env");
-    write_secret(&env_file, &format!("{env}{}", fault_effects::env_keys(&lab.faults, &lab.omni)?))?;
+    write_secret(&env_file, &format!("{env}{}", fault_effects::env_keys(&lab.around.faults, &lab.around.omni)?))?;
     let _ = lab.env.set(env);
     let handle = json!({"control": lab.link.control, "token": lab.link.token, "pid": std::process::id(), "proxmox_url": proxmox,
         "omni_endpoint": omni});
@@ -360,8 +336,8 @@ async fn listen_to_power(lab: Arc<Lab>, second: bool) {
         });
         // Without an image that tells it where to go, a machine boots and stays for itself.
         let knows_omni = event.cidata.as_deref().and_then(cidata::token).is_some();
-        let mute = event.running && lab.faults.hit("machine-never-joins");
-        lab.omni.with(|state| {
+        let mute = event.running && lab.around.faults.hit("machine-never-joins");
+        lab.around.omni.with(|state| {
             if !event.running {
                 machines::power_off(state, &event.uuid);
                 return;
@@ -371,7 +347,7 @@ async fn listen_to_power(lab: Arc<Lab>, second: bool) {
             let installed = state.store.by_id(CLUSTER_MACHINE, &event.uuid).is_some();
             state.machines.change(&event.uuid, |machine| {
                 machine.mute = mute || !(knows_omni || installed);
-                machine.stalls_at = fault_effects::stalls(&lab.faults);
+                machine.stalls_at = fault_effects::stalls(&lab.around.faults);
             });
         });
     }
@@ -431,9 +407,9 @@ async fn read_line(reader: &mut BufReader<tokio::net::tcp::OwnedReadHalf>) -> Re
 impl Lab {
     /// What Omni answers, or for a list what omnictl prints of it.
     fn omni_answers(&self, key: Option<&str>, call: OmniCall, printed: Option<&mut String>) -> Result<String, Refusal> {
-        self.omni.with(|state| {
+        self.around.omni.with(|state| {
             let caller = access::authenticate(state, key)?;
-            if let Some(refused) = fault_effects::before_call(&self.faults, state, &call) {
+            if let Some(refused) = fault_effects::before_call(&self.around.faults, state, &call) {
                 return Err(refused.into());
             }
             match (printed, &call) {
@@ -468,7 +444,7 @@ impl Lab {
             Request::Print { key, call } => return self.omni_answers(key.as_deref(), *call, Some(text)),
             Request::Engine(ask) => return self.engine.answer(*ask).await.map_err(Refusal::Engine),
             Request::Change { after, within_ms } => {
-                let mut revision = self.omni.subscribe();
+                let mut revision = self.around.omni.subscribe();
                 let within = Duration::from_millis(within_ms.min(600_000));
                 let wait = async {
                     loop {
@@ -511,24 +487,31 @@ impl Lab {
     /// Ends a fault: what it did to the simulated services ends, and what was made of it meanwhile stays.
     fn heal(&self, name: &str) -> Result<()> {
         let keys = faults::table().iter().any(|fault| fault.name == name && fault.group == "keys");
-        if !self.faults.given(name) {
+        if !self.around.faults.given(name) {
             bail!("the fault `{name}` is not one of this lab");
         }
-        self.faults.end(name);
-        self.omni_starts.notify_one();
-        fault_effects::arrange(name, false, &self.faults, &self.omni, self.sites());
+        self.around.faults.end(name);
+        self.around.omni_starts.notify_one();
+        fault_effects::arrange(name, false, &self.around.faults, &self.around.omni, self.sites());
         if self.engine.without_omni() {
-            self.omni_down.store(false, Ordering::Relaxed);
+            self.around.omni_down.store(false, Ordering::Relaxed);
         }
         if name == "omnictl-missing" {
-            stand_in(&self.dir.join("bin"), "omnictl", &std::env::current_exe().context("cannot find this program")?)?;
+            stand_in(
+                &self.options.dir.join("bin"),
+                "omnictl",
+                &std::env::current_exe().context("cannot find this program")?,
+            )?;
         }
-        if fault_effects::leaf(&self.faults) == Leaf::Good {
-            write_project_files(&self.dir, &self.tls)?;
+        if fault_effects::leaf(&self.around.faults) == Leaf::Good {
+            write_project_files(&self.options.dir, &self.tls)?;
         }
         if keys {
-            let keys = fault_effects::env_keys(&self.faults, &self.omni)?;
-            write_secret(&self.dir.join("env"), &format!("{}{}", self.env.get().map_or("", String::as_str), keys))?;
+            let keys = fault_effects::env_keys(&self.around.faults, &self.around.omni)?;
+            write_secret(
+                &self.options.dir.join("env"),
+                &format!("{}{}", self.env.get().map_or("", String::as_str), keys),
+            )?;
         }
         Ok(())
     }
@@ -536,21 +519,25 @@ impl Lab {
     fn start(&self, program: &str, argv: &[String]) -> Start {
         let omnictl = program == "omnictl";
         if omnictl {
-            fault_effects::once_compared(&self.faults, &self.omni, &self.proxmox, argv);
+            fault_effects::once_compared(&self.around.faults, &self.around.omni, &self.proxmox, argv);
         }
         let online =
             omnictl && !argv.iter().any(|arg| matches!(arg.as_str(), "--version" | "-v" | "validate" | "render"));
         Start {
-            release: self.omni.with(|state| state.release),
+            release: self.around.omni.with(|state| state.release),
             omni_port: self.listen.addr.port(),
-            omni_ca: if self.faults.has("omni-unknown-ca") { String::new() } else { self.omni_ca.clone() },
-            busy_ms: self.tool_start_ms,
-            hang: online && self.faults.hit("omnictl-hangs"),
-            html: online && self.faults.has("omni-html"),
-            engine_down: !omnictl && self.faults.hit("docker-down"),
-            omni_down: self.omni_down.load(Ordering::Relaxed),
-            omni_tls: fault_effects::tls_cause(fault_effects::leaf(&self.faults)).map(str::to_owned),
-            faults: if online || !omnictl { fault_effects::of_stand_in(&self.faults, program) } else { Vec::new() },
+            omni_ca: if self.around.faults.has("omni-unknown-ca") { String::new() } else { self.omni_ca.clone() },
+            busy_ms: self.options.tool_start_ms,
+            hang: online && self.around.faults.hit("omnictl-hangs"),
+            html: online && self.around.faults.has("omni-html"),
+            engine_down: !omnictl && self.around.faults.hit("docker-down"),
+            omni_down: self.around.omni_down.load(Ordering::Relaxed),
+            omni_tls: fault_effects::tls_cause(fault_effects::leaf(&self.around.faults)).map(str::to_owned),
+            faults: if online || !omnictl {
+                fault_effects::of_stand_in(&self.around.faults, program)
+            } else {
+                Vec::new()
+            },
         }
     }
 
@@ -558,13 +545,13 @@ impl Lab {
         let (proxmox, second) = (self.proxmox.dump(), self.site(true).map(Proxmox::dump));
         let sites = std::iter::once(&proxmox).chain(&second);
         let vms: Vec<Value> = sites.flat_map(|site| site["vms"].as_array().into_iter().flatten()).cloned().collect();
-        let omni = self.omni.with(|state| crate::dump::omni(state, &vms));
+        let omni = self.around.omni.with(|state| crate::dump::omni(state, &vms));
         json!({
             "proxmox": proxmox,
             "second_proxmox": second,
             "omni": omni,
             "docker": self.engine.dump(),
-            "bitten": self.faults.bitten(),
+            "bitten": self.around.faults.bitten(),
         })
     }
 }

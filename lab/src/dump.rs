@@ -57,7 +57,7 @@ fn machine_set(state: &State, set: &Resource, vms: &Vms<'_>) -> Value {
     let requests = state.store.labelled(MACHINE_REQUEST, INFRA, L_REQUEST_SET, id);
     json!({
         "id": id,
-        "role": if set.label(L_CONTROL_PLANE).is_some() { "controlplane" } else { "worker" },
+        "role": if set.is_control_plane() { "controlplane" } else { "worker" },
         "class": set.spec["machineallocation"]["name"],
         "size": set.spec["machineallocation"]["machinecount"],
         "phase": phase(&names, status.map(|status| &status.spec["phase"])),

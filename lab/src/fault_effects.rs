@@ -7,8 +7,8 @@ mod proxmox;
 
 pub use accounts::env_keys;
 pub use omni_stack::{
-    OMNI_ENDS, before_call, last_words, leaf, once_compared, provider_stops, pull, refused_login, stalls,
-    start_container, started_by_hand, stays_stopped, tls_cause,
+    before_call, leaf, once_compared, provider_stops, pull, refused_login, stalls, start_container, started_by_hand,
+    stays_stopped, tls_cause,
 };
 pub use proxmox::{Fate, TaskFate};
 

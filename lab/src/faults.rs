@@ -1,13 +1,15 @@
 //! What can be made to go wrong. A fault is data (`data/faults.yaml`): a name, what the service then does, where it was
 //! seen, what a task should report, and what ends it. The simulated services ask [`Faults::hit`] where it takes effect.
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
-use std::sync::OnceLock;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use anyhow::{Context, Result, bail};
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde::de::DeserializeOwned;
+use serde::ser::Error as _;
+use serde::{Deserialize, Serialize, Serializer};
 
 /// One way in which things go wrong in the field.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,9 +23,9 @@ pub struct Fault {
     pub does: String,
     /// Who saw it: a program and a place in its source, a recording, or a thread.
     pub source: String,
-    /// What an operator has done when it bites.
-    #[serde(skip_serializing)]
-    pub before: Before,
+    /// How far the runbook went before it bites: a name in `data/before.yaml`.
+    #[serde(serialize_with = "tasks_before")]
+    pub before: String,
     /// The task that runs into it.
     pub task: String,
     /// The exit status of that task.
@@ -40,58 +42,23 @@ pub struct Fault {
     /// The ids of the causes that it names, the first one first.
     #[serde(default)]
     pub causes: Vec<String>,
+    /// The last line of Omni's container, which ends at each start then (omni v1.9.3, run); empty where it runs on.
+    #[serde(default, skip_serializing)]
+    pub last_words: String,
     /// When it happens unless one says so: a passing fault would hide behind its own repetition.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub when: String,
 }
 
-/// How far the runbook went before a fault bites.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Before {
-    Nothing,
-    /// The provider is set up.
-    Provider,
-    /// A machine class is written, and edited by hand: it has a kernel argument.
-    File,
-    /// That class is in Omni.
-    Class,
-    /// A class that names the first node is in Omni.
-    Pinned,
-    /// A small cluster runs.
-    Cluster,
-    /// It runs an older Talos.
-    Older,
-    /// Its template was edited to want many more machines.
-    Planned,
+/// The tasks that lead there, as an operator types them.
+fn tasks_before<S: Serializer>(before: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    static TASKS: LazyLock<BTreeMap<String, Vec<String>>> =
+        LazyLock::new(|| data("before", include_str!("../data/before.yaml")));
+    TASKS.get(before).ok_or_else(|| S::Error::custom(format!("before.yaml has no `{before}`")))?.serialize(serializer)
 }
 
-const PROVIDER: &str = "provider-setup";
-const FILE: &str =
-    "machineclass-create rehearsal-machine --cores 2 --memory 4096 --disk 20 --selector 'name == \"local-lvm\"'";
-const PINNED: &str = "machineclass-create rehearsal-machine --cores 2 --memory 4096 --disk 20 --node pve1 --selector \
-                      'name == \"local-lvm\"'";
-/// What no task does: a line of a file is changed by hand.
-const EDIT: &str = "edit machine-classes/rehearsal-machine.yaml: kernelargs: [] -> kernelargs: [net.ifnames=0]";
-const APPLY: &str = "machineclass-apply rehearsal-machine";
-const GROW: &str = "edit clusters/rehearsal.yaml: size: 1 -> size: 9";
-const CLUSTER: &str = "cluster-create rehearsal --control-planes 1 --workers 1 --timeout 60s";
-const OLDER: &str = "cluster-create rehearsal --control-planes 1 --workers 1 --talos-version v1.13.8 --timeout 60s";
-
-impl Before {
-    /// The tasks that lead there, as an operator types them.
-    pub fn tasks(self) -> &'static [&'static str] {
-        match self {
-            Before::Nothing => &[],
-            Before::Provider => &[PROVIDER],
-            Before::File => &[PROVIDER, FILE, EDIT],
-            Before::Class => &[PROVIDER, FILE, APPLY],
-            Before::Pinned => &[PROVIDER, PINNED, APPLY],
-            Before::Cluster => &[PROVIDER, FILE, APPLY, CLUSTER],
-            Before::Older => &[PROVIDER, FILE, APPLY, OLDER],
-            Before::Planned => &[PROVIDER, FILE, APPLY, CLUSTER, GROW],
-        }
-    }
+fn data<T: DeserializeOwned>(name: &str, text: &str) -> T {
+    serde_yaml::from_str(text).unwrap_or_else(|why| panic!("data/{name}.yaml: {why}"))
 }
 
 /// Every fault that the lab knows, grouped.
@@ -99,11 +66,8 @@ impl Before {
 /// # Panics
 /// When the data is not understood; a test holds that it is.
 pub fn table() -> &'static [Fault] {
-    static TABLE: OnceLock<Vec<Fault>> = OnceLock::new();
-    TABLE.get_or_init(|| {
-        serde_yaml::from_str(include_str!("../data/faults.yaml"))
-            .unwrap_or_else(|why| panic!("data/faults.yaml: {why}"))
-    })
+    static TABLE: LazyLock<Vec<Fault>> = LazyLock::new(|| data("faults", include_str!("../data/faults.yaml")));
+    &TABLE
 }
 
 struct Active {
@@ -113,6 +77,12 @@ struct Active {
     occasions: AtomicU64,
     /// Somebody did what fixes it.
     ended: AtomicBool,
+}
+
+impl Active {
+    fn lasts(&self) -> bool {
+        !self.ended.load(Ordering::Relaxed)
+    }
 }
 
 /// The faults of one lab.
@@ -134,23 +104,40 @@ impl Faults {
 
     /// Whether a fault was asked for at all. Counts nothing.
     pub fn has(&self, name: &str) -> bool {
-        debug_assert!(table().iter().any(|fault| fault.name == name), "{name}");
-        self.active(name).is_some_and(|active| !active.ended.load(Ordering::Relaxed))
+        self.lasting(name).is_some()
     }
 
     /// The names of those that go on.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
-        let lasting = self.active.iter().filter(|active| !active.ended.load(Ordering::Relaxed));
-        lasting.map(|active| active.fault.name.as_str())
+        self.active.iter().filter(|active| active.lasts()).map(|active| active.fault.name.as_str())
     }
 
     fn active(&self, name: &str) -> Option<&Active> {
         self.active.iter().find(|active| active.fault.name == name)
     }
 
+    fn lasting(&self, name: &str) -> Option<&Active> {
+        debug_assert!(table().iter().any(|fault| fault.name == name), "{name}");
+        self.active(name).filter(|active| active.lasts())
+    }
+
     /// Whether the lab began with it.
     pub fn given(&self, name: &str) -> bool {
         self.active(name).is_some()
+    }
+
+    /// Whether Omni ends at each start.
+    pub fn end_omni(&self) -> bool {
+        self.active.iter().any(|active| active.lasts() && !active.fault.last_words.is_empty())
+    }
+
+    /// What Omni says at its end, if it ends at this start.
+    pub fn last_words(&self) -> Option<&'static str> {
+        let ending = table().iter().filter(|fault| !fault.last_words.is_empty());
+        ending
+            .map(|fault| (fault, fault.last_words.as_str()))
+            .find(|(fault, _)| self.hit(&fault.name))
+            .map(|(_, words)| words)
     }
 
     /// Ends a fault: somebody did what fixes it. False where it is not active.
@@ -160,9 +147,8 @@ impl Faults {
 
     /// The active faults that have bitten and were not ended since; those that stand from the beginning do not count occasions.
     pub fn bitten(&self) -> Vec<&str> {
-        let bitten = |active: &&Active| {
-            active.occasions.load(Ordering::Relaxed) >= *active.when.start() && !active.ended.load(Ordering::Relaxed)
-        };
+        let bitten =
+            |active: &&Active| active.lasts() && active.occasions.load(Ordering::Relaxed) >= *active.when.start();
         self.active.iter().filter(bitten).map(|active| active.fault.name.as_str()).collect()
     }
 
@@ -173,9 +159,8 @@ impl Faults {
 
     /// An occasion on which a fault could bite: whether it does.
     pub fn hit(&self, name: &str) -> bool {
-        debug_assert!(table().iter().any(|fault| fault.name == name), "{name}");
-        let found = self.active(name).filter(|active| !active.ended.load(Ordering::Relaxed));
-        found.is_some_and(|active| active.when.contains(&(active.occasions.fetch_add(1, Ordering::Relaxed) + 1)))
+        let occasion = |active: &Active| active.occasions.fetch_add(1, Ordering::Relaxed) + 1;
+        self.lasting(name).is_some_and(|active| active.when.contains(&occasion(active)))
     }
 }
 
@@ -209,27 +194,14 @@ fn distance(a: &str, b: &str) -> usize {
     strsim::levenshtein(a, b).saturating_sub(4 * shared)
 }
 
-/// The registry as JSON: what `lab faults` prints.
-pub fn list() -> Value {
-    let one = |fault: &Fault| {
-        let mut shown = json!(fault);
-        shown["before"] = json!(fault.before.tasks());
-        shown
-    };
-    table().iter().map(one).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<Faults, String> {
-        Faults::parse(&[text.to_owned()]).map_err(|why| why.to_string())
-    }
-
     #[test]
     fn names_are_unique_and_every_field_is_filled() {
         let faults = table();
+        serde_json::to_string(faults).unwrap();
         assert!(faults.len() >= 60, "{} faults", faults.len());
         for (number, fault) in faults.iter().enumerate() {
             assert!(faults[..number].iter().all(|other| other.name != fault.name), "{}", fault.name);
@@ -258,7 +230,7 @@ mod tests {
         }
         let mut code = String::new();
         walk(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut code);
-        for fault in table() {
+        for fault in table().iter().filter(|fault| fault.last_words.is_empty()) {
             assert!(code.contains(&format!("\"{}\"", fault.name)), "no service asks for {}", fault.name);
         }
     }
@@ -271,7 +243,7 @@ mod tests {
             ("docker-down:2+", [false, true, true]),
             ("docker-down:..2", [true, true, false]),
         ] {
-            let faults = parse(text).unwrap();
+            let faults = Faults::parse(&[text.to_owned()]).unwrap();
             assert_eq!([(); 3].map(|()| faults.hit("docker-down")), wanted, "{text}");
             assert!(!faults.hit("omni-html"));
         }

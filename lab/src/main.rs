@@ -96,7 +96,7 @@ fn run(command: Command) -> Result<()> {
         Command::Node { lab, name, power } => daemon::ask(&lab.dir, &Request::Node { name, online: power == "on" }),
         Command::Heal { lab, name } => daemon::ask(&lab.dir, &Request::Heal { name }),
         Command::Faults => {
-            lab::tools::out(&format!("{}\n", faults::list()));
+            lab::tools::out(&format!("{}\n", serde_json::to_string(faults::table())?));
             Ok(())
         }
         Command::Proxmox(arguments) => runtime()?.block_on(standalone::run(arguments)),

@@ -85,22 +85,18 @@ pub struct Surroundings {
 
 /// A provider that Omni has let in.
 struct Provider {
-    id: String,
-    key: String,
-    omni: Omni,
+    settings: Settings,
+    around: Surroundings,
     pve: Pve,
-    clock: Clock,
     log: Log,
     join_token: String,
-    release: ProviderRelease,
     ledger: Ledger,
-    faults: Arc<Faults>,
 }
 
 /// Runs the provider until it fails; the value is its exit code. Dropping the future is SIGKILL.
 pub async fn run(settings: Settings, around: Surroundings, log: Log) -> i32 {
-    match start(&settings, &around, &log).await {
-        Ok(provider) => provider.live(&around.faults).await,
+    match start(settings, around, &log).await {
+        Ok(provider) => provider.live().await,
         Err(why) => {
             log.raw(&format!("Error: {why}"));
             1
@@ -108,7 +104,7 @@ pub async fn run(settings: Settings, around: Surroundings, log: Log) -> i32 {
     }
 }
 
-async fn start(settings: &Settings, around: &Surroundings, log: &Log) -> Result<Provider, String> {
+async fn start(settings: Settings, around: Surroundings, log: &Log) -> Result<Provider, String> {
     if settings.endpoint.is_empty() {
         return Err("omni-api-endpoint flag is not set".to_owned());
     }
@@ -126,7 +122,7 @@ async fn start(settings: &Settings, around: &Surroundings, log: &Log) -> Result<
     };
     let insecure = proxmox.get("insecureSkipVerify").and_then(serde_yaml::Value::as_bool).unwrap_or(false);
     if insecure {
-        say(log, "info", "omni-infra-provider-proxmox/main.go:91", "using insecure connection to Proxmox");
+        log.zap("info", "omni-infra-provider-proxmox/main.go:91", "using insecure connection to Proxmox", &[]);
     }
     if !text("username").is_empty() && !text("password").is_empty() {
         return Err("the lab does not simulate a login with a password: use an API token".to_owned());
@@ -139,25 +135,11 @@ async fn start(settings: &Settings, around: &Surroundings, log: &Log) -> Result<
         clock: around.clock.clone(),
         faults: Arc::clone(&around.faults),
     };
-    say(log, "info", "omni-infra-provider-proxmox/main.go:117", "starting infra provider");
-    dial(settings, around).await?;
-    register(settings, around).await?;
-    Ok(Provider {
-        id: settings.id.clone(),
-        key: settings.key.clone(),
-        omni: around.omni.clone(),
-        pve,
-        clock: around.clock.clone(),
-        log: log.clone(),
-        join_token: crate::tls::random_hex(24).map_err(|why| why.to_string())?,
-        release: settings.release,
-        ledger: Ledger::default(),
-        faults: Arc::clone(&around.faults),
-    })
-}
-
-fn say(log: &Log, level: &str, caller: &str, text: &str) {
-    log.zap(level, caller, text, &[]);
+    log.zap("info", "omni-infra-provider-proxmox/main.go:117", "starting infra provider", &[]);
+    dial(&settings, &around).await?;
+    register(&settings, &around)?;
+    let join_token = crate::tls::random_hex(24).map_err(|why| why.to_string())?;
+    Ok(Provider { settings, around, pve, log: log.clone(), join_token, ledger: Ledger::default() })
 }
 
 /// A client that trusts what the container trusts: SSL_CERT_FILE, or the public authorities, of which none is the lab's.
@@ -196,7 +178,7 @@ async fn dial(settings: &Settings, around: &Surroundings) -> Result<(), String> 
     Ok(())
 }
 
-async fn register(settings: &Settings, around: &Surroundings) -> Result<(), String> {
+fn register(settings: &Settings, around: &Surroundings) -> Result<(), String> {
     if around.faults.hit("provider-never-registers") {
         return Ok(());
     }
@@ -223,7 +205,7 @@ async fn register(settings: &Settings, around: &Surroundings) -> Result<(), Stri
 impl Provider {
     /// A line about one machine request.
     fn say(&self, id: &str, level: &str, caller: &str, text: &str, fields: &[(&str, Value)]) {
-        let controller = format!("{}.ProvisionController", self.id);
+        let controller = format!("{}.ProvisionController", self.settings.id);
         let mut all: Vec<(&str, Value)> = vec![
             ("controller", controller.into()),
             ("namespace", INFRA.into()),
@@ -240,16 +222,16 @@ impl Provider {
 
     /// A heartbeat; Omni refuses that of a provider whose key was destroyed while it runs (omni v1.4.9, run).
     fn beat(&self, behind: Duration) {
-        let refused = self.omni.with(|state| match access::authenticate(state, Some(&self.key)) {
+        let refused = self.around.omni.with(|state| match access::authenticate(state, Some(&self.settings.key)) {
             Err(status) if status.code == Code::Unauthenticated => Some(status),
             _ => {
-                crate::omni::providers::heartbeat_of(state, &self.id, behind);
+                crate::omni::providers::heartbeat_of(state, &self.settings.id, behind);
                 None
             }
         });
         if let Some(status) = refused {
             let fields = [
-                ("controller", format!("{}.ProviderHealthStatusController", self.id)),
+                ("controller", format!("{}.ProviderHealthStatusController", self.settings.id)),
                 ("error", format!("error querying current object state: {status}")),
                 ("stacktrace", STACK.to_owned()),
             ];
@@ -258,21 +240,20 @@ impl Provider {
         }
     }
 
-    async fn live(&self, faults: &Faults) -> i32 {
+    async fn live(&self) -> i32 {
+        let faults = &self.around.faults;
         let silent = faults.has("provider-never-registers");
         let heart = async {
             loop {
                 if !silent {
-                    let late = faults.hit("time-clock-skew");
-                    let behind = if late { BEHIND } else { Duration::ZERO };
-                    self.beat(behind);
+                    self.beat(if faults.hit("time-clock-skew") { BEHIND } else { Duration::ZERO });
                 }
-                self.clock.sleep(HEARTBEAT).await;
+                self.around.clock.sleep(HEARTBEAT).await;
             }
         };
         let work = async {
             while silent && faults.has("provider-never-registers") {
-                self.clock.sleep(HEARTBEAT).await;
+                self.around.clock.sleep(HEARTBEAT).await;
             }
             if silent {
                 // What did not come through ends its connection, and it is started again.
@@ -285,11 +266,12 @@ impl Provider {
             if !faults.hit("provider-crashes") {
                 std::future::pending::<()>().await;
             }
-            self.clock.sleep(Duration::from_secs(10)).await;
+            self.around.clock.sleep(Duration::from_secs(10)).await;
         };
         let stopped = async {
-            let mut changes = self.omni.subscribe();
-            while !self.omni.with(|state| crate::fault_effects::provider_stops(faults, state, &self.id)) {
+            let mut changes = self.around.omni.subscribe();
+            while !self.around.omni.with(|state| crate::fault_effects::provider_stops(faults, state, &self.settings.id))
+            {
                 changes.borrow_and_update();
                 if changes.changed().await.is_err() {
                     std::future::pending::<()>().await;
@@ -301,14 +283,16 @@ impl Provider {
             () = work => 0,
             () = stopped => 0,
             () = crash => {
-                let text = "Error: controller runtime watch error: rpc error: code = Unavailable desc = error reading from \
-                            server: EOF";
-                self.log.raw(text);
+                self.log.raw(CUT_OFF);
                 1
             }
         }
     }
 }
+
+/// Its last words when its connection to Omni ends.
+pub const CUT_OFF: &str =
+    "Error: controller runtime watch error: rpc error: code = Unavailable desc = error reading from server: EOF";
 
 /// What is in `stacktrace` of an error line.
 const STACK: &str = "github.com/cosi-project/runtime/pkg/controller/runtime/internal/qruntime.(*Adapter).runOnce\n\t\

@@ -6,123 +6,68 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, bail};
-use serde::Deserialize;
+use domain::status::proxmox::{Figures, Inventory, Node as SeenNode, Storage as SeenStorage};
 
 use crate::proxmox::World;
 use crate::proxmox::world::{Backend, GIB, Node, PROVIDER_USER, Storage, StorageKind};
 
 /// No more nodes than a lab can have, as for `--nodes`.
 const MOST_NODES: usize = 1000;
-
-#[derive(Deserialize)]
-struct Site {
-    version: Option<String>,
-    nodes: Vec<ObservedNode>,
-}
-
-#[derive(Deserialize)]
-struct ObservedNode {
-    name: String,
-    status: String,
-    figures: Observed<Figures>,
-    storages: Observed<Vec<ObservedStorage>>,
-    bridges: Observed<Vec<String>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Observed<T> {
-    Known(T),
-    Unknown(serde::de::IgnoredAny),
-}
-
-impl<T> Observed<T> {
-    fn known(self) -> Option<T> {
-        match self {
-            Observed::Known(value) => Some(value),
-            Observed::Unknown(_) => None,
-        }
-    }
-}
-
-#[derive(Deserialize)]
-struct Figures {
-    cpus: u32,
-    memory_total: u64,
-    memory_used: u64,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ObservedStorage {
-    name: String,
-    storage_type: String,
-    available_space: u64,
-    #[serde(default)]
-    total_space: u64,
-    #[serde(default)]
-    content: BTreeSet<String>,
-    #[serde(default = "yes")]
-    enabled: bool,
-    #[serde(default = "yes")]
-    active: bool,
-    #[serde(default)]
-    shared: bool,
-}
-
-fn yes() -> bool {
-    true
-}
+/// A node whose figures the login could not see.
+const USUAL: Figures = Figures { cpus: 16, cpu_load: 0.0, memory_total: 64 * GIB, memory_used: 4 * GIB };
 
 /// The cluster that an inventory describes.
 pub fn world(inventory: &str, token_secret: &str) -> Result<World> {
-    let site: Site = serde_json::from_str(inventory).context("it is not an inventory")?;
+    let site: Inventory = serde_json::from_str(inventory).context("it is not an inventory")?;
     if site.nodes.is_empty() || site.nodes.len() > MOST_NODES {
         bail!("the inventory has {} nodes: 1 to {MOST_NODES} can be simulated", site.nodes.len());
     }
     let mut world = World::lab(token_secret);
     world.nodes.clear();
     world.storages.clear();
-    world.version = site.version.filter(|version| !version.is_empty()).unwrap_or(world.version);
-    for ObservedNode { name, status, figures, storages, bridges } in site.nodes {
-        let figures = figures.known().unwrap_or(Figures { cpus: 16, memory_total: 64 * GIB, memory_used: 4 * GIB });
-        world.add_node(&name, figures.cpus.max(1), figures.memory_total);
-        if let Some(node) = world.nodes.get_mut(&name) {
-            let bridges = bridges.known().map_or_else(|| node.bridges.clone(), |bridges| bridges.into_iter().collect());
+    if !site.version.is_empty() {
+        world.version = site.version;
+    }
+    for SeenNode { name, status, figures, storages, bridges, .. } in &site.nodes {
+        let figures = figures.known().unwrap_or(&USUAL);
+        world.add_node(name, u32::try_from(figures.cpus).unwrap_or(u32::MAX).max(1), figures.memory_total);
+        if let Some(node) = world.nodes.get_mut(name) {
+            let bridges = bridges.known().map_or_else(|| node.bridges.clone(), |seen| seen.iter().cloned().collect());
             *node = Node { memory_base: figures.memory_used, online: status == "online", bridges, ..node.clone() };
             for bridge in node.bridges.clone() {
                 world.access.grant(&format!("/sdn/zones/localnetwork/{bridge}"), PROVIDER_USER, "OmniNet");
             }
         }
         for storage in storages.known().into_iter().flatten() {
-            add(&mut world, &name, storage);
+            add(&mut world, name, storage);
         }
     }
     Ok(world)
 }
 
 /// A storage as one node sees it.
-fn add(world: &mut World, node: &str, seen: ObservedStorage) {
-    let ObservedStorage { name, storage_type, available_space, total_space, content, enabled, active, shared } = seen;
+fn add(world: &mut World, node: &str, seen: &SeenStorage) {
+    let name = &seen.name;
     for role in ["OmniISO", "OmniDisk"] {
         world.access.grant(&format!("/storage/{name}"), PROVIDER_USER, role);
     }
+    let images = || BTreeSet::from(["images".to_owned()]);
     let storage = world.storages.entry(name.clone()).or_insert_with(|| Storage {
-        kind: StorageKind::of_name(&storage_type),
-        content: if content.is_empty() { BTreeSet::from(["images".to_owned()]) } else { content },
-        shared,
+        kind: StorageKind::of_name(&seen.kind),
+        content: if seen.content.is_empty() { images() } else { seen.content.iter().cloned().collect() },
+        shared: seen.shared,
         nodes: Some(BTreeSet::new()),
         path: format!("/mnt/pve/{name}"),
         backends: Default::default(),
     });
-    if enabled {
+    if seen.enabled {
         storage.nodes.get_or_insert_default().insert(node.to_owned());
     }
-    let total = total_space.max(available_space);
-    let backend = Backend { total, other: total - available_space, active, volumes: Default::default() };
+    let total = seen.total.max(seen.available);
+    let backend = Backend { total, other: total - seen.available, active: seen.active, volumes: Default::default() };
     let key = if storage.shared { String::new() } else { node.to_owned() };
     // A shared one is described by a node that has it.
-    if enabled || !storage.backends.contains_key(&key) {
+    if seen.enabled || !storage.backends.contains_key(&key) {
         storage.backends.insert(key, backend);
     }
 }
@@ -145,9 +90,10 @@ mod tests {
 
     #[test]
     fn unusual_inventories_are_understood_or_refused() {
-        let node = r#"{"name":"a<b>","status":"online","figures":{"unknown":"403"},"bridges":{"unknown":"403"},
+        let node = r#"{"name":"a<b>","status":"online","figures":{"unknown":"403"},"bridges":{"unknown":"403"},"vms":{"unknown":"403"},
             "storages":{"known":[{"name":"tank","storageType":"zfspool","availableSpace":9,"node":"a"}]},"more":1}"#;
-        let site = world(&format!("{{\"nodes\":[{node}],\"schema_version\":9}}"), "secret").unwrap();
+        let head = r#""taken_at":"","endpoint":"","version":"","schema_version":9"#;
+        let site = world(&format!("{{\"nodes\":[{node}],{head}}}"), "secret").unwrap();
         assert_eq!(site.storages["tank"].kind.name(), "zfspool");
         assert!(site.nodes["a<b>"].bridges.contains("vmbr0"));
         for bad in ["", "{}", "[]", "{\"nodes\":[]}", "{\"nodes\":[{\"name\":1}]}"] {

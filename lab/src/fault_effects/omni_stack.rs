@@ -13,38 +13,6 @@ use crate::proxmox::{Proxmox, World};
 use crate::tls::Leaf;
 use crate::tools::docker::compose::Service;
 
-/// The faults with which Omni's container ends at each start, and its last line (omni v1.9.3, run).
-pub const OMNI_ENDS: &[(&str, &str)] = &[
-    (
-        "omni-key-passphrase",
-        "failed to run Omni: failed to marshal on create \"DBVersions.system.sidero.dev(default/current@undefined)\": failed \
-         to encrypt resource: failed to init cipher: failed to provide key: failed to decrypt slot 'Omni \
-         0123456789ABCDEF': gopenpgp: unable to unlock key: gopenpgp: error in unlocking key: openpgp: invalid data: \
-         private key checksum failure",
-    ),
-    (
-        "omni-other-key",
-        "failed to run Omni: failed to unmarshal: failed to init cipher: slot 'Omni 0123456789ABCDEF' not found",
-    ),
-    (
-        "omni-no-tun",
-        "failed to run Omni: error initializing wgDevice: error creating tun device: tstun.New(\"siderolink\"): \
-         CreateTUN(\"siderolink\") failed; /dev/net/tun does not exist",
-    ),
-    (
-        "omni-issuer-unreachable",
-        "failed to run Omni: failed to run server: Get \"https://tsidp.example.ts.net/.well-known/openid-configuration\": \
-         dial tcp: lookup tsidp.example.ts.net on 127.0.0.11:53: no such host",
-    ),
-    ("omni-store-full", "failed to run Omni: failed to update resource: etcdserver: mvcc: database space exceeded"),
-];
-
-/// What Omni says at its end, if it ends at this start.
-pub fn last_words(faults: &Faults) -> Option<&'static str> {
-    let found = OMNI_ENDS.iter().find(|(name, _)| faults.hit(name));
-    found.map(|(_, words)| *words)
-}
-
 /// What Omni says of a person whom tsidp sent back without the claim (omni v1.9.3 internal/pkg/auth/oidc/token.go:59).
 pub fn refused_login(faults: &Faults, log: &Log) {
     if faults.hit("tsidp-email-unverified") {

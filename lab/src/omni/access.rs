@@ -106,7 +106,7 @@ pub fn made_for(state: &State, caller: &Caller, key: &Key) -> Option<Resource> {
         CURRENT_USER if key.id == "current" => {
             let identity = keys::identity(&caller.name);
             let user = state.accounts.get(&identity).map(|account| account.user_id.clone());
-            json!({ "identity": identity, "role": caller.role.name(), "userid": user.unwrap_or_default() })
+            json!({ "identity": identity, "role": caller.role.as_ref(), "userid": user.unwrap_or_default() })
         }
         CLUSTER_PERMISSIONS => {
             let kind = kinds::by_type(state.release, &key.typ)?.complete(&json!({}));
@@ -128,7 +128,7 @@ pub fn require(caller: &Caller, role: Role) -> Result<(), Status> {
         true => Ok(()),
         false => Err(Status::new(
             Code::PermissionDenied,
-            format!("unauthorized: access denied: insufficient role: {:?}", caller.role.name()),
+            format!("unauthorized: access denied: insufficient role: {:?}", caller.role.as_ref()),
         )),
     }
 }

@@ -1,9 +1,10 @@
 //! Users and service accounts, their roles and their keys.
 
 use serde::{Deserialize, Serialize};
+use strum::{AsRefStr, EnumString};
 
-/// A role; each includes the ones before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// A role, by the name that Omni shows; each includes the ones before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, AsRefStr, EnumString)]
 pub enum Role {
     /// Nothing but a valid signature.
     None,
@@ -12,26 +13,6 @@ pub enum Role {
     Reader,
     Operator,
     Admin,
-}
-
-impl Role {
-    /// The name that Omni shows.
-    pub fn name(self) -> &'static str {
-        match self {
-            Role::None => "None",
-            Role::InfraProvider => "InfraProvider",
-            Role::Reader => "Reader",
-            Role::Operator => "Operator",
-            Role::Admin => "Admin",
-        }
-    }
-
-    /// The role of this name.
-    pub fn parse(name: &str) -> Option<Role> {
-        [Role::None, Role::InfraProvider, Role::Reader, Role::Operator, Role::Admin]
-            .into_iter()
-            .find(|role| role.name() == name)
-    }
 }
 
 /// A public key that an account may sign with.

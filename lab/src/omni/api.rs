@@ -288,16 +288,16 @@ fn create_account(
 ) -> Answer {
     let fail = |text: String| Err(Status::new(Code::Unknown, text));
     let provider = name.starts_with(PROVIDER_PREFIX);
-    let (wanted, base) = (Role::InfraProvider.name(), name.strip_prefix(PROVIDER_PREFIX).unwrap_or(name));
+    let (wanted, base) = (Role::InfraProvider.as_ref(), name.strip_prefix(PROVIDER_PREFIX).unwrap_or(name));
     if use_user_role && provider {
         return fail(format!(
             "infra provider service accounts must have the role {wanted:?}, but use-user-role was requested"
         ));
     }
-    let role = match (use_user_role, Role::parse(role)) {
+    let role = match (use_user_role, role.parse()) {
         (true, _) => caller.role,
-        (false, Some(role)) => role,
-        (false, None) => return fail(format!("unknown role: {role:?}")),
+        (false, Ok(role)) => role,
+        (false, Err(_)) => return fail(format!("unknown role: {role:?}")),
     };
     if provider && role != Role::InfraProvider {
         return fail(format!("infra-provider service accounts must have the role {wanted:?}"));

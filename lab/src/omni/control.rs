@@ -49,9 +49,8 @@ pub fn reconcile(state: &mut State, cluster: &str) {
 /// Workers go first; control planes wait until the last worker set is gone.
 fn tear_down_sets(state: &mut State, cluster: &str) {
     let sets = state.store.ids_labelled(MACHINE_SET, L_CLUSTER, cluster);
-    let is_control_plane = |state: &State, id: &str| {
-        state.store.by_id(MACHINE_SET, id).is_some_and(|set| set.label(L_CONTROL_PLANE).is_some())
-    };
+    let is_control_plane =
+        |state: &State, id: &str| state.store.by_id(MACHINE_SET, id).is_some_and(Resource::is_control_plane);
     let workers = sets.iter().any(|id| !is_control_plane(state, id));
     for id in sets {
         if !workers || !is_control_plane(state, &id) {
@@ -65,7 +64,7 @@ fn machine_set(state: &mut State, cluster: &Resource, set: &Resource) {
     let id = set.md.id.as_str();
     let key = set.key();
     if !set.tearing_down() {
-        let control_plane = set.label(L_CONTROL_PLANE).is_some();
+        let control_plane = set.is_control_plane();
         let names = if control_plane { CONTROL_PLANE_FINALIZERS } else { WORKER_FINALIZERS };
         state.store.add_finalizers(&key, names.split(' '));
         requests::request_set(state, cluster, set);
@@ -73,23 +72,15 @@ fn machine_set(state: &mut State, cluster: &Resource, set: &Resource) {
     choose_nodes(state, set);
     release_nodes(state, set);
     requests::requests(state, set);
-    if !set.tearing_down() {
+    let emptied = set.tearing_down() && state.store.ids_labelled(MACHINE_SET_NODE, L_MACHINE_SET, id).is_empty();
+    if emptied {
+        requests::tear_down_set(state, id);
+    }
+    if !emptied || state.store.by_id(MACHINE_REQUEST_SET, id).is_some() {
         statuses::machine_set(state, set);
         return;
     }
-    let nodes = state.store.ids_labelled(MACHINE_SET_NODE, L_MACHINE_SET, id);
-    if !nodes.is_empty() {
-        statuses::machine_set(state, set);
-        return;
-    }
-    requests::tear_down_set(state, id);
-    if state.store.by_id(MACHINE_REQUEST_SET, id).is_some() {
-        statuses::machine_set(state, set);
-        return;
-    }
-    for typ in [MACHINE_SET_STATUS, CONTROL_PLANE_STATUS] {
-        state.store.remove(&Key::new(typ, DEFAULT, id));
-    }
+    state.store.remove_each(&[MACHINE_SET_STATUS, CONTROL_PLANE_STATUS], id);
     state.store.drop_finalizers(&key, |_| true);
     // Omni destroys itself what nobody holds any more (omni v1.4.9 to v1.9.3 `internal/backend/runtime/omni/omni.go`).
     state.store.remove(&key);
@@ -125,7 +116,7 @@ fn choose_nodes(state: &mut State, set: &Resource) {
             continue;
         }
         let cluster = set.label(L_CLUSTER).unwrap_or_default().to_owned();
-        let role = if set.label(L_CONTROL_PLANE).is_some() { L_CONTROL_PLANE } else { L_WORKER };
+        let role = set.role();
         let spec = json!({});
         let base = |typ: &str, owner: &str, state: &State| {
             let made = state.make(typ, DEFAULT, &uuid, spec.clone()).with_owner(owner);
@@ -162,9 +153,7 @@ fn release_nodes(state: &mut State, set: &Resource) {
         if known && !wiped {
             continue;
         }
-        for typ in [CLUSTER_MACHINE_STATUS, CLUSTER_MACHINE, MACHINE_SET_NODE] {
-            state.store.remove(&Key::new(typ, DEFAULT, uuid));
-        }
+        state.store.remove_each(&[CLUSTER_MACHINE_STATUS, CLUSTER_MACHINE, MACHINE_SET_NODE], uuid);
         machines::publish(state, uuid);
     }
 }
@@ -198,14 +187,10 @@ fn may_leave(state: &State, set: &Resource, uuid: &str) -> bool {
 /// Etcd first: one control plane forms it, then everybody else joins.
 fn start_nodes(state: &mut State, cluster: &str) {
     let nodes = state.store.ids_labelled(CLUSTER_MACHINE, L_CLUSTER, cluster);
-    let mut control_planes: Vec<(u64, String)> = Vec::new();
-    for uuid in &nodes {
-        if let Some(node) = state.store.by_id(CLUSTER_MACHINE, uuid)
-            && node.label(L_CONTROL_PLANE).is_some()
-        {
-            control_planes.push((node.md.sequence, uuid.clone()));
-        }
-    }
+    let machines = state.store.labelled(CLUSTER_MACHINE, DEFAULT, L_CLUSTER, cluster);
+    let control_planes = machines.filter(|node| node.is_control_plane());
+    let mut control_planes: Vec<(u64, String)> =
+        control_planes.map(|node| (node.md.sequence, node.md.id.clone())).collect();
     control_planes.sort();
     let stage = |state: &State, uuid: &str| state.machines.get(uuid).map_or(Stage::Off, |machine| machine.stage);
     let up = control_planes.iter().any(|(_, uuid)| stage(state, uuid) == Stage::Running);
@@ -232,16 +217,10 @@ fn start_nodes(state: &mut State, cluster: &str) {
 
 /// The last traces of a cluster whose sets are gone.
 fn forget_cluster(state: &mut State, cluster: &str) {
-    for typ in [
-        CLUSTER_STATUS,
-        TALOS_UPGRADE_STATUS,
-        KUBERNETES_STATUS,
-        KUBERNETES_UPGRADE_STATUS,
-        LOAD_BALANCER_STATUS,
-        CLUSTER_BOOTSTRAP_STATUS,
-    ] {
-        state.store.remove(&Key::new(typ, DEFAULT, cluster));
-    }
+    let upgrades = [TALOS_UPGRADE_STATUS, KUBERNETES_UPGRADE_STATUS];
+    state.store.remove_each(&upgrades, cluster);
+    let statuses = [CLUSTER_STATUS, KUBERNETES_STATUS, LOAD_BALANCER_STATUS, CLUSTER_BOOTSTRAP_STATUS];
+    state.store.remove_each(&statuses, cluster);
     for typ in [CONFIG_PATCH, EXTENSIONS_CONFIGURATION, KUBERNETES_MANIFEST_GROUP, KUBERNETES_HEALTH_CHECK] {
         for id in state.store.ids_labelled(typ, L_CLUSTER, cluster) {
             state.store.remove(&Key::new(typ, DEFAULT, &id));

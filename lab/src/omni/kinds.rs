@@ -7,24 +7,29 @@ use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use strum::{EnumString, IntoStaticStr};
 
 /// Which release of Omni and omnictl the lab speaks like.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, EnumString, IntoStaticStr,
+)]
 pub enum OmniRelease {
     /// 1.4.9, of which recordings of the unmodified programs exist.
+    #[strum(serialize = "v1.4.9")]
     V1_4_9,
     /// 1.9.3, whose omnictl was run.
+    #[strum(serialize = "v1.9.3")]
     V1_9_3,
     /// 1.10.6, the release that the kit pins: 1.9.3 with what the sources of v1.10.4 and its CHANGELOG change.
     #[default]
+    #[strum(serialize = "v1.10.6")]
     V1_10_6,
 }
 
 impl OmniRelease {
     /// The release by its number, with or without a leading `v`.
     pub fn parse(text: &str) -> Option<OmniRelease> {
-        let all = [OmniRelease::V1_4_9, OmniRelease::V1_9_3, OmniRelease::V1_10_6];
-        all.into_iter().find(|release| release.tag().trim_start_matches('v') == text.trim_start_matches('v'))
+        format!("v{}", text.trim_start_matches('v')).parse().ok()
     }
 
     /// The newest release that is not newer than this version.
@@ -38,11 +43,7 @@ impl OmniRelease {
 
     /// `v1.9.3`.
     pub fn tag(self) -> &'static str {
-        match self {
-            OmniRelease::V1_4_9 => "v1.4.9",
-            OmniRelease::V1_9_3 => "v1.9.3",
-            OmniRelease::V1_10_6 => "v1.10.6",
-        }
+        self.into()
     }
 
     /// True for 1.4.9, whose texts differ in places.

@@ -272,7 +272,7 @@ fn publish_status(state: &mut State, uuid: &str, machine: &Machine, request: Opt
     let node = state.store.by_id(CLUSTER_MACHINE, uuid);
     let in_cluster: Option<(String, bool)> = node.and_then(|node| {
         let cluster = node.label(L_CLUSTER)?.to_owned();
-        Some((cluster, node.label(L_CONTROL_PLANE).is_some()))
+        Some((cluster, node.is_control_plane()))
     });
     let default = super::versions::defaults(state.release).0;
     let talos = request

@@ -73,7 +73,7 @@ pub fn requests(state: &mut State, set: &Resource) {
             let surplus = running.len() - count;
             running.sort_by_key(|request| {
                 let node = machine(state, &request.md.id).and_then(|uuid| state.store.by_id(CLUSTER_MACHINE, &uuid));
-                let control_plane = node.is_some_and(|node| node.label(L_CONTROL_PLANE).is_some());
+                let control_plane = node.is_some_and(|node| node.is_control_plane());
                 (node.is_some(), control_plane, request.md.sequence)
             });
             for request in &running[..surplus] {
@@ -138,7 +138,7 @@ fn show(state: &mut State, set: &Resource, request: &Resource) {
     let provider = request.label(L_PROVIDER).unwrap_or_default();
     let spec = json!({"stage": stage, "status": shown, "machineuuid": text("id"), "providerid": provider,
         "error": text("error")});
-    let role = if set.label(L_CONTROL_PLANE).is_some() { L_CONTROL_PLANE } else { L_WORKER };
+    let role = set.role();
     let mut made = state
         .make(CLUSTER_MACHINE_REQUEST_STATUS, DEFAULT, id, spec)
         .with_owner("ClusterMachineRequestStatusController")

@@ -5,28 +5,23 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use strum::AsRefStr;
+
+use super::names::{L_CONTROL_PLANE, L_WORKER};
 
 /// The time that Go calls zero (`0001-01-01T00:00:00Z`), in seconds since 1970.
 pub const ZERO_TIME: i64 = -62_135_596_800;
 
-/// Where a resource is in its life: `tearingDown` means that deletion was asked for and finalizers still hold it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Where a resource is in its life, as `omnictl get` prints it: `tearingDown` means that deletion was asked for and finalizers
+/// still hold it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, AsRefStr)]
+#[strum(serialize_all = "camelCase")]
 pub enum Phase {
     /// In use.
     #[default]
     Running,
     /// Deletion was asked for; it goes when its last finalizer goes.
     TearingDown,
-}
-
-impl Phase {
-    /// The name that `omnictl get` prints.
-    pub fn name(self) -> &'static str {
-        match self {
-            Phase::Running => "running",
-            Phase::TearingDown => "tearingDown",
-        }
-    }
 }
 
 /// The metadata of a resource. Times are whole seconds since 1970; a version of 0 is printed as `undefined`.
@@ -118,6 +113,16 @@ impl Resource {
         self.md.labels.get(key).map(String::as_str)
     }
 
+    /// Whether it is a control plane, or a set of them.
+    pub fn is_control_plane(&self) -> bool {
+        self.label(L_CONTROL_PLANE).is_some()
+    }
+
+    /// The label of its role.
+    pub fn role(&self) -> &'static str {
+        if self.is_control_plane() { L_CONTROL_PLANE } else { L_WORKER }
+    }
+
     /// True when deletion was asked for.
     pub fn tearing_down(&self) -> bool {
         self.md.phase == Phase::TearingDown
@@ -144,7 +149,7 @@ impl Resource {
         let md = &self.md;
         let mut shown = json!({
             "created": rfc3339(md.created), "id": bare(&md.id), "namespace": bare(&md.namespace), "owner": bare(&md.owner),
-            "phase": md.phase.name(), "type": md.typ, "updated": rfc3339(md.updated), "version": bare(&self.version_text()),
+            "phase": md.phase.as_ref(), "type": md.typ, "updated": rfc3339(md.updated), "version": bare(&self.version_text()),
         });
         for (name, map) in
             [("annotations", &md.annotations), ("labels", &md.labels)].into_iter().filter(|(_, map)| !map.is_empty())

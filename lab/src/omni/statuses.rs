@@ -32,7 +32,7 @@ pub fn machine_set(state: &mut State, set: &Resource) {
         healthy += usize::from(status.is_some_and(|found| found.spec["stage"] == 4 && found.spec["ready"] == true));
         connected += usize::from(status.is_some_and(|found| found.label(L_CONNECTED).is_some()));
     }
-    let control_plane = set.label(L_CONTROL_PLANE).is_some();
+    let control_plane = set.is_control_plane();
     let leaving = state.store.ids_labelled(CLUSTER_MACHINE, L_MACHINE_SET, id).len() > machines.len();
     let (phase, error) = match () {
         () if set.tearing_down() => (DESTROYING, ""),
@@ -137,7 +137,7 @@ pub fn cluster(state: &mut State, cluster: &Resource) {
         .collect();
     let sum = |field: &str| counted.iter().map(|status| number(status, field)).sum::<u64>();
     let has = |phase: u64| counted.iter().any(|status| status.spec["phase"] == phase);
-    let control_plane = counted.iter().find(|status| status.label(L_CONTROL_PLANE).is_some());
+    let control_plane = counted.iter().find(|status| status.is_control_plane());
     // The load balancer asks the API servers themselves, and needs a minute to believe that one is gone.
     let nodes = state.store.labelled(CLUSTER_MACHINE, DEFAULT, L_CLUSTER, id);
     let serves = |uuid: &str| {
@@ -148,7 +148,7 @@ pub fn cluster(state: &mut State, cluster: &Resource) {
         let machine = state.machines.get(uuid).filter(|machine| machine.connected);
         machine.is_some_and(|machine| up(machine.stage, machine.heard, machine.unanswered))
     };
-    let up = nodes.filter(|node| node.label(L_CONTROL_PLANE).is_some()).any(|node| serves(&node.md.id));
+    let up = nodes.filter(|node| node.is_control_plane()).any(|node| serves(&node.md.id));
     let phase = match () {
         () if cluster.tearing_down() => 4,
         () if !counted.is_empty() && counted.iter().all(|status| status.spec["phase"] == DESTROYING) => 4,

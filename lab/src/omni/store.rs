@@ -283,6 +283,11 @@ impl Store {
         gone
     }
 
+    /// The same for one id of several types in namespace `default`.
+    pub fn remove_each(&mut self, types: &[&str], id: &str) {
+        types.iter().for_each(|typ| _ = self.remove(&Key::new(typ, "default", id)));
+    }
+
     /// What `omnictl get -o json` prints of these: what is in the store is written once for each change.
     pub fn print(&self, found: &[Cow<'_, Resource>]) -> String {
         let mut printed = self.printed.borrow_mut();

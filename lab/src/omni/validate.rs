@@ -215,10 +215,7 @@ fn machine_set(state: &State, old: Option<&Resource>, new: &Resource) -> Result<
         let what = format!("{verb} machine set {id:?} {place} the cluster {name:?}");
         return Err(format!("{what} is not allowed: the cluster is locked"));
     }
-    if new.label(L_CONTROL_PLANE).is_some()
-        && old.is_none()
-        && state.store.by_id(CLUSTER_BOOTSTRAP_STATUS, name).is_some()
-    {
+    if new.is_control_plane() && old.is_none() && state.store.by_id(CLUSTER_BOOTSTRAP_STATUS, name).is_some() {
         return Err("adding control plane machine set to an already bootstrapped cluster is not allowed".to_owned());
     }
     allocation(state, old, new)

@@ -11,7 +11,8 @@ use std::time::Duration;
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// `placement_strategy`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, strum::EnumString)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Strategy {
     /// The fewest machines of the set, then the largest free share of memory.
     #[default]
@@ -27,13 +28,8 @@ pub enum Strategy {
 impl Strategy {
     /// What is in the provider data; nothing means `spread`.
     pub fn parse(text: &str) -> Result<Strategy, String> {
-        match text {
-            "" | "spread" => Ok(Strategy::Spread),
-            "fewer-vms" => Ok(Strategy::FewerVms),
-            "round-robin" => Ok(Strategy::RoundRobin),
-            "binpack" => Ok(Strategy::Binpack),
-            other => Err(format!("unknown placement strategy {other:?}")),
-        }
+        let unknown = |_| format!("unknown placement strategy {text:?}");
+        if text.is_empty() { Ok(Strategy::default()) } else { text.parse().map_err(unknown) }
     }
 }
 

@@ -11,7 +11,7 @@ const COMMENT: &str = "managed by omni-infra-provider-proxmox";
 
 impl Provider {
     async fn find_pool(&self, pool: &str) -> Result<Option<Value>, String> {
-        let list = self.pve.call("GET", "/pools", None).await;
+        let list = self.pve.get("/pools").await;
         let list = list.map_err(|why| format!("failed to list proxmox pools: {why}"))?;
         Ok(list.as_array().into_iter().flatten().find(|entry| entry["poolid"] == pool).cloned())
     }
@@ -36,7 +36,7 @@ impl Provider {
         let own = self.find_pool(pool).await.ok().flatten().is_some_and(|found| found["comment"] == COMMENT);
         let path = format!("/pools/{pool}");
         if own
-            && let Ok(detail) = self.pve.call("GET", &path, None).await
+            && let Ok(detail) = self.pve.get(&path).await
             && detail["members"].as_array().is_some_and(Vec::is_empty)
             && self.pve.call("DELETE", &path, None).await.is_ok()
         {

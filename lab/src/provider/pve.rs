@@ -57,25 +57,26 @@ impl Pve {
         if matches!(reply.status, 401 | 403) { Err(NOT_AUTHORIZED.to_owned()) } else { handle(&reply) }
     }
 
+    /// The same without parameters, to look at something.
+    pub async fn get(&self, path: &str) -> Result<Value, String> {
+        self.call("GET", path, None).await
+    }
+
+    /// The same for a call that begins a task: its UPID.
+    pub async fn begin(&self, method: &str, path: &str, body: Option<&Value>) -> Result<String, String> {
+        Ok(self.call(method, path, body).await?.as_str().unwrap_or_default().to_owned())
+    }
+
     /// Sends a file as the `iso` content of a storage. 401 and 403 are not noticed here, as there.
     pub async fn upload(&self, node: &str, storage: &str, file: &str, bytes: &[u8]) -> Result<Value, String> {
-        let boundary = "6d5a1c9e4b7f2a8d0c3e5b1f9a7d4c2e8b6f0a1d3c5e7b9f2a4d6c8e0b1f";
-        let mut body = format!(
-            "--{boundary}\r\nContent-Disposition: form-data; name=\"content\"\r\n\r\niso\r\n--{boundary}\r\n\
-             Content-Disposition: form-data; name=\"filename\"; filename=\"{file}\"\r\n\
-             Content-Type: application/octet-stream\r\n\r\n"
-        )
-        .into_bytes();
-        body.extend(bytes);
-        body.extend(format!("\r\n--{boundary}--\r\n").bytes());
-        let content = format!("multipart/form-data; boundary={boundary}");
+        let (content, body) = multipart(BOUNDARY, file, bytes);
         let reply = self.send("POST", &format!("/nodes/{node}/storage/{storage}/upload"), Some(&content), body).await?;
         handle(&reply)
     }
 
     /// Looks at a node as every other call of the library does first: 401 and 403 are tolerated.
     pub async fn node(&self, node: &str) -> Result<(), String> {
-        match self.call("GET", &format!("/nodes/{node}/status"), None).await {
+        match self.get(&format!("/nodes/{node}/status")).await {
             Ok(_) => Ok(()),
             Err(why) if why == NOT_AUTHORIZED => Ok(()),
             Err(why) => Err(why),
@@ -85,7 +86,7 @@ impl Pve {
     /// The status of a task.
     pub async fn task(&self, upid: &str) -> Result<Task, String> {
         let node = upid.split(':').nth(1).unwrap_or_default();
-        let data = self.call("GET", &format!("/nodes/{node}/tasks/{upid}/status"), None).await?;
+        let data = self.get(&format!("/nodes/{node}/tasks/{upid}/status")).await?;
         let status = data["status"].as_str().unwrap_or_default().to_owned();
         let successful = status == "stopped" && data["exitstatus"] == "OK";
         Ok(Task { status, successful })
@@ -109,7 +110,7 @@ impl Pve {
 
     /// The first enabled storage of a node that holds images, in the order of the reply.
     pub async fn iso_storage(&self, node: &str) -> Result<String, String> {
-        let list = self.call("GET", &format!("/nodes/{node}/storage"), None).await?;
+        let list = self.get(&format!("/nodes/{node}/storage")).await?;
         let mut entries = list.as_array().into_iter().flatten();
         let found = entries.find(|entry| {
             entry["enabled"].as_i64() != Some(0)
@@ -118,6 +119,20 @@ impl Pve {
         let found = found.and_then(|entry| entry["storage"].as_str());
         found.map(str::to_owned).ok_or_else(|| "unable to find the item you are looking for".to_owned())
     }
+}
+
+/// What go-proxmox writes between the parts of an upload.
+const BOUNDARY: &str = "6d5a1c9e4b7f2a8d0c3e5b1f9a7d4c2e8b6f0a1d3c5e7b9f2a4d6c8e0b1f";
+
+/// Content type and body of an upload.
+pub fn multipart(boundary: &str, file: &str, bytes: &[u8]) -> (String, Vec<u8>) {
+    let head = format!(
+        "--{boundary}\r\nContent-Disposition: form-data; name=\"content\"\r\n\r\niso\r\n--{boundary}\r\n\
+         Content-Disposition: form-data; name=\"filename\"; filename=\"{file}\"\r\n\
+         Content-Type: application/octet-stream\r\n\r\n"
+    );
+    let body = [head.as_bytes(), bytes, format!("\r\n--{boundary}--\r\n").as_bytes()].concat();
+    (format!("multipart/form-data; boundary={boundary}"), body)
 }
 
 /// What a reply means: go-proxmox looks at the status line for 500 and 501, at the body for everything else.

@@ -82,10 +82,10 @@ enum StepOutcome {
 impl Provider {
     /// Works until it is dropped.
     pub(super) async fn work(&self) {
-        let mut changes = self.omni.subscribe();
+        let mut changes = self.around.omni.subscribe();
         let (mut queue, mut told) = (Queue::default(), true);
         loop {
-            let now = self.clock.elapsed();
+            let now = self.around.clock.elapsed();
             if told || changes.has_changed().unwrap_or(true) {
                 told = false;
                 changes.borrow_and_update();
@@ -93,7 +93,8 @@ impl Provider {
             }
             let next = queue.next();
             let Some(id) = next.filter(|(due, _)| *due <= now).map(|(_, id)| id.to_owned()) else {
-                let wait = next.map_or(Duration::from_secs(3600), |(due, _)| self.clock.real(due.saturating_sub(now)));
+                let wait =
+                    next.map_or(Duration::from_secs(3600), |(due, _)| self.around.clock.real(due.saturating_sub(now)));
                 // Whatever comes first; a closed channel means that Omni is gone, and the container with it.
                 told = tokio::time::timeout(wait, changes.changed()).await.is_ok();
                 continue;
@@ -102,7 +103,7 @@ impl Provider {
             let outcome = self.reconcile(&id).await;
             let busy = begun.elapsed().as_secs_f64();
             let Some(mut item) = queue.take(&id) else { continue };
-            let now = self.clock.elapsed();
+            let now = self.around.clock.elapsed();
             let caller = "qruntime/qruntime.go:310";
             match outcome {
                 StepOutcome::Done => {
@@ -134,40 +135,37 @@ impl Provider {
 
     /// Whether the request is on its way out.
     fn torn_down(&self, id: &str) -> bool {
-        self.omni.with(|state| state.store.get(MACHINE_REQUEST, INFRA, id).is_some_and(Resource::tearing_down))
+        self.around.omni.with(|state| state.store.get(MACHINE_REQUEST, INFRA, id).is_some_and(Resource::tearing_down))
     }
 
     /// The requests for this provider in order of creation, and which are to go.
     fn requests(&self) -> Vec<(String, bool)> {
-        self.omni.with(|state| {
+        self.around.omni.with(|state| {
             let all = state.store.list(MACHINE_REQUEST, INFRA);
-            let mut own: Vec<&Resource> = all.filter(|request| request.label(L_PROVIDER) == Some(&self.id)).collect();
+            let mut own: Vec<&Resource> =
+                all.filter(|request| request.label(L_PROVIDER) == Some(&self.settings.id)).collect();
             own.sort_by_key(|request| request.md.sequence);
             own.into_iter().map(|request| (request.md.id.clone(), request.tearing_down())).collect()
         })
     }
 
     fn finalizer(&self) -> String {
-        format!("{}.ProvisionController", self.id)
-    }
-
-    fn machine_key(&self, id: &str) -> Key {
-        machine_key(&self.id, id)
+        format!("{}.ProvisionController", self.settings.id)
     }
 
     async fn reconcile(&self, id: &str) -> StepOutcome {
-        let found = self.omni.with(|state| state.store.get(MACHINE_REQUEST, INFRA, id).cloned());
+        let found = self.around.omni.with(|state| state.store.get(MACHINE_REQUEST, INFRA, id).cloned());
         let Some(found) = found else { return StepOutcome::Done };
         if found.tearing_down() {
             return self.take_away(id).await;
         }
-        let (stage, started) = self.omni.with(|state| {
+        let (stage, started) = self.around.omni.with(|state| {
             state.store.add_finalizers(&found.key(), [self.finalizer().as_str()]);
             if let Some(status) = state.store.get(MACHINE_REQUEST_STATUS, INFRA, id) {
                 return (status.spec["stage"].as_u64().unwrap_or(0), false);
             }
             let status = put_status(state, &found, &self.finalizer(), json!({"stage": 1}));
-            let key = self.machine_key(id);
+            let key = machine_key(&self.settings.id, id);
             if state.store.get(&key.typ, &key.namespace, id).is_none() {
                 let empty =
                     Resource::new(&key.typ, &key.namespace, id, pack(&MachineState::default()), state.store.now());
@@ -188,7 +186,7 @@ impl Provider {
 
     async fn provision(&self, id: &str, found: &Resource) -> StepOutcome {
         let mut state = self.load(id);
-        let steps = self.release.steps();
+        let steps = self.settings.release.steps();
         let request = match read_request(found) {
             Ok(request) => request,
             Err(why) => return self.failed(id, steps[0], why),
@@ -217,7 +215,7 @@ impl Provider {
     fn failed(&self, id: &str, step: &str, why: String) -> StepOutcome {
         let fields = [("error", why.clone().into()), ("step", step.into())];
         self.say(id, "error", "controllers/provision.go:339", "machine provision failed", &fields);
-        if self.release >= ProviderRelease::V0_2 {
+        if self.settings.release >= ProviderRelease::V0_2 {
             // The clients before it set the stage on a copy that was never written.
             self.show(id, |spec| {
                 spec["stage"] = FAILED.into();
@@ -228,16 +226,18 @@ impl Provider {
     }
 
     fn load(&self, id: &str) -> MachineState {
-        let key = self.machine_key(id);
-        let found =
-            self.omni.with(|state| state.store.get(&key.typ, &key.namespace, id).map(|found| found.spec.clone()));
+        let key = machine_key(&self.settings.id, id);
+        let found = self
+            .around
+            .omni
+            .with(|state| state.store.get(&key.typ, &key.namespace, id).map(|found| found.spec.clone()));
         found.and_then(|spec| serde_json::from_value(spec).ok()).unwrap_or_default()
     }
 
     /// Keeps what was learnt, and shows it.
     fn store(&self, id: &str, machine: &MachineState, stage: u64, shown: &str) {
-        let key = self.machine_key(id);
-        self.omni.with(|state| state.store.modify(&key, |resource| resource.spec = pack(machine)));
+        let key = machine_key(&self.settings.id, id);
+        self.around.omni.with(|state| state.store.modify(&key, |resource| resource.spec = pack(machine)));
         self.show(id, |spec| {
             spec["id"] = machine.uuid.clone().into();
             spec["stage"] = stage.into();
@@ -250,7 +250,7 @@ impl Provider {
 
     /// Changes what Omni shows of a machine request.
     fn show(&self, id: &str, change: impl FnOnce(&mut Value)) {
-        self.omni.with(|state| {
+        self.around.omni.with(|state| {
             let status = Key::new(MACHINE_REQUEST_STATUS, INFRA, id);
             state.store.modify(&status, |resource| change(&mut resource.spec));
             if let Some(status) = state.store.get(&status.typ, INFRA, id).cloned() {
@@ -260,7 +260,7 @@ impl Provider {
     }
 
     async fn take_away(&self, id: &str) -> StepOutcome {
-        let held = self.omni.with(|state| {
+        let held = self.around.omni.with(|state| {
             let request = state.store.get(MACHINE_REQUEST, INFRA, id);
             request.is_some_and(|request| request.md.finalizers.contains(&self.finalizer()))
         });
@@ -269,16 +269,16 @@ impl Provider {
         }
         // Omni holds the request's status as long as the machine is in its cluster (machine_request_cleanup.go).
         let uuid = self.load(id).uuid;
-        if self.omni.with(|state| state.store.by_id(CLUSTER_MACHINE, &uuid).is_some()) {
+        if self.around.omni.with(|state| state.store.by_id(CLUSTER_MACHINE, &uuid).is_some()) {
             return StepOutcome::Held;
         }
-        self.omni.with(|state| release(state, id));
+        self.around.omni.with(|state| release(state, id));
         let machine = self.load(id);
         if let Err(why) = self.deprovision(id, &machine).await {
             return StepOutcome::Failed(why, Duration::from_secs(1));
         }
-        self.omni.with(|state| {
-            state.store.remove(&self.machine_key(id));
+        self.around.omni.with(|state| {
+            state.store.remove(&machine_key(&self.settings.id, id));
             let key = Key::new(MACHINE_REQUEST, INFRA, id);
             state.store.drop_finalizers(&key, |name| name == self.finalizer());
             if let Some(request) = state.store.get(MACHINE_REQUEST, INFRA, id).cloned() {

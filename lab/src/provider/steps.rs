@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::Provider;
 use super::place::{Candidate, PlacementRequest, Strategy};
@@ -107,7 +107,7 @@ impl Provider {
 
     /// Whether the image factory answers.
     fn factory(&self) -> Result<(), String> {
-        if self.faults.has("image-factory-unreachable") && self.faults.hit("image-factory-unreachable") {
+        if self.around.faults.has("image-factory-unreachable") && self.around.faults.hit("image-factory-unreachable") {
             let dial = "dial tcp: lookup factory.talos.dev on 127.0.0.11:53: no such host";
             return Err(format!("Post \"https://factory.talos.dev/schematics\": {dial}"));
         }
@@ -116,7 +116,7 @@ impl Provider {
 
     /// What 0.3 asks Omni for, which has it since 1.8 (omni b1ea5df2 client/pkg/infra/infra.go, internal/backend/grpc/schematics.go).
     fn medium_of_omni(&self) -> Result<(), String> {
-        if self.omni.with(|state| state.release.old()) {
+        if self.around.omni.with(|state| state.release.old()) {
             let missing = "unknown method CreateSchematicFromRaw for service management.ManagementService";
             return Err(format!("{TOO_OLD}: rpc error: code = Unimplemented desc = {missing}"));
         }
@@ -125,13 +125,12 @@ impl Provider {
     }
 
     async fn pick_node(&self, request: &MachineRequest, state: &mut MachineState) -> Result<(), Stop> {
-        let nodes = self.pve.call("GET", "/nodes", None).await?;
+        let nodes = self.pve.get("/nodes").await?;
         let nodes = nodes.as_array().cloned().unwrap_or_default();
         if nodes.is_empty() {
             return Err(Stop::Failed("no nodes available".to_owned()));
         }
-        let wanted = request.data["node"].as_str().unwrap_or_default();
-        if !wanted.is_empty() {
+        if let Some(wanted) = given(&request.data, "node") {
             let found = nodes.iter().find(|node| node["node"] == wanted);
             let found = found.ok_or_else(|| format!("specified node {wanted:?} not found in cluster"))?;
             let status = found["status"].as_str().unwrap_or_default();
@@ -159,14 +158,14 @@ impl Provider {
             let free = most.saturating_sub(used);
             let share = if most == 0 { 0.0 } else { free as f64 / most as f64 };
             self.pve.node(name).await.map_err(|why| format!("failed to get node {name:?}, {why}"))?;
-            let vms = self.pve.call("GET", &format!("/nodes/{name}/qemu"), None).await;
+            let vms = self.pve.get(&format!("/nodes/{name}/qemu")).await;
             let vms = vms.map_err(|why| format!("failed to get vms for node {name:?}, {why}"))?;
             let vms = vms.as_array().map_or(0, Vec::len);
             online.push(Candidate { name: name.to_owned(), share, free, same_set: 0, vms });
         }
         let memory = request.data["memory"].as_u64().unwrap_or(0) << 20;
         let asked = PlacementRequest { request: &request.id, set: &request.set, memory, strategy };
-        self.ledger.pick(online, &asked, self.clock.elapsed()).ok_or_else(|| NO_NODES.to_owned())
+        self.ledger.pick(online, &asked, self.around.clock.elapsed()).ok_or_else(|| NO_NODES.to_owned())
     }
 
     async fn upload_iso(&self, request: &MachineRequest, state: &mut MachineState) -> Result<(), Stop> {
@@ -178,18 +177,15 @@ impl Provider {
             }
             self.say(&request.id, "info", "provider/provision.go:149", "retrying download", &[]);
         }
-        if self.release >= ProviderRelease::V0_3 {
+        if self.settings.release >= ProviderRelease::V0_3 {
             self.medium_of_omni()
                 .map_err(|why| Stop::Failed(format!("error resolving the installation media: {why}")))?;
             state.schematic = hash(&schematic(request).0);
         }
-        let url = format!("https://factory.talos.dev/image/{}/{}/nocloud-amd64.iso", state.schematic, request.talos);
+        let image = format!("factory.talos.dev/image/{}/{}/nocloud-amd64.iso", state.schematic, request.talos);
+        let url = format!("https://{image}");
         // From 0.3 on the name is that of Omni's storage key: another one for the same image.
-        let key = match self.release >= ProviderRelease::V0_3 {
-            true => format!("factory.talos.dev/image/{}/{}/nocloud-amd64.iso", state.schematic, request.talos),
-            false => url.clone(),
-        };
-        let file = format!("{}.iso", hash(&key));
+        let file = format!("{}.iso", hash(if self.settings.release >= ProviderRelease::V0_3 { &image } else { &url }));
         state.volume_id.clone_from(&file);
         let node = state.node.as_str();
         self.pve.node(node).await?;
@@ -198,16 +194,15 @@ impl Provider {
             return Ok(());
         }
         let body = json!({"content": "iso", "filename": file, "url": url});
-        let task = self.pve.call("POST", &format!("/nodes/{node}/storage/{storage}/download-url"), Some(&body)).await?;
-        let task = task.as_str().unwrap_or_default();
-        let fields = [("volumeID", file.into()), ("task", task.into())];
+        let path = format!("/nodes/{node}/storage/{storage}/download-url");
+        state.upload_task = self.pve.begin("POST", &path, Some(&body)).await?;
+        let fields = [("volumeID", file.into()), ("task", state.upload_task.as_str().into())];
         self.say(&request.id, "info", "provider/provision.go:205", "uploading new ISO image", &fields);
-        state.upload_task = task.to_owned();
         Err(Stop::Later(Duration::from_secs(1)))
     }
 
     async fn iso(&self, node: &str, storage: &str, file: &str) -> Result<Value, String> {
-        self.pve.call("GET", &format!("/nodes/{node}/storage/{storage}/content/{storage}:iso/{file}"), None).await
+        self.pve.get(&format!("/nodes/{node}/storage/{storage}/content/{storage}:iso/{file}")).await
     }
 
     /// `Ok` when a task has ended well, `Later` while it runs, otherwise its status, which says nothing.
@@ -225,66 +220,54 @@ impl Provider {
             return self.check_task(&state.create_task).await;
         }
         if state.uuid.is_empty() {
-            state.uuid = self.omni.with(|state| state.uuid());
+            state.uuid = self.around.omni.with(|state| state.uuid());
         }
         let node = state.node.clone();
         self.pve.node(&node).await?;
-        match self.pve.call("GET", "/cluster/status", None).await {
+        match self.pve.get("/cluster/status").await {
             Err(why) if why != super::pve::NOT_AUTHORIZED => return Err(Stop::Failed(why)),
             _ => {}
         }
-        let id = self.pve.call("GET", "/cluster/nextid", None).await?;
+        let id = self.pve.get("/cluster/nextid").await?;
         let vmid = id.as_str().and_then(|id| id.parse().ok()).ok_or_else(|| format!("invalid VM id {id}"))?;
         let storage = self.pve.iso_storage(&node).await?;
         self.iso(&node, &storage, &state.volume_id).await?;
         let data = &request.data;
-        let disk = self.disk(&node, data, "storage_selector").await?;
-        let mut body = vm_body(self.release, request, state, vmid, &format!("{storage}:iso/{}", state.volume_id));
-        if self.release >= ProviderRelease::V0_2 {
-            let named = data["pool"].as_str().unwrap_or_default();
-            let pool = if named.is_empty() { &request.set } else { named };
+        let disk = self.disk(&node, data).await?;
+        let mut body =
+            vm_body(self.settings.release, request, state, vmid, &format!("{storage}:iso/{}", state.volume_id));
+        if self.settings.release >= ProviderRelease::V0_2 {
+            let pool = given(data, "pool").unwrap_or(&request.set);
             if !pool.is_empty() {
                 self.ensure_pool(&request.id, pool, &request.set).await?;
                 state.pool = pool.to_owned();
-                body.insert("pool".to_owned(), pool.into());
+                body["pool"] = pool.into();
             }
         }
         if data["bios"] == "ovmf" {
             let chosen = disk.split(':').next().unwrap_or_default();
-            body.insert("efidisk0".to_owned(), format!("{chosen}:1,efitype=4m,pre-enrolled-keys=0").into());
+            body["efidisk0"] = format!("{chosen}:1,efitype=4m,pre-enrolled-keys=0").into();
         }
-        body.insert("scsi0".to_owned(), disk.into());
-        for (number, disk) in data["additional_disks"].as_array().into_iter().flatten().enumerate() {
-            let made = self.disk(&node, disk, "storage_selector").await;
-            let made =
-                made.map_err(|why| format!("failed to pick storage for additional disk {}: {why}", number + 1))?;
-            body.insert(format!("scsi{}", number + 1), made.into());
+        body["scsi0"] = disk.into();
+        for (number, disk) in list(data, "additional_disks") {
+            let failed = |why| format!("failed to pick storage for additional disk {number}: {why}");
+            body[format!("scsi{number}")] = self.disk(&node, disk).await.map_err(failed)?.into();
         }
-        let task = self.pve.call("POST", &format!("/nodes/{node}/qemu"), Some(&Value::Object(body))).await?;
-        state.create_task = task.as_str().unwrap_or_default().to_owned();
+        state.create_task = self.pve.begin("POST", &format!("/nodes/{node}/qemu"), Some(&body)).await?;
         state.vmid = vmid;
         Err(Stop::Later(Duration::from_secs(10)))
     }
 
     /// A disk of the chosen storage with its options.
-    async fn disk(&self, node: &str, data: &Value, selector: &str) -> Result<String, String> {
-        let storage = self.pick_storage(node, data[selector].as_str().unwrap_or_default()).await?;
-        let mut out = format!("{storage}:{}", data["disk_size"].as_u64().unwrap_or(0));
-        for (key, text) in [("disk_ssd", "ssd=1"), ("disk_discard", "discard=on"), ("disk_iothread", "iothread=1")] {
-            if data[key] == true {
-                out.push_str(&format!(",{text}"));
-            }
-        }
-        for (key, name) in [("disk_cache", "cache"), ("disk_aio", "aio")] {
-            if let Some(value) = data[key].as_str().filter(|value| !value.is_empty()) {
-                out.push_str(&format!(",{name}={value}"));
-            }
-        }
-        Ok(out)
+    async fn disk(&self, node: &str, data: &Value) -> Result<String, String> {
+        let storage = self.pick_storage(node, data["storage_selector"].as_str().unwrap_or_default()).await?;
+        let on = flags(data, &[("disk_ssd", "ssd=1"), ("disk_discard", "discard=on"), ("disk_iothread", "iothread=1")]);
+        let more = texts(data, &[("disk_cache", "cache"), ("disk_aio", "aio")]);
+        Ok(format!("{storage}:{}{on}{more}", data["disk_size"].as_u64().unwrap_or(0)))
     }
 
     async fn pick_storage(&self, node: &str, selector: &str) -> Result<String, String> {
-        let list = self.pve.call("GET", &format!("/nodes/{node}/storage"), None).await?;
+        let list = self.pve.get(&format!("/nodes/{node}/storage")).await?;
         for entry in list.as_array().into_iter().flatten() {
             let text = |key: &str| entry[key].as_str().unwrap_or_default();
             let storage = ::selector::Storage {
@@ -309,16 +292,15 @@ impl Provider {
         self.cloud_init(request, state, &config)
             .await
             .map_err(|why| format!("failed to inject nocloud config: {why}"))?;
-        let task = self.pve.call("POST", &format!("/nodes/{node}/qemu/{vmid}/status/start"), None).await?;
-        state.start_task = task.as_str().unwrap_or_default().to_owned();
+        state.start_task = self.pve.begin("POST", &format!("/nodes/{node}/qemu/{vmid}/status/start"), None).await?;
         Err(Stop::Later(Duration::from_secs(1)))
     }
 
     /// A machine's configuration, fetched as the library fetches it.
     async fn vm(&self, node: &str, vmid: u64) -> Result<Value, String> {
         self.pve.node(node).await?;
-        self.pve.call("GET", &format!("/nodes/{node}/qemu/{vmid}/status/current"), None).await?;
-        self.pve.call("GET", &format!("/nodes/{node}/qemu/{vmid}/config"), None).await
+        self.pve.get(&format!("/nodes/{node}/qemu/{vmid}/status/current")).await?;
+        self.pve.get(&format!("/nodes/{node}/qemu/{vmid}/config")).await
     }
 
     async fn cloud_init(&self, request: &MachineRequest, state: &MachineState, config: &Value) -> Result<(), String> {
@@ -338,8 +320,8 @@ impl Provider {
         }
         let boot = config["boot"].as_str().unwrap_or_default();
         let body = json!({"ide0": format!("{storage}:iso/{file},media=cdrom"), "boot": format!("{boot};ide0")});
-        let task = self.pve.call("POST", &path, Some(&body)).await?;
-        self.pve.wait(task.as_str().unwrap_or_default(), Duration::from_secs(2)).await
+        let task = self.pve.begin("POST", &path, Some(&body)).await?;
+        self.pve.wait(&task, Duration::from_secs(2)).await
     }
 
     /// Takes a machine away. A machine that does not exist any more is success.
@@ -360,11 +342,10 @@ impl Provider {
         };
         let config = match self.vm(node, vmid).await {
             Err(why) if why.contains("does not exist") => return Ok(()),
-            Err(why) if self.release >= ProviderRelease::V0_3 && lost(&why) => return Ok(()),
+            Err(why) if self.settings.release >= ProviderRelease::V0_3 && lost(&why) => return Ok(()),
             other => other?,
         };
-        let task = self.pve.call("POST", &format!("/nodes/{node}/qemu/{vmid}/status/stop"), None).await?;
-        self.finish(task.as_str().unwrap_or_default()).await?;
+        self.finish(&self.pve.begin("POST", &format!("/nodes/{node}/qemu/{vmid}/status/stop"), None).await?).await?;
         let tags = config["tags"].as_str().unwrap_or_default();
         if tags.split(';').any(|tag| tag == CLOUD_INIT_TAG) {
             self.pve.node(node).await?;
@@ -372,105 +353,101 @@ impl Provider {
             let file = format!("user-data-{vmid}.iso");
             self.iso(node, &storage, &file).await?;
             let path = format!("/nodes/{node}/storage/{storage}/content/{storage}:iso/{file}");
-            let task = self.pve.call("DELETE", &path, None).await?;
-            self.pve.wait(task.as_str().unwrap_or_default(), Duration::from_secs(5)).await?;
+            let task = self.pve.begin("DELETE", &path, None).await?;
+            self.pve.wait(&task, Duration::from_secs(5)).await?;
         }
-        let task = self.pve.call("DELETE", &format!("/nodes/{node}/qemu/{vmid}"), None).await?;
-        self.finish(task.as_str().unwrap_or_default()).await
+        self.finish(&self.pve.begin("DELETE", &format!("/nodes/{node}/qemu/{vmid}"), None).await?).await
     }
 
     async fn finish(&self, upid: &str) -> Result<(), String> {
         loop {
-            self.clock.sleep(Duration::from_secs(5)).await;
-            let task = self.pve.task(upid).await?;
-            match task.status.as_str() {
-                "running" => {}
-                _ if task.successful => return Ok(()),
-                _ => return Err(task.status),
+            self.around.clock.sleep(Duration::from_secs(5)).await;
+            match self.check_task(upid).await {
+                Ok(()) => return Ok(()),
+                Err(Stop::Failed(why)) => return Err(why),
+                Err(Stop::Later(_)) => {}
             }
         }
     }
 }
 
+/// A text of the provider data that is not empty.
+fn given<'d>(data: &'d Value, key: &str) -> Option<&'d str> {
+    data[key].as_str().filter(|value| !value.is_empty())
+}
+
+/// The entries of a list in the provider data, counted from 1.
+fn list<'d>(data: &'d Value, key: &str) -> impl Iterator<Item = (usize, &'d Value)> {
+    data[key].as_array().into_iter().flatten().enumerate().map(|(at, entry)| (at + 1, entry))
+}
+
+/// `,TEXT` for each key that is true.
+fn flags(data: &Value, keys: &[(&str, &str)]) -> String {
+    keys.iter().filter(|(key, _)| data[*key] == true).map(|(_, text)| format!(",{text}")).collect()
+}
+
+/// `,NAME=VALUE` for each key with a text.
+fn texts(data: &Value, keys: &[(&str, &str)]) -> String {
+    keys.iter().filter_map(|(key, name)| Some(format!(",{name}={}", given(data, key)?))).collect()
+}
+
 /// The body of the call that creates a machine, but for its disks.
-fn vm_body(
-    release: ProviderRelease,
-    request: &MachineRequest,
-    state: &MachineState,
-    vmid: u64,
-    iso: &str,
-) -> Map<String, Value> {
+fn vm_body(release: ProviderRelease, request: &MachineRequest, state: &MachineState, vmid: u64, iso: &str) -> Value {
     let data = &request.data;
     let own = format!("machine-request.{}", request.set);
     let tags = data["tags"].as_array().into_iter().flatten();
     let tags: Vec<&str> = tags.filter_map(Value::as_str).chain([own.as_str()]).collect();
-    let firewall = u64::from(data["network_firewall"] != false);
-    let text = |key: &str, default: &str| match data[key].as_str() {
-        Some(value) if !value.is_empty() => value.to_owned(),
-        _ => default.to_owned(),
+    let number = |data: &Value, key: &str| data[key].as_u64().unwrap_or(0);
+    let nic = |bridge: &str, firewall: bool, vlan: u64| {
+        let tag = if vlan == 0 { String::new() } else { format!(",tag={vlan}") };
+        format!("virtio,bridge={bridge},firewall={}{tag}", u8::from(firewall))
     };
-    let number = |key: &str| data[key].as_u64().unwrap_or(0);
-    let nic = |bridge: &str, firewall: u64, vlan: u64| match vlan {
-        0 => format!("virtio,bridge={bridge},firewall={firewall}"),
-        tag => format!("virtio,bridge={bridge},firewall={firewall},tag={tag}"),
-    };
-    let Value::Object(mut body) = json!({
+    let bridge = given(data, "network_bridge").unwrap_or("vmbr0");
+    let mut body = json!({
         "vmid": vmid,
         "smbios1": format!("uuid={}", state.uuid),
         "name": request.id,
         "cdrom": iso,
-        "cpu": text("cpu_type", "x86-64-v2-AES"),
-        "cores": number("cores"),
+        "cpu": given(data, "cpu_type").unwrap_or("x86-64-v2-AES"),
+        "cores": number(data, "cores"),
         // 0 where the class leaves it out, which Proxmox refuses.
-        "sockets": number("sockets"),
-        "memory": number("memory"),
+        "sockets": number(data, "sockets"),
+        "memory": number(data, "memory"),
         "scsihw": "virtio-scsi-single",
         "onboot": 1,
-        "net0": nic(&text("network_bridge", "vmbr0"), firewall, number("vlan")),
+        "net0": nic(bridge, data["network_firewall"] != false, number(data, "vlan")),
         "agent": "enabled=true",
         "tags": tags.join(";"),
-    }) else {
-        return Map::new();
-    };
-    let mut set = |key: String, value: Value| body.insert(key, value);
-    for (key, name) in [("machine_type", "machine"), ("bios", "bios"), ("vga", "vga")] {
-        if let Some(value) = data[key].as_str().filter(|value| !value.is_empty()) {
-            set(name.to_owned(), value.into());
+    });
+    for (key, name) in [("machine_type", "machine"), ("bios", "bios"), ("vga", "vga"), ("hugepages", "hugepages")] {
+        if let Some(value) = given(data, key) {
+            body[name] = value.into();
         }
+    }
+    match body["hugepages"].as_str() {
+        Some("2MB") => body["hugepages"] = "2".into(),
+        Some("1GB") => body["hugepages"] = "1024".into(),
+        _ => {}
     }
     if data["numa"] == true {
-        set("numa".to_owned(), 1.into());
-    }
-    match data["hugepages"].as_str() {
-        None | Some("") => {}
-        Some("2MB" | "2") => drop(set("hugepages".to_owned(), "2".into())),
-        Some("1GB" | "1024") => drop(set("hugepages".to_owned(), "1024".into())),
-        Some(other) => drop(set("hugepages".to_owned(), other.into())),
+        body["numa"] = 1.into();
     }
     if data["balloon"] == false {
-        set("balloon".to_owned(), 0.into());
+        body["balloon"] = 0.into();
     }
-    for (at, entry) in data["additional_nics"].as_array().into_iter().flatten().enumerate() {
+    let mapping = |entry: &Value| entry["mapping"].as_str().unwrap_or_default().to_owned();
+    for (at, entry) in list(data, "additional_nics") {
         let bridge = entry["bridge"].as_str().unwrap_or_default();
-        let value = nic(bridge, u64::from(entry["firewall"] == true), entry["vlan"].as_u64().unwrap_or(0));
-        set(format!("net{}", at + 1), value.into());
+        body[format!("net{at}")] = nic(bridge, entry["firewall"] == true, number(entry, "vlan")).into();
     }
-    for (at, entry) in data["pci_devices"].as_array().into_iter().flatten().enumerate() {
-        let mut value = format!("mapping={}", entry["mapping"].as_str().unwrap_or_default());
-        for (key, part) in [("pcie", "pcie=1"), ("primary_gpu", "x-vga=1"), ("rombar", "rombar=1")] {
-            if entry[key] == true {
-                value.push_str(&format!(",{part}"));
-            }
-        }
-        if let Some(mdev) = entry["mdev"].as_str().filter(|mdev| !mdev.is_empty()) {
-            value.push_str(&format!(",mdev={mdev}"));
-        }
-        set(format!("hostpci{at}"), value.into());
+    for (at, entry) in list(data, "pci_devices") {
+        let on = flags(entry, &[("pcie", "pcie=1"), ("primary_gpu", "x-vga=1"), ("rombar", "rombar=1")]);
+        let value = format!("mapping={}{on}{}", mapping(entry), texts(entry, &[("mdev", "mdev")]));
+        body[format!("hostpci{}", at - 1)] = value.into();
     }
-    let usb = data["usb_devices"].as_array().filter(|_| release >= ProviderRelease::V0_3);
-    for (at, entry) in usb.into_iter().flatten().enumerate() {
-        let usb3 = if entry["usb3"] == true { ",usb3=1" } else { "" };
-        set(format!("usb{at}"), format!("mapping={}{usb3}", entry["mapping"].as_str().unwrap_or_default()).into());
+    for (at, entry) in list(data, "usb_devices").filter(|_| release >= ProviderRelease::V0_3) {
+        let value = format!("mapping={}{}", mapping(entry), flags(entry, &[("usb3", "usb3=1")]));
+        body[format!("usb{}", at - 1)] = value.into();
     }
     body
 }
@@ -514,11 +491,10 @@ mod tests {
     #[test]
     fn the_schematic_has_the_id_of_the_recording() {
         let (yaml, _) = schematic(&MachineRequest::default());
-        let id = hex(ring::digest::digest(&ring::digest::SHA256, yaml.as_bytes()).as_ref());
+        let id = hash(&yaml);
         assert_eq!(id, "ce4c980550dd2ab1b17bbf2b08801c7eb59418eafe8f279833297925d67c7515");
         let url = format!("https://factory.talos.dev/image/{id}/1.12.1/nocloud-amd64.iso");
-        let file = hex(ring::digest::digest(&ring::digest::SHA256, url.as_bytes()).as_ref());
-        assert_eq!(file, "2eb4f93318b84fc86dc0a28651361de8b7e3d50698627265cb8a2565aa95d2b2");
+        assert_eq!(hash(&url), "2eb4f93318b84fc86dc0a28651361de8b7e3d50698627265cb8a2565aa95d2b2");
     }
 
     #[test]
@@ -526,7 +502,7 @@ mod tests {
         let data = json!({"usb_devices": [{"mapping": "key"}, {"mapping": "disk", "usb3": true}]});
         let request = MachineRequest { data, ..MachineRequest::default() };
         let body = |release| vm_body(release, &request, &MachineState::default(), 1, "x");
-        assert!(!body(ProviderRelease::V0_2).contains_key("usb0"));
+        assert!(body(ProviderRelease::V0_2)["usb0"].is_null());
         assert_eq!(body(ProviderRelease::V0_3)["usb0"], "mapping=key");
         assert_eq!(body(ProviderRelease::V0_3)["usb1"], "mapping=disk,usb3=1");
     }
@@ -544,7 +520,7 @@ mod tests {
         let state = MachineState { uuid, ..MachineState::default() };
         let body = vm_body(ProviderRelease::Untagged, &request, &state, 101, "local:iso/x.iso");
         assert_eq!(
-            Value::Object(body).to_string(),
+            body.to_string(),
             "{\"agent\":\"enabled=true\",\"cdrom\":\"local:iso/x.iso\",\"cores\":4,\"cpu\":\"x86-64-v2-AES\",\"memory\":8192,\
              \"name\":\"demo-workers-2g8c59\",\"net0\":\"virtio,bridge=vmbr0,firewall=1\",\"onboot\":1,\
              \"scsihw\":\"virtio-scsi-single\",\"smbios1\":\"uuid=86566e36-55e0-44b3-8954-2d6947f583fb\",\"sockets\":1,\

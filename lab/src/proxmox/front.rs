@@ -2,7 +2,7 @@
 //! `HTTPServer.pm`).
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
@@ -37,9 +37,7 @@ pub async fn handle(shared: Arc<Shared>, request: Request) -> Reply {
         world.now = now;
         dispatch(world, &request, now, &mut jobs)
     });
-    for job in jobs {
-        tokio::spawn(Arc::clone(&shared).work(job));
-    }
+    begin(&shared, jobs);
     if let Err(refusal) = &outcome {
         let pause = match refusal.status {
             401 => SLOW_401,
@@ -53,8 +51,9 @@ pub async fn handle(shared: Arc<Shared>, request: Request) -> Reply {
         // The server dates it.
         Duration::ZERO => reply,
         behind => {
-            let real = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            reply.with_header("date", &imf_fixdate(real.saturating_sub(behind).as_secs()))
+            // RFC 9110 5.6.7.
+            let then = jiff::Timestamp::try_from(SystemTime::now() - behind).unwrap_or_default();
+            reply.with_header("date", &then.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string())
         }
     }
 }
@@ -67,40 +66,33 @@ pub fn as_root(shared: &Arc<Shared>, verb: &str, mut path: String, given: Vec<(S
         path = path.replace(&format!("{{{name}}}"), &value);
         args.set(&name, value);
     }
-    let (outcome, jobs) = shared.with(|world| {
+    let mut jobs = Vec::new();
+    let outcome = shared.with(|world| {
         world.now = now;
         let vmid = args.int("vmid").and_then(|vmid| u32::try_from(vmid).ok());
         if let Some(vmid) = vmid {
-            let none = || {
-                Refusal::die(format!(
-                    "Configuration file 'nodes/{}/qemu-server/{vmid}.conf' does not exist",
-                    world.local_node()
-                ))
-            };
-            let vm = world.vms.get(&vmid).ok_or_else(none)?;
-            path = path.replace("{node}", &vm.node);
+            let node = world.vms.get(&vmid).map_or(world.local_node(), |vm| &vm.node);
+            path = path.replace("{node}", &world.vm(node, vmid)?.node);
         }
         if verb == "UNLOCK" {
             vmid.and_then(|vmid| world.vms.get_mut(&vmid)).into_iter().for_each(|vm| vm.lock = None);
-            return Ok((Ok(Value::Null), Vec::new()));
+            return Ok(Value::Null);
         }
         let unknown = || Refusal::new(501, format!("Method '{verb} {path}' not implemented"));
         let (method, captured) = api::find(verb, &path).ok_or_else(unknown)?;
         captured.into_iter().for_each(|(name, value)| args.set(name, value));
         let mut call = Call { world, auth: "root@pam", args, upload: None, now, jobs: Vec::new() };
         let outcome = api::run(method, &mut call);
-        Ok((outcome, call.jobs))
-    })?;
-    for job in jobs {
-        tokio::spawn(Arc::clone(shared).work(job));
-    }
+        jobs = call.jobs;
+        outcome
+    });
+    begin(shared, jobs);
     outcome
 }
 
-/// Seconds since 1970 as HTTP writes them (RFC 9110 5.6.7).
-fn imf_fixdate(seconds: u64) -> String {
-    let at = jiff::Timestamp::from_second(i64::try_from(seconds).unwrap_or_default()).unwrap_or_default();
-    at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+/// Begins tasks.
+fn begin(shared: &Arc<Shared>, jobs: Vec<Job>) {
+    jobs.into_iter().for_each(|job| drop(tokio::spawn(Arc::clone(shared).work(job))));
 }
 
 /// Handles a request; the tasks that it starts go to `jobs`.

@@ -22,6 +22,12 @@ pub struct Refusal {
     pub bare: bool,
 }
 
+impl From<String> for Refusal {
+    fn from(reason: String) -> Refusal {
+        Refusal::die(reason)
+    }
+}
+
 /// What an API handler returns.
 pub type Outcome<T = Value> = Result<T, Refusal>;
 

@@ -89,16 +89,8 @@ fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
 mod tests {
     use super::*;
 
-    /// The form that go-proxmox v0.3.2 sends.
     fn sample(data: &str) -> Bytes {
-        let parts = [
-            "--b\r\nContent-Disposition: form-data; name=\"content\"\r\n\r\niso\r\n",
-            "--b\r\nContent-Disposition: form-data; name=\"filename\"; filename=\"user-data-100.iso\"\r\n",
-            "Content-Type: application/octet-stream\r\n\r\n",
-            data,
-            "\r\n--b--\r\n",
-        ];
-        Bytes::from(parts.concat())
+        Bytes::from(crate::provider::pve::multipart("b", "user-data-100.iso", data.as_bytes()).1)
     }
 
     #[test]

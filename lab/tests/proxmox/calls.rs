@@ -12,7 +12,7 @@ use lab::proxmox::world::DEFAULT_ROOT_PASSWORD;
 use regex::Regex;
 use serde_json::{Value, json};
 
-use crate::support::{Lab, cidata, run};
+use crate::support::{Lab, run};
 
 /// A scenario as it is played.
 struct Play {
@@ -118,7 +118,7 @@ impl Play {
             }
             ("skip", [seconds]) => lab.clock.skip(Duration::from_secs(seconds.parse().unwrap())),
             ("upload", [name]) => {
-                let reply = lab.upload("pve1", "local", name, &cidata(51_200)).await;
+                let reply = lab.upload(name).await;
                 let upid = reply.value().unwrap()["data"].take();
                 assert_eq!(lab.finish(&upid).await, "OK");
             }

@@ -4,16 +4,20 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use lab::http::Reply;
+use lab::provider::{cidata, pve::multipart};
+use serde::Deserialize;
 use serde_json::Value;
 
-use crate::support::{Lab, cidata, multipart, run};
+use crate::support::{Lab, run};
 
 /// One recorded exchange.
+#[derive(Deserialize)]
 struct Exchange {
+    #[serde(skip)]
     place: String,
     method: String,
     path: String,
-    content_type: String,
+    ctype: Option<String>,
     body: String,
     status: String,
     reply: Value,
@@ -23,17 +27,9 @@ fn recorded(file: &str) -> Vec<Exchange> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/provider").join(file);
     let text = std::fs::read_to_string(path).unwrap();
     let exchange = |(number, line): (usize, &str)| {
-        let value: Value = serde_json::from_str(line).unwrap();
-        let text = |name: &str| value[name].as_str().unwrap_or("").to_owned();
-        Exchange {
-            place: format!("{file}:{}", number + 1),
-            method: text("method"),
-            path: text("path").replacen("/api2/json", "", 1),
-            content_type: text("ctype"),
-            body: text("body"),
-            status: text("status"),
-            reply: value["reply"].clone(),
-        }
+        let exchange: Exchange = serde_json::from_str(line).unwrap();
+        let path = exchange.path.replacen("/api2/json", "", 1);
+        Exchange { place: format!("{file}:{}", number + 1), path, ..exchange }
     };
     text.lines().enumerate().map(exchange).collect()
 }
@@ -43,15 +39,14 @@ type Upids = BTreeMap<String, String>;
 
 /// The content type and body of an exchange; those of an upload were recorded by length and name alone.
 fn body_of(exchange: &Exchange) -> (String, Vec<u8>) {
+    let declared = exchange.ctype.clone().unwrap_or_default();
     let Some(rest) = exchange.body.strip_prefix("<multipart ") else {
-        return (exchange.content_type.clone(), exchange.body.clone().into_bytes());
+        return (declared, exchange.body.clone().into_bytes());
     };
-    let (length, rest) = rest.split_once(" bytes, filename ").unwrap();
-    let (length, name): (usize, _) = (length.parse().unwrap(), rest.trim_end_matches('>'));
-    let boundary = exchange.content_type.split("boundary=").nth(1).unwrap();
-    let around = multipart(boundary, name, &[]).1.len();
-    let (content_type, body) = multipart(boundary, name, &cidata(length - around));
-    assert_eq!((content_type.as_str(), body.len()), (exchange.content_type.as_str(), length), "{}", exchange.place);
+    let (length, name) = rest.split_once(" bytes, filename ").unwrap();
+    let boundary = declared.split("boundary=").nth(1).unwrap();
+    let (content_type, body) = multipart(boundary, name.trim_end_matches('>'), &cidata::image("", "", ""));
+    assert_eq!((&content_type, body.len().to_string().as_str()), (&declared, length), "{}", exchange.place);
     (content_type, body)
 }
 

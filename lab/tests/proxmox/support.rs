@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use lab::clock::Clock;
 use lab::http::{Client, JSON, Listen, Reply};
+use lab::provider::{cidata, pve::multipart};
 use lab::proxmox::world::{DEFAULT_ROOT_PASSWORD, DEFAULT_TOKEN_SECRET, PROVIDER_TOKEN};
 use lab::proxmox::{Proxmox, World};
 use lab::tls::{Ca, Leaf};
@@ -107,27 +108,9 @@ impl Lab {
         lines.as_array().unwrap().iter().map(|line| line["t"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// Uploads a file as go-proxmox v0.3.2 does.
-    pub async fn upload(&self, node: &str, storage: &str, name: &str, data: &[u8]) -> Reply {
-        let (content_type, body) = multipart("b0undary", name, data);
-        self.send("POST", &format!("/nodes/{node}/storage/{storage}/upload"), &content_type, body).await
+    /// Uploads the image of a machine as go-proxmox v0.3.2 does.
+    pub async fn upload(&self, name: &str) -> Reply {
+        let (content_type, body) = multipart("b0undary", name, &cidata::image("", "", ""));
+        self.send("POST", "/nodes/pve1/storage/local/upload", &content_type, body).await
     }
-}
-
-/// Content type and body of an upload.
-pub fn multipart(boundary: &str, name: &str, data: &[u8]) -> (String, Vec<u8>) {
-    let head = format!(
-        "--{boundary}\r\nContent-Disposition: form-data; name=\"content\"\r\n\r\niso\r\n--{boundary}\r\n\
-         Content-Disposition: form-data; name=\"filename\"; filename=\"{name}\"\r\n\
-         Content-Type: application/octet-stream\r\n\r\n"
-    );
-    let body = [head.as_bytes(), data, format!("\r\n--{boundary}--\r\n").as_bytes()].concat();
-    (format!("multipart/form-data; boundary={boundary}"), body)
-}
-
-/// A file of `length` bytes with the volume label of a cloud-init image.
-pub fn cidata(length: usize) -> Vec<u8> {
-    let mut image = vec![0; length];
-    image[16 * 2048 + 40..16 * 2048 + 72].copy_from_slice(format!("{:32}", "cidata").as_bytes());
-    image
 }

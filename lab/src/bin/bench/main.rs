@@ -5,10 +5,10 @@ mod checks;
 mod clone;
 mod scale;
 
+use std::ffi::OsStr;
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -48,7 +48,6 @@ struct Bench {
     scratch: PathBuf,
     cargo: String,
     xtask: PathBuf,
-    lab: PathBuf,
 }
 
 impl Drop for Bench {
@@ -63,8 +62,7 @@ impl Bench {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("lab lies in the repository")?.to_owned();
         let scratch = std::env::temp_dir().join(format!("omni-scale-bench-{}", std::process::id()));
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-        let lab = std::env::current_exe()?.with_file_name("lab");
-        let bench = Bench { xtask: root.join("target/debug/xtask"), root, scratch, cargo, lab };
+        let bench = Bench { xtask: root.join("target/debug/xtask"), root, scratch, cargo };
         for package in ["xtask", "lab"] {
             done(&mut bench.cargo(&["build", "--quiet", "--package", package]))?;
         }
@@ -133,7 +131,7 @@ impl Bench {
 
     /// `provider-verify` with every simulated service slowed by a second.
     fn verify(&self) -> Result<()> {
-        let lab = BenchLab::start(self, "slow", &["--latency-ms".to_owned(), "1000".to_owned()])?;
+        let lab = BenchLab::start(self, "--latency-ms 1000")?;
         done(&mut lab.task(&["provider-setup", "--yes"]))?;
         let times: Result<Vec<_>> = (0..5).map(|_| timed(&mut lab.task(&["provider-verify"]))).collect();
         header();
@@ -143,7 +141,7 @@ impl Bench {
 
     /// A task next to the programs that it calls.
     fn beside(&self) -> Result<()> {
-        let lab = BenchLab::start(self, "quick", &[])?;
+        let lab = BenchLab::start(self, "")?;
         done(&mut lab.task(&["provider-setup", "--yes"]))?;
         let by_name = ["compose", "-p", "omni-scale", "--env-file", "/dev/null"];
         let ps = [&by_name[..], &["ps", "--all", "--format", "json"]].concat();
@@ -181,74 +179,51 @@ fn rust_lines(dir: &Path) -> Result<usize> {
     Ok(lines)
 }
 
-/// A running lab with a project.
-struct BenchLab {
-    child: Child,
-    dir: PathBuf,
+/// A lab of `lab-up` with its project.
+struct BenchLab<'b> {
+    bench: &'b Bench,
+    pid: u64,
     project: PathBuf,
     env: Vec<(String, String)>,
-    xtask: PathBuf,
 }
 
-impl BenchLab {
-    fn start(bench: &Bench, name: &str, options: &[String]) -> Result<BenchLab> {
-        let dir = bench.scratch.join(format!("lab-{name}"));
-        let mut command = Command::new(&bench.lab);
-        command.arg("serve").arg("--dir").arg(&dir).arg("--until-stdin-closes").args(options);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().context("piped")?).read_line(&mut line)?;
-        let ready: Value = serde_json::from_str(&line)?;
-        let project = dir.join("project");
-        fs::create_dir_all(project.join("docker"))?;
-        fs::create_dir_all(project.join("target"))?;
-        for file in ["docker/compose.yaml", "docker/no-providers.yaml", "docker/config.yaml.example"] {
-            fs::copy(bench.root.join(file), project.join(file))?;
-        }
-        // What a lab of some size has in it, an operator has files of.
-        for folder in ["clusters", "machine-classes"] {
-            fs::create_dir_all(project.join(folder))?;
-            for file in fs::read_dir(dir.join(folder)).into_iter().flatten().flatten() {
-                fs::copy(file.path(), project.join(folder).join(file.file_name()))?;
-            }
-        }
-        let example = fs::read_to_string(bench.root.join("docker/.env.example"))?;
-        let filled = example.lines().map(|line| match line.split_once('=') {
-            Some(("OMNI_TLS_CERT" | "OMNI_TLS_KEY", _)) => line.replace('=', "=./config.yaml.example #"),
-            Some(("OMNI_DOMAIN", _)) => format!("OMNI_DOMAIN={}", ready["omni_domain"].as_str().unwrap_or_default()),
-            _ => line.to_owned(),
-        });
-        fs::write(project.join("docker/omni.asc"), "")?;
-        fs::write(project.join("docker/.env"), filled.collect::<Vec<_>>().join("\n") + "\n")?;
-        let text = fs::read_to_string(ready["env_file"].as_str().context("an env file")?)?;
+impl<'b> BenchLab<'b> {
+    fn start(bench: &'b Bench, options: &str) -> Result<BenchLab<'b>> {
+        fs::create_dir_all(&bench.scratch)?;
+        let mut up = Command::new(&bench.xtask);
+        up.args(["lab-up", "--yes", "--json"]).args(options.split_whitespace()).current_dir(&bench.root);
+        let output = up.output()?;
+        let up: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let up = &up["data"];
+        let failed = || format!("lab-up {options}: {}", String::from_utf8_lossy(&output.stderr));
+        let text = fs::read_to_string(up["env_file"].as_str().with_context(failed)?)?;
         let path = std::env::var("PATH").unwrap_or_default();
         let env = text.lines().filter_map(|line| line.strip_prefix("export ")?.split_once('='));
         let env = env.map(|(key, value)| (key.to_owned(), value.trim_matches(['\'', '"']).replace("$PATH", &path)));
-        Ok(BenchLab { child, env: env.collect(), xtask: bench.xtask.clone(), dir, project })
-    }
-
-    fn with_env(&self, mut command: Command) -> Command {
-        command.envs(self.env.clone()).env("HOME", &self.dir).env_remove("XDG_STATE_HOME").stdin(Stdio::null());
-        command
+        let project = up["project_dir"].as_str().context("a project")?.into();
+        Ok(BenchLab { bench, pid: up["pid"].as_u64().context("a pid")?, project, env: env.collect() })
     }
 
     fn task(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(&self.xtask);
-        command.args(words).arg("--project-dir").arg(&self.project).current_dir(&self.dir);
-        self.with_env(command)
+        let mut command = self.tool(&self.bench.xtask, words);
+        command.arg("--project-dir").arg(&self.project).current_dir(&self.bench.scratch);
+        command
     }
 
-    fn tool(&self, name: &str, args: &[&str]) -> Command {
-        let mut command = Command::new(self.dir.join("bin").join(name));
-        command.args(args);
-        self.with_env(command)
+    fn tool(&self, program: impl AsRef<OsStr>, args: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command.args(args).envs(self.env.clone()).env("HOME", &self.bench.scratch).env_remove("XDG_STATE_HOME");
+        command.stdin(Stdio::null());
+        command
     }
 }
 
-impl Drop for BenchLab {
+impl Drop for BenchLab<'_> {
     fn drop(&mut self) {
-        drop(self.child.stdin.take());
-        let _ = self.child.wait();
+        let _ = Command::new(&self.bench.xtask)
+            .args(["lab-down", "--yes", "--quiet"])
+            .current_dir(&self.bench.root)
+            .status();
     }
 }
 

@@ -45,12 +45,9 @@ pub struct Cost {
 pub fn run(bench: &Bench) -> Result<()> {
     println!("\n| task | VMs | clusters | time | memory | with its programs | program calls | bound |");
     println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
-    for size in SIZES {
-        let [vms, nodes, storages, clusters] = size;
-        let words = [("--vms", vms), ("--nodes", nodes), ("--storages", storages), ("--clusters", clusters)];
-        let mut options: Vec<String> = words.iter().flat_map(|(name, n)| [(*name).to_owned(), n.to_string()]).collect();
-        options.extend(["--tool-start-ms".to_owned(), TOOL_START_MS.to_owned()]);
-        let lab = BenchLab::start(bench, &format!("scale-{vms}"), &options)?;
+    for [vms, nodes, storages, clusters] in SIZES {
+        let size = format!("--vms {vms} --nodes {nodes} --storages {storages} --clusters {clusters}");
+        let lab = BenchLab::start(bench, &format!("{size} --tool-start-ms {TOOL_START_MS}"))?;
         done(&mut lab.task(&["provider-setup", "--yes"]))?;
         settle(&lab)?;
         done(&mut lab.task(&["support-bundle", "--yes", "--out", BUNDLE]))?;
@@ -73,9 +70,9 @@ pub fn run(bench: &Bench) -> Result<()> {
 }
 
 /// Waits until the provider has looked at every machine once: that is work of the lab, not of the task.
-fn settle(lab: &BenchLab) -> Result<()> {
+fn settle(lab: &BenchLab<'_>) -> Result<()> {
     let busy = || -> Result<u64> {
-        let text = fs::read_to_string(format!("/proc/{}/schedstat", lab.child.id())).unwrap_or_default();
+        let text = fs::read_to_string(format!("/proc/{}/schedstat", lab.pid)).unwrap_or_default();
         Ok(text.split(' ').next().and_then(|spent| spent.parse().ok()).unwrap_or(0))
     };
     for _ in 0..120 {
@@ -105,8 +102,8 @@ pub fn watched(command: &mut Command) -> Result<(ExitStatus, Cost)> {
     Ok((status, cost))
 }
 
-fn cost(lab: &BenchLab, task: &[&str]) -> Result<Cost> {
-    let journal = lab.dir.join(".local/state/omni-scale/journal.jsonl");
+fn cost(lab: &BenchLab<'_>, task: &[&str]) -> Result<Cost> {
+    let journal = lab.bench.scratch.join(".local/state/omni-scale/journal.jsonl");
     let _ = fs::remove_file(&journal);
     let (status, mut cost) = watched(lab.task(task).stdout(Stdio::null()))?;
     // 1: the task ran and found something to fix; 3: it has something to change.

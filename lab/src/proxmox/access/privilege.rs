@@ -4,32 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-/// Privileges in the groups that the built-in roles are made from: category, then the ranks root, admin, user, audit
-/// (pve-access-control 9.1 `AccessControl.pm` `$privgroups`).
-const GROUPS: &[(&str, [&str; 4])] = &[
-    (
-        "VM",
-        [
-            "",
-            "VM.Config.Disk VM.Config.CPU VM.Config.Memory VM.Config.Network VM.Config.HWType VM.Config.Options VM.Allocate \
-             VM.Clone VM.GuestAgent.Unrestricted VM.Migrate VM.Replicate VM.Snapshot VM.Snapshot.Rollback",
-            "VM.Config.CDROM VM.Config.Cloudinit VM.Console VM.Backup VM.GuestAgent.FileRead VM.GuestAgent.FileSystemMgmt \
-             VM.GuestAgent.FileWrite VM.PowerMgmt",
-            "VM.Audit VM.GuestAgent.Audit",
-        ],
-    ),
-    ("Sys", ["Sys.PowerMgmt Sys.Modify Sys.Incoming Sys.AccessNetwork", "Sys.Console Sys.Syslog", "", "Sys.Audit"]),
-    ("Datastore", ["", "Datastore.Allocate Datastore.AllocateTemplate", "Datastore.AllocateSpace", "Datastore.Audit"]),
-    ("SDN", ["", "SDN.Allocate SDN.Audit", "SDN.Use", "SDN.Audit"]),
-    ("User", ["Realm.Allocate", "User.Modify Group.Allocate Realm.AllocateUser", "", ""]),
-    ("Pool", ["", "Pool.Allocate", "Pool.Audit", "Pool.Audit"]),
-    ("Mapping", ["", "Mapping.Modify", "Mapping.Use", "Mapping.Audit"]),
-];
+/// The built-in roles with their privileges.
+fn built_in() -> impl Iterator<Item = (&'static str, Privs)> {
+    let lines = include_str!("roles.txt").lines().filter(|line| !line.starts_with('#'));
+    let roles = lines.map(|line| line.split_once(' ').unwrap_or((line, "")));
+    roles.map(|(role, privs)| (role, privs.split_whitespace().collect()))
+}
 
 /// Every privilege.
-fn names() -> impl Iterator<Item = &'static str> {
-    let grouped = GROUPS.iter().flat_map(|(_, ranks)| ranks.iter().flat_map(|rank| rank.split_whitespace()));
-    std::iter::once("Permissions.Modify").chain(grouped)
+fn all() -> Privs {
+    built_in().find(|(role, _)| *role == "Administrator").map(|(_, privs)| privs).unwrap_or_default()
 }
 
 /// A set of privileges.
@@ -37,7 +21,7 @@ pub type Privs = BTreeSet<&'static str>;
 
 /// A privilege by its name; `None` if Proxmox VE 9 has no such privilege.
 pub fn privilege(name: &str) -> Option<&'static str> {
-    names().find(|known| *known == name)
+    all().get(name).copied()
 }
 
 /// What is granted on a path.
@@ -52,7 +36,7 @@ pub struct Granted {
 impl Granted {
     /// What root@pam has everywhere.
     pub fn everything() -> Granted {
-        Granted { set: names().collect(), propagated: names().collect() }
+        Granted { set: all(), propagated: all() }
     }
 
     /// Adds the privileges of one role.
@@ -75,25 +59,7 @@ impl Granted {
     }
 }
 
-/// The built-in roles, made as `AccessControl.pm` `create_roles` makes them.
+/// The built-in roles.
 pub fn special_roles() -> BTreeMap<String, Privs> {
-    let mut roles = BTreeMap::from([
-        ("NoAccess".to_owned(), Privs::default()),
-        ("Administrator".to_owned(), names().collect()),
-        ("PVETemplateUser".to_owned(), Privs::from(["VM.Clone", "VM.Audit"])),
-    ]);
-    let mut add = |role: String, privs: &'static str| roles.entry(role).or_default().extend(privs.split_whitespace());
-    for (category, [_root, admin, user, audit]) in GROUPS {
-        for privs in [admin, user, audit] {
-            add(format!("PVE{category}Admin"), privs);
-            add("PVEAdmin".to_owned(), privs);
-        }
-        if !user.is_empty() {
-            add(format!("PVE{category}User"), user);
-            add(format!("PVE{category}User"), audit);
-        }
-        add("PVEAuditor".to_owned(), audit);
-    }
-    roles.entry("PVEAdmin".to_owned()).or_default().remove("Mapping.Modify");
-    roles
+    built_in().map(|(role, privs)| (role.to_owned(), privs)).collect()
 }

@@ -81,7 +81,7 @@ fn change_role(call: &mut Call<'_>) -> Outcome {
     let privs = privileges(&call.args.text("privs"), "update")?;
     let append = call.args.flag("append");
     let held = call.world.access.roles.get_mut(&role);
-    let held = held.ok_or_else(|| Refusal::die(format!("update role failed: role '{role}' does not exist")))?;
+    let held = held.ok_or_else(|| format!("update role failed: role '{role}' does not exist"))?;
     if !append {
         held.clear();
     }
@@ -137,7 +137,7 @@ fn change_acl(call: &mut Call<'_>) -> Outcome {
     let roles = call.args.list("roles");
     for role in &roles {
         let privs = call.world.access.roles.get(role);
-        let privs = privs.ok_or_else(|| Refusal::die(format!("ACL update failed: role '{role}' does not exist")))?;
+        let privs = privs.ok_or_else(|| format!("ACL update failed: role '{role}' does not exist"))?;
         if held.set.contains("Permissions.Modify") {
             continue;
         }

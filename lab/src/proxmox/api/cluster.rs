@@ -1,6 +1,6 @@
 //! `/version` and `/cluster` (pve-manager 9.2 `API2.pm`, `API2/Cluster.pm`, `API2Tools.pm`).
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{Call, Handler};
 use crate::proxmox::World;
@@ -53,7 +53,7 @@ fn next_id(call: &mut Call<'_>) -> Outcome {
     let taken = |vmid: u32| call.world.vms.contains_key(&vmid);
     let (lower, upper) = call.world.next_id;
     let free = (lower..upper).find(|vmid| !taken(*vmid));
-    let free = free.ok_or_else(|| Refusal::die(format!("unable to get any free VMID in range [{lower}, {upper}]")))?;
+    let free = free.ok_or_else(|| format!("unable to get any free VMID in range [{lower}, {upper}]"))?;
     Ok(free.to_string().into())
 }
 
@@ -87,47 +87,38 @@ fn resources(call: &mut Call<'_>) -> Outcome {
 
 fn vm_resource(call: &Call<'_>, vmid: u32, vm: &Vm) -> Value {
     let mut entry = vm_entry(call.world, vmid, vm, call.now);
-    if let Some(tags) = vm.config.get("tags") {
-        entry.insert("tags".into(), tags.as_str().into());
-    }
-    if let Some(lock) = &vm.lock {
-        entry.insert("lock".into(), lock.as_str().into());
-    }
+    mark(&mut entry, vm);
     if let Some(pool) = call.world.access.vm_pool.get(&vmid)
         && call.may(&format!("/pool/{pool}"), &["Pool.Audit"])
     {
-        entry.insert("pool".into(), pool.as_str().into());
+        entry["pool"] = pool.as_str().into();
     }
-    entry.into()
+    entry
+}
+
+/// Adds what somebody has put on a VM.
+pub(super) fn mark(entry: &mut Value, vm: &Vm) {
+    for (name, value) in [("tags", vm.config.get("tags")), ("lock", vm.lock.as_ref())] {
+        if let Some(value) = value {
+            entry[name] = value.as_str().into();
+        }
+    }
 }
 
 /// A VM as the cluster's statistics know it. On a node that is gone, nothing but its place is known.
-pub(super) fn vm_entry(world: &World, vmid: u32, vm: &Vm, now: u64) -> Map<String, Value> {
-    let online = world.nodes.get(&vm.node).is_some_and(|node| node.online);
-    let mut entry = Map::new();
-    let mut put = |name: &str, value: Value| entry.insert(name.to_owned(), value);
-    put("id", format!("qemu/{vmid}").into());
-    put("vmid", vmid.into());
-    put("node", vm.node.as_str().into());
-    put("type", "qemu".into());
-    if !online {
-        put("status", "unknown".into());
-        return entry;
+pub(super) fn vm_entry(world: &World, vmid: u32, vm: &Vm, now: u64) -> Value {
+    let (id, running) = (format!("qemu/{vmid}"), vm.running.is_some());
+    if !world.nodes.get(&vm.node).is_some_and(|node| node.online) {
+        return json!({"id": id, "vmid": vmid, "node": vm.node, "type": "qemu", "status": "unknown"});
     }
-    let uptime = vm.running.map_or(0, |running| now.saturating_sub(running.since));
-    put("status", if vm.running.is_some() { "running" } else { "stopped" }.into());
-    put("name", vm.name(vmid).into());
-    put("template", vm.number("template", 0).into());
-    put("uptime", uptime.into());
-    put("maxcpu", vm.cpus().into());
-    put("cpu", if vm.running.is_some() { 0.02.into() } else { 0.into() });
-    put("maxmem", (vm.memory_mib() << 20).into());
-    put("mem", vm.memory_in_use().into());
-    put("maxdisk", world.boot_disk_size(vm).into());
-    for counter in ["disk", "netin", "netout", "diskread", "diskwrite"] {
-        put(counter, 0.into());
-    }
-    entry
+    json!({
+        "id": id, "vmid": vmid, "node": vm.node, "type": "qemu", "status": if running { "running" } else { "stopped" },
+        "name": vm.name(vmid), "template": vm.number("template", 0),
+        "uptime": vm.running.map_or(0, |running| now.saturating_sub(running.since)),
+        "maxcpu": vm.cpus(), "cpu": if running { json!(0.02) } else { json!(0) },
+        "maxmem": vm.memory_mib() << 20, "mem": vm.memory_in_use(), "maxdisk": world.boot_disk_size(vm),
+        "disk": 0, "netin": 0, "netout": 0, "diskread": 0, "diskwrite": 0,
+    })
 }
 
 /// A node as the cluster's statistics know it; without `Sys.Audit` only whether it is there.
@@ -140,18 +131,17 @@ pub(super) fn node_entry(world: &World, loads: &Loads<'_>, name: &str, audit: bo
         return entry;
     }
     entry["level"] = "".into();
-    if audit {
-        let root = world.storages.get("local").and_then(|storage| storage.backend(name));
-        let load = loads.get(name).copied().unwrap_or_default();
-        entry["uptime"] = 1_000_000.into();
-        entry["cpu"] = (0.01 + 0.02 * load.cpus as f64 / f64::from(node.cpus)).min(1.0).into();
-        entry["mem"] = load.memory.into();
-        entry["disk"] = root.map_or(0, |root| root.used()).into();
-        entry["maxcpu"] = node.cpus.into();
-        entry["maxmem"] = node.memory.into();
-        entry["maxdisk"] = root.map_or(0, |root| root.total).into();
+    if !audit {
+        return entry;
     }
-    entry
+    let root = world.storages.get("local").and_then(|storage| storage.backend(name));
+    let load = loads.get(name).copied().unwrap_or_default();
+    json!({
+        "id": entry["id"], "node": name, "type": "node", "status": status, "level": "", "uptime": 1_000_000,
+        "cpu": (0.01 + 0.02 * load.cpus as f64 / f64::from(node.cpus)).min(1.0), "maxcpu": node.cpus,
+        "mem": load.memory, "maxmem": node.memory,
+        "disk": root.map_or(0, |root| root.used()), "maxdisk": root.map_or(0, |root| root.total),
+    })
 }
 
 /// A storage on one node as the cluster's statistics know it.

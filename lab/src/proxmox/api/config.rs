@@ -32,7 +32,7 @@ fn digest_of(config: &Config) -> String {
 }
 
 fn read(call: &mut Call<'_>) -> Outcome {
-    let vm = call.world.vm(&call.node(), call.vmid()).map_err(Refusal::die)?;
+    let vm = call.world.vm(&call.node(), call.vmid())?;
     let mut shown = config_json(&vm.config);
     shown.insert("digest".into(), digest_of(&vm.config).into());
     if let Some(lock) = &vm.lock {
@@ -48,7 +48,7 @@ fn change_later(call: &mut Call<'_>) -> Outcome {
 
 fn change_now(call: &mut Call<'_>) -> Outcome {
     let (_, effect) = change(call)?;
-    effect(call.world, &mut Vec::new()).map_err(Refusal::die)?;
+    effect(call.world, &mut Vec::new())?;
     Ok(Value::Null)
 }
 
@@ -70,7 +70,7 @@ fn change(call: &mut Call<'_>) -> Outcome<(u32, Effect)> {
     check_options(call, vmid, None, &options)?;
     check_storage_access(call, vmid, &settings)?;
     check_devices(call, vmid, None, &settings)?;
-    let vm = call.world.vm(&node, vmid).map_err(Refusal::die)?;
+    let vm = call.world.vm(&node, vmid)?;
     if let Some(lock) = &vm.lock {
         return Err(Refusal::die(format!("VM is locked ({lock})")));
     }

@@ -24,7 +24,7 @@ pub fn check_storage_access(call: &Call<'_>, vmid: u32, settings: &Config) -> Ou
                 let id = storage.ok_or_else(|| Refusal::die("no storage ID specified (and no default storage)"))?;
                 call.check(&format!("/storage/{id}"), &["Datastore.AllocateSpace"])?;
                 let known = call.world.storages.get(id);
-                let known = known.ok_or_else(|| Refusal::die(format!("storage '{id}' does not exist")))?;
+                let known = known.ok_or_else(|| format!("storage '{id}' does not exist"))?;
                 if !known.content.contains("images") {
                     let why = format!("storage '{id}' does not support vm images");
                     return Err(Refusal::parameter("storage", why));
@@ -46,7 +46,7 @@ pub fn check_storage_access(call: &Call<'_>, vmid: u32, settings: &Config) -> Ou
 pub fn check_volume_access(call: &Call<'_>, vmid: Option<u32>, volid: &str) -> Outcome<&'static str> {
     let unreadable = || Refusal::die(format!("unable to parse volume ID '{volid}'"));
     let (id, name) = split_volid(volid).ok_or_else(unreadable)?;
-    let storage = call.world.storages.get(id).ok_or_else(|| Refusal::die(format!("storage '{id}' does not exist")))?;
+    let storage = call.world.storages.get(id).ok_or_else(|| format!("storage '{id}' does not exist"))?;
     let (content, owner) = parse_volname(storage.kind, name).ok_or_else(unreadable)?;
     let path = format!("/storage/{id}");
     if call.may(&path, &["Datastore.Allocate"]) {

@@ -33,7 +33,7 @@ fn file_name(name: &str) -> Outcome<String> {
 /// The storage in the path and the content in the parameters, if the one takes files of the other.
 fn file_storage(call: &Call<'_>, node: &str, download: bool) -> Outcome<(String, String)> {
     let (id, content) = (call.args.text("storage"), call.args.text("content"));
-    let storage = call.world.usable_storage(&id, node).map_err(Refusal::die)?;
+    let storage = call.world.usable_storage(&id, node)?;
     if !storage.kind.has_files() {
         let more = if download { ", not a file based storage!" } else { "" };
         return Err(Refusal::die(format!("can't upload to storage type '{}'{more}", storage.kind.name())));

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::cluster::node_entry;
 use super::{Call, Handler};
-use crate::proxmox::refusal::{Outcome, Refusal};
+use crate::proxmox::refusal::Outcome;
 
 pub(super) const HANDLERS: &[Handler] = &[
     ("GET /nodes", list),
@@ -35,7 +35,7 @@ fn dns(_: &mut Call<'_>) -> Outcome {
 
 fn status(call: &mut Call<'_>) -> Outcome {
     let (world, name) = (&*call.world, call.node());
-    let Some(node) = world.nodes.get(&name) else { return Err(Refusal::die(format!("no such node '{name}'"))) };
+    let node = world.nodes.get(&name).ok_or_else(|| format!("no such node '{name}'"))?;
     let used = world.loads().get(name.as_str()).map_or(0, |load| load.memory);
     let (total, disk) = match world.storages.get("local").and_then(|storage| storage.backend(&name)) {
         Some(root) => (root.total, root.used()),
@@ -85,11 +85,8 @@ fn bridge_json(bridge: &str, number: usize, ip: Option<&str>) -> Value {
         "active": 1, "autostart": 1, "priority": 10 + number,
     });
     if let Some(ip) = ip {
-        entry["method"] = "static".into();
-        entry["address"] = ip.into();
-        entry["netmask"] = "16".into();
-        entry["cidr"] = format!("{ip}/16").into();
-        entry["gateway"] = "10.10.0.1".into();
+        (entry["method"], entry["address"], entry["netmask"]) = ("static".into(), ip.into(), "16".into());
+        (entry["cidr"], entry["gateway"]) = (format!("{ip}/16").into(), "10.10.0.1".into());
     }
     entry
 }

@@ -1,6 +1,6 @@
 //! `/pools` (pve-manager 9.2 `API2/Pool.pm`).
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::cluster::vm_entry;
 use super::{Call, Handler};
@@ -10,29 +10,24 @@ use crate::proxmox::refusal::{Outcome, Refusal};
 pub(super) const HANDLERS: &[Handler] =
     &[("GET /pools", list), ("POST /pools", create), ("GET /pools/{poolid}", read), ("DELETE /pools/{poolid}", remove)];
 
-fn absent(pool: &str) -> Refusal {
-    Refusal::die(format!("pool '{pool}' does not exist"))
+fn shown(id: &str, pool: &Pool) -> Value {
+    let comment = pool.comment.as_ref().map(|comment| ("comment", comment.as_str()));
+    [("poolid", id)].into_iter().chain(comment).map(|(name, value)| (name.to_owned(), Value::from(value))).collect()
 }
 
 fn list(call: &mut Call<'_>) -> Outcome {
     let visible = call.world.access.pools.iter();
     let visible = visible.filter(|(pool, _)| call.may(&format!("/pool/{pool}"), &["Pool.Audit"]));
-    let entries = visible.map(|(id, pool)| match &pool.comment {
-        Some(comment) => json!({"poolid": id, "comment": comment}),
-        None => json!({"poolid": id}),
-    });
-    Ok(entries.collect())
+    Ok(visible.map(|(id, pool)| shown(id, pool)).collect())
 }
 
 fn read(call: &mut Call<'_>) -> Outcome {
     let id = call.args.text("poolid");
-    let pool = call.world.access.pools.get(&id).ok_or_else(|| absent(&id))?;
+    let pool = call.world.access.pools.get(&id).ok_or_else(|| format!("pool '{id}' does not exist"))?;
     let vms = pool.vms.iter().filter_map(|vmid| Some((*vmid, call.world.vms.get(vmid)?)));
-    let members: Vec<Value> = vms.map(|(vmid, vm)| vm_entry(call.world, vmid, vm, call.now).into()).collect();
-    let mut shown = json!({"poolid": id, "members": members});
-    if let Some(comment) = &pool.comment {
-        shown["comment"] = comment.as_str().into();
-    }
+    let members: Vec<Value> = vms.map(|(vmid, vm)| vm_entry(call.world, vmid, vm, call.now)).collect();
+    let mut shown = shown(&id, pool);
+    shown["members"] = members.into();
     Ok(shown)
 }
 

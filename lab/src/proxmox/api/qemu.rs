@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::cluster::vm_entry;
+use super::cluster::{mark, vm_entry};
 use super::drives::{check_devices, check_options, check_storage_access, make_drives};
 use super::{Call, Handler};
 use crate::proxmox::World;
@@ -26,32 +26,23 @@ pub(super) const HANDLERS: &[Handler] = &[
     ("DELETE /nodes/{node}/qemu/{vmid}", destroy),
     ("GET /nodes/{node}/qemu/{vmid}/status/current", current),
     ("POST /nodes/{node}/qemu/{vmid}/status/start", start),
-    ("POST /nodes/{node}/qemu/{vmid}/status/stop", stop),
-    ("POST /nodes/{node}/qemu/{vmid}/status/shutdown", shutdown),
+    ("POST /nodes/{node}/qemu/{vmid}/status/stop", |call| switch_off(call, "qmstop", STOP)),
+    ("POST /nodes/{node}/qemu/{vmid}/status/shutdown", |call| switch_off(call, "qmshutdown", SHUTDOWN)),
 ];
 
-fn die(why: String) -> Refusal {
-    Refusal::die(why)
-}
-
 /// What `vmstatus` of qemu-server says of a VM.
-fn vm_status(call: &Call<'_>, vmid: u32, vm: &Vm) -> Map<String, Value> {
+fn vm_status(call: &Call<'_>, vmid: u32, vm: &Vm) -> Value {
     let mut status = vm_entry(call.world, vmid, vm, call.now);
-    for other in ["id", "node", "type", "maxcpu", "template"] {
-        status.remove(other);
+    if let Some(fields) = status.as_object_mut() {
+        fields.retain(|name, _| !["id", "node", "type", "maxcpu", "template"].contains(&name.as_str()));
     }
     let cpus = call.world.nodes.get(&vm.node).map_or(u64::MAX, |node| u64::from(node.cpus));
-    status.insert("cpus".into(), vm.cpus().min(cpus).into());
-    status.insert("memhost".into(), vm.memory_in_use().into());
+    status["cpus"] = vm.cpus().min(cpus).into();
+    status["memhost"] = vm.memory_in_use().into();
     if let Some(running) = vm.running {
-        status.insert("pid".into(), running.pid.into());
+        status["pid"] = running.pid.into();
     }
-    if let Some(tags) = vm.config.get("tags") {
-        status.insert("tags".into(), tags.as_str().into());
-    }
-    if let Some(lock) = &vm.lock {
-        status.insert("lock".into(), lock.as_str().into());
-    }
+    mark(&mut status, vm);
     status
 }
 
@@ -60,23 +51,22 @@ fn list(call: &mut Call<'_>) -> Outcome {
     let here = call.world.vms.iter().filter(|(_, vm)| vm.node == node);
     let audit = call.world.access.below(call.auth, "/vms", &["VM.Audit"]);
     let visible = here.filter(|(vmid, _)| audit.may(vmid));
-    let mut list: Vec<Value> = visible.map(|(vmid, vm)| vm_status(call, *vmid, vm).into()).collect();
+    let mut list: Vec<Value> = visible.map(|(vmid, vm)| vm_status(call, *vmid, vm)).collect();
     call.world.shuffle(&mut list);
     Ok(list.into())
 }
 
 fn current(call: &mut Call<'_>) -> Outcome {
     let (node, vmid) = (call.node(), call.vmid());
-    let vm = call.world.vm(&node, vmid).map_err(die)?;
+    let vm = call.world.vm(&node, vmid)?;
     let mut status = vm_status(call, vmid, vm);
-    status.insert("qmpstatus".into(), if vm.running.is_some() { "running" } else { "stopped" }.into());
-    status.insert("ha".into(), json!({"managed": u8::from(call.world.ha_resources.contains(&format!("vm:{vmid}")))}));
-    let agent = vm.config.get("agent").map_or("", String::as_str);
-    let agent = pairs(agent);
+    status["qmpstatus"] = if vm.running.is_some() { "running" } else { "stopped" }.into();
+    status["ha"] = json!({"managed": u8::from(call.world.ha_resources.contains(&format!("vm:{vmid}")))});
+    let agent = pairs(vm.config.get("agent").map_or("", String::as_str));
     if matches!(agent.get("enabled").or(agent.get("")), Some(&("1" | "true" | "yes" | "on"))) {
-        status.insert("agent".into(), 1.into());
+        status["agent"] = 1.into();
     }
-    Ok(status.into())
+    Ok(status)
 }
 
 /// The options of a VM among the parameters, `cdrom` under its real name.
@@ -113,8 +103,7 @@ fn create(call: &mut Call<'_>) -> Outcome {
         super::drives::check_vm(call, vmid, pool.as_deref(), &["VM.Config.Options"])?;
     }
     if let Some(other) = call.world.vms.get(&vmid) {
-        let why = format!("unable to create VM {vmid} - VM {vmid} already exists on node '{}'", other.node);
-        return Err(die(why));
+        return Err(format!("unable to create VM {vmid} - VM {vmid} already exists on node '{}'", other.node).into());
     }
     give_addresses(call.world, &mut settings);
     let lock = Some("create".to_owned());
@@ -173,7 +162,7 @@ fn start(call: &mut Call<'_>) -> Outcome {
     let started_at = call.now + START.as_secs();
     let effect = move |world: &mut World, log: &mut Vec<String>| start_vm(world, vmid, started_at, log);
     let node = call.node();
-    call.world.vm(&node, vmid).map_err(die)?;
+    call.world.vm(&node, vmid)?;
     call.fork("qmstart", &vmid.to_string(), START, Box::new(effect))
 }
 
@@ -234,17 +223,9 @@ fn check_host(world: &World, vm: &Vm, log: &mut Vec<String>) -> Result<(), Strin
     Ok(())
 }
 
-fn stop(call: &mut Call<'_>) -> Outcome {
-    switch_off(call, "qmstop", STOP)
-}
-
-fn shutdown(call: &mut Call<'_>) -> Outcome {
-    switch_off(call, "qmshutdown", SHUTDOWN)
-}
-
 fn switch_off(call: &mut Call<'_>, kind: &str, takes: Duration) -> Outcome {
     let (node, vmid) = (call.node(), call.vmid());
-    call.world.vm(&node, vmid).map_err(die)?;
+    call.world.vm(&node, vmid)?;
     let effect = move |world: &mut World, _: &mut Vec<String>| {
         let vm = world.vms.get(&vmid).ok_or_else(|| format!("VM {vmid} does not exist"))?;
         if let Some(lock) = &vm.lock {
@@ -259,7 +240,7 @@ fn switch_off(call: &mut Call<'_>, kind: &str, takes: Duration) -> Outcome {
 fn destroy(call: &mut Call<'_>) -> Outcome {
     let (node, vmid) = (call.node(), call.vmid());
     let purge = call.args.flag("purge");
-    destroyable(call.world, &node, vmid, purge).map_err(die)?;
+    destroyable(call.world, &node, vmid, purge)?;
     let effect = move |world: &mut World, log: &mut Vec<String>| {
         destroyable(world, &node, vmid, purge)?;
         let Some(vm) = world.vms.get(&vmid) else { return Ok(()) };

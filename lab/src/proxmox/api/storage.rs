@@ -30,8 +30,7 @@ pub(super) const HANDLERS: &[Handler] = &[
 fn change(call: &mut Call<'_>) -> Outcome {
     let (id, content) = (call.args.text("storage"), split_list(&call.args.text("content")));
     let storage = call.world.storages.get_mut(&id);
-    storage.ok_or_else(|| Refusal::die(format!("storage '{id}' does not exist")))?.content =
-        content.into_iter().collect();
+    storage.ok_or_else(|| format!("storage '{id}' does not exist"))?.content = content.into_iter().collect();
     Ok(json!({"storage": id}))
 }
 
@@ -93,7 +92,7 @@ fn list(call: &mut Call<'_>) -> Outcome {
 
 fn content(call: &mut Call<'_>) -> Outcome {
     let (node, id) = (call.node(), call.args.text("storage"));
-    call.world.usable_storage(&id, &node).map_err(Refusal::die)?;
+    call.world.usable_storage(&id, &node)?;
     let wanted = call.args.list("content");
     let volumes = call.world.storages.get(&id).and_then(|storage| storage.backend(&node));
     let listed = volumes.into_iter().flat_map(|backend| &backend.volumes).filter(|(volid, volume)| {
@@ -126,7 +125,7 @@ fn info(call: &mut Call<'_>) -> Outcome {
     check_volume_access(call, None, &volid)?;
     let volume = call.world.volume(&node, &volid);
     // qemu-img has nothing to look at, so there is no format either.
-    let volume = volume.ok_or_else(|| Refusal::die(format!("volume_size_info on '{volid}' failed - no format")))?;
+    let volume = volume.ok_or_else(|| format!("volume_size_info on '{volid}' failed - no format"))?;
     let path = path_of(call.world, &volid);
     let format = if volume.content == "iso" { "iso" } else { volume.format.as_str() };
     Ok(json!({"path": path, "size": volume.size, "used": volume.used, "format": format}))
@@ -140,7 +139,7 @@ pub(super) fn path_of(world: &World, volid: &str) -> String {
 
 fn remove(call: &mut Call<'_>) -> Outcome {
     let (node, id, volid) = (call.node(), call.args.text("storage"), volume_id(call)?);
-    let storage = call.world.usable_storage(&id, &node).map_err(Refusal::die)?;
+    let storage = call.world.usable_storage(&id, &node)?;
     let name = volid.split_once(':').map_or("", |(_, name)| name);
     let unreadable = || Refusal::die(format!("unable to parse volume name '{name}'"));
     let (_, owner) = parse_volname(storage.kind, name).ok_or_else(unreadable)?;

@@ -1,6 +1,9 @@
 //! Worlds to begin with, and changes from outside that no API call makes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
+
+use serde::Deserialize;
 
 use super::disk::{Backend, Storage, StorageKind, Volume};
 use super::{Config, GIB, Node, Vm, World};
@@ -16,31 +19,16 @@ pub const DEFAULT_TOKEN_SECRET: &str = "00000000-0000-0000-0000-000000000000";
 /// The password of root@pam in the simulation.
 pub const DEFAULT_ROOT_PASSWORD: &str = "omni-scale";
 
-/// The least privileges with which omni-infra-provider-proxmox 0d9fd58 works (roles as for `pveum role add`).
-const ROLES: &[(&str, &str)] = &[
-    (
-        "OmniVM",
-        "VM.Allocate VM.Audit VM.PowerMgmt VM.Config.CDROM VM.Config.CPU VM.Config.Disk VM.Config.HWType VM.Config.Memory \
-         VM.Config.Network VM.Config.Options",
-    ),
-    ("OmniNode", "Sys.Audit Sys.AccessNetwork"),
-    ("OmniISO", "Datastore.Audit Datastore.AllocateTemplate Datastore.Allocate"),
-    ("OmniDisk", "Datastore.Audit Datastore.AllocateSpace"),
-    ("OmniNet", "SDN.Use"),
-    ("OmniPool", "Pool.Allocate Pool.Audit"),
-];
+/// What the provider's user holds: roles with their privileges, and on which paths.
+#[derive(Deserialize)]
+struct Rights {
+    roles: BTreeMap<String, String>,
+    grants: BTreeMap<String, String>,
+}
 
-/// Where the provider's user holds those roles.
-const GRANTS: &[(&str, &str)] = &[
-    ("/vms", "OmniVM"),
-    ("/nodes", "OmniNode"),
-    ("/storage/local", "OmniISO"),
-    ("/storage/local-lvm", "OmniDisk"),
-    ("/storage/vm_ssd", "OmniDisk"),
-    ("/sdn/zones/localnetwork/vmbr0", "OmniNet"),
-    ("/sdn/zones/localnetwork/vmbr1", "OmniNet"),
-    ("/pool", "OmniPool"),
-];
+static RIGHTS: LazyLock<Rights> = LazyLock::new(|| {
+    serde_yaml::from_str(include_str!("rights.yaml")).unwrap_or_else(|why| panic!("rights.yaml: {why}"))
+});
 
 fn words(list: &str) -> BTreeSet<String> {
     list.split(',').map(str::to_owned).collect()
@@ -60,12 +48,8 @@ fn provider_access(token_secret: &str) -> Access {
 
 /// The provider's roles with all their privileges, granted to its user.
 pub fn grant_all(access: &mut Access) {
-    for (role, privs) in ROLES {
-        access.roles.insert((*role).to_owned(), privs.split(' ').collect());
-    }
-    for (path, role) in GRANTS {
-        access.grant(path, PROVIDER_USER, role);
-    }
+    access.roles.extend(RIGHTS.roles.iter().map(|(role, privs)| (role.clone(), privs.split(' ').collect())));
+    RIGHTS.grants.iter().for_each(|(path, role)| access.grant(path, PROVIDER_USER, role));
 }
 
 fn storage(kind: StorageKind, content: &str, shared: bool, path: &str) -> Storage {
@@ -235,8 +219,8 @@ impl World {
     /// had it.
     pub fn revoke_privilege(&mut self, privilege: &str) -> bool {
         let mut found = false;
-        for (role, _) in ROLES {
-            found |= self.access.roles.get_mut(*role).is_some_and(|held| held.remove(privilege));
+        for role in RIGHTS.roles.keys() {
+            found |= self.access.roles.get_mut(role).is_some_and(|held| held.remove(privilege));
         }
         found
     }

@@ -286,7 +286,7 @@ impl Engine {
         self.around.omni_starts.notify_one();
         super::containers::omni_says(&container.log);
         let begun = self.around.omni.with(|state| state.begin(&shown.service.image));
-        let ended = fault_effects::last_words(&self.around.faults).or(begun.err()).map(str::to_owned);
+        let ended = self.around.faults.last_words().or(begun.err()).map(str::to_owned);
         let keys = super::containers::public_keys(&shown.service);
         let ended = super::containers::refused_settings(&shown.service).or(keys.as_ref().err().cloned()).or(ended);
         if ended.is_none() && keys.is_ok_and(|keys| keys.iter().any(|key| key == super::store::NEXT_KEY)) {
@@ -457,9 +457,7 @@ impl Engine {
         };
         for victim in victims {
             if let Some(container) = self.lock().containers.get(&victim) {
-                container.log.raw(
-                    "Error: controller runtime watch error: rpc error: code = Unavailable desc = error reading from server: EOF",
-                );
+                container.log.raw(provider::CUT_OFF);
             }
             self.stop(&victim, 1);
         }

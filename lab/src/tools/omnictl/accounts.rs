@@ -32,7 +32,9 @@ pub fn provider(client: &mut Connection, call: &args::ProviderCommand) -> Result
 pub fn service_account(client: &mut Connection, call: &args::AccountCommand) -> Result<(), ToolError> {
     match call {
         args::AccountCommand::Create { name, role, use_user_role } => {
-            create_account(client, name, role, *use_user_role)
+            let key = register(client, name, role, *use_user_role)?;
+            credentials(client, &key, &format!("Created service account {name:?} with public key"), false);
+            Ok(())
         }
         args::AccountCommand::Renew { name } => renew(client, name, false),
         args::AccountCommand::List => list_accounts(client),
@@ -53,20 +55,21 @@ fn key(name: &str) -> Result<(NewKey, PublicKey), ToolError> {
     Ok((key, public))
 }
 
+/// Registers a service account: its key.
+fn register(client: &mut Connection, name: &str, role: &str, use_user_role: bool) -> Result<NewKey, ToolError> {
+    let (key, public) = key(name)?;
+    let (name, role) = (name.to_owned(), role.to_owned());
+    client.call::<()>(OmniCall::CreateServiceAccount { name, role, use_user_role, key: public })?;
+    Ok(key)
+}
+
 fn create_provider(client: &mut Connection, name: &str) -> Result<(), ToolError> {
     let spec = kinds::by_type(client.release, INFRA_PROVIDER).map(|kind| kind.complete(&serde_json::json!({})));
     let now = crate::omni::wall_now();
     // The provider first, the key after: what fails in between leaves it behind.
     client.call::<()>(OmniCall::Create(Resource::new(INFRA_PROVIDER, INFRA, name, spec.unwrap_or_default(), now)))?;
     let account = format!("{PROVIDER_PREFIX}{name}");
-    let (key, public) = key(&account)?;
-    let role = "InfraProvider".to_owned();
-    client.call::<()>(OmniCall::CreateServiceAccount {
-        name: account.clone(),
-        role,
-        use_user_role: false,
-        key: public,
-    })?;
+    let key = register(client, &account, "InfraProvider", false)?;
     out(&format!("Your infra provider {name:?} is ready to use\n"));
     credentials(client, &key, &format!("Created infra provider service account {account:?} with public key"), true);
     out("Please use the endpoint and the service account key to set up the infra provider\n");
@@ -87,14 +90,6 @@ fn credentials(client: &Connection, key: &NewKey, done: &str, all_on_stdout: boo
     say(&format!("{done} ID {:?}\n\n{next}\n", key.fingerprint));
     out(&format!("OMNI_ENDPOINT={}\nOMNI_SERVICE_ACCOUNT_KEY={}\n", client.endpoint, key.encoded));
     say("\nNote: Store the service account key securely, it will not be displayed again\n");
-}
-
-fn create_account(client: &mut Connection, name: &str, role: &str, use_user_role: bool) -> Result<(), ToolError> {
-    let (key, public) = key(name)?;
-    let role = role.to_owned();
-    client.call::<()>(OmniCall::CreateServiceAccount { name: name.to_owned(), role, use_user_role, key: public })?;
-    credentials(client, &key, &format!("Created service account {name:?} with public key"), false);
-    Ok(())
 }
 
 fn list_providers(client: &mut Connection) -> Result<(), ToolError> {
@@ -121,7 +116,7 @@ fn list_accounts(client: &mut Connection) -> Result<(), ToolError> {
     for account in found {
         for (number, key) in account.keys.iter().enumerate() {
             let first = |text: &str| if number == 0 { text.to_owned() } else { String::new() };
-            let mut row = vec![first(&account.name), first(account.role.name())];
+            let mut row = vec![first(&account.name), first(account.role.as_ref())];
             if old {
                 row.extend([key.id.clone(), rfc3339(key.expires).replace('T', " ").replace('Z', " +0000 UTC")]);
             } else {

@@ -22,8 +22,7 @@ pub fn run(client: &mut Connection, cluster: &str) -> Result<(), ToolError> {
     let (sets, patches, extensions) = (of(MACHINE_SET)?, of(CONFIG_PATCH)?, of(EXTENSIONS_CONFIGURATION)?);
     let parts = Parts { patches, extensions, release: client.release };
     let mut documents = vec![parts.cluster(&found)];
-    let (control_planes, mut workers): (Vec<_>, Vec<_>) =
-        sets.into_iter().partition(|set| set.label(L_CONTROL_PLANE).is_some());
+    let (control_planes, mut workers): (Vec<_>, Vec<_>) = sets.into_iter().partition(|set| set.is_control_plane());
     workers.sort_by(|a, b| a.md.id.cmp(&b.md.id));
     documents.extend(control_planes.iter().map(|set| parts.set("ControlPlane", cluster, set)));
     documents.extend(workers.iter().map(|set| parts.set("Workers", cluster, set)));

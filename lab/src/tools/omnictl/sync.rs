@@ -54,77 +54,49 @@ fn actual(client: &mut Connection, cluster: &str, expected: &[Resource]) -> Resu
     Ok(out)
 }
 
-/// A resource that the template no longer has.
-fn unexpected(found: Resource, cluster: &str, gone: &mut Vec<Resource>) -> Result<(), ToolError> {
-    let owner = found.label(L_CLUSTER).unwrap_or_default();
-    if found.md.typ != CLUSTER && owner != cluster {
-        let text =
-            format!("resource {} belongs to cluster {owner:?}, but template is for cluster {cluster:?}", found.name());
+/// What goes of a cluster: sets and nodes first, everything else after; what goes with its owner is not named.
+fn phases(gone: Vec<Resource>, cluster: &str) -> Result<[Vec<Resource>; 2], ToolError> {
+    let of = |resource: &Resource| resource.label(L_CLUSTER).unwrap_or_default().to_owned();
+    if let Some(foreign) = gone.iter().find(|found| found.md.typ != CLUSTER && of(found) != cluster) {
+        let (name, owner) = (foreign.name(), of(foreign));
+        let text = format!("resource {name} belongs to cluster {owner:?}, but template is for cluster {cluster:?}");
         return Err(ToolError::Message(text));
     }
-    gone.push(found);
-    Ok(())
-}
-
-/// Sets and nodes first, everything else after; what goes with its owner is not named.
-fn phases(gone: Vec<Resource>) -> [Vec<Resource>; 2] {
+    let goes = |typ: &str, id: Option<&str>| gone.iter().any(|other| other.md.typ == typ && Some(&*other.md.id) == id);
     let with_owner = |resource: &Resource| match resource.md.typ.as_str() {
         CLUSTER => false,
-        MACHINE_SET_NODE => gone
-            .iter()
-            .any(|other| other.md.typ == MACHINE_SET && resource.label(L_MACHINE_SET) == Some(other.md.id.as_str())),
-        _ => {
-            gone.iter().any(|other| other.md.typ == CLUSTER && resource.label(L_CLUSTER) == Some(other.md.id.as_str()))
-        }
+        MACHINE_SET_NODE => goes(MACHINE_SET, resource.label(L_MACHINE_SET)),
+        _ => goes(CLUSTER, resource.label(L_CLUSTER)),
     };
-    let mut out = [Vec::new(), Vec::new()];
-    for resource in gone.iter().filter(|resource| !with_owner(resource)) {
-        let first = [MACHINE_SET, MACHINE_SET_NODE].contains(&resource.md.typ.as_str());
-        out[usize::from(!first)].push(resource.clone());
-    }
-    for phase in &mut out {
-        phase.sort_by_key(rank);
-    }
-    out
+    let named = gone.iter().filter(|resource| !with_owner(resource)).cloned();
+    let first = |resource: &Resource| [MACHINE_SET, MACHINE_SET_NODE].contains(&resource.md.typ.as_str());
+    let (mut sets, mut rest): (Vec<_>, Vec<_>) = named.partition(first);
+    sets.sort_by_key(rank);
+    rest.sort_by_key(rank);
+    Ok([sets, rest])
 }
 
 fn changes(client: &mut Connection, template: &Template) -> Result<Changes, ToolError> {
     let cluster = template.cluster_name()?;
-    let expected = template.translate()?;
-    let mut changes = Changes::default();
-    let mut gone = Vec::new();
-    let found = actual(client, &cluster, &expected)?;
-    let mut missing = expected.clone();
-    for old in found {
-        let Some(wanted) = expected.iter().find(|wanted| wanted.key() == old.key()) else {
-            unexpected(old, &cluster, &mut gone)?;
+    let mut missing = template.translate()?;
+    let (mut update, mut gone) = (Vec::new(), Vec::new());
+    for old in actual(client, &cluster, &missing.clone())? {
+        let Some(at) = missing.iter().position(|wanted| wanted.key() == old.key()) else {
+            gone.push(old);
             continue;
         };
-        missing.retain(|other| other.key() != old.key());
-        let mut new = wanted.clone();
+        let mut new = missing.remove(at);
         // The rest of the metadata is not the template's business.
         (new.md.version, new.md.sequence) = (old.md.version, old.md.sequence);
         (new.md.created, new.md.updated) = (old.md.created, old.md.updated);
         new.md.finalizers.clone_from(&old.md.finalizers);
         if old != new {
-            changes.update.push((old, new));
+            update.push((old, new));
         }
     }
-    changes.create = missing;
-    changes.create.sort_by_key(rank);
-    changes.update.sort_by_key(|(_, new)| rank(new));
-    changes.destroy = phases(gone);
-    Ok(changes)
-}
-
-fn removal(client: &mut Connection, cluster: &str) -> Result<Changes, ToolError> {
-    let mut changes = Changes::default();
-    let mut gone = Vec::new();
-    for found in actual(client, cluster, &[])? {
-        unexpected(found, cluster, &mut gone)?;
-    }
-    changes.destroy = phases(gone);
-    Ok(changes)
+    missing.sort_by_key(rank);
+    update.sort_by_key(|(_, new)| rank(new));
+    Ok(Changes { create: missing, update, destroy: phases(gone, &cluster)? })
 }
 
 /// What `--verbose` prints of a change: nothing if nothing changed (client/pkg/diff). Keys are sorted and strings quoted as serde_yaml does,
@@ -244,6 +216,6 @@ pub fn delete_cluster(client: &mut Connection, cluster: &str, dry: bool, disconn
         }
         take_away(client, links, dry, false)?;
     }
-    let changes = removal(client, cluster)?;
-    carry_out(client, changes, dry, false)
+    let gone = actual(client, cluster, &[])?;
+    carry_out(client, Changes { destroy: phases(gone, cluster)?, ..Changes::default() }, dry, false)
 }

@@ -190,20 +190,20 @@ impl Template {
         }
     }
 
-    fn make(&self, typ: &str, id: &str, spec: &Value, now: i64) -> Resource {
+    fn make(&self, typ: &str, id: &str, spec: &Value, labels: &[(&str, &str)]) -> Resource {
         let spec = kinds::by_type(self.release, typ).map_or_else(|| spec.clone(), |kind| kind.complete(spec));
-        Resource::new(typ, DEFAULT, id, spec, now)
+        let made = Resource::new(typ, DEFAULT, id, spec, crate::omni::wall_now());
+        labels.iter().fold(made, |made, (key, value)| made.with_label(key, value))
     }
 
     /// The resources that it stands for.
     pub fn translate(&self) -> Result<Vec<Resource>, String> {
-        let now = crate::omni::wall_now();
         let name = self.cluster_name()?;
         let (mut out, mut errors) = (Vec::new(), Vec::new());
         for (kind, value) in &self.models {
             let made = match *kind {
-                "Cluster" => self.translate_cluster(value, now),
-                kind => self.translate_set(&name, value, kind == "ControlPlane", now),
+                "Cluster" => self.translate_cluster(value),
+                kind => self.translate_set(&name, value, kind == "ControlPlane"),
             };
             match made {
                 Ok(made) => out.extend(made),
@@ -218,7 +218,7 @@ impl Template {
         if errors.is_empty() { Ok(out) } else { Err(multierror(&errors)) }
     }
 
-    fn translate_cluster(&self, value: &Value, now: i64) -> Result<Vec<Resource>, String> {
+    fn translate_cluster(&self, value: &Value) -> Result<Vec<Resource>, String> {
         let name = text(value, "name");
         let version = |part: &str| text(&value[part], "version").trim_start_matches('v').to_owned();
         let features = &value["features"];
@@ -231,21 +231,19 @@ impl Template {
         for key in ["enableNodeAuditSkip", "disablePublicDiscoveryService"].into_iter().filter(|key| on(key)) {
             spec["features"][key.to_lowercase()] = true.into();
         }
-        let mut cluster = self.make(CLUSTER, name, &spec, now);
+        let mut cluster = self.make(CLUSTER, name, &spec, &[]);
         cluster.md.annotations.insert(A_TEMPLATE.to_owned(), String::new());
         apply(&mut cluster, value);
         let labels = [(L_CLUSTER, name)];
         let mut out = vec![cluster];
-        out.extend(self.translate_patches(value, &format!("cluster-{name}"), 200, &labels, now)?);
-        out.extend(self.extensions(value, name, &labels, now));
+        out.extend(self.translate_patches(value, &format!("cluster-{name}"), 200, &labels)?);
+        out.extend(self.extensions(value, name, &labels));
         Ok(out)
     }
 
-    fn extensions(&self, value: &Value, suffix: &str, labels: &[(&str, &str)], now: i64) -> Option<Resource> {
-        let list = value["systemExtensions"].as_array()?;
-        let made =
-            self.make(EXTENSIONS_CONFIGURATION, &format!("schematic-{suffix}"), &json!({"extensions": list}), now);
-        Some(labels.iter().fold(made, |made, (key, value)| made.with_label(key, value)))
+    fn extensions(&self, value: &Value, suffix: &str, labels: &[(&str, &str)]) -> Option<Resource> {
+        let spec = json!({"extensions": value["systemExtensions"].as_array()?});
+        Some(self.make(EXTENSIONS_CONFIGURATION, &format!("schematic-{suffix}"), &spec, labels))
     }
 
     fn translate_patches(
@@ -254,7 +252,6 @@ impl Template {
         prefix: &str,
         weight: usize,
         labels: &[(&str, &str)],
-        now: i64,
     ) -> Result<Vec<Resource>, String> {
         let mut out = Vec::new();
         for (at, patch) in value["patches"].as_array().into_iter().flatten().enumerate() {
@@ -264,10 +261,7 @@ impl Template {
                 id => id.to_owned(),
             };
             let data = self.source(patch).map_err(|why| format!("failed to read patch {name:?}: {why}"))?;
-            let mut made = self.make(CONFIG_PATCH, &id, &json!({"data": data}), now);
-            for (key, value) in labels {
-                made = made.with_label(key, value);
-            }
+            let mut made = self.make(CONFIG_PATCH, &id, &json!({"data": data}), labels);
             made.md.annotations.insert("name".to_owned(), name.to_owned());
             apply(&mut made, patch);
             out.push(made);
@@ -275,13 +269,7 @@ impl Template {
         Ok(out)
     }
 
-    fn translate_set(
-        &self,
-        cluster: &str,
-        value: &Value,
-        control_plane: bool,
-        now: i64,
-    ) -> Result<Vec<Resource>, String> {
+    fn translate_set(&self, cluster: &str, value: &Value, control_plane: bool) -> Result<Vec<Resource>, String> {
         let suffix = match (control_plane, text(value, "name")) {
             (true, _) => "control-planes",
             (false, "") => "workers",
@@ -296,12 +284,12 @@ impl Template {
             spec["machineallocation"] =
                 json!({"name": text(class, "name"), "machinecount": size("value"), "allocationtype": size("type")});
         }
-        let mut set = self.make(MACHINE_SET, &id, &spec, now).with_label(L_CLUSTER, cluster).with_label(role, "");
+        let mut set = self.make(MACHINE_SET, &id, &spec, &[(L_CLUSTER, cluster), (role, "")]);
         apply(&mut set, value);
         let labels = [(L_CLUSTER, cluster), (L_MACHINE_SET, id.as_str())];
         let mut out = vec![set];
-        out.extend(self.translate_patches(value, &id, 400, &labels, now)?);
-        out.extend(self.extensions(value, &id, &labels, now));
+        out.extend(self.translate_patches(value, &id, 400, &labels)?);
+        out.extend(self.extensions(value, &id, &labels));
         Ok(out)
     }
 }
