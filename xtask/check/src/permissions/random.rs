@@ -2,6 +2,8 @@
 //! 9.1 `AccessControl.pm` `roles`, `RPCEnvironment.pm` `permissions` and `get_effective_permissions`, `API2/ACL.pm`): the
 //! audit passes exactly where every call of a machine's life would be allowed, and its script mends whatever it does not.
 
+use std::iter::successors;
+
 use super::*;
 use domain::status::proxmox::{AclEntry, certain, parent};
 
@@ -22,9 +24,6 @@ impl Random {
     }
 }
 
-/// The entries of one path: (`user`, `group` or `token`, whose) → role → whether it propagates.
-pub(super) type Entries = BTreeMap<(&'static str, String), BTreeMap<String, bool>>;
-
 /// `user.cfg`, as far as it decides what one token may do.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Cfg {
@@ -32,7 +31,8 @@ pub(super) struct Cfg {
     /// Groups that the user is in.
     groups: BTreeSet<String>,
     pub(super) roles: BTreeMap<String, BTreeSet<String>>,
-    pub(super) acl: BTreeMap<String, Entries>,
+    /// Each entry, and whether it propagates.
+    pub(super) acl: Vec<(AclEntry, bool)>,
     /// The storages of each pool.
     pools: BTreeMap<String, BTreeSet<String>>,
 }
@@ -43,14 +43,15 @@ impl Cfg {
         if who == TOKEN && !self.privsep {
             return self.roles(USER, path);
         }
-        let mut levels: Vec<&str> = std::iter::successors(Some(path), |path| parent(path)).collect();
+        let mut levels: Vec<&str> = successors(Some(path), |path| parent(path)).collect();
         levels.reverse();
         let mut roles = BTreeMap::new();
         for level in levels {
             let said = |kind: &str, of: &dyn Fn(&str) -> bool| -> BTreeMap<String, bool> {
-                let entries = self.acl.get(level).into_iter().flatten();
-                let ours = entries.filter(|((is, id), _)| *is == kind && of(id)).flat_map(|(_, roles)| roles.clone());
-                ours.filter(|(_, propagates)| level == path || *propagates).collect()
+                let here = self.acl.iter().filter(|(entry, propagates)| {
+                    entry.path == level && entry.kind == kind && of(&entry.who) && (level == path || *propagates)
+                });
+                here.map(|(entry, propagates)| (entry.role.clone(), *propagates)).collect()
             };
             let own = |id: &str| id == who;
             let group = |id: &str| who == USER && self.groups.contains(id);
@@ -110,7 +111,7 @@ impl Cfg {
     pub(super) fn answers(&self, scope: &Scope) -> Permissions {
         let top = ["/", "/access", "/access/groups", "/nodes", "/pool", "/sdn", "/storage", "/vms"].map(str::to_owned);
         // Every node of the tree of entries, those between included.
-        let entries = self.acl.keys().flat_map(|path| std::iter::successors(Some(path.as_str()), |path| parent(path)));
+        let entries = self.acl.iter().flat_map(|(entry, _)| successors(Some(entry.path.as_str()), |path| parent(path)));
         let mut paths: BTreeSet<String> = top.into_iter().chain(entries.map(str::to_owned)).collect();
         paths.extend(self.pools.values().flatten().map(|storage| format!("/storage/{storage}")));
         let tree = paths.into_iter().map(|path| (path.clone(), self.permissions(TOKEN, &path)));
@@ -136,23 +137,20 @@ impl Cfg {
     /// What `GET /access/acl` answers to the token.
     fn shown_acl(&self) -> Vec<AclEntry> {
         let all = self.may("Sys.Audit", "/access");
-        let visible = self.acl.iter().filter(|(path, _)| all || self.may("Permissions.Modify", path));
-        let entries = visible.flat_map(|(path, entries)| {
-            entries.iter().flat_map(move |((kind, id), roles)| {
-                roles.keys().map(move |role| AclEntry {
-                    path: path.clone(),
-                    kind: (*kind).to_owned(),
-                    who: id.clone(),
-                    role: role.clone(),
-                })
-            })
-        });
-        entries.collect()
+        let visible = self.acl.iter().filter(|(entry, _)| all || self.may("Permissions.Modify", &entry.path));
+        visible.map(|(entry, _)| entry.clone()).collect()
     }
 
-    pub(super) fn grant(&mut self, path: &str, kind: &'static str, id: &str, role: &str, propagates: bool) {
-        let entries = self.acl.entry(path.to_owned()).or_default();
-        entries.entry((kind, id.to_owned())).or_default().insert(role.to_owned(), propagates);
+    pub(super) fn grant(&mut self, path: &str, kind: &str, who: &str, role: &str, propagates: bool) {
+        let [path, kind, who, role] = [path, kind, who, role].map(str::to_owned);
+        let entry = AclEntry { path, kind, who, role };
+        self.revoke(&entry.path, &entry.who, &entry.role);
+        self.acl.push((entry, propagates));
+    }
+
+    pub(super) fn revoke(&mut self, path: &str, who: &str, role: &str) {
+        self.acl
+            .retain(|(entry, _)| (entry.path.as_str(), entry.who.as_str(), entry.role.as_str()) != (path, who, role));
     }
 
     /// Does what `pveum` does on each line of a script, and what its last comment advises for paths that stay missing.
@@ -176,7 +174,7 @@ impl Cfg {
                     assert!(self.roles.contains_key(role), "{line}: no such role");
                     match verb.1 {
                         "modify" => self.grant(&words[3], kind, who, role, after("--propagate") != Some("0")),
-                        _ => _ = self.acl.get_mut(&words[3]).and_then(|e| e.get_mut(&(kind, who.into()))?.remove(role)),
+                        _ => self.revoke(&words[3], who, role),
                     }
                 }
             }
@@ -298,9 +296,7 @@ fn cfg(random: &mut Random, scope: &Scope) -> Cfg {
             .insert(random.one(&["gpu", "demo-workers", "old"]).into(), names(&[random.one(&["local", "vm_ssd"])]));
     }
     let mut paths: Vec<String> = scope.paths().into_iter().collect();
-    paths.extend(
-        paths.clone().iter().flat_map(|path| std::iter::successors(parent(path), |p| parent(p))).map(str::to_owned),
-    );
+    paths.extend(paths.clone().iter().flat_map(|path| successors(parent(path), |p| parent(p))).map(str::to_owned));
     paths.extend(["/pool/old", "/storage/other", "/access"].map(str::to_owned));
     let names: Vec<String> = cfg.roles.keys().cloned().collect();
     if random.chance(2) {
@@ -387,7 +383,7 @@ fn tree_agrees_with_the_question_about_each_path() {
         let scope = scope(&mut random);
         let mut cfg = cfg(&mut random, &scope);
         // An id that no VM has: Proxmox deletes the entries of a VM with it.
-        cfg.acl.remove("/vms/100");
+        cfg.acl.retain(|(entry, _)| entry.path != "/vms/100");
         let permissions = cfg.answers(&scope);
         for (path, exact) in &permissions.exact {
             let visible = path.starts_with("/vms/") || cfg.shows(path);
