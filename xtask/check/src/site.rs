@@ -15,7 +15,7 @@ use super::upgrade;
 use domain::nearest::suggestion;
 use domain::releases::Minor;
 use domain::version;
-use yaml::{Finding, Node, Position};
+use yaml::{Entry, Finding, Node};
 
 /// Where `docker/site` is in Omni's container.
 pub const FILES: &str = "/etc/omni/site/";
@@ -132,26 +132,21 @@ fn kind(kind: &str) -> (Value, String) {
 
 /// The dotted paths of the settings in a file.
 pub fn keys(text: &str) -> Vec<String> {
-    let mut keys = Vec::new();
     let documents = yaml::load("docker/site.yaml", text.as_bytes()).documents;
-    documents.first().into_iter().for_each(|document| upgrade::paths(&document.root, "", &mut keys));
-    keys
-}
-
-/// The setting at a path of keys, as it is written.
-pub fn value(text: &str, path: &[&str]) -> Option<String> {
-    let documents = yaml::load("docker/site.yaml", text.as_bytes()).documents;
-    documents.first()?.root.path(path)?.text().map(str::to_owned)
+    documents.first().map(|document| upgrade::paths(&document.root)).unwrap_or_default()
 }
 
 const PUBLIC_KEYS: [&str; 4] = ["storage", "default", "etcd", "publicKeyFiles"];
 
-/// The texts of the setting at a path of keys: the items of a list, or the one that it is.
+/// The setting at a path of keys as it is written, or the items of a list.
 pub fn texts(text: &str, path: &[&str]) -> Vec<String> {
-    let found: serde_yaml::Value = serde_yaml::from_str(text).unwrap_or_default();
-    let value = path.iter().fold(&found, |node, key| &node[*key]);
-    let items = value.as_sequence().map_or(std::slice::from_ref(value), Vec::as_slice);
-    items.iter().filter_map(|item| item.as_str().map(str::to_owned)).collect()
+    let documents = yaml::load("docker/site.yaml", text.as_bytes()).documents;
+    let found = documents.first().and_then(|document| document.root.path(path)).map(texts_of);
+    found.unwrap_or_default().into_iter().map(str::to_owned).collect()
+}
+
+fn texts_of(node: &Node) -> Vec<&str> {
+    node.text().into_iter().chain(node.items().iter().filter_map(Node::text)).collect()
 }
 
 /// Whether the settings name this public key for the store.
@@ -248,17 +243,15 @@ fn fits(root: &Node, minor: Minor, sure: bool, report: &mut Report<'_>) {
 /// Settings that the compose file makes: its flags win over the file, and the file over the client secret.
 fn overridden(root: &Node, compose: &str, report: &mut Report<'_>) {
     let (flags, keys) = omni_settings(compose);
-    let mut leaves = Vec::new();
-    leaves_of(root, "", &mut leaves);
-    for (path, at, _) in leaves {
+    for (path, Entry { at, .. }) in leaves(root) {
         let flag = TABLE.settings.iter().find(|each| flags.iter().any(|flag| flag == each.flag) && each.meets(&path));
         if let Some(setting) = flag {
             let message =
                 format!("`{path}` has no effect: docker/compose.yaml sets it with --{}, and flags win", setting.flag);
-            report.error(RULE, at, message, "remove it here; what differs between sites is in docker/.env");
+            report.error(RULE, *at, message, "remove it here; what differs between sites is in docker/.env");
         } else if keys.contains(&path) {
             let message = format!("`{path}` would override what docker/compose.yaml sets from docker/.env");
-            report.error(RULE, at, message, "remove it here, and set it in docker/.env");
+            report.error(RULE, *at, message, "remove it here, and set it in docker/.env");
         }
     }
 }
@@ -281,22 +274,14 @@ fn misleading(root: &Node, there: &dyn Fn(&str) -> bool, report: &mut Report<'_>
             report.error(RULE, entry.at, message, "set `embedded: false` next to the endpoints");
         }
         (None, Some(entry)) => {
-            report.error(
-                RULE,
-                entry.at,
-                "the embedded etcd is off, and no other is named",
-                "add `endpoints` next to it",
-            );
+            let message = "the embedded etcd is off, and no other is named";
+            report.error(RULE, entry.at, message, "add `endpoints` next to it");
         }
         _ => {}
     }
     if let (Some(local), Some(_)) = (entry("etcdBackup.localPath"), is("etcdBackup.s3Enabled", &on)) {
-        report.error(
-            RULE,
-            local.at,
-            "Omni does not start with both a directory and S3 for backups",
-            "remove one of them",
-        );
+        let message = "Omni does not start with both a directory and S3 for backups";
+        report.error(RULE, local.at, message, "remove one of them");
     } else if let Some(local) = entry("etcdBackup.localPath") {
         let path = local.value.text().unwrap_or_default();
         if !path.starts_with(BACKUPS) || !there(BACKUPS) {
@@ -325,31 +310,22 @@ fn misleading(root: &Node, there: &dyn Fn(&str) -> bool, report: &mut Report<'_>
 
 /// Files that Omni reads: it sees only what is mounted.
 fn files(root: &Node, there: &dyn Fn(&str) -> bool, report: &mut Report<'_>) {
-    let mut leaves = Vec::new();
-    leaves_of(root, "", &mut leaves);
-    for (path, at, node) in leaves {
+    for (path, Entry { at, value, .. }) in leaves(root) {
         let key = path.rsplit('.').next().unwrap_or_default();
         if !key.ends_with("File") && !key.ends_with("Files") {
             continue;
         }
-        let named = node.text().into_iter().chain(node.items().iter().filter_map(Node::text));
-        for name in named.filter(|name| !name.is_empty() && !there(name)) {
+        for name in texts_of(value).into_iter().filter(|name| !name.is_empty() && !there(name)) {
             let file = name.rsplit('/').next().unwrap_or_default();
             let message = format!("`{path}` names {name:?}, which does not exist in Omni's container");
-            report.error(RULE, at, message, format!("put the file into docker/site/, and write {FILES}{file}"));
+            report.error(RULE, *at, message, format!("put the file into docker/site/, and write {FILES}{file}"));
         }
     }
 }
 
-/// The dotted paths of all values, with the places of their keys; a list is one value.
-fn leaves_of<'n>(node: &'n Node, above: &str, found: &mut Vec<(String, Position, &'n Node)>) {
-    for entry in node.entries() {
-        let path = if above.is_empty() { entry.key.clone() } else { format!("{above}.{}", entry.key) };
-        match entry.value.is_map() {
-            true => leaves_of(&entry.value, &path, found),
-            false => found.push((path, entry.at, &entry.value)),
-        }
-    }
+/// All values with their dotted paths; a list is one value.
+fn leaves(root: &Node) -> impl Iterator<Item = (String, &Entry)> {
+    upgrade::entries(root, "").into_iter().filter(|(_, entry)| !entry.value.is_map())
 }
 
 fn unknown(found: &Mismatch, path: &str, minor: Minor) -> (String, String) {

@@ -162,7 +162,7 @@ pub fn omni_settings(compose: &str) -> (Vec<String>, Vec<String>) {
     for config in document.root.get("configs").map(yaml::Node::entries).unwrap_or_default() {
         let text = config.value.get("content").and_then(yaml::Node::text).unwrap_or_default();
         let stream = yaml::load("configs", text.as_bytes());
-        stream.documents.iter().for_each(|document| upgrade::paths(&document.root, "", &mut keys));
+        keys.extend(stream.documents.iter().flat_map(|document| upgrade::paths(&document.root)));
     }
     (flags, keys)
 }

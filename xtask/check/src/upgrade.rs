@@ -16,7 +16,7 @@ use domain::spec::name;
 use domain::spec::template::ClusterTemplate;
 use domain::version::{self, Version};
 use domain::words::count;
-use yaml::Node;
+use yaml::{Entry, Node};
 
 /// A program whose version changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,12 +132,6 @@ pub struct Reason {
     pub source: String,
 }
 
-impl Reason {
-    fn new(rule: &str, message: impl Into<String>, source: &str) -> Reason {
-        Reason { rule: rule.to_owned(), message: message.into(), source: source.to_owned() }
-    }
-}
-
 /// One version change.
 #[derive(Debug, Clone)]
 pub struct Step {
@@ -157,11 +151,11 @@ impl Step {
     }
 
     fn block(&mut self, rule: &str, message: impl Into<String>, source: &str) {
-        self.blockers.push(Reason::new(rule, message, source));
+        self.blockers.push(Reason { rule: rule.to_owned(), message: message.into(), source: source.to_owned() });
     }
 
     fn warn(&mut self, rule: &str, message: impl Into<String>, source: &str) {
-        self.warnings.push(Reason::new(rule, message, source));
+        self.warnings.push(Reason { rule: rule.to_owned(), message: message.into(), source: source.to_owned() });
     }
 
     fn bug(&mut self, bug: &Bug) {
@@ -589,7 +583,7 @@ pub fn of_template(template: &ClusterTemplate, read: impl Fn(&str) -> FileRead) 
         for document in content.iter().flat_map(|content| &content.documents) {
             match document.get("kind").and_then(Node::text) {
                 Some(kind) => found.documents.push(kind.to_owned()),
-                None => paths(document, "", &mut found.fields),
+                None => found.fields.extend(paths(document)),
             }
         }
     }
@@ -597,10 +591,17 @@ pub fn of_template(template: &ClusterTemplate, read: impl Fn(&str) -> FileRead) 
 }
 
 /// The dotted paths of everything below a node.
-pub fn paths(node: &Node, above: &str, found: &mut Vec<String>) {
+pub fn paths(node: &Node) -> Vec<String> {
+    entries(node, "").into_iter().map(|(path, _)| path).collect()
+}
+
+/// Everything below a node, with its dotted path behind `above`.
+pub(crate) fn entries<'n>(node: &'n Node, above: &str) -> Vec<(String, &'n Entry)> {
+    let mut found = Vec::new();
     for entry in node.entries() {
         let path = if above.is_empty() { entry.key.clone() } else { format!("{above}.{}", entry.key) };
-        paths(&entry.value, &path, found);
-        found.push(path);
+        found.extend(entries(&entry.value, &path));
+        found.push((path, entry));
     }
+    found
 }

@@ -1,5 +1,6 @@
 //! The releases of the provider that behave differently.
 
+use crate::stack;
 use domain::releases::table;
 use strum::{Display, EnumString, IntoStaticStr, VariantArray};
 
@@ -45,12 +46,9 @@ impl Provider {
 
     /// From the text of a compose file that runs the provider: the tag of its image.
     pub fn of_compose(text: &str) -> Option<Provider> {
-        let line = text
-            .lines()
-            .map(str::trim)
-            .find(|line| line.starts_with("image:") && line.contains("omni-infra-provider-proxmox:"))?;
-        let (_, tag) = line.rsplit_once("omni-infra-provider-proxmox:")?;
-        Provider::of_tag(tag.split(['@', ' ', '"', '\'']).next().unwrap_or_default())
+        let images = stack::images(text);
+        let image = images.values().find(|image| image.contains("omni-infra-provider-proxmox:"))?;
+        Provider::of_tag(stack::tag(image)?)
     }
 }
 
@@ -71,7 +69,7 @@ mod tests {
         ] {
             assert_eq!(Provider::of_tag(tag), release, "{tag}");
         }
-        let compose = "a:\n  image: ghcr.io/siderolabs/omni:v1.9.3\nb:\n  image: ghcr.io/siderolabs/omni-infra-provider-proxmox:v0.1.0@sha256:00 # pinned\n";
+        let compose = "services:\n  a: {image: ghcr.io/siderolabs/omni:v1.9.3}\n  b:\n    image: ghcr.io/siderolabs/omni-infra-provider-proxmox:v0.1.0@sha256:00 # pinned\n";
         assert_eq!(Provider::of_compose(compose), Some(Provider::V0_1));
         assert_eq!(Provider::of_compose("image: x"), None);
     }

@@ -221,36 +221,23 @@ impl Limit {
     }
 
     fn wanted(&self) -> String {
-        match self.form {
-            "words" | "names" => format!("one of {}", self.argument.replace('|', ", ")),
-            "range" => match self.argument.split_once("..") {
-                Some((low, "")) => format!("at least {low}"),
-                _ => format!("a number from {}", self.argument.replace("..", " to ")),
-            },
-            "least" => format!("at least {}", self.argument),
-            "subnet" | "address" => "an address or a prefix, like 10.0.0.0/24".to_owned(),
-            "ip" => "an IP address".to_owned(),
-            "not" => format!("another than {}", self.argument.replace('|', ", ")),
-            "specified" => "a certain address; for a default route leave it out".to_owned(),
-            "distinct" => format!("another `{}` for each", self.argument),
-            "prefix" => "an address with its prefix length, like 10.0.0.0/24".to_owned(),
-            "key" => "a key of WireGuard: 32 bytes in base64".to_owned(),
-            "pem" => "PEM, with the lines of its head and end".to_owned(),
-            "ports" => "the lower port first, and each port once".to_owned(),
-            "only" => format!("only {}", self.argument.replace('|', ", ")),
-            "without" => "the rest without that key".to_owned(),
-            "keys" | "values" => format!("{} like {}", self.form, self.argument),
-            "present" => "a value, or leave it out".to_owned(),
-            "last" => format!("`{}` in all but the last", self.argument),
-            "cel" => match self.argument {
-                "link" => "an expression that is true or false, like link.driver == \"virtio_net\"".to_owned(),
-                "oom-ranking" => "an expression that results in a double".to_owned(),
-                "oom-trigger" => "an expression that is true or false".to_owned(),
-                _ => "an expression that is true or false, like disk.size > 100u * GiB".to_owned(),
-            },
-            _ => format!("a text like {}", self.argument),
+        match self.argument.split_once("..").filter(|_| self.form == "range") {
+            Some((low, "")) => format!("at least {low}"),
+            Some((low, high)) => format!("a number from {low} to {high}"),
+            None => wanted(self.form, self.argument),
         }
     }
+}
+
+/// What a form of these lines or a type takes, for people: the lines `wanted`.
+pub(super) fn wanted(form: &str, argument: &str) -> String {
+    let lines = LIMITS.get("wanted").map_or(&[][..], Vec::as_slice);
+    let line = |form: &str| lines.iter().find(|line| line.form == form);
+    // `uint16` is a `uint`, and what is wanted of `cel` depends on what it is about.
+    let sized = form.trim_end_matches(|c: char| c.is_ascii_digit());
+    let text = line(&format!("{form}:{argument}")).or_else(|| line(form)).or_else(|| line(sized));
+    let text = text.map_or("another value", |line| line.argument);
+    text.replace("{,}", &argument.replace('|', ", ")).replace("{}", argument)
 }
 
 /// The parts of a value that JSON does not decode into a type of the table.
@@ -275,9 +262,9 @@ fn json<'n>(node: &'n Node, kind: &'static str, undecoded: &mut Vec<Refused<'n>>
         (_, Some(Value::Bool(_))) if kind == "bool" => {}
         (_, Some(Value::Int(_) | Value::Float(_))) if kind != "string" && value::decodes(node, kind) => {}
         _ => {
-            let wanted = if fields.is_some() { "a mapping" } else { value::wanted(kind) };
+            let wanted = if fields.is_some() { "a mapping".to_owned() } else { wanted(kind, "") };
             let found = node.text().map_or_else(|| node.tag_name().to_owned(), |text| format!("`{text}`"));
-            undecoded.push(Refused { node, found: format!("set to {found} inside"), wanted: wanted.to_owned() });
+            undecoded.push(Refused { node, found: format!("set to {found} inside"), wanted });
         }
     }
 }

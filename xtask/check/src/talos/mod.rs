@@ -420,7 +420,7 @@ fn wanted(kind: &str) -> String {
     if kind.starts_with("{}") || kind == "object" || kind.contains('.') && !kind.contains(':') {
         return "a mapping".to_owned();
     }
-    value::wanted(kind).to_owned()
+    limit::wanted(kind.split(':').next().unwrap_or(kind), "")
 }
 
 #[cfg(test)]

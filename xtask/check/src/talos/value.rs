@@ -66,32 +66,6 @@ pub fn decodes(node: &Node, kind: &str) -> bool {
     }
 }
 
-/// What a type takes, for people.
-pub fn wanted(kind: &str) -> &'static str {
-    match kind {
-        "bool" => "true or false",
-        "string" | "text" | "cel" => "a text",
-        "arg" => "a text (a list from omnictl 1.10 on)",
-        "float32" | "float64" => "a number",
-        "duration" => "a duration with a unit, like 30s or 1h30m",
-        "addr" => "an IP address",
-        "prefix" => "an address with its prefix length, like 10.0.0.0/24",
-        "addrport" => "an address with a port, like 10.0.0.1:53",
-        "bytesize" | "disksize" => "a size, like 10GiB",
-        "size" => "a size or a share, like 10GiB or 20%",
-        "percentage" => "a share, like 20%",
-        "diskmatch" => "a size to compare with, like '>= 100GB'",
-        "base64" | "base64key" => "base64",
-        "mac" => "a hardware address, like 52:54:00:12:34:56",
-        "failovermac" => "one of none, active, follow",
-        "machinetype" => "one of controlplane, worker",
-        "portrange" => "a port or a range of ports, like 80 or 8000-8100",
-        "url" | "endpoint" => "a URL",
-        _ if kind.starts_with("uint") => "a whole number that is not negative, within its range",
-        _ => "a whole number within its range",
-    }
-}
-
 /// True for a type whose values, or what is in their place, must not be shown.
 pub fn may_be_secret(kind: &str) -> bool {
     kind.starts_with("base64") || kind.contains(['.', '[', '{']) || matches!(kind, "object" | "url" | "endpoint")

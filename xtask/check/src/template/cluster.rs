@@ -307,13 +307,8 @@ impl Checker<'_> {
                 self.error("template-manifest", at, "a manifest needs a `mode`", fix);
             }
             let (file, inline) = (manifest.file.as_ref(), manifest.inline.as_ref());
-            if self.has_one_source(
-                "template-manifest",
-                at,
-                "a manifest",
-                "`file` or `inline`",
-                [file.is_some(), inline.is_some()],
-            ) {
+            let given = [file.is_some(), inline.is_some()];
+            if self.has_one_source("template-manifest", at, "a manifest", "`file` or `inline`", given) {
                 self.content(file, inline);
             }
         }
@@ -333,13 +328,9 @@ impl Checker<'_> {
             seen.push(id);
             self.healthcheck_on_server(t, check);
             let (file, job) = (check.file.as_ref(), check.job.as_ref());
-            if self.has_one_source(
-                "template-healthcheck",
-                at,
-                "a healthcheck",
-                "`job` or `file`",
-                [file.is_some(), job.is_some()],
-            ) && let Some(stream) = self.content(file, job)
+            let given = [file.is_some(), job.is_some()];
+            if self.has_one_source("template-healthcheck", at, "a healthcheck", "`job` or `file`", given)
+                && let Some(stream) = self.content(file, job)
             {
                 self.job(at, &stream);
             }

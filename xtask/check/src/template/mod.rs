@@ -216,13 +216,8 @@ impl Checker<'_> {
             self.labels(&patch.labels);
             let known = patch::PatchContext { omni: self.context.omni, talos: self.talos };
             let (file, inline) = (patch.file.as_ref(), patch.inline.as_ref());
-            if !self.has_one_source(
-                "template-patch-source",
-                patch.at,
-                "a patch",
-                "`file` or `inline`",
-                [file.is_some(), inline.is_some()],
-            ) {
+            let given = [file.is_some(), inline.is_some()];
+            if !self.has_one_source("template-patch-source", patch.at, "a patch", "`file` or `inline`", given) {
                 continue;
             }
             let (checked, size) = if let Some((path, at)) = file {

@@ -124,7 +124,7 @@ pub fn store(installation: &Installation<'_>) -> Verdict {
 pub fn break_glass(installation: &Installation<'_>) -> Verdict {
     installation.clusters()?;
     let settings = site::read(installation.cx)?.unwrap_or_default();
-    Ok(match check::site::value(&settings, &["features", "enableBreakGlassConfigs"]) {
+    Ok(match check::site::texts(&settings, &["features", "enableBreakGlassConfigs"]).into_iter().next() {
         Some(value) => Diagnosis::ok(format!("enableBreakGlassConfigs is {value} in docker/site.yaml")),
         None => Diagnosis::warning("off by default: while Omni is down, its clusters cannot be reached"),
     })
