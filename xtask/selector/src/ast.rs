@@ -1,7 +1,7 @@
 //! The syntax tree after macros are expanded, each node with the place that cel-go reports for it.
 
 use super::pattern::{Pattern, is_common};
-use super::stdlib::{Function, Op, find};
+use super::stdlib::{Function, find};
 use super::value::Value;
 
 /// One node. `at` is the byte that cel-go's errors point to (the operator of a binary expression), `start..end` the
@@ -51,10 +51,6 @@ impl Call {
     /// The function of the standard library; a name may have a dot before it.
     pub(super) fn function(&self) -> Option<&'static Function> {
         self.known.or_else(|| self.function.strip_prefix('.').and_then(find))
-    }
-
-    fn is(&self, test: impl Fn(Op) -> bool) -> bool {
-        self.function().is_some_and(|function| test(function.op))
     }
 }
 
@@ -106,7 +102,9 @@ impl Expr {
     /// The first part that makes or reads a timestamp or a duration, or names one of their types.
     pub(super) fn time(&self) -> Option<&Expr> {
         self.find(&|part| match &part.kind {
-            Kind::Call(call) => call.is(|op| matches!(op, Op::ToDuration | Op::ToTimestamp | Op::Time)),
+            Kind::Call(call) => call
+                .function()
+                .is_some_and(|known| matches!(known.name, "duration" | "timestamp") || known.name.starts_with("get")),
             Kind::Select(outer) => match &outer.operand.kind {
                 Kind::Select(inner) => {
                     let root =

@@ -4,7 +4,7 @@
 use super::Problem;
 use super::ast::{Call, Expr, Fold, Kind, Select};
 use super::environment::Environment;
-use super::stdlib::{Function, Op, Overload};
+use super::stdlib::{Function, Overload};
 use super::types::{Bindings, Type, less_specific};
 
 /// What blocks an answer.
@@ -163,7 +163,7 @@ impl<'e> Checker<'e> {
         }
         let plain = call.function.strip_prefix('.').unwrap_or(&call.function);
         match call.function().or_else(|| self.environment.function(plain)) {
-            Some(function) if matches!(function.op, Op::And | Op::Or) => self.logic(call, &types),
+            Some(function) if matches!(function.name, "_&&_" | "_||_") => self.logic(call, &types),
             Some(function) => self.overload(expr, function, call.member, types),
             None => self.undeclared(expr, &call.function),
         }

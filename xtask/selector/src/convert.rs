@@ -2,38 +2,34 @@
 
 use std::borrow::Cow;
 
-use super::stdlib::{Function, Op};
 use super::value::{Value, go_double};
 
 /// `int(x)` and its relatives.
 ///
 /// # Errors
 /// cel-go's message.
-pub(super) fn convert<'a>(function: &Function, value: Value<'a>) -> Result<Value<'a>, String> {
-    let Function { name, op, .. } = *function;
-    let result = match (op, &value) {
-        (Op::ToInt, Value::Int(_))
-        | (Op::ToUint, Value::Uint(_))
-        | (Op::ToDouble, Value::Double(_))
-        | (Op::ToBool, Value::Bool(_))
-        | (Op::ToString, Value::Str(_))
-        | (Op::ToBytes, Value::Bytes(_)) => return Ok(value),
-        (_, Value::Str(text)) => parse(op, text).ok_or(None),
-        (Op::ToInt, Value::Uint(n)) => i64::try_from(*n).map(Value::Int).map_err(|_| Some("integer overflow")),
-        (Op::ToInt, Value::Double(d)) => match *d > i64::MIN as f64 && *d < i64::MAX as f64 {
+pub(super) fn convert<'a>(name: &str, value: Value<'a>) -> Result<Value<'a>, String> {
+    let result = match (name, &value) {
+        ("int", Value::Int(_))
+        | ("uint", Value::Uint(_))
+        | ("double", Value::Double(_))
+        | ("bool", Value::Bool(_))
+        | ("string", Value::Str(_))
+        | ("bytes", Value::Bytes(_)) => return Ok(value),
+        (_, Value::Str(text)) => parse(name, text).ok_or(None),
+        ("int", Value::Uint(n)) => i64::try_from(*n).map(Value::Int).map_err(|_| Some("integer overflow")),
+        ("int", Value::Double(d)) => match *d > i64::MIN as f64 && *d < i64::MAX as f64 {
             true => Ok(Value::Int(*d as i64)),
             false => Err(Some("integer overflow")),
         },
-        (Op::ToUint, Value::Int(n)) => {
-            u64::try_from(*n).map(Value::Uint).map_err(|_| Some("unsigned integer overflow"))
-        }
-        (Op::ToUint, Value::Double(d)) => match *d >= 0.0 && *d < u64::MAX as f64 {
+        ("uint", Value::Int(n)) => u64::try_from(*n).map(Value::Uint).map_err(|_| Some("unsigned integer overflow")),
+        ("uint", Value::Double(d)) => match *d >= 0.0 && *d < u64::MAX as f64 {
             true => Ok(Value::Uint(*d as u64)),
             false => Err(Some("unsigned integer overflow")),
         },
-        (Op::ToDouble, Value::Int(n)) => Ok(Value::Double(*n as f64)),
-        (Op::ToDouble, Value::Uint(n)) => Ok(Value::Double(*n as f64)),
-        (Op::ToString, _) => return string(&value).map(|s| Value::Str(Cow::Owned(s))),
+        ("double", Value::Int(n)) => Ok(Value::Double(*n as f64)),
+        ("double", Value::Uint(n)) => Ok(Value::Double(*n as f64)),
+        ("string", _) => return string(&value).map(|s| Value::Str(Cow::Owned(s))),
         _ => return Err(format!("no such overload: {name}({})", value.type_name())),
     };
     let from = value.type_name();
@@ -43,18 +39,18 @@ pub(super) fn convert<'a>(function: &Function, value: Value<'a>) -> Result<Value
     })
 }
 
-fn parse(op: Op, text: &str) -> Option<Value<'static>> {
-    match op {
-        Op::ToInt => text.parse().ok().map(Value::Int),
+fn parse(name: &str, text: &str) -> Option<Value<'static>> {
+    match name {
+        "int" => text.parse().ok().map(Value::Int),
         // Go takes no sign here.
-        Op::ToUint => text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten().map(Value::Uint),
-        Op::ToDouble => parse_double(text).map(Value::Double),
-        Op::ToBool => match text {
+        "uint" => text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten().map(Value::Uint),
+        "double" => parse_double(text).map(Value::Double),
+        "bool" => match text {
             "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(Value::Bool(true)),
             "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(Value::Bool(false)),
             _ => None,
         },
-        Op::ToBytes => Some(Value::Bytes(text.as_bytes().into())),
+        "bytes" => Some(Value::Bytes(text.as_bytes().into())),
         _ => None,
     }
 }

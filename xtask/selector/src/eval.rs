@@ -8,7 +8,6 @@ use super::Storage;
 use super::ast::{ACCUMULATOR, Call, Expr, Fold, Kind};
 use super::convert;
 use super::pattern::Pattern;
-use super::stdlib::{Function, Op};
 use super::types::Type;
 use super::value::Value;
 
@@ -142,9 +141,9 @@ impl<'a> Machine<'a> {
     fn call(&mut self, expr: &'a Expr, call: &'a Call) -> Evaluated<'a> {
         let Some(function) = call.function() else { return fail(expr, format!("no such overload: {}", call.function)) };
         let args = &call.args;
-        match function.op {
-            Op::And | Op::Or => absorbing(args.iter().map(|arg| (arg, self.eval(arg))), function.op == Op::Or),
-            Op::Conditional => match self.eval(&args[0])? {
+        match function.name {
+            "_&&_" | "_||_" => absorbing(args.iter().map(|arg| (arg, self.eval(arg))), function.name == "_||_"),
+            "_?_:_" => match self.eval(&args[0])? {
                 Value::Bool(true) => self.eval(&args[1]),
                 Value::Bool(false) => self.eval(&args[2]),
                 _ => fail(expr, "no such overload"),
@@ -152,10 +151,10 @@ impl<'a> Machine<'a> {
             _ => {
                 let first = self.eval(&args[0])?;
                 let result = match args.len() {
-                    1 => unary(function, first),
+                    1 => unary(function.name, first),
                     _ => {
                         let second = self.eval(&args[1])?;
-                        binary(function, &first, &second, call.pattern.as_deref())
+                        binary(function.name, &first, &second, call.pattern.as_deref())
                     }
                 };
                 result.or_else(|message| match message == UNHASHABLE {
@@ -199,16 +198,16 @@ fn borrow<'a>(value: &'a Value<'static>) -> Value<'a> {
 
 type Applied<'a> = Result<Value<'a>, String>;
 
-fn unary<'a>(function: &Function, value: Value<'a>) -> Applied<'a> {
-    match (function.op, &value) {
-        (Op::Not, Value::Bool(b)) => Ok(Value::Bool(!b)),
-        (Op::Negate, Value::Int(n)) => n.checked_neg().map(Value::Int).ok_or_else(|| "integer overflow".to_owned()),
-        (Op::Negate, Value::Double(d)) => Ok(Value::Double(-d)),
-        (Op::Negate, _) => Err(no_overload(function.name, &value, matches!(value, Value::Bool(_)))),
-        (Op::Not, _) => Err("no such overload".to_owned()),
-        (Op::Size, _) => size(&value).ok_or_else(|| no_overload(function.name, &value, false)),
-        (Op::Type, _) => Ok(Value::Type(Cow::Borrowed(value.type_name()))),
-        (Op::ToDyn, _) => Ok(value),
+fn unary<'a>(function: &str, value: Value<'a>) -> Applied<'a> {
+    match (function, &value) {
+        ("!_", Value::Bool(b)) => Ok(Value::Bool(!b)),
+        ("-_", Value::Int(n)) => n.checked_neg().map(Value::Int).ok_or_else(|| "integer overflow".to_owned()),
+        ("-_", Value::Double(d)) => Ok(Value::Double(-d)),
+        ("-_", _) => Err(no_overload(function, &value, matches!(value, Value::Bool(_)))),
+        ("!_", _) => Err("no such overload".to_owned()),
+        ("size", _) => size(&value).ok_or_else(|| no_overload(function, &value, false)),
+        ("type", _) => Ok(Value::Type(Cow::Borrowed(value.type_name()))),
+        ("dyn", _) => Ok(value),
         _ => convert::convert(function, value),
     }
 }
@@ -232,32 +231,25 @@ fn size<'a>(value: &Value<'_>) -> Option<Value<'a>> {
     Some(Value::Int(n as i64))
 }
 
-fn binary<'a>(
-    function: &Function,
-    a: &Value<'a>,
-    b: &Value<'a>,
-    pattern: Option<&Result<Pattern, String>>,
-) -> Applied<'a> {
+fn binary<'a>(function: &str, a: &Value<'a>, b: &Value<'a>, pattern: Option<&Result<Pattern, String>>) -> Applied<'a> {
     let order = |test: fn(std::cmp::Ordering) -> bool| match a {
-        Value::List(_) | Value::Map(_) | Value::Null | Value::Type(_) => {
-            Err(format!("no such overload: {}", function.name))
-        }
+        Value::List(_) | Value::Map(_) | Value::Null | Value::Type(_) => Err(format!("no such overload: {function}")),
         _ => a.order(b).map(|o| Value::Bool(test(o))).map_err(str::to_owned),
     };
-    match function.op {
-        Op::Equals => Ok(Value::Bool(a.equals(b))),
-        Op::NotEquals => Ok(Value::Bool(!a.equals(b))),
-        Op::Less => order(|o| o.is_lt()),
-        Op::LessEquals => order(|o| o.is_le()),
-        Op::Greater => order(|o| o.is_gt()),
-        Op::GreaterEquals => order(|o| o.is_ge()),
-        Op::In => contains(a, b),
-        Op::Index => index(a, b),
-        Op::Matches => matches(a, b, pattern),
-        Op::Contains | Op::StartsWith | Op::EndsWith => match (a, b) {
-            (Value::Str(a), Value::Str(b)) => Ok(Value::Bool(match function.op {
-                Op::Contains => a.contains(&**b),
-                Op::StartsWith => a.starts_with(&**b),
+    match function {
+        "_==_" => Ok(Value::Bool(a.equals(b))),
+        "_!=_" => Ok(Value::Bool(!a.equals(b))),
+        "_<_" => order(|o| o.is_lt()),
+        "_<=_" => order(|o| o.is_le()),
+        "_>_" => order(|o| o.is_gt()),
+        "_>=_" => order(|o| o.is_ge()),
+        "@in" => contains(a, b),
+        "_[_]" => index(a, b),
+        "matches" => matches(a, b, pattern),
+        "contains" | "startsWith" | "endsWith" => match (a, b) {
+            (Value::Str(a), Value::Str(b)) => Ok(Value::Bool(match function {
+                "contains" => a.contains(&**b),
+                "startsWith" => a.starts_with(&**b),
                 _ => a.ends_with(&**b),
             })),
             _ => Err("no such overload".to_owned()),
@@ -317,11 +309,11 @@ fn matches<'a>(text: &Value<'_>, pattern: &Value<'_>, compiled: Option<&Result<P
 macro_rules! integers {
     ($op:expr, $a:expr, $b:expr, $overflow:literal) => {
         match $op {
-            Op::Add => $a.checked_add(*$b),
-            Op::Subtract => $a.checked_sub(*$b),
-            Op::Multiply => $a.checked_mul(*$b),
-            Op::Divide if *$b == 0 => return Err("division by zero".to_owned()),
-            Op::Divide => $a.checked_div(*$b),
+            "_+_" => $a.checked_add(*$b),
+            "_-_" => $a.checked_sub(*$b),
+            "_*_" => $a.checked_mul(*$b),
+            "_/_" if *$b == 0 => return Err("division by zero".to_owned()),
+            "_/_" => $a.checked_div(*$b),
             _ if *$b == 0 => return Err("modulus by zero".to_owned()),
             _ => $a.checked_rem(*$b),
         }
@@ -329,32 +321,31 @@ macro_rules! integers {
     };
 }
 
-fn arithmetic<'a>(function: &Function, a: &Value<'a>, b: &Value<'a>) -> Applied<'a> {
-    let Function { name, op, .. } = *function;
+fn arithmetic<'a>(name: &str, a: &Value<'a>, b: &Value<'a>) -> Applied<'a> {
     match (a, b) {
-        (Value::Int(a), Value::Int(b)) => integers!(op, a, b, "integer overflow").map(Value::Int),
-        (Value::Uint(a), Value::Uint(b)) => integers!(op, a, b, "unsigned integer overflow").map(Value::Uint),
-        (Value::Double(a), Value::Double(b)) => match op {
-            Op::Add => Ok(Value::Double(a + b)),
-            Op::Subtract => Ok(Value::Double(a - b)),
-            Op::Multiply => Ok(Value::Double(a * b)),
-            Op::Divide => Ok(Value::Double(a / b)),
+        (Value::Int(a), Value::Int(b)) => integers!(name, a, b, "integer overflow").map(Value::Int),
+        (Value::Uint(a), Value::Uint(b)) => integers!(name, a, b, "unsigned integer overflow").map(Value::Uint),
+        (Value::Double(a), Value::Double(b)) => match name {
+            "_+_" => Ok(Value::Double(a + b)),
+            "_-_" => Ok(Value::Double(a - b)),
+            "_*_" => Ok(Value::Double(a * b)),
+            "_/_" => Ok(Value::Double(a / b)),
             _ => Err(format!("no such overload: {name}")),
         },
-        (Value::Str(a), Value::Str(b)) if op == Op::Add && a.len() + b.len() <= MAX_ITEMS * 10 => {
+        (Value::Str(a), Value::Str(b)) if name == "_+_" && a.len() + b.len() <= MAX_ITEMS * 10 => {
             Ok(Value::Str(Cow::Owned(format!("{a}{b}"))))
         }
-        (Value::Bytes(a), Value::Bytes(b)) if op == Op::Add && a.len() + b.len() <= MAX_ITEMS * 10 => {
+        (Value::Bytes(a), Value::Bytes(b)) if name == "_+_" && a.len() + b.len() <= MAX_ITEMS * 10 => {
             Ok(Value::Bytes([&a[..], &b[..]].concat().into()))
         }
-        (Value::List(a), Value::List(b)) if op == Op::Add && a.len() + b.len() <= MAX_ITEMS => {
+        (Value::List(a), Value::List(b)) if name == "_+_" && a.len() + b.len() <= MAX_ITEMS => {
             Ok(Value::List(Arc::new(a.iter().chain(b.iter()).cloned().collect())))
         }
         _ => {
             let implemented = match a {
                 Value::Int(_) | Value::Uint(_) => true,
-                Value::Double(_) => op != Op::Modulo,
-                Value::Bytes(_) | Value::List(_) => op == Op::Add,
+                Value::Double(_) => name != "_%_",
+                Value::Bytes(_) | Value::List(_) => name == "_+_",
                 _ => false,
             };
             Err(no_overload(name, a, implemented))

@@ -149,10 +149,10 @@ fn culprit<'e>(expr: &'e ast::Expr, storage: &Storage<'_>) -> &'e ast::Expr {
     let ast::Kind::Call(call) = &expr.kind else { return expr };
     let is =
         |e: &ast::Expr, wanted: bool| matches!(eval::Machine::new(*storage).eval(e), Ok(Value::Bool(b)) if b == wanted);
-    match call.known.map(|k| k.op) {
-        Some(stdlib::Op::And) => call.args.iter().find(|a| is(a, false)).map_or(expr, |a| culprit(a, storage)),
-        Some(stdlib::Op::Conditional) if is(&call.args[0], true) => culprit(&call.args[1], storage),
-        Some(stdlib::Op::Conditional) if is(&call.args[0], false) => culprit(&call.args[2], storage),
+    match call.known.map(|k| k.name) {
+        Some("_&&_") => call.args.iter().find(|a| is(a, false)).map_or(expr, |a| culprit(a, storage)),
+        Some("_?_:_") if is(&call.args[0], true) => culprit(&call.args[1], storage),
+        Some("_?_:_") if is(&call.args[0], false) => culprit(&call.args[2], storage),
         _ => expr,
     }
 }

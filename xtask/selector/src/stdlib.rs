@@ -2,9 +2,6 @@
 
 use std::sync::LazyLock;
 
-use serde::Deserialize;
-use serde::de::value::{Error, StrDeserializer};
-
 use super::types::Type;
 
 /// One overload: its arguments (the receiver first) and its result; the variables of its types are 0 and 1.
@@ -19,53 +16,10 @@ pub(super) struct Overload {
     pub result: Type,
 }
 
-/// What the evaluator does; one per name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub(super) enum Op {
-    Conditional,
-    And,
-    Or,
-    Not,
-    Equals,
-    NotEquals,
-    Add,
-    Subtract,
-    Multiply,
-    Divide,
-    Modulo,
-    Negate,
-    Less,
-    LessEquals,
-    Greater,
-    GreaterEquals,
-    Index,
-    In,
-    Size,
-    Type,
-    ToBool,
-    ToBytes,
-    ToDouble,
-    ToDuration,
-    ToDyn,
-    ToInt,
-    ToString,
-    ToTimestamp,
-    ToUint,
-    Contains,
-    EndsWith,
-    StartsWith,
-    Matches,
-    /// `getHours()` and its relatives.
-    Time,
-    /// A function of Talos, which nothing here evaluates.
-    Foreign,
-}
-
-/// A function of the library.
+/// A function of the library; an operator has cel-go's name for it, `_==_`.
 #[derive(Debug)]
 pub(super) struct Function {
     pub name: &'static str,
-    pub op: Op,
     pub overloads: Vec<Overload>,
 }
 
@@ -81,9 +35,7 @@ pub(super) fn find(name: &str) -> Option<&'static Function> {
 /// A line of the table.
 pub(super) fn function(line: &'static str) -> Option<Function> {
     let mut words = line.split(' ');
-    let name = words.next()?;
-    let op = Op::deserialize(StrDeserializer::<Error>::new(words.next()?)).ok()?;
-    Some(Function { name, op, overloads: words.map(overload).collect::<Option<_>>()? })
+    Some(Function { name: words.next()?, overloads: words.map(overload).collect::<Option<_>>()? })
 }
 
 fn overload(text: &'static str) -> Option<Overload> {

@@ -280,8 +280,8 @@ fn infix(op: &str, at: u32, left: Expr, right: Expr) -> Expr {
 /// A call of a function that is not a member of anything.
 pub(super) fn call(name: &str, at: u32, start: u32, end: u32, args: Vec<Expr>) -> Expr {
     let known = stdlib::find(name);
-    let pattern = match (known.map(|k| k.op), args.as_slice()) {
-        (Some(stdlib::Op::Matches), [_, Expr { kind: Kind::Literal(Value::Str(pattern)), .. }]) => {
+    let pattern = match (known.map(|k| k.name), args.as_slice()) {
+        (Some("matches"), [_, Expr { kind: Kind::Literal(Value::Str(pattern)), .. }]) => {
             Some(Box::new(super::pattern::Pattern::new(pattern)))
         }
         _ => None,
