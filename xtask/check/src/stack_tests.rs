@@ -31,35 +31,29 @@ fn data_paths_come_from_omnis_arguments() {
     }
 }
 
-fn sidecar(ports: Option<&[(&str, u16, &str)]>) -> Container {
-    let mut container: Container =
-        serde_json::from_str(r#"{"Service":"omni-tailscale","Name":"x","State":"running"}"#).unwrap();
-    container.publishers = ports.map(|ports| {
-        ports
-            .iter()
-            .map(|(url, published, protocol)| Publisher {
-                url: (*url).into(),
-                published: *published,
-                protocol: (*protocol).into(),
-            })
-            .collect()
-    });
-    container
-}
-
 #[test]
 fn ports_must_be_on_the_lan() {
-    let all: Vec<(&str, u16, &str)> = PORTS.iter().map(|(port, protocol, _)| (LAN, *port, *protocol)).collect();
-    assert_eq!(published(&sidecar(Some(&all)), LAN).state, State::Ok);
-    let everywhere: Vec<(&str, u16, &str)> =
-        PORTS.iter().map(|(port, protocol, _)| ("0.0.0.0", *port, *protocol)).collect();
-    assert_eq!(published(&sidecar(Some(&everywhere)), LAN).state, State::Ok);
-    let mut tcp = all.clone();
-    tcp[3].2 = "tcp";
-    let verdict = published(&sidecar(Some(&tcp)), LAN);
-    assert!(verdict.state == State::Failed && verdict.detail.contains("50180/udp"), "{verdict:?}");
-    assert_eq!(published(&sidecar(Some(&all)), "192.0.2.11").state, State::Failed);
-    assert_eq!(published(&sidecar(None), LAN).state, State::Unknown);
+    let publish = |url: &str, protocol: Option<&str>| -> Vec<Publisher> {
+        let own = |(published, own, _): &(u16, &str, &str)| Publisher {
+            url: url.into(),
+            published: *published,
+            protocol: protocol.unwrap_or(own).into(),
+        };
+        PORTS.iter().map(own).collect()
+    };
+    for (publishers, lan, state) in [
+        (Some(publish(LAN, None)), LAN, State::Ok),
+        (Some(publish("0.0.0.0", None)), LAN, State::Ok),
+        (Some(publish(LAN, Some("tcp"))), LAN, State::Failed),
+        (Some(publish(LAN, None)), "192.0.2.11", State::Failed),
+        (None, LAN, State::Unknown),
+    ] {
+        let text = r#"{"Service":"omni-tailscale","Name":"x","State":"running"}"#;
+        let sidecar = Container { publishers, ..serde_json::from_str(text).unwrap() };
+        let verdict = published(&sidecar, lan);
+        assert_eq!(verdict.state, state, "{sidecar:?}");
+        assert!(state != State::Failed || verdict.detail.contains("50180/udp"), "{verdict:?}");
+    }
 }
 
 /// `corpus/values.tsv`

@@ -139,26 +139,16 @@ pub fn tailscale_key(key: &str) -> Diagnosis {
     }
 }
 
-/// tsidp makes ids of 32 and secrets of 64 hexadecimal digits (tailscale/tsidp v0.0.12 `server/clients.go`).
-pub fn client_id(id: &str) -> Diagnosis {
-    match hexadecimal(id, 32) {
-        true => Diagnosis::ok("has the form of tsidp's ids"),
-        false => Diagnosis::warning("OIDC_CLIENT_ID does not have the 32 hexadecimal digits of a tsidp client id"),
-    }
-}
-
-/// As [`client_id`].
-pub fn client_secret(secret: &str) -> Diagnosis {
-    match hexadecimal(secret, 64) {
-        true => Diagnosis::ok("has the form of tsidp's secrets"),
+/// Whether the value of a variable is of as many hexadecimal digits as tsidp makes: ids have 32, secrets 64 (tailscale/tsidp v0.0.12
+/// `server/clients.go`).
+pub fn client(key: &str, value: &str) -> Diagnosis {
+    let (what, digits) = if key == "OIDC_CLIENT_ID" { ("id", 32) } else { ("secret", 64) };
+    match value.len() == digits && value.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        true => Diagnosis::ok(format!("has the form of tsidp's {what}s")),
         false => {
-            Diagnosis::warning("OIDC_CLIENT_SECRET does not have the 64 hexadecimal digits of a tsidp client secret")
+            Diagnosis::warning(format!("{key} does not have the {digits} hexadecimal digits of a tsidp client {what}"))
         }
     }
-}
-
-fn hexadecimal(text: &str, length: usize) -> bool {
-    text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// A host and its port, if it has one.

@@ -152,7 +152,7 @@ fn client(id: Option<&str>, secret: Option<&str>) -> Diagnosis {
         return Diagnosis::failed("docker/.env has no OIDC_CLIENT_ID or no OIDC_CLIENT_SECRET")
             .fix("make a client in tsidp's admin page, redirect URI https://<OMNI_DOMAIN>/oidc/consume");
     };
-    match (values::client_id(id), values::client_secret(secret)) {
+    match (values::client("OIDC_CLIENT_ID", id), values::client("OIDC_CLIENT_SECRET", secret)) {
         (Diagnosis { state: State::Ok, .. }, Diagnosis { state: State::Ok, .. }) => {
             Diagnosis::ok("id and secret have its form")
         }

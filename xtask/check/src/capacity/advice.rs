@@ -70,11 +70,10 @@ pub(super) fn bridge(node: &str, bridges: &[String], inventory: &Inventory, netw
 
 /// A node on which a selector matches nothing.
 pub(super) fn no_storage(node: &str, storages: &[Storage]) -> String {
-    match storages {
-        [] => {
-            format!("{node} shows this login no storage: it lacks Datastore.Audit (`cargo xtask proxmox-audit`)")
-        }
-        all => format!("{node} has {}", all.iter().map(|storage| storage.name.as_str()).collect::<Vec<_>>().join(", ")),
+    let names: Vec<&str> = storages.iter().map(|storage| storage.name.as_str()).collect();
+    match names.is_empty() {
+        true => format!("{node} shows this login no storage: it lacks Datastore.Audit (`cargo xtask proxmox-audit`)"),
+        false => format!("{node} has {}", names.join(", ")),
     }
 }
 
@@ -87,9 +86,7 @@ pub(super) fn iso(node: &str, storages: &[Storage]) -> String {
             let content: Vec<&str> = storage.content.iter().map(String::as_str).chain(["iso"]).collect();
             format!("`pvesm set {} --content {}` on any node", storage.name, content.join(","))
         }
-        None if storages.is_empty() => {
-            format!("{node} shows this login no storage: it lacks Datastore.Audit (`cargo xtask proxmox-audit`)")
-        }
+        None if storages.is_empty() => no_storage(node, storages),
         None => format!(
             "add a storage for ISO images to {node}, or let this login see the one that there is (`cargo xtask proxmox-audit`)"
         ),

@@ -48,46 +48,38 @@ fn check(limit: &Limit, node: &Node) -> Option<Broken> {
             format!(" {is} `{}` is {}", field.trim_end_matches('!'), words.collect::<Vec<_>>().join(" or "))
         }
     };
+    let broken = |what: String, fix: String| Some(Broken { what, fix });
+    let (needed, both) = (quoted(&fields, " or "), quoted(&given, " and "));
     match limit.form {
-        "needs" if !fields.iter().any(|field| has(node, field, false)) => Some(Broken {
-            what: format!("without {}{condition}", quoted(&fields, " or ")),
-            fix: format!("add {}", quoted(&fields, " or ")),
-        }),
-        "apart" if given.len() > 1 => Some(Broken {
-            what: format!("with both {}", quoted(&given, " and ")),
-            fix: format!("keep one of {}", quoted(&given, " and ")),
-        }),
-        "bars" if !given.is_empty() => Some(Broken {
-            what: format!("with {}{condition}", quoted(&given, " and ")),
-            fix: format!("remove {}", quoted(&given, " and ")),
-        }),
+        "needs" if !fields.iter().any(|field| has(node, field, false)) => {
+            broken(format!("without {needed}{condition}"), format!("add {needed}"))
+        }
+        "apart" if given.len() > 1 => broken(format!("with both {both}"), format!("keep one of {both}")),
+        "bars" if !given.is_empty() => broken(format!("with {both}{condition}"), format!("remove {both}")),
         "multiples" => {
             let number = |field: &str| find(node, field)?.text()?.parse::<u64>().ok();
             let base = number(limit.argument.rsplit(' ').next()?)?;
             let odd = fields.iter().find(|field| number(field).is_some_and(|number| number % base.max(1) != 0))?;
-            Some(Broken {
-                what: format!("with a `{odd}` that is not a multiple of {base}{condition}"),
-                fix: format!("write a multiple of {base}"),
-            })
+            broken(
+                format!("with a `{odd}` that is not a multiple of {base}{condition}"),
+                format!("write a multiple of {base}"),
+            )
         }
         // One of each is there before the first patch.
         "pairs" => {
             let counts = fields.iter().map(|field| node.get(field).map_or(1, |list| list.items().len()));
             let counts: Vec<usize> = counts.collect();
-            counts.windows(2).any(|pair| pair[0] != pair[1]).then(|| Broken {
-                what: format!("with another number of {}", quoted(&fields, " than of ")),
-                fix: "write as many of one as of the other".to_owned(),
-            })
+            let what = format!("with another number of {}", quoted(&fields, " than of "));
+            broken(what, "write as many of one as of the other".to_owned())
+                .filter(|_| counts.windows(2).any(|pair| pair[0] != pair[1]))
         }
         "members" => members(node.get(limit.argument)?),
         "order" => {
             let size = |field: &str| value::byte_count(find(node, field)?.text()?);
             let (low, high) = (size(fields.first()?)?, size(fields.get(1)?)?);
             let (less, more) = (fields[0], fields[1]);
-            (low > high).then(|| Broken {
-                what: format!("with a `{less}` above `{more}`"),
-                fix: format!("write a `{more}` of at least `{less}`"),
-            })
+            broken(format!("with a `{less}` above `{more}`"), format!("write a `{more}` of at least `{less}`"))
+                .filter(|_| low > high)
         }
         _ => None,
     }
