@@ -7,9 +7,10 @@ use std::sync::LazyLock;
 use serde_json::{Map, Value, json};
 
 use super::{provider_keys, site as settings};
-use domain::releases::{Minor, table};
+use domain::releases::table;
 use domain::spec::machine_class as class;
 use domain::spec::template::decode as template;
+use domain::version::Minor;
 
 const DRAFT: &str = "http://json-schema.org/draft-07/schema#";
 

@@ -6,8 +6,9 @@ use super::placeholder;
 use super::releases::Omni;
 use super::talos::{self, Fault, Kind, Problem, Reader, V1ALPHA1};
 use domain::nearest::{nearest, suggestion};
-use domain::releases::{Minor, table};
+use domain::releases::table;
 use domain::spec::template::Inline;
+use domain::version::Minor;
 use yaml::{CopyOrigin, Data, Finding, Location, Node, Position};
 
 /// The first minor of omnictl 1.x that checks every document of a patch; earlier ones check only the first document.

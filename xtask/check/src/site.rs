@@ -13,8 +13,8 @@ use super::schema::{Mismatch, MismatchKind, validate};
 use super::stack::{images, omni_settings, tag};
 use super::upgrade;
 use domain::nearest::suggestion;
-use domain::releases::Minor;
 use domain::version;
+use domain::version::Minor;
 use yaml::{Entry, Finding, Node};
 
 /// Where `docker/site` is in Omni's container.
@@ -54,7 +54,7 @@ struct Table {
 }
 
 static TABLE: LazyLock<Table> = LazyLock::new(|| {
-    let minor = |text: &str| version::minor(&format!("{text}.0")).map(Minor::from);
+    let minor = |text: &str| version::minor(&format!("{text}.0"));
     let mut table = Table::default();
     for line in include_str!("../../data/omni-settings.txt").lines().filter(|line| !line.starts_with('#')) {
         match line.split_whitespace().collect::<Vec<_>>()[..] {
@@ -206,7 +206,7 @@ pub fn check(file: &str, text: &str, compose: &str, there: &dyn Fn(&str) -> bool
     }
     let root = &document.root;
     let pinned = images(compose).remove("omni");
-    let minor = pinned.as_deref().and_then(tag).and_then(version::minor).map(Minor::from);
+    let minor = pinned.as_deref().and_then(tag).and_then(version::minor);
     let newest = TABLE.minors.last().copied();
     match (minor, TABLE.minors.first()) {
         (Some(minor), Some(first)) if minor < *first => {

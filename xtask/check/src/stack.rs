@@ -8,8 +8,9 @@ use serde_json::Value;
 use super::diagnosis::Diagnosis;
 use super::{site, upgrade};
 use domain::clock;
-use domain::releases::{Minor, table};
+use domain::releases::table;
 use domain::status::docker::{Container, ContainerDetails};
+use domain::version::Minor;
 use domain::version::{self, Version};
 use domain::words::count;
 
@@ -257,15 +258,14 @@ pub fn provider_pairing(omni: Option<&str>, provider: Option<&str>, running: Opt
         }
         return Diagnosis::unknown(format!("Omni {omni} and provider {provider}: not both tags are versions"));
     };
-    let release =
-        table().provider.iter().rev().find(|known| Minor::from(&known.version) <= Minor::from(provider_minor));
+    let release = table().provider.iter().rev().find(|known| Minor::from(&known.version) <= provider_minor);
     let refused = release.and_then(|known| known.omni.as_ref()).is_some_and(|range| {
         version::parse(omni).is_ok_and(|omni| !range.contains(&Version { pre: Default::default(), ..omni }))
     });
     if refused {
         return Diagnosis::failed(format!("the provider {provider} does not run with Omni {omni}: update Omni first"));
     }
-    if provider_minor < (0, 1) {
+    if provider_minor < Minor::new(0, 1) {
         return Diagnosis::warning(format!("the provider {provider} is of before its first release"));
     }
     Diagnosis::ok(format!("Omni {omni}, provider {provider}"))

@@ -11,9 +11,10 @@ use serde::Serialize;
 
 use crate::patch;
 use crate::template::FileRead;
-use domain::releases::{Bug, FlagChange, Minor, Severity, table};
+use domain::releases::{Bug, FlagChange, Severity, table};
 use domain::spec::name;
 use domain::spec::template::ClusterTemplate;
+use domain::version::Minor;
 use domain::version::{self, Version};
 use domain::words::count;
 use yaml::{Entry, Node};

@@ -1,13 +1,12 @@
 //! What each release of Omni, omnictl, the provider, Talos and Proxmox is, needs, rejects and breaks: `data/releases.yaml`, typed.
 //! Every entry there cites its source. Where the facts end, the answer is `None`: unknown, never a guess.
 
-use std::fmt;
 use std::sync::LazyLock;
 
 use semver::{Version, VersionReq};
 use serde::{Deserialize, Deserializer, de::Error};
 
-use crate::version;
+use crate::version::Minor;
 
 /// The table of this build.
 pub fn table() -> &'static Table {
@@ -16,46 +15,6 @@ pub fn table() -> &'static Table {
         serde_yaml::from_str(text).unwrap_or_else(|error| panic!("data/releases.yaml: {error}"))
     });
     &TABLE
-}
-
-/// A major and a minor number: `1.10`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Minor {
-    pub major: u64,
-    pub minor: u64,
-}
-
-impl Minor {
-    pub const fn new(major: u64, minor: u64) -> Minor {
-        Minor { major, minor }
-    }
-}
-
-impl From<&Version> for Minor {
-    fn from(version: &Version) -> Minor {
-        Minor { major: version.major, minor: version.minor }
-    }
-}
-
-impl From<(u64, u64)> for Minor {
-    fn from((major, minor): (u64, u64)) -> Minor {
-        Minor { major, minor }
-    }
-}
-
-impl fmt::Display for Minor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.major, self.minor)
-    }
-}
-
-impl<'de> Deserialize<'de> for Minor {
-    fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Minor, D::Error> {
-        let text = String::deserialize(reader)?;
-        let (major, minor) =
-            version::minor(&text).ok_or_else(|| D::Error::custom(format!("{text:?} is not a minor")))?;
-        Ok(Minor { major, minor })
-    }
 }
 
 /// The releases that an entry is about: semver ranges, any of which may match.
@@ -318,7 +277,7 @@ mod tests {
     }
 
     fn version(text: &str) -> Version {
-        version::parse(text).unwrap()
+        crate::version::parse(text).unwrap()
     }
 
     #[test]

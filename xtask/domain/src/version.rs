@@ -1,6 +1,41 @@
 //! Versions of Omni, omnictl, the provider, Talos and Kubernetes: one parser and one ordering (semver) for the workspace.
 
+use std::fmt;
+
 pub use semver::Version;
+use serde::{Deserialize, Deserializer, de::Error};
+
+/// A major and a minor number: `1.10`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Minor {
+    pub major: u64,
+    pub minor: u64,
+}
+
+impl Minor {
+    pub const fn new(major: u64, minor: u64) -> Minor {
+        Minor { major, minor }
+    }
+}
+
+impl From<&Version> for Minor {
+    fn from(version: &Version) -> Minor {
+        Minor { major: version.major, minor: version.minor }
+    }
+}
+
+impl fmt::Display for Minor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
+impl<'de> Deserialize<'de> for Minor {
+    fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Minor, D::Error> {
+        let text = String::deserialize(reader)?;
+        minor(&text).ok_or_else(|| D::Error::custom(format!("{text:?} is not a minor")))
+    }
+}
 
 /// Reads a version as omnictl does (blang/semver `ParseTolerant`): `v`, leading zeros and missing numbers are allowed.
 ///
@@ -47,8 +82,8 @@ pub fn bare(version: &Version) -> String {
 }
 
 /// Major and minor of `v1.9.3`.
-pub fn minor(text: &str) -> Option<(u64, u64)> {
-    parse(text).ok().map(|version| (version.major, version.minor))
+pub fn minor(text: &str) -> Option<Minor> {
+    parse(text).ok().as_ref().map(Minor::from)
 }
 
 /// The first three numbers, without a distribution's suffix: `2.23.1` of `2.23.1-0ubuntu1~22.04.1`.
@@ -85,7 +120,7 @@ mod tests {
         assert!(is_full("v1.2.3-rc.1") && !is_full("v1.2") && !is_full("1"));
         assert_eq!(bare(&parse("v1.14.0-beta.1+x").unwrap()), "1.14.0-beta.1");
         assert!(same("v1.9.3", "1.9.3") && !same("v1.9.3", "v1.9.3-rc.1") && same("dev", "dev"));
-        assert_eq!((minor("v1.10.4"), minor("0d9fd58"), minor("latest")), (Some((1, 10)), None, None));
+        assert_eq!((minor("v1.10.4"), minor("0d9fd58"), minor("latest")), (Some(Minor::new(1, 10)), None, None));
     }
 
     #[test]

@@ -100,9 +100,7 @@ impl OpenedBundle {
         let shown = file.display();
         let opened = files::open_file(file, OpenOptions::new().read(true)).map_err(|error| {
             let code = if error.kind() == std::io::ErrorKind::NotFound { Code::NotFound } else { Code::Failed };
-            Failure::new(code, format!("cannot read `{shown}`"))
-                .cause(error.to_string())
-                .hint(files::io_hint(file, &error))
+            Failure { code, ..files::cannot("read", file, &error) }
         })?;
         let dir = Scratch::new(scratch, "bundle")?;
         let archive = tar::Archive::new(GzDecoder::new(opened).take(LARGEST));

@@ -58,7 +58,7 @@ impl Cx {
         }
         let mut lock = self.lock_checkout()?;
         let path = self.paths.host_lock();
-        let failed = |error: std::io::Error| cannot_lock(&path, &error);
+        let failed = |error: std::io::Error| files::cannot("lock", &path, &error);
         path.parent().map_or(Ok(()), files::own_dir).map_err(failed)?;
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(files::PRIVATE);
@@ -105,7 +105,7 @@ impl Cx {
             return Ok(Lock { _held: Vec::new() });
         }
         let root = self.paths.root();
-        let failed = |error: std::io::Error| cannot_lock(root, &error);
+        let failed = |error: std::io::Error| files::cannot("lock", root, &error);
         let checkout = File::open(root).map_err(failed)?;
         match taken(&checkout, patience) {
             Ok(false) => return Err(self.conflict(&self.paths.checkout_note())),
@@ -272,12 +272,6 @@ impl Cx {
             insecure_http: false,
         }
     }
-}
-
-fn cannot_lock(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::new(Code::Failed, format!("cannot lock `{}`", path.display()))
-        .cause(error.to_string())
-        .hint(files::io_hint(path, error))
 }
 
 /// Takes the lock on `file` within `patience`; false when another process keeps it.

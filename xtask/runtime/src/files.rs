@@ -42,20 +42,20 @@ pub fn io_hint(path: &Path, error: &std::io::Error) -> String {
     }
 }
 
-/// The failure of a file that could not be written.
-fn unwritten(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::new(Code::Failed, format!("cannot write `{}`", path.display()))
+/// The failure to do something with a file: `cannot("write", …)`.
+pub fn cannot(what: &str, path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(Code::Failed, format!("cannot {what} `{}`", path.display()))
         .cause(error.to_string())
         .hint(io_hint(path, error))
 }
 
-/// The same of one that must not be there yet.
+/// The failure to write a file that must not be there yet.
 fn not_new(path: &Path, error: &std::io::Error) -> Failure {
     match error.kind() {
         ErrorKind::AlreadyExists => {
             Failure::new(Code::Conflict, format!("`{}` already exists and is not overwritten", path.display()))
         }
-        _ => unwritten(path, error),
+        _ => cannot("write", path, error),
     }
 }
 
@@ -64,7 +64,7 @@ fn not_new(path: &Path, error: &std::io::Error) -> Failure {
 /// # Errors
 /// [`Code::Failed`] that names the path and the reason; the old file is then untouched.
 pub fn write_atomically(path: &Path, contents: &[u8], mode: u32) -> Result<(), Failure> {
-    let failed = |what: &str, error: std::io::Error| unwritten(path, &error).cause(format!("{what}: {error}"));
+    let failed = |what: &str, error: std::io::Error| cannot("write", path, &error).cause(format!("{what}: {error}"));
     // The parent of a bare name is the empty path, which names no directory.
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(parent).map_err(|error| failed("creating its directory", error))?;
@@ -168,11 +168,8 @@ pub fn begins_with(next: &Path, file: &Path, whole: bool) -> std::io::Result<boo
 /// # Errors
 /// [`Code::Failed`] with the path.
 pub fn protect(path: &Path) -> Result<(), Failure> {
-    fs::set_permissions(path, fs::Permissions::from_mode(PRIVATE)).map_err(|error| {
-        Failure::new(Code::Failed, format!("cannot change the mode of `{}`", path.display()))
-            .cause(error.to_string())
-            .hint("it belongs to another user: `sudo chown`")
-    })
+    let private = fs::set_permissions(path, fs::Permissions::from_mode(PRIVATE));
+    private.map_err(|error| cannot("change the mode of", path, &error).hint("it belongs to another user: `sudo chown`"))
 }
 
 /// Removes the temporary files of killed runs in `dir`, which may contain secrets. A locked file is in use and stays.
@@ -259,9 +256,8 @@ impl Scratch {
             Ok(Scratch { dir, _lock: lock })
         };
         made().map_err(|error| {
-            Failure::new(Code::Failed, format!("cannot create a directory in `{}`", root.display()))
-                .cause(error.to_string())
-                .hint("set XDG_STATE_HOME to a directory that you can write to")
+            let hint = "set XDG_STATE_HOME to a directory that you can write to";
+            cannot("create a directory in", root, &error).hint(hint)
         })
     }
 
@@ -280,7 +276,7 @@ impl Scratch {
             fs::create_dir_all(path.parent().unwrap_or(self.path()))?;
             OpenOptions::new().write(true).create(true).truncate(true).mode(PRIVATE).open(&path)?.write_all(contents)
         })();
-        written.map_err(|error| unwritten(&path, &error)).map(|()| path)
+        written.map_err(|error| cannot("write", &path, &error)).map(|()| path)
     }
 }
 
@@ -300,9 +296,7 @@ fn sweep_left(root: &Path) {
 /// # Errors
 /// [`Code::Failed`] with the path.
 pub fn link_all(dir: &Path, files: &[&Path]) -> Result<Vec<PathBuf>, Failure> {
-    let failed = |error: std::io::Error| {
-        Failure::new(Code::Failed, format!("`{}` could not be created", dir.display())).cause(error.to_string())
-    };
+    let failed = |error: std::io::Error| cannot("create", dir, &error);
     if dir.exists() {
         fs::remove_dir_all(dir).map_err(failed)?;
     }
@@ -392,10 +386,7 @@ pub fn readable_text(path: &Path) -> String {
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
     let kind = if error.kind() == ErrorKind::PermissionDenied { Kind::Permission } else { Kind::Other };
-    Failure::new(Code::Failed, format!("cannot read `{}`", path.display()))
-        .kind(kind)
-        .cause(error.to_string())
-        .hint(io_hint(path, error))
+    cannot("read", path, error).kind(kind)
 }
 
 /// What is there that is not a file: "it is a device, not a file".

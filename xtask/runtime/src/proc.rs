@@ -558,6 +558,11 @@ impl CommandOutput {
         if self.success() { Ok(self) } else { Err(self.failure()) }
     }
 
+    /// The failure when its output is not as it should be, and why.
+    pub fn not_understood(&self, why: impl Into<String>) -> Failure {
+        Failure::new(Code::Failed, format!("`{}` was not understood", self.line)).cause(why)
+    }
+
     /// The failure that this end is.
     pub fn failure(&self) -> Failure {
         let words = if self.stderr.trim().is_empty() { &self.stdout } else { &self.stderr };

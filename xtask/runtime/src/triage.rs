@@ -111,7 +111,7 @@ impl Issues {
     /// # Errors
     /// As [`Issues::read`].
     pub fn of(cx: &Cx) -> Result<Issues, String> {
-        Issues::pinned(Project::of(cx))
+        Issues::new(Project::of(cx), false)
     }
 
     /// As [`Issues::of`], for the log of the provider of `cx`: its key is another's than the reader's.
@@ -128,23 +128,19 @@ impl Issues {
         Ok(issues)
     }
 
-    fn pinned(project: Project) -> Result<Issues, String> {
-        Issues::matching(project, |issue, project| issue.not_in(&project.versions).is_none())
-    }
-
     /// All known issues, with the project's own values, for a log of unknown origin: a hit of another release than the
     /// project's says so.
     ///
     /// # Errors
     /// As [`Issues::read`].
     pub fn of_any_release(project: Project) -> Result<Issues, String> {
-        Issues::matching(project, |_, _| true)
+        Issues::new(project, true)
     }
 
-    fn matching(project: Project, keep: impl Fn(&Issue, &Project) -> bool) -> Result<Issues, String> {
+    fn new(project: Project, any_release: bool) -> Result<Issues, String> {
         let mut list: Vec<Issue> =
             serde_yaml::from_str(include_str!("../../data/known-issues.yaml")).map_err(|error| error.to_string())?;
-        list.retain(|issue| keep(issue, &project));
+        list.retain(|issue| any_release || issue.not_in(&project.versions).is_none());
         let all = list.iter().enumerate().flat_map(|(at, issue)| issue.signatures.iter().map(move |text| (at, text)));
         let signatures = Signatures::new(all)?;
         Ok(Issues { list, signatures, project })
@@ -579,7 +575,7 @@ mod tests {
             );
             Project { versions: pinned(&compose), values: Values::new() }
         };
-        let pins = |provider: &str| Issues::pinned(project(provider)).unwrap();
+        let pins = |provider: &str| Issues::new(project(provider), false).unwrap();
         let line =
             "500 hostname lookup 'zebra' failed - failed to get address info for: zebra: Name or service not known";
         assert_eq!(ids(&pins("v0.2.0").find(line)), ["machine-node-renamed"]);

@@ -16,7 +16,6 @@ use crate::prelude::*;
 use check::adopt::{Existing, existing};
 use check::diagnosis::State;
 use check::stack;
-use domain::releases::Minor;
 use domain::secret::Secret;
 use domain::spec::env::EnvFile;
 use domain::status::docker::{ContainerDetails, ListedContainer};
@@ -151,7 +150,7 @@ fn version_of(cx: &Cx, omni: &ListedContainer, note: Option<&Note>) -> anyhow::R
     let provider = stack::images(&provider).remove("proxmox-provider");
     let paired = stack::provider_pairing(Some(&found), provider.as_deref().and_then(stack::tag), None);
     let (first, last) = check::site::minors();
-    let known = version::minor(&found).map(Minor::from).is_some_and(|minor| first <= minor && minor <= last);
+    let known = version::minor(&found).is_some_and(|minor| first <= minor && minor <= last);
     if known && paired.state != State::Failed {
         return Ok(StepResult::ok(
             found.clone(),

@@ -16,7 +16,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use domain::releases::Minor;
+use domain::version::Minor;
 use serde_json::Value;
 
 use crate::sandbox::{CommandOutput, Scratch, lab_program, program_at, root, tracked};

@@ -5,9 +5,10 @@ use std::collections::HashSet;
 use super::Checker;
 use crate::values::is_label;
 use crate::{placeholder, releases};
-use domain::releases::{Bug, Minor, Severity, table};
+use domain::releases::{Bug, Severity, table};
 use domain::spec::name;
 use domain::spec::template::{ClusterTemplate, HealthCheck, Manifest, NewerKey};
+use domain::version::Minor;
 use domain::version::{self, Version};
 use yaml::Position;
 

@@ -16,8 +16,8 @@ pub struct Rules {
     pub levels: &'static [(&'static str, &'static [&'static str])],
 }
 
-/// Decodes nodes of one file and collects what does not fit. Every method gives `None` for an absent or null value
-/// and for one of the wrong type, which it reports.
+/// Decodes nodes of one file and collects what does not fit. Every method takes a mapping and a key in it, and gives `None` for
+/// an absent or null value and for one of the wrong type, which it reports.
 #[derive(Debug)]
 pub struct Decoder<'a> {
     pub file: &'a str,
@@ -56,6 +56,11 @@ impl<'a> Decoder<'a> {
             self.mismatch(node, key, "a mapping");
         }
         node.is_map()
+    }
+
+    /// The mapping under a key of a mapping.
+    pub fn map<'n>(&mut self, map: &'n Node, key: &str) -> Option<&'n Node> {
+        map.get(key).filter(|node| self.is_map(node, key))
     }
 
     /// Reports the unknown keys of a mapping, each with the nearest known one, or the level where it belongs.
@@ -106,7 +111,8 @@ impl<'a> Decoder<'a> {
     }
 
     /// A bool; the words of YAML 1.1 (`yes`, `on`, `n`) count, as they do for a typed bool in Go.
-    pub fn boolean(&mut self, node: &Node, key: &str) -> Option<bool> {
+    pub fn boolean(&mut self, map: &Node, key: &str) -> Option<bool> {
+        let node = map.get(key)?;
         match node.value() {
             Some(Value::Null) => None,
             Some(Value::Bool(b)) => Some(b),
@@ -120,7 +126,8 @@ impl<'a> Decoder<'a> {
     }
 
     /// An integer within bounds; a float without a fraction counts, as it does in Go.
-    pub fn integer(&mut self, node: &Node, key: &str, least: i128, most: i128) -> Option<i128> {
+    pub fn integer(&mut self, map: &Node, key: &str, least: i128, most: i128) -> Option<i128> {
+        let node = map.get(key)?;
         let number = match node.value() {
             Some(Value::Null) => return None,
             Some(Value::Int(n)) => Some(n),
@@ -138,8 +145,9 @@ impl<'a> Decoder<'a> {
         fitting
     }
 
-    /// A list of strings with the nodes they came from.
-    pub fn strings(&mut self, node: &Node, key: &str) -> Option<Vec<String>> {
+    /// A list of strings.
+    pub fn strings(&mut self, map: &Node, key: &str) -> Option<Vec<String>> {
+        let node = map.get(key)?;
         match &node.data {
             // Go's YAML library leaves the nulls of a list out.
             Data::Seq(items) => {
@@ -169,11 +177,8 @@ impl<'a> Decoder<'a> {
     }
 
     /// A mapping of strings, as labels and annotations are.
-    pub fn string_map(&mut self, node: &Node, key: &str) -> Vec<(String, String)> {
-        if !self.is_map(node, key) {
-            return Vec::new();
-        }
-        let entries = node.entries();
+    pub fn string_map(&mut self, map: &Node, key: &str) -> Vec<(String, String)> {
+        let entries = self.map(map, key).map_or(&[][..], Node::entries);
         entries.iter().map(|e| (e.key.clone(), self.string(&e.value, &e.key).unwrap_or_default())).collect()
     }
 }
@@ -192,11 +197,11 @@ mod tests {
             (["nO", "yEs", "oN", "oFF", "'n '", "t", "f", "none"], None),
         ] {
             for word in words {
-                let stream = yaml::load("f", word.as_bytes());
-                let node = &stream.documents[0].root;
+                let stream = yaml::load("f", format!("key: {word}").as_bytes());
+                let map = &stream.documents[0].root;
                 let mut decoder = Decoder::new("f", rules);
-                assert!(matches!(node.value(), Some(Value::Str(_))), "{word}");
-                assert_eq!(decoder.boolean(node, "key"), wanted, "{word}");
+                assert!(matches!(map.get("key").and_then(Node::value), Some(Value::Str(_))), "{word}");
+                assert_eq!(decoder.boolean(map, "key"), wanted, "{word}");
                 assert_eq!(decoder.findings.is_empty(), wanted.is_some(), "{word}");
             }
         }

@@ -136,24 +136,24 @@ fn decode(d: &mut Decoder<'_>, root: Node) -> Option<ProviderData> {
         vlan: number(d, r, "vlan"),
         disk: disk_options(d, r),
         machine_type: text(d, r, "machine_type"),
-        numa: flag(d, r, "numa"),
+        numa: d.boolean(r, "numa"),
         hugepages: text(d, r, "hugepages"),
         ..ProviderData::default()
     };
     text(d, r, "cpu_type");
-    flag(d, r, "balloon");
+    d.boolean(r, "balloon");
     for item in d.maps(r, "additional_nics") {
         data.additional_nics.push(Nic { bridge: text(d, item, "bridge"), vlan: number(d, item, "vlan"), at: item.at });
-        flag(d, item, "firewall");
+        d.boolean(item, "firewall");
     }
     for item in d.maps(r, "pci_devices") {
         data.pci_devices.push(PciDevice {
             mapping: text(d, item, "mapping"),
-            pcie: flag(d, item, "pcie"),
-            rombar: flag(d, item, "rombar"),
+            pcie: d.boolean(item, "pcie"),
+            rombar: d.boolean(item, "rombar"),
             at: item.at,
         });
-        flag(d, item, "primary_gpu");
+        d.boolean(item, "primary_gpu");
     }
     for item in d.maps(r, "additional_disks") {
         data.additional_disks.push(Disk {
@@ -174,20 +174,16 @@ pub fn selector_at(node: &Node) -> Position {
 }
 
 fn number(d: &mut Decoder<'_>, map: &Node, key: &str) -> Option<u64> {
-    d.integer(map.get(key)?, key, 0, i128::from(i64::MAX)).map(|n| n as u64)
+    d.integer(map, key, 0, i128::from(i64::MAX)).map(|n| n as u64)
 }
 
 fn text(d: &mut Decoder<'_>, map: &Node, key: &str) -> Option<String> {
-    d.string(map.get(key)?, key)
-}
-
-fn flag(d: &mut Decoder<'_>, map: &Node, key: &str) -> Option<bool> {
-    d.boolean(map.get(key)?, key)
+    d.string_at(map, key).map(|(text, _)| text)
 }
 
 fn disk_options(d: &mut Decoder<'_>, map: &Node) -> DiskOptions {
     for key in ["disk_ssd", "disk_discard", "disk_iothread"] {
-        flag(d, map, key);
+        d.boolean(map, key);
     }
     DiskOptions { cache: text(d, map, "disk_cache"), aio: text(d, map, "disk_aio") }
 }

@@ -87,8 +87,7 @@ impl<'a> Compose<'a> {
         }
         let job = self.by_name("listing the containers of the stack", &["ps", "--all", "--format", "json"])?;
         let ended = self.run(job.deadline(QUICK))?;
-        let mut found = docker::containers(&ended.stdout)
-            .map_err(|why| Failure::new(Code::Failed, format!("`{}` was not understood", ended.line)).cause(why))?;
+        let mut found = docker::containers(&ended.stdout).map_err(|why| ended.not_understood(why))?;
         if self.cx.settings.of_one {
             let own = self.cx.settings.provider_service();
             found.retain(|container| container.service == own || !Self::is_provider(&container.service));

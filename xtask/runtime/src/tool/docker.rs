@@ -99,8 +99,7 @@ impl<'a> Docker<'a> {
         let words = ["inspect", "--type", "container", "--format", format, container];
         let ended = self.call(&format!("looking at the mounts of {container}"), &words, QUICK)?;
         if ended.success() {
-            return inspected(&ended.stdout)
-                .map_err(|why| Failure::new(Code::Failed, format!("`{}` was not understood", ended.line)).cause(why));
+            return inspected(&ended.stdout).map_err(|why| ended.not_understood(why));
         }
         let none = ended.stderr.contains("No such container") || ended.stderr.contains("no such container");
         if none {

@@ -10,6 +10,7 @@ use super::archive;
 use super::curl::{self, Request};
 use super::omnictl;
 use crate::cx::Cx;
+use crate::files;
 use domain::failure::{Code, Failure};
 use domain::version;
 
@@ -57,16 +58,9 @@ pub struct Installed {
 /// # Errors
 /// [`Code::Prerequisite`] when it is not there and may not be installed; those of [`install`].
 pub fn on_need(cx: &Cx) -> Result<(), Failure> {
-    if omnictl::locate().is_some() {
-        return Ok(());
-    }
-    let absent = || {
-        Failure::new(Code::Prerequisite, "`omnictl` is not installed")
-            .cause("it is neither on PATH nor where this project installs it")
-            .next("cargo xtask omnictl-install --yes")
-    };
+    let Err(absent) = omnictl::program() else { return Ok(()) };
     if cx.dry_run || !(cx.ask.yes() || cx.ask.interactive()) {
-        return Err(absent());
+        return Err(Failure { next: vec!["cargo xtask omnictl-install --yes".to_owned()], ..absent });
     }
     let question = format!("omnictl is not installed. Install it at {}?", omnictl::install_path()?.display());
     if !cx.ask.yes() && !cx.ask.confirm(&question, false)? {
@@ -160,12 +154,9 @@ pub fn install(cx: &Cx, sources: &Sources) -> Result<Installed, Failure> {
     let asset = asset()?;
     let place = omnictl::install_path()?;
     let dir = place.parent().unwrap_or(Path::new(".")).to_owned();
-    fs::create_dir_all(&dir).map_err(|error| {
-        Failure::new(Code::Prerequisite, format!("cannot create `{}`", dir.display())).cause(error.to_string())
-    })?;
-    let unwritten = |error: std::io::Error| {
-        Failure::new(Code::Failed, format!("cannot write `{}`", place.display())).cause(error.to_string())
-    };
+    fs::create_dir_all(&dir)
+        .map_err(|error| Failure { code: Code::Prerequisite, ..files::cannot("create", &dir, &error) })?;
+    let unwritten = |error: std::io::Error| files::cannot("write", &place, &error);
     let temp = tempfile::Builder::new().prefix(".omnictl.").suffix(".tmp").tempfile_in(&dir).map_err(unwritten)?;
     let temp = temp.into_temp_path();
     let mut refused: Vec<Failure> = Vec::new();
@@ -275,9 +266,7 @@ fn check_sum(cx: &Cx, base: &str, asset: &str, ca: Option<&str>, file: &Path) ->
         return Err(Failure::new(Code::Failed, "it cannot be verified")
             .cause(format!("{url} contains no checksum for {asset}")));
     };
-    let found = archive::sha256(file).map_err(|error| {
-        Failure::new(Code::Failed, format!("cannot read `{}`", file.display())).cause(error.to_string())
-    })?;
+    let found = archive::sha256(file).map_err(|error| files::cannot("read", file, &error))?;
     if found == expected {
         return Ok(());
     }

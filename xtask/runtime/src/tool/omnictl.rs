@@ -84,7 +84,9 @@ pub fn install_path() -> Result<PathBuf, Failure> {
     Ok(Path::new(&base).join("bin/omnictl"))
 }
 
-fn program() -> Result<PathBuf, Failure> {
+/// # Errors
+/// [`Code::Prerequisite`] when it is nowhere.
+pub(super) fn program() -> Result<PathBuf, Failure> {
     locate().ok_or_else(|| {
         Failure::new(Code::Prerequisite, "`omnictl` is not installed")
             .cause("it is neither on PATH nor where this project installs it")
@@ -142,13 +144,7 @@ fn address_in(text: &str) -> Option<String> {
 
 /// The failure for a missing login.
 pub fn not_logged_in() -> Failure {
-    let missing = MissingValue {
-        name: "a login to Omni".into(),
-        flag: None,
-        env: Some("OMNI_SERVICE_ACCOUNT_KEY".into()),
-        secret: true,
-    };
-    Failure::missing(vec![missing])
+    Failure::missing(vec![MissingValue::secret("a login to Omni", "OMNI_SERVICE_ACCOUNT_KEY")])
         .cause("there is no service-account key, and omnictl has no login")
         .hint("as an admin, `omnictl serviceaccount create automation --use-user-role=false --role Operator` prints OMNI_SERVICE_ACCOUNT_KEY: put it into docker/.env")
 }
@@ -623,13 +619,8 @@ fn check_key(variable: &str, origin: &Origin, secret: &Secret) -> Result<(), Fai
 
 /// The failure of a task that does not know where Omni is.
 pub fn no_endpoint() -> Failure {
-    let missing = MissingValue {
-        name: "the address of Omni".into(),
-        flag: Some("--omni-endpoint".into()),
-        env: Some("OMNI_ENDPOINT".into()),
-        secret: false,
-    };
-    Failure::missing(vec![missing])
+    let flag = Some("--omni-endpoint".to_owned());
+    Failure::missing(vec![MissingValue { flag, ..MissingValue::env("the address of Omni", "OMNI_ENDPOINT") }])
 }
 
 /// What `program-errors.yaml` says of an error of omnictl.

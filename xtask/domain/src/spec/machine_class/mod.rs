@@ -227,8 +227,8 @@ fn metadata_of(d: &mut Decoder<'_>, root: &Node, metadata: &Node, spec: &Node) -
         d.error(rule, at, message, "write `namespace: default`");
     }
     read_by_hand(d, metadata);
-    let labels = metadata.get("labels").map(|n| d.string_map(n, "labels")).unwrap_or_default();
-    let annotations = metadata.get("annotations").map(|n| d.string_map(n, "annotations")).unwrap_or_default();
+    let labels = d.string_map(metadata, "labels");
+    let annotations = d.string_map(metadata, "annotations");
     let (place, spec_at) = (root.at.in_file(d.file), spec.at);
     let (match_labels, auto_provision) = (Vec::new(), None);
     Some(MachineClass { id, namespace, labels, annotations, match_labels, auto_provision, place, id_at, spec_at })
@@ -262,24 +262,17 @@ fn read_by_hand(d: &mut Decoder<'_>, metadata: &Node) {
 
 fn spec_of(d: &mut Decoder<'_>, mut class: MachineClass, spec: &Node) -> MachineClass {
     d.known_keys(spec, SPEC_KEYS, "spec (omnictl drops it silently)");
-    if let Some(node) = spec.get("matchlabels") {
-        class.match_labels = d.strings(node, "matchlabels").unwrap_or_default();
-    }
-    if let Some(node) = spec.get("autoprovision")
-        && d.is_map(node, "autoprovision")
-    {
-        class.auto_provision = Some(provision(d, node));
-    }
+    class.match_labels = d.strings(spec, "matchlabels").unwrap_or_default();
+    class.auto_provision = d.map(spec, "autoprovision").map(|node| provision(d, node));
     class
 }
 
 fn provision(d: &mut Decoder<'_>, node: &Node) -> AutoProvision {
     d.known_keys(node, PROVISION_KEYS, "spec.autoprovision (omnictl drops it silently)");
     let (provider_id, provider_id_at) = d.placed(node, "providerid");
-    let kernel_args = node.get("kernelargs").and_then(|n| d.strings(n, "kernelargs")).unwrap_or_default();
+    let kernel_args = d.strings(node, "kernelargs").unwrap_or_default();
     let meta_values = meta_values(d, node);
-    let grpc_tunnel =
-        node.get("grpctunnel").and_then(|n| d.integer(n, "grpctunnel", i128::from(i32::MIN), i128::from(i32::MAX)));
+    let grpc_tunnel = d.integer(node, "grpctunnel", i128::from(i32::MIN), i128::from(i32::MAX));
     if let Some(n) = grpc_tunnel
         && !(0..=2).contains(&n)
     {
@@ -315,7 +308,7 @@ fn meta_values(d: &mut Decoder<'_>, node: &Node) -> Vec<(u32, String)> {
     let mut values = Vec::new();
     for item in d.maps(node, "metavalues") {
         d.known_keys(item, &["key", "value"], "spec.autoprovision.metavalues (omnictl drops it silently)");
-        let key = item.get("key").and_then(|n| d.integer(n, "key", 0, i128::from(u32::MAX)));
+        let key = d.integer(item, "key", 0, i128::from(u32::MAX));
         values.push((key.map_or(0, |k| k as u32), d.text_at(item, "value")));
     }
     values

@@ -167,8 +167,8 @@ fn cluster_of(d: &mut Decoder<'_>, root: &Node) -> ClusterTemplate {
         d.known_keys(root, CLUSTER_KEYS, "a Cluster");
     }
     let (name, name_at) = d.placed(root, "name");
-    let kubernetes = root.get("kubernetes").filter(|n| d.is_map(n, "kubernetes"));
-    let talos = root.get("talos").filter(|n| d.is_map(n, "talos"));
+    let kubernetes = d.map(root, "kubernetes");
+    let talos = d.map(root, "talos");
     if let Some(kubernetes) = kubernetes {
         d.known_keys(kubernetes, &["version", "manifests", "healthchecks"], "kubernetes");
     }
@@ -190,8 +190,8 @@ fn cluster_of(d: &mut Decoder<'_>, root: &Node) -> ClusterTemplate {
         talos_at,
         features: features(d, root),
         labels: labels(d, root),
-        system_extensions: root.get("systemExtensions").and_then(|n| d.strings(n, "systemExtensions")),
-        kernel_args: root.get("kernelArgs").and_then(|n| d.strings(n, "kernelArgs")),
+        system_extensions: d.strings(root, "systemExtensions"),
+        kernel_args: d.strings(root, "kernelArgs"),
         patches: patches(d, root),
         manifests,
         healthchecks,
@@ -214,9 +214,9 @@ fn legacy(d: &mut Decoder<'_>, root: &Node) {
 
 fn features(d: &mut Decoder<'_>, root: &Node) -> Features {
     let mut features = Features::default();
-    let Some(node) = root.get("features").filter(|n| d.is_map(n, "features")) else { return features };
+    let Some(node) = d.map(root, "features") else { return features };
     d.known_keys(node, FEATURE_KEYS, "features");
-    let mut flag = |key| node.get(key).and_then(|n| d.boolean(n, key)).unwrap_or_default();
+    let mut flag = |key| d.boolean(node, key).unwrap_or_default();
     features.disk_encryption = flag("diskEncryption");
     flag("enableWorkloadProxy");
     features.use_embedded_discovery_service = flag("useEmbeddedDiscoveryService");
@@ -225,7 +225,7 @@ fn features(d: &mut Decoder<'_>, root: &Node) -> Features {
     features.disable_public_discovery_at =
         node.entry("disablePublicDiscoveryService").filter(|_| private).map(|entry| entry.at);
     features.disk_encryption_at = node.entry("diskEncryption").map(|e| e.at);
-    if let Some(backup) = node.get("backupConfiguration").filter(|n| d.is_map(n, "backupConfiguration")) {
+    if let Some(backup) = d.map(node, "backupConfiguration") {
         d.known_keys(backup, &["interval"], "backupConfiguration");
         if let Some(interval) = backup.get("interval") {
             features.backup_interval_at = Some(interval.at);
@@ -264,13 +264,13 @@ fn set(d: &mut Decoder<'_>, root: &Node, control_plane: bool) -> MachineSet {
     let machines = machines.map(|n| (d.string(n, "machines").unwrap_or_default(), n.at)).collect();
     MachineSet {
         kind,
-        class: root.get("machineClass").filter(|n| d.is_map(n, "machineClass")).map(|n| class_ref(d, n)),
+        class: d.map(root, "machineClass").map(|n| class_ref(d, n)),
         machines,
         labels: labels(d, root),
-        system_extensions: root.get("systemExtensions").and_then(|n| d.strings(n, "systemExtensions")),
-        kernel_args: root.get("kernelArgs").and_then(|n| d.strings(n, "kernelArgs")),
+        system_extensions: d.strings(root, "systemExtensions"),
+        kernel_args: d.strings(root, "kernelArgs"),
         patches: patches(d, root),
-        bootstrap_spec: root.get("bootstrapSpec").filter(|n| d.is_map(n, "bootstrapSpec")).map(|n| bootstrap(d, n)),
+        bootstrap_spec: d.map(root, "bootstrapSpec").map(|n| bootstrap(d, n)),
         update_strategy: strategy(d, root, "updateStrategy"),
         delete_strategy: strategy(d, root, "deleteStrategy"),
         upgrade_strategy: strategy(d, root, "upgradeStrategy"),
@@ -318,8 +318,7 @@ fn bootstrap(d: &mut Decoder<'_>, node: &Node) -> BootstrapSpec {
 }
 
 fn strategy(d: &mut Decoder<'_>, root: &Node, key: &str) -> Option<Strategy> {
-    let entry = root.entry(key)?;
-    let node = Some(&entry.value).filter(|n| d.is_map(n, key))?;
+    let (entry, node) = root.entry(key).zip(d.map(root, key))?;
     d.known_keys(node, &["type", "rolling"], key);
     let kind = d.string_at(node, "type");
     if let Some((kind, at)) = &kind
@@ -332,10 +331,10 @@ fn strategy(d: &mut Decoder<'_>, root: &Node, key: &str) -> Option<Strategy> {
             "write `Rolling` or `Unset`",
         );
     }
-    let rolling = node.get("rolling").filter(|n| d.is_map(n, "rolling"));
+    let rolling = d.map(node, "rolling");
     let max_parallelism = rolling.and_then(|rolling| {
         d.known_keys(rolling, &["maxParallelism"], "rolling");
-        rolling.get("maxParallelism").and_then(|n| d.integer(n, "maxParallelism", 0, i128::from(u32::MAX)))
+        d.integer(rolling, "maxParallelism", 0, i128::from(u32::MAX))
     });
     let kind = kind.map(|(s, _)| s);
     Some(Strategy { kind, max_parallelism: max_parallelism.map(|n| n as u32), at: entry.at })
@@ -344,7 +343,7 @@ fn strategy(d: &mut Decoder<'_>, root: &Node, key: &str) -> Option<Strategy> {
 fn machine(d: &mut Decoder<'_>, root: &Node) -> Machine {
     d.known_keys(root, MACHINE_KEYS, "a Machine");
     let (name, name_at) = d.placed(root, "name");
-    let install = root.get("install").filter(|n| d.is_map(n, "install"));
+    let install = d.map(root, "install");
     let install_disk = install.map(|install| {
         d.known_keys(install, &["disk", "diskSelector"], "install");
         d.string_at(install, "diskSelector");
@@ -353,12 +352,12 @@ fn machine(d: &mut Decoder<'_>, root: &Node) -> Machine {
     Machine {
         name,
         name_at,
-        locked: root.get("locked").and_then(|n| d.boolean(n, "locked")).unwrap_or_default(),
+        locked: d.boolean(root, "locked").unwrap_or_default(),
         locked_at: root.entry("locked").map(|e| e.at),
         install_disk: install_disk.unwrap_or_default(),
         labels: labels(d, root),
-        system_extensions: root.get("systemExtensions").and_then(|n| d.strings(n, "systemExtensions")),
-        kernel_args: root.get("kernelArgs").and_then(|n| d.strings(n, "kernelArgs")),
+        system_extensions: d.strings(root, "systemExtensions"),
+        kernel_args: d.strings(root, "kernelArgs"),
         patches: patches(d, root),
         place: root.at.in_file(d.file),
     }
@@ -368,8 +367,7 @@ fn machine(d: &mut Decoder<'_>, root: &Node) -> Machine {
 fn labels(d: &mut Decoder<'_>, node: &Node) -> Vec<Label> {
     let mut found = Vec::new();
     for key in ["labels", "annotations"] {
-        let Some(map) = node.get(key).filter(|n| d.is_map(n, key)) else { continue };
-        for entry in map.entries() {
+        for entry in d.map(node, key).map_or(&[][..], Node::entries) {
             d.string(&entry.value, &entry.key);
             found.push(Label { key: entry.key.clone(), at: entry.at });
         }
