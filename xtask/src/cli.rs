@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::styling::Style;
 use clap::builder::{PossibleValue, PossibleValuesParser, StyledStr, TypedValueParser, ValueParser};
-use clap::{Args, ColorChoice, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{ArgMatches, Args, ColorChoice, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::engine::ArgValueCandidates;
 
 use crate::complete::{checks, classes, clusters, fault_groups, faults, providers, services};
@@ -43,6 +43,36 @@ pub struct Cli {
     pub global: Global,
     #[command(subcommand)]
     pub task: Task,
+    #[arg(skip)]
+    pub shared: Shared,
+}
+
+/// Options that have one name in each task that has them; the runner looks at them before the task.
+#[derive(Debug, Default)]
+pub struct Shared {
+    /// The clusters whose machines may be destroyed without typing the name.
+    pub allow_destroy: Vec<String>,
+    /// The plan is written to a file, and nothing is changed.
+    pub plan_out: Option<PathBuf>,
+    /// The support bundle that the task reads in place of this installation.
+    pub bundle: Option<PathBuf>,
+    /// The provider that was named.
+    pub provider: Option<String>,
+    /// What holds for all the programs that the task calls.
+    pub overrides: FlagOverrides,
+}
+
+impl Shared {
+    fn of(task: &ArgMatches) -> Shared {
+        /// Nothing where the task has no such option, or one of another kind.
+        fn one<T: Clone + Send + Sync + 'static>(task: &ArgMatches, id: &str) -> Option<T> {
+            task.try_get_one(id).ok().flatten().cloned()
+        }
+        let allow_destroy = task.try_get_many("allow_destroy").ok().flatten().into_iter().flatten().cloned().collect();
+        let overrides = FlagOverrides { omni_endpoint: one(task, "omni_endpoint"), ca_file: one(task, "ca_file") };
+        let (plan_out, bundle, provider) = (one(task, "plan_out"), one(task, "bundle"), one(task, "provider"));
+        Shared { allow_destroy, plan_out, bundle, provider, overrides }
+    }
 }
 
 impl Cli {
@@ -61,7 +91,9 @@ impl Cli {
         let moved = flag.map(|(at, flag)| [&args[..at], &args[at + 1..], &[OsString::from(flag)]].concat());
         let args = moved.as_deref().unwrap_or(args);
         let matches = named().color(color(args)).try_get_matches_from(args);
-        Cli::from_arg_matches(&matches.map_err(|error| usage::with_tip(error, args))?)
+        let matches = matches.map_err(|error| usage::with_tip(error, args))?;
+        let shared = matches.subcommand().map(|(_, task)| Shared::of(task)).unwrap_or_default();
+        Ok(Cli { shared, ..Cli::from_arg_matches(&matches)? })
     }
 }
 
@@ -470,31 +502,6 @@ impl Task {
         self.into()
     }
 
-    /// The clusters whose machines may be destroyed without typing the name.
-    pub fn allow_destroy(&self) -> Vec<String> {
-        match self {
-            Task::ClusterCreate(args) => args.allow_destroy.clone(),
-            Task::ClusterSync(args) => args.allow_destroy.clone(),
-            Task::ClusterScale(args) => args.allow_destroy.clone(),
-            Task::ClusterDelete(args) => args.allow_destroy.clone(),
-            Task::ClusterExplain(args) => args.allow_destroy.clone(),
-            Task::MachineReplace(args) => args.allow_destroy.clone(),
-            Task::Apply(args) => args.allow_destroy.clone(),
-            Task::Keys(args) => args.allow_destroy.clone(),
-            Task::OmniAdopt(args) => args.allow_destroy.clone(),
-            _ => Vec::new(),
-        }
-    }
-
-    /// Whether the task, as it was called, writes its plan to a file and changes nothing.
-    pub fn only_plans(&self) -> bool {
-        match self {
-            Task::ClusterSync(args) => args.plan.plan_out.is_some(),
-            Task::MachineclassApply(args) => args.plan.plan_out.is_some(),
-            _ => false,
-        }
-    }
-
     /// Whether the task, as it was called, prints a short JSON document and counts the rest.
     pub fn is_short(&self) -> bool {
         match self {
@@ -527,43 +534,6 @@ impl Task {
             Task::Rehearse(args) => args.project.is_some(),
             Task::Triage { .. } | Task::PlanShow(_) | Task::Init { .. } => true,
             _ => false,
-        }
-    }
-
-    /// The support bundle that the task reads in place of this installation.
-    pub fn bundle(&self) -> Option<&Path> {
-        match self {
-            Task::ClusterExplain(args) => args.bundle.as_deref(),
-            Task::FleetPage(args) => args.bundle.as_deref(),
-            _ => None,
-        }
-    }
-
-    /// The provider that was named.
-    pub fn provider(&self) -> Option<&str> {
-        match self {
-            Task::ProviderSetup(args) => args.provider.as_deref(),
-            Task::ProviderVerify { one }
-            | Task::ProviderStatus(ProviderStatus { one, .. })
-            | Task::ProxmoxAudit(ProxmoxAudit { one, .. })
-            | Task::ProxmoxInventory(ProxmoxInventory { one, .. })
-            | Task::SelectorTest(SelectorTest { one, .. })
-            | Task::ClusterPlan(ClusterPlan { one, .. })
-            | Task::Drift(DriftArgs { one, .. })
-            | Task::Keys(Keys { one, .. })
-            | Task::Doctor(Doctor { one, .. }) => one.provider.as_deref(),
-            _ => None,
-        }
-    }
-
-    /// What the flags of the task say for all the programs that it calls.
-    pub fn given(&self) -> FlagOverrides {
-        match self {
-            Task::ProviderSetup(args) => {
-                FlagOverrides { omni_endpoint: args.omni_endpoint.clone(), ca_file: args.ca_file.clone() }
-            }
-            Task::OmnictlInstall(args) => FlagOverrides { omni_endpoint: args.omni_endpoint.clone(), ca_file: None },
-            _ => FlagOverrides::default(),
         }
     }
 }

@@ -56,7 +56,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => return fail(name, &ui, &Failure::of(&error)),
     };
     let cx = context(&cli, ui, project);
-    let one = cli.task.provider().map(|id| guarded(|| Ok(provider::choose(&cx, id, cx.task == "provider-setup")?)));
+    let one = cli.shared.provider.as_deref();
+    let one = one.map(|id| guarded(|| Ok(provider::choose(&cx, id, cx.task == "provider-setup")?)));
     let cx = match one.transpose() {
         Ok(one) => one.unwrap_or(cx),
         Err(error) => return fail(name, &cx.ui, &Failure::of(&error)),
@@ -139,7 +140,7 @@ fn print_usage(error: &clap::Error) -> u8 {
 fn project(cli: &Cli) -> Result<(Paths, Settings), Failure> {
     let cwd = std::env::current_dir()
         .map_err(|error| Failure::new(Code::Failed, "no working directory").cause(error.to_string()))?;
-    if let Some(bundle) = cli.task.bundle() {
+    if let Some(bundle) = cli.shared.bundle.as_deref() {
         let recorded = OpenedBundle::open(bundle, &Paths::outside(&cwd).scratch_root())?;
         let paths = Paths::of_bundle(recorded.project());
         return Ok((paths.clone(), Settings::of_bundle(&paths, recorded)));
@@ -156,7 +157,7 @@ fn project(cli: &Cli) -> Result<(Paths, Settings), Failure> {
 }
 
 fn context(cli: &Cli, ui: Ui, (paths, mut settings): (Paths, Settings)) -> Cx {
-    settings.given = cli.task.given();
+    settings.given = cli.shared.overrides.clone();
     let Global { dry_run, verbose, non_interactive, json, yes, timeout, insecure_http, .. } = cli.global;
     // A dry run leaves no trace, not even in the journal; what a bundle holds is not this user's.
     let journal = (!dry_run && paths.is_project() && settings.recorded.is_none())
@@ -167,8 +168,8 @@ fn context(cli: &Cli, ui: Ui, (paths, mut settings): (Paths, Settings)) -> Cx {
         proc: Proc::new(journal, cli.task.name(), verbose),
         ask: Prompter::new(!non_interactive && !json, yes),
         // A plan that is only written changes nothing either.
-        dry_run: dry_run || cli.task.only_plans(),
-        allow_destroy: cli.task.allow_destroy(),
+        dry_run: dry_run || cli.shared.plan_out.is_some(),
+        allow_destroy: cli.shared.allow_destroy.clone(),
         timeout,
         insecure_http,
         paths,

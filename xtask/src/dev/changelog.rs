@@ -4,11 +4,6 @@ use super::program;
 use crate::prelude::*;
 
 pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
-    program::call(
-        cx,
-        "git-cliff",
-        "writing CHANGELOG.md",
-        &["--output", "CHANGELOG.md"],
-        "writes CHANGELOG.md from the commit messages",
-    )
+    let effect = "writes CHANGELOG.md from the commit messages";
+    program::call(cx, "git-cliff", "writing CHANGELOG.md", "--output CHANGELOG.md", effect)
 }

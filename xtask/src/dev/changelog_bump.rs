@@ -36,7 +36,7 @@ pub fn run(version: &str, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock_checkout()?;
     let (effect, undo) = (format!("with a section {tag}"), "git checkout CHANGELOG.md");
     let changelog = Change::new("write", "CHANGELOG.md", effect, undo, |cx| {
-        let words = ["--tag", &tag, "--output", "CHANGELOG.md"];
+        let words = format!("--tag {tag} --output CHANGELOG.md");
         Ok(program::run(cx, "git-cliff", "writing CHANGELOG.md", &words)?.summary)
     });
     let edit = |(file, text): (&'static str, String)| {

@@ -24,7 +24,7 @@ pub fn run(args: &CommitCheck, cx: &Cx) -> anyhow::Result<Outcome> {
         (_, Some(range)) => range.clone(),
         _ => unmerged(cx)?.to_owned(),
     };
-    program::run(cx, "committed", "checking the commit messages", &words.split(' ').collect::<Vec<_>>())
+    program::run(cx, "committed", "checking the commit messages", &words)
         .map_err(|error| program::with_next(error, "git commit --amend"))
 }
 

@@ -28,13 +28,11 @@ pub fn run(args: &Docs, cx: &Cx) -> anyhow::Result<Outcome> {
             return Ok(Outcome::done(summary).with(json!({ "pages": pages })));
         }
         findings.iter().for_each(|finding| cx.ui.data(&finding.to_string()));
-        return Err(Failure::new(
-            Code::Failed,
-            format!("{} out of date", words::count(findings.len(), "generated page")),
-        )
-        .hint("cargo xtask docs")
-        .with(json!({ "findings": findings }))
-        .into());
+        let what = format!("{} out of date", words::count(findings.len(), "generated page"));
+        return Err(Failure::new(Code::Failed, what)
+            .hint("cargo xtask docs")
+            .with(json!({ "findings": findings }))
+            .into());
     }
     let mut plan: Plan<'_> = args.record.then(record).into_iter().collect();
     if cx.dry_run {
@@ -45,7 +43,7 @@ pub fn run(args: &Docs, cx: &Cx) -> anyhow::Result<Outcome> {
     plan.run_unasked(cx)?;
     let _lock = cx.lock_checkout()?;
     let plan = to_write(cx)?;
-    let written: Vec<String> = plan.changes().map(|change| change.object.clone()).collect();
+    let written: Vec<String> = plan.changes().map(|change| change.shown.object.clone()).collect();
     plan.run_unasked(cx)?;
     let summary = match written.len() {
         0 => "every page was up to date".to_owned(),

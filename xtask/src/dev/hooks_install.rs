@@ -5,13 +5,8 @@ use super::program;
 use crate::prelude::*;
 
 pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
-    let outcome = program::call(
-        cx,
-        "prek",
-        "installing the git hooks",
-        &["install", "--overwrite"],
-        "installs pre-commit and commit-msg in .git/hooks",
-    )?;
+    let effect = "installs pre-commit and commit-msg in .git/hooks";
+    let outcome = program::call(cx, "prek", "installing the git hooks", "install --overwrite", effect)?;
     if let Err(failure) = program::find("infisical", &cx.paths) {
         cx.ui.note("infisical", "infisical is not there: the hooks skip its scan", Status::Warning, failure.hint);
     }

@@ -7,10 +7,7 @@ use crate::prelude::*;
 
 pub fn run(staged: bool, cx: &Cx) -> anyhow::Result<Outcome> {
     // `--redact`: what is found is not printed. The flags of both commands: infisical-cli 0.43 packages/cmd/scan.go.
-    let words: &[&str] = if staged {
-        &["scan", "git-changes", "--staged", "--redact", "--config", ".infisical-scan.toml"]
-    } else {
-        &["scan", "--redact", "--config", ".infisical-scan.toml"]
-    };
-    program::run(cx, "infisical", "searching for secrets", words)
+    let scan = if staged { "scan git-changes --staged" } else { "scan" };
+    let words = format!("{scan} --redact --config .infisical-scan.toml");
+    program::run(cx, "infisical", "searching for secrets", &words)
 }

@@ -4,11 +4,6 @@ use super::program;
 use crate::prelude::*;
 
 pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
-    program::call(
-        cx,
-        "markdownlint-cli2",
-        "fixing the Markdown files",
-        &["--fix"],
-        "fixes spaces, lists, headings and fences",
-    )
+    let effect = "fixes spaces, lists, headings and fences";
+    program::call(cx, "markdownlint-cli2", "fixing the Markdown files", "--fix", effect)
 }

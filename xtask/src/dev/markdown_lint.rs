@@ -4,6 +4,6 @@ use super::program;
 use crate::prelude::*;
 
 pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
-    program::run(cx, "markdownlint-cli2", "checking the Markdown files", &[])
+    program::run(cx, "markdownlint-cli2", "checking the Markdown files", "")
         .map_err(|error| program::with_next(error, "cargo xtask markdown-fix"))
 }

@@ -4,11 +4,6 @@ use super::program;
 use crate::prelude::*;
 
 pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
-    program::call(
-        cx,
-        "prek",
-        "running the hooks",
-        &["run", "--all-files"],
-        "some hooks fix the files that they look at",
-    )
+    let effect = "some hooks fix the files that they look at";
+    program::call(cx, "prek", "running the hooks", "run --all-files", effect)
 }

@@ -32,14 +32,15 @@ pub fn find(name: &str, paths: &Paths) -> Result<PathBuf, Failure> {
     })
 }
 
-/// Calls a program that changes nothing.
+/// Calls a program, whose `words` are between spaces, that changes nothing.
 ///
 /// # Errors
 /// [`Code::Prerequisite`] with how to install it when it is missing; [`Code::Failed`] when it says no.
-pub fn run(cx: &Cx, program: &str, purpose: &str, words: &[&str]) -> anyhow::Result<Outcome> {
+pub fn run(cx: &Cx, program: &str, purpose: &str, words: &str) -> anyhow::Result<Outcome> {
     let path = find(program, &cx.paths)?;
     let shell = proc::shell()?;
     shell.change_dir(cx.paths.root());
+    let words = words.split_whitespace();
     let job = Job::new(purpose, cmd!(shell, "{path} {words...}")).deadline(cx.limit(Duration::from_secs(600)));
     let mut lines: Vec<String> = Vec::new();
     let ended = cx.proc.follow(job, |line| {
@@ -64,11 +65,11 @@ pub fn run(cx: &Cx, program: &str, purpose: &str, words: &[&str]) -> anyhow::Res
 ///
 /// # Errors
 /// As [`run`].
-pub fn call(cx: &Cx, program: &str, purpose: &str, words: &[&str], effect: &str) -> anyhow::Result<Outcome> {
+pub fn call(cx: &Cx, program: &str, purpose: &str, words: &str, effect: &str) -> anyhow::Result<Outcome> {
     find(program, &cx.paths)?;
     let _lock = cx.lock_checkout()?;
     let result = OnceCell::new();
-    let call = Change::new("run", format!("{program} {}", words.join(" ")), effect, "git", |cx| {
+    let call = Change::new("run", format!("{program} {words}"), effect, "git", |cx| {
         let outcome = run(cx, program, purpose, words)?;
         Ok(result.get_or_init(|| outcome).summary.clone())
     });

@@ -152,10 +152,8 @@ fn version_of(cx: &Cx, omni: &ListedContainer, note: Option<&Note>) -> anyhow::R
     let (first, last) = check::site::minors();
     let known = version::minor(&found).is_some_and(|minor| first <= minor && minor <= last);
     if known && paired.state != State::Failed {
-        return Ok(StepResult::ok(
-            found.clone(),
-            format!("{found}, and it stays so; omni-upgrade upgrades it afterwards"),
-        ));
+        let detail = format!("{found}, and it stays so; omni-upgrade upgrades it afterwards");
+        return Ok(StepResult::ok(found.clone(), detail));
     }
     let cause = if known { paired.detail } else { format!("docker/compose.yaml runs Omni {first} to {last}") };
     Err(Failure::new(Code::Conflict, format!("Omni {found:?} is not of a version that this kit runs"))
@@ -259,11 +257,8 @@ impl Adoption {
         let mut secrets = vec![(cx.paths.store_key(), "the key of Omni's store", key)];
         if let Some(config) = &existing.config {
             let text = cx.read(Path::new(config), "the provider reaches Proxmox by it")?;
-            secrets.push((
-                cx.paths.config(),
-                "the provider's login to Proxmox",
-                Secret::new(String::from_utf8_lossy(&text)),
-            ));
+            let text = Secret::new(String::from_utf8_lossy(&text));
+            secrets.push((cx.paths.config(), "the provider's login to Proxmox", text));
         }
         free(cx, noted.is_some(), &secrets)?;
         let (compose, images) = omni_upgrade::repinned(cx, &version)?;
@@ -312,14 +307,8 @@ impl Adoption {
         }
         plan.append(self.inputs.env_changes(cx, &self.example).into_iter().collect());
         for (path, what, contents) in self.secrets.iter().filter(|(path, ..)| !path.exists()) {
-            let contents = (contents.clone(), files::PRIVATE);
-            plan.push(project_files::write(
-                "create",
-                (path.clone(), cx.paths.show(path)),
-                contents,
-                *what,
-                "remove it",
-            ));
+            let (file, contents) = ((path.clone(), cx.paths.show(path)), (contents.clone(), files::PRIVATE));
+            plan.push(project_files::write("create", file, contents, *what, "remove it"));
         }
         let (pinned, wanted) = &self.note.images;
         let text = String::from_utf8_lossy(&self.compose.bytes).replacen(pinned, wanted, 1);

@@ -91,10 +91,8 @@ impl OpenedBackup {
         };
         cx.ui.step("key", "Check that a key opens the store", || {
             let Some(text) = files::read_text_if_there(&file)? else {
-                return Ok(StepResult::warning(
-                    (),
-                    format!("not checked: the archive has no key, and {shown} does not exist"),
-                ));
+                let detail = format!("not checked: the archive has no key, and {shown} does not exist");
+                return Ok(StepResult::warning((), detail));
             };
             let slot = gpg::open_slot(cx, &Secret::new(text), &self.store.slots)?;
             Ok(StepResult::ok((), format!("{shown}, {slot}")))

@@ -6,7 +6,6 @@
 
 use std::fmt;
 
-use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::outcome::Outcome;
@@ -25,45 +24,35 @@ type Verify<'a> = Box<dyn FnOnce(&Cx) -> anyhow::Result<()> + 'a>;
 type Record<'a> = Box<dyn FnOnce(&mut State) + 'a>;
 
 /// One change. It holds everything that is needed to apply it, so that nothing is decided while acting.
-#[derive(Serialize)]
 pub struct Change<'a> {
-    /// `create`, `update`, `restart`, `apply`, `sync`, `install`.
-    verb: &'static str,
-    /// What is changed: a path, a resource, the stack.
-    pub object: String,
-    pub effect: String,
-    /// How to take it back.
-    undo: String,
-    /// What is deleted and cannot be taken back: machines with their VMs and disks.
-    destroys: Vec<String>,
+    /// What is shown of it, and what a saved plan keeps.
+    pub shown: PlannedChange,
     /// The name that confirms the destruction; `--allow-destroy` takes it.
-    #[serde(skip)]
     owner: String,
     /// Does it, and returns how it went, in words.
-    #[serde(skip)]
     apply: Apply<'a>,
-    #[serde(skip)]
     verify: Option<Verify<'a>>,
-    #[serde(skip)]
     record: Option<Record<'a>>,
 }
 
 impl<'a> Change<'a> {
+    /// `verb` is one of `create`, `update`, `restart`, `apply`, `sync`, `install` and the like; `object` a path, a resource or the
+    /// stack; `undo` says how to take it back.
     pub fn new(
-        verb: &'static str,
+        verb: &str,
         object: impl Into<String>,
         effect: impl Into<String>,
         undo: impl Into<String>,
         apply: impl FnOnce(&Cx) -> anyhow::Result<String> + 'a,
     ) -> Change<'a> {
-        let (object, effect, undo) = (object.into(), effect.into(), undo.into());
-        let (destroys, owner) = (Vec::new(), String::new());
-        Change { verb, object, effect, undo, destroys, owner, apply: Box::new(apply), verify: None, record: None }
+        let (verb, object, effect, undo) = (verb.to_owned(), object.into(), effect.into(), undo.into());
+        let shown = PlannedChange { verb, object, effect, undo, destroys: Vec::new() };
+        Change { shown, owner: String::new(), apply: Box::new(apply), verify: None, record: None }
     }
 
     /// What it destroys, if anything, and whose name confirms that.
     pub fn destroying(mut self, owner: &str, destroys: Vec<String>) -> Change<'a> {
-        (self.owner, self.destroys) = (owner.to_owned(), destroys);
+        (self.owner, self.shown.destroys) = (owner.to_owned(), destroys);
         self
     }
 
@@ -87,11 +76,11 @@ impl<'a> Change<'a> {
     }
 
     fn title(&self) -> String {
-        format!("{} {}", self.verb, self.object)
+        format!("{} {}", self.shown.verb, self.shown.object)
     }
 
     fn show_destroyed(&self, cx: &Cx) {
-        self.destroys.iter().for_each(|what| cx.ui.destroys(what));
+        self.shown.destroys.iter().for_each(|what| cx.ui.destroys(what));
     }
 }
 
@@ -147,14 +136,7 @@ impl<'a> Plan<'a> {
 
     /// The same as a saved plan keeps it.
     pub fn planned_changes(&self) -> Vec<PlannedChange> {
-        let planned = |change: &Change<'_>| PlannedChange {
-            verb: change.verb.to_owned(),
-            object: change.object.clone(),
-            effect: change.effect.clone(),
-            undo: change.undo.clone(),
-            destroys: change.destroys.clone(),
-        };
-        self.changes().map(planned).collect()
+        self.changes().map(|change| change.shown.clone()).collect()
     }
 
     /// Shows the plan, asks `question` once, applies the changes in order, verifies them, and records them in the state.
@@ -198,11 +180,11 @@ impl<'a> Plan<'a> {
 
     /// The outcome of a dry run: the plan, and exit 3 unless it is empty.
     pub fn planned(&self, cx: &Cx) -> Outcome {
-        let changes: Vec<&Change<'_>> = self.changes().collect();
-        for change in &changes {
-            cx.ui.note(change.verb, change.title(), Status::Planned, &change.effect);
+        for change in self.changes() {
+            cx.ui.note(&change.shown.verb, change.title(), Status::Planned, &change.shown.effect);
             change.show_destroyed(cx);
         }
+        let changes = self.planned_changes();
         let data = json!({ "plan": changes, "allow_destroy": self.owners(cx) });
         match changes.len() {
             0 => Outcome::done("nothing to change"),
@@ -214,7 +196,7 @@ impl<'a> Plan<'a> {
     /// Whose machines the plan destroys without `--allow-destroy` of that name: each once, in the order of the changes.
     fn owners(&self, cx: &Cx) -> Vec<&str> {
         let mut owners: Vec<&str> = Vec::new();
-        for change in self.changes().filter(|change| !change.destroys.is_empty()) {
+        for change in self.changes().filter(|change| !change.shown.destroys.is_empty()) {
             if !owners.contains(&change.owner.as_str()) && !cx.allow_destroy.contains(&change.owner) {
                 owners.push(&change.owner);
             }
@@ -293,7 +275,7 @@ fn confirm(cx: &Cx, plan: &Plan<'_>, question: &str) -> Result<(), Failure> {
         return confirmed_by_flags(cx, &owners, question);
     }
     for change in plan.changes() {
-        cx.ui.show(&format!("  {:<8} {}: {}", "plan", change.title(), change.effect));
+        cx.ui.show(&format!("  {:<8} {}: {}", "plan", change.title(), change.shown.effect));
         change.show_destroyed(cx);
     }
     let yes = match owners.as_slice() {
@@ -351,7 +333,7 @@ fn execute(cx: &Cx, plan: Plan<'_>, mut done: Vec<String>) -> anyhow::Result<()>
             return Err(with_done(proc::interruption(&title), &done).into());
         }
         cx.ui
-            .step(change.verb, title.clone(), || Ok(StepResult::changed((), (change.apply)(cx)?)))
+            .step(&change.shown.verb, title.clone(), || Ok(StepResult::changed((), (change.apply)(cx)?)))
             .map_err(|error| with_done(Failure::of(&error), &done))?;
         done.push(title);
     }

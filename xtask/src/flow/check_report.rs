@@ -136,12 +136,8 @@ pub fn report(
         "files": checked, "errors": errors, "warnings": warnings, "allowed": allow, "converted": converted.data,
         "versions": versions,
     });
-    let counts = format!(
-        "{}, {}{}",
-        count(errors, "error"),
-        count(warnings, "warning"),
-        if passed > 0 { format!(", {} allowed", count(passed, "error")) } else { String::new() }
-    );
+    let allowed = if passed > 0 { format!(", {} allowed", count(passed, "error")) } else { String::new() };
+    let counts = format!("{}, {}{allowed}", count(errors, "error"), count(warnings, "warning"));
     if let Some(planned) = &converted.planned {
         let summary = format!("{} would be converted; then {counts}", count(converted.texts.len(), "file"));
         return Ok(Outcome { summary, ..planned.clone().and(data) });

@@ -246,12 +246,10 @@ fn merged(shown: &str, mut old: Value, new: &Value, force: bool) -> Result<Value
             if server(own) != server(entry) && !force {
                 let name = entry["name"].as_str().unwrap_or_default();
                 let cause = format!("its cluster `{name}` is at {}, and would be at {}", server(own), server(entry));
-                return Err(Failure::new(
-                    Code::Conflict,
-                    format!("`{shown}` has an entry of the same name for another server"),
-                )
-                .cause(cause)
-                .hint("write a separate file with --file FILE, or replace the entry with --force"));
+                let what = format!("`{shown}` has an entry of the same name for another server");
+                return Err(Failure::new(Code::Conflict, what)
+                    .cause(cause)
+                    .hint("write a separate file with --file FILE, or replace the entry with --force"));
             }
             let namespace = own[key]["namespace"].clone();
             *own = entry.clone();

@@ -121,10 +121,8 @@ pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> anyhow::Result<Opt
             true => cluster_access::volumes(cx, omnictl, name)?,
             false => Err("its Kubernetes API does not answer".to_owned()),
         };
-        Ok(StepResult::ok(
-            Some(Loss { view, vms, sites, unseen, volumes }),
-            words.into_iter().flatten().collect::<String>(),
-        ))
+        let words = words.into_iter().flatten().collect::<String>();
+        Ok(StepResult::ok(Some(Loss { view, vms, sites, unseen, volumes }), words))
     })
 }
 

@@ -235,20 +235,13 @@ fn plan<'a>(
         let mut plan = Plan::default();
         if stretch.before != stretch.after.as_bytes() {
             let read = CheckedFile { path: path.to_owned(), bytes: stretch.before.clone() };
-            plan.push(project_files::replace(
-                read,
-                shown.clone(),
-                stretch.after.clone(),
-                format!("{component}: {from} → {to}"),
-            ));
+            let effect = format!("{component}: {from} → {to}");
+            plan.push(project_files::replace(read, shown.clone(), stretch.after.clone(), effect));
         }
-        let change = Change::new(
-            "upgrade",
-            component.to_string(),
-            effect(&stretch.step, view),
-            undo(&stretch.step),
-            move |cx| Ok(sync(cx, omnictl, view, (stretch, path))?),
-        );
+        let (effect, undo) = (effect(&stretch.step, view), undo(&stretch.step));
+        let change = Change::new("upgrade", component.to_string(), effect, undo, move |cx| {
+            Ok(sync(cx, omnictl, view, (stretch, path))?)
+        });
         let title = format!("every machine of cluster `{}` runs {} {to}", view.name, program(component));
         plan.push(change.verified(move |cx| follow(cx, omnictl, view, (title, Some(&stretch.step)), again).map(drop)));
         plan
@@ -359,11 +352,9 @@ fn all_upgraded(omnictl: &Omnictl<'_>, name: &str, to: &Version) -> Result<(), F
     if others.is_empty() {
         return Ok(());
     }
-    Err(Failure::new(
-        Code::Failed,
-        format!("{} of cluster `{name}` run another Talos than {to}", count(others.len(), "machine")),
-    )
-    .cause(others.join(", "))
-    .hint("Omni calls the upgrade done: somebody else may have changed the version, or these machines report late")
-    .next(format!("cargo xtask cluster-explain {name}")))
+    let what = format!("{} of cluster `{name}` run another Talos than {to}", count(others.len(), "machine"));
+    Err(Failure::new(Code::Failed, what)
+        .cause(others.join(", "))
+        .hint("Omni calls the upgrade done: somebody else may have changed the version, or these machines report late")
+        .next(format!("cargo xtask cluster-explain {name}")))
 }

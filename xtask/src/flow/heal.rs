@@ -86,7 +86,7 @@ pub fn run(args: &ClusterExplain, cx: &Cx) -> anyhow::Result<Healing> {
             }
         };
         cx.ui.say(&cx.ui.advice(&format!("\ncause: {}\n  fix: {}", cause.cause, cause.fix)));
-        let mut step = json!(change);
+        let mut step = json!(change.shown);
         step["cause"] = json!(cause.id);
         match Plan::from_iter([change]).run(cx, "Take this step") {
             Ok(Some(planned)) => {

@@ -76,13 +76,8 @@ fn of_proxmox(cx: &Cx) -> anyhow::Result<Rotation> {
     compare(cx, &old, &new)?;
     let path = cx.paths.config();
     let text = cx.read(&path, "")?;
-    let filled = config::fill(
-        &String::from_utf8_lossy(&text),
-        &with_api_path(&old.url),
-        &token.id,
-        &token.secret,
-        old.insecure,
-    )?;
+    let (text, url) = (String::from_utf8_lossy(&text), with_api_path(&old.url));
+    let filled = config::fill(&text, &url, &token.id, &token.secret, old.insecure)?;
     let effect = format!("the provider reaches Proxmox as {}, no longer as {}", token.id, old.login.id());
     let contents = Secret::plain(filled);
     let write = Change::new("update", cx.paths.show(&path), effect, "write the old token into it", move |_| {

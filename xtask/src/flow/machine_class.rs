@@ -77,9 +77,9 @@ pub fn apply_files(
 }
 
 fn question(before: &Plan<'_>, applies: &[Change<'_>]) -> String {
-    let written: Vec<&str> = before.changes().map(|change| change.object.as_str()).collect();
+    let written: Vec<&str> = before.changes().map(|change| change.shown.object.as_str()).collect();
     let apply = match applies {
-        [one] => format!("apply {} to Omni", one.object),
+        [one] => format!("apply {} to Omni", one.shown.object),
         many => format!("apply {} files of machine classes to Omni", many.len()),
     };
     match (written.as_slice(), applies.is_empty()) {
@@ -137,10 +137,8 @@ fn unregistered(cx: &Cx, class: &MachineClass, file: &Path, wanted: &str, known:
         [] => "no provider has ever registered".to_owned(),
         known => format!("registered are: {}", known.join(", ")),
     };
-    let failure = Failure::new(
-        Code::Failed,
-        format!("machine class `{}` wants the provider `{wanted}`, which Omni does not know", class.id),
-    );
+    let what = format!("machine class `{}` wants the provider `{wanted}`, which Omni does not know", class.id);
+    let failure = Failure::new(Code::Failed, what);
     match domain::nearest::nearest(wanted, known.iter().copied()) {
         Some(near) => failure.cause(cause).hint(format!("write `providerid: {near}` in {}", cx.paths.show(file))),
         None => failure

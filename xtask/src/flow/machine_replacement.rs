@@ -237,10 +237,8 @@ pub fn refuse(cx: &Cx, omnictl: &Omnictl<'_>, found: &Replacement) -> Result<(),
         Some(health) => health.words(),
         None => "Omni has no provider of this name".to_owned(),
     };
-    let failure = Failure::new(
-        Code::Prerequisite,
-        format!("the provider `{}` would not make a new machine: {why}", machine.provider),
-    );
+    let what = format!("the provider `{}` would not make a new machine: {why}", machine.provider);
+    let failure = Failure::new(Code::Prerequisite, what);
     Err(failure.hint("without it the old machine would go, and none would come").next("cargo xtask provider-verify"))
 }
 

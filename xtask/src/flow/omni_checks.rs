@@ -74,10 +74,8 @@ pub fn values<'a>(cx: &'a Cx, values: &'a OmniInputs) -> Vec<Check<'a, ()>> {
             done("--issuer or OIDC_ISSUER_URL", issuer(values.get("OIDC_ISSUER_URL"), Some(values.get("OMNI_DOMAIN"))))
         }),
         Check::new("user", "Check the name of the first administrator", || {
-            done(
-                "--initial-user or OMNI_INITIAL_USER",
-                initial_user(values.get("OMNI_INITIAL_USER"), Some(values.get("OIDC_ISSUER_URL"))),
-            )
+            let found = initial_user(values.get("OMNI_INITIAL_USER"), Some(values.get("OIDC_ISSUER_URL")));
+            done("--initial-user or OMNI_INITIAL_USER", found)
         }),
     ]
 }
@@ -125,12 +123,8 @@ pub fn certificate(cx: &Cx, host: &str, cert: &str, key: Option<&str>) -> Diagno
         Err(why) => return Diagnosis::failed(format!("{cert}: {why}")),
     };
     let roots = omni_stack::roots(cx.settings.ca_file(None).map(|found| found.value).as_deref());
-    let found = doctor::certificate_diagnosis(&certificate::check_chain(
-        &chain,
-        host,
-        roots.as_deref(),
-        clock::of_time(SystemTime::now()),
-    ));
+    let now = clock::of_time(SystemTime::now());
+    let found = doctor::certificate_diagnosis(&certificate::check_chain(&chain, host, roots.as_deref(), now));
     let (Some(leaf), Some(key), Some(key_text)) = (chain.first(), key, key_text) else { return found };
     match certificate::key_fits(leaf, &key_text) {
         Ok(Some(false)) => found.and(Diagnosis::failed(format!("{key} is not the private key of {cert}"))),

@@ -323,23 +323,17 @@ fn account(args: &OmniValues, old: Option<&str>, stored: bool) -> Result<String,
         )
         .cause("the store belongs to an account: with a new UUID, its machines would no longer belong to this Omni")
         .hint("restore docker/.env from your backup, or give the old one with --account-uuid")),
-        (None, None) => new_uuid(),
+        (None, None) => Ok(new_uuid()),
     }
 }
 
 /// A random UUID (RFC 9562, version 4).
-fn new_uuid() -> Result<String, Failure> {
-    use std::io::Read;
-    let mut bytes = [0u8; 16];
-    std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes)).map_err(|error| {
-        Failure::new(Code::Failed, "cannot make an account UUID")
-            .cause(error.to_string())
-            .hint("make one with uuidgen, and give it with --account-uuid")
-    })?;
+fn new_uuid() -> String {
+    let mut bytes = fastrand::u128(..).to_be_bytes();
     bytes[6] = bytes[6] & 0x0f | 0x40;
     bytes[8] = bytes[8] & 0x3f | 0x80;
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]))
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }
 
 #[cfg(test)]

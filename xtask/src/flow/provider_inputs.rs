@@ -102,13 +102,11 @@ fn configured_proxmox(args: &ProviderSetup, cx: &Cx, text: &str) -> anyhow::Resu
     proxmox::report_conflicts(cx, &proxmox);
     if let Some(asked) = args.proxmox_url.as_deref().map(config::without_api_path).filter(|asked| *asked != proxmox.url)
     {
-        return Err(Failure::new(
-            Code::Conflict,
-            format!("{shown} reaches Proxmox at {}, not at {asked}", proxmox.url),
-        )
-        .cause("the file exists and is never overwritten: it may hold your own changes")
-        .hint(format!("change `url` in {shown}, or move the file away and run this again"))
-        .into());
+        let what = format!("{shown} reaches Proxmox at {}, not at {asked}", proxmox.url);
+        return Err(Failure::new(Code::Conflict, what)
+            .cause("the file exists and is never overwritten: it may hold your own changes")
+            .hint(format!("change `url` in {shown}, or move the file away and run this again"))
+            .into());
     }
     Ok(proxmox)
 }

@@ -154,12 +154,8 @@ mod tests {
 
     #[test]
     fn error_of_a_request_that_went_well_since_is_settled() {
-        let taken = line(
-            "error",
-            "demo-workers-a",
-            "500 unable to create VM 100 - VM 100 already exists on node 'pve1'",
-            "syncVM",
-        );
+        let why = "500 unable to create VM 100 - VM 100 already exists on node 'pve1'";
+        let taken = line("error", "demo-workers-a", why, "syncVM");
         let line = |id: &str, msg: &str, requeued: bool| {
             let fields = serde_json::json!({"level": "info", "id": id, "msg": msg, "requeued": requeued});
             format!("2026-11-28T00:00:00Z {fields}\n")

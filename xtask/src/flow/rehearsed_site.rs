@@ -362,12 +362,8 @@ impl LifeCycle<'_> {
             let said = ran.document["error"]["message"].as_str().unwrap_or("its output is above").to_owned();
             let passed = ran.code == Some(0);
             if passed || tried == self.tries {
-                self.record(
-                    &line.join(" "),
-                    passed.then_some(()).ok_or(said),
-                    begun.elapsed().as_millis() as u64,
-                    tried,
-                );
+                let took = begun.elapsed().as_millis() as u64;
+                self.record(&line.join(" "), passed.then_some(()).ok_or(said), took, tried);
                 if let Some(step) = self.steps.last_mut().filter(|_| !passed) {
                     step["document"] = ran.document;
                 }

@@ -94,14 +94,12 @@ impl<'a> Restore<'a> {
                 return Ok(StepResult::ok((), format!("{made} → {pinned}")));
             }
             let cause = "another minor version must not open this store: it would migrate it, or not read it";
-            Err(Failure::new(
-                Code::Conflict,
-                format!("the backup is of Omni {made}, and docker/compose.yaml pins {pinned}"),
-            )
-            .cause(cause)
-            .hint(format!("set Omni's tag in docker/compose.yaml to {made}, restore, and upgrade afterwards"))
-            .next("cargo xtask upgrade-plan")
-            .into())
+            let what = format!("the backup is of Omni {made}, and docker/compose.yaml pins {pinned}");
+            Err(Failure::new(Code::Conflict, what)
+                .cause(cause)
+                .hint(format!("set Omni's tag in docker/compose.yaml to {made}, restore, and upgrade afterwards"))
+                .next("cargo xtask upgrade-plan")
+                .into())
         })?;
         cx.ui.step("empty", "Check that this host has no stack and no data of one", || {
             if self.filled(cx) {
@@ -129,13 +127,11 @@ impl<'a> Restore<'a> {
     fn files_free(&self, cx: &Cx) -> anyhow::Result<StepResult<()>> {
         let key = cx.paths.store_key();
         if !self.opened.has(STORE_KEY) && !key.is_file() {
-            return Err(Failure::new(
-                Code::Prerequisite,
-                "the backup has no store key, and docker/omni.asc does not exist",
-            )
-            .cause("no other key opens the store")
-            .hint("put your copy of the key at docker/omni.asc, mode 0600, and run this again")
-            .into());
+            let what = "the backup has no store key, and docker/omni.asc does not exist";
+            return Err(Failure::new(Code::Prerequisite, what)
+                .cause("no other key opens the store")
+                .hint("put your copy of the key at docker/omni.asc, mode 0600, and run this again")
+                .into());
         }
         let mut kept = Vec::new();
         for wanted in &self.wanted {

@@ -124,10 +124,8 @@ pub fn usable(cx: &Cx, plan: &SavedPlan, omni: &str) -> Result<Vec<PathBuf>, Fai
         return Err(refused("the plan has expired".to_owned(), cause));
     }
     if plan.omni != omni {
-        return Err(refused(
-            "the plan is for another Omni".to_owned(),
-            format!("it is for {}, not for {omni}", plan.omni),
-        ));
+        let cause = format!("it is for {}, not for {omni}", plan.omni);
+        return Err(refused("the plan is for another Omni".to_owned(), cause));
     }
     let mut changed = Vec::new();
     for file in &plan.files {

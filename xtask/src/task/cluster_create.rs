@@ -46,13 +46,8 @@ pub fn run(args: &ClusterCreate, cx: &Cx) -> anyhow::Result<Outcome> {
     let found = Template::check(cx, &path, contents.as_bytes(), &known);
     inputs::refuse(cx, "cluster template", &found.findings, &args.allow.rules)?;
     let templates: Vec<Template> = found.value.into_iter().collect();
-    let file = project_files::create(
-        cx,
-        &path,
-        contents,
-        effect(&cluster),
-        (args.force, EXISTS, sync_command(&cluster.name)),
-    )?;
+    let where_it_exists = (args.force, EXISTS, sync_command(&cluster.name));
+    let file = project_files::create(cx, &path, contents, effect(&cluster), where_it_exists)?;
     let (_stage, staged) = stage::of_templates(cx, &templates)?;
     let diffs = cluster_sync::compare(cx, &omnictl, &templates, &staged)?;
     let impacts = impact::of(cx, &omnictl, &diffs, Some(&offer.listed))?;

@@ -64,12 +64,8 @@ fn one(args: &ClusterPlan, cx: &Cx, templates: &[ClusterTemplate], given: &str) 
     for words in &demand.notes {
         cx.ui.note("demand", words.as_str(), Status::Warning, "");
     }
-    cx.ui.note(
-        "place",
-        format!("Place machines by the rule of provider {provider} ({origin})"),
-        Status::Ok,
-        placement_tables::counted(&fit, &demand),
-    );
+    let title = format!("Place machines by the rule of provider {provider} ({origin})");
+    cx.ui.note("place", title, Status::Ok, placement_tables::counted(&fit, &demand));
     placement_tables::show(cx, &fit, &demand);
     for finding in &fit.findings {
         cx.ui.say(&finding.to_string());

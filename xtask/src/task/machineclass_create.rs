@@ -83,13 +83,10 @@ fn class(args: &MachineclassCreate, cx: &Cx) -> anyhow::Result<NewClass> {
     let answers = Answers::of(cx);
     let name = match &args.name {
         Some(name) => valid_name(name)?,
-        None => answers.ask(
-            "NAME",
-            "Name of the machine class",
-            None,
-            MissingValue::flag("the name", "NAME"),
-            valid_name,
-        )?,
+        None => {
+            let missing = MissingValue::flag("the name", "NAME");
+            answers.ask("NAME", "Name of the machine class", None, missing, valid_name)?
+        }
     };
     let ask = |value: Option<u32>, size: &Size| match value {
         Some(value) => size.enough(value),

@@ -37,12 +37,10 @@ pub fn run(args: &OmniBackup, cx: &Cx) -> anyhow::Result<Outcome> {
             })?
         }
         Some(_) => {}
-        None => cx.ui.note(
-            "key",
-            "the store key is left out",
-            Status::Skipped,
-            "no --recipient: keep a copy of docker/omni.asc elsewhere",
-        ),
+        None => {
+            let detail = "no --recipient: keep a copy of docker/omni.asc elsewhere";
+            cx.ui.note("key", "the store key is left out", Status::Skipped, detail);
+        }
     }
     let plan = plan(args, cx, &source, &file)?;
     plan.carry_out_unasked(cx, &Value::Null)?;

@@ -16,6 +16,7 @@ use std::time::Instant;
 use crate::cli::Rehearse;
 use crate::flow::rehearsal::{SCRATCH, TaskRun, planned, start, task};
 use crate::prelude::*;
+use domain::words::split;
 use runtime::files;
 use runtime::tool::lab;
 use runtime::ui::{millis, table};
@@ -31,19 +32,12 @@ fn tasks() -> Vec<Vec<String>> {
     let lines = [
         "provider-setup".to_owned(),
         "provider-verify".to_owned(),
-        format!("machineclass-create {CLASS} --cores 2 --memory 4096 --disk 20 --selector"),
+        format!("machineclass-create {CLASS} --cores 2 --memory 4096 --disk 20 --selector 'name == \"local-lvm\"'"),
         format!("machineclass-apply {CLASS}"),
         format!("cluster-create {CLUSTER} --control-planes {CONTROL_PLANES} --workers {WORKERS}"),
         format!("cluster-status {CLUSTER}"),
     ];
-    let words = |line: &String| -> Vec<String> {
-        let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
-        if line.ends_with("--selector") {
-            words.push("name == \"local-lvm\"".to_owned());
-        }
-        words
-    };
-    lines.iter().map(words).collect()
+    lines.iter().map(|line| split(line)).collect()
 }
 
 pub fn run(args: &Rehearse, cx: &Cx) -> anyhow::Result<Outcome> {

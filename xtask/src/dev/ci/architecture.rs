@@ -35,7 +35,7 @@ pub type Sources = BTreeMap<String, String>;
 pub fn check(sources: &Sources, tasks: &BTreeSet<String>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (path, text) in sources {
-        if let Some(part) = PURE.iter().find(|part| is_part(path, part)) {
+        if let Some(part) = PURE.iter().find(|part| path.starts_with(&format!("xtask/{part}/src/"))) {
             findings.extend(impure(path, text, part));
         }
         findings.extend(named_tasks(path, text));
@@ -67,10 +67,6 @@ fn too_long(path: &str, text: &str) -> Option<Finding> {
     let exempt = !path.ends_with(".rs") || TABLES.contains(&path) || path.contains("/tests/");
     let message = format!("the file has {lines} lines above its tests, more than {most}");
     (lines > most && !exempt).then(|| Finding::error("long-file", start(path), message, fix))
-}
-
-fn is_part(path: &str, part: &str) -> bool {
-    path.starts_with(&format!("xtask/{part}/src/"))
 }
 
 fn impure(path: &str, text: &str, part: &str) -> Vec<Finding> {
@@ -106,24 +102,15 @@ fn tasks_and_files(sources: &Sources, tasks: &BTreeSet<String>) -> Vec<Finding> 
         let path = format!("xtask/src/task/{file}.rs");
         let places = [path.clone(), format!("xtask/src/dev/{file}.rs")];
         let Some((path, text)) = places.iter().find_map(|place| sources.get_key_value(place)) else {
-            let place = start("xtask/src/cli.rs");
             let fix = format!("write `{path}`: a task, its file and its mise alias carry one name");
-            findings.push(Finding::error(
-                "task-file",
-                place,
-                format!("the task `{task}` has no file of its name"),
-                fix,
-            ));
+            let what = format!("the task `{task}` has no file of its name");
+            findings.push(Finding::error("task-file", start("xtask/src/cli.rs"), what, fix));
             continue;
         };
         if !text.starts_with(&format!("//! `{task}")) {
             let fix = format!("open it with //! `{task}`: what it does, and its numbered steps");
-            findings.push(Finding::error(
-                "task-file",
-                start(path),
-                format!("the file does not say that it is the task `{task}`"),
-                fix,
-            ));
+            let what = format!("the file does not say that it is the task `{task}`");
+            findings.push(Finding::error("task-file", start(path), what, fix));
         }
     }
     findings

@@ -26,12 +26,8 @@ pub fn check(path: &str, contents: &[u8]) -> Vec<Finding> {
     if contents.len() > LARGEST {
         let place = Location { file: path.to_owned(), line: 1, column: 1 };
         let message = format!("the file has {} bytes, more than {LARGEST}", contents.len());
-        findings.push(Finding::error(
-            "large-file",
-            place,
-            message,
-            "keep it elsewhere and fetch it, or make it smaller",
-        ));
+        let fix = "keep it elsewhere and fetch it, or make it smaller";
+        findings.push(Finding::error("large-file", place, message, fix));
     }
     let text = String::from_utf8_lossy(contents);
     let lines: Vec<&str> = text.lines().collect();

@@ -123,12 +123,8 @@ pub fn located(check: &'static str, output: &str, root: &Path) -> Vec<Finding> {
         let number = |groups: &[usize]| text(groups).and_then(|text| text.parse().ok()).unwrap_or(1);
         let message = text(&[4]).or(text(&[6])).or(below.then_some(heading)).unwrap_or("it is formatted otherwise");
         let file = text(&[1, 5, 7]).unwrap_or_default().to_owned();
-        findings.push(Finding::error(
-            check,
-            Location { file, line: number(&[2, 8]), column: number(&[3]) },
-            message,
-            "",
-        ));
+        let place = Location { file, line: number(&[2, 8]), column: number(&[3]) };
+        findings.push(Finding::error(check, place, message, ""));
     }
     findings
 }

@@ -72,14 +72,12 @@ pub fn run(args: &Rehearse, cx: &Cx, program: &Path, dir: &Path) -> anyhow::Resu
     let took = millis(begun.elapsed().as_millis() as u64);
     if let Some(first) = failed.first() {
         let words = |key: &str| first[key].as_str().unwrap_or_default().to_owned();
-        return Err(Failure::new(
-            Code::Failed,
-            format!("{} of {} failed", failed.len(), count(life.steps.len(), "step")),
-        )
-        .cause(format!("first: `{}`: {}", words("step"), words("error")))
-        .hint("the output of the task is above; fix the files, and rehearse again")
-        .with(data)
-        .into());
+        let what = format!("{} of {} failed", failed.len(), count(life.steps.len(), "step"));
+        return Err(Failure::new(Code::Failed, what)
+            .cause(format!("first: `{}`: {}", words("step"), words("error")))
+            .hint("the output of the task is above; fix the files, and rehearse again")
+            .with(data)
+            .into());
     }
     let what = count(site.clusters.len(), "cluster");
     Ok(Outcome::done(format!("rehearsed {what} in {took}: {} passed", count(life.steps.len(), "step"))).with(data))
