@@ -4,7 +4,7 @@
 use std::process::Stdio;
 
 use crate::interrupted::gate::Gate;
-use crate::sandbox::{Sandbox, class_words, kill, lab_program, list};
+use crate::sandbox::{Sandbox, class_line, kill, lab_program, list};
 
 /// Tasks that look at what the others change.
 const LOOKING: [&str; 5] =
@@ -17,7 +17,7 @@ fn of_two_changing_tasks_the_second_is_one_too_many() {
     lab.provider();
     lab.class("small");
     lab.run("cluster-create demo --control-planes 1 --workers 0 --yes").exits(0);
-    lab.run_words(&class_words("small")).exits(0);
+    lab.run(&class_line("small")).exits(0);
     let gate = Gate::new(&mut lab);
     gate.stand("cargo", "#!/bin/sh\nexit 1\n");
     let before = lab.files();
@@ -30,7 +30,7 @@ fn of_two_changing_tasks_the_second_is_one_too_many() {
         let mut running = lab.start(first);
         assert!(gate.held(&mut running).is_some(), "{first} calls nothing");
         let start = |line: &str| {
-            let mut command = lab.command(&line.split(' ').collect::<Vec<_>>());
+            let mut command = lab.command(line.split(' '));
             (line.to_string(), command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts"))
         };
         let (seconds, readers): (Vec<_>, Vec<_>) =

@@ -6,7 +6,7 @@ use crate::terminal::TerminalSession;
 #[test]
 fn yes_never_leads_to_a_prompt() {
     let lab = with_cluster(1);
-    let talk = |line: &str| TerminalSession::with(&mut lab.command(&line.split(' ').collect::<Vec<_>>()), &[]);
+    let talk = |line: &str| TerminalSession::with(&mut lab.command(line.split(' ')), &[]);
     let ran = talk("machineclass-create big --yes").exits(0);
     assert!(!ran.shown.contains("Apply it"), "{}", ran.shown);
     talk("machineclass-create --yes").exits(2).says(&["the name"]);

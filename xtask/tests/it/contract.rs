@@ -4,26 +4,26 @@
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::process::{Command, Output};
+use std::process::Command;
 
 use serde_json::Value;
 
 use crate::operation::with_cluster;
-use crate::sandbox::{Sandbox, each, list};
+use crate::sandbox::{CommandOutput, Sandbox, each, list};
 
 const EXIT_CODES: [i32; 8] = [0, 1, 2, 3, 4, 5, 124, 130];
 const FILES: [&str; 4] = [".claude/omni-scale.local.md", "docker/.env", "docker/config.yaml", "docker/compose.yaml"];
 
 /// What is wrong with the answer; nothing when the contract holds.
-fn broken(output: &Output) -> Option<String> {
-    let text = String::from_utf8_lossy(&output.stdout);
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    let fault = |what: &str| Some(format!("{what}: {:?} {text:?} {stderr:?}", output.status));
-    let Some(code) = output.status.code().filter(|code| EXIT_CODES.contains(code)) else { return fault("exit code") };
+fn broken(command: &mut Command) -> Option<String> {
+    let CommandOutput { code, stdout: text, stderr } = CommandOutput::of(command);
+    let fault = |what: &str| Some(format!("{what}: {code} {text:?} {stderr:?}"));
     let Ok(document) = serde_json::from_str::<Value>(&text) else { return fault("not one document") };
     let good = matches!(code, 0 | 3);
     let keys = ["schema_version", "task", "ok", "summary", "steps", "data", "next", "error"];
-    if text.matches('\n').count() != 1 || !text.ends_with('\n') {
+    if !EXIT_CODES.contains(&code) {
+        fault("exit code")
+    } else if text.matches('\n').count() != 1 || !text.ends_with('\n') {
         fault("not one line")
     } else if let Some(key) = keys.iter().find(|key| document.get(key).is_none()) {
         fault(&format!("no `{key}`"))
@@ -50,8 +50,7 @@ fn holds(lab: &Sandbox, what: &str, with: impl Fn(&mut Command) + Sync) {
         let mut command = lab.command(&words);
         command.args(last.split(' ').filter(|word| !word.is_empty()));
         with(&mut command);
-        let output = command.output().expect("the runner starts");
-        broken(&output).map(|fault| format!("{what}: {line}: {fault}"))
+        broken(&mut command).map(|fault| format!("{what}: {line}: {fault}"))
     });
     let faults: Vec<String> = faults.into_iter().flatten().collect();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
@@ -113,8 +112,7 @@ fn json_is_one_document_for_every_command_line() {
         word => word.into(),
     };
     for line in lines.split('|') {
-        let output = lab.command(&[]).args(line.split(' ').map(word)).output().expect("the runner starts");
-        assert_eq!(broken(&output), None, "{line:?}");
+        assert_eq!(broken(&mut lab.command(line.split(' ').map(word))), None, "{line:?}");
     }
     let help = lab.run_words(&["cluster-sync", "--json", "--help"]).exits(0).json();
     assert_eq!(help["task"], "cluster-sync");
@@ -140,14 +138,13 @@ fn environment_values_that_are_not_utf8_are_errors() {
         ("OMNICONFIG", "cluster-status"),
     ] {
         let mut command = lab.command(&[task, "--json"]);
-        let output = command.env(name, OsStr::from_bytes(b"https://\xff\xfe.example.com")).output().expect("it starts");
-        assert_eq!(output.status.code(), Some(2), "{name}: {output:?}");
-        let document: serde_json::Value = serde_json::from_slice(&output.stdout).expect("a document");
+        command.env(name, OsStr::from_bytes(b"https://\xff\xfe.example.com"));
+        let document = CommandOutput::of(&mut command).exits(2).json();
         assert_eq!(document["error"]["message"], format!("{name} in the environment is not valid UTF-8"));
     }
     // What is not ours may be anything.
-    let output = lab.command(&["triage", "--json", "-"]).env("LESSOPEN", OsStr::from_bytes(b"\xff")).output();
-    assert_eq!(output.expect("it starts").status.code(), Some(0));
+    let mut command = lab.command(["triage", "--json", "-"]);
+    CommandOutput::of(command.env("LESSOPEN", OsStr::from_bytes(b"\xff"))).exits(0);
 }
 
 /// The tasks of the git hooks, where git is absent or its variables lead elsewhere.
@@ -160,8 +157,7 @@ fn json_is_one_document_for_the_hooks_in_any_git() {
     let git_dir = bare.display().to_string();
     for task in ["staged-check", "commit-check", "changelog"] {
         for (name, value) in [("GIT_DIR", "/nonexistent"), ("GIT_DIR", git_dir.as_str()), ("PATH", "/nonexistent")] {
-            let output = lab.command(&[task, "--json"]).env(name, value).output().expect("the runner starts");
-            assert_eq!(broken(&output), None, "{task} {name}={value}");
+            assert_eq!(broken(lab.command([task, "--json"]).env(name, value)), None, "{task} {name}={value}");
         }
     }
 }

@@ -11,7 +11,6 @@ use std::io::Write;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use domain::words::split as words;
 use runtime::tool::lab::faults::Fault;
 use serde_json::{Value, json};
 
@@ -42,8 +41,7 @@ fn met_with(faults: &[&Fault]) -> Sandbox {
     let flags: String = faults.iter().map(|fault| format!("--fault {} ", fault.name)).collect();
     let lab = Sandbox::with(&flags);
     let task = |line: &str| {
-        let line = format!("{line} --yes");
-        let _ = lab.run_words(&words(&line).iter().map(String::as_str).collect::<Vec<_>>());
+        let _ = lab.run(&format!("{line} --yes"));
     };
     let before = faults.iter().map(|fault| &fault.before).max_by_key(|before| before.len()).expect("a fault");
     for line in before {
@@ -279,7 +277,7 @@ fn goes_on(lab: &Sandbox, fault: &Fault) -> Result<(), String> {
     let done = |line: &str| fault.before.iter().any(|before| before.split(' ').next() == line.split(' ').next());
     for line in ON.iter().filter(|line| line.starts_with("provider-setup") || !done(line)) {
         let line = format!("{} --yes", line.replace("--timeout 6s", "--timeout 120s"));
-        let ran = lab.run_words(&words(&line).iter().map(String::as_str).collect::<Vec<_>>());
+        let ran = lab.run(&line);
         if ran.code != 0 {
             return Err(format!("`{line}`: {ran:#?}"));
         }

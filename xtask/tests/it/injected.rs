@@ -5,11 +5,11 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 
 use serde_json::Value;
 
-use crate::sandbox::{Sandbox, Scratch, each};
+use crate::sandbox::{CommandOutput, Sandbox, Scratch, each};
 
 /// Tasks that write: a file of their own each, and one that reads it from Proxmox first.
 const TASKS: [&str; 3] = [
@@ -47,20 +47,19 @@ impl<'a> Trial<'a> {
         let dir = copy(lab, &scratch);
         let mut trial = Trial { lab, line, before: files(&dir), after: Files::new() };
         let ran = trial.run(&dir, &[]);
-        assert!(matches!(ran.status.code(), Some(0 | 3)), "{line}: {ran:?}");
+        assert!(matches!(ran.code, 0 | 3), "{line}: {ran:?}");
         trial.after = files(&dir);
         trial
     }
 
     /// Runs the task in `dir`, started by `wrap`.
-    fn run(&self, dir: &Path, wrap: &[&str]) -> Output {
+    fn run(&self, dir: &Path, wrap: &[&str]) -> CommandOutput {
         let words = [wrap, &[env!("CARGO_BIN_EXE_xtask")]].concat();
-        let mut command = Command::new(words[0]);
+        let mut command = self.lab.program(words[0]);
         command.args(&words[1..]).args(self.line.split(' ')).args(["--json", "--project-dir"]).arg(dir);
-        command.env_clear().envs(self.lab.variables().map(|name| (name, self.lab.env(name))));
         // Each run has a lock of its own: they run beside each other.
         command.env("XDG_STATE_HOME", dir.with_extension("state"));
-        command.current_dir(dir).stdin(Stdio::null()).output().expect("it starts")
+        CommandOutput::of(command.current_dir(dir))
     }
 
     /// What is wrong after a run in which something failed.
@@ -69,12 +68,12 @@ impl<'a> Trial<'a> {
         let dir = copy(self.lab, &scratch);
         let ran = self.run(&dir, wrap);
         let mut wrong = Vec::new();
-        match ran.status.code() {
-            Some(code @ (0..=5 | 124 | 130)) => {
-                let document = serde_json::from_slice::<Value>(&ran.stdout);
+        match ran.code {
+            code @ (0..=5 | 124 | 130) => {
+                let document = serde_json::from_str::<Value>(&ran.stdout);
                 let ok = document.as_ref().is_ok_and(|document| document["ok"] == matches!(code, 0 | 3));
                 // Standard output itself may be what failed.
-                if !ok && !String::from_utf8_lossy(&ran.stderr).contains("standard output could not be written") {
+                if !ok && !ran.stderr.contains("standard output could not be written") {
                     wrong.push(format!("no document: {ran:?}"));
                 }
                 if code == 0 && files(&dir) != self.after {
@@ -82,7 +81,7 @@ impl<'a> Trial<'a> {
                 }
             }
             // The loader found no library: the runner has not begun.
-            Some(127) => return wrong,
+            127 => return wrong,
             _ => wrong.push(format!("the end: {ran:?}")),
         }
         for (name, bytes) in files(&dir) {
@@ -92,8 +91,8 @@ impl<'a> Trial<'a> {
             }
         }
         let again = self.run(&dir, &[]);
-        if !matches!(again.status.code(), Some(0 | 3)) || files(&dir) != self.after {
-            wrong.push(format!("run again: {:?} {}", again.status, String::from_utf8_lossy(&again.stdout)));
+        if !matches!(again.code, 0 | 3) || files(&dir) != self.after {
+            wrong.push(format!("run again: {again:?}"));
         }
         wrong.iter().map(|fault| format!("{}: {wrap:?}: {fault}", self.line)).collect()
     }
@@ -150,35 +149,18 @@ fn injected_errors_of_system_calls_leave_whole_files() {
     let trial = Trial::new(&lab, TASKS[0]);
     let scratch = Scratch::new();
     let counts = scratch.path().join("counts");
-    trial.run(&copy(&lab, &scratch), &["strace", "-c", "-o", counts.to_str().expect("UTF-8")]);
+    let _ = trial.run(&copy(&lab, &scratch), &["strace", "-c", "-o", counts.to_str().expect("UTF-8")]);
     let counts = fs::read_to_string(counts).expect("strace wrote it");
     let count = |call: &str| -> usize {
         let line = counts.lines().find(|line| line.split_whitespace().last() == Some(call));
         line.and_then(|line| line.split_whitespace().nth(3)?.parse().ok()).unwrap_or(0)
     };
-    // How many calls of the loader come first, and how many are passed by between two that fail.
     let mut trials = Vec::new();
-    for (call, errors, first, step) in [
-        ("write", &["ENOSPC", "EIO", "EINTR", "EDQUOT"][..], 1, 1),
-        ("fsync", &["EIO", "ENOSPC"], 1, 1),
-        ("rename", &["EIO", "EXDEV"], 1, 1),
-        ("renameat2", &["EIO", "EINVAL"], 1, 1),
-        ("linkat", &["EIO", "EPERM"], 1, 1),
-        ("unlink", &["EIO"], 1, 1),
-        ("mkdir", &["EACCES", "ENOSPC"], 1, 1),
-        ("fchmod", &["EIO"], 1, 1),
-        ("flock", &["EIO", "ENOLCK"], 1, 1),
-        ("getdents64", &["EIO"], 1, 1),
-        ("close", &["EIO"], 12, 3),
-        ("openat", &["EMFILE", "EACCES", "EIO"], 12, 3),
-        ("read", &["EIO", "EINTR"], 12, 3),
-        ("statx", &["EIO", "EACCES"], 1, 5),
-        ("clone3", &["EAGAIN"], 1, 1),
-        ("pipe2", &["EMFILE"], 1, 1),
-    ] {
-        for (error, at) in
-            errors.iter().flat_map(|error| (first..=count(call)).step_by(step).map(move |at| (error, at)))
-        {
+    for line in include_str!("../fixtures/injected.txt").lines().filter(|line| !line.starts_with('#')) {
+        let [call, errors, first, step] = line.split(' ').collect::<Vec<_>>().try_into().expect("four words");
+        let [first, step]: [usize; 2] = [first, step].map(|number| number.parse().expect("a number"));
+        let of_error = |error| (first..=count(call)).step_by(step).map(move |at| (error, at));
+        for (error, at) in errors.split(',').flat_map(of_error) {
             let inject = format!("inject={call}:error={error}:when={at}");
             trials.push((&trial, ["strace", "-qq", "-o", "/dev/null", "-e", &inject].map(str::to_owned).to_vec()));
         }

@@ -236,7 +236,7 @@ fn ctrl_c_in_every_step_of_the_set_up() {
 #[track_caller]
 fn interrupted_at(lab: &Sandbox, line: &str, word: &str) -> String {
     let (out, err) = (lab.scratch().join("out"), lab.scratch().join("err"));
-    let mut command = lab.command(&line.split(' ').collect::<Vec<_>>());
+    let mut command = lab.command(line.split(' '));
     command.stdout(File::create(&out).expect("a file")).stderr(File::create(&err).expect("a file"));
     let mut running = command.spawn().expect("the runner starts");
     let said =

@@ -1,7 +1,5 @@
 //! The key of a service account, where tests need it; what rotates credentials is in the transcript `rotation`.
 
-use std::process::Command;
-
 use crate::sandbox::{CommandOutput, Sandbox};
 
 const KEY: &str = "OMNI_SERVICE_ACCOUNT_KEY";
@@ -27,7 +25,5 @@ pub fn account_of_today() -> String {
 
 /// What Omni says to a key.
 pub fn asked_with(lab: &Sandbox, key: &str, words: &[&str]) -> CommandOutput {
-    let mut omnictl = Command::new(lab.scratch().join("lab/bin/omnictl"));
-    omnictl.args(words).env_clear().envs(lab.variables().map(|name| (name, lab.env(name)))).env(KEY, key);
-    CommandOutput::of(&mut omnictl)
+    CommandOutput::of(lab.program(lab.scratch().join("lab/bin/omnictl")).args(words).env(KEY, key))
 }

@@ -27,40 +27,15 @@ const STATE: &str = ".claude/omni-scale.local.md";
 /// A task and about how many milliseconds it takes.
 type Step = (&'static str, u64);
 
-/// The runbook as a newcomer types it.
-const RUNBOOK: [Step; 4] = [
-    ("provider-setup --yes", 500),
-    ("machineclass-create small --yes --cores 2 --memory 4096 --disk 20 --selector name==\"local-lvm\"", 90),
-    ("machineclass-apply small --yes", 200),
-    ("cluster-create demo --control-planes 1 --workers 1 --yes --timeout 120s", 1300),
-];
+/// A part of `fixtures/killed.txt`.
+fn steps(part: &str) -> impl Iterator<Item = Step> {
+    let (_, rest) = include_str!("../fixtures/killed.txt").split_once(&format!("\n== {part}")).expect("the part");
+    let lines = rest.lines().skip(1).take_while(|line| !line.is_empty());
+    lines.map(|line| {
+        line.split_once(' ').map(|(millis, line)| (line, millis.parse().expect("a number"))).expect("a task")
+    })
+}
 
-/// The other changing tasks, in an order in which each finds what the one before left. `{dir}` is a directory of this test,
-/// `{worker}` a worker of the cluster, `{today}` the account that a rotation makes.
-const OTHERS: [Step; 22] = [
-    ("init {dir}/site", 25),
-    ("cluster-scale demo --set workers=2 --yes --timeout 60s", 800),
-    ("apply {dir}/plan.json --yes --timeout 60s", 400),
-    ("cluster-upgrade demo --talos v1.13.9 --yes --timeout 60s", 900),
-    ("machine-replace {worker} --yes --allow-destroy demo --timeout 60s", 1200),
-    ("keys --rotate provider --yes", 900),
-    ("keys --rotate proxmox --yes", 900),
-    ("keys --rotate account --yes --allow-destroy {today} --allow-destroy {today}.2", 400),
-    ("cluster-kubeconfig demo --merge --yes", 200),
-    ("cluster-talosconfig demo --force", 120),
-    ("cluster-export demo --force --yes", 150),
-    ("machineclass-export small --force --yes", 70),
-    ("support-bundle --out {dir} --yes", 500),
-    ("fleet-page --out {dir}/page.html", 350),
-    ("omni-backup", 500),
-    ("omni-backup-verify", 400),
-    ("omni-key-rotate --key {dir}/next.asc --yes", 1500),
-    ("stack-up --recreate --yes", 300),
-    ("stack-down --yes", 90),
-    ("stack-up --yes", 180),
-    ("cluster-delete demo --yes --allow-destroy demo --timeout 60s", 600),
-    ("omni-restore {dir}/kept.tar.gz --yes", 250),
-];
 const UPGRADE: Step = ("omni-upgrade --without-backup --yes", 1200);
 
 /// The kills and the seed of this run.
@@ -80,7 +55,7 @@ fn sandbox() -> Sandbox {
 fn killed_anywhere_a_second_run_reaches_running() {
     let ((kills, seed), begun) = (chosen(), Instant::now());
     let lab = sandbox();
-    RUNBOOK.iter().for_each(|(line, _)| drop(lab.run(line).exits(0)));
+    steps("runbook").for_each(|(line, _)| drop(lab.run(line).exits(0)));
     let expected = [lab.read(CLASS), lab.read(CLUSTER)];
     let keys = state_keys(&lab.read(STATE));
     assert!(keys.contains("provider_configured"), "{keys:?}");
@@ -92,7 +67,8 @@ fn killed_anywhere_a_second_run_reaches_running() {
             let mut random = fastrand::Rng::with_seed(seed.wrapping_add(round));
             let lab = sandbox();
             let before = lab.files();
-            let hits = RUNBOOK.iter().filter(|step| killed_in(&lab, &lab.scratch().join("killed"), step, &mut random));
+            let hits =
+                steps("runbook").filter(|step| killed_in(&lab, &lab.scratch().join("killed"), step, &mut random));
             landed.fetch_add(hits.count() as u64, Ordering::Relaxed);
             settled(&lab, &before, &format!("seed {seed}, round {round}"));
             assert_eq!([lab.read(CLASS), lab.read(CLUSTER)], expected, "seed {seed}, round {round}");
@@ -125,13 +101,14 @@ fn killed_in_any_other_task_a_second_run_completes() {
         older.set("DOCKER_HOST", Some("tcp://lab"));
         let dir = lab.scratch().join("killed");
         std::fs::create_dir_all(&dir).expect("a directory");
+        let all = steps("others").count() + 1;
         let upgrade = usize::from(killed_in(&older, &dir, &UPGRADE, &mut random));
         assert!(older.read("docker/compose.yaml").contains("siderolabs/omni:v1.10.6"), "seed {seed}");
         older.run(UPGRADE.0).exits(0).says(&["nothing to upgrade"]);
-        let hits = upgrade + OTHERS.iter().filter(|step| killed_in(&lab, &dir, step, &mut random)).count();
-        println!("seed {seed}, round {round}: {hits} of {} tasks were killed", OTHERS.len() + 1);
+        let hits = upgrade + steps("others").filter(|step| killed_in(&lab, &dir, step, &mut random)).count();
+        println!("seed {seed}, round {round}: {hits} of {} tasks were killed", all);
         // A faster machine is through with many of them before their instant.
-        assert!(hits > OTHERS.len() / 8, "seed {seed}, round {round}: too few were still running: {hits}");
+        assert!(hits > all / 8, "seed {seed}, round {round}: too few were still running: {hits}");
         assert_eq!(list(&lab.dump()["proxmox"], "vms").len(), 0, "seed {seed}: the cluster is deleted");
     }
 }

@@ -28,26 +28,13 @@ pub fn runner(line: &str) -> Command {
 fn a_rehearsal_is_one_document_and_leaves_nothing() {
     let running = runner("rehearse --json").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let scratch = root().join("target").join(format!("rehearsal-{}", running.id()));
-    let output = running.wait_with_output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(output.status.code(), Some(0), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(text.trim().lines().count(), 1, "one document, on one line");
-    let document: Value = serde_json::from_str(&text).unwrap();
-    let tasks: Vec<&str> = document["data"]["tasks"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|ran| ran["document"]["task"].as_str().unwrap())
-        .collect();
-    let order = [
-        "provider-setup",
-        "provider-verify",
-        "machineclass-create",
-        "machineclass-apply",
-        "cluster-create",
-        "cluster-status",
-    ];
-    assert_eq!(tasks, order);
+    let ran = CommandOutput::from(&running.wait_with_output().unwrap()).exits(0);
+    assert_eq!(ran.stdout.trim().lines().count(), 1, "one document, on one line");
+    let document = ran.json();
+    let tasks = document["data"]["tasks"].as_array().unwrap().iter();
+    let tasks: Vec<&str> = tasks.map(|ran| ran["document"]["task"].as_str().unwrap()).collect();
+    let order = "provider-setup provider-verify machineclass-create machineclass-apply cluster-create cluster-status";
+    assert_eq!(tasks.join(" "), order);
     assert_eq!(document["data"]["state"]["proxmox"]["vms"].as_array().map(Vec::len), Some(6));
     assert!(!scratch.exists(), "it left its scratch directory");
 }
@@ -76,43 +63,31 @@ fn a_lab_stays_up_and_goes_down() {
         assert!(lab.file(file).exists());
     }
     let project = lab.project();
-    let call = |line: &str| {
-        let output = runner(line).arg("--project-dir").arg(&project).output().unwrap();
-        let document: Value = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
-        (output.status.code(), document, String::from_utf8_lossy(&output.stderr).into_owned())
-    };
-    let (code, up, stderr) = call("lab-up --json --yes");
-    assert_eq!(code, Some(0), "{stderr}");
+    let call = |line: &str| CommandOutput::of(runner(line).arg("--project-dir").arg(&project));
+    let up = call("lab-up --json --yes").exits(0).json();
     for key in ["env_file", "proxmox_url", "omni_endpoint", "ca_file", "project_dir"] {
         assert!(up["data"][key].is_string(), "{key}: {up:#}");
     }
-    let env = fs::read_to_string(up["data"]["env_file"].as_str().unwrap()).unwrap();
+    let [env_file, in_lab] = ["env_file", "project_dir"].map(|key| up["data"][key].as_str().unwrap());
+    let env = fs::read_to_string(env_file).unwrap();
     let token = env.lines().find_map(|line| line.split_once("PROXMOX_VE_API_TOKEN=")).unwrap().1;
     assert!(!up.to_string().contains(token.trim_matches('\'')), "no token in the document");
-    let (code, _, stderr) = call("lab-up --yes");
-    assert_eq!(code, Some(1), "{stderr}");
-    let script = format!(
-        ". '{}' && '{}' --project-dir '{}' provider-setup --yes",
-        up["data"]["env_file"].as_str().unwrap(),
-        env!("CARGO_BIN_EXE_xtask"),
-        up["data"]["project_dir"].as_str().unwrap()
-    );
-    let output = Command::new("sh").args(["-c", &script]).env("HOME", lab.scratch()).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let (code, dump, _) = call("lab-up --dump --json");
-    assert_eq!((code, &dump["data"]["omni"]["providers"][0]["connected"]), (Some(0), &Value::Bool(true)), "{dump:#}");
+    call("lab-up --yes").exits(1);
+    let xtask = env!("CARGO_BIN_EXE_xtask");
+    let script = format!(". '{env_file}' && '{xtask}' --project-dir '{in_lab}' provider-setup --yes");
+    CommandOutput::of(Command::new("sh").args(["-c", &script]).env("HOME", lab.scratch())).exits(0);
+    let dump = call("lab-up --dump --json").exits(0).json();
+    assert_eq!(dump["data"]["omni"]["providers"][0]["connected"], true, "{dump:#}");
     // Not under somebody's feet: the lab's own project finds the lab, and says where to go.
-    let inside = runner("lab-down --yes").current_dir(project.join("target/lab/project/clusters")).output().unwrap();
-    let stderr = String::from_utf8_lossy(&inside.stderr).into_owned();
-    assert!(inside.status.code() == Some(1) && stderr.contains("next: cd "), "{stderr}");
-    assert_eq!(call("lab-down --yes").0, Some(0));
+    let mut inside = runner("lab-down --yes");
+    CommandOutput::of(inside.current_dir(project.join("target/lab/project/clusters"))).exits(1).says(&["next: cd "]);
+    call("lab-down --yes").exits(0);
     assert!(!project.join("target/lab").exists());
-    assert_eq!(call("lab-down").0, Some(0));
+    call("lab-down").exits(0);
     // Nor what no lab has made.
     lab.write("target/lab/notes.txt", "mine");
     for line in ["lab-down --yes", "lab-up --yes"] {
-        let (code, _, stderr) = call(line);
-        assert!(code == Some(1) && stderr.contains("was not made by lab-up"), "{line:?}: {stderr}");
+        call(line).exits(1).says(&["was not made by lab-up"]);
     }
     assert_eq!(lab.read("target/lab/notes.txt"), "mine");
 }
@@ -127,8 +102,7 @@ struct Site {
 impl Site {
     fn up(size: &str) -> Site {
         let lab = Sandbox::new();
-        let output = Site::runner(&lab, &format!("lab-up --json --yes {size}")).output().expect("the runner starts");
-        let up: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|why| panic!("{why}: {output:?}"));
+        let up = CommandOutput::of(&mut Site::runner(&lab, &format!("lab-up --json --yes {size}"))).json();
         let text = |key: &str| up["data"][key].as_str().expect("a text").to_owned();
         Site { lab, env: text("env_file"), at: text("project_dir") }
     }
@@ -265,8 +239,7 @@ fn a_lab_begins_as_big_as_it_is_told() {
     site.edit(4, "size: 7", "size: 5");
     site.task("cluster-sync fleet-004 --yes --allow-destroy fleet-004").0.exits(0);
     let dump = |part: &str| -> usize {
-        let output = Site::runner(&site.lab, "lab-up --dump --json").output().unwrap();
-        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let document = CommandOutput::of(&mut Site::runner(&site.lab, "lab-up --dump --json")).json();
         document["data"]["proxmox"][part].as_array().map_or(0, Vec::len)
     };
     assert_eq!(dump("nodes"), 5);
@@ -334,11 +307,10 @@ fn a_release_is_verified_by_its_checksum() {
             Some((format!("Content-Length: {}\r\nConnection: close", own.len()), own.clone()))
         });
         let ran = lab.run(&format!("omnictl-install --yes --release v{} --mirror {url}", pin("omni")));
+        assert_eq!(ran.code == 0, code == 0, "{ran:#?}");
         if code == 0 {
-            assert_eq!(ran.code, 0, "{ran:#?}");
             fs::remove_file(&place).unwrap();
         } else {
-            assert_ne!(ran.code, 0);
             ran.says(&["its checksum is wrong"]);
         }
     }

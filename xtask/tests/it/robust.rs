@@ -11,15 +11,14 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::sandbox::{self, CommandOutput, MeasuredRun, Sandbox, class_words, kill, lives, wait_for, web_server};
+use crate::sandbox::{self, CommandOutput, MeasuredRun, Sandbox, class_line, kill, lives, wait_for, web_server, words};
 
 /// What a task may need more than it needs in the lab, in memory.
 const MORE_KIB: u64 = 64 << 10;
 
 /// Runs a task and watches how much memory it has at most, in KiB, and how long it takes.
 fn measured(lab: &Sandbox, line: &str) -> (CommandOutput, u64, Duration) {
-    let words: Vec<&str> = line.split(' ').collect();
-    let MeasuredRun { ran, peak_kib, took, .. } = sandbox::measured(&mut lab.command(&words), lab.scratch());
+    let MeasuredRun { ran, peak_kib, took, .. } = sandbox::measured(&mut lab.command(words(line)), lab.scratch());
     (ran, peak_kib, took)
 }
 
@@ -58,7 +57,7 @@ fn waiting(lab: &mut Sandbox, wrap: &[&str]) -> (Child, Vec<String>) {
         ),
     );
     let words = [wrap, &[env!("CARGO_BIN_EXE_xtask"), "cluster-status", "--json", "--project-dir"]].concat();
-    let mut command = with_env(lab, Command::new(words[0]));
+    let mut command = lab.program(words[0]);
     command.args(&words[1..]).arg(lab.project()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let running = command.spawn().expect("the runner starts");
     wait_for("omnictl is not called", || pids.exists());
@@ -77,9 +76,7 @@ fn every_signal_that_stops_a_task_stops_its_programs_too() {
         let (running, pids) = waiting(&mut lab, &["env", "--default-signal=HUP"]);
         let kills: Vec<String> = signal.split(' ').map(|name| format!("kill -{name} {}", running.id())).collect();
         assert!(Command::new("sh").args(["-c", &kills.join("; ")]).status().is_ok_and(|status| status.success()));
-        let output = running.wait_with_output().expect("it is ours");
-        assert_eq!(output.status.code(), Some(130), "{signal}: {output:?}");
-        let document: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one document");
+        let document = CommandOutput::from(&running.wait_with_output().expect("it is ours")).exits(130).json();
         assert!(document["error"]["cause"].as_str().is_some_and(|text| text.contains(cause)), "{signal}: {document}");
         assert!(pids.len() == 2 && pids.iter().all(|pid| !lives(pid)), "{signal}: a program lives on: {pids:?}");
     }
@@ -111,9 +108,7 @@ fn signals_that_pause_or_resize_change_nothing() {
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    let output = running.wait_with_output().expect("it is ours");
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
-    assert!(serde_json::from_slice::<serde_json::Value>(&output.stdout).is_ok(), "{output:?}");
+    CommandOutput::from(&running.wait_with_output().expect("it is ours")).exits(0).json();
 }
 
 // ---- standard error
@@ -123,14 +118,10 @@ fn verbose_survives_a_standard_error_that_takes_nothing() {
     let lab = Sandbox::new();
     lab.provider();
     let full = File::options().write(true).open("/dev/full").expect("Linux has it");
-    let output = lab.command(&["-v", "--json", "provider-verify"]).stderr(full).output().expect("the runner starts");
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
-    assert!(serde_json::from_slice::<serde_json::Value>(&output.stdout).is_ok(), "{output:?}");
+    CommandOutput::of(lab.command(["-v", "--json", "provider-verify"]).stderr(full)).exits(0).json();
     // `2>&1 | head -1` in the middle of a task that changes something.
-    let words = ["-v", "machineclass-create", "small", "--yes", "--cores", "2", "--memory", "4096", "--disk", "20"];
-    let mut command = lab.command(&words);
-    command.args(["--selector", "name == \"local-lvm\""]).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut running = command.spawn().expect("the runner starts");
+    let mut command = lab.command(words(&format!("-v {}", class_line("small"))));
+    let mut running = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the runner starts");
     drop(running.stderr.take());
     let status = running.wait().expect("it is ours");
     assert_eq!((status.code(), status.signal()), (Some(0), None));
@@ -217,11 +208,8 @@ fn a_program_without_end_costs_little_and_names_the_limit() {
     ] {
         lab.stand_in("omnictl", &format!("case \"$*\" in *--version*) exec @REAL@ \"$@\";; esac\n{script}"));
         let ran = bounded(&lab, "cluster-status --json", usual, name);
-        let error = document(&ran)["error"].clone();
-        assert!(
-            ran.code == 1 && error["message"].as_str().is_some_and(|text| text.contains("48 MiB")),
-            "{name}: {ran:#?}"
-        );
+        document(&ran);
+        ran.exits(1).says(&["48 MiB"]);
     }
 }
 
@@ -234,12 +222,7 @@ fn logs_without_end_cost_little() {
     let text = r#"omni  | {"level":"info","msg":"reconcile ok, nothing to do here, and a little more text"}"#;
     lab.stand_in("docker", &format!("case \"$*\" in *logs*) yes '{text}';; esac\nexec @REAL@ \"$@\""));
     for line in ["stack-logs --tail 20", "stack-logs --json --tail 20", "provider-status"] {
-        let ran = bounded(&lab, line, usual, line);
-        assert!(
-            ran.code == 1 && format!("{}{}", ran.stdout, ran.stderr).contains("48 MiB"),
-            "{line}: {:.2000}",
-            ran.stderr
-        );
+        bounded(&lab, line, usual, line).exits(1).says(&["48 MiB"]);
     }
     let mut command = lab.command(&["stack-logs", "--follow"]);
     let mut running = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
@@ -314,41 +297,24 @@ fn text_from_outside_cannot_steer_the_terminal() {
     harmless("an argument", &lab.run_words(&["cluster-status", EVIL]));
     harmless("an unknown option", &lab.run_words(&["cluster-status", &format!("--{EVIL}PWNED")]));
     harmless("an unknown task", &lab.run_words(&[&format!("{EVIL}PWNED")]));
-    lab.write(
-        "s.json",
-        &serde_json::json!([{ "name": EVIL, "node": "n", "storageType": "dir", "availableSpace": 1 }]).to_string(),
-    );
-    harmless(
-        "a storage",
-        &lab.run_words(&["selector-test", "true", "--storages", &lab.file("s.json").display().to_string()]),
-    );
+    let storage = serde_json::json!([{ "name": EVIL, "node": "n", "storageType": "dir", "availableSpace": 1 }]);
+    lab.write("s.json", &storage.to_string());
+    harmless("a storage", &lab.run(&format!("selector-test true --storages {}", lab.file("s.json").display())));
     lab.write(&format!("machine-classes/a{EVIL}.yaml"), "metadata: {type: x}\n");
     harmless("a file's name", &lab.run("machineclass-check --offline"));
     lab.write("log", &fs::read_to_string(&say).expect("written"));
-    let log = lab.file("log").display().to_string();
-    let triaged = lab.run_words(&["triage", &log]);
-    assert!(
-        !format!("{}{}", triaged.stdout, triaged.stderr).contains(['\u{1b}', '\u{7}', '\u{9b}', '\u{202e}']),
-        "{triaged:#?}"
-    );
+    let triaged = lab.run(&format!("triage {}", lab.file("log").display()));
+    let all = format!("{}{}", triaged.stdout, triaged.stderr);
+    assert!(!all.contains(['\u{1b}', '\u{7}', '\u{9b}', '\u{202e}']), "{triaged:#?}");
 }
 
 // ---- limits
-
-/// A program with the lab's environment and nothing else.
-fn with_env(lab: &Sandbox, mut command: Command) -> Command {
-    command.env_clear().envs(lab.variables().map(|name| (name, lab.env(name))));
-    command.current_dir(lab.scratch()).stdin(Stdio::null());
-    command
-}
 
 /// The runner under a limit that `sh` sets first, called by `wrap`.
 fn limited(lab: &Sandbox, wrap: &[&str], limit: &str, line: &str) -> CommandOutput {
     let text = format!("ulimit {limit}; exec \"$0\" {line} --json --project-dir \"$1\"");
     let words = [wrap, &["sh", "-c", &text, env!("CARGO_BIN_EXE_xtask")]].concat();
-    let mut command = with_env(lab, Command::new(words[0]));
-    let output = command.args(&words[1..]).arg(lab.project()).output().expect("sh runs");
-    CommandOutput::from(&output)
+    CommandOutput::of(lab.program(words[0]).args(&words[1..]).arg(lab.project()))
 }
 
 const EXITS: [i32; 7] = [0, 1, 2, 3, 4, 5, 124];
@@ -407,7 +373,7 @@ fn a_pipe_in_place_of_a_file_is_named_and_not_waited_for() {
         "provider-setup --yes",
         "omni-setup --yes",
         "doctor",
-        "machineclass-create m1 --yes --force --cores 1 --memory 2048 --disk 10 --selector name==\"local-lvm\"",
+        "machineclass-create m1 --yes --force --cores 1 --memory 2048 --disk 10 --selector 'name==\"local-lvm\"'",
         "cluster-create c1 --force --yes --no-wait --control-planes 1 --workers 1",
         "machineclass-apply --all --yes",
         "cluster-sync --all --yes --no-wait",
@@ -470,18 +436,11 @@ fn a_clean_of_target_does_not_free_the_lock() {
     let other = lab.scratch().join("other");
     let copied = Command::new("cp").arg("-r").arg(lab.project()).arg(&other).status().expect("coreutils");
     assert!(copied.success());
-    let mut elsewhere = with_env(&lab, Command::new(env!("CARGO_BIN_EXE_xtask")));
-    let output = elsewhere.args(["provider-setup", "--yes", "--project-dir"]).arg(&other).output().expect("it starts");
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(
-        output.status.code() == Some(1) && said.contains(&pid) && said.contains("is changing Docker or Omni"),
-        "{said}"
-    );
+    let elsewhere = |line: &str| CommandOutput::of(&mut lab.command_in(&other, words(line)));
+    elsewhere("provider-setup --yes").exits(1).says(&[&pid, "is changing Docker or Omni"]);
     // What changes nothing but the files of a checkout waits for that checkout alone.
-    let mut elsewhere = with_env(&lab, Command::new(env!("CARGO_BIN_EXE_xtask")));
-    elsewhere.args(class_words("small")).arg("--project-dir").arg(&other);
-    assert_eq!(elsewhere.output().expect("it starts").status.code(), Some(0));
-    lab.run_words(&class_words("small")).exits(1).says(&["is changing this project"]);
+    elsewhere(&class_line("small")).exits(0);
+    lab.run(&class_line("small")).exits(1).says(&["is changing this project"]);
     fs::write(&gate, "").expect("written");
     assert!(first.wait().expect("it is ours").success());
 }

@@ -1,6 +1,7 @@
 //! A project of its own, a lab of its own, and a clean environment, for each test that wants them.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{TcpListener, TcpStream};
@@ -374,56 +375,61 @@ impl Sandbox {
         }
     }
 
-    /// The names of the variables that the lab gives.
-    pub fn variables(&self) -> impl Iterator<Item = &str> {
-        self.env.keys().map(String::as_str)
+    /// The variables that the lab gives, and their values.
+    pub fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.env.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     pub fn env(&self, key: &str) -> &str {
         self.env.get(key).map_or("", String::as_str)
     }
 
-    /// The runner with the lab's environment and nothing else, called from elsewhere.
-    pub fn command(&self, line: &[&str]) -> Command {
-        self.command_in(&self.project(), line)
+    /// A program with the lab's environment and nothing else, called from the project.
+    pub fn program(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.env_clear().envs(&self.env).current_dir(self.project()).stdin(Stdio::null());
+        command
+    }
+
+    /// The runner, called from elsewhere.
+    pub fn command(&self, words: impl IntoIterator<Item: AsRef<OsStr>>) -> Command {
+        self.command_in(&self.project(), words)
     }
 
     /// The same in another project.
-    pub fn command_in(&self, project: &Path, line: &[&str]) -> Command {
-        let mut command = self.command_in_project(line);
+    pub fn command_in(&self, project: &Path, words: impl IntoIterator<Item: AsRef<OsStr>>) -> Command {
+        let mut command = self.command_in_project(words);
         command.arg("--project-dir").arg(project).current_dir(self.scratch.path());
         command
     }
 
-    /// The runner with the lab's environment and nothing else, as an operator calls it.
-    pub fn command_in_project(&self, line: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-        command.args(line).env_clear().envs(&self.env).current_dir(self.project()).stdin(Stdio::null());
+    /// The runner as an operator calls it.
+    pub fn command_in_project(&self, words: impl IntoIterator<Item: AsRef<OsStr>>) -> Command {
+        let mut command = self.program(env!("CARGO_BIN_EXE_xtask"));
         // As cargo says when it runs us: wherever this was built, the lab's sources are found.
-        command.env("CARGO_MANIFEST_DIR", env!("CARGO_MANIFEST_DIR"));
+        command.args(words).env("CARGO_MANIFEST_DIR", env!("CARGO_MANIFEST_DIR"));
         command
     }
 
     /// Runs a task whose files, and those of its programs, have at most so many blocks of 512 bytes.
     pub fn run_limited(&self, blocks: u64, line: &str) -> CommandOutput {
-        let mut command = Command::new("sh");
+        let mut command = self.program("sh");
         command.args(["-c", "ulimit -f $0; exec \"$@\"", &blocks.to_string(), env!("CARGO_BIN_EXE_xtask")]);
-        command.args(line.split(' ')).arg("--project-dir").arg(self.project());
-        CommandOutput::of(command.env_clear().envs(&self.env).current_dir(self.scratch()).stdin(Stdio::null()))
+        CommandOutput::of(command.args(line.split(' ')).arg("--project-dir").arg(self.project()))
     }
 
-    /// Starts a task that says nothing; its words are split at spaces.
+    /// Starts a task that says nothing; its words are split as by a shell.
     pub fn start(&self, line: &str) -> Child {
-        let mut command = self.command(&line.split(' ').collect::<Vec<_>>());
+        let mut command = self.command(words(line));
         command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the runner starts")
     }
 
-    /// Runs a task; its words are split at spaces.
+    /// Runs a task; its words are split as by a shell.
     pub fn run(&self, line: &str) -> CommandOutput {
-        self.run_words(&line.split(' ').collect::<Vec<_>>())
+        self.run_words(words(line))
     }
 
-    pub fn run_words(&self, words: &[&str]) -> CommandOutput {
+    pub fn run_words(&self, words: impl IntoIterator<Item: AsRef<OsStr>>) -> CommandOutput {
         let mut output = CommandOutput::of(&mut self.command(words));
         // What the sandbox adds to each call comes back in each advice; it is checked where that is tested.
         let own = format!(" --project-dir {}", self.project().display());
@@ -446,25 +452,19 @@ impl Sandbox {
     pub fn paste(&self, script: &str) -> CommandOutput {
         if let Some(line) = script.strip_prefix("cargo xtask ").filter(|script| !script.contains('\n')) {
             const DESTROYING: [&str; 4] = ["cluster-create", "cluster-sync", "cluster-delete", "machine-replace"];
-            let words = domain::words::split(line);
-            let mut words: Vec<&str> = words.iter().map(String::as_str).collect();
-            words.extend(["--yes", "--json", "--timeout", "60s"]);
-            if DESTROYING.contains(&words[0]) {
-                words.extend(["--allow-destroy", "rehearsal"]);
-            }
-            return self.run_words(&words);
+            let destroying = DESTROYING.iter().any(|task| line.starts_with(task));
+            let consent = if destroying { " --allow-destroy rehearsal" } else { "" };
+            return self.run(&format!("{line} --yes --json --timeout 60s{consent}"));
         }
-        let mut command = Command::new("timeout");
-        command.args(["60", "sh", "-ec", script]).env_clear().envs(&self.env).current_dir(self.project());
+        let mut command = self.program("timeout");
+        command.args(["60", "sh", "-ec", script]).env("FIXTURES", root().join("xtask/tests/fixtures"));
         command.env("PATH", format!("{}:/usr/bin:/bin", self.env("PATH"))).env("XTASK", env!("CARGO_BIN_EXE_xtask"));
-        command.env("FIXTURES", root().join("xtask/tests/fixtures"));
-        CommandOutput::of(command.stdin(Stdio::null()))
+        CommandOutput::of(&mut command)
     }
 
     /// Runs the lab's omnictl, as an operator does beside the tasks.
     pub fn omnictl(&self, words: &[&str]) -> CheckedOutput {
-        let mut command = Command::new(self.scratch.path().join("lab/bin/omnictl"));
-        CommandOutput::of(command.args(words).env_clear().envs(&self.env).current_dir(self.project())).exits(0)
+        CommandOutput::of(self.program(self.scratch.path().join("lab/bin/omnictl")).args(words)).exits(0)
     }
 
     /// What the far ends hold.
@@ -526,16 +526,20 @@ impl Sandbox {
 
     /// The runbook up to a machine class in Omni.
     pub fn class(&self, name: &str) {
-        self.run_words(&class_words(name)).exits(0);
+        self.run(&class_line(name)).exits(0);
         self.run(&format!("machineclass-apply {name} --yes")).exits(0);
     }
 }
 
 /// A small machine class on local storage.
-pub fn class_words(name: &str) -> Vec<&str> {
-    let mut words = vec!["machineclass-create", name, "--yes", "--cores", "2", "--memory", "4096", "--disk", "20"];
-    words.extend(["--selector", "name == \"local-lvm\""]);
-    words
+pub fn class_line(name: &str) -> String {
+    format!("machineclass-create {name} --yes --cores 2 --memory 4096 --disk 20 --selector 'name == \"local-lvm\"'")
+}
+
+/// The words of a line.
+#[track_caller]
+pub fn words(line: &str) -> Vec<String> {
+    shlex::split(line).unwrap_or_else(|| panic!("a quote is open: {line}"))
 }
 
 impl Drop for Sandbox {

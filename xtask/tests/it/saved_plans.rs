@@ -29,10 +29,7 @@ fn workflow_of_the_guide_plans_and_applies() {
         for step in workflow["jobs"][name]["steps"].as_array().expect("steps") {
             let Some(run) = step["run"].as_str() else { continue };
             // As GitHub's runner starts it.
-            let mut shell = std::process::Command::new("bash");
-            shell.args(["-e", "-c", run]).env_clear().current_dir(lab.project());
-            shell.envs(lab.variables().map(|key| (key, lab.env(key))));
-            CommandOutput::of(&mut shell).exits(0);
+            CommandOutput::of(lab.program("bash").args(["-e", "-c", run])).exits(0);
         }
     };
     job("plan");

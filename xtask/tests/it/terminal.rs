@@ -93,8 +93,7 @@ fn wait_has_a_line_for_each_machine_on_a_terminal() {
     lab.provider();
     lab.class("small");
     let on = |line: &str, size: (u16, u16)| {
-        let words: Vec<&str> = line.split(' ').collect();
-        TerminalSession::sized(lab.command(&words).env("TERM", "xterm"), &[], size).exits(0)
+        TerminalSession::sized(lab.command(line.split(' ')).env("TERM", "xterm"), &[], size).exits(0)
     };
     let create = "cluster-create demo --control-planes 1 --workers 3 --yes";
     let step = ["└── demo-workers  ", "step 1 of 5 (prepare), "];

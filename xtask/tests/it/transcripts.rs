@@ -44,7 +44,6 @@ use std::sync::LazyLock;
 use domain::spec::config::ProviderConfig;
 use domain::spec::env::EnvFile;
 use domain::spec::{machine_class, template};
-use domain::words::split as words;
 use expect_test::expect_file;
 use regex::{Captures, Regex};
 
@@ -52,7 +51,7 @@ use crate::access::as_root_with;
 use crate::faults::table;
 use crate::input::lasting_key;
 use crate::keys::{account_of_today, asked_with, in_env};
-use crate::sandbox::{CommandOutput, Files, Sandbox, lab_program, pins, wait_for};
+use crate::sandbox::{CommandOutput, Files, Sandbox, lab_program, pins, wait_for, words};
 use crate::terminal::TerminalSession;
 
 /// The two sides of a change, with their line breaks.
@@ -134,7 +133,7 @@ pub fn matches(name: &str) {
                 at += 1;
             }
             let call = player.filled(&pinned(call));
-            player.call(&shlex::split(&call).expect("quotes that end"), &answers, &texts);
+            player.call(&words(&call), &answers, &texts);
         } else if let Some(change) = line.strip_prefix("@ ") {
             let change = player.filled(&pinned(change));
             player.change(&change);
@@ -203,7 +202,7 @@ impl Player {
         let text = text.into_owned();
         let text = text.replace("{PROJECT}", &self.lab().project().display().to_string());
         let text = text.replace("{today}", &account_of_today()["automation-".len()..]);
-        let lab = self.lab.iter().flat_map(|lab| lab.variables().map(|name| (name, lab.env(name))));
+        let lab = self.lab.iter().flat_map(Sandbox::variables);
         let values = self.env.keys().map(|name| (name, self.env.get(name).unwrap_or_default()));
         lab.chain(values).fold(text, |text, (name, value)| text.replace(&format!("{{{name}}}"), value))
     }
@@ -257,14 +256,11 @@ impl Player {
                 self.lab().set(&variable, key);
             }
             "unset" => self.lab().set(rest, None),
-            "run" => {
-                let words = words(rest);
-                let _ = self.lab().run_words(&words.iter().map(String::as_str).collect::<Vec<_>>()).exits(0);
-            }
+            "run" => drop(self.lab().run(rest).exits(0)),
             "until" => {
                 let (line, text) = pair(" => ");
                 wait_for(change, || {
-                    let ran = self.lab().run_words(&words(line).iter().map(String::as_str).collect::<Vec<_>>());
+                    let ran = self.lab().run(line);
                     format!("{}{}", ran.stdout, ran.stderr).contains(text)
                 });
             }
@@ -294,9 +290,7 @@ impl Player {
             "secret" => self.secrets.push(rest.to_owned()),
             "hunt" => {
                 for form in ["", "--json", "-v"] {
-                    let words = words(&format!("{rest} --timeout 2s {form}"));
-                    let words: Vec<&str> = words.iter().map(String::as_str).filter(|word| !word.is_empty()).collect();
-                    let output = self.lab().run_words(&words);
+                    let output = self.lab().run(&format!("{rest} --timeout 2s {form}"));
                     self.keeps_secrets(&output);
                 }
             }
@@ -350,11 +344,10 @@ impl Player {
 
     /// Runs a task and writes down what came of it: all of it, or, where `texts` are due, only how it ended.
     fn call(&mut self, words: &[String], answers: &[(&str, &str)], texts: &[String]) {
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let due = self.due.take();
         let lab = self.lab();
         let before = project_files(lab);
-        let mut command = lab.command_in_project(&words);
+        let mut command = lab.command_in_project(words);
         let output = if answers.is_empty() {
             CommandOutput::of(&mut command)
         } else {
@@ -379,7 +372,8 @@ impl Player {
         advises_no_sample(&output.stderr);
         contains_in_order(texts, &output);
         let mut written = String::new();
-        let stdout = if words.contains(&"--json") { pretty(&output.stdout) } else { output.stdout.clone() };
+        let stdout =
+            if words.iter().any(|word| word == "--json") { pretty(&output.stdout) } else { output.stdout.clone() };
         for (mark, text) in [('>', stdout), ('!', output.stderr.clone())].into_iter().filter(|_| texts.is_empty()) {
             for line in self.normal(&text).lines() {
                 let _ = writeln!(written, "{}", format!("{mark} {line}").trim_end());
@@ -491,8 +485,7 @@ fn holds_no_secret(lab: &Sandbox, output: &CommandOutput) {
     let files = ["docker/.env", "docker/config.yaml", "docker/.answers.omni-setup"]
         .map(|name| fs::read_to_string(lab.file(name)).unwrap_or_default());
     let of_files = files.iter().flat_map(|text| text.lines()).filter_map(|line| line.split_once(['=', ':']));
-    let of_env = lab.variables().map(|name| (name, lab.env(name)));
-    for (name, value) in of_files.chain(of_env) {
+    for (name, value) in of_files.chain(lab.variables()) {
         let secret = ["KEY", "TOKEN", "SECRET", "tokenSecret"].iter().any(|word| name.contains(word));
         let value =
             value.rsplit('=').find(|part| !part.is_empty()).unwrap_or_default().trim().trim_matches(['"', '\'']);

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::input::lasting_key;
-use crate::sandbox::{Sandbox, each};
+use crate::sandbox::{CommandOutput, Sandbox, each};
 use crate::transcripts::KEYS;
 
 /// A trap: an entry of `traps.yaml`, which says what each field is.
@@ -44,19 +44,12 @@ impl World<'_> {
     fn step(&self, script: &str) {
         let made = |found: &regex::Captures<'_>| lasting_key(&found[1], found[2].parse().expect("a number of days"));
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-        let mut shell = Command::new("sh");
+        let lab_bin = self.lab.env("PATH").split(':').next().unwrap_or_default();
+        let mut shell = self.lab.program("sh");
         shell.arg("-c").arg(format!("{}\n{}", include_str!("../fixtures/traps.sh"), KEYS.replace_all(script, made)));
-        shell.env_clear().env("PROJECT", &self.project).env("FIXTURES", fixtures).env("LAB_BIN", self.lab_bin());
+        shell.env("PROJECT", &self.project).env("FIXTURES", fixtures).env("LAB_BIN", lab_bin);
         shell.env("XTASK", env!("CARGO_BIN_EXE_xtask")).env("LC_ALL", "C").env("DOCKER_HOST", "tcp://lab");
-        for name in self.lab.variables() {
-            shell.env(name, self.lab.env(name));
-        }
-        let done = shell.stdin(Stdio::null()).output().expect("sh is installed");
-        assert!(done.status.success(), "{script}: {}", String::from_utf8_lossy(&done.stderr));
-    }
-
-    fn lab_bin(&self) -> &str {
-        self.lab.env("PATH").split(':').next().unwrap_or_default()
+        CommandOutput::of(&mut shell).exits(0);
     }
 
     fn command(&self, words: &[&str]) -> Command {
@@ -70,20 +63,17 @@ impl World<'_> {
 
     /// The checks that are neither ok nor skipped, as `id status`, and the exit status.
     fn doctor(&self) -> (i32, Vec<String>) {
-        told(&self.command(&["doctor", "--all", "--json"]).output().expect("the runner starts"))
+        told(&CommandOutput::of(&mut self.command(&["doctor", "--all", "--json"])))
     }
 }
 
 /// What a run of doctor found.
-fn told(output: &Output) -> (i32, Vec<String>) {
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let document: Value = serde_json::from_str(&text).unwrap_or_else(|_| {
-        panic!("no document: {text}\n{}", String::from_utf8_lossy(&output.stderr));
-    });
+fn told(ran: &CommandOutput) -> (i32, Vec<String>) {
+    let document = ran.json();
     let checks = document["data"]["checks"].as_array().unwrap_or_else(|| panic!("{document:#}")).iter();
     let word = |check: &Value, key: &str| check[key].as_str().unwrap_or_default().to_owned();
     let bad = checks.filter(|check| !["ok", "skipped"].contains(&word(check, "status").as_str()));
-    (output.status.code().unwrap_or(-1), bad.map(|check| word(check, "id") + " " + &word(check, "status")).collect())
+    (ran.code, bad.map(|check| word(check, "id") + " " + &word(check, "status")).collect())
 }
 
 /// A lab whose hub is set up up to the provider, under git.
@@ -177,7 +167,7 @@ fn traps_of_the_host_are_found() {
         }
         // The engine is of this host here.
         outer.env_remove("DOCKER_HOST").stdin(Stdio::null());
-        let (ended, found) = told(&outer.output().expect("unshare runs"));
+        let (ended, found) = told(&CommandOutput::of(&mut outer));
         assert_eq!((ended, found), (*exit, wanted.iter().map(|each| (*each).to_owned()).collect()), "{mounts}");
     }
 }

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use crate::sandbox::{Files, Sandbox, class_words};
+use crate::sandbox::{Files, Sandbox, class_line};
 
 const STATE: &str = ".claude/omni-scale.local.md";
 const CREATE: &str = "cluster-create demo --control-planes 1 --workers 0 --yes --timeout 60s";
@@ -56,8 +56,7 @@ fn what_cannot_be_written_is_found_before_the_first_change() {
     assert!(protected("docker", "provider-setup --yes", 4));
     fs::remove_file(lab.state_dir().join("lock")).expect("the first run made it");
     assert!(protected("../home/.local/state/omni-scale", "provider-setup --yes", 1));
-    let class = class_words("small").join(" ").replace("name == ", "name==");
-    assert!(protected("machine-classes", &class, 1));
+    assert!(protected("machine-classes", &class_line("small"), 1));
     lab.provider();
     lab.class("small");
     assert!(protected("clusters", CREATE, 4));

@@ -3,11 +3,9 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use serde_json::Value;
-
 use super::real::program;
 use super::{Kit, private_key};
-use crate::sandbox::root;
+use crate::sandbox::{CommandOutput, root};
 
 /// A repository with this one's hooks, installed by prek, and a first commit.
 fn hooked() -> Option<Kit> {
@@ -33,14 +31,12 @@ fn hooked() -> Option<Kit> {
 fn commit(kit: &Kit, message: &str) -> (bool, String) {
     let words = ["-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "--message", message];
     let path = format!("{}:/usr/bin:/bin", kit.path().join("bin").display());
-    let output = kit.command("git").env("PATH", path).args(words).output().unwrap();
-    let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
-    (output.status.success(), said)
+    let ran = CommandOutput::of(kit.command("git").env("PATH", path).args(words));
+    (ran.code == 0, ran.stdout + &ran.stderr)
 }
 
 fn head(kit: &Kit) -> String {
-    let output = kit.command("git").args(["rev-parse", "HEAD"]).output().unwrap();
-    String::from_utf8_lossy(&output.stdout).into_owned()
+    CommandOutput::of(kit.command("git").args(["rev-parse", "HEAD"])).exits(0).stdout.clone()
 }
 
 #[test]
@@ -149,9 +145,7 @@ fn mise_lists_every_alias_and_each_is_a_command_that_parses() {
     let kit = Kit::new();
     let mut command = kit.command(mise.to_str().unwrap());
     command.args(["tasks", "ls", "--json"]).current_dir(root()).env("MISE_TRUSTED_CONFIG_PATHS", root());
-    let output = command.env("MISE_OFFLINE", "1").env("PATH", "/usr/bin:/bin").output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let listed: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let listed = CommandOutput::of(command.env("MISE_OFFLINE", "1").env("PATH", "/usr/bin:/bin")).exits(0).json();
     let mut aliases = BTreeSet::new();
     for alias in listed.as_array().unwrap() {
         let name = alias["name"].as_str().unwrap();
@@ -178,9 +172,7 @@ fn the_scan_finds_the_secrets_of_this_kit_and_none_in_its_history() {
         let mut command = kit.command(gitleaks.to_str().unwrap());
         command.env("PATH", "/usr/bin:/bin").args(words).args(["--no-banner", "--redact", "--config", &config]);
         command.args(["--report-format", "json", "--report-path", "-"]).arg(dir);
-        let output = command.output().unwrap();
-        let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
-        (output.status.code(), stdout)
+        CommandOutput::of(&mut command)
     };
     let service_account = crate::input::key("automation", 1_700_000_000, 86_400);
     let uuid = "7c1e9f04-5b2d-4a86-93fe-0d8b61c2a7f5";
@@ -191,11 +183,10 @@ fn the_scan_finds_the_secrets_of_this_kit_and_none_in_its_history() {
         ("notes/id.txt", private_key(), "private-key"),
     ] {
         kit.write(file, &text);
-        let (code, report) = scan(&["dir"], &kit.path().join("notes"));
-        assert_eq!(code, Some(1), "{file}: {report}");
-        assert!(report.contains(&format!("\"RuleID\": \"{rule}\"")) && report.contains("REDACTED"), "{file}: {report}");
+        let found = format!("\"RuleID\": \"{rule}\"");
+        scan(&["dir"], &kit.path().join("notes")).exits(1).says(&[&found, "REDACTED"]);
         fs::remove_file(kit.path().join(file)).unwrap();
     }
-    let (code, report) = scan(&["git"], root());
-    assert_eq!(code, Some(0), "this repository's history holds what the scan takes for secrets: {report}");
+    // Nothing in this repository's history is what the scan takes for a secret.
+    scan(&["git"], root()).exits(0);
 }

@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use super::Kit;
 use super::real::program;
-use crate::sandbox::wait_for;
+use crate::sandbox::{CommandOutput, wait_for};
 
 /// What is typed after the name of the runner, and what one press of the key makes of it: tasks, options, and the names of this
 /// project.
@@ -37,9 +37,8 @@ fn project(shell: &str, called: &str) -> Kit {
         symlink(env!("CARGO_BIN_EXE_xtask"), kit.path().join(name)).unwrap();
     }
     let own = kit.path().join("target/debug").join(called.replace("cargo ", ""));
-    let output = kit.command(own.to_str().unwrap()).args(["completions", shell]).output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    kit.write("script", &String::from_utf8(output.stdout).unwrap());
+    let script = CommandOutput::of(kit.command(own.to_str().unwrap()).args(["completions", shell])).exits(0);
+    kit.write("script", &script.stdout);
     kit
 }
 
@@ -50,10 +49,7 @@ fn runs(kit: &Kit, shell: &str, flags: &[&str], script: &str) -> String {
     command.env("PATH", path).env("TERM", "dumb").args(flags).args(["-c", script]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     wait_for(&format!("{shell} hangs"), || child.try_wait().unwrap().is_some());
-    let output = child.wait_with_output().unwrap();
-    let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
-    assert!(output.status.success(), "{shell}: {said:?}");
-    said[0].clone()
+    CommandOutput::from(&child.wait_with_output().unwrap()).exits(0).stdout.clone()
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! Where the `next` of each task that looks leads on a site with a fault: to `cluster-explain` or to what it advises, soon.
 
-use domain::words::split as words;
 use serde_json::Value;
 
 use super::{explained, for_each, machines, met, note};
@@ -31,10 +30,7 @@ fn next_leads_to_the_cause_and_never_in_a_circle() {
         let there = |next: &String| {
             next.starts_with("cargo xtask cluster-explain") || advised.iter().any(|one| word(one) == word(next))
         };
-        let run = |line: &str| {
-            let line = format!("{line} --json --non-interactive --timeout 5s");
-            lab.run_words(&words(&line).iter().map(String::as_str).collect::<Vec<_>>()).json()
-        };
+        let run = |line: &str| lab.run(&format!("{line} --json --non-interactive --timeout 5s")).json();
         let clusters = !machines(&lab.dump()).is_empty();
         let mut lost = Vec::new();
         for task in TASKS.iter().filter(|task| clusters || !task.starts_with("cluster-")) {

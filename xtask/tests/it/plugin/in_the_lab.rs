@@ -4,7 +4,7 @@
 //! Nothing here knows what a page says. Calls and fields are taken out of its code spans, so that a page that names a
 //! field which no document holds fails, and so does a task that drops a field which a page reads.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::sync::LazyLock;
 
@@ -16,7 +16,8 @@ use serde_json::Value as Json;
 use super::repository;
 use super::text::{self, Page};
 use crate::runbook::settled;
-use crate::sandbox::{Files, Sandbox, each};
+use crate::sandbox::{CommandOutput, Files, Sandbox, each};
+use crate::transcripts::Player;
 
 /// What is not there, and how the value that the task then asks for is given.
 #[derive(Deserialize)]
@@ -53,51 +54,24 @@ struct Walk {
     ends: bool,
 }
 
-static WALKS: LazyLock<Vec<Walk>> =
-    LazyLock::new(|| serde_yaml::from_str(include_str!("../../fixtures/plugin/walks.yaml")).expect("the walks"));
-
-/// Does the steps of a walk; one in capitals is a variable that is taken away.
-fn prepare(lab: &mut Sandbox, steps: &[String]) {
-    let edit = |lab: &Sandbox, file: &str, from: &str, to: &str| lab.write(file, &lab.read(file).replacen(from, to, 1));
-    for step in steps {
-        match step.as_str() {
-            "provider" => lab.provider(),
-            "class" => lab.class("small"),
-            "class-file" => drop(lab.run_words(&crate::sandbox::class_words("small")).exits(0)),
-            "no-sockets" => edit(lab, "machine-classes/small.yaml", "sockets: 1", "sockets: 0"),
-            "cluster" | "old-cluster" => {
-                lab.provider();
-                lab.class("small");
-                let version = if step == "cluster" { "" } else { "--kubernetes-version v1.36.2 " };
-                lab.run(&format!("cluster-create demo --control-planes 1 --workers 1 {version}--yes --timeout 60s"))
-                    .exits(0);
-            }
-            "log" => lab.write("provider.log", "Error: unknown flag: --use-user-role\n"),
-            "three-control-planes" => edit(lab, "clusters/demo.yaml", "size: 1", "size: 3"),
-            "no-login" => lab.set("OMNI_SERVICE_ACCOUNT_KEY", None),
-            // Nothing listens on port 1.
-            "no-omni" => lab.set("OMNI_ENDPOINT", Some("https://127.0.0.1:1")),
-            // Nothing says where Proxmox is.
-            "no-proxmox" => {
-                without(lab, "PROXMOX_VE_ENDPOINT");
-                without(lab, "PROXMOX_VE_API_TOKEN");
-                let _ = fs::remove_file(lab.file("docker/config.yaml"));
-            }
-            "wrong-token" => {
-                let token = "omni@pve!provider=00000000-0000-0000-0000-000000000000";
-                lab.set("PROXMOX_VE_API_TOKEN", Some(token));
-            }
-            name => without(lab, name),
-        }
-    }
+/// `walks.yaml`: the walks, and the lines that each named step stands for.
+#[derive(Deserialize)]
+struct Walks {
+    steps: BTreeMap<String, Vec<String>>,
+    walks: Vec<Walk>,
 }
 
-/// `docker/.env` and the environment without what `name` says.
-fn without(lab: &mut Sandbox, name: &str) {
-    lab.set(name, None);
-    let kept: Vec<String> = lab.read("docker/.env").lines().map(str::to_owned).collect();
-    let kept: Vec<&String> = kept.iter().filter(|line| !line.starts_with(&format!("{name}="))).collect();
-    lab.write("docker/.env", &kept.iter().map(|line| format!("{line}\n")).collect::<String>());
+static WALKS: LazyLock<Walks> =
+    LazyLock::new(|| serde_yaml::from_str(include_str!("../../fixtures/plugin/walks.yaml")).expect("the walks"));
+
+/// Does the steps of a walk.
+fn prepare(player: &mut Player, steps: &[String]) {
+    for step in steps {
+        match WALKS.steps.get(step) {
+            Some(lines) => prepare(player, lines),
+            None => player.change(step),
+        }
+    }
 }
 
 /// A command's page, as far as the assistant calls something by it.
@@ -144,7 +118,7 @@ impl Command {
 }
 
 fn documented(lab: &Sandbox, words: &[String]) -> (i32, Json) {
-    let ran = lab.run_words(&words.iter().map(String::as_str).collect::<Vec<_>>());
+    let ran = lab.run_words(words);
     let document = ran.json();
     assert_eq!(document["schema_version"], 1, "{document:#}");
     assert_eq!(document["task"], words[0], "{document:#}");
@@ -217,15 +191,16 @@ fn walk(walk: &Walk) {
     let mut found = vocabulary();
     let gathered = |document: &Json, found: &mut BTreeSet<String>| gather("", document, found);
 
-    let mut lab = Sandbox::new();
-    prepare(&mut lab, &walk.before);
+    let mut player = Player::of(Sandbox::new());
+    prepare(&mut player, &walk.before);
+    let lab = &*player.lab();
     // The names of machines are random.
-    let named = |word: &String| if word == "WORKER" { worker(&lab) } else { word.clone() };
+    let named = |word: &String| if word == "WORKER" { worker(lab) } else { word.clone() };
     let words: Vec<String> = walk.words.iter().map(named).collect();
-    let before = kept(&lab, command.changes());
-    let (code, document) = command.call(&lab, &words);
+    let before = kept(lab, command.changes());
+    let (code, document) = command.call(lab, &words);
     assert_eq!(code, walk.code, "{}: {document:#}", walk.name);
-    assert!(kept(&lab, command.changes()) == before, "{}: a look changed something", walk.name);
+    assert!(kept(lab, command.changes()) == before, "{}: a look changed something", walk.name);
     gathered(&document, &mut found);
     if command.changes() {
         assert!(!document["next"].as_array().expect("a list").is_empty(), "{document:#}");
@@ -240,13 +215,13 @@ fn walk(walk: &Walk) {
         let destroyed = document["data"]["allow_destroy"].as_array().into_iter().flatten().filter_map(Json::as_str);
         let mut words = words.clone();
         destroyed.for_each(|name| words.extend(["--allow-destroy", name].map(str::to_owned)));
-        let (code, document) = command.consented(&lab, &words);
+        let (code, document) = command.consented(lab, &words);
         assert_eq!(code, 0, "{}: {document:#}", walk.name);
-        assert!(kept(&lab, true) != before, "{}: the plan was not carried out", walk.name);
+        assert!(kept(lab, true) != before, "{}: the plan was not carried out", walk.name);
         assert_eq!(document["next"].as_array().expect("a list").is_empty(), walk.ends, "{document:#}");
         gathered(&document, &mut found);
         if walk.settles {
-            let (code, document) = command.call(&lab, &walk.words);
+            let (code, document) = command.call(lab, &walk.words);
             assert_eq!((code, document["data"]["plan"].as_array().map(Vec::len)), (0, Some(0)), "{document:#}");
         }
     }
@@ -262,13 +237,13 @@ fn walk(walk: &Walk) {
 
 /// Something is missing: exit status 2, how each value is given, and nothing changed.
 fn asked(walk: &Walk, command: &Command, missing: &Missing) -> Json {
-    let mut lab = Sandbox::new();
-    prepare(&mut lab, &walk.before);
-    prepare(&mut lab, &missing.steps);
-    let before = kept(&lab, command.changes());
-    let (code, document) = command.call(&lab, &missing.words);
+    let mut player = Player::of(Sandbox::new());
+    prepare(&mut player, &[walk.before.as_slice(), &missing.steps].concat());
+    let lab = &*player.lab();
+    let before = kept(lab, command.changes());
+    let (code, document) = command.call(lab, &missing.words);
     assert_eq!((code, &document["error"]["code"]), (2, &Json::from("missing_input")), "{}: {document:#}", walk.name);
-    assert!(kept(&lab, command.changes()) == before, "{}: a call that lacks a value changed something", walk.name);
+    assert!(kept(lab, command.changes()) == before, "{}: a call that lacks a value changed something", walk.name);
     let list = document["error"]["missing"].as_array().expect("a list");
     for one in list {
         assert!(one["name"].as_str().is_some_and(|name| !name.is_empty()), "{one:#}");
@@ -284,12 +259,13 @@ fn asked(walk: &Walk, command: &Command, missing: &Missing) -> Json {
 
 /// Something fails: what, why, and what to do, and nothing changed.
 fn failed(walk: &Walk, command: &Command, fault: &Fault) -> Json {
-    let mut lab = Sandbox::new();
-    prepare(&mut lab, &fault.steps);
-    let before = kept(&lab, command.changes());
-    let (code, document) = command.call(&lab, &fault.words);
+    let mut player = Player::of(Sandbox::new());
+    prepare(&mut player, &fault.steps);
+    let lab = &*player.lab();
+    let before = kept(lab, command.changes());
+    let (code, document) = command.call(lab, &fault.words);
     assert_eq!(code, fault.code, "{}: {document:#}", walk.name);
-    assert!(kept(&lab, command.changes()) == before, "{}: a failed look changed something", walk.name);
+    assert!(kept(lab, command.changes()) == before, "{}: a failed look changed something", walk.name);
     let error = &document["error"];
     let led_on = !document["next"].as_array().expect("a list").is_empty();
     assert!(error["message"].as_str().is_some_and(|text| !text.is_empty()), "{}: no message: {error:#}", walk.name);
@@ -299,9 +275,9 @@ fn failed(walk: &Walk, command: &Command, fault: &Fault) -> Json {
 
 #[test]
 fn every_command_is_walked() {
-    let walked: Vec<String> = WALKS.iter().map(|walk| format!("{}.md", walk.name)).collect();
+    let walked: Vec<String> = WALKS.walks.iter().map(|walk| format!("{}.md", walk.name)).collect();
     assert_eq!(text::entries(&repository().join("commands")), walked, "a walk for each page");
-    each(&WALKS, 6, walk);
+    each(&WALKS.walks, 6, walk);
 }
 
 /// The other call of each page, word for word through a shell, from a directory of the user's and for a project whose
@@ -315,7 +291,7 @@ fn an_installed_plugin_works_on_the_users_project() {
     // The calls of all pages are made of one template, which `commands.rs` compares: one that looks, one that keeps what it found, and
     // one that changes something stand for all.
     let some = ["provider-status", "cluster-plan", "machineclass-create"];
-    for walk in WALKS.iter().filter(|walk| some.contains(&walk.name.as_str())) {
+    for walk in WALKS.walks.iter().filter(|walk| some.contains(&walk.name.as_str())) {
         let page = Command::read(&walk.name).page;
         let spans = text::code_spans(&page.body);
         let call = spans.iter().find(|span| span.starts_with("cargo run ")).expect("the page shows the call");
@@ -324,9 +300,8 @@ fn an_installed_plugin_works_on_the_users_project() {
             .replace("${CLAUDE_PLUGIN_DATA}/target", &target.display().to_string())
             .replace("${CLAUDE_PROJECT_DIR}", &project.display().to_string());
         assert!(!call.contains("${"), "{call}");
-        let mut shell = std::process::Command::new("/bin/sh");
-        shell.args(["-c", &call]).current_dir(lab.scratch()).env_clear();
-        shell.envs(lab.variables().map(|name| (name, lab.env(name))));
+        let mut shell = lab.program("/bin/sh");
+        shell.args(["-c", &call]).current_dir(lab.scratch());
         for name in ["CARGO_HOME", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN", "RUSTFLAGS", "CARGO_INCREMENTAL"] {
             shell.envs(std::env::var_os(name).map(|value| (name, value)));
         }
@@ -336,10 +311,7 @@ fn an_installed_plugin_works_on_the_users_project() {
         if std::env::var_os("CARGO_HOME").is_none() {
             shell.env("CARGO_HOME", format!("{home}/.cargo"));
         }
-        let output = shell.output().expect("a shell");
-        let stdout = String::from_utf8_lossy(&output.stdout);
-        let document: Json = serde_json::from_str(&stdout)
-            .unwrap_or_else(|error| panic!("{call}: {error}\n{stdout}{}", String::from_utf8_lossy(&output.stderr)));
+        let document = CommandOutput::of(&mut shell).json();
         assert_eq!(document["task"], *walk.name, "{document:#}");
         assert_ne!(document["error"]["code"], "usage", "{document:#}");
         if walk.name == "provider-status" {

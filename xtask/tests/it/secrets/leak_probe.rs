@@ -161,17 +161,11 @@ impl LeakProbe {
     /// Runs a task, and looks at everything that it said, called and wrote.
     #[track_caller]
     pub fn run(&mut self, line: &str) -> CommandOutput {
-        self.run_words(&line.split(' ').collect::<Vec<_>>())
-    }
-
-    /// The same in words.
-    #[track_caller]
-    pub fn run_words(&mut self, words: &[&str]) -> CommandOutput {
-        let ran = self.lab.run_words(words);
-        assert!(!ran.stderr.contains("panicked"), "{words:?}: {ran:#?}");
+        let ran = self.lab.run(line);
+        assert!(!ran.stderr.contains("panicked"), "{line}: {ran:#?}");
         // A task may have made a secret.
         self.learn();
-        self.look(&words.join(" "), &ran);
+        self.look(line, &ran);
         ran
     }
 

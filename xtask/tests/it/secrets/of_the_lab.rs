@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use domain::spec::env::EnvFile;
 
 use crate::lab::runner;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{CommandOutput, Sandbox};
 
 /// The key and the token of a lab, from the file that a shell would source.
 fn secrets_of(env_file: &Path) -> Option<Vec<String>> {
@@ -92,9 +92,8 @@ fn no_secret_of_a_rehearsal_travels() {
             secrets = secrets.or_else(|| secrets_of(&env_file));
             std::thread::sleep(Duration::from_millis(5));
         }
-        let output = ended.join().expect("no panic");
-        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert_eq!(output.status.code(), Some(0), "{said}");
+        let ran = CommandOutput::from(&ended.join().expect("no panic")).exits(0);
+        let said = format!("{}{}", ran.stdout, ran.stderr);
         let secrets = secrets.expect("the lab writes its environment");
         assert!(seen.environments.contains_key("omnictl"), "no call was seen at all");
         assert!(secrets.iter().all(|secret| !said.contains(secret.as_str())), "{form}: a secret was said");
@@ -112,12 +111,9 @@ fn no_secret_of_a_lab_that_stays_up_travels() {
     for form in ["-v", "--json"] {
         let mut said = String::new();
         let mut run = |line: &str, code: i32| {
-            let output =
-                runner(line).args([form, "--project-dir"]).arg(lab.project()).output().expect("the runner starts");
-            let text =
-                format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-            assert_eq!(output.status.code(), Some(code), "{line}: {text}");
-            said += &text;
+            let mut command = runner(line);
+            let ran = CommandOutput::of(command.args([form, "--project-dir"]).arg(lab.project())).exits(code);
+            said += &format!("{}{}", ran.stdout, ran.stderr);
         };
         run("lab-up --yes --nodes 3 --vms 10", 0);
         let env_file = lab.file("target/lab/env");
