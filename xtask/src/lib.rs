@@ -179,9 +179,6 @@ fn context(cli: &Cli, ui: Ui, (paths, mut settings): (Paths, Settings)) -> Cx {
 }
 
 /// Runs the task by its file.
-///
-/// # Errors
-/// As the task.
 fn dispatch(task: &Task, cx: &Cx) -> anyhow::Result<Outcome> {
     match task {
         Task::ProviderSetup(args) => task::provider_setup::run(args, cx),

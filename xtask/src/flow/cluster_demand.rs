@@ -76,9 +76,6 @@ pub fn requests(cx: &Cx) -> anyhow::Result<Observed<Vec<Resource>>> {
 
 /// The machine sets of these clusters that Omni has and no template names any more, with how many machines each has: a sync
 /// destroys them. None where Omni cannot be asked.
-///
-/// # Errors
-/// Only when the task is interrupted.
 fn removed_sets(
     cx: &Cx,
     templates: &[ClusterTemplate],

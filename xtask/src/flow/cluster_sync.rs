@@ -317,11 +317,13 @@ pub fn plan<'a>(
         let shown = cx.paths.show(&diff.template.file.path);
         let new = diff.actions.iter().any(|action| action.verb == "create" && action.kind == "Clusters");
         let called = diff.template.file.path.file_stem().map(|stem| stem.to_string_lossy()).unwrap_or_default();
-        if new && called != diff.name() && cluster_exists(cx, omnictl, diff, &called) {
-            effects.insert(
-                0,
-                format!("`{shown}` makes a NEW cluster `{}`; `{called}` runs on without a template", diff.name()),
-            );
+        // The template of another cluster than its file in `clusters/` is called by.
+        let exists = |name: &str| matches!(omnictl.get("clusters", name), Ok(Some(_)));
+        let own_place = diff.template.file.path == cx.paths.cluster(&called);
+        if new && called != diff.name() && own_place && exists(&called) {
+            let effect =
+                format!("`{shown}` makes a NEW cluster `{}`; `{called}` runs on without a template", diff.name());
+            effects.insert(0, effect);
         }
         let undo = match (new, impact.destroys.is_empty()) {
             (true, _) => format!("omnictl cluster delete {}", diff.name()),
@@ -340,12 +342,6 @@ pub fn plan<'a>(
     }
     plan.record(|state| diffs.iter().for_each(|diff| state.add("clusters", diff.name())));
     plan
-}
-
-/// Whether Omni has a cluster with the name of the template's file in `clusters/`, which the template is not of.
-fn cluster_exists(cx: &Cx, omnictl: &Omnictl<'_>, diff: &TemplateDiff<'_>, called: &str) -> bool {
-    let path = &diff.template.file.path;
-    *path == cx.paths.cluster(called) && matches!(omnictl.get("clusters", called), Ok(Some(_)))
 }
 
 fn sync(cx: &Cx, omnictl: &Omnictl<'_>, diff: &TemplateDiff<'_>) -> Result<String, Failure> {

@@ -14,7 +14,6 @@ use check::diagnosis::{Area, State};
 use check::explain::{Cause, Explanation, Facts, Link, Step, Vm, explain};
 use check::timeline::judged_by;
 use domain::clock;
-use domain::failure::Kind;
 use domain::scrub::REMOVED;
 use domain::spec::template::ClusterTemplate;
 use domain::status::cluster::{Actor, ClusterView, MachineView};

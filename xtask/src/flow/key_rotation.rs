@@ -1,9 +1,8 @@
 //! Credentials replaced without a gap: the new one is there and was tried before the old one goes.
 
 use crate::cli::RotatableKey;
-use crate::flow::{omni_stack, provider, proxmox, service_account};
+use crate::flow::{omni_stack, project_files, provider, proxmox, service_account};
 use crate::prelude::*;
-use domain::failure::MissingValue;
 use domain::secret::Secret;
 use domain::spec::config::{self, with_api_path};
 use runtime::files;
@@ -79,11 +78,8 @@ fn of_proxmox(cx: &Cx) -> anyhow::Result<Rotation> {
     let (text, url) = (String::from_utf8_lossy(&text), with_api_path(&old.url));
     let filled = config::fill(&text, &url, &token.id, &token.secret, old.insecure)?;
     let effect = format!("the provider reaches Proxmox as {}, no longer as {}", token.id, old.login.id());
-    let contents = Secret::plain(filled);
-    let write = Change::new("update", cx.paths.show(&path), effect, "write the old token into it", move |_| {
-        files::write_atomically(&path, contents.expose().as_bytes(), files::PRIVATE)?;
-        Ok("written".to_owned())
-    });
+    let (file, contents) = ((path.clone(), cx.paths.show(&path)), (Secret::plain(filled), files::PRIVATE));
+    let write = project_files::write("update", file, contents, effect, "write the old token into it");
     // A run that was cut off has written it, and the provider may still run with the old one.
     let written = new.login.id() == old.login.id();
     let mut plan: Plan<'static> = (!written).then_some(write).into_iter().collect();

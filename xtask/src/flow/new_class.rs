@@ -2,7 +2,6 @@
 
 use crate::flow::proxmox;
 use crate::prelude::*;
-use domain::failure::MissingValue;
 use domain::spec::size::{Disk, Memory};
 use runtime::answers::Answers;
 

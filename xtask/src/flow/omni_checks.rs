@@ -11,7 +11,6 @@ use check::certificate;
 use check::diagnosis::{Diagnosis, State};
 use check::values::{initial_user, issuer, lan_address};
 use domain::clock;
-use domain::failure::Kind;
 use domain::secret::Secret;
 use domain::spec::store_key;
 use runtime::files;

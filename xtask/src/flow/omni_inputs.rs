@@ -11,7 +11,6 @@ use crate::prelude::*;
 use check::diagnosis::{self, Diagnosis};
 use check::values;
 use domain::clock::rfc3339;
-use domain::failure::MissingValue;
 use domain::secret::Secret;
 use domain::spec::env::{EnvFile, REQUIRED, Variable};
 use runtime::answers::Answers;

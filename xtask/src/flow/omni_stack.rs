@@ -12,7 +12,6 @@ use check::certificate::{self, Certificate};
 use check::diagnosis::State;
 use check::{stack, values};
 use domain::clock;
-use domain::failure::Kind;
 use domain::spec::env::EnvFile;
 use domain::status::docker::{Container, ContainerDetails};
 use domain::version;
@@ -413,9 +412,6 @@ fn wait_until_well(cx: &Cx, compose: &Compose<'_>, services: &[String]) -> anyho
 }
 
 /// Waits until Omni answers; a container that ends in between ends the wait.
-///
-/// # Errors
-/// As [`wait_until_well`].
 fn wait_for_omni(cx: &Cx, compose: &Compose<'_>, place: &OmniAddress) -> anyhow::Result<StepResult<()>> {
     cx.wait("Omni", HEALTH, || {
         match place.healthy(cx) {

@@ -279,9 +279,6 @@ const RESTARTS: &str = "waiting for docker to restart the provider, which ended 
 
 /// Waits until the provider has started and stayed up: all that can be known when Omni cannot be asked. A container that
 /// was recreated has a new log: two starts in it are a loop.
-///
-/// # Errors
-/// As [`wait_for_registration`].
 fn wait_for_start(cx: &Cx) -> anyhow::Result<StepResult<()>> {
     let begun = Instant::now();
     cx.wait("the start of the provider", REGISTRATION, || {
@@ -399,9 +396,6 @@ pub fn note_health(cx: &Cx, health: &str) {
 
 /// Keeps the provider's health in the state for those who only want the last known one. A changing task that holds the
 /// lock writes the state itself, and this one does not wait for it.
-///
-/// # Errors
-/// When the state is broken or cannot be written.
 fn remember_health(cx: &Cx, health: &str) -> anyhow::Result<()> {
     let Ok(_lock) = cx.lock_now() else { return Ok(()) };
     // The state has one health: of the only provider, or of all together.

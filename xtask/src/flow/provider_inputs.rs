@@ -6,7 +6,6 @@ use crate::cli::ProviderSetup;
 use crate::flow::proxmox;
 use crate::prelude::*;
 use check::values;
-use domain::failure::MissingValue;
 use domain::secret::Secret;
 use domain::spec::config::{self, ProviderConfig};
 use domain::spec::{key, name};

@@ -10,7 +10,6 @@ use check::capacity::{bytes, room};
 use check::drift::Image;
 use check::placeholder;
 use domain::clock::rfc3339;
-use domain::failure::MissingValue;
 use domain::secret::Secret;
 use domain::spec::config::{Auth, ProviderConfig, login_in, without_api_path};
 use domain::status::proxmox as status;

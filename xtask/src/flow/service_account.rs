@@ -208,9 +208,6 @@ fn check_name(name: &str) -> Result<(), Failure> {
 }
 
 /// The account in Omni now.
-///
-/// # Errors
-/// Those of omnictl, with the way to log in.
 fn find(cx: &Cx, name: &str) -> Result<Account, Failure> {
     let (keys, as_person) = administrator(cx)?;
     Ok(Account { exists: keys.iter().any(|key| key.account == name), as_person })

@@ -14,7 +14,6 @@ use crate::flow::cluster_offer::{self, Offer};
 use crate::flow::inputs::{self, Template, TemplateFacts};
 use crate::flow::{cluster, cluster_sync, impact, project_files, stage, timeline};
 use crate::prelude::*;
-use domain::failure::MissingValue;
 use domain::spec::name;
 use domain::spec::template::{NewCluster, render};
 use runtime::answers::Answers;

@@ -13,7 +13,6 @@ use crate::flow::saved_plan::PlanFile;
 use crate::flow::{inputs, machine_class, provider};
 use crate::prelude::*;
 use check::machine_class::{ClassContext, check};
-use domain::failure::MissingValue;
 use domain::spec::machine_class::{NewClass, render};
 use domain::spec::name;
 use domain::spec::size::{Disk, Memory};

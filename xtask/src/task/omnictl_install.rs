@@ -14,7 +14,6 @@ use anyhow::Context as _;
 use crate::cli::OmnictlInstall;
 use crate::flow::omni_stack;
 use crate::prelude::*;
-use domain::failure::Kind;
 use domain::status::proxmox::Observed;
 use domain::version;
 use runtime::tool::install::{self, Installed, Sources};

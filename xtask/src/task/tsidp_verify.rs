@@ -14,7 +14,6 @@ use crate::prelude::*;
 use check::diagnosis::{Diagnosis, State};
 use check::oidc::{self, Discovery};
 use check::{grant, values};
-use domain::failure::MissingValue;
 use domain::spec::hujson;
 use domain::words;
 use runtime::files;

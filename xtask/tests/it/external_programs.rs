@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::operation::with_cluster;
-use crate::sandbox::{Files, Sandbox};
+use crate::sandbox::{Files, Sandbox, list};
 
 /// Stands before the real program. While there is a file `NAME.says`, a call that holds the words of `NAME.asked`, in its
 /// arguments or for curl in its configuration, gets that and the status of `NAME.ends`.
@@ -175,24 +175,17 @@ fn a_docker_that_prints_anything() {
     meets("tools", ("docker", ""), &tasks.split('|').collect::<Vec<_>>(), 4, &["docker"]);
 }
 
-/// The tasks that ask Omni by omnictl, and may not go on without its answer.
-const OF_OMNI: [&str; 6] = [
-    "cluster-status",
-    "cluster-status demo",
-    "cluster-sync demo --yes",
-    "cluster-create two --control-planes 1 --workers 0 --yes",
-    "machineclass-apply small --yes",
-    "provider-verify",
-];
-
 /// What no stand-in says: nobody at the address, a certificate that nobody vouches for, a program that is not there.
 #[test]
 fn what_is_not_there() {
     let mut rig = Rig::new();
+    let tasks = |lists: &[&str], more: &[&'static str]| -> Vec<&str> {
+        lists.iter().flat_map(|name| list(name)).map(String::as_str).chain(more.iter().copied()).collect()
+    };
     let (omni, ca) = (rig.lab.env("OMNI_ENDPOINT").to_owned(), rig.lab.env("SSL_CERT_FILE").to_owned());
     for address in ["https://127.0.0.1:1", "https://no-such-name.invalid"] {
         rig.lab.set("OMNI_ENDPOINT", Some(address));
-        for line in OF_OMNI.iter().chain(&["omnictl-install --force --yes --mirror http://127.0.0.1:1"]) {
+        for line in tasks(&["of-omni"], &["omnictl-install --force --yes --mirror http://127.0.0.1:1"]) {
             rig.refused(line, address, &["127.0.0.1", "no-such-name.invalid"]);
         }
     }
@@ -202,22 +195,16 @@ fn what_is_not_there() {
     let env = rig.lab.read("docker/.env");
     let trusting: Vec<&str> = env.lines().filter(|line| !line.starts_with("PROVIDER_CA_FILE=")).collect();
     rig.lab.write("docker/.env", &(trusting.join("\n") + "\n"));
-    for line in
-        OF_OMNI.iter().chain(&["provider-setup --yes", "proxmox-audit", "proxmox-inventory", "selector-test true"])
-    {
+    for line in tasks(&["of-omni", "of-proxmox"], &[]) {
         rig.refused(line, "self-signed", &["is not trusted"]);
     }
     rig.lab.write("docker/.env", &env);
     rig.lab.set("SSL_CERT_FILE", Some(&ca));
     rig.lab.set("PATH", Some("/nowhere"));
-    let of_proxmox =
-        ["provider-setup --yes", "proxmox-audit", "proxmox-inventory", "selector-test true", "cluster-plan demo"];
-    let of_docker = ["provider-status", "omni-status", "stack-up --yes", "stack-down --yes", "stack-logs"];
     for (tasks, program) in [
-        (OF_OMNI.as_slice(), "omnictl"),
-        (of_proxmox.as_slice(), "curl"),
-        (of_docker.as_slice(), "docker"),
-        (["omni-setup --yes", "omnictl-install --yes"].as_slice(), "curl"),
+        (tasks(&["of-omni"], &[]), "omnictl"),
+        (tasks(&["of-proxmox"], &["cluster-plan demo", "omni-setup --yes", "omnictl-install --yes"]), "curl"),
+        (tasks(&["of-docker"], &[]), "docker"),
     ] {
         for line in tasks {
             let named = format!("`{program}` is not installed");

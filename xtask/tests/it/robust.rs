@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::sandbox::{self, CommandOutput, MeasuredRun, Sandbox, class_line, kill, lives, wait_for, web_server, words};
+use crate::sandbox::{
+    self, CommandOutput, MeasuredRun, Sandbox, class_line, kill, list, lives, wait_for, web_server, words,
+};
 
 /// What a task may need more than it needs in the lab, in memory.
 const MORE_KIB: u64 = 64 << 10;
@@ -369,16 +371,6 @@ fn a_pipe_in_place_of_a_file_is_named_and_not_waited_for() {
     lab.provider();
     lab.class("m1");
     lab.run("cluster-create c1 --control-planes 1 --workers 0 --yes --no-wait").exits(0);
-    let tasks = [
-        "provider-setup --yes",
-        "omni-setup --yes",
-        "doctor",
-        "machineclass-create m1 --yes --force --cores 1 --memory 2048 --disk 10 --selector 'name==\"local-lvm\"'",
-        "cluster-create c1 --force --yes --no-wait --control-planes 1 --workers 1",
-        "machineclass-apply --all --yes",
-        "cluster-sync --all --yes --no-wait",
-        "stack-up --yes",
-    ];
     for name in [
         "docker/.env",
         "docker/config.yaml",
@@ -388,7 +380,7 @@ fn a_pipe_in_place_of_a_file_is_named_and_not_waited_for() {
     ] {
         let kept = fs::read(lab.file(name)).expect("it is there");
         pipe_at(&lab.file(name));
-        for line in tasks {
+        for line in list("piped") {
             let (ran, _, took) = measured(&lab, &format!("{line} --json"));
             document(&ran);
             assert!(took < Duration::from_secs(60), "{name}: {line}: {took:?}");

@@ -1,13 +1,14 @@
 //! This host: programs, Docker, disks, clock, devices.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use xshell::cmd;
 
 use super::Installation;
 use super::installation::{Verdict, proxmox_of, remote_engine};
 use check::diagnosis::Diagnosis;
+use domain::clock;
 use domain::failure::Failure;
 use runtime::files;
 use runtime::proc::{self, Job};
@@ -123,7 +124,7 @@ pub fn clock(installation: &Installation<'_>) -> Diagnosis {
         || Diagnosis::unknown("neither Proxmox nor Omni returned its time"),
         |(who, there)| {
             let detail = |skew: u64| format!("{skew} s from the clock of {who}");
-            match installation.time_now().abs_diff(there) {
+            match clock::of_time(SystemTime::now()).abs_diff(there) {
                 skew if skew > SKEW_BAD => Diagnosis::failed(detail(skew)),
                 skew if skew > SKEW_SEEN => Diagnosis::warning(detail(skew)),
                 skew => Diagnosis::ok(detail(skew)),

@@ -185,11 +185,6 @@ impl<'a> Installation<'a> {
         }
     }
 
-    /// The time at this moment, to be compared with another host's: seconds since 1970.
-    pub fn time_now(&self) -> u64 {
-        clock::of_time(SystemTime::now())
-    }
-
     pub fn place(&self) -> Option<OmniAddress> {
         OmniAddress::of(self.cx)
     }
