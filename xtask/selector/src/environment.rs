@@ -1,8 +1,7 @@
-//! What an expression may name besides CEL's own: the provider's variables, and those of Talos in `environments.txt`.
+//! What an expression may name besides CEL's own, for the provider and for Talos: `environments.txt`.
 
 use std::sync::LazyLock;
 
-use super::VARIABLES;
 use super::stdlib::{self, Function};
 use super::types::Type;
 
@@ -48,14 +47,8 @@ fn entry(text: &'static str) -> Option<(&'static str, Type, u64)> {
 }
 
 impl Environment {
-    /// The provider's.
-    pub(super) fn provider() -> Environment {
-        let variables = VARIABLES.iter().filter_map(|(name, of)| Some((*name, Type::written(of)?, 0))).collect();
-        Environment { variables, ..Environment::default() }
-    }
-
-    /// One of Talos 1.`minor`.
-    pub(super) fn talos(name: &str, minor: u64) -> Option<Environment> {
+    /// The provider's, or one of Talos 1.`minor`.
+    pub(super) fn of(name: &str, minor: u64) -> Option<Environment> {
         let (name, variables) = TABLE.environments.iter().find(|(known, _)| *known == name)?;
         Some(Environment { name, variables: variables.clone(), minor })
     }
@@ -76,7 +69,7 @@ impl Environment {
 
     /// True for a message of Talos by its full name.
     pub(super) fn has_message(&self, name: &str) -> bool {
-        !self.name.is_empty() && name.trim_start_matches('.').starts_with("talos.resource.definitions.")
+        self.name != "provider" && name.trim_start_matches('.').starts_with("talos.resource.definitions.")
     }
 
     fn find<'n>(&self, names: &'n Names, name: &str) -> Option<&'n Type> {

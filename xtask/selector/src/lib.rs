@@ -32,8 +32,7 @@ use types::Type;
 use value::Value;
 
 /// The variables that a selector sees.
-const VARIABLES: [(&str, &str); 4] =
-    [("name", "string"), ("node", "string"), ("storageType", "string"), ("availableSpace", "uint")];
+const VARIABLES: [&str; 4] = ["name", "node", "storageType", "availableSpace"];
 
 /// Brackets that any thread's stack can take, and the stack for more of them.
 const SHALLOW: usize = 40;
@@ -117,7 +116,7 @@ pub struct Program {
 impl Program {
     /// True if the result depends on the storage at all.
     pub fn uses_storage(&self) -> bool {
-        self.expr.mentions(&|name| VARIABLES.iter().any(|(n, _)| *n == name.trim_start_matches('.')))
+        self.expr.mentions(&|name| VARIABLES.contains(&name.trim_start_matches('.')))
     }
 
     /// True if the selector matches the storage.
@@ -191,7 +190,7 @@ pub fn compile(source: &str) -> Result<Program, CompileError> {
 /// # Errors
 /// The first thing that is wrong, by place, as cel-go prints it; what is not known here is not an error.
 pub fn check_for_talos(source: &str, environment: &str, minor: u64) -> Result<(), CompileError> {
-    let Some(environment) = Environment::talos(environment, minor) else { return Ok(()) };
+    let Some(environment) = Environment::of(environment, minor) else { return Ok(()) };
     let result = environment.variable("=").cloned().unwrap_or(Type::BOOL);
     // The syntax and the constructors of optional values, which only the OOM expressions have.
     let optional = [".?", "[?", "{?", "optional.", "optMap(", "optFlatMap("].iter().any(|part| source.contains(part));
@@ -199,17 +198,9 @@ pub fn check_for_talos(source: &str, environment: &str, minor: u64) -> Result<()
     if environment.variable("class").is_some() && optional || minor >= 14 && source.contains('`') {
         return Ok(());
     }
-    deep(source, || {
-        let expr = parser::parse(source).map_err(|problems| first(source, problems))?;
-        match checker::check(&expr, &environment) {
-            Ok(found) if found == result => Ok(()),
-            Ok(found) => {
-                let message = format!("expression output type is {}, expected {result}", found.runtime_name());
-                Err(CompileError::bare(message, None, true))
-            }
-            Err(checker::Refusal::Problems(problems)) => Err(first(source, problems)),
-            Err(checker::Refusal::Unsupported(..)) => Ok(()),
-        }
+    deep(source, || match typed(source, &environment, &result, None) {
+        Err(error) if error.certain => Err(error),
+        _ => Ok(()),
     })
 }
 
@@ -230,21 +221,26 @@ fn deep<T: Send>(source: &str, run: impl Fn() -> Result<T, CompileError> + Send 
 }
 
 fn compile_here(source: &str) -> Result<Program, CompileError> {
+    let hint = "compare it with something, like `name == \"local-lvm\"`";
+    let environment = Environment::of("provider", 0).unwrap_or_default();
+    let expr = typed(source, &environment, &Type::BOOL, Some(hint))?;
+    let time = expr.time().map(|part| (part, "timestamps and durations"));
+    let pattern = || expr.foreign_pattern().map(|part| (part, "regular expressions of this kind"));
+    if let Some((part, what)) = time.or_else(pattern) {
+        let message = format!("this check does not evaluate {what}; the provider does");
+        return Err(CompileError { at: position(source, part.at), ..CompileError::bare(message, None, false) });
+    }
+    Ok(Program { source: source.to_owned(), expr })
+}
+
+/// The tree of an expression that results in the type; `hint` is for one that results in another.
+fn typed(source: &str, names: &Environment, wanted: &Type, hint: Option<&str>) -> Result<ast::Expr, CompileError> {
     let expr = parser::parse(source).map_err(|problems| first(source, problems))?;
-    match checker::check(&expr, &Environment::provider()) {
-        Ok(found) if found == Type::BOOL => {
-            let time = expr.time().map(|part| (part, "timestamps and durations"));
-            let pattern = || expr.foreign_pattern().map(|part| (part, "regular expressions of this kind"));
-            if let Some((part, what)) = time.or_else(pattern) {
-                let message = format!("this check does not evaluate {what}; the provider does");
-                return Err(CompileError { at: position(source, part.at), ..CompileError::bare(message, None, false) });
-            }
-            Ok(Program { source: source.to_owned(), expr })
-        }
-        Ok(other) => {
-            let message = format!("expression output type is {}, expected bool", other.runtime_name());
-            let hint = Some("compare it with something, like `name == \"local-lvm\"`".to_owned());
-            Err(CompileError::bare(message, hint, true))
+    match checker::check(&expr, names) {
+        Ok(found) if found == *wanted => Ok(expr),
+        Ok(found) => {
+            let message = format!("expression output type is {}, expected {wanted}", found.runtime_name());
+            Err(CompileError::bare(message, hint.map(str::to_owned), true))
         }
         Err(checker::Refusal::Problems(problems)) => Err(first(source, problems)),
         Err(checker::Refusal::Unsupported(at, name)) => {
@@ -305,7 +301,6 @@ fn closest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a s
 
 /// What was probably meant.
 fn hint(message: &str) -> Option<String> {
-    let known = VARIABLES.iter().map(|(n, _)| *n);
     if let Some(name) = message.strip_prefix("undeclared reference to '").and_then(|m| m.split('\'').next()) {
         return Some(match name {
             "storage" | "storages" => "the expression is evaluated once for each storage: write `name == \"…\"` or \
@@ -322,7 +317,10 @@ fn hint(message: &str) -> Option<String> {
             | "join" => {
                 "the provider does not have CEL's extensions: use startsWith, endsWith, contains or matches".to_owned()
             }
-            other => match closest(other, known.chain(["startsWith", "endsWith", "contains", "matches", "size"])) {
+            other => match closest(
+                other,
+                VARIABLES.into_iter().chain(["startsWith", "endsWith", "contains", "matches", "size"]),
+            ) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => {
                     "a selector knows name, node, storageType and availableSpace; text must be in quotes".to_owned()
