@@ -1,6 +1,6 @@
 //! The selector language against what cel-go itself answered: `truth.tsv`, made as README.md says.
 
-use selector::{Storage, compile};
+use selector::{Storage, check_for_talos, compile};
 
 const TRUTH: &str = include_str!("truth.tsv");
 
@@ -86,6 +86,17 @@ fn every_verdict_is_that_of_cel_go() {
     assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), rows.len(), wrong.join("\n"));
 }
 
+/// `talos.tsv`, whose head says what the columns are.
+#[test]
+fn selectors_of_talos_compile_as_in_talos() {
+    for line in include_str!("talos.tsv").lines().filter(|line| !line.starts_with('#')) {
+        let [real, of, expression] = line.splitn(3, '\t').collect::<Vec<_>>().try_into().expect(line);
+        // An empty one selects nothing, which is not an error of its own.
+        let refused = check_for_talos(expression, of, 13).is_err();
+        assert!(expression.is_empty() || refused == (real == "reject"), "{line}");
+    }
+}
+
 #[test]
 fn compile_error_has_position_and_hint() {
     let error = compile("name == \"a\"\n  && storagetype == \"rbd\"").expect_err("a typo");
@@ -124,9 +135,24 @@ fn limits_are_those_of_cel_go() {
     assert!(compile(&nested(249)).is_ok());
     let error = compile(&nested(250)).expect_err("too deep");
     assert_eq!(error.line, "ERROR: <input>:-1:0: expression recursion limit exceeded: 250");
-    let sum = |n: usize| format!("1{} > 0", "+1".repeat(n));
-    assert!(compile(&sum(249)).is_ok());
-    assert_eq!(compile(&sum(250)).expect_err("too deep").message, "max recursion depth exceeded");
+    // How many sums an expression takes in place of `N`.
+    for (expression, most) in [
+        ("N > 0", 249),
+        ("true ? N > 0 : true", 248),
+        ("true ? true : N > 0", 248),
+        ("N > 0 ? true : false", 248),
+        ("[N] == [1]", 249),
+        ("[1][N] > 0", 248),
+        ("{N: 1} == {}", 249),
+        ("size([N].map(x, x)) > 0", 248),
+        ("-(N) > 0", 249),
+        ("true && N > 0", 249),
+        ("int(N) > 0", 249),
+    ] {
+        let sum = |n: usize| compile(&expression.replace('N', &format!("1{}", "+1".repeat(n))));
+        assert!(sum(most).is_ok(), "{expression}: {:?}", sum(most));
+        assert_eq!(sum(most + 1).expect_err(expression).message, "max recursion depth exceeded", "{expression}");
+    }
     assert!(compile(&format!("true{}", " && true".repeat(3000))).is_ok());
     let error = compile(&"a".repeat(100_001)).expect_err("too long");
     assert_eq!(error.message, "expression code point size exceeds limit: size: 100001, limit 100000");

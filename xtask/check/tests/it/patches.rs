@@ -1,5 +1,5 @@
 //! `corpus/patches.txt`: patches with the answers of two releases of the real omnictl, and this tool's findings.
-//! `limits.txt` and `selectors.tsv`: what Talos refuses although omnictl accepts it.
+//! `limits.txt`: what Talos refuses although omnictl accepts it.
 //! `UPDATE_CORPUS=1 cargo test -p check --test it` rewrites the findings; the real answers stay.
 
 use std::collections::BTreeSet;
@@ -74,34 +74,6 @@ fn limits_are_those_of_talos() {
             let columns: Vec<&str> = title.split('\t').collect();
             let refused = refused_by_talos(&format!("{patch}\n"), columns[2].parse().expect("a minor"));
             (refused != (columns[1] == "reject")).then_some(title)
-        })
-        .collect();
-    assert_eq!(wrong, Vec::<&str>::new());
-}
-
-#[test]
-fn selectors_compile_as_in_talos() {
-    let text = text("selectors.tsv");
-    let wrong: Vec<&str> = text
-        .lines()
-        .filter(|line| {
-            let columns: Vec<&str> = line.splitn(3, '\t').collect();
-            let [real, of, expression] = columns[..] else { return false };
-            let head = "apiVersion: v1alpha1\nkind:";
-            let quoted = serde_json::to_string(expression).expect("a string");
-            let patch = match of {
-                "disk" => format!(
-                    "{head} VolumeConfig\nname: EPHEMERAL\nprovisioning: {{diskSelector: {{match: {quoted}}}}}\n"
-                ),
-                "volume" => format!(
-                    "{head} ExistingVolumeConfig\nname: a\ndiscovery: {{volumeSelector: {{match: {quoted}}}}}\n"
-                ),
-                "link" => format!("{head} LinkAliasConfig\nname: a\nselector: {{match: {quoted}}}\n"),
-                "oom-trigger" => format!("{head} OOMConfig\ntriggerExpression: {quoted}\n"),
-                _ => format!("{head} OOMConfig\ncgroupRankingExpression: {quoted}\n"),
-            };
-            // An empty one selects nothing, which is not an error of its own.
-            !expression.is_empty() && refused_by_talos(&patch, 13) != (real == "reject")
         })
         .collect();
     assert_eq!(wrong, Vec::<&str>::new());
