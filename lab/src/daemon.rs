@@ -1,7 +1,7 @@
 //! `lab serve`: everything of one lab, its directory, its control socket, and its end.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -222,16 +222,7 @@ fn clean(dir: &Path) {
 }
 
 fn write_secret(path: &Path, text: &str) -> Result<()> {
-    use std::io::Write as _;
-    let mut options = std::fs::OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)
-        .with_context(|| format!("cannot write {}", path.display()))?;
-    file.write_all(text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))
+    crate::tools::write(path, text, 0o600).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// What the operator of this lab's Omni would have on disk: its certificate with its key, and the key of its store. The
@@ -528,9 +519,7 @@ impl Lab {
             omni_port: self.listen.addr.port(),
             omni_ca: if self.around.faults.has("omni-unknown-ca") { String::new() } else { self.omni_ca.clone() },
             busy_ms: self.options.tool_start_ms,
-            hang: online && self.around.faults.hit("omnictl-hangs"),
             html: online && self.around.faults.has("omni-html"),
-            engine_down: !omnictl && self.around.faults.hit("docker-down"),
             omni_down: self.around.omni_down.load(Ordering::Relaxed),
             omni_tls: fault_effects::tls_cause(fault_effects::leaf(&self.around.faults)).map(str::to_owned),
             faults: if online || !omnictl {

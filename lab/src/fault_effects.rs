@@ -23,8 +23,9 @@ use crate::omni::{machines, versions};
 use crate::proxmox::Proxmox;
 
 /// The faults that a stand-in shows itself; it gets their names when it is called.
-const OF_OMNICTL: &[&str] = &["omnictl-version-differs", "omnictl-newer-than-omni", "omnictl-drops-keys"];
-const OF_DOCKER: &[&str] = &["docker-denied", "docker-no-compose", "docker-compose-old"];
+const OF_OMNICTL: &[&str] =
+    &["omnictl-hangs", "omnictl-version-differs", "omnictl-newer-than-omni", "omnictl-drops-keys"];
+const OF_DOCKER: &[&str] = &["docker-down", "docker-denied", "docker-no-compose", "docker-compose-old"];
 
 /// What a stand-in does differently at this call.
 pub fn of_stand_in(faults: &Faults, program: &str) -> Vec<String> {
@@ -43,7 +44,7 @@ pub fn arrange<'a>(fault: &str, on: bool, faults: &Faults, omni: &Omni, sites: i
             }
             offer_versions(faults, state);
         }
-        "provider-half-made" if on => accounts::half_made(state),
+        "provider-half-made" if on => accounts::create_provider(state, "proxmox"),
         _ if on => {}
         "cluster-locked" => omni_stack::unlock_all(state),
         "machine-silent"
@@ -66,7 +67,7 @@ fn api_version(faults: &Faults, state: &mut State) {
 /// Whoever takes omnictl from this Omni has one that fits.
 pub fn omnictl_replaced(faults: &Faults, omni: &Omni) {
     faults.end("omnictl-api-mismatch");
-    OF_OMNICTL.iter().for_each(|name| _ = faults.end(name));
+    OF_OMNICTL.iter().filter(|name| **name != "omnictl-hangs").for_each(|name| _ = faults.end(name));
     omni.with(|state| api_version(faults, state));
 }
 

@@ -225,7 +225,7 @@ impl Provider {
         let refused = self.around.omni.with(|state| match access::authenticate(state, Some(&self.settings.key)) {
             Err(status) if status.code == Code::Unauthenticated => Some(status),
             _ => {
-                crate::omni::providers::heartbeat_of(state, &self.settings.id, behind);
+                crate::omni::providers::heartbeat(state, &self.settings.id, behind);
                 None
             }
         });

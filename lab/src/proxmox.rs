@@ -17,7 +17,6 @@ mod upload;
 mod vmschema;
 pub mod world;
 
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Result;
@@ -66,11 +65,6 @@ impl Proxmox {
     /// `https://127.0.0.1:PORT`, without `/api2/json`.
     pub fn url(&self) -> String {
         self.server.url()
-    }
-
-    /// Where it listens.
-    pub fn addr(&self) -> SocketAddr {
-        self.server.addr()
     }
 
     /// Looks at the world or changes it, then tells the subscribers of power that changed. Do not wait in `work`: every

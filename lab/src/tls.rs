@@ -120,18 +120,13 @@ impl Ca {
     /// A certificate with its key.
     fn issue(&self, leaf: Leaf) -> Result<(rcgen::Certificate, KeyPair)> {
         let now = SystemTime::now();
-        let mut params = match leaf {
-            Leaf::WrongName => params("pve.example.invalid"),
-            _ => params("localhost"),
-        };
-        params.subject_alt_names = match leaf {
-            Leaf::WrongName => vec![dns("pve.example.invalid")?],
-            _ => vec![
-                dns("localhost")?,
-                SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-                SanType::IpAddress(IpAddr::V6(Ipv6Addr::LOCALHOST)),
-            ],
-        };
+        let name = if leaf == Leaf::WrongName { "pve.example.invalid" } else { "localhost" };
+        let mut params = params(name);
+        params.subject_alt_names.push(SanType::DnsName(name.try_into().context("the name of a certificate")?));
+        if leaf != Leaf::WrongName {
+            let addresses = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+            params.subject_alt_names.extend(addresses.map(SanType::IpAddress));
+        }
         match leaf {
             Leaf::Expired => (params.not_before, params.not_after) = ((now - DAY * 91).into(), (now - DAY).into()),
             Leaf::NotYetValid => params.not_before = (now + DAY).into(),
@@ -158,10 +153,6 @@ fn params(common_name: &str) -> CertificateParams {
     params.distinguished_name.push(DnType::CommonName, common_name);
     (params.not_before, params.not_after) = ((now - DAY).into(), (now + LIFE).into());
     params
-}
-
-fn dns(name: &str) -> Result<SanType> {
-    Ok(SanType::DnsName(name.try_into().with_context(|| format!("`{name}` is not valid in a certificate"))?))
 }
 
 /// Random bytes from the system, for keys, tickets and identifiers.

@@ -3,7 +3,10 @@
 
 mod harness;
 
+use std::collections::BTreeMap;
+
 use harness::{Lab, recording, recordings, without_ids};
+use regex::Regex;
 
 const KEY: (&str, &str) = ("OMNI_INFRA_PROVIDER_KEY", "x");
 
@@ -21,10 +24,8 @@ fn plain(lab: &Lab, text: &str) -> String {
     for line in text.split_inclusive('\n') {
         match serde_json::from_str::<serde_json::Value>(line) {
             Ok(mut value) if value.get("Labels").is_some() => {
-                let mut labels: Vec<&str> = value["Labels"].as_str().unwrap().split(",com.").collect();
-                for label in &mut labels {
-                    *label = label.trim_start_matches("com.");
-                }
+                let labels = value["Labels"].as_str().unwrap().split(",com.");
+                let mut labels: Vec<&str> = labels.map(|label| label.trim_start_matches("com.")).collect();
                 labels.sort_unstable();
                 value["Labels"] = labels.join(",").into();
                 // The order of the keys is part of the recording.
@@ -39,15 +40,10 @@ fn plain(lab: &Lab, text: &str) -> String {
 }
 
 fn without_ages(line: &str) -> String {
-    let mut out = line.to_owned();
-    for unit in ["Less than a second", "1 second", "About a minute"] {
-        out = out.replace(unit, "<age>");
-    }
-    for count in (2..60).rev() {
-        out = out.replace(&format!("{count} seconds"), "<age>");
-    }
+    let ages = Regex::new("Less than a second|1 second\\b|[0-9]+ seconds|About a minute").unwrap();
     // The table is as wide as its ages.
-    out.split("   ").map(str::trim).filter(|cell| !cell.is_empty()).collect::<Vec<_>>().join("   ")
+    let line = ages.replace_all(line, "<age>");
+    line.split("   ").map(str::trim).filter(|cell| !cell.is_empty()).collect::<Vec<_>>().join("   ")
 }
 
 fn replay(lab: &Lab, name: &str, env: &[(&str, &str)]) {
@@ -135,45 +131,18 @@ fn a_wrong_start_of_the_provider_is_told_as_by_the_real_one() {
         let kept = env.lines().filter(|line| !line.starts_with(&format!("{key}=")));
         kept.map(|line| format!("{line}\n")).collect::<String>() + &format!("{key}={value}\n")
     };
-    for (name, env, config, wanted) in [
-        ("empty config", env.clone(), String::new(), "Error: failed to read Proxmox config file \"/config.yaml\""),
-        (
-            "broken key",
-            with("OMNI_INFRA_PROVIDER_KEY", "abcd=="),
-            config.clone(),
-            "Error: failed to decode service account key from options: illegal base64 data at input byte 4",
-        ),
-        (
-            "no key",
-            with("OMNI_INFRA_PROVIDER_KEY", ""),
-            config.clone(),
-            "code = Unauthenticated desc = invalid signature",
-        ),
-        (
-            "a service account's key",
-            with("OMNI_INFRA_PROVIDER_KEY", &account),
-            config.clone(),
-            "users are not allowed to modify \"InfraProviderStatuses.omni.sidero.dev\" resources",
-        ),
-        (
-            "no CA",
-            with("PROVIDER_CA_FILE", ""),
-            config.clone(),
-            "transport: authentication handshake failed: tls: failed to verify certificate: x509: certificate signed by unknown",
-        ),
-        (
-            "nothing listens",
-            with("OMNI_DOMAIN", "127.0.0.1:1"),
-            config.clone(),
-            "transport: Error while dialing: dial tcp 127.0.0.1:1: connect: connection refused",
-        ),
-    ] {
+    // What is wrong: the variable, or CONFIG for the file, its value, and the last line.
+    let starts: BTreeMap<String, [String; 3]> =
+        serde_yaml::from_str(include_str!("fixtures/compose/wrong-starts.yaml")).unwrap();
+    for (name, [key, value, wanted]) in starts {
+        let value = value.replace("{account}", &account);
+        let (env, config) = if key == "CONFIG" { (env.clone(), value) } else { (with(&key, &value), config.clone()) };
         lab.project.write("docker/.env", &env);
         lab.project.write("docker/config.yaml", &config);
         assert_eq!(lab.compose("up -d --force-recreate").code, 0, "{name}");
         settled(&lab);
         let said = lab.compose("logs --no-log-prefix proxmox-provider");
-        assert!(said.out.lines().last().is_some_and(|line| line.contains(wanted)), "{name}: {said:?}");
+        assert!(said.out.lines().last().is_some_and(|line| line.contains(&wanted)), "{name}: {said:?}");
         let shown = lab.compose("ps --all --format json").out;
         assert!(shown.contains("\"State\":\"exited\"") && shown.contains("Exited (1)"), "{name}: {shown}");
     }

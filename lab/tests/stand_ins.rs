@@ -22,7 +22,7 @@ fn cases(what: &str, count: u64) -> (u64, Random) {
     (count, Random::new(seed))
 }
 
-const OMNICTL: &str = "get g apply delete cluster c template t sync status validate kubeconfig infraprovider serviceaccount sa \
+const OMNICTL: &str = "get apply delete cluster template sync status validate kubeconfig infraprovider serviceaccount \
     create renew renewkey list destroy clusters machines ms rd sysversion links nonsense demo worker -o json \
     table -o= -n infra-provider -l omni.sidero.dev/cluster=demo !,,= -f cluster.yaml class.yaml missing.yaml \
     . /dev/null -- - --- -v -d -q --all --version --help --role Admin --use-user-role=false \

@@ -50,13 +50,9 @@ pub fn env_keys(faults: &Faults, omni: &Omni) -> Result<String> {
     Ok(keys.iter().map(|(name, key)| format!("export {name}='{key}'\n")).collect())
 }
 
-fn create_provider(state: &mut State, id: &str) {
+/// The first half of `infraprovider create`, which a fault leaves without the second (omni v1.9.3 client/pkg/omnictl/infraprovider.go).
+pub fn create_provider(state: &mut State, id: &str) {
     let made = state.make(INFRA_PROVIDER, INFRA, id, serde_json::json!({}));
     state.store.put(made);
     providers::created(state, id);
-}
-
-/// The first half of `infraprovider create`, without the second (omni v1.9.3 client/pkg/omnictl/infraprovider.go).
-pub fn half_made(state: &mut State) {
-    create_provider(state, "proxmox");
 }

@@ -92,15 +92,15 @@ fn fill_up(world: &mut World, storage: &str, on: bool, free: u64) {
 fn storages(fault: &str, on: bool, world: &mut World) {
     let mut another = |id: &str, kind, content, role| {
         if on {
-            world.add_storage(id, kind, content, false, if kind == StorageKind::Dir { 100 } else { 4000 } * GIB);
+            world.add_storage(id, kind, content, false, if kind == StorageKind::DIR { 100 } else { 4000 } * GIB);
             world.access.grant(&format!("/storage/{id}"), PROVIDER_USER, role);
         } else {
             world.storages.remove(id);
         }
     };
     match fault {
-        "storage-two-iso" => another("iso-nfs", StorageKind::Dir, "iso,vztmpl", "OmniISO"),
-        "storage-second-pool" => another("slow-lvm", StorageKind::LvmThin, "images,rootdir", "OmniDisk"),
+        "storage-two-iso" => another("iso-nfs", StorageKind::DIR, "iso,vztmpl", "OmniISO"),
+        "storage-second-pool" => another("slow-lvm", StorageKind::LVM_THIN, "images,rootdir", "OmniDisk"),
         _ => {}
     }
     let first = world.nodes.keys().next().cloned();

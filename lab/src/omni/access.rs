@@ -54,45 +54,14 @@ pub enum Verb {
     Destroy,
 }
 
-/// The types that users change themselves.
-const USER_MANAGED: &[&str] = &[
-    CLUSTER,
-    MACHINE_SET,
-    MACHINE_SET_NODE,
-    MACHINE_CLASS,
-    MACHINE_REQUEST_SET,
-    CONFIG_PATCH,
-    EXTENSIONS_CONFIGURATION,
-    KERNEL_ARGS,
-    KUBERNETES_MANIFEST_GROUP,
-    KUBERNETES_HEALTH_CHECK,
-    "MachineLabels.omni.sidero.dev",
-    "NodeForceDestroyRequests.omni.sidero.dev",
-    "InfraMachineConfigs.omni.sidero.dev",
-    "EtcdManualBackups.omni.sidero.dev",
-    "DefaultJoinTokens.omni.sidero.dev",
-];
-/// The types that every valid signature may read.
-const FOR_EVERYBODY: &[&str] = &[
-    SYS_VERSION,
-    TALOS_VERSION,
-    KUBERNETES_VERSION,
-    "Notifications.omni.sidero.dev",
-    "FeaturesConfigs.omni.sidero.dev",
-    CURRENT_USER,
-    CLUSTER_PERMISSIONS,
-    "Permissions.omni.sidero.dev",
-];
-const INFRA_TYPES: &[&str] =
-    &[INFRA_PROVIDER, INFRA_PROVIDER_STATUS, INFRA_PROVIDER_HEALTH, MACHINE_REQUEST, MACHINE_REQUEST_STATUS];
-
 /// Refuses what the caller's role does not allow; the error is wrapped as a failed validation.
 pub fn check(state: &State, caller: &Caller, verb: Verb, typ: &str, namespace: &str) -> Result<(), Status> {
-    if INFRA_TYPES.contains(&typ) {
+    let access = kinds::by_type(state.release, typ).map_or("", |kind| &kind.access);
+    if access == "infra" {
         // These have a state of their own, whose errors are not wrapped.
         return infra(state, caller, verb, typ, namespace);
     }
-    inner(caller, verb, typ).map_err(|status| {
+    inner(caller, verb, typ, access).map_err(|status| {
         let text = multierror(&[status.to_string()]);
         Status::new(status.code, format!("failed to validate: {text}"))
     })
@@ -133,9 +102,9 @@ pub fn require(caller: &Caller, role: Role) -> Result<(), Status> {
     }
 }
 
-fn inner(caller: &Caller, verb: Verb, typ: &str) -> Result<(), Status> {
+fn inner(caller: &Caller, verb: Verb, typ: &str, access: &str) -> Result<(), Status> {
     let denied = |text: String| Err(Status::new(Code::PermissionDenied, text));
-    if FOR_EVERYBODY.contains(&typ) {
+    if access == "everybody" {
         return if verb == Verb::Read { Ok(()) } else { denied("only read access is permitted".to_owned()) };
     }
     let wanted = match verb {
@@ -146,7 +115,7 @@ fn inner(caller: &Caller, verb: Verb, typ: &str) -> Result<(), Status> {
     require(caller, wanted)?;
     match verb {
         Verb::Read => Ok(()),
-        _ if USER_MANAGED.contains(&typ) => Ok(()),
+        _ if access == "users" => Ok(()),
         Verb::Destroy if typ == LINK => Ok(()),
         _ if typ == LINK => denied("only read and delete access is permitted".to_owned()),
         _ => denied("only read access is permitted".to_owned()),

@@ -1,6 +1,7 @@
 //! The calls that omnictl and the provider make, each with the caller's rights checked.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -232,7 +233,7 @@ fn after_write(state: &mut State, resource: &Resource) {
     match resource.md.typ.as_str() {
         INFRA_PROVIDER => providers::created(state, id),
         INFRA_PROVIDER_STATUS => providers::register(state, id, resource.spec.clone()),
-        INFRA_PROVIDER_HEALTH => providers::heartbeat(state, id),
+        INFRA_PROVIDER_HEALTH => providers::heartbeat(state, id, Duration::ZERO),
         _ => {}
     }
     state.touch(resource);

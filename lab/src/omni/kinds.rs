@@ -6,7 +6,8 @@
 use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Value, json};
+use serde_yaml::Value as Notation;
 use strum::{EnumString, IntoStaticStr};
 
 /// Which release of Omni and omnictl the lab speaks like.
@@ -67,28 +68,6 @@ impl OmniRelease {
     }
 }
 
-/// The type of a field in a spec.
-#[derive(Clone, Debug, PartialEq)]
-pub enum FieldType {
-    Str,
-    Bool,
-    Int,
-    /// Bytes are printed as a list of numbers.
-    List(Box<FieldType>),
-    /// A map with string keys.
-    Map,
-    /// A message; null when unset.
-    Msg(Vec<Field>),
-}
-
-/// A field of a message.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Field {
-    /// Its key: the Go name in lower case.
-    pub name: String,
-    pub node: FieldType,
-}
-
 /// A resource type.
 #[derive(Clone, Debug)]
 pub struct ResourceType {
@@ -102,61 +81,57 @@ pub struct ResourceType {
     pub aliases: Vec<String>,
     /// Columns of the table beyond the common four: name and JSONPath into the spec.
     pub columns: Vec<(String, String)>,
-    spec: Option<String>,
+    /// Who may do what with it besides reading: `users`, `everybody` may read it, `infra` has a state of its own.
+    pub access: String,
+    /// The fields of its spec, in the notation of `kinds.tsv`; `?` where the lab does not model them.
+    spec: String,
     release: OmniRelease,
-    read: OnceLock<Option<Vec<Field>>>,
+    read: OnceLock<Option<Notation>>,
 }
 
 impl ResourceType {
-    /// The fields of its spec, or `None` where the lab does not model them.
-    pub fn fields(&self) -> Option<&[Field]> {
-        let read = || {
-            let text = self.spec.as_deref()?;
-            match field_type(&serde_yaml::from_str(text).ok()?, self.release) {
-                FieldType::Msg(fields) => Some(fields),
-                _ => None,
-            }
-        };
-        self.read.get_or_init(read).as_deref()
-    }
-
     /// A spec in which every field has its zero value, with `given` laid over it. Keys that the type does not have are
     /// dropped.
     pub fn complete(&self, given: &Value) -> Value {
-        match self.fields() {
-            Some(fields) => complete(fields, given),
+        let read = || serde_yaml::from_str(&self.spec).ok().filter(Notation::is_mapping);
+        match self.read.get_or_init(read) {
+            Some(fields) => complete(fields, Some(given), self.release),
             None => given.clone(),
         }
     }
 }
 
-/// The zero value of a field as it is printed.
-fn zero(node: &FieldType) -> Value {
-    match node {
-        FieldType::Str => Value::String(String::new()),
-        FieldType::Bool => Value::Bool(false),
-        FieldType::Int => 0.into(),
-        FieldType::List(_) => Value::Array(Vec::new()),
-        FieldType::Map => Value::Object(Map::new()),
-        FieldType::Msg(_) => Value::Null,
+/// A value of a type, or its zero value where it is not given, as it is printed.
+fn complete(notation: &Notation, given: Option<&Value>, release: OmniRelease) -> Value {
+    match (notation, given) {
+        (Notation::Mapping(fields), Some(Value::Object(values))) if !fields.contains_key("<map>") => {
+            let named = fields.iter().filter_map(|(name, node)| Some((name.as_str()?, node)));
+            let field = |(name, node): (&str, &Notation)| {
+                let name = bare(name);
+                (name.to_owned(), complete(node, values.get(name), release))
+            };
+            named.filter(|(name, _)| release.has(name)).map(field).collect()
+        }
+        (Notation::Sequence(of), Some(Value::Array(items))) if of[0].is_mapping() => {
+            items.iter().map(|item| complete(&of[0], Some(item), release)).collect()
+        }
+        (_, Some(value)) if !value.is_null() => value.clone(),
+        (Notation::Mapping(fields), _) if fields.contains_key("<map>") => json!({}),
+        (Notation::Mapping(_), _) => Value::Null,
+        (Notation::Sequence(_), _) => json!([]),
+        (word, _) => match word.as_str().unwrap_or_default() {
+            "str" => json!(""),
+            "bool" => json!(false),
+            // Printed as a list of numbers.
+            "bytes" => json!([]),
+            _ => json!(0),
+        },
     }
 }
 
-fn complete(fields: &[Field], given: &Value) -> Value {
-    let mut out = Map::new();
-    for field in fields {
-        let value = match (&field.node, given.get(&field.name)) {
-            (FieldType::Msg(inner), Some(value @ Value::Object(_))) => complete(inner, value),
-            (FieldType::List(of), Some(Value::Array(items))) => match of.as_ref() {
-                FieldType::Msg(inner) => items.iter().map(|item| complete(inner, item)).collect(),
-                _ => Value::Array(items.clone()),
-            },
-            (node, None | Some(Value::Null)) => zero(node),
-            (_, Some(value)) => value.clone(),
-        };
-        out.insert(field.name.clone(), value);
-    }
-    Value::Object(out)
+/// A name without its mark.
+fn bare(name: &str) -> &str {
+    name.trim_end_matches(['+', '^', '-'])
 }
 
 /// Every type of a release, sorted by name.
@@ -174,6 +149,7 @@ fn parse_line(line: &str, release: OmniRelease) -> Option<ResourceType> {
     let mut parts = line.split('\t');
     let (name, display, namespace) = (parts.next()?, parts.next()?, parts.next()?);
     let (aliases, columns, spec) = (parts.next()?, parts.next()?, parts.next()?);
+    let access = parts.next().unwrap_or_default().to_owned();
     if !release.has(name) {
         return None;
     }
@@ -183,7 +159,7 @@ fn parse_line(line: &str, release: OmniRelease) -> Option<ResourceType> {
         None => columns,
     };
     Some(ResourceType {
-        typ: name.trim_end_matches(['+', '^', '-']).to_owned(),
+        typ: bare(name).to_owned(),
         display: display.to_owned(),
         namespace: namespace.to_owned(),
         aliases: aliases.split(',').filter(|alias| !alias.is_empty()).map(str::to_owned).collect(),
@@ -192,7 +168,8 @@ fn parse_line(line: &str, release: OmniRelease) -> Option<ResourceType> {
             .filter_map(|column| column.split_once('='))
             .map(|(name, path)| (name.to_owned(), path.to_owned()))
             .collect(),
-        spec: (spec != "?").then(|| spec.to_owned()),
+        access,
+        spec: spec.to_owned(),
         release,
         read: OnceLock::new(),
     })
@@ -216,29 +193,4 @@ pub fn resolve(release: OmniRelease, name: &str) -> Vec<&'static ResourceType> {
             id == wanted || kind.aliases.contains(&wanted) || prefixes.any(|prefix| prefix == wanted)
         })
         .collect()
-}
-
-/// A type in the notation of `kinds.tsv`.
-fn field_type(notation: &serde_yaml::Value, release: OmniRelease) -> FieldType {
-    use serde_yaml::Value;
-    match notation {
-        Value::Sequence(of) => FieldType::List(Box::new(field_type(of.first().unwrap_or(&Value::Null), release))),
-        Value::Mapping(fields) => match fields.get("<map>") {
-            Some(_) => FieldType::Map,
-            None => {
-                let named = fields.iter().filter_map(|(name, node)| Some((name.as_str()?, node)));
-                let field = |(name, node): (&str, &Value)| Field {
-                    name: name.trim_end_matches(['+', '^', '-']).to_owned(),
-                    node: field_type(node, release),
-                };
-                FieldType::Msg(named.filter(|(name, _)| release.has(name)).map(field).collect())
-            }
-        },
-        word => match word.as_str().unwrap_or_default() {
-            "str" => FieldType::Str,
-            "bool" => FieldType::Bool,
-            "bytes" => FieldType::List(Box::new(FieldType::Int)),
-            _ => FieldType::Int,
-        },
-    }
 }

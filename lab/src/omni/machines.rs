@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::machine::{Hardware, Machine, Stage};
 use super::names::*;
-use super::resource::Key;
+use super::resource::{Key, Resource};
 use super::state::State;
 use super::upgrades;
 
@@ -238,16 +238,11 @@ pub fn publish(state: &mut State, uuid: &str) {
         return;
     }
     let address = format!("fdae:41e4:649b:9303::{}", &uuid[uuid.len() - 4..]);
+    let text = |found: &Resource, key: &str| found.label(key).unwrap_or_default().to_owned();
+    let of = |found: &Resource, id: String| (id, text(found, L_REQUEST_SET), text(found, L_PROVIDER));
     let request = match state.store.by_id(MACHINE, uuid) {
-        Some(found) => {
-            let label = |key: &str| found.label(key).unwrap_or_default().to_owned();
-            Some((label(L_REQUEST), label(L_REQUEST_SET), label(L_PROVIDER))).filter(|(id, ..)| !id.is_empty())
-        }
-        None => request_of(state, uuid).map(|(id, set)| {
-            let found = state.store.get(MACHINE_REQUEST, INFRA, &id);
-            let provider = found.and_then(|request| request.label(L_PROVIDER)).unwrap_or_default().to_owned();
-            (id, set, provider)
-        }),
+        Some(found) => Some(of(found, text(found, L_REQUEST))).filter(|(id, ..)| !id.is_empty()),
+        None => state.store.request_status_of(uuid).map(|status| of(status, status.md.id.clone())),
     };
     let link = json!({"nodesubnet": format!("{address}/64"), "connected": machine.connected,
         "lastendpoint": "127.0.0.1:51820"});

@@ -41,9 +41,7 @@ use state::{State, Timer};
 
 /// A running Omni. Clones are handles to the same one.
 #[derive(Clone)]
-pub struct Omni {
-    inner: Arc<Inner>,
-}
+pub struct Omni(Arc<Inner>);
 
 struct Inner {
     state: Mutex<State>,
@@ -82,51 +80,49 @@ impl Omni {
         state.slack = Duration::from_millis(400).mul_f64(clock.factor());
         let (revision, _) = watch::channel(state.store.revision());
         let inner = Arc::new(Inner { state: Mutex::new(state), clock, revision, wake: Notify::new() });
-        let omni = Omni { inner };
-        let driven = Arc::downgrade(&omni.inner);
+        let driven = Arc::downgrade(&inner);
         tokio::spawn(async move {
             loop {
-                let Some(inner) = driven.upgrade() else { return };
-                let omni = Omni { inner };
-                let field = omni.inner.clock.elapsed();
+                let Some(omni) = driven.upgrade().map(Omni) else { return };
+                let field = omni.0.clock.elapsed();
                 let due = omni.with(|state| {
                     state.advance(field);
                     state.next_due()
                 });
                 let wait = match due {
-                    Some(due) => omni.inner.clock.real(due.saturating_sub(field)),
+                    Some(due) => omni.0.clock.real(due.saturating_sub(field)),
                     None => Duration::from_secs(1),
                 };
-                let _ = tokio::time::timeout(wait, omni.inner.wake.notified()).await;
+                let _ = tokio::time::timeout(wait, omni.0.wake.notified()).await;
             }
         });
-        omni
+        Omni(inner)
     }
 
     /// Works on the state; the controllers settle before this returns, and everybody who waits is told of a change.
     pub fn with<R>(&self, work: impl FnOnce(&mut State) -> R) -> R {
-        let mut state = self.inner.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
         let before = state.store.revision();
         let due = state.next_due();
         state.store.set_now(wall_now());
-        state.store.set_stamp(i64::try_from(self.inner.clock.unix()).unwrap_or(i64::MAX));
-        state.field = state.field.max(self.inner.clock.elapsed());
+        state.store.set_stamp(i64::try_from(self.0.clock.unix()).unwrap_or(i64::MAX));
+        state.field = state.field.max(self.0.clock.elapsed());
         let out = work(&mut state);
         state.settle();
         let (after, sooner) = (state.store.revision(), state.next_due() != due);
         drop(state);
         if after != before {
-            self.inner.revision.send_replace(after);
+            self.0.revision.send_replace(after);
         }
         if sooner {
-            self.inner.wake.notify_one();
+            self.0.wake.notify_one();
         }
         out
     }
 
     /// Tells of every change; the value is the store's revision.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
-        self.inner.revision.subscribe()
+        self.0.revision.subscribe()
     }
 
     /// Makes a service account and gives its key, as an administrator would. `created` and `lifetime` are seconds.

@@ -29,13 +29,8 @@ pub fn register(state: &mut State, id: &str, mut spec: Value) {
     combine(state, id);
 }
 
-/// A heartbeat.
-pub fn heartbeat(state: &mut State, id: &str) {
-    heartbeat_of(state, id, Duration::ZERO);
-}
-
 /// A heartbeat of a provider whose clock is `behind`: Omni compares its time with its own.
-pub fn heartbeat_of(state: &mut State, id: &str, behind: Duration) {
+pub fn heartbeat(state: &mut State, id: &str, behind: Duration) {
     // Time begins with the lab: what was before has been silent for long.
     let heard = state.field.checked_sub(behind);
     match heard {
@@ -131,7 +126,7 @@ mod tests {
                 found.map(|spec| (spec["health"]["initialized"] == true, spec["health"]["connected"] == true))
             };
             assert_eq!(connected(&state), Some((true, false)), "registered, and not heard of yet");
-            heartbeat(&mut state, "p");
+            heartbeat(&mut state, "p", Duration::ZERO);
             assert_eq!(connected(&state), Some((true, true)));
             state.advance(Duration::from_secs(100));
             assert_eq!(connected(&state), Some((true, still)), "{release:?}");

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::kinds::OmniRelease;
 use super::names::*;
-use super::resource::Resource;
+use super::resource::{Key, Resource};
 use super::state::State;
 use super::status::Status;
 use super::store::not_found;
@@ -120,14 +120,9 @@ fn machine_class(state: &State, old: Option<&Resource>, new: &Resource) -> Resul
 
 fn provider_data(state: &State, provider: &str, data: &Value) -> Result<(), String> {
     let status = state.store.get(INFRA_PROVIDER_STATUS, INFRA, provider).ok_or_else(|| {
-        let key = super::resource::Key::new(INFRA_PROVIDER_STATUS, INFRA, provider);
+        let why = not_found(&Key::new(INFRA_PROVIDER_STATUS, INFRA, provider)).message;
         // 1.4.9 reads its own store here and gets its error as it is; 1.9.3 wraps it once more.
-        let why = not_found(&key).message;
-        if state.release.old() {
-            format!("failed to get provider: {why}")
-        } else {
-            format!("failed to get provider: failed to get: {why}")
-        }
+        format!("failed to get provider: {}{why}", if state.release.old() { "" } else { "failed to get: " })
     })?;
     match status.spec["schema"].as_str() {
         None | Some("") => Ok(()),
@@ -137,8 +132,8 @@ fn provider_data(state: &State, provider: &str, data: &Value) -> Result<(), Stri
 
 fn talos_version(state: &State, version: &str) -> Result<(), String> {
     let found = state.store.by_id(TALOS_VERSION, version).ok_or_else(|| {
-        let key = super::resource::Key::new(TALOS_VERSION, DEFAULT, version);
-        format!("invalid talos version {version:?}: failed to get: {}", not_found(&key).message)
+        let why = not_found(&Key::new(TALOS_VERSION, DEFAULT, version)).message;
+        format!("invalid talos version {version:?}: failed to get: {why}")
     })?;
     if found.spec["deprecated"] == true {
         return Err(format!("talos version {version:?} is no longer supported"));

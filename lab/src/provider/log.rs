@@ -54,8 +54,10 @@ impl Log {
     pub fn zap(&self, level: &str, caller: &str, message: &str, fields: &[(&str, Value)]) {
         let at = now();
         let seconds = at as f64 / 1e9;
-        let mut text =
-            format!("{{\"level\":\"{level}\",\"ts\":{seconds},\"caller\":\"{caller}\",\"msg\":{}", quoted(message));
+        let mut text = format!(
+            "{{\"level\":\"{level}\",\"ts\":{seconds},\"caller\":\"{caller}\",\"msg\":{}",
+            Value::from(message)
+        );
         for (name, value) in fields {
             text.push_str(&format!(",\"{name}\":{value}"));
         }
@@ -72,8 +74,4 @@ impl Log {
     pub fn subscribe(&self) -> watch::Receiver<usize> {
         self.grown.subscribe()
     }
-}
-
-fn quoted(text: &str) -> String {
-    Value::String(text.to_owned()).to_string()
 }

@@ -40,7 +40,7 @@ pub struct Pool {
 type Entries = BTreeMap<String, BTreeMap<String, bool>>;
 
 /// `user.cfg` as a whole.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Access {
     /// By user id, `name@realm`.
     pub users: BTreeMap<String, User>,
@@ -51,19 +51,6 @@ pub struct Access {
     /// Which pool a VM is in; a VM is in one at most.
     pub vm_pool: BTreeMap<u32, String>,
     acl: BTreeMap<String, Entries>,
-}
-
-impl Default for Access {
-    /// root@pam and the built-in roles.
-    fn default() -> Access {
-        Access {
-            users: BTreeMap::from([("root@pam".to_owned(), User::default())]),
-            roles: special_roles(),
-            pools: BTreeMap::new(),
-            vm_pool: BTreeMap::new(),
-            acl: BTreeMap::new(),
-        }
-    }
 }
 
 /// `user@realm` and the token's name of a full token id; the second is `None` for a plain user.

@@ -57,9 +57,6 @@ pub struct Task {
     pub log: Vec<String>,
 }
 
-/// Tasks kept after their end; older ones are forgotten as by PVE's log rotation.
-const KEPT: usize = 20_000;
-
 impl Tasks {
     /// Begins a task and returns its UPID.
     pub fn begin(&mut self, node: &str, kind: &str, id: &str, auth: &str, now: u64) -> String {
@@ -82,12 +79,6 @@ impl Tasks {
         };
         self.by_upid.insert(upid.clone(), task);
         self.order.push(upid.clone());
-        if self.by_upid.len() > KEPT {
-            let old = self.order.iter().find(|old| self.by_upid.get(*old).is_some_and(|task| task.end.is_some()));
-            if let Some(old) = old.cloned() {
-                self.by_upid.remove(&old);
-            }
-        }
         upid
     }
 

@@ -6,7 +6,10 @@ pub mod node;
 pub mod omnictl;
 pub mod protocol;
 
+use std::fs::OpenOptions;
 use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 
 /// Exit code of a call that the real program may know and the lab does not.
 pub const UNKNOWN_CALL: i32 = 64;
@@ -21,6 +24,12 @@ pub fn out(text: &str) {
 /// Writes to stderr at once.
 pub fn err(text: &str) {
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Writes a file with this mode, over one that is there.
+pub fn write(path: &Path, text: &str, mode: u32) -> std::io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(mode).open(path)?.write_all(text.as_bytes())
 }
 
 /// Keeps a processor busy until this process has cost so much: what a real program of that size needs before it does

@@ -105,12 +105,8 @@ pub struct Start {
     pub omni_ca: String,
     /// Processor time that its start costs, in milliseconds.
     pub busy_ms: u64,
-    /// It is to hang.
-    pub hang: bool,
     /// Something else than Omni answers at its endpoint.
     pub html: bool,
-    /// The engine cannot be reached.
-    pub engine_down: bool,
     /// Omni's container has ended: who connects is dropped.
     pub omni_down: bool,
     /// What is wrong with the front's certificate besides its authority, in rustls' words.

@@ -89,13 +89,20 @@ impl Bench {
             "xtask/yaml",
             "lab",
         ] {
-            let lines = rust_lines(&self.root.join(dir))?;
+            let lines = self.lines_of(dir)?;
             println!("| `{dir}` | {lines} |");
             all += lines;
         }
         let packages = fs::read_to_string(self.root.join("Cargo.lock"))?.matches("[[package]]").count();
         println!("| together | {all} |\n| packages in `Cargo.lock` | {packages} |");
         Ok(())
+    }
+
+    fn lines_of(&self, dir: &str) -> Result<usize> {
+        let mut git = Command::new("git");
+        let listed = git.args(["ls-files", &format!("{dir}/*.rs")]).current_dir(&self.root).output()?;
+        let files = String::from_utf8(listed.stdout)?;
+        files.lines().map(|file| Ok(fs::read_to_string(self.root.join(file))?.lines().count())).sum()
     }
 
     /// `cargo xtask --help`, warm, and the runner's own start.
@@ -163,20 +170,6 @@ impl Bench {
         }
         Ok(())
     }
-}
-
-/// Lines of the Rust files below a directory.
-fn rust_lines(dir: &Path) -> Result<usize> {
-    let mut lines = 0;
-    for entry in fs::read_dir(dir)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            lines += rust_lines(&path)?;
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            lines += fs::read_to_string(&path)?.lines().count();
-        }
-    }
-    Ok(lines)
 }
 
 /// A lab of `lab-up` with its project.

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::disk::{Backend, Storage, StorageKind, Volume};
 use super::{Config, GIB, Node, Vm, World};
-use crate::proxmox::access::{Access, Token, User};
+use crate::proxmox::access::{Access, Token, User, special_roles};
 use crate::proxmox::task::Tasks;
 
 /// The user that the infrastructure provider logs in as.
@@ -36,9 +36,9 @@ fn words(list: &str) -> BTreeSet<String> {
 
 fn provider_access(token_secret: &str) -> Access {
     let mut access = Access::default();
-    if let Some(root) = access.users.get_mut("root@pam") {
-        root.password = Some(DEFAULT_ROOT_PASSWORD.to_owned());
-    }
+    access.roles.extend(special_roles());
+    let root = User { password: Some(DEFAULT_ROOT_PASSWORD.to_owned()), ..User::default() };
+    access.users.insert("root@pam".to_owned(), root);
     let token = Token { secret: token_secret.to_owned(), ..Token::default() };
     let user = User { tokens: BTreeMap::from([("provider".to_owned(), token)]), ..User::default() };
     access.users.insert(PROVIDER_USER.to_owned(), user);
@@ -87,9 +87,9 @@ impl World {
             outbox: Vec::new(),
             random: fastrand::Rng::new(),
         };
-        world.storages.insert("local".into(), storage(StorageKind::Dir, "iso,vztmpl,backup", false, "/var/lib/vz"));
-        world.storages.insert("local-lvm".into(), storage(StorageKind::LvmThin, "images,rootdir", false, "pve"));
-        let mut ceph = storage(StorageKind::Rbd, "images", true, "rbd/vm_ssd");
+        world.storages.insert("local".into(), storage(StorageKind::DIR, "iso,vztmpl,backup", false, "/var/lib/vz"));
+        world.storages.insert("local-lvm".into(), storage(StorageKind::LVM_THIN, "images,rootdir", false, "pve"));
+        let mut ceph = storage(StorageKind::RBD, "images", true, "rbd/vm_ssd");
         ceph.backends.insert(String::new(), backend(8192 * GIB, 1024 * GIB));
         world.storages.insert("vm_ssd".into(), ceph);
         for number in 1..=nodes.max(1) {
@@ -99,7 +99,7 @@ impl World {
         for number in 3..storages {
             let node = &names[number % names.len()];
             let id = format!("{node}-pool{number}");
-            let mut pool = storage(StorageKind::LvmThin, "images,rootdir", false, &id);
+            let mut pool = storage(StorageKind::LVM_THIN, "images,rootdir", false, &id);
             pool.nodes = Some([node.clone()].into());
             pool.backends.insert(node.clone(), backend(1000 * GIB, 100 * GIB));
             world.access.grant(&format!("/storage/{id}"), PROVIDER_USER, "OmniDisk");

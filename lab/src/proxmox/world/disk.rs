@@ -6,45 +6,32 @@ use hyper::body::Bytes;
 
 use super::World;
 
-/// The kinds of storage that the lab knows, with what matters of them.
+/// A kind of storage, by PVE's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StorageKind {
-    Dir,
-    /// An LVM thin pool.
-    LvmThin,
-    Rbd,
-    /// Another one with files, or without, by PVE's name.
-    Files(&'static str),
-    Blocks(&'static str),
-}
+pub struct StorageKind(&'static str);
 
 impl StorageKind {
+    pub const DIR: StorageKind = StorageKind("dir");
+    /// An LVM thin pool.
+    pub const LVM_THIN: StorageKind = StorageKind("lvmthin");
+    pub const RBD: StorageKind = StorageKind("rbd");
+    const FILES: [&str; 7] = ["dir", "btrfs", "cephfs", "cifs", "esxi", "nfs", "pbs"];
+    const BLOCKS: [&str; 6] = ["lvmthin", "rbd", "iscsi", "lvm", "zfs", "zfspool"];
+
     /// PVE's name of the kind.
     pub fn name(self) -> &'static str {
-        match self {
-            StorageKind::Dir => "dir",
-            StorageKind::LvmThin => "lvmthin",
-            StorageKind::Rbd => "rbd",
-            StorageKind::Files(name) | StorageKind::Blocks(name) => name,
-        }
+        self.0
     }
 
     /// The kind of this name of PVE's; one that is not known holds blocks.
     pub fn of_name(name: &str) -> StorageKind {
-        const FILES: [&str; 6] = ["btrfs", "cephfs", "cifs", "esxi", "nfs", "pbs"];
-        const BLOCKS: [&str; 4] = ["iscsi", "lvm", "zfs", "zfspool"];
-        let known = |names: &[&'static str]| names.iter().copied().find(|known| *known == name);
-        match name {
-            "dir" => StorageKind::Dir,
-            "lvmthin" => StorageKind::LvmThin,
-            "rbd" => StorageKind::Rbd,
-            _ => known(&FILES).map_or(StorageKind::Blocks(known(&BLOCKS).unwrap_or("other")), StorageKind::Files),
-        }
+        let known = Self::FILES.iter().chain(&Self::BLOCKS).find(|known| **known == name);
+        StorageKind(known.copied().unwrap_or("other"))
     }
 
     /// Whether its volumes are files with a path.
     pub fn has_files(self) -> bool {
-        matches!(self, StorageKind::Dir | StorageKind::Files(_))
+        Self::FILES.contains(&self.0)
     }
 }
 
@@ -242,15 +229,13 @@ impl World {
 /// What the tools behind a storage print when there is no room: LVM2 `thin_manip.c`, librbd, cp.
 fn no_space(kind: StorageKind, path: &str, name: &str, lock: &str) -> String {
     let said = match kind {
-        StorageKind::LvmThin => format!(
+        StorageKind::LVM_THIN => format!(
             "lvcreate '{path}/{name}' error:   Cannot create new thin volume, free space in thin pool {path}/data \
              reached threshold."
         ),
-        StorageKind::Rbd => format!("rbd create '{name}' error: rbd: create error: (28) No space left on device"),
-        StorageKind::Dir | StorageKind::Files(_) => {
-            format!("unable to create image: '{path}/images/{name}' - No space left on device")
-        }
-        StorageKind::Blocks(kind) => format!("{kind} error: cannot create '{path}/{name}': out of space"),
+        StorageKind::RBD => format!("rbd create '{name}' error: rbd: create error: (28) No space left on device"),
+        _ if kind.has_files() => format!("unable to create image: '{path}/images/{name}' - No space left on device"),
+        StorageKind(kind) => format!("{kind} error: cannot create '{path}/{name}': out of space"),
     };
     if lock.is_empty() { said } else { format!("error with cfs lock 'storage-{lock}': {said}") }
 }

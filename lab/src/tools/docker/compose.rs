@@ -15,7 +15,6 @@ pub struct Project {
     pub name: String,
     /// The compose file, absolute.
     pub file: PathBuf,
-    pub dir: PathBuf,
     /// Services of the active profiles, by name.
     pub services: BTreeMap<String, Service>,
     pub volumes: Vec<String>,
@@ -29,9 +28,13 @@ impl Project {
     /// The project that these containers belong to.
     pub fn of(name: String, containers: Vec<ContainerInfo>) -> Project {
         let file = containers.first().map(|shown| PathBuf::from(&shown.file)).unwrap_or_default();
-        let dir = file.parent().map(Path::to_path_buf).unwrap_or_default();
         let services = containers.into_iter().map(|shown| (shown.service.name.clone(), shown.service)).collect();
-        Project { name, file, dir, services, by_name: true, ..Project::default() }
+        Project { name, file, services, by_name: true, ..Project::default() }
+    }
+
+    /// The directory of its file.
+    pub fn dir(&self) -> &Path {
+        self.file.parent().unwrap_or(Path::new(""))
     }
 }
 
@@ -46,14 +49,7 @@ pub struct Service {
     /// Whether `argv` begins with an entrypoint of the file's.
     pub entrypoint: bool,
     pub environment: BTreeMap<String, String>,
-    /// Bind mounts: path in the container, path on the host.
-    pub binds: Vec<(String, String)>,
-    /// Host paths that must exist: mounts with `create_host_path: false`.
-    pub strict_binds: Vec<String>,
-    /// Named volumes it mounts: name, path in the container.
-    pub volumes: Vec<(String, String)>,
-    /// Paths in the container that are mounted read-only.
-    pub read_only: Vec<String>,
+    pub mounts: Vec<Mount>,
     /// The service whose network it joins.
     pub network_of: Option<String>,
     /// Published ports: host address, host port, container port, protocol.
@@ -74,6 +70,31 @@ pub struct Service {
     pub contents: BTreeMap<String, String>,
 }
 
+impl Service {
+    /// Its mounts of volumes, or of paths on the host.
+    pub fn mounts(&self, volumes: bool) -> impl Iterator<Item = &Mount> {
+        self.mounts.iter().filter(move |mount| mount.volume == volumes)
+    }
+
+    /// What is on the host at a path in the container.
+    pub fn host_path(&self, target: &str) -> Option<&Path> {
+        self.mounts(false).find(|mount| mount.target == target).map(|mount| Path::new(&mount.source))
+    }
+}
+
+/// What is at a path in a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// The name of a volume, else a path on the host.
+    pub source: String,
+    pub volume: bool,
+    /// The path in the container.
+    pub target: String,
+    pub read_only: bool,
+    /// The path on the host must exist: `create_host_path: false`.
+    pub strict: bool,
+}
+
 /// Reads a project, with `--profile`, `--project-name` and `--env-file`. The error is compose's, for stderr.
 pub fn load(file: &str, profiles: &[String], name: Option<&str>, env_file: Option<&str>) -> Result<Project, String> {
     let file = std::path::absolute(file).map_err(|why| why.to_string())?;
@@ -90,26 +111,14 @@ pub fn load(file: &str, profiles: &[String], name: Option<&str>, env_file: Optio
     variables.replace(&mut value, "")?;
     include(&mut value, &dir, &mut variables)?;
     let own = variables.env.get("COMPOSE_PROJECT_NAME").map(String::as_str).filter(|name| !name.is_empty());
-    let name = match name.or(own) {
-        Some(name) => name.to_owned(),
-        None => match value.get("name").and_then(Value::as_str) {
-            Some(name) => name.to_owned(),
-            None => dir.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default(),
-        },
-    };
+    let name = name.or(own).or(value.get("name").and_then(Value::as_str)).map(str::to_owned);
+    let name = name.or_else(|| Some(dir.file_name()?.to_string_lossy().to_lowercase())).unwrap_or_default();
     let mut active = profiles.to_vec();
     if let Some(more) = variables.env.get("COMPOSE_PROFILES") {
         active.extend(more.split(',').map(|profile| profile.trim().to_owned()).filter(|profile| !profile.is_empty()));
     }
-    let mut project = Project {
-        name,
-        file,
-        dir: dir.clone(),
-        services: BTreeMap::new(),
-        volumes: names(value.get("volumes")),
-        warnings: variables.warnings.clone(),
-        by_name: false,
-    };
+    let (volumes, warnings) = (names(value.get("volumes")), variables.warnings.clone());
+    let mut project = Project { name, file, volumes, warnings, ..Project::default() };
     let services = value.get("services").and_then(Value::as_mapping).cloned().unwrap_or_default();
     for (key, spec) in &services {
         let mut service = service(&project, key.as_str().unwrap_or_default(), spec)?;
@@ -209,7 +218,7 @@ fn merged(mut base: Value, over: Value) -> Value {
 fn undefined(project: &Project, service: &Service, spec: Option<&Value>, configs: &[String]) -> Result<(), String> {
     let used = spec.and_then(|spec| spec.get("configs")).and_then(Value::as_sequence).into_iter().flatten();
     let used: Vec<String> = used.map(|item| item.get("source").map_or_else(|| scalar(item), scalar)).collect();
-    let volume = service.volumes.iter().map(|(name, _)| name).find(|name| !project.volumes.contains(name));
+    let volume = service.mounts(true).map(|mount| &mount.source).find(|name| !project.volumes.contains(name));
     let volume = volume.map(|name| format!("volume {name}"));
     let config = used.iter().find(|name| !configs.contains(name)).map(|name| format!("config {name}"));
     match volume.or(config) {
@@ -316,49 +325,35 @@ fn mounts(project: &Project, value: Option<&Value>, out: &mut Service) {
     for item in value.and_then(Value::as_sequence).into_iter().flatten() {
         let (source, target, read_only) = match item {
             Value::String(text) => {
-                let mut parts = text.split(':');
-                match (parts.next(), parts.next()) {
-                    (Some(source), Some(target)) => {
-                        let mode = parts.next().unwrap_or_default();
-                        (source.to_owned(), target.to_owned(), mode.split(',').any(|word| word == "ro"))
-                    }
-                    _ => continue,
-                }
+                let mut parts = text.split(':').map(str::to_owned);
+                let (Some(source), Some(target)) = (parts.next(), parts.next()) else { continue };
+                (source, target, parts.next().is_some_and(|mode| mode.split(',').any(|word| word == "ro")))
             }
             map => {
                 let text = |key: &str| map.get(key).map(scalar).unwrap_or_default();
                 (text("source"), text("target"), text("read_only") == "true")
             }
         };
-        if read_only {
-            out.read_only.push(target.clone());
-        }
-        if source.starts_with(['.', '/', '~']) {
-            let home = std::env::var("HOME").unwrap_or_default();
-            let path = project.dir.join(source.replacen('~', &home, usize::from(source.starts_with('~'))));
-            let host = cleaned(&path).display().to_string();
-            let create = item.get("bind").and_then(|bind| bind.get("create_host_path")).and_then(Value::as_bool);
-            if create == Some(false) {
-                out.strict_binds.push(host.clone());
-            }
-            out.binds.push((target, host));
-        } else {
-            out.volumes.push((source, target));
-        }
+        let volume = !source.starts_with(['.', '/', '~']);
+        let home = std::env::var("HOME").unwrap_or_default();
+        let on_host =
+            || cleaned(&project.dir().join(source.replacen('~', &home, usize::from(source.starts_with('~')))));
+        let source = if volume { source } else { on_host().display().to_string() };
+        let create = item.get("bind").and_then(|bind| bind.get("create_host_path")).and_then(Value::as_bool);
+        out.mounts.push(Mount { source, volume, target, read_only, strict: create == Some(false) });
     }
 }
 
 /// A path without `.` and `..`, whatever the links on it.
 fn cleaned(path: &Path) -> PathBuf {
-    let mut clean = PathBuf::new();
-    for part in path.components() {
+    path.components().fold(PathBuf::new(), |mut clean, part| {
         match part {
             Component::CurDir => {}
             Component::ParentDir => drop(clean.pop()),
             other => clean.push(other),
         }
-    }
-    clean
+        clean
+    })
 }
 
 /// Ports in the short form: `[HOST:[PUBLISHED:]]TARGET[/PROTOCOL]` (docker/go-connections v0.7.0 `nat.ParsePortSpec`; the

@@ -1,6 +1,5 @@
 //! What runs in the containers of the kit.
 
-use std::path::Path;
 use std::time::Duration;
 
 use serde::Deserialize as _;
@@ -29,10 +28,7 @@ pub fn provider_settings(service: &Service) -> Settings {
         }
         None
     };
-    let on_host = |path: &str| {
-        let bind = service.binds.iter().find(|(target, _)| target == path);
-        bind.and_then(|(_, host)| std::fs::read_to_string(host).ok())
-    };
+    let on_host = |path: &str| service.host_path(path).and_then(|host| std::fs::read_to_string(host).ok());
     let config_path = flag("config-file").unwrap_or_default();
     let ca = env("SSL_CERT_FILE");
     Settings {
@@ -58,8 +54,7 @@ pub fn omni_says(log: &Log) {
 
 /// What Omni says at its end of settings with a key that it does not have (omni v1.9.3, run).
 pub fn refused_settings(service: &Service) -> Option<String> {
-    let (_, host) = service.binds.iter().find(|(target, _)| target == "/etc/omni/site.yaml")?;
-    let text = std::fs::read_to_string(host).ok()?;
+    let text = std::fs::read_to_string(service.host_path("/etc/omni/site.yaml")?).ok()?;
     let failed = "failed to run Omni: failed to load config from file \"/etc/omni/site.yaml\"";
     // Omni reads the first document.
     match serde_yaml::Deserializer::from_str(&text).next().map(Value::deserialize)? {
@@ -71,12 +66,12 @@ pub fn refused_settings(service: &Service) -> Option<String> {
 /// The public keys for the store that the settings name, or what Omni says at its end where one is not there (omni v1.9.3
 /// `internal/backend/runtime/omni/state_etcd.go`).
 pub fn public_keys(service: &Service) -> Result<Vec<String>, String> {
-    let bind = |target: &str| service.binds.iter().find(|(to, _)| to == target).map(|(_, host)| Path::new(host));
-    let text = bind("/etc/omni/site.yaml").and_then(|host| std::fs::read_to_string(host).ok()).unwrap_or_default();
+    let text = service.host_path("/etc/omni/site.yaml").and_then(|host| std::fs::read_to_string(host).ok());
+    let text = text.unwrap_or_default();
     let settings: Value = serde_yaml::from_str(&text).unwrap_or_default();
     let list = &settings["storage"]["default"]["etcd"]["publicKeyFiles"];
     let read = |file: &str| {
-        let host = file.strip_prefix("/etc/omni/site/").zip(bind("/etc/omni/site"));
+        let host = file.strip_prefix("/etc/omni/site/").zip(service.host_path("/etc/omni/site"));
         host.and_then(|(name, dir)| std::fs::read_to_string(dir.join(name)).ok()).ok_or_else(|| {
             format!(
                 "failed to run Omni: failed to read public key file '{file}': open {file}: no such file or directory"

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use super::compose::Service;
+use super::compose::{Mount, Service};
 use crate::fault_effects;
 use crate::provider::log::{Line, Log, now};
 use crate::provider::{self, Surroundings};
@@ -196,12 +196,12 @@ impl Engine {
         {
             return Err(format!("invalid restart policy '{}'", service.restart));
         }
-        for (_, host) in &service.binds {
+        for Mount { source: host, strict, .. } in service.mounts(false) {
             let path = std::path::Path::new(host);
             if path.exists() {
                 continue;
             }
-            if service.strict_binds.contains(host) {
+            if *strict {
                 return Err(format!("invalid mount config for type \"bind\": bind source path does not exist: {host}"));
             }
             // The short form makes a directory where something was expected, as the real engine does.

@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use super::ask_engine;
+use super::compose::Mount;
 use super::engine::{ContainerInfo, EngineRequest};
 use super::store::find;
 use crate::tools::failure::ToolError;
@@ -58,26 +59,20 @@ pub fn volume(client: &mut Client, name: &str) -> Result<(), ToolError> {
 }
 
 fn mounts(project: &str, shown: &ContainerInfo) -> Value {
-    let service = &shown.service;
-    let writable = |target: &String| !service.read_only.contains(target);
-    let volumes = service.volumes.iter().map(|(name, target)| {
-        let name = format!("{project}_{name}");
+    let one = |Mount { source, volume, target, read_only, strict }: &Mount| {
+        let mode = if *read_only { "ro" } else { "rw" };
+        if !volume {
+            // Where the engine makes a directory, compose uses the short form, which has a mode (docker compose 5.5.1, run).
+            return json!({
+                "Type": "bind", "Source": source, "Destination": target, "Mode": if *strict { "" } else { mode },
+                "RW": !read_only, "Propagation": "rprivate",
+            });
+        }
+        let name = format!("{project}_{source}");
         json!({
-            "Type": "volume", "Name": name, "Source": format!("/var/lib/docker/volumes/{name}/_data"), "Destination": target,
-            "Driver": "local", "Mode": if writable(target) { "rw" } else { "ro" }, "RW": writable(target), "Propagation": "",
+            "Type": "volume", "Name": name, "Source": format!("/var/lib/docker/volumes/{name}/_data"),
+            "Destination": target, "Driver": "local", "Mode": mode, "RW": !read_only, "Propagation": "",
         })
-    });
-    let binds = service.binds.iter().map(|(target, host)| {
-        // Where the engine makes a directory, compose uses the short form, which has a mode (docker compose 5.5.1, run).
-        let mode = match (service.strict_binds.contains(host), writable(target)) {
-            (true, _) => "",
-            (false, true) => "rw",
-            (false, false) => "ro",
-        };
-        json!({
-            "Type": "bind", "Source": host, "Destination": target, "Mode": mode, "RW": writable(target),
-            "Propagation": "rprivate",
-        })
-    });
-    volumes.chain(binds).collect()
+    };
+    shown.service.mounts.iter().map(one).collect()
 }

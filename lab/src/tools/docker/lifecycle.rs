@@ -95,8 +95,8 @@ impl Compose {
 
     /// Volumes and the network; the recorded program says everything twice.
     fn resources(&mut self, project: &Project) -> Result<(), ToolError> {
-        let mounted = project.services.values().flat_map(|service| &service.volumes);
-        let used: BTreeSet<&String> = mounted.map(|(name, _)| name).collect();
+        let mounted = project.services.values().flat_map(|service| service.mounts(true));
+        let used: BTreeSet<&String> = mounted.map(|volume| &volume.source).collect();
         let volumes = project.volumes.iter().filter(|name| used.contains(name));
         let mut made: Vec<(&str, String)> = Vec::new();
         for (kind, name) in volumes

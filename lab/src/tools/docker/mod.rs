@@ -23,28 +23,17 @@ fn ask_engine<T: DeserializeOwned>(client: &mut Client, request: EngineRequest) 
     Ok(client.ask(&Request::Engine(Box::new(request)))?)
 }
 
-/// What is said where the engine's socket is not (recorded).
-fn engine_down(socket: &str) -> ToolError {
-    let tried = format!(
-        "failed to connect to the docker API at unix://{socket}; check if the path is correct and if the daemon"
-    );
-    ToolError::Message(format!("{tried} is running: dial unix {socket}: connect: no such file or directory"))
-}
-
-/// The engine's socket if it is not there: by the lab's word, or because DOCKER_HOST names one that does not exist.
-fn missing_socket(start: &Start) -> Option<String> {
+/// Whether the engine can be asked: its socket is there, unless the lab says otherwise or DOCKER_HOST names one that does not exist.
+fn reachable(start: &Start) -> Result<(), ToolError> {
     let named = std::env::var("DOCKER_HOST").ok();
     let named = named.as_deref().and_then(|host| host.strip_prefix("unix://"));
-    if let Some(path) = named.filter(|path| !std::path::Path::new(path).exists()) {
-        return Some(path.to_owned());
-    }
-    start.engine_down.then(|| named.unwrap_or("/var/run/docker.sock").to_owned())
-}
-
-/// Whether the engine can be asked.
-fn reachable(start: &Start) -> Result<(), ToolError> {
-    if let Some(socket) = missing_socket(start) {
-        return Err(engine_down(&socket));
+    let socket = named.unwrap_or("/var/run/docker.sock");
+    if start.shows("docker-down") || named.is_some_and(|path| !std::path::Path::new(path).exists()) {
+        // Recorded.
+        return Err(ToolError::Message(format!(
+            "failed to connect to the docker API at unix://{socket}; check if the path is correct and if the daemon is \
+             running: dial unix {socket}: connect: no such file or directory"
+        )));
     }
     match start.shows("docker-denied") {
         // docker/cli 29.2.1.

@@ -80,8 +80,8 @@ fn command(shown: &ContainerInfo) -> String {
 pub fn json(project: &Project, shown: &ContainerInfo, now: u64) -> String {
     let service = &shown.service;
     let created = jiff::Timestamp::from_second(i64::try_from(shown.created / SECOND).unwrap_or(0)).unwrap_or_default();
-    let volumes = service.volumes.iter().map(|(name, _)| cut(&format!("{}_{name}", project.name)));
-    let mounts: Vec<String> = volumes.chain(service.binds.iter().map(|(_, host)| cut(host))).collect();
+    let volumes = service.mounts(true).map(|volume| cut(&format!("{}_{}", project.name, volume.source)));
+    let mounts: Vec<String> = volumes.chain(service.mounts(false).map(|bind| cut(&bind.source))).collect();
     let ports: &[_] = if shown.state == "running" { &service.ports } else { &[] };
     let published = ports.iter().map(|(host, published, target, protocol)| {
         json!({"URL": host, "TargetPort": target, "PublishedPort": published, "Protocol": protocol})
@@ -99,7 +99,7 @@ pub fn json(project: &Project, shown: &ContainerInfo, now: u64) -> String {
         "ID": shown.id[..12],
         "Image": service.image,
         "Labels": labels(project, shown),
-        "LocalVolumes": service.volumes.len().to_string(),
+        "LocalVolumes": service.mounts(true).count().to_string(),
         "Mounts": mounts.join(","),
         "Name": service.container,
         "Names": service.container,
@@ -135,7 +135,7 @@ fn labels(project: &Project, shown: &ContainerInfo) -> String {
         ("oneoff", "False".to_owned()),
         ("project", project.name.clone()),
         ("project.config_files", shown.file.clone()),
-        ("project.working_dir", project.dir.display().to_string()),
+        ("project.working_dir", project.dir().display().to_string()),
         ("service", service.name.clone()),
         ("version", String::new()),
     ];

@@ -45,9 +45,8 @@ fn data(client: &mut Client) -> Result<PathBuf, ToolError> {
 fn volume(client: &mut Client, name: &str, path: &str) -> Result<PathBuf, ToolError> {
     let (project, shown) = find(client, name)?;
     let path = path.trim_end_matches("/.");
-    let volume = shown.service.volumes.iter().find(|(_, target)| target == path);
-    let (volume, _) = volume.ok_or_else(|| no_file(path, name))?;
-    let dir = data(client)?.join(format!("{project}_{volume}"));
+    let volume = shown.service.mounts(true).find(|volume| volume.target == path).ok_or_else(|| no_file(path, name))?;
+    let dir = data(client)?.join(format!("{project}_{}", volume.source));
     let fresh = !dir.exists();
     fs::create_dir_all(&dir).context("cannot make a volume")?;
     let write = |file: &str, bytes: &[u8]| fs::write(dir.join(file), bytes).context("cannot fill a volume");

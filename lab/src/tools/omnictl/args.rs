@@ -22,24 +22,21 @@ pub enum OmnictlCommand {
         #[arg(short, long)]
         file: String,
     },
-    #[command(alias = "g")]
     Get(Get),
-    #[command(alias = "d")]
     Delete {
         /// The type, by any of its names.
         kind: String,
         #[arg(required = true)]
         ids: Vec<String>,
     },
-    #[command(subcommand, alias = "c")]
+    #[command(subcommand)]
     Cluster(ClusterCommand),
     Kubeconfig(Kubeconfig),
     Talosconfig(Talosconfig),
-    #[command(alias = "l")]
     MachineLogs(MachineLogs),
-    #[command(subcommand, alias = "ip")]
+    #[command(subcommand)]
     Infraprovider(ProviderCommand),
-    #[command(subcommand, alias = "sa")]
+    #[command(subcommand)]
     Serviceaccount(AccountCommand),
 }
 
@@ -81,9 +78,9 @@ pub enum ClusterCommand {
     Unlock {
         cluster: String,
     },
-    #[command(subcommand, alias = "t")]
+    #[command(subcommand)]
     Template(TemplateCommand),
-    #[command(subcommand, alias = "k")]
+    #[command(subcommand)]
     Kubernetes(KubernetesCommand),
 }
 
@@ -167,20 +164,15 @@ pub struct MachineLogs {
 /// `omnictl infraprovider`
 #[derive(Debug, Subcommand)]
 pub enum ProviderCommand {
-    #[command(alias = "c")]
     Create { id: String },
-    #[command(alias = "r")]
     Renewkey { id: String },
-    #[command(alias = "l")]
     List,
-    #[command(alias = "d")]
     Delete { id: String },
 }
 
 /// `omnictl serviceaccount`
 #[derive(Debug, Subcommand)]
 pub enum AccountCommand {
-    #[command(alias = "c")]
     Create {
         name: String,
         /// Its role, unless it takes the caller's.
@@ -190,10 +182,11 @@ pub enum AccountCommand {
         #[arg(default_value_t = true, default_missing_value = "true")]
         use_user_role: bool,
     },
-    #[command(alias = "r")]
-    Renew { name: String },
-    #[command(alias = "l")]
+    Renew {
+        name: String,
+    },
     List,
-    #[command(alias = "d")]
-    Destroy { name: String },
+    Destroy {
+        name: String,
+    },
 }

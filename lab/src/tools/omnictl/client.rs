@@ -46,7 +46,7 @@ impl Connection {
             None => configured(),
         };
         let endpoint = Endpoint::parse(&url)?;
-        if start.hang {
+        if start.shows("omnictl-hangs") {
             client.wait_for_end();
             return Err(ToolError::Lab(anyhow::anyhow!("the lab has ended")));
         }

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::args::{Get, Output};
 use super::client::Connection;
+use super::scalar;
 use super::table::align;
 use crate::omni::api::OmniCall;
 use crate::omni::kinds::ResourceType;
@@ -44,12 +45,7 @@ fn table(kind: &ResourceType, found: &[Resource]) -> String {
 
 /// What a column shows: its path into the spec is a JSONPath of names alone, such as `{.machines.total}`.
 fn cell(spec: &Value, path: &str) -> String {
-    let names = path.trim_matches(['{', '}', '.']).split('.');
-    match names.fold(spec, |value, name| &value[name]) {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
+    scalar(path.trim_matches(['{', '}', '.']).split('.').fold(spec, |value, name| &value[name]))
 }
 
 /// Runs `delete`: all are torn down at once (omni v1.9.3 `client/pkg/omnictl/resources/destroy.go`), and it waits for finalizers,

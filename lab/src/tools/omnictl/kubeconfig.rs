@@ -1,10 +1,8 @@
 //! `omnictl kubeconfig` and `omnictl talosconfig` (client/pkg/omnictl/kubeconfig.go, talosconfig.go).
 
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::args::{Kubeconfig, Talosconfig};
 use super::client::Connection;
@@ -42,7 +40,7 @@ pub fn run(client: &mut Connection, call: &Kubeconfig) -> Result<(), ToolError> 
         "users": [{ "name": context, "user": credentials }],
         "contexts": [{ "name": context, "context": { "cluster": context, "namespace": "default", "user": context } }],
     });
-    write(path, &serde_yaml::to_string(&config).map_err(|why| ToolError::Message(why.to_string()))?)
+    write(path, &config)
 }
 
 /// Writes a talosconfig. It names the caller and holds no key.
@@ -54,13 +52,11 @@ pub fn talosconfig(client: &mut Connection, call: &Talosconfig) -> Result<(), To
         "context": context,
         "contexts": { (context.clone()): { "endpoints": [client.endpoint], "cluster": cluster, "auth": { "siderov1": { "identity": "automation" } } } },
     });
-    write(path, &serde_yaml::to_string(&config).map_err(|why| ToolError::Message(why.to_string()))?)
+    write(path, &config)
 }
 
-/// With the mode of the real program, 0640.
-fn write(path: &str, text: &str) -> Result<(), ToolError> {
-    let fail = |why: std::io::Error| ToolError::Message(format!("open {path}: {}", go_io(&why)));
-    let mut options = std::fs::OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o640).open(path).map_err(fail)?;
-    file.write_all(text.as_bytes()).map_err(fail)
+/// With the mode of the real program.
+fn write(path: &str, config: &Value) -> Result<(), ToolError> {
+    let text = serde_yaml::to_string(config).map_err(|why| why.to_string())?;
+    Ok(crate::tools::write(Path::new(path), &text, 0o640).map_err(|why| format!("open {path}: {}", go_io(&why)))?)
 }

@@ -109,40 +109,35 @@ fn diff(old: Option<&Resource>, new: Option<&Resource>) -> String {
     TextDiff::from_lines(&yaml(old), &yaml(new)).unified_diff().header(&name(old), &name(new)).to_string()
 }
 
+/// Says what is done, and what differs.
+fn tell(what: &str, (dry, verbose): (bool, bool), old: Option<&Resource>, new: Option<&Resource>) {
+    let name = new.or(old).map(Resource::short_name).unwrap_or_default();
+    out(&format!("* {what}{} {name}\n", if dry { " (dry run)" } else { "" }));
+    if verbose {
+        out(&diff(old, new));
+    }
+}
+
 fn carry_out(client: &mut Connection, changes: Changes, dry: bool, verbose: bool) -> Result<(), ToolError> {
-    let mark = if dry { " (dry run)" } else { "" };
     for new in changes.create {
-        out(&format!("* creating{mark} {}\n", new.short_name()));
-        if verbose {
-            out(&diff(None, Some(&new)));
-        }
+        tell("creating", (dry, verbose), None, Some(&new));
         if !dry {
             client.call::<()>(OmniCall::Create(new))?;
         }
     }
     for (old, new) in changes.update {
-        out(&format!("* updating{mark} {}\n", new.short_name()));
-        if verbose {
-            out(&diff(Some(&old), Some(&new)));
-        }
+        tell("updating", (dry, verbose), Some(&old), Some(&new));
         if !dry {
             client.call::<()>(OmniCall::Update(new))?;
         }
     }
-    for phase in changes.destroy {
-        take_away(client, phase, dry, verbose)?;
-    }
-    Ok(())
+    changes.destroy.into_iter().try_for_each(|phase| take_away(client, phase, dry, verbose))
 }
 
 /// Tears down a phase and waits, without a deadline, until all of it is gone.
 fn take_away(client: &mut Connection, phase: Vec<Resource>, dry: bool, verbose: bool) -> Result<(), ToolError> {
-    let mark = if dry { " (dry run)" } else { "" };
     for resource in &phase {
-        out(&format!("* tearing down{mark} {}\n", resource.short_name()));
-        if verbose {
-            out(&diff(Some(resource), None));
-        }
+        tell("tearing down", (dry, verbose), Some(resource), None);
         if dry {
             continue;
         }
@@ -156,21 +151,18 @@ fn take_away(client: &mut Connection, phase: Vec<Resource>, dry: bool, verbose: 
     while !left.is_empty() {
         let mut still = Vec::new();
         for resource in left {
-            let gone = match client.find(&resource.key())? {
-                None => true,
-                Some(found) if found.md.finalizers.is_empty() => {
-                    match client.call::<()>(OmniCall::Destroy(resource.key())) {
-                        Err(why) if !why.not_found() => return Err(why),
-                        _ => true,
-                    }
+            match client.find(&resource.key())? {
+                Some(found) if !found.md.finalizers.is_empty() => {
+                    still.push(resource);
+                    continue;
                 }
-                Some(_) => false,
-            };
-            if gone {
-                out(&format!("* destroyed {}\n", resource.short_name()));
-            } else {
-                still.push(resource);
+                Some(_) => match client.call::<()>(OmniCall::Destroy(resource.key())) {
+                    Err(why) if !why.not_found() => return Err(why),
+                    _ => {}
+                },
+                None => {}
             }
+            out(&format!("* destroyed {}\n", resource.short_name()));
         }
         left = still;
         if !left.is_empty() {

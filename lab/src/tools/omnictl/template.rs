@@ -176,17 +176,12 @@ impl Template {
         Ok(text(cluster, "name").to_owned())
     }
 
-    /// The content of a file or of what is inline; for what has both or neither, why not.
+    /// The content of a file, or what is inline: one of them is there, or it would not be valid.
     fn source(&self, value: &Value) -> Result<String, String> {
-        let file = text(value, "file");
-        match (file.is_empty(), value["inline"].is_null()) {
-            (false, false) => Err("path and inline are mutually exclusive".to_owned()),
-            (true, true) => Err("path or inline is required".to_owned()),
-            (false, true) => {
-                let read = std::fs::read_to_string(self.dir.join(file));
-                read.map_err(|why| format!("failed to access {file:?}: openat {file}: {}", go_io(&why)))
-            }
-            (true, false) => Ok(inline_text(&value["inline"])),
+        match text(value, "file") {
+            "" => Ok(inline_text(&value["inline"])),
+            file => std::fs::read_to_string(self.dir.join(file))
+                .map_err(|why| format!("failed to access {file:?}: openat {file}: {}", go_io(&why))),
         }
     }
 
