@@ -36,25 +36,12 @@ const BODY_LIMIT: usize = 64 << 20;
 /// The media type of every JSON answer, as pveproxy writes it.
 pub const JSON: &str = "application/json;charset=UTF-8";
 
-/// A request, read to its end.
-#[derive(Clone, Debug)]
-pub struct Request {
-    /// `GET`, `POST`, …, in upper case.
-    pub method: String,
-    /// The path as it was sent, still percent-encoded, without the query.
-    pub path: String,
-    /// The query as it was sent, without the question mark; empty if there is none.
-    pub query: String,
-    pub headers: HeaderMap,
-    /// The body; empty if there is none.
-    pub body: Bytes,
-}
+/// A request, read to its end; the path is as it was sent, still percent-encoded.
+pub type Request = hyper::Request<Bytes>;
 
-impl Request {
-    /// The first value of a header, if it is text.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
+/// The first value of a header, if it is text.
+pub fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    headers.get(name)?.to_str().ok()
 }
 
 /// An answer: what a handler gives to the server, and what the client gives back.
@@ -100,7 +87,7 @@ impl Reply {
 
     /// The first value of a header, if it is text.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
+        header(&self.headers, name)
     }
 
     /// The text after the status code, the usual one if it has none of its own.
@@ -227,13 +214,7 @@ async fn read(request: hyper::Request<Incoming>) -> Result<Request, u16> {
     let body = Limited::new(body, BODY_LIMIT).collect().await;
     let status =
         |why: Box<dyn std::error::Error + Send + Sync>| if why.is::<LengthLimitError>() { 413u16 } else { 400 };
-    Ok(Request {
-        method: head.method.as_str().to_owned(),
-        path: head.uri.path().to_owned(),
-        query: head.uri.query().unwrap_or("").to_owned(),
-        headers: head.headers,
-        body: body.map_err(status)?.to_bytes(),
-    })
+    Ok(Request::from_parts(head, body.map_err(status)?.to_bytes()))
 }
 
 fn response(reply: Reply) -> hyper::Response<Full<Bytes>> {
@@ -360,11 +341,14 @@ mod tests {
     use crate::tls::{Ca, Leaf};
 
     async fn answer(request: Request) -> Option<Reply> {
-        match request.path.as_str() {
+        match request.uri().path() {
             "/reason" => Some(Reply::empty(500).with_reason("VM 100 is running - destroy failed\r\nX-Injected: 1")),
             "/odd" => Some(Reply::empty(595)),
             "/hangup" => None,
-            _ => Some(Reply::new(200, "text/plain", request.body).with_header("x-query", &request.query)),
+            _ => {
+                let query = request.uri().query().unwrap_or_default().to_owned();
+                Some(Reply::new(200, "text/plain", request.into_body()).with_header("x-query", &query))
+            }
         }
     }
 

@@ -165,13 +165,14 @@ impl Faults {
         if self.hit("proxmox-unauthorized") {
             return Some(refusal(401, "authentication failure"));
         }
-        if request.method == "GET" || !request.path.contains("/qemu") {
+        let path = request.uri().path();
+        if request.method() == "GET" || !path.contains("/qemu") {
             return None;
         }
         if self.hit("proxmox-no-quorum") {
             return Some(refusal(500, "cluster not ready - no quorum?"));
         }
-        let words: Vec<&str> = request.path.split('/').collect();
+        let words: Vec<&str> = path.split('/').collect();
         match words[..] {
             [.., "nodes", node, "qemu"] if self.hit("placement-vmid-taken") => somebody_was_first(world, node, request),
             [.., "qemu", vmid, "status", "stop"] => by_hand(self, world, vmid.parse().unwrap_or_default()),
@@ -228,7 +229,7 @@ fn by_hand(faults: &Faults, world: &mut World, vmid: u32) {
 
 /// Another client of Proxmox takes the number that was asked for.
 fn somebody_was_first(world: &mut World, node: &str, request: &Request) {
-    let body: serde_json::Value = serde_json::from_slice(&request.body).unwrap_or_default();
+    let body: serde_json::Value = serde_json::from_slice(request.body()).unwrap_or_default();
     if let Some(vmid) = body["vmid"].as_u64().and_then(|vmid| u32::try_from(vmid).ok()) {
         let uuid = world.uuid();
         world.add_guest(vmid, node, &format!("guest-{vmid}"), &uuid, (2, 2048, 20));

@@ -39,7 +39,7 @@ impl Front {
         if self.faults.hit("omni-html") {
             return Reply::new(200, HTML, PAGE);
         }
-        let path = request.path.as_str();
+        let path = request.uri().path();
         if path == "/healthz" {
             let status = if self.faults.hit("omni-unhealthy") { 500 } else { 200 };
             return Reply::empty(status);

@@ -149,7 +149,10 @@ static METHODS: LazyLock<Vec<Method>> = LazyLock::new(|| {
     let mut methods: Vec<Method> = Vec::new();
     for line in include_str!("api.txt").lines().filter(|line| !line.starts_with('#')) {
         match (line.strip_prefix("  "), methods.last_mut()) {
-            (Some(param), Some(method)) => method.params.push(Param::read(param)),
+            (Some(param), Some(method)) => {
+                let (name, kind) = param.split_once(' ').unwrap_or((param, ""));
+                method.params.push(Param::read(name, "", kind));
+            }
             _ => methods.push(Method::read(line).unwrap_or_else(|| panic!("api.txt: {line}"))),
         }
     }

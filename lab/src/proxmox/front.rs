@@ -15,7 +15,7 @@ use super::task::Job;
 use super::upload::{self, Upload};
 use super::{Shared, World};
 use crate::fault_effects::Fate;
-use crate::http::{Reply, Request};
+use crate::http::{Reply, Request, header};
 
 /// Bytes of a body that is not an upload.
 const POST_LIMIT: usize = 64 * 1024;
@@ -97,11 +97,11 @@ fn begin(shared: &Arc<Shared>, jobs: Vec<Job>) {
 
 /// Handles a request; the tasks that it starts go to `jobs`.
 fn dispatch(world: &mut World, request: &Request, now: u64, jobs: &mut Vec<Job>) -> Outcome {
-    let verb = request.method.as_str();
+    let verb = request.method().as_str();
     if !matches!(verb, "GET" | "PUT" | "POST" | "DELETE") {
         return Err(Refusal::bare(501, format!("method '{verb}' not available")));
     }
-    let path = percent_decode_str(&request.path).decode_utf8_lossy();
+    let path = percent_decode_str(request.uri().path()).decode_utf8_lossy();
     let path = match path.strip_prefix("/api2/json") {
         Some(rest) if rest.is_empty() || rest.starts_with('/') => rest.trim_end_matches('/').to_owned(),
         _ if path.starts_with("/api2") => return Err(Refusal::bare(501, "no such uri")),
@@ -129,19 +129,20 @@ fn authenticate(world: &World, request: &Request, upload: bool, now: u64) -> Out
         let told = if world.tells_why_not_authenticated() { why } else { "Authentication failed!".to_owned() };
         Refusal::bare(401, told)
     };
-    let cookie = request.header("cookie").and_then(|header| auth_value(header, "PVEAuthCookie"));
-    let header = request.header("authorization");
-    if let Some(ticket) = cookie.or_else(|| auth_value(header?, "PVEAuthCookie")) {
+    let given = |name: &str| header(request.headers(), name);
+    let cookie = given("cookie").and_then(|header| auth_value(header, "PVEAuthCookie"));
+    let authorization = given("authorization");
+    if let Some(ticket) = cookie.or_else(|| auth_value(authorization?, "PVEAuthCookie")) {
         let login = world.login(&ticket, now);
         let (user, csrf) = login.ok_or_else(|| refused("permission denied - invalid PVE ticket".into()))?;
         world.access.user(user).map_err(refused)?;
         // An upload comes from an HTML form, which cannot set the header.
-        if request.method != "GET" && !upload && request.header("csrfpreventiontoken") != Some(csrf) {
+        if request.method() != "GET" && !upload && given("csrfpreventiontoken") != Some(csrf) {
             return Err(Refusal::bare(401, "Permission denied - invalid csrf token"));
         }
         return Ok(user.to_owned());
     }
-    let token = header.and_then(|header| auth_value(header, "PVEAPIToken"));
+    let token = authorization.and_then(|header| auth_value(header, "PVEAPIToken"));
     let token = token.ok_or_else(|| Refusal::bare(401, "No ticket"))?;
     verify_token(world, &token, now).map_err(refused)
 }
@@ -175,33 +176,34 @@ fn auth_value(header: &str, key: &str) -> Option<String> {
 fn parameters(request: &Request, upload: bool) -> Outcome<(Args, Option<Upload>)> {
     let mut args = Args::default();
     let mut file = None;
-    if !request.body.is_empty() {
-        if !matches!(request.method.as_str(), "PUT" | "POST") {
-            let why = format!("Unexpected content for method '{}'", request.method);
+    let body = request.body();
+    if !body.is_empty() {
+        if !matches!(request.method().as_str(), "PUT" | "POST") {
+            let why = format!("Unexpected content for method '{}'", request.method());
             return Err(Refusal::bare(501, why));
         }
-        let declared = request.header("content-type").unwrap_or("");
+        let declared = header(request.headers(), "content-type").unwrap_or("");
         let plain = declared.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
         if upload {
             let boundary = upload::boundary(declared);
             let boundary = boundary
                 .ok_or_else(|| Refusal::bare(501, format!("upload 'Content-Type '{declared}' not implemented")))?;
-            let form = upload::parse(&request.body, &boundary).map_err(|why| Refusal::bare(400, why))?;
+            let form = upload::parse(body, &boundary).map_err(|why| Refusal::bare(400, why))?;
             for (name, value) in form.fields {
                 args.set(&name, value);
             }
             file = form.file;
-        } else if request.body.len() > POST_LIMIT {
+        } else if body.len() > POST_LIMIT {
             return Err(Refusal::bare(501, "for data too large"));
         } else if plain == "application/json" {
-            args.add_json(&request.body)?;
+            args.add_json(body)?;
         } else if plain.is_empty() || plain == "application/x-www-form-urlencoded" {
-            args.add_form(&String::from_utf8_lossy(&request.body));
+            args.add_form(&String::from_utf8_lossy(body));
         } else {
             return Err(Refusal::bare(506, format!("upload 'Content-Type '{declared}' not implemented")));
         }
     }
-    args.add_form(&request.query);
+    args.add_form(request.uri().query().unwrap_or_default());
     Ok((args, file))
 }
 

@@ -51,20 +51,35 @@ impl ParamType {
 /// The largest integer that a parameter without a bound may hold.
 const ANY: i64 = i64::MAX;
 
-/// One parameter of an API call.
+/// A parameter of a call, an option of a VM, or a key of its properties.
 pub struct Param {
     pub name: &'static str,
-    /// What it may hold.
+    /// The highest of its numbers, if it comes in numbers.
+    most: Option<u32>,
+    /// Who may change an option, see `vm-options.txt`.
+    pub guard: &'static str,
     pub kind: ParamType,
-    /// Whether it may be left out.
-    pub optional: bool,
+    /// Whether a value without a name belongs to it.
+    pub default: bool,
+    pub required: bool,
+    pub keys: Vec<Param>,
 }
 
 impl Param {
-    /// A parameter in the notation of `api.txt`: one whose name has a `!` must be there.
-    pub fn read(notation: &'static str) -> Param {
-        let (name, kind) = notation.split_once(' ').unwrap_or((notation, ""));
-        Param { name: name.trim_end_matches('!'), kind: ParamType::read(kind), optional: !name.ends_with('!') }
+    /// In the notation of `api.txt` and `vm-options.txt`: a name with a `!` must be there, one with `=` takes values without a
+    /// name, and one with `-N` comes in numbers.
+    pub fn read(name: &'static str, guard: &'static str, kind: &'static str) -> Param {
+        let (default, required) = (name.starts_with('='), name.ends_with('!'));
+        let numbers = name.rsplit_once('-').and_then(|(name, most)| Some((name, most.parse().ok()?)));
+        let (name, most) = numbers.map_or((name, None), |(name, most)| (name, Some(most)));
+        let (name, kind) = (name.trim_matches(['=', '!']), ParamType::read(kind));
+        Param { name, most, guard, kind, default, required, keys: Vec::new() }
+    }
+
+    /// Whether it is the one of this name, which may have a number.
+    pub fn is(&self, name: &str) -> bool {
+        let Some(most) = self.most else { return self.name == name };
+        name.strip_prefix(self.name).and_then(|number| number.parse().ok()).is_some_and(|number: u32| number <= most)
     }
 }
 
@@ -134,7 +149,7 @@ impl Args {
         let mut errors = BTreeMap::new();
         let known = |name: &str| params.iter().find(|param| param.name == name);
         for param in params {
-            if !param.optional && !self.values.contains_key(param.name) {
+            if param.required && !self.values.contains_key(param.name) {
                 errors.insert(param.name.to_owned(), "property is missing and it is not optional".to_owned());
             }
         }

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::params::{ParamType, check_text};
-use super::vmschema::{VmOption, find};
+use super::params::{Param, ParamType, check_text};
+use super::vmschema::find;
 use crate::proxmox::world::Config;
 
 /// Keys and values of a property string, whatever its format; a value without a name is under the empty one.
@@ -13,7 +13,7 @@ pub fn pairs(text: &str) -> BTreeMap<&str, &str> {
     parts.map(|part| part.split_once('=').unwrap_or(("", part))).collect()
 }
 
-impl VmOption {
+impl Param {
     /// Whether a text consists of its properties; if not, what PVE says of it. It may have a number after its name.
     pub fn check(&self, name: &str, text: &str) -> Result<(), String> {
         let mut seen: BTreeMap<&str, &str> = BTreeMap::new();

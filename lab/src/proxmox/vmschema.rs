@@ -4,56 +4,28 @@ use std::sync::LazyLock;
 
 use serde_json::{Map, Value};
 
-use super::params::ParamType;
+use super::params::{Param, ParamType};
 use super::world::Config;
 use super::world::vm::is_drive;
 
-/// An option, or a key of its properties.
-pub struct VmOption {
-    pub name: &'static str,
-    /// The highest of its numbers, if it comes in numbers.
-    most: Option<u32>,
-    guard: &'static str,
-    pub kind: ParamType,
-    /// Whether a value without a name belongs to it.
-    pub default: bool,
-    pub required: bool,
-    pub keys: Vec<VmOption>,
-}
-
 /// The options of `vm-options.txt`.
-static OPTIONS: LazyLock<Vec<VmOption>> = LazyLock::new(|| {
-    let mut options: Vec<VmOption> = Vec::new();
+static OPTIONS: LazyLock<Vec<Param>> = LazyLock::new(|| {
+    let mut options: Vec<Param> = Vec::new();
     for line in include_str!("vm-options.txt").lines().filter(|line| !line.starts_with('#')) {
         let (name, rest) = line.trim_start().split_once(' ').unwrap_or((line, ""));
         match (options.last_mut(), line.starts_with(' ')) {
-            (Some(option), true) => option.keys.push(VmOption::new(name, "", rest)),
+            (Some(option), true) => option.keys.push(Param::read(name, "", rest)),
             _ => {
                 let (guard, kind) = rest.split_once(' ').unwrap_or((rest, ""));
-                options.push(VmOption::new(name, guard, kind));
+                options.push(Param::read(name, guard, kind));
             }
         }
     }
     options
 });
 
-impl VmOption {
-    fn new(name: &'static str, guard: &'static str, kind: &'static str) -> VmOption {
-        let (default, required) = (name.starts_with('='), name.ends_with('!'));
-        let numbers = name.rsplit_once('-').and_then(|(name, most)| Some((name, most.parse().ok()?)));
-        let (name, most) = numbers.map_or((name, None), |(name, most)| (name, Some(most)));
-        let (name, kind) = (name.trim_matches(['=', '!']), ParamType::read(kind));
-        VmOption { name, most, guard, kind, default, required, keys: Vec::new() }
-    }
-
-    fn is(&self, option: &str) -> bool {
-        let Some(most) = self.most else { return self.name == option };
-        option.strip_prefix(self.name).and_then(|number| number.parse().ok()).is_some_and(|number: u32| number <= most)
-    }
-}
-
 /// What is known of an option; `None` if there is no such option.
-pub fn find(option: &str) -> Option<&'static VmOption> {
+pub fn find(option: &str) -> Option<&'static Param> {
     let option = if is_drive(option) || option == "cdrom" { "<drive>" } else { option };
     OPTIONS.iter().find(|known| known.is(option))
 }

@@ -23,7 +23,6 @@ pub const GIB: u64 = 1 << 30;
 
 /// A Proxmox VE cluster.
 pub struct World {
-    pub cluster: String,
     /// The version of pve-manager on every node, `9.0.10`.
     pub version: String,
     /// By name.
@@ -38,8 +37,6 @@ pub struct World {
     pub tasks: Tasks,
     /// The VMs that high availability manages, as `vm:ID`.
     pub ha_resources: BTreeSet<String>,
-    /// The range that `GET /cluster/nextid` searches: from the first, up to but without the second.
-    pub next_id: (u32, u32),
     /// Logins with a password, by their tickets.
     logins: BTreeMap<String, Login>,
     /// Unix time in the field, as of the last request or task.

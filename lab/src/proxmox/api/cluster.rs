@@ -1,5 +1,7 @@
 //! `/version` and `/cluster` (pve-manager 9.2 `API2.pm`, `API2/Cluster.pm`, `API2Tools.pm`).
 
+use std::ops::Range;
+
 use serde_json::{Value, json};
 
 use super::{Call, Handler};
@@ -39,10 +41,10 @@ fn status(call: &mut Call<'_>) -> Outcome {
         })
         .collect();
     let total = list.len();
-    let (name, quorate) = (world.cluster.clone(), u8::from(online * 2 > total));
+    let quorate = u8::from(online * 2 > total);
     world.shuffle(&mut list);
     let cluster = json!({
-        "type": "cluster", "id": "cluster", "name": name, "nodes": total, "version": total, "quorate": quorate,
+        "type": "cluster", "id": "cluster", "name": "lab", "nodes": total, "version": total, "quorate": quorate,
     });
     list.insert(0, cluster);
     Ok(list.into())
@@ -50,10 +52,9 @@ fn status(call: &mut Call<'_>) -> Outcome {
 
 /// A text, although the schema says integer: so it comes from the real one (go-proxmox v0.3.2 decodes a string).
 fn next_id(call: &mut Call<'_>) -> Outcome {
-    let taken = |vmid: u32| call.world.vms.contains_key(&vmid);
-    let (lower, upper) = call.world.next_id;
-    let free = (lower..upper).find(|vmid| !taken(*vmid));
-    let free = free.ok_or_else(|| format!("unable to get any free VMID in range [{lower}, {upper}]"))?;
+    const ALL: Range<u32> = 100..1_000_000;
+    let free = ALL.into_iter().find(|vmid| !call.world.vms.contains_key(vmid));
+    let free = free.ok_or_else(|| format!("unable to get any free VMID in range [{}, {}]", ALL.start, ALL.end))?;
     Ok(free.to_string().into())
 }
 

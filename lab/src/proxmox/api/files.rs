@@ -71,7 +71,7 @@ fn upload(call: &mut Call<'_>) -> Outcome {
 }
 
 fn new_file(content: &str, now: u64) -> Volume {
-    Volume { content: content.to_owned(), format: "iso".to_owned(), ctime: now, ..Volume::default() }
+    Volume { content: content.to_owned(), ctime: now, ..Volume::default() }
 }
 
 /// Puts a file on a storage, over one of the same name.

@@ -100,7 +100,7 @@ fn content(call: &mut Call<'_>) -> Outcome {
     });
     let listed = listed.map(|(volid, volume)| {
         let mut entry = json!({
-            "volid": volid, "content": volume.content, "format": volume.format, "size": volume.size,
+            "volid": volid, "content": volume.content, "format": volume.format(), "size": volume.size,
             "ctime": volume.ctime,
         });
         if let Some(vmid) = volume.vmid {
@@ -127,8 +127,7 @@ fn info(call: &mut Call<'_>) -> Outcome {
     // qemu-img has nothing to look at, so there is no format either.
     let volume = volume.ok_or_else(|| format!("volume_size_info on '{volid}' failed - no format"))?;
     let path = path_of(call.world, &volid);
-    let format = if volume.content == "iso" { "iso" } else { volume.format.as_str() };
-    Ok(json!({"path": path, "size": volume.size, "used": volume.used, "format": format}))
+    Ok(json!({"path": path, "size": volume.size, "used": volume.used, "format": volume.format()}))
 }
 
 /// Where a volume lies on its node; empty if its storage is not known.

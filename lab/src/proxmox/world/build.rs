@@ -73,7 +73,6 @@ impl World {
     /// [`World::lab`]). Storages beyond those are thin pools of one node each, VMs are small and stopped or running.
     pub fn sized(nodes: usize, vms: usize, storages: usize, token_secret: &str) -> World {
         let mut world = World {
-            cluster: "lab".into(),
             version: "9.0.10".into(),
             nodes: BTreeMap::new(),
             storages: BTreeMap::new(),
@@ -81,7 +80,6 @@ impl World {
             access: provider_access(token_secret),
             tasks: Tasks::default(),
             ha_resources: BTreeSet::new(),
-            next_id: (100, 1_000_000),
             logins: BTreeMap::new(),
             now: 0,
             outbox: Vec::new(),
@@ -144,7 +142,6 @@ impl World {
         let volid = format!("local-lvm:vm-{vmid}-disk-0");
         let disk = Volume {
             content: "images".into(),
-            format: "raw".into(),
             size: disk_gib * GIB,
             ctime: 1_700_000_000,
             vmid: Some(vmid),

@@ -69,8 +69,6 @@ pub struct Backend {
 pub struct Volume {
     /// `images`, `iso`, `vztmpl`, `backup`, …
     pub content: String,
-    /// `raw`, `qcow2`, `iso`, …
-    pub format: String,
     /// Size in bytes as the guest sees it.
     pub size: u64,
     /// Bytes that it takes.
@@ -81,6 +79,13 @@ pub struct Volume {
     pub vmid: Option<u32>,
     /// The bytes of a small file that was uploaded.
     pub data: Option<Bytes>,
+}
+
+impl Volume {
+    /// An image, or what every disk of the lab is.
+    pub fn format(&self) -> &'static str {
+        if self.content == "iso" { "iso" } else { "raw" }
+    }
 }
 
 impl Backend {
@@ -207,7 +212,6 @@ impl World {
         }
         let volume = Volume {
             content: "images".into(),
-            format: "raw".into(),
             size,
             ctime: now,
             vmid: Some(vmid),
