@@ -93,7 +93,7 @@ impl ResourceType {
     /// A spec in which every field has its zero value, with `given` laid over it. Keys that the type does not have are
     /// dropped.
     pub fn complete(&self, given: &Value) -> Value {
-        let read = || serde_yaml::from_str(&self.spec).ok().filter(Notation::is_mapping);
+        let read = || Some(&self.spec).filter(|spec| *spec != "?").and_then(|spec| serde_yaml::from_str(spec).ok());
         match self.read.get_or_init(read) {
             Some(fields) => complete(fields, Some(given), self.release),
             None => given.clone(),
