@@ -13,14 +13,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use harness::{CLASS, Lab, cluster};
-use random::{Random, exchange, setting};
-
-/// How many cases, and what makes them.
-fn cases(what: &str, count: u64) -> (u64, Random) {
-    let (seed, count) = (setting("FUZZ_SEED", 4), setting("FUZZ_COUNT", count));
-    println!("{what}: FUZZ_SEED={seed} FUZZ_COUNT={count}");
-    (count, Random::new(seed))
-}
+use random::{Random, cases, exchange};
 
 const OMNICTL: &str = "get apply delete cluster template sync status validate kubeconfig infraprovider serviceaccount \
     create renew renewkey list destroy clusters machines ms rd sysversion links nonsense demo worker -o json \

@@ -82,7 +82,7 @@ pub fn call(state: &mut State, caller: &Caller, call: OmniCall) -> Answer {
             if let Some(made) = access::made_for(state, caller, &key) {
                 return answer(&made);
             }
-            let found = state.store.get(&key.typ, &key.namespace, &key.id).filter(|found| visible(caller, found));
+            let found = state.store.find(&key).filter(|found| visible(caller, found));
             answer(found.ok_or_else(|| not_found(&key))?)
         }
         OmniCall::List { typ, namespace, terms } => answer(&list(state, caller, &typ, &namespace, &terms)?),
@@ -91,7 +91,7 @@ pub fn call(state: &mut State, caller: &Caller, call: OmniCall) -> Answer {
         OmniCall::Teardown(key) => tear_down(state, caller, &key),
         OmniCall::Destroy(key) => {
             access::check(state, caller, Verb::Destroy, &key.typ, &key.namespace)?;
-            let gone = state.store.get(&key.typ, &key.namespace, &key.id).cloned();
+            let gone = state.store.find(&key).cloned();
             state.store.destroy(&key)?;
             if let Some(gone) = gone {
                 state.touch(&gone);
@@ -209,7 +209,7 @@ fn update(state: &mut State, caller: &Caller, resource: Resource) -> Answer {
     access::check(state, caller, Verb::Update, &resource.md.typ, &resource.md.namespace)?;
     own_id(caller, &resource)?;
     let key = resource.key();
-    let Some(old) = state.store.get(&key.typ, &key.namespace, &key.id).cloned() else { return Err(not_found(&key)) };
+    let Some(old) = state.store.find(&key).cloned() else { return Err(not_found(&key)) };
     if key.typ == MACHINE_CLASS && !old.spec["autoprovision"].is_object() && resource.spec["autoprovision"].is_object()
     {
         // The handler of 1.9.3 dereferences the old class's missing autoprovision (validations/machine_class.go).
@@ -253,7 +253,7 @@ fn own_id(caller: &Caller, resource: &Resource) -> Result<(), Status> {
 
 fn tear_down(state: &mut State, caller: &Caller, key: &Key) -> Answer {
     access::check(state, caller, Verb::Destroy, &key.typ, &key.namespace)?;
-    let Some(found) = state.store.get(&key.typ, &key.namespace, &key.id).cloned() else {
+    let Some(found) = state.store.find(key).cloned() else {
         return Err(of_provider(&key.typ, "get", not_found(key)));
     };
     validate::destroy(state, &found)?;

@@ -85,7 +85,8 @@ impl Store {
         self.items.get_mut(&key.typ)?.get_mut(&key.namespace)
     }
 
-    fn find(&self, key: &Key) -> Option<&Resource> {
+    /// The resource of a key.
+    pub fn find(&self, key: &Key) -> Option<&Resource> {
         self.get(&key.typ, &key.namespace, &key.id)
     }
 

@@ -166,7 +166,7 @@ impl Provider {
             }
             let status = put_status(state, &found, &self.finalizer(), json!({"stage": 1}));
             let key = machine_key(&self.settings.id, id);
-            if state.store.get(&key.typ, &key.namespace, id).is_none() {
+            if state.store.find(&key).is_none() {
                 let empty =
                     Resource::new(&key.typ, &key.namespace, id, pack(&MachineState::default()), state.store.now());
                 state.store.put(empty);
@@ -227,10 +227,7 @@ impl Provider {
 
     fn load(&self, id: &str) -> MachineState {
         let key = machine_key(&self.settings.id, id);
-        let found = self
-            .around
-            .omni
-            .with(|state| state.store.get(&key.typ, &key.namespace, id).map(|found| found.spec.clone()));
+        let found = self.around.omni.with(|state| state.store.find(&key).map(|found| found.spec.clone()));
         found.and_then(|spec| serde_json::from_value(spec).ok()).unwrap_or_default()
     }
 
@@ -253,7 +250,7 @@ impl Provider {
         self.around.omni.with(|state| {
             let status = Key::new(MACHINE_REQUEST_STATUS, INFRA, id);
             state.store.modify(&status, |resource| change(&mut resource.spec));
-            if let Some(status) = state.store.get(&status.typ, INFRA, id).cloned() {
+            if let Some(status) = state.store.find(&status).cloned() {
                 state.touch(&status);
             }
         });

@@ -48,6 +48,9 @@ impl ParamType {
     }
 }
 
+/// What is wrong with a name that no schema has.
+pub const UNDEFINED: &str = "property is not defined in schema and the schema does not allow additional properties";
+
 /// The largest integer that a parameter without a bound may hold.
 const ANY: i64 = i64::MAX;
 
@@ -156,9 +159,7 @@ impl Args {
         for (name, value) in &self.values {
             let wrong = match known(name).map(|param| param.kind).or_else(|| more(name)) {
                 Some(kind) => check(name, kind, value).err(),
-                None => {
-                    Some("property is not defined in schema and the schema does not allow additional properties".into())
-                }
+                None => Some(UNDEFINED.into()),
             };
             if let Some(wrong) = wrong {
                 errors.insert(name.clone(), wrong);

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::params::{Param, ParamType, check_text};
+use super::params::{Param, ParamType, UNDEFINED, check_text};
 use super::vmschema::find;
 use crate::proxmox::world::Config;
 
@@ -40,9 +40,7 @@ impl Param {
                 Some(known) => check_text(key, known.kind, value)
                     .err()
                     .map(|why| why.unwrap_or_else(|| format!("type check failed - got '{value}'"))),
-                None => {
-                    Some("property is not defined in schema and the schema does not allow additional properties".into())
-                }
+                None => Some(UNDEFINED.into()),
             };
             if let Some(wrong) = wrong {
                 errors.push_str(&format!("{name}.{key}: {}\n", wrong.trim_end()));

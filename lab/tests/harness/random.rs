@@ -8,7 +8,7 @@ use std::time::Duration;
 pub struct Random(fastrand::Rng);
 
 impl Random {
-    pub fn new(seed: u64) -> Random {
+    fn new(seed: u64) -> Random {
         Random(fastrand::Rng::with_seed(seed))
     }
 
@@ -21,8 +21,15 @@ impl Random {
     }
 }
 
+/// How many cases, and what makes them: the same unless FUZZ_SEED says otherwise.
+pub fn cases(what: &str, count: u64) -> (u64, Random) {
+    let (seed, count) = (setting("FUZZ_SEED", 4), setting("FUZZ_COUNT", count));
+    println!("{what}: FUZZ_SEED={seed} FUZZ_COUNT={count}");
+    (count, Random::new(seed))
+}
+
 /// A number from the environment.
-pub fn setting(name: &str, default: u64) -> u64 {
+fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use crate::random::{Random, exchange, setting};
+use crate::random::{Random, cases, exchange};
 use lab::clock::Clock;
 use lab::http::Listen;
 use lab::proxmox::world::{DEFAULT_TOKEN_SECRET, PROVIDER_TOKEN};
@@ -51,9 +51,7 @@ fn nothing_that_is_sent_panics_or_hangs_it() {
     let options = Listen { addr: "127.0.0.1:0".parse().unwrap(), tls: None, latency: Duration::ZERO };
     let proxmox = runtime.block_on(Proxmox::start(world, options, Clock::new(1e5), Arc::default())).unwrap();
     let address = proxmox.url().trim_start_matches("http://").to_owned();
-    let (count, seed) = (setting("FUZZ_COUNT", 800), setting("FUZZ_SEED", 4));
-    println!("requests: FUZZ_SEED={seed} FUZZ_COUNT={count}");
-    let (mut random, mut answered) = (Random::new(seed), 0);
+    let ((count, mut random), mut answered) = (cases("requests", 800), 0);
     for number in 0..count {
         let request = case(&mut random);
         let shown = String::from_utf8_lossy(&request).into_owned();

@@ -71,9 +71,7 @@ fn change(call: &mut Call<'_>) -> Outcome<(u32, Effect)> {
     check_storage_access(call, vmid, &settings)?;
     check_devices(call, vmid, None, &settings)?;
     let vm = call.world.vm(&node, vmid)?;
-    if let Some(lock) = &vm.lock {
-        return Err(Refusal::die(format!("VM is locked ({lock})")));
-    }
+    vm.unlocked()?;
     check_drive_changes(call, vmid, &vm.config, &settings)?;
     if settings.contains_key("tags") || gone.contains(&"tags") {
         check_vm(call, vmid, None, &["VM.Config.Options"])?;
@@ -106,9 +104,7 @@ fn apply(
 ) -> Result<(), String> {
     let (node, vmid, _) = place;
     let vm = world.vm(node, vmid)?;
-    if let Some(lock) = &vm.lock {
-        return Err(format!("VM is locked ({lock})"));
-    }
+    vm.unlocked()?;
     let mut config = vm.config.clone();
     log.push(format!(
         "update VM {vmid}: {}",

@@ -169,9 +169,7 @@ fn start(call: &mut Call<'_>) -> Outcome {
 /// Starts a VM, or says what keeps it from starting.
 fn start_vm(world: &mut World, vmid: u32, now: u64, log: &mut Vec<String>) -> Result<(), String> {
     let vm = world.vms.get(&vmid).ok_or_else(|| format!("VM {vmid} does not exist"))?.clone();
-    if let Some(lock) = &vm.lock {
-        return Err(format!("VM is locked ({lock})"));
-    }
+    vm.unlocked()?;
     if vm.running.is_some() {
         return Err(format!("VM {vmid} already running"));
     }
@@ -227,10 +225,7 @@ fn switch_off(call: &mut Call<'_>, kind: &str, takes: Duration) -> Outcome {
     let (node, vmid) = (call.node(), call.vmid());
     call.world.vm(&node, vmid)?;
     let effect = move |world: &mut World, _: &mut Vec<String>| {
-        let vm = world.vms.get(&vmid).ok_or_else(|| format!("VM {vmid} does not exist"))?;
-        if let Some(lock) = &vm.lock {
-            return Err(format!("VM is locked ({lock})"));
-        }
+        world.vms.get(&vmid).ok_or_else(|| format!("VM {vmid} does not exist"))?.unlocked()?;
         world.power_off(vmid);
         Ok(())
     };
@@ -244,9 +239,7 @@ fn destroy(call: &mut Call<'_>) -> Outcome {
     let effect = move |world: &mut World, log: &mut Vec<String>| {
         destroyable(world, &node, vmid, purge)?;
         let Some(vm) = world.vms.get(&vmid) else { return Ok(()) };
-        if let Some(lock) = &vm.lock {
-            return Err(format!("VM is locked ({lock})"));
-        }
+        vm.unlocked()?;
         for volid in vm.own_volumes() {
             if world.free_volume(&node, &volid) {
                 log.push(format!("Removed volume '{volid}'"));

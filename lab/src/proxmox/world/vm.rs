@@ -141,6 +141,11 @@ impl Vm {
         self.config.get(option).and_then(|value| value.parse().ok()).unwrap_or(default)
     }
 
+    /// PVE's words for a VM that something holds.
+    pub fn unlocked(&self) -> Result<(), String> {
+        self.lock.as_ref().map_or(Ok(()), |lock| Err(format!("VM is locked ({lock})")))
+    }
+
     /// Virtual processors.
     pub fn cpus(&self) -> u64 {
         self.number("sockets", 1) * self.number("cores", 1)

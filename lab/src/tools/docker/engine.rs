@@ -326,13 +326,12 @@ impl Engine {
 
     /// Runs a container, again and again if its policy says so.
     async fn live(self, key: ContainerKey, service: Service, log: Log) {
-        let again = matches!(service.restart.as_str(), "always" | "unless-stopped")
-            || service.restart.starts_with("on-failure");
+        let again = matches!(service.restart.as_str(), "always" | "unless-stopped");
         let mut pause = Duration::from_millis(100);
         loop {
             let code = self.once(&key, &service, &log).await;
             let stopped = code == 0 && fault_effects::stays_stopped(&self.around.faults, &service.image);
-            let again = again && !stopped && !(service.restart.starts_with("on-failure") && code == 0);
+            let again = again && !stopped;
             self.update(&key, |shown| {
                 end(shown, code);
                 if again {

@@ -1,6 +1,6 @@
 //! `docker compose up` and `down`: the order of things and the lines about it (docker compose 5.5.1, recorded).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::compose::{Project, Service};
 use serde::de::DeserializeOwned;
@@ -46,6 +46,11 @@ impl Compose {
         ask_engine(&mut self.client, make((project.name.clone(), service.to_owned())))
     }
 
+    /// The containers of a project by their services.
+    fn by_service(&mut self, project: &Project) -> Result<BTreeMap<String, ContainerInfo>, ToolError> {
+        Ok(self.containers(project)?.into_iter().map(|shown| (shown.service.name.clone(), shown)).collect())
+    }
+
     pub(super) fn up(&mut self, project: &Project, args: &[&str]) -> Result<(), ToolError> {
         // What the service needs runs as configured: the lab's tasks name one for nothing else.
         let (service, args) = match args {
@@ -66,7 +71,7 @@ impl Compose {
             _ => return Err(ToolError::Unknown),
         };
         self.resources(project)?;
-        let before = self.containers(project)?;
+        let before = self.by_service(project)?;
         let levels = levels(project);
         let mut fresh: BTreeSet<String> = BTreeSet::new();
         for level in &levels {
@@ -80,9 +85,9 @@ impl Compose {
 
     /// What `up -d` would do: nothing to a container that runs as it is configured.
     fn would(&mut self, project: &Project) -> Result<(), ToolError> {
-        let before = self.containers(project)?;
+        let before = self.by_service(project)?;
         for service in project.services.values() {
-            let verbs: &[&str] = match before.iter().find(|shown| shown.service.name == service.name) {
+            let verbs: &[&str] = match before.get(&service.name) {
                 None => &["Creating", "Created", "Starting", "Started"],
                 Some(old) if old.service.hash != service.hash => &["Recreate", "Recreated", "Starting", "Started"],
                 Some(old) if old.state == "running" => &["Running"],
@@ -120,13 +125,13 @@ impl Compose {
         &mut self,
         project: &Project,
         level: &[&Service],
-        before: &[ContainerInfo],
+        before: &BTreeMap<String, ContainerInfo>,
         force: bool,
         fresh: &mut BTreeSet<String>,
     ) -> Result<(), ToolError> {
         let mut done: Vec<(&Service, &str)> = Vec::new();
         for service in level {
-            let old = before.iter().find(|shown| shown.service.name == service.name);
+            let old = before.get(&service.name);
             // A container whose network's owner is recreated must follow it.
             let follows = service.network_of.as_ref().is_some_and(|name| fresh.contains(name));
             let (begin, end) = match old {
@@ -164,27 +169,22 @@ impl Compose {
         &mut self,
         project: &Project,
         level: &[&Service],
-        before: &[ContainerInfo],
+        before: &BTreeMap<String, ContainerInfo>,
         fresh: &BTreeSet<String>,
     ) -> Result<(), ToolError> {
-        let stopped = |service: &Service| {
-            let old = before.iter().find(|shown| shown.service.name == service.name);
-            fresh.contains(&service.name) || old.is_none_or(|old| old.state != "running")
+        let stopped = |service: &&Service| {
+            fresh.contains(&service.name) || before.get(&service.name).is_none_or(|old| old.state != "running")
         };
-        let mut to_start: Vec<&Service> = level.iter().copied().filter(|service| stopped(service)).collect();
-        to_start.reverse();
-        let waits: Vec<(&Service, &Service)> = to_start
-            .iter()
-            .flat_map(|service| {
-                let healthy = service.depends_on.iter().filter(|(_, condition)| *condition == "service_healthy");
-                healthy.filter_map(|(name, _)| project.services.get(name)).map(|other| (*service, other))
-            })
-            .collect();
-        for (_, other) in &waits {
+        let to_start: Vec<&Service> = level.iter().copied().rev().filter(stopped).collect();
+        let needs = |service: &Service| -> Vec<&Service> {
+            let healthy = service.depends_on.iter().filter(|(_, condition)| *condition == "service_healthy");
+            healthy.filter_map(|(name, _)| project.services.get(name)).collect()
+        };
+        for other in to_start.iter().flat_map(|service| needs(service)) {
             say("Container", &other.container, "Waiting");
         }
         for service in &to_start {
-            for (_, other) in waits.iter().filter(|(waiting, _)| waiting.name == service.name) {
+            for other in needs(service) {
                 if !self.on::<bool>(project, &other.name, EngineRequest::Healthy)? {
                     say("Container", &other.container, "Error");
                     let text = format!("dependency failed to start: container {} is unhealthy", other.container);
@@ -202,13 +202,10 @@ impl Compose {
     }
 
     pub(super) fn down(&mut self, project: &Project) -> Result<(), ToolError> {
-        let found = self.containers(project)?;
+        let found = self.by_service(project)?;
         for level in levels(project).into_iter().rev() {
-            let mut there: Vec<&Service> = level
-                .into_iter()
-                .filter(|service| found.iter().any(|shown| shown.service.name == service.name))
-                .collect();
-            there.reverse();
+            let there = level.into_iter().rev().filter(|service| found.contains_key(&service.name));
+            let there: Vec<&Service> = there.collect();
             for service in &there {
                 say("Container", &service.container, "Stopping");
             }

@@ -79,8 +79,9 @@ fn phases(gone: Vec<Resource>, cluster: &str) -> Result<[Vec<Resource>; 2], Tool
 fn changes(client: &mut Connection, template: &Template) -> Result<Changes, ToolError> {
     let cluster = template.cluster_name()?;
     let mut missing = template.translate()?;
+    let found = actual(client, &cluster, &missing)?;
     let (mut update, mut gone) = (Vec::new(), Vec::new());
-    for old in actual(client, &cluster, &missing.clone())? {
+    for old in found {
         let Some(at) = missing.iter().position(|wanted| wanted.key() == old.key()) else {
             gone.push(old);
             continue;
