@@ -162,7 +162,7 @@ pub fn list<'s>(
 fn pre_checks(state: &State, cluster: &str, to: &str) -> Answer {
     let key = Key::new(KUBERNETES_UPGRADE_STATUS, DEFAULT, cluster);
     let status = state.store.by_id(KUBERNETES_UPGRADE_STATUS, cluster).ok_or_else(|| not_found(&key))?;
-    let from = status.spec["lastupgradeversion"].as_str().unwrap_or_default();
+    let from = status.text("lastupgradeversion");
     let (Some((_, old, _)), Some((_, new, _))) = (versions::parse(from), versions::parse(to)) else {
         return Err(Status::new(Code::InvalidArgument, format!("invalid upgrade path: {to:?}")));
     };

@@ -92,12 +92,12 @@ fn create(state: &mut State, request_set: &Resource) {
         map.remove("machinecount");
         map.remove("providerid");
     }
-    let provider = request_set.spec["providerid"].as_str().unwrap_or_default().to_owned();
+    let provider = request_set.text("providerid");
     // Six characters of 27: a second try is as rare here as there, but there are a hundred.
     for _ in 0..100 {
         let id = format!("{}-{}", request_set.md.id, state.suffix());
         let mut request = state.make(MACHINE_REQUEST, INFRA, &id, spec.clone());
-        request = request.with_label(L_PROVIDER, &provider).with_label(L_REQUEST_SET, &request_set.md.id);
+        request = request.with_label(L_PROVIDER, provider).with_label(L_REQUEST_SET, &request_set.md.id);
         if state.release.old() {
             request = request.with_owner("MachineRequestSetStatusController");
         }

@@ -113,6 +113,11 @@ impl Resource {
         self.md.labels.get(key).map(String::as_str)
     }
 
+    /// A text of its spec; empty if it has none.
+    pub fn text(&self, field: &str) -> &str {
+        self.spec[field].as_str().unwrap_or_default()
+    }
+
     /// Whether it is a control plane, or a set of them.
     pub fn is_control_plane(&self) -> bool {
         self.label(L_CONTROL_PLANE).is_some()

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::machine::{Machine, Stage, UpgradeBlocker};
 use super::machines;
@@ -25,18 +25,14 @@ pub fn install(state: &mut State, uuid: &str) {
     let Some(cluster) = cluster else { return };
     state.machines.change(uuid, |machine| {
         (machine.next, machine.error) = (None, String::new());
-        machine.talos = text(&cluster.spec, "talosversion");
-        machine.kubernetes = text(&cluster.spec, "kubernetesversion");
+        machine.talos = cluster.text("talosversion").to_owned();
+        machine.kubernetes = cluster.text("kubernetesversion").to_owned();
     });
-}
-
-fn text(spec: &Value, field: &str) -> String {
-    spec[field].as_str().unwrap_or_default().to_owned()
 }
 
 /// Begins the next upgrade that is due, and shows how far all are.
 pub fn reconcile(state: &mut State, cluster: &Resource) {
-    let (talos, kubernetes) = (text(&cluster.spec, "talosversion"), text(&cluster.spec, "kubernetesversion"));
+    let (talos, kubernetes) = (cluster.text("talosversion"), cluster.text("kubernetesversion"));
     let nodes = nodes(state, &cluster.md.id);
     // Back to the version that it has: what could not be drained is left as it is.
     for (uuid, machine) in &nodes {
@@ -51,14 +47,14 @@ pub fn reconcile(state: &mut State, cluster: &Resource) {
     let old_kubernetes = |(_, machine): &&(String, Machine)| machine.kubernetes != kubernetes;
     let first = nodes.iter().find(old_talos);
     if let Some((uuid, _)) = first.filter(|_| ready) {
-        begin_talos(state, uuid, &talos);
+        begin_talos(state, uuid, talos);
     } else if let Some((uuid, _)) = nodes.iter().find(old_kubernetes).filter(|_| ready && first.is_none()) {
-        begin(state, uuid, (Stage::Updating, RESTART), &kubernetes);
+        begin(state, uuid, (Stage::Updating, RESTART), kubernetes);
     }
     let changing = nodes.iter().find(|(_, machine)| machine.next.is_some());
     let (all, left) = (nodes.len(), nodes.iter().filter(old_talos).count());
     let (step, progress) = talos_words(state, changing, ready, (left, all));
-    show(state, cluster, (TALOS_UPGRADE_STATUS, "TalosUpgradeStatusController"), &talos, (left, step, progress));
+    show(state, cluster, (TALOS_UPGRADE_STATUS, "TalosUpgradeStatusController"), talos, (left, step, progress));
     let up = nodes.iter().any(|(_, machine)| machine.stage == Stage::Running && machine.connected);
     if up || state.store.by_id(KUBERNETES_UPGRADE_STATUS, &cluster.md.id).is_some() {
         let left = nodes.iter().filter(old_kubernetes).filter(|(_, machine)| !machine.kubernetes.is_empty()).count();
@@ -69,7 +65,7 @@ pub fn reconcile(state: &mut State, cluster: &Resource) {
             None => (String::new(), "waiting for the cluster to be ready"),
         };
         let owner = (KUBERNETES_UPGRADE_STATUS, "KubernetesUpgradeStatusController");
-        show(state, cluster, owner, &kubernetes, (left, step, progress.to_owned()));
+        show(state, cluster, owner, kubernetes, (left, step, progress.to_owned()));
     }
 }
 
@@ -139,7 +135,7 @@ fn show(
     (left, step, progress): (usize, String, String),
 ) {
     let id = cluster.md.id.as_str();
-    let reached = state.store.by_id(typ, id).map(|found| text(&found.spec, "lastupgradeversion")).unwrap_or_default();
+    let reached = state.store.by_id(typ, id).map_or(String::new(), |found| found.text("lastupgradeversion").to_owned());
     let spec = match left {
         0 => json!({"phase": DONE, "lastupgradeversion": wanted}),
         _ => json!({

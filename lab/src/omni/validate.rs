@@ -39,7 +39,7 @@ fn extensions(state: &State, new: &Resource) -> Result<(), String> {
     if list.len() > 256 {
         return Err(format!("extensions list has {} entries, exceeds maximum of 256", list.len()));
     }
-    let talos = cluster.spec["talosversion"].as_str().unwrap_or_default();
+    let talos = cluster.text("talosversion");
     let catalog = state.store.by_id(TALOS_EXTENSIONS, talos).and_then(|found| found.spec["items"].as_array());
     let catalog = catalog.ok_or_else(|| format!("no Talos extensions catalog for version {talos:?}"))?;
     let mut seen = Vec::new();
@@ -142,8 +142,7 @@ fn talos_version(state: &State, version: &str) -> Result<(), String> {
 }
 
 fn cluster(state: &State, old: Option<&Resource>, new: &Resource) -> Vec<String> {
-    let text = |from: &Resource, field: &str| from.spec[field].as_str().unwrap_or_default().to_owned();
-    let (talos, kubernetes) = (text(new, "talosversion"), text(new, "kubernetesversion"));
+    let (talos, kubernetes) = (new.text("talosversion"), new.text("kubernetesversion"));
     let encrypted = |from: &Resource| from.spec["features"]["diskencryption"] == true;
     let mut errors = Vec::new();
     if old.is_some_and(|old| encrypted(old) != encrypted(new)) {
@@ -155,7 +154,7 @@ fn cluster(state: &State, old: Option<&Resource>, new: &Resource) -> Vec<String>
     }
     if new.spec["features"]["disablepublicdiscoveryservice"] == true {
         // omni v1.10.4 validations/cluster.go
-        if versions::parse(&talos).is_some_and(|version| version < (1, 14, 0)) {
+        if versions::parse(talos).is_some_and(|version| version < (1, 14, 0)) {
             let text =
                 "the public discovery service can only be configured for clusters created with Talos 1.14 or newer";
             errors.push(text.to_owned());
@@ -165,9 +164,9 @@ fn cluster(state: &State, old: Option<&Resource>, new: &Resource) -> Vec<String>
             errors.push(text.to_owned());
         }
     }
-    let same = |field: &str| old.is_some_and(|old| text(old, field) == text(new, field));
+    let same = |field: &str| old.is_some_and(|old| old.text(field) == new.text(field));
     if !(same("talosversion") && same("kubernetesversion")) {
-        errors.extend(cluster_versions(state, old, &talos, &kubernetes).err());
+        errors.extend(cluster_versions(state, old, talos, kubernetes).err());
     }
     errors
 }
@@ -175,13 +174,13 @@ fn cluster(state: &State, old: Option<&Resource>, new: &Resource) -> Vec<String>
 fn cluster_versions(state: &State, old: Option<&Resource>, talos: &str, kubernetes: &str) -> Result<(), String> {
     talos_version(state, talos)?;
     if let Some(old) = old {
-        let before = old.spec["talosversion"].as_str().unwrap_or_default();
+        let before = old.text("talosversion");
         if let (Some((a, b, _)), Some((c, d, _))) = (versions::parse(before), versions::parse(talos))
             && (c, d) < (a, b)
         {
             return Err(format!("downgrading from version {before:?} to {talos:?} is not supported"));
         }
-        let before = old.spec["kubernetesversion"].as_str().unwrap_or_default();
+        let before = old.text("kubernetesversion");
         if let (Some((_, a, _)), Some((_, b, _))) = (versions::parse(before), versions::parse(kubernetes))
             && !(a..=a + 1).contains(&b)
         {

@@ -316,7 +316,7 @@ fn read_request(found: &Resource) -> Result<MachineRequest, String> {
         let items = found.spec[field].as_array().into_iter().flatten();
         items.filter_map(|item| item.as_str().map(str::to_owned)).collect()
     };
-    let text = found.spec["providerdata"].as_str().unwrap_or_default();
+    let text = found.text("providerdata");
     let data: serde_yaml::Value = serde_yaml::from_str(text).map_err(|why| format!("yaml: {why}"))?;
     let data = serde_json::to_value(data).map_err(|why| why.to_string())?;
     for key in ["cores", "sockets", "memory", "disk_size", "vlan"] {
@@ -328,7 +328,7 @@ fn read_request(found: &Resource) -> Result<MachineRequest, String> {
         id: found.md.id.clone(),
         set: found.label(L_REQUEST_SET).unwrap_or_default().to_owned(),
         data,
-        talos: found.spec["talosversion"].as_str().unwrap_or_default().to_owned(),
+        talos: found.text("talosversion").to_owned(),
         extensions: list("extensions"),
         kernel_args: list("kernelargs"),
     })

@@ -213,10 +213,7 @@ impl<'b> BenchLab<'b> {
 
 impl Drop for BenchLab<'_> {
     fn drop(&mut self) {
-        let _ = Command::new(&self.bench.xtask)
-            .args(["lab-down", "--yes", "--quiet"])
-            .current_dir(&self.bench.root)
-            .status();
+        let _ = Command::new(&self.bench.xtask).args(["lab-down", "--yes"]).current_dir(&self.bench.root).output();
     }
 }
 

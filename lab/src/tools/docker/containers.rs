@@ -68,9 +68,8 @@ pub fn refused_settings(service: &Service) -> Option<String> {
 pub fn public_keys(service: &Service) -> Result<Vec<String>, String> {
     let text = service.host_path("/etc/omni/site.yaml").and_then(|host| std::fs::read_to_string(host).ok());
     let text = text.unwrap_or_default();
-    let settings: Value = serde_yaml::from_str(&text).unwrap_or_default();
-    let list = &settings["storage"]["default"]["etcd"]["publicKeyFiles"];
-    let read = |file: &str| {
+    let files = check::site::texts(&text, &["storage", "default", "etcd", "publicKeyFiles"]);
+    let read = |file: String| {
         let host = file.strip_prefix("/etc/omni/site/").zip(service.host_path("/etc/omni/site"));
         host.and_then(|(name, dir)| std::fs::read_to_string(dir.join(name)).ok()).ok_or_else(|| {
             format!(
@@ -78,7 +77,7 @@ pub fn public_keys(service: &Service) -> Result<Vec<String>, String> {
             )
         })
     };
-    list.as_sequence().into_iter().flatten().filter_map(Value::as_str).map(read).collect()
+    files.into_iter().map(read).collect()
 }
 
 /// The first key below `above` that is neither a setting nor above one.

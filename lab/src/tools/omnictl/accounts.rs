@@ -95,7 +95,7 @@ fn credentials(client: &Connection, key: &NewKey, done: &str, all_on_stdout: boo
 fn list_providers(client: &mut Connection) -> Result<(), ToolError> {
     let mut rows = vec![["ID", "NAME", "DESCRIPTION", "CONNECTED", "ERROR"].map(str::to_owned).to_vec()];
     for found in client.list(INFRA_PROVIDER_COMBINED, EPHEMERAL, Vec::new())? {
-        let text = |field: &str| found.spec[field].as_str().unwrap_or_default().to_owned();
+        let text = |field: &str| found.text(field).to_owned();
         let health = &found.spec["health"];
         let connected = (health["connected"] == true).to_string();
         let error = health["error"].as_str().unwrap_or_default().to_owned();

@@ -92,7 +92,7 @@ impl Parts {
         let mut found: Vec<&Resource> = self.patches.iter().filter(|found| found.label(L_MACHINE_SET) == set).collect();
         found.sort_by(|a, b| a.md.id.cmp(&b.md.id));
         let patches = found.into_iter().map(|patch| {
-            let data = patch.spec["data"].as_str().unwrap_or_default();
+            let data = patch.text("data");
             // Since 1.8 the text as it is (client/pkg/template/internal/models/inline.go). Before, its first document was read into a
             // tree and written again: comments and indentation do not survive that.
             let first = || serde_yaml::Deserializer::from_str(data).next().map(Value::deserialize);
