@@ -527,8 +527,8 @@ impl Task {
     pub fn reads_given_files(&self) -> bool {
         let paths = |names: &[String]| !names.is_empty() && names.iter().all(|name| inputs::is_given_file(name));
         match self {
-            Task::MachineclassCheck(args) => !args.convert && paths(&args.name),
-            Task::ClusterCheck(args) => !args.convert && paths(&args.name),
+            Task::MachineclassCheck(args) => paths(&args.name),
+            Task::ClusterCheck(args) => paths(&args.name),
             Task::SelectorTest(args) => args.class.as_deref().is_none_or(inputs::is_given_file),
             Task::ClusterPlan(args) => args.inventory.is_some() && paths(&args.name),
             Task::Rehearse(args) => args.project.is_some(),

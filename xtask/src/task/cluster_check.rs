@@ -15,7 +15,7 @@ use crate::prelude::*;
 use check::convert;
 
 pub fn run(args: &ClusterCheck, cx: &Cx) -> anyhow::Result<Outcome> {
-    let _lock = args.convert.then(|| cx.lock_checkout()).transpose()?;
+    let _lock = (args.convert && cx.paths.is_project()).then(|| cx.lock_checkout()).transpose()?;
     let paths = inputs::chosen_or_stdin(cx, Input::Cluster, &args.name)?;
     let converted = match args.convert {
         true => check_report::convert(cx, &paths, convert::cluster_template)?,

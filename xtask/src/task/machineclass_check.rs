@@ -18,7 +18,7 @@ use check::machine_class::{self, ClassContext};
 use domain::spec::machine_class::MachineClass;
 
 pub fn run(args: &MachineclassCheck, cx: &Cx) -> anyhow::Result<Outcome> {
-    let _lock = args.convert.then(|| cx.lock_checkout()).transpose()?;
+    let _lock = (args.convert && cx.paths.is_project()).then(|| cx.lock_checkout()).transpose()?;
     let paths = inputs::chosen_or_stdin(cx, Input::MachineClass, &args.name)?;
     let converted = match args.convert {
         true => check_report::convert(cx, &paths, convert::machine_class)?,

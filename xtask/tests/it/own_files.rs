@@ -51,6 +51,7 @@ fn given_files_and_standard_input_are_checked_anywhere() {
         ("class.yaml", text("machine-classes/matrix-worker.yaml")),
         ("controlplane.yaml", text("machine-classes/matrix-controlplane.yaml")),
         ("cluster.yaml", text("clusters/matrix.yaml")),
+        ("old.yaml", text("xtask/check/tests/corpus/older/class-readme.yaml")),
         ("s.json", storages.to_string()),
         ("saved.json", saved.to_string()),
         ("nodes.json", inventory),
