@@ -222,12 +222,12 @@ pub enum Task {
         /// The directory: a new one, an empty one, or one with nothing but a git repository
         dir: PathBuf,
     },
-    /// Check every prerequisite and every known problem, with fixes
+    /// Check every prerequisite and known problem, with fixes
     ///
     /// The checks run in parallel and change nothing. Each that fails names its cause and the command that fixes it. What passed
     /// is counted, and so is what waits for something that is not there yet; --all shows every check.
     Doctor(Doctor),
-    /// Set up Omni: values, store key, containers, service account
+    /// Set up Omni: values, keys, containers, service account
     ///
     /// Asks for what is missing, writes docker/.env, makes the key that encrypts Omni's store, and starts the containers. It shows
     /// where Omni's licence is read and accepted, which only a person can do.
@@ -238,7 +238,7 @@ pub enum Task {
     ProviderSetup(ProviderSetup),
     /// Install the omnictl that matches your Omni
     OmnictlInstall(OmnictlInstall),
-    /// Check Omni end to end: health, certificate, ports, versions
+    /// Check Omni: health, certificate, ports, versions
     ///
     /// Checks the containers, Omni's health, its certificate, ports, mounts and versions.
     OmniVerify,
@@ -248,7 +248,7 @@ pub enum Task {
         #[arg(long, value_name = "FILE")]
         policy: Option<PathBuf>,
     },
-    /// Check the provider end to end: container, Proxmox, registration
+    /// Check the provider: container, Proxmox, registration
     ///
     /// Checks the containers, Proxmox with the provider's own login, and that the provider is registered with Omni.
     ProviderVerify {
@@ -269,15 +269,15 @@ pub enum Task {
     ///
     /// A file with the same content is kept, whatever its comments and the order of its keys.
     MachineclassExport(Export),
-    /// Test a storage selector against every storage of every node
+    /// Test a storage selector against the storages of Proxmox
     ///
     /// Evaluates the selector as the provider does, and shows which storage it would pick on each node.
     SelectorTest(SelectorTest),
-    /// Write a cluster template, sync it, and wait for the cluster
+    /// Write a cluster template, sync it, wait for the cluster
     ClusterCreate(ClusterCreate),
     /// Check cluster templates as omnictl and Omni would
     ClusterCheck(ClusterCheck),
-    /// Show on which node each machine would run, and what does not fit
+    /// Show where each machine would run, and what does not fit
     ///
     /// Shows where the machines of the clusters would go, what does not fit, and what the loss of a node would do.
     ClusterPlan(ClusterPlan),
@@ -285,7 +285,7 @@ pub enum Task {
     ///
     /// Validates and compares the templates, asks before it changes anything, syncs them, and waits until the clusters run.
     ClusterSync(ClusterSync),
-    /// Show every credential and until when it is valid; rotate one
+    /// Show every credential and when it expires; rotate one
     ///
     /// Shows whose each credential is, what it may do, and where it is kept, never its value. With --rotate the new one is made, tried
     /// and stored before the old one is removed.
@@ -301,7 +301,7 @@ pub enum Task {
     ///
     /// Shows all clusters, or one with its machine sets and machines, and what each waits for.
     ClusterStatus(ClusterStatus),
-    /// Show what differs between git, Omni, Proxmox and the containers
+    /// Show what differs between git, Omni and Proxmox
     ///
     /// Each difference comes with the commands that end it in either direction; nothing is changed.
     Drift(DriftArgs),
@@ -309,7 +309,7 @@ pub enum Task {
     ///
     /// Changes made in Omni's web interface are in them; a sync of an exported template changes nothing.
     ClusterExport(Export),
-    /// Explain why a cluster or machine is stuck, and how to fix it
+    /// Explain why a cluster or machine is stuck, with the fix
     ///
     /// Follows the chain from the template over Omni, the provider and Proxmox to Kubernetes. For each broken link it shows the
     /// evidence, the cause and the least destructive way out. Exits with 1 when something is broken. Changes nothing without
@@ -319,7 +319,7 @@ pub enum Task {
     ///
     /// Changes the numbers in the template, comments and all else kept, syncs it, and waits for the cluster.
     ClusterScale(ClusterScale),
-    /// Upgrade Talos and Kubernetes of a cluster, one machine at a time
+    /// Upgrade Talos and Kubernetes, one machine at a time
     ///
     /// Without versions it upgrades to those that this kit recommends. It takes the steps of upgrade-plan in their order: changes
     /// the version in the template, comments and all else kept, syncs it, and follows each machine until it is back. It stops at the
@@ -411,7 +411,7 @@ pub enum Task {
     /// docker/compose.yaml, recreates the containers together, installs the omnictl of the new version, and proves that account,
     /// clusters, machines and keys are the same.
     OmniUpgrade(OmniUpgrade),
-    /// Write what a helper needs into one archive, without secrets
+    /// Write an archive for whoever helps, without secrets
     ///
     /// Gathers doctor's checks, versions, Omni's resources, logs, Proxmox's failed tasks and inventory, and the project's files.
     /// Passwords, keys and tokens are removed by their form and by their value, and what remains is shown before anything is
@@ -480,7 +480,7 @@ pub enum Task {
         /// The new version, e.g. 0.2.0
         version: String,
     },
-    /// Check commit messages: Conventional Commits, types and scopes
+    /// Check commit messages: Conventional Commits and scopes
     CommitCheck(CommitCheck),
     /// Refuse to commit .env, config.yaml, state and keys
     StagedCheck,
@@ -1537,6 +1537,7 @@ mod tests {
             }
             let about = task.get_about().unwrap().to_string();
             assert!(text.starts_with(&about) && !about.ends_with('.'), "{about}");
+            assert!(about.len() <= 57, "{about}: a line of the overview has 80 columns");
         }
     }
 
