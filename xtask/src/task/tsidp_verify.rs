@@ -19,7 +19,6 @@ use domain::words;
 use runtime::files;
 use runtime::proc;
 use runtime::tool::compose::{Compose, SIDECAR};
-use yaml::Finding;
 
 /// A policy file is kilobytes.
 const LIMIT: u64 = 1 << 20;
@@ -85,16 +84,12 @@ fn lint(cx: &Cx, (shown, text): (String, String), findings: &mut Vec<Value>) -> 
         cx.ui.data(&finding.to_string());
         findings.push(serde_json::to_value(finding)?);
     }
-    let errors: Vec<&Finding> = found.iter().filter(|finding| finding.is_error()).collect();
-    match (errors.first(), found.len()) {
-        (Some(first), _) => {
-            let lines: Vec<String> = errors.iter().map(|each| format!("{}: {}", each.place, each.message)).collect();
-            let failure = Failure::new(Code::Invalid, format!("{shown} has {}", words::count(errors.len(), "mistake")))
-                .cause(lines.join("\n"));
-            Err(failure.hint(first.fix.clone()).into())
-        }
-        (None, 0) => Ok(StepResult::ok((), shown)),
-        (None, count) => Ok(StepResult::warning((), format!("{shown}: {count} to look at"))),
+    match (found.iter().filter(|finding| finding.is_error()).count(), found.len()) {
+        (0, 0) => Ok(StepResult::ok((), shown)),
+        (0, count) => Ok(StepResult::warning((), format!("{shown}: {count} to look at"))),
+        (errors, _) => Err(Failure::new(Code::Invalid, format!("{shown} has {}", words::count(errors, "mistake")))
+            .hint("fix what is listed above")
+            .into()),
     }
 }
 

@@ -57,6 +57,26 @@ pub struct Step {
     pub elapsed_ms: u64,
 }
 
+impl Step {
+    fn line(&self) -> String {
+        let word = match self.status {
+            Status::Ok => style("ok").green(),
+            Status::Changed => style("changed").cyan(),
+            Status::Skipped => style("skipped").dim(),
+            Status::Warning => style("warning").yellow(),
+            Status::Failed => style("FAILED").red().bold(),
+            Status::Planned => style("planned").magenta(),
+        }
+        .for_stderr();
+        let time = if self.elapsed_ms > 0 { format!(" ({})", millis(self.elapsed_ms)) } else { String::new() };
+        // A failure's cause may have many lines; the error at the end shows them all.
+        let detail = plain(self.detail.lines().next().unwrap_or_default());
+        let sep = if detail.is_empty() { "" } else { ": " };
+        // A name from outside may hold a line break, and must not begin a step of its own.
+        format!("  {word:<8} {}{sep}{detail}{time}", plain(&self.title).replace('\n', " "))
+    }
+}
+
 /// The result of a step: its value, and how to report it.
 pub struct StepResult<T> {
     pub value: T,
@@ -132,6 +152,8 @@ pub struct Style {
 #[derive(Clone, Default)]
 pub struct MessageWriter {
     bar: Arc<Mutex<Option<ProgressBar>>>,
+    /// The steps from a failed one on, until it is known whether the task ends by it: then its error says why, once.
+    held: Arc<Mutex<Vec<Step>>>,
 }
 
 impl MessageWriter {
@@ -142,6 +164,22 @@ impl MessageWriter {
 
     /// A line that holds our own colors, and nothing that was not [`shown`].
     fn write(&self, line: &str) {
+        self.release("");
+        self.put(line);
+    }
+
+    /// Shows the steps that were held, without the reason of one that failed by `error`, which is shown next.
+    fn release(&self, error: &str) {
+        for mut step in std::mem::take(&mut *lock(&self.held)) {
+            // What was done before it is added to the error later.
+            if step.status == Status::Failed && error.starts_with(&step.detail) {
+                step.detail.clear();
+            }
+            self.put(&step.line());
+        }
+    }
+
+    fn put(&self, line: &str) {
         let write = || {
             // Standard error may be closed or full; that must not stop a task.
             let _ = writeln!(std::io::stderr().lock(), "{line}");
@@ -287,27 +325,14 @@ impl Ui {
         step.title = redact(&named(&step.title)).into_owned();
         step.detail = redact(&named(&step.detail)).into_owned();
         if self.speaks() {
-            self.speaker.write(&self.line(&step));
+            let mut held = lock(&self.speaker.held);
+            if step.status == Status::Failed || !held.is_empty() {
+                held.push(step.clone());
+            } else {
+                self.speaker.put(&step.line());
+            }
         }
         lock(&self.steps).push(step);
-    }
-
-    fn line(&self, step: &Step) -> String {
-        let word = match step.status {
-            Status::Ok => style("ok").green(),
-            Status::Changed => style("changed").cyan(),
-            Status::Skipped => style("skipped").dim(),
-            Status::Warning => style("warning").yellow(),
-            Status::Failed => style("FAILED").red().bold(),
-            Status::Planned => style("planned").magenta(),
-        }
-        .for_stderr();
-        let time = if step.elapsed_ms > 0 { format!(" ({})", millis(step.elapsed_ms)) } else { String::new() };
-        // A failure's cause may have many lines; the error at the end shows them all.
-        let detail = plain(step.detail.lines().next().unwrap_or_default());
-        let sep = if detail.is_empty() { "" } else { ": " };
-        // A name from outside may hold a line break, and must not begin a step of its own.
-        format!("  {word:<8} {}{sep}{detail}{time}", plain(&step.title).replace('\n', " "))
     }
 
     /// Whether stderr shows what the JSON document holds too: only where a human watches.
@@ -371,6 +396,9 @@ impl Ui {
     }
 
     fn spin(&self, title: Option<&str>) {
+        if title.is_some() {
+            self.speaker.release("");
+        }
         let mut bar = lock(&self.speaker.bar);
         if let Some(old) = bar.take() {
             old.finish_and_clear();
@@ -407,6 +435,7 @@ impl Ui {
     }
 
     fn print(&self, text: &str) {
+        self.speaker.release("");
         let mut stdout = std::io::stdout().lock();
         match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
             // A closed pipe (`| head`) is the reader's choice, not an error of the task.
@@ -444,6 +473,7 @@ impl Ui {
 
     /// The last word of a task that failed.
     pub fn fail(&self, failure: &Failure) {
+        self.speaker.release(&redact(&named(&failure.to_string())));
         let mut text = shown(&failure.message);
         for (label, words) in [("cause", &failure.cause), ("hint", &failure.hint)] {
             if !words.is_empty() {
