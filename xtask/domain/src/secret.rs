@@ -135,17 +135,9 @@ pub fn hide_in(text: &str) {
     for line in entries {
         let line = line.trim_start_matches([' ', '\t', '-']);
         let (comment, line) = (line.starts_with('#'), line.trim_start_matches(['#', ' ', '\t']));
-        let Some(at) = line.find(['=', ':']) else { continue };
-        let (name, value) = (line[..at].trim().trim_matches(['"', '\'']), line[at + 1..].trim());
-        // `export NAME`, `# old: NAME`: the last word is the name.
-        let name = name.rsplit(char::is_whitespace).next().unwrap_or_default();
-        let quote = value.chars().next().filter(|first| matches!(first, '"' | '\''));
-        let value = match quote {
-            Some(quote) => value[1..].split(quote).next().unwrap_or_default(),
-            None => value.split(" #").next().unwrap_or_default().trim(),
-        };
+        let Some((name, separator, value)) = entry(line) else { continue };
         let first = value.split_whitespace().next().unwrap_or_default();
-        if comment && (first != value || line.as_bytes().get(at) == Some(&b':')) {
+        if comment && (first != value || separator == ":") {
             continue;
         }
         // Whoever reads the line otherwise cuts the value at a blank.
@@ -158,6 +150,18 @@ pub fn hide_in(text: &str) {
             return;
         }
     }
+}
+
+/// The name, the separator and the value of a line `NAME=value` or `name: value`, without quotes and comment.
+pub(crate) fn entry(line: &str) -> Option<(&str, &str, &str)> {
+    let at = line.find(['=', ':'])?;
+    let (name, value) = (line[..at].trim().trim_matches(['"', '\'']), line[at + 1..].trim());
+    let value = match value.chars().next().filter(|first| matches!(first, '"' | '\'')) {
+        Some(quote) => value[1..].split(quote).next().unwrap_or_default(),
+        None => value.split(" #").next().unwrap_or_default().trim(),
+    };
+    // `export NAME`, `# old: NAME`: the last word is the name.
+    Some((name.rsplit(char::is_whitespace).next().unwrap_or_default(), &line[at..=at], value))
 }
 
 /// Redacts the password of every URL in `text` from all output (`https://user:password@host`), both as written and decoded.

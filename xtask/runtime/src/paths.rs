@@ -79,36 +79,14 @@ impl Paths {
         &self.root
     }
 
-    pub fn compose(&self) -> PathBuf {
-        self.root.join(Self::MARK)
-    }
-
-    pub fn env(&self) -> PathBuf {
-        self.root.join("docker/.env")
-    }
-
     /// What was typed at the prompts of a task that is not done yet; it may hold secrets.
     pub fn answers(&self, task: &str) -> PathBuf {
         self.root.join(format!("docker/.answers.{task}"))
     }
 
-    pub fn env_example(&self) -> PathBuf {
-        self.root.join("docker/.env.example")
-    }
-
-    /// The key that Omni's store is encrypted with.
-    pub fn store_key(&self) -> PathBuf {
-        self.root.join("docker/omni.asc")
-    }
-
     /// The same project as a further provider sees it.
     pub fn of_provider(&self, id: &str) -> Paths {
         Paths { provider: Some(id.to_owned()), ..self.clone() }
-    }
-
-    /// The directories of further providers.
-    pub fn providers(&self) -> PathBuf {
-        self.root.join("docker/providers")
     }
 
     /// Where the provider's own files are.
@@ -131,34 +109,8 @@ impl Paths {
         self.provider_dir().join("compose.yaml")
     }
 
-    /// Omni's own settings of this site.
-    pub fn site(&self) -> PathBuf {
-        self.root.join("docker/site.yaml")
-    }
-
-    /// Files that the site's settings name.
-    pub fn site_files(&self) -> PathBuf {
-        self.root.join("docker/site")
-    }
-
-    pub fn config_example(&self) -> PathBuf {
-        self.root.join("docker/config.yaml.example")
-    }
-
-    pub fn state(&self) -> PathBuf {
-        self.root.join(".claude/omni-scale.local.md")
-    }
-
-    pub fn machine_classes(&self) -> PathBuf {
-        self.root.join("machine-classes")
-    }
-
     pub fn machine_class(&self, name: &str) -> PathBuf {
         self.machine_classes().join(format!("{name}.yaml"))
-    }
-
-    pub fn clusters(&self) -> PathBuf {
-        self.root.join("clusters")
     }
 
     pub fn cluster(&self, name: &str) -> PathBuf {
@@ -193,26 +145,6 @@ impl Paths {
         self.checkout_note().with_extension("times")
     }
 
-    /// Locked by a task that changes Docker or Omni: checkouts share them.
-    pub fn host_lock(&self) -> PathBuf {
-        self.host.join("lock")
-    }
-
-    /// Every program that a task called.
-    pub fn journal(&self) -> PathBuf {
-        self.host.join("journal.jsonl")
-    }
-
-    /// Where backups go when no other place is named.
-    pub fn backups(&self) -> PathBuf {
-        self.host.join("backups")
-    }
-
-    /// Where files lie that are needed for a moment.
-    pub fn scratch_root(&self) -> PathBuf {
-        self.host.join("tmp")
-    }
-
     /// The same where one of them is a socket, whose path has at most 107 bytes.
     pub fn socket_root(&self) -> PathBuf {
         const LONGEST: usize = 70;
@@ -231,10 +163,6 @@ impl Paths {
         self.target().join(format!("{name}-{}", std::process::id()))
     }
 
-    pub fn target(&self) -> PathBuf {
-        self.root.join("target")
-    }
-
     /// The directory of the lab; for the lab's own project, the one that it is in.
     pub fn lab(&self) -> PathBuf {
         match self.root.parent() {
@@ -247,6 +175,42 @@ impl Paths {
     pub fn show(&self, path: &Path) -> String {
         path.strip_prefix(&self.root).unwrap_or(path).display().to_string()
     }
+}
+
+/// A function for each path that is always at the same place below the project's root or the host's directory.
+macro_rules! paths {
+    ($($(#[$doc:meta])* $name:ident: $dir:ident $place:expr;)*) => {
+        impl Paths {
+            $($(#[$doc])* pub fn $name(&self) -> PathBuf { self.$dir.join($place) })*
+        }
+    };
+}
+
+paths! {
+    compose: root Paths::MARK;
+    env: root "docker/.env";
+    env_example: root "docker/.env.example";
+    /// The key that Omni's store is encrypted with.
+    store_key: root "docker/omni.asc";
+    /// The directories of further providers.
+    providers: root "docker/providers";
+    /// Omni's own settings of this site.
+    site: root "docker/site.yaml";
+    /// Files that the site's settings name.
+    site_files: root "docker/site";
+    config_example: root "docker/config.yaml.example";
+    state: root ".claude/omni-scale.local.md";
+    machine_classes: root "machine-classes";
+    clusters: root "clusters";
+    /// Locked by a task that changes Docker or Omni: checkouts share them.
+    host_lock: host "lock";
+    /// Every program that a task called.
+    journal: host "journal.jsonl";
+    /// Where backups go when no other place is named.
+    backups: host "backups";
+    /// Where files lie that are needed for a moment.
+    scratch_root: host "tmp";
+    target: root "target";
 }
 
 /// `path` as a word that can be pasted in the shell that the task was started from: relative to the working directory if it is

@@ -9,8 +9,8 @@ use std::sync::LazyLock;
 
 use regex::{Captures, Regex};
 use semver::{Version, VersionReq};
-use serde::ser::{SerializeMap, Serializer};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::json;
 
 use signatures::Signatures;
 
@@ -353,21 +353,16 @@ impl Hit<'_> {
 impl Serialize for Hit<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Issue { id, title, area, versions, reference, .. } = self.issue;
-        let (cause, fix, next) = (self.cause(), self.fix(), self.next());
-        let mut map = serializer.serialize_map(None)?;
-        let fields = [("id", id), ("title", title), ("area", area), ("cause", &cause), ("fix", &fix), ("next", &next)];
-        let more = [("versions", versions), ("reference", reference), ("text", &self.text)];
-        for (key, value) in fields.into_iter().chain(more) {
-            map.serialize_entry(key, value)?;
-        }
-        map.serialize_entry("where", &self.issue.places)?;
-        map.serialize_entry("match", &self.issue.signatures)?;
-        map.serialize_entry("line", &self.line)?;
-        map.serialize_entry("count", &self.count)?;
+        let mut fields = json!({
+            "id": id, "title": title, "area": area, "versions": versions, "reference": reference,
+            "cause": self.cause(), "fix": self.fix(), "next": self.next(),
+            "where": self.issue.places, "match": self.issue.signatures,
+            "line": self.line, "text": self.text, "count": self.count,
+        });
         if let Some(note) = &self.other_release {
-            map.serialize_entry("note", note)?;
+            fields["note"] = json!(note);
         }
-        map.end()
+        fields.serialize(serializer)
     }
 }
 

@@ -2,7 +2,7 @@
 //! `internal/pkg/config/config.go`: root key `proxmox`, keys case-sensitive, unknown ones silently ignored there).
 
 use crate::failure::{Code, Failure};
-use crate::secret::{Secret, hide, hide_logins};
+use crate::secret::{Secret, entry, hide, hide_logins};
 use serde::Deserialize;
 
 /// The provider's configuration, as far as it decides how Proxmox is reached.
@@ -118,24 +118,18 @@ fn without_values(text: &str) -> String {
 /// Redacts the secrets in `text` from all output, even if it is not valid YAML.
 pub fn hide_secrets(text: &str) {
     for line in text.lines() {
-        let Some((key, value)) = line.trim_start_matches([' ', '\t', '-']).split_once(':') else { continue };
-        let value = value.trim();
-        let quote = value.chars().next().filter(|first| matches!(first, '"' | '\''));
-        let bare = match quote {
-            Some(quote) => value[1..].split(quote).next().unwrap_or_default(),
-            None => value.split(" #").next().unwrap_or_default(),
-        };
-        match key.trim() {
+        let Some((key, _, value)) = entry(line.trim_start_matches([' ', '\t', '-'])) else { continue };
+        match key {
             // The second line has those of Omni's own settings.
-            "tokenSecret" | "password" => hide(bare),
-            "imageFactoryPassword" | "clientSecret" | "token" | "apiKey" | "appToken" => hide(bare),
+            "tokenSecret" | "password" => hide(value),
+            "imageFactoryPassword" | "clientSecret" | "token" | "apiKey" | "appToken" => hide(value),
             // A complete token where only its id or its secret belongs.
-            "tokenID" => match bare.split_once('=') {
+            "tokenID" => match value.split_once('=') {
                 Some((_, secret)) => hide(secret),
-                None if !bare.contains('@') => hide(bare),
+                None if !value.contains('@') => hide(value),
                 None => {}
             },
-            "url" => hide_logins(bare),
+            "url" => hide_logins(value),
             _ => {}
         }
     }

@@ -162,12 +162,8 @@ pub(super) fn lifetimes(signature: &[u8]) -> Option<Lifetimes> {
     let length = usize::from(u16::from_be_bytes([*signature.get(4)?, *signature.get(5)?]));
     let mut fields = signature.get(6..6 + length)?;
     let mut found = Lifetimes::default();
-    while let Some(&first) = fields.first() {
-        let (length, used) = match first {
-            0..192 => (usize::from(first), 1),
-            192..255 => ((usize::from(first) - 192) * 256 + usize::from(*fields.get(1)?) + 192, 2),
-            255 => (u32_at(fields, 1)? as usize, 5),
-        };
+    while !fields.is_empty() {
+        let (length, used) = field_length(fields, 255)?;
         let field = fields.get(used..used + length)?;
         match field.first()? & 0x7f {
             2 => found.made = u32_at(field, 1),
@@ -184,16 +180,11 @@ pub(super) fn lifetimes(signature: &[u8]) -> Option<Lifetimes> {
 /// Tag, body and the rest after one packet; both header formats.
 pub(super) fn packet(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let head = *bytes.first()?;
-    let second = usize::from(*bytes.get(1)?);
     let (tag, length, used): (u8, usize, usize) = if head & 0x40 != 0 {
-        let (length, used) = match second {
-            0..192 => (second, 2),
-            192..224 => ((second - 192) * 256 + usize::from(*bytes.get(2)?) + 192, 3),
-            255 => (u32_at(bytes, 2)? as usize, 6),
-            _ => return None,
-        };
-        (head & 0x3f, length, used)
+        let (length, used) = field_length(bytes.get(1..)?, 224)?;
+        (head & 0x3f, length, used + 1)
     } else {
+        let second = usize::from(*bytes.get(1)?);
         let (length, used) = match head & 3 {
             0 => (second, 2),
             1 => (second * 256 + usize::from(*bytes.get(2)?), 3),
@@ -204,6 +195,16 @@ pub(super) fn packet(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     };
     let end = used.checked_add(length)?;
     Some((tag, bytes.get(used..end)?, bytes.get(end..)?))
+}
+
+/// A length of one, two or five octets, and how many it takes; first octets from `end` on begin no length of two.
+fn field_length(bytes: &[u8], end: u8) -> Option<(usize, usize)> {
+    match *bytes.first()? {
+        first @ 0..192 => Some((usize::from(first), 1)),
+        first if first < end => Some(((usize::from(first) - 192) * 256 + usize::from(*bytes.get(1)?) + 192, 2)),
+        255 => Some((u32_at(bytes, 1)? as usize, 5)),
+        _ => None,
+    }
 }
 
 pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {

@@ -42,8 +42,8 @@ pub struct ClusterLine {
 pub fn cluster_lines(clusters: &[Resource], statuses: &[Resource]) -> Vec<ClusterLine> {
     let by_id: BTreeMap<&str, &Resource> =
         statuses.iter().map(|status| (status.metadata.id.as_str(), status)).collect();
+    let none = Resource::default();
     let line = |cluster: &Resource| {
-        let none = Resource { metadata: cluster.metadata.clone(), spec: serde_json::Value::Null };
         let status = by_id.get(cluster.metadata.id.as_str()).copied().unwrap_or(&none);
         let tearing_down = tearing_down(status, Some(cluster));
         let (healthy, total) = counts(status);
@@ -366,26 +366,23 @@ pub(super) fn pairs<'a>(requests: impl Iterator<Item = &'a Resource>, machines: 
 
 /// A machine with its request, as far as there are both.
 pub(super) fn machine_view(request: Option<&Resource>, machine: Option<&Resource>) -> MachineView {
-    let number = |resource: Option<&Resource>| resource.map_or(0, |found| found.number(&["stage"]));
-    let (stage, requested) = (number(machine), number(request));
-    let leaving = MACHINE_LEAVING.contains(&stage)
-        || requested == REQUEST_DEPROVISIONING
-        || machine.is_some_and(|machine| machine.metadata.tearing_down());
-    let ready = stage == MACHINE_RUNNING && !leaving && machine.is_some_and(|machine| machine.flag(&["ready"]));
-    let connected = machine.is_some_and(|machine| machine.metadata.labelled("connected"));
+    let none = Resource::default();
+    let (own, asked) = (machine.unwrap_or(&none), request.unwrap_or(&none));
+    let (stage, requested) = (own.number(&["stage"]), asked.number(&["stage"]));
+    let leaving =
+        MACHINE_LEAVING.contains(&stage) || requested == REQUEST_DEPROVISIONING || own.metadata.tearing_down();
+    let ready = stage == MACHINE_RUNNING && !leaving && own.flag(&["ready"]);
+    let connected = own.metadata.labelled("connected");
     let stage = match (machine, request) {
         (Some(_), _) => machine_stage(stage),
         (None, Some(_)) => request_stage(requested),
         (None, None) => String::new(),
     };
-    let uuid = machine.map(|machine| machine.metadata.id.as_str());
-    let uuid = uuid.or(request.map(|request| request.text(&["machineuuid"]))).unwrap_or_default().to_owned();
-    let mut error = machine.map_or("", |machine| machine.text(&["lastconfigerror"]));
-    if error.is_empty() {
-        error = request.map_or("", |request| request.text(&["error"]));
-    }
-    let status = request.map_or("", |request| request.text(&["status"]));
-    let error = if error.is_empty() && requested == REQUEST_FAILED { status } else { error };
+    let uuid = machine.map_or(asked.text(&["machineuuid"]), |machine| &machine.metadata.id);
+    let status = asked.text(&["status"]);
+    let failed = if requested == REQUEST_FAILED { status } else { "" };
+    let errors = [own.text(&["lastconfigerror"]), asked.text(&["error"]), failed];
+    let error = errors.into_iter().find(|error| !error.is_empty()).unwrap_or_default();
     // omni v1.9.3 `client/pkg/infra/controllers/provision.go`.
     let step =
         status.strip_prefix("Running Step: \"").and_then(|rest| rest.split_once('"')).map_or("", |(step, _)| step);
@@ -406,9 +403,9 @@ pub(super) fn machine_view(request: Option<&Resource>, machine: Option<&Resource
         },
     };
     MachineView {
-        request: request.map_or(String::new(), |request| request.metadata.id.clone()),
-        uuid,
-        provider: request.map_or("", |request| request.text(&["providerid"])).to_owned(),
+        request: asked.metadata.id.clone(),
+        uuid: uuid.to_owned(),
+        provider: asked.text(&["providerid"]).to_owned(),
         stage,
         ready,
         connected,
@@ -417,10 +414,10 @@ pub(super) fn machine_view(request: Option<&Resource>, machine: Option<&Resource
         waits_for,
         step: step.to_owned(),
         joining,
-        locked: machine.is_some_and(|machine| machine.metadata.annotated("locked")),
-        requested: request.map_or(String::new(), |found| found.metadata.created.clone()),
-        joined: machine.map_or(String::new(), |found| found.metadata.created.clone()),
-        since: machine.or(request).map_or(String::new(), |found| found.metadata.updated.clone()),
+        locked: own.metadata.annotated("locked"),
+        requested: asked.metadata.created.clone(),
+        joined: own.metadata.created.clone(),
+        since: machine.unwrap_or(asked).metadata.updated.clone(),
         error: error.to_owned(),
         unmet: String::new(),
     }

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::clock;
 
 /// A resource of any type.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Resource {
     pub metadata: Metadata,
     #[serde(default)]
@@ -21,7 +21,7 @@ pub struct Resource {
 }
 
 /// What all resources have.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Metadata {
     #[serde(deserialize_with = "text")]
     pub id: String,
@@ -261,6 +261,7 @@ pub fn request_stage(value: u64) -> String {
 mod tests {
     use super::*;
     use crate::status::testing::recorded;
+    use serde_json::json;
 
     fn read(name: &str) -> Vec<Resource> {
         resources(&recorded("omnictl", name).stdout).unwrap()
@@ -298,17 +299,6 @@ mod tests {
         assert!(found.len() > 10, "{}", found.len());
     }
 
-    fn heartbeat(seconds: u64) -> Resource {
-        let text =
-            format!(r#"{{"metadata":{{"id":"p"}},"spec":{{"lastheartbeattimestamp":{{"seconds":{seconds}}}}}}}"#);
-        resources(&text).unwrap().remove(0)
-    }
-
-    fn combined(initialized: bool, connected: bool) -> Resource {
-        let health = format!(r#"{{"initialized":{initialized},"connected":{connected},"error":""}}"#);
-        resources(&format!(r#"{{"metadata":{{"id":"p"}},"spec":{{"health":{health}}}}}"#)).unwrap().remove(0)
-    }
-
     #[test]
     fn provider_health_is_read() {
         let recorded = &read("get-infraprovidercombinedstatus-json")[0];
@@ -317,26 +307,29 @@ mod tests {
         assert_eq!(health.words(), "registered and connected");
     }
 
-    /// Omni 1.4.9 still said connected 100 s after the provider's end.
+    /// Omni 1.4.9 still said connected 100 s after the provider's end. One heartbeat may be late, and clocks differ.
     #[test]
-    fn heartbeat_age_decides_what_connected_means() {
-        let health = |flag: bool, sent: u64| ProviderHealth::of(&combined(true, flag), Some(&heartbeat(sent)), 10_000);
-        assert!(health(true, 9_990).well());
-        assert!(health(true, 9_945).well(), "one heartbeat may be late, and clocks differ");
-        assert!(health(true, 10_020).well(), "the clock of the provider is ahead");
-        let gone = health(true, 9_900);
-        assert!(!gone.well() && gone.contradictory());
-        assert_eq!(gone.words(), "its last heartbeat is 100 s old");
-        assert_eq!(health(false, 9_960).words(), "its last heartbeat is 40 s old");
-        assert!(!health(false, 9_990).well() && !health(false, 9_960).contradictory());
-    }
-
-    #[test]
-    fn provider_that_has_just_registered_has_no_old_heartbeat() {
-        let health = ProviderHealth::of(&combined(true, false), None, 10_000);
-        assert_eq!(health.words(), "it has registered and sent no heartbeat yet");
-        let never = ProviderHealth::of(&combined(false, false), None, 10_000);
-        assert_eq!(never.words(), "it has never registered");
+    fn flags_and_heartbeat_age_decide_what_connected_means() {
+        let resource = |spec: serde_json::Value| -> Resource {
+            serde_json::from_value(json!({ "metadata": { "id": "p" }, "spec": spec })).unwrap()
+        };
+        for (initialized, connected, sent, words, contradictory) in [
+            (true, true, Some(9_990), "registered and connected", false),
+            (true, true, Some(9_945), "registered and connected", false),
+            (true, true, Some(10_020), "registered and connected", false),
+            (true, true, Some(9_900), "its last heartbeat is 100 s old", true),
+            (true, false, Some(9_960), "its last heartbeat is 40 s old", false),
+            (true, false, Some(9_990), "its last heartbeat is more than 31 s old by the clock of Omni", false),
+            (true, false, None, "it has registered and sent no heartbeat yet", false),
+            (false, false, None, "it has never registered", false),
+        ] {
+            let health = json!({ "initialized": initialized, "connected": connected, "error": "" });
+            let heartbeat =
+                sent.map(|seconds: u64| resource(json!({ "lastheartbeattimestamp": { "seconds": seconds } })));
+            let health = ProviderHealth::of(&resource(json!({ "health": health })), heartbeat.as_ref(), 10_000);
+            assert_eq!((health.words().as_str(), health.contradictory()), (words, contradictory), "{sent:?}");
+            assert_eq!(health.well(), words == "registered and connected", "{sent:?}");
+        }
     }
 
     #[test]
