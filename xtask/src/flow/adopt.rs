@@ -18,7 +18,7 @@ use check::diagnosis::State;
 use check::stack;
 use domain::secret::Secret;
 use domain::spec::env::EnvFile;
-use domain::status::docker::{ContainerDetails, ListedContainer};
+use domain::status::docker::{ContainerDetails, INSPECT, INSPECT_FOREIGN, ListedContainer};
 use domain::status::snapshot::Store;
 use domain::version;
 use runtime::files::{self, Scratch};
@@ -105,7 +105,8 @@ pub struct Adoption {
 fn find(cx: &Cx, from: Option<&Path>) -> anyhow::Result<StepResult<Containers>> {
     let docker = Docker::find(cx)?;
     let all = docker.foreign()?;
-    let inspect = |found: &ListedContainer| Ok::<_, Failure>((found.clone(), docker.inspect_foreign(&found.name)?));
+    let inspect =
+        |found: &ListedContainer| Ok::<_, Failure>((found.clone(), docker.inspect(&found.name, INSPECT_FOREIGN)?));
     let of = |image: &str| all.iter().filter(|found| found.is(image)).map(inspect).collect::<Result<Containers, _>>();
     let from = from.map(|dir| dir.canonicalize().unwrap_or(dir.to_owned()));
     let mut omnis = of("siderolabs/omni")?;
@@ -419,7 +420,7 @@ pub fn undo<'a>(cx: &Cx, note: &'a Note) -> anyhow::Result<Plan<'a>> {
     let docker = Docker::find(cx)?;
     // Docker removes no volume before its container.
     for (name, ..) in &note.containers {
-        docker.inspect(name).map_err(|failure| match failure.code {
+        docker.inspect(name, INSPECT).map_err(|failure| match failure.code {
             Code::NotFound => failure.hint("with it, the way back is gone: start the old stack by its own compose file, after `cargo xtask stack-down`"),
             _ => failure,
         })?;

@@ -13,7 +13,7 @@ use check::diagnosis::State;
 use check::{stack, values};
 use domain::clock;
 use domain::spec::env::EnvFile;
-use domain::status::docker::{Container, ContainerDetails};
+use domain::status::docker::{Container, ContainerDetails, INSPECT};
 use domain::version;
 use runtime::files;
 use runtime::parallel::{ALL, map_all};
@@ -102,7 +102,7 @@ pub fn guard_sidecar(cx: &Cx, containers: &[Container]) -> Result<String, Failur
 /// # Errors
 /// When docker does not say.
 pub fn inspect(cx: &Cx, container: &Container) -> Result<ContainerDetails, Failure> {
-    Docker::find(cx)?.inspect(&container.name).map_err(|failure| {
+    Docker::find(cx)?.inspect(&container.name, INSPECT).map_err(|failure| {
         let what = format!("whether the data in `{}` would survive is not known", container.name);
         Failure::new(failure.code, what)
             .cause(failure.to_string())

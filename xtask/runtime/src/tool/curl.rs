@@ -72,7 +72,8 @@ const TRAILER_OF_EACH: &str = "\\n%{size_header} %{size_download} %{http_code} %
 /// # Errors
 /// [`Code::Unreachable`] with curl's reason; [`Code::Timeout`] without a response in time.
 pub fn fetch(cx: &Cx, purpose: &str, request: &Request<'_>) -> Result<Reply, Failure> {
-    let mut text = run(cx, purpose, request, config(request), 1)?;
+    let config = config(request, std::slice::from_ref(&request.url), TRAILER);
+    let mut text = run(cx, purpose, request, config, 1)?;
     if request.output.is_some() {
         text.drain(..text.len() - text.trim_start_matches('\n').len());
     }
@@ -89,7 +90,7 @@ pub fn fetch(cx: &Cx, purpose: &str, request: &Request<'_>) -> Result<Reply, Fai
 /// # Errors
 /// As [`fetch`]; the first that fails ends it.
 pub fn fetch_each(cx: &Cx, purpose: &str, request: &Request<'_>, urls: &[String]) -> Result<Vec<Reply>, Failure> {
-    let config = config_of(request, urls, TRAILER_OF_EACH) + "fail-early\n";
+    let config = config(request, urls, TRAILER_OF_EACH) + "fail-early\n";
     let text = run(cx, purpose, request, config, urls.len())?;
     parse_each(&text).filter(|replies| replies.len() == urls.len()).ok_or_else(|| {
         Failure::new(Code::Unreachable, format!("{purpose}: the answers of {} are not valid HTTP", request.url))
@@ -123,12 +124,8 @@ pub fn check_authorities(file: &str) -> Result<(), Failure> {
     })
 }
 
-/// The request as a configuration file for curl, with its quoting.
-fn config(request: &Request<'_>) -> String {
-    config_of(request, std::slice::from_ref(&request.url), TRAILER)
-}
-
-fn config_of(request: &Request<'_>, urls: &[String], trailer: &str) -> String {
+/// The request, at each of these addresses, as a configuration file for curl, with its quoting.
+fn config(request: &Request<'_>, urls: &[String], trailer: &str) -> String {
     let quoted = |value: &str| format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', ""));
     let mut lines: Vec<String> = urls.iter().map(|url| format!("url = {}", quoted(url))).collect();
     lines.extend([
@@ -298,7 +295,7 @@ mod tests {
     fn token_is_only_in_curls_configuration() {
         let secret = Secret::new("PVEAPIToken=a@b!c=canary-\"curl\\-1");
         let request = Request { authorization: Some(&secret), ..Request::get("https://h/x") };
-        let config = config(&request);
+        let config = config(&request, &[], TRAILER);
         assert!(config.contains(r#"header = "Authorization: PVEAPIToken=a@b!c=canary-\"curl\\-1""#), "{config}");
         assert!(config.contains(r#"write-out = "\n%{http_code} %{content_type}""#), "{config}");
         assert!(!config.contains("insecure"));
@@ -349,7 +346,7 @@ mod tests {
             );
         }
         let urls = ["https://h/a", "https://h/b"].map(str::to_owned);
-        let config = config_of(&Request::get("https://h"), &urls, TRAILER_OF_EACH);
+        let config = config(&Request::get("https://h"), &urls, TRAILER_OF_EACH);
         assert!(config.starts_with("url = \"https://h/a\"\nurl = \"https://h/b\"\nsilent\n"), "{config}");
         assert!(config.contains(r#"write-out = "\n%{size_header} %{size_download}"#), "{config}");
     }

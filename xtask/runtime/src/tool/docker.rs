@@ -12,7 +12,7 @@ use crate::files;
 use crate::proc::{self, CommandOutput, Job};
 use crate::settings::environment;
 use domain::failure::{Code, Failure};
-use domain::status::docker::{ContainerDetails, INSPECT, INSPECT_FOREIGN, LISTED, ListedContainer, inspected, listed};
+use domain::status::docker::{ContainerDetails, LISTED, ListedContainer, inspected, listed};
 
 /// For calls that only ask.
 pub const QUICK: Duration = Duration::from_secs(20);
@@ -79,23 +79,12 @@ impl<'a> Docker<'a> {
         if ended.success() && !version.is_empty() { Ok(version.to_owned()) } else { Err(compose::explain(&ended)) }
     }
 
-    /// Mounts and arguments of a container; its environment, which holds secrets, is not asked for.
+    /// Mounts and arguments of a container, by `status::docker::INSPECT`, or by `INSPECT_FOREIGN` for one of another project; its
+    /// environment, which holds secrets, is not asked for.
     ///
     /// # Errors
     /// [`Code::NotFound`] if the container does not exist; [`Code::Failed`] if the output cannot be parsed.
-    pub fn inspect(&self, container: &str) -> Result<ContainerDetails, Failure> {
-        self.inspect_by(container, INSPECT)
-    }
-
-    /// The same of a container of another project, by [`INSPECT_FOREIGN`].
-    ///
-    /// # Errors
-    /// As [`Docker::inspect`].
-    pub fn inspect_foreign(&self, container: &str) -> Result<ContainerDetails, Failure> {
-        self.inspect_by(container, INSPECT_FOREIGN)
-    }
-
-    fn inspect_by(&self, container: &str, format: &str) -> Result<ContainerDetails, Failure> {
+    pub fn inspect(&self, container: &str, format: &str) -> Result<ContainerDetails, Failure> {
         let words = ["inspect", "--type", "container", "--format", format, container];
         let ended = self.call(&format!("looking at the mounts of {container}"), &words, QUICK)?;
         if ended.success() {

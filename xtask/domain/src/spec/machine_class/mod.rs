@@ -152,8 +152,7 @@ fn resource(d: &mut Decoder<'_>, root: &Node) -> Option<MachineClass> {
         return None;
     }
     let (metadata, spec) = sections(d, root)?;
-    let class = metadata_of(d, root, metadata, spec)?;
-    Some(spec_of(d, class, spec))
+    class(d, root, metadata, spec)
 }
 
 fn sections<'n>(d: &mut Decoder<'_>, root: &'n Node) -> Option<(&'n Node, &'n Node)> {
@@ -186,7 +185,7 @@ fn sections<'n>(d: &mut Decoder<'_>, root: &'n Node) -> Option<(&'n Node, &'n No
     }
 }
 
-fn metadata_of(d: &mut Decoder<'_>, root: &Node, metadata: &Node, spec: &Node) -> Option<MachineClass> {
+fn class(d: &mut Decoder<'_>, root: &Node, metadata: &Node, spec: &Node) -> Option<MachineClass> {
     d.known_keys(metadata, METADATA_KEYS, "metadata");
     let kind = d.text_at(metadata, "type");
     let at = metadata.get("type").unwrap_or(metadata);
@@ -229,8 +228,10 @@ fn metadata_of(d: &mut Decoder<'_>, root: &Node, metadata: &Node, spec: &Node) -
     read_by_hand(d, metadata);
     let labels = d.string_map(metadata, "labels");
     let annotations = d.string_map(metadata, "annotations");
+    d.known_keys(spec, SPEC_KEYS, "spec (omnictl drops it silently)");
+    let match_labels = d.strings(spec, "matchlabels").unwrap_or_default();
+    let auto_provision = d.map(spec, "autoprovision").map(|node| provision(d, node));
     let (place, spec_at) = (root.at.in_file(d.file), spec.at);
-    let (match_labels, auto_provision) = (Vec::new(), None);
     Some(MachineClass { id, namespace, labels, annotations, match_labels, auto_provision, place, id_at, spec_at })
 }
 
@@ -258,13 +259,6 @@ fn read_by_hand(d: &mut Decoder<'_>, metadata: &Node) {
         let message = format!("`{key}` must be {wanted}");
         d.error("class-wrong-type", value, message, format!("leave `{key}` out, or write {wanted}"));
     }
-}
-
-fn spec_of(d: &mut Decoder<'_>, mut class: MachineClass, spec: &Node) -> MachineClass {
-    d.known_keys(spec, SPEC_KEYS, "spec (omnictl drops it silently)");
-    class.match_labels = d.strings(spec, "matchlabels").unwrap_or_default();
-    class.auto_provision = d.map(spec, "autoprovision").map(|node| provision(d, node));
-    class
 }
 
 fn provision(d: &mut Decoder<'_>, node: &Node) -> AutoProvision {
