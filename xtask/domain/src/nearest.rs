@@ -68,6 +68,8 @@ mod tests {
         assert_eq!(nearest("vesrion", ["version"]), Some("version"));
         assert_eq!(nearest("frobnicate", ["cores", "memory"]), None);
         assert_eq!(nearest("ab", ["ba", "xy"]), Some("ba"), "a swap counts once");
+        assert_eq!(nearest("memory", ["menary", "cores"]), Some("menary"), "a third of the letters");
+        assert_eq!(nearest("memory", ["mnnary", "cores"]), None, "half of them");
     }
 
     #[test]
@@ -76,5 +78,6 @@ mod tests {
         assert_eq!(several("yaml-sintax", known, 2), ["yaml-syntax", "yaml-encoding"]);
         assert_eq!(several("wrong-type", known, 3), ["class-wrong-type", "class-type"]);
         assert_eq!(several("frobnicate", known, 3), Vec::<&str>::new());
+        assert_eq!(several("memory", ["mnnary", "menary"], 3), ["menary"]);
     }
 }

@@ -186,6 +186,20 @@ mod tests {
     }
 
     #[test]
+    fn flags_of_a_key_say_whether_it_encrypts() {
+        let packets = unarmor(&fixture("rsa")).unwrap();
+        // The subpacket 27 of a subkey: it may encrypt messages and storage (0x0c), only one of them, or sign (0x02).
+        let with = |flags: u8| {
+            let at = packets.windows(3).position(|bytes| bytes == [2, 27, 0x0c]).unwrap() + 2;
+            let text = STANDARD.encode([&packets[..at], &[flags], &packets[at + 1..]].concat());
+            let text =
+                format!("-----BEGIN PGP PRIVATE KEY BLOCK-----\n\n{text}\n-----END PGP PRIVATE KEY BLOCK-----\n");
+            judge(&text, NOW).is_ok()
+        };
+        assert_eq!([0x0c, 0x04, 0x08, 0x02].map(with), [true, true, true, false]);
+    }
+
+    #[test]
     fn judge_refuses_what_is_not_a_private_key() {
         let public = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nAAAA\n-----END PGP PUBLIC KEY BLOCK-----\n";
         assert!(judge(public, NOW).unwrap_err().why.contains("public half"));
