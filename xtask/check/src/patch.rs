@@ -421,7 +421,7 @@ fn refusal(file: &str, problem: &Problem, omni: Option<Omni>, sure: bool) -> Fin
         Fault::Key { since: Some(since), .. } => (
             "template-patch-unknown-field",
             format!("{program} does not know the field `{path}`: 1.{since} is the first that does"),
-            format!("remove it, or update Omni to 1.{since} (docs/upgrade.md)"),
+            format!("remove it, or update Omni to 1.{since} (docs/how-to/upgrade.md)"),
         ),
         Fault::Key { key, .. } if key == "<<" => (
             "template-patch-unknown-field",

@@ -44,7 +44,7 @@ impl Checker<'_> {
             let bugs = omni.iter().flat_map(|omni| table().bugs_of(Some(omni), None, None));
             for bug in bugs.filter(|bug| bug.id == "omni-restored-etcd") {
                 let message = format!("`bootstrapSpec` with this Omni: {} (fixed in {})", bug.harm, bug.fixed);
-                let fix = "update Omni first (docs/upgrade.md), or keep the backup until the cluster is ready";
+                let fix = "update Omni first (docs/how-to/upgrade.md), or keep the backup until the cluster is ready";
                 self.warning("template-restore-reboot", spec.at, message, fix);
             }
             for (value, key) in [(&spec.cluster_uuid, "clusterUUID"), (&spec.snapshot, "snapshot")] {
