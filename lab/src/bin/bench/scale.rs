@@ -50,6 +50,8 @@ pub fn run(bench: &Bench) -> Result<()> {
         let lab = BenchLab::start(bench, &format!("{size} --tool-start-ms {TOOL_START_MS}"))?;
         done(&mut lab.task(&["provider-setup", "--yes"]))?;
         settle(&lab)?;
+        // A bundle of the last size is not replaced.
+        let _ = fs::remove_file(bench.scratch.join(BUNDLE));
         done(&mut lab.task(&["support-bundle", "--yes", "--out", BUNDLE]))?;
         for (task, bound) in TASKS {
             let costs: Vec<Cost> = (0..ROUNDS).map(|_| cost(&lab, task)).collect::<Result<_>>()?;
