@@ -18,6 +18,8 @@ pub fn validate(release: OmniRelease, provider: &str, schema: &str, data: &str) 
     let mut found = mismatches(&schema, &root.unwrap_or_else(|| Node::mapping(Position::START)));
     // They are about the schema.
     found.retain(|one| !matches!(one.kind, MismatchKind::Keyword | MismatchKind::Endless));
+    // By the names of the keys, not in the order of the file.
+    found.sort_by(|a, b| above(a).cmp(above(b)));
     if found.is_empty() {
         return Ok(());
     }
@@ -33,6 +35,11 @@ pub fn validate(release: OmniRelease, provider: &str, schema: &str, data: &str) 
 /// Where a key is missing, and which.
 fn missing(found: &Mismatch) -> Option<(&str, &str)> {
     found.path.rsplit_once('.').filter(|_| found.kind == MismatchKind::Required)
+}
+
+/// The value that a mismatch is about; of a missing key, what it is missing in.
+fn above(found: &Mismatch) -> &str {
+    missing(found).map_or(&found.path, |(above, _)| above)
 }
 
 fn old(same: &[Mismatch]) -> String {
@@ -72,21 +79,29 @@ mod tests {
         both.extend([
             (
                 OmniRelease::V1_4_9,
-                text.as_str(),
-                "jsonschema validation failed with 'file://proxmox-schema.json#'\n- at '/cores': got string, want integer",
+                "cores: 1\nmemory: 2048\ndisk_size: 5\n",
+                "- at '': missing property 'storage_selector'",
             ),
-            (OmniRelease::V1_4_9, "cores: 1\nmemory: 2048\ndisk_size: 5\n", "- at '': missing property 'storage_selector'"),
-            (new, &several, "- config value \".cores\": must be of type integer, but got string\n"),
-            (new, &several, "- config value \".memory\": must be at least 2048\n"),
-            (new, &several, "- config value \".disk_cache\": must be one of 'none', 'writethrough',"),
             (new, "cores: 1\n", "value \".memory\": is required; config value \".disk_size\": is required"),
             (new, "# nothing\n", "config value \".cores\": is required"),
             (new, &unset, "config value \".memory\": is required but was not set"),
             (new, &nested, "config value \".additional_nics.0.bridge\": is required"),
             (new, "a: [\n", "failed to unmarshal YAML yaml: "),
         ]);
+        let said =
+            |release, data: &str| validate(release, "proxmox", crate::provider::SCHEMA, data).err().unwrap_or_default();
+        assert_eq!(
+            said(OmniRelease::V1_4_9, &text),
+            "jsonschema validation failed with 'file://proxmox-schema.json#'\n- at '/cores': got string, want integer"
+        );
+        assert_eq!(
+            said(new, &several),
+            "- config value \".cores\": must be of type integer, but got string\n\
+             - config value \".disk_cache\": must be one of 'none', 'writethrough', 'writeback', 'directsync', 'unsafe'\n\
+             - config value \".memory\": must be at least 2048"
+        );
         for (release, data, wanted) in both {
-            let said = validate(release, "proxmox", crate::provider::SCHEMA, data).err().unwrap_or_default();
+            let said = said(release, data);
             assert!(said.contains(wanted) && said.is_empty() == wanted.is_empty(), "{data}: {said}");
         }
     }
