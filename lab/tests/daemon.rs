@@ -1,12 +1,71 @@
-//! The real binary: the ways in which a lab ends, and its files.
+//! A whole life through the real binary, and the ways in which a lab ends.
 #![allow(clippy::unwrap_used)] // a test that cannot go on should stop
 
 mod harness;
 
 use std::process::Command;
 
-use harness::{CLASS, CallResult, LAB, Lab};
+use harness::{CLASS, CallResult, LAB, Lab, cluster};
 use serde_json::Value;
+
+fn vms(lab: &Lab) -> Vec<Value> {
+    lab.dump()["proxmox"]["vms"].as_array().unwrap().clone()
+}
+
+fn ready(lab: &Lab) -> bool {
+    lab.dump()["omni"]["clusters"][0]["ready"] == true
+}
+
+fn with_cluster(args: &[&str], control_planes: u32, workers: u32) -> Lab {
+    let lab = Lab::start(args);
+    lab.up();
+    lab.make_cluster(CLASS, control_planes, workers);
+    lab
+}
+
+#[test]
+fn a_whole_life() {
+    let lab = with_cluster(&[], 3, 3);
+    lab.wait("six machines run", || ready(&lab));
+    let found = vms(&lab);
+    assert_eq!(found.len(), 6);
+    assert!(found.iter().all(|vm| vm["status"] == "running" && vm["storage"] == "local-lvm" && vm["disk_gib"] == 40));
+    let status = lab.omnictl("get clusterstatus demo");
+    let row: Vec<&str> = status.out.lines().nth(1).unwrap().split_whitespace().skip(4).collect();
+    assert_eq!(row, ["true", "3", "6", "6"], "{status:?}");
+
+    lab.project.write("cluster.yaml", &cluster(3, 1));
+    let said = lab.omnictl("cluster template sync -f cluster.yaml");
+    assert_eq!(said.out, "* updating MachineSets.omni.sidero.dev(demo-workers)\n", "{said:?}");
+    lab.wait("two workers leave", || vms(&lab).len() == 4 && ready(&lab));
+    assert!(vms(&lab).iter().filter(|vm| vm["name"].as_str().unwrap().contains("workers")).count() == 1);
+
+    let said = lab.omnictl("delete machineclass worker");
+    assert!(said.err.contains("still in use by machine sets: demo-control-planes, demo-workers"), "{said:?}");
+    let said = lab.omnictl("cluster delete demo");
+    assert_eq!(said.code, 0, "{said:?}");
+    assert_eq!(said.out, "* tearing down Clusters.omni.sidero.dev(demo)\n* destroyed Clusters.omni.sidero.dev(demo)\n");
+    assert_eq!(vms(&lab).len(), 0);
+    for typ in ["machines", "links", "machinerequests", "machinesets", "clusterstatuses", "clustermachines"] {
+        assert_eq!(lab.omnictl(&format!("get {typ} -o json")).out, "", "{typ}");
+    }
+    let said = lab.omnictl("delete machineclass worker");
+    assert_eq!((said.code, said.err.as_str()), (0, "destroyed MachineClasses.omni.sidero.dev worker\n"));
+}
+
+/// A machine whose request is deleted is replaced by another one.
+#[test]
+fn a_deleted_request_is_replaced() {
+    let lab = with_cluster(&[], 1, 1);
+    lab.wait("two machines run", || ready(&lab));
+    let found = lab.omnictl("get machinerequests -l omni.sidero.dev/machine-request-set=demo-workers -o json");
+    let request = serde_json::from_str::<Value>(&found.out).unwrap()["metadata"]["id"].as_str().unwrap().to_owned();
+    let said = lab.omnictl(&format!("delete machinerequest {request}"));
+    assert_eq!(said.code, 0, "{said:?}");
+    lab.wait("another machine runs", || {
+        ready(&lab) && vms(&lab).len() == 2 && vms(&lab).iter().all(|vm| vm["name"] != request.as_str())
+    });
+}
 
 fn nothing_left(lab: &Lab) {
     let dir = lab.dir.0.join("lab");
@@ -22,9 +81,7 @@ fn nothing_left(lab: &Lab) {
 
 #[test]
 fn end_of_stdin_a_signal_and_stop_end_it() {
-    let mut lab = Lab::start(&[]);
-    lab.up();
-    lab.make_cluster(CLASS, 1, 0);
+    let mut lab = with_cluster(&[], 1, 0);
     assert_eq!(lab.close_stdin(), Some(0));
     nothing_left(&lab);
     for line in ["kill -TERM $PID", "kill -INT $PID", "$LAB stop --dir $DIR"] {

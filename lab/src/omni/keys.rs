@@ -136,6 +136,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_key_is_read_back() {
+        let key = generate("infra-provider:proxmox", 1_795_317_778, YEAR).unwrap();
+        let read = read(&key.encoded).unwrap();
+        assert_eq!(read.name, "infra-provider:proxmox");
+        assert_eq!(read.fingerprint, key.fingerprint);
+        assert_eq!(key.expires, 1_795_317_778 + 31_536_000);
+        let json = String::from_utf8(STANDARD.decode(&key.encoded).unwrap()).unwrap();
+        assert!(json.starts_with(
+            "{\"name\":\"infra-provider:proxmox\",\"pgp_key\":\"-----BEGIN PGP PRIVATE KEY BLOCK-----\\n"
+        ));
+    }
+
+    #[test]
     fn errors_are_those_of_omnictl() {
         let encode = |text: &str| STANDARD.encode(text);
         for (key, wanted) in [

@@ -229,6 +229,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn exit_codes_are_those_of_the_design() {
+        let codes = [
+            (Code::Usage, 2),
+            (Code::MissingInput, 2),
+            (Code::Prerequisite, 4),
+            (Code::Unreachable, 5),
+            (Code::Refused, 5),
+            (Code::NotFound, 1),
+            (Code::Invalid, 1),
+            (Code::Conflict, 1),
+            (Code::Failed, 1),
+            (Code::Timeout, 124),
+            (Code::Interrupted, 130),
+        ];
+        for (code, exit) in codes {
+            assert_eq!(code.exit(), exit, "{code:?}");
+        }
+    }
+
+    #[test]
     fn a_failure_survives_context() {
         let error = anyhow::Error::new(Failure::new(Code::Refused, "no")).context("reading");
         assert_eq!(Failure::of(&error).code, Code::Refused);

@@ -83,6 +83,39 @@ fn minimal_grants_are_enough() {
 }
 
 #[test]
+fn missing_privileges_are_reported_and_granted() {
+    let full = least();
+    for provider in [Provider::Untagged, Provider::V0_2] {
+        let scope = scope(provider);
+        let mut full = full.clone();
+        if provider > Provider::Untagged {
+            grant(&mut full, "/pool", "OmniPool", &["Pool.Allocate", "Pool.Audit"], true);
+        }
+        let cuts: Vec<(String, String)> = full
+            .roles
+            .iter()
+            .flat_map(|(role, held)| held.iter().map(move |each| (role.clone(), each.clone())))
+            .collect();
+        for (role, privilege) in cuts {
+            let mut acl = full.clone();
+            acl.roles.get_mut(&role).unwrap().remove(&privilege);
+            let permissions = acl.answers(&scope);
+            let found = missing(&scope, &permissions);
+            // AllocateSpace shows a storage as well as Audit does, and the other way round; so do Allocate and Audit.
+            if found.is_empty() {
+                assert_eq!((role.as_str(), privilege.as_str()), ("OmniDisk", "Datastore.Audit"));
+                continue;
+            }
+            assert!(found.iter().all(|row| row.starts_with(&privilege)), "{role} − {privilege}: {found:?}");
+            let roles = acl.roles.clone();
+            let script = script(&scope, &permissions, &Login { roles: Some(&roles), ..login() }).unwrap();
+            acl.run(&script);
+            assert_eq!(missing(&scope, &acl.answers(&scope)), Vec::<String>::new(), "{script}");
+        }
+    }
+}
+
+#[test]
 fn complete_script_matches_the_guide() {
     let scope = Scope {
         networks: BTreeSet::from([Network { bridge: "vmbr0".into(), vlan: Some(3) }]),
@@ -129,17 +162,44 @@ fn other_way_of_a_call_is_named() {
     assert_eq!(row.alternatives, ["Sys.AccessNetwork on /nodes/pve1"]);
 }
 
+#[test]
+fn pool_privileges_are_enough() {
+    let scope = scope(Provider::V0_1);
+    let mut acl = least();
+    let of_vms = acl.acl.iter_mut().filter(|(entry, _)| entry.path == "/vms");
+    of_vms.for_each(|(entry, _)| entry.path = "/pool".to_owned());
+    grant(&mut acl, "/pool", "OmniPool", &["Pool.Allocate", "Pool.Audit"], true);
+    assert_eq!(missing(&scope, &acl.answers(&scope)), Vec::<String>::new());
+    let untagged = self::scope(Provider::Untagged);
+    assert!(missing(&untagged, &acl.answers(&untagged)).contains(&"VM.Allocate /vms/100".to_owned()));
+}
+
 /// What the least grants, which know no pool, lack.
 #[test]
 fn every_release_needs_what_it_calls() {
-    for (provider, lacks) in [
-        (Provider::Untagged, ""),
-        (Provider::V0_1, "Pool.Allocate Pool.Audit"),
-        (Provider::V0_2, "Pool.Allocate Pool.Audit Sys.Audit Sys.Console"),
-        (Provider::V0_3, "Mapping.Use Pool.Allocate Pool.Audit Sys.Audit Sys.Console"),
+    for (provider, lacks, some) in [
+        (Provider::Untagged, "", &[][..]),
+        (
+            Provider::V0_1,
+            "Pool.Allocate Pool.Audit",
+            &["Pool.Allocate /pool/demo-workers", "Pool.Audit /pool/demo-workers"],
+        ),
+        (
+            Provider::V0_2,
+            "Pool.Allocate Pool.Audit Sys.Audit Sys.Console",
+            &["Sys.Console /", "Sys.Audit /", "Pool.Audit /pool/demo-workers"],
+        ),
+        (
+            Provider::V0_3,
+            "Mapping.Use Pool.Allocate Pool.Audit Sys.Audit Sys.Console",
+            &["Mapping.Use /mapping/usb/stick", "Pool.Allocate /pool/demo-workers"],
+        ),
     ] {
         let scope = Scope { ha: true, usb: set(&["stick"]), ..scope(provider) };
         let found = missing(&scope, &least().answers(&scope));
+        for row in some {
+            assert!(found.contains(&(*row).to_owned()), "{provider}: {row} in {found:?}");
+        }
         let found: BTreeSet<&str> = found.iter().filter_map(|each| each.split(' ').next()).collect();
         assert_eq!(found.into_iter().collect::<Vec<_>>().join(" "), lacks, "{provider}");
     }
