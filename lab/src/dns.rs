@@ -24,7 +24,7 @@ pub async fn serve(at: SocketAddr, faults: Arc<Faults>) -> Result<SocketAddr> {
         let mut buffer = [0u8; 512];
         // A datagram that cannot be read or answered is one that got lost.
         while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
-            if let Some(answer) = answer(&buffer[..length], told(&faults)) {
+            if let Some(answer) = answer(&buffer[..length], addresses(&faults)) {
                 let _ = socket.send_to(&answer, from).await;
             }
         }
@@ -32,10 +32,10 @@ pub async fn serve(at: SocketAddr, faults: Arc<Faults>) -> Result<SocketAddr> {
     Ok(address)
 }
 
-fn told(faults: &Faults) -> &'static [Ipv4Addr] {
+fn addresses(faults: &Faults) -> &'static [Ipv4Addr] {
     let faulty =
         [("dns-no-name", &[][..]), ("dns-tailnet-address", &[TAILNET]), ("dns-two-addresses", &[LAN, TAILNET])];
-    faulty.iter().find(|(name, _)| faults.has(name)).map_or(&[LAN], |(_, addresses)| addresses)
+    faulty.iter().find(|(name, _)| faults.has(name)).map_or(&[LAN], |(_, found)| found)
 }
 
 /// The answer to a query for one name's A records; `None` for anything else.

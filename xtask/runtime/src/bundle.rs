@@ -143,10 +143,7 @@ impl OpenedBundle {
     /// # Errors
     /// Why it could not be read then, or now.
     pub fn document<T: DeserializeOwned>(&self, name: &str) -> Result<T, Failure> {
-        let wrong = |error: serde_json::Error| {
-            Failure::new(Code::Invalid, format!("`{name}` in the bundle is not understood")).cause(error.to_string())
-        };
-        serde_json::from_str(&self.read(name)?).map_err(wrong)
+        serde_json::from_str(&self.read(name)?).map_err(|error| not_understood(name, &error))
     }
 
     /// The resources of a type in Omni, or those with a label.
@@ -157,9 +154,7 @@ impl OpenedBundle {
         };
         let mut found: Vec<Value> = self.document(&name)?;
         found.retain(|found| found["metadata"]["labels"][label] == value);
-        serde_json::from_value(found.into()).map_err(|error| {
-            Failure::new(Code::Invalid, format!("`{name}` in the bundle is not understood")).cause(error.to_string())
-        })
+        serde_json::from_value(found.into()).map_err(|error| not_understood(&name, &error))
     }
 
     /// The directory with what the Proxmox of a provider answered, which is its name in the manifest too.
@@ -195,6 +190,10 @@ impl OpenedBundle {
         let lines: Vec<&str> = log.split_inclusive('\n').collect();
         Ok(lines[lines.len().saturating_sub(tail as usize)..].concat())
     }
+}
+
+fn not_understood(name: &str, error: &serde_json::Error) -> Failure {
+    Failure::new(Code::Invalid, format!("`{name}` in the bundle is not understood")).cause(error.to_string())
 }
 
 /// Unpacks a bundle into `dir`. One of another format has nothing but that in its manifest.

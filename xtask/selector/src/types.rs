@@ -14,7 +14,7 @@ pub(super) enum Type {
     Param(u32),
 }
 
-/// The types by the name that the checker shows, and the one that `type()` gives and that the output type is told by.
+/// The types by the name that the checker shows, and the one that `type()` gives and that the output type is known by.
 const NAMES: [(&str, &str); 13] = [
     ("bool", "bool"),
     ("bytes", "bytes"),
@@ -70,7 +70,7 @@ impl Type {
         }
     }
 
-    /// The name that `type()` gives and that the output type is told by.
+    /// The name that `type()` gives and that the output type is known by.
     pub(super) fn runtime_name(&self) -> String {
         let Type::Of(name, parameters) = self else { return self.to_string() };
         let runtime = NAMES.iter().find(|(shown, _)| shown == name).map_or(*name, |(_, runtime)| runtime);

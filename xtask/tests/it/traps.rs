@@ -63,12 +63,12 @@ impl World<'_> {
 
     /// The checks that are neither ok nor skipped, as `id status`, and the exit status.
     fn doctor(&self) -> (i32, Vec<String>) {
-        told(&CommandOutput::of(&mut self.command(&["doctor", "--all", "--json"])))
+        reported(&CommandOutput::of(&mut self.command(&["doctor", "--all", "--json"])))
     }
 }
 
 /// What a run of doctor found.
-fn told(ran: &CommandOutput) -> (i32, Vec<String>) {
+fn reported(ran: &CommandOutput) -> (i32, Vec<String>) {
     let document = ran.json();
     let checks = document["data"]["checks"].as_array().unwrap_or_else(|| panic!("{document:#}")).iter();
     let word = |check: &Value, key: &str| check[key].as_str().unwrap_or_default().to_owned();
@@ -167,7 +167,7 @@ fn traps_of_the_host_are_found() {
         }
         // The engine is of this host here.
         outer.env_remove("DOCKER_HOST").stdin(Stdio::null());
-        let (ended, found) = told(&CommandOutput::of(&mut outer));
+        let (ended, found) = reported(&CommandOutput::of(&mut outer));
         assert_eq!((ended, found), (*exit, wanted.iter().map(|each| (*each).to_owned()).collect()), "{mounts}");
     }
 }
