@@ -214,8 +214,9 @@ paths! {
 }
 
 /// `path` as a word that can be pasted in the shell that the task was started from: relative to the working directory if it is
-/// inside.
+/// inside, `.` for the working directory itself.
 pub fn pasted(path: &Path) -> String {
     let here = std::env::current_dir().unwrap_or_default();
-    crate::proc::quote(&path.strip_prefix(&here).unwrap_or(path).to_string_lossy())
+    let shown = path.strip_prefix(&here).unwrap_or(path);
+    crate::proc::quote(&if shown == Path::new("") { Path::new(".") } else { shown }.to_string_lossy())
 }

@@ -119,6 +119,9 @@ fn released_program_makes_a_project_and_names_itself_in_every_advice() {
         let ran = released(&dir, words).exits(code).says(&["./omni-scale "]);
         assert!(!format!("{ran:?}").contains("cargo xtask"), "{words:?}: {ran:#?}");
     }
+    let here = Scratch::new();
+    let ran = CommandOutput::of(sandbox::outside(env!("CARGO_BIN_EXE_xtask"), here.path()).args(["init", "."]));
+    ran.exits(0).says(&["next: cargo xtask omni-setup --project-dir .\n"]);
     let version = format!("omni-scale {}\n", env!("CARGO_PKG_VERSION"));
     assert_eq!(released(&dir, &["--version"]).exits(0).stdout, version);
 }
