@@ -270,6 +270,8 @@ pub const STATE_VERSION: &str = "omni_version";
 
 /// From started containers to a healthy Omni takes seconds.
 const HEALTH: Duration = Duration::from_secs(120);
+/// How long a provider runs before it counts as running.
+const STAYS_UP: Duration = Duration::from_secs(1);
 
 /// Starts the stack; with `recreate` recreates every container.
 pub fn start<'a>(provider: bool, recreate: bool, effect: String) -> Change<'a> {
@@ -379,7 +381,7 @@ pub fn verify_as(
     }
 }
 
-/// Waits until the containers of `services` run and are healthy. False if the provider does not run yet: it ends, and docker
+/// Waits until the containers of `services` run and are healthy, and a provider has not ended at once. False if the provider does not run yet: it ends, and docker
 /// restarts it, until Omni answers.
 ///
 /// # Errors
@@ -405,6 +407,10 @@ fn wait_until_well(cx: &Cx, compose: &Compose<'_>, services: &[String]) -> anyho
             }
             if !container.well() {
                 return Ok(Poll::Waiting(format!("waiting for {service}: {}", container.status)));
+            }
+            // Nothing but its end shows that a provider cannot work, and it comes within milliseconds of each start.
+            if Compose::is_provider(service) && container.up_for().is_some_and(|up| up < STAYS_UP) {
+                return Ok(Poll::Waiting(format!("waiting for {service} to stay up")));
             }
         }
         Ok(Poll::Done(StepResult::ok(true, format!("{} run", services.len()))))
