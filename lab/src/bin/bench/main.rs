@@ -57,14 +57,15 @@ impl Drop for Bench {
 }
 
 impl Bench {
-    /// Builds what is measured.
+    /// Builds what is measured, in the profile in which this program was built.
     fn new() -> Result<Bench> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("lab lies in the repository")?.to_owned();
         let scratch = std::env::temp_dir().join(format!("omni-scale-bench-{}", std::process::id()));
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-        let bench = Bench { xtask: root.join("target/debug/xtask"), root, scratch, cargo };
+        let (directory, profile) = if cfg!(debug_assertions) { ("debug", "dev") } else { ("release", "release") };
+        let bench = Bench { xtask: root.join("target").join(directory).join("xtask"), root, scratch, cargo };
         for package in ["xtask", "lab"] {
-            done(&mut bench.cargo(&["build", "--quiet", "--package", package]))?;
+            done(&mut bench.cargo(&["build", "--quiet", "--profile", profile, "--package", package]))?;
         }
         Ok(bench)
     }
