@@ -3,6 +3,7 @@
 # whoever has no mise. A second call installs nothing that is there.
 #
 #   .ci/tools.sh
+#   .ci/tools.sh mutants      cargo-mutants alone, which no check needs: CONTRIBUTING.md says how it is run
 #
 # Needs cargo with rustfmt and clippy, npm, python3 and go. What comes from the system (a C compiler, curl, openssl, gpg,
 # and the shells whose completions are tested) is installed where apt is there and may be used.
@@ -116,6 +117,13 @@ mise_version=2026.9.15
 # For .ci/browser.sh: what drives the system's Chromium, and the checks of accessibility.
 puppeteer_version=25.16.0
 axe_version=4.14.1
+mutants_version=27.1.0
+
+if [ "${1:-}" = mutants ]; then
+  need cargo "rustup"
+  cargo install --quiet --locked --root "$tools" --version "$mutants_version" cargo-mutants
+  exit
+fi
 
 need git "apt-get install git"
 need cargo "rustup, with the components rustfmt and clippy"
