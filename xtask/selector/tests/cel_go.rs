@@ -1,6 +1,6 @@
 //! The selector language against what cel-go itself answered: `truth.tsv`, made as README.md says.
 
-use selector::{Storage, check_for_talos, compile};
+use selector::{Storage, check_for_talos, compile, is_letter_or_digit, words};
 
 const TRUTH: &str = include_str!("truth.tsv");
 
@@ -117,6 +117,27 @@ fn compile_error_has_position_and_hint() {
         let error = compile(expression).expect_err(expression);
         assert!(error.hint.as_deref().unwrap_or_default().contains(hint), "{expression}: {error:?}");
     }
+}
+
+/// As cel-go prints it: the column counts from 1, the dots from 0.
+#[test]
+fn report_marks_the_column_below_the_line() {
+    let report = |source: &str| compile(source).expect_err(source).report;
+    let expected =
+        "ERROR: <input>:2:6: undeclared reference to 'nam' (in container '')\n |   && nam == \"b\"\n | .....^";
+    assert_eq!(report("name == \"a\"\n  && nam == \"b\""), expected);
+    let both = report("nam == enabled").lines().filter(|line| line.starts_with("ERROR")).count();
+    assert_eq!(both, 2);
+}
+
+#[test]
+fn tokens_and_letters_are_those_of_the_language() {
+    assert_eq!(words("a && b"), Some(vec![("a", 0..1), ("&&", 2..4), ("b", 5..6)]));
+    assert_eq!(words("a # b"), None);
+    let letters: String = "aZ9ßж٣_-. €²".chars().filter(|c| is_letter_or_digit(*c)).collect();
+    assert_eq!(letters, "aZ9ßж٣");
+    let uses = |source: &str| compile(source).expect(source).uses_storage();
+    assert_eq!(["true", "1 < 2", "name != \"\"", ".node == \"a\""].map(uses), [false, false, true, true]);
 }
 
 #[test]
