@@ -277,19 +277,24 @@ fn login_user(config: &Path) -> Option<String> {
 const ACCESS: [&str; 2] = ["\"msg\":\"finished unary call with code ", "\"msg\":\"finished streaming call with code "];
 
 /// A line without the colours of a terminal and the escapes of a log that keeps lines in JSON (Docker's json-file driver,
-/// `journalctl -o json`).
+/// `journalctl -o json`) or was copied from a web page.
 fn plain(line: &str) -> Cow<'_, str> {
     // A colour is, by ECMA-48, parameters and then one letter.
-    static ESCAPE: LazyLock<Option<Regex>> =
-        LazyLock::new(|| Regex::new(r#"(?:\\+u001b|\x1b)\[[0-9;?]*[A-Za-z]?|\\+("|u003c|u003e|u0026)"#).ok());
+    static ESCAPE: LazyLock<Option<Regex>> = LazyLock::new(|| {
+        Regex::new(
+            r#"(?:\\+u001b|\x1b)\[[0-9;?]*[A-Za-z]?|\\+("|u003c|u003e|u0026|u0022|u0027)|\\*&(quot|lt|gt|amp|#34|#39|#x27|apos);"#,
+        )
+        .ok()
+    });
     // As bytes, which is one comparison of many at a time also without optimisation.
-    let escaped = line.as_bytes().contains(&b'\\') || line.as_bytes().contains(&0x1b);
+    let escaped = [b'\\', b'&', 0x1b].iter().any(|byte| line.as_bytes().contains(byte));
     let Some(escape) = ESCAPE.as_ref().filter(|_| escaped) else { return Cow::Borrowed(line) };
-    escape.replace_all(line, |found: &Captures<'_>| match found.get(1).map(|letter| letter.as_str()) {
+    escape.replace_all(line, |found: &Captures<'_>| match found.get(1).or(found.get(2)).map(|letter| letter.as_str()) {
         None => "",
-        Some("u003c") => "<",
-        Some("u003e") => ">",
-        Some("u0026") => "&",
+        Some("u003c" | "lt") => "<",
+        Some("u003e" | "gt") => ">",
+        Some("u0026" | "amp") => "&",
+        Some("u0027" | "#39" | "#x27" | "apos") => "'",
         Some(_) => "\"",
     })
 }
@@ -460,6 +465,10 @@ mod tests {
                     format!("{{\"MESSAGE\":{}}}", json(&coloured)),
                     kept.clone(),
                     format!("{{\"line\":{}}}", json(&kept)),
+                    line.replace('&', "&amp;").replace('"', "&#34;").replace('\'', "&#39;").replace('<', "&lt;"),
+                    format!("{{\"line\":{}}}", json(line).replace("\\\"", "\\u0022").replace('\'', "\\u0027")),
+                    format!("192.0.2.30: user: warning: [2026-11-22T03:10:00.12Z]: {line} \r"),
+                    format!("2026-11-22T02:12:11.009935980Z stderr F {line}"),
                 ];
                 for dressed in dresses {
                     assert_eq!(ids(&issues.find(&dressed)), [issue.id.as_str()], "{dressed}");
