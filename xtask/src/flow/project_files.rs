@@ -66,7 +66,7 @@ pub fn same(cx: &Cx, checked: &CheckedFile) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::new(Code::Conflict, format!("`{}` changed after it was checked", cx.paths.show(&checked.path)))
-        .cause("what it holds now was neither checked nor shown, so it was not synced")
+        .cause("what it holds now was neither checked nor shown, so nothing was done with it")
         .hint("run the same command again"))
 }
 
@@ -97,18 +97,18 @@ pub fn create<'a>(
     (force, hint, next): (bool, &str, String),
 ) -> Result<Option<Change<'a>>, Failure> {
     let shown = cx.paths.show(path);
-    let (verb, undo) = match files::read_if_there(path)? {
-        Some(old) if old == contents.as_bytes() => return Ok(None),
-        Some(_) if !force => {
-            return Err(Failure::new(Code::Conflict, format!("`{shown}` exists with other content"))
-                .cause("it is never overwritten unasked: it may hold your own changes")
-                .hint(hint)
-                .next(next));
+    match files::read_if_there(path)? {
+        Some(old) if old == contents.as_bytes() => Ok(None),
+        Some(_) if !force => Err(Failure::new(Code::Conflict, format!("`{shown}` exists with other content"))
+            .cause("it is never overwritten unasked: it may hold your own changes")
+            .hint(hint)
+            .next(next)),
+        Some(bytes) => Ok(Some(replace(CheckedFile { path: path.to_owned(), bytes }, shown, contents, effect))),
+        None => {
+            let contents = (Secret::plain(contents), files::SHARED);
+            Ok(Some(write("create", (path.to_owned(), shown), contents, effect, "remove the file")))
         }
-        Some(_) => ("update", "restore it from git"),
-        None => ("create", "remove the file"),
-    };
-    Ok(Some(write(verb, (path.to_owned(), shown), (Secret::plain(contents), files::SHARED), effect, undo)))
+    }
 }
 
 /// Takes a file from everyone but its owner; nothing when it is private or absent.
