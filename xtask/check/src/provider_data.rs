@@ -20,6 +20,10 @@ use yaml::{Data, Entry, Finding, Node, Position, Value};
 pub const INSTALL_DISK_FIX: &str = "make `disk_size` the smallest, or set `machine.install.disk: /dev/sda` in a patch of \
                                     the machine set (up to Omni 1.10; later ones refuse that field)";
 
+/// QEMU's CPU models without SSE4.2, SSSE3 or POPCNT, which x86-64-v2 has (QEMU docs/system/cpu-models-x86-abi.csv).
+const BELOW_V2: &str = "486 athlon Conroe core2duo coreduo kvm32 kvm64 Opteron_G1 Opteron_G2 Opteron_G3 Penryn pentium \
+                        pentium2 pentium3 phenom qemu32 qemu64";
+
 /// What the provider's schema is known by.
 #[derive(Debug, Clone, Copy)]
 pub enum Schema<'a> {
@@ -309,6 +313,11 @@ fn traps(data: &ProviderData, report: &mut Report<'_>) {
             let message = "`hugepages` needs `numa: true`: the VM would be made and not start";
             report.error("providerdata-hugepages-numa", at("hugepages"), message, "add `numa: true`");
         }
+    }
+    if root.get("cpu_type").and_then(Node::text).is_some_and(|cpu| BELOW_V2.split(' ').any(|known| known == cpu.trim()))
+    {
+        let message = "this CPU lacks instructions of x86-64-v2: Talos halts at its start";
+        report.warning("providerdata-cpu-level", at("cpu_type"), message, "leave `cpu_type` out, or write host");
     }
     for device in &data.pci_devices {
         if device.rombar == Some(false) {
