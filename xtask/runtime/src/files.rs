@@ -24,16 +24,24 @@ pub const SHARED: u32 = 0o644;
 pub fn io_hint(path: &Path, error: &std::io::Error) -> String {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")).display().to_string();
     match error.kind() {
+        ErrorKind::NotFound => format!("check the path: `ls {dir}` shows what is there"),
         ErrorKind::StorageFull => format!("free some space on its file system: `df -h {dir}`"),
         ErrorKind::QuotaExceeded => "the quota is used up: `quota` shows it".to_owned(),
         ErrorKind::FileTooLarge => "this shell limits the size of files: `ulimit -f unlimited`".to_owned(),
         ErrorKind::ReadOnlyFilesystem => format!("its file system is mounted read-only: `findmnt -T {dir}`"),
+        ErrorKind::IsADirectory if !dir.ends_with("docker") => {
+            format!("name a file in it; if it is empty and in the way, `rmdir {}` removes it", path.display())
+        }
         ErrorKind::IsADirectory => format!(
             "it is a directory; docker creates one if the file of a mount is missing: `rmdir {}`",
             path.display()
         ),
+        ErrorKind::Unsupported => "name a file; what a pipe holds can be read as `<(cat PIPE)`".to_owned(),
         ErrorKind::NotADirectory => format!("a part of the path is a file: `namei -l {}` shows it", path.display()),
         ErrorKind::ResourceBusy => "it is mounted by itself, and cannot be replaced: mount its directory".to_owned(),
+        _ if Errno::from_io_error(error) == Some(Errno::LOOP) => {
+            format!("the link leads back to itself: `namei -l {}` shows it", path.display())
+        }
         _ if Errno::from_io_error(error) == Some(Errno::PERM) => {
             format!("run the task as the owner; the file or its directory may be immutable: `lsattr -d {dir}`")
         }
@@ -320,7 +328,7 @@ fn other_than_file(kind: FileType) -> Option<std::io::Error> {
         _ if kind.is_socket() => "socket",
         _ => "device",
     };
-    Some(std::io::Error::other(format!("it is a {name}, not a file")))
+    Some(std::io::Error::new(ErrorKind::Unsupported, format!("it is a {name}, not a file")))
 }
 
 /// Opens a regular file only: opening a pipe could block, and a device may be endless.

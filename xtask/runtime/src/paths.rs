@@ -216,7 +216,15 @@ paths! {
 /// `path` as a word that can be pasted in the shell that the task was started from: relative to the working directory if it is
 /// inside, `.` for the working directory itself.
 pub fn pasted(path: &Path) -> String {
+    if is_stream(path) {
+        return "FILE".to_owned();
+    }
     let here = std::env::current_dir().unwrap_or_default();
     let shown = path.strip_prefix(&here).unwrap_or(path);
     crate::proc::quote(&if shown == Path::new("") { Path::new(".") } else { shown }.to_string_lossy())
+}
+
+/// Whether it names what can be read once only: standard input, or a pipe of the shell.
+pub fn is_stream(path: &Path) -> bool {
+    path == Path::new("-") || path == Path::new("/dev/stdin") || path.starts_with("/dev/fd")
 }

@@ -19,7 +19,7 @@ use domain::spec::template::{self, ClusterTemplate};
 use domain::words::quote;
 use runtime::files;
 use runtime::parallel;
-use runtime::paths::pasted;
+use runtime::paths::{is_stream, pasted};
 use runtime::proc;
 use yaml::{Finding, Location};
 
@@ -92,16 +92,18 @@ pub fn chosen(cx: &Cx, input: Input, given: &[String]) -> Result<Vec<PathBuf>, F
     let of_given = |given: &String| {
         let is_path = is_path(given);
         let file = if is_path { PathBuf::from(given) } else { input.file(cx, given) };
-        // What is there and is not a file is reported when it is read.
-        if file.exists() && (is_path || file.is_file()) {
+        // What is there and is not a file, or is a link to nothing, is reported when it is read.
+        if is_path && file.symlink_metadata().is_ok() || file.is_file() {
             return std::path::absolute(&file).map_err(|error| Failure::new(Code::Failed, error.to_string()));
         }
         if !is_path {
             name::check(what, given)?;
         }
+        let stem = Path::new(given).file_stem().and_then(OsStr::to_str).unwrap_or(given);
         let names: Vec<String> =
             in_dir(&dir).iter().filter_map(|file| Some(file.file_stem()?.to_str()?.to_owned())).collect();
-        let near = domain::nearest::nearest(given, names.iter().map(String::as_str));
+        let same = names.iter().map(String::as_str).find(|name| *name == stem);
+        let near = same.or_else(|| domain::nearest::nearest(stem, names.iter().map(String::as_str)));
         let failure = Failure::new(Code::NotFound, format!("there is no {what} `{given}`")).cause(match names.len() {
             0 => format!("`{}` does not exist, and `{}` holds none", file.display(), dir.display()),
             _ => format!("`{}` does not exist; there are: {}", file.display(), names.join(", ")),
@@ -171,7 +173,7 @@ pub fn defined_twice(what: &str, rule: &'static str, names: &[(String, Location)
 
 /// The arguments for another task about the same: the names and files that were given, as they can be pasted, or `--all`.
 pub fn same(given: &[String]) -> String {
-    let word = |given: &String| if given == STDIN { "FILE".to_owned() } else { quote(given) };
+    let word = |given: &String| if is_stream(Path::new(given)) { "FILE".to_owned() } else { quote(given) };
     let words: Vec<String> = given.iter().map(word).collect();
     if words.is_empty() { "--all".to_owned() } else { words.join(" ") }
 }
@@ -262,6 +264,18 @@ pub fn read(cx: &Cx, path: &Path, hint: &str) -> Result<Vec<u8>, Failure> {
             Failure::new(Code::Failed, format!("cannot read `{shown}`")).cause(error.to_string()).hint(hint)
         }
     })
+}
+
+/// A file of text that the call names, as of [`files::read_text_if_there`]; `-` is standard input.
+///
+/// # Errors
+/// As there; [`Code::Interrupted`].
+pub fn text_if_there(file: &Path) -> Result<Option<String>, Failure> {
+    if file != Path::new(STDIN) {
+        return files::read_text_if_there(file);
+    }
+    let bytes = stdin()?.map_err(|error| files::cannot("read", file, &error))?;
+    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 /// Standard input, which can be read once only.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::SystemTime;
 
+use crate::flow::inputs;
 use crate::prelude::*;
 use check::capacity::provider::Provider;
 use check::capacity::{bytes, room};
@@ -17,6 +18,7 @@ use domain::status::proxmox::{Inventory, Node, Observed};
 use runtime::bundle::{INVENTORY, OpenedBundle};
 use runtime::files;
 use runtime::parallel::{ALL, both, map_all};
+use runtime::paths::pasted;
 use runtime::settings::Origin;
 use runtime::tool::proxmox::{Login, Proxmox, Token};
 use runtime::ui::Check;
@@ -517,8 +519,8 @@ fn counts(node: &Node) -> String {
 /// [`Code::NotFound`] and [`Code::Invalid`] with the way to make one.
 pub fn saved(file: &Path) -> Result<Inventory, Failure> {
     let shown = file.display();
-    let command = format!("cargo xtask proxmox-inventory --save {shown}");
-    let text = files::read_text_if_there(file)?
+    let command = format!("cargo xtask proxmox-inventory --save {}", pasted(file));
+    let text = inputs::text_if_there(file)?
         .ok_or_else(|| Failure::new(Code::NotFound, format!("`{shown}` does not exist")).next(command.as_str()))?;
     Inventory::parse(&text).map_err(|why| {
         Failure::new(Code::Invalid, format!("`{shown}` is not an inventory")).cause(why).next(command.as_str())

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use crate::flow::inputs;
 use crate::flow::project_files::CheckedFile;
 use crate::prelude::*;
 use domain::clock;
@@ -10,7 +11,6 @@ use domain::saved_plan::{PlanBinding, SavedPlan, file_key, hash};
 use domain::status::omni::Resource;
 use runtime::files;
 use runtime::paths::pasted;
-use runtime::proc::quote;
 
 /// The plan file of a run: none, one to write, or one to apply.
 #[derive(Clone, Copy)]
@@ -41,7 +41,7 @@ impl PlanFile<'_> {
             PlanFile::Held(held) => {
                 let found = held.differences(&saved(now));
                 if !found.is_empty() {
-                    return Err(stale(held, &found).into());
+                    return Err(stale(cx, held, &found).into());
                 }
                 let (planned, left) = (held.changes.len(), plan.changes().count());
                 let detail = match planned.saturating_sub(left) {
@@ -102,7 +102,7 @@ fn write(cx: &Cx, file: &Path, saved: &SavedPlan, plan: &Plan<'_>) -> anyhow::Re
 /// # Errors
 /// [`Code::NotFound`]; [`Code::Invalid`] when it is not a plan of this format, or was edited.
 pub fn read(file: &Path) -> Result<SavedPlan, Failure> {
-    let text = files::read_text_if_there(file)?
+    let text = inputs::text_if_there(file)?
         .ok_or_else(|| Failure::new(Code::NotFound, format!("`{}` does not exist", file.display())).hint(AGAIN))?;
     SavedPlan::parse(&text).map_err(|why| {
         Failure::new(Code::Invalid, format!("`{}` is not a valid plan", file.display())).cause(why).hint(AGAIN)
@@ -117,7 +117,7 @@ const AGAIN: &str = "`cluster-sync NAME --plan-out FILE` and `machineclass-apply
 /// [`Code::Conflict`] with the reason; nothing was asked of Omni for it.
 pub fn usable(cx: &Cx, plan: &SavedPlan, omni: &str) -> Result<Vec<PathBuf>, Failure> {
     let refused = |message: String, cause: String| {
-        Failure::new(Code::Conflict, message).cause(cause).hint("nothing was changed").next(again(plan))
+        Failure::new(Code::Conflict, message).cause(cause).hint("nothing was changed").next(again(cx, plan))
     };
     if let Some(since) = plan.expired(clock::of_time(SystemTime::now())) {
         let cause = format!("it was valid until {since}; what it was decided on is too old to rely on");
@@ -138,22 +138,22 @@ pub fn usable(cx: &Cx, plan: &SavedPlan, omni: &str) -> Result<Vec<PathBuf>, Fai
     if changed.is_empty() {
         return Ok(plan.files.iter().map(|file| cx.paths.root().join(file)).collect());
     }
-    Err(stale(plan, &changed))
+    Err(stale(cx, plan, &changed))
 }
 
-fn stale(plan: &SavedPlan, found: &[String]) -> Failure {
+fn stale(cx: &Cx, plan: &SavedPlan, found: &[String]) -> Failure {
     Failure::new(Code::Conflict, "the plan no longer holds: what it was decided on has changed")
         .cause(found.join("\n"))
         .hint("nothing was changed; look at a new plan")
-        .next(again(plan))
+        .next(again(cx, plan))
         .with(serde_json::json!({ "changed": found }))
 }
 
 /// The call that makes such a plan again.
-fn again(plan: &SavedPlan) -> String {
+fn again(cx: &Cx, plan: &SavedPlan) -> String {
     let files: Vec<String> = match plan.files.as_slice() {
         [_, _, ..] if plan.task == "machineclass-apply" => vec!["--all".to_owned()],
-        files => files.iter().map(|file| quote(file)).collect(),
+        files => files.iter().map(|file| pasted(&cx.paths.root().join(file))).collect(),
     };
     let allowed: String = plan.allowed.iter().map(|rule| format!(" --allow {rule}")).collect();
     format!("cargo xtask {} {}{allowed} --plan-out FILE", plan.task, files.join(" "))

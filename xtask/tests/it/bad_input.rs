@@ -104,11 +104,9 @@ fn what_is_no_file_is_not_waited_for() {
             // A device is outside of the template's directory, where no patch may be, and so is every absolute link.
             let linked = *kind == "patch" && matches!(what, "device" | "circle of links");
             let expected = if linked { "leads out of" } else { why };
-            // A class or template is looked for by the name first.
-            let not_found = what.starts_with("circle") && matches!(*kind, "class" | "template");
             let shown = || said.chars().take(600).collect::<String>();
             assert_eq!(code, 1, "{kind}, {what}: {}", shown());
-            assert!(not_found || said.contains(expected), "{kind}, {what}: {}", shown());
+            assert!(said.contains(expected), "{kind}, {what}: {}", shown());
             assert!(said.contains(file.rsplit('/').next().expect("a name")), "{kind}, {what}: {}", shown());
             fs::remove_file(&place).or_else(|_| fs::remove_dir(&place)).expect("it was there");
         }

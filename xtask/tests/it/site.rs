@@ -108,6 +108,8 @@ fn a_site_that_cannot_be_rehearsed_says_why() {
     ] {
         rehearse(site.path(), words).exits(code).says(&[said]);
     }
+    let mut nowhere = runner("rehearse --project nowhere --json");
+    CommandOutput::of(nowhere.current_dir(site.path())).exits(1).says(&["`nowhere` is not a directory"]);
     // The checks come first, and end it.
     write(&site, "clusters/first.yaml", &template().replace("ControlPlane", "ControlPlan"));
     let document = rehearse(site.path(), &[]).exits_with_one_of(&[1]).json();

@@ -2,6 +2,7 @@
 //! `internal/pkg/config/config.go`: root key `proxmox`, keys case-sensitive, unknown ones silently ignored there).
 
 use crate::failure::{Code, Failure};
+use crate::nearest::nearest;
 use crate::secret::{Secret, entry, hide, hide_logins};
 use serde::Deserialize;
 
@@ -44,6 +45,18 @@ struct Proxmox {
     insecure_skip_verify: bool,
 }
 
+/// The keys that the provider reads, as [`Proxmox`] has them.
+const KEYS: [&str; 7] = ["url", "username", "password", "realm", "tokenID", "tokenSecret", "insecureSkipVerify"];
+
+/// A key that the provider ignores, and the one that was meant by it.
+fn misspelt(text: &str) -> Option<(String, &'static str)> {
+    let root: serde_yaml::Value = serde_yaml::from_str(text).ok()?;
+    let given: Vec<&str> = root.get("proxmox")?.as_mapping()?.keys().filter_map(serde_yaml::Value::as_str).collect();
+    let missing = || KEYS.into_iter().filter(|key| !given.contains(key));
+    let unknown = given.iter().filter(|key| !KEYS.contains(key));
+    unknown.filter_map(|key| Some(((*key).to_owned(), nearest(key, missing())?))).next()
+}
+
 impl ProviderConfig {
     /// Parses `text`; `file` is its name in errors.
     ///
@@ -67,6 +80,11 @@ impl ProviderConfig {
                 .cause("the provider ignores keys that it does not know and would start without an address")
                 .hint("compare it with docker/config.yaml.example"));
         };
+        if let Some((key, meant)) = misspelt(text) {
+            return Err(Failure::new(Code::Invalid, format!("{file}: the provider does not read the key `{key}`"))
+                .cause("it ignores keys that it does not know, and upper and lower case count")
+                .hint(format!("did you mean `{meant}`?")));
+        }
         let Proxmox { url, username, password, realm, token_id, token_secret, insecure_skip_verify } = proxmox;
         let auth = if !username.is_empty() && !password.is_empty() {
             Auth::Password { user: username, realm, password: Secret::new(password) }
@@ -211,6 +229,17 @@ mod tests {
             assert!(failure.message.contains("no `proxmox:`"), "{failure}");
         }
         assert!(ProviderConfig::parse("c", "proxmox: [\n").is_err());
+        for (text, meant) in [
+            ("URL: x\n  tokenID: a@pve!b", "`url`"),
+            ("url: x\n  tokenId: a@pve!b", "`tokenID`"),
+            ("url: x\n  tokenID: a\n  token_secret: hunter22", "`tokenSecret`"),
+            ("url: x\n  insecure_skip_verify: true", "`insecureSkipVerify`"),
+        ] {
+            let failure = ProviderConfig::parse("c", &format!("proxmox:\n  {text}\n")).unwrap_err();
+            assert!(failure.hint.contains(meant) && !failure.to_string().contains("hunter22"), "{failure}");
+        }
+        let extra = "proxmox:\n  url: x\n  tokenID: a@pve!b\n  tokenId: old\n  comment: mine\n";
+        assert!(ProviderConfig::parse("c", extra).is_ok(), "nothing that is read is missing");
     }
 
     #[test]

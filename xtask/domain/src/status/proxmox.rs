@@ -78,6 +78,7 @@ impl<T> From<Result<T, String>> for Observed<T> {
 
 /// A Proxmox cluster at one moment. As JSON it is what `proxmox-inventory --save` writes and `cluster-plan` reads.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(expecting = "an object with taken_at, endpoint, version and nodes")]
 pub struct Inventory {
     /// When it was taken, as RFC 3339.
     pub taken_at: String,
@@ -114,6 +115,7 @@ pub struct Figures {
 
 /// A storage as one node sees it. Its JSON names are those of the list that `selector-test --storages` reads.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "an object")]
 pub struct Storage {
     pub name: String,
     pub node: String,
@@ -216,9 +218,14 @@ impl Inventory {
     /// Reads a saved document.
     ///
     /// # Errors
-    /// What is wrong with it, with line and column.
+    /// What is wrong with it, with line and column, or the node that it has twice: its space would count twice.
     pub fn parse(text: &str) -> Result<Inventory, String> {
-        serde_json::from_str(text).map_err(|error| error.to_string())
+        let read: Inventory = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let mut names = BTreeSet::new();
+        match read.nodes.iter().find(|node| !names.insert(&node.name)) {
+            Some(twice) => Err(format!("the node `{}` is in it twice", twice.name)),
+            None => Ok(read),
+        }
     }
 }
 

@@ -44,6 +44,10 @@ const NOT_SIMULATED: [&str; 3] = [
 ];
 
 pub fn run(args: &Rehearse, cx: &Cx, program: &Path, dir: &Path) -> anyhow::Result<Outcome> {
+    if !dir.is_dir() {
+        let failure = Failure::new(Code::NotFound, format!("`{}` is not a directory", dir.display()));
+        return Err(failure.hint("name the directory of a project: the one that holds docker/ and clusters/").into());
+    }
     let dir = std::path::absolute(dir)?;
     let mut site = Site::read(&dir, &args.cluster)?;
     let (inventory, origin) = match &args.inventory {

@@ -25,6 +25,15 @@ fn shown(storages: &[Storage]) -> Value {
 }
 
 #[test]
+fn inventory_with_a_node_twice_is_refused() {
+    let node = Node { name: "pve1".to_owned(), ..Node::default() };
+    let document = |nodes: &[Node]| serde_json::to_string(&Inventory { nodes: nodes.to_vec(), ..Inventory::default() });
+    assert!(Inventory::parse(&document(std::slice::from_ref(&node)).unwrap()).is_ok());
+    let twice = Inventory::parse(&document(&[node.clone(), node]).unwrap());
+    assert_eq!(twice.unwrap_err(), "the node `pve1` is in it twice");
+}
+
+#[test]
 fn answers_are_read_as_the_cases_say() {
     let cases: Vec<Case> = serde_yaml::from_str(include_str!("../../../tests/corpus/proxmox.yaml")).unwrap();
     for Case { reads, of, and, is } in cases {
