@@ -18,17 +18,18 @@ use check::capacity::{Fit, bytes};
 use check::drift::Drift;
 use check::fleet::{self, Counts, Set, Sources};
 use check::stack;
-use check::upgrade::{self as versions, Step};
+use check::upgrade::{self as versions, Installed, Step, TargetVersions};
 use domain::clock;
 use domain::failure::{Code, Failure};
 use domain::releases::table;
 use domain::status::cluster::{ClusterLine, cluster_lines};
 use domain::status::docker::Container;
 use domain::status::machines::{MachineLine, machine_lines};
+use domain::status::omni::Resource;
 use domain::status::proxmox::{Inventory, Observed, host};
 use domain::words::count;
 use runtime::cx::Cx;
-use runtime::parallel::{ALL, Job, both, run_all};
+use runtime::parallel::{ALL, Job, both, map_all, run_all};
 use runtime::proc;
 use runtime::settings::environment;
 use runtime::tool::compose::Compose;
@@ -55,6 +56,8 @@ struct OmniSeen<'a> {
     clusters: Vec<ClusterLine>,
     sets: Vec<Set>,
     version: String,
+    /// What decides about upgrades, as [`upgrade::kinds`] names it, or why it is not known.
+    upgrades: Result<Vec<Vec<Resource>>, Failure>,
 }
 
 /// A planned cluster: what it needs, and whether that fits.
@@ -70,11 +73,12 @@ struct PlannedDemand {
 /// When none of them answers; for a cluster or node on the command line that is not there.
 pub fn gather(args: &FleetPage, cx: &Cx) -> anyhow::Result<FleetData> {
     let mut missing: Vec<(String, String)> = Vec::new();
+    let wanted = wanted();
     let ((proxmox, containers), (omni, credentials)) = cx.ui.during("asking Omni, Proxmox and Docker", || {
         // Those of a bundle's installation are not in it, and this host's are none of its.
         let credentials = || if args.bundle.is_some() { Vec::new() } else { keys::all(cx) };
         let docker = || Compose::find(cx).and_then(|compose| compose.containers());
-        both(|| both(|| nodes(args, cx), docker), || both(|| ask_omni(cx), credentials))
+        both(|| both(|| nodes(args, cx), docker), || both(|| ask_omni(cx, &wanted), credentials))
     });
     let mut sites = Vec::new();
     for (site, seen) in proxmox? {
@@ -96,7 +100,13 @@ pub fn gather(args: &FleetPage, cx: &Cx) -> anyhow::Result<FleetData> {
         let causes: Vec<String> = missing.iter().map(|(part, why)| format!("{part}: {why}")).collect();
         return Err(failure.cause(causes.join("\n")).next("cargo xtask doctor").into());
     }
-    let steps = if omni.is_some() && containers.is_some() { steps(cx, &mut missing)? } else { None };
+    let steps = match (&mut omni, &containers) {
+        (Some(seen), Some(containers)) => {
+            let installed = installed(cx, seen, containers);
+            part(cx, &mut missing, "upgrades", installed)?.map(|installed| versions::plan(&installed, &wanted))
+        }
+        _ => None,
+    };
     let compares = omni.is_some() && args.bundle.is_none();
     let areas = omni
         .as_ref()
@@ -210,18 +220,24 @@ fn site(args: &FleetPage, cx: &Cx) -> Result<Nodes, Failure> {
     Ok((proxmox::overview(cx, &login)?, Some(login)))
 }
 
-fn ask_omni(cx: &Cx) -> Result<OmniSeen<'_>, Failure> {
+fn ask_omni<'a>(cx: &'a Cx, wanted: &TargetVersions) -> Result<OmniSeen<'a>, Failure> {
     let omnictl = Omnictl::find(cx)?;
-    let kinds = ["clusterstatuses", "machinesets", "sysversions"];
-    let (omni, lists) = both(|| Omni::observe(&omnictl), || lookup::lists(&omnictl, kinds, None));
-    let (omni, [statuses, sets, versions]) = (omni?, lists?);
+    // The clusters themselves are read with what is compared.
+    let kinds: Vec<&str> = upgrade::kinds(wanted).skip(1).collect();
+    let read = || lookup::lists(&omnictl, ["machinesets", "sysversions"], None);
+    let upgrades = || map_all(kinds, ALL, |kind| omnictl.list(kind, None)).into_iter();
+    let ((omni, lists), mut upgrades) = both(|| both(|| Omni::observe(&omnictl), read), upgrades);
+    let (omni, [sets, versions], statuses) = (omni?, lists?, upgrades.next().unwrap_or(Ok(Vec::new()))?);
     let sets = sets.iter().map(|set| Set {
         id: set.metadata.id.clone(),
         cluster: set.metadata.label("cluster").unwrap_or_default().to_owned(),
         control_plane: set.metadata.labelled("role-controlplane"),
     });
     let version = versions.first().map_or(String::new(), |found| found.text(&["backendversion"]).to_owned());
-    Ok(OmniSeen { clusters: cluster_lines(&omni.clusters, &statuses), sets: sets.collect(), omnictl, omni, version })
+    let clusters = cluster_lines(&omni.clusters, &statuses);
+    let known = [Ok(omni.clusters.clone()), Ok(statuses)];
+    let upgrades = known.into_iter().chain(upgrades).collect();
+    Ok(OmniSeen { clusters, sets: sets.collect(), omnictl, omni, version, upgrades })
 }
 
 /// The machines with what each waits for. The list is as long as the fleet: it is read only where a cluster does not run.
@@ -231,19 +247,22 @@ fn machines(seen: &OmniSeen<'_>) -> Result<Vec<MachineLine>, Failure> {
     Ok(machine_lines(&requests, &machines, &[], &[]))
 }
 
-/// The steps to the versions that this kit recommends, by what runs; by the files where that is not known.
-fn steps(cx: &Cx, missing: &mut Vec<(String, String)>) -> Result<Option<Vec<Step>>, Failure> {
+/// The versions that this kit recommends.
+fn wanted() -> TargetVersions {
     let pins = &table().recommended;
-    let wanted = versions::TargetVersions {
+    TargetVersions {
         keep_newer: true,
         omni: Some(pins.omni.version.clone()),
         provider: Some(pins.provider.version.clone()),
         talos: Some(pins.talos.version.clone()),
         kubernetes: Some(pins.kubernetes.version.clone()),
-    };
-    let live = upgrade::live(cx, &wanted).map_err(|error| Failure::of(&error));
-    let installed = part(cx, missing, "upgrades", live)?;
-    Ok(installed.map(|installed| versions::plan(&installed, &wanted)))
+    }
+}
+
+/// What the steps to other versions start from.
+fn installed(cx: &Cx, seen: &mut OmniSeen<'_>, containers: &[Container]) -> Result<Installed, Failure> {
+    let lists = std::mem::replace(&mut seen.upgrades, Ok(Vec::new()))?;
+    upgrade::of_running(cx, &upgrade::templates(cx)?, containers, lists)
 }
 
 fn differences(areas: Vec<Area>, missing: &mut Vec<(String, String)>) -> Result<Vec<Drift>, Failure> {

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::flow::{backup, inputs, site};
+use crate::flow::{backup, inputs, lookup, site};
 use check::stack;
 use check::upgrade::{self, Cluster, ClusterFiles, Component, Installed, OfferedVersions, Step, TargetVersions};
 use domain::failure::{Code, Failure};
 use domain::releases::table;
 use domain::spec::template::{self, ClusterTemplate};
 use domain::status::cluster::cluster_lines;
+use domain::status::docker::Container;
 use domain::status::omni::Resource;
 use domain::version::{self, Version};
 use domain::words::count;
@@ -18,7 +19,7 @@ use runtime::files;
 use runtime::paths::pasted;
 use runtime::tool::compose::{Compose, OMNI, PROVIDER};
 use runtime::tool::omnictl::Omnictl;
-use runtime::ui::{Check, Status, StepResult};
+use runtime::ui::{Status, StepResult};
 
 /// What decides about an upgrade is read in these lists, however many machines there are.
 const LISTS: [&str; 5] = ["clusters", "clusterstatuses", "machinesetstatuses", "talosversions", "talosextensions"];
@@ -52,9 +53,8 @@ pub fn from_files(cx: &Cx) -> Result<Installed, Failure> {
 /// What runs: the images of the containers, and what Omni says about its clusters.
 ///
 /// # Errors
-/// As [`Compose`] and [`Omnictl`]; a container whose image has no release.
+/// As [`Compose`] and [`Omnictl`]; those of [`of_running`].
 pub fn live(cx: &Cx, wanted: &TargetVersions) -> anyhow::Result<Installed> {
-    let compose = files::read_text_if_there(&cx.paths.compose())?.unwrap_or_default();
     let templates = templates(cx)?;
     let (docker, omnictl) = (Compose::find(cx)?, Omnictl::find(cx)?);
     let containers = cx.ui.step("containers", "Read the images of the containers", || {
@@ -62,6 +62,21 @@ pub fn live(cx: &Cx, wanted: &TargetVersions) -> anyhow::Result<Installed> {
         let detail = count(found.len(), "container");
         Ok(StepResult::ok(found, detail))
     })?;
+    let lists = read(cx, &omnictl, wanted)?;
+    Ok(of_running(cx, &templates, &containers, lists)?)
+}
+
+/// What runs, from what was read: the containers, and the lists of [`kinds`].
+///
+/// # Errors
+/// When the files of the stack cannot be read; [`Code::Invalid`] for a container whose image has no release.
+pub fn of_running(
+    cx: &Cx,
+    templates: &Templates,
+    containers: &[Container],
+    lists: Vec<Vec<Resource>>,
+) -> Result<Installed, Failure> {
+    let compose = files::read_text_if_there(&cx.paths.compose())?.unwrap_or_default();
     // The oldest of several providers: all have one image in docker/compose.yaml, and one that was not recreated runs an older one.
     let running = |of: &dyn Fn(&str) -> bool| -> Result<Option<Version>, Failure> {
         let own = containers.iter().filter(|container| of(&container.service));
@@ -69,36 +84,29 @@ pub fn live(cx: &Cx, wanted: &TargetVersions) -> anyhow::Result<Installed> {
             own.map(|container| release(&container.service, &container.image)).collect();
         Ok(found?.into_iter().min())
     };
-    let (clusters, offered) = of_omni(cx, &omnictl, wanted, &templates)?;
-    Ok(Installed {
-        omni: running(&|service| service == OMNI)?,
-        provider: running(&Compose::is_provider)?,
-        clusters,
-        offered: Some(offered),
-        ..around(cx, &compose)
-    })
+    let (omni, provider) = (running(&|service| service == OMNI)?, running(&Compose::is_provider)?);
+    let (clusters, offered) = of_lists(lists, templates);
+    Ok(Installed { omni, provider, clusters, offered: Some(offered), ..around(cx, &compose) })
+}
+
+/// The lists of Omni that decide about the upgrades that are wanted.
+pub fn kinds(wanted: &TargetVersions) -> impl Iterator<Item = &'static str> {
+    let machines = wanted.omni.as_ref().filter(|to| **to >= Version::new(1, 11, 0)).map(|_| MACHINES);
+    LISTS.into_iter().chain(machines)
+}
+
+fn read(cx: &Cx, omnictl: &Omnictl<'_>, wanted: &TargetVersions) -> anyhow::Result<Vec<Vec<Resource>>> {
+    let lists = kinds(wanted).map(|kind| lookup::list(omnictl, kind, format!("Read {kind}"), kind));
+    cx.ui.side_by_side("asking Omni", lists.collect()).into_iter().collect()
 }
 
 /// What Omni says of its clusters, and which versions it offers.
-fn of_omni(
-    cx: &Cx,
-    omnictl: &Omnictl<'_>,
-    wanted: &TargetVersions,
-    templates: &[(PathBuf, ClusterTemplate)],
-) -> anyhow::Result<(Vec<Cluster>, OfferedVersions)> {
-    let machines = wanted.omni.as_ref().filter(|to| **to >= Version::new(1, 11, 0)).map(|_| MACHINES);
-    let lists = LISTS.into_iter().chain(machines).map(|kind| {
-        Check::new(kind, format!("Read {kind}"), move || {
-            let found = omnictl.list(kind, None)?;
-            let detail = found.len().to_string();
-            Ok(StepResult::ok(found, detail))
-        })
-    });
-    let mut read = cx.ui.side_by_side("asking Omni", lists.collect()).into_iter();
-    let mut next = || read.next().unwrap_or_else(|| Ok(Vec::new()));
-    let lines = cluster_lines(&next()?, &next()?);
-    let sets = next()?;
-    let (offered, machines) = (offered(&next()?, &next()?), next()?);
+fn of_lists(lists: Vec<Vec<Resource>>, templates: &Templates) -> (Vec<Cluster>, OfferedVersions) {
+    let mut lists = lists.into_iter();
+    let mut next = || lists.next().unwrap_or_default();
+    let lines = cluster_lines(&next(), &next());
+    let sets = next();
+    let (offered, machines) = (offered(&next(), &next()), next());
     let clusters = lines.iter().filter(|line| !line.tearing_down).filter_map(|line| {
         let (talos, kubernetes) = (version::parse(&line.talos).ok()?, version::parse(&line.kubernetes).ok()?);
         let own = templates.iter().find(|(_, template)| template.name == line.name);
@@ -110,7 +118,7 @@ fn of_omni(
     });
     let mut clusters: Vec<Cluster> = clusters.collect();
     with_machines(&mut clusters, &sets, &machines);
-    Ok((clusters, offered))
+    (clusters, offered)
 }
 
 /// One cluster of Omni, with what decides about upgrading it; no cluster if it has none of that name.
@@ -118,7 +126,8 @@ fn of_omni(
 /// # Errors
 /// As [`Omnictl`]; a template that is not valid.
 pub fn of_cluster(cx: &Cx, omnictl: &Omnictl<'_>, name: &str, wanted: &TargetVersions) -> anyhow::Result<Installed> {
-    let (mut clusters, offered) = of_omni(cx, omnictl, wanted, &templates(cx)?)?;
+    let templates = templates(cx)?;
+    let (mut clusters, offered) = of_lists(read(cx, omnictl, wanted)?, &templates);
     clusters.retain(|cluster| cluster.name == name);
     let running = omnictl.get("sysversions", "current")?;
     let omni = running.and_then(|found| version::parse(found.text(&["backendversion"])).ok());
@@ -207,8 +216,14 @@ fn offered(versions: &[Resource], extensions: &[Resource]) -> OfferedVersions {
     }
 }
 
+/// Templates with their files.
+pub type Templates = [(PathBuf, ClusterTemplate)];
+
 /// The operator's templates; shipped examples are left out.
-fn templates(cx: &Cx) -> Result<Vec<(PathBuf, ClusterTemplate)>, Failure> {
+///
+/// # Errors
+/// A file that cannot be read, and one that is not a template.
+pub fn templates(cx: &Cx) -> Result<Vec<(PathBuf, ClusterTemplate)>, Failure> {
     let paths = inputs::in_dir(&cx.paths.clusters()).into_iter();
     let read = |path: PathBuf| {
         let bytes = inputs::read(cx, &path, "check the file")?;
