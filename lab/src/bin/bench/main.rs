@@ -62,10 +62,19 @@ impl Bench {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("lab lies in the repository")?.to_owned();
         let scratch = std::env::temp_dir().join(format!("omni-scale-bench-{}", std::process::id()));
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-        let (directory, profile) = if cfg!(debug_assertions) { ("debug", "dev") } else { ("release", "release") };
-        let bench = Bench { xtask: root.join("target").join(directory).join("xtask"), root, scratch, cargo };
+        let mut bench = Bench { xtask: root.join("target/debug/xtask"), root, scratch, cargo };
+        let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
         for package in ["xtask", "lab"] {
             done(&mut bench.cargo(&["build", "--quiet", "--profile", profile, "--package", package]))?;
+        }
+        if !cfg!(debug_assertions) {
+            // As they lie in the archive of a release.
+            let (built, beside) = (bench.root.join("target/release"), bench.scratch.join("release"));
+            fs::create_dir_all(&beside)?;
+            for (from, to) in [("xtask", "xtask"), ("lab", "omni-scale-lab")] {
+                fs::copy(built.join(from), beside.join(to))?;
+            }
+            bench.xtask = beside.join("xtask");
         }
         Ok(bench)
     }
