@@ -69,6 +69,8 @@ pub enum Kind {
     Proxy,
     /// The file exists, and this user may not read it.
     Permission,
+    /// Omni does not accept the login: its key is not there any more, or of another Omni.
+    Login,
     /// Omni accepts the login, whose role is too small.
     Role,
     /// Ctrl-C or SIGTERM, reported by the interrupted call or wait.

@@ -33,6 +33,8 @@ pub struct Installation<'a> {
     /// Whether `docker/.env` is there: nothing is set up before it is.
     pub set_up: bool,
     pub example: EnvFile,
+    /// The IDs of the checks that are run: what one of them reports, another need not.
+    pub checks: Vec<&'a str>,
     containers: OnceLock<Result<Vec<Container>, Failure>>,
     omnictl_version: OnceLock<Option<Result<(String, u32), Failure>>>,
     server: OnceLock<Result<(String, u64), Failure>>,
@@ -52,6 +54,7 @@ impl<'a> Installation<'a> {
             now: clock::of_time(SystemTime::now()),
             set_up: cx.paths.env().is_file(),
             example,
+            checks: Vec::new(),
             containers: OnceLock::new(),
             omnictl_version: OnceLock::new(),
             server: OnceLock::new(),
@@ -183,6 +186,11 @@ impl<'a> Installation<'a> {
             Ok(found) => Ok(found),
             Err(failure) => Err(Diagnosis::unknown(failure.line())),
         }
+    }
+
+    /// Omni's refusal of the login as a whole, where it answers: what a key says of itself does not tell whether Omni still has it.
+    pub fn login_refused(&self) -> Option<&Failure> {
+        self.server().as_ref().err().filter(|failure| failure.kind == Kind::Login)
     }
 
     pub fn place(&self) -> Option<OmniAddress> {

@@ -98,6 +98,9 @@ pub fn account(installation: &Installation<'_>) -> Diagnosis {
             false => failed,
         };
     }
+    if let Some(refusal) = installation.login_refused() {
+        return Diagnosis::failed(refusal.line()).fix("`cargo xtask omni-setup --service-account` makes a new one");
+    }
     lasting(&info, now).unwrap_or_else(|| Diagnosis::ok(format!("of {} ({origin})", info.name)))
 }
 

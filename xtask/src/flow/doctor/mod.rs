@@ -73,9 +73,15 @@ pub fn verdicts(cx: &Cx, entries: impl Iterator<Item = &'static Entry>) -> Vec<C
     }
     let providers = cx.providers().unwrap_or_default();
     // The first one's are those of the whole installation.
-    let further: Vec<Installation<'_>> = providers.iter().skip(1).map(Installation::new).collect();
-    let installation = Installation::new(cx);
-    map_all(entries, ALL, |entry| {
+    let entries: Vec<&'static Entry> = entries.collect();
+    let of = |cx| {
+        let mut installation = Installation::new(cx);
+        installation.checks = entries.iter().map(|entry| entry.id.as_str()).collect();
+        installation
+    };
+    let further: Vec<Installation<'_>> = providers.iter().skip(1).map(of).collect();
+    let installation = of(cx);
+    map_all(entries.iter().copied(), ALL, |entry| {
         let of_each = entry.area() == Area::Provider || entry.id == "keys.provider";
         let others = further.iter().filter(|_| of_each).map(|of| of_provider(of.cx, entry.run(of)));
         CheckResult { entry, verdict: others.fold(entry.run(&installation), Diagnosis::and) }

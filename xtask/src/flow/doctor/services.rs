@@ -124,7 +124,11 @@ pub fn registration(installation: &Installation<'_>) -> Verdict {
     if let Ok(container) = installation.container(&installation.cx.settings.provider_service())
         && container.state != "running"
     {
-        return Err(Diagnosis::unknown(format!("its container does not run: {}", container.status)));
+        let words = format!("its container does not run: {}", container.status);
+        return match installation.checks.contains(&"docker.containers") {
+            true => Err(Diagnosis::unknown(words)),
+            false => Ok(Diagnosis::failed(words).fix("`cargo xtask stack-up`")),
+        };
     }
     Ok(match provider::registration(installation.cx, &omnictl, &id) {
         Ok(Some(health)) if health.well() => Diagnosis::ok(health.words()),
