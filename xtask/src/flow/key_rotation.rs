@@ -81,25 +81,32 @@ fn of_proxmox(cx: &Cx) -> anyhow::Result<Rotation> {
     let (file, contents) = ((path.clone(), cx.paths.show(&path)), (Secret::plain(filled), files::PRIVATE));
     let write = project_files::write("update", file, contents, effect, "write the old token into it");
     // A run that was cut off has written it, and the provider may still run with the old one.
-    let written = new.login.id() == old.login.id();
+    let written = new.login == old.login;
     let mut plan: Plan<'static> = (!written).then_some(write).into_iter().collect();
     restart(cx, &mut plan, &Omnictl::find(cx)?, cx.settings.provider_id(None).value)?;
-    let next = match old.login.token_name().filter(|_| !written) {
-        Some(name) => format!("pveum user token remove {user} {name}"),
-        None => format!("pveum user token list {user}"),
+    let used = format!("the provider uses {}", new.login.id());
+    let left = format!("{used}; remove the old one as root on a Proxmox node");
+    let (left, next) = match old.login.token_name() {
+        // It was made anew under its name: there is no other.
+        Some(_) if new.login.id() == old.login.id() && !written => (used, "cargo xtask provider-verify".to_owned()),
+        Some(name) if !written => (left, format!("pveum user token remove {user} {name}")),
+        _ => (left, format!("pveum user token list {user}")),
     };
-    Ok(Rotation {
-        plan,
-        left: format!("the provider uses {}; remove the old one as root on a Proxmox node", new.login.id()),
-        next: Some(next),
-    })
+    Ok(Rotation { plan, left, next: Some(next) })
 }
 
 /// Refuses a token that may do less than the one that it replaces.
 fn compare(cx: &Cx, old: &Proxmox, new: &Proxmox) -> anyhow::Result<()> {
     cx.ui.step("token", format!("Check that Proxmox accepts {}", new.login.id()), || {
         let ask = |proxmox: &Proxmox| proxmox.get(cx, "asking what the token may do", "/access/permissions");
-        let (before, after) = (ask(old)?, ask(new)?);
+        let after = ask(new)?;
+        let before = match ask(old) {
+            // That may be why it is replaced: there is nothing to compare with.
+            Err(failure) if failure.code == Code::Refused => {
+                return Ok(StepResult::warning((), "Proxmox refuses the old one, so what it could do is not known"));
+            }
+            before => before?,
+        };
         let mut lost = Vec::new();
         for (path, privileges) in before.as_object().into_iter().flatten() {
             for privilege in privileges.as_object().into_iter().flat_map(serde_json::Map::keys) {

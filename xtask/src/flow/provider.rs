@@ -38,6 +38,7 @@ pub fn addressed(cx: &Cx, text: &str) -> String {
         "proxmox-audit",
         "machineclass-create",
         "keys --rotate provider",
+        "keys --rotate proxmox",
     ];
     tasks.into_iter().fold(text.to_owned(), |text, task| {
         let (plain, full) = (format!("cargo xtask {task}"), format!("cargo xtask {task} --provider {id}"));

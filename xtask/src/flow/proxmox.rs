@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::SystemTime;
 
-use crate::flow::inputs;
+use crate::flow::{inputs, provider};
 use crate::prelude::*;
 use check::capacity::provider::Provider;
 use check::capacity::{bytes, room};
@@ -144,7 +144,9 @@ pub fn configured(cx: &Cx) -> Result<Proxmox, Failure> {
 fn in_config(cx: &Cx) -> Result<Option<Proxmox>, Failure> {
     let path = cx.paths.config();
     let Some(text) = files::read_text_if_there(&path)? else { return Ok(None) };
-    Ok(Some(proxmox_of(cx, &ProviderConfig::parse(&cx.paths.show(&path), &text)?)?))
+    let mut proxmox = proxmox_of(cx, &ProviderConfig::parse(&cx.paths.show(&path), &text)?)?;
+    proxmox.renewal = Some(provider::addressed(cx, "cargo xtask keys --rotate proxmox"));
+    Ok(Some(proxmox))
 }
 
 /// Proxmox as the provider reaches it.

@@ -109,6 +109,8 @@ pub struct Proxmox {
     pub origin: String,
     /// The provider's ID, where there are several.
     pub site: Option<String>,
+    /// The command that replaces a token which Proxmox refuses, where the login is the provider's own.
+    pub renewal: Option<String>,
     /// The ticket of a login with a password, asked for once.
     ticket: Arc<Mutex<Option<Secret>>>,
 }
@@ -124,7 +126,7 @@ impl Proxmox {
     /// Proxmox at `url`, without `/api2/json`, which was found at `origin`.
     pub fn new(url: String, origin: impl Into<String>, login: Login, ca_file: Option<String>) -> Proxmox {
         let (origin, ticket) = (origin.into(), Arc::default());
-        Proxmox { url, login, ca_file, insecure: false, origin, site: None, ticket }
+        Proxmox { url, login, ca_file, insecure: false, origin, site: None, renewal: None, ticket }
     }
 
     /// The same; `insecure` skips certificate verification.
@@ -323,7 +325,12 @@ impl Proxmox {
             ("response", response),
         ];
         let known = errors::explain(program, None, reason, response, &values);
-        known.unwrap_or_else(|| Failure::new(Code::Refused, response))
+        let failure = known.unwrap_or_else(|| Failure::new(Code::Refused, response));
+        match &self.renewal {
+            // The others have a line of pveum that ends it.
+            Some(renewal) if token.is_some() && !failure.cause.is_empty() => failure.next(renewal),
+            _ => failure,
+        }
     }
 
     /// Starts a virtual machine, and waits for the task to end. Only for a token: a ticket may not write.
