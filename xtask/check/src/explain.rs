@@ -285,6 +285,11 @@ pub fn explain(facts: &Facts) -> Explanation {
     chain.finish(facts)
 }
 
+/// Proxmox refuses the provider's login.
+pub const REFUSES: &str = "proxmox-refuses";
+/// What the provider logs of it, and of a privilege that is missing: a known issue.
+const UNAUTHORIZED: &str = "pve-not-authorized";
+
 impl Chain {
     /// Many machines may wait for the same: after a few they are only counted.
     fn blocks(&mut self, cause: Cause) {
@@ -426,8 +431,9 @@ impl Chain {
             if let Some((id, words)) = outage {
                 let control_plane = view.machine_sets.iter().find(|set| set.control_plane);
                 let uuid = control_plane.and_then(|set| set.machines.first()).map_or("UUID", |machine| &machine.uuid);
-                let newest = view.machines().filter_map(|machine| clock::seconds(&machine.since)).max().unwrap_or(0);
-                // It comes after the machines, and Omni asks it every few seconds.
+                let serving = control_plane.iter().flat_map(|set| &set.machines);
+                let newest = serving.filter_map(|machine| clock::seconds(&machine.since)).max().unwrap_or(0);
+                // It comes after the control planes, and Omni asks it every few seconds.
                 if facts.now.saturating_sub(newest) < JOINED {
                     return self.wait(Link::Kubernetes, (Some(newest), "1 to 3 min", words.to_owned()));
                 }
@@ -518,10 +524,13 @@ impl Chain {
             self.causes.push(Cause { blocks, ..cause.clone() });
         }
         let own = [(Link::ProviderStep, &facts.provider), (Link::ProxmoxTask, &facts.proxmox)];
+        // The provider logs no more of a refusal than this, with the same login.
+        let logged = self.causes.iter().any(|cause| cause.blocks && cause.id == UNAUTHORIZED);
         for (link, seen) in own {
             match seen {
                 Observed::Known(Some(cause)) if !self.names(&cause.id) => {
-                    self.causes.push(Cause { blocks: creating, ..cause.clone() });
+                    let blocks = creating || (logged && cause.id == REFUSES);
+                    self.causes.push(Cause { blocks, ..cause.clone() });
                 }
                 Observed::Unknown(why) => _ = self.unknown.entry(link).or_insert_with(|| why.clone()),
                 Observed::Known(_) => {}
@@ -536,9 +545,11 @@ impl Chain {
 
     fn finish(mut self, facts: &Facts) -> Explanation {
         // What the provider cannot do without comes before the provider itself, and what was never set up comes last.
+        let refused = self.causes.iter().any(|cause| cause.blocks && cause.id == REFUSES);
         let symptom = |id: &str| match id {
             "provider-missing" => 2,
             "provider-silent" => 1,
+            UNAUTHORIZED if refused => 1,
             _ => 0,
         };
         self.causes.sort_by_key(|cause| (!cause.blocks, symptom(&cause.id), cause.link));
@@ -711,6 +722,7 @@ mod tests {
         omni: Option<String>,
         site: Vec<String>,
         provider: Option<String>,
+        proxmox: Option<String>,
         complaints: BTreeMap<String, String>,
         locked: bool,
         workers: bool,
@@ -797,6 +809,7 @@ mod tests {
                 omni: self.omni.as_ref().map(|id| Cause::new(Link::Omni, id, id)),
                 view: self.omni.is_none().then_some(view),
                 provider: Observed::Known(self.provider.as_deref().map(cause)),
+                proxmox: Observed::Known(self.proxmox.as_deref().map(cause)),
                 vms: self.unseen.clone().map_or(Observed::Known(vms), Observed::Unknown),
                 no_vms: self.vms.is_empty() && self.unseen.is_none(),
                 complaints: self.complaints.iter().map(|(of, words)| (of.clone(), cause(words))).collect(),

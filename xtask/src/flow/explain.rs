@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use crate::prelude::*;
 use check::diagnosis::{Area, State};
-use check::explain::{Cause, Explanation, Facts, Link, Step, Vm, explain};
+use check::explain::{Cause, Explanation, Facts, Link, REFUSES, Step, Vm, explain};
 use check::timeline::judged_by;
 use domain::clock;
 use domain::scrub::REMOVED;
@@ -269,7 +269,7 @@ fn proxmox_cause(vms: &Result<Selection, Failure>, verify: &str) -> Observed<Opt
         Err(Failure { code, kind, message, cause, hint, next, .. }) => {
             let id = match (kind, code) {
                 (Kind::Certificate, _) => "proxmox-certificate",
-                (_, Code::Refused) => "proxmox-refuses",
+                (_, Code::Refused) => REFUSES,
                 _ => "proxmox-unreachable",
             };
             let fix = if hint.is_empty() { "see whether Proxmox answers the provider's login" } else { hint.as_str() };
@@ -446,13 +446,17 @@ fn link_of(id: &str, area: Area, omni_answers: bool) -> Link {
     }
 }
 
-/// `failure` with what is in the way of the cluster, the whole chain being looked at.
-pub fn add(cx: &Cx, omnictl: &Omnictl<'_>, mut failure: Failure, cluster: &str) -> Failure {
+/// `failure` with what is in the way of the cluster, the whole chain being looked at. `said` is what a wait named last: it is not
+/// said twice, though the age in it grew meanwhile.
+pub fn add(cx: &Cx, omnictl: &Omnictl<'_>, mut failure: Failure, cluster: &str, said: Option<&Cause>) -> Failure {
     if runtime::proc::interrupted() {
         return failure;
     }
     let Explanation { mut causes, .. } = explain(&full(cx, Ok(omnictl), cluster));
     causes.retain(|cause| cause.blocks);
+    if let Some(said) = said.filter(|said| causes.iter().take(3).any(|cause| cause.id == said.id)) {
+        failure.cause = failure.cause.replacen(&format!("{}; ", said.cause), "", 1);
+    }
     for cause in causes.iter().take(3) {
         failure.cause.push_str(&format!("\n{}", cause.cause));
         if !cause.evidence.is_empty() {

@@ -20,6 +20,8 @@ pub struct ProviderError {
     #[serde(default)]
     pub step: String,
     #[serde(default)]
+    msg: String,
+    #[serde(default)]
     node: String,
     #[serde(default)]
     task: String,
@@ -49,8 +51,12 @@ fn entry(raw: &str) -> Option<ProviderError> {
 pub fn errors(log: &str, cluster: &str) -> Vec<(ProviderError, String)> {
     let own = format!("{cluster}-");
     let mut found: Vec<(ProviderError, String)> = Vec::new();
+    let mut steps = BTreeSet::new();
     for raw in log.lines() {
         let Some(line) = entry(raw).filter(|line| line.id.starts_with(&own)) else { continue };
+        if went_on(&mut steps, &line) {
+            found.retain(|(old, _)| old.id != line.id);
+        }
         if line.level == "error" && !line.error.is_empty() {
             // `reconcile failed` repeats what `machine provision failed` said before, without the step.
             let older = found.iter().position(|(old, _)| (&old.id, &old.error) == (&line.id, &line.error));
@@ -63,6 +69,15 @@ pub fn errors(log: &str, cluster: &str) -> Vec<(ProviderError, String)> {
     found
 }
 
+/// How a step of a request begins in the log.
+const STEP: &str = "running provision step";
+
+/// Whether a request reaches with this line a step that it had not reached before, so that the one which failed went well since.
+/// `steps` has those that were reached, each with its request: a retry begins with the step that failed, or with the first one.
+fn went_on(steps: &mut BTreeSet<(String, String)>, line: &ProviderError) -> bool {
+    line.msg == STEP && steps.insert((line.id.clone(), line.step.clone()))
+}
+
 /// Whether a request is through with this: a step that only waits is `requeued` (cosi-project/runtime `qruntime.go`).
 fn went_well(raw: &str) -> bool {
     raw.contains("machine provision finished")
@@ -72,11 +87,14 @@ fn went_well(raw: &str) -> bool {
 /// The provider's log without the errors about requests that went well since: it tries again by itself.
 pub fn unsettled(log: &str) -> String {
     let request = |raw: &str| entry(raw).map(|line| line.id).filter(|id| !id.is_empty());
-    let mut settled = BTreeSet::new();
+    let (mut settled, mut steps) = (BTreeSet::new(), BTreeSet::new());
     let mut kept = Vec::new();
-    for raw in log.lines().rev() {
-        // Most lines are of no interest: they need not be understood.
-        let well = went_well(raw);
+    // Most lines are of no interest: they need not be understood.
+    let lines = log.lines().map(|raw| {
+        let step = raw.contains(STEP).then(|| entry(raw)).flatten();
+        (raw, went_well(raw) || step.is_some_and(|line| went_on(&mut steps, &line)))
+    });
+    for (raw, well) in lines.collect::<Vec<_>>().into_iter().rev() {
         if well || (raw.contains("\"level\":\"error\"") && !settled.is_empty()) {
             match request(raw) {
                 Some(id) if well => {
@@ -197,6 +215,34 @@ mod tests {
             + &line("a-1", "node", "pve2");
         assert_eq!(placement(&log, "a-1"), (Some("pve2".to_owned()), Some("UPID:x".to_owned())));
         assert_eq!(placement(&log, "a"), (None, None));
+    }
+
+    #[test]
+    fn error_of_a_step_that_was_passed_since_is_no_error_any_more() {
+        let line = |fields| format!("2026-11-30T19:36:18Z {fields}\n");
+        let begins = |step: &str| {
+            line(
+                serde_json::json!({"level": "info", "id": "demo-workers-a", "msg": "running provision step", "step": step}),
+            )
+        };
+        let fails = |step: &str| {
+            line(
+                serde_json::json!({"level": "error", "id": "demo-workers-a", "error": "not authorized to access endpoint",
+                "msg": "machine provision failed", "step": step}),
+            )
+        };
+        let failed = begins("pickNode") + &fails("pickNode");
+        for retried in [
+            failed.clone() + &begins("pickNode"),
+            begins("pickNode") + &begins("syncVM") + &fails("syncVM") + &begins("pickNode"),
+        ] {
+            assert_eq!(errors(&retried, "demo").len(), 1, "{retried}");
+            assert!(unsettled(&retried).contains("not authorized"), "{retried}");
+        }
+        let passed = failed + &begins("pickNode") + &begins("createSchematic");
+        assert_eq!(errors(&passed, "demo"), []);
+        assert!(!unsettled(&passed).contains("not authorized"), "{passed}");
+        assert_eq!(errors(&(passed.clone() + &fails("createSchematic")), "demo").len(), 1, "it fails at the next one");
     }
 
     #[test]
