@@ -138,7 +138,7 @@ fn wait_within(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str, limit: Duration) -
     result.map_err(|error| {
         let failure = Failure::of(&error);
         let failure = match failure.code {
-            Code::Timeout => explain::add(cx, omnictl, failure, cluster),
+            Code::Timeout => explain::add(cx, omnictl, failure, cluster, progress.watch.first()),
             Code::Interrupted => {
                 let message = format!("{}; Omni continues", failure.message);
                 return Failure { message, ..failure }.next(format!("cargo xtask cluster-status {cluster}")).into();
@@ -254,19 +254,30 @@ impl Watch {
 /// # Errors
 /// Those of omnictl; a timeout with what the deletion waits for.
 pub fn wait_until_gone(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> anyhow::Result<()> {
+    let mut watch = Watch::start();
     let look = || {
         let Some(view) = observe(omnictl, name)? else { return Ok(Poll::Done(())) };
         cluster_tree::show(cx, &view);
-        Ok(Poll::Waiting(match view.tearing_down {
-            true => view.waits_for(),
-            false => "nobody has asked for its deletion".to_owned(),
-        }))
+        if !view.tearing_down {
+            return Ok(Poll::Waiting("nobody has asked for its deletion".to_owned()));
+        }
+        watch.look(cx, omnictl, &view);
+        let words = view.waits_for();
+        Ok(Poll::Waiting(watch.first().map_or(words.clone(), |found| format!("{}; {words}", found.cause))))
     };
-    cx.ui.step("gone", format!("Check that cluster `{name}` is gone"), || {
-        let what = format!("cluster `{name}` to go");
-        cx.wait(&what, RUNNING, look)?;
-        Ok(StepResult::ok((), "Omni does not have it"))
-    })
+    cx.ui
+        .step("gone", format!("Check that cluster `{name}` is gone"), || {
+            let what = format!("cluster `{name}` to go");
+            cx.wait(&what, RUNNING, look)?;
+            Ok(StepResult::ok((), "Omni does not have it"))
+        })
+        .map_err(|error| {
+            let failure = Failure::of(&error);
+            match failure.code {
+                Code::Timeout => explain::add(cx, omnictl, failure, name, watch.first()).into(),
+                _ => error,
+            }
+        })
 }
 
 /// The failure for a cluster that Omni does not have; names those that it has.

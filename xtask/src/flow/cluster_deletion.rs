@@ -191,7 +191,7 @@ pub fn watched(
     call: impl FnOnce() -> Result<(), Failure> + Send,
 ) -> Result<(), Failure> {
     watch(cx, omnictl, name, call).map_err(|failure| match failure.code {
-        Code::Timeout => explain::add(cx, omnictl, failure, name),
+        Code::Timeout => explain::add(cx, omnictl, failure, name, None),
         _ => failure,
     })
 }
@@ -206,15 +206,19 @@ pub fn watch<T: Send>(
     name: &str,
     call: impl FnOnce() -> Result<T, Failure> + Send,
 ) -> Result<T, Failure> {
+    // What stays keeps its words: an age that grows is no news.
     let mut last = String::new();
     parallel::meanwhile(LOOK, call, || {
         let Ok(Some(found)) = cluster::observe(omnictl, name) else { return };
         cluster_tree::show(cx, &found);
         let cause = explain::causes(cx, omnictl, &found).into_iter().next();
-        let words = cause.map_or_else(|| found.waits_for(), |cause| cause.cause);
-        if words != last && (found.tearing_down || found.machines().any(|machine| machine.leaving)) {
+        let (id, words) = match cause {
+            Some(cause) => (cause.id, cause.cause),
+            None => (found.waits_for(), found.waits_for()),
+        };
+        if id != last && (found.tearing_down || found.machines().any(|machine| machine.leaving)) {
             cx.ui.waiting(&words);
-            last = words;
+            last = id;
         }
     })
 }

@@ -366,7 +366,7 @@ fn explain_timeout(cx: &Cx, omnictl: &Omnictl<'_>, diff: &TemplateDiff<'_>, fail
     if failure.code != Code::Timeout || !diff.destroys() {
         return failure;
     }
-    let explained = explain::add(cx, omnictl, failure.clone(), diff.name());
+    let explained = explain::add(cx, omnictl, failure.clone(), diff.name(), None);
     if explained == failure {
         return failure;
     }

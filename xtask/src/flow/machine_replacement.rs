@@ -351,7 +351,7 @@ fn left(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str, name: &str) -> anyhow::Re
         };
         let waited = cx.wait(&format!("`{name}` to leave"), LEAVES, look);
         waited.map(|()| StepResult::ok((), "gone from Omni")).map_err(|error| match Failure::of(&error) {
-            failure if failure.code == Code::Timeout => explain::add(cx, omnictl, failure, cluster).into(),
+            failure if failure.code == Code::Timeout => explain::add(cx, omnictl, failure, cluster, None).into(),
             _ => error,
         })
     })
