@@ -157,7 +157,7 @@ impl Issues {
         for (number, line) in text.lines().enumerate() {
             let plain = plain(line);
             let matching = self.in_line(&plain);
-            if matching.is_empty() || ACCESS.iter().any(|access| plain.contains(access)) {
+            if matching.is_empty() || harmless(&plain) {
                 continue;
             }
             for at in matching {
@@ -173,6 +173,14 @@ impl Issues {
                 }
             }
         }
+        found
+    }
+
+    /// As [`Issues::find`], those of one place (`talos-console`): what a line of another program says of this host, the same line in
+    /// the log of a machine does not.
+    pub fn find_in(&self, place: &str, text: &str) -> Vec<Hit<'_>> {
+        let mut found = self.find(text);
+        found.retain(|hit| hit.issue.places.iter().any(|of| of == place));
         found
     }
 
@@ -275,6 +283,15 @@ fn login_user(config: &Path) -> Option<String> {
 /// Omni's access log: what each call was answered, and with what it came. A refusal there is its caller's, and a healthy
 /// Omni writes some at every start (grpc-ecosystem/go-grpc-middleware v1 `logging/zap/options.go`).
 const ACCESS: [&str; 2] = ["\"msg\":\"finished unary call with code ", "\"msg\":\"finished streaming call with code "];
+
+/// What Omni repeats every few seconds of a machine that has a request and has not joined yet: its link comes with it (Omni 1.4.9,
+/// run; internal/backend/runtime/omni/controllers/omni/machine_request_link.go).
+const UNJOINED: [&str; 2] = ["\"controller\":\"MachineRequestLinkController\"", "resource Links.omni.sidero.dev("];
+
+/// Whether a healthy Omni prints the line.
+fn harmless(plain: &str) -> bool {
+    ACCESS.iter().any(|access| plain.contains(access)) || UNJOINED.iter().all(|part| plain.contains(part))
+}
 
 /// A line without the colours of a terminal and the escapes of a log that keeps lines in JSON (Docker's json-file driver,
 /// `journalctl -o json`) or was copied from a web page.
@@ -408,6 +425,29 @@ mod tests {
 
     fn ids<'a>(hits: &'a [Hit<'_>]) -> Vec<&'a str> {
         hits.iter().map(|hit| hit.issue.id.as_str()).collect()
+    }
+
+    #[test]
+    fn omni_that_waits_for_the_link_of_a_machine_is_healthy() {
+        let line = |controller: &str| {
+            format!(
+                r#"{{"level":"error","msg":"reconcile failed","controller":"{controller}","id":"wait-workers-rcppmm","error":"failed to get: resource Links.omni.sidero.dev(default/a30ee37e-86b1-4a3b-b16b-cd97dfb05333@undefined) doesn't exist","interval":5,"requeued":true}}"#
+            )
+        };
+        let issues = issues();
+        assert_eq!(ids(&issues.find(&line("MachineRequestLinkController"))), [""; 0]);
+        assert_eq!(ids(&issues.find(&line("ClusterMachineController"))), ["omni-resource-gone"]);
+    }
+
+    #[test]
+    fn line_of_a_machine_says_nothing_of_this_host() {
+        let issues = issues();
+        let line = "error: rpc error: code = Unavailable desc = dns: A record lookup error: lookup time.example.org on 127.0.0.1:53: refused";
+        assert_eq!(ids(&issues.find(line)), ["omnictl-no-route"]);
+        assert_eq!(ids(&issues.find_in("talos-console", line)), [""; 0]);
+        let own =
+            line.replace("rpc", "hello failed {\"error\": \"rpc").replace("time.example.org", "discovery.talos.dev");
+        assert_eq!(ids(&issues.find_in("talos-console", &own)), ["talos-discovery-unreachable"]);
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub fn run(args: &MachineLogs, cx: &Cx) -> anyhow::Result<Outcome> {
     let mut lines: Vec<String> = log.lines().filter_map(wanted).collect();
     lines.drain(..lines.len().saturating_sub(args.tail as usize));
     lines.iter().for_each(|line| cx.ui.data(line));
-    let hits = issues.find(&lines.join("\n"));
+    let hits = issues.find_in("talos-console", &lines.join("\n"));
     hits.iter().for_each(|hit| cx.ui.data(&cx.ui.advice(&format!("\n{}", hit.shown()))));
     let summary = match (lines.len(), hits.len()) {
         (0, _) => format!("Omni has no such lines of `{}`: it may not have sent any yet", machine.name),
