@@ -17,6 +17,7 @@ use domain::status::docker::{Container, ContainerDetails, INSPECT};
 use domain::version;
 use runtime::files;
 use runtime::parallel::{ALL, map_all};
+use runtime::paths::pasted;
 use runtime::settings::further_providers;
 use runtime::tool::compose::{Compose, OMNI, PROVIDER, SIDECAR};
 use runtime::tool::docker::Docker;
@@ -28,8 +29,10 @@ use runtime::wait::Poll;
 /// unless it is on a mount (siderolabs/docs#708: a guide forgot the mount for months).
 ///
 /// # Errors
-/// [`Code::Conflict`] with the paths that are on no mount; another code when docker does not say.
+/// [`Code::Conflict`] with the paths that are on no mount, and for containers of another checkout; another code when docker does
+/// not say.
 pub fn guard(cx: &Cx, containers: &[Container]) -> Result<String, Failure> {
+    refuse_other_checkout(cx, containers)?;
     let guarded = |containers: &[Container]| -> Result<String, Failure> {
         let kept = guard_omni(cx, containers)?;
         guard_sidecar(cx, containers)?;
@@ -45,6 +48,20 @@ pub fn guard(cx: &Cx, containers: &[Container]) -> Result<String, Failure> {
         found = guarded(&Compose::find(cx)?.containers()?);
     }
     found
+}
+
+/// Every checkout gives the stack the same name, so that compose takes the containers of another one for its own. One that was
+/// moved or removed no longer counts.
+fn refuse_other_checkout(cx: &Cx, containers: &[Container]) -> Result<(), Failure> {
+    let Ok(own) = cx.paths.compose().canonicalize() else { return Ok(()) };
+    let dirs = containers.iter().filter_map(Container::working_dir);
+    let mut files = dirs.filter_map(|dir| Path::new(dir).join("compose.yaml").canonicalize().ok());
+    let Some(other) = files.find(|file| *file != own) else { return Ok(()) };
+    let root = other.ancestors().nth(2).unwrap_or(&other);
+    Err(Failure::new(Code::Conflict, "the stack on this host belongs to another checkout")
+        .cause(format!("its containers were created from `{}`, and this is `{}`", other.display(), own.display()))
+        .hint("work in that checkout, or stop its stack there first; its volumes stay")
+        .next(format!("cargo xtask omni-status --project-dir {}", pasted(root))))
 }
 
 /// [`guard`] as a step of a task.
@@ -244,6 +261,7 @@ pub fn moved(cx: &Cx, containers: &[Container]) -> String {
 /// # Errors
 /// [`Code::Conflict`] with both versions.
 pub fn refuse_other_omni(cx: &Cx, containers: &[Container]) -> Result<(), Failure> {
+    refuse_other_checkout(cx, containers)?;
     let state = cx.fresh_state()?;
     let pinned = pinned_version(cx);
     let ran = match stack::service(containers, OMNI) {

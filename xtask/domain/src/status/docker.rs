@@ -28,6 +28,9 @@ pub struct Container {
     /// What is published on the host; `None` when docker does not say.
     #[serde(rename(deserialize = "Publishers"), alias = "publishers", default)]
     pub publishers: Option<Vec<Publisher>>,
+    /// A text of `NAME=VALUE`, with commas between them and in some values; other engines have their own form.
+    #[serde(rename(deserialize = "Labels"), skip_serializing, default)]
+    pub labels: Value,
 }
 
 /// A port of a container that is reachable at the host.
@@ -153,6 +156,12 @@ impl Container {
         self.state == "running" && matches!(self.health.as_str(), "" | "healthy")
     }
 
+    /// The directory of the compose file that it was created from; `None` if docker does not say.
+    pub fn working_dir(&self) -> Option<&str> {
+        let (_, value) = self.labels.as_str()?.split_once("com.docker.compose.project.working_dir=")?;
+        Some(value.split(",com.docker.compose.").next().unwrap_or(value))
+    }
+
     /// Whether it ends by itself, so that its log says why; one that was stopped ends with 0.
     pub fn keeps_exiting(&self) -> bool {
         self.state == "restarting" || (self.state == "exited" && self.exit_code != 0)
@@ -235,6 +244,7 @@ mod tests {
             [("omni", "running", true), ("omni-tailscale", "running", true), ("proxmox-provider", "exited", false)]
         );
         assert_eq!(found[2].exit_code, 1);
+        assert!(found.iter().all(|container| container.working_dir() == Some("/srv/omni-scale/docker")), "{found:?}");
         let publisher = Publisher { url: "127.0.0.1".into(), published: 8443, protocol: "tcp".into() };
         assert_eq!(found[1].publishers, Some(vec![publisher]));
         assert_eq!(containers(&recorded("ps-nothing")).unwrap(), []);
