@@ -247,7 +247,18 @@ mod tests {
         let text = "proxmox:\n  url: x\n  username: root\n  password: 123456\n  tokenID: a\n  tokenSecret: bbbbbbbb\n";
         let auth = Auth::Password { user: "root".into(), realm: String::new(), password: Secret::new("123456") };
         assert_eq!(ProviderConfig::parse("c", text).unwrap().auth, auth);
-        assert_eq!(ProviderConfig::parse("c", "proxmox:\n  url: x\n").unwrap().auth, Auth::None);
+        let token = Auth::Token { id: "a@pve!b".into(), secret: Secret::new("bbbbbbbb") };
+        for (keys, auth) in [
+            ("", Auth::None),
+            ("username: root\n  tokenID: a@pve!b\n  tokenSecret: bbbbbbbb", token),
+            ("password: 123456\n  tokenID: a@pve!b", Auth::None),
+        ] {
+            assert_eq!(
+                ProviderConfig::parse("c", &format!("proxmox:\n  url: x\n  {keys}\n")).unwrap().auth,
+                auth,
+                "{keys}"
+            );
+        }
     }
 
     #[test]

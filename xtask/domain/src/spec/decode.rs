@@ -206,4 +206,21 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn nulls_are_left_out_of_a_list_and_its_absence_is_not_an_empty_one() {
+        let rules = Rules { unknown_key: "", wrong_type: "wrong-type", levels: &[] };
+        for (text, wanted, mismatches) in [
+            ("key: [a, ~, b]", Some("a b"), 0),
+            ("key: []", Some(""), 0),
+            ("key:", None, 0),
+            ("other: []", None, 0),
+            ("key: a", None, 1),
+        ] {
+            let stream = yaml::load("f", text.as_bytes());
+            let mut decoder = Decoder::new("f", rules);
+            let found = decoder.strings(&stream.documents[0].root, "key").map(|list| list.join(" "));
+            assert_eq!((found.as_deref(), decoder.findings.len()), (wanted, mismatches), "{text}");
+        }
+    }
 }
