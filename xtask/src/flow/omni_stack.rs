@@ -399,8 +399,8 @@ pub fn verify_as(
     }
 }
 
-/// Waits until the containers of `services` run and are healthy, and a provider has not ended at once. False if the provider does not run yet: it ends, and docker
-/// restarts it, until Omni answers.
+/// Waits until the containers of `services` run and are healthy, and a provider has not ended at once. False if the provider does
+/// not run yet: it ends, and docker restarts it, until Omni answers.
 ///
 /// # Errors
 /// [`Code::Timeout`]; [`Code::Failed`] when one has ended, with what its log says.
