@@ -216,8 +216,12 @@ fn find(cx: &Cx, name: &str) -> Result<Account, Failure> {
 /// The keys of service accounts that there are, and whether it takes the operator's own login to see them: a key that has expired
 /// cannot renew itself, and one with a smaller role not make another.
 fn administrator(cx: &Cx) -> Result<(Vec<ServiceAccountKey>, bool), Failure> {
-    let hint = "log in to omnictl as an administrator, as docs/how-to/deployment.md says in step 6, or give an administrator's key \
-                in OMNI_SERVICE_ACCOUNT_KEY";
+    // What is advised of a login that Omni refuses is this task.
+    let log_in = |failure: Failure| {
+        let hint = "log in to omnictl as an administrator, as docs/how-to/deployment.md says in step 6, or give an administrator's \
+                    key in OMNI_SERVICE_ACCOUNT_KEY";
+        Failure { next: Vec::new(), ..failure }.hint(hint)
+    };
     let failure = match Omnictl::find(cx).and_then(|omnictl| omnictl.service_account_keys()) {
         Ok(keys) => return Ok((keys, false)),
         Err(failure) => failure,
@@ -229,11 +233,12 @@ fn administrator(cx: &Cx) -> Result<(Vec<ServiceAccountKey>, bool), Failure> {
                 Code::Timeout => {
                     failure.hint("that login may have ended: `BROWSER=echo omnictl get sysversion` renews it")
                 }
+                _ if failure.kind == Kind::Login => log_in(failure),
                 _ => failure,
             })?;
             Ok((keys, true))
         }
-        (Code::Refused | Code::MissingInput, Err(_)) => Err(failure.hint(hint)),
+        (Code::Refused | Code::MissingInput, Err(_)) => Err(log_in(failure)),
         _ => Err(failure),
     }
 }
