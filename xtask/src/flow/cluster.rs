@@ -193,10 +193,7 @@ impl Progress {
             let failure = explain::advise(found, failure.cause(words));
             return Err(failure.next(format!("cargo xtask cluster-explain {cluster}")).into());
         }
-        if let Some(found) = self.watch.first() {
-            words = format!("{}; {words}", found.cause);
-        }
-        Ok(Poll::Waiting(words))
+        Ok(Poll::Waiting(self.watch.first_and(words)))
     }
 }
 
@@ -243,6 +240,14 @@ impl Watch {
         self.found.first()
     }
 
+    /// What is in the way now, and then `words`.
+    fn first_and(&self, words: String) -> String {
+        match self.first() {
+            Some(found) => format!("{}; {words}", found.cause),
+            None => words,
+        }
+    }
+
     /// A cause that stayed for so long that it is no use to wait.
     fn lasting(&self) -> Option<&Cause> {
         self.first().filter(|first| first.lasting && self.same >= PATIENCE)
@@ -259,11 +264,10 @@ pub fn wait_until_gone(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> anyhow::Re
         let Some(view) = observe(omnictl, name)? else { return Ok(Poll::Done(())) };
         cluster_tree::show(cx, &view);
         if !view.tearing_down {
-            return Ok(Poll::Waiting("nobody has asked for its deletion".to_owned()));
+            return Ok(Poll::Waiting("waiting for its deletion to be requested".to_owned()));
         }
         watch.look(cx, omnictl, &view);
-        let words = view.waits_for();
-        Ok(Poll::Waiting(watch.first().map_or(words.clone(), |found| format!("{}; {words}", found.cause))))
+        Ok(Poll::Waiting(watch.first_and(view.waits_for())))
     };
     cx.ui
         .step("gone", format!("Check that cluster `{name}` is gone"), || {

@@ -212,10 +212,13 @@ pub fn watch<T: Send>(
         let Ok(Some(found)) = cluster::observe(omnictl, name) else { return };
         cluster_tree::show(cx, &found);
         let cause = explain::causes(cx, omnictl, &found).into_iter().next();
-        let (id, words) = match cause {
-            Some(cause) => (cause.id, cause.cause),
-            None => (found.waits_for(), found.waits_for()),
-        };
+        let (id, words) = cause.map_or_else(
+            || {
+                let words = found.waits_for();
+                (words.clone(), words)
+            },
+            |cause| (cause.id, cause.cause),
+        );
         if id != last && (found.tearing_down || found.machines().any(|machine| machine.leaving)) {
             cx.ui.waiting(&words);
             last = id;

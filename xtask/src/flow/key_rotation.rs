@@ -87,7 +87,7 @@ fn of_proxmox(cx: &Cx) -> anyhow::Result<Rotation> {
     let used = format!("the provider uses {}", new.login.id());
     let left = format!("{used}; remove the old one as root on a Proxmox node");
     let (left, next) = match old.login.token_name() {
-        // It was made anew under its name: there is no other.
+        // It was recreated under its name: there is no other.
         Some(_) if new.login.id() == old.login.id() && !written => (used, "cargo xtask provider-verify".to_owned()),
         Some(name) if !written => (left, format!("pveum user token remove {user} {name}")),
         _ => (left, format!("pveum user token list {user}")),
