@@ -1,13 +1,13 @@
-//! The language of storage selectors: CEL as the Proxmox provider runs it
+//! Parses, type-checks and evaluates storage selectors: CEL expressions as the Proxmox provider runs them
 //! (siderolabs/omni-infra-provider-proxmox 0d9fd58 provision.go:585 with google/cel-go v0.27.0).
 //!
-//! 1. Parse, with the standard macros; 2. check the types statically, so that a typo behind `||` is found although it
-//!    would never run; 3. demand that the result is a bool; 4. evaluate over each storage.
+//! 1. Parse, with the standard macros; 2. check the types statically, so that a typo behind `||` is found although it would never
+//!    run; 3. require that the result is a bool; 4. evaluate for each storage.
 //!
-//! The verdicts are cel-go's over `tests/truth.tsv`, wording included except for what is wrong with a regular expression. Not
-//! covered: timestamps and durations beyond their types, rare syntax of regular expressions, hexadecimal doubles in text, an index
-//! by null or bytes where nothing evaluates it, and protocol buffer messages (`google.protobuf.…{}`), which no selector of storages
-//! has use for.
+//! The results match those of cel-go for `tests/truth.tsv`, including the wording except for errors in regular expressions. Not
+//! covered: timestamps and durations beyond their types, rare regular expression syntax, hexadecimal doubles in text, an index by
+//! null or bytes where nothing evaluates it, and protocol buffer messages (`google.protobuf.…{}`), which storage selectors have
+//! no use for.
 
 mod ast;
 mod checker;
@@ -31,21 +31,21 @@ use environment::Environment;
 use types::Type;
 use value::Value;
 
-/// The variables that a selector sees.
+/// The variables that are available in a selector.
 const VARIABLES: [&str; 4] = ["name", "node", "storageType", "availableSpace"];
 
-/// Brackets that any thread's stack can take, and the stack for more of them.
+/// Maximum number of brackets that the stack of any thread can handle, and the stack size in bytes for expressions with more.
 const SHALLOW: usize = 40;
 const STACK: usize = 16 << 20;
 
-/// One storage of a node as the selector sees it: an entry of the Proxmox API's `/nodes/{node}/storage`.
+/// A storage of a node as a selector sees it: an entry of `/nodes/{node}/storage` in the Proxmox API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Storage<'a> {
     pub name: &'a str,
     pub node: &'a str,
-    /// Proxmox's `type`: dir, lvmthin, zfspool, rbd, nfs, …
+    /// The `type` in Proxmox: dir, lvmthin, zfspool, rbd, nfs, …
     pub storage_type: &'a str,
-    /// Proxmox's `avail`, in bytes; 0 for a storage that is disabled or not on this node.
+    /// The `avail` in Proxmox, in bytes; 0 for a storage that is disabled or not on this node.
     pub available_space: u64,
 }
 
@@ -57,32 +57,32 @@ pub struct Position {
 }
 
 impl Position {
-    /// The first character, for a message about the whole expression.
+    /// The first character, for errors about the whole expression.
     pub const START: Position = Position { line: 1, column: 1 };
 }
 
-/// Something wrong, before its place is worked out.
+/// An error whose position is not yet converted to line and column.
 #[derive(Debug)]
 struct Problem {
-    /// Byte in the source; none for a limit that the whole expression breaks.
+    /// Byte offset in the source; `None` if the whole expression exceeds a limit.
     at: Option<u32>,
     message: String,
 }
 
-/// Why an expression does not compile. `Display` gives the first line that cel-go would print.
+/// Why an expression does not compile. `Display` prints the first line that cel-go would print.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CompileError {
-    /// Where in the expression, if anywhere: 1-based line and column.
+    /// 1-based line and column; the start of the expression if the error has no position.
     pub at: Position,
-    /// cel-go's message without its position.
+    /// The message of cel-go without its position.
     pub message: String,
-    /// What was probably meant, as a sentence.
+    /// A suggestion for what was probably meant, as a sentence.
     pub hint: Option<String>,
-    /// cel-go's first line in full.
+    /// The full first line that cel-go prints.
     pub line: String,
-    /// cel-go's whole text: every problem, each with its line of the source and a mark below the column.
+    /// The full text that cel-go prints: every error, each with its source line and a mark below the column.
     pub report: String,
-    /// False if it is only this checker that does not know the construct.
+    /// False if only this checker does not support the construct.
     pub certain: bool,
 }
 
@@ -92,11 +92,11 @@ impl fmt::Display for CompileError {
     }
 }
 
-/// Why an evaluation failed. `Display` gives cel-go's message.
+/// Why an evaluation failed. `Display` prints the message of cel-go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EvalError {
     pub message: String,
-    /// The source of the sub-expression that failed.
+    /// The source of the subexpression that failed.
     pub part: String,
 }
 
@@ -106,7 +106,7 @@ impl fmt::Display for EvalError {
     }
 }
 
-/// A selector that compiles and whose result is a bool.
+/// A selector that compiles and returns a bool.
 #[derive(Debug, Clone)]
 pub struct Program {
     source: String,
@@ -114,15 +114,15 @@ pub struct Program {
 }
 
 impl Program {
-    /// True if the result depends on the storage at all.
+    /// Returns true if the result depends on the storage.
     pub fn uses_storage(&self) -> bool {
         self.expr.mentions(&|name| VARIABLES.contains(&name.trim_start_matches('.')))
     }
 
-    /// True if the selector matches the storage.
+    /// Returns true if the selector matches the storage.
     ///
     /// # Errors
-    /// cel-go's message with the sub-expression that failed. One failing storage stops the provider's whole choice.
+    /// Returns the message of cel-go and the subexpression that failed. If one storage fails, the provider selects none at all.
     pub fn matches(&self, storage: &Storage<'_>) -> Result<bool, EvalError> {
         let mut machine = eval::Machine::new(*storage);
         let fail = |message: String, start: u32, end: u32| {
@@ -136,8 +136,8 @@ impl Program {
         }
     }
 
-    /// The smallest sub-expression that decides why the storage does not match: the operand of `&&` that is false, the
-    /// branch of `?:` that was taken. The whole expression if there is no such part.
+    /// Returns the smallest subexpression that explains why the storage does not match: the operand of `&&` that is false, or the
+    /// branch of `?:` that was taken. Returns the whole expression if there is no such part.
     pub fn why_not(&self, storage: &Storage<'_>) -> String {
         let part = culprit(&self.expr, storage);
         self.source.get(part.start as usize..part.end as usize).unwrap_or(&self.source).to_owned()
@@ -156,7 +156,7 @@ fn culprit<'e>(expr: &'e ast::Expr, storage: &Storage<'_>) -> &'e ast::Expr {
     }
 }
 
-/// The tokens of an expression with the bytes they cover; `None` if it is not made of tokens.
+/// Returns the tokens of an expression with their byte ranges; `None` if it does not consist of tokens.
 pub fn words(source: &str) -> Option<Vec<(&str, std::ops::Range<usize>)>> {
     let (tokens, bad) = lexer::lex(source);
     let word = |t: &lexer::Token| {
@@ -166,13 +166,13 @@ pub fn words(source: &str) -> Option<Vec<(&str, std::ops::Range<usize>)>> {
     bad.is_empty().then(|| tokens.iter().filter(|t| t.tok != lexer::Tok::Eof).map(word).collect())
 }
 
-/// True if Go's unicode.IsLetter or unicode.IsDigit holds for the character.
+/// Returns true if Go's unicode.IsLetter or unicode.IsDigit is true for the character.
 pub fn is_letter_or_digit(c: char) -> bool {
     static CLASS: LazyLock<regex::Regex> = LazyLock::new(|| pattern::regex(r"\pL|\p{Nd}"));
     c.is_ascii_alphanumeric() || (!c.is_ascii() && CLASS.is_match(c.encode_utf8(&mut [0; 4])))
 }
 
-/// True if a pattern of RE2 matches anywhere in the text; `None` if the pattern cannot be read.
+/// Returns true if an RE2 pattern matches anywhere in the text; `None` if the pattern cannot be parsed.
 pub fn regex_matches(pattern: &str, text: &str) -> Option<bool> {
     Some(pattern::Pattern::new(pattern).ok()?.is_match(text))
 }
@@ -180,7 +180,7 @@ pub fn regex_matches(pattern: &str, text: &str) -> Option<bool> {
 /// Compiles a selector as the provider does.
 ///
 /// # Errors
-/// The first thing that is wrong, by place, as cel-go prints it.
+/// Returns the first error by position, as cel-go prints it.
 pub fn compile(source: &str) -> Result<Program, CompileError> {
     deep(source, || compile_here(source))
 }
@@ -188,13 +188,13 @@ pub fn compile(source: &str) -> Result<Program, CompileError> {
 /// Checks an expression as Talos 1.`minor` does for a `disk`, a `volume`, a `link`, `oom-trigger` or `oom-ranking`.
 ///
 /// # Errors
-/// The first thing that is wrong, by place, as cel-go prints it; what is not known here is not an error.
+/// Returns the first error by position, as cel-go prints it. Constructs that this checker does not support are not errors.
 pub fn check_for_talos(source: &str, environment: &str, minor: u64) -> Result<(), CompileError> {
     let Some(environment) = Environment::of(environment, minor) else { return Ok(()) };
     let result = environment.variable("=").cloned().unwrap_or(Type::BOOL);
-    // The syntax and the constructors of optional values, which only the OOM expressions have.
+    // The syntax and constructors of optional values, which only the OOM expressions support.
     let optional = [".?", "[?", "{?", "optional.", "optMap(", "optFlatMap("].iter().any(|part| source.contains(part));
-    // Talos 1.14 has the cel-go that knows quoted fields.
+    // Talos 1.14 contains a cel-go version that supports quoted fields.
     if environment.variable("class").is_some() && optional || minor >= 14 && source.contains('`') {
         return Ok(());
     }
@@ -204,12 +204,12 @@ pub fn check_for_talos(source: &str, environment: &str, minor: u64) -> Result<()
     })
 }
 
-/// Runs it where the stack is large enough.
+/// Runs `run`, on a thread with a larger stack if the expression has many brackets.
 fn deep<T: Send>(source: &str, run: impl Fn() -> Result<T, CompileError> + Send + Sync) -> Result<T, CompileError> {
     if source.bytes().filter(|b| matches!(b, b'(' | b'[' | b'{' | b'?')).count() <= SHALLOW {
         return run();
     }
-    // cel-go allows 250 levels, which takes more stack in a build without optimisation than a thread has by default.
+    // cel-go allows 250 levels, which need more stack in an unoptimized build than a thread has by default.
     let found = std::thread::scope(|scope| {
         let spawned = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, &run);
         spawned.ok().and_then(|thread| thread.join().ok())
@@ -233,7 +233,7 @@ fn compile_here(source: &str) -> Result<Program, CompileError> {
     Ok(Program { source: source.to_owned(), expr })
 }
 
-/// The tree of an expression that results in the type; `hint` is for one that results in another.
+/// Parses and type-checks an expression that must have the type `wanted`; `hint` is for expressions of another type.
 fn typed(source: &str, names: &Environment, wanted: &Type, hint: Option<&str>) -> Result<ast::Expr, CompileError> {
     let expr = parser::parse(source).map_err(|problems| first(source, problems))?;
     match checker::check(&expr, names) {
@@ -262,12 +262,12 @@ fn first(source: &str, problems: Vec<Problem>) -> CompileError {
 }
 
 impl Problem {
-    /// As cel-go prints it: position, message, the line of the source, and a mark below the column.
+    /// Formats it like cel-go: position, message, the source line, and a mark below the column.
     fn shown(&self, source: &str) -> String {
         let message = &self.message;
         let Some(offset) = self.at else { return format!("ERROR: <input>:-1:0: {message}") };
         if source.is_empty() {
-            // ANTLR places the end of an empty source before its first column.
+            // ANTLR puts the end of an empty source before the first column.
             return format!("ERROR: <input>:1:0: {message}");
         }
         let Position { line, column } = position(source, offset);
@@ -278,7 +278,7 @@ impl Problem {
 }
 
 impl CompileError {
-    /// An error without a position, which cel-go prints as its message alone.
+    /// An error without a position, for which cel-go prints only the message.
     fn bare(message: String, hint: Option<String>, certain: bool) -> CompileError {
         CompileError { at: Position::START, line: message.clone(), report: message.clone(), message, hint, certain }
     }
@@ -291,7 +291,7 @@ fn position(source: &str, offset: u32) -> Position {
     Position { line, column }
 }
 
-/// The name that was probably meant: at most a third of the letters differ, a swap of two counted once.
+/// Returns the known name that was probably meant: at most a third of the letters differ, and a swap of two counts once.
 fn closest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let lower = name.to_lowercase();
     let distance = |candidate: &str| strsim::osa_distance(&lower, &candidate.to_lowercase());
@@ -299,7 +299,7 @@ fn closest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a s
     near.filter(|(distance, _)| *distance <= (name.len() / 3).max(1)).min().map(|(_, candidate)| candidate)
 }
 
-/// What was probably meant.
+/// Returns a hint for a message: what was probably meant.
 fn hint(message: &str) -> Option<String> {
     if let Some(name) = message.strip_prefix("undeclared reference to '").and_then(|m| m.split('\'').next()) {
         return Some(match name {
@@ -332,7 +332,7 @@ fn hint(message: &str) -> Option<String> {
     found.map(|(_, hint)| (*hint).to_owned())
 }
 
-/// What a message contains, and what was probably meant; `_` stands for a space.
+/// Words that a message contains (`_` is a space), and the hint for it.
 const HINTS: [(&str, &str); 9] = [
     ("type(type)", "`type` is a function of CEL: did you mean `storageType`?"),
     ("uint _int)", UNSIGNED),
