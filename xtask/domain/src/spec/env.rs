@@ -1,7 +1,7 @@
-//! `docker/.env`, read as docker compose reads it, and edited one key at a time: comments, order and everything that
-//! this project does not know stay as they are.
+//! `docker/.env`: parsed as docker compose parses it, and edited one key at a time. Comments, order and unknown keys are
+//! preserved.
 //!
-//! The reading is held to docker compose 5.5.1, of which each case in the tests is a recording (compose-go `dotenv`).
+//! Parsing matches docker compose 5.5.1 (compose-go `dotenv`); each case in the tests was recorded from it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
@@ -10,24 +10,24 @@ use regex::{Captures, Regex};
 
 use crate::failure::{Code, Failure};
 
-/// The text of an `.env` file and the values in it.
+/// The text of an `.env` file and its values.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EnvFile {
     text: String,
     values: BTreeMap<String, String>,
-    /// Keys whose value names a variable that this file does not set.
+    /// Keys whose value refers to a variable that is not set in this file.
     foreign: BTreeSet<String>,
 }
 
 impl EnvFile {
-    /// Parses `text`; `file` is its name in errors.
+    /// Parses `text`; `file` is the name for error messages.
     ///
-    /// Lines are `KEY=value`, `KEY: value`, `export KEY=value`, `KEY` alone (ignored), comments or blank. Values may have
-    /// single quotes (literal, except for `\'`) or double quotes (with escapes); an unquoted value ends at ` #`, but may start
-    /// with one. `$NAME` and `${NAME}` outside single quotes are variables. The last of two equal keys wins.
+    /// Lines are `KEY=value`, `KEY: value`, `export KEY=value`, `KEY` alone (ignored), comments or blank. Values may have single
+    /// quotes (literal, except for `\'`) or double quotes (with escapes); an unquoted value ends at ` #`, but may start with one.
+    /// `$NAME` and `${NAME}` outside single quotes are variables. The last of two equal keys wins.
     ///
     /// # Errors
-    /// [`Code::Invalid`] with file and line for any other line, and for a multi-line value, which compose would accept but
+    /// Returns [`Code::Invalid`] with file and line for any other line, and for multi-line values, which compose accepts but
     /// nothing here needs.
     pub fn parse(file: &str, text: &str) -> Result<EnvFile, Failure> {
         if text.len() > yaml::MAX_BYTES {
@@ -54,7 +54,7 @@ impl EnvFile {
         Ok(file_so_far)
     }
 
-    /// Takes a value literally, with the variables of the file replaced.
+    /// Stores a value after expanding the variables of the file.
     fn take(&mut self, key: &str, value: Value) {
         let (value, foreign) = match value {
             Value::Literal(value) => (value, false),
@@ -67,23 +67,23 @@ impl EnvFile {
         };
     }
 
-    /// Whether the value of `key` names a variable that this file does not set: compose puts in what its environment has,
-    /// or nothing, with a warning at most. The name may be half of a secret.
+    /// Whether the value of `key` refers to a variable that is not set in this file: compose substitutes the variable of its
+    /// environment, or nothing, with at most a warning. The variable name may be part of a secret.
     pub fn is_foreign(&self, key: &str) -> bool {
         self.foreign.contains(key)
     }
 
-    /// The value of `key`; an empty value counts as none, as `:?` and `:-` in compose take it.
+    /// Returns the value of `key`; an empty value counts as missing, as for `:?` and `:-` in compose.
     pub fn get(&self, key: &str) -> Option<&str> {
         self.values.get(key).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    /// All keys that have a value.
+    /// Returns all keys with a non-empty value.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.values.iter().filter(|(_, value)| !value.is_empty()).map(|(key, _)| key.as_str())
     }
 
-    /// Sets `key` on its line (the last one, if there are two), else on a new line at the end.
+    /// Sets `key` on its line (the last one if there are several), or on a new line at the end.
     pub fn set(&mut self, key: &str, value: &str) {
         let new = format!("{key}={}", written(value));
         let mut lines: Vec<String> = self.text.lines().map(str::to_owned).collect();
@@ -97,22 +97,22 @@ impl EnvFile {
         self.foreign.remove(key);
     }
 
-    /// The file as it should be written.
+    /// Returns the text to write to the file.
     pub fn text(&self) -> &str {
         &self.text
     }
 }
 
-/// The text after a key.
+/// The value of a line.
 #[derive(Debug, PartialEq, Eq)]
 enum Value {
-    /// In single quotes: nothing looks into it.
+    /// In single quotes: not expanded.
     Literal(String),
-    /// With variables; a `$` that is none is written `$$`.
+    /// May contain variables; a literal `$` is written `$$`.
     Template(String),
 }
 
-/// The key and value of one line, `None` for a comment, a blank, or a key alone.
+/// Parses one line; `None` for a comment, a blank line, or a key without a value.
 fn entry(line: &str) -> Result<Option<(&str, Value)>, String> {
     let line = line.trim();
     if line.is_empty() || line.starts_with('#') {
@@ -121,7 +121,7 @@ fn entry(line: &str) -> Result<Option<(&str, Value)>, String> {
     let line = line.strip_prefix("export ").map_or(line, str::trim_start);
     let name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-' | '[' | ']');
     let Some((key, value)) = line.split_once(['=', ':']) else {
-        // The variable of that name in compose's own environment.
+        // Refers to the variable of that name in the environment of compose.
         return if line.chars().all(name) { Ok(None) } else { Err("it has no `=`".to_owned()) };
     };
     let key = key.trim_end();
@@ -159,7 +159,7 @@ fn unquoted(value: &str) -> Result<Value, String> {
     Err(format!("the {quote} at the start of the value is not closed on this line"))
 }
 
-/// The meaning of a backslash and this letter between double quotes; any other letter keeps its backslash.
+/// Returns the meaning of a backslash followed by this letter in double quotes; other letters keep the backslash.
 fn unescaped(letter: char) -> String {
     match letter {
         'n' => "\n".to_owned(),
@@ -175,11 +175,11 @@ fn unescaped(letter: char) -> String {
     }
 }
 
-/// `template` with the variables that are known, and whether there is one that is not, which stays as it is written.
+/// Expands the known variables in `template`; also returns whether there are unknown ones, which are left as written.
 fn expanded(template: &str, known: &BTreeMap<String, String>) -> (String, bool) {
     static VARIABLE: LazyLock<Option<Regex>> =
         LazyLock::new(|| Regex::new(r"\$(?:\$|\{([^}]*)\}|([A-Za-z_][A-Za-z0-9_]*))").ok());
-    // Most values name none, and the form is not even compiled for them.
+    // Most values contain no variable, so avoid compiling the regular expression.
     let Some(variable) = template.contains('$').then(|| VARIABLE.as_ref()).flatten() else {
         return (template.to_owned(), false);
     };
@@ -194,13 +194,13 @@ fn expanded(template: &str, known: &BTreeMap<String, String>) -> (String, bool) 
     (text.into_owned(), foreign)
 }
 
-/// `value` as a line of the file holds it: bare where that is safe, else in single quotes, which nothing looks into.
+/// Formats `value` for a line of the file: unquoted if that is safe, otherwise in single quotes, which prevent expansion.
 fn written(value: &str) -> String {
     let bare = |c: char| c.is_ascii_alphanumeric() || "_-./:@!+=,%".contains(c);
     if value.chars().all(bare) {
         return value.to_owned();
     }
-    // In single quotes too, a backslash takes the quote after it.
+    // Even in single quotes, a backslash escapes the quote after it.
     if !value.contains(['\'', '\n', '\\']) {
         return format!("'{value}'");
     }
@@ -212,7 +212,7 @@ fn written(value: &str) -> String {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Variable {
     pub key: &'static str,
-    /// As a person would say it.
+    /// Display name.
     pub name: &'static str,
     pub secret: bool,
 }
@@ -221,7 +221,7 @@ const fn variable(key: &'static str, name: &'static str, secret: bool) -> Variab
     Variable { key, name, secret }
 }
 
-/// The variables that `docker/compose.yaml` names with `:?`.
+/// The variables that `docker/compose.yaml` requires with `:?`.
 pub const REQUIRED: [Variable; 10] = [
     variable("OMNI_DOMAIN", "domain of Omni", false),
     variable("OMNI_LAN_ADDRESS", "address of this host on the LAN", false),

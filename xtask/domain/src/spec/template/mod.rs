@@ -1,6 +1,5 @@
-//! Cluster templates: the multi-document form that `omnictl cluster template` reads
-//! (siderolabs/omni v1.9.3, client/pkg/template/internal/models). Decoding is as strict as omnictl's: an unknown key or
-//! kind is an error.
+//! Cluster templates: the multi-document format that `omnictl cluster template` reads (siderolabs/omni v1.9.3,
+//! client/pkg/template/internal/models). Decoding is as strict as in omnictl: an unknown key or kind is an error.
 
 pub mod decode;
 pub mod edit;
@@ -12,7 +11,7 @@ use yaml::{Location, Node, Position, TextPosition};
 pub use decode::parse_stream;
 pub use render::{NewCluster, render};
 
-/// A template as one value: the cluster and its machine sets in the order of the file.
+/// A template: the cluster and its machine sets, in file order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClusterTemplate {
     pub name: String,
@@ -26,24 +25,24 @@ pub struct ClusterTemplate {
     pub patches: Vec<Patch>,
     pub manifests: Vec<Manifest>,
     pub healthchecks: Vec<HealthCheck>,
-    /// Control plane and workers.
+    /// The control plane and the workers.
     pub sets: Vec<MachineSet>,
     /// Documents of kind Machine.
     pub machines: Vec<Machine>,
-    /// Keys of any document that not every omnictl knows.
+    /// Keys, in any document, that only newer versions of omnictl support.
     pub newer_keys: Vec<NewerKey>,
-    /// Where the Cluster document starts, and where its name and versions are.
+    /// Positions of the Cluster document, its name and its versions.
     pub place: Location,
     pub name_at: Position,
     pub kubernetes_at: Position,
     pub talos_at: Position,
-    /// How many Cluster documents the file has; anything but 1 is refused.
+    /// Number of Cluster documents in the file; anything but 1 is an error.
     pub cluster_documents: u32,
-    /// Where the second Cluster document starts, if there is one.
+    /// Position of the second Cluster document, if any.
     pub second_cluster_at: Option<Position>,
 }
 
-/// A key that omnictl has known since 1.`since` only.
+/// A key that omnictl supports only since 1.`since`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewerKey {
     pub key: &'static str,
@@ -51,7 +50,7 @@ pub struct NewerKey {
     pub at: Position,
 }
 
-/// A label or an annotation with its place; `labels` of a document has both.
+/// A label or annotation with its position; the `labels` of a document contain both.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Label {
     pub key: String,
@@ -63,35 +62,35 @@ pub struct Label {
 pub struct Features {
     pub disk_encryption: bool,
     pub use_embedded_discovery_service: bool,
-    /// Interval between etcd backups in seconds; 0 means none.
+    /// Interval between etcd backups in seconds; 0 for none.
     pub backup_interval_s: f64,
     pub backup_interval_at: Option<Position>,
-    /// Written as the number 0, without a unit.
+    /// Whether the interval is written as the number 0, without a unit.
     pub backup_interval_is_number: bool,
     pub disk_encryption_at: Option<Position>,
-    /// Where the public discovery service is turned off, if it is.
+    /// Position of the setting that disables the public discovery service, if any.
     pub disable_public_discovery_at: Option<Position>,
 }
 
-/// What a machine set is.
+/// The kind of a machine set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SetKind {
     ControlPlane,
-    /// Workers with the name that is in the file; empty for the default set.
+    /// Workers with the name in the file; empty for the default set.
     Workers {
         name: String,
     },
 }
 
-/// How many machines a set takes from its class.
+/// The number of machines that a set takes from its class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Size {
     Count(u32),
-    /// Every machine that matches; refused for classes that provision machines.
+    /// Every matching machine; not allowed for classes that provision machines.
     Unlimited,
 }
 
-/// Where the machines of a set come from.
+/// The machine class that a set takes its machines from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClassRef {
     pub name: String,
@@ -100,12 +99,12 @@ pub struct ClassRef {
     pub size_at: Position,
 }
 
-/// One machine set: a document of kind ControlPlane or Workers.
+/// A machine set: a document of kind ControlPlane or Workers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MachineSet {
     pub kind: SetKind,
     pub class: Option<ClassRef>,
-    /// Machine UUIDs with their places.
+    /// Machine UUIDs with their positions.
     pub machines: Vec<(String, Position)>,
     pub labels: Vec<Label>,
     pub system_extensions: Option<Vec<String>>,
@@ -117,12 +116,12 @@ pub struct MachineSet {
     pub upgrade_strategy: Option<Strategy>,
     pub kernel_args_at: Option<Position>,
     pub system_extensions_at: Option<Position>,
-    /// Where the name is, if there is one (a control plane must have none).
+    /// The name and its position, if any (a control plane must not have a name).
     pub name: Option<(String, Position)>,
     pub place: Location,
 }
 
-/// `bootstrapSpec`: restore the control plane from a backup.
+/// `bootstrapSpec`: restores the control plane from a backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BootstrapSpec {
     pub cluster_uuid: String,
@@ -160,25 +159,25 @@ pub struct Patch {
     pub name: String,
     pub id_override: String,
     pub labels: Vec<Label>,
-    /// Path relative to the template's directory.
+    /// Path relative to the directory of the template.
     pub file: Option<(String, Position)>,
     pub inline: Option<Inline>,
-    /// `inline` is a mapping, the one form that omnictl before 1.8 reads.
+    /// Whether `inline` is a mapping, the only form that omnictl before 1.8 reads.
     pub is_mapping: bool,
     pub at: Position,
 }
 
-/// Content written into the template itself.
+/// Content that is written in the template itself.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Inline {
-    /// One mapping, or a list of them: one document each.
+    /// A mapping, or a list of mappings, each of which is a document.
     Documents(Vec<Node>),
-    /// A string of YAML, one or several documents.
+    /// A YAML string with one or more documents.
     Text { text: String, origin: TextPosition },
 }
 
 impl Inline {
-    /// About how many bytes the content takes as a file of its own: of documents, the texts in them with their keys.
+    /// Returns the approximate size of the content in bytes as a separate file; documents count their scalars and keys.
     pub fn size(&self) -> usize {
         fn of(node: &Node) -> usize {
             let entries: usize = node.entries().iter().map(|entry| entry.key.len() + 2 + of(&entry.value)).sum();
@@ -211,24 +210,24 @@ pub struct HealthCheck {
     pub id_override: String,
     pub file: Option<(String, Position)>,
     pub job: Option<Inline>,
-    /// In seconds; 0 if none is set.
+    /// Interval in seconds; 0 if not set.
     pub interval_s: f64,
     pub labels: Vec<Label>,
     pub at: Position,
 }
 
 impl ClusterTemplate {
-    /// The control plane's set, if the template has one.
+    /// Returns the control plane set, if the template has one.
     pub fn control_plane(&self) -> Option<&MachineSet> {
         self.sets.iter().find(|s| s.kind == SetKind::ControlPlane)
     }
 
-    /// The worker sets in the order of the file.
+    /// Returns the worker sets in file order.
     pub fn workers(&self) -> impl Iterator<Item = &MachineSet> {
         self.sets.iter().filter(|s| s.kind != SetKind::ControlPlane)
     }
 
-    /// Names of all machine classes used, each once.
+    /// Returns the names of all machine classes in use, without duplicates.
     pub fn classes(&self) -> Vec<&str> {
         let mut names: Vec<&str> = self.sets.iter().filter_map(|s| s.class.as_ref()).map(|c| c.name.as_str()).collect();
         names.sort_unstable();
@@ -236,8 +235,8 @@ impl ClusterTemplate {
         names
     }
 
-    /// Paths of every file that the template refers to (patches, manifests, healthcheck jobs), relative to its
-    /// directory, with the places that name them. A caller reads them and hands the bytes to the checks.
+    /// Returns the paths of all files that the template refers to (patches, manifests, healthcheck jobs), relative to its
+    /// directory, with the positions of the references. Callers read the files and pass the bytes to the checks.
     pub fn files(&self) -> Vec<(&str, Position)> {
         let sets = self.sets.iter().flat_map(|s| &s.patches);
         let machines = self.machines.iter().flat_map(|m| &m.patches);
@@ -249,7 +248,7 @@ impl ClusterTemplate {
 }
 
 impl MachineSet {
-    /// The id of the set in Omni: `<cluster>-control-planes`, `<cluster>-workers` or `<cluster>-<name>`
+    /// Returns the ID of the set in Omni: `<cluster>-control-planes`, `<cluster>-workers` or `<cluster>-<name>`
     /// (client/pkg/omni/resources/omni/machine_set.go).
     pub fn id(&self, cluster: &str) -> String {
         match &self.kind {
@@ -259,7 +258,7 @@ impl MachineSet {
         }
     }
 
-    /// The set's name for people.
+    /// Returns the display name of the set.
     pub fn title(&self) -> String {
         match &self.kind {
             SetKind::ControlPlane => "the control plane".to_owned(),
@@ -268,7 +267,7 @@ impl MachineSet {
         }
     }
 
-    /// The number of machines of the set; `None` if unlimited.
+    /// Returns the number of machines in the set; `None` if unlimited.
     pub fn machine_count(&self) -> Option<u32> {
         match &self.class {
             Some(ClassRef { size: Size::Count(n), .. }) => Some(*n),
@@ -278,19 +277,19 @@ impl MachineSet {
     }
 }
 
-/// True for the nested form that older guides show: one document with `controlPlane:` and `workers:` keys.
+/// Returns true for the nested format of older guides: one document with `controlPlane:` and `workers:` keys.
 pub fn is_legacy(root: &Node) -> bool {
     let nested = |key| root.get(key).is_some_and(|n: &Node| !n.is_null());
     nested("controlPlane") || nested("workers") || nested("controlplane")
 }
 
-/// True for a Cluster dressed as a Kubernetes object (`apiVersion`, `metadata`, `spec`), which no program reads.
+/// Returns true for a Cluster written as a Kubernetes object (`apiVersion`, `metadata`, `spec`), which no program reads.
 pub fn is_kubernetes_style(root: &Node) -> bool {
     let style = |key| root.entry(key).is_some();
     style("apiVersion") || style("spec") && !style("kubernetes")
 }
 
-/// Reads a template. The value is there as soon as a Cluster document could be found; see [`Parsed`].
+/// Parses a template. The value is present if a Cluster document was found; see [`Parsed`].
 pub fn parse(file: &str, bytes: &[u8]) -> Parsed<ClusterTemplate> {
     parse_stream(file, &yaml::load(file, bytes))
 }
