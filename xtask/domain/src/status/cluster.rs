@@ -1,9 +1,9 @@
-//! Clusters as Omni reports them: the list, and one with its machine sets, machines, and what each waits for.
+//! Clusters as Omni reports them: the list, and one cluster with its machine sets, its machines, and what each waits for.
 //!
-//! `ready` of a cluster is not health: after all its machines were killed, Omni 1.4.9 kept everything true for 56 s, then
-//! `kubernetesapiready` and its load balancer were false, and only after 266 s `ready` and the machines. So
-//! [`ClusterView::running`] takes everything together that Omni counts. For a worker that died alone Omni says nothing at all
-//! in those minutes: only Proxmox knows whether its VM runs.
+//! A cluster's `ready` flag does not mean that it is healthy. After all machines of a cluster were killed, Omni 1.4.9 kept every
+//! flag true for 56 s, then cleared `kubernetesapiready` and the load balancer's flag, and cleared `ready` and the machines'
+//! flags only after 266 s. [`ClusterView::running`] therefore combines everything that Omni reports. If only one worker dies,
+//! Omni reports nothing in those minutes: only Proxmox knows whether its VM runs.
 
 use crate::words::count;
 use serde::Serialize;
@@ -16,21 +16,21 @@ const REQUEST_FAILED: u64 = 5;
 const REQUEST_DEPROVISIONING: u64 = 4;
 const SET_FAILED: u64 = 5;
 const DESTROYING: u64 = 4;
-/// `ClusterMachineStatus.stage`: the one that Omni counts as healthy, and those of a machine that leaves its cluster.
+/// `ClusterMachineStatus.stage`: the stage that Omni counts as healthy, and those of a machine that leaves its cluster.
 const MACHINE_RUNNING: u64 = 4;
 const MACHINE_LEAVING: &[u64] = &[5, 9];
 
-/// A cluster in a list.
+/// A row in the list of clusters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ClusterLine {
     pub name: String,
     pub phase: String,
-    /// Omni's own flag; not health by itself.
+    /// The flag that Omni reports; it does not imply that the cluster is healthy.
     pub ready: bool,
-    /// Running and ready, with all machines healthy and a Kubernetes API that answers.
+    /// Whether the cluster is running and ready, all machines are healthy, and the Kubernetes API responds.
     pub running: bool,
     pub kubernetes_api_ready: bool,
-    /// Healthy of total machines.
+    /// Number of healthy machines, out of `total`.
     pub healthy: u64,
     pub total: u64,
     pub talos: String,
@@ -38,7 +38,7 @@ pub struct ClusterLine {
     pub tearing_down: bool,
 }
 
-/// The list of clusters, from `clusters` and `clusterstatuses`.
+/// Builds the list of clusters from the resources `clusters` and `clusterstatuses`.
 pub fn cluster_lines(clusters: &[Resource], statuses: &[Resource]) -> Vec<ClusterLine> {
     let by_id: BTreeMap<&str, &Resource> =
         statuses.iter().map(|status| (status.metadata.id.as_str(), status)).collect();
@@ -63,7 +63,7 @@ pub fn cluster_lines(clusters: &[Resource], statuses: &[Resource]) -> Vec<Cluste
     clusters.iter().map(line).collect()
 }
 
-/// The phase of the cluster itself decides, and Omni's word for it: its status keeps the phase `running` meanwhile.
+/// Checks the metadata phase of the cluster too, because its status keeps the phase `running` during teardown.
 fn tearing_down(status: &Resource, cluster: Option<&Resource>) -> bool {
     cluster.is_some_and(|cluster| cluster.metadata.tearing_down())
         || status.metadata.tearing_down()
@@ -74,13 +74,13 @@ fn shown_phase(status: &Resource, tearing_down: bool) -> String {
     cluster_phase(if tearing_down { DESTROYING } else { status.number(&["phase"]) })
 }
 
-/// Healthy machines, and how many there are or should be.
+/// Returns the number of healthy machines and the number that exist or are requested, whichever is greater.
 fn counts(status: &Resource) -> (u64, u64) {
     let number = |key: &str| status.number(&["machines", key]);
     (number("healthy"), number("total").max(number("requested")))
 }
 
-/// The health in a `ClusterStatus`. `controlplaneready` is ignored: Omni checks it only every few minutes (omni v1.9.3
+/// Returns the health in a `ClusterStatus`. Ignores `controlplaneready`: Omni checks it only every few minutes (omni v1.9.3
 /// `control_plane_status.go`), so it lags behind in both directions.
 fn healthy_by_omni(status: &Resource) -> bool {
     let (healthy, total) = counts(status);
@@ -90,32 +90,32 @@ fn healthy_by_omni(status: &Resource) -> bool {
         && healthy >= total
 }
 
-/// One cluster with everything that it consists of.
+/// A cluster with its machine sets and machines.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct ClusterView {
     pub name: String,
     pub phase: String,
-    /// Omni's own flag; not health by itself.
+    /// The flag that Omni reports; it does not imply that the cluster is healthy.
     pub ready: bool,
-    /// Running and ready, as is each machine set; every machine is healthy, the Kubernetes API answers through a healthy load
-    /// balancer, and nothing is being upgraded or torn down.
+    /// Whether the cluster and each machine set are running and ready, every machine is healthy, the Kubernetes API responds
+    /// through a healthy load balancer, and nothing is being upgraded or torn down.
     pub running: bool,
     pub kubernetes_api_ready: bool,
-    /// `None` when Omni has no load balancer for it yet.
+    /// `None` if Omni has no load balancer for the cluster yet.
     pub load_balancer_healthy: Option<bool>,
     pub control_plane_ready: bool,
-    /// Machines that Omni counts as healthy, of all that there are or should be.
+    /// Number of machines that Omni counts as healthy, out of `total` that exist or are requested.
     pub healthy: u64,
     pub total: u64,
     pub tearing_down: bool,
-    /// Omni accepts no change of it (`omnictl cluster lock`).
+    /// Whether Omni rejects changes to the cluster (`omnictl cluster lock`).
     pub locked: bool,
-    /// Who still holds a cluster that is being destroyed, and since when nobody has let go, as RFC 3339.
+    /// The remaining finalizers of a cluster that is being destroyed, and when the resource last changed, in RFC 3339 format.
     #[serde(skip)]
     pub held_by: Vec<String>,
     #[serde(skip)]
     pub since: String,
-    /// A description of what an upgrade of Talos or Kubernetes still has to do; empty without an upgrade.
+    /// A description of the remaining work of a Talos or Kubernetes upgrade; empty if there is no upgrade.
     pub upgrade: String,
     pub machine_sets: Vec<MachineSetView>,
 }
@@ -125,56 +125,57 @@ pub struct ClusterView {
 pub struct MachineSetView {
     pub id: String,
     pub control_plane: bool,
-    /// Empty when Omni has not looked at it yet.
+    /// Empty if Omni has not processed the set yet.
     pub phase: String,
     pub ready: bool,
     pub error: String,
     pub class: String,
     pub wanted: u64,
-    /// Machines that Omni counts as healthy.
+    /// Number of machines that Omni counts as healthy.
     pub healthy: u64,
     pub tearing_down: bool,
     pub machines: Vec<MachineView>,
 }
 
-/// A machine, or the request for one that does not exist yet.
+/// A machine, or the machine request if the machine does not exist yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct MachineView {
-    /// The id of its machine request; empty for a machine without one.
+    /// The ID of the machine request; empty for a machine without one.
     pub request: String,
-    /// Its UUID, once it has one.
+    /// The UUID, once the machine has one.
     pub uuid: String,
-    /// The infrastructure provider that it is requested from; empty when none is known.
+    /// The infrastructure provider of the machine request; empty if unknown.
     pub provider: String,
     pub stage: String,
-    /// As Omni counts it: ready, in the stage Running (omni v1.9.3 `machineset/status_handler.go`).
+    /// Whether it is ready and in the stage Running, as Omni counts it (omni v1.9.3 `machineset/status_handler.go`).
     pub ready: bool,
     pub connected: bool,
-    /// It leaves the cluster, or its request is being torn down.
+    /// Whether the machine is leaving the cluster or its request is being torn down.
     pub leaving: bool,
-    /// Whose turn it is, as long as it is not ready.
+    /// Who has to act next while the machine is not ready.
     pub party: Actor,
-    /// A description of what it waits for; empty if it is ready.
+    /// A description of what the machine waits for; empty if it is ready.
     pub waits_for: String,
-    /// The provider's step that runs for its request; empty when none does.
+    /// The provider's current step for the machine request; empty if there is none.
     #[serde(skip)]
     pub step: String,
-    /// Its VM was started, and Omni has not heard of it yet.
+    /// Whether the VM was started but has not contacted Omni yet.
     #[serde(skip)]
     pub joining: bool,
-    /// It is neither configured nor upgraded (`omnictl cluster machine lock`; omni v1.9.3 `cluster_machine_status.go` copies the lock).
+    /// Whether it is neither configured nor upgraded (`omnictl cluster machine lock`; copied in omni v1.9.3
+    /// `cluster_machine_status.go`).
     #[serde(skip)]
     pub locked: bool,
-    /// When it was asked for, and when it became a machine of its cluster, as RFC 3339; empty where that is not known.
+    /// When the machine was requested, and when it joined the cluster, in RFC 3339 format; empty if unknown.
     #[serde(skip)]
     pub requested: String,
     #[serde(skip)]
     pub joined: String,
-    /// Since when, as RFC 3339: when Omni last wrote its state. Empty where it has none yet.
+    /// When Omni last updated the machine's state, in RFC 3339 format. Empty if it has no state yet.
     pub since: String,
     /// The error that Omni or the provider reports.
     pub error: String,
-    /// Why Talos does not call it ready, where it was asked.
+    /// The conditions that Talos reports as unmet, if they were queried.
     #[serde(skip)]
     pub unmet: String,
 }
@@ -183,45 +184,45 @@ pub struct MachineView {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Actor {
-    /// Nothing is waited for.
+    /// Nothing is pending.
     #[default]
     #[serde(rename = "")]
     None,
     /// The infrastructure provider: it creates or deletes the VM.
     Provider,
-    /// The machine: it boots, joins, or comes back.
+    /// The machine: it boots, joins Omni or reconnects.
     Machine,
-    /// Omni: it configures the machine or lets it go.
+    /// Omni: it configures the machine or removes it from the cluster.
     Omni,
 }
 
 impl MachineView {
-    /// Its name for people: the request's id is the VM's name too.
+    /// Returns the display name: the ID of the request, which is also the name of the VM, or else the UUID.
     pub fn name(&self) -> &str {
         if self.request.is_empty() { &self.uuid } else { &self.request }
     }
 
-    /// Ready, or on its way out: Omni does not count a machine that leaves.
+    /// Whether the machine is ready or leaving: Omni does not count machines that are leaving.
     fn settled(&self) -> bool {
         self.ready || self.leaving
     }
 }
 
-/// The resources for a [`ClusterView`]; all but the first may be empty.
+/// The resources that a [`ClusterView`] is built from; all but the first may be empty.
 pub struct ClusterParts<'a> {
     pub status: &'a Resource,
-    /// The cluster itself: the versions that are wanted.
+    /// The cluster resource, which contains the requested versions.
     pub cluster: Option<&'a Resource>,
     pub sets: &'a [Resource],
     pub set_statuses: &'a [Resource],
     pub requests: &'a [Resource],
     pub machines: &'a [Resource],
     pub load_balancer: Option<&'a Resource>,
-    /// The states of its upgrades, each with what is upgraded.
+    /// The upgrade statuses, each with the component it is for.
     pub upgrades: &'a [(UpgradeSubject, Resource)],
 }
 
-/// The component that Omni upgrades.
+/// A component that Omni upgrades.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UpgradeSubject {
     Talos,
@@ -233,11 +234,11 @@ const UPGRADE_UNKNOWN: u64 = 0;
 const UPGRADE_DONE: u64 = 2;
 const UPGRADE_FAILED: u64 = 3;
 
-/// The whole of one cluster.
+/// Builds the view of one cluster.
 pub fn cluster_view(parts: &ClusterParts<'_>) -> ClusterView {
     let ClusterParts { status, set_statuses, sets, .. } = parts;
     let mut machine_sets: Vec<_> = set_statuses.iter().map(|set| machine_set_view(set, parts)).collect();
-    // Omni has taken the set, and its controllers have not looked at it yet; or it is torn down, and its status is gone.
+    // Omni has accepted the set but its controllers have not processed it yet, or it is being torn down and its status is gone.
     let silent = |set: &&Resource| !set_statuses.iter().any(|status| status.metadata.id == set.metadata.id);
     let unseen = |set: &Resource| {
         let view = machine_set_view(set, parts);
@@ -248,7 +249,7 @@ pub fn cluster_view(parts: &ClusterParts<'_>) -> ClusterView {
     machine_sets.sort_by(|a, b| b.control_plane.cmp(&a.control_plane).then_with(|| a.id.cmp(&b.id)));
     let tearing_down = tearing_down(status, parts.cluster);
     if tearing_down {
-        // Omni takes the workers first, and shows the control planes as Running until their turn comes.
+        // Omni removes the workers first and shows the control planes as Running until then.
         for set in &mut machine_sets {
             *set = MachineSetView { phase: machine_set_phase(DESTROYING), wanted: 0, tearing_down, ..set.clone() };
         }
@@ -285,8 +286,8 @@ pub fn cluster_view(parts: &ClusterParts<'_>) -> ClusterView {
     }
 }
 
-/// What an upgrade still has to do. A cluster stays Running while its machines are upgraded one by one, and for a moment
-/// before that: until then the version that was reached is not the one that is wanted.
+/// Returns the remaining work of all upgrades. A cluster stays Running while its machines are upgraded one by one, and also
+/// briefly before the upgrade starts, when the reached version differs from the requested one.
 fn upgrade(parts: &ClusterParts<'_>) -> String {
     let unfinished = |(what, status): &(UpgradeSubject, Resource)| {
         let (name, key) = match what {
@@ -302,7 +303,7 @@ fn upgrade(parts: &ClusterParts<'_>) -> String {
         match status.number(&["phase"]) {
             UPGRADE_FAILED => Some(format!("the upgrade of {name} to {wanted} has failed{said}")),
             UPGRADE_UNKNOWN | UPGRADE_DONE if !elsewhere => None,
-            // Of a new cluster Omni reports an upgrade too, from no version (omni v1.9.3 `kubernetes_upgrade_status.go`).
+            // Omni reports an upgrade for a new cluster too, from no version (omni v1.9.3 `kubernetes_upgrade_status.go`).
             _ if reached.is_empty() => Some(format!("{name} {wanted} is being installed{said}")),
             _ => Some(format!("the upgrade of {name} to {wanted} runs{said}")),
         }
@@ -341,10 +342,10 @@ fn machine_set_view(set: &Resource, parts: &ClusterParts<'_>) -> MachineSetView 
     }
 }
 
-/// A machine request and its machine, as far as there are both.
+/// A machine request and its machine; either may be missing.
 pub(super) type Pair<'a> = (Option<&'a Resource>, Option<&'a Resource>);
 
-/// Each request with its machine, then the machines without a request.
+/// Pairs each request with its machine, followed by the machines without a request.
 pub(super) fn pairs<'a>(requests: impl Iterator<Item = &'a Resource>, machines: &'a [Resource]) -> Vec<Pair<'a>> {
     let by = |key: fn(&Resource) -> &str| -> BTreeMap<&str, &Resource> {
         machines.iter().map(|machine| (key(machine), machine)).filter(|(key, _)| !key.is_empty()).collect()
@@ -364,7 +365,7 @@ pub(super) fn pairs<'a>(requests: impl Iterator<Item = &'a Resource>, machines: 
     pairs
 }
 
-/// A machine with its request, as far as there are both.
+/// Builds the view of a machine from its request and its resource; either may be missing.
 pub(super) fn machine_view(request: Option<&Resource>, machine: Option<&Resource>) -> MachineView {
     let none = Resource::default();
     let (own, asked) = (machine.unwrap_or(&none), request.unwrap_or(&none));
@@ -383,7 +384,7 @@ pub(super) fn machine_view(request: Option<&Resource>, machine: Option<&Resource
     let failed = if requested == REQUEST_FAILED { status } else { "" };
     let errors = [own.text(&["lastconfigerror"]), asked.text(&["error"]), failed];
     let error = errors.into_iter().find(|error| !error.is_empty()).unwrap_or_default();
-    // omni v1.9.3 `client/pkg/infra/controllers/provision.go`.
+    // The format is that of omni v1.9.3 `client/pkg/infra/controllers/provision.go`.
     let step =
         status.strip_prefix("Running Step: \"").and_then(|rest| rest.split_once('"')).map_or("", |(step, _)| step);
     let joining = machine.is_none() && status.contains("join Omni");
@@ -424,7 +425,7 @@ pub(super) fn machine_view(request: Option<&Resource>, machine: Option<&Resource
 }
 
 impl MachineView {
-    /// Adds what Talos reports as not in order (its `MachineStatusSnapshot` in Omni).
+    /// Adds the unmet conditions that Talos reports (`MachineStatusSnapshot` in Omni).
     pub fn add_conditions(&mut self, snapshot: &Resource) {
         let unmet = snapshot.at(&["machinestatus", "status", "unmetconditions"]).as_array().into_iter().flatten();
         let reasons: Vec<&str> = unmet.filter_map(|condition| condition["reason"].as_str()).collect();
@@ -436,17 +437,17 @@ impl MachineView {
 }
 
 impl ClusterView {
-    /// All machines of all sets.
+    /// Returns the machines of all machine sets.
     pub fn machines(&self) -> impl Iterator<Item = &MachineView> {
         self.machine_sets.iter().flat_map(|set| &set.machines)
     }
 
-    /// Whether Omni calls it running and each machine that has to go is gone.
+    /// Whether the cluster is running and no machine is still leaving.
     pub fn settled(&self) -> bool {
         self.running && !self.machines().any(|machine| machine.leaving)
     }
 
-    /// What the cluster waits for, in one line: every machine that is not ready, those with the same wait together.
+    /// Describes what the cluster waits for, in one line: all machines that are not ready, grouped by what they wait for.
     pub fn waits_for(&self) -> String {
         let mut words: Vec<String> = self.progress().into_iter().collect();
         words.extend(self.waits());
@@ -456,7 +457,7 @@ impl ClusterView {
         words.join("; ")
     }
 
-    /// What it waits for when it is none of its machines.
+    /// Describes what the cluster waits for apart from its machines.
     fn beyond_machines(&self) -> Option<String> {
         if let Some(set) = self.machine_sets.iter().find(|set| set.phase.is_empty()) {
             Some(format!("Omni has not looked at the machine set {} yet", set.id))
@@ -471,8 +472,8 @@ impl ClusterView {
         }
     }
 
-    /// How many machines are ready of those that are wanted, and how many still have to go. Of a cluster that is destroyed only
-    /// the latter: whoever shows it says that it is destroyed.
+    /// Describes how many of the requested machines are ready and how many still have to be removed. For a cluster that is being
+    /// destroyed it returns only the latter, because callers already show that it is being destroyed.
     fn progress(&self) -> Option<String> {
         let wanted: u64 = self.machine_sets.iter().map(|set| set.wanted).sum();
         let surplus = |set: &MachineSetView| (set.machines.len() as u64).saturating_sub(set.wanted);
@@ -494,7 +495,7 @@ impl ClusterView {
         })
     }
 
-    /// What the machines wait for that are not ready: `A waits for x`, `B and 3 more wait for y`.
+    /// Describes what the machines that are not ready wait for: `A waits for x`, `B and 3 more wait for y`.
     fn waits(&self) -> Vec<String> {
         let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
         for machine in self.machines().filter(|machine| !machine.ready) {
@@ -511,7 +512,7 @@ impl ClusterView {
         groups.into_iter().map(words).collect()
     }
 
-    /// What is wrong with a cluster whose machines all look well.
+    /// Describes the outage of a cluster whose machines all look healthy.
     fn outage(&self) -> Option<String> {
         if !self.kubernetes_api_ready {
             Some("the Kubernetes API does not answer, although Omni still counts the machines as ready".to_owned())
@@ -526,7 +527,7 @@ impl ClusterView {
         }
     }
 
-    /// The first thing that Omni or the provider calls an error.
+    /// Returns the first error that Omni or the provider reports.
     pub fn first_error(&self) -> Option<String> {
         for set in &self.machine_sets {
             if !set.error.is_empty() {

@@ -1,4 +1,4 @@
-//! What docker compose prints, understood (texts of docker compose 5.5.1).
+//! Parses the output of docker compose (tested with docker compose 5.5.1).
 
 use std::time::Duration;
 
@@ -15,25 +15,25 @@ pub struct Container {
     /// `running`, `exited`, `restarting`, `created`, `paused`, `dead`.
     #[serde(rename(deserialize = "State"), alias = "state")]
     pub state: String,
-    /// `healthy`, `unhealthy`, `starting`, or empty when the image has no health check.
+    /// `healthy`, `unhealthy`, `starting`, or empty if the image has no health check.
     #[serde(rename(deserialize = "Health"), alias = "health", default)]
     pub health: String,
     #[serde(rename(deserialize = "ExitCode"), alias = "exit_code", default)]
     pub exit_code: i32,
-    /// Docker's own text: `Up 3 seconds (healthy)`.
+    /// The status text of Docker: `Up 3 seconds (healthy)`.
     #[serde(rename(deserialize = "Status"), alias = "status", default)]
     pub status: String,
     #[serde(rename(deserialize = "Image"), alias = "image", default)]
     pub image: String,
-    /// What is published on the host; `None` when docker does not say.
+    /// Ports that are published on the host; `None` if Docker does not report them.
     #[serde(rename(deserialize = "Publishers"), alias = "publishers", default)]
     pub publishers: Option<Vec<Publisher>>,
-    /// A text of `NAME=VALUE`, with commas between them and in some values; other engines have their own form.
+    /// `NAME=VALUE` pairs separated by commas, which some values also contain; other engines use their own format.
     #[serde(rename(deserialize = "Labels"), skip_serializing, default)]
     pub labels: Value,
 }
 
-/// A port of a container that is reachable at the host.
+/// A container port that is published on the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Publisher {
     #[serde(rename(deserialize = "URL"), alias = "url", default)]
@@ -44,21 +44,21 @@ pub struct Publisher {
     pub protocol: String,
 }
 
-/// A container's mounts and arguments from `docker inspect`, by `INSPECT`.
+/// Mounts and arguments of a container from `docker inspect`, formatted with `INSPECT`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct ContainerDetails {
     pub mounts: Vec<Mount>,
-    /// May hold secrets of stacks that are not ours: never shown.
+    /// May contain secrets of stacks that are not ours; never shown.
     pub args: Vec<String>,
-    /// Where its compose file is, by [`INSPECT_FOREIGN`].
+    /// The directory of the compose file, if formatted with [`INSPECT_FOREIGN`].
     pub dir: String,
-    /// Its restart policy, by the same.
+    /// The restart policy, if formatted with [`INSPECT_FOREIGN`].
     pub restart: String,
 }
 
 impl ContainerDetails {
-    /// The value of a flag, in either form.
+    /// Returns the value of a flag, written as `--flag value` or `--flag=value`.
     pub fn flag(&self, flag: &str) -> Option<String> {
         let mut args = self.args.iter().enumerate();
         args.find_map(|(at, arg)| match arg.strip_prefix(flag)? {
@@ -67,7 +67,7 @@ impl ContainerDetails {
         })
     }
 
-    /// The mount that a path of the container is on: the innermost.
+    /// Returns the innermost mount that contains a path in the container.
     pub fn mount_of(&self, path: &str) -> Option<&Mount> {
         let holds = |destination: &str| {
             let destination = destination.trim_end_matches('/');
@@ -76,51 +76,51 @@ impl ContainerDetails {
         self.mounts.iter().filter(|mount| holds(&mount.destination)).max_by_key(|mount| mount.destination.len())
     }
 
-    /// The file of this host that a path of the container is.
+    /// Returns the path on the host of a file in the container, if it is in a bind mount.
     pub fn on_host(&self, path: &str) -> Option<String> {
         let mount = self.mount_of(path).filter(|mount| mount.kind == "bind")?;
         Some(mount.source.clone() + path.strip_prefix(&*mount.destination)?)
     }
 }
 
-/// What a container has mounted.
+/// A mount of a container.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub struct Mount {
     /// `volume`, `bind` or `tmpfs`.
     #[serde(rename = "Type")]
     pub kind: String,
-    /// Of a volume.
+    /// The name of the volume; empty for other kinds.
     pub name: String,
     pub destination: String,
-    /// On the host.
+    /// Path on the host.
     pub source: String,
 }
 
-/// The format for `docker inspect`: mounts and arguments, and nothing of the environment, which holds secrets.
+/// Format for `docker inspect`: mounts and arguments, but not the environment, which contains secrets.
 pub const INSPECT: &str = r#"{"mounts":{{json .Mounts}},"args":{{json .Args}}}"#;
 
-/// The same of a container of another project, with where it comes from and when docker starts it.
+/// Same as [`INSPECT`] for containers of other projects, plus the directory of the compose file and the restart policy.
 pub const INSPECT_FOREIGN: &str = r#"{"mounts":{{json .Mounts}},"args":{{json .Args}},"dir":{{json (index .Config.Labels "com.docker.compose.project.working_dir")}},"restart":{{json .HostConfig.RestartPolicy.Name}}}"#;
 
-/// The format for `docker ps`, for [`listed`].
+/// Format for `docker ps`, parsed by [`listed`].
 pub const LISTED: &str = r#"{{.Names}}	{{.Image}}	{{.State}}	{{.Label "com.docker.compose.project"}}"#;
 
-/// A container in a list of all.
+/// A container in the list of all containers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedContainer {
     pub name: String,
     pub image: String,
     pub state: String,
-    /// The compose project; empty without one.
+    /// The compose project; empty if there is none.
     pub project: String,
 }
 
 impl ListedContainer {
-    /// Whether its image is this one, of whatever registry and tag.
+    /// Whether the container runs this image, from any registry and with any tag.
     pub fn is(&self, image: &str) -> bool {
         let tagged = self.image.split('@').next().unwrap_or_default();
-        // A colon before the last slash is that of a registry's port.
+        // A colon before the last slash belongs to the port of a registry.
         tagged.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).map_or(tagged, |(path, _)| path).ends_with(image)
     }
 
@@ -133,7 +133,7 @@ impl ListedContainer {
     }
 }
 
-/// The containers of other projects than `own`, in what `docker ps` printed by [`LISTED`].
+/// Returns the containers of projects other than `own` in the output of `docker ps` formatted with [`LISTED`].
 pub fn listed(text: &str, own: &str) -> Vec<ListedContainer> {
     let one = |line: &str| {
         let [name, image, state, project] = line.split('\t').map(str::to_owned).collect::<Vec<_>>().try_into().ok()?;
@@ -142,33 +142,33 @@ pub fn listed(text: &str, own: &str) -> Vec<ListedContainer> {
     text.lines().filter_map(one).collect()
 }
 
-/// The answer to a `docker inspect` with the format [`INSPECT`].
+/// Parses the output of `docker inspect` formatted with [`INSPECT`].
 ///
 /// # Errors
-/// Why it is not understood.
+/// Returns the reason if the output cannot be parsed.
 pub fn inspected(text: &str) -> Result<ContainerDetails, String> {
     serde_json::from_str(text.trim()).map_err(|error| error.to_string())
 }
 
 impl Container {
-    /// Running, and healthy where that can be known.
+    /// Whether it is running, and healthy if it has a health check.
     pub fn well(&self) -> bool {
         self.state == "running" && matches!(self.health.as_str(), "" | "healthy")
     }
 
-    /// The directory of the compose file that it was created from; `None` if docker does not say.
+    /// Returns the directory of the compose file that it was created from; `None` if Docker does not report it.
     pub fn working_dir(&self) -> Option<&str> {
         let (_, value) = self.labels.as_str()?.split_once("com.docker.compose.project.working_dir=")?;
         Some(value.split(",com.docker.compose.").next().unwrap_or(value))
     }
 
-    /// Whether it ends by itself, so that its log says why; one that was stopped ends with 0.
+    /// Whether it exits by itself, so that its log contains the reason; a container that was stopped exits with 0.
     pub fn keeps_exiting(&self) -> bool {
         self.state == "restarting" || (self.state == "exited" && self.exit_code != 0)
     }
 
-    /// The minimum time that it has run without a restart; `None` if it does not run or docker does not report it. Docker
-    /// prints it as text, by its own clock: `Up 45 seconds (healthy)` (docker/go-units v0.5.0 `HumanDuration`).
+    /// Returns the minimum time since the last restart; `None` if it is not running or Docker does not report it. Docker prints
+    /// it as text, by its own clock: `Up 45 seconds (healthy)` (docker/go-units v0.5.0 `HumanDuration`).
     pub fn up_for(&self) -> Option<Duration> {
         let words = self.status.strip_prefix("Up ").filter(|_| self.state == "running")?;
         let mut words = words.split(' ');
@@ -181,7 +181,7 @@ impl Container {
                     "second" => 1,
                     "minute" => 60,
                     "hour" => 3_600,
-                    // Days, weeks, months, years: long enough for any question.
+                    // Days, weeks, months and years: long enough for every caller.
                     _ => 86_400,
                 };
                 number.parse::<u64>().ok()?.checked_mul(unit)?
@@ -191,10 +191,10 @@ impl Container {
     }
 }
 
-/// The containers in `docker compose ps --format json`: one object a line, or one array in older plugins.
+/// Parses the output of `docker compose ps --format json`: one object per line, or one array from older plugins.
 ///
 /// # Errors
-/// The reason and the line, when one is not understood.
+/// Returns the reason and the line number if a line cannot be parsed.
 pub fn containers(text: &str) -> Result<Vec<Container>, String> {
     let text = text.trim();
     if text.starts_with('[') {

@@ -1,8 +1,8 @@
-//! What omnictl prints of Omni's resources, understood.
+//! Parses Omni's resources as omnictl prints them.
 //!
 //! `get -o json` prints objects one after another, not an array. Keys of `spec` are the Go field names in lower case,
-//! enumerations are integers, labels without a value are null, and ids that look like numbers come as numbers
-//! (omnictl 1.4.9 and 1.9.3). Unknown fields pass; absent ones read as zero.
+//! enumerations are integers, labels without a value are null, and IDs that look like numbers are printed as numbers (omnictl
+//! 1.4.9 and 1.9.3). Unknown fields are ignored; missing ones read as zero.
 
 use std::collections::BTreeMap;
 
@@ -20,24 +20,24 @@ pub struct Resource {
     pub spec: Value,
 }
 
-/// What all resources have.
+/// The metadata that every resource has.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Metadata {
     #[serde(deserialize_with = "text")]
     pub id: String,
-    /// Counts its changes; COSI prints it as a number.
+    /// The revision; COSI prints it as a number.
     #[serde(default)]
     pub version: Value,
-    /// `tearingDown` while it is being deleted.
+    /// `tearingDown` while the resource is being deleted.
     #[serde(default)]
     pub phase: String,
-    /// Who still holds a resource that is being deleted.
+    /// The controllers that still block the deletion of the resource.
     #[serde(default)]
     pub finalizers: Vec<String>,
-    /// The controller that alone may destroy it; empty where users may.
+    /// The only controller that may destroy the resource; empty if users may.
     #[serde(default)]
     pub owner: Option<String>,
-    /// When it was made and when it was written last, as RFC 3339.
+    /// When the resource was created and last updated, in RFC 3339 format.
     #[serde(default)]
     pub created: String,
     #[serde(default)]
@@ -48,7 +48,7 @@ pub struct Metadata {
     annotations: BTreeMap<String, Value>,
 }
 
-/// An id that looks like a number is printed as one.
+/// Deserializes an ID, which omnictl prints as a number if it looks like one.
 fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     Ok(match Value::deserialize(deserializer)? {
         Value::String(text) => text,
@@ -57,22 +57,22 @@ fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> 
 }
 
 impl Metadata {
-    /// Whether it carries the label `omni.sidero.dev/<name>`, with or without a value.
+    /// Whether the resource has the label `omni.sidero.dev/<name>`, with or without a value.
     pub fn labelled(&self, name: &str) -> bool {
         self.labels.contains_key(&format!("omni.sidero.dev/{name}"))
     }
 
-    /// The value of the label `omni.sidero.dev/<name>`.
+    /// Returns the value of the label `omni.sidero.dev/<name>`.
     pub fn label(&self, name: &str) -> Option<&str> {
         self.labels.get(&format!("omni.sidero.dev/{name}"))?.as_str()
     }
 
-    /// Whether it carries the annotation `omni.sidero.dev/<name>`.
+    /// Whether the resource has the annotation `omni.sidero.dev/<name>`.
     pub fn annotated(&self, name: &str) -> bool {
         self.annotations.contains_key(&format!("omni.sidero.dev/{name}"))
     }
 
-    /// All labels.
+    /// Returns all labels.
     pub fn labels(&self) -> &BTreeMap<String, Value> {
         &self.labels
     }
@@ -83,7 +83,7 @@ impl Metadata {
 }
 
 impl Resource {
-    /// The value at a path of keys below `spec`.
+    /// Returns the value at a path of keys below `spec`.
     pub fn at(&self, path: &[&str]) -> &Value {
         path.iter().fold(&self.spec, |value, key| value.get(key).unwrap_or(&Value::Null))
     }
@@ -101,7 +101,7 @@ impl Resource {
     }
 }
 
-/// The id of a resource and one part of its spec: of ten thousand machines nothing else is kept.
+/// The ID of a resource and part of its spec, to save memory when there are ten thousand machines.
 #[derive(Debug, Deserialize)]
 pub struct Brief<T> {
     pub metadata: Id,
@@ -114,19 +114,19 @@ pub struct Id {
     pub id: String,
 }
 
-/// The resources in what `omnictl get -o json` printed.
+/// Parses the output of `omnictl get -o json`.
 ///
 /// # Errors
-/// As [`Objects::finish`].
+/// See [`Objects::finish`].
 pub fn resources(text: &str) -> Result<Vec<Resource>, String> {
     Objects::default().finish(text)
 }
 
-/// The objects in what `omnictl get -o json` prints, as far as `T` names their parts, read while it prints: the text of ten
-/// thousand machines is never held as a whole.
+/// Parses the output of `omnictl get -o json` while it is printed, keeping only the fields of `T`: the output for ten thousand
+/// machines is never in memory as a whole.
 pub struct Objects<T> {
     found: Vec<T>,
-    /// How much text was left when it was read last.
+    /// Number of bytes left over by the last parse.
     left: usize,
 }
 
@@ -137,7 +137,7 @@ impl<T> Default for Objects<T> {
 }
 
 impl<T: DeserializeOwned> Objects<T> {
-    /// Takes the objects that are complete out of `text`. An object that was not is read again when there is twice as much.
+    /// Moves the complete objects out of `text`. An incomplete object is parsed again once `text` is twice as long.
     pub fn take(&mut self, text: &mut Vec<u8>) {
         if text.len() < self.left * 2 {
             return;
@@ -148,10 +148,10 @@ impl<T: DeserializeOwned> Objects<T> {
         self.left = text.len();
     }
 
-    /// All of them, when the last text is `rest`.
+    /// Returns all objects, including those in `rest`, the end of the output.
     ///
     /// # Errors
-    /// The reason and the number of the object that is not understood.
+    /// Returns the number of the object that cannot be parsed, and the reason.
     pub fn finish(mut self, rest: &str) -> Result<Vec<T>, String> {
         for object in serde_json::Deserializer::from_str(rest).into_iter() {
             let number = self.found.len() + 1;
@@ -161,7 +161,7 @@ impl<T: DeserializeOwned> Objects<T> {
     }
 }
 
-/// The version and the API version in `omnictl --version`: `omnictl version v1.9.3 (API Version: 2)`.
+/// Parses the version and the API version in `omnictl --version`: `omnictl version v1.9.3 (API Version: 2)`.
 pub fn omnictl_version(text: &str) -> Option<(String, u32)> {
     let rest = text.trim().strip_prefix("omnictl version ")?;
     let (version, api) = rest.split_once(" (API Version: ")?;
@@ -171,26 +171,26 @@ pub fn omnictl_version(text: &str) -> Option<(String, u32)> {
 /// The health of an infrastructure provider, from `infraprovidercombinedstatus` and `infraproviderhealthstatus`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProviderHealth {
-    /// It registered at least once.
+    /// Whether it has ever registered.
     pub initialized: bool,
-    /// Omni hears from it: Omni's own flag, and a heartbeat that is not old.
+    /// Whether it is connected: Omni's own flag is set, and the last heartbeat is recent.
     pub connected: bool,
-    /// Omni's own flag: before 1.6 it stays true after the provider stops.
+    /// Omni's own flag; before 1.6 it stays true after the provider stops.
     pub flagged: bool,
-    /// How many seconds ago it sent its last heartbeat; `None` when it has sent none.
+    /// Seconds since the last heartbeat; `None` if there was none.
     pub heartbeat_age: Option<u64>,
-    /// When Omni took it, by its own clock, in seconds since 1970; 0 when there was none.
+    /// When Omni received the heartbeat, by Omni's clock, in seconds since the Unix epoch; 0 if there was none.
     pub heartbeat_at: u64,
-    /// Its own error; empty if it is healthy.
+    /// The error that the provider reports; empty if it is healthy.
     pub error: String,
 }
 
-/// A provider sends a heartbeat every 30 s, and Omni from 1.6 on calls it disconnected after 31 s. The age is taken between two
-/// clocks, so it must be clearly older before it counts against Omni's own word.
+/// A provider sends a heartbeat every 30 s, and Omni 1.6 and later reports it as disconnected after 31 s. The age is computed
+/// from two clocks, so it must be clearly greater before it overrides Omni's own flag.
 const OLD_HEARTBEAT: u64 = 61;
 
 impl ProviderHealth {
-    /// `now` in seconds since 1970, by Omni's clock where it is known.
+    /// Builds the health; `now` is in seconds since the Unix epoch, by Omni's clock if known.
     pub fn of(combined: &Resource, heartbeat: Option<&Resource>, now: u64) -> ProviderHealth {
         let sent = heartbeat.map_or(0, |found| found.number(&["lastheartbeattimestamp", "seconds"]));
         let heartbeat_age = (sent > 0).then(|| now.saturating_sub(sent));
@@ -205,8 +205,8 @@ impl ProviderHealth {
         }
     }
 
-    /// Omni's flag and the age of the heartbeat contradict each other: the provider is gone and this Omni does not notice, or
-    /// the clock that the age was taken by is off.
+    /// Whether Omni's flag and the age of the heartbeat disagree: either the provider is gone and this version of Omni does not
+    /// notice, or the clock behind `now` is off.
     pub fn contradictory(&self) -> bool {
         self.flagged && !self.connected
     }
@@ -215,7 +215,7 @@ impl ProviderHealth {
         self.initialized && self.connected && self.error.is_empty()
     }
 
-    /// In words.
+    /// Describes the health in words.
     pub fn words(&self) -> String {
         match (self.initialized, self.connected, self.error.as_str()) {
             (false, _, _) => "it has never registered".to_owned(),
@@ -230,7 +230,7 @@ impl ProviderHealth {
     }
 }
 
-/// A word for each value of an enumeration; the number itself for one that is newer than this code.
+/// Returns the word for an enumeration value, or the number itself if it is newer than this code.
 fn word(words: &str, value: u64) -> String {
     words.split(' ').nth(value as usize).map_or_else(|| format!("phase {value}"), str::to_owned)
 }
@@ -291,7 +291,7 @@ mod tests {
         let objects: String = text
             .lines()
             .filter(|line| !line.starts_with("## "))
-            // The list of aliases after the shapes.
+            // Stop at the list of aliases that follows the shapes.
             .take_while(|line| !line.contains(".omni.sidero.dev default ["))
             .collect::<Vec<_>>()
             .join("\n");
@@ -307,7 +307,7 @@ mod tests {
         assert_eq!(health.words(), "registered and connected");
     }
 
-    /// Omni 1.4.9 still said connected 100 s after the provider's end. One heartbeat may be late, and clocks differ.
+    /// Omni 1.4.9 still reported connected 100 s after the provider stopped. One heartbeat may be late, and clocks differ.
     #[test]
     fn flags_and_heartbeat_age_decide_what_connected_means() {
         let resource = |spec: serde_json::Value| -> Resource {

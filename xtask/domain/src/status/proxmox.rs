@@ -1,8 +1,8 @@
 //! Parses responses of the Proxmox VE API: nodes, storages, bridges, guests and permissions.
 //!
-//! The parser is lenient, because the API is written in Perl: a number may be a string (`"active": "1"`), a flag a number,
-//! and what the login may not see is silently left out (pve-manager 9.2 `API2/Nodes.pm:2986`, `API2Tools.pm`
-//! `extract_node_stats`). What was not seen is [`Observed::Unknown`] with the reason, never zero.
+//! The parser is lenient because the API is written in Perl: a number may be a string (`"active": "1"`) and a flag a number, and
+//! the API silently omits whatever the login may not see (pve-manager 9.2 `API2/Nodes.pm:2986`, `API2Tools.pm`
+//! `extract_node_stats`). A value that was not seen is [`Observed::Unknown`] with the reason, never zero.
 
 mod access;
 mod pick;
@@ -17,17 +17,17 @@ use crate::spec::size::Memory;
 pub use access::{AclEntry, Permissions, TokenInfo, Tree, acl, certain, parent, permissions, roles, token_info, zones};
 pub use pick::{Selection, pick, picked};
 
-/// The name of a node: `pve1`, with several providers, whose nodes may have the same names, `west/pve1`.
+/// Returns the display name of a node: `pve1`, or `west/pve1` with several providers, whose node names may collide.
 pub fn host(site: Option<&str>, node: &str) -> String {
     site.map_or(node.to_owned(), |site| format!("{site}/{node}"))
 }
 
-/// Where a listed VM is, as [`host`].
+/// Returns the node of a listed VM, formatted by [`host`].
 pub fn place(vm: &Value) -> String {
     host(vm["site"].as_str(), vm["node"].as_str().unwrap_or_default())
 }
 
-/// A value that was observed, or why it could not be. As JSON `{"known": …}` or `{"unknown": "why"}`.
+/// An observed value, or the reason why it could not be observed. As JSON: `{"known": …}` or `{"unknown": "why"}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Observed<T> {
@@ -42,10 +42,10 @@ impl<T: Default> Default for Observed<T> {
 }
 
 impl<T> Observed<T> {
-    /// What an answer shows, or why it shows nothing.
+    /// Converts the result of a request: a failure becomes [`Observed::Unknown`].
     ///
     /// # Errors
-    /// Only when the task is interrupted.
+    /// Returns an error only if the task was interrupted.
     pub fn of(answer: Result<T, Failure>) -> Result<Observed<T>, Failure> {
         match answer {
             Err(failure) if failure.code == Code::Interrupted => Err(failure),
@@ -53,7 +53,7 @@ impl<T> Observed<T> {
         }
     }
 
-    /// The value, if it was seen.
+    /// Returns the value if it was observed.
     pub fn known(&self) -> Option<&T> {
         match self {
             Observed::Known(value) => Some(value),
@@ -61,7 +61,7 @@ impl<T> Observed<T> {
         }
     }
 
-    /// Why it was not seen.
+    /// Returns the reason why the value was not observed.
     pub fn why(&self) -> Option<&str> {
         match self {
             Observed::Known(_) => None,
@@ -76,24 +76,24 @@ impl<T> From<Result<T, String>> for Observed<T> {
     }
 }
 
-/// A Proxmox cluster at one moment. As JSON it is what `proxmox-inventory --save` writes and `cluster-plan` reads.
+/// A snapshot of a Proxmox cluster. As JSON, it is what `proxmox-inventory --save` writes and `cluster-plan` reads.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(expecting = "an object with taken_at, endpoint, version and nodes")]
 pub struct Inventory {
-    /// When it was taken, as RFC 3339.
+    /// When the snapshot was taken, in RFC 3339 format.
     pub taken_at: String,
-    /// The address that answered, without `/api2/json`.
+    /// The endpoint that responded, without `/api2/json`.
     pub endpoint: String,
-    /// Proxmox's version, such as `9.0.10`.
+    /// The Proxmox version, for example `9.0.10`.
     pub version: String,
     pub nodes: Vec<Node>,
 }
 
-/// One node.
+/// A Proxmox node.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Node {
     pub name: String,
-    /// Its status in Proxmox: `online`, `offline`, `unknown`.
+    /// The status that Proxmox reports: `online`, `offline` or `unknown`.
     pub status: String,
     pub figures: Observed<Figures>,
     pub storages: Observed<Vec<Storage>>,
@@ -102,69 +102,69 @@ pub struct Node {
     pub vms: Observed<Vec<Vm>>,
 }
 
-/// The figures of a node in `GET /nodes`, for a login with Sys.Audit on it. Bytes.
+/// A node's resource figures from `GET /nodes`, which requires Sys.Audit on the node. Memory is in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Figures {
-    /// Threads.
+    /// Number of CPU threads.
     pub cpus: u64,
-    /// 0 to 1.
+    /// CPU utilization, from 0 to 1.
     pub cpu_load: f64,
     pub memory_total: u64,
     pub memory_used: u64,
 }
 
-/// A storage as one node sees it. Its JSON names are those of the list that `selector-test --storages` reads.
+/// A storage as seen from one node. The JSON names match the list that `selector-test --storages` reads.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(expecting = "an object")]
 pub struct Storage {
     pub name: String,
     pub node: String,
-    /// Proxmox's type: `dir`, `lvmthin`, `zfspool`, `rbd`, `nfs`, …
+    /// The Proxmox storage type: `dir`, `lvmthin`, `zfspool`, `rbd`, `nfs`, …
     #[serde(rename = "storageType")]
     pub kind: String,
-    /// Bytes; 0 for one that is disabled or belongs to other nodes.
+    /// Free bytes; 0 for a storage that is disabled or restricted to other nodes.
     #[serde(rename = "availableSpace")]
     pub available: u64,
     #[serde(rename = "totalSpace", default)]
     pub total: u64,
-    /// What it may hold: `images`, `iso`, `vztmpl`, …; empty in a list that does not tell.
+    /// Allowed content types: `images`, `iso`, `vztmpl`, …; empty if the list does not include them.
     #[serde(default)]
     pub content: Vec<String>,
     #[serde(default = "yes")]
     pub enabled: bool,
     #[serde(default = "yes")]
     pub active: bool,
-    /// One pool for all nodes.
+    /// Whether all nodes share one pool.
     #[serde(default)]
     pub shared: bool,
 }
 
-/// What a storage is when a list does not say.
+/// Default for flags that a list omits.
 fn yes() -> bool {
     true
 }
 
-/// A guest.
+/// A guest VM.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Vm {
     pub id: u64,
     pub name: String,
     pub running: bool,
-    /// Bytes: what it was given, and what it uses of that.
+    /// Memory in bytes: assigned, and used.
     pub memory: u64,
     pub memory_used: u64,
     pub tags: Vec<String>,
-    /// Its disks, each with its storage and its size in bytes; read only of machines that will be destroyed.
+    /// Disks as (storage, size in bytes); read only for machines that will be destroyed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub disks: Vec<(String, u64)>,
 }
 
-/// The tag of a machine that the provider made, before the id of its machine request set
+/// Tag prefix of the machines that the provider creates, followed by the ID of the machine request set
 /// (omni-infra-provider-proxmox 0d9fd58 `provision.go:31`).
 pub const SET_TAG: &str = "machine-request.";
 
 impl Inventory {
-    /// The same, each node named with its site where there are several: `west/pve1`.
+    /// Prefixes node and shared storage names with the site if there are several sites: `west/pve1`.
     pub fn of_site(mut self, site: Option<&str>) -> Inventory {
         let Some(site) = site else { return self };
         for node in &mut self.nodes {
@@ -180,7 +180,7 @@ impl Inventory {
         self
     }
 
-    /// The nodes of both.
+    /// Merges two inventories.
     pub fn beside(mut self, other: Inventory) -> Inventory {
         self.nodes.extend(other.nodes);
         self.endpoint = [self.endpoint, other.endpoint].join(", ");
@@ -188,25 +188,25 @@ impl Inventory {
         self
     }
 
-    /// The node of that name.
+    /// Returns the node with this name.
     pub fn node(&self, name: &str) -> Option<&Node> {
         self.nodes.iter().find(|node| node.name == name)
     }
 
-    /// All storages of all nodes that were seen.
+    /// Returns the storages of all nodes whose storages were observed.
     pub fn storages(&self) -> impl Iterator<Item = &Storage> {
         self.nodes.iter().filter_map(|node| node.storages.known()).flatten()
     }
 
-    /// All guests of all nodes that were seen, each with its node.
+    /// Returns the guests of all nodes whose guests were observed, each with its node.
     pub fn vms(&self) -> impl Iterator<Item = (&Node, &Vm)> {
         self.nodes.iter().flat_map(|node| node.vms.known().into_iter().flatten().map(move |vm| (node, vm)))
     }
 
-    /// As the document that is saved: the nodes, and all storages once more in one list.
+    /// Returns the document to save: the nodes, plus a flat list of all storages.
     ///
     /// # Errors
-    /// Never for values that came from an API.
+    /// Never fails for values that came from an API.
     pub fn document(&self) -> Result<Value, String> {
         let mut document = serde_json::to_value(self).map_err(|error| error.to_string())?;
         document["schema_version"] = 1.into();
@@ -215,10 +215,10 @@ impl Inventory {
         Ok(document)
     }
 
-    /// Reads a saved document.
+    /// Parses a saved document.
     ///
     /// # Errors
-    /// What is wrong with it, with line and column, or the node that it has twice: its space would count twice.
+    /// Returns an error if the document is invalid (with line and column) or lists a node twice, whose space would count twice.
     pub fn parse(text: &str) -> Result<Inventory, String> {
         let read: Inventory = serde_json::from_str(text).map_err(|error| error.to_string())?;
         let mut names = BTreeSet::new();
@@ -234,8 +234,8 @@ impl Node {
         self.status == "online"
     }
 
-    /// The storages that the provider takes for ISO images: every enabled one whose content mentions `iso`. It takes the
-    /// first in the API's order, which is that of a Perl hash (go-proxmox v0.3.2 `nodes.go:238-278`).
+    /// Returns the storages that the provider considers for ISO images: every enabled one whose content mentions `iso`. The
+    /// provider uses the first in API order, which is that of a Perl hash (go-proxmox v0.3.2 `nodes.go:238-278`).
     pub fn iso_storages(&self) -> Vec<&Storage> {
         self.storages.known().into_iter().flatten().filter(|storage| storage.takes_iso()).collect()
     }
@@ -246,22 +246,22 @@ impl Storage {
         self.enabled && self.content.iter().any(|content| content.contains("iso"))
     }
 
-    /// May hold disks of VMs; also when nothing is known of its content.
+    /// Whether the storage accepts VM disks; also true if its content types are unknown.
     pub fn takes_images(&self) -> bool {
         self.content.is_empty() || self.content.iter().any(|content| content == "images")
     }
 
-    /// Space is taken when a disk is made, not as it is written (pve-storage 9 `LVMPlugin.pm`, `ZFSPoolPlugin.pm`).
+    /// Whether space is allocated at disk creation, not as it is written (pve-storage 9 `LVMPlugin.pm`, `ZFSPoolPlugin.pm`).
     pub fn thick(&self) -> bool {
         !Storage::thin_kind(&self.kind)
     }
 
-    /// Whether storages of this type take space only as it is written.
+    /// Whether storages of this type allocate space only as it is written.
     pub fn thin_kind(kind: &str) -> bool {
         !matches!(kind, "lvm" | "zfspool" | "zfs" | "iscsi" | "iscsidirect")
     }
 
-    /// Identifies a pool: a shared one is the same on every node.
+    /// Returns a key that identifies the pool: a shared storage has the same key on every node.
     pub fn pool(&self) -> (String, String) {
         let node = if self.shared { String::new() } else { self.node.clone() };
         (node, self.name.clone())
@@ -269,7 +269,7 @@ impl Storage {
 }
 
 impl Vm {
-    /// The machine request set that it was made for.
+    /// Returns the ID of the machine request set that the VM was created for.
     pub fn set(&self) -> Option<&str> {
         self.tags.iter().find_map(|tag| tag.strip_prefix(SET_TAG))
     }
@@ -310,10 +310,10 @@ fn entries<'a>(data: &'a Value, what: &str) -> Result<&'a Vec<Value>, String> {
     data.as_array().ok_or_else(|| format!("the response is not a list of {what}"))
 }
 
-/// The nodes in `GET /nodes`; what each node must be asked itself is unknown yet.
+/// Parses the nodes in `GET /nodes`. Fields that need a request to the node itself are still unknown.
 ///
 /// # Errors
-/// When it is not a list, or an entry has no name.
+/// Returns an error if the response is not a list or an entry has no name.
 pub fn nodes(data: &Value) -> Result<Vec<Node>, String> {
     let read = |entry: &Value| {
         let name = text(&entry["node"]);
@@ -342,15 +342,15 @@ pub fn nodes(data: &Value) -> Result<Vec<Node>, String> {
         })
     };
     let mut nodes: Vec<Node> = entries(data, "nodes")?.iter().map(read).collect::<Result<_, _>>()?;
-    // The API's order is random; ours is not.
+    // The API returns the nodes in random order.
     nodes.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(nodes)
 }
 
-/// The storages in `GET /nodes/{node}/storage`.
+/// Parses the storages in `GET /nodes/{node}/storage`.
 ///
 /// # Errors
-/// When it is not a list.
+/// Returns an error if the response is not a list.
 pub fn storages(node: &str, data: &Value) -> Result<Vec<Storage>, String> {
     let read = |entry: &Value| Storage {
         name: text(&entry["storage"]),
@@ -368,10 +368,10 @@ pub fn storages(node: &str, data: &Value) -> Result<Vec<Storage>, String> {
     Ok(storages)
 }
 
-/// The storages of every node, from `GET /storage` and `GET /cluster/resources?type=storage` in place of a call a node;
-/// `None` where the second leaves out one that a node can use: it wants Datastore.Audit, where a node's own list and the
-/// first also take Datastore.AllocateSpace, and its figures are up to ten seconds old (pve-manager 9.2 `API2/Cluster.pm`
-/// `resources`, `API2Tools.pm` `extract_storage_stats`; pve-storage 9.1 `API2/Storage/Config.pm`).
+/// Returns the storages of every node, from `GET /storage` and `GET /cluster/resources?type=storage` instead of one request per
+/// node; `None` if the latter omits a storage that a node can use. It requires Datastore.Audit, whereas a node's own list and
+/// `GET /storage` also accept Datastore.AllocateSpace, and its figures are up to ten seconds old (pve-manager 9.2
+/// `API2/Cluster.pm` `resources`, `API2Tools.pm` `extract_storage_stats`; pve-storage 9.1 `API2/Storage/Config.pm`).
 pub fn storages_by_node(config: &Value, resources: &Value) -> Option<BTreeMap<String, Vec<Storage>>> {
     let resources = resources.as_array()?;
     let config: BTreeMap<String, &Value> =
@@ -399,15 +399,15 @@ pub fn storages_by_node(config: &Value, resources: &Value) -> Option<BTreeMap<St
     usable.into_iter().all(|(name, _)| seen.contains(name)).then_some(found)
 }
 
-/// The ids of the pools in `GET /pools`: those on which the login has Pool.Audit (pve-manager 9.2 `API2/Pool.pm`).
+/// Returns the IDs of the pools in `GET /pools`: those on which the login has Pool.Audit (pve-manager 9.2 `API2/Pool.pm`).
 pub fn pools(data: &Value) -> Vec<String> {
     data.as_array().into_iter().flatten().map(|entry| text(&entry["poolid"])).filter(|id| !id.is_empty()).collect()
 }
 
-/// The bridges and vnets in `GET /nodes/{node}/network`.
+/// Parses the bridges and vnets in `GET /nodes/{node}/network`.
 ///
 /// # Errors
-/// When it is not a list.
+/// Returns an error if the response is not a list.
 pub fn bridges(data: &Value) -> Result<Vec<String>, String> {
     let entries = entries(data, "networks")?.iter();
     let bridges = entries.filter(|entry| matches!(text(&entry["type"]).as_str(), "bridge" | "OVSBridge" | "vnet"));
@@ -416,10 +416,10 @@ pub fn bridges(data: &Value) -> Result<Vec<String>, String> {
     Ok(bridges)
 }
 
-/// The guests in `GET /nodes/{node}/qemu`, without templates.
+/// Parses the guests in `GET /nodes/{node}/qemu`, without templates.
 ///
 /// # Errors
-/// When it is not a list.
+/// Returns an error if the response is not a list.
 pub fn vms(data: &Value) -> Result<Vec<Vm>, String> {
     let read = |entry: &Value| Vm {
         id: whole(&entry["vmid"]).unwrap_or(0),
@@ -435,17 +435,17 @@ pub fn vms(data: &Value) -> Result<Vec<Vm>, String> {
     Ok(vms)
 }
 
-/// A disk of a VM's configuration; CD-ROM drives are none.
+/// A disk in a VM's configuration; CD-ROM drives are excluded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drive {
-    /// `scsi0`
+    /// The configuration key, for example `scsi0`.
     pub slot: String,
     pub storage: String,
-    /// Not known of a device that is passed through.
+    /// Size in bytes; `None` for a passed-through device.
     pub bytes: Option<u64>,
 }
 
-/// The disks in `GET /nodes/NODE/qemu/ID/config`, such as `"scsi0": "local-lvm:vm-100-disk-0,size=40G"`.
+/// Parses the disks in `GET /nodes/NODE/qemu/ID/config`, for example `"scsi0": "local-lvm:vm-100-disk-0,size=40G"`.
 pub fn drives(config: &Value) -> Vec<Drive> {
     let drive = |(slot, value): (&String, &Value)| {
         let bus = slot.trim_end_matches(|c: char| c.is_ascii_digit());
@@ -459,8 +459,8 @@ pub fn drives(config: &Value) -> Vec<Drive> {
     config.as_object().into_iter().flatten().filter_map(drive).collect()
 }
 
-/// The disks in the configuration of a VM, each with its storage and its size in bytes: `local-lvm:vm-100-disk-0,size=40G`
-/// (qemu-server `PVE/QemuServer/Drive.pm`). An image in a drive and a device of the host are not.
+/// Parses the disks in a VM's configuration as (storage, size in bytes): `local-lvm:vm-100-disk-0,size=40G` (qemu-server
+/// `PVE/QemuServer/Drive.pm`). Images in CD-ROM drives and host devices are excluded.
 pub fn disks(config: &Value) -> Vec<(String, u64)> {
     let own = |drive: &Drive| !drive.storage.starts_with('/');
     drives(config).into_iter().filter(own).filter_map(|drive| Some((drive.storage, drive.bytes?))).collect()
