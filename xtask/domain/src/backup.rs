@@ -1,4 +1,4 @@
-//! A backup of the Omni stack: what its archive holds, how its file is named, and which files are kept.
+//! Backups of the Omni stack: the contents of the archive, its file name, and which archives to keep.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,37 +8,37 @@ use crate::clock;
 use crate::version;
 use crate::words::count;
 
-/// The version of the archive's layout. The first one had no checksum of the manifest.
+/// The version of the archive layout. Version 1 had no checksum of the manifest.
 pub const FORMAT: u32 = 2;
-/// The part that describes the others, and the SHA-256 of it.
+/// The manifest, which describes the other parts, and its SHA-256 checksum.
 pub const MANIFEST: &str = "manifest.json";
 pub const MANIFEST_SUM: &str = "manifest.sha256";
 /// The snapshot of the embedded etcd.
 pub const ETCD: &str = "etcd.db";
-/// The SQLite database; beside it, where there is one, its write-ahead log.
+/// The SQLite database; its write-ahead log, if any, is in the same directory.
 pub const SQLITE: &str = "sqlite/omni.db";
 /// `docker/.env`.
 pub const ENV: &str = "docker/env";
-/// The key of the store: only in an encrypted archive.
+/// The key of the store; only in encrypted archives.
 pub const STORE_KEY: &str = "docker/omni.asc";
 pub const CONFIG: &str = "docker/config.yaml";
 pub const SITE: &str = "docker/site.yaml";
-/// The directory of files that the site's settings name.
+/// The directory of the files that the site settings refer to.
 pub const SITE_FILES: &str = "docker/site";
-/// The directory of further providers.
+/// The directory of additional providers.
 pub const PROVIDERS: &str = "docker/providers";
-/// The certificate authorities of further providers, by their IDs.
+/// The certificate authorities of additional providers, by provider ID.
 pub const PROVIDER_CAS: &str = "tls/providers";
 pub const COMPOSE: &str = "docker/compose.yaml";
 pub const TLS_CERT: &str = "tls/fullchain.pem";
 pub const TLS_KEY: &str = "tls/privkey.pem";
 pub const CA: &str = "tls/ca.pem";
-/// The sidecar's identity on the tailnet, and the directory that it is in.
+/// The identity of the sidecar on the tailnet, with its directory.
 pub const TAILSCALE: &str = "tailscale/tailscaled.state";
-/// Without any of these a new host cannot take over.
+/// The parts that a new host needs to take over.
 const NEEDED: [&str; 7] = [ETCD, SQLITE, ENV, COMPOSE, TLS_CERT, TLS_KEY, TAILSCALE];
 
-/// One file of the archive.
+/// A file in the archive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
     pub sha256: String,
@@ -49,22 +49,22 @@ pub struct Part {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     pub format: u32,
-    /// When the backup was begun.
+    /// When the backup was started.
     pub made_at: String,
     /// The version of each service.
     pub versions: BTreeMap<String, String>,
     /// `OMNI_ACCOUNT_UUID`.
     pub account: String,
-    /// The keys that open the store, by the names of its slots.
+    /// The keys that open the store, by slot name.
     pub key_slots: BTreeSet<String>,
-    /// The number of resources of each type in Omni.
+    /// The number of resources in Omni by type.
     pub counts: BTreeMap<String, u64>,
     pub parts: BTreeMap<String, Part>,
 }
 
 impl Manifest {
     /// # Errors
-    /// Why it is not the manifest of a backup that this version reads.
+    /// Returns the reason if it is not a backup manifest that this version supports.
     pub fn parse(bytes: &[u8]) -> Result<Manifest, String> {
         #[derive(Deserialize)]
         struct Versioned {
@@ -78,9 +78,9 @@ impl Manifest {
         serde_json::from_slice(bytes).map_err(|error| format!("{MANIFEST}: {error}"))
     }
 
-    /// What is missing, changed, or does not belong to the backup, by the files that were found and the checksum of the manifest.
+    /// Returns the parts that are missing, changed or unexpected, given the files found and the checksum of the manifest.
     pub fn differences(&self, found: &BTreeMap<String, Part>, sum: Option<&str>) -> Vec<String> {
-        // An older manifest has none, so one beside it comes from elsewhere.
+        // Format 1 has no checksum, so a checksum file next to it is from elsewhere.
         let wanted = found.get(MANIFEST).filter(|_| self.format > 1).map(|part| part.sha256.as_str());
         let changed = (sum.map(str::trim) != wanted).then(|| format!("{MANIFEST} was changed: its checksum is wrong"));
         let needed = NEEDED.iter().filter(|name| !self.parts.contains_key(**name));
@@ -103,25 +103,25 @@ impl Manifest {
             .collect()
     }
 
-    /// How many resources of a type Omni had.
+    /// Returns the number of resources of a type in Omni.
     pub fn count(&self, kind: &str) -> u64 {
         self.counts.get(kind).copied().unwrap_or_default()
     }
 
-    /// Whether an Omni of the version `pinned` may open the store: another minor would migrate it, or not read it.
+    /// Whether Omni of the version `pinned` may open the store: another minor version would migrate it or fail to read it.
     pub fn opens_with(&self, pinned: &str) -> bool {
         let omni = self.versions.get("omni").and_then(|version| version::minor(version));
         omni.is_some() && omni == version::minor(pinned)
     }
 }
 
-/// What a file is called that was begun at `seconds` since 1970: `omni-scale-20261129T061500Z.tar.gz`, and the ending of what
-/// encrypted it.
+/// Returns the file name of a backup started at `seconds` since the Unix epoch: `omni-scale-20261129T061500Z.tar.gz`, plus the
+/// extension for the encryption.
 pub fn file_name(seconds: u64, ending: &str) -> String {
     format!("omni-scale-{}.tar.gz{ending}", clock::rfc3339_of(seconds).replace(['-', ':'], ""))
 }
 
-/// When the backup of that name was begun; `None` for any other file.
+/// Returns when the backup with this file name was started; `None` for any other file.
 pub fn begun(name: &str) -> Option<u64> {
     let rest = name.strip_prefix("omni-scale-")?;
     let (time, ending) = rest.split_once(".tar.gz")?;
@@ -129,7 +129,7 @@ pub fn begun(name: &str) -> Option<u64> {
     (["", ".age", ".gpg"].contains(&ending) && file_name(seconds, ending) == name).then_some(seconds)
 }
 
-/// How many backups are kept: the newest of each of so many days and weeks.
+/// Retention rule: for how many days and weeks to keep the newest backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
     daily: usize,
@@ -142,7 +142,7 @@ impl Retention {
     /// Parses `daily=7,weekly=4`.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Returns the reason if the rule is not valid.
     pub fn parse(text: &str) -> Result<Retention, String> {
         let mut keep = Retention { daily: 0, weekly: 0 };
         for part in text.split(',') {
@@ -157,15 +157,15 @@ impl Retention {
         Ok(keep)
     }
 
-    /// Those of `names` that are backups and need not be kept. The newest one always is, and the newest encrypted one: only such a
-    /// backup may hold the store's key.
+    /// Returns the backups among `names` that need not be kept. The newest backup is always kept, and so is the newest encrypted
+    /// one: only an encrypted backup may contain the key of the store.
     pub fn expired(self, names: impl IntoIterator<Item = String>) -> Vec<String> {
         let mut backups: Vec<(u64, String)> =
             names.into_iter().filter_map(|name| Some((begun(&name)?, name))).collect();
         backups.sort_unstable_by(|one, other| other.cmp(one));
         let (mut days, mut weeks) = (BTreeSet::new(), BTreeSet::new());
         let mut kept = |seconds: u64| {
-            // 1 January 1970 was a Thursday: weeks begin on Mondays.
+            // 1 January 1970 was a Thursday; weeks start on Monday.
             let (day, week) = (seconds / DAY, (seconds / DAY + 3) / 7);
             let of_day = days.len() < self.daily && days.insert(day);
             let of_week = weeks.len() < self.weekly && weeks.insert(week);
@@ -211,7 +211,7 @@ mod tests {
         assert_eq!(left("daily=3"), "1122 1121 1120");
         assert_eq!(left("daily=2,weekly=3"), "1122 1121 1115 1108");
         assert_eq!(left("weekly=1"), "1122");
-        // The last one with the store's key.
+        // The last backup with the key of the store.
         let of = |hours: u64, ending: &str| file_name(1_795_316_645 - hours * 3600, ending);
         let mixed = [of(0, ""), of(1, ".age"), of(2, ".age"), of(3, "")];
         assert_eq!(Retention::parse("daily=1").unwrap().expired(mixed), [of(2, ".age"), of(3, "")]);

@@ -1,30 +1,30 @@
-//! Why a task stopped: what failed, where, why, and the next command.
+//! Failures of tasks: what failed, where and why, and the command to run next.
 //!
-//! Tasks return `anyhow::Result`; a [`Failure`] travels inside and decides the exit code. Any other error is a
+//! Tasks return `anyhow::Result`; a [`Failure`] inside the error determines the exit code. Any other error becomes
 //! [`Code::Failed`] with its chain as the cause.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// The kinds of failure, one word each in `error.code` of the JSON document.
+/// The kinds of failure, serialized to `error.code` of the JSON document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Code {
-    /// The command line makes no sense.
+    /// The command line is not valid.
     Usage,
     /// A value is missing and cannot be prompted for.
     MissingInput,
-    /// A program or a file that must be there first is not.
+    /// A required program or file is missing.
     Prerequisite,
-    /// No answer: refused connection, unknown host, broken TLS.
+    /// No response: connection refused, unknown host or a TLS error.
     Unreachable,
-    /// An answer, and it was no: bad credentials, missing privilege.
+    /// The service rejected the request: invalid credentials or missing privileges.
     Refused,
-    /// The named thing does not exist.
+    /// The named object does not exist.
     NotFound,
-    /// The input was understood and is wrong.
+    /// The input was parsed but is not valid.
     Invalid,
-    /// A conflict: another task, or a file that would be overwritten.
+    /// A conflict with another task, or with a file that would be overwritten.
     Conflict,
     /// The deadline passed.
     Timeout,
@@ -35,7 +35,7 @@ pub enum Code {
 }
 
 impl Code {
-    /// The exit status of a task that ends with this failure.
+    /// Returns the exit status of a task that ends with this failure.
     pub fn exit(self) -> u8 {
         match self {
             Code::Usage | Code::MissingInput => 2,
@@ -48,80 +48,80 @@ impl Code {
     }
 }
 
-/// The cause of a failure where code must distinguish it: one [`Code`] has many causes, and no decision may depend on the
-/// wording of a message.
+/// The cause of a failure, for decisions in code: one [`Code`] has many causes, and no decision may depend on the wording of a
+/// message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Kind {
-    /// No code distinguishes it.
+    /// A cause that no code needs to distinguish.
     #[default]
     Other,
-    /// A TLS certificate was not accepted: waiting does not help.
+    /// A TLS certificate was not accepted; retrying does not help.
     Certificate,
-    /// Omni waits until a person accepts its licence.
+    /// Omni waits until a user accepts its licence.
     Licence,
-    /// The versions of omnictl and Omni do not work together.
+    /// The versions of omnictl and Omni are not compatible.
     Version,
     /// The stack did not start because its Tailscale sidecar is not healthy.
     Sidecar,
-    /// Something else answers at the address, such as a portal or a proxy.
+    /// Another service responds at the endpoint, for example a portal or a proxy.
     Foreign,
-    /// The proxy that the environment names does not lead there: waiting does not help.
+    /// The proxy set in the environment cannot reach the endpoint; retrying does not help.
     Proxy,
-    /// The file exists, and this user may not read it.
+    /// The file exists, but the user may not read it.
     Permission,
-    /// Omni does not accept the login: its key is not there any more, or of another Omni.
+    /// Omni does not accept the login: its key was deleted or belongs to another Omni.
     Login,
-    /// Omni accepts the login, whose role is too small.
+    /// Omni accepts the login, but its role is not sufficient.
     Role,
     /// Ctrl-C or SIGTERM, reported by the interrupted call or wait.
     Interrupted,
 }
 
-/// A value that a task needs and could not find: how to give it.
+/// A required value that was not found, and how to provide it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MissingValue {
-    /// What it is, as a person would say it.
+    /// Display name of the value.
     pub name: String,
-    /// The flag that takes it, if one does. Secrets have none: argv is public.
+    /// The flag that sets it, if any. Secrets have no flag because argv is public.
     pub flag: Option<String>,
-    /// The variable that holds it, in the environment or in `docker/.env`.
+    /// The variable that sets it, in the environment or in `docker/.env`.
     pub env: Option<String>,
-    /// Whether it must never be typed where others can read it.
+    /// Whether the value is secret and must not be typed where others can read it.
     pub secret: bool,
 }
 
 impl MissingValue {
-    /// A value that a flag takes.
+    /// A value that is set by a flag.
     pub fn flag(name: impl Into<String>, flag: impl Into<String>) -> MissingValue {
         MissingValue { name: name.into(), flag: Some(flag.into()), env: None, secret: false }
     }
 
-    /// A value that only a variable holds.
+    /// A value that is set only by a variable.
     pub fn env(name: &str, env: &str) -> MissingValue {
         MissingValue { name: name.to_owned(), flag: None, env: Some(env.to_owned()), secret: false }
     }
 
-    /// The same for a secret.
+    /// A secret that is set only by a variable.
     pub fn secret(name: &str, env: &str) -> MissingValue {
         MissingValue { secret: true, ..MissingValue::env(name, env) }
     }
 
-    /// Those that are absent, of the values that are needed.
+    /// Returns the values that are absent; each value comes with whether it is.
     pub fn absent(needed: impl IntoIterator<Item = (bool, MissingValue)>) -> Vec<MissingValue> {
         needed.into_iter().filter(|(absent, _)| *absent).map(|(_, missing)| missing).collect()
     }
 
-    /// Refuses to continue without required values.
+    /// Checks that all required values are present.
     ///
     /// # Errors
-    /// [`Code::MissingInput`] that names every absent one.
+    /// Returns [`Code::MissingInput`] with the names of all absent values.
     pub fn check(needed: impl IntoIterator<Item = (bool, MissingValue)>) -> Result<(), Failure> {
         let absent = MissingValue::absent(needed);
         if absent.is_empty() { Ok(()) } else { Err(Failure::missing(absent)) }
     }
 }
 
-/// A failure with everything that its reader needs to continue.
+/// A failure, with the information that users need to fix it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     pub code: Code,
@@ -129,20 +129,20 @@ pub struct Failure {
     pub kind: Kind,
     /// What failed, and where.
     pub message: String,
-    /// Why, as far as it is known.
+    /// Why it failed, if known.
     pub cause: String,
-    /// What to do about it.
+    /// How to fix it.
     pub hint: String,
-    /// Values to give, for [`Code::MissingInput`].
+    /// The missing values, for [`Code::MissingInput`].
     pub missing: Vec<MissingValue>,
-    /// Commands that lead on, most likely first.
+    /// Commands to run next, most useful first.
     pub next: Vec<String>,
-    /// What the task found out before it failed, for `data` of the JSON document.
+    /// What the task found before it failed, for `data` of the JSON document.
     pub data: serde_json::Value,
 }
 
 impl Failure {
-    /// A failure with `code`; `message` names what failed and where.
+    /// Creates a failure with `code`; `message` describes what failed and where.
     pub fn new(code: Code, message: impl Into<String>) -> Failure {
         let (cause, hint) = (String::new(), String::new());
         let data = serde_json::Value::Null;
@@ -150,37 +150,37 @@ impl Failure {
         Failure { code, kind, message: message.into(), cause, hint, missing: Vec::new(), next: Vec::new(), data }
     }
 
-    /// Marks its cause for decisions in code.
+    /// Sets the cause for decisions in code.
     pub fn kind(mut self, kind: Kind) -> Failure {
         self.kind = kind;
         self
     }
 
-    /// Why it failed.
+    /// Sets the cause: why it failed.
     pub fn cause(mut self, cause: impl Into<String>) -> Failure {
         self.cause = cause.into();
         self
     }
 
-    /// Sets the hint: how to fix it.
+    /// Sets the hint: how to fix the problem.
     pub fn hint(mut self, hint: impl Into<String>) -> Failure {
         self.hint = hint.into();
         self
     }
 
-    /// A command that leads on.
+    /// Adds a command to run next.
     pub fn next(mut self, command: impl Into<String>) -> Failure {
         self.next.push(command.into());
         self
     }
 
-    /// What was found out before it failed.
+    /// Sets the data that the task found before it failed.
     pub fn with(mut self, data: serde_json::Value) -> Failure {
         self.data = data;
         self
     }
 
-    /// A missing value: exit 2, and the flag or variable that takes it.
+    /// Creates the failure for missing values (exit code 2), which names the flag or variable of each.
     pub fn missing(values: Vec<MissingValue>) -> Failure {
         let names: Vec<&str> = values.iter().map(|value| value.name.as_str()).collect();
         let mut hint = String::new();
@@ -198,7 +198,7 @@ impl Failure {
         Failure { missing: values, ..failure.hint(hint) }
     }
 
-    /// In one line: what failed, and the first line of why.
+    /// Returns what failed and the first line of the cause, in one line.
     pub fn line(&self) -> String {
         match self.cause.lines().next() {
             Some(cause) => format!("{}: {cause}", self.message),
@@ -206,7 +206,7 @@ impl Failure {
         }
     }
 
-    /// The failure inside `error`, or one with its chain as the cause.
+    /// Returns the failure inside `error`, or a new one with the chain of `error` as the cause.
     pub fn of(error: &anyhow::Error) -> Failure {
         if let Some(failure) = error.downcast_ref::<Failure>() {
             return failure.clone();

@@ -1,5 +1,5 @@
-//! Removes the secrets from what leaves this host: the values that are known, and whatever has the form of a secret
-//! (`data/secret-kinds.yaml`), as it is, escaped, in base64 and percent-encoded.
+//! Removes secrets from everything that leaves this host: known values, and text in the format of a secret
+//! (`data/secret-kinds.yaml`), whether plain, escaped, base64-encoded or percent-encoded.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -16,18 +16,18 @@ use serde_json::Value;
 use crate::placeholder::is_placeholder;
 use crate::secret;
 
-/// What replaces a secret: a plain word in YAML, JSON and `docker/.env`.
+/// The replacement for a secret: a plain word in YAML, JSON and `docker/.env`.
 pub const REMOVED: &str = "REMOVED";
-/// What the removal of a value that this host knows is counted as, and of a value by its name.
+/// The kinds that count removed values: those known to this host, and those found by their name.
 const KNOWN: &str = "known-value";
 const NAMED: &str = "named-value";
-/// No form of a secret is shorter.
+/// Minimum length of a secret in bytes.
 const SHORTEST: usize = 12;
-/// Base64 in base64: the key in a kubeconfig that is a secret of Kubernetes.
+/// Maximum nesting of base64, for example the key in a kubeconfig that is itself in a Kubernetes secret.
 const DEPTH: usize = 3;
-/// No word of a sentence is longer.
+/// Maximum length of a word in prose.
 const WORD: usize = 15;
-/// How far base64 is followed over lines.
+/// Maximum number of bytes of base64 that is wrapped over lines.
 const FOLDED: usize = 32 << 10;
 
 #[derive(Deserialize)]
@@ -45,15 +45,15 @@ struct Kind {
     form: String,
 }
 
-/// Removes secrets, and counts them by kind.
+/// Removes secrets and counts them by kind.
 pub struct Scrubber {
     table: Table,
     forms: Vec<Regex>,
     any: RegexSet,
     name: Regex,
-    /// What a line with a named secret has in it.
+    /// Words that occur in every line with a named secret.
     marks: AhoCorasick,
-    /// Known values in each way of writing them, and which of them are short words.
+    /// Known values in all their encodings, and whether each is a short word.
     known: Option<(AhoCorasick, Vec<bool>)>,
     run: Regex,
     percent: Regex,
@@ -62,10 +62,10 @@ pub struct Scrubber {
 }
 
 impl Scrubber {
-    /// For the values that this process has read as secrets until now.
+    /// Creates a scrubber for the secrets that this process has read so far.
     ///
     /// # Errors
-    /// When the table of kinds is not understood; a test holds that it is.
+    /// Returns an error if the table of kinds is not valid; a test checks that it is.
     pub fn new() -> Result<Scrubber, String> {
         let text = |error: &dyn std::fmt::Display| error.to_string();
         let table: Table =
@@ -93,7 +93,7 @@ impl Scrubber {
         })
     }
 
-    /// What was removed since the last call, by kind.
+    /// Returns the number of secrets removed since the last call, by kind.
     pub fn take_counts(&mut self) -> BTreeMap<String, u64> {
         std::mem::take(&mut self.counts)
     }
@@ -102,7 +102,7 @@ impl Scrubber {
         *self.counts.entry(kind.to_owned()).or_default() += 1;
     }
 
-    /// `text` with [`REMOVED`] in place of what was found, in its order: of which kind, and where.
+    /// Replaces the ranges in `found`, which must be sorted, with [`REMOVED`] and counts them by kind.
     fn remove<'t>(&mut self, text: Cow<'t, str>, found: Vec<(String, Range<usize>)>) -> Cow<'t, str> {
         if found.is_empty() {
             return text;
@@ -117,7 +117,7 @@ impl Scrubber {
         Cow::Owned(out + &text[from..])
     }
 
-    /// `text` without its secrets.
+    /// Returns `text` without its secrets.
     pub fn text(&mut self, text: &str) -> String {
         let text = self.without_known(text);
         if text.len() < SHORTEST {
@@ -129,7 +129,7 @@ impl Scrubber {
         self.without_base64(text).into_owned()
     }
 
-    /// A document without its secrets; `name` is the key that it is under.
+    /// Removes the secrets from a document; `name` is the key of `value`.
     pub fn json(&mut self, name: &str, value: &mut Value) {
         match value {
             Value::String(text) if self.is_secret(name, text, Place::Quoted) => {
@@ -198,7 +198,7 @@ impl Scrubber {
         Cow::Owned(out)
     }
 
-    /// A line without its named secrets, and whether the last one goes on in the lines below.
+    /// Returns a line without its named secrets, and whether the last value continues on the lines below.
     fn line_without_named(&mut self, line: &str, below: bool) -> (String, bool) {
         let (mut secrets, mut at) = (Vec::new(), 0);
         while let Some(found) = self.name.captures_at(line, at) {
@@ -213,7 +213,7 @@ impl Scrubber {
                 return (format!("{} {REMOVED}\n", line.trim_end()), true);
             }
             let (start, end) = value_in(rest, place);
-            // A line without a colon is one only where it has no more words.
+            // Without a separator, name and value must be the whole line.
             let alone = whole.as_str().contains([':', '=']) || name.start() == indent_of(line) && end == rest.len();
             if alone && self.is_secret(name.as_str(), &rest[start..end], place) {
                 secrets.push((NAMED.to_owned(), at + start..at + end));
@@ -229,14 +229,14 @@ impl Scrubber {
         endings.iter().any(ends) && !self.table.public.iter().any(|part| name.contains(part.as_str()))
     }
 
-    /// Whether `value` is a secret under this name.
+    /// Whether `value` is a secret when it has this name.
     fn is_secret(&self, name: &str, value: &str, place: Place) -> bool {
         let plain = ["", REMOVED, "***", "true", "false", "null", "none", "~", "yes", "no", "{", "[", "{}", "[]"];
         if plain.contains(&value.to_ascii_lowercase().as_str()) || value == REMOVED || is_placeholder(value) {
             return false;
         }
         if self.ends_secret(name, &self.table.names) {
-            // `invalid token: signature is invalid`, and a number of tokens.
+            // Not secrets: the words of `invalid token: signature is invalid`, and a number of tokens.
             return match place {
                 Place::Prose => value.len() > WORD || !value.bytes().all(|byte| byte.is_ascii_alphabetic()),
                 Place::Json => !value.bytes().all(|byte| byte.is_ascii_digit()) && !value.starts_with(['{', '[']),
@@ -252,7 +252,7 @@ impl Scrubber {
             && self.ends_secret(name, &self.table.coded)
     }
 
-    /// The first kind of secret in `text`, which was decoded.
+    /// Returns the first kind of secret in decoded text.
     fn found(&self, text: &str, depth: usize) -> Option<String> {
         if let Some(at) = self.any.matches(text).iter().next() {
             return Some(self.table.kinds[at].id.clone());
@@ -277,7 +277,7 @@ impl Scrubber {
         self.known.as_ref().is_some_and(|(values, short)| values.find_iter(bytes).any(|hit| long(short, hit)))
     }
 
-    /// The kind of secret that a run of base64 holds, whichever of its first letters is not part of it.
+    /// Returns the kind of secret in a run of base64, even if up to three of its first letters do not belong to it.
     fn in_base64(&self, run: &str, depth: usize) -> Option<String> {
         if depth > DEPTH {
             return None;
@@ -329,18 +329,18 @@ impl Scrubber {
     }
 }
 
-/// Where a value is, by which it is known how far it reaches.
+/// The context of a value, which determines where it ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
-    /// Behind a name that begins its line: to its end.
+    /// After a name at the start of a line; extends to the end of the line.
     Line,
-    /// Somewhere in a line, after `=`: a word.
+    /// After `=` within a line; a single word.
     Word,
-    /// The same after `:`, where it may be a sentence.
+    /// After `:` within a line, where the value may be a sentence.
     Prose,
-    /// Behind a name in quotes.
+    /// After a quoted name.
     Json,
-    /// It is all of a string.
+    /// The whole string.
     Quoted,
 }
 
@@ -358,7 +358,7 @@ fn place_of(line: &str, name: usize, whole: &str) -> Place {
     }
 }
 
-/// From where to where the value in `rest` reaches, without its quotes.
+/// Returns the start and end of the value in `rest`, without quotes.
 fn value_in(rest: &str, place: Place) -> (usize, usize) {
     let slashes = rest.len() - rest.trim_start_matches('\\').len();
     if let Some(quote) = rest[slashes..].chars().next().filter(|c| matches!(c, '"' | '\'')) {
@@ -379,14 +379,14 @@ fn value_in(rest: &str, place: Place) -> (usize, usize) {
         Place::Json => rest.find([',', '}', ']']).unwrap_or(rest.len()),
         _ => rest.find(|c: char| c.is_whitespace() || c == '"').unwrap_or(rest.len()),
     };
-    // A list of one, and what ends a sentence.
+    // Skip the bracket of a list with one item, and trim punctuation.
     let start = if place == Place::Json && rest.starts_with(['[']) { 1 } else { 0 };
     let value = rest[start..end].trim_end();
     let value = if place == Place::Line { value } else { value.trim_end_matches([',', ';', ')', '}', ']', '\\']) };
     (start, start + value.len())
 }
 
-/// How much of `rest` goes on with the base64 before it: lines of nothing else.
+/// Returns the length of the lines of `rest` that continue the base64 before it: lines that contain only base64.
 fn folded(rest: &str) -> usize {
     let mut length = 0;
     while length < FOLDED {
@@ -412,7 +412,7 @@ fn is_uuid(value: &str) -> bool {
     lengths == [8, 4, 4, 4, 12] && value.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
 }
 
-/// Known values in the ways that programs write them: as they are, in JSON (Go escapes `<`, `>` and `&` too), in YAML.
+/// Builds the matcher for known values as programs write them: plain, in JSON (Go escapes `<`, `>` and `&` too), and in YAML.
 fn known(values: &[String]) -> Result<Option<(AhoCorasick, Vec<bool>)>, aho_corasick::BuildError> {
     let mut forms = BTreeMap::new();
     for value in values {
