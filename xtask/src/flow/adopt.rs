@@ -1,5 +1,5 @@
-//! Takes over an Omni that other compose files started: its data is copied into this project's volumes, under the same name,
-//! account, key and version. The old containers and volumes stay as they are, and lead back.
+//! Takes over an Omni that other compose files started: copies its data into this project's volumes, and keeps its name, account,
+//! key and version. The old containers and volumes stay unchanged, for the way back.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -27,15 +27,15 @@ use runtime::tool::compose::{Compose, OMNI};
 use runtime::tool::docker::{Docker, QUICK};
 use runtime::tool::gpg;
 
-/// Stopping an Omni with machines, or starting one whose sidecar has to log in first.
+/// Time limit for stopping an Omni with machines, or starting one whose sidecar has to log in first.
 const SLOW: Duration = Duration::from_secs(180);
-/// What must not become fewer. Omni makes and removes resources of other types by itself.
+/// Resource types whose counts must not decrease. Omni creates and removes resources of other types by itself.
 const HELD: [(&str, &str); 4] =
     [("Clusters", "cluster"), ("Machines", "machine"), ("MachineClasses", "machine class"), ("Users", "user")];
 const OLD_STACK: &str =
     "Omni is away until the new stack runs; running clusters go on; containers and volumes are kept";
 
-/// What is noted from before the first change on, until it is undone.
+/// The record of an adoption, kept from before its first change until it is undone.
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
 pub struct Note {
     pub domain: String,
@@ -43,15 +43,15 @@ pub struct Note {
     containers: Vec<(String, String, String)>,
     /// The files that were created.
     files: Vec<PathBuf>,
-    /// The image of Omni in docker/compose.yaml before and after.
+    /// The image of Omni in docker/compose.yaml, before and after.
     images: (String, String),
-    /// Whether the volumes have all of the data.
+    /// Whether the volumes contain all of the data.
     filled: bool,
 }
 
 impl Note {
     /// # Errors
-    /// When it cannot be read, or is damaged.
+    /// Returns an error if the note cannot be read or is damaged.
     pub fn read(cx: &Cx) -> Result<Option<Note>, Failure> {
         let path = cx.paths.adopting();
         let Some(text) = files::read_if_there(&path)? else { return Ok(None) };
@@ -65,7 +65,7 @@ impl Note {
         })
     }
 
-    /// The same for the Omni that is taken over now: volumes that were removed since are to be filled again.
+    /// Checks that the note is about this Omni. Volumes that have been removed since must be filled again.
     fn of(self, cx: &Cx, omni: &ListedContainer) -> Result<Note, Failure> {
         match self.containers.first() {
             Some((name, project, _)) if (name, project) == (&omni.name, &omni.project) => {
@@ -87,7 +87,7 @@ impl Note {
 /// The containers of the old stack, Omni first.
 type Containers = Vec<(ListedContainer, ContainerDetails)>;
 
-/// The Omni that is taken over, with what becomes of it.
+/// The Omni to take over, and everything needed for that.
 pub struct Adoption {
     containers: Containers,
     existing: Existing,
@@ -97,11 +97,11 @@ pub struct Adoption {
     pub store: Store,
     secrets: Vec<(PathBuf, &'static str, Secret)>,
     compose: CheckedFile,
-    /// Of an earlier run, or what is noted when this one begins.
+    /// The note of an earlier run, or the one to write when this run begins.
     note: Note,
 }
 
-/// The one Omni of other compose files, with its sidecar and its provider.
+/// Finds the only Omni of other compose files, with its sidecar and its provider.
 fn find(cx: &Cx, from: Option<&Path>) -> anyhow::Result<StepResult<Containers>> {
     let docker = Docker::find(cx)?;
     let all = docker.foreign()?;
@@ -133,7 +133,7 @@ fn find(cx: &Cx, from: Option<&Path>) -> anyhow::Result<StepResult<Containers>> 
     Ok(StepResult::ok(found, words.join(", ")))
 }
 
-/// The version of the old Omni, which the store is of and stays.
+/// Determines the version of the old Omni. The store belongs to this version, so it is kept.
 fn version_of(cx: &Cx, omni: &ListedContainer, note: Option<&Note>) -> anyhow::Result<StepResult<String>> {
     let tag = stack::tag(&omni.image).filter(|tag| version::parse(tag).is_ok()).map(str::to_owned);
     let noted = note.and_then(|note| stack::tag(&note.images.1)).map(str::to_owned);
@@ -163,7 +163,7 @@ fn version_of(cx: &Cx, omni: &ListedContainer, note: Option<&Note>) -> anyhow::R
         .into())
 }
 
-/// The store of a container, from a copy of its file: a copy of one that Omni is writing may be torn.
+/// Reads a container's store from a copy of its file, again if the copy is torn because Omni was writing.
 fn store_of(cx: &Cx, container: &str, etcd: &str) -> Result<Store, Failure> {
     let scratch = Scratch::new(&cx.paths.scratch_root(), "store")?;
     let mut rounds = 5;
@@ -182,7 +182,7 @@ fn words_of(store: &Store) -> String {
     format!("{}; opened by {}", held.join(", "), slots.join(", "))
 }
 
-/// Refuses volumes of this project that an adoption did not make, and files that say something else.
+/// Refuses volumes of this project that no adoption created, and existing files with different contents.
 fn free(cx: &Cx, noted: bool, secrets: &[(PathBuf, &'static str, Secret)]) -> Result<(), Failure> {
     for volume in VOLUMES.iter().filter(|_| !noted) {
         if Docker::find(cx)?.volume(volume)? {
@@ -205,10 +205,10 @@ fn free(cx: &Cx, noted: bool, secrets: &[(PathBuf, &'static str, Secret)]) -> Re
 }
 
 impl Adoption {
-    /// Finds it, and checks that it can be taken over.
+    /// Finds the old Omni, and checks that it can be taken over.
     ///
     /// # Errors
-    /// What forbids it; nothing was changed.
+    /// Returns what prevents the adoption; nothing was changed.
     pub fn find(args: &OmniAdopt, cx: &Cx) -> anyhow::Result<Adoption> {
         let containers =
             cx.ui.step("existing", "Look for an Omni of other compose files", || find(cx, args.from.as_deref()))?;
@@ -281,15 +281,15 @@ impl Adoption {
         Ok(Adoption { containers, existing, inputs, example, version, store, secrets, compose, note })
     }
 
-    /// Where the cold copy of the data is kept.
+    /// The directory of the cold copy of the data.
     pub fn copy(&self, cx: &Cx) -> PathBuf {
         cx.paths.backups().join(format!("adopted-{}", self.inputs.get("OMNI_ACCOUNT_UUID")))
     }
 
-    /// The changes: files, the old stack off, its data copied, the new one on.
+    /// The changes: write files, stop the old stack, copy its data, start the new stack.
     ///
     /// # Errors
-    /// When `docker/compose.yaml` cannot be changed, or docker does not answer.
+    /// Returns an error if `docker/compose.yaml` cannot be changed, or Docker does not answer.
     pub fn plan(&self, cx: &Cx) -> anyhow::Result<Plan<'_>> {
         let mut plan = Plan::default();
         let names: Vec<String> = self.containers.iter().map(|(found, _)| found.name.clone()).collect();
@@ -328,7 +328,7 @@ impl Adoption {
             let effect = format!("Omni {} runs from this project", self.version);
             plan.push(omni_stack::start(provider, false, effect));
         }
-        // Also after a run that was interrupted behind the start.
+        // Needed even without changes: an earlier run may have been interrupted after the start.
         plan.verify(move |cx| {
             omni_stack::verify(cx, provider, Some(&self.inputs.address(cx)))?;
             cx.ui.step("same", "Check that Omni holds what it held", || self.same(cx))
@@ -351,7 +351,7 @@ impl Adoption {
         let (above, file) = sqlite.rsplit_once('/').unwrap_or_default();
         let scratch = Scratch::new(&cx.paths.scratch_root(), "sqlite")?;
         docker.copy_out(omni, above, scratch.path())?;
-        // With its write-ahead log, where there is one.
+        // The write-ahead log exists only sometimes.
         for ending in ["", "-wal"] {
             let (from, to) = (scratch.path().join(format!("{file}{ending}")), dirs[1].join(format!("omni.db{ending}")));
             if from.exists() || ending.is_empty() {
@@ -363,7 +363,7 @@ impl Adoption {
             docker.copy_out(&sidecar.name, stack::TAILSCALE_STATE, &dirs[2])?;
         }
         backup::owned(&read_store(&dirs[0].join("member/snap/db"))?, self.inputs.get("OMNI_ACCOUNT_UUID"))?;
-        // Volumes of a run that was interrupted before they were filled.
+        // An interrupted run may have left volumes that are not filled.
         remove_stack(cx)?;
         let back = Scratch::new(&cx.paths.scratch_root(), "copied")?;
         for (dir, (container, to)) in dirs.iter().zip(create_volumes(cx)?) {
@@ -381,7 +381,7 @@ impl Adoption {
         Ok("copied, and compared byte by byte".to_owned())
     }
 
-    /// The new Omni found the store, and what was in it.
+    /// Checks that the new Omni uses the store and still has what was in it.
     fn same(&self, cx: &Cx) -> anyhow::Result<StepResult<()>> {
         let containers = Compose::find(cx)?.containers()?;
         let name = stack::service(&containers, OMNI).map_or(OMNI, |found| &found.name);
@@ -412,13 +412,13 @@ fn remove_stack(cx: &Cx) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The way back: this project's stack, volumes and files go, and the old stack runs again.
+/// Returns to the old stack: removes this project's stack, volumes and files, and starts the old containers again.
 ///
 /// # Errors
-/// [`Code::NotFound`] when nothing was taken over from this checkout, or the old containers or volumes are gone.
+/// Fails with [`Code::NotFound`] if nothing was taken over from this checkout, or the old containers or volumes are gone.
 pub fn undo<'a>(cx: &Cx, note: &'a Note) -> anyhow::Result<Plan<'a>> {
     let docker = Docker::find(cx)?;
-    // Docker removes no volume before its container.
+    // The containers prove that the volumes exist: Docker does not remove a volume before its container.
     for (name, ..) in &note.containers {
         docker.inspect(name, INSPECT).map_err(|failure| match failure.code {
             Code::NotFound => failure.hint("with it, the way back is gone: start the old stack by its own compose file, after `cargo xtask stack-down`"),
@@ -460,8 +460,8 @@ pub fn undo<'a>(cx: &Cx, note: &'a Note) -> anyhow::Result<Plan<'a>> {
     Ok(plan)
 }
 
-/// Starts the old containers, those of a compose project in its order. One that came before the network that it shares has
-/// ended, and is started again.
+/// Starts the old containers; those of a compose project are started in its order. A container that was started before the one
+/// whose network it shares has exited, and is started again.
 fn start_old(cx: &Cx, note: &Note) -> Result<(), Failure> {
     let docker = Docker::find(cx)?;
     let call = |words: &[&str]| docker.run("starting the old stack", words, cx.limit(SLOW)).map(drop);

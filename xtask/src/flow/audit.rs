@@ -1,4 +1,5 @@
-//! Whether the provider's login may do everything that the provider does: for `proxmox-audit`, and as one line of other tasks.
+//! Checks that the provider's login may do everything that the provider does: for `proxmox-audit`, and as one line of other
+//! tasks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,19 +13,19 @@ use runtime::parallel::{ALL, both, map_all};
 use runtime::tool::proxmox::{Login, Proxmox};
 use runtime::ui::{Check, table};
 
-/// What an audit found, in short.
+/// The short result of an audit.
 pub struct Summary {
-    /// `None` when nothing is missing.
+    /// `None` if nothing is missing.
     pub missing: Option<Failure>,
-    /// How many privileges are there, each on its path.
+    /// How many privileges are present, counted per path.
     pub present: usize,
 }
 
-/// Audits without a step of its own, for the classes that `counts`: one line of another task, from questions that are all asked at
-/// once.
+/// Audits the classes for which `counts` returns true, as one line of another task and not as a step of its own. All queries
+/// run in parallel.
 ///
 /// # Errors
-/// When Proxmox cannot be asked: then nothing is known.
+/// Returns an error if Proxmox cannot be queried; then nothing is known.
 pub fn summary(cx: &Cx, proxmox: &Proxmox, counts: &dyn Fn(&str) -> bool) -> Result<Summary, Failure> {
     let (provider, _) = proxmox::provider_version(cx, None)?;
     let wanted = wanted(cx, counts)?;
@@ -34,7 +35,7 @@ pub fn summary(cx: &Cx, proxmox: &Proxmox, counts: &dyn Fn(&str) -> bool) -> Res
     let nodes = proxmox::with_storages(cx, proxmox, nodes, &answer(STORAGE), &answer(RESOURCES))?;
     let inventory = Inventory { taken_at: String::new(), endpoint: proxmox.url.clone(), version: String::new(), nodes };
     let tree = answer(PERMISSIONS);
-    // Only a login without any privilege needs an explanation by its token.
+    // The token explains the result only for a login without any privilege.
     let token = match tree.as_object().is_none_or(serde_json::Map::is_empty) {
         true => optional(token(cx, proxmox))?,
         false => Value::Null,
@@ -46,12 +47,12 @@ pub fn summary(cx: &Cx, proxmox: &Proxmox, counts: &dyn Fn(&str) -> bool) -> Res
     let scope = Scope::new(provider, &inventory, facts.told(), &wanted);
     let mut visible = visible(&inventory);
     visible.extend(status::pools(&answer(POOLS)).iter().map(|pool| format!("/pool/{pool}")));
-    // No VM has this id, and Proxmox deletes the entries of a VM with it (pve-access-control 9.1 `remove_vm_access`).
+    // No VM has this ID, and Proxmox deletes a VM's ACL entries together with the VM (pve-access-control 9.1 `remove_vm_access`).
     visible.insert(format!("/vms/{}", scope.vmid));
     let permissions = permissions_on(cx, proxmox, &scope, &facts.tree, &visible)?;
     let rows = permissions::rows(&scope, &permissions);
     let lacks = |row: &Row| row.status == permissions::Verdict::Missing && row.path.starts_with("/sdn/");
-    // Bridges are asked for only where one is in doubt.
+    // Bridges are queried only if one is in doubt.
     let inventory = if rows.iter().any(lacks) { proxmox::observe_quietly(cx, proxmox)? } else { inventory };
     let absent = permissions::absent(&rows, &scope, &inventory);
     let missing = missing(&proxmox.login, &rows, &facts, &absent).map(|failure| {
@@ -72,8 +73,8 @@ const NEXT_ID: &str = "/cluster/nextid";
 const VNETS: &str = "/cluster/sdn/vnets";
 const POOLS: &str = "/pools";
 
-/// The answers to all questions whose paths are known beforehand, by path. The audit can do without most of them: only
-/// every login may see the nodes and its own permissions.
+/// Queries all paths that are known beforehand, and returns the answers by path. Only the nodes and the permissions are required,
+/// which every login may read; the audit can do without the others.
 fn ask_at_once(cx: &Cx, proxmox: &Proxmox, wanted: &Requirements) -> Result<BTreeMap<&'static str, Value>, Failure> {
     let mut paths = vec![NODES, STORAGE, PERMISSIONS, ROLES, NEXT_ID];
     if wanted.machines.iter().any(|machine| !machine.networks.is_empty()) {
@@ -95,7 +96,7 @@ fn ask_at_once(cx: &Cx, proxmox: &Proxmox, wanted: &Requirements) -> Result<BTre
     paths.into_iter().zip(answers).map(known).collect()
 }
 
-/// An answer that is not needed: none where Proxmox refuses it.
+/// Returns an optional answer: null if the query failed, unless it was interrupted.
 fn optional(answer: Result<Value, Failure>) -> Result<Value, Failure> {
     match answer {
         Err(failure) if failure.code != Code::Interrupted => Ok(Value::Null),
@@ -103,18 +104,18 @@ fn optional(answer: Result<Value, Failure>) -> Result<Value, Failure> {
     }
 }
 
-/// The privileges that are there, each on its path.
+/// Counts the privileges that are present, per path.
 pub fn present(rows: &[Row]) -> usize {
     let there = rows.iter().filter(|row| row.status == permissions::Verdict::Present);
     there.map(|row| (&row.privilege, &row.path)).collect::<BTreeSet<_>>().len()
 }
 
-/// Whether the privilege of a row is not there.
+/// Returns true if the row's privilege is absent.
 pub fn lacks(row: &Row) -> bool {
     matches!(row.status, permissions::Verdict::Missing | permissions::Verdict::Optional)
 }
 
-/// What is missing, as a failure; `None` when nothing is.
+/// Returns a failure that lists what is missing; `None` if nothing is.
 pub fn missing(login: &Login, rows: &[Row], facts: &LoginFacts, absent: &[UnlistedObject]) -> Option<Failure> {
     let missing = rows.iter().filter(|row| row.status == permissions::Verdict::Missing);
     let missing: BTreeSet<(&str, &str)> = missing.map(|row| (row.privilege.as_str(), row.path.as_str())).collect();
@@ -156,7 +157,7 @@ pub fn missing(login: &Login, rows: &[Row], facts: &LoginFacts, absent: &[Unlist
     })
 }
 
-/// How to end privilege separation, where that is the likely cause: the token has nothing anywhere.
+/// How to end privilege separation if that is the likely cause, because the token has no privilege anywhere.
 fn separated(login: &Login, facts: &LoginFacts) -> Option<String> {
     let name = login.token_name()?;
     let may_be = facts.token.is_none_or(|token| token.privsep);
@@ -169,10 +170,10 @@ fn separated(login: &Login, facts: &LoginFacts) -> Option<String> {
     })
 }
 
-/// What Proxmox says about the login and about itself.
+/// What Proxmox reports about the login and about itself.
 pub struct LoginFacts {
     pub tree: status::Tree,
-    /// `None` when it was not shown.
+    /// `None` if the login may not read them.
     pub roles: Option<BTreeMap<String, BTreeSet<String>>>,
     pub token: Option<TokenInfo>,
     pub acl: Vec<AclEntry>,
@@ -181,7 +182,7 @@ pub struct LoginFacts {
 }
 
 impl LoginFacts {
-    /// From the answers about the tree, roles, the token, the access control list, the next id and vnets.
+    /// Parses the answers about the permission tree, roles, token, access control list, next ID and vnets.
     fn of([tree, roles, token, acl, next_id, vnets]: [&Value; 6], name: &str) -> Result<LoginFacts, Failure> {
         let tree =
             status::permissions(tree).map_err(|why| Failure::new(Code::Failed, format!("{PERMISSIONS}: {why}")))?;
@@ -205,7 +206,7 @@ impl LoginFacts {
     }
 }
 
-/// The token, from its user's entry or from its own: a login may be allowed to read only one of the two.
+/// Reads the token, from its user's entry or from its own: a login may be allowed to read only one of them.
 pub fn token(cx: &Cx, proxmox: &Proxmox) -> Result<Value, Failure> {
     let Some(name) = proxmox.login.token_name() else { return Ok(Value::Null) };
     let user = format!("/access/users/{}", encoded(&proxmox.login.user()));
@@ -215,7 +216,7 @@ pub fn token(cx: &Cx, proxmox: &Proxmox) -> Result<Value, Failure> {
     })
 }
 
-/// Asks Proxmox about the login, each question in a step of its own. Only the tree must be seen: every login may see its own.
+/// Queries Proxmox about the login, with one step per query. Only the tree is required: every login may read its own.
 pub fn observe(cx: &Cx, proxmox: &Proxmox) -> anyhow::Result<LoginFacts> {
     let (user, name) = (proxmox.login.user(), proxmox.login.token_name());
     let get = |purpose: &'static str, path: &str| proxmox.get(cx, purpose, path);
@@ -246,7 +247,7 @@ pub fn observe(cx: &Cx, proxmox: &Proxmox) -> anyhow::Result<LoginFacts> {
     Ok(LoginFacts::of(std::array::from_fn(|at| answers.get(at).unwrap_or(&Value::Null)), name.unwrap_or_default())?)
 }
 
-/// An answer that the audit can do without.
+/// Turns an answer that the audit can do without into a step.
 fn seen(answer: Result<Value, Failure>) -> anyhow::Result<StepResult<Value>> {
     match answer {
         Ok(Value::String(text)) => Ok(StepResult::ok(Value::String(text.clone()), text)),
@@ -256,14 +257,14 @@ fn seen(answer: Result<Value, Failure>) -> anyhow::Result<StepResult<Value>> {
     }
 }
 
-/// A part of a path, for a URL.
+/// Percent-encodes a path segment for a URL.
 fn encoded(text: &str) -> String {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.~@".contains(byte);
     text.bytes().map(|byte| if plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
-/// What the operator's own classes and clusters ask for. A shipped example counts once it is used: by a cluster of theirs,
-/// or in Omni, as the state remembers. Only classes that `counts`.
+/// Returns what the operator's own classes and clusters require, for classes for which `counts` returns true. A shipped example
+/// is included once it is used: by one of the operator's clusters, or in Omni according to the state.
 pub fn wanted(cx: &Cx, counts: &dyn Fn(&str) -> bool) -> Result<Requirements, Failure> {
     let id = cx.settings.provider_id(None).value;
     let mut sets = BTreeMap::new();
@@ -285,17 +286,17 @@ pub fn wanted(cx: &Cx, counts: &dyn Fn(&str) -> bool) -> Result<Requirements, Fa
     Ok(Requirements { machines, sets })
 }
 
-/// The objects that Proxmox shows this login, by the paths of their permissions.
+/// The objects that Proxmox shows to this login, as their permission paths.
 pub fn visible(inventory: &Inventory) -> BTreeSet<String> {
     let nodes = inventory.nodes.iter().filter(|node| node.figures.known().is_some());
     let nodes = nodes.map(|node| format!("/nodes/{}", node.name));
     nodes.chain(inventory.storages().map(|storage| format!("/storage/{}", storage.name))).collect()
 }
 
-/// What the login may do. The tree leaves out paths on which the login has nothing, so those that it leaves in doubt are asked one by one.
+/// Determines the login's permissions. The tree omits paths without any privilege, so the doubtful ones are queried individually.
 ///
 /// # Errors
-/// The first failure.
+/// Returns the first failure.
 pub fn permissions_on(
     cx: &Cx,
     proxmox: &Proxmox,
@@ -326,13 +327,13 @@ pub fn permissions_on(
     Ok(Permissions { tree: tree.clone(), exact })
 }
 
-/// The privileges in the answer about one path.
+/// The privileges in the answer for one path.
 fn held_in(query: &str, data: &Value) -> Result<BTreeSet<String>, Failure> {
     let found = status::permissions(data).map_err(|why| Failure::new(Code::Failed, format!("{query}: {why}")))?;
     Ok(found.into_values().flat_map(BTreeMap::into_keys).collect())
 }
 
-/// The row with `{node}` for the node that it is about, and that node.
+/// Replaces the node in a row by `{node}`, and returns it separately.
 pub fn without_node(row: &Row, scope: &Scope) -> (Row, Option<String>) {
     let named = |text: &str, node: &str| {
         text.split_once("/nodes/")
@@ -348,7 +349,7 @@ pub fn without_node(row: &Row, scope: &Scope) -> (Row, Option<String>) {
     (Row { call: general(&row.call), path: general(&row.path), alternatives, ..row.clone() }, Some(node.clone()))
 }
 
-/// A step that says what the audit is for.
+/// Adds a step that shows what the audit covers.
 pub fn report_wanted(cx: &Cx, wanted: &Requirements) {
     let (status, detail) = match wanted.machines.len() {
         0 => {
@@ -362,7 +363,7 @@ pub fn report_wanted(cx: &Cx, wanted: &Requirements) {
     cx.ui.note("classes", "Read the classes and clusters of this project", status, detail);
 }
 
-/// Without `all` only what is not there. Rows that differ in their node alone are shown as one.
+/// Shows the rows; without `all`, only absent privileges. Rows that differ only in their node are merged.
 pub fn show(cx: &Cx, rows: &[Row], scope: &Scope, script: Option<&str>, all: bool) {
     let mut shown: Vec<(Row, BTreeSet<String>)> = Vec::new();
     for row in rows {

@@ -1,4 +1,4 @@
-//! A backup of the Omni stack while it runs: its parts, and the archive that they become.
+//! A backup of the running Omni stack: its parts, and the archive that contains them.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -28,24 +28,24 @@ use crate::flow::site;
 
 /// The directory of Omni's SQLite database in its container.
 pub const SQLITE_DIR: &str = "/_out/sqlite";
-/// Where the embedded etcd answers in the network that Omni shares with the sidecar, to anyone who is in it (omni v1.9.3
-/// `internal/pkg/config/schema.json`, storage.default.etcd.endpoints).
+/// The address of the embedded etcd in the network that Omni shares with the sidecar. Anyone in that network can use it (omni
+/// v1.9.3 `internal/pkg/config/schema.json`, storage.default.etcd.endpoints).
 pub const ETCD_ENDPOINT: &str = "--endpoints=http://localhost:2379";
-/// How often the database is copied until two copies agree.
+/// Maximum number of copies of the database until two of them agree.
 const ROUNDS: usize = 20;
 
-/// A backup that is older does not lead back from an upgrade.
+/// Seconds after which a backup is too old to roll back an upgrade.
 const FRESH: u64 = 24 * 3600;
 
-/// The file of the last backup that `omni-backup` recorded, and when it was made, in seconds since 1970.
+/// The file of the last backup that `omni-backup` recorded, and its time, in seconds since the Unix epoch.
 pub fn last(state: &State) -> Option<(String, u64)> {
     Some((state.get("last_backup")?, clock::seconds(&state.get("last_backup_at")?)?))
 }
 
-/// The last backup, if it is there and of the last day.
+/// Returns the last backup if it exists and is at most a day old.
 ///
 /// # Errors
-/// Why there is none.
+/// Returns why there is none.
 pub fn current(cx: &Cx) -> Result<String, String> {
     let state = cx.fresh_state().map_err(|failure| failure.message)?;
     let now = clock::of_time(SystemTime::now());
@@ -57,20 +57,20 @@ pub fn current(cx: &Cx) -> Result<String, String> {
     }
 }
 
-/// The running stack that is backed up.
+/// The running stack to back up.
 pub struct Source {
     containers: Vec<Container>,
-    /// The image with the tools of Omni's etcd.
+    /// The image with the tools for Omni's etcd.
     image: String,
-    /// How etcdctl reaches each member of it.
+    /// The flags with which etcdctl reaches each member.
     etcd: Vec<Vec<String>>,
 }
 
 impl Source {
-    /// The stack, which must run.
+    /// Finds the stack, which must be running.
     ///
     /// # Errors
-    /// [`Code::Prerequisite`] when Omni or its sidecar does not run.
+    /// Fails with [`Code::Prerequisite`] if Omni or its sidecar is not running.
     pub fn find(cx: &Cx, image: Option<&str>) -> Result<Source, Failure> {
         let containers = Compose::find(cx)?.containers()?;
         for service in [SIDECAR, OMNI] {
@@ -92,12 +92,12 @@ impl Source {
     }
 }
 
-/// The members of an external etcd that the settings name.
+/// The members of an external etcd in the settings.
 pub fn external_etcd(settings: &str) -> Vec<String> {
     check::site::texts(settings, &["storage", "default", "etcd", "endpoints"])
 }
 
-/// The flags of etcdctl for each member of the etcd with Omni's store: the one inside Omni, or the external one.
+/// The etcdctl flags for each member of the etcd with Omni's store: the embedded one, or the external one.
 fn members(settings: &str) -> Vec<Vec<String>> {
     let file = |(flag, key)| {
         let found = check::site::texts(settings, &["storage", "default", "etcd", key]);
@@ -114,16 +114,16 @@ fn version_of<'c>(containers: &'c [Container], service: &str) -> Option<&'c str>
     stack::tag(&stack::service(containers, service)?.image)
 }
 
-/// The image with the tools of the etcd in this Omni, if no other is named.
+/// Returns `given`, or the image with the tools for the etcd in this Omni.
 pub fn etcd_image(given: Option<&str>, omni: Option<&str>) -> String {
     let version = omni.and_then(|tag| version::parse(tag).ok()).unwrap_or_else(|| table().facts.omni.clone());
     given.map_or_else(|| table().etcd_image(&version), str::to_owned)
 }
 
-/// Writes the backup to `file`, encrypted to `recipients` if there are any. Returns what is in it, in words.
+/// Writes the backup to `file`, encrypted to `recipients` if there are any. Returns a description of its contents.
 ///
 /// # Errors
-/// Whatever could not be read; there is no file then.
+/// Returns an error for anything that cannot be read; then no file is written.
 pub fn make(cx: &Cx, source: &Source, recipients: &[String], file: &Path) -> Result<String, Failure> {
     let scratch = Scratch::new(&cx.paths.scratch_root(), "backup")?;
     let parts = scratch.path().join("parts");
@@ -142,7 +142,7 @@ pub fn make(cx: &Cx, source: &Source, recipients: &[String], file: &Path) -> Res
     Ok(contents(&manifest))
 }
 
-/// What a backup holds, in words.
+/// Describes what a backup contains.
 pub fn contents(manifest: &Manifest) -> String {
     let key = if manifest.parts.contains_key(backup::STORE_KEY) { "with" } else { "without" };
     let (clusters, machines) =
@@ -153,7 +153,7 @@ pub fn contents(manifest: &Manifest) -> String {
     )
 }
 
-/// Collects all parts in `dir`, the manifest included.
+/// Collects all parts in `dir`, including the manifest.
 fn gather(cx: &Cx, source: &Source, with_key: bool, dir: &Path) -> Result<Manifest, Failure> {
     let made_at = clock::rfc3339(SystemTime::now());
     let docker = Docker::find(cx)?;
@@ -199,7 +199,7 @@ fn gather(cx: &Cx, source: &Source, with_key: bool, dir: &Path) -> Result<Manife
 /// Saves a snapshot of the running etcd in `dir`, and reads it.
 ///
 /// # Errors
-/// [`Code::Failed`] with what etcd says; as [`read_store`].
+/// Fails with [`Code::Failed`] and etcd's output, or as [`read_store`].
 pub fn save_etcd(cx: &Cx, source: &Source, dir: &Path) -> Result<Store, Failure> {
     let docker = Docker::find(cx)?;
     let network = format!("container:{}", source.container(SIDECAR));
@@ -210,7 +210,7 @@ pub fn save_etcd(cx: &Cx, source: &Source, dir: &Path) -> Result<Store, Failure>
         let run = |words: &[&str]| {
             docker.etcd(&source.image, &network, dir, &[&["etcdctl"], flags.as_slice(), words].concat())
         };
-        // `snapshot save` has no limit of its own.
+        // `snapshot save` has no timeout of its own.
         let health = run(&["--command-timeout=10s", "endpoint", "health"])?;
         let ended = if health.success() { run(&["snapshot", "save", &to])? } else { health };
         if ended.success() {
@@ -232,16 +232,16 @@ pub fn save_etcd(cx: &Cx, source: &Source, dir: &Path) -> Result<Store, Failure>
 /// Reads a snapshot of etcd.
 ///
 /// # Errors
-/// [`Code::Invalid`] with what is wrong with it.
+/// Fails with [`Code::Invalid`] and what is wrong with it.
 pub fn read_store(file: &Path) -> Result<Store, Failure> {
     let mut open = File::open(file).map_err(|error| cannot("read", file, &error))?;
     snapshot::read(&mut open).map_err(|why| Failure::new(Code::Invalid, why))
 }
 
-/// Refuses a store that Omni would not look at: with another account it starts an empty one beside it.
+/// Refuses a store that Omni would ignore: with another account, Omni starts with an empty one.
 ///
 /// # Errors
-/// [`Code::Conflict`] with the accounts that the store has.
+/// Fails with [`Code::Conflict`] and the accounts in the store.
 pub fn owned(store: &Store, account: &str) -> Result<(), Failure> {
     if store.accounts.contains_key(account) {
         return Ok(());
@@ -252,15 +252,15 @@ pub fn owned(store: &Store, account: &str) -> Result<(), Failure> {
         .hint("Omni runs, or would run, with an empty store: set OMNI_ACCOUNT_UUID in docker/.env to the account that the store has"))
 }
 
-/// Copies SQLite's files from under a running Omni, again and again until two copies show that the first one is consistent:
-/// the database itself did not change between them, and its write-ahead log only grew. At the moment between the two copies
-/// the files then were what the first one holds, as after a power cut, which SQLite recovers from (sqlite.org/wal.html; omni
-/// v1.9.3 `internal/pkg/config`: `journal_mode(WAL)`).
+/// Copies SQLite's files while Omni runs, repeatedly, until two copies show that the first one is consistent: between them the
+/// database itself did not change, and its write-ahead log only grew. At the moment between the two copies, the files were thus
+/// identical to the first copy, as after a power cut, from which SQLite recovers (sqlite.org/wal.html; omni v1.9.3
+/// `internal/pkg/config`: `journal_mode(WAL)`).
 fn copy_sqlite(docker: &Docker<'_>, container: &str, dir: &Path) -> Result<(), Failure> {
     let copy = |round: usize| {
         let to = dir.with_file_name(format!("sqlite-{round}"));
         files::own_dir(&to).map_err(|error| cannot("create", &to, &error))?;
-        // A file that shrinks or goes away meanwhile ends docker's copy; the next one counts.
+        // `docker cp` fails if a file shrinks or disappears meanwhile; the next copy may succeed.
         match docker.copy_out(container, SQLITE_DIR, &to) {
             Err(failure) if failure.code == Code::Interrupted => Err(failure),
             _ => Ok(to),
@@ -271,7 +271,7 @@ fn copy_sqlite(docker: &Docker<'_>, container: &str, dir: &Path) -> Result<(), F
         let next = copy(round)?;
         if settled(&before, &next).unwrap_or(false) {
             let (shm, place) = (before.join("omni.db-shm"), dir.join("sqlite"));
-            // Its index of the log is made again, and is of no use elsewhere.
+            // The index of the log is rebuilt, and is of no use elsewhere.
             let kept = if shm.exists() { std::fs::remove_file(shm) } else { Ok(()) };
             return kept
                 .and_then(|()| std::fs::rename(&before, &place))
@@ -294,8 +294,8 @@ fn settled(before: &Path, next: &Path) -> std::io::Result<bool> {
     Ok(!old.exists() || (cut_log(&old).and_then(|()| files::begins_with(&new, &old, false)))?)
 }
 
-/// Leaves what SQLite wrote to its log since it last began it: the frames with the salt of its header. Those behind them are older,
-/// and are overwritten from the front (sqlite.org/fileformat2.html#the_write_ahead_log).
+/// Truncates the log to the frames that SQLite wrote since it last restarted it: those with the salt of the header. The frames
+/// behind them are older, and are overwritten from the front (sqlite.org/fileformat2.html#the_write_ahead_log).
 fn cut_log(log: &Path) -> std::io::Result<()> {
     let file = File::options().read(true).write(true).open(log)?;
     let (mut header, mut frame) = ([0; 32], [0; 24]);
@@ -309,7 +309,7 @@ fn cut_log(log: &Path) -> std::io::Result<()> {
     file.set_len(end.min(file.metadata()?.len()))
 }
 
-/// The files of the project, and those that `docker/.env` names, with their places in the archive.
+/// The files of the project and those named in `docker/.env`, with their paths in the archive.
 fn configuration(cx: &Cx) -> Vec<(PathBuf, String)> {
     let named = |key: &str| cx.settings.env_file.get(key).map(|path| host_path(cx, path));
     let there = cx.paths.config().is_file().then(|| cx.paths.config());
@@ -338,7 +338,7 @@ fn configuration(cx: &Cx) -> Vec<(PathBuf, String)> {
     found.chain(files).chain(ca).collect()
 }
 
-/// Reads a file that must be there, and copies it to `to`, for this user only.
+/// Reads a required file, and copies it to `to`, readable only by this user.
 fn copy_text(cx: &Cx, from: &Path, to: Option<PathBuf>) -> Result<String, Failure> {
     let bytes = cx.read(from, "it belongs in the backup: put it back, or correct its path in docker/.env")?;
     if let Some(to) = to {
@@ -348,10 +348,10 @@ fn copy_text(cx: &Cx, from: &Path, to: Option<PathBuf>) -> Result<String, Failur
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The files below `dir`, with their checksums.
+/// Returns the files below `dir`, with their checksums.
 ///
 /// # Errors
-/// [`Code::Invalid`] for anything that is not a file.
+/// Fails with [`Code::Invalid`] for anything that is not a file.
 pub fn parts(dir: &Path) -> Result<BTreeMap<String, Part>, Failure> {
     let part = |(name, size): (PathBuf, Option<u64>)| {
         let odd = || Failure::new(Code::Invalid, format!("`{}` is not a regular file", name.display()));

@@ -1,5 +1,5 @@
-//! Opens the archive of a backup and checks everything about it: that it is complete, that its store is readable and belongs
-//! to it, that a key opens the store, and that etcd and SQLite accept their parts.
+//! Opens a backup archive and checks it: that it is complete, that its store is readable and matches the manifest, that a key
+//! opens the store, and that etcd and SQLite accept their parts.
 
 use std::path::{Path, PathBuf};
 
@@ -16,15 +16,15 @@ use runtime::tool::archive::{self, Encryption};
 use runtime::tool::docker::Docker;
 use runtime::tool::gpg;
 
-/// The private key that opens an archive, and the image whose programs check it.
+/// The private key that opens an archive, and the image with the programs that check it.
 pub struct VerifyOptions<'a> {
-    /// The private key of age.
+    /// The age private key.
     pub identity: Option<&'a Path>,
-    /// The image with the tools of etcd.
+    /// The image with the etcd tools.
     pub image: Option<&'a str>,
 }
 
-/// A backup, unpacked in a directory that is removed with the value.
+/// A backup, unpacked in a directory that is removed when this value is dropped.
 pub struct OpenedBackup {
     pub scratch: Scratch,
     pub manifest: Manifest,
@@ -32,17 +32,17 @@ pub struct OpenedBackup {
 }
 
 impl OpenedBackup {
-    /// Where a part is.
+    /// The path of a part.
     pub fn part(&self, name: &str) -> PathBuf {
         self.scratch.path().join("parts").join(name)
     }
 
-    /// The directory that a part is in.
+    /// The directory that contains a part.
     pub fn dir_of(&self, name: &str) -> PathBuf {
         self.part(name).parent().map(Path::to_owned).unwrap_or_default()
     }
 
-    /// The Omni that it was made of.
+    /// The version of Omni that the backup was made from.
     pub fn version(&self) -> Option<&str> {
         self.manifest.versions.get("omni").map(String::as_str)
     }
@@ -51,7 +51,7 @@ impl OpenedBackup {
         self.manifest.parts.contains_key(name)
     }
 
-    /// The data directory for Omni's etcd, once [`OpenedBackup::check_restore`] has made it.
+    /// The data directory for Omni's etcd, once [`OpenedBackup::check_restore`] has created it.
     pub fn etcd(&self) -> PathBuf {
         self.scratch.path().join("etcd")
     }
@@ -59,7 +59,7 @@ impl OpenedBackup {
     /// Opens `file`, and checks its parts and its store.
     ///
     /// # Errors
-    /// [`Code::Invalid`] with everything that is missing or changed.
+    /// Fails with [`Code::Invalid`] and everything that is missing or changed.
     pub fn open(cx: &Cx, file: &Path, means: &VerifyOptions<'_>) -> anyhow::Result<OpenedBackup> {
         let scratch = cx.ui.step("open", format!("Open {}", file.display()), || {
             let scratch = Scratch::new(&cx.paths.scratch_root(), "restore")?;
@@ -80,7 +80,7 @@ impl OpenedBackup {
         Ok(OpenedBackup { scratch, manifest, store })
     }
 
-    /// Checks that the archive's key opens the store, or the one at `file`.
+    /// Checks that the key in the archive, or else the one at `file`, opens the store.
     ///
     /// # Errors
     /// As [`gpg::open_slot`].
@@ -99,10 +99,10 @@ impl OpenedBackup {
         })
     }
 
-    /// Lets SQLite check its database, which also applies the write-ahead log.
+    /// Runs SQLite's integrity check on the database, which also applies the write-ahead log.
     ///
     /// # Errors
-    /// [`Code::Invalid`] with what SQLite says.
+    /// Fails with [`Code::Invalid`] and SQLite's output.
     pub fn check_sqlite(&self, cx: &Cx) -> anyhow::Result<()> {
         cx.ui.step("sqlite", "Check the SQLite database", || {
             let Ok(sqlite) = which::which("sqlite3") else {
@@ -120,10 +120,10 @@ impl OpenedBackup {
         })
     }
 
-    /// Restores the snapshot with etcd's own program into a data directory.
+    /// Restores the snapshot into a data directory with etcd's own program.
     ///
     /// # Errors
-    /// [`Code::Invalid`] when etcd refuses it.
+    /// Fails with [`Code::Invalid`] if etcd rejects it.
     pub fn check_restore(&self, cx: &Cx, means: &VerifyOptions<'_>) -> anyhow::Result<()> {
         let image = backup::etcd_image(means.image, self.version());
         cx.ui.step("restore", "Check that etcd restores its snapshot", || {
@@ -134,7 +134,7 @@ impl OpenedBackup {
                 docker.etcd(&image, "none", dir, &words)
             };
             let mut ended = run("etcdutl")?;
-            // Before 3.5, etcdctl does it; the init of the container says so (tini of docker 20.10).
+            // Before 3.5, etcdctl does it. The error is printed by the container's init (tini of docker 20.10).
             if ended.stderr.contains("executable file not found") || ended.stderr.contains("exec etcdutl failed") {
                 ended = run("etcdctl")?;
             }
@@ -161,7 +161,7 @@ fn unpack(cx: &Cx, file: &Path, identity: Option<&Path>, dir: &Path) -> Result<(
     archive::unpack(cx, &plain, &parts).map_err(named)
 }
 
-/// The manifest, once every part is as it says.
+/// Returns the manifest if every part matches it.
 fn complete(parts: &Path) -> Result<Manifest, Failure> {
     let refuse = |why: String| {
         Failure::new(Code::Invalid, "it is not a whole backup")
@@ -175,7 +175,7 @@ fn complete(parts: &Path) -> Result<Manifest, Failure> {
     if differences.is_empty() { Ok(manifest) } else { Err(refuse(differences.join("\n"))) }
 }
 
-/// Refuses a store that is not the manifest's.
+/// Refuses a store that does not match the manifest.
 fn same(manifest: &Manifest, store: &Store) -> Result<(), Failure> {
     backup::owned(store, &manifest.account)?;
     let slots = store.slots.keys().cloned().collect();

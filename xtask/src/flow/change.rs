@@ -1,7 +1,7 @@
-//! One change: what it does, what it destroys, how it is applied, how it is verified, and what the state records of it.
-//! Dry run, confirmation, execution, verification and JSON all come from a [`Plan`] of changes, so they cannot disagree.
+//! A change: what it does and destroys, how it is applied and verified, and what it records in the state.
+//! Dry run, confirmation, execution, verification and JSON all use the same [`Plan`] of changes, so they cannot disagree.
 //!
-//! A plan holds every change that a run makes to files, containers, Omni and Proxmox. The project's own notes
+//! A plan contains every change that a run makes to files, containers, Omni and Proxmox. The project's own notes
 //! (`.claude/omni-scale.local.md`, written after a change was verified) are not shown as changes.
 
 use std::fmt;
@@ -23,21 +23,21 @@ type Apply<'a> = Box<dyn FnOnce(&Cx) -> anyhow::Result<String> + 'a>;
 type Verify<'a> = Box<dyn FnOnce(&Cx) -> anyhow::Result<()> + 'a>;
 type Record<'a> = Box<dyn FnOnce(&mut State) + 'a>;
 
-/// One change. It holds everything that is needed to apply it, so that nothing is decided while acting.
+/// One change. It contains everything that is needed to apply it, so that nothing is decided during execution.
 pub struct Change<'a> {
-    /// What is shown of it, and what a saved plan keeps.
+    /// What is shown of it and stored in a saved plan.
     pub shown: PlannedChange,
-    /// The name that confirms the destruction; `--allow-destroy` takes it.
+    /// The name to confirm the destruction with; also the value of `--allow-destroy`.
     owner: String,
-    /// Does it, and returns how it went, in words.
+    /// Applies the change, and returns a short description of the result.
     apply: Apply<'a>,
     verify: Option<Verify<'a>>,
     record: Option<Record<'a>>,
 }
 
 impl<'a> Change<'a> {
-    /// `verb` is one of `create`, `update`, `restart`, `apply`, `sync`, `install` and the like; `object` a path, a resource or the
-    /// stack; `undo` says how to take it back.
+    /// `verb` is `create`, `update`, `restart`, `apply`, `sync`, `install` or similar; `object` is a path, a resource or the
+    /// stack; `undo` describes how to revert the change.
     pub fn new(
         verb: &str,
         object: impl Into<String>,
@@ -50,26 +50,26 @@ impl<'a> Change<'a> {
         Change { shown, owner: String::new(), apply: Box::new(apply), verify: None, record: None }
     }
 
-    /// What it destroys, if anything, and whose name confirms that.
+    /// Sets what the change destroys, if anything, and the owner whose name confirms that.
     pub fn destroying(mut self, owner: &str, destroys: Vec<String>) -> Change<'a> {
         (self.owner, self.shown.destroys) = (owner.to_owned(), destroys);
         self
     }
 
-    /// What must hold right before it is applied.
+    /// Adds a precondition, checked right before the change is applied.
     pub fn only_if(mut self, holds: impl FnOnce(&Cx) -> anyhow::Result<()> + 'a) -> Change<'a> {
         let apply = self.apply;
         self.apply = Box::new(|cx| holds(cx).and_then(|()| apply(cx)));
         self
     }
 
-    /// How to check, after all changes of its plan were applied, that it took effect.
+    /// Sets the check that the change took effect, which runs after all changes of the plan.
     pub fn verified(mut self, verify: impl FnOnce(&Cx) -> anyhow::Result<()> + 'a) -> Change<'a> {
         self.verify = Some(Box::new(verify));
         self
     }
 
-    /// What the state records once the change is verified.
+    /// Sets what is recorded in the state once the change is verified.
     pub fn recorded(mut self, record: impl FnOnce(&mut State) + 'a) -> Change<'a> {
         self.record = Some(Box::new(record));
         self
@@ -90,7 +90,7 @@ pub struct Plan<'a> {
     changes: Vec<Change<'a>>,
     verifications: Vec<Verify<'a>>,
     records: Vec<Record<'a>>,
-    /// Confirmed together with this one, and carried out after it was verified and recorded.
+    /// A plan that is confirmed together with this one, and carried out after this one is verified and recorded.
     then: Option<Box<Plan<'a>>>,
 }
 
@@ -101,12 +101,12 @@ impl<'a> Plan<'a> {
         self.changes.push(change);
     }
 
-    /// Verifies something after all changes, also when there are none.
+    /// Adds a verification that runs after all changes, even if there are none.
     pub fn verify(&mut self, verify: impl FnOnce(&Cx) -> anyhow::Result<()> + 'a) {
         self.verifications.push(Box::new(verify));
     }
 
-    /// Records something once everything is verified, also when there are no changes.
+    /// Adds a record that is made once everything is verified, even if there are no changes.
     pub fn record(&mut self, record: impl FnOnce(&mut State) + 'a) {
         self.records.push(Box::new(record));
     }
@@ -118,7 +118,7 @@ impl<'a> Plan<'a> {
         self.records.extend(other.records);
     }
 
-    /// Adds a plan that is carried out after this one was verified and recorded.
+    /// Adds a plan that is carried out after this one is verified and recorded.
     pub fn then(mut self, next: Plan<'a>) -> Plan<'a> {
         self.then = Some(Box::new(next));
         self
@@ -128,13 +128,13 @@ impl<'a> Plan<'a> {
         self.changes().next().is_none()
     }
 
-    /// Every change, those of the plans that follow included.
+    /// Returns every change, including those of the plans that follow.
     pub fn changes(&self) -> impl Iterator<Item = &Change<'a>> {
         let plans = std::iter::successors(Some(self), |plan| plan.then.as_deref());
         plans.flat_map(|plan| &plan.changes)
     }
 
-    /// The same as a saved plan keeps it.
+    /// Returns the changes in the form that a saved plan stores.
     pub fn planned_changes(&self) -> Vec<PlannedChange> {
         self.changes().map(|change| change.shown.clone()).collect()
     }
@@ -143,7 +143,7 @@ impl<'a> Plan<'a> {
     /// Returns the outcome of a dry run, which stops after showing the plan.
     ///
     /// # Errors
-    /// When consent is missing, or a change or its verification fails; then with the changes that were made before.
+    /// Returns an error if consent is missing, or if a change or its verification fails; it lists the changes made before.
     pub fn run(self, cx: &Cx, question: &str) -> anyhow::Result<Option<Outcome>> {
         if !cx.dry_run && !self.is_empty() {
             confirm(cx, &self, question)?;
@@ -151,15 +151,15 @@ impl<'a> Plan<'a> {
         self.run_unasked(cx)
     }
 
-    /// As [`Plan::run`], for a task that has nothing to do after a dry run: it ends there, with `data` in its document.
+    /// As [`Plan::run`], for a task that has nothing left to do after a dry run: a dry run ends here, with `data` in its JSON.
     ///
     /// # Errors
-    /// As [`Plan::run`]; what [`ended_early`] takes for an outcome.
+    /// As [`Plan::run`]. The end of a dry run is an error as well, which [`ended_early`] turns into an outcome.
     pub fn carry_out(self, cx: &Cx, question: &str, data: &Value) -> anyhow::Result<()> {
         end_dry_run(self.run(cx, question)?, data)
     }
 
-    /// As [`Plan::carry_out`] with the changes of [`Plan::run_unasked`].
+    /// As [`Plan::carry_out`], without asking; see [`Plan::run_unasked`].
     ///
     /// # Errors
     /// As [`Plan::carry_out`].
@@ -167,7 +167,7 @@ impl<'a> Plan<'a> {
         end_dry_run(self.run_unasked(cx)?, data)
     }
 
-    /// The same for changes that need no consent: those that the call itself names, in files that git or a second call restores.
+    /// As [`Plan::run`], for changes that need no consent: the command names them, and git or a second call restores the files.
     ///
     /// # Errors
     /// As [`Plan::run`].
@@ -178,7 +178,7 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// The outcome of a dry run: the plan, and exit 3 unless it is empty.
+    /// Returns the outcome of a dry run: the plan, and exit code 3 unless it is empty.
     pub fn planned(&self, cx: &Cx) -> Outcome {
         for change in self.changes() {
             cx.ui.note(&change.shown.verb, change.title(), Status::Planned, &change.shown.effect);
@@ -193,7 +193,7 @@ impl<'a> Plan<'a> {
         .with(data)
     }
 
-    /// Whose machines the plan destroys without `--allow-destroy` of that name: each once, in the order of the changes.
+    /// The owners of what the plan destroys that `--allow-destroy` does not name: each once, in the order of the changes.
     fn owners(&self, cx: &Cx) -> Vec<&str> {
         let mut owners: Vec<&str> = Vec::new();
         for change in self.changes().filter(|change| !change.shown.destroys.is_empty()) {
@@ -217,7 +217,7 @@ impl<'a> FromIterator<Change<'a>> for Plan<'a> {
 #[derive(Debug)]
 struct DryRunEnd(Outcome);
 
-/// The end of a dry run as an error, with `data` in its document; nothing after a run that made its changes.
+/// Turns the outcome of a dry run into an error, with `data` in its JSON. Does nothing after a run that made its changes.
 fn end_dry_run(planned: Option<Outcome>, data: &Value) -> anyhow::Result<()> {
     planned.map_or(Ok(()), |planned| Err(DryRunEnd(planned.and(data.clone())).into()))
 }
@@ -230,15 +230,15 @@ impl fmt::Display for DryRunEnd {
 
 impl std::error::Error for DryRunEnd {}
 
-/// What a dry run comes to that ended early.
+/// Returns the outcome of a dry run that ended early.
 ///
 /// # Errors
-/// Any other error, as it is.
+/// Returns any other error unchanged.
 pub fn ended_early(error: anyhow::Error) -> anyhow::Result<Outcome> {
     error.downcast::<DryRunEnd>().map(|ended| ended.0)
 }
 
-/// omnictl, installed when there is none.
+/// Returns omnictl, and installs it first if it is missing.
 ///
 /// # Errors
 /// As [`omnictl_on_need`] and [`Omnictl::find`].
@@ -247,11 +247,11 @@ pub fn omnictl(cx: &Cx) -> anyhow::Result<Omnictl<'_>> {
     Ok(Omnictl::find(cx)?)
 }
 
-/// Installs omnictl when a task needs it and there is none. The plan of a dry run is then this much, and ends there: the rest of it
-/// takes an omnictl to find out.
+/// Installs omnictl if it is missing. In a dry run, the installation is all that is planned, and the dry run ends: the rest of
+/// the plan cannot be determined without omnictl.
 ///
 /// # Errors
-/// As [`install::on_need`]; what [`ended_early`] takes for an outcome.
+/// As [`install::on_need`]. The end of a dry run is an error as well, which [`ended_early`] turns into an outcome.
 pub fn omnictl_on_need(cx: &Cx) -> anyhow::Result<()> {
     if !cx.dry_run || omnictl::locate().is_some() {
         return Ok(install::on_need(cx)?);
@@ -266,7 +266,7 @@ pub fn omnictl_on_need(cx: &Cx) -> anyhow::Result<()> {
     Err(DryRunEnd(planned.next("cargo xtask omnictl-install")).into())
 }
 
-/// Gets consent: `--yes`, or a yes to `question` on a terminal. Destruction takes the owner's name as well: typed, or as
+/// Gets consent: `--yes`, or yes to `question` on a terminal. Destruction also needs the owner's name: typed, or as
 /// `--allow-destroy NAME`.
 fn confirm(cx: &Cx, plan: &Plan<'_>, question: &str) -> Result<(), Failure> {
     let owners = plan.owners(cx);
@@ -288,7 +288,7 @@ fn confirm(cx: &Cx, plan: &Plan<'_>, question: &str) -> Result<(), Failure> {
     if yes { Ok(()) } else { Err(declined(cx, plan, question)) }
 }
 
-/// Without a prompt: `--yes` for any change, and the name of everything whose machines are destroyed.
+/// Consent without a prompt: `--yes` for any change, and `--allow-destroy` for every owner of what is destroyed.
 fn confirmed_by_flags(cx: &Cx, owners: &[&str], question: &str) -> Result<(), Failure> {
     let mut missing = Vec::new();
     if !cx.ask.yes() {
@@ -306,7 +306,7 @@ fn confirmed_by_flags(cx: &Cx, owners: &[&str], question: &str) -> Result<(), Fa
     Err(Failure::missing(missing).cause(cause).hint(hint))
 }
 
-/// What a no leaves: the changes that were not made, and whatever the task did before it asked.
+/// The failure after the answer no: the changes that were not made, and what the task had already done.
 fn declined(cx: &Cx, plan: &Plan<'_>, question: &str) -> Failure {
     let not_done: Vec<String> = plan.changes().map(Change::title).collect();
     Failure::new(Code::Interrupted, format!("{question}: not confirmed")).cause(format!(
@@ -316,7 +316,7 @@ fn declined(cx: &Cx, plan: &Plan<'_>, question: &str) -> Failure {
     ))
 }
 
-/// What this run has changed so far, by the steps that it reported.
+/// Describes what this run has changed so far, according to the steps it reported.
 fn done_so_far(cx: &Cx) -> String {
     let steps = cx.ui.steps();
     let changed: Vec<&str> =
@@ -324,7 +324,7 @@ fn done_so_far(cx: &Cx) -> String {
     if changed.is_empty() { "nothing was changed".to_owned() } else { format!("done before: {}", changed.join(", ")) }
 }
 
-/// The one loop: apply in order, stop at the first failure, verify, record once. `done` was done before.
+/// Applies the changes in order, stops at the first failure, then verifies and records. `done` lists the changes made before.
 fn execute(cx: &Cx, plan: Plan<'_>, mut done: Vec<String>) -> anyhow::Result<()> {
     let Plan { changes, verifications, records, then } = plan;
     for change in changes {
@@ -348,7 +348,7 @@ fn execute(cx: &Cx, plan: Plan<'_>, mut done: Vec<String>) -> anyhow::Result<()>
     then.map_or(Ok(()), |next| execute(cx, *next, done))
 }
 
-/// `failure` with what was done before it.
+/// Adds what was done before the failure.
 fn with_done(mut failure: Failure, done: &[String]) -> Failure {
     if !done.is_empty() {
         let sep = if failure.cause.is_empty() { "" } else { "\n" };
@@ -360,13 +360,13 @@ fn with_done(mut failure: Failure, done: &[String]) -> Failure {
     failure
 }
 
-/// Whether somebody made the same since we looked. A run that was killed leaves its omnictl alive: nothing ends it, and
-/// it goes on to its end.
+/// Returns true if somebody else has made the same change meanwhile. The omnictl of a killed run, for example, stays alive and
+/// runs to its end.
 pub fn overtaken(failure: &Failure) -> bool {
     failure.code == Code::Conflict
 }
 
-/// Does again, once, what was overtaken: it finds what is there now and goes on from it.
+/// Runs `work` again, once, if it was overtaken, so that it continues from the current state.
 pub fn retry_overtaken<T>(work: impl Fn() -> Result<T, Failure>) -> Result<T, Failure> {
     match work() {
         Err(failure) if overtaken(&failure) => work(),

@@ -1,4 +1,4 @@
-//! A cluster in Omni: what it looks like now, and the wait until it is Running and ready.
+//! A cluster in Omni: its current state, and the wait until it is Running and ready.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -16,10 +16,10 @@ use runtime::parallel::{ALL, both, map_all};
 use runtime::tool::omnictl::Omnictl;
 use runtime::wait::Poll;
 
-/// The cluster as Omni sees it now, or `None`. Nine reads, side by side, however many machines there are.
+/// Returns the cluster as Omni reports it, or `None`. Makes nine parallel reads, however many machines there are.
 ///
 /// # Errors
-/// Those of omnictl.
+/// Returns an error if omnictl cannot be run or rejects a request.
 pub fn observe(omnictl: &Omnictl<'_>, cluster: &str) -> Result<Option<ClusterView>, Failure> {
     let selector = format!("omni.sidero.dev/cluster={cluster}");
     let own =
@@ -32,7 +32,7 @@ pub fn observe(omnictl: &Omnictl<'_>, cluster: &str) -> Result<Option<ClusterVie
     let mut own = own.into_iter();
     let mut next = || own.next().unwrap_or(Ok(None));
     let (status, wanted) = (next()?, next()?);
-    // Omni has taken the cluster, and its controllers have not looked at it yet.
+    // Omni has accepted the cluster, but its controllers have not processed it yet.
     let unseen = || wanted.as_ref().map(|cluster| Resource { metadata: cluster.metadata.clone(), spec: Value::Null });
     let Some(status) = status.or_else(unseen) else { return Ok(None) };
     let upgrades = [(UpgradeSubject::Talos, next()?), (UpgradeSubject::Kubernetes, next()?)];
@@ -51,11 +51,11 @@ pub fn observe(omnictl: &Omnictl<'_>, cluster: &str) -> Result<Option<ClusterVie
     })))
 }
 
-/// Which of these clusters are Running and ready, as [`observe`] would say of each, and in as many reads for all of them; their
-/// VMs run in Proxmox, where it can be asked.
+/// Returns which of these clusters are Running and ready, by the same rules as [`observe`] but with a number of reads that does
+/// not depend on the number of clusters. Where Proxmox can be queried, their VMs must run too.
 ///
 /// # Errors
-/// Those of omnictl.
+/// Returns an error if omnictl cannot be run or rejects a request.
 pub fn running(cx: &Cx, omnictl: &Omnictl<'_>, names: &BTreeSet<&str>) -> Result<BTreeSet<String>, Failure> {
     let kinds = [
         "clusterstatuses",
@@ -99,7 +99,7 @@ fn by_id(found: Vec<Resource>) -> BTreeMap<String, Resource> {
     found.into_iter().map(|found| (found.metadata.id.clone(), found)).collect()
 }
 
-/// Resources by the cluster whose label they carry.
+/// Groups resources by their cluster label.
 fn by_cluster(found: Vec<Resource>) -> BTreeMap<String, Vec<Resource>> {
     let mut groups: BTreeMap<String, Vec<Resource>> = BTreeMap::new();
     for each in found {
@@ -110,19 +110,19 @@ fn by_cluster(found: Vec<Resource>) -> BTreeMap<String, Vec<Resource>> {
     groups
 }
 
-/// Six machines take the real provider a minute and a half to make; images, boots and bootstraps take the rest.
+/// The real provider needs a minute and a half to create six machines; images, boots and bootstraps need the rest.
 const RUNNING: Duration = Duration::from_secs(30 * 60);
-/// The upgrade of one machine: its drain takes up to five minutes, installation and reboot the rest.
+/// The upgrade of one machine: draining takes up to five minutes, installation and reboot the rest.
 const ONE: Duration = Duration::from_secs(15 * 60);
 
-/// Waits until Omni says Running and ready, of the cluster and of each machine set, and machines that have to go are gone.
-/// Meanwhile whoever is waited for is looked at too: a provider that is stopped or a VM that is gone is said at once, and ends the
-/// wait when it stays so.
+/// Waits until Omni reports the cluster and each machine set as Running and ready, and machines that have to leave are gone.
+/// Meanwhile it also checks what the cluster depends on: a stopped provider or a missing VM is reported immediately, and ends
+/// the wait if it persists.
 pub fn wait_until_running(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> anyhow::Result<ClusterView> {
     wait_within(cx, omnictl, cluster, RUNNING)
 }
 
-/// As [`wait_until_running`], for an upgrade: its machines restart one after another.
+/// As [`wait_until_running`], for an upgrade, in which machines restart one after another.
 ///
 /// # Errors
 /// As [`wait_until_running`].
@@ -149,16 +149,16 @@ fn wait_within(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str, limit: Duration) -
     })
 }
 
-/// What a wait for a cluster has seen so far.
+/// What a wait for a cluster has observed so far.
 struct Progress {
-    /// The machines that were ready at the last look; `None` before the first.
+    /// The machines that were ready in the last poll; `None` before the first.
     ready: Option<BTreeSet<String>>,
     watch: Watch,
 }
 
 impl Progress {
     fn look(&mut self, cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> anyhow::Result<Poll<ClusterView>> {
-        // One poll that fails must not end a wait of half an hour.
+        // A single failed poll must not end a wait of half an hour.
         let seen = match observe(omnictl, cluster) {
             Err(failure) if matches!(failure.code, Code::Unreachable | Code::Timeout) => {
                 return Ok(Poll::Waiting(format!("waiting for Omni: {}", failure.message)));
@@ -174,9 +174,9 @@ impl Progress {
         for name in ready.iter().filter(|name| self.ready.as_ref().is_some_and(|known| !known.contains(*name))) {
             cx.ui.say(&format!("           {name} is ready"));
         }
-        // One that restarts is ready again.
+        // Replaced, not extended: a machine that restarts is reported as ready again.
         self.ready = Some(ready);
-        // Omni hears late of a machine that has died: Proxmox tells whether all VMs run.
+        // Omni notices late that a machine has died; Proxmox shows whether all VMs run.
         if view.settled() && !explain::causes(cx, omnictl, &view).iter().any(|found| found.lasting) {
             return Ok(Poll::Done(view));
         }
@@ -197,29 +197,28 @@ impl Progress {
     }
 }
 
-/// When a wait first looks for causes, and how often then: the calls cost as much as a look at the cluster.
+/// When a wait first looks for causes, and how often after that: the calls cost as much as a poll of the cluster.
 const FIRST: Duration = Duration::from_secs(2);
 const EVERY: Duration = Duration::from_secs(5);
-/// How many looks in a row must find the same lasting cause before the wait is given up: a provider that is being recreated is
-/// back by then.
+/// After how many polls in a row with the same lasting cause the wait gives up: a provider that is being recreated is back by
+/// then.
 const PATIENCE: usize = 3;
 
-/// What is in the way of a cluster that is waited for.
+/// The causes that block a cluster during a wait.
 #[derive(Debug)]
 struct Watch {
     due: Instant,
     found: Vec<Cause>,
-    /// Looks in a row that found the same first cause, and that one stays.
+    /// Polls in a row that found the same first cause, a lasting one.
     same: usize,
 }
 
 impl Watch {
-    /// Begins with the wait.
     fn start() -> Watch {
         Watch { due: Instant::now() + FIRST, found: Vec::new(), same: 0 }
     }
 
-    /// Looks again, if it is time.
+    /// Looks for causes again if it is due.
     fn look(&mut self, cx: &Cx, omnictl: &Omnictl<'_>, view: &ClusterView) {
         if Instant::now() < self.due {
             return;
@@ -228,19 +227,19 @@ impl Watch {
         let of = |found: &[Cause]| found.first().filter(|first| first.lasting).map(|first| first.id.clone());
         let same = of(&found).is_some() && of(&found) == of(&self.found);
         self.same = if same { self.same + 1 } else { 1 };
-        // What stays keeps its words: an age that grows is no news.
+        // The text of a lasting cause is kept: a growing age is not news.
         if !same {
             self.found = found;
         }
         self.due = Instant::now() + EVERY;
     }
 
-    /// What is in the way now.
+    /// The first cause at the moment.
     fn first(&self) -> Option<&Cause> {
         self.found.first()
     }
 
-    /// What is in the way now, and then `words`.
+    /// Prefixes `words` with the first cause.
     fn first_and(&self, words: String) -> String {
         match self.first() {
             Some(found) => format!("{}; {words}", found.cause),
@@ -248,16 +247,16 @@ impl Watch {
         }
     }
 
-    /// A cause that stayed for so long that it is no use to wait.
+    /// The first cause, if it has lasted so long that waiting is pointless.
     fn lasting(&self) -> Option<&Cause> {
         self.first().filter(|first| first.lasting && self.same >= PATIENCE)
     }
 }
 
-/// Waits until Omni does not have the cluster. It deletes nothing itself.
+/// Waits until the cluster is gone from Omni. It does not delete anything itself.
 ///
 /// # Errors
-/// Those of omnictl; a timeout with what the deletion waits for.
+/// Returns an error if omnictl fails, or on a timeout, with what the deletion waits for.
 pub fn wait_until_gone(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> anyhow::Result<()> {
     let mut watch = Watch::start();
     let look = || {
@@ -284,7 +283,7 @@ pub fn wait_until_gone(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> anyhow::Re
         })
 }
 
-/// The failure for a cluster that Omni does not have; names those that it has.
+/// Returns the failure for a cluster that Omni does not have, which lists the clusters that it has.
 pub fn unknown(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> Failure {
     let names = match omnictl.list("clusters", None) {
         Ok(found) => found.into_iter().map(|found| found.metadata.id).collect::<Vec<_>>(),
@@ -305,10 +304,10 @@ pub fn unknown(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> Failure {
     failure.hint(hint).next(format!("cargo xtask {next} {cluster}"))
 }
 
-/// Refuses to go on without the cluster.
+/// Fails if Omni does not have the cluster.
 ///
 /// # Errors
-/// [`Code::NotFound`] with the clusters that Omni has; those of omnictl.
+/// Fails with [`Code::NotFound`] and the clusters that Omni has, or if omnictl fails.
 pub fn must_exist(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> Result<(), Failure> {
     match omnictl.get("clusters", name)? {
         Some(_) => Ok(()),
@@ -316,7 +315,7 @@ pub fn must_exist(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> Result<(), Fail
     }
 }
 
-/// The failure of a task that would change or wait for a cluster while Omni destroys it.
+/// The failure of a task that cannot change or wait for a cluster because Omni is destroying it.
 fn being_destroyed(cluster: &str, view: &ClusterView) -> Failure {
     Failure::new(Code::Conflict, format!("cluster `{cluster}` is being destroyed"))
         .cause(view.waits_for())
@@ -324,10 +323,10 @@ fn being_destroyed(cluster: &str, view: &ClusterView) -> Failure {
         .next(format!("cargo xtask cluster-status {cluster}"))
 }
 
-/// Those of these clusters that Omni has.
+/// Returns those of the named clusters that Omni has.
 ///
 /// # Errors
-/// Those of omnictl.
+/// Returns an error if omnictl cannot be run or rejects the request.
 pub fn existing(omnictl: &Omnictl<'_>, names: &[&str]) -> Result<Vec<Resource>, Failure> {
     let mut found = match names {
         [one] => omnictl.get("clusters", one)?.into_iter().collect(),
@@ -337,33 +336,33 @@ pub fn existing(omnictl: &Omnictl<'_>, names: &[&str]) -> Result<Vec<Resource>, 
     Ok(found)
 }
 
-/// What ends a task that would change a cluster which somebody locked.
+/// The failure of a task that would change a locked cluster.
 pub fn locked(name: &str, refusal: &str) -> Failure {
     Failure::new(Code::Conflict, format!("cluster `{name}` is locked: Omni {refusal}"))
         .hint("unlock it if the person who locked it agrees, then run this again")
         .next(format!("omnictl cluster unlock {name}"))
 }
 
-/// Ends a task that would change clusters of which one is being destroyed: Omni refuses that half way (`is not in phase
-/// running`), and a comparison does not show it. Returns those that Omni has.
+/// Refuses to change clusters if one of them is being destroyed: Omni would refuse that half way (`is not in phase running`), and
+/// a comparison does not show it. Returns the clusters that Omni has.
 ///
 /// # Errors
-/// [`Code::Conflict`] with what the cluster still waits for; those of omnictl.
+/// Fails with [`Code::Conflict`] and what the cluster still waits for, or if omnictl fails.
 pub fn refuse_destroyed(omnictl: &Omnictl<'_>, names: &[&str]) -> Result<Vec<Resource>, Failure> {
     let mut found = existing(omnictl, names)?;
     let Some(at) = found.iter().position(|found| found.metadata.tearing_down()) else { return Ok(found) };
     let name = found.swap_remove(at).metadata.id;
     match observe(omnictl, &name)? {
         Some(view) => Err(being_destroyed(&name, &view)),
-        // It went in this moment.
+        // It has disappeared in the meantime.
         None => Ok(found),
     }
 }
 
-/// Of all clusters, those that Omni destroys are left out: they have no machines to plan.
+/// Removes the clusters that Omni is destroying from `templates`: they have no machines to plan.
 ///
 /// # Errors
-/// When none is left, or the task is interrupted.
+/// Returns an error if no template is left, or the task is interrupted.
 pub fn leave_out_destroyed(cx: &Cx, templates: &mut Vec<ClusterTemplate>) -> Result<(), Failure> {
     let names: Vec<&str> = templates.iter().map(|template| template.name.as_str()).collect();
     let found = Observed::of(Omnictl::find(cx).and_then(|omnictl| existing(&omnictl, &names)))?;
@@ -379,10 +378,10 @@ pub fn leave_out_destroyed(cx: &Cx, templates: &mut Vec<ClusterTemplate>) -> Res
     Ok(())
 }
 
-/// A cluster or machine set that Omni destroys has no machines to plan; where Omni cannot be asked, that is not known.
+/// Refuses a cluster or machine set that Omni is destroying: it has no machines to plan. Accepts all if Omni cannot be queried.
 ///
 /// # Errors
-/// [`Code::Conflict`] with its name.
+/// Fails with [`Code::Conflict`] and its name.
 pub fn refuse_destroyed_templates(cx: &Cx, templates: &[ClusterTemplate]) -> Result<(), Failure> {
     let names: Vec<&str> = templates.iter().map(|template| template.name.as_str()).collect();
     let refused = Omnictl::find(cx).and_then(|omnictl| {
@@ -398,7 +397,7 @@ pub fn refuse_destroyed_templates(cx: &Cx, templates: &[ClusterTemplate]) -> Res
     }
 }
 
-/// A machine set that a template still has and Omni destroys: Omni refuses to change it.
+/// The failure for a machine set that is still in a template while Omni destroys it: Omni refuses to change it.
 pub fn set_destroyed(id: &str, cluster: &str) -> Failure {
     Failure::new(Code::Conflict, format!("machine set `{id}` is being destroyed"))
         .cause(format!("its cluster `{cluster}` runs on; Omni refuses to change a set that it destroys"))

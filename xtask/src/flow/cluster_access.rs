@@ -1,4 +1,4 @@
-//! Files that give access to a cluster: kubeconfig and talosconfig, as omnictl writes them, kept from everyone but their owner.
+//! Files that give access to a cluster: kubeconfig and talosconfig, as written by omnictl, readable only by their owner.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,18 +14,18 @@ use runtime::settings::environment;
 use runtime::state::State;
 use runtime::tool::omnictl::Omnictl;
 
-/// Access that is asked for.
+/// A request for access.
 pub struct Access {
     /// `kubeconfig` or `talosconfig`: omnictl's command.
     pub kind: &'static str,
     pub cluster: String,
-    /// More flags of omnictl.
+    /// Additional flags for omnictl.
     pub flags: Vec<String>,
     pub file: PathBuf,
-    /// Adds it to what the file has, instead of replacing that.
+    /// Merge into the existing file instead of replacing it.
     pub merge: bool,
     pub force: bool,
-    /// What the file grants, in words.
+    /// Description of what the file grants.
     pub effect: String,
 }
 
@@ -37,18 +37,18 @@ pub struct AccessFile {
     pub path: PathBuf,
 }
 
-/// The state's list of those outside the project, each as `kubeconfig demo /home/me/.kube/config`.
+/// The state's list of access files outside the project, each as `kubeconfig demo /home/me/.kube/config`.
 const ELSEWHERE: &str = "access_files";
 
 impl AccessFile {
-    /// One that has the name of [`default_file`].
+    /// Parses a file name in the format of [`default_file`].
     pub fn named(path: &Path) -> Option<AccessFile> {
         let kind = path.extension()?.to_str().filter(|kind| ["kubeconfig", "talosconfig"].contains(kind))?;
         let cluster = path.file_stem()?.to_string_lossy().into_owned();
         Some(AccessFile { kind: kind.to_owned(), cluster, path: path.to_owned() })
     }
 
-    /// Those that were written elsewhere and are still there.
+    /// Returns the access files that were written elsewhere and still exist.
     pub fn elsewhere(state: &State) -> Vec<AccessFile> {
         let of = |entry: String| {
             let mut words = entry.splitn(3, ' ').map(str::to_owned);
@@ -58,16 +58,16 @@ impl AccessFile {
     }
 }
 
-/// Where a task writes it when no file is named: in the project, where git ignores it.
+/// The path if no file is given: in the project, where git ignores it.
 pub fn default_file(cx: &Cx, cluster: &str, kind: &str) -> PathBuf {
     cx.paths.root().join(format!("{cluster}.{kind}"))
 }
 
-/// The file that kubectl writes to: of several in KUBECONFIG the first that exists, else the last (client-go `config.go`
-/// `GetDefaultFilename`), and without the variable `~/.kube/config`.
+/// Returns the file that kubectl writes to: the first in KUBECONFIG that exists, otherwise its last (client-go `config.go`
+/// `GetDefaultFilename`), and without that variable `~/.kube/config`.
 ///
 /// # Errors
-/// [`Code::Prerequisite`] when the user has no home.
+/// Fails with [`Code::Prerequisite`] if the user has no home directory.
 pub fn own_kubeconfig() -> Result<PathBuf, Failure> {
     let listed = environment("KUBECONFIG").unwrap_or_default();
     let listed: Vec<PathBuf> = std::env::split_paths(&listed).filter(|path| !path.as_os_str().is_empty()).collect();
@@ -79,10 +79,10 @@ pub fn own_kubeconfig() -> Result<PathBuf, Failure> {
     })
 }
 
-/// The plan that writes it.
+/// Plans to write the file.
 ///
 /// # Errors
-/// [`Code::Conflict`] for a file that exists, unless it is merged or forced.
+/// Fails with [`Code::Conflict`] if the file exists, unless it is merged or overwritten with `force`.
 pub fn plan<'a>(cx: &Cx, omnictl: &'a Omnictl<'_>, access: &'a Access) -> Result<Plan<'a>, Failure> {
     let Access { kind, file, merge, force, effect, .. } = access;
     if file.as_os_str() == "-" {
@@ -124,7 +124,7 @@ pub fn plan<'a>(cx: &Cx, omnictl: &'a Omnictl<'_>, access: &'a Access) -> Result
     Ok(Plan::from_iter([write]))
 }
 
-/// What omnictl makes of it, in a private scratch directory, merged into what the file has now.
+/// Gets the file from omnictl in a private scratch directory, and merges it with the current file if requested.
 fn fetch(cx: &Cx, omnictl: &Omnictl<'_>, access: &Access) -> Result<Secret, Failure> {
     let scratch = Scratch::new(&cx.paths.scratch_root(), "access")?;
     let copy = scratch.path().join(access.kind);
@@ -144,27 +144,28 @@ fn fetch(cx: &Cx, omnictl: &Omnictl<'_>, access: &Access) -> Result<Secret, Fail
     }
 }
 
-/// A Kubernetes API that answers does so in this time.
+/// How long to wait for the Kubernetes API.
 const KUBERNETES: Duration = Duration::from_secs(30);
 
-/// Runs kubectl with a kubeconfig; `None` where it is not installed.
+/// Runs kubectl with a kubeconfig; `None` if it is not installed.
 ///
 /// # Errors
-/// Those of [`proc::Proc::run`].
+/// As [`proc::Proc::run`].
 pub fn kubectl(cx: &Cx, purpose: &str, file: &Path, words: &[&str]) -> Result<Option<CommandOutput>, Failure> {
     let Ok(kubectl) = which::which("kubectl") else { return Ok(None) };
     let shell = proc::shell()?;
     let job = Job::new(purpose, cmd!(shell, "{kubectl} --kubeconfig {file} {words...}"));
-    // Its proxy is Omni's own, with Omni's certificate.
+    // The Kubernetes API is behind Omni's proxy, with Omni's certificate.
     let authorities = cx.settings.ca_file(None).map(|found| found.value);
     let job = authorities.into_iter().fold(job, |job, file| job.env("SSL_CERT_FILE", file));
     cx.proc.run(job.deadline(KUBERNETES)).map(Some)
 }
 
-/// The persistent volumes of a cluster in words, none without any, or why they are not known. It takes a token for five minutes.
+/// Describes the persistent volumes of a cluster (empty if there are none), or why they are unknown. Creates a token for five
+/// minutes.
 ///
 /// # Errors
-/// An interruption.
+/// Returns an error only if interrupted.
 pub fn volumes(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> Result<Result<String, String>, Failure> {
     let asked = || {
         if which::which("kubectl").is_err() {
@@ -189,10 +190,10 @@ pub fn volumes(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> Result<Result<S
     }
 }
 
-/// As many volumes are named.
+/// Maximum number of volumes to list by name.
 const NAMED: usize = 10;
 
-/// What kubectl lists (k8s.io/api v0.36 `core/v1/types.go`, `PersistentVolumeSpec`).
+/// Describes the volumes in kubectl's output (k8s.io/api v0.36 `core/v1/types.go`, `PersistentVolumeSpec`).
 fn listed(printed: &str) -> Result<String, String> {
     let list: serde_json::Value = serde_json::from_str(printed).map_err(|error| error.to_string())?;
     let items = list["items"].as_array().ok_or("kubectl printed no list")?;
@@ -212,7 +213,7 @@ fn listed(printed: &str) -> Result<String, String> {
     Ok(format!("{}: {}", domain::words::count(items.len(), "persistent volume"), words.join(", ")))
 }
 
-/// A kubeconfig, of YAML or JSON; an empty file is an empty one.
+/// Parses a kubeconfig in YAML or JSON; an empty file is an empty kubeconfig.
 fn parsed(shown: &str, bytes: &[u8]) -> Result<Value, Failure> {
     let config: Value = serde_yaml::from_slice(bytes).map_err(|error| not_valid(shown, error.to_string()))?;
     match config {
@@ -228,9 +229,9 @@ fn not_valid(shown: &str, why: String) -> Failure {
         .hint("fix it, or write a separate file with --file FILE")
 }
 
-/// Adds the entries of `new`, the kubeconfig of one context, and makes that the current one, as `kubectl config` does: an entry of
-/// the same name is replaced, a context keeps its namespace, and everything else stays, but comments. An entry of the same name that
-/// leads to another server is replaced only with `force`: it may be a cluster of another Omni.
+/// Adds the entries of `new`, a kubeconfig with one context, and makes that context current, as `kubectl config` does: an entry
+/// with the same name is replaced, a context keeps its namespace, and everything else but comments is kept. An entry with the
+/// same name for another server is replaced only with `force`: it may be a cluster of another Omni.
 fn merged(shown: &str, mut old: Value, new: &Value, force: bool) -> Result<Value, Failure> {
     for (list, key) in [("clusters", "cluster"), ("users", "user"), ("contexts", "context")] {
         if old[list].is_null() {

@@ -1,4 +1,4 @@
-//! The deletion of a cluster: what it destroys, how it is done, and the proof that nothing is left.
+//! The deletion of a cluster: what it destroys, how it is done, and the check that nothing is left.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -22,42 +22,42 @@ use runtime::wait::Poll;
 pub struct Vm {
     pub id: u64,
     pub name: String,
-    /// Its node, with the provider where there are several.
+    /// Its node, with the provider if there are several.
     pub node: String,
     pub disk: u64,
 }
 
 impl Vm {
-    /// The VM of an entry of Proxmox' list; `None` without a number.
+    /// Parses an entry of Proxmox's list; `None` if it has no ID.
     pub fn of(entry: &Value) -> Option<Vm> {
         let (id, disk) = (entry["vmid"].as_u64()?, entry["maxdisk"].as_u64().unwrap_or_default());
         Some(Vm { id, name: entry["name"].as_str().unwrap_or_default().to_owned(), node: place(entry), disk })
     }
 
-    /// For the list of what is destroyed.
+    /// Describes the VM for the list of what is destroyed.
     pub fn words(&self) -> String {
         format!("VM {} `{}` on {} with its disk of {}", self.id, self.name, self.node, bytes(self.disk))
     }
 }
 
-/// What there is to destroy.
+/// What a deletion destroys.
 pub struct Loss {
     pub view: ClusterView,
-    /// The VMs of its machine requests; unknown where no Proxmox can be asked.
+    /// The VMs of its machine requests; unknown if no Proxmox can be queried.
     pub vms: Observed<Vec<Vm>>,
-    /// Every Proxmox that shows some of them.
+    /// Every Proxmox that was queried, with the VMs it shows.
     sites: Vec<Site>,
-    /// Its persistent volumes in words, or why they are not known.
+    /// A description of its persistent volumes, or why they are unknown.
     volumes: Result<String, String>,
-    /// The machine requests whose VMs are not known.
+    /// The machine requests whose VMs are unknown.
     unseen: BTreeSet<String>,
 }
 
-/// A Proxmox, and VMs in it.
+/// A Proxmox and some of its VMs.
 pub type Site = (Proxmox, Vec<Vm>);
 
 impl Loss {
-    /// What is lost, a line each.
+    /// What is lost, one line per object.
     fn lines(&self) -> Vec<String> {
         let vms = self.vms.known().map_or(&[][..], Vec::as_slice);
         let of = |name: &str| vms.iter().find(|vm| vm.name == name);
@@ -80,10 +80,10 @@ impl Loss {
     }
 }
 
-/// Looks at the cluster and at the VMs of its machines; `None` when Omni does not have it.
+/// Examines the cluster and the VMs of its machines; `None` if Omni does not have it.
 ///
 /// # Errors
-/// Those of omnictl.
+/// Returns an error if omnictl fails.
 pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> anyhow::Result<Option<Loss>> {
     cx.ui.step("cluster", format!("Look at cluster `{name}` and its VMs"), || {
         let Some(view) = cluster::observe(omnictl, name)? else {
@@ -126,16 +126,16 @@ pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> anyhow::Result<Opt
     })
 }
 
-/// Those of these names that are VMs in Proxmox: one call.
+/// Returns the VMs in Proxmox with one of these names, in one call.
 ///
 /// # Errors
-/// Those of Proxmox.
+/// Returns an error if Proxmox cannot be queried.
 pub fn vms(cx: &Cx, proxmox: &Proxmox, names: &BTreeSet<String>) -> Result<Vec<Vm>, Failure> {
     let ours = |vm: &Value| vm["name"].as_str().is_some_and(|name| names.contains(name));
     Ok(proxmox::list_vms(cx, proxmox, &ours)?.entries.iter().filter_map(Vm::of).collect())
 }
 
-/// The change that deletes the cluster. It is verified when Omni has it no more, and Proxmox none of its VMs.
+/// The change that deletes the cluster. It is verified once the cluster is gone from Omni and its VMs from Proxmox.
 ///
 /// With `disconnected`, machines that do not answer are removed from Omni without waiting for them.
 pub fn change<'a>(omnictl: &'a Omnictl<'_>, loss: &'a Loss, backups: &str, disconnected: bool) -> Change<'a> {
@@ -153,7 +153,7 @@ pub fn change<'a>(omnictl: &'a Omnictl<'_>, loss: &'a Loss, backups: &str, disco
     .recorded(move |state| forget(state, name))
 }
 
-/// Refuses to delete a cluster that has got a machine since it was shown what is destroyed.
+/// Refuses to delete a cluster that has got more machines since the plan was shown.
 fn still_all(omnictl: &Omnictl<'_>, shown: &ClusterView) -> anyhow::Result<()> {
     fn names(view: &ClusterView) -> BTreeSet<&str> {
         view.machines()
@@ -171,19 +171,19 @@ fn still_all(omnictl: &Omnictl<'_>, shown: &ClusterView) -> anyhow::Result<()> {
         .into())
 }
 
-/// Takes the cluster from the state.
+/// Removes the cluster from the state.
 pub fn forget(state: &mut State, name: &str) {
     let left: Vec<String> = state.list("clusters").into_iter().filter(|known| known != name).collect();
     state.set_list("clusters", &left);
 }
 
-/// How often the deletion is looked at while omnictl waits for it.
+/// Polling interval during a deletion, while omnictl waits for it.
 const LOOK: Duration = Duration::from_secs(3);
 
 /// As [`watch`], for a deletion.
 ///
 /// # Errors
-/// Those of `call`, a timeout with the causes.
+/// As `call`; a timeout also lists the causes.
 pub fn watched(
     cx: &Cx,
     omnictl: &Omnictl<'_>,
@@ -196,17 +196,17 @@ pub fn watched(
     })
 }
 
-/// omnictl prints nothing about what a call waits for that tears something down: that is looked at meanwhile, in cluster `name`.
+/// Runs `call`, which tears something down in cluster `name`, and shows meanwhile what it waits for: omnictl does not print that.
 ///
 /// # Errors
-/// Those of `call`.
+/// As `call`.
 pub fn watch<T: Send>(
     cx: &Cx,
     omnictl: &Omnictl<'_>,
     name: &str,
     call: impl FnOnce() -> Result<T, Failure> + Send,
 ) -> Result<T, Failure> {
-    // What stays keeps its words: an age that grows is no news.
+    // Only a new cause is shown: a growing age is not news.
     let mut last = String::new();
     parallel::meanwhile(LOOK, call, || {
         let Ok(Some(found)) = cluster::observe(omnictl, name) else { return };
@@ -226,7 +226,7 @@ pub fn watch<T: Send>(
     })
 }
 
-/// A VM that is still there this long after Omni let its machine go was left behind.
+/// A VM that still exists this long after Omni released its machine was left behind.
 const GONE: Duration = Duration::from_secs(120);
 
 fn verify(cx: &Cx, omnictl: &Omnictl<'_>, loss: &Loss) -> anyhow::Result<()> {
@@ -247,11 +247,11 @@ fn verify(cx: &Cx, omnictl: &Omnictl<'_>, loss: &Loss) -> anyhow::Result<()> {
     }
 }
 
-/// Waits until each Proxmox has none of these VMs, and no seed file of theirs (`user-data-ID.iso`, which the provider deletes with the
-/// VM). A VM that was made meanwhile may have the ID of one of them.
+/// Waits until each Proxmox has none of these VMs, and none of their seed files (`user-data-ID.iso`, which the provider deletes
+/// with the VM). A VM created in the meantime may reuse one of the IDs.
 ///
 /// # Errors
-/// [`Code::Failed`] with those that were left behind; those of Proxmox.
+/// Fails with [`Code::Failed`] and what was left behind, or if Proxmox cannot be queried.
 pub fn gone(cx: &Cx, sites: &[Site], title: &str) -> anyhow::Result<()> {
     cx.ui.step("vms", title, || {
         let look = || {
@@ -263,7 +263,7 @@ pub fn gone(cx: &Cx, sites: &[Site], title: &str) -> anyhow::Result<()> {
                 left.extend(same.map(|vm| format!("VM {} on {}", vm.id, vm.node)));
                 let free = lost.iter().filter(|it| !there.iter().any(|vm| vm["vmid"] == it.id));
                 let seeds: Vec<String> = free.map(|it| format!("/user-data-{}.iso", it.id)).collect();
-                // Every storage has to be asked for its images.
+                // Otherwise every storage is queried for its images.
                 if seeds.is_empty() {
                     continue;
                 }

@@ -1,4 +1,4 @@
-//! A sync of cluster templates: what it would do, as omnictl says, and the changes that carry it out.
+//! Syncs cluster templates: what a sync would do according to omnictl, and the changes that carry it out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -21,10 +21,10 @@ use runtime::tool::omnictl::Omnictl;
 use runtime::tool::role;
 use runtime::ui::Check;
 
-/// Syncs the templates in `files`: checked, compared, confirmed as one plan, carried out and verified.
+/// Syncs the templates in `files`: checks and compares them, asks for confirmation of one plan, carries it out and verifies it.
 ///
 /// # Errors
-/// For a template that is not valid or whose cluster is being destroyed or locked; those of [`differences`],
+/// Returns an error if a template is invalid, or its cluster is being destroyed or is locked; otherwise as [`differences`],
 /// [`PlanFile::settle`] and [`Plan::run`].
 pub fn run(
     cx: &Cx,
@@ -61,7 +61,7 @@ pub fn run(
     }
     plan.carry_out(cx, &question(&changed), &data)?;
     let Some(first) = changed.first() else {
-        // Without the wait it is not known whether they run.
+        // Without the wait, it is unknown whether they run.
         let next = match names.as_slice() {
             [one] if no_wait => format!("cargo xtask cluster-explain {one}"),
             _ if no_wait => "cargo xtask cluster-explain".to_owned(),
@@ -80,7 +80,7 @@ pub fn run(
     Ok(Outcome::done(summary).with(data).next(format!("cargo xtask cluster-status {first}")))
 }
 
-/// What would be synced, in the form of a question.
+/// What would be synced, as a question.
 fn question(changed: &[&str]) -> String {
     match changed {
         [one] => format!("Sync cluster `{one}` as shown"),
@@ -96,8 +96,8 @@ fn in_sync(names: &[&str]) -> String {
     }
 }
 
-/// What the plan rests on: the templates with their files, the machine classes that they name, and what omnictl would do to each
-/// resource. Its diff and the template together say all that is in Omni now.
+/// What the plan is based on: the templates with their files, the machine classes that they use, and what omnictl would do to
+/// each resource. Its diff and the template together determine what is in Omni now.
 fn grounds(
     cx: &Cx,
     omni: &str,
@@ -120,32 +120,32 @@ fn grounds(
     grounds
 }
 
-/// What omnictl would do to each resource, with the hash of its diff.
+/// What omnictl would do to each resource, with the hash of the diff.
 fn bound(printed: &str) -> BTreeMap<String, String> {
     let actions = sync_actions(printed).into_iter().zip(sync_diffs(printed));
     actions.map(|(action, diff)| (action.words(), hash(diff.as_bytes()))).collect()
 }
 
-/// A template and what a sync of it would do.
+/// A template, and what a sync of it would do.
 pub struct TemplateDiff<'a> {
     pub template: &'a Template,
     /// The copy that omnictl reads.
     staged: &'a Staged,
     pub actions: Vec<SyncAction>,
-    /// omnictl's own words, with diffs.
+    /// omnictl's output, with diffs.
     printed: String,
 }
 
-/// From how many templates on several are compared in one start of omnictl: each start costs it 25 to 40 ms of processor
-/// time, which is most of what a comparison takes (docs/benchmarks.md).
+/// Minimum number of templates for comparing several in one start of omnictl: each start costs 25 to 40 ms of processor time,
+/// which is most of what a comparison takes (docs/benchmarks.md).
 const MANY: usize = 24;
-/// How many starts are then made of them, side by side: each needs tens of megabytes.
+/// How many such starts run in parallel: each needs tens of megabytes.
 const GROUPS: usize = 3;
 
-/// Compares each template with Omni, side by side.
+/// Compares each template with Omni, in parallel.
 ///
 /// # Errors
-/// The first file that omnictl does not accept, after all were tried.
+/// Returns the error for the first file that omnictl rejects, after all were tried.
 pub fn compare<'a>(
     cx: &Cx,
     omnictl: &Omnictl<'_>,
@@ -181,7 +181,7 @@ pub fn compare<'a>(
     Ok(diffs.into_iter().map(|(_, diff)| diff).collect())
 }
 
-/// Which templates are compared in one start of omnictl. One that names files stays alone: they are looked up beside it.
+/// Groups templates for comparison in one start of omnictl. Templates that refer to files stay alone: the files are next to them.
 fn groups(templates: &[Template]) -> Vec<Vec<usize>> {
     let all = 0..templates.len();
     if templates.len() < MANY {
@@ -192,13 +192,13 @@ fn groups(templates: &[Template]) -> Vec<Vec<usize>> {
     together.chunks(size).chain(alone.chunks(1)).map(<[usize]>::to_vec).collect()
 }
 
-/// Whether a template takes patches, manifests or jobs from files.
+/// Returns true if a template takes patches, manifests or jobs from files.
 fn names_files(template: &ClusterTemplate) -> bool {
     !template.files().is_empty()
 }
 
-/// What a sync of each template would do, in omnictl's words. A group that omnictl does not accept as one is asked for file by
-/// file: the error names it.
+/// Returns omnictl's output for a sync of each template. If omnictl rejects a group, its files are compared one by one, so that
+/// the error names the file.
 fn sync_plans(
     cx: &Cx,
     omnictl: &Omnictl<'_>,
@@ -240,17 +240,17 @@ impl<'a> TemplateDiff<'a> {
         self.actions.iter().any(SyncAction::destroys)
     }
 
-    /// Refuses to sync what would do something else by now than was shown: somebody may have changed the cluster meanwhile.
+    /// Refuses a sync that would no longer do what was shown: somebody may have changed the cluster meanwhile.
     ///
     /// # Errors
-    /// [`Code::Conflict`] with everything that was not shown; those of omnictl.
+    /// Fails with [`Code::Conflict`] and everything that was not shown, or if omnictl fails.
     pub fn still_holds(&self, cx: &Cx, omnictl: &Omnictl<'_>) -> Result<(), Failure> {
         let now = of_original(cx, self.template, self.staged, &omnictl.sync_plan(&self.staged.file)?);
         let changed = compared(&bound(&self.printed), &bound(&now));
         if changed.is_empty() { Ok(()) } else { Err(changed_meanwhile(self.name(), &changed)) }
     }
 
-    /// Shows what would change, as omnictl does.
+    /// Shows the changes in omnictl's format.
     fn show(&self, cx: &Cx) {
         if !self.printed.trim().is_empty() {
             cx.ui.data(self.printed.trim_end());
@@ -258,23 +258,23 @@ impl<'a> TemplateDiff<'a> {
     }
 }
 
-/// omnictl's words about the original: its progress names the copy.
+/// Replaces the path of the copy in omnictl's output with that of the original.
 fn of_original(cx: &Cx, template: &Template, staged: &Staged, printed: &str) -> String {
     printed.replace(staged.file.to_string_lossy().as_ref(), &cx.paths.show(&template.file.path))
 }
 
-/// The failure for a sync that would undo what somebody else did after its plan was made.
+/// The failure of a sync that would undo what somebody else did after the plan was made.
 pub fn changed_meanwhile(name: &str, changed: &[String]) -> Failure {
     Failure::new(Code::Conflict, format!("cluster `{name}` has changed in Omni since the plan was made"))
         .cause(format!("a sync would now do this: {}; nothing was synced", changed.join(", ")))
         .hint("somebody else changes this cluster: run the same command again, and look at the new plan")
 }
 
-/// What a sync of the templates would do and mean: compared, looked at and shown, and refused where Omni or the login would refuse
-/// it. `existing` are those of their clusters that Omni has. A dry run shows also what the login may only read.
+/// Compares templates with Omni, shows what a sync would do and its impact, and refuses what Omni or the login would refuse.
+/// `existing` are those of their clusters that Omni has. A dry run also shows changes that the login is not allowed to make.
 ///
 /// # Errors
-/// Those of [`compare`] and of [`role::may_change`]; [`Code::Conflict`] for a locked cluster or a set that is being destroyed.
+/// As [`compare`] and [`role::may_change`]; [`Code::Conflict`] for a locked cluster or a machine set that is being destroyed.
 pub fn differences<'a>(
     cx: &Cx,
     omnictl: &Omnictl<'_>,
@@ -292,7 +292,7 @@ pub fn differences<'a>(
     Ok((diffs, impacts))
 }
 
-/// Refuses to change what the login may only read.
+/// Refuses to change clusters that the login may only read.
 ///
 /// # Errors
 /// As [`role::may_change`].
@@ -301,8 +301,8 @@ pub fn check_role(omnictl: &Omnictl<'_>, diffs: &[TemplateDiff<'_>]) -> Result<(
     if names.is_empty() { Ok(()) } else { role::may_change(omnictl, &names) }
 }
 
-/// The syncs of what differs. Every cluster must run in the end, also one that is in sync: the run that synced it may have been
-/// interrupted in its wait.
+/// The syncs of the templates that differ. Clusters in sync must run in the end, too: the run that synced them may have been
+/// interrupted during its wait.
 pub fn plan<'a>(
     cx: &Cx,
     omnictl: &'a Omnictl<'_>,
@@ -317,7 +317,7 @@ pub fn plan<'a>(
         let shown = cx.paths.show(&diff.template.file.path);
         let new = diff.actions.iter().any(|action| action.verb == "create" && action.kind == "Clusters");
         let called = diff.template.file.path.file_stem().map(|stem| stem.to_string_lossy()).unwrap_or_default();
-        // The template of another cluster than its file in `clusters/` is called by.
+        // The file in `clusters/` is named after another cluster than its template.
         let exists = |name: &str| matches!(omnictl.get("clusters", name), Ok(Some(_)));
         let own_place = diff.template.file.path == cx.paths.cluster(&called);
         if new && called != diff.name() && own_place && exists(&called) {
@@ -361,7 +361,7 @@ fn sync(cx: &Cx, omnictl: &Omnictl<'_>, diff: &TemplateDiff<'_>) -> Result<Strin
     Ok(format!("{} made", count(changes, "change")))
 }
 
-/// A sync that did not end: what it tears down does not go, and omnictl does not say why.
+/// Explains a sync that timed out: something does not go away, and omnictl does not report why.
 fn explain_timeout(cx: &Cx, omnictl: &Omnictl<'_>, diff: &TemplateDiff<'_>, failure: Failure) -> Failure {
     if failure.code != Code::Timeout || !diff.destroys() {
         return failure;
@@ -396,7 +396,8 @@ fn verify(cx: &Cx, omnictl: &Omnictl<'_>, diff: &TemplateDiff<'_>, no_wait: bool
     })
 }
 
-/// The same of clusters that are in sync. Many are looked at together: those that run are not asked for one by one.
+/// As [`verify`], for clusters that are in sync. Several are first checked together; only those not running are checked one by
+/// one.
 fn verify_settled(cx: &Cx, omnictl: &Omnictl<'_>, settled: &[&TemplateDiff<'_>]) -> anyhow::Result<()> {
     let running = match settled {
         [] | [_] => BTreeSet::new(),
@@ -411,7 +412,7 @@ fn verify_settled(cx: &Cx, omnictl: &Omnictl<'_>, settled: &[&TemplateDiff<'_>])
     unknown.into_iter().try_for_each(|diff| verify(cx, omnictl, diff, false))
 }
 
-/// Refuses to change a cluster that is locked, and a machine set that is being destroyed while its template has it again.
+/// Refuses to change a locked cluster, or a machine set that is being destroyed but is in its template again.
 fn refuse_what_omni_refuses(
     omnictl: &Omnictl<'_>,
     existing: &[Resource],

@@ -1,7 +1,8 @@
-//! What is in the way of a cluster: everything that Omni, the provider, Proxmox and this host show of it, gathered for
-//! [`check::explain`], which judges it.
+//! What blocks a cluster: gathers everything that Omni, the provider, Proxmox and this host report about it, for
+//! [`check::explain`] to evaluate.
 //!
-//! Best effort, a number of calls that does not grow with the fleet: who cannot be asked is unknown, and never a cause.
+//! Best effort, with a number of calls that does not grow with the fleet. A service that cannot be queried is unknown, never a
+//! cause.
 
 mod complaints;
 mod providers;
@@ -37,10 +38,10 @@ use crate::flow::{
     audit, cluster, cluster_tree, doctor, inputs, lookup, provider, provider_log, proxmox, timeline, vms,
 };
 
-/// How many machines' tasks are looked up: more fail for the same reason.
+/// How many machines' tasks are looked up: further ones fail for the same reason.
 const TASKS: usize = 3;
 
-/// The whole chain of a cluster, with the checks of the installation and the template.
+/// Gathers the whole chain of a cluster, including the checks of the installation and the template.
 pub fn full(cx: &Cx, omnictl: Result<&Omnictl<'_>, &Failure>, cluster: &str) -> Facts {
     let sites = provider::of_cluster(cx, omnictl, cluster);
     let cx = &provider::of_sites(cx, &sites);
@@ -62,7 +63,7 @@ pub fn full(cx: &Cx, omnictl: Result<&Omnictl<'_>, &Failure>, cluster: &str) -> 
     if let Some(view) = &view {
         own.retain(|cause| cause.id != "provider.permissions" || lacks_privileges(cx, view));
     }
-    // Whoever is refused for another reason has not asked for its health, and whoever waits for it waits for one that is not well.
+    // These refusals do not depend on Omni's health, and a timeout is explained by an unhealthy Omni.
     if let Some(Err(failure)) = health {
         let leaves_open = |why: &Cause| match why.id.as_str() {
             "omnictl-version" | "omni-login" | "omni-refuses" | "omni-licence" => true,
@@ -76,7 +77,7 @@ pub fn full(cx: &Cx, omnictl: Result<&Omnictl<'_>, &Failure>, cluster: &str) -> 
     }
     let mut facts = facts(cx, omnictl.ok(), cluster, view, around);
     (facts.template, facts.template_error) = template;
-    // Without its login the sidecar is unhealthy.
+    // The sidecar is unhealthy without its login, so the login is the cause to report.
     let login = own.iter().find(|cause| cause.id == "tailscale.state");
     if let (Observed::Known(Some(found)), Some(login)) = (&mut facts.provider, login)
         && found.id == "sidecar-down"
@@ -89,7 +90,7 @@ pub fn full(cx: &Cx, omnictl: Result<&Omnictl<'_>, &Failure>, cluster: &str) -> 
     facts
 }
 
-/// The causes that Omni's view of a cluster, the provider and Proxmox show: a few calls, for a wait that looks often.
+/// Returns the causes that Omni's view of a cluster, the provider and Proxmox show. Makes few calls: a wait repeats it often.
 pub fn causes(cx: &Cx, omnictl: &Omnictl<'_>, view: &ClusterView) -> Vec<Cause> {
     let waits = view.machines().any(|machine| machine.party == Actor::Provider);
     let sites = provider::sites(cx, view.machines().map(|machine| machine.provider.as_str()));
@@ -101,7 +102,7 @@ pub fn causes(cx: &Cx, omnictl: &Omnictl<'_>, view: &ClusterView) -> Vec<Cause> 
     found
 }
 
-/// A cluster that runs, with its VMs.
+/// Returns the facts of a running cluster and its VMs.
 pub fn placed(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> Option<Facts> {
     let view = cluster::observe(omnictl, name).ok()??;
     let sites = provider::sites(cx, view.machines().map(|machine| machine.provider.as_str()));
@@ -109,11 +110,11 @@ pub fn placed(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> Option<Facts> {
     Some(facts(&provider::of_sites(cx, &sites), None, name, Some(view), around))
 }
 
-/// What is outside of Omni: containers, and each provider that makes machines of the cluster.
+/// Facts from outside of Omni: containers, and each provider that creates machines of the cluster.
 struct OutsideFacts {
     containers: Result<Vec<Container>, Failure>,
     sites: Vec<Site>,
-    /// What Omni knows of this project's first provider, where it was asked.
+    /// What Omni knows about this project's first provider, if it was queried.
     registered: Option<Registered>,
 }
 
@@ -130,13 +131,13 @@ struct Site {
 type Registered = Result<Option<ProviderHealth>, Failure>;
 
 impl OutsideFacts {
-    /// The site of a provider; of one that is not of this project the only one.
+    /// The site of a provider; the only site if the provider does not belong to this project.
     fn site(&self, provider: &str) -> Option<&Site> {
         self.sites.iter().find(|site| site.id == provider).or(self.sites.first())
     }
 }
 
-/// With `stack` docker is asked for the containers and the logs too, and Omni, where it can be, for the provider.
+/// With `stack`, also queries Docker for the containers and logs, and Omni, if possible, for the provider.
 fn around(sites: &[Cx], omnictl: Option<&Omnictl<'_>>, cluster: &str, stack: bool) -> OutsideFacts {
     let prefix = format!("{cluster}-");
     let ours = |vm: &Value| !cluster.is_empty() && vm["name"].as_str().is_some_and(|name| name.starts_with(&prefix));
@@ -178,7 +179,7 @@ fn facts(
     around: OutsideFacts,
 ) -> Facts {
     let system = cx.now();
-    // Omni's clock may be ahead of this one.
+    // Omni's clock may be ahead of this host's.
     let newest = view.iter().flat_map(ClusterView::machines).filter_map(|machine| clock::seconds(&machine.since)).max();
     let (provider, beat) = providers::provider(cx, omnictl, view.as_ref(), &around);
     let mut facts = Facts {
@@ -194,7 +195,7 @@ fn facts(
     facts
 }
 
-/// The VMs of every site. They are known where one site shows some; then those of the others are unseen.
+/// Adds the VMs of every site. With several sites, those of a site that does not list them are marked as unseen.
 fn see_vms(facts: &mut Facts, around: &OutsideFacts) {
     let mut found = BTreeMap::new();
     for site in &around.sites {
@@ -222,7 +223,7 @@ fn see_vms(facts: &mut Facts, around: &OutsideFacts) {
     };
 }
 
-/// The cluster with what Talos reports of machines that Omni reaches and that are not ready; of many, some tell enough.
+/// Adds what Talos reports about machines that Omni reaches but that are not ready; of many, only the first few are queried.
 fn with_conditions(omnictl: Option<&Omnictl<'_>>, mut view: ClusterView) -> ClusterView {
     let machines = view.machine_sets.iter_mut().flat_map(|set| &mut set.machines);
     let unready = machines.filter(|machine| machine.party == Actor::Omni && !machine.leaving).take(TASKS);
@@ -233,7 +234,7 @@ fn with_conditions(omnictl: Option<&Omnictl<'_>>, mut view: ClusterView) -> Clus
     view
 }
 
-/// Who holds the machine requests that are on their way out; of many, some tell enough.
+/// Returns the finalizers of machine requests that are being removed; of many, only the first few are queried.
 fn finalizers(omnictl: &Omnictl<'_>, facts: &Facts) -> BTreeMap<String, Vec<String>> {
     let leaving = facts
         .view
@@ -253,7 +254,8 @@ fn of_list(site: &Site, vm: &Value) -> Option<(String, Vm)> {
     Some((text("name")?, Vm { id, node, status, lock: text("lock"), site, url }))
 }
 
-/// What Proxmox refuses. One that is not set up here, not asked over http, or not reached by this host's proxy, is unknown.
+/// The cause if Proxmox refuses. Unknown if it is not set up here, its address is not https, or this host's proxy does not reach
+/// it.
 fn proxmox_cause(vms: &Result<Selection, Failure>, verify: &str) -> Observed<Option<Cause>> {
     match vms {
         Ok(_) => Observed::Known(None),
@@ -274,7 +276,7 @@ fn proxmox_cause(vms: &Result<Selection, Failure>, verify: &str) -> Observed<Opt
             };
             let fix = if hint.is_empty() { "see whether Proxmox answers the provider's login" } else { hint.as_str() };
             let next = next.first().map_or(verify, String::as_str);
-            // It may be back in a moment: the provider tries again too.
+            // It may recover in a moment: the provider retries too.
             Observed::Known(Some(
                 Cause::new(Link::ProxmoxTask, id, message).evidence(cause).fix(fix, next).lasting(false),
             ))
@@ -282,7 +284,7 @@ fn proxmox_cause(vms: &Result<Selection, Failure>, verify: &str) -> Observed<Opt
     }
 }
 
-/// Why Omni cannot be asked.
+/// Why Omni cannot be queried.
 fn unasked(failure: Failure) -> Cause {
     let id = match (failure.kind, failure.code) {
         (Kind::Certificate, _) => "omni-certificate",
@@ -300,8 +302,8 @@ fn unasked(failure: Failure) -> Cause {
     Cause::new(Link::Omni, id, &failure.message).evidence(&failure.cause).fix(fix, next)
 }
 
-/// The template of the cluster in this project, checked by what Omni has, and what is wrong with it. Without a cluster the first
-/// own template that was never synced is meant.
+/// Returns the cluster's template in this project, checked against what Omni has, and the first error in it. Without a cluster,
+/// only the lack of Talos versions is reported.
 fn template(cx: &Cx, omnictl: Option<&Omnictl<'_>>, cluster: &str) -> (Option<ClusterTemplate>, Option<Cause>) {
     let path = inputs::cluster_file(cx, cluster);
     let list = |kind: &'static str| omnictl.and_then(|omnictl| omnictl.list(kind, None).ok());
@@ -321,12 +323,12 @@ fn template(cx: &Cx, omnictl: Option<&Omnictl<'_>>, cluster: &str) -> (Option<Cl
         ..Default::default()
     };
     let checked = inputs::template(cx, &path, bytes.as_bytes(), &facts);
-    // What is called so may be the template of another one.
+    // A file with this name may contain the template of another cluster.
     if checked.value.as_ref().is_some_and(|template| !template.name.is_empty() && template.name != cluster) {
         return (None, no_versions);
     }
     let check = format!("cargo xtask cluster-check {cluster}");
-    // In a bundle a removed secret is not valid, and a file elsewhere is not there.
+    // In a support bundle, a removed secret is not valid, and a file from elsewhere is missing.
     let left = |finding: &Finding| {
         let holds = || files::read_text_if_there(&cx.paths.root().join(&finding.place.file)).ok().flatten();
         finding.rule == "template-file-missing" || holds().is_some_and(|text| text.contains(REMOVED))
@@ -339,15 +341,16 @@ fn template(cx: &Cx, omnictl: Option<&Omnictl<'_>>, cluster: &str) -> (Option<Cl
     (checked.value, no_versions.or(error))
 }
 
-/// Whether the login lacks what the cluster's own classes need; a class of another one is not in its way.
+/// Returns true unless the login has the privileges that the cluster's own classes need; other classes do not matter.
 fn lacks_privileges(cx: &Cx, view: &ClusterView) -> bool {
     let uses = |class: &str| view.machine_sets.iter().any(|set| set.class == class);
     let found = proxmox::configured(cx).and_then(|proxmox| audit::summary(cx, &proxmox, &uses));
     !matches!(found, Ok(audit::Summary { missing: None, .. }))
 }
 
-/// The checks of `doctor` that can be about a cluster: not those of what git holds, of the next start, of helpers, and of the
-/// provider's registration, which is asked for itself. What only a lost disk or host would show costs more calls than all of Omni.
+/// The checks of `doctor` that can concern a cluster: not those about git, the next start, helper tools, and the provider's
+/// registration, which is queried separately. Checks that matter only after losing a disk or host cost more calls than all of
+/// Omni.
 fn checks() -> impl Iterator<Item = &'static doctor::Entry> {
     const OTHERS: &[&str] = &[
         "files.tracked",
@@ -366,16 +369,16 @@ fn checks() -> impl Iterator<Item = &'static doctor::Entry> {
         "tailscale.data",
         "provider.registration",
         "provider.id",
-        // The failed task says which storage is full.
+        // The failed task reports which storage is full.
         "provider.storages",
     ];
     doctor::CHECKS.iter().filter(|entry| !OTHERS.contains(&entry.id.as_str()))
 }
 
-/// The checks of `doctor` that failed, and what Omni's own log says where its container does not run.
+/// The causes for failed checks of `doctor`, with the problem in Omni's own log if its container is not running.
 fn site_causes(cx: &Cx, results: &[doctor::CheckResult], around: &OutsideFacts, omni_answers: bool) -> Vec<Cause> {
     let mut found: Vec<Cause> = Vec::new();
-    // A key that another one overrides works, and not for what it was made for.
+    // With an overridden key logins work, but not with the key that was meant.
     let failed = |result: &&doctor::CheckResult| match result.verdict.state {
         State::Failed => true,
         State::Warning => result.entry.id == "keys.shadow",
@@ -394,7 +397,7 @@ fn site_causes(cx: &Cx, results: &[doctor::CheckResult], around: &OutsideFacts, 
                 let log = Compose::find(cx).and_then(|compose| compose.log(OMNI, 60)).unwrap_or_default();
                 found.insert(0, Issues::of(cx).map_or(cause.clone(), |issues| in_log(&issues, &log, cause)));
             }
-            // These matter at the next start, and `doctor` shows them.
+            // These matter at the next start; `doctor` shows them.
             ("host.disk" | "host.boot" | "host.tsidp", true) => {}
             _ if omni_answers && matches!(entry.area(), Area::Files | Area::State) => {}
             // The stack runs on another host.
@@ -405,7 +408,7 @@ fn site_causes(cx: &Cx, results: &[doctor::CheckResult], around: &OutsideFacts, 
     found
 }
 
-/// The task that ends what a check of `doctor` found, where no person has to decide.
+/// The task that fixes what a check of `doctor` found, if no human decision is needed.
 fn step_of(result: &doctor::CheckResult, around: &OutsideFacts) -> Option<Step> {
     let ended = |state: &str| ["exited", "created", "dead"].contains(&state);
     let containers = || around.containers.as_ref().is_ok_and(|all| all.iter().all(|it| it.well() || ended(&it.state)));
@@ -417,13 +420,13 @@ fn step_of(result: &doctor::CheckResult, around: &OutsideFacts) -> Option<Step> 
     }
 }
 
-/// The task of a command that makes a new key, which this program may do by itself; what else a hint names needs a human.
+/// The task for a command that rotates a key, which this program may run by itself; any other command in a hint needs a human.
 fn rotation(command: &str) -> Option<Step> {
     let words: Vec<&str> = command.strip_prefix("cargo xtask ")?.split(' ').collect();
     words.starts_with(&["keys", "--rotate"]).then(|| Step::task(&words))
 }
 
-/// `cause` with the known issue that the log shows.
+/// Adds the known issue that the log shows to `cause`.
 fn in_log(issues: &Issues, log: &str, cause: Cause) -> Cause {
     of_issue(cause, issues.newest_first(log).first())
 }
@@ -434,7 +437,7 @@ fn of_issue(cause: Cause, hit: Option<&Hit<'_>>) -> Cause {
     Cause { id: hit.issue.id.clone(), ..cause.evidence(hit.text.clone()).fix(fix, hit.next()) }
 }
 
-/// The link that a check of `doctor` is about.
+/// The link that a check of `doctor` concerns.
 fn link_of(id: &str, area: Area, omni_answers: bool) -> Link {
     match (id, area) {
         ("provider.proxmox" | "provider.permissions", _) => Link::ProxmoxTask,
@@ -446,8 +449,8 @@ fn link_of(id: &str, area: Area, omni_answers: bool) -> Link {
     }
 }
 
-/// `failure` with what is in the way of the cluster, the whole chain being looked at. `said` is what a wait named last: it is not
-/// said twice, though the age in it grew meanwhile.
+/// Adds what blocks the cluster to `failure`, after examining the whole chain. `said` is the cause that a wait reported last: it
+/// is not repeated, even if the age in its text has grown.
 pub fn add(cx: &Cx, omnictl: &Omnictl<'_>, mut failure: Failure, cluster: &str, said: Option<&Cause>) -> Failure {
     if runtime::proc::interrupted() {
         return failure;
@@ -470,17 +473,17 @@ pub fn add(cx: &Cx, omnictl: &Omnictl<'_>, mut failure: Failure, cluster: &str, 
     failure.next(format!("cargo xtask cluster-explain {cluster}"))
 }
 
-/// `failure` with this cause as what to do about it; its text names it already.
+/// Adds the fix for this cause to `failure`, whose text already names the cause.
 pub fn advise(cause: &Cause, mut failure: Failure) -> Failure {
     failure.hint = cause.fix.clone();
     failure.next.splice(0..0, cause.next.clone());
     failure
 }
 
-/// One look at everything that `args` ask for.
+/// Examines once everything that `args` ask for.
 ///
 /// # Errors
-/// Those of [`Subject::of`]; [`Code::NotFound`] for a cluster that is nowhere; [`Code::Interrupted`].
+/// As [`Subject::of`]; [`Code::NotFound`] if the cluster is unknown everywhere; [`Code::Interrupted`].
 pub fn look(args: &ClusterExplain, cx: &Cx) -> anyhow::Result<(Subject, Explanation)> {
     let omnictl = Omnictl::find(cx);
     let subject = Subject::of(args, cx, omnictl.as_ref())?;
@@ -489,7 +492,7 @@ pub fn look(args: &ClusterExplain, cx: &Cx) -> anyhow::Result<(Subject, Explanat
         return Err(runtime::proc::interruption("looking at the cluster").into());
     }
     subject.narrow(&mut facts);
-    // Where a wait looks, its machines are shown below the spinner.
+    // During a wait, the machines are shown below the spinner.
     facts.view.iter().for_each(|view| cluster_tree::show(cx, view));
     let nowhere = facts.view.is_none() && facts.template.is_none() && facts.omni.is_none();
     if let (true, false, Ok(omnictl)) = (nowhere, subject.cluster.is_empty(), &omnictl) {
@@ -499,7 +502,7 @@ pub fn look(args: &ClusterExplain, cx: &Cx) -> anyhow::Result<(Subject, Explanat
     Ok((subject, Explanation { timeline, ..explain(&facts) }))
 }
 
-/// The JSON of an explanation.
+/// Returns the JSON of an explanation.
 pub fn document(explanation: &Explanation, cluster: &str) -> Value {
     let mut document = json!({ "cluster": cluster, "links": explanation.links, "causes": explanation.causes });
     if !explanation.leaving.is_empty() {

@@ -1,4 +1,4 @@
-//! The fleet page: what the site's parts say, gathered into one value, and the value rendered by the templates in `data/fleet/`.
+//! The fleet page: gathers the site's data into one value, which the templates in `data/fleet/` render.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -37,45 +37,45 @@ use runtime::tool::omnictl::Omnictl;
 use runtime::tool::proxmox::Proxmox;
 use runtime::ui::{Status, shown};
 
-/// How many upgrade steps, differences and planned machines are listed; the others are counted.
+/// How many upgrade steps, differences and planned machines are listed; the rest is only counted.
 const LISTED: usize = 100;
 
 /// Everything that the fleet page shows.
 pub struct FleetData {
-    /// What the templates show.
+    /// The input of the templates.
     pub model: Value,
     pub counts: Counts,
-    /// What could not be asked, and why.
+    /// What could not be queried, and why.
     pub missing: Vec<(String, String)>,
 }
 
-/// What Omni says of its clusters.
+/// What Omni reports about its clusters.
 struct OmniSeen<'a> {
     omnictl: Omnictl<'a>,
     omni: Omni,
     clusters: Vec<ClusterLine>,
     sets: Vec<Set>,
     version: String,
-    /// What decides about upgrades, as [`upgrade::kinds`] names it, or why it is not known.
+    /// The resource lists that upgrades depend on, in the order of [`upgrade::kinds`], or why they are unknown.
     upgrades: Result<Vec<Vec<Resource>>, Failure>,
 }
 
-/// A planned cluster: what it needs, and whether that fits.
+/// A planned cluster: what it needs, and whether it fits.
 struct PlannedDemand {
     title: String,
     demand: Demand,
     fit: Fit,
 }
 
-/// Asks Omni, Proxmox and Docker for everything that the page shows.
+/// Queries Omni, Proxmox and Docker for everything that the page shows.
 ///
 /// # Errors
-/// When none of them answers; for a cluster or node on the command line that is not there.
+/// Returns an error if none of them answers, or if a cluster or node on the command line does not exist.
 pub fn gather(args: &FleetPage, cx: &Cx) -> anyhow::Result<FleetData> {
     let mut missing: Vec<(String, String)> = Vec::new();
     let wanted = wanted();
     let ((proxmox, containers), (omni, credentials)) = cx.ui.during("asking Omni, Proxmox and Docker", || {
-        // Those of a bundle's installation are not in it, and this host's are none of its.
+        // A bundle does not contain its installation's credentials, and this host's are unrelated to it.
         let credentials = || if args.bundle.is_some() { Vec::new() } else { keys::all(cx) };
         let docker = || Compose::find(cx).and_then(|compose| compose.containers());
         both(|| both(|| nodes(args, cx), docker), || both(|| ask_omni(cx, &wanted), credentials))
@@ -83,7 +83,7 @@ pub fn gather(args: &FleetPage, cx: &Cx) -> anyhow::Result<FleetData> {
     let mut sites = Vec::new();
     for (site, seen) in proxmox? {
         match seen {
-            // A file that the call names must be there.
+            // A file given on the command line must exist.
             Err(failure) if args.inventory.is_some() => return Err(failure.into()),
             seen => {
                 let name = site.site().map_or("Proxmox".to_owned(), |id| format!("Proxmox of provider {id}"));
@@ -154,7 +154,7 @@ pub fn gather(args: &FleetPage, cx: &Cx) -> anyhow::Result<FleetData> {
     Ok(FleetData { model: with_attention(model), counts: fleet.counts, missing })
 }
 
-/// What the templates show of a saved inventory alone.
+/// Returns the templates' input for a saved inventory alone.
 pub fn of_inventory(inventory: &Inventory) -> Value {
     let fleet = fleet::view(&Sources { inventory: Some(inventory), ..Sources::default() });
     json!({
@@ -163,13 +163,13 @@ pub fn of_inventory(inventory: &Inventory) -> Value {
     })
 }
 
-/// The page's one time of day: SOURCE_DATE_EPOCH where it is set, as reproducible-builds.org defines it.
+/// The time that the page shows: SOURCE_DATE_EPOCH if it is set, as defined by reproducible-builds.org.
 fn as_of(cx: &Cx) -> u64 {
     let given = environment("SOURCE_DATE_EPOCH").and_then(|text| text.parse().ok());
     given.unwrap_or_else(|| cx.now())
 }
 
-/// A part, or that it is missing; only an interrupted task ends here.
+/// Returns a part, or records that it is missing. Fails only if the task is interrupted.
 fn part<T>(
     cx: &Cx,
     missing: &mut Vec<(String, String)>,
@@ -188,12 +188,12 @@ fn part<T>(
 }
 
 type Nodes = (Inventory, Option<Proxmox>);
-/// A provider with its nodes, or why they are not known.
+/// A provider with its nodes, or why they are unknown.
 type Look = (Cx, Result<Nodes, Failure>);
 /// A provider with its nodes.
 type Site = (Cx, Inventory, Option<Proxmox>);
 
-/// The nodes of each provider; those of a file are of one.
+/// Reads the nodes of each provider. An inventory file contains those of a single one.
 fn nodes(args: &FleetPage, cx: &Cx) -> Result<Vec<Look>, Failure> {
     if let Some(file) = &args.inventory {
         return Ok(vec![(cx.clone(), proxmox::saved(file).map(|inventory| (inventory, None)))]);
@@ -207,7 +207,7 @@ fn nodes(args: &FleetPage, cx: &Cx) -> Result<Vec<Look>, Failure> {
     Ok(run_all(cx.providers()?.into_iter().map(look).collect(), ALL))
 }
 
-/// All nodes, named with their provider where there are several.
+/// Joins all nodes; with several providers, their names include the provider.
 fn joined(sites: Vec<Site>) -> Option<Inventory> {
     sites.into_iter().map(|(cx, inventory, _)| inventory.of_site(cx.site().as_deref())).reduce(Inventory::beside)
 }
@@ -222,7 +222,7 @@ fn site(args: &FleetPage, cx: &Cx) -> Result<Nodes, Failure> {
 
 fn ask_omni<'a>(cx: &'a Cx, wanted: &TargetVersions) -> Result<OmniSeen<'a>, Failure> {
     let omnictl = Omnictl::find(cx)?;
-    // The clusters themselves are read with what is compared.
+    // The clusters themselves are read with the rest of the comparison.
     let kinds: Vec<&str> = upgrade::kinds(wanted).skip(1).collect();
     let read = || lookup::lists(&omnictl, ["machinesets", "sysversions"], None);
     let upgrades = || map_all(kinds, ALL, |kind| omnictl.list(kind, None)).into_iter();
@@ -240,7 +240,7 @@ fn ask_omni<'a>(cx: &'a Cx, wanted: &TargetVersions) -> Result<OmniSeen<'a>, Fai
     Ok(OmniSeen { clusters, sets: sets.collect(), omnictl, omni, version, upgrades })
 }
 
-/// The machines with what each waits for. The list is as long as the fleet: it is read only where a cluster does not run.
+/// Returns the machines and what each waits for. This list grows with the fleet, so it is read only if a cluster is not running.
 fn machines(seen: &OmniSeen<'_>) -> Result<Vec<MachineLine>, Failure> {
     let kinds = ["clustermachinerequeststatuses", "clustermachinestatuses"];
     let [requests, machines] = lookup::lists(&seen.omnictl, kinds, None)?;
@@ -259,7 +259,7 @@ fn wanted() -> TargetVersions {
     }
 }
 
-/// What the steps to other versions start from.
+/// The installed versions, from which upgrade steps start.
 fn installed(cx: &Cx, seen: &mut OmniSeen<'_>, containers: &[Container]) -> Result<Installed, Failure> {
     let lists = std::mem::replace(&mut seen.upgrades, Ok(Vec::new()))?;
     upgrade::of_running(cx, &upgrade::templates(cx)?, containers, lists)
@@ -278,7 +278,7 @@ fn differences(areas: Vec<Area>, missing: &mut Vec<(String, String)>) -> Result<
     Ok(all)
 }
 
-/// The plan of one cluster or of all; none where there is no template.
+/// The plan of one cluster or of all; `None` if there is no template.
 fn plan(
     args: &FleetPage,
     cx: &Cx,
@@ -411,7 +411,7 @@ fn drift_view(drift: &[Drift]) -> Value {
     json!({ "count": drift.len(), "list": drift[..drift.len().min(LISTED)] })
 }
 
-/// Name and value of what the site runs.
+/// Names and values of what the site runs.
 fn facts(inventory: Option<&Inventory>, omni: Option<&OmniSeen<'_>>, containers: &[Container]) -> Vec<[String; 2]> {
     let mut facts = Vec::new();
     let mut fact = |name: &str, value: String| facts.push([name.to_owned(), value]);
@@ -430,7 +430,7 @@ fn facts(inventory: Option<&Inventory>, omni: Option<&OmniSeen<'_>>, containers:
     facts
 }
 
-/// What to look at first, each with the section that has the rest.
+/// Adds what to look at first, each with the section that has the details.
 fn with_attention(mut model: Value) -> Value {
     let mut found: Vec<[String; 2]> = Vec::new();
     let mut say = |words: String, section: &str| found.push([words, section.to_owned()]);
@@ -477,10 +477,10 @@ fn with_attention(mut model: Value) -> Value {
 const CSS: &str = include_str!("../../data/fleet/page.css");
 const JS: &str = include_str!("../../data/fleet/page.js");
 
-/// The page.
+/// Renders the page.
 ///
 /// # Errors
-/// Only for a defect of the template.
+/// Returns an error only for a defect in the template.
 pub fn page(model: &Value) -> Result<String, Failure> {
     let hash = |text: &str| format!("sha256-{}", STANDARD.encode(Sha256::digest(text)));
     let source = include_str!("../../data/fleet/page.html");
@@ -491,7 +491,7 @@ pub fn page(model: &Value) -> Result<String, Failure> {
     )
 }
 
-/// The picture of nodes and machines.
+/// Renders the picture of nodes and machines.
 ///
 /// # Errors
 /// As [`page`].
@@ -503,7 +503,7 @@ fn safe(text: &str) -> minijinja::Value {
     minijinja::Value::from_safe_string(text.to_owned())
 }
 
-/// Renders a template in which every value is escaped.
+/// Renders a template with every value escaped.
 fn render(source: &str, model: &Value, more: minijinja::Value) -> Result<String, Failure> {
     let mut model = model.clone();
     clean(&mut model);
@@ -515,13 +515,13 @@ fn render(source: &str, model: &Value, more: minijinja::Value) -> Result<String,
         templates.set_undefined_behavior(UndefinedBehavior::Strict);
         templates.render_str(source, values)
     });
-    // The engine takes the template's last line end away.
+    // The engine strips the template's last newline.
     rendered
         .map(|text| text + "\n")
         .map_err(|error| Failure::new(Code::Failed, "the page cannot be rendered").cause(format!("{error:#}")))
 }
 
-/// Names and messages come from outside: without secrets, and with control characters written out.
+/// Cleans names and messages, which come from outside: hides secrets, and escapes control characters.
 fn clean(value: &mut Value) {
     match value {
         Value::String(text) => *text = shown(text).replace(['\n', '\t'], " "),
@@ -535,7 +535,7 @@ fn clean(value: &mut Value) {
 mod tests {
     use super::*;
 
-    /// Names as an attacker or an accident makes them, for nodes, VMs, machine sets and storages.
+    /// Names as an attacker or an accident could produce them, for nodes, VMs, machine sets and storages.
     const HOSTILE: [&str; 9] = [
         "<script>alert(1)</script>",
         "\"><img src=x onerror=alert(1)>",

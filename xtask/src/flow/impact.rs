@@ -1,6 +1,6 @@
-//! What a sync means for machines: which are made, how large they are and whether they fit, which are destroyed with their
-//! VMs, and which reboot. Asks Proxmox and Omni only about clusters for which that can be different from nothing; what
-//! cannot be found out is reported, and stops no sync.
+//! What a sync means for machines: which are created, their size and whether they fit, which are destroyed with their VMs, and
+//! which reboot. Queries Proxmox and Omni only for clusters whose machines may be affected. What cannot be determined is
+//! reported, and does not stop a sync.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,42 +18,42 @@ use domain::status::sync::{SyncAction, VersionChange};
 use domain::version;
 use runtime::tool::omnictl::Omnictl;
 
-/// What a sync of one cluster means beyond the resources of Omni.
+/// The consequences of a sync of one cluster beyond Omni's resources.
 #[derive(Debug, Clone, Default)]
 pub struct Impact {
-    /// In words, for the effect of its step.
+    /// Descriptions for the effect of its step.
     pub effects: Vec<String>,
-    /// What is destroyed, by VM where it is known.
+    /// What is destroyed, per VM if the VMs are known.
     pub destroys: Vec<String>,
 }
 
-/// The impact on each cluster, and what the JSON document says of new machines.
+/// The impact on each cluster, and the data about new machines for the JSON output.
 pub struct Impacts {
     pub clusters: Vec<Impact>,
     /// `[{cluster, set, class, count, cores, memory, disk}]`, memory and disk in bytes.
     pub new_machines: Vec<Value>,
-    /// Whether all new machines fit; `None` when that is unknown, or there are none.
+    /// Whether all new machines fit; `None` if that is unknown or there are none.
     pub fits: Option<bool>,
 }
 
-/// New machines of one set.
+/// New machines of one machine set.
 struct NewMachines<'a> {
     set: String,
     class: &'a str,
     count: u64,
 }
 
-/// What is known of Proxmox and of the machines that Omni asks for.
+/// The state of Proxmox, and Omni's machine requests.
 struct ActualState {
-    /// The Proxmox of each provider that makes machines of these clusters.
+    /// The Proxmox of each provider that creates machines of these clusters.
     sites: Vec<(Cx, Observed<Inventory>)>,
     requests: Observed<Vec<Resource>>,
 }
 
-/// Looks at every template with what a sync of it would do. `classes` are Omni's machine classes, as far as they are known.
+/// Determines the impact of syncing every template. `classes` are Omni's machine classes, as far as they are known.
 ///
 /// # Errors
-/// Only when the task is interrupted.
+/// Returns an error only if the task is interrupted.
 pub fn of(
     cx: &Cx,
     omnictl: &Omnictl<'_>,
@@ -93,7 +93,7 @@ pub fn of(
     Ok(impacts)
 }
 
-/// The providers that make the machines of these templates.
+/// The providers that create the machines of these templates.
 fn providers_of<'a>(diffs: &[TemplateDiff<'_>], classes: &'a [Resource]) -> BTreeSet<&'a str> {
     let sets = || diffs.iter().flat_map(|diff| &diff.template.template.sets);
     let used = |class: &&Resource| sets().any(|set| set.class.as_ref().is_some_and(|of| of.name == class.metadata.id));
@@ -105,7 +105,7 @@ fn providers_of<'a>(diffs: &[TemplateDiff<'_>], classes: &'a [Resource]) -> BTre
         .collect()
 }
 
-/// The machines that the actions make, by set. Sets that take machines by label or by name make none.
+/// The machines that the actions create, by machine set. Sets that select machines by label or name create none.
 fn new_machines<'a>(template: &'a ClusterTemplate, actions: &[SyncAction]) -> Vec<NewMachines<'a>> {
     let of = |set: &'a MachineSet| {
         let (id, class) = (set.id(&template.name), set.class.as_ref()?);
@@ -136,14 +136,14 @@ impl NewMachines<'_> {
     }
 }
 
-/// How large a machine is, in words.
+/// Describes the size of a machine.
 fn size(machine: Option<&Machine>) -> String {
     let Some(machine) = machine else { return "size unknown".to_owned() };
     let disks = machine.disks.iter().map(|disk| disk.size).sum();
     format!("{}, {} memory, {} disk", count(machine.vcpus, "core"), bytes(machine.memory), bytes(disks))
 }
 
-/// Omni's machine classes, each with the size of its machines, a line each.
+/// Lists Omni's machine classes with the size of their machines, one per line.
 pub fn sizes(cx: &Cx, classes: &[Resource]) -> String {
     let machines = machines(cx, classes);
     let width = machines.keys().map(String::len).max().unwrap_or(0);
@@ -151,7 +151,7 @@ pub fn sizes(cx: &Cx, classes: &[Resource]) -> String {
     machines.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// The machine of each of Omni's classes; `None` for a class whose machines no provider of this project makes.
+/// The machine of each class in Omni; `None` for a class of a provider outside this project.
 fn machines(cx: &Cx, classes: &[Resource]) -> BTreeMap<String, Option<Machine>> {
     let ours = cx.provider_ids();
     let of = |class: &Resource| {
@@ -184,7 +184,7 @@ fn observe(cx: &Cx, omnictl: &Omnictl<'_>, providers: Vec<Cx>) -> anyhow::Result
     Ok(ActualState { sites, requests: Observed::of(omnictl.list("machinerequests", None))? })
 }
 
-/// What keeps the new machines of all clusters from fitting; or why that is unknown.
+/// Why the new machines of all clusters do not fit (empty if they do), or why that is unknown.
 type Fits = Result<Vec<String>, String>;
 
 fn capacity(
@@ -225,7 +225,7 @@ fn capacity(
     Ok(Ok(problems))
 }
 
-/// All new machines of a run take from the same nodes, so what does not fit is said of each of its clusters.
+/// Describes whether the machines fit. All new machines of a run share the same nodes, so every cluster gets the same text.
 fn fit_words(fit: &Fits) -> String {
     match fit.as_ref().map(|problems| problems.first()) {
         Ok(None) => "they fit".to_owned(),
@@ -234,7 +234,7 @@ fn fit_words(fit: &Fits) -> String {
     }
 }
 
-/// What an action destroys, by VM.
+/// Describes what an action destroys, per VM.
 fn lost(action: &SyncAction, actual: &ActualState) -> String {
     let loss = action.loss();
     if action.kind != "MachineSets" {
@@ -251,7 +251,7 @@ fn lost(action: &SyncAction, actual: &ActualState) -> String {
     }
 }
 
-/// A machine request with the VM of its name.
+/// Describes a machine request by the VM with its name.
 fn vm(request: &str, actual: &ActualState) -> String {
     let nodes = actual.sites.iter().flat_map(|(cx, inventory)| {
         let site = cx.site();
@@ -264,9 +264,9 @@ fn vm(request: &str, actual: &ActualState) -> String {
     found.unwrap_or_else(|| format!("`{request}` (VM unknown)"))
 }
 
-/// The versions that change, and the reboots of that. Talos is upgraded by booting each machine into the new image, first the
-/// control planes, then in each worker set as many at a time as its upgrade strategy says (omni v1.9.3
-/// `internal/backend/runtime/omni/controllers/omni/talosupgrade/status.go`); a new Kubernetes restarts no machine.
+/// Describes the version changes and the reboots that follow. A Talos upgrade boots each machine into the new image: first the
+/// control planes, then in each worker set as many at a time as its upgrade strategy allows (omni v1.9.3
+/// `internal/backend/runtime/omni/controllers/omni/talosupgrade/status.go`). A Kubernetes upgrade does not restart machines.
 fn reboots(machines: Option<&[Resource]>, template: &ClusterTemplate, actions: &[SyncAction]) -> Vec<String> {
     let of_cluster = |machine: &&Resource| machine.metadata.label("cluster") == Some(template.name.as_str());
     let machines = machines.map(|machines| machines.iter().filter(of_cluster).count() as u64);
@@ -279,12 +279,12 @@ fn reboots(machines: Option<&[Resource]>, template: &ClusterTemplate, actions: &
     words
 }
 
-/// Whether what the actions change may restart machines.
+/// Returns true if the actions may restart machines.
 fn restarts(actions: &[SyncAction]) -> bool {
     new_image(actions) || actions.iter().any(|action| !action.versions.is_empty())
 }
 
-/// Whether machines that exist get an image with other extensions or kernel arguments.
+/// Returns true if existing machines get an image with other extensions or kernel arguments.
 fn new_image(actions: &[SyncAction]) -> bool {
     let image = |action: &SyncAction| matches!(action.kind.as_str(), "ExtensionsConfigurations" | "KernelArgs");
     let new = actions.iter().any(|action| action.verb == "create" && action.kind == "Clusters");

@@ -1,4 +1,4 @@
-//! Reading what the operator wrote: which files are meant, and what is wrong with them.
+//! Reads the operator's files: which files a task is given, and what is wrong with them.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -26,18 +26,18 @@ use yaml::{Finding, Location};
 use crate::flow::lookup;
 use crate::flow::project_files::CheckedFile;
 
-/// What stands for standard input in place of a file.
+/// Stands for standard input in place of a file.
 const STDIN: &str = "-";
-/// No more is read of any file. The checks refuse a file beyond 4 MiB; the rest is read for the size that they name.
+/// The most that is read of any file. The checks refuse files over 4 MiB; the rest is read so that they can report the size.
 const MOST: u64 = 16 << 20;
-/// Links that one path may lead over, as for Linux itself.
+/// Maximum number of symbolic links in one path, as in Linux itself.
 const MOST_LINKS: u8 = 40;
-/// Larger templates are refused before omnictl is asked about them.
+/// Secrets are hidden in files up to this size. Larger templates are refused before omnictl gets them.
 const PRINTED: usize = yaml::MAX_BYTES;
-/// Threads for many files: each may hold a file of [`MOST`] bytes.
+/// Threads for many files: each may keep a file of [`MOST`] bytes in memory.
 const THREADS: usize = 4;
-/// Rules that the schema of the provider in Omni may decide otherwise than the built-in table: they are no reason to refuse
-/// before it was asked.
+/// Rules whose result may differ between the provider's schema in Omni and the built-in table. Their findings are not a reason
+/// to refuse a file before Omni was queried.
 const OF_SCHEMA: &[&str] = &[
     "providerdata-schema",
     "providerdata-required",
@@ -46,7 +46,7 @@ const OF_SCHEMA: &[&str] = &[
     "providerdata-misplaced-key",
 ];
 
-/// What a file holds that tasks take by its name.
+/// The kind of file that a task takes by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Input {
     Cluster,
@@ -62,22 +62,22 @@ impl Input {
         if self == Input::Cluster { cx.paths.clusters() } else { cx.paths.machine_classes() }
     }
 
-    /// The file that a name means.
+    /// The file for a name.
     fn file(self, cx: &Cx, name: &str) -> PathBuf {
         if self == Input::Cluster { cluster_file(cx, name) } else { cx.paths.machine_class(name) }
     }
 
-    /// The task that writes one.
+    /// The task that creates such a file.
     fn create(self) -> &'static str {
         if self == Input::Cluster { "cargo xtask cluster-create" } else { "cargo xtask machineclass-create" }
     }
 }
 
-/// The files that `given` names, or without any all in the directory: a name means `<dir>/<name>.yaml`, anything with a dot or a
-/// slash is a path.
+/// Returns the files that `given` names, or all files in the directory if `given` is empty. A name stands for
+/// `<dir>/<name>.yaml`; anything with a dot or a slash is a path.
 ///
 /// # Errors
-/// [`Code::NotFound`] with the names that there are; [`Code::Usage`] for a name that can be none.
+/// Fails with [`Code::NotFound`] and lists the existing names, or with [`Code::Usage`] if a name is not valid.
 pub fn chosen(cx: &Cx, input: Input, given: &[String]) -> Result<Vec<PathBuf>, Failure> {
     let (what, dir) = (input.what(), input.dir(cx));
     if given.is_empty() {
@@ -92,7 +92,7 @@ pub fn chosen(cx: &Cx, input: Input, given: &[String]) -> Result<Vec<PathBuf>, F
     let of_given = |given: &String| {
         let is_path = is_path(given);
         let file = if is_path { PathBuf::from(given) } else { input.file(cx, given) };
-        // What is there and is not a file, or is a link to nothing, is reported when it is read.
+        // Anything at the path that is not a file, and a dangling link, is reported when it is read.
         if is_path && file.symlink_metadata().is_ok() || file.is_file() {
             return std::path::absolute(&file).map_err(|error| Failure::new(Code::Failed, error.to_string()));
         }
@@ -119,7 +119,7 @@ pub fn chosen(cx: &Cx, input: Input, given: &[String]) -> Result<Vec<PathBuf>, F
     given.iter().map(of_given).collect()
 }
 
-/// The same for a task that only reads: `-` alone is standard input.
+/// As [`chosen`], for a task that only reads: `-` alone is standard input.
 ///
 /// # Errors
 /// As [`chosen`].
@@ -127,7 +127,7 @@ pub fn chosen_or_stdin(cx: &Cx, input: Input, given: &[String]) -> Result<Vec<Pa
     if given == [STDIN] { Ok(vec![PathBuf::from(STDIN)]) } else { chosen(cx, input, given) }
 }
 
-/// The file in `clusters/` whose template is that of the cluster `name`, whatever the file is called.
+/// Returns the file in `clusters/` with the template of the cluster `name`, whatever its file name.
 pub fn template_of(cx: &Cx, name: &str) -> Option<PathBuf> {
     let own = |file: &PathBuf| {
         let bytes = files::read_up_to(file, MOST).ok();
@@ -137,15 +137,15 @@ pub fn template_of(cx: &Cx, name: &str) -> Option<PathBuf> {
     std::iter::once(cx.paths.cluster(name)).chain(in_dir(&cx.paths.clusters())).find(own)
 }
 
-/// The file that the name of a cluster means: that of its template, else the one that is called so.
+/// Returns the file for a cluster name: the one with its template, otherwise the one with that file name.
 pub fn cluster_file(cx: &Cx, name: &str) -> PathBuf {
     template_of(cx, name).unwrap_or_else(|| cx.paths.cluster(name))
 }
 
-/// Refuses a template that is of another cluster than `name`, although its file is called so.
+/// Refuses a template of another cluster than `name` in a file that is named after `name`.
 ///
 /// # Errors
-/// [`Code::Conflict`] with the commands that give both clusters a file.
+/// Fails with [`Code::Conflict`] and the commands that give each cluster its own file.
 pub fn must_be_of(cx: &Cx, name: &str, template: &Template) -> Result<(), Failure> {
     let (file, other) = (&template.file.path, template.name());
     if other == name {
@@ -159,7 +159,7 @@ pub fn must_be_of(cx: &Cx, name: &str, template: &Template) -> Result<(), Failur
         .next(format!("cargo xtask cluster-export {name}")))
 }
 
-/// The findings for what is defined in two places: each sync or apply of one undoes that of the other.
+/// Returns a finding for each name that is defined in two places: each sync or apply of one would undo that of the other.
 pub fn defined_twice(what: &str, rule: &'static str, names: &[(String, Location)]) -> Vec<Finding> {
     let mut first: BTreeMap<&str, &Location> = BTreeMap::new();
     let mut found = Vec::new();
@@ -171,27 +171,27 @@ pub fn defined_twice(what: &str, rule: &'static str, names: &[(String, Location)
     found
 }
 
-/// The arguments for another task about the same: the names and files that were given, as they can be pasted, or `--all`.
+/// Returns arguments for another task on the same objects: the given names and files, quoted for the shell, or `--all`.
 pub fn same(given: &[String]) -> String {
     let word = |given: &String| if is_stream(Path::new(given)) { "FILE".to_owned() } else { quote(given) };
     let words: Vec<String> = given.iter().map(word).collect();
     if words.is_empty() { "--all".to_owned() } else { words.join(" ") }
 }
 
-/// Whether what was given is the path of a file, and not the name of a class or cluster: it has a dot or a slash.
+/// Returns true if the argument is a file path and not the name of a class or cluster: it has a dot or a slash.
 pub fn is_path(given: &str) -> bool {
     given.contains(['/', '.'])
 }
 
-/// Whether what was given needs no project: the path of a file, or standard input.
+/// Returns true if the argument needs no project: it is a file path or standard input.
 pub fn is_given_file(given: &str) -> bool {
     given == STDIN || is_path(given)
 }
 
-/// The YAML files of a directory, in order of their names.
+/// Returns the YAML files of a directory, sorted by name.
 pub fn in_dir(dir: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
-    // A link that leads nowhere is meant to be a file, and its reader says what it is; editors keep hidden ones of that kind.
+    // A dangling link is kept: it is meant to be a file, and reading it reports the problem. Editors leave hidden ones behind.
     let hidden = |path: &PathBuf| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
     let meant = |path: &PathBuf| path.is_file() || !path.is_dir() && !hidden(path);
     let yaml = |path: &PathBuf| meant(path) && path.extension().is_some_and(|end| end == "yaml" || end == "yml");
@@ -200,27 +200,27 @@ pub fn in_dir(dir: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// How a comment begins that marks a file as an example which this repository ships: before the first line that is not a
+/// The prefix of the comment that marks a file as an example of this repository. It is before the first line that is not a
 /// comment.
 const EXAMPLE: &str = "omni-scale: example";
 
-/// Whether a file is marked as a shipped example. The tasks that act on all files leave it out until its name is given, or
-/// the operator removes the line to make the file their own.
+/// Returns true if a file is marked as a shipped example. Tasks that act on all files skip it unless it is named, or until the
+/// operator removes the line to make the file their own.
 pub fn is_example(bytes: &[u8]) -> bool {
     let start = String::from_utf8_lossy(&bytes[..bytes.len().min(4096)]);
     let comments = start.lines().map(str::trim).take_while(|line| line.is_empty() || line.starts_with('#'));
     comments.into_iter().any(|line| line.trim_start_matches('#').trim_start().starts_with(EXAMPLE))
 }
 
-/// The same of a file; one that cannot be read is for its reader to report.
+/// As [`is_example`], for a file. Returns false if it cannot be read; whoever reads it next reports that.
 pub fn example_in(file: &Path) -> bool {
     files::read_up_to(file, MOST).is_ok_and(|bytes| is_example(&bytes))
 }
 
-/// The same without the shipped examples, unless they are given; a step names what was left out.
+/// As [`chosen_or_stdin`], without the shipped examples unless they are named. A step lists the skipped ones.
 ///
 /// # Errors
-/// Those of [`chosen_or_stdin`]; [`Code::NotFound`] when there is nothing but examples.
+/// As [`chosen_or_stdin`]; [`Code::NotFound`] if there are only examples.
 pub fn own(cx: &Cx, input: Input, given: &[String]) -> Result<Vec<PathBuf>, Failure> {
     let files = chosen_or_stdin(cx, input, given)?;
     if !given.is_empty() {
@@ -245,10 +245,10 @@ pub fn own(cx: &Cx, input: Input, given: &[String]) -> Result<Vec<PathBuf>, Fail
     Ok(own)
 }
 
-/// The bytes of a file of the operator's, up to [`MOST`].
+/// Reads up to [`MOST`] bytes of one of the operator's files.
 ///
 /// # Errors
-/// [`Code::NotFound`] with `hint`; [`Code::Failed`] when it cannot be read.
+/// Fails with [`Code::NotFound`] and `hint`, or with [`Code::Failed`] if it cannot be read.
 pub fn read(cx: &Cx, path: &Path, hint: &str) -> Result<Vec<u8>, Failure> {
     let bytes = if path == Path::new(STDIN) { stdin()? } else { files::read_up_to(path, MOST) };
     bytes.map_err(|error| match error.kind() {
@@ -266,10 +266,10 @@ pub fn read(cx: &Cx, path: &Path, hint: &str) -> Result<Vec<u8>, Failure> {
     })
 }
 
-/// A file of text that the call names, as of [`files::read_text_if_there`]; `-` is standard input.
+/// Reads a text file named on the command line, as [`files::read_text_if_there`] does; `-` is standard input.
 ///
 /// # Errors
-/// As there; [`Code::Interrupted`].
+/// As [`files::read_text_if_there`]; [`Code::Interrupted`].
 pub fn text_if_there(file: &Path) -> Result<Option<String>, Failure> {
     if file != Path::new(STDIN) {
         return files::read_text_if_there(file);
@@ -278,7 +278,7 @@ pub fn text_if_there(file: &Path) -> Result<Option<String>, Failure> {
     Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
-/// Standard input, which can be read once only.
+/// Reads standard input once, and returns the same bytes from then on.
 fn stdin() -> Result<std::io::Result<Vec<u8>>, Failure> {
     static READ: OnceLock<Vec<u8>> = OnceLock::new();
     if let Some(bytes) = READ.get() {
@@ -288,8 +288,8 @@ fn stdin() -> Result<std::io::Result<Vec<u8>>, Failure> {
     Ok(read.map(|bytes| READ.get_or_init(|| bytes).clone()))
 }
 
-/// A file that the template at `template` refers to. As omnictl 1.8 and later do, a path counts by where it leads from the
-/// template's directory, and links on the way may not lead out of it (siderolabs/omni v1.9.3
+/// Reads a file that the template at `template` refers to. Like omnictl 1.8 and later, it resolves the path from the template's
+/// directory, and neither the path nor a link in it may lead outside of that directory (siderolabs/omni v1.9.3
 /// `client/pkg/template/internal/models/models.go`, os.Root).
 pub fn beside(template: &Path, name: &str) -> FileRead {
     let missing = |why: String| FileRead::Missing { why, above: None };
@@ -310,8 +310,7 @@ pub fn beside(template: &Path, name: &str) -> FileRead {
     }
 }
 
-/// The file that `inner` leads to from `root`, links followed; `None` where a link leads out. Go's os.Root takes an
-/// absolute link for one that does.
+/// Resolves `inner` from `root`, following links; `None` if a link leads outside. As in Go's os.Root, any absolute link does.
 fn within(root: &Path, inner: &Path, links: u8) -> std::io::Result<Option<PathBuf>> {
     let mut at = PathBuf::new();
     let mut parts = inner.components();
@@ -335,8 +334,8 @@ fn within(root: &Path, inner: &Path, links: u8) -> std::io::Result<Option<PathBu
     Ok(Some(root.join(at)))
 }
 
-/// Where the file would be if its path started in a folder above the template's, as `../` and the path: in this
-/// repository, or in the folder above.
+/// Looks for the file in the folders above the template's, up to the root of the repository. Returns its path with the leading
+/// `../`.
 fn above(dir: &Path, inner: &Path) -> Option<String> {
     const FOLDERS: usize = 8;
     let mut dots = PathBuf::new();
@@ -352,7 +351,7 @@ fn above(dir: &Path, inner: &Path) -> Option<String> {
     None
 }
 
-/// `work` on each of `items`, in their order; many are spread over threads.
+/// Runs `work` on each of `items` and keeps their order; many items are spread over threads.
 pub fn spread<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     const FEW: usize = 32;
     let threads = std::thread::available_parallelism().map_or(1, |count| count.get().min(THREADS));
@@ -361,10 +360,10 @@ pub fn spread<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> V
     done.into_iter().flatten().collect()
 }
 
-/// Each of `files` checked, with the file; many on several threads.
+/// Checks each of `files` and returns the results with their files; many files are checked on several threads.
 ///
 /// # Errors
-/// Those of [`read`].
+/// As [`read`].
 pub fn check_each<T: Send>(
     cx: &Cx,
     files: &[PathBuf],
@@ -378,24 +377,24 @@ pub fn check_each<T: Send>(
     spread(files, one).into_iter().collect()
 }
 
-/// Machine classes, each with its file, checked as `machineclass-check` does.
+/// Machine classes with their files, checked as `machineclass-check` does.
 #[derive(Debug)]
 pub struct Classes {
     found: Vec<(MachineClass, PathBuf)>,
     findings: Vec<Finding>,
 }
 
-/// Files of machine classes with their bytes: they are read once, so that what is checked is what is applied.
+/// Reads files of machine classes. They are read only once, so that the bytes that are checked are the bytes that are applied.
 ///
 /// # Errors
-/// Those of [`read`].
+/// As [`read`].
 pub fn class_files(cx: &Cx, files: &[PathBuf]) -> Result<Vec<CheckedFile>, Failure> {
     let hint = "write it with `cargo xtask machineclass-create`";
     let one = |path: &PathBuf| Ok(CheckedFile { path: path.clone(), bytes: read(cx, path, hint)? });
     files.iter().map(one).collect()
 }
 
-/// Checks machine classes; `providers` are those that Omni lists, if it was asked. Findings are no errors yet.
+/// Checks machine classes; `providers` are those in Omni, if it was queried. Findings are collected, not returned as errors.
 pub fn machine_classes(cx: &Cx, files: &[CheckedFile], providers: Option<&[Provider]>) -> Classes {
     let around = lookup::project_releases(cx);
     let context = around.of_classes(providers);
@@ -409,12 +408,12 @@ pub fn machine_classes(cx: &Cx, files: &[CheckedFile], providers: Option<&[Provi
 }
 
 impl Classes {
-    /// The classes that could be made out, whatever is wrong with them.
+    /// The classes that could be parsed, valid or not.
     pub fn found(&self) -> &[(MachineClass, PathBuf)] {
         &self.found
     }
 
-    /// Refuses what no provider's schema could make right, before Omni is asked for it.
+    /// Refuses files with errors that no provider schema could resolve, before Omni is queried for the schema.
     ///
     /// # Errors
     /// As [`Classes::sound`].
@@ -426,10 +425,10 @@ impl Classes {
         }
     }
 
-    /// The classes, when nothing is wrong with them but what is allowed. Shows every finding.
+    /// Shows every finding, and returns the classes if the only errors are allowed ones.
     ///
     /// # Errors
-    /// [`Code::Invalid`] with every finding.
+    /// Fails with [`Code::Invalid`] and every finding.
     pub fn sound(self, cx: &Cx, allow: &[&'static str]) -> Result<Vec<(MachineClass, PathBuf)>, Failure> {
         refuse(cx, "machine class", &self.findings, allow)?;
         match self.found.is_empty() {
@@ -439,17 +438,18 @@ impl Classes {
     }
 }
 
-/// A cluster template as it was checked.
+/// A cluster template after its check.
 #[derive(Debug, Clone)]
 pub struct Template {
     pub template: ClusterTemplate,
     pub file: CheckedFile,
-    /// The files that it names, as they were checked: by the name in the template.
+    /// The files that it refers to, with the bytes that were checked, by their name in the template.
     pub beside: Vec<(String, Vec<u8>)>,
 }
 
 impl Template {
-    /// Checks the template in `bytes`, which are or will be in the file at `path`, and keeps what was read for that.
+    /// Checks the template in `bytes`, the present or future content of the file at `path`, and keeps the files read for the
+    /// check.
     pub fn check(cx: &Cx, path: &Path, bytes: &[u8], known: &TemplateFacts<'_>) -> FileCheck<Template> {
         let seen: RefCell<BTreeMap<String, Vec<u8>>> = RefCell::default();
         let read = |name: &str| {
@@ -463,7 +463,7 @@ impl Template {
             found
         };
         let checked = template_reading(cx, path, bytes, known, &read);
-        // What no check looked at is read all the same: omnictl does.
+        // Files that no check looked at are read too, because omnictl reads them.
         checked.value.iter().flat_map(ClusterTemplate::files).for_each(|(name, _)| drop(read(name)));
         let source = CheckedFile { path: path.to_owned(), bytes: bytes.to_vec() };
         let beside = seen.take().into_iter().collect();
@@ -475,10 +475,10 @@ impl Template {
     }
 }
 
-/// The templates in `files`, checked as `cluster-check` does.
+/// Reads the templates in `files` and checks them as `cluster-check` does.
 ///
 /// # Errors
-/// [`Code::Invalid`] with every finding, when one of them is an error that is not allowed.
+/// Fails with [`Code::Invalid`] and every finding if an error is not allowed.
 pub fn templates(
     cx: &Cx,
     files: &[PathBuf],
@@ -495,8 +495,8 @@ pub fn templates(
     Ok(found)
 }
 
-/// Refuses templates that are wrong whatever Omni has, before anything is asked of it. Shows nothing of those that are not, and
-/// returns them as they were read.
+/// Refuses templates that are invalid whatever is in Omni, before Omni is queried. Shows no findings if none of them is refused,
+/// and returns the templates.
 ///
 /// # Errors
 /// As [`templates`].
@@ -512,7 +512,7 @@ pub fn refuse_wrong_templates(cx: &Cx, files: &[PathBuf], allow: &[&'static str]
     }
 }
 
-/// The cluster of a template, and where it is named.
+/// Returns the name of a template's cluster, and its location in the file.
 pub fn cluster_place(template: &ClusterTemplate) -> (String, Location) {
     (template.name.clone(), template.name_at.in_file(&template.place.file))
 }
@@ -534,19 +534,19 @@ fn checked_templates(
     Ok((found, findings))
 }
 
-/// What is known around templates.
+/// Facts that templates are checked against.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TemplateFacts<'a> {
-    /// The release of Omni and omnictl; [`templates`] takes the pinned one if none is given.
+    /// The release of Omni and omnictl; [`templates`] uses the pinned one if this is `None`.
     pub omni: Option<Omni>,
     pub talos_versions: Option<&'a [check::template::TalosInfo]>,
     pub omni_classes: Option<&'a [ClassInfo]>,
     pub local_classes: Option<&'a [ClassInfo]>,
-    /// Whether Omni stores backups of etcd; [`templates`] reads it from the compose file.
+    /// Whether Omni stores etcd backups; [`templates`] reads it from the compose file.
     pub backup_store: Option<bool>,
 }
 
-/// One template checked, with the files that it refers to.
+/// Checks one template and the files that it refers to.
 pub fn template(cx: &Cx, path: &Path, bytes: &[u8], known: &TemplateFacts<'_>) -> FileCheck<ClusterTemplate> {
     template_reading(cx, path, bytes, known, &|file| beside(path, file))
 }
@@ -558,7 +558,7 @@ fn template_reading(
     known: &TemplateFacts<'_>,
     read: &dyn Fn(&str) -> FileRead,
 ) -> FileCheck<ClusterTemplate> {
-    // omnictl prints patches when it compares them, a registry's password among them.
+    // omnictl prints patches when it compares templates, and they may contain secrets, e.g. a registry's password.
     let hide = |bytes: &[u8]| {
         if bytes.len() <= PRINTED {
             secret::hide_in(&String::from_utf8_lossy(bytes));
@@ -580,10 +580,10 @@ fn template_reading(
     check::template::check(&cx.paths.show(path), bytes, &context)
 }
 
-/// Shows the findings, and notes which errors pass because their rule is allowed.
+/// Shows the findings, and reports errors that are ignored because their rule is allowed.
 ///
 /// # Errors
-/// [`Code::Invalid`] with every finding, when an error is not allowed.
+/// Fails with [`Code::Invalid`] and every finding if an error is not allowed.
 pub fn refuse(cx: &Cx, what: &str, findings: &[Finding], allow: &[&'static str]) -> Result<(), Failure> {
     for finding in findings {
         cx.ui.say(&finding.to_string());
@@ -596,7 +596,7 @@ pub fn refuse(cx: &Cx, what: &str, findings: &[Finding], allow: &[&'static str])
     Err(explained(failure, first, cx.ui.talks()).with(json!({ "findings": findings, "allowed": allow })))
 }
 
-/// A failure for findings: they are repeated only where they were not shown.
+/// Adds the first finding to a failure: as its cause, unless the findings were already shown.
 pub fn explained(failure: Failure, first: &Finding, shown: bool) -> Failure {
     match shown {
         true => {
@@ -609,7 +609,7 @@ pub fn explained(failure: Failure, first: &Finding, shown: bool) -> Failure {
     }
 }
 
-/// A step for each rule whose errors were passed by: whoever reads the output later must see it.
+/// Adds a step for each allowed rule, so that later readers of the output see which errors were ignored.
 pub fn note_allowed(cx: &Cx, findings: &[Finding], allow: &[&'static str]) {
     for (_, rule) in allow.iter().enumerate().filter(|(at, rule)| !allow[..*at].contains(rule)) {
         let passed: Vec<&Finding> =
@@ -624,7 +624,7 @@ pub fn note_allowed(cx: &Cx, findings: &[Finding], allow: &[&'static str]) {
     }
 }
 
-/// What cannot be read at all is beyond what a rule can allow; and files may hold other resources only.
+/// The failure for files without any readable `what`: no rule can allow that. They may contain only other resources.
 fn nothing_in(what: &str, findings: &[Finding]) -> Failure {
     let failure = Failure::new(Code::Invalid, format!("the files hold no {what} that can be read"));
     let failure = match findings.iter().find(|finding| finding.is_error()) {

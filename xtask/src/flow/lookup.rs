@@ -1,4 +1,4 @@
-//! What is known around a file that is checked: the classes of this project, and what Omni has, as far as it can be asked.
+//! The context in which files are checked: this project's classes, and what Omni has, as far as it can be queried.
 
 use std::fmt::Display;
 
@@ -21,14 +21,14 @@ use crate::flow::inputs::{self, TemplateFacts};
 use crate::flow::machine_class as flow_class;
 use crate::flow::site;
 
-/// What this project runs, and the ids of its providers.
+/// The releases that this project runs, and the IDs of its providers.
 #[derive(Debug, Default)]
 pub struct ProjectReleases {
     /// The release of Omni in `docker/compose.yaml`.
     pub omni: Option<Omni>,
     /// The release of the Proxmox provider there.
     pub provider: Option<release::Provider>,
-    /// Whether the Omni there stores backups of etcd.
+    /// Whether that Omni stores etcd backups.
     pub backup_store: Option<bool>,
     ours: Vec<String>,
 }
@@ -39,7 +39,7 @@ impl ProjectReleases {
     }
 }
 
-/// The version of a program for which files are checked, and where it was found.
+/// The version of a program that files are checked for, and its origin.
 #[derive(Debug, Clone, Copy)]
 pub struct EffectiveVersion<T> {
     pub version: Option<T>,
@@ -47,14 +47,14 @@ pub struct EffectiveVersion<T> {
 }
 
 impl<T: Copy + Display> EffectiveVersion<T> {
-    /// What the operator asks for, else what runs, else what the project pins.
+    /// Chooses the version given by the operator, else the running one, else the one pinned by the project.
     pub fn of(flag: (Option<T>, &'static str), live: Option<T>, pinned: Option<T>) -> EffectiveVersion<T> {
         let sources = [flag, (live, "running"), (pinned, "docker/compose.yaml")];
         let (version, origin) = sources.into_iter().find(|(version, _)| version.is_some()).unwrap_or((None, ""));
         EffectiveVersion { version, origin }
     }
 
-    /// For a JSON document: `{"version", "from"}`, or null where nobody knows.
+    /// Returns the JSON: `{"version", "from"}`, or null if the version is unknown.
     pub fn data(&self) -> Value {
         self.version.map_or(Value::Null, |version| json!({ "version": version.to_string(), "from": self.origin }))
     }
@@ -67,7 +67,7 @@ impl<T: Copy + Display> EffectiveVersion<T> {
     }
 }
 
-/// Shows which versions the findings of a check apply to.
+/// Shows the versions that the files are checked for.
 pub fn note_versions(cx: &Cx, omni: &EffectiveVersion<Omni>, provider: Option<&EffectiveVersion<release::Provider>>) {
     let mut words = vec![omni.words("Omni")];
     words.extend(provider.map(|provider| provider.words("provider")));
@@ -79,12 +79,12 @@ pub fn note_versions(cx: &Cx, omni: &EffectiveVersion<Omni>, provider: Option<&E
     cx.ui.note("versions", "Read the versions that the files are checked for", status, words.join(", ") + &newer);
 }
 
-/// The release of Omni that runs, from its SysVersion.
+/// Returns the release of the running Omni, from its SysVersion.
 pub fn running(found: Option<&[Resource]>) -> Option<Omni> {
     Omni::of_tag(found?.first()?.text(&["backendversion"]))
 }
 
-/// Reads what this project runs from `docker/compose.yaml`; without one nothing is known.
+/// Reads the releases from `docker/compose.yaml`; without that file, they are unknown.
 pub fn project_releases(cx: &Cx) -> ProjectReleases {
     let compose = files::read_text_if_there(&cx.paths.compose()).ok().flatten().unwrap_or_default();
     ProjectReleases {
@@ -95,10 +95,10 @@ pub fn project_releases(cx: &Cx) -> ProjectReleases {
     }
 }
 
-/// All resources of several types, asked for side by side; with a selector those that have the label.
+/// Lists all resources of several types in parallel; with a selector, only those with the label.
 ///
 /// # Errors
-/// That of the first type that omnictl does not list.
+/// Returns the error for the first type that omnictl cannot list.
 pub fn lists<const N: usize>(
     omnictl: &Omnictl<'_>,
     kinds: [&'static str; N],
@@ -112,7 +112,7 @@ pub fn lists<const N: usize>(
     Ok(lists)
 }
 
-/// A list that Omni is asked for: the resource type for omnictl, and what people call it.
+/// A list to request from Omni: the resource type for omnictl, and its name for people.
 pub type Question = (&'static str, &'static str);
 
 pub const PROVIDERS: Question = ("infraproviderstatuses", "providers and their schemas");
@@ -120,8 +120,8 @@ pub const CLASSES: Question = ("machineclasses", "machine classes");
 pub const TALOS: Question = ("talosversions", "Talos versions");
 pub const RELEASE: Question = ("sysversions", "version");
 
-/// Asks Omni for each list, once and side by side. A list is `None` when Omni was not asked or did not answer: a step then
-/// says so, since what is not known is no fault of the files.
+/// Requests each list from Omni once, in parallel. A list is `None` if Omni was not queried or did not answer; a step reports
+/// that, and it is not treated as an error in the files.
 pub fn ask<const N: usize>(cx: &Cx, offline: bool, questions: [Question; N]) -> [Option<Vec<Resource>>; N] {
     let mut lists = std::array::from_fn(|_| None);
     if offline {
@@ -154,7 +154,7 @@ pub fn ask<const N: usize>(cx: &Cx, offline: bool, questions: [Question; N]) -> 
     lists
 }
 
-/// Lists resources of Omni, as a check that reports how many there are.
+/// Lists resources of Omni, as a check that reports their number.
 pub fn list<'a>(
     omnictl: &'a Omnictl<'_>,
     id: &'static str,
@@ -168,7 +168,7 @@ pub fn list<'a>(
     })
 }
 
-/// What is around templates, as far as it is known: one look for the check and for the tasks that sync.
+/// The context for templates, as far as it is known: the same for the check and for tasks that sync.
 pub struct TemplateSources {
     /// Omni's machine classes, as it lists them.
     pub classes: Option<Vec<Resource>>,
@@ -180,8 +180,8 @@ pub struct TemplateSources {
 }
 
 impl TemplateSources {
-    /// Asks Omni for its machine classes and Talos versions, if it can be; else the files in `machine-classes/` and the
-    /// built-in table stand in for them.
+    /// Reads machine classes and Talos versions from Omni; if it cannot be queried, the files in `machine-classes/` and the
+    /// built-in table are used instead.
     pub fn ask(cx: &Cx, offline: bool, omni: Option<Omni>) -> TemplateSources {
         let [listed, talos, live] = ask(cx, offline, [CLASSES, TALOS, RELEASE]);
         let flag = (omni, "--omni-version");
@@ -189,13 +189,13 @@ impl TemplateSources {
         let release = EffectiveVersion::of(flag, running(live.as_deref()), project.omni);
         let omni = listed.as_deref().map(classes);
         let local = if omni.is_none() { local_classes(cx) } else { None };
-        // What runs says nothing about what another release offers.
+        // The running Omni does not show which versions another release offers.
         let other = flag.0.is_some_and(|given| running(live.as_deref()) != Some(given));
         let talos = talos.as_deref().filter(|_| !other).and_then(talos_versions);
         TemplateSources { omni, local, talos, backup_store: project.backup_store, classes: listed, release }
     }
 
-    /// The same as the checks want it.
+    /// Returns the facts in the form that the checks use.
     pub fn facts(&self) -> TemplateFacts<'_> {
         TemplateFacts {
             omni: self.release.version,
@@ -207,7 +207,7 @@ impl TemplateSources {
     }
 }
 
-/// InfraProviderStatuses as the checks want them. The schema is a string that holds JSON (omni v1.9.3
+/// Converts InfraProviderStatuses for the checks. The schema is a string that contains JSON (omni v1.9.3
 /// `client/api/omni/specs/infra.proto`).
 pub fn providers(found: &[Resource]) -> Vec<Provider> {
     let of = |resource: &Resource| Provider {
@@ -219,7 +219,7 @@ pub fn providers(found: &[Resource]) -> Vec<Provider> {
     found.iter().map(of).collect()
 }
 
-/// MachineClasses as far as templates care.
+/// Converts MachineClasses to what templates need of them.
 pub fn classes(found: &[Resource]) -> Vec<ClassInfo> {
     let of = |resource: &Resource| ClassInfo {
         name: resource.metadata.id.clone(),
@@ -231,14 +231,14 @@ pub fn classes(found: &[Resource]) -> Vec<ClassInfo> {
     sorted(found.iter().map(of).collect())
 }
 
-/// By name, so that each is found without a walk.
+/// Sorts classes by name, for binary search.
 fn sorted(mut classes: Vec<ClassInfo>) -> Vec<ClassInfo> {
     classes.sort_by(|a, b| a.name.cmp(&b.name));
     classes
 }
 
-/// TalosVersions, oldest first; `None` for an empty list, which says that Omni has not reached its image factory yet and
-/// nothing about versions.
+/// Converts TalosVersions, oldest first; `None` for an empty list, which only means that Omni has not reached its image factory
+/// yet.
 pub fn talos_versions(found: &[Resource]) -> Option<Vec<TalosInfo>> {
     let of = |resource: &Resource| {
         let compatible = resource.at(&["compatiblekubernetesversions"]).as_array();
@@ -257,8 +257,8 @@ pub fn talos_versions(found: &[Resource]) -> Option<Vec<TalosInfo>> {
     (!versions.is_empty()).then_some(versions)
 }
 
-/// The classes in `machine-classes/`, for when Omni is not asked; `None` when there are none, since they may be kept
-/// elsewhere. Files that cannot be read are another check's business.
+/// Returns the classes in `machine-classes/`, for when Omni is not queried; `None` if there are none, because they may be kept
+/// elsewhere. Files that cannot be read are left to another check.
 pub fn local_classes(cx: &Cx) -> Option<Vec<ClassInfo>> {
     if !cx.paths.is_project() {
         return None;

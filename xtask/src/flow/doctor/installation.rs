@@ -1,4 +1,4 @@
-//! What several checks need, looked up once.
+//! Data that several checks need, looked up once.
 
 use std::sync::OnceLock;
 use std::time::SystemTime;
@@ -22,18 +22,18 @@ use runtime::tool::omnictl::{self, Omnictl};
 use runtime::tool::openssl;
 use runtime::tool::proxmox::Proxmox;
 
-/// How a check came out; as an error where it stopped early.
+/// The result of a check; `Err` if it stopped early.
 pub type Verdict = Result<Diagnosis, Diagnosis>;
 
-/// The installation, as far as the checks have looked.
+/// The installation, as far as the checks have examined it.
 pub struct Installation<'a> {
     pub cx: &'a Cx,
-    /// Seconds since 1970.
+    /// Seconds since the Unix epoch.
     pub now: u64,
-    /// Whether `docker/.env` is there: nothing is set up before it is.
+    /// Whether `docker/.env` exists: nothing is set up without it.
     pub set_up: bool,
     pub example: EnvFile,
-    /// The IDs of the checks that are run: what one of them reports, another need not.
+    /// The IDs of the checks that run, so that a check can leave a problem to another one.
     pub checks: Vec<&'a str>,
     containers: OnceLock<Result<Vec<Container>, Failure>>,
     omnictl_version: OnceLock<Option<Result<(String, u32), Failure>>>,
@@ -66,15 +66,15 @@ impl<'a> Installation<'a> {
         }
     }
 
-    /// A value of `docker/.env` that is not the example's.
+    /// Returns a value of `docker/.env` that differs from the example's.
     pub fn value(&self, key: &str) -> Option<&str> {
         check::values::given(&self.cx.settings.env_file, &self.example, key)
     }
 
-    /// A value of `docker/.env`, or why there is nothing to look at.
+    /// Returns a value of `docker/.env`, or why there is nothing to check.
     ///
     /// # Errors
-    /// The verdict of a check that needs it.
+    /// Returns the verdict of a check that needs the value.
     pub fn needs(&self, key: &str) -> Result<&str, Diagnosis> {
         self.value(key).ok_or_else(|| {
             self.absent(&match self.cx.settings.env_file.get(key) {
@@ -84,15 +84,15 @@ impl<'a> Installation<'a> {
         })
     }
 
-    /// The verdict where something that setting up makes is not there.
+    /// The verdict if something that the setup creates is missing.
     pub fn absent(&self, what: &str) -> Diagnosis {
         if self.set_up { Diagnosis::skipped(what) } else { Diagnosis::skipped("docker/.env does not exist yet") }
     }
 
-    /// The containers of the stack.
+    /// Returns the containers of the stack.
     ///
     /// # Errors
-    /// The verdict of a check that needs them: unknown.
+    /// Returns the verdict of a check that needs them: unknown.
     pub fn containers(&self) -> Result<&[Container], Diagnosis> {
         let found = self.containers.get_or_init(|| Compose::find(self.cx)?.containers());
         match found {
@@ -102,19 +102,19 @@ impl<'a> Installation<'a> {
         }
     }
 
-    /// The container of a service.
+    /// Returns the container of a service.
     ///
     /// # Errors
-    /// As [`Installation::containers`]; skipped when it has none.
+    /// As [`Installation::containers`]; skipped if the service has no container.
     pub fn container(&self, service: &str) -> Result<&Container, Diagnosis> {
         let found = self.containers()?.iter().find(|container| container.service == service);
         found.ok_or_else(|| self.absent(&format!("`{service}` has no container: the stack is not up")))
     }
 
-    /// What `tailscale status` says in the sidecar, which must run for it.
+    /// Returns the output of `tailscale status` in the sidecar, which must be running.
     ///
     /// # Errors
-    /// What docker said.
+    /// Returns Docker's error.
     pub fn tailscale(&self) -> &Result<String, Failure> {
         self.tailscale.get_or_init(|| {
             let words = ["tailscale", "status", "--json", "--peers=false"];
@@ -122,17 +122,17 @@ impl<'a> Installation<'a> {
         })
     }
 
-    /// Whether Omni answers where machines ask; `None` where that is not known.
+    /// Whether Omni answers at the address that machines use; `None` if that is unknown.
     pub fn health(&self) -> Option<&Result<(), Failure>> {
         self.health.get_or_init(|| Some(self.place()?.healthy(self.cx))).as_ref()
     }
 
-    /// Whether Omni cannot be asked because its certificate is refused here.
+    /// Returns true if Omni cannot be queried because this machine rejects its certificate.
     pub fn certificate_refused(&self) -> bool {
         self.health().is_some_and(|asked| asked.as_ref().is_err_and(|failure| failure.kind == Kind::Certificate))
     }
 
-    /// The certificates that Omni serves; `None` where its address is not known.
+    /// The certificates that Omni serves; `None` if its address is unknown.
     pub fn served(&self) -> Option<&Result<Vec<Certificate>, Failure>> {
         let look = || {
             let (host, address) = self.place()?.tls();
@@ -141,10 +141,10 @@ impl<'a> Installation<'a> {
         self.served.get_or_init(look).as_ref()
     }
 
-    /// Omni's own version and API version, which takes a login.
+    /// Returns Omni's version and API version, which requires a login.
     ///
     /// # Errors
-    /// Why it is not known.
+    /// Returns why it is unknown.
     pub fn server(&self) -> &Result<(String, u64), Failure> {
         self.server.get_or_init(|| {
             let found = Omnictl::find(self.cx)?.get("sysversions", "current")?;
@@ -153,12 +153,12 @@ impl<'a> Installation<'a> {
         })
     }
 
-    /// Omni, logged in.
+    /// Returns omnictl with a working login to Omni.
     ///
     /// # Errors
-    /// The verdict of a check that needs it: unknown, or skipped without a login.
+    /// Returns the verdict of a check that needs it: unknown, or skipped without a login.
     pub fn omnictl(&self) -> Result<Omnictl<'a>, Diagnosis> {
-        // One call tells whether Omni can be asked at all; the others would only repeat its answer.
+        // One call shows whether Omni can be queried at all; further calls would fail in the same way.
         match (Omnictl::find(self.cx), self.server()) {
             (Ok(omnictl), Ok(_)) => Ok(omnictl),
             (Err(failure), _) => Err(Diagnosis::unknown(failure.message)),
@@ -166,16 +166,16 @@ impl<'a> Installation<'a> {
         }
     }
 
-    /// The version of omnictl, where there is one.
+    /// The version of omnictl, if it is installed.
     pub fn omnictl_version(&self) -> Option<&Result<(String, u32), Failure>> {
         let ask = || omnictl::locate().map(|path| omnictl::version_of(self.cx, &path));
         self.omnictl_version.get_or_init(ask).as_ref()
     }
 
-    /// The clusters in Omni.
+    /// Returns the clusters in Omni.
     ///
     /// # Errors
-    /// As [`Installation::omnictl`]; skipped when there are none.
+    /// As [`Installation::omnictl`]; skipped if there are none.
     pub fn clusters(&self) -> Result<&[Resource], Diagnosis> {
         if self.server().is_err() {
             return Err(self.absent("Omni cannot be asked for its clusters"));
@@ -188,7 +188,7 @@ impl<'a> Installation<'a> {
         }
     }
 
-    /// Omni's refusal of the login as a whole, where it answers: what a key says of itself does not tell whether Omni still has it.
+    /// Omni's rejection of the login, if it answers. The key alone does not show whether Omni still accepts it.
     pub fn login_refused(&self) -> Option<&Failure> {
         self.server().as_ref().err().filter(|failure| failure.kind == Kind::Login)
     }
@@ -197,44 +197,44 @@ impl<'a> Installation<'a> {
         OmniAddress::of(self.cx)
     }
 
-    /// The authorities that this machine trusts.
+    /// The certificate authorities that this machine trusts.
     pub fn roots(&self) -> Option<&[Certificate]> {
         let ca_file = || self.cx.settings.ca_file(None).map(|found| found.value);
         self.roots.get_or_init(|| omni_stack::roots(ca_file().as_deref())).as_deref()
     }
 
-    /// The compose file of the project.
+    /// Returns the project's compose file.
     pub fn compose(&self) -> String {
         files::read_text_if_there(&self.cx.paths.compose()).ok().flatten().unwrap_or_default()
     }
 }
 
-/// The sidecar, running.
+/// Checks that the sidecar runs.
 ///
 /// # Errors
-/// The verdict of a check that needs it.
+/// Returns the verdict of a check that needs it.
 pub fn sidecar(installation: &Installation<'_>) -> Result<(), Diagnosis> {
     let sidecar = installation.container(SIDECAR)?;
     if sidecar.state == "running" { Ok(()) } else { Err(Diagnosis::unknown("the sidecar does not run")) }
 }
 
-/// Proxmox as the provider reaches it.
+/// Returns Proxmox, with the address and login that the provider uses.
 ///
 /// # Errors
-/// The verdict of a check that needs it.
+/// Returns the verdict of a check that needs it.
 pub fn proxmox_of(installation: &Installation<'_>) -> Result<Proxmox, Diagnosis> {
     let path = installation.cx.paths.config();
     let shown = installation.cx.paths.show(&path);
     let text = files::read_text_if_there(&path)?;
     let text = text.ok_or_else(|| installation.absent(&format!("{shown} does not exist yet")))?;
     let config = ProviderConfig::parse(&shown, &text);
-    // Another check says what is wrong with it.
+    // Another check reports what is wrong with it.
     config
         .and_then(|config| proxmox::proxmox_of(installation.cx, &config))
         .map_err(|_| Diagnosis::unknown(format!("{shown} cannot be used")))
 }
 
-/// The versions that are pinned and run, for the checks of the pairing.
+/// Returns the pinned and the running version of a service.
 pub fn images(installation: &Installation<'_>, service: &str) -> (Option<String>, Option<String>) {
     let tag = |image: &str| check::stack::tag(image).map(str::to_owned);
     let pinned = check::stack::images(&installation.compose()).get(service).and_then(|image| tag(image));
@@ -242,12 +242,12 @@ pub fn images(installation: &Installation<'_>, service: &str) -> (Option<String>
     (pinned, running)
 }
 
-/// Whether the Docker engine is another host's, where what is on this one says nothing of it.
+/// Returns true if the Docker engine runs on another host, so that checks of this host are meaningless for it.
 pub fn remote_engine() -> bool {
     engine_address().is_some_and(|address| !address.starts_with("unix:"))
 }
 
-/// The verdict of a check whose service failed: it may not be there, or it may not have been asked.
+/// Returns the verdict for a failed call: unknown if the service was not reached because of something missing here.
 pub fn from_failure(failure: &Failure) -> Diagnosis {
     let detail = failure.line();
     let verdict = match failure.code {
@@ -257,7 +257,7 @@ pub fn from_failure(failure: &Failure) -> Diagnosis {
     if failure.hint.is_empty() { verdict } else { verdict.fix(failure.hint.clone()) }
 }
 
-/// Whether another check fails, and is the one to report it.
+/// Returns true if another check fails, and thus reports the problem itself.
 pub fn fails(found: Verdict) -> bool {
     found.unwrap_or_else(|early| early).state == State::Failed
 }

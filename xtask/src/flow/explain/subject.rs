@@ -1,4 +1,4 @@
-//! What `cluster-explain` is asked about: a cluster, or the machine, VM or machine request of one.
+//! The subject of `cluster-explain`: a cluster, or a machine, VM or machine request of a cluster.
 
 use crate::prelude::*;
 use check::explain::Facts;
@@ -11,20 +11,21 @@ use runtime::tool::omnictl::Omnictl;
 use crate::cli::ClusterExplain;
 use crate::flow::{project_classes, vms};
 
-/// What is to be explained: a cluster, all of it or one of its machines.
+/// What to explain: a whole cluster, or one of its machines.
 #[derive(Debug, Default)]
 pub struct Subject {
-    /// Empty where there is none: then only what every cluster needs is looked at.
+    /// Empty if there is no cluster: then only what every cluster needs is examined.
     pub cluster: String,
-    /// The machine's request or UUID.
+    /// The ID of the machine's request, or its UUID.
     machine: Option<String>,
-    /// Further clusters in trouble.
+    /// Other clusters with problems.
     pub others: Vec<String>,
 }
 
 impl Subject {
     /// # Errors
-    /// [`Code::NotFound`] for a machine, request or VM that does not exist, [`Code::Invalid`] for one of another cluster.
+    /// Fails with [`Code::NotFound`] if the machine, request or VM does not exist, and [`Code::Invalid`] if it is in another
+    /// cluster.
     pub fn of(args: &ClusterExplain, cx: &Cx, omnictl: Result<&Omnictl<'_>, &Failure>) -> Result<Subject, Failure> {
         if let Some(cluster) = &args.name {
             name::check_existing("cluster", cluster)?;
@@ -38,7 +39,7 @@ impl Subject {
         };
         let asked = |omnictl: &Omnictl<'_>| if id.starts_with('-') { Ok(None) } else { omnictl.get(kind, &id) };
         let (Ok(omnictl), Ok(found)) = (omnictl, omnictl.map_err(Failure::clone).and_then(asked)) else {
-            // The chain says why Omni cannot be asked; the VM of a cluster bears its name.
+            // The chain explains why Omni cannot be queried; the name of a cluster's VM starts with the cluster's name.
             let own = |cluster: &String| id.strip_prefix(cluster.as_str()).is_some_and(|rest| rest.starts_with('-'));
             let templates = project_classes::templates_in_use(cx).unwrap_or_default().into_iter();
             let cluster = name.clone().or(templates.map(|found| found.name).filter(own).max_by_key(String::len));
@@ -67,7 +68,7 @@ impl Subject {
         }
     }
 
-    /// The cluster of this name, else the first that is in trouble.
+    /// The cluster with this name; without a name, the first that has problems.
     fn cluster(name: Option<&str>, cx: &Cx, omnictl: Option<&Omnictl<'_>>) -> Subject {
         if let Some(name) = name {
             return Subject { cluster: name.to_owned(), ..Subject::default() };
@@ -92,7 +93,7 @@ impl Subject {
         Subject { cluster: found.next().unwrap_or_default(), machine: None, others: found.collect() }
     }
 
-    /// Leaves only the machine that is meant.
+    /// Removes everything but the selected machine from `facts`.
     pub fn narrow(&self, facts: &mut Facts) {
         let (Some(one), Some(view)) = (&self.machine, &mut facts.view) else { return };
         for set in &mut view.machine_sets {
@@ -100,11 +101,11 @@ impl Subject {
             set.wanted = set.machines.len() as u64;
         }
         view.machine_sets.retain(|set| !set.machines.is_empty());
-        // What the other sets lack is another matter.
+        // Problems of the other machine sets do not matter here.
         facts.template.iter_mut().for_each(|template| template.sets.clear());
     }
 
-    /// What is explained, in words.
+    /// Describes what is explained.
     pub fn words(&self) -> String {
         match (&self.machine, self.cluster.as_str()) {
             (Some(machine), cluster) => format!("`{machine}` of cluster `{cluster}`"),
