@@ -1,9 +1,9 @@
-//! A simulated Proxmox VE: a cluster in memory behind the HTTP API of the real one.
+//! A simulated Proxmox VE: an in-memory cluster behind the HTTP API of the real Proxmox VE.
 //!
-//! Nothing is scripted. A request is authenticated, checked against the privilege model, validated and carried out on a
-//! [`World`]; work that takes time is a task with a UPID. Texts, status lines and rules follow the sources of Proxmox
-//! VE 9 (pve-manager 9.2, qemu-server 9.2, pve-storage 9.1, pve-access-control 9.1, pve-common 9.2, pve-http-server 6.0);
-//! what omni-infra-provider-proxmox 0d9fd58 and go-proxmox v0.3.2 read is all there.
+//! No response is scripted. Each request is authenticated, checked against the privilege model, validated and applied to a
+//! [`World`]; work that takes time becomes a task with a UPID. Messages, status lines and rules follow the sources of Proxmox
+//! VE 9 (pve-manager 9.2, qemu-server 9.2, pve-storage 9.1, pve-access-control 9.1, pve-common 9.2, pve-http-server 6.0).
+//! Everything that omni-infra-provider-proxmox 0d9fd58 and go-proxmox v0.3.2 read is present.
 
 pub mod access;
 mod api;
@@ -31,13 +31,13 @@ use task::Job;
 
 pub use world::{PowerEvent, World};
 
-/// A running Proxmox. Dropping it ends it.
+/// A running simulated Proxmox, which stops when this is dropped.
 pub struct Proxmox {
     server: Server,
     shared: Arc<Shared>,
 }
 
-/// What requests and tasks share.
+/// State shared by requests and tasks.
 struct Shared {
     world: Mutex<World>,
     clock: Clock,
@@ -46,14 +46,14 @@ struct Shared {
 }
 
 impl Proxmox {
-    /// Serves a world. Fails if the address cannot be bound.
+    /// Starts serving a world. Fails if the address cannot be bound.
     pub async fn start(world: World, listen: Listen, clock: Clock, faults: Arc<Faults>) -> Result<Proxmox> {
         let shared = Arc::new(Shared { world: Mutex::new(world), clock, faults, subscribers: Mutex::default() });
         let serving = Arc::clone(&shared);
         let handler = move |request| {
             let serving = Arc::clone(&serving);
             async move {
-                // Of a cluster whose nodes are all off nothing answers.
+                // If all nodes are off, nothing answers.
                 let on = serving.with(|world| world.nodes.values().any(|node| node.online));
                 if on { Some(front::handle(serving, request).await) } else { None }
             }
@@ -67,21 +67,21 @@ impl Proxmox {
         self.server.url()
     }
 
-    /// Looks at the world or changes it, then tells the subscribers of power that changed. Do not wait in `work`: every
-    /// request waits for it.
+    /// Reads or changes the world, then notifies the subscribers of power changes. `work` must not block, because it holds the
+    /// lock that every request needs.
     pub fn with<R>(&self, work: impl FnOnce(&mut World) -> R) -> R {
         self.shared.with(work)
     }
 
-    /// Every change of power from now on, in order, none lost.
+    /// Subscribes to all power changes from now on, in order and without loss.
     pub fn subscribe(&self) -> UnboundedReceiver<PowerEvent> {
         let (sender, receiver) = unbounded_channel();
         self.shared.subscribers.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
         receiver
     }
 
-    /// What root does on a node: a call of the API from there, and `UNLOCK`, for which there is none. `{node}` in the path is the node
-    /// of the VM in the arguments.
+    /// Runs an API call as root on a node. The verb `UNLOCK` unlocks a VM, for which the API has no method. `{node}` in the path
+    /// stands for the node of the VM in the arguments.
     pub fn as_root(&self, verb: &str, path: String, args: Vec<(String, String)>) -> refusal::Outcome {
         front::as_root(&self.shared, verb, path, args)
     }
@@ -102,14 +102,14 @@ impl Shared {
         let result = work(&mut world);
         let events = world.take_events();
         if !events.is_empty() {
-            // Still under the lock, so that all changes are sent in the order in which they happened.
+            // The lock is still held, so that events are sent in the order in which they happened.
             let mut subscribers = self.subscribers.lock().unwrap_or_else(PoisonError::into_inner);
             subscribers.retain(|subscriber| events.iter().all(|event| subscriber.send(event.clone()).is_ok()));
         }
         result
     }
 
-    /// Lets a task run to its end.
+    /// Runs a task to completion.
     async fn work(self: Arc<Shared>, job: Job) {
         self.clock.sleep(job.takes).await;
         let fate = self.with(|world| self.faults.task(&world.tasks.get(&job.upid)?.kind));
@@ -124,7 +124,7 @@ impl Shared {
     }
 }
 
-/// Does a task's work, unless somebody stopped it, and writes down how it ended.
+/// Applies a task's effect, unless the task was stopped, and records its exit status.
 fn finish(world: &mut World, job: Job, fate: Option<TaskFate>, now: u64) {
     let Some(task) = world.tasks.get(&job.upid).filter(|task| task.end.is_none()) else { return };
     let (kind, id) = (task.kind.clone(), task.id.clone());

@@ -1,4 +1,4 @@
-//! Who may do what: users, API tokens, roles, ACLs and pools, with the rules of Proxmox VE 9
+//! Access control: users, API tokens, roles, ACLs and pools, with the rules of Proxmox VE 9
 //! (pve-access-control 9.1 `AccessControl.pm` `roles()`, `RPCEnvironment.pm` `permissions()`).
 
 mod privilege;
@@ -9,12 +9,12 @@ use super::refusal::{Outcome, Refusal};
 
 pub use privilege::{Granted, Privs, privilege, special_roles};
 
-/// A user of `user.cfg`. No `Debug` here or around it: it would print passwords and secrets.
+/// A user in `user.cfg`. Neither this type nor its containers implement `Debug`, which would print passwords and secrets.
 #[derive(Clone, Default)]
 pub struct User {
-    /// The password of root; without one only tokens work.
+    /// The password, which only root has; without one, only tokens work.
     pub password: Option<String>,
-    /// API tokens by the part of their id after the exclamation mark.
+    /// API tokens by the part of their ID after the exclamation mark.
     pub tokens: BTreeMap<String, Token>,
 }
 
@@ -23,9 +23,10 @@ pub struct User {
 pub struct Token {
     /// The secret, a UUID.
     pub secret: String,
-    /// Whether its rights are the user's cut by its own ACLs; if not, it has all that the user has.
+    /// Whether privileges are separated: the token has only the user's rights that its own ACLs also grant. Otherwise it has all
+    /// rights of the user.
     pub privsep: bool,
-    /// Unix time after which access ends; 0 is never.
+    /// Unix time of expiry; 0 means never.
     pub expire: u64,
 }
 
@@ -36,24 +37,24 @@ pub struct Pool {
     pub vms: BTreeSet<u32>,
 }
 
-/// The entries of one path: role and whether it goes on to the paths below, by user or full token id.
+/// The ACL entries of one path, by user or full token ID: roles, and whether each propagates to the paths below.
 type Entries = BTreeMap<String, BTreeMap<String, bool>>;
 
-/// `user.cfg` as a whole.
+/// The contents of `user.cfg`.
 #[derive(Clone, Default)]
 pub struct Access {
-    /// By user id, `name@realm`.
+    /// Users by ID, `name@realm`.
     pub users: BTreeMap<String, User>,
-    /// Privileges by role id.
+    /// Privileges by role ID.
     pub roles: BTreeMap<String, Privs>,
-    /// By pool id.
+    /// Pools by ID.
     pub pools: BTreeMap<String, Pool>,
-    /// Which pool a VM is in; a VM is in one at most.
+    /// The pool of each VM; a VM is in at most one.
     pub vm_pool: BTreeMap<u32, String>,
     acl: BTreeMap<String, Entries>,
 }
 
-/// `user@realm` and the token's name of a full token id; the second is `None` for a plain user.
+/// Splits a full token ID into `user@realm` and token name, which is `None` for a plain user.
 pub fn split_token(auth: &str) -> (&str, Option<&str>) {
     match auth.split_once('!') {
         Some((user, token)) => (user, Some(token)),
@@ -62,7 +63,7 @@ pub fn split_token(auth: &str) -> (&str, Option<&str>) {
 }
 
 impl Access {
-    /// Gives a role on a path: with whether it goes on to the paths below, or takes it with `None`.
+    /// Grants a role on a path, where `propagate` is whether it also applies to the paths below, or revokes it with `None`.
     pub fn set_acl(&mut self, path: &str, who: &str, role: &str, propagate: Option<bool>) {
         let roles = self.acl.entry(path.to_owned()).or_default().entry(who.to_owned()).or_default();
         match propagate {
@@ -75,18 +76,18 @@ impl Access {
         });
     }
 
-    /// Gives a user a role on a path and everything below it.
+    /// Grants a user a role on a path and everything below it.
     pub fn grant(&mut self, path: &str, user: &str, role: &str) {
         self.set_acl(path, user, role, Some(true));
     }
 
-    /// Forgets what was said about a path and everything below it, as deleting its object does.
+    /// Removes the ACL entries of a path and everything below it, as happens when its object is deleted.
     pub fn forget_path(&mut self, path: &str) {
         let below = format!("{path}/");
         self.acl.retain(|known, _| known != path && !known.starts_with(&below));
     }
 
-    /// Forgets what was granted to a user and to its tokens.
+    /// Removes all ACL entries of a user and its tokens.
     pub fn forget_subject(&mut self, user: &str) {
         for entries in self.acl.values_mut() {
             entries.retain(|who, _| split_token(who).0 != user);
@@ -94,7 +95,7 @@ impl Access {
         self.acl.retain(|_, entries| !entries.is_empty());
     }
 
-    /// Every entry: path, user or token, role, whether it propagates.
+    /// All entries: path, user or token, role, and whether it propagates.
     pub fn acl(&self) -> impl Iterator<Item = (&str, &str, &str, bool)> {
         self.acl.iter().flat_map(|(path, entries)| {
             entries.iter().flat_map(move |(who, roles)| {
@@ -103,14 +104,14 @@ impl Access {
         })
     }
 
-    /// The roles that ACLs give on a path, with their propagation; pools left aside.
+    /// The roles that ACLs grant on a path and whether each propagates, without those inherited from a pool.
     fn roles_on(&self, auth: &str, path: &str) -> BTreeMap<&str, bool> {
         let mut roles = BTreeMap::new();
         for (prefix, last) in prefixes(path) {
             let said = self.acl.get(prefix).and_then(|entries| entries.get(auth)).into_iter().flatten();
             let heard = said.filter(|(_, propagate)| last || **propagate);
             let new: BTreeMap<&str, bool> = heard.map(|(role, propagate)| (role.as_str(), *propagate)).collect();
-            // A level that says anything replaces what the levels above said.
+            // Entries on a deeper level replace all those from the levels above.
             if !new.is_empty() {
                 roles = new;
             }
@@ -121,7 +122,7 @@ impl Access {
         }
     }
 
-    /// Adds what comes to a guest from the pool that it is in.
+    /// Adds the roles that a guest inherits from its pool.
     fn add_pool_roles<'a>(&'a self, auth: &str, path: &str, roles: &mut BTreeMap<&'a str, bool>) {
         let vmid = path.strip_prefix("/vms/").and_then(|id| id.parse::<u32>().ok());
         let Some(pool) = vmid.and_then(|vmid| self.vm_pool.get(&vmid)) else { return };
@@ -138,7 +139,7 @@ impl Access {
         }
     }
 
-    /// What a user or token may do on a path, and what of that it may do below it.
+    /// The privileges of a user or token on a path, and which of them propagate to the paths below.
     pub fn permissions(&self, auth: &str, path: &str) -> Granted {
         if auth == "root@pam" {
             return Granted::everything();
@@ -168,34 +169,34 @@ impl Access {
         }
     }
 
-    /// Whether all the privileges are there.
+    /// Whether a user or token has all of the privileges.
     pub fn may(&self, auth: &str, path: &str, privileges: &[&str]) -> bool {
         let granted = self.permissions(auth, path);
         privileges.iter().all(|privilege| granted.set.contains(privilege))
     }
 
-    /// Whether one of the privileges is there.
+    /// Whether a user or token has at least one of the privileges.
     pub fn may_any(&self, auth: &str, path: &str, privileges: &[&str]) -> bool {
         let granted = self.permissions(auth, path);
         privileges.iter().any(|privilege| granted.set.contains(privilege))
     }
 
-    /// Whether one of the privileges is there, for many objects of one folder (`/vms`, `/storage`): what holds for all
-    /// that nothing special was said about is looked up once.
+    /// Like [`Access::may_any`], for many objects in one folder (`/vms`, `/storage`): the result for objects without a pool or
+    /// an ACL entry of their own is computed once.
     pub fn below<'a>(&'a self, auth: &'a str, folder: &'a str, privileges: &'a [&'a str]) -> Below<'a> {
-        // No object has such a name, so nothing is said of it but what is said of the folder.
+        // No object has this name, so only the folder's entries apply to it.
         let usual = self.may_any(auth, &format!("{folder}/*"), privileges);
         Below { access: self, auth, folder, privileges, usual }
     }
 
-    /// Whether something was said about just this path, or it has a place in a pool.
+    /// Whether this path has ACL entries of its own or is in a pool.
     fn is_special(&self, path: &str) -> bool {
         let vmid = path.strip_prefix("/vms/").filter(|_| !self.vm_pool.is_empty());
         let pooled = vmid.is_some_and(|id| id.parse().is_ok_and(|id: u32| self.vm_pool.contains_key(&id)));
         pooled || self.acl.contains_key(path)
     }
 
-    /// All the privileges, or 403 with the path and the first that is missing.
+    /// Requires all of the privileges. Fails with 403, the path and the first missing privilege.
     pub fn check(&self, auth: &str, path: &str, privileges: &[&str]) -> Outcome<()> {
         let set = self.permissions(auth, path).set;
         match privileges.iter().find(|privilege| !set.contains(*privilege)) {
@@ -204,7 +205,7 @@ impl Access {
         }
     }
 
-    /// One of the privileges, or 403 with the path and all of them.
+    /// Requires at least one of the privileges. Fails with 403, the path and all of them.
     pub fn check_any(&self, auth: &str, path: &str, privileges: &[&str]) -> Outcome<()> {
         if self.may_any(auth, path, privileges) {
             return Ok(());
@@ -212,11 +213,11 @@ impl Access {
         Err(Refusal::denied(&format!("{path}, {}", privileges.join("|"))))
     }
 
-    /// The tree that `GET /access/permissions` shows: paths of interest with what is granted there.
+    /// The permissions that `GET /access/permissions` returns, by path.
     pub fn effective(&self, auth: &str) -> BTreeMap<String, Granted> {
         let top = ["/", "/access", "/access/groups", "/nodes", "/pool", "/sdn", "/storage", "/vms"];
         let mut paths: BTreeSet<String> = top.iter().map(|path| (*path).to_owned()).collect();
-        // The tree of entries has the paths between, too (`iterate_acl_tree`).
+        // PVE's ACL tree also contains the intermediate paths (`iterate_acl_tree`).
         paths.extend(self.acl.keys().flat_map(|path| prefixes(path)).map(|(path, _)| path.to_owned()));
         for pool in self.pools.values() {
             paths.extend(pool.vms.iter().map(|id| format!("/vms/{id}")));
@@ -228,13 +229,13 @@ impl Access {
         granted.filter(|(_, granted)| !granted.set.is_empty()).collect()
     }
 
-    /// A user; otherwise pve-access-control's words.
+    /// Returns a user, or pve-access-control's error message.
     pub fn user(&self, user: &str) -> Result<&User, String> {
         self.users.get(user).ok_or_else(|| format!("no such user ('{user}')"))
     }
 }
 
-/// The answer of [`Access::below`].
+/// The result of [`Access::below`].
 pub struct Below<'a> {
     access: &'a Access,
     auth: &'a str,
@@ -244,21 +245,21 @@ pub struct Below<'a> {
 }
 
 impl Below<'_> {
-    /// Whether one of the privileges is there for this object of the folder.
+    /// Whether at least one of the privileges is granted for this object in the folder.
     pub fn may(&self, id: impl std::fmt::Display) -> bool {
         let path = format!("{}/{id}", self.folder);
         if self.access.is_special(&path) { self.access.may_any(self.auth, &path, self.privileges) } else { self.usual }
     }
 }
 
-/// `/`, `/a`, `/a/b` for `/a/b`, each with whether it is the path itself.
+/// The prefixes of a path, for example `/`, `/a` and `/a/b` for `/a/b`, each with whether it is the whole path.
 fn prefixes(path: &str) -> impl Iterator<Item = (&str, bool)> {
     let ends = path.match_indices('/').skip(1).map(|(at, _)| at).chain([path.len()]);
     let below = ends.filter(move |_| path != "/").map(move |end| (&path[..end], end == path.len()));
     std::iter::once(("/", path == "/")).chain(below)
 }
 
-/// An ACL path in its normal form; `None` if it cannot be one.
+/// Normalizes an ACL path; `None` if it is not valid.
 pub fn normalize_path(path: &str) -> Option<String> {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/');
     if path.is_empty() || !path.chars().all(good) {
@@ -268,7 +269,7 @@ pub fn normalize_path(path: &str) -> Option<String> {
     Some(format!("/{}", parts.join("/")))
 }
 
-/// Whether PVE knows such a path (`AccessControl.pm` `check_path`; compared with the engine of pve-access-control 9.1.1).
+/// Whether PVE accepts an ACL path (`AccessControl.pm` `check_path`; compared with the engine of pve-access-control 9.1.1).
 pub fn known_path(path: &str) -> bool {
     let parts: Vec<&str> = path.split('/').skip(1).collect();
     let number = |text: &str, digits: usize| {

@@ -1,5 +1,5 @@
-//! The API below `/api2/json`: a table of methods (`api.txt`), each with path, privileges and parameters, and their handlers, as
-//! PVE registers its own (pve-common `RESTHandler.pm` `register_method`).
+//! The API below `/api2/json`: a table of methods (`api.txt`), each with path, privileges and parameters, and their handlers,
+//! similar to how PVE registers its methods (pve-common `RESTHandler.pm` `register_method`).
 
 mod access;
 mod cluster;
@@ -24,22 +24,22 @@ use super::task::{Effect, Job};
 use super::upload::Upload;
 use super::vmschema;
 
-/// One of the ways to be allowed to call a method.
+/// One of the alternative conditions under which a method may be called.
 enum CallAccess {
-    /// Without logging in.
+    /// Anybody, even without logging in.
     World,
-    /// By logging in; the handler checks what it must.
+    /// Any user who is logged in; the handler makes further checks.
     Anyone,
-    /// By all these privileges on the path.
+    /// Users with all of these privileges on the path.
     All(&'static str, Vec<&'static str>),
-    /// By one of these privileges on the path.
+    /// Users with at least one of these privileges on the path.
     Any(&'static str, Vec<&'static str>),
-    /// As the user that the call is about, or whoever may change users.
+    /// The user that the call is about, and users who may modify users.
     OwnUser,
 }
 
 impl CallAccess {
-    /// In the notation of `api.txt`.
+    /// Parses the notation of `api.txt`.
     fn read(text: &'static str) -> CallAccess {
         match (text, text.split_once(' ').unwrap_or((text, ""))) {
             ("world", _) => CallAccess::World,
@@ -51,23 +51,23 @@ impl CallAccess {
     }
 }
 
-/// A verb and a path with what carries the call out.
+/// A verb and path, and the function that handles the call.
 type Handler = (&'static str, fn(&mut Call<'_>) -> Outcome);
 
-/// One method of the API.
+/// A method of the API.
 pub struct Method {
     verb: &'static str,
     path: &'static str,
     params: Vec<Param>,
     vm_options: bool,
-    /// Of each of these, one way must be open.
+    /// For each of these, at least one alternative must be satisfied.
     needs: Vec<Vec<CallAccess>>,
     proxied: bool,
     run: fn(&mut Call<'_>) -> Outcome,
 }
 
 impl Method {
-    /// A line of `api.txt`; `None` for a method that nothing carries out.
+    /// Parses a line of `api.txt`; `None` if the method does not have a handler.
     fn read(line: &'static str) -> Option<Method> {
         let (call, needs) = line.split_once(" : ")?;
         let mut words = call.split(' ');
@@ -80,18 +80,18 @@ impl Method {
     }
 }
 
-/// A call under way.
+/// A call in progress.
 pub struct Call<'a> {
     pub world: &'a mut World,
-    /// User or full token id; empty for a call that needs no login.
+    /// User or full token ID; empty for a call that does not require a login.
     pub auth: &'a str,
-    /// Parameters, those of the path among them.
+    /// Parameters, including those in the path.
     pub args: Args,
-    /// The file that came with them.
+    /// The uploaded file.
     pub upload: Option<Upload>,
-    /// Unix time in the field.
+    /// The simulated Unix time.
     pub now: u64,
-    /// Tasks that the call begins.
+    /// Tasks that the call starts.
     pub jobs: Vec<Job>,
 }
 
@@ -107,22 +107,22 @@ impl Call<'_> {
         self.args.int("vmid").and_then(|id| u32::try_from(id).ok()).unwrap_or(0)
     }
 
-    /// All the privileges on a path, or 403.
+    /// Fails with 403 unless the caller has all of the privileges on a path.
     fn check(&self, path: &str, privileges: &[&str]) -> Outcome<()> {
         self.world.access.check(self.auth, path, privileges)
     }
 
-    /// Whether all the privileges are there.
+    /// Whether the caller has all of the privileges.
     fn may(&self, path: &str, privileges: &[&str]) -> bool {
         self.world.access.may(self.auth, path, privileges)
     }
 
-    /// Whether one of the privileges is there.
+    /// Whether the caller has at least one of the privileges.
     fn may_any(&self, path: &str, privileges: &[&str]) -> bool {
         self.world.access.may_any(self.auth, path, privileges)
     }
 
-    /// Begins a task on the node in the path; its UPID is the answer.
+    /// Starts a task on the node in the path and returns its UPID as the response.
     fn fork(&mut self, kind: &str, id: &str, takes: Duration, effect: Effect) -> Outcome {
         let upid = self.world.tasks.begin(&self.node(), kind, id, self.auth, self.now);
         self.jobs.push(Job { upid: upid.clone(), takes, effect });
@@ -130,7 +130,7 @@ impl Call<'_> {
     }
 }
 
-/// Every handler there is.
+/// All handlers.
 const HANDLERS: &[&[Handler]] = &[
     cluster::HANDLERS,
     nodes::HANDLERS,
@@ -159,14 +159,15 @@ static METHODS: LazyLock<Vec<Method>> = LazyLock::new(|| {
     methods
 });
 
-/// Parameters that stand in paths.
+/// The types of parameters in paths.
 const IN_PATH: &[(&str, ParamType)] = &[
     ("node", ParamType::Regex("[A-Za-z0-9][A-Za-z0-9-]*", "value does not look like a valid node name")),
     ("vmid", ParamType::Int(100, 999_999_999)),
     ("storage", ParamType::Regex("[A-Za-z][A-Za-z0-9_.-]*", "storage ID '{}' contains illegal characters")),
 ];
 
-/// The method for a path, and what the path says. A last `{name*}` takes the rest of the path, slashes included.
+/// Finds the method for a path and returns it with the path's parameters. `{name*}` at the end of a pattern captures the rest of
+/// the path, including slashes.
 pub fn find(verb: &str, path: &str) -> Option<(&'static Method, Vec<(&'static str, String)>)> {
     let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
     let mut methods = METHODS.iter().filter(|method| method.verb == verb);
@@ -199,12 +200,12 @@ fn capture(pattern: &'static str, segments: &[&str]) -> Option<Vec<(&'static str
     rest.is_empty().then_some(captured)
 }
 
-/// Whether it may be called without logging in.
+/// Whether the method may be called without logging in.
 pub fn open_to_the_world(method: &Method) -> bool {
     matches!(method.needs[..], [ref ways] if matches!(ways[..], [CallAccess::World]))
 }
 
-/// Runs a method in PVE's order: privileges, then the way to the node, then parameters, then the work.
+/// Runs a method in PVE's order: checks privileges, then whether the node is reachable, then parameters, then runs the handler.
 pub fn run(method: &Method, call: &mut Call<'_>) -> Outcome {
     for ways in &method.needs {
         match &ways[..] {
@@ -226,7 +227,7 @@ pub fn run(method: &Method, call: &mut Call<'_>) -> Outcome {
     (method.run)(call)
 }
 
-/// Whether the caller may, or 403 with PVE's words (pve-access-control `RPCEnvironment.pm` `exec_api2_perm_check`).
+/// Requires a condition to be satisfied, or fails with PVE's 403 (pve-access-control `RPCEnvironment.pm` `exec_api2_perm_check`).
 fn permitted(needs: &CallAccess, call: &Call<'_>) -> Outcome<()> {
     match needs {
         CallAccess::World => Ok(()),
@@ -243,7 +244,7 @@ fn permitted(needs: &CallAccess, call: &Call<'_>) -> Outcome<()> {
     }
 }
 
-/// A path with its placeholders filled in, normalized.
+/// Fills in the placeholders of a path and normalizes it.
 fn fill(template: &str, args: &Args) -> String {
     let parts = template.split('/').map(|part| match part.strip_prefix('{').and_then(|part| part.strip_suffix('}')) {
         Some(name) => args.text(name),
@@ -253,11 +254,11 @@ fn fill(template: &str, args: &Args) -> String {
     normalize_path(&path).unwrap_or(path)
 }
 
-/// Whether the answering node can hand the call on.
+/// Fails if the node that received the call cannot forward it to `node`.
 fn reach(world: &World, node: &str) -> Outcome<()> {
     match world.nodes.get(node) {
         Some(host) if host.online => Ok(()),
-        // What AnyEvent::HTTP makes of a connection that cannot be set up.
+        // The status that AnyEvent::HTTP reports if it cannot connect.
         Some(_) => Err(Refusal::bare(595, "No route to host")),
         None => Err(Refusal::die(format!(
             "hostname lookup '{node}' failed - failed to get address info for: {node}: Name or service not known"

@@ -1,4 +1,4 @@
-//! The way in: from an HTTP request to an API call and back (pve-http-server `AnyEvent.pm`, pve-manager
+//! Turns HTTP requests into API calls and their results into responses (pve-http-server `AnyEvent.pm`, pve-manager
 //! `HTTPServer.pm`).
 
 use std::sync::Arc;
@@ -17,14 +17,14 @@ use super::{Shared, World};
 use crate::fault_effects::Fate;
 use crate::http::{Reply, Request, header};
 
-/// Bytes of a body that is not an upload.
+/// Maximum size in bytes of a body that is not an upload.
 const POST_LIMIT: usize = 64 * 1024;
-/// How long pveproxy holds back every 401.
+/// How long pveproxy delays every 401.
 const SLOW_401: Duration = Duration::from_secs(3);
-/// How long a connection to a node takes that is not there.
+/// How long a connection attempt to an offline node takes.
 const SLOW_595: Duration = Duration::from_secs(3);
 
-/// Answers one request.
+/// Handles a request.
 pub async fn handle(shared: Arc<Shared>, request: Request) -> Reply {
     match shared.with(|world| shared.faults.request(&request, world)) {
         Some(Fate::Answer(reply)) => return reply,
@@ -48,17 +48,17 @@ pub async fn handle(shared: Arc<Shared>, request: Request) -> Reply {
     }
     let reply = finish(outcome);
     match shared.faults.behind() {
-        // The server dates it.
+        // The server adds the date.
         Duration::ZERO => reply,
         behind => {
-            // RFC 9110 5.6.7.
+            // Date format of RFC 9110 5.6.7.
             let then = jiff::Timestamp::try_from(SystemTime::now() - behind).unwrap_or_default();
             reply.with_header("date", &then.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string())
         }
     }
 }
 
-/// A call from a node itself, by root.
+/// Runs an API call from a node itself, as root.
 pub fn as_root(shared: &Arc<Shared>, verb: &str, mut path: String, given: Vec<(String, String)>) -> Outcome {
     let now = shared.clock.unix();
     let mut args = Args::default();
@@ -90,12 +90,12 @@ pub fn as_root(shared: &Arc<Shared>, verb: &str, mut path: String, given: Vec<(S
     outcome
 }
 
-/// Begins tasks.
+/// Starts tasks.
 fn begin(shared: &Arc<Shared>, jobs: Vec<Job>) {
     jobs.into_iter().for_each(|job| drop(tokio::spawn(Arc::clone(shared).work(job))));
 }
 
-/// Handles a request; the tasks that it starts go to `jobs`.
+/// Handles a request and puts the tasks that it starts into `jobs`.
 fn dispatch(world: &mut World, request: &Request, now: u64, jobs: &mut Vec<Job>) -> Outcome {
     let verb = request.method().as_str();
     if !matches!(verb, "GET" | "PUT" | "POST" | "DELETE") {
@@ -123,7 +123,7 @@ fn dispatch(world: &mut World, request: &Request, now: u64, jobs: &mut Vec<Job>)
     outcome
 }
 
-/// Who is asking: a token's full id, or the user of a ticket.
+/// Authenticates a request and returns the full token ID, or the user of the ticket.
 fn authenticate(world: &World, request: &Request, upload: bool, now: u64) -> Outcome<String> {
     let refused = |why: String| {
         let told = if world.tells_why_not_authenticated() { why } else { "Authentication failed!".to_owned() };
@@ -136,7 +136,7 @@ fn authenticate(world: &World, request: &Request, upload: bool, now: u64) -> Out
         let login = world.login(&ticket, now);
         let (user, csrf) = login.ok_or_else(|| refused("permission denied - invalid PVE ticket".into()))?;
         world.access.user(user).map_err(refused)?;
-        // An upload comes from an HTML form, which cannot set the header.
+        // Uploads come from an HTML form, which cannot set the header.
         if request.method() != "GET" && !upload && given("csrfpreventiontoken") != Some(csrf) {
             return Err(Refusal::bare(401, "Permission denied - invalid csrf token"));
         }
@@ -147,7 +147,7 @@ fn authenticate(world: &World, request: &Request, upload: bool, now: u64) -> Out
     verify_token(world, &token, now).map_err(refused)
 }
 
-/// pve-access-control `verify_token`.
+/// Verifies a token as pve-access-control `verify_token` does.
 fn verify_token(world: &World, token: &str, now: u64) -> Result<String, String> {
     let (id, secret) = token.rsplit_once('=').ok_or("no tokenid specified")?;
     let (user, name) = split_token(id);
@@ -163,7 +163,7 @@ fn verify_token(world: &World, token: &str, now: u64) -> Result<String, String> 
     Ok(id.to_owned())
 }
 
-/// The value of a key in a header: `Key=VALUE` or `Key VALUE`, up to a semicolon.
+/// Returns the value of a key in a header, `Key=VALUE` or `Key VALUE`, up to a semicolon.
 fn auth_value(header: &str, key: &str) -> Option<String> {
     let starts = header.match_indices(key).map(|(at, _)| at);
     let mut starts = starts.filter(|at| *at == 0 || header[..*at].ends_with([' ', '\t', ';']));
@@ -172,7 +172,7 @@ fn auth_value(header: &str, key: &str) -> Option<String> {
     (!value.is_empty()).then(|| percent_decode_str(value).decode_utf8_lossy().into_owned())
 }
 
-/// The parameters of a request, and the file that came with them.
+/// Parses the parameters of a request and the uploaded file, if any.
 fn parameters(request: &Request, upload: bool) -> Outcome<(Args, Option<Upload>)> {
     let mut args = Args::default();
     let mut file = None;

@@ -1,4 +1,4 @@
-//! Parameters: from a query, a form or JSON to checked text, with the messages of pve-common `JSONSchema.pm`.
+//! Parses and validates parameters from a query, a form or JSON, with the messages of pve-common `JSONSchema.pm`.
 
 use std::collections::BTreeMap;
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -11,28 +11,28 @@ use super::vmschema;
 use super::world::Drive;
 use super::world::disk::split_volid;
 
-/// What a parameter may hold.
+/// The type of a parameter.
 #[derive(Clone, Copy)]
 pub enum ParamType {
-    /// Any text of at most so many characters.
+    /// Any text, up to this number of characters.
     Text(usize),
-    /// A whole number between two bounds, both included.
+    /// An integer between two inclusive bounds.
     Int(i64, i64),
     /// `0` or `1`.
     Bool,
     /// One of these words.
     Enum(&'static str),
-    /// A volume, or what becomes one.
+    /// A volume ID, or a volume to be created.
     Volume,
-    /// Values with names, as the option of a VM of this name has them.
+    /// A property string with the keys of the VM option that has the parameter's name.
     Properties,
-    /// Text that a regular expression matches as a whole, and what is wrong with other text, where PVE has words for it (`{}` is
-    /// the text).
+    /// Text that a regular expression must match entirely, and PVE's error message for other text, empty for the generic one
+    /// (`{}` stands for the text).
     Regex(&'static str, &'static str),
 }
 
 impl ParamType {
-    /// A type in the notation of `vm-options.txt`.
+    /// Parses a type in the notation of `vm-options.txt`.
     pub fn read(notation: &'static str) -> ParamType {
         let (word, rest) = notation.split_once(' ').unwrap_or((notation, ""));
         let mut numbers = rest.split(' ').filter_map(|number| number.parse().ok());
@@ -48,29 +48,29 @@ impl ParamType {
     }
 }
 
-/// What is wrong with a name that no schema has.
+/// The error for a parameter that is not in the schema.
 pub const UNDEFINED: &str = "property is not defined in schema and the schema does not allow additional properties";
 
-/// The largest integer that a parameter without a bound may hold.
+/// The bound of an integer parameter that does not have one.
 const ANY: i64 = i64::MAX;
 
-/// A parameter of a call, an option of a VM, or a key of its properties.
+/// A parameter of a call, an option of a VM, or a key of a property string.
 pub struct Param {
     pub name: &'static str,
-    /// The highest of its numbers, if it comes in numbers.
+    /// The highest number, if the name is numbered (`net0`, `net1`, …).
     most: Option<u32>,
-    /// Who may change an option, see `vm-options.txt`.
+    /// Who may change the option; see `vm-options.txt`.
     pub guard: &'static str,
     pub kind: ParamType,
-    /// Whether a value without a name belongs to it.
+    /// Whether this is the default key, which a value without a key belongs to.
     pub default: bool,
     pub required: bool,
     pub keys: Vec<Param>,
 }
 
 impl Param {
-    /// In the notation of `api.txt` and `vm-options.txt`: a name with a `!` must be there, one with `=` takes values without a
-    /// name, and one with `-N` comes in numbers.
+    /// Parses the notation of `api.txt` and `vm-options.txt`: `!` after a name marks it as required, `=` before it as the default
+    /// key, and `-N` after it as numbered up to N.
     pub fn read(name: &'static str, guard: &'static str, kind: &'static str) -> Param {
         let (default, required) = (name.starts_with('='), name.ends_with('!'));
         let numbers = name.rsplit_once('-').and_then(|(name, most)| Some((name, most.parse().ok()?)));
@@ -79,33 +79,33 @@ impl Param {
         Param { name, most, guard, kind, default, required, keys: Vec::new() }
     }
 
-    /// Whether it is the one of this name, which may have a number.
+    /// Whether this is the parameter with the given name, which may include a number.
     pub fn is(&self, name: &str) -> bool {
         let Some(most) = self.most else { return self.name == name };
         name.strip_prefix(self.name).and_then(|number| number.parse().ok()).is_some_and(|number: u32| number <= most)
     }
 }
 
-/// The parameters of one call, checked or not.
+/// The parameters of a call, whether validated or not.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Args {
     values: BTreeMap<String, Value>,
 }
 
 impl Args {
-    /// Sets one.
+    /// Sets a parameter.
     pub fn set(&mut self, name: &str, value: impl Into<Value>) {
         self.values.insert(name.to_owned(), value.into());
     }
 
-    /// Adds the pairs of a query or form.
+    /// Adds the parameters of a query or form.
     pub fn add_form(&mut self, form: &str) {
         for (name, value) in form_urlencoded::parse(form.as_bytes()) {
             self.set(&name, value.into_owned());
         }
     }
 
-    /// Adds the members of a JSON object. Null means absent, as Perl's `undef` does.
+    /// Adds the members of a JSON object. Null means absent, like `undef` in Perl.
     pub fn add_json(&mut self, body: &[u8]) -> Outcome<()> {
         match serde_json::from_slice(body) {
             Ok(Value::Object(members)) => {
@@ -117,37 +117,37 @@ impl Args {
         }
     }
 
-    /// The text of a parameter, however it was sent.
+    /// Returns a parameter as text, however it was sent.
     pub fn get(&self, name: &str) -> Option<String> {
         self.values.get(name).and_then(text_of)
     }
 
-    /// The text of a parameter that the schema has made sure of; empty if it is not there.
+    /// Returns a parameter that the schema guarantees as text; empty if it is missing.
     pub fn text(&self, name: &str) -> String {
         self.get(name).unwrap_or_default()
     }
 
-    /// A parameter as a number; `None` if it is not there or no whole number.
+    /// Returns a parameter as an integer; `None` if it is missing or not an integer.
     pub fn int(&self, name: &str) -> Option<i64> {
         self.get(name)?.parse().ok()
     }
 
-    /// Whether a boolean is there and true.
+    /// Whether a boolean parameter is present and true.
     pub fn flag(&self, name: &str) -> bool {
         self.get(name).as_deref() == Some("1")
     }
 
-    /// The items of a list in one text: separated by commas, semicolons or spaces.
+    /// The items of a list parameter, separated by commas, semicolons or spaces.
     pub fn list(&self, name: &str) -> Vec<String> {
         split_list(&self.text(name))
     }
 
-    /// Names and texts of everything there.
+    /// Iterates over all parameters as names and texts.
     pub fn iter(&self) -> impl Iterator<Item = (&str, String)> {
         self.values.iter().filter_map(|(name, value)| Some((name.as_str(), text_of(value)?)))
     }
 
-    /// Checks everything against a schema; `more` knows parameters beyond `params`.
+    /// Validates all parameters against a schema; `more` returns the types of parameters that are not in `params`.
     pub fn verify(&self, params: &[Param], more: impl Fn(&str) -> Option<ParamType>) -> Outcome<()> {
         let mut errors = BTreeMap::new();
         let known = |name: &str| params.iter().find(|param| param.name == name);
@@ -169,13 +169,13 @@ impl Args {
     }
 }
 
-/// Splits as pve-common `split_list` does.
+/// Splits a list as pve-common `split_list` does.
 pub fn split_list(text: &str) -> Vec<String> {
     let parts = text.split([',', ';', ' ', '\t', '\n', '\0']);
     parts.filter(|part| !part.is_empty()).map(str::to_owned).collect()
 }
 
-/// A scalar as Perl would print it; `None` for lists and objects.
+/// Formats a scalar as Perl would print it; `None` for null, lists and objects.
 fn text_of(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
@@ -212,7 +212,7 @@ fn check(name: &str, kind: ParamType, value: &Value) -> Result<(), String> {
     })
 }
 
-/// Checks one value in text form; `Err(None)` means that it is of the wrong type.
+/// Validates a value in text form; `Err(None)` means that its type is wrong.
 pub fn check_text(name: &str, kind: ParamType, text: &str) -> Result<(), Option<String>> {
     let when = |wrong: bool, message: String| if wrong { Err(Some(message)) } else { Ok(()) };
     match kind {
@@ -248,7 +248,7 @@ pub fn check_text(name: &str, kind: ParamType, text: &str) -> Result<(), Option<
     }
 }
 
-/// Whether a text matches as a whole. Each pattern is compiled once; one that is not valid matches nothing.
+/// Whether a pattern matches the whole text. Each pattern is compiled once; an invalid pattern matches nothing.
 fn matches(pattern: &'static str, text: &str) -> bool {
     static COMPILED: LazyLock<Mutex<BTreeMap<&str, Option<Regex>>>> = LazyLock::new(Mutex::default);
     let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -262,7 +262,7 @@ fn is_volume(text: &str) -> bool {
     special || split_volid(text).is_some() || sized()
 }
 
-/// A whole number as PVE reads one: an optional sign and digits, nothing else.
+/// Parses an integer as PVE does: an optional sign and digits, nothing else.
 fn integer(text: &str) -> Option<i64> {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     let clean = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());

@@ -1,4 +1,4 @@
-//! Property strings, `virtio,bridge=vmbr0,firewall=1`: several values in one parameter
+//! Property strings such as `virtio,bridge=vmbr0,firewall=1`, which are several values in one parameter
 //! (pve-common `JSONSchema.pm` `parse_property_string`).
 
 use std::collections::BTreeMap;
@@ -7,14 +7,14 @@ use super::params::{Param, ParamType, UNDEFINED, check_text};
 use super::vmschema::find;
 use crate::proxmox::world::Config;
 
-/// Keys and values of a property string, whatever its format; a value without a name is under the empty one.
+/// Splits a property string of any format into keys and values; a value without a key has an empty key.
 pub fn pairs(text: &str) -> BTreeMap<&str, &str> {
     let parts = text.split(',').filter(|part| !part.is_empty());
     parts.map(|part| part.split_once('=').unwrap_or(("", part))).collect()
 }
 
 impl Param {
-    /// Whether a text consists of its properties; if not, what PVE says of it. It may have a number after its name.
+    /// Validates a property string, and returns PVE's error message if it is not valid. `name` may include a number.
     pub fn check(&self, name: &str, text: &str) -> Result<(), String> {
         let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
         let mut errors = String::new();
@@ -27,7 +27,7 @@ impl Param {
                     None => return Err("value without key, but schema does not define a default key".into()),
                 },
             };
-            // `virtio=BC:24:11:…`: the model is the key, the address its value.
+            // In `virtio=BC:24:11:…` the model is the key and the MAC address its value.
             let (key, value) = if self.name == "net" && is_model(key) { ("model", key) } else { (key, value) };
             if seen.insert(key, value).is_some() {
                 return Err(format!("duplicate key in comma-separated list property: {key}"));
@@ -35,7 +35,7 @@ impl Param {
         }
         for (key, value) in &seen {
             let wrong = match self.keys.iter().find(|known| known.name == *key) {
-                // Inside a property string a boolean may be a word: the provider sends `enabled=true`.
+                // In a property string a boolean may also be a word: the provider sends `enabled=true`.
                 Some(known) if matches!(known.kind, ParamType::Bool) && is_yes_or_no(value) => None,
                 Some(known) => check_text(key, known.kind, value)
                     .err()
@@ -53,7 +53,7 @@ impl Param {
     }
 }
 
-/// Whether a word is a model of a network device.
+/// Whether a word is a network device model.
 fn is_model(word: &str) -> bool {
     let model = find("net0").and_then(|net| net.keys.iter().find(|key| key.name == "model"));
     model.is_some_and(|model| check_text("model", model.kind, word).is_ok())
@@ -63,13 +63,13 @@ fn is_yes_or_no(text: &str) -> bool {
     matches!(text, "0" | "1" | "true" | "false" | "yes" | "no" | "on" | "off")
 }
 
-/// The bridge of a network device and its VLAN tag.
+/// Returns the bridge and the VLAN tag of a network device.
 pub fn bridge_of(net: &str) -> Option<(&str, Option<&str>)> {
     let pairs = pairs(net);
     Some((*pairs.get("bridge")?, pairs.get("tag").copied()))
 }
 
-/// A network device with an address; it keeps the one it has.
+/// Adds a MAC address to a network device, unless it already has one.
 pub fn with_mac(net: &str, mac: impl FnOnce() -> String) -> String {
     let (head, tail) = net.split_once(',').unwrap_or((net, ""));
     let tail = if tail.is_empty() { String::new() } else { format!(",{tail}") };
@@ -80,7 +80,7 @@ pub fn with_mac(net: &str, mac: impl FnOnce() -> String) -> String {
     format!("{model}={}{tail}", mac())
 }
 
-/// The devices of a boot order that a configuration does not have.
+/// The devices in a boot order that are missing from the configuration.
 pub fn missing_boot_devices(boot: &str, config: &Config) -> Vec<String> {
     let order = pairs(boot).get("order").copied().unwrap_or("").to_owned();
     order.split(';').filter(|device| !device.is_empty() && !config.contains_key(*device)).map(str::to_owned).collect()

@@ -1,7 +1,7 @@
-//! How Proxmox VE says no.
+//! Error responses of Proxmox VE.
 //!
-//! The text that people and programs read is in the status line; the body repeats it, and names the parameters that
-//! were wrong (pve-common `Exception.pm`, pve-http-server `Formatter/Standard.pm`).
+//! The message for people and programs is in the status line; the body repeats it and names the invalid parameters
+//! (pve-common `Exception.pm`, pve-http-server `Formatter/Standard.pm`).
 
 use std::collections::BTreeMap;
 
@@ -9,16 +9,16 @@ use serde_json::{Map, Value, json};
 
 use crate::http::{JSON, Reply};
 
-/// An error as a Proxmox API handler raises it.
+/// An error raised by a Proxmox API handler.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// HTTP status; 595 and up are pveproxy's own.
+    /// HTTP status; 595 and above are specific to pveproxy.
     pub status: u16,
-    /// The text of the status line.
+    /// The message in the status line.
     pub reason: String,
-    /// What is wrong with which parameter; only with 400.
+    /// Errors by parameter name; only with 400.
     pub errors: BTreeMap<String, String>,
-    /// Whether there is no body at all, as when the proxy or the authentication refuses.
+    /// Whether the response has no body, as with errors from the proxy or authentication.
     pub bare: bool,
 }
 
@@ -28,7 +28,7 @@ impl From<String> for Refusal {
     }
 }
 
-/// What an API handler returns.
+/// The result of an API handler.
 pub type Outcome<T = Value> = Result<T, Refusal>;
 
 impl Refusal {
@@ -37,35 +37,35 @@ impl Refusal {
         Refusal { status, reason: reason.into(), errors: BTreeMap::new(), bare: false }
     }
 
-    /// An error that is a status line and nothing else.
+    /// An error that consists of a status line only.
     pub fn bare(status: u16, reason: impl Into<String>) -> Refusal {
         Refusal { bare: true, ..Refusal::new(status, reason) }
     }
 
-    /// What Perl's `die` becomes: 500 and the text.
+    /// The error that Perl's `die` results in: 500 and the message.
     pub fn die(reason: impl Into<String>) -> Refusal {
         Refusal::new(500, reason)
     }
 
-    /// 403; `what` is usually `path, privilege` and may be empty.
+    /// A 403 error; `what` is usually `path, privilege` and may be empty.
     pub fn denied(what: &str) -> Refusal {
         let what = if what.is_empty() { String::new() } else { format!(" ({what})") };
         Refusal::new(403, format!("Permission check failed{what}"))
     }
 
-    /// 400 for one parameter.
+    /// A 400 error for one parameter.
     pub fn parameter(name: &str, why: impl Into<String>) -> Refusal {
         Refusal::parameters(BTreeMap::from([(name.to_owned(), why.into())]))
     }
 
-    /// 400 for several parameters.
+    /// A 400 error for several parameters.
     pub fn parameters(errors: BTreeMap<String, String>) -> Refusal {
         Refusal { errors, ..Refusal::new(400, "Parameter verification failed.") }
     }
 
-    /// The refusal on the wire.
+    /// The HTTP response for the error.
     pub fn reply(&self) -> Reply {
-        // PVE sends the first line alone as the reason.
+        // PVE sends only the first line as the reason.
         let line = self.reason.lines().next().unwrap_or("");
         if self.bare {
             return Reply::empty(self.status).with_reason(line);

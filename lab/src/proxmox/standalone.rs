@@ -1,4 +1,4 @@
-//! Proxmox alone, for clients that were written for the real one: `lab proxmox`.
+//! `lab proxmox`: the simulated Proxmox alone, for clients written for the real Proxmox.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -31,8 +31,8 @@ pub struct Arguments {
     ca_file: Option<PathBuf>,
 }
 
-/// Serves a world until the process ends. When it is ready it prints one line of JSON with URL, CA file and token id (not
-/// the secret). Fails if it cannot listen or write the CA's certificate.
+/// Serves a world until the process ends. When ready, prints one line of JSON with the URL, CA file and token ID (not the
+/// secret). Fails if it cannot listen or cannot write the CA's certificate.
 pub async fn run(arguments: Arguments) -> Result<()> {
     let ca = Ca::new()?;
     if let Some(path) = &arguments.ca_file {

@@ -1,4 +1,4 @@
-//! Tasks: work that takes time, known by its UPID (pve-common `UPID.pm`, pve-manager `API2/Tasks.pm`).
+//! Tasks: work that takes time, identified by a UPID (pve-common `UPID.pm`, pve-manager `API2/Tasks.pm`).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,26 +8,26 @@ use serde_json::{Value, json};
 use super::World;
 use super::access::split_token;
 
-/// What a task does when its time has come. An error is the text after `TASK ERROR:`.
+/// The effect that a task has when it completes. An error is the text after `TASK ERROR:`.
 pub type Effect = Box<dyn FnOnce(&mut World, &mut Vec<String>) -> Result<(), String> + Send>;
 
-/// Puts right what a call had begun for a task that will not do its work: the configuration of a VM that is not made.
+/// Undoes what a call had prepared for a task that fails before its effect: the configuration of a VM that is not created.
 pub fn abandon(world: &mut World, kind: &str, id: &str) {
     if let ("qmcreate", Ok(vmid)) = (kind, id.parse()) {
         world.remove_vm(vmid);
     }
 }
 
-/// A task that is yet to run: what it takes to run it.
+/// A task that has yet to run.
 pub struct Job {
     pub upid: String,
-    /// How long it takes, at the field's pace.
+    /// Duration in simulated time.
     pub takes: Duration,
-    /// What it then does.
+    /// The effect after that duration.
     pub effect: Effect,
 }
 
-/// Every task, by UPID, and the order in which they began.
+/// All tasks by UPID, and the order in which they started.
 #[derive(Debug, Default)]
 pub struct Tasks {
     by_upid: BTreeMap<String, Task>,
@@ -39,30 +39,30 @@ pub struct Tasks {
 pub struct Task {
     /// `UPID:node:PID:PSTART:STARTTIME:type:id:user:`.
     pub upid: String,
-    /// The node that it runs on.
+    /// The node that the task runs on.
     pub node: String,
     pub pid: u32,
-    /// Start of the process in ticks since the node came up.
+    /// Start of the process in ticks since the node booted.
     pub pstart: u32,
-    /// Unix time of its start.
+    /// Unix time of the start.
     pub starttime: u64,
-    /// `qmcreate`, `download`, …
+    /// The type: `qmcreate`, `download`, …
     pub kind: String,
-    /// What it is about: a VM id, a storage, a file, or nothing.
+    /// The object: a VM ID, a storage, a file, or empty.
     pub id: String,
-    /// Who began it: user or full token id.
+    /// The user or full token ID that started it.
     pub auth: String,
-    /// Unix time of its end, and `OK`, `WARNINGS: n` or the error; `None` while it runs.
+    /// Unix time of the end, and `OK`, `WARNINGS: n` or the error; `None` while the task is running.
     pub end: Option<(u64, String)>,
     pub log: Vec<String>,
 }
 
 impl Tasks {
-    /// Begins a task and returns its UPID.
+    /// Starts a task and returns its UPID.
     pub fn begin(&mut self, node: &str, kind: &str, id: &str, auth: &str, now: u64) -> String {
         let number = self.order.len() as u32;
         let pid = 0x1000 + number % 0x3f_0000;
-        // Ticks of a hundredth second; the number keeps two tasks of one second apart.
+        // A tick is a hundredth of a second; adding the number distinguishes tasks that start in the same second.
         let pstart = (now as u32).wrapping_mul(100).wrapping_add(number);
         let upid = format!("UPID:{node}:{pid:08X}:{pstart:08X}:{now:08X}:{kind}:{id}:{auth}:");
         let task = Task {
@@ -82,12 +82,12 @@ impl Tasks {
         upid
     }
 
-    /// One task.
+    /// Returns a task by UPID.
     pub fn get(&self, upid: &str) -> Option<&Task> {
         self.by_upid.get(upid)
     }
 
-    /// Ends a task with `OK`, `WARNINGS: n` or an error, and writes the last line of its log.
+    /// Ends a task with `OK`, `WARNINGS: n` or an error, and appends the last line to its log.
     pub fn end(&mut self, upid: &str, status: &str, log: Vec<String>, now: u64) {
         let Some(task) = self.by_upid.get_mut(upid).filter(|task| task.end.is_none()) else { return };
         task.log.extend(log);
@@ -97,19 +97,19 @@ impl Tasks {
         task.end = Some((now, status.to_owned()));
     }
 
-    /// All tasks, the newest first.
+    /// All tasks, newest first.
     pub fn newest(&self) -> impl Iterator<Item = &Task> {
         self.order.iter().rev().filter_map(|upid| self.by_upid.get(upid))
     }
 }
 
 impl Task {
-    /// Whether it is this caller's own: a user sees its tokens' tasks, a token only its own.
+    /// Whether the task belongs to the caller: the tasks of a token also belong to its user, but not the other way round.
     pub fn belongs_to(&self, auth: &str) -> bool {
         self.auth == auth || split_token(&self.auth).0 == auth
     }
 
-    /// What is common to every view of a task.
+    /// The fields that all representations of a task share.
     pub fn to_json(&self) -> Value {
         let (user, token) = split_token(&self.auth);
         let mut shown = json!({
@@ -122,7 +122,7 @@ impl Task {
         shown
     }
 
-    /// `GET …/tasks/{upid}/status`.
+    /// The response of `GET …/tasks/{upid}/status`.
     pub fn status_json(&self) -> Value {
         let mut shown = self.to_json();
         match &self.end {
@@ -135,7 +135,7 @@ impl Task {
         shown
     }
 
-    /// An entry of `GET …/tasks`.
+    /// An entry in the response of `GET …/tasks`.
     pub fn list_json(&self) -> Value {
         let mut shown = self.to_json();
         match &self.end {

@@ -1,4 +1,4 @@
-//! `multipart/form-data`, as the upload of an ISO image comes (RFC 7578; pve-http-server `AnyEvent.pm`
+//! Parses `multipart/form-data`, the format of ISO image uploads (RFC 7578; pve-http-server `AnyEvent.pm`
 //! `file_upload_multipart`).
 
 use hyper::body::Bytes;
@@ -6,22 +6,22 @@ use hyper::body::Bytes;
 /// A file in a form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upload {
-    /// The name that the client gave it.
+    /// The file name given by the client.
     pub filename: String,
-    /// What is in it.
+    /// The content.
     pub data: Bytes,
 }
 
-/// A form: plain fields and the file.
+/// A form: plain fields and a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Form {
-    /// Names and values in the order of arrival.
+    /// Names and values in the order in which they were sent.
     pub fields: Vec<(String, String)>,
     /// The part named `filename`.
     pub file: Option<Upload>,
 }
 
-/// The boundary in a content type; `None` if this is not a multipart form.
+/// Returns the boundary in a content type; `None` if it is not a multipart form.
 pub fn boundary(content_type: &str) -> Option<String> {
     let mut parts = content_type.split(';').map(str::trim);
     if !parts.next()?.eq_ignore_ascii_case("multipart/form-data") {
@@ -32,7 +32,7 @@ pub fn boundary(content_type: &str) -> Option<String> {
     (!value.is_empty() && value.len() <= 200).then(|| value.to_owned())
 }
 
-/// Reads a form; an error says what is wrong with it.
+/// Parses a form; the error describes why it is not valid.
 pub fn parse(body: &Bytes, boundary: &str) -> Result<Form, String> {
     let delimiter = format!("--{boundary}");
     let mut form = Form::default();

@@ -1,4 +1,4 @@
-//! The options of a VM that clients of the lab send: which there are, what they hold, and which privilege changes them.
+//! The VM options that clients of the lab send: their names, their types, and the privileges required to change them.
 
 use std::sync::LazyLock;
 
@@ -24,23 +24,23 @@ static OPTIONS: LazyLock<Vec<Param>> = LazyLock::new(|| {
     options
 });
 
-/// What is known of an option; `None` if there is no such option.
+/// Returns an option by name; `None` if there is no such option.
 pub fn find(option: &str) -> Option<&'static Param> {
     let option = if is_drive(option) || option == "cdrom" { "<drive>" } else { option };
     OPTIONS.iter().find(|known| known.is(option))
 }
 
-/// What an option holds; `None` if there is no such option.
+/// The type of an option; `None` if there is no such option.
 pub fn kind(option: &str) -> Option<ParamType> {
     find(option).map(|option| option.kind)
 }
 
-/// Who may change an option: whoever has this `VM.Config.` privilege, with `-` root@pam alone; `*` is checked elsewhere, by the value.
+/// The `VM.Config.` privilege required to change an option; `-` means only root@pam, and `*` is checked elsewhere, by value.
 pub fn guard(option: &str) -> &'static str {
     find(option).map_or("-", |option| option.guard)
 }
 
-/// A configuration as `GET …/config` shows it: whole numbers and booleans as numbers, the rest as text.
+/// A configuration as `GET …/config` returns it: integers and booleans as numbers, everything else as text.
 pub fn config_json(config: &Config) -> Map<String, Value> {
     let shown = config.iter().map(|(option, value)| {
         let number = match kind(option) {
@@ -52,7 +52,7 @@ pub fn config_json(config: &Config) -> Map<String, Value> {
     shown.collect()
 }
 
-/// Tags as PVE keeps them: in lower case, sorted, each once.
+/// Normalizes tags as PVE stores them: lower case, sorted and unique.
 pub fn unique_tags(text: &str) -> String {
     let mut tags: Vec<String> = super::params::split_list(text).iter().map(|tag| tag.to_ascii_lowercase()).collect();
     tags.sort();

@@ -1,4 +1,4 @@
-//! The privileges of Proxmox VE 9 and the roles that are made from them.
+//! The privileges and built-in roles of Proxmox VE 9.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ fn built_in() -> impl Iterator<Item = (&'static str, Privs)> {
     roles.map(|(role, privs)| (role, privs.split_whitespace().collect()))
 }
 
-/// Every privilege.
+/// All privileges.
 fn all() -> Privs {
     built_in().find(|(role, _)| *role == "Administrator").map(|(_, privs)| privs).unwrap_or_default()
 }
@@ -19,22 +19,22 @@ fn all() -> Privs {
 /// A set of privileges.
 pub type Privs = BTreeSet<&'static str>;
 
-/// A privilege by its name; `None` if Proxmox VE 9 has no such privilege.
+/// Returns a privilege by name; `None` if Proxmox VE 9 does not have it.
 pub fn privilege(name: &str) -> Option<&'static str> {
     all().get(name).copied()
 }
 
-/// What is granted on a path.
+/// The privileges granted on a path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Granted {
-    /// All that is granted there.
+    /// All privileges granted on the path.
     pub set: Privs,
-    /// What of it goes on to the paths below.
+    /// Those that propagate to the paths below.
     pub propagated: Privs,
 }
 
 impl Granted {
-    /// What root@pam has everywhere.
+    /// All privileges, which root@pam has on every path.
     pub fn everything() -> Granted {
         Granted { set: all(), propagated: all() }
     }
@@ -47,19 +47,19 @@ impl Granted {
         }
     }
 
-    /// What both grant: a token with privilege separation.
+    /// The privileges that both grant, as for a token with privilege separation.
     pub fn and(&self, other: &Granted) -> Granted {
         Granted { set: &self.set & &other.set, propagated: &self.propagated & &other.propagated }
     }
 
-    /// `{"VM.Audit": 1, …}`, where 1 means that it propagates.
+    /// Formats the privileges as `{"VM.Audit": 1, …}`, where 1 means that a privilege propagates.
     pub fn to_json(&self) -> Value {
         let entry = |name: &&str| ((*name).to_owned(), Value::from(u8::from(self.propagated.contains(name))));
         Value::Object(self.set.iter().map(entry).collect())
     }
 }
 
-/// The built-in roles.
+/// The built-in roles, by ID.
 pub fn special_roles() -> BTreeMap<String, Privs> {
     built_in().map(|(role, privs)| (role.to_owned(), privs)).collect()
 }

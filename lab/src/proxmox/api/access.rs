@@ -19,7 +19,7 @@ pub(super) const HANDLERS: &[Handler] = &[
     ("PUT /access/acl", change_acl),
 ];
 
-/// A ticket for a password. Says nothing of why not.
+/// Issues a ticket for a password. The error does not give the reason for a failure.
 fn log_in(call: &mut Call<'_>) -> Outcome {
     let realm = call.args.get("realm").map_or(String::new(), |realm| format!("@{realm}"));
     let user = call.args.text("username") + &realm;
@@ -100,7 +100,7 @@ fn remove_role(call: &mut Call<'_>) -> Outcome {
     }
 }
 
-/// Privileges of which one lets its holder change ACLs on a path (`check_perm_modify`).
+/// Privileges of which one is enough to change the ACLs of a path (`check_perm_modify`).
 fn modifiers(path: &str) -> Vec<&'static str> {
     let mut privileges = vec!["Permissions.Modify"];
     for (folder, privilege) in
@@ -141,7 +141,7 @@ fn change_acl(call: &mut Call<'_>) -> Outcome {
         if held.set.contains("Permissions.Modify") {
             continue;
         }
-        // Who may not change all permissions may hand out no more than it has.
+        // A caller without `Permissions.Modify` may only grant privileges that it has itself.
         if !held.set.is_superset(privs) {
             let why = "- requires 'Permissions.Modify' or superset of privileges.";
             return Err(Refusal::parameter("role", format!("Cannot {verb} role '{role}' {why}")));
@@ -155,7 +155,7 @@ fn change_acl(call: &mut Call<'_>) -> Outcome {
     Ok(Value::Null)
 }
 
-/// Whom an ACL change is about; all of them must exist.
+/// The users and tokens that an ACL change applies to. Fails unless all of them exist.
 fn subjects(call: &Call<'_>) -> Outcome<Vec<String>> {
     let access = &call.world.access;
     let failed = |why: String| Refusal::die(format!("ACL update failed: {why}"));

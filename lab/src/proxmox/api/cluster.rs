@@ -13,7 +13,7 @@ pub(super) const HANDLERS: &[Handler] = &[
     ("GET /version", version),
     ("GET /cluster/status", status),
     ("GET /cluster/nextid", next_id),
-    // No zone is defined in the lab beside the built-in one, so there are no vnets.
+    // The lab defines no zone other than the built-in one, so there are no vnets.
     ("GET /cluster/sdn/vnets", |_| Ok(json!([]))),
     ("GET /cluster/resources", resources),
     ("DELETE /cluster/ha/resources/{sid}", leave_ha),
@@ -50,7 +50,7 @@ fn status(call: &mut Call<'_>) -> Outcome {
     Ok(list.into())
 }
 
-/// A text, although the schema says integer: so it comes from the real one (go-proxmox v0.3.2 decodes a string).
+/// Returns the ID as a string although the schema says integer, as the real Proxmox does (go-proxmox v0.3.2 decodes a string).
 fn next_id(call: &mut Call<'_>) -> Outcome {
     const ALL: Range<u32> = 100..1_000_000;
     let free = ALL.into_iter().find(|vmid| !call.world.vms.contains_key(vmid));
@@ -58,7 +58,7 @@ fn next_id(call: &mut Call<'_>) -> Outcome {
     Ok(free.to_string().into())
 }
 
-/// A VM is no longer managed by high availability (pve-ha-manager 5 `API2/HA/Resources.pm`). Nothing fails over here.
+/// Removes a VM from high availability (pve-ha-manager 5 `API2/HA/Resources.pm`). Failover is not simulated.
 fn leave_ha(call: &mut Call<'_>) -> Outcome {
     let sid = call.args.text("sid");
     match call.world.ha_resources.remove(&sid) {
@@ -97,7 +97,7 @@ fn vm_resource(call: &Call<'_>, vmid: u32, vm: &Vm) -> Value {
     entry
 }
 
-/// Adds what somebody has put on a VM.
+/// Adds a VM's tags and lock.
 pub(super) fn mark(entry: &mut Value, vm: &Vm) {
     for (name, value) in [("tags", vm.config.get("tags")), ("lock", vm.lock.as_ref())] {
         if let Some(value) = value {
@@ -106,7 +106,7 @@ pub(super) fn mark(entry: &mut Value, vm: &Vm) {
     }
 }
 
-/// A VM as the cluster's statistics know it. On a node that is gone, nothing but its place is known.
+/// A VM in the cluster's statistics. If its node is offline, only its location is known.
 pub(super) fn vm_entry(world: &World, vmid: u32, vm: &Vm, now: u64) -> Value {
     let (id, running) = (format!("qemu/{vmid}"), vm.running.is_some());
     if !world.nodes.get(&vm.node).is_some_and(|node| node.online) {
@@ -122,12 +122,12 @@ pub(super) fn vm_entry(world: &World, vmid: u32, vm: &Vm, now: u64) -> Value {
     })
 }
 
-/// A node as the cluster's statistics know it; without `Sys.Audit` only whether it is there.
+/// A node in the cluster's statistics; without `Sys.Audit`, only its status.
 pub(super) fn node_entry(world: &World, loads: &Loads<'_>, name: &str, audit: bool) -> Value {
     let Some(node) = world.nodes.get(name) else { return Value::Null };
     let status = if node.online { "online" } else { "offline" };
     let mut entry = json!({"id": format!("node/{name}"), "node": name, "type": "node", "status": status});
-    // Of a node that has been gone for long nothing is known but its name.
+    // Of a node that has been offline for a long time, only the name is known.
     if !node.online {
         return entry;
     }
@@ -145,7 +145,7 @@ pub(super) fn node_entry(world: &World, loads: &Loads<'_>, name: &str, audit: bo
     })
 }
 
-/// A storage on one node as the cluster's statistics know it.
+/// A storage on one node in the cluster's statistics.
 fn storage_resource(id: &str, storage: &Storage, node: &str) -> Value {
     let mut entry = json!({
         "id": format!("storage/{node}/{id}"), "storage": id, "node": node, "type": "storage",

@@ -1,4 +1,4 @@
-//! `/nodes/{node}/qemu/{vmid}/config`: reading and changing a VM (qemu-server 9 `API2/Qemu.pm` `$update_vm_api`).
+//! `/nodes/{node}/qemu/{vmid}/config`: reading and changing a VM's configuration (qemu-server 9 `API2/Qemu.pm` `$update_vm_api`).
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub(super) const HANDLERS: &[Handler] = &[
     ("PUT /nodes/{node}/qemu/{vmid}/config", change_now),
 ];
 
-/// The SHA-1 of the configuration, by which two who change it at once notice each other.
+/// The SHA-1 of a configuration, which clients use to detect concurrent changes.
 fn digest_of(config: &Config) -> String {
     let text: String = config.iter().map(|(option, value)| format!("{option}: {value}\n")).collect();
     hex(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes()).as_ref())
@@ -52,7 +52,7 @@ fn change_now(call: &mut Call<'_>) -> Outcome {
     Ok(Value::Null)
 }
 
-/// Checks a change and returns the work that makes it.
+/// Validates a change and returns the effect that applies it.
 fn change(call: &mut Call<'_>) -> Outcome<(u32, Effect)> {
     let (node, vmid, now) = (call.node(), call.vmid(), call.now);
     let deleted: Vec<String> = call.args.list("delete");
@@ -82,7 +82,7 @@ fn change(call: &mut Call<'_>) -> Outcome<(u32, Effect)> {
     Ok((vmid, Box::new(effect)))
 }
 
-/// Changing a drive takes the privilege of its kind, of the old one and of the new.
+/// Checks the privileges for changed drives: both the old and the new drive require the privilege of their kind.
 fn check_drive_changes(call: &Call<'_>, vmid: u32, old: &Config, new: &Config) -> Outcome<()> {
     let changed = new.keys().filter(|option| is_drive(option));
     for option in changed {
@@ -94,7 +94,7 @@ fn check_drive_changes(call: &Call<'_>, vmid: u32, old: &Config, new: &Config) -
     Ok(())
 }
 
-/// Makes a change.
+/// Applies a change.
 fn apply(
     world: &mut World,
     place: (&str, u32, u64),

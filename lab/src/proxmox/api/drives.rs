@@ -1,4 +1,4 @@
-//! Drives in the parameters of a VM: who may use what they name, and making what they ask for
+//! Drives in the parameters of a VM: checks access to their storages and creates their disks
 //! (qemu-server 9 `API2/Qemu.pm` `$check_storage_access`, `create_disks`).
 
 use super::Call;
@@ -10,12 +10,12 @@ use crate::proxmox::world::disk::{parse_volname, split_volid};
 use crate::proxmox::world::vm::{is_drive, size_text};
 use crate::proxmox::world::{Config, Drive, GIB};
 
-/// Bytes of a new disk of so many GiB.
+/// Converts the size of a new disk from GiB to bytes.
 fn bytes(gib: f64) -> u64 {
     (gib.clamp(0.0, 1e9) * GIB as f64) as u64
 }
 
-/// Whether the caller may use all that the drives name, and whether it can be a drive at all.
+/// Checks that the caller may use the storages and volumes of all drives, and that these can be drives at all.
 pub fn check_storage_access(call: &Call<'_>, vmid: u32, settings: &Config) -> Outcome<()> {
     for (option, value) in settings.iter().filter(|(option, _)| is_drive(option)) {
         let drive = Drive::parse(value).ok_or_else(|| Refusal::parameter(option, "unable to parse drive options"))?;
@@ -42,7 +42,7 @@ pub fn check_storage_access(call: &Call<'_>, vmid: u32, settings: &Config) -> Ou
     Ok(())
 }
 
-/// Whether the caller may read a volume; its content type (pve-storage `Storage.pm` `check_volume_access`).
+/// Checks that the caller may read a volume and returns its content type (pve-storage `Storage.pm` `check_volume_access`).
 pub fn check_volume_access(call: &Call<'_>, vmid: Option<u32>, volid: &str) -> Outcome<&'static str> {
     let unreadable = || Refusal::die(format!("unable to parse volume ID '{volid}'"));
     let (id, name) = split_volid(volid).ok_or_else(unreadable)?;
@@ -63,7 +63,7 @@ pub fn check_volume_access(call: &Call<'_>, vmid: Option<u32>, volid: &str) -> O
     Ok(content)
 }
 
-/// Privileges on a VM, which may come from the pool that it is to be in.
+/// Checks privileges on a VM, which may also come from the pool that the VM is to be added to.
 pub fn check_vm(call: &Call<'_>, vmid: u32, pool: Option<&str>, privileges: &[&str]) -> Outcome<()> {
     if pool.is_some_and(|pool| call.may_any(&format!("/pool/{pool}"), privileges)) {
         return Ok(());
@@ -75,7 +75,7 @@ pub fn check_vm(call: &Call<'_>, vmid: u32, pool: Option<&str>, privileges: &[&s
     }
 }
 
-/// Whether the caller may change all these options.
+/// Checks that the caller may change all of these options.
 pub fn check_options(call: &Call<'_>, vmid: u32, pool: Option<&str>, options: &[&str]) -> Outcome<()> {
     if call.auth == "root@pam" {
         return Ok(());
@@ -90,7 +90,7 @@ pub fn check_options(call: &Call<'_>, vmid: u32, pool: Option<&str>, options: &[
     Ok(())
 }
 
-/// Whether the caller may use the devices of the host and the bridges that the settings name.
+/// Checks that the caller may use the host devices and bridges in the settings.
 pub fn check_devices(call: &Call<'_>, vmid: u32, pool: Option<&str>, settings: &Config) -> Outcome<()> {
     if call.auth == "root@pam" {
         return Ok(());
@@ -119,7 +119,7 @@ pub fn check_devices(call: &Call<'_>, vmid: u32, pool: Option<&str>, settings: &
     Ok(())
 }
 
-/// Makes the drives that settings ask for: the settings as they are kept, and the volumes that were made. After an error none is left.
+/// Creates the disks in the settings. Returns the settings to be stored and the new volumes, which are removed again on error.
 pub fn make_drives(
     world: &mut World,
     place: (&str, u32, u64),
@@ -147,12 +147,12 @@ pub fn make_drives(
     }
 }
 
-/// Takes volumes away again.
+/// Removes new volumes again.
 pub fn free(world: &mut World, node: &str, made: &[String]) {
     made.iter().for_each(|volid| _ = world.free_volume(node, volid));
 }
 
-/// Makes what one drive asks for and returns its final text; volumes that were made are noted in `made`.
+/// Creates the disk of one drive, if it is new, and returns the drive's final text; a new volume is added to `made`.
 fn make_drive(
     world: &mut World,
     place: (&str, u32, u64),
@@ -164,7 +164,7 @@ fn make_drive(
     let asked = drive.new_disk().filter(|_| !drive.is_cdrom());
     if let Some((storage, gib)) = asked {
         let id = storage.ok_or("no storage ID specified (and no default storage)")?.to_owned();
-        // PVE makes an EFI disk of a fixed size, whatever was asked.
+        // PVE creates EFI disks with a fixed size, whatever the request.
         let size = if option == "efidisk0" { 528 << 10 } else { bytes(gib) };
         let volid = world.allocate(&id, node, vmid, size, now)?;
         made.push(volid.clone());

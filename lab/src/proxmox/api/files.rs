@@ -11,10 +11,10 @@ use crate::proxmox::refusal::{Outcome, Refusal};
 use crate::proxmox::world::Volume;
 use crate::proxmox::world::disk::is_iso;
 
-/// Bytes a second at which a node downloads.
+/// Download speed of a node in bytes per second.
 const DOWNLOAD_SPEED: u64 = 25 << 20;
 const COPY: Duration = Duration::from_millis(300);
-/// The largest file whose bytes are kept, in bytes; of larger ones only the size is.
+/// Size in bytes of the largest file whose content is kept; of larger files, only the size is kept.
 const KEPT: usize = 1 << 20;
 
 pub(super) const HANDLERS: &[Handler] = &[
@@ -22,7 +22,7 @@ pub(super) const HANDLERS: &[Handler] = &[
     ("POST /nodes/{node}/storage/{storage}/download-url", download),
 ];
 
-/// The file name of an image as PVE keeps it (`normalize_content_filename`).
+/// Normalizes the file name of an image as PVE does (`normalize_content_filename`).
 fn file_name(name: &str) -> Outcome<String> {
     let name = name.trim_end().rsplit(['/', '\\']).next().unwrap_or("");
     let good = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-') { c } else { '_' };
@@ -30,7 +30,7 @@ fn file_name(name: &str) -> Outcome<String> {
     if is_iso(&name) { Ok(name) } else { Err(Refusal::parameter("filename", "wrong file extension")) }
 }
 
-/// The storage in the path and the content in the parameters, if the one takes files of the other.
+/// Returns the storage in the path and the content type in the parameters, if the storage accepts files of that type.
 fn file_storage(call: &Call<'_>, node: &str, download: bool) -> Outcome<(String, String)> {
     let (id, content) = (call.args.text("storage"), call.args.text("content"));
     let storage = call.world.usable_storage(&id, node)?;
@@ -48,7 +48,7 @@ fn file_storage(call: &Call<'_>, node: &str, download: bool) -> Outcome<(String,
 }
 
 fn upload(call: &mut Call<'_>) -> Outcome {
-    // The one call that the answering node carries out itself, over ssh.
+    // This is the only call that the receiving node carries out itself, over ssh.
     super::reach(call.world, &call.node())?;
     let node = call.node();
     let file = call.upload.take().ok_or_else(|| Refusal::die("missing temporary file name"))?;
@@ -74,7 +74,7 @@ fn new_file(content: &str, now: u64) -> Volume {
     Volume { content: content.to_owned(), ctime: now, ..Volume::default() }
 }
 
-/// Puts a file on a storage, over one of the same name.
+/// Writes a file to a storage, overwriting an existing one.
 fn put_file(
     world: &mut World,
     node: &str,
@@ -92,7 +92,7 @@ fn put_file(
     Ok(())
 }
 
-/// Nothing is fetched: a file of plausible size appears after the time that its download would take.
+/// Simulates a download: a file of plausible size appears after the time that the download would take.
 fn download(call: &mut Call<'_>) -> Outcome {
     let node = call.node();
     let (id, content) = file_storage(call, &node, true)?;
@@ -101,7 +101,7 @@ fn download(call: &mut Call<'_>) -> Outcome {
     let takes = Duration::from_millis(500) + Duration::from_secs_f64(size as f64 / DOWNLOAD_SPEED as f64);
     let volid = format!("{id}:{content}/{name}");
     let path = path_of(call.world, &volid);
-    // PVE looks before it downloads: two downloads of one file that overlap both succeed.
+    // PVE checks before it downloads, so two overlapping downloads of the same file both succeed.
     let exists = call.world.volume(&node, &volid).is_some();
     let (now, about) = (call.now, name.clone());
     let effect = move |world: &mut World, log: &mut Vec<String>| {
@@ -115,7 +115,7 @@ fn download(call: &mut Call<'_>) -> Outcome {
         log.push(format!("Length: {size} ({}M) [application/octet-stream]", size >> 20));
         let volume = Volume { size, used: size, ..new_file(&content, now + takes.as_secs()) };
         if put_file(world, &node, (&id, &content, &name), volume).is_err() {
-            // wget reports a short write so; the file is named after the PID of the task (PVE::Tools, public logs).
+            // This is how wget reports a short write; the file is named after the PID of the task (PVE::Tools, public logs).
             log.push(format!("Cannot write to '{path}.tmp_dwnl.214801' (Success)."));
             return Err("download failed: command 'wget' failed: exit code 3".to_owned());
         }
@@ -125,7 +125,7 @@ fn download(call: &mut Call<'_>) -> Outcome {
     call.fork("download", &about, takes, Box::new(effect))
 }
 
-/// Between 90 and 154 MiB, the same for the same URL: the size of a Talos nocloud image.
+/// The size of a Talos nocloud image: between 90 and 154 MiB, and always the same for a given URL.
 fn plausible_size(url: &str) -> u64 {
     let hash = digest::digest(&digest::SHA256, url.as_bytes());
     let spread = hash.as_ref().iter().take(2).fold(0u64, |all, byte| all << 8 | u64::from(*byte));

@@ -1,4 +1,4 @@
-//! `/nodes`: the nodes, their state and their bridges (pve-manager 9.2 `API2/Nodes.pm`, `API2/Network.pm`).
+//! `/nodes`: nodes, their status and their bridges (pve-manager 9.2 `API2/Nodes.pm`, `API2/Network.pm`).
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ pub(super) const HANDLERS: &[Handler] = &[
     ("GET /nodes/{node}/status", status),
     ("GET /nodes/{node}/dns", dns),
     ("GET /nodes/{node}/network", network),
-    // No container runs in the lab, and a list of none is what everybody may see.
+    // The lab has no containers, and everybody may see an empty list.
     ("GET /nodes/{node}/lxc", |_| Ok(json!([]))),
 ];
 
@@ -28,7 +28,7 @@ fn list(call: &mut Call<'_>) -> Outcome {
     Ok(nodes.into())
 }
 
-/// The node's resolver, which by habit is that of its machines too (pve-common `INotify.pm`, read_etc_resolv_conf).
+/// The node's resolver, which its machines usually share (pve-common `INotify.pm`, read_etc_resolv_conf).
 fn dns(_: &mut Call<'_>) -> Outcome {
     Ok(json!({"search": "example.com", "dns1": "192.0.2.53"}))
 }
@@ -59,7 +59,7 @@ fn status(call: &mut Call<'_>) -> Outcome {
     }))
 }
 
-/// Interfaces of the node; bridges are shown only to those who may use or audit them, the rest to those who may audit the node.
+/// Lists a node's interfaces: bridges that the caller may use or audit, and all others if the caller may audit the node.
 fn network(call: &mut Call<'_>) -> Outcome {
     let name = call.node();
     let audit = call.may(&format!("/nodes/{name}"), &["Sys.Audit"]);

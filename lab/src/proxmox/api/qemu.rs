@@ -1,4 +1,4 @@
-//! `/nodes/{node}/qemu`: making, starting, stopping and destroying VMs (qemu-server 9 `API2/Qemu.pm`).
+//! `/nodes/{node}/qemu`: creating, starting, stopping and destroying VMs (qemu-server 9 `API2/Qemu.pm`).
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::proxmox::refusal::{Outcome, Refusal};
 use crate::proxmox::world::vm::default_boot;
 use crate::proxmox::world::{Config, Vm};
 
-/// How long the work takes on ordinary hardware.
+/// Duration of each task on ordinary hardware.
 const CREATE: Duration = Duration::from_millis(1500);
 const START: Duration = Duration::from_millis(1800);
 const STOP: Duration = Duration::from_millis(800);
@@ -30,7 +30,7 @@ pub(super) const HANDLERS: &[Handler] = &[
     ("POST /nodes/{node}/qemu/{vmid}/status/shutdown", |call| switch_off(call, "qmshutdown", SHUTDOWN)),
 ];
 
-/// What `vmstatus` of qemu-server says of a VM.
+/// The status of a VM as `vmstatus` of qemu-server returns it.
 fn vm_status(call: &Call<'_>, vmid: u32, vm: &Vm) -> Value {
     let mut status = vm_entry(call.world, vmid, vm, call.now);
     if let Some(fields) = status.as_object_mut() {
@@ -69,7 +69,7 @@ fn current(call: &mut Call<'_>) -> Outcome {
     Ok(status)
 }
 
-/// The options of a VM among the parameters, `cdrom` under its real name.
+/// The VM options among the parameters, with `cdrom` under its real name.
 pub(super) fn vm_settings(call: &mut Call<'_>, besides: &[&str]) -> Config {
     let settings = call.args.iter().filter(|(name, _)| !besides.contains(name) && !matches!(*name, "node" | "vmid"));
     let mut settings: Config = settings.map(|(name, value)| (name.to_owned(), value)).collect();
@@ -123,7 +123,7 @@ fn create(call: &mut Call<'_>) -> Outcome {
     call.fork("qmcreate", &vmid.to_string(), CREATE, Box::new(effect))
 }
 
-/// Gives every network device that has none an address of Proxmox's own range.
+/// Adds a MAC address from Proxmox's own range to every network device that does not have one.
 pub(super) fn give_addresses(world: &mut World, settings: &mut Config) {
     for (_, net) in
         settings.iter_mut().filter(|(option, value)| option.starts_with("net") && bridge_of(value).is_some())
@@ -135,7 +135,7 @@ pub(super) fn give_addresses(world: &mut World, settings: &mut Config) {
     }
 }
 
-/// Makes the disks of a new VM and completes its configuration.
+/// Creates the disks of a new VM and completes its configuration.
 fn build(
     world: &mut World,
     (node, vmid, now): (&str, u32, u64),
@@ -151,7 +151,7 @@ fn build(
     }
     config.insert("vmgenid".into(), world.uuid());
     config.insert("meta".into(), format!("creation-qemu=10.0.2,ctime={now}"));
-    // The VM may have been taken away by hand in the meantime.
+    // The VM may have been removed by hand in the meantime.
     let vm = world.vms.get_mut(&vmid).ok_or("configuration file vanished")?;
     (vm.config, vm.lock) = (config, None);
     Ok(())
@@ -166,7 +166,7 @@ fn start(call: &mut Call<'_>) -> Outcome {
     call.fork("qmstart", &vmid.to_string(), START, Box::new(effect))
 }
 
-/// Starts a VM, or says what keeps it from starting.
+/// Starts a VM, or returns the reason why it cannot start.
 fn start_vm(world: &mut World, vmid: u32, now: u64, log: &mut Vec<String>) -> Result<(), String> {
     let vm = world.vms.get(&vmid).ok_or_else(|| format!("VM {vmid} does not exist"))?.clone();
     vm.unlocked()?;
@@ -188,11 +188,11 @@ fn start_vm(world: &mut World, vmid: u32, now: u64, log: &mut Vec<String>) -> Re
     Ok(())
 }
 
-/// What fails on the host: devices, bridges, QEMU itself.
+/// Simulates failures on the host: devices, bridges and QEMU itself.
 fn check_host(world: &World, vm: &Vm, log: &mut Vec<String>) -> Result<(), String> {
     let failed = || Err("start failed: QEMU exited with code 1".to_owned());
     if let Some((_, value)) = vm.config.iter().find(|(option, _)| option.starts_with("hostpci")) {
-        // The hosts of the lab have no devices to map.
+        // The lab's hosts have no devices to map.
         return Err(format!("PCI device mapping not found for '{value}'"));
     }
     for (option, value) in vm.config.iter().filter(|(option, _)| option.starts_with("net")) {
@@ -254,7 +254,7 @@ fn destroy(call: &mut Call<'_>) -> Outcome {
     call.fork("qmdestroy", &vmid.to_string(), DESTROY, Box::new(effect))
 }
 
-/// Whether a VM can be destroyed, or why not.
+/// Returns an error if the VM cannot be destroyed.
 fn destroyable(world: &World, node: &str, vmid: u32, purge: bool) -> Result<(), String> {
     let vm = world.vm(node, vmid)?;
     if !purge && world.ha_resources.contains(&format!("vm:{vmid}")) {

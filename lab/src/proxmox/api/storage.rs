@@ -26,7 +26,7 @@ pub(super) const HANDLERS: &[Handler] = &[
     ("DELETE /nodes/{node}/storage/{storage}/content/{volume*}", remove),
 ];
 
-/// What a storage may hold.
+/// Changes the content types of a storage.
 fn change(call: &mut Call<'_>) -> Outcome {
     let (id, content) = (call.args.text("storage"), split_list(&call.args.text("content")));
     let storage = call.world.storages.get_mut(&id);
@@ -56,7 +56,7 @@ fn config_list(call: &mut Call<'_>) -> Outcome {
     Ok(visible.map(|(id, storage)| config_json(id, storage)).collect())
 }
 
-/// A storage as a node sees it. One that the node may not use is there too, with nothing in it.
+/// A storage as a node sees it. A storage that the node may not use is included with a size of 0.
 fn status_json(storage: &Storage, node: &str) -> Value {
     let enabled = storage.is_enabled_on(node);
     let backend = storage.backend(node).filter(|backend| enabled && backend.active);
@@ -111,7 +111,7 @@ fn content(call: &mut Call<'_>) -> Outcome {
     Ok(listed.collect())
 }
 
-/// The volume in the path, with its storage.
+/// The ID of the volume in the path, which must be on the storage in the path.
 fn volume_id(call: &Call<'_>) -> Outcome<String> {
     let (id, volume) = (call.args.text("storage"), call.args.text("volume"));
     match split_volid(&volume) {
@@ -124,13 +124,13 @@ fn info(call: &mut Call<'_>) -> Outcome {
     let (node, volid) = (call.node(), volume_id(call)?);
     check_volume_access(call, None, &volid)?;
     let volume = call.world.volume(&node, &volid);
-    // qemu-img has nothing to look at, so there is no format either.
+    // qemu-img cannot inspect a missing volume, so PVE reports a missing format.
     let volume = volume.ok_or_else(|| format!("volume_size_info on '{volid}' failed - no format"))?;
     let path = path_of(call.world, &volid);
     Ok(json!({"path": path, "size": volume.size, "used": volume.used, "format": volume.format()}))
 }
 
-/// Where a volume lies on its node; empty if its storage is not known.
+/// The path of a volume on its node; empty if its storage is unknown.
 pub(super) fn path_of(world: &World, volid: &str) -> String {
     let parts = split_volid(volid).and_then(|(id, name)| Some((world.storages.get(id)?, name)));
     parts.map_or_else(String::new, |(storage, name)| storage.path_of(name))
@@ -147,7 +147,7 @@ fn remove(call: &mut Call<'_>) -> Outcome {
     let effect = move |world: &mut World, log: &mut Vec<String>| {
         world.active_backend(&id, &node)?;
         if !world.free_volume(&node, &volid) {
-            // A warning of the plugin, not an error of the task.
+            // The storage plugin logs a warning; the task does not fail.
             log.push(format!("disk image '{}' does not exist", path_of(world, &volid)));
         }
         log.push(format!("Removed volume '{volid}'"));

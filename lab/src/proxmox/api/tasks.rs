@@ -12,7 +12,7 @@ pub(super) const HANDLERS: &[Handler] = &[
     ("GET /nodes/{node}/tasks/{upid}/log", log),
 ];
 
-/// The task in the path, if it is the caller's own or the caller may audit the node.
+/// The task in the path, if it belongs to the caller or the caller may audit the node.
 fn task<'a>(call: &'a Call<'_>) -> Outcome<&'a Task> {
     let upid = call.args.text("upid");
     let node = call.node();

@@ -1,4 +1,4 @@
-//! Worlds to begin with, and changes from outside that no API call makes.
+//! Initial worlds, and changes from outside that no API call makes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
@@ -14,12 +14,12 @@ use crate::proxmox::task::Tasks;
 pub const PROVIDER_USER: &str = "omni@pve";
 /// Its API token.
 pub const PROVIDER_TOKEN: &str = "omni@pve!provider";
-/// The token's secret unless another is given. It opens a simulation on loopback and nothing else.
+/// Default secret of the token. It gives access only to a simulation on loopback.
 pub const DEFAULT_TOKEN_SECRET: &str = "00000000-0000-0000-0000-000000000000";
-/// The password of root@pam in the simulation.
+/// Password of root@pam in the simulation.
 pub const DEFAULT_ROOT_PASSWORD: &str = "omni-scale";
 
-/// What the provider's user holds: roles with their privileges, and on which paths.
+/// The rights of the provider's user: the privileges of its roles, and the role granted on each path.
 #[derive(Deserialize)]
 struct Rights {
     roles: BTreeMap<String, String>,
@@ -46,7 +46,7 @@ fn provider_access(token_secret: &str) -> Access {
     access
 }
 
-/// The provider's roles with all their privileges, granted to its user.
+/// Creates the provider's roles with all their privileges and grants them to its user.
 pub fn grant_all(access: &mut Access) {
     access.roles.extend(RIGHTS.roles.iter().map(|(role, privs)| (role.clone(), privs.split(' ').collect())));
     RIGHTS.grants.iter().for_each(|(path, role)| access.grant(path, PROVIDER_USER, role));
@@ -62,15 +62,15 @@ fn backend(total: u64, other: u64) -> Backend {
 }
 
 impl World {
-    /// The cluster for rehearsals: `lab`, three nodes of 16 processors and 64 GiB, a directory for images (`local`), a
-    /// thin pool (`local-lvm`) on each, a Ceph pool (`vm_ssd`) for all, bridges vmbr0 and vmbr1, and the provider's
-    /// user with the least privileges.
+    /// The lab's own cluster, `lab`: three nodes with 16 processors and 64 GiB each, a directory for images (`local`) and a thin
+    /// pool (`local-lvm`) on each node, a shared Ceph pool (`vm_ssd`), bridges vmbr0 and vmbr1, and the provider's user with the
+    /// least privileges.
     pub fn lab(token_secret: &str) -> World {
         World::sized(3, 0, 3, token_secret)
     }
 
-    /// A cluster of any size: at least one node, as many VMs and storages as asked for (at least the three of
-    /// [`World::lab`]). Storages beyond those are thin pools of one node each, VMs are small and stopped or running.
+    /// A cluster of any size, with at least one node and at least the three storages of [`World::lab`]. Additional storages
+    /// are thin pools on one node each; VMs are small, and some are stopped and some running.
     pub fn sized(nodes: usize, vms: usize, storages: usize, token_secret: &str) -> World {
         let mut world = World {
             version: "9.0.10".into(),
@@ -118,7 +118,7 @@ impl World {
     /// Adds a node with the bridges vmbr0 and vmbr1 and its share of `local` and `local-lvm`.
     pub fn add_node(&mut self, name: &str, cpus: u32, memory: u64) {
         let number = self.nodes.len();
-        // Hosts differ a little, so that placement by free memory has an answer.
+        // Hosts differ slightly, so that placement by free memory is unambiguous.
         let memory_base = (4 + number as u64 % 5) * GIB;
         let ip = format!("10.10.{}.{}", 10 + number / 200, 11 + number % 200);
         let bridges = words("vmbr0,vmbr1");
@@ -130,7 +130,7 @@ impl World {
         }
     }
 
-    /// Adds a VM that has long been there and runs: processors, MiB of memory, GiB of a disk in `local-lvm`.
+    /// Adds a running VM created long ago, with a number of processors, MiB of memory and GiB of disk in `local-lvm`.
     pub fn add_guest(
         &mut self,
         vmid: u32,
@@ -167,8 +167,8 @@ impl World {
         self.vms.insert(vmid, Vm { node: node.to_owned(), config, running, lock: None });
     }
 
-    /// Takes a node out of the cluster or back in. Its guests go off with it; those with `onboot` come up again when it
-    /// does. `false` if there is no such node.
+    /// Takes a node offline or back online. Its guests are switched off with it, and those with `onboot` start again when it is
+    /// back. Returns false if there is no such node.
     pub fn set_node_online(&mut self, name: &str, online: bool) -> bool {
         let Some(node) = self.nodes.get_mut(name) else { return false };
         if node.online == online {
@@ -182,7 +182,7 @@ impl World {
         true
     }
 
-    /// Gives a node another name, with its guests and its share of each storage.
+    /// Renames a node, along with its guests and its part of each storage.
     pub fn rename_node(&mut self, from: &str, to: &str) {
         let Some(node) = self.nodes.remove(from) else { return };
         self.nodes.insert(to.to_owned(), node);
@@ -194,7 +194,7 @@ impl World {
         self.vms.values_mut().filter(|vm| vm.node == from).for_each(|vm| to.clone_into(&mut vm.node));
     }
 
-    /// Leaves `free` bytes on a storage, on every node that has its own data. `false` if there is no such storage.
+    /// Fills a storage until `free` bytes are left, on every node with data of its own. Returns false if there is no such storage.
     pub fn fill_storage(&mut self, id: &str, free: u64) -> bool {
         let Some(storage) = self.storages.get_mut(id) else { return false };
         for backend in storage.backends.values_mut() {
@@ -204,7 +204,7 @@ impl World {
         true
     }
 
-    /// Adds a storage of its own data on every node, or of common data if it is shared.
+    /// Adds a storage, with separate data on each node unless it is shared.
     pub fn add_storage(&mut self, id: &str, kind: StorageKind, content: &str, shared: bool, total: u64) {
         let mut added = storage(kind, content, shared, &format!("/mnt/pve/{id}"));
         let names: Vec<String> = if shared { vec![String::new()] } else { self.nodes.keys().cloned().collect() };
@@ -212,8 +212,7 @@ impl World {
         self.storages.insert(id.to_owned(), added);
     }
 
-    /// Takes one privilege out of every custom role that has it, as if it had never been granted. Returns whether one
-    /// had it.
+    /// Removes a privilege from every custom role that has it, as if it had never been granted. Returns whether any role had it.
     pub fn revoke_privilege(&mut self, privilege: &str) -> bool {
         let mut found = false;
         for role in RIGHTS.roles.keys() {
@@ -222,7 +221,7 @@ impl World {
         found
     }
 
-    /// Takes back all that a user was granted on one path. Returns whether there was anything.
+    /// Revokes all roles of a user on one path. Returns whether there were any.
     pub fn revoke_path(&mut self, path: &str, user: &str) -> bool {
         let held: Vec<String> = self
             .access
@@ -236,7 +235,7 @@ impl World {
         !held.is_empty()
     }
 
-    /// Changes a token of a user. `false` if there is no such token.
+    /// Changes a user's token. Returns false if there is no such token.
     pub fn change_token(&mut self, full_id: &str, change: impl FnOnce(&mut Token)) -> bool {
         let Some((user, name)) = full_id.split_once('!') else { return false };
         let token = self.access.users.get_mut(user).and_then(|user| user.tokens.get_mut(name));

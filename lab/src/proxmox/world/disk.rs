@@ -1,4 +1,4 @@
-//! Storages, where their data lies, and the volumes on them.
+//! Storages, their data on each node, and their volumes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use hyper::body::Bytes;
 
 use super::World;
 
-/// A kind of storage, by PVE's name.
+/// A storage type, by its name in PVE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StorageKind(&'static str);
 
@@ -18,24 +18,24 @@ impl StorageKind {
     const FILES: [&str; 7] = ["dir", "btrfs", "cephfs", "cifs", "esxi", "nfs", "pbs"];
     const BLOCKS: [&str; 6] = ["lvmthin", "rbd", "iscsi", "lvm", "zfs", "zfspool"];
 
-    /// PVE's name of the kind.
+    /// The type's name in PVE.
     pub fn name(self) -> &'static str {
         self.0
     }
 
-    /// The kind of this name of PVE's; one that is not known holds blocks.
+    /// The type with this PVE name. An unknown type is treated as block storage.
     pub fn of_name(name: &str) -> StorageKind {
         let known = Self::FILES.iter().chain(&Self::BLOCKS).find(|known| **known == name);
         StorageKind(known.copied().unwrap_or("other"))
     }
 
-    /// Whether its volumes are files with a path.
+    /// Whether volumes are files with a path.
     pub fn has_files(self) -> bool {
         Self::FILES.contains(&self.0)
     }
 }
 
-/// A storage of the cluster's configuration, with its data.
+/// A storage in the cluster's configuration, and its data.
 #[derive(Clone, Debug)]
 pub struct Storage {
     pub kind: StorageKind,
@@ -43,24 +43,24 @@ pub struct Storage {
     pub content: BTreeSet<String>,
     /// Whether all nodes see the same data.
     pub shared: bool,
-    /// The nodes that may use it; `None` is all.
+    /// The nodes that may use it; `None` means all.
     pub nodes: Option<BTreeSet<String>>,
-    /// Where the files lie, for kinds that have files.
+    /// Directory of the files, for file-based types.
     pub path: String,
-    /// The data, by node; one entry under the empty name if it is shared.
+    /// The data by node, or a single entry with an empty name if it is shared.
     pub backends: BTreeMap<String, Backend>,
 }
 
-/// The data of a storage on one node, or on all if it is shared.
+/// The data of a storage on one node, or on all nodes if it is shared.
 #[derive(Clone, Debug, Default)]
 pub struct Backend {
     /// Size in bytes.
     pub total: u64,
-    /// Bytes that something else than the volumes below takes.
+    /// Bytes used by anything other than the volumes below.
     pub other: u64,
-    /// Whether it can be reached.
+    /// Whether the storage is reachable.
     pub active: bool,
-    /// By volume id, `local:iso/x.iso`.
+    /// Volumes by ID, such as `local:iso/x.iso`.
     pub volumes: BTreeMap<String, Volume>,
 }
 
@@ -69,45 +69,45 @@ pub struct Backend {
 pub struct Volume {
     /// `images`, `iso`, `vztmpl`, `backup`, …
     pub content: String,
-    /// Size in bytes as the guest sees it.
+    /// Size in bytes, as the guest sees it.
     pub size: u64,
-    /// Bytes that it takes.
+    /// Bytes used on the storage.
     pub used: u64,
-    /// Unix time of its making.
+    /// Unix time of creation.
     pub ctime: u64,
-    /// The VM that it belongs to.
+    /// The VM that owns it.
     pub vmid: Option<u32>,
-    /// The bytes of a small file that was uploaded.
+    /// Content of a small uploaded file.
     pub data: Option<Bytes>,
 }
 
 impl Volume {
-    /// An image, or what every disk of the lab is.
+    /// The format: `iso` for ISO images, and `raw` for every disk in the lab.
     pub fn format(&self) -> &'static str {
         if self.content == "iso" { "iso" } else { "raw" }
     }
 }
 
 impl Backend {
-    /// Bytes in use, never more than there are.
+    /// Bytes in use, never more than the total.
     pub fn used(&self) -> u64 {
         let volumes: u64 = self.volumes.values().map(|volume| volume.used).sum();
         (self.other + volumes).min(self.total)
     }
 
-    /// Bytes that are free.
+    /// Free bytes.
     pub fn free(&self) -> u64 {
         self.total - self.used()
     }
 }
 
 impl Storage {
-    /// The key of the data that a node sees.
+    /// The key in `backends` for a node.
     fn key<'a>(&self, node: &'a str) -> &'a str {
         if self.shared { "" } else { node }
     }
 
-    /// Whether the node may use it at all.
+    /// Whether the node may use this storage.
     pub fn is_enabled_on(&self, node: &str) -> bool {
         self.nodes.as_ref().is_none_or(|nodes| nodes.contains(node))
     }
@@ -117,18 +117,18 @@ impl Storage {
         self.backends.get(self.key(node))
     }
 
-    /// The data that a node sees, to change it.
+    /// Mutable access to the data that a node sees.
     pub fn backend_mut(&mut self, node: &str) -> Option<&mut Backend> {
         let key = self.key(node).to_owned();
         self.backends.get_mut(&key)
     }
 
-    /// The content types in the order in which this storage happens to list them.
+    /// The content types in alphabetical order, separated by commas.
     pub fn content_list(&self) -> String {
         self.content.iter().map(String::as_str).collect::<Vec<_>>().join(",")
     }
 
-    /// The path of a volume on the node, for kinds that have files; otherwise the device.
+    /// The path of a volume on the node: a file for file-based types, otherwise a device.
     pub fn path_of(&self, name: &str) -> String {
         match (self.kind.has_files(), name.split_once('/')) {
             (true, Some(("iso", file))) => format!("{}/template/iso/{file}", self.path),
@@ -138,7 +138,7 @@ impl Storage {
     }
 }
 
-/// Storage and volume name of a volume id.
+/// Splits a volume ID into storage and volume name.
 pub fn split_volid(volid: &str) -> Option<(&str, &str)> {
     let (storage, name) = volid.split_once(':')?;
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
@@ -146,7 +146,7 @@ pub fn split_volid(volid: &str) -> Option<(&str, &str)> {
     fine.then_some((storage, name))
 }
 
-/// Content type and owner of a volume, read from its name (pve-storage `Plugin.pm` `parse_volname`).
+/// Parses the content type and owner of a volume from its name (pve-storage `Plugin.pm` `parse_volname`).
 pub fn parse_volname(kind: StorageKind, name: &str) -> Option<(&'static str, Option<u32>)> {
     if kind.has_files() {
         let (folder, file) = name.split_once('/')?;
@@ -162,20 +162,20 @@ pub fn parse_volname(kind: StorageKind, name: &str) -> Option<(&'static str, Opt
     owner.parse().ok().map(|owner| ("images", Some(owner)))
 }
 
-/// Whether a file name has the ending of an ISO image.
+/// Whether a file name has the extension of an ISO image.
 pub fn is_iso(file: &str) -> bool {
     let lower = file.to_ascii_lowercase();
     lower.len() > 4 && (lower.ends_with(".iso") || lower.ends_with(".img"))
 }
 
 impl World {
-    /// A volume by its id, as a node sees it.
+    /// Returns a volume by ID, as a node sees it.
     pub fn volume(&self, node: &str, volid: &str) -> Option<&Volume> {
         let (storage, _) = split_volid(volid)?;
         self.storages.get(storage)?.backend(node)?.volumes.get(volid)
     }
 
-    /// A storage that a node may use, or what PVE says instead (pve-storage `storage_check_enabled`).
+    /// Returns a storage that the node may use, or PVE's error message (pve-storage `storage_check_enabled`).
     pub fn usable_storage(&self, id: &str, node: &str) -> Result<&Storage, String> {
         let storage = self.storages.get(id).ok_or_else(|| format!("storage '{id}' does not exist"))?;
         if !storage.is_enabled_on(node) {
@@ -184,7 +184,7 @@ impl World {
         Ok(storage)
     }
 
-    /// The same, and it must be reachable; its data to change.
+    /// Like [`World::usable_storage`], but requires the storage to be reachable and returns its data for changes.
     pub fn active_backend(&mut self, id: &str, node: &str) -> Result<&mut Backend, String> {
         self.usable_storage(id, node)?;
         let backend = self.storages.get_mut(id).and_then(|storage| storage.backend_mut(node));
@@ -194,7 +194,7 @@ impl World {
         }
     }
 
-    /// Makes a disk of `size` bytes for a VM and returns its volume id, or what the storage says instead.
+    /// Creates a disk of `size` bytes for a VM and returns its volume ID, or the storage's error message.
     pub fn allocate(&mut self, id: &str, node: &str, vmid: u32, size: u64, now: u64) -> Result<String, String> {
         self.active_backend(id, node)?;
         let Some(storage) = self.storages.get_mut(id) else { return Err(format!("storage '{id}' does not exist")) };
@@ -215,14 +215,14 @@ impl World {
             size,
             ctime: now,
             vmid: Some(vmid),
-            ..Volume::default() // every kind here is thin: nothing is used yet
+            ..Volume::default() // every type here is thin-provisioned: nothing is used yet
         };
         let volid = format!("{id}:{name}");
         backend.volumes.insert(volid.clone(), volume);
         Ok(volid)
     }
 
-    /// Removes a volume; `false` if it was not there.
+    /// Removes a volume. Returns false if it does not exist.
     pub fn free_volume(&mut self, node: &str, volid: &str) -> bool {
         let Some((storage, _)) = split_volid(volid) else { return false };
         let backend = self.storages.get_mut(storage).and_then(|storage| storage.backend_mut(node));
@@ -230,7 +230,7 @@ impl World {
     }
 }
 
-/// What the tools behind a storage print when there is no room: LVM2 `thin_manip.c`, librbd, cp.
+/// The error that a storage's tool prints when there is no space left: LVM2 `thin_manip.c`, librbd, cp.
 fn no_space(kind: StorageKind, path: &str, name: &str, lock: &str) -> String {
     let said = match kind {
         StorageKind::LVM_THIN => format!(

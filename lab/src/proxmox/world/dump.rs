@@ -1,11 +1,11 @@
-//! The state as a document.
+//! The state as a JSON document.
 
 use serde_json::{Value, json};
 
 use super::disk::split_volid;
 use super::{GIB, Vm, World};
 
-/// `{"nodes":[…],"storages":[…],"vms":[…],"tasks":[…]}`: sizes of disks in GiB, of memory in MiB, of storages in bytes.
+/// `{"nodes":[…],"storages":[…],"vms":[…],"tasks":[…]}`, with disk sizes in GiB, memory in MiB and storage sizes in bytes.
 pub fn dump(world: &World) -> Value {
     let loads = world.loads();
     let nodes = world.nodes.iter().map(|(name, node)| {

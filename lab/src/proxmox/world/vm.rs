@@ -7,21 +7,21 @@ use hyper::body::Bytes;
 use super::disk::split_volid;
 use super::{GIB, World};
 
-/// A VM's configuration: option to value, both as in the file of PVE.
+/// A VM's configuration: options and values as in PVE's configuration file.
 pub type Config = BTreeMap<String, String>;
 
-/// Data that a Talos node has written to its disk once it runs, in bytes.
+/// Bytes that a running Talos node has written to its disk.
 const WRITTEN: u64 = 6 * GIB;
 
 /// A virtual machine.
 #[derive(Clone, Debug)]
 pub struct Vm {
-    /// The node that its configuration lies on.
+    /// The node that has its configuration.
     pub node: String,
     pub config: Config,
-    /// Set while it runs.
+    /// The process, while the VM is running.
     pub running: Option<VmProcess>,
-    /// What holds it, `create` or `backup`; while it is held, it can be neither changed nor started.
+    /// The operation that locks it, `create` or `backup`. A locked VM can be neither changed nor started.
     pub lock: Option<String>,
 }
 
@@ -29,33 +29,33 @@ pub struct Vm {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VmProcess {
     pub pid: u32,
-    /// Unix time of its start.
+    /// Unix time of the start.
     pub since: u64,
 }
 
-/// A VM went on or off.
+/// A VM was switched on or off.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PowerEvent {
     pub vmid: u32,
     pub name: String,
-    /// Its SMBIOS UUID: what Talos and Omni know it by.
+    /// SMBIOS UUID, by which Talos and Omni identify the machine.
     pub uuid: String,
-    /// Whether it runs now.
+    /// Whether the VM is running now.
     pub running: bool,
-    /// The bytes of the cloud-init ISO in one of its drives; `None` if there is none.
+    /// Content of the cloud-init ISO in one of its drives; `None` if there is none.
     pub cidata: Option<Bytes>,
 }
 
-/// One drive of a configuration: `local-lvm:40,ssd=1`.
+/// A drive in a configuration, such as `local-lvm:40,ssd=1`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Drive {
-    /// Volume id, `STORAGE:GIB` for a new disk, `none` or `cdrom`.
+    /// Volume ID, `STORAGE:GIB` for a new disk, `none` or `cdrom`.
     pub file: String,
     pub options: BTreeMap<String, String>,
 }
 
 impl Drive {
-    /// Reads a drive; `None` if it names no file.
+    /// Parses a drive; `None` if it does not name a file.
     pub fn parse(text: &str) -> Option<Drive> {
         let mut drive = Drive::default();
         for part in text.split(',').filter(|part| !part.is_empty()) {
@@ -75,7 +75,7 @@ impl Drive {
         self.options.get("media").is_some_and(|media| media == "cdrom")
     }
 
-    /// Storage and GiB of a disk that is yet to be made.
+    /// Storage and size in GiB of a disk that has yet to be created.
     pub fn new_disk(&self) -> Option<(Option<&str>, f64)> {
         let (storage, size) = match self.file.split_once(':') {
             Some((storage, size)) => (Some(storage), size),
@@ -94,9 +94,9 @@ impl std::fmt::Display for Drive {
     }
 }
 
-/// Whether an option is a drive, by its name.
+/// Whether an option is a drive, judging by its name.
 pub fn is_drive(option: &str) -> bool {
-    // Asked for every option of every VM: the last letter of most shows that they are not drives.
+    // This runs for every option of every VM, and the last character rules out most of them cheaply.
     if !option.ends_with(|c: char| c.is_ascii_digit()) {
         return false;
     }
@@ -110,7 +110,7 @@ pub fn is_drive(option: &str) -> bool {
         || matches!(option, "efidisk0" | "tpmstate0")
 }
 
-/// A size in the shortest unit that is exact: `40G`, `512M`, `368K`.
+/// Formats a size in the largest unit that is exact: `40G`, `512M`, `368K`.
 pub fn size_text(bytes: u64) -> String {
     for (unit, shift) in [("G", 30), ("M", 20), ("K", 10)] {
         if bytes >> shift > 0 && bytes.trailing_zeros() >= shift {
@@ -123,7 +123,7 @@ pub fn size_text(bytes: u64) -> String {
 /// The default boot order: first disk, first CD drive, first network device (qemu-server `get_default_bootdevices`).
 pub fn default_boot(config: &Config) -> String {
     let drives = |cdrom: bool| {
-        // PVE's order of buses, each in the order of its numbers.
+        // PVE's order of buses, each in numerical order.
         let buses = ["ide", "scsi", "virtio", "sata"].map(|bus| (0..31).map(move |number| format!("{bus}{number}")));
         buses.into_iter().flatten().find(|name| {
             let drive = config.get(name).and_then(|value| Drive::parse(value));
@@ -136,17 +136,17 @@ pub fn default_boot(config: &Config) -> String {
 }
 
 impl Vm {
-    /// A numeric option, or its default.
+    /// Returns a numeric option, or the default.
     pub fn number(&self, option: &str, default: u64) -> u64 {
         self.config.get(option).and_then(|value| value.parse().ok()).unwrap_or(default)
     }
 
-    /// PVE's words for a VM that something holds.
+    /// Returns PVE's error message if the VM is locked.
     pub fn unlocked(&self) -> Result<(), String> {
         self.lock.as_ref().map_or(Ok(()), |lock| Err(format!("VM is locked ({lock})")))
     }
 
-    /// Virtual processors.
+    /// Number of virtual processors.
     pub fn cpus(&self) -> u64 {
         self.number("sockets", 1) * self.number("cores", 1)
     }
@@ -157,29 +157,29 @@ impl Vm {
         memory.trim_start_matches("current=").parse().unwrap_or(512)
     }
 
-    /// Bytes of memory that it takes on its node: all that it has while it runs.
+    /// Bytes of memory used on its node: all of its memory while it is running, otherwise none.
     pub fn memory_in_use(&self) -> u64 {
         if self.running.is_some() { self.memory_mib() << 20 } else { 0 }
     }
 
-    /// The SMBIOS UUID; empty if it has none.
+    /// The SMBIOS UUID; empty if there is none.
     pub fn uuid(&self) -> &str {
         let smbios = self.config.get("smbios1").map_or("", String::as_str);
         smbios.split(',').find_map(|part| part.strip_prefix("uuid=")).unwrap_or("")
     }
 
-    /// The name, or what PVE shows instead.
+    /// The name, or the placeholder that PVE shows if there is none.
     pub fn name(&self, vmid: u32) -> String {
         self.config.get("name").cloned().unwrap_or_else(|| format!("VM {vmid}"))
     }
 
-    /// Every drive with the name of its option.
+    /// All drives with their option names.
     pub fn drives(&self) -> impl Iterator<Item = (&str, Drive)> {
         let drives = self.config.iter().filter(|(option, _)| is_drive(option));
         drives.filter_map(|(option, value)| Some((option.as_str(), Drive::parse(value)?)))
     }
 
-    /// The volumes of disks that belong to it, also those no longer attached.
+    /// The volumes of its disks, including those that are no longer attached.
     pub fn own_volumes(&self) -> Vec<String> {
         let unused = self.config.iter().filter(|(option, _)| option.starts_with("unused"));
         let unused = unused.map(|(_, value)| value.clone());
@@ -189,13 +189,13 @@ impl Vm {
 }
 
 impl World {
-    /// A VM on a node, or PVE's words for one that is not there (qemu-server `load_config`).
+    /// Returns a VM on a node, or PVE's error message if it does not exist there (qemu-server `load_config`).
     pub fn vm(&self, node: &str, vmid: u32) -> Result<&Vm, String> {
         let missing = || format!("Configuration file 'nodes/{node}/qemu-server/{vmid}.conf' does not exist");
         self.vms.get(&vmid).filter(|vm| vm.node == node).ok_or_else(missing)
     }
 
-    /// Removes a VM's configuration, its place in a pool and what was said about access to it; not its disks.
+    /// Removes a VM's configuration, its pool membership and its ACL entries, but not its disks.
     pub fn remove_vm(&mut self, vmid: u32) -> Option<Vm> {
         self.access.forget_path(&format!("/vms/{vmid}"));
         if let Some(pool) = self.access.vm_pool.remove(&vmid).and_then(|pool| self.access.pools.get_mut(&pool)) {
@@ -204,7 +204,7 @@ impl World {
         self.vms.remove(&vmid)
     }
 
-    /// Puts a VM into a pool and takes it out of the one that it was in.
+    /// Adds a VM to a pool and removes it from its previous one.
     pub fn join_pool(&mut self, vmid: u32, pool: &str) {
         if let Some(old) = self.access.vm_pool.remove(&vmid).and_then(|old| self.access.pools.get_mut(&old)) {
             old.vms.remove(&vmid);
@@ -215,13 +215,13 @@ impl World {
         }
     }
 
-    /// The size in bytes of the disk that a VM boots from.
+    /// Size in bytes of the disk that a VM boots from.
     pub fn boot_disk_size(&self, vm: &Vm) -> u64 {
         let disk = vm.drives().find(|(_, drive)| !drive.is_cdrom());
         disk.and_then(|(_, drive)| self.volume(&vm.node, &drive.file).map(|volume| volume.size)).unwrap_or(0)
     }
 
-    /// Switches a VM on; its disks begin to fill. Telling the others is left to the caller of [`World::take_events`].
+    /// Switches a VM on, after which its disks fill up. The caller of [`World::take_events`] notifies the subscribers.
     pub fn power_on(&mut self, vmid: u32, now: u64) {
         let pid = 2000 + self.random.u32(..4_000_000);
         let Some(vm) = self.vms.get_mut(&vmid) else { return };
@@ -248,7 +248,7 @@ impl World {
         }
     }
 
-    /// The changes of power since the last call, oldest first.
+    /// Takes the power changes since the last call, oldest first.
     pub fn take_events(&mut self) -> Vec<PowerEvent> {
         std::mem::take(&mut self.outbox)
     }
