@@ -1,4 +1,4 @@
-//! The context that every task gets: where the project is, what is configured, how to ask, report and run programs.
+//! The context of a task: the project, its settings, and how to prompt, report and run programs.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write;
@@ -19,7 +19,7 @@ use crate::wait::{self, Poll};
 use domain::clock;
 use domain::failure::{Code, Failure};
 
-/// Everything that a task may use. Shared by side-by-side checks.
+/// Everything that a task may use. Parallel checks share it.
 #[derive(Clone)]
 pub struct Cx {
     pub task: &'static str,
@@ -28,9 +28,9 @@ pub struct Cx {
     pub ui: Arc<Ui>,
     pub ask: Prompter,
     pub proc: Proc,
-    /// Show the plan, change nothing.
+    /// Show the plan, but change nothing.
     pub dry_run: bool,
-    /// Whose machines may be destroyed without typing the name.
+    /// The clusters whose machines may be destroyed without typing the name.
     pub allow_destroy: Vec<String>,
     /// The operator's limit for waits, if given.
     pub timeout: Option<Duration>,
@@ -38,20 +38,20 @@ pub struct Cx {
     pub insecure_http: bool,
 }
 
-/// The locks of a changing task, released with the value or when the process ends.
+/// The locks of a task that makes changes, released on drop or when the process ends.
 pub struct Lock {
     _held: Vec<File>,
 }
 
-/// A read-only task holds the checkout's lock briefly while it saves its findings; waiting for it is worth it.
+/// How long to wait for a lock: a read-only task holds the checkout's lock only briefly, while it saves its findings.
 const PATIENCE: Duration = Duration::from_millis(300);
 
 impl Cx {
-    /// Takes the locks that only one changing task may hold: that of this user on this host, because checkouts share Docker
-    /// and Omni, and that of the checkout. A dry run changes nothing and takes none.
+    /// Takes the locks that only one task at a time may hold while it makes changes: that of this user on this host, because
+    /// checkouts share Docker and Omni, and that of the checkout. A dry run changes nothing and takes no lock.
     ///
     /// # Errors
-    /// [`Code::Conflict`] that names the task and the pid that hold it.
+    /// [`Code::Conflict`] with the task and the pid that hold the lock.
     pub fn lock(&self) -> Result<Lock, Failure> {
         if self.dry_run {
             return Ok(Lock { _held: Vec::new() });
@@ -66,40 +66,40 @@ impl Cx {
         if !taken(&host, PATIENCE).map_err(failed)? {
             return Err(self.conflict(&path));
         }
-        // Names the holder for a task that finds the lock taken; the lock itself is the kernel's.
+        // Names the holder for a task that finds the lock taken; the lock itself is held by the kernel.
         host.set_len(0).and_then(|()| host.write_all(self.note().as_bytes())).map_err(failed)?;
         lock._held.push(host);
         Ok(lock)
     }
 
-    /// Takes only the checkout's lock, for a task that changes only its files.
+    /// Takes only the checkout's lock, for a task that changes only the checkout's files.
     ///
     /// # Errors
-    /// As [`Cx::lock`].
+    /// Fails like [`Cx::lock`].
     pub fn lock_checkout(&self) -> Result<Lock, Failure> {
         let lock = self.lock_within(PATIENCE)?;
         let path = self.paths.checkout_note();
         if !self.dry_run && path.parent().is_some_and(|dir| files::own_dir(dir).is_ok()) {
-            // Without the note another task learns that the lock is held, but not by whom.
+            // Without the note, another task can report that the lock is held, but not by whom.
             let _ = files::write_atomically(&path, self.note().as_bytes(), files::PRIVATE);
         }
         Ok(lock)
     }
 
-    /// Who holds a lock: task, process and checkout.
+    /// The holder of a lock: task, pid and checkout.
     fn note(&self) -> String {
         format!("{} {} {}", self.task, std::process::id(), self.paths.root().display())
     }
 
-    /// The same for a read-only task that saves its findings: it does not wait.
+    /// Like [`Cx::lock_checkout`], but without waiting, for a read-only task that saves its findings.
     ///
     /// # Errors
-    /// As [`Cx::lock`].
+    /// Fails like [`Cx::lock`].
     pub fn lock_now(&self) -> Result<Lock, Failure> {
         self.lock_within(Duration::ZERO)
     }
 
-    /// The lock of the checkout is one on its directory: every user of it sees it, and no cleaning removes it.
+    /// Locks the checkout by its directory, which every user of the checkout sees and no cleanup removes.
     fn lock_within(&self, patience: Duration) -> Result<Lock, Failure> {
         if self.dry_run {
             return Ok(Lock { _held: Vec::new() });
@@ -117,7 +117,7 @@ impl Cx {
         Ok(Lock { _held: vec![checkout] })
     }
 
-    /// The conflict with another task, which `note` names.
+    /// The failure for a lock held by another task, which the file `note` names.
     fn conflict(&self, note: &Path) -> Failure {
         let text = files::read_up_to(note, 4096).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         let text = text.unwrap_or_default();
@@ -134,10 +134,10 @@ impl Cx {
             .hint("wait until it ends, or stop it, then run this again")
     }
 
-    /// Whether all of these can be written in the end, which is known before the first change. A dry run writes nothing.
+    /// Checks before the first change that all of these files can be written later. A dry run writes nothing.
     ///
     /// # Errors
-    /// As [`files::check_writable`].
+    /// Fails like [`files::check_writable`].
     pub fn writable(&self, paths: &[PathBuf]) -> Result<(), Failure> {
         if self.dry_run {
             return Ok(());
@@ -145,18 +145,18 @@ impl Cx {
         paths.iter().try_for_each(|path| files::check_writable(path))
     }
 
-    /// The state as it is on disk now, to be changed and saved by a task that has proved its effect.
+    /// Loads the current state from disk, for a task that has verified its changes and records them.
     ///
     /// # Errors
-    /// As [`State::load`].
+    /// Fails like [`State::load`].
     pub fn fresh_state(&self) -> Result<State, Failure> {
         State::load(&self.paths.state(), &self.paths.show(&self.paths.state()))
     }
 
-    /// Saves `state` with its sections for people brought up to date.
+    /// Updates the sections of `state` for people, and saves it.
     ///
     /// # Errors
-    /// As [`State::save`]; [`Code::Interrupted`] after an interrupted read: the state would be incomplete.
+    /// Fails like [`State::save`]; with [`Code::Interrupted`] after an interrupted read, because the state would be incomplete.
     pub fn save_state(&self, mut state: State) -> Result<(), Failure> {
         if self.dry_run {
             return Ok(());
@@ -170,21 +170,21 @@ impl Cx {
         state.save(&self.paths.state())
     }
 
-    /// The time that ages are counted from, in seconds since 1970: that of the bundle, where one is read.
+    /// The time that ages are computed from, in seconds since 1970: now, or when the bundle was created if one is being read.
     pub fn now(&self) -> u64 {
         let recorded = self.settings.recorded.as_ref().map(|recorded| recorded.made_at());
         recorded.unwrap_or_else(|| clock::of_time(SystemTime::now()))
     }
 
-    /// How long a wait may take: the operator's `--timeout`, or `default`.
+    /// The limit of a wait: the operator's `--timeout`, or `default`.
     pub fn limit(&self, default: Duration) -> Duration {
         self.timeout.unwrap_or(default)
     }
 
-    /// Waits until `look` is done, for as long as [`Cx::limit`] says; what is missing shows meanwhile.
+    /// Waits until `look` is done, at most [`Cx::limit`], and shows what is missing meanwhile.
     ///
     /// # Errors
-    /// As [`wait::until`].
+    /// Fails like [`wait::until`].
     pub fn wait<T>(
         &self,
         what: &str,
@@ -194,7 +194,7 @@ impl Cx {
         wait::until(what, self.limit(default), |words| self.ui.waiting(words), look)
     }
 
-    /// The IDs of the providers in force: of one that was named, else of all.
+    /// The IDs of the selected providers: the named one, or else all.
     pub fn provider_ids(&self) -> Vec<String> {
         let first = self.settings.provider_id(None).value;
         let further = match self.settings.of_one {
@@ -204,24 +204,25 @@ impl Cx {
         std::iter::once(first).chain(further).collect()
     }
 
-    /// The provider's ID where the project has several, each with a Proxmox whose nodes and IDs may be those of another.
+    /// The provider's ID if the project has several, each with its own Proxmox, whose nodes and IDs may be the same as in
+    /// another.
     pub fn site(&self) -> Option<String> {
         let several = !further_providers(&self.paths, &self.settings.env_file).is_empty();
         several.then(|| self.settings.provider_id(None).value)
     }
 
-    /// A context for each provider in force.
+    /// A context for each selected provider.
     ///
     /// # Errors
-    /// As [`Cx::of_provider`].
+    /// Fails like [`Cx::of_provider`].
     pub fn providers(&self) -> Result<Vec<Cx>, Failure> {
         self.provider_ids().iter().map(|id| self.of_provider(id)).collect()
     }
 
-    /// The context of one provider: the first, which is in `docker`, or a further one, which has a directory of its own.
+    /// The context of one provider: the first, whose files are in `docker`, or a further one, which has its own directory.
     ///
     /// # Errors
-    /// As [`Settings::of_provider`].
+    /// Fails like [`Settings::of_provider`].
     pub fn of_provider(&self, id: &str) -> Result<Cx, Failure> {
         let mut cx = self.clone();
         cx.settings.of_one = true;
@@ -232,10 +233,10 @@ impl Cx {
         Ok(cx)
     }
 
-    /// The context of the only provider in force, for a task that works on one.
+    /// The context of the only selected provider, for a task that works on one.
     ///
     /// # Errors
-    /// [`Code::Usage`] with the IDs where there are several.
+    /// [`Code::Usage`] with the IDs if there are several.
     pub fn of_one_provider(&self) -> Result<Cx, Failure> {
         match self.provider_ids().as_slice() {
             [id] => self.of_provider(id),
@@ -245,17 +246,17 @@ impl Cx {
         }
     }
 
-    /// Reads a file of the project that must be there.
+    /// Reads a file of the project that must exist.
     ///
     /// # Errors
-    /// [`Code::NotFound`] with the way to make it.
+    /// [`Code::NotFound`] with `hint`, which says how to create it.
     pub fn read(&self, path: &std::path::Path, hint: &str) -> Result<Vec<u8>, Failure> {
         files::read_if_there(path)?.ok_or_else(|| {
             Failure::new(Code::NotFound, format!("`{}` does not exist", self.paths.show(path))).hint(hint)
         })
     }
 
-    /// A context of nothing: for unit tests of adapters.
+    /// A minimal context for unit tests of adapters.
     #[cfg(test)]
     pub fn for_tests(host: PathBuf) -> Cx {
         let root = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
@@ -274,7 +275,7 @@ impl Cx {
     }
 }
 
-/// Takes the lock on `file` within `patience`; false when another process keeps it.
+/// Takes the lock on `file` within `patience`; false if another process keeps it.
 fn taken(file: &File, patience: Duration) -> std::io::Result<bool> {
     let end = Instant::now() + patience;
     loop {

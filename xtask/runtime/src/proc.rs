@@ -1,14 +1,14 @@
-//! The only place that starts a process.
+//! The only module that starts processes.
 //!
-//! xshell builds each command line (`cmd!` never goes through a shell), duct starts it, and `pipes.rs` reads it without
+//! xshell builds each command line (`cmd!` never uses a shell), duct starts it, and `pipes.rs` reads its output without
 //! threads. Every call
 //!
 //! 1. has a purpose, with which error messages start;
 //! 2. has a deadline and its own process group, which is terminated (SIGTERM, then SIGKILL) when the deadline passes or the
 //!    operator interrupts;
-//! 3. gets only the standard input that it is given, and only the environment in [`INHERITED`]: a variable in the
-//!    operator's shell must not silently override `docker/.env` or pass one program's secret to another;
-//! 4. has both streams captured up to a limit, with secrets redacted, and shown in errors;
+//! 3. gets only the standard input that it is given, and only the environment in [`INHERITED`]: a variable in the operator's
+//!    shell must not silently override `docker/.env` or pass one program's secret to another;
+//! 4. has both streams captured up to a limit, redacted, and shown in errors;
 //! 5. writes one line to the journal: time, purpose, command, exit status and duration.
 
 mod pipes;
@@ -44,25 +44,25 @@ pub const DEADLINE: Duration = Duration::from_secs(60);
 const GRACE: Duration = Duration::from_secs(5);
 /// How often a wait checks for an interruption.
 const POLL_INTERVAL: Duration = Duration::from_millis(25);
-/// What an error shows of a program's standard error.
+/// The maximum number of lines of standard error in an error message.
 const STDERR_LINES: usize = 20;
-/// Limit for the output of all running programs together: enough for ten thousand machines in Omni, and small enough for a
+/// The limit for the output of all running programs together: enough for ten thousand machines in Omni, and small enough for a
 /// small host.
 const OUTPUT_LIMIT: usize = 48 << 20;
-/// How many programs run side by side, whoever asks for them: omnictl needs tens of megabytes.
+/// The maximum number of programs that run in parallel: omnictl needs tens of megabytes.
 const SIDE_BY_SIDE: usize = 6;
-/// A followed line is split at this length.
+/// The length at which a followed line is split.
 pub const LINE: usize = 1 << 20;
-/// How long a pipe may stay open after its program exited, held by a process that the program left behind.
+/// How long a process that the program left behind may keep a pipe open after the program has exited.
 const LINGER: Duration = Duration::from_secs(1);
-/// The journal is rotated at this size; the old one is kept as `.1`.
+/// The size at which the journal is rotated; the old one is kept as `.1`.
 const JOURNAL_LIMIT: u64 = 1 << 20;
 
 /// Starts a program that outlives the call and whose standard output is read: the lab. It gets its own process group, so that
 /// Ctrl-C reaches it only through this process.
 ///
 /// # Errors
-/// [`Code::Prerequisite`] when it does not start.
+/// [`Code::Prerequisite`] if it does not start.
 pub fn background(cmd: xshell::Cmd<'_>, stdin: Stdio, stderr: impl Into<Stdio>) -> Result<Child, Failure> {
     let mut command = Command::from(cmd);
     let program = command.get_program().to_string_lossy().into_owned();
@@ -73,10 +73,10 @@ pub fn background(cmd: xshell::Cmd<'_>, stdin: Stdio, stderr: impl Into<Stdio>) 
     })
 }
 
-/// Terminates what [`background`] started, including its own children.
+/// Terminates a program started by [`background`], including its children.
 pub fn end_background(child: &mut Child) {
     let group = Pid::from_child(child);
-    // Its status is not read yet, so its pid cannot have been reused.
+    // The status has not been read yet, so the pid cannot have been reused.
     if matches!(child.try_wait(), Ok(None)) {
         let _ = kill_process_group(group, Signal::TERM);
         let end = Instant::now() + GRACE;
@@ -90,17 +90,17 @@ pub fn end_background(child: &mut Child) {
     let _ = child.wait();
 }
 
-/// What a child sees of this process's environment; entries that end in `*` are prefixes.
+/// The variables that a child inherits; entries that end in `*` are prefixes.
 const INHERITED: &str = "PATH HOME USER LOGNAME SHELL LANG LC_* TZ TERM COLUMNS NO_COLOR TMPDIR XDG_* SSL_CERT_FILE SSL_CERT_DIR \
      HTTP_PROXY HTTPS_PROXY NO_PROXY ALL_PROXY http_proxy https_proxy no_proxy all_proxy DOCKER_* SSH_AUTH_SOCK \
      OMNICONFIG SIDEROV1_KEYS_DIR GNUPGHOME CARGO* RUSTUP* RUSTC* RUSTFLAGS CI";
 
-/// The prefixes in [`INHERITED`] that include secrets (`CARGO_REGISTRY_TOKEN`, `DOCKER_AUTH_CONFIG`), each with the program
-/// that may have them, and the words that mark such a variable.
+/// The prefixes in [`INHERITED`] that include secrets (`CARGO_REGISTRY_TOKEN`, `DOCKER_AUTH_CONFIG`), each with the only
+/// program that may inherit them, and the words that identify such a variable.
 const FAMILIES: [(&str, &str); 2] = [("CARGO", "cargo"), ("DOCKER_", "docker")];
 const SECRET_WORDS: [&str; 6] = ["TOKEN", "AUTH", "PASSWORD", "SECRET", "CREDENTIAL", "_KEY"];
 
-/// The signals that ask a task to stop, and what each one means to an operator.
+/// The signals that stop a task, each with its description for operators.
 const STOP: [(i32, &str); 4] = [
     (SIGINT, "Ctrl-C"),
     (SIGTERM, "SIGTERM"),
@@ -112,15 +112,15 @@ static SIGNAL: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
 
 /// Records the signals in [`STOP`] from now on; every wait checks [`interrupted`].
 ///
-/// A signal more than [`AGAIN`] after the first exits immediately, in case terminating the children takes too long. One right
-/// behind it is the same wish: `timeout` signals its child and then the whole process group.
+/// A second signal exits immediately if it comes more than [`AGAIN`] after the first, in case terminating the children takes
+/// too long. An earlier one is ignored: `timeout` signals its child and then the whole process group.
 pub fn watch_signals() {
     // With this handler, exceeding `ulimit -f` is a write error instead of a crash.
     let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
     let seen = SIGNAL.get_or_init(|| Arc::new(AtomicUsize::new(0)));
     let again = EXIT.get_or_init(Arc::default);
     for (signal, _) in STOP {
-        // `nohup` has it ignored, so that the task outlives its terminal.
+        // `nohup` ignores this signal so that the task outlives its terminal.
         if signal == SIGHUP && ignored(signal) {
             continue;
         }
@@ -129,26 +129,26 @@ pub fn watch_signals() {
     }
 }
 
-/// Whether this process was started with `signal` ignored; false where there is no `/proc`.
+/// Returns true if this process was started with `signal` ignored; false if there is no `/proc`.
 fn ignored(signal: i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
     mask.is_some_and(|mask| mask & (1 << (signal - 1)) != 0)
 }
 
-/// Whether the operator asked to stop.
+/// Returns true if the operator has interrupted the task.
 pub fn interrupted() -> bool {
     received().is_some()
 }
 
-/// How long after the first signal another one may still be part of it.
+/// How long after the first signal another one may still belong to it.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// Whether the next signal exits, and when the first one was noticed.
 static EXIT: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 static NOTICED: OnceLock<Instant> = OnceLock::new();
 
-/// The first stop signal, by the name that an operator knows.
+/// The description of the first stop signal, if there was one.
 fn received() -> Option<&'static str> {
     let signal = SIGNAL.get()?.load(Ordering::Relaxed);
     if signal != 0 && NOTICED.get_or_init(Instant::now).elapsed() > AGAIN {
@@ -157,7 +157,8 @@ fn received() -> Option<&'static str> {
     STOP.iter().find(|(number, _)| usize::try_from(*number) == Ok(signal)).map(|(_, name)| *name)
 }
 
-/// Whether standard output is a pipe without a reader. A write would fail too, but a quiet log writes nothing.
+/// Returns true if standard output is a pipe without a reader. A write would fail too, but a log without new lines writes
+/// nothing.
 pub fn stdout_closed() -> bool {
     let stdout = std::io::stdout();
     let mut polled = [PollFd::new(&stdout, PollFlags::empty())];
@@ -171,11 +172,11 @@ pub fn readable(from: &impl std::os::fd::AsFd, patience: Duration) -> bool {
     poll(&mut polled, Some(&patience)).is_ok_and(|ready| ready > 0)
 }
 
-/// Standard input, up to `limit` bytes. It is read when there is something: a read that waits goes on after a signal, and
-/// Ctrl-C is to end this at once.
+/// Reads standard input, up to `limit` bytes. It reads only when there is data: a blocking read is restarted after a signal,
+/// but Ctrl-C must end it immediately.
 ///
 /// # Errors
-/// [`Code::Interrupted`]; inside, what the read says.
+/// [`Code::Interrupted`] if the operator interrupts; the inner result contains the error of the read.
 pub fn read_stdin(limit: u64) -> Result<std::io::Result<Vec<u8>>, Failure> {
     let mut bytes = Vec::new();
     let mut chunk = vec![0; 1 << 16];
@@ -200,7 +201,7 @@ pub fn read_stdin(limit: u64) -> Result<std::io::Result<Vec<u8>>, Failure> {
 /// The first interrupted call or wait.
 static FIRST_INTERRUPTION: OnceLock<Failure> = OnceLock::new();
 
-/// The failure of a task that was asked to stop while `doing`.
+/// The failure of a task that was interrupted while `doing`.
 pub fn interruption(doing: &str) -> Failure {
     let failure = Failure::new(Code::Interrupted, format!("interrupted while {doing}"))
         .kind(Kind::Interrupted)
@@ -212,8 +213,8 @@ pub fn interruption(doing: &str) -> Failure {
     failure
 }
 
-/// The first call or wait that was interrupted. Many tasks continue when one read fails, but after an interruption their
-/// result is incomplete.
+/// The first call or wait that was interrupted. Many tasks continue when one read fails, but after an interruption their result
+/// is incomplete.
 pub fn first_interruption() -> Option<Failure> {
     FIRST_INTERRUPTION.get().cloned()
 }
@@ -221,7 +222,7 @@ pub fn first_interruption() -> Option<Failure> {
 /// A shell to build command lines with: `cmd!(shell, "docker compose ps")`.
 ///
 /// # Errors
-/// When the working directory is gone.
+/// Returns an error if the working directory does not exist any more.
 pub fn shell() -> Result<xshell::Shell, Failure> {
     xshell::Shell::new().map_err(|error| Failure::new(Code::Failed, "no working directory").cause(error.to_string()))
 }
@@ -231,11 +232,11 @@ pub fn shell() -> Result<xshell::Shell, Failure> {
 pub struct Proc {
     journal: Option<Journal>,
     task: String,
-    /// Shows every call, with `--verbose`.
+    /// Shows every call, for `--verbose`.
     verbose: Option<MessageWriter>,
 }
 
-/// The journal file and the project that is recorded in it: a user's checkouts share one journal.
+/// The journal file, and the project recorded in each line: all checkouts of a user share one journal.
 #[derive(Debug, Clone)]
 pub struct Journal {
     pub file: PathBuf,
@@ -247,7 +248,7 @@ struct CapturedOutput {
     texts: [Vec<u8>; 2],
     printed: usize,
     limit: usize,
-    /// It printed more than it may.
+    /// The program exceeded a limit.
     over: bool,
 }
 
@@ -259,7 +260,7 @@ impl CapturedOutput {
         CapturedOutput { texts: Default::default(), printed: 0, limit, over: false }
     }
 
-    /// Appends `bytes`; false if that exceeds a limit.
+    /// Appends `bytes`; returns false if that exceeds a limit.
     fn take(&mut self, from: usize, bytes: &[u8]) -> bool {
         self.printed += bytes.len();
         let all = CAPTURED_BYTES.fetch_add(bytes.len(), Ordering::Relaxed) + bytes.len();
@@ -280,14 +281,14 @@ impl Drop for CapturedOutput {
 /// A call of a program that has not started yet.
 pub struct Job {
     purpose: String,
-    /// Not a path: duct would turn the bare name `sh` into `./sh`.
+    /// Not a `PathBuf`: duct would turn the bare name `sh` into `./sh`.
     program: OsString,
     args: Vec<OsString>,
     dir: Option<PathBuf>,
     env: BTreeMap<OsString, OsString>,
     stdin: Option<Vec<u8>>,
     deadline: Duration,
-    /// The output limit, and the failure for exceeding it, if the caller has a better one.
+    /// The output limit, and the caller's failure for exceeding it, if it has a better one.
     limit: usize,
     over: Option<Failure>,
     /// Runs to its end even after an interruption.
@@ -298,12 +299,12 @@ pub struct Job {
 #[derive(Debug, Clone)]
 pub struct CommandOutput {
     pub status: ExitStatus,
-    /// As the program wrote it: may hold secrets that the caller asked for.
+    /// Unchanged output, which may contain secrets that the caller requested.
     pub stdout: String,
-    /// Wiped of known secrets.
+    /// With known secrets redacted.
     pub stderr: String,
     pub elapsed: Duration,
-    /// The copy-pasteable command line, wiped of known secrets.
+    /// The command line for copy and paste, with known secrets redacted.
     pub line: String,
     purpose: String,
 }
@@ -330,7 +331,7 @@ impl Job {
         }
     }
 
-    /// Stops the call with `failure` when it prints more than `bytes`.
+    /// Stops the call with `failure` if it prints more than `bytes`.
     pub fn limit(mut self, bytes: usize, failure: Failure) -> Job {
         (self.limit, self.over) = (bytes, Some(failure));
         self
@@ -342,7 +343,7 @@ impl Job {
         self
     }
 
-    /// For calls that clean up: Ctrl-C neither prevents nor stops them.
+    /// Keeps Ctrl-C from preventing or stopping the call. For calls that clean up.
     pub fn ignore_interrupt(mut self) -> Job {
         self.ignore_interrupt = true;
         self
@@ -354,18 +355,18 @@ impl Job {
         self
     }
 
-    /// Passes on the whole environment: for this program itself, which reads its settings there.
+    /// Passes the whole environment, for calls of this program itself, which reads its settings there.
     pub fn whole_env(mut self) -> Job {
         self.env = std::env::vars_os().collect();
         self
     }
 
-    /// Adds a secret variable: the environment of a process is readable by its owner only, its arguments by everyone.
+    /// Adds a secret variable: only the owner of a process can read its environment, but everyone can read its arguments.
     pub fn secret_env(self, name: &str, value: &Secret) -> Job {
         self.env(name, value.expose())
     }
 
-    /// Gives the child this on standard input.
+    /// Passes `bytes` to the child on standard input.
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Job {
         self.stdin = Some(bytes.into());
         self
@@ -382,7 +383,7 @@ impl Job {
         })
     }
 
-    /// The line as a person could type it.
+    /// The command line as a user could type it, redacted.
     fn line(&self) -> String {
         let words = std::iter::once(self.program.as_os_str()).chain(self.args.iter().map(OsString::as_os_str));
         let words: Vec<String> = words.map(|word| quote(&word.to_string_lossy())).collect();
@@ -390,14 +391,14 @@ impl Job {
     }
 }
 
-/// The number of running programs, and who waits for one to end.
+/// The number of running programs, and the condition that waits for one of them to end.
 static RUNNING: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
 
-/// The place of a running program among the [`SIDE_BY_SIDE`].
+/// One of the [`SIDE_BY_SIDE`] slots for running programs.
 struct Place;
 
 impl Place {
-    /// Waits for one that is free. An interruption ends the programs that have them.
+    /// Waits for a free slot. An interruption ends the programs that occupy them.
     fn take() -> Place {
         let running = RUNNING.0.lock().unwrap_or_else(PoisonError::into_inner);
         let full = |running: &mut usize| *running >= SIDE_BY_SIDE;
@@ -414,21 +415,21 @@ impl Drop for Place {
 }
 
 impl Proc {
-    /// A runner whose calls for `task` are written to `journal`, if that is given, and shown by `verbose`.
+    /// A runner that writes the calls of `task` to `journal`, if given, and shows them through `verbose`.
     pub fn new(journal: Option<Journal>, task: &str, verbose: Option<MessageWriter>) -> Proc {
         Proc { journal, task: task.to_owned(), verbose }
     }
 
-    /// Runs `job` to its end, with any exit status.
+    /// Runs `job` to completion and returns its output, whatever the exit status.
     ///
     /// # Errors
-    /// [`Code::Prerequisite`] when the program cannot be started, [`Code::Timeout`] when the deadline passed,
-    /// [`Code::Interrupted`] when the operator asked to stop, [`Code::Failed`] when it printed too much.
+    /// [`Code::Prerequisite`] if the program cannot be started, [`Code::Timeout`] if the deadline passes, [`Code::Interrupted`]
+    /// if the operator interrupts, [`Code::Failed`] if the output is too large.
     pub fn run(&self, job: Job) -> Result<CommandOutput, Failure> {
         self.run_reading(job, &mut |_| {})
     }
 
-    /// As [`Proc::run`]; `read` takes what it understands out of the standard output so far.
+    /// Like [`Proc::run`], but `read` may remove what it has parsed from the standard output so far.
     pub fn run_reading(&self, job: Job, read: &mut dyn FnMut(&mut Vec<u8>)) -> Result<CommandOutput, Failure> {
         let _place = Place::take();
         if interrupted() && !job.ignore_interrupt {
@@ -479,11 +480,11 @@ impl Proc {
         Ok(ended)
     }
 
-    /// Runs `job` and hands each line of both its streams to `each` as it comes, until it ends, the operator interrupts,
-    /// or the reader of our standard output exits (`| head`); the deadline does not apply.
+    /// Runs `job` and passes each line of both streams to `each` as it arrives, until the program exits, the operator
+    /// interrupts, or the reader of our standard output exits (`| head`); the deadline does not apply.
     ///
     /// # Errors
-    /// [`Code::Prerequisite`] when the program cannot be started, [`Code::Interrupted`]; otherwise how it ended.
+    /// [`Code::Prerequisite`] if the program cannot be started, [`Code::Interrupted`]; any exit status is a result.
     pub fn follow(&self, job: Job, mut each: impl FnMut(&str)) -> Result<CommandOutput, Failure> {
         let line = job.line();
         let begun = Instant::now();
@@ -522,7 +523,7 @@ impl Proc {
         Ok(CommandOutput { status, stdout, stderr, elapsed: begun.elapsed(), line, purpose: job.purpose })
     }
 
-    /// One line of the journal. A journal that cannot be written must not stop a task: it is a record, not a tool.
+    /// Writes one line to the journal. A journal that cannot be written must not stop a task.
     fn note(&self, job: &Job, line: &str, ended: &str, elapsed: Duration) {
         if let Some(verbose) = &self.verbose {
             verbose.say(&format!("         $ {line}  ({ended}, {} ms)", elapsed.as_millis()));
@@ -539,7 +540,7 @@ impl Proc {
         });
         if let Ok(mut file) = files::open_file(file, OpenOptions::new().append(true).create(true).mode(files::PRIVATE))
         {
-            // One write: side-by-side calls may not cut into each other's lines.
+            // A single write, so that parallel calls do not interleave their lines.
             let _ = file.write_all(redact(&format!("{entry}\n")).as_bytes());
         }
     }
@@ -558,12 +559,12 @@ impl CommandOutput {
         if self.success() { Ok(self) } else { Err(self.failure()) }
     }
 
-    /// The failure when its output is not as it should be, and why.
+    /// The failure for output that cannot be parsed because of `why`.
     pub fn not_understood(&self, why: impl Into<String>) -> Failure {
         Failure::new(Code::Failed, format!("`{}` was not understood", self.line)).cause(why)
     }
 
-    /// The failure that this end is.
+    /// The failure for this result, with the last lines of its output.
     pub fn failure(&self) -> Failure {
         let words = if self.stderr.trim().is_empty() { &self.stdout } else { &self.stderr };
         let words = redact(words.trim_end()).into_owned();
@@ -581,7 +582,7 @@ impl fmt::Display for Job {
     }
 }
 
-/// The program that a variable is for, where it is one of a family's secrets.
+/// The program that may inherit the variable, if the variable is a secret of one of the [`FAMILIES`].
 fn secret_of(name: &str) -> Option<&'static str> {
     let family = FAMILIES.iter().find(|(family, _)| name.starts_with(family));
     let (_, program) = family.filter(|_| SECRET_WORDS.iter().any(|word| name.contains(word)))?;
@@ -597,7 +598,7 @@ pub fn hide_secrets() {
     }
 }
 
-/// Whether a variable is in a list of names; entries that end in `*` are prefixes.
+/// Returns true if a variable is in a list of names; entries that end in `*` are prefixes.
 pub fn is_listed(list: &str, name: &str) -> bool {
     list.split(' ').any(|entry| match entry.strip_suffix('*') {
         Some(prefix) => name.starts_with(prefix),
@@ -605,7 +606,7 @@ pub fn is_listed(list: &str, name: &str) -> bool {
     })
 }
 
-/// The part of this process's environment that a child sees which runs `program`.
+/// The part of this process's environment that a child running `program` inherits.
 fn inherited(program: &OsStr) -> BTreeMap<OsString, OsString> {
     let program = Path::new(program).file_name().unwrap_or_default();
     let is_inherited = |name: &OsStr| {
@@ -627,7 +628,7 @@ fn timed_out(job: &Job, line: &str) -> Failure {
         .hint("check that the service is reachable; --timeout extends waits")
 }
 
-/// The failure of a program that exceeded its output limit: parsing truncated output would give wrong results.
+/// The failure for a program that exceeded its output limit: parsing truncated output would give wrong results.
 fn output_too_large(job: &Job, line: &str) -> Failure {
     if let Some(failure) = &job.over {
         return failure.clone();
@@ -637,7 +638,7 @@ fn output_too_large(job: &Job, line: &str) -> Failure {
         .hint("run the command by itself to see its output; the service may be broken, or the address may be wrong")
 }
 
-/// The text that a program printed; bytes that are not UTF-8 become U+FFFD.
+/// The output as text; bytes that are not UTF-8 become U+FFFD.
 fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
@@ -698,7 +699,8 @@ mod tests {
         assert!(begun.elapsed() < Duration::from_secs(4), "the pipe of the grandchild must not hold us");
     }
 
-    /// Whether a process lives on whose number a script wrote to `file`. One that ends closes its pipes a moment before.
+    /// Whether the process whose pid a script wrote to `file` keeps running. A process that exits closes its pipes slightly
+    /// earlier.
     fn lives(file: &Path) -> bool {
         let pid = std::fs::read_to_string(file).unwrap();
         let stat = || std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
@@ -750,7 +752,7 @@ mod tests {
     fn deadline_waits_for_a_slow_grandchild() {
         let dir = TempDir::new().unwrap();
         let (begun, ended) = (dir.path().join("begun"), dir.path().join("ended"));
-        // It holds none of our pipes, and works on for a moment after it was asked to end.
+        // The grandchild has none of our pipes, and keeps running for a moment after SIGTERM.
         let script = format!(
             "(trap 'sleep 0.2; : > {1}; exit' TERM; : > {0}; while :; do sleep 0.01; done) >/dev/null 2>&1 & \
              while [ ! -e {0} ]; do sleep 0.01; done; sleep 30",

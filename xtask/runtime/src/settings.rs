@@ -1,5 +1,5 @@
-//! Where a value comes from: a flag, the environment, `docker/.env`, the state, or a default, in this order. Each value
-//! keeps its origin for error messages.
+//! Looks up settings: from a flag, the environment, `docker/.env`, the state, or a default, in this order. Each value keeps its
+//! origin for error messages.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -16,15 +16,14 @@ use domain::secret::{self, Secret};
 use domain::spec::config::{self, without_api_path};
 use domain::spec::env::EnvFile;
 
-/// The default provider id; `--id` of the provider has the same default
-/// (omni-infra-provider-proxmox 0d9fd58 `main.go:156`).
+/// The default provider ID, the same as that of the provider's `--id` (omni-infra-provider-proxmox 0d9fd58 `main.go:156`).
 pub const PROVIDER_ID: &str = "proxmox";
 
 /// In `docker/.env`: the file that includes the services of further providers, relative to `docker`.
 pub const PROVIDERS_FILE: &str = "OMNI_PROVIDERS_FILE";
 
-/// The provider's variables, and their names in the `.env` of a further provider: compose lets those of `docker/.env` win over
-/// any of the same name (docker compose 5.5.1, tried).
+/// The provider's variables, and their names in the `.env` of a further provider. These differ because compose lets
+/// `docker/.env` override a variable of the same name (docker compose 5.5.1, tried).
 const OWN: [(&str, &str); 2] =
     [("OMNI_INFRA_PROVIDER_KEY", "INFRA_PROVIDER_KEY"), ("PROVIDER_CA_FILE", "INFRA_PROVIDER_CA_FILE")];
 
@@ -39,7 +38,7 @@ const SECRETS: &[&str] = &[
     "PROXMOX_VE_API_TOKEN",
 ];
 
-/// Names of variables that tasks, or the programs that they call, are configured with; entries that end in `*` are prefixes.
+/// Variables that configure tasks or the programs that they call; entries that end in `*` are prefixes.
 const OURS: &str = "OMNI* PROXMOX_VE_* SIDERO* TS_* OIDC_* PROVIDER_* SSL_CERT_* DOCKER_* COMPOSE_* HTTP_PROXY HTTPS_PROXY ALL_PROXY \
      NO_PROXY http_proxy https_proxy all_proxy no_proxy HOME PATH XDG_*";
 
@@ -50,7 +49,7 @@ pub enum Origin {
     Environment(&'static str),
     EnvFile(&'static str),
     State(&'static str),
-    /// The `.env` of a further provider: name and file.
+    /// The `.env` of a further provider: variable and file.
     Provider(&'static str, String),
     Default,
 }
@@ -75,19 +74,19 @@ pub struct Setting<T> {
     pub origin: Origin,
 }
 
-/// The files that settings come from, read once at the start of a task.
+/// The settings of a task, read once at its start.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
     pub env_file: EnvFile,
     pub state: State,
     pub given: FlagOverrides,
-    /// The further provider that these are of.
+    /// The further provider that these settings are for; `None` for the first one.
     pub provider: Option<String>,
-    /// What the providers share where a further one has none of its own.
+    /// The shared certificate authorities, for a further provider that has none of its own.
     shared_ca: Option<String>,
-    /// These are of one provider, named or the only one.
+    /// These settings are for one provider, the named or the only one.
     pub of_one: bool,
-    /// The bundle that answers in place of all programs.
+    /// The bundle whose contents replace calls of all programs.
     pub recorded: Option<Arc<OpenedBundle>>,
 }
 
@@ -98,7 +97,7 @@ pub struct FlagOverrides {
     pub ca_file: Option<String>,
 }
 
-/// What is tried in order for one value; absent names are skipped.
+/// The sources of one value, in order; those that are `None` are skipped.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Lookup<'a> {
     pub flag: Option<(&'static str, Option<&'a str>)>,
@@ -107,10 +106,10 @@ pub struct Lookup<'a> {
 }
 
 impl Settings {
-    /// What there is without a project: the environment.
+    /// The settings without a project: only the environment.
     ///
     /// # Errors
-    /// As [`readable_environment`].
+    /// Fails like [`readable_environment`].
     pub fn outside() -> Result<Settings, Failure> {
         readable_environment()?;
         let settings = Settings::default();
@@ -121,7 +120,7 @@ impl Settings {
     /// Reads `docker/.env` and the state.
     ///
     /// # Errors
-    /// When one of them is there and cannot be understood; as [`readable_environment`].
+    /// Returns an error if one of them exists and cannot be parsed; otherwise fails like [`readable_environment`].
     pub fn load(paths: &Paths) -> Result<Settings, Failure> {
         readable_environment()?;
         let state = State::load(&paths.state(), &paths.show(&paths.state()))?;
@@ -144,15 +143,15 @@ impl Settings {
         Ok(Settings { env_file, state, ..Settings::default() })
     }
 
-    /// Those of a bundle: this host's environment is no part of it, and a file that was wrong then is as good as none.
+    /// The settings from a bundle, without this host's environment. If a file in it is invalid, the defaults apply.
     pub fn of_bundle(paths: &Paths, recorded: OpenedBundle) -> Settings {
         Settings { recorded: Some(Arc::new(recorded)), ..Settings::load(paths).unwrap_or_default() }
     }
 
-    /// The same for a further provider: its own key and certificate authorities in place of the first one's.
+    /// The settings of a further provider, with its own key and certificate authorities instead of the first one's.
     ///
     /// # Errors
-    /// When its `.env` cannot be understood.
+    /// Returns an error if its `.env` cannot be parsed.
     pub fn of_provider(&self, paths: &Paths, id: &str) -> Result<Settings, Failure> {
         let path = paths.provider_env();
         let text = files::read_text_if_there(&path)?.unwrap_or_default();
@@ -165,7 +164,7 @@ impl Settings {
         Ok(settings)
     }
 
-    /// The name of a variable in the `.env` of this further provider, and that file; `None` for one of `docker/.env`.
+    /// The name of a variable in the `.env` of this further provider, and that file; `None` for a variable of `docker/.env`.
     pub fn own(&self, name: &str) -> Option<(&'static str, String)> {
         let id = self.provider.as_ref()?;
         let (_, own) = OWN.into_iter().find(|(known, _)| *known == name)?;
@@ -183,7 +182,7 @@ impl Settings {
         format!("{name} in {file}")
     }
 
-    /// The first value that there is.
+    /// The first value found.
     pub fn find(&self, lookup: Lookup<'_>) -> Option<Setting<String>> {
         let some = |value: &str, origin: Origin| Some(Setting { value: value.to_owned(), origin });
         if let Some((flag, Some(value))) = lookup.flag {
@@ -201,7 +200,7 @@ impl Settings {
                 return some(value, origin);
             }
         }
-        // What the state knows of a provider is of the first one.
+        // Other than Omni's endpoint, the state only has values of the first provider.
         let name = lookup.state.filter(|name| self.provider.is_none() || *name == "omni_endpoint")?;
         self.state.get(name).and_then(|value| some(&value, Origin::State(name)))
     }
@@ -212,7 +211,7 @@ impl Settings {
         Some(Setting { value: Secret::new(found.value), origin: found.origin })
     }
 
-    /// The https address of Omni, without a trailing slash. Without `OMNI_ENDPOINT` it comes from `OMNI_DOMAIN`.
+    /// Omni's https endpoint, without a trailing slash. Derived from `OMNI_DOMAIN` if `OMNI_ENDPOINT` is not set.
     pub fn omni_endpoint(&self, flag: Option<&str>) -> Option<Setting<String>> {
         let trimmed = |mut found: Setting<String>| {
             found.value.truncate(found.value.trim_end_matches('/').len());
@@ -236,7 +235,7 @@ impl Settings {
         Some(Setting { value: without_api_path(&found.value).to_owned(), origin: found.origin })
     }
 
-    /// The id under which the provider registers.
+    /// The ID that the provider registers with.
     pub fn provider_id(&self, flag: Option<&str>) -> Setting<String> {
         let flag = Some(("--provider-id", flag.or(self.provider.as_deref())));
         self.find(Lookup { flag, env: Some("OMNI_PROVIDER_ID"), state: Some("provider_id") })
@@ -252,7 +251,7 @@ impl Settings {
     }
 }
 
-/// The further providers whose services `docker/compose.yaml` includes, by the list that `provider-setup` writes.
+/// The further providers whose services `docker/compose.yaml` includes, from the list that `provider-setup` writes.
 pub fn further_providers(paths: &Paths, env_file: &EnvFile) -> Vec<String> {
     let Some(file) = env_file.get(PROVIDERS_FILE) else { return Vec::new() };
     let text = files::readable_text(&paths.root().join("docker").join(file));
@@ -260,7 +259,7 @@ pub fn further_providers(paths: &Paths, env_file: &EnvFile) -> Vec<String> {
     text.lines().filter_map(id).collect()
 }
 
-/// Redacts everything in the environment that could be a secret from all output: for what is handed to others.
+/// Redacts everything in the environment that could be a secret from all output, for files that are passed on to others.
 pub fn hide_environment() {
     variables().for_each(|(name, value)| secret::hide_in(&format!("{}={}", name.display(), value.display())));
 }
@@ -280,7 +279,7 @@ fn hide_known(env_file: &EnvFile) {
     variables().for_each(|(_, value)| secret::hide_logins(&value.to_string_lossy()));
 }
 
-/// Refuses a known variable that is not valid UTF-8: treated as unset, it could make a task use another Omni.
+/// Refuses a known variable that is not valid UTF-8: if it were treated as unset, a task could use a different Omni.
 ///
 /// # Errors
 /// [`Code::Usage`] with its name.
@@ -302,7 +301,7 @@ fn variables() -> impl Iterator<Item = (OsString, OsString)> {
     std::env::vars_os()
 }
 
-/// A variable of this process that is set to something.
+/// A variable of this process, unless it is unset or empty.
 #[allow(clippy::disallowed_methods)] // the one reader
 pub fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())

@@ -1,4 +1,4 @@
-//! Known failures of the field: data (`data/known-issues.yaml`), matched against what programs and logs print.
+//! Known issues: a table (`data/known-issues.yaml`) that is matched against the output and logs of programs.
 
 mod signatures;
 
@@ -21,35 +21,35 @@ use domain::log::readable_line;
 use domain::secret::redact;
 use domain::spec::config::{Auth, ProviderConfig};
 
-/// One known failure.
+/// One known issue.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Issue {
     pub id: String,
     pub title: String,
     pub area: String,
-    /// Where its signature shows: `provider-log`, `omnictl`, `curl`, `compose`, ….
+    /// Where its signature appears: `provider-log`, `omnictl`, `curl`, `compose`, ….
     #[serde(rename = "where")]
     pub places: Vec<String>,
     /// Regular expressions, any of which matches one line. A named group fills `{name}` of `cause`, `fix` and `next`.
     #[serde(rename = "match")]
     pub signatures: Vec<String>,
-    /// Only where no other issue matches the line: the general case of a family.
+    /// Reported only if no other issue matches the line: the general case of a family.
     #[serde(default)]
     pub fallback: bool,
     /// A line that the program really prints.
     pub sample: String,
-    /// The same for signatures that `sample` does not show.
+    /// More samples, for signatures that do not match `sample`.
     #[serde(default)]
     pub more: Vec<String>,
     pub cause: String,
     pub fix: String,
     pub next: String,
-    /// The same where a provider's own log shows it.
+    /// Replaces `cause`, `fix` and `next` if the line is in a provider's own log.
     #[serde(default)]
     provider: Option<[String; 3]>,
-    /// Where it was seen, for people.
+    /// Where it was seen, as text for people.
     pub versions: String,
-    /// Which releases have it, by program (`omni`, `provider`): a requirement as Cargo writes it.
+    /// Which releases have it, by program (`omni`, `provider`), as Cargo version requirements.
     #[serde(default)]
     pub applies: BTreeMap<String, String>,
     pub reference: String,
@@ -58,11 +58,11 @@ pub struct Issue {
 /// Values for the placeholders of a text, from the matched line or the project.
 type Values = BTreeMap<String, String>;
 
-/// Holes that the project fills, by their names; the others are filled by named groups of the issue's own signatures.
+/// The placeholders that the project fills; the others are filled by named groups of the issue's own signatures.
 pub const PROJECT_VALUES: [&str; 4] = ["docker", "omni_domain", "provider_id", "user"];
 
 impl Issue {
-    /// `text` with its holes filled from `values`; a hole without a value becomes a placeholder in capitals.
+    /// `text` with its placeholders filled from `values`; one without a value becomes its name in capitals.
     fn fill(text: &str, values: &Values, show: impl Fn(&str) -> String) -> String {
         static HOLE: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"\{([a-z_]+)\}").ok());
         let Some(hole) = HOLE.as_ref() else { return text.to_owned() };
@@ -74,12 +74,12 @@ impl Issue {
         filled.into_owned()
     }
 
-    /// The text of a page: no case, so every hole is a placeholder.
+    /// The text as shown on a page: without a case, so every placeholder becomes its name in capitals.
     pub fn page_text(text: &str) -> String {
         Issue::fill(text, &Values::new(), str::to_owned)
     }
 
-    /// Why these releases do not have the issue; an unknown release may have it.
+    /// The reason why these releases do not have the issue; an unknown release may have it.
     fn not_in(&self, versions: &BTreeMap<String, Version>) -> Option<String> {
         self.applies.iter().find_map(|(program, releases)| {
             let pinned = versions.get(program)?;
@@ -89,7 +89,7 @@ impl Issue {
     }
 }
 
-/// The known issues, ready to be matched.
+/// The known issues, ready for matching.
 #[derive(Debug)]
 pub struct Issues {
     list: Vec<Issue>,
@@ -98,26 +98,26 @@ pub struct Issues {
 }
 
 impl Issues {
-    /// All known issues, of whichever release.
+    /// All known issues, of any release.
     ///
     /// # Errors
-    /// When the data is not understood; a test holds that it is.
+    /// Returns an error if the table cannot be parsed; a test verifies that it can.
     pub fn read() -> Result<Issues, String> {
         Issues::of_any_release(Project::default())
     }
 
-    /// Those that the releases which the project pins can have, with the project's own values for their commands.
+    /// The issues that can occur in the releases pinned by the project, with the project's own values for their commands.
     ///
     /// # Errors
-    /// As [`Issues::read`].
+    /// Fails like [`Issues::read`].
     pub fn of(cx: &Cx) -> Result<Issues, String> {
         Issues::new(Project::of(cx), false)
     }
 
-    /// As [`Issues::of`], for the log of the provider of `cx`: its key is another's than the reader's.
+    /// Like [`Issues::of`], for the log of the provider of `cx`, in which a key is the provider's and not the user's.
     ///
     /// # Errors
-    /// As [`Issues::read`].
+    /// Fails like [`Issues::read`].
     pub fn of_provider(cx: &Cx) -> Result<Issues, String> {
         let mut issues = Issues::of(cx)?;
         for issue in &mut issues.list {
@@ -128,11 +128,11 @@ impl Issues {
         Ok(issues)
     }
 
-    /// All known issues, with the project's own values, for a log of unknown origin: a hit of another release than the
-    /// project's says so.
+    /// All known issues, with the project's own values, for a log of unknown origin. A hit that applies to another release than
+    /// the project's has a note about that.
     ///
     /// # Errors
-    /// As [`Issues::read`].
+    /// Fails like [`Issues::read`].
     pub fn of_any_release(project: Project) -> Result<Issues, String> {
         Issues::new(project, true)
     }
@@ -146,12 +146,12 @@ impl Issues {
         Ok(Issues { list, signatures, project })
     }
 
-    /// The issues themselves, in the order of the data.
+    /// The issues in the order of the table.
     pub fn list(&self) -> &[Issue] {
         &self.list
     }
 
-    /// The issues that `text` shows, each once with the first line that shows it, in the order of the lines.
+    /// The issues that match `text`, each once with its first matching line, in the order of these lines.
     pub fn find(&self, text: &str) -> Vec<Hit<'_>> {
         let mut found: Vec<Hit<'_>> = Vec::new();
         for (number, line) in text.lines().enumerate() {
@@ -164,7 +164,7 @@ impl Issues {
                 match found.iter_mut().find(|hit| hit.issue.id == self.list[at].id) {
                     Some(hit) => {
                         (hit.count, hit.last) = (hit.count + 1, number + 1);
-                        // The first line that names its object fills the advice.
+                        // The first line that names the object fills the advice.
                         if hit.values.len() == self.project.values.len() {
                             hit.values.extend(captured(self.signatures.of(at), &plain));
                         }
@@ -176,22 +176,22 @@ impl Issues {
         found
     }
 
-    /// As [`Issues::find`], those of one place (`talos-console`): what a line of another program says of this host, the same line in
-    /// the log of a machine does not.
+    /// Like [`Issues::find`], but only issues of one place (`talos-console`): a line that indicates a problem of this host in
+    /// the output of another program does not do so in the log of a machine.
     pub fn find_in(&self, place: &str, text: &str) -> Vec<Hit<'_>> {
         let mut found = self.find(text);
         found.retain(|hit| hit.issue.places.iter().any(|of| of == place));
         found
     }
 
-    /// As [`Issues::find`], the issue that the newest line shows first: an older one may be over.
+    /// Like [`Issues::find`], but sorted by last match, newest first: an older issue may be over.
     pub fn newest_first(&self, text: &str) -> Vec<Hit<'_>> {
         let mut found = self.find(text);
         found.sort_by_key(|hit| std::cmp::Reverse(hit.last));
         found
     }
 
-    /// The places of the issues that one line shows.
+    /// The indices of the issues that match one line.
     fn in_line(&self, plain: &str) -> BTreeSet<usize> {
         let mut found = self.signatures.matches(plain);
         if found.iter().any(|at| !self.list[*at].fallback) {
@@ -203,17 +203,17 @@ impl Issues {
     fn hit(&self, at: usize, line: usize, (raw, plain): (&str, &str)) -> Hit<'_> {
         let mut values = self.project.values.clone();
         values.extend(captured(self.signatures.of(at), plain));
-        // Without its escapes an entry in JSON may be none any more.
+        // Removing the escapes can make a JSON entry invalid, so such an entry is shown unchanged.
         let entry = Some(readable_line(raw.trim())).filter(|entry| raw.contains('{') && *entry != raw.trim());
         let shown = entry.unwrap_or_else(|| readable_line(plain.trim()));
-        // Redacted first: half of a secret is not recognised as one.
+        // Redact before truncating: a truncated secret is not recognized.
         let text = redact(&shown).chars().take(SHOWN).collect();
         let issue = &self.list[at];
         Hit { issue, line, last: line, text, count: 1, values, other_release: issue.not_in(&self.project.versions) }
     }
 }
 
-/// What the named groups of an issue's signatures caught in a line.
+/// The values of the named groups of an issue's signatures in a line.
 fn captured<'a>(signatures: impl Iterator<Item = &'a Regex>, plain: &str) -> Values {
     let mut values = Values::new();
     for pattern in signatures {
@@ -234,7 +234,7 @@ fn usable(value: &str) -> bool {
     !value.is_empty() && value.len() <= 200 && !value.starts_with('-') && value.chars().all(plain)
 }
 
-/// A project's releases and its values for [`PROJECT_VALUES`].
+/// A project's pinned releases and its values for [`PROJECT_VALUES`].
 #[derive(Debug, Clone, Default)]
 pub struct Project {
     versions: BTreeMap<String, Version>,
@@ -246,7 +246,7 @@ impl Project {
     pub fn of(cx: &Cx) -> Project {
         let compose = files::readable_text(&cx.paths.compose());
         let endpoint = cx.settings.omni_endpoint(None).map(|found| found.value);
-        // Where the task runs elsewhere than at the root, a relative path would lead nowhere.
+        // A relative path is valid only if the task runs in the project root.
         let elsewhere = std::env::current_dir().is_ok_and(|cwd| cwd != cx.paths.root());
         let docker = cx.paths.compose().parent().filter(|_| elsewhere).map(|dir| dir.display().to_string());
         let values = [
@@ -280,12 +280,12 @@ fn login_user(config: &Path) -> Option<String> {
     }
 }
 
-/// Omni's access log: what each call was answered, and with what it came. A refusal there is its caller's, and a healthy
-/// Omni writes some at every start (grpc-ecosystem/go-grpc-middleware v1 `logging/zap/options.go`).
+/// Lines of Omni's access log: each call with its response code. An error there is the caller's, and a healthy Omni writes some
+/// at every start (grpc-ecosystem/go-grpc-middleware v1 `logging/zap/options.go`).
 const ACCESS: [&str; 2] = ["\"msg\":\"finished unary call with code ", "\"msg\":\"finished streaming call with code "];
 
-/// What Omni repeats every few seconds of a machine that has a request and has not joined yet: its link comes with it (Omni 1.4.9,
-/// run; internal/backend/runtime/omni/controllers/omni/machine_request_link.go).
+/// The line that Omni repeats every few seconds for a machine that has a request but has not joined yet: its link is created
+/// when it joins (Omni 1.4.9, run; internal/backend/runtime/omni/controllers/omni/machine_request_link.go).
 const UNJOINED: [&str; 2] = ["\"controller\":\"MachineRequestLinkController\"", "resource Links.omni.sidero.dev("];
 
 /// Whether a healthy Omni prints the line.
@@ -293,17 +293,17 @@ fn harmless(plain: &str) -> bool {
     ACCESS.iter().any(|access| plain.contains(access)) || UNJOINED.iter().all(|part| plain.contains(part))
 }
 
-/// A line without the colours of a terminal and the escapes of a log that keeps lines in JSON (Docker's json-file driver,
+/// A line without terminal colors, and without the escapes of a log that stores lines in JSON (Docker's json-file driver,
 /// `journalctl -o json`) or was copied from a web page.
 fn plain(line: &str) -> Cow<'_, str> {
-    // A colour is, by ECMA-48, parameters and then one letter.
+    // A color sequence consists of parameters and one letter (ECMA-48).
     static ESCAPE: LazyLock<Option<Regex>> = LazyLock::new(|| {
         Regex::new(
             r#"(?:\\+u001b|\x1b)\[[0-9;?]*[A-Za-z]?|\\+("|u003c|u003e|u0026|u0022|u0027)|\\*&(quot|lt|gt|amp|#34|#39|#x27|apos);"#,
         )
         .ok()
     });
-    // As bytes, which is one comparison of many at a time also without optimisation.
+    // Searches bytes, which compares many at a time even without optimization.
     let escaped = [b'\\', b'&', 0x1b].iter().any(|byte| line.as_bytes().contains(byte));
     let Some(escape) = ESCAPE.as_ref().filter(|_| escaped) else { return Cow::Borrowed(line) };
     escape.replace_all(line, |found: &Captures<'_>| match found.get(1).or(found.get(2)).map(|letter| letter.as_str()) {
@@ -319,34 +319,34 @@ fn plain(line: &str) -> Cow<'_, str> {
 /// The maximum length of a shown line: a line may contain a whole machine configuration.
 const SHOWN: usize = 400;
 
-/// A known issue in a log, at the line that shows it first, with the values of that line.
+/// A known issue in a log, with the first line that matches and the values of that line.
 #[derive(Debug, Clone)]
 pub struct Hit<'a> {
     pub issue: &'a Issue,
     /// The number of the line, from 1.
     pub line: usize,
-    /// The number of the last line that shows it.
+    /// The number of the last matching line.
     pub last: usize,
     pub text: String,
-    /// How many lines show it.
+    /// The number of matching lines.
     pub count: usize,
     values: Values,
-    /// Why the project's own releases do not have the issue.
+    /// The reason why the project's own releases do not have the issue.
     other_release: Option<String>,
 }
 
 impl Hit<'_> {
-    /// Why it happens.
+    /// The cause of the issue.
     pub fn cause(&self) -> String {
         Issue::fill(&self.issue.cause, &self.values, str::to_owned)
     }
 
-    /// What fixes it.
+    /// How to fix the issue.
     pub fn fix(&self) -> String {
         Issue::fill(&self.issue.fix, &self.values, proc::quote)
     }
 
-    /// One command, with the objects of this case or placeholders in capitals.
+    /// The next command, with the objects of this case or placeholders in capitals.
     pub fn next(&self) -> String {
         Issue::fill(&self.issue.next, &self.values, proc::quote)
     }
@@ -356,7 +356,7 @@ impl Hit<'_> {
         format!("known issue `{}`: {} {}", self.issue.id, self.cause(), self.fix())
     }
 
-    /// The issue as people read it.
+    /// The issue as text for people.
     pub fn shown(&self) -> String {
         let note = self.other_release.as_ref().map(|note| format!("\n   note: {note}")).unwrap_or_default();
         format!(
@@ -371,7 +371,7 @@ impl Hit<'_> {
     }
 }
 
-/// The issue's fields for this case, without samples, which name other people's objects.
+/// The issue's fields for this case, without the samples, which name other people's objects.
 impl Serialize for Hit<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Issue { id, title, area, versions, reference, .. } = self.issue;
@@ -388,14 +388,14 @@ impl Serialize for Hit<'_> {
     }
 }
 
-/// `failure` with what this known issue, found in the log of the container that failed, says about it.
+/// Adds the advice of a known issue to `failure`; the issue was found in the log of the container that failed.
 pub fn explain(mut failure: Failure, hit: &Hit<'_>) -> Failure {
     failure.cause.push_str(&format!("\nits log: {}", hit.text));
     failure.hint = hit.hint();
     failure.next(hit.next())
 }
 
-/// `failure` with the cause and fix of a known issue, if it has no hint of its own.
+/// Adds the cause and fix of a known issue to `failure`, if it has no hint of its own.
 pub fn enrich(cx: &Cx, mut failure: Failure) -> Failure {
     if !failure.hint.is_empty() {
         return failure;
@@ -486,7 +486,7 @@ mod tests {
         assert_eq!(order(&[&first.sample, &second.sample, &first.sample]), format!("{} {}", first.id, second.id));
     }
 
-    /// As logs are pasted: with prefixes, in colour, kept in JSON once or twice.
+    /// As logs are pasted: with prefixes, in color, stored in JSON once or twice.
     #[test]
     fn samples_match_with_log_prefixes() {
         let issues = issues();
@@ -517,7 +517,7 @@ mod tests {
         }
     }
 
-    /// A value that no sample has, of the kind of `value`.
+    /// A value of the same kind as `value` that is in no sample.
     fn distinctive(name: &str, value: &str) -> String {
         match name {
             "type" => "zebras".to_owned(),
@@ -533,7 +533,7 @@ mod tests {
         }
     }
 
-    /// Every named group of every signature: another object in the line becomes the object of the advice.
+    /// For every named group of every signature: if the line names another object, so does the advice.
     #[test]
     fn advice_names_the_object_of_the_line_and_never_that_of_the_sample() {
         let issues = issues();
@@ -610,7 +610,7 @@ mod tests {
         }
     }
 
-    /// An issue of other releases than those that the project pins is none of its own.
+    /// An issue that applies only to other releases than the pinned ones is not reported.
     #[test]
     fn issue_is_offered_only_for_the_releases_that_have_it() {
         let project = |provider: &str| {

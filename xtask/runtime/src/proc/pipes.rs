@@ -1,5 +1,5 @@
-//! A running program and our ends of its pipes. One `poll` loop reads and writes them, without threads, which could fail to
-//! start.
+//! A running program and our ends of its pipes. A single `poll` loop reads and writes them, without threads, because starting a
+//! thread can fail.
 
 use std::io::{ErrorKind, PipeReader, PipeWriter, Read, Write, pipe};
 use std::os::fd::AsFd;
@@ -13,13 +13,13 @@ use rustix::process::{
     Pid, RawPid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, test_kill_process_group, waitid,
 };
 
-/// What is read at a time: the capacity of a pipe.
+/// How much is read at a time: the capacity of a pipe.
 const CHUNK: usize = 64 << 10;
 /// Polling intervals for a program that has closed its pipes or was sent a signal.
 const SHORT: Duration = Duration::from_millis(2);
 const LONG: Duration = Duration::from_millis(50);
 
-/// Whether standard output and standard error share one pipe, which keeps their order, or have two.
+/// Whether standard output and standard error share one pipe, which preserves their order, or have one each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Streams {
     Apart,
@@ -33,17 +33,17 @@ pub struct Call {
     input: Option<(PipeWriter, Vec<u8>)>,
     /// Standard output and standard error while they are open.
     output: [Option<PipeReader>; 2],
-    /// The numbers of these pipes, by which those who hold them are found.
+    /// The inode numbers of the output pipes, by which the processes that have them open are found.
     pipes: Vec<u64>,
     pause: Duration,
 }
 
 impl Call {
-    /// Starts a program, which must lead a process group of its own, with `input` on its standard input. duct would read
-    /// and write the pipes by threads; these pipes are ours.
+    /// Starts a program, which must lead its own process group, with `input` on its standard input. duct would use threads to
+    /// read and write its pipes, so the pipes are created here.
     ///
     /// # Errors
-    /// The system's: no such program, no free process, no free descriptor.
+    /// Returns the system's error: program not found, no free process, no free descriptor.
     pub fn start(program: duct::Expression, input: Option<&[u8]>, streams: Streams) -> std::io::Result<Call> {
         let (stdout, theirs) = pipe()?;
         let (program, stderr) = match streams {
@@ -68,18 +68,18 @@ impl Call {
             unblock(pipe)?;
             pipes.push(fstat(pipe)?.st_ino);
         }
-        // Its ends of the pipes are closed with the expression.
+        // Consumes the expression, which closes the program's ends of the pipes.
         let handle = program.start()?;
         let leader = handle.pids().first().and_then(|pid| Pid::from_raw(RawPid::try_from(*pid).ok()?));
         let group = leader.ok_or_else(|| std::io::Error::other("it has no process number"))?;
         Ok(Call { handle, group, input, output, pipes, pause: SHORT })
     }
 
-    /// Waits up to `patience` until something can be read or written, and passes input to `take` with its stream number: 0
-    /// for standard output, 1 for standard error. False if `take` returned false.
+    /// Waits up to `patience` until something can be read or written, and passes output to `take` with its stream number: 0 for
+    /// standard output, 1 for standard error. Returns false if `take` did.
     pub fn pump(&mut self, patience: Duration, take: &mut impl FnMut(usize, &[u8]) -> bool) -> bool {
         if self.input.is_none() && self.closed() {
-            // It keeps running without its pipes: `poll` does not report its exit.
+            // The program keeps running with its pipes closed, and `poll` does not report its exit.
             std::thread::sleep(self.pause.min(patience));
             self.pause = (self.pause * 2).min(LONG);
             return true;
@@ -104,7 +104,7 @@ impl Call {
         true
     }
 
-    /// Writes to standard input; a program may close it before it has read everything.
+    /// Writes to standard input, which the program may close before it has read everything.
     fn feed(&mut self) {
         let Some((pipe, rest)) = &mut self.input else { return };
         match pipe.write(rest) {
@@ -121,15 +121,15 @@ impl Call {
         self.output.iter().all(Option::is_none)
     }
 
-    /// Whether the program has exited. Its status stays unread, so that its pid and process group are not reused.
+    /// Returns true if the program has exited. Its status stays unread, so that its pid and process group are not reused.
     pub fn exited(&self) -> bool {
         let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        // Without such a child there is nothing to wait for.
+        // If there is no such child, there is nothing to wait for.
         waitid(WaitId::Pid(self.group), look).map_or(true, |status| status.is_some())
     }
 
-    /// Reads the remaining output after the program exited, and returns its status. A process that it left behind with an open
-    /// pipe is terminated after `linger`.
+    /// Reads the remaining output after the program has exited, and returns its status. A process that it left behind with an
+    /// open pipe is terminated after `linger`.
     pub fn close(
         mut self,
         linger: Duration,
@@ -154,7 +154,7 @@ impl Call {
         let _ = self.end_with(grace, &mut |_, _| true);
     }
 
-    /// Terminates the program and its children; their output meanwhile goes to `take`.
+    /// Like [`Call::end`], but passes the remaining output to `take` and returns the status.
     pub fn end_with(
         mut self,
         grace: Duration,
@@ -169,8 +169,8 @@ impl Call {
         }
     }
 
-    /// Sends SIGTERM to the group, and SIGKILL after `grace`. It waits for grandchildren too, such as docker's compose plugin,
-    /// which may take longer than the called program, and for a process of another session that holds one of our pipes.
+    /// Sends SIGTERM to the group, and SIGKILL after `grace`. Also waits for grandchildren, such as docker's compose plugin,
+    /// which may take longer than the program itself, and for a process of another session that has one of our pipes open.
     fn end_group(&mut self, grace: Duration, take: &mut impl FnMut(usize, &[u8]) -> bool) {
         self.signal(Signal::TERM);
         let mut end = Instant::now() + grace;
@@ -206,7 +206,7 @@ fn unblock(pipe: &impl AsFd) -> rustix::io::Result<()> {
     fcntl_setfl(pipe, fcntl_getfl(pipe)? | OFlags::NONBLOCK)
 }
 
-/// Whether a process of `group` still runs. Zombies do not count: without an init process, orphans stay zombies.
+/// Returns true if a process of `group` is running. Zombies do not count: without an init process, orphans stay zombies.
 fn group_lives(group: Pid) -> bool {
     if test_kill_process_group(group).is_err() {
         return false;
@@ -216,8 +216,9 @@ fn group_lives(group: Pid) -> bool {
     processes.any(|process| stat(process).is_some_and(lives))
 }
 
-/// The processes outside `group` that hold one of these pipes. Those in it already have the signal, and many programs exit
-/// immediately at a second one. A process with our own executable was just forked for another call and has not called exec yet.
+/// The processes outside `group` that have one of these pipes open. Those in the group already have the signal, and many
+/// programs exit immediately at a second one. A process with our own executable was just forked for another call and has not
+/// called exec yet.
 fn holders(pipes: &[u64], group: Pid) -> Vec<Pid> {
     let ours = std::fs::read_link("/proc/self/exe").ok();
     let holds = |process: RawPid| {
@@ -232,20 +233,20 @@ fn holders(pipes: &[u64], group: Pid) -> Vec<Pid> {
     holding.filter(outside).filter_map(Pid::from_raw).collect()
 }
 
-/// The state and the group of a process.
+/// The state and the process group of a process.
 fn stat(process: RawPid) -> Option<(String, RawPid)> {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // After the name in brackets: state, parent, group.
+    // The fields after the name in parentheses: state, parent, group.
     let mut fields = stat.rsplit(')').next()?.split_whitespace();
     Some((fields.next()?.to_owned(), fields.nth(1)?.parse().ok()?))
 }
 
-/// The number in `pipe:[123]`.
+/// The inode number in `pipe:[123]`.
 fn pipe_number(file: &Path) -> Option<u64> {
     file.to_str()?.strip_prefix("pipe:[")?.strip_suffix(']')?.parse().ok()
 }
 
-/// The processes of this machine, where the system lists them.
+/// The processes of this machine, if the system has `/proc`.
 fn processes() -> Option<impl Iterator<Item = RawPid>> {
     let entries = std::fs::read_dir("/proc").ok().filter(|_| Path::new("/proc/self/stat").exists())?;
     Some(entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()))

@@ -1,4 +1,4 @@
-//! `docker compose` on the project's own stack, never with `-v`.
+//! `docker compose` for the project's own stack, never with `-v`.
 //!
 //! Commands that create containers use `-f docker/compose.yaml`. Commands that only read or stop them use the project's name:
 //! with a file, compose first interpolates every variable and refuses a missing or invalid value (`invalid IP address: …`), so
@@ -18,24 +18,25 @@ use crate::settings::environment;
 use domain::failure::{Code, Failure};
 use domain::status::docker::{self, Container};
 
-/// The service that the first provider runs in; that of a further one has its ID behind it.
+/// The service of the first provider; the service of a further one also has its ID as a suffix.
 pub const PROVIDER: &str = "proxmox-provider";
 /// The service whose network the others share.
 pub const SIDECAR: &str = "omni-tailscale";
-/// The service that Omni runs in.
+/// The service of Omni.
 pub const OMNI: &str = "omni";
 /// The profile of the provider: Omni must start before the provider's key exists, so the provider starts only on request.
 const PROFILE: &str = "provider";
-/// The name of the stack: `name:` in `docker/compose.yaml`, and the start of the names of its volumes.
+/// The name of the stack: `name:` in `docker/compose.yaml`, and the prefix of its volume names.
 pub(super) const PROJECT: &str = "omni-scale";
-/// A file of variables that is empty: without it, compose would read the `.env` of the directory that it runs in.
+/// An empty file of variables: without it, compose would read the `.env` of its working directory.
 const NO_VARIABLES: &str = "/dev/null";
 
-/// Pulling images and waiting for a healthy sidecar takes minutes on a slow line.
+/// Pulling images and waiting for a healthy sidecar takes minutes over a slow connection.
 const UP: Duration = Duration::from_secs(600);
 const QUICK: Duration = Duration::from_secs(30);
 
-/// The stack of this project. A call fails as compose says why (`data/program-errors.yaml`), and as [`proc::Proc::run`].
+/// The stack of this project. A failed call returns the failure that `data/program-errors.yaml` has for compose's error, or
+/// that of [`proc::Proc::run`].
 pub struct Compose<'a> {
     cx: &'a Cx,
     docker: PathBuf,
@@ -44,7 +45,7 @@ pub struct Compose<'a> {
 
 impl<'a> Compose<'a> {
     /// # Errors
-    /// [`Code::Prerequisite`] when docker is not installed.
+    /// [`Code::Prerequisite`] if docker is not installed.
     pub fn find(cx: &'a Cx) -> Result<Compose<'a>, Failure> {
         let docker = match &cx.settings.recorded {
             Some(recorded) => recorded.available("docker").map(|()| PathBuf::new())?,
@@ -53,15 +54,15 @@ impl<'a> Compose<'a> {
         Ok(Compose { cx, docker, file: cx.paths.compose() })
     }
 
-    /// Whether a service is a provider.
+    /// Returns true if the service is a provider.
     pub fn is_provider(service: &str) -> bool {
         service.strip_prefix(PROVIDER).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
     }
 
-    /// The version of the compose plugin, as it calls itself: `2.40.3`, or `dev` when it was built from source.
+    /// The version that the compose plugin reports: `2.40.3`, or `dev` if it was built from source.
     ///
     /// # Errors
-    /// [`Code::Prerequisite`] when docker has no compose v2 plugin.
+    /// [`Code::Prerequisite`] if docker has no compose v2 plugin.
     pub fn version(&self) -> Result<String, Failure> {
         let (shell, docker) = (proc::shell()?, &self.docker);
         let job = Job::new("asking for the compose plugin", cmd!(shell, "{docker} compose version --format json"));
@@ -77,10 +78,10 @@ impl<'a> Compose<'a> {
         self.run(job.deadline(QUICK)).map(drop)
     }
 
-    /// The containers of the stack, stopped ones included; of the providers only the one that was chosen, if one was.
+    /// The containers of the stack, including stopped ones; of the providers only the selected one, if one is selected.
     ///
     /// # Errors
-    /// As [`explain`]; [`Code::Failed`] when the answer is not understood.
+    /// The failure from [`explain`]; [`Code::Failed`] if the output cannot be parsed.
     pub fn containers(&self) -> Result<Vec<Container>, Failure> {
         if let Some(recorded) = &self.cx.settings.recorded {
             return recorded.containers();
@@ -102,8 +103,8 @@ impl<'a> Compose<'a> {
         self.run(job.deadline(UP)).map(drop)
     }
 
-    /// Recreates the container of one service, and leaves those that it needs as they are if they run as configured: not for the
-    /// sidecar, whose network the others have. With `--no-deps` the new container would not know what it needs, and compose would
+    /// Recreates the container of one service; its dependencies are left alone if they run as configured. Not for the sidecar,
+    /// whose network the others use. With `--no-deps` the new container would not record its dependencies, and compose would
     /// start it before the sidecar after a reboot.
     pub fn recreate_one(&self, service: &str) -> Result<(), Failure> {
         let words = ["--profile", PROFILE, "up", "-d", "--force-recreate", service];
@@ -111,7 +112,7 @@ impl<'a> Compose<'a> {
         self.run(job.deadline(UP)).map(drop)
     }
 
-    /// Starts what does not run and remakes what changed; with `recreate` everything, together. Volumes stay.
+    /// Starts stopped containers and recreates changed ones; with `recreate` all of them, together. Volumes are kept.
     pub fn up(&self, provider: bool, recreate: bool) -> Result<(), Failure> {
         let job = self.up_job("starting the stack", provider, recreate.then_some("--force-recreate"))?;
         self.run(job.deadline(self.cx.limit(UP))).map(drop)
@@ -122,8 +123,8 @@ impl<'a> Compose<'a> {
         self.by_file(purpose, &[profile, &["up", "-d"], flag.as_slice()].concat())
     }
 
-    /// What [`Compose::up`] would create, recreate or start, with the first word for it: its dry run has a line ` Container NAME
-    /// Running` for each container that it leaves alone (docker compose 5.5.1, recorded).
+    /// The containers that [`Compose::up`] would create, recreate or start, each with the first verb printed for it: the dry
+    /// run prints ` Container NAME Running` for a container that it leaves alone (docker compose 5.5.1, recorded).
     pub fn pending(&self, provider: bool) -> Result<BTreeMap<String, String>, Failure> {
         let job = self.up_job("asking what would be started", provider, Some("--dry-run"))?;
         let ended = self.run(job.deadline(QUICK))?;
@@ -140,7 +141,7 @@ impl<'a> Compose<'a> {
         Ok(found)
     }
 
-    /// Creates the containers, their volumes and their network, and starts nothing.
+    /// Creates the containers, their volumes and their network, without starting anything.
     pub fn create(&self) -> Result<(), Failure> {
         let job = self.by_file("creating the containers", &["up", "--no-start"])?;
         self.run(job.deadline(self.cx.limit(UP))).map(drop)
@@ -151,16 +152,16 @@ impl<'a> Compose<'a> {
         self.run(self.by_name("ending the stack", &["down"])?.deadline(self.cx.limit(UP))).map(drop)
     }
 
-    /// Runs a program inside a running container and returns its result, with any exit status.
+    /// Runs a program inside a running container and returns its result, whatever the exit status.
     ///
     /// # Errors
-    /// Those of [`crate::proc::Proc::run`].
+    /// Fails like [`crate::proc::Proc::run`].
     pub fn exec(&self, service: &str, purpose: &str, words: &[&str]) -> Result<CommandOutput, Failure> {
         let job = self.by_name(purpose, &[&["exec", "-T", service], words].concat())?;
         self.cx.proc.run(own(job.deadline(QUICK)))
     }
 
-    /// The last `tail` lines of a service's log, oldest first, each with its time.
+    /// The last `tail` lines of a service's log, oldest first, each with its timestamp.
     pub fn log(&self, service: &str, tail: u32) -> Result<String, Failure> {
         if let Some(recorded) = &self.cx.settings.recorded {
             return recorded.log(service, tail);
@@ -169,7 +170,7 @@ impl<'a> Compose<'a> {
         Ok(ended.stdout + &ended.stderr)
     }
 
-    /// Hands on each line of a service's log as it comes, until the operator interrupts or the container ends.
+    /// Passes each line of a service's log to `each` as it arrives, until the operator interrupts or the container exits.
     pub fn follow(&self, service: &str, tail: u32, each: impl FnMut(&str)) -> Result<(), Failure> {
         let ended = self.cx.proc.follow(own(self.log_job(service, tail, true)?), each)?;
         if ended.success() || proc::interrupted() || proc::stdout_closed() { Ok(()) } else { Err(explain(&ended)) }
@@ -183,7 +184,7 @@ impl<'a> Compose<'a> {
         Ok(self.by_name(&format!("reading the log of {service}"), &words)?.deadline(QUICK))
     }
 
-    /// A call by the compose file, with its variables.
+    /// A call with the compose file and its variables.
     fn by_file(&self, purpose: &str, words: &[&str]) -> Result<Job, Failure> {
         let (shell, docker, file) = (proc::shell()?, &self.docker, &self.file);
         Ok(Job::new(purpose, cmd!(shell, "{docker} compose -f {file} {words...}")))
@@ -226,10 +227,10 @@ pub(super) fn explain(ended: &CommandOutput) -> Failure {
     }
 }
 
-/// What is on stderr without progress.
+/// The lines of stderr that are not progress.
 fn reason(stderr: &str) -> String {
-    // What it did before it failed is progress, not the reason; such a line begins with a blank, and the one of the step
-    // that failed repeats the reason.
+    // Progress printed before the failure is not the reason. Such a line starts with a space; for the step that failed, it only
+    // repeats the reason.
     let progress = |line: &&str| {
         line.starts_with(' ')
             || ["Container", "Volume", "Network", "Image"].contains(&line.split_whitespace().next().unwrap_or(""))
@@ -237,7 +238,7 @@ fn reason(stderr: &str) -> String {
     stderr.lines().filter(|line| !progress(line)).collect::<Vec<_>>().join("\n").trim().to_owned()
 }
 
-/// The failure behind a text that is known.
+/// The failure for a known error message.
 fn known_failure(output: &str) -> Option<Failure> {
     if output.contains("unknown shorthand flag") || output.contains("is not a docker command") {
         return Some(no_plugin(output.lines().next().unwrap_or_default()));

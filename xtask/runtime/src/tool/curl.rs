@@ -1,5 +1,5 @@
-//! HTTP through curl: every request is a configuration on its standard input, so that no header and no token is ever
-//! an argument. The operator's `~/.curlrc` is not read (`-q`), redirects are not followed, and every request has limits.
+//! HTTP through curl. Each request is a configuration on standard input, so that no header or token is ever an argument. The
+//! operator's `~/.curlrc` is not read (`-q`), redirects are not followed, and every request has limits.
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use domain::clock;
 use domain::failure::{Code, Failure, Kind};
 use domain::secret::{Secret, redact};
 
-/// A GET request.
+/// A request: a GET, or a POST of a JSON document.
 #[derive(Default)]
 pub struct Request<'a> {
     pub url: String,
@@ -24,19 +24,19 @@ pub struct Request<'a> {
     pub json: Option<&'a Secret>,
     /// Certificate authorities to trust in addition to the system's.
     pub ca_file: Option<&'a str>,
-    /// Take any certificate.
+    /// Skip certificate verification.
     pub insecure: bool,
     pub timeout: Duration,
-    /// Write the body here instead of returning it.
+    /// Write the body to this file instead of returning it.
     pub output: Option<&'a Path>,
-    /// Go where the answer points, over https only: downloads of releases are redirected. Never with a login.
+    /// Follow redirects, over https only: downloads of releases are redirected. Never with a login.
     pub follow: bool,
-    /// Connect to this address instead of the one that the URL's name resolves to; the name is still what TLS checks.
+    /// Connect to this address instead of resolving the host name of the URL; TLS still verifies the name.
     pub connect: Option<&'a str>,
 }
 
 impl<'a> Request<'a> {
-    /// A request with verified TLS and ten seconds.
+    /// A request with TLS verification and a timeout of ten seconds.
     pub fn get(url: impl Into<String>) -> Request<'a> {
         Request { url: url.into(), timeout: Duration::from_secs(10), ..Request::default() }
     }
@@ -48,29 +48,29 @@ pub struct Reply {
     pub status: u16,
     /// The reason phrase: Proxmox puts its reasons only there.
     pub reason: String,
-    /// Lower case, without parameters.
+    /// In lower case, without parameters.
     pub content_type: String,
     pub body: String,
     /// The server's time in seconds since 1970, if it sends one.
     pub date: Option<u64>,
 }
 
-/// The largest answer that is taken: Proxmox describes ten thousand machines in 3 MB. curl before 8.4 heeds it only where
-/// the server names the size: what it prints is limited to the same.
+/// The largest accepted response: Proxmox describes ten thousand machines in 3 MB. curl before 8.4 checks this limit only if
+/// the server announces the size, so curl's output has the same limit.
 const LARGEST: usize = 16 << 20;
-/// The largest download, which goes to a file: a release of omnictl has about 100 MB.
+/// The largest download, which is written to a file: a release of omnictl has about 100 MB.
 const LARGEST_FILE: usize = 1 << 30;
 
-/// What curl prints after the body: status and content type, for a reply whose body went to a file.
+/// What curl prints after the body: status and content type, also if the body was written to a file.
 const TRAILER: &str = "\\n%{http_code} %{content_type}";
 
-/// The same where several replies follow each other, after the length of the reply: headers, then body.
+/// The trailer for one of several responses, which starts with the lengths of the headers and of the body.
 const TRAILER_OF_EACH: &str = "\\n%{size_header} %{size_download} %{http_code} %{content_type}";
 
-/// Makes the request.
+/// Sends the request.
 ///
 /// # Errors
-/// [`Code::Unreachable`] with curl's reason; [`Code::Timeout`] without a response in time.
+/// [`Code::Unreachable`] with curl's reason; [`Code::Timeout`] if there is no response in time.
 pub fn fetch(cx: &Cx, purpose: &str, request: &Request<'_>) -> Result<Reply, Failure> {
     let config = config(request, std::slice::from_ref(&request.url), TRAILER);
     let mut text = run(cx, purpose, request, config, 1)?;
@@ -79,16 +79,16 @@ pub fn fetch(cx: &Cx, purpose: &str, request: &Request<'_>) -> Result<Reply, Fai
     }
     parse(text, request.output.is_some()).map_err(|text| {
         Failure::new(Code::Unreachable, format!("{purpose}: the answer of {} is not valid HTTP", request.url))
-            // Wiped first: a secret that is cut in two is not known any more.
+            // Redact before truncating: a truncated secret is not recognized.
             .cause(redact(&text).chars().take(200).collect::<String>())
     })
 }
 
-/// Makes the request at each of these addresses of one server, one after the other over one connection: to start curl and
-/// to agree on TLS costs more than a short answer. `request.url` is the server's, for errors.
+/// Sends the request to each of these addresses of one server, one after the other over one connection: starting curl and a TLS
+/// handshake take longer than a short response. `request.url` is the server's address, for errors.
 ///
 /// # Errors
-/// As [`fetch`]; the first that fails ends it.
+/// Fails like [`fetch`]; the first error ends it.
 pub fn fetch_each(cx: &Cx, purpose: &str, request: &Request<'_>, urls: &[String]) -> Result<Vec<Reply>, Failure> {
     let config = config(request, urls, TRAILER_OF_EACH) + "fail-early\n";
     let text = run(cx, purpose, request, config, urls.len())?;
@@ -97,13 +97,13 @@ pub fn fetch_each(cx: &Cx, purpose: &str, request: &Request<'_>, urls: &[String]
     })
 }
 
-/// What curl prints for so many requests with this configuration.
+/// Runs curl with this configuration for `urls` requests and returns its output.
 fn run(cx: &Cx, purpose: &str, request: &Request<'_>, config: String, urls: usize) -> Result<String, Failure> {
     let curl = Tool::Curl.find()?;
     request.ca_file.map_or(Ok(()), check_authorities)?;
     let shell = proc::shell()?;
     let patience = request.timeout.saturating_mul(u32::try_from(urls).unwrap_or(u32::MAX));
-    // Curl's own limit comes first; ours is for a curl that hangs all the same.
+    // curl's own limit applies first; this deadline is for a curl that hangs.
     let job = Job::new(purpose, cmd!(shell, "{curl} -q --config -"))
         .stdin(config)
         .limit(LARGEST, too_large(&request.url))
@@ -112,10 +112,10 @@ fn run(cx: &Cx, purpose: &str, request: &Request<'_>, config: String, urls: usiz
     if ended.success() { Ok(ended.stdout) } else { Err(explain(&ended, request)) }
 }
 
-/// Refuses a device or a pipe in place of the file of certificate authorities: curl and omnictl would read it without end.
+/// Refuses a device or a pipe as the file of certificate authorities: curl and omnictl would read it indefinitely.
 ///
 /// # Errors
-/// [`Code::Prerequisite`] with what it is.
+/// [`Code::Prerequisite`] with the type of the file.
 pub fn check_authorities(file: &str) -> Result<(), Failure> {
     files::is_other_than_file(Path::new(file)).map_or(Ok(()), |cause| {
         Err(Failure::new(Code::Prerequisite, format!("`{file}` holds no certificate authorities"))
@@ -124,7 +124,7 @@ pub fn check_authorities(file: &str) -> Result<(), Failure> {
     })
 }
 
-/// The request, at each of these addresses, as a configuration file for curl, with its quoting.
+/// A curl configuration file that sends the request to each of these addresses, with curl's quoting.
 fn config(request: &Request<'_>, urls: &[String], trailer: &str) -> String {
     let quoted = |value: &str| format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', ""));
     let mut lines: Vec<String> = urls.iter().map(|url| format!("url = {}", quoted(url))).collect();
@@ -152,7 +152,7 @@ fn config(request: &Request<'_>, urls: &[String], trailer: &str) -> String {
     }
     if let Some(file) = request.ca_file {
         lines.push(format!("cacert = {}", quoted(file)));
-        // A CA file replaces the bundle; the directory keeps the public authorities too, as Go does.
+        // A CA file replaces the default bundle; with the directory, the public authorities stay trusted too, as in Go.
         if Path::new("/etc/ssl/certs").is_dir() {
             lines.push("capath = \"/etc/ssl/certs\"".to_owned());
         }
@@ -165,7 +165,7 @@ fn config(request: &Request<'_>, urls: &[String], trailer: &str) -> String {
         lines.push(format!("connect-to = {}", quoted(&format!("::{address}:"))));
     }
     if request.url.starts_with("http://") {
-        // Without TLS only a container of this host is asked, which no proxy reaches.
+        // Only containers of this host are addressed without TLS, and no proxy reaches them.
         lines.push("noproxy = \"*\"".to_owned());
     }
     if request.insecure {
@@ -184,7 +184,7 @@ fn parse(mut text: String, trailer_only: bool) -> Result<Reply, String> {
     Ok(reply)
 }
 
-/// Parses the responses in curl's output of several requests from its end, where the lengths are.
+/// Parses the responses of several requests in curl's output, from the end, where the lengths are.
 fn parse_each(mut text: &str) -> Option<Vec<Reply>> {
     let mut replies = Vec::new();
     while !text.is_empty() {
@@ -230,7 +230,7 @@ fn head(text: &str, trailer_only: bool) -> Option<(Reply, std::ops::Range<usize>
     }
 }
 
-/// The failure for curl's exit status, as `program-errors.yaml` has it.
+/// The failure for curl's exit status, from `program-errors.yaml`.
 fn explain(ended: &CommandOutput, request: &Request<'_>) -> Failure {
     let url = request.url.as_str();
     let (code, output) = (ended.status.code(), ended.stderr.trim().trim_start_matches("curl: "));
@@ -246,7 +246,7 @@ fn explain(ended: &CommandOutput, request: &Request<'_>) -> Failure {
     if code == Some(63) {
         return too_large(url);
     }
-    // Below a refused certificate is curl's advice, not the reason.
+    // After a rejected certificate, the other lines are curl's advice, not the reason.
     let output = if code == Some(60) { output.lines().next().unwrap_or_default() } else { output };
     let seconds = request.timeout.as_secs().to_string();
     let cause = if output.is_empty() { ended.failure().message } else { output.to_owned() };
@@ -254,8 +254,8 @@ fn explain(ended: &CommandOutput, request: &Request<'_>) -> Failure {
     known.unwrap_or_else(|| ended.failure())
 }
 
-/// Whether a request failed at the proxy that curl takes from the environment (recorded of curl 7.88): its name does not resolve
-/// (5), it refuses the tunnel (56, 97), or the connection that failed (7) was not to the host of the address.
+/// Whether a request failed at the proxy that curl takes from the environment (recorded with curl 7.88): the proxy's name does
+/// not resolve (5), the proxy refuses the tunnel (56, 97), or the failed connection (7) was not to the host of the URL.
 fn through_proxy(request: &Request<'_>, code: Option<i32>, output: &str) -> bool {
     match code {
         Some(5 | 97) => true,
@@ -269,7 +269,7 @@ fn through_proxy(request: &Request<'_>, code: Option<i32>, output: &str) -> bool
     }
 }
 
-/// The host of an address, without a login and brackets, and its port.
+/// The host of a URL, without a login and brackets, and its port.
 fn host_and_port(url: &str) -> (&str, &str) {
     let (scheme, rest) = url.split_once("://").unwrap_or(("https", url));
     let place = rest.split(['/', '?', '#']).next().unwrap_or_default();
@@ -329,7 +329,7 @@ mod tests {
 
     #[test]
     fn several_replies_are_taken_apart_by_their_lengths() {
-        // A body may look like the next reply, and like a trailer.
+        // A body may look like the next response, or like a trailer.
         let bodies = ["{\"data\":1}", "\n5 5 200 text/html\nHTTP/1.1 500 no\r\n\r\n", ""];
         let text: String = bodies
             .iter()

@@ -14,16 +14,16 @@ use crate::settings::environment;
 use domain::failure::{Code, Failure};
 use domain::status::docker::{ContainerDetails, LISTED, ListedContainer, inspected, listed};
 
-/// For calls that only ask.
+/// The deadline of calls that only read.
 pub const QUICK: Duration = Duration::from_secs(20);
-/// Pulling an image, or copying a store of gigabytes.
+/// The limit for pulling an image, or copying a store of gigabytes.
 const LONG: Duration = Duration::from_secs(600);
 
-/// The volume that Omni's store is on: the project's name and the volume's in `docker/compose.yaml`.
+/// The volume of Omni's store: the project's name and the volume's in `docker/compose.yaml`.
 pub const STORE: &str = "omni-scale_omni-etcd";
 
-/// The configured address of the engine, if any: `DOCKER_HOST`, else the context of
-/// `DOCKER_CONTEXT` or of `docker context use` (docker/cli v28 `cli/command/cli.go` resolveContextName).
+/// The configured address of the engine, if any: `DOCKER_HOST`, or else the context of `DOCKER_CONTEXT` or of
+/// `docker context use` (docker/cli v28 `cli/command/cli.go` resolveContextName).
 pub fn engine_address() -> Option<String> {
     if let Some(host) = environment("DOCKER_HOST") {
         return Some(host);
@@ -36,11 +36,12 @@ pub fn engine_address() -> Option<String> {
     let described = std::fs::read_dir(config?.join("contexts/meta")).into_iter().flatten().flatten();
     let mut described = described.filter_map(|each| read(each.path().join("meta.json")));
     let found = described.find(|each| each["Name"].as_str() == Some(&name));
-    // One that is described nowhere is docker's to complain of.
+    // docker itself reports a context that does not exist.
     found.and_then(|each| each["Endpoints"]["docker"]["Host"].as_str().map(str::to_owned)).or(Some(name))
 }
 
-/// The docker client. A call fails as docker says why (`data/program-errors.yaml`), and as [`proc::Proc::run`].
+/// The docker client. A failed call returns the failure that `data/program-errors.yaml` has for docker's error, or that of
+/// [`proc::Proc::run`].
 pub struct Docker<'a> {
     cx: &'a Cx,
     program: PathBuf,
@@ -48,7 +49,7 @@ pub struct Docker<'a> {
 
 impl<'a> Docker<'a> {
     /// # Errors
-    /// [`Code::Prerequisite`] when docker is not installed.
+    /// [`Code::Prerequisite`] if docker is not installed.
     pub fn find(cx: &'a Cx) -> Result<Docker<'a>, Failure> {
         Ok(Docker { cx, program: Tool::Docker.find()? })
     }
@@ -62,16 +63,16 @@ impl<'a> Docker<'a> {
         self.cx.proc.run(self.job(purpose, words)?.deadline(deadline))
     }
 
-    /// Runs docker with these words, and returns what it prints.
+    /// Runs docker with these arguments and returns its output.
     pub fn run(&self, purpose: &str, words: &[&str], limit: Duration) -> Result<CommandOutput, Failure> {
         let ended = self.call(purpose, words, limit)?;
         if ended.success() { Ok(ended) } else { Err(compose::explain(&ended)) }
     }
 
-    /// The version of the engine, which must be reachable for it.
+    /// The version of the engine, which must be reachable.
     ///
     /// # Errors
-    /// [`Code::Unreachable`] when it is not.
+    /// [`Code::Unreachable`] if it is not.
     pub fn engine(&self) -> Result<String, Failure> {
         let ended =
             self.call("asking for the Docker engine", &["version", "--format", "{{.Server.Version}}"], QUICK)?;
@@ -79,8 +80,8 @@ impl<'a> Docker<'a> {
         if ended.success() && !version.is_empty() { Ok(version.to_owned()) } else { Err(compose::explain(&ended)) }
     }
 
-    /// Mounts and arguments of a container, by `status::docker::INSPECT`, or by `INSPECT_FOREIGN` for one of another project; its
-    /// environment, which holds secrets, is not asked for.
+    /// The mounts and arguments of a container, with `status::docker::INSPECT` as the format, or `INSPECT_FOREIGN` for a
+    /// container of another project. The environment, which contains secrets, is not requested.
     ///
     /// # Errors
     /// [`Code::NotFound`] if the container does not exist; [`Code::Failed`] if the output cannot be parsed.
@@ -97,11 +98,11 @@ impl<'a> Docker<'a> {
         Err(compose::explain(&ended))
     }
 
-    /// Fetches an image unless it is here (by `docker load`, where no registry is reached), so that recreating a container
-    /// does not wait for it, or fail on it. Whether it was fetched.
+    /// Pulls an image unless it exists locally (from `docker load`, if no registry is reachable), so that recreating a
+    /// container neither waits for the pull nor fails because of it. Returns whether it was pulled.
     ///
     /// # Errors
-    /// [`Code::NotFound`] for an image that the registry does not have; as [`compose::explain`].
+    /// [`Code::NotFound`] if the registry does not have the image; otherwise the failure from [`compose::explain`].
     pub fn pull(&self, image: &str) -> Result<bool, Failure> {
         let words = ["image", "inspect", "--format", "{{.Id}}", image];
         if self.call(&format!("looking for the image {image}"), &words, QUICK)?.success() {
@@ -121,7 +122,7 @@ impl<'a> Docker<'a> {
         })
     }
 
-    /// Whether the volume exists.
+    /// Returns true if the volume exists.
     pub fn volume(&self, name: &str) -> Result<bool, Failure> {
         let words = ["volume", "inspect", "--format", "{{.Name}}", name];
         let ended = self.call(&format!("looking for the volume {name}"), &words, QUICK)?;
@@ -138,8 +139,8 @@ impl<'a> Docker<'a> {
         Ok(listed(&self.run("looking for another Omni", &words, QUICK)?.stdout, compose::PROJECT))
     }
 
-    /// Other Omnis of this engine, in words, each with whether it runs: containers of any project but this one's, and the volume
-    /// that the original kit kept its data on.
+    /// Descriptions of other Omnis on this engine, each with whether it is running: containers of any other project, and the
+    /// volume in which the original kit stored its data.
     pub fn other_omnis(&self) -> Result<Vec<(String, bool)>, Failure> {
         let omnis = self.foreign()?.into_iter().filter(|container| container.is("siderolabs/omni"));
         let mut found: Vec<_> = omnis.map(|omni| (omni.words(), omni.state == "running")).collect();
@@ -149,24 +150,25 @@ impl<'a> Docker<'a> {
         Ok(found)
     }
 
-    /// Runs a program of the etcd image on files in `dir`, which it sees as `/backup`, and returns its result with any exit
-    /// status. It runs as this user, so that the files that it writes are this user's; `network` is docker's. Without an init, etcdctl
-    /// would be process 1, which SIGTERM does not end, and it waits for an etcd that does not answer forever.
+    /// Runs a program of the etcd image on files in `dir`, which it sees as `/backup`, and returns its result, whatever the
+    /// exit status. It runs as this user, so that this user owns the files that it writes; `network` is docker's option.
+    /// Without an init, etcdctl would be process 1, which SIGTERM does not end, and it waits indefinitely for an etcd that does
+    /// not respond.
     ///
     /// # Errors
-    /// When docker cannot run the image.
+    /// Returns an error if docker cannot run the image.
     pub fn etcd(&self, image: &str, network: &str, dir: &Path, words: &[&str]) -> Result<CommandOutput, Failure> {
         let [program, args @ ..] = words else { return Err(Failure::new(Code::Failed, "no program of etcd is named")) };
         let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         let (user, volume) = (format!("{uid}:{gid}"), format!("{}:/backup", dir.display()));
-        // The certificates for an external etcd, where Omni has them too.
+        // The certificates for an external etcd, mounted at the same path as for Omni.
         let site = format!("{}:/etc/omni/site:ro", self.cx.paths.site_files().display());
         let site: &[&str] =
             if args.iter().any(|arg| arg.contains("=/etc/omni/site/")) { &["--volume", &site] } else { &[] };
         let container = ["run", "--rm", "--init", "--network", network, "--user", &user, "--cap-drop", "ALL"];
         let words = [&container[..], site, &["--volume", &volume, "--entrypoint", program, image], args].concat();
         let ended = self.call(&format!("running {program} of etcd"), &words, self.cx.limit(LONG))?;
-        // Docker's own statuses: the engine refuses, the program cannot be started, there is none.
+        // docker's own exit statuses: the engine refuses (125), the program cannot be started (126), it does not exist (127).
         if ended.status.code() != Some(125) {
             return Ok(ended);
         }
@@ -181,8 +183,8 @@ impl<'a> Docker<'a> {
         )))
     }
 
-    /// Removes a container with its volumes, and the network of the same name, also while the task is being interrupted. What is
-    /// not there is no error.
+    /// Removes a container with its volumes, and the network of the same name, even while the task is being interrupted. A
+    /// missing container or network is not an error.
     pub fn remove(&self, name: &str) {
         for words in [["rm", "--force", "--volumes", name].as_slice(), &["network", "rm", name]] {
             let job = self.job(&format!("removing {name}"), words);
@@ -190,20 +192,20 @@ impl<'a> Docker<'a> {
         }
     }
 
-    /// Copies what is in a directory of a container, running or not, into `to`, which exists.
+    /// Copies the contents of a directory of a container, running or not, into `to`, which must exist.
     pub fn copy_out(&self, container: &str, from: &str, to: &Path) -> Result<(), Failure> {
         let purpose = format!("copying {from} out of {container}");
         self.copy(&format!("{container}:{from}/."), &to.to_string_lossy(), &purpose)
     }
 
-    /// Whether the file at `path` in the container holds `text`; false where there is no such file. The file comes as an archive on
-    /// stdout, which is not stored.
+    /// Returns true if the file at `path` in the container contains `text`; false if there is no such file. docker writes the
+    /// file to stdout as an archive, which is not stored.
     pub fn holds(&self, container: &str, path: &str, text: &str) -> Result<bool, Failure> {
         let words = ["cp", &format!("{container}:{path}"), "-"];
         Ok(self.call(&format!("looking at {path} in {container}"), &words, QUICK)?.stdout.contains(text))
     }
 
-    /// Copies what is in `from` into a directory of a container, where it belongs to root.
+    /// Copies the contents of `from` into a directory of a container, where they belong to root.
     pub fn copy_in(&self, from: &Path, container: &str, to: &str) -> Result<(), Failure> {
         let from = format!("{}/.", from.display());
         self.copy(&from, &format!("{container}:{to}"), &format!("copying {to} into {container}"))

@@ -21,7 +21,7 @@ use crate::files;
 use crate::paths::Paths;
 use crate::proc::{self, CommandOutput, Job};
 
-/// The line that the lab prints when it is ready. Contains no token.
+/// The line that the lab prints when it is ready. It contains no token.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Ready {
     pub pid: u32,
@@ -36,33 +36,33 @@ pub struct Ready {
     pub store_key: PathBuf,
 }
 
-/// A lab starts within a second; one of ten thousand machines, or on a machine that is busy, takes longer.
+/// The timeout of the lab's start. It takes less than a second; with ten thousand machines, or on a busy host, longer.
 const READY: Duration = Duration::from_secs(120);
 
-/// How a lab is started.
+/// How to start a lab.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     pub clock: u32,
     pub faults: Vec<String>,
     pub latency_ms: u64,
-    /// Its size, as its own arguments: `--nodes`, `64`, ….
+    /// The size of the lab, as command-line arguments: `--nodes`, `64`, ….
     pub size: Vec<String>,
 }
 
-/// The lab beside the program of a release.
+/// The name of the lab's program in a release, next to this program.
 const RELEASED: &str = "omni-scale-lab";
 
-/// The lab's program: of a release the one beside this program, of a checkout the one that is built when it is needed.
+/// The lab's program: in a release the one next to this program, in a checkout the one that is built on demand.
 ///
 /// # Errors
-/// As [`cargo::built`].
+/// Fails like [`cargo::built`].
 pub fn built(cx: &Cx) -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe().and_then(|own| own.canonicalize());
     let beside = own.map(|own| own.with_file_name(RELEASED)).ok().filter(|lab| lab.is_file());
     beside.map_or_else(|| cargo::built(cx, "lab"), Ok)
 }
 
-/// Calls the lab's program for the lab in `dir`.
+/// Runs the lab's program for the lab in `dir`.
 fn call(
     cx: &Cx,
     program: &Path,
@@ -75,10 +75,10 @@ fn call(
     cx.proc.run(Job::new(purpose, cmd!(shell, "{program} {verb} --dir {dir} {more...}")))
 }
 
-/// What the far ends of the lab in `dir` hold.
+/// The state of the simulated services of the lab in `dir`.
 ///
 /// # Errors
-/// [`Code::NotFound`] when none runs there.
+/// [`Code::NotFound`] if no lab is running there.
 pub fn state_of(cx: &Cx, program: &Path, dir: &Path) -> anyhow::Result<Value> {
     let ended = call(cx, program, "asking the lab for its state", "dump", dir, &[])?;
     if !ended.success() {
@@ -90,10 +90,10 @@ pub fn state_of(cx: &Cx, program: &Path, dir: &Path) -> anyhow::Result<Value> {
     Ok(serde_json::from_str(&ended.stdout)?)
 }
 
-/// Takes a node of the lab in `dir` `off`, or brings it back `on`.
+/// Turns a node of the lab in `dir` off or on: `power` is `off` or `on`.
 ///
 /// # Errors
-/// When there is no such node, or no lab.
+/// Returns an error if there is no such node, or no lab.
 pub fn set_node(cx: &Cx, program: &Path, dir: &Path, node: &str, power: &str) -> anyhow::Result<()> {
     call(cx, program, "turning a node of the lab", "node", dir, &[node, power])?.checked()?;
     Ok(())
@@ -102,20 +102,20 @@ pub fn set_node(cx: &Cx, program: &Path, dir: &Path, node: &str, power: &str) ->
 /// Ends a fault of the lab in `dir`.
 ///
 /// # Errors
-/// [`Code::NotFound`] when no lab runs there, [`Code::Conflict`] when it has not this fault.
+/// [`Code::NotFound`] if no lab is running there, [`Code::Conflict`] if the lab does not have this fault.
 pub fn heal(cx: &Cx, program: &Path, dir: &Path, fault: &str) -> anyhow::Result<()> {
     let ended = call(cx, program, "ending a fault of the lab", "heal", dir, &[fault])?;
     if ended.success() {
         return Ok(());
     }
-    // It says itself which faults it has.
+    // A running lab lists its faults in the error.
     state_of(cx, program, dir)?;
     let failure = Failure::new(Code::Conflict, format!("the fault `{fault}` cannot be ended"));
     Err(failure.cause(ended.failure().cause).next("cargo xtask lab-faults").into())
 }
 
-/// Starts the lab in `dir` and returns when it is ready. With `tied`, it exits when our end of its standard input is
-/// closed, which the kernel does even if we are killed.
+/// Starts the lab in `dir` and returns when it is ready. With `tied`, it exits when our end of its standard input is closed,
+/// which the kernel does even if we are killed.
 ///
 /// # Errors
 /// [`Code::Failed`] with the lab's output if it does not start.
@@ -144,10 +144,10 @@ pub fn start(program: &Path, dir: &Path, options: &Options, tied: bool) -> anyho
     Ok((ready, child))
 }
 
-/// The lab's first line. Stops the lab without output in time, or when the operator interrupts.
+/// The first line of the lab's output. Stops the lab if it prints nothing in time, or if the operator interrupts.
 fn ready_line(child: &mut Child, stdout: std::process::ChildStdout) -> Result<String, Failure> {
     let end = Instant::now() + READY;
-    // The lab writes its line in one piece, so a readable pipe has all of it.
+    // The lab writes this line in a single write, so a readable pipe contains all of it.
     while !proc::readable(&stdout, Duration::from_millis(25)) {
         let failure = if proc::interrupted() {
             proc::interruption("starting the lab")
@@ -165,10 +165,10 @@ fn ready_line(child: &mut Child, stdout: std::process::ChildStdout) -> Result<St
     Ok(line)
 }
 
-/// Whether `dir` may be removed: a lab has made it, and it is not the working directory.
+/// Checks that `dir` may be removed: a lab created it, and it does not contain the working directory.
 ///
 /// # Errors
-/// [`Code::Conflict`] when it may not.
+/// [`Code::Conflict`] if it may not.
 pub fn removable(dir: &Path) -> Result<(), Failure> {
     let conflict = |message: String| Failure::new(Code::Conflict, message);
     let entries = || fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some());
@@ -185,20 +185,20 @@ pub fn removable(dir: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Ends the lab in `dir`, and waits until it is gone.
+/// Stops the lab in `dir` and waits until it has exited.
 ///
 /// # Errors
-/// When it cannot be asked to end.
+/// Returns an error if the lab's program fails.
 pub fn stop(cx: &Cx, program: &Path, dir: &Path) -> anyhow::Result<()> {
     call(cx, program, "ending the lab", "stop", dir, &[])?.checked()?;
     Ok(())
 }
 
-/// Makes a project for the tasks to work on: the files that a fresh clone has, and a `docker/.env` that points at the
-/// lab, with the provider's key still missing.
+/// Creates a project for the tasks to work on: the files of a fresh clone, and a `docker/.env` that points to the lab, without
+/// the provider's key.
 ///
 /// # Errors
-/// When a file cannot be copied.
+/// Returns an error if a file cannot be copied.
 pub fn make_project(paths: &Paths, project: &Path, ready: &Ready) -> anyhow::Result<()> {
     let shell = proc::shell()?;
     for dir in ["docker", "machine-classes", "clusters", "target", "tsidp"] {
@@ -232,7 +232,7 @@ pub fn make_project(paths: &Paths, project: &Path, ready: &Ready) -> anyhow::Res
     Ok(())
 }
 
-/// Waits until a child exits by itself, and terminates it if it does not.
+/// Waits until a child exits by itself, and terminates it if it does not within `patience`.
 pub fn reap(child: &mut Child, patience: Duration) {
     let end = Instant::now() + patience;
     while Instant::now() < end {

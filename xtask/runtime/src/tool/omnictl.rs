@@ -1,5 +1,5 @@
-//! omnictl: found, logged in, called and understood. It has no network timeout of its own, exits only with 0 or 1, and
-//! keeps silent about half of what goes wrong, so callers read back what they changed.
+//! Finds, logs in and calls omnictl, and parses its output. omnictl has no network timeout of its own, exits only with 0 or 1,
+//! and does not report about half of its failures, so callers read back what they changed.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -19,50 +19,51 @@ use domain::spec::key::KeyInfo;
 use domain::status::omni::{self, Objects, Resource};
 use domain::words::count;
 
-/// The variables that omnictl reads a key from, in its order: a set `SIDERO_SERVICE_ACCOUNT_KEY` wins, even an empty
-/// one (siderolabs/go-api-signature v0.3.12 `pkg/serviceaccount`).
+/// The variables that omnictl reads a key from, in its order: if `SIDERO_SERVICE_ACCOUNT_KEY` is set, it wins, even if it is
+/// empty (siderolabs/go-api-signature v0.3.12 `pkg/serviceaccount`).
 pub const KEYS: [&str; 2] = ["SIDERO_SERVICE_ACCOUNT_KEY", "OMNI_SERVICE_ACCOUNT_KEY"];
 
-/// Longer than any word in omnictl's messages, and shorter than any key.
+/// The minimum length of a possible key in omnictl's output: longer than any word in its messages, shorter than any key.
 const KEY: usize = 100;
 
-/// A read answers within seconds, or something is wrong.
+/// The deadline of a read, which normally returns within seconds.
 const READ: Duration = Duration::from_secs(30);
-/// An apply may wait for Omni's validation of a whole file.
+/// The deadline of an apply, which may wait until Omni has validated a whole file.
 const WRITE: Duration = Duration::from_secs(120);
-/// A sync waits, without a limit of its own, until what it tears down is gone.
+/// The deadline of a sync. omnictl waits, without a limit of its own, until the resources that it tears down are gone.
 const SYNC: Duration = Duration::from_secs(1800);
 
-/// How omnictl proves who it is.
+/// How omnictl authenticates.
 #[derive(Debug, Clone)]
 pub enum Login {
     /// A service-account key from a variable.
     Key { variable: &'static str, origin: Origin, secret: Secret },
-    /// The user's own login, kept by omnictl, and the address that it is for.
+    /// The user's own login, which omnictl stores, and the endpoint that it is for.
     Config { file: PathBuf, address: String },
 }
 
-/// A key of a service account, as Omni lists it.
+/// A service-account key as Omni lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceAccountKey {
     pub account: String,
     pub role: String,
-    /// The fingerprint of its public half.
+    /// The fingerprint of the public key.
     pub id: String,
-    /// As RFC 3339.
+    /// In RFC 3339 format.
     pub expires: String,
 }
 
-/// omnictl, ready to be called. A call fails as omnictl says why (`data/program-errors.yaml`), and as [`proc::Proc::run`].
+/// omnictl with a login. A failed call returns the failure that `data/program-errors.yaml` has for omnictl's error, or that of
+/// [`proc::Proc::run`].
 pub struct Omnictl<'a> {
     cx: &'a Cx,
     program: PathBuf,
     login: Login,
-    /// The address of its Omni.
+    /// The Omni endpoint.
     endpoint: String,
 }
 
-/// Where omnictl is: on PATH, else in `${XDG_DATA_HOME:-$HOME/.local}/bin`.
+/// Finds omnictl: on PATH, or else in `${XDG_DATA_HOME:-$HOME/.local}/bin`.
 pub fn locate() -> Option<PathBuf> {
     if let Ok(found) = which::which("omnictl") {
         return Some(found);
@@ -71,10 +72,10 @@ pub fn locate() -> Option<PathBuf> {
     which::which_in(&own, None::<&str>, ".").ok()
 }
 
-/// Where this project installs omnictl.
+/// The path at which this project installs omnictl.
 ///
 /// # Errors
-/// [`Code::Prerequisite`] when the user has no home.
+/// [`Code::Prerequisite`] if the user has no home directory.
 pub fn install_path() -> Result<PathBuf, Failure> {
     let home = || environment("HOME").map(|home| format!("{home}/.local"));
     let base = environment("XDG_DATA_HOME").or_else(home).ok_or_else(|| {
@@ -85,7 +86,7 @@ pub fn install_path() -> Result<PathBuf, Failure> {
 }
 
 /// # Errors
-/// [`Code::Prerequisite`] when it is nowhere.
+/// [`Code::Prerequisite`] if omnictl is not installed.
 pub(super) fn program() -> Result<PathBuf, Failure> {
     locate().ok_or_else(|| {
         Failure::new(Code::Prerequisite, "`omnictl` is not installed")
@@ -94,7 +95,7 @@ pub(super) fn program() -> Result<PathBuf, Failure> {
     })
 }
 
-/// The version and API version of the program at `path`.
+/// The version and the API version of the program at `path`.
 ///
 /// # Errors
 /// [`Code::Prerequisite`] if it does not run or its output cannot be parsed.
@@ -113,7 +114,7 @@ pub fn version_of(cx: &Cx, path: &Path) -> Result<(String, u32), Failure> {
     omni::omnictl_version(&ended.stdout).ok_or_else(|| broken(ended.failure().to_string()))
 }
 
-/// The login that there is, if any.
+/// The configured login, if any.
 pub fn login(cx: &Cx) -> Option<Login> {
     for variable in KEYS {
         if let Some(found) = cx.settings.secret(variable) {
@@ -123,7 +124,7 @@ pub fn login(cx: &Cx) -> Option<Login> {
     own_login().map(|(file, address)| Login::Config { file, address })
 }
 
-/// omnictl's own login, made in a browser: its file, and the address of Omni in it.
+/// omnictl's own login, created in a browser: its file and the Omni endpoint in it.
 fn own_login() -> Option<(PathBuf, String)> {
     let given = environment("OMNICONFIG").map(PathBuf::from);
     let file = given.or_else(|| Some(Path::new(&environment("HOME")?).join(".talos/omni/config")))?;
@@ -133,8 +134,8 @@ fn own_login() -> Option<(PathBuf, String)> {
     Some((file, address))
 }
 
-/// The address in omnictl's own configuration. Without a file omnictl creates one with a default address, which is not a login
-/// (omni v1.9.3 `client/pkg/omnictl/config/config.go`).
+/// The endpoint in omnictl's own configuration. If the file is missing, omnictl creates one with a default endpoint, which is
+/// not a login (omni v1.9.3 `client/pkg/omnictl/config/config.go`).
 fn address_in(text: &str) -> Option<String> {
     let config: serde_yaml::Value = serde_yaml::from_str(text).ok()?;
     let context = config.get("context").and_then(serde_yaml::Value::as_str).unwrap_or("default");
@@ -150,10 +151,10 @@ pub fn not_logged_in() -> Failure {
 }
 
 impl<'a> Omnictl<'a> {
-    /// omnictl with a login, or why not. Does not touch the network.
+    /// Finds omnictl and a login, without any network access.
     ///
     /// # Errors
-    /// [`Code::Prerequisite`] if it is not installed, [`Code::MissingInput`] without a login or an address of Omni,
+    /// [`Code::Prerequisite`] if omnictl is not installed, [`Code::MissingInput`] if there is no login or no Omni endpoint,
     /// [`Code::Invalid`] if the key is not valid or has expired.
     pub fn find(cx: &'a Cx) -> Result<Omnictl<'a>, Failure> {
         if let Some(recorded) = &cx.settings.recorded {
@@ -164,7 +165,7 @@ impl<'a> Omnictl<'a> {
         Omnictl::with(cx, program()?)
     }
 
-    /// As [`Omnictl::find`], with the program at `program`.
+    /// Like [`Omnictl::find`], but with the omnictl at `program`.
     pub fn with(cx: &'a Cx, program: PathBuf) -> Result<Omnictl<'a>, Failure> {
         let login = login(cx).ok_or_else(not_logged_in)?;
         let endpoint = match &login {
@@ -180,24 +181,24 @@ impl<'a> Omnictl<'a> {
         Ok(Omnictl { cx, program, login, endpoint })
     }
 
-    /// As [`Omnictl::find`], but always with this key of `docker/.env`.
+    /// Like [`Omnictl::find`], but always with this key of `docker/.env`.
     pub fn with_key(cx: &'a Cx, secret: &Secret) -> Result<Omnictl<'a>, Failure> {
         let configured = cx.settings.omni_endpoint(None).map(|found| found.value);
         let endpoint = configured.or_else(|| Some(own_login()?.1)).ok_or_else(no_endpoint)?;
         Omnictl::at(cx, endpoint, secret)
     }
 
-    /// The same, for the Omni at `endpoint`.
+    /// Like [`Omnictl::with_key`], for the Omni at `endpoint`.
     pub fn at(cx: &'a Cx, endpoint: String, secret: &Secret) -> Result<Omnictl<'a>, Failure> {
         let (variable, origin, secret) = (KEYS[1], Origin::EnvFile(KEYS[1]), secret.clone());
         check_key(variable, &origin, &secret)?;
         Ok(Omnictl { cx, program: program()?, login: Login::Key { variable, origin, secret }, endpoint })
     }
 
-    /// As [`Omnictl::find`], but always with omnictl's own login, regardless of keys in `docker/.env`.
+    /// Like [`Omnictl::find`], but always with omnictl's own login, regardless of keys in `docker/.env`.
     ///
     /// # Errors
-    /// [`Code::MissingInput`] if there is none, or if a key in the environment would override it.
+    /// [`Code::MissingInput`] if there is no such login, or if a key in the environment would override it.
     pub fn as_person(cx: &'a Cx) -> Result<Omnictl<'a>, Failure> {
         let login = own_login().filter(|_| KEYS.iter().all(|variable| environment(variable).is_none()));
         let (file, address) = login.ok_or_else(not_logged_in)?;
@@ -216,40 +217,40 @@ impl<'a> Omnictl<'a> {
         }
     }
 
-    /// The address of its Omni.
+    /// The Omni endpoint without a trailing slash.
     pub fn address(&self) -> &str {
         self.endpoint.trim_end_matches('/')
     }
 
-    /// Whether its login is one to Omni at `endpoint`.
+    /// Returns true if the login is for the Omni at `endpoint`.
     pub fn asks(&self, endpoint: &str) -> bool {
         self.address() == endpoint.trim_end_matches('/')
     }
 
-    /// Whether the key comes from the variable that omnictl reads first, regardless of [`KEYS`]\[1\].
+    /// Returns true if the key comes from the variable that omnictl reads first, regardless of [`KEYS`]\[1\].
     pub(super) fn overridden(&self) -> bool {
         matches!(&self.login, Login::Key { variable, .. } if *variable == KEYS[0])
     }
 
     fn job(&self, purpose: impl Into<String>, cmd: xshell::Cmd<'_>) -> Job {
-        // A `--timeout` shorter than the deadline of a read applies to it too.
+        // A `--timeout` shorter than the deadline of a read also limits a single read.
         let patience = self.cx.timeout.map_or(READ, |timeout| timeout.min(READ));
         let mut job = Job::new(purpose, cmd).deadline(patience);
         match &self.login {
             Login::Key { variable, secret, .. } => {
                 job = job.secret_env(variable, secret).env("OMNI_ENDPOINT", &self.endpoint);
             }
-            // The address in it counts.
+            // omnictl takes the endpoint from this file.
             Login::Config { file, .. } => job = job.env("OMNICONFIG", file),
         }
-        // Go reads the system's directory of certificates besides (crypto/x509 `root_unix.go`).
+        // Go also reads the system's certificate directory (crypto/x509 `root_unix.go`).
         if let Some(file) = self.cx.settings.ca_file(None) {
             job = job.env("SSL_CERT_FILE", file.value);
         }
         job
     }
 
-    /// A call with these `words`, and more of them, which may hold blanks.
+    /// A call with the arguments in `words`, separated by spaces, and then `more`, which may contain spaces.
     fn call(&self, purpose: impl Into<String>, words: &str, more: &[&str]) -> Result<Job, Failure> {
         let (shell, program, words) = (proc::shell()?, &self.program, words.split(' '));
         Ok(self.job(purpose, cmd!(shell, "{program} {words...} {more...}")))
@@ -267,7 +268,7 @@ impl<'a> Omnictl<'a> {
         if ended.success() { Ok(ended) } else { Err(self.explain(&ended)) }
     }
 
-    /// The objects that a job prints.
+    /// Runs `job` and parses the objects that it prints.
     fn objects<T: DeserializeOwned>(&self, job: Job) -> Result<Vec<T>, Failure> {
         let mut objects = Objects::default();
         let ended = self.run_reading(job, &mut |text| objects.take(text))?;
@@ -278,15 +279,15 @@ impl<'a> Omnictl<'a> {
         })
     }
 
-    /// All resources of a type, or those with a label: full plural names only, short ones collide.
+    /// Lists the resources of a type, or those with a label. `kind` is the full plural name: short names collide.
     ///
     /// # Errors
-    /// As [`Omnictl::explain`]; [`Code::Failed`] when the answer is not understood.
+    /// The failure from [`Omnictl::explain`]; [`Code::Failed`] if the output cannot be parsed.
     pub fn list(&self, kind: &str, selector: Option<&str>) -> Result<Vec<Resource>, Failure> {
         self.list_as(kind, selector)
     }
 
-    /// As [`Omnictl::list`], of each what `T` names.
+    /// Like [`Omnictl::list`], but keeps only the fields of `T`.
     pub fn list_as<T: DeserializeOwned>(&self, kind: &str, selector: Option<&str>) -> Result<Vec<T>, Failure> {
         if let Some(recorded) = &self.cx.settings.recorded {
             return recorded.list(kind, selector);
@@ -296,7 +297,7 @@ impl<'a> Omnictl<'a> {
         self.objects(self.call(format!("reading {kind} from Omni"), "get", &words)?)
     }
 
-    /// One resource, or `None` when Omni has none of that id.
+    /// Returns one resource, or `None` if Omni has no resource with this ID.
     pub fn get(&self, kind: &str, id: &str) -> Result<Option<Resource>, Failure> {
         if let Some(recorded) = &self.cx.settings.recorded {
             return Ok(recorded.list(kind, None)?.into_iter().find(|found: &Resource| found.metadata.id == id));
@@ -308,7 +309,7 @@ impl<'a> Omnictl<'a> {
         }
     }
 
-    /// Applies a file of resources. Exit 0 does not prove that they are there as written: unknown keys are dropped.
+    /// Applies a file of resources. Exit status 0 does not prove that they exist as written: unknown keys are dropped.
     pub fn apply(&self, file: &Path) -> Result<(), Failure> {
         let (shell, program) = (proc::shell()?, &self.program);
         let job =
@@ -316,8 +317,8 @@ impl<'a> Omnictl<'a> {
         self.run(job.deadline(WRITE)).map(drop)
     }
 
-    /// What a sync of the template would do, in omnictl's own lines with diffs; empty when nothing. Validates the
-    /// template on the way (omni v1.9.3 `client/pkg/template/operations/sync.go`).
+    /// The changes that a sync of the template would make, as lines and diffs printed by omnictl; empty if there are none. Also
+    /// validates the template (omni v1.9.3 `client/pkg/template/operations/sync.go`).
     pub fn sync_plan(&self, file: &Path) -> Result<String, Failure> {
         let shell = template_dir(file)?;
         let program = &self.program;
@@ -326,13 +327,13 @@ impl<'a> Omnictl<'a> {
         Ok(without_headers(&self.run(self.job(purpose, cmd).deadline(WRITE))?.stdout))
     }
 
-    /// The plans for these templates, each as from [`Omnictl::sync_plan`], with one start of omnictl: `stage` becomes a
-    /// directory of links to them, which omnictl accepts since 1.5 (omni v1.9.3
-    /// `client/pkg/omnictl/cluster/template/sync.go`). Not for a template that names files, because their paths would be
-    /// resolved there.
+    /// The plans for several templates, each like that of [`Omnictl::sync_plan`], with a single start of omnictl: `stage`
+    /// becomes a directory of links to them, which omnictl accepts since 1.5 (omni v1.9.3
+    /// `client/pkg/omnictl/cluster/template/sync.go`). Not for templates that refer to files, because their paths would be
+    /// resolved in `stage`.
     ///
     /// # Errors
-    /// If omnictl does not accept a directory or one of the files: then plan each template separately.
+    /// Fails if omnictl does not accept a directory or one of the files; plan each template separately then.
     pub fn sync_plans(&self, files: &[&Path], stage: &Path) -> Result<Vec<String>, Failure> {
         let links = files::link_all(stage, files)?;
         let (shell, program) = (proc::shell()?, &self.program);
@@ -343,18 +344,19 @@ impl<'a> Omnictl<'a> {
             .ok_or_else(|| Failure::new(Code::Failed, "omnictl did not print a plan for each template"))
     }
 
-    /// Asks Omni whether Kubernetes of a cluster can be upgraded: the path of versions, and resources and flags that the new one has
-    /// removed. omnictl prints nothing when it can (omni v1.9.3 `client/pkg/omnictl/cluster/kubernetes/upgrade-pre-checks.go`).
+    /// Checks whether Kubernetes of a cluster can be upgraded: the version path, and resources and flags that the new version
+    /// has removed. omnictl prints nothing if it can (omni v1.9.3
+    /// `client/pkg/omnictl/cluster/kubernetes/upgrade-pre-checks.go`).
     ///
     /// # Errors
-    /// [`Code::Failed`] with what the checks found; as [`Omnictl::explain`].
+    /// [`Code::Failed`] with the findings of the checks; otherwise the failure from [`Omnictl::explain`].
     pub fn upgrade_pre_checks(&self, cluster: &str, to: &str) -> Result<(), Failure> {
         let purpose = format!("checking whether Kubernetes of cluster {cluster} can be upgraded to {to}");
         let job = self.call(purpose, "cluster kubernetes upgrade-pre-checks", &[cluster, "--to", to])?;
         self.run(job.deadline(WRITE)).map(drop)
     }
 
-    /// The template of a cluster, as omnictl makes it from what Omni has (omni v1.9.3
+    /// Exports the template of a cluster, which omnictl generates from the resources in Omni (omni v1.9.3
     /// `client/pkg/template/operations/export.go`).
     pub fn export(&self, cluster: &str) -> Result<String, Failure> {
         let purpose = format!("exporting the template of cluster {cluster}");
@@ -362,18 +364,18 @@ impl<'a> Omnictl<'a> {
         Ok(self.run(job.deadline(WRITE))?.stdout)
     }
 
-    /// Syncs the template: creates, updates, and tears down what it no longer has. Not transactional: on an error what
-    /// was done before stays done.
+    /// Syncs the template: creates, updates, and tears down what the template no longer contains. Not transactional: after an
+    /// error, earlier changes remain.
     ///
     /// # Errors
-    /// As [`Omnictl::explain`], with what was done before.
+    /// The failure from [`Omnictl::explain`], with the changes that were made before.
     pub fn sync(&self, file: &Path) -> Result<String, Failure> {
         let shell = template_dir(file)?;
         let program = &self.program;
         let cmd = cmd!(shell, "{program} cluster template sync -f {file}");
         let job = self.job(format!("syncing `{}`", self.cx.paths.show(file)), cmd).deadline(self.cx.limit(SYNC));
         let ended = self.cx.proc.run(job).map_err(|failure| match failure.code {
-            // A sync that was cut off is not undone.
+            // The changes of an interrupted sync are not undone.
             Code::Interrupted | Code::Timeout => failure
                 .hint("part of the sync may be done and stays: sync again to continue")
                 .next(format!("cargo xtask cluster-sync {} --dry-run", cluster_of(file))),
@@ -384,7 +386,7 @@ impl<'a> Omnictl<'a> {
         }
         let mut failure = triage::enrich(self.cx, self.explain(&ended));
         let done: Vec<&str> = ended.stdout.lines().filter(|line| line.starts_with("* ")).collect();
-        // The last line is the one that failed: it is printed before it is tried.
+        // omnictl prints a line before it makes the change, so the last line is the one that failed.
         if let Some((last, before)) = done.split_last() {
             failure.cause.push_str(&format!("\nit failed at `{}`", last.trim_start_matches("* ")));
             if !before.is_empty() {
@@ -398,8 +400,8 @@ impl<'a> Omnictl<'a> {
         Err(failure)
     }
 
-    /// Deletes a cluster: tears its resources down in order, and returns when they are gone. It has no limit of its own, and one
-    /// that was cut off goes on where it stopped (omni v1.9.3 `client/pkg/template/operations/delete.go`).
+    /// Deletes a cluster: tears down its resources in order, and returns when they are gone. omnictl has no time limit of its
+    /// own; an interrupted deletion continues where it stopped (omni v1.9.3 `client/pkg/template/operations/delete.go`).
     pub fn delete_cluster(&self, name: &str, disconnected: bool) -> Result<(), Failure> {
         let flag = disconnected.then_some("--destroy-disconnected-machines");
         let words: Vec<&str> = [name].into_iter().chain(flag).collect();
@@ -413,14 +415,14 @@ impl<'a> Omnictl<'a> {
         if ended.success() { Ok(()) } else { Err(triage::enrich(self.cx, self.explain(&ended))) }
     }
 
-    /// Deletes a resource, and returns when nothing holds it any more. omnictl has no limit of its own, and Omni goes on with what
-    /// was asked for (omni v1.9.3 `client/pkg/omnictl/resources/destroy.go`).
+    /// Deletes a resource, and returns when it has no finalizers any more. omnictl has no time limit of its own, and Omni
+    /// continues a requested deletion (omni v1.9.3 `client/pkg/omnictl/resources/destroy.go`).
     pub fn delete(&self, kind: &str, id: &str) -> Result<(), Failure> {
         let job = self.call(format!("deleting {kind} {id}"), "delete", &[kind, id])?;
         self.run(job.deadline(self.cx.limit(SYNC))).map(drop)
     }
 
-    /// The last lines that a machine has sent to Omni, as its kernel's log has them: JSON, a line each (omni v1.9.3
+    /// The last lines of the kernel log that a machine has sent to Omni, as one JSON document per line (omni v1.9.3
     /// `client/pkg/omnictl/machine-logs.go`).
     pub fn machine_log(&self, uuid: &str, tail: u32) -> Result<String, Failure> {
         let large =
@@ -428,7 +430,7 @@ impl<'a> Omnictl<'a> {
         Ok(self.run(self.log_job(uuid, tail, false)?.limit(32 << 20, large))?.stdout)
     }
 
-    /// The same as they come, until the reader ends it.
+    /// Follows the log of a machine like [`Omnictl::machine_log`], until the reader stops.
     pub fn follow_machine_log(&self, uuid: &str, tail: u32, each: impl FnMut(&str)) -> Result<(), Failure> {
         let ended = self.cx.proc.follow(self.log_job(uuid, tail, true)?, each)?;
         if ended.success() || proc::interrupted() || proc::stdout_closed() { Ok(()) } else { Err(self.explain(&ended)) }
@@ -441,70 +443,70 @@ impl<'a> Omnictl<'a> {
         Ok(self.job(format!("reading the log of machine {uuid}"), cmd))
     }
 
-    /// Writes access to a cluster to `file`: a kubeconfig or a talosconfig, with these `flags` of omnictl. A new file gets mode 0640
-    /// (omni v1.9.3 `client/pkg/omnictl/kubeconfig.go`), so `file` belongs into a private directory.
+    /// Writes a kubeconfig or a talosconfig of a cluster to `file`, with these `flags` of omnictl. A new file gets mode 0640
+    /// (omni v1.9.3 `client/pkg/omnictl/kubeconfig.go`), so `file` must be in a private directory.
     pub fn write_access(&self, kind: &str, cluster: &str, flags: &[String], file: &Path) -> Result<(), Failure> {
         let (shell, program) = (proc::shell()?, &self.program);
         let cmd = cmd!(shell, "{program} {kind} --cluster {cluster} {flags...} {file}");
         self.run(self.job(format!("asking Omni for a {kind} of cluster `{cluster}`"), cmd)).map(drop)
     }
 
-    /// Creates the infrastructure provider `id` and returns its key. Needs the role Admin.
+    /// Creates the infrastructure provider `id` and returns its key. Requires the role Admin.
     ///
     /// # Errors
-    /// As [`Omnictl::explain`]; [`Code::Failed`] when no key was printed.
+    /// The failure from [`Omnictl::explain`]; [`Code::Failed`] if no key was printed.
     pub fn create_provider(&self, id: &str) -> Result<Secret, Failure> {
         self.provider_key(self.call(format!("creating the provider {id} in Omni"), "infraprovider create", &[id])?)
     }
 
-    /// Makes one more key for the provider `id`. Needs the role Admin.
+    /// Creates another key for the provider `id`. Requires the role Admin.
     pub fn renew_provider_key(&self, id: &str) -> Result<Secret, Failure> {
         let purpose = format!("creating a key for the provider {id} in Omni");
         self.provider_key(self.call(purpose, "infraprovider renewkey", &[id])?)
     }
 
-    /// Makes the account of a provider that has none, as the second half of `infraprovider create` does. Needs the role
+    /// Creates the account of a provider that has none, like the second half of `infraprovider create`. Requires the role
     /// Admin.
     pub fn create_provider_account(&self, id: &str) -> Result<Secret, Failure> {
         self.create_service_account(&format!("infra-provider:{id}"), "InfraProvider")
     }
 
-    /// Both commands print everything on stdout, prose and key (omni v1.9.3 `client/pkg/omnictl/infraprovider.go`).
+    /// Both commands print everything to stdout, prose and key (omni v1.9.3 `client/pkg/omnictl/infraprovider.go`).
     fn provider_key(&self, job: Job) -> Result<Secret, Failure> {
         self.printed_key(job, "create the key in Omni under Settings, Infra Providers, and put it into docker/.env")
     }
 
-    /// Creates the service account `name` with `role` and returns its key. Needs the role Admin. Since 1.8 stdout has only the
-    /// key, before also other text (omni v1.9.3 `client/pkg/omnictl/serviceaccount.go`).
+    /// Creates the service account `name` with `role` and returns its key. Requires the role Admin. Since 1.8 stdout contains
+    /// only the key, before also other text (omni v1.9.3 `client/pkg/omnictl/serviceaccount.go`).
     ///
     /// # Errors
-    /// As [`Omnictl::explain`]; [`Code::Failed`] when no key was printed.
+    /// The failure from [`Omnictl::explain`]; [`Code::Failed`] if no key was printed.
     pub fn create_service_account(&self, name: &str, role: &str) -> Result<Secret, Failure> {
         let words = "serviceaccount create --use-user-role=false --role";
         let job = self.call(format!("creating the service account {name} in Omni"), words, &[role, "--", name])?;
         self.printed_key(job, "create it in Omni under Settings, Service Accounts, and put the key into docker/.env")
     }
 
-    /// Creates another key for the service account `name`, always for a year, because omnictl ignores `--ttl` here.
+    /// Creates another key for the service account `name`. It is always valid for a year, because omnictl ignores `--ttl` here.
     pub fn renew_service_account(&self, name: &str) -> Result<Secret, Failure> {
         let purpose = format!("renewing the key of the service account {name}");
         let job = self.call(purpose, "serviceaccount renew --", &[name])?;
         self.printed_key(job, "renew it in Omni under Settings, Service Accounts, and put the key into docker/.env")
     }
 
-    /// The keys of Omni's service accounts, those of providers excluded. Needs the role Admin.
+    /// The keys of Omni's service accounts, except those of providers. Requires the role Admin.
     pub fn service_account_keys(&self) -> Result<Vec<ServiceAccountKey>, Failure> {
         let ended = self.run(self.call("listing the service accounts of Omni", "serviceaccount list", &[])?)?;
         Ok(account_keys(&ended.stdout))
     }
 
-    /// Destroys a service account with all its keys: Omni revokes no single one. Needs the role Admin.
+    /// Destroys a service account with all its keys, because Omni cannot revoke a single key. Requires the role Admin.
     pub fn destroy_service_account(&self, name: &str) -> Result<(), Failure> {
         let job = self.call(format!("destroying the service account {name}"), "serviceaccount destroy --", &[name])?;
         self.run(job.deadline(WRITE)).map(drop)
     }
 
-    /// Whether Omni accepts its key, whatever that may do: Omni says that a role is missing only after it has checked the
+    /// Checks that Omni accepts the key, whatever its role: Omni reports a missing role only after it has verified the
     /// signature.
     pub fn accepted(&self) -> Result<(), Failure> {
         match self.get("sysversions", "current") {
@@ -515,7 +517,7 @@ impl<'a> Omnictl<'a> {
 
     fn printed_key(&self, job: Job, otherwise: &str) -> Result<Secret, Failure> {
         let ended = self.cx.proc.run(job.deadline(WRITE))?;
-        // Whatever comes of it: what it printed is shown where it failed.
+        // Redact possible keys first: if the command failed, its output is shown.
         for word in ended.stdout.split_whitespace() {
             let value = word.split_once('=').map_or("", |(_, value)| value);
             [word, value].into_iter().filter(|text| text.len() >= KEY).for_each(hide);
@@ -534,8 +536,8 @@ impl<'a> Omnictl<'a> {
     }
 }
 
-/// The table of `serviceaccount list`, whose first columns are in the first line of an account alone. Columns came with
-/// omnictl 1.5; before, times were written as Go prints them (omni v1.4.9 and v1.9.3 `client/pkg/omnictl/serviceaccount.go`).
+/// Parses the table of `serviceaccount list`, in which only the first line of an account has the first columns. omnictl
+/// 1.5 added columns; before, times were in Go's format (omni v1.4.9 and v1.9.3 `client/pkg/omnictl/serviceaccount.go`).
 fn account_keys(table: &str) -> Vec<ServiceAccountKey> {
     let mut lines = table.lines();
     let head = lines.next().unwrap_or_default();
@@ -555,13 +557,13 @@ fn account_keys(table: &str) -> Vec<ServiceAccountKey> {
     keys
 }
 
-/// The cluster of a template in the project: its file is named after it.
+/// The cluster name of a template in the project: the name of its file.
 fn cluster_of(file: &Path) -> String {
     proc::quote(&file.file_stem().unwrap_or_default().to_string_lossy())
 }
 
-/// Template paths of patches are relative to the template's directory since omnictl 1.8 and to the working directory
-/// before: run in the directory, and both agree.
+/// Since omnictl 1.8, the paths of patches in a template are relative to the template's directory, before to the working
+/// directory. In a shell in the template's directory, both are the same.
 fn template_dir(file: &Path) -> Result<Shell, Failure> {
     let shell = proc::shell()?;
     if let Some(parent) = file.parent() {
@@ -570,7 +572,7 @@ fn template_dir(file: &Path) -> Result<Shell, Failure> {
     Ok(shell)
 }
 
-/// What omnictl printed, without its lines about files: they say nothing of a cluster (omni v1.9.3
+/// The output of omnictl without its lines about files, which are not about a cluster (omni v1.9.3
 /// `client/pkg/omnictl/cluster/template/sync.go`).
 fn without_headers(printed: &str) -> String {
     let header = |line: &&str| {
@@ -580,7 +582,7 @@ fn without_headers(printed: &str) -> String {
     printed.split_inclusive('\n').filter(|line| !header(line)).collect()
 }
 
-/// What omnictl printed for each file. `None` when a file has no part of its own.
+/// Splits omnictl's output by file. `None` if a file has no part of its own.
 fn split_plans(printed: &str, links: &[PathBuf]) -> Option<Vec<String>> {
     let mut parts: Vec<String> = Vec::new();
     for line in printed.split_inclusive('\n') {
@@ -594,10 +596,10 @@ fn split_plans(printed: &str, links: &[PathBuf]) -> Option<Vec<String>> {
     (parts.len() == links.len()).then_some(parts)
 }
 
-/// What to do about a key that [`shadows`] another one.
+/// The hint for a key that [`shadows`] another one.
 pub const SHADOWED: &str = "the shell's key counts first; the one in docker/.env is valid";
 
-/// Whether `docker/.env` has a valid key that this one of the shell hides.
+/// Returns true if the key comes from the shell and hides a valid key in `docker/.env`.
 pub fn shadows(cx: &Cx, variable: &str, origin: &Origin) -> bool {
     let valid = |key: &str| KeyInfo::parse(key).is_ok_and(|info| !info.expired(SystemTime::now()));
     matches!(origin, Origin::Environment(_)) && cx.settings.env_file.get(variable).is_some_and(valid)
@@ -617,15 +619,15 @@ fn check_key(variable: &str, origin: &Origin, secret: &Secret) -> Result<(), Fai
     Ok(())
 }
 
-/// The failure of a task that does not know where Omni is.
+/// The failure for a missing Omni endpoint.
 pub fn no_endpoint() -> Failure {
     let flag = Some("--omni-endpoint".to_owned());
     Failure::missing(vec![MissingValue { flag, ..MissingValue::env("the address of Omni", "OMNI_ENDPOINT") }])
 }
 
-/// What `program-errors.yaml` says of an error of omnictl.
+/// The failure for an error of omnictl, from `program-errors.yaml`.
 fn explain(ended: &CommandOutput, who: &str, endpoint: &str, overridden: bool) -> Failure {
-    // Omni's notices come before the error: of a version that differs, for one.
+    // Notices come before the error, for example about a version that differs from Omni's.
     let (notices, errors): (Vec<&str>, Vec<&str>) = ended.stderr.lines().partition(|line| line.starts_with("[WARN]"));
     let output = errors.join("\n");
     let output = output.trim().trim_start_matches("Error: ");
@@ -649,7 +651,7 @@ fn explain(ended: &CommandOutput, who: &str, endpoint: &str, overridden: bool) -
     }
 }
 
-/// `failure` with the roles that are needed, and with the variable that may have brought another key than the one meant.
+/// Adds the required roles to `failure`, and the variable that may have supplied a different key than intended.
 pub(super) fn role_needed(overridden: bool, failure: Failure) -> Failure {
     let needed = "classes and clusters need the role Operator, providers and keys the role Admin";
     match overridden {
@@ -660,7 +662,7 @@ pub(super) fn role_needed(overridden: bool, failure: Failure) -> Failure {
     }
 }
 
-/// The reasons inside omnictl's error: the starred lines of a validation, else what follows the gRPC code.
+/// The reasons in omnictl's error: the lines of a validation that start with `*`, or else the text after the gRPC code.
 fn reasons(output: &str) -> String {
     if let Some((_, list)) = output.split_once("occurred:") {
         return list
@@ -694,7 +696,7 @@ mod tests {
         assert_eq!(without_headers(&output), diff, "a diff may hold the same words");
     }
 
-    /// The failure that the recorded call is explained as.
+    /// The failure for the recorded call `name`.
     fn explained(name: &str) -> Failure {
         let recorded = recorded("omnictl", name);
         assert_ne!(recorded.exit, 0, "{name}");
@@ -737,7 +739,7 @@ mod tests {
         let id = "50b78b8deba9d6766e78b39536026809246d17b0";
         let recorded = account_keys(&recorded("omnictl", "serviceaccount-list").stdout);
         assert_eq!(recorded, [key("automation", "Admin", id, "2026-12-22T01:10:10Z")]);
-        // As 1.9.3 aligns them, with tabs of three blanks.
+        // As 1.9.3 aligns the columns, three spaces apart.
         let table = [
             "NAME   ROLE     LAST ACTIVE   PUBLIC KEY ID   KEY CREATED   KEY LAST ACTIVE   EXPIRATION",
             "ci     Reader   Never         aa              -             Never             2027-01-01T00:00:00Z",

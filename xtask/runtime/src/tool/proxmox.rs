@@ -1,4 +1,4 @@
-//! The Proxmox VE API, as one login sees it.
+//! The Proxmox VE API, with the access that one login has.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -22,10 +22,10 @@ pub struct Token {
 }
 
 impl Token {
-    /// From the form `user@realm!name=secret` of `PROXMOX_VE_API_TOKEN`.
+    /// Parses `user@realm!name=secret`, the form of `PROXMOX_VE_API_TOKEN`.
     ///
     /// # Errors
-    /// [`Code::Invalid`] with what is missing; the secret is not quoted.
+    /// [`Code::Invalid`] with the missing part; the message does not contain the secret.
     pub fn parse(text: &str, origin: &str) -> Result<Token, Failure> {
         let bad = |why: &str| {
             Failure::new(Code::Invalid, format!("the Proxmox token ({origin}) is not understood"))
@@ -49,21 +49,21 @@ impl Token {
     }
 }
 
-/// How Proxmox is logged in to.
+/// How to log in to Proxmox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Login {
     Token(Token),
-    /// With a password: Proxmox gives a ticket for it.
+    /// A password, which Proxmox exchanges for a ticket.
     Password {
         user: String,
-        /// Empty where the user's name has it: `root@pam`.
+        /// Empty if the user name includes it: `root@pam`.
         realm: String,
         password: Secret,
     },
 }
 
 impl Login {
-    /// `omni@pve!provider`, or `root@pam`.
+    /// The token's ID or the user: `omni@pve!provider`, or `root@pam`.
     pub fn id(&self) -> String {
         match self {
             Login::Token(token) => token.id.clone(),
@@ -71,7 +71,7 @@ impl Login {
         }
     }
 
-    /// `omni@pve`: whom the access control list names.
+    /// The user in the access control list: `omni@pve`.
     pub fn user(&self) -> String {
         match self {
             Login::Token(token) => token.id.split('!').next().unwrap_or_default().to_owned(),
@@ -97,7 +97,7 @@ impl Login {
     }
 }
 
-/// Proxmox at an address, with a login. A call fails as [`Proxmox::get`].
+/// Proxmox at an address, with a login. Its calls fail like [`Proxmox::get`].
 #[derive(Debug, Clone)]
 pub struct Proxmox {
     /// Without `/api2/json`.
@@ -105,47 +105,47 @@ pub struct Proxmox {
     pub login: Login,
     pub ca_file: Option<String>,
     pub insecure: bool,
-    /// Where the address was found, for an error: `url` in docker/config.yaml, or a variable.
+    /// Where the address was found, for errors: `url` in docker/config.yaml, or a variable.
     pub origin: String,
-    /// The provider's ID, where there are several.
+    /// The provider's ID, if there are several providers.
     pub site: Option<String>,
-    /// The command that replaces a token which Proxmox refuses, where the login is the provider's own.
+    /// The command that replaces a rejected token, if the login is the provider's own.
     pub renewal: Option<String>,
-    /// The ticket of a login with a password, asked for once.
+    /// The ticket of a password login, requested once.
     ticket: Arc<Mutex<Option<Secret>>>,
 }
 
-/// How long each of several questions is waited for before they are asked side by side.
+/// The timeout of each of several GETs over one connection, before they are sent in parallel.
 const QUICK: Duration = Duration::from_millis(150);
-/// How long the start of a virtual machine may take.
+/// How long the start of a VM may take.
 const STARTS: Duration = Duration::from_secs(120);
-/// How many of them then at a time.
+/// The maximum number of parallel GETs.
 const SIDE_BY_SIDE: usize = 8;
 
 impl Proxmox {
-    /// Proxmox at `url`, without `/api2/json`, which was found at `origin`.
+    /// Proxmox at `url`, without `/api2/json`; `origin` is where the address was found.
     pub fn new(url: String, origin: impl Into<String>, login: Login, ca_file: Option<String>) -> Proxmox {
         let (origin, ticket) = (origin.into(), Arc::default());
         Proxmox { url, login, ca_file, insecure: false, origin, site: None, renewal: None, ticket }
     }
 
-    /// The same; `insecure` skips certificate verification.
+    /// Sets whether certificate verification is skipped.
     pub fn insecure(self, insecure: bool) -> Proxmox {
         Proxmox { insecure, ..self }
     }
 
-    /// What to check when something else answers.
+    /// The hint for a response that is not from Proxmox.
     fn check_address(&self) -> String {
         format!("check {}: Proxmox is at https://HOST:8006", self.origin)
     }
 
-    /// The failure when something else answers.
+    /// The failure for a response that is not from Proxmox.
     fn foreign(&self, cause: String) -> Failure {
         let message = format!("{} is not a Proxmox API", self.url);
         Failure::new(Code::Unreachable, message).cause(cause).hint(self.check_address())
     }
 
-    /// Refuses an address over which the login would be sent unencrypted, unless the operator accepts that.
+    /// Refuses an address to which the login would be sent unencrypted, unless the operator accepts that.
     ///
     /// # Errors
     /// [`Code::Invalid`].
@@ -158,7 +158,7 @@ impl Proxmox {
             .hint("write it as https://HOST:8006; for a proxy on a network that you trust there is `--insecure-http`"))
     }
 
-    /// What a request carries to be let in, over an address for which [`Proxmox::encrypted`] has nothing to say.
+    /// The value of the `Authorization` header, for an address that [`Proxmox::encrypted`] accepts.
     fn authorization(&self, cx: &Cx) -> Result<Secret, Failure> {
         self.encrypted(cx)?;
         let Login::Password { user, realm, password } = &self.login else {
@@ -177,25 +177,25 @@ impl Proxmox {
         let body = Secret::plain(body.to_string());
         let data = self.ask(cx, "logging in to Proxmox", "/access/ticket", None, Some(&body))?;
         let found = data.get("ticket").and_then(Value::as_str).unwrap_or_default();
-        // pve-access-control `AccessControl.pm`: a ticket that only opens the second step of a login.
+        // pve-access-control `AccessControl.pm`: such a ticket is valid only for the second step of a login.
         if found.is_empty() || found.starts_with("PVE:!tfa!") {
             return Err(Failure::new(Code::Refused, format!("Proxmox asks {} for a second factor", self.login.user()))
                 .hint(
                     "a program has none: use an API token (`pveum user token add USER@REALM provider --privsep 0`)",
                 ));
         }
-        // pve-http-server `AnyEvent.pm` takes the ticket from this header, as it does from a cookie.
+        // pve-http-server `AnyEvent.pm` reads the ticket from this header as well as from a cookie.
         let new = Secret::new(format!("PVEAuthCookie={found}"));
         domain::secret::hide(found);
         *ticket = Some(new.clone());
         Ok(new)
     }
 
-    /// The `data` of a GET.
+    /// Sends a GET request and returns the `data` of the response.
     ///
     /// # Errors
-    /// [`Code::Refused`] for 401 and 403 with Proxmox's reason, which names the path and the privilege;
-    /// [`Code::Unreachable`] if the response is not from Proxmox; those of [`curl::fetch`].
+    /// [`Code::Refused`] for 401 and 403 with Proxmox's reason, which names the path and the privilege; [`Code::Unreachable`]
+    /// if the response is not from Proxmox; otherwise fails like [`curl::fetch`].
     pub fn get(&self, cx: &Cx, purpose: &str, path: &str) -> Result<Value, Failure> {
         if let Some(recorded) = &cx.settings.recorded {
             return recorded.proxmox(self.site.as_deref(), path);
@@ -204,7 +204,7 @@ impl Proxmox {
         self.ask(cx, purpose, path, Some(&authorization), None)
     }
 
-    /// The entries that `wanted` picks of a list that may be long, with these keys.
+    /// Reads a list that may be long, and returns these keys of the entries for which `wanted` is true.
     pub fn pick(
         &self,
         cx: &Cx,
@@ -224,8 +224,9 @@ impl Proxmox {
         }
     }
 
-    /// The `data` of each of several GETs. To start curl costs more than a short answer: one asks for all of them where each
-    /// comes within [`QUICK`] and none is refused; otherwise each is asked by itself, side by side.
+    /// Sends several GET requests and returns the `data` of each. Starting curl takes longer than a short response, so a single
+    /// curl sends all of them, if each response arrives within [`QUICK`] and none is an error; otherwise they are sent in
+    /// parallel.
     pub fn get_all(&self, cx: &Cx, purpose: &str, paths: &[String]) -> Vec<Result<Value, Failure>> {
         if paths.is_empty() {
             return Vec::new();
@@ -239,10 +240,10 @@ impl Proxmox {
         map_all(paths, SIDE_BY_SIDE, |path| self.get(cx, purpose, path))
     }
 
-    /// The `data` of several GETs, one after the other over one connection, each within `patience`.
+    /// Sends several GET requests one after the other over one connection, each within `patience`, and returns their `data`.
     ///
     /// # Errors
-    /// As [`Proxmox::get`]; the first that fails.
+    /// The first error; fails like [`Proxmox::get`].
     pub fn get_each(
         &self,
         cx: &Cx,
@@ -266,7 +267,7 @@ impl Proxmox {
         Request { authorization, json, ca_file, insecure, ..Request::get(url) }
     }
 
-    /// The `data` of a request: a POST where there is a body.
+    /// Sends a request, a POST if there is a body, and returns the `data` of the response.
     fn ask(
         &self,
         cx: &Cx,
@@ -279,10 +280,10 @@ impl Proxmox {
         self.data_of(path, if json.is_some() { "call" } else { "read" }, reply)
     }
 
-    /// The `data` in a response to an attempt to `read` or `call` what is at `path`.
+    /// The `data` in the response of `path`; `verb` is `read` or `call`, for messages.
     fn data_of(&self, path: &str, verb: &str, reply: Reply) -> Result<Value, Failure> {
         let response = format!("{path} answered {} {}", reply.status, reply.reason);
-        // A portal or a proxy refuses with a page; Proxmox never does.
+        // A portal or a proxy refuses with an HTML page; Proxmox never does.
         let page = reply.content_type == "text/html";
         match reply.status {
             200 => {}
@@ -312,7 +313,7 @@ impl Proxmox {
         data.ok_or_else(|| self.foreign(format!("the response of {path} has no `data`")))
     }
 
-    /// 401: the login itself is refused.
+    /// The failure for 401: the login itself is rejected.
     fn refused(&self, reason: &str, response: &str) -> Failure {
         let (login, user) = (self.login.words(), self.login.user());
         let token = self.login.token_name();
@@ -333,10 +334,10 @@ impl Proxmox {
         }
     }
 
-    /// Starts a virtual machine, and waits for the task to end. Only for a token: a ticket may not write.
+    /// Starts a VM and waits until the task ends. Only with a token: a ticket cannot write.
     ///
     /// # Errors
-    /// As [`Proxmox::get`]; [`Code::Failed`] with how the task ended; [`Code::Timeout`].
+    /// Fails like [`Proxmox::get`]; [`Code::Failed`] with the task's exit status; [`Code::Timeout`].
     pub fn start(&self, cx: &Cx, node: &str, id: u64) -> anyhow::Result<()> {
         let (authorization, empty) = (self.authorization(cx)?, Secret::plain("{}"));
         let path = format!("/nodes/{node}/qemu/{id}/status/start");
@@ -351,7 +352,7 @@ impl Proxmox {
         };
         let what = format!("VM {id} on {node} to start");
         match cx.wait(&what, STARTS, look)?.as_str() {
-            // It runs, with something to read in the task's log (PVE::RESTEnvironment `fork_worker`).
+            // The VM runs, and the task's log contains warnings (PVE::RESTEnvironment `fork_worker`).
             ended if ended == "OK" || ended.starts_with("WARNINGS") => Ok(()),
             ended => {
                 let failure = Failure::new(Code::Failed, format!("VM {id} on {node} does not start"));

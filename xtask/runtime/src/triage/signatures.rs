@@ -1,5 +1,5 @@
-//! The signatures of all known issues. To compile two hundred regular expressions takes 25 ms, more than most tasks; to look
-//! for the words that they cannot match without takes 3 ms. So a signature is compiled when a line has its words.
+//! The signatures of all known issues. Compiling two hundred regular expressions takes 25 ms, longer than most tasks; searching
+//! for the words that every match must contain takes 3 ms. So a signature is compiled only when a line contains its words.
 
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
@@ -11,7 +11,7 @@ use regex_syntax::hir::{Hir, HirKind};
 /// One signature of an issue.
 #[derive(Debug)]
 struct Signature {
-    /// The issue's place in the list.
+    /// The index of the issue in the list.
     issue: usize,
     text: String,
     compiled: OnceLock<Option<Regex>>,
@@ -23,22 +23,22 @@ impl Signature {
     }
 }
 
-/// All of them.
+/// The signatures of all issues.
 #[derive(Debug)]
 pub struct Signatures {
     list: Vec<Signature>,
     words: AhoCorasick,
-    /// Which signature a word belongs to.
+    /// The index of the signature that each word belongs to.
     owners: Vec<usize>,
-    /// Signatures that match without any certain word.
+    /// Signatures without a required word, which are tried on every line.
     always: Vec<usize>,
 }
 
 impl Signatures {
-    /// Of each issue by its place, in the order of the places.
+    /// Creates the set from pairs of an issue's index and a signature, in the order of the indices.
     ///
     /// # Errors
-    /// When one is not a regular expression.
+    /// Returns an error if a signature is not a valid regular expression.
     pub fn new<'a>(texts: impl Iterator<Item = (usize, &'a String)>) -> Result<Signatures, String> {
         let (mut list, mut words, mut owners, mut always) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (issue, text) in texts {
@@ -71,8 +71,8 @@ impl Signatures {
     }
 }
 
-/// Words of which any match has at least one; `None` where that is not certain. Of several sets the one with the longest
-/// words is the rarest.
+/// A set of words of which every match contains at least one; `None` if there is no such set. Of several sets, returns the one
+/// with the longest words, which is the rarest.
 fn one_of(pattern: &Hir) -> Option<Vec<Vec<u8>>> {
     match pattern.kind() {
         HirKind::Literal(literal) => Some(vec![literal.0.to_vec()]),
@@ -105,7 +105,7 @@ mod tests {
         assert_eq!(words("(?i)denied"), None, "any letter may be in capitals");
     }
 
-    /// What is found by words first is what all expressions at once find.
+    /// Searching by words first finds the same as matching all expressions at once.
     #[test]
     fn signatures_match_as_a_set_of_all_of_them() {
         let texts: Vec<String> = [

@@ -1,12 +1,12 @@
-//! Bars of characters.
+//! Bar charts made of characters.
 
-/// A bar of `width` characters: what is used, what comes on top, what is left. Fractions of the whole; whatever is more than
-/// the whole ends the bar with `!`.
+/// A bar of `width` characters: the used part, the added part, and the rest. Both are fractions of the whole; if they exceed
+/// it, the bar ends with `!`.
 pub fn bar(width: usize, used: f64, added: f64) -> String {
     let cells = |fraction: f64| (fraction.clamp(0.0, 1.0) * width as f64).round() as usize;
     let end = cells(used + added);
     let full = cells(used).min(end);
-    // Something is shown for something.
+    // A small value still gets one character.
     let full = if used > 0.0 && full == 0 { 1 } else { full };
     let end = if added > 0.0 { end.max(full + 1).min(width) } else { end.max(full) };
     let full = full.min(end);

@@ -1,4 +1,4 @@
-//! The one document that `--json` prints.
+//! The JSON document printed by `--json`.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::Step;
 use domain::failure::Failure;
 
-/// The document of a task. `ok` is true at exit 0 and 3; `error` is null when the task succeeded.
+/// The document of a task. `ok` is true for exit status 0 and 3; `error` is null if the task succeeded.
 pub fn document(
     task: &str,
     ok: bool,
@@ -36,19 +36,19 @@ pub fn document(
         "next": next,
         "error": error,
     });
-    // Of thousands of files: moved, not copied.
+    // Moved, not copied: it may describe thousands of files.
     if !data.is_null() {
         document["data"] = data;
     }
     document
 }
 
-/// The most bytes of a document that was not asked to list everything: more than that an assistant does not read.
+/// The maximum size in bytes of a document unless everything was requested: an assistant does not read more.
 pub const AFFORDABLE: usize = 8 * 1024;
-/// What `data.omitted` may need of it.
+/// The space reserved for `data.omitted`.
 const RESERVE: usize = 400;
 
-/// Shortens the longest lists of a document, what is well first, and counts in `data.omitted` what is left out.
+/// Shortens the longest lists of a document, healthy entries first, and counts the omitted entries in `data.omitted`.
 pub fn shorten(document: &mut Value) {
     let mut omitted = BTreeMap::<String, usize>::new();
     for least in [8, 3, 1] {
@@ -69,7 +69,7 @@ pub fn shorten(document: &mut Value) {
     }
 }
 
-/// The list of more than `least` entries that has the most bytes, and its place. A plan is never shortened.
+/// Finds the largest list in bytes that has more than `least` entries, and its path. A plan is never shortened.
 fn find_longest(value: &Value, place: &str, least: usize, longest: &mut (usize, String)) {
     match value {
         Value::Object(fields) => {
@@ -90,7 +90,7 @@ fn find_longest(value: &Value, place: &str, least: usize, longest: &mut (usize, 
     }
 }
 
-/// Takes about `excess` bytes out of a list, from its end, and returns how many entries these were.
+/// Removes about `excess` bytes from the end of a list, and returns the number of removed entries.
 fn cut(list: &mut Vec<Value>, excess: usize, least: usize) -> usize {
     let (count, mut gone) = (list.len(), 0);
     for well in [true, false] {
@@ -103,7 +103,7 @@ fn cut(list: &mut Vec<Value>, excess: usize, least: usize) -> usize {
     count - list.len()
 }
 
-/// Whether an entry of a list is of no concern.
+/// Whether a list entry describes something healthy.
 fn is_well(entry: &Value) -> bool {
     let word = |key: &str| entry[key].as_str().unwrap_or_default();
     let words = ["ok", "exists", "running", "skipped"];

@@ -1,8 +1,8 @@
 //! The output of a task for people, pipes and JSON readers.
 //!
-//! stdout carries data, stderr carries messages: one line for each finished step, and on a terminal a spinner while it runs.
-//! With `--json` stdout is exactly one document with the same steps, and stderr repeats them only on a terminal. Everything passes through [`shown`], which redacts
-//! secrets and escapes control characters from programs, services and files.
+//! stdout is for data, stderr for messages: one line for each finished step, and on a terminal a spinner while it runs. With
+//! `--json`, stdout is exactly one document with the same steps, and stderr repeats them only on a terminal. All output passes
+//! through [`shown`], which redacts secrets and escapes control characters from programs, services and files.
 
 mod bar;
 mod json;
@@ -35,7 +35,7 @@ pub use prompt::Prompter;
 pub use rows::Row;
 pub use table::table;
 
-/// How a step ended.
+/// The result status of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
@@ -72,7 +72,7 @@ impl Step {
         // A failure's cause may have many lines; the error at the end shows them all.
         let detail = plain(self.detail.lines().next().unwrap_or_default());
         let sep = if detail.is_empty() { "" } else { ": " };
-        // A name from outside may hold a line break, and must not begin a step of its own.
+        // A name from outside may contain a line break, and must not start a line that looks like a step.
         format!("  {word:<8} {}{sep}{detail}{time}", plain(&self.title).replace('\n', " "))
     }
 }
@@ -95,7 +95,7 @@ impl<T> StepResult<T> {
         StepResult { value, status: Status::Changed, detail: detail.into() }
     }
 
-    /// It was not needed, or not possible and not necessary.
+    /// The step was not needed, or was not possible and is optional.
     pub fn skipped(value: T, detail: impl Into<String>) -> StepResult<T> {
         StepResult { value, status: Status::Skipped, detail: detail.into() }
     }
@@ -124,12 +124,12 @@ impl<'a, T> Check<'a, T> {
     }
 }
 
-/// What is beside the spinner's message: the spinner and the time.
+/// The width of the spinner and the time next to the message.
 const BESIDE_MESSAGE: usize = 20;
 /// How many checks run at a time: each may be a process, and a list of clusters may be long.
 const PARALLEL_CHECKS: usize = 8;
 
-/// When to colour.
+/// When to use colors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, strum::IntoStaticStr, strum::VariantArray)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
@@ -140,7 +140,7 @@ pub enum Color {
     Never,
 }
 
-/// How much to say, and how.
+/// The amount and format of the output.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Style {
     pub json: bool,
@@ -148,11 +148,12 @@ pub struct Style {
     pub color: Color,
 }
 
-/// Writes lines to standard error, around the spinner where there is one.
+/// Writes lines to standard error, around the spinner if there is one.
 #[derive(Clone, Default)]
 pub struct MessageWriter {
     bar: Arc<Mutex<Option<ProgressBar>>>,
-    /// The steps from a failed one on, until it is known whether the task ends by it: then its error says why, once.
+    /// A failed step and all later ones, held until it is known whether this failure ends the task. If so, only the final error
+    /// states the reason.
     held: Arc<Mutex<Vec<Step>>>,
 }
 
@@ -162,16 +163,16 @@ impl MessageWriter {
         self.write(&shown(text));
     }
 
-    /// A line that holds our own colors, and nothing that was not [`shown`].
+    /// Writes a line that contains our own colors, and otherwise only text from [`shown`].
     fn write(&self, line: &str) {
         self.release("");
         self.put(line);
     }
 
-    /// Shows the steps that were held, without the reason of one that failed by `error`, which is shown next.
+    /// Prints the held steps. The reason of a step that failed with `error` is left out, because `error` is printed next.
     fn release(&self, error: &str) {
         for mut step in std::mem::take(&mut *lock(&self.held)) {
-            // What was done before it is added to the error later.
+            // The changes made before the failure are appended to the error later, so compare only its start.
             if step.status == Status::Failed && error.starts_with(&step.detail) {
                 step.detail.clear();
             }
@@ -192,7 +193,7 @@ impl MessageWriter {
     }
 }
 
-/// The reporter: collects the steps of one task and shows them as they end.
+/// The reporter: collects the steps of one task and shows each when it ends.
 pub struct Ui {
     style: Style,
     terminal: bool,
@@ -201,14 +202,14 @@ pub struct Ui {
     speaker: MessageWriter,
     /// Why writing to standard output failed.
     lost: Mutex<Option<String>>,
-    /// The project that the task was given on its command line: its advice needs the same.
+    /// The `--project-dir` of this call, which is added to the commands in its advice.
     project: Option<String>,
     /// Whether the JSON document is shortened to what an assistant can read.
     short: bool,
 }
 
 impl Ui {
-    /// A reporter with the settings of the terminal, `NO_COLOR` and `TERM`.
+    /// A reporter configured by the terminal, `NO_COLOR` and `TERM`.
     pub fn new(style: Style) -> Ui {
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) || dumb;
@@ -225,17 +226,17 @@ impl Ui {
         Ui { style, terminal, color, steps, speaker: MessageWriter::default(), lost, project: None, short: false }
     }
 
-    /// The same for a task that was started with `--project-dir`.
+    /// Sets the `--project-dir` that the task was started with.
     pub fn in_project(self, given: Option<&Path>) -> Ui {
         Ui { project: given.map(|dir| proc::quote_os(dir.as_os_str())), ..self }
     }
 
-    /// The same for a task that lists everything only when asked to.
+    /// Sets whether the JSON document is shortened, for a task that lists everything only on request.
     pub fn short(self, short: bool) -> Ui {
         Ui { short, ..self }
     }
 
-    /// `text` with the `--project-dir` of this call in every command for a task.
+    /// Adds the `--project-dir` of this call to every command for a task in `text`.
     pub fn advice(&self, text: &str) -> String {
         static COMMAND: LazyLock<Option<Regex>> =
             LazyLock::new(|| Regex::new(r"(?m)(^|`|next: |\| )(cargo xtask [a-z][^`\n]*?)( +#[^\n]*)?(`|$)").ok());
@@ -250,7 +251,7 @@ impl Ui {
         located.into_owned()
     }
 
-    /// What shows a line as [`Ui::say`] does, also with `--quiet`: for `--verbose`.
+    /// A writer that shows lines like [`Ui::say`], but also with `--quiet`: for `--verbose`.
     pub fn speaker(&self) -> MessageWriter {
         self.speaker.clone()
     }
@@ -259,10 +260,10 @@ impl Ui {
         self.style.json
     }
 
-    /// Runs one step and reports it. The value of a step that succeeds comes back; a failure is recorded and returned.
+    /// Runs one step and reports it. Returns the value of a step that succeeds; a failure is recorded and returned.
     ///
     /// # Errors
-    /// What `work` fails with.
+    /// Returns the error of `work`.
     pub fn step<T>(
         &self,
         id: &str,
@@ -285,8 +286,8 @@ impl Ui {
         value
     }
 
-    /// Runs the checks in parallel, at most [`PARALLEL_CHECKS`] at a time, and reports them in their order. All of them run, even
-    /// after a failure.
+    /// Runs the checks in parallel, at most [`PARALLEL_CHECKS`] at a time, and reports them in the given order. All of them
+    /// run, even after a failure.
     pub fn side_by_side<T: Send>(&self, title: &str, checks: Vec<Check<'_, T>>) -> Vec<anyhow::Result<T>> {
         self.spin(Some(title));
         let timed = |Check { id, title, run }| -> Job<'_, _> {
@@ -335,39 +336,39 @@ impl Ui {
         lock(&self.steps).push(step);
     }
 
-    /// Whether stderr shows what the JSON document holds too: only where a human watches.
+    /// Whether messages are printed: with `--json`, which repeats them, only if stderr is a terminal.
     fn speaks(&self) -> bool {
         !self.style.quiet && (!self.style.json || self.terminal)
     }
 
-    /// A line of talk on stderr.
+    /// Prints a message to stderr.
     pub fn say(&self, text: &str) {
         if self.speaks() {
             self.speaker.say(text);
         }
     }
 
-    /// A line of talk that `--quiet` keeps too: what a question is about.
+    /// Prints a message even with `--quiet`, such as the subject of a prompt.
     pub fn show(&self, text: &str) {
         self.speaker.say(text);
     }
 
-    /// What a step destroys, so that it cannot be overlooked.
+    /// Prints what a step destroys, in a way that cannot be overlooked.
     pub fn destroys(&self, text: &str) {
         let text = shown(text);
         self.speaker.write(&format!("  {} {text}", style("destroys").for_stderr().red().bold()));
     }
 
-    /// True if what [`Ui::say`] is given is shown.
+    /// Returns true if messages of [`Ui::say`] are shown.
     pub fn talks(&self) -> bool {
         !self.style.quiet && !self.style.json
     }
 
-    /// What a long step is waiting for: the spinner's message on a terminal, a line otherwise.
+    /// Shows what a long step is waiting for: as the spinner's message on a terminal, otherwise as a line.
     pub fn waiting(&self, text: &str) {
         let bar = lock(&self.speaker.bar);
         match &*bar {
-            // One line, where it only sums up the rows below.
+            // Limited to one line if it is the summary of the rows below.
             Some(bar) if !bar.prefix().is_empty() => {
                 let width = usize::from(Term::stderr().size().1).saturating_sub(BESIDE_MESSAGE);
                 bar.set_message(truncate_str(&shown(text).replace('\n', " "), width, "…").into_owned());
@@ -381,7 +382,8 @@ impl Ui {
         }
     }
 
-    /// What a long step waits for, a line each below the spinner, as many as the terminal has room for. Nothing elsewhere.
+    /// Shows what a long step is waiting for, one row per line below the spinner, as far as the terminal has room. Without a
+    /// spinner, does nothing.
     pub fn rows(&self, rows: &[Row]) {
         let Some(bar) = &*lock(&self.speaker.bar) else { return };
         let (height, width) = Term::stderr().size();
@@ -390,7 +392,7 @@ impl Ui {
         bar.set_prefix(lines.iter().map(paint).collect::<String>());
     }
 
-    /// Whether what is shown is redrawn in place: both outputs are the same terminal, as far as anybody can tell.
+    /// Whether output is redrawn in place: stdout and stderr are both terminals, presumably the same one.
     pub fn live(&self) -> bool {
         self.terminal && self.talks() && std::io::stdout().is_terminal()
     }
@@ -420,14 +422,14 @@ impl Ui {
         *bar = Some(new);
     }
 
-    /// Data on stdout, unless stdout is kept for the JSON document.
+    /// Prints data to stdout, unless stdout is reserved for the JSON document.
     pub fn data(&self, text: &str) {
         if !self.style.json {
             self.print(&shown(text.trim_end_matches('\n')));
         }
     }
 
-    /// The same for tables and trees: their states are in colour.
+    /// Like [`Ui::data`], for tables and trees, whose states are colored.
     pub fn states(&self, text: &str) {
         if !self.style.json {
             self.print(&table::colored(&shown(text.trim_end_matches('\n'))));
@@ -461,7 +463,7 @@ impl Ui {
         lock(&self.steps).clone()
     }
 
-    /// The last word of a task that succeeded: its summary and the next steps.
+    /// Prints the summary and the next steps of a task that succeeded.
     pub fn close(&self, summary: &str, next: &[String]) {
         self.speaker.say(summary);
         if !self.style.quiet {
@@ -471,7 +473,7 @@ impl Ui {
         }
     }
 
-    /// The last word of a task that failed.
+    /// Prints the error of a task that failed.
     pub fn fail(&self, failure: &Failure) {
         self.speaker.release(&redact(&named(&failure.to_string())));
         let mut text = shown(&failure.message);
@@ -496,8 +498,8 @@ impl Ui {
     }
 }
 
-/// Wipes secrets from the texts in `value`, and names this program in their commands. Before it is written out: a secret with a quote in it is another text once it is
-/// escaped.
+/// Redacts secrets in the strings of `value`, and puts the name of this program into their commands. This happens before
+/// serialization, because a secret that contains a quote changes when it is escaped.
 fn wipe(value: &mut Value) {
     match value {
         Value::String(text) => *text = redact(&named(text)).into_owned(),
@@ -511,12 +513,12 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// What is before the command that leads on.
+/// The label before a next command.
 fn next_label() -> console::StyledObject<&'static str> {
     style("next:").for_stderr().cyan()
 }
 
-/// A duration as people read it: `87 ms`, `4.2 s`, `3 min 5 s`.
+/// A duration for people: `87 ms`, `4.2 s`, `3 min 5 s`.
 pub fn millis(ms: u64) -> String {
     match ms {
         0..1_000 => format!("{ms} ms"),

@@ -1,5 +1,5 @@
-//! Escapes control characters in text from outside. A container's log, a name in Omni or a reason of Proxmox may contain escape
-//! sequences that set the title, fill the clipboard or forge lines, and characters that change the writing direction.
+//! Escapes control characters in text from outside. A container's log, a name in Omni or a reason from Proxmox may contain
+//! escape sequences that set the title, fill the clipboard or forge lines, and characters that change the writing direction.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -7,12 +7,12 @@ use std::fmt::Write;
 use crate::called::named;
 use domain::secret::redact;
 
-/// `text` without secrets, as [`plain`], its commands with the name of this program.
+/// Like [`plain`], but also redacts secrets, and puts the name of this program into commands.
 pub fn shown(text: &str) -> String {
     plain(&redact(&named(text)))
 }
 
-/// `text` with its control characters written out (`\x1b`), but for line breaks and tabs.
+/// `text` with its control characters escaped (`\x1b`), except line breaks and tabs.
 pub fn plain(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut rest = text.chars().peekable();
@@ -28,8 +28,8 @@ pub fn plain(text: &str) -> String {
     shown
 }
 
-/// A JSON document with the control characters that JSON allows in its texts escaped: C1, DEL, and those of direction. The
-/// texts stay what they are. JSON itself escapes those of ASCII but DEL.
+/// A JSON document with the control characters escaped that JSON allows in strings: C1, DEL, and those of direction. The
+/// strings keep their values. JSON itself escapes those of ASCII except DEL.
 pub fn escaped(document: &str) -> Cow<'_, str> {
     if document.is_ascii() && !document.contains('\x7f') {
         return Cow::Borrowed(document);
@@ -44,7 +44,7 @@ pub fn escaped(document: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// The characters of Unicode that change the direction of the text around them (Unicode Standard Annex 9, table 1).
+/// The Unicode characters that change the direction of the text around them (Unicode Standard Annex 9, table 1).
 fn turns(c: char) -> bool {
     matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

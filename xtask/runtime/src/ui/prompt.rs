@@ -1,4 +1,4 @@
-//! Prompts, on a terminal only. Without one a prompt becomes an error that names the flag and the variable.
+//! Prompts, on a terminal only. Without a terminal, a prompt is an error that names the flag and the variable.
 
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
@@ -18,28 +18,28 @@ pub struct Prompter {
 }
 
 impl Prompter {
-    /// `interactive` as expected, and only if both standard input and standard error are terminals. `--yes` means that the
-    /// task asks nothing at all.
+    /// Prompts only if `interactive` is true and both standard input and standard error are terminals. With `--yes`, the task
+    /// never prompts.
     pub fn new(interactive: bool, yes: bool) -> Prompter {
         let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
         Prompter { interactive: interactive && terminal && !yes, yes }
     }
 
-    /// Whether the operator gave `--yes`.
+    /// Returns true if the operator gave `--yes`.
     pub fn yes(self) -> bool {
         self.yes
     }
 
-    /// Whether it can prompt.
+    /// Returns true if it can prompt.
     pub fn interactive(self) -> bool {
         self.interactive
     }
 
-    /// The answer to a question, until `check` accepts it; what it refuses is shown with the reason. An empty answer is the default. A
-    /// secret is typed without echo. Returns the answer and the result of `check`.
+    /// Prompts until `check` accepts the answer; a rejected answer is shown with the reason. An empty answer means the default.
+    /// A secret is typed without echo. Returns the answer and the result of `check`.
     ///
     /// # Errors
-    /// [`Code::MissingInput`] when it cannot prompt; [`Code::Interrupted`] at the end of input.
+    /// [`Code::MissingInput`] if it cannot prompt; [`Code::Interrupted`] at the end of input.
     pub fn ask<T>(
         self,
         question: &str,
@@ -60,7 +60,7 @@ impl Prompter {
             let hidden = missing.secret.then(HiddenInput::new);
             let answer = read_line(&format!("  {question}{note}: "));
             if hidden.is_some() {
-                // The line break that was typed was not shown either.
+                // The line break that was typed was not echoed either.
                 let _ = writeln!(std::io::stderr().lock());
             }
             drop(hidden);
@@ -76,7 +76,7 @@ impl Prompter {
         }
     }
 
-    /// A yes or no; `default` on an empty answer and off a terminal. Only `y` and `yes` mean yes.
+    /// Prompts for yes or no; returns `default` for an empty answer and without a terminal. Only `y` and `yes` mean yes.
     ///
     /// # Errors
     /// [`Code::Interrupted`] at the end of input.
@@ -89,7 +89,7 @@ impl Prompter {
         Ok(is_yes(&answer).unwrap_or(default))
     }
 
-    /// Whether exactly `expected` is typed; never off a terminal.
+    /// Returns true if the user types exactly `expected`; always false without a terminal.
     ///
     /// # Errors
     /// [`Code::Interrupted`] at the end of input.
@@ -98,7 +98,7 @@ impl Prompter {
     }
 }
 
-/// Only `y` and `yes` mean yes, in any case of letters; `None` for an empty answer.
+/// Whether an answer is yes: only `y` and `yes` are, in upper or lower case. `None` for an empty answer.
 fn is_yes(answer: &str) -> Option<bool> {
     match answer.trim().to_ascii_lowercase().as_str() {
         "" => None,
@@ -106,14 +106,14 @@ fn is_yes(answer: &str) -> Option<bool> {
     }
 }
 
-/// Shows why an answer was not accepted, before it is asked for again.
+/// Shows why an answer was rejected, before the prompt is repeated.
 fn refuse(failure: &Failure) {
     let hint = if failure.hint.is_empty() { String::new() } else { format!("; {}", failure.hint) };
     let line = redact(&format!("{failure}{hint}")).replace('\n', " ");
     let _ = writeln!(std::io::stderr().lock(), "    {}", shown(&line));
 }
 
-/// The terminal while it does not show what is typed.
+/// The terminal with echo turned off, until drop.
 struct HiddenInput(Option<Termios>);
 
 impl HiddenInput {
@@ -136,7 +136,7 @@ impl Drop for HiddenInput {
     }
 }
 
-/// The line that is typed after `question`. A blocking read is restarted after a signal, so it starts only when there is a
+/// Prompts with `question` and reads a line. A blocking read is restarted after a signal, so it starts only when there is a
 /// line, and Ctrl-C ends a prompt immediately.
 fn read_line(question: &str) -> Result<String, Failure> {
     let _ = write!(std::io::stderr().lock(), "{}", shown(question));

@@ -1,18 +1,18 @@
-//! What a long step waits for, a line each below the spinner.
+//! The rows below the spinner: what a long step is waiting for, one per line.
 
 use console::truncate_str;
 
 use super::plain::shown;
 
-/// A line below the spinner.
+/// A row below the spinner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
     pub text: String,
-    /// Whether nothing more is waited for here; `None` for a heading.
+    /// Whether this item is finished; `None` for a heading.
     pub finished: Option<bool>,
 }
 
-/// What a tree is drawn with.
+/// The characters of a tree.
 const BRANCHES: [char; 5] = ['│', '├', '└', '─', ' '];
 
 impl Row {
@@ -20,14 +20,14 @@ impl Row {
         Row { text: text.into(), finished }
     }
 
-    /// The text without its place in the tree.
+    /// The text without the tree's branches.
     pub fn words(&self) -> &str {
         self.text.trim_start_matches(BRANCHES)
     }
 }
 
-/// The lines for so many lines and columns. Where there is no room for all, headings are left out, what is not finished comes first,
-/// and the others are counted.
+/// The lines that fit into `height` and `width`. If there is no room for all rows, headings are omitted, unfinished rows come
+/// first, and the others are counted.
 pub(super) fn fit(rows: &[Row], height: usize, width: usize) -> Vec<String> {
     let line = |text: &str| truncate_str(&shown(text).replace(['\n', '\t'], " "), width, "…").into_owned();
     if rows.len() <= height {

@@ -1,4 +1,4 @@
-//! Columns padded to their widest cell, wrapped to the terminal's width, and states in colour.
+//! Tables: columns padded to their widest cell and wrapped to the terminal's width, with colored states.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -8,11 +8,11 @@ use console::{Term, measure_text_width, style};
 use regex::{Captures, Regex};
 use textwrap::{Options, WordSplitter, wrap};
 
-/// No column is wrapped to less than its longest word, up to this many characters.
+/// A column is never narrower than its longest word, up to this many characters.
 const WORD: usize = 24;
 
-/// Rows under a header, two spaces apart; the last column is not padded. On a terminal, or where `COLUMNS` says how wide it is,
-/// the widest columns are wrapped.
+/// Rows under a header, two spaces apart; the last column is not padded. On a terminal, or if `COLUMNS` sets a width, the
+/// widest columns are wrapped.
 pub fn table(header: &[&str], rows: impl IntoIterator<Item = impl AsRef<[String]>>) -> String {
     let rows: Vec<Vec<String>> = rows.into_iter().map(|row| row.as_ref().to_vec()).collect();
     let given = environment("COLUMNS").and_then(|columns| columns.parse().ok());
@@ -60,7 +60,7 @@ fn lines(cell: &str, width: usize) -> Vec<Cow<'_, str>> {
     }
 }
 
-/// `text` with the states of its cells in colour, and usage over 80 %, where standard output has colours.
+/// `text` with the states of its cells, and usage over 80 %, in color if standard output uses colors.
 pub fn colored(text: &str) -> String {
     if console::colors_enabled() { painted(text) } else { text.to_owned() }
 }
@@ -77,7 +77,7 @@ pub(super) fn painted(text: &str) -> String {
     });
     let Some(state) = STATE.as_ref() else { return text.to_owned() };
     let paint = |found: &Captures<'_>| {
-        // A name that begins with such a word.
+        // A name that begins with such a word is not a state.
         if text[found.get_match().end()..].starts_with('-') {
             return found[0].to_owned();
         }
