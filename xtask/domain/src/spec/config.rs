@@ -1,29 +1,29 @@
-//! `docker/config.yaml`: the provider's access to Proxmox (`omni-infra-provider-proxmox` 0d9fd58,
-//! `internal/pkg/config/config.go`: root key `proxmox`, keys case-sensitive, unknown ones silently ignored there).
+//! `docker/config.yaml`: how the provider accesses Proxmox (`omni-infra-provider-proxmox` 0d9fd58,
+//! `internal/pkg/config/config.go`: root key `proxmox`, keys are case-sensitive, the provider silently ignores unknown ones).
 
 use crate::failure::{Code, Failure};
 use crate::nearest::nearest;
 use crate::secret::{Secret, entry, hide, hide_logins};
 use serde::Deserialize;
 
-/// The provider's configuration, as far as it decides how Proxmox is reached.
+/// The parts of the provider configuration that determine how Proxmox is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProviderConfig {
-    /// With `/api2/json`, without a trailing slash: the provider appends paths to it.
+    /// Includes `/api2/json`, without a trailing slash: the provider appends paths to it.
     pub url: String,
     pub auth: Auth,
-    /// Covers the Proxmox side only.
+    /// Applies only to connections to Proxmox.
     pub insecure_skip_verify: bool,
 }
 
-/// How the provider logs in; user and password win over a token when both are there (`main.go:74-83`).
+/// How the provider logs in; user and password take precedence over a token (`main.go:74-83`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Auth {
     /// `user@realm!name` and its secret.
     Token { id: String, secret: Secret },
-    /// A ticket of two hours, which provider 0d9fd58 never renews; v0.1.0 and later do (go-proxmox v0.4.1).
+    /// A ticket valid for two hours, which provider 0d9fd58 never renews; v0.1.0 and later do (go-proxmox v0.4.1).
     Password { user: String, realm: String, password: Secret },
-    /// Neither: the provider then starts without complaint and every call is refused.
+    /// Neither: the provider starts without an error, and every request is rejected.
     None,
 }
 
@@ -45,10 +45,10 @@ struct Proxmox {
     insecure_skip_verify: bool,
 }
 
-/// The keys that the provider reads, as [`Proxmox`] has them.
+/// The keys that the provider reads; they match [`Proxmox`].
 const KEYS: [&str; 7] = ["url", "username", "password", "realm", "tokenID", "tokenSecret", "insecureSkipVerify"];
 
-/// A key that the provider ignores, and the one that was meant by it.
+/// Returns a key that the provider ignores, and the key that was probably meant.
 fn misspelt(text: &str) -> Option<(String, &'static str)> {
     let root: serde_yaml::Value = serde_yaml::from_str(text).ok()?;
     let given: Vec<&str> = root.get("proxmox")?.as_mapping()?.keys().filter_map(serde_yaml::Value::as_str).collect();
@@ -58,10 +58,10 @@ fn misspelt(text: &str) -> Option<(String, &'static str)> {
 }
 
 impl ProviderConfig {
-    /// Parses `text`; `file` is its name in errors.
+    /// Parses `text`; `file` is the name for error messages.
     ///
     /// # Errors
-    /// [`Code::Invalid`] with file, line and column. The YAML parser's message is left out if it quotes a value.
+    /// Returns [`Code::Invalid`] with file, line and column. The message of the YAML parser is omitted if it quotes a value.
     pub fn parse(file: &str, text: &str) -> Result<ProviderConfig, Failure> {
         let bad = |place: String, cause: String| {
             Failure::new(Code::Invalid, format!("{place}: this is not the YAML that the provider reads"))
@@ -97,10 +97,10 @@ impl ProviderConfig {
     }
 }
 
-/// `example` with the four values in their lines; comments stay.
+/// Fills the four values into their lines in `example`; comments are preserved.
 ///
 /// # Errors
-/// [`Code::Invalid`] when the example lacks one of the lines.
+/// Returns [`Code::Invalid`] if the example lacks one of the lines.
 pub fn fill(example: &str, url: &str, token_id: &str, secret: &Secret, insecure: bool) -> Result<String, Failure> {
     let values = [
         ("url", quoted(url)),
@@ -120,13 +120,13 @@ pub fn fill(example: &str, url: &str, token_id: &str, secret: &Secret, insecure:
     Ok(lines.join("\n") + "\n")
 }
 
-/// `value` as a YAML scalar that reads back as the same string: double-quoted JSON is YAML.
+/// Formats `value` as a YAML scalar that reads back as the same string: double-quoted JSON is YAML.
 fn quoted(value: &str) -> String {
     serde_json::Value::from(value).to_string()
 }
 
-/// `text` without the value that serde could not use, which it quotes: with quotes of its own in it, for a text may hold
-/// any; what was expected in its place comes last.
+/// Removes the rejected value that serde quotes in `text`. The value may itself contain quotes, so everything up to the last
+/// `expected` is removed.
 fn without_values(text: &str) -> String {
     let Some(start) = text.find(['"', '`']) else { return text.to_owned() };
     let end = ["\", expected ", "`, expected "].iter().filter_map(|end| text.rfind(end)).max();
@@ -138,10 +138,10 @@ pub fn hide_secrets(text: &str) {
     for line in text.lines() {
         let Some((key, _, value)) = entry(line.trim_start_matches([' ', '\t', '-'])) else { continue };
         match key {
-            // The second line has those of Omni's own settings.
+            // The second arm has the keys of Omni's own settings.
             "tokenSecret" | "password" => hide(value),
             "imageFactoryPassword" | "clientSecret" | "token" | "apiKey" | "appToken" => hide(value),
-            // A complete token where only its id or its secret belongs.
+            // A complete token instead of only its ID or secret.
             "tokenID" => match value.split_once('=') {
                 Some((_, secret)) => hide(secret),
                 None if !value.contains('@') => hide(value),
@@ -153,18 +153,18 @@ pub fn hide_secrets(text: &str) {
     }
 }
 
-/// The login in an address, which has none to have: an address is shown, and kept in the state.
+/// Returns the login in an address. Addresses must not contain one, because they are shown and stored in the state.
 pub fn login_in(address: &str) -> Option<&str> {
     let (_, rest) = address.split_once("://").unwrap_or(("", address));
     rest.split('/').next()?.rsplit_once('@').map(|(login, _)| login)
 }
 
-/// A Proxmox address with `/api2/json` and without a trailing slash, from either spelling.
+/// Returns a Proxmox address with `/api2/json` and no trailing slash, whether or not `endpoint` has them.
 pub fn with_api_path(endpoint: &str) -> String {
     format!("{}/api2/json", without_api_path(endpoint))
 }
 
-/// A Proxmox address without `/api2/json`.
+/// Returns a Proxmox address without `/api2/json`.
 pub fn without_api_path(endpoint: &str) -> &str {
     let endpoint = endpoint.trim_end_matches('/');
     endpoint.strip_suffix("/api2/json").unwrap_or(endpoint).trim_end_matches('/')

@@ -1,23 +1,23 @@
-//! From positioned YAML to typed values by the rules of Go's YAML library (go.yaml.in/yaml v4.0.0-rc.4,
+//! Decodes YAML with positions into typed values, by the rules of Go's YAML library (go.yaml.in/yaml v4.0.0-rc.4,
 //! constructor.go): any scalar decodes into a string, `yes` into a typed bool, `2.0` into an integer.
 
 use crate::nearest::{nearest, suggestion};
 use yaml::{Data, Finding, Node, Position, Value};
 
-/// The maximum number of unknown keys to list for one mapping; a file with more is probably of another kind.
+/// Maximum number of unknown keys to list for one mapping; a file with more is probably of another kind.
 pub const MAX_REPORTED: usize = 50;
 
-/// The rule ids that a decoder reports; different programs check classes and templates.
+/// The rule IDs that a decoder reports, which differ between classes and templates.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {
     pub unknown_key: &'static str,
     pub wrong_type: &'static str,
-    /// The levels of a file with their keys, for a key at the wrong level.
+    /// The levels of a file with their keys, for hints about a key at the wrong level.
     pub levels: &'static [(&'static str, &'static [&'static str])],
 }
 
-/// Decodes nodes of one file and collects what does not fit. Every method takes a mapping and a key in it, and gives `None` for
-/// an absent or null value and for one of the wrong type, which it reports.
+/// Decodes the nodes of one file and collects findings. Methods with a mapping and a key return `None` if the value is absent,
+/// null or of the wrong type; they report the latter.
 #[derive(Debug)]
 pub struct Decoder<'a> {
     pub file: &'a str,
@@ -26,7 +26,7 @@ pub struct Decoder<'a> {
 }
 
 impl<'a> Decoder<'a> {
-    /// A decoder for one file.
+    /// Creates a decoder for one file.
     pub fn new(file: &'a str, rules: Rules) -> Decoder<'a> {
         Decoder { file, rules, findings: Vec::new() }
     }
@@ -36,7 +36,7 @@ impl<'a> Decoder<'a> {
         self.error_at(rule, node.at, message, fix);
     }
 
-    /// Reports an error at a place.
+    /// Reports an error at a position.
     pub fn error_at(&mut self, rule: &'static str, at: Position, message: impl Into<String>, fix: impl Into<String>) {
         self.findings.push(Finding::error(rule, at.in_file(self.file), message, fix));
     }
@@ -50,7 +50,7 @@ impl<'a> Decoder<'a> {
         self.error(self.rules.wrong_type, node, message, format!("write {wanted}"));
     }
 
-    /// True if the node is a mapping; an absent value counts as an empty one.
+    /// Returns true if the node is a mapping; reports anything else except null.
     pub fn is_map(&mut self, node: &Node, key: &str) -> bool {
         if !node.is_map() && !node.is_null() {
             self.mismatch(node, key, "a mapping");
@@ -58,12 +58,12 @@ impl<'a> Decoder<'a> {
         node.is_map()
     }
 
-    /// The mapping under a key of a mapping.
+    /// Returns the mapping under a key.
     pub fn map<'n>(&mut self, map: &'n Node, key: &str) -> Option<&'n Node> {
         map.get(key).filter(|node| self.is_map(node, key))
     }
 
-    /// Reports the unknown keys of a mapping, each with the nearest known one, or the level where it belongs.
+    /// Reports the unknown keys of a mapping, each with the nearest known key or the level where it belongs.
     pub fn known_keys(&mut self, node: &Node, known: &[&str], what: &str) {
         let unknown = node.entries().iter().filter(|e| !known.contains(&e.key.as_str()));
         for (n, entry) in unknown.enumerate() {
@@ -83,7 +83,7 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// The text of any scalar.
+    /// Returns the text of any scalar.
     pub fn string(&mut self, node: &Node, key: &str) -> Option<String> {
         match &node.data {
             Data::Scalar(_) => node.text().map(str::to_owned),
@@ -94,23 +94,23 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// The string under a key of a mapping; empty without one.
+    /// Returns the string under a key; empty if absent.
     pub fn text_at(&mut self, map: &Node, key: &str) -> String {
         self.placed(map, key).0
     }
 
-    /// The same with its place; without one that of the mapping.
+    /// Same as [`Decoder::text_at`], with its position; if absent, with the position of the mapping.
     pub fn placed(&mut self, map: &Node, key: &str) -> (String, Position) {
         self.string_at(map, key).map_or((String::new(), map.at), |(text, node)| (text, node.at))
     }
 
-    /// The string under a key of a mapping, with its node.
+    /// Returns the string under a key, with its node.
     pub fn string_at<'n>(&mut self, map: &'n Node, key: &str) -> Option<(String, &'n Node)> {
         let node = map.get(key)?;
         self.string(node, key).map(|s| (s, node))
     }
 
-    /// A bool; the words of YAML 1.1 (`yes`, `on`, `n`) count, as they do for a typed bool in Go.
+    /// Returns the bool under a key; the words of YAML 1.1 (`yes`, `on`, `n`) count, as they do for a typed bool in Go.
     pub fn boolean(&mut self, map: &Node, key: &str) -> Option<bool> {
         let node = map.get(key)?;
         match node.value() {
@@ -125,7 +125,7 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// An integer within bounds; a float without a fraction counts, as it does in Go.
+    /// Returns the integer under a key, within bounds; a float without a fraction counts, as it does in Go.
     pub fn integer(&mut self, map: &Node, key: &str, least: i128, most: i128) -> Option<i128> {
         let node = map.get(key)?;
         let number = match node.value() {
@@ -145,11 +145,11 @@ impl<'a> Decoder<'a> {
         fitting
     }
 
-    /// A list of strings.
+    /// Returns the list of strings under a key.
     pub fn strings(&mut self, map: &Node, key: &str) -> Option<Vec<String>> {
         let node = map.get(key)?;
         match &node.data {
-            // Go's YAML library leaves the nulls of a list out.
+            // Go's YAML library skips nulls in a list.
             Data::Seq(items) => {
                 let items = items.iter().filter(|i| !i.is_null());
                 Some(items.map(|i| self.string(i, key).unwrap_or_default()).collect())
@@ -162,7 +162,7 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// The items of a list; nothing for an absent value.
+    /// Returns the items of a list; none if the value is absent.
     pub fn list<'n>(&mut self, node: &'n Node, key: &str) -> &'n [Node] {
         if !matches!(node.data, Data::Seq(_)) && !node.is_null() {
             self.mismatch(node, key, "a list");
@@ -170,13 +170,13 @@ impl<'a> Decoder<'a> {
         node.items()
     }
 
-    /// The mappings of a list under a key; anything else in it is reported.
+    /// Returns the mappings in the list under a key; reports other items.
     pub fn maps<'n>(&mut self, map: &'n Node, key: &str) -> Vec<&'n Node> {
         let Some(list) = map.get(key) else { return Vec::new() };
         self.list(list, key).iter().filter(|item| self.is_map(item, key)).collect()
     }
 
-    /// A mapping of strings, as labels and annotations are.
+    /// Returns a mapping of strings, such as labels and annotations.
     pub fn string_map(&mut self, map: &Node, key: &str) -> Vec<(String, String)> {
         let entries = self.map(map, key).map_or(&[][..], Node::entries);
         entries.iter().map(|e| (e.key.clone(), self.string(&e.value, &e.key).unwrap_or_default())).collect()

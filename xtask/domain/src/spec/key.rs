@@ -1,6 +1,6 @@
 //! Parses service-account keys offline: base64 of JSON `{"name", "pgp_key"}` with an armored OpenPGP key inside
-//! (siderolabs/go-api-signature v0.3.12 `pkg/serviceaccount`). The name shows the kind of key, its packets show the expiry: Omni
-//! lets keys expire silently, by default after a year.
+//! (siderolabs/go-api-signature v0.3.12 `pkg/serviceaccount`). The name shows the kind of key, the packets contain its expiry:
+//! keys expire silently in Omni, by default after a year.
 
 use serde::Deserialize;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -17,7 +17,7 @@ use crate::words::count;
 pub struct KeyInfo {
     /// The service account: `automation`, or `infra-provider:proxmox`.
     pub name: String,
-    /// When it stops working; `None` when it has no limit.
+    /// When the key expires; `None` if it does not.
     pub expires: Option<SystemTime>,
 }
 
@@ -27,14 +27,14 @@ struct Envelope {
     pgp_key: String,
 }
 
-/// What the name of an infrastructure provider's service account starts with (omni v1.9.3 `client/pkg/omnictl/infraprovider.go`).
+/// Prefix of the service account names of infrastructure providers (omni v1.9.3 `client/pkg/omnictl/infraprovider.go`).
 const PROVIDER: &str = "infra-provider:";
 
 impl KeyInfo {
     /// Parses the text of a key.
     ///
     /// # Errors
-    /// What is wrong with it, without quoting it.
+    /// Returns the reason if the key is not valid, without quoting the key.
     pub fn parse(text: &str) -> Result<KeyInfo, String> {
         let bytes = STANDARD.decode(text.trim()).map_err(|_| "it is not base64".to_owned())?;
         let envelope: Envelope = serde_json::from_slice(&bytes)
@@ -44,26 +44,26 @@ impl KeyInfo {
         Ok(KeyInfo { name: envelope.name, expires })
     }
 
-    /// The provider that the key is for, if it is a provider's key.
+    /// Returns the provider that the key is for, if it is a provider key.
     pub fn provider(&self) -> Option<&str> {
         self.name.strip_prefix(PROVIDER)
     }
 
-    /// Whether it no longer works at `now`.
+    /// Whether the key is expired at `now`.
     pub fn expired(&self, now: SystemTime) -> bool {
         self.expires.is_some_and(|at| at <= now)
     }
 
-    /// How long it is still good; `None` without a limit, zero when it has expired.
+    /// Returns the remaining lifetime; `None` if unlimited, zero if expired.
     pub fn left(&self, now: SystemTime) -> Option<Duration> {
         self.expires.map(|at| at.duration_since(now).unwrap_or_default())
     }
 }
 
-/// Checks that the provider `id` can register with the key in `text` at `now`; `place` is where it was found.
+/// Checks that the provider `id` can register with the key in `text` at `now`; `place` is where the key was found.
 ///
 /// # Errors
-/// [`Code::Invalid`] with the reason and how to get a valid key.
+/// Returns [`Code::Invalid`] with the reason and how to get a valid key.
 pub fn check_provider_key(text: &str, id: &str, place: &str, now: SystemTime) -> Result<KeyInfo, Failure> {
     let refuse = |cause: String| {
         Failure::new(Code::Invalid, format!("the provider's key ({place}) cannot be used"))
@@ -91,11 +91,11 @@ pub fn check_provider_key(text: &str, id: &str, place: &str, now: SystemTime) ->
     }
 }
 
-/// When the token of a kubeconfig for a cluster ends, in seconds since 1970: it is a JSON Web Token (RFC 7519). The outer `None` says
-/// that no user has a token. Of several users it is the one that omnictl named after the cluster, `INSTANCE-CLUSTER-USER`.
+/// Returns when the token (JWT, RFC 7519) in a kubeconfig for a cluster expires, in seconds since the Unix epoch. The outer
+/// `None` means that no user has a token. Prefers the user that omnictl named after the cluster, `INSTANCE-CLUSTER-USER`.
 ///
 /// # Errors
-/// Why that is not known.
+/// Returns the reason if the kubeconfig or the token cannot be parsed.
 pub fn token_end(kubeconfig: &str, cluster: &str) -> Result<Option<Option<u64>>, String> {
     let config: Value = serde_yaml::from_str(kubeconfig).map_err(|error| format!("not valid YAML: {error}"))?;
     let users = config["users"].as_array().ok_or("not a kubeconfig: it has no `users`")?;
@@ -108,7 +108,7 @@ pub fn token_end(kubeconfig: &str, cluster: &str) -> Result<Option<Option<u64>>,
     Ok(Some(claims.ok_or("its token cannot be read")?["exp"].as_u64()))
 }
 
-/// The bytes inside an armored private key.
+/// Returns the bytes of an armored private key.
 pub(super) fn unarmor(text: &str) -> Option<Vec<u8>> {
     let (_, rest) = text.split_once("-----BEGIN PGP PRIVATE KEY BLOCK-----")?;
     let (body, _) = rest.split_once("-----END PGP PRIVATE KEY BLOCK-----")?;
@@ -120,7 +120,7 @@ pub(super) fn unarmor(text: &str) -> Option<Vec<u8>> {
     STANDARD.decode(data).ok()
 }
 
-/// When the key of these packets (RFC 4880) stops working: the outer `None` says that they are damaged.
+/// Returns when the key in these packets (RFC 4880) expires. The outer `None` means that the packets are damaged.
 fn expiry(mut packets: &[u8]) -> Option<Option<SystemTime>> {
     let mut created = None;
     let mut expires: Option<u64> = None;
@@ -128,7 +128,7 @@ fn expiry(mut packets: &[u8]) -> Option<Option<SystemTime>> {
         let (tag, body, rest) = packet(packets)?;
         packets = rest;
         match tag {
-            // Secret key: version, then the creation time.
+            // Secret key packet: the version, then the creation time.
             5 => created = Some(u64::from(u32_at(body, 1)?)),
             2 if body.first() == Some(&4) => {
                 let fields = lifetimes(body)?;
@@ -152,12 +152,12 @@ pub(super) struct Lifetimes {
     pub(super) made: Option<u32>,
     pub(super) signature: Option<u32>,
     pub(super) key: Option<u32>,
-    /// What the key may be used for (27): 0x0c are the two bits of encryption.
+    /// Key flags (subpacket 27); 0x0c are the two encryption bits.
     pub(super) flags: Option<u8>,
 }
 
-/// The times in a signature of version 4 (type, two algorithms, then the hashed subpackets): when made (2), how long it (3) and the
-/// key (9) are good, in seconds.
+/// Parses the hashed subpackets of a version 4 signature (after the type and two algorithms): creation time (2), and the
+/// lifetimes of signature (3) and key (9), in seconds.
 pub(super) fn lifetimes(signature: &[u8]) -> Option<Lifetimes> {
     let length = usize::from(u16::from_be_bytes([*signature.get(4)?, *signature.get(5)?]));
     let mut fields = signature.get(6..6 + length)?;
@@ -177,7 +177,7 @@ pub(super) fn lifetimes(signature: &[u8]) -> Option<Lifetimes> {
     Some(found)
 }
 
-/// Tag, body and the rest after one packet; both header formats.
+/// Parses a packet with either header format; returns the tag, the body and the remaining bytes.
 pub(super) fn packet(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let head = *bytes.first()?;
     let (tag, length, used): (u8, usize, usize) = if head & 0x40 != 0 {
@@ -197,7 +197,7 @@ pub(super) fn packet(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     Some((tag, bytes.get(used..end)?, bytes.get(end..)?))
 }
 
-/// A length of one, two or five octets, and how many it takes; first octets from `end` on begin no length of two.
+/// Parses a length of one, two or five octets; also returns its size. Two-octet lengths start below `end`.
 fn field_length(bytes: &[u8], end: u8) -> Option<(usize, usize)> {
     match *bytes.first()? {
         first @ 0..192 => Some((usize::from(first), 1)),
@@ -215,7 +215,7 @@ pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
 mod tests {
     use super::*;
 
-    /// A key of the real structure with `created` and lifetime in seconds; the secret material is zeros.
+    /// Builds a key with the real structure and the given `created` time and lifetime in seconds; the secret material is zeros.
     fn key(name: &str, created: u32, lifetime: Option<u32>) -> String {
         let mut secret_key = vec![4];
         secret_key.extend(created.to_be_bytes());

@@ -1,17 +1,17 @@
-//! `docker/omni.asc`, the key that Omni's store is encrypted with: Omni cannot ask for a passphrase, needs a part that
-//! encrypts, and a key that ends takes the store with it (omni v1.9.3: `failed to init cipher: failed to provide key`).
+//! `docker/omni.asc`, the key that encrypts Omni's store. Omni cannot prompt for a passphrase, needs an encryption subkey, and
+//! cannot open the store after the key expires (omni v1.9.3: `failed to init cipher: failed to provide key`).
 //!
-//! Read from the key's own packets (RFC 4880, RFC 9580), so that the answer needs no gpg and no keyring.
+//! The packets of the key are parsed here (RFC 4880, RFC 9580), so that no gpg and no keyring are needed.
 
 use crate::clock;
 use crate::spec::key::{lifetimes, packet, u32_at, unarmor};
 
-/// What the key is, when it will do.
+/// A usable key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreKey {
-    /// The user id, such as `Omni (etcd encryption) <admin@example.com>`.
+    /// The user ID, for example `Omni (etcd encryption) <admin@example.com>`.
     pub user: String,
-    /// When its encrypting part ends, in seconds since 1970.
+    /// When its encryption subkey expires, in seconds since the Unix epoch.
     pub expires: Option<u64>,
 }
 
@@ -22,7 +22,7 @@ pub struct UnusableKey {
     pub fix: String,
 }
 
-/// One key or subkey, with what its signatures say.
+/// A key or subkey with the properties from its signatures.
 #[derive(Default)]
 struct Part {
     created: u64,
@@ -34,8 +34,8 @@ struct Part {
 }
 
 impl Part {
-    /// Whether it may encrypt: by its flags; without them by what its algorithm can do (1, 2 RSA, 16 ElGamal, 18 ECDH,
-    /// 25 X25519, 26 X448).
+    /// Whether it may encrypt, according to its flags or, without flags, its algorithm (1, 2 RSA, 16 ElGamal, 18 ECDH, 25 X25519,
+    /// 26 X448).
     fn encrypts(&self) -> bool {
         let able = matches!(self.algorithm, 1 | 2 | 16 | 18 | 25 | 26);
         able && self.flags.is_none_or(|flags| flags & 0x0c != 0)
@@ -46,10 +46,10 @@ impl Part {
     }
 }
 
-/// Judges the text of `docker/omni.asc` at `now`, in seconds since 1970.
+/// Checks the text of `docker/omni.asc` at `now`, in seconds since the Unix epoch.
 ///
 /// # Errors
-/// Why Omni could not use it.
+/// Returns the reason if Omni could not use the key.
 pub fn judge(text: &str, now: u64) -> Result<StoreKey, UnusableKey> {
     let no = |why: &str, fix: &str| Err(UnusableKey { why: why.to_owned(), fix: fix.to_owned() });
     let export =
@@ -76,7 +76,7 @@ pub fn judge(text: &str, now: u64) -> Result<StoreKey, UnusableKey> {
             "add one: `gpg --quick-add-key FINGERPRINT rsa4096 encr never`, then export it again",
         );
     }
-    // The subkey ends with its primary key; a part without an end is the last to go.
+    // A subkey expires with its primary key; a key without an expiry outlasts all others.
     let end = |part: &&Part| [part.expires(), primary.expires()].into_iter().flatten().min();
     let expires = if able.iter().any(|part| end(part).is_none()) { None } else { able.iter().filter_map(end).max() };
     if let Some(at) = expires.filter(|at| *at <= now) {
@@ -88,7 +88,7 @@ pub fn judge(text: &str, now: u64) -> Result<StoreKey, UnusableKey> {
     Ok(StoreKey { user, expires })
 }
 
-/// The keys in order, the primary one first, and the user id.
+/// Returns the keys in order, the primary key first, and the user ID.
 fn parts(mut packets: &[u8]) -> Option<(Vec<Part>, String)> {
     let (mut found, mut user) = (Vec::<Part>::new(), String::new());
     while !packets.is_empty() {
@@ -101,7 +101,7 @@ fn parts(mut packets: &[u8]) -> Option<(Vec<Part>, String)> {
                 let fields = lifetimes(body)?;
                 let Some(last) = found.last_mut() else { continue };
                 match body.get(1)? {
-                    // Certification of a user id, direct, binding of a subkey.
+                    // Certification of a user ID, direct-key signature, subkey binding.
                     0x10..=0x13 | 0x18 | 0x1f => {
                         last.flags = fields.flags.or(last.flags);
                         let seconds = fields.key.filter(|&seconds| seconds != 0).map(u64::from);
@@ -117,8 +117,8 @@ fn parts(mut packets: &[u8]) -> Option<(Vec<Part>, String)> {
     Some((found, user))
 }
 
-/// A secret key or subkey: version, time, algorithm, the public numbers, then the octet that says how the private ones
-/// are locked, 0 for not at all.
+/// Parses a secret key or subkey: version, time, algorithm, the public numbers, then the octet that specifies the encryption of
+/// the private numbers, 0 for none.
 fn part(body: &[u8]) -> Option<Part> {
     let version = *body.first()?;
     let (created, algorithm) = (u64::from(u32_at(body, 1)?), *body.get(5)?);
@@ -130,7 +130,7 @@ fn part(body: &[u8]) -> Option<Part> {
     Some(Part { created, algorithm, locked: *body.get(at)? != 0, ..Part::default() })
 }
 
-/// How many octets the public numbers of a version 4 key take.
+/// Returns the number of octets of the public numbers of a version 4 key.
 fn public_length(algorithm: u8, body: &[u8]) -> Option<usize> {
     let number = |at: usize| {
         let bits = usize::from(u16::from_be_bytes([*body.get(at)?, *body.get(at + 1)?]));
@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn flags_of_a_key_say_whether_it_encrypts() {
         let packets = unarmor(&fixture("rsa")).unwrap();
-        // The subpacket 27 of a subkey: it may encrypt messages and storage (0x0c), only one of them, or sign (0x02).
+        // Subpacket 27 of a subkey: encrypt messages and storage (0x0c), only one of them, or sign (0x02).
         let with = |flags: u8| {
             let at = packets.windows(3).position(|bytes| bytes == [2, 27, 0x0c]).unwrap() + 2;
             let text = STANDARD.encode([&packets[..at], &[flags], &packets[at + 1..]].concat());

@@ -1,8 +1,8 @@
 //! Machine classes: the resource `MachineClasses.omni.sidero.dev` as `omnictl apply` reads it.
 //!
-//! The form is that of omnictl v1.9.3: each document is a mapping of exactly `metadata` and `spec` (cosi-project/runtime
-//! v1.16.2 pkg/resource/protobuf/yaml.go); the keys of `spec` are the Go names in lower case without separators. omnictl drops
-//! any other key silently, so every unknown key is an error here.
+//! The format is that of omnictl v1.9.3: each document is a mapping of exactly `metadata` and `spec` (cosi-project/runtime
+//! v1.16.2 pkg/resource/protobuf/yaml.go); the keys of `spec` are the Go names in lower case without separators. omnictl silently
+//! drops all other keys, so every unknown key is an error here.
 
 mod render;
 
@@ -15,7 +15,7 @@ pub use render::{NewClass, render};
 
 /// The resource type of a machine class.
 pub const TYPE: &str = "MachineClasses.omni.sidero.dev";
-/// The namespace that `omnictl get` looks in; a class anywhere else is never seen again.
+/// The namespace that `omnictl get` reads; classes in any other namespace are never found.
 pub const NAMESPACE: &str = "default";
 
 const RULES: Rules = Rules {
@@ -47,11 +47,11 @@ pub const SPEC_KEYS: &[&str] = &["matchlabels", "autoprovision"];
 /// Keys of `spec.autoprovision`.
 pub const PROVISION_KEYS: &[&str] = &["providerid", "kernelargs", "metavalues", "providerdata", "grpctunnel"];
 
-/// One machine class.
+/// A machine class.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MachineClass {
     pub id: String,
-    /// Empty if the file names none: Omni then stores the class where nothing finds it.
+    /// Empty if missing in the file: Omni then stores the class where nothing finds it.
     pub namespace: String,
     pub labels: Vec<(String, String)>,
     pub annotations: Vec<(String, String)>,
@@ -59,47 +59,47 @@ pub struct MachineClass {
     pub match_labels: Vec<String>,
     /// How the machines are provisioned; mutually exclusive with `match_labels`.
     pub auto_provision: Option<AutoProvision>,
-    /// Where the class's document starts.
+    /// Position of the document.
     pub place: Location,
-    /// Where its `metadata.id` is.
+    /// Position of `metadata.id`.
     pub id_at: Position,
-    /// Where its `spec` is.
+    /// Position of `spec`.
     pub spec_at: Position,
 }
 
-/// The part of a class that has an infrastructure provider make its machines.
+/// The section of a class that makes an infrastructure provider create its machines.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AutoProvision {
-    /// The provider's id in Omni, equal to its `--id`.
+    /// The ID of the provider in Omni, equal to its `--id`.
     pub provider_id: String,
     pub kernel_args: Vec<String>,
     pub meta_values: Vec<(u32, String)>,
-    /// YAML as text, read by the provider alone; see [`super::provider_data`].
+    /// YAML text that only the provider reads; see [`super::provider_data`].
     pub provider_data: String,
     /// 0 unset, 1 enabled, 2 disabled (specs.GrpcTunnelMode).
     pub grpc_tunnel: u8,
-    /// Where `autoprovision` and `providerid` are, and where the text of `providerdata` starts.
+    /// Positions of `autoprovision`, `providerid` and the text of `providerdata`.
     pub at: Position,
     pub provider_id_at: Position,
     pub provider_data_at: TextPosition,
 }
 
-/// True for the Kubernetes-style form that older guides show (`apiVersion: infrastructure.omni.siderolabs.io/v1alpha1`,
-/// `kind: MachineClass`), which no program reads.
+/// Returns true for the Kubernetes-style format of older guides (`apiVersion: infrastructure.omni.siderolabs.io/v1alpha1`, `kind:
+/// MachineClass`), which no program reads.
 pub fn is_legacy(root: &Node) -> bool {
     let api = root.get("apiVersion").and_then(Node::text).unwrap_or_default();
     let kind = root.get("kind").and_then(Node::text).unwrap_or_default();
     api.starts_with("infrastructure.omni.siderolabs.io/") || kind == "MachineClass"
 }
 
-/// Reads every class of a file. The value contains all classes that could be read, complete or not; documents of other resource
-/// types are reported and left out.
+/// Parses every class in a file. The value contains all classes that could be parsed, complete or not; documents of other
+/// resource types are reported and omitted.
 pub fn parse(file: &str, bytes: &[u8]) -> Parsed<Vec<MachineClass>> {
     let stream = yaml::load(file, bytes);
     parse_stream(file, &stream)
 }
 
-/// The same over a stream that is already read.
+/// Same as [`parse`] for a stream that is already loaded.
 pub fn parse_stream(file: &str, stream: &yaml::Stream) -> Parsed<Vec<MachineClass>> {
     let mut decoder = Decoder::new(file, RULES);
     decoder.findings = stream.findings.clone();
@@ -118,7 +118,7 @@ pub fn parse_stream(file: &str, stream: &yaml::Stream) -> Parsed<Vec<MachineClas
     Parsed { value, findings: decoder.findings }
 }
 
-/// omnictl reads `metadata` by hand and takes the last of two equal keys; everywhere else they are refused.
+/// omnictl parses `metadata` with custom code that uses the last of two equal keys; everywhere else duplicates are rejected.
 fn duplicates_in_metadata(d: &mut Decoder<'_>, root: &Node) {
     let Some(metadata) = root.get("metadata") else { return };
     let labels = ["labels", "annotations"].iter().filter_map(|k| metadata.get(k)).flat_map(Node::entries);
@@ -235,8 +235,8 @@ fn class(d: &mut Decoder<'_>, root: &Node, metadata: &Node, spec: &Node) -> Opti
     Some(MachineClass { id, namespace, labels, annotations, match_labels, auto_provision, place, id_at, spec_at })
 }
 
-/// What omnictl's own reading of `metadata` refuses beyond wrong types (cosi-project/runtime v1.16.2
-/// pkg/resource/metadata.go): nulls for mappings and lists, aliases, and texts that mean nothing.
+/// Reports what the custom `metadata` parser of omnictl rejects besides wrong types (cosi-project/runtime v1.16.2
+/// pkg/resource/metadata.go): nulls for mappings and lists, aliases, and values that are not valid.
 fn read_by_hand(d: &mut Decoder<'_>, metadata: &Node) {
     for entry in metadata.entries() {
         let (key, value) = (entry.key.as_str(), &entry.value);
@@ -248,7 +248,7 @@ fn read_by_hand(d: &mut Decoder<'_>, metadata: &Node) {
             ("phase", Some(text)) if !matches!(text, "running" | "tearingDown") => "`running` or `tearingDown`",
             ("created" | "updated", Some(text)) if !is_timestamp(text) => "a time like 2026-01-02T03:04:05Z",
             ("owner", Some(text)) if !text.is_empty() && !value.is_null() => "empty: only Omni sets it",
-            // An alias has the place of what it stands for, which is before it.
+            // An alias has the position of its anchor, which is before the key.
             _ if METADATA_KEYS.contains(&key)
                 && (value.at.line, value.at.column) < (entry.at.line, entry.at.column) =>
             {
