@@ -1,34 +1,34 @@
-//! A snapshot of Omni's etcd, read from its file: whose store it is, how much it holds, and which keys open it.
+//! Reads the file of an etcd snapshot of Omni: the account, the number of resources, and the keys that open the store.
 //!
-//! The file is a bbolt database (etcd-io/bbolt v1.4 `page.go`, `node.go`) whose bucket `key` has a value for each revision
-//! (etcd v3.6.12 `api/mvccpb/kv.proto`). Omni's keys are `/omni/ACCOUNT/NAMESPACE/TYPE/ID`, with a hash for the ID, and
-//! `keystore-omni/record-store/HASH` holds the slots of its key store (omni v1.9.3 `internal/backend/runtime/keyprovider`).
+//! The file is a bbolt database (etcd-io/bbolt v1.4 `page.go`, `node.go`) whose bucket `key` has a value for each revision (etcd
+//! v3.6.12 `api/mvccpb/kv.proto`). Omni's keys are `/omni/ACCOUNT/NAMESPACE/TYPE/ID`, with a hash for the ID, and
+//! `keystore-omni/record-store/HASH` contains the slots of its key store (omni v1.9.3 `internal/backend/runtime/keyprovider`).
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{Read, Seek, SeekFrom};
 
 const DAMAGED: &str = "the etcd snapshot is damaged";
-/// What marks a bbolt database.
+/// The magic number of a bbolt database.
 const MAGIC: u32 = 0xED0C_DAED;
 const HEADER: usize = 16;
 const BRANCH: u16 = 1;
 const LEAF: u16 = 2;
-/// The prefix of the only keys whose values are kept.
+/// Prefix of the keys whose values are kept in memory.
 const KEY_STORE: &[u8] = b"keystore-omni/";
 
-/// What a store holds.
+/// The contents of a store.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Store {
-    /// The account, by the prefix of the keys; several when Omni once ran with another.
+    /// Number of keys by account, which is part of the key prefix; several if Omni once ran with another account.
     pub accounts: BTreeMap<String, u64>,
-    /// The number of resources of each type: `Clusters`, `Machines`.
+    /// Number of resources by type: `Clusters`, `Machines`.
     pub kinds: BTreeMap<String, u64>,
-    /// By name, `Omni <fingerprint>`, the store's own key as an armored PGP message.
+    /// The key of the store as an armored PGP message, by slot name, `Omni <fingerprint>`.
     pub slots: BTreeMap<String, String>,
 }
 
 impl Store {
-    /// How many resources of a type there are.
+    /// Returns the number of resources of a type.
     pub fn count(&self, kind: &str) -> u64 {
         self.kinds.get(kind).copied().unwrap_or_default()
     }
@@ -37,14 +37,14 @@ impl Store {
 /// Reads a snapshot.
 ///
 /// # Errors
-/// Why it is not one, or is damaged.
+/// Returns the reason if the file is not a snapshot or is damaged.
 pub fn read(file: &mut (impl Read + Seek)) -> Result<Store, String> {
     let mut pages = Pages::open(file)?;
     let mut live: HashMap<Vec<u8>, Vec<u8>> = HashMap::new();
     pages.each_revision(&mut |revision, value| {
         let mut fields = fields(value)?;
         let key = fields.remove(&1)?.pop()?.to_vec();
-        // A revision is 17 bytes; one that deletes has a mark behind them.
+        // A revision has 17 bytes; a deletion has an additional mark after them.
         if revision.len() > 17 {
             live.remove(&key);
         } else {
@@ -67,7 +67,7 @@ pub fn read(file: &mut (impl Read + Seek)) -> Result<Store, String> {
     Ok(store)
 }
 
-/// The slots of a key store (cosi-project/runtime v1.16.2 `api/key_storage/key_storage.proto`).
+/// Parses the slots of a key store (cosi-project/runtime v1.16.2 `api/key_storage/key_storage.proto`).
 fn slots(value: &[u8]) -> Option<BTreeMap<String, String>> {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
     let slot = |entry: &&[u8]| {
@@ -78,7 +78,7 @@ fn slots(value: &[u8]) -> Option<BTreeMap<String, String>> {
     fields(value)?.get(&2)?.iter().map(slot).collect()
 }
 
-/// The length-delimited fields of a message, by number; those of other types are skipped.
+/// Parses the length-delimited fields of a message, by number; varint fields are skipped.
 fn fields(mut bytes: &[u8]) -> Option<BTreeMap<u64, Vec<&[u8]>>> {
     let mut found: BTreeMap<u64, Vec<&[u8]>> = BTreeMap::new();
     while !bytes.is_empty() {
@@ -126,11 +126,11 @@ struct Pages<'a, F> {
     root: u64,
     /// The number of pages.
     count: u64,
-    /// How many may still be read: each is read once.
+    /// Number of pages that may still be read; each page is read at most once.
     left: u64,
 }
 
-/// What is done with a key and its value; `None` when it is damaged.
+/// Callback for a key and its value; returns `None` if they are damaged.
 type Visit<'v> = &'v mut dyn FnMut(&[u8], &[u8]) -> Option<()>;
 
 impl<F: Read + Seek> Pages<'_, F> {
@@ -152,7 +152,7 @@ impl<F: Read + Seek> Pages<'_, F> {
         }
     }
 
-    /// A page with those that continue it.
+    /// Reads a page with its overflow pages.
     fn page(&mut self, id: u64) -> Option<Vec<u8>> {
         let mut page = self.bytes(id, 1)?;
         let more = number::<4>(&page, 12)?;
@@ -188,7 +188,7 @@ impl<F: Read + Seek> Pages<'_, F> {
         .ok_or(DAMAGED)?;
         let bucket = bucket.ok_or("the etcd snapshot has no keys")?;
         let page = match number::<8>(&bucket, 0).ok_or(DAMAGED)? {
-            // A small bucket is a page within its parent.
+            // A small bucket is stored inline in its parent.
             0 => bucket.get(HEADER..).unwrap_or_default().to_vec(),
             root => self.page(root).ok_or(DAMAGED)?,
         };
@@ -226,7 +226,7 @@ mod tests {
     use super::*;
     use std::io::Cursor;
 
-    /// A store of Omni 1.4.9, most of it removed, as etcdctl 3.6.6 saved it.
+    /// A store of Omni 1.4.9, saved by etcdctl 3.6.6, with most of it removed.
     const RECORDED: &[u8] = include_bytes!("../../../../lab/data/store/etcd.db");
 
     #[test]
@@ -249,7 +249,7 @@ mod tests {
             let mut bytes = RECORDED.to_vec();
             let at = round.wrapping_mul(7919) % bytes.len();
             bytes[at] ^= 1 << (round % 8);
-            // Pages that are not in use may hold anything.
+            // Unused pages may contain anything.
             let _ = read(&mut Cursor::new(&bytes));
         }
     }

@@ -1,10 +1,10 @@
-//! What a sync of a cluster template does, read from what omnictl prints of it.
+//! Parses the output of omnictl for a sync of a cluster template.
 
 use crate::words::count;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// What a sync would do or did to one resource.
+/// The action of a sync, planned or done, on one resource.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SyncAction {
     /// `create`, `update` or `destroy`.
@@ -12,13 +12,13 @@ pub struct SyncAction {
     /// `Clusters`, `MachineSets`, `ConfigPatches`, …
     pub kind: String,
     pub id: String,
-    /// The machine count before and after, where it changes.
+    /// The machine count before and after, if it changes.
     pub machines: Option<(u64, u64)>,
-    /// The versions of Talos and Kubernetes before and after, where they change.
+    /// The Talos and Kubernetes versions before and after, if they change.
     pub versions: Vec<VersionChange>,
 }
 
-/// A version of a cluster that changes.
+/// A version change of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct VersionChange {
     /// `Talos` or `Kubernetes`.
@@ -27,12 +27,11 @@ pub struct VersionChange {
     pub to: String,
 }
 
-/// The programs with a version, by their key in the diff of a Cluster (omni v1.9.3 `client/api/omni/specs/omni.proto`,
-/// ClusterSpec).
+/// The versioned programs, by their key in the diff of a Cluster (omni v1.9.3 `client/api/omni/specs/omni.proto`, ClusterSpec).
 const VERSIONS: [(&str, &str); 2] = [("talosversion", "Talos"), ("kubernetesversion", "Kubernetes")];
 
 impl SyncAction {
-    /// Whether machines or more go with it.
+    /// Whether the action destroys machines, machine sets or clusters.
     pub fn destroys(&self) -> bool {
         match self.verb {
             "destroy" => matches!(self.kind.as_str(), "Clusters" | "MachineSets" | "MachineSetNodes"),
@@ -40,7 +39,7 @@ impl SyncAction {
         }
     }
 
-    /// A description of what is destroyed with it, for one that [`SyncAction::destroys`].
+    /// Describes what the action destroys; only for actions that [`SyncAction::destroys`].
     pub fn loss(&self) -> String {
         match self.machines {
             Some((before, after)) if self.verb != "destroy" => {
@@ -51,7 +50,7 @@ impl SyncAction {
         }
     }
 
-    /// Takes in a field of its diff that changes.
+    /// Applies a changed field of the diff.
     fn changed(&mut self, key: &str, from: &str, to: &str) {
         if let Some((_, program)) = VERSIONS.iter().find(|(name, _)| *name == key && self.kind == "Clusters") {
             self.versions.push(VersionChange { program, from: from.to_owned(), to: to.to_owned() });
@@ -61,7 +60,7 @@ impl SyncAction {
         }
     }
 
-    /// In words: `destroy machine set demo-workers with its machines`.
+    /// Describes the action: `destroy machine set demo-workers with its machines`.
     pub fn words(&self) -> String {
         let what = match self.kind.as_str() {
             "Clusters" => "cluster".to_owned(),
@@ -78,12 +77,12 @@ impl SyncAction {
     }
 }
 
-/// The actions in what `omnictl cluster template sync [--dry-run] [--verbose]` printed (omni v1.9.3
-/// `client/pkg/template/operations/sync.go`): lines `* creating (dry run) Clusters.omni.sidero.dev(demo)`, each followed
-/// by its diff.
+/// Parses the actions in the output of `omnictl cluster template sync [--dry-run] [--verbose]` (omni v1.9.3
+/// `client/pkg/template/operations/sync.go`): lines `* creating (dry run) Clusters.omni.sidero.dev(demo)`, each followed by its
+/// diff.
 pub fn sync_actions(text: &str) -> Vec<SyncAction> {
     let mut actions: Vec<SyncAction> = Vec::new();
-    // The keys that the current diff takes away.
+    // The keys that the current diff removes.
     let mut before: BTreeMap<&str, &str> = BTreeMap::new();
     for line in text.lines() {
         if let Some(action) = line.strip_prefix("* ").and_then(sync_action) {
@@ -103,10 +102,10 @@ pub fn sync_actions(text: &str) -> Vec<SyncAction> {
     actions
 }
 
-/// The diff of each action of [`sync_actions`], in its order, without the times, the version and the finalizers of the resource: they
-/// change when Omni's controllers write their own notes on it.
+/// Returns the diff of each action of [`sync_actions`], in the same order, without the times, version and finalizers of the
+/// resource, which change whenever Omni's controllers update it.
 pub fn sync_diffs(text: &str) -> Vec<String> {
-    // omnictl indents by four, and the level below `metadata` is the first.
+    // omnictl indents by four spaces, and the keys below `metadata` are at the first level.
     let metadata = |line: &str, keys: &[&str]| {
         let Some(rest) = line.get(1..) else { return false };
         let key = rest.trim_start();
@@ -128,7 +127,7 @@ pub fn sync_diffs(text: &str) -> Vec<String> {
     diffs
 }
 
-/// `key: value` of a line of a diff, without quotes.
+/// Parses `key: value` in a line of a diff, without quotes.
 fn field(line: &str) -> Option<(&str, &str)> {
     let (key, value) = line.split_once(':')?;
     Some((key.trim(), value.trim().trim_matches('"')))

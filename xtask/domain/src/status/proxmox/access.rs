@@ -6,13 +6,13 @@ use serde_json::Value;
 
 use super::{entries, flag, text, whole, words};
 
-/// Privileges by path: the tree in `GET /access/permissions`, each privilege with whether it goes on to the paths below.
+/// Privileges by path, as in `GET /access/permissions`; the bool is whether the privilege propagates to the paths below.
 pub type Tree = BTreeMap<String, BTreeMap<String, bool>>;
 
-/// The tree in `GET /access/permissions`, of the whole or of one path.
+/// Parses `GET /access/permissions`, for all paths or for one.
 ///
 /// # Errors
-/// When it is not a map of maps.
+/// Returns an error if the response is not a map of maps.
 pub fn permissions(data: &Value) -> Result<Tree, String> {
     let no_map = || "the response is not a map of paths".to_owned();
     let mut tree = Tree::new();
@@ -24,12 +24,12 @@ pub fn permissions(data: &Value) -> Result<Tree, String> {
     Ok(tree)
 }
 
-/// What a login may do: the tree, and for some paths the exact answer of Proxmox.
+/// The privileges of a login: the tree, plus the exact privileges that Proxmox reported for some paths.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Permissions {
-    /// All paths with an ACL entry somewhere, as far as the login has anything there.
+    /// Every path with an ACL entry on which the login has a privilege.
     pub tree: Tree,
-    /// What was asked path by path. A path on which the login has nothing is missing in the tree, where it looks like one
+    /// Privileges that were requested path by path. A path without any privilege is missing in the tree, where it looks like one
     /// that inherits (pve-access-control 9.1 `RPCEnvironment.pm` `get_effective_permissions`); here it is empty.
     pub exact: BTreeMap<String, BTreeSet<String>>,
 }
@@ -46,7 +46,7 @@ impl Permissions {
         self.propagates(parent(path), privilege)
     }
 
-    /// Whether the login has the privilege on the path or above, and it goes on to the paths below.
+    /// Whether the login has the privilege on the path or above it, and the privilege propagates to the paths below.
     pub fn propagates(&self, path: Option<&str>, privilege: &str) -> bool {
         let mut next = path;
         while let Some(path) = next {
@@ -59,15 +59,15 @@ impl Permissions {
     }
 }
 
-/// Paths that the tree always has, where the login has anything on them (`get_effective_permissions`).
+/// Paths that the tree always contains if the login has a privilege on them (`get_effective_permissions`).
 const TOP: [&str; 8] = ["/", "/access", "/access/groups", "/nodes", "/pool", "/sdn", "/storage", "/vms"];
 
-/// What the login has on `path`, where the tree leaves no doubt; `None` where only Proxmox can say. `visible`: Proxmox
-/// shows the login the object itself, which it does not without a privilege there.
+/// Returns the privileges on `path` if the tree is conclusive; `None` if only Proxmox can tell. `visible` means that Proxmox
+/// shows the object to the login, which requires a privilege on it.
 ///
-/// A path that is not in the tree has no access control entry, or the login has nothing there. One that is visible has no
-/// entry, then, and inherits what propagates from the path above. Where that one hands down nothing, its entries may hide
-/// those further up (`AccessControl.pm` `roles`).
+/// A path that is missing in the tree either has no ACL entry, or the login has no privileges on it. A visible one therefore has
+/// no entry and inherits what propagates from its parent. If the parent propagates nothing, its entries may hide those further up
+/// (`AccessControl.pm` `roles`).
 pub fn certain(tree: &Tree, path: &str, visible: bool) -> Option<BTreeSet<String>> {
     if let Some(privileges) = tree.get(path) {
         return Some(privileges.keys().cloned().collect());
@@ -80,7 +80,7 @@ pub fn certain(tree: &Tree, path: &str, visible: bool) -> Option<BTreeSet<String
     Some(handed_down.collect()).filter(|handed_down: &BTreeSet<String>| !handed_down.is_empty())
 }
 
-/// The path above: `/a/b` → `/a` → `/` → none.
+/// Returns the parent path: `/a/b` → `/a` → `/` → `None`.
 pub fn parent(path: &str) -> Option<&str> {
     match path.rfind('/')? {
         0 if path.len() == 1 => None,
@@ -89,16 +89,16 @@ pub fn parent(path: &str) -> Option<&str> {
     }
 }
 
-/// The privileges of each role, in `GET /access/roles`.
+/// Parses the privileges of each role in `GET /access/roles`.
 ///
 /// # Errors
-/// When it is not a list.
+/// Returns an error if the response is not a list.
 pub fn roles(data: &Value) -> Result<BTreeMap<String, BTreeSet<String>>, String> {
     let read = |entry: &Value| (text(&entry["roleid"]), words(&entry["privs"], &[',']).into_iter().collect());
     Ok(entries(data, "roles")?.iter().map(read).collect())
 }
 
-/// An entry of the access control list: a role of somebody on a path.
+/// An entry of the access control list: the role of a user, group or token on a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AclEntry {
     pub path: String,
@@ -108,8 +108,8 @@ pub struct AclEntry {
     pub role: String,
 }
 
-/// The entries in `GET /access/acl`: all of them for a login with Sys.Audit on /access, else only those on paths whose
-/// permissions it may change (pve-access-control 9.1 `API2/ACL.pm`). What is not a list holds none.
+/// Parses the entries in `GET /access/acl`: all of them for a login with Sys.Audit on /access, otherwise only those on paths
+/// whose permissions the login may change (pve-access-control 9.1 `API2/ACL.pm`). Returns none if the response is not a list.
 pub fn acl(data: &Value) -> Vec<AclEntry> {
     let read = |entry: &Value| AclEntry {
         path: text(&entry["path"]),
@@ -120,16 +120,16 @@ pub fn acl(data: &Value) -> Vec<AclEntry> {
     data.as_array().into_iter().flatten().map(read).collect()
 }
 
-/// What Proxmox tells of an API token, and of its user, to a login that may know.
+/// An API token and its user, as Proxmox shows them to a login with sufficient privileges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TokenInfo {
-    /// Its rights are the user's cut by its own.
+    /// Whether the token's privileges are the intersection of its own and the user's.
     pub privsep: bool,
-    /// Unix time after which it no longer works; 0 is never.
+    /// Expiry as a Unix time; 0 means never.
     pub expires: u64,
 }
 
-/// The token `name` in `GET /access/users/{userid}/token/{name}` or in the `tokens` of `GET /access/users/{userid}`.
+/// Parses the token `name` in `GET /access/users/{userid}/token/{name}` or in `tokens` of `GET /access/users/{userid}`.
 pub fn token_info(data: &Value, name: &str) -> Option<TokenInfo> {
     let tokens = data.get("tokens");
     let token = tokens.map_or(Some(data), |tokens| tokens.get(name))?.as_object()?;
@@ -139,7 +139,7 @@ pub fn token_info(data: &Value, name: &str) -> Option<TokenInfo> {
     Some(TokenInfo { privsep: token.get("privsep").is_none_or(flag), expires: first.unwrap_or(0) })
 }
 
-/// The zone of each vnet, in `GET /cluster/sdn/vnets`.
+/// Returns the zone of each vnet in `GET /cluster/sdn/vnets`.
 pub fn zones(data: &Value) -> BTreeMap<String, String> {
     let entries = data.as_array().into_iter().flatten();
     entries.map(|entry| (text(&entry["vnet"]), text(&entry["zone"]))).filter(|(vnet, _)| !vnet.is_empty()).collect()
