@@ -1,5 +1,5 @@
-//! What each release of Omni, omnictl, the provider, Talos and Proxmox is, needs, rejects and breaks: `data/releases.yaml`, typed.
-//! Every entry there cites its source. Where the facts end, the answer is `None`: unknown, never a guess.
+//! Facts about each release of Omni, omnictl, the provider, Talos and Proxmox, parsed from `data/releases.yaml`. Every entry
+//! there cites its source. Beyond these facts, lookups return `None` (unknown), never a guess.
 
 use std::sync::LazyLock;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, de::Error};
 
 use crate::version::Minor;
 
-/// The table of this build.
+/// Returns the table that is compiled into this build.
 pub fn table() -> &'static Table {
     static TABLE: LazyLock<Table> = LazyLock::new(|| {
         let text = include_str!("../../data/releases.yaml");
@@ -17,7 +17,7 @@ pub fn table() -> &'static Table {
     &TABLE
 }
 
-/// The releases that an entry is about: semver ranges, any of which may match.
+/// The releases that an entry applies to: semver ranges, any of which may match.
 #[derive(Debug, Clone)]
 pub struct Affected(Vec<VersionReq>);
 
@@ -35,7 +35,7 @@ impl<'de> Deserialize<'de> for Affected {
     }
 }
 
-/// What the code reads of the file; its other columns are for people.
+/// The parts of the file that the code uses; the other columns are for readers.
 #[derive(Debug, Deserialize)]
 pub struct Table {
     pub facts: Facts,
@@ -62,7 +62,7 @@ pub struct Facts {
     pub date: String,
 }
 
-/// The set of versions that this kit recommends.
+/// The versions that this kit recommends.
 #[derive(Debug, Deserialize)]
 pub struct Recommended {
     pub omni: Pin,
@@ -80,17 +80,17 @@ pub struct Pin {
     pub version: Version,
 }
 
-/// A minor of Omni, which is also the minor of the omnictl that belongs to it.
+/// A minor version of Omni, which is also that of the matching omnictl.
 #[derive(Debug, Deserialize)]
 pub struct OmniRelease {
     pub minor: Minor,
-    /// The last patch that was seen.
+    /// The newest known patch release.
     pub newest: Option<Version>,
-    /// `None` where the facts do not say.
+    /// `None` if unknown.
     pub talos: Option<TalosSupport>,
-    /// The Kubernetes of a new cluster by default.
+    /// The default Kubernetes version of new clusters.
     pub kubernetes: Option<Version>,
-    /// Its store cannot go back to the minor before.
+    /// Whether its store cannot be used by the previous minor version again.
     #[serde(default)]
     pub migrates: bool,
 }
@@ -98,9 +98,9 @@ pub struct OmniRelease {
 #[derive(Debug, Deserialize)]
 pub struct TalosSupport {
     pub default: Version,
-    /// The oldest for new clusters and upgrades.
+    /// The oldest version for new clusters and upgrades.
     pub min: Minor,
-    /// The newest; `None` where Omni has no such limit.
+    /// The newest version; `None` if Omni has no such limit.
     pub max: Option<Minor>,
 }
 
@@ -116,7 +116,7 @@ struct EtcdVersion {
     version: Version,
 }
 
-/// Flags and keys of Omni's configuration that a release requires or no longer accepts.
+/// Flags and configuration keys that a release of Omni requires or no longer accepts.
 #[derive(Debug, Deserialize)]
 pub struct FlagChange {
     pub since: Version,
@@ -129,7 +129,7 @@ pub struct FlagChange {
     pub source: String,
 }
 
-/// Something to know before Omni goes to a release.
+/// A note to read before upgrading Omni to a release.
 #[derive(Debug, Deserialize)]
 pub struct Note {
     pub at: Version,
@@ -140,12 +140,12 @@ pub struct Note {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// Do not move to an affected release.
+    /// Do not upgrade to an affected release.
     Block,
     Note,
 }
 
-/// A severe bug of the releases that it names. One that names several programs needs all of them.
+/// A severe bug. If it names several programs, it only occurs with an affected release of each.
 #[derive(Debug, Deserialize)]
 pub struct Bug {
     pub id: String,
@@ -162,28 +162,28 @@ pub struct Bug {
 pub struct TalosRelease {
     pub minor: Minor,
     pub newest: Option<Version>,
-    /// Oldest and newest minor of Kubernetes.
+    /// The oldest and newest supported minor version of Kubernetes.
     pub kubernetes: (Minor, Minor),
-    /// The oldest minor that can be upgraded to it.
+    /// The oldest minor version that can be upgraded to this one.
     pub from: Option<Minor>,
 }
 
 #[derive(Debug, Deserialize)]
 pub struct ProviderRelease {
     pub version: Version,
-    /// How its image is tagged, where that is not its version.
+    /// The image tag, if it differs from the version.
     pub tag: Option<String>,
-    /// The releases of Omni that it runs with; `None` for any of its time.
+    /// The Omni releases that it works with; `None` for any of the same time.
     pub omni: Option<Affected>,
     pub text: Option<String>,
     pub source: String,
 }
 
-/// A key of cluster templates that not every omnictl knows.
+/// A key of cluster templates that only newer versions of omnictl support.
 #[derive(Debug, Deserialize)]
 pub struct TemplateKey {
     pub since: Minor,
-    /// The mappings that hold it: a kind of document, with the path below it.
+    /// The mappings that contain the key: a document kind and the path below it.
     pub r#in: Vec<String>,
     pub key: String,
 }
@@ -207,23 +207,23 @@ pub struct ForbiddenDocuments {
 }
 
 impl Table {
-    /// What is known of a release of Omni; `None` beyond the facts.
+    /// Returns the facts about a release of Omni; `None` if unknown.
     pub fn omni(&self, version: &Version) -> Option<&OmniRelease> {
         let minor = Minor::from(version);
         self.omni.iter().find(|release| release.minor == minor)
     }
 
-    /// The Talos that a release of Omni supports; `None` where that is unknown.
+    /// Returns the Talos versions that a release of Omni supports; `None` if unknown.
     pub fn talos_of_omni(&self, omni: &Version) -> Option<&TalosSupport> {
         self.omni(omni)?.talos.as_ref()
     }
 
-    /// The API version of a release of Omni or omnictl; `None` where that is unknown.
+    /// Returns the API version of a release of Omni or omnictl; `None` if unknown.
     pub fn api(&self, version: &Version) -> Option<u32> {
         self.api.iter().rev().find(|entry| entry.since <= *version)?.version
     }
 
-    /// The image with the tools of the etcd in a release of Omni; of the newest known one beyond the facts.
+    /// Returns the image with the tools for the etcd of an Omni release; beyond the facts, that of the newest known etcd.
     pub fn etcd_image(&self, omni: &Version) -> String {
         let entry = self.etcd.iter().rev().find(|entry| entry.since <= *omni).or(self.etcd.first());
         let version = entry.map(|entry| entry.version.to_string()).unwrap_or_default();
@@ -235,12 +235,12 @@ impl Table {
         self.talos.iter().find(|release| release.minor == minor)
     }
 
-    /// The oldest and the newest minor of Kubernetes that a Talos supports; `None` beyond the facts.
+    /// Returns the oldest and newest minor version of Kubernetes that a Talos version supports; `None` if unknown.
     pub fn kubernetes_of_talos(&self, talos: Minor) -> Option<(Minor, Minor)> {
         self.talos.iter().find(|release| release.minor == talos).map(|release| release.kubernetes)
     }
 
-    /// The bugs of a set of versions. A bug of several programs needs all of them to be given.
+    /// Returns the bugs that affect a set of versions. A bug of several programs requires all of their versions.
     pub fn bugs_of<'a>(
         &'a self,
         omni: Option<&'a Version>,
@@ -260,7 +260,7 @@ impl Table {
 mod tests {
     use super::*;
 
-    /// A misspelt key would be a fact that nothing reads.
+    /// A misspelt key would be a fact that is never read.
     fn named_and_sourced(value: &serde_yaml::Value) {
         const KEYS: &str = " facts recommended omni api etcd flags notes bugs talos provider template_keys forbidden \
              omnictl kubernetes tailscale tsidp compose seen date version why minor newest default min max machinery migrates \
@@ -296,7 +296,7 @@ mod tests {
             let affected = [&bug.omni, &bug.talos, &bug.provider].into_iter().flatten();
             assert!(affected.clone().count() > 0, "{} names no release", bug.id);
         }
-        // What is recommended is covered by the facts and free of bugs that block.
+        // The recommended versions are covered by the facts and have no blocking bugs.
         let pins = &table.recommended;
         let (omni, talos, provider) = (&pins.omni.version, &pins.talos.version, &pins.provider.version);
         assert!(

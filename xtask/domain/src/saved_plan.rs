@@ -1,4 +1,4 @@
-//! A plan that one run saves and a later one carries out: what the file holds, and what has changed since.
+//! Plans that one run saves and a later run applies: the contents of the file, and what has changed since.
 
 use std::collections::BTreeMap;
 
@@ -9,33 +9,33 @@ use crate::clock;
 use crate::secret::{hide_in, redact};
 use crate::words::count;
 
-/// The format that this program writes and reads.
+/// The format version that this program reads and writes.
 const FORMAT: u64 = 1;
 
-/// What a plan file holds. There are no diffs in it and no contents of files, which may hold secrets: what was decided is bound
-/// by hash, and read again from the project and from Omni when it is carried out.
+/// The contents of a plan file. It contains no diffs and no file contents, which may contain secrets: the inputs of the plan are
+/// bound by hash, and read again from the project and from Omni when the plan is applied.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SavedPlan {
     format: u64,
-    /// The task that made it.
+    /// The task that made the plan.
     pub task: String,
     made: String,
     expires: String,
-    /// The address of the Omni that it is for.
+    /// The endpoint of the Omni that the plan is for.
     pub omni: String,
     /// The rules whose errors were allowed.
     pub allowed: Vec<String>,
-    /// The files that the task was given.
+    /// The files that were passed to the task.
     pub files: Vec<String>,
-    /// What the decision rests on, each with its hash or version.
+    /// The inputs of the plan, each with its hash or version.
     pub bound: BTreeMap<String, String>,
     pub changes: Vec<PlannedChange>,
-    /// The hash of all of the above: shows an edit, and is not a signature.
+    /// Hash of all fields above. It detects edits but is not a signature.
     seal: String,
 }
 
-/// One change, in the words in which it was shown.
+/// A change, with the wording in which it was shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlannedChange {
@@ -46,7 +46,7 @@ pub struct PlannedChange {
     pub destroys: Vec<String>,
 }
 
-/// What binds a plan: the Omni, files and resource versions for which it was made.
+/// The inputs that bind a plan: the Omni, files and resource versions that it was made for.
 #[derive(Debug, Default)]
 pub struct PlanBinding {
     pub omni: String,
@@ -55,19 +55,19 @@ pub struct PlanBinding {
     pub bound: BTreeMap<String, String>,
 }
 
-/// `sha256:` and the hash of `bytes`.
+/// Returns `sha256:` followed by the hash of `bytes`.
 pub fn hash(bytes: &[u8]) -> String {
     let digits: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     format!("sha256:{digits}")
 }
 
-/// The name under which a file is bound.
+/// Returns the key under which a file is bound.
 pub fn file_key(path: &str) -> String {
     format!("file {path}")
 }
 
 impl SavedPlan {
-    /// A sealed plan, with every known secret redacted. Times are in seconds since 1970.
+    /// Creates a sealed plan with every known secret redacted. Times are in seconds since the Unix epoch.
     pub fn new(
         task: &str,
         grounds: PlanBinding,
@@ -101,10 +101,10 @@ impl SavedPlan {
         plan
     }
 
-    /// The plan in the text of a file.
+    /// Parses the text of a plan file.
     ///
     /// # Errors
-    /// Why it is none, or none of this format, or was edited.
+    /// Returns the reason if it is not a plan, has another format, or was edited.
     pub fn parse(text: &str) -> Result<SavedPlan, String> {
         let value: serde_json::Value = serde_json::from_str(text).map_err(|error| match error.is_eof() {
             true => format!("it is empty or cut off: {error}"),
@@ -129,7 +129,7 @@ impl SavedPlan {
         Ok(plan)
     }
 
-    /// The text of its file.
+    /// Returns the text of the plan file.
     pub fn text(&self) -> String {
         serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
     }
@@ -139,16 +139,16 @@ impl SavedPlan {
         hash(serde_json::to_string(&open).unwrap_or_default().as_bytes())
     }
 
-    /// Since when it has expired, if it has at `now` (seconds since 1970).
+    /// Returns the expiry time if the plan is expired at `now` (seconds since the Unix epoch).
     pub fn expired(&self, now: u64) -> Option<&str> {
         clock::seconds(&self.expires).is_none_or(|end| end <= now).then_some(&self.expires)
     }
 
-    /// What the plan of now has that this one does not have, or has otherwise; empty when now nothing is to be done but what this
-    /// one says. What it says and is done by now, as by a run that was cut off, does not count.
+    /// Returns what is new or different in the plan `now`; empty if it contains only changes of this plan. Changes of this plan
+    /// that are already done, for example by an interrupted run, do not count.
     pub fn differences(&self, now: &SavedPlan) -> Vec<String> {
         let mut found = compared(&self.bound, &now.bound);
-        // The effect is put in words from what is bound, and from figures of the moment.
+        // Effects are not compared: their wording derives from the bound values and from current figures.
         let of = |plan: &SavedPlan| -> BTreeMap<String, String> {
             let lost = |change: &PlannedChange| -> Vec<String> {
                 change.destroys.iter().map(|what| format!("{} destroys {what}", change.title())).collect()
@@ -160,7 +160,7 @@ impl SavedPlan {
         found
     }
 
-    /// For people: what changes, what is destroyed, and what it rests on.
+    /// Describes what changes, what is destroyed, and which inputs the plan depends on.
     pub fn words(&self) -> String {
         let mut lines = vec![
             format!("{} by `{}`, for {}", count(self.changes.len(), "change"), self.task, self.omni),
@@ -181,7 +181,7 @@ impl SavedPlan {
         lines.join("\n")
     }
 
-    /// The same for a comment on a pull request. Everything is quoted as it is: names from files are no Markdown.
+    /// Same as [`SavedPlan::words`] for a pull request comment, in a code fence because names from files are not Markdown.
     pub fn markdown(&self) -> String {
         let title = match self.changes.iter().any(|change| !change.destroys.is_empty()) {
             true => format!("{}, **with destruction**", count(self.changes.len(), "change")),
@@ -200,10 +200,10 @@ impl PlannedChange {
     }
 }
 
-/// What is bound of new machines for which there is room: it holds, whatever was known when the plan was made.
+/// The bound value of new machines that fit. It matches whatever value the plan was made with.
 pub const FIT: &str = "they fit";
 
-/// What `now` has that was not planned, or has otherwise, in words. Hashes say only that it differs.
+/// Describes what is new or different in `now`. For hashes, reports only that they differ.
 pub fn compared(planned: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> Vec<String> {
     let mut found = Vec::new();
     for (key, was) in planned {
