@@ -1,5 +1,5 @@
-//! Why a cluster is stuck: one chain from the template to Kubernetes, with the state of each link, and every cause, the one that
-//! blocks first. Nothing is guessed: what was not seen is unknown, and what only takes its time is waited for.
+//! Explains why a cluster is stuck: one chain from the template to Kubernetes, with the state of each link and every cause, the
+//! first blocker first. Nothing is guessed: a link that was not observed is unknown, and a link that only needs time is waiting.
 
 mod machine;
 mod without_omni;
@@ -36,7 +36,7 @@ pub enum Link {
     Kubernetes,
 }
 
-/// How a link is.
+/// The state of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, strum::IntoStaticStr)]
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
@@ -47,62 +47,62 @@ pub enum LinkState {
     Unknown,
 }
 
-/// A link with its evidence: the reason where it is unknown.
+/// A link with its state and the evidence for it; for an unknown link, the reason why it is unknown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LinkView {
     pub link: Link,
     pub state: LinkState,
-    /// Since when it is waited for, or the machine that breaks it has not changed, as RFC 3339.
+    /// When the wait began, or when the machine that breaks the link last changed, as RFC 3339.
     pub since: Option<String>,
-    /// How long that usually takes.
+    /// How long the wait usually takes.
     pub typical: Option<&'static str>,
     pub evidence: String,
 }
 
 impl LinkView {
-    /// What is waited for comes without anybody's doing.
+    /// Returns true if the link is waiting and the wait ends without anyone acting.
     pub fn passes(&self) -> bool {
         self.state == LinkState::Waiting && !self.typical.is_some_and(|typical| LASTING.contains(&typical))
     }
 }
 
-/// Why a link is broken, and the least destructive way out.
+/// Why a link is broken, and the least destructive fix.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Cause {
-    /// Stable: a known issue, a check of `doctor`, or one of this module.
+    /// A stable ID: of a known issue, of a `doctor` check, or one defined in this module.
     pub id: String,
     pub link: Link,
     pub cause: String,
     pub evidence: String,
     pub fix: String,
-    /// Commands that can be pasted, in their order.
+    /// Commands to paste, in order.
     pub next: Vec<String>,
-    /// What `--heal` does about it; without one it needs a human.
+    /// What `--heal` does about it; `None` if a person has to act.
     #[serde(skip)]
     pub step: Option<Step>,
-    /// Why nothing is done about it from here: a person has to act.
+    /// Why a person has to act, if there is no `step`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub human: Option<&'static str>,
-    /// The machine request that it is about, where its VM is the cause.
+    /// The machine request whose VM is the cause; otherwise empty.
     #[serde(skip)]
     pub request: String,
-    /// It keeps the cluster from working, or from going; what does not is worth fixing all the same.
+    /// Whether it keeps the cluster from working or progressing; other causes are still worth fixing.
     pub blocks: bool,
-    /// It stays until somebody acts: to wait longer is no use.
+    /// Whether it stays until someone acts, so that waiting longer is pointless.
     pub lasting: bool,
-    /// Since when its machine has not changed, as RFC 3339.
+    /// When its machine last changed, as RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
 }
 
-/// A step that can be taken from here.
+/// A step that this program can take.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// A task of this program, with its own checks and its own plan.
     Task(Vec<String>),
-    /// A VM is started through the API of its provider's Proxmox.
+    /// Start a VM through the API of its provider's Proxmox.
     Start { site: Option<String>, node: String, id: u64 },
-    /// The link of a machine whose VM is gone is deleted: Omni then lets the machine go.
+    /// Delete the link of a machine whose VM is gone, so that Omni releases the machine.
     Unlink { uuid: String, cluster: String },
 }
 
@@ -124,29 +124,29 @@ impl Cause {
         Cause { evidence: evidence.into(), ..self }
     }
 
-    /// What fixes it, and the command for it, which needs a human.
+    /// Sets the fix and the command for it, which a person has to run.
     pub fn fix(self, fix: impl Into<String>, next: impl Into<String>) -> Cause {
         Cause { fix: fix.into(), next: vec![next.into()], step: None, ..self }
     }
 
-    /// What fixes it, and the task that does it.
+    /// Sets the fix and the task that performs it.
     pub fn task(self, fix: impl Into<String>, words: &[&str]) -> Cause {
         self.fix(fix, format!("cargo xtask {}", words.join(" "))).step(Step::task(words))
     }
 
-    /// The step that its command is.
+    /// Sets the step that does the same as the command.
     pub fn step(self, step: Step) -> Cause {
         Cause { step: Some(step), ..self }
     }
 
-    /// Whether it is the same cause, at another time.
+    /// Returns true if both are the same cause at different times.
     pub fn same(&self, other: &Cause) -> bool {
         (&self.id, self.link, &self.request) == (&other.id, other.link, &other.request)
     }
 
-    /// Why nothing is done about it from here, where it has no step.
+    /// Returns why a person has to act, for a cause without a step.
     fn why_human(&self) -> &'static str {
-        // The provider meets a wrong selector, and the machine class has it.
+        // The provider reports a wrong selector, but the machine class defines it.
         let link = if self.id.starts_with("selector-") { Link::Template } else { self.link };
         match (self.id.as_str(), link) {
             ("cluster-locked", _) => "the person who locked the cluster has to agree",
@@ -175,15 +175,15 @@ impl Cause {
     }
 }
 
-/// The chain of a cluster.
+/// The chain of a cluster, and the causes that break it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Explanation {
     pub links: Vec<LinkView>,
     pub causes: Vec<Cause>,
-    /// The machines that are on their way out.
+    /// The machines that are being removed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub leaving: Vec<DepartingMachine>,
-    /// How long each machine took, where that was asked for.
+    /// How long each machine took; empty unless requested.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub timeline: Vec<Row>,
 }
@@ -198,30 +198,30 @@ pub struct DepartingMachine {
     pub remains: Vec<String>,
 }
 
-/// A virtual machine, as Proxmox lists it.
+/// A virtual machine as Proxmox lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Vm {
     pub id: u64,
     pub node: String,
     pub status: String,
-    /// What holds it, such as `backup`: it is neither started nor deleted meanwhile (qemu-server `API2/Qemu.pm`).
+    /// Its lock, such as `backup`; a locked VM can neither be started nor deleted (qemu-server `API2/Qemu.pm`).
     pub lock: Option<String>,
-    /// Its provider, where there are several.
+    /// Its provider, if there are several.
     pub site: Option<String>,
-    /// The address of its Proxmox, for its console.
+    /// The address of its Proxmox, used to link to its console.
     pub url: String,
 }
 
-/// Everything that was seen of a cluster and of what it needs.
+/// Everything observed about a cluster and its dependencies.
 #[derive(Debug, Default)]
 pub struct Facts {
-    /// Seconds since 1970, by the newest clock that was seen.
+    /// Seconds since the Unix epoch, by the newest clock seen.
     pub now: u64,
-    /// Empty where there is no cluster.
+    /// Empty if there is no cluster.
     pub cluster: String,
-    /// Why Omni cannot be asked.
+    /// Why Omni cannot be queried.
     pub omni: Option<Cause>,
-    /// What is wrong with the template's file.
+    /// What is wrong with the template file.
     pub template_error: Option<Cause>,
     pub template: Option<ClusterTemplate>,
     pub view: Option<ClusterView>,
@@ -229,38 +229,38 @@ pub struct Facts {
     pub provider: Observed<Option<Cause>>,
     /// What is wrong with Proxmox for the provider's login, if anything.
     pub proxmox: Observed<Option<Cause>>,
-    /// The VMs of this cluster by name; known where one of several Proxmox shows them.
+    /// The VMs of this cluster by name; known if at least one of several Proxmox sites lists them.
     pub vms: Observed<BTreeMap<String, Vm>>,
-    /// The providers whose Proxmox shows none beside others that do, and why.
+    /// Providers whose Proxmox could not list its VMs although others could, and why.
     pub unseen: BTreeMap<String, String>,
-    /// The login sees no VM at all.
+    /// Whether the login sees no VM at all.
     pub no_vms: bool,
-    /// What blocks a machine request: the provider's error, or the task in Proxmox behind it.
+    /// What blocks a machine request: the provider's error, or the Proxmox task behind it.
     pub complaints: BTreeMap<String, Cause>,
-    /// The finalizers of machine requests that are on their way out.
+    /// The finalizers of machine requests that are being removed.
     pub finalizers: BTreeMap<String, Vec<String>>,
     /// What is wrong with the installation, most basic first.
     pub site: Vec<Cause>,
 }
 
-/// What ends a machine request that the provider cannot finish.
+/// Deletes a machine request that the provider cannot finish.
 pub const DELETE: &str = "omnictl delete machinerequest ";
 const UNTIL_SYNCED: &str = "until it is synced";
 const UNTIL_UNLOCKED: &str = "until it is unlocked";
-/// Waits that end only when somebody acts.
+/// Waits that end only when someone acts.
 const LASTING: [&str; 2] = [UNTIL_SYNCED, UNTIL_UNLOCKED];
-/// How many VMs are named one by one.
+/// How many VMs are named individually.
 const ALIKE: usize = 3;
-/// A machine that does not join within this time has a reason.
+/// Seconds within which a machine should join; if it takes longer, something is wrong.
 const JOINED: u64 = 300;
-/// One that is not ready this long after it was configured, too.
+/// Seconds within which a configured machine should become ready; if it takes longer, something is wrong.
 const CONFIGURED: u64 = 900;
-/// What doctor looks at for each area of the network: without these a machine cannot join.
+/// Runs the network checks of doctor: while they fail, a machine cannot join.
 const NETWORK: &str = "cargo xtask doctor --area network";
-/// What the provider says where its login lacks a privilege: Proxmox hides what it may not see.
+/// Issues that the provider reports if its login lacks a privilege: Proxmox hides what the login may not see.
 const HIDDEN: [&str; 2] = ["pve-not-authorized", "storage-no-iso"];
 
-/// What is waited for at a link: since when (seconds since 1970), how long it usually takes, and what.
+/// A wait at a link: since when (seconds since the Unix epoch), how long it usually takes, and for what.
 type Wait = (Option<u64>, &'static str, String);
 
 #[derive(Default)]
@@ -268,13 +268,13 @@ struct Chain {
     causes: Vec<Cause>,
     waits: BTreeMap<Link, Vec<Wait>>,
     unknown: BTreeMap<Link, String>,
-    /// What somebody locked, and the command that unlocks it.
+    /// What is locked, and the command that unlocks it.
     locks: BTreeMap<Link, String>,
-    /// How far the machine that is farthest has come.
+    /// The furthest link that any machine has reached.
     reached: Option<Link>,
 }
 
-/// Judges every link.
+/// Determines the state of every link and all causes.
 pub fn explain(facts: &Facts) -> Explanation {
     let mut chain = Chain::default();
     match &facts.omni {
@@ -285,17 +285,17 @@ pub fn explain(facts: &Facts) -> Explanation {
     chain.finish(facts)
 }
 
-/// Proxmox refuses the provider's login.
+/// The cause if Proxmox refuses the provider's login.
 pub const REFUSES: &str = "proxmox-refuses";
-/// What the provider logs of it, and of a privilege that is missing: a known issue.
+/// The known issue that the provider logs for a refused login, and for a missing privilege.
 const UNAUTHORIZED: &str = "pve-not-authorized";
 
 impl Chain {
-    /// Many machines may wait for the same: after a few they are only counted.
+    /// Adds a blocking cause. Many machines may have the same cause: after a few, the others only extend its evidence.
     fn blocks(&mut self, cause: Cause) {
         let alike = |known: &Cause| (&known.id, known.link) == (&cause.id, cause.link);
         let each = match cause.id.as_str() {
-            // Each has a command of its own.
+            // Each of these has its own command.
             "vm-stopped" | "vm-locked" | "vm-missing" => usize::MAX,
             _ if cause.link == Link::Vm => ALIKE,
             _ => 1,
@@ -308,7 +308,7 @@ impl Chain {
             self.causes.push(Cause { blocks: true, ..cause });
         } else if let Some(known) = self.causes.iter_mut().find(|known| alike(known)) {
             known.evidence = [known.evidence.as_str(), &cause.cause].join("; ").trim_start_matches("; ").into();
-            // One command for all of them: a new machine takes the number that one which is left would take for its own.
+            // Use one command for all: otherwise a new machine takes the number that a remaining request would use.
             let own = cause.next.iter().find_map(|next| next.strip_prefix(DELETE));
             if let (Some(own), Some(all)) = (own, known.next.iter_mut().find(|next| next.starts_with(DELETE))) {
                 all.push_str(&format!(" {own}"));
@@ -353,7 +353,7 @@ impl Chain {
         self.cluster(facts, view);
     }
 
-    /// Whether something blocks the machine.
+    /// Adds the machine's wait or cause. Returns true if something blocks the machine.
     fn machine(&mut self, facts: &Facts, view: &ClusterView, set: &MachineSetView, machine: &MachineView) -> bool {
         let link = match position(facts, view, set, machine) {
             ChainPosition::Ready => Link::Kubernetes,
@@ -401,7 +401,7 @@ impl Chain {
         self.waits.entry(link).or_default().push(wait);
     }
 
-    /// What is wrong with the cluster as a whole.
+    /// Adds what is wrong with the cluster as a whole.
     fn cluster(&mut self, facts: &Facts, view: &ClusterView) {
         let name = &view.name;
         let status = || format!("omnictl cluster status {name} --wait 5s");
@@ -433,7 +433,7 @@ impl Chain {
                 let uuid = control_plane.and_then(|set| set.machines.first()).map_or("UUID", |machine| &machine.uuid);
                 let serving = control_plane.iter().flat_map(|set| &set.machines);
                 let newest = serving.filter_map(|machine| clock::seconds(&machine.since)).max().unwrap_or(0);
-                // It comes after the control planes, and Omni asks it every few seconds.
+                // The API comes up after the control planes, and Omni polls it only every few seconds.
                 if facts.now.saturating_sub(newest) < JOINED {
                     return self.wait(Link::Kubernetes, (Some(newest), "1 to 3 min", words.to_owned()));
                 }
@@ -446,7 +446,7 @@ impl Chain {
         }
     }
 
-    /// A cluster whose machines are gone: Omni lets it go when each of its controllers has (omni v1.9.3 `omni.go` `destroy`).
+    /// Handles a cluster without machines: Omni removes it once all its controllers release it (omni v1.9.3 `omni.go` `destroy`).
     fn held(&mut self, facts: &Facts, view: &ClusterView) {
         let (name, held_by) = (&view.name, view.held_by.join(", "));
         let by = if held_by.is_empty() { String::new() } else { format!("; it is held by {held_by}") };
@@ -461,7 +461,7 @@ impl Chain {
         }
     }
 
-    /// What somebody locked goes on as it is.
+    /// Notes what is locked; locked clusters and machines continue unchanged.
     fn locked(&mut self, view: &ClusterView) {
         if view.locked {
             let words = format!("locked: Omni accepts no change of it before `omnictl cluster unlock {}`", view.name);
@@ -478,7 +478,7 @@ impl Chain {
         }
     }
 
-    /// What the template asks for otherwise than Omni has it.
+    /// Adds differences between the template and Omni.
     fn not_synced(&mut self, facts: &Facts, view: &ClusterView) {
         let found = facts.template.as_ref().and_then(|template| differs(template, view));
         let Some((differs, lacks)) = found.filter(|_| !view.tearing_down) else { return };
@@ -499,7 +499,7 @@ impl Chain {
         }
     }
 
-    /// What is wrong around the cluster. It blocks where a machine waits for it.
+    /// Adds what is wrong around the cluster. A cause blocks if a machine is waiting for it to be fixed.
     fn of_site(&mut self, facts: &Facts) {
         let waits = |link: Link| self.waits.contains_key(&link);
         let joining = waits(Link::Join) || waits(Link::Network);
@@ -511,7 +511,7 @@ impl Chain {
         };
         for cause in &facts.site {
             let known = self.names(&cause.id);
-            // Without Omni, what is wrong with it comes first.
+            // Without Omni, `without_omni` has already added the causes of the Omni link.
             if known || (facts.omni.is_none() && said(&cause.id)) || (facts.omni.is_some() && cause.link == Link::Omni)
             {
                 continue;
@@ -524,7 +524,7 @@ impl Chain {
             self.causes.push(Cause { blocks, ..cause.clone() });
         }
         let own = [(Link::ProviderStep, &facts.provider), (Link::ProxmoxTask, &facts.proxmox)];
-        // The provider logs no more of a refusal than this, with the same login.
+        // The provider uses the same login, and its log shows no more of a refusal than this issue.
         let logged = self.causes.iter().any(|cause| cause.blocks && cause.id == UNAUTHORIZED);
         for (link, seen) in own {
             match seen {
@@ -544,7 +544,7 @@ impl Chain {
     }
 
     fn finish(mut self, facts: &Facts) -> Explanation {
-        // What the provider cannot do without comes before the provider itself, and what was never set up comes last.
+        // Dependencies of the provider come before the provider itself, and a provider that was never set up comes last.
         let refused = self.causes.iter().any(|cause| cause.blocks && cause.id == REFUSES);
         let symptom = |id: &str| match id {
             "provider-missing" => 2,
@@ -566,7 +566,7 @@ impl Chain {
             return LinkView { since: cause.since.clone(), ..view(LinkState::Broken, cause.cause.clone()) };
         }
         if let Some(waits) = self.waits.get(&link).filter(|waits| !waits.is_empty()) {
-            // What the whole cluster waits for is not one more machine.
+            // Waits of the whole cluster are not counted as machines.
             let (machines, others): (Vec<&Wait>, Vec<&Wait>) = waits.iter().partition(|(since, ..)| since.is_some());
             let groups = [machines, others].into_iter().filter_map(|mut group| {
                 group.sort_by_key(|(since, ..)| *since);
@@ -615,7 +615,7 @@ impl Vm {
         format!("{} is {}{lock}", self.place(), self.status)
     }
 
-    /// `VM 104 on pve2`, with several providers `VM 104 on west/pve2`.
+    /// Formats the VM as `VM 104 on pve2`, or with several providers as `VM 104 on west/pve2`.
     fn place(&self) -> String {
         format!("VM {} on {}", self.id, self.host())
     }
@@ -625,8 +625,8 @@ impl Vm {
     }
 }
 
-/// Who has to act for each machine that is on its way out. Omni resets Talos first and lets the machine leave etcd; then the
-/// provider deletes the VM and takes its own finalizer away (omni v1.9.3 `machine_request_set_status.go`).
+/// Lists the machines that are being removed, and who has to act. Omni resets Talos first and lets the machine leave etcd;
+/// then the provider deletes the VM and removes its own finalizer (omni v1.9.3 `machine_request_set_status.go`).
 fn leaving(facts: &Facts) -> Vec<DepartingMachine> {
     let Some(view) = &facts.view else { return Vec::new() };
     let goes = |machine: &&MachineView| view.tearing_down || machine.leaving;
@@ -649,7 +649,7 @@ fn leaving(facts: &Facts) -> Vec<DepartingMachine> {
     view.machines().filter(goes).map(one).collect()
 }
 
-/// How the template differs from the cluster, in what both say of machine sets, and whether Omni lacks one.
+/// Returns the first difference between the machine sets of the template and of Omni, and whether Omni lacks the set.
 fn differs(template: &ClusterTemplate, view: &ClusterView) -> Option<(String, bool)> {
     template.sets.iter().find_map(|set| {
         let (id, wanted) = (set.id(&template.name), u64::from(set.machine_count()?));
@@ -672,18 +672,18 @@ fn vm_of<'a>(facts: &'a Facts, machine: &MachineView) -> Option<&'a Vm> {
     facts.vms.known()?.get(&machine.request)
 }
 
-/// Whether Proxmox was asked and says that the machine's VM runs.
+/// Returns true if Proxmox was queried and reports the machine's VM as running.
 fn runs(facts: &Facts, machine: &MachineView) -> bool {
     vm_of(facts, machine).is_some_and(|vm| vm.status == "running")
 }
 
-/// `demo-workers-a (VM 104 on pve2)`.
+/// Formats a machine as `demo-workers-a (VM 104 on pve2)`.
 fn with_vm(facts: &Facts, machine: &MachineView) -> String {
     let vm = vm_of(facts, machine).map_or(String::new(), |vm| format!(" ({})", vm.place()));
     format!("{}{vm}", machine.name())
 }
 
-/// The console of a machine, with the page of Proxmox that shows it (pve-manager `www/manager6/Utils.js` `openVNCViewer`).
+/// Names the console of a machine, with the Proxmox page that shows it (pve-manager `www/manager6/Utils.js` `openVNCViewer`).
 fn console(facts: &Facts, machine: &MachineView) -> String {
     match vm_of(facts, machine) {
         Some(Vm { id, node, url, .. }) if !url.is_empty() => {
@@ -711,7 +711,7 @@ mod tests {
 
     use super::*;
 
-    /// A row of `corpus/explain.yaml`, which says what each field is.
+    /// A row of `corpus/explain.yaml`, which documents the fields.
     #[derive(Debug, Default, Deserialize)]
     #[serde(default, deny_unknown_fields)]
     struct Case {
@@ -733,7 +733,7 @@ mod tests {
         states: BTreeMap<String, String>,
         next: Option<Vec<String>>,
         lasting: Option<bool>,
-        /// A link that is waited for, and not by itself.
+        /// A link that is waiting until someone acts.
         lasts: Option<String>,
         says: Vec<String>,
         not: Vec<String>,
@@ -763,7 +763,7 @@ mod tests {
         }
     }
 
-    /// `LINK ID`
+    /// Parses `LINK ID`.
     fn cause(words: &str) -> Cause {
         let (link, id) = words.split_once(' ').expect(words);
         let link = Link::VARIANTS.iter().find(|known| <&str>::from(*known) == link).expect(words);

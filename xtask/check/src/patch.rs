@@ -28,25 +28,25 @@ pub struct PatchContext {
     pub talos: Option<u64>,
 }
 
-/// Why omnictl's answer to a template is not known here.
+/// Why omnictl's verdict on a template is not known here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Undecided {
-    /// Releases of omnictl differ, and which one reads the patch is not known.
+    /// Releases of omnictl differ, and it is unknown which one reads the patch.
     Release,
-    /// The release of omnictl is newer than what is known of Talos's documents.
+    /// The release of omnictl is newer than the known Talos documents.
     Newer,
     /// Talos trims bytes of UTF-16.
     Wide,
     /// The files that the template names were not read.
     Files,
-    /// This omnictl looks for files from the directory that it is started in.
+    /// This omnictl resolves paths from the directory that it is started in.
     OlderPaths,
 }
 
-/// One patch with its content.
+/// A patch with its content.
 #[derive(Debug)]
 pub struct Content {
-    /// The file that the places are in: the template, or the patch's own.
+    /// The file that the positions refer to: the template, or the patch's own.
     pub file: String,
     pub documents: Vec<Node>,
 }
@@ -56,7 +56,7 @@ pub struct Content {
 pub struct CheckedPatch {
     pub content: Option<Content>,
     pub findings: Vec<Finding>,
-    /// What is left undecided, and why.
+    /// Why parts of the patch are undecided.
     pub open: Vec<Undecided>,
 }
 
@@ -90,7 +90,7 @@ fn loaded(file: &str, mut stream: yaml::Stream, at: Position, known: PatchContex
     of(file, stream, documents, at, known)
 }
 
-/// Values that an example leaves to its reader.
+/// Reports values that an example leaves for its reader to fill in.
 pub fn placeholders<'a>(file: &str, documents: impl IntoIterator<Item = &'a Node>) -> Vec<Finding> {
     let report = |left: placeholder::Placeholder<'_>| {
         let message = format!("`{}` looks like a placeholder: Omni and the machines use it unchanged", left.text);
@@ -99,7 +99,7 @@ pub fn placeholders<'a>(file: &str, documents: impl IntoIterator<Item = &'a Node
     documents.into_iter().flat_map(placeholder::within).map(report).collect()
 }
 
-/// `stream` is what the documents were read from, if that was a text.
+/// Checks the documents of a patch. `stream` is what they were read from, if that was text.
 fn of(file: &str, stream: yaml::Stream, documents: Vec<Node>, at: Position, known: PatchContext) -> CheckedPatch {
     let yaml::Stream { findings, .. } = stream;
     // Talos trims the bytes of a patch before it decodes them, which may leave half a character.
@@ -141,13 +141,13 @@ fn of(file: &str, stream: yaml::Stream, documents: Vec<Node>, at: Position, know
     CheckedPatch { content, findings, open }
 }
 
-/// What a document calls itself.
+/// The fields that identify a document.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Header {
     version: String,
     kind: String,
     name: String,
-    /// The name of a virtual link's other end; there may be none.
+    /// The name of a virtual link's other end, which may be missing there; `None` for other kinds.
     peer: Option<String>,
 }
 
@@ -159,7 +159,7 @@ impl Header {
         Header { version: text("apiVersion"), kind: text("kind"), name: text("name"), peer }
     }
 
-    /// True if Talos refuses the two documents together. Of each set of kinds one may have a name.
+    /// Returns true if Talos refuses the two documents together: only one kind of each exclusive set may use a name.
     fn excludes(&self, other: &Header, reader: Reader) -> bool {
         let names = |header: &Header| [Some(header.name.clone()), header.peer.clone()];
         let shared = names(self).iter().flatten().any(|name| names(other).contains(&Some(name.clone())));
@@ -168,7 +168,7 @@ impl Header {
     }
 }
 
-/// What holds a mapping with `$patch`.
+/// The parent of a mapping with `$patch`.
 #[derive(Clone, Copy, PartialEq)]
 enum Parent {
     Document,
@@ -176,11 +176,11 @@ enum Parent {
     List,
 }
 
-/// Takes out what `$patch: delete` deletes, which is not decoded, and what becomes empty by that. True if the node itself goes.
+/// Removes what `$patch: delete` deletes, which is not decoded, and what that leaves empty. True if the node itself is removed.
 fn prune(node: &mut Node, parent: Parent, in_list: bool, header: &Header) -> Result<bool, (Position, String)> {
     let mut pruned = false;
     match &mut node.data {
-        // Talos deletes only what is written out.
+        // Talos deletes only nodes that are written out.
         _ if node.copied != CopyOrigin::No => Ok(false),
         Data::Map(entries) => {
             let deletes =
@@ -223,7 +223,7 @@ fn prune(node: &mut Node, parent: Parent, in_list: bool, header: &Header) -> Res
     }
 }
 
-/// A document that says nothing beyond its name, which Talos skips.
+/// Returns true if a document contains nothing but its name; Talos skips it.
 fn is_bare(document: &Node) -> bool {
     let bare = |key: &str| matches!(key, "version" | "kind" | "name");
     document.entries().iter().all(|entry| bare(&entry.key) && entry.value.scalar().is_some())
@@ -233,7 +233,7 @@ fn is_bare(document: &Node) -> bool {
 struct Patch<'a> {
     file: &'a str,
     known: PatchContext,
-    /// The omnictl that decodes it.
+    /// The omnictl that decodes the patch.
     reader: Reader,
     findings: Vec<Finding>,
     open: Vec<Undecided>,
@@ -272,9 +272,9 @@ impl Patch<'_> {
         self.findings.extend(problems);
     }
 
-    /// The document's kind as omnictl finds it; none if it is refused.
+    /// Returns the document's kind as omnictl determines it; `None` if the document is refused.
     fn kind(&mut self, document: &Node, header: &Header) -> Option<Kind> {
-        // Talos takes a value for the key, too.
+        // Talos also takes a value of this name for the key.
         let words = document.entries().iter().flat_map(|entry| [Some(entry.key.as_str()), entry.value.text()]);
         let legacy = words.flatten().any(|word| LEGACY.contains(&word));
         let version = if legacy { V1ALPHA1 } else { &header.version };
@@ -325,7 +325,7 @@ impl Patch<'_> {
         self.form(document.at, message, fix);
     }
 
-    /// The fields and documents that Omni manages.
+    /// Reports fields and documents that Omni manages.
     fn managed(&mut self, node: &Node, first: bool) {
         let omni = self.known.omni;
         let kind = node.get("kind").and_then(Node::text).unwrap_or_default();
@@ -360,8 +360,8 @@ impl Patch<'_> {
         }
     }
 
-    /// A part that omnictl refuses from 1.`since` on: certain, left for later by an omnictl that looks at the first document
-    /// alone, or dependent on a version that is not known.
+    /// Reports a part that omnictl refuses from 1.`since` on: an error if certain, a warning if this omnictl checks only the
+    /// first document or its version is unknown.
     fn forbidden(&mut self, first: bool, since: u64, at: Position, message: String, fix: &str) {
         let place = at.in_file(self.file);
         let looks = self.known.omni.is_some_and(|omni| !omni.is_before(EVERY_DOCUMENT, 0));
@@ -376,7 +376,7 @@ impl Patch<'_> {
     }
 }
 
-/// A kind of document that this omnictl does not know, or may not know.
+/// Returns a finding for a kind of document that this omnictl does not know, or may not know.
 fn unknown_kind(
     place: Location,
     kind: &str,
@@ -413,7 +413,7 @@ fn unknown_kind(
     }
 }
 
-/// What omnictl refuses of a document, for certain or not.
+/// Returns the finding for what omnictl refuses in a document: an error if `sure`, else a warning.
 fn refusal(file: &str, problem: &Problem, omni: Option<Omni>, sure: bool) -> Finding {
     let program = omni.map_or("omnictl".to_owned(), |omni| format!("omnictl {omni}"));
     let (place, path) = (problem.at.in_file(file), &problem.path);
@@ -438,7 +438,7 @@ fn refusal(file: &str, problem: &Problem, omni: Option<Omni>, sure: bool) -> Fin
             format!("`{path}` is {found}, which {program} does not decode"),
             format!("write {wanted}"),
         ),
-        // Only the Talos of a machine looks at relations.
+        // Only the Talos of a machine checks relations.
         Fault::Relation(broken) => ("template-patch-value", broken.what.clone(), broken.fix.clone()),
     };
     match sure {
@@ -447,7 +447,7 @@ fn refusal(file: &str, problem: &Problem, omni: Option<Omni>, sure: bool) -> Fin
     }
 }
 
-/// What omnictl accepts and the Talos of the machines refuses.
+/// Returns the finding for what omnictl accepts and the Talos of the machines refuses.
 pub fn on_machine(file: &str, problem: &Problem, kind: &str, minor: u64) -> Finding {
     let path = &problem.path;
     let (message, fix) = match &problem.fault {
@@ -465,7 +465,7 @@ pub fn on_machine(file: &str, problem: &Problem, kind: &str, minor: u64) -> Find
     Finding::error("template-patch-talos", problem.at.in_file(file), message, fix)
 }
 
-/// The minor of omnictl 1.x that refuses a field first; 0 where every omnictl that this kit can meet does.
+/// Returns the first minor of omnictl 1.x that refuses a field; 0 if every omnictl that this project can meet does.
 fn since(minor: Minor) -> u64 {
     if minor <= table().forbidden.fields[0].since { 0 } else { minor.minor }
 }

@@ -1,5 +1,5 @@
-//! The way from the versions that run to the versions that are wanted: ordered steps, each with what blocks it, what to know, and
-//! whether it can be undone. The facts are in [`domain::releases`]; where they end the step says so.
+//! The path from the installed versions to the target versions: ordered steps, each with its blockers, its warnings and whether
+//! it can be undone. The facts are in [`domain::releases`]; a step beyond them has a warning.
 //!
 //! Order: Omni first, one minor at a time (it caps Talos, and its bugs decide which Talos it can manage), then the provider, then
 //! Talos and Kubernetes of each cluster, interleaved so that each pair along the way is supported.
@@ -19,12 +19,12 @@ use domain::version::{self, Version};
 use domain::words::count;
 use yaml::{Entry, Node};
 
-/// A program whose version changes.
+/// A component whose version changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Component {
     Omni,
     Provider,
-    /// Of the cluster with this name.
+    /// The Talos of the cluster with this name.
     Talos(String),
     Kubernetes(String),
 }
@@ -40,25 +40,25 @@ impl fmt::Display for Component {
     }
 }
 
-/// What runs. `None` is what could not be found out.
+/// The installed versions. `None` if a value could not be determined.
 #[derive(Debug, Clone, Default)]
 pub struct Installed {
     pub omni: Option<Version>,
     pub provider: Option<Version>,
     pub clusters: Vec<Cluster>,
-    /// The flags of Omni's command, without dashes and values.
+    /// The flags of Omni's command line, without dashes and values.
     pub flags: Vec<String>,
     /// The dotted keys of Omni's configuration.
     pub keys: Vec<String>,
     /// The provider's ID.
     pub provider_id: Option<String>,
-    /// What Omni offers; `None` if it was not asked.
+    /// What Omni offers; `None` if Omni was not queried.
     pub offered: Option<OfferedVersions>,
-    /// Why no backup of Omni leads back; `None` if one does.
+    /// Why there is no backup of Omni to go back to; `None` if there is one.
     pub no_backup: Option<String>,
 }
 
-/// The versions of Talos and Kubernetes that Omni offers, and the extensions that each Talos has.
+/// The versions of Talos and Kubernetes that Omni offers, and the extensions available for each Talos.
 #[derive(Debug, Clone, Default)]
 pub struct OfferedVersions {
     pub talos: BTreeSet<Version>,
@@ -66,38 +66,38 @@ pub struct OfferedVersions {
     pub extensions: BTreeMap<Version, BTreeSet<String>>,
 }
 
-/// A cluster with its versions and what decides about upgrading it.
+/// A cluster with its versions and the facts that affect its upgrade.
 #[derive(Debug, Clone)]
 pub struct Cluster {
     pub name: String,
     pub talos: Version,
     pub kubernetes: Version,
-    /// `None` if it was not checked.
+    /// `None` if the health was not checked.
     pub healthy: Option<bool>,
-    /// Its oldest machine, where that is older than the cluster's version.
+    /// The Talos of its oldest machine, if older than the cluster's version.
     pub oldest_machine: Option<Version>,
-    /// Machines whose image no image factory made.
+    /// The number of machines whose image was not made by an image factory.
     pub without_factory: usize,
-    /// Control planes that are healthy, of all.
+    /// The number of healthy control planes, and of all control planes.
     pub control_planes: Option<(u64, u64)>,
     pub files: ClusterFiles,
 }
 
-/// What the template of a cluster holds that a release may refuse.
+/// What the template of a cluster contains that a release may refuse.
 #[derive(Debug, Clone, Default)]
 pub struct ClusterFiles {
     /// Paths of v1alpha1 fields that its patches set, and kinds of its patch documents.
     pub fields: Vec<String>,
     pub documents: Vec<String>,
     pub extensions: BTreeSet<String>,
-    /// Extensions that one list names more than once.
+    /// Extensions that a single list names more than once.
     pub repeated: Vec<String>,
-    /// Files outside of the template's directory.
+    /// Files outside the template's directory.
     pub outside: Vec<String>,
 }
 
 impl Cluster {
-    /// Of which nothing but its versions is known.
+    /// Creates a cluster of which only the versions are known.
     pub fn new(name: &str, talos: Version, kubernetes: Version) -> Cluster {
         Cluster {
             name: name.to_owned(),
@@ -112,10 +112,10 @@ impl Cluster {
     }
 }
 
-/// The versions to upgrade to; `None` leaves a component as it is.
+/// The versions to upgrade to; `None` leaves a component unchanged.
 #[derive(Debug, Clone, Default)]
 pub struct TargetVersions {
-    /// What is newer already stays as it is; otherwise it is a downgrade, which is blocked.
+    /// Leave components that are already newer unchanged; otherwise that is a downgrade, which is blocked.
     pub keep_newer: bool,
     pub omni: Option<Version>,
     pub provider: Option<Version>,
@@ -123,17 +123,17 @@ pub struct TargetVersions {
     pub kubernetes: Option<Version>,
 }
 
-/// Why a step must not be taken, or what to know about it.
+/// Why a step is blocked, or a warning about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Reason {
-    /// The rule, for documentation and tests: `omni-skip`, `talos-kubernetes`, the id of a bug.
+    /// The rule, for documentation and tests: `omni-skip`, `talos-kubernetes`, or the ID of a bug.
     pub rule: String,
     pub message: String,
-    /// Where the fact is stated.
+    /// The source of the fact.
     pub source: String,
 }
 
-/// One version change.
+/// A single version change.
 #[derive(Debug, Clone)]
 pub struct Step {
     pub component: Component,
@@ -168,7 +168,7 @@ impl Step {
     }
 }
 
-/// All steps, in order. A component that runs what is wanted, or of which nothing is known, has none.
+/// Returns all steps in order. A component has none if it already runs the target version or its version is unknown.
 pub fn plan(installed: &Installed, wanted: &TargetVersions) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut now = installed.clone();
@@ -185,13 +185,13 @@ pub fn plan(installed: &Installed, wanted: &TargetVersions) -> Vec<Step> {
 }
 
 impl TargetVersions {
-    /// Where a component goes from `now`; `None` where it stays.
+    /// Returns the version to which a component changes from `now`; `None` if it stays unchanged.
     fn from<'a>(&self, now: Option<&Version>, to: &'a Option<Version>) -> Option<&'a Version> {
         to.as_ref().filter(|to| !self.keep_newer || now.is_none_or(|now| now < *to))
     }
 }
 
-/// Omni, one minor at a time, each to its last patch.
+/// Plans Omni's upgrade one minor at a time, each to its last patch.
 fn omni(from: &Version, to: &Version, now: &mut Installed) -> Vec<Step> {
     if from.cmp_precedence(to).is_eq() {
         return Vec::new();
@@ -248,12 +248,12 @@ fn omni(from: &Version, to: &Version, now: &mut Installed) -> Vec<Step> {
         at = next;
     }
     now.omni = Some(to.clone());
-    // What another Omni offers is known once it runs.
+    // What the new Omni offers is known only once it runs.
     now.offered = None;
     steps
 }
 
-/// What the next Omni makes of a cluster that it manages.
+/// Adds what the next Omni does to a cluster that it manages.
 fn cluster_under_omni(step: &mut Step, cluster: &Cluster, from: &Version, to: &Version) {
     let name = &cluster.name;
     unhealthy(step, cluster);
@@ -262,7 +262,7 @@ fn cluster_under_omni(step: &mut Step, cluster: &Cluster, from: &Version, to: &V
         table().bugs_of(Some(to), Some(&cluster.talos), None).filter(|bug| bug.omni.is_some() && bug.talos.is_some())
     {
         let before = table().bugs_of(Some(from), Some(&cluster.talos), None).any(|other| other.id == bug.id);
-        // A way out of the bug leads through releases that have it.
+        // Upgrading to a fixed release may lead through releases that still have the bug.
         if before { step.warn(&bug.id, format!("cluster `{name}`: {}", bug.harm), &bug.source) } else { step.bug(bug) }
     }
     let least = table().talos_of_omni(to).map(|support| support.min);
@@ -317,7 +317,7 @@ fn crosses(since: Minor, from: &Version, to: &Version) -> bool {
     Minor::from(from) < since && Minor::from(to) >= since
 }
 
-/// Changes of flags between two releases, the later one included.
+/// Returns the flag changes after `from`, up to and including `to`.
 fn changes<'a>(from: &'a Version, to: &'a Version) -> impl Iterator<Item = &'static FlagChange> + 'a {
     table().flags.iter().filter(move |change| change.since > *from && change.since <= *to)
 }
@@ -363,13 +363,13 @@ fn provider(from: &Version, to: &Version, now: &mut Installed) -> Vec<Step> {
     vec![step]
 }
 
-/// Talos and Kubernetes of one cluster, a minor at a time, in an order in which every pair is supported.
+/// Plans Talos and Kubernetes of one cluster, a minor at a time, in an order in which every pair is supported.
 fn of_cluster(cluster: &Cluster, wanted: &TargetVersions, now: &Installed) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     let (mut talos, mut kubernetes) = (cluster.talos.clone(), cluster.kubernetes.clone());
     let last_talos = wanted.from(Some(&talos), &wanted.talos).unwrap_or(&talos).clone();
     let last_kubernetes = wanted.from(Some(&kubernetes), &wanted.kubernetes).unwrap_or(&kubernetes).clone();
-    // Each round takes one minor of one of the two.
+    // Each round upgrades one of the two by one minor.
     for _ in 0..64 {
         let next_talos =
             next(&talos, &last_talos, |minor| table().talos.iter().find(|known| known.minor == minor)?.newest.clone());
@@ -400,7 +400,7 @@ fn of_cluster(cluster: &Cluster, wanted: &TargetVersions, now: &Installed) -> Ve
     steps
 }
 
-/// What decides about taking the machines of a cluster down one after another.
+/// Checks whether the machines of a cluster can be taken down one after another.
 fn rolling(step: &mut Step, cluster: &Cluster, now: &Installed) {
     let (name, to) = (&cluster.name, step.to.clone());
     match cluster.control_planes {
@@ -446,7 +446,7 @@ fn rolling(step: &mut Step, cluster: &Cluster, now: &Installed) {
     }
 }
 
-/// A version that Omni does not offer: the image factory has none of it, this Omni is too old for it, or it has no list yet.
+/// Blocks a version that Omni does not offer: the image factory lacks it, this Omni is too old for it, or Omni has no list yet.
 fn not_offered(step: &mut Step, offered: Option<&BTreeSet<Version>>, what: &str) {
     let Some(offered) = offered.filter(|offered| !offered.contains(&step.to)) else { return };
     let message = match offered.is_empty() {
@@ -456,7 +456,7 @@ fn not_offered(step: &mut Step, offered: Option<&BTreeSet<Version>>, what: &str)
     step.block("not-offered", message, "Omni: talosversions");
 }
 
-/// Where the facts end before the version of a step: beyond the newest release, or the newest patch of its minor.
+/// Warns if the facts end before the version of a step: it is beyond the newest release, or the newest patch of its minor.
 fn facts_end(step: &mut Step, newest: &Version, of_minor: Option<&Version>) {
     let to = &step.to;
     let date = &table().facts.date;
@@ -474,7 +474,7 @@ fn facts_end(step: &mut Step, newest: &Version, of_minor: Option<&Version>) {
     }
 }
 
-/// The next version on the way up, one minor at a time; down or within the minor at once.
+/// Returns the next version: upward one minor at a time; downward or within a minor in one step.
 fn next(now: &Version, last: &Version, newest: impl Fn(Minor) -> Option<Version>) -> Option<Version> {
     if now.cmp_precedence(last).is_eq() {
         return None;
@@ -487,7 +487,7 @@ fn next(now: &Version, last: &Version, newest: impl Fn(Minor) -> Option<Version>
     Some(newest(minor).unwrap_or_else(|| Version::new(minor.major, minor.minor, 0)))
 }
 
-/// Which Kubernetes a Talos supports, if not this one; nothing beyond the facts.
+/// Returns which Kubernetes versions a Talos supports, if not this one; `None` beyond the facts.
 fn unsupported(talos: &Version, kubernetes: &Version) -> Option<String> {
     let (least, most) = table().kubernetes_of_talos(Minor::from(talos))?;
     let supported = (least..=most).contains(&Minor::from(kubernetes));
@@ -558,7 +558,7 @@ fn pre_release(step: &mut Step) {
     }
 }
 
-/// What a template holds that a release may refuse. `read` reads a file that the template names.
+/// Collects what a template contains that a release may refuse. `read` reads a file that the template names.
 pub fn of_template(template: &ClusterTemplate, read: impl Fn(&str) -> FileRead) -> ClusterFiles {
     let mut found = ClusterFiles::default();
     let outside = template.files().into_iter().filter(|(file, _)| matches!(read(file), FileRead::Outside));
@@ -591,12 +591,12 @@ pub fn of_template(template: &ClusterTemplate, read: impl Fn(&str) -> FileRead) 
     found
 }
 
-/// The dotted paths of everything below a node.
+/// Returns the dotted paths of all entries below a node.
 pub fn paths(node: &Node) -> Vec<String> {
     entries(node, "").into_iter().map(|(path, _)| path).collect()
 }
 
-/// Everything below a node, with its dotted path behind `above`.
+/// Returns all entries below a node, with their dotted paths prefixed by `above`.
 pub(crate) fn entries<'n>(node: &'n Node, above: &str) -> Vec<(String, &'n Entry)> {
     let mut found = Vec::new();
     for entry in node.entries() {

@@ -1,4 +1,4 @@
-//! The values of `docker/.env`: whether each can be what it is for. Pure.
+//! Checks whether the values of `docker/.env` are valid for their purpose. Pure functions.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -6,13 +6,13 @@ use super::diagnosis::Diagnosis;
 use super::stack::tailnet;
 use domain::spec::env::{EnvFile, REQUIRED};
 
-/// The value of `key`, unless it is still the example's.
+/// Returns the value of `key`, unless it is still the example's.
 pub fn given<'a>(env: &'a EnvFile, example: &EnvFile, key: &str) -> Option<&'a str> {
     env.get(key).filter(|value| example.get(key) != Some(value))
 }
 
-/// Why no value of the stack can be this: compose puts it into a line of YAML, an argument or a host name. In Omni's own
-/// configuration a line break ends the client secret, and blanks around it are lost.
+/// Returns why no variable of the stack can have this value: compose puts it into a line of YAML, an argument or a host name. In
+/// Omni's own configuration a line break ends the client secret, and surrounding blanks are lost.
 pub fn unsound(value: &str) -> Option<&'static str> {
     if value.chars().any(char::is_control) {
         return Some("holds a line break or another control character");
@@ -20,28 +20,28 @@ pub fn unsound(value: &str) -> Option<&'static str> {
     (value.trim() != value).then_some("starts or ends with a space")
 }
 
-/// The variables of the provider, which compose takes too and which may be empty.
+/// The provider's variables, which compose also reads and which may be empty.
 pub const PROVIDER: [&str; 3] = ["OMNI_INFRA_PROVIDER_KEY", "OMNI_PROVIDER_ID", "PROVIDER_CA_FILE"];
 
 /// The fix for a value that compose would interpolate.
 pub const NO_VARIABLE: &str =
     "put the value in single quotes where the dollar sign is meant, else write it out in docker/.env";
 
-/// Variables whose value in the example is of no use to anybody. The example's names and addresses, in contrast, are ones
-/// that a network may have, if only to try the stack out.
+/// Variables whose example value is of no use to anyone. The example's names and addresses, in contrast, are ones that a
+/// network may have, if only to try out the stack.
 const PLACEHOLDERS: [&str; 4] = ["OMNI_ACCOUNT_UUID", "TS_AUTHKEY", "OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET"];
 
-/// Whether every variable has a value of its own, as it is written.
+/// Checks that every variable is set literally to a value other than the example's.
 pub fn complete(env: &EnvFile, example: &EnvFile) -> Diagnosis {
     filled_in(env, example, &|_| true)
 }
 
-/// Whether the stack can be started with these values: as [`complete`], but a name or an address may be the example's.
+/// Checks that the stack can be started with these values: like [`complete`], but a name or an address may be the example's.
 pub fn startable(env: &EnvFile, example: &EnvFile) -> Diagnosis {
     filled_in(env, example, &|key| PLACEHOLDERS.contains(&key))
 }
 
-/// Whether every variable has a value, and those of which `own` holds another one than the example's.
+/// Checks that every variable has a value, and that the ones selected by `own` differ from the example.
 fn filled_in(env: &EnvFile, example: &EnvFile, own: &dyn Fn(&str) -> bool) -> Diagnosis {
     let named = |filter: &dyn Fn(&str) -> bool| -> Vec<&str> {
         REQUIRED.iter().map(|each| each.key).filter(|key| filter(key)).collect()
@@ -70,16 +70,16 @@ fn filled_in(env: &EnvFile, example: &EnvFile, own: &dyn Fn(&str) -> bool) -> Di
     }
 }
 
-/// Whether `value` can be Omni's one name.
+/// Checks that `value` can be Omni's domain name.
 ///
 /// # Errors
-/// Why not, as the end of a sentence.
+/// Returns why it is not valid, as the end of a sentence.
 pub fn domain(value: &str) -> Result<(), &'static str> {
     let (host, port) = named(value);
     if !is_host(host) {
         return Err("is not a valid host name");
     }
-    // The compose file serves three ports of that name, and puts each behind it.
+    // The compose file serves three ports of that name and appends each of them to it.
     let trial = host == "localhost" || host.parse::<Ipv4Addr>().is_ok_and(|ip| ip.is_loopback());
     if port.is_some() && !trial { Err("has a port: Omni is at 443, 8090 and 8100 of its name") } else { Ok(()) }
 }
@@ -87,7 +87,7 @@ pub fn domain(value: &str) -> Result<(), &'static str> {
 /// Normalizes an operator's input to an https address without a path; scheme and port may be missing.
 ///
 /// # Errors
-/// Why it is not valid, as the end of a sentence.
+/// Returns why it is not valid, as the end of a sentence.
 pub fn https_address(text: &str, port: Option<u16>) -> Result<String, &'static str> {
     let text = text.trim().trim_end_matches('/');
     let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
@@ -114,14 +114,14 @@ fn is_port(text: &str) -> bool {
     text.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok())
 }
 
-/// Normalizes an operator's input to Omni's host name; it may be a URL or have capitals.
+/// Normalizes an operator's input to Omni's host name; the input may be a URL or contain capitals.
 pub fn bare_domain(text: &str) -> String {
     let text = text.trim().to_ascii_lowercase();
     let text = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or(&text);
     text.trim_end_matches('/').to_owned()
 }
 
-/// Whether `key` can log in a device: an auth key or an OAuth client's secret (tailscale.com/kb/1085, kb/1215).
+/// Checks that `key` can log in a device: an auth key or an OAuth client's secret (tailscale.com/kb/1085, kb/1215).
 pub fn tailscale_key(key: &str) -> Diagnosis {
     let mut parts = key.splitn(3, '-');
     match (parts.next(), parts.next(), parts.next()) {
@@ -134,12 +134,12 @@ pub fn tailscale_key(key: &str) -> Diagnosis {
             "it is a key of the kind `{}`, with which no device logs in",
             domain::secret::redact(kind)
         )),
-        // Other control servers have keys of their own form.
+        // Other control servers have their own key formats.
         _ => Diagnosis::warning("it does not look like a key of Tailscale: tskey-auth-…"),
     }
 }
 
-/// Whether the value of a variable is of as many hexadecimal digits as tsidp makes: ids have 32, secrets 64 (tailscale/tsidp v0.0.12
+/// Checks that a value has as many hexadecimal digits as tsidp generates: IDs have 32, secrets 64 (tailscale/tsidp v0.0.12
 /// `server/clients.go`).
 pub fn client(key: &str, value: &str) -> Diagnosis {
     let (what, digits) = if key == "OIDC_CLIENT_ID" { ("id", 32) } else { ("secret", 64) };
@@ -151,7 +151,7 @@ pub fn client(key: &str, value: &str) -> Diagnosis {
     }
 }
 
-/// A host and its port, if it has one.
+/// Splits off the port, if there is one.
 fn named(text: &str) -> (&str, Option<u16>) {
     match text.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?))) {
         Some((host, port)) => (host, Some(port)),
@@ -159,19 +159,19 @@ fn named(text: &str) -> (&str, Option<u16>) {
     }
 }
 
-/// Letters, digits and dashes between dots (RFC 1123), an IPv4 address among them.
+/// Returns true for letters, digits and dashes between dots (RFC 1123), including IPv4 addresses.
 fn is_host(host: &str) -> bool {
     let label = |label: &str| label.len() <= 63 && is_label(label, u8::is_ascii_alphanumeric);
     host.len() < 254 && host.split('.').all(label)
 }
 
-/// Some characters and dashes, which neither end has.
+/// Returns true for `plain` characters and dashes, with no dash at either end.
 pub(crate) fn is_label(text: &str, plain: fn(&u8) -> bool) -> bool {
     let dashed = text.starts_with('-') || text.ends_with('-');
     !text.is_empty() && !dashed && text.bytes().all(|byte| byte == b'-' || plain(&byte))
 }
 
-/// Whether `address` can be what machines reach Omni at.
+/// Checks that machines can reach Omni at `address`.
 pub fn lan_address(address: &str) -> Diagnosis {
     let Ok(ip) = address.parse::<IpAddr>() else {
         return Diagnosis::failed(format!("{address:?} is not a valid IP address"))
@@ -196,7 +196,7 @@ pub fn lan_address(address: &str) -> Diagnosis {
     Diagnosis::ok(ip.to_string())
 }
 
-/// Whether `issuer` has the form that Omni and tsidp agree on: byte by byte the one in tokens.
+/// Checks that `issuer` has the form that Omni and tsidp agree on: byte for byte the issuer in tokens.
 pub fn issuer(issuer: &str, domain: Option<&str>) -> Diagnosis {
     let bad = |detail: String, fix: &str| Diagnosis::failed(detail).fix(fix.to_owned());
     let Some(host) = issuer.strip_prefix("https://") else {
@@ -230,9 +230,9 @@ pub fn issuer(issuer: &str, domain: Option<&str>) -> Diagnosis {
     Diagnosis::ok(issuer)
 }
 
-/// Whether `user` can be the e-mail address that tsidp reports.
+/// Checks that `user` can be the e-mail address that tsidp reports.
 pub fn initial_user(user: &str, issuer: Option<&str>) -> Diagnosis {
-    // The plain address, not the form of a mail header: `Alice <alice@example.com>`.
+    // A plain address, not the form of a mail header: `Alice <alice@example.com>`.
     let plain = |text: &str| !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || "@<>,;\"()".contains(c));
     let Some((name, domain)) = user.split_once('@').filter(|(name, domain)| plain(name) && plain(domain)) else {
         return Diagnosis::failed(format!("{user:?} is not a valid e-mail address"));
@@ -251,7 +251,7 @@ pub fn initial_user(user: &str, issuer: Option<&str>) -> Diagnosis {
     Diagnosis::ok(user)
 }
 
-/// Whether `text` is a UUID with something in it.
+/// Returns true if `text` is a UUID other than the nil UUID.
 pub fn is_uuid(text: &str) -> bool {
     let groups: Vec<&str> = text.split('-').collect();
     let hex = |group: &&str| group.bytes().all(|byte| byte.is_ascii_hexdigit());

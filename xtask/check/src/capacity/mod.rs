@@ -1,8 +1,8 @@
-//! Whether the machines of clusters fit on a Proxmox cluster, where the provider places them, and what remains after the loss
-//! of a node.
+//! Checks whether the machines of clusters fit on a Proxmox cluster, where the provider places them, and what remains after a
+//! node fails.
 //!
 //! Machines that are created together are placed by the current figures: the provider picks all nodes within seconds, and
-//! Proxmox's figures change only after minutes, as the guests use their memory.
+//! Proxmox's figures change only after minutes, as the guests start to use their memory.
 
 mod advice;
 pub mod demand;
@@ -29,10 +29,10 @@ pub use node_failure::NodeFailure;
 /// A machine of a cluster: existing or to be created.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Member {
-    /// The id of its machine request; a placeholder if it is not requested yet.
+    /// The ID of its machine request; a placeholder if it is not requested yet.
     pub name: String,
     pub cluster: String,
-    /// The id of its machine set.
+    /// The ID of its machine set.
     pub set: String,
     pub control_plane: bool,
     pub machine: Machine,
@@ -41,19 +41,19 @@ pub struct Member {
     pub state: State,
 }
 
-/// How far a machine is.
+/// How far the creation of a machine has progressed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", content = "on", rename_all = "lowercase")]
 pub enum State {
     /// Its VM is on this node.
     Exists(String),
-    /// Omni has requested it, and it has no VM yet.
+    /// Omni has requested it, but it has no VM yet.
     Requested,
-    /// The template asks for it, and Omni does not yet.
+    /// The template requires it, but Omni has not requested it yet.
     New,
 }
 
-/// A machine in its place.
+/// A machine and where it is placed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Placement {
     pub name: String,
@@ -63,61 +63,61 @@ pub struct Placement {
     pub class: String,
     #[serde(flatten)]
     pub state: State,
-    /// `None` when the provider finds none.
+    /// `None` if the provider finds no node.
     pub node: Option<String>,
-    /// The storage of each disk; empty for a machine that exists.
+    /// The storage of each disk; empty for an existing machine.
     pub storages: Vec<String>,
-    /// Bytes.
+    /// In bytes.
     pub memory: u64,
     pub disk: u64,
 }
 
-/// A node before and after. Bytes.
+/// A node before and after the sync; memory in bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct NodeRoom {
     pub name: String,
     pub online: bool,
-    /// 0 when the login may not know.
+    /// 0 if the login may not see it.
     pub total: u64,
     pub used: u64,
-    /// What the machines of sets that are removed use of it.
+    /// Memory used by the machines of sets that are removed.
     pub freed: u64,
-    /// What the new machines take, and what the clusters' existing ones have not used yet of theirs.
+    /// Memory of the new machines, and what the clusters' existing machines have not used yet of theirs.
     pub added: u64,
-    /// What other guests were given and do not use yet.
+    /// Memory that other guests were given but do not use yet.
     pub promised: u64,
     pub cpus: u64,
-    /// Of the new machines.
+    /// vCPUs of the new machines.
     pub vcpus: u64,
     pub machines: usize,
     pub control_planes: usize,
 }
 
 impl NodeRoom {
-    /// How much is used once the sync is done.
+    /// Returns the memory used after the sync.
     pub fn after(&self) -> u64 {
         self.used.saturating_sub(self.freed).saturating_add(self.added)
     }
 }
 
-/// A pool of storage before and after. Bytes.
+/// A storage pool before and after the sync, in bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct PoolRoom {
     pub name: String,
-    /// Empty for one that all nodes share.
+    /// Empty for a pool that all nodes share.
     pub node: String,
     #[serde(rename = "storageType")]
     pub kind: String,
     pub total: u64,
     pub available: u64,
     pub added: u64,
-    /// The disks of the machines of sets that are removed, as far as they are known.
+    /// The disks of machines whose sets are removed, as far as they are known.
     pub freed: u64,
-    /// ISO images go here, and how much of `added` they are.
+    /// How much of `added` is ISO images, if they are stored here.
     pub iso: u64,
 }
 
-/// What comes of it all.
+/// The result of a plan.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Fit {
     pub placements: Vec<Placement>,
@@ -129,7 +129,7 @@ pub struct Fit {
 }
 
 impl Fit {
-    /// Adds that of another site, after whom its nodes are named where there are several.
+    /// Adds the result of another site. With several sites, its nodes are prefixed with the name of the site.
     pub fn add(&mut self, other: Fit, site: Option<&str>) {
         let named = |name: &str| host(site, name);
         self.placements.extend(other.placements.into_iter().map(|placement| Placement {
@@ -152,14 +152,14 @@ impl Fit {
             .extend(other.findings.into_iter().map(|it| Finding { message: format!("{of}{}", it.message), ..it }));
     }
 
-    /// Whether everything fits.
+    /// Returns true if everything fits.
     pub fn fits(&self) -> bool {
         !self.findings.iter().any(Finding::is_error)
     }
 }
 
-/// Places the members in their order and reports what does not fit. The memory and the disks of the machines of `removed` sets are
-/// free by then; the provider still sees them used when it picks nodes, because Omni creates and destroys machines at the same time.
+/// Places the members in order and reports what does not fit. The memory and disks of the machines of `removed` sets are free by
+/// then; the provider still sees them as used when it picks nodes, because Omni creates and destroys machines at the same time.
 pub fn plan(inventory: &Inventory, members: &[Member], removed: &BTreeSet<String>, provider: Provider) -> Fit {
     let mut state = PlacementState::new(inventory, provider, removed);
     let vms: Vms<'_> = inventory.vms().map(|(node, vm)| ((node.name.as_str(), vm.name.as_str()), vm)).collect();
@@ -180,7 +180,7 @@ pub fn plan(inventory: &Inventory, members: &[Member], removed: &BTreeSet<String
 /// The VMs of all nodes, by node and name.
 type Vms<'a> = BTreeMap<(&'a str, &'a str), &'a Vm>;
 
-/// By cluster its control planes, and how many of them are on each node.
+/// Returns the control planes of each cluster, and how many of them are on each node.
 fn control_planes(placements: &[Placement]) -> BTreeMap<&str, (Vec<&Placement>, BTreeMap<&str, usize>)> {
     let mut found: BTreeMap<&str, (Vec<&Placement>, BTreeMap<&str, usize>)> = BTreeMap::new();
     for placement in placements.iter().filter(|placement| placement.control_plane) {
@@ -197,7 +197,7 @@ fn exists(member: &Member) -> bool {
     matches!(member.state, State::Exists(_))
 }
 
-/// Bytes as people read them: `1.5 GiB`, `640 MiB`, `12 KiB`, `2.0 TiB`.
+/// Formats bytes for people: `1.5 GiB`, `640 MiB`, `12 KiB`, `2.0 TiB`.
 pub fn bytes(count: u64) -> String {
     const GIB: f64 = (1u64 << 30) as f64;
     let gib = count as f64 / GIB;

@@ -1,4 +1,4 @@
-//! The privileges that the provider's login needs: every call that it makes, with the privileges that Proxmox checks for it.
+//! The privileges that the provider's login needs: every call it makes, with the privileges that Proxmox checks for it.
 //!
 //! The calls are those of omni-infra-provider-proxmox 0d9fd58 to v0.3.0; the checks are Proxmox VE's: qemu-server 9.2
 //! `API2/Qemu.pm`, pve-storage 9 `API2/Storage/Status.pm` and `Content.pm`, pve-manager 9.2 `API2/Nodes.pm` and `Pool.pm`,
@@ -20,18 +20,18 @@ pub use excess::excess;
 pub use scope::{ProxmoxFacts, Requirements, UnlistedObject, absent, blind_selectors, unusable};
 pub use script::{Login, script};
 
-/// What the calls are about: which nodes, storages, bridges and so on the provider will name in them.
+/// The objects that the provider's calls will name: nodes, storages, bridges and so on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scope {
     pub provider: Provider,
     /// The privileges that this Proxmox has; `None` if it does not report them.
     pub known: Option<BTreeSet<String>>,
-    /// The id that the next VM gets.
+    /// The ID that the next VM gets.
     pub vmid: u64,
     pub nodes: BTreeSet<String>,
-    /// By node, the storages that take ISO images; where the login sees none, a guess.
+    /// By node, the storages that accept ISO images; a guess if the login sees none.
     pub iso: BTreeMap<String, BTreeSet<String>>,
-    /// The guess, where there is one.
+    /// The guess, if there is one.
     pub guessed_iso: Option<String>,
     /// By node, the storages that a selector picks or names.
     pub disks: BTreeMap<String, BTreeSet<String>>,
@@ -42,7 +42,7 @@ pub struct Scope {
     pub usb: BTreeSet<String>,
     /// Machine request sets, which are pools from v0.1.0 on.
     pub sets: BTreeSet<String>,
-    /// Some class names no pool and is in no cluster yet: the name of its set, which becomes the pool, is not known.
+    /// Whether some class names no pool and is in no cluster yet: the name of its set, which becomes the pool, is not known.
     pub new_sets: bool,
     /// Pools that classes name, which must exist.
     pub pools: BTreeSet<String>,
@@ -50,20 +50,20 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// Whether this Proxmox has the privilege: Sys.AccessNetwork came with pve-access-control 8.1.2, SDN.Use and Mapping.Use
-    /// with 8.0. Proxmox does not check a privilege that it does not have.
+    /// Returns true if this Proxmox has the privilege: Sys.AccessNetwork came with pve-access-control 8.1.2, SDN.Use and
+    /// Mapping.Use with 8.0. Proxmox does not check a privilege that it does not have.
     pub fn knows(&self, privilege: &str) -> bool {
         self.known.as_ref().is_none_or(|known| known.contains(privilege))
     }
 
-    /// The ACL path of a network: `/sdn/zones/{zone}/{bridge}[/{tag}]` (qemu-server `check_bridge_access`).
+    /// Returns the ACL path of a network: `/sdn/zones/{zone}/{bridge}[/{tag}]` (qemu-server `check_bridge_access`).
     pub fn network_path(&self, network: &Network) -> String {
         let zone = self.zones.get(&network.bridge).map_or("localnetwork", String::as_str);
         let tag = network.vlan.map_or(String::new(), |vlan| format!("/{vlan}"));
         format!("/sdn/zones/{zone}/{}{tag}", network.bridge)
     }
 
-    /// Every path of interest, to be asked of Proxmox one by one.
+    /// Returns every path whose permissions have to be queried from Proxmox.
     pub fn paths(&self) -> BTreeSet<String> {
         let needs = self.needs();
         let wants = needs.iter().flat_map(|need| need.ways.iter().flatten());
@@ -78,13 +78,13 @@ pub struct PrivilegeOnPath {
     pub path: String,
 }
 
-/// The privileges that one call needs: all of one of several alternatives. Without an alternative any login is enough.
+/// The privileges that one call needs: all privileges of any alternative. Without alternatives, any login is enough.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallRequirement {
     /// Method and path below `/api2/json`, with the names that the provider will use.
     pub call: String,
     pub ways: Vec<Vec<PrivilegeOnPath>>,
-    /// The provider works without it, with a drawback.
+    /// Whether the provider works without it, with a drawback.
     pub optional: bool,
     /// What happens without it.
     pub without: &'static str,
@@ -98,19 +98,19 @@ pub enum Verdict {
     Missing,
     /// Missing, but the provider works without it.
     Optional,
-    /// This Proxmox does not check it, or any login will do.
+    /// This Proxmox does not check it, or any login is enough.
     Unneeded,
 }
 
-/// One call × privilege × path.
+/// A combination of call, privilege and path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Row {
     pub call: String,
-    /// `Sys.AccessNetwork`; empty where any login will do.
+    /// For example `Sys.AccessNetwork`; empty if any login is enough.
     pub privilege: String,
     pub path: String,
     pub status: Verdict,
-    /// Other ways, such as `Sys.Audit and Sys.Modify on /`.
+    /// The other alternatives, such as `Sys.Audit and Sys.Modify on /`.
     pub alternatives: Vec<String>,
     /// What happens without it.
     pub without: &'static str,
@@ -137,7 +137,7 @@ fn rows_of(need: &CallRequirement, scope: &Scope, permissions: &Permissions) -> 
     };
     let has = |want: &PrivilegeOnPath| has(permissions, want);
     let fulfilled = ways.iter().find(|way| way.iter().all(has));
-    // The way that holds is shown; without one, the first, which the script grants.
+    // Show the alternative that is fulfilled; if there is none, the first, which the script grants.
     let shown = fulfilled.unwrap_or(first);
     let others: Vec<String> = ways.iter().filter(|way| *way != shown).map(|way| words(way)).collect();
     let verdict = |want: &PrivilegeOnPath| match (has(want), need.optional) {
@@ -148,7 +148,7 @@ fn rows_of(need: &CallRequirement, scope: &Scope, permissions: &Permissions) -> 
     shown.iter().map(|want| row(Some(want), verdict(want), others.clone())).collect()
 }
 
-/// The path of all pools: what is needed there must go on to the paths below.
+/// The path of all pools: a privilege that is needed here must propagate to the paths below.
 const ALL_POOLS: &str = "/pool";
 
 fn has(permissions: &Permissions, want: &PrivilegeOnPath) -> bool {
@@ -158,15 +158,15 @@ fn has(permissions: &Permissions, want: &PrivilegeOnPath) -> bool {
     }
 }
 
-/// The ways that this Proxmox knows.
+/// Returns the alternatives whose privileges this Proxmox knows.
 fn usable<'a>(need: &'a CallRequirement, scope: &Scope) -> Vec<&'a Vec<PrivilegeOnPath>> {
     need.ways.iter().filter(|way| way.iter().all(|want| scope.knows(want.privilege))).collect()
 }
 
-/// `Sys.Audit and Sys.Modify on /`.
+/// Formats an alternative, for example as `Sys.Audit and Sys.Modify on /`.
 fn words(way: &[PrivilegeOnPath]) -> String {
     let mut paths: Vec<(&str, Vec<&str>)> = Vec::new();
-    // A way may be over hundreds of pools.
+    // An alternative may cover hundreds of pools.
     let mut known: BTreeMap<&str, usize> = BTreeMap::new();
     for want in way {
         let at = *known.entry(&want.path).or_insert(paths.len());

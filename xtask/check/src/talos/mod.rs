@@ -1,4 +1,4 @@
-//! Talos's configuration documents, as each release of omnictl and of Talos decodes them: the table of
+//! Talos's configuration documents as each release of omnictl and of Talos decodes them: the table in
 //! `data/talos-config.txt`, and a walk that compares a document with it.
 
 mod limit;
@@ -19,14 +19,14 @@ pub use relation::{applies, is_set_at};
 /// The name of the document that needs no `kind`.
 pub const V1ALPHA1: &str = "v1alpha1";
 
-/// A set of columns of the table, one bit each.
+/// A set of table columns, one bit each.
 type Columns = u32;
 
 struct Column {
     name: &'static str,
-    /// The minors of omnictl 1.x that decode with it.
+    /// The minors of omnictl 1.x that decode with this column.
     omnictl: Vec<u64>,
-    /// The search for unknown keys leaves a list of arguments alone.
+    /// Whether the search for unknown keys skips lists of arguments.
     lists: bool,
 }
 
@@ -78,7 +78,7 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
 });
 
 impl Table {
-    /// The columns of `1.12b-1.12,1.14b-`; all of them if nothing is written.
+    /// Parses a range such as `1.12b-1.12,1.14b-`; an empty range means all columns.
     fn range(&self, text: &str) -> Columns {
         let at = |name: &str| self.columns.iter().position(|column| column.name == name);
         let one = |part: &str| {
@@ -95,20 +95,20 @@ impl Table {
     }
 }
 
-/// Who reads a document: one release, or any of those that may be meant.
+/// The program that reads a document: one release, or any of several possible releases.
 #[derive(Debug, Clone, Copy)]
 pub struct Reader {
     columns: Columns,
-    /// False for a release that is newer than the table: it may know more.
+    /// False for a release that is newer than the table and may know more.
     pub exact: bool,
-    /// The minor of a machine's Talos, which refuses values that omnictl only decodes.
+    /// The minor of a machine's Talos, which refuses some values that omnictl decodes.
     validates: Option<u64>,
-    /// The machine is a control plane, or some of those that are meant are.
+    /// Whether the machine is a control plane, or some of the possible machines are.
     control_plane: bool,
 }
 
 impl Reader {
-    /// The omnictl of a release; each one from 1.4 on if the release is not known.
+    /// Returns the reader for the omnictl of a release, or for all from 1.4 on if the release is unknown.
     pub fn omnictl(omni: Option<Omni>) -> Reader {
         let Some(minor) = omni.map(|omni| omni.version().minor) else {
             return Reader {
@@ -119,26 +119,26 @@ impl Reader {
             };
         };
         let columns = TABLE.columns(|column| column.omnictl.contains(&minor));
-        // The newest column of all is the nearest to a release beyond it.
+        // The newest column is the closest to a release beyond it.
         let newest = 1 << (TABLE.columns.len() - 1);
         let exact = columns & !newest != 0;
         let columns = if columns == 0 { newest } else { columns };
         Reader { columns, exact, validates: None, control_plane: true }
     }
 
-    /// The Talos of a minor; `None` for one that the table does not have.
+    /// Returns the reader for a minor of Talos; `None` if the table does not have it.
     pub fn talos(minor: u64, control_plane: bool) -> Option<Reader> {
         let name = format!("1.{minor}");
         let columns = TABLE.columns(|column| column.name == name);
         (columns != 0).then_some(Reader { columns, exact: true, validates: Some(minor), control_plane })
     }
 
-    /// The same release before it looks at values.
+    /// Returns the same reader without the validation of values.
     pub fn decoding(self) -> Reader {
         Reader { validates: None, ..self }
     }
 
-    /// True if every release that may be meant has it, false if none does, and nothing if some do.
+    /// Returns true if every possible release is among `columns`, false if none is, and `None` if only some are.
     fn has(self, columns: Columns) -> Option<bool> {
         match columns & self.columns {
             0 => Some(false),
@@ -148,13 +148,13 @@ impl Reader {
     }
 }
 
-/// The minor of omnictl 1.x that has the first of the columns.
+/// Returns the first minor of omnictl 1.x in `columns`.
 fn since(columns: Columns) -> Option<u64> {
     let with = TABLE.columns.iter().enumerate().filter(|(n, _)| columns & 1 << n != 0);
     with.flat_map(|(_, column)| column.omnictl.iter().copied()).min()
 }
 
-/// Where a kind of document is known.
+/// A kind of document, with the releases that know it.
 #[derive(Clone, Copy)]
 pub struct Kind {
     columns: Columns,
@@ -163,42 +163,42 @@ pub struct Kind {
 }
 
 impl Kind {
-    /// A document by its `kind`.
+    /// Finds a kind of document by its `kind`.
     pub fn find(name: &str) -> Option<Kind> {
         let (kind, columns) = *TABLE.documents.get(name)?;
         Some(Kind { columns, kind })
     }
 
-    /// True or false if the reader knows the kind or not, nothing if that depends on its release.
+    /// Returns whether the reader knows the kind; `None` if that depends on its release.
     pub fn known_to(&self, reader: Reader) -> Option<bool> {
         reader.has(self.columns)
     }
 
-    /// The minor of omnictl 1.x that knows it first.
+    /// Returns the first minor of omnictl 1.x that knows the kind.
     pub fn omnictl(&self) -> Option<u64> {
         since(self.columns)
     }
 
-    /// The minor of Talos 1.x that knows it first.
+    /// Returns the first minor of Talos 1.x that knows the kind.
     pub fn talos(&self) -> Option<u64> {
         let with = TABLE.columns.iter().enumerate().filter(|(n, _)| self.columns & 1 << n != 0);
         with.flat_map(|(_, column)| column.name.strip_prefix("1.")?.parse().ok()).min()
     }
 }
 
-/// The kinds of document.
+/// Returns the kinds of document other than v1alpha1, sorted.
 pub fn kinds() -> Vec<&'static str> {
     let mut kinds: Vec<&str> = TABLE.documents.keys().copied().filter(|kind| *kind != V1ALPHA1).collect();
     kinds.sort_unstable();
     kinds
 }
 
-/// The newest type of a field.
+/// Returns the newest type of a field.
 fn field(of: &str, key: &str) -> Option<&'static str> {
     Some(TABLE.structs.get(of)?.iter().rev().find(|field| field.key == key)?.kind)
 }
 
-/// The newest type of what a kind of document has at a path.
+/// Returns the newest type at a path of a kind of document.
 pub fn type_at(kind: &Kind, path: &[&str]) -> Option<&'static str> {
     let below = |of: &'static str, key: &&str| match of {
         "object" => Some(of),
@@ -207,26 +207,26 @@ pub fn type_at(kind: &Kind, path: &[&str]) -> Option<&'static str> {
     path.iter().try_fold(kind.kind, below)
 }
 
-/// True if the reader refuses documents of both kinds with one name.
+/// Returns true if the reader refuses documents of these two kinds with the same name.
 pub fn exclude_each_other(one: &str, other: &str, reader: Reader) -> bool {
     let both = |set: &[&str]| set.contains(&one) && set.contains(&other);
     TABLE.exclusive.iter().any(|(set, columns)| reader.has(*columns) == Some(true) && both(set))
 }
 
-/// What a reader refuses.
+/// Why a reader refuses a document.
 #[derive(Debug)]
 pub enum Fault {
-    /// A key that it does not have.
+    /// An unknown key.
     Key {
         key: String,
-        /// The minor of omnictl 1.x that has it first, if one does.
+        /// The first minor of omnictl 1.x that has the key, if any.
         since: Option<u64>,
-        /// The keys that it has in the same place.
+        /// The known keys in the same place.
         known: Vec<&'static str>,
     },
-    /// A value that it does not decode: what it is, and what is wanted.
+    /// A value that cannot be decoded: what it is, and what is expected.
     Value { found: String, wanted: String },
-    /// Fields of one part that do not go together.
+    /// Fields of one mapping that do not fit together.
     Relation(relation::Broken),
 }
 
@@ -242,7 +242,7 @@ pub struct Problem {
 #[derive(Debug, Default)]
 pub struct DocumentComparison {
     pub problems: Vec<Problem>,
-    /// Releases that may be meant differ in something that the document has.
+    /// Whether the possible releases differ in something that the document has.
     pub differs: bool,
 }
 
@@ -256,7 +256,7 @@ pub fn walk(document: &Node, kind: &Kind, reader: Reader) -> DocumentComparison 
 struct Walker {
     walk: DocumentComparison,
     path: String,
-    /// Within a copy.
+    /// Whether the walk is inside a copied node.
     copied: bool,
 }
 
@@ -266,7 +266,7 @@ impl Walker {
         self.walk.problems.push(Problem { at, path, fault });
     }
 
-    /// Says what is there, but not what may be a secret: a text in the place of a larger value, a key, a URL.
+    /// Reports a value of the wrong type. Omits possible secrets: text in place of a larger value, a key, a URL.
     fn wrong(&mut self, node: &Node, kind: &str, wanted: &str) {
         let found = match &node.data {
             Data::Map(_) => "a mapping".to_owned(),
@@ -293,7 +293,7 @@ impl Walker {
     }
 
     fn written(&mut self, node: &Node, kind: &'static str, reader: Reader) {
-        // Null leaves everything as it is.
+        // Null changes nothing.
         if node.is_null() || kind == "any" {
             return;
         }
@@ -346,7 +346,7 @@ impl Walker {
             let all = fields.iter().filter(|field| field.key == entry.key);
             let columns = all.clone().fold(0, |columns, field| columns | field.columns);
             self.below(&entry.key, |walker| match reader.has(columns) {
-                // The search for unknown fields (siderolabs/gen xyaml) follows no alias.
+                // The search for unknown fields (siderolabs/gen xyaml) does not follow aliases.
                 Some(false) if walker.copied => {}
                 Some(false) => {
                     let known = fields.iter().filter(|field| field.columns & reader.columns != 0);
@@ -357,7 +357,7 @@ impl Walker {
                 }
                 has => {
                     walker.walk.differs |= has.is_none();
-                    // One that changed is judged by the newest that may be meant.
+                    // A field that changed is checked against the newest possible release.
                     let reads = |field: &&Field| field.columns & reader.columns != 0;
                     let Some(field) = all.rev().find(reads) else { return };
                     walker.walk.differs |= reader.has(field.columns).is_none();
@@ -401,7 +401,7 @@ impl Walker {
     }
 }
 
-/// True if a list of names, `unspec|1..252|main`, has a value.
+/// Returns true if a list of names such as `unspec|1..252|main` contains a value.
 fn names(list: &str, value: &str) -> bool {
     list.split('|').any(|name| match name.split_once("..") {
         Some((low, high)) => {
@@ -412,7 +412,7 @@ fn names(list: &str, value: &str) -> bool {
     })
 }
 
-/// What a type of the table takes, for people.
+/// Describes what a type of the table accepts.
 fn wanted(kind: &str) -> String {
     if kind.starts_with("[]") {
         return "a list".to_owned();
@@ -427,7 +427,7 @@ fn wanted(kind: &str) -> String {
 mod tests {
     use super::*;
 
-    /// The sizes of the registries that were read.
+    /// The expected counts are the sizes of the registries that the table was read from.
     #[test]
     fn documents_belong_to_their_releases() {
         let known = |reader: Reader| {

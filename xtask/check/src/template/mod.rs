@@ -1,4 +1,4 @@
-//! Cluster templates: everything that omnictl refuses offline, what only the server would refuse, and lints for what is
+//! Checks cluster templates: everything that omnictl refuses offline, what only the server would refuse, and lints for what is
 //! accepted but causes problems later.
 
 mod addresses;
@@ -22,32 +22,32 @@ use domain::spec::machine_class::{AutoProvision, MachineClass};
 use domain::spec::template::{ClusterTemplate, Inline, Label, Patch, parse_stream};
 use yaml::{Finding, Location, Position, Severity};
 
-/// What became of reading a file that a template refers to.
+/// The result of reading a file that a template refers to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FileRead {
     Bytes(Vec<u8>),
-    /// It leads out of the template's directory.
+    /// The path leads out of the template's directory.
     Outside,
     Missing {
-        /// Why it cannot be read.
+        /// Why the file cannot be read.
         why: String,
-        /// Where a file of that path is instead, relative to the template's directory: below one of the folders above.
+        /// Where the path exists instead, relative to the template's directory: below one of the parent folders.
         above: Option<String>,
     },
 }
 
-/// A machine class as far as templates care.
+/// The properties of a machine class that matter to templates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClassInfo {
     pub name: String,
     /// True if a provider creates its machines.
     pub provisions: bool,
-    /// Why Omni does not install Talos on the first disk of its machines, if so.
+    /// Why Omni does not install Talos on the first disk of its machines; `None` if it does.
     pub install_disk: Option<String>,
 }
 
 impl ClassInfo {
-    /// What templates care about of a class in a file.
+    /// Extracts the properties of a class that was read from a file.
     pub fn of(class: &MachineClass) -> ClassInfo {
         let provision = class.auto_provision.as_ref();
         ClassInfo {
@@ -58,7 +58,7 @@ impl ClassInfo {
     }
 }
 
-/// The finding about the disk that Talos is installed on, for data of the Proxmox provider; no other has such keys.
+/// Returns the finding about Talos's install disk, for data of the Proxmox provider; no other provider has such keys.
 pub fn install_disk(provision: &AutoProvision) -> Option<String> {
     if !may_have_further_disks(&provision.provider_data) {
         return None;
@@ -67,7 +67,7 @@ pub fn install_disk(provision: &AutoProvision) -> Option<String> {
     provider_data::install_disk(&data).map(|(_, message)| message)
 }
 
-/// Whether provider data are worth a look at their disks: most classes have one, and only an escape could write the key otherwise.
+/// Returns true if provider data may define further disks: most classes have one, and only an escape could hide the key.
 pub fn may_have_further_disks(provider_data: &str) -> bool {
     ["additional_disks", "\\"].iter().any(|mark| provider_data.contains(mark))
 }
@@ -79,33 +79,33 @@ pub struct TalosInfo {
     pub version: String,
     pub compatible_kubernetes: Vec<String>,
     pub unsupported: bool,
-    /// Omni offers it, and no longer takes it for a new cluster by itself.
+    /// Whether Omni still offers it but no longer uses it for a new cluster by default.
     pub deprecated: bool,
 }
 
-/// What is known around the template. Nothing is: the default.
+/// What is known about the template's surroundings; by default nothing.
 #[derive(Clone, Copy, Default)]
 pub struct TemplateContext<'a> {
-    /// The release of Omni, and of the omnictl that reads the template, if it is known.
+    /// The release of Omni, and of the omnictl that reads the template, if known.
     pub omni: Option<Omni>,
-    /// Reads a file by the path in the template; none leaves what files say undecided.
+    /// Reads a file by its path in the template; without it, the contents of files stay undecided.
     pub read: Option<&'a dyn Fn(&str) -> FileRead>,
     /// The Talos versions that Omni offers.
     pub talos_versions: Option<&'a [TalosInfo]>,
     /// The classes that Omni has.
     pub omni_classes: Option<&'a [ClassInfo]>,
-    /// Whether Omni stores backups of etcd anywhere, if that is known.
+    /// Whether Omni stores backups of etcd anywhere, if known.
     pub backup_store: Option<bool>,
-    /// The name that the file has in `clusters/`.
+    /// The name of the file in `clusters/`.
     pub file_name: Option<&'a str>,
-    /// The classes in `machine-classes/`, asked when Omni was not.
+    /// The classes in `machine-classes/`, used if Omni was not queried.
     pub local_classes: Option<&'a [ClassInfo]>,
 }
 
 impl TemplateContext<'_> {
     fn class(&self, name: &str) -> Option<&ClassInfo> {
         let known = self.omni_classes.or(self.local_classes)?;
-        // Thousands of templates may ask for thousands of classes: a sorted list, as the tasks give it, is not walked.
+        // Thousands of templates may use thousands of classes: the tasks pass a sorted list, so that it need not be walked.
         match known.binary_search_by(|c| c.name.as_str().cmp(name)) {
             Ok(at) => known.get(at),
             Err(_) => known.iter().find(|c| c.name == name),
@@ -150,7 +150,7 @@ pub fn check(file: &str, bytes: &[u8], context: &TemplateContext<'_>) -> FileChe
     }
 }
 
-/// What is left undecided, for people, and who decides it.
+/// Describes what is left undecided, and what decides it.
 fn reason(open: Undecided) -> String {
     let what = match open {
         Undecided::Files => "the files that the template names were not read",
@@ -162,11 +162,11 @@ fn reason(open: Undecided) -> String {
     format!("{what}: `omnictl cluster template validate` decides")
 }
 
-/// Which machines a patch is for.
+/// The machines that a patch applies to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PatchScope {
     Cluster,
-    /// The set's index.
+    /// The index of the machine set.
     Set(usize),
     /// The index of the Machine document.
     Machine(usize),
@@ -176,15 +176,14 @@ struct Checker<'a> {
     file: &'a str,
     context: &'a TemplateContext<'a>,
     findings: Vec<Finding>,
-    /// What omnictl knows and is not known here.
+    /// What omnictl knows but this check does not.
     undecided: BTreeSet<Undecided>,
-    /// What the patches say, for the checks across them.
+    /// The contents of the patches, for the checks across them.
     contents: Vec<ParsedPatch>,
     /// The minor of Talos 1.x that the cluster runs.
     talos: Option<u64>,
 }
 
-/// A patch that was parsed.
 struct ParsedPatch {
     scope: PatchScope,
     size: usize,
@@ -243,8 +242,8 @@ impl Checker<'_> {
         }
     }
 
-    /// Values of the template itself that an example leaves to its reader. One for a version is reported as a version that is
-    /// not valid; the texts in which YAML is written are read by the checks of patches and manifests.
+    /// Reports placeholders in the template itself. One for a version is reported as an invalid version; YAML embedded as text is
+    /// read by the checks of patches and manifests.
     fn placeholders(&mut self, t: &ClusterTemplate, stream: &yaml::Stream) {
         let roots = stream.documents.iter().map(|document| &document.root);
         let versions = [t.kubernetes_at, t.talos_at].map(|at| at.in_file(self.file));
@@ -252,7 +251,7 @@ impl Checker<'_> {
         self.findings.extend(found.filter(|finding| !versions.contains(&finding.place)));
     }
 
-    /// Whether something has its content in one of two places.
+    /// Returns true if exactly one of two sources is given, and reports an error otherwise.
     fn has_one_source(&mut self, rule: &'static str, at: Position, what: &str, places: &str, given: [bool; 2]) -> bool {
         let (message, fix) = match given {
             [true, true] => (format!("{what} has {places}, not both"), "keep one of the two"),
@@ -263,7 +262,7 @@ impl Checker<'_> {
         false
     }
 
-    /// The YAML of a manifest or a job that is a text or a file, after a search for placeholders in it; nothing for a mapping.
+    /// Loads the YAML of a manifest or a job from text or a file and reports placeholders in it; `None` for a mapping.
     fn content(&mut self, file: Option<&(String, Position)>, inline: Option<&Inline>) -> Option<yaml::Stream> {
         let (name, stream) = match (file, inline) {
             (Some((path, at)), _) => {
