@@ -1,4 +1,4 @@
-//! A drill: the Omni of a backup started from it, where it reaches nothing and no machine reaches it, and removed with all that
+//! A drill: starts the Omni of a backup where it reaches nothing and no machine reaches it, and removes it with everything that
 //! belongs to it.
 
 use std::path::Path;
@@ -20,12 +20,12 @@ use runtime::tool::omni;
 use runtime::tool::omnictl::{KEYS, Omnictl};
 use runtime::wait::Poll;
 
-/// The container, and the network that it alone is on.
+/// The name of the container, and of the network that only it is on.
 const NAME: &str = "omni-scale-drill";
-/// On that network alone, with what Omni needs for its tunnel, which leads nowhere either.
+/// Puts the container on that network only, with what Omni needs for its tunnel, which does not lead anywhere either.
 const CREATE: &str = "create --name omni-scale-drill --network omni-scale-drill --device /dev/net/tun --cap-drop ALL \
      --cap-add NET_ADMIN --cap-add DAC_OVERRIDE --sysctl net.ipv6.conf.all.disable_ipv6=0 --tmpfs /tmp --tmpfs /var/run/wireguard";
-/// How Omni starts without anything outside: plain HTTP, and a login that is looked up only when somebody logs in (tried with omni
+/// Starts Omni without any outside service: plain HTTP, and a login that is resolved only when somebody logs in (tested with omni
 /// 1.4.9 in a network namespace of its own).
 const ARGS: &str = "--name=omni --private-key-source=file:///omni.asc --etcd-embedded-db-path=/_out/etcd \
      --sqlite-storage-path=/_out/sqlite/omni.db --bind-addr=0.0.0.0:8080 --machine-api-bind-addr=0.0.0.0:8090 \
@@ -33,15 +33,15 @@ const ARGS: &str = "--name=omni --private-key-source=file:///omni.asc --etcd-emb
      --machine-api-advertised-url=https://drill.invalid:8090/ --advertised-kubernetes-proxy-url=https://drill.invalid:8100/ \
      --siderolink-wireguard-advertised-addr=192.0.2.1:50180 --auth-auth0-enabled=true --auth-auth0-domain=drill.invalid \
      --auth-auth0-client-id=drill --local-resource-server-enabled=false";
-/// What people and providers make, and Omni alone does not change.
+/// Resources that people and providers create, and that Omni does not change by itself.
 const KEPT: [&str; 5] = ["Clusters", "MachineClasses", "Machines", "Users", "Identities"];
-/// Those that its API is asked for.
+/// The resources that its API is queried for.
 const ASKED: [&str; 3] = ["Clusters", "MachineClasses", "Users"];
 const HEALTH: Duration = Duration::from_secs(120);
-/// How much of its log tells how Omni started.
+/// How many lines of its log show how Omni started.
 const LOG: &str = "2000";
 
-/// The container and its network, which go with the value: also after Ctrl-C. Those of a killed drill go before the next one.
+/// The container and its network. Both are removed on drop, also after Ctrl-C; those of a killed drill, before the next one.
 struct Drill<'a>(&'a Docker<'a>);
 
 impl Drop for Drill<'_> {
@@ -50,11 +50,11 @@ impl Drop for Drill<'_> {
     }
 }
 
-/// Starts Omni from the backup with the key at `key`, unless the archive has one, and compares what it has with the manifest.
+/// Starts Omni from the backup, with the key in the archive or else the one at `key`, and compares its data with the manifest.
 ///
 /// # Errors
-/// [`Code::Prerequisite`] without Docker or a key; [`Code::Failed`] when Omni does not start from it; [`Code::Invalid`] when it has
-/// something else.
+/// Fails with [`Code::Prerequisite`] without Docker or a key, with [`Code::Failed`] if Omni does not start from the backup, and
+/// with [`Code::Invalid`] if its data differs.
 pub fn run(cx: &Cx, opened: &OpenedBackup, means: &VerifyOptions<'_>, key: &Path) -> anyhow::Result<()> {
     let docker = Docker::find(cx)?;
     let drill = cx.ui.step("drill", "Start this Omni from the backup, on a separate network", || {
@@ -111,7 +111,7 @@ fn start<'a>(
     Ok((drill, format!("{image}, without tailnet, machines and published ports")))
 }
 
-/// Waits until it answers, which it does only once the key has opened the store, and returns its address.
+/// Waits until Omni answers, which it does only once the key has opened the store, and returns its address.
 fn wait_until_healthy(cx: &Cx, docker: &Docker<'_>) -> anyhow::Result<StepResult<String>> {
     let look = || {
         let format = "{{.State.Status}} {{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
@@ -148,7 +148,7 @@ fn compare(opened: &OpenedBackup, now: &Store) -> Result<String, Failure> {
     Ok(format!("{shown}, {}", count(now.slots.len(), "key slot")))
 }
 
-/// The numbers in words, if each in Omni is the one of the backup and nothing else is lost.
+/// Returns the counts as text if those in Omni equal those in the backup and nothing else is lost.
 fn same(counts: &[(&str, [u64; 2])], mut lost: Vec<String>) -> Result<String, Failure> {
     let other = counts.iter().filter(|(_, [before, after])| before != after);
     lost.extend(other.map(|(kind, [before, after])| format!("{kind}: {before} in the backup, {after} in Omni")));
@@ -158,8 +158,8 @@ fn same(counts: &[(&str, [u64; 2])], mut lost: Vec<String>) -> Result<String, Fa
     Err(Failure::new(Code::Invalid, "Omni has something else than the backup").cause(lost.join("\n")))
 }
 
-/// What the API lists for the service account of the backup's `docker/.env`, or of this project's. Omni 1.7 and later answer only
-/// if the store has a person's acceptance of the licence (omni v1.9.3 `internal/pkg/auth/interceptor/eula.go`).
+/// Checks what the API lists for the service account in the backup's `docker/.env`, or in this project's. Omni 1.7 and later
+/// answer only if the store has a person's acceptance of the licence (omni v1.9.3 `internal/pkg/auth/interceptor/eula.go`).
 fn ask(cx: &Cx, opened: &OpenedBackup, endpoint: String) -> anyhow::Result<StepResult<()>> {
     let text = files::read_text_if_there(&opened.part(ENV))?.unwrap_or_default();
     let own = EnvFile::parse(ENV, &text)?.get(KEYS[1]).filter(|key| !key.is_empty()).map(Secret::new);

@@ -1,5 +1,4 @@
-//! What `machineclass-check` and `cluster-check` have in common: files are checked, older forms are rewritten, and what was
-//! found is reported.
+//! The common part of `machineclass-check` and `cluster-check`: checks files, rewrites older forms, and reports the findings.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -13,7 +12,7 @@ use runtime::files;
 use runtime::ui::table;
 use yaml::{Finding, Location};
 
-/// More files than this are not listed one by one when nothing is wrong with them.
+/// If there are more files than this, those without problems are not listed.
 const LISTED: usize = 40;
 
 /// The files that were converted, or would be.
@@ -27,10 +26,10 @@ pub struct Conversions {
     pub planned: Option<Outcome>,
 }
 
-/// Rewrites the older forms among `paths` in place, after consent; in a dry run only says what would become of them.
+/// Rewrites the older forms in `paths` in place, after consent; a dry run only shows the changes.
 ///
 /// # Errors
-/// [`Code::Invalid`] with the reasons when a file cannot be rewritten faithfully: then none is.
+/// Fails with [`Code::Invalid`] and the reasons if a file cannot be rewritten faithfully; then none is.
 pub fn convert(
     cx: &Cx,
     paths: &[PathBuf],
@@ -79,11 +78,11 @@ pub fn convert(
     Ok(converted)
 }
 
-/// Checks each of `paths`, taking the text of those that a dry run would convert as it would be. `names` says what a file defines,
-/// which no other one may define too; with the word for it and the rule.
+/// Checks each of `paths`; files that a dry run would convert are checked in their new form. `names` returns what a file defines,
+/// which no other file may define, and comes with the word for it and the rule.
 ///
 /// # Errors
-/// Those of [`inputs::read`].
+/// As [`inputs::read`].
 pub fn check<T: Send>(
     cx: &Cx,
     paths: &[PathBuf],
@@ -93,7 +92,7 @@ pub fn check<T: Send>(
 ) -> Result<Vec<FileCheck<()>>, Failure> {
     let checked = inputs::check_each(cx, paths, "check the name", |name, path, bytes| {
         let bytes = converted.texts.get(path).map_or(bytes, |text| text.as_bytes());
-        // What else the file says is let go at once: there may be thousands of them.
+        // The rest of the file is dropped immediately: there may be thousands of files.
         check(name, path, bytes).map(|value| (!inputs::is_example(bytes)).then(|| names(value)))
     })?;
     let defined: Vec<_> = checked.iter().flat_map(|(checked, _)| checked.value.iter().flatten().cloned()).collect();
@@ -106,10 +105,11 @@ pub fn check<T: Send>(
     Ok(checked.into_iter().map(with_twice).collect())
 }
 
-/// Shows what was found in files of a kind and ends the task; `versions` are those that they were checked for: exit 0 without an error that is not allowed, 3 in a dry run with a plan.
+/// Shows the findings for files of one kind and ends the task; `versions` are those that the files were checked for. The exit
+/// code is 0 without an error that is not allowed, and 3 in a dry run with a plan.
 ///
 /// # Errors
-/// [`Code::Invalid`] with everything that was found.
+/// Fails with [`Code::Invalid`] and all findings.
 pub fn report(
     cx: &Cx,
     (what, versions): (&str, Value),
@@ -149,7 +149,7 @@ pub fn report(
     Ok(Outcome::done(format!("{} checked: {counts}", count(checked.len(), what))).with(data).next(next))
 }
 
-/// The files with their verdicts; of many, those that are not simply accepted.
+/// Lists the files with their verdicts; of many files, only those that are not simply accepted.
 fn listing(checked: &[FileCheck<()>]) -> String {
     let plain = |file: &&FileCheck<()>| file.findings.is_empty() && file.verdict == check::Verdict::Accept;
     let row = |file: &FileCheck<()>| {
@@ -169,7 +169,7 @@ fn listing(checked: &[FileCheck<()>]) -> String {
     };
     let schema = if rows.iter().any(|row| !row[4].is_empty()) { "PROVIDER SCHEMA" } else { "" };
     let mut text = table(&["FILE", &program, "ERRORS", "WARNINGS", schema], &rows);
-    // The same holds for many files: it is said once.
+    // The same reason applies to many files, and is shown once.
     let reasons: BTreeSet<&str> = checked.iter().flat_map(|file| &file.undecided).map(String::as_str).collect();
     for reason in reasons {
         text.push_str(&format!("{program} is unknown: {reason}\n"));

@@ -1,4 +1,4 @@
-//! The machines that clusters ask for, held against what Omni asks for already, and placed on the nodes.
+//! The machines that clusters require, compared with those that Omni already requests, and placed on the nodes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,10 +14,10 @@ use domain::status::proxmox::{Inventory, Observed};
 use runtime::tool::omnictl::Omnictl;
 use runtime::tool::proxmox::Proxmox;
 
-/// The machines to place, and what they are placed on.
+/// The machines to place, and where to place them.
 pub struct DemandInputs<'a> {
     pub templates: &'a [ClusterTemplate],
-    /// The machine of each class by its name; `None` for a class whose machines this provider does not make.
+    /// The machine of each class by the class name; `None` if this provider does not create the machines of the class.
     pub classes: &'a BTreeMap<String, Option<Machine>>,
     pub requests: &'a Observed<Vec<Resource>>,
     pub provider: Provider,
@@ -25,10 +25,10 @@ pub struct DemandInputs<'a> {
     pub lost: Option<&'a str>,
 }
 
-/// Places what does not exist yet, by the provider's own rule.
+/// Places machines that do not exist yet, by the provider's own rule.
 ///
 /// # Errors
-/// Only when the task is interrupted.
+/// Returns an error only if the task is interrupted.
 pub fn place(
     cx: &Cx,
     wanted: &DemandInputs<'_>,
@@ -50,7 +50,7 @@ pub fn place(
     Ok((demand, fit))
 }
 
-/// A machine of a lost node is created again.
+/// Recreates the machine if it was on the lost node.
 fn recreate(member: &mut Member, lost: &str) {
     if member.state == State::Exists(lost.to_owned()) {
         member.state = State::New;
@@ -58,10 +58,10 @@ fn recreate(member: &mut Member, lost: &str) {
     }
 }
 
-/// The machine requests that Omni has, or why they are not known.
+/// Returns Omni's machine requests, or why they are unknown.
 ///
 /// # Errors
-/// Only when the task is interrupted.
+/// Returns an error only if the task is interrupted.
 pub fn requests(cx: &Cx) -> anyhow::Result<Observed<Vec<Resource>>> {
     let found = Omnictl::find(cx).and_then(|omnictl| omnictl.list("machinerequests", None));
     let title = "the machines that Omni asks for";
@@ -74,8 +74,8 @@ pub fn requests(cx: &Cx) -> anyhow::Result<Observed<Vec<Resource>>> {
     Ok(found)
 }
 
-/// The machine sets of these clusters that Omni has and no template names any more, with how many machines each has: a sync
-/// destroys them. None where Omni cannot be asked.
+/// Returns the machine sets of these clusters that are in Omni but no longer in a template, with their number of machines: a sync
+/// destroys them. Empty if Omni cannot be queried.
 fn removed_sets(
     cx: &Cx,
     templates: &[ClusterTemplate],

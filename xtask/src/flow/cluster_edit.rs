@@ -1,4 +1,4 @@
-//! A cluster template changed in place and synced: the file and the sync are one plan, checked before anything is written.
+//! Changes a cluster template in place and syncs it: both are one plan, checked before anything is written.
 
 use crate::flow::change;
 use crate::flow::inputs::{self, Template};
@@ -7,21 +7,21 @@ use crate::prelude::*;
 use domain::spec::template::{ClusterTemplate, edit};
 use yaml::Position;
 
-/// One value of a template: where it is, and what it becomes.
+/// A value of a template, with its position and its new text.
 pub struct Value {
-    /// What it is, for people: `workers`.
+    /// Its name for people: `workers`.
     pub what: String,
     pub at: Position,
     pub old: String,
     pub new: String,
 }
 
-/// Changes values in the template of the cluster `name`, syncs it, and waits for the cluster unless `no_wait`. `values` chooses
-/// them from the template as it is.
+/// Changes values in the template of the cluster `name`, syncs it, and waits for the cluster unless `no_wait`. `values` selects
+/// the values from the current template.
 ///
 /// # Errors
-/// [`Code::NotFound`] without a template, [`Code::Failed`] with the lines to change when it cannot be edited in place, and those of a
-/// sync.
+/// Fails with [`Code::NotFound`] without a template, with [`Code::Failed`] and the lines to change if it cannot be edited in
+/// place, or with the errors of a sync.
 pub fn run(
     cx: &Cx,
     name: &str,
@@ -74,7 +74,7 @@ pub fn run(
     Ok(Outcome::done(summary).with(data).next(format!("cargo xtask cluster-status {name}")))
 }
 
-/// The text with the values changed, the last ones first, so that earlier positions stay right.
+/// Changes the values in the text, the last ones first, so that earlier positions stay valid.
 ///
 /// # Errors
 /// As [`by_hand`].
@@ -87,7 +87,7 @@ pub fn edited((shown, name): (&str, &str), text: &str, values: &[Value]) -> Resu
     })
 }
 
-/// The failure for a template that cannot be edited in place: it names the lines to change.
+/// The failure for a template that cannot be edited in place, with the lines to change.
 pub fn by_hand(shown: &str, name: &str, values: &[Value], why: &str) -> Failure {
     let line = |value: &Value| {
         format!("{shown}:{}:{}: {} {} → {}", value.at.line, value.at.column, value.what, value.old, value.new)

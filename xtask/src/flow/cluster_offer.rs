@@ -1,4 +1,4 @@
-//! What Omni offers for a new cluster: machine classes, versions of Talos and of Kubernetes.
+//! What Omni offers for a new cluster: machine classes, and versions of Talos and Kubernetes.
 
 use crate::flow::lookup;
 use crate::prelude::*;
@@ -17,16 +17,16 @@ pub struct Offer {
     pub classes: Vec<String>,
     pub infos: Vec<ClassInfo>,
     pub versions: Option<Vec<TalosInfo>>,
-    /// The release of Omni, where it is known.
+    /// The release of Omni, if it is known.
     pub omni: Option<Omni>,
     /// The classes as Omni lists them.
     pub listed: Vec<Resource>,
 }
 
-/// Asks Omni for its machine classes and Talos versions.
+/// Queries Omni for its machine classes and Talos versions.
 ///
 /// # Errors
-/// Those of omnictl; [`Code::Prerequisite`] when there are no classes.
+/// Returns an error if omnictl fails, or [`Code::Prerequisite`] if there are no classes.
 pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<Offer> {
     let checks = vec![
         lookup::list(omnictl, "classes", "Read the machine classes of Omni", "machineclasses"),
@@ -56,10 +56,10 @@ pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<Offer> {
     Ok(Offer { classes, infos, versions, omni, listed })
 }
 
-/// The name of a class, which Omni must have.
+/// Returns the name of a class, after checking that Omni has it.
 ///
 /// # Errors
-/// [`Code::NotFound`] with the names that it has.
+/// Fails with [`Code::NotFound`] and the names that Omni has.
 pub fn class(cx: &Cx, given: &str, offer: &Offer, flag: &str) -> Result<String, Failure> {
     if offer.classes.iter().any(|class| class == given) {
         return Ok(given.to_owned());
@@ -77,16 +77,16 @@ pub fn class(cx: &Cx, given: &str, offer: &Offer, flag: &str) -> Result<String, 
 }
 
 impl Offer {
-    /// The versions of Talos and Kubernetes, without `v`: those `wanted`, or the ones that this project uses.
+    /// Returns the versions of Talos and Kubernetes, without `v`: the `wanted` ones, or those that this project uses.
     ///
     /// # Errors
-    /// For one that Omni does not offer, and for a pair that is not compatible.
+    /// Returns an error for a version that Omni does not offer, and for a pair that is not compatible.
     pub fn versions(&self, wanted: (Option<&str>, Option<&str>)) -> Result<(String, String), Failure> {
         versions(wanted, self.versions.as_deref().unwrap_or_default(), self.omni.map(Omni::version).as_ref())
     }
 }
 
-/// Versions without `v`, both offered by Omni and compatible with each other.
+/// Returns versions without `v` that Omni offers and that are compatible with each other.
 fn versions(
     wanted: (Option<&str>, Option<&str>),
     offered: &[TalosInfo],
@@ -126,7 +126,7 @@ fn versions(
     Ok((talos, kubernetes))
 }
 
-/// Whether this Omni manages a Talos without a severe bug, as far as the facts go.
+/// Returns true if this Omni manages the Talos version, and no severe bug of it is known.
 fn sound(talos: &str, omni: Option<&Version>) -> bool {
     let Ok(talos) = version::parse(talos) else { return false };
     let most = omni.and_then(|omni| table().talos_of_omni(omni)?.max);
@@ -187,7 +187,7 @@ mod tests {
         assert_eq!(failure.code, Code::Prerequisite);
         assert!(failure.cause.contains("only pre-releases: 1.14.0-beta.1"), "{failure}");
         assert_eq!(named(None, None, &[("1.13.5", &["1.36.3", "1.36.4"])]).unwrap(), "1.13.5 1.36.3");
-        // Omni 1.9.3 leaves clusters of Talos 1.13.10 and later unfinished (omni issue 3360); by name they are taken.
+        // Omni 1.9.3 leaves clusters of Talos 1.13.10 and later unfinished (omni issue 3360); they are accepted only by name.
         let severe = [("1.13.9", old), ("1.13.13", old)];
         assert_eq!(named(None, None, &severe).unwrap(), "1.13.9 1.36.10");
         assert_eq!(named(Some("1.13.13"), None, &severe).unwrap(), "1.13.13 1.36.10");

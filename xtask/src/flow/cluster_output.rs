@@ -1,4 +1,4 @@
-//! What `cluster-status` prints of clusters and machines, in the forms of its `--output`.
+//! The output of `cluster-status` for clusters and machines, in the formats of `--output`.
 
 use std::collections::BTreeSet;
 use std::time::SystemTime;
@@ -13,20 +13,20 @@ use runtime::parallel::both;
 use runtime::tool::omnictl::Omnictl;
 use runtime::ui::table;
 
-/// Machines, and the VMs of their names.
+/// Machines, and the VMs with their names.
 pub type Machines = (Vec<MachineLine>, Vec<Value>);
 
-/// The machines that `--output wide` lists.
+/// Returns the machines for `--output wide`.
 ///
 /// # Errors
-/// Those of omnictl.
+/// Returns an error if omnictl cannot be run or rejects a request.
 pub fn machines(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>) -> Result<Option<Machines>, Failure> {
     if args.output != Some(OutputForm::Wide) {
         return Ok(None);
     }
     let (seen, kubelets) = both(
         || observe(cx, omnictl, args.name.as_deref()),
-        // They have no label to select by.
+        // These have no label to select by.
         || omnictl.list_as("kubernetesstatuses", None),
     );
     let (mut machines, vms) = seen?;
@@ -35,7 +35,7 @@ pub fn machines(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>) -> Result<
     Ok(Some((machines, vms)))
 }
 
-/// The data of the JSON document; machines are in it where they were asked for.
+/// Returns the JSON data, with the machines if they were requested.
 pub fn with_machines(mut data: Value, machines: &Option<Vec<MachineLine>>) -> Value {
     if let Some(machines) = machines {
         data["machines"] = json!(machines);
@@ -43,7 +43,7 @@ pub fn with_machines(mut data: Value, machines: &Option<Vec<MachineLine>>) -> Va
     data
 }
 
-/// The clusters, a line each.
+/// The table of clusters.
 pub fn overview(lines: &[ClusterLine]) -> String {
     let row = |line: &ClusterLine| {
         let ready = if line.running { "yes" } else { "no" };
@@ -55,7 +55,7 @@ pub fn overview(lines: &[ClusterLine]) -> String {
     table(&["CLUSTER", "PHASE", "READY", "MACHINES", "TALOS", "KUBERNETES"], &rows)
 }
 
-/// Prints what was found in the form that was asked for, else as `text`.
+/// Prints the data in the requested format, or else `text`.
 pub fn print(args: &ClusterStatus, cx: &Cx, names: &[&str], data: &Value, text: impl FnOnce() -> String) {
     match args.output {
         None | Some(OutputForm::Wide) => cx.ui.states(&text()),
@@ -64,11 +64,11 @@ pub fn print(args: &ClusterStatus, cx: &Cx, names: &[&str], data: &Value, text: 
     }
 }
 
-/// The machines of one cluster or of all, in as many calls whatever their number. Where Proxmox cannot be asked, their VMs are
-/// not known.
+/// Returns the machines of one cluster or of all, with a number of calls that does not depend on how many there are. If Proxmox
+/// cannot be queried, their VMs are unknown.
 ///
 /// # Errors
-/// Those of omnictl.
+/// Returns an error if omnictl cannot be run or rejects a request.
 pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, cluster: Option<&str>) -> Result<Machines, Failure> {
     let selector = cluster.map(|cluster| format!("omni.sidero.dev/cluster={cluster}"));
     let (kinds, selector) = (["clustermachinerequeststatuses", "clustermachinestatuses"], selector.as_deref());
@@ -82,7 +82,7 @@ pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, cluster: Option<&str>) -> Result<
     let names: BTreeSet<&str> = requests.iter().map(|request| request.metadata.id.as_str()).collect();
     vms.retain(|vm| vm["name"].as_str().is_some_and(|name| names.contains(name)));
     let mut lines = machine_lines(&requests, &machines, &statuses, &vms);
-    // Omni calls a machine ready for minutes after its VM was stopped.
+    // Omni reports a machine as ready for minutes after its VM was stopped.
     let off: BTreeSet<&str> =
         vms.iter().filter(|vm| vm["status"] == "stopped").filter_map(|vm| vm["name"].as_str()).collect();
     lines.iter_mut().for_each(|line| line.ready &= !off.contains(line.name.as_str()));
@@ -113,7 +113,7 @@ pub fn wide(lines: &[MachineLine]) -> String {
     table(&header, lines.iter().map(row))
 }
 
-/// The largest unit of an age, as kubectl shows it.
+/// Formats an age in its largest unit, as kubectl does.
 pub fn age(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds}s"),

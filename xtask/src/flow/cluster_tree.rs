@@ -8,7 +8,7 @@ use runtime::ui::Row;
 
 use crate::flow::cluster_output::age;
 
-/// The cluster as a tree.
+/// Renders the tree.
 pub fn render(view: &ClusterView) -> String {
     rows(view, None).iter().map(|row| format!("{}\n", row.text)).collect()
 }
@@ -18,7 +18,7 @@ pub fn show(cx: &Cx, view: &ClusterView) {
     cx.ui.rows(&rows(view, Some(cx.now())));
 }
 
-/// The lines of the tree; with the time, machines that are not ready have the step that they are in, and since when.
+/// Returns the lines of the tree; with `now`, machines that are not ready show their current step and its age.
 pub fn rows(view: &ClusterView, now: Option<u64>) -> Vec<Row> {
     let ready = |ready: bool| if ready { "ready" } else { "not ready" };
     let state = if view.tearing_down {
@@ -37,7 +37,7 @@ pub fn rows(view: &ClusterView, now: Option<u64>) -> Vec<Row> {
     if view.load_balancer_healthy == Some(false) && !view.tearing_down {
         rows.push(heading("│   load balancer not ready".to_owned()));
     }
-    // Omni's clock may be ahead of this one.
+    // Omni's clock may be ahead of this host's.
     let newest = view.machines().filter_map(|machine| clock::seconds(&machine.since)).max();
     let now = now.map(|now| now.max(newest.unwrap_or(0)));
     for (at, set) in view.machine_sets.iter().enumerate() {

@@ -1,5 +1,5 @@
-//! An upgrade of Talos and Kubernetes of one cluster: gated, then version by version changed in its template, synced, and followed
-//! machine by machine.
+//! Upgrades Talos and Kubernetes of one cluster: checks what blocks it, then changes the template version by version, syncs it,
+//! and follows the machines.
 
 use std::path::Path;
 
@@ -21,18 +21,18 @@ use runtime::files::Scratch;
 use runtime::tool::omnictl::Omnictl;
 use runtime::tool::role;
 
-/// The versions that are asked for.
+/// The requested versions.
 pub struct Order {
     wanted: TargetVersions,
-    /// The flags that ask for them, to run it again.
+    /// The flags that request them, to run the task again.
     flags: String,
 }
 
 impl Order {
-    /// Those of the command line; without any, those that this kit recommends.
+    /// Reads the versions from the command line; without any, uses those that this kit recommends.
     ///
     /// # Errors
-    /// [`Code::Usage`] for what is not a release.
+    /// Fails with [`Code::Usage`] if a version is not a release.
     pub fn of(args: &cli::ClusterUpgrade) -> Result<Order, Failure> {
         let pins = &table().recommended;
         let read =
@@ -56,7 +56,7 @@ impl Order {
     }
 }
 
-/// One step: the template as it is before and after it, and the copy that omnictl reads.
+/// One step: the template before and after it, and the copy that omnictl reads.
 struct StagedStep {
     step: Step,
     before: Vec<u8>,
@@ -68,8 +68,8 @@ struct StagedStep {
 /// Upgrades the cluster of this template.
 ///
 /// # Errors
-/// [`Code::Failed`] for a blocked step and for a machine that does not come back, [`Code::Conflict`] for a template that differs from
-/// Omni in more than versions; those of a sync.
+/// Fails with [`Code::Failed`] for a blocked step or a machine that does not come back, with [`Code::Conflict`] for a template
+/// that differs from Omni in more than versions, or with the errors of a sync.
 pub fn run(
     cx: &Cx,
     omnictl: &Omnictl<'_>,
@@ -118,7 +118,7 @@ pub fn run(
     Ok(Outcome::done(summary).with(data).next(format!("cargo xtask cluster-status {name}")))
 }
 
-/// The cluster, after an upgrade that runs already was followed to its end.
+/// Returns the cluster, after waiting for any upgrade that is already running.
 fn settled(cx: &Cx, omnictl: &Omnictl<'_>, name: &str, again: &str) -> anyhow::Result<ClusterView> {
     cluster::refuse_destroyed(omnictl, &[name])?;
     let Some(view) = cluster::observe(omnictl, name)? else { return Err(cluster::unknown(cx, omnictl, name).into()) };
@@ -135,7 +135,7 @@ fn settled(cx: &Cx, omnictl: &Omnictl<'_>, name: &str, again: &str) -> anyhow::R
     follow(cx, omnictl, &view, (format!("the upgrade of cluster `{name}` that runs already has ended"), None), again)
 }
 
-/// Refuses a template that differs from Omni in more than the versions: the syncs would carry that out too.
+/// Refuses a template that differs from Omni in more than the versions: the syncs would apply those differences too.
 fn in_sync(
     cx: &Cx,
     omnictl: &Omnictl<'_>,
@@ -163,7 +163,7 @@ fn in_sync(
         .into())
 }
 
-/// The text of the template with these versions in it.
+/// Returns the template's text with these versions.
 fn with_versions(cx: &Cx, own: &Template, (talos, kubernetes): (&Version, &Version)) -> Result<String, Failure> {
     let values = values(&own.template, (talos, kubernetes));
     let text = String::from_utf8_lossy(&own.file.bytes);
@@ -183,7 +183,7 @@ fn values(template: &ClusterTemplate, (talos, kubernetes): (&Version, &Version))
     all.into_iter().flatten().collect()
 }
 
-/// The versions after these steps.
+/// Returns the versions after these steps.
 fn reached(steps: &[Step], (talos, kubernetes): (&Version, &Version)) -> (Version, Version) {
     steps.iter().fold((talos.clone(), kubernetes.clone()), |(talos, kubernetes), step| match step.component {
         Component::Talos(_) => (step.to.clone(), kubernetes),
@@ -191,7 +191,7 @@ fn reached(steps: &[Step], (talos, kubernetes): (&Version, &Version)) -> (Versio
     })
 }
 
-/// Each step with its template, checked as a sync does.
+/// Returns each step with its template, checked as for a sync.
 fn stretches(
     cx: &Cx,
     own: &Template,
@@ -221,7 +221,7 @@ fn stretches(
     Ok(found)
 }
 
-/// The steps in their order; each is verified before the next one begins.
+/// Plans the steps in order; each is verified before the next one starts.
 fn plan<'a>(
     cx: &Cx,
     omnictl: &'a Omnictl<'_>,
@@ -249,7 +249,7 @@ fn plan<'a>(
     let plans: Vec<Plan<'a>> = stretches.iter().map(follow_each).collect();
     let chain = plans.into_iter().rev().reduce(|next, plan| plan.then(next));
     chain.unwrap_or_else(|| {
-        // The run that synced it may have been interrupted in its wait.
+        // The run that synced it may have been interrupted during its wait.
         let mut plan = Plan::default();
         let title = format!("cluster `{}` runs", view.name);
         plan.verify(move |cx| follow(cx, omnictl, view, (title, None), again).map(drop));
@@ -261,7 +261,7 @@ fn program(component: &Component) -> &'static str {
     if matches!(component, Component::Talos(_)) { "Talos" } else { "Kubernetes" }
 }
 
-/// What a step does, in words: the machines that restart, or that none does.
+/// Describes what a step does: which machines reboot, or that none does.
 fn effect(step: &Step, view: &ClusterView) -> String {
     let names: Vec<&str> = view.machines().map(MachineView::name).collect();
     let (from, to) = (&step.from, &step.to);
@@ -304,7 +304,7 @@ fn sync(
     Ok("Omni upgrades the first machine".to_owned())
 }
 
-/// What the new Kubernetes has removed is found before anything is changed.
+/// Runs Omni's checks for what the new Kubernetes has removed, before anything is changed.
 fn pre_checks(cx: &Cx, omnictl: &Omnictl<'_>, name: &str, to: &Version) -> anyhow::Result<()> {
     cx.ui.step("pre-checks", format!("Run Omni's checks before Kubernetes {to}"), || {
         omnictl.upgrade_pre_checks(name, &version::bare(to)).map_err(|failure| {
@@ -320,7 +320,7 @@ fn pre_checks(cx: &Cx, omnictl: &Omnictl<'_>, name: &str, to: &Version) -> anyho
     })
 }
 
-/// Follows the machines until the cluster runs and all have the version of the step.
+/// Waits until the cluster runs and all machines have the version of the step.
 fn follow(
     cx: &Cx,
     omnictl: &Omnictl<'_>,
@@ -340,7 +340,7 @@ fn follow(
     result.map_err(|error| Failure::of(&error).next(again).into())
 }
 
-/// Each machine says itself which Talos it runs.
+/// Checks the Talos version that each machine itself reports.
 fn all_upgraded(omnictl: &Omnictl<'_>, name: &str, to: &Version) -> Result<(), Failure> {
     let machines = omnictl.list("machinestatuses", Some(&format!("omni.sidero.dev/cluster={name}")))?;
     let running = |text: &str| version::same(text, &to.to_string());

@@ -1,4 +1,4 @@
-//! The clusters, or one, as they change: redrawn in place on a terminal, elsewhere a line for each change.
+//! Watches all clusters or one: redrawn in place on a terminal, otherwise with a line for each change.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -10,14 +10,14 @@ use runtime::tool::omnictl::Omnictl;
 use runtime::ui::Row;
 use runtime::wait;
 
-/// How long after one look the next one is taken.
+/// Pause between two polls.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// Watches until the operator interrupts, `--timeout` is over, or the cluster is gone. An Omni that is away for a while does
-/// not end it.
+/// Watches until the operator interrupts, `--timeout` has passed, or the cluster is gone. Keeps watching if Omni is temporarily
+/// unavailable.
 ///
 /// # Errors
-/// [`Code::NotFound`] for a cluster that is not there at the start; [`Code::Interrupted`]; those of omnictl.
+/// Fails with [`Code::NotFound`] if the cluster does not exist at the start, with [`Code::Interrupted`], or if omnictl fails.
 pub fn run(cx: &Cx, omnictl: &Omnictl<'_>, name: Option<&str>) -> anyhow::Result<Outcome> {
     if let Some(name) = name {
         cluster::must_exist(cx, omnictl, name)?;
@@ -28,7 +28,7 @@ pub fn run(cx: &Cx, omnictl: &Omnictl<'_>, name: Option<&str>) -> anyhow::Result
     }
     let title = name.map_or("watching the clusters".to_owned(), |name| format!("watching cluster `{name}`"));
     let result = cx.ui.during(&title, || watch(cx, omnictl, name, &mut shown));
-    // What was seen last stays on the screen.
+    // The last state stays on the screen.
     cx.ui.states(&text(&shown));
     result
 }
@@ -63,7 +63,7 @@ fn text(rows: &[Row]) -> String {
     rows.iter().map(|row| format!("{}\n", row.text)).collect()
 }
 
-/// The lines that were not there before, and what is there no more.
+/// Returns the lines that are new or have changed, and a line for each row that is gone.
 fn changes(before: &[Row], now: &[Row]) -> Vec<String> {
     fn name(row: &Row) -> &str {
         row.words().split("  ").next().unwrap_or_default()
@@ -73,7 +73,7 @@ fn changes(before: &[Row], now: &[Row]) -> Vec<String> {
     new.map(|row| row.words().to_owned()).chain(gone.map(|old| format!("{}  gone", name(old)))).collect()
 }
 
-/// What is there now; `None` when the cluster is not there any more.
+/// Returns the current state; `None` if the cluster does not exist any more.
 fn look(cx: &Cx, omnictl: &Omnictl<'_>, name: Option<&str>) -> Result<Option<Vec<Row>>, Failure> {
     if let Some(name) = name {
         let now = cx.ui.live().then(|| cx.now());

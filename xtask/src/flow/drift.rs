@@ -1,4 +1,4 @@
-//! What differs between the project's files, Omni, Proxmox and the containers that run here.
+//! Differences between the project's files, Omni, Proxmox and the containers that run here.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,12 +19,12 @@ use runtime::tool::compose::{Compose, OMNI};
 use runtime::tool::omnictl::Omnictl;
 use runtime::tool::proxmox::Proxmox;
 
-/// What Omni has of all clusters, in as many reads as there are kinds.
+/// What Omni has for all clusters, with one read per resource type.
 pub struct Omni {
     classes: Vec<Resource>,
     pub clusters: Vec<Resource>,
     pub requests: Vec<Resource>,
-    /// The requests whose VM was made.
+    /// The requests whose VM was created.
     provisioned: BTreeSet<String>,
 }
 
@@ -34,12 +34,12 @@ struct RequestStatus {
     stage: u64,
 }
 
-/// `ClusterMachineRequestStatus.stage` of a request whose VM was made (omni v1.9.3 `omni.proto`).
+/// `ClusterMachineRequestStatus.stage` of a request whose VM was created (omni v1.9.3 `omni.proto`).
 const PROVISIONED: u64 = 3;
 
 impl Omni {
     /// # Errors
-    /// Those of omnictl.
+    /// Returns an error if omnictl cannot be run or rejects a request.
     pub fn observe(omnictl: &Omnictl<'_>) -> Result<Omni, Failure> {
         let (lists, statuses) = both(
             || lookup::lists(omnictl, ["machineclasses", "clusters", "machinerequests"], None),
@@ -69,14 +69,14 @@ impl Omni {
 type Unread = (String, String);
 type Compared = Result<(Vec<Drift>, Vec<Unread>), Failure>;
 
-/// What is compared, the differences in it or why they are not known, and the parts of it that could not be compared.
+/// The differences in one area, or why they are unknown, and the parts that could not be compared.
 pub struct Area {
     pub name: &'static str,
     pub found: Result<Vec<Drift>, Failure>,
     pub unread: Vec<Unread>,
 }
 
-/// All comparisons, side by side, in the order of a report. With `hardware` every VM is asked for its configuration.
+/// Runs all comparisons in parallel and returns them in report order. With `hardware`, the configuration of every VM is read.
 pub fn areas(cx: &Cx, omnictl: &Omnictl<'_>, omni: &Omni, hardware: bool) -> Vec<Area> {
     let alone = |found: Vec<Drift>| (found, Vec::new());
     let comparisons: Vec<(&'static str, Job<'_, Compared>)> = vec![
@@ -94,7 +94,7 @@ pub fn areas(cx: &Cx, omnictl: &Omnictl<'_>, omni: &Omni, hardware: bool) -> Vec
     names.into_iter().zip(run_all(jobs, ALL)).map(area).collect()
 }
 
-/// The machines of every provider in force.
+/// Compares the machines of every active provider.
 fn of_providers(cx: &Cx, omni: &Omni, hardware: bool) -> Compared {
     let providers = cx.providers()?;
     let one = |cx| -> Job<'_, Compared> { Box::new(move || machines(cx, omni, hardware)) };
@@ -107,7 +107,7 @@ fn of_providers(cx: &Cx, omni: &Omni, hardware: bool) -> Compared {
     Ok(all)
 }
 
-/// Machine classes: files beside Omni.
+/// Compares machine classes: files with Omni.
 fn classes(cx: &Cx, omni: &Omni) -> Result<Vec<Drift>, Failure> {
     let files = project_classes::classes(cx)?;
     let mut found = Vec::new();
@@ -144,7 +144,7 @@ fn classes(cx: &Cx, omni: &Omni) -> Result<Vec<Drift>, Failure> {
     Ok(found)
 }
 
-/// Clusters: templates beside Omni, in omnictl's own words. Returns also what could not be compared, and why.
+/// Compares clusters: templates with Omni, according to omnictl. Also returns what could not be compared, and why.
 fn clusters(cx: &Cx, omnictl: &Omnictl<'_>, omni: &Omni) -> anyhow::Result<(Vec<Drift>, Vec<Unread>)> {
     let (mut found, mut unread) = (Vec::new(), Vec::new());
     let mut templates: BTreeMap<String, Template> = BTreeMap::new();
@@ -174,7 +174,7 @@ fn clusters(cx: &Cx, omnictl: &Omnictl<'_>, omni: &Omni) -> anyhow::Result<(Vec<
     }
     let named = |resource: &&Resource| !resource.metadata.tearing_down();
     for name in omni.clusters.iter().filter(named).map(|found| found.metadata.id.as_str()) {
-        // A file that is not valid may be the one of this cluster.
+        // An invalid file may be the template of this cluster.
         let own = cx.paths.cluster(name);
         if templates.contains_key(name) || unread.iter().any(|(file, _)| *file == template_in(&own)) {
             continue;
@@ -219,14 +219,14 @@ fn clusters(cx: &Cx, omnictl: &Omnictl<'_>, omni: &Omni) -> anyhow::Result<(Vec<
     Ok((found, unread))
 }
 
-/// As many VMs are asked for their configuration without `--hardware`, which takes one question each.
+/// The most VMs whose configuration is read without `--hardware`; each takes a request.
 const CONFIGURATIONS: usize = 100;
 
-/// Machines: Omni's requests beside the VMs that Proxmox lists, in one call, the configuration of each, and the images of the
-/// provider.
+/// Compares machines: Omni's requests with the VMs that Proxmox lists in one call, the configuration of each VM, and the
+/// provider's images.
 ///
 /// # Errors
-/// When Proxmox cannot be asked, or shows the login no VM at all, which proves nothing.
+/// Returns an error if Proxmox cannot be queried, or shows the login no VM at all, which proves nothing.
 fn machines(cx: &Cx, omni: &Omni, hardware: bool) -> Compared {
     let id = cx.settings.provider_id(None).value;
     let live = |request: &&Resource| !request.metadata.tearing_down();
@@ -258,7 +258,7 @@ fn machines(cx: &Cx, omni: &Omni, hardware: bool) -> Compared {
         _ => configurations(cx, &proxmox, &listed.entries, &mut unread)?,
     };
     let mut found = drift::machines(&omni.requests, &provisioned, &listed.entries, &configs);
-    // A Talos image may be for a VM that is about to be made.
+    // A Talos image may be for a VM that is about to be created.
     let all_made = omni.requests.iter().filter(live).all(|request| provisioned.contains(request.metadata.id.as_str()));
     let known = all_made && configs.len() == listed.entries.len();
     match proxmox::images(cx, &proxmox) {
@@ -269,7 +269,7 @@ fn machines(cx: &Cx, omni: &Omni, hardware: bool) -> Compared {
     Ok((found, unread))
 }
 
-/// `GET /nodes/NODE/qemu/ID/config` of each VM that is still there, by its ID.
+/// Reads `GET /nodes/NODE/qemu/ID/config` of each VM that still exists, by its ID.
 fn configurations(
     cx: &Cx,
     proxmox: &Proxmox,
@@ -290,8 +290,8 @@ fn configurations(
     Ok(found)
 }
 
-/// Containers that docker/compose.yaml and docker/.env would make otherwise, or that do not run. Where there is none, Omni may run on
-/// another host.
+/// Finds containers that are not running, or that docker/compose.yaml and docker/.env would change. If there are none at all,
+/// Omni may run on another host.
 fn containers(cx: &Cx) -> Compared {
     let compose = Compose::find(cx)?;
     let there = compose.containers()?;
@@ -339,7 +339,7 @@ fn container(service: &str, detail: String, next: &str) -> Drift {
     Drift::new("container-differs", format!("container {service}"), detail).fix("shows what would change", next)
 }
 
-/// What the project's notes say and neither a file nor Omni knows.
+/// Finds entries in the project's notes that are neither in a file nor in Omni.
 fn state(cx: &Cx, omni: &Omni) -> Vec<Drift> {
     let kinds = [
         ("clusters", "cluster", &omni.clusters, cx.paths.clusters()),

@@ -1,4 +1,4 @@
-//! Files from what Omni has: cluster templates and machine classes in the form that the other tasks read.
+//! Writes what Omni has to files: cluster templates and machine classes in the format that the other tasks read.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -19,26 +19,26 @@ use runtime::tool::omnictl::Omnictl;
 #[derive(Debug, Default)]
 pub struct ExportedFiles {
     pub name: String,
-    /// The file that `-check NAME` reads, first, then those that it names.
+    /// The file that `-check NAME` reads, then the files that it refers to.
     pub files: Vec<(PathBuf, String)>,
-    /// The project's own file says the same, in whatever words.
+    /// The project's own file is equivalent, even if it is written differently.
     pub same: bool,
     /// What applying the files would still change in Omni, because omnictl exports less than it syncs.
     pub left: Vec<SyncAction>,
 }
 
-/// The template of a cluster, as `omnictl cluster template export` writes it. A patch that came from a file loses its comments
-/// and its indentation there, so that a sync would change it: such a patch becomes a file with the bytes that Omni has.
+/// Exports the template of a cluster with `omnictl cluster template export`, which drops the comments and indentation of patches
+/// that came from files, so that a sync would change them. Such a patch becomes a file with the bytes that Omni has.
 ///
 /// # Errors
-/// Those of omnictl; [`Code::Failed`] when its template is not understood.
+/// Returns an error if omnictl fails, or [`Code::Failed`] if its template cannot be parsed.
 pub fn cluster(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> Result<ExportedFiles, Failure> {
     let own = inputs::cluster_file(cx, name);
     let facts = TemplateFacts::default();
     if let Some(other) = cx.read(&own, "").ok().and_then(|bytes| Template::check(cx, &own, &bytes, &facts).value) {
         inputs::must_be_of(cx, name, &other)?;
     }
-    // A file that omnictl refuses says something else.
+    // A file that omnictl rejects is different.
     let same = own.is_file() && omnictl.sync_plan(&own).is_ok_and(|plan| sync_actions(&plan).is_empty());
     let scratch = Scratch::new(&cx.paths.scratch_root(), "export")?;
     let mut text = omnictl.export(name)?;
@@ -71,7 +71,7 @@ pub fn cluster(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> Result<ExportedFil
     Ok(ExportedFiles { name: name.to_owned(), files, same, left })
 }
 
-/// The template with these patches in files below `NAME/`, and the files.
+/// Moves these patches to files below `NAME/`; returns the template and the files.
 fn patches_in_files(
     cluster: &str,
     text: &str,
@@ -99,10 +99,10 @@ fn patches_in_files(
     Ok((documents.join("---\n"), files))
 }
 
-/// The file of a machine class: what `omnictl apply` reads, without what only Omni writes.
+/// Returns the file of a machine class: what `omnictl apply` reads, without fields that only Omni writes.
 ///
 /// # Errors
-/// [`Code::Failed`] for a class that is no YAML.
+/// Fails with [`Code::Failed`] if the class cannot be written as YAML.
 pub fn class(cx: &Cx, resource: &Resource) -> Result<(PathBuf, String), Failure> {
     let id = &resource.metadata.id;
     let text = serde_yaml::to_string(&machine_class::document(resource)).map_err(|error| {
@@ -115,11 +115,11 @@ pub fn class(cx: &Cx, resource: &Resource) -> Result<(PathBuf, String), Failure>
     Ok((cx.paths.machine_class(id), head + &text))
 }
 
-/// Writes the files of what was exported. A file that says the same stays as it is; one that says something else is replaced
-/// only with `--force`, and with `--all` left out without it.
+/// Writes exported files. A file that is equivalent is kept; one that differs is replaced only with `--force`, and is skipped
+/// with `--all` alone.
 ///
 /// # Errors
-/// [`Code::Conflict`] for a file that says something else, when it was asked for by name; when a file cannot be written.
+/// Fails with [`Code::Conflict`] if a file differs and was requested by name, or if a file cannot be written.
 pub fn write(
     cx: &Cx,
     args: &Export,

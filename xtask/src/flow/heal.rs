@@ -1,8 +1,8 @@
-//! `cluster-explain --heal`: the step of the first cause is taken, and another look decides about the next one, until nothing is
-//! broken, a step needs a human, or a step has changed nothing.
+//! `cluster-explain --heal`: takes the step for the first cause, then examines the cluster again to choose the next one, until
+//! nothing is broken, a step needs a human, or a step has changed nothing.
 //!
-//! A step is typed ([`Step`]), never read from a hint. A task is run as this very program, so that its own checks decide: its dry run
-//! says what it would change and destroy, which is shown and confirmed here, and refuses what costs etcd its quorum.
+//! A step is typed ([`Step`]), never parsed from a hint. A task is run as this very program, so that its own checks apply: its
+//! dry run returns what it would change and destroy, which is confirmed here, and it refuses what would cost etcd its quorum.
 
 use std::time::{Duration, Instant};
 
@@ -21,28 +21,28 @@ use runtime::tool::omnictl::Omnictl;
 use runtime::tool::proxmox::Login;
 use runtime::wait;
 
-/// How long the longest step may take: an upgrade or a replacement waits for machines.
+/// Time limit for the longest step: an upgrade or a replacement waits for machines.
 const STEP: Duration = Duration::from_secs(3600);
-/// How long after a step the cluster may take to come to rest.
+/// How long the cluster may take to settle after a step.
 const SETTLES: Duration = Duration::from_secs(600);
-/// How long after its step a cause may stay.
+/// How long a cause may persist after its step.
 const STAYS: Duration = Duration::from_secs(30);
-/// The pause between two looks, and how many of them in a row must find the same new cause.
+/// The pause between two polls, and how many polls in a row must find the same new cause.
 const PAUSE: Duration = Duration::from_secs(2);
 const LOOKS: usize = 3;
 
-/// What the healing came to.
+/// The result of healing.
 pub struct Healing {
     pub subject: Subject,
-    /// The last look.
+    /// The result of the last poll.
     pub found: Explanation,
-    /// For the JSON document: each step, and the one that needs a human.
+    /// For the JSON output: each step, and the one that needs a human.
     pub healed: Vec<Value>,
-    /// A dry run stops before its first step.
+    /// The outcome of a dry run, which stops before its first step.
     pub planned: Option<Outcome>,
-    /// Why it went no further, where something is still broken.
+    /// Why it stopped, if something is still broken.
     pub stopped: String,
-    /// The cluster was on its way out, and is gone.
+    /// Whether a cluster that was being destroyed is gone.
     pub gone: bool,
 }
 
@@ -56,7 +56,7 @@ impl Healing {
 /// Takes one step after another.
 ///
 /// # Errors
-/// As [`explain::look`]; without consent, and when interrupted, with what was done so far.
+/// As [`explain::look`]. Without consent or if interrupted, returns an error with what was done so far.
 pub fn run(args: &ClusterExplain, cx: &Cx) -> anyhow::Result<Healing> {
     let (subject, found) = explain::look(args, cx)?;
     let leaves = !found.leaving.is_empty();
@@ -110,7 +110,7 @@ pub fn run(args: &ClusterExplain, cx: &Cx) -> anyhow::Result<Healing> {
         taken.push(cause);
         match now {
             Ok(now) => (all.subject, all.found) = now,
-            // What was on its way out is nowhere any more, not even in a template.
+            // A destroyed cluster is not found any more, not even in a template.
             Err(error) if leaves && Failure::of(&error).code == Code::NotFound => {
                 all.gone = true;
                 break;
@@ -121,7 +121,7 @@ pub fn run(args: &ClusterExplain, cx: &Cx) -> anyhow::Result<Healing> {
     Ok(all)
 }
 
-/// The step as a change, or why it needs a human.
+/// Returns the step as a change, or why it needs a human.
 fn change<'a>(cx: &Cx, cause: &Cause, cluster: &str) -> Result<Change<'a>, String> {
     match cause.step.clone() {
         None => Err(cause.human.unwrap_or_default().to_owned()),
@@ -153,7 +153,7 @@ fn change<'a>(cx: &Cx, cause: &Cause, cluster: &str) -> Result<Change<'a>, Strin
     }
 }
 
-/// What a task would change, by its own dry run, as one change.
+/// Returns what a task would change according to its own dry run, as one change.
 fn task<'a>(cx: &Cx, words: Vec<String>, cluster: String) -> Result<Change<'a>, String> {
     let line = format!("cargo xtask {}", words.join(" "));
     let (code, document) = play(cx, &words, &["--dry-run"]).map_err(|failure| failure.message)?;
@@ -180,7 +180,7 @@ fn task<'a>(cx: &Cx, words: Vec<String>, cluster: String) -> Result<Change<'a>, 
     Ok(change.destroying(&owner, destroys))
 }
 
-/// Runs `work`; meanwhile the machines of the cluster are shown on a terminal, as in every other wait.
+/// Runs `work`, and shows the cluster's machines on a terminal meanwhile, as in every other wait.
 fn beside_machines<T: Send>(cx: &Cx, cluster: &str, work: impl FnOnce() -> T + Send) -> T {
     let omnictl = Omnictl::find(cx).ok().filter(|_| cx.ui.live() && !cluster.is_empty());
     meanwhile(PAUSE, work, || {
@@ -189,7 +189,7 @@ fn beside_machines<T: Send>(cx: &Cx, cluster: &str, work: impl FnOnce() -> T + S
     })
 }
 
-/// What a task says of its failure, and its first way out.
+/// A task's error, and its first suggested command.
 fn said(document: &Value) -> String {
     let error = &document["error"];
     let words = [&error["message"], &error["cause"], &error["hint"], &document["next"][0]];
@@ -197,7 +197,7 @@ fn said(document: &Value) -> String {
     words.join("; ")
 }
 
-/// This program once more, on the same project, with one document as its answer.
+/// Runs this program again on the same project, and returns its exit code and JSON output.
 fn play(cx: &Cx, words: &[String], more: &[&str]) -> Result<(Option<i32>, Value), Failure> {
     let failed = |why: String| Failure::new(Code::Failed, format!("`{}` cannot be run", words.join(" "))).cause(why);
     let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
@@ -210,7 +210,7 @@ fn play(cx: &Cx, words: &[String], more: &[&str]) -> Result<(Option<i32>, Value)
     Ok((ended.status.code(), document))
 }
 
-/// The look at which the cluster has come to rest: nothing is broken and nothing waited for, or a cause stays.
+/// Waits until the cluster has settled: nothing is broken and nothing waited for, or a cause persists.
 fn settled(cx: &Cx, args: &ClusterExplain, healed: &Cause) -> anyhow::Result<(Subject, Explanation)> {
     let begun = Instant::now();
     let limit = cx.limit(SETTLES);

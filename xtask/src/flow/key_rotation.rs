@@ -1,4 +1,4 @@
-//! Credentials replaced without a gap: the new one is there and was tried before the old one goes.
+//! Replaces credentials without a gap: the new one exists and is tested before the old one is removed.
 
 use crate::cli::RotatableKey;
 use crate::flow::{omni_stack, project_files, provider, proxmox, service_account};
@@ -10,17 +10,17 @@ use runtime::settings::environment;
 use runtime::tool::omnictl::Omnictl;
 use runtime::tool::proxmox::{Login, Proxmox, Token};
 
-/// A rotation, and what is left to do by hand.
+/// A rotation, and what has to be done manually.
 pub struct Rotation {
     pub plan: Plan<'static>,
     pub left: String,
     pub next: Option<String>,
 }
 
-/// How a credential is replaced.
+/// Plans the rotation of a credential.
 ///
 /// # Errors
-/// When there is none, or a login that may not replace it.
+/// Returns an error if there is no such credential, or the login may not replace it.
 pub fn of(cx: &Cx, name: RotatableKey) -> anyhow::Result<Rotation> {
     match name {
         RotatableKey::Account => {
@@ -33,7 +33,7 @@ pub fn of(cx: &Cx, name: RotatableKey) -> anyhow::Result<Rotation> {
     }
 }
 
-/// Omni takes one more key for the provider beside the older ones.
+/// Creates another key for the provider; Omni accepts it in addition to the older ones.
 fn of_provider(cx: &Cx) -> anyhow::Result<Rotation> {
     let id = cx.settings.provider_id(None).value;
     let omnictl = Omnictl::find(cx)?;
@@ -58,7 +58,8 @@ fn restart(cx: &Cx, plan: &mut Plan<'static>, omnictl: &Omnictl<'_>, id: String)
     Ok(())
 }
 
-/// The tasks may not make tokens in Proxmox: the operator makes one, and this tries it, switches to it and names the old one.
+/// Switches to a new token that the operator creates, because the tasks may not create one; tests it first, and names the old
+/// one.
 fn of_proxmox(cx: &Cx) -> anyhow::Result<Rotation> {
     const NEW: &str = "PROXMOX_VE_API_TOKEN";
     let old = proxmox::configured(cx)?;
@@ -80,14 +81,14 @@ fn of_proxmox(cx: &Cx) -> anyhow::Result<Rotation> {
     let effect = format!("the provider reaches Proxmox as {}, no longer as {}", token.id, old.login.id());
     let (file, contents) = ((path.clone(), cx.paths.show(&path)), (Secret::plain(filled), files::PRIVATE));
     let write = project_files::write("update", file, contents, effect, "write the old token into it");
-    // A run that was cut off has written it, and the provider may still run with the old one.
+    // An interrupted run may have written it, while the provider still runs with the old one.
     let written = new.login == old.login;
     let mut plan: Plan<'static> = (!written).then_some(write).into_iter().collect();
     restart(cx, &mut plan, &Omnictl::find(cx)?, cx.settings.provider_id(None).value)?;
     let used = format!("the provider uses {}", new.login.id());
     let left = format!("{used}; remove the old one as root on a Proxmox node");
     let (left, next) = match old.login.token_name() {
-        // It was recreated under its name: there is no other.
+        // The token was recreated under the same name: there is no old one to remove.
         Some(_) if new.login.id() == old.login.id() && !written => (used, "cargo xtask provider-verify".to_owned()),
         Some(name) if !written => (left, format!("pveum user token remove {user} {name}")),
         _ => (left, format!("pveum user token list {user}")),
@@ -95,13 +96,13 @@ fn of_proxmox(cx: &Cx) -> anyhow::Result<Rotation> {
     Ok(Rotation { plan, left, next: Some(next) })
 }
 
-/// Refuses a token that may do less than the one that it replaces.
+/// Refuses a token with fewer privileges than the old one.
 fn compare(cx: &Cx, old: &Proxmox, new: &Proxmox) -> anyhow::Result<()> {
     cx.ui.step("token", format!("Check that Proxmox accepts {}", new.login.id()), || {
         let ask = |proxmox: &Proxmox| proxmox.get(cx, "asking what the token may do", "/access/permissions");
         let after = ask(new)?;
         let before = match ask(old) {
-            // That may be why it is replaced: there is nothing to compare with.
+            // This may be the reason for the rotation: there is nothing to compare with.
             Err(failure) if failure.code == Code::Refused => {
                 return Ok(StepResult::warning((), "Proxmox refuses the old one, so what it could do is not known"));
             }

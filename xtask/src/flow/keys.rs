@@ -1,5 +1,5 @@
-//! Every credential of the installation: whose it is, what it may do, where it is kept and until when it is valid. Values are
-//! read where that takes no more than a file, and never shown.
+//! Every credential of the installation: its owner, what it permits, where it is stored and how long it is valid. Values are
+//! read if that takes no more than a file, and never shown.
 
 use std::path::Path;
 
@@ -18,29 +18,29 @@ use runtime::parallel::{ALL, Job, run_all};
 use runtime::settings::Setting;
 use runtime::tool::omnictl::{Omnictl, ServiceAccountKey};
 
-/// A key that ends within a month is worth a word.
+/// Warn about a key that expires within a month (in seconds).
 const SOON: u64 = 30 * 86_400;
 
-/// One credential. It holds no secret.
+/// One credential, without its secret.
 #[derive(Debug, Serialize)]
 pub struct Credential {
-    /// `provider`, `account`, `proxmox`, …; what `--rotate` takes where it can be rotated.
+    /// `provider`, `account`, `proxmox`, …; the value for `--rotate` if the credential can be rotated.
     pub name: String,
-    /// Whose it is.
+    /// Its owner.
     pub owner: String,
-    /// What it may do.
+    /// What it permits.
     pub role: String,
-    /// Where it is kept.
+    /// Where it is stored.
     pub place: String,
-    /// Seconds since 1970.
+    /// Seconds since the Unix epoch.
     pub expires: Option<u64>,
     /// `valid`, `soon`, `expired`, or `unknown`.
     pub state: &'static str,
-    /// The end in words, or why it is not known.
+    /// Describes the expiry, or why it is unknown.
     pub detail: String,
 }
 
-/// When a credential ends: `Ok(None)` never, and why it is not known.
+/// When a credential expires: `Ok(None)` means never, `Err` is why it is unknown.
 type End = Result<Option<u64>, String>;
 
 impl Credential {
@@ -57,7 +57,7 @@ impl Credential {
             Ok(None) => ("valid", "no end".to_owned()),
             Ok(Some(end)) if *end <= now => ("expired", format!("expired on {}", date(*end))),
             Ok(Some(end)) => {
-                // A file for a cluster is short-lived by intention.
+                // A kubeconfig is short-lived by design.
                 let state = if end - now < SOON && name != "kubeconfig" { "soon" } else { "valid" };
                 (state, format!("{} ({})", date(*end), count((end - now) / 86_400, "day")))
             }
@@ -66,7 +66,7 @@ impl Credential {
         Credential { name, owner: owner.into(), role, place: place.into(), expires: end.ok().flatten(), state, detail }
     }
 
-    /// What renews it, where a task does that.
+    /// The command that renews it, if there is one.
     pub fn renewal(&self) -> Option<&'static str> {
         Some(match (self.name.as_str(), self.state) {
             ("provider", _) => "cargo xtask keys --rotate provider",
@@ -77,13 +77,13 @@ impl Credential {
         })
     }
 
-    /// As a row of a table.
+    /// Returns the row for the table.
     pub fn row(&self) -> Vec<String> {
         [&self.name, &self.owner, &self.role, &self.place, &self.detail].map(Clone::clone).to_vec()
     }
 }
 
-/// Every credential that the files, Omni, Proxmox and Tailscale name. What cannot be asked is unknown.
+/// Returns every credential found in the files, Omni, Proxmox and Tailscale. What cannot be queried is unknown.
 pub fn all(cx: &Cx) -> Vec<Credential> {
     let installation = &Installation::new(cx);
     let parts: [fn(&Installation<'_>) -> Vec<Credential>; 6] =
@@ -92,7 +92,7 @@ pub fn all(cx: &Cx) -> Vec<Credential> {
     run_all(jobs.into(), ALL).into_iter().flatten().collect()
 }
 
-/// The provider's key, the tasks' own, and what else Omni has: it lists no keys of providers (omni v1.9.3
+/// The provider's key, your service-account key, and the other keys in Omni, which does not list keys of providers (omni v1.9.3
 /// `internal/backend/runtime/omni/controllers/omni/service_account_status.go`).
 fn of_omni(installation: &Installation<'_>) -> Vec<Credential> {
     let (cx, now) = (installation.cx, installation.now);
@@ -127,7 +127,7 @@ fn of_omni(installation: &Installation<'_>) -> Vec<Credential> {
     found
 }
 
-/// A key that Omni lists; which of several the tasks have, its fingerprint would say.
+/// A key that Omni lists; only its fingerprint would show which of several keys the tasks use.
 fn in_omni(key: &ServiceAccountKey, own: &[String], now: u64) -> Credential {
     let ours = if own.contains(&key.account) { ", also used here" } else { "" };
     let place = format!("Omni, key {}{ours}", key.id.get(..12).unwrap_or(&key.id));
@@ -144,7 +144,7 @@ fn unknown(failure: &Failure) -> End {
     Err(format!("unknown: {}", failure.message))
 }
 
-/// The provider's token, whose end Proxmox says to whoever may look at users.
+/// The provider's token; Proxmox shows its expiry only to a login that may read users.
 fn of_proxmox(installation: &Installation<'_>) -> Vec<Credential> {
     let each = installation.cx.providers().unwrap_or_default();
     each.iter().flat_map(|cx| of_provider(cx, installation.now)).collect()
@@ -158,7 +158,7 @@ fn of_provider(cx: &Cx, now: u64) -> Vec<Credential> {
         return vec![Credential::new("proxmox", owner, role, place, Ok(None), now)];
     };
     let end = match audit::token(cx, &proxmox) {
-        // The token's own answer, or the user's with all its tokens; 0 is never (pve-access-control 9.1 `API2/User.pm`).
+        // Either the token's own entry, or the user's with all its tokens; 0 means never (pve-access-control 9.1 `API2/User.pm`).
         Ok(found) => {
             Ok(found.get("tokens").map_or(&found, |tokens| &tokens[token])["expire"].as_u64().filter(|end| *end != 0))
         }
@@ -170,7 +170,7 @@ fn of_provider(cx: &Cx, now: u64) -> Vec<Credential> {
     vec![Credential::new("proxmox", owner, role, place, end, now)]
 }
 
-/// The key that the sidecar joined with, and its node's own, which is in its volume.
+/// The key that the sidecar joined with, and its node key, which is in its volume.
 fn of_tailscale(installation: &Installation<'_>) -> Vec<Credential> {
     let now = installation.now;
     let mut found = Vec::new();

@@ -1,4 +1,4 @@
-//! The files of a new project, which the program carries: those that an operator uses or changes, without the repository's own.
+//! The files of a new project, embedded in the program: those that an operator uses or changes, without the repository's own.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -16,7 +16,7 @@ macro_rules! kit {
     };
 }
 
-// The last one marks a project: until it is there, no task takes the directory for one.
+// The last file marks a project: until it exists, no task treats the directory as one.
 kit! {
     ".gitignore"
     "clusters/matrix.yaml"
@@ -47,15 +47,15 @@ kit! {
     "docker/compose.yaml"
 }
 
-/// Every file, with its contents.
+/// Returns every file with its contents.
 pub fn all() -> impl Iterator<Item = (&'static str, Cow<'static, str>)> {
     FILES.iter().map(|(file, text)| (*file, called::named_in_file(text)))
 }
 
-/// The files that `dir` lacks, with their contents.
+/// Returns the files that `dir` lacks, with their contents.
 ///
 /// # Errors
-/// [`Code::Conflict`] when it holds anything but the kit and a git repository; the system's.
+/// Fails with [`Code::Conflict`] if `dir` contains anything but the kit and a git repository, or if it cannot be read.
 pub fn missing(dir: &Path) -> Result<Vec<(&'static str, Cow<'static, str>)>, Failure> {
     let failed = |error: std::io::Error| cannot("read", dir, &error);
     let refused = |what: &Path| {
@@ -72,7 +72,7 @@ pub fn missing(dir: &Path) -> Result<Vec<(&'static str, Cow<'static, str>)>, Fai
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(all().collect()),
         entries => entries.map_err(failed)?,
     };
-    // What a run that was killed had not renamed yet.
+    // Remove temporary files of a killed run.
     let dirs: BTreeSet<_> = FILES.iter().filter_map(|(file, _)| Path::new(file).parent()).collect();
     dirs.into_iter().for_each(|inner| files::sweep(&dir.join(inner)));
     for entry in entries {
@@ -92,7 +92,7 @@ pub fn missing(dir: &Path) -> Result<Vec<(&'static str, Cow<'static, str>)>, Fai
     Ok(all().filter(|(file, _)| !dir.join(file).is_file()).collect())
 }
 
-/// Writes one of them. A script can be run.
+/// Writes one file; scripts are made executable.
 ///
 /// # Errors
 /// As [`files::write_atomically`].

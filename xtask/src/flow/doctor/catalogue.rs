@@ -1,4 +1,4 @@
-//! The checks: `data/doctor.yaml` has an entry for each, with why it matters, what fixes it, and where to read on.
+//! The catalogue of checks: `data/doctor.yaml` has an entry for each, with why it matters, how to fix it, and where to read more.
 
 use std::sync::LazyLock;
 
@@ -9,7 +9,7 @@ use super::{Installation, certificates, files, host, keys, network, services, st
 use check::diagnosis::{Area, Diagnosis};
 use domain::failure::Code;
 
-/// An entry, whose fields the file explains.
+/// A catalogue entry; `data/doctor.yaml` explains the fields.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
@@ -23,25 +23,25 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// What its failure is.
+    /// The error code if the check fails.
     pub fn code(&self) -> Code {
         self.code.unwrap_or(Code::Failed)
     }
 
-    /// What it is about: the first word of its id.
+    /// The area of the check: the first word of its ID.
     pub fn area(&self) -> Area {
         let word = self.id.split('.').next().unwrap_or_default();
         word.parse().unwrap_or_else(|_| panic!("data/doctor.yaml: {word} is not an area"))
     }
 
-    /// Looks.
+    /// Runs the check.
     pub fn run(&self, of: &Installation<'_>) -> Diagnosis {
         let (_, run) = RUNS.iter().find(|(id, _)| *id == self.id).unwrap_or_else(|| panic!("{} has no code", self.id));
         run(of).unwrap_or_else(|early| early)
     }
 }
 
-/// All checks, in the order in which they are shown.
+/// All checks, in display order.
 pub static CHECKS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
     let text = include_str!("../../../data/doctor.yaml");
     serde_yaml::from_str(text).unwrap_or_else(|error| panic!("data/doctor.yaml: {error}"))
@@ -107,7 +107,7 @@ const RUNS: &[(&str, Run)] = &[
 mod tests {
     use super::*;
 
-    /// A heading as GitHub makes an anchor of it.
+    /// Converts a heading to its anchor as GitHub does.
     fn slug(heading: &str) -> String {
         let kept = heading.trim_start_matches('#').trim().to_lowercase();
         kept.chars()

@@ -1,4 +1,4 @@
-//! Omni's certificate, as the file has it and as it is served.
+//! Omni's certificate: the file, and what is served.
 
 use super::Installation;
 use super::installation::{Verdict, from_failure};
@@ -9,7 +9,7 @@ use domain::failure::{Code, Kind};
 use domain::words::count;
 use runtime::files;
 
-/// A judgement as a verdict: the first fault with its fix, all of them in the detail.
+/// Converts a report to a verdict: all faults in the detail, with the fix for the first.
 pub fn diagnosis(found: &ChainReport) -> Diagnosis {
     let of = |make: fn(String) -> Diagnosis, list: &[(String, String)]| {
         let details: Vec<&str> = list.iter().map(|(what, _)| what.as_str()).collect();
@@ -45,7 +45,7 @@ fn read(installation: &Installation<'_>, path: &str) -> Result<Vec<Certificate>,
     certificate::read_pem(&text(installation, path)?).map_err(|why| Diagnosis::failed(format!("{path}: {why}")))
 }
 
-/// A file that may be root's alone.
+/// Reads a file that may be readable only by root.
 fn text(installation: &Installation<'_>, path: &str) -> Result<String, Diagnosis> {
     match files::read_text_if_there(&host_path(installation.cx, path)) {
         Ok(Some(text)) => Ok(text),
@@ -62,7 +62,7 @@ pub fn served(installation: &Installation<'_>) -> Verdict {
     let (host, _) = installation.place().ok_or_else(absent)?.tls();
     let chain = match installation.served().ok_or_else(absent)? {
         Ok(chain) => chain,
-        // Where nothing answers, `omni.health` says so.
+        // If nothing answers, `omni.health` reports it.
         Err(failure) if matches!(failure.code, Code::Unreachable | Code::Timeout) => {
             return Err(Diagnosis::unknown(failure.line()));
         }
@@ -70,7 +70,7 @@ pub fn served(installation: &Installation<'_>) -> Verdict {
     };
     let mut found = diagnosis(&certificate::check_chain(chain, &host, installation.roots(), installation.now));
     if found.state == State::Warning && installation.certificate_refused() {
-        // What may do for machines does not do here: no task can ask Omni.
+        // Even if machines accept it, no task can query Omni from here.
         found.state = State::Failed;
     }
     let own = installation.value("OMNI_TLS_CERT").and_then(|path| read(installation, path).ok());

@@ -1,4 +1,4 @@
-//! Files with secrets: complete, for their owner alone, and out of git.
+//! Files with secrets: complete, readable only by their owner, and not in git.
 
 use super::Installation;
 use super::installation::{Verdict, proxmox_of};
@@ -14,7 +14,7 @@ use runtime::settings::environment;
 use runtime::tool::git;
 use runtime::tool::proxmox::{Login, Proxmox, Token};
 
-/// Values that are too short to be looked for: they would be found everywhere.
+/// Shorter values are not searched for: they would be found everywhere.
 const SHORTEST: usize = 12;
 
 pub fn env(installation: &Installation<'_>) -> Diagnosis {
@@ -28,7 +28,7 @@ pub fn env(installation: &Installation<'_>) -> Diagnosis {
             "it sets COMPOSE_PROJECT_NAME: by hand and at boot, compose starts another Omni with that, an empty one";
         found = found.and(Diagnosis::failed(why).fix("take that line out of docker/.env"));
     }
-    // Compose takes its environment before the file; what starts the stack at boot has another one.
+    // Compose prefers its environment to the file, and the environment is different when the stack is started at boot.
     let keys = REQUIRED.iter().map(|each| each.key).chain(values::PROVIDER);
     let before: Vec<&str> = keys
         .filter(|key| file.get(key).is_some_and(|value| environment(key).is_some_and(|set| set != value)))
@@ -77,7 +77,7 @@ pub fn config(installation: &Installation<'_>) -> Verdict {
     })
 }
 
-/// A configuration with which the provider works: what is still not as it should be.
+/// The verdict for a configuration that works: warns about what should be improved.
 fn configured(installation: &Installation<'_>, config: &ProviderConfig, found: &Proxmox) -> Diagnosis {
     let mut verdict = Diagnosis::ok(format!("{}, as {}", found.url, found.login.id()));
     if !config.url.starts_with("https://") {
@@ -86,7 +86,7 @@ fn configured(installation: &Installation<'_>, config: &ProviderConfig, found: &
                 .fix("write `url` as https://HOST:8006/api2/json: Proxmox speaks only TLS there"),
         );
     }
-    // An address that answers is somebody's own, whatever it looks like.
+    // An address that answers belongs to somebody, even if it looks like an example.
     if placeholder::is_example_host(&found.url) && found.version(installation.cx).is_err() {
         verdict = verdict.and(
             Diagnosis::warning(format!("{} is an address for examples", found.url))

@@ -17,12 +17,12 @@ use runtime::tool::curl::{self, Request};
 use runtime::tool::docker::Docker;
 use runtime::tool::{Tool, omnictl as tool_omnictl};
 
-/// The first compose that takes `content:` in `configs:` (docker/compose v2.23.1 release notes).
+/// The first version of compose that supports `content:` in `configs:` (docker/compose v2.23.1 release notes).
 const COMPOSE: (u64, u64, u64) = (2, 23, 1);
-/// Seconds that two clocks may differ; Omni counts a heartbeat older than 31 s as none.
+/// Limits for the difference between two clocks, in seconds; Omni treats a heartbeat older than 31 s as missing.
 const SKEW_SEEN: u64 = 3;
 const SKEW_BAD: u64 = 20;
-/// MiB left on a disk.
+/// Limits for free disk space, in MiB.
 const LITTLE: u64 = 5 << 10;
 const TOO_LITTLE: u64 = 1 << 10;
 
@@ -43,7 +43,7 @@ pub fn compose(installation: &Installation<'_>) -> Diagnosis {
     }
 }
 
-/// Whether a version is older than `COMPOSE`; what is not a version (`dev`) is a build of one's own.
+/// Returns true if the version is older than `COMPOSE`. Anything that is not a version, e.g. `dev`, is a custom build.
 pub fn too_old(version: &str) -> bool {
     domain::version::numbers(version).is_some_and(|numbers| numbers < COMPOSE)
 }
@@ -79,12 +79,12 @@ pub fn engine(installation: &Installation<'_>) -> Diagnosis {
     }
 }
 
-/// Podman, called as docker, tells its own version: Docker's engine has been at 17 and more since 2017.
+/// Returns true for Podman called as docker, which reports its own version: Docker's engine has been at 17 or later since 2017.
 fn of_podman(version: &str) -> bool {
     domain::version::numbers(version).is_some_and(|(major, ..)| major < 17)
 }
 
-/// Free space where the project is and where Docker keeps its data.
+/// Checks the free space at the project and at Docker's data.
 pub fn disk(installation: &Installation<'_>) -> Diagnosis {
     let root = installation.cx.paths.root();
     let docker = Path::new("/var/lib/docker");
@@ -111,13 +111,13 @@ fn space(path: &Path, free: u64) -> Diagnosis {
     }
 }
 
-/// The fourth column of the last line of `df -Pk` (POSIX): free KiB.
+/// Parses the fourth column of the last line of `df -Pk` (POSIX): free KiB.
 fn free_mib(text: &str) -> Option<u64> {
     let line = text.lines().last()?;
     Some(line.split_whitespace().nth(3)?.parse::<u64>().ok()? / 1024)
 }
 
-/// This host against Proxmox or Omni, by the Date that they send, and what systemd says.
+/// Compares this host's clock with the Date header from Proxmox or Omni, and checks systemd's NTP state.
 pub fn clock(installation: &Installation<'_>) -> Diagnosis {
     let synchronized = systemd_says(installation);
     let compared = far_clock(installation).map_or_else(
@@ -145,7 +145,7 @@ fn far_clock(installation: &Installation<'_>) -> Option<(String, u64)> {
         let request = Request { ca_file: ca_file.as_deref(), insecure, timeout, ..Request::get(&url) };
         curl::fetch(cx, "asking for the time", &request).ok()?.date
     };
-    // Proxmox is another machine, with a clock of its own; Omni is this one, most often.
+    // Proxmox is another machine with its own clock; Omni usually runs on this one.
     let proxmox = proxmox_of(installation).ok();
     let proxmox = proxmox.and_then(|found| {
         Some(("Proxmox".to_owned(), ask(format!("{}/api2/json/version", found.url), found.insecure)?))
@@ -176,12 +176,12 @@ pub fn tun(installation: &Installation<'_>) -> Diagnosis {
     if remote_engine() {
         return Diagnosis::skipped("the Docker engine is on another host");
     }
-    // What runs has its device, wherever the engine is.
+    // A running sidecar has its device, wherever the engine is.
     let runs = installation.container(SIDECAR).is_ok_and(|container| container.well());
     if runs { Diagnosis::ok("the sidecar has one") } else { Diagnosis::failed("there is no /dev/net/tun on this host") }
 }
 
-/// Whether a boot unit creates containers: until November 2026 the project's own ran `compose up`.
+/// Returns true if a boot unit creates containers: until November 2026, the project's own ran `compose up`.
 fn creates(unit: &str) -> bool {
     let commands = unit.lines().filter(|line| line.trim_start().starts_with("ExecStart"));
     commands.into_iter().any(|line| line.split_whitespace().any(|word| word == "up"))

@@ -1,4 +1,4 @@
-//! Keys: which kind each is, and how long it lives.
+//! Keys: their kind, and how long they are valid.
 
 use std::time::{Duration, SystemTime};
 
@@ -14,7 +14,7 @@ use runtime::files;
 use runtime::settings::environment;
 use runtime::tool::omnictl::{self, Login};
 
-/// When a key that cannot renew itself is worth a word.
+/// Warn if a key that cannot renew itself expires within this time.
 const SOON: Duration = Duration::from_secs(30 * 86_400);
 
 pub fn store(installation: &Installation<'_>) -> Verdict {
@@ -39,7 +39,7 @@ pub fn store(installation: &Installation<'_>) -> Verdict {
     })
 }
 
-/// How many keys open the store, as the last verified backup of it says.
+/// Checks how many keys open the store, according to its last verified backup.
 pub fn slots(installation: &Installation<'_>) -> Verdict {
     let state = installation.cx.fresh_state()?;
     let slots = state.list("store_key_slots");
@@ -52,7 +52,7 @@ pub fn slots(installation: &Installation<'_>) -> Verdict {
 
 pub fn provider(installation: &Installation<'_>) -> Verdict {
     const NAME: &str = "OMNI_INFRA_PROVIDER_KEY";
-    // What compose and `provider-setup` take first.
+    // Compose and `provider-setup` prefer the environment.
     let (key, origin) = match environment(NAME) {
         Some(key) => (key, format!("{NAME} in the environment")),
         None => (installation.needs(NAME)?.to_owned(), installation.cx.settings.place(NAME)),
@@ -65,7 +65,7 @@ pub fn provider(installation: &Installation<'_>) -> Verdict {
     })
 }
 
-/// A warning when a key is about to end.
+/// The verdict on a key's remaining time; `None` if it does not expire.
 fn lasting(info: &KeyInfo, now: SystemTime) -> Option<Diagnosis> {
     let left = info.left(now)?;
     let days = left.as_secs() / 86_400;

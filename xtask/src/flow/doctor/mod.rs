@@ -1,6 +1,6 @@
-//! The checks of `doctor`, run beside each other and reported: all of them, or those about one part of the installation.
+//! The checks of `doctor`, which run in parallel: all of them, or those of one part of the installation.
 //!
-//! What several checks need (containers, Omni's version, files) is looked up once, when the first one asks.
+//! Data that several checks need (containers, Omni's version, files) is looked up once, when the first check needs it.
 
 mod catalogue;
 mod certificates;
@@ -27,19 +27,19 @@ use check::diagnosis::{Area, Diagnosis, State};
 use runtime::bundle::DOCTOR;
 use runtime::parallel::{ALL, map_all};
 
-/// A check with what it came to.
+/// A check and its result.
 pub struct CheckResult {
     pub entry: &'static Entry,
     pub verdict: Diagnosis,
 }
 
 impl CheckResult {
-    /// What fixes it: this case's own fix, or the check's.
+    /// The fix for this case, or else the check's general fix.
     pub fn fix(&self) -> &str {
         self.verdict.fix.as_deref().unwrap_or(&self.entry.fix)
     }
 
-    /// The command in it that can be pasted: a task, or what the fix begins or ends with.
+    /// The command in the fix that can be pasted: a task, or a command at the start or end of the fix.
     pub fn command(&self) -> Option<&str> {
         let fix = self.fix();
         let mut quoted = fix.split('`').skip(1).step_by(2).filter(|text| !text.contains(['<', '{']));
@@ -56,7 +56,7 @@ impl CheckResult {
     }
 }
 
-/// Runs the checks beside each other and shows people what came of them; the JSON document has it in its data.
+/// Runs the checks in parallel and shows the results to people; the JSON output has them in its data.
 pub fn run(cx: &Cx, entries: impl Iterator<Item = &'static Entry>, all: bool) -> Vec<CheckResult> {
     let results = cx.ui.during("looking", || verdicts(cx, entries));
     if !cx.ui.json() {
@@ -65,14 +65,14 @@ pub fn run(cx: &Cx, entries: impl Iterator<Item = &'static Entry>, all: bool) ->
     results
 }
 
-/// Runs the checks beside each other without a step for each.
+/// Runs the checks in parallel, without a step for each.
 pub fn verdicts(cx: &Cx, entries: impl Iterator<Item = &'static Entry>) -> Vec<CheckResult> {
     if let Some(recorded) = &cx.settings.recorded {
         let document = recorded.document(DOCTOR).unwrap_or_default();
         return entries.map(|entry| CheckResult { entry, verdict: of_document(&document, &entry.id) }).collect();
     }
     let providers = cx.providers().unwrap_or_default();
-    // The first one's are those of the whole installation.
+    // The checks of the first provider belong to the whole installation.
     let entries: Vec<&'static Entry> = entries.collect();
     let of = |cx| {
         let mut installation = Installation::new(cx);
@@ -88,10 +88,10 @@ pub fn verdicts(cx: &Cx, entries: impl Iterator<Item = &'static Entry>) -> Vec<C
     })
 }
 
-/// A verdict as the end of a step; what is wrong becomes the failure that `failed` makes of it.
+/// Converts a verdict to a step result; a failed one becomes the failure that `failed` returns.
 ///
 /// # Errors
-/// That failure.
+/// Returns that failure.
 pub fn step_result(found: Diagnosis, failed: impl FnOnce(Diagnosis) -> Failure) -> anyhow::Result<StepResult<()>> {
     Ok(match found.state {
         State::Ok => StepResult::ok((), found.detail),
@@ -101,13 +101,13 @@ pub fn step_result(found: Diagnosis, failed: impl FnOnce(Diagnosis) -> Failure) 
     })
 }
 
-/// What a check says of a further provider.
+/// The verdict on an additional provider, with the provider's name.
 fn of_provider(cx: &Cx, found: Diagnosis) -> Diagnosis {
     let detail = format!("`{}`: {}", cx.settings.provider_id(None).value, found.detail);
     Diagnosis { detail, fix: found.fix.map(|fix| provider::addressed(cx, &fix)), ..found }
 }
 
-/// What a check came to in an earlier document.
+/// Reads the verdict of a check from a recorded document.
 fn of_document(document: &Value, id: &str) -> Diagnosis {
     let found = document["checks"].as_array().into_iter().flatten().find(|found| found["id"] == id);
     let text = |key: &str| found.and_then(|found| found[key].as_str()).unwrap_or_default().to_owned();
@@ -117,8 +117,8 @@ fn of_document(document: &Value, id: &str) -> Diagnosis {
     }
 }
 
-/// The data of the JSON document: the list of checks, and how many there are of each kind. Without `all` the checks that need
-/// attention alone, those with the same reason as one, and of each area how many passed.
+/// Returns the JSON data: the checks, and how many there are in each state. Without `all`, it has only the checks that need
+/// attention, with the same reason merged, and the number of passed checks per area.
 pub fn document(results: &[CheckResult], all: bool) -> Value {
     let of = |state: State| count(results, state);
     let counts = json!({
@@ -155,7 +155,7 @@ pub fn document(results: &[CheckResult], all: bool) -> Value {
     json!({ "checks": checks, "passed": passed, "counts": counts })
 }
 
-/// What failed, as one failure; `None` when nothing did. For people, [`show`] has printed what failed and what fixes it.
+/// Returns the failed checks as one failure, if any. People have seen them and their fixes in the output of [`show`].
 pub fn failure(cx: &Cx, results: &[CheckResult]) -> Option<Failure> {
     let failed: Vec<&CheckResult> = results.iter().filter(|result| result.verdict.state == State::Failed).collect();
     let first = failed.first()?;
@@ -173,7 +173,7 @@ pub fn failure(cx: &Cx, results: &[CheckResult]) -> Option<Failure> {
         let again = format!("fix {}, then run `cargo xtask {}` again", first.entry.id, cx.task);
         return Some(if first.command().is_none() { failure.hint(again) } else { failure });
     }
-    // The others stand in `data.checks`.
+    // The others are in `data.checks`.
     Some(failure.cause(format!("{}: {}", first.entry.id, first.verdict.detail)).hint(first.fix()))
 }
 
@@ -199,8 +199,8 @@ pub fn summary(results: &[CheckResult]) -> String {
     format!("{}: {}", domain::words::count(results.len(), "check"), parts.join(", "))
 }
 
-/// Reports to people: first everything about what is not well, then the rest; without `all` it is counted, by area where it
-/// passed, else by what it waits for.
+/// Reports to people: first everything that is not well, then the rest. Without `all`, the rest is counted: passed checks by
+/// area, others by reason.
 fn show(cx: &Cx, results: &[CheckResult], all: bool) {
     let mut rest: Vec<(Status, String, Vec<&str>)> = Vec::new();
     let mut results: Vec<&CheckResult> = results.iter().collect();

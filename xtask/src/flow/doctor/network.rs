@@ -31,7 +31,7 @@ pub fn lan_address(installation: &Installation<'_>) -> Verdict {
     if formed.state == State::Failed || remote_engine() {
         return Ok(formed);
     }
-    // Only an address of this host can be bound.
+    // Binding fails for addresses that are not this host's.
     Ok(match UdpSocket::bind((ip, 0)) {
         Ok(_) => formed,
         Err(error) if error.kind() == ErrorKind::AddrNotAvailable => {
@@ -50,7 +50,7 @@ pub fn ports(installation: &Installation<'_>) -> Verdict {
     }
 }
 
-/// Whether the ports could be had by a stack that does not run.
+/// Checks that the ports are free for a stack that is not running.
 fn free(lan: &str) -> Diagnosis {
     let Ok(ip) = lan.parse::<IpAddr>() else { return Diagnosis::skipped("OMNI_LAN_ADDRESS is not an address") };
     if remote_engine() {
@@ -71,7 +71,7 @@ fn free(lan: &str) -> Diagnosis {
         .fix("`ss -lntup` shows which; end it, or move it to another address")
 }
 
-/// An engine without root has no right to ports below the kernel's limit, 443 among them.
+/// A rootless engine may not publish ports below the kernel's limit, including 443.
 fn rootless_ports() -> Option<Diagnosis> {
     engine_address().filter(|address| address.starts_with("unix:///run/user/"))?;
     let setting = "net.ipv4.ip_unprivileged_port_start";
@@ -84,7 +84,7 @@ fn rootless_ports() -> Option<Diagnosis> {
     )
 }
 
-/// Whether another program has a port for longer than such a look takes: another doctor may look at the same time.
+/// Returns true if another program keeps the port for longer than such a check takes: another doctor may run at the same time.
 fn in_use(address: SocketAddr, protocol: &str) -> bool {
     (0..4).all(|look| {
         std::thread::sleep(Duration::from_millis(20 * look));
@@ -95,7 +95,7 @@ fn in_use(address: SocketAddr, protocol: &str) -> bool {
 fn bound(address: SocketAddr, protocol: &str) -> bool {
     let taken = |error: std::io::Error| match error.kind() {
         ErrorKind::AddrInUse => true,
-        // Ports below 1024 are root's; who listens there answers.
+        // Ports below 1024 are reserved for root; a program that listens there accepts connections.
         ErrorKind::PermissionDenied => TcpStream::connect_timeout(&address, Duration::from_millis(300)).is_ok(),
         _ => false,
     };
@@ -126,7 +126,7 @@ pub fn dns(installation: &Installation<'_>) -> Verdict {
     })
 }
 
-/// What the resolvers of machines and of this host answer, all asked at once.
+/// Queries the resolvers of machines and of this host in parallel.
 fn answers(domain: &str, machines: &[(String, IpAddr)]) -> Vec<Answer> {
     let own = files::read_text_if_there(std::path::Path::new("/etc/resolv.conf")).ok().flatten().unwrap_or_default();
     let own = dns::resolvers(&own).into_iter().map(|ip| ("this host".to_owned(), ip, false));
@@ -143,7 +143,7 @@ fn answers(domain: &str, machines: &[(String, IpAddr)]) -> Vec<Answer> {
     })
 }
 
-/// What this host itself takes the name for, `/etc/hosts` and all.
+/// Resolves the name as this host does, including `/etc/hosts`.
 fn here(domain: &str) -> Answer {
     let found = (domain, 443).to_socket_addrs().map(|found| found.map(|address| address.ip()).collect::<Vec<_>>());
     let mut found = found.unwrap_or_default();
@@ -151,7 +151,7 @@ fn here(domain: &str) -> Answer {
     Answer { resolver: "this host itself".to_owned(), machines: false, addresses: Ok(found) }
 }
 
-/// The resolvers of the Proxmox nodes: what the machines' DHCP hands out too, by habit.
+/// Returns the resolvers of the Proxmox nodes, which the machines' DHCP usually hands out too.
 fn proxmox_resolvers(installation: &Installation<'_>) -> Result<Vec<(String, IpAddr)>, String> {
     let proxmox = proxmox_of(installation).map_err(|verdict| verdict.detail)?;
     let get = |path: &str| {
@@ -160,7 +160,7 @@ fn proxmox_resolvers(installation: &Installation<'_>) -> Result<Vec<(String, IpA
     let nodes = get("/nodes")?;
     let online = nodes.as_array().into_iter().flatten().filter(|node| node["status"] != "offline");
     let names = online.filter_map(|node| node["node"].as_str());
-    // Nodes of one cluster are set up alike; three tell enough.
+    // Nodes of one cluster are configured alike; three are enough.
     let mut answers = Vec::new();
     for name in names.take(3) {
         answers.push((name, get(&format!("/nodes/{name}/dns"))?));
@@ -168,14 +168,14 @@ fn proxmox_resolvers(installation: &Installation<'_>) -> Result<Vec<(String, IpA
     named_resolvers(&answers)
 }
 
-/// The resolvers in the answers of the nodes, each once.
+/// Returns the resolvers in the nodes' answers, without duplicates.
 fn named_resolvers(answers: &[(&str, Value)]) -> Result<Vec<(String, IpAddr)>, String> {
     let mut found: Vec<(String, IpAddr)> = Vec::new();
     let mut own = false;
     for (name, answer) in answers {
         let named = ["dns1", "dns2", "dns3"].iter().filter_map(|key| answer.get(key)?.as_str()?.parse::<IpAddr>().ok());
         for ip in named {
-            // A node's own resolver: asked from here, that address is this host's.
+            // The node's own resolver; from here, a loopback address would be this host.
             own |= ip.is_loopback();
             if !ip.is_loopback() && !found.iter().any(|(_, known)| *known == ip) {
                 found.push((format!("Proxmox node {name}"), ip));

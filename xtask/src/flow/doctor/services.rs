@@ -1,4 +1,4 @@
-//! Omni, the provider, Proxmox, tsidp, the tailnet.
+//! Omni, the provider, Proxmox, tsidp and the tailnet.
 
 use super::installation::{Verdict, fails, from_failure, images, proxmox_of, sidecar};
 use super::{Installation, certificates};
@@ -15,7 +15,7 @@ use runtime::tool::compose::{Compose, OMNI};
 use runtime::triage::Issues;
 use yaml::Finding;
 
-/// How much of Omni's log is looked through.
+/// How many lines of Omni's log are searched.
 const LOG: u32 = 300;
 
 pub fn health(installation: &Installation<'_>) -> Verdict {
@@ -27,14 +27,14 @@ pub fn health(installation: &Installation<'_>) -> Verdict {
     })
 }
 
-/// Omni does not answer. What another check has found the cause of is its finding, not one more.
+/// The verdict if Omni does not answer. A cause that another check reports is not reported again.
 fn unwell(installation: &Installation<'_>, failure: &Failure) -> Diagnosis {
     let see = |id: &str| Diagnosis::unknown(format!("{}: see {id}", failure.line()));
     if installation.certificate_refused() && fails(certificates::served(installation)) {
         return see("certificates.served");
     }
     let omni = installation.containers().map(|all| stack::service(all, OMNI));
-    // Where docker shows a stack or is set up to, its Omni is the one that is asked.
+    // If Docker shows the stack, or it is set up here, its Omni is the one that was queried.
     if installation.set_up && omni.is_ok_and(|omni| omni.is_none_or(|container| container.state != "running")) {
         return see("docker.containers");
     }
@@ -89,9 +89,9 @@ pub fn proxmox(installation: &Installation<'_>) -> Verdict {
     })
 }
 
-/// The audit's verdict, in one line.
+/// Runs the audit, and returns its result in one line.
 pub fn permissions(installation: &Installation<'_>) -> Verdict {
-    // Whatever is in the way is what other checks report.
+    // Other checks report what prevents the audit.
     let found = proxmox_of(installation).map_err(|early| Diagnosis::skipped(early.detail))?;
     Ok(match audit::summary(installation.cx, &found, &|_| true) {
         Ok(audit::Summary { missing: None, present }) => {
@@ -102,7 +102,7 @@ pub fn permissions(installation: &Installation<'_>) -> Verdict {
     })
 }
 
-/// Room for the disks of the own classes and for ISO images.
+/// Checks the free space for the disks of the project's own classes and for ISO images.
 pub fn storages(installation: &Installation<'_>) -> Verdict {
     let found = proxmox_of(installation).map_err(|early| Diagnosis::skipped(early.detail))?;
     let unasked = |failure: Failure| Diagnosis::skipped(format!("Proxmox could not be asked: {}", failure.line()));
@@ -133,7 +133,7 @@ pub fn registration(installation: &Installation<'_>) -> Verdict {
     Ok(match provider::registration(installation.cx, &omnictl, &id) {
         Ok(Some(health)) if health.well() => Diagnosis::ok(health.words()),
         Ok(Some(health)) => Diagnosis::failed(format!("`{id}`: {}", health.words())),
-        // Another check says so.
+        // Another check reports that.
         Ok(None) => Diagnosis::unknown(format!("Omni knows no provider `{id}`")),
         Err(failure) => failure.into(),
     })
@@ -150,12 +150,12 @@ pub fn discovery(installation: &Installation<'_>) -> Verdict {
         return Err(Diagnosis::unknown("see tsidp.issuer"));
     }
     Ok(match tsidp::discover(installation.cx, issuer) {
-        // Off the tailnet no name resolves.
+        // Outside of the tailnet, no name resolves.
         Err(failure) if fails(tailscale(installation)) => {
             Diagnosis::unknown(format!("{}: see tailscale.state", failure.line()))
         }
         Ok(found) => found.verdict,
-        // Not wget's answer, but docker's: the question was never asked.
+        // The error is Docker's, not wget's: the request was never made.
         Err(failure) if failure.code == Code::Failed => Diagnosis::unknown(failure.line()),
         Err(failure) => from_failure(&failure),
     })
@@ -182,7 +182,7 @@ pub fn claims(installation: &Installation<'_>) -> Verdict {
     })
 }
 
-/// What Omni's log says of logins that were refused.
+/// Searches Omni's log for refused logins.
 fn refused_logins(installation: &Installation<'_>) -> Option<Diagnosis> {
     installation.container(OMNI).ok()?;
     let log = Compose::find(installation.cx).ok()?.log(OMNI, LOG).ok()?;

@@ -1,4 +1,4 @@
-//! The stack, as docker and its files tell.
+//! The stack, according to Docker and its files.
 
 use std::path::Path;
 
@@ -32,7 +32,7 @@ pub fn containers(installation: &Installation<'_>) -> Verdict {
     }
     let bad = omni_stack::unwell(found);
     if !bad.is_empty() {
-        // An unhealthy sidecar is what a lost login looks like from Docker.
+        // Docker shows a lost login only as an unhealthy sidecar.
         let others = found.iter().filter(|container| container.service != SIDECAR);
         let sidecar_alone = others.clone().all(Container::well);
         if sidecar_alone && sidecar(installation).is_ok() && fails(super::services::tailscale(installation)) {
@@ -72,9 +72,9 @@ pub fn other(installation: &Installation<'_>) -> Verdict {
     Ok(all)
 }
 
-/// A backup is old after this many days.
+/// Days after which a backup is old.
 const OLD: u64 = 3;
-/// A backup was verified too long ago after this many days.
+/// Days after which the last verification of a backup is too old.
 const LONG_AGO: u64 = 35;
 
 pub fn backup(installation: &Installation<'_>) -> Verdict {
@@ -101,7 +101,7 @@ pub fn backup(installation: &Installation<'_>) -> Verdict {
     })
 }
 
-/// An Omni that was here before must not have begun an empty store: it is healthy, and without its machines.
+/// Checks that an existing Omni did not start with an empty store: it would be healthy, but without its machines.
 pub fn store(installation: &Installation<'_>) -> Verdict {
     installation.container(OMNI)?;
     let state = installation.cx.fresh_state()?;
@@ -119,7 +119,7 @@ pub fn store(installation: &Installation<'_>) -> Verdict {
     )))
 }
 
-/// Whether the way around Omni is open or closed on purpose. Omni's default is closed (omni v1.10.6
+/// Checks whether access that bypasses Omni is enabled or disabled on purpose. Omni disables it by default (omni v1.10.6
 /// `internal/pkg/config/schema.json`).
 pub fn break_glass(installation: &Installation<'_>) -> Verdict {
     installation.clusters()?;
@@ -130,7 +130,7 @@ pub fn break_glass(installation: &Installation<'_>) -> Verdict {
     })
 }
 
-/// Backups of the clusters' etcd, which Omni makes where a template and its own settings say so.
+/// Checks the backups of the clusters' etcd, which Omni makes if a template and its own settings enable them.
 pub fn etcd_backups(installation: &Installation<'_>) -> Verdict {
     let (with, without): (Vec<&Resource>, Vec<&Resource>) =
         installation.clusters()?.iter().partition(|cluster| cluster.flag(&["backupconfiguration", "enabled"]));

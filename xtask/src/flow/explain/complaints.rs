@@ -1,4 +1,4 @@
-//! What blocks machine requests: the provider's errors, and the tasks in Proxmox behind them.
+//! What blocks machine requests: the provider's errors, and the Proxmox tasks behind them.
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -11,10 +11,10 @@ use runtime::cx::Cx;
 use runtime::tool::omnictl::Omnictl;
 use runtime::triage::Issues;
 
-/// The provider never looks again at a task of these that failed (its issue 83): only a new request helps.
+/// The provider never looks again at a failed task of these types (its issue 83): only a new request helps.
 const DEAD_ENDS: &[&str] = &["qmcreate", "qmstart"];
 
-/// What blocks each machine request: what the provider's log says, or Omni, or the task in Proxmox behind it.
+/// Returns what blocks each machine request, according to the provider's log, Omni, or the Proxmox task behind it.
 pub(super) fn complaints(
     cx: &Cx,
     omnictl: Option<&Omnictl<'_>>,
@@ -26,7 +26,7 @@ pub(super) fn complaints(
     let errors = provider_log::errors(&logs, &view.name);
     let (mut found, mut failed) = (BTreeMap::new(), None::<Cause>);
     let mut asked = 0;
-    // Before 1.7 Omni owns the machine requests and lets no user delete one: then machine-replace knows the way.
+    // Before 1.7, Omni owns the machine requests and no user can delete one; machine-replace handles that.
     let owned = OnceCell::new();
     let replace = |request: &str| {
         let ask = || omnictl.is_some_and(|omnictl| machine_replacement::owned(omnictl, request).unwrap_or(false));
@@ -43,12 +43,12 @@ pub(super) fn complaints(
             Some((line, raw)) => (line.error.as_str(), raw.as_str(), line.step.as_str()),
             None => (machine.error.as_str(), machine.error.as_str(), ""),
         };
-        // The task behind an image that is waited for may have failed: that is retried with a word that is not an error.
+        // The task for an image may have failed although no error is shown: the provider retries it with another message.
         let image = error.is_empty() && machine.step == "uploadISO";
         if error.ends_with("stopped") || image {
             asked += 1;
             let looked = || task(cx, around, facts, &issues, (machine, asked == 1), &replace);
-            // Those that are not looked up wait for the same, or for what is not known.
+            // Machines beyond the limit are assumed to wait for the same cause, if one was found.
             let own = if asked <= TASKS { looked() } else { None };
             let cause = own.or_else(|| failed.clone());
             if let Some(cause) = cause {
@@ -72,15 +72,15 @@ pub(super) fn complaints(
     found
 }
 
-/// A cause with the known issue that `text` shows, if it is one.
+/// Returns a cause, with the known issue that `text` shows, if any.
 fn known(issues: &Issues, (link, id): (Link, &str), text: &str, words: String, otherwise: (&str, String)) -> Cause {
     let cause = Cause::new(link, id, words).lasting(false).fix(otherwise.0, otherwise.1);
     of_issue(cause, issues.find(text).first())
 }
 
-/// The task in Proxmox that failed for this machine: that of its VM; without one that of the image, whose id the provider logs, or
-/// the newest creation that failed on the node which it logged: it makes one machine at a time (omni v1.9.3
-/// `client/pkg/infra/infra.go`). A log that has lost the node leaves all of them, which are asked for the `first` machine.
+/// Finds the failed Proxmox task of this machine: that of its VM; without a VM, that of the image, whose ID the provider logs, or
+/// the newest failed creation on the node in the provider's log, because it creates one machine at a time (omni v1.9.3
+/// `client/pkg/infra/infra.go`). If the log no longer shows the node, all nodes are searched, but only for the `first` machine.
 fn task(
     cx: &Cx,
     around: &OutsideFacts,
@@ -132,7 +132,8 @@ fn task(
         cause.fix = format!(
             "{fix}. The provider never looks at this task again: when the reason is fixed, replace the machine request"
         );
-        // A VM that was not made holds no number (omni-infra-provider-proxmox 0d9fd58 `provision.go` deletes by number alone).
+        // A VM that was not created does not reserve its ID (omni-infra-provider-proxmox 0d9fd58 `provision.go` deletes by ID
+        // alone).
         if task == "qmcreate" {
             cause.fix.push_str(". With it goes the VM that has its number by then: where several were not created, and nothing runs in the cluster, delete the cluster instead");
         }

@@ -1,4 +1,4 @@
-//! What is wrong with the providers of a cluster: a container that does not run, or one that Omni does not hear from.
+//! Problems with the providers of a cluster: a container that is not running, or a provider that Omni does not hear from.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ use runtime::tool::compose::{Compose, OMNI, PROVIDER, SIDECAR};
 use runtime::tool::omnictl::Omnictl;
 use runtime::triage::Issues;
 
-/// A provider that is stopped or that Omni does not hear from, and the time of its last heartbeat.
+/// Returns the cause if a provider is stopped or Omni does not hear from it, and the time of its last heartbeat.
 pub(super) fn provider(
     cx: &Cx,
     omnictl: Option<&Omnictl<'_>>,
@@ -49,7 +49,7 @@ pub(super) fn provider(
                 .map_or("Omni cannot be asked".to_owned(), |why| why.message.clone())),
         };
         match registered {
-            // Its container says whether it runs.
+            // Its container shows whether it runs.
             Err(why) => {
                 let runs = |found: &Vec<Container>| found.iter().any(|found| Compose::is_provider(&found.service));
                 let known = around.containers.as_ref().is_ok_and(runs);
@@ -62,7 +62,7 @@ pub(super) fn provider(
             Ok(Some(health)) if health.error.is_empty() && health.heartbeat_age.is_some_and(|age| age < 61) => {}
             Ok(found) => {
                 let cause = unheard(cx, id, ours(id), found);
-                // One that starts again and again runs for a moment each time.
+                // A provider that keeps exiting runs for a moment each time.
                 let known = cx.of_provider(id).ok().filter(|_| ours(id) && cause.id == "provider-silent");
                 let known = known.and_then(|own| Issues::of_provider(&own).ok());
                 let log = provider_log::unsettled(around.site(id).map_or("", |site| &site.log));
@@ -81,7 +81,7 @@ fn provider_cause(id: &str, cause: &str, words: &str) -> Cause {
     Cause::new(Link::ProviderStep, cause, format!("the provider `{id}`: {words}"))
 }
 
-/// Where the stack runs on another host, docker has nothing to say about it.
+/// Checks the provider's container. If the stack runs on another host, Docker does not know it.
 fn container(cx: &Cx, id: &str, ours: bool, leaves: bool, around: &OutsideFacts) -> Option<Cause> {
     let found =
         around.containers.as_ref().ok().filter(|found| ours && found.iter().any(|found| found.service == OMNI))?;
@@ -90,7 +90,7 @@ fn container(cx: &Cx, id: &str, ours: bool, leaves: bool, around: &OutsideFacts)
         Ok(issues) => in_log(&issues, &provider_log::unsettled(log), cause),
         Err(_) => cause,
     };
-    // The others share its network, and none starts before it is healthy.
+    // The other containers share its network, and none starts before it is healthy.
     if let Some(sidecar) = service(SIDECAR).filter(|sidecar| !sidecar.well()) {
         let state = if sidecar.state == "running" { "unhealthy" } else { &sidecar.state };
         let words = format!("the sidecar, whose network Omni and the provider share, is {state}");
@@ -130,7 +130,7 @@ fn container(cx: &Cx, id: &str, ours: bool, leaves: bool, around: &OutsideFacts)
     }
 }
 
-/// A task about this provider, which is named where there are several.
+/// A task for this provider, which is named if there are several.
 pub(super) fn own_task<'a>(cx: &Cx, id: &'a str, task: &'a str) -> Vec<&'a str> {
     let named = cx.settings.provider.is_some() || cx.provider_ids().len() > 1;
     if named { vec![task, "--provider", id] } else { vec![task] }
