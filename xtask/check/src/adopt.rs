@@ -1,7 +1,7 @@
-//! An Omni that other compose files started: what its containers become in this project's files. Pure.
+//! Translates an Omni that other compose files started into this project's files. Pure functions.
 //!
-//! Everything comes from the arguments of the containers, which compose has filled in, whatever its file and its variables are
-//! called: the original kit, Omni's own compose file and the starter kit beside it differ in those.
+//! Everything comes from the arguments of the containers, which compose has filled in, whatever its file and variables are
+//! called: those differ between the original kit, Omni's own compose file and the starter kit next to it.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -10,30 +10,30 @@ use super::{site, stack};
 use domain::spec::env::EnvFile;
 use domain::status::docker::ContainerDetails;
 
-/// The account id of an Omni that is given none (omni v1.9.3 `internal/pkg/config/schema.json`).
+/// The account ID of an Omni that was started without one (omni v1.9.3 `internal/pkg/config/schema.json`).
 pub const DEFAULT_ACCOUNT: &str = "edd2822a-7834-4fe0-8172-cc5581f13a8d";
-/// The start of flags that docker/compose.yaml has under another name (`--machine-api-…`), or as a file.
+/// Prefixes of flags that docker/compose.yaml sets under another name (`--machine-api-…`) or as a file.
 const SAME: [&str; 2] = ["siderolink-api-", "auth-oidc-client-secret"];
 
-/// What is taken over.
+/// What is taken over from an existing Omni.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Existing {
-    /// Of docker/.env; those that are not known are missing.
+    /// Values for docker/.env; unknown ones are missing.
     pub values: BTreeMap<&'static str, String>,
-    /// Where its etcd is in its container, and the file of its SQLite database.
+    /// The directory of its etcd and the file of its SQLite database, both in its container.
     pub data: [String; 2],
     /// The key of its store, on this host.
     pub key: String,
     /// The configuration of its provider, on this host.
     pub config: Option<String>,
-    /// What is different here, in words.
+    /// What will be different, in words.
     pub differs: Vec<String>,
 }
 
-/// What an Omni and its provider become; `files` are the variables beside their compose files.
+/// Translates an Omni and its provider; `files` are the environment files next to their compose files.
 ///
 /// # Errors
-/// Why it cannot be taken over.
+/// Returns why it cannot be taken over.
 pub fn existing(
     omni: &ContainerDetails,
     provider: Option<&ContainerDetails>,
@@ -107,7 +107,7 @@ mod tests {
     }
 
     const COMPOSE: &str = include_str!("../../../docker/compose.yaml");
-    /// As the original kit and Omni's own compose file start it.
+    /// The arguments that the original kit and Omni's own compose file use.
     const ORIGINAL: &str = "--sqlite-storage-path=/_out/omni.db --private-key-source=file:///omni.asc \
         --advertised-api-url=https://omni.example.ts.net/ --machine-api-advertised-url=https://omni.example.ts.net:8090/ \
         --siderolink-wireguard-advertised-addr=omni.example.ts.net:50180 --auth-oidc-client-secret=s --initial-users=a@b.c";

@@ -1,4 +1,4 @@
-//! Differences between the project's files, Omni and Proxmox: each once, with what ends it in either direction.
+//! Differences between the project's files, Omni and Proxmox: each reported once, with a fix in either direction.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,16 +12,16 @@ use serde_json::Value;
 pub struct Drift {
     /// `class-without-file`, `cluster-differs`, `vm-changed`, …
     pub kind: &'static str,
-    /// What it is about: a machine class, a cluster, a VM with its node.
+    /// The object that differs: a machine class, a cluster, or a VM with its node.
     pub object: String,
     pub detail: String,
     pub fixes: Vec<Fix>,
 }
 
-/// A way to end a difference. It is never taken by itself.
+/// A way to resolve a difference. It is never applied automatically.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Fix {
-    /// What it comes to.
+    /// What the command does.
     pub effect: &'static str,
     pub command: String,
 }
@@ -37,7 +37,7 @@ impl Drift {
     }
 }
 
-/// A VM that the provider made, as `GET /cluster/resources?type=vm` lists it. Sizes are bytes.
+/// A VM that the provider created, as `GET /cluster/resources?type=vm` lists it. Sizes are in bytes.
 struct Vm<'a> {
     id: u64,
     name: &'a str,
@@ -60,23 +60,23 @@ impl<'a> Vm<'a> {
         self.tags.iter().any(|tag| tag.starts_with(SET_TAG))
     }
 
-    /// Its name is that of its set and a suffix.
+    /// Returns true if its name is that of its set plus a suffix.
     fn named_by_provider(&self) -> bool {
         let sets = self.tags.iter().filter_map(|tag| tag.strip_prefix(SET_TAG));
         sets.map(|set| format!("{set}-")).any(|set| self.name.starts_with(&set))
     }
 }
 
-/// Whether an entry of Proxmox's list of VMs matters for [`machines`]: it has the provider's tag or the name of a request.
+/// Returns true if an entry of Proxmox's VM list matters for [`machines`]: it has the provider's tag or the name of a request.
 pub fn matters(listed: &Value, requests: &BTreeSet<&str>) -> bool {
     let name = listed["name"].as_str().unwrap_or_default();
     let template = listed["template"].as_u64() == Some(1);
     !template && (requests.contains(name) || Vm::of(listed).is_some_and(|vm| vm.of_provider()))
 }
 
-/// Omni's machine requests beside Proxmox's VMs: VMs without a request, provisioned requests without a VM, and VMs that are not
-/// what their request asks for. `provisioned` are the requests to this project's provider whose VM was made; `configs` are the
-/// configurations of the VMs that were asked for theirs, by ID.
+/// Compares Omni's machine requests with Proxmox's VMs and reports VMs without a request, provisioned requests without a VM, and
+/// VMs that differ from their request. `provisioned` are the requests to this project's provider whose VM was created; `configs`
+/// are the configurations of the VMs that were queried, by ID.
 ///
 /// The provider names a VM after its request, tags it with the request's set, and never changes it again
 /// (omni-infra-provider-proxmox 0d9fd58 `provision.go`).
@@ -90,7 +90,7 @@ pub fn machines(
         requests.iter().map(|request| (request.metadata.id.as_str(), request)).collect();
     let mut found = Vec::new();
     let (mut seen, mut nameless) = (BTreeSet::new(), Vec::new());
-    // The requests of a class all have the same text.
+    // All requests of a class have the same provider data.
     let mut wanted: BTreeMap<&str, Value> = BTreeMap::new();
     for vm in listed.iter().filter_map(Vm::of) {
         seen.insert(vm.name);
@@ -128,8 +128,8 @@ pub fn machines(
     found
 }
 
-/// A VM with the provider's tag. Proxmox copies tags to clones, and anybody can set them: only the name tells more, which is that of
-/// the set and a suffix for a VM of the provider.
+/// Reports a VM that has the provider's tag but no request. Proxmox copies tags to clones, and anyone can set them, so the name
+/// decides: that of a VM of the provider is the name of its set plus a suffix.
 fn without_request(vm: &Vm<'_>) -> Drift {
     let (own, others): (Vec<&str>, Vec<&str>) = vm.tags.iter().partition(|tag| tag.starts_with(SET_TAG));
     let made = vm.named_by_provider();
@@ -145,7 +145,7 @@ fn without_request(vm: &Vm<'_>) -> Drift {
     }
 }
 
-/// What of a VM is not as its request asks with its provider data.
+/// Reports how a VM differs from the provider data of its request.
 fn changed(vm: &Vm<'_>, request: &Resource, data: &Value, config: Option<&Value>) -> Option<Drift> {
     let wanted = |key: &str| data[key].as_u64();
     let vcpus = wanted("cores").map(|cores| cores * wanted("sockets").unwrap_or(1).max(1));
@@ -156,7 +156,7 @@ fn changed(vm: &Vm<'_>, request: &Resource, data: &Value, config: Option<&Value>
     ];
     let mut words = Vec::new();
     for (unit, wanted, is, bytes) in sizes {
-        // Proxmox lists 0 where it does not know, as the disk of a VM without a boot disk.
+        // Proxmox lists 0 if it does not know a value, for example the disk of a VM without a boot disk.
         let (Some(wanted), Some(is)) = (wanted, is.filter(|is| *is > 0)) else { continue };
         if wanted.saturating_mul(bytes) != is {
             let is =
@@ -194,7 +194,7 @@ fn changed(vm: &Vm<'_>, request: &Resource, data: &Value, config: Option<&Value>
     })
 }
 
-/// The network cards of a VM that are not as its provider data ask: bridge and VLAN of each (provision.go `net0`,
+/// Reports network cards of a VM that differ from its provider data: bridge and VLAN of each (provision.go `net0`,
 /// `additional_nics`). Proxmox has `"net0": "virtio=BC:24:11:…,bridge=vmbr0,firewall=1,tag=20"`.
 fn cards(config: &Value, data: &Value) -> Vec<String> {
     let wanted = |bridge: &Value, vlan: &Value| {
@@ -227,8 +227,8 @@ fn cards(config: &Value, data: &Value) -> Vec<String> {
     compare("card", &wanted, &is, |is, wanted| (is != wanted).then(|| (on(is), on(wanted))), on)
 }
 
-/// The disks beyond the first that are not as the provider data ask (provision.go `additional_disks`: `scsi1` and on). The size
-/// of the first is in Proxmox's list.
+/// Reports disks beyond the first that differ from the provider data (provision.go `additional_disks`: `scsi1` and on). The size
+/// of the first disk is in Proxmox's list.
 fn further_disks(config: &Value, data: &Value) -> Vec<String> {
     let sizes = data["additional_disks"].as_array().into_iter().flatten().map(|disk| disk["disk_size"].as_u64());
     let wanted = sizes.enumerate().map(|(at, gib)| (format!("scsi{}", at + 1), gib.map(|gib| gib << 30)));
@@ -241,7 +241,7 @@ fn further_disks(config: &Value, data: &Value) -> Vec<String> {
     compare("disk", &wanted.collect(), &is, differs, size)
 }
 
-/// What a VM has beside what is asked for, slot by slot.
+/// Compares what a VM has with what is requested, slot by slot.
 fn compare<T>(
     what: &str,
     wanted: &BTreeMap<String, T>,
@@ -269,11 +269,11 @@ pub struct Image {
     pub size: u64,
 }
 
-/// Images of the provider that nothing needs: the seed of a VM that is not there, and Talos images that no VM has in a drive.
+/// Reports images of the provider that nothing needs: the seed of a missing VM, and Talos images that no VM has in a drive.
 ///
-/// `guests` are the IDs of all guests. `configs` are those of all the provider's VMs, or `None` where one of them is not known.
-/// The provider names the seed after the VM's ID and deletes it with the VM; Talos images have 64 hexadecimal digits and stay
-/// (provider 0d9fd58 to v0.3.0 `provision.go`, go-proxmox `virtual_machine.go` `CloudInit`).
+/// `guests` are the IDs of all guests. `configs` are the configurations of all the provider's VMs, or `None` if one is unknown.
+/// The provider names the seed after the VM's ID and deletes it with the VM; Talos images are named with 64 hexadecimal digits
+/// and stay (provider 0d9fd58 to v0.3.0 `provision.go`, go-proxmox `virtual_machine.go` `CloudInit`).
 pub fn leftovers(images: &[Image], guests: &BTreeSet<u64>, configs: Option<&BTreeMap<u64, Value>>) -> Vec<Drift> {
     let used = |file: &str| {
         let configs = configs?;
@@ -338,7 +338,7 @@ mod tests {
         (0..count).map(one).collect()
     }
 
-    /// As the provider makes them (recorded creation of a VM), and Proxmox completes them.
+    /// The configurations as the provider writes them (recorded creation of a VM) and Proxmox completes them.
     fn configs(count: u64) -> BTreeMap<u64, Value> {
         let one = json!({ "cores": 2, "scsihw": "virtio-scsi-single", "scsi0": "local-lvm:vm-1-disk-0,size=40G",
             "scsi1": "ceph:vm-1-disk-1,iothread=1,size=100G", "ide2": "local:iso/talos.iso,media=cdrom,size=300M",
@@ -347,7 +347,7 @@ mod tests {
         (100..100 + count).map(|id| (id, one.clone())).collect()
     }
 
-    /// What is changed by hand of one of many machines is found, and nothing else; `operation::drift_…` of the runner does the same with
+    /// A manual change to one of many machines is found, and nothing else; `operation::drift_…` of the runner does the same with
     /// all kinds in the lab.
     #[test]
     fn every_change_by_hand_is_found_and_no_other() {
@@ -366,7 +366,7 @@ mod tests {
         let found = machines(&requests, &provisioned, &renamed, &configs(50));
         assert_eq!(found[1].fixes[0].command, "qm set 149 --name demo-workers-49");
         let (large, more): (u64, u64) = (41 << 30, (4096 << 20) + 1);
-        // In the list or in the configuration: the key, its value, and what is reported.
+        // Whether the change is in the list or in the configuration, the key, its value, and what is reported.
         for (listed, key, value, words) in [
             (true, "tags", json!("mine"), "the tag `machine-request.demo-workers` is missing"),
             (true, "maxcpu", json!(5), "it has 5 vCPUs, the request asks for 4"),

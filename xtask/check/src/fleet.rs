@@ -1,5 +1,5 @@
 //! The fleet as pictures and tables show it: nodes with their machines, what each machine waits for, and the nodes before and
-//! after a plan. The numbers are those of the inventory, of Omni and of [`capacity::plan`](crate::capacity::plan).
+//! after a plan. The numbers come from the inventory, from Omni and from [`capacity::plan`](crate::capacity::plan).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,13 +11,13 @@ use domain::status::machines::MachineLine;
 use domain::status::proxmox::{Inventory, Node, Storage, Vm};
 use domain::words::count;
 
-/// From this many machines on the tiles of a node are not grouped by cluster: the headings would be most of the page.
+/// From this many machines on, the tiles of a node are not grouped by cluster: the headings would take up most of the page.
 const DENSE: usize = 2_000;
-/// How many storages of a node and how many nodes of a machine set are named; the others are counted.
+/// How many storages of a node, and how many nodes of a machine set, are named; the others are counted.
 const NAMED: usize = 4;
-/// How many tiles stand in a line of a picture.
+/// How many tiles are in a line of a picture.
 const PER_LINE: usize = 13;
-/// How many machines are listed that wait.
+/// How many waiting machines are listed.
 const LISTED: usize = 500;
 
 /// A machine set as Omni or a template names it.
@@ -28,16 +28,16 @@ pub struct Set {
     pub control_plane: bool,
 }
 
-/// What is known of a fleet. What could not be asked is empty here, and said elsewhere.
+/// What is known about a fleet. Data that could not be queried is empty here and reported elsewhere.
 #[derive(Debug, Default)]
 pub struct Sources<'a> {
     pub inventory: Option<&'a Inventory>,
     pub clusters: &'a [ClusterLine],
     pub sets: &'a [Set],
-    /// The machines of clusters that do not run, or of all.
+    /// The machines of clusters that are not running, or of all clusters.
     pub machines: &'a [MachineLine],
     pub fit: Option<&'a Fit>,
-    /// The node whose loss is shown.
+    /// The node that is shown as lost.
     pub lost: Option<&'a str>,
 }
 
@@ -47,15 +47,15 @@ pub struct Fleet {
     /// `9 machines of 3 clusters on 3 nodes`.
     pub words: String,
     pub nodes: Vec<NodeView>,
-    /// Machines that Omni asks for and that are on no node.
+    /// Machines that Omni requested and that are on no node.
     pub unplaced: Vec<Group>,
     pub shared: Vec<Bar>,
     pub clusters: Vec<ClusterRow>,
-    /// Machine, cluster, node, and what it waits for.
+    /// Machine, cluster, node, and what the machine waits for.
     pub waits: Vec<[String; 4]>,
     pub counts: Counts,
     pub dense: bool,
-    /// How many lines the tiles and headings of a node take in a picture, at most.
+    /// The maximum number of lines that the tiles and headings of a node take in a picture.
     pub lines: usize,
 }
 
@@ -66,7 +66,7 @@ pub struct Counts {
     pub clusters: usize,
     pub running: usize,
     pub machines: usize,
-    /// VMs of others.
+    /// VMs that are not machines of a cluster.
     pub others: usize,
     pub waits: usize,
     pub new: usize,
@@ -77,16 +77,16 @@ pub struct NodeView {
     pub name: String,
     pub online: bool,
     pub lost: bool,
-    /// Why nothing more is known of it.
+    /// Why nothing more is known about it.
     pub why: String,
     pub bars: Vec<Bar>,
     pub groups: Vec<Group>,
-    /// What its tiles show, in words.
+    /// Its tiles in words.
     pub words: String,
     pub others: String,
 }
 
-/// How full something is, now and after the plan, in percent of the whole.
+/// How full something is, now and after the plan, in percent of the total.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Bar {
     pub label: String,
@@ -95,7 +95,7 @@ pub struct Bar {
     pub words: String,
 }
 
-/// The machines of one cluster on one node; of all clusters on a dense page.
+/// The machines of one cluster on one node, or of all clusters on a dense page.
 #[derive(Debug, Serialize)]
 pub struct Group {
     pub cluster: String,
@@ -105,7 +105,7 @@ pub struct Group {
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Tile {
-    /// Sorts first: control planes before workers.
+    /// Used for sorting: control planes before workers.
     #[serde(skip)]
     worker: bool,
     pub name: String,
@@ -121,7 +121,7 @@ pub struct ClusterRow {
     pub name: String,
     pub phase: String,
     pub running: bool,
-    /// Omni does not call it running, or a machine waits.
+    /// Omni does not report it as running, or a machine is waiting.
     pub bad: bool,
     pub talos: String,
     pub kubernetes: String,
@@ -137,7 +137,7 @@ pub struct SetRow {
     pub nodes: String,
 }
 
-/// A machine in its place.
+/// A machine and its node.
 struct Machine<'a> {
     name: &'a str,
     set: &'a str,
@@ -213,8 +213,8 @@ pub fn view(sources: &Sources<'_>) -> Fleet {
     }
 }
 
-/// Every machine of a cluster, by name: VMs with the provider's tag or a name that Omni knows, machines without a VM, and
-/// those that the plan adds.
+/// Lists every machine of a cluster by name: VMs with the provider's tag or a name that Omni knows, machines without a VM, and
+/// machines that the plan adds.
 fn machines<'a>(sources: &Sources<'a>) -> Vec<Machine<'a>> {
     let sets: BTreeMap<&str, &Set> = sources.sets.iter().map(|set| (set.id.as_str(), set)).collect();
     let known: BTreeMap<&str, &MachineLine> = sources.machines.iter().map(|line| (line.name.as_str(), line)).collect();
@@ -246,7 +246,7 @@ fn machines<'a>(sources: &Sources<'a>) -> Vec<Machine<'a>> {
     let placed = sources.fit.into_iter().flat_map(|fit| &fit.placements);
     for placement in placed.filter(|placement| !matches!(placement.state, State::Exists(_))) {
         let (name, node) = (placement.name.as_str(), placement.node.as_deref());
-        // The place that it would get after a loss is another machine than the one that is lost.
+        // A lost machine stays where it was: the one that the plan places after the loss is a different machine.
         match found.get_mut(name) {
             Some(machine) if machine.node.is_none() => machine.node = node,
             Some(_) => {}
@@ -260,8 +260,8 @@ fn vms(inventory: &Inventory) -> impl Iterator<Item = (&Node, &Vm)> {
     inventory.nodes.iter().flat_map(|node| node.vms.known().into_iter().flatten().map(move |vm| (node, vm)))
 }
 
-/// The cluster of a machine set by omnictl's own names (omni v1.9.3 `client/pkg/omni/resources/omni/machine_set.go`: the name
-/// of the cluster, then `control-planes`, `workers`, or the name of the set).
+/// Derives the cluster of a machine set from omnictl's names (omni v1.9.3 `client/pkg/omni/resources/omni/machine_set.go`: the
+/// name of the cluster, then `control-planes`, `workers`, or the name of the set).
 fn by_name(set: &str) -> (String, bool) {
     match (set.strip_suffix("-control-planes"), set.strip_suffix("-workers")) {
         (Some(cluster), _) => (cluster.to_owned(), true),
@@ -299,7 +299,7 @@ fn tile(machine: &Machine<'_>) -> Tile {
     }
 }
 
-/// `12 machines: 3 control planes; 1 waits, 2 new`.
+/// Summarizes tiles, for example as `12 machines: 3 control planes; 1 waits, 2 new`.
 fn words(tiles: &[Tile]) -> String {
     let clusters: BTreeSet<&str> = tiles.iter().map(|tile| tile.cluster.as_str()).collect();
     let mut text = count(tiles.len(), "machine");
@@ -352,7 +352,7 @@ fn node_view(node: &Node, groups: Vec<Group>, ours: &BTreeSet<&str>, sources: &S
     }
 }
 
-/// CPU, memory and its fullest storages.
+/// Returns bars for CPU, memory and the fullest storages of a node.
 fn bars(node: &Node, fit: Option<&Fit>) -> Vec<Bar> {
     let mut bars = Vec::new();
     let room = fit.and_then(|fit| fit.nodes.iter().find(|room| room.name == node.name));
@@ -370,7 +370,7 @@ fn bars(node: &Node, fit: Option<&Fit>) -> Vec<Bar> {
     bars
 }
 
-/// The fullest of these storages; the others are counted.
+/// Returns bars for the fullest of these storages; the others are counted.
 fn fullest<'a>(storages: impl Iterator<Item = &'a Storage>, fit: Option<&Fit>) -> Vec<Bar> {
     let usable = storages.filter(|storage| storage.enabled && storage.active && storage.total > 0);
     let mut bars: Vec<Bar> = usable.map(|storage| storage_bar(storage, fit)).collect();
@@ -391,7 +391,7 @@ fn storage_bar(storage: &Storage, fit: Option<&Fit>) -> Bar {
     bar(&storage.name, used, after, storage.total)
 }
 
-/// A bar of bytes now and after the plan.
+/// Returns a bar of bytes now and after the plan.
 fn bar(label: &str, used: u64, after: u64, total: u64) -> Bar {
     let percent = |bytes: u64| (bytes as f64 / total.max(1) as f64 * 100.0).round() as u64;
     let then = if after == used { String::new() } else { format!("; {} after the plan", bytes(after)) };
@@ -400,7 +400,7 @@ fn bar(label: &str, used: u64, after: u64, total: u64) -> Bar {
     Bar { label: label.to_owned(), used: now, more: percent(after).saturating_sub(now).min(100 - now), words }
 }
 
-/// The storages that all nodes share, each once.
+/// Returns bars for the storages that all nodes share, each once.
 fn shared(inventory: Option<&Inventory>) -> Vec<Bar> {
     let all = inventory.into_iter().flat_map(Inventory::storages).filter(|storage| storage.shared);
     let pools: BTreeMap<(String, String), &Storage> = all.map(|storage| (storage.pool(), storage)).collect();

@@ -1,8 +1,8 @@
-//! The tailnet's policy as tsidp and Omni need it. How tsidp reads a grant is in tailscale/tsidp v0.0.12 `server/appcap.go`,
-//! `server/extraclaims.go` and `server/token.go`; that `email_verified` must be a boolean is in Omni v1.9.3
+//! Checks the tailnet's policy for what tsidp and Omni need. How tsidp reads a grant is in tailscale/tsidp v0.0.12
+//! `server/appcap.go`, `server/extraclaims.go` and `server/token.go`; that `email_verified` must be a boolean is in Omni v1.9.3
 //! `internal/backend/oidc`.
 //!
-//! 1. Some grant has the capability `tailscale.com/cap/tsidp` on tsidp, spelt like this.
+//! 1. Some grant has the capability `tailscale.com/cap/tsidp` on tsidp, spelled exactly like this.
 //! 2. Everyone who logs in gets `extraClaims: {"email_verified": true}`, and no claim that breaks every token.
 //! 3. Users and Omni's own node can reach tcp:443 of tsidp.
 //! 4. Only administrators can open the pages that create clients.
@@ -17,13 +17,13 @@ use yaml::{Entry, Finding, Node, Position, Value};
 /// The capability that tsidp reads.
 pub const CAPABILITY: &str = "tailscale.com/cap/tsidp";
 
-/// What tsidp reads in a rule of the capability.
+/// The fields that tsidp reads in a rule of the capability.
 const FIELDS: [&str; 6] = ["includeInUserInfo", "extraClaims", "users", "resources", "allow_admin_ui", "allow_dcr"];
 
-/// Claims that tsidp sets itself: one of them in `extraClaims` makes every request for a token fail with 400.
+/// Claims that tsidp sets itself: any of them in `extraClaims` makes every request for a token fail with 400.
 const PROTECTED: &str = "sub aud exp iat iss jti nbf username email key addresses nid node tailnet tags user uid nonce";
 
-/// Checks the policy in `root`: a whole policy, its list of grants, or one grant. `user` is who must be able to log in.
+/// Checks the policy in `root`: a whole policy, its list of grants, or a single grant. `user` must be able to log in.
 pub fn lint(file: &str, root: &Node, user: Option<&str>) -> Vec<Finding> {
     let whole = root.get("grants").is_some() || root.get("acls").is_some() || root.get("tagOwners").is_some();
     let grants: Vec<&Node> = match () {
@@ -44,7 +44,7 @@ pub fn lint(file: &str, root: &Node, user: Option<&str>) -> Vec<Finding> {
     policy.findings
 }
 
-/// One rule of the capability, with its grant.
+/// A rule of the capability, with its grant.
 struct GrantRule<'a> {
     grant: &'a Node,
     rule: &'a Node,
@@ -65,7 +65,7 @@ impl<'a> Policy<'a> {
         self.findings.push(Finding::warning(rule, at.in_file(self.file), message, fix));
     }
 
-    /// Step 1: the rules of the capability, and what is wrong with how they are written.
+    /// Step 1: collects the rules of the capability and checks how they are written.
     fn rules(&mut self, grants: &[&'a Node]) -> Vec<GrantRule<'a>> {
         let mut found = Vec::new();
         let mut misspelt = false;
@@ -164,7 +164,7 @@ impl<'a> Policy<'a> {
         }
     }
 
-    /// The claim must apply to everyone who logs in; it comes from the user's device, and tagged devices have no user.
+    /// Checks that the claim applies to everyone who logs in. It comes from the user's device, and tagged devices have no user.
     fn people(&mut self, verified: &[&'a Node], user: Option<&str>) {
         let sources: Vec<&str> = verified.iter().flat_map(|grant| texts(grant, "src")).collect();
         let at = verified[0].get("src").map_or(verified[0].at, |src| src.at);
@@ -185,7 +185,7 @@ impl<'a> Policy<'a> {
         }
     }
 
-    /// Whether `user` is among `sources`; `None` when only Tailscale knows.
+    /// Returns whether `user` is among `sources`; `None` if only Tailscale knows.
     fn covers(&self, sources: &[&str], user: &str) -> Option<bool> {
         let user = login_name(user);
         let mut unknown = false;
@@ -208,7 +208,7 @@ impl<'a> Policy<'a> {
                     None => unknown = true,
                 }
             } else if !source.starts_with("tag:") && !source.contains('@') && *source != "autogroup:tagged" {
-                // An autogroup, an address, a host of the policy.
+                // An autogroup, an address, or a host of the policy.
                 unknown = true;
             }
         }
@@ -233,7 +233,7 @@ impl<'a> Policy<'a> {
         }
     }
 
-    /// Who can reach tcp:443 of a place: grants of the network and the older ACLs both count.
+    /// Returns who can reach tcp:443 of a destination: network grants and the older ACLs both count.
     fn sources(&self, grants: &[&'a Node], own: &[&str]) -> Vec<&'a str> {
         let mut sources: Vec<&str> = Vec::new();
         for grant in grants {
@@ -247,7 +247,7 @@ impl<'a> Policy<'a> {
                 place.rsplit_once(':').is_some_and(|(place, ports)| may_be(place, own) && opens_https(ports))
             };
             let proto = acl.get("proto").and_then(Node::text).is_none_or(|proto| matches!(proto, "tcp" | "6"));
-            // The keys of the oldest form are `ports` and `users`.
+            // The oldest form uses the keys `ports` and `users`.
             let places = texts(acl, "dst").into_iter().chain(texts(acl, "ports")).any(opens);
             if acl.get("action").and_then(Node::text) == Some("accept") && proto && places {
                 sources.extend(texts(acl, "src"));
@@ -257,7 +257,7 @@ impl<'a> Policy<'a> {
         sources
     }
 
-    /// Step 3, where the capability's own rules lead.
+    /// Step 3, for the destinations of the capability's own rules.
     fn network(&mut self, grants: &[&'a Node], rules: &[GrantRule<'a>]) {
         let own: Vec<&str> = rules.iter().flat_map(|rule| texts(rule.grant, "dst")).collect();
         let sources = self.sources(grants, &own);
@@ -314,24 +314,24 @@ impl<'a> Policy<'a> {
     }
 }
 
-/// The Tailscale login of a user: tsidp reports `octo@github` of a tailnet on GitHub as `octo@github.` and its own name.
+/// Returns a user's Tailscale login: tsidp reports `octo@github` of a tailnet on GitHub as `octo@github.` plus its own name.
 fn login_name(user: &str) -> &str {
     let end = ["@github.", "@passkey."].iter().find_map(|kind| Some(user.find(kind)? + kind.len() - 1));
     end.map_or(user, |end| &user[..end])
 }
 
-/// Whether what a rule leads to may be tsidp, which is where those leads that give its capability: another tag is not.
+/// Returns true if a destination may be tsidp. `own` are the destinations of the capability's grants; another tag is not tsidp.
 fn may_be(place: &str, own: &[&str]) -> bool {
     let tag = |place: &str| place.starts_with("tag:");
     own.is_empty() || own.contains(&place) || !tag(place) || !own.iter().all(|place| tag(place))
 }
 
-/// The texts in a list of a grant.
+/// Returns the strings in a list of a grant.
 fn texts<'a>(grant: &'a Node, key: &str) -> Vec<&'a str> {
     grant.get(key).map(Node::items).unwrap_or_default().iter().filter_map(Node::text).collect()
 }
 
-/// Whether `tcp:443`, `443`, `tcp:*`, `*` or `400-500` lets HTTPS through.
+/// Returns true if `tcp:443`, `443`, `tcp:*`, `*` or `400-500` lets HTTPS through.
 fn opens_https(ports: &str) -> bool {
     let ports = match ports.split_once(':') {
         Some(("tcp" | "6", ports)) => ports,

@@ -1,6 +1,6 @@
-//! The JSON Schema keywords that the provider's schema uses, and those that Talos's does, over positioned YAML.
+//! Interprets the JSON Schema keywords that the schemas of the provider and of Talos use, over positioned YAML.
 //!
-//! An unknown keyword is reported once, because it may affect the result. The messages are those of Omni's own validator
+//! An unknown keyword is reported once, because it may affect the result. The messages match those of Omni's own validator
 //! (siderolabs/omni v1.9.3 internal/pkg/jsonschema/jsonschema.go).
 
 use std::cell::Cell;
@@ -10,22 +10,22 @@ use serde_json::Value as Json;
 use selector::regex_matches;
 use yaml::{Data, Node, Position, Value};
 
-/// One thing that does not fit a schema.
+/// A value that does not match a schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mismatch {
     pub kind: MismatchKind,
     pub at: Position,
-    /// Dotted path of the value, starting with a dot.
+    /// The dotted path of the value, starting with a dot.
     pub path: String,
     pub message: String,
-    /// The unknown key and the known ones, for "did you mean".
+    /// The unknown key and the known keys, for "did you mean".
     pub known: Option<(String, Vec<String>)>,
 }
 
-/// What sort of mismatch it is; programs that decode without a schema notice some and not others.
+/// The kind of mismatch; programs that decode without a schema notice some kinds and not others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MismatchKind {
-    /// A scalar where a mapping or list belongs, or the other way round.
+    /// A scalar instead of a mapping or list, or the other way round.
     Shape,
     /// A scalar of the wrong type, and whether it is a string.
     Type {
@@ -34,26 +34,26 @@ pub enum MismatchKind {
     Required,
     /// A key that the schema forbids.
     UnknownKey,
-    /// A value outside of its limits.
+    /// A value outside its limits.
     Value,
-    /// A keyword that is not interpreted; about the schema, not the value.
+    /// A keyword that is not interpreted; concerns the schema, not the value.
     Keyword,
     /// The schema refers to itself in a cycle, so the result is unknown.
     Endless,
 }
 
-/// Keywords that say nothing about validity.
+/// Keywords that do not affect validity.
 const ANNOTATIONS: &str = "$schema $id $defs $comment definitions title description default examples deprecated readOnly writeOnly \
      markdownDescription format";
 const KNOWN: &str = "type properties required additionalProperties patternProperties items enum const minimum maximum \
      exclusiveMinimum exclusiveMaximum multipleOf minLength maxLength pattern minItems maxItems $ref oneOf anyOf \
      allOf";
 const MAX_DEPTH: usize = 64;
-/// Parts of a schema that are held against one document. One whose parts refer to
-/// each other can branch without end.
+/// How many parts of a schema are checked against one document. A schema whose parts refer to each other can branch
+/// indefinitely.
 const MAX_STEPS: u32 = 100_000;
 
-/// A keyword about a size, whether the size fits it, and what is said of one that does not.
+/// A size keyword, whether a size satisfies it, and the message and unit for a size that does not.
 type Limit = (&'static str, fn(f64, f64) -> bool, &'static str, &'static str);
 const NUMBER: [Limit; 5] = [
     ("minimum", |n, l| n >= l, "must be at least", ""),
@@ -71,7 +71,7 @@ const ITEMS: [Limit; 2] = [
     ("maxItems", |n, l| n <= l, "must have at most", " items"),
 ];
 
-/// Everything in a document that does not fit the schema.
+/// Returns everything in a document that does not match the schema.
 pub fn validate(schema: &Json, node: &Node) -> Vec<Mismatch> {
     let steps = Cell::new(0);
     let mut validator = Validator { root: schema, steps: &steps, found: Vec::new(), unknown: Vec::new() };
@@ -86,7 +86,7 @@ pub fn validate(schema: &Json, node: &Node) -> Vec<Mismatch> {
 
 struct Validator<'s> {
     root: &'s Json,
-    /// Of all branches of one validation.
+    /// Shared by all branches of one validation.
     steps: &'s Cell<u32>,
     found: Vec<Mismatch>,
     unknown: Vec<&'s str>,
@@ -141,7 +141,7 @@ impl<'s> Validator<'s> {
         }
     }
 
-    /// A reference inside the same document: `#/$defs/name`.
+    /// Resolves a reference within the same document: `#/$defs/name`.
     fn resolve(&self, target: &str) -> Option<&'s Json> {
         let pointer = target.strip_prefix('#')?;
         self.root.pointer(pointer)
@@ -278,7 +278,7 @@ impl<'s> Validator<'s> {
     }
 }
 
-/// The JSON Schema type of a value; a float without a fraction is an integer.
+/// Returns the JSON Schema type of a value; a float without a fraction is an integer.
 fn type_of(node: &Node) -> &'static str {
     match (&node.data, node.value()) {
         (Data::Map(_), _) => "object",
@@ -286,11 +286,11 @@ fn type_of(node: &Node) -> &'static str {
         (_, Some(Value::Bool(_))) => "boolean",
         (_, Some(Value::Int(_))) => "integer",
         (_, Some(Value::Float(f))) if f.fract() == 0.0 && f.is_finite() => "integer",
-        // Omni turns `.nan` into null before it looks.
+        // Omni turns `.nan` into null before validating.
         (_, Some(Value::Float(f))) if f.is_nan() => "null",
         (_, Some(Value::Float(_))) => "number",
         (_, Some(Value::Null)) => "null",
-        // Omni's validator treats a timestamp as neither.
+        // To Omni's validator, a timestamp has none of these types.
         (_, Some(Value::Timestamp(_))) => "timestamp",
         _ => "string",
     }
@@ -332,7 +332,7 @@ mod tests {
 
     #[test]
     fn reference_that_comes_back_to_itself_has_no_end() {
-        // Parts that double at each of many levels are given up as well.
+        // A schema whose parts double at each of many levels is given up as well.
         let doubled = (0..25).map(|at| {
             let next = json!({"$ref": format!("#/$defs/p{}", at + 1)});
             (format!("p{at}"), json!({"anyOf": [next, next]}))
@@ -346,7 +346,7 @@ mod tests {
         ] {
             assert_eq!(found(&schema, "a: 1"), [(MismatchKind::Endless, ".".to_owned())], "{schema}");
         }
-        // One that goes on with the parts of a value ends where the value does.
+        // A schema that recurses into the parts of a value ends where the value does.
         let tree = json!({"type": "object", "additionalProperties": {"$ref": "#"}});
         assert_eq!(found(&tree, "a: {b: {}, c: 1}"), [(MismatchKind::Shape, ".a.c".to_owned())]);
     }

@@ -1,4 +1,4 @@
-//! Checks of the Omni stack from its files and the output of its programs: mounts, ports, versions, names. Pure.
+//! Checks of the Omni stack from its files and the output of its programs: mounts, ports, versions, names. Pure functions.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -14,23 +14,23 @@ use domain::version::Minor;
 use domain::version::{self, Version};
 use domain::words::count;
 
-/// Where Omni keeps what must outlive its container, by its own arguments (omni v1.9.3 `cmd/omni/cmd/cmd.go`; the
-/// directory of the embedded etcd has a default, the file of SQLite has none since 1.4).
+/// Returns where Omni keeps what must outlive its container, according to its arguments (omni v1.9.3 `cmd/omni/cmd/cmd.go`;
+/// the directory of the embedded etcd has a default, the SQLite file has had none since 1.4).
 pub fn data_paths(omni: &ContainerDetails) -> Vec<String> {
     let absolute = |path: String| if path.starts_with('/') { path } else { format!("/{path}") };
     let etcd = omni.flag("--etcd-embedded-db-path").unwrap_or_else(|| "/_out/etcd".to_owned());
     [Some(etcd), omni.flag("--sqlite-storage-path")].into_iter().flatten().map(absolute).collect()
 }
 
-/// Where Tailscale keeps the node's identity: `TS_STATE_DIR` in `docker/compose.yaml`.
+/// Where Tailscale stores the node's identity: `TS_STATE_DIR` in `docker/compose.yaml`.
 pub const TAILSCALE_STATE: &str = "/var/lib/tailscale";
 
-/// The paths of Omni's data that would go with the container, with the reason.
+/// Returns the paths of Omni's data that would be lost with the container, each with the reason.
 pub fn unmounted(omni: &ContainerDetails) -> Vec<String> {
     off_mounts(omni, &data_paths(omni))
 }
 
-/// Those of `paths` that would go with the container, with the reason.
+/// Returns those of `paths` that would be lost with the container, each with the reason.
 pub fn off_mounts(container: &ContainerDetails, paths: &[String]) -> Vec<String> {
     let mut bad = Vec::new();
     for path in paths {
@@ -39,7 +39,7 @@ pub fn off_mounts(container: &ContainerDetails, paths: &[String]) -> Vec<String>
         match mount {
             None => bad.push(format!("{path} is on no mount")),
             Some(mount) if mount.kind == "tmpfs" => bad.push(format!("{path} is in memory (tmpfs)")),
-            // Docker names an anonymous volume by 64 hexadecimal digits; `down` and `up` make another one.
+            // Docker names an anonymous volume with 64 hexadecimal digits; `down` and `up` create a new one.
             Some(mount) if mount.kind == "volume" && anonymous(&mount.name) => {
                 bad.push(format!("{path} is on a volume without a name"));
             }
@@ -61,7 +61,7 @@ pub const PORTS: [(u16, &str, &str); 4] = [
     (50180, "udp", "the WireGuard of machines"),
 ];
 
-/// Whether the sidecar publishes the ports on `lan`.
+/// Checks that the sidecar publishes the ports on `lan`.
 pub fn published(sidecar: &Container, lan: &str) -> Diagnosis {
     let Some(found) = &sidecar.publishers else {
         return Diagnosis::unknown("docker does not report what is published");
@@ -81,7 +81,7 @@ pub fn published(sidecar: &Container, lan: &str) -> Diagnosis {
         .fix("recreate the stack: `cargo xtask stack-up --recreate`; if that does not help, compare docker/compose.yaml with the repository's")
 }
 
-/// Tailscale's addresses: 100.64.0.0/10 and fd7a:115c:a1e0::/48.
+/// Returns true for Tailscale's addresses: 100.64.0.0/10 and fd7a:115c:a1e0::/48.
 pub fn tailnet(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => ip.octets()[0] == 100 && (64..128).contains(&ip.octets()[1]),
@@ -89,18 +89,18 @@ pub fn tailnet(ip: IpAddr) -> bool {
     }
 }
 
-/// What the resolvers answered for Omni's name.
+/// The answer of a resolver for Omni's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// A description of the resolver: `192.0.2.1 (Proxmox node pve1)`.
     pub resolver: String,
-    /// Whether machines ask this one.
+    /// Whether machines use this resolver.
     pub machines: bool,
     pub addresses: Result<Vec<IpAddr>, String>,
 }
 
-/// Whether machines are led to `lan`. Machines get the resolver of their DHCP, which is by habit that of the Proxmox
-/// nodes; they are not on the tailnet, so only the address on the LAN will do for them.
+/// Checks that machines resolve Omni's name to `lan`. Machines get their resolver from DHCP, and it is usually that of the
+/// Proxmox nodes. They are not on the tailnet, so only the LAN address works for them.
 pub fn names(domain: &str, lan: &str, answers: &[Answer]) -> Diagnosis {
     let lan_ip = lan.parse::<IpAddr>().ok();
     let mut all = Diagnosis::ok("");
@@ -140,7 +140,7 @@ pub fn names(domain: &str, lan: &str, answers: &[Answer]) -> Diagnosis {
     if known == 0 && !answers.is_empty() { Diagnosis::unknown(all.detail) } else { all }
 }
 
-/// The images of the services in a compose file.
+/// Returns the images of the services in a compose file.
 pub fn images(compose: &str) -> BTreeMap<String, String> {
     let stream = yaml::load("docker/compose.yaml", compose.as_bytes());
     let services = stream.documents.first().and_then(|document| document.root.get("services"));
@@ -151,7 +151,7 @@ pub fn images(compose: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// The flags of Omni's command in a compose file, without dashes and values, and the dotted keys of its configuration.
+/// Returns the flags of Omni's command in a compose file, without dashes and values, and the dotted keys of its configuration.
 pub fn omni_settings(compose: &str) -> (Vec<String>, Vec<String>) {
     let stream = yaml::load("docker/compose.yaml", compose.as_bytes());
     let Some(document) = stream.documents.first() else { return Default::default() };
@@ -168,32 +168,32 @@ pub fn omni_settings(compose: &str) -> (Vec<String>, Vec<String>) {
     (flags, keys)
 }
 
-/// Whether Omni in a compose file, with the site's own settings, has a place for backups of etcd; `None` where its settings
-/// cannot all be read
+/// Returns whether Omni in a compose file, with the site's own settings, has a place for etcd backups; `None` if some of its
+/// settings cannot be read
 /// (omni v1.9.3 `internal/pkg/config/schema.json`, `etcdbackup/store/store.go`: without one the store is disabled).
 pub fn backup_store(compose: &str, site: &str) -> Option<bool> {
     let (flags, mut keys) = omni_settings(compose);
     keys.extend(site::keys(site));
     let stores = |name: &String| ["etcd-backup-s3", "etcd-backup-local-path"].contains(&name.as_str());
     let configures = |key: &String| ["etcdBackup.s3Enabled", "etcdBackup.localPath"].contains(&key.as_str());
-    // A configuration that is a file beside this one is not read.
+    // A configuration in a separate file is not read.
     let elsewhere = keys.is_empty() && flags.iter().any(|flag| flag == "config-path");
     (!flags.is_empty() && !elsewhere).then(|| flags.iter().any(stores) || keys.iter().any(configures))
 }
 
-/// The container of a service.
+/// Returns the container of a service.
 pub fn service<'c>(containers: &'c [Container], name: &str) -> Option<&'c Container> {
     containers.iter().find(|container| container.service == name)
 }
 
-/// The tag of an image: `v1.9.3` of `ghcr.io/siderolabs/omni:v1.9.3@sha256:…`.
+/// Returns the tag of an image: `v1.9.3` for `ghcr.io/siderolabs/omni:v1.9.3@sha256:…`.
 pub fn tag(image: &str) -> Option<&str> {
     let image = image.split('@').next()?;
     let name = image.rsplit('/').next()?;
     name.split_once(':').map(|(_, tag)| tag)
 }
 
-/// The versions that were found, each where it could be.
+/// The versions that could be determined.
 #[derive(Debug, Clone, Default)]
 pub struct Versions {
     /// The tag of Omni in the compose file.
@@ -206,7 +206,7 @@ pub struct Versions {
     pub omnictl: Option<(String, u32)>,
 }
 
-/// Whether Omni and omnictl belong together: equal API versions are a must, equal minors the tested case.
+/// Checks that Omni and omnictl match: equal API versions are required, equal minors are the tested case.
 pub fn pairing(found: &Versions) -> Diagnosis {
     let mut all = Diagnosis::ok("");
     if let Some(pinned) = &found.pinned {
@@ -240,7 +240,7 @@ pub fn pairing(found: &Versions) -> Diagnosis {
     all.and(Diagnosis::ok(format!("Omni {omni}, omnictl {version}")))
 }
 
-/// Whether the provider in the compose file fits this Omni. From 0.3 on it takes images from Omni's own media API,
+/// Checks that the provider in the compose file fits this Omni. From 0.3 on it gets images from Omni's own media API,
 /// which came with 1.10 (omni-infra-provider-proxmox v0.3.0 release notes).
 pub fn provider_pairing(omni: Option<&str>, provider: Option<&str>, running: Option<&str>) -> Diagnosis {
     let (Some(omni), Some(provider)) = (omni, provider) else {
@@ -271,7 +271,7 @@ pub fn provider_pairing(omni: Option<&str>, provider: Option<&str>, running: Opt
     Diagnosis::ok(format!("Omni {omni}, provider {provider}"))
 }
 
-/// Whether the sidecar is on the tailnet, under Omni's name, for good; `text` is `tailscale status --json`.
+/// Checks that the sidecar is permanently on the tailnet under Omni's name; `text` is the output of `tailscale status --json`.
 pub fn tailscale(text: &str, domain: &str, now: u64) -> Diagnosis {
     let Ok(status) = serde_json::from_str::<Value>(text) else {
         return Diagnosis::unknown("`tailscale status` printed no JSON");
@@ -294,7 +294,7 @@ pub fn tailscale(text: &str, domain: &str, now: u64) -> Diagnosis {
         } else {
             format!("the sidecar is `{own}`, but OMNI_DOMAIN starts with `{expected}`")
         };
-        // Only a name of the tailnet must be the node's own.
+        // Only a name in the tailnet must be the node's own.
         let verdict = if domain.ends_with(".ts.net") { Diagnosis::failed(detail) } else { Diagnosis::warning(detail) };
         all = all.and(verdict);
     }

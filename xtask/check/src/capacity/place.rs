@@ -1,4 +1,4 @@
-//! The provider's own choice of a node.
+//! Predicts which node the provider chooses.
 //!
 //! 0d9fd58 and v0.1.0 sort by the fewest machines of the same set, which they always count as 0 (go-proxmox's `HasTag`
 //! reads a configuration that the list of VMs does not include; go-proxmox v0.3.2 `virtual_machine.go:60-80`), then by the
@@ -16,21 +16,21 @@ use super::provider::Provider;
 pub struct Candidate {
     pub name: String,
     pub online: bool,
-    /// Bytes; `None` when its figures are hidden.
+    /// Total and used bytes; `None` if its figures are hidden.
     pub memory: Option<(u64, u64)>,
     /// The number of VMs on it.
     pub vms: usize,
 }
 
-/// What v0.2.0 and later remember of the machines that they placed: count and memory by set and node. Only the sums are
+/// What v0.2.0 and later remember about the machines that they placed: count and memory by set and node. Only the sums are
 /// stored, so the cost of a choice does not depend on the number of earlier placements.
 #[derive(Debug, Clone, Default)]
 pub struct Ledger(BTreeMap<String, BTreeMap<String, (usize, u64)>>);
 
-/// One node in the comparison.
+/// A node in the comparison.
 struct Entry<'a> {
     name: &'a str,
-    /// `None` compares below every number, as Go's `cmp.Compare` does with NaN.
+    /// `None` compares below every number, as NaN does in Go's `cmp.Compare`.
     fraction: Option<f64>,
     free: u64,
     same_set: usize,
@@ -41,23 +41,23 @@ struct Entry<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeChoice {
     pub node: String,
-    /// The other nodes that are equal to it. The provider picks the first in Proxmox's list, whose order is that of a Perl hash
+    /// The other nodes that rank equal to it. The provider picks the first in Proxmox's list, whose order is that of a Perl hash
     /// (pve-cluster 9 `Cluster.pm` `get_nodelist`).
     pub alike: Vec<String>,
 }
 
 impl Ledger {
-    /// Remembers a machine as placed.
+    /// Records a machine as placed.
     pub fn remember(&mut self, set: &str, node: &str, memory: u64) {
         let (count, sum) = self.0.entry(set.to_owned()).or_default().entry(node.to_owned()).or_default();
         (*count, *sum) = (*count + 1, sum.saturating_add(memory));
     }
 }
 
-/// The node that the provider takes for a machine of a set.
+/// Returns the node that the provider picks for a machine of a set, and records the placement.
 ///
 /// # Errors
-/// The provider's own error.
+/// Returns the provider's own error if it finds no node.
 pub fn pick(
     provider: Provider,
     nodes: &[Candidate],
@@ -95,7 +95,7 @@ pub fn pick(
         }
     }
     let order = |a: &Entry<'_>, b: &Entry<'_>| compare(a, b, strategy, machine.memory);
-    // The first of equal ones, as after a stable sort.
+    // Among equal nodes the first wins, as after a stable sort.
     let best = entries.iter().min_by(|a, b| order(a, b));
     let node = best.map_or(first.name.as_str(), |entry| entry.name).to_owned();
     let alike =
@@ -112,12 +112,12 @@ fn entry(provider: Provider, node: &Candidate, ha: bool) -> Entry<'_> {
         _ if provider < Provider::V0_2 => None,
         _ => Some(0.0),
     };
-    // With `ha` Proxmox moves the machines, and the provider does not count them (v0.2.0 `shouldCountSetVMs`).
+    // With `ha` Proxmox moves the machines, so the provider does not count them (v0.2.0 `shouldCountSetVMs`).
     let vms = if ha { 0 } else { node.vms };
     Entry { name: &node.name, fraction, free, same_set: 0, vms }
 }
 
-/// v0.2.0 `applyReservation`.
+/// Mirrors v0.2.0 `applyReservation`.
 fn reserve(entry: &mut Entry<'_>, strategy: Strategy, count: usize, memory: u64) {
     match strategy {
         Strategy::FewerVms => entry.vms += count,
@@ -126,7 +126,7 @@ fn reserve(entry: &mut Entry<'_>, strategy: Strategy, count: usize, memory: u64)
     }
 }
 
-/// v0.2.0 `selectNode` and `pickNode`. Ties keep the order of the list: Go sorts up to twelve with insertion.
+/// Mirrors v0.2.0 `selectNode` and `pickNode`. Ties keep the order of the list: Go sorts up to twelve entries by insertion.
 fn compare(a: &Entry<'_>, b: &Entry<'_>, strategy: Strategy, memory: u64) -> Ordering {
     let most_free = || b.fraction.partial_cmp(&a.fraction).unwrap_or(Ordering::Equal);
     match strategy {
@@ -163,7 +163,7 @@ mod tests {
         alike: Option<Vec<String>>,
     }
 
-    /// `NAME TOTAL USED VMS [offline|hidden]`
+    /// Parses `NAME TOTAL USED VMS [offline|hidden]`.
     fn candidate(line: &str) -> Candidate {
         let words: Vec<&str> = line.split(' ').collect();
         let gib = |at: usize| words[at].parse::<u64>().unwrap() * GIB;

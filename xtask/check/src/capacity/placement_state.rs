@@ -1,4 +1,4 @@
-//! Nodes and pools with what is put on them.
+//! The nodes and pools, with the machines and disks placed on them.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,12 +12,12 @@ use super::{Member, NodeRoom, Placement, PoolRoom, State, Vms, advice, bytes, co
 use domain::status::proxmox::{Inventory, Storage, Vm};
 use yaml::{Finding, Location};
 
-/// What an image of Talos takes at most: nocloud images with the guest agent are 100 to 350 MB (Talos v1.9 to v1.13).
+/// The maximum size of a Talos image: nocloud images with the guest agent are 100 to 350 MB (Talos v1.9 to v1.13).
 const IMAGE: u64 = 512 << 20;
-/// A pool is full for practical purposes before it is full: thin pools and file systems fail at 100 %.
+/// The fraction from which a pool counts as nearly full: thin pools and file systems fail at 100 %.
 const NEARLY_FULL: f64 = 0.9;
 
-/// The positions of storages, by selector and node.
+/// The indexes of storages, by selector and node.
 type Matched = BTreeMap<(String, String), Vec<usize>>;
 
 #[derive(Clone)]
@@ -25,13 +25,13 @@ pub(super) struct PlacementState<'a> {
     pub inventory: &'a Inventory,
     pub provider: Provider,
     pub rooms: Vec<NodeRoom>,
-    /// Those that something was put on, by node (empty for a shared one) and name.
+    /// The pools that something was placed on, by node (empty for a shared pool) and name.
     pub pools: BTreeMap<(String, String), PoolRoom>,
-    /// What the disks of removed sets give back, by the same.
+    /// The space that the disks of removed sets free, by the same keys.
     freed: BTreeMap<(String, String), u64>,
     pub findings: Vec<Finding>,
     pub ledger: Ledger,
-    /// The same, assuming that the running provider placed the existing machines within the last hour.
+    /// Like `ledger`, but assuming that the running provider placed the existing machines within the last hour.
     pub remembered: Ledger,
     /// The sets whose random placement was already reported.
     pub reported: BTreeSet<(&'static str, String)>,
@@ -39,11 +39,11 @@ pub(super) struct PlacementState<'a> {
     first_request: BTreeMap<(String, String), Location>,
     /// The used memory of a node as the provider sees it, if it differs from Proxmox's current figure.
     pub seen: BTreeMap<String, u64>,
-    /// The node whose loss is tried; then only what does not fit is of interest.
+    /// The node whose loss is simulated; in that case only what does not fit matters.
     pub offline: Option<String>,
-    /// The nodes as the provider sees them, until [`PlacementState::look_again`].
+    /// The nodes as the provider sees them; [`PlacementState::look_again`] updates them.
     candidates: Rc<[Candidate]>,
-    /// By selector and node, the storages that match; the same for all copies of the state.
+    /// The storages that match, by selector and node; shared by all copies of the state.
     matched: Rc<RefCell<Matched>>,
 }
 
@@ -90,13 +90,13 @@ impl<'a> PlacementState<'a> {
         self.rooms.iter_mut().find(|room| room.name == node)
     }
 
-    /// The pool behind a storage, as it is now.
+    /// Returns the current state of the pool behind a storage.
     fn pool(&mut self, storage: &Storage) -> &mut PoolRoom {
         let inventory = self.inventory;
         let freed = self.freed.get(&storage.pool()).copied().unwrap_or(0);
         self.pools.entry(storage.pool()).or_insert_with(|| {
             let (node, name) = storage.pool();
-            // A shared storage that one node cannot reach has no space there: the best answer counts.
+            // A node that cannot reach a shared storage reports no space for it, so the best report counts.
             let same = |other: &&Storage| other.shared && other.name == name;
             let others = inventory.nodes.iter().filter_map(|node| node.storages.known()?.iter().find(same));
             let best = others.filter(|_| storage.shared).max_by_key(|other| other.available).unwrap_or(storage);
@@ -106,18 +106,18 @@ impl<'a> PlacementState<'a> {
                 kind: best.kind.clone(),
                 total: best.total,
                 available: best.available,
-                // A thin pool gives back no more than it holds.
+                // A thin pool frees no more than it uses.
                 freed: freed.min(best.total.saturating_sub(best.available)),
                 ..PoolRoom::default()
             }
         })
     }
 
-    /// Counts a machine that exists; `None` for one that does not.
+    /// Counts an existing machine; `None` if it does not exist.
     pub fn stands(&mut self, member: &Member, vms: &Vms<'_>) -> Option<Placement> {
         let State::Exists(node) = &member.state else { return None };
         let vm = vms.get(&(node.as_str(), member.name.as_str()));
-        // It will use what it was given; a stopped one will be started.
+        // A VM will use all the memory it was given, and a stopped VM will be started.
         let growth = vm.map_or(0, |vm| if vm.running { vm.memory.saturating_sub(vm.memory_used) } else { vm.memory });
         let (memory, running) = vm.map_or((member.machine.memory, true), |vm| (vm.memory, vm.running));
         self.remembered.remember(&member.set, node, member.machine.memory);
@@ -137,7 +137,7 @@ impl<'a> PlacementState<'a> {
         let machine = &member.machine;
         let disk = machine.disks.iter().map(|disk| disk.size).sum();
         let candidates = Rc::clone(&self.candidates);
-        // Chance is of no interest where a loss is tried.
+        // Random choices do not matter when a loss is simulated.
         let mut remembered =
             || place::pick(self.provider, &candidates, &member.set, machine, &mut self.remembered).ok();
         let remembered = if self.offline.is_none() { remembered() } else { None };
@@ -160,7 +160,7 @@ impl<'a> PlacementState<'a> {
         placement(member, Some(node), storages, machine.memory, disk)
     }
 
-    /// Says, once for each set, where the choice of a node is not for anybody to know beforehand.
+    /// Warns, once per set, if the choice of a node cannot be predicted.
     fn chance(&mut self, member: &Member, picked: &NodeChoice, remembered: Option<NodeChoice>) {
         if self.offline.is_some() {
             return;
@@ -190,7 +190,7 @@ impl<'a> PlacementState<'a> {
         }
     }
 
-    /// After a change of `seen` or `offline`.
+    /// Updates the candidates after a change of `seen` or `offline`.
     pub fn look_again(&mut self) {
         let candidate = |node: &domain::status::proxmox::Node| {
             let figures = node.figures.known();
@@ -236,7 +236,7 @@ impl<'a> PlacementState<'a> {
         }
     }
 
-    /// The storage of a disk; empty when there is none.
+    /// Places a disk and returns its storage; empty if there is none.
     fn disk(&mut self, machine: &Machine, disk: &Disk, node: &str) -> String {
         let Some(storages) = self.inventory.node(node).and_then(|found| found.storages.known()) else {
             let message = format!("the storages of {node} are not known: cannot tell where the disk goes");
@@ -274,8 +274,8 @@ impl<'a> PlacementState<'a> {
         first.name.clone()
     }
 
-    /// The storages that a selector matches on a node, or the one that it fails on and why. Only where disks take space when they
-    /// are made can the result be another one for the next disk.
+    /// Returns the storages that a selector matches on a node, or the storage that it fails on and why. The result is cached
+    /// unless disks take space when they are created, which can change the result for the next disk.
     fn matching<'s>(
         &self,
         selector: &str,
@@ -299,7 +299,7 @@ impl<'a> PlacementState<'a> {
         Ok(matching)
     }
 
-    /// The storage after the preceding disks, for selectors that use the free space.
+    /// Returns the storage as it is after the preceding disks, for selectors that use the free space.
     fn as_left(&self, storage: &Storage) -> Storage {
         let mut left = storage.clone();
         if left.thick() {
@@ -329,7 +329,7 @@ impl<'a> PlacementState<'a> {
         }
     }
 
-    /// Counts Talos's image once for each storage that it is downloaded to.
+    /// Counts Talos's image once for each storage to which it is downloaded.
     fn image(&mut self, node: &str, place: &Location) {
         let Some(found) = self.inventory.node(node) else { return };
         if found.storages.known().is_none() {
@@ -360,7 +360,7 @@ impl<'a> PlacementState<'a> {
         }
     }
 
-    /// Says which nodes and pools are too full.
+    /// Reports nodes and pools that are too full.
     pub fn check_limits(&mut self) {
         for room in self.rooms.clone().into_iter().filter(|room| room.added > 0) {
             let Some(place) = self.first_request.get(&(room.name.clone(), String::new())).cloned() else { continue };
@@ -447,7 +447,7 @@ impl<'a> PlacementState<'a> {
     }
 }
 
-/// The disks of the machines of `removed` sets, by pool.
+/// Returns the disk space of machines of `removed` sets, by pool.
 fn freed(inventory: &Inventory, removed: &BTreeSet<String>) -> BTreeMap<(String, String), u64> {
     let mut freed = BTreeMap::new();
     for (node, vm) in inventory.vms().filter(|(_, vm)| vm.set().is_some_and(|set| removed.contains(set))) {

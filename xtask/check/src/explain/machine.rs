@@ -1,4 +1,4 @@
-//! What can be wrong with one machine: its VM, its configuration, its upgrade.
+//! Diagnoses a single machine: its VM, its configuration, its upgrade.
 
 use super::{CONFIGURED, Cause, Facts, HIDDEN, JOINED, Link, NETWORK, Step, age_of, console, minutes, runs, with_vm};
 use domain::clock;
@@ -16,7 +16,7 @@ fn broken(cause: Cause) -> ChainPosition {
     ChainPosition::Broken(Box::new(cause))
 }
 
-/// How far a machine has come, and what keeps it there.
+/// Returns how far a machine has come, and what blocks it.
 pub(super) fn position(
     facts: &Facts,
     view: &ClusterView,
@@ -47,7 +47,7 @@ pub(super) fn position(
     if let Some(cause) = drain(machine) {
         return broken(cause);
     }
-    // The provider stops what it deletes. What Omni lets go wipes itself, for which it has to run.
+    // The provider stops the VMs that it deletes. A machine that Omni removes wipes itself and has to run for that.
     let looks = match machine.party {
         Actor::Omni => !machine.leaving || age >= JOINED,
         Actor::None => !view.tearing_down,
@@ -94,7 +94,7 @@ pub(super) fn position(
                 cause,
                 "bring its host back, or delete its link: Omni lets the machine go, and the provider deletes its VM",
             );
-            // Whether etcd can do without it is for a person to see.
+            // A person has to decide whether etcd can do without this machine.
             broken(Cause { step: cause.step.filter(|_| !set.control_plane), ..cause })
         }
         Actor::Machine => {
@@ -105,7 +105,7 @@ pub(super) fn position(
             };
             let cause =
                 Cause::new(Link::Network, "machine-lost", format!("Omni has no connection to {name_and_vm}{vm}"));
-            // One that does not come back from its upgrade is not waited for: no other machine is upgraded until then.
+            // Do not wait for a machine that does not return from its upgrade: until it does, no other machine is upgraded.
             let upgraded = !view.upgrade.is_empty();
             let more = if upgraded { "; until it is back no other machine is upgraded" } else { "" };
             broken(cause.evidence(age_of(age)).lasting(upgraded && age >= CONFIGURED).fix(
@@ -120,7 +120,7 @@ pub(super) fn position(
     }
 }
 
-/// A machine that Omni has lost leaves when it comes back, for which `cause` has the way; its cluster can go without it.
+/// A lost machine leaves once it is back, which `cause` fixes; the other way is to delete its cluster without waiting for it.
 pub(super) fn without_waiting(view: &ClusterView, name: &str, cause: Cause) -> Cause {
     let delete = format!("cargo xtask cluster-delete {} --destroy-disconnected --dry-run", view.name);
     Cause {
@@ -132,13 +132,13 @@ pub(super) fn without_waiting(view: &ClusterView, name: &str, cause: Cause) -> C
     }
 }
 
-/// A machine that cannot answer is let go once its link is deleted.
+/// Sets the fix for a machine that is unreachable: Omni releases it once its link is deleted.
 fn unlinked(facts: &Facts, machine: &MachineView, cause: Cause, fix: &str) -> Cause {
     let step = Step::Unlink { uuid: machine.uuid.clone(), cluster: facts.cluster.clone() };
     cause.fix(fix, format!("omnictl delete link {}", machine.uuid)).step(step)
 }
 
-/// A node that cannot be drained before the reboot of its upgrade (omni v1.10.4 `internal/backend/talos/lifecycle/manager.go`).
+/// Returns a cause if a node cannot be drained before its upgrade (omni v1.10.4 `internal/backend/talos/lifecycle/manager.go`).
 pub(super) fn drain(machine: &MachineView) -> Option<Cause> {
     let (_, why) = machine.error.split_once("cordon/drain before reboot failed: ")?;
     let words = format!("{} cannot be drained before its upgrade: {why}", machine.name());
@@ -149,7 +149,7 @@ pub(super) fn drain(machine: &MachineView) -> Option<Cause> {
     )
 }
 
-/// A machine that talks to Omni and is not ready long after it should be.
+/// Returns a cause if a machine is connected to Omni but not ready long after it should be.
 pub(super) fn stuck(view: &ClusterView, set: &MachineSetView, machine: &MachineView, age: u64) -> Option<Cause> {
     let name = machine.name();
     let logs = format!("omnictl machine-logs {} --tail 50", machine.uuid);
@@ -159,7 +159,7 @@ pub(super) fn stuck(view: &ClusterView, set: &MachineSetView, machine: &MachineV
     }
     let in_order = |other: &MachineView| other.ready || other.leaving;
     let up = view.machine_sets.iter().filter(|set| set.control_plane).any(|set| set.machines.iter().any(in_order));
-    // The others wait for the first control plane.
+    // The other machines wait for the first control plane.
     if age < CONFIGURED || (!set.control_plane && !up && machine.stage == "Configuring") {
         return None;
     }
@@ -184,7 +184,7 @@ pub(super) fn stuck(view: &ClusterView, set: &MachineSetView, machine: &MachineV
     ))
 }
 
-/// How the known issues begin that Proxmox's own answer shows: what does not depend on the way there.
+/// Prefixes of the known issues that come from Proxmox's own response and do not depend on the connection to it.
 const ANSWERED: [&str; 8] = [
     "machine-in-ha",
     "pve-denied",
@@ -196,7 +196,7 @@ const ANSWERED: [&str; 8] = [
     "storage-",
 ];
 
-/// What Proxmox itself refused or lacks for a machine: that is, whatever became of the provider since.
+/// Returns what Proxmox itself refused or lacks for a machine; it remains valid whatever happened to the provider since.
 pub(super) fn refused_by_proxmox<'a>(facts: &'a Facts, machine: &MachineView) -> Option<&'a Cause> {
     let complaint = facts.complaints.get(&machine.request)?;
     let answered = ANSWERED.iter().any(|issue| complaint.id.starts_with(issue));
@@ -204,7 +204,7 @@ pub(super) fn refused_by_proxmox<'a>(facts: &'a Facts, machine: &MachineView) ->
     (!hidden && (answered || complaint.link == Link::ProxmoxTask)).then_some(complaint)
 }
 
-/// Why no VM is seen where the login lacks privileges: that none is there says nothing then.
+/// Returns why no VM is visible if the login lacks privileges: in that case an empty list proves nothing.
 pub(super) fn hidden(facts: &Facts) -> Option<&'static str> {
     let lacks = facts.no_vms && lacks_privileges(facts).is_some();
     lacks.then_some("Proxmox shows no VM to the provider's login, which lacks privileges")
@@ -214,8 +214,8 @@ fn lacks_privileges(facts: &Facts) -> Option<&Cause> {
     facts.site.iter().find(|cause| cause.id == "provider.permissions")
 }
 
-/// What is wrong with a machine's VM. The provider names a VM as its request (omni-infra-provider-proxmox 0d9fd58
-/// `provision.go`); a list shows only those that the login may see, so where it sees none at all, none has to be gone.
+/// Returns what is wrong with a machine's VM. The provider names a VM after its request (omni-infra-provider-proxmox 0d9fd58
+/// `provision.go`). A list shows only the VMs that the login may see: if it sees none at all, they may all exist.
 pub(super) fn vm(facts: &Facts, machine: &MachineView) -> Option<Cause> {
     let (request, vms) = (&machine.request, facts.vms.known()?);
     if request.is_empty() || facts.unseen.contains_key(&machine.provider) || hidden(facts).is_some() {
@@ -232,7 +232,7 @@ pub(super) fn vm(facts: &Facts, machine: &MachineView) -> Option<Cause> {
             true => cause("vms-hidden", "Proxmox shows no VM to the provider's login".to_owned())
                 .lasting(false)
                 .fix("see whether the VMs were deleted, or the login may not see them (VM.Audit)", "cargo xtask proxmox-audit"),
-            // Omni may hear from it: then it exists, and only not under this name or not for this login.
+            // Omni may be connected to it: then it exists, but has another name or is hidden from this login.
             _ if machine.ready => cause("vm-renamed", "Proxmox shows no VM of this name, and Omni still calls its machine ready".to_owned())
                 .lasting(false)
                 .fix(format!("look for it in Proxmox by its UUID {}: it was renamed or deleted, or the provider's login may not see it (VM.Audit)", machine.uuid), "cargo xtask drift"),
@@ -247,7 +247,7 @@ pub(super) fn vm(facts: &Facts, machine: &MachineView) -> Option<Cause> {
         "running" => None,
         "stopped" => {
             let (host, id) = (vm.host(), vm.id);
-            // What is suspended to disk is resumed by a start (qemu-server `API2/Qemu.pm`, `vm_resume`).
+            // Starting a VM that is suspended to disk resumes it (qemu-server `API2/Qemu.pm`, `vm_resume`).
             let locked = vm.lock.as_ref().is_some_and(|lock| lock != "suspended");
             let stopped = cause(if locked { "vm-locked" } else { "vm-stopped" }, vm.words()).lasting(!machine.leaving);
             Some(if locked {

@@ -1,4 +1,4 @@
-//! What an Omni that cannot be asked leaves to be seen: its host, its provider, Proxmox and the template.
+//! What can still be checked if Omni cannot be queried: its host, its provider, Proxmox and the template.
 
 use strum::VariantArray;
 
@@ -6,33 +6,33 @@ use super::{Cause, Chain, Facts, Link, Vm};
 use domain::status::proxmox::Observed;
 use domain::words::count;
 
-/// What brings back an Omni that does not run here.
+/// Starts an Omni that is not running on this host.
 const STACK_UP: &str = "cargo xtask stack-up";
 
-/// What a check of `doctor` that failed has to do with an Omni that cannot be asked.
+/// How a failed check of `doctor` relates to an Omni that cannot be queried.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Role {
-    /// It may be the reason.
+    /// May be the reason.
     Root,
-    /// It is worth fixing all the same.
+    /// Not the reason, but worth fixing.
     Beside,
-    /// It says nothing about it, or nothing that another cause does not say better.
+    /// Unrelated, or better explained by another cause.
     Elsewhere,
 }
 
 /// The checks of the host that Omni runs on.
 const HOST: [&str; 4] = ["docker.", "tailscale.", "host.", "tools.compose"];
-/// What keeps the sidecar from running, without which neither Omni nor its provider has a network.
+/// Issues that keep the sidecar from running, without which neither Omni nor its provider has a network.
 const SIDECAR: [&str; 3] = ["sidecar-down", "tailscale-key-invalid", "tailscale.state"];
 
 impl Chain {
-    /// Only what lies outside of Omni can be seen.
+    /// Adds the causes outside Omni, which are the only ones that can be seen.
     pub(super) fn without_omni(&mut self, facts: &Facts, why: &Cause) {
-        // Whoever answers is there, and its host is not what keeps it silent.
+        // A server that responds is running, so its host is not the reason for the silence.
         let answers = |cause: &Cause| ["omni-unhealthy", "certificates.served"].contains(&cause.id.as_str());
         let silent = ["omni-unreachable", "omni-timeout", "omni-unasked"].contains(&why.id.as_str())
             && !facts.site.iter().any(answers);
-        // The sidecar is why its containers do not run.
+        // The sidecar is the reason why its containers are not running.
         let sidecar = match &facts.provider {
             Observed::Known(Some(cause)) if SIDECAR.contains(&cause.id.as_str()) => Some(cause),
             _ => None,
@@ -40,14 +40,14 @@ impl Chain {
         let role = |cause: &Cause| match cause.id.as_str() {
             _ if cause.link != Link::Omni => Role::Elsewhere,
             "tsidp.discovery" | "tsidp.issuer" | "host.clock" => Role::Beside,
-            // They concern people, or the next start.
+            // These affect people, or only the next start.
             "host.tsidp" | "keys.provider" => Role::Elsewhere,
             id if id.starts_with("tsidp.") => Role::Elsewhere,
-            // It was asked the same.
+            // This check made the same request.
             "omni.health" if why.id == "omni-foreign" => Role::Elsewhere,
             "docker.containers" if !silent || sidecar.is_some() => Role::Elsewhere,
             _ if !silent && cause.next == [STACK_UP] => Role::Elsewhere,
-            // A host matters to an Omni that does not answer.
+            // The host matters if Omni does not respond.
             id if !silent && HOST.iter().any(|area| id.starts_with(area)) => Role::Beside,
             _ => Role::Root,
         };
@@ -75,7 +75,7 @@ impl Chain {
     }
 }
 
-/// Whether a check of `doctor` that failed says why Omni cannot be asked: whoever refuses or is not Omni has a reason of its own.
+/// Returns true if a failed `doctor` check explains why Omni cannot be queried: a refusal or a foreign server explains itself.
 fn accounts_for(root: &str, why: &str) -> bool {
     let of: &[&str] = match why {
         "omni-certificate" => &["certificates."],
@@ -83,7 +83,7 @@ fn accounts_for(root: &str, why: &str) -> bool {
         "omnictl-version" => &["omni.versions", "tools.omnictl"],
         "omni-refuses" | "omni-login" => &["keys."],
         "omni-foreign" => &[],
-        // A program that is not right, or an engine that is down, does not make an answer late.
+        // A wrong program or a stopped engine does not delay a response.
         "omni-timeout" => &[
             "docker.containers",
             "omni.health",

@@ -1,6 +1,6 @@
-//! Random users, tokens, groups, roles, pools and ACLs against a plain model of Proxmox's own rules (pve-access-control
+//! Checks random users, tokens, groups, roles, pools and ACLs against a plain model of Proxmox's own rules (pve-access-control
 //! 9.1 `AccessControl.pm` `roles`, `RPCEnvironment.pm` `permissions` and `get_effective_permissions`, `API2/ACL.pm`): the
-//! audit passes exactly where every call of a machine's life would be allowed, and its script mends whatever it does not.
+//! audit passes exactly if every call in a machine's life would be allowed, and its script fixes whatever is missing.
 
 use std::iter::successors;
 
@@ -11,7 +11,7 @@ pub(super) const USER: &str = "omni@pve";
 pub(super) const TOKEN: &str = "omni@pve!provider";
 const NODES: [&str; 2] = ["pve1", "pve2"];
 
-/// The same cases in every run.
+/// A generator that produces the same cases in every run.
 struct Random(fastrand::Rng);
 
 impl Random {
@@ -24,11 +24,11 @@ impl Random {
     }
 }
 
-/// `user.cfg`, as far as it decides what one token may do.
+/// `user.cfg`, as far as it determines what one token may do.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Cfg {
     privsep: bool,
-    /// Groups that the user is in.
+    /// The groups of the user.
     groups: BTreeSet<String>,
     pub(super) roles: BTreeMap<String, BTreeSet<String>>,
     /// Each entry, and whether it propagates.
@@ -38,7 +38,7 @@ pub(super) struct Cfg {
 }
 
 impl Cfg {
-    /// `AccessControl.pm` `roles`.
+    /// Mirrors `AccessControl.pm` `roles`.
     fn roles(&self, who: &str, path: &str) -> BTreeMap<String, bool> {
         if who == TOKEN && !self.privsep {
             return self.roles(USER, path);
@@ -66,7 +66,7 @@ impl Cfg {
         }
     }
 
-    /// `RPCEnvironment.pm` `permissions`: privilege → whether it propagates.
+    /// Mirrors `RPCEnvironment.pm` `permissions`: privilege → whether it propagates.
     fn permissions(&self, who: &str, path: &str) -> BTreeMap<String, bool> {
         let of_user = (who == TOKEN).then(|| self.permissions(USER, path));
         if let Some(of_user) = &of_user
@@ -107,10 +107,10 @@ impl Cfg {
         self.permissions(TOKEN, path).contains_key(privilege)
     }
 
-    /// What `GET /access/permissions` answers to the token: the tree, and each path of interest by itself.
+    /// Returns what `GET /access/permissions` returns for the token: the tree, and each path of interest by itself.
     pub(super) fn answers(&self, scope: &Scope) -> Permissions {
         let top = ["/", "/access", "/access/groups", "/nodes", "/pool", "/sdn", "/storage", "/vms"].map(str::to_owned);
-        // Every node of the tree of entries, those between included.
+        // Every node of the tree of entries, including intermediate ones.
         let entries = self.acl.iter().flat_map(|(entry, _)| successors(Some(entry.path.as_str()), |path| parent(path)));
         let mut paths: BTreeSet<String> = top.into_iter().chain(entries.map(str::to_owned)).collect();
         paths.extend(self.pools.values().flatten().map(|storage| format!("/storage/{storage}")));
@@ -122,7 +122,7 @@ impl Cfg {
         Permissions { tree: tree.filter(|(_, held)| !held.is_empty()).collect(), exact: exact.collect() }
     }
 
-    /// Whether Proxmox shows the token the object of the path (pve-manager 9.2 `API2/Nodes.pm`, `API2/Pool.pm`;
+    /// Returns true if Proxmox shows the token the object of the path (pve-manager 9.2 `API2/Nodes.pm`, `API2/Pool.pm`;
     /// pve-storage 9.1 `API2/Storage/Status.pm`).
     fn shows(&self, path: &str) -> bool {
         let any = |privileges: &[&str]| privileges.iter().any(|privilege| self.may(privilege, path));
@@ -134,7 +134,7 @@ impl Cfg {
         }
     }
 
-    /// What `GET /access/acl` answers to the token.
+    /// Returns what `GET /access/acl` returns for the token.
     fn shown_acl(&self) -> Vec<AclEntry> {
         let all = self.may("Sys.Audit", "/access");
         let visible = self.acl.iter().filter(|(entry, _)| all || self.may("Permissions.Modify", &entry.path));
@@ -153,7 +153,7 @@ impl Cfg {
             .retain(|(entry, _)| (entry.path.as_str(), entry.who.as_str(), entry.role.as_str()) != (path, who, role));
     }
 
-    /// Does what `pveum` does on each line of a script, and what its last comment advises for paths that stay missing.
+    /// Does what `pveum` does for each line of a script, and what its last comment advises for paths that stay missing.
     pub(super) fn run(&mut self, script: &str) {
         let advised = script.lines().find_map(|line| line.strip_prefix("# A path that stays missing has NoAccess: "));
         let granted = script.lines().filter_map(|line| line.strip_prefix("pveum acl modify ")?.split(' ').next());
@@ -208,7 +208,7 @@ fn scope(random: &mut Random) -> Scope {
     }
 }
 
-/// Every call of a machine's life, as Proxmox decides on it.
+/// Returns true if Proxmox allows every call in a machine's life.
 fn lives(cfg: &Cfg, scope: &Scope) -> bool {
     let may = |privilege: &str, path: &str| cfg.may(privilege, path);
     let pooled = scope.provider >= Provider::V0_1;
@@ -216,7 +216,7 @@ fn lives(cfg: &Cfg, scope: &Scope) -> bool {
     let of_sets: Vec<&String> = scope.sets.iter().chain(&new).collect();
     let pools = of_sets.iter().copied().chain(&scope.pools).filter(|_| pooled);
     let pools: Vec<String> = pools.map(|pool| format!("/pool/{pool}")).collect();
-    // qemu-server: a privilege of a VM counts on the VM or on the pool that it is in.
+    // qemu-server: a privilege on a VM counts on the VM or on its pool.
     let vm =
         |privilege: &str| may(privilege, "/vms/100") || !pools.is_empty() && pools.iter().all(|p| may(privilege, p));
     let node = |node: &str| {
@@ -248,7 +248,7 @@ fn lives(cfg: &Cfg, scope: &Scope) -> bool {
         && pools.iter().all(|pool| may("Pool.Audit", pool))
 }
 
-/// The roles that a site may have: Proxmox's own as far as they matter, an empty one, and some of this kit's.
+/// The roles that a site may have: Proxmox's own as far as they matter, an empty role, and some of this project's roles.
 fn roles(random: &mut Random, needed: &BTreeSet<String>) -> BTreeMap<String, BTreeSet<String>> {
     let mut roles: BTreeMap<String, BTreeSet<String>> = [
         ("NoAccess", vec![]),
@@ -265,7 +265,7 @@ fn roles(random: &mut Random, needed: &BTreeSet<String>) -> BTreeMap<String, BTr
     let all: Vec<&String> = needed.iter().collect();
     let everything = needed.iter().cloned().chain(["Permissions.Modify".to_owned()]);
     roles.insert("Administrator".to_owned(), everything.collect());
-    // All that is needed but one or two privileges, and some few of them.
+    // Roles with all but one or two of the needed privileges, and roles with only a few of them.
     for (role, most) in [("Almost", 1), ("Nearly", 2)] {
         let mut held = needed.clone();
         (0..most).for_each(|_| _ = held.remove(random.one(&all)));
@@ -300,7 +300,7 @@ fn cfg(random: &mut Random, scope: &Scope) -> Cfg {
     paths.extend(["/pool/old", "/storage/other", "/access"].map(str::to_owned));
     let names: Vec<String> = cfg.roles.keys().cloned().collect();
     if random.chance(2) {
-        // A login that has nearly all from the top, as most have.
+        // A login with nearly everything from the top, as most have.
         let role = random.one(&["Administrator", "Almost", "Nearly", "PVEAuditor"]);
         for (kind, who) in [("user", USER), ("token", TOKEN)] {
             cfg.grant("/", kind, who, role, !random.chance(8));
@@ -330,7 +330,7 @@ fn audit_agrees_with_proxmox_and_its_script_fixes_all() {
         let scope = scope(&mut random);
         let mut cfg = cfg(&mut random, &scope);
         let told = random.chance(2);
-        // NoAccess on a pool beats what is granted on the storages in it, and nothing tells the login.
+        // NoAccess on a pool overrides what is granted on the storages in it, and nothing shows that to the login.
         let pooled_away = cfg.pools.keys().any(|pool| {
             let path = format!("/pool/{pool}");
             [USER, TOKEN].iter().any(|who| cfg.roles(who, &path).contains_key("NoAccess"))
@@ -358,7 +358,7 @@ fn audit_agrees_with_proxmox_and_its_script_fixes_all() {
             if pooled_away {
                 break;
             }
-            // What is not shown may cost a second look: entries in the way, and rights that come from a pool.
+            // What is not visible may need a second round: entries in the way, and privileges that come from a pool.
             let all_shown = cfg.may("Sys.Audit", "/access") && cfg.pools.is_empty();
             let most = if all_shown { 1 } else { 3 };
             assert!(
@@ -374,7 +374,7 @@ fn audit_agrees_with_proxmox_and_its_script_fixes_all() {
     assert!(passed > 20 && mended[&1] > 300, "the cases are worth something: {passed} passed, {mended:?}");
 }
 
-/// What is read from the tree alone is what Proxmox answers to the question about the path itself.
+/// What is derived from the tree alone matches what Proxmox returns for the path itself.
 #[test]
 fn tree_agrees_with_the_question_about_each_path() {
     let mut random = Random(fastrand::Rng::with_seed(0x2545_f491_4f6c_dd1d));
@@ -382,7 +382,7 @@ fn tree_agrees_with_the_question_about_each_path() {
     for case in 0..1000 {
         let scope = scope(&mut random);
         let mut cfg = cfg(&mut random, &scope);
-        // An id that no VM has: Proxmox deletes the entries of a VM with it.
+        // An ID that no VM has: Proxmox deletes the entries of a VM with the VM.
         cfg.acl.retain(|(entry, _)| entry.path != "/vms/100");
         let permissions = cfg.answers(&scope);
         for (path, exact) in &permissions.exact {

@@ -1,9 +1,9 @@
-//! The smallest `pveum` script that grants what is missing.
+//! Generates the smallest `pveum` script that grants what is missing.
 //!
 //! An ACL entry replaces, on its path and below, what the same user inherits; entries on one path add up
 //! (pve-access-control 9.1 `AccessControl.pm` `roles`). So the role of a new entry contains everything that the provider needs
-//! there, not only what is missing, or the login would lose inherited privileges. NoAccess on a path overrides every role there;
-//! the script removes it where the list shows it, and where only it explains what the login sees.
+//! there, not only what is missing; otherwise the login would lose inherited privileges. NoAccess on a path overrides every role
+//! there; the script removes it if the list shows it, or if only it explains what the login sees.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,25 +11,25 @@ use super::{ALL_POOLS, PrivilegeOnPath, Scope, has, usable};
 use domain::status::proxmox::{AclEntry, Permissions, parent};
 use domain::words::quote;
 
-/// Who is granted something.
+/// The login that receives the privileges.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Login<'a> {
     /// `omni@pve`.
     pub user: &'a str,
     /// `omni@pve!provider`; `None` for a login with a password.
     pub token: Option<&'a str>,
-    /// Whether the token has privilege separation; `None` when the login may not know.
+    /// Whether the token has privilege separation; `None` if the login may not see it.
     pub privsep: Option<bool>,
     /// The existing roles with their privileges; `None` if Proxmox does not report them.
     pub roles: Option<&'a BTreeMap<String, BTreeSet<String>>>,
-    /// The entries of the access control list that the login is shown: all, some or none.
+    /// The entries of the access control list that the login can see: all, some or none.
     pub acl: &'a [AclEntry],
 }
 
-/// What is granted on a path, by role.
+/// The roles to grant, by path.
 type Grants = BTreeMap<String, BTreeSet<&'static str>>;
 
-/// The script, or `None` when nothing is missing. Each line can be run again without harm.
+/// Returns the script, or `None` if nothing is missing. Each line can be run again without harm.
 pub fn script(scope: &Scope, permissions: &Permissions, login: &Login<'_>) -> Option<String> {
     let grants = grants(scope, permissions, login);
     if grants.is_empty() {
@@ -53,7 +53,7 @@ pub fn script(scope: &Scope, permissions: &Permissions, login: &Login<'_>) -> Op
     }
     let who = match (login.privsep, login.token) {
         (Some(false), _) | (_, None) => format!("--users {}", quote(login.user)),
-        // A token with privilege separation has what both it and its user have; without it, its own entries do not count.
+        // A token with privilege separation has what both it and its user have; without it, the token's own entries do not count.
         (_, Some(token)) => format!("--users {} --tokens {}", quote(login.user), quote(token)),
     };
     let bar = |(path, roles): &(&String, &BTreeSet<&str>)| {
@@ -69,11 +69,11 @@ pub fn script(scope: &Scope, permissions: &Permissions, login: &Login<'_>) -> Op
     }
     for (path, roles) in &grants {
         let roles: Vec<&str> = roles.iter().copied().collect();
-        // On / only that path itself: an entry that went on downwards would take the place of a group's rights.
+        // On /, grant only the path itself: a propagating entry would replace a group's privileges.
         let flat = if path == "/" { " --propagate 0" } else { "" };
         lines.push(format!("pveum acl modify {} {who} --roles {}{flat}", quote(path), roles.join(",")));
     }
-    // Where the roles are there, all of this was run before, perhaps.
+    // If the roles exist, this script may have been run before.
     let again = |(path, roles): (&String, &BTreeSet<&str>)| {
         !barred.contains(&path) && roles.iter().all(|role| made(role, &needed, login))
     };
@@ -83,7 +83,7 @@ pub fn script(scope: &Scope, permissions: &Permissions, login: &Login<'_>) -> Op
     Some(lines.join("\n") + "\n")
 }
 
-/// The paths to make entries on, with their roles.
+/// Returns the paths that need an entry, with their roles.
 fn grants(scope: &Scope, permissions: &Permissions, login: &Login<'_>) -> Grants {
     let needs = scope.needs();
     let mut grants = Grants::new();
@@ -92,7 +92,7 @@ fn grants(scope: &Scope, permissions: &Permissions, login: &Login<'_>) -> Grants
         for need in needs.iter().filter(|need| !need.optional) {
             let ways = usable(need, scope);
             let has = |want: &&PrivilegeOnPath| has(permissions, want);
-            // A new entry replaces what another alternative depends on; our roles contain only those of the first alternatives.
+            // A new entry replaces what another alternative depends on; our roles contain only what the first alternatives need.
             let replaced = |want: &PrivilegeOnPath| grants.keys().any(|path| covers(path, &want.path));
             let kept = |(nth, way): (usize, &&Vec<PrivilegeOnPath>)| {
                 way.iter().all(|want| has(&want) && (nth == 0 || !replaced(want)))
@@ -120,8 +120,8 @@ fn grants(scope: &Scope, permissions: &Permissions, login: &Login<'_>) -> Grants
     all
 }
 
-/// Whether NoAccess is, or must be, on a path that needs a grant: the list shows it, or the login has nothing there although
-/// it inherits something, or although the roles for exactly this path are `made`.
+/// Returns true if NoAccess is, or must be, on a path that needs a grant: the list shows it, or the login has nothing there
+/// although it inherits something, or although the roles for exactly this path are `made`.
 fn barred(path: &str, made: bool, scope: &Scope, permissions: &Permissions, login: &Login<'_>) -> bool {
     let ours =
         |entry: &&AclEntry| entry.path == path && (entry.who == login.user || Some(entry.who.as_str()) == login.token);
@@ -138,13 +138,13 @@ fn barred(path: &str, made: bool, scope: &Scope, permissions: &Permissions, logi
     nothing && (inherits || single && made && !permissions.tree.is_empty())
 }
 
-/// Whether a role of ours is there with all that it must hold.
+/// Returns true if a role of ours exists with all its privileges.
 fn made(role: &str, needed: &BTreeMap<&str, BTreeSet<&str>>, login: &Login<'_>) -> bool {
     let held = login.roles.and_then(|roles| roles.get(role));
     held.is_some_and(|held| needed.get(role).is_some_and(|all| all.iter().all(|each| held.contains(*each))))
 }
 
-/// The privileges that each role must hold.
+/// Returns the privileges that each role must contain.
 fn role_privileges(scope: &Scope) -> BTreeMap<&'static str, BTreeSet<&'static str>> {
     let mut roles: BTreeMap<&'static str, BTreeSet<&'static str>> = BTreeMap::new();
     for need in scope.needs().iter().filter(|need| !need.optional) {
@@ -155,19 +155,19 @@ fn role_privileges(scope: &Scope) -> BTreeMap<&'static str, BTreeSet<&'static st
     roles
 }
 
-/// Whether an entry on `path` proves something about `other`; one on `/` applies only to that path.
+/// Returns true if an entry on `path` proves something about `other`; an entry on `/` applies only to `/` itself.
 fn covers(path: &str, other: &str) -> bool {
     path == other || path != "/" && other.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'))
 }
 
-/// The path of the entry that grants `want`: one for all VMs and all nodes, everything else by name. If an entry on the path
-/// itself hides inherited roles, the grant must be there.
+/// Returns the path of the entry that grants `want`: one entry for all VMs and for all nodes, one by name for everything else. If
+/// an entry on the path itself hides inherited roles, the grant must be there.
 fn target(want: &PrivilegeOnPath, permissions: &Permissions, login: &Login<'_>) -> String {
     let path = want.path.as_str();
     let listed = || permissions.tree.contains_key(path) || login.acl.iter().any(|entry| entry.path == path);
     let above = match path.split('/').nth(1) {
         Some("vms" | "nodes" | "pool") if path != ALL_POOLS => parent(path),
-        // The bridge: its entry holds for all of its VLANs.
+        // The bridge: its entry applies to all of its VLANs.
         Some("sdn") if path.matches('/').count() == 5 => parent(path),
         _ => None,
     };
@@ -177,7 +177,7 @@ fn target(want: &PrivilegeOnPath, permissions: &Permissions, login: &Login<'_>) 
     }
 }
 
-/// The role that holds a privilege of this kind of path.
+/// Returns the role for a privilege on this kind of path.
 fn role(want: &PrivilegeOnPath, scope: &Scope) -> &'static str {
     let storage = want.path.strip_prefix("/storage/");
     match want.path.split('/').nth(1).unwrap_or_default() {
@@ -198,7 +198,7 @@ fn role(want: &PrivilegeOnPath, scope: &Scope) -> &'static str {
     }
 }
 
-/// The line that makes the role hold what it must; none when it does.
+/// Returns the line that gives the role all its privileges; `None` if it has them.
 fn role_line(role: &str, privileges: &BTreeSet<&str>, login: &Login<'_>) -> Option<String> {
     let list = |privileges: &[&str]| privileges.join(",");
     let all: Vec<&str> = privileges.iter().copied().collect();
