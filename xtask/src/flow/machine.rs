@@ -1,4 +1,4 @@
-//! The machine that an operator names.
+//! Finds the machine that an operator names on the command line.
 
 use crate::flow::{cluster_output, vms};
 use crate::prelude::*;
@@ -6,10 +6,10 @@ use domain::nearest;
 use domain::status::machines::MachineLine;
 use runtime::tool::omnictl::Omnictl;
 
-/// The machine of this name, which is that of its machine request and of its VM, of this UUID, or of the VM NODE/ID.
+/// Returns the machine with this name (its machine request and its VM have the same name), this UUID, or the VM NODE/ID.
 ///
 /// # Errors
-/// [`Code::NotFound`] with similar names; those of omnictl, and of Proxmox where a VM is named.
+/// Fails with [`Code::NotFound`] and similar names, or if omnictl fails; for a VM, also if Proxmox cannot be queried.
 pub fn find(cx: &Cx, omnictl: &Omnictl<'_>, given: &str) -> Result<MachineLine, Failure> {
     let name = if given.contains('/') { vms::named(cx, given)? } else { given.to_owned() };
     let mut lines = cluster_output::observe(cx, omnictl, None)?.0;
@@ -24,7 +24,7 @@ pub fn find(cx: &Cx, omnictl: &Omnictl<'_>, given: &str) -> Result<MachineLine, 
     })
 }
 
-/// No cluster has this machine.
+/// The failure for a machine that no cluster has.
 pub fn unknown(given: &str) -> Failure {
     Failure::new(Code::NotFound, format!("no cluster in Omni has a machine `{given}`"))
         .hint("this lists the machines of all clusters")

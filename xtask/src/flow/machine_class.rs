@@ -1,4 +1,4 @@
-//! Machine classes, from their files to Omni: what differs, the changes, and the proof.
+//! Applies machine classes from files to Omni: the differences, the changes, and the verification.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -20,14 +20,14 @@ use runtime::ui::Check;
 
 const KIND: &str = "machineclasses";
 
-/// The fields of a class that Omni keeps, flat, as text: `cores: 4` inside the provider's data is a field of its own.
+/// The fields of a class that Omni stores, flattened to text: `cores: 4` inside the provider's data is a separate field.
 type Fields = BTreeMap<String, String>;
 
-/// Applies files of machine classes, after what the plan `before` holds: both are shown and confirmed as one.
+/// Applies files of machine classes after the changes of the plan `before`. All changes are shown and confirmed together.
 ///
 /// # Errors
-/// For a file that is not valid, a class whose provider never registered, a login that may not change classes; and when a
-/// class in Omni differs from its file in the end.
+/// Returns an error if a file is not valid, if the provider of a class never registered, if the login may not change classes, or
+/// if a class in Omni still differs from its file afterwards.
 pub fn apply_files(
     cx: &Cx,
     files: &[CheckedFile],
@@ -89,7 +89,7 @@ fn question(before: &Plan<'_>, applies: &[Change<'_>]) -> String {
     }
 }
 
-/// Two files with one class would take turns.
+/// Refuses two files that define the same class: each would overwrite the other's version.
 fn refuse_duplicates(cx: &Cx, classes: &[(MachineClass, PathBuf)]) -> Result<(), Failure> {
     for (at, (class, file)) in classes.iter().enumerate() {
         if let Some((_, other)) = classes[..at].iter().find(|(other, _)| other.id == class.id) {
@@ -102,7 +102,7 @@ fn refuse_duplicates(cx: &Cx, classes: &[(MachineClass, PathBuf)]) -> Result<(),
     Ok(())
 }
 
-/// What Omni has: two reads, however many classes there are.
+/// Reads the classes and the registered providers from Omni, with two requests for any number of classes.
 fn observe(
     cx: &Cx,
     omnictl: &Omnictl<'_>,
@@ -152,7 +152,7 @@ fn unregistered(cx: &Cx, class: &MachineClass, file: &Path, wanted: &str, known:
 struct Update<'a> {
     class: &'a str,
     file: &'a Path,
-    /// Omni has none of this name yet.
+    /// Omni has no class with this name yet.
     new: bool,
     differences: Vec<Difference>,
 }
@@ -177,7 +177,7 @@ impl Update<'_> {
     }
 }
 
-/// The classes that differ from what Omni has, shown field by field.
+/// Returns the classes that differ from those in Omni, and prints every field that differs.
 fn updates<'a>(cx: &Cx, classes: &'a [(MachineClass, PathBuf)], there: &[Resource]) -> Vec<Update<'a>> {
     let mut updates = Vec::new();
     for (class, file) in classes {
@@ -195,8 +195,8 @@ fn updates<'a>(cx: &Cx, classes: &'a [(MachineClass, PathBuf)], there: &[Resourc
     updates
 }
 
-/// Applies a file of machine classes: the bytes that were checked, whatever the file holds by now. omnictl applies every class
-/// in it, so they are one change.
+/// Applies a file of machine classes, using the bytes that were checked even if the file has changed since. omnictl applies every
+/// class in the file, so they form one change.
 fn apply<'a>(omnictl: &'a Omnictl<'_>, file: &'a CheckedFile, updates: &[Update<'_>]) -> Option<Change<'a>> {
     let updates: Vec<&Update<'_>> = updates.iter().filter(|update| update.file == file.path).collect();
     let (first, more) = updates.split_first()?;
@@ -214,7 +214,7 @@ fn apply<'a>(omnictl: &'a Omnictl<'_>, file: &'a CheckedFile, updates: &[Update<
     }))
 }
 
-/// Refuses to apply when somebody has changed one of the classes since the changes were shown: one read for all.
+/// Refuses to apply if one of the classes has changed in Omni since the plan was shown. One request covers all of them.
 fn still_as_shown(omnictl: &Omnictl<'_>, updates: &[Update<'_>], shown: &[Resource]) -> Result<(), Failure> {
     let now = omnictl.list(KIND, None)?;
     let of = |there: &[Resource], id: &str| {
@@ -232,7 +232,7 @@ fn still_as_shown(omnictl: &Omnictl<'_>, updates: &[Update<'_>], shown: &[Resour
     Ok(())
 }
 
-/// Reads every class back and compares it: omnictl drops keys that it does not know, and exits 0.
+/// Reads every class back and compares it with its file, because omnictl drops keys that it does not know and exits 0.
 fn verify(cx: &Cx, omnictl: &Omnictl<'_>, classes: &[(MachineClass, PathBuf)]) -> anyhow::Result<()> {
     cx.ui.step("proof", "Check that the machine classes in Omni match their files", || {
         let there = omnictl.list(KIND, None)?;
@@ -256,7 +256,7 @@ fn verify(cx: &Cx, omnictl: &Omnictl<'_>, classes: &[(MachineClass, PathBuf)]) -
     })
 }
 
-/// One field that differs.
+/// A field that differs.
 #[derive(Debug, Serialize)]
 struct Difference {
     field: String,
@@ -286,16 +286,16 @@ fn differences(old: &Fields, new: &Fields) -> Vec<Difference> {
     names.iter().filter(differs).map(|name| of(name)).collect()
 }
 
-/// What bringing this class to Omni would change of what Omni has, in words.
+/// Describes the changes that applying this class would make to the one in Omni.
 pub fn against(class: &MachineClass, resource: &Resource) -> Vec<String> {
     let (old, new) = (fields_of_resource(resource), fields_of_class(class));
     differences(&old, &new).iter().map(Difference::words).collect()
 }
 
-/// Whether a file holds this class as Omni has it.
+/// Returns true if the file contains this class as it is in Omni.
 ///
 /// # Errors
-/// When the file cannot be read.
+/// Returns an error if the file cannot be read.
 pub fn says(cx: &Cx, file: &Path, resource: &Resource) -> Result<bool, Failure> {
     let Some(bytes) = files::read_if_there(file)? else { return Ok(false) };
     let classes = machine_class::parse(&cx.paths.show(file), &bytes).value.unwrap_or_default();
@@ -329,7 +329,7 @@ fn fields_of_resource(resource: &Resource) -> Fields {
     of_resource(resource).map(|class| fields_of_class(&class)).unwrap_or_default()
 }
 
-/// A class in Omni as `omnictl apply` reads it, without what only Omni writes.
+/// Returns a class in Omni in the form that `omnictl apply` reads, without the fields that only Omni sets.
 pub fn document(resource: &Resource) -> Value {
     let id = &resource.metadata.id;
     let mut metadata = json!({ "namespace": machine_class::NAMESPACE, "type": machine_class::TYPE, "id": id });
@@ -346,13 +346,13 @@ pub fn document(resource: &Resource) -> Value {
     json!({ "metadata": metadata, "spec": spec })
 }
 
-/// A class in Omni as its file would describe it: JSON is YAML.
+/// Parses a class in Omni like a class file: its JSON is valid YAML.
 pub fn of_resource(resource: &Resource) -> Option<MachineClass> {
     let file = format!("machine class {}", resource.metadata.id);
     machine_class::parse(&file, document(resource).to_string().as_bytes()).value?.pop()
 }
 
-/// The provider's data is a string that holds YAML: its keys are what people compare.
+/// Adds each key of the provider's data, which is a string of YAML, as a field.
 fn provider_data(fields: &mut Fields, text: &str) {
     match serde_yaml::from_str::<serde_yaml::Value>(text) {
         Ok(serde_yaml::Value::Mapping(map)) => {

@@ -1,10 +1,10 @@
-//! The replacement of one machine: why it is refused, what destroys the old one, and the proof that a new one took its place.
+//! Replaces one machine: when this is refused, how the old machine is destroyed, and how the new one is verified.
 //!
-//! Omni replaces a machine by itself once its machine request is torn down: its set requests another at once, the old one leaves
-//! the cluster and etcd and is wiped, and the provider deletes its VM (omni v1.9.3 `machine_set_node.go`,
-//! `machine_request_cleanup.go`). Users may delete requests since 1.7, when Omni no longer owns them. A machine that does not answer
-//! cannot be wiped and would hold its request indefinitely: then its link is deleted, and Omni tears the request down
-//! (`machine_request_set_status.go`).
+//! Omni replaces a machine by itself once its machine request is torn down: the machine set requests another one at once, the old
+//! machine leaves the cluster and etcd and is wiped, and the provider deletes its VM (omni v1.9.3 `machine_set_node.go`,
+//! `machine_request_cleanup.go`). Users may delete requests since 1.7, when Omni stopped owning them. A machine that does not
+//! respond cannot be wiped and would keep its request indefinitely. In that case its link is deleted, and Omni tears the request
+//! down (`machine_request_set_status.go`).
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -21,19 +21,19 @@ use runtime::tool::omnictl::Omnictl;
 use runtime::tool::proxmox::Proxmox;
 use runtime::wait::Poll;
 
-/// A machine that is to be replaced, and what is around it.
+/// A machine to replace, with its cluster and its VM.
 pub struct Replacement {
     pub line: MachineLine,
     view: ClusterView,
     pub vm: Option<Vm>,
     proxmox: Option<Proxmox>,
-    /// It has a link in Omni: one that never joined has none, and is no member of etcd.
+    /// The machine has a link in Omni. A machine that never joined has none, and is not a member of etcd.
     joined: bool,
-    /// Machines of its set whose VM does not run.
+    /// Machines of the same machine set whose VM is not running.
     off: BTreeSet<String>,
-    /// A VM that may have the ID of its deleted VM, and another node to move it to.
+    /// A VM that may have taken the ID of the machine's deleted VM, and another node to move it to.
     taken: Option<(Vm, Option<String>)>,
-    /// The resource that is deleted: type and id.
+    /// The resource to delete: type and ID.
     pub deleted: (&'static str, String),
 }
 
@@ -46,16 +46,16 @@ impl Replacement {
         self.set()?.machines.iter().find(|machine| machine.name() == self.line.name)
     }
 
-    /// Whether an earlier run, or somebody else, has begun.
+    /// Returns true if the replacement has already been started, by an earlier run or by someone else.
     pub fn begun(&self) -> bool {
         self.machine().is_some_and(|machine| machine.leaving)
     }
 }
 
-/// Looks at the machine, its cluster and the VMs of its set.
+/// Reads the machine, its cluster and the VMs of its machine set.
 ///
 /// # Errors
-/// [`Code::NotFound`]; those of omnictl.
+/// Fails with [`Code::NotFound`] if there is no such machine, or if omnictl fails.
 pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, given: &str) -> anyhow::Result<Replacement> {
     cx.ui.step("machine", format!("Look at machine `{given}` and its cluster"), || {
         let line = machine::find(cx, omnictl, given)?;
@@ -64,7 +64,7 @@ pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, given: &str) -> anyhow::Result<Re
         let (vm, deleted) = (None, ("machinerequests", line.name.clone()));
         let (joined, off) = (!line.uuid.is_empty() && omnictl.get("links", &line.uuid)?.is_some(), BTreeSet::new());
         let mut found = Replacement { line, view, vm, proxmox: None, joined, off, taken: None, deleted };
-        // It has left since the first look.
+        // The machine has left the cluster since the first request.
         if found.machine().is_none() {
             return Err(machine::unknown(given).into());
         }
@@ -83,10 +83,10 @@ pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, given: &str) -> anyhow::Result<Re
     })
 }
 
-/// Whether Omni owns this machine request, as all before 1.7: no user may delete it then.
+/// Returns true if Omni owns this machine request, as it owns all requests before 1.7: then no user may delete it.
 ///
 /// # Errors
-/// Those of omnictl.
+/// Returns an error if omnictl fails.
 pub fn owned(omnictl: &Omnictl<'_>, request: &str) -> Result<bool, Failure> {
     let owner = omnictl.get("machinerequests", request)?.and_then(|request| request.metadata.owner);
     Ok(owner.is_some_and(|owner| !owner.is_empty()))
@@ -107,7 +107,7 @@ fn look_at_vms(cx: &Cx, found: &mut Replacement) -> Result<(), Failure> {
     let mut list = proxmox::list_vms(cx, &proxmox, &ours)?;
     vms::confirm(cx, &proxmox, &mut list.entries);
     let runs = |name: &String| list.entries.iter().any(|vm| vm["name"] == **name && vm["status"] == "running");
-    // A login that sees no VM at all says nothing of these.
+    // If the login sees no VMs at all, their state is unknown.
     let off = names.iter().filter(|name| !list.of_none && !runs(name)).cloned().collect();
     let vm = list.entries.iter().filter(|vm| own(vm)).find_map(Vm::of);
     if let (None, Some(machine)) = (&vm, found.machine()) {
@@ -117,13 +117,13 @@ fn look_at_vms(cx: &Cx, found: &mut Replacement) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The clocks of Omni and of Proxmox may differ by this much.
+/// Largest clock difference between Omni and Proxmox that is allowed for, in seconds.
 const SKEW: u64 = 300;
-/// How far back the tasks of a node are read for the creation of a VM.
+/// Number of tasks of a node that are read to find when a VM was created.
 const CREATIONS: usize = 10_000;
 
-/// The VM that may have the ID of a machine's deleted VM, on its node: the provider deletes by these two alone (0d9fd58
-/// `provision.go`, `Deprovision`). A VM of that ID was created there while this machine was, and another one later.
+/// Returns the VM that may have taken the ID of a machine's deleted VM on its node: the provider deletes by node and ID alone
+/// (0d9fd58 `provision.go`, `Deprovision`). That is a VM whose ID was created there along with this machine, and again later.
 fn taken(cx: &Cx, proxmox: &Proxmox, machine: &MachineView) -> Result<Option<(Vm, Option<String>)>, Failure> {
     let times = clock::seconds(&machine.requested).zip(clock::seconds(&machine.joined));
     let Some((requested, joined)) = times else { return Ok(None) };
@@ -141,13 +141,13 @@ fn taken(cx: &Cx, proxmox: &Proxmox, machine: &MachineView) -> Result<Option<(Vm
     Ok(Vm::of(vm).map(|vm| (vm, other)))
 }
 
-/// When the VM was created, by Proxmox's clock. Where none was in that time, the two clocks differ: it may have been at any.
+/// When the VM was created, by Proxmox's clock. If no VM was created in that time, the clocks differ, and any time is possible.
 fn window(creations: &[Value], made: Range<u64>) -> Range<u64> {
     let known = creations.iter().filter_map(|task| task["starttime"].as_u64()).any(|time| made.contains(&time));
     if known { made } else { 0..u64::MAX }
 }
 
-/// Whether a VM of this ID was created on this node in that time, and another one later.
+/// Returns true if a VM with this ID was created on this node in that time, and another one later.
 fn reused(vm: &Value, creations: &[Value], made: &Range<u64>) -> bool {
     let id = vm["vmid"].to_string();
     let own = creations.iter().filter(|task| task["id"] == *id && task["node"] == vm["node"]);
@@ -156,10 +156,10 @@ fn reused(vm: &Value, creations: &[Value], made: &Range<u64>) -> bool {
     first.is_some_and(|first| times.iter().any(|time| time > first))
 }
 
-/// Refuses a replacement that Omni would not make, that would never end, or that costs etcd its quorum.
+/// Refuses a replacement that Omni would not carry out, that would never finish, or that would cost etcd its quorum.
 ///
 /// # Errors
-/// [`Code::Conflict`] with the reason, [`Code::Prerequisite`] for a provider that cannot make a machine.
+/// Fails with [`Code::Conflict`] and the reason, or with [`Code::Prerequisite`] if the provider cannot create a machine.
 pub fn refuse(cx: &Cx, omnictl: &Omnictl<'_>, found: &Replacement) -> Result<(), Failure> {
     let Replacement { line: MachineLine { cluster, name, uuid, .. }, view, .. } = found;
     cluster::refuse_destroyed(omnictl, &[cluster])?;
@@ -203,7 +203,7 @@ pub fn refuse(cx: &Cx, omnictl: &Omnictl<'_>, found: &Replacement) -> Result<(),
         let failure = refused("the machine is locked".to_owned()).hint("unlock it if the person who locked it agrees");
         return Err(failure.next(format!("omnictl cluster machine unlock {uuid}")));
     }
-    // An upgrade waits for a machine that is broken, which may be this one.
+    // An upgrade waits for a machine that is broken, which may be this one, so only a ready machine is refused.
     if set.tearing_down || (machine.ready && !view.upgrade.is_empty()) {
         let why = if set.tearing_down { "its machine set is being destroyed" } else { view.upgrade.as_str() };
         return Err(refused(why.to_owned())
@@ -242,7 +242,7 @@ pub fn refuse(cx: &Cx, omnictl: &Omnictl<'_>, found: &Replacement) -> Result<(),
     Err(failure.hint("without it the old machine would go, and none would come").next("cargo xtask provider-verify"))
 }
 
-/// Why etcd would not keep its quorum, as the message of a failure.
+/// Fails with the reason if etcd would lose its quorum.
 fn keeps_quorum(omnictl: &Omnictl<'_>, found: &Replacement, set: &MachineSetView) -> Result<(), Failure> {
     let refused = |why: String| Err(Failure::new(Code::Conflict, why));
     if let Some(why) = replacement::refusal(set, &found.line.name, &found.off) {
@@ -251,7 +251,7 @@ fn keeps_quorum(omnictl: &Omnictl<'_>, found: &Replacement, set: &MachineSetView
     if found.view.load_balancer_healthy == Some(false) || !found.view.kubernetes_api_ready {
         return refused("the Kubernetes API does not answer: Omni lets no control plane go meanwhile".to_owned());
     }
-    // What it says while this machine is dead is about this machine (omni v1.9.3 `client/api/omni/specs/omni.proto`).
+    // If this machine is dead, the status describes this machine (omni v1.9.3 `client/api/omni/specs/omni.proto`).
     let status = omnictl.get("controlplanestatuses", &set.id)?.filter(|_| found.deleted.0 == "machinerequests");
     let conditions = status.as_ref().and_then(|status| status.at(&["conditions"]).as_array()).into_iter().flatten();
     let ill = |it: &&Value| it["type"] == 1 && it["status"] == 2 && it["severity"] == 2;
@@ -263,7 +263,7 @@ fn keeps_quorum(omnictl: &Omnictl<'_>, found: &Replacement, set: &MachineSetView
     }
 }
 
-/// What is done, and how it is verified; nothing but the latter where it was begun before.
+/// Builds the plan: the deletion, unless the replacement has already been started, and the verification.
 pub fn plan<'a>(omnictl: &'a Omnictl<'_>, found: &'a Replacement, new: &'a mut Vec<String>) -> Plan<'a> {
     let Replacement { line: MachineLine { cluster, name, machine_set, .. }, deleted: (kind, id), .. } = found;
     let mut plan = Plan::default();
@@ -277,7 +277,7 @@ pub fn plan<'a>(omnictl: &'a Omnictl<'_>, found: &'a Replacement, new: &'a mut V
         let change = Change::new("replace", format!("machine {name}"), effect, undo, move |cx| {
             let deleted = cluster_deletion::watched(cx, omnictl, cluster, || omnictl.delete(kind, id));
             match deleted {
-                // A run that was cut off left its omnictl behind.
+                // A run that was interrupted may have left its omnictl running, which deleted the resource.
                 Err(failure) if failure.code == Code::NotFound => {}
                 other => other.map_err(|failure| failure.next(format!("cargo xtask machine-replace {name}")))?,
             }
@@ -285,7 +285,7 @@ pub fn plan<'a>(omnictl: &'a Omnictl<'_>, found: &'a Replacement, new: &'a mut V
         });
         let lost = match (&found.vm, &found.proxmox) {
             (Some(vm), _) => vm.words(),
-            // It stops and deletes what has that ID on that node (`provision.go`, `Deprovision`; its issue 28).
+            // The provider stops and deletes whatever VM has that ID on that node (`provision.go`, `Deprovision`; its issue 28).
             (None, Some(_)) if !found.line.uuid.is_empty() => {
                 "whatever VM has the ID of its VM by now, which somebody deleted: the provider deletes by ID".to_owned()
             }
@@ -298,7 +298,7 @@ pub fn plan<'a>(omnictl: &'a Omnictl<'_>, found: &'a Replacement, new: &'a mut V
         if let (Some(proxmox), Some(vm)) = (&found.proxmox, &found.vm) {
             let site = (proxmox.clone(), vec![vm.clone()]);
             cluster_deletion::gone(cx, &[site], "Its VM and seed file are gone from Proxmox")?;
-            // Until then it ran, and joined again without a request: Omni would keep that link.
+            // Until its VM was gone, the machine ran and may have joined again without a request: Omni would keep that link.
             if *kind == "links" && omnictl.get("links", id)?.is_some() {
                 omnictl.delete("links", id)?;
             }
@@ -306,7 +306,7 @@ pub fn plan<'a>(omnictl: &'a Omnictl<'_>, found: &'a Replacement, new: &'a mut V
         let ran = runs(cx, omnictl, cluster);
         let view = match &ran {
             Ok(view) => Some(view.clone()),
-            // A VM that the provider has deleted again keeps it from running.
+            // A new machine whose VM the provider has deleted keeps the cluster from running.
             Err(_) => cluster::observe(omnictl, cluster).ok().flatten(),
         };
         let known: BTreeSet<&str> = found.view.machines().map(MachineView::name).collect();
@@ -324,7 +324,8 @@ pub fn plan<'a>(omnictl: &'a Omnictl<'_>, found: &'a Replacement, new: &'a mut V
     plan
 }
 
-/// Where somebody had deleted the old VM, the new one may have got its ID, and have been deleted with the old machine.
+/// Checks that the new machines still have VMs. If the old VM had been deleted by hand, a new one may have got its ID and been
+/// deleted along with the old machine.
 fn still_there(cx: &Cx, proxmox: &Proxmox, new: &[String]) -> Result<(), Failure> {
     let names: BTreeSet<String> = new.iter().cloned().collect();
     let there = cluster_deletion::vms(cx, proxmox, &names)?;
@@ -338,7 +339,7 @@ fn still_there(cx: &Cx, proxmox: &Proxmox, new: &[String]) -> Result<(), Failure
         .next(format!("cargo xtask machine-replace {gone}")))
 }
 
-/// A machine leaves within the time that Omni gives the drain of its pods, and a reboot.
+/// Time limit for a machine to leave: the time that Omni allows for draining its pods, and a reboot.
 const LEAVES: Duration = Duration::from_secs(15 * 60);
 
 fn left(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str, name: &str) -> anyhow::Result<()> {
@@ -360,17 +361,17 @@ fn left(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str, name: &str) -> anyhow::Re
 /// Waits until the cluster runs with all its machines.
 ///
 /// # Errors
-/// As [`cluster::wait_until_running`].
+/// See [`cluster::wait_until_running`].
 pub fn runs(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> anyhow::Result<ClusterView> {
     cx.ui.step("running", format!("Check that cluster `{cluster}` runs with all its machines"), || {
         Ok(StepResult::ok(cluster::wait_until_running(cx, omnictl, cluster)?, "Running and ready"))
     })
 }
 
-/// The cluster of a machine that an earlier run has replaced: Omni has its set, and no machine of a similar name.
+/// Returns the cluster of a machine that an earlier run replaced: Omni has its machine set, and no machine with a similar name.
 ///
 /// # Errors
-/// Those of omnictl.
+/// Returns an error if omnictl fails.
 pub fn earlier(omnictl: &Omnictl<'_>, given: &str) -> Result<Option<String>, Failure> {
     let suffix =
         |name: &str, set: &str| name.strip_prefix(set)?.strip_prefix('-').filter(|it| it.len() == 6).map(str::to_owned);

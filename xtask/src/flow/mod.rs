@@ -1,5 +1,5 @@
-//! Steps that several tasks share: inputs, the Omni stack, the provider, Proxmox, clusters, and [`change`], the one model of a
-//! change. Nothing here names a task.
+//! Steps that several tasks share: inputs, the Omni stack, the provider, Proxmox, clusters, and [`change`], the single model of a
+//! change. No module here refers to a task.
 
 pub mod adopt;
 pub mod audit;

@@ -1,11 +1,11 @@
-//! What a new machine class needs, and how an operator is asked for it.
+//! The values of a new machine class, and the prompts for them.
 
 use crate::flow::proxmox;
 use crate::prelude::*;
 use domain::spec::size::{Disk, Memory};
 use runtime::answers::Answers;
 
-/// A number that a class needs: how it is asked for, and the least that the provider's schema accepts
+/// A numeric value of a class: its prompt, and the minimum that the provider's schema accepts
 /// (omni-infra-provider-proxmox 0d9fd58 `data/schema.json`).
 pub struct Size {
     pub what: &'static str,
@@ -48,10 +48,10 @@ pub const DISK: Size = Size {
 };
 
 impl Size {
-    /// `value`, unless it is less than the provider accepts.
+    /// Returns `value` unless it is less than the provider accepts.
     ///
     /// # Errors
-    /// [`Code::Usage`] with the least.
+    /// Fails with [`Code::Usage`] and the minimum.
     pub fn enough(&self, value: u32) -> Result<u32, Failure> {
         if value >= self.least {
             return Ok(value);
@@ -65,7 +65,7 @@ impl Size {
 
 const SELECTOR: &str = "write which storage takes the disk, such as --selector 'name == \"STORAGE\"'";
 
-/// The rules of `machineclass-check` say what is wrong with an expression; an empty one is none.
+/// Refuses only an empty selector: the rules of `machineclass-check` report what is wrong with any other expression.
 pub fn given_selector(text: &str) -> Result<String, Failure> {
     if text.trim().is_empty() {
         return Err(Failure::new(Code::Usage, "the storage selector is empty")
@@ -75,7 +75,7 @@ pub fn given_selector(text: &str) -> Result<String, Failure> {
     Ok(text.to_owned())
 }
 
-/// A selector that is typed: it must compile as the provider compiles it.
+/// Checks a selector typed at the prompt: it must compile as the provider compiles it.
 fn valid_selector(text: &str) -> Result<String, Failure> {
     match selector::compile(text) {
         Err(error) if error.certain => Err(Failure::new(Code::Usage, format!("{text:?} is not a valid selector"))
@@ -85,7 +85,7 @@ fn valid_selector(text: &str) -> Result<String, Failure> {
     }
 }
 
-/// Asks for the selector, with the storages of Proxmox where it can be reached; the name of one will do.
+/// Prompts for the selector. Lists the storages of Proxmox if it can be reached, and accepts the name of one as the answer.
 pub fn ask_for_selector(cx: &Cx, answers: &Answers<'_>) -> Result<String, Failure> {
     let storages = storages(cx);
     let named = |name: &str| format!("name == {name:?}");
@@ -99,7 +99,7 @@ pub fn ask_for_selector(cx: &Cx, answers: &Answers<'_>) -> Result<String, Failur
     })
 }
 
-/// The storages of Proxmox for disks, by name; none where it cannot be asked.
+/// Returns the names of the Proxmox storages that hold disk images; empty if Proxmox cannot be queried.
 fn storages(cx: &Cx) -> Vec<String> {
     let asked = proxmox::login(cx).and_then(|login| login.get(cx, "asking Proxmox for its storages", "/storage"));
     let holds_disks =

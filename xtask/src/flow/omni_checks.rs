@@ -1,5 +1,5 @@
-//! Whether a running Omni is well, and whether the values of `omni-setup` can be true: address, certificate with its chain and key,
-//! issuer, user, the store's key.
+//! Checks that a running Omni is healthy, and that the values of `omni-setup` are plausible: address, certificate with its chain
+//! and key, issuer, user, the store's key.
 
 use std::net::IpAddr;
 use std::time::SystemTime;
@@ -20,14 +20,14 @@ use runtime::tool::omnictl::Omnictl;
 use runtime::tool::{Tool, gpg};
 use runtime::ui::Check;
 
-/// The checks of a running Omni, all of which `doctor` has.
+/// The checks of a running Omni, all of which are checks of `doctor`.
 const IDS: &str = "docker.engine docker.containers docker.other-omni network.lan-address network.ports certificates.served keys.store \
      keys.slots omni.health omni.data omni.store omni.backup omni.break-glass omni.etcd-backups omni.account omni.licence omni.versions";
 
 /// Checks Omni end to end. Returns the findings, and whether one of them is a warning.
 ///
 /// # Errors
-/// When a check fails, or whether Omni is healthy is not known.
+/// Returns an error if a check fails, or if it is unknown whether Omni is healthy.
 pub fn verify(cx: &Cx) -> anyhow::Result<(Value, bool)> {
     let results = doctor::run(cx, doctor::CHECKS.iter().filter(|entry| IDS.split(' ').any(|id| id == entry.id)), true);
     let data = doctor::document(&results, false);
@@ -45,10 +45,10 @@ pub fn verify(cx: &Cx) -> anyhow::Result<(Value, bool)> {
     Ok((data, results.iter().any(|found| found.verdict.state == State::Warning)))
 }
 
-/// Checks the values side by side: each could be true, and the store's key can be used.
+/// Checks the values in parallel: that each is plausible, and that the store's key can be used.
 ///
 /// # Errors
-/// The first that cannot be.
+/// Returns the first check that fails.
 pub fn run(cx: &Cx, compose: &Compose<'_>, inputs: &OmniInputs, store: Option<bool>) -> anyhow::Result<()> {
     let mut checks = values(cx, inputs);
     checks.push(Check::new("key", "Check the key of Omni's store", || store_key(cx, store)));
@@ -58,7 +58,7 @@ pub fn run(cx: &Cx, compose: &Compose<'_>, inputs: &OmniInputs, store: Option<bo
     cx.ui.side_by_side("checking the values", checks).into_iter().collect()
 }
 
-/// The checks of the values themselves.
+/// Returns the checks of the values alone.
 pub fn values<'a>(cx: &'a Cx, values: &'a OmniInputs) -> Vec<Check<'a, ()>> {
     vec![
         Check::new("lan", "Check the LAN address that machines reach", || {
@@ -79,7 +79,7 @@ pub fn values<'a>(cx: &'a Cx, values: &'a OmniInputs) -> Vec<Check<'a, ()>> {
     ]
 }
 
-/// A verdict on the value of `flags` as the end of a check.
+/// Turns a verdict on the value of `flags` into the result of a check.
 fn done(flags: &str, verdict: Diagnosis) -> anyhow::Result<StepResult<()>> {
     doctor::step_result(verdict, |wrong| {
         let fix = wrong.fix.map_or(String::new(), |fix| format!("{fix}; "));
@@ -95,7 +95,7 @@ pub fn lan(address: &str, host: &str) -> Diagnosis {
     lan_address(address)
 }
 
-/// The certificate for `host`, and its private key once that is known.
+/// Checks the certificate for `host`, and its private key if that is already known.
 pub fn certificate(cx: &Cx, host: &str, cert: &str, key: Option<&str>) -> Diagnosis {
     let read = |path: &str| match files::read_text_if_there(&omni_stack::host_path(cx, path)) {
         Ok(Some(text)) => Ok(text),
@@ -109,7 +109,7 @@ pub fn certificate(cx: &Cx, host: &str, cert: &str, key: Option<&str>) -> Diagno
                 "give it in PEM: `openssl x509 -inform der -in FILE`, or `openssl pkcs12 -in FILE -nodes`, prints that";
             Err(Diagnosis::failed(failure.message).fix(fix))
         }
-        // The engine reads it as root.
+        // The engine reads the file as root.
         Err(_) => Err(Diagnosis::unknown(format!("{path} cannot be read by this user, so nothing of it was checked"))),
     };
     let (text, key_text) = match (read(cert), key.map(read).transpose()) {
@@ -132,7 +132,7 @@ pub fn certificate(cx: &Cx, host: &str, cert: &str, key: Option<&str>) -> Diagno
     }
 }
 
-/// A key that exists is proved; one that does not can be made only for a store that does not.
+/// Checks the store's key: an existing key must decrypt, and a missing one can be created only if there is no store yet.
 fn store_key(cx: &Cx, store: Option<bool>) -> anyhow::Result<StepResult<()>> {
     let path = cx.paths.store_key();
     let Some(text) = files::read_text_if_there(&path)? else {
@@ -155,10 +155,10 @@ fn store_key(cx: &Cx, store: Option<bool>) -> anyhow::Result<StepResult<()>> {
     Ok(StepResult::ok((), "proved by decrypting without a question"))
 }
 
-/// A second Omni would start empty beside the one that the clusters belong to.
+/// Refuses to continue if this host has another Omni: a second one would start empty next to the one that has the clusters.
 ///
 /// # Errors
-/// [`Code::Conflict`] with each that is here.
+/// Fails with [`Code::Conflict`] and a list of the others.
 pub fn alone(cx: &Cx) -> Result<(), Failure> {
     let found: Vec<String> = Docker::find(cx)?.other_omnis()?.into_iter().map(|(words, _)| words).collect();
     if found.is_empty() {
@@ -170,11 +170,11 @@ pub fn alone(cx: &Cx) -> Result<(), Failure> {
         .next("cargo xtask omni-adopt --dry-run"))
 }
 
-/// Reports whether Omni's licence is accepted, which a person does, never a task, as far as somebody is logged in: `accepted`, `open` or `unknown`. With `needed`, the operator
-/// is asked whether they have accepted it since.
+/// Reports whether Omni's licence is accepted, as far as a logged-in user can tell: `accepted`, `open` or `unknown`. Only a
+/// person accepts it, never a task. If `needed`, prompts the operator whether they have accepted it since.
 ///
 /// # Errors
-/// [`Code::Interrupted`] when they have not.
+/// Fails with [`Code::Interrupted`] if they have not.
 pub fn licence(cx: &Cx, endpoint: &str, needed: bool) -> anyhow::Result<&'static str> {
     let asked = Omnictl::find(cx).and_then(|omnictl| omnictl.get("sysversions", "current"));
     let state = match asked {

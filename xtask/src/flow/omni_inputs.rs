@@ -1,4 +1,4 @@
-//! What `omni-setup` and `omni-adopt` work with, and where each value comes from.
+//! The values that `omni-setup` and `omni-adopt` use, and where each value comes from.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -20,11 +20,11 @@ use runtime::state::State;
 
 const ACCOUNT: &str = "OMNI_ACCOUNT_UUID";
 
-/// Every variable of [`REQUIRED`] with its value.
+/// A value for every variable of [`REQUIRED`].
 pub struct OmniInputs(BTreeMap<&'static str, Secret>);
 
 impl OmniInputs {
-    /// The value of a variable of [`REQUIRED`].
+    /// Returns the value of a variable of [`REQUIRED`].
     pub fn get(&self, key: &str) -> &str {
         self.0.get(key).map(Secret::expose).unwrap_or_default()
     }
@@ -33,7 +33,7 @@ impl OmniInputs {
         self.0.iter().map(|(key, value)| (*key, value))
     }
 
-    /// Omni's name, without a port.
+    /// Omni's host name, without a port.
     pub fn host(&self) -> String {
         host_and_port(self.get("OMNI_DOMAIN")).0
     }
@@ -42,18 +42,18 @@ impl OmniInputs {
         format!("https://{}", self.get("OMNI_DOMAIN"))
     }
 
-    /// Sets a further variable.
+    /// Sets an additional variable.
     pub fn set(&mut self, key: &'static str, value: Secret) {
         self.0.insert(key, value);
     }
 
-    /// Where machines ask Omni: at its LAN address, whatever this host's DNS says.
+    /// The address that machines use: Omni's LAN address, whatever this host's DNS resolves.
     pub fn address(&self, cx: &Cx) -> OmniAddress {
         let connect = self.host().parse::<IpAddr>().is_err().then(|| self.get("OMNI_LAN_ADDRESS").to_owned());
         OmniAddress { endpoint: self.endpoint(), connect, ca_file: cx.settings.ca_file(None).map(|found| found.value) }
     }
 
-    /// What `docker/.env` lacks of them.
+    /// Returns the changes that bring `docker/.env` up to date with these values.
     pub fn env_changes<'a>(&self, cx: &Cx, example: &EnvFile) -> Vec<Change<'a>> {
         let path = cx.paths.env();
         if !path.exists() {
@@ -69,7 +69,7 @@ impl OmniInputs {
             project_files::set_env_key(cx, key, value.clone(), "the stack uses it", "restore the line")
         };
         let changes: Vec<Change<'_>> = self.all().filter(differs).map(set).collect();
-        // Setting a value writes the file with the right mode.
+        // Setting a value also writes the file with the right mode.
         if changes.is_empty() { project_files::protect(path, "docker/.env").into_iter().collect() } else { changes }
     }
 
@@ -83,12 +83,12 @@ impl OmniInputs {
     }
 }
 
-/// `--domain or `, before the variable that holds the same; secrets have no flag.
+/// Returns `--domain or `, to be followed by the equivalent variable; empty for secrets, which have no flag.
 fn flag_of(key: &str) -> String {
     flag(&OmniValues::default(), key).map_or(String::new(), |(name, _)| format!("{name} or "))
 }
 
-/// The flag of a variable, and what it was given.
+/// The flag for a variable, and the value it was given.
 fn flag<'a>(args: &'a OmniValues, key: &str) -> Option<(&'static str, Option<&'a str>)> {
     Some(match key {
         "OMNI_DOMAIN" => ("--domain", args.domain.as_deref()),
@@ -102,14 +102,14 @@ fn flag<'a>(args: &'a OmniValues, key: &str) -> Option<(&'static str, Option<&'a
     })
 }
 
-/// What is known of an Omni that is taken over.
+/// The known values of an Omni that is being taken over.
 pub type Known = BTreeMap<&'static str, String>;
 
-/// Gathers the values; `stored` says that Omni ran before, so that its name and its account id are settled. `known` counts
-/// before `docker/.env`.
+/// Gathers the values. `stored` means that Omni ran before, so its name and its account ID can no longer change. `known` takes
+/// precedence over `docker/.env`.
 ///
 /// # Errors
-/// [`Code::MissingInput`] with all that is missing; [`Code::Conflict`] for a change of what may not change.
+/// Fails with [`Code::MissingInput`] and all missing values, or with [`Code::Conflict`] if a value may not change.
 pub fn gather(
     args: &OmniValues,
     cx: &Cx,
@@ -158,17 +158,17 @@ pub fn gather(
     Ok(values)
 }
 
-/// A value in which compose would put something else than what is there.
+/// The failure for a value in which compose would substitute a variable.
 fn foreign(key: &str) -> Failure {
     Failure::new(Code::Invalid, format!("compose takes what follows the `$` in {key} for a variable"))
         .cause("docker/.env does not set it, so its place is filled from the environment, or left empty")
         .hint(values::NO_VARIABLE)
 }
 
-/// The values that are known so far.
+/// The values known so far.
 type KnownValues = BTreeMap<&'static str, Secret>;
 
-/// Asks until the answer is valid, with the usual answer where there is one.
+/// Prompts until the answer is valid, with a default where there is one.
 fn ask(
     cx: &Cx,
     answers: &Answers<'_>,
@@ -187,12 +187,12 @@ fn ask(
     Ok(if variable.secret { Secret::new(value) } else { Secret::plain(value) })
 }
 
-/// Omni's name, as far as it is known.
+/// Omni's host name, or empty if it is not known yet.
 fn host(gathered: &KnownValues) -> String {
     gathered.get("OMNI_DOMAIN").map(|value| host_and_port(value.expose()).0).unwrap_or_default()
 }
 
-/// An answer in its one spelling, checked by itself and beside the values that are known.
+/// Normalizes an answer, and checks it by itself and against the values known so far.
 fn valid(cx: &Cx, variable: &Variable, text: &str, gathered: &KnownValues) -> Result<String, Failure> {
     let key = variable.key;
     let text = if variable.secret { text.to_owned() } else { spelled(key, &here(key, text.to_owned())) };
@@ -212,7 +212,7 @@ fn valid(cx: &Cx, variable: &Variable, text: &str, gathered: &KnownValues) -> Re
     Ok(text)
 }
 
-/// Whether all of what tsidp made is there; another identity provider's values have another form.
+/// Checks that a value from tsidp was copied completely. Values from another identity provider have another form and pass.
 fn whole(text: &str, length: usize) -> Diagnosis {
     let digits = text.bytes().all(|byte| byte.is_ascii_hexdigit());
     match text.len() {
@@ -230,7 +230,7 @@ fn capital(text: &str) -> String {
     chars.next().map_or(String::new(), |first| first.to_uppercase().chain(chars).collect())
 }
 
-/// The same value in its one spelling: a domain without scheme, an issuer with one and without a slash at its end.
+/// Normalizes the spelling of a value: a domain has no scheme; an issuer has one, and no slash at its end.
 fn spelled(key: &str, value: &str) -> String {
     match key {
         "OMNI_DOMAIN" => values::bare_domain(value),
@@ -243,7 +243,7 @@ fn spelled(key: &str, value: &str) -> String {
     }
 }
 
-/// A path as it is meant where it is typed: compose would take it from `docker/`.
+/// Resolves a path against the current directory, where it was typed; compose would resolve it against `docker/`.
 fn here(key: &str, value: String) -> String {
     if !matches!(key, "OMNI_TLS_CERT" | "OMNI_TLS_KEY") || value.is_empty() {
         return value;
@@ -251,12 +251,12 @@ fn here(key: &str, value: String) -> String {
     std::path::absolute(&value).map_or(value, |path| path.display().to_string())
 }
 
-/// Values that no file, argument or host name can hold.
+/// Refuses values that a file, an argument or a host name cannot contain.
 fn check_forms(values: &OmniInputs) -> Result<(), Failure> {
     REQUIRED.iter().try_for_each(|variable| form(variable, values.get(variable.key)))
 }
 
-/// The same of one value.
+/// Checks the form of one value.
 fn form(variable: &Variable, value: &str) -> Result<(), Failure> {
     let bad = |why: &str| {
         let shown = if variable.secret { String::new() } else { format!(" {value:?}") };
@@ -285,7 +285,7 @@ fn form(variable: &Variable, value: &str) -> Result<(), Failure> {
     }
 }
 
-/// What may not change once Omni has a store: machines carry its name.
+/// Refuses to change the domain once Omni has a store, because its machines use that name.
 fn settled(values: &OmniInputs, old: Option<&str>) -> Result<(), Failure> {
     let new = values.get("OMNI_DOMAIN");
     match old.filter(|old| !old.eq_ignore_ascii_case(new)) {
@@ -296,7 +296,7 @@ fn settled(values: &OmniInputs, old: Option<&str>) -> Result<(), Failure> {
     }
 }
 
-/// The account UUID: what is in `docker/.env`, what was given, or a new one; never another one.
+/// Returns the account UUID: the one in `docker/.env`, the one given, or a new one. An existing one is never replaced.
 fn account(args: &OmniValues, old: Option<&str>, stored: bool) -> Result<String, Failure> {
     let given = args.account_uuid.as_deref().map(str::to_ascii_lowercase);
     if let Some(given) = given.as_deref().filter(|given| !values::is_uuid(given)) {

@@ -1,4 +1,4 @@
-//! The Omni stack: the guard before anything that recreates a container, starting and stopping it, and the waits after that.
+//! The Omni stack: the guard before containers are recreated, starting and stopping the stack, and the waits afterwards.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -25,12 +25,12 @@ use runtime::tool::omni;
 use runtime::triage::{self, Issues};
 use runtime::wait::Poll;
 
-/// Refuses what would lose data: the containers are about to be remade or removed, and what is in them goes with them
-/// unless it is on a mount (siderolabs/docs#708: a guide forgot the mount for months).
+/// Refuses an operation that would lose data. The containers are about to be recreated or removed, and their contents are lost
+/// unless they are on a mount (siderolabs/docs#708: a guide forgot the mount for months).
 ///
 /// # Errors
-/// [`Code::Conflict`] with the paths that are on no mount, and for containers of another checkout; another code when docker does
-/// not say.
+/// Fails with [`Code::Conflict`] and the paths that are not on a mount, or if the containers belong to another checkout. Fails
+/// with another code if docker cannot inspect the containers.
 pub fn guard(cx: &Cx, containers: &[Container]) -> Result<String, Failure> {
     refuse_other_checkout(cx, containers)?;
     let guarded = |containers: &[Container]| -> Result<String, Failure> {
@@ -39,7 +39,7 @@ pub fn guard(cx: &Cx, containers: &[Container]) -> Result<String, Failure> {
         Ok(kept)
     };
     let mut found = guarded(containers);
-    // The compose of a run that was killed lives on, and renames each container that it remakes.
+    // The compose of a run that was killed keeps running, and renames each container that it recreates.
     for _ in 0..10 {
         match &found {
             Err(failure) if failure.code == Code::NotFound => std::thread::sleep(Duration::from_secs(1)),
@@ -50,8 +50,8 @@ pub fn guard(cx: &Cx, containers: &[Container]) -> Result<String, Failure> {
     found
 }
 
-/// Every checkout gives the stack the same name, so that compose takes the containers of another one for its own. One that was
-/// moved or removed no longer counts.
+/// Every checkout gives the stack the same name, so compose would treat the containers of another checkout as its own. A checkout
+/// that was moved or removed does not count.
 fn refuse_other_checkout(cx: &Cx, containers: &[Container]) -> Result<(), Failure> {
     let Ok(own) = cx.paths.compose().canonicalize() else { return Ok(()) };
     let dirs = containers.iter().filter_map(Container::working_dir);
@@ -64,18 +64,18 @@ fn refuse_other_checkout(cx: &Cx, containers: &[Container]) -> Result<(), Failur
         .next(format!("cargo xtask omni-status --project-dir {}", pasted(root))))
 }
 
-/// [`guard`] as a step of a task.
+/// Runs [`guard`] as a step of a task.
 ///
 /// # Errors
-/// As [`guard`].
+/// See [`guard`].
 pub fn check_mounts(cx: &Cx, containers: &[Container]) -> anyhow::Result<()> {
     cx.ui.step("data", "Check that Omni's data is on mounts", || Ok(StepResult::ok((), guard(cx, containers)?)))
 }
 
-/// The part of [`guard`] that is about Omni's container.
+/// The part of [`guard`] that checks Omni's container.
 ///
 /// # Errors
-/// As [`guard`].
+/// See [`guard`].
 pub fn guard_omni(cx: &Cx, containers: &[Container]) -> Result<String, Failure> {
     let Some(omni) = stack::service(containers, OMNI) else {
         return Ok("Omni has no container now".to_owned());
@@ -93,10 +93,10 @@ pub fn guard_omni(cx: &Cx, containers: &[Container]) -> Result<String, Failure> 
         )))
 }
 
-/// The part of [`guard`] that is about the sidecar: with its state it loses its name on the tailnet.
+/// The part of [`guard`] that checks the sidecar: without its state it loses its name on the tailnet.
 ///
 /// # Errors
-/// As [`guard`].
+/// See [`guard`].
 pub fn guard_sidecar(cx: &Cx, containers: &[Container]) -> Result<String, Failure> {
     let Some(sidecar) = stack::service(containers, SIDECAR) else {
         return Ok("the sidecar has no container now".to_owned());
@@ -114,10 +114,10 @@ pub fn guard_sidecar(cx: &Cx, containers: &[Container]) -> Result<String, Failur
         )))
 }
 
-/// Mounts and arguments of a container.
+/// Reads the mounts and arguments of a container.
 ///
 /// # Errors
-/// When docker does not say.
+/// Returns an error if docker cannot inspect the container.
 pub fn inspect(cx: &Cx, container: &Container) -> Result<ContainerDetails, Failure> {
     Docker::find(cx)?.inspect(&container.name, INSPECT).map_err(|failure| {
         let what = format!("whether the data in `{}` would survive is not known", container.name);
@@ -127,17 +127,17 @@ pub fn inspect(cx: &Cx, container: &Container) -> Result<ContainerDetails, Failu
     })
 }
 
-/// A file that `docker/.env` names, where compose finds it.
+/// Resolves a file named in `docker/.env` against the directory that compose uses.
 pub fn host_path(cx: &Cx, name: &str) -> std::path::PathBuf {
     let below = cx.paths.compose();
     let name = name.strip_prefix("./").unwrap_or(name);
     below.parent().map_or_else(|| Path::new(name).to_owned(), |dir| dir.join(name))
 }
 
-/// Refuses to go on without `docker/.env`.
+/// Refuses to continue without `docker/.env`.
 ///
 /// # Errors
-/// [`Code::Prerequisite`] with the task that makes it.
+/// Fails with [`Code::Prerequisite`] and the task that creates the file.
 pub fn require_env(cx: &Cx) -> Result<(), Failure> {
     match cx.paths.env().is_file() {
         true => Ok(()),
@@ -147,9 +147,9 @@ pub fn require_env(cx: &Cx) -> Result<(), Failure> {
     }
 }
 
-/// Whether the provider starts with the stack, and why not.
+/// Returns `Ok` if the provider starts with the stack, or the reason why it does not.
 pub fn with_provider(cx: &Cx) -> Result<(), &'static str> {
-    // What the shell holds does not reach docker compose: the file counts.
+    // docker compose does not get the variables of this shell, so only the file counts.
     if cx.settings.env_file.get("OMNI_INFRA_PROVIDER_KEY").is_none() {
         return Err("it has no key in docker/.env yet: `cargo xtask provider-setup`");
     }
@@ -159,10 +159,10 @@ pub fn with_provider(cx: &Cx) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Refuses to start the stack with a value missing, a placeholder of the example, or of a form that cannot be.
+/// Refuses to start the stack if a value is missing, is a placeholder from the example, or does not have a valid form.
 ///
 /// # Errors
-/// [`Code::Prerequisite`] with the names of the variables.
+/// Fails with [`Code::Prerequisite`] and the names of the variables.
 pub fn complete(cx: &Cx) -> Result<(), Failure> {
     let example = files::read_text_if_there(&cx.paths.env_example())?.unwrap_or_default();
     let example = EnvFile::parse(&cx.paths.show(&cx.paths.env_example()), &example)?;
@@ -175,7 +175,7 @@ pub fn complete(cx: &Cx) -> Result<(), Failure> {
         .next("cargo xtask omni-setup"))
 }
 
-/// The services that are to run; with `provider` those of all providers.
+/// Returns the services that should run; with `provider`, also those of all providers.
 pub fn services(cx: &Cx, provider: bool) -> Vec<String> {
     let mut services = vec![SIDECAR.to_owned(), OMNI.to_owned()];
     if provider {
@@ -186,12 +186,12 @@ pub fn services(cx: &Cx, provider: bool) -> Vec<String> {
     services
 }
 
-/// Whether the services run that are to run; with `provider` those of all providers.
+/// Returns true if all services that should run are running; with `provider`, also those of all providers.
 pub fn all_well(cx: &Cx, provider: bool, containers: &[Container]) -> bool {
     services(cx, provider).iter().all(|name| stack::service(containers, name).is_some_and(Container::well))
 }
 
-/// The end of a check of the containers, which `part` makes of them: how many run.
+/// Returns the result of a check of the containers: `part` makes its value, and the detail is how many are running.
 pub fn running<T>(compose: &Compose<'_>, part: impl FnOnce(Vec<Container>) -> T) -> anyhow::Result<StepResult<T>> {
     let found = compose.containers()?;
     let (well, all) = (found.iter().filter(|container| container.well()).count(), found.len());
@@ -200,13 +200,13 @@ pub fn running<T>(compose: &Compose<'_>, part: impl FnOnce(Vec<Container>) -> T)
     Ok(done(part(found), format!("{well} of {all} run")))
 }
 
-/// The containers that do not run well, with their status.
+/// Returns the containers that are not running well, each with its status.
 pub fn unwell(found: &[Container]) -> Vec<String> {
     let bad = found.iter().filter(|container| !container.well());
     bad.map(|container| format!("{}: {}", container.service, container.status)).collect()
 }
 
-/// Whether the containers must be recreated together: one that stayed while the sidecar ended keeps a dead network.
+/// Returns true if the containers must be recreated together: a container that outlives the sidecar has a dead network.
 pub fn out_of_step(containers: &[Container]) -> bool {
     let running = |container: &Container| container.state == "running";
     let sidecar = stack::service(containers, SIDECAR);
@@ -214,15 +214,15 @@ pub fn out_of_step(containers: &[Container]) -> bool {
     others && !sidecar.is_some_and(running)
 }
 
-/// The files of `configs:` in docker/compose.yaml that hold a value of `docker/.env`: service, path, name of the value.
+/// The files from `configs:` in docker/compose.yaml that contain a value of `docker/.env`: service, path, name of the value.
 const CONTENTS: [(&str, &str, &str); 2] =
     [(SIDECAR, "/run/ts-authkey", "TS_AUTHKEY"), (OMNI, "/etc/omni/oidc.yaml", "OIDC_CLIENT_SECRET")];
 
-/// The values of `docker/.env`, and the settings of the site, that a container was created with another of. Compose does not see these: its hash of a service
-/// leaves the contents of configs out (docker compose 5.5.1, tried), so `up` lets the container run with the old value.
+/// Returns the values of `docker/.env`, and the site settings, that have changed since a container was created. Compose does not
+/// notice: its hash of a service leaves out the contents of configs (docker compose 5.5.1, tried), so `up` keeps the old value.
 ///
 /// # Errors
-/// When docker does not answer.
+/// Returns an error if docker cannot be queried.
 pub fn outdated(cx: &Cx, containers: &[Container]) -> Result<Vec<&'static str>, Failure> {
     let docker = Docker::find(cx)?;
     let mut found = Vec::new();
@@ -237,36 +237,36 @@ pub fn outdated(cx: &Cx, containers: &[Container]) -> Result<Vec<&'static str>, 
     Ok(found)
 }
 
-/// The services that run another version than docker/compose.yaml pins: name, running and pinned version.
+/// Returns the services whose version differs from the one pinned in docker/compose.yaml: name, running and pinned version.
 pub fn other_versions(cx: &Cx, containers: &[Container]) -> Vec<(String, String, String)> {
     let compose = files::read_text_if_there(&cx.paths.compose()).ok().flatten().unwrap_or_default();
     let pinned = stack::images(&compose);
     let one = |container: &Container| {
         let (from, to) = (stack::tag(&container.image)?, stack::tag(pinned.get(&container.service)?)?);
-        // An image that lost its name is shown by its id.
+        // An image that has lost its name is shown by its ID.
         let moved = from != to && !container.image.starts_with("sha256:");
         moved.then(|| (container.service.clone(), from.to_owned(), to.to_owned()))
     };
     containers.iter().filter_map(one).collect()
 }
 
-/// What would run another version than it does, as the end of a plan's line: `; omni v1.9.3 → v1.10.4`. Recreating Omni's
-/// container migrates its store, and there is no way back but a backup (siderolabs/docs `upgrading-omni.mdx`).
+/// Returns the version changes that a start would make, to end a line of a plan: `; omni v1.9.3 → v1.10.4`. Recreating Omni's
+/// container migrates its store, and only a backup leads back (siderolabs/docs `upgrading-omni.mdx`).
 pub fn moved(cx: &Cx, containers: &[Container]) -> String {
     other_versions(cx, containers).iter().map(|(service, from, to)| format!("; {service} {from} → {to}")).collect()
 }
 
-/// Refuses to start Omni in another version than it ran: that is an upgrade or a downgrade, and a start must not hide it.
+/// Refuses to start a different version of Omni than ran before: a start must not hide an upgrade or a downgrade.
 ///
 /// # Errors
-/// [`Code::Conflict`] with both versions.
+/// Fails with [`Code::Conflict`] and both versions.
 pub fn refuse_other_omni(cx: &Cx, containers: &[Container]) -> Result<(), Failure> {
     refuse_other_checkout(cx, containers)?;
     let state = cx.fresh_state()?;
     let pinned = pinned_version(cx);
     let ran = match stack::service(containers, OMNI) {
         Some(_) => other_versions(cx, containers).into_iter().find(|(service, ..)| service == OMNI),
-        // What `stack-down` removed.
+        // The version before `stack-down` removed the container.
         None => state.get(STATE_VERSION).zip(pinned).map(|(from, to)| (OMNI.to_owned(), from, to)),
     };
     let Some((_, from, to)) = ran.filter(|(_, from, to)| !version::same(from, to)) else { return Ok(()) };
@@ -283,19 +283,19 @@ pub fn refuse_other_omni(cx: &Cx, containers: &[Container]) -> Result<(), Failur
     })
 }
 
-/// In the state: the version of Omni that ran before its container was removed.
+/// State key: the version of Omni that ran before its container was removed.
 pub const STATE_VERSION: &str = "omni_version";
 
-/// From started containers to a healthy Omni takes seconds.
+/// Time limit for Omni to become healthy; it takes seconds after its containers have started.
 const HEALTH: Duration = Duration::from_secs(120);
-/// How long a provider runs before it counts as running.
+/// How long a provider must run before it counts as running.
 const STAYS_UP: Duration = Duration::from_secs(1);
 
-/// Starts the stack; with `recreate` recreates every container.
+/// Starts the stack; with `recreate`, recreates every container.
 pub fn start<'a>(provider: bool, recreate: bool, effect: String) -> Change<'a> {
     Change::new("start", "the stack", effect, "cargo xtask stack-down", move |cx| {
         let compose = Compose::find(cx)?;
-        // What the changes before wrote is complete only now.
+        // Checked here because the preceding changes have only now written all files.
         compose.check()?;
         guard(cx, &compose.containers()?)?;
         compose.up(provider, recreate).map_err(|failure| explain_sidecar(cx, failure))?;
@@ -304,7 +304,7 @@ pub fn start<'a>(provider: bool, recreate: bool, effect: String) -> Change<'a> {
     })
 }
 
-/// Recreates the container of one provider; Omni and the others go on.
+/// Recreates the container of one provider; Omni and the other providers keep running.
 pub fn restart_provider<'a>(service: String) -> Change<'a> {
     let effect = "its container is recreated; the others go on";
     Change::new("restart", service.clone(), effect, "nothing to undo", move |cx| {
@@ -326,7 +326,7 @@ pub fn restart<'a>(effect: String) -> Change<'a> {
     })
 }
 
-/// Stops the stack and removes its `containers`; volumes stay.
+/// Stops the stack and removes its `containers`; its volumes are kept.
 pub fn stop<'a>(containers: &str) -> Change<'a> {
     let effect = "Omni is away until it is started again; running clusters go on; volumes kept";
     Change::new("stop", containers, effect, "cargo xtask stack-up", |cx| {
@@ -346,7 +346,7 @@ pub fn stop<'a>(containers: &str) -> Change<'a> {
     })
 }
 
-/// A stack that did not start because of its sidecar: that has ended, or its log says why.
+/// Explains a failed start of the stack that the sidecar caused: it has exited, or its log has the cause.
 fn explain_sidecar(cx: &Cx, failure: Failure) -> Failure {
     if failure.kind != Kind::Sidecar {
         return failure;
@@ -355,7 +355,7 @@ fn explain_sidecar(cx: &Cx, failure: Failure) -> Failure {
     sidecar_ended(&containers).unwrap_or_else(|| explain(cx, SIDECAR, failure))
 }
 
-/// The failure when the sidecar has ended: whatever the others say then is a consequence.
+/// Returns a failure if the sidecar has exited: any errors of the other containers are then a consequence.
 pub fn sidecar_ended(containers: &[Container]) -> Option<Failure> {
     let ended = |container: &&Container| {
         container.service == SIDECAR && matches!(container.state.as_str(), "exited" | "dead" | "restarting")
@@ -369,18 +369,18 @@ pub fn sidecar_ended(containers: &[Container]) -> Option<Failure> {
     )
 }
 
-/// Waits in one step until the stack runs, and in another until Omni answers at `place`.
+/// Waits in one step until the containers run, and in a second one until Omni responds at `place`.
 ///
 /// # Errors
-/// As [`wait_until_well`].
+/// See [`wait_until_well`].
 pub fn verify(cx: &Cx, provider: bool, place: Option<&OmniAddress>) -> anyhow::Result<()> {
     verify_as(cx, (&services(cx, provider), place), ["Wait until the containers run", "Wait until Omni answers"])
 }
 
-/// The same of these services, with other titles.
+/// Like [`verify`], for the given services and with the given titles.
 ///
 /// # Errors
-/// As [`wait_until_well`].
+/// See [`wait_until_well`].
 pub fn verify_as(
     cx: &Cx,
     (services, place): (&[String], Option<&OmniAddress>),
@@ -399,11 +399,11 @@ pub fn verify_as(
     }
 }
 
-/// Waits until the containers of `services` run and are healthy, and a provider has not ended at once. False if the provider does
-/// not run yet: it ends, and docker restarts it, until Omni answers.
+/// Waits until the containers of `services` run and are healthy, and no provider has exited right after its start. Returns false
+/// if the provider is not running yet: it exits, and docker restarts it, until Omni responds.
 ///
 /// # Errors
-/// [`Code::Timeout`]; [`Code::Failed`] when one has ended, with what its log says.
+/// Fails with [`Code::Timeout`], or with [`Code::Failed`] and the cause from its log if a container has exited.
 fn wait_until_well(cx: &Cx, compose: &Compose<'_>, services: &[String]) -> anyhow::Result<StepResult<bool>> {
     cx.wait("the containers of the stack", HEALTH, || {
         let found = compose.containers()?;
@@ -426,7 +426,7 @@ fn wait_until_well(cx: &Cx, compose: &Compose<'_>, services: &[String]) -> anyho
             if !container.well() {
                 return Ok(Poll::Waiting(format!("waiting for {service}: {}", container.status)));
             }
-            // Nothing but its end shows that a provider cannot work, and it comes within milliseconds of each start.
+            // Only its exit shows that a provider cannot work, and it exits within milliseconds of each start.
             if Compose::is_provider(service) && container.up_for().is_some_and(|up| up < STAYS_UP) {
                 return Ok(Poll::Waiting(format!("waiting for {service} to stay up")));
             }
@@ -435,7 +435,7 @@ fn wait_until_well(cx: &Cx, compose: &Compose<'_>, services: &[String]) -> anyho
     })
 }
 
-/// Waits until Omni answers; a container that ends in between ends the wait.
+/// Waits until Omni responds; fails if its container exits meanwhile.
 fn wait_for_omni(cx: &Cx, compose: &Compose<'_>, place: &OmniAddress) -> anyhow::Result<StepResult<()>> {
     cx.wait("Omni", HEALTH, || {
         match place.healthy(cx) {
@@ -443,7 +443,7 @@ fn wait_for_omni(cx: &Cx, compose: &Compose<'_>, place: &OmniAddress) -> anyhow:
             Err(failure) if matches!(failure.code, Code::Interrupted | Code::Prerequisite | Code::Invalid) => {
                 Err(failure.into())
             }
-            // Neither a certificate nor a proxy becomes right by waiting.
+            // Waiting does not fix a certificate or a proxy.
             Err(failure) if matches!(failure.kind, Kind::Certificate | Kind::Proxy) => Err(failure.into()),
             Err(failure) => {
                 let found = compose.containers()?;
@@ -459,31 +459,31 @@ fn wait_for_omni(cx: &Cx, compose: &Compose<'_>, place: &OmniAddress) -> anyhow:
     })
 }
 
-/// Where Omni is asked.
+/// How Omni is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OmniAddress {
     pub endpoint: String,
-    /// The address to connect to: the one that machines use, whatever this host's DNS says.
+    /// The address to connect to: the one that machines use, whatever this host's DNS resolves.
     pub connect: Option<String>,
     pub ca_file: Option<String>,
 }
 
 impl OmniAddress {
-    /// From the settings: at the LAN address when Omni has a name, else at the endpoint itself.
+    /// Reads the address from the settings: the LAN address if Omni has a host name, otherwise the endpoint itself.
     pub fn of(cx: &Cx) -> Option<OmniAddress> {
         let endpoint = cx.settings.omni_endpoint(None)?.value;
         let (host, _) = host_and_port(endpoint.strip_prefix("https://").unwrap_or(&endpoint));
         let lan = cx.settings.env_file.get("OMNI_LAN_ADDRESS").filter(|_| host.parse::<IpAddr>().is_err());
-        // Only the stack of this project is at the LAN address; OMNI_ENDPOINT may be another one.
+        // Only the stack of this project is at the LAN address; OMNI_ENDPOINT may be a different Omni.
         let own = cx.settings.env_file.get("OMNI_DOMAIN").is_some_and(|domain| host_and_port(domain).0 == host);
         let connect = lan.filter(|_| own).map(str::to_owned);
         Some(OmniAddress { endpoint, connect, ca_file: cx.settings.ca_file(None).map(|found| found.value) })
     }
 
-    /// Whether Omni is well there.
+    /// Checks that Omni is healthy at this address.
     ///
     /// # Errors
-    /// As [`omni::healthy_at`].
+    /// See [`omni::healthy_at`].
     pub fn healthy(&self, cx: &Cx) -> Result<(), Failure> {
         omni::healthy_at(cx, &self.endpoint, self.ca_file.as_deref(), self.connect.as_deref())
     }
@@ -495,7 +495,7 @@ impl OmniAddress {
         }
     }
 
-    /// Host, and `host:port` to connect to, for a look at the certificate.
+    /// Returns the host name, and the `host:port` to connect to, for a TLS check.
     pub fn tls(&self) -> (String, String) {
         let (host, port) = host_and_port(self.endpoint.strip_prefix("https://").unwrap_or(&self.endpoint));
         let to = self.connect.as_deref().unwrap_or(&host);
@@ -504,7 +504,7 @@ impl OmniAddress {
     }
 }
 
-/// Host and port of `host[:port][/…]`; 443 without one.
+/// Splits `host[:port][/…]` into host and port; the default port is 443.
 pub fn host_and_port(text: &str) -> (String, u16) {
     let text = text.split('/').next().unwrap_or_default();
     if let Some((host, port)) = text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
@@ -516,10 +516,10 @@ pub fn host_and_port(text: &str) -> (String, u16) {
     }
 }
 
-/// Shows the lines of these services as they come, each service from its own thread, and names a known issue when it shows first.
+/// Prints the log lines of these services as they arrive, each service on its own thread, and explains each known issue once.
 ///
 /// # Errors
-/// As [`Compose::follow`].
+/// See [`Compose::follow`].
 pub fn follow(
     cx: &Cx,
     compose: &Compose<'_>,
@@ -545,7 +545,7 @@ pub fn follow(
     map_all(services, ALL, one).into_iter().collect()
 }
 
-/// `failure` with what the log of `service` says, where it is a known issue.
+/// Adds to `failure` the known issue in the log of `service`, or the last line of that log.
 pub fn explain(cx: &Cx, service: &str, mut failure: Failure) -> Failure {
     let log = Compose::find(cx).and_then(|compose| compose.log(service, 60));
     let (Ok(log), Ok(issues)) = (log, Issues::of(cx)) else { return failure };
@@ -560,8 +560,8 @@ pub fn explain(cx: &Cx, service: &str, mut failure: Failure) -> Failure {
     }
 }
 
-/// The version of this project's stack, where that is what answers at `endpoint`: of its container, else the pin that it is
-/// started from.
+/// Returns the version of this project's stack, if that is the Omni at `endpoint`: from its container, or else the version pinned
+/// for its start.
 pub fn version_at(cx: &Cx, endpoint: &str) -> Option<String> {
     let host = |text: &str| host_and_port(text.strip_prefix("https://").unwrap_or(text));
     let domain = cx.settings.env_file.get("OMNI_DOMAIN")?;
@@ -575,7 +575,7 @@ pub fn version_at(cx: &Cx, endpoint: &str) -> Option<String> {
     }
 }
 
-/// The version of Omni in `docker/compose.yaml`.
+/// Returns the version of Omni in `docker/compose.yaml`.
 pub fn pinned_version(cx: &Cx) -> Option<String> {
     let compose = files::read_text_if_there(&cx.paths.compose()).ok().flatten()?;
     let images = stack::images(&compose);
@@ -583,23 +583,23 @@ pub fn pinned_version(cx: &Cx) -> Option<String> {
     version::parse(tag).is_ok().then(|| tag.to_owned())
 }
 
-/// What Omni logs when it finds no store of its account, and begins an empty one.
+/// The message that Omni logs when it finds no store for its account and creates an empty one.
 pub const BEGINS_EMPTY: &str = "initializing new key store";
 
-/// When Omni last began an empty store, in seconds since 1970, as far as the log of its container goes back (omni v1.10.6
-/// `internal/backend/runtime/keyprovider/storage.go`; with another account it begins one and is just as healthy).
+/// Returns when Omni last created an empty store, in seconds since 1970, as far back as its container's log reaches (omni v1.10.6
+/// `internal/backend/runtime/keyprovider/storage.go`; with another account it creates a new store and is healthy all the same).
 ///
 /// # Errors
-/// As [`Compose::log`].
+/// See [`Compose::log`].
 pub fn empty_store_began(cx: &Cx) -> Result<Option<u64>, Failure> {
     let log = Compose::find(cx)?.log(OMNI, 5000)?;
     let line = log.lines().rfind(|line| line.contains(BEGINS_EMPTY));
     Ok(line.map(|line| line.split(' ').next().and_then(clock::seconds).unwrap_or_default()))
 }
 
-/// The authorities that this machine trusts, and the one that it was told to; `None` when no file of them is found.
+/// Returns the CAs that this machine trusts, and the one configured in `ca_file`; `None` if no CA file was found.
 pub fn roots(ca_file: Option<&str>) -> Option<Vec<Certificate>> {
-    // Debian and Alpine, Fedora, macOS and the BSDs.
+    // Debian and Alpine; Fedora; macOS and the BSDs.
     let system = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
     let read = |path: &str| {
         let text = files::read_text_if_there(Path::new(path)).ok().flatten()?;

@@ -1,4 +1,4 @@
-//! An upgrade of Omni by one step: what it starts from, the backup that leads back, and the changes that carry it out.
+//! One upgrade step of Omni: where it starts, the backup to go back to, and the changes.
 
 use crate::flow::change::{Change, Plan};
 use crate::flow::omni_stack::{self, OmniAddress, STATE_VERSION};
@@ -20,25 +20,25 @@ use runtime::tool::install::{self, Sources};
 use runtime::tool::omnictl::{self, Omnictl};
 use runtime::ui::{Status, StepResult};
 
-/// In the state while an upgrade is under way: the version that it began from, and what Omni held then, as [`holdings`] gives it.
+/// State key during an upgrade: the version it started from. The next one has what Omni contained then, from [`holdings`].
 const STATE_FROM: &str = "omni_upgrade_from";
 const STATE_HELD: &str = "omni_upgrade_held";
 
-/// An upgrade, planned or begun.
+/// An upgrade, planned or already started.
 pub struct Upgrade {
     pub from: Version,
     pub to: Version,
-    /// The archive that leads back.
+    /// The archive to restore for going back.
     pub backup: Option<String>,
-    /// The image as `docker/compose.yaml` has it, and as it will.
+    /// The image in `docker/compose.yaml`, before and after.
     images: (String, String),
     compose: CheckedFile,
-    /// What Omni held before, as [`holdings`] gives it; `None` when an earlier run found it changed.
+    /// What Omni contained before, from [`holdings`]; `None` if an earlier run found that it had changed.
     before: Option<String>,
 }
 
-/// What must be the same after an upgrade: the hash of all names, a blank, and a summary for people. Keys count where the login
-/// may list them.
+/// Returns what an upgrade must not change: a hash of all names, a space, and a summary for people. Service-account keys are
+/// included if the login may list them.
 fn holdings(cx: &Cx) -> anyhow::Result<String> {
     let omnictl = Omnictl::find(cx)?;
     let ids = |kind: &str| -> Result<Vec<String>, Failure> {
@@ -59,12 +59,12 @@ fn holdings(cx: &Cx) -> anyhow::Result<String> {
     Ok(format!("{} {words}", saved_plan::hash(names.as_bytes())))
 }
 
-/// The summary of [`holdings`].
+/// Returns the summary part of [`holdings`].
 fn summary(held: &str) -> &str {
     held.split_once(' ').map_or(held, |(_, words)| words)
 }
 
-/// The account that Omni's container was started with.
+/// Returns the account that Omni's container was started with.
 fn account(cx: &Cx) -> Result<String, Failure> {
     let containers = Compose::find(cx)?.containers()?;
     let Some(omni) = stack::service(&containers, OMNI) else { return Ok(String::new()) };
@@ -72,10 +72,10 @@ fn account(cx: &Cx) -> Result<String, Failure> {
     Ok(inspected.args.iter().find_map(|arg| arg.strip_prefix("--account-id=")).unwrap_or_default().to_owned())
 }
 
-/// The upgrade that an earlier run has begun and did not finish: gates and backup were looked at then.
+/// Returns the upgrade that an earlier run started and did not finish; that run has already checked the gates and the backup.
 ///
 /// # Errors
-/// When the state or `docker/compose.yaml` cannot be read.
+/// Returns an error if the state or `docker/compose.yaml` cannot be read.
 pub fn interrupted(cx: &Cx, containers: &[Container]) -> Result<Option<Upgrade>, Failure> {
     let state = cx.fresh_state()?;
     let Some(from) = state.get(STATE_FROM).and_then(|from| version::parse(&from).ok()) else { return Ok(None) };
@@ -88,10 +88,11 @@ pub fn interrupted(cx: &Cx, containers: &[Container]) -> Result<Option<Upgrade>,
     Ok(Some(Upgrade { from, to, backup, images: (image.clone(), image), compose, before }))
 }
 
-/// The next step to the version that is wanted, when nothing blocks it; `None` when Omni has that version.
+/// Returns the next step to the requested version, if nothing blocks it; `None` if Omni has that version.
 ///
 /// # Errors
-/// [`Code::Usage`] for a version beyond the next minor; [`Code::Failed`] for a step that is blocked; those of docker and omnictl.
+/// Fails with [`Code::Usage`] for a version beyond the next minor, with [`Code::Failed`] for a step that is blocked, or if docker
+/// or omnictl fails.
 pub fn next(cx: &Cx, containers: &[Container], to: Option<Version>) -> anyhow::Result<Option<Step>> {
     let pin = &table().recommended.omni.version;
     let wanted = TargetVersions {
@@ -106,7 +107,7 @@ pub fn next(cx: &Cx, containers: &[Container], to: Option<Version>) -> anyhow::R
             .next("cargo xtask stack-up")
             .into());
     }
-    // Whether there is a backup is looked at by `backup`.
+    // `backup` checks whether there is a backup.
     let installed = Installed { no_backup: None, ..upgrade::live(cx, &wanted)? };
     let mut steps = steps_of(&installed, &wanted);
     if let (Some(to), [first, _, ..]) = (&to, steps.as_slice()) {
@@ -121,10 +122,10 @@ pub fn next(cx: &Cx, containers: &[Container], to: Option<Version>) -> anyhow::R
     Ok(steps.pop())
 }
 
-/// The backup that leads back: the last one that `omni-backup` has recorded, if it is of the last day.
+/// Returns the backup to go back to: the last one that `omni-backup` recorded, if it is at most a day old.
 ///
 /// # Errors
-/// [`Code::Prerequisite`] when there is none, it is old, or its file is gone, unless `without`.
+/// Fails with [`Code::Prerequisite`] if there is none, it is too old, or its file is gone, unless `without` is set.
 pub fn backup(cx: &Cx, without: bool) -> Result<Option<String>, Failure> {
     let why = match backup::current(cx) {
         Ok(file) => {
@@ -143,7 +144,7 @@ pub fn backup(cx: &Cx, without: bool) -> Result<Option<String>, Failure> {
         .next("cargo xtask omni-backup"))
 }
 
-/// `docker/compose.yaml`, and the image of Omni in it.
+/// Returns `docker/compose.yaml`, and the image of Omni in it.
 fn pinned(cx: &Cx) -> Result<(CheckedFile, String), Failure> {
     let path = cx.paths.compose();
     let text = files::read_text_if_there(&path)?.unwrap_or_default();
@@ -153,10 +154,10 @@ fn pinned(cx: &Cx) -> Result<(CheckedFile, String), Failure> {
     Ok((CheckedFile { path, bytes: text.into_bytes() }, image))
 }
 
-/// The image of Omni of another version, from where `docker/compose.yaml` takes it.
+/// Returns the image of Omni with another tag, from the repository that `docker/compose.yaml` uses.
 ///
 /// # Errors
-/// When the file has none.
+/// Returns an error if the file has no image of Omni.
 pub fn image_of(cx: &Cx, tag: &str) -> Result<String, Failure> {
     Ok(tagged(&pinned(cx)?.1, tag))
 }
@@ -167,10 +168,10 @@ fn tagged(image: &str, tag: &str) -> String {
     format!("{repository}:{tag}")
 }
 
-/// `docker/compose.yaml`, and the image of Omni in it as it is and with the tag `to`.
+/// Returns `docker/compose.yaml`, and the image of Omni in it: the current one, and the one with the tag `to`.
 ///
 /// # Errors
-/// [`Code::Invalid`] when the tag cannot be changed in place.
+/// Fails with [`Code::Invalid`] if the tag cannot be changed in place.
 pub fn repinned(cx: &Cx, to: &str) -> Result<(CheckedFile, (String, String)), Failure> {
     let (compose, image) = pinned(cx)?;
     let new = if stack::tag(&image) == Some(to) { image.clone() } else { tagged(&image, to) };
@@ -183,10 +184,10 @@ pub fn repinned(cx: &Cx, to: &str) -> Result<(CheckedFile, (String, String)), Fa
 }
 
 impl Upgrade {
-    /// The upgrade of a step.
+    /// Prepares the upgrade for a step.
     ///
     /// # Errors
-    /// [`Code::Invalid`] when the image cannot be changed in place; those of omnictl.
+    /// Fails with [`Code::Invalid`] if the image cannot be changed in place, or if omnictl fails.
     pub fn of(cx: &Cx, step: Step, backup: Option<String>) -> anyhow::Result<Upgrade> {
         let (compose, (image, new)) = repinned(cx, &format!("v{}", version::bare(&step.to)))?;
         site::require(cx, &String::from_utf8_lossy(&compose.bytes).replacen(&image, &new, 1))?;
@@ -198,7 +199,7 @@ impl Upgrade {
         Ok(Upgrade { from: step.from, to: step.to, backup, images: (image, new), compose, before: Some(before) })
     }
 
-    /// What its end says of what Omni holds.
+    /// Describes, for the summary, whether Omni still contains the same.
     pub fn held(&self) -> &'static str {
         match self.before {
             Some(_) => "account, clusters, machines and keys are the same",
@@ -208,7 +209,7 @@ impl Upgrade {
         }
     }
 
-    /// `failure` with the way back.
+    /// Adds to `failure` how to go back.
     fn way_back(&self, failure: Failure) -> Failure {
         let backup = match &self.backup {
             Some(file) => format!("restore {file} with `cargo xtask omni-restore`"),
@@ -220,10 +221,10 @@ impl Upgrade {
     }
 }
 
-/// The changes: the containers first, then what takes an Omni that answers.
+/// Returns the changes: first those to the containers, then those that need a running Omni.
 ///
 /// # Errors
-/// When docker does not answer.
+/// Returns an error if docker cannot be queried.
 pub fn plan<'a>(cx: &Cx, upgrade: &'a Upgrade) -> anyhow::Result<Plan<'a>> {
     let provider = omni_stack::with_provider(cx).is_ok();
     let (old, new) = &upgrade.images;
@@ -271,7 +272,7 @@ fn recreate(cx: &Cx, upgrade: &Upgrade, provider: bool) -> Result<String, Failur
     compose.check()?;
     let containers = compose.containers()?;
     omni_stack::guard(cx, &containers)?;
-    // From here on a run that is interrupted goes on, whatever is left of the containers.
+    // From here on, a run that continues an interrupted one resumes the upgrade, whatever is left of the containers.
     let mut state = cx.fresh_state()?;
     state.set(STATE_FROM, format!("v{}", version::bare(&upgrade.from)));
     state.set(STATE_HELD, upgrade.before.clone().unwrap_or_default());
@@ -281,7 +282,7 @@ fn recreate(cx: &Cx, upgrade: &Upgrade, provider: bool) -> Result<String, Failur
     Ok("containers recreated, volumes kept".to_owned())
 }
 
-/// omnictl of the new version, unless it is there.
+/// Installs omnictl of the new version, unless it is installed already.
 fn install(cx: &Cx, to: &Version) -> anyhow::Result<String> {
     let there = omnictl::locate().and_then(|path| omnictl::version_of(cx, &path).ok());
     if there.is_some_and(|(own, _)| version::same(&own, &to.to_string())) {
@@ -293,7 +294,7 @@ fn install(cx: &Cx, to: &Version) -> anyhow::Result<String> {
     Ok(format!("{} from {}, verified", installed.version, installed.from))
 }
 
-/// Omni says that it is of the new version, and holds what it held.
+/// Checks that Omni reports the new version, and contains what it did before.
 fn same(cx: &Cx, upgrade: &Upgrade) -> anyhow::Result<()> {
     cx.ui.step("version", format!("Check that Omni has version {}", upgrade.to), || {
         let found = Omnictl::find(cx)?.get("sysversions", "current")?;
@@ -311,7 +312,7 @@ fn same(cx: &Cx, upgrade: &Upgrade) -> anyhow::Result<()> {
         if after == *before {
             return Ok(StepResult::ok((), summary(&after)));
         }
-        // Between two runs somebody may have changed it on purpose: it is said once, and the next run ends.
+        // Between two runs, someone may have changed it on purpose: it is reported once, and the next run succeeds.
         let mut state = cx.fresh_state()?;
         state.set(STATE_HELD, "");
         cx.save_state(state)?;

@@ -1,4 +1,4 @@
-//! The tables of `cluster-plan`: machines with their places, nodes and storages before and after, and the loss of each node.
+//! The tables of `cluster-plan`: machines with their placement, nodes and storages before and after, and the loss of each node.
 
 use std::collections::BTreeSet;
 
@@ -47,7 +47,7 @@ pub fn show(cx: &Cx, fit: &Fit, demand: &Demand) {
     cx.ui.states(&parts.join("\n"));
 }
 
-/// What the loss of a node takes, whether etcd keeps its majority, and where the machines go.
+/// Describes the loss of a node: the machines lost, whether etcd keeps its majority, and where the machines can be recreated.
 pub fn loss_row(loss: &NodeFailure) -> Vec<String> {
     let etcd = if loss.majority_lost.is_empty() {
         "keeps its majority".to_owned()

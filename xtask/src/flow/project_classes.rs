@@ -1,4 +1,4 @@
-//! The machine classes and templates of this project, and what their machines ask of Proxmox.
+//! The machine classes and templates of this project, and the resources that their machines need from Proxmox.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -10,25 +10,25 @@ use domain::spec::Parsed;
 use domain::spec::machine_class::{self, MachineClass};
 use domain::spec::template::{self, ClusterTemplate};
 
-/// A machine class of this project with what its machines ask of Proxmox.
+/// A machine class of this project, and the resources that its machines need from Proxmox.
 pub struct Class {
     pub class: MachineClass,
-    /// Its file is marked as an example that this repository ships.
+    /// Its file is marked as an example from this repository.
     pub example: bool,
     pub machine: Parsed<Machine>,
 }
 
 impl Class {
-    /// The provider that makes its machines.
+    /// The provider that creates its machines.
     pub fn provider_id(&self) -> Option<&str> {
         self.class.auto_provision.as_ref().map(|provision| provision.provider_id.as_str())
     }
 }
 
-/// Every class in `machine-classes/` that can be made out, whole or not: who acts on one looks at its findings.
+/// Reads every class in `machine-classes/` that can be parsed, complete or not; callers check the findings of those they use.
 ///
 /// # Errors
-/// When a file cannot be read.
+/// Returns an error if a file cannot be read.
 pub fn classes(cx: &Cx) -> Result<Vec<Class>, Failure> {
     classes_of(cx, inputs::in_dir(&cx.paths.machine_classes()))
 }
@@ -45,10 +45,10 @@ fn classes_of(cx: &Cx, files: Vec<PathBuf>) -> Result<Vec<Class>, Failure> {
     Ok(found)
 }
 
-/// Every template in `clusters/` that can be made out, without the shipped examples that were never synced.
+/// Reads every template in `clusters/` that can be parsed, without the shipped examples that were never synced.
 ///
 /// # Errors
-/// When a file cannot be read.
+/// Returns an error if a file cannot be read.
 pub fn templates_in_use(cx: &Cx) -> Result<Vec<ClusterTemplate>, Failure> {
     let files = inputs::in_dir(&cx.paths.clusters());
     let (examples, own): (Vec<PathBuf>, Vec<PathBuf>) = files.into_iter().partition(|file| inputs::example_in(file));
@@ -67,10 +67,10 @@ pub fn templates(cx: &Cx, files: &[PathBuf]) -> Result<Vec<ClusterTemplate>, Fai
     Ok(found)
 }
 
-/// The providers that make the machines of these templates, by the classes in files.
+/// Returns the providers that create the machines of these templates, according to the class files.
 ///
 /// # Errors
-/// When a file cannot be read.
+/// Returns an error if a file cannot be read.
 pub fn providers_of(cx: &Cx, templates: &[ClusterTemplate]) -> Result<BTreeSet<String>, Failure> {
     let used = |name: &str| {
         let mut sets = templates.iter().flat_map(|template| &template.sets);
@@ -81,11 +81,11 @@ pub fn providers_of(cx: &Cx, templates: &[ClusterTemplate]) -> Result<BTreeSet<S
     Ok(used.filter_map(|class| class.provider_id().map(str::to_owned)).collect())
 }
 
-/// The machines of the classes that the templates use, with those of the files that were `given`; `None` for a class that takes
-/// machines by their labels. Without a project the classes are those that were given.
+/// Returns the machines of the classes that the templates use, from the project and the `given` files; `None` for a class that
+/// selects machines by their labels. Without a project, only the given files are read.
 ///
 /// # Errors
-/// [`Code::NotFound`] for a class that no file describes, [`Code::Invalid`] for one that says too little or wrong.
+/// Fails with [`Code::NotFound`] if no file defines a class, or with [`Code::Invalid`] if a class is incomplete or wrong.
 pub fn needed_classes(
     cx: &Cx,
     templates: &[ClusterTemplate],
@@ -95,7 +95,7 @@ pub fn needed_classes(
     if cx.paths.is_project() {
         known.extend(classes(cx)?);
     }
-    // The first of two of one name counts, as everywhere.
+    // If two classes have the same name, the first one counts, as everywhere.
     let by_name: BTreeMap<&str, &Class> = known.iter().rev().map(|class| (class.class.id.as_str(), class)).collect();
     let ids = cx.provider_ids();
     let mut needed = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! Changes of the project's own files: written whole, a key of `docker/.env` set, the mode restricted.
+//! Changes to the project's own files: writing a whole file, setting a key of `docker/.env`, restricting the mode.
 
 use std::path::{Path, PathBuf};
 
@@ -8,14 +8,14 @@ use domain::secret::Secret;
 use domain::spec::env::EnvFile;
 use runtime::files;
 
-/// A file that was checked, with the bytes that it had then.
+/// A file that was checked, with its contents at that time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckedFile {
     pub path: PathBuf,
     pub bytes: Vec<u8>,
 }
 
-/// Writes a file, whole, with this mode.
+/// Writes a whole file with this mode.
 pub fn write<'a>(
     verb: &'static str,
     (path, shown): (PathBuf, impl Into<String>),
@@ -30,7 +30,7 @@ pub fn write<'a>(
     })
 }
 
-/// Replaces a file by a changed copy of what was read, unless somebody else has changed it since.
+/// Replaces a file with a changed copy of what was read, unless it has changed since.
 pub fn replace<'a>(
     read: CheckedFile,
     shown: impl Into<String>,
@@ -45,7 +45,6 @@ pub fn replace<'a>(
     })
 }
 
-/// Removes a file.
 pub fn remove<'a>(
     (path, shown): (PathBuf, impl Into<String>),
     effect: impl Into<String>,
@@ -57,10 +56,10 @@ pub fn remove<'a>(
     })
 }
 
-/// Refuses to go on with a file that is not what was checked.
+/// Refuses to continue if a file has changed since it was checked.
 ///
 /// # Errors
-/// [`Code::Conflict`] with the path.
+/// Fails with [`Code::Conflict`] and the path.
 pub fn same(cx: &Cx, checked: &CheckedFile) -> Result<(), Failure> {
     if files::read_if_there(&checked.path)?.as_deref() == Some(&checked.bytes) {
         return Ok(());
@@ -70,10 +69,10 @@ pub fn same(cx: &Cx, checked: &CheckedFile) -> Result<(), Failure> {
         .hint("run the same command again"))
 }
 
-/// What is done to a file that the call itself names: it is created, or updated where it `is` one of those.
+/// Returns the verb for writing a file named on the command line: it is created, or updated if `is` accepts its contents.
 ///
 /// # Errors
-/// [`Code::Conflict`] for a file that is not `what`; when it cannot be written.
+/// Fails with [`Code::Conflict`] if the file is not `what`, or if it cannot be written.
 pub fn named_by_call(cx: &Cx, file: &Path, what: &str, is: impl FnOnce(&str) -> bool) -> Result<&'static str, Failure> {
     let there = files::read_if_there(file)?;
     let verb = if there.is_some() { "update" } else { "create" };
@@ -85,10 +84,10 @@ pub fn named_by_call(cx: &Cx, file: &Path, what: &str, is: impl FnOnce(&str) -> 
     Ok(verb)
 }
 
-/// Writes a file that a `-create` task made for the operator; nothing when it holds `contents` already.
+/// Writes a file that a `-create` task generated for the operator; `None` if the file already has these `contents`.
 ///
 /// # Errors
-/// [`Code::Conflict`] for one that differs, unless `force`d; `use_it` says what can be done with it as it is.
+/// Fails with [`Code::Conflict`] if the file differs, unless `force` is set; `hint` and `next` then suggest what to do.
 pub fn create<'a>(
     cx: &Cx,
     path: &Path,
@@ -111,7 +110,7 @@ pub fn create<'a>(
     }
 }
 
-/// Takes a file from everyone but its owner; nothing when it is private or absent.
+/// Restricts a file to its owner; `None` if it is private already or does not exist.
 pub fn protect<'a>(path: PathBuf, shown: &str) -> Option<Change<'a>> {
     let mode = files::mode(&path).filter(|mode| mode & 0o077 != 0)?;
     let effect = format!("mode 0600 instead of {mode:04o}");
@@ -121,22 +120,22 @@ pub fn protect<'a>(path: PathBuf, shown: &str) -> Option<Change<'a>> {
     }))
 }
 
-/// Sets a key of `docker/.env`, or of the file of a further provider.
+/// Sets a key of `docker/.env`, or of the file of an further provider.
 pub fn set_env_key<'a>(cx: &Cx, key: &'static str, value: Secret, effect: &str, undo: &str) -> Change<'a> {
     Change::new("set", cx.settings.place(key), effect, undo, move |cx| write_env_key(cx, key, &value, "written"))
 }
 
-/// A file is replaced as a whole, so that another name of it keeps the old contents.
+/// Warns that another hard link keeps the old contents, because the file is replaced as a whole.
 fn replaced(what: &str, names: u64) -> String {
     let more = "; its other hard link keeps the old contents (`ln -s` makes one that follows)";
     if names > 1 { format!("{what}{more}") } else { what.to_owned() }
 }
 
-/// Writes one key of `docker/.env`, or of the file of a further provider, read afresh: the file may have changed since the task began. Returns `what` was done, in
-/// words.
+/// Writes one key of `docker/.env`, or of the file of an further provider. The file is read again, as it may have changed
+/// since the task started. Returns a description that starts with `what`.
 ///
 /// # Errors
-/// [`Code::NotFound`] when there is no such file; when it cannot be read or written.
+/// Fails with [`Code::NotFound`] if there is no such file, or if it cannot be read or written.
 pub fn write_env_key(cx: &Cx, key: &str, value: &Secret, what: &str) -> anyhow::Result<String> {
     let own = cx.settings.own(key).map(|(own, _)| own);
     let path = if own.is_some() { cx.paths.provider_env() } else { cx.paths.env() };

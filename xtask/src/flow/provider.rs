@@ -1,4 +1,4 @@
-//! The provider: whether Omni hears from it, the waits until it does, its key, and its last known health.
+//! The provider: its registration with Omni, the waits for it, its key, and its last known health.
 
 use std::cell::{Cell, OnceCell};
 use std::collections::BTreeSet;
@@ -23,12 +23,12 @@ use runtime::tool::proxmox::{Proxmox, Token};
 use runtime::triage::{self, Issues};
 use runtime::wait::{self, Poll};
 
-/// The provider in messages: by its ID where there is more than one.
+/// Names the provider in messages: by its ID if there is more than one.
 pub fn named(cx: &Cx) -> String {
     cx.settings.provider.as_ref().map_or("the provider".to_owned(), |id| format!("the provider `{id}`"))
 }
 
-/// `text` with the further provider of this context in every command that works on one.
+/// Adds `--provider` with the further provider of this context to every command in `text` that works on a provider.
 pub fn addressed(cx: &Cx, text: &str) -> String {
     let Some(id) = &cx.settings.provider else { return text.to_owned() };
     let tasks = [
@@ -46,16 +46,16 @@ pub fn addressed(cx: &Cx, text: &str) -> String {
     })
 }
 
-/// A failure of one provider, with its commands [`addressed`].
+/// Applies [`addressed`] to the commands in a failure of one provider.
 pub fn of_this(cx: &Cx, failure: Failure) -> Failure {
     let next = failure.next.iter().map(|next| addressed(cx, next)).collect();
     Failure { hint: addressed(cx, &failure.hint), cause: addressed(cx, &failure.cause), next, ..failure }
 }
 
-/// The context of the provider `id`, one of this project or, with `new`, a further one that is about to be set up.
+/// Returns the context of the provider `id`: one of this project or, with `new`, a further one that is about to be set up.
 ///
 /// # Errors
-/// [`Code::NotFound`] with those that there are; [`Code::Prerequisite`] for a further one before the first.
+/// Fails with [`Code::NotFound`] and the known IDs, or with [`Code::Prerequisite`] for a further provider before the first.
 pub fn choose(cx: &Cx, id: &str, new: bool) -> Result<Cx, Failure> {
     let ids = cx.provider_ids();
     if ids.iter().any(|known| known == id) {
@@ -78,10 +78,10 @@ pub fn choose(cx: &Cx, id: &str, new: bool) -> Result<Cx, Failure> {
     cx.of_provider(id)
 }
 
-/// Runs `one` for each provider in force, under a heading where there are several; one that fails stops none of the others.
+/// Runs `one` for each selected provider, under a heading if there are several. A failure does not stop the others.
 ///
 /// # Errors
-/// The first failure.
+/// Returns the first failure.
 pub fn each(cx: &Cx, one: impl Fn(&Cx) -> anyhow::Result<Outcome>) -> anyhow::Result<Outcome> {
     let all = cx.providers()?;
     if let [only] = all.as_slice() {
@@ -117,12 +117,12 @@ pub fn each(cx: &Cx, one: impl Fn(&Cx) -> anyhow::Result<Outcome>) -> anyhow::Re
     let Some((first, others)) = failures.split_first() else {
         return Ok(Outcome { summary: summaries.join("; "), ..outcome }.with(data));
     };
-    // The document has them in its steps.
+    // With JSON output, the document already has them in its steps.
     others.iter().filter(|_| !cx.ui.json()).for_each(|failure| cx.ui.fail(failure));
     Err(first.clone().with(data).into())
 }
 
-/// A context for each provider of this project that makes these machines, by their providers' IDs; the same one where none does.
+/// Returns a context for each provider of this project among these IDs, or `cx` itself if there is none.
 pub fn sites<'a>(cx: &Cx, ids: impl Iterator<Item = &'a str>) -> Vec<Cx> {
     let (ids, known): (BTreeSet<&str>, _) = (ids.collect(), cx.provider_ids());
     let own = ids.into_iter().filter(|id| known.iter().any(|known| known == id));
@@ -130,18 +130,18 @@ pub fn sites<'a>(cx: &Cx, ids: impl Iterator<Item = &'a str>) -> Vec<Cx> {
     if found.is_empty() { vec![cx.clone()] } else { found }
 }
 
-/// The context of the only one of these, or that of all providers.
+/// Returns the only one of these contexts, or that of all providers.
 pub fn of_sites(cx: &Cx, sites: &[Cx]) -> Cx {
     if let [one] = sites { one.clone() } else { cx.clone() }
 }
 
-/// The context of the provider that makes these machines; the same for one that is not of this project, and where there is more
-/// than one.
+/// Returns the context of the provider that creates these machines; `cx` itself if the provider is not of this project, or if
+/// there is more than one.
 pub fn of_machines<'a>(cx: &Cx, ids: impl Iterator<Item = &'a str>) -> Cx {
     of_sites(cx, &sites(cx, ids))
 }
 
-/// The providers of a cluster, by the machines that Omni asks for.
+/// Returns a context for each provider of a cluster, according to its machine requests in Omni.
 pub fn of_cluster(cx: &Cx, omnictl: Result<&Omnictl<'_>, &Failure>, cluster: &str) -> Vec<Cx> {
     let Some(omnictl) = omnictl.ok().filter(|_| cx.provider_ids().len() > 1) else { return vec![cx.clone()] };
     let of = format!("omni.sidero.dev/cluster={cluster}");
@@ -149,7 +149,7 @@ pub fn of_cluster(cx: &Cx, omnictl: Result<&Omnictl<'_>, &Failure>, cluster: &st
     sites(cx, requests.iter().map(|request| request.text(&["providerid"])))
 }
 
-/// A provider without a container: one that was set up before comes back with the stack.
+/// The failure for a provider without a container; one that was set up before comes back with the stack.
 pub fn no_container(cx: &Cx, containers: &[Container]) -> Failure {
     let failure = Failure::new(Code::Failed, format!("{} has no container", named(cx)))
         .cause(if containers.is_empty() { "the stack is not up" } else { "the rest of the stack is up" });
@@ -159,16 +159,16 @@ pub fn no_container(cx: &Cx, containers: &[Container]) -> Failure {
     }
 }
 
-/// What Omni knows of the provider; `None` when it was never created there. Where its flag and its heartbeat contradict each
-/// other, the age of the heartbeat is taken again by Omni's own clock.
+/// Returns the state of the provider in Omni; `None` if it was never created there. If its flag and its heartbeat contradict each
+/// other, the age of the heartbeat is computed again by Omni's clock.
 ///
 /// # Errors
-/// Those of omnictl.
+/// Returns an error if omnictl fails.
 pub fn registration(cx: &Cx, omnictl: &Omnictl<'_>, id: &str) -> Result<Option<ProviderHealth>, Failure> {
     let (combined, heartbeat) =
         both(|| omnictl.get("infraprovidercombinedstatus", id), || omnictl.get("infraproviderhealthstatuses", id));
     let Some(combined) = combined? else { return Ok(None) };
-    // The flag is there without it.
+    // The flag is known even without the heartbeat.
     let heartbeat = heartbeat.unwrap_or(None);
     let local = cx.now();
     let health = ProviderHealth::of(&combined, heartbeat.as_ref(), local);
@@ -181,21 +181,21 @@ pub fn registration(cx: &Cx, omnictl: &Omnictl<'_>, id: &str) -> Result<Option<P
     Ok(Some(there.map_or(health, |now| ProviderHealth::of(&combined, heartbeat.as_ref(), now))))
 }
 
-/// When Omni last heard from the provider, as it says it; `None` when it never did. Only compared for being another one:
+/// Returns when Omni last heard from the provider, in Omni's own form; `None` if it never did. Compare it only for equality, as
 /// clocks may differ.
 ///
 /// # Errors
-/// Those of omnictl.
+/// Returns an error if omnictl fails.
 pub fn heartbeat(omnictl: &Omnictl<'_>, id: &str) -> Result<Option<Value>, Failure> {
     let found = omnictl.get("infraproviderhealthstatuses", id)?;
     Ok(found.map(|found| found.at(&["lastheartbeattimestamp"]).clone()))
 }
 
-/// Waits until Omni hears from the provider; a container that ended ends the wait. `before` is the last heartbeat of the
-/// provider that was replaced: it counts as connected for 31 s after its end, and proves nothing of the new one.
+/// Waits until Omni hears from the provider; fails if its container exits meanwhile. `before` is the last heartbeat of the
+/// provider that was replaced: that one counts as connected for 31 s after its end, which proves nothing about the new one.
 ///
 /// # Errors
-/// [`Code::Timeout`], or what the provider's log says.
+/// Fails with [`Code::Timeout`], or with the cause from the provider's log.
 fn wait_for_registration(
     cx: &Cx,
     omnictl: &Omnictl<'_>,
@@ -211,15 +211,15 @@ fn wait_for_registration(
         };
         Ok((health, fresh))
     };
-    // Whether the provider runs and only its heartbeat is missing.
+    // True if the provider runs and only its heartbeat is missing.
     let silent = Cell::new(false);
-    // When Omni first answered in this wait.
+    // When Omni first responded in this wait.
     let answered = OnceCell::new();
     let up = || running(cx, answered.get_or_init(Instant::now).elapsed() < CATCHES_UP);
     let result = cx.wait(&what, REGISTRATION, || {
         silent.set(false);
         let (health, fresh) = match seen() {
-            // The stack was recreated and Omni with it: until it is back, that is what is waited for.
+            // Omni was recreated with the stack; wait until it is back.
             Err(failure) if matches!(failure.code, Code::Unreachable | Code::Timeout) => {
                 return Ok(Poll::Waiting(format!("waiting for Omni to come back: {}", failure.message)));
             }
@@ -256,7 +256,7 @@ fn wait_for_registration(
     })
 }
 
-/// As [`ProviderHealth::words`], without an age that grows from look to look.
+/// Like [`ProviderHealth::words`], but without an age that changes with each poll.
 fn steady(health: &ProviderHealth) -> String {
     match health.heartbeat_age {
         Some(_) if health.initialized && !health.connected => "its last heartbeat is more than 31 s old".to_owned(),
@@ -264,22 +264,22 @@ fn steady(health: &ProviderHealth) -> String {
     }
 }
 
-/// How long the provider must stay up to have been accepted: it asks Omni for its types and registers before it settles, and
-/// ends with `Error:` when Omni refuses it or does not answer (omni v1.9.3 `client/pkg/infra/infra.go` Run).
+/// How long the provider must stay up before it counts as accepted. It reads its types from Omni and registers before it settles,
+/// and exits with `Error:` if Omni refuses it or does not respond (omni v1.9.3 `client/pkg/infra/infra.go` Run).
 const SETTLED: Duration = Duration::from_secs(30);
 
 /// The first line of the provider's log (omni-infra-provider-proxmox 0d9fd58 `main.go:117`).
 const STARTS: &str = "starting infra provider";
 
-/// How long the provider may restart after Omni has come back: it ends while Omni does not answer, and docker doubles its
-/// pause before each start, from 0.1 s to 60 s (moby `restartmanager.go`).
+/// How long the provider may keep restarting after Omni is back: it exits while Omni does not respond, and docker doubles its
+/// delay before each start, from 0.1 s to 60 s (moby `restartmanager.go`).
 const CATCHES_UP: Duration = Duration::from_secs(75);
 
-/// What is waited for while it does.
+/// The progress message meanwhile.
 const RESTARTS: &str = "waiting for docker to restart the provider, which ended while Omni did not answer";
 
-/// Waits until the provider has started and stayed up: all that can be known when Omni cannot be asked. A container that
-/// was recreated has a new log: two starts in it are a loop.
+/// Waits until the provider has started and stayed up, which is all that can be checked if Omni cannot be queried. A recreated
+/// container has a new log, so two starts in it are a restart loop.
 fn wait_for_start(cx: &Cx) -> anyhow::Result<StepResult<()>> {
     let begun = Instant::now();
     cx.wait("the start of the provider", REGISTRATION, || {
@@ -305,10 +305,10 @@ fn wait_for_start(cx: &Cx) -> anyhow::Result<StepResult<()>> {
     })
 }
 
-/// The provider's container; a failure when it has ended, unless it is `catching_up` with an Omni that was away.
+/// Returns the provider's container. Fails if it has exited, unless it is `catching_up` after Omni was away.
 ///
 /// # Errors
-/// Those of docker; [`Code::Failed`] with what its log says.
+/// Returns an error if docker fails, or [`Code::Failed`] with the cause from its log.
 fn running(cx: &Cx, catching_up: bool) -> Result<Container, Failure> {
     let containers = Compose::find(cx)?.containers()?;
     if let Some(failure) = omni_stack::sidecar_ended(&containers) {
@@ -327,10 +327,10 @@ fn running(cx: &Cx, catching_up: bool) -> Result<Container, Failure> {
     }
 }
 
-/// Whether this is a provider, and docker restarts it because Omni did not answer.
+/// Returns true if this is a provider that docker is restarting because Omni did not respond.
 ///
 /// # Errors
-/// Those of docker.
+/// Returns an error if docker fails.
 pub fn catches_up(cx: &Cx, container: &Container) -> Result<bool, Failure> {
     let restarts = Compose::is_provider(&container.service) && container.state == "restarting";
     Ok(restarts && provider_log::omni_was_away(&Compose::find(cx)?.log(&container.service, 20)?))
@@ -339,7 +339,7 @@ pub fn catches_up(cx: &Cx, container: &Container) -> Result<bool, Failure> {
 /// Waits until docker has restarted the provider.
 ///
 /// # Errors
-/// [`Code::Timeout`]; [`Code::Failed`] with what its log says when it ends although Omni answers.
+/// Fails with [`Code::Timeout`], or with [`Code::Failed`] and the cause from its log if it exits although Omni responds.
 pub fn wait_until_up(cx: &Cx, limit: Duration) -> anyhow::Result<StepResult<()>> {
     let begun = Instant::now();
     let each = cx.providers()?;
@@ -355,7 +355,7 @@ pub fn wait_until_up(cx: &Cx, limit: Duration) -> anyhow::Result<StepResult<()>>
     })
 }
 
-/// The last lines of the provider's log explain what its container's state does not.
+/// Adds the cause from the last lines of the provider's log, which the state of its container does not show.
 pub fn explain_by_log(cx: &Cx, mut failure: Failure) -> Failure {
     let log = Compose::find(cx).and_then(|compose| compose.log(&cx.settings.provider_service(), 20));
     let (Ok(log), Ok(issues)) = (log, Issues::of_provider(cx)) else { return failure };
@@ -370,16 +370,16 @@ pub fn explain_by_log(cx: &Cx, mut failure: Failure) -> Failure {
     failure
 }
 
-/// The look at everything, where nothing else leads to the cause.
+/// The task that examines everything, for failures without a more specific next step.
 pub const EXPLAIN: &str = "cargo xtask cluster-explain";
 
-/// Whether this project has a cluster: one whose creation timed out is not in the state, and its template is there.
+/// Returns true if this project has a cluster. One whose creation timed out is not in the state, but has its template.
 pub fn has_clusters(cx: &Cx) -> bool {
     !cx.settings.state.list("clusters").is_empty()
         || project_classes::templates_in_use(cx).is_ok_and(|found| !found.is_empty())
 }
 
-/// Where a healthy provider leads: to the first thing that is missing, and at the end to the look at everything.
+/// The next step after a healthy provider: whatever is missing first, or the task that examines everything.
 pub fn onward(cx: &Cx) -> &'static str {
     match !cx.settings.state.list("machine_classes").is_empty() {
         _ if has_clusters(cx) => EXPLAIN,
@@ -388,18 +388,18 @@ pub fn onward(cx: &Cx) -> &'static str {
     }
 }
 
-/// As [`remember_health`]; a state that cannot be written is a warning beside what was found, not instead of it.
+/// Like [`remember_health`], but only warns if the state cannot be written, so that the result is still reported.
 pub fn note_health(cx: &Cx, health: &str) {
     if let Err(error) = remember_health(cx, health) {
         cx.ui.note("state", "the state", Status::Warning, Failure::of(&error).to_string());
     }
 }
 
-/// Keeps the provider's health in the state for those who only want the last known one. A changing task that holds the
-/// lock writes the state itself, and this one does not wait for it.
+/// Saves the provider's health in the state, for commands that only need the last known one. Does not wait for the lock: a task
+/// that makes changes may have it, and writes the state itself.
 fn remember_health(cx: &Cx, health: &str) -> anyhow::Result<()> {
     let Ok(_lock) = cx.lock_now() else { return Ok(()) };
-    // The state has one health: of the only provider, or of all together.
+    // The state has a single health: that of the only provider, or of all together.
     if cx.dry_run || cx.settings.provider.is_some() {
         return Ok(());
     }
@@ -410,7 +410,7 @@ fn remember_health(cx: &Cx, health: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Has Omni make a key for the provider `id` and stores it in `docker/.env`. `exists`: Omni knows the provider already.
+/// Has Omni create a key for the provider `id`, and stores it in `docker/.env`. `exists`: Omni already has the provider.
 pub fn create_key(cx: &Cx, id: String, exists: bool) -> Change<'static> {
     let undo = match exists {
         true => "nothing to undo: the provider stays, and its older keys stay valid".to_owned(),
@@ -426,8 +426,8 @@ pub fn create_key(cx: &Cx, id: String, exists: bool) -> Change<'static> {
     })
 }
 
-/// A key for the provider `id`, whatever is there of it: `infraprovider create` makes first the provider and then its
-/// account, so that one may be there without the other (omni v1.9.3 `client/pkg/omnictl/infraprovider.go`).
+/// Creates a key for the provider `id`, whatever already exists of it: `infraprovider create` creates the provider first and then
+/// its account, so one may exist without the other (omni v1.9.3 `client/pkg/omnictl/infraprovider.go`).
 fn new_key(omnictl: &Omnictl<'_>, id: &str, exists: bool) -> Result<Secret, Failure> {
     let made = match exists {
         true => omnictl.renew_provider_key(id),
@@ -445,10 +445,10 @@ fn new_key(omnictl: &Omnictl<'_>, id: &str, exists: bool) -> Result<Secret, Fail
     }
 }
 
-/// Waits until Omni hears from the provider, or, where Omni cannot be asked, until it has started and stays up.
+/// Waits until Omni hears from the provider, or, if Omni cannot be queried, until it has started and stays up.
 ///
 /// # Errors
-/// [`Code::Timeout`], or what the provider's log says.
+/// Fails with [`Code::Timeout`], or with the cause from the provider's log.
 pub fn verify(cx: &Cx, omnictl: Option<&Omnictl<'_>>, id: &str, before: Option<&Value>) -> anyhow::Result<()> {
     match omnictl {
         Some(omnictl) => cx.ui.step("registration", format!("Wait until provider `{id}` registers with Omni"), || {
@@ -458,10 +458,10 @@ pub fn verify(cx: &Cx, omnictl: Option<&Omnictl<'_>>, id: &str, before: Option<&
     }
 }
 
-/// Whether Omni has a connected provider, if it can be asked.
+/// Returns true if the provider is connected to Omni, or if Omni cannot be queried.
 ///
 /// # Errors
-/// Those of omnictl.
+/// Returns an error if omnictl fails.
 pub fn is_well(cx: &Cx, id: &str) -> anyhow::Result<bool> {
     match Omnictl::find(cx) {
         Ok(omnictl) => Ok(registration(cx, &omnictl, id)?.is_some_and(|health| health.well())),
@@ -469,13 +469,13 @@ pub fn is_well(cx: &Cx, id: &str) -> anyhow::Result<bool> {
     }
 }
 
-/// From a recreated container to the first heartbeat takes seconds; pulling its image may have taken longer, before.
+/// Time limit for the first heartbeat of a recreated container; it takes seconds, as its image has already been pulled.
 const REGISTRATION: Duration = Duration::from_secs(120);
 
 /// Writes `docker/config.yaml` from its example, with this login to Proxmox.
 ///
 /// # Errors
-/// When the example is gone, or has no place for the login.
+/// Returns an error if the example is missing, or has no place for the login.
 pub fn create_config<'a>(cx: &Cx, proxmox: &Proxmox, token: &Token) -> Result<Change<'a>, Failure> {
     let example = cx.read(&cx.paths.config_example(), "restore it from the repository")?;
     let (example, url) = (String::from_utf8_lossy(&example), config::with_api_path(&proxmox.url));
@@ -488,11 +488,11 @@ pub fn create_config<'a>(cx: &Cx, proxmox: &Proxmox, token: &Token) -> Result<Ch
 /// The compose file of a further provider.
 const SERVICE: &str = include_str!("../../data/provider-service.yaml");
 
-/// The files that make docker/compose.yaml start this further provider, with the list of all of them last: until it names
-/// them they do nothing.
+/// Returns the changes to the files that make docker/compose.yaml start this further provider. The list of all providers comes
+/// last: the other files have no effect until it names them.
 ///
 /// # Errors
-/// When one of them cannot be read.
+/// Returns an error if one of them cannot be read.
 pub fn create_service(cx: &Cx, id: &str) -> Result<Vec<Change<'static>>, Failure> {
     let list = cx.paths.providers().join("compose.yaml");
     let mut ids = further_providers(&cx.paths, &cx.settings.env_file);
@@ -521,10 +521,10 @@ pub fn create_service(cx: &Cx, id: &str) -> Result<Vec<Change<'static>>, Failure
     Ok(changes)
 }
 
-/// From the start of a container to its first heartbeat: Omni v1.4.9 and provider 0d9fd58 took up to 30 s.
+/// From the start of a container to its first heartbeat: up to 30 s with Omni v1.4.9 and provider 0d9fd58.
 pub const FIRST_HEARTBEAT: Duration = Duration::from_secs(45);
 
-/// Waits for the heartbeat of a provider that has just started; `None` where the operator's limit comes first.
+/// Waits for the heartbeat of a provider that has just started; `None` if the operator's timeout expires first.
 pub fn first_heartbeat(
     cx: &Cx,
     omnictl: &Omnictl<'_>,

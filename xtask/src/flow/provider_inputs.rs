@@ -1,4 +1,4 @@
-//! What `provider-setup` works with: from flags, environment, files and, on a terminal, from the operator.
+//! The inputs of `provider-setup`: from flags, environment, files and, on a terminal, from prompts.
 
 use std::time::{Duration, SystemTime};
 
@@ -15,27 +15,26 @@ use runtime::settings::{Lookup, Origin};
 use runtime::tool::omnictl::Omnictl;
 use runtime::tool::proxmox::{Login, Proxmox, Token};
 
-/// What the task works with, once everything is known.
+/// The values that the task needs, complete.
 pub struct ProviderInputs {
     pub id: String,
     pub omni: String,
     pub proxmox: Proxmox,
-    /// Whether `docker/config.yaml` is there already.
+    /// `docker/config.yaml` already exists.
     pub configured: bool,
     pub ca_file: Option<String>,
 }
 
-/// Where the provider's key comes from.
 pub enum ProviderKey {
-    /// It is in `docker/.env`.
+    /// The key is in `docker/.env`.
     Stored,
-    /// It was given, and must be stored.
+    /// The key was given, and must be stored.
     Given(Secret),
-    /// Omni makes it; the provider may exist there already.
+    /// Omni creates the key; the provider may already exist there.
     Made { exists: bool },
 }
 
-/// All values, from flags, environment, files and, on a terminal, from the operator.
+/// Gathers all values from flags, environment, files and, on a terminal, from prompts.
 pub fn gather(args: &ProviderSetup, cx: &Cx) -> anyhow::Result<ProviderInputs> {
     let id = cx.settings.provider_id(args.provider_id.as_deref());
     name::check_existing("provider", &id.value)?;
@@ -59,7 +58,7 @@ fn missing(name: &str, flag: &str, env: &str) -> MissingValue {
     MissingValue { env: Some(env.to_owned()), ..MissingValue::flag(name, flag) }
 }
 
-/// Refuses an address with a login in it, which is shown to everyone and kept in the state.
+/// Refuses an address that contains a login, because addresses are shown to everyone and kept in the state.
 fn without_login(address: &str, example: &str) -> Result<(), Failure> {
     match config::login_in(address) {
         None => Ok(()),
@@ -69,7 +68,7 @@ fn without_login(address: &str, example: &str) -> Result<(), Failure> {
     }
 }
 
-/// The address of Omni, whose scheme may be left out.
+/// Parses the address of Omni; the scheme is optional.
 fn omni_address(text: &str) -> Result<String, Failure> {
     without_login(text, "https://omni.example.ts.net")?;
     values::https_address(text, None).map_err(|why| {
@@ -79,7 +78,7 @@ fn omni_address(text: &str) -> Result<String, Failure> {
     })
 }
 
-/// The address of Proxmox without `/api2/json`; scheme and port may be left out.
+/// Parses the address of Proxmox, and removes `/api2/json`; scheme and port are optional.
 fn proxmox_address(text: &str) -> Result<String, Failure> {
     without_login(text, "https://pve.example.com:8006")?;
     let address = config::without_api_path(text);
@@ -92,7 +91,7 @@ fn proxmox_address(text: &str) -> Result<String, Failure> {
     })
 }
 
-/// Proxmox as `docker/config.yaml` reaches it. The file is the provider's truth: what is asked for differently is refused.
+/// Returns Proxmox as configured in `docker/config.yaml`. The provider uses that file, so a flag that contradicts it is refused.
 fn configured_proxmox(args: &ProviderSetup, cx: &Cx, text: &str) -> anyhow::Result<Proxmox> {
     let shown = cx.paths.show(&cx.paths.config());
     let found = ProviderConfig::parse(&shown, text)?;
@@ -110,7 +109,7 @@ fn configured_proxmox(args: &ProviderSetup, cx: &Cx, text: &str) -> anyhow::Resu
     Ok(proxmox)
 }
 
-/// Proxmox as flags, environment or the operator give it, to be written into `docker/config.yaml`.
+/// Returns Proxmox from flags, environment or prompts, to be written to `docker/config.yaml`.
 fn given_proxmox(
     args: &ProviderSetup,
     cx: &Cx,
@@ -149,14 +148,14 @@ fn given_proxmox(
     Ok(proxmox)
 }
 
-/// The key that there is or that Omni can make; `None` when only the operator can help.
+/// Returns the existing key, or how Omni can create one; `None` if only the operator can provide it.
 pub fn find_key(cx: &Cx, id: &str) -> anyhow::Result<StepResult<Option<ProviderKey>>> {
     let now = SystemTime::now();
     let lookup = Lookup { env: Some("OMNI_INFRA_PROVIDER_KEY"), ..Lookup::default() };
     if let Some(found) = cx.settings.find(lookup) {
         let info = key::check_provider_key(&found.value, id, &found.origin.to_string(), now).map_err(|failure| {
             match found.origin {
-                // A new key in docker/.env would not be looked at.
+                // A new key in docker/.env would be ignored.
                 Origin::Environment(name) => {
                     let hint = format!("{}; first `unset {name}`, which counts before docker/.env", failure.hint);
                     failure.hint(hint.trim_start_matches("; ").to_owned())
@@ -179,7 +178,7 @@ pub fn find_key(cx: &Cx, id: &str) -> anyhow::Result<StepResult<Option<ProviderK
         Ok(omnictl) => {
             let exists = omnictl.get("infraproviders", id)?.is_some();
             if !exists {
-                // Omni 1.10 and later create no other.
+                // Omni 1.10 and later do not create providers with other names.
                 name::check("provider", id)?;
             }
             let detail = if exists {
@@ -196,7 +195,7 @@ pub fn find_key(cx: &Cx, id: &str) -> anyhow::Result<StepResult<Option<ProviderK
     }
 }
 
-/// The key from the operator, who finds it in Omni.
+/// Prompts for the key, which the operator gets from Omni.
 pub fn ask_for_key(cx: &Cx, inputs: &ProviderInputs) -> anyhow::Result<ProviderKey> {
     let missing = MissingValue::secret("the provider's key", "OMNI_INFRA_PROVIDER_KEY");
     let page = format!("{}/settings/infraproviders", inputs.omni);

@@ -1,4 +1,4 @@
-//! The provider's log, which says why machines do not come or go: Omni overwrites what the provider reports with each try.
+//! The provider's log, which shows why machines are not created or deleted: Omni overwrites the reported error with each retry.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use runtime::triage::Issues;
 
-/// As many lines as a provider with a dozen requests writes in an hour of retries.
+/// Number of lines to read: what a provider with a dozen requests logs in an hour of retries.
 pub const TAIL: u32 = 400;
 /// An error line of the provider (zap's JSON).
 #[derive(Debug, Default, Clone, PartialEq, Eq, Deserialize)]
@@ -27,8 +27,8 @@ pub struct ProviderError {
     task: String,
 }
 
-/// The node that the provider chose for a request, and the task that fetches its image: Omni keeps neither where anybody can
-/// read it.
+/// Returns the node that the provider chose for a request, and the task that downloads its image. Omni stores neither where a
+/// client could read it.
 pub fn placement(log: &str, request: &str) -> (Option<String>, Option<String>) {
     let mut found = (None, None);
     for line in log.lines().filter(|line| line.contains(request)).filter_map(entry).filter(|line| line.id == request) {
@@ -42,12 +42,12 @@ pub fn placement(log: &str, request: &str) -> (Option<String>, Option<String>) {
     found
 }
 
-/// The JSON of a line of the log, behind what docker puts before it.
+/// Parses the JSON of a log line, after the prefix that docker adds.
 fn entry(raw: &str) -> Option<ProviderError> {
     serde_json::from_str(&raw[raw.find('{')?..]).ok()
 }
 
-/// The errors about machine requests of the cluster, the newest first, without those of a request that went well since.
+/// Returns the errors about machine requests of the cluster, newest first, without those of requests that have succeeded since.
 pub fn errors(log: &str, cluster: &str) -> Vec<(ProviderError, String)> {
     let own = format!("{cluster}-");
     let mut found: Vec<(ProviderError, String)> = Vec::new();
@@ -58,7 +58,7 @@ pub fn errors(log: &str, cluster: &str) -> Vec<(ProviderError, String)> {
             found.retain(|(old, _)| old.id != line.id);
         }
         if line.level == "error" && !line.error.is_empty() {
-            // `reconcile failed` repeats what `machine provision failed` said before, without the step.
+            // `reconcile failed` repeats the error of `machine provision failed`, without the step.
             let older = found.iter().position(|(old, _)| (&old.id, &old.error) == (&line.id, &line.error));
             let older = older.map(|at| found.remove(at)).filter(|_| line.step.is_empty());
             found.insert(0, older.unwrap_or_else(|| (line, raw.to_owned())));
@@ -69,27 +69,27 @@ pub fn errors(log: &str, cluster: &str) -> Vec<(ProviderError, String)> {
     found
 }
 
-/// How a step of a request begins in the log.
+/// The message that starts a step of a request in the log.
 const STEP: &str = "running provision step";
 
-/// Whether a request reaches with this line a step that it had not reached before, so that the one which failed went well since.
-/// `steps` has those that were reached, each with its request: a retry begins with the step that failed, or with the first one.
+/// Returns true if this line starts a step that the request had not reached before, so the step that failed has succeeded since.
+/// `steps` has the steps reached so far, with their requests: a retry starts at the step that failed, or at the first one.
 fn went_on(steps: &mut BTreeSet<(String, String)>, line: &ProviderError) -> bool {
     line.msg == STEP && steps.insert((line.id.clone(), line.step.clone()))
 }
 
-/// Whether a request is through with this: a step that only waits is `requeued` (cosi-project/runtime `qruntime.go`).
+/// Returns true if this line completes a request. A step that only waits is `requeued` (cosi-project/runtime `qruntime.go`).
 fn went_well(raw: &str) -> bool {
     raw.contains("machine provision finished")
         || (raw.contains("\"reconcile succeeded\"") && !raw.contains("\"requeued\":true"))
 }
 
-/// The provider's log without the errors about requests that went well since: it tries again by itself.
+/// Returns the provider's log without errors of requests that have succeeded since: the provider retries by itself.
 pub fn unsettled(log: &str) -> String {
     let request = |raw: &str| entry(raw).map(|line| line.id).filter(|id| !id.is_empty());
     let (mut settled, mut steps) = (BTreeSet::new(), BTreeSet::new());
     let mut kept = Vec::new();
-    // Most lines are of no interest: they need not be understood.
+    // Most lines are irrelevant, and are not parsed.
     let lines = log.lines().map(|raw| {
         let step = raw.contains(STEP).then(|| entry(raw)).flatten();
         (raw, went_well(raw) || step.is_some_and(|line| went_on(&mut steps, &line)))
@@ -110,7 +110,7 @@ pub fn unsettled(log: &str) -> String {
     kept.join("\n")
 }
 
-/// Whether the provider last ended because Omni did not answer or its connection broke: docker starts it again, and that is
+/// Returns true if the provider last exited because Omni did not respond or the connection broke. docker restarts it, which is
 /// enough once Omni is back (omni v1.9.3 `client/pkg/infra/infra.go`; cosi-project/runtime).
 pub fn omni_was_away(log: &str) -> bool {
     let last = log.lines().rev().find(|line| line.contains("Error: "));
@@ -120,8 +120,8 @@ pub fn omni_was_away(log: &str) -> bool {
     })
 }
 
-/// The error that tells most: the newest that is known, or that Proxmox's own log can explain, else the newest. What is
-/// tried again after a failure may fail otherwise: the first half of it is done already.
+/// Returns the most informative error: the newest known issue, or one that Proxmox's own log can explain, or else the newest.
+/// A retry may fail differently from the first attempt, which has already done half of the work.
 pub fn most_specific(errors: &[(ProviderError, String)], issues: &Issues) -> Option<(ProviderError, String)> {
     let known = |(line, raw): &&(ProviderError, String)| line.error == "stopped" || !issues.find(raw).is_empty();
     errors.iter().find(known).or(errors.first()).cloned()

@@ -1,4 +1,4 @@
-//! Proxmox as the provider reaches it: its login, and what it has: nodes, storages, bridges and guests.
+//! Proxmox as the provider reaches it: its login, and its nodes, storages, bridges and guests.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -23,11 +23,11 @@ use runtime::settings::Origin;
 use runtime::tool::proxmox::{Login, Proxmox, Token};
 use runtime::ui::Check;
 
-/// The login in `docker/config.yaml`, which is the provider's own; without that file PROXMOX_VE_ENDPOINT with
-/// PROXMOX_VE_API_TOKEN. Where both are there and differ, a step says which one counts.
+/// Returns the login in `docker/config.yaml`, which is the provider's own; without that file, PROXMOX_VE_ENDPOINT with
+/// PROXMOX_VE_API_TOKEN. If both exist and differ, a step reports which one is used.
 ///
 /// # Errors
-/// [`Code::MissingInput`] when there is neither; those of [`proxmox_of`].
+/// Fails with [`Code::MissingInput`] if there is neither, or as in [`proxmox_of`].
 pub fn login(cx: &Cx) -> Result<Proxmox, Failure> {
     let proxmox = login_quietly(cx)?;
     if cx.paths.config().is_file() {
@@ -36,10 +36,10 @@ pub fn login(cx: &Cx) -> Result<Proxmox, Failure> {
     Ok(proxmox)
 }
 
-/// The same without a step.
+/// Like [`login`], without a step.
 ///
 /// # Errors
-/// As [`login`].
+/// See [`login`].
 pub fn login_quietly(cx: &Cx) -> Result<Proxmox, Failure> {
     if let Some(recorded) = &cx.settings.recorded {
         return of_bundle(cx, recorded);
@@ -47,7 +47,7 @@ pub fn login_quietly(cx: &Cx) -> Result<Proxmox, Failure> {
     in_config(cx)?.map_or_else(|| login_of_environment(cx), Ok)
 }
 
-/// The Proxmox of a bundle, which is not logged in to.
+/// Returns the Proxmox recorded in a bundle, without a login.
 fn of_bundle(cx: &Cx, recorded: &OpenedBundle) -> Result<Proxmox, Failure> {
     let site = cx.site();
     let dir = recorded.proxmox_dir(site.as_deref());
@@ -76,15 +76,15 @@ fn login_of_environment(cx: &Cx) -> Result<Proxmox, Failure> {
     Ok(Proxmox::new(endpoint.value.clone(), endpoint.origin.to_string(), Login::Token(token), ca_file))
 }
 
-/// What is kept of a VM in a list of ten thousand.
+/// The fields kept of each VM, in lists of up to ten thousand.
 const KEPT: [&str; 11] =
     ["name", "node", "vmid", "status", "lock", "template", "tags", "maxcpu", "maxmem", "maxdisk", "mem"];
 
-/// The VMs that `wanted` picks of the list that the login may see. Sizes are bytes, states are up to ten seconds old. Each has
-/// the site that [`status::place`] shows.
+/// Returns the VMs that `wanted` selects from those visible to the login. Sizes are in bytes, states are up to ten seconds old.
+/// Each VM has the site that [`status::place`] shows.
 ///
 /// # Errors
-/// As [`Proxmox::pick`].
+/// See [`Proxmox::pick`].
 pub fn list_vms(cx: &Cx, proxmox: &Proxmox, wanted: &dyn Fn(&Value) -> bool) -> Result<status::Selection, Failure> {
     let (purpose, path) = ("listing the virtual machines of Proxmox", "/cluster/resources?type=vm");
     let mut found = proxmox.pick(cx, purpose, path, &KEPT, wanted)?;
@@ -94,10 +94,10 @@ pub fn list_vms(cx: &Cx, proxmox: &Proxmox, wanted: &dyn Fn(&Value) -> bool) -> 
     Ok(found)
 }
 
-/// The ISO images in every storage that the login may see; those of a shared storage once.
+/// Returns the ISO images in every storage visible to the login; those of a shared storage only once.
 ///
 /// # Errors
-/// Those of Proxmox.
+/// Returns an error if Proxmox cannot be queried.
 pub fn images(cx: &Cx, proxmox: &Proxmox) -> Result<Vec<Image>, Failure> {
     let holds = |entry: &Value| {
         let content = entry["content"].as_str().unwrap_or_default();
@@ -126,10 +126,10 @@ pub fn images(cx: &Cx, proxmox: &Proxmox) -> Result<Vec<Image>, Failure> {
     Ok(found)
 }
 
-/// Proxmox with the login of `docker/config.yaml`, the provider's own.
+/// Returns Proxmox with the login of `docker/config.yaml`, the provider's own.
 ///
 /// # Errors
-/// [`Code::Prerequisite`] when there is no such file; those of [`proxmox_of`].
+/// Fails with [`Code::Prerequisite`] if there is no such file, or as in [`proxmox_of`].
 pub fn configured(cx: &Cx) -> Result<Proxmox, Failure> {
     if let Some(recorded) = &cx.settings.recorded {
         return of_bundle(cx, recorded);
@@ -149,10 +149,10 @@ fn in_config(cx: &Cx) -> Result<Option<Proxmox>, Failure> {
     Ok(Some(proxmox))
 }
 
-/// Proxmox as the provider reaches it.
+/// Returns Proxmox with the address and login of the provider's configuration.
 ///
 /// # Errors
-/// [`Code::Invalid`] for a configuration with which the provider would fail later, and say less.
+/// Fails with [`Code::Invalid`] for a configuration with which the provider would fail later, with a less helpful message.
 pub fn proxmox_of(cx: &Cx, config: &ProviderConfig) -> Result<Proxmox, Failure> {
     let shown = cx.paths.show(&cx.paths.config());
     let wrong = |what: String| Failure::new(Code::Invalid, format!("{shown}: {what}"));
@@ -189,7 +189,7 @@ pub fn proxmox_of(cx: &Cx, config: &ProviderConfig) -> Result<Proxmox, Failure> 
         Auth::Token { id, secret } => Login::Token(Token { id: id.clone(), secret: secret.clone() }),
         Auth::Password { user, realm, password } => {
             let (provider, origin) = provider_version(cx, None)?;
-            // go-proxmox v0.4.1, with which v0.1.0 was built, logs in again before the ticket ends.
+            // go-proxmox v0.4.1, with which v0.1.0 was built, logs in again before the ticket expires.
             if provider == Provider::Untagged {
                 return Err(wrong(format!("it logs in as {user} with a password"))
                     .cause(format!("the login's ticket is valid for two hours, and provider {provider} ({origin}) never renews it; after that every call is refused"))
@@ -216,17 +216,17 @@ pub fn proxmox_of(cx: &Cx, config: &ProviderConfig) -> Result<Proxmox, Failure> 
     Ok(proxmox)
 }
 
-/// What to say about a login with a password, which works and is not the best way.
+/// Advises against a login with a password, which works but is not the best choice.
 pub fn by_password(login: &Login) -> Option<String> {
     matches!(login, Login::Password { .. }).then(|| {
         format!("{} logs in with a password: an API token can be limited, replaced and revoked by itself", login.user())
     })
 }
 
-/// What the environment and `docker/.env` say otherwise than `docker/config.yaml`, which counts.
+/// Lists how the environment and `docker/.env` differ from `docker/config.yaml`, which takes precedence.
 pub fn conflicts(cx: &Cx, proxmox: &Proxmox) -> Vec<String> {
     let mut found = Vec::new();
-    // The environment is about the first provider.
+    // The environment describes the first provider.
     if cx.settings.provider.is_some() {
         return found;
     }
@@ -252,7 +252,7 @@ pub fn conflicts(cx: &Cx, proxmox: &Proxmox) -> Vec<String> {
     found
 }
 
-/// A step that says which login counts where two differ.
+/// Reports in a step which login is used if two differ.
 pub fn report_conflicts(cx: &Cx, proxmox: &Proxmox) {
     let found = conflicts(cx, proxmox);
     if !found.is_empty() {
@@ -261,11 +261,11 @@ pub fn report_conflicts(cx: &Cx, proxmox: &Proxmox) {
     }
 }
 
-/// The release of the provider that counts, and who says so: the flag, else the image in `docker/compose.yaml`, else the one
-/// that this kit pins.
+/// Returns the provider's release, and its source: the flag, else the image in `docker/compose.yaml`, else the release that this
+/// kit pins.
 ///
 /// # Errors
-/// When the compose file cannot be read.
+/// Returns an error if the compose file cannot be read.
 pub fn provider_version(cx: &Cx, flag: Option<Provider>) -> Result<(Provider, &'static str), Failure> {
     if let Some(given) = flag {
         return Ok((given, "--provider-version"));
@@ -277,10 +277,10 @@ pub fn provider_version(cx: &Cx, flag: Option<Provider>) -> Result<(Provider, &'
     })
 }
 
-/// Nodes with what they have. What the login may not see is unknown in the result, with the reason.
+/// Reads the nodes with everything they have. What the login may not see is unknown in the result, with the reason.
 ///
 /// # Errors
-/// When Proxmox does not answer, refuses the login, or the task is interrupted.
+/// Returns an error if Proxmox does not respond, refuses the login, or if the task is interrupted.
 pub fn observe(cx: &Cx, proxmox: &Proxmox) -> anyhow::Result<Inventory> {
     let version = cx.ui.step("proxmox", "Check that Proxmox answers", || {
         let version = proxmox.version(cx)?;
@@ -314,10 +314,10 @@ pub fn observe(cx: &Cx, proxmox: &Proxmox) -> anyhow::Result<Inventory> {
     Ok(Inventory { taken_at: rfc3339(SystemTime::now()), endpoint: proxmox.url.clone(), version, nodes })
 }
 
-/// The same without a step, for a check of another task.
+/// Like [`observe`], without a step, for a check of another task.
 ///
 /// # Errors
-/// As [`observe`].
+/// See [`observe`].
 pub fn observe_quietly(cx: &Cx, proxmox: &Proxmox) -> Result<Inventory, Failure> {
     if let Some(recorded) = &cx.settings.recorded {
         return recorded.document(&format!("{}/{INVENTORY}", recorded.proxmox_dir(proxmox.site.as_deref())));
@@ -328,11 +328,11 @@ pub fn observe_quietly(cx: &Cx, proxmox: &Proxmox) -> Result<Inventory, Failure>
     Ok(Inventory { taken_at, endpoint: proxmox.url.clone(), version, nodes })
 }
 
-/// The nodes with their storages: from `GET /storage` and `GET /cluster/resources?type=storage` where those show them all,
-/// else from a call a node.
+/// Adds the storages to the nodes: from `GET /storage` and `GET /cluster/resources?type=storage` if those show them all,
+/// otherwise from one request for each node.
 ///
 /// # Errors
-/// Only when the task is interrupted: what a node does not tell is unknown.
+/// Returns an error only if the task is interrupted: what a node does not return is unknown.
 pub fn with_storages(
     cx: &Cx,
     proxmox: &Proxmox,
@@ -357,34 +357,34 @@ pub fn with_storages(
     map_all(nodes, ALL, ask).into_iter().collect()
 }
 
-/// The nodes, by name; what each must be asked itself is unknown yet.
+/// Returns the nodes, by name, without the details that each node must be queried for.
 ///
 /// # Errors
-/// When Proxmox does not answer, or not with a list.
+/// Returns an error if Proxmox does not respond, or not with a list.
 pub fn list_nodes(cx: &Cx, proxmox: &Proxmox) -> Result<Vec<Node>, Failure> {
     nodes_in(&proxmox.get(cx, "asking Proxmox for its nodes", "/nodes")?)
 }
 
-/// The nodes in the answer about them.
+/// Parses the response of `/nodes`.
 ///
 /// # Errors
-/// When it is not a list of nodes.
+/// Returns an error if it is not a list of nodes.
 pub fn nodes_in(data: &Value) -> Result<Vec<Node>, Failure> {
     status::nodes(data).map_err(|why| Failure::new(Code::Failed, format!("/nodes: {why}")))
 }
 
-/// The names of the nodes that are online.
+/// Returns the names of the nodes that are online.
 ///
 /// # Errors
-/// When Proxmox does not answer.
+/// Returns an error if Proxmox does not respond.
 pub fn nodes_online(cx: &Cx, proxmox: &Proxmox) -> Result<Vec<String>, Failure> {
     Ok(list_nodes(cx, proxmox)?.into_iter().filter(Node::online).map(|node| node.name).collect())
 }
 
-/// The nodes with their storages, in three calls.
+/// Reads the nodes with their storages, in three requests.
 ///
 /// # Errors
-/// When Proxmox does not answer.
+/// Returns an error if Proxmox does not respond.
 pub fn storages(cx: &Cx, proxmox: &Proxmox) -> Result<Vec<Node>, Failure> {
     let paths = ["/nodes", "/storage", "/cluster/resources?type=storage"].map(str::to_owned);
     let mut answers = proxmox.get_all(cx, "asking Proxmox for its storages", &paths).into_iter();
@@ -393,10 +393,10 @@ pub fn storages(cx: &Cx, proxmox: &Proxmox) -> Result<Vec<Node>, Failure> {
     with_storages(cx, proxmox, nodes, &next().unwrap_or_default(), &next().unwrap_or_default())
 }
 
-/// Asks one node for what it has, all at once.
+/// Reads the storages, bridges and guests of one node, in parallel.
 ///
 /// # Errors
-/// Only when the task is interrupted: what a node does not tell is unknown.
+/// Returns an error only if the task is interrupted: what the node does not return is unknown.
 fn ask_node(cx: &Cx, proxmox: &Proxmox, mut node: Node) -> Result<Node, Failure> {
     if !node.online() {
         return Ok(node);
@@ -412,11 +412,11 @@ fn ask_node(cx: &Cx, proxmox: &Proxmox, mut node: Node) -> Result<Node, Failure>
     Ok(node)
 }
 
-/// Nodes with their storages and VMs, in as many calls whatever their number. The bridges stay unknown, and the VMs' states are up to
-/// ten seconds old.
+/// Reads the nodes with their storages and VMs, in the same number of requests for any number of nodes. The bridges stay unknown,
+/// and the states of the VMs are up to ten seconds old.
 ///
 /// # Errors
-/// When Proxmox does not answer or refuses the login.
+/// Returns an error if Proxmox does not respond or refuses the login.
 pub fn overview(cx: &Cx, proxmox: &Proxmox) -> Result<Inventory, Failure> {
     let (version, (nodes, listed)) =
         both(|| proxmox.version(cx), || both(|| storages(cx, proxmox), || list_vms(cx, proxmox, &|_| true)));
@@ -438,7 +438,7 @@ pub fn overview(cx: &Cx, proxmox: &Proxmox) -> Result<Inventory, Failure> {
 /// Reads the bridges of the nodes that are online into the inventory.
 ///
 /// # Errors
-/// Only when the task is interrupted.
+/// Returns an error only if the task is interrupted.
 pub fn read_bridges(cx: &Cx, proxmox: &Proxmox, inventory: &mut Inventory) -> Result<(), Failure> {
     let online: Vec<&mut Node> = inventory.nodes.iter_mut().filter(|node| node.online()).collect();
     let paths: Vec<String> =
@@ -450,10 +450,10 @@ pub fn read_bridges(cx: &Cx, proxmox: &Proxmox, inventory: &mut Inventory) -> Re
     Ok(())
 }
 
-/// Reads the disks of the machines of these sets into the inventory. What Proxmox does not tell stays unknown.
+/// Reads the disks of the machines of these sets into the inventory. What Proxmox does not return stays unknown.
 ///
 /// # Errors
-/// Only when the task is interrupted.
+/// Returns an error only if the task is interrupted.
 pub fn read_disks(
     cx: &Cx,
     proxmox: &Proxmox,
@@ -487,7 +487,7 @@ fn parsed<T>(
     })
 }
 
-/// What could not be seen of a node that is online.
+/// Describes the parts of a node that could not be read.
 fn unseen(node: &Node) -> String {
     if !node.online() {
         return format!("it is {}", node.status);
@@ -518,7 +518,7 @@ fn counts(node: &Node) -> String {
 /// Reads a saved inventory.
 ///
 /// # Errors
-/// [`Code::NotFound`] and [`Code::Invalid`] with the way to make one.
+/// Fails with [`Code::NotFound`] or [`Code::Invalid`], and the command that creates an inventory.
 pub fn saved(file: &Path) -> Result<Inventory, Failure> {
     let shown = file.display();
     let command = format!("cargo xtask proxmox-inventory --save {}", pasted(file));
@@ -529,9 +529,9 @@ pub fn saved(file: &Path) -> Result<Inventory, Failure> {
     })
 }
 
-/// What an operator should know before machines are made; what is the same on several nodes is said once.
+/// Returns warnings for the operator before machines are created. A warning that applies to several nodes appears only once.
 pub fn warnings(inventory: &Inventory) -> Vec<String> {
-    // The words before and after the nodes' names.
+    // The text before and after the names of the nodes.
     let mut found: BTreeMap<(String, String), Vec<&str>> = BTreeMap::new();
     for node in inventory.nodes.iter().filter(|node| node.online() && node.storages.known().is_some()) {
         let iso = node.iso_storages();

@@ -1,4 +1,4 @@
-//! A rehearsal: a lab with a project of its own, and tasks run in it as separate processes.
+//! A rehearsal: a lab with its own project, where tasks run as separate processes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,10 +18,10 @@ use runtime::settings::environment;
 use runtime::tool::lab::{self, Options, Ready};
 use runtime::ui::millis;
 
-/// What its scratch directory is called.
+/// The name of the scratch directory.
 pub const SCRATCH: &str = "rehearsal";
 
-/// A running lab with its scratch directory; both go when the value does.
+/// A running lab with its scratch directory; dropping the value ends both.
 pub struct Lab {
     pub dir: PathBuf,
     child: Child,
@@ -30,14 +30,14 @@ pub struct Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        // The lab ends when its standard input does.
+        // The lab exits when its standard input is closed.
         drop(self.child.stdin.take());
         lab::reap(&mut self.child, Duration::from_secs(5));
         let _ = fs::remove_dir_all(&self.dir);
     }
 }
 
-/// How one task went.
+/// The result of one task.
 pub struct TaskRun {
     pub line: String,
     pub elapsed: Duration,
@@ -61,16 +61,16 @@ pub fn planned(cx: &Cx, tasks: &[Vec<String>]) -> Outcome {
     Outcome::pending("the rehearsal would run these tasks; nothing changed").with(json!({ "plan": plan }))
 }
 
-/// Starts the lab and makes its project.
+/// Starts the lab and creates its project.
 ///
 /// # Errors
-/// When either fails; then nothing stays.
+/// Returns an error if either fails, and then leaves nothing behind.
 pub fn start(args: &Rehearse, cx: &Cx, program: &Path) -> anyhow::Result<(Lab, PathBuf)> {
     let options = Options { clock: args.clock, faults: args.fault.clone(), ..Options::default() };
     start_with(cx, program, options, |_| Ok((cx.paths.clone(), Vec::new())))
 }
 
-/// Where the lab of this process is: without a project, among the files of this user.
+/// Where the lab of this process is: without a project, in this user's scratch directory.
 fn scratch(cx: &Cx) -> PathBuf {
     match cx.paths.is_project() {
         true => cx.paths.scratch(SCRATCH),
@@ -78,10 +78,10 @@ fn scratch(cx: &Cx) -> PathBuf {
     }
 }
 
-/// The same with what `prepare` puts into the lab's directory: the project that is copied, and more words for the lab.
+/// Like [`start`], but `prepare` fills the lab's directory first. It returns the project to copy, and more arguments for the lab.
 ///
 /// # Errors
-/// As [`start`].
+/// See [`start`].
 pub fn start_with(
     cx: &Cx,
     program: &Path,
@@ -104,7 +104,6 @@ pub fn start_with(
     Ok((lab, project))
 }
 
-/// Runs one task that must succeed.
 pub fn task(cx: &Cx, lab: &Lab, project: &Path, words: &[String]) -> anyhow::Result<TaskRun> {
     let ran = play(cx, lab, project, words)?;
     if ran.code != Some(0) {
@@ -114,8 +113,8 @@ pub fn task(cx: &Cx, lab: &Lab, project: &Path, words: &[String]) -> anyhow::Res
     Ok(ran)
 }
 
-/// One task, whatever it comes to: this very program, as a process of its own, with nothing but PATH, endpoints and files
-/// different.
+/// Runs one task, and returns its result even if it fails. It runs this same program as a separate process; only PATH, endpoints
+/// and files differ.
 pub fn play(cx: &Cx, lab: &Lab, project: &Path, words: &[String]) -> anyhow::Result<TaskRun> {
     let json = cx.ui.json();
     if !json {
@@ -129,17 +128,17 @@ fn shown(words: &[String]) -> String {
     words.iter().map(quoted).collect::<Vec<_>>().join(" ")
 }
 
-/// The same, as a document that is not shown, or shown as it runs.
+/// Like [`play`], either with JSON output, which is captured, or with text output, which is shown as it arrives.
 pub fn play_as(cx: &Cx, lab: &Lab, project: &Path, words: &[String], as_json: bool) -> anyhow::Result<TaskRun> {
     let line = format!("cargo xtask {}", shown(words));
     let begun = Instant::now();
     let program = std::env::current_exe()?;
-    // In the project, so that what a task advises names no directory.
+    // Run in the project, so that commands in the output need no directory.
     let shell = proc::shell()?;
     shell.change_dir(project);
     let json = as_json.then_some("--json");
     let limit = cx.limit(Duration::from_secs(120));
-    // A task that brings a limit of its own keeps it.
+    // A task with its own `--timeout` keeps it.
     let own = words.iter().any(|word| word == "--timeout");
     let timeout: &[String] = if own { &[] } else { &["--timeout".to_owned(), format!("{}s", limit.as_secs())] };
     let cmd = cmd!(shell, "{program} {words...} --yes --non-interactive {timeout...} --color never {json...}");
@@ -151,11 +150,11 @@ pub fn play_as(cx: &Cx, lab: &Lab, project: &Path, words: &[String], as_json: bo
         if key.ends_with("KEY") || key.ends_with("TOKEN") {
             secret::hide(value);
         }
-        // The lab's own file ends in `:$PATH`, for a shell.
+        // The PATH in the lab's file ends in `:$PATH`, for a shell.
         let value = value.replace("$PATH", &environment("PATH").unwrap_or_default());
         job = job.env(key, value);
     }
-    // omnictl keeps files under HOME: not under the operator's.
+    // omnictl keeps files under HOME, which must not be the operator's.
     job = job.env("HOME", lab.dir.join("home")).env("XDG_STATE_HOME", lab.dir.join("home/.local/state"));
     fs::create_dir_all(lab.dir.join("home"))?;
     let (ended, document) = if as_json {
@@ -171,7 +170,7 @@ pub fn play_as(cx: &Cx, lab: &Lab, project: &Path, words: &[String], as_json: bo
     Ok(TaskRun { line, elapsed: begun.elapsed(), code: ended.status.code(), document })
 }
 
-/// The failure of a rehearsal whose task failed: what the task said is above, or inside.
+/// The failure of a rehearsal whose task failed. That task's own output is above, or in the data.
 fn stopped(line: &str, code: Option<i32>, document: Value) -> Failure {
     let code = code.map_or("was killed".to_owned(), |code| format!("exited with {code}"));
     let said = document["error"]["message"].as_str().unwrap_or("its output is above").to_owned();

@@ -1,4 +1,4 @@
-//! A site as it is rehearsed: the operator's own classes and templates, a Proxmox that they fit into, and the life of its clusters,
+//! Rehearses a site: the operator's own classes and templates, a Proxmox with room for them, and the life cycle of its clusters,
 //! which the tasks themselves create, change and delete, step by step.
 
 use std::collections::BTreeSet;
@@ -21,15 +21,15 @@ use super::inputs;
 use super::rehearsal::{Lab, play};
 
 const GIB: u64 = 1 << 30;
-/// The files of a project that a rehearsal reads.
+/// The folders of a project that a rehearsal reads.
 const FOLDERS: [&str; 2] = ["machine-classes", "clusters"];
 
-/// What is rehearsed.
+/// The site to rehearse.
 pub struct Site {
     dir: PathBuf,
     files: Vec<PathBuf>,
     classes: Vec<MachineClass>,
-    /// The chosen clusters, each with its file.
+    /// The selected clusters, each with its file.
     pub clusters: Vec<(PathBuf, ClusterTemplate)>,
     /// The provider of their classes.
     pub provider: String,
@@ -38,10 +38,10 @@ pub struct Site {
 }
 
 impl Site {
-    /// Reads the files of a project. Those that cannot be understood are left to the checks.
+    /// Reads the files of a project. Files that cannot be parsed are left to the checks.
     ///
     /// # Errors
-    /// [`Code::NotFound`] when there is no cluster to rehearse, or none of that name.
+    /// Fails with [`Code::NotFound`] if there is no cluster to rehearse, or none with a selected name.
     pub fn read(dir: &Path, chosen: &[String]) -> Result<Site, Failure> {
         let [class_files, template_files] = FOLDERS.map(|folder| inputs::in_dir(&dir.join(folder)));
         let (mut classes, mut clusters) = (Vec::new(), Vec::new());
@@ -97,7 +97,7 @@ impl Site {
         names.filter_map(|name| Some(self.class(name)?.auto_provision.as_ref()?.provider_id.as_str()))
     }
 
-    /// Takes out the clusters that one provider of virtual machines cannot make.
+    /// Removes the clusters that the single simulated provider of VMs cannot create.
     fn leave_out(&mut self) {
         let why = |template: &ClusterTemplate| {
             if template.sets.iter().any(|set| !set.machines.is_empty()) {
@@ -124,16 +124,16 @@ impl Site {
         self.left_out = left_out;
     }
 
-    /// The names of the classes that the clusters use and that this project has.
+    /// Returns the names of the classes that the clusters use and this project has.
     pub fn used_classes(&self) -> BTreeSet<&str> {
         let names = self.clusters.iter().flat_map(|(_, template)| template.classes());
         names.filter(|name| self.class(name).is_some()).collect()
     }
 
-    /// Copies what a rehearsal reads to another project: classes, templates, and the files that these name inside the directory.
+    /// Copies the files of a rehearsal to another project: classes, templates, and the project files that they refer to.
     ///
     /// # Errors
-    /// When one cannot be read or written.
+    /// Returns an error if one cannot be read or written.
     pub fn copy_to(&self, project: &Path) -> Result<(), Failure> {
         let root = self.dir.canonicalize().unwrap_or_else(|_| self.dir.clone());
         let named = self.clusters.iter().flat_map(|(file, template)| {
@@ -148,7 +148,7 @@ impl Site {
             };
             let place = file.strip_prefix(&self.dir).map_or(inside, Path::to_owned);
             if let Some(bytes) = files::read_if_there(&file)? {
-                // Nothing of it leads out of the other project.
+                // Keeps every path inside the other project.
                 let rooted = clean(&Path::new("/").join(&place));
                 let inside = rooted.strip_prefix("/").unwrap_or(&rooted);
                 files::write_atomically(&project.join(inside), &bytes, files::SHARED)?;
@@ -157,7 +157,7 @@ impl Site {
         Ok(())
     }
 
-    /// A cluster of Proxmox with everything that the classes name, and room for all machines.
+    /// Returns a Proxmox cluster with everything that the classes refer to, and room for all machines.
     pub fn default_inventory(&self) -> Inventory {
         let data: Vec<ProviderData> = self
             .used_classes()
@@ -166,7 +166,7 @@ impl Site {
             .collect();
         let machines: u64 = self.clusters.iter().map(|(_, template)| machines(template)).sum();
         let most = |of: fn(&ProviderData) -> u64| data.iter().map(of).max().unwrap_or(0);
-        // Twice what they need, and never more than there is a number for.
+        // Twice what the machines need, limited to a number that fits.
         let room = |each: u64, unit: u64, least: u64| {
             machines.saturating_mul(2).saturating_mul(each).saturating_mul(unit).clamp(least, 1 << 60)
         };
@@ -205,12 +205,12 @@ impl Site {
     }
 }
 
-/// How many machines a cluster has, with the one by which it is scaled.
+/// The number of machines of a cluster, including the one that scaling adds.
 fn machines(template: &ClusterTemplate) -> u64 {
     template.sets.iter().map(|set| u64::from(set.machine_count().unwrap_or(0))).sum::<u64>() + 1
 }
 
-/// The name and size of the set by which a cluster is scaled: the last workers with a number.
+/// Returns the name and size of the set that is scaled: the last worker set with a fixed number of machines.
 pub fn scaled_set(template: &ClusterTemplate) -> Option<(&str, u32)> {
     let sets: Vec<_> = template.workers().collect();
     sets.into_iter().rev().find_map(|set| match (&set.kind, set.class.as_ref()?.size) {
@@ -221,7 +221,7 @@ pub fn scaled_set(template: &ClusterTemplate) -> Option<(&str, u32)> {
     })
 }
 
-/// A directory for images, a pool, and one more for each selector that takes neither.
+/// Returns a directory for images, a pool, and one more storage for each selector that matches neither.
 fn storages(node: &str, space: u64, selectors: &BTreeSet<&String>) -> Vec<Storage> {
     const KINDS: [&str; 8] = ["lvmthin", "zfspool", "rbd", "lvm", "dir", "nfs", "cephfs", "btrfs"];
     let storage = |name: &str, kind: &str, content: &str| Storage {
@@ -253,16 +253,16 @@ pub struct LifeCycle<'a> {
     pub cx: &'a Cx,
     pub lab: &'a Lab,
     pub project: &'a Path,
-    /// How often a step is tried: once more for each fault.
+    /// Maximum attempts for each step: one more for each fault.
     pub tries: usize,
     pub steps: Vec<Value>,
 }
 
 impl LifeCycle<'_> {
-    /// Takes the clusters through all of it; a step that failed is in `steps`.
+    /// Takes the clusters through their whole life cycle. A step that failed is recorded in `steps`.
     ///
     /// # Errors
-    /// When the lab cannot be asked, or the operator interrupts.
+    /// Returns an error if the lab cannot be queried, or if the operator interrupts.
     pub fn live(&mut self, site: &mut Site, inventory: &Inventory, program: &Path) -> anyhow::Result<()> {
         let files: Vec<String> = site.clusters.iter().map(|(file, _)| file_words(file)).collect();
         let classes = self.task(&["machineclass-check", "--offline"])?;
@@ -289,7 +289,7 @@ impl LifeCycle<'_> {
             self.task(&["cluster-delete", &template.name, "--allow-destroy", &template.name])?;
         }
         let state = lab::state_of(self.cx, program, &self.lab.dir)?;
-        // A fault may have made a machine of somebody else's.
+        // A fault may have created a machine that belongs to someone else.
         let own = |vm: &&Value| {
             let name = vm["name"].as_str().unwrap_or_default();
             site.clusters.iter().any(|(_, template)| name.starts_with(&format!("{}-", template.name)))
@@ -299,7 +299,7 @@ impl LifeCycle<'_> {
         Ok(())
     }
 
-    /// Scales a cluster by one and back, and upgrades it.
+    /// Scales a cluster up by one and back, and upgrades it.
     fn grow(&mut self, site: &mut Site, number: usize) -> anyhow::Result<bool> {
         let template = &site.clusters[number].1;
         let name = template.name.clone();
@@ -325,7 +325,7 @@ impl LifeCycle<'_> {
         }
     }
 
-    /// Step 3: the node with the most machines.
+    /// Step 3: turns the node with the most machines off and on again.
     fn lose_a_node(
         &mut self,
         site: &mut Site,
@@ -354,7 +354,7 @@ impl LifeCycle<'_> {
         Ok(())
     }
 
-    /// One task, again as often as faults may have met it; whether it passed.
+    /// Runs one task, repeated as often as faults may have hit it. Returns true if it passed.
     fn task(&mut self, line: &[&str]) -> anyhow::Result<bool> {
         let begun = Instant::now();
         for tried in 1..=self.tries {
@@ -385,17 +385,17 @@ impl LifeCycle<'_> {
     }
 }
 
-/// The file of a template in the scratch project.
+/// Path of a template in the scratch project.
 fn file_words(file: &Path) -> String {
     format!("clusters/{}", file.file_name().unwrap_or_default().to_string_lossy())
 }
 
-/// The words of a task.
+/// Converts the arguments of a task to owned strings.
 pub fn words(line: &[&str]) -> Vec<String> {
     line.iter().map(|word| (*word).to_owned()).collect()
 }
 
-/// Shows the steps and what was left out.
+/// Prints the steps, and what was not rehearsed.
 pub fn report(cx: &Cx, steps: &[Value], left_out: &[String]) {
     let word = |step: &Value, key: &str| step[key].as_str().unwrap_or_default().to_owned();
     let row = |step: &Value| {

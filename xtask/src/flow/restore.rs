@@ -1,4 +1,4 @@
-//! Restores a backup on a new host: what must not be there, the files, the volumes, and the start.
+//! Restores a backup on a new host: the checks that the host is empty, the files, the volumes, and the start.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -19,20 +19,20 @@ use runtime::tool::compose::{Compose, OMNI, SIDECAR};
 use runtime::tool::docker::Docker;
 use runtime::tool::omni;
 
-/// The volumes of the stack (docker/compose.yaml), whose contents would be replaced.
+/// The volumes of the stack (docker/compose.yaml), whose contents a restore replaces.
 pub const VOLUMES: [&str; 3] = ["omni-scale_omni-etcd", "omni-scale_omni-sqlite", "omni-scale_ts-state"];
-/// Where the embedded etcd has its data (docker/compose.yaml).
+/// The data directory of the embedded etcd (docker/compose.yaml).
 pub const ETCD_DIR: &str = "/_out/etcd";
 
 /// A file to create, with its content.
 struct RestoredFile {
     path: PathBuf,
     bytes: Vec<u8>,
-    /// One of this host's own counts instead: a newer certificate.
+    /// A file that this host already has takes precedence, such as a newer certificate.
     own: bool,
 }
 
-/// What is restored, once nothing forbids it.
+/// A restore, ready to be checked and planned.
 pub struct Restore<'a> {
     opened: &'a OpenedBackup,
     env: EnvFile,
@@ -43,7 +43,7 @@ impl<'a> Restore<'a> {
     /// Reads the configuration from the archive; `lan` replaces its LAN address.
     ///
     /// # Errors
-    /// [`Code::Invalid`] when it cannot be understood.
+    /// Fails with [`Code::Invalid`] if the configuration cannot be parsed.
     pub fn new(cx: &Cx, opened: &'a OpenedBackup, lan: Option<&str>) -> Result<Restore<'a>, Failure> {
         let text = files::read_text_if_there(&opened.part(ENV))?.unwrap_or_default();
         let mut env = EnvFile::parse(ENV, &text)?;
@@ -81,11 +81,11 @@ impl<'a> Restore<'a> {
         Ok(Restore { opened, env, wanted })
     }
 
-    /// Refuses another Omni version, a stack, data or files that are here already, a missing store key, and an Omni that still
-    /// runs elsewhere.
+    /// Refuses to restore if the Omni version differs, if a stack, data or files already exist here, if the store key is missing,
+    /// or if an Omni still runs elsewhere.
     ///
     /// # Errors
-    /// The first that forbids it.
+    /// Returns the first reason that was found.
     pub fn check(&self, cx: &Cx) -> anyhow::Result<()> {
         cx.ui.step("version", "Check that docker/compose.yaml has the Omni of the backup", || {
             let pinned = omni_stack::pinned_version(cx).unwrap_or_default();
@@ -118,7 +118,7 @@ impl<'a> Restore<'a> {
         cx.ui.step("alone", "Check that no Omni answers at its address", || self.alone(cx))
     }
 
-    /// The members of the etcd with the store, where it is not the one inside Omni.
+    /// Returns the members of an external etcd that has the store; empty if etcd runs inside Omni.
     fn external_etcd(&self) -> Vec<String> {
         let settings = files::read_text_if_there(&self.opened.part(SITE)).ok().flatten();
         backup::external_etcd(&settings.unwrap_or_default())
@@ -159,7 +159,7 @@ impl<'a> Restore<'a> {
         self.wanted.iter().filter(|wanted| !wanted.path.is_file())
     }
 
-    /// Where the restored Omni answers.
+    /// The address of the restored Omni.
     fn address(&self, cx: &Cx) -> OmniAddress {
         let ca = self.env.get("PROVIDER_CA_FILE").map(|path| host_path(cx, path).display().to_string());
         OmniAddress {
@@ -169,7 +169,7 @@ impl<'a> Restore<'a> {
         }
     }
 
-    /// Two Omnis with one identity take each other's machines and tailnet name.
+    /// Checks that no Omni is running: two with one identity would take each other's machines and tailnet name.
     fn alone(&self, cx: &Cx) -> anyhow::Result<StepResult<()>> {
         let at = self.address(cx);
         if self.filled(cx) {
@@ -192,7 +192,7 @@ impl<'a> Restore<'a> {
         Ok(StepResult::ok((), at.words()))
     }
 
-    /// The files, then the volumes, then the start.
+    /// Returns the changes: the files, then the volumes, then the start.
     pub fn plan(&'a self, cx: &Cx) -> Plan<'a> {
         let mut plan = Plan::default();
         for wanted in self.new_files() {
@@ -214,7 +214,7 @@ impl<'a> Restore<'a> {
             omni_stack::verify(cx, provider, Some(&at))?;
             existing_store(cx)?;
             let verified = omni_checks::verify(&Cx { settings: Settings::load(&cx.paths)?, ..cx.clone() });
-            // It is restored, whatever there is to look at.
+            // The restore is complete, whatever the checks found.
             if !proc::interrupted() {
                 let note = cx.paths.restoring();
                 std::fs::remove_file(&note).map_err(|error| cannot("remove", &note, &error))?;
@@ -224,13 +224,13 @@ impl<'a> Restore<'a> {
         plan
     }
 
-    /// What is noted while this backup is not restored completely: nothing until the volumes are filled, then its store.
+    /// Returns true if the volumes have the data of this backup: the note is empty until they are filled, then names its store.
     fn filled(&self, cx: &Cx) -> bool {
         let store = self.opened.manifest.parts.get(ETCD).map(|part| part.sha256.clone());
         files::read_text_if_there(&cx.paths.restoring()).ok().flatten().is_some_and(|noted| Some(noted) == store)
     }
 
-    /// Creates the volumes and fills them, once.
+    /// Creates the volumes and fills them, unless an interrupted run has done so.
     fn fill(&self, cx: &Cx) -> anyhow::Result<String> {
         if self.filled(cx) {
             return Ok("filled by an interrupted run".to_owned());
@@ -249,7 +249,7 @@ impl<'a> Restore<'a> {
     }
 }
 
-/// Creates the containers with their volumes. Returns where etcd, SQLite and the tailnet identity are in them.
+/// Creates the containers with their volumes. Returns the containers and paths of etcd, SQLite and the tailnet identity.
 pub fn create_volumes(cx: &Cx) -> Result<[(String, &'static str); 3], Failure> {
     let compose = Compose::find(cx)?;
     compose.create()?;
@@ -259,7 +259,7 @@ pub fn create_volumes(cx: &Cx) -> Result<[(String, &'static str); 3], Failure> {
     Ok([place(OMNI, ETCD_DIR), place(OMNI, SQLITE_DIR), place(SIDECAR, stack::TAILSCALE_STATE)])
 }
 
-/// Refuses containers and volumes that are here already, unless a restore that was interrupted before it had filled them left
+/// Refuses containers and volumes that already exist, unless they are from a restore that was interrupted before it had filled
 /// them: no Omni ever ran on those.
 fn nothing_here(cx: &Cx) -> Result<(), Failure> {
     let (compose, docker) = (Compose::find(cx)?, Docker::find(cx)?);
@@ -285,7 +285,7 @@ fn nothing_here(cx: &Cx) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Omni must have found the restored store: with another account it begins an empty one and is just as healthy.
+/// Checks that Omni uses the restored store: with another account it creates an empty one and is healthy all the same.
 fn existing_store(cx: &Cx) -> anyhow::Result<()> {
     if omni_stack::empty_store_began(cx)?.is_none() {
         return Ok(());

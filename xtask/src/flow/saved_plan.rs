@@ -1,4 +1,4 @@
-//! Plans in files: written by `--plan-out`, read and held to by `apply`.
+//! Plans saved in files: `--plan-out` writes them, and `apply` reads them and applies nothing else.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -12,26 +12,26 @@ use domain::status::omni::Resource;
 use runtime::files;
 use runtime::paths::pasted;
 
-/// The plan file of a run: none, one to write, or one to apply.
+/// How a run uses a plan file: not at all, to write it, or to apply it.
 #[derive(Clone, Copy)]
 pub enum PlanFile<'a> {
     No,
-    /// Writes it to this file, valid for so long, and changes nothing else.
+    /// Writes the plan to this file, valid for this long, and changes nothing else.
     To(&'a Path, Duration),
-    /// Refuses to go on unless it is this one.
+    /// Refuses to continue unless the plan matches this one.
     Held(&'a SavedPlan),
 }
 
 impl PlanFile<'_> {
-    /// Whether the plan is only written.
+    /// Returns true if the plan is only written.
     pub fn only_written(&self) -> bool {
         matches!(self, PlanFile::To(..))
     }
 
-    /// Writes the plan and returns the outcome, or compares it with the saved one.
+    /// Writes the plan and returns the outcome, or compares it with the saved plan.
     ///
     /// # Errors
-    /// [`Code::Conflict`] with everything that has changed since the plan was saved; when the file cannot be written.
+    /// Fails with [`Code::Conflict`] and everything that has changed since the plan was saved, or if the file cannot be written.
     pub fn settle(&self, cx: &Cx, plan: &Plan<'_>, grounds: PlanBinding) -> anyhow::Result<Option<Outcome>> {
         let now = clock::of_time(SystemTime::now());
         let saved = |expires| SavedPlan::new(cx.task, grounds, plan.planned_changes(), (now, expires));
@@ -55,7 +55,7 @@ impl PlanFile<'_> {
     }
 }
 
-/// What a plan of these files rests on, as far as the files say it.
+/// Returns what a plan for these files depends on, as far as the files determine it.
 pub fn grounds<'a>(
     cx: &Cx,
     omni: &str,
@@ -71,19 +71,19 @@ pub fn grounds<'a>(
     grounds
 }
 
-/// Binds the plan to the bytes of a file.
+/// Binds the plan to the contents of a file.
 pub fn bind(cx: &Cx, grounds: &mut PlanBinding, file: &CheckedFile) {
     grounds.bound.insert(file_key(&cx.paths.show(&file.path)), hash(&file.bytes));
 }
 
-/// Binds the plan to a version of something in Omni, or to its absence.
+/// Binds the plan to the version of a resource in Omni, or to its absence.
 pub fn bind_resource(grounds: &mut PlanBinding, what: &str, id: &str, there: &[Resource]) {
     let found = there.iter().find(|found| found.metadata.id == id);
     let version = found.map_or("absent".to_owned(), |found| format!("version {}", found.metadata.version));
     grounds.bound.insert(format!("{what} {id} in Omni"), version);
 }
 
-/// Writes the plan, over an older one only.
+/// Writes the plan; overwrites an existing file only if it is a saved plan.
 fn write(cx: &Cx, file: &Path, saved: &SavedPlan, plan: &Plan<'_>) -> anyhow::Result<Outcome> {
     let path = std::path::absolute(file)?;
     if files::read_text_if_there(&path)?.is_some_and(|text| !text.contains("\"seal\"")) {
@@ -97,10 +97,10 @@ fn write(cx: &Cx, file: &Path, saved: &SavedPlan, plan: &Plan<'_>) -> anyhow::Re
     Ok(outcome.next(format!("cargo xtask apply {}", pasted(&path))))
 }
 
-/// The plan in a file.
+/// Reads the plan in a file.
 ///
 /// # Errors
-/// [`Code::NotFound`]; [`Code::Invalid`] when it is not a plan of this format, or was edited.
+/// Fails with [`Code::NotFound`], or with [`Code::Invalid`] if it is not a plan of this format, or was edited.
 pub fn read(file: &Path) -> Result<SavedPlan, Failure> {
     let text = inputs::text_if_there(file)?
         .ok_or_else(|| Failure::new(Code::NotFound, format!("`{}` does not exist", file.display())).hint(AGAIN))?;
@@ -111,10 +111,10 @@ pub fn read(file: &Path) -> Result<SavedPlan, Failure> {
 
 const AGAIN: &str = "`cluster-sync NAME --plan-out FILE` and `machineclass-apply NAME --plan-out FILE` write one";
 
-/// The files of a plan that may be applied: it has not expired, is for this Omni, and its files are what they were.
+/// Returns the files of a plan if it can be applied: it has not expired, it is for this Omni, and its files have not changed.
 ///
 /// # Errors
-/// [`Code::Conflict`] with the reason; nothing was asked of Omni for it.
+/// Fails with [`Code::Conflict`] and the reason. Omni is not queried for this.
 pub fn usable(cx: &Cx, plan: &SavedPlan, omni: &str) -> Result<Vec<PathBuf>, Failure> {
     let refused = |message: String, cause: String| {
         Failure::new(Code::Conflict, message).cause(cause).hint("nothing was changed").next(again(cx, plan))
@@ -149,7 +149,7 @@ fn stale(cx: &Cx, plan: &SavedPlan, found: &[String]) -> Failure {
         .with(serde_json::json!({ "changed": found }))
 }
 
-/// The call that makes such a plan again.
+/// Returns the command that creates such a plan again.
 fn again(cx: &Cx, plan: &SavedPlan) -> String {
     let files: Vec<String> = match plan.files.as_slice() {
         [_, _, ..] if plan.task == "machineclass-apply" => vec!["--all".to_owned()],

@@ -1,4 +1,4 @@
-//! The storages that selectors are tried on, from a file or from Proxmox, and what became of it: matches, and what would go wrong.
+//! The storages that selectors are tested on, from a file or from Proxmox, and the results: matches and warnings.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -18,18 +18,17 @@ use runtime::tool::proxmox::Proxmox;
 use runtime::ui::Check;
 use selector::{CompileError, EvalError, Program};
 
-/// Storages that one warning names.
+/// Maximum storages named in one warning.
 const NAMED: usize = 5;
 
-/// Names of storages that a failure lists.
+/// Maximum storage names listed in a failure.
 const SHOWN_NAMES: usize = 20;
 
 pub const GIB: u64 = 1 << 30;
 
-/// A selector to test.
 #[derive(Debug)]
 pub struct Subject {
-    /// Which disk of a class it is for; empty for an expression from the command line.
+    /// The disk of a class that it is for; empty for an expression from the command line.
     pub disk: String,
     pub selector: String,
     pub size_gib: Option<u64>,
@@ -47,20 +46,20 @@ impl Subject {
 /// A selector and its results.
 pub struct TestedSelector<'a> {
     pub subject: &'a Subject,
-    /// For each storage, in their order.
+    /// One result for each storage, in the same order.
     pub results: Result<Vec<Result<bool, EvalError>>, CompileError>,
     pub program: Option<Program>,
 }
 
 impl TestedSelector<'_> {
-    /// How many storages match.
+    /// Returns the number of storages that match.
     pub fn matches(&self) -> usize {
         let results = self.results.as_ref().map_or(&[][..], Vec::as_slice);
         results.iter().filter(|result| **result == Ok(true)).count()
     }
 }
 
-/// A selector that matches, and no storage that may hold disks of VMs: no machine of such a class is ever created.
+/// The failure for a selector that matches only storages without VM disks: no machine of such a class is ever created.
 pub fn matches_no_images(tested: &TestedSelector<'_>, places: &[Storage], class: Option<&str>) -> Option<Failure> {
     let results = tested.results.as_ref().ok()?;
     let matching = places.iter().zip(results).filter(|(_, result)| **result == Ok(true)).map(|(place, _)| place);
@@ -81,7 +80,7 @@ pub fn matches_no_images(tested: &TestedSelector<'_>, places: &[Storage], class:
     Some(failure.cause(cause).hint("select a storage that takes VM disks, or add `images` to its content in Proxmox"))
 }
 
-/// Something that would go wrong, or by chance.
+/// Something that would fail, or depend on chance.
 #[derive(Serialize)]
 pub struct Warning {
     pub kind: &'static str,
@@ -90,7 +89,7 @@ pub struct Warning {
     pub message: String,
 }
 
-/// A selector that no storage of any node matches: a machine of such a class is never created.
+/// The failure for a selector that matches no storage on any node: no machine of such a class is ever created.
 pub fn matches_nothing(subject: &Subject, places: &[Storage], class: Option<&str>) -> Failure {
     let names: BTreeSet<&str> = places.iter().map(|place| place.name.as_str()).collect();
     let more = names.len().saturating_sub(SHOWN_NAMES);
@@ -102,7 +101,7 @@ pub fn matches_nothing(subject: &Subject, places: &[Storage], class: Option<&str
         Some(class) => format!("cargo xtask selector-test --class {}", quote(class)),
         None => "cargo xtask selector-test 'name == \"STORAGE\"'".to_owned(),
     };
-    // A saved list does not say what a storage holds; Proxmox does, of those that the login may see.
+    // A saved list has no storage contents; Proxmox returns those of the storages that the login may see.
     let unseen = match places.iter().any(|place| !place.content.is_empty()) {
         true => "; a storage that the login may not see is not listed (`cargo xtask proxmox-audit`)",
         false => "",
@@ -115,12 +114,12 @@ pub fn matches_nothing(subject: &Subject, places: &[Storage], class: Option<&str
         .next(again)
 }
 
-/// The texts in quotes of a selector.
+/// Returns the quoted strings in a selector.
 fn quoted_names(selector: &str) -> Vec<&str> {
     selector.split(['"', '\'']).skip(1).step_by(2).filter(|name| !name.is_empty()).collect()
 }
 
-/// What would go wrong with one selector.
+/// Returns warnings about one selector.
 pub fn warnings(tested: &TestedSelector<'_>, places: &[Storage]) -> Vec<Warning> {
     let Ok(results) = &tested.results else { return Vec::new() };
     let disk = if tested.subject.disk.is_empty() { String::new() } else { format!("{}: ", tested.subject.disk) };
@@ -188,7 +187,7 @@ pub fn describe(tested: &TestedSelector<'_>) -> Value {
     json!({ "disk": disk, "selector": selector, "disk_gib": size_gib, "compiles": error.is_none(), "error": error })
 }
 
-/// The rows of the JSON document: `{storage, node, verdict, error}`, with `disk` for a class.
+/// Returns the rows of the JSON document: `{storage, node, verdict, error}`, with `disk` for a class.
 pub fn rows(tested: &TestedSelector<'_>, places: &[Storage]) -> Vec<Value> {
     let row = |(at, place): (usize, &Storage)| {
         let (verdict, error) = match &tested.results {
@@ -207,7 +206,7 @@ pub fn rows(tested: &TestedSelector<'_>, places: &[Storage]) -> Vec<Value> {
     places.iter().enumerate().map(row).collect()
 }
 
-/// A selector that does not compile.
+/// The failure for a selector that does not compile.
 pub fn refused(subject: &Subject, error: &CompileError) -> Failure {
     let what = format!("{} does not compile", subject.words());
     let arrow = |selector: &str| {
@@ -224,10 +223,10 @@ pub fn refused(subject: &Subject, error: &CompileError) -> Failure {
     Failure::new(Code::Invalid, what).cause(format!("{error}{}", arrow(&subject.selector))).hint(hint)
 }
 
-/// The storages of a file, else those of Proxmox unless `offline`, of one node or of all; `None` when there is no list.
+/// Returns the storages in a file, otherwise those of Proxmox unless `offline`, for one node or all; `None` if there is no list.
 ///
 /// # Errors
-/// When the file or Proxmox cannot be read, and for a node that does not exist.
+/// Returns an error if the file or Proxmox cannot be read, or if the node does not exist.
 pub fn storages(
     cx: &Cx,
     file: Option<&Path>,
@@ -267,7 +266,7 @@ fn no_node(node: &str, nodes: &[String]) -> Failure {
     }
 }
 
-/// The storages of a file.
+/// Reads the storages in a file.
 fn saved(cx: &Cx, file: &Path) -> Result<Vec<Storage>, Failure> {
     let form = "it is a JSON list of {\"name\", \"node\", \"storageType\", \"availableSpace\"}, the last in bytes";
     let wrong = |why: String| {
@@ -277,7 +276,7 @@ fn saved(cx: &Cx, file: &Path) -> Result<Vec<Storage>, Failure> {
     };
     let bytes = inputs::read(cx, file, form)?;
     let mut document = spec::json::parse(&bytes).map_err(|error| wrong(error.to_string()))?;
-    // A saved inventory has the same list.
+    // A saved inventory contains the same list.
     if let Some(list) = document.get_mut("storages") {
         document = list.take();
     }
@@ -286,7 +285,7 @@ fn saved(cx: &Cx, file: &Path) -> Result<Vec<Storage>, Failure> {
     list.into_iter().enumerate().map(read).collect()
 }
 
-/// An entry of a saved list, which may have `content`, `enabled` and `active` as Proxmox prints them.
+/// Parses an entry of a saved list, which may have `content`, `enabled` and `active` as Proxmox prints them.
 fn storage(mut entry: Value) -> Result<Storage, serde_json::Error> {
     for (key, value) in entry.as_object_mut().into_iter().flat_map(Map::iter_mut) {
         match (key.as_str(), &*value) {
@@ -298,18 +297,18 @@ fn storage(mut entry: Value) -> Result<Storage, serde_json::Error> {
     serde_json::from_value(entry)
 }
 
-/// Proxmox as the provider reaches it, or as the environment says; `None` when nothing does.
+/// Returns the Proxmox of the provider, or else of the environment; `None` if neither is configured.
 fn login(cx: &Cx) -> Result<Option<Proxmox>, Failure> {
     match proxmox::login(cx) {
         Ok(login) => Ok(Some(login)),
-        // Neither the address nor the token is anywhere.
+        // Neither the address nor the token is configured.
         Err(failure) if failure.missing.len() == 2 => Ok(None),
         Err(failure) => Err(failure),
     }
 }
 
-/// The storages of every node that is online, or of one, as the provider asks for them (omni-infra-provider-proxmox 0d9fd58
-/// provision.go:585).
+/// Reads the storages of every online node, or of one node, with the same request as the provider (omni-infra-provider-proxmox
+/// 0d9fd58 provision.go:585).
 fn live(cx: &Cx, proxmox: &Proxmox, only: Option<&str>) -> anyhow::Result<Vec<Storage>> {
     let mut nodes = cx.ui.step("nodes", "Read the nodes of Proxmox", || {
         let found = proxmox::list_nodes(cx, proxmox)?;

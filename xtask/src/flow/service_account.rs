@@ -1,4 +1,4 @@
-//! A service account for the tasks: created or renewed, its key stored in `docker/.env` and proved.
+//! A service account for the tasks: creates or renews it, stores its key in `docker/.env`, and verifies the key.
 
 use std::time::{Duration, SystemTime};
 
@@ -14,26 +14,26 @@ use runtime::settings::environment;
 use runtime::tool::omnictl::{self, Omnictl, ServiceAccountKey};
 
 const KEY: &str = "OMNI_SERVICE_ACCOUNT_KEY";
-/// Omni does not warn before a key expires, so it is renewed a month before.
+/// Keys are renewed 30 days before they expire, because Omni does not warn.
 const SOON: Duration = Duration::from_secs(30 * 86_400);
 
-/// The roles that a service account can be given (omni v1.9.3 `internal/pkg/auth/role/role.go`); InfraProvider is a provider's.
+/// The roles of a service account (omni v1.9.3 `internal/pkg/auth/role/role.go`); InfraProvider is for providers only.
 const ROLES: [&str; 3] = ["Reader", "Operator", "Admin"];
 
-/// What Omni has of a service account.
+/// The state of a service account in Omni.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Account {
     exists: bool,
-    /// The key in `docker/.env` may not manage accounts; the operator's own login may.
+    /// The key in `docker/.env` may not manage accounts, but the operator's own login may.
     as_person: bool,
 }
 
-/// Creates the service account `name` with `role`, or renews its key when that is about to expire; nothing while its key is
-/// valid. `running`: Omni is up already and can be asked now.
+/// Creates the service account `name` with `role`, or renews its key if that is about to expire; `None` while its key is valid.
+/// `running`: Omni is already up and can be queried now.
 ///
 /// # Errors
-/// [`Code::Usage`] for a name or role that Omni would not accept; [`Code::Conflict`] when `docker/.env` holds another account's
-/// key; those of omnictl: the key that there is must be an administrator's, or the operator logged in as one.
+/// Fails with [`Code::Usage`] for a name or role that Omni would not accept, with [`Code::Conflict`] if `docker/.env` has another
+/// account's key, or if omnictl fails: the existing key or the operator's login must be an administrator's.
 pub fn change<'a>(cx: &'a Cx, name: &'a str, role: &'a str, running: bool) -> Result<Option<Change<'a>>, Failure> {
     check_name(name)?;
     if !ROLES.contains(&role) {
@@ -54,7 +54,7 @@ pub fn change<'a>(cx: &'a Cx, name: &'a str, role: &'a str, running: bool) -> Re
         }
         _ => {}
     }
-    // An Omni that is not there yet cannot say, and has no accounts most likely.
+    // An Omni that is not running yet cannot be queried, and most likely has no accounts.
     let account = running.then(|| find(cx, name)).transpose()?;
     let destroy = format!("omnictl serviceaccount destroy {name}");
     let (verb, effect, undo) = match account.map(|account| account.exists) {
@@ -87,15 +87,16 @@ pub fn change<'a>(cx: &'a Cx, name: &'a str, role: &'a str, running: bool) -> Re
     })))
 }
 
-/// The account that a rotation replaces, from when its successor's key is about to be stored until it is destroyed.
+/// State key: the account that a rotation replaces, from before its successor's key is stored until it is destroyed.
 const REPLACED: &str = "service_account_replaced";
 
-/// Replaces the service account whose key is in `docker/.env` by another of its role: made, tried and stored, and only then the
-/// old one destroyed with its keys, because Omni revokes no single key (omni v1.9.3 `internal/backend/runtime/omni/state_access.go`
-/// gives no access to PublicKeys). A run that is cut off leaves a key that works, and the next one finishes it.
+/// Replaces the service account of the key in `docker/.env` with a new one of the same role. The new key is created, tried and
+/// stored before the old account is destroyed with all its keys, because Omni cannot revoke a single key (omni v1.9.3
+/// `internal/backend/runtime/omni/state_access.go` gives no access to PublicKeys). An interrupted run leaves a working key, and
+/// the next run finishes the rotation.
 ///
 /// # Errors
-/// [`Code::NotFound`] without such a key; those of [`change`].
+/// Fails with [`Code::NotFound`] if there is no such key, or as in [`change`].
 pub fn replacement(cx: &Cx) -> Result<Plan<'static>, Failure> {
     let none = |failure: Failure| {
         failure.hint("`cargo xtask omni-setup --service-account Operator` makes one and stores it there")
@@ -132,7 +133,7 @@ pub fn replacement(cx: &Cx) -> Result<Plan<'static>, Failure> {
     Ok(Plan::from_iter([create]).then(destroy(&own, as_person).into_iter().collect()))
 }
 
-/// Refuses to destroy the account whose key the shell has: it counts before docker/.env, so no task in this shell could log in.
+/// Refuses to destroy the account whose key is set in this shell: it overrides docker/.env, so no task here could log in.
 fn refuse_own_shell(old: &str) -> Result<(), Failure> {
     let set = omnictl::KEYS.iter().find_map(|name| Some((name, KeyInfo::parse(&environment(name)?).ok()?)));
     match set {
@@ -146,7 +147,7 @@ fn refuse_own_shell(old: &str) -> Result<(), Failure> {
     }
 }
 
-/// Destroys the service account of these keys. Somebody else may use another key of it: then its name confirms that.
+/// Destroys the service account of these keys. If it has several, others may use them, so its name must be confirmed.
 fn destroy(keys: &[ServiceAccountKey], as_person: bool) -> Option<Change<'static>> {
     let name = keys.first()?.account.clone();
     let of_others: Vec<String> = match keys {
@@ -159,7 +160,7 @@ fn destroy(keys: &[ServiceAccountKey], as_person: bool) -> Option<Change<'static
     let change = Change::new("destroy", object, "its keys no longer work", "nothing to undo", move |cx| {
         let omnictl = if as_person { Omnictl::as_person(cx)? } else { Omnictl::with_key(cx, &current(cx)?.1)? };
         match omnictl.destroy_service_account(&name) {
-            // A run that was cut off may have done it.
+            // An interrupted run may have destroyed it.
             Err(failure) if failure.code != Code::NotFound => Err(failure.into()),
             _ => Ok("destroyed with its keys".to_owned()),
         }
@@ -167,8 +168,8 @@ fn destroy(keys: &[ServiceAccountKey], as_person: bool) -> Option<Change<'static
     Some(change.destroying(&owner, of_others).recorded(|state| state.set(REPLACED, "")))
 }
 
-/// `automation-2026-11-29`, or with a number behind it: not the name of the old account, nor of one with another role. One of the
-/// same role was left by a run that was cut off.
+/// Returns `automation-2026-11-29`, or that with a number appended: never the name of the old account, or of one with another
+/// role. An existing account with the same role was left by an interrupted run, and is reused.
 fn successor(old: &str, role: &str, date: &str, keys: &[ServiceAccountKey]) -> String {
     let dated = |end: &str| {
         end.strip_prefix('-').is_some_and(|end| domain::clock::seconds(&format!("{end}T00:00:00Z")).is_some())
@@ -176,14 +177,14 @@ fn successor(old: &str, role: &str, date: &str, keys: &[ServiceAccountKey]) -> S
     let undated = old.split_once('.').map_or(old, |(name, _)| name);
     let split = undated.len().checked_sub(date.len() + 1).and_then(|at| undated.split_at_checked(at));
     let base = split.filter(|(_, end)| dated(end)).map_or(old, |(base, _)| base);
-    // A name has 63 characters at most.
+    // A name has at most 63 characters.
     let base: String = base.chars().take(48).collect();
     let mut names = std::iter::once(String::new()).chain((2..).map(|number| format!(".{number}")));
     let free = |name: &String| name != old && keys.iter().all(|key| key.account != *name || key.role == role);
     names.find_map(|number| Some(format!("{base}-{date}{number}")).filter(free)).unwrap_or_default()
 }
 
-/// A key for the service account, and whether the account existed.
+/// Creates a key for the service account. Returns it, and whether the account existed.
 fn new_key(cx: &Cx, name: &str, role: &str, account: Account) -> Result<(Secret, bool), Failure> {
     let omnictl = if account.as_person { Omnictl::as_person(cx)? } else { Omnictl::find(cx)? };
     if !account.exists {
@@ -195,8 +196,8 @@ fn new_key(cx: &Cx, name: &str, role: &str, account: Account) -> Result<(Secret,
     Ok((omnictl.renew_service_account(name)?, true))
 }
 
-/// Omni makes `NAME@serviceaccount.omni.sidero.dev` of it (omni v1.9.3 `client/pkg/access/serviceaccount.go`): what can
-/// stand before the `@`, and is not an option to omnictl.
+/// Checks the name. Omni turns it into `NAME@serviceaccount.omni.sidero.dev` (omni v1.9.3 `client/pkg/access/serviceaccount.go`),
+/// so it must be valid before an `@`, and omnictl must not take it for an option.
 fn check_name(name: &str) -> Result<(), Failure> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.len() <= 63 && name.chars().all(plain) {
@@ -207,16 +208,16 @@ fn check_name(name: &str) -> Result<(), Failure> {
         .hint("--service-account-name NAME"))
 }
 
-/// The account in Omni now.
+/// Looks up the account in Omni.
 fn find(cx: &Cx, name: &str) -> Result<Account, Failure> {
     let (keys, as_person) = administrator(cx)?;
     Ok(Account { exists: keys.iter().any(|key| key.account == name), as_person })
 }
 
-/// The keys of service accounts that there are, and whether it takes the operator's own login to see them: a key that has expired
-/// cannot renew itself, and one with a smaller role not make another.
+/// Returns the existing service-account keys, and whether listing them needs the operator's own login: a key that has expired
+/// cannot renew itself, and a key with a lesser role cannot create another.
 fn administrator(cx: &Cx) -> Result<(Vec<ServiceAccountKey>, bool), Failure> {
-    // What is advised of a login that Omni refuses is this task.
+    // The usual advice for a refused login is this same task, so it is replaced.
     let log_in = |failure: Failure| {
         let hint = "log in to omnictl as an administrator, as docs/how-to/deployment.md says in step 6, or give an administrator's \
                     key in OMNI_SERVICE_ACCOUNT_KEY";
@@ -229,7 +230,7 @@ fn administrator(cx: &Cx) -> Result<(Vec<ServiceAccountKey>, bool), Failure> {
     match (failure.code, Omnictl::as_person(cx)) {
         (Code::Refused | Code::MissingInput | Code::Invalid, Ok(person)) => {
             let keys = person.service_account_keys().map_err(|failure| match failure.code {
-                // omnictl waits for somebody to log in, and its page is not shown anywhere.
+                // omnictl waits for a login, but its login page is not shown anywhere.
                 Code::Timeout => {
                     failure.hint("that login may have ended: `BROWSER=echo omnictl get sysversion` renews it")
                 }
@@ -243,7 +244,7 @@ fn administrator(cx: &Cx) -> Result<(Vec<ServiceAccountKey>, bool), Failure> {
     }
 }
 
-/// The key in `docker/.env` as it is now.
+/// Reads the key in `docker/.env` again.
 fn current(cx: &Cx) -> Result<(KeyInfo, Secret), Failure> {
     let path = cx.paths.env();
     let text = files::read_text_if_there(&path)?.unwrap_or_default();
@@ -258,7 +259,7 @@ fn current(cx: &Cx) -> Result<(KeyInfo, Secret), Failure> {
     Ok((info, secret))
 }
 
-/// Reads the key back from where it was put, and asks Omni something with it.
+/// Reads the key back from `docker/.env`, and sends a request to Omni with it.
 fn verify(cx: &Cx, name: &str) -> anyhow::Result<()> {
     let secret = cx.ui.step("account", format!("Check that the key of `{name}` works"), || {
         let (info, secret) = current(cx)?;
@@ -272,7 +273,7 @@ fn verify(cx: &Cx, name: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What the JSON document says of the account; null while there is no key.
+/// Returns the account for the JSON document; null if there is no key.
 pub fn document(cx: &Cx, name: &str, role: &str) -> Value {
     match current(cx) {
         Ok((info, _)) => json!({

@@ -14,10 +14,10 @@ use runtime::tool::compose::OMNI;
 use yaml::Finding;
 
 const KEY: &str = "OMNI_SITE_FILE";
-/// In the state: which settings Omni was started with.
+/// State key: the settings that Omni was started with.
 const STATE: &str = "omni_site";
 
-/// The file that `docker/.env` names, else the one at the usual place.
+/// Returns the file that `docker/.env` names, otherwise the one at the default path if it exists.
 pub fn path(cx: &Cx) -> Option<PathBuf> {
     named(cx).or_else(|| Some(cx.paths.site()).filter(|path| path.is_file()))
 }
@@ -26,10 +26,10 @@ fn named(cx: &Cx) -> Option<PathBuf> {
     cx.settings.env_file.get(KEY).filter(|name| !name.is_empty()).map(|name| host_path(cx, name))
 }
 
-/// The settings, if there are any.
+/// Reads the settings, if there are any.
 ///
 /// # Errors
-/// [`Code::Prerequisite`] when `docker/.env` names a file that does not exist; when it cannot be read.
+/// Fails with [`Code::Prerequisite`] if `docker/.env` names a file that does not exist, or if it cannot be read.
 pub fn read(cx: &Cx) -> Result<Option<String>, Failure> {
     let Some(path) = path(cx) else { return Ok(None) };
     let text = files::read_text_if_there(&path)?;
@@ -41,16 +41,16 @@ pub fn read(cx: &Cx) -> Result<Option<String>, Failure> {
     })
 }
 
-/// What is wrong with the settings, for the Omni that this compose file pins; `None` without settings.
+/// Checks the settings against the Omni version that this compose file pins; `None` if there are no settings.
 ///
 /// # Errors
-/// As [`read`].
+/// See [`read`].
 pub fn findings(cx: &Cx, compose: &str) -> Result<Option<Vec<Finding>>, Failure> {
     let Some((path, text)) = path(cx).zip(read(cx)?) else { return Ok(None) };
     Ok(Some(site::check(&cx.paths.show(&path), &text, compose, &|name| mounted(cx, name))))
 }
 
-/// Whether a path of Omni's container exists on this host.
+/// Returns true if a path in Omni's container exists on this host.
 fn mounted(cx: &Cx, name: &str) -> bool {
     if name == site::BACKUPS {
         return cx.settings.env_file.get("OMNI_ETCD_BACKUP_DIR").is_some_and(|dir| host_path(cx, dir).is_dir());
@@ -60,10 +60,10 @@ fn mounted(cx: &Cx, name: &str) -> bool {
         || own.is_some_and(|rest| cx.paths.site_files().join(rest).is_file())
 }
 
-/// [`require`] for the Omni that `docker/compose.yaml` pins, as a step of a task.
+/// Runs [`require`], for the Omni that `docker/compose.yaml` pins, as a step of a task.
 ///
 /// # Errors
-/// As [`require`].
+/// See [`require`].
 pub fn step(cx: &Cx) -> anyhow::Result<()> {
     if path(cx).is_none() {
         return Ok(());
@@ -74,10 +74,10 @@ pub fn step(cx: &Cx) -> anyhow::Result<()> {
     })
 }
 
-/// Refuses settings with which Omni would not start, or not do what they say. Returns what was checked, in words.
+/// Refuses settings with which Omni would not start, or that would not have the intended effect. Returns a summary of the check.
 ///
 /// # Errors
-/// [`Code::Invalid`] with each place.
+/// Fails with [`Code::Invalid`] and every error's position.
 pub fn require(cx: &Cx, compose: &str) -> Result<Option<String>, Failure> {
     let Some(found) = findings(cx, compose)? else { return Ok(None) };
     let errors: Vec<&Finding> = found.iter().filter(|finding| finding.is_error()).collect();
@@ -92,38 +92,38 @@ pub fn require(cx: &Cx, compose: &str) -> Result<Option<String>, Failure> {
         .next("cargo xtask doctor --area files"))
 }
 
-/// Why the Omni that `docker/compose.yaml` pins would refuse these settings.
+/// Returns why the Omni that `docker/compose.yaml` pins would refuse these settings; `None` if it would not.
 ///
 /// # Errors
-/// When `docker/compose.yaml` cannot be read.
+/// Returns an error if `docker/compose.yaml` cannot be read.
 pub fn refused(cx: &Cx, text: &str) -> Result<Option<Finding>, Failure> {
     let compose = files::read_text_if_there(&cx.paths.compose())?.unwrap_or_default();
     Ok(site::check("docker/site.yaml", text, &compose, &|_| true).into_iter().find(Finding::is_error))
 }
 
-/// Names the file in `docker/.env`, where compose finds it too.
+/// Names the file in `docker/.env`, where compose finds it as well; `None` if there is no file or it is named already.
 pub fn name_it(cx: &Cx) -> Option<Change<'static>> {
     naming(cx).filter(|_| cx.paths.site().is_file())
 }
 
-/// The same for a file that is about to be written.
+/// Like [`name_it`], for a file that is about to be written.
 pub fn naming(cx: &Cx) -> Option<Change<'static>> {
     let effect = "Omni reads docker/site.yaml";
     let name = || project_files::set_env_key(cx, KEY, Secret::plain("./site.yaml"), effect, "empty the line");
     named(cx).is_none().then(name)
 }
 
-/// The changes that give a new Omni the settings of the example, and name the file.
+/// Returns the changes that give a new Omni the settings of the example, and name the file.
 ///
 /// # Errors
-/// When the example cannot be read.
+/// Returns an error if the example cannot be read.
 pub fn begin(cx: &Cx, first: bool) -> Result<Vec<Change<'static>>, Failure> {
     let (path, example) = (cx.paths.site(), cx.paths.site().with_extension("yaml.example"));
     if !first || named(cx).is_some() || path.exists() {
         return Ok(project_files::protect(path, "docker/site.yaml").into_iter().chain(name_it(cx)).collect());
     }
     let Some(text) = files::read_text_if_there(&example)? else { return Ok(Vec::new()) };
-    // An Omni that cannot read it is left as it is.
+    // If this version of Omni cannot read the settings, none are written.
     if refused(cx, &text)?.is_some() {
         return Ok(Vec::new());
     }
@@ -133,8 +133,8 @@ pub fn begin(cx: &Cx, first: bool) -> Result<Vec<Change<'static>>, Failure> {
     Ok(std::iter::once(file).chain(naming(cx)).collect())
 }
 
-/// Whether Omni's container was started with other settings than the file has now: compose does not compare the contents of
-/// a mounted file.
+/// Returns true if Omni's container was started with other settings than the file has now: compose does not compare the contents
+/// of a mounted file.
 pub fn changed(cx: &Cx, containers: &[Container]) -> Result<bool, Failure> {
     let Some(path) = named(cx) else { return Ok(false) };
     let there = containers.iter().any(|container| container.service == OMNI);
@@ -144,9 +144,9 @@ pub fn changed(cx: &Cx, containers: &[Container]) -> Result<bool, Failure> {
 /// Records the settings that Omni is started with.
 ///
 /// # Errors
-/// When the state cannot be written.
+/// Returns an error if the state cannot be written.
 pub fn started(cx: &Cx) -> Result<(), Failure> {
-    // `docker/.env` may have been written by this very run.
+    // This same run may have written `docker/.env`.
     let path = path(cx).filter(|path| path.is_file());
     let (mut state, print) = (cx.fresh_state()?, path.as_deref().and_then(fingerprint));
     if state.get(STATE) == print || (print.is_none() && state.get(STATE).is_none()) {
@@ -156,7 +156,7 @@ pub fn started(cx: &Cx) -> Result<(), Failure> {
     cx.save_state(state)
 }
 
-/// Distinguishes contents. It is the same whichever compiler built this program.
+/// Hash of a file's contents. It does not depend on the compiler that built this program.
 fn fingerprint(path: &Path) -> Option<String> {
     files::read_if_there(path).ok()?.map(|bytes| hash(&bytes))
 }

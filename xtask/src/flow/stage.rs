@@ -1,5 +1,5 @@
-//! Copies of what was checked, for omnictl to read: an edit that is saved while a task runs then reaches Omni with the next
-//! run, checked like any other, and not half-way through this one.
+//! Copies of the checked files for omnictl to read. If a file is edited while a task runs, the edit reaches Omni with the next
+//! run, which checks it, and not half-way through this one.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -8,31 +8,31 @@ use crate::flow::project_files::CheckedFile;
 use crate::prelude::*;
 use runtime::files::Scratch;
 
-/// What the scratch directory is called.
+/// Name of the scratch directory.
 const DIR: &str = "checked";
 
-/// A template as omnictl is to read it.
+/// A template for omnictl to read.
 pub struct Staged {
     pub file: PathBuf,
-    /// What it reads in its place: must be the same when it is read.
+    /// Files that omnictl reads in place, without a copy: they must be unchanged when they are read.
     pub unchanged: Vec<CheckedFile>,
 }
 
-/// A copy of a file of machine classes, in a directory of this run that is removed with the value.
+/// Copies a file of machine classes to a directory of this run, which is removed when the value is dropped.
 ///
 /// # Errors
-/// When it cannot be written.
+/// Returns an error if the copy cannot be written.
 pub fn of_class(cx: &Cx, file: &CheckedFile) -> Result<(Scratch, PathBuf), Failure> {
     let scratch = Scratch::new(&cx.paths.scratch_root(), DIR)?;
     let copy = scratch.write(file_name(&file.path), &file.bytes)?;
     Ok((scratch, copy))
 }
 
-/// Copies of templates, each with the files that it names. One that names a file by an absolute path, or outside of its
-/// directory, stays where it is: a copy would mean another file by it.
+/// Copies templates, each with the files that it refers to. A template that refers to a file by an absolute path, or outside its
+/// directory, is not copied: in the copy, the path would refer to another file.
 ///
 /// # Errors
-/// When a copy cannot be written.
+/// Returns an error if a copy cannot be written.
 pub fn of_templates(cx: &Cx, templates: &[Template]) -> Result<(Scratch, Vec<Staged>), Failure> {
     let scratch = Scratch::new(&cx.paths.scratch_root(), DIR)?;
     let copy = |(at, template): (usize, &Template)| staged(&scratch, Path::new(&at.to_string()), template);
@@ -40,7 +40,7 @@ pub fn of_templates(cx: &Cx, templates: &[Template]) -> Result<(Scratch, Vec<Sta
     Ok((scratch, staged))
 }
 
-/// Copies one into `dir` of the scratch directory.
+/// Copies one template into `dir` of the scratch directory.
 fn staged(scratch: &Scratch, dir: &Path, template: &Template) -> Result<Staged, Failure> {
     let Template { file, beside, .. } = template;
     let places: Option<Vec<PathBuf>> = beside.iter().map(|(name, _)| inside(name)).collect();
@@ -60,7 +60,7 @@ fn file_name(path: &Path) -> &Path {
     path.file_name().map_or(Path::new("file.yaml"), Path::new)
 }
 
-/// A relative path that stays inside its directory, without dots.
+/// Normalizes a relative path; `None` if it leaves its directory.
 fn inside(name: &str) -> Option<PathBuf> {
     let mut place = PathBuf::new();
     for part in Path::new(name).components() {
@@ -74,7 +74,7 @@ fn inside(name: &str) -> Option<PathBuf> {
     (!place.as_os_str().is_empty()).then_some(place)
 }
 
-/// `failure` with the operator's file in place of its copy.
+/// Replaces the path of the copy in `failure` with that of the operator's file.
 pub fn named(cx: &Cx, failure: Failure, copy: &Path, original: &Path) -> Failure {
     renamed(failure, &[&copy.to_string_lossy(), &cx.paths.show(copy)], &cx.paths.show(original))
 }

@@ -1,7 +1,7 @@
-//! The keys that open Omni's store: a further one is added, and the one that Omni starts with is replaced.
+//! The keys that open Omni's store: adds a recovery key, and replaces the key that Omni starts with.
 //!
-//! The store has a slot for each key. At its start Omni adds a slot for every public key that its settings name and that has none;
-//! nothing else adds one, and nothing removes one (the same code in omni v1.4.9, v1.5.11, v1.6.5, v1.7.3, v1.8.2, v1.9.3 and
+//! The store has a slot for each key. When Omni starts, it adds a slot for every public key in its settings that has none.
+//! Nothing else adds a slot, and nothing removes one (the same code in omni v1.4.9, v1.5.11, v1.6.5, v1.7.3, v1.8.2, v1.9.3 and
 //! v1.10.4, `internal/backend/runtime/keyprovider/storage.go`).
 
 use std::path::PathBuf;
@@ -16,27 +16,27 @@ use domain::status::snapshot::Store;
 use runtime::files::{self, Scratch};
 use runtime::tool::gpg;
 
-/// A public key, which is read when it is written: it may be created by this very run.
+/// Reads a public key only when it is written, as this same run may create it.
 type Armored = Box<dyn FnOnce(&Cx) -> Result<String, Failure>>;
 
-/// Where the next key is until Omni runs with it.
+/// Path of the next key until Omni runs with it.
 fn next_key(cx: &Cx) -> PathBuf {
     cx.paths.store_key().with_file_name("omni-next.asc")
 }
 
-/// Omni's store as it is now.
+/// Reads Omni's store as it is now.
 ///
 /// # Errors
-/// As [`Source::find`] and [`backup::save_etcd`].
+/// See [`Source::find`] and [`backup::save_etcd`].
 pub fn live(cx: &Cx) -> Result<Store, Failure> {
     let scratch = Scratch::new(&cx.paths.scratch_root(), "store")?;
     backup::save_etcd(cx, &Source::find(cx, None)?, scratch.path())
 }
 
-/// Adds the public key in `file`: its private half, kept elsewhere, opens the store too.
+/// Adds the public key in `file`. Its private half, which is kept elsewhere, then also opens the store.
 ///
 /// # Errors
-/// [`Code::Invalid`] for a key that Omni could not use; those of [`live`].
+/// Fails with [`Code::Invalid`] if Omni could not use the key, or as in [`live`].
 pub fn recovery(cx: &Cx, file: &std::path::Path) -> anyhow::Result<Plan<'static>> {
     let bytes = cx.read(file, "name the public key of a pair that you made on another machine")?;
     let armored = String::from_utf8_lossy(&bytes).into_owned();
@@ -65,7 +65,7 @@ pub fn recovery(cx: &Cx, file: &std::path::Path) -> anyhow::Result<Plan<'static>
 /// Replaces the key that Omni starts with by the one in `given`, or by a new one.
 ///
 /// # Errors
-/// [`Code::Invalid`] for a key that Omni could not use; those of [`live`].
+/// Fails with [`Code::Invalid`] if Omni could not use the key, or as in [`live`].
 pub fn rotation(cx: &Cx, given: Option<PathBuf>) -> anyhow::Result<Plan<'static>> {
     let (key, next) = (cx.paths.store_key(), next_key(cx));
     let [now, made] = [&key, &next].map(|path| files::read_text_if_there(path));
@@ -122,7 +122,7 @@ pub fn rotation(cx: &Cx, given: Option<PathBuf>) -> anyhow::Result<Plan<'static>
     Ok(plan)
 }
 
-/// The slots of the running Omni; unknown where a run that was cut off left it off.
+/// Reads the slots of the running Omni; `None` if an interrupted run left it stopped.
 fn slots(cx: &Cx, begun: bool) -> anyhow::Result<Option<Store>> {
     cx.ui.step("slots", "Read the key slots of Omni's store", || match live(cx) {
         Err(failure) if begun && failure.code == Code::Prerequisite => Ok(StepResult::skipped(None, failure.message)),
@@ -154,7 +154,7 @@ fn read(cx: &Cx, path: PathBuf) -> Result<Secret, Failure> {
     Ok(Secret::new(String::from_utf8_lossy(&cx.read(&path, "restore it")?)))
 }
 
-/// The changes that let Omni read a public key at its next start.
+/// Adds the changes that make Omni read a public key when it next starts.
 fn publish(cx: &Cx, plan: &mut Plan<'static>, name: String, armored: Armored) -> Result<(), Failure> {
     let (file, settings) = (cx.paths.site_files().join(&name), site::path(cx).unwrap_or_else(|| cx.paths.site()));
     let (shown, inside) = (cx.paths.show(&settings), format!("{}{name}", check::site::FILES));
@@ -188,13 +188,13 @@ fn restart<'a>(cx: &Cx, effect: &str) -> Change<'a> {
     omni_stack::start(omni_stack::with_provider(cx).is_ok(), true, format!("{effect}; it is away for about a minute"))
 }
 
-/// Waits until Omni answers, and reads its store.
+/// Waits until Omni responds, and reads its store.
 fn answers(cx: &Cx) -> anyhow::Result<Store> {
     omni_stack::verify(cx, omni_stack::with_provider(cx).is_ok(), OmniAddress::of(cx).as_ref())?;
     Ok(live(cx)?)
 }
 
-/// Proves that the key at `path` opens the store of the running Omni.
+/// Checks that the key at `path` opens the store of the running Omni.
 fn opened(cx: &Cx, path: PathBuf) -> anyhow::Result<()> {
     let (store, key) = (answers(cx)?, read(cx, path)?);
     let slot =
@@ -204,7 +204,7 @@ fn opened(cx: &Cx, path: PathBuf) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Puts the next key in place of the old one, which is kept, once it has opened the store.
+/// Replaces the old key with the next one, once that has opened the store. The old key is kept.
 fn switch<'a>(cx: &Cx) -> Change<'a> {
     let key = cx.paths.store_key();
     let undo = "copy docker/omni-old-….asc back, and `cargo xtask stack-up --recreate`";

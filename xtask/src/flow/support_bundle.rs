@@ -1,6 +1,6 @@
-//! What a helper needs of an installation: gathered as far as it can be reached, then rid of its secrets.
+//! Gathers the information that helpers need about an installation, as far as it can be reached, and removes the secrets.
 //!
-//! `runtime::bundle` is the archive; tasks read the answers in it in place of the programs.
+//! `runtime::bundle` is the archive; with a bundle, tasks read its recorded responses instead of running the programs.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -20,37 +20,37 @@ use runtime::tool::compose::{Compose, OMNI, SIDECAR};
 use runtime::tool::omnictl::{self, Omnictl};
 use runtime::tool::proxmox::Proxmox;
 
-/// The resources that tasks which only look read from Omni.
+/// The resources in Omni that read-only tasks use.
 const RESOURCES: &str = "clustermachinerequeststatuses clustermachinestatuses clusters clusterstatuses infraprovidercombinedstatus \
      infraproviderhealthstatuses infraproviderstatuses kubernetesupgradestatuses loadbalancerstatuses machineclasses \
      machinerequests machinesetnodes machinesets machinesetstatuses sysversions talosextensions talosupgradestatuses talosversions";
-/// Files of the project besides those in `machine-classes/` and `clusters/`.
+/// Files of the project other than those in `machine-classes/` and `clusters/`.
 const FILES: [&str; 5] =
     ["docker/compose.yaml", "docker/.env", "docker/config.yaml", "docker/site.yaml", ".claude/omni-scale.local.md"];
-/// How many lists of ten thousand machines are in memory as programs print them.
+/// How many lists of up to ten thousand machines, as the programs print them, are in memory at once.
 const AT_ONCE: usize = 3;
 const LOG_LINES: u32 = 2000;
-/// How many failed tasks of Proxmox come with their logs.
+/// How many failed tasks of Proxmox are included with their logs.
 const TASKS: usize = 20;
-/// No part is larger, and of the project no file.
+/// Size limit of a part, in bytes. The next two limit the size and the number of project files.
 const LARGEST: usize = 30 << 20;
 const LARGEST_FILE: u64 = 1 << 20;
 const PROJECT_FILES: usize = 2000;
 const JOURNAL: usize = 1 << 20;
-/// How long all of it may take; each call has its own limit.
+/// Time limit for the whole bundle; each request also has its own.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// The contents of a bundle that can be written.
+/// The contents of a bundle, ready to be written.
 pub struct BundleContents {
     pub manifest: Manifest,
     files: BTreeMap<String, Vec<u8>>,
 }
 
 impl BundleContents {
-    /// Its archive.
+    /// Packs the contents into an archive.
     ///
     /// # Errors
-    /// As [`Manifest::pack`].
+    /// See [`Manifest::pack`].
     pub fn pack(&self) -> std::io::Result<Vec<u8>> {
         self.manifest.pack(&self.files)
     }
@@ -61,7 +61,7 @@ enum Raw {
     Document(Value),
 }
 
-/// What was read until now, with its secrets.
+/// What was read so far, still with its secrets.
 struct Parts<'a> {
     cx: &'a Cx,
     raw: BTreeMap<String, Raw>,
@@ -69,10 +69,10 @@ struct Parts<'a> {
     missing: BTreeMap<String, Failure>,
 }
 
-/// Reads a source; it fails where nothing of it can be read.
+/// Reads a source; fails if nothing of it can be read.
 type Source = fn(&mut Parts<'_>) -> Result<(), Failure>;
 
-/// Each source with its name in the manifest and the title of its step.
+/// The sources, with their names in the manifest and the titles of their steps.
 const SOURCES: [(&str, &str, Source); 6] = [
     (PROJECT, "Read the files of the project", project),
     ("doctor", "Run the checks of doctor", checks),
@@ -82,10 +82,10 @@ const SOURCES: [(&str, &str, Source); 6] = [
     ("journal", "Read the journal of this project", journal),
 ];
 
-/// Gathers everything, without secrets.
+/// Gathers everything and removes the secrets.
 ///
 /// # Errors
-/// [`Code::Interrupted`]; a source that cannot be read is listed in the manifest.
+/// Fails with [`Code::Interrupted`]; a source that cannot be read is listed in the manifest instead.
 pub fn gather(cx: &Cx) -> anyhow::Result<BundleContents> {
     let end = Instant::now() + cx.limit(LIMIT);
     let mut parts = Parts { cx, raw: BTreeMap::new(), versions: BTreeMap::new(), missing: BTreeMap::new() };
@@ -112,7 +112,7 @@ pub fn gather(cx: &Cx) -> anyhow::Result<BundleContents> {
     Ok(scrubbed(parts)?)
 }
 
-/// Removes the secrets: last, when every secret that was read is known.
+/// Removes the secrets. This comes last, when every secret that was read is known.
 fn scrubbed(parts: Parts<'_>) -> Result<BundleContents, Failure> {
     settings::hide_environment();
     let mut scrubber =
@@ -159,7 +159,7 @@ impl Parts<'_> {
         self.raw.insert(name.into(), Raw::Document(document));
     }
 
-    /// Keeps what was read, or why it was not.
+    /// Stores what was read, or why it could not be read.
     fn part(&mut self, name: String, read: Result<Raw, Failure>) {
         match read {
             Ok(raw) => drop(self.raw.insert(name, raw)),
@@ -172,7 +172,7 @@ impl Parts<'_> {
     }
 }
 
-/// The files of the project: what is a secret in them is removed from everything.
+/// Reads the files of the project. Their secrets are removed from all parts.
 fn project(parts: &mut Parts<'_>) -> Result<(), Failure> {
     let root = parts.cx.paths.root().to_owned();
     let mut names: Vec<String> = FILES.map(str::to_owned).into();
@@ -214,7 +214,7 @@ fn stack(parts: &mut Parts<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The last lines of a text, at most so many bytes.
+/// Returns the last complete lines of a text, limited to `most` bytes.
 fn tail(text: &str, most: usize) -> &str {
     let from = text.len().saturating_sub(most);
     let line = text.as_bytes()[from..].iter().position(|byte| *byte == b'\n').map_or(text.len(), |at| from + at + 1);
@@ -242,7 +242,7 @@ fn resources(parts: &mut Parts<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The Proxmox of each provider; that of a further one is a part of its own.
+/// Queries the Proxmox of each provider; the result of a further one is a separate part.
 fn every_proxmox(parts: &mut Parts<'_>) -> Result<(), Failure> {
     let mut first = Ok(());
     for cx in parts.cx.providers()? {
@@ -278,13 +278,13 @@ fn proxmox_answers(parts: &mut Parts<'_>, cx: &Cx, dir: &str) -> Result<(), Fail
     Ok(())
 }
 
-/// Asks for each of these paths; what Proxmox refuses is not there.
+/// Queries each of these paths; leaves out those that Proxmox refuses.
 fn ask(cx: &Cx, proxmox: &Proxmox, paths: Vec<String>, answers: &mut serde_json::Map<String, Value>) {
     let found = proxmox.get_all(cx, "reading what Proxmox shows", &paths);
     answers.extend(paths.into_iter().zip(found).filter_map(|(path, found)| Some((path, found.ok()?))));
 }
 
-/// Where the ends and the logs of the newest failed tasks are, as `cluster-explain` asks for them.
+/// Returns the paths of the status and log of the newest failed tasks, with the same queries as `cluster-explain`.
 fn task_logs(answers: &serde_json::Map<String, Value>) -> Vec<String> {
     let lists = answers.iter().filter(|(path, _)| path.ends_with(FAILED[0]));
     let mut tasks: Vec<&Value> = lists.flat_map(|(_, list)| list.as_array().into_iter().flatten()).collect();
@@ -296,7 +296,7 @@ fn task_logs(answers: &serde_json::Map<String, Value>) -> Vec<String> {
         .collect()
 }
 
-/// What the tasks called, without other checkouts of this user.
+/// Reads the journal, without the entries of this user's other checkouts.
 fn journal(parts: &mut Parts<'_>) -> Result<(), Failure> {
     let Some(text) = files::read_text_if_there(&parts.cx.paths.journal())? else { return Ok(()) };
     let project = Value::from(parts.cx.paths.root().display().to_string());
@@ -306,7 +306,7 @@ fn journal(parts: &mut Parts<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What a bundle of this moment is called.
+/// Returns the file name of a bundle created at this time.
 pub fn file_name(now: u64) -> String {
     format!("omni-scale-support-{}.tar.gz", clock::rfc3339_of(now).replace(['-', ':'], ""))
 }

@@ -1,5 +1,5 @@
-//! How long each machine of a cluster took for each step: Omni knows when it was asked for, joined and was ready, Proxmox when its
-//! VM was created and started. One call for each node that has a VM of the cluster.
+//! How long each machine of a cluster took for each step. Omni records when it was requested, joined and became ready, Proxmox
+//! when its VM was created and started. Takes one request for each node that has a VM of the cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,19 +13,19 @@ use runtime::tool::proxmox::Proxmox;
 
 use crate::flow::{explain, provider, proxmox};
 
-/// How many of a node's newest tasks are looked at.
+/// How many of a node's newest tasks are read.
 const TASKS: usize = 1000;
 
-/// Of how many clusters a run shows the machines that it made.
+/// Maximum clusters whose new machines a run shows.
 const CLUSTERS: usize = 5;
 
-/// The rows of the cluster that was looked at; what Proxmox does not tell is left out.
+/// Returns the rows of the cluster in `facts`, without what Proxmox does not return.
 pub fn of(cx: &Cx, facts: &Facts) -> Vec<Row> {
     let Some(view) = &facts.view else { return Vec::new() };
     rows(view, &times(cx, facts), &site_times(cx), facts.now)
 }
 
-/// What this site's own times are so far; a file that cannot be read counts as none.
+/// Reads the typical times of this site; a file that cannot be read is ignored.
 fn site_times(cx: &Cx) -> SiteTimes {
     let path = cx.paths.step_times();
     let read = || -> Result<SiteTimes, Failure> {
@@ -38,7 +38,7 @@ fn site_times(cx: &Cx) -> SiteTimes {
     })
 }
 
-/// A row for each machine that was made since the last run: shown, and kept for what is usual at this site.
+/// Returns a row for each machine created since the last run. The rows are printed, and added to this site's typical times.
 pub fn of_new(cx: &Cx, omnictl: &Omnictl<'_>, clusters: &[&str]) -> Vec<Row> {
     let facts = clusters.iter().take(CLUSTERS).filter_map(|name| explain::placed(cx, omnictl, name));
     let (mut site, mut made) = (site_times(cx), facts.flat_map(|facts| of(cx, &facts)).collect::<Vec<Row>>());
@@ -53,7 +53,7 @@ pub fn of_new(cx: &Cx, omnictl: &Omnictl<'_>, clusters: &[&str]) -> Vec<Row> {
         cx.ui.say(&format!("           {machine:width$}  {seconds} s: {}", steps.join(", ")));
     }
     site.add(&made);
-    // Without them the next run is judged by general times.
+    // If they cannot be saved, the next run uses general times.
     let text = serde_json::to_vec(&site).unwrap_or_default();
     let _ = files::write_atomically(&cx.paths.step_times(), &text, files::PRIVATE);
     made
@@ -76,7 +76,7 @@ fn times(cx: &Cx, facts: &Facts) -> BTreeMap<String, VmTimes> {
     found
 }
 
-/// The newest task that failed on these nodes: of a VM, or of a kind where there is none, of the provider's login alone.
+/// Returns the newest failed task on these nodes: of `vm`, or else one of this `kind` by the provider's own login.
 pub fn newest_failed(cx: &Cx, proxmox: &Proxmox, nodes: &[String], vm: Option<&Vm>, kind: &str) -> Option<String> {
     let of = vm.map_or("&limit=50".to_owned(), |vm| format!("&limit=5&vmid={}", vm.id));
     let paths: Vec<String> = nodes.iter().map(|node| format!("/nodes/{node}/tasks?errors=1{of}")).collect();
@@ -90,7 +90,7 @@ pub fn newest_failed(cx: &Cx, proxmox: &Proxmox, nodes: &[String], vm: Option<&V
     tasks.filter(fits).max_by_key(|task| task["starttime"].as_u64())?["upid"].as_str().map(str::to_owned)
 }
 
-/// A number may have been another VM's before: the newest creation counts, and the first start after it.
+/// Another VM may have had this ID before, so this uses the newest creation, and the first start after it.
 fn of_vm(tasks: &[Value], vm: &Vm) -> VmTimes {
     let id = vm.id.to_string();
     let own = |kind: &'static str| {

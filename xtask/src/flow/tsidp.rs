@@ -1,19 +1,19 @@
-//! tsidp, asked from inside Omni's own network: the sidecar's.
+//! Requests to tsidp from inside Omni's own network, which is the sidecar's.
 
 use crate::prelude::*;
 use check::oidc::{self, Discovery};
 use runtime::tool::compose::{Compose, SIDECAR};
 use runtime::tool::curl::{self, Request};
 
-/// The discovery document, asked from inside Omni's network.
+/// Fetches the discovery document from inside Omni's network.
 ///
 /// # Errors
-/// [`Code::Unreachable`] with what stood in the way.
+/// Fails with [`Code::Unreachable`] and the reason.
 pub fn discover(cx: &Cx, issuer: &str) -> Result<Discovery, Failure> {
     Ok(oidc::discovery(&fetch(cx, true, &format!("{issuer}/.well-known/openid-configuration"))?, issuer))
 }
 
-/// What `url` answers, to the sidecar or to this host.
+/// Fetches `url`, from the sidecar or from this host.
 pub fn fetch(cx: &Cx, inside: bool, url: &str) -> Result<String, Failure> {
     if inside {
         return in_sidecar(cx, &format!("asking {url} from the sidecar"), &["wget", "-q", "-T", "10", "-O", "-", url])
@@ -28,15 +28,15 @@ pub fn fetch(cx: &Cx, inside: bool, url: &str) -> Result<String, Failure> {
     Err(Failure::new(Code::Unreachable, format!("{url} answered {} {}", reply.status, reply.reason)))
 }
 
-/// Runs a program in the sidecar's container: it has a shell and wget, Omni's and the provider's images have neither.
+/// Runs a program in the sidecar's container, which has a shell and wget; the images of Omni and the provider have neither.
 ///
 /// # Errors
-/// [`Code::Failed`] with what the program said.
+/// Fails with [`Code::Failed`] and the program's output.
 pub fn in_sidecar(cx: &Cx, purpose: &str, words: &[&str]) -> Result<String, Failure> {
     Ok(Compose::find(cx)?.exec(SIDECAR, purpose, words)?.checked()?.stdout)
 }
 
-/// What busybox's wget said (1.37, alpine 3.22), in the operator's words.
+/// Explains an error of busybox's wget (1.37, alpine 3.22).
 fn explain(failure: Failure, url: &str) -> Failure {
     let said = failure.cause.clone();
     let has = |text: &str| said.contains(text);

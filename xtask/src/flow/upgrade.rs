@@ -1,4 +1,4 @@
-//! What an upgrade starts from, in the containers, in Omni and in the files, and the commands that carry a step of it out.
+//! The installed versions before an upgrade, from containers, Omni and files, and the commands for its steps.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -21,15 +21,15 @@ use runtime::tool::compose::{Compose, OMNI, PROVIDER};
 use runtime::tool::omnictl::Omnictl;
 use runtime::ui::{Status, StepResult};
 
-/// What decides about an upgrade is read in these lists, however many machines there are.
+/// The lists that an upgrade depends on, however many machines there are.
 const LISTS: [&str; 5] = ["clusters", "clusterstatuses", "machinesetstatuses", "talosversions", "talosextensions"];
-/// A list as long as the fleet, so that it is read only where it decides: from Omni 1.11 on.
+/// A list as long as the fleet, so it is read only if the upgrade depends on it: from Omni 1.11 on.
 const MACHINES: &str = "machinestatuses";
 
-/// What the files say: the tags in `docker/compose.yaml`, and the versions in `clusters/`. Nothing is called.
+/// Returns the versions in the files: the tags in `docker/compose.yaml`, and the versions in `clusters/`. Runs no programs.
 ///
 /// # Errors
-/// A file that cannot be read, a template that is none, an image without a release.
+/// Returns an error if a file cannot be read, a template is not valid, or an image has no release.
 pub fn from_files(cx: &Cx) -> Result<Installed, Failure> {
     let compose = files::read_text_if_there(&cx.paths.compose())?.unwrap_or_default();
     let images = stack::images(&compose);
@@ -50,10 +50,10 @@ pub fn from_files(cx: &Cx) -> Result<Installed, Failure> {
     Ok(Installed { omni: pinned(OMNI)?, provider: pinned(PROVIDER)?, clusters, ..around(cx, &compose) })
 }
 
-/// What runs: the images of the containers, and what Omni says about its clusters.
+/// Returns the running versions: the images of the containers, and those of the clusters in Omni.
 ///
 /// # Errors
-/// As [`Compose`] and [`Omnictl`]; those of [`of_running`].
+/// See [`Compose`], [`Omnictl`] and [`of_running`].
 pub fn live(cx: &Cx, wanted: &TargetVersions) -> anyhow::Result<Installed> {
     let templates = templates(cx)?;
     let (docker, omnictl) = (Compose::find(cx)?, Omnictl::find(cx)?);
@@ -66,10 +66,10 @@ pub fn live(cx: &Cx, wanted: &TargetVersions) -> anyhow::Result<Installed> {
     Ok(of_running(cx, &templates, &containers, lists)?)
 }
 
-/// What runs, from what was read: the containers, and the lists of [`kinds`].
+/// Returns the running versions from what was already read: the containers, and the lists of [`kinds`].
 ///
 /// # Errors
-/// When the files of the stack cannot be read; [`Code::Invalid`] for a container whose image has no release.
+/// Returns an error if the files of the stack cannot be read, or [`Code::Invalid`] if the image of a container has no release.
 pub fn of_running(
     cx: &Cx,
     templates: &Templates,
@@ -77,7 +77,7 @@ pub fn of_running(
     lists: Vec<Vec<Resource>>,
 ) -> Result<Installed, Failure> {
     let compose = files::read_text_if_there(&cx.paths.compose())?.unwrap_or_default();
-    // The oldest of several providers: all have one image in docker/compose.yaml, and one that was not recreated runs an older one.
+    // With several providers, the oldest counts: all share the image in docker/compose.yaml, but one may not be recreated yet.
     let running = |of: &dyn Fn(&str) -> bool| -> Result<Option<Version>, Failure> {
         let own = containers.iter().filter(|container| of(&container.service));
         let found: Result<Vec<Version>, Failure> =
@@ -89,7 +89,7 @@ pub fn of_running(
     Ok(Installed { omni, provider, clusters, offered: Some(offered), ..around(cx, &compose) })
 }
 
-/// The lists of Omni that decide about the upgrades that are wanted.
+/// Returns the lists of Omni that the requested upgrades depend on.
 pub fn kinds(wanted: &TargetVersions) -> impl Iterator<Item = &'static str> {
     let machines = wanted.omni.as_ref().filter(|to| **to >= Version::new(1, 11, 0)).map(|_| MACHINES);
     LISTS.into_iter().chain(machines)
@@ -100,7 +100,7 @@ fn read(cx: &Cx, omnictl: &Omnictl<'_>, wanted: &TargetVersions) -> anyhow::Resu
     cx.ui.side_by_side("asking Omni", lists.collect()).into_iter().collect()
 }
 
-/// What Omni says of its clusters, and which versions it offers.
+/// Parses the clusters of Omni, and the versions that it offers.
 fn of_lists(lists: Vec<Vec<Resource>>, templates: &Templates) -> (Vec<Cluster>, OfferedVersions) {
     let mut lists = lists.into_iter();
     let mut next = || lists.next().unwrap_or_default();
@@ -121,10 +121,10 @@ fn of_lists(lists: Vec<Vec<Resource>>, templates: &Templates) -> (Vec<Cluster>, 
     (clusters, offered)
 }
 
-/// One cluster of Omni, with what decides about upgrading it; no cluster if it has none of that name.
+/// Returns one cluster of Omni, with everything that its upgrade depends on; no cluster if Omni has none with this name.
 ///
 /// # Errors
-/// As [`Omnictl`]; a template that is not valid.
+/// See [`Omnictl`]; also returns an error if a template is not valid.
 pub fn of_cluster(cx: &Cx, omnictl: &Omnictl<'_>, name: &str, wanted: &TargetVersions) -> anyhow::Result<Installed> {
     let templates = templates(cx)?;
     let (mut clusters, offered) = of_lists(read(cx, omnictl, wanted)?, &templates);
@@ -134,10 +134,10 @@ pub fn of_cluster(cx: &Cx, omnictl: &Omnictl<'_>, name: &str, wanted: &TargetVer
     Ok(Installed { omni, clusters, offered: Some(offered), ..Installed::default() })
 }
 
-/// A release as it is given on the command line.
+/// Parses a release from the command line.
 ///
 /// # Errors
-/// [`Code::Usage`] for what is not a release with three numbers.
+/// Fails with [`Code::Usage`] unless it is a release with three numbers.
 pub fn given(text: &str, like: &Version) -> Result<Version, Failure> {
     version::parse(text).ok().filter(|_| version::is_full(text)).ok_or_else(|| {
         Failure::new(Code::Usage, format!("`{text}` is not a version"))
@@ -146,15 +146,15 @@ pub fn given(text: &str, like: &Version) -> Result<Version, Failure> {
     })
 }
 
-/// `Omni 1.9.3 → 1.10.6`.
+/// Formats a step as `Omni 1.9.3 → 1.10.6`.
 pub fn title(step: &Step) -> String {
     format!("{} {} → {}", step.component, step.from, step.to)
 }
 
-/// Refuses steps that are blocked, and shows what to know about the others.
+/// Refuses steps that are blocked, and prints the warnings about all of them.
 ///
 /// # Errors
-/// [`Code::Failed`] with every blocker.
+/// Fails with [`Code::Failed`] and every blocker.
 pub fn refuse_blocked(cx: &Cx, steps: &[Step], what: &str) -> Result<(), Failure> {
     let mut notes: BTreeSet<&str> = BTreeSet::new();
     for step in steps {
@@ -178,7 +178,7 @@ pub fn refuse_blocked(cx: &Cx, steps: &[Step], what: &str) -> Result<(), Failure
         .next("cargo xtask upgrade-plan"))
 }
 
-/// Adds the oldest Talos of each cluster's machines, and the health of its control planes.
+/// Adds the oldest Talos version of each cluster's machines, and the health of its control planes.
 fn with_machines(clusters: &mut [Cluster], sets: &[Resource], machines: &[Resource]) {
     let mut oldest: BTreeMap<&str, (Option<Version>, usize)> = BTreeMap::new();
     for machine in machines {
@@ -216,13 +216,13 @@ fn offered(versions: &[Resource], extensions: &[Resource]) -> OfferedVersions {
     }
 }
 
-/// Templates with their files.
+/// Templates, each with its path.
 pub type Templates = [(PathBuf, ClusterTemplate)];
 
-/// The operator's templates; shipped examples are left out.
+/// Reads the operator's templates, without the shipped examples.
 ///
 /// # Errors
-/// A file that cannot be read, and one that is not a template.
+/// Returns an error if a file cannot be read or is not a template.
 pub fn templates(cx: &Cx) -> Result<Vec<(PathBuf, ClusterTemplate)>, Failure> {
     let paths = inputs::in_dir(&cx.paths.clusters()).into_iter();
     let read = |path: PathBuf| {
@@ -251,10 +251,10 @@ fn around(cx: &Cx, compose: &str) -> Installed {
     Installed { flags, keys, provider_id, no_backup: backup::current(cx).err(), ..Installed::default() }
 }
 
-/// The release that an image has in its tag.
+/// Returns the release in the tag of an image.
 ///
 /// # Errors
-/// [`Code::Invalid`] for `latest`, a digest, the tag of a fork, and whatever else says no release.
+/// Fails with [`Code::Invalid`] for `latest`, a digest, the tag of a fork, and anything else that is not a release.
 pub fn release(service: &str, image: &str) -> Result<Version, Failure> {
     let tag = stack::tag(image);
     let of_commit = table().provider.iter().find(|known| known.tag.is_some() && known.tag.as_deref() == tag);
@@ -277,7 +277,7 @@ pub fn release(service: &str, image: &str) -> Result<Version, Failure> {
     })
 }
 
-/// The commands that carry a step out.
+/// Returns the commands that carry out a step.
 pub fn commands(step: &Step) -> Vec<String> {
     let stack = |service: &str, more: &[&str]| {
         let first = format!("set the tag of `{service}` in docker/compose.yaml to v{}", step.to);

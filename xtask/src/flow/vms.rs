@@ -1,4 +1,4 @@
-//! The VMs of clusters in Proxmox: for minutes after one has stopped, Omni shows its machine as ready.
+//! The VMs of clusters in Proxmox. Omni shows a machine as ready for minutes after its VM has stopped.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,11 +10,11 @@ use runtime::tool::proxmox::Proxmox;
 
 use crate::flow::proxmox;
 
-/// How many VMs are asked for one by one.
+/// Maximum VMs that are queried individually.
 const CONFIRMED: usize = 8;
 
-/// The list of a cluster shows the state of a VM up to ten seconds late (pve-manager `pvestatd.pm`), so that one that has just
-/// been started is `stopped` in it: those are asked themselves.
+/// Queries VMs individually if they are not running: the list of a cluster is up to ten seconds old (pve-manager `pvestatd.pm`),
+/// so it shows a VM that has just been started as `stopped`.
 pub fn confirm<'a>(cx: &Cx, proxmox: &Proxmox, list: impl IntoIterator<Item = &'a mut Value>) {
     for vm in list.into_iter().filter(|vm| vm["status"] != "running").take(CONFIRMED) {
         let path = format!("/nodes/{}/qemu/{}/status/current", vm["node"].as_str().unwrap_or_default(), vm["vmid"]);
@@ -24,13 +24,13 @@ pub fn confirm<'a>(cx: &Cx, proxmox: &Proxmox, list: impl IntoIterator<Item = &'
     }
 }
 
-/// The VMs that Proxmox does not call running, as its list has them; none where it cannot be asked.
+/// Returns the VMs that are not running according to Proxmox's list; empty if it cannot be queried.
 pub fn vms_that_are_off(cx: &Cx) -> Vec<Value> {
     let off = |vm: &Value| vm["status"] != "running" && vm["template"] != 1;
     of_all(cx, &off)
 }
 
-/// The VMs that `wanted` picks in the Proxmox of every provider that can be asked, each once, with the `provider` that shows it.
+/// Returns the VMs that `wanted` selects in every reachable Proxmox, each once, with the `provider` that sees it.
 pub fn of_all(cx: &Cx, wanted: &(dyn Fn(&Value) -> bool + Sync)) -> Vec<Value> {
     let providers = cx.providers().unwrap_or_default();
     let list = |cx| {
@@ -41,7 +41,7 @@ pub fn of_all(cx: &Cx, wanted: &(dyn Fn(&Value) -> bool + Sync)) -> Vec<Value> {
     let (mut found, mut known) = (Vec::new(), BTreeSet::new());
     for (cx, url, vms) in map_all(&providers, ALL, list).into_iter().flatten() {
         for mut vm in vms {
-            // Two providers may have one Proxmox.
+            // Two providers may use the same Proxmox.
             if known.insert((url.clone(), vm["vmid"].as_u64())) {
                 vm["provider"] = cx.settings.provider_id(None).value.into();
                 found.push(vm);
@@ -51,8 +51,8 @@ pub fn of_all(cx: &Cx, wanted: &(dyn Fn(&Value) -> bool + Sync)) -> Vec<Value> {
     found
 }
 
-/// Which of these clusters has a machine whose VM is off, and which VM, in words. Omni is asked for the machine requests only
-/// where a VM that is off bears a name that could be one's.
+/// Returns, for each of these clusters that has a machine whose VM is off, a description of that VM. Reads the machine requests
+/// from Omni only if the name of a VM that is off could be that of a machine.
 pub fn of_clusters(cx: &Cx, omnictl: &Omnictl<'_>, mut off: Vec<Value>, clusters: &[&str]) -> BTreeMap<String, String> {
     let name = |vm: &Value| vm["name"].as_str().unwrap_or_default().to_owned();
     let of = |name: &str| {
@@ -82,10 +82,11 @@ pub fn of_clusters(cx: &Cx, omnictl: &Omnictl<'_>, mut off: Vec<Value>, clusters
     found
 }
 
-/// The name of a VM, which is that of its machine request.
+/// Returns the name of a VM, which is also that of its machine request.
 ///
 /// # Errors
-/// [`Code::Usage`] for anything but NODE/ID, and where several providers have such a VM, [`Code::NotFound`]; those of Proxmox.
+/// Fails with [`Code::Usage`] if `vm` is not NODE/ID or is ambiguous among several providers, with [`Code::NotFound`], or if
+/// Proxmox cannot be queried.
 pub fn named(cx: &Cx, vm: &str) -> Result<String, Failure> {
     let usage = || Failure::new(Code::Usage, format!("`{vm}` is not a valid VM")).hint("write NODE/ID, e.g. pve1/104");
     let (node, id) = vm.rsplit_once('/').ok_or_else(usage)?;
