@@ -1,10 +1,10 @@
-//! `apply FILE`: carries out a plan that `cluster-sync --plan-out` or `machineclass-apply --plan-out` wrote, and nothing else.
+//! `apply FILE`: applies a plan that `cluster-sync --plan-out` or `machineclass-apply --plan-out` wrote, and nothing else.
 //!
-//! 1. The file is a plan of this format and was not edited, it has not expired, and it is for the Omni of this login.
-//! 2. The files that it was made from are what they were.
-//! 3. The task that made it decides again, with the same checks and one comparison per cluster. It must come to the plan, or to what
-//!    a run that was cut off left of it; else the run ends with everything that has changed since.
-//! 4. The changes are confirmed as in that task, made from the bytes that were checked, and verified.
+//! 1. Checks the plan file: its format, that it was not edited and has not expired, and that it is for the Omni of this login.
+//! 2. Checks that the files it was made from have not changed.
+//! 3. Makes the plan again as that task does, with the same checks and one comparison per cluster. The result must be the same
+//!    plan, or what an interrupted run left of it; otherwise the run ends and lists everything that has changed since.
+//! 4. Confirms the changes as that task does, applies them using the bytes that were checked, and verifies them.
 
 use crate::cli::Apply;
 use crate::flow::change;

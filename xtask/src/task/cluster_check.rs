@@ -1,9 +1,9 @@
-//! `cluster-check [name…|--all]`: cluster templates as omnictl, the server and experience would judge them.
+//! `cluster-check [name…|--all]`: checks cluster templates by the rules of omnictl, the Omni server, and experience.
 //!
-//! 1. The files are found; with `--convert` the nested form is rewritten, after consent.
-//! 2. Omni is asked once for its machine classes, its Talos versions and its own, if it can be; else the files in
-//!    `machine-classes/`, the built-in table and `docker/compose.yaml` stand in for them.
-//! 3. Each file is checked with the files that it refers to, with two separate results: the answer of
+//! 1. Finds the files; with `--convert`, rewrites the nested form after confirmation.
+//! 2. Reads the machine classes, Talos versions and version of Omni, once. If Omni cannot be queried, uses the files in
+//!    `machine-classes/`, the built-in table and `docker/compose.yaml` instead.
+//! 3. Checks each file with the files that it refers to, with two separate results: the output of
 //!    `omnictl cluster template validate`, and our findings.
 
 use std::path::Path;

@@ -1,12 +1,12 @@
 //! `cluster-create [name]`: writes a cluster template, syncs it, and waits until the cluster runs.
 //!
-//! 1. Omni is asked which machine classes and versions it offers.
-//! 2. What is not given by flags is asked for; classes and versions must be among those.
-//! 3. What would be written is checked as `cluster-check` does, by what Omni offers.
-//! 4. omnictl validates it and says what a sync would do. One plan holds the file and the sync; an existing file that says
-//!    something else stays.
-//! 5. The template is written, and synced.
-//! 6. Omni says Running and ready.
+//! 1. Reads the machine classes and versions that Omni offers.
+//! 2. Prompts for what the flags do not specify; classes and versions must be among those that Omni offers.
+//! 3. Checks the new template as `cluster-check` does, against what Omni offers.
+//! 4. Validates it with omnictl and shows the changes that a sync would make. One plan contains the file and the sync; an
+//!    existing file that differs is not overwritten.
+//! 5. Writes the template, and syncs it.
+//! 6. Waits until Omni reports Running and ready.
 
 use crate::cli::ClusterCreate;
 use crate::flow::change;
@@ -53,7 +53,7 @@ pub fn run(args: &ClusterCreate, cx: &Cx) -> anyhow::Result<Outcome> {
     let mut data = data;
     data["new_machines"] = json!(impacts.new_machines);
     data["new_machines_fit"] = json!(impacts.fits);
-    // Before the file is written: a login that may only read.
+    // Checked before the file is written, in case the login is read-only.
     if !cx.dry_run {
         cluster_sync::check_role(&omnictl, &diffs)?;
     }
@@ -73,7 +73,7 @@ pub fn run(args: &ClusterCreate, cx: &Cx) -> anyhow::Result<Outcome> {
     Ok(outcome.with(data).next(format!("cargo xtask cluster-status {}", cluster.name)))
 }
 
-/// Step 2.
+/// Step 2: gathers the values from flags and prompts.
 fn gather(args: &ClusterCreate, cx: &Cx, offer: &Offer) -> anyhow::Result<NewCluster> {
     let only = (offer.classes.len() == 1).then(|| offer.classes[0].clone());
     let control_plane_class = args.control_plane_class.clone().or_else(|| only.clone());
@@ -144,7 +144,7 @@ fn gather(args: &ClusterCreate, cx: &Cx, offer: &Offer) -> anyhow::Result<NewClu
     })
 }
 
-/// A name for a cluster whose template does not exist yet, unless it may: then it is compared with what would be written.
+/// Checks the name, and that its template does not exist yet unless it may; an existing one is later compared with the new one.
 fn free_name(cx: &Cx, name: &str, may_exist: bool) -> Result<String, Failure> {
     name::check("cluster", name)?;
     let path = cx.paths.cluster(name);
@@ -172,7 +172,7 @@ fn effect(cluster: &NewCluster) -> String {
     )
 }
 
-/// etcd keeps its quorum only with an odd number of members.
+/// Refuses an even number: it gives etcd no better quorum than one machine less.
 fn quorum(control_planes: u32) -> Result<u32, Failure> {
     if control_planes % 2 == 1 {
         return Ok(control_planes);

@@ -1,9 +1,9 @@
 //! `cluster-delete NAME`: deletes a cluster, with its machines, VMs and disks.
 //!
-//! 1. Omni says what the cluster consists of, and Proxmox which VMs that are.
-//! 2. The login may change it. The operator sees everything that is destroyed, and types the name.
-//! 3. omnictl deletes it; what the deletion waits for is shown.
-//! 4. Omni no longer has it, and its VMs are gone from Proxmox. The template stays, unless it is to be forgotten.
+//! 1. Reads the machines of the cluster from Omni, and their VMs from Proxmox.
+//! 2. Checks that the login may change it. The operator sees everything that will be destroyed, and types the name.
+//! 3. Deletes it with omnictl, and shows what the deletion is waiting for.
+//! 4. Checks that the cluster is gone from Omni, and its VMs from Proxmox. The template is kept, unless `--forget` is given.
 
 use std::path::PathBuf;
 
@@ -45,14 +45,14 @@ pub fn run(args: &ClusterDelete, cx: &Cx) -> anyhow::Result<Outcome> {
     })
 }
 
-/// What is left to do once Omni does not have the cluster: the state and the template. It may be the second run.
+/// Completes the deletion of a cluster that Omni no longer has: the state and the template. This may be the second run.
 fn finish(args: &ClusterDelete, cx: &Cx, omnictl: &Omnictl<'_>, path: Option<PathBuf>) -> anyhow::Result<Outcome> {
     let name = &args.name;
     let template = path.as_ref().map(|path| cx.paths.show(path));
     let mut plan = forget(args, cx, path);
     let known = cx.fresh_state()?.list("clusters").contains(name);
     if !known && template.is_none() {
-        // Nothing here knows it: the name may be wrong.
+        // Nothing here refers to it either, so the name may be wrong.
         let failure = Failure { next: Vec::new(), ..cluster::unknown(cx, omnictl, name) };
         return Err(failure
             .hint("check the name: there is nothing to delete")
@@ -66,7 +66,7 @@ fn finish(args: &ClusterDelete, cx: &Cx, omnictl: &Omnictl<'_>, path: Option<Pat
     Ok(Outcome::done(summary).with(data).next("cargo xtask cluster-status"))
 }
 
-/// The removal of the template, where it is asked for and there is one.
+/// Removes the template, if that was requested and there is one.
 fn forget<'a>(args: &ClusterDelete, cx: &Cx, path: Option<PathBuf>) -> Plan<'a> {
     let removal = path.filter(|_| args.forget).map(|path| {
         let shown = cx.paths.show(&path);
@@ -75,7 +75,7 @@ fn forget<'a>(args: &ClusterDelete, cx: &Cx, path: Option<PathBuf>) -> Plan<'a> 
     removal.into_iter().collect()
 }
 
-/// What is left to restore from, in words. Omni forgets the time of the last backup when it restarts (omni v1.9.3 `etcd_backup.go`,
+/// Describes the backups that remain. Omni forgets the time of the last backup when it restarts (omni v1.9.3 `etcd_backup.go`,
 /// and `omni.proto`, `ClusterSpec.backup_configuration`).
 fn backups(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> Result<String, Failure> {
     let enabled = omnictl.get("clusters", name)?.is_some_and(|it| it.flag(&["backupconfiguration", "enabled"]));

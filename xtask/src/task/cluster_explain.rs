@@ -1,13 +1,13 @@
 //! `cluster-explain [name]`: why a cluster, a machine, a machine request or a VM is stuck.
 //!
-//! 1. The subject: the cluster of that name, or that of the machine, request or VM; without one the first that is in trouble.
-//! 2. Omni, the provider, Proxmox, this host and the template are asked, all beside each other. Nothing is changed.
-//! 3. The chain from the template to Kubernetes is shown, each link ok, broken, waiting or unknown, and every cause with its
-//!    evidence and the way out, the one that blocks first.
+//! 1. Finds the subject: the named cluster, or that of the machine, request or VM; by default the first cluster in trouble.
+//! 2. Queries Omni, the provider, Proxmox, this host and the template, in parallel. Nothing is changed.
+//! 3. Prints the chain from the template to Kubernetes, each link ok, broken, waiting or unknown, and every cause with its
+//!    evidence and its fix, starting with the one that blocks first.
 //!
-//! With `--heal` the step of the first cause is taken after confirmation, and so on, until nothing is broken or it needs a human.
+//! With `--heal`, takes the step of the first cause after confirmation, and repeats until nothing is broken or a human is needed.
 //!
-//! Exit 0 when nothing is broken, 1 when something is.
+//! Exits with 0 if nothing is broken, otherwise with 1.
 
 use crate::cli::ClusterExplain;
 use crate::flow::explain::{self, subject::Subject};
@@ -22,7 +22,7 @@ pub fn run(args: &ClusterExplain, cx: &Cx) -> anyhow::Result<Outcome> {
         let (subject, found) = explain::look(args, cx)?;
         let by_hand = |cause: &Cause| matches!(cause.step, Some(Step::Start { .. } | Step::Unlink { .. }));
         let own = found.causes.iter().any(by_hand) && args.bundle.is_none();
-        // Its command is for a host of Proxmox, or for an administrator of Omni; this does the same from here.
+        // The command of the cause needs a host of Proxmox or an administrator of Omni; this one does the same from here.
         let heal = || format!("cargo xtask cluster-explain {} --heal", subject.cluster);
         return ended(cx, &subject, &found).map_err(|error| match own {
             true => Failure::of(&error).next(heal()).into(),
@@ -55,7 +55,7 @@ pub fn run(args: &ClusterExplain, cx: &Cx) -> anyhow::Result<Outcome> {
     }
 }
 
-/// Shows what was found, and how the task ends.
+/// Prints the explanation, and returns the outcome of the task.
 fn ended(cx: &Cx, subject: &Subject, found: &Explanation) -> anyhow::Result<Outcome> {
     show(cx, found);
     let data = explain::document(found, &subject.cluster);
@@ -82,7 +82,7 @@ fn ended(cx: &Cx, subject: &Subject, found: &Explanation) -> anyhow::Result<Outc
         .with(data);
     for cause in &found.causes {
         for next in &cause.next {
-            // A VM that is left off keeps the cluster from running.
+            // A VM that is off keeps the cluster from running, so its command is always included.
             if !failure.next.contains(next)
                 && (failure.next.len() < NAMED || ["vm-stopped", "vm-locked"].contains(&cause.id.as_str()))
             {
@@ -93,10 +93,10 @@ fn ended(cx: &Cx, subject: &Subject, found: &Explanation) -> anyhow::Result<Outc
     Err(failure.into())
 }
 
-/// How many commands are named: the first leads on.
+/// Maximum commands to suggest; the first one is the next step.
 const NAMED: usize = 4;
 
-/// The chain, and the causes after the first, which ends the task.
+/// Prints the chain, and every cause but the first, which is the task's error.
 fn show(cx: &Cx, found: &Explanation) {
     let row = |link: &check::explain::LinkView| {
         let (name, state): (&str, &str) = (link.link.into(), link.state.into());

@@ -1,9 +1,9 @@
-//! `cluster-export NAME|--all`: writes the templates of clusters that Omni has, so that git and `cluster-sync` take them over.
+//! `cluster-export NAME|--all`: writes the templates of clusters in Omni, for git and `cluster-sync` to take over.
 //!
-//! 1. Omni has the cluster and does not destroy it.
-//! 2. omnictl exports its template. What was changed in Omni's web interface is in it.
-//! 3. A sync of the exported template must change nothing; what omnictl leaves out is named.
-//! 4. The template is written to clusters/NAME.yaml, patches with comments beside it. A template that says the same is kept.
+//! 1. Checks that Omni has the cluster and is not destroying it.
+//! 2. Exports its template with omnictl, including any changes made in Omni's web interface.
+//! 3. Checks that a sync of the exported template would change nothing, and reports what omnictl leaves out.
+//! 4. Writes the template to clusters/NAME.yaml, with commented patches next to it. An equivalent template is kept.
 
 use crate::cli::Export;
 use crate::flow::{change, cluster, export};
@@ -31,7 +31,7 @@ pub fn run(args: &Export, cx: &Cx) -> anyhow::Result<Outcome> {
     export::write(cx, args, ("cluster", "cluster-check"), &exported)
 }
 
-/// Step 1.
+/// Step 1: finds the clusters to export.
 fn names(args: &Export, cx: &Cx, omnictl: &Omnictl<'_>) -> Result<Vec<String>, Failure> {
     if let Some(name) = &args.name {
         cluster::must_exist(cx, omnictl, name)?;

@@ -1,9 +1,9 @@
-//! `cluster-kubeconfig NAME`: writes a kubeconfig that works without a browser, and tries it.
+//! `cluster-kubeconfig NAME`: writes a kubeconfig that works without a browser, and tests it.
 //!
-//! 1. Omni has the cluster.
-//! 2. omnictl makes the file, with the token of a service account that expires, or with --user for a login with a browser.
-//! 3. It is written with mode 0600, or merged into the kubeconfig that kubectl reads.
-//! 4. `kubectl get nodes` with it, where kubectl is installed and no browser is needed.
+//! 1. Checks that Omni has the cluster.
+//! 2. Creates the file with omnictl: with the token of a service account, which expires, or with --user for a login in a browser.
+//! 3. Writes it with mode 0600, or merges it into the kubeconfig that kubectl reads.
+//! 4. Runs `kubectl get nodes` with it, if kubectl is installed and no browser is needed.
 
 use std::time::{Duration, SystemTime};
 
@@ -15,7 +15,7 @@ use domain::clock::rfc3339;
 use domain::spec::name;
 use runtime::paths::pasted;
 
-/// What Omni grants at most (omni v1.9.3 `external.ServiceAccountTokenLifetime`).
+/// The longest lifetime that Omni grants (omni v1.9.3 `external.ServiceAccountTokenLifetime`).
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 pub fn run(args: &ClusterKubeconfig, cx: &Cx) -> anyhow::Result<Outcome> {
@@ -70,11 +70,11 @@ pub fn run(args: &ClusterKubeconfig, cx: &Cx) -> anyhow::Result<Outcome> {
     Ok(Outcome::done(format!("`{}` gives access to cluster `{name}`", cx.paths.show(&access.file)))
         .with(data)
         .next(kubectl)
-        // The page of a cluster since 1.4 (omni v1.4.9 and v1.9.3 `frontend/src/router/index.ts`).
+        // The web page of a cluster since 1.4 (omni v1.4.9 and v1.9.3 `frontend/src/router/index.ts`).
         .next(format!("look at it in a browser: {}/clusters/{name}", omnictl.address())))
 }
 
-/// omnictl's flags.
+/// Returns the flags for omnictl.
 fn flags(args: &ClusterKubeconfig) -> Vec<String> {
     if args.user {
         return Vec::new();
@@ -85,7 +85,7 @@ fn flags(args: &ClusterKubeconfig) -> Vec<String> {
     words.map(str::to_owned).into()
 }
 
-/// Step 4. Its output is shown as it is.
+/// Step 4: lists the nodes, and prints kubectl's output unchanged.
 fn nodes(cx: &Cx, access: &Access) -> anyhow::Result<()> {
     let printed = cx.ui.step("nodes", "Ask Kubernetes for its nodes", || {
         let asked = cluster_access::kubectl(cx, "asking Kubernetes for its nodes", &access.file, &["get", "nodes"])?;

@@ -1,10 +1,10 @@
-//! `cluster-plan [NAME…|--all]`: where the machines of clusters would go, what does not fit, and what the loss of a node
+//! `cluster-plan [NAME…|--all]`: where the machines of clusters would be placed, what does not fit, and what the loss of a node
 //! would do. Changes nothing.
 //!
-//! 1. Read the templates and their classes.
-//! 2. See what there is: Proxmox now, or as it was saved; the machines that Omni asks for already.
-//! 3. Place what does not exist yet by the provider's own rule; try the loss of each node.
-//! 4. Exit 1 when it cannot fit, 3 when machines are to be created or removed, 0 when all is as the templates say.
+//! 1. Reads the templates and their classes.
+//! 2. Reads what exists: Proxmox now or as it was saved, and the machines that Omni has already requested.
+//! 3. Places the missing machines by the provider's own rule, and simulates the loss of each node.
+//! 4. Exits with 1 if they do not fit, 3 if machines would be created or removed, 0 if everything matches the templates.
 
 use crate::cli::ClusterPlan;
 use crate::flow::cluster_demand::{self, DemandInputs};
@@ -29,7 +29,7 @@ pub fn run(args: &ClusterPlan, cx: &Cx) -> anyhow::Result<Outcome> {
     let given = inputs::same(if all { &[] } else { &args.name });
     let of = project_classes::providers_of(cx, &templates)?;
     let of = of.iter().map(String::as_str);
-    // A saved inventory is of one Proxmox.
+    // A saved inventory describes a single Proxmox.
     match args.inventory {
         Some(_) if cx.paths.is_project() => {
             one(args, &provider::of_machines(cx, of).of_one_provider()?, &templates, &given)
@@ -39,7 +39,7 @@ pub fn run(args: &ClusterPlan, cx: &Cx) -> anyhow::Result<Outcome> {
     }
 }
 
-/// The machines of one provider.
+/// Plans the machines of one provider.
 fn one(args: &ClusterPlan, cx: &Cx, templates: &[ClusterTemplate], given: &str) -> anyhow::Result<Outcome> {
     let classes = project_classes::needed_classes(cx, templates, &args.class)?;
     let (provider, origin) = proxmox::provider_version(cx, args.provider_version)?;
@@ -100,16 +100,16 @@ fn verdict(
         let errors: Vec<&yaml::Finding> = fit.findings.iter().filter(|finding| finding.is_error()).collect();
         let failure = Failure::new(Code::Failed, format!("{what} cannot fit: {}", count(errors.len(), "error")));
         if blind {
-            // What follows from it is not worth listing.
+            // Without storages, the individual errors are not worth listing.
             let hint = "grant its login the privileges that `cargo xtask proxmox-audit` names, then plan again";
             let failure = failure.cause("the provider's login sees no storage on any node").hint(hint);
             return Err(failure.next("cargo xtask proxmox-audit").with(data).into());
         }
-        // The findings are repeated only where they were not shown.
+        // Repeats the findings only if they were not printed before.
         let cause: Vec<&str> = errors.iter().map(|finding| finding.message.as_str()).collect();
         let repeated = || failure.clone().cause(cause.join("\n")).hint(errors[0].fix.clone());
         let failure = if cx.ui.talks() { failure.clone().hint("fix what is listed above") } else { repeated() };
-        // Machines that Omni asks for already wait for what does not fit.
+        // Machines that Omni has already requested are waiting for room.
         let waits = fit.placements.iter().any(|placement| placement.state != State::New);
         let failure = if waits { failure.next(explain) } else { failure };
         return Err(failure.with(data).into());
@@ -131,7 +131,7 @@ fn verdict(
     if gone > 0 {
         words.push(format!("{gone} to remove"));
     }
-    // What Omni asks for already is not made by another sync.
+    // Another sync does not create machines that Omni has already requested.
     let to_sync = gone > 0 || fit.placements.iter().any(|placement| placement.state == State::New);
     let next = if to_sync { format!("cargo xtask cluster-sync {given}") } else { explain };
     Ok(Outcome::pending(format!("{what}: {}", words.join(", "))).with(data).next(next))

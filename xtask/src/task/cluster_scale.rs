@@ -1,9 +1,9 @@
-//! `cluster-scale NAME --workers N | --set NAME=N`: changes how many machines the sets of a cluster have.
+//! `cluster-scale NAME --workers N | --set NAME=N`: changes the number of machines in the sets of a cluster.
 //!
-//! 1. The template names the machine sets; each must take its machines from a class, by a number.
-//! 2. The numbers are changed in the file, and nothing else in it; the result is checked as `cluster-sync` does.
-//! 3. The plan shows the new machines and whether they fit, or the machines that are destroyed.
-//! 4. The file is written and synced, and the cluster is waited for.
+//! 1. Finds the machine sets in the template; each must take a fixed number of machines from a class.
+//! 2. Changes only these numbers in the file, and checks the result as `cluster-sync` does.
+//! 3. Shows the new machines and whether they fit, or the machines that will be destroyed.
+//! 4. Writes and syncs the file, and waits for the cluster.
 
 use crate::cli::ClusterScale;
 use crate::flow::cluster_edit::{self, Value};
@@ -20,7 +20,7 @@ pub fn run(args: &ClusterScale, cx: &Cx) -> anyhow::Result<Outcome> {
     cluster_edit::run(cx, &args.name, options, &question, |template| values(args, template))
 }
 
-/// Step 1.
+/// Step 1: finds the machine sets to scale.
 fn values(args: &ClusterScale, template: &ClusterTemplate) -> Result<Vec<Value>, Failure> {
     let mut values = Vec::new();
     if let Some(count) = args.workers {
@@ -52,7 +52,7 @@ fn names(template: &ClusterTemplate) -> Vec<&str> {
     template.sets.iter().map(short_name).collect()
 }
 
-/// The name of a set in its cluster, as Omni's ID has it after the cluster's.
+/// The name of a set within its cluster: Omni's ID for it, without the name of the cluster.
 fn short_name(set: &MachineSet) -> &str {
     match &set.kind {
         SetKind::ControlPlane => "control-planes",

@@ -1,7 +1,6 @@
-//! `cluster-status [name]`: the clusters, or one cluster with its machine sets, machines, requests, and what each waits
-//! for.
+//! `cluster-status [name]`: all clusters, or one cluster with its machine sets, machines, requests, and what each is waiting for.
 //!
-//! Reads the resources: `omnictl cluster status` hangs on a cluster that does not exist (omnictl 1.9.3).
+//! Reads the resources itself, because `omnictl cluster status` hangs if the cluster does not exist (omnictl 1.9.3).
 
 use std::collections::BTreeMap;
 
@@ -42,7 +41,7 @@ pub fn run(args: &ClusterStatus, cx: &Cx) -> anyhow::Result<Outcome> {
     Err(outcome.next.into_iter().fold(failure, Failure::next).into())
 }
 
-/// All clusters, and whether those that are shown run.
+/// Shows all clusters. Also returns whether all of them are running.
 fn all(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<(Outcome, bool)> {
     let list = |kind: &'static str| lookup::list(omnictl, kind, format!("{kind} of Omni"), kind);
     let ask = || cx.ui.side_by_side("asking Omni", vec![list("clusters"), list("clusterstatuses")]);
@@ -94,16 +93,16 @@ fn all(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<(
     let outcome = Outcome::done(summary).with(data);
     let next = match troubled {
         Some(name) => format!("cargo xtask cluster-explain {name}"),
-        // It names the VMs that belong to no cluster.
+        // It lists the VMs that do not belong to any cluster.
         None => "cargo xtask drift".to_owned(),
     };
     Ok((outcome.next(next), running == total))
 }
 
-/// How many clusters in trouble are named before the table, which has them all.
+/// Maximum clusters in trouble that are named before the table, which contains all of them.
 const NAMED: usize = 8;
 
-/// Why a cluster in the list does not run, in few words.
+/// Describes briefly why a cluster in the list is not running.
 fn trouble(line: &ClusterLine, off: &BTreeMap<String, String>) -> String {
     let ClusterLine { phase, healthy, total, .. } = line;
     let machines = match total {
@@ -118,7 +117,7 @@ fn trouble(line: &ClusterLine, off: &BTreeMap<String, String>) -> String {
     }
 }
 
-/// One cluster, and whether it runs.
+/// Shows one cluster. Also returns whether it is running.
 fn one(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> anyhow::Result<(Outcome, bool)> {
     let (view, causes) = cx.ui.step("cluster", format!("Look at cluster `{cluster}` in Omni"), || {
         let mut view = cluster::observe(omnictl, cluster)?.ok_or_else(|| cluster::unknown(cx, omnictl, cluster))?;
@@ -133,7 +132,7 @@ fn one(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> a
             (_, true) => format!("being destroyed: {}", view.waits_for()),
             (_, false) => view.waits_for(),
         };
-        // Omni hears of a machine that died after four minutes.
+        // Omni takes four minutes to notice that a machine has died.
         view.running &= !causes.iter().any(|cause| cause.lasting);
         let running = view.running;
         let seen = (view, causes);
@@ -174,13 +173,13 @@ fn one(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> a
     Ok((outcome.next(format!("cargo xtask cluster-explain {cluster}")), view.running && view.settled()))
 }
 
-/// What a cluster waits for, where its phase was said before.
+/// Removes the phase from a description that follows one.
 fn after_phase(waits_for: &str) -> &str {
     waits_for.strip_prefix("Running: ").unwrap_or(waits_for)
 }
 
-/// The cluster without the machines and sets that are ready. Omni calls a machine ready for minutes after its VM was stopped: what a
-/// cause names is not.
+/// Returns the cluster without the machines and sets that are ready. Omni shows a machine as ready for minutes after its VM was
+/// stopped, so a machine with a cause is kept.
 fn not_ready(view: &ClusterView, causes: &[Cause]) -> ClusterView {
     let mut view = view.clone();
     let named = |name: &str| causes.iter().any(|found| found.request == name);

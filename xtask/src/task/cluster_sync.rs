@@ -1,12 +1,13 @@
-//! `cluster-sync [name…|--all]`: brings cluster templates to Omni.
+//! `cluster-sync [name…|--all]`: applies cluster templates to Omni.
 //!
-//! 1. The files are checked; an error that is not allowed ends it here, before Omni is asked.
-//! 2. Omni is asked what `cluster-check` asks it, its classes and versions, and the files are checked by that.
-//! 3. No cluster is being destroyed. omnictl validates them and says what a sync would do; nothing to do is a good end.
-//! 4. The login may make these changes. The operator sees what would change: machines that are made or destroyed, upgrades.
-//! 5. The sync, of exactly the bytes that were checked.
-//!    With `--plan-out` the plan is written to a file in place of that, for `apply`.
-//! 6. Omni says Running and ready, also of what was in sync already: the run that synced it may have been interrupted in its wait. A second comparison finds no difference.
+//! 1. Checks the files, before Omni is queried; an error that is not allowed ends the task here.
+//! 2. Reads classes and versions from Omni as `cluster-check` does, and checks the files against them.
+//! 3. Checks that no cluster is being destroyed. Validates the files with omnictl and compares them; no changes is a success.
+//! 4. Checks that the login may make the changes. Shows them to the operator: machines created or destroyed, upgrades.
+//! 5. Syncs exactly the bytes that were checked.
+//!    With `--plan-out`, writes the plan to a file instead, for `apply`.
+//! 6. Waits until Omni reports Running and ready, also for clusters already in sync, as an earlier run may have been interrupted
+//!    while it waited. A second comparison finds no difference.
 
 use crate::cli::ClusterSync;
 use crate::flow::cluster_sync;

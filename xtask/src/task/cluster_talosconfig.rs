@@ -1,7 +1,7 @@
 //! `cluster-talosconfig NAME`: writes a talosconfig for a cluster.
 //!
-//! 1. Omni has the cluster.
-//! 2. omnictl makes the file; it is written with mode 0600. It names the account and holds no key: talosctl takes that from
+//! 1. Checks that Omni has the cluster.
+//! 2. Creates the file with omnictl, with mode 0600. It names the account and does not contain a key: talosctl takes the key from
 //!    OMNI_SERVICE_ACCOUNT_KEY, or logs in with a browser.
 
 use crate::cli::ClusterTalosconfig;

@@ -1,11 +1,11 @@
 //! `cluster-upgrade NAME|--all [--talos VERSION] [--kubernetes VERSION]`: upgrades Talos and Kubernetes of clusters.
 //!
-//! 1. The versions that are wanted: those given, else the recommended ones.
-//! 2. Of each cluster, one after another: an upgrade that runs is followed to its end; the steps of `upgrade-plan` must not be
-//!    blocked, and the template must say what Omni has, apart from the versions.
-//! 3. The plan shows each step with the machines that restart. For each step the version in the template is changed, and synced.
-//! 4. The machines are followed until all run the version. The first one that does not come back ends it, and the clusters after it
-//!    are left alone. Run again, it goes on.
+//! 1. Determines the target versions: those given, otherwise the recommended ones.
+//! 2. For each cluster in turn: waits for an upgrade that is already running; checks that the steps of `upgrade-plan` are not
+//!    blocked, and that the template matches Omni, apart from the versions.
+//! 3. Shows each step with the machines that restart. For each step, changes the version in the template, and syncs it.
+//! 4. Follows the machines until all run the version. If one does not come back, the task ends, and leaves the remaining clusters
+//!    alone. A new run continues.
 
 use crate::cli::ClusterUpgrade;
 use crate::flow::change;
@@ -34,7 +34,7 @@ pub fn run(args: &ClusterUpgrade, cx: &Cx) -> anyhow::Result<Outcome> {
     Ok(together(done))
 }
 
-/// What is said of several clusters.
+/// Combines the outcomes of several clusters.
 fn together(mut done: Vec<Outcome>) -> Outcome {
     if done.len() == 1 {
         return done.remove(0);

@@ -1,5 +1,5 @@
-//! `complete`: what could come next on a command line, one candidate a line with its meaning after a tab. The scripts of
-//! `completions` call it at every press of the key, so it reads two directories and starts no program.
+//! `complete`: prints the possible next words of a command line, one candidate a line with its meaning after a tab. The scripts
+//! of `completions` call it on every key press, so it reads only two directories and starts no programs.
 
 use std::ffi::OsString;
 
@@ -17,13 +17,13 @@ pub fn run(words: &[String], cx: &Cx) -> anyhow::Result<Outcome> {
     Ok(Outcome::done(""))
 }
 
-/// The candidates for the last of `words`, which are those after `cargo xtask`.
+/// Returns the candidates for the last of `words`, which are the words after `cargo xtask`.
 pub fn candidates(words: &[String]) -> Vec<String> {
     let typed = words.last().map_or("", String::as_str);
     let words: Vec<OsString> =
         std::iter::once("xtask").chain(words.iter().map(String::as_str)).map(Into::into).collect();
     let last = words.len() - 1;
-    // Without a directory it offers no paths: the shells do that better.
+    // No directory, so no paths are offered: the shells complete paths better.
     let mut found = complete(&mut Cli::command(), words, last, None).unwrap_or_default();
     if typed.is_empty() && found.iter().any(|candidate| !is_option(candidate)) {
         found.retain(|candidate| !is_option(candidate));

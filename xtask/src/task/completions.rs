@@ -1,14 +1,14 @@
-//! `completions`: the completion script for a shell, to be kept in a file: a shell starts anywhere, and `cargo xtask` is
-//! known in a checkout only.
+//! `completions`: prints the completion script for a shell, to be saved to a file: a shell can start anywhere, but `cargo xtask`
+//! exists only in a checkout.
 //!
-//! The scripts hold no names: they ask the runner that was built last, `complete`, so that they know every task of the
-//! checkout in which one is, and its classes and clusters. They build nothing, and ask nothing without a checkout.
+//! The scripts contain no names. They call `complete` of the most recently built runner, so they know every task of the current
+//! checkout, with its classes and clusters. They build nothing, and do nothing outside a checkout.
 
 use crate::cli::Shell;
 use crate::prelude::*;
 use runtime::called;
 
-/// The scripts for `cargo xtask`, with what makes a shell read them; then those for the program of a release.
+/// The scripts for `cargo xtask`, with the commands that make a shell read them. Below are those for the released program.
 const OF_CARGO: [(&str, &[&str]); 3] = [
     (
         include_str!("../../data/completions/bash"),

@@ -1,10 +1,10 @@
-//! `doctor`: everything that can be wrong, looked at side by side.
+//! `doctor`: checks everything that can be wrong, in parallel.
 //!
-//! 1. What several checks need (containers, Omni's version, files) is looked up once, when the first one asks.
-//! 2. Each check comes to ok, warning, failed, unknown or skipped. Unknown is not wrong: it could not be checked from here.
-//! 3. What is not well is shown with why it matters, what fixes it, and where to read on; the rest is counted.
+//! 1. Data that several checks need (containers, Omni's version, files) is read once, when the first check needs it.
+//! 2. Each check returns ok, warning, failed, unknown or skipped. Unknown is not an error: it could not be checked from here.
+//! 3. Checks that are not ok are shown with why they matter, the fix, and where to read more; the others are only counted.
 //!
-//! Nothing is changed. Exit 1 when something failed; 4 or 5 when all that failed is a missing program or a service that does not answer.
+//! Nothing is changed. Exits with 1 if a check failed; with 4 or 5 if all failures are missing programs or unreachable services.
 
 use crate::cli::Doctor;
 use crate::flow::doctor::{self, CHECKS, Entry};
@@ -21,12 +21,12 @@ pub fn run(args: &Doctor, cx: &Cx) -> anyhow::Result<Outcome> {
             let outcome = Outcome::done(summary).with(data);
             Ok(next(cx).map(str::to_owned).into_iter().fold(outcome, Outcome::next))
         }
-        // What blocks comes first: without Docker nothing can be set up.
+        // The failure of a prerequisite comes first: without Docker nothing can be set up.
         Some(failure) => Err(failure.with(data).into()),
     }
 }
 
-/// What leads on where nothing has failed.
+/// The next step if nothing has failed.
 fn next(cx: &Cx) -> Option<&'static str> {
     if !cx.paths.env().is_file() {
         return Some("cargo xtask omni-setup");
@@ -34,6 +34,6 @@ fn next(cx: &Cx) -> Option<&'static str> {
     if cx.settings.env_file.get("OMNI_INFRA_PROVIDER_KEY").is_none() {
         return Some("cargo xtask provider-setup");
     }
-    // What this host shows may be well, and a cluster stuck all the same.
+    // Everything on this host may be well while a cluster is stuck.
     provider::has_clusters(cx).then_some(provider::EXPLAIN)
 }

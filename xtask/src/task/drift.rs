@@ -1,11 +1,11 @@
-//! `drift [--exit-code]`: what differs between git, Omni, Proxmox and the containers that run here. It changes nothing.
+//! `drift [--exit-code]`: the differences between git, Omni, Proxmox and the containers on this host. It changes nothing.
 //!
-//! 1. Omni is asked for its machine classes, clusters and machine requests.
-//! 2. Files beside Omni: what only one of them has, and what differs.
-//! 3. Omni beside Proxmox: VMs without a request, requests without a VM, VMs that were changed by hand, images left behind.
-//! 4. docker/compose.yaml beside the containers, and the project's notes beside all of it.
+//! 1. Reads the machine classes, clusters and machine requests from Omni.
+//! 2. Compares the files with Omni: what exists in only one of them, and what differs.
+//! 3. Compares Omni with Proxmox: VMs without a request, requests without a VM, VMs changed by hand, images left behind.
+//! 4. Compares docker/compose.yaml with the containers, and the project's notes with everything else.
 //!
-//! What cannot be asked is said to be unknown, and the rest is reported.
+//! What cannot be queried is reported as unknown, and the rest is still compared.
 
 use crate::cli::DriftArgs;
 use crate::flow::drift::{self, Area, Omni};
@@ -13,10 +13,10 @@ use crate::prelude::*;
 use check::drift::Drift;
 use runtime::tool::omnictl::Omnictl;
 
-/// As many differences are shown of each area; the JSON document has all.
+/// Maximum differences that are shown for each area; the JSON document contains all.
 const SHOWN: usize = 20;
 
-/// What was found, area by area.
+/// The differences found in all areas.
 #[derive(Default)]
 struct Report {
     found: Vec<Drift>,
@@ -54,7 +54,7 @@ pub fn run(args: &DriftArgs, cx: &Cx) -> anyhow::Result<Outcome> {
 }
 
 impl Report {
-    /// Reports what was found in one area.
+    /// Reports the differences found in one area.
     fn area(&mut self, cx: &Cx, area: &str, found: Result<Vec<Drift>, Failure>) -> Result<(), Failure> {
         let found = match found {
             Err(failure) if failure.code == Code::Interrupted => return Err(failure),

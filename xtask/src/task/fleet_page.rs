@@ -1,8 +1,8 @@
-//! `fleet-page`: one HTML page, and on demand a picture, of the whole fleet.
+//! `fleet-page`: writes an HTML page, and optionally a picture, of the whole fleet.
 //!
-//! 1. Ask Omni, Proxmox and Docker; what cannot be asked is named on the page.
-//! 2. Render the page, and the picture when it is asked for.
-//! 3. Write both, each whole or not at all.
+//! 1. Queries Omni, Proxmox and Docker; the page lists what could not be queried.
+//! 2. Renders the page, and the picture if it was requested.
+//! 3. Writes both atomically.
 
 use std::path::Path;
 
@@ -18,11 +18,11 @@ use domain::words::count;
 use runtime::cx::Cx;
 use runtime::files;
 
-/// What marks a page and a picture as ones of this task.
+/// Identifies pages and pictures that this task wrote.
 const MARK: &str = "omni-scale fleet-page";
 
 pub fn run(args: &FleetPage, cx: &Cx) -> anyhow::Result<Outcome> {
-    // Before anything is asked.
+    // Checked before any queries.
     replaceable(cx, &args.out)?;
     args.svg.as_deref().map_or(Ok("create"), |file| replaceable(cx, file))?;
     let found = fleet::gather(args, cx)?;
@@ -38,7 +38,7 @@ pub fn run(args: &FleetPage, cx: &Cx) -> anyhow::Result<Outcome> {
         "file": args.out, "bytes": bytes, "svg": args.svg, "counts": found.counts, "missing": missing,
         "attention": found.model["attention"],
     });
-    // The files are named by the call itself: that is consent enough.
+    // The command line names the files, which is consent enough.
     Plan::from_iter(changes).carry_out_unasked(cx, &data)?;
     let counts = &found.counts;
     let without = match missing.len() {
@@ -55,10 +55,10 @@ pub fn run(args: &FleetPage, cx: &Cx) -> anyhow::Result<Outcome> {
     Ok(Outcome::done(summary).with(data))
 }
 
-/// What is done to a file: nothing but a page of this task is overwritten.
+/// Returns the verb for writing a file; only a page of this task is overwritten.
 ///
 /// # Errors
-/// [`Code::Usage`] for `-`, which is not meant as a file name; [`Code::Conflict`] for a file that holds something else.
+/// Fails with [`Code::Usage`] for `-`, which is not meant as a file name, or with [`Code::Conflict`] if it is another file.
 fn replaceable(cx: &Cx, file: &Path) -> Result<&'static str, Failure> {
     if file == Path::new("-") {
         return Err(Failure::new(Code::Usage, "fleet-page does not write to standard output")

@@ -1,7 +1,7 @@
-//! `init DIR`: a project made of what this program carries: the stack, tsidp, and examples.
+//! `init DIR`: creates a project from the files in this program: the stack, tsidp, and examples.
 //!
-//! 1. The directory holds nothing but files of the kit, unchanged: so a run that was killed can be completed.
-//! 2. The plan creates those that are missing, and they are read back.
+//! 1. Checks that the directory contains only unchanged files of the kit, so that an interrupted run can be completed.
+//! 2. Creates the missing files, and reads them back.
 
 use std::path::Path;
 

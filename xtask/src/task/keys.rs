@@ -1,7 +1,7 @@
-//! `keys [--rotate NAME]`: every credential with owner, role, place and end; values are never shown.
+//! `keys [--rotate NAME]`: lists every credential with owner, role, place and expiry; values are never shown.
 //!
-//! With `--rotate` one is replaced: made, tried, stored, and only then is the old one removed, as far as Omni and Proxmox let the
-//! tasks do that.
+//! With `--rotate`, replaces one: the new key is created, tried and stored before the old one is removed, as far as Omni and
+//! Proxmox allow that.
 
 use crate::cli::{Keys, RotatableKey};
 use crate::flow::{change, key_rotation, keys};

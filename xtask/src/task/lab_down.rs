@@ -1,4 +1,4 @@
-//! `lab-down`: ends the lab that `lab-up` started, and removes what it left.
+//! `lab-down`: stops the lab that `lab-up` started, and removes its files.
 
 use crate::prelude::*;
 use runtime::tool::lab;
@@ -18,9 +18,9 @@ pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
                 lab::stop(cx, &program, &dir)?;
                 "stopped"
             }
-            // One that was killed has left its directory and nothing else.
+            // A lab that was killed has left only its directory.
             Err(failure) if failure.code == Code::NotFound => "it was not running",
-            // Unknown: without its directory it could not be ended any more.
+            // It may be running, and without its directory it could no longer be stopped.
             Err(failure) => return Err(failure.into()),
         };
         std::fs::remove_dir_all(&dir)?;

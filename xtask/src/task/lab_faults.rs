@@ -1,4 +1,4 @@
-//! `lab-faults`: what can be made to go wrong in the lab, for `lab-up --fault` and `rehearse --fault`.
+//! `lab-faults`: lists the faults that the lab can simulate, for `lab-up --fault` and `rehearse --fault`.
 
 use crate::prelude::*;
 use domain::nearest;

@@ -1,5 +1,5 @@
-//! `lab-heal`: ends a fault of the lab that `lab-up` started. What it did to the simulated services ends; what was made of it
-//! meanwhile, such as a machine request that failed or a VM that is off, stays as it would in the field.
+//! `lab-heal`: ends a fault of the lab that `lab-up` started. The simulated services work again, but the consequences of the
+//! fault, such as a failed machine request or a VM that is off, remain, as they would in reality.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use runtime::tool::lab::{self, faults};
 pub fn run(fault: &str, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock_checkout()?;
     let program = lab::built(cx)?;
-    // From a project of a lab it is that lab.
+    // In the project of a lab, use that lab.
     let own = cx.paths.root().parent().filter(|dir| dir.join("lab.json").is_file());
     let dir = own.map_or_else(|| cx.paths.lab(), Path::to_owned);
     let table = faults::table(cx, &program)?;
@@ -23,7 +23,7 @@ pub fn run(fault: &str, cx: &Cx) -> anyhow::Result<Outcome> {
     });
     Plan::from_iter([end]).carry_out_unasked(cx, &Value::Null)?;
     let outcome = Outcome::done(format!("the fault {name} has ended")).with(json!({ "fault": fault }));
-    // It may have made new keys.
+    // The lab may have created new keys.
     let outcome = outcome.next(format!(". {}", cx.paths.show(&dir.join("env"))));
     Ok(outcome.next(format!("cargo xtask --project-dir {} cluster-explain", cx.paths.show(&dir.join("project")))))
 }

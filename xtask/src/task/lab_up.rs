@@ -1,5 +1,5 @@
-//! `lab-up`: a lab that keeps running, to play with. Proxmox, Omni, its provider, omnictl and docker are simulated on
-//! loopback; the tasks that are run against it are the real ones.
+//! `lab-up`: starts a lab that keeps running, to play with. Proxmox, Omni, its provider, omnictl and docker are simulated on
+//! loopback; the tasks that run against it are the real ones.
 
 use std::cell::OnceCell;
 use std::fs;
@@ -47,7 +47,7 @@ pub fn run(args: &LabUp, cx: &Cx) -> anyhow::Result<Outcome> {
         .next("cargo xtask lab-down"))
 }
 
-/// Starts the lab with a project of its own; it lives on without us, and `lab-down` ends it.
+/// Starts the lab with its own project. It keeps running after this process has exited, until `lab-down` stops it.
 fn start(args: &LabUp, cx: &Cx, dir: &Path, project: &Path) -> anyhow::Result<Ready> {
     let program = lab::built(cx)?;
     let known = faults::table(cx, &program)?;
@@ -66,7 +66,7 @@ fn start(args: &LabUp, cx: &Cx, dir: &Path, project: &Path) -> anyhow::Result<Re
     drop(child);
     let made = lab::make_project(&cx.paths, project, &ready).and_then(|()| take_over(dir, project));
     if let Err(error) = made {
-        // A lab without a project is of no use, and a second one is refused while it runs.
+        // A lab without a project is useless, and would block a second one while it runs.
         lab::stop(cx, &program, dir)?;
         let _ = fs::remove_dir_all(dir);
         return Err(error);
@@ -74,10 +74,10 @@ fn start(args: &LabUp, cx: &Cx, dir: &Path, project: &Path) -> anyhow::Result<Re
     Ok(ready)
 }
 
-/// How many machines a cluster has when --vms does not say.
+/// Number of machines of each cluster if --vms is not given.
 const MACHINES: u32 = 3;
 
-/// What is asked for of the size, in the lab's own words.
+/// Converts the requested size to the lab's arguments.
 fn size_words(size: &LabSize) -> Vec<String> {
     let LabSize { nodes, vms, storages, clusters, tool_start_ms } = size;
     let vms = vms.or(clusters.map(|clusters| clusters.saturating_mul(MACHINES)));
@@ -99,7 +99,7 @@ fn dump(cx: &Cx, dir: &Path) -> anyhow::Result<Outcome> {
     Ok(Outcome::done("the state of the simulated services").with(state))
 }
 
-/// Whether the lab of `dir` lives: its process is there, and it answers.
+/// Returns true if the lab of `dir` is running: its process exists, and it responds.
 fn running(cx: &Cx, dir: &Path) -> bool {
     let Ok(Some(text)) = files::read_text_if_there(&dir.join("lab.json")) else { return false };
     let pid = serde_json::from_str::<Value>(&text).ok().and_then(|lab| lab["pid"].as_u64());
@@ -107,7 +107,7 @@ fn running(cx: &Cx, dir: &Path) -> bool {
     alive && lab::built(cx).is_ok_and(|program| lab::state_of(cx, &program, dir).is_ok())
 }
 
-/// The files of the classes and clusters that a lab of some size begins with, into its project.
+/// Copies the class and cluster files that a lab of some size starts with into its project.
 fn take_over(lab: &Path, project: &Path) -> anyhow::Result<()> {
     let shell = proc::shell()?;
     for folder in ["machine-classes", "clusters"] {

@@ -1,7 +1,7 @@
-//! `machine-logs NAME`: what a machine's kernel and Talos have logged, as Omni keeps it.
+//! `machine-logs NAME`: prints the log of a machine's kernel and Talos, as Omni keeps it.
 //!
-//! 1. The machine is found by its name, its UUID, or its VM.
-//! 2. Omni's copy of its log is shown, a line each with time, level and facility; known issues in it are explained.
+//! 1. Finds the machine by its name, its UUID, or its VM.
+//! 2. Prints Omni's copy of its log, each line with time, level and facility, and explains the known issues in it.
 
 use crate::cli::MachineLogs;
 use crate::flow::machine;
@@ -10,11 +10,11 @@ use domain::status::machines::MachineLine;
 use runtime::tool::omnictl::Omnictl;
 use runtime::triage::Issues;
 
-/// How many bytes of lines a JSON document holds without `--all`.
+/// Maximum bytes of log lines in a JSON document without `--all`.
 const SHORT: usize = 6 << 10;
-/// Of how many lines those of the kernel are picked: most are Talos's own.
+/// How many lines to read for each line of the kernel's: most are Talos's own.
 const PICKED_FROM: u32 = 20;
-/// The most that omnictl is asked for.
+/// Maximum lines requested from omnictl.
 const LINES: u32 = 100_000;
 
 pub fn run(args: &MachineLogs, cx: &Cx) -> anyhow::Result<Outcome> {
@@ -57,8 +57,8 @@ pub fn run(args: &MachineLogs, cx: &Cx) -> anyhow::Result<Outcome> {
     Ok(outcome)
 }
 
-/// A line as it is shown; `None` for one that is not the kernel's, where only those are wanted. Talos sends what the kernel's ring
-/// buffer holds, its own messages included, which have another facility (siderolabs/talos v1.12.1
+/// Formats a line; `None` if only the kernel's lines are requested and this is not one. Talos sends the contents of the kernel's
+/// ring buffer, including its own messages, which have another facility (siderolabs/talos v1.12.1
 /// `internal/app/machined/pkg/runtime/logging`, `pkg/kernel`).
 fn shown(line: &str, kernel: bool) -> Option<String> {
     let Ok(Value::Object(entry)) = serde_json::from_str(line) else { return (!kernel).then(|| line.to_owned()) };
@@ -68,7 +68,7 @@ fn shown(line: &str, kernel: bool) -> Option<String> {
     (!kernel || facility == "kern").then(|| format!("{}: {}", words.trim(), text("msg").trim_end()))
 }
 
-/// The last lines, as many as a reader of JSON wants.
+/// Returns the JSON document, with the last lines up to [`SHORT`] bytes unless `all`.
 fn document(machine: &MachineLine, lines: &[String], all: bool) -> Value {
     let mut left = if all { usize::MAX } else { SHORT };
     let fits = |line: &&String| left.checked_sub(line.len() + 3).inspect(|rest| left = *rest).is_some();

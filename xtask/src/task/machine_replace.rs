@@ -1,9 +1,10 @@
-//! `machine-replace ID`: replaces one machine of a cluster by a new one.
+//! `machine-replace ID`: replaces one machine of a cluster with a new one.
 //!
-//! 1. Omni says what the machine is, Proxmox where its VM is and which VMs run.
-//! 2. A control plane must leave etcd its quorum; the cluster, the machine and the provider must allow it. The login may change it.
-//! 3. The operator sees what is destroyed, and types the cluster's name. Omni is asked for the replacement.
-//! 4. The machine is gone from Omni and its VM from Proxmox, and the cluster runs with a new one.
+//! 1. Reads the machine from Omni, and from Proxmox where its VM is and which VMs are running.
+//! 2. Checks that etcd keeps its quorum without a control plane, that the cluster, machine and provider allow the replacement,
+//!    and that the login may make it.
+//! 3. The operator sees what will be destroyed, and types the cluster's name. The replacement is then requested from Omni.
+//! 4. Checks that the machine is gone from Omni and its VM from Proxmox, and that the cluster runs with a new one.
 
 use crate::cli::MachineReplace;
 use crate::flow::{change, machine_replacement};
@@ -45,7 +46,7 @@ pub fn run(args: &MachineReplace, cx: &Cx) -> anyhow::Result<Outcome> {
         .next(format!("cargo xtask cluster-status {cluster}")))
 }
 
-/// What an interrupted run left to do once the machine is gone: to wait for the new one. `None` where there never was such a machine.
+/// Completes an interrupted run whose machine is gone: waits for the new one. `None` if there never was such a machine.
 fn finish(args: &MachineReplace, cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<Option<Outcome>> {
     let Some(cluster) = machine_replacement::earlier(omnictl, &args.id)? else { return Ok(None) };
     if !cx.dry_run {

@@ -1,11 +1,11 @@
 //! `machineclass-apply [name|--all]`: applies machine classes to Omni.
 //!
-//! 1. The files exist, and `machineclass-check` finds no error in them that is not allowed.
-//! 2. Omni is asked what it has, and whether the provider ever registered: it refuses classes of one that did not. The
-//!    schema that the provider registered has the last word on its data.
-//! 3. What would change is shown, field by field.
-//! 4. `omnictl apply`; with `--plan-out` the plan is written to a file in place of that, for `apply`.
-//! 5. Every class is read back and compared: omnictl drops keys that it does not know, and exits 0.
+//! 1. Checks that the files exist, and that `machineclass-check` finds no errors in them, except allowed ones.
+//! 2. Reads the classes and the registered providers from Omni, which refuses a class whose provider has never registered. The
+//!    provider's data is checked against the schema that it registered.
+//! 3. Shows the changes, field by field.
+//! 4. Runs `omnictl apply`; with `--plan-out`, writes the plan to a file instead, for `apply`.
+//! 5. Reads every class back and compares it, because omnictl drops keys that it does not know, and exits 0.
 
 use crate::cli::MachineclassApply;
 use crate::flow::inputs::{self, Input};

@@ -1,9 +1,9 @@
-//! `machineclass-check [name…|--all]`: machine classes as Omni's server and the provider would judge them.
+//! `machineclass-check [name…|--all]`: checks machine classes by the rules of Omni's server and the provider.
 //!
-//! 1. The files are found; with `--convert` older forms are rewritten, after consent.
-//! 2. Omni is asked once for its providers, their schemas and its own version, if it can be: the built-in table and
-//!    `docker/compose.yaml` stand in for them.
-//! 3. Each file is checked, with two separate results: the server's answer to a new class, and our findings.
+//! 1. Finds the files; with `--convert`, rewrites older forms after confirmation.
+//! 2. Reads the providers, their schemas and the version of Omni, once. If Omni cannot be queried, uses the built-in table and
+//!    `docker/compose.yaml` instead.
+//! 3. Checks each file, with two separate results: the server's response to a new class, and our findings.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -47,7 +47,7 @@ pub fn run(args: &MachineclassCheck, cx: &Cx) -> anyhow::Result<Outcome> {
     let names = |found: Vec<MachineClass>| found.into_iter().map(|class| (class.id, class.place)).collect();
     let checked = check_report::check(cx, &paths, &converted, check, ("machine class", "class-twice", names))?;
     let none = classes.into_inner() == 0;
-    // An error says already why a file has none.
+    // An error already explains why a file has none.
     if none && !checked.iter().flat_map(|file| &file.findings).any(|finding| finding.is_error()) {
         let detail = "a machine class has `type: MachineClasses.omni.sidero.dev` in its metadata";
         cx.ui.note("classes", "there is no machine class in what was checked", Status::Warning, detail);
@@ -55,7 +55,7 @@ pub fn run(args: &MachineclassCheck, cx: &Cx) -> anyhow::Result<Outcome> {
     let examples = args.name.is_empty() && paths.iter().all(|path| inputs::example_in(path));
     let next = match none || examples {
         true => "cargo xtask machineclass-create".to_owned(),
-        // It takes one name.
+        // `machineclass-apply` takes a single name.
         false => format!("cargo xtask machineclass-apply {}", inputs::same(args.name.get(..1).unwrap_or_default())),
     };
     let versions = json!({ "omni": omni.data(), "provider": provider.data() });

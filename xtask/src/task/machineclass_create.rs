@@ -1,10 +1,10 @@
 //! `machineclass-create [name]`: writes a machine class file.
 //!
-//! 1. What is not given by flags comes from the state's defaults, or is asked for.
-//! 2. What would be written is checked as `machineclass-check` does.
-//! 3. The file is written in the form that Omni really takes; an existing one that says something else stays.
-//! 4. It is read back and checked.
-//! 5. With `--apply` the plan holds what `machineclass-apply` does, too.
+//! 1. Takes what the flags do not specify from the defaults in the state, or prompts for it.
+//! 2. Checks the new class as `machineclass-check` does.
+//! 3. Writes the file in the form that Omni actually accepts; an existing file that differs is not overwritten.
+//! 4. Reads it back and checks it.
+//! 5. With `--apply`, the plan also contains what `machineclass-apply` does.
 
 use crate::cli::MachineclassCreate;
 use crate::flow::new_class::{CORES, DISK, MEMORY, Size, ask_for_selector, given_selector};
@@ -23,7 +23,7 @@ pub fn run(args: &MachineclassCreate, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = if args.apply { cx.lock() } else { cx.lock_checkout() }?;
     let class = class(args, cx)?;
     let path = cx.paths.machine_class(&class.name);
-    // The answers are for this project's provider, whatever id it is given.
+    // The values are for this project's provider, whatever ID it has.
     let ours = [class.provider_id.clone()];
     let context = ClassContext { ours: &ours, ..ClassContext::default() };
     let found = check(&cx.paths.show(&path), render(&class).as_bytes(), &context);
@@ -59,7 +59,7 @@ pub fn run(args: &MachineclassCreate, cx: &Cx) -> anyhow::Result<Outcome> {
     Ok(Outcome::done(format!("machine class `{}` is in {shown}", class.name)).with(data).next(next))
 }
 
-/// Step 1. Off a terminal everything that is missing is named at once.
+/// Step 1: gathers the values. Without a terminal, all missing values are reported at once.
 fn class(args: &MachineclassCreate, cx: &Cx) -> anyhow::Result<NewClass> {
     let state = |key: &str| cx.settings.state.get(key);
     let number = |flag: Option<u32>, key: &str| match state(key) {
@@ -107,7 +107,7 @@ fn class(args: &MachineclassCreate, cx: &Cx) -> anyhow::Result<NewClass> {
         None => ask_for_selector(&site, &answers)?,
     };
     if let Some(node) = &args.node {
-        // Proxmox takes capitals in the name of a node (pve-common `PVE::JSONSchema` pve-node).
+        // Proxmox accepts capital letters in the name of a node (pve-common `PVE::JSONSchema` pve-node).
         name::check("node", &node.to_ascii_lowercase())?;
     }
     Ok(NewClass {
@@ -126,7 +126,7 @@ fn valid_name(text: &str) -> Result<String, Failure> {
     name::check("machine class", text).map(|()| text.to_owned())
 }
 
-/// A default that somebody wrote into the state by hand.
+/// The failure for a default in the state that is not a number, because it was edited by hand.
 fn no_number(cx: &Cx, key: &str, text: &str) -> Failure {
     let shown = cx.paths.show(&cx.paths.state());
     Failure::new(Code::Invalid, format!("`{key}` in {shown} is {text:?}"))
@@ -134,7 +134,7 @@ fn no_number(cx: &Cx, key: &str, text: &str) -> Failure {
         .hint("write a number there, or remove the line")
 }
 
-/// The first class sets the defaults of the next ones.
+/// Makes the sizes of the first class the defaults for the next ones.
 fn record_defaults(state: &mut State, class: &NewClass) {
     let numbers = [
         ("default_cpu", u64::from(class.cores)),

@@ -1,8 +1,7 @@
-//! `machineclass-export NAME|--all`: writes the files of machine classes that Omni has, so that git and `machineclass-apply`
-//! take them over.
+//! `machineclass-export NAME|--all`: writes the machine classes in Omni to files, for git and `machineclass-apply` to take over.
 //!
-//! 1. Omni has the class.
-//! 2. It is written to machine-classes/NAME.yaml. A file that says the same is kept, whatever its comments and order.
+//! 1. Checks that Omni has the class.
+//! 2. Writes it to machine-classes/NAME.yaml. An equivalent file is kept, whatever its comments and order.
 
 use crate::cli::Export;
 use crate::flow::export::{self, ExportedFiles};
@@ -40,7 +39,7 @@ pub fn run(args: &Export, cx: &Cx) -> anyhow::Result<Outcome> {
     export::write(cx, args, ("machine class", "machineclass-check"), &exported)
 }
 
-/// Step 1.
+/// Step 1: selects the classes to export.
 fn chosen(args: &Export, mut found: Vec<Resource>) -> Result<Vec<Resource>, Failure> {
     let Some(name) = &args.name else { return Ok(found) };
     let names: Vec<String> = found.iter().map(|found| found.metadata.id.clone()).collect();

@@ -1,9 +1,9 @@
-//! `omni-adopt`: takes over an Omni that other compose files started, without losing anything, and with a way back.
+//! `omni-adopt`: takes over an Omni that other compose files started, without data loss, and with a way back.
 //!
-//! 1. The one other Omni of this host: its version, its settings, and its key, which must open its store.
-//! 2. Values that this project needs and it does not have are asked for, and checked.
-//! 3. Files, then the old stack off, then a copy of its data, which becomes the new volumes; the old ones are only read.
-//! 4. The new stack runs, answers, and holds what the old one held.
+//! 1. Finds the only other Omni on this host: its version, its settings, and its key, which must open its store.
+//! 2. Prompts for values that this project needs and the other Omni does not have, and checks them.
+//! 3. Writes the files, stops the old stack, and copies its data to the new volumes; the old volumes are only read.
+//! 4. Checks that the new stack runs and responds, and contains what the old one did.
 
 use crate::cli::OmniAdopt;
 use crate::flow::adopt::{self, Adoption, Note};
@@ -27,7 +27,7 @@ pub fn run(args: &OmniAdopt, cx: &Cx) -> anyhow::Result<Outcome> {
     let outcome = Outcome::done(format!("Omni runs at {endpoint} from this project; the old volumes are as they were"))
         .with(json!({ "omni_endpoint": endpoint, "changed": changed, "copy": copy }))
         .next("cargo xtask omni-verify");
-    // What only Omni has becomes files.
+    // Resources that exist only in Omni are exported to files.
     let exports = [("MachineClasses", "machineclass"), ("Clusters", "cluster")];
     let exports = exports.into_iter().filter(|(kind, _)| found.store.count(kind) > 0);
     let outcome = exports.fold(outcome, |outcome, (_, word)| outcome.next(format!("cargo xtask {word}-export --all")));

@@ -1,9 +1,9 @@
-//! `omni-backup`: a backup of the Omni stack while it runs.
+//! `omni-backup`: creates a backup of the Omni stack while it runs.
 //!
-//! 1. The stack runs, and recipients can be encrypted to.
-//! 2. A snapshot of etcd, a consistent copy of SQLite, the tailnet identity, configuration and certificates, and the store key
-//!    if the archive is encrypted, become one archive that appears whole.
-//! 3. Backups that `--keep` does not keep are removed, by their names.
+//! 1. Checks that the stack runs, and that files can be encrypted for the recipients.
+//! 2. Creates the archive atomically: a snapshot of etcd, a consistent copy of SQLite, the tailnet identity, configuration and
+//!    certificates, and the store key if the archive is encrypted.
+//! 3. Removes the backups that `--keep` does not keep, by their names.
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -50,8 +50,8 @@ pub fn run(args: &OmniBackup, cx: &Cx) -> anyhow::Result<Outcome> {
         .next(format!("cargo xtask omni-backup-verify {}", pasted(&file))))
 }
 
-/// The file to write: `--to` names it or its directory, where it gets the first of these names that is free: a backup may have been
-/// made in this second.
+/// Returns the file to write: `--to` is its name or its directory, in which it gets the first of these names that is not taken,
+/// as another backup may have been created in the same second.
 fn place(args: &OmniBackup, cx: &Cx, names: impl Iterator<Item = String>) -> Result<PathBuf, Failure> {
     let to = args.to.clone().unwrap_or_else(|| cx.paths.backups());
     let to = std::path::absolute(&to).unwrap_or(to);
@@ -75,7 +75,7 @@ fn plan<'a>(args: &'a OmniBackup, cx: &Cx, source: &'a Source, file: &'a Path) -
         if !dir.is_dir() {
             files::own_dir(dir).map_err(|error| backup::cannot("create", dir, &error))?;
         }
-        // What a killed run left there.
+        // Left behind by a run that was killed.
         files::sweep(dir);
         Ok(backup::make(cx, source, &args.recipient, file)?)
     })

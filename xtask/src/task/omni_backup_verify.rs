@@ -1,9 +1,9 @@
-//! `omni-backup-verify`: proves that a backup can be restored, without touching anything that runs.
+//! `omni-backup-verify`: proves that a backup can be restored, without touching anything that is running.
 //!
-//! 1. The archive is opened in a private directory, and each of its parts is there and unchanged.
-//! 2. The etcd snapshot is readable, belongs to the account, and holds what the manifest counts.
-//! 3. The store key opens the store, SQLite accepts its database, and etcd restores its snapshot.
-//! 4. With `--drill`, Omni starts from it where nothing reaches it, has what the backup has, and is removed again.
+//! 1. Opens the archive in a private directory, and checks that all of its parts are present and unchanged.
+//! 2. Checks that the etcd snapshot is readable, belongs to the account, and contains what the manifest lists.
+//! 3. Checks that the store key opens the store, that SQLite accepts its database, and that etcd restores its snapshot.
+//! 4. With `--drill`, starts Omni from it in isolation, checks that it has what the backup has, and removes it.
 
 use std::path::{PathBuf, absolute};
 use std::time::SystemTime;
@@ -16,7 +16,7 @@ use domain::clock;
 use runtime::paths::pasted;
 
 pub fn run(args: &OmniBackupVerify, cx: &Cx) -> anyhow::Result<Outcome> {
-    // Drills of one host have one name.
+    // All drills on a host use the same names.
     let lock = args.drill.then(|| cx.lock()).transpose()?;
     let means = VerifyOptions { identity: args.identity.as_deref(), image: args.etcd_image.as_deref() };
     let last = cx.fresh_state()?.get("last_backup").map(PathBuf::from);
@@ -39,7 +39,7 @@ pub fn run(args: &OmniBackupVerify, cx: &Cx) -> anyhow::Result<Outcome> {
         .with(json!({ "manifest": opened.manifest }))
         .next(format!("cargo xtask omni-restore {}{identity}", pasted(&file)));
     let file = absolute(&file).unwrap_or(file).display().to_string();
-    // While a task changes the project, the result is only printed.
+    // While another task changes the project, the result is only printed.
     let Ok(_lock) = lock.map_or_else(|| cx.lock_now(), Ok) else { return Ok(outcome) };
     let mut plan = Plan::default();
     let slots: Vec<String> = opened.manifest.key_slots.into_iter().collect();

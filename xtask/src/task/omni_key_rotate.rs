@@ -1,9 +1,9 @@
-//! `omni-key-rotate`: the key of Omni's store replaced, or a recovery key added, without a moment in which no key is known to open it.
+//! `omni-key-rotate`: replaces the key of Omni's store, or adds a recovery key; at any time, some key is known to open the store.
 //!
-//! 1. A backup of the last day, the slots of the running store, and the key's form.
-//! 2. Omni is started with the public half of the key, for which it adds a slot.
-//! 3. The private half must open that slot in the live store; only then it becomes `docker/omni.asc`. The old one is kept.
-//! 4. Omni is started with it, and the store is opened once more.
+//! 1. Checks that there is a backup of the last day, and reads the slots of the running store and the key's form.
+//! 2. Starts Omni with the public half of the key, for which Omni adds a slot.
+//! 3. Checks that the private half opens that slot in the live store before it becomes `docker/omni.asc`. Keeps the old key.
+//! 4. Starts Omni with the new key, and opens the store once more.
 
 use crate::cli::OmniKeyRotate;
 use crate::flow::{backup, omni_stack, site, store_keys};

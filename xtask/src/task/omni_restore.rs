@@ -1,9 +1,10 @@
-//! `omni-restore`: brings the Omni of a backup back on a new host, from a fresh clone.
+//! `omni-restore`: restores the Omni of a backup on a new host, from a fresh clone.
 //!
-//! 1. Everything that `omni-backup-verify` checks.
-//! 2. This host must be empty, of the same Omni version, and the only one: no stack, no volumes, no other files, no Omni that
-//!    still answers.
-//! 3. Files, then volumes, then the start; Omni answers, with the restored store; then everything that `omni-verify` checks.
+//! 1. Runs all checks of `omni-backup-verify`.
+//! 2. Checks that this host is empty, has the same Omni version, and is the only one: no stack, no volumes, no other files, no
+//!    Omni that still responds.
+//! 3. Creates the files and the volumes, and starts the stack. Omni responds, with the restored store; then runs all checks of
+//!    `omni-verify`.
 
 use crate::cli::OmniRestore;
 use crate::flow::backup_check::{OpenedBackup, VerifyOptions};

@@ -1,15 +1,15 @@
-//! `omni-setup`: brings Omni up, from values that it asks for once.
+//! `omni-setup`: brings Omni up, from values that it prompts for once.
 //!
-//! 1. Docker, its compose plugin and curl are there.
-//! 2. Every value, from flags, environment, `docker/.env`, and on a terminal from the operator; what stays missing is
-//!    named. The account UUID is made once and never changed.
-//! 3. The values can be true: address, certificate with its chain and key, issuer, user; what Omni keeps is on mounts;
-//!    a key that exists can be used.
-//! 4. `docker/.env` (0600), for a new Omni `docker/site.yaml`, the key of Omni's store if there is none, and the stack.
-//! 5. The containers run, and Omni answers at the address that machines use.
-//! 6. Omni's licence is put before the operator. It is never accepted here.
-//! 7. If asked for, a service account for the tasks; its place and its end are shown.
-//! 8. The state is brought up to date.
+//! 1. Checks that Docker, its compose plugin and curl are installed.
+//! 2. Gathers all values from flags, environment, `docker/.env`, and on a terminal from prompts; values that are still missing
+//!    are reported. The account UUID is created once and never changed.
+//! 3. Checks the values: address, certificate with its chain and key, issuer, user; that Omni's data is on mounts; and that an
+//!    existing key can be used.
+//! 4. Writes `docker/.env` (0600), `docker/site.yaml` for a new Omni, and a missing store key; starts the stack.
+//! 5. Waits until the containers run, and Omni responds at the address that machines use.
+//! 6. Presents Omni's licence to the operator. The task never accepts it.
+//! 7. If requested, creates a service account for the tasks, and shows where its key is and when it expires.
+//! 8. Updates the state.
 
 use std::cell::Cell;
 
@@ -64,7 +64,7 @@ pub fn run(args: &OmniSetup, cx: &Cx) -> anyhow::Result<Outcome> {
     Ok(outcome.next("cargo xtask omni-verify").next("cargo xtask tsidp-verify").next("cargo xtask provider-setup"))
 }
 
-/// Step 1.
+/// Step 1: checks the programs.
 fn programs(cx: &Cx) -> anyhow::Result<Compose<'_>> {
     cx.ui.step("curl", "Check that curl is installed", || {
         Ok(StepResult::ok((), Tool::Curl.find()?.display().to_string()))
@@ -89,7 +89,7 @@ fn programs(cx: &Cx) -> anyhow::Result<Compose<'_>> {
     Ok(compose)
 }
 
-/// Whether Omni has a store already; `None` when docker does not say.
+/// Returns true if Omni already has a store; `None` if docker cannot report it.
 fn stored(cx: &Cx) -> anyhow::Result<Option<bool>> {
     cx.ui.step("store", "Check whether Omni ran here before", || {
         Ok(match Docker::find(cx)?.volume(STORE) {
@@ -134,11 +134,11 @@ fn plan<'a>(
     let containers = compose.containers()?;
     let provider = omni_stack::with_provider(cx).is_ok();
     let well = omni_stack::all_well(cx, provider, &containers);
-    // Those of a run that was interrupted before it started the stack.
+    // Left by a run that was interrupted before it started the stack.
     let outdated = !omni_stack::outdated(cx, &containers)?.is_empty();
     if !plan.is_empty() || !well || outdated {
         omni_stack::refuse_other_omni(cx, &containers)?;
-        // What runs with older values is recreated together, since it shares one network.
+        // Containers with outdated values are recreated together, since they share one network.
         let recreate = (!containers.is_empty() && !plan.is_empty()) || outdated || omni_stack::out_of_step(&containers);
         let what = if recreate { "all containers recreated together, volumes kept" } else { "its containers run" };
         let effect = format!("{what}{}", omni_stack::moved(cx, &containers));

@@ -1,7 +1,7 @@
-//! `omni-status`: the stack's containers, ports and mounts, and the last lines of Omni's and the sidecar's log with
-//! known issues named.
+//! `omni-status`: the stack's containers, ports and mounts, and the last log lines of Omni and the sidecar, with known issues
+//! explained.
 //!
-//! Looks at docker alone: it works also when Omni is out of reach, which is when it is needed.
+//! Queries only docker, so it also works when Omni is unreachable, which is when it is needed.
 
 use std::collections::BTreeMap;
 

@@ -1,10 +1,11 @@
 //! `omni-upgrade [--to VERSION]`: upgrades Omni by one minor version.
 //!
-//! 1. The version that runs; continuing an interrupted upgrade from where it is.
-//! 2. The next step of `upgrade-plan`: nothing blocks it, every cluster is healthy, Omni's data is on mounts, and there is a backup of
-//!    the last day unless --without-backup was given.
-//! 3. The plan: fetch the image, change the tag in `docker/compose.yaml`, recreate the containers together, install omnictl.
-//! 4. The containers run, Omni answers and is of the new version; account, clusters, machines and keys are what they were.
+//! 1. Finds the running version, and resumes an interrupted upgrade.
+//! 2. Determines the next step as `upgrade-plan` does. Checks that nothing blocks it, every cluster is healthy, Omni's data is on
+//!    mounts, and there is a backup of the last day unless --without-backup was given.
+//! 3. Pulls the image, changes the tag in `docker/compose.yaml`, recreates the containers together, and installs omnictl.
+//! 4. Checks that the containers run, that Omni responds with the new version, and that account, clusters, machines and keys are
+//!    the same.
 
 use crate::cli::OmniUpgrade;
 use crate::flow::omni_upgrade::{self, Upgrade};

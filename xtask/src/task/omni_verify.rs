@@ -1,5 +1,5 @@
-//! `omni-verify`: Omni end to end, by the checks of `doctor` that are about it: containers, health, the certificate as
-//! it is served, ports, mounts, versions, licence.
+//! `omni-verify`: checks Omni end to end, with the checks of `doctor` that concern it: containers, health, the certificate as
+//! served, ports, mounts, versions, licence.
 
 use crate::flow::omni_checks;
 use crate::prelude::*;

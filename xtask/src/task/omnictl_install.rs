@@ -1,10 +1,10 @@
-//! `omnictl-install`: the omnictl that belongs to the operator's Omni.
+//! `omnictl-install`: installs the omnictl that matches the operator's Omni.
 //!
-//! 1. The version of Omni: what it says itself, else the one of this project's stack.
-//! 2. An omnictl of that version, on PATH or where this project installs it, is enough; another version is replaced.
-//! 3. It is downloaded from the operator's own Omni, which serves its version to anyone, or from the release of that version
+//! 1. Finds the version of Omni: from Omni itself, otherwise that of this project's stack.
+//! 2. Keeps an omnictl of that version, on PATH or where this project installs it; replaces any other version.
+//! 3. Downloads it from the operator's own Omni, which serves its version without a login, or from the release of that version
 //!    with its checksum.
-//! 4. The download is verified and run once, then put in its place at once.
+//! 4. Verifies the download and runs it once, then moves it into place atomically.
 
 use std::cell::OnceCell;
 use std::path::PathBuf;
@@ -19,17 +19,17 @@ use domain::version;
 use runtime::tool::install::{self, Installed, Sources};
 use runtime::tool::omnictl::{self, Login, Omnictl};
 
-/// What is known of the version of Omni.
+/// What is known about the version of Omni.
 struct Server {
-    /// `v1.10.4`.
+    /// For example `v1.10.4`.
     version: Option<String>,
-    /// Why Omni did not say it.
+    /// Why Omni did not return its version.
     why: String,
-    /// Omni refuses the omnictl that is installed.
+    /// Omni rejects the installed omnictl.
     refuses: bool,
 }
 
-/// An omnictl that is installed; without a version when it does not run.
+/// An installed omnictl; `version` is `None` if it cannot be run.
 struct Found {
     path: PathBuf,
     version: Option<String>,
@@ -86,7 +86,7 @@ pub fn run(args: &OmnictlInstall, cx: &Cx) -> anyhow::Result<Outcome> {
     Ok(Outcome::done(format!("omnictl {} is at {}", installed.version, installed.path.display())).with(data))
 }
 
-/// The address of Omni: as configured, else the one of omnictl's own login.
+/// The address of Omni: the configured one, otherwise that of omnictl's own login.
 fn endpoint(args: &OmnictlInstall, cx: &Cx) -> Option<String> {
     let configured = cx.settings.omni_endpoint(args.omni_endpoint.as_deref()).map(|found| found.value);
     configured.or_else(|| match omnictl::login(cx)? {
@@ -101,7 +101,7 @@ fn found(cx: &Cx) -> Result<Option<Found>, Failure> {
     Ok(Some(Found { path, version }))
 }
 
-/// Step 1.
+/// Step 1: finds the version of Omni.
 fn server(cx: &Cx, endpoint: Option<&str>) -> Result<Server, Failure> {
     let own = |version, why: String, refuses| Ok(Server { version, why, refuses });
     let Some(endpoint) = endpoint else {
@@ -127,7 +127,7 @@ fn server(cx: &Cx, endpoint: Option<&str>) -> Result<Server, Failure> {
     own(omni_stack::version_at(cx, endpoint), failure.message, failure.kind == Kind::Version)
 }
 
-/// Step 2: the outcome, if what is installed may stay.
+/// Step 2: returns the outcome if the installed omnictl is kept.
 fn enough(cx: &Cx, found: &Found, server: &Server) -> Option<Outcome> {
     let own = found.version.as_deref()?;
     let (path, title) = (found.path.display(), "omnictl is installed");

@@ -1,4 +1,4 @@
-//! `plan-show FILE`: prints a saved plan, for people or as a comment on a pull request. It asks neither Omni nor Proxmox.
+//! `plan-show FILE`: prints a saved plan, for people or as a comment on a pull request. It queries neither Omni nor Proxmox.
 
 use crate::cli::PlanShow;
 use crate::flow::saved_plan;

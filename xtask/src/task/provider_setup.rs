@@ -1,13 +1,13 @@
 //! `provider-setup`: connects Omni to Proxmox.
 //!
-//! 1. The programs are there; Omni answers as Omni, Proxmox answers the provider's login.
-//! 2. `docker/config.yaml` is made from its example, if it does not exist.
-//! 3. The provider's key is in `docker/.env`, and is a key with which this provider can register.
-//! 4. The stack is recreated, all containers together.
-//! 5. The registration is proved by Omni, or by the provider's own log when there is no login to Omni.
-//! 6. The state is brought up to date.
+//! 1. Checks that the programs are installed, that Omni responds as Omni, and that Proxmox accepts the provider's login.
+//! 2. Creates `docker/config.yaml` from its example, if it does not exist.
+//! 3. Stores the provider's key in `docker/.env`; the provider must be able to register with it.
+//! 4. Recreates the stack, all containers together.
+//! 5. Verifies the registration with Omni, or from the provider's own log if there is no login to Omni.
+//! 6. Updates the state.
 //!
-//! A further provider, `--provider ID`, has its configuration, key and service in `docker/providers/ID`; the others run on.
+//! A further provider, `--provider ID`, has its configuration, key and service in `docker/providers/ID`; the others keep running.
 
 use std::time::SystemTime;
 
@@ -29,7 +29,7 @@ use runtime::tool::{Tool, omni};
 use runtime::ui::Check;
 
 pub fn run(args: &ProviderSetup, cx: &Cx) -> anyhow::Result<Outcome> {
-    // Without --provider it is the first one.
+    // Without --provider, this is the first provider.
     let cx = &cx.of_provider(&cx.settings.provider_id(None).value)?;
     let _lock = cx.lock()?;
     check_programs(cx)?;
@@ -40,7 +40,7 @@ pub fn run(args: &ProviderSetup, cx: &Cx) -> anyhow::Result<Outcome> {
     let key = check_services(cx, &inputs)?;
     let mut plan = plan(cx, &inputs, &key)?;
     let omnictl = Omnictl::find(cx).ok();
-    // What Omni heard last comes from the container that is about to be replaced.
+    // The last heartbeat is from the container that is about to be replaced.
     let before = match &omnictl {
         Some(omnictl) if !plan.is_empty() => provider::heartbeat(omnictl, &inputs.id)?,
         _ => None,
@@ -52,7 +52,7 @@ pub fn run(args: &ProviderSetup, cx: &Cx) -> anyhow::Result<Outcome> {
     if plan.is_empty() {
         cx.ui.note("changes", "nothing to change", Status::Skipped, "all is set up already");
     }
-    // What only the provider's log shows is not known to be well.
+    // The provider's log alone does not show that it is healthy.
     let health = if omnictl.is_some() { "healthy" } else { "unknown" };
     let id = inputs.id.as_str();
     plan.verify(move |cx| provider::verify(cx, omnictl.as_ref(), id, before.as_ref()));
@@ -70,7 +70,7 @@ pub fn run(args: &ProviderSetup, cx: &Cx) -> anyhow::Result<Outcome> {
     Ok(next.fold(Outcome::done(summary).with(data), Outcome::next))
 }
 
-/// Step 1, first half: what must be installed, before anything is asked of anyone.
+/// Step 1, first half: checks what must be installed, before anything is queried.
 fn check_programs(cx: &Cx) -> anyhow::Result<()> {
     cx.ui.step("curl", "Check that curl is installed", || {
         Ok(StepResult::ok((), Tool::Curl.find()?.display().to_string()))
@@ -83,7 +83,7 @@ fn check_programs(cx: &Cx) -> anyhow::Result<()> {
     Ok(omni_stack::require_env(cx).map_err(|failure| Failure { next: Vec::new(), ..failure.hint(hint) })?)
 }
 
-/// Step 1, second half, and the look at the key of step 3: everything that needs the network, side by side.
+/// Step 1, second half, and the key check of step 3: everything that needs the network, in parallel.
 fn check_services(cx: &Cx, inputs: &ProviderInputs) -> anyhow::Result<ProviderKey> {
     let checks = vec![
         Check::new("omni", format!("Check that Omni answers at {}", inputs.omni), || {
@@ -154,7 +154,7 @@ fn plan<'a>(cx: &Cx, inputs: &'a ProviderInputs, key: &ProviderKey) -> anyhow::R
         omni_stack::refuse_other_omni(cx, &containers)?;
         let moved = omni_stack::moved(cx, &containers);
         plan.push(match further {
-            // The others go on: the new container joins the network of the sidecar that runs.
+            // The others keep running: the new container joins the network of the running sidecar.
             true => omni_stack::start(true, false, format!("`{service}` next to the other containers{moved}")),
             false => omni_stack::restart(format!("all containers recreated together, volumes kept{moved}")),
         });
@@ -162,7 +162,7 @@ fn plan<'a>(cx: &Cx, inputs: &'a ProviderInputs, key: &ProviderKey) -> anyhow::R
     Ok(plan)
 }
 
-/// Step 6.
+/// Step 6: updates the state.
 fn record(state: &mut State, inputs: &ProviderInputs, health: &str) {
     let now = rfc3339(SystemTime::now());
     state.set("provider_configured", true);

@@ -1,6 +1,6 @@
-//! `provider-status`: the stack's containers and the provider's last log lines, with known errors named.
+//! `provider-status`: the stack's containers and the provider's last log lines, with known errors explained.
 //!
-//! Looks at docker alone: it works also when Omni and Proxmox are out of reach, which is when it is needed.
+//! Queries only docker, so it also works when Omni and Proxmox are unreachable, which is when it is needed.
 
 use crate::cli::ProviderStatus;
 use crate::flow::{omni_stack, provider, provider_log};
@@ -25,7 +25,6 @@ pub fn run(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
     }
 }
 
-/// One provider.
 fn one(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
     let service = cx.settings.provider_service();
     let compose = Compose::find(cx)?;
@@ -42,7 +41,7 @@ fn one(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
             Ok(StepResult::ok(Part::Log(log), words::count(count, "line")))
         }),
     ];
-    // The known issues are read while docker answers.
+    // The known issues are loaded while docker responds.
     let (asked, issues) = parallel::both(|| cx.ui.side_by_side("asking docker", checks), || Issues::of_provider(cx));
     let (mut containers, mut log) = (Vec::new(), String::new());
     for result in asked {
@@ -86,7 +85,7 @@ fn one(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
             };
             let mut next: Vec<String> = Vec::new();
             for command in known.iter().map(Hit::next) {
-                // Its own log is above already.
+                // Its log is printed above.
                 if !next.contains(&command) && !command.contains("provider-status") {
                     next.push(command);
                 }

@@ -1,13 +1,13 @@
-//! `provider-verify`: the provider end to end, all checks side by side.
+//! `provider-verify`: checks the provider end to end, all checks in parallel.
 //!
-//! 1. The provider's key is its own, and in date.
-//! 2. Every container of the stack runs, and is healthy where it can say so.
-//! 3. Omni answers as Omni.
-//! 4. Proxmox answers the provider's own login, as `docker/config.yaml` has it.
-//! 5. That login has every privilege that the provider needs, as `proxmox-audit` counts them.
-//! 6. Omni has heard from the provider within the last minute, and hears no complaint.
+//! 1. The provider's key is its own, and has not expired.
+//! 2. Every container of the stack is running, and healthy if it has a health check.
+//! 3. Omni responds as Omni.
+//! 4. Proxmox accepts the provider's own login from `docker/config.yaml`.
+//! 5. That login has every privilege that the provider needs, by the rules of `proxmox-audit`.
+//! 6. Omni has heard from the provider within the last minute, and the provider reports no error.
 //!
-//! What was found is kept in the state, also when it is bad: a session of the plugin greets with it.
+//! The result is saved in the state, even a bad one: the plugin greets each new session with it.
 
 use std::sync::OnceLock;
 
@@ -23,7 +23,6 @@ pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
     provider::each(cx, one)
 }
 
-/// One provider.
 fn one(cx: &Cx) -> anyhow::Result<Outcome> {
     let service = cx.settings.provider_service();
     let id = cx.settings.provider_id(None).value;
@@ -33,7 +32,7 @@ fn one(cx: &Cx) -> anyhow::Result<Outcome> {
     let stack = OnceLock::new();
     let found = || stack.get_or_init(|| Compose::find(cx)?.containers());
     let checks = vec![
-        // Without it the provider does not start.
+        // Without a key the provider does not start.
         Check::new("key", "Check the provider's key", || key(cx)),
         Check::new("containers", "Check that the stack's containers run", || {
             containers(cx, found().as_ref().map_err(Clone::clone)?)
@@ -62,7 +61,7 @@ fn one(cx: &Cx) -> anyhow::Result<Outcome> {
     let ids = ["key", "containers", "omni", "proxmox", "permissions", "registration"];
     let results = cx.ui.side_by_side("checking the provider", checks);
     if runtime::proc::interrupted() {
-        // What an interrupted check did not see says nothing about the provider.
+        // Checks that were interrupted reveal nothing about the provider.
         return Err(runtime::proc::interruption("checking the provider").into());
     }
     let failures: Vec<(&str, Failure)> =
@@ -79,7 +78,7 @@ fn one(cx: &Cx) -> anyhow::Result<Outcome> {
     let Some((_, first)) = failures.first().cloned() else {
         return Ok(Outcome::done(format!("the provider `{id}` is healthy")).with(data).next(provider::onward(cx)));
     };
-    // The document has them in its steps.
+    // With JSON output, the document already has them in its steps.
     for (_, failure) in failures[1..].iter().filter(|_| !cx.ui.json()) {
         cx.ui.fail(failure);
     }
@@ -87,7 +86,7 @@ fn one(cx: &Cx) -> anyhow::Result<Outcome> {
     Err(Failure { next, ..first.with(data) }.into())
 }
 
-/// The provider's key, as `doctor` looks at it: compose and `provider-setup` take it from the same place.
+/// Checks the provider's key as `doctor` does: compose and `provider-setup` read it from the same place.
 fn key(cx: &Cx) -> anyhow::Result<StepResult<()>> {
     let checks = doctor::CHECKS.iter().filter(|entry| entry.id == "keys.provider");
     let Some(found) = doctor::verdicts(cx, checks).pop() else { return Ok(StepResult::skipped((), "")) };
@@ -111,7 +110,7 @@ fn containers(cx: &Cx, found: &[Container]) -> anyhow::Result<StepResult<()>> {
     if found.iter().any(|container| container.service == service && container.keeps_exiting()) {
         failure = provider::explain_by_log(cx, failure);
     }
-    // One that keeps exiting is started again by Docker itself, and the others need the network of the sidecar.
+    // Docker itself restarts a container that keeps exiting, and the others need the network of the sidecar.
     if failure.next.is_empty() {
         let ended = |container: &Container| {
             !["restarting", "running"].contains(&container.state.as_str()) && container.service != SIDECAR
@@ -122,7 +121,7 @@ fn containers(cx: &Cx, found: &[Container]) -> anyhow::Result<StepResult<()>> {
     Err(failure.into())
 }
 
-/// The privileges of the provider's login; skipped where Proxmox cannot be asked, which another check reports.
+/// Checks the privileges of the provider's login; skipped if Proxmox cannot be queried, which another check reports.
 fn permissions(cx: &Cx) -> anyhow::Result<StepResult<()>> {
     match proxmox::configured(cx).and_then(|proxmox| audit::summary(cx, &proxmox, &|_| true)) {
         Ok(audit::Summary { missing: None, present }) => {
@@ -134,8 +133,8 @@ fn permissions(cx: &Cx) -> anyhow::Result<StepResult<()>> {
     }
 }
 
-/// Whether Omni hears from it. Omni calls a provider connected for a while after its end: where its container can be seen, that
-/// decides. One that has just started is waited for.
+/// Checks that Omni hears from the provider. Omni shows a provider as connected for a while after its end, so the state of its
+/// container takes precedence if it is known. Waits for a provider that has just started.
 fn registered<'a>(cx: &Cx, id: &str, container: impl Fn() -> Option<&'a Container>) -> anyhow::Result<StepResult<()>> {
     let omnictl = Omnictl::find(cx)?;
     let mut health = provider::registration(cx, &omnictl, id)?;

@@ -1,9 +1,9 @@
-//! `proxmox-audit`: whether the provider's login may do everything that the provider does.
+//! `proxmox-audit`: checks that the provider's login may do everything that the provider does.
 //!
-//! 1. Look at Proxmox as the provider's own login; read the classes and clusters of this project.
-//! 2. Ask Proxmox what this login may do: once for all paths, and by itself for each that this leaves in doubt.
-//! 3. Walk every call that the provider makes, and say of each privilege whether it is there.
-//! 4. Print the smallest `pveum` script that grants what is missing; warn of too much, and of what will end.
+//! 1. Reads Proxmox with the provider's own login, and the classes and clusters of this project.
+//! 2. Reads the privileges of this login: once for all paths, and again for each path that this leaves in doubt.
+//! 3. Goes through every request that the provider makes, and checks each privilege that it needs.
+//! 4. Prints the smallest `pveum` script that grants the missing privileges; warns about excess and expiring ones.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -17,14 +17,13 @@ use domain::clock::rfc3339;
 use domain::status::proxmox::{Inventory, Permissions};
 use runtime::tool::proxmox::Proxmox;
 
-/// A token that ends within this time is worth a warning.
+/// A token that expires within this time causes a warning.
 const SOON: Duration = Duration::from_secs(30 * 86_400);
 
 pub fn run(args: &ProxmoxAudit, cx: &Cx) -> anyhow::Result<Outcome> {
     provider::each(cx, |cx| one(args, cx))
 }
 
-/// One provider.
 fn one(args: &ProxmoxAudit, cx: &Cx) -> anyhow::Result<Outcome> {
     let login = proxmox::login(cx)?;
     let (provider, origin) = proxmox::provider_version(cx, args.provider_version)?;

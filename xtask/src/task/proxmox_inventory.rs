@@ -1,8 +1,8 @@
-//! `proxmox-inventory`: the nodes with what is free on them, their storages and bridges, and where ISO images go.
+//! `proxmox-inventory`: the nodes with their free resources, their storages and bridges, and where ISO images are stored.
 //!
-//! 1. Find the provider's own login; ask Proxmox for its version and its nodes.
-//! 2. Ask every node that is online for its storages, bridges and guests, side by side.
-//! 3. Show it, and keep it in a file when asked.
+//! 1. Finds the provider's own login; reads the version and the nodes of Proxmox.
+//! 2. Reads the storages, bridges and guests of every online node, in parallel.
+//! 3. Prints the inventory, and saves it to a file if requested.
 
 use std::path::Path;
 
@@ -22,7 +22,7 @@ pub fn run(args: &ProxmoxInventory, cx: &Cx) -> anyhow::Result<Outcome> {
     }
 }
 
-/// The Proxmox of one provider.
+/// Shows the Proxmox of one provider.
 fn one(args: &ProxmoxInventory, cx: &Cx) -> anyhow::Result<Outcome> {
     let inventory = proxmox::observe(cx, &proxmox::login(cx)?)?;
     show(cx, &inventory);
@@ -33,7 +33,7 @@ fn one(args: &ProxmoxInventory, cx: &Cx) -> anyhow::Result<Outcome> {
     let save = args.save.as_deref().map(|file| save(cx, file, &inventory)).transpose()?;
     let mut data = inventory.document().map_err(|why| Failure::new(Code::Failed, why))?;
     if !args.everything.all {
-        // Each storage is below, and of the virtual machines their number is enough.
+        // The storages are listed below, and the number of VMs is enough.
         for node in data["nodes"].as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
             node.remove("storages");
             let vms = node.get("vms").and_then(|vms| vms["known"].as_array()).map(Vec::len);
@@ -44,15 +44,15 @@ fn one(args: &ProxmoxInventory, cx: &Cx) -> anyhow::Result<Outcome> {
     let iso = |node: &Node| json!(node.iso_storages().iter().map(|storage| &storage.name).collect::<Vec<_>>());
     data["iso"] =
         inventory.nodes.iter().map(|node| (node.name.clone(), iso(node))).collect::<serde_json::Map<_, _>>().into();
-    // The file is named by the call itself: that is consent enough.
+    // The command line names the file, which is consent enough.
     Plan::from_iter(save).carry_out_unasked(cx, &data)?;
     Ok(Outcome::done(summary(&inventory)).with(data).next("cargo xtask cluster-plan"))
 }
 
-/// Step 3: the file to write.
+/// Step 3: the change that writes the file.
 ///
 /// # Errors
-/// [`Code::Usage`] for `-`, which is not meant as a file name; [`Code::Conflict`] for a file that holds something else.
+/// Fails with [`Code::Usage`] for `-`, which is not meant as a file name, or with [`Code::Conflict`] if it is another file.
 fn save<'a>(cx: &Cx, file: &Path, inventory: &Inventory) -> anyhow::Result<Change<'a>> {
     let shown = file.display().to_string();
     if shown == "-" {
@@ -125,7 +125,7 @@ fn node_row(node: &Node) -> Vec<String> {
     vec![node.name.clone(), node.status.clone(), cpu, memory, vms, iso]
 }
 
-/// A shared storage is one row, and so is one that is the same everywhere; local ones differ by their space.
+/// Returns one row for each shared storage, with its nodes, and one for each local storage, which differ in space.
 fn storage_rows(inventory: &Inventory) -> Vec<Vec<String>> {
     let mut shown: Vec<(&Storage, Vec<&str>)> = Vec::new();
     for storage in inventory.storages() {
@@ -169,7 +169,7 @@ fn bridge_rows(inventory: &Inventory) -> Vec<Vec<String>> {
     bridges.iter().map(|(name, nodes)| vec![(*name).to_owned(), places(nodes, inventory)]).collect()
 }
 
-/// `all nodes`, or their names.
+/// Returns `all nodes`, or their names.
 fn places(nodes: &[&str], inventory: &Inventory) -> String {
     let online = inventory.nodes.iter().filter(|node| node.online()).count();
     if nodes.len() == online && online > 1 { "all nodes".to_owned() } else { nodes.join(", ") }

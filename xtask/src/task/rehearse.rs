@@ -1,12 +1,12 @@
-//! `rehearse`: the provider and cluster tasks against the lab, in a scratch copy.
+//! `rehearse`: runs the provider and cluster tasks against the lab, in a scratch copy.
 //!
-//! 1. The lab is built and started on loopback ports of its own; it ends when this process does, however that ends.
-//! 2. The tasks themselves run, as separate processes, in the order in which a newcomer would type them.
-//! 3. What now exists is shown: cluster, machine sets, machines, virtual machines with their node and storage.
-//! 4. Everything is removed.
+//! 1. Builds the lab and starts it on its own loopback ports; it exits with this process, however that ends.
+//! 2. Runs the tasks themselves, as separate processes, in the order in which a newcomer would type them.
+//! 3. Shows the result: cluster, machine sets, machines, VMs with their node and storage.
+//! 4. Removes everything.
 //!
-//! With `--project` they are the operator's own clusters. With `--fault` something goes wrong: the tasks that lead there run, then the one that meets it, and what it said
-//! is beside what ends the fault in the field.
+//! With `--project`, the operator's own clusters are rehearsed. With `--fault`, something goes wrong: the tasks before it run,
+//! then the one that meets the fault, and its output is shown next to what would fix the fault in reality.
 
 mod drill;
 mod project;
@@ -21,7 +21,7 @@ use runtime::files;
 use runtime::tool::lab;
 use runtime::ui::{millis, table};
 
-/// The name of the cluster that is rehearsed, and of its machine class.
+/// The names of the rehearsed cluster and its machine class.
 const CLUSTER: &str = "rehearsal";
 const CLASS: &str = "rehearsal-machine";
 const CONTROL_PLANES: u32 = 3;
@@ -74,7 +74,7 @@ pub fn run(args: &Rehearse, cx: &Cx) -> anyhow::Result<Outcome> {
         .next("docs/how-to/deployment.md leads through a real deployment"))
 }
 
-/// Checks in the simulated services that what the tasks reported is so; returns the number of virtual machines.
+/// Checks in the simulated services that the results of the tasks are real. Returns the number of VMs.
 fn proved(state: &Value) -> anyhow::Result<usize> {
     let machines = (CONTROL_PLANES + WORKERS) as usize;
     let vms = state["proxmox"]["vms"].as_array().map_or(0, Vec::len);
@@ -91,7 +91,7 @@ fn proved(state: &Value) -> anyhow::Result<usize> {
         .into())
 }
 
-/// Step 3.
+/// Step 3: prints the cluster as a tree, and the duration of each task.
 fn report(cx: &Cx, state: &Value, ran: &[TaskRun]) {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let mut picture = String::new();

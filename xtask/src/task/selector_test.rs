@@ -1,10 +1,10 @@
-//! `selector-test EXPR|--class NAME`: which storages a selector would take, with the provider's semantics.
+//! `selector-test EXPR|--class NAME`: shows which storages a selector matches, with the provider's semantics.
 //!
-//! 1. The selector, or those of a machine class and its additional disks, are compiled as the provider does.
-//! 2. The storages come from a file, or from Proxmox: every node's list, side by side, as the provider's login sees them.
-//! 3. Each selector is evaluated for each storage.
-//! 4. What would go wrong is said: no match on a node, several (the provider then takes the one that Proxmox lists first,
-//!    and its order is random), a match without images, one that is disabled, one that is too small.
+//! 1. Compiles the selector, or those of a machine class and its additional disks, as the provider does.
+//! 2. Reads the storages from a file, or from Proxmox: those of every node, in parallel, as the provider's login sees them.
+//! 3. Evaluates each selector for each storage.
+//! 4. Warns about what would go wrong: no match on a node, several matches (the provider then uses the one that Proxmox lists
+//!    first, in a random order), a match without images, one that is disabled, one that is too small.
 
 use crate::cli::SelectorTest;
 use crate::flow::inputs::{self, Input};
@@ -18,7 +18,7 @@ use runtime::proc::quote;
 use runtime::ui::table;
 use selector::{CompileError, EvalError, Program};
 
-/// More rows than this are shown only where a selector matches or fails; `--json` has all.
+/// With more rows than this, only matches and failures are shown; `--json` has all.
 const SHOWN: usize = 200;
 
 pub fn run(args: &SelectorTest, cx: &Cx) -> anyhow::Result<Outcome> {
@@ -33,7 +33,7 @@ pub fn run(args: &SelectorTest, cx: &Cx) -> anyhow::Result<Outcome> {
         false => provider::of_machines(cx, of).of_one_provider()?,
     };
     let storages = results::storages(&site, args.storages.as_deref(), node.as_deref(), offline)?;
-    // Without a storage the expression is evaluated once over empty values: it compiles, and that is what was asked.
+    // Without storages, the expression is evaluated once with empty values, to check that it compiles.
     let nowhere = storages.is_none();
     let empty = json!({ "name": "", "node": "", "storageType": "", "availableSpace": 0 });
     let places = storages.map_or_else(|| Ok(vec![serde_json::from_value(empty)?]), anyhow::Ok)?;
@@ -81,7 +81,7 @@ pub fn run(args: &SelectorTest, cx: &Cx) -> anyhow::Result<Outcome> {
     Ok(Outcome::done(summary).with(data).next(next))
 }
 
-/// Step 1: the selectors, the node that the class is pinned to, and the providers of the classes.
+/// Step 1: returns the selectors, the node that the class is pinned to, and the providers of the classes.
 fn subjects(args: &SelectorTest, cx: &Cx) -> anyhow::Result<(Vec<Subject>, Option<String>, Vec<String>)> {
     let Some(name) = &args.class else {
         let selector = args.expr.clone().unwrap_or_default();
@@ -126,7 +126,7 @@ fn subjects(args: &SelectorTest, cx: &Cx) -> anyhow::Result<(Vec<Subject>, Optio
     .into())
 }
 
-/// One step for each kind of warning, with the first few.
+/// Reports each kind of warning, limited to the first few.
 fn note(cx: &Cx, warnings: &[Warning]) {
     for kind in ["eval-error", "no-match", "several-match", "no-images", "disabled", "too-small"] {
         let of_kind: Vec<&Warning> = warnings.iter().filter(|warning| warning.kind == kind).collect();
@@ -139,7 +139,7 @@ fn note(cx: &Cx, warnings: &[Warning]) {
     }
 }
 
-/// The tables for people: node by storage, with the part that decided.
+/// Prints the tables: node by storage, with the part of the expression that decided.
 fn show(cx: &Cx, tested: &[TestedSelector<'_>], places: &[Storage], nowhere: bool) {
     if nowhere || cx.ui.json() {
         return;

@@ -1,5 +1,5 @@
-//! `stack-down`: ends the stack. The volumes stay, there is no way to ask this task for anything else; and where Omni's
-//! data is not on volumes it refuses, because the data would go with the container.
+//! `stack-down`: stops the stack. The volumes are always kept, there is no option to remove them. If Omni's data is not on
+//! volumes, the task refuses, because the data would be deleted with the container.
 
 use crate::flow::omni_stack;
 use crate::prelude::*;
@@ -19,7 +19,7 @@ pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
     cx.writable(&[cx.paths.state()])?;
     let names: Vec<String> = containers.iter().map(|container| container.name.clone()).collect();
     let mut plan = Plan::from_iter([omni_stack::stop(&names.join(", "))]);
-    // The next start must not be an upgrade that was not asked for.
+    // The next start must not be an unintended upgrade.
     let omni = stack::service(&containers, OMNI);
     if let Some(tag) = omni.and_then(|omni| stack::tag(&omni.image)).map(str::to_owned) {
         plan.record(move |state| state.set(omni_stack::STATE_VERSION, tag));

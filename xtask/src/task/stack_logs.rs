@@ -1,4 +1,4 @@
-//! `stack-logs`: the logs of the stack, with known issues named.
+//! `stack-logs`: prints the logs of the stack, with known issues explained.
 
 use crate::cli::StackLogs;
 use crate::flow::omni_stack;
@@ -49,7 +49,7 @@ pub fn run(args: &StackLogs, cx: &Cx) -> anyhow::Result<Outcome> {
     Ok(outcome.with(json!({ "logs": logs, "known_issues": findings })))
 }
 
-/// The service that was named, or all that have a container.
+/// Returns the named service, or all that have a container.
 fn services(args: &StackLogs, cx: &Cx, compose: &Compose<'_>) -> Result<Vec<String>, Failure> {
     let known = omni_stack::services(cx, true);
     if let Some(service) = &args.service {

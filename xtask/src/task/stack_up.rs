@@ -1,11 +1,12 @@
-//! `stack-up`: starts the stack, and proves that it runs.
+//! `stack-up`: starts the stack, and verifies that it runs.
 //!
-//! 1. docker and its compose plugin are there, `docker/.env` is complete and has no value of the example left.
-//! 2. What Omni keeps is on mounts, if it has a container: `up` may remake it. Omni stays at its version, and can start with
-//!    docker/site.yaml.
-//! 3. `docker compose up -d`, with the provider when it is set up, unless its dry run says that all of it runs; everything is
-//!    recreated when the sidecar had exited alone, or a secret of docker/.env or docker/site.yaml changed, which compose does not see.
-//! 4. The containers run, and Omni answers.
+//! 1. Checks docker and its compose plugin, and that `docker/.env` is complete and has no value of the example left.
+//! 2. If Omni has a container, checks that Omni's data is on mounts, as `up` may recreate it. Checks that Omni keeps its version,
+//!    and can start with docker/site.yaml.
+//! 3. Runs `docker compose up -d`, with the provider if it is set up, unless its dry run shows that everything runs. Recreates
+//!    everything if only the sidecar had exited, or if a secret of docker/.env or docker/site.yaml changed, which compose does
+//!    not notice.
+//! 4. Waits until the containers run, and Omni responds.
 
 use crate::flow::omni_stack::{self, OmniAddress};
 use crate::flow::site;
@@ -54,7 +55,7 @@ pub fn run(recreate: bool, cx: &Cx) -> anyhow::Result<Outcome> {
     Ok(if provider { outcome.next("cargo xtask provider-status") } else { outcome.next("cargo xtask provider-setup") })
 }
 
-/// Step 1. Returns whether the provider starts too.
+/// Step 1: checks the configuration. Returns whether the provider starts too.
 fn check(cx: &Cx, compose: &Compose<'_>) -> anyhow::Result<bool> {
     omni_stack::require_env(cx)?;
     cx.ui.step("compose", "Check docker/compose.yaml and docker/.env", || {

@@ -1,9 +1,9 @@
-//! `support-bundle [--out FILE]`: one archive with what a helper needs, without secrets.
+//! `support-bundle [--out FILE]`: creates an archive with everything that helpers need, without secrets.
 //!
-//! 1. The project's files, doctor's checks, the stack, Omni, Proxmox and the journal are read, as far as they can be reached.
-//! 2. Secrets are removed by their form and by their value.
-//! 3. The manifest is shown: what is in the bundle, what is not, and how many secrets of which kind were removed.
-//! 4. After confirmation the archive is written, whole and for this user only. Nothing else is changed.
+//! 1. Reads the project's files, doctor's checks, the stack, Omni, Proxmox and the journal, as far as they can be reached.
+//! 2. Removes secrets by their form and by their value.
+//! 3. Shows the manifest: what is in the bundle, what is not, and how many secrets of each kind were removed.
+//! 4. Writes the archive after confirmation, atomically and for this user only. Nothing else is changed.
 
 use std::path::{Path, PathBuf};
 
@@ -40,7 +40,7 @@ pub fn run(args: &SupportBundle, cx: &Cx) -> anyhow::Result<Outcome> {
         .next(format!("cargo xtask cluster-explain --bundle {}", pasted(&file))))
 }
 
-/// The file to write, which must not exist.
+/// Returns the file to write, which must not exist.
 fn place(out: Option<&Path>, cx: &Cx) -> anyhow::Result<PathBuf> {
     if out.is_some_and(|out| out == Path::new("-")) {
         return Err(Failure::new(Code::Usage, "--out does not write to standard output")
@@ -51,7 +51,7 @@ fn place(out: Option<&Path>, cx: &Cx) -> anyhow::Result<PathBuf> {
     if file.is_dir() {
         let name = support_bundle::file_name(cx.now());
         let stem = name.trim_end_matches(".tar.gz");
-        // Two bundles of one second have two names.
+        // Two bundles created in the same second get different names.
         let names = std::iter::once(name.clone()).chain((2..100).map(|number| format!("{stem}-{number}.tar.gz")));
         let free = names.map(|name| file.join(name)).find(|file| file.symlink_metadata().is_err());
         file = free.unwrap_or_else(|| file.join(&name));

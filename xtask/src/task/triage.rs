@@ -1,7 +1,7 @@
-//! `triage`: a log, from a file or from standard input, against the known issues.
+//! `triage`: searches a log, from a file or from standard input, for the known issues.
 //!
-//! Each issue is named once, with the line that shows it first, its cause, what fixes it, and where that is known from.
-//! Nothing found is an answer too: exit 0 means that the log was read.
+//! Each issue is shown once, with the first line that matches, its cause, its fix, and the source of that knowledge.
+//! Finding nothing is a valid result: exit 0 means that the log was read.
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::prelude::*;
 use runtime::triage::{Hit, Issues, Project};
 use runtime::{files, proc};
 
-/// More than any log that somebody pastes; a journal of weeks is to be cut first.
+/// Larger than any log that is likely to be pasted; a journal of weeks has to be cut first.
 const LIMIT: u64 = 64 << 20;
 
 pub fn run(file: Option<&Path>, cx: &Cx) -> anyhow::Result<Outcome> {
@@ -45,7 +45,7 @@ fn shown(hit: &Hit<'_>) -> String {
     format!("line {}{more}: {}\n{}\n", hit.line, hit.text, hit.shown())
 }
 
-/// The log and where it came from.
+/// Reads the log. Returns where it is from, and its text.
 fn read(file: Option<&Path>, cx: &Cx) -> Result<(String, String), Failure> {
     let failed = |from: &str, error: std::io::Error| {
         let code = if error.kind() == std::io::ErrorKind::NotFound { Code::NotFound } else { Code::Failed };
@@ -79,7 +79,7 @@ fn read(file: Option<&Path>, cx: &Cx) -> Result<(String, String), Failure> {
     Ok((from, text(&bytes)))
 }
 
-/// UTF-8, with a sign where it is broken; or UTF-16, as PowerShell writes what it saves.
+/// Decodes UTF-8, replacing invalid sequences, or UTF-16, which PowerShell writes.
 fn text(bytes: &[u8]) -> String {
     let wide = |of: fn([u8; 2]) -> u16| {
         let units: Vec<u16> = bytes[2..].chunks_exact(2).map(|pair| of([pair[0], pair[1]])).collect();

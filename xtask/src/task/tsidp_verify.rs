@@ -1,11 +1,11 @@
-//! `tsidp-verify`: whether people can log in to Omni through tsidp, as far as that can be checked without a person.
+//! `tsidp-verify`: checks whether people can log in to Omni through tsidp, as far as possible without a person.
 //!
-//! 1. The policy of the tailnet, if it was given: the grants that tsidp reads, and the way to it.
-//! 2. The issuer is written as tsidp writes it.
-//! 3. The discovery document and the keys, asked from inside Omni's own network: the sidecar's. tsidp itself and the
-//!    host of Omni are not on the tailnet the way Omni is, so an answer there proves little.
-//! 4. The client's id and secret look like those that tsidp makes.
-//! 5. tsidp's admin page is closed to Omni's node.
+//! 1. Checks the policy of the tailnet, if it was given: the grants that tsidp reads, and the access to tsidp.
+//! 2. Checks that the issuer is written as tsidp writes it.
+//! 3. Fetches the discovery document and the keys from inside Omni's own network, which is the sidecar's. tsidp itself and the
+//!    host of Omni are not on the tailnet in the same way as Omni, so a response there proves little.
+//! 4. Checks that the client's ID and secret have the form that tsidp gives them.
+//! 5. Checks that tsidp's admin page is closed to Omni's node.
 
 use std::path::Path;
 
@@ -20,7 +20,7 @@ use runtime::files;
 use runtime::proc;
 use runtime::tool::compose::{Compose, SIDECAR};
 
-/// A policy file is kilobytes.
+/// A policy file has only kilobytes.
 const LIMIT: u64 = 1 << 20;
 
 pub fn run(policy: Option<&Path>, cx: &Cx) -> anyhow::Result<Outcome> {
@@ -32,7 +32,7 @@ pub fn run(policy: Option<&Path>, cx: &Cx) -> anyhow::Result<Outcome> {
     };
     let mut findings = Vec::new();
     if let Some(policy) = policy {
-        // Before the step: whoever pastes it is not to type over a spinner.
+        // Read before the step starts, so that pasted input does not mix with its spinner.
         let read = read(policy);
         if proc::interrupted() {
             return Err(read.err().unwrap_or_else(|| proc::interruption("reading the policy")).into());
@@ -73,7 +73,7 @@ fn no_issuer() -> Failure {
         .next("cargo xtask omni-setup")
 }
 
-/// Step 1.
+/// Step 1: checks the policy.
 fn lint(cx: &Cx, (shown, text): (String, String), findings: &mut Vec<Value>) -> anyhow::Result<StepResult<()>> {
     let user = cx.settings.env_file.get("OMNI_INITIAL_USER");
     let found = match hujson::parse(&shown, &text) {
@@ -93,7 +93,7 @@ fn lint(cx: &Cx, (shown, text): (String, String), findings: &mut Vec<Value>) -> 
     }
 }
 
-/// The policy's name and text.
+/// Reads the policy. Returns its name and its text.
 fn read(policy: &Path) -> Result<(String, String), Failure> {
     if policy == Path::new("-") {
         let failed = |why: String| Failure::new(Code::Failed, "cannot read standard input").cause(why);
@@ -110,7 +110,7 @@ fn read(policy: &Path) -> Result<(String, String), Failure> {
     Ok((shown, text))
 }
 
-/// Steps 2 to 5.
+/// Steps 2 to 5: checks tsidp itself.
 fn far_end(cx: &Cx, issuer: &str, keep: &mut impl FnMut(anyhow::Result<()>)) {
     let env = &cx.settings.env_file;
     keep(cx.ui.step("issuer", "Check the issuer", || done(values::issuer(issuer, env.get("OMNI_DOMAIN")))));
@@ -136,7 +136,7 @@ fn far_end(cx: &Cx, issuer: &str, keep: &mut impl FnMut(anyhow::Result<()>)) {
     }
 }
 
-/// A verdict as the end of a step.
+/// Turns a verdict into the result of a step.
 fn done(verdict: Diagnosis) -> anyhow::Result<StepResult<()>> {
     doctor::step_result(verdict, |wrong| Failure::new(Code::Failed, wrong.detail).hint(wrong.fix.unwrap_or_default()))
 }
@@ -155,7 +155,7 @@ fn client(id: Option<&str>, secret: Option<&str>) -> Diagnosis {
     }
 }
 
-/// A tagged device that may open the admin page could make clients and read their secrets.
+/// Checks the admin page: a tagged device that can open it could create clients and read their secrets.
 fn admin(cx: &Cx, issuer: &str) -> Diagnosis {
     let words = ["wget", "-q", "-T", "10", "-O", "/dev/null", &format!("{issuer}/")];
     match Compose::find(cx)

@@ -1,10 +1,10 @@
-//! `upgrade-plan`: the ordered steps from the versions that run to those that are wanted, each with what blocks it.
+//! `upgrade-plan`: the ordered steps from the running versions to the target versions, each with what blocks it.
 //!
-//! 1. **load**: the wanted versions, from `--to` or those that this kit recommends.
-//! 2. **observe**: the versions that run, from the containers and Omni; with `--from-files` from `docker/compose.yaml` and
+//! 1. **load**: the target versions, from `--to` or those that this kit recommends.
+//! 2. **observe**: the running versions, from the containers and Omni; with `--from-files`, from `docker/compose.yaml` and
 //!    `clusters/`, without a network.
-//! 3. **plan**: by the facts of `data/releases.yaml`; nothing is changed. Exit 0 when everything is current, 3 when steps are
-//!    pending, 1 when one of them is blocked.
+//! 3. **plan**: from the facts in `data/releases.yaml`; nothing is changed. Exits with 0 if everything is current, with 3 if
+//!    steps are pending, with 1 if one of them is blocked.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ pub fn run(args: &UpgradePlan, cx: &Cx) -> anyhow::Result<Outcome> {
     report(args, cx, &installed, &steps)
 }
 
-/// The versions that are wanted. Without `--to` they are the recommended ones, and nothing goes back to them.
+/// Returns the target versions. Without `--to`, these are the recommended ones, and nothing is downgraded to them.
 fn wanted(args: &UpgradePlan) -> Result<TargetVersions, Failure> {
     let pins = &table().recommended;
     let named = [
@@ -61,7 +61,7 @@ fn show(cx: &Cx, installed: &Installed, steps: &[Step]) {
         for reason in &step.blockers {
             cx.ui.data(&format!("   blocked: {} [{}]", reason.message, reason.rule));
         }
-        // What is said of every cluster is said once.
+        // A warning that applies to every cluster is printed once.
         for reason in step.warnings.iter().filter(|reason| notes.insert(&reason.message)) {
             cx.ui.data(&format!("   note: {} [{}]", reason.message, reason.rule));
         }

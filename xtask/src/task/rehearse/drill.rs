@@ -1,11 +1,11 @@
-//! `rehearse --fault NAME`: something goes wrong, as it does in the field.
+//! `rehearse --fault NAME`: something goes wrong, as it does in reality.
 //!
-//! 1. The lab is up with the fault in it.
-//! 2. The tasks that lead there run; none of them may fail yet.
-//! 3. The task that meets the fault runs, and ends as it does in the field.
-//! 4. What happened, what the task said and what ends the fault are shown; everything is removed.
+//! 1. Starts the lab with the fault.
+//! 2. Runs the tasks before it; none of them may fail yet.
+//! 3. Runs the task that meets the fault, which ends as it does in reality.
+//! 4. Shows what happened, the output of the task and what ends the fault; removes everything.
 //!
-//! With `--drill` the operator finds and ends the fault from another terminal, before anything is said of it.
+//! With `--drill`, the operator finds and fixes the fault from another terminal, before it is revealed.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -22,9 +22,9 @@ use runtime::tool::lab::faults::{self, Fault};
 use runtime::ui::millis;
 use runtime::wait;
 
-/// How long somebody may look for a fault.
+/// Time limit for finding and fixing the fault.
 const DRILL: Duration = Duration::from_secs(3600);
-/// The pause between two looks, and how many must agree.
+/// The pause between two polls; below, how many polls in a row must agree.
 const PAUSE: Duration = Duration::from_secs(2);
 const LOOKS: usize = 2;
 
@@ -34,7 +34,7 @@ pub fn run(args: &Rehearse, cx: &Cx, program: &Path) -> anyhow::Result<Outcome> 
     for text in &args.fault {
         chosen.push(faults::named(&table, text)?);
     }
-    // Several bite together; the first says how far the runbook goes.
+    // Several faults act at once; the first one decides which tasks run.
     let Some(fault) = chosen.first() else { return Err(anyhow::anyhow!("no fault was asked for")) };
     let lines: Vec<Vec<String>> = fault.before.iter().chain([&fault.task]).map(|line| split(line)).collect();
     if cx.dry_run {
@@ -75,7 +75,7 @@ pub fn run(args: &Rehearse, cx: &Cx, program: &Path) -> anyhow::Result<Outcome> 
     Ok(Outcome::done(summary).with(data).next("cargo xtask lab-faults"))
 }
 
-/// Step 3, and what is to be learnt from it.
+/// Step 3: runs the task, and then reveals the fault.
 fn meet(cx: &Cx, lab: &Lab, project: &Path, fault: &Fault) -> anyhow::Result<TaskRun> {
     let met = play(cx, lab, project, &split(&fault.task))?;
     let detail = format!("exit {}, {}", met.code.unwrap_or(-1), millis(met.elapsed.as_millis() as u64));
@@ -85,7 +85,7 @@ fn meet(cx: &Cx, lab: &Lab, project: &Path, fault: &Fault) -> anyhow::Result<Tas
 }
 
 fn reveal(cx: &Cx, fault: &Fault) {
-    // The table names no cluster; here it is that of the rehearsal.
+    // The table contains the placeholder CLUSTER; here it is the rehearsed cluster.
     let heals = fault.heals.replace("CLUSTER", super::CLUSTER);
     let rows = [
         ("what happened", &fault.does),
@@ -97,7 +97,7 @@ fn reveal(cx: &Cx, fault: &Fault) {
     cx.ui.data(&format!("\n{text}"));
 }
 
-/// Waits until `cluster-explain` no longer finds what it finds first, and then says what was.
+/// Waits until `cluster-explain` no longer reports its first finding, and then reveals the fault.
 fn practise(cx: &Cx, lab: &Lab, project: &Path, fault: &Fault) -> anyhow::Result<Outcome> {
     let explain = split("cluster-explain --timeout 20s");
     let look = || Ok::<_, anyhow::Error>(play_as(cx, lab, project, &explain, true)?.document);
@@ -138,7 +138,7 @@ fn practise(cx: &Cx, lab: &Lab, project: &Path, fault: &Fault) -> anyhow::Result
     Ok(Outcome::done(format!("fixed {summary}")).with(data).next("cargo xtask lab-faults"))
 }
 
-/// A line of a file is changed, as an operator would: `FILE: FROM -> TO`.
+/// Changes a line of a file, as an operator would: `FILE: FROM -> TO`.
 fn edit(cx: &Cx, project: &Path, change: &str) -> anyhow::Result<()> {
     let (file, change) = change.split_once(": ").context("an edit names its file")?;
     let (from, to) = change.split_once(" -> ").context("an edit has the form OLD -> NEW")?;

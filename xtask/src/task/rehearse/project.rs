@@ -1,11 +1,11 @@
-//! `rehearse --project DIR`: the operator's own classes and clusters go through a whole life in the lab.
+//! `rehearse --project DIR`: takes the operator's own classes and clusters through their life cycle in the lab.
 //!
-//! 1. The files are copied to a scratch project, and checked; when a check fails, that is all.
-//! 2. Every class is applied, every cluster is created, scaled by one and back, and upgraded where a release allows it.
-//! 3. A node is lost and comes back.
-//! 4. Every cluster is deleted, and nothing is left.
+//! 1. Copies the files to a scratch project, and checks them; if a check fails, stops here.
+//! 2. Applies every class; creates every cluster, scales it by one and back, and upgrades it if there is a release for that.
+//! 3. Turns a node off and on again.
+//! 4. Deletes every cluster, and checks that nothing is left.
 //!
-//! With `--faults N` the lab has faults that pass by themselves; a step that meets one is run again, as an operator would.
+//! With `--faults N`, the lab has temporary faults; a step that meets one is run again, as an operator would.
 
 use std::path::Path;
 use std::time::Instant;
@@ -21,7 +21,7 @@ use runtime::paths::Paths;
 use runtime::tool::lab::Options;
 use runtime::ui::millis;
 
-/// Faults that pass, each at a place where every rehearsal comes by.
+/// Temporary faults, each in a place that every rehearsal passes.
 const PASSING: &[&str] = &[
     "cluster-sync-cut:1",
     "docker-down:1",
@@ -34,7 +34,7 @@ const PASSING: &[&str] = &[
     "proxmox-web-page:1",
 ];
 
-/// The images whose versions the operator's compose file decides.
+/// The images whose versions are taken from the operator's compose file.
 const IMAGES: [&str; 2] = ["siderolabs/omni:", "siderolabs/omni-infra-provider-proxmox:"];
 
 const NOT_SIMULATED: [&str; 3] = [
@@ -87,7 +87,7 @@ pub fn run(args: &Rehearse, cx: &Cx, program: &Path, dir: &Path) -> anyhow::Resu
     Ok(Outcome::done(format!("rehearsed {what} in {took}: {} passed", count(life.steps.len(), "step"))).with(data))
 }
 
-/// What would be run, but for the node that is lost and what is scaled back.
+/// Returns the tasks to run, except for losing a node and scaling back.
 fn lines(site: &Site) -> Vec<Vec<String>> {
     let mut lines = vec![words(&["machineclass-check", "--offline"]), words(&["cluster-check", "--offline"])];
     lines.push(words(&["provider-setup", "--provider-id", &site.provider]));
@@ -98,14 +98,14 @@ fn lines(site: &Site) -> Vec<Vec<String>> {
     lines
 }
 
-/// The faults of this run: the same for the same seed.
+/// Chooses the faults of this run; the same seed gives the same faults.
 fn chosen_faults(args: &Rehearse) -> Vec<String> {
     let mut random = args.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
     let chosen = random.choose_multiple(PASSING, args.faults.unwrap_or(0));
     chosen.into_iter().map(|fault| (*fault).to_owned()).collect()
 }
 
-/// A project in the lab's directory with the versions of the operator's stack, and the lab's own words for the site.
+/// Writes a project with the versions of the operator's stack into the lab's directory. Returns it, with the lab's arguments.
 fn prepare(lab: &Path, dir: &Path, inventory: &Inventory, outside: Paths) -> anyhow::Result<(Paths, Vec<String>)> {
     let own = files::read_text_if_there(&dir.join("docker/compose.yaml"))?.unwrap_or_default();
     let kit = lab.join("kit");
@@ -123,14 +123,14 @@ fn prepare(lab: &Path, dir: &Path, inventory: &Inventory, outside: Paths) -> any
     Ok((Paths::find(Some(&kit), outside.root())?, words))
 }
 
-/// The release of an image in a compose file.
+/// Returns the release of an image in a compose file.
 fn tag<'a>(text: &'a str, image: &str) -> Option<&'a str> {
     let (_, rest) = text.split_once(image)?;
     let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '.' | '-')).unwrap_or(rest.len());
     rest[..end].starts_with('v').then_some(&rest[..end])
 }
 
-/// The kit's compose file with the releases of the operator's.
+/// Returns the kit's compose file with the releases of the operator's file.
 fn pinned(kit: &str, own: &str) -> String {
     IMAGES.iter().fold(kit.to_owned(), |text, image| match (tag(&text, image), tag(own, image)) {
         (Some(old), Some(new)) => text.replace(&format!("{image}{old}"), &format!("{image}{new}")),
