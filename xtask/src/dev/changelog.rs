@@ -1,4 +1,4 @@
-//! `changelog`: CHANGELOG.md from the commit messages, by git-cliff with `cliff.toml`.
+//! `changelog`: writes CHANGELOG.md from the commit messages, with git-cliff and `cliff.toml`.
 
 use super::program;
 use crate::prelude::*;

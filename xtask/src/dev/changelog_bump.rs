@@ -1,9 +1,9 @@
-//! `changelog-bump`: makes a release ready.
+//! `changelog-bump`: prepares a release.
 //!
-//! 1. The version is a semantic one and higher than the present one; git-cliff is there.
-//! 2. It is set wherever it occurs: the workspace, its lock file, the plugin's manifest.
-//! 3. CHANGELOG.md gets the section of that version.
-//! 4. The commit, the tag and the push are printed, not made: they are yours.
+//! 1. Checks that the version is a semantic one, higher than the current one, and that git-cliff is installed.
+//! 2. Sets it everywhere it occurs: the workspace, its lock file, the plugin's manifest.
+//! 3. Adds a section for that version to CHANGELOG.md.
+//! 4. Prints the commands for the commit, the tag and the push, which are left to you.
 
 use super::program;
 use crate::flow::project_files;
@@ -15,7 +15,7 @@ use runtime::files;
 /// Where the version occurs once: the file, and the text before it.
 const PLACES: [(&str, &str); 2] =
     [("Cargo.toml", "[workspace.package]\nversion = \""), (".claude-plugin/plugin.json", "\"version\": \"")];
-/// Where it stands for each crate of the workspace.
+/// Contains the version of each crate of the workspace.
 const LOCK: &str = "Cargo.lock";
 
 pub fn run(version: &str, cx: &Cx) -> anyhow::Result<Outcome> {
@@ -54,7 +54,7 @@ pub fn run(version: &str, cx: &Cx) -> anyhow::Result<Outcome> {
         .next(format!("git push --follow-tags origin main {tag}")))
 }
 
-/// Step 2, in memory: the files with the new version in them.
+/// Step 2, in memory: returns the files with the new version.
 fn edits(cx: &Cx, version: &str) -> Result<Vec<(&'static str, String)>, Failure> {
     let read = |file: &str| -> Result<String, Failure> {
         let bytes = cx.read(&cx.paths.root().join(file), "it belongs to the repository")?;
@@ -73,14 +73,14 @@ fn edits(cx: &Cx, version: &str) -> Result<Vec<(&'static str, String)>, Failure>
     Ok(edits)
 }
 
-/// `text` with what is between `before` and the next quote replaced, once.
+/// Returns `text` with the part between `before` and the next quote replaced, once.
 fn replaced(text: &str, before: &str, new: &str) -> Option<String> {
     let start = text.find(before)? + before.len();
     let end = start + text[start..].find('"')?;
     Some(format!("{}{new}{}", &text[..start], &text[end..]))
 }
 
-/// A lock file with the new version of every crate of the workspace: of those that cargo has from nowhere else.
+/// Returns a lock file with the new version for every crate of the workspace, which are the crates without a source.
 fn locked(lock: &str, new: &str) -> Option<String> {
     let mut found = false;
     let package = |package: &str| {
@@ -93,7 +93,7 @@ fn locked(lock: &str, new: &str) -> Option<String> {
     found.then_some(text)
 }
 
-/// Three numbers; a pre-release is not released from here.
+/// Parses three numbers; pre-releases are not released this way.
 fn parse(version: &str) -> Option<Version> {
     Version::parse(version).ok().filter(|version| version.pre.is_empty() && version.build.is_empty())
 }

@@ -1,9 +1,9 @@
-//! `ci`: everything that the pipeline checks, the same on a laptop.
+//! `ci`: runs everything that the pipeline checks, in the same way on a laptop.
 //!
-//! 1. The checks are chosen: all that are on by default, or those that were named; a name that is none is an error.
-//! 2. With `--fix`, what can be fixed is fixed.
-//! 3. The light ones run side by side, those that use the whole machine one after another.
-//! 4. One table says how each went. What was found follows with its file, and what fixes it.
+//! 1. Selects the checks: all that are on by default, or those that were named; an unknown name is an error.
+//! 2. With `--fix`, fixes what can be fixed.
+//! 3. Runs the light checks in parallel, and those that use the whole machine one after another.
+//! 4. Prints a table with the results, followed by the findings with their files, and what fixes them.
 
 pub mod architecture;
 pub mod guard;
@@ -21,7 +21,7 @@ use domain::nearest::suggestion;
 use runtime::proc;
 use runtime::ui::{Check, millis, table};
 
-/// What is shown of a check that failed; all that its program said is in `target/ci/log`.
+/// Maximum output lines and findings shown for a failed check; its whole output is in `target/ci/log`.
 const OUTPUT_LINES: usize = 60;
 const FINDINGS: usize = 40;
 
@@ -62,7 +62,7 @@ pub fn run(args: &Ci, cx: &Cx) -> anyhow::Result<Outcome> {
     finish(cx, &ran)
 }
 
-/// Step 1.
+/// Step 1: selects the checks.
 fn chosen(args: &Ci) -> Result<Vec<&'static Row>, Failure> {
     let names: Vec<&str> = CHECKS.iter().map(|row| row.name.as_str()).collect();
     for name in args.only.iter().chain(&args.skip).chain(&args.with) {
@@ -90,7 +90,7 @@ fn listed(cx: &Cx, rows: &[&Row]) -> Outcome {
         .with(json!({ "checks": data }))
 }
 
-/// Step 2. A check changes nothing; what `--fix` may rewrite is the plan. Returns the outcome of a dry run.
+/// Step 2. Checks change nothing; the plan has what `--fix` may rewrite. Returns the outcome of a dry run.
 fn fix(cx: &Cx, rows: &[&'static Row], fix: bool) -> anyhow::Result<Option<Outcome>> {
     let _lock = fix.then(|| cx.lock_checkout()).transpose()?;
     let fixable = rows.iter().copied().filter(|row| fix && row.repairs());
@@ -114,7 +114,7 @@ fn fix(cx: &Cx, rows: &[&'static Row], fix: bool) -> anyhow::Result<Option<Outco
     Ok(plan.run_unasked(cx)?.map(|planned| planned.and(data)))
 }
 
-/// Step 3, one check. What it finds is its report, not an error: the others run all the same.
+/// Step 3: runs one check. Its findings are its result, not an error, so that the other checks still run.
 fn reported(row: &'static Row, bench: &Bench<'_>) -> anyhow::Result<StepResult<CheckRun>> {
     let begun = Instant::now();
     let verdict = match row.run(bench) {
@@ -131,7 +131,7 @@ fn reported(row: &'static Row, bench: &Bench<'_>) -> anyhow::Result<StepResult<C
     Ok(StepResult { value, status, detail })
 }
 
-/// "3 findings, the first in xtask/src/cli.rs:12:1".
+/// Summarizes findings, e.g. "3 findings, the first in xtask/src/cli.rs:12:1".
 fn what(findings: &[yaml::Finding]) -> String {
     match findings {
         [] => "see below".to_owned(),
@@ -140,7 +140,7 @@ fn what(findings: &[yaml::Finding]) -> String {
     }
 }
 
-/// Step 4.
+/// Step 4: prints the results.
 fn finish(cx: &Cx, ran: &[CheckRun]) -> anyhow::Result<Outcome> {
     let mut rows = Vec::new();
     for CheckRun { row, verdict, status, detail, elapsed } in ran {
@@ -171,7 +171,7 @@ fn finish(cx: &Cx, ran: &[CheckRun]) -> anyhow::Result<Outcome> {
         .into())
 }
 
-/// What a failed check found, and what fixes it: places where there are some, else the end of what the program said.
+/// Describes what a failed check found, and what fixes it: its findings, or if there are none the end of the program's output.
 fn explained(CheckRun { row, verdict, .. }: &CheckRun) -> String {
     let mut text = format!("\n== {}: {}\n", row.name, row.about);
     if let Verdict::Found { findings, output } = verdict {

@@ -1,5 +1,5 @@
-//! `commit-check`: commit messages are Conventional Commits with the types and scopes of `committed.toml`, by committed. As the
-//! commit-msg hook it gets the file with the message; in a pipeline it reads the commits that the main branch does not have.
+//! `commit-check`: checks commit messages with committed: they must be Conventional Commits with the types and scopes of
+//! `committed.toml`. The commit-msg hook passes the file with the message; in a pipeline, commits not in main are checked.
 
 use super::program;
 use crate::cli::CommitCheck;
@@ -15,7 +15,7 @@ pub fn run(args: &CommitCheck, cx: &Cx) -> anyhow::Result<Outcome> {
                 Failure::new(Code::NotFound, format!("`{shown}` does not exist"))
                     .hint("git gives the commit-msg hook its path")
             })?;
-            // In a file, committed cannot tell these from what somebody wrote.
+            // In a file, committed cannot distinguish these from messages written by a person.
             if text.starts_with("Merge ") || text.starts_with("Revert \"") {
                 return Ok(Outcome::done("git wrote this message"));
             }
@@ -28,10 +28,10 @@ pub fn run(args: &CommitCheck, cx: &Cx) -> anyhow::Result<Outcome> {
         .map_err(|error| program::with_next(error, "git commit --amend"))
 }
 
-/// The commits that origin/main does not have, or where there is none the last one; what is merged can no longer be fixed.
+/// Returns the commits that are not in origin/main, or without that branch the last one; merged commits can no longer be fixed.
 ///
 /// # Errors
-/// When git cannot be asked.
+/// Returns an error if git fails.
 pub fn unmerged(cx: &Cx) -> Result<&'static str, Failure> {
     Ok(if repo::knows(cx, "origin/main")? { "origin/main..HEAD" } else { "HEAD" })
 }

@@ -1,8 +1,8 @@
-//! `docs`: the generated pages, from the code and its data.
+//! `docs`: writes the generated pages, from the code and its data.
 //!
-//! 1. With `--record`, a rehearsal runs, and what it prints is kept.
-//! 2. Every page is rendered and compared with the file.
-//! 3. What differs is written, or with `--check` is a failure that names the file and the command that fixes it.
+//! 1. With `--record`, runs a rehearsal, and records its output.
+//! 2. Renders every page and compares it with the file.
+//! 3. Writes the pages that differ; with `--check`, fails instead, and names the files and the command that fixes them.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ pub fn run(args: &Docs, cx: &Cx) -> anyhow::Result<Outcome> {
     }
     let mut plan: Plan<'_> = args.record.then(record).into_iter().collect();
     if cx.dry_run {
-        // Which pages show another recording is known only when it is there.
+        // Which pages a new recording changes is known only once it exists.
         plan.append(to_write(cx)?);
         return Ok(plan.planned(cx));
     }
@@ -52,7 +52,7 @@ pub fn run(args: &Docs, cx: &Cx) -> anyhow::Result<Outcome> {
     Ok(Outcome::done(summary).with(json!({ "written": written })))
 }
 
-/// Step 1.
+/// Step 1: records a rehearsal.
 fn record<'a>() -> Change<'a> {
     let effect = "what `cargo xtask rehearse` prints now, and the pages that show it";
     Change::new("record", RECORDING, effect, format!("git checkout {RECORDING}"), |cx| {
@@ -61,7 +61,7 @@ fn record<'a>() -> Change<'a> {
         let root = cx.paths.root();
         let cmd = cmd!(shell, "{program} rehearse --project-dir {root} --color never");
         let job = Job::new("recording a task", cmd).deadline(cx.limit(Duration::from_secs(600))).env("COLUMNS", "100");
-        // As a person sees it: talk and data in the order in which they come.
+        // As a person sees it: messages and data in the order in which they are printed.
         let mut lines = vec!["$ cargo xtask rehearse".to_owned()];
         let ended = cx.proc.follow(job, |line| lines.push(line.to_owned()))?;
         if !ended.success() {
@@ -75,15 +75,15 @@ fn record<'a>() -> Change<'a> {
     })
 }
 
-/// `output` as a page shows it: without colours, without spaces at the ends of lines, and with `root`, where this
-/// checkout happens to lie, as a dot. Times stay: they are what a reader wants to know.
+/// Returns `output` as a page shows it: without colors and trailing spaces, and with `root`, the path of this checkout, replaced
+/// by a dot. Times are kept, because readers are interested in them.
 fn clean(output: &str, root: &str) -> String {
     let plain = console::strip_ansi_codes(output).replace(root, ".");
     let lines: Vec<&str> = plain.lines().map(str::trim_end).collect();
     lines.join("\n").trim().to_owned() + "\n"
 }
 
-/// A page, and the file as it is.
+/// A rendered page, and the current contents of its file.
 struct RenderedPage {
     path: String,
     source: &'static str,
@@ -91,7 +91,7 @@ struct RenderedPage {
     new: String,
 }
 
-/// Step 2.
+/// Step 2: renders the pages.
 fn rendered(cx: &Cx) -> Result<Vec<RenderedPage>, Failure> {
     let file = |name: &str| files::read_text_if_there(&cx.paths.root().join(name));
     let read = |name: &str| file(name).map_err(|failure| failure.to_string())?.ok_or(format!("`{name}` is not there"));
@@ -105,7 +105,7 @@ fn rendered(cx: &Cx) -> Result<Vec<RenderedPage>, Failure> {
     pages::pages(&read).into_iter().map(with_file).collect()
 }
 
-/// The pages that have drifted, as findings with the first line that differs.
+/// Returns a finding for each page that differs from its file, with the first line that differs.
 fn drifted(pages: &[RenderedPage]) -> Vec<Finding> {
     let finding = |page: &RenderedPage| {
         let old = page.old.as_deref().unwrap_or_default();
@@ -118,10 +118,10 @@ fn drifted(pages: &[RenderedPage]) -> Vec<Finding> {
     pages.iter().filter_map(finding).collect()
 }
 
-/// The pages that have drifted.
+/// Renders all pages, and returns a finding for each that differs from its file.
 ///
 /// # Errors
-/// [`Code::Invalid`] when a page cannot be rendered at all.
+/// Fails with [`Code::Invalid`] if a page cannot be rendered at all.
 pub fn drift(cx: &Cx) -> Result<Vec<Finding>, Failure> {
     Ok(drifted(&rendered(cx)?))
 }
@@ -129,12 +129,12 @@ pub fn drift(cx: &Cx) -> Result<Vec<Finding>, Failure> {
 /// Writes the pages that differ.
 ///
 /// # Errors
-/// As [`drift`], and when a file cannot be written.
+/// See [`drift`]; also returns an error if a file cannot be written.
 pub fn write(cx: &Cx) -> Result<(), Failure> {
     to_write(cx)?.run_unasked(cx).map(drop).map_err(|error| Failure::of(&error))
 }
 
-/// Step 3: the pages to write.
+/// Step 3: returns the changes that write the pages.
 fn to_write<'a>(cx: &Cx) -> Result<Plan<'a>, Failure> {
     let stale = rendered(cx)?.into_iter().filter(|page| page.old.as_ref() != Some(&page.new));
     let write = |RenderedPage { path, source, new, .. }: RenderedPage| {

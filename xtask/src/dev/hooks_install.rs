@@ -1,5 +1,5 @@
-//! `hooks-install`: the git hooks of `.pre-commit-config.yaml`, installed with prek. Those hooks call `cargo xtask`, so
-//! that what they check is what CI checks.
+//! `hooks-install`: installs the git hooks of `.pre-commit-config.yaml` with prek. The hooks call `cargo xtask`, so they check
+//! the same as CI.
 
 use super::program;
 use crate::prelude::*;

@@ -1,4 +1,4 @@
-//! `markdown-fix`: fixes what markdownlint can fix; what it cannot is named and fails.
+//! `markdown-fix`: fixes what markdownlint can fix; reports the rest and fails.
 
 use super::program;
 use crate::prelude::*;

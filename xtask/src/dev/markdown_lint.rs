@@ -1,4 +1,4 @@
-//! `markdown-lint`: every Markdown file against `.markdownlint-cli2.yaml`.
+//! `markdown-lint`: checks every Markdown file against `.markdownlint-cli2.yaml`.
 
 use super::program;
 use crate::prelude::*;

@@ -1,4 +1,4 @@
-//! `pre-commit-run`: every hook on every file, as git would run them on a commit.
+//! `pre-commit-run`: runs every hook on every file, as git would on a commit.
 
 use super::program;
 use crate::prelude::*;

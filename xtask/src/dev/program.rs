@@ -1,4 +1,4 @@
-//! What the contributors' tasks share: where a program is, and one call of it, its output shown as it comes.
+//! Shared by the contributors' tasks: finds a program, and runs it with its output shown as it arrives.
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -13,16 +13,16 @@ use crate::prelude::*;
 use runtime::paths::Paths;
 use runtime::proc::{self, Job};
 
-/// How each is installed, by name.
+/// How to install each program, by name.
 static INSTALL: LazyLock<BTreeMap<String, String>> = LazyLock::new(|| {
     let text = include_str!("../../data/programs.yaml");
     serde_yaml::from_str(text).unwrap_or_else(|error| panic!("data/programs.yaml: {error}"))
 });
 
-/// Where the program is: on PATH, or where `.ci/run` installs what it needs.
+/// Finds a program, on PATH or where `.ci/run` installs what it needs.
 ///
 /// # Errors
-/// [`Code::Prerequisite`] with how to install it.
+/// Fails with [`Code::Prerequisite`] and how to install it.
 pub fn find(name: &str, paths: &Paths) -> Result<PathBuf, Failure> {
     let ours = paths.target().join("ci/bin").join(name);
     which::which(name).or_else(|_| which::which(ours)).map_err(|_| {
@@ -32,10 +32,10 @@ pub fn find(name: &str, paths: &Paths) -> Result<PathBuf, Failure> {
     })
 }
 
-/// Calls a program, whose `words` are between spaces, that changes nothing.
+/// Runs a program that changes nothing; `words` are its arguments, separated by spaces.
 ///
 /// # Errors
-/// [`Code::Prerequisite`] with how to install it when it is missing; [`Code::Failed`] when it says no.
+/// Fails with [`Code::Prerequisite`] and how to install it if it is missing, or with [`Code::Failed`] if it exits with an error.
 pub fn run(cx: &Cx, program: &str, purpose: &str, words: &str) -> anyhow::Result<Outcome> {
     let path = find(program, &cx.paths)?;
     let shell = proc::shell()?;
@@ -44,7 +44,7 @@ pub fn run(cx: &Cx, program: &str, purpose: &str, words: &str) -> anyhow::Result
     let job = Job::new(purpose, cmd!(shell, "{path} {words...}")).deadline(cx.limit(Duration::from_secs(600)));
     let mut lines: Vec<String> = Vec::new();
     let ended = cx.proc.follow(job, |line| {
-        // git-cliff and others colour what they write into a pipe.
+        // git-cliff and others use colors even when writing to a pipe.
         let line = console::strip_ansi_codes(line);
         cx.ui.data(&line);
         lines.push(line.into_owned());
@@ -61,10 +61,10 @@ pub fn run(cx: &Cx, program: &str, purpose: &str, words: &str) -> anyhow::Result
     Err(Failure::new(Code::Failed, format!("{purpose} failed: `{}` {code}", ended.line)).cause(said).into())
 }
 
-/// Calls a program that changes files of the checkout or its hooks; git and a second call undo that, so they need no consent.
+/// Runs a program that changes files of the checkout or its hooks. No confirmation is needed, as git or a second run undoes that.
 ///
 /// # Errors
-/// As [`run`].
+/// See [`run`].
 pub fn call(cx: &Cx, program: &str, purpose: &str, words: &str, effect: &str) -> anyhow::Result<Outcome> {
     find(program, &cx.paths)?;
     let _lock = cx.lock_checkout()?;
@@ -79,7 +79,7 @@ pub fn call(cx: &Cx, program: &str, purpose: &str, words: &str, effect: &str) ->
     }
 }
 
-/// `error` with the command that leads on, where the program ran and said no.
+/// Adds the next command to `error`, if the program ran and failed.
 pub fn with_next(error: anyhow::Error, next: &str) -> anyhow::Error {
     let failure = Failure::of(&error);
     if failure.code == Code::Failed { failure.next(next).into() } else { failure.into() }

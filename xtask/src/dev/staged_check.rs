@@ -1,5 +1,5 @@
-//! `staged-check`: refuses a commit that holds what must never be committed: `docker/.env`, `docker/config.yaml`, a state
-//! file, a service-account key, a private key. The pre-commit hook calls it; it needs git and nothing else.
+//! `staged-check`: refuses a commit of files that must never be committed: `docker/.env`, `docker/config.yaml`, a state file, a
+//! service-account key, a private key. The pre-commit hook calls it; it needs only git.
 
 use crate::dev::ci::{guard, repo};
 use crate::prelude::*;

@@ -1,11 +1,11 @@
-//! The shape of the house, held by a check: what may know what, and that a task, its file and its name are one. Pure:
-//! the texts of the sources in, findings out.
+//! Checks the architecture: which modules may depend on which, and that a task, its file and its name agree. Pure: takes the
+//! texts of the sources, and returns findings.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use yaml::{Finding, Location};
 
-/// The pure crates of the runner, and what they may not name: whoever reads them knows that nothing is touched.
+/// The pure crates of the runner, and what they may not use, so that their readers can rely on them having no side effects.
 const PURE: &[&str] = &["selector", "yaml", "domain", "check"];
 const EFFECTS: &[&str] = &[
     "runtime::",
@@ -18,20 +18,20 @@ const EFFECTS: &[&str] = &[
     "std::net::UdpSocket",
 ];
 
-/// Tasks know their steps, not each other: what two of them need is in `flow`, which knows no task.
+/// Tasks do not use each other: steps that two of them need are in `flow`, which does not use tasks.
 const TASKS: &str = "xtask/src/task/";
 const FLOW: &str = "xtask/src/flow/";
 
-/// The longest file of a task, in lines above its tests.
+/// Maximum length of a task's file, in lines above its tests.
 const LONGEST_TASK: usize = 200;
-/// The longest source file, in lines above its tests. A table is one page however long it gets.
+/// Maximum length of a source file, in lines above its tests. A table may be any length.
 const LONGEST: usize = 800;
 const TABLES: &[&str] = &["xtask/src/cli.rs"];
 
-/// The sources of one check: path from the repository's root to text.
+/// The sources to check: path from the repository's root to text.
 pub type Sources = BTreeMap<String, String>;
 
-/// What is wrong with the shape of `sources`, given the names of all tasks.
+/// Returns what is wrong with the structure of `sources`, given the names of all tasks.
 pub fn check(sources: &Sources, tasks: &BTreeSet<String>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (path, text) in sources {
@@ -45,11 +45,11 @@ pub fn check(sources: &Sources, tasks: &BTreeSet<String>) -> Vec<Finding> {
     findings
 }
 
-/// A task that is named where none may be: in `flow`, or in the file of another task.
+/// Finds uses of a task where they are not allowed: in `flow`, or in the file of another task.
 fn named_tasks(path: &str, text: &str) -> Vec<Finding> {
     let forbidden: &[&str] = match path.strip_prefix(TASKS) {
         Some("mod.rs") => &[],
-        // The parts of one task are in a directory of its name.
+        // The parts of one task are in a directory with its name.
         Some(file) if file.contains('/') => &["crate::task", "super::super"],
         Some(_) => &["crate::task", "super::"],
         None if path.starts_with(FLOW) => &["crate::task"],
@@ -75,7 +75,7 @@ fn impure(path: &str, text: &str, part: &str) -> Vec<Finding> {
     })
 }
 
-/// Every line of code above the tests that names one of `forbidden`.
+/// Finds every line of code above the tests that contains one of `forbidden`.
 fn names(path: &str, text: &str, forbidden: &[&str], rule: &'static str, fix: impl Fn(&str) -> String) -> Vec<Finding> {
     let code = text.lines().enumerate().take_while(|(_, line)| line.trim() != "#[cfg(test)]");
     let code = code.filter(|(_, line)| !line.trim_start().starts_with("//"));
@@ -94,7 +94,7 @@ fn names(path: &str, text: &str, forbidden: &[&str], rule: &'static str, fix: im
     findings
 }
 
-/// Every task has `task/<name>.rs` with a `run`, and opens with its name.
+/// Checks that every task has `task/<name>.rs` with a `run`, which starts with its name.
 fn tasks_and_files(sources: &Sources, tasks: &BTreeSet<String>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for task in tasks {
@@ -124,7 +124,7 @@ fn start(path: &str) -> Location {
 mod tests {
     use super::*;
 
-    /// A file that is longer than it may be; the faults of shape are planted in `tests/it/ci/planted.yaml`.
+    /// Only long files: the other violations are planted in `tests/it/ci/planted.yaml`.
     #[test]
     fn a_long_file_is_found() {
         let found = |path: &str, lines: usize| too_long(path, &"\n".repeat(lines)).map(|found| found.to_string());

@@ -1,7 +1,7 @@
-//! What must never be committed: files that hold secrets by their name, and keys by their form wherever they are.
+//! Detects what must never be committed: secret files, by their name, and keys, by their form in any file.
 //!
-//! Pure: names and bytes in, findings out. A finding never quotes what it found. gitleaks and infisical know hundreds of
-//! forms more; this is the last line, needs no program, and knows the four secrets of this kit.
+//! Pure: takes names and bytes, and returns findings. A finding never quotes the secret. gitleaks and infisical detect hundreds
+//! of other forms; this is the last line of defense, needs no program, and detects the four secrets of this kit.
 
 use std::sync::LazyLock;
 
@@ -9,13 +9,13 @@ use domain::spec::key::KeyInfo;
 use regex::Regex;
 use yaml::{Finding, Location};
 
-/// A line that holds this is passed over, as gitleaks and infisical pass it over.
+/// Lines that contain this are skipped, as gitleaks and infisical skip them.
 const ALLOW: &str = "gitleaks:allow";
 
-/// Files larger than this are refused: history keeps them permanently. 1 MiB.
+/// Larger files are refused, because the history keeps them permanently. 1 MiB.
 pub const LARGEST: usize = 1 << 20;
 
-/// What is wrong with committing `contents` as `path`.
+/// Returns what is wrong with committing `contents` as `path`.
 pub fn check(path: &str, contents: &[u8]) -> Vec<Finding> {
     if let Some((what, fix)) = forbidden(path) {
         let place = Location { file: path.to_owned(), line: 1, column: 1 };
@@ -45,7 +45,7 @@ pub fn check(path: &str, contents: &[u8]) -> Vec<Finding> {
     findings
 }
 
-/// Why a file of this name is refused whatever it holds, and where its contents belong.
+/// Returns why a file with this name is refused whatever it contains, and where its contents belong.
 fn forbidden(path: &str) -> Option<(&'static str, &'static str)> {
     let name = path.rsplit('/').next().unwrap_or(path);
     let ignored = "it is in .gitignore, so `git add -f` brought it here";
@@ -68,7 +68,7 @@ fn forbidden(path: &str) -> Option<(&'static str, &'static str)> {
     }
 }
 
-/// What a secret looks like: rule, where it is, and what it is.
+/// The forms of secrets: rule, pattern, and description.
 static FORMS: LazyLock<[(&str, Regex, &str); 4]> = LazyLock::new(|| {
     const UUID: &str = "[[:xdigit:]]{8}(?:-[[:xdigit:]]{4}){3}-[[:xdigit:]]{12}";
     let regex = |text: &str| Regex::new(text).unwrap_or_else(|error| panic!("{error}"));
@@ -76,7 +76,7 @@ static FORMS: LazyLock<[(&str, Regex, &str); 4]> = LazyLock::new(|| {
     let token = format!(
         "(?:[^ \"'=]+@[^ \"'=]*![^ \"'=]*=|(?:tokenSecret|token_secret|PROXMOX_VE_API_TOKEN).*?)({UUID})(?:[^\\w-]|$)"
     );
-    // An armoured key opens with this line, and key material is beside or below it; the line alone is what documents say.
+    // An armoured key starts with this line, and has key material in it or below it; documents contain the line alone.
     let private = "(-----BEGIN [^-]*PRIVATE KEY[^-]*-----)";
     [
         ("private-key", regex(private), "a private key"),
@@ -86,8 +86,8 @@ static FORMS: LazyLock<[(&str, Regex, &str); 4]> = LazyLock::new(|| {
     ]
 });
 
-/// The secret that begins in `line`, if one does: rule, where it starts, and what it is. Placeholders, which repeat a digit or
-/// count up, pass, and so do the ids of machines.
+/// Returns the secret that starts in `line`, if there is one: rule, position, and description. Accepts placeholders, which repeat
+/// a digit or count up, and IDs of machines.
 fn secret(line: &str, after: &[&str]) -> Option<(&'static str, usize, &'static str)> {
     let found =
         FORMS.iter().flat_map(|(rule, form, what)| form.captures_iter(line).map(move |found| (rule, found, what)));
@@ -102,13 +102,13 @@ fn secret(line: &str, after: &[&str]) -> Option<(&'static str, usize, &'static s
         .map(|(rule, found, what)| (rule, found.start(), what))
 }
 
-/// Whether a line is part of an armoured key. Armour headers and a blank line may come first.
+/// Returns true if a line is part of an armoured key. Armour headers and a blank line may come first.
 fn is_material(line: &str) -> bool {
     let text = line.trim_start_matches("\\n").trim().trim_matches(['"', '\'', ',']);
     text.len() >= 40 && text.bytes().take(40).all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte))
 }
 
-/// Whether `text` is as mixed as something random: made-up examples repeat or count up.
+/// Returns true if `text` is as varied as random text; made-up examples repeat or count up.
 fn varied(text: &str) -> bool {
     let bytes: Vec<u8> = text.bytes().filter(u8::is_ascii_alphanumeric).collect();
     let steps = bytes.windows(2).filter(|pair| pair[0].abs_diff(pair[1]) <= 1).count();
@@ -123,7 +123,7 @@ mod tests {
         check(path, text.as_bytes()).iter().map(|finding| finding.rule).collect()
     }
 
-    /// The keys that are refused are in `tests/it/ci.rs`.
+    /// The test of the keys that are refused is in `tests/it/ci.rs`.
     #[test]
     fn talk_about_keys_passes() {
         for text in [

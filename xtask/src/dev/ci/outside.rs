@@ -1,4 +1,4 @@
-//! The checks that other programs make: how they are called, and how what they say becomes findings.
+//! Checks by other programs: how to run them, and how to turn their output into findings.
 
 use std::path::Path;
 use std::sync::LazyLock;
@@ -16,9 +16,9 @@ use runtime::proc::{self, CommandOutput, Job};
 use runtime::settings::environment;
 use yaml::{Finding, Location};
 
-/// Runs a program that says no by its exit status; missing, it is skipped. A script of `.ci`, which installs what it needs, says with
-/// exit status 4 that this machine has not what it takes, and with 5 that a registry could not be reached: it is skipped, with the
-/// last line of what it said as the reason.
+/// Runs a program whose exit status is the verdict; if it is not installed, the check is skipped. A script of `.ci`, which
+/// installs what it needs, exits with 4 if this machine lacks a requirement and with 5 if a registry could not be reached. Then
+/// the check is also skipped, with the last line of the output as the reason.
 pub(super) fn command(bench: &Bench<'_>, check: &'static Check, line: &str) -> Result<Verdict, Failure> {
     let ended = match ended(bench, check, line) {
         Err(failure) if failure.code == Code::Prerequisite => {
@@ -45,8 +45,8 @@ fn last_line(text: &str) -> Option<&str> {
     text.lines().rev().find(|line| !line.trim().is_empty())
 }
 
-/// What a program that passed came to: how many tests passed, or its last line and what a script left out on this machine
-/// (`SKIP what: why`).
+/// Summarizes the output of a program that passed: the number of tests, or its last line and what a script skipped on this
+/// machine (`SKIP what: why`).
 fn closing(output: &str) -> String {
     if output.contains("test result: ") {
         return counted(output);
@@ -56,10 +56,10 @@ fn closing(output: &str) -> String {
     if skipped.is_empty() { last.to_owned() } else { format!("{last}; skipped: {}", skipped.join("; ")) }
 }
 
-/// Runs one of the command lines of a check to its end, and keeps what it said in `target/ci/log`.
+/// Runs one of the command lines of a check to its end, and stores its output in `target/ci/log`.
 ///
 /// # Errors
-/// [`Code::Prerequisite`] without the program or script.
+/// Fails with [`Code::Prerequisite`] if the program or script is missing.
 pub(super) fn ended(bench: &Bench<'_>, check: &Check, line: &str) -> Result<CommandOutput, Failure> {
     let (paths, (name, words)) = (&bench.cx.paths, line.split_once(' ').unwrap_or((line, "")));
     let program = match name {
@@ -77,7 +77,7 @@ pub(super) fn ended(bench: &Bench<'_>, check: &Check, line: &str) -> Result<Comm
     let shell = proc::shell()?;
     shell.change_dir(paths.root());
     let limit = bench.cx.limit(Duration::from_secs(1800));
-    // Many tests wait for a simulated service or for a program: more of them at once than there are processors end earlier.
+    // Many tests wait for a simulated service or a program, so running more of them at once than there are processors is faster.
     let threads = 3 * std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let mut job = Job::new(format!("checking {}", check.name), cmd!(shell, "{program} {words...}"))
         .deadline(limit)
@@ -91,8 +91,8 @@ pub(super) fn ended(bench: &Bench<'_>, check: &Check, line: &str) -> Result<Comm
     Ok(ended)
 }
 
-/// What package managers need to know of the network they are in, which no operator's task passes on: registries and
-/// certificate authorities. `.ci/*.sh` install what they run.
+/// Returns the variables that package managers need in this network, such as registries and CAs, which are not passed on in the
+/// tasks of operators. `.ci/*.sh` install what they run.
 fn installers() -> impl Iterator<Item = (String, std::ffi::OsString)> {
     const NAMES: &str = "NODE_EXTRA_CA_CERTS REQUESTS_CA_BUNDLE CURL_CA_BUNDLE GIT_SSL_CAINFO GOPROXY GOSUMDB GOPRIVATE GOFLAGS \
          GOPATH GOCACHE GOMODCACHE GOTOOLCHAIN NPM_CONFIG_* npm_config_* PIP_*";
@@ -100,8 +100,8 @@ fn installers() -> impl Iterator<Item = (String, std::ffi::OsString)> {
     all.filter(|(name, _)| proc::is_listed(NAMES, name))
 }
 
-/// The findings in a program's output: every line that opens with `file:line:`, as compilers and linters print them; what rustfmt,
-/// shfmt and diff print, which only name the place; the places below an error of cargo-deny; and lychee's report.
+/// Finds the findings in a program's output: every line that starts with `file:line:`, as compilers and linters print them; the
+/// output of rustfmt, shfmt and diff, which has only places; the places below an error of cargo-deny; and lychee's report.
 pub fn located(check: &'static str, output: &str, root: &Path) -> Vec<Finding> {
     static PLACE: LazyLock<Regex> = LazyLock::new(|| {
         let place =
@@ -129,7 +129,7 @@ pub fn located(check: &'static str, output: &str, root: &Path) -> Vec<Finding> {
     findings
 }
 
-/// "412 passed, 0 failed": the sum of cargo's closing lines.
+/// Adds up the summary lines of cargo: "412 passed, 0 failed".
 pub fn counted(output: &str) -> String {
     let sum = |word: &str| -> u64 {
         let lines = output.lines().filter(|line| line.starts_with("test result: "));
@@ -141,7 +141,7 @@ pub fn counted(output: &str) -> String {
     format!("{} passed, {} failed", sum("passed"), sum("failed"))
 }
 
-/// Whether a file is a shell script: by its name, or by its first line.
+/// Returns true if a file is a shell script, by its extension or its first line.
 fn is_shell(bench: &Bench<'_>, file: &str) -> bool {
     match Path::new(file).extension() {
         Some(extension) => extension == "sh",

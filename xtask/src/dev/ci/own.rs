@@ -1,4 +1,4 @@
-//! The checks that are ours: they read files and hand them to pure code.
+//! Our own checks: they read files and pass them to pure code.
 
 use super::table::{Bench, Verdict};
 use super::{architecture, guard, repo};
@@ -7,7 +7,7 @@ use domain::failure::Failure;
 use domain::words;
 use yaml::Finding;
 
-/// Findings of our own as a verdict.
+/// Turns findings of our own checks into a verdict.
 pub(super) fn ours(findings: Vec<Finding>, passed: &str) -> Verdict {
     if findings.is_empty() {
         Verdict::Passed(passed.to_owned())
@@ -20,7 +20,7 @@ pub(super) fn yaml_check(bench: &Bench<'_>) -> Result<Verdict, Failure> {
     let mut findings = Vec::new();
     let mut count = 0;
     let is_yaml = |file: &&String| file.ends_with(".yaml") || file.ends_with(".yml");
-    // Corpora hold broken files on purpose.
+    // Corpora contain broken files on purpose.
     for file in bench.files.iter().filter(is_yaml).filter(|file| !file.contains("/tests/")) {
         if let Some(bytes) = runtime::files::read_if_there(&bench.cx.paths.root().join(file))? {
             count += 1;

@@ -1,4 +1,4 @@
-//! What git knows of the repository: its files, what is staged, its commits.
+//! Queries to git about the repository: its files, what is staged, its commits.
 
 use std::time::Duration;
 
@@ -10,35 +10,35 @@ use runtime::files;
 use runtime::proc::{self, CommandOutput, Job};
 use runtime::settings::environment;
 
-/// git is local: one that takes longer hangs.
+/// git runs locally, so if it takes longer it hangs.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// The tracked files, and those that would be if they were added, relative to the project root and sorted.
+/// Returns the tracked files, and the untracked ones that are not ignored, relative to the project root and sorted.
 ///
 /// # Errors
-/// [`Code::Prerequisite`] without git, [`Code::Failed`] when the project is not a repository.
+/// Fails with [`Code::Prerequisite`] if git is not installed, or with [`Code::Failed`] if the project is not a repository.
 pub fn files(cx: &Cx) -> Result<Vec<String>, Failure> {
     let words = ["ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate"];
     let listed = git(cx, "listing the files of the repository", &words)?;
     let mut files: Vec<String> = listed.stdout.split_terminator('\0').map(str::to_owned).collect();
-    // Deleted and not yet committed: git still lists it.
+    // git still lists a file that is deleted but not yet committed.
     files.retain(|file| cx.paths.root().join(file).exists());
     files.sort();
     Ok(files)
 }
 
-/// The text of a file of the repository; `None` when it is not UTF-8 text.
+/// Returns the text of a file of the repository; `None` if it is not UTF-8 text.
 ///
 /// # Errors
-/// [`Code::Failed`] when it cannot be read.
+/// Fails with [`Code::Failed`] if it cannot be read.
 pub fn text(cx: &Cx, file: &str) -> Result<Option<String>, Failure> {
     Ok(files::read_if_there(&cx.paths.root().join(file))?.and_then(|bytes| String::from_utf8(bytes).ok()))
 }
 
-/// The files that the next commit would add or change, with what it would hold of each.
+/// Returns the files that the next commit would add or change, with their staged contents.
 ///
 /// # Errors
-/// As [`files`].
+/// See [`files`].
 pub fn staged(cx: &Cx) -> Result<Vec<(String, String)>, Failure> {
     let words = ["diff", "--cached", "--name-only", "-z", "--diff-filter=ACMRT"];
     let names = git(cx, "listing what is staged", &words)?;
@@ -50,10 +50,10 @@ pub fn staged(cx: &Cx) -> Result<Vec<(String, String)>, Failure> {
     Ok(staged)
 }
 
-/// Whether git knows `revision`.
+/// Returns true if git knows `revision`.
 ///
 /// # Errors
-/// As [`files`].
+/// See [`files`].
 pub fn knows(cx: &Cx, revision: &str) -> Result<bool, Failure> {
     let words = ["rev-parse", "--verify", "--quiet", "--end-of-options", revision];
     match git(cx, "looking up a revision", &words) {
@@ -68,7 +68,7 @@ fn git(cx: &Cx, purpose: &str, words: &[&str]) -> Result<CommandOutput, Failure>
     let shell = proc::shell()?;
     shell.change_dir(cx.paths.root());
     let mut job = Job::new(purpose, cmd!(shell, "{program} {words...}")).deadline(DEADLINE);
-    // A hook of `git commit PATH` works on an index of its own.
+    // A hook of `git commit PATH` uses a separate index.
     if let Some(index) = environment("GIT_INDEX_FILE") {
         job = job.env("GIT_INDEX_FILE", index);
     }

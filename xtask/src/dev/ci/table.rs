@@ -1,4 +1,4 @@
-//! The checks: `data/checks.yaml` has an entry for each, with what it looks at and what fixes it.
+//! The checks: `data/checks.yaml` has an entry for each, with what it checks and what fixes it.
 
 use std::sync::LazyLock;
 
@@ -10,7 +10,7 @@ use crate::dev::{commit_check, docs};
 use crate::prelude::*;
 use yaml::Finding;
 
-/// An entry, whose fields the file explains.
+/// An entry of that file, which explains the fields.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Check {
@@ -27,21 +27,21 @@ pub struct Check {
     pub group: bool,
 }
 
-/// What every check gets.
+/// The input of every check.
 pub struct Bench<'a> {
     pub cx: &'a Cx,
     /// The files of the repository, relative to its root.
     pub files: &'a [String],
 }
 
-/// What a check comes to.
+/// The result of a check.
 #[derive(Debug, Clone)]
 pub enum Verdict {
-    /// It is so; how much was looked at.
+    /// The check passed; how much was checked.
     Passed(String),
-    /// It is not so: what was found, and what a program said about it, if one did.
+    /// The check failed: the findings, and the output of a program, if one ran.
     Found { findings: Vec<Finding>, output: String },
-    /// It could not be looked at, and what to install for it.
+    /// The check could not run: why, and what to install for it.
     Unavailable { why: String, hint: String },
 }
 
@@ -52,10 +52,10 @@ pub static CHECKS: LazyLock<Vec<Check>> = LazyLock::new(|| {
 });
 
 impl Check {
-    /// Looks.
+    /// Runs the check.
     ///
     /// # Errors
-    /// When it cannot: git is missing, a file cannot be read, the operator interrupts.
+    /// Returns an error if it cannot run: git is missing, a file cannot be read, or the operator interrupts.
     pub fn run(&'static self, bench: &Bench<'_>) -> Result<Verdict, Failure> {
         match (self.name.as_str(), &self.run) {
             (_, Some(line)) => command(bench, self, line),
@@ -68,15 +68,15 @@ impl Check {
         }
     }
 
-    /// Whether `--fix` can fix what it finds.
+    /// Returns true if `--fix` can fix its findings.
     pub fn repairs(&self) -> bool {
         self.repair.is_some() || self.name == "docs"
     }
 
-    /// Fixes what it would find.
+    /// Fixes what the check would find.
     ///
     /// # Errors
-    /// [`domain::failure::Code::Prerequisite`] without its program; what the program cannot do.
+    /// Fails with [`domain::failure::Code::Prerequisite`] if its program is missing, or if the program fails.
     pub fn repair(&'static self, bench: &Bench<'_>) -> Result<(), Failure> {
         match &self.repair {
             Some(line) => ended(bench, self, line).map(drop),

@@ -1,4 +1,4 @@
-//! `commands/TASK.md`: the plugin's commands, from one template, a table of what differs between them, and the flags of each task.
+//! `commands/TASK.md`: the plugin's commands, from a template, a table of their differences, and the flags of each task.
 
 use std::sync::LazyLock;
 
@@ -9,14 +9,14 @@ use serde_json::json;
 
 use crate::cli::built;
 
-/// Where the table is.
+/// The path of the table.
 pub const SOURCE: &str = "xtask/data/commands.yaml";
 
-/// How a task is started from a plugin that lies outside the user's project.
+/// The command that starts a task from a plugin that is outside the user's project.
 const INSTALLED: &str = "cargo run --quiet --locked --manifest-path ${CLAUDE_PLUGIN_ROOT}/Cargo.toml --target-dir \
                          ${CLAUDE_PLUGIN_DATA}/target --package xtask --bin xtask --";
 
-/// What differs between the pages: an entry of `commands.yaml`, which says what each field is.
+/// What is specific to a page: an entry of `commands.yaml`, which explains each field.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
@@ -41,15 +41,15 @@ pub struct Entry {
     reads: Option<String>,
 }
 
-/// All commands, in the order of the table, which is that of their names.
+/// All commands, in the order of the table, which is sorted by name.
 pub static COMMANDS: LazyLock<Vec<Entry>> =
     LazyLock::new(|| serde_yaml::from_str(include_str!("../../../data/commands.yaml")).expect("a test reads it"));
 
 impl Entry {
-    /// The page of this command.
+    /// Renders the page of this command.
     ///
     /// # Errors
-    /// When there is no such task, or the template needs what the entry lacks.
+    /// Returns an error if there is no such task, or if the template needs a field that the entry lacks.
     pub fn page(&self) -> Result<String, String> {
         let cli = built();
         let task = cli.find_subcommand(&self.task).ok_or_else(|| format!("there is no task `{}`", self.task))?;
@@ -64,7 +64,7 @@ impl Entry {
         super::render("command.md.jinja", values).map_err(|error| format!("{SOURCE}: `{}`: {error}", self.task))
     }
 
-    /// The task's own arguments and flags, as a shell's user writes them.
+    /// Returns the task's own arguments and flags, as they are written in a shell.
     fn hint(&self, task: &Command) -> String {
         let offered = |arg: &&Arg| {
             let own =
@@ -77,7 +77,7 @@ impl Entry {
             let text = arg.to_string().replace(['<', '>', '[', ']'], "").replace("...", "…");
             let possible = arg.get_possible_values();
             let names: Vec<&str> = possible.iter().map(PossibleValue::get_name).collect();
-            // Of a long list the help tells.
+            // A longer list is in the help.
             match arg.get_long().filter(|_| arg.get_action().takes_values() && (1..=4).contains(&names.len())) {
                 Some(flag) => format!("[--{flag} {}]", names.join("|")),
                 None if arg.is_required_set() => text,

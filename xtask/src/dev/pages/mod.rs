@@ -1,5 +1,5 @@
-//! The generated pages: each is a template in `xtask/data/pages` filled from the code and from data, and the file as it is where
-//! only a region of it is generated. `cargo xtask docs` writes them, `--check` compares them.
+//! The generated pages: each is a template in `xtask/data/pages`, filled from code and data, or the existing file if only a
+//! region of it is generated. `cargo xtask docs` writes them, `--check` compares them.
 
 pub mod commands;
 pub mod man;
@@ -17,24 +17,24 @@ use runtime::triage::Issue;
 
 /// A generated page.
 pub struct Page {
-    /// Relative to the project root.
+    /// The path, relative to the project root.
     pub path: String,
-    /// Where to change what it says.
+    /// Where to change the content of the page.
     pub source: &'static str,
-    /// The file as it should be, or why it cannot be made: a marker or a recording is missing, or data is broken.
+    /// The intended contents, or why they cannot be generated: a marker or a recording is missing, or data is invalid.
     pub text: Result<String, String>,
 }
 
-/// What a rehearsal printed; `cargo xtask docs --record` records another.
+/// The output of a rehearsal; `cargo xtask docs --record` replaces it.
 pub const RECORDING: &str = "docs/recordings/rehearse.txt";
-/// The inventory of a lab, as `proxmox-inventory --save` wrote it.
+/// The inventory of a lab, as written by `proxmox-inventory --save`.
 const FLEET: &str = "docs/recordings/fleet.json";
-/// The table of the lab. The two packages share no code: it is read as anybody would.
+/// The lab's table of faults. The two packages share no code, so it is read as a file.
 const FAULTS: &str = "lab/data/faults.yaml";
 const ISSUES: &str = "xtask/data/known-issues.yaml";
 const CLI: &str = "xtask/src/cli.rs";
 
-/// All generated pages, made of the project's files, which `read` gives. A new one is a row here.
+/// Returns all generated pages, from the project's files, which `read` returns. To add a page, add a row here.
 pub fn pages(read: &dyn Fn(&str) -> Result<String, String>) -> Vec<Page> {
     let page = |path: &str, source, text| Page { path: path.to_owned(), source, text };
     let rules =
@@ -76,14 +76,14 @@ fn parsed(name: &str, text: &str) -> Result<Value, String> {
     serde_yaml::from_str(text).map_err(|why| format!("{name}: {why}"))
 }
 
-/// The known issues by area: all of them for people, headings from level 2, or those of the provider for the plugin's skill,
-/// which an agent reads and which therefore says the same in fewer words.
+/// Renders the known issues by area: for people all of them, with headings from level 2; for the plugin's skill those of the
+/// provider, with the same content in fewer words, because an agent reads it.
 fn issues(skill: bool) -> Result<String, String> {
     let issues = parsed(ISSUES, include_str!("../../../data/known-issues.yaml"))?;
     render("issues.md.jinja", json!({ "issues": issues, "skill": skill }))
 }
 
-/// A template of `xtask/data/pages`, filled. A value that it names and nothing holds is an error.
+/// Renders a template of `xtask/data/pages`. An undefined value is an error.
 fn render(template: &str, model: Value) -> Result<String, String> {
     let source = match template {
         "command.md.jinja" => include_str!("../../../data/pages/command.md.jinja"),
@@ -106,12 +106,12 @@ fn render(template: &str, model: Value) -> Result<String, String> {
     rendered.map(|text| text.trim().to_owned() + "\n").map_err(|error| format!("{template}: {error:#}"))
 }
 
-/// `text` as a code span, whatever quotes it holds.
+/// Formats `text` as a code span, even if it contains backticks.
 fn code(text: &str) -> String {
     if text.contains('`') { format!("`` {text} ``") } else { format!("`{text}`") }
 }
 
-/// `text` with nothing in it that Markdown reads as its own, outside of code spans.
+/// Escapes everything in `text` that is Markdown syntax, outside of code spans.
 fn plain(text: &str) -> String {
     let mut out = String::new();
     let mut code = false;
@@ -125,16 +125,16 @@ fn plain(text: &str) -> String {
     out
 }
 
-/// `old` with the text between `<!-- name:begin -->` and `<!-- name:end -->` replaced by `body`.
+/// Replaces the text between `<!-- name:begin -->` and `<!-- name:end -->` in `old` with `body`.
 ///
 /// # Errors
-/// When a marker is missing, or they stand the wrong way round.
+/// Returns an error if a marker is missing, or if they are in the wrong order.
 pub fn splice(old: &str, name: &str, body: &str) -> Result<String, String> {
     let (begin, end) = (format!("<!-- {name}:begin -->"), format!("<!-- {name}:end -->"));
     between(old, &begin, &end, &format!("\n\n{}\n\n", body.trim()))
 }
 
-/// `old` with everything between the markers replaced by `body`.
+/// Replaces everything between the markers in `old` with `body`.
 fn between(old: &str, begin: &str, end: &str, body: &str) -> Result<String, String> {
     let missing = |marker: &str| format!("its line `{marker}` is missing");
     let (head, rest) = old.split_once(begin).ok_or_else(|| missing(begin))?;
@@ -142,7 +142,7 @@ fn between(old: &str, begin: &str, end: &str, body: &str) -> Result<String, Stri
     Ok(format!("{head}{begin}{body}{end}{tail}"))
 }
 
-/// The first line that differs, from 1, with both versions of it; `None` when they are the same.
+/// Returns the first line that differs, numbered from 1, with both versions of it; `None` if the texts are the same.
 pub fn difference<'a>(old: &'a str, new: &'a str) -> Option<(usize, &'a str, &'a str)> {
     if old == new {
         return None;
@@ -161,7 +161,7 @@ pub fn difference<'a>(old: &'a str, new: &'a str) -> Option<(usize, &'a str, &'a
 mod tests {
     use super::*;
 
-    /// What the pages hold is in the repository, where a test compares them: here is what they do not show.
+    /// The pages themselves are in the repository, where a test compares them; this tests what they do not show.
     #[test]
     fn texts_are_plain_or_code_whatever_they_hold() {
         assert_eq!(plain("a <b> `<c>` *d*"), "a \\<b\\> `<c>` \\*d\\*");
@@ -170,7 +170,7 @@ mod tests {
         assert!(pages(&|_| Ok("- {}".to_owned())).iter().any(broken));
     }
 
-    /// Two headings alike would make the anchor of the second depend on their order.
+    /// With two identical headings, the anchor of the second would depend on their order.
     #[test]
     fn headings_of_issues_are_unique() {
         let issues = runtime::triage::Issues::read().unwrap();

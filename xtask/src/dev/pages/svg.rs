@@ -1,19 +1,19 @@
-//! A recording as an animated SVG: a terminal whose lines appear one after another and scroll. It needs no script and no
-//! font of its own, so that a README can show it.
+//! A recording as an animated SVG: a terminal whose lines appear one after another and scroll. It needs neither scripts nor a
+//! separate font, so a README can show it.
 
 use serde_json::{Value, json};
 
-/// Columns and rows of the terminal, and the size of one character in pixels.
+/// Columns and rows of the terminal, and the size of a character in pixels.
 const COLUMNS: usize = 112;
 const ROWS: usize = 26;
 const CHARACTER: (f64, f64) = (7.23, 17.0);
 const MARGIN: f64 = 14.0;
-/// Seconds that a line of output and a command take, and that the end stays.
+/// Seconds for a line of output, for a command, and for the end of the recording.
 const LINE: f64 = 0.12;
 const COMMAND: f64 = 0.9;
 const END: f64 = 6.0;
 
-/// What `data/pages/recording.svg.jinja` shows of a recording, as `cargo xtask docs --record` left it.
+/// Returns the model of `data/pages/recording.svg.jinja` for a recording made by `cargo xtask docs --record`.
 pub fn model(recording: &str) -> Value {
     let mut times = vec![0.3];
     for line in recording.lines() {
@@ -31,7 +31,7 @@ pub fn model(recording: &str) -> Value {
         })
     };
     let lines: Vec<Value> = recording.lines().zip(&times[1..]).enumerate().map(line).collect();
-    // Without animation the end is shown.
+    // Without animation, the end is shown.
     let rest = below(lines.len());
     json!({
         "lines": lines, "total": format!("{total:.2}"), "rest": pixels(rest), "last": pixels((height - rest).min(0.0)),

@@ -1,11 +1,11 @@
-//! The command line as the task reference shows it (`docs/reference/tasks.md`, the manual page, the aliases), from clap's model.
+//! The command line in the task reference (`docs/reference/tasks.md`, the manual page, the aliases), from clap's model.
 
 use clap::{Arg, Command};
 use serde_json::{Value, json};
 
 use crate::cli::{EXIT_CODES, built, groups_of_tasks};
 
-/// What `data/pages/tasks.md.jinja` shows.
+/// Returns the model of `data/pages/tasks.md.jinja`.
 pub fn model() -> Value {
     let cli = built();
     let groups = groups_of_tasks().map(|(heading, names)| {
@@ -20,24 +20,24 @@ pub fn model() -> Value {
     })
 }
 
-/// The lines in `mise.toml`: an alias for each task, of its name. mise appends what is after it on its command line.
+/// Returns the lines for `mise.toml`: an alias for each task, with its name. mise appends the arguments after the alias.
 pub fn aliases() -> String {
     let cli = built();
     let lines = visible(&cli).map(|task| {
         let name = task.get_name();
-        // A string of JSON is one of TOML, since nothing in it is escaped as `\\/`.
+        // This JSON string is also a TOML string, since it contains no escaped slash (`\\/`).
         let (run, about) = (json!(format!("cargo xtask {name}")), json!(short(task)));
         format!("{name} = {{ run = {run}, description = {about} }}\n")
     });
     format!("\n{}", lines.collect::<String>())
 }
 
-/// The tasks that people see.
+/// Returns the tasks that are not hidden.
 pub fn visible(cli: &Command) -> impl Iterator<Item = &Command> {
     cli.get_subcommands().filter(|task| !task.is_hide_set())
 }
 
-/// The exit codes and what they mean, out of the one line that `--help` shows.
+/// Returns the exit codes and their meanings, from the line that `--help` shows.
 pub fn exit_codes() -> Vec<(u8, &'static str)> {
     let list = EXIT_CODES.trim_start_matches("Exit codes: ").trim_end_matches('.');
     let code = |part: &'static str| {
@@ -64,7 +64,7 @@ fn options<'a>(args: impl Iterator<Item = &'a Arg>) -> Vec<Value> {
     args.map(|arg| json!({ "spelling": spelling(arg), "meaning": meaning(arg) })).collect()
 }
 
-/// `-f`, `--flag VALUE`, or the placeholder of a positional argument.
+/// Formats an argument as `-f`, `--flag VALUE`, or the placeholder of a positional argument.
 fn spelling(arg: &Arg) -> String {
     let names: Vec<String> = arg.get_value_names().unwrap_or_default().iter().map(ToString::to_string).collect();
     let value = if arg.get_action().takes_values() { names.join(" ") } else { String::new() };
@@ -79,7 +79,7 @@ fn spelling(arg: &Arg) -> String {
 
 fn meaning(arg: &Arg) -> String {
     let help = arg.get_long_help().or(arg.get_help()).map(ToString::to_string).unwrap_or_default();
-    // An address in the open would be a link.
+    // An address outside a code span would become a link.
     let word = |word: &str| if word.starts_with("https://") { format!("`{word}`") } else { word.to_owned() };
     let mut text = help.split(' ').map(word).collect::<Vec<_>>().join(" ");
     if !arg.get_action().takes_values() {
@@ -100,7 +100,7 @@ fn short(task: &Command) -> String {
     task.get_about().map(ToString::to_string).unwrap_or_default()
 }
 
-/// What a command is about, as whole sentences: clap takes the full stop from the first.
+/// Returns the description of a command as full sentences: clap removes the full stop of the first one.
 fn long(task: &Command) -> String {
     let text = task.get_long_about().or(task.get_about()).map(ToString::to_string).unwrap_or_default();
     let (about, more) = text.split_once("\n\n").unwrap_or((&text, ""));
