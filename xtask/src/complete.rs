@@ -1,4 +1,4 @@
-//! The names that only this project knows, for the completion of its command line; clap_complete knows the rest.
+//! Completion of names that only this project knows; clap_complete completes everything else.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ pub fn classes() -> Vec<CompletionCandidate> {
     named("machine class", stems(Paths::machine_classes))
 }
 
-/// Its clusters.
+/// The clusters of that project.
 pub fn clusters() -> Vec<CompletionCandidate> {
     named("cluster", stems(Paths::clusters))
 }
@@ -52,7 +52,7 @@ pub fn fault_groups() -> Vec<CompletionCandidate> {
     named("group", groups)
 }
 
-/// What the lines of the lab's table say after `key`.
+/// Returns the values after `key` in the lab's table of faults.
 fn of_faults(key: &str) -> Vec<String> {
     let text = project().and_then(|paths| std::fs::read_to_string(paths.root().join("lab/data/faults.yaml")).ok());
     let text = text.unwrap_or_default();
@@ -67,8 +67,8 @@ fn named(what: &'static str, names: impl IntoIterator<Item = String>) -> Vec<Com
     names.into_iter().map(|name| CompletionCandidate::new(name).help(Some(what.into()))).collect()
 }
 
-/// The names of the YAML files in a directory of the project; none when it cannot be read, because errors while somebody
-/// types would only be in the way.
+/// Returns the names of the YAML files in a directory of the project; empty if it cannot be read, because errors during
+/// completion would only be in the way.
 fn stems(dir: fn(&Paths) -> PathBuf) -> Vec<String> {
     let entries = project().and_then(|paths| std::fs::read_dir(dir(&paths)).ok()).into_iter().flatten().flatten();
     let yaml = entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|it| it == "yaml"));

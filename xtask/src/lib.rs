@@ -35,11 +35,11 @@ use cli::{Cli, Global, Task};
 use flow::provider;
 use outcome::Outcome;
 
-/// Parses the command line, runs the task, reports, and returns the exit code.
+/// Parses the command line, runs the task, reports its outcome, and returns the exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
     called::remember(args.first().map_or(OsStr::new("xtask"), OsString::as_os_str));
-    // An address with a login in it must not be repeated, not even by an error about the command line.
+    // An address that contains a login must not be repeated, not even in an error about the command line.
     args.iter().for_each(|arg| domain::secret::hide_logins(&arg.to_string_lossy()));
     let json = args.iter().any(|arg| arg == "--json");
     let cli = match Cli::read(&args) {
@@ -72,7 +72,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Runs a task. A defect of ours, or of a library, ends it as any failure does: with one document and a code of the contract.
+/// Runs a task. A panic in our code or in a library becomes a normal failure, with a single document and a documented exit code.
 fn guarded<T>(task: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
     let panicked = |panic: Box<dyn std::any::Any + Send>| {
         let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
@@ -83,17 +83,17 @@ fn guarded<T>(task: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(task)).unwrap_or_else(panicked)
 }
 
-/// What a task came to. One in which something was given up at Ctrl-C was interrupted, whatever it made of the rest.
+/// Returns the result of a task. If any part of it was aborted by Ctrl-C, the task was interrupted, whatever its own result.
 fn ended(result: anyhow::Result<Outcome>) -> anyhow::Result<Outcome> {
     match (proc::first_interruption(), result) {
-        // The same, with what was done before it.
+        // The same interruption, and it includes what was done before.
         (Some(cut), Err(error)) if Failure::of(&error).kind == cut.kind => Err(error),
         (Some(cut), _) => Err(cut.into()),
         (None, result) => result,
     }
 }
 
-/// A failure without a cause or a hint, with what can be done anyway.
+/// Adds general advice to a failure without a hint.
 fn way_on(failure: Failure) -> Failure {
     let lost = failure.hint.is_empty() && failure.next.is_empty();
     match failure.code {
@@ -104,7 +104,7 @@ fn way_on(failure: Failure) -> Failure {
     }
 }
 
-/// A command line that makes no sense, or a request for help.
+/// Reports an invalid command line, or prints the requested help.
 fn usage(error: &clap::Error, args: &[OsString], json: bool) -> ExitCode {
     if !json {
         return ExitCode::from(print_usage(error));
@@ -112,7 +112,7 @@ fn usage(error: &clap::Error, args: &[OsString], json: bool) -> ExitCode {
     let words: Vec<String> = args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
     let ui = Ui::new(Style { json, ..Style::default() });
     if !error.use_stderr() {
-        // Help or the version: asked for, and so the result.
+        // Help or the version was requested, so it is the result.
         let text = ui::plain(&error.render().to_string()).trim_end().to_owned();
         let summary = text.lines().next().unwrap_or_default().to_owned();
         let outcome = Outcome::done(summary).with(serde_json::json!({ "text": text }));
@@ -122,7 +122,7 @@ fn usage(error: &clap::Error, args: &[OsString], json: bool) -> ExitCode {
     fail(&task, &ui, &failure)
 }
 
-/// Prints what clap says, and returns the exit code. It repeats words of the command line, which may hold escape sequences.
+/// Prints clap's message, and returns the exit code. The message repeats the command line, which may contain escape sequences.
 fn print_usage(error: &clap::Error) -> u8 {
     let text = error.render().to_string();
     let printed = match ui::plain(&text) {
@@ -130,13 +130,13 @@ fn print_usage(error: &clap::Error) -> u8 {
         _ => error.print(),
     };
     match printed {
-        // A closed pipe (`--help | head`) is the reader's choice; help that did not arrive is a failure.
+        // A closed pipe (`--help | head`) is intended by the reader; help that was not printed is a failure.
         Err(why) if why.kind() != std::io::ErrorKind::BrokenPipe && !error.use_stderr() => Code::Failed.exit(),
         _ => error.exit_code() as u8,
     }
 }
 
-/// Where the project is, and what is configured in it. A task that only reads the files that it is given needs none.
+/// Finds the project and loads its settings. A task that only reads the files it is given does not need a project.
 fn project(cli: &Cli) -> Result<(Paths, Settings), Failure> {
     let cwd = std::env::current_dir()
         .map_err(|error| Failure::new(Code::Failed, "no working directory").cause(error.to_string()))?;
@@ -159,7 +159,7 @@ fn project(cli: &Cli) -> Result<(Paths, Settings), Failure> {
 fn context(cli: &Cli, ui: Ui, (paths, mut settings): (Paths, Settings)) -> Cx {
     settings.given = cli.shared.overrides.clone();
     let Global { dry_run, verbose, non_interactive, json, yes, timeout, insecure_http, .. } = cli.global;
-    // A dry run leaves no trace, not even in the journal; what a bundle holds is not this user's.
+    // A dry run leaves no trace, not even in the journal, and the contents of a bundle are not this user's.
     let journal = (!dry_run && paths.is_project() && settings.recorded.is_none())
         .then(|| Journal { file: paths.journal(), project: paths.root().to_owned() });
     let verbose = verbose.then(|| ui.speaker());
@@ -167,7 +167,7 @@ fn context(cli: &Cli, ui: Ui, (paths, mut settings): (Paths, Settings)) -> Cx {
         task: cli.task.name(),
         proc: Proc::new(journal, cli.task.name(), verbose),
         ask: Prompter::new(!non_interactive && !json, yes),
-        // A plan that is only written changes nothing either.
+        // Only writing a plan changes nothing either.
         dry_run: dry_run || cli.shared.plan_out.is_some(),
         allow_destroy: cli.shared.allow_destroy.clone(),
         timeout,
@@ -178,7 +178,6 @@ fn context(cli: &Cli, ui: Ui, (paths, mut settings): (Paths, Settings)) -> Cx {
     }
 }
 
-/// Runs the task by its file.
 fn dispatch(task: &Task, cx: &Cx) -> anyhow::Result<Outcome> {
     match task {
         Task::ProviderSetup(args) => task::provider_setup::run(args, cx),
@@ -250,7 +249,7 @@ fn dispatch(task: &Task, cx: &Cx) -> anyhow::Result<Outcome> {
     }
 }
 
-/// What every dry run promises, whichever task it is of: a plan, if only an empty one, and the call that carries it out.
+/// Completes the outcome of a dry run: every one has a plan, even if it is empty, and the command that carries it out.
 fn dry(mut outcome: Outcome, args: &[OsString]) -> Outcome {
     if let Value::Object(data) = &mut outcome.data {
         data.entry("plan").or_insert_with(|| Value::Array(Vec::new()));
@@ -259,7 +258,7 @@ fn dry(mut outcome: Outcome, args: &[OsString]) -> Outcome {
         let words = args.iter().skip(1);
         let words = words.filter(|word| ["--dry-run", "--json", "--non-interactive"].iter().all(|flag| *word != flag));
         let mut words: Vec<String> = words.map(|word| proc::quote_os(word)).collect();
-        // On a terminal the name is typed; --yes asks nothing, so that the call must carry it.
+        // On a terminal the name is typed; --yes prompts for nothing, so the command must include it.
         if words.iter().any(|word| word == "--yes" || word == "-y") {
             let owners = outcome.data["allow_destroy"].as_array().into_iter().flatten().filter_map(Value::as_str);
             words.extend(owners.flat_map(|owner| ["--allow-destroy".to_owned(), proc::quote(owner)]));

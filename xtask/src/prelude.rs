@@ -1,4 +1,4 @@
-//! What nearly every task and step speaks of: `use crate::prelude::*`.
+//! The names that nearly every task and step uses: `use crate::prelude::*`.
 
 pub use serde_json::{Value, json};
 

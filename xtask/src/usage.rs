@@ -1,5 +1,5 @@
-//! A command line that clap refuses, as a failure: what is missing is kept apart from what is invalid, because
-//! whoever calls with `--json` asks for the one and gives up on the other.
+//! Turns a command line that clap rejects into a failure. Missing values are distinguished from invalid ones, because a caller
+//! with `--json` prompts for the former and gives up on the latter.
 
 use std::ffi::OsString;
 
@@ -9,7 +9,7 @@ use crate::cli::built;
 use crate::task::complete;
 use domain::failure::{Code, Failure, MissingValue};
 
-/// The failure that `error` is, and the task whose command line it was (empty when there is none).
+/// Returns the failure for `error`, and the task of the command line (empty if there is none).
 pub fn failure(error: &Error, words: &[String]) -> (String, Failure) {
     let cli = built();
     let named = named(&cli, words);
@@ -32,9 +32,9 @@ pub fn failure(error: &Error, words: &[String]) -> (String, Failure) {
     (task, Failure::new(Code::Usage, message).cause(cause).hint(help))
 }
 
-/// `error` with a tip: the names that a missing argument can have, or the tasks that have the unknown word in their name.
+/// Adds a tip to `error`: the possible names for a missing argument, or the tasks whose names contain the unknown word.
 pub fn with_tip(mut error: Error, args: &[OsString]) -> Error {
-    // What clap was asked to print (the help, the version) is an error to it as well, and has no tip.
+    // Help and the version are also errors to clap, but need no tip.
     if !matches!(error.kind(), ErrorKind::InvalidSubcommand | ErrorKind::MissingRequiredArgument) {
         return error;
     }
@@ -63,7 +63,7 @@ pub fn with_tip(mut error: Error, args: &[OsString]) -> Error {
     error
 }
 
-/// What can be given for the name that is missing: those of the project, and `--all`.
+/// Lists the possible values of a missing name: those in the project, and `--all`.
 fn names(task: &clap::Command, error: &Error, words: &[String]) -> Option<String> {
     let Some(ContextValue::Strings(missing)) = error.get(ContextKind::InvalidArg) else { return None };
     if missing.iter().all(|spelling| spelling.starts_with('-')) {
@@ -72,7 +72,7 @@ fn names(task: &clap::Command, error: &Error, words: &[String]) -> Option<String
     let known = complete::candidates(&[task.get_name().to_owned(), String::new()]);
     let known: Vec<&str> = known.iter().filter_map(|line| line.split('\t').next()).collect();
     let known = known.into_iter().filter(|name| !name.starts_with('-')).take(NAMED).map(|name| format!("`{name}`"));
-    // Some tasks have a flag of that spelling that replaces no name: the line must be complete with it.
+    // In some tasks, `--all` does not replace a name, so check that the command line is complete with it.
     let completed = words.iter().map(String::as_str).chain(["--all"]);
     let all = built().try_get_matches_from(completed).is_ok().then(|| "`--all`".to_owned());
     let choices: Vec<String> = known.chain(all).collect();
@@ -83,10 +83,10 @@ fn names(task: &clap::Command, error: &Error, words: &[String]) -> Option<String
     }
 }
 
-/// How many names are listed.
+/// Maximum names to list.
 const NAMED: usize = 8;
 
-/// The task whose command line it is; empty when there is none.
+/// Returns the task of a command line; empty if there is none.
 pub fn task(words: &[String]) -> String {
     named(&built(), words).map(|task| task.get_name().to_owned()).unwrap_or_default()
 }
@@ -95,7 +95,7 @@ fn named<'a>(cli: &'a clap::Command, words: &[String]) -> Option<&'a clap::Comma
     words.iter().skip(1).find_map(|word| cli.find_subcommand(word))
 }
 
-/// The argument that clap spells `<NAME>...` or `--class <CLASS>`, by its help.
+/// Describes an argument, which clap writes as `<NAME>...` or `--class <CLASS>`, by its help.
 fn missing(task: Option<&clap::Command>, spelling: &str) -> MissingValue {
     const BRACKETS: [char; 5] = ['<', '>', '[', ']', '.'];
     let flag = spelling.split(' ').next().unwrap_or(spelling).trim_matches(BRACKETS).to_owned();
@@ -108,7 +108,7 @@ fn missing(task: Option<&clap::Command>, spelling: &str) -> MissingValue {
     MissingValue { name, flag: Some(flag), env: None, secret: false }
 }
 
-/// "The machine classes" as it reads inside a sentence.
+/// Converts a text such as "The machine classes" for use inside a sentence.
 fn lower(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
