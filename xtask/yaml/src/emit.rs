@@ -1,10 +1,10 @@
-//! Writing a tree back as YAML, for conversions. Comments are not in the tree, so they are lost.
+//! Writes a tree as YAML, for conversions. Comments are not part of the tree and are lost.
 
 use super::quote::quote;
 use super::scalar::{Style, Value};
 use super::tree::{Data, Node};
 
-/// A node as block YAML, each line indented by `indent` spaces and ended by a line feed. A scalar is one line.
+/// Formats a node as block YAML; each line is indented by `indent` spaces and ends with a line feed. A scalar is one line.
 pub fn emit(node: &Node, indent: usize) -> String {
     let mut out = String::new();
     write(node, indent, &mut out);
@@ -39,7 +39,7 @@ fn write(node: &Node, indent: usize, out: &mut String) {
     }
 }
 
-/// A value behind `key:` or `-`.
+/// Writes a value after `key:` or `-`.
 fn below(node: &Node, indent: usize, out: &mut String) {
     match &node.data {
         Data::Map(entries) if entries.is_empty() => out.push_str(" {}\n"),
@@ -64,7 +64,7 @@ fn below(node: &Node, indent: usize, out: &mut String) {
     }
 }
 
-/// Text of several lines that a literal block can hold as it is.
+/// Whether a text has several lines and can be written unchanged as a literal block.
 fn is_block(text: &str) -> bool {
     let odd = |c: char| c.is_control() && c != '\n' && c != '\t';
     text.contains('\n') && !text.starts_with([' ', '\n', '\t']) && !text.contains(odd) && !text.contains('\u{feff}')

@@ -1,8 +1,8 @@
-//! The one place that touches libyaml: a safe stream of events with their marks.
+//! A safe stream of libyaml events with their positions; all `unsafe` code is here.
 //!
-//! Why libyaml directly: Omni's programs read YAML with go.yaml.in/yaml, a port of the same C library, so its verdicts
-//! are theirs; yaml_serde brings the same crate along, so it costs no package; and yaml_serde itself keeps the marks to
-//! itself, while every finding needs a line and a column.
+//! libyaml is used directly because Omni's programs read YAML with go.yaml.in/yaml, a port of the same C library, so that both
+//! accept the same files. It adds no dependency, because yaml_serde uses the same crate. yaml_serde does not expose the
+//! positions, and every finding needs a line and a column.
 #![allow(unsafe_code)]
 
 use std::marker::PhantomData;
@@ -15,11 +15,11 @@ use libyaml_rs as sys;
 use super::Style;
 use crate::Position;
 
-/// One event of the stream, with everything copied out of the C structures.
+/// An event of the stream, copied out of the C structures.
 pub(super) enum Event {
     StreamStart,
     StreamEnd,
-    /// With the version of a `%YAML` directive.
+    /// With the version in a `%YAML` directive.
     DocumentStart(Option<(i32, i32)>),
     DocumentEnd,
     Alias(String),
@@ -41,17 +41,17 @@ pub(super) enum Event {
     MappingEnd,
 }
 
-/// Why libyaml gave up.
+/// A libyaml error.
 pub(super) struct Fault {
     pub message: String,
-    /// `None` when libyaml only knows the byte (a character that YAML forbids).
+    /// `None` if libyaml reports only the byte (a character that YAML forbids).
     pub at: Option<Position>,
     /// 0-based byte offset in the input.
     pub offset: usize,
 }
 
-/// A parser over bytes that outlive it. After an error or the end of the stream it must not be asked again: libyaml
-/// would repeat the same answer indefinitely, which is how a `for` over such a stream never ends.
+/// A parser over bytes that outlive it. libyaml must not be called again after an error or the end of the stream: it would return
+/// the same event indefinitely.
 pub(super) struct Events<'a> {
     // Boxed because libyaml keeps pointers into its own structure.
     parser: Box<MaybeUninit<sys::yaml_parser_t>>,
@@ -73,7 +73,7 @@ impl<'a> Events<'a> {
         Events { parser, input: PhantomData, done: false }
     }
 
-    /// The next event with the position where it starts.
+    /// Returns the next event and the position where it starts.
     pub(super) fn next(&mut self) -> Result<(Event, Position), Fault> {
         if self.done {
             return Ok((Event::StreamEnd, Position::START));

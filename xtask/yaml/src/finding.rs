@@ -1,4 +1,4 @@
-//! One thing that is wrong, in the one form that people, pipes and editors get it.
+//! Findings: problems in a file, in one format for terminals, pipes and editors.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Location;
 
-/// How bad a finding is. An error stops every task that would act on the file, a warning is shown and passed by.
+/// The severity of a finding. An error stops every task that would use the file; a warning is only shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
@@ -15,7 +15,7 @@ pub enum Severity {
 }
 
 impl Severity {
-    /// The word used in text and in JSON.
+    /// Returns the word used in text and in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Severity::Error => "error",
@@ -24,38 +24,38 @@ impl Severity {
     }
 }
 
-/// One finding. `Display` prints the compiler form `file:line:column: error[rule]: message` followed by the fix;
-/// as JSON it is flat: `{rule, severity, file, line, column, message, fix}`.
+/// A finding. `Display` prints the compiler format `file:line:column: error[rule]: message` followed by the fix; as JSON it is
+/// flat: `{rule, severity, file, line, column, message, fix}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// Id of the rule, stable across releases: what `--allow` names and `docs/reference/checks.md` explains.
+    /// ID of the rule, stable across releases: the argument of `--allow`, described in `docs/reference/checks.md`.
     pub rule: &'static str,
     pub severity: Severity,
     #[serde(flatten)]
     pub place: Location,
-    /// What is wrong and what it leads to, without a full stop.
+    /// What is wrong and what it causes, without a full stop.
     pub message: String,
     /// The fix; empty only if the message already contains it.
     pub fix: String,
 }
 
 impl Finding {
-    /// An error at a place.
+    /// Creates an error.
     pub fn error(rule: &'static str, place: Location, message: impl Into<String>, fix: impl Into<String>) -> Finding {
         Finding { rule, severity: Severity::Error, place, message: message.into(), fix: fix.into() }
     }
 
-    /// A warning at a place.
+    /// Creates a warning.
     pub fn warning(rule: &'static str, place: Location, message: impl Into<String>, fix: impl Into<String>) -> Finding {
         Finding { rule, severity: Severity::Warning, place, message: message.into(), fix: fix.into() }
     }
 
-    /// True for an error.
+    /// Returns true for an error.
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error
     }
 
-    /// True for the same finding at the same place, whatever fix is advised.
+    /// Returns true if `other` has the same rule, position and message, regardless of the fix.
     pub fn repeats(&self, other: &Finding) -> bool {
         (self.rule, &self.place, &self.message) == (other.rule, &other.place, &other.message)
     }

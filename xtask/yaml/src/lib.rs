@@ -1,17 +1,16 @@
-//! Safe reading of YAML: every key and value keeps its line and column, and for any file the result is a tree or a finding
-//! with a position, within 200 MB and 2 s. It is a crate of its own because it is compiled with optimization.
+//! Safe YAML parsing: every key and value has its line and column, and the result for any file is a tree or a finding with a
+//! position, within 200 MB and 2 s. It is a separate crate so that it can be compiled with optimization.
 //!
-//! [`load`] reads a file into a [`Stream`] of documents, whose [`Node`]s are what checks look at. A [`Finding`] is what a check
-//! reports, here and in the crates above. [`emit`](emit()) and [`quote`](quote()) write YAML that reads back as the same values.
+//! [`load`] parses a file into a [`Stream`] of documents with [`Node`]s. A [`Finding`] is what checks report, here and in the
+//! crates that depend on this one. [`emit`](emit()) and [`quote`](quote()) write YAML that reads back as the same values.
 //!
-//! 1. Refuse files that are too large, not UTF-8 or contain control characters, before any parser sees them.
-//! 2. Read events from libyaml, the parser that Omni's own YAML library (go.yaml.in/yaml) was ported from.
-//! 3. Build one tree per document within a budget, which stops alias bombs: an alias costs as much as the tree that it
-//!    refers to.
+//! 1. Reject files that are too large, are not UTF-8 or contain control characters, before any parser sees them.
+//! 2. Read events from libyaml, which Omni's own YAML library (go.yaml.in/yaml) was ported from.
+//! 3. Build one tree per document within a budget, which stops alias bombs: an alias costs as much as the tree that it refers to.
 //! 4. Stop at the first syntax error and keep the documents before it.
 //!
-//! Not serde: it loses the position of everything but its own errors, and the position of those too as soon as a
-//! tagged enum or `flatten` is involved.
+//! serde is not used: it loses all positions except those of its own errors, and even those once a tagged enum or `flatten` is
+//! involved.
 
 mod emit;
 mod events;
@@ -30,35 +29,35 @@ pub use scalar::{Scalar, Style, Value};
 pub use text::TextPosition;
 pub use tree::{CopyOrigin, Data, Document, Entry, Node};
 
-/// Files larger than this are refused unread: no machine takes a configuration of that size (its API reads gRPC messages of up
-/// to 4 MiB). Omni's store compresses what it keeps, so its etcd sets no limit below that.
+/// Larger files are rejected without reading them: no machine accepts a configuration of that size (its API reads gRPC messages
+/// of up to 4 MiB). Omni compresses what it stores, so its etcd has no lower limit.
 pub const MAX_BYTES: usize = 4 << 20;
-/// Documents of one stream that are read.
+/// Maximum number of documents in a stream.
 pub const MAX_DOCUMENTS: usize = 1000;
-/// Nesting that no class, template, Talos patch or Kubernetes manifest comes near to.
+/// Maximum nesting; real classes, templates, Talos patches and Kubernetes manifests have far less.
 pub const MAX_DEPTH: usize = 100;
-/// The budget of one stream: every node counts 80 bytes plus its text, an alias counts the tree that it refers to.
+/// The budget of a stream: a node costs 80 bytes plus its text, an alias costs as much as the tree that it refers to.
 const BUDGET: usize = 24 << 20;
 const NODE_COST: usize = 80;
 
-/// A stream read to its end or to its first error.
+/// A stream, parsed up to its end or its first error.
 #[derive(Debug, Clone, Default)]
 pub struct Stream {
-    /// The documents that were read in full, in order. A file of comments alone has none.
+    /// The complete documents, in order. A file with only comments has none.
     pub documents: Vec<Document>,
-    /// What is wrong with the YAML itself: an error if the stream could not be read to its end.
+    /// Findings about the YAML itself: an error if the stream could not be read to its end.
     pub findings: Vec<Finding>,
 }
 
 impl Stream {
-    /// True if the stream could not be read to its end; duplicate keys do not count, the tree has both, and neither does
-    /// UTF-16.
+    /// Returns true if the stream could not be read to its end. Duplicate keys, which are all in the tree, and UTF-16 do not
+    /// count.
     pub fn is_broken(&self) -> bool {
         self.findings.iter().any(|f| f.is_error() && !matches!(f.rule, "yaml-duplicate-key" | "yaml-utf16"))
     }
 }
 
-/// Reads a whole file. Never panics; see the module's limits.
+/// Parses a whole file. Never panics; see the limits in the crate documentation.
 pub fn load(file: &str, bytes: &[u8]) -> Stream {
     let start = Position::START.in_file(file);
     if bytes.len() > MAX_BYTES {
@@ -109,14 +108,14 @@ pub fn load(file: &str, bytes: &[u8]) -> Stream {
     stream
 }
 
-/// Which limit of size, depth or aliases a text breaks, for readers that have none of their own. The message quotes nothing of
-/// the text, which may hold secrets.
+/// Returns a finding if a text exceeds a limit of size, depth or aliases, for parsers without such limits. The message quotes
+/// nothing from the text, which may contain secrets.
 pub fn limit(file: &str, text: &str) -> Option<Finding> {
     let findings = load(file, text.as_bytes()).findings;
     findings.into_iter().find(|f| matches!(f.rule, "yaml-too-large" | "yaml-too-deep" | "yaml-alias-bomb"))
 }
 
-/// Reads YAML inside a scalar of another YAML file (`providerdata: |`); positions are those of the outer file.
+/// Parses YAML inside a scalar of another YAML file (`providerdata: |`); positions are those of the outer file.
 pub fn load_inner(file: &str, text: &str, origin: TextPosition) -> Stream {
     if text.len() > MAX_BYTES {
         let message = format!("the text has {} bytes, more than the {MAX_BYTES} that are read", text.len());
@@ -127,7 +126,7 @@ pub fn load_inner(file: &str, text: &str, origin: TextPosition) -> Stream {
             "make it shorter",
         ));
     }
-    // The library skips a byte order mark.
+    // Go's YAML library skips a byte order mark.
     load_text(file, text.strip_prefix('\u{feff}').unwrap_or(text), origin)
 }
 

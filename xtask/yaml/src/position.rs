@@ -1,10 +1,10 @@
-//! A position in a user's file.
+//! Positions in the user's files.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// A position in one file: 1-based line and column, the column counted in characters as editors do.
+/// A position in a file: 1-based line and column; the column counts characters, as editors do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
     pub line: u32,
@@ -12,16 +12,16 @@ pub struct Position {
 }
 
 impl Position {
-    /// The first character of a file; for findings that are about the whole of it.
+    /// The first character of a file, for findings about the whole file.
     pub const START: Position = Position { line: 1, column: 1 };
 
-    /// The same position with the file it is in.
+    /// Adds the file name.
     pub fn in_file(self, file: &str) -> Location {
         Location { file: file.to_owned(), line: self.line, column: self.column }
     }
 }
 
-/// A position with its file, the form that people and editors can jump to. `Display` prints `file:line:column`.
+/// A position with its file, in the format that editors can jump to. `Display` prints `file:line:column`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Location {
     pub file: String,

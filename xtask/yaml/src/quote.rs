@@ -1,8 +1,8 @@
-//! Writing one scalar so that it reads back as the same string.
+//! Quoting of scalars so that they read back as the same string.
 
 use super::scalar::{Style, Value, resolve};
 
-/// The text as a YAML scalar on one line: plain where that is safe for every YAML parser, quoted otherwise.
+/// Formats the text as a YAML scalar on one line: plain if that is safe for every YAML parser, otherwise quoted.
 pub fn quote(text: &str) -> String {
     if is_plain(text) {
         return text.to_owned();

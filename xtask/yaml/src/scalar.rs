@@ -1,5 +1,5 @@
-//! Scalars and what a plain one means, by the rules of the YAML library that Omni and its provider read with
-//! (go.yaml.in/yaml v4.0.0-rc.4, resolve.go): `yes` and `on` are strings, `0x10` and `1_000` are numbers.
+//! Scalars and their types, by the rules of the YAML library that Omni and its provider use (go.yaml.in/yaml v4.0.0-rc.4,
+//! resolve.go): `yes` and `on` are strings, `0x10` and `1_000` are numbers.
 
 use std::sync::LazyLock;
 
@@ -7,7 +7,7 @@ use regex::Regex;
 
 use super::text::TextPosition;
 
-/// How a scalar was written. Only a plain one can be anything but a string.
+/// How a scalar is written. Only plain scalars can be anything but strings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
     Plain,
@@ -16,7 +16,7 @@ pub enum Style {
     Folded,
 }
 
-/// One scalar: its text, how it was written and where the text starts (behind the quote, below the `|`).
+/// A scalar: its text, its style and the position of the text (after the quote, below the `|`).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scalar {
     pub text: String,
@@ -24,21 +24,21 @@ pub struct Scalar {
     pub body: TextPosition,
 }
 
-/// What a scalar means.
+/// The value of a scalar.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Value<'a> {
     Null,
     Bool(bool),
-    /// Any integer that Go's int64 or uint64 holds.
+    /// Any integer that fits Go's int64 or uint64.
     Int(i128),
     Float(f64),
-    /// A plain date or time, which the library resolves too.
+    /// A plain date or time, which the library resolves as well.
     Timestamp(&'a str),
     Str(&'a str),
 }
 
 impl Value<'_> {
-    /// The YAML short tag, as the library's messages name it.
+    /// Returns the short YAML tag that messages of the library use.
     pub fn tag(&self) -> &'static str {
         match self {
             Value::Null => "!!null",
@@ -51,7 +51,7 @@ impl Value<'_> {
     }
 }
 
-/// The meaning of a scalar with an explicit tag, if any.
+/// Resolves a scalar, with its explicit tag if any.
 pub(super) fn resolve<'a>(text: &'a str, style: Style, tag: Option<&str>) -> Value<'a> {
     match tag {
         Some("!!str" | "!!binary") => Value::Str(text),
@@ -97,7 +97,7 @@ fn plain(text: &str) -> Value<'_> {
     }
 }
 
-/// Go's strconv.ParseInt(s, 0, 64), then ParseUint: a leading `0` is octal, `0x`, `0o` and `0b` as in Go.
+/// Parses like Go's strconv.ParseInt(s, 0, 64), then ParseUint: a leading `0` is octal, `0x`, `0o` and `0b` as in Go.
 pub(super) fn go_int(s: &str) -> Option<i128> {
     let (negative, digits) = match s.as_bytes().first()? {
         b'-' => (true, &s[1..]),
@@ -118,7 +118,7 @@ pub(super) fn go_int(s: &str) -> Option<i128> {
     }
     let n = i128::from_str_radix(digits, radix).ok()?;
     let n = if negative { -n } else { n };
-    // ParseUint takes no sign.
+    // ParseUint accepts no sign.
     let max = if signed { i64::MAX as i128 } else { u64::MAX as i128 };
     (n >= i64::MIN as i128 && n <= max).then_some(n)
 }
@@ -127,7 +127,7 @@ fn go_float(s: &str) -> Option<f64> {
     if !s.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'+' | b'-')) {
         return None;
     }
-    // Go refuses what overflows; Rust says infinity.
+    // Go rejects numbers that overflow, for which Rust returns infinity.
     s.parse::<f64>().ok().filter(|f| f.is_finite())
 }
 
@@ -139,7 +139,7 @@ fn is_yaml_float(text: &str) -> bool {
     FORM.as_ref().is_some_and(|form| form.is_match(text))
 }
 
-/// The dates and times that resolve.go accepts: `2006-1-2`, optionally with `T15:4:5.9Z07:00`, `t…` or ` 15:4:5.9`.
+/// Whether resolve.go accepts it as a date or time: `2006-1-2`, optionally with `T15:4:5.9Z07:00`, `t…` or ` 15:4:5.9`.
 fn is_timestamp(text: &str) -> bool {
     const DATE: &str = "[0-9]{4}-(?:0?[0-9]|1[0-2])-(?:[0-2]?[0-9]|3[01])";
     const TIME: &str = r"(?:[01]?[0-9]|2[0-3]):[0-5]?[0-9]:[0-5]?[0-9](?:\..*)?";

@@ -1,27 +1,27 @@
-//! Positions: from bytes to lines and columns, and from text inside a scalar to the file around it.
+//! Conversion of byte offsets to lines and columns, and of positions inside a scalar to positions in the file.
 
 use crate::{Location, Position};
 
-/// The position of a text in its file, to convert positions inside the text to positions in the file.
+/// The position of a text in its file, for converting positions inside the text to positions in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TextPosition {
-    /// Position of the text's first character.
+    /// Position of the first character of the text.
     pub start: Position,
     kind: Kind,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// The text is the file, or a literal block (`|`) in which every line is indented alike.
+    /// The text is the whole file, or a literal block (`|`) whose lines all have the same indentation.
     Block,
-    /// The text is a scalar on one line.
+    /// The text is a scalar on a single line.
     Line,
-    /// A folded or multi-line scalar: its lines are not those of the file, only the start is known.
+    /// A folded or multi-line scalar: its lines differ from those of the file, so only the start is known.
     Folded,
 }
 
-/// The text of a file that starts with a mark of UTF-16, or what can be read of it before the first fault; `None` for any
-/// other file.
+/// Decodes a file that starts with a UTF-16 byte order mark, or returns the text before the first error; `None` for any other
+/// file.
 pub(super) fn utf16(bytes: &[u8]) -> Option<Result<String, String>> {
     let little = bytes.starts_with(b"\xFF\xFE");
     if !little && !bytes.starts_with(b"\xFE\xFF") {
@@ -30,7 +30,7 @@ pub(super) fn utf16(bytes: &[u8]) -> Option<Result<String, String>> {
     let unit = |pair: &[u8]| match (little, pair) {
         (true, [a, b]) => u16::from_le_bytes([*a, *b]),
         (false, [a, b]) => u16::from_be_bytes([*a, *b]),
-        // Half a character at the end counts as half a pair.
+        // Half a character at the end counts as an unpaired surrogate.
         _ => 0xD800,
     };
     let mut text = String::with_capacity(bytes.len());
@@ -43,8 +43,8 @@ pub(super) fn utf16(bytes: &[u8]) -> Option<Result<String, String>> {
     Some(Ok(text))
 }
 
-/// Stand-ins for the control characters that Go's library reads and libyaml refuses: U+007F and U+0080 to U+009F without
-/// U+0085, as the 32 code points of Unicode that will never be characters. `None` if there is nothing to hide.
+/// Replaces the control characters that Go's library reads and libyaml rejects (U+007F, and U+0080 to U+009F without U+0085) by
+/// the 32 code points of Unicode that will never be characters. `None` if there is nothing to replace.
 pub(super) fn hide_controls(text: &str) -> Option<String> {
     let hide = |c: char| match c {
         '\u{7f}' => '\u{fdd0}',
@@ -57,7 +57,7 @@ pub(super) fn hide_controls(text: &str) -> Option<String> {
     (may && text.chars().any(|c| hide(c) != c)).then(|| text.chars().map(hide).collect())
 }
 
-/// What [`hide_controls`] hid.
+/// Reverts [`hide_controls`].
 pub(super) fn show_controls(text: &str) -> String {
     let show = |c: char| match c {
         '\u{fdd0}' => '\u{7f}',
@@ -73,7 +73,7 @@ fn shift(c: char, by: i32) -> char {
 }
 
 impl TextPosition {
-    /// The text is the whole file.
+    /// The position of a text that is the whole file.
     pub const fn whole_file() -> TextPosition {
         TextPosition { start: Position::START, kind: Kind::Block }
     }
@@ -91,7 +91,7 @@ impl TextPosition {
         TextPosition { start, kind: Kind::Line }
     }
 
-    /// A position inside the text as one of the file.
+    /// Converts a position inside the text to a position in the file.
     pub fn at(self, inner: Position) -> Position {
         let column = self.start.column.saturating_add(inner.column - 1);
         match self.kind {
@@ -101,18 +101,18 @@ impl TextPosition {
         }
     }
 
-    /// [`TextPosition::at`] with the file's name.
+    /// Same as [`TextPosition::at`], with the file name.
     pub fn place(self, file: &str, inner: Position) -> Location {
         self.at(inner).in_file(file)
     }
 
-    /// The place right behind `text`, which is what comes first in this text.
+    /// Returns the position after `text`, which is the beginning of this text.
     pub(super) fn place_of_end(self, file: &str, text: &str) -> Location {
         self.place(file, end_of(text))
     }
 }
 
-/// The position right behind a text, counted as libyaml counts: CRLF is one line break.
+/// Returns the position after a text, counted as libyaml does: CRLF is one line break.
 pub(super) fn end_of(text: &str) -> Position {
     let (mut line, mut column, mut last) = (1u32, 1u32, ' ');
     for c in text.chars() {
@@ -129,12 +129,12 @@ pub(super) fn end_of(text: &str) -> Position {
     Position { line, column }
 }
 
-/// The position of the first carriage return, if there is one.
+/// Returns the position of the first carriage return, if any.
 pub(super) fn first_carriage_return(text: &str) -> Option<Position> {
     text.find('\r').map(|byte| end_of(&text[..byte]))
 }
 
-/// Byte offsets at which the lines of a text start.
+/// Byte offsets of the line starts of a text.
 pub(super) struct Lines<'a> {
     text: &'a str,
     starts: Vec<usize>,
@@ -144,7 +144,7 @@ impl<'a> Lines<'a> {
     pub(super) fn new(text: &'a str) -> Lines<'a> {
         let mut starts = vec![0];
         let mut rest = 0;
-        // `find` with a char runs optimised library code; a loop over bytes would not.
+        // `find` with a char uses optimized library code, which a loop over bytes would not.
         while let Some(n) = text[rest..].find('\n') {
             rest += n + 1;
             starts.push(rest);
@@ -152,7 +152,7 @@ impl<'a> Lines<'a> {
         Lines { text, starts }
     }
 
-    /// The text of a line, counted from 1, without its line feed.
+    /// Returns the text of a line, counted from 1, without its line feed.
     pub(super) fn get(&self, line: u32) -> Option<&'a str> {
         let n = line.checked_sub(1)? as usize;
         let start = *self.starts.get(n)?;
@@ -161,8 +161,8 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// How far the lines of a literal block are indented: in the file compared with in the value. `header` is the line of
-/// the `|`.
+/// Returns how much further the lines of a literal block are indented in the file than in the value. `header` is the line of the
+/// `|`.
 pub(super) fn block_indent(lines: &Lines<'_>, header: u32, value: &str) -> u32 {
     let Some(first) = value.lines().position(|l| !l.trim().is_empty()) else { return 0 };
     let inner = value.lines().nth(first).map_or(0, leading_spaces);

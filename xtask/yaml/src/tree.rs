@@ -1,4 +1,4 @@
-//! From events to a tree in which every key and value knows its place.
+//! Builds a tree from events, in which every key and value has its position.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,59 +8,59 @@ use super::text::{Lines, TextPosition, block_indent};
 use super::{MAX_DEPTH, NODE_COST};
 use crate::{Finding, Position};
 
-/// One document of a stream.
+/// A document of a stream.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Document {
     pub root: Node,
 }
 
-/// One value with its position. Aliases are already resolved.
+/// A value with its position. Aliases are already resolved.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node {
     pub at: Position,
-    /// An explicit tag in its short form (`!!str`), which nobody writes in these files.
+    /// An explicit tag in its short form (`!!str`); rare in these files.
     pub tag: Option<Box<str>>,
     pub data: Data,
     pub copied: CopyOrigin,
 }
 
-/// Whether a value is written where it is read, or copied by an alias or a merge key.
+/// Whether a value is written at this place or copied by an alias or a merge key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CopyOrigin {
     #[default]
     No,
-    /// By an alias (`*name`).
+    /// Copied by an alias (`*name`).
     Alias,
-    /// By a merge key (`<<`) at this place.
+    /// Copied by a merge key (`<<`) at this position.
     Merge(Position),
 }
 
-/// What a node is.
+/// The contents of a node.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Data {
     Scalar(Scalar),
     Seq(Vec<Node>),
-    /// In the order of the file. Merge keys (`<<`) are already merged; duplicates are all here, and reported.
+    /// Entries in file order. Merge keys (`<<`) are already merged; duplicate keys are all included, and reported.
     Map(Vec<Entry>),
 }
 
-/// A key with its value. `at` is the key's place.
+/// A key with its value. `at` is the position of the key.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
     pub key: String,
     pub at: Position,
     pub value: Node,
-    /// The key is not a string but a number, a bool or null, which some readers distinguish.
+    /// Whether the key is a number, a bool or null instead of a string, which some readers distinguish.
     pub odd: bool,
 }
 
 impl Node {
-    /// A mapping without entries.
+    /// Creates a mapping without entries.
     pub fn mapping(at: Position) -> Node {
         Node { at, tag: None, data: Data::Map(Vec::new()), copied: CopyOrigin::No }
     }
 
-    /// The entries of a mapping; empty for anything else.
+    /// Returns the entries of a mapping; empty for anything else.
     pub fn entries(&self) -> &[Entry] {
         match &self.data {
             Data::Map(entries) => entries,
@@ -68,7 +68,7 @@ impl Node {
         }
     }
 
-    /// The items of a sequence; empty for anything else.
+    /// Returns the items of a sequence; empty for anything else.
     pub fn items(&self) -> &[Node] {
         match &self.data {
             Data::Seq(items) => items,
@@ -76,22 +76,22 @@ impl Node {
         }
     }
 
-    /// The entry of a mapping with this key, the first if there are several.
+    /// Returns the entry of a mapping with this key, the first if there are several.
     pub fn entry(&self, key: &str) -> Option<&Entry> {
         self.entries().iter().find(|e| e.key == key)
     }
 
-    /// The value of a mapping under this key.
+    /// Returns the value of a mapping under this key.
     pub fn get(&self, key: &str) -> Option<&Node> {
         self.entry(key).map(|e| &e.value)
     }
 
-    /// The value under a chain of keys.
+    /// Returns the value under a chain of keys.
     pub fn path(&self, keys: &[&str]) -> Option<&Node> {
         keys.iter().try_fold(self, |node, key| node.get(key))
     }
 
-    /// Takes copies for values that are written out, as a reader sees them who gets them from a program.
+    /// Marks copied values as written out, as they appear after a program has expanded the aliases.
     pub fn write_out(&mut self) {
         self.copied = CopyOrigin::No;
         match &mut self.data {
@@ -101,17 +101,17 @@ impl Node {
         }
     }
 
-    /// True for a mapping.
+    /// Returns true for a mapping.
     pub fn is_map(&self) -> bool {
         matches!(self.data, Data::Map(_))
     }
 
-    /// True for a scalar that means null, an omitted value included.
+    /// Returns true for a scalar that means null, including an omitted value.
     pub fn is_null(&self) -> bool {
         self.value() == Some(Value::Null)
     }
 
-    /// The scalar as it was written.
+    /// Returns the scalar as written.
     pub fn scalar(&self) -> Option<&Scalar> {
         match &self.data {
             Data::Scalar(scalar) => Some(scalar),
@@ -119,12 +119,12 @@ impl Node {
         }
     }
 
-    /// What a scalar means; `None` for a mapping or a sequence.
+    /// Returns the value of a scalar; `None` for a mapping or a sequence.
     pub fn value(&self) -> Option<Value<'_>> {
         self.scalar().map(|s| resolve(&s.text, s.style, self.tag.as_deref()))
     }
 
-    /// The text of a scalar whatever it means, as Go decodes any scalar into a string; null gives `None`.
+    /// Returns the text of a scalar regardless of its type, as Go decodes any scalar into a string; `None` for null.
     pub fn text(&self) -> Option<&str> {
         match self.value()? {
             Value::Null => None,
@@ -132,7 +132,7 @@ impl Node {
         }
     }
 
-    /// How the YAML library names this kind of node: `!!map`, `!!seq` or the scalar's tag.
+    /// Returns the tag that the YAML library uses for this kind of node: `!!map`, `!!seq` or the tag of the scalar.
     pub fn tag_name(&self) -> &'static str {
         match &self.data {
             Data::Map(_) => "!!map",
@@ -142,10 +142,10 @@ impl Node {
     }
 }
 
-/// Duplicates of one mapping that are listed.
+/// Maximum number of duplicate keys to report for one mapping.
 const MAX_DUPLICATES: usize = 50;
 
-/// Builds documents from a text until the first error.
+/// Builds the documents of a text up to the first error.
 pub(super) struct Builder<'a> {
     file: &'a str,
     text: &'a str,
@@ -154,7 +154,7 @@ pub(super) struct Builder<'a> {
     lines: Option<Lines<'a>>,
     anchors: HashMap<String, Option<(Node, usize)>>,
     budget: usize,
-    /// The text holds stand-ins for control characters.
+    /// Whether control characters in the text are replaced by stand-ins.
     pub(super) hidden: bool,
     pub(super) findings: Vec<Finding>,
 }
@@ -167,7 +167,7 @@ impl<'a> Builder<'a> {
         Builder { file, text, origin, events: Events::new(text), lines, anchors, budget, hidden: false, findings }
     }
 
-    /// The next document, or `None` at the end. After an error it must not be called again.
+    /// Returns the next document, or `None` at the end. Must not be called again after an error.
     pub(super) fn document(&mut self) -> Result<Option<Document>, Finding> {
         loop {
             match self.next()? {
@@ -229,7 +229,7 @@ impl<'a> Builder<'a> {
                 let entries = self.entries(depth)?;
                 (Node { at, tag: short(tag), data: Data::Map(entries), copied }, anchor)
             }
-            // libyaml answers a node with one of the above; anything else would be its own defect.
+            // libyaml starts every node with one of the events above.
             _ => return Err(self.error("yaml-syntax", at, "a value is missing here".into(), "")),
         };
         if let Some(anchor) = anchor {
@@ -240,7 +240,7 @@ impl<'a> Builder<'a> {
         Ok(node)
     }
 
-    /// Go's library refuses an explicit tag (`!!int x`) that does not match the text.
+    /// Go's library rejects an explicit tag (`!!int x`) that does not match the text.
     fn tag_fits(&self, text: &str, style: Style, tag: Option<&str>, at: Position) -> Result<(), Finding> {
         let Some(tag @ ("!!int" | "!!float" | "!!bool" | "!!null" | "!!timestamp")) = tag else { return Ok(()) };
         let found = resolve(text, style, Some(tag)).tag();
@@ -251,7 +251,7 @@ impl<'a> Builder<'a> {
         Err(self.error("yaml-syntax", at, message, "leave the tag out"))
     }
 
-    /// Marks an anchor whose value is still being read: an alias to it now would contain itself.
+    /// Marks an anchor whose value is still being read: an alias to it would contain itself.
     fn open(&mut self, anchor: &Option<String>) {
         if let Some(anchor) = anchor {
             self.anchors.insert(anchor.clone(), None);
@@ -261,7 +261,7 @@ impl<'a> Builder<'a> {
     fn alias(&mut self, name: &str, at: Position) -> Built {
         match self.anchors.get(name) {
             Some(Some((node, cost))) => {
-                // The copy keeps the places of the original: that is where a person has to edit.
+                // The copy keeps the positions of the original, because that is the text to edit.
                 if *cost > self.budget {
                     return Err(self.bomb(at));
                 }
@@ -327,7 +327,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// `<<: *base` and `<<: [*a, *b]`: keys that are already there win.
+    /// Merges `<<: *base` and `<<: [*a, *b]`; existing keys take precedence.
     fn merge(&mut self, entries: &mut Vec<Entry>, key: Position, value: Node) -> Result<(), Finding> {
         let at = value.at;
         let sources = match value.data {
@@ -360,7 +360,7 @@ impl<'a> Builder<'a> {
             Style::Literal => {
                 let text = self.text;
                 let lines = self.lines.get_or_insert_with(|| Lines::new(text));
-                // Lines are those of this text; a literal inside a literal adds up.
+                // `lines` starts at the start of this text, which may itself be in a literal block.
                 let header = at.line.saturating_sub(self.origin.start.line).saturating_add(1);
                 let indent = block_indent(lines, header, value);
                 TextPosition::block(Position {
@@ -399,7 +399,7 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// The usual cause of a libyaml message, which names only the symptom.
+/// Returns the usual cause of a libyaml message, which describes only the symptom.
 fn hint(message: &str, line: &str) -> &'static str {
     if line.trim_start_matches(' ').starts_with('\t') {
         "indent with spaces: YAML forbids tabs"
