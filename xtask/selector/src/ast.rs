@@ -1,11 +1,11 @@
-//! The syntax tree after macros are expanded, each node with the place that cel-go reports for it.
+//! The syntax tree after macro expansion, with the positions that cel-go reports.
 
 use super::pattern::{Pattern, is_common};
 use super::stdlib::{Function, find};
 use super::value::Value;
 
-/// One node. `at` is the byte that cel-go's errors point to (the operator of a binary expression), `start..end` the
-/// source it covers.
+/// A node. `at` is the byte offset that cel-go's errors point to (the operator of a binary expression), `start..end` the source
+/// that the node covers.
 #[derive(Debug, Clone)]
 pub(super) struct Expr {
     pub kind: Kind,
@@ -30,32 +30,32 @@ pub(super) enum Kind {
 pub(super) struct Select {
     pub operand: Expr,
     pub field: Box<str>,
-    /// `has(operand.field)`.
+    /// True for `has(operand.field)`.
     pub test: bool,
 }
 
 #[derive(Debug, Clone)]
 pub(super) struct Call {
-    /// The function's name; operators by cel-go's internal one (`_==_`).
+    /// The name of the function; for operators the internal name in cel-go (`_==_`).
     pub function: Box<str>,
-    /// The function if the standard library has it.
+    /// The function, if it is in the standard library.
     pub known: Option<&'static Function>,
     pub member: bool,
-    /// The receiver of a member call comes first.
+    /// The arguments; a member call starts with its receiver.
     pub args: Vec<Expr>,
-    /// A pattern that is a literal, compiled once.
+    /// A literal pattern, compiled once.
     pub pattern: Option<Box<Result<Pattern, String>>>,
 }
 
 impl Call {
-    /// The function of the standard library; a name may have a dot before it.
+    /// Returns the function in the standard library; the name may start with a dot.
     pub(super) fn function(&self) -> Option<&'static Function> {
         self.known.or_else(|| self.function.strip_prefix('.').and_then(find))
     }
 }
 
-/// A comprehension, which is what the macros `all`, `exists`, `exists_one`, `map` and `filter` stand for. cel-go's has a condition
-/// as well, which only ends `all` and `exists` early.
+/// A comprehension: the expansion of the macros `all`, `exists`, `exists_one`, `map` and `filter`. In cel-go it also has a
+/// condition, which only ends `all` and `exists` early.
 #[derive(Debug, Clone)]
 pub(super) struct Fold {
     pub range: Expr,
@@ -63,13 +63,13 @@ pub(super) struct Fold {
     pub init: Expr,
     pub step: Expr,
     pub result: Expr,
-    /// For `all` and `exists`: the value that ends the search. Their step is `accumulator && predicate` (or `||`), and
-    /// the evaluator takes the short way to the same answer.
+    /// For `all` and `exists`: the value that ends the iteration. Their step is `accumulator && predicate` (or `||`), which the
+    /// evaluator short-circuits with the same result.
     pub ends_at: Option<bool>,
 }
 
 impl Expr {
-    /// The first part that the test accepts, the parts of a part before itself.
+    /// Returns the first node that matches the test; children come before their parent.
     fn find(&self, test: &dyn Fn(&Expr) -> bool) -> Option<&Expr> {
         let inner = match &self.kind {
             Kind::Literal(_) | Kind::Ident(_) => None,
@@ -82,13 +82,13 @@ impl Expr {
         inner.or_else(|| test(self).then_some(self))
     }
 
-    /// True if an identifier that the test accepts occurs. A variable of a comprehension that hides one of the storage's
-    /// counts too; nobody writes that.
+    /// Returns true if an identifier matches the test. A comprehension variable that shadows a variable of the storage counts
+    /// too; that does not occur in practice.
     pub(super) fn mentions(&self, test: &dyn Fn(&str) -> bool) -> bool {
         self.find(&|part| matches!(&part.kind, Kind::Ident(name) if test(name))).is_some()
     }
 
-    /// The first pattern whose syntax is not known here.
+    /// Returns the first pattern with syntax that is not supported here.
     pub(super) fn foreign_pattern(&self) -> Option<&Expr> {
         self.find(&|part| match &part.kind {
             Kind::Call(call) => match (&call.pattern, call.args.get(1).map(|arg| &arg.kind)) {
@@ -99,7 +99,7 @@ impl Expr {
         })
     }
 
-    /// The first part that makes or reads a timestamp or a duration, or names one of their types.
+    /// Returns the first node that creates or reads a timestamp or duration, or names one of their types.
     pub(super) fn time(&self) -> Option<&Expr> {
         self.find(&|part| match &part.kind {
             Kind::Call(call) => call
@@ -118,5 +118,5 @@ impl Expr {
     }
 }
 
-/// The accumulator's name: no identifier of a source can be spelt so.
+/// The name of the accumulator, which is not a valid identifier in source text.
 pub(super) const ACCUMULATOR: &str = "@result";

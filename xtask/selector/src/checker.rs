@@ -1,5 +1,5 @@
-//! The static type check, a port of google/cel-go v0.27.0 checker/checker.go: the names of an environment, the standard
-//! library, no containers. It collects every error, as cel-go does.
+//! Static type checker, a port of google/cel-go v0.27.0 checker/checker.go: the names of an environment and the standard library,
+//! no containers. Collects all errors, as cel-go does.
 
 use super::Problem;
 use super::ast::{Call, Expr, Fold, Kind, Select};
@@ -7,14 +7,14 @@ use super::environment::Environment;
 use super::stdlib::{Function, Overload};
 use super::types::{Bindings, Type, less_specific};
 
-/// What blocks an answer.
+/// Why an expression has no type.
 pub(super) enum Refusal {
     Problems(Vec<Problem>),
-    /// The expression uses protocol buffer messages, which this checker does not know.
+    /// The expression uses protocol buffer messages, which this checker does not support.
     Unsupported(u32, String),
 }
 
-/// The type of the expression.
+/// Returns the type of the expression.
 pub(super) fn check<'e>(expr: &'e Expr, environment: &'e Environment) -> Result<Type, Refusal> {
     let mut checker = Checker {
         environment,
@@ -37,7 +37,7 @@ pub(super) fn check<'e>(expr: &'e Expr, environment: &'e Environment) -> Result<
     }
 }
 
-/// The messages and enumerations that cel-go always knows (common/types/pb).
+/// The messages and enumerations that are built into cel-go (common/types/pb).
 const MESSAGES: &str = "Any BoolValue BytesValue DoubleValue Duration Empty FloatValue Int32Value Int64Value ListValue NullValue \
      StringValue Struct Timestamp UInt32Value UInt64Value Value";
 
@@ -52,7 +52,7 @@ struct Checker<'e> {
     scopes: Vec<(&'e str, Type)>,
     problems: Vec<Problem>,
     unsupported: Option<(u32, String)>,
-    /// A comprehension was entered.
+    /// Whether a comprehension has been entered.
     folded: bool,
 }
 
@@ -77,7 +77,7 @@ impl<'e> Checker<'e> {
             Kind::Call(call) => self.call(expr, call),
             Kind::List(items) => Type::Of("list", vec![self.join(items.iter())]),
             Kind::Map(entries) => {
-                // cel-go checks key and value of an entry before the next one.
+                // cel-go checks key and value of each entry before the next entry.
                 let (mut key, mut value) = (None, None);
                 for (k, v) in entries {
                     key = Some(self.join_one(key, k));
@@ -89,7 +89,7 @@ impl<'e> Checker<'e> {
                 self.unsupported.get_or_insert((expr.at, name.to_string()));
                 Type::Dyn
             }
-            // cel-go gives up on a message that it does not know before it looks at the fields.
+            // cel-go does not check the fields of an unknown message.
             Kind::Message(name, _) => self.undeclared(expr, name),
             Kind::Fold(fold) => self.fold(fold),
         }
@@ -108,7 +108,7 @@ impl<'e> Checker<'e> {
         Type::named(plain).map(|t| Type::Of("type", vec![t]))
     }
 
-    /// `a.b.c` read as one name, if it is nothing but names.
+    /// Returns `a.b.c` as one name, if it consists only of names.
     fn qualified(expr: &Expr) -> Option<String> {
         match &expr.kind {
             Kind::Ident(name) => Some(name.to_string()),
@@ -154,7 +154,7 @@ impl<'e> Checker<'e> {
     }
 
     fn call(&mut self, expr: &'e Expr, call: &'e Call) -> Type {
-        // The receiver is checked behind the arguments.
+        // The receiver is checked after the arguments.
         let skip = usize::from(call.member);
         let mut types: Vec<Type> = call.args[skip..].iter().map(|a| self.check(a)).collect();
         if call.member {
@@ -170,7 +170,7 @@ impl<'e> Checker<'e> {
     }
 
     fn logic(&mut self, call: &'e Call, types: &[Type]) -> Type {
-        // cel-go balances a chain into a tree, and a part that is wrong counts as a bool one level above it.
+        // cel-go balances a chain into a tree, in which an invalid operand counts as a bool from one level above it.
         let direct = match types.len() {
             2 => 0,
             3 => 2,
@@ -192,7 +192,7 @@ impl<'e> Checker<'e> {
         let mut result: Option<Type> = None;
         let enabled = |o: &&Overload| o.member == member && (!o.mixed || self.folded);
         for overload in function.overloads.iter().filter(enabled) {
-            // Fresh variables even for overloads of another length, so that messages count them as cel-go does.
+            // Create fresh variables even for overloads of another length, so that messages number them as cel-go does.
             let mut fresh = [None; 2];
             let types = &mut self.types;
             let mut own = |n: u32| Type::Param(*fresh[n as usize].get_or_insert_with(|| types.fresh()));
@@ -226,7 +226,7 @@ impl<'e> Checker<'e> {
         self.or_fresh(joined)
     }
 
-    /// The common type of what came before and one more element: mixed literals are lists and maps of dyn.
+    /// Returns the common type of the previous elements and one more: mixed literals are lists and maps of dyn.
     fn join_one(&mut self, before: Option<Type>, item: &'e Expr) -> Type {
         let t = self.check(item);
         match before {

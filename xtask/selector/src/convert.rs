@@ -1,13 +1,13 @@
-//! Conversions between types, and types as values.
+//! Conversions between types, and type values.
 
 use std::borrow::Cow;
 
 use super::value::{Value, go_double};
 
-/// `int(x)` and its relatives.
+/// Applies a conversion function such as `int(x)`.
 ///
 /// # Errors
-/// cel-go's message.
+/// Returns the message of cel-go.
 pub(super) fn convert<'a>(name: &str, value: Value<'a>) -> Result<Value<'a>, String> {
     let result = match (name, &value) {
         ("int", Value::Int(_))
@@ -42,7 +42,7 @@ pub(super) fn convert<'a>(name: &str, value: Value<'a>) -> Result<Value<'a>, Str
 fn parse(name: &str, text: &str) -> Option<Value<'static>> {
     match name {
         "int" => text.parse().ok().map(Value::Int),
-        // Go takes no sign here.
+        // Go accepts no sign here.
         "uint" => text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten().map(Value::Uint),
         "double" => parse_double(text).map(Value::Double),
         "bool" => match text {
@@ -68,7 +68,7 @@ fn string(value: &Value<'_>) -> Result<String, String> {
     }
 }
 
-/// Go's strconv.ParseFloat without its hexadecimal numbers: `_` between digits counts, a number too large does not.
+/// Go's strconv.ParseFloat without hexadecimal numbers: `_` is allowed between digits, and overflow is an error.
 fn parse_double(text: &str) -> Option<f64> {
     let parts: Vec<&str> = text.split('_').collect();
     let digit = |c: Option<char>| c.is_some_and(|c| c.is_ascii_digit());
@@ -82,7 +82,7 @@ fn parse_double(text: &str) -> Option<f64> {
     }
 }
 
-/// The Go type behind a value, which one of cel-go's messages names.
+/// Returns the Go type of a value, which one of cel-go's messages contains.
 pub(super) fn go_type(value: &Value<'_>) -> &'static str {
     match value {
         Value::Null => "types.Null",

@@ -1,11 +1,11 @@
-//! What an expression may name besides CEL's own, for the provider and for Talos: `environments.txt`.
+//! The names that the provider and Talos add to CEL, parsed from `environments.txt`.
 
 use std::sync::LazyLock;
 
 use super::stdlib::{self, Function};
 use super::types::Type;
 
-/// Names with their types, each with the first minor of Talos 1.x that has it.
+/// Names with their types and the first minor of Talos 1.x that has them.
 type Names = Vec<(&'static str, Type, u64)>;
 
 #[derive(Default)]
@@ -19,7 +19,7 @@ pub(super) struct Environment {
 struct Table {
     environments: Vec<(&'static str, Names)>,
     messages: Vec<(&'static str, Names)>,
-    /// With the environments that have them.
+    /// Each with the environments that have it, separated by commas.
     functions: Vec<(&'static str, Function)>,
 }
 
@@ -38,7 +38,7 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
     table
 });
 
-/// `NAME:TYPE@MINOR`.
+/// Parses `NAME:TYPE@MINOR`.
 fn entry(text: &'static str) -> Option<(&'static str, Type, u64)> {
     let (text, minor) = text.split_once('@').unwrap_or((text, "0"));
     let (name, of) = text.split_once(':')?;
@@ -47,7 +47,7 @@ fn entry(text: &'static str) -> Option<(&'static str, Type, u64)> {
 }
 
 impl Environment {
-    /// The provider's, or one of Talos 1.`minor`.
+    /// Returns the environment of the provider, or one of Talos 1.`minor`.
     pub(super) fn of(name: &str, minor: u64) -> Option<Environment> {
         let (name, variables) = TABLE.environments.iter().find(|(known, _)| *known == name)?;
         Some(Environment { name, variables: variables.clone(), minor })
@@ -67,7 +67,7 @@ impl Environment {
         TABLE.functions.iter().find(|(of, function)| has(of) && function.name == name).map(|(_, function)| function)
     }
 
-    /// True for a message of Talos by its full name.
+    /// Returns true for the full name of a Talos message.
     pub(super) fn has_message(&self, name: &str) -> bool {
         self.name != "provider" && name.trim_start_matches('.').starts_with("talos.resource.definitions.")
     }

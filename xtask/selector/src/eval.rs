@@ -1,5 +1,5 @@
-//! Evaluation over one storage, with cel-go's errors and its rules about them: `&&`, `||` and the quantifiers absorb an
-//! error that does not matter for the result (google/cel-go v0.27.0 interpreter).
+//! Evaluation for one storage, with the errors of cel-go and its rules for them: `&&`, `||` and the quantifiers ignore an error
+//! that does not affect the result (google/cel-go v0.27.0 interpreter).
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -11,26 +11,26 @@ use super::pattern::Pattern;
 use super::types::Type;
 use super::value::Value;
 
-/// cel-go sets no limit; this one stops comprehensions nested for malice long before anybody notices.
+/// cel-go has no limit; this one stops maliciously nested comprehensions before they take noticeably long.
 const MAX_STEPS: u32 = 2_000_000;
 const MAX_ITEMS: usize = 100_000;
 
-/// An evaluation that failed, with the source that did.
+/// A failed evaluation and the part of the source that failed.
 #[derive(Debug, Clone)]
 pub(super) struct Failure {
     pub message: String,
     pub start: u32,
     pub end: u32,
-    /// Nothing absorbs it: cel-go's interpreter panicked, or the evaluation took too long.
+    /// Whether the error cannot be ignored: cel-go's interpreter panicked, or the evaluation took too long.
     pub fatal: bool,
 }
 
 pub(super) type Evaluated<'a> = Result<Value<'a>, Box<Failure>>;
 
-/// What Go says when a key of a map is bytes, of which it makes no hash; cel-go catches the panic around everything.
+/// Go's panic message when a map key is bytes, which cannot be hashed; cel-go recovers from the panic for the whole evaluation.
 const UNHASHABLE: &str = "internal error: runtime error: hash of unhashable type types.Bytes";
 
-/// One evaluation.
+/// The state of an evaluation.
 pub(super) struct Machine<'a> {
     storage: Storage<'a>,
     scopes: Vec<(&'a str, Evaluated<'a>)>,
@@ -127,7 +127,7 @@ impl<'a> Machine<'a> {
         result
     }
 
-    /// `all` and `exists`: like a chain of `&&` or `||` over the items.
+    /// Evaluates `all` and `exists` like a chain of `&&` or `||` over the items.
     fn quantify(&mut self, fold: &'a Fold, predicate: &'a Expr, end: bool, items: Vec<Value<'a>>) -> Evaluated<'a> {
         let results = items.into_iter().map(|item| {
             self.scopes.push((&fold.var, Ok(item)));
@@ -166,7 +166,7 @@ impl<'a> Machine<'a> {
     }
 }
 
-/// `&&` and `all` end at false, `||` and `exists` at true; an error counts only if nothing ends them.
+/// `&&` and `all` end at false, `||` and `exists` at true; an error counts only if no operand ends them.
 fn absorbing<'a>(results: impl Iterator<Item = (&'a Expr, Evaluated<'a>)>, end: bool) -> Evaluated<'a> {
     let mut failure = None;
     for (part, result) in results {
@@ -212,7 +212,7 @@ fn unary<'a>(function: &str, value: Value<'a>) -> Applied<'a> {
     }
 }
 
-/// cel-go names the function unless the value's type implements the operator or takes calls of any kind.
+/// cel-go names the function unless the type of the value implements the operator or accepts any call.
 fn no_overload(function: &str, value: &Value<'_>, implemented: bool) -> String {
     match implemented || matches!(value, Value::Str(_)) {
         true => "no such overload".to_owned(),
@@ -261,7 +261,7 @@ fn binary<'a>(function: &str, a: &Value<'a>, b: &Value<'a>, pattern: Option<&Res
 fn contains<'a>(item: &Value<'a>, set: &Value<'a>) -> Applied<'a> {
     match set {
         Value::List(items) => Ok(Value::Bool(items.iter().any(|i| i.equals(item)))),
-        // Go does not look at the key of an empty map that a literal makes.
+        // Go does not hash the key for the empty map of a literal.
         Value::Map(entries) if matches!(item, Value::Bytes(_)) && !entries.is_empty() => Err(UNHASHABLE.to_owned()),
         Value::Map(entries) => Ok(Value::Bool(entries.iter().any(|(k, _)| k.equals(item)))),
         _ => Err("no such overload".to_owned()),
@@ -305,7 +305,7 @@ fn matches<'a>(text: &Value<'_>, pattern: &Value<'_>, compiled: Option<&Result<P
     Ok(Value::Bool(found))
 }
 
-/// An operator on two integers of one type.
+/// Applies an operator to two integers of the same type.
 macro_rules! integers {
     ($op:expr, $a:expr, $b:expr, $overflow:literal) => {
         match $op {

@@ -1,5 +1,5 @@
-//! Tokens of CEL, split where cel-go's ANTLR lexer splits them (google/cel-go v0.27.0 parser/gen/CEL.g4), errors and
-//! all: what cannot start or finish a token is reported with the text up to and including the character that broke it.
+//! Tokens of CEL, split exactly like cel-go's ANTLR lexer (google/cel-go v0.27.0 parser/gen/CEL.g4), including errors: text that
+//! cannot start or finish a token is reported up to and including the offending character.
 
 use std::sync::LazyLock;
 
@@ -7,10 +7,10 @@ use regex::Regex;
 
 use super::pattern::regex;
 
-/// What a token is.
+/// The kind of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tok {
-    /// An operator or a bracket: its text.
+    /// An operator or bracket, by its text.
     Op(&'static str),
     True,
     False,
@@ -25,7 +25,7 @@ pub(super) enum Tok {
     Eof,
 }
 
-/// A token and the bytes it covers.
+/// A token and its byte range.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Token {
     pub tok: Tok,
@@ -40,13 +40,13 @@ pub(super) struct InvalidToken {
     pub text: String,
 }
 
-// Longest first, as the lexer takes them.
+// Longest first, as the lexer matches them.
 const OPERATORS: &[&str] = &[
     "==", "!=", "<=", ">=", "&&", "||", "<", ">", "[", "]", "{", "}", "(", ")", ".", ",", "-", "!", "?", ":", "+", "*",
     "/", "%",
 ];
 
-/// All tokens of a source, the end included, and everything in between that is none.
+/// Returns all tokens of a source, including the end, and everything that is not a token.
 pub(super) fn lex(source: &str) -> (Vec<Token>, Vec<InvalidToken>) {
     let (mut tokens, mut bad) = (Vec::new(), Vec::new());
     let mut at = 0;
@@ -72,7 +72,7 @@ pub(super) fn lex(source: &str) -> (Vec<Token>, Vec<InvalidToken>) {
     (tokens, bad)
 }
 
-/// Length of the white space and comments at the start.
+/// Returns the length of the leading white space and comments.
 fn skip(rest: &str) -> usize {
     if rest.starts_with("//") {
         return rest.find('\n').unwrap_or(rest.len());
@@ -80,7 +80,7 @@ fn skip(rest: &str) -> usize {
     rest.len() - rest.trim_start_matches(['\t', ' ', '\r', '\n', '\u{c}']).len()
 }
 
-/// Each kind of token that is not an operator, by its group in [`token`].
+/// The kinds of tokens that are not operators, by their group in [`token`].
 const KINDS: [(&str, Tok); 7] = [
     ("bytes", Tok::Bytes),
     ("string", Tok::Str),
@@ -91,7 +91,7 @@ const KINDS: [(&str, Tok); 7] = [
     ("escaped", Tok::EscIdent),
 ];
 
-/// The token at the start with its length, or the length of what is refused.
+/// Returns the token at the start with its length, or the length of the invalid text.
 fn token(rest: &str) -> Result<(Tok, usize), usize> {
     const ESCAPE: &str = r#"\\(?:[abfnrtv"'\\?`]|[xX][[:xdigit:]]{2}|u[[:xdigit:]]{4}|U[[:xdigit:]]{8}|[0-3][0-7]{2})"#;
     static WHOLE: LazyLock<Regex> = LazyLock::new(|| {
@@ -105,7 +105,7 @@ fn token(rest: &str) -> Result<(Tok, usize), usize> {
             "^(?:(?<bytes>[bB](?:{string}))|(?<string>{string})|(?<float>{float})|(?<uint>(?:{int})[uU])|(?<int>{int})|{words})"
         ))
     });
-    // What starts a literal, a quoted name or an operator of two characters: the next character is what breaks it.
+    // The start of a literal, a quoted name or a two-character operator; the character after it is the offending one.
     static BEGUN: LazyLock<Regex> = LazyLock::new(|| {
         let part = r"(?:\\(?:[xX][[:xdigit:]]?|u[[:xdigit:]]{0,3}|U[[:xdigit:]]{0,7}|[0-3][0-7]?)?)?";
         let quoted = |q: char| format!(r"{q}(?:[^{q}\\\r\n]|{ESCAPE})*{part}");

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::lexer::Tok;
 use super::value::Value;
 
-/// The value of a literal token.
+/// Returns the value of a literal token.
 ///
 /// # Errors
-/// cel-go's message for it.
+/// Returns the message of cel-go.
 pub(super) fn value(tok: Tok, text: &str) -> Result<Value<'static>, &'static str> {
     match tok {
         Tok::Int => {
@@ -36,7 +36,7 @@ pub(super) fn value(tok: Tok, text: &str) -> Result<Value<'static>, &'static str
     }
 }
 
-/// The token text of a signed number holds whatever is between sign and digits.
+/// Splits off the sign; the token text of a signed number includes any white space after the sign.
 fn sign(text: &str) -> (bool, &str) {
     match text.strip_prefix('-') {
         Some(rest) => (true, rest.trim_start_matches(|c: char| !c.is_ascii_digit() && c != '.')),
@@ -72,7 +72,7 @@ fn unescape(literal: &str, bytes: bool) -> Result<Vec<u8>, &'static str> {
     Ok(out)
 }
 
-/// Writes what the escape sequence at the start means and gives the rest behind it.
+/// Writes the meaning of the escape sequence at the start and returns the rest after it.
 fn escape<'a>(rest: &'a str, bytes: bool, out: &mut Vec<u8>) -> Result<&'a str, &'static str> {
     const BAD: &str = "unable to unescape string";
     let c = rest.chars().next().ok_or(BAD)?;

@@ -1,22 +1,22 @@
-//! The standard macros, expanded as cel-go does (google/cel-go v0.27.0 parser/macro.go).
+//! The standard macros, expanded like in cel-go (google/cel-go v0.27.0 parser/macro.go).
 
 use super::ast::{ACCUMULATOR, Expr, Fold, Kind, Select};
 use super::parser::call;
 use super::value::Value;
 
-/// What became of a call.
+/// The result of expanding a call.
 pub(super) enum Expanded {
     Macro(Expr),
-    /// A macro with arguments that it does not take.
+    /// A macro with invalid arguments.
     Refused {
         at: u32,
         message: &'static str,
     },
-    /// No macro: receiver and arguments as they were.
+    /// Not a macro: receiver and arguments, unchanged.
     No(Option<Expr>, Vec<Expr>),
 }
 
-/// Expands a call if it is one of a macro. `place` is the opening bracket, the start and the end of the call.
+/// Expands a call if it is a macro. `place` is the opening bracket, the start and the end of the call.
 pub(super) fn expand(name: &str, target: Option<Expr>, mut args: Vec<Expr>, place: (u32, u32, u32)) -> Expanded {
     let build = Builder { at: place.0, start: place.1, end: place.2 };
     match (name, target, args.len()) {
@@ -52,7 +52,7 @@ fn variable(arg: &Expr, otherwise: &'static str) -> Result<Box<str>, &'static st
     }
 }
 
-/// Makes nodes that are all at the place of the macro's call.
+/// Builds nodes that all have the position of the macro call.
 struct Builder {
     at: u32,
     start: u32,
@@ -97,7 +97,7 @@ impl Builder {
 
     fn collection(&self, name: &str, range: Expr, var: Box<str>, mut args: Vec<Expr>) -> Expr {
         let filter = if name == "filter" || args.len() == 3 { Some(args.remove(1)) } else { None };
-        // What is collected: the element itself for `filter`, the last argument for `map`.
+        // The collected item: the element itself for `filter`, the last argument for `map`.
         let item = args.remove(usize::from(name == "map"));
         let mut step = self.call("_+_", vec![self.accumulator(), self.node(Kind::List(vec![item]))]);
         if let Some(filter) = filter {

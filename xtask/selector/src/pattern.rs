@@ -1,12 +1,12 @@
-//! Regular expressions as Go reads them, for `matches()`. The syntax of the regex crate is RE2's but for corners: what is written
-//! in their common part means the same to both, and anything else is not decided here.
+//! Regular expressions of Go, for `matches()`. The syntax of the regex crate is almost that of RE2: patterns in the common subset
+//! have the same meaning in both, and other patterns are not evaluated here.
 
 use std::sync::LazyLock;
 
 use regex::{Captures, Regex};
 
-/// What both read alike: characters, classes of characters, groups, flags, alternatives and repetitions up to 999. Whether
-/// brackets match is left to the regex crate.
+/// The common subset: characters, character classes, groups, flags, alternatives and repetitions up to 999. The regex crate
+/// checks that brackets match.
 static COMMON: LazyLock<Regex> = LazyLock::new(|| {
     let escape = r"\\[dDsSwW]|\\[[:punct:]&&[^<>]]";
     let class = format!(r"\[\^?(?:[^\\\[\]&~-]|{escape}|-[^\\\[\]&~-])+-?\]");
@@ -15,7 +15,7 @@ static COMMON: LazyLock<Regex> = LazyLock::new(|| {
     regex(&format!(r"^(?:(?:[^\\\[\](){{}}|*+?^$]|{escape}|{class}|\)){repetition}|{open}|\\[AbBz]|[|^$])*$"))
 });
 
-/// A regular expression of this crate's own.
+/// Compiles a regular expression of this crate.
 pub(super) fn regex(text: &str) -> Regex {
     Regex::new(text).unwrap_or_else(|error| panic!("{error}"))
 }
@@ -28,13 +28,13 @@ impl Pattern {
     /// Compiles a pattern.
     ///
     /// # Errors
-    /// What is wrong with it; Go refuses the same patterns in other words.
+    /// Returns the reason if the pattern is not valid; Go rejects the same patterns with other messages.
     pub(super) fn new(pattern: &str) -> Result<Pattern, String> {
         let wrong = |why: &str| format!("invalid regular expression `{pattern}`: {why}");
         if !is_common(pattern) {
             return Err(wrong("this check does not know its syntax; the provider might"));
         }
-        // `\d` and its relatives are of ASCII in Go.
+        // `\d` and similar classes match only ASCII in Go.
         static ESCAPED: LazyLock<Regex> = LazyLock::new(|| regex(r"\\(.)"));
         let translated = ESCAPED.replace_all(pattern, |found: &Captures<'_>| match &found[1] {
             "d" => "[0-9]".to_owned(),
@@ -50,13 +50,13 @@ impl Pattern {
         Regex::new(&translated).map(Pattern).map_err(last)
     }
 
-    /// True if the pattern matches anywhere in the text.
+    /// Returns true if the pattern matches anywhere in the text.
     pub(super) fn is_match(&self, text: &str) -> bool {
         self.0.is_match(text)
     }
 }
 
-/// Whether a pattern is written in the common part of both syntaxes.
+/// Whether a pattern is in the common subset of both syntaxes.
 pub(super) fn is_common(pattern: &str) -> bool {
     COMMON.is_match(pattern)
 }

@@ -1,29 +1,29 @@
-//! Every function and operator of CEL's standard library with its overloads: `stdlib.txt`, typed.
+//! The functions and operators of CEL's standard library with their overloads, parsed from `stdlib.txt`.
 
 use std::sync::LazyLock;
 
 use super::types::Type;
 
-/// One overload: its arguments (the receiver first) and its result; the variables of its types are 0 and 1.
+/// An overload: its arguments (the receiver first) and its result; its type variables are 0 and 1.
 #[derive(Debug)]
 pub(super) struct Overload {
     pub member: bool,
-    /// Compares numbers of different types. cel-go switches these off for the environment, and forgets that as soon as it has
-    /// opened the scope of a comprehension (checker/env.go enterScope): `availableSpace > 1` is refused,
-    /// `[1].all(x, true) && availableSpace > 1` is not.
+    /// Whether it compares numbers of different types. cel-go disables these overloads in the environment, but enables them again
+    /// in the scope of a comprehension (checker/env.go enterScope): `availableSpace > 1` is rejected, `[1].all(x, true) &&
+    /// availableSpace > 1` is not.
     pub mixed: bool,
     pub args: Vec<Type>,
     pub result: Type,
 }
 
-/// A function of the library; an operator has cel-go's name for it, `_==_`.
+/// A function of the library; operators have their name in cel-go, `_==_`.
 #[derive(Debug)]
 pub(super) struct Function {
     pub name: &'static str,
     pub overloads: Vec<Overload>,
 }
 
-/// The function of that name.
+/// Returns the function with this name.
 pub(super) fn find(name: &str) -> Option<&'static Function> {
     static FUNCTIONS: LazyLock<Vec<Function>> = LazyLock::new(|| {
         let lines = include_str!("stdlib.txt").lines().filter(|line| !line.starts_with('#'));
@@ -32,7 +32,7 @@ pub(super) fn find(name: &str) -> Option<&'static Function> {
     FUNCTIONS.iter().find(|function| function.name == name)
 }
 
-/// A line of the table.
+/// Parses a line of the table.
 pub(super) fn function(line: &'static str) -> Option<Function> {
     let mut words = line.split(' ');
     Some(Function { name: words.next()?, overloads: words.map(overload).collect::<Option<_>>()? })

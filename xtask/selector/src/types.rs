@@ -1,4 +1,4 @@
-//! CEL's static types and how they unify: a port of the rules in google/cel-go v0.27.0 checker/types.go.
+//! CEL's static types and their unification: a port of the rules in google/cel-go v0.27.0 checker/types.go.
 
 use std::fmt;
 
@@ -7,14 +7,14 @@ use std::fmt;
 pub(super) enum Type {
     Dyn,
     Error,
-    /// One of [`NAMES`] with its parameters; the type of a type that is not known has none.
+    /// A type from [`NAMES`] with its parameters; `type` has none if the type it describes is unknown.
     Of(&'static str, Vec<Type>),
-    /// A message of an environment, by its name.
+    /// A message type of an environment.
     Message(&'static str),
     Param(u32),
 }
 
-/// The types by the name that the checker shows, and the one that `type()` gives and that the output type is known by.
+/// Type names as the checker prints them, with the names that `type()` returns and that output types have.
 const NAMES: [(&str, &str); 13] = [
     ("bool", "bool"),
     ("bytes", "bytes"),
@@ -34,10 +34,10 @@ const NAMES: [(&str, &str); 13] = [
 impl Type {
     pub(super) const BOOL: Type = Type::Of("bool", Vec::new());
 
-    /// The type that a name in an expression stands for.
+    /// Returns the type that a name in an expression refers to.
     pub(super) fn named(name: &str) -> Option<Type> {
         let (shown, _) = NAMES.iter().find(|(shown, runtime)| *runtime == name && *shown != "optional_type")?;
-        // Parameters are free, which nothing can tell from dyn.
+        // The parameters are free, which is indistinguishable from dyn.
         let parameters = match *shown {
             "list" => 1,
             "map" => 2,
@@ -46,7 +46,7 @@ impl Type {
         Some(Type::Of(shown, vec![Type::Dyn; parameters]))
     }
 
-    /// A type as the tables of functions and environments write it, with the parameters A and B.
+    /// Parses a type as written in the tables of functions and environments, with the parameters A and B.
     pub(super) fn written(text: &str) -> Option<Type> {
         let (name, inner) = text.strip_suffix(')').map_or(Some((text, "")), |text| text.split_once('('))?;
         Some(match name {
@@ -61,7 +61,7 @@ impl Type {
         })
     }
 
-    /// The type with something else in place of each of its variables.
+    /// Replaces the type variables in the type.
     pub(super) fn replace(&self, with: &mut dyn FnMut(u32) -> Type) -> Type {
         match self {
             Type::Param(n) => with(*n),
@@ -70,7 +70,7 @@ impl Type {
         }
     }
 
-    /// The name that `type()` gives and that the output type is known by.
+    /// Returns the name that `type()` returns and that output types have.
     pub(super) fn runtime_name(&self) -> String {
         let Type::Of(name, parameters) = self else { return self.to_string() };
         let runtime = NAMES.iter().find(|(shown, _)| shown == name).map_or(*name, |(_, runtime)| runtime);
@@ -90,7 +90,7 @@ impl fmt::Display for Type {
     }
 }
 
-/// `map(string, int)`
+/// Formats a type with its parameters: `map(string, int)`.
 fn with_parameters(name: &str, parameters: &[Type], shown: fn(&Type) -> String) -> String {
     match parameters {
         [] => name.to_owned(),
@@ -98,23 +98,23 @@ fn with_parameters(name: &str, parameters: &[Type], shown: fn(&Type) -> String) 
     }
 }
 
-/// What type variables stand for.
+/// The types that type variables are bound to.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Bindings(Vec<Option<Type>>);
 
 impl Bindings {
-    /// A variable that no other type has.
+    /// Returns a new type variable.
     pub(super) fn fresh(&mut self) -> u32 {
         self.0.push(None);
         (self.0.len() - 1) as u32
     }
 
-    /// True if both can be the same type; what that takes is remembered.
+    /// Returns true if both can be the same type, and keeps the bindings that this requires.
     pub(super) fn assignable(&mut self, a: &Type, b: &Type) -> bool {
         self.all_assignable(std::slice::from_ref(a), std::slice::from_ref(b))
     }
 
-    /// [`Bindings::assignable`] for every pair, all or nothing.
+    /// Same as [`Bindings::assignable`] for all pairs; binds nothing if any pair does not fit.
     pub(super) fn all_assignable(&mut self, a: &[Type], b: &[Type]) -> bool {
         let before = self.0.clone();
         let fits = self.unify_all(a, b);
@@ -149,7 +149,7 @@ impl Bindings {
         }
     }
 
-    /// Whether the variable can be the type, and whether it was bound before.
+    /// Returns whether the variable can be the type, and whether it was bound before.
     fn substitutable(&mut self, t: &Type, var: u32) -> (bool, bool) {
         if *t == Type::Param(var) {
             return (true, true);
@@ -164,7 +164,7 @@ impl Bindings {
         (true, true)
     }
 
-    /// Binds a variable to a type in which it does not occur.
+    /// Binds a variable to a type, unless the variable occurs in it.
     fn bind(&mut self, var: u32, t: Type) -> bool {
         let free = self.free_of(var, &t);
         if free {
@@ -181,7 +181,7 @@ impl Bindings {
         }
     }
 
-    /// The type with every bound variable replaced, and every free one by dyn if `to_dyn`.
+    /// Replaces every bound variable in the type, and every free one by dyn if `to_dyn`.
     pub(super) fn substitute(&self, t: &Type, to_dyn: bool) -> Type {
         t.replace(&mut |n| match &self.0[n as usize] {
             Some(bound) => self.substitute(bound, to_dyn),
@@ -191,7 +191,7 @@ impl Bindings {
     }
 }
 
-/// The first type is equal to the second or says less.
+/// Returns true if the first type is equal to the second or less specific.
 pub(super) fn less_specific(a: &Type, b: &Type) -> bool {
     match (a, b) {
         (Type::Dyn | Type::Param(_), _) | (Type::Of("type", _), Type::Of("type", _)) => true,

@@ -1,11 +1,11 @@
-//! Values at run time and how they compare (google/cel-go v0.27.0 common/types).
+//! Runtime values and their comparison (google/cel-go v0.27.0 common/types).
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
-/// A value. Strings are borrowed from the storage or the expression as long as nothing is made of them.
+/// A value. Strings are borrowed from the storage or the expression where possible.
 #[derive(Debug, Clone)]
 pub(super) enum Value<'a> {
     Null,
@@ -17,12 +17,12 @@ pub(super) enum Value<'a> {
     Bytes(Arc<[u8]>),
     List(Arc<Vec<Value<'a>>>),
     Map(Arc<Vec<(Value<'a>, Value<'a>)>>),
-    /// A type as a value, by the name that `type()` gives.
+    /// A type as a value, by the name that `type()` returns.
     Type(Cow<'a, str>),
 }
 
 impl Value<'_> {
-    /// The name of the value's type.
+    /// Returns the name of the type.
     pub(super) fn type_name(&self) -> &'static str {
         match self {
             Value::Null => "null_type",
@@ -38,7 +38,7 @@ impl Value<'_> {
         }
     }
 
-    /// Equality across types: numbers by their value, anything else of different types is not equal.
+    /// Compares across types: numbers by value; other values of different types are not equal.
     pub(super) fn equals(&self, other: &Value<'_>) -> bool {
         match (self, other) {
             (Value::Null, Value::Null) => true,
@@ -54,8 +54,8 @@ impl Value<'_> {
         }
     }
 
-    /// The order of two numbers: `None` if one is not a number, `Some(None)` if one is NaN. A double and an integer of 64 bits compare
-    /// as in cel-go: the integer becomes a double, so that neighbours beyond 2^53 are the same (common/types/compare.go).
+    /// Orders two numbers: `None` if one is not a number, `Some(None)` if one is NaN. As in cel-go, a 64-bit integer is converted
+    /// to a double to compare it with a double, so that neighbors beyond 2^53 are equal (common/types/compare.go).
     fn order_numbers(&self, other: &Value<'_>) -> Option<Option<Ordering>> {
         let order = match (self, other) {
             (Value::Int(a), Value::Int(b)) => Some(a.cmp(b)),
@@ -72,10 +72,10 @@ impl Value<'_> {
         Some(order)
     }
 
-    /// The order of two values.
+    /// Orders two values.
     ///
     /// # Errors
-    /// cel-go's message for values that have none.
+    /// Returns the message of cel-go if the values have no order.
     pub(super) fn order(&self, other: &Value<'_>) -> Result<Ordering, &'static str> {
         match (self, other) {
             (Value::Bool(a), Value::Bool(b)) => Ok(a.cmp(b)),
@@ -89,7 +89,7 @@ impl Value<'_> {
     }
 }
 
-/// As Go's `%v` shows it, which is what errors name a key by.
+/// Formats the value like Go's `%v`, which error messages use for keys.
 impl fmt::Display for Value<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -106,8 +106,8 @@ impl fmt::Display for Value<'_> {
     }
 }
 
-/// A double as Go's strconv.FormatFloat(d, 'g', -1, 64) writes it; `large` is the power of ten from which it uses an
-/// exponent: 6 there, 21 in `%v`.
+/// Formats a double like Go's strconv.FormatFloat(d, 'g', -1, 64); `large` is the power of ten from which it has an exponent: 6
+/// there, 21 in `%v`.
 pub(super) fn go_double(d: f64, large: i32) -> String {
     if d.is_nan() {
         return "NaN".to_owned();

@@ -1,4 +1,4 @@
-//! The selector language against what cel-go itself answered: `truth.tsv`, made as README.md says.
+//! Compares selectors with the recorded results of cel-go in `truth.tsv`, created as described in README.md.
 
 use selector::{Storage, check_for_talos, compile, is_letter_or_digit, words};
 
@@ -31,10 +31,10 @@ fn unescape(text: &str) -> String {
     out
 }
 
-/// A row about something that compiles and is not evaluated here.
+/// Stands for a row whose expression compiles but is not evaluated here.
 const UNDECIDED: &str = "undecided";
 
-/// Our row for an expression, in the form of the file.
+/// Returns our row for an expression, in the format of the file.
 fn row(expression: &str) -> String {
     let source = unescape(expression);
     let mut columns = vec![expression.to_owned()];
@@ -54,13 +54,13 @@ fn row(expression: &str) -> String {
     columns.join("\t")
 }
 
-/// Whether an expression is about times or patterns.
+/// Whether an expression contains times or patterns.
 fn of_time_or_pattern(expression: &str) -> bool {
     let words = ["timestamp(", "duration(", ".Timestamp", ".Duration", ".get", "matches("];
     words.iter().any(|word| expression.contains(word))
 }
 
-/// A row in which what is wrong with a regular expression has no words: those of Go and of the regex crate differ.
+/// Removes the details of regular expression errors from a row: those of Go and of the regex crate differ.
 fn regex_errors_alike(row: &str) -> String {
     const WORDS: [&str; 2] = ["error: error parsing regexp", "error: invalid regular expression"];
     let column = |text: &str| match WORDS.iter().any(|words| text.starts_with(words)) {
@@ -86,12 +86,12 @@ fn every_verdict_is_that_of_cel_go() {
     assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), rows.len(), wrong.join("\n"));
 }
 
-/// `talos.tsv`, whose head says what the columns are.
+/// Expressions from `talos.tsv`, whose header describes the columns.
 #[test]
 fn selectors_of_talos_compile_as_in_talos() {
     for line in include_str!("talos.tsv").lines().filter(|line| !line.starts_with('#')) {
         let [real, of, expression] = line.splitn(3, '\t').collect::<Vec<_>>().try_into().expect(line);
-        // An empty one selects nothing, which is not an error of its own.
+        // An empty expression selects nothing and is not rejected.
         let refused = check_for_talos(expression, of, 13).is_err();
         assert!(expression.is_empty() || refused == (real == "reject"), "{line}");
     }
@@ -119,7 +119,7 @@ fn compile_error_has_position_and_hint() {
     }
 }
 
-/// As cel-go prints it: the column counts from 1, the dots from 0.
+/// Same as cel-go: the column counts from 1, the dots from 0.
 #[test]
 fn report_marks_the_column_below_the_line() {
     let report = |source: &str| compile(source).expect_err(source).report;
@@ -156,7 +156,7 @@ fn limits_are_those_of_cel_go() {
     assert!(compile(&nested(249)).is_ok());
     let error = compile(&nested(250)).expect_err("too deep");
     assert_eq!(error.line, "ERROR: <input>:-1:0: expression recursion limit exceeded: 250");
-    // How many sums an expression takes in place of `N`.
+    // Maximum number of sums in place of `N`.
     for (expression, most) in [
         ("N > 0", 249),
         ("true ? N > 0 : true", 248),

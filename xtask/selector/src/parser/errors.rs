@@ -1,11 +1,11 @@
-//! What a parser says when it stops, in the words of ANTLR's default error strategy: one token too many (`extraneous`),
-//! one missing, or neither (`mismatched`).
+//! Syntax errors in the wording of ANTLR's default error strategy: one token too many (`extraneous`), one missing, or neither
+//! (`mismatched`).
 
 use super::{Parser, Stop};
 use crate::Problem;
 use crate::lexer::{Tok, Token};
 
-/// Tokens by the names and in the order of the grammar; `~` before those that cannot always start an operand.
+/// Tokens with the names and in the order of the grammar; `~` marks those that can start an operand only in some places.
 const OPERAND: &str = "'[' ~']' '{' ~'}' '(' ~')' '.' ~',' '-' '!' ~'?' 'true' 'false' 'null' NUM_FLOAT NUM_INT NUM_UINT STRING \
      BYTES IDENTIFIER";
 
@@ -24,27 +24,27 @@ impl Parser<'_> {
         Stop
     }
 
-    /// The error for the next token in the place of another; `extraneous` where the rest would do without it.
+    /// Reports an unexpected token; `extraneous` means that the rest is valid without it.
     pub(super) fn unexpected(&mut self, extraneous: bool, expecting: &str) -> Stop {
         let token = self.peek();
         let word = if extraneous { "extraneous" } else { "mismatched" };
         self.syntax(token, format!("{word} input '{}' expecting {expecting}", self.text(token)))
     }
 
-    /// The error for a token that fits to nothing that could start at an earlier one.
+    /// Reports a token that does not continue any alternative that starts at `first`.
     pub(super) fn not_viable(&mut self, first: Token, token: Token) -> Stop {
         let text = &self.source[first.start as usize..token.end as usize];
         self.syntax(token, format!("no viable alternative at input '{text}'"))
     }
 
-    /// The error for a token where an operand must start; `also` is what else could be there.
+    /// Reports a token where an operand must start; `also` lists the other tokens that are allowed there.
     pub(super) fn no_operand(&mut self, also: &[&str]) -> Stop {
         let next = self.ahead(1).tok;
         let deletable = starts_operand(next) || also.iter().any(|quoted| is_named(next, quoted));
         self.unexpected(deletable, &format!("{{{}}}", expected(also)))
     }
 
-    /// Takes the bracket that closes the innermost open one.
+    /// Consumes the bracket that closes the innermost open one.
     pub(super) fn close(&mut self, op: &'static str) -> Result<Token, Stop> {
         self.open.pop();
         let outer = self.open.last().copied();
@@ -57,7 +57,7 @@ impl Parser<'_> {
         self.expect(op, follows)
     }
 
-    /// Takes a token that must be there; `follows` says whether the one there could stand behind it.
+    /// Consumes a required token; `follows` tells whether the current token could come after it.
     pub(super) fn expect(&mut self, op: &'static str, follows: bool) -> Result<Token, Stop> {
         if let Some(token) = self.take(op) {
             return Ok(token);
@@ -77,7 +77,7 @@ impl Parser<'_> {
         }
     }
 
-    /// The error for a dot without a name behind it.
+    /// Reports a dot that is not followed by a name.
     pub(super) fn no_field(&mut self, dot: Token, token: Token) -> Stop {
         let reserved = matches!(token.tok, Tok::True | Tok::False | Tok::Null) && dot.end == token.start;
         if reserved { self.unexpected(false, "IDENTIFIER") } else { self.not_viable(dot, token) }
@@ -93,7 +93,7 @@ pub(super) fn starts_primary(tok: Tok) -> bool {
     matches!(tok, Op("[" | "{" | "(" | ".") | True | False | Null | Float | Int | Uint | Str | Bytes | Ident)
 }
 
-/// What carries on from a complete operand.
+/// Whether the token can follow a complete operand.
 pub(super) fn continues_operand(tok: Tok) -> bool {
     matches!(
         tok,
@@ -107,7 +107,7 @@ pub(super) fn is_named(tok: Tok, quoted: &str) -> bool {
     matches!(tok, Tok::Op(op) if quoted.trim_matches('\'') == op)
 }
 
-/// The names of the tokens that can start an operand, and those in `also`, in the grammar's order.
+/// Returns the names of the tokens that can start an operand and of those in `also`, in grammar order.
 pub(super) fn expected(also: &[&str]) -> String {
     let names = OPERAND.split(' ').filter_map(|name| match name.strip_prefix('~') {
         Some(name) => also.contains(&name).then_some(name),

@@ -1,5 +1,5 @@
-//! From source to tree, with the messages of cel-go's ANTLR parser (google/cel-go v0.27.0 parser/parser.go). Parsing ends
-//! at the first syntax error: cel-go sorts its errors by place, and what it finds after recovering says little.
+//! Parses source text into a tree, with the messages of cel-go's ANTLR parser (google/cel-go v0.27.0 parser/parser.go). Stops at
+//! the first syntax error: cel-go sorts errors by position, and those after error recovery are rarely useful.
 
 mod errors;
 mod primary;
@@ -11,11 +11,11 @@ use super::lexer::{Tok, Token, lex};
 use super::value::Value;
 use super::{Problem, stdlib};
 
-/// Both limits of cel-go: how deep rules may nest, and how deep the tree may be.
+/// The cel-go limits for the nesting of rules and for the height of the tree.
 const MAX_DEPTH: u32 = 250;
 const MAX_CODE_POINTS: usize = 100_000;
 
-/// The tree, or everything that is wrong, in the order of the source.
+/// Returns the tree, or all errors in source order.
 pub(super) fn parse(source: &str) -> Result<Expr, Vec<Problem>> {
     let points = source.chars().count();
     if points > MAX_CODE_POINTS {
@@ -41,10 +41,10 @@ pub(super) fn parse(source: &str) -> Result<Expr, Vec<Problem>> {
     }
 }
 
-/// A syntax error was recorded.
+/// Indicates that a syntax error was recorded.
 struct Stop;
 
-/// A node with the height of its tree as cel-go's visitor counts it.
+/// A node and the height of its tree, as cel-go's visitor counts it.
 type ParseResult = Result<(Expr, u32), Stop>;
 
 struct Parser<'a> {
@@ -52,9 +52,9 @@ struct Parser<'a> {
     tokens: Vec<Token>,
     at: usize,
     problems: Vec<Problem>,
-    /// Open rules: expr, relation, calc.
+    /// Current nesting of the rules expr, relation and calc.
     depth: [u32; 3],
-    /// For each open bracket, what may stand behind an operand in it.
+    /// For each open bracket, the tokens that may follow an operand in it.
     open: Vec<&'static [&'static str]>,
 }
 
@@ -140,7 +140,7 @@ impl Parser<'_> {
             terms.push(next);
             operators.push(operator.start);
         }
-        // cel-go balances a chain into a tree: its root is the operator in the middle.
+        // cel-go balances a chain into a tree whose root is the operator in the middle.
         let at = operators[operators.len() / 2];
         let end = terms[terms.len() - 1].end;
         Ok((call(function, at, start, end, terms), height))
@@ -194,7 +194,7 @@ impl Parser<'_> {
         }
         let operand = starts_primary(self.peek().tok) || (op == "!" && self.is_signed_number());
         if !operand {
-            // Behind `!`, a minus is taken for the sign of a number until the token after it is none.
+            // After `!`, a minus is taken as the sign of a number until the next token is not a number.
             let sign = self.peek();
             if op == "!" && self.is("-") {
                 return Err(self.not_viable(sign, self.ahead(1)));
@@ -214,7 +214,7 @@ impl Parser<'_> {
         Ok((call(function, first.start, first.start, end, vec![operand]), height))
     }
 
-    /// A minus that belongs to the number behind it.
+    /// Whether a minus belongs to the number after it.
     fn is_signed_number(&self) -> bool {
         self.is("-") && matches!(self.ahead(1).tok, Tok::Int | Tok::Float)
     }
@@ -270,14 +270,14 @@ impl Parser<'_> {
     }
 }
 
-/// An operator between its operands.
+/// Builds a call of a binary operator.
 fn infix(op: &str, at: u32, left: Expr, right: Expr) -> Expr {
     let function = if op == "in" { "@in".to_owned() } else { format!("_{op}_") };
     let (start, end) = (left.start, right.end);
     call(&function, at, start, end, vec![left, right])
 }
 
-/// A call of a function that is not a member of anything.
+/// Builds a call of a function that is not a member call.
 pub(super) fn call(name: &str, at: u32, start: u32, end: u32, args: Vec<Expr>) -> Expr {
     let known = stdlib::find(name);
     let pattern = match (known.map(|k| k.name), args.as_slice()) {

@@ -1,4 +1,4 @@
-//! Operands: names, calls, literals, brackets of all kinds.
+//! Operands: names, calls, literals and all kinds of brackets.
 
 use super::errors::starts_operand;
 use super::{ParseResult, Parser, Stop, call};
@@ -59,7 +59,7 @@ impl Parser<'_> {
         }
     }
 
-    /// A number, a string or bytes; the token starts at its sign, if it has one.
+    /// Parses a number, a string or bytes; the token starts at the sign, if there is one.
     pub(super) fn constant(&mut self, token: Token) -> Expr {
         self.at += 1;
         let value = literal::value(token.tok, self.text(token));
@@ -70,7 +70,7 @@ impl Parser<'_> {
         literal_at(token, value)
     }
 
-    /// An identifier, a call or a message.
+    /// Parses an identifier, a call or a message.
     pub(super) fn named(&mut self, first: Token, leading: bool) -> ParseResult {
         let ident = self.next();
         if self.message_follows() {
@@ -92,7 +92,7 @@ impl Parser<'_> {
         Ok((Expr { kind, at: ident.start, start: first.start, end: ident.end }, 0))
     }
 
-    /// True if `{` follows, or `.name` any number of times and then `{`: only then is this a message.
+    /// Returns true if `{` follows, or any number of `.name` and then `{`: only then is it a message.
     pub(super) fn message_follows(&self) -> bool {
         let mut n = 0;
         while self.ahead(n).tok == Tok::Op(".") && self.ahead(n + 1).tok == Tok::Ident {
@@ -194,7 +194,7 @@ impl Parser<'_> {
         })
     }
 
-    /// What is between the brackets of a list or a map; `ends` is the closing bracket and the comma.
+    /// Parses the elements of a list or a map; `ends` is the closing bracket and the comma.
     fn elements<T>(
         &mut self,
         ends: &'static [&'static str; 2],
@@ -222,7 +222,7 @@ impl Parser<'_> {
         Ok((Expr { kind: kind(found), at: open.start, start: open.start, end: close.end }, height))
     }
 
-    /// The end of a list or a map: an optional comma and the bracket.
+    /// Parses the end of a list or a map: an optional comma and the bracket.
     pub(super) fn last(&mut self, bracket: &'static str) -> Result<Token, Stop> {
         if self.take(",").is_some() || self.is(bracket) {
             return self.close(bracket);
