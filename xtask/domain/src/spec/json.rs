@@ -1,12 +1,12 @@
-//! JSON that a person wrote or saved: a duplicate key is an error with its position, where serde_json's own `Value` takes the
-//! last one.
+//! Parses JSON that was written or saved by users: a duplicate key is an error with its position, whereas serde_json's `Value`
+//! uses the last one.
 
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// The value that the whole text is.
+/// Parses the whole text as one value.
 pub fn parse(text: &[u8]) -> Result<Value, serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     let value = Unique.deserialize(&mut deserializer)?;
@@ -92,7 +92,7 @@ mod tests {
         for text in [&b"[1,]"[..], b"[1] 2", b"", b"\xff", b"nulL"] {
             assert!(parse(text).is_err());
         }
-        // As deep as serde_json itself goes, and no deeper: no stack is overrun.
+        // The recursion limit is that of serde_json, so that the stack cannot overflow.
         assert!(parse("[".repeat(100_000).as_bytes()).unwrap_err().to_string().contains("recursion limit"));
     }
 }

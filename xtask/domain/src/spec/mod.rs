@@ -1,5 +1,5 @@
-//! What is wanted, as pure values: bytes go in, typed values with their places come out. No module here names a
-//! process or the file system, so that everything which can be wrong about a file is tested in microseconds.
+//! The desired state as pure values: parses bytes into typed values with positions. No module here uses a process or the file
+//! system, so that tests of invalid files run in microseconds.
 
 pub mod config;
 pub mod decode;
@@ -16,8 +16,8 @@ pub mod template;
 
 use yaml::Finding;
 
-/// The result of parsing a file. `value` is set if anything useful could be read, even with errors, so that all findings are
-/// reported together; a caller that acts on the value looks for errors first.
+/// The result of parsing a file. `value` is set if anything useful could be parsed, even with errors, so that all findings are
+/// reported together; callers that use the value must check for errors first.
 #[derive(Debug, Clone)]
 pub struct Parsed<T> {
     pub value: Option<T>,

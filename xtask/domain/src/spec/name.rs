@@ -2,13 +2,13 @@
 
 use crate::failure::{Code, Failure};
 
-/// Checks that `name` is a DNS label: lower-case letters, digits and dashes, at most 63, none at either end.
+/// Checks that `name` is a DNS label: at most 63 lower-case letters, digits and dashes, without a dash at either end.
 ///
-/// Omni accepts more (capitals, underscores, any Unicode letter), but later steps fail: a machine's name contains the
-/// cluster's, and Proxmox accepts only DNS names; since Omni 1.10 the id of a provider must be a label.
+/// Omni accepts more (capitals, underscores, any Unicode letter), but later steps fail: the name of a machine contains that of
+/// the cluster, and Proxmox accepts only DNS names; since Omni 1.10 the ID of a provider must be a label.
 ///
 /// # Errors
-/// [`Code::Usage`] with the first invalid character and a valid name.
+/// Returns [`Code::Usage`] with the first invalid character and a valid name.
 pub fn check(what: &str, name: &str) -> Result<(), Failure> {
     let label = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     let why = if name.is_empty() {
@@ -27,11 +27,11 @@ pub fn check(what: &str, name: &str) -> Result<(), Failure> {
     Err(if better.is_empty() { failure } else { failure.hint(format!("`{better}` would do")) })
 }
 
-/// Checks that `name` can be that of something which exists in Omni: letters, digits, dashes and underscores (omni v1.9.3
-/// `client/pkg/omni/resources/omni/cluster.go`). Only what is new must be a DNS label.
+/// Checks that `name` can be the name of an existing object in Omni: letters, digits, dashes and underscores (omni v1.9.3
+/// `client/pkg/omni/resources/omni/cluster.go`). Only new names must be DNS labels.
 ///
 /// # Errors
-/// [`Code::Usage`] with the first invalid character.
+/// Returns [`Code::Usage`] with the first invalid character.
 pub fn check_existing(what: &str, name: &str) -> Result<(), Failure> {
     let why = match name.chars().find(|c| !c.is_alphanumeric() && !matches!(c, '-' | '_')) {
         Some(c) => format!("{c:?} is not a letter, digit, dash or underscore"),

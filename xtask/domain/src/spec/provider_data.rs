@@ -1,6 +1,5 @@
-//! `providerdata`: the YAML inside a machine class that only the Proxmox provider reads
-//! (siderolabs/omni-infra-provider-proxmox 0d9fd58, internal/pkg/provider/data.go; keys of later releases up to v0.3.0
-//! are recognised too).
+//! `providerdata`: the YAML inside a machine class that only the Proxmox provider reads (siderolabs/omni-infra-provider-proxmox
+//! 0d9fd58, internal/pkg/provider/data.go; keys of later releases up to v0.3.0 are recognized too).
 
 use super::Parsed;
 use super::decode::{Decoder, Rules};
@@ -9,8 +8,8 @@ use yaml::{Node, Position};
 
 const RULES: Rules = Rules { unknown_key: "providerdata-unknown-key", wrong_type: "providerdata-type", levels: &[] };
 
-/// The machines of a class, as the provider understands them. Absent keys are `None`: the provider's own defaults
-/// (bridge `vmbr0`) are not filled in here, and keys that decide nothing are only decoded.
+/// The machines of a class, as the provider decodes them. Absent keys are `None`: the provider's own defaults (bridge `vmbr0`)
+/// are not filled in, and keys without an effect here are only type-checked.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ProviderData {
     pub cores: Option<u64>,
@@ -28,11 +27,11 @@ pub struct ProviderData {
     pub additional_nics: Vec<Nic>,
     pub pci_devices: Vec<PciDevice>,
     pub additional_disks: Vec<Disk>,
-    /// The whole document, for checks against a schema.
+    /// The whole document, for schema checks.
     pub root: Option<Node>,
 }
 
-/// How one disk is attached.
+/// How a disk is attached.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct DiskOptions {
     pub cache: Option<String>,
@@ -63,18 +62,18 @@ pub struct Disk {
     pub storage_selector: Option<String>,
     pub options: DiskOptions,
     pub at: Position,
-    /// Where the selector's text is.
+    /// Position of the selector's text.
     pub selector_at: Position,
 }
 
 impl ProviderData {
-    /// Total virtual CPUs of one machine; the provider multiplies cores by sockets.
+    /// Returns the number of virtual CPUs of one machine; the provider multiplies cores by sockets.
     pub fn vcpus(&self) -> Option<u64> {
         Some(self.cores?.saturating_mul(self.sockets.unwrap_or(1).max(1)))
     }
 }
 
-/// Keys of the 0d9fd58 schema.
+/// The keys of the 0d9fd58 schema.
 pub const KEYS: &[&str] = &[
     "cores",
     "sockets",
@@ -99,13 +98,13 @@ pub const KEYS: &[&str] = &[
     "additional_disks",
 ];
 
-/// Reads the provider data of a class; places are those of the class's file. Findings are those of the YAML and of
-/// types that the provider could not decode; limits and unknown keys are the schema's business.
+/// Parses the provider data of a class, with positions in the class's file. Reports errors in the YAML and types that the
+/// provider cannot decode; limits and unknown keys are checked against the schema.
 pub fn parse(file: &str, provision: &AutoProvision) -> Parsed<ProviderData> {
     let stream = yaml::load_inner(file, &provision.provider_data, provision.provider_data_at);
     let mut d = Decoder::new(file, RULES);
     d.findings = stream.findings;
-    // The provider and Omni both read the first document and no other.
+    // Both the provider and Omni read only the first document.
     let root = stream.documents.into_iter().next().map(|doc| doc.root).filter(|root| !root.is_null());
     let Some(root) = root else {
         let value = d.findings.is_empty().then(ProviderData::default);
@@ -115,7 +114,7 @@ pub fn parse(file: &str, provision: &AutoProvision) -> Parsed<ProviderData> {
     Parsed { value, findings: d.findings }
 }
 
-/// The same from a document that is already read, without findings.
+/// Same as [`parse`] for a document that is already loaded, without findings.
 pub fn from_node(file: &str, root: Node) -> Option<ProviderData> {
     decode(&mut Decoder::new(file, RULES), root)
 }
@@ -168,7 +167,7 @@ fn decode(d: &mut Decoder<'_>, root: Node) -> Option<ProviderData> {
     Some(data)
 }
 
-/// Where the text of a selector starts: behind its quote.
+/// Returns the position where the text of a selector starts, after its quote.
 pub fn selector_at(node: &Node) -> Position {
     node.scalar().map_or(node.at, |s| s.body.start)
 }

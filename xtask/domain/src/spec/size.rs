@@ -1,11 +1,11 @@
-//! Sizes as operators write them: `8GiB`, `8G`, `8192MiB`, or a plain number in the unit of its option. Units are binary, as
-//! Proxmox counts memory and disks.
+//! Sizes as users write them: `8GiB`, `8G`, `8192MiB`, or a plain number in the unit of the option. Units are binary, as for
+//! memory and disks in Proxmox.
 
-/// MiB of memory.
+/// Memory size in MiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Memory(pub u32);
 
-/// GiB of a disk.
+/// Disk size in GiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Disk(pub u32);
 
@@ -13,10 +13,10 @@ const MIB: u64 = 1;
 const GIB: u64 = 1024;
 
 impl Memory {
-    /// A plain number is MiB.
+    /// Parses a memory size. A plain number is MiB.
     ///
     /// # Errors
-    /// What would be valid, as the end of a sentence.
+    /// Returns the reason, including examples of valid sizes.
     pub fn parse(text: &str) -> Result<Memory, String> {
         let mib = mebibytes(text, MIB).ok_or_else(|| format!("{text:?} is not a size: write 8192, 8192MiB or 8GiB"))?;
         u32::try_from(mib).map(Memory).map_err(|_| format!("{text:?} is too large"))
@@ -24,10 +24,10 @@ impl Memory {
 }
 
 impl Disk {
-    /// A plain number is GiB.
+    /// Parses a disk size. A plain number is GiB.
     ///
     /// # Errors
-    /// As [`Memory::parse`].
+    /// See [`Memory::parse`].
     pub fn parse(text: &str) -> Result<Disk, String> {
         let whole = mebibytes(text, GIB).filter(|mib| mib % GIB == 0).map(|mib| mib / GIB);
         let gib = whole.ok_or_else(|| format!("{text:?} is not a size in whole GiB: write 40, 40GiB or 1TiB"))?;

@@ -1,26 +1,26 @@
-//! A new machine class as a person would have written it: the real form, with the reasons beside the values.
+//! Generates a new machine class, formatted as if written by hand, with comments that explain the values.
 
 use yaml::quote;
 
-/// What a new class is made of. Units are those of the provider's schema.
+/// The parameters of a new class. Units are those of the provider's schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewClass {
-    /// Name of the class and of its file, a DNS label.
+    /// Name of the class and of its file; a DNS label.
     pub name: String,
-    /// Id of the infrastructure provider in Omni.
+    /// ID of the infrastructure provider in Omni.
     pub provider_id: String,
     pub cores: u32,
     pub memory_mib: u64,
     pub disk_gib: u64,
-    /// CEL expression that is true for exactly one storage of each node.
+    /// CEL expression that is true for exactly one storage on each node.
     pub selector: String,
-    /// Node to pin the machines to; none lets the provider choose.
+    /// Node to pin the machines to; `None` lets the provider choose.
     pub node: Option<String>,
-    /// Bridge of the first network card; none means `vmbr0`.
+    /// Bridge of the first network interface; `None` means `vmbr0`.
     pub bridge: Option<String>,
 }
 
-/// The text of a machine class file.
+/// Returns the text of a machine class file.
 pub fn render(class: &NewClass) -> String {
     let mut data = vec![
         format!("cores: {}", class.cores),

@@ -1,9 +1,9 @@
-//! Edits of a template in place: one value changes, and every other byte of the file stays, comments included.
+//! In-place edits of a template: one value changes, and all other bytes of the file, including comments, stay the same.
 
 use yaml::Position;
 
-/// `text` with the value `old` at `at` replaced by `new`. `None` when it does not stand there as it is read: behind an anchor or a
-/// tag, with escapes, over several lines.
+/// Replaces the value `old` at `at` by `new` in `text`. `None` if the file does not contain `old` literally at that position:
+/// after an anchor or a tag, with escapes, or over several lines.
 pub fn replace(text: &str, at: Position, old: &str, new: &str) -> Option<String> {
     let line = text.split_inclusive('\n').nth(at.line.checked_sub(1)? as usize)?;
     let line_start = line.as_ptr() as usize - text.as_ptr() as usize;

@@ -1,23 +1,23 @@
-//! A new cluster template as a person would have written it.
+//! Generates a new cluster template, formatted as if written by hand.
 
 use yaml::quote;
 
-/// What a new cluster is made of.
+/// The parameters of a new cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewCluster {
-    /// Name of the cluster and of its file, a DNS label.
+    /// Name of the cluster and of its file; a DNS label.
     pub name: String,
     pub control_planes: u32,
-    /// 0 writes no worker set.
+    /// With 0, the file has no worker set.
     pub workers: u32,
     pub control_plane_class: String,
     pub worker_class: String,
-    /// With or without `v`; omnictl wants it for Talos and the file has it for both.
+    /// With or without `v`; omnictl requires it for Talos, and the file has it for both versions.
     pub talos_version: String,
     pub kubernetes_version: String,
 }
 
-/// The text of a cluster template file.
+/// Returns the text of a cluster template file.
 pub fn render(cluster: &NewCluster) -> String {
     let version = |v: &str| quote(&format!("v{}", v.trim_start_matches('v')));
     let workers = match cluster.workers {

@@ -1,15 +1,15 @@
-//! Patches, manifests and healthchecks: content that is in the template or in a file beside it.
+//! Patches, manifests and healthchecks: content in the template itself or in a separate file.
 
 use super::{duration, labels};
 use crate::spec::decode::Decoder;
 use crate::spec::template::{HealthCheck, Inline, Manifest, Patch};
 use yaml::{Data, Node, Position, Value};
 
-/// Keys that omnictl knows, which editors complete too.
+/// The keys of a patch that omnictl accepts; editors complete them too.
 pub const PATCH_KEYS: &[&str] = &["name", "idOverride", "labels", "annotations", "file", "inline"];
-/// Keys that omnictl knows, which editors complete too.
+/// The keys of a manifest that omnictl accepts; editors complete them too.
 pub const MANIFEST_KEYS: &[&str] = &["name", "mode", "labels", "annotations", "file", "inline"];
-/// Keys that omnictl knows, which editors complete too.
+/// The keys of a healthcheck that omnictl accepts; editors complete them too.
 pub const HEALTHCHECK_KEYS: &[&str] = &["name", "idOverride", "labels", "annotations", "file", "job", "interval"];
 
 pub(super) fn patches(d: &mut Decoder<'_>, root: &Node) -> Vec<Patch> {
@@ -61,7 +61,7 @@ pub(super) fn healthcheck(d: &mut Decoder<'_>, node: &Node) -> HealthCheck {
     }
 }
 
-/// An empty path counts as none, as it does for omnictl.
+/// Returns the path of the file and its position; an empty path counts as absent, as in omnictl.
 pub(super) fn file(d: &mut Decoder<'_>, node: &Node) -> Option<(String, Position)> {
     d.string_at(node, "file").filter(|(path, _)| !path.is_empty()).map(|(path, n)| (path, n.at))
 }

@@ -1,4 +1,4 @@
-//! Documents to a [`ClusterTemplate`], with every key that omnictl would refuse reported.
+//! Decodes documents into a [`ClusterTemplate`] and reports every key that omnictl would reject.
 
 mod content;
 
@@ -30,9 +30,9 @@ const RULES: Rules = Rules {
         ("a Cluster", CLUSTER_KEYS),
     ],
 };
-/// Kinds of documents.
+/// The document kinds.
 pub const KINDS: &[&str] = &["Cluster", "ControlPlane", "Workers", "Machine"];
-/// Keys that omnictl knows, which editors complete too.
+/// The keys of a Cluster that omnictl accepts; editors complete them too.
 pub const CLUSTER_KEYS: &[&str] = &[
     "kind",
     "name",
@@ -45,7 +45,7 @@ pub const CLUSTER_KEYS: &[&str] = &[
     "systemExtensions",
     "kernelArgs",
 ];
-/// Keys that omnictl knows, which editors complete too.
+/// The keys of `features` that omnictl accepts; editors complete them too.
 pub const FEATURE_KEYS: &[&str] = &[
     "diskEncryption",
     "enableWorkloadProxy",
@@ -54,7 +54,7 @@ pub const FEATURE_KEYS: &[&str] = &[
     "disablePublicDiscoveryService",
     "enableNodeAuditSkip",
 ];
-/// Keys that omnictl knows, which editors complete too.
+/// The keys of a ControlPlane or Workers that omnictl accepts; editors complete them too.
 pub const SET_KEYS: &[&str] = &[
     "kind",
     "name",
@@ -70,11 +70,11 @@ pub const SET_KEYS: &[&str] = &[
     "deleteStrategy",
     "upgradeStrategy",
 ];
-/// Keys that omnictl knows, which editors complete too.
+/// The keys of a Machine that omnictl accepts; editors complete them too.
 pub const MACHINE_KEYS: &[&str] =
     &["kind", "name", "labels", "annotations", "locked", "install", "patches", "systemExtensions", "kernelArgs"];
 
-/// Reads a template from a stream that is already loaded.
+/// Decodes a template from a stream that is already loaded.
 pub fn parse_stream(file: &str, stream: &Stream) -> Parsed<ClusterTemplate> {
     let mut d = Decoder::new(file, RULES);
     d.findings = stream.findings.clone();
@@ -116,7 +116,7 @@ pub fn parse_stream(file: &str, stream: &Stream) -> Parsed<ClusterTemplate> {
         let fix = "start the file with a document of `kind: Cluster`";
         d.error_at("template-no-cluster", Position::START, message, fix);
     }
-    // The nested form has no ControlPlane document because it holds the control plane itself.
+    // The nested format has no ControlPlane document because it contains the control plane itself.
     if let Some(cluster) = cluster.as_ref().filter(|it| it.control_plane().is_none() && !legacy && !stream.is_broken())
     {
         let fix = "add a document of `kind: ControlPlane` behind a line `---`";
@@ -126,7 +126,7 @@ pub fn parse_stream(file: &str, stream: &Stream) -> Parsed<ClusterTemplate> {
     Parsed { value: cluster, findings: d.findings }
 }
 
-/// The keys of a document of this kind that not every omnictl knows.
+/// Returns the keys of a document that only newer versions of omnictl support.
 fn newer_keys(root: &Node) -> impl Iterator<Item = NewerKey> + '_ {
     let kind = root.get("kind").and_then(Node::text).unwrap_or_default();
     releases::table().template_keys.iter().filter_map(move |known| {
@@ -236,7 +236,7 @@ fn features(d: &mut Decoder<'_>, root: &Node) -> Features {
     features
 }
 
-/// A Go duration in seconds.
+/// Decodes a Go duration into seconds.
 fn duration(d: &mut Decoder<'_>, node: &Node) -> f64 {
     let seconds = match node.value() {
         Some(Value::Null | Value::Int(0)) => Some(0.0),
@@ -259,7 +259,7 @@ fn set(d: &mut Decoder<'_>, root: &Node, control_plane: bool) -> MachineSet {
         false => SetKind::Workers { name: name.as_ref().map(|(s, _)| s.clone()).unwrap_or_default() },
     };
     let machines = root.get("machines").map_or(&[][..], |n| d.list(n, "machines"));
-    // Go's YAML library leaves the nulls of a list out.
+    // Go's YAML library skips nulls in a list.
     let machines = machines.iter().filter(|n| !n.is_null());
     let machines = machines.map(|n| (d.string(n, "machines").unwrap_or_default(), n.at)).collect();
     MachineSet {
@@ -299,7 +299,7 @@ fn size_of(d: &mut Decoder<'_>, node: &Node) -> Size {
         "unlimited" | "Unlimited" | "∞" | "infinity" => Size::Unlimited,
         "Static" => Size::Count(0),
         digits => {
-            // strconv.ParseUint takes digits alone, Rust's parse also a sign.
+            // strconv.ParseUint accepts only digits, Rust's parse also a sign.
             let count = digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok()).flatten();
             count.map(Size::Count).unwrap_or_else(|| {
                 let message = format!("invalid machine count `{text}`");
@@ -363,7 +363,7 @@ fn machine(d: &mut Decoder<'_>, root: &Node) -> Machine {
     }
 }
 
-/// The labels and annotations of a document or of an entry.
+/// Decodes the labels and annotations of a document or an entry.
 fn labels(d: &mut Decoder<'_>, node: &Node) -> Vec<Label> {
     let mut found = Vec::new();
     for key in ["labels", "annotations"] {
