@@ -1,4 +1,4 @@
-//! The machines of all clusters, one line each, from what Omni and Proxmox know of them.
+//! The machines of all clusters, one line each, from Omni and Proxmox.
 
 use std::collections::BTreeMap;
 
@@ -9,35 +9,35 @@ use super::cluster::{Pair, machine_view, pairs};
 use super::omni::{Brief, Resource};
 use super::proxmox::place;
 
-/// A machine of a cluster, or the request for one.
+/// A machine of a cluster, or the request for a machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct MachineLine {
     pub cluster: String,
     pub machine_set: String,
-    /// The id of its machine request, which is the VM's name too; without a request its UUID.
+    /// The ID of the machine request, which is also the name of the VM, or the UUID if there is no request.
     pub name: String,
     pub uuid: String,
     pub stage: String,
     pub ready: bool,
-    /// Of the VM in Proxmox: `None` where it was not found.
+    /// The node of the VM in Proxmox; `None` if the VM was not found.
     pub node: Option<String>,
     pub vm: Option<u64>,
-    /// Without the length of its prefix.
+    /// Without the prefix length.
     pub address: String,
     pub talos: String,
-    /// Of its kubelet, where [`add_kubelets`] knows its node.
+    /// The version of its kubelet, set by [`add_kubelets`] if it knows the node.
     pub kubernetes: String,
-    /// RFC 3339.
+    /// Creation time in RFC 3339 format.
     pub created: String,
-    /// What it waits for, with the error that is reported; empty if it is ready.
+    /// What the machine waits for, with the reported error; empty if it is ready.
     #[serde(skip)]
     pub waits_for: String,
-    /// Its name in Kubernetes.
+    /// Node name in Kubernetes.
     #[serde(skip)]
     node_name: String,
 }
 
-/// What is shown of a MachineStatus, most of which is about hardware.
+/// The fields of a MachineStatus that are shown; the rest is mostly about hardware.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Reported {
@@ -51,7 +51,7 @@ struct Network {
     addresses: Vec<String>,
 }
 
-/// What is shown of a KubernetesStatus, which has the id of its cluster (omni v1.9.3 `omni.proto` KubernetesStatusSpec).
+/// The displayed fields of a KubernetesStatus, whose ID is that of the cluster (omni v1.9.3 `omni.proto` KubernetesStatusSpec).
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Kubelets {
@@ -65,8 +65,8 @@ struct Kubelet {
     kubeletversion: String,
 }
 
-/// The lines, by cluster, machine set and name. `requests` are ClusterMachineRequestStatuses, `machines`
-/// ClusterMachineStatuses, `statuses` MachineStatuses; `vms` are entries of Proxmox's list.
+/// Returns the lines sorted by cluster, machine set and name. `requests` are ClusterMachineRequestStatuses, `machines`
+/// ClusterMachineStatuses, `statuses` MachineStatuses; `vms` are entries of the VM list in Proxmox.
 pub fn machine_lines(
     requests: &[Resource],
     machines: &[Resource],
@@ -108,7 +108,7 @@ pub fn machine_lines(
     lines
 }
 
-/// The versions of kubelets, by the KubernetesStatuses of clusters.
+/// Adds the kubelet versions from the KubernetesStatuses of the clusters.
 pub fn add_kubelets(lines: &mut [MachineLine], kubelets: &[Brief<Kubelets>]) {
     let mut versions: BTreeMap<(&str, &str), &str> = BTreeMap::new();
     for status in kubelets {

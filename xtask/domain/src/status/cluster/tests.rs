@@ -1,4 +1,4 @@
-//! `tests/corpus/clusters.yaml` has what Omni holds of clusters, and how they are shown.
+//! `tests/corpus/clusters.yaml` contains the resources of clusters in Omni and the expected views.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ struct RecordedCluster {
     requests: Vec<Resource>,
     machines: Vec<Resource>,
     balancer: Option<Resource>,
-    /// Of Talos.
+    /// The upgrade status of Talos.
     upgrade: Option<Resource>,
 }
 
@@ -104,7 +104,7 @@ fn scaling_cluster_names_every_wait() {
     }
 }
 
-/// As Omni 1.4.9 shows a control plane whose etcd is not healthy.
+/// As reported by Omni 1.4.9 for a control plane whose etcd is not healthy.
 #[test]
 fn machine_waits_for_what_talos_reports() {
     let status =

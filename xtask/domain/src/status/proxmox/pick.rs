@@ -1,33 +1,33 @@
-//! A few entries of a long list: ten thousand machines as a tree take 50 MB.
+//! Selects a few entries of a long list: parsing ten thousand machines into a tree takes 50 MB.
 
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// What was picked of a list.
+/// The selected entries of a list.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Selection {
     pub entries: Vec<Value>,
-    /// The list has no entry at all.
+    /// Whether the list is empty.
     pub of_none: bool,
 }
 
-/// A response, its entries as they are written.
+/// A response with unparsed entries.
 #[derive(Deserialize)]
 struct Response<'a> {
     #[serde(borrow)]
     data: Vec<&'a RawValue>,
 }
 
-/// The entries that `wanted` picks of the list that is the `data` of a response, with these `keys`; the others are let go one
-/// by one. `None` for any other response.
+/// Returns the entries of a response's `data` list that `wanted` accepts, reduced to these `keys`; the others are dropped one by
+/// one. `None` if the response has another form.
 pub fn pick(body: &str, keys: &[&str], wanted: &dyn Fn(&Value) -> bool) -> Option<Selection> {
     let Response { data } = serde_json::from_str(body).ok()?;
     let read = data.iter().filter_map(|entry| serde_json::from_str(entry.get()).ok());
     Some(Selection { entries: chosen(read, keys, wanted), of_none: data.is_empty() })
 }
 
-/// The same of a list that was read as a whole; what is not a list has no entries.
+/// Same as [`pick`] for a list that is already parsed; other values count as an empty list.
 pub fn picked(data: Value, keys: &[&str], wanted: &dyn Fn(&Value) -> bool) -> Selection {
     let Value::Array(entries) = data else { return Selection { of_none: true, ..Selection::default() } };
     let of_none = entries.is_empty();

@@ -1,4 +1,4 @@
-//! `tests/corpus/proxmox.yaml` has answers of Proxmox, and what is read in them.
+//! `tests/corpus/proxmox.yaml` contains responses of Proxmox and the expected values.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use serde_json::json;
 struct Case {
     reads: String,
     of: Value,
-    /// The second answer, of what is read from two.
+    /// The second response, for values that are parsed from two.
     #[serde(default)]
     and: Value,
     is: Value,
@@ -58,7 +58,7 @@ fn answers_are_read_as_the_cases_say() {
     }
 }
 
-/// What hides behind a path that is not in the tree: nothing, an inherited privilege, or an entry that forbids.
+/// A path that is missing in the tree may have no privilege, an inherited privilege, or an entry that denies access.
 #[test]
 fn tree_leaves_no_doubt_about_visible_objects() {
     let set = |held: &[(&str, bool)]| held.iter().map(|(name, on)| ((*name).to_owned(), *on)).collect();
@@ -106,7 +106,7 @@ fn a_privilege_goes_down_only_where_it_propagates() {
 
 #[test]
 fn the_exact_answer_beats_the_tree() {
-    // NoAccess on a path leaves it out of the tree, where it would seem to inherit.
+    // NoAccess on a path removes it from the tree, where it would seem to inherit.
     let exact = BTreeMap::from([("/vms/100".to_owned(), BTreeSet::new())]);
     let seen = Permissions { tree: tree(), exact };
     assert!(!seen.has("/vms/100", "VM.Audit"));
