@@ -1,38 +1,38 @@
-//! Dates as people and files write them, in UTC.
+//! Conversion of dates and times, in UTC.
 
 use std::time::SystemTime;
 
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
 
-/// `time` as `2026-11-22T03:04:05Z`.
+/// Formats `time` as `2026-11-22T03:04:05Z`.
 pub fn rfc3339(time: SystemTime) -> String {
     let time = Timestamp::try_from(time).unwrap_or(Timestamp::UNIX_EPOCH);
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// The same of seconds since 1970.
+/// Formats `seconds` since the Unix epoch as `2026-11-22T03:04:05Z`.
 pub fn rfc3339_of(seconds: u64) -> String {
     rfc3339(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds))
 }
 
-/// `time` in seconds since 1970; 0 for one before that.
+/// Returns `time` in seconds since the Unix epoch; 0 for earlier times.
 pub fn of_time(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// Seconds since 1970 of a time as RFC 3339, also without dashes and colons.
+/// Parses an RFC 3339 time, with or without dashes and colons, into seconds since the Unix epoch.
 pub fn seconds(text: &str) -> Option<u64> {
     u64::try_from(text.parse::<Timestamp>().ok()?.as_second()).ok()
 }
 
-/// The date of `seconds` since 1970, as `2026-11-22`.
+/// Formats `seconds` since the Unix epoch as a date, `2026-11-22`.
 pub fn date(seconds: u64) -> String {
     let time = i64::try_from(seconds).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
     time.unwrap_or(Timestamp::MAX).strftime("%Y-%m-%d").to_string()
 }
 
-/// Seconds since 1970 of an HTTP date, `Sun, 22 Nov 2026 03:04:05 GMT` (RFC 9110, the one form that is still sent).
+/// Parses an HTTP date, `Sun, 22 Nov 2026 03:04:05 GMT` (RFC 9110, the only format still in use), into Unix seconds.
 pub fn http_date(text: &str) -> Option<u64> {
     let time = DateTimeParser::new().parse_timestamp(text.strip_suffix(" GMT")?.to_owned() + " +0000").ok()?;
     u64::try_from(time.as_second()).ok()

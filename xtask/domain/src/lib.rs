@@ -1,7 +1,7 @@
-//! Desired and actual state as data. Nothing here starts a process, opens a file or a connection.
+//! Desired and actual state as data. Nothing here starts a process or opens a file or connection.
 //!
-//! [`spec`] is the desired state (bytes become typed values with file:line:column), [`status`] the actual state (parsed output
-//! of programs). It is a separate crate so that the compiler enforces that it stays pure.
+//! [`spec`] is the desired state (bytes parsed into typed values with file:line:column), [`status`] the actual state (parsed
+//! program output). It is a separate crate so that the compiler enforces its purity.
 
 pub mod backup;
 pub mod clock;

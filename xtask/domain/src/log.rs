@@ -1,31 +1,31 @@
-//! Container logs for people and assistants: time, level, message and fields instead of JSON, and alike lines counted.
+//! Container logs for users and assistants: time, level, message and fields instead of JSON, and similar lines counted.
 //!
-//! Omni and the provider log JSON with zap's keys (`level`, `msg`, `ts`, `caller`; uber-go/zap `NewProductionConfig`) and those of
-//! cosi-project/runtime; other containers log plain text. `docker compose logs --timestamps` puts the time before each line.
+//! Omni and the provider log JSON with the keys of zap (`level`, `msg`, `ts`, `caller`; uber-go/zap `NewProductionConfig`) and of
+//! cosi-project/runtime; other containers log plain text. `docker compose logs --timestamps` adds the time before each line.
 
 use std::collections::HashMap;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// Keys that are part of the line's own columns, or of no use to an operator.
+/// Keys that have their own column or are of no use to an operator.
 const OMITTED: [&str; 11] =
     ["level", "msg", "ts", "caller", "stacktrace", "logger", "controller", "namespace", "type", "job", "busy"];
 
-/// The longest line that is worth reading as a whole.
+/// Maximum length of a line in characters.
 const LONGEST: usize = 600;
 
-/// Lines that differ in their time and numbers alone.
+/// Lines that differ only in their time and numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Repeated {
-    /// The newest of them, without its time.
+    /// The newest of the lines, without its time.
     pub line: String,
     pub times: usize,
     pub first: String,
     pub last: String,
 }
 
-/// The lines of `log` with alike ones counted, the newest first.
+/// Groups and counts similar lines of `log`, newest first.
 pub fn counted(log: &str) -> Vec<Repeated> {
     let mut found: Vec<Repeated> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
@@ -49,12 +49,12 @@ pub fn counted(log: &str) -> Vec<Repeated> {
     found
 }
 
-/// Every line of `log` as [`readable_line`] prints it.
+/// Formats every line of `log` with [`readable_line`].
 pub fn readable(log: &str) -> String {
     log.lines().map(|line| readable_line(line) + "\n").collect()
 }
 
-/// `2026-11-28 20:59:31  error  machine provision failed  error="…"` for a line of JSON; any other line keeps its text.
+/// Formats a line of JSON as `2026-11-28 20:59:31  error  machine provision failed  error="…"`; other lines keep their text.
 pub fn readable_line(line: &str) -> String {
     match columns(line) {
         (time, text) if time.is_empty() => text,
@@ -62,7 +62,7 @@ pub fn readable_line(line: &str) -> String {
     }
 }
 
-/// The time of a line, empty without one, and its text.
+/// Returns the time of a line, empty if there is none, and its text.
 fn columns(line: &str) -> (String, String) {
     let stamped = line.split_once(' ').and_then(|(stamp, rest)| Some((time_of(stamp)?, rest)));
     let (time, rest) = stamped.unwrap_or_else(|| (String::new(), line));
@@ -70,7 +70,7 @@ fn columns(line: &str) -> (String, String) {
     (time, text.unwrap_or_else(|| rest.to_owned()))
 }
 
-/// The columns of a JSON log entry; `None` if it is not one.
+/// Formats a JSON log entry; `None` if it is not one.
 fn entry(json: &str) -> Option<String> {
     let fields: Map<String, Value> = serde_json::from_str(json).ok()?;
     let (level, message) = (fields.get("level")?.as_str()?, fields.get("msg")?.as_str()?);
@@ -85,7 +85,7 @@ fn entry(json: &str) -> Option<String> {
     Some(text)
 }
 
-/// `2026-11-28 20:59:31` of `2026-11-28T20:59:31.123456789Z`.
+/// Returns `2026-11-28 20:59:31` for `2026-11-28T20:59:31.123456789Z`.
 fn time_of(stamp: &str) -> Option<String> {
     crate::clock::seconds(stamp)?;
     let (date, time) = stamp.strip_suffix('Z')?.split_once('T')?;

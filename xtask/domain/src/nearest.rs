@@ -1,7 +1,7 @@
-//! "Did you mean …?": the known name that is nearest to a misspelt one.
+//! "Did you mean …?": suggests the known name that is nearest to a misspelt one.
 
-/// The candidate nearest to `name`, if one is near enough to be meant: case, `-` and `_` do not count, and up to a
-/// third of the letters may differ.
+/// Returns the candidate nearest to `name`, if one is similar enough: case, `-` and `_` do not count, and up to a third of the
+/// letters may differ.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let wanted = normal(name);
     if wanted.is_empty() || wanted.len() > 64 {
@@ -10,7 +10,7 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     let limit = (wanted.len() / 3).max(1);
     candidates
         .into_iter()
-        // What is that much longer or shorter is that far away; `-` and `_` do not count, so this leaves room for some.
+        // Skip candidates that are too short to be near; longer ones may contain `-` and `_`, which do not count.
         .filter(|c| c.len() + limit >= wanted.len())
         .filter_map(|c| Some((distance(&wanted, &normal(c), limit)?, c)))
         .filter(|(_, c)| *c != name)
@@ -18,8 +18,8 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, c)| c)
 }
 
-/// Up to `most` likely candidates, nearest first: those that [`nearest`] accepts, then those that share a word with `name`
-/// (words are separated by `-`).
+/// Returns up to `most` likely candidates, nearest first: those that [`nearest`] accepts, then those that share a word with
+/// `name` (words are separated by `-`).
 pub fn several<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>, most: usize) -> Vec<&'a str> {
     let wanted = normal(name);
     if wanted.is_empty() || wanted.len() > 64 {
@@ -40,7 +40,7 @@ pub fn several<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>, mo
     found.into_iter().take(most).map(|(.., candidate)| candidate).collect()
 }
 
-/// "did you mean `x`?" for the nearest candidate, or the list of all that are known.
+/// Returns "did you mean `x`?" for the nearest candidate, or else the list of all known names.
 pub fn suggestion(name: &str, known: &[&str]) -> String {
     match nearest(name, known.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
@@ -52,7 +52,7 @@ fn normal(name: &str) -> String {
     name.chars().filter(|c| !matches!(c, '-' | '_')).flat_map(char::to_lowercase).collect()
 }
 
-/// Edit distance in which swapping two neighbors counts once, the most frequent typing error; `None` beyond `limit`.
+/// Returns the edit distance, with a swap of two neighbors, the most frequent typo, counted once; `None` beyond `limit`.
 fn distance(a: &str, b: &str, limit: usize) -> Option<usize> {
     (a.len().abs_diff(b.len()) <= limit).then(|| strsim::osa_distance(a, b)).filter(|distance| *distance <= limit)
 }

@@ -1,4 +1,4 @@
-//! Values of an example that were left in place: `<BRIDGE>`, `__STORAGE__`, `${NODE}`, `CHANGE_ME`, `TODO`, `your-bridge`,
+//! Placeholders from an example that were not replaced: `<BRIDGE>`, `__STORAGE__`, `${NODE}`, `CHANGE_ME`, `TODO`, `your-bridge`,
 //! `192.0.2.x`, `https://YOUR_MIRROR`, `example.com`.
 
 use std::sync::LazyLock;
@@ -7,14 +7,14 @@ use memchr::memchr2;
 use regex::Regex;
 use yaml::{Node, Position};
 
-/// The whole value is one.
+/// Values that are a placeholder as a whole.
 const WHOLE: &str = r"^(?:<[^<>]+>|\{\{[^{}]+\}\}|\$\{[^${}]+\}|(?i:your)[-_ ].*|(?:TODO|FIXME|TBD)(?:[ :(].*)?)$";
-/// An address with a placeholder part, alone or with a suffix.
+/// An address with a placeholder part, with or without a suffix.
 const ADDRESS: &str = r"^(?:[0-9]{1,3}\.){0,3}[xX]{1,3}(?:\.(?:[0-9]{1,3}|[xX]{1,3})){0,3}(?:[/:].*)?$";
-/// A part of the value is one.
+/// Placeholders within a value.
 const PART: &str = r"<[A-Z][A-Z0-9_-]{2,}>|__[A-Z][A-Z0-9_]*__|(?i:\b(?:change|replace)[-_]?me\b)";
 
-/// A form that is compiled for the first value that could have it: every start of a task looks at some that cannot.
+/// A regular expression that is compiled on first use: most values cannot match, so most tasks never need it.
 type Form = LazyLock<Option<Regex>>;
 static FORMS: [Form; 3] = [
     LazyLock::new(|| Regex::new(WHOLE).ok()),
@@ -22,7 +22,7 @@ static FORMS: [Form; 3] = [
     LazyLock::new(|| Regex::new(PART).ok()),
 ];
 
-/// True if a value looks like one that an example leaves to its reader.
+/// Returns true if a value looks like a placeholder of an example.
 pub fn is_placeholder(value: &str) -> bool {
     if value.len() > 256 {
         return false;
@@ -31,7 +31,7 @@ pub fn is_placeholder(value: &str) -> bool {
     let value = value.trim();
     let matches = |form: &Form| !lines.contains('\n') && form.as_ref().is_some_and(|form| form.is_match(value));
     let [whole, address, part] = &FORMS;
-    // Every value of a file comes here, and nearly all of them lack the bytes that any of the forms begins with.
+    // This runs for every value in a file, and almost all lack the first byte of every form.
     let has = |a, b| memchr2(a, b, value.as_bytes()).is_some();
     let of_four = || value.split(['/', ':']).next().is_some_and(|ip| ip.split('.').count() == 4);
     value.starts_with(['<', '{', '$', 'y', 'Y', 'T', 'F']) && matches(whole)
@@ -39,7 +39,7 @@ pub fn is_placeholder(value: &str) -> bool {
         || has(b'x', b'X') && value.contains('.') && matches(address) && of_four()
 }
 
-/// The host of a URL, or of `HOST:PORT/PATH`.
+/// Returns the host of a URL or of `HOST:PORT/PATH`.
 fn host(value: &str) -> &str {
     let value = value.trim();
     let authority = match value.split_once("://") {
@@ -51,7 +51,7 @@ fn host(value: &str) -> &str {
     authority.split(['/', ':', '?']).next().unwrap_or_default()
 }
 
-/// True if a host, or the host of a URL, is a name reserved for examples (RFC 2606).
+/// Returns true if a host, or the host of a URL, is a name reserved for examples (RFC 2606).
 pub fn is_example_host(value: &str) -> bool {
     if !value.contains('.') {
         return false;
@@ -62,17 +62,17 @@ pub fn is_example_host(value: &str) -> bool {
         .any(|name| host.strip_suffix(name).is_some_and(|before| before.is_empty() || before.ends_with('.')))
 }
 
-/// True for a placeholder, a URL with one as its host, and a host of an example.
+/// Returns true for a placeholder, a URL whose host is a placeholder, and an example host.
 fn is_left(value: &str) -> bool {
     is_placeholder(value) || value.contains("://") && is_placeholder(host(value)) || is_example_host(value)
 }
 
-/// The placeholder in a selector. Only quoted names are checked, because operators such as `<` are not placeholders.
+/// Returns the placeholder in a selector. Only quoted names are checked, because operators such as `<` are not placeholders.
 pub fn in_selector(selector: &str) -> Option<&str> {
     selector.split(['"', '\'']).skip(1).step_by(2).find(|name| is_placeholder(name))
 }
 
-/// A placeholder that nobody replaced: its text, its key and its position.
+/// A placeholder that was not replaced: its text, its key and its position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Placeholder<'a> {
     pub text: &'a str,
@@ -80,7 +80,7 @@ pub struct Placeholder<'a> {
     pub at: Position,
 }
 
-/// All of them in `node`, also where a key is one (`registry.example.com:`). A label's key is a name, whatever its prefix.
+/// Returns all placeholders in `node`, including keys (`registry.example.com:`). Keys of labels are names, whatever their prefix.
 pub fn within(node: &Node) -> Vec<Placeholder<'_>> {
     fn walk<'a>(key: &'a str, node: &'a Node, found: &mut Vec<Placeholder<'a>>) {
         found.extend(node.text().and_then(|text| in_value(key, text)).map(|text| Placeholder {
@@ -105,7 +105,7 @@ pub fn within(node: &Node) -> Vec<Placeholder<'_>> {
 }
 
 fn in_value<'a>(key: &str, text: &'a str) -> Option<&'a str> {
-    // Types and their descriptions, as Kubernetes objects have them, are used by programs as they are.
+    // API types and descriptions of Kubernetes objects may contain example names and are used as they are.
     if ["apiVersion", "group", "description"].contains(&key) {
         return None;
     }

@@ -5,7 +5,7 @@ use std::fmt;
 pub use semver::Version;
 use serde::{Deserialize, Deserializer, de::Error};
 
-/// A major and a minor number: `1.10`.
+/// A minor version: `1.10`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Minor {
     pub major: u64,
@@ -37,10 +37,10 @@ impl<'de> Deserialize<'de> for Minor {
     }
 }
 
-/// Reads a version as omnictl does (blang/semver `ParseTolerant`): `v`, leading zeros and missing numbers are allowed.
+/// Parses a version as omnictl does (blang/semver `ParseTolerant`): `v`, leading zeros and missing numbers are allowed.
 ///
 /// # Errors
-/// What is wrong, in a few words.
+/// Returns a short reason.
 pub fn parse(text: &str) -> Result<Version, String> {
     let text = text.trim();
     let text = text.strip_prefix('v').unwrap_or(text);
@@ -58,17 +58,17 @@ fn without_zeros(number: &str) -> &str {
     if digits.is_empty() && !number.is_empty() { "0" } else { digits }
 }
 
-/// Whether all three numbers are written.
+/// Whether all three numbers are present.
 pub fn is_full(text: &str) -> bool {
     text.split(['-', '+']).next().unwrap_or_default().matches('.').count() == 2
 }
 
-/// Whether `version` comes before `major.minor.0`; a pre-release of that does.
+/// Whether `version` is lower than `major.minor.0`, as are its pre-releases.
 pub fn is_before(version: &Version, major: u64, minor: u64) -> bool {
     version.cmp_precedence(&Version::new(major, minor, 0)).is_lt()
 }
 
-/// Whether two spellings name the same version; what is not a version is compared letter by letter.
+/// Whether two spellings mean the same version; texts that are not versions are compared literally.
 pub fn same(a: &str, b: &str) -> bool {
     match (parse(a), parse(b)) {
         (Ok(a), Ok(b)) => a.cmp_precedence(&b).is_eq(),
@@ -76,29 +76,29 @@ pub fn same(a: &str, b: &str) -> bool {
     }
 }
 
-/// Without `v` and build, as Omni's resources have it.
+/// Returns the version without `v` and build metadata, as in Omni's resources.
 pub fn bare(version: &Version) -> String {
     Version { build: semver::BuildMetadata::EMPTY, ..version.clone() }.to_string()
 }
 
-/// Major and minor of `v1.9.3`.
+/// Returns the minor version of a text such as `v1.9.3`.
 pub fn minor(text: &str) -> Option<Minor> {
     parse(text).ok().as_ref().map(Minor::from)
 }
 
-/// The first three numbers, without a distribution's suffix: `2.23.1` of `2.23.1-0ubuntu1~22.04.1`.
+/// Returns the first three numbers without the suffix of a distribution: `2.23.1` for `2.23.1-0ubuntu1~22.04.1`.
 pub fn numbers(text: &str) -> Option<(u64, u64, u64)> {
     let text = text.trim().trim_start_matches('v');
     let core = text.split(|c: char| !c.is_ascii_digit() && c != '.').next()?;
     parse(core).ok().map(|version| (version.major, version.minor, version.patch))
 }
 
-/// Sorts oldest first: a pre-release comes before its release, and what is not a version before everything.
+/// Sorts oldest first: a pre-release comes before its release, and texts that are not versions come first.
 pub fn sort<T>(items: &mut [T], text: impl Fn(&T) -> &str) {
     items.sort_by_cached_key(|item| (parse(text(item)).ok(), text(item).to_owned()));
 }
 
-/// The newest release: a pre-release is taken only by name.
+/// Returns the newest release. Pre-releases are ignored; they must be requested by name.
 pub fn newest_release<'a>(versions: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let release = |text: &'a str| parse(text).ok().filter(|version| version.pre.is_empty()).map(|found| (found, text));
     versions.into_iter().filter_map(release).max().map(|(_, text)| text)

@@ -1,11 +1,11 @@
-//! Words that depend on numbers, and words of a shell.
+//! Plurals, and quoting of words for a shell.
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
 
 use std::fmt::Display;
 
-/// `1 machine`, `2 machines`, `0 machines`. For nouns whose plural takes an `s`, or `ies` for a final `y` after a consonant.
+/// Returns `1 machine`, `2 machines`, `0 machines`. For nouns with a plural in `s`, or `ies` for a final `y` after a consonant.
 pub fn count<N: Display + PartialEq + From<u8>>(number: N, noun: &str) -> String {
     match noun.strip_suffix('y') {
         _ if number == N::from(1) => format!("1 {noun}"),
@@ -15,17 +15,17 @@ pub fn count<N: Display + PartialEq + From<u8>>(number: N, noun: &str) -> String
     }
 }
 
-/// `word` as a shell reads it back. shlex would also quote `omni,docker` and `--tail=20`, which need none.
+/// Quotes `word` for a shell. Unlike shlex, it leaves `omni,docker` and `--tail=20` unquoted.
 pub fn quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./_-".contains(c);
     match !word.is_empty() && word.chars().all(plain) {
         true => word.to_owned(),
-        // It fails for a NUL only, which no argument can hold.
+        // Quoting fails only for a NUL, which an argument cannot contain.
         false => shlex::try_quote(word).unwrap_or(Cow::Borrowed("''")).into_owned(),
     }
 }
 
-/// The same for a word that is not text, such as a path in another encoding: `$'…'`, as bash, zsh and ksh read it.
+/// Same as [`quote`] for words that are not UTF-8, such as paths in another encoding: `$'…'`, which bash, zsh and ksh support.
 pub fn quote_os(word: &OsStr) -> String {
     match word.to_str() {
         Some(word) => quote(word),
@@ -33,7 +33,7 @@ pub fn quote_os(word: &OsStr) -> String {
     }
 }
 
-/// The words of a line as a shell splits it; none of one that it would not take.
+/// Splits a line into words like a shell; empty if a shell would reject the line.
 pub fn split(line: &str) -> Vec<String> {
     shlex::split(line).unwrap_or_default()
 }
