@@ -1,5 +1,4 @@
-//! Checks that the provider's login may do everything that the provider does: for `proxmox-audit`, and as one line of other
-//! tasks.
+//! Checks that the provider's login may do all that the provider does: for `proxmox-audit`, and as one line of other tasks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -21,8 +20,7 @@ pub struct Summary {
     pub present: usize,
 }
 
-/// Audits the classes for which `counts` returns true, as one line of another task and not as a step of its own. All queries
-/// run in parallel.
+/// Audits the classes for which `counts` returns true, as one line of another task, with all queries in parallel.
 ///
 /// # Errors
 /// Returns an error if Proxmox cannot be queried; then nothing is known.

@@ -1,5 +1,4 @@
-//! A drill: starts the Omni of a backup where it reaches nothing and no machine reaches it, and removes it with everything that
-//! belongs to it.
+//! A drill: starts the Omni of a backup where it reaches nothing and no machine reaches it, and removes everything afterwards.
 
 use std::path::Path;
 use std::time::Duration;

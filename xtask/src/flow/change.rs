@@ -360,8 +360,7 @@ fn with_done(mut failure: Failure, done: &[String]) -> Failure {
     failure
 }
 
-/// Returns true if somebody else has made the same change meanwhile. The omnictl of a killed run, for example, stays alive and
-/// runs to its end.
+/// Returns true if somebody has made the same change meanwhile, e.g. the omnictl of a killed run, which still runs to its end.
 pub fn overtaken(failure: &Failure) -> bool {
     failure.code == Code::Conflict
 }

@@ -200,8 +200,7 @@ impl Progress {
 /// When a wait first looks for causes, and how often after that: the calls cost as much as a poll of the cluster.
 const FIRST: Duration = Duration::from_secs(2);
 const EVERY: Duration = Duration::from_secs(5);
-/// After how many polls in a row with the same lasting cause the wait gives up: a provider that is being recreated is back by
-/// then.
+/// The wait gives up after this many polls in a row with the same lasting cause: a provider being recreated is back by then.
 const PATIENCE: usize = 3;
 
 /// The causes that block a cluster during a wait.

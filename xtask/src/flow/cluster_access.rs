@@ -161,8 +161,7 @@ pub fn kubectl(cx: &Cx, purpose: &str, file: &Path, words: &[&str]) -> Result<Op
     cx.proc.run(job.deadline(KUBERNETES)).map(Some)
 }
 
-/// Describes the persistent volumes of a cluster (empty if there are none), or why they are unknown. Creates a token for five
-/// minutes.
+/// Describes a cluster's persistent volumes (empty if none), or why they are unknown. Creates a token for five minutes.
 ///
 /// # Errors
 /// Returns an error only if interrupted.

@@ -197,8 +197,7 @@ fn names_files(template: &ClusterTemplate) -> bool {
     !template.files().is_empty()
 }
 
-/// Returns omnictl's output for a sync of each template. If omnictl rejects a group, its files are compared one by one, so that
-/// the error names the file.
+/// Returns omnictl's output for a sync of each template. A rejected group is compared file by file, for the name in the error.
 fn sync_plans(
     cx: &Cx,
     omnictl: &Omnictl<'_>,
@@ -396,8 +395,7 @@ fn verify(cx: &Cx, omnictl: &Omnictl<'_>, diff: &TemplateDiff<'_>, no_wait: bool
     })
 }
 
-/// As [`verify`], for clusters that are in sync. Several are first checked together; only those not running are checked one by
-/// one.
+/// As [`verify`], for clusters in sync. Several are first checked together; only those not running are checked individually.
 fn verify_settled(cx: &Cx, omnictl: &Omnictl<'_>, settled: &[&TemplateDiff<'_>]) -> anyhow::Result<()> {
     let running = match settled {
         [] | [_] => BTreeSet::new(),

@@ -13,8 +13,7 @@ use runtime::wait;
 /// Pause between two polls.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// Watches until the operator interrupts, `--timeout` has passed, or the cluster is gone. Keeps watching if Omni is temporarily
-/// unavailable.
+/// Watches until the operator interrupts, `--timeout` has passed, or the cluster is gone. An outage of Omni does not end it.
 ///
 /// # Errors
 /// Fails with [`Code::NotFound`] if the cluster does not exist at the start, with [`Code::Interrupted`], or if omnictl fails.

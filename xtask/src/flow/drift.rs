@@ -222,8 +222,7 @@ fn clusters(cx: &Cx, omnictl: &Omnictl<'_>, omni: &Omni) -> anyhow::Result<(Vec<
 /// The most VMs whose configuration is read without `--hardware`; each takes a request.
 const CONFIGURATIONS: usize = 100;
 
-/// Compares machines: Omni's requests with the VMs that Proxmox lists in one call, the configuration of each VM, and the
-/// provider's images.
+/// Compares Omni's machine requests with the VMs that Proxmox lists in one call, their configurations, and the provider's images.
 ///
 /// # Errors
 /// Returns an error if Proxmox cannot be queried, or shows the login no VM at all, which proves nothing.

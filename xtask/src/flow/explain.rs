@@ -1,8 +1,7 @@
 //! What blocks a cluster: gathers everything that Omni, the provider, Proxmox and this host report about it, for
 //! [`check::explain`] to evaluate.
 //!
-//! Best effort, with a number of calls that does not grow with the fleet. A service that cannot be queried is unknown, never a
-//! cause.
+//! Best effort; the number of calls does not grow with the fleet. A service that cannot be queried is unknown, never a cause.
 
 mod complaints;
 mod providers;
@@ -254,8 +253,7 @@ fn of_list(site: &Site, vm: &Value) -> Option<(String, Vm)> {
     Some((text("name")?, Vm { id, node, status, lock: text("lock"), site, url }))
 }
 
-/// The cause if Proxmox refuses. Unknown if it is not set up here, its address is not https, or this host's proxy does not reach
-/// it.
+/// The cause if Proxmox refuses. Unknown if it is not set up here, has no https address, or this host's proxy cannot reach it.
 fn proxmox_cause(vms: &Result<Selection, Failure>, verify: &str) -> Observed<Option<Cause>> {
     match vms {
         Ok(_) => Observed::Known(None),
@@ -349,8 +347,7 @@ fn lacks_privileges(cx: &Cx, view: &ClusterView) -> bool {
 }
 
 /// The checks of `doctor` that can concern a cluster: not those about git, the next start, helper tools, and the provider's
-/// registration, which is queried separately. Checks that matter only after losing a disk or host cost more calls than all of
-/// Omni.
+/// registration, which is queried separately; nor those for the loss of a disk or host, which cost more calls than all of Omni.
 fn checks() -> impl Iterator<Item = &'static doctor::Entry> {
     const OTHERS: &[&str] = &[
         "files.tracked",

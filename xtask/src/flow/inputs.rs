@@ -200,8 +200,7 @@ pub fn in_dir(dir: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// The prefix of the comment that marks a file as an example of this repository. It is before the first line that is not a
-/// comment.
+/// Starts the comment that marks a file as an example of this repository, before the first line that is not a comment.
 const EXAMPLE: &str = "omni-scale: example";
 
 /// Returns true if a file is marked as a shipped example. Tasks that act on all files skip it unless it is named, or until the
@@ -334,8 +333,7 @@ fn within(root: &Path, inner: &Path, links: u8) -> std::io::Result<Option<PathBu
     Ok(Some(root.join(at)))
 }
 
-/// Looks for the file in the folders above the template's, up to the root of the repository. Returns its path with the leading
-/// `../`.
+/// Looks for the file in the folders above the template's, up to the repository's root. Returns its path, starting with `../`.
 fn above(dir: &Path, inner: &Path) -> Option<String> {
     const FOLDERS: usize = 8;
     let mut dots = PathBuf::new();
@@ -448,8 +446,7 @@ pub struct Template {
 }
 
 impl Template {
-    /// Checks the template in `bytes`, the present or future content of the file at `path`, and keeps the files read for the
-    /// check.
+    /// Checks the template in `bytes`, the present or future content of `path`, and keeps the files read for the check.
     pub fn check(cx: &Cx, path: &Path, bytes: &[u8], known: &TemplateFacts<'_>) -> FileCheck<Template> {
         let seen: RefCell<BTreeMap<String, Vec<u8>>> = RefCell::default();
         let read = |name: &str| {

@@ -58,8 +58,7 @@ fn restart(cx: &Cx, plan: &mut Plan<'static>, omnictl: &Omnictl<'_>, id: String)
     Ok(())
 }
 
-/// Switches to a new token that the operator creates, because the tasks may not create one; tests it first, and names the old
-/// one.
+/// Tests a new token and switches to it. The operator creates it, because the tasks may not; the old one is named for removal.
 fn of_proxmox(cx: &Cx) -> anyhow::Result<Rotation> {
     const NEW: &str = "PROXMOX_VE_API_TOKEN";
     let old = proxmox::configured(cx)?;

@@ -237,8 +237,7 @@ fn sorted(mut classes: Vec<ClassInfo>) -> Vec<ClassInfo> {
     classes
 }
 
-/// Converts TalosVersions, oldest first; `None` for an empty list, which only means that Omni has not reached its image factory
-/// yet.
+/// Converts TalosVersions, oldest first; `None` for an empty list: Omni has not reached its image factory yet.
 pub fn talos_versions(found: &[Resource]) -> Option<Vec<TalosInfo>> {
     let of = |resource: &Resource| {
         let compatible = resource.at(&["compatiblekubernetesversions"]).as_array();

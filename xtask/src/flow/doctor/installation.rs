@@ -247,7 +247,7 @@ pub fn remote_engine() -> bool {
     engine_address().is_some_and(|address| !address.starts_with("unix:"))
 }
 
-/// Returns the verdict for a failed call: unknown if the service was not reached because of something missing here.
+/// Returns the verdict of a check whose service failed: unknown if the service was not queried at all.
 pub fn from_failure(failure: &Failure) -> Diagnosis {
     let detail = failure.line();
     let verdict = match failure.code {

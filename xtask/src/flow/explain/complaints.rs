@@ -132,8 +132,7 @@ fn task(
         cause.fix = format!(
             "{fix}. The provider never looks at this task again: when the reason is fixed, replace the machine request"
         );
-        // A VM that was not created does not reserve its ID (omni-infra-provider-proxmox 0d9fd58 `provision.go` deletes by ID
-        // alone).
+        // A VM that was not created reserves no ID (omni-infra-provider-proxmox 0d9fd58 `provision.go` deletes by ID alone).
         if task == "qmcreate" {
             cause.fix.push_str(". With it goes the VM that has its number by then: where several were not created, and nothing runs in the cluster, delete the cluster instead");
         }

@@ -24,8 +24,7 @@ pub struct Subject {
 
 impl Subject {
     /// # Errors
-    /// Fails with [`Code::NotFound`] if the machine, request or VM does not exist, and [`Code::Invalid`] if it is in another
-    /// cluster.
+    /// Fails with [`Code::NotFound`] if there is no such machine, request or VM; [`Code::Invalid`] if it is in another cluster.
     pub fn of(args: &ClusterExplain, cx: &Cx, omnictl: Result<&Omnictl<'_>, &Failure>) -> Result<Subject, Failure> {
         if let Some(cluster) = &args.name {
             name::check_existing("cluster", cluster)?;
