@@ -351,7 +351,7 @@ impl Adoption {
         let (above, file) = sqlite.rsplit_once('/').unwrap_or_default();
         let scratch = Scratch::new(&cx.paths.scratch_root(), "sqlite")?;
         docker.copy_out(omni, above, scratch.path())?;
-        // The write-ahead log exists only sometimes.
+        // The write-ahead log may not exist.
         for ending in ["", "-wal"] {
             let (from, to) = (scratch.path().join(format!("{file}{ending}")), dirs[1].join(format!("omni.db{ending}")));
             if from.exists() || ending.is_empty() {
