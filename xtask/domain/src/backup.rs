@@ -35,7 +35,7 @@ pub const TLS_KEY: &str = "tls/privkey.pem";
 pub const CA: &str = "tls/ca.pem";
 /// The identity of the sidecar on the tailnet, with its directory.
 pub const TAILSCALE: &str = "tailscale/tailscaled.state";
-/// The parts that a new host needs to take over.
+/// The parts without which a new host cannot take over.
 const NEEDED: [&str; 7] = [ETCD, SQLITE, ENV, COMPOSE, TLS_CERT, TLS_KEY, TAILSCALE];
 
 /// A file in the archive.
@@ -63,6 +63,8 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// Parses `manifest.json`.
+    ///
     /// # Errors
     /// Returns the reason if it is not a backup manifest that this version supports.
     pub fn parse(bytes: &[u8]) -> Result<Manifest, String> {
@@ -108,7 +110,7 @@ impl Manifest {
         self.counts.get(kind).copied().unwrap_or_default()
     }
 
-    /// Whether Omni of the version `pinned` may open the store: another minor version would migrate it or fail to read it.
+    /// Whether an Omni of version `pinned` may open the store: another minor version would migrate it or fail to read it.
     pub fn opens_with(&self, pinned: &str) -> bool {
         let omni = self.versions.get("omni").and_then(|version| version::minor(version));
         omni.is_some() && omni == version::minor(pinned)
@@ -116,7 +118,7 @@ impl Manifest {
 }
 
 /// Returns the file name of a backup started at `seconds` since the Unix epoch: `omni-scale-20261129T061500Z.tar.gz`, plus the
-/// extension for the encryption.
+/// extension of the encryption program.
 pub fn file_name(seconds: u64, ending: &str) -> String {
     format!("omni-scale-{}.tar.gz{ending}", clock::rfc3339_of(seconds).replace(['-', ':'], ""))
 }

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// The kinds of failure, serialized to `error.code` of the JSON document.
+/// The kind of a failure, as one word in `error.code` of the JSON document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Code {
@@ -65,7 +65,7 @@ pub enum Kind {
     Sidecar,
     /// Another service responds at the endpoint, for example a portal or a proxy.
     Foreign,
-    /// The proxy set in the environment cannot reach the endpoint; retrying does not help.
+    /// The proxy set in the environment does not reach the endpoint; retrying does not help.
     Proxy,
     /// The file exists, but the user may not read it.
     Permission,
@@ -91,22 +91,22 @@ pub struct MissingValue {
 }
 
 impl MissingValue {
-    /// A value that is set by a flag.
+    /// Creates a value that is set by a flag.
     pub fn flag(name: impl Into<String>, flag: impl Into<String>) -> MissingValue {
         MissingValue { name: name.into(), flag: Some(flag.into()), env: None, secret: false }
     }
 
-    /// A value that is set only by a variable.
+    /// Creates a value that is set only by a variable.
     pub fn env(name: &str, env: &str) -> MissingValue {
         MissingValue { name: name.to_owned(), flag: None, env: Some(env.to_owned()), secret: false }
     }
 
-    /// A secret that is set only by a variable.
+    /// Creates a secret that is set only by a variable.
     pub fn secret(name: &str, env: &str) -> MissingValue {
         MissingValue { secret: true, ..MissingValue::env(name, env) }
     }
 
-    /// Returns the values that are absent; each value comes with whether it is.
+    /// Returns the absent values; the bool is whether the value is absent.
     pub fn absent(needed: impl IntoIterator<Item = (bool, MissingValue)>) -> Vec<MissingValue> {
         needed.into_iter().filter(|(absent, _)| *absent).map(|(_, missing)| missing).collect()
     }

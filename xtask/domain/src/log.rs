@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 const OMITTED: [&str; 11] =
     ["level", "msg", "ts", "caller", "stacktrace", "logger", "controller", "namespace", "type", "job", "busy"];
 
-/// Maximum length of a line in characters.
+/// Lines are truncated to this many characters.
 const LONGEST: usize = 600;
 
 /// Lines that differ only in their time and numbers.

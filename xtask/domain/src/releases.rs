@@ -35,7 +35,7 @@ impl<'de> Deserialize<'de> for Affected {
     }
 }
 
-/// The parts of the file that the code uses; the other columns are for readers.
+/// The parts of the file that the code uses; the other columns are for people reading it.
 #[derive(Debug, Deserialize)]
 pub struct Table {
     pub facts: Facts,
@@ -90,7 +90,7 @@ pub struct OmniRelease {
     pub talos: Option<TalosSupport>,
     /// The default Kubernetes version of new clusters.
     pub kubernetes: Option<Version>,
-    /// Whether its store cannot be used by the previous minor version again.
+    /// Whether an upgrade to it migrates the store, so that the previous minor version can no longer open it.
     #[serde(default)]
     pub migrates: bool,
 }
@@ -173,7 +173,7 @@ pub struct ProviderRelease {
     pub version: Version,
     /// The image tag, if it differs from the version.
     pub tag: Option<String>,
-    /// The Omni releases that it works with; `None` for any of the same time.
+    /// The Omni releases that it works with; `None` for any contemporary release.
     pub omni: Option<Affected>,
     pub text: Option<String>,
     pub source: String,

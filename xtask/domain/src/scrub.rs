@@ -18,7 +18,7 @@ use crate::secret;
 
 /// The replacement for a secret: a plain word in YAML, JSON and `docker/.env`.
 pub const REMOVED: &str = "REMOVED";
-/// The kinds that count removed values: those known to this host, and those found by their name.
+/// The kinds under which removed values are counted: values known to this host, and values found by their name.
 const KNOWN: &str = "known-value";
 const NAMED: &str = "named-value";
 /// Minimum length of a secret in bytes.
@@ -51,7 +51,7 @@ pub struct Scrubber {
     forms: Vec<Regex>,
     any: RegexSet,
     name: Regex,
-    /// Words that occur in every line with a named secret.
+    /// Every line with a named secret contains one of these words.
     marks: AhoCorasick,
     /// Known values in all their encodings, and whether each is a short word.
     known: Option<(AhoCorasick, Vec<bool>)>,

@@ -35,7 +35,7 @@ impl Secret {
         Secret(text.into())
     }
 
-    /// Returns the text: only for the environment or standard input of a child process, or for a file with mode 0600.
+    /// Returns the text, to be passed only to the environment or standard input of a child process, or to a file with mode 0600.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -104,8 +104,8 @@ fn is_secret(name: &str, value: &str) -> bool {
     !word && (named || name.ends_with("key") && value.len() >= 32 && value.chars().all(coded))
 }
 
-/// Words that occur in every line with a secret, in any case: the start of a URL, or part of a name that [`is_secret`] matches.
-/// Thousands of templates contain none of them.
+/// Every line with a secret contains one of these words, in any case: the start of a URL, or part of a name that [`is_secret`]
+/// matches. Thousands of templates contain none of them.
 static MARKS: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
     let marks = SECRET_NAMES.iter().copied().chain(["auth", "key", "://"]);
     AhoCorasick::builder().ascii_case_insensitive(true).build(marks).ok()

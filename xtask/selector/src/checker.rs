@@ -7,7 +7,7 @@ use super::environment::Environment;
 use super::stdlib::{Function, Overload};
 use super::types::{Bindings, Type, less_specific};
 
-/// Why an expression has no type.
+/// Why the type check failed.
 pub(super) enum Refusal {
     Problems(Vec<Problem>),
     /// The expression uses protocol buffer messages, which this checker does not support.

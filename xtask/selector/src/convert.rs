@@ -7,7 +7,7 @@ use super::value::{Value, go_double};
 /// Applies a conversion function such as `int(x)`.
 ///
 /// # Errors
-/// Returns the message of cel-go.
+/// Returns cel-go's message.
 pub(super) fn convert<'a>(name: &str, value: Value<'a>) -> Result<Value<'a>, String> {
     let result = match (name, &value) {
         ("int", Value::Int(_))

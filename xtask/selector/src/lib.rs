@@ -74,7 +74,7 @@ struct Problem {
 pub struct CompileError {
     /// 1-based line and column; the start of the expression if the error has no position.
     pub at: Position,
-    /// The message of cel-go without its position.
+    /// cel-go's message without its position.
     pub message: String,
     /// A suggestion for what was probably meant, as a sentence.
     pub hint: Option<String>,
@@ -92,7 +92,7 @@ impl fmt::Display for CompileError {
     }
 }
 
-/// Why an evaluation failed. `Display` prints the message of cel-go.
+/// Why an evaluation failed. `Display` prints cel-go's message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EvalError {
     pub message: String,
@@ -122,7 +122,7 @@ impl Program {
     /// Returns true if the selector matches the storage.
     ///
     /// # Errors
-    /// Returns the message of cel-go and the subexpression that failed. If one storage fails, the provider selects none at all.
+    /// Returns cel-go's message and the subexpression that failed. One failing storage aborts the provider's whole selection.
     pub fn matches(&self, storage: &Storage<'_>) -> Result<bool, EvalError> {
         let mut machine = eval::Machine::new(*storage);
         let fail = |message: String, start: u32, end: u32| {

@@ -9,7 +9,7 @@ use super::value::Value;
 /// Returns the value of a literal token.
 ///
 /// # Errors
-/// Returns the message of cel-go.
+/// Returns cel-go's message.
 pub(super) fn value(tok: Tok, text: &str) -> Result<Value<'static>, &'static str> {
     match tok {
         Tok::Int => {

@@ -8,9 +8,9 @@ use super::types::Type;
 #[derive(Debug)]
 pub(super) struct Overload {
     pub member: bool,
-    /// Whether it compares numbers of different types. cel-go disables these overloads in the environment, but enables them again
-    /// in the scope of a comprehension (checker/env.go enterScope): `availableSpace > 1` is rejected, `[1].all(x, true) &&
-    /// availableSpace > 1` is not.
+    /// Whether it compares numbers of different types. cel-go disables these overloads in the environment, but not after it has
+    /// entered the scope of a comprehension (checker/env.go enterScope): `availableSpace > 1` is rejected, but
+    /// `[1].all(x, true) && availableSpace > 1` is not.
     pub mixed: bool,
     pub args: Vec<Type>,
     pub result: Type,

@@ -61,7 +61,7 @@ impl Type {
         })
     }
 
-    /// Replaces the type variables in the type.
+    /// Replaces each type variable in the type by the result of `with`.
     pub(super) fn replace(&self, with: &mut dyn FnMut(u32) -> Type) -> Type {
         match self {
             Type::Param(n) => with(*n),

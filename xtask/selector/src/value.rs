@@ -75,7 +75,7 @@ impl Value<'_> {
     /// Orders two values.
     ///
     /// # Errors
-    /// Returns the message of cel-go if the values have no order.
+    /// Returns cel-go's message if the values have no order.
     pub(super) fn order(&self, other: &Value<'_>) -> Result<Ordering, &'static str> {
         match (self, other) {
             (Value::Bool(a), Value::Bool(b)) => Ok(a.cmp(b)),

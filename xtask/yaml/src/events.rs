@@ -154,7 +154,7 @@ unsafe fn convert(event: &sys::yaml_event_t) -> Event {
 /// SAFETY: `s` is null or points to a NUL-terminated string.
 unsafe fn text<T>(s: *const T) -> Option<String> {
     let s = NonNull::new(s.cast_mut().cast::<std::ffi::c_char>())?;
-    // SAFETY: not null, and NUL-terminated by the caller's word.
+    // SAFETY: not null, and NUL-terminated as the caller guarantees.
     let c = unsafe { std::ffi::CStr::from_ptr(s.as_ptr()) };
     Some(c.to_string_lossy().into_owned())
 }

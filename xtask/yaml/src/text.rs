@@ -43,8 +43,8 @@ pub(super) fn utf16(bytes: &[u8]) -> Option<Result<String, String>> {
     Some(Ok(text))
 }
 
-/// Replaces the control characters that Go's library reads and libyaml rejects (U+007F, and U+0080 to U+009F without U+0085) by
-/// the 32 code points of Unicode that will never be characters. `None` if there is nothing to replace.
+/// Replaces the control characters that Go's library reads and libyaml rejects (U+007F, and U+0080 to U+009F without U+0085) with
+/// the 32 Unicode noncharacters from U+FDD0 on. `None` if there is nothing to replace.
 pub(super) fn hide_controls(text: &str) -> Option<String> {
     let hide = |c: char| match c {
         '\u{7f}' => '\u{fdd0}',

@@ -1,4 +1,4 @@
-//! Builds a tree from events, in which every key and value has its position.
+//! Builds a tree from events, keeping the position of every key and value.
 
 use std::collections::{HashMap, HashSet};
 

@@ -138,7 +138,7 @@ pub fn hide_secrets(text: &str) {
     for line in text.lines() {
         let Some((key, _, value)) = entry(line.trim_start_matches([' ', '\t', '-'])) else { continue };
         match key {
-            // The second arm has the keys of Omni's own settings.
+            // The keys in the second arm are Omni's own settings.
             "tokenSecret" | "password" => hide(value),
             "imageFactoryPassword" | "clientSecret" | "token" | "apiKey" | "appToken" => hide(value),
             // A complete token instead of only its ID or secret.

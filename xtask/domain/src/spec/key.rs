@@ -1,6 +1,6 @@
 //! Parses service-account keys offline: base64 of JSON `{"name", "pgp_key"}` with an armored OpenPGP key inside
-//! (siderolabs/go-api-signature v0.3.12 `pkg/serviceaccount`). The name shows the kind of key, the packets contain its expiry:
-//! keys expire silently in Omni, by default after a year.
+//! (siderolabs/go-api-signature v0.3.12 `pkg/serviceaccount`). The name shows the kind of key and the packets its expiry: Omni
+//! lets keys expire silently, by default after a year.
 
 use serde::Deserialize;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -197,7 +197,7 @@ pub(super) fn packet(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     Some((tag, bytes.get(used..end)?, bytes.get(end..)?))
 }
 
-/// Parses a length of one, two or five octets; also returns its size. Two-octet lengths start below `end`.
+/// Parses a length of one, two or five octets; also returns its size. First octets from `end` on are not two-octet lengths.
 fn field_length(bytes: &[u8], end: u8) -> Option<(usize, usize)> {
     match *bytes.first()? {
         first @ 0..192 => Some((usize::from(first), 1)),

@@ -1,5 +1,5 @@
-//! The desired state as pure values: parses bytes into typed values with positions. No module here uses a process or the file
-//! system, so that tests of invalid files run in microseconds.
+//! The desired state as pure values: parses bytes into typed values with positions. No module here starts processes or accesses
+//! the file system, so that tests of invalid files run in microseconds.
 
 pub mod config;
 pub mod decode;

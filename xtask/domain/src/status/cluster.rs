@@ -63,7 +63,7 @@ pub fn cluster_lines(clusters: &[Resource], statuses: &[Resource]) -> Vec<Cluste
     clusters.iter().map(line).collect()
 }
 
-/// Checks the metadata phase of the cluster too, because its status keeps the phase `running` during teardown.
+/// Whether the cluster is being torn down. The phase of its resource counts too: that of its status stays `running` meanwhile.
 fn tearing_down(status: &Resource, cluster: Option<&Resource>) -> bool {
     cluster.is_some_and(|cluster| cluster.metadata.tearing_down())
         || status.metadata.tearing_down()
@@ -74,7 +74,7 @@ fn shown_phase(status: &Resource, tearing_down: bool) -> String {
     cluster_phase(if tearing_down { DESTROYING } else { status.number(&["phase"]) })
 }
 
-/// Returns the number of healthy machines and the number that exist or are requested, whichever is greater.
+/// Returns the number of healthy machines, and the number that exist or are requested, whichever is greater.
 fn counts(status: &Resource) -> (u64, u64) {
     let number = |key: &str| status.number(&["machines", key]);
     (number("healthy"), number("total").max(number("requested")))

@@ -1,4 +1,4 @@
-//! Parses the output of docker compose (tested with docker compose 5.5.1).
+//! Parses the output of docker compose (as printed by docker compose 5.5.1).
 
 use std::time::Duration;
 
@@ -208,7 +208,7 @@ pub fn containers(text: &str) -> Result<Vec<Container>, String> {
         .collect()
 }
 
-/// The version in `docker compose version --format json`.
+/// Parses the version in the output of `docker compose version --format json`.
 pub fn version(text: &str) -> Option<String> {
     let document: Value = serde_json::from_str(text.trim()).ok()?;
     Some(document.get("version")?.as_str()?.trim_start_matches('v').to_owned())

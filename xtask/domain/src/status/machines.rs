@@ -22,7 +22,7 @@ pub struct MachineLine {
     /// The node of the VM in Proxmox; `None` if the VM was not found.
     pub node: Option<String>,
     pub vm: Option<u64>,
-    /// Without the prefix length.
+    /// Address without the prefix length.
     pub address: String,
     pub talos: String,
     /// The version of its kubelet, set by [`add_kubelets`] if it knows the node.

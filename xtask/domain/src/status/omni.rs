@@ -175,7 +175,7 @@ pub struct ProviderHealth {
     pub initialized: bool,
     /// Whether it is connected: Omni's own flag is set, and the last heartbeat is recent.
     pub connected: bool,
-    /// Omni's own flag; before 1.6 it stays true after the provider stops.
+    /// Whether Omni reports it as connected; before 1.6 this flag stays true after the provider stops.
     pub flagged: bool,
     /// Seconds since the last heartbeat; `None` if there was none.
     pub heartbeat_age: Option<u64>,
@@ -190,7 +190,7 @@ pub struct ProviderHealth {
 const OLD_HEARTBEAT: u64 = 61;
 
 impl ProviderHealth {
-    /// Builds the health; `now` is in seconds since the Unix epoch, by Omni's clock if known.
+    /// Evaluates the health at `now`, in seconds since the Unix epoch, by Omni's clock if known.
     pub fn of(combined: &Resource, heartbeat: Option<&Resource>, now: u64) -> ProviderHealth {
         let sent = heartbeat.map_or(0, |found| found.number(&["lastheartbeattimestamp", "seconds"]));
         let heartbeat_age = (sent > 0).then(|| now.saturating_sub(sent));

@@ -39,7 +39,7 @@ impl SyncAction {
         }
     }
 
-    /// Describes what the action destroys; only for actions that [`SyncAction::destroys`].
+    /// Describes what the action destroys; only for actions for which [`SyncAction::destroys`] is true.
     pub fn loss(&self) -> String {
         match self.machines {
             Some((before, after)) if self.verb != "destroy" => {

@@ -11,7 +11,7 @@ use super::lexer::{Tok, Token, lex};
 use super::value::Value;
 use super::{Problem, stdlib};
 
-/// The cel-go limits for the nesting of rules and for the height of the tree.
+/// cel-go's limits for the nesting of rules and for the height of the tree.
 const MAX_DEPTH: u32 = 250;
 const MAX_CODE_POINTS: usize = 100_000;
 

@@ -84,8 +84,8 @@ pub struct AutoProvision {
     pub provider_data_at: TextPosition,
 }
 
-/// Returns true for the Kubernetes-style format of older guides (`apiVersion: infrastructure.omni.siderolabs.io/v1alpha1`, `kind:
-/// MachineClass`), which no program reads.
+/// Returns true for the Kubernetes-style format of older guides, which no program reads (`kind: MachineClass`, `apiVersion:
+/// infrastructure.omni.siderolabs.io/v1alpha1`).
 pub fn is_legacy(root: &Node) -> bool {
     let api = root.get("apiVersion").and_then(Node::text).unwrap_or_default();
     let kind = root.get("kind").and_then(Node::text).unwrap_or_default();
@@ -118,7 +118,7 @@ pub fn parse_stream(file: &str, stream: &yaml::Stream) -> Parsed<Vec<MachineClas
     Parsed { value, findings: decoder.findings }
 }
 
-/// omnictl parses `metadata` with custom code that uses the last of two equal keys; everywhere else duplicates are rejected.
+/// Gives duplicate keys in `metadata` a rule of their own: omnictl uses the last one there, and rejects duplicates elsewhere.
 fn duplicates_in_metadata(d: &mut Decoder<'_>, root: &Node) {
     let Some(metadata) = root.get("metadata") else { return };
     let labels = ["labels", "annotations"].iter().filter_map(|k| metadata.get(k)).flat_map(Node::entries);

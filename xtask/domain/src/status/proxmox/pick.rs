@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Selection {
     pub entries: Vec<Value>,
-    /// Whether the list is empty.
+    /// Whether the list itself is empty, before the selection.
     pub of_none: bool,
 }
 
