@@ -1,5 +1,6 @@
-//! Answers to prompts. Each is checked where it is typed and asked for again with the reason; what was accepted is kept in a
-//! private file until its task is done, so that a failure later on loses none of them: the next run offers them as defaults.
+//! Answers to prompts. Each is checked immediately, and a rejected one is prompted for again with the reason. Accepted answers
+//! are kept in a private file until the task is done, so that none is lost if the task fails later: the next run offers them as
+//! defaults.
 
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -18,7 +19,7 @@ pub struct Answers<'a> {
 }
 
 impl<'a> Answers<'a> {
-    /// The answers that an earlier run of this task has left; none where they cannot be read.
+    /// The answers that an earlier run of this task has left; empty if they cannot be read.
     pub fn of(cx: &'a Cx) -> Answers<'a> {
         let path = cx.paths.answers(cx.task);
         let kept = EnvFile::parse(&cx.paths.show(&path), &files::readable_text(&path)).unwrap_or_default();
@@ -28,7 +29,7 @@ impl<'a> Answers<'a> {
     /// Prompts until `check` accepts the answer, and returns its result. An earlier answer is the default.
     ///
     /// # Errors
-    /// As [`crate::ui::Prompter::ask`].
+    /// Fails like [`crate::ui::Prompter::ask`].
     pub fn ask<T>(
         &self,
         key: &str,
@@ -46,7 +47,7 @@ impl<'a> Answers<'a> {
         Ok(value)
     }
 
-    /// Keeps an answer. Where that fails the answer still counts in this run.
+    /// Saves an answer. If that fails, the answer is still used in this run.
     fn keep(&self, key: &str, answer: &str) {
         if self.cx.dry_run {
             return;
@@ -56,7 +57,7 @@ impl<'a> Answers<'a> {
     }
 }
 
-/// Removes the answers of a task that is done: they are where they belong.
+/// Removes the saved answers of a task that is done.
 pub fn forget(cx: &Cx) {
     if !cx.dry_run {
         let _ = std::fs::remove_file(cx.paths.answers(cx.task));

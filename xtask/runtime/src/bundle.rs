@@ -1,4 +1,4 @@
-//! A support bundle: its archive, and the answers of programs in it, which tasks read in place of the programs.
+//! A support bundle: its archive, and the recorded output of programs in it, which tasks read instead of calling the programs.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -22,20 +22,20 @@ const FORMAT: u32 = 1;
 const KIND: &str = "omni-scale-support-bundle";
 /// The first file of the archive.
 pub const MANIFEST: &str = "manifest.json";
-/// The project's own files are below this.
+/// The directory of the project's own files.
 pub const PROJECT: &str = "project";
-/// What Proxmox answered, by the path that was asked for, and its inventory: in `proxmox`, of a further provider in `proxmox-ID`.
+/// The responses of Proxmox, by request path, and its inventory: in `proxmox`, of a further provider in `proxmox-ID`.
 pub const PROXMOX: &str = "answers.json";
 pub const INVENTORY: &str = "inventory.json";
 pub const CONTAINERS: &str = "docker/containers.json";
 pub const DOCTOR: &str = "doctor.json";
-/// What asks a node for the failed tasks of all its guests and of one.
+/// The requests for the failed tasks of a node: of all its guests, and of one guest.
 pub const FAILED: [&str; 2] = ["/tasks?errors=1&limit=50", "/tasks?errors=1&limit=5&vmid="];
-/// No bundle unpacks to more.
+/// The maximum size of an unpacked bundle.
 const LARGEST: u64 = 256 << 20;
 const FILES: usize = 10_000;
 
-/// What a bundle holds, and what it does not.
+/// The contents of a bundle, and what is missing from it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     kind: String,
@@ -43,9 +43,9 @@ pub struct Manifest {
     pub made_at: String,
     pub versions: BTreeMap<String, String>,
     pub files: BTreeMap<String, Part>,
-    /// How many secrets were removed, by kind.
+    /// The number of redacted secrets, by kind.
     pub removed: BTreeMap<String, u64>,
-    /// What could not be read, and why.
+    /// The parts that could not be read, and why.
     pub missing: BTreeMap<String, Failure>,
 }
 
@@ -57,15 +57,15 @@ pub struct Part {
 }
 
 impl Manifest {
-    /// Of a bundle that is begun at `seconds` since 1970.
+    /// The manifest of a bundle started at `seconds` since 1970.
     pub fn begun(seconds: u64) -> Manifest {
         Manifest { kind: KIND.to_owned(), format: FORMAT, made_at: clock::rfc3339_of(seconds), ..Manifest::default() }
     }
 
-    /// The archive: this, then the files in the order of their names. The same content gives the same bytes.
+    /// Packs the archive: the manifest, then the files sorted by name. The same content gives the same bytes.
     ///
     /// # Errors
-    /// None that the system causes: it is written to memory.
+    /// None in practice: the archive is written to memory.
     pub fn pack(&self, files: &BTreeMap<String, Vec<u8>>) -> std::io::Result<Vec<u8>> {
         let mut archive = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::default()));
         let manifest = serde_json::to_vec_pretty(self)?;
@@ -84,7 +84,7 @@ impl Manifest {
     }
 }
 
-/// A bundle that was opened. What it has not fails as it did when it was made.
+/// An opened bundle. Reading a part that is missing returns the failure from when the bundle was created.
 #[derive(Debug)]
 pub struct OpenedBundle {
     dir: Scratch,
@@ -92,10 +92,10 @@ pub struct OpenedBundle {
 }
 
 impl OpenedBundle {
-    /// Unpacks `file` into a directory below `scratch` that goes with this value.
+    /// Unpacks `file` into a directory below `scratch`, which is removed on drop.
     ///
     /// # Errors
-    /// [`Code::Invalid`] for anything but a whole bundle of this format.
+    /// [`Code::Invalid`] if the file is not a complete bundle of this format.
     pub fn open(file: &Path, scratch: &Path) -> Result<OpenedBundle, Failure> {
         let shown = file.display();
         let opened = files::open_file(file, OpenOptions::new().read(true)).map_err(|error| {
@@ -113,20 +113,20 @@ impl OpenedBundle {
         Ok(OpenedBundle { dir, manifest })
     }
 
-    /// The project's files in it.
+    /// The directory with the project's files.
     pub fn project(&self) -> PathBuf {
         self.dir.path().join(PROJECT)
     }
 
-    /// When it was made, in seconds since 1970.
+    /// When the bundle was created, in seconds since 1970.
     pub fn made_at(&self) -> u64 {
         clock::seconds(&self.manifest.made_at).unwrap_or_default()
     }
 
-    /// Why a part could not be read when the bundle was made.
+    /// Checks that a part could be read when the bundle was created.
     ///
     /// # Errors
-    /// The failure of then.
+    /// The failure from that time.
     pub fn available(&self, part: &str) -> Result<(), Failure> {
         self.manifest.missing.get(part).map_or(Ok(()), |failure| Err(failure.clone()))
     }
@@ -138,10 +138,10 @@ impl OpenedBundle {
         files::read_text_if_there(&self.dir.path().join(name))?.ok_or_else(absent)
     }
 
-    /// A document of the bundle.
+    /// Parses a JSON document of the bundle.
     ///
     /// # Errors
-    /// Why it could not be read then, or now.
+    /// The failure from when the bundle was created, or the error of reading it now.
     pub fn document<T: DeserializeOwned>(&self, name: &str) -> Result<T, Failure> {
         serde_json::from_str(&self.read(name)?).map_err(|error| not_understood(name, &error))
     }
@@ -157,7 +157,7 @@ impl OpenedBundle {
         serde_json::from_value(found.into()).map_err(|error| not_understood(&name, &error))
     }
 
-    /// The directory with what the Proxmox of a provider answered, which is its name in the manifest too.
+    /// The directory with the responses of a provider's Proxmox, which is also its name in the manifest.
     pub fn proxmox_dir(&self, provider: Option<&str>) -> String {
         let own = format!("proxmox-{}", provider.unwrap_or_default());
         let (files, below) = (&self.manifest.files, format!("{own}/"));
@@ -165,7 +165,7 @@ impl OpenedBundle {
         if there { own } else { "proxmox".to_owned() }
     }
 
-    /// The `data` of a call of the Proxmox of a provider. The failed tasks of one guest are among those of its node.
+    /// The `data` of a response of a provider's Proxmox. The failed tasks of one guest are taken from those of its node.
     pub fn proxmox(&self, provider: Option<&str>, path: &str) -> Result<Value, Failure> {
         let mut answers: Value = self.document(&format!("{}/{PROXMOX}", self.proxmox_dir(provider)))?;
         let absent = || Failure::new(Code::NotFound, format!("the bundle has no answer of Proxmox to {path}"));
@@ -196,7 +196,7 @@ fn not_understood(name: &str, error: &serde_json::Error) -> Failure {
     Failure::new(Code::Invalid, format!("`{name}` in the bundle is not understood")).cause(error.to_string())
 }
 
-/// Unpacks a bundle into `dir`. One of another format has nothing but that in its manifest.
+/// Unpacks a bundle into `dir`. For a bundle of another format, the manifest contains only the format.
 fn unpacked(
     mut archive: tar::Archive<std::io::Take<GzDecoder<File>>>,
     dir: &Path,
@@ -240,7 +240,7 @@ fn unpacked(
             entry.read_to_end(&mut bytes).map_err(cut)?;
             let found = serde_json::from_slice::<Value>(&bytes).ok().filter(|_| name == Path::new(MANIFEST));
             let found = found.filter(|found| found["kind"] == KIND).ok_or_else(other)?;
-            // A newer one may have another form.
+            // The manifest of a newer format may have other fields.
             if found["format"] != FORMAT {
                 let format = found["format"].as_u64().and_then(|format| u32::try_from(format).ok()).unwrap_or(u32::MAX);
                 return Ok(Manifest { format, ..Manifest::default() });
@@ -251,10 +251,10 @@ fn unpacked(
         }
         let path = dir.join(&name);
         path.parent().map_or(Ok(()), files::own_dir).map_err(cut)?;
-        // Without a sync for each, as for a file that stays: that took most of the time.
+        // Not synced, unlike files that persist: syncing each file took most of the time.
         entry.unpack(&path).map_err(cut)?;
     }
-    // What is behind the last file too: its end has the checksum.
+    // Also read what follows the last file: gzip's checksum is at the end.
     std::io::copy(&mut archive.into_inner(), &mut std::io::sink()).map_err(cut)?;
     let manifest = manifest.ok_or_else(other)?;
     let differs = |(name, part): &(&String, &Part)| {

@@ -1,5 +1,5 @@
-//! By which name the operator calls this program: `cargo xtask` in a checkout of the repository, `omni-scale` from a release. Every
-//! text is written with the first; what is printed has the one that can be pasted.
+//! The name by which the operator calls this program: `cargo xtask` in a checkout of the repository, `omni-scale` from a
+//! release. All texts are written with the first; the output contains the name that can be pasted.
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
@@ -8,20 +8,20 @@ use std::sync::OnceLock;
 
 use crate::proc;
 
-/// As every text is written.
+/// The name in all texts.
 const WRITTEN: &str = "cargo xtask";
 /// The program of a release.
 pub const RELEASED: &str = "omni-scale";
 
 static NAME: OnceLock<String> = OnceLock::new();
 
-/// Remembers the first word of the command line.
+/// Stores the first word of the command line.
 pub fn remember(word: &OsStr) {
     NAME.get_or_init(|| of(word));
 }
 
-/// What is pasted to call the program that was called as `word`: cargo calls its own `xtask`; a name without a directory was found
-/// in PATH, and one with a directory needs none if PATH leads to the same program.
+/// The name to paste for a program that was called as `word`: cargo calls its own `xtask`; a name without a directory was found
+/// in PATH, and a path can be shortened to its name if PATH leads to the same program.
 fn of(word: &OsStr) -> String {
     let path = Path::new(word);
     let name = path.file_name().and_then(OsStr::to_str).unwrap_or("xtask");
@@ -40,7 +40,7 @@ pub fn name() -> &'static str {
     NAME.get().map_or(WRITTEN, String::as_str)
 }
 
-/// Whether this is the program of a release, and not that of a checkout.
+/// Returns true if this is the program of a release, not of a checkout.
 pub fn is_released() -> bool {
     name() != WRITTEN
 }
@@ -50,7 +50,7 @@ pub fn named(text: &str) -> Cow<'_, str> {
     replaced(text, name())
 }
 
-/// The same for a file, which may be read where the program has no path.
+/// Like [`named`], for a file, whose reader may have the program in another directory.
 pub fn named_in_file(text: &str) -> Cow<'_, str> {
     replaced(text, if is_released() { RELEASED } else { WRITTEN })
 }

@@ -1,4 +1,4 @@
-//! Atomic file updates: a file is written to a temporary file in the same directory, synced, and renamed.
+//! Atomic file updates: contents are written to a temporary file in the same directory, synced, and renamed.
 
 use std::fs::{self, DirBuilder, File, FileType, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
@@ -11,13 +11,13 @@ use tempfile::{NamedTempFile, TempDir};
 
 use domain::failure::{Code, Failure, Kind};
 
-/// Mode of files that hold secrets.
+/// The mode of files that contain secrets.
 pub const PRIVATE: u32 = 0o600;
-/// No file that is read as a whole is larger.
+/// The size limit of files that are read as a whole.
 const MOST: u64 = 32 << 20;
-/// Marks the name of a temporary file, before its random part.
+/// Part of the name of a temporary file, before its random part.
 const TEMP: &str = ".omni-scale-";
-/// Mode of files that are committed.
+/// The mode of files that are committed.
 pub const SHARED: u32 = 0o644;
 
 /// The hint for a file that cannot be read or written, by the system's error.
@@ -50,14 +50,14 @@ pub fn io_hint(path: &Path, error: &std::io::Error) -> String {
     }
 }
 
-/// The failure to do something with a file: `cannot("write", …)`.
+/// The failure of an operation on a file: `cannot("write", …)`.
 pub fn cannot(what: &str, path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(Code::Failed, format!("cannot {what} `{}`", path.display()))
         .cause(error.to_string())
         .hint(io_hint(path, error))
 }
 
-/// The failure to write a file that must not be there yet.
+/// The failure to write a file that must not exist yet.
 fn not_new(path: &Path, error: &std::io::Error) -> Failure {
     match error.kind() {
         ErrorKind::AlreadyExists => {
@@ -67,16 +67,16 @@ fn not_new(path: &Path, error: &std::io::Error) -> Failure {
     }
 }
 
-/// Replaces `path` by `contents` at once, with `mode`. A reader sees the old file or the new one, also after a crash.
+/// Replaces `path` with `contents` atomically, with `mode`. A reader sees the old file or the new one, even after a crash.
 ///
 /// # Errors
-/// [`Code::Failed`] that names the path and the reason; the old file is then untouched.
+/// [`Code::Failed`] with the path and the reason; the old file is then unchanged.
 pub fn write_atomically(path: &Path, contents: &[u8], mode: u32) -> Result<(), Failure> {
     let failed = |what: &str, error: std::io::Error| cannot("write", path, &error).cause(format!("{what}: {error}"));
-    // The parent of a bare name is the empty path, which names no directory.
+    // The parent of a bare name is the empty path, which is not a directory.
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(parent).map_err(|error| failed("creating its directory", error))?;
-    // A link would be replaced by a file: write where it leads.
+    // Renaming would replace a link with a file, so write to its target.
     let place = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     if let Some(other) = fs::metadata(&place).ok().and_then(|meta| other_than_file(meta.file_type())) {
         return Err(failed("replacing it", other));
@@ -94,11 +94,11 @@ pub fn write_atomically(path: &Path, contents: &[u8], mode: u32) -> Result<(), F
 fn written_beside(place: &Path, contents: &[u8], mode: u32) -> std::io::Result<NamedTempFile> {
     let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let dir = place.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // Opened here, so that an error is the system's own, by which it is explained.
+    // Opened here, because the hint for an error needs the system's own error.
     let open = |path: &Path| OpenOptions::new().write(true).create_new(true).mode(PRIVATE).open(path);
     let mut temp = tempfile::Builder::new().prefix(&format!(".{name}{TEMP}")).suffix(".tmp").make_in(dir, open)?;
     let file = temp.as_file_mut();
-    // A file system without locks has no leftovers removed either.
+    // On a file system without locks, leftovers are not removed either.
     let _ = file.try_lock();
     file.set_permissions(fs::Permissions::from_mode(mode))?;
     file.write_all(contents)?;
@@ -106,7 +106,7 @@ fn written_beside(place: &Path, contents: &[u8], mode: u32) -> std::io::Result<N
     Ok(temp)
 }
 
-/// Writes a file that must not be there yet, whole, with `mode`.
+/// Writes a file that must not exist yet, atomically, with `mode`.
 ///
 /// # Errors
 /// [`Code::Conflict`] if it exists; it is not changed. [`Code::Failed`] otherwise.
@@ -115,10 +115,11 @@ pub fn write_new(path: &Path, contents: &[u8], mode: u32) -> Result<(), Failure>
     temp.persist_noclobber(path).map(drop).map_err(|error| not_new(path, &error.error))
 }
 
-/// Creates `path`, which must not exist, by programs that write a temporary file beside it: it appears whole, and private.
+/// Creates `path`, which must not exist, with programs that write to a temporary file next to it. The result is complete and
+/// private when it appears.
 ///
 /// # Errors
-/// As `write`; [`Code::Conflict`] if it exists by then.
+/// Fails like `write`; [`Code::Conflict`] if `path` exists by then.
 pub fn create_by(path: &Path, write: impl FnOnce(&Path) -> Result<(), Failure>) -> Result<(), Failure> {
     let temp = written_beside(path, b"", PRIVATE).map_err(|error| not_new(path, &error))?;
     write(temp.path())?;
@@ -127,10 +128,10 @@ pub fn create_by(path: &Path, write: impl FnOnce(&Path) -> Result<(), Failure>) 
     temp.persist_noclobber(path).map(drop).map_err(|error| not_new(path, &error.error))
 }
 
-/// The regular files below `dir`, by their paths in it, with their sizes; `None` for anything else that is there.
+/// The regular files below `dir` as relative paths with their sizes; the size is `None` for entries of any other type.
 ///
 /// # Errors
-/// The system's.
+/// Returns the system's error.
 pub fn tree(dir: &Path) -> std::io::Result<Vec<(PathBuf, Option<u64>)>> {
     let (mut found, mut dirs) = (Vec::new(), vec![dir.to_owned()]);
     while let Some(next) = dirs.pop() {
@@ -148,10 +149,10 @@ pub fn tree(dir: &Path) -> std::io::Result<Vec<(PathBuf, Option<u64>)>> {
     Ok(found)
 }
 
-/// Whether `next` begins with all that is in `file`, and with `whole` has no more.
+/// Returns true if `next` starts with the contents of `file`; with `whole`, only if the two are equal.
 ///
 /// # Errors
-/// The system's.
+/// Returns the system's error.
 pub fn begins_with(next: &Path, file: &Path, whole: bool) -> std::io::Result<bool> {
     let (mut one, mut other) = (File::open(file)?, File::open(next)?);
     let (length, longer) = (one.metadata()?.len(), other.metadata()?.len());
@@ -171,7 +172,7 @@ pub fn begins_with(next: &Path, file: &Path, whole: bool) -> std::io::Result<boo
     }
 }
 
-/// Takes `path` from everyone but its owner.
+/// Restricts access to `path` to its owner.
 ///
 /// # Errors
 /// [`Code::Failed`] with the path.
@@ -180,14 +181,14 @@ pub fn protect(path: &Path) -> Result<(), Failure> {
     private.map_err(|error| cannot("change the mode of", path, &error).hint("it belongs to another user: `sudo chown`"))
 }
 
-/// Removes the temporary files of killed runs in `dir`, which may contain secrets. A locked file is in use and stays.
+/// Removes the temporary files of killed runs in `dir`, which may contain secrets. A locked file is in use and is kept.
 pub fn sweep(dir: &Path) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let temp =
             name.to_str().is_some_and(|name| name.starts_with('.') && name.contains(TEMP) && name.ends_with(".tmp"));
         if temp && unlocked(&entry.path(), OpenOptions::new().read(true)) {
-            // What cannot be removed is as harmless as before.
+            // A file that cannot be removed is as harmless as before.
             let _ = fs::remove_file(entry.path());
         }
     }
@@ -198,7 +199,7 @@ fn unlocked(path: &Path, options: &mut OpenOptions) -> bool {
     open_file(path, options).is_ok_and(|file| file.try_lock().is_ok())
 }
 
-/// Takes away the scratch directories `NAME-PID` in `dir` of runs that were killed. Those of processes that live stay.
+/// Removes the scratch directories `NAME-PID` in `dir` of killed runs. Those of running processes are kept.
 pub fn sweep_scratch(dir: &Path, name: &str) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let found = entry.file_name();
@@ -209,7 +210,7 @@ pub fn sweep_scratch(dir: &Path, name: &str) {
     }
 }
 
-/// Whether no such process lives; never so where the system does not say who lives.
+/// Whether no process with this pid is running; always false if the system has no `/proc`.
 fn ended(pid: &str) -> bool {
     let processes = Path::new("/proc");
     pid.parse::<u32>().is_ok() && processes.join("self").exists() && !processes.join(pid).exists()
@@ -218,7 +219,7 @@ fn ended(pid: &str) -> bool {
 /// Creates `dir` and its missing parents with access for this user only, and checks that it is a directory of this user.
 ///
 /// # Errors
-/// The system's; an error if it is not a directory or belongs to another user.
+/// Returns the system's error, or an error if `dir` is not a directory or belongs to another user.
 pub fn own_dir(dir: &Path) -> std::io::Result<()> {
     let in_the_way = || dir.ancestors().find(|path| fs::symlink_metadata(path).is_ok()).filter(|path| !path.is_dir());
     if let Some(path) = in_the_way() {
@@ -236,8 +237,7 @@ pub fn own_dir(dir: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// A private temporary directory with a random name, removed with the value. Creating one also removes the leftovers of killed
-/// runs.
+/// A private temporary directory with a random name, removed on drop. Creating one also removes the leftovers of killed runs.
 #[derive(Debug)]
 pub struct Scratch {
     dir: TempDir,
@@ -273,8 +273,8 @@ impl Scratch {
         self.dir.path()
     }
 
-    /// Writes a file of the directory, for this user only, and returns its path. It lives no longer than the directory, so
-    /// it is not forced to disk, which takes longer than all else where hundreds are written.
+    /// Writes a file in the directory, for this user only, and returns its path. The file is as short-lived as the directory,
+    /// so it is not synced, which would take most of the time if there are hundreds of files.
     ///
     /// # Errors
     /// [`Code::Failed`] with the path.
@@ -298,8 +298,8 @@ fn sweep_left(root: &Path) {
     }
 }
 
-/// Makes `dir` a directory that holds nothing but links to these files, named by their place in the list so that they are
-/// read in its order, and says where they are.
+/// Replaces `dir` with a directory of links to these files, named by their index so that they are read in this order. Returns
+/// the paths of the links.
 ///
 /// # Errors
 /// [`Code::Failed`] with the path.
@@ -317,7 +317,7 @@ pub fn link_all(dir: &Path, files: &[&Path]) -> Result<Vec<PathBuf>, Failure> {
     files.iter().enumerate().map(link).collect()
 }
 
-/// What a path holds that is not a file, as an error.
+/// An error that describes the file type, unless it is a regular file.
 fn other_than_file(kind: FileType) -> Option<std::io::Error> {
     let name = match kind {
         _ if kind.is_file() => return None,
@@ -334,12 +334,12 @@ fn other_than_file(kind: FileType) -> Option<std::io::Error> {
 /// Opens a regular file only: opening a pipe could block, and a device may be endless.
 ///
 /// # Errors
-/// The system's, or that it is not a regular file.
+/// Returns the system's error, or an error if it is not a regular file.
 pub fn open_file(path: &Path, options: &mut OpenOptions) -> std::io::Result<File> {
     if let Some(other) = fs::metadata(path).ok().and_then(|meta| other_than_file(meta.file_type())) {
         return Err(other);
     }
-    // It may have been replaced since.
+    // The file may have been replaced since.
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = options.custom_flags(i32::try_from(flags.bits()).unwrap_or_default()).open(path)?;
     match other_than_file(file.metadata()?.file_type()) {
@@ -348,10 +348,11 @@ pub fn open_file(path: &Path, options: &mut OpenOptions) -> std::io::Result<File
     }
 }
 
-/// The first bytes of a file, as of [`open_file`]. A pipe that the shell has made, as for `<(command)`, has its writer.
+/// Reads up to `most` bytes of a file, like [`open_file`]. Also reads a pipe created by the shell, such as `<(command)`,
+/// because it has a writer.
 ///
 /// # Errors
-/// The system's, or that it is not a file.
+/// Returns the system's error, or an error if it is not a file.
 pub fn read_up_to(path: &Path, most: u64) -> std::io::Result<Vec<u8>> {
     let in_shell = path.starts_with("/dev/fd") || path.starts_with("/proc");
     let of_shell = in_shell && fs::metadata(path)?.file_type().is_fifo();
@@ -361,7 +362,7 @@ pub fn read_up_to(path: &Path, most: u64) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The contents of `path`, or `None` when there is no such file.
+/// The contents of `path`, or `None` if there is no such file.
 ///
 /// # Errors
 /// [`Code::Failed`] for any error other than a missing file: an unreadable file is not a missing one.
@@ -377,7 +378,7 @@ pub fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
     }
 }
 
-/// As [`read_if_there`], as text.
+/// Like [`read_if_there`], as text.
 pub fn read_text_if_there(path: &Path) -> Result<Option<String>, Failure> {
     let Some(bytes) = read_if_there(path)? else { return Ok(None) };
     String::from_utf8(bytes).map(Some).map_err(|error| {
@@ -387,7 +388,7 @@ pub fn read_text_if_there(path: &Path) -> Result<Option<String>, Failure> {
     })
 }
 
-/// The same where it does not matter why there is none: a file that cannot be read is reported by the task that needs it.
+/// Like [`read_text_if_there`], but empty on any error: the task that needs the file reports why it cannot be read.
 pub fn readable_text(path: &Path) -> String {
     read_text_if_there(path).ok().flatten().unwrap_or_default()
 }
@@ -397,32 +398,32 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
     cannot("read", path, error).kind(kind)
 }
 
-/// What is there that is not a file: "it is a device, not a file".
+/// The description of a path that is not a regular file: "it is a device, not a file".
 pub fn is_other_than_file(path: &Path) -> Option<String> {
     fs::metadata(path).ok().and_then(|meta| other_than_file(meta.file_type())).map(|error| error.to_string())
 }
 
-/// How many names the file has; 0 when it is not there.
+/// The number of hard links to the file; 0 if it does not exist.
 pub fn hard_links(path: &Path) -> u64 {
     fs::metadata(path).map_or(0, |meta| meta.nlink())
 }
 
-/// Whether two paths are on one file system; false when one of them is not there.
+/// Returns true if two paths are on the same file system; false if one of them does not exist.
 pub fn same_disk(one: &Path, other: &Path) -> bool {
     let disk = |path: &Path| fs::metadata(path).ok().map(|meta| meta.dev());
     disk(one).is_some_and(|found| disk(other) == Some(found))
 }
 
-/// The permission bits of `path`, if it is there.
+/// The permission bits of `path`, if it exists.
 pub fn mode(path: &Path) -> Option<u32> {
     fs::metadata(path).ok().map(|meta| meta.permissions().mode() & 0o777)
 }
 
-/// Whether `path` could be written: its directory (or the nearest one that exists) takes new files, and what is there may be
-/// replaced.
+/// Checks that `path` could be written: its directory (or the nearest existing one) accepts new files, and an existing file may
+/// be replaced.
 ///
 /// # Errors
-/// [`Code::Prerequisite`] with the directory that refuses, or the file.
+/// [`Code::Prerequisite`] with the directory or the file that cannot be written.
 pub fn check_writable(path: &Path) -> Result<(), Failure> {
     let refused = |cause: String, error: &std::io::Error, place: &Path| {
         Failure::new(Code::Prerequisite, format!("`{}` cannot be written", path.display()))
@@ -443,8 +444,8 @@ pub fn check_writable(path: &Path) -> Result<(), Failure> {
     Err(refused(error.to_string(), &error, path))
 }
 
-/// Whether a new file can be written in `dir`. It tries with an unnamed file, which leaves nothing behind. Where those are not
-/// supported, it checks the permissions.
+/// Checks that a new file can be written in `dir`, with an unnamed file, which leaves nothing behind. If the file system does
+/// not support those, checks the permissions.
 fn takes_files(dir: &Path) -> std::io::Result<()> {
     let unnamed = i32::try_from(OFlags::TMPFILE.bits()).unwrap_or_default();
     let made = OpenOptions::new().write(true).mode(PRIVATE).custom_flags(unnamed).open(dir);
@@ -548,7 +549,7 @@ mod tests {
         assert!(read_if_there(&pipe).unwrap_err().cause.contains("it is a pipe, not a file"));
         assert!(write_atomically(&pipe, b"x", SHARED).unwrap_err().cause.contains("it is a pipe, not a file"));
         assert!(open_file(&pipe, OpenOptions::new().append(true)).is_err());
-        // As one that takes a file's place after it was looked at.
+        // The case of a pipe that replaces a file after it was checked.
         let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap();
         assert!(OpenOptions::new().append(true).custom_flags(flags).open(&pipe).is_err(), "a pipe without a reader");
         assert!(read_up_to(Path::new("/dev/zero"), 9).unwrap_err().to_string().contains("it is a device, not a file"));

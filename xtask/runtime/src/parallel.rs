@@ -4,16 +4,16 @@
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
-/// One of them.
+/// A job that [`run_all`] runs.
 pub type Job<'a, T> = Box<dyn FnOnce() -> T + Send + 'a>;
 
-/// The main thread's stack, which is what the limits on nesting in files were made for.
+/// The stack size of the main thread, for which the limits on nesting in files were chosen.
 const STACK: usize = 8 << 20;
 
 /// No limit on parallel jobs.
 pub const ALL: usize = usize::MAX;
 
-/// Runs the jobs, at most `most` at a time, and returns what they return, in their order.
+/// Runs the jobs, at most `most` at a time, and returns their results in the order of the jobs.
 pub fn run_all<T: Send>(jobs: Vec<Job<'_, T>>, most: usize) -> Vec<T> {
     let results: Vec<Mutex<Option<T>>> = jobs.iter().map(|_| Mutex::new(None)).collect();
     let keep = |(job, result)| -> Job<'_, ()> {
@@ -24,7 +24,7 @@ pub fn run_all<T: Send>(jobs: Vec<Job<'_, T>>, most: usize) -> Vec<T> {
     results.into_iter().filter_map(|result| result.into_inner().unwrap_or_else(PoisonError::into_inner)).collect()
 }
 
-/// Does `work` on each item in parallel, at most `most` at a time; the results are in their order.
+/// Runs `work` on each item in parallel, at most `most` at a time, and returns the results in the order of the items.
 pub fn map_all<I: Send, T: Send>(
     items: impl IntoIterator<Item = I>,
     most: usize,
@@ -44,7 +44,7 @@ pub fn both<A: Send, B: Send>(one: impl FnOnce() -> A + Send, other: impl FnOnce
     }
 }
 
-/// Does `work`, and meanwhile `look` after each `pause`.
+/// Runs `work`, and `look` after each `pause` until it is done.
 pub fn meanwhile<T: Send>(pause: Duration, work: impl FnOnce() -> T + Send, mut look: impl FnMut() + Send) -> T {
     let (ends, end) = mpsc::channel::<()>();
     let looks = move || {
@@ -52,7 +52,7 @@ pub fn meanwhile<T: Send>(pause: Duration, work: impl FnOnce() -> T + Send, mut 
             look();
         }
     };
-    // It ends the looks also where it panics.
+    // Dropped even if `work` panics, which ends the other job.
     let work = move || {
         let _ends = ends;
         work()
@@ -69,8 +69,8 @@ fn carry_out(jobs: Vec<Job<'_, ()>>, most: usize) {
             job();
         }
     };
-    // A job that panics takes the others' results with it: the scope panics in its turn. Where no thread can be started
-    // (`ulimit -u`, a limit on tasks), those that run, and this one in any case, do the work of all.
+    // If a job panics, the scope panics too, and the results of the others are lost. If no thread can be started (`ulimit -u`,
+    // a limit on tasks), the threads that run, including this one, do all the work.
     std::thread::scope(|scope| {
         for _ in 1..workers {
             if std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, worker).is_err() {

@@ -1,5 +1,5 @@
-//! Every path of the project, as a function. All of them lie under the project root, never under the directory of the
-//! program: the same runner serves a checkout, a plugin installed elsewhere, and the lab's scratch copy.
+//! Every path of the project, as a function. All of them are below the project root, never below the program's directory: the
+//! same runner is used for a checkout, a plugin installed elsewhere, and the lab's scratch copy.
 
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::settings::environment;
 use domain::failure::{Code, Failure};
 
-/// What tasks keep of this user on this host, for every checkout: `$XDG_STATE_HOME/omni-scale`, by default
+/// The directory of this user on this host, shared by all checkouts: `$XDG_STATE_HOME/omni-scale`, by default
 /// `~/.local/state/omni-scale` (XDG Base Directory Specification, where a relative path is ignored).
 fn host_dir() -> PathBuf {
     let given = environment("XDG_STATE_HOME").map(PathBuf::from);
@@ -18,7 +18,7 @@ fn host_dir() -> PathBuf {
     }
 }
 
-/// This user's directory among those of all users.
+/// This user's directory in the temporary directory of all users.
 fn temporary() -> PathBuf {
     std::env::temp_dir().join(format!("omni-scale-{}", rustix::process::geteuid().as_raw()))
 }
@@ -29,7 +29,7 @@ pub struct Paths {
     root: PathBuf,
     host: PathBuf,
     project: bool,
-    /// The further provider whose files [`Paths::config`] and [`Paths::provider_env`] are.
+    /// The further provider that [`Paths::config`] and [`Paths::provider_env`] belong to.
     provider: Option<String>,
 }
 
@@ -37,10 +37,10 @@ impl Paths {
     /// The file that marks a project root.
     const MARK: &str = "docker/compose.yaml";
 
-    /// The project at `given`, else the nearest ancestor of `cwd` that holds `docker/compose.yaml`.
+    /// Finds the project: at `given`, or else the nearest ancestor of `cwd` that contains `docker/compose.yaml`.
     ///
     /// # Errors
-    /// [`Code::Usage`] when there is none.
+    /// [`Code::Usage`] if there is none.
     pub fn find(given: Option<&Path>, cwd: &Path) -> Result<Paths, Failure> {
         let found = match given {
             Some(dir) => {
@@ -60,7 +60,7 @@ impl Paths {
         })
     }
 
-    /// No project, but the working directory: for a task that only reads the files that it is given.
+    /// The working directory without a project, for a task that only reads the files that it is given.
     pub fn outside(cwd: &Path) -> Paths {
         Paths { root: cwd.to_owned(), host: host_dir(), project: false, provider: None }
     }
@@ -70,7 +70,7 @@ impl Paths {
         Paths { root, host: host_dir(), project: true, provider: None }
     }
 
-    /// Whether there is a project. Without one, a task must not read or write files in the working directory.
+    /// Returns true if there is a project. Without one, a task must not read or write files in the working directory.
     pub fn is_project(&self) -> bool {
         self.project
     }
@@ -79,17 +79,17 @@ impl Paths {
         &self.root
     }
 
-    /// What was typed at the prompts of a task that is not done yet; it may hold secrets.
+    /// The answers to the prompts of a task that is not done yet; they may include secrets.
     pub fn answers(&self, task: &str) -> PathBuf {
         self.root.join(format!("docker/.answers.{task}"))
     }
 
-    /// The same project as a further provider sees it.
+    /// The paths for a further provider of the same project.
     pub fn of_provider(&self, id: &str) -> Paths {
         Paths { provider: Some(id.to_owned()), ..self.clone() }
     }
 
-    /// Where the provider's own files are.
+    /// The directory of the provider's own files.
     fn provider_dir(&self) -> PathBuf {
         self.provider.as_ref().map_or_else(|| self.root.join("docker"), |id| self.providers().join(id))
     }
@@ -117,42 +117,42 @@ impl Paths {
         self.clusters().join(format!("{name}.yaml"))
     }
 
-    /// The directories that tasks write into.
+    /// The directories that tasks write to.
     pub fn written(&self) -> [PathBuf; 4] {
         let state = self.state().parent().map(Path::to_path_buf).unwrap_or_default();
         [self.root.join("docker"), state, self.machine_classes(), self.clusters()]
     }
 
-    /// Who holds the lock of this checkout.
+    /// The file that names the holder of this checkout's lock.
     pub fn checkout_note(&self) -> PathBuf {
         let mut hasher = std::hash::DefaultHasher::new();
         self.root().hash(&mut hasher);
         self.host_lock().with_file_name(format!("checkout-{:016x}", hasher.finish()))
     }
 
-    /// There while a restore is not complete.
+    /// Exists while a restore is not complete.
     pub fn restoring(&self) -> PathBuf {
         self.checkout_note().with_extension("restoring")
     }
 
-    /// What was taken over from an Omni of other compose files, and how far that is.
+    /// The record of what was taken over from an Omni of other compose files, and of the progress.
     pub fn adopting(&self) -> PathBuf {
         self.checkout_note().with_extension("adopted")
     }
 
-    /// How long the steps of a machine took at this site.
+    /// The durations of the steps of machines at this site.
     pub fn step_times(&self) -> PathBuf {
         self.checkout_note().with_extension("times")
     }
 
-    /// The same where one of them is a socket, whose path has at most 107 bytes.
+    /// Like [`Paths::scratch_root`], for files that include a socket, whose path has at most 107 bytes.
     pub fn socket_root(&self) -> PathBuf {
         const LONGEST: usize = 70;
         let dir = self.scratch_root();
         if dir.as_os_str().len() > LONGEST { temporary().join("tmp") } else { dir }
     }
 
-    /// The same project with another directory of its user's.
+    /// The same project with another directory for the user.
     #[cfg(test)]
     pub fn with_host(self, host: PathBuf) -> Paths {
         Paths { host, ..self }
@@ -163,7 +163,7 @@ impl Paths {
         self.target().join(format!("{name}-{}", std::process::id()))
     }
 
-    /// The directory of the lab; for the lab's own project, the one that it is in.
+    /// The directory of the lab; for the lab's own project, the lab that contains it.
     pub fn lab(&self) -> PathBuf {
         match self.root.parent() {
             Some(lab) if self.root.ends_with("target/lab/project") => lab.to_owned(),
@@ -177,7 +177,7 @@ impl Paths {
     }
 }
 
-/// A function for each path that is always at the same place below the project's root or the host's directory.
+/// Defines a function for each path at a fixed place below the project root or the user's directory.
 macro_rules! paths {
     ($($(#[$doc:meta])* $name:ident: $dir:ident $place:expr;)*) => {
         impl Paths {
@@ -190,31 +190,31 @@ paths! {
     compose: root Paths::MARK;
     env: root "docker/.env";
     env_example: root "docker/.env.example";
-    /// The key that Omni's store is encrypted with.
+    /// The key that encrypts Omni's store.
     store_key: root "docker/omni.asc";
     /// The directories of further providers.
     providers: root "docker/providers";
     /// Omni's own settings of this site.
     site: root "docker/site.yaml";
-    /// Files that the site's settings name.
+    /// The files that the site's settings refer to.
     site_files: root "docker/site";
     config_example: root "docker/config.yaml.example";
     state: root ".claude/omni-scale.local.md";
     machine_classes: root "machine-classes";
     clusters: root "clusters";
-    /// Locked by a task that changes Docker or Omni: checkouts share them.
+    /// Locked by a task that changes Docker or Omni, which all checkouts share.
     host_lock: host "lock";
-    /// Every program that a task called.
+    /// The log of all programs that tasks called.
     journal: host "journal.jsonl";
-    /// Where backups go when no other place is named.
+    /// The default directory for backups.
     backups: host "backups";
-    /// Where files lie that are needed for a moment.
+    /// The directory for temporary files.
     scratch_root: host "tmp";
     target: root "target";
 }
 
-/// `path` as a word that can be pasted in the shell that the task was started from: relative to the working directory if it is
-/// inside, `.` for the working directory itself.
+/// `path` as a word to paste into the shell that the task was started from: relative to the working directory if it is inside,
+/// `.` for the working directory itself.
 pub fn pasted(path: &Path) -> String {
     if is_stream(path) {
         return "FILE".to_owned();
@@ -224,7 +224,7 @@ pub fn pasted(path: &Path) -> String {
     crate::proc::quote(&if shown == Path::new("") { Path::new(".") } else { shown }.to_string_lossy())
 }
 
-/// Whether it names what can be read once only: standard input, or a pipe of the shell.
+/// Returns true if the path can be read only once: standard input, or a pipe of the shell.
 pub fn is_stream(path: &Path) -> bool {
     path == Path::new("-") || path == Path::new("/dev/stdin") || path.starts_with("/dev/fd")
 }

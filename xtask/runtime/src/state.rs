@@ -1,5 +1,5 @@
-//! `.claude/omni-scale.local.md`: what the tasks know of this deployment, in YAML front matter, and two sections for
-//! people. Unknown keys, their order and the user's own text survive every change; no secret is ever kept here.
+//! `.claude/omni-scale.local.md`: the tasks' data about this deployment, as YAML front matter, and two sections for people.
+//! Unknown keys, their order and the user's own text survive every change; the file never contains a secret.
 
 use std::path::Path;
 
@@ -8,16 +8,16 @@ use serde_yaml::Value;
 use crate::files;
 use domain::failure::{Code, Failure};
 
-/// What a fresh state looks like.
+/// The text of a new state file.
 const FRESH: &str = "---\n---\n\n# Omni-Scale\n\n## Current Status\n\n## Next Steps\n";
 
-/// The state file: its lines, and its front matter understood.
+/// The state file: its lines, and its parsed front matter.
 #[derive(Debug, Clone)]
 pub struct State {
     front: Vec<String>,
     body: String,
     values: serde_yaml::Mapping,
-    /// Whether anything differs from what was read.
+    /// Whether anything differs from the file that was read.
     changed: bool,
 }
 
@@ -33,11 +33,11 @@ impl Default for State {
 }
 
 impl State {
-    /// The state in `path`; an absent file is an empty state.
+    /// Reads the state from `path`; a missing file is an empty state.
     ///
     /// # Errors
-    /// [`Code::Invalid`] with file, line and column when it is there and cannot be understood: a broken state is never
-    /// replaced, it may hold the user's text.
+    /// [`Code::Invalid`] with file, line and column if the file exists and cannot be parsed: a broken state is never replaced,
+    /// because it may contain the user's text.
     pub fn load(path: &Path, shown: &str) -> Result<State, Failure> {
         match files::read_text_if_there(path)? {
             Some(text) if !text.trim().is_empty() => State::parse(shown, &text),
@@ -75,7 +75,7 @@ impl State {
         Ok(State { front, body, values: values.unwrap_or_default(), changed: false })
     }
 
-    /// A scalar of any type as text.
+    /// A scalar of any type, as text.
     pub fn get(&self, key: &str) -> Option<String> {
         match self.values.get(key)? {
             Value::String(text) => Some(text.clone()),
@@ -86,7 +86,7 @@ impl State {
         .filter(|text| !text.is_empty())
     }
 
-    /// A list of texts; empty when it is not there.
+    /// A list of texts; empty if the key does not exist.
     pub fn list(&self, key: &str) -> Vec<String> {
         let Some(Value::Sequence(items)) = self.values.get(key) else { return Vec::new() };
         items.iter().filter_map(|item| item.as_str().map(str::to_owned)).collect()
@@ -103,7 +103,7 @@ impl State {
         let start = self.front.iter().position(|line| line.strip_prefix(key).is_some_and(|rest| rest.starts_with(':')));
         match start {
             Some(start) => {
-                // What belongs to the old value: the lines indented under it, or the items of a list.
+                // The lines of the old value: those indented under it, or the items of a list.
                 let more = self.front[start + 1..].iter();
                 let more = more.take_while(|line| line.starts_with([' ', '\t']) || line.starts_with("- ")).count();
                 self.front.splice(start..=start + more, [line]);
@@ -118,7 +118,7 @@ impl State {
         self.set(key, Value::Sequence(items.iter().map(|item| Value::from(item.as_str())).collect()));
     }
 
-    /// Adds `item` to a list, in order, once.
+    /// Adds `item` to a sorted list, unless the list contains it.
     pub fn add(&mut self, key: &str, item: &str) {
         let mut items = self.list(key);
         if !items.iter().any(|each| each == item) {
@@ -128,7 +128,7 @@ impl State {
         self.set_list(key, &items);
     }
 
-    /// Rewrites the text under the heading `## title`, or adds the section at the end.
+    /// Replaces the text under the heading `## title`, or appends the section.
     pub fn section(&mut self, title: &str, text: &str) {
         let heading = format!("## {title}");
         let mut lines: Vec<&str> = self.body.lines().collect();
@@ -151,7 +151,7 @@ impl State {
         }
     }
 
-    /// The file as it should be written.
+    /// The contents of the file.
     pub fn text(&self) -> String {
         let mut text = String::from("---\n");
         for line in &self.front {
@@ -161,15 +161,16 @@ impl State {
         format!("{text}---\n{}", self.body)
     }
 
-    /// Writes the file, if anything changed, whole and private.
+    /// Writes the file atomically and privately, if anything changed.
     ///
     /// # Errors
-    /// [`Code::Failed`] with the path; the old file then stays.
+    /// [`Code::Failed`] with the path; the old file is then unchanged.
     pub fn save(&self, path: &Path) -> Result<(), Failure> {
         if !self.changed {
             return Ok(());
         }
-        // Single keys are edited as lines. YAML has more forms than that: what would not read back as meant is not written.
+        // Single keys are edited as lines, but YAML has more forms. If the result does not parse back to the same values, it is
+        // not written.
         let again = State::parse("the state", &self.text());
         if again.is_ok_and(|again| again.values == self.values) {
             return files::write_atomically(path, self.text().as_bytes(), files::PRIVATE);
@@ -180,7 +181,7 @@ impl State {
     }
 }
 
-/// A value as one line of YAML that every parser reads the same way: plain words where they are safe, JSON otherwise.
+/// A value as one line of YAML that every parser reads the same way: a plain word if that is safe, otherwise JSON.
 fn inline(value: &Value) -> String {
     match value {
         Value::String(text) => {

@@ -1,12 +1,12 @@
-//! Waiting for something to become true: poll until it is, until it can no longer be, or until the deadline.
+//! Waits for a condition: polls until it is true, until it can no longer become true, or until the deadline.
 
 use std::time::{Duration, Instant};
 
 use crate::proc;
 use domain::failure::{Code, Failure};
 
-/// The pause between two polls is a tenth of the time waited so far, within these bounds: a change is noticed early, and long
-/// waits poll rarely.
+/// Bounds of the pause between two polls, which is a tenth of the time waited so far: a change is noticed early, and long waits
+/// poll rarely.
 const FASTEST: Duration = Duration::from_millis(100);
 const SLOWEST: Duration = Duration::from_secs(3);
 
@@ -18,11 +18,11 @@ pub enum Poll<T> {
     Waiting(String),
 }
 
-/// Polls `look` until it is done, and reports through `say` what is missing whenever that changes.
+/// Polls `look` until it is done. Reports what is missing through `say` whenever that changes.
 ///
 /// # Errors
-/// Those of `look`; [`Code::Timeout`] with the last description when `limit` passes; [`Code::Interrupted`], with a message that
-/// only the wait has ended.
+/// The error of `look`; [`Code::Timeout`] with the last description when `limit` passes; [`Code::Interrupted`], with a message
+/// that only the wait was stopped.
 pub fn until<T>(
     what: &str,
     limit: Duration,
@@ -70,7 +70,7 @@ fn given_up(error: anyhow::Error, what: &str) -> anyhow::Error {
     failure.hint("the operation continues without this task; run the same command again to wait for it").into()
 }
 
-/// Sleeps, and wakes early when the operator interrupts.
+/// Sleeps, but wakes up early if the operator interrupts.
 ///
 /// # Errors
 /// [`Code::Interrupted`].

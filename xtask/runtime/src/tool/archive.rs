@@ -12,27 +12,28 @@ use crate::cx::Cx;
 use crate::proc::{self, Job};
 use domain::failure::{Code, Failure};
 
-/// A store of gigabytes on a slow disk.
+/// The deadline for a store of gigabytes on a slow disk.
 const LONG: Duration = Duration::from_secs(600);
 
-/// Packs everything in `dir` into `file`. gzip's checksum covers each byte of it, also those that no file owns.
+/// Packs everything in `dir` into `file`. gzip's checksum covers every byte, including those that belong to no file.
 ///
 /// # Errors
-/// As tar.
+/// Returns tar's error.
 pub fn pack(cx: &Cx, dir: &Path, file: &Path) -> Result<(), Failure> {
     let (shell, tar) = (proc::shell()?, Tool::Tar.find()?);
-    // The store is encrypted, and does not get smaller by trying harder.
+    // The store is encrypted, so a higher compression level does not make it smaller.
     let cmd = cmd!(shell, "{tar} --use-compress-program 'gzip -1' -cf {file} -C {dir} .");
     cx.proc.run(Job::new("writing the archive", cmd).deadline(LONG))?.checked().map(drop)
 }
 
-/// Unpacks `file` into `dir`. GNU tar writes nothing outside of it.
+/// Unpacks `file` into `dir`. GNU tar does not write outside of it.
 ///
 /// # Errors
-/// [`Code::Invalid`] when it is not a whole archive.
+/// [`Code::Invalid`] if the file is not a complete archive.
 pub fn unpack(cx: &Cx, file: &Path, dir: &Path) -> Result<(), Failure> {
     let (shell, tar) = (proc::shell()?, Tool::Tar.find()?);
-    // tar does not read what is behind the last file, which the checksum of gzip covers; unless an archive follows there.
+    // tar does not read past the last file unless another archive follows, so gzip verifies the checksum of the whole file
+    // first.
     for cmd in [
         cmd!(shell, "gzip --test {file}"),
         cmd!(shell, "{tar} --ignore-zeros --no-same-owner --no-same-permissions -xzf {file} -C {dir}"),
@@ -46,7 +47,7 @@ pub fn unpack(cx: &Cx, file: &Path, dir: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What encrypts an archive to its recipients.
+/// The program that encrypts an archive to its recipients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encryption {
     Age,
@@ -54,10 +55,10 @@ pub enum Encryption {
 }
 
 impl Encryption {
-    /// The program for these recipients: those of age begin with `age1` or `ssh-`, and any other is for gpg.
+    /// The program for these recipients: age for those that start with `age1` or `ssh-`, gpg for all others.
     ///
     /// # Errors
-    /// [`Code::Usage`] when they are for both.
+    /// [`Code::Usage`] if they are for both.
     pub fn of(recipients: &[String]) -> Result<Option<Encryption>, Failure> {
         let age = recipients.iter().filter(|name| name.starts_with("age1") || name.starts_with("ssh-")).count();
         match age {
@@ -69,13 +70,13 @@ impl Encryption {
         }
     }
 
-    /// By the ending of a file's name.
+    /// The program for a file, by the extension of its name.
     pub fn of_file(file: &Path) -> Option<Encryption> {
         let ending = file.extension()?;
         [Encryption::Age, Encryption::Gpg].into_iter().find(|each| *each.ending() == format!(".{}", ending.display()))
     }
 
-    /// How the name of an encrypted file ends.
+    /// The extension of an encrypted file.
     pub fn ending(self) -> &'static str {
         match self {
             Encryption::Age => ".age",
@@ -93,7 +94,7 @@ impl Encryption {
     /// Refuses recipients that the program does not know, before there is anything to encrypt.
     ///
     /// # Errors
-    /// [`Code::Invalid`] with what the program says.
+    /// [`Code::Invalid`] with the program's output.
     pub fn check(self, cx: &Cx, recipients: &[String]) -> Result<(), Failure> {
         let job = self.encrypt(recipients, None)?.stdin("x");
         let ended = cx.proc.run(job)?;
@@ -110,7 +111,7 @@ impl Encryption {
     /// Encrypts `from` into `to`, which is replaced.
     ///
     /// # Errors
-    /// As the program.
+    /// Returns the program's error.
     pub fn seal(self, cx: &Cx, recipients: &[String], from: &Path, to: &Path) -> Result<(), Failure> {
         cx.proc.run(self.encrypt(recipients, Some((from, to)))?)?.checked().map(drop)
     }
@@ -132,7 +133,7 @@ impl Encryption {
     /// Decrypts `from` into `to`: with an identity file of age, or with gpg's keyring.
     ///
     /// # Errors
-    /// [`Code::Refused`] when it is for another key, or was changed.
+    /// [`Code::Refused`] if it is encrypted to another key, or was changed.
     pub fn open(self, cx: &Cx, identity: Option<&Path>, from: &Path, to: &Path) -> Result<(), Failure> {
         let (shell, program) = (proc::shell()?, self.find()?);
         let cmd = match (self, identity) {
@@ -158,7 +159,7 @@ impl Encryption {
 /// The SHA-256 of a file.
 ///
 /// # Errors
-/// The system's.
+/// Returns the system's error.
 pub fn sha256(file: &Path) -> std::io::Result<String> {
     let mut hash = Sha256::new();
     std::io::copy(&mut File::open(file)?, &mut hash)?;

@@ -1,4 +1,4 @@
-//! The programs of this repository that no normal task builds: built when a task first needs one.
+//! The programs of this repository that normal tasks do not build: each is built when a task first needs it.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use domain::failure::{Code, Failure};
 /// Builds the program `name` of the package with the same name, if necessary, and returns its path.
 ///
 /// # Errors
-/// [`Code::Prerequisite`] when this is not a checkout; [`Code::Failed`] with cargo's errors when it does not build.
+/// [`Code::Prerequisite`] if this is not a checkout; [`Code::Failed`] with cargo's errors if it does not build.
 pub fn built(cx: &Cx, name: &str) -> anyhow::Result<PathBuf> {
     let manifest = sources()?.join("Cargo.toml");
     let cargo = environment("CARGO").unwrap_or_else(|| "cargo".to_owned());
@@ -33,8 +33,8 @@ pub fn built(cx: &Cx, name: &str) -> anyhow::Result<PathBuf> {
     executable.ok_or_else(|| anyhow::anyhow!("cargo built `{name}` and named no program"))
 }
 
-/// The repository of this runner, which may differ from its project. cargo sets it when it runs us; otherwise it is found
-/// from the program's path in `target`.
+/// The repository of this runner, which may differ from its project: from the variable that `cargo run` sets, or else from the
+/// program's path in `target`.
 fn sources() -> Result<PathBuf, Failure> {
     let told = environment("CARGO_MANIFEST_DIR").and_then(|dir| Path::new(&dir).parent().map(Path::to_owned));
     let program = std::env::current_exe().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Queries one resolver for the addresses of a name (RFC 1035, one question over UDP). The system's lookup cannot show what
+//! Queries a given resolver for the addresses of a name (RFC 1035, one question over UDP). The system's lookup cannot show what
 //! another machine's resolver returns.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
@@ -9,15 +9,15 @@ use simple_dns::{CLASS, Name, Packet, PacketFlag, Question, RCODE, ResourceRecor
 
 use crate::settings::environment;
 
-/// A resolver on the LAN answers in milliseconds, one far away in tenths of a second.
+/// The timeout of a query. A resolver on the LAN responds in milliseconds, a remote one in tenths of a second.
 const PATIENCE: Duration = Duration::from_millis(900);
 
-/// The IPv4 addresses that `resolver` returns for `name`; none if the name does not exist.
+/// The IPv4 addresses that `resolver` returns for `name`; empty if the name does not exist.
 ///
 /// # Errors
-/// A description of why there was no answer.
+/// A description of why there was no response.
 pub fn ask(resolver: IpAddr, name: &str) -> Result<Vec<IpAddr>, String> {
-    // A lab has no right to port 53, and one resolver for everybody.
+    // A lab may not use port 53, and has a single resolver for everything.
     let of_lab = environment("OMNI_SCALE_DNS").and_then(|address| address.parse().ok());
     ask_at(of_lab.unwrap_or(SocketAddr::new(resolver, 53)), name, PATIENCE)
 }
@@ -41,7 +41,7 @@ fn ask_at(resolver: SocketAddr, name: &str, patience: Duration) -> Result<Vec<Ip
         match socket.recv(&mut buffer) {
             Ok(length) => match answer(id, &buffer[..length]) {
                 Some(found) => return found,
-                // Another question's answer, come late.
+                // A late response to another query.
                 None => continue,
             },
             Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {
@@ -52,7 +52,7 @@ fn ask_at(resolver: SocketAddr, name: &str, patience: Duration) -> Result<Vec<Ip
     }
 }
 
-/// A query for the A records of `name`, recursion wanted.
+/// A recursive query for the A records of `name`.
 fn question(id: u16, name: &str) -> Option<Vec<u8>> {
     let name = name.trim_end_matches('.');
     let whole = name.split('.').all(|label| !label.is_empty());
@@ -63,7 +63,7 @@ fn question(id: u16, name: &str) -> Option<Vec<u8>> {
     query.build_bytes_vec().ok()
 }
 
-/// The content of a message; `None` if it is not the answer to `id`.
+/// Parses a response; `None` if it is not the response to `id`.
 fn answer(id: u16, bytes: &[u8]) -> Option<Result<Vec<IpAddr>, String>> {
     let packet = match Packet::parse(bytes) {
         Ok(packet) => packet,
@@ -95,7 +95,7 @@ pub fn resolvers(text: &str) -> Vec<IpAddr> {
 mod tests {
     use super::*;
 
-    /// A resolver that answers one question with `reply(id)`.
+    /// A resolver that answers one query with `reply(id)`.
     fn resolver(reply: impl FnOnce(Vec<u8>) -> Vec<u8> + Send + 'static) -> SocketAddr {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
@@ -107,7 +107,7 @@ mod tests {
         address
     }
 
-    /// The question turned into an answer: a CNAME and the given addresses.
+    /// Turns a query into a response: a CNAME and the given addresses.
     fn answered(mut question: Vec<u8>, addresses: &[[u8; 4]]) -> Vec<u8> {
         question[2] = 0x81;
         question[3] = 0x80;

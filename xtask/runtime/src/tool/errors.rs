@@ -1,4 +1,4 @@
-//! What the errors of omnictl, curl and docker compose mean: `data/program-errors.yaml`.
+//! The meaning of errors of omnictl, curl and docker compose, from `data/program-errors.yaml`.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -34,8 +34,8 @@ static ROWS: LazyLock<BTreeMap<String, Vec<Row>>> = LazyLock::new(|| {
     serde_yaml::from_str(text).unwrap_or_else(|error| panic!("data/program-errors.yaml: {error}"))
 });
 
-/// The failure that an error of `program` means; `None` for one that no row knows. `values` fill the texts, and `cause` is that of
-/// a row without one.
+/// The failure for an error of `program`; `None` if no row matches. `values` fill the texts, and `cause` is the cause of a row
+/// without its own.
 pub fn explain(
     program: &str,
     exit: Option<i32>,

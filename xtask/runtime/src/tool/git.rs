@@ -1,4 +1,4 @@
-//! git, for the question whether a secret is in what will be pushed.
+//! git, to check whether a secret is in the files that will be pushed.
 
 use std::time::Duration;
 
@@ -26,10 +26,10 @@ pub fn tracked(cx: &Cx, paths: &[&str]) -> Result<Option<Vec<String>>, Failure> 
     Ok(Some(ended.stdout.lines().map(str::to_owned).collect()))
 }
 
-/// The tracked files that hold one of `secrets`, which go to git on its standard input.
+/// The tracked files that contain one of `secrets`, which are passed to git on standard input.
 ///
 /// # Errors
-/// As [`tracked`].
+/// Fails like [`tracked`].
 pub fn holding(cx: &Cx, secrets: &[Secret]) -> Result<Vec<String>, Failure> {
     if secrets.is_empty() {
         return Ok(Vec::new());
@@ -46,7 +46,7 @@ pub fn holding(cx: &Cx, secrets: &[Secret]) -> Result<Vec<String>, Failure> {
     }
 }
 
-/// A call of git in the project.
+/// A call of git in the project root.
 fn call(cx: &Cx, purpose: &str, words: &[&str]) -> Result<Job, Failure> {
     let (git, shell) = (Tool::Git.find()?, proc::shell()?);
     shell.change_dir(cx.paths.root());

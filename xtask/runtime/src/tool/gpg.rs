@@ -1,4 +1,4 @@
-//! gpg, in a keyring of its own that is gone afterwards: the operator's keys are neither read nor added to.
+//! gpg with a temporary keyring, so that the operator's keys are neither read nor changed.
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -14,14 +14,14 @@ use domain::failure::{Code, Failure};
 use domain::secret::{Secret, hide};
 use domain::spec::store_key;
 
-/// Two RSA keys of 4096 bits take seconds; a small machine takes minutes.
+/// The deadline of creating a key. Two RSA keys of 4096 bits take seconds, on a small machine minutes.
 const MAKE: Duration = Duration::from_secs(300);
 const QUICK: Duration = Duration::from_secs(60);
 
-/// Lines of an armored key are longer but for its last two.
+/// The minimum length of a line of an armored key, except for its last two lines.
 const LINE: usize = 16;
 
-/// A keyring in a directory of its own.
+/// A keyring in a temporary directory.
 struct Keyring<'a> {
     cx: &'a Cx,
     gpg: PathBuf,
@@ -35,7 +35,7 @@ impl<'a> Keyring<'a> {
         Ok(Keyring { cx, gpg, home })
     }
 
-    /// A call with these `words`, and more of them, which may hold blanks.
+    /// A call with the arguments in `words`, separated by spaces, and then `more`, which may contain spaces.
     fn job(&self, purpose: &str, words: &str, more: &[&str]) -> Result<Job, Failure> {
         let (shell, gpg, words) = (proc::shell()?, &self.gpg, words.split(' '));
         let job = Job::new(purpose, cmd!(shell, "{gpg} --batch {words...} {more...}"));
@@ -46,7 +46,7 @@ impl<'a> Keyring<'a> {
         self.cx.proc.run(job)?.checked()
     }
 
-    /// Puts the key into the keyring and returns its fingerprint.
+    /// Imports the key into the keyring and returns its fingerprint.
     fn import(&self, armored: &Secret) -> Result<String, Failure> {
         hide_lines(armored.expose());
         self.run(self.job("reading the key of Omni's store", "--quiet --import", &[])?.stdin(armored.expose()))?;
@@ -62,7 +62,7 @@ impl<'a> Keyring<'a> {
             .ok_or_else(|| Failure::new(Code::Failed, "gpg lists no private key").cause(ended.stderr.trim().to_owned()))
     }
 
-    /// Encrypts a word and decrypts it again, with every way to ask for a passphrase closed.
+    /// Encrypts a text and decrypts it again, without any way to ask for a passphrase.
     fn prove(&self, fingerprint: &str) -> Result<(), Failure> {
         const WORD: &str = "omni-scale: this key opens without a question\n";
         let words = "--quiet --no-tty --trust-model always --armor --encrypt --recipient";
@@ -87,7 +87,7 @@ impl<'a> Keyring<'a> {
 
 impl Drop for Keyring<'_> {
     fn drop(&mut self) {
-        // The agent holds the private keys: it goes before the directory does.
+        // The agent has the private keys in memory, so it must exit before the directory is removed.
         if let (Ok(shell), Ok(conf)) = (proc::shell(), which::which("gpgconf")) {
             let job = Job::new("ending gpg's agent", cmd!(shell, "{conf} --kill gpg-agent"));
             let _ = self
@@ -110,7 +110,7 @@ fn hide_lines(armored: &str) {
 /// [`Code::Prerequisite`] if gpg is not installed; otherwise gpg's own error.
 pub fn make_store_key(cx: &Cx, user: &str) -> Result<Secret, Failure> {
     match new_store_key(cx, user) {
-        // Its agent ended while it was starting: `gpg: agent_genkey failed: End of file`, once in eight runs on a busy host.
+        // The agent exited while it was starting: `gpg: agent_genkey failed: End of file`, once in eight runs on a busy host.
         Err(failure) if failure.code == Code::Failed => new_store_key(cx, user),
         made => made,
     }
@@ -134,10 +134,10 @@ fn new_store_key(cx: &Cx, user: &str) -> Result<Secret, Failure> {
     Ok(armored)
 }
 
-/// Proves that the key can be used as Omni uses it: by its packets, and by decrypting without a question.
+/// Checks that Omni can use the key: by its packets, and by decrypting without a passphrase.
 ///
 /// # Errors
-/// [`Code::Invalid`] with why it will not do.
+/// [`Code::Invalid`] with the reason if it cannot.
 pub fn prove_store_key(cx: &Cx, armored: &Secret) -> Result<(), Failure> {
     let now = clock::of_time(SystemTime::now());
     store_key::judge(armored.expose(), now)
@@ -147,10 +147,10 @@ pub fn prove_store_key(cx: &Cx, armored: &Secret) -> Result<(), Failure> {
     keyring.prove(&fingerprint)
 }
 
-/// Proves that the key opens one of a store's `slots`, each a PGP message by its name, and returns that name.
+/// Checks that the key opens one of a store's `slots`, which are PGP messages by name, and returns the name of that slot.
 ///
 /// # Errors
-/// [`Code::Invalid`] when none is for this key.
+/// [`Code::Invalid`] if no slot is for this key.
 pub fn open_slot<'s>(
     cx: &Cx,
     armored: &Secret,
@@ -170,10 +170,10 @@ pub fn open_slot<'s>(
         .cause(format!("it is {own}; the store's key slots are for: {}", names.join(", "))))
 }
 
-/// The public half of a private key, armored.
+/// The armored public key of a private key.
 ///
 /// # Errors
-/// gpg's own.
+/// Returns gpg's own error.
 pub fn public_half(cx: &Cx, armored: &Secret) -> Result<String, Failure> {
     let keyring = Keyring::new(cx)?;
     let fingerprint = keyring.import(armored)?;
@@ -182,7 +182,7 @@ pub fn public_half(cx: &Cx, armored: &Secret) -> Result<String, Failure> {
         .stdout)
 }
 
-/// The slot that Omni makes for a public key: its user ID and `<fingerprint>`.
+/// The name of the key slot that Omni creates for a public key: its user ID and `<fingerprint>`.
 ///
 /// # Errors
 /// [`Code::Invalid`] for a key with which Omni would not start, or would not find its slot again.
@@ -197,7 +197,7 @@ pub fn public_slot(cx: &Cx, armored: &str) -> Result<String, Failure> {
     })
 }
 
-/// The name of the slot, by what gpg prints of a key (gnupg 2.2 `doc/DETAILS`). Of several user IDs Omni takes any, another at each
+/// The slot name, from gpg's listing of a key (gnupg 2.2 `doc/DETAILS`). Of several user IDs Omni uses a random one at each
 /// start (omni v1.10.4 `storage.go` `GetIdentityString` ranges over a map), and then does not find the slot.
 fn slot(shown: &str) -> Result<String, &'static str> {
     let records: Vec<Vec<&str>> = shown.lines().map(|line| line.split(':').collect()).collect();

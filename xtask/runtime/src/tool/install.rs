@@ -1,5 +1,5 @@
-//! Installing omnictl: from the operator's own Omni, which serves its own version, else from the release of that version with
-//! its checksum. Never another version.
+//! Installs omnictl: from the operator's own Omni, which serves its own version, or else from the release of that version,
+//! verified by its checksum. Never another version.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -14,21 +14,21 @@ use crate::files;
 use domain::failure::{Code, Failure};
 use domain::version;
 
-/// Where Omni serves omnictl: since 1.9, and before (siderolabs/omni@86159433 `internal/backend/server.go`).
+/// The paths at which Omni serves omnictl: since 1.9, and before (siderolabs/omni@86159433 `internal/backend/server.go`).
 const PATHS: [&str; 2] = ["/api/omnictl", "/omnictl"];
 const RELEASES: &str = "https://github.com/siderolabs/omni/releases/download";
 const DOWNLOAD: Duration = Duration::from_secs(300);
-/// The first bytes are enough to distinguish a program from a web page.
+/// The number of bytes that are enough to distinguish a program from a web page.
 const HEAD: usize = 64;
 
-/// Where to look for it.
+/// Where to download omnictl from.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
-    /// The address of Omni.
+    /// The Omni endpoint.
     pub omni: Option<String>,
-    /// Where releases are mirrored, instead of Omni and GitHub.
+    /// A mirror of the releases, used instead of Omni and GitHub.
     pub mirror: Option<String>,
-    /// The release to take where Omni serves none: `v1.9.3`. Omni's own version, or the one that the operator named.
+    /// The release to install if Omni does not serve omnictl: `v1.9.3`. Omni's own version, or the one that the operator named.
     pub release: Option<String>,
     pub ca_file: Option<String>,
 }
@@ -53,10 +53,10 @@ pub struct Installed {
     pub from: String,
 }
 
-/// Installs omnictl when a task needs it and there is none; the operator is asked first.
+/// Installs omnictl if it is missing, after asking the operator.
 ///
 /// # Errors
-/// [`Code::Prerequisite`] when it is not there and may not be installed; those of [`install`].
+/// [`Code::Prerequisite`] if it is missing and may not be installed; otherwise fails like [`install`].
 pub fn on_need(cx: &Cx) -> Result<(), Failure> {
     let Err(absent) = omnictl::program() else { return Ok(()) };
     if cx.dry_run || !(cx.ask.yes() || cx.ask.interactive()) {
@@ -76,10 +76,10 @@ pub fn on_need(cx: &Cx) -> Result<(), Failure> {
     installed.map(drop).map_err(|error| Failure::of(&error))
 }
 
-/// Whether tasks call what was installed: PATH goes before its place.
+/// Checks that tasks call the installed omnictl: PATH is searched before its directory.
 ///
 /// # Errors
-/// [`Code::Conflict`] for another omnictl of another version before it.
+/// [`Code::Conflict`] if PATH has another omnictl of a different version first.
 pub fn comes_first(cx: &Cx, installed: &Installed) -> Result<(), Failure> {
     let Some(first) = omnictl::locate().filter(|first| *first != installed.path) else { return Ok(()) };
     let other = omnictl::version_of(cx, &first).map_or("one that does not run".to_owned(), |(version, _)| version);
@@ -99,10 +99,10 @@ pub fn comes_first(cx: &Cx, installed: &Installed) -> Result<(), Failure> {
         .next(format!("export PATH=\"{}:$PATH\"", dir.display())))
 }
 
-/// The name of the program for this machine, as releases and Omni call it: `omnictl-linux-amd64`.
+/// The file name of omnictl for this machine in releases and in Omni: `omnictl-linux-amd64`.
 ///
 /// # Errors
-/// [`Code::Prerequisite`] on a machine for which there is none.
+/// [`Code::Prerequisite`] if omnictl is not available for this machine.
 pub fn asset() -> Result<String, Failure> {
     let os = match std::env::consts::OS {
         "linux" => "linux",
@@ -125,11 +125,11 @@ fn unsupported(what: &str) -> Failure {
 /// A place to download omnictl from.
 struct Candidate {
     base: String,
-    /// The version that it must be, and that a checksum proves; Omni's own needs none.
+    /// The required version, which a checksum verifies; `None` for Omni's own omnictl.
     release: Option<String>,
 }
 
-/// The places for these sources, in order.
+/// The download places for `sources`, in order.
 fn candidates(sources: &Sources) -> Vec<Candidate> {
     let release = |base: &str| {
         let release = sources.release.clone()?;
@@ -146,10 +146,10 @@ fn candidates(sources: &Sources) -> Vec<Candidate> {
     omni.chain(release(RELEASES)).collect()
 }
 
-/// Downloads, verifies and installs; what does not pass leaves nothing behind.
+/// Downloads, verifies and installs omnictl; a download that fails the checks leaves nothing behind.
 ///
 /// # Errors
-/// When no source has a program that passes; names each with its reason. [`Code::Prerequisite`] when there is no source.
+/// Returns each source with its reason if no source has a valid program; [`Code::Prerequisite`] if there is no source.
 pub fn install(cx: &Cx, sources: &Sources) -> Result<Installed, Failure> {
     let asset = asset()?;
     let place = omnictl::install_path()?;
@@ -161,7 +161,7 @@ pub fn install(cx: &Cx, sources: &Sources) -> Result<Installed, Failure> {
     let temp = temp.into_temp_path();
     let mut refused: Vec<Failure> = Vec::new();
     for candidate in candidates(sources) {
-        // An Omni that does not answer does not answer at its other path either.
+        // If Omni does not respond at one path, it does not respond at the other either.
         let silent = |failure: &Failure| matches!(failure.code, Code::Unreachable | Code::Timeout);
         if candidate.release.is_none() && refused.iter().any(silent) {
             continue;
@@ -181,7 +181,7 @@ pub fn install(cx: &Cx, sources: &Sources) -> Result<Installed, Failure> {
     Err(none_passed(&refused, &place))
 }
 
-/// The failure of an installation, by what each place answered.
+/// The failure of an installation, from the failure of each place.
 fn none_passed(refused: &[Failure], place: &Path) -> Failure {
     let by_hand = format!("put the omnictl of your Omni's version on PATH or at {} by hand", place.display());
     let Some(first) = refused.first() else {
@@ -194,7 +194,7 @@ fn none_passed(refused: &[Failure], place: &Path) -> Failure {
     Failure::new(first.code, "omnictl could not be installed").cause(causes.join("\n")).hint(by_hand)
 }
 
-/// One place: download to `temp`, check what came, run it once. Returns its version.
+/// Downloads from one place to `temp`, checks the file and runs it once. Returns its version.
 fn fetch(cx: &Cx, from: &Candidate, asset: &str, ca: Option<&str>, temp: &Path) -> Result<String, Failure> {
     let url = format!("{}/{asset}", from.base);
     let follow = from.release.is_some();
@@ -224,7 +224,7 @@ fn fetch(cx: &Cx, from: &Candidate, asset: &str, ca: Option<&str>, temp: &Path) 
     }
 }
 
-/// Refuses what is not a program for this machine: a web page, an archive, another system's or processor's binary.
+/// Refuses a file that is not a program for this machine: a web page, an archive, a binary for another system or processor.
 fn check_program(head: &[u8], content_type: &str) -> Result<(), Failure> {
     let refuse =
         |why: String| Err(Failure::new(Code::Failed, "the download is not an omnictl for this machine").cause(why));

@@ -1,4 +1,4 @@
-//! One adapter per program: finding it, calling it and parsing its output. Command-line syntax stays in these modules.
+//! One adapter per program, which finds it, calls it and parses its output. Command-line syntax stays in these modules.
 
 pub mod archive;
 pub mod cargo;
@@ -50,7 +50,7 @@ impl Tool {
         }
     }
 
-    /// Where the program is.
+    /// Finds the program on PATH.
     ///
     /// # Errors
     /// [`Code::Prerequisite`] with how to install it.

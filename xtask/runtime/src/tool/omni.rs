@@ -1,4 +1,4 @@
-//! Omni over HTTP, without logging in.
+//! Requests to Omni over HTTP that need no login.
 
 use std::time::Duration;
 
@@ -8,19 +8,19 @@ use domain::failure::{Code, Failure};
 
 /// Checks that `endpoint` is a healthy Omni.
 ///
-/// `/healthz` answers 200 with an empty body (omni v1.9.3 `internal/backend/health`); any path that Omni does not know
-/// answers 200 too, with the HTML of its web page, so the status alone proves nothing.
+/// `/healthz` returns 200 with an empty body (omni v1.9.3 `internal/backend/health`). Any path that Omni does not know also
+/// returns 200, with the HTML of its web page, so the status alone proves nothing.
 ///
 /// # Errors
-/// [`Code::Unreachable`] without a response, or with one that is not Omni's; [`Code::Failed`] if Omni is not healthy.
+/// [`Code::Unreachable`] if there is no response or it is not Omni's; [`Code::Failed`] if Omni is not healthy.
 pub fn healthy(cx: &Cx, endpoint: &str, ca_file: Option<&str>) -> Result<(), Failure> {
     healthy_at(cx, endpoint, ca_file, None)
 }
 
-/// As [`healthy`], but connects to the address `connect` instead of resolving the name in `endpoint`.
+/// Like [`healthy`], but connects to the address `connect` instead of resolving the name in `endpoint`.
 ///
 /// # Errors
-/// As [`healthy`].
+/// Fails like [`healthy`].
 pub fn healthy_at(cx: &Cx, endpoint: &str, ca_file: Option<&str>, connect: Option<&str>) -> Result<(), Failure> {
     if let Some(recorded) = &cx.settings.recorded {
         return recorded.available("health");
@@ -48,13 +48,13 @@ pub fn healthy_at(cx: &Cx, endpoint: &str, ca_file: Option<&str>, connect: Optio
     }
 }
 
-/// What the address was taken from.
+/// The setting that the address comes from.
 fn origin(cx: &Cx, endpoint: &str) -> String {
     let found = cx.settings.omni_endpoint(None).filter(|found| found.value == endpoint);
     found.map_or("the address".to_owned(), |found| found.origin.to_string())
 }
 
-/// Omni's time in seconds since 1970, from its Date header; `None` without a response within three seconds.
+/// Omni's time in seconds since 1970, from its Date header; `None` if there is no response within three seconds.
 pub fn clock(cx: &Cx, endpoint: &str, ca_file: Option<&str>) -> Option<u64> {
     if cx.settings.recorded.is_some() {
         return None;

@@ -1,4 +1,4 @@
-//! openssl, for the one thing that curl does not show everywhere: the chain that a server really sends.
+//! openssl, because curl does not show the certificate chain of a server everywhere.
 
 use std::time::Duration;
 
@@ -10,11 +10,10 @@ use crate::proc::{self, Job};
 use domain::failure::{Code, Failure};
 use domain::status::certificate::{self, Certificate};
 
-/// The chain that `address` (`host:port`) serves to a client that asks for `host`, leaf first. It is fetched, not
-/// trusted.
+/// The chain that `address` (`host:port`) serves to a client that requests `host`, leaf first. It is not verified.
 ///
 /// # Errors
-/// [`Code::Prerequisite`] when openssl is not installed; [`Code::Unreachable`] when no TLS answers there.
+/// [`Code::Prerequisite`] if openssl is not installed; [`Code::Unreachable`] if there is no TLS server.
 pub fn served(cx: &Cx, address: &str, host: &str) -> Result<Vec<Certificate>, Failure> {
     let openssl = Tool::Openssl.find()?;
     let shell = proc::shell()?;

@@ -1,4 +1,5 @@
-//! Whether the login may change something, before anything is changed: a comparison is a read, and passes for readers too.
+//! Checks whether the login may make changes before anything is changed: the comparison only reads, so it also succeeds for
+//! readers.
 
 use super::omnictl::{Omnictl, role_needed};
 use domain::failure::{Code, Failure};
@@ -7,12 +8,12 @@ use domain::failure::{Code, Failure};
 /// decides.
 const READING: [&str; 3] = ["None", "InfraProvider", "Reader"];
 
-/// Refuses a login that may not change classes, or these clusters if any are given. An access policy can grant a reader more for
-/// some clusters, and Omni reports that (omni v1.9.3 `internal/backend/runtime/omni/virtual/state.go`, also for a cluster that
-/// does not exist yet). If Omni reports neither, the change itself shows whether it is allowed.
+/// Refuses a login that may not change classes, or these clusters if any are given. An access policy can grant a reader more
+/// for some clusters, and Omni reports that (omni v1.9.3 `internal/backend/runtime/omni/virtual/state.go`, also for a cluster
+/// that does not exist yet). If Omni reports neither, the change itself shows whether it is allowed.
 ///
 /// # Errors
-/// [`Code::Refused`] with the role that is there and the one that is needed.
+/// [`Code::Refused`] with the actual and the required role.
 pub fn may_change(omnictl: &Omnictl<'_>, clusters: &[&str]) -> Result<(), Failure> {
     let Some(user) = told(omnictl.get("currentusers", "current"))? else { return Ok(()) };
     let role = user.text(&["role"]);
@@ -35,7 +36,7 @@ fn refused(omnictl: &Omnictl<'_>, role: &str, what: &str) -> Failure {
     role_needed(omnictl.overridden(), failure)
 }
 
-/// The value if Omni returned one; an Omni without this resource is not a failure.
+/// The value if Omni returned one; it is not an error if Omni does not have this resource.
 fn told<T>(answer: Result<Option<T>, Failure>) -> Result<Option<T>, Failure> {
     match answer {
         Err(failure) if matches!(failure.code, Code::Refused | Code::Invalid | Code::Failed) => Ok(None),

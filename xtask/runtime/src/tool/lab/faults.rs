@@ -10,50 +10,50 @@ use crate::proc::{self, Job};
 use domain::failure::{Code, Failure};
 use domain::nearest;
 
-/// One way in which things go wrong in the field.
+/// A failure seen in real use that the lab simulates.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Fault {
     pub name: String,
     pub group: String,
-    /// What the simulated service does.
+    /// The effect in the simulated service.
     pub does: String,
-    /// Who saw it.
+    /// Who has seen it.
     pub source: String,
-    /// The tasks that an operator has run when it bites, and `edit FILE: FROM -> TO` for a line changed by hand.
+    /// The tasks that an operator has run before it happens, and `edit FILE: FROM -> TO` for a line changed by hand.
     pub before: Vec<String>,
-    /// The task that runs into it.
+    /// The task that fails because of it.
     pub task: String,
     /// The exit status of that task.
     pub exit: i32,
-    /// What a good task must say.
+    /// What the task must report.
     pub says: String,
-    /// What ends it.
+    /// How it is fixed.
     pub heals: String,
-    /// The commands that end it, in their order: those of a task, of a program, or `person`, `next`, `pveum` (`faults.yaml`).
+    /// The commands that fix it, in order: of a task, of a program, or `person`, `next`, `pveum` (`faults.yaml`).
     pub fix: Vec<String>,
-    /// The link of the chain that `cluster-explain` shows as broken then; empty when nothing is.
+    /// The link of the chain that `cluster-explain` then shows as broken; empty if none is.
     pub breaks: String,
-    /// The ids of the causes that it names, the first one first.
+    /// The IDs of the causes that `cluster-explain` names, the first one first.
     pub causes: Vec<String>,
     /// When it happens by default; empty for always.
     pub when: String,
 }
 
-/// Every fault of the lab at `program`, grouped.
+/// All faults of the lab at `program`, grouped.
 ///
 /// # Errors
-/// If the lab cannot list them.
+/// Returns an error if the lab cannot list them.
 pub fn table(cx: &Cx, program: &Path) -> anyhow::Result<Vec<Fault>> {
     let shell = proc::shell()?;
     let ended = cx.proc.run(Job::new("asking the lab for its faults", cmd!(shell, "{program} faults")))?.checked()?;
     Ok(serde_json::from_str(&ended.stdout)?)
 }
 
-/// The fault that `text` (`NAME` or `NAME:WHEN`) names.
+/// The fault for `text`, which is `NAME` or `NAME:WHEN`.
 ///
 /// # Errors
-/// [`Code::Usage`] with the near ones.
+/// [`Code::Usage`] with similar names.
 pub fn named<'a>(table: &'a [Fault], text: &str) -> Result<&'a Fault, Failure> {
     let (name, when) = text.split_once(':').map_or((text, None), |(name, when)| (name, Some(when)));
     let found = table.iter().find(|fault| fault.name == name).ok_or_else(|| {
