@@ -57,7 +57,7 @@ impl Parser<'_> {
         self.expect(op, follows)
     }
 
-    /// Consumes a required token; `follows` tells whether the current token could come after it.
+    /// Consumes a required token; `follows` is whether the current token could come after it.
     pub(super) fn expect(&mut self, op: &'static str, follows: bool) -> Result<Token, Stop> {
         if let Some(token) = self.take(op) {
             return Ok(token);

@@ -84,8 +84,8 @@ pub struct AutoProvision {
     pub provider_data_at: TextPosition,
 }
 
-/// Returns true for the Kubernetes-style format of older guides, which no program reads (`kind: MachineClass`, `apiVersion:
-/// infrastructure.omni.siderolabs.io/v1alpha1`).
+/// Returns true for the Kubernetes-style format of older guides, which no program reads (`kind: MachineClass`,
+/// `apiVersion: infrastructure.omni.siderolabs.io/v1alpha1`).
 pub fn is_legacy(root: &Node) -> bool {
     let api = root.get("apiVersion").and_then(Node::text).unwrap_or_default();
     let kind = root.get("kind").and_then(Node::text).unwrap_or_default();
