@@ -1,4 +1,4 @@
-//! Machine classes: what the server would say to a new one, and what it would not say.
+//! Checks machine classes: what the server would report for a new class, and what it would not.
 
 use serde_json::Value as Json;
 
@@ -17,39 +17,39 @@ use yaml::Position;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Provider {
     pub id: String,
-    /// The provider's own JSON Schema; none if it registered without.
+    /// The provider's own JSON Schema; `None` if it registered without one.
     pub schema: Option<Json>,
-    /// A provider of machines that exist already.
+    /// Whether it provides machines that already exist.
     pub is_static: bool,
-    /// The release of the Proxmox provider that it says it is; the provider says it from 0.2 on, to Omni 1.10 and later.
+    /// The release that the Proxmox provider reports; it does so from 0.2 on, to Omni 1.10 and later.
     pub release: Option<provider::Provider>,
 }
 
-/// What is known around a class.
+/// What is known about the surroundings of a class.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ClassContext<'a> {
-    /// The providers that Omni lists; none if Omni was not asked or did not answer.
+    /// The providers that Omni lists; `None` if Omni was not queried or did not respond.
     pub providers: Option<&'a [Provider]>,
-    /// The ids under which this project's Proxmox provider registers; if none is known, [`PROXMOX`].
+    /// The IDs under which this project's Proxmox provider registers; if none is known, [`PROXMOX`].
     pub ours: &'a [String],
-    /// The release of the Proxmox provider that this project runs, if it is known.
+    /// The release of the Proxmox provider that this project runs, if known.
     pub release: Option<provider::Provider>,
-    /// The release of Omni, if it is known.
+    /// The release of Omni, if known.
     pub omni: Option<Omni>,
-    /// True if the operator names `release`: it counts, whatever has registered with Omni.
+    /// Whether the operator specified `release`, which then counts, whatever has registered with Omni.
     pub given: bool,
 }
 
-/// The id that the Proxmox provider registers under unless it is given another.
+/// The ID under which the Proxmox provider registers by default.
 pub const PROXMOX: &str = "proxmox";
 
 impl ClassContext<'_> {
-    /// The release that this project's provider says it is.
+    /// Returns the release that this project's provider reports.
     pub fn live(&self) -> Option<provider::Provider> {
         self.providers?.iter().find(|found| self.is_proxmox(&found.id))?.release
     }
 
-    /// True for the id of a Proxmox provider as far as is known here.
+    /// Returns true for the ID of a Proxmox provider, as far as is known here.
     fn is_proxmox(&self, id: &str) -> bool {
         self.proxmox().any(|own| own == id)
     }
@@ -85,7 +85,7 @@ pub fn check(file: &str, bytes: &[u8], context: &ClassContext<'_>) -> FileCheck<
     }
 }
 
-/// Placeholders in classes, except those in the two ids, which have findings of their own, and in `providerdata`.
+/// Reports placeholders in classes, except in the two IDs, which have findings of their own, and in `providerdata`.
 fn left_in_place(stream: &yaml::Stream, report: &mut Report<'_>) {
     let roots = stream.documents.iter().map(|document| &document.root);
     let classes = roots.filter(|root| root.path(&["metadata", "type"]).and_then(yaml::Node::text) == Some(TYPE));
@@ -123,7 +123,7 @@ fn one(class: &MachineClass, context: &ClassContext<'_>, report: &mut Report<'_>
     }
 }
 
-/// The limits of `metadata` (omni v1.9.3 internal/backend/runtime/omni/validations/metadata.go); older servers have none.
+/// Checks the limits of `metadata` (omni v1.9.3 internal/backend/runtime/omni/validations/metadata.go); older servers have none.
 fn metadata(class: &MachineClass, report: &mut Report<'_>) {
     let fits = |text: &str, most: usize| text.len() <= most && !text.contains(char::is_control);
     let entry = |(key, value): &(String, String)| !key.is_empty() && fits(key, 1024) && fits(value, 16 << 10);
@@ -176,7 +176,7 @@ fn auto_provision(provision: &AutoProvision, context: &ClassContext<'_>, report:
     }
     provider_id(provision, context, report);
     let (schema, source) = schema_of(provision, context, report);
-    // Data of the wrong type is reported already; what it lacks would only hide that.
+    // Data of the wrong type is already reported; reporting what it lacks would only hide that.
     let data_at = provision.provider_data_at.start.in_file(report.file);
     let readable = !report.findings.iter().any(|f| f.rule == "class-wrong-type" && f.place == data_at);
     if let Some(schema) = schema.filter(|_| readable) {
@@ -185,7 +185,7 @@ fn auto_provision(provision: &AutoProvision, context: &ClassContext<'_>, report:
     Some(source)
 }
 
-/// Findings about an id. Omni looks at its form only when it creates the provider (omni v1.10.4
+/// Checks a provider ID. Omni checks its form only when it creates the provider (omni v1.10.4
 /// `internal/backend/runtime/omni/validations/infra_provider.go`).
 fn provider_id(provision: &AutoProvision, context: &ClassContext<'_>, report: &mut Report<'_>) {
     let id = &provision.provider_id;
@@ -209,7 +209,7 @@ fn provider_id(provision: &AutoProvision, context: &ClassContext<'_>, report: &m
     }
 }
 
-/// The schema that the provider's data must meet, if it is known, and where it is from.
+/// Returns the schema that the provider's data must match, if known, and its source.
 fn schema_of<'a>(
     provision: &AutoProvision,
     context: &ClassContext<'a>,
@@ -261,14 +261,14 @@ fn schema_of<'a>(
     }
 }
 
-/// True for a schema with the keys that identify the Proxmox provider.
+/// Returns true for a schema with the keys that identify the Proxmox provider.
 fn is_of_proxmox(schema: &Json) -> bool {
     ["storage_selector", "disk_size"].iter().all(|key| schema.pointer(&format!("/properties/{key}")).is_some())
 }
 
 fn unchecked(id: &str, at: Position, context: &ClassContext<'_>, report: &mut Report<'_>) {
     let message = format!("`providerdata` of the provider `{id}` is not checked: its schema is not known here");
-    // `proxmox-west` is another provider of somebody who has several.
+    // `proxmox-west` is a different provider on a site that has several.
     let fix = match (nearest(id, context.proxmox().filter(|own| !id.starts_with(own))), context.providers) {
         (Some(near), _) => format!("did you mean `{near}`?"),
         (None, None) => "ask Omni by leaving out --offline".to_owned(),

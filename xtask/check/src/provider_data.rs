@@ -1,4 +1,4 @@
-//! `providerdata` against the provider's schema, and the traps that no schema has.
+//! Checks `providerdata` against the provider's schema, and for traps that no schema covers.
 
 use std::cmp::Ordering;
 
@@ -20,19 +20,19 @@ use yaml::{Data, Entry, Finding, Node, Position, Value};
 pub const INSTALL_DISK_FIX: &str = "make `disk_size` the smallest, or set `machine.install.disk: /dev/sda` in a patch of \
                                     the machine set (up to Omni 1.10; later ones refuse that field)";
 
-/// QEMU's CPU models without SSE4.2, SSSE3 or POPCNT, which x86-64-v2 has (QEMU docs/system/cpu-models-x86-abi.csv).
+/// QEMU's CPU models without SSE4.2, SSSE3 or POPCNT, which x86-64-v2 requires (QEMU docs/system/cpu-models-x86-abi.csv).
 const BELOW_V2: &str = "486 athlon Conroe core2duo coreduo kvm32 kvm64 Opteron_G1 Opteron_G2 Opteron_G3 Penryn pentium \
                         pentium2 pentium3 phenom qemu32 qemu64";
 
-/// What the provider's schema is known by.
+/// The source of the provider's schema.
 #[derive(Debug, Clone, Copy)]
 pub enum Schema<'a> {
-    /// The one that the Proxmox provider registered with Omni, and its release, where it says it.
+    /// The schema that the Proxmox provider registered with Omni, and its release, if it reports one.
     Live(&'a Json, Option<Provider>),
-    /// The table of this tool for a release of the Proxmox provider, for when Omni is not asked; without a release, for
-    /// all of them.
+    /// The built-in table for a release of the Proxmox provider, used if Omni is not queried; without a release, for all of
+    /// them.
     BuiltIn(Option<Provider>),
-    /// The one that another provider registered with Omni: nothing but it is known of that provider.
+    /// The schema that another provider registered with Omni: nothing else is known about that provider.
     Other(&'a Json),
 }
 
@@ -44,7 +44,7 @@ impl<'a> Schema<'a> {
         }
     }
 
-    /// The release that a finding is about, behind its message.
+    /// Returns the release that a finding is about, as a suffix of its message.
     fn release(self) -> String {
         match self {
             Schema::BuiltIn(Some(release)) | Schema::Live(_, Some(release)) => format!(" (provider {release})"),
@@ -63,7 +63,7 @@ pub fn check(file: &str, provision: &AutoProvision, schema: Schema<'_>) -> (Opti
     }
     let at = provision.provider_data_at.start;
     if broken {
-        // Nothing reads past the first document, so a fault there has no effect.
+        // Nothing reads past the first document, so an error there has no effect.
         let fault = report.findings.iter_mut().rfind(|f| f.is_error() && f.rule != "yaml-duplicate-key");
         if let Some(fault) = fault {
             let message =
@@ -78,7 +78,7 @@ pub fn check(file: &str, provision: &AutoProvision, schema: Schema<'_>) -> (Opti
         report.warning("providerdata-second-document", second.root.at, message, fix);
     }
     let root = stream.documents.into_iter().next().map(|d| d.root).filter(|r| !r.is_null());
-    // Omni takes empty data for an empty mapping.
+    // Omni treats empty data as an empty mapping.
     let root = root.unwrap_or_else(|| Node::mapping(at));
     odd_keys(&root, &mut report);
     for found in validate(schema.json(), &root) {
@@ -102,7 +102,7 @@ pub fn check(file: &str, provision: &AutoProvision, schema: Schema<'_>) -> (Opti
     (data, report.findings)
 }
 
-/// Keys that are not strings: with one of them Go decodes the mapping to a type that Omni's validator cannot read.
+/// Reports keys that are not strings: with one of them Go decodes the mapping to a type that Omni's validator cannot read.
 fn odd_keys(node: &Node, report: &mut Report<'_>) {
     for entry in node.entries() {
         if entry.odd {
@@ -146,7 +146,7 @@ fn mismatch(m: &Mismatch, schema: Schema<'_>, report: &mut Report<'_>) {
     }
 }
 
-/// Keys that neither the schema nor the table knows, and keys that the provider's release ignores.
+/// Checks for keys that neither the schema nor the table knows, and for keys that the provider's release ignores.
 struct Keys<'a> {
     schema: Schema<'a>,
     provider_id: &'a str,
@@ -183,7 +183,7 @@ impl Keys<'_> {
         }
     }
 
-    /// True if the provider surely reads a key of the table.
+    /// Returns true if the provider certainly reads a key of the table.
     fn reads(&self, key: &ProviderKey) -> bool {
         let release = match self.schema {
             Schema::BuiltIn(Some(release)) => release,
@@ -248,7 +248,7 @@ impl Keys<'_> {
         report.error("providerdata-misplaced-key", entry.at, message, fix);
     }
 
-    /// True if the class means the same without the misplaced entry.
+    /// Returns true if the class means the same without the misplaced entry.
     fn changes_nothing(&self, name: &str, value: &Node) -> bool {
         match name {
             "providerid" => value.text() == Some(self.provider_id),
@@ -258,8 +258,8 @@ impl Keys<'_> {
     }
 }
 
-/// The disk that Omni installs Talos on instead of the first one, and why, if there is one: of the disks above 5 GB that
-/// can be written to, Omni takes the smallest (siderolabs/omni v1.9.3
+/// Returns the disk on which Omni installs Talos instead of the first one, and why; `None` if there is none. Of the writable
+/// disks above 5 GB, Omni takes the smallest (siderolabs/omni v1.9.3
 /// internal/backend/runtime/omni/controllers/omni/machine_config_gen_options.go).
 pub fn install_disk(data: &ProviderData) -> Option<(Position, String)> {
     const LEAST: u64 = 5_000_000_000;
@@ -279,7 +279,7 @@ pub fn install_disk(data: &ProviderData) -> Option<(Position, String)> {
     Some((at, message))
 }
 
-/// The names that the older form and other tools use.
+/// Suggests a key for the names that the older form and other tools use.
 fn meant(key: &str, names: &[&str]) -> String {
     match key {
         "cpu" | "cpus" | "vcpus" => "did you mean `cores`?".to_owned(),
@@ -348,7 +348,7 @@ fn traps(data: &ProviderData, report: &mut Report<'_>) {
     selectors.for_each(|node| selector(node, report));
 }
 
-/// Checks whether a storage selector compiles and depends on the storage.
+/// Checks that a storage selector compiles and depends on the storage.
 fn selector(node: &Node, report: &mut Report<'_>) {
     let Some((text, scalar)) = node.text().zip(node.scalar()) else { return };
     let error = match selector::compile(text) {
@@ -369,7 +369,7 @@ fn selector(node: &Node, report: &mut Report<'_>) {
         Finding::error("providerdata-selector-legacy", place, message, fix)
     } else {
         let message = format!("the selector does not compile: {}", error.message);
-        // YAML takes `!` at the beginning of a value for the mark of a type.
+        // YAML reads a `!` at the beginning of a value as a type tag.
         let tag = node.tag.as_deref().filter(|tag| tag.starts_with('!') && !tag.starts_with("!!"));
         let fix = match tag {
             Some(tag) => format!("quote the value: `'{tag} {text}'`; YAML reads a `!` at its beginning as a tag"),

@@ -1,8 +1,8 @@
-//! `docker/site.yaml`: Omni's own settings of a site, checked before Omni reads them. Pure.
+//! `docker/site.yaml`: a site's own settings for Omni, checked before Omni reads them. Pure functions.
 //!
 //! Omni does not start with a key that its release does not have, or with a value of another kind (`data/omni-settings.txt`; what
-//! it decodes into each kind was tried with omni 1.9.3). Other files start it and mislead: flags override the file (omni v1.9.3
-//! `cmd/omni/cmd/cmd.go`), a path in it is one inside the container, and an external etcd is used only if the embedded one is off.
+//! it decodes into each kind was tried with omni 1.9.3). Other mistakes let it start but mislead: flags override the file (omni
+//! v1.9.3 `cmd/omni/cmd/cmd.go`), paths are inside the container, and an external etcd is used only if the embedded one is off.
 
 use std::sync::LazyLock;
 
@@ -23,7 +23,7 @@ pub const FILES: &str = "/etc/omni/site/";
 pub const BACKUPS: &str = "/_out/etcd-backups";
 
 const RULE: &str = "site-settings";
-/// The booleans of YAML 1.1, which Omni reads beside `true` and `false`.
+/// The booleans of YAML 1.1, which Omni reads in addition to `true` and `false`.
 const ON: &[&str] = &["y", "Y", "yes", "Yes", "YES", "on", "On", "ON"];
 const OFF: &[&str] = &["n", "N", "no", "No", "NO", "off", "Off", "OFF"];
 
@@ -40,7 +40,7 @@ impl Setting {
         self.from.is_none_or(|from| from <= minor) && self.to.is_none_or(|to| minor <= to)
     }
 
-    /// Whether the setting is at `path`, in it (an item of a list), or below it.
+    /// Returns true if the setting is at `path`, contains it (as an item of a list), or is below it.
     fn meets(&self, path: &str) -> bool {
         let below = |long: &str, short: &str| long.strip_prefix(short).is_some_and(|rest| rest.starts_with('.'));
         self.path == path || below(path, self.path) || below(self.path, path)
@@ -70,7 +70,7 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
     table
 });
 
-/// The schema of the settings of an Omni; of the nearest one whose settings are known, where they are not.
+/// Returns the schema of the settings of an Omni release, or of the nearest known release.
 pub fn schema(minor: Minor) -> Value {
     let object = || json!({"type": ["object", "null"], "additionalProperties": false, "properties": {}});
     let mut root = object();
@@ -95,8 +95,8 @@ fn known(minor: Minor) -> Minor {
     minor.min(newest)
 }
 
-/// What Omni decodes into a kind, and what that is in words: any scalar into a text, the words of YAML 1.1 into a boolean, and null
-/// into every kind, as if it were not there.
+/// Returns what Omni decodes into a kind, as a schema and in words: any scalar into text, the words of YAML 1.1 into a boolean,
+/// and null into every kind, as if the key were absent.
 fn kind(kind: &str) -> (Value, String) {
     let scalar = json!(["string", "number", "boolean", "null"]);
     let whole = |least: i64| json!({"type": ["number", "null"], "multipleOf": 1, "minimum": least});
@@ -130,7 +130,7 @@ fn kind(kind: &str) -> (Value, String) {
     (schema, words.to_owned())
 }
 
-/// The dotted paths of the settings in a file.
+/// Returns the dotted paths of the settings in a file.
 pub fn keys(text: &str) -> Vec<String> {
     let documents = yaml::load("docker/site.yaml", text.as_bytes()).documents;
     documents.first().map(|document| upgrade::paths(&document.root)).unwrap_or_default()
@@ -138,7 +138,7 @@ pub fn keys(text: &str) -> Vec<String> {
 
 const PUBLIC_KEYS: [&str; 4] = ["storage", "default", "etcd", "publicKeyFiles"];
 
-/// The setting at a path of keys as it is written, or the items of a list.
+/// Returns the setting at a path of keys as it is written, or the items of a list.
 pub fn texts(text: &str, path: &[&str]) -> Vec<String> {
     let documents = yaml::load("docker/site.yaml", text.as_bytes()).documents;
     let found = documents.first().and_then(|document| document.root.path(path)).map(texts_of);
@@ -149,12 +149,12 @@ fn texts_of(node: &Node) -> Vec<&str> {
     node.text().into_iter().chain(node.items().iter().filter_map(Node::text)).collect()
 }
 
-/// Whether the settings name this public key for the store.
+/// Returns true if the settings name this public key for the store.
 pub fn has_public_key(text: &str, path: &str) -> bool {
     texts(text, &PUBLIC_KEYS).iter().any(|item| item == path)
 }
 
-/// The settings with one more public key for the store, as lines between the others; `None` where that is not possible.
+/// Adds a public key for the store to the settings, as lines between the others; `None` if that is not possible.
 pub fn with_public_key(text: &str, path: &str) -> Option<String> {
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     let depth = |line: &str| {
@@ -182,18 +182,18 @@ pub fn with_public_key(text: &str, path: &str) -> Option<String> {
     (has_public_key(&new, path) && !self::keys(text).iter().any(lost)).then_some(new)
 }
 
-/// The setting that a flag of Omni makes.
+/// Returns the setting that corresponds to a flag of Omni.
 pub fn key_of(flag: &str) -> Option<&'static str> {
     TABLE.settings.iter().find(|setting| setting.flag == flag).map(|setting| setting.path)
 }
 
-/// The first and the last Omni whose settings are known here; older ones read one file of them only.
+/// Returns the first and the last Omni whose settings are known here; older releases read only one configuration file.
 pub fn minors() -> (Minor, Minor) {
     let of = |minor: Option<&Minor>| minor.copied().unwrap_or(Minor::new(1, 10));
     (of(TABLE.minors.first()), of(TABLE.minors.last()))
 }
 
-/// What is wrong with the settings for the stack of the compose file. `there` says whether a path exists in Omni's container.
+/// Checks the settings against the stack of the compose file. `there` reports whether a path exists in Omni's container.
 pub fn check(file: &str, text: &str, compose: &str, there: &dyn Fn(&str) -> bool) -> Vec<Finding> {
     let stream = yaml::load(file, text.as_bytes());
     let broken = stream.is_broken();
@@ -225,7 +225,7 @@ pub fn check(file: &str, text: &str, compose: &str, there: &dyn Fn(&str) -> bool
     report.findings
 }
 
-/// Keys and values; a key of a newer Omni than the table has may be right.
+/// Checks keys and values; a key of an Omni newer than the table may be valid.
 fn fits(root: &Node, minor: Minor, sure: bool, report: &mut Report<'_>) {
     for found in validate(&schema(minor), root) {
         let path = found.path.trim_start_matches('.');
@@ -240,7 +240,7 @@ fn fits(root: &Node, minor: Minor, sure: bool, report: &mut Report<'_>) {
     }
 }
 
-/// Settings that the compose file makes: its flags win over the file, and the file over the client secret.
+/// Reports settings that the compose file makes: its flags override the file, and the file overrides the client secret.
 fn overridden(root: &Node, compose: &str, report: &mut Report<'_>) {
     let (flags, keys) = omni_settings(compose);
     for (path, Entry { at, .. }) in leaves(root) {
@@ -256,7 +256,7 @@ fn overridden(root: &Node, compose: &str, report: &mut Report<'_>) {
     }
 }
 
-/// Settings with which Omni starts, or fails late, and does not what they say.
+/// Reports settings with which Omni starts, or fails late, and does something other than intended.
 fn misleading(root: &Node, there: &dyn Fn(&str) -> bool, report: &mut Report<'_>) {
     let entry = |path: &str| {
         let (above, key) = path.rsplit_once('.').unwrap_or(("", path));
@@ -308,7 +308,7 @@ fn misleading(root: &Node, there: &dyn Fn(&str) -> bool, report: &mut Report<'_>
     }
 }
 
-/// Files that Omni reads: it sees only what is mounted.
+/// Reports missing files: Omni sees only what is mounted.
 fn files(root: &Node, there: &dyn Fn(&str) -> bool, report: &mut Report<'_>) {
     for (path, Entry { at, value, .. }) in leaves(root) {
         let key = path.rsplit('.').next().unwrap_or_default();
@@ -323,7 +323,7 @@ fn files(root: &Node, there: &dyn Fn(&str) -> bool, report: &mut Report<'_>) {
     }
 }
 
-/// All values with their dotted paths; a list is one value.
+/// Returns all values with their dotted paths; a list is a single value.
 fn leaves(root: &Node) -> impl Iterator<Item = (String, &Entry)> {
     upgrade::entries(root, "").into_iter().filter(|(_, entry)| !entry.value.is_map())
 }

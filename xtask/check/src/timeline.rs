@@ -1,4 +1,4 @@
-//! How long each machine took for each step, from when it was asked for until it was ready.
+//! How long each machine took for each step, from its request until it was ready.
 
 use std::collections::BTreeMap;
 
@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 use domain::clock;
 use domain::status::cluster::{ClusterView, MachineView};
 
-/// The steps, each with the seconds that it takes at most in general, as `cluster-explain` says of what it waits for: the first is
-/// the choice of a node and the image, which is fetched once per node; the last the installation, a reboot, and etcd.
+/// The steps, each with its general maximum in seconds, as `cluster-explain` shows it for waits. The first is the choice of a
+/// node and the image, which is downloaded once per node; the last is the installation, a reboot, and etcd.
 const STEPS: [(&str, u64); 5] = [("prepare", 300), ("create", 60), ("start", 60), ("join", 180), ("configure", 300)];
-/// Omni writes a machine's state whenever it changes: later than this it was not the end of the last step.
+/// Omni rewrites a machine's state whenever it changes: a last step longer than this did not end at that time.
 const WRITTEN_AGAIN: u64 = 3600;
 
-/// When Proxmox began to create the VM of a machine, and when its creation and its first start ended, in seconds since 1970.
+/// When Proxmox began to create a machine's VM, and when the creation and the first start ended, in seconds since the Unix epoch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct VmTimes {
     pub begun: Option<u64>,
@@ -21,23 +21,23 @@ pub struct VmTimes {
     pub started: Option<u64>,
 }
 
-/// How many runs of a site are kept, and from how many on they say more than what is usual in general.
+/// How many runs of a site are kept, and from how many runs on they replace the general times.
 const RUNS: usize = 20;
 const ENOUGH: usize = 3;
-/// What takes this many times as long as usual is slow, unless it is a matter of seconds.
+/// A step is slow if it takes this many times as long as usual, unless the difference is only seconds.
 const SLOW: u64 = 2;
 const SECONDS: u64 = 30;
 
-/// How long each step took at this site: the median of each of its last runs, the newest one last.
+/// How long each step took at this site: the median of each of its last runs, the newest last.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct SiteTimes {
-    /// When the newest machine among them was asked for, in seconds since 1970.
+    /// When the newest of these machines was requested, in seconds since the Unix epoch.
     pub until: u64,
     steps: BTreeMap<String, Vec<u64>>,
 }
 
 impl SiteTimes {
-    /// Adds a run that made these machines.
+    /// Adds a run that created these machines.
     pub fn add(&mut self, made: &[Row]) {
         self.until = made.iter().map(|row| row.begun).fold(self.until, u64::max);
         for (step, _) in STEPS {
@@ -49,7 +49,7 @@ impl SiteTimes {
         }
     }
 
-    /// How long a step usually takes here, and from when on it is slow.
+    /// Returns how long a step usually takes here, and from which duration on it is slow.
     fn usual(&self, step: &str) -> Option<(u64, u64)> {
         let usual = median(self.steps.get(step).filter(|runs| runs.len() >= ENOUGH)?.clone())?;
         Some((usual, usual.saturating_mul(SLOW).max(usual.saturating_add(SECONDS))))
@@ -65,29 +65,29 @@ fn median(mut seconds: Vec<u64>) -> Option<u64> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Row {
     pub machine: String,
-    /// When it was asked for, in seconds since 1970.
+    /// When it was requested, in seconds since the Unix epoch.
     #[serde(skip)]
     pub begun: u64,
-    /// Of all its steps.
+    /// The sum of all its steps.
     pub seconds: u64,
     pub steps: Vec<Segment>,
 }
 
-/// A step, or several between which nothing was seen.
+/// A step, or several steps between which nothing was observed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Segment {
     pub step: String,
     pub seconds: u64,
-    /// How long it takes: at this site, or at most in general.
+    /// How long it usually takes at this site, or at most in general.
     pub usually: u64,
     pub at_this_site: bool,
     pub slow: bool,
-    /// It has not ended.
+    /// Whether it has not ended yet.
     pub goes_on: bool,
 }
 
 impl Segment {
-    /// `join 200 s (slow: usually up to 180 s)`.
+    /// Formats the segment, for example as `join 200 s (slow: usually up to 180 s)`.
     pub fn words(&self) -> String {
         let Segment { step, seconds, usually, .. } = self;
         let slow = match (self.slow, self.at_this_site) {
@@ -99,8 +99,8 @@ impl Segment {
     }
 }
 
-/// The step that a machine is in, as `step 2 of 5 (create)`; `None` for one that is ready, leaves its cluster or is upgraded. The
-/// provider's own steps are finer (provider 0d9fd58 to v0.3.0 `provision.go`).
+/// Returns the current step of a machine, as `step 2 of 5 (create)`; `None` if it is ready, is leaving or is being upgraded.
+/// The provider's own steps are finer (provider 0d9fd58 to v0.3.0 `provision.go`).
 pub fn step(machine: &MachineView) -> Option<String> {
     if machine.ready || machine.leaving || machine.stage == "Upgrading" {
         return None;
@@ -115,7 +115,7 @@ pub fn step(machine: &MachineView) -> Option<String> {
     Some(format!("step {} of {} ({})", at + 1, STEPS.len(), STEPS[at].0))
 }
 
-/// By which times slow steps are told.
+/// Describes the times that slow steps are compared with.
 pub fn judged_by(rows: &[Row]) -> &'static str {
     match rows.iter().flat_map(|row| &row.steps).any(|step| step.at_this_site) {
         true => "slow is what took more than twice as long as this site usually does, and 30 s more",
@@ -123,7 +123,7 @@ pub fn judged_by(rows: &[Row]) -> &'static str {
     }
 }
 
-/// A row for each machine of which it is known when it was asked for, by the times of the VMs that Proxmox tells.
+/// Returns a row for each machine whose request time is known, with the VM times that Proxmox reports.
 pub fn rows(view: &ClusterView, vms: &BTreeMap<String, VmTimes>, site: &SiteTimes, now: u64) -> Vec<Row> {
     let of = |machine: &MachineView| row(machine, vms.get(&machine.request).copied().unwrap_or_default(), site, now);
     view.machines().filter_map(of).collect()
@@ -157,7 +157,7 @@ fn row(machine: &MachineView, vm: VmTimes, site: &SiteTimes, now: u64) -> Option
     if machine.ready {
         steps.pop_if(|last| last.seconds > WRITTEN_AGAIN && last.step == "configure");
     } else if !machine.leaving && !open.is_empty() {
-        // Whether Proxmox has begun is not known where it was not asked.
+        // If Proxmox was not queried, it is unknown whether it has begun.
         let now_at = if joined.is_some() || from > begun { &open[..1] } else { &open[..open.len().min(4)] };
         steps.push(segment(now_at, now.saturating_sub(from), true));
     }
@@ -207,7 +207,7 @@ mod tests {
         shows(&machine(Some(1100), Some(1100 + 9000)), all, &done[..4]);
         let slow = ["prepare 10 s", "create 15 s", "start 5 s", "join 970 s so far (slow: usually up to 180 s)"];
         shows(&machine(None, None), all, &slow);
-        // Proxmox was not asked, or has forgotten.
+        // Proxmox was not queried, or no longer has the times.
         let none = [None; 3];
         shows(&machine(Some(1100), Some(1250)), none, &["prepare to join 100 s", "configure 150 s"]);
         shows(&machine(None, None), none, &["prepare to join 1000 s so far (slow: usually up to 600 s)"]);
@@ -218,7 +218,7 @@ mod tests {
     fn site_with_enough_runs_says_what_is_slow() {
         let vm = VmTimes { begun: Some(1010), created: Some(1025), started: Some(1030) };
         let (mut site, joined) = (SiteTimes::default(), machine(Some(1100), Some(1250)));
-        // The join takes 70 s, which is little in general.
+        // The join takes 70 s, which is short in general.
         let made = [row(&machine(Some(1033), Some(1183)), vm, &SiteTimes::default(), 2000).unwrap()];
         for (runs, slow) in [(0, false), (2, false), (1, true), (RUNS, true)] {
             (0..runs).for_each(|_| site.add(&made));

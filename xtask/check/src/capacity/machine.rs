@@ -1,4 +1,4 @@
-//! What one machine of a class asks of Proxmox: the provider data of the class with the provider's own defaults filled in
+//! What one machine of a class needs from Proxmox: the provider data of the class with the provider's own defaults filled in
 //! (omni-infra-provider-proxmox 0d9fd58 `provision.go:258-440`, later keys from v0.3.0 `data.go`).
 
 use domain::spec::Parsed;
@@ -6,14 +6,14 @@ use domain::spec::machine_class::MachineClass;
 use domain::spec::provider_data::{self, ProviderData};
 use yaml::{Finding, Location, Node, Position, Value};
 
-/// One machine of a class.
+/// A machine of a class.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Machine {
     pub class: String,
-    /// Bytes.
+    /// In bytes.
     pub memory: u64,
     pub vcpus: u64,
-    /// The first is the one that Talos is installed on.
+    /// The first disk is the one that Talos is installed on.
     pub disks: Vec<Disk>,
     /// The node that the class pins its machines to.
     pub node: Option<String>,
@@ -21,12 +21,12 @@ pub struct Machine {
     /// Names of PCI and USB resource mappings.
     pub pci: Vec<String>,
     pub usb: Vec<String>,
-    /// The pool that the class names; from v0.1.0 on the machine request set is one otherwise.
+    /// The pool that the class names; from v0.1.0 on, the machine request set is the pool otherwise.
     pub pool: Option<String>,
-    /// Proxmox keeps the machines running (`ha`, from v0.2.0 on).
+    /// Whether Proxmox keeps the machines running (`ha`, from v0.2.0 on).
     pub ha: bool,
     pub strategy: Strategy,
-    /// An option that Proxmox accepts only from root@pam with a password.
+    /// Whether huge pages are set, which Proxmox accepts only from root@pam with a password.
     pub hugepages: bool,
     /// The position of the class's `autoprovision`.
     pub place: Location,
@@ -35,9 +35,9 @@ pub struct Machine {
 /// A disk to create.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Disk {
-    /// Bytes.
+    /// In bytes.
     pub size: u64,
-    /// CEL.
+    /// A CEL expression.
     pub selector: String,
     pub place: Location,
 }
@@ -62,11 +62,11 @@ pub enum Strategy {
 }
 
 const GIB: u64 = 1 << 30;
-/// The bridge when a class names none (`provision.go:258-260`).
+/// The bridge if a class names none (`provision.go:258-260`).
 const BRIDGE: &str = "vmbr0";
 
-/// The machine that `class` describes; `None` for a class that selects machines by labels. It reports only errors that affect
-/// the placement.
+/// Returns the machine that `class` describes; `None` for a class that selects machines by labels. Reports only errors that
+/// affect the placement.
 pub fn machine(class: &MachineClass) -> Parsed<Machine> {
     let Some(provision) = &class.auto_provision else { return Parsed { value: None, findings: Vec::new() } };
     let file = &class.place.file;

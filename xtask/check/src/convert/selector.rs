@@ -1,4 +1,4 @@
-//! Selectors that filter a list: `storage.filter(s, s.type == "rbd" && s.storage == "vm_ssd")[0].storage`.
+//! Converts selectors that filter a list: `storage.filter(s, s.type == "rbd" && s.storage == "vm_ssd")[0].storage`.
 
 /// A selector rewritten for the provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,17 +14,17 @@ const UNSIGNED: &str = "availableSpace is unsigned, so numbers compared with it 
 
 const ANY: &str = "it picks the first storage in the list, and Proxmox lists them in random order: name one";
 
-/// What the older form calls the list.
+/// The names of the list in the older form.
 const LISTS: &[&str] = &["storage", "storages"];
 
 /// Rewrites a selector of the older form; `None` if it is not of that form.
 ///
 /// # Errors
-/// Why it cannot be rewritten faithfully.
+/// Returns why it cannot be rewritten faithfully.
 pub fn selector(text: &str) -> Option<Result<Selector, String>> {
     let tokens = selector::words(text)?;
     let mut words = tokens.as_slice();
-    // Brackets around all of it say nothing.
+    // Brackets around the whole expression have no effect.
     while words.first()?.0 == "(" && closing(words, 0) == Some(words.len() - 1) {
         words = &words[1..words.len() - 1];
     }
@@ -38,20 +38,20 @@ fn word<'a>(words: &[Word<'a>], n: usize) -> &'a str {
     words.get(n).map_or("", |(word, _)| *word)
 }
 
-/// The expression whose word `used` is the list, or what is called one.
+/// Rewrites an expression in which the word `used` is the list, or has its name.
 fn older(text: &str, words: &[Word<'_>], used: usize) -> Result<Selector, String> {
     let list = words[used].0;
     let (step, method) = (word(words, used + 1), word(words, used + 2));
     let calls = word(words, used + 3) == "(";
     let field = if step == "[" { unquoted(method) } else { (!calls).then_some(method) };
     if FIELDS.iter().any(|(known, _)| field == Some(*known)) {
-        // `storage.type == "rbd"`: one storage at a time, under that name.
+        // `storage.type == "rbd"` tests one storage at a time, under that name.
         return rewrite(text, &[(words, list)]);
     }
     if step == "." && matches!(method, "max" | "min" | "sort" | "sortBy" | "orderBy") {
         return Err(format!("`{list}.{method}` picks by size, which the provider cannot: name the storage instead"));
     }
-    // `size(storage.filter(…)) > 0` asks what `storage.exists(…)` does.
+    // `size(storage.filter(…)) > 0` tests the same as `storage.exists(…)`.
     let words = match (used, word(words, 0), closing(words, 1)) {
         (0, ..) => words,
         (2, "size", Some(end)) if some(&words[end + 1..]) => &words[2..end],
@@ -84,11 +84,11 @@ fn older(text: &str, words: &[Word<'_>], used: usize) -> Result<Selector, String
     rewrite(text, &parts)
 }
 
-/// Whether the part after a filter takes its first storage, or tests whether there is one.
+/// Returns true if the part after a filter takes its first storage, or tests whether there is one.
 fn takes_first(rest: &[Word<'_>]) -> bool {
     let words: Vec<&str> = rest.iter().map(|(word, _)| *word).collect();
     let words = match words.as_slice() {
-        // `.map(s, s.storage)` before the first is taken is the name of the first.
+        // `.map(s, s.storage)` before the first item is taken gives the name of the first storage.
         [".", "map", "(", a, ",", b, ".", "storage" | "name", ")", rest @ ..] if a == b => rest,
         words => words,
     };
@@ -101,20 +101,20 @@ fn takes_first(rest: &[Word<'_>]) -> bool {
         || matches!(words, ["[", key, "]"] if matches!(unquoted(key), Some("storage" | "name")))
 }
 
-/// `> 0` and its equivalents.
+/// Returns true for `> 0` and its equivalents.
 fn some(rest: &[Word<'_>]) -> bool {
     let words: Vec<&str> = rest.iter().map(|(word, _)| *word).collect();
     matches!(words.as_slice(), [">" | "!=", "0"] | [">=", "1"])
 }
 
-/// The text of a string literal without escapes.
+/// Returns the text of a string literal without escapes.
 fn unquoted(literal: &str) -> Option<&str> {
     let inner = literal.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     let inner = inner.or_else(|| literal.strip_prefix('\'')?.strip_suffix('\''));
     inner.filter(|inner| !inner.contains('\\'))
 }
 
-/// The index of the bracket that closes the one at `open`.
+/// Returns the index of the bracket that closes the one at `open`.
 fn closing(words: &[Word<'_>], open: usize) -> Option<usize> {
     let mut depth = 0;
     for (n, (word, _)) in words.iter().enumerate().skip(open) {
@@ -134,8 +134,8 @@ fn closing(words: &[Word<'_>], open: usize) -> Option<usize> {
 
 type Word<'a> = (&'a str, std::ops::Range<usize>);
 
-/// Fields of a storage in the older form, in Proxmox's API and in the provider, with the provider's name; the two flags have
-/// none there.
+/// Fields of a storage in the older form, in Proxmox's API and in the provider, with the provider's name; the provider does not
+/// have the two flags.
 const FIELDS: &[(&str, &str)] = &[
     ("type", "storageType"),
     ("plugintype", "storageType"),
@@ -151,7 +151,7 @@ const FIELDS: &[(&str, &str)] = &[
 ];
 const FLAG: &str = "availableSpace > 0u";
 
-/// One condition out of those of a chain, each with its variable.
+/// Combines the conditions of a chain, each with its variable, into one.
 fn rewrite(source: &str, parts: &[(&[Word<'_>], &str)]) -> Result<Selector, String> {
     let mut why = vec![ONCE];
     let mut texts = Vec::new();
@@ -176,7 +176,7 @@ fn rewrite(source: &str, parts: &[(&[Word<'_>], &str)]) -> Result<Selector, Stri
     Ok(Selector { text, why })
 }
 
-/// A condition on `variable` in the provider's form, and whether it tests a flag.
+/// Rewrites a condition on `variable` into the provider's form, and returns whether it tests a flag.
 fn condition(source: &str, words: &[Word<'_>], variable: &str) -> Result<(String, bool), String> {
     let (mut out, mut flags) = (String::new(), false);
     let mut last = words.first().map_or(0, |w| w.1.start);
@@ -217,8 +217,8 @@ fn condition(source: &str, words: &[Word<'_>], variable: &str) -> Result<(String
     Ok((text, flags))
 }
 
-/// A flag is alone or is compared with an equivalent value. `at..end` is its range; a preceding comparison is removed from
-/// `out`. Returns the end of its comparison.
+/// Consumes a flag that is alone or is compared with an equivalent value. `at..end` is its range; a preceding comparison is
+/// removed from `out`. Returns the end of its comparison.
 fn flag(words: &[Word<'_>], at: usize, end: usize, out: &mut String) -> Result<usize, &'static str> {
     const COMPARED: &str = "it is not clear what is compared with";
     let negated = (0..at).any(|n| words[n].0 == "!" && (n + 1 == at || closing(words, n + 1).is_some_and(|c| c > at)));
@@ -248,7 +248,7 @@ fn flag(words: &[Word<'_>], at: usize, end: usize, out: &mut String) -> Result<u
     Err(COMPARED)
 }
 
-/// Every plain number with a `u`; one like `1e11` in its digits.
+/// Adds a `u` to every plain number; a number such as `1e11` is written in digits.
 fn unsigned(text: &str) -> Option<String> {
     const EXACT: f64 = 9_007_199_254_740_992.0;
     let mut out = String::new();

@@ -1,4 +1,4 @@
-//! The objects of the provider's calls, from what the classes require and what the login sees.
+//! The objects of the provider's calls, derived from what the classes require and what the login sees.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,14 +25,14 @@ pub struct Requirements {
 pub struct ProxmoxFacts {
     /// The privileges that it has; `None` if it did not report them.
     pub known: Option<BTreeSet<String>>,
-    /// The id that the next VM gets.
+    /// The ID that the next VM gets.
     pub vmid: u64,
     /// The zone of each vnet.
     pub zones: BTreeMap<String, String>,
 }
 
 impl Scope {
-    /// The nodes that machines may be put on, and there the storages, networks and devices that they will use.
+    /// Collects the nodes that machines may be placed on, and the storages, networks and devices that they will use there.
     pub fn new(provider: Provider, inventory: &Inventory, facts: ProxmoxFacts, requirements: &Requirements) -> Scope {
         let Requirements { machines, sets } = requirements;
         let nodes = nodes(inventory, machines);
@@ -81,8 +81,8 @@ impl Scope {
 }
 
 impl Scope {
-    /// Why the `ha` of a class does not work with this version of Proxmox, if so: rules for HA came with 9 (pve-ha-manager 5.0.3), and the
-    /// provider writes one for each class.
+    /// Returns why the `ha` of a class does not work with this version of Proxmox; `None` if it does. HA rules came with 9
+    /// (pve-ha-manager 5.0.3), and the provider writes one for each class.
     pub fn without_ha(&self, version: &str) -> Option<String> {
         let major: u64 = version.split('.').next()?.parse().ok()?;
         (self.ha && self.provider >= Provider::V0_2 && major < 9).then(|| {
@@ -91,12 +91,12 @@ impl Scope {
     }
 }
 
-/// A value of an example is not an object in Proxmox.
+/// Returns false for a placeholder, which is not an object in Proxmox.
 fn real(name: &str) -> bool {
     !is_placeholder(name)
 }
 
-/// Every node that is online; only the pinned ones when every class pins to one that exists.
+/// Returns every online node, or only the pinned nodes if every class pins to a node that exists.
 fn nodes(inventory: &Inventory, machines: &[Machine]) -> BTreeSet<String> {
     let online = inventory.nodes.iter().filter(|node| node.online()).map(|node| node.name.clone());
     let exists = |node: &String| inventory.node(node).is_some();
@@ -104,7 +104,7 @@ fn nodes(inventory: &Inventory, machines: &[Machine]) -> BTreeSet<String> {
     online.filter(|node| !all_pinned || machines.iter().any(|machine| may_stand(machine, node))).collect()
 }
 
-/// What classes name that is not in Proxmox for sure: placeholders, and nodes that it does not have.
+/// Describes the names in classes that certainly do not exist in Proxmox: placeholders and unknown nodes.
 pub fn unusable(inventory: &Inventory, requirements: &Requirements) -> Vec<String> {
     let mut found = Vec::new();
     for machine in &requirements.machines {
@@ -130,8 +130,8 @@ pub fn unusable(inventory: &Inventory, requirements: &Requirements) -> Vec<Strin
     found
 }
 
-/// A bridge or storage that a privilege is missing for and that Proxmox does not list, although it lists others. It hides what the
-/// login has no privilege on, so whether this exists is not known.
+/// A bridge or storage that lacks a privilege and that Proxmox does not list, although it lists others. Proxmox hides objects on
+/// which the login has no privilege, so it is unknown whether this one exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnlistedObject {
     /// The path of its permissions.
@@ -142,7 +142,7 @@ pub struct UnlistedObject {
     pub listed: String,
 }
 
-/// Those among the missing privileges, each once.
+/// Returns the unlisted objects among the missing privileges, each once.
 pub fn absent(rows: &[Row], scope: &Scope, inventory: &Inventory) -> Vec<UnlistedObject> {
     let bridges =
         inventory.nodes.iter().filter_map(|node| node.bridges.known()).flatten().map(String::as_str).collect();
@@ -165,7 +165,7 @@ fn may_stand(machine: &Machine, node: &str) -> bool {
     machine.node.as_deref().is_none_or(|pinned| pinned == node)
 }
 
-/// The storages of a node that a selector picks; where it picks none, those that it names and the login may not see.
+/// Returns the storages of a node that a selector picks; if there are none, those that it names and the login may not see.
 fn storages(inventory: &Inventory, node: &str, selector: &str) -> Vec<String> {
     let seen = inventory.node(node).and_then(|node| node.storages.known()).map_or(&[] as &[Storage], Vec::as_slice);
     let picks = |storage: &&Storage| selects(selector, storage) == Ok(true);
@@ -173,7 +173,7 @@ fn storages(inventory: &Inventory, node: &str, selector: &str) -> Vec<String> {
     if picked.is_empty() { hidden(selector, node, seen) } else { picked }
 }
 
-/// The names in a selector that would match if there were such a storage, and that no visible storage has.
+/// Returns the names in a selector that would match if such a storage existed, and that no visible storage has.
 fn hidden(selector: &str, node: &str, seen: &[Storage]) -> Vec<String> {
     const KINDS: &[&str] =
         &["lvmthin", "rbd", "zfspool", "dir", "nfs", "lvm", "cifs", "btrfs", "cephfs", "iscsi", "zfs"];
@@ -193,13 +193,13 @@ fn hidden(selector: &str, node: &str, seen: &[Storage]) -> Vec<String> {
         };
         selects(selector, &storage) == Ok(true)
     };
-    // A literal is a name where no other name would do.
+    // A literal is a name if no other name would match in its place.
     let would = |name: &str| KINDS.iter().chain(&names).any(|kind| takes(name, kind) && !takes("\u{1}", kind));
     let unseen = names.iter().filter(|name| real(name) && !seen.iter().any(|storage| storage.name == **name));
     unseen.filter(|name| would(name)).map(|name| (*name).to_owned()).collect()
 }
 
-/// Describes the selectors that match nothing that the login sees, name nothing that it cannot see, or cannot be evaluated.
+/// Describes the selectors that match no visible storage and name no hidden one, or that cannot be evaluated.
 pub fn blind_selectors(inventory: &Inventory, scope: &Scope, requirements: &Requirements) -> Vec<String> {
     let mut found: BTreeMap<(String, String), BTreeSet<&str>> = BTreeMap::new();
     for machine in &requirements.machines {
@@ -276,7 +276,7 @@ mod tests {
     #[test]
     fn scope_has_visible_and_named_storages() {
         let (scope, blind) = scope(vec![machine("storage_selector: name == \"local-lvm\"\npool: gpu\n")]);
-        // pve2 shows no storage at all: the disk's is known by its name, the ISO images' is a guess.
+        // pve2 shows no storage at all: the disk's storage is known by its name, the ISO images' storage is a guess.
         assert_eq!(of(&scope.disks), ["pve1/local-lvm", "pve2/local-lvm"]);
         assert_eq!(of(&scope.iso), ["pve1/nas", "pve2/local"]);
         assert_eq!(scope.guessed_iso.as_deref(), Some("local"));

@@ -1,4 +1,4 @@
-//! What Talos refuses of values that omnictl decodes: the table of `data/talos-limits.txt`.
+//! Checks what Talos refuses among the values that omnictl decodes: the table in `data/talos-limits.txt`.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{LazyLock, OnceLock};
@@ -16,7 +16,7 @@ pub(super) struct Limit {
     pub(super) form: &'static str,
     pub(super) argument: &'static str,
     pub(super) columns: Columns,
-    /// The expression of a `like`, once it is needed.
+    /// The expression of a `like`, compiled on first use.
     like: OnceLock<Option<Regex>>,
 }
 
@@ -37,34 +37,34 @@ pub(super) static LIMITS: LazyLock<HashMap<&'static str, Vec<Limit>>> = LazyLock
     limits
 });
 
-/// A part of a field's value that Talos refuses: what it is, and what is wanted.
+/// A part of a field's value that Talos refuses: what it is, and what is expected.
 pub struct Refused<'n> {
     pub node: &'n Node,
     pub found: String,
     pub wanted: String,
 }
 
-/// The parts of a field's value that this Talos refuses.
+/// Returns the parts of a field's value that this Talos refuses.
 pub fn refused<'n>(of: &str, key: &str, node: &'n Node, reader: Reader) -> Vec<Refused<'n>> {
     let limits = LIMITS.get(format!("{of}.{key}").as_str()).map_or(&[][..], Vec::as_slice);
     let limits = limits.iter().filter(|limit| limit.form != "merges" && limit.columns & reader.columns != 0);
     limits.flat_map(|limit| limit.refused(node, reader)).collect()
 }
 
-/// A kind of document that Talos refuses together with an older field of the same setting.
+/// A kind of document that Talos refuses together with an older field for the same setting.
 pub struct Excluded {
     pub kind: &'static str,
     /// The path of that field.
     pub path: &'static str,
-    /// What the document has then.
+    /// The condition that the document meets in that case.
     pub condition: &'static str,
-    /// The minor of Talos with which clusters are created that have the document from the start.
+    /// The minor of Talos from which on new clusters have the document from the start.
     pub since: Option<u64>,
-    /// Beside what those refuse the field, and the fix.
+    /// Why the machines of such clusters refuse the field, and the fix.
     pub advice: Option<(&'static str, &'static str)>,
 }
 
-/// All of them, with the minors that they are for. Every template is held against them.
+/// All excluded documents, with the minors that they apply to. Every template is checked against them.
 static EXCLUDED: LazyLock<Vec<(Columns, Excluded)>> = LazyLock::new(|| {
     let limits = LIMITS.iter().flat_map(|(kind, limits)| limits.iter().map(move |limit| (*kind, limit)));
     let excluded = limits.filter_map(|(kind, limit)| {
@@ -80,30 +80,30 @@ static EXCLUDED: LazyLock<Vec<(Columns, Excluded)>> = LazyLock::new(|| {
     excluded.collect()
 });
 
-/// The documents that this minor of Talos refuses together with an older field.
+/// Returns the documents that this minor of Talos refuses together with an older field.
 pub fn excluded(minor: Option<u64>) -> impl Iterator<Item = &'static Excluded> {
     let columns = minor.and_then(|minor| Reader::talos(minor, true)).map_or(Columns::MAX, |reader| reader.columns);
     EXCLUDED.iter().filter(move |(of, _)| of & columns != 0).map(|(_, excluded)| excluded)
 }
 
-/// True for a kind of document that Talos takes only on control planes.
+/// Returns true for a kind of document that Talos accepts only on control planes.
 pub fn is_of_control_planes(kind: &str) -> bool {
     LIMITS.get(kind).is_some_and(|limits| limits.iter().any(|limit| limit.form == "of"))
 }
 
-/// True for a part of the configuration without kind that all machines, or all control planes, have before the first patch.
+/// Returns true for a part of the configuration without kind that all machines, or control planes, have before the first patch.
 pub fn is_base(path: &str, workers: bool) -> bool {
     let limits = LIMITS.get("v1alpha1.Config").map_or(&[][..], Vec::as_slice).iter();
     let mut limits = limits.filter(|limit| limit.form == "base" || limit.form == "base-of-control-planes" && !workers);
     limits.any(|limit| limit.argument.split('|').any(|part| part == path))
 }
 
-/// True for a kind of document that the machines of a cluster have before the first patch, if it was created with this minor.
+/// Returns true for a kind of document that a cluster's machines have before the first patch, if created with this minor.
 pub fn is_given(kind: &str, minor: u64) -> bool {
     excluded(Some(minor)).any(|excluded| excluded.kind == kind && excluded.since.is_some_and(|since| since <= minor))
 }
 
-/// The fields of which Talos needs one, if that at a path is among them first.
+/// Returns the fields of which Talos needs one, if the field at `path` is the first of them.
 pub fn kept(kind: &Kind, path: &str, minor: u64) -> Option<&'static str> {
     let columns = Reader::talos(minor, true).map_or(Columns::MAX, |reader| reader.columns);
     let mut limits =
@@ -168,7 +168,7 @@ impl Limit {
                 };
                 wrong.map(|entry| refused(&entry.value, found(entry))).collect()
             }
-            // Nothing is written where nothing is set.
+            // An empty value sets nothing.
             Data::Scalar(scalar) if node.is_null() || scalar.text.is_empty() => Vec::new(),
             Data::Scalar(scalar) if self.form == "cel" => {
                 let Some(minor) = reader.validates else { return Vec::new() };
@@ -229,18 +229,18 @@ impl Limit {
     }
 }
 
-/// What a form of these lines or a type takes, for people: the lines `wanted`.
+/// Describes what a form of these lines or a type accepts: the `wanted` lines.
 pub(super) fn wanted(form: &str, argument: &str) -> String {
     let lines = LIMITS.get("wanted").map_or(&[][..], Vec::as_slice);
     let line = |form: &str| lines.iter().find(|line| line.form == form);
-    // `uint16` is a `uint`, and what is wanted of `cel` depends on what it is about.
+    // `uint16` is a `uint`, and what a `cel` accepts depends on its argument.
     let sized = form.trim_end_matches(|c: char| c.is_ascii_digit());
     let text = line(&format!("{form}:{argument}")).or_else(|| line(form)).or_else(|| line(sized));
     let text = text.map_or("another value", |line| line.argument);
     text.replace("{,}", &argument.replace('|', ", ")).replace("{}", argument)
 }
 
-/// The parts of a value that JSON does not decode into a type of the table.
+/// Collects the parts of a value that JSON does not decode into a type of the table.
 fn json<'n>(node: &'n Node, kind: &'static str, undecoded: &mut Vec<Refused<'n>>) {
     let (list, mapping) = (kind.strip_prefix("[]"), kind.strip_prefix("{}"));
     let fields = LIMITS.get(kind).and_then(|fields| fields.first()).map(|fields| fields.argument);
@@ -269,7 +269,7 @@ fn json<'n>(node: &'n Node, kind: &'static str, undecoded: &mut Vec<Refused<'n>>
     }
 }
 
-/// The ports of `80` or `80-90`.
+/// Parses the ports of `80` or `80-90`.
 fn range(node: &Node) -> Option<(u16, u16, &Node)> {
     let text = node.text()?;
     let (low, high) = text.split_once('-').unwrap_or((text, text));

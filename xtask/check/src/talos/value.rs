@@ -1,4 +1,4 @@
-//! Scalars as the YAML library and Talos's own types decode them (go.yaml.in/yaml v4.0.0-rc.4 internal/libyaml; the types that
+//! Decodes scalars as the YAML library and Talos's own types do (go.yaml.in/yaml v4.0.0-rc.4 internal/libyaml; the types that
 //! decode themselves in siderolabs/talos pkg/machinery; netip, humanize.ParseBytes, time.ParseDuration).
 
 use std::net::{IpAddr, Ipv6Addr};
@@ -9,18 +9,18 @@ use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 use selector::time::duration;
 use yaml::{Node, Value};
 
-/// As Go does: bits behind the last byte do not matter.
+/// Decodes like Go, which ignores bits after the last byte.
 pub const BASE64: GeneralPurpose =
     GeneralPurpose::new(&STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
-/// What Talos shows instead of a key, and reads back.
+/// What Talos shows instead of a key, and accepts back.
 const REDACTED: &str = "******";
 
-/// A scalar that is not null against a type of the table.
+/// Returns true if a scalar other than null decodes into a type of the table.
 pub fn decodes(node: &Node, kind: &str) -> bool {
     let (Some(value), Some(scalar)) = (node.value(), node.scalar()) else { return false };
     let text = scalar.text.as_str();
     match kind {
-        // Go decodes any scalar into a string; a selector is compiled by the machine alone.
+        // Go decodes any scalar into a string; only the machine compiles a selector.
         "string" | "arg" | "text" | "cel" => true,
         "bool" => match value {
             Value::Bool(_) => true,
@@ -60,18 +60,18 @@ pub fn decodes(node: &Node, kind: &str) -> bool {
         "url" | "endpoint" => url(text),
         _ => match range(kind) {
             Some((low, high)) => integer(value, low, high),
-            // A mapping or a list is wanted.
+            // A mapping or a list is expected.
             None => false,
         },
     }
 }
 
-/// True for a type whose values, or what is in their place, must not be shown.
+/// Returns true for a type whose values, or values written in their place, must not be shown.
 pub fn may_be_secret(kind: &str) -> bool {
     kind.starts_with("base64") || kind.contains(['.', '[', '{']) || matches!(kind, "object" | "url" | "endpoint")
 }
 
-/// `yes`, `Yes` and `YES`, not `yEs`.
+/// Returns true for `yes`, `Yes` and `YES`, not `yEs`.
 fn is_cased(text: &str) -> bool {
     let tail = text.get(1..).unwrap_or_default();
     tail == tail.to_lowercase() || text == text.to_uppercase()
@@ -86,7 +86,7 @@ fn range(kind: &str) -> Option<(i128, i128)> {
     Some(if signed { (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) } else { (0, (1 << bits) - 1) })
 }
 
-/// A whole number, written as one or as 1.0 or 1e3.
+/// Returns true for a whole number in range, also when written as 1.0 or 1e3.
 fn integer(value: Value<'_>, low: i128, high: i128) -> bool {
     let number = match value {
         Value::Int(number) => number,
@@ -96,7 +96,7 @@ fn integer(value: Value<'_>, low: i128, high: i128) -> bool {
     (low..=high).contains(&number)
 }
 
-/// netip.ParseAddr: one of IPv6 may have a zone.
+/// Parses like netip.ParseAddr: an IPv6 address may have a zone.
 pub fn address(text: &str) -> Option<IpAddr> {
     match text.split_once('%') {
         Some((address, zone)) if !zone.is_empty() => address.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
@@ -105,7 +105,7 @@ pub fn address(text: &str) -> Option<IpAddr> {
     }
 }
 
-/// netip.ParsePrefix.
+/// Parses like netip.ParsePrefix.
 pub fn prefix(text: &str) -> bool {
     let Some((address, bits)) = text.rsplit_once('/') else { return false };
     let Ok(address) = address.parse::<IpAddr>() else { return false };
@@ -114,7 +114,7 @@ pub fn prefix(text: &str) -> bool {
     plain && bits.parse::<u8>().is_ok_and(|bits| bits <= most)
 }
 
-/// netip.ParseAddrPort.
+/// Parses like netip.ParseAddrPort.
 fn address_and_port(text: &str) -> bool {
     let Some((host, port)) = text.rsplit_once(':') else { return false };
     let port = port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();
@@ -124,7 +124,7 @@ fn address_and_port(text: &str) -> bool {
     }
 }
 
-/// humanize.ParseBytes.
+/// Parses like humanize.ParseBytes.
 pub fn byte_count(text: &str) -> Option<f64> {
     let digits = text.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == ',')).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
@@ -144,7 +144,7 @@ fn percentage(text: &str) -> bool {
     number.is_some_and(|number| number.parse::<f64>().is_ok_and(|number| (0.0..=100.0).contains(&number)))
 }
 
-/// An operator and a size.
+/// Returns true for an optional operator and a size.
 fn disk_match(text: &str) -> bool {
     let text = text.trim();
     let size = [">=", "<=", "==", ">", "<"].iter().find_map(|operator| text.strip_prefix(operator)).unwrap_or(text);
@@ -156,7 +156,7 @@ fn base64(text: &str) -> bool {
     BASE64.decode(text).is_ok()
 }
 
-/// url.Parse of Go 1.26, without its rules for zones.
+/// Parses like url.Parse of Go 1.26, without its rules for zones.
 fn url(text: &str) -> bool {
     let (text, fragment) = text.split_once('#').unwrap_or((text, ""));
     if text == "*" || text.chars().any(|c| c.is_ascii_control()) || !is_escaped(fragment) {
@@ -172,7 +172,7 @@ fn url(text: &str) -> bool {
     };
     let rest = rest.split('?').next().unwrap_or_default();
     if !rest.starts_with('/') {
-        // A scheme without a slash takes anything; without a scheme the first segment has no colon.
+        // After a scheme without a slash anything is valid; without a scheme the first segment has no colon.
         let first = rest.split('/').next().unwrap_or_default();
         return !scheme.is_empty() || !first.contains(':') && is_escaped(rest);
     }
@@ -184,12 +184,12 @@ fn url(text: &str) -> bool {
     user.chars().all(known) && is_escaped(user) && is_host(scheme, host) && is_escaped(path)
 }
 
-/// Every `%` has two digits behind it.
+/// Returns true if every `%` is followed by two hexadecimal digits.
 fn is_escaped(text: &str) -> bool {
     text.split('%').skip(1).all(|part| part.len() >= 2 && part.bytes().take(2).all(|byte| byte.is_ascii_hexdigit()))
 }
 
-/// A host with its port.
+/// Returns true for a host with an optional port.
 fn is_host(scheme: &str, text: &str) -> bool {
     let port = |port: &str| {
         port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.bytes().all(|b| b.is_ascii_digit()))
@@ -204,7 +204,7 @@ fn is_host(scheme: &str, text: &str) -> bool {
     } else {
         text.rfind(':')
     };
-    // An escape in a host stands for a byte beyond ASCII, or for `%`.
+    // An escape in a host represents a byte beyond ASCII, or `%`.
     let escapes = text.split('%').skip(1).all(|part| {
         part.starts_with("25") || part.starts_with(|c: char| matches!(c, '8' | '9' | 'a'..='f' | 'A'..='F'))
     });

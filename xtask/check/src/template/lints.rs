@@ -10,13 +10,13 @@ use domain::spec::template::{ClusterTemplate, Inline, MachineSet, SetKind};
 use domain::words;
 use yaml::{Finding, Location, Node, Position, Severity};
 
-/// A fresh machine accepts a configuration below this size: it is what gRPC takes in one message.
+/// A fresh machine accepts only a configuration below this size, which is gRPC's limit for one message.
 const MOST: usize = 4 << 20;
 
-/// Whom a patch is for.
+/// The machines that a patch applies to.
 #[derive(Clone, Copy)]
 struct Target {
-    /// How many machines get it; `u32::MAX` for all that match.
+    /// The number of machines; `u32::MAX` for all that match.
     machines: u32,
     workers: bool,
 }
@@ -95,7 +95,7 @@ impl Checker<'_> {
         }
     }
 
-    /// All that one machine is sent when it is installed.
+    /// Checks the size of everything that one machine is sent when it is installed.
     fn sizes(&mut self, t: &ClusterTemplate, patches: &[ParsedPatch]) {
         if patches.iter().map(|patch| patch.size).sum::<usize>() < MOST {
             return;
@@ -123,7 +123,7 @@ impl Checker<'_> {
         self.warning("template-patches-too-large", at, message, fix);
     }
 
-    /// Classes whose machines get Talos on another disk than the first, unless a patch names the disk.
+    /// Reports classes whose machines get Talos on a disk other than the first, unless a patch names the disk.
     fn install_disks(&mut self, t: &ClusterTemplate, patches: &[ParsedPatch]) {
         let names_disk = |document: &Node| {
             ["disk", "diskSelector"].iter().any(|key| document.path(&["machine", "install", key]).is_some())
@@ -151,8 +151,8 @@ impl Checker<'_> {
         self.report(Severity::Error, "template-static-address", node.at.in_file(file), message, fix);
     }
 
-    /// Talos writes labels and taints of a worker with the kubelet's own login, and those of a control plane as an
-    /// administrator (siderolabs/talos internal/app/machined/pkg/controllers/k8s/node_apply.go).
+    /// Reports labels and taints that fail on workers: Talos writes those of a worker with the kubelet's own login, and those of
+    /// a control plane as an administrator (siderolabs/talos internal/app/machined/pkg/controllers/k8s/node_apply.go).
     fn node_labels(&mut self, file: &str, document: &Node) {
         let refused = "the API server refuses the whole update of a worker's node (NodeRestriction): no label and no taint of \
                        `machine` is set, and the node becomes ready without them";
@@ -171,7 +171,7 @@ impl Checker<'_> {
         }
     }
 
-    /// What only the Talos of a control plane takes (siderolabs/talos pkg/machinery/config/types/v1alpha1 `Validate`).
+    /// Reports what Talos accepts only on control planes (siderolabs/talos pkg/machinery/config/types/v1alpha1 `Validate`).
     fn of_control_planes(&mut self, file: &str, document: &Node) {
         if let Some(kind) = document.get("kind").filter(|kind| is_of_control_planes(kind.text().unwrap_or_default()))
             && self.talos.is_some()
@@ -201,7 +201,7 @@ impl Checker<'_> {
         self.report(Severity::Error, "template-patch-talos", at.in_file(file), message, fix);
     }
 
-    /// Labels that a kubelet refuses to start with, on any node (kubernetes cmd/kubelet/app/options `ValidateKubeletFlags`);
+    /// Reports labels that keep a kubelet from starting, on any node (kubernetes cmd/kubelet/app/options `ValidateKubeletFlags`);
     /// Talos passes them on (siderolabs/talos internal/app/machined/pkg/controllers/k8s/kubelet_spec.go).
     fn kubelet_labels(&mut self, file: &str, document: &Node) {
         let of_kubelet = match document.get("kind").and_then(Node::text) {
@@ -230,8 +230,8 @@ impl Checker<'_> {
         self.report(Severity::Error, "template-static-hostname", node.at.in_file(file), message, fix);
     }
 
-    /// A document, and the older field of the same setting, for the same machines. Those of a new cluster have documents from the start
-    /// (siderolabs/talos v1.14.0-rc.1 pkg/machinery/config/generate/kubernetes.go).
+    /// Reports a document and the older field of the same setting for the same machines. Machines of a new cluster have documents
+    /// from the start (siderolabs/talos v1.14.0-rc.1 pkg/machinery/config/generate/kubernetes.go).
     fn both_forms(&mut self, contents: &[(PatchScope, &Content)], listed: bool) {
         let documents = || {
             contents.iter().flat_map(|(scope, content)| content.documents.iter().map(move |d| (*scope, *content, d)))
@@ -250,7 +250,7 @@ impl Checker<'_> {
             documents().filter_map(|(scope, content, document)| Some((scope, content, set(document)?))).collect()
         };
         for &Excluded { kind: name, path, condition, since, advice } in excluded(self.talos) {
-            // A field in place of a kind is one that such a cluster has, and that a patch may change.
+            // If the kind is the path of a field, such a cluster has the field, and a patch may change it.
             let given = since.is_some()
                 && talos >= since
                 && (listed || !name.contains('.'))
@@ -286,8 +286,8 @@ impl Checker<'_> {
         }
     }
 
-    /// Host names of single machines. Clusters that were created with Talos 1.12 or later have `HostnameConfig` with `auto: stable`
-    /// (siderolabs/talos pkg/machinery/config/generate/network.go), which excludes both another name of its own and the older field.
+    /// Checks host names of single machines. Clusters created with Talos 1.12 or later have `HostnameConfig` with `auto: stable`
+    /// (siderolabs/talos pkg/machinery/config/generate/network.go), which excludes another name of its own and the older field.
     fn own_hostnames(&mut self, contents: &[(PatchScope, &Content)], hostnames: &[(PatchScope, bool, Location)]) {
         if self.talos.is_none_or(|minor| minor < 12) {
             return;
@@ -307,7 +307,7 @@ impl Checker<'_> {
             let mut near = contents.iter().filter(|(of, _)| reaches(of)).flat_map(|(_, content)| &content.documents);
             if !near.any(|document| without_auto(document, *config)) {
                 let fix = "write a HostnameConfig with `hostname` and `auto: off`";
-                // The machines of older clusters have `stableHostname` in place of `auto: stable`.
+                // Machines of older clusters have `stableHostname` instead of `auto: stable`.
                 if *config {
                     let message =
                         "a HostnameConfig without `auto: off`: Talos has an automatic name, and refuses another";
@@ -321,7 +321,7 @@ impl Checker<'_> {
         }
     }
 
-    /// Cilium's configuration inside of text: the ConfigMap, or the arguments of its installer.
+    /// Checks Cilium's configuration inside text: the ConfigMap, or the arguments of its installer.
     fn cilium(&mut self, text: &str, place: Location) {
         let config = text.contains("cilium-config") && text.contains("ConfigMap");
         let install = text.contains("cilium install") || text.contains("name: cilium-install");
@@ -351,12 +351,12 @@ impl Checker<'_> {
     }
 }
 
-/// True if some machine may get patches of both.
+/// Returns true if some machine may get patches of both scopes.
 pub(super) fn meets(one: &PatchScope, other: &PatchScope) -> bool {
     one == other || *one == PatchScope::Cluster || *other == PatchScope::Cluster
 }
 
-/// True for a label that a kubelet may not set on its node (the NodeRestriction admission plugin of Kubernetes,
+/// Returns true for a label that a kubelet may not set on its node (the NodeRestriction admission plugin of Kubernetes,
 /// plugin/pkg/admission/noderestriction, and kubelet/pkg/apis/well_known_labels.go).
 fn is_restricted(label: &str) -> bool {
     const ALLOWED: &str = "kubernetes.io/hostname kubernetes.io/os kubernetes.io/arch topology.kubernetes.io/zone \
@@ -369,7 +369,7 @@ fn is_restricted(label: &str) -> bool {
     (is_in("kubernetes.io") || is_in("k8s.io")) && !own && !ALLOWED.split(' ').any(|allowed| allowed == label)
 }
 
-/// A static host name in a document of a patch; true if it is a HostnameConfig.
+/// Returns the static host name in a document of a patch, and whether the document is a HostnameConfig.
 fn hostname(document: &Node) -> Option<(bool, &Node)> {
     let named = |node: &Node| node.text().is_some_and(|t| !t.is_empty());
     if document.get("kind").and_then(Node::text) == Some("HostnameConfig") {
