@@ -10,14 +10,14 @@ pub use domain::status::certificate::{Certificate, key_fits, read_pem};
 /// Warn this many days before a certificate expires; certbot renews at 30.
 pub const SOON_DAYS: i64 = 21;
 
-/// The result for a chain.
+/// The result of checking a chain.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ChainReport {
     /// What a client would refuse, each with its fix.
     pub faults: Vec<(String, String)>,
-    /// What will be one, or may be.
+    /// What will become a fault, or may be one.
     pub warnings: Vec<(String, String)>,
-    /// Whole days until the first of the chain ends; negative when it has.
+    /// Whole days until the first certificate of the chain expires; negative if one has expired.
     pub days_left: i64,
 }
 
@@ -31,7 +31,7 @@ impl ChainReport {
     }
 }
 
-/// Checks `chain`, leaf first, for `host` at `now` (seconds since 1970). `roots` are the authorities that this machine
+/// Checks `chain`, leaf first, for `host` at `now` (seconds since the Unix epoch). `roots` are the authorities that this machine
 /// trusts; without them the end of the chain cannot be checked.
 pub fn check_chain(chain: &[Certificate], host: &str, roots: Option<&[Certificate]>, now: u64) -> ChainReport {
     let mut found = ChainReport::default();
@@ -46,15 +46,15 @@ pub fn check_chain(chain: &[Certificate], host: &str, roots: Option<&[Certificat
     found
 }
 
-/// How many of the chain a client uses: it stops where it trusts the issuer, and what follows does no harm, such as an
-/// older root's signature that has expired since.
+/// Returns how many certificates of the chain a client uses: it stops where it trusts the issuer, and the rest does no harm, for
+/// example the signature of an older root that has since expired.
 fn used(chain: &[Certificate], roots: Option<&[Certificate]>, now: u64) -> usize {
     let linked = chain.windows(2).take_while(|pair| pair[0].issuer == pair[1].subject).count() + 1;
     let trusted = |each: &Certificate| roots.is_some_and(|roots| trusts(roots, each, now));
     chain.iter().take(linked).position(trusted).map_or(chain.len(), |at| at + 1)
 }
 
-/// Whether one of `roots` that is still good is the issuer of `each`.
+/// Returns true if one of `roots` that has not expired is the issuer of `each`.
 fn trusts(roots: &[Certificate], each: &Certificate, now: u64) -> bool {
     roots.iter().any(|root| root.subject == each.issuer && now < root.not_after)
 }

@@ -23,7 +23,7 @@ fn key(name: &str, label: &str) -> String {
     format!("-----BEGIN {label}-----\n{}-----END {label}-----\n", fixture(&format!("{name}-key.b64")))
 }
 
-/// The first fault, else the first warning, else nothing.
+/// Returns the first fault, else the first warning, else nothing.
 fn verdict(names: &[&str], host: &str, roots: Option<&[Certificate]>, now: u64) -> String {
     let found = check_chain(&chain(names), host, roots, now);
     let first = found.faults.iter().map(|(what, _)| format!("fault: {what}"));
@@ -71,13 +71,13 @@ fn certificate_chain_faults_are_reported() {
     assert_eq!(check_chain(&chain(&["leaf", "inter"]), "omni.example.com", Some(&root), NOW).days_left, 60);
 }
 
-/// Clients build the shortest chain to what they trust; what is left over may be anything.
+/// Clients build the shortest chain to a root that they trust; the rest may be anything.
 #[test]
 fn certificates_that_no_client_uses_do_no_harm() {
     let host = "omni.example.com";
     let [leaf, inter, root] = ["leaf", "inter", "root"].map(|name| chain(&[name]).remove(0));
     let roots = [root.clone()];
-    // The root, signed by an older one that ended; the intermediate twice.
+    // The root, signed by an older one that has expired; the intermediate twice.
     let crossed = Certificate { issuer: b"older".to_vec(), not_after: NOW - 1, ..root.clone() };
     for more in [crossed.clone(), inter.clone(), leaf.clone()] {
         let found = check_chain(&[leaf.clone(), inter.clone(), more], host, Some(&roots), NOW);
@@ -85,11 +85,11 @@ fn certificates_that_no_client_uses_do_no_harm() {
     }
     let found = check_chain(&[leaf.clone(), inter.clone(), crossed], host, Some(&[]), NOW);
     assert!(found.faults[0].0.contains("`Test Root` expired"), "{found:?}");
-    // An intermediate that ended is what clients use.
+    // Clients use an intermediate that has expired.
     let ended = Certificate { not_after: NOW - 1, ..inter.clone() };
     let found = check_chain(&[leaf.clone(), ended], host, Some(&roots), NOW);
     assert!(found.faults[0].0.contains("`Test Intermediate` expired") && found.days_left < 0, "{found:?}");
-    // So is a root that ended, and nobody trusts it any more.
+    // They also use a root that has expired, which is no longer trusted.
     let found = check_chain(&[leaf, inter], host, Some(&[Certificate { not_after: NOW - 1, ..root }]), NOW);
     assert!(found.warnings[0].0.contains("ends at `Test Root`"), "{found:?}");
 }

@@ -4,18 +4,18 @@
 use domain::failure::Failure;
 use serde::{Deserialize, Serialize};
 
-/// How a check ended.
+/// The outcome of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     Ok,
-    /// It works, and will not always, or not for everyone.
+    /// It works, but will not always, or not for everyone.
     Warning,
     /// It is wrong, or will be at the next start.
     Failed,
     /// The check could not determine it.
     Unknown,
-    /// There is nothing to check, or not yet.
+    /// There is nothing to check, at least not yet.
     Skipped,
 }
 
@@ -23,9 +23,9 @@ pub enum State {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnosis {
     pub state: State,
-    /// What was seen, or why nothing was.
+    /// What was observed, or why nothing was.
     pub detail: String,
-    /// The fix for this case; without one the check's own fix applies.
+    /// The fix for this case; without it, the check's own fix applies.
     pub fix: Option<String>,
 }
 
@@ -60,7 +60,7 @@ impl Diagnosis {
         self
     }
 
-    /// The worse of two: a fault before a warning before what is well; all details stay.
+    /// Returns the worse of two: a failure before a warning before anything else. Equal states keep both details.
     pub fn and(self, other: Diagnosis) -> Diagnosis {
         let rank = |verdict: &Diagnosis| match verdict.state {
             State::Failed => 4,
@@ -79,14 +79,14 @@ impl Diagnosis {
     }
 }
 
-/// Who could not be asked is unknown.
+/// If something could not be queried, its state is unknown.
 impl From<Failure> for Diagnosis {
     fn from(failure: Failure) -> Diagnosis {
         Diagnosis::unknown(failure.line())
     }
 }
 
-/// What a check of `doctor` is about.
+/// The subject of a `doctor` check.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Serialize, strum::IntoStaticStr, strum::EnumString, strum::VariantArray,
 )]

@@ -1,5 +1,5 @@
 //! JSON Schemas for editors, generated from the tables of the checks: `schemas/*.json`. The files in `machine-classes/` and
-//! `clusters/`, and `docker/site.yaml`, refer to them in their first line, so that an editor completes and validates while typing.
+//! `clusters/`, and `docker/site.yaml`, name them in their first line, so that an editor completes and validates while typing.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -14,13 +14,13 @@ use domain::version::Minor;
 
 const DRAFT: &str = "http://json-schema.org/draft-07/schema#";
 
-/// The schema of each key, by the mapping that holds it.
+/// The schema of each key, by the mapping that contains it.
 static SCHEMAS: LazyLock<BTreeMap<String, BTreeMap<String, Value>>> = LazyLock::new(|| {
     let text = include_str!("../../data/editor-schemas.yaml");
     serde_yaml::from_str(text).unwrap_or_else(|error| panic!("data/editor-schemas.yaml: {error}"))
 });
 
-/// The schema of a machine class file.
+/// Returns the schema of a machine class file.
 pub fn machine_class() -> Value {
     let data = provider_keys::schema(&provider_keys::KEYS, None);
     let keys = data["properties"].as_object().into_iter().flat_map(Map::keys);
@@ -41,7 +41,7 @@ pub fn machine_class() -> Value {
     })
 }
 
-/// The schema of `docker/site.yaml` for the recommended Omni.
+/// Returns the schema of `docker/site.yaml` for the recommended Omni.
 pub fn site() -> Value {
     let mut schema = settings::schema(Minor::from(&table().recommended.omni.version));
     schema["$schema"] = json!(DRAFT);
@@ -49,7 +49,7 @@ pub fn site() -> Value {
     schema
 }
 
-/// The schema of one document of a cluster template.
+/// Returns the schema of one document of a cluster template.
 pub fn cluster_template() -> Value {
     let machine = object("machine", template::MACHINE_KEYS, &["name"]);
     let kinds = [("Cluster", cluster()), ("ControlPlane", set(true)), ("Workers", set(false)), ("Machine", machine)];
@@ -82,13 +82,13 @@ fn set(control_plane: bool) -> Value {
     let keys: Vec<&str> = template::SET_KEYS.iter().copied().filter(|k| !not_here.contains(k)).collect();
     let mut schema = object("set", &keys, &[]);
     schema["properties"]["kind"] = json!({"const": if control_plane { "ControlPlane" } else { "Workers" }});
-    // omnictl accepts one of them; kernel arguments of a class are in the class.
+    // omnictl accepts only one of each pair; kernel arguments for a class belong in the class.
     schema["not"] = json!({"anyOf": [
         {"required": ["machines", "machineClass"]}, {"required": ["kernelArgs", "machineClass"]}]});
     schema
 }
 
-/// A list of patches, manifests or healthchecks: each has its content in a file or in place.
+/// Returns the schema of a list of patches, manifests or healthchecks: each has its content in a file or inline.
 fn contents(keys: &[&str], place: &str, required: &[&str]) -> Value {
     let mut schema = object("content", keys, required);
     schema["oneOf"] = json!([{"required": ["file"]}, {"required": [place]}]);

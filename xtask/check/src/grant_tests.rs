@@ -1,7 +1,7 @@
 use super::*;
 use domain::spec::hujson;
 
-/// The shipped policy's form, with one thing changed.
+/// The form of the shipped policy, to be changed in one place.
 const GOOD: &str = r#"{
   // who owns what
   "tagOwners": {"tag:idp": ["autogroup:admin"], "tag:omni": ["autogroup:admin"]},

@@ -1,11 +1,11 @@
-//! Selectors over machine labels, as a class's `matchlabels` has them (siderolabs/omni v1.9.3 client/pkg/cosi/labels).
+//! Parses selectors over machine labels, as in a class's `matchlabels` (siderolabs/omni v1.9.3 client/pkg/cosi/labels).
 
 use std::sync::LazyLock;
 
 use regex::Regex;
 
-/// A term up to its comma or the end: `KEY`, `!KEY`, `KEY = VALUE`, `KEY in (VALUE, VALUE)`. A value behind an operator may hold spaces,
-/// or be empty.
+/// A term up to its comma or the end: `KEY`, `!KEY`, `KEY = VALUE`, `KEY in (VALUE, VALUE)`. A value after an operator may
+/// contain spaces or be empty.
 static TERM: LazyLock<Option<Regex>> = LazyLock::new(|| {
     let word = r"[^=!(),<>\s]+";
     let compared = r"\s*(?:[=!<>]=|[=<>])[^=!(),<>]*";
@@ -13,10 +13,10 @@ static TERM: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(&format!(r"^\s*(?:!\s*(?<absent>{word})|(?<key>{word})(?:{compared}|{listed})?)\s*(?<more>,|$)")).ok()
 });
 
-/// The label keys in a selector.
+/// Returns the label keys in a selector.
 ///
 /// # Errors
-/// Where Omni cannot parse it.
+/// Returns an error with the term that Omni cannot parse.
 pub fn parse(selector: &str) -> Result<Vec<String>, String> {
     let (mut keys, mut rest) = (Vec::new(), selector.trim());
     while !rest.is_empty() || !keys.is_empty() {

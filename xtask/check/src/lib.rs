@@ -1,4 +1,4 @@
-//! What is wrong with what is wanted: pure functions from values to findings, each with a rule, a place and a fix.
+//! Checks of the desired configuration: pure functions from values to findings, each with a rule, a location and a fix.
 
 pub mod adopt;
 pub mod capacity;

@@ -1,11 +1,11 @@
-//! tsidp's discovery document and keys, as Omni reads them at its start (omni v1.9.3 `internal/backend/oidc`, over
-//! go-oidc: the issuer in the document is compared byte by byte with the one that was configured).
+//! Checks tsidp's discovery document and keys as Omni reads them when it starts (omni v1.9.3 `internal/backend/oidc`, with
+//! go-oidc: the issuer in the document is compared byte by byte with the configured one).
 
 use serde_json::{Map, Value};
 
 use super::diagnosis::Diagnosis;
 
-/// What the discovery document leads to.
+/// The result of checking the discovery document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Discovery {
     pub verdict: Diagnosis,
@@ -13,7 +13,7 @@ pub struct Discovery {
     pub jwks: Option<String>,
 }
 
-/// Judges the discovery document of `issuer`.
+/// Checks the discovery document of `issuer`.
 pub fn discovery(text: &str, issuer: &str) -> Discovery {
     let Ok(Value::Object(document)) = serde_json::from_str::<Value>(text) else {
         let verdict = Diagnosis::failed("the response is not a discovery document")
@@ -36,7 +36,7 @@ fn verdict(document: &Map<String, Value>, issuer: &str) -> Diagnosis {
         return Diagnosis::failed(format!("the document has no {}", missing.join(", ")));
     }
     let lacks = |key: &str, expected: &[&'static str]| -> Vec<&'static str> {
-        // A missing list means nothing.
+        // A missing list proves nothing.
         let Some(Value::Array(list)) = document.get(key) else { return Vec::new() };
         expected.iter().copied().filter(|expected| !list.iter().any(|item| item == expected)).collect()
     };
@@ -49,7 +49,7 @@ fn verdict(document: &Map<String, Value>, issuer: &str) -> Diagnosis {
     Diagnosis::ok(format!("issuer {issuer}"))
 }
 
-/// Judges the set of keys: Omni needs one for RS256, which is what tsidp signs with.
+/// Checks the set of keys: Omni needs one for RS256, which tsidp signs with.
 pub fn keys(text: &str) -> Diagnosis {
     let Ok(document) = serde_json::from_str::<Value>(text) else {
         return Diagnosis::failed("the keys are not valid JSON");
@@ -75,7 +75,7 @@ mod tests {
 
     const ISSUER: &str = "https://idp.tail1.ts.net";
 
-    /// The form of tsidp v0.0.12 `server/oauth-metadata.go`.
+    /// A document in the form of tsidp v0.0.12 `server/oauth-metadata.go`.
     fn document() -> String {
         format!(
             r#"{{"issuer":"{ISSUER}","authorization_endpoint":"{ISSUER}/authorize","token_endpoint":"{ISSUER}/token","userinfo_endpoint":"{ISSUER}/userinfo","jwks_uri":"{ISSUER}/.well-known/jwks.json","scopes_supported":["openid","email","profile"],"response_types_supported":["id_token","code"],"subject_types_supported":["public"],"id_token_signing_alg_values_supported":["RS256"]}}"#

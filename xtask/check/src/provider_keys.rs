@@ -1,4 +1,4 @@
-//! What `providerdata` may hold, by provider version: `data/provider-keys.yaml`, the table behind the offline check and the
+//! What `providerdata` may contain, by provider version: `data/provider-keys.yaml`, the table behind the offline check and the
 //! editors' schema.
 
 use std::sync::LazyLock;
@@ -17,14 +17,14 @@ pub enum KeyKind {
     Flag,
     /// A whole number.
     Number,
-    /// A list of texts.
+    /// A list of strings.
     Texts,
     Map,
     /// A list of mappings.
     List,
 }
 
-/// The release that brought a key.
+/// The release that introduced a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(from = "String")]
 pub enum KeyRelease {
@@ -44,13 +44,13 @@ impl KeyRelease {
         KeyRelease::Release(Provider::Untagged)
     }
 
-    /// True if this release of the provider reads the key.
+    /// Returns true if this release of the provider reads the key.
     pub fn is_in(self, release: Provider) -> bool {
         matches!(self, KeyRelease::Release(since) if since <= release)
     }
 }
 
-/// One key, with the limits that its schema states.
+/// A key, with the limits that its schema states.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProviderKey {
@@ -66,7 +66,7 @@ pub struct ProviderKey {
     least: Option<u64>,
     most: Option<u64>,
     pattern: Option<String>,
-    /// Those of a map, or of each mapping of a list.
+    /// The keys of a map, or of each mapping in a list.
     #[serde(default)]
     pub keys: Vec<ProviderKey>,
 }
@@ -77,7 +77,7 @@ pub static KEYS: LazyLock<Vec<ProviderKey>> = LazyLock::new(|| {
     serde_yaml::from_str(text).unwrap_or_else(|error| panic!("data/provider-keys.yaml: {error}"))
 });
 
-/// The schema of the whole table for a release of the provider; without one, of all keys.
+/// Returns the schema of the whole table for a release of the provider; without a release, of all keys.
 pub fn built_in(release: Option<Provider>) -> &'static Value {
     static ALL: LazyLock<Value> = LazyLock::new(|| schema(&KEYS, None));
     static EACH: LazyLock<Vec<Value>> =
@@ -85,7 +85,7 @@ pub fn built_in(release: Option<Provider>) -> &'static Value {
     release.and_then(|release| EACH.get(release as usize)).unwrap_or(&ALL)
 }
 
-/// The JSON Schema of the keys that a release reads; without a release, of all keys.
+/// Returns the JSON Schema of the keys that a release reads; without a release, of all keys.
 pub fn schema(keys: &[ProviderKey], release: Option<Provider>) -> Value {
     let mut properties = Map::new();
     let mut required = Vec::new();

@@ -7,12 +7,12 @@ use domain::version::{self, Version};
 
 use crate::stack;
 
-/// The newest minor of Omni 1.x that the facts cover.
+/// Returns the newest minor of Omni 1.x that the facts cover.
 pub fn newest() -> u64 {
     table().facts.omni.minor
 }
 
-/// A release of Omni 1.x, which is also the release of the omnictl that belongs to it.
+/// A release of Omni 1.x, and of the omnictl that belongs to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Omni {
     major: u64,
@@ -21,36 +21,36 @@ pub struct Omni {
 }
 
 impl Omni {
-    /// From an image tag or a version; `None` for `latest` and the like.
+    /// Parses an image tag or a version; `None` for `latest` and the like.
     pub fn of_tag(tag: &str) -> Option<Omni> {
         let version = version::parse(tag).ok().filter(|_| version::is_full(tag))?;
         Some(Omni { major: version.major, minor: version.minor, patch: version.patch })
     }
 
-    /// From the text of a compose file that runs Omni: the tag of its image.
+    /// Reads the release from the text of a compose file that runs Omni: the tag of its image.
     pub fn of_compose(text: &str) -> Option<Omni> {
         let images = stack::images(text);
         let mut tags = images.values().filter(|image| is_omni(image)).filter_map(|image| stack::tag(image));
         Omni::of_tag(tags.next()?)
     }
 
-    /// True if this release comes before 1.`minor`.`patch`.
+    /// Returns true if this release is earlier than 1.`minor`.`patch`.
     pub fn is_before(self, minor: u64, patch: u64) -> bool {
         self < Omni { major: 1, minor, patch }
     }
 
-    /// True if the facts here cover this release.
+    /// Returns true if the facts here cover this release.
     pub fn is_known(self) -> bool {
         self.is_before(newest() + 1, 0)
     }
 
-    /// The oldest minor of Talos 1.x for new clusters, and the newest, if this release has such a limit; `None` beyond the facts.
+    /// Returns the oldest minor of Talos 1.x for new clusters, and the newest, if it is limited; `None` beyond the facts.
     pub fn talos(self) -> Option<(u64, Option<u64>)> {
         let talos = table().talos_of_omni(&self.version())?;
         Some((talos.min.minor, talos.max.map(|newest| newest.minor)))
     }
 
-    /// As a version.
+    /// Returns the release as a version.
     pub fn version(self) -> Version {
         Version::new(self.major, self.minor, self.patch)
     }

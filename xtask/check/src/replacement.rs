@@ -1,13 +1,13 @@
-//! Whether a control plane may be replaced: etcd keeps its quorum without it.
+//! Whether a control plane may be replaced: etcd must keep its quorum without it.
 
 use std::collections::BTreeSet;
 
 use domain::status::cluster::{MachineSetView, MachineView};
 use domain::words::count;
 
-/// Why the machine `name` of a control-plane set cannot be replaced now; `None` when etcd keeps its quorum without it. `off` are
-/// machines whose VM does not run, of which Omni hears late. It is stricter than Omni, which waits in the middle of a replacement
-/// until etcd allows it (omni v1.9.3 `pkg/check/etcd.go`, `CanScaleDown`).
+/// Returns why the machine `name` of a control-plane set cannot be replaced now; `None` if etcd keeps its quorum without it.
+/// `off` are machines whose VM is not running, which Omni notices late. The check is stricter than Omni, which waits in the
+/// middle of a replacement until etcd allows it (omni v1.9.3 `pkg/check/etcd.go`, `CanScaleDown`).
 pub fn refusal(set: &MachineSetView, name: &str, off: &BTreeSet<String>) -> Option<String> {
     let others = || set.machines.iter().filter(|machine| machine.name() != name);
     if let Some(other) = others().find(|machine| machine.leaving) {
@@ -32,7 +32,7 @@ pub fn refusal(set: &MachineSetView, name: &str, off: &BTreeSet<String>) -> Opti
 mod tests {
     use super::*;
 
-    /// A set of `wanted`: `+` is ready, `-` is not, `x` is leaving, `o` is ready as Omni says and its VM is off.
+    /// A set of `wanted`: `+` is ready, `-` is not, `x` is leaving, `o` is ready according to Omni but its VM is off.
     fn set(wanted: u64, machines: &str) -> (MachineSetView, BTreeSet<String>) {
         let machine = |(at, kind): (usize, char)| MachineView {
             request: at.to_string(),
@@ -49,7 +49,7 @@ mod tests {
 
     #[test]
     fn control_plane_is_replaced_only_while_etcd_keeps_its_quorum() {
-        // The first machine is to be replaced.
+        // The first machine is the one to replace.
         let cases = [
             (1, "+", "only control plane"),
             (1, "-", "only control plane"),

@@ -1,4 +1,4 @@
-//! Findings about one file, as a check collects them.
+//! Collects the findings about one file.
 
 use yaml::{Finding, Position};
 

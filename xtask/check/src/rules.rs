@@ -1,5 +1,5 @@
-//! Every rule of the checks, from `data/rules.yaml`: the source of `docs/reference/checks.md`, of the severities and of what the
-//! real programs make of a file that breaks one.
+//! All rules of the checks, from `data/rules.yaml`: the source of `docs/reference/checks.md`, of the severities and of how the
+//! real programs treat a file that breaks a rule.
 
 use std::sync::LazyLock;
 
@@ -7,18 +7,18 @@ use serde::Deserialize;
 
 use yaml::Severity;
 
-/// What the real program makes of a file that breaks the rule.
+/// How the real program treats a file that breaks the rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Effect {
     Rejects,
     /// It accepts the file; the harm comes later or from elsewhere.
     Accepts,
-    /// It depends on what this check does not know.
+    /// It depends on something that this check does not know.
     Depends,
 }
 
-/// One rule.
+/// A rule of the checks.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
@@ -31,9 +31,9 @@ pub struct Rule {
     /// What it leads to.
     pub why: String,
     pub fix: String,
-    /// The lines that break it.
+    /// Lines that break the rule.
     pub example: String,
-    /// Which upstream source makes it so.
+    /// The upstream source of the rule.
     pub source: String,
 }
 
@@ -43,7 +43,7 @@ pub static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
     serde_yaml::from_str(text).unwrap_or_else(|error| panic!("data/rules.yaml: {error}"))
 });
 
-/// The rule of that id.
+/// Returns the rule with this ID.
 pub fn find(id: &str) -> Option<&'static Rule> {
     RULES.iter().find(|rule| rule.id == id)
 }

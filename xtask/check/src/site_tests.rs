@@ -14,7 +14,7 @@ fn found(text: &str, omni: &str) -> Vec<String> {
         .collect()
 }
 
-/// Each line of the corpus is a file (`\n` ends a line of it), the release, and a part of what is found; `-` for nothing. The
+/// Each line of the corpus is a file (`\n` ends a line of it), the release, and a part of the findings; `-` for none. The
 /// answers about keys and kinds are those of omni 1.9.3.
 #[test]
 fn settings_are_accepted_and_refused_as_omni_does() {
@@ -31,7 +31,7 @@ fn settings_are_accepted_and_refused_as_omni_does() {
     }
 }
 
-/// Every example of the guide and the shipped one pass the check, alone.
+/// Every example of the guide, and the shipped one, passes the check on its own.
 #[test]
 fn examples_of_the_guide_are_valid() {
     let guide = include_str!("../../../docs/how-to/site-settings.md");
@@ -45,7 +45,7 @@ fn examples_of_the_guide_are_valid() {
     }
 }
 
-/// Flags of the shipped stack that the table does not know would not be compared.
+/// Flags of the shipped stack that are missing in the table would not be compared.
 #[test]
 fn every_flag_of_the_stack_is_in_the_table() {
     let (flags, _) = omni_settings(COMPOSE);

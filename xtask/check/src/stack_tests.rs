@@ -87,7 +87,7 @@ fn values_and_versions_have_their_states() {
     }
 }
 
-/// `machines=ADDRESS,ADDRESS`, or `people=` for a resolver that machines do not ask, or `?` for no answer.
+/// Parses `machines=ADDRESS,ADDRESS`, or `people=` for a resolver that machines do not use, or `?` for no answer.
 fn answer(word: &str) -> Answer {
     let (who, found) = word.split_once('=').expect(word);
     let addresses = found.split(',').filter(|text| !text.is_empty()).map(|text| text.parse().expect(word));
@@ -108,7 +108,7 @@ fn shipped_versions_are_compatible() {
     let of = |service: &str| images.get(service).and_then(|image| tag(image));
     assert_eq!(provider_pairing(of("omni"), of("proxmox-provider"), None).state, State::Ok, "{images:?}");
     assert!(of("omni-tailscale").and_then(version::minor).is_some());
-    // Every variable without a default is asked for, and no other.
+    // Every variable without a default is required, and no other.
     let mut named: Vec<&str> = compose
         .split("${")
         .filter_map(|rest| rest.split_once(":?").map(|(name, _)| name))
@@ -134,7 +134,7 @@ fn user_of_github_needs_the_host_of_tsidp() {
     assert!(verdict.detail.contains("octo@github.idp.example.ts.net"), "{verdict:?}");
 }
 
-/// `STATE NAME [EXPIRY]` as `tailscale status --json` prints it.
+/// Formats `STATE NAME [EXPIRY]` as `tailscale status --json` prints it.
 fn tailscale_status(words: &[&str]) -> String {
     let own = json!({ "DNSName": format!("{}.tail1.ts.net.", words[1]), "KeyExpiry": words.get(2) });
     json!({ "BackendState": words[0], "Self": own, "CurrentTailnet": { "MagicDNSEnabled": true } }).to_string()

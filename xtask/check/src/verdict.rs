@@ -1,4 +1,4 @@
-//! The result that the real program would return, as opposed to this check's own findings.
+//! The verdict that the real program would return, as opposed to this check's own findings.
 
 use serde::Serialize;
 use serde::ser::{SerializeStruct, Serializer};
@@ -6,24 +6,24 @@ use serde::ser::{SerializeStruct, Serializer};
 use super::rules::{self, Effect};
 use yaml::Finding;
 
-/// The result of the program that reads the file: omnictl's `cluster template validate` for a template, Omni's server for a
+/// The verdict of the program that reads the file: omnictl's `cluster template validate` for a template, Omni's server for a
 /// new machine class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
 #[strum(serialize_all = "lowercase")]
 pub enum Verdict {
     Accept,
     Reject,
-    /// Something decides that is not known here: a schema, a file, a server.
+    /// It depends on something that is not known here: a schema, a file, a server.
     Unknown,
 }
 
 impl Verdict {
-    /// The word used in text and in JSON.
+    /// Returns the word used in text and in JSON.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
 
-    /// The verdict that follows from findings, by each rule's effect; `open` means that something is undecided.
+    /// Returns the verdict that follows from findings, by each rule's effect; `open` means that something is undecided.
     pub fn of(findings: &[Finding], open: bool) -> Verdict {
         let has = |effect| findings.iter().any(|f| rules::find(f.rule).is_some_and(|r| r.effect == effect));
         if has(Effect::Rejects) {
@@ -37,16 +37,16 @@ impl Verdict {
 }
 
 /// A file that was checked. As JSON `{file, omnictl|server, findings}`, with `schema` for a
-/// machine class, and `undecided` where something is.
+/// machine class, and `undecided` if something is undecided.
 #[derive(Debug, Clone)]
 pub struct FileCheck<T> {
     pub file: String,
     /// The content of the file, as far as it could be read.
     pub value: Option<T>,
     pub verdict: Verdict,
-    /// Whose verdict it is: `omnictl` or `server`.
+    /// The program whose verdict it is: `omnictl` or `server`.
     pub program: &'static str,
-    /// Which provider schemas were used, for machine classes: "proxmox: from Omni", "built in".
+    /// The provider schemas that were used, for machine classes: "proxmox: from Omni", "built in".
     pub schema: Option<String>,
     /// Why the verdict is unknown, in addition to the findings.
     pub undecided: Vec<String>,
@@ -54,7 +54,7 @@ pub struct FileCheck<T> {
 }
 
 impl<T> FileCheck<T> {
-    /// The same of what `part` makes of its content.
+    /// Replaces the content with `part` of it.
     pub fn map<U>(self, part: impl FnOnce(T) -> Option<U>) -> FileCheck<U> {
         let FileCheck { file, value, verdict, program, schema, undecided, findings } = self;
         FileCheck { file, value: value.and_then(part), verdict, program, schema, undecided, findings }

@@ -1,4 +1,4 @@
-//! What to do about a finding of the plan: from what is known of this Proxmox, never a fixed text.
+//! Fixes for the findings of a plan: derived from what is known about this Proxmox, never fixed text.
 
 use super::machine::{Machine, Strategy};
 use super::provider::Provider;
@@ -6,7 +6,7 @@ use super::{Member, NodeRoom, Placement, State};
 use domain::status::proxmox::{Inventory, Storage};
 use domain::words::count;
 
-/// The provider that asks offline nodes for their figures as well and gives up (omni-infra-provider-proxmox 0d9fd58
+/// For the provider that also queries offline nodes for their figures and gives up (omni-infra-provider-proxmox 0d9fd58
 /// `provision.go`; v0.1.0 skips them).
 const SKIPS_OFFLINE: &str = "run provider v0.1.0 or later, which skips offline nodes";
 
@@ -14,12 +14,12 @@ fn names(inventory: &Inventory, online: bool) -> Vec<&str> {
     inventory.nodes.iter().filter(|node| node.online() == online).map(|node| node.name.as_str()).collect()
 }
 
-/// "bring pve3 back", or nothing to bring back.
+/// Returns "bring pve3 back", or `None` if no node is offline.
 fn bring_back(offline: &[&str]) -> Option<String> {
     (!offline.is_empty()).then(|| format!("bring {} back", offline.join(" and ")))
 }
 
-/// The provider finds no node.
+/// The fix if the provider finds no node.
 pub(super) fn no_node(provider: Provider, inventory: &Inventory, pinned: Option<&str>) -> String {
     let (online, offline) = (names(inventory, true), names(inventory, false));
     match pinned {
@@ -42,7 +42,7 @@ fn one_of(online: &[&str]) -> String {
     if online.is_empty() { String::new() } else { format!(" (online: {})", online.join(", ")) }
 }
 
-/// Machines with more processors than the node has.
+/// The fix for machines with more processors than the node has.
 pub(super) fn cpu(rooms: &[NodeRoom], vcpus: u64) -> String {
     let larger: Vec<&str> =
         rooms.iter().filter(|room| room.online && room.cpus >= vcpus).map(|room| room.name.as_str()).collect();
@@ -52,7 +52,7 @@ pub(super) fn cpu(rooms: &[NodeRoom], vcpus: u64) -> String {
     }
 }
 
-/// A node without the bridge that a class names.
+/// The fix for a node without the bridge that a class names.
 pub(super) fn bridge(node: &str, bridges: &[String], inventory: &Inventory, network: &str) -> String {
     const RIGHT: &str = "SDN.Use on a bridge makes it visible (`cargo xtask proxmox-audit`)";
     if bridges.is_empty() {
@@ -68,7 +68,7 @@ pub(super) fn bridge(node: &str, bridges: &[String], inventory: &Inventory, netw
     format!("{node} has {}{elsewhere}; {RIGHT}", bridges.join(", "))
 }
 
-/// A node on which a selector matches nothing.
+/// The fix for a node on which a selector matches nothing.
 pub(super) fn no_storage(node: &str, storages: &[Storage]) -> String {
     let names: Vec<&str> = storages.iter().map(|storage| storage.name.as_str()).collect();
     match names.is_empty() {
@@ -77,9 +77,9 @@ pub(super) fn no_storage(node: &str, storages: &[Storage]) -> String {
     }
 }
 
-/// A node without a storage for ISO images.
+/// The fix for a node without a storage for ISO images.
 pub(super) fn iso(node: &str, storages: &[Storage]) -> String {
-    // Only these hold files (pve-storage 9 `DirPlugin.pm` and its kind: content `iso`).
+    // Only these contain files (pve-storage 9 `DirPlugin.pm` and similar plugins: content `iso`).
     let holds = |storage: &&Storage| matches!(storage.kind.as_str(), "dir" | "nfs" | "cifs" | "cephfs" | "btrfs");
     match storages.iter().find(holds) {
         Some(storage) => {
@@ -93,7 +93,7 @@ pub(super) fn iso(node: &str, storages: &[Storage]) -> String {
     }
 }
 
-/// A node without enough memory.
+/// The fix for a node without enough memory.
 pub(super) fn memory(provider: Provider, rooms: &[NodeRoom]) -> &'static str {
     if rooms.iter().filter(|room| room.online).count() < 2 {
         "use fewer or smaller machines, or add a node"
@@ -104,7 +104,7 @@ pub(super) fn memory(provider: Provider, rooms: &[NodeRoom]) -> &'static str {
     }
 }
 
-/// Machines of a lost node that do not fit elsewhere.
+/// The fix for machines of a lost node that do not fit elsewhere.
 pub(super) fn loss(provider: Provider, gone: &[&Member]) -> String {
     let pinned = gone.iter().find(|member| member.machine.node.is_some());
     match pinned {
@@ -114,7 +114,7 @@ pub(super) fn loss(provider: Provider, gone: &[&Member]) -> String {
     }
 }
 
-/// Control planes of one cluster on one node.
+/// The fix for several control planes of one cluster on one node.
 pub(super) fn together(provider: Provider, inventory: &Inventory, machine: &Machine, all: &[&Placement]) -> String {
     let (online, offline) = (names(inventory, true), names(inventory, false));
     let total = all.len();

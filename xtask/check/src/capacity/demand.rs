@@ -1,4 +1,4 @@
-//! Which machines clusters ask for, and which of them there are.
+//! Which machines clusters require, and which of them exist.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,19 +9,19 @@ use domain::status::omni::Resource;
 use domain::status::proxmox::{Inventory, Node, Observed, Vm};
 use yaml::Location;
 
-/// What the clusters ask for, held against what there is.
+/// The machines that clusters require, compared with those that exist.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Demand {
     /// Control planes first.
     pub members: Vec<Member>,
-    /// By machine set, how many machines there are too many.
+    /// The number of surplus machines, by machine set.
     pub surplus: BTreeMap<String, usize>,
     /// Notes on machines that are not placed, or that exist but are not requested.
     pub notes: Vec<String>,
 }
 
-/// Holds the templates against Proxmox and, where they are known, against the machine requests of Omni. `classes` has the
-/// machine of each class by its name; `None` for a class whose machines this provider does not make.
+/// Compares the templates with Proxmox and, if they are known, with Omni's machine requests. `classes` has the machine of each
+/// class by its name; `None` for a class whose machines this provider does not create.
 pub fn demand(
     templates: &[ClusterTemplate],
     classes: &BTreeMap<String, Option<Machine>>,
@@ -80,8 +80,8 @@ fn demand_of(
     }
 }
 
-/// The existing machines by machine set: what Omni asks for, each with its VM if there is one; by the tags of VMs where Omni is
-/// silent.
+/// Returns the existing machines by machine set: those that Omni requests, each with its VM if there is one; by the tags of VMs
+/// if Omni's requests are unknown.
 fn existing<'a>(
     inventory: &'a Inventory,
     requests: &'a Observed<Vec<Resource>>,
@@ -108,7 +108,7 @@ fn existing<'a>(
     by_set
 }
 
-/// VMs that carry the tag of one of these sets and that Omni does not ask for.
+/// Describes VMs that have the tag of one of these sets but are not requested by Omni.
 fn orphans(ours: &BTreeSet<String>, inventory: &Inventory, requests: &Observed<Vec<Resource>>) -> Vec<String> {
     let Some(requests) = requests.known() else { return Vec::new() };
     let known: BTreeSet<&str> = requests.iter().map(|request| request.metadata.id.as_str()).collect();
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn requested_machines_count_once() {
-        // omnictl 1.4.9 recorded one control plane and two workers.
+        // The recording of omnictl 1.4.9 has one control plane and two workers.
         let requests = omni::resources(&recorded("omnictl", "get-machinerequests-json").stdout).unwrap();
         let guests = [("demo-workers-s2cqkd", "demo-workers"), ("demo-workers-gone00", "demo-workers")];
         let (members, demand) = demanded(&guests, Observed::Known(requests));

@@ -1,4 +1,4 @@
-//! What is left when a node is lost: whether etcd keeps its majority, and whether the lost machines fit on the others.
+//! The effects of losing a node: whether etcd keeps its majority, and whether the lost machines fit on the other nodes.
 
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,16 +13,16 @@ use yaml::Finding;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NodeFailure {
     pub node: String,
-    /// How many machines of these clusters go with it.
+    /// How many machines of these clusters are lost with it.
     pub machines: usize,
     pub control_planes: usize,
     /// The clusters whose etcd loses its majority.
     pub majority_lost: Vec<String>,
-    /// Why the lost machines cannot be recreated on the other nodes; empty when they can.
+    /// Why the lost machines cannot be recreated on the other nodes; empty if they can.
     pub problems: Vec<String>,
 }
 
-/// The loss of each node that is online, one at a time. Nothing for a cluster of one node, whose loss is that of everything.
+/// Simulates the loss of each online node, one at a time. A single node is skipped: with it, everything is lost.
 pub(super) fn losses(state: &mut PlacementState<'_>, members: &[Member], placements: &[Placement]) -> Vec<NodeFailure> {
     let online: Vec<String> = state.rooms.iter().filter(|room| room.online).map(|room| room.name.clone()).collect();
     if online.len() < 2 {
@@ -36,7 +36,7 @@ pub(super) fn losses(state: &mut PlacementState<'_>, members: &[Member], placeme
         lost.entry(placement.node.as_deref().unwrap_or_default()).or_default().push(placement);
     }
     let mut majorities = majorities_lost(placements);
-    // The state as it is after the plan, without what grows with the number of machines: it is cloned for each node.
+    // Keep the state after the plan, without what grows with the number of machines: it is cloned for each node.
     let findings = std::mem::take(&mut state.findings);
     (state.ledger, state.remembered, state.reported) = Default::default();
     let mut warnings = Vec::new();
@@ -70,11 +70,11 @@ fn warning(loss: &NodeFailure, gone: &[&Member], state: &PlacementState<'_>) -> 
     Some(Finding::warning("plan-loss", gone.first()?.place.clone(), message, advice::loss(state.provider, gone)))
 }
 
-/// Why the lost machines cannot be recreated on the other nodes. What was wrong before is not a consequence of the loss.
+/// Returns why the lost machines cannot be recreated on the other nodes, without problems that existed before the loss.
 fn without(state: &PlacementState<'_>, node: &str, gone: &[&Member], before: &BTreeSet<String>) -> Vec<String> {
     let mut after = state.clone();
     after.offline = Some(node.to_owned());
-    // By then the machines have been running for a while, and Proxmox's figures show it.
+    // By then the machines have been running for a while, and Proxmox's figures include them.
     after.seen = state.rooms.iter().map(|room| (room.name.clone(), room.after())).collect();
     after.look_again();
     for member in gone {
@@ -89,7 +89,7 @@ fn problems(state: &PlacementState<'_>) -> Vec<String> {
     state.findings.iter().filter(|finding| finding.is_error()).map(|finding| finding.message.clone()).collect()
 }
 
-/// By node, the clusters whose etcd loses its majority with it.
+/// Returns, by node, the clusters whose etcd loses its majority with the node.
 fn majorities_lost(placements: &[Placement]) -> BTreeMap<&str, Vec<String>> {
     let mut lost: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for (cluster, (all, on)) in control_planes(placements) {

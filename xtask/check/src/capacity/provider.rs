@@ -4,7 +4,7 @@ use crate::stack;
 use domain::releases::table;
 use strum::{Display, EnumString, IntoStaticStr, VariantArray};
 
-/// A release of omni-infra-provider-proxmox, by the tag of its image. The order is theirs.
+/// A release of omni-infra-provider-proxmox, by the tag of its image; ordered from old to new.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Display, EnumString, IntoStaticStr, VariantArray,
 )]
@@ -22,8 +22,8 @@ pub enum Provider {
 }
 
 impl Provider {
-    /// The release for an image tag: the newest known one that is not newer. `None` for a tag without a version, such as
-    /// `latest`.
+    /// Returns the release for an image tag: the newest known one that is not newer than the tag. `None` for a tag without a
+    /// version, such as `latest`.
     pub fn of_tag(tag: &str) -> Option<Provider> {
         if tag.starts_with("0d9fd58") {
             return Some(Provider::Untagged);
@@ -38,13 +38,13 @@ impl Provider {
         })
     }
 
-    /// The release that this kit pins.
+    /// Returns the release that this project pins.
     pub fn pinned() -> Provider {
         let tag = format!("v{}", table().recommended.provider.version);
         Provider::of_tag(&tag).unwrap_or(Provider::V0_3)
     }
 
-    /// From the text of a compose file that runs the provider: the tag of its image.
+    /// Reads the release from the text of a compose file that runs the provider: the tag of its image.
     pub fn of_compose(text: &str) -> Option<Provider> {
         let images = stack::images(text);
         let image = images.values().find(|image| image.contains("omni-infra-provider-proxmox:"))?;

@@ -1,4 +1,4 @@
-//! Whether the storages that the machine classes select, and those for ISO images, have room.
+//! Checks whether the storages that the machine classes select, and those for ISO images, have room.
 
 use std::collections::BTreeMap;
 
@@ -8,26 +8,26 @@ use super::bytes;
 use super::machine::{Disk, Machine};
 use super::selector::selects;
 
-/// Less than this holds no Talos image (100 to 500 MB) and no system disk.
+/// Less than this fits neither a Talos image (100 to 500 MB) nor a system disk.
 const LEAST: u64 = 1 << 30;
-/// What Talos writes to a thin disk at first.
+/// What Talos initially writes to a thin disk.
 const WRITTEN: u64 = 5 << 30;
 
-/// Whether a storage that is meant for disks or ISO images has no room for one.
+/// Returns true if a storage that is meant for disks or ISO images has no room for any.
 pub fn is_full(storage: &Storage) -> bool {
     storage.available < LEAST && (storage.takes_iso() || storage.content.iter().any(|content| content == "images"))
 }
 
-/// Where there is no room for what.
+/// A disk or image without room, and the storages that lack it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shortage {
     /// `local-lvm on pve1 and pve2 has 0.0 GiB for the 40.0 GiB of class `web``.
     pub words: String,
-    /// No node has room for it.
+    /// Whether no node has room for it.
     pub everywhere: bool,
 }
 
-/// Every class and every image that lacks room on some node. What cannot be seen is left out.
+/// Returns every class and every image that lacks room on some node. Storages that cannot be seen are left out.
 pub fn shortages(nodes: &[Node], machines: &[Machine]) -> Vec<Shortage> {
     let mut found = Vec::new();
     for machine in machines {

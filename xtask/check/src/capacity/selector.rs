@@ -1,4 +1,4 @@
-//! The language of storage selectors, for storages of Proxmox.
+//! Evaluates storage selectors for Proxmox storages.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -6,13 +6,13 @@ use std::collections::HashMap;
 use domain::status::proxmox::Storage;
 use selector::Program;
 
-/// Whether `selector` (CEL) matches `storage`, as the provider evaluates it.
+/// Returns whether `selector` (CEL) matches `storage`, as the provider evaluates it.
 ///
 /// # Errors
-/// cel-go's message if it does not compile or fails on this storage.
+/// Returns cel-go's message if the selector does not compile or fails on this storage.
 pub fn selects(selector: &str, storage: &Storage) -> Result<bool, String> {
     thread_local! {
-        /// Thousands of machines share a selector: each is compiled once.
+        /// Thousands of machines share a selector, so each selector is compiled only once.
         static COMPILED: RefCell<HashMap<String, Result<Program, String>>> = RefCell::default();
     }
     COMPILED.with_borrow_mut(|compiled| {
@@ -22,14 +22,14 @@ pub fn selects(selector: &str, storage: &Storage) -> Result<bool, String> {
     })
 }
 
-/// What a selector sees of a storage.
+/// Returns the properties of a storage that selectors can use.
 pub fn seen(storage: &Storage) -> selector::Storage<'_> {
     let Storage { name, node, kind, available, .. } = storage;
     selector::Storage { name, node, storage_type: kind, available_space: *available }
 }
 
-/// The storage names in a selector: its string literals that could be the id of a storage. A storage that the login cannot see
-/// is in no list; only its name in the selector shows that it is needed.
+/// Returns the storage names in a selector: its string literals that could be the ID of a storage. A storage that the login
+/// cannot see is in no list; only its name in the selector shows that it is needed.
 pub fn named(selector: &str) -> Vec<&str> {
     let id = |text: &&str| {
         text.len() >= 2

@@ -1,4 +1,4 @@
-//! `tests/corpus/capacity.yaml` has nodes and machines, and what comes of them; here is what a file cannot say.
+//! `tests/corpus/capacity.yaml` has nodes and machines with the expected results; these tests cover what a file cannot express.
 
 use super::machine::{Disk, Network, Strategy};
 use super::*;
@@ -9,7 +9,7 @@ use yaml::Position;
 
 const GIB: u64 = 1 << 30;
 
-/// A size in GiB.
+/// Parses a size in GiB.
 fn gib(text: &str) -> u64 {
     (text.parse::<f64>().expect("a number") * GIB as f64) as u64
 }
@@ -45,7 +45,7 @@ fn vm(line: &str) -> Vm {
     }
 }
 
-/// A node of 64 GiB and 16 threads, as the lab has them.
+/// A node with 64 GiB and 16 threads, like those of the lab.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct NodeCase {
@@ -168,7 +168,7 @@ fn rules(fit: &Fit) -> Vec<String> {
     rules
 }
 
-/// Whether a value of the document is the one that a case names: a part of a text, or a size.
+/// Returns true if a value of the document is the expected one: it contains the text, or it has the size.
 fn is(value: Option<&Value>, wanted: &Value) -> bool {
     let size = |text: &str| text.strip_suffix(" GiB").map(|size| Value::from(gib(size)));
     match (value, wanted) {
@@ -179,7 +179,7 @@ fn is(value: Option<&Value>, wanted: &Value) -> bool {
 }
 
 impl Case {
-    /// What is not as the case says.
+    /// Describes what differs from the case.
     fn wrong(&self) -> Vec<String> {
         let provider = Provider::of_tag(self.provider.as_deref().unwrap_or("v0.2.0")).expect("a release");
         let members: Vec<Member> = self.members.iter().flat_map(MembersCase::members).collect();
@@ -231,7 +231,7 @@ fn sizes_are_printed_with_units() {
     }
 }
 
-/// The fastest of three runs over `sets` machine sets of one machine each, half of which exist.
+/// Returns the fastest of three runs over `sets` machine sets of one machine each, half of which exist.
 fn timed(sets: usize) -> std::time::Duration {
     let mut inventory = inventory(&[NodeCase::default(), NodeCase::default(), NodeCase::default()]);
     let member = |set: usize| {
@@ -254,7 +254,7 @@ fn timed(sets: usize) -> std::time::Duration {
 
 #[test]
 fn plan_time_grows_linearly_with_the_number_of_sets() {
-    // 32 times the work takes about 32 times as long. With one walk over all machines for each machine it took more than 100
+    // 32 times the work takes about 32 times as long. When each machine caused a walk over all machines, it took more than 100
     // times as long. A host that is busy with something else gets two more tries.
     let ratio = || timed(32_000).as_secs_f64() / timed(1000).as_secs_f64();
     assert!((0..3).any(|_| ratio() < 96.0), "more than 96 times as long for 32 times the machine sets");

@@ -1,4 +1,4 @@
-//! The Kubernetes-style MachineClass, and classes of the real form whose selectors are old.
+//! Converts the Kubernetes-style MachineClass, and classes of the real form with old selectors.
 
 use super::comments::Comments;
 use super::in_place::selectors;
@@ -127,7 +127,7 @@ impl Conversion<'_> {
         out
     }
 
-    /// The keys of a mapping, each on a line indented by `indent`.
+    /// Converts the keys of a mapping, each on a line indented by `indent`.
     fn keys(&mut self, node: &Node, table: &[ProviderKey], indent: usize) -> String {
         let pad = " ".repeat(indent);
         let mut out = String::new();
@@ -154,7 +154,7 @@ impl Conversion<'_> {
         out
     }
 
-    /// A value in the provider's form: on the line of its key, or below it.
+    /// Converts a value to the provider's form: on the line of its key, or below it.
     fn value(&mut self, written: &str, key: &ProviderKey, node: &Node, indent: usize) -> Option<String> {
         match (key.name.as_str(), key.kind) {
             ("storage_selector", _) => self.selector(node),
@@ -222,7 +222,7 @@ impl Conversion<'_> {
         None
     }
 
-    /// A size in the provider's unit (`unit_mib` MiB each): a plain number, or one with Ki, Mi, Gi or Ti. MB and GB are
+    /// Converts a size to the provider's unit (`unit_mib` MiB each): a plain number, or one with Ki, Mi, Gi or Ti. MB and GB are
     /// ambiguous: 1000 or 1024.
     fn size(&mut self, node: &Node, unit_mib: u64) -> Option<String> {
         if let Some(Value::Int(n)) = node.value() {
@@ -254,7 +254,7 @@ impl Conversion<'_> {
     }
 }
 
-/// The key for a key of the older form, regardless of capitals and underscores, or for one of its other names.
+/// Returns the provider's key for a key of the older form, ignoring capitals and underscores, or for one of its other names.
 fn known<'t>(written: &str, table: &'t [ProviderKey]) -> Option<&'t ProviderKey> {
     let plain = squashed(written);
     let name = match plain.as_str() {
@@ -267,7 +267,7 @@ fn known<'t>(written: &str, table: &'t [ProviderKey]) -> Option<&'t ProviderKey>
     table.iter().find(|key| squashed(&key.name) == name)
 }
 
-/// `diskSSD`, `disk_ssd` and `disk-ssd` are one.
+/// Normalizes a key: `diskSSD`, `disk_ssd` and `disk-ssd` are the same.
 fn squashed(key: &str) -> String {
     key.chars().filter(|c| !matches!(c, '_' | '-')).map(|c| c.to_ascii_lowercase()).collect()
 }

@@ -5,9 +5,9 @@ use yaml::Position;
 
 /// The comments of a file.
 pub(super) struct Comments {
-    /// Line, column and text of each that is not carried over yet; whether it has the line for itself.
+    /// Line, column and text of each comment that is not carried over yet, and whether it is alone on its line.
     found: Vec<(u32, u32, String, bool)>,
-    /// Lines that hold something else.
+    /// Lines that contain something else.
     filled: Vec<u32>,
 }
 
@@ -15,7 +15,7 @@ impl Comments {
     pub(super) fn of(bytes: &[u8]) -> Comments {
         let source = String::from_utf8_lossy(bytes);
         let mut comments = Comments { found: Vec::new(), filled: Vec::new() };
-        // The indent of the line that opened a block of text; what is indented more belongs to the text.
+        // The indent of the line that opened a block of text; lines with a larger indent belong to the text.
         let mut block: Option<usize> = None;
         for (line, number) in source.lines().zip(1..) {
             let line = line.trim_start_matches('\u{feff}');
@@ -38,7 +38,7 @@ impl Comments {
         comments
     }
 
-    /// The comments right above a document that starts on this line, to be written above what becomes of it.
+    /// Takes the comments directly above a document that starts on this line, to be written above the converted document.
     pub(super) fn above(&mut self, line: u32) -> String {
         let from = self.filled.iter().copied().filter(|filled| *filled < line).max().unwrap_or(0);
         let mut text = String::new();
@@ -52,7 +52,7 @@ impl Comments {
         text
     }
 
-    /// One change for each comment that is left.
+    /// Returns a change for each comment that is left.
     pub(super) fn left_out(self, file: &str) -> impl Iterator<Item = Change> {
         let why = "only the comments above a document go with it; write it again where it belongs";
         self.found.into_iter().map(move |(line, column, text, _)| Change {
@@ -63,7 +63,7 @@ impl Comments {
     }
 }
 
-/// What a block of text opened by this line must be indented more than: the key, or the dash of an item that is the text.
+/// Returns the indent that a block of text opened by this line must exceed: of the key, or of the dash if the item is the text.
 fn outer_indent(line: &str) -> usize {
     let mut indent = line.len() - line.trim_start_matches(' ').len();
     while let Some(item) = line[indent..].strip_prefix("- ").filter(|item| !matches!(item.trim(), "|" | ">")) {
@@ -72,7 +72,7 @@ fn outer_indent(line: &str) -> usize {
     indent
 }
 
-/// The byte at which a line's comment starts: a `#` at its beginning or behind a space, outside of quotes.
+/// Returns the byte at which a line's comment starts: a `#` at its beginning or after a space, outside quotes.
 fn comment_at(line: &str) -> Option<usize> {
     let mut quote = None;
     let mut before = ' ';

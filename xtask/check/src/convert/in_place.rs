@@ -1,4 +1,4 @@
-//! Replaces selectors of the older form in classes of the real form in place: the rest of the file does not change.
+//! Replaces selectors of the older form in place in classes of the real form; the rest of the file does not change.
 
 use std::sync::LazyLock;
 
@@ -29,7 +29,7 @@ pub(super) fn selectors(file: &str, bytes: &[u8], classes: &[MachineClass]) -> O
                     refused.push(refuse(place, format!("the selector cannot be converted: {why}"), "write a new one"))
                 }
                 Some(Ok(new)) => {
-                    // One line, from the value's first character to its end, quotes included.
+                    // The value must be on one line, from its first character to its end, quotes included.
                     let line = lines.get_mut(node.at.line.saturating_sub(1) as usize);
                     let end = match scalar.style {
                         Style::Plain => Some(old.to_owned()),
@@ -63,7 +63,7 @@ pub(super) fn selectors(file: &str, bytes: &[u8], classes: &[MachineClass]) -> O
             if alike {
                 return Outcome::Converted { text, changes };
             }
-            // The places inside a text with escapes or folded lines are not those of the file.
+            // Positions inside text with escapes or folded lines differ from those in the file.
             let place = changes.swap_remove(0).place;
             let message = "the selector cannot be replaced where it is";
             Outcome::Refused(vec![refuse(place, message, "write `providerdata: |` and its keys below, one a line")])
@@ -71,7 +71,7 @@ pub(super) fn selectors(file: &str, bytes: &[u8], classes: &[MachineClass]) -> O
     }
 }
 
-/// Whether the data of two classes are the same but for the form of their selectors.
+/// Returns true if the data of two classes differ only in the form of their selectors.
 fn data_alike(file: &str, old: &MachineClass, new: &MachineClass) -> bool {
     let root = |class: &MachineClass| {
         let provision = class.auto_provision.as_ref()?;
@@ -101,7 +101,7 @@ fn alike(old: &Node, new: &Node, key: &str) -> bool {
     }
 }
 
-/// Replaces the scalar that starts at a column: the given plain text, or a quoted one.
+/// Replaces the scalar that starts at a column: the given plain text, or a quoted scalar.
 fn replace(line: &mut String, column: u32, plain: Option<String>, new: &str) -> Option<()> {
     static QUOTED: LazyLock<Option<Regex>> =
         LazyLock::new(|| Regex::new(r#"^(?:'(?:[^']|'')*'|"(?:[^"\\]|\\.)*")"#).ok());

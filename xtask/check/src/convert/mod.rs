@@ -1,5 +1,5 @@
 //! Rewrites older forms from other guides into the real one, with a reason for each change. A form without an exact equivalent
-//! is refused: a guess would affect real machines.
+//! is refused, because a guess would affect real machines.
 
 mod class;
 mod comments;
@@ -14,20 +14,20 @@ pub use class::classes as machine_class;
 pub use selector::{Selector, selector};
 pub use template::cluster_template;
 
-/// What became of a file.
+/// The result of converting a file.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
-    /// It has the real form already.
+    /// The file already has the real form.
     Unchanged,
     Converted {
         text: String,
         changes: Vec<Change>,
     },
-    /// Why it cannot be converted; rule `convert-refused`, or the YAML's own.
+    /// Why the file cannot be converted; rule `convert-refused`, or a rule of the YAML itself.
     Refused(Vec<Finding>),
 }
 
-/// One change and its reason.
+/// A change and its reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     pub place: Location,
@@ -40,7 +40,7 @@ fn refuse(place: Location, message: impl Into<String>, fix: &str) -> Finding {
     Finding::error("convert-refused", place, message, fix)
 }
 
-/// A file as far as it is converted.
+/// A file that is being converted.
 struct Conversion<'a> {
     file: &'a str,
     changes: Vec<Change>,
@@ -65,7 +65,7 @@ impl<'a> Conversion<'a> {
         self.refuse(entry.at, message, "remove it, if it is not needed");
     }
 
-    /// What comes of it must pass the check: what the real program refuses is a refusal of the conversion.
+    /// Checks the converted file: whatever the real program refuses is a refusal of the conversion.
     fn prove<T>(&mut self, at: Position, checked: &FileCheck<T>) {
         for finding in checked.findings.iter().filter(|finding| finding.is_error()) {
             self.refuse(at, format!("the converted file would be refused: {}", finding.message), &finding.fix);

@@ -1,4 +1,4 @@
-//! The nested cluster template: one document with `controlPlane:` and `workers:`.
+//! Converts the nested cluster template: one document with `controlPlane:` and `workers:`.
 
 use super::comments::Comments;
 use super::{Conversion, Outcome, refuse};
@@ -6,9 +6,9 @@ use crate::template;
 use domain::spec::template::{is_kubernetes_style, is_legacy};
 use yaml::{Data, Finding, Node, Value, emit, quote};
 
-/// Keys that stay in the Cluster document as they are.
+/// Keys that stay unchanged in the Cluster document.
 const CLUSTER: &[&str] = &["labels", "annotations", "features", "patches", "systemExtensions", "kernelArgs"];
-/// Keys of a set that stay as they are.
+/// Keys of a set that stay unchanged.
 const SET: &[&str] = &["labels", "annotations", "patches", "systemExtensions", "upgradeStrategy", "machines"];
 
 /// Rewrites a template.
@@ -178,7 +178,7 @@ impl Conversion<'_> {
         out
     }
 
-    /// A number of machines as omnictl reads it.
+    /// Converts a number of machines to what omnictl reads.
     fn count(&mut self, node: &Node) -> String {
         let text = node.text().unwrap_or_default();
         let number = match node.value() {
@@ -196,7 +196,7 @@ impl Conversion<'_> {
     }
 }
 
-/// A key with its value as it was.
+/// Returns a key with its original value.
 fn kept(key: &str, value: &Node) -> String {
     match (&value.data, value.entries().is_empty() && value.items().is_empty()) {
         (Data::Map(_), true) => format!("{key}: {{}}\n"),

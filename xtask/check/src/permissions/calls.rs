@@ -1,4 +1,4 @@
-//! The calls of the provider, in the order of a machine's life: `data/provider-calls.yaml`, for what a scope names.
+//! The provider's calls, in the order of a machine's life: `data/provider-calls.yaml`, for the objects of a scope.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
@@ -44,7 +44,7 @@ static CALLS: LazyLock<Vec<Call>> = LazyLock::new(|| {
     serde_yaml::from_str(text).unwrap_or_else(|error| panic!("data/provider-calls.yaml: {error}"))
 });
 
-/// One object of a scope: its node and storage, where it has them, and the path of its permissions.
+/// An object of a scope: its node and storage, if it has them, and the path of its permissions.
 #[derive(Default)]
 struct Object<'a> {
     node: &'a str,
@@ -53,7 +53,7 @@ struct Object<'a> {
 }
 
 impl Scope {
-    /// Every call with what it needs, in the order of a machine's life.
+    /// Returns every call with its requirements, in the order of a machine's life.
     pub fn needs(&self) -> Vec<CallRequirement> {
         let rows = CALLS.chunk_by(|one, next| one.each == next.each);
         let needs = rows.flat_map(|rows| {
@@ -75,7 +75,7 @@ fn need(row: &'static Call, object: &Object<'_>, scope: &Scope) -> CallRequireme
         words.chunks_exact(2).map(|pair| PrivilegeOnPath { privilege: pair[0], path: filled(pair[1]) }).collect()
     };
     let mut ways: Vec<Vec<PrivilegeOnPath>> = row.ways.iter().map(way).collect();
-    // A privilege on the VM: on `/vms`, or, from v0.1.0 on, on the pool of its set in which it is created.
+    // A privilege on the VM counts on `/vms` or, from v0.1.0 on, on the pool of its set in which it is created.
     if let Some(privilege) = ways.first().filter(|_| row.each == CallScope::Vm).map(|way| way[0].privilege) {
         let pools: Vec<PrivilegeOnPath> =
             pools(scope).into_iter().map(|path| PrivilegeOnPath { privilege, path }).collect();
@@ -84,7 +84,7 @@ fn need(row: &'static Call, object: &Object<'_>, scope: &Scope) -> CallRequireme
     CallRequirement { call: filled(&row.call), ways, optional: row.optional, without: &row.without }
 }
 
-/// What the scope has of a kind.
+/// Returns the objects of a kind in the scope.
 fn objects(each: CallScope, scope: &Scope) -> Vec<Object<'_>> {
     let with = |path: String| Object { path, ..Object::default() };
     let mappings = |kind: &str, names: &BTreeSet<String>| -> Vec<Object<'_>> {
@@ -101,7 +101,7 @@ fn objects(each: CallScope, scope: &Scope) -> Vec<Object<'_>> {
         CallScope::Set if scope.provider >= Provider::V0_1 => set_pools(scope).map(with).collect(),
         CallScope::Pool => pools(scope).into_iter().map(with).collect(),
         CallScope::Vm => vec![with(format!("/vms/{}", scope.vmid))],
-        // For classes with `ha`.
+        // Only for classes with `ha`.
         CallScope::Ha if scope.ha && scope.provider >= Provider::V0_2 => vec![Object::default()],
         CallScope::Usb | CallScope::Set | CallScope::Ha => Vec::new(),
     }
@@ -112,13 +112,13 @@ fn storages(of_nodes: &BTreeMap<String, BTreeSet<String>>) -> Vec<Object<'_>> {
     all.map(|(node, storage)| Object { node, storage, path: format!("/storage/{storage}") }).collect()
 }
 
-/// The paths of the pools in which machines are created: those that classes name, else those of machine request sets.
+/// Returns the paths of the pools in which machines are created: those that classes name, else those of machine request sets.
 fn pools(scope: &Scope) -> Vec<String> {
     let named = || scope.pools.iter().map(|pool| format!("/pool/{pool}"));
     if scope.provider < Provider::V0_1 { Vec::new() } else { set_pools(scope).chain(named()).collect() }
 }
 
-/// The paths of the pools that the provider creates, one for each machine request set; `/pool` stands for sets to come.
+/// Returns the paths of the pools that the provider creates, one per machine request set; `/pool` represents future sets.
 fn set_pools(scope: &Scope) -> impl Iterator<Item = String> {
     scope.sets.iter().map(|set| format!("/pool/{set}")).chain(scope.new_sets.then(|| ALL_POOLS.to_owned()))
 }

@@ -1,4 +1,4 @@
-//! More rights than the provider needs.
+//! Finds privileges that the provider does not need.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,9 +9,9 @@ use domain::status::proxmox::{Permissions, parent};
 const OF_CLASSES: &str =
     "Datastore.AllocateSpace Datastore.Audit Mapping.Use Pool.Allocate Pool.Audit SDN.Use Sys.Audit Sys.Console";
 
-/// By path of the tree, the privileges of the login that no call needs there or below. A path with the same excess as its
-/// parent is left out. Without a class (`classes` false) privileges that a class may need are not excessive, and on a storage, bridge
-/// or device they never are: it was granted for classes, also for those to come.
+/// Returns, by path of the tree, the privileges of the login that no call needs there or below. A path with the same excess as
+/// its parent is left out. Without a class (`classes` false) privileges that a class may need are not excessive; on a storage,
+/// bridge or device they never are, because they were granted for classes, including future ones.
 pub fn excess(scope: &Scope, permissions: &Permissions, classes: bool) -> BTreeMap<String, BTreeSet<String>> {
     let needs = scope.needs();
     let wants: Vec<_> = needs.iter().flat_map(|need| need.ways.iter().flatten()).collect();
@@ -45,8 +45,8 @@ pub fn excess(scope: &Scope, permissions: &Permissions, classes: bool) -> BTreeM
     found
 }
 
-/// Whether Proxmox ever checks a privilege of this kind on this kind of path. A VM or storage in a pool has the pool's
-/// privileges, of which those about pools mean nothing there (pve-access-control 9.1 `RPCEnvironment.pm` `permissions`).
+/// Returns true if Proxmox ever checks a privilege of this kind on this kind of path. A VM or storage in a pool has the pool's
+/// privileges, but those about pools have no meaning there (pve-access-control 9.1 `RPCEnvironment.pm` `permissions`).
 fn applies(privilege: &str, path: &str) -> bool {
     let kind = path.split('/').nth(1).unwrap_or_default();
     match privilege.split('.').next().unwrap_or_default() {
@@ -60,7 +60,7 @@ fn applies(privilege: &str, path: &str) -> bool {
     }
 }
 
-/// What `path` hands down.
+/// Returns the privileges that `path` passes down.
 fn inherited(permissions: &Permissions, path: &str) -> BTreeSet<String> {
     let privileges = permissions.tree.get(path).into_iter().flatten();
     privileges.filter(|(_, propagates)| **propagates).map(|(privilege, _)| privilege.clone()).collect()

@@ -1,7 +1,7 @@
 use super::random::{Cfg, TOKEN, USER, names as set};
 use super::*;
 
-/// Three nodes as the lab has them, with one class on local-lvm and one network with a VLAN.
+/// Three nodes like those of the lab, with one class on local-lvm and one network with a VLAN.
 fn scope(provider: Provider) -> Scope {
     let by_node =
         |names: &[&str]| ["pve1", "pve2", "pve3"].iter().map(|node| ((*node).to_owned(), set(names))).collect();
@@ -31,7 +31,7 @@ fn a_class_with_ha_needs_proxmox_9() {
     assert!(!warns(false, Provider::V0_2, "8.4.1") && !warns(true, Provider::Untagged, "8.4.1"));
 }
 
-/// Roles, and the entries of one user, whose token has what the user has.
+/// Roles, and the entries of one user, whose token has the user's privileges.
 fn acl() -> Cfg {
     let mut acl = Cfg::default();
     acl.roles.insert("NoAccess".to_owned(), BTreeSet::new());
@@ -54,7 +54,7 @@ fn missing(scope: &Scope, permissions: &Permissions) -> Vec<String> {
     names.into_iter().collect()
 }
 
-/// The least grants of the kit's guide.
+/// The minimal grants of this project's guide.
 fn least() -> Cfg {
     let mut acl = self::acl();
     let vm = "VM.Allocate VM.Audit VM.PowerMgmt VM.Config.CDROM VM.Config.CPU VM.Config.Disk VM.Config.HWType VM.Config.Memory \
@@ -101,7 +101,7 @@ fn missing_privileges_are_reported_and_granted() {
             acl.roles.get_mut(&role).unwrap().remove(&privilege);
             let permissions = acl.answers(&scope);
             let found = missing(&scope, &permissions);
-            // AllocateSpace shows a storage as well as Audit does, and the other way round; so do Allocate and Audit.
+            // AllocateSpace makes a storage visible just as Audit does, and the other way round; so do Allocate and Audit.
             if found.is_empty() {
                 assert_eq!((role.as_str(), privilege.as_str()), ("OmniDisk", "Datastore.Audit"));
                 continue;
@@ -174,7 +174,7 @@ fn pool_privileges_are_enough() {
     assert!(missing(&untagged, &acl.answers(&untagged)).contains(&"VM.Allocate /vms/100".to_owned()));
 }
 
-/// What the least grants, which know no pool, lack.
+/// What is missing from the minimal grants, which include no pool.
 #[test]
 fn every_release_needs_what_it_calls() {
     for (provider, lacks, some) in [
@@ -249,7 +249,7 @@ fn hidden_no_access_is_reported_only_with_roles() {
         grant(acl, path, "NoAccess", &[], true);
         acl.revoke(path, USER, role);
     }
-    // The role is for all VMs and was granted there; one for storages may be granted on others alone.
+    // The role applies to all VMs and was granted there; a role for storages may be granted only on others.
     assert!(scripted(&vms).unwrap().contains("pveum acl delete /vms --users omni@pve --roles NoAccess\n"));
     let text = scripted(&acl).unwrap();
     let advice = "# A path that stays missing has NoAccess: pveum acl delete PATH --users omni@pve --roles NoAccess\n";

@@ -1,17 +1,17 @@
-//! How a patch's document is merged into what earlier ones say (siderolabs/talos pkg/machinery config/merge, and the lists of
-//! config/types that merge themselves: the lines `merges` of `data/talos-limits.txt`).
+//! Merges a patch's document into those of earlier patches (siderolabs/talos pkg/machinery config/merge, and the lists of
+//! config/types that merge themselves: the `merges` lines of `data/talos-limits.txt`).
 
 use yaml::{Data, Entry, Node, Position};
 
 use super::limit::{LIMITS, Limit};
 use super::{Kind, Reader, TABLE, field, type_at};
 
-/// True for what `$patch: delete` deletes.
+/// Returns true for what `$patch: delete` deletes.
 pub fn deletes(node: &Node) -> bool {
     node.get("$patch").and_then(Node::text) == Some("delete")
 }
 
-/// Merges a document into the earlier ones of its kind and name. Returns where Talos cannot.
+/// Merges a document into the earlier ones of its kind and name. Returns the positions that Talos cannot merge.
 pub fn merge(left: &mut Node, right: &Node, kind: &Kind, reader: Reader) -> Vec<Position> {
     drop_unrepeated(left, Some(right), kind.kind);
     let alone = |limit: &Limit| limit.form == "alone" && limit.columns & reader.columns != 0;
@@ -21,7 +21,7 @@ pub fn merge(left: &mut Node, right: &Node, kind: &Kind, reader: Reader) -> Vec<
     refused
 }
 
-/// Selectors and sizes are those of the last document, which loses them where it does not repeat them.
+/// Drops selectors and sizes that the last document does not repeat: only its own count.
 fn drop_unrepeated(left: &mut Node, right: Option<&Node>, of: &str) {
     let Data::Map(entries) = &mut left.data else { return };
     let repeats = |key: &str| right.and_then(|right| right.get(key));
@@ -37,7 +37,7 @@ fn mapping(left: &mut Node, right: &Node, of: &str, refused: &mut Vec<Position>)
     let Data::Map(entries) = &mut left.data else { return };
     for entry in right.entries() {
         let at = entries.iter().position(|known| known.key == entry.key);
-        // Null is a value in a mapping with any keys alone.
+        // Null is a value only in a mapping with arbitrary keys.
         if entry.value.is_null() && of != "object" && (at.is_some() || !of.starts_with("{}")) {
             continue;
         }
@@ -45,7 +45,7 @@ fn mapping(left: &mut Node, right: &Node, of: &str, refused: &mut Vec<Position>)
             at.map(|at| entries.remove(at));
             continue;
         }
-        // In a part that Talos keeps as it is, a value of another type, or none, cannot take the place of one.
+        // In a part that Talos keeps as it is, a value cannot be replaced by one of another type or by none.
         let inside = of == "object";
         let other = |there: &Node| !there.is_null() && there.tag_name() != entry.value.tag_name();
         refused.extend(at.filter(|at| inside && other(&entries[*at].value)).map(|_| entry.at));
@@ -73,7 +73,7 @@ fn mapping(left: &mut Node, right: &Node, of: &str, refused: &mut Vec<Position>)
     }
 }
 
-/// The key by which entries of a list are merged, if they are; an empty one where further patches replace the value.
+/// Returns the key by which entries of a list are merged, if they are; an empty key if later patches replace the value.
 fn merges(of: &str, key: &str) -> Option<&'static str> {
     let limits = LIMITS.get(format!("{of}.{key}").as_str())?;
     limits.iter().find(|limit| limit.form == "merges").map(|limit| limit.argument)
@@ -102,7 +102,7 @@ fn list(items: &mut Vec<Node>, more: &[Node], of: &str, key: Option<&str>, refus
     }
 }
 
-/// True if Talos finds an entry of the list at a path by this key, which the entry has first: it compares texts alone
+/// Returns true if Talos finds an entry of the list at a path by this key, the entry's first: it compares only text
 /// (siderolabs/talos pkg/machinery config/configloader/internal/decoder/selector.go).
 pub fn selects(kind: &Kind, path: &[&str], key: &str) -> bool {
     let list = type_at(kind, path).and_then(|list| list.strip_prefix("[]"));
@@ -112,7 +112,7 @@ pub fn selects(kind: &Kind, path: &[&str], key: &str) -> bool {
     !number && (found.contains(':') || !found.contains('.'))
 }
 
-/// What the rest of a new value is merged into.
+/// Returns an empty value of the same kind, into which the rest of a new value is merged.
 fn emptied(node: &Node) -> Node {
     let data = match &node.data {
         Data::Map(_) => Data::Map(Vec::new()),

@@ -1,4 +1,4 @@
-//! Fields of one struct that Talos wants together, or refuses together: the lines of `data/talos-limits.txt` about a whole struct.
+//! Fields of a struct that Talos requires or refuses together: the lines of `data/talos-limits.txt` about a whole struct.
 
 use std::collections::HashMap;
 
@@ -7,21 +7,21 @@ use yaml::{Data, Node};
 use super::limit::{LIMITS, Limit};
 use super::{Reader, value};
 
-/// What Talos refuses of a struct as a whole.
+/// What Talos refuses about a struct as a whole.
 #[derive(Debug)]
 pub struct Broken {
-    /// Behind the name of the struct: ``without `url` ``.
+    /// The text after the name of the struct: ``without `url` ``.
     pub what: String,
     pub fix: String,
 }
 
-/// The relations that do not hold.
+/// Returns the relations that are violated.
 pub fn broken(of: &str, node: &Node, reader: Reader) -> Vec<Broken> {
     let limits = LIMITS.get(of).map_or(&[][..], Vec::as_slice).iter();
     limits.filter(|limit| limit.columns & reader.columns != 0).filter_map(|limit| check(limit, node)).collect()
 }
 
-/// True if Talos looks at the values of this struct: not of what is switched off, or of another role.
+/// Returns true if Talos validates this struct: it does not if the struct is switched off or for another role.
 pub fn is_validated(of: &str, node: &Node, reader: Reader) -> bool {
     let mut limits = LIMITS.get(of).map_or(&[][..], Vec::as_slice).iter().filter(|limit| limit.form == "while");
     limits.all(|limit| match limit.argument {
@@ -65,7 +65,7 @@ fn check(limit: &Limit, node: &Node) -> Option<Broken> {
                 format!("write a multiple of {base}"),
             )
         }
-        // One of each is there before the first patch.
+        // One of each exists before the first patch.
         "pairs" => {
             let counts = fields.iter().map(|field| node.get(field).map_or(1, |list| list.items().len()));
             let counts: Vec<usize> = counts.collect();
@@ -85,7 +85,7 @@ fn check(limit: &Limit, node: &Node) -> Option<Broken> {
     }
 }
 
-/// Links of two bonds or bridges, and those of one that have an address of their own.
+/// Reports links of two bonds or bridges, and links of one that have an address of their own.
 fn members(devices: &Node) -> Option<Broken> {
     let name = |device: &Node| device.get("interface").and_then(Node::text).unwrap_or_default().to_owned();
     let mut owners: HashMap<&str, String> = HashMap::new();
@@ -107,7 +107,7 @@ fn members(devices: &Node) -> Option<Broken> {
     broken(what, "set the address on the bond or bridge")
 }
 
-/// True if all conditions hold: `FIELD=WORD|WORD`, `FIELD!=WORD`, `FIELD` for one that is set, with `&` between them.
+/// Returns true if all conditions are met: `FIELD=WORD|WORD`, `FIELD!=WORD`, or `FIELD` if it is set, joined by `&`.
 pub fn applies(conditions: &str, node: &Node) -> bool {
     conditions.split('&').all(|condition| {
         let Some((field, words)) = condition.split_once('=') else {
@@ -123,7 +123,7 @@ fn find<'n>(node: &'n Node, field: &str) -> Option<&'n Node> {
     node.path(&field.split('.').collect::<Vec<_>>())
 }
 
-/// True if a field is set, in some entry where its path leads through a list; `FIELD>N` if it is a larger number.
+/// Returns true if a field is set, in some entry if its path leads through a list; `FIELD>N` if it is a larger number.
 fn has(node: &Node, field: &str, sure: bool) -> bool {
     if let Some((field, least)) = field.split_once('>') {
         let number = |text: &str| text.parse::<u64>().ok();
@@ -136,12 +136,12 @@ fn has(node: &Node, field: &str, sure: bool) -> bool {
     }
 }
 
-/// True if something is set at a path with dots.
+/// Returns true if something is set at a dotted path.
 pub fn is_set_at(node: &Node, path: &str) -> bool {
     is_set(find(node, path), false)
 }
 
-/// True for a value that Go does not take for an empty one; `sure` leaves out those that may be one.
+/// Returns true for a value that Go does not treat as empty; `sure` excludes values that it may treat as empty.
 fn is_set(node: Option<&Node>, sure: bool) -> bool {
     let Some(node) = node.filter(|node| !node.is_null()) else { return false };
     match &node.data {

@@ -2,11 +2,11 @@
 
 use yaml::Node;
 
-/// Documents of links that may have addresses. Those of dummy links are meant to be the same on several machines.
+/// Documents of links that may have addresses. The addresses of dummy links are meant to be the same on several machines.
 const LINKS: &[&str] = &["LinkConfig", "BondConfig", "BridgeConfig", "VLANConfig", "WireguardConfig"];
 
-/// The static addresses that a document gives to a machine, unless it selects the link by an address of hardware, which
-/// one machine has. `aliases` are the names of links that documents of the template select.
+/// Returns the static addresses that a document gives to a machine, unless it selects the link by a hardware address, which
+/// only one machine has. `aliases` are the names of links that documents of the template select.
 pub(super) fn of<'n>(document: &'n Node, aliases: &[&str]) -> Vec<&'n Node> {
     let kind = document.get("kind").and_then(Node::text);
     let found: Vec<&Node> = match kind {
@@ -25,7 +25,7 @@ pub(super) fn of<'n>(document: &'n Node, aliases: &[&str]) -> Vec<&'n Node> {
     found.into_iter().filter(|node| node.text().is_some_and(is_global)).collect()
 }
 
-/// The name of a link that the document selects by some property of hardware.
+/// Returns the name of a link that the document selects by a hardware property.
 pub(super) fn alias(document: &Node) -> Option<&str> {
     let alias = document.get("kind").and_then(Node::text) == Some("LinkAliasConfig");
     document.get("name").and_then(Node::text).filter(|_| alias)
@@ -40,7 +40,7 @@ fn of_interface(interface: &Node) -> Vec<&Node> {
     items(interface, "addresses").chain(interface.get("cidr")).chain(vlans).collect()
 }
 
-/// True for an interface that every machine of a set has.
+/// Returns true for an interface that every machine of a set has.
 fn is_shared(interface: &Node) -> bool {
     let hardware = ["hardwareAddr", "permanentAddr"];
     let one = hardware.iter().any(|key| interface.path(&["deviceSelector", key]).is_some());
@@ -52,7 +52,7 @@ fn is_local(name: &str) -> bool {
     name == "lo" || name.starts_with("dummy")
 }
 
-/// False for addresses that are valid on one link or one machine.
+/// Returns false for addresses that are valid only on one link or one machine.
 fn is_global(address: &str) -> bool {
     let address = address.to_ascii_lowercase();
     !address.is_empty() && !["127.", "169.254.", "fe80:", "::1"].iter().any(|start| address.starts_with(start))

@@ -1,4 +1,4 @@
-//! The Cluster document.
+//! Checks the Cluster document.
 
 use std::collections::HashSet;
 
@@ -79,7 +79,7 @@ impl Checker<'_> {
         self.patches(&t.patches, super::PatchScope::Cluster);
     }
 
-    /// Lists of extensions, which Omni has limited since 1.9 (validations/extensions.go).
+    /// Checks lists of extensions, which Omni has limited since 1.9 (validations/extensions.go).
     fn extensions(&mut self, t: &ClusterTemplate) {
         if self.context.omni.is_some_and(|omni| omni.is_before(9, 0)) {
             return;
@@ -105,7 +105,7 @@ impl Checker<'_> {
         }
     }
 
-    /// The Omni that refuses what Omni 1.`since` and later do.
+    /// Names the Omni that refuses what Omni 1.`since` and later refuse.
     fn omni_from(&self, since: u64) -> String {
         match self.context.omni.filter(|omni| !omni.is_before(since, 0)) {
             Some(omni) => format!("Omni {omni}"),
@@ -164,7 +164,7 @@ impl Checker<'_> {
         }
     }
 
-    /// The version of Talos or Kubernetes that this Omni, or the one that this kit pins, takes by default.
+    /// Returns the version of Talos or Kubernetes that this Omni, or the one that this project pins, uses by default.
     fn default_version(&self, what: &str) -> Option<(Minor, &'static Version)> {
         let omni = self.context.omni.map_or_else(|| table().recommended.omni.version.clone(), |omni| omni.version());
         let release = table().omni(&omni)?;
@@ -175,7 +175,7 @@ impl Checker<'_> {
         Some((release.minor, version?))
     }
 
-    /// Whether the server would take the versions: by its own lists, or by Talos's table.
+    /// Checks that the server would accept the versions: by its own lists, or by Talos's table.
     fn pair(&mut self, t: &ClusterTemplate, kubernetes: &Version, talos: &Version) {
         let Some(offered) = self.context.talos_versions else {
             return self.pair_by_table(t, kubernetes, talos);
@@ -222,7 +222,7 @@ impl Checker<'_> {
         }
     }
 
-    /// Whether Talos is beyond what the Omni of this project supports, or any that is known; then that is reported.
+    /// Reports a Talos beyond what this project's Omni, or any known one, supports. Returns true if it was reported.
     fn outside_of_omni(&mut self, t: &ClusterTemplate, talos: &Version) -> bool {
         let omni = self.context.omni;
         let (who, least, newest) = match omni.map(|omni| (omni, omni.talos())) {
@@ -255,7 +255,7 @@ impl Checker<'_> {
         true
     }
 
-    /// A Talos that this Omni cannot manage.
+    /// Reports a Talos that this Omni cannot manage.
     fn meta_keys(&mut self, t: &ClusterTemplate, talos: &Version) {
         let Some(omni) = self.context.omni else { return };
         let newest = omni.talos().and_then(|(_, newest)| newest);
@@ -271,7 +271,7 @@ impl Checker<'_> {
         }
     }
 
-    /// Keys that the omnictl of this project does not know, or that only a newer one does.
+    /// Reports keys that this project's omnictl does not know, or that only a newer omnictl knows.
     pub(super) fn newer_keys(&mut self, t: &ClusterTemplate) {
         for NewerKey { key, since, at } in &t.newer_keys {
             match self.context.omni {
@@ -338,7 +338,7 @@ impl Checker<'_> {
         }
     }
 
-    /// What the server refuses of a healthcheck (siderolabs/omni v1.9.3 validations/kubernetes_healthchecks.go).
+    /// Reports what the server refuses in a healthcheck (siderolabs/omni v1.9.3 validations/kubernetes_healthchecks.go).
     fn healthcheck_on_server(&mut self, t: &ClusterTemplate, check: &HealthCheck) {
         let id = match check.id_override.as_str() {
             "" => format!("{}-{}", t.name, check.name),
@@ -358,7 +358,7 @@ impl Checker<'_> {
         }
     }
 
-    /// A text that is not a mapping can be no Job.
+    /// Text that is not a mapping cannot be a Job.
     fn job(&mut self, at: Position, stream: &yaml::Stream) {
         let job = stream.documents.iter().find(|document| !document.root.is_null());
         if !stream.is_broken() && job.is_none_or(|document| !document.root.is_map()) {

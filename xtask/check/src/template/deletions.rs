@@ -1,4 +1,4 @@
-//! `$patch: delete` of what is not there, or of what Talos needs: it refuses the whole patch, or the configuration.
+//! Checks `$patch: delete` of what does not exist, or of what Talos needs: Talos refuses the whole patch, or the configuration.
 
 use super::Checker;
 use crate::talos::{self, Kind, deletes};
@@ -7,18 +7,18 @@ use yaml::{Data, Finding, Node, Position};
 /// What a patch deletes from a document.
 struct Deletion<'n> {
     keys: Vec<&'n str>,
-    /// Of an entry of the list at `keys`: the key and value that select it; no value if they are no texts.
+    /// For an entry of the list at `keys`: the key and value that select it; no value if it is not text.
     entry: Option<(&'n str, Option<&'n str>)>,
     at: Position,
 }
 
 impl Checker<'_> {
-    /// Checks the deletions of one document against what earlier patches say in theirs, if they have it.
+    /// Checks the deletions of a document against what earlier patches set in the same document, if any do.
     pub(super) fn deletions(&mut self, file: &str, document: &Node, earlier: Option<&Node>, machine: Machine) {
         let Machine { kind, minor, control_plane } = machine;
         let name = document.get("kind").and_then(Node::text);
         let found = found(document);
-        // Machines of new clusters may have the document, and what is in it, before the first patch.
+        // Machines of new clusters may have the document, and its contents, before the first patch.
         let given = !found.is_empty() && name.is_some_and(|name| talos::is_given(name, minor));
         for Deletion { keys, entry, at } in found {
             let path = keys.join(".");
@@ -52,7 +52,7 @@ impl Checker<'_> {
             let parents = keys.split_last().map_or(&[][..], |(_, parents)| parents);
             let open =
                 |path| talos::type_at(&kind, path).is_some_and(|kind| kind.starts_with("{}") || kind == "object");
-            // A field of a struct can always be deleted, but what has it must be there.
+            // A field of a struct can always be deleted, but the struct must exist.
             let missing = match entry {
                 _ if name.is_some() && earlier.is_none() && !given => None,
                 None if talos::type_at(&kind, &keys).is_none() => Some(path),
@@ -65,7 +65,7 @@ impl Checker<'_> {
                     (!base && !set).then(|| format!("{path} ({key}: {value})"))
                 }
                 None if open(parents) => (!is_there(&keys)).then_some(path),
-                // Of other documents it is not known which of their parts are always there.
+                // For other documents it is unknown which of their parts always exist.
                 None if name.is_some() => None,
                 None => (1..=parents.len()).any(|length| !is_there(&keys[..length])).then_some(path),
             };
@@ -77,7 +77,7 @@ impl Checker<'_> {
         }
     }
 
-    /// Checks that what Talos needs of a document was not deleted for good.
+    /// Checks that what Talos needs in a document was not permanently deleted.
     pub(super) fn kept(&mut self, file: &str, document: &Node, merged: &Node, machine: Machine) {
         for Deletion { keys, at, .. } in found(document).into_iter().filter(|deletion| deletion.entry.is_none()) {
             let path = keys.join(".");
@@ -91,21 +91,21 @@ impl Checker<'_> {
 
     pub(super) fn refused(&mut self, file: &str, at: Position, message: String, fix: &str) {
         let finding = Finding::error("template-patch-talos", at.in_file(file), message, fix);
-        // The patches of a cluster reach each of its sets.
+        // The patches of a cluster apply to each of its sets.
         if !self.findings.iter().any(|other| other.repeats(&finding)) {
             self.findings.push(finding);
         }
     }
 }
 
-/// The minor of Talos 1.x that accepts deletions in a document that is not there.
+/// The minor of Talos 1.x that first accepts deletions in a document that does not exist.
 const ABSENT: u64 = 14;
 
-/// The kind of a document, and the machine that it is for.
+/// The kind of a document, and the machine that it applies to.
 #[derive(Clone, Copy)]
 pub(super) struct Machine {
     pub kind: Kind,
-    /// Of its Talos 1.x.
+    /// The minor of its Talos 1.x.
     pub minor: u64,
     pub control_plane: bool,
 }

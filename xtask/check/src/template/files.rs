@@ -1,4 +1,4 @@
-//! Files that a template refers to: where they may be.
+//! Files that a template refers to, and where they may be.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -6,7 +6,7 @@ use super::{Checker, FileRead, Undecided};
 use yaml::Position;
 
 impl Checker<'_> {
-    /// The bytes of a file that the template refers to, with the path by which findings name it.
+    /// Reads a file that the template refers to. Returns the path that findings use for it, and its bytes.
     pub(super) fn file(&mut self, path: &str, at: Position) -> Option<(String, Vec<u8>)> {
         let older = self.context.omni.is_some_and(|omni| omni.is_before(8, 0));
         if older {
@@ -18,7 +18,7 @@ impl Checker<'_> {
         };
         match read(path) {
             FileRead::Bytes(bytes) => Some((shown(self.file, path), bytes)),
-            // It may be found from the directory that omnictl is started in.
+            // omnictl may find it from the directory that it is started in.
             _ if older => None,
             FileRead::Outside => {
                 let message =
@@ -44,13 +44,13 @@ impl Checker<'_> {
     }
 }
 
-/// The path of a file as findings show it: relative paths in the template start in its directory.
+/// Returns the path of a file as findings show it: relative paths in the template start in its directory.
 fn shown(template: &str, path: &str) -> String {
     let joined = Path::new(template).parent().unwrap_or(Path::new("")).join(path);
     clean(&joined).display().to_string()
 }
 
-/// The path without `.` and without `..` behind a name, as Go's filepath.Clean writes it.
+/// Returns the path without `.`, and without `..` after a name, as Go's filepath.Clean writes it.
 pub fn clean(path: &Path) -> PathBuf {
     let mut cleaned = PathBuf::new();
     for part in path.components() {
@@ -63,7 +63,7 @@ pub fn clean(path: &Path) -> PathBuf {
     cleaned
 }
 
-/// The `../..` that a path starts with.
+/// Returns the `../..` that a path starts with.
 fn leading_dots(path: &str) -> String {
     let dots: Vec<&str> = path.split('/').take_while(|part| *part == "..").collect();
     dots.join("/")

@@ -1,4 +1,4 @@
-//! What Talos refuses of all patches that reach a machine, which gets them as one configuration.
+//! Checks what Talos refuses in the patches of a machine, which receives them as one configuration.
 
 use super::deletions::Machine;
 use super::{Checker, PatchScope};
@@ -7,11 +7,11 @@ use crate::talos::{self, Fault, Kind, Reader, V1ALPHA1};
 use domain::spec::template::{ClusterTemplate, SetKind};
 use yaml::{Finding, Node, Position};
 
-/// What patches say in one document.
+/// A document as all its patches together define it.
 struct Merged {
     kind: Kind,
     node: Node,
-    /// It is of more than one patch, and has a kind.
+    /// Whether it comes from more than one patch and has a kind.
     several: bool,
     deleted: bool,
 }
@@ -34,7 +34,7 @@ impl Checker<'_> {
         }
     }
 
-    /// Merges patches in their order, and checks the result.
+    /// Merges patches in order, and checks the result.
     fn configuration(&mut self, patches: &[&Content], control_plane: bool) {
         let Some((minor, reader)) = self.talos.and_then(|minor| Some((minor, Reader::talos(minor, control_plane)?)))
         else {
@@ -69,7 +69,7 @@ impl Checker<'_> {
             same.into_iter().for_each(|same| self.kept(file, document, &same.node, machine(same.kind)));
         }
         for Merged { kind, node, several, deleted } in &merged {
-            // Talos decodes what it then deletes.
+            // Talos also decodes what it deletes afterwards.
             let reader = if *deleted { reader.decoding() } else { reader };
             for problem in talos::walk(node, kind, reader).problems {
                 let from = |content: &&&Content| content.documents.iter().any(|document| has(document, problem.at));
@@ -78,7 +78,7 @@ impl Checker<'_> {
                 if *several && finding.fix.starts_with("add ") {
                     finding.fix += " in its last patch, which drops the selectors and sizes that it does not repeat";
                 }
-                // Of values, what omnictl refuses is not said of Talos again.
+                // A value that omnictl refuses is not reported again for Talos.
                 let said = |other: &Finding| match problem.fault {
                     Fault::Relation(_) => other.repeats(&finding),
                     _ => other.is_error(),
@@ -91,7 +91,7 @@ impl Checker<'_> {
     }
 }
 
-/// True for two documents that Talos merges.
+/// Returns true for two documents that Talos merges.
 fn is_same(one: &Node, other: &Node) -> bool {
     ["kind", "name"].iter().all(|key| text(one, key) == text(other, key))
 }

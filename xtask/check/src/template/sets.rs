@@ -1,4 +1,4 @@
-//! Machine sets and machines, each alone and in combination.
+//! Checks machine sets and machines, individually and in combination.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -13,7 +13,7 @@ use domain::releases::table;
 use domain::spec::template::{ClassRef, ClusterTemplate, MachineSet, SetKind, Size};
 use yaml::{Finding, Position, Severity};
 
-/// Among so many classes a near name is looked for: more would cost more than the checks themselves.
+/// A similar name is searched for among this many classes: more would cost more than the checks themselves.
 const SUGGESTED: usize = 32;
 
 impl Checker<'_> {
@@ -63,7 +63,7 @@ impl Checker<'_> {
         }
         let mut names: Vec<&str> = set.machines.iter().map(|(name, _)| name.as_str()).collect();
         names.sort_unstable();
-        // One that is listed twice is reported as such, and so is a size that is not valid.
+        // A machine that is listed twice is reported separately, and so is an invalid size.
         let count = set.machine_count().filter(|_| names.windows(2).all(|pair| pair[0] != pair[1]));
         let valid = !self.findings.iter().any(|finding| finding.rule == "template-size");
         if count == Some(0) && valid {
@@ -92,7 +92,7 @@ impl Checker<'_> {
         }
     }
 
-    /// Where the set's machines come from.
+    /// Checks where the set's machines come from.
     fn source(&mut self, t: &ClusterTemplate, set: &MachineSet) {
         for (machine, at) in &set.machines {
             if let Some(why) = not_a_uuid(machine) {
@@ -148,7 +148,7 @@ impl Checker<'_> {
         if class.size != Size::Unlimited {
             return;
         }
-        // A provider creates the machines of each set only for that set.
+        // A provider creates the machines of a set only for that set.
         if known.is_some_and(|c| c.provisions) {
             let message = format!(
                 "`{name}` provisions machines: the server refuses `unlimited` after it has created the cluster"
@@ -163,8 +163,8 @@ impl Checker<'_> {
         }
     }
 
-    /// Names of machines are those of their requests: the set's id and six characters (siderolabs/omni v1.9.3
-    /// machine_request_set_status.go; the provider takes them for its VMs).
+    /// Checks the names of machines, which are those of their requests: the set's ID and six characters (siderolabs/omni v1.9.3
+    /// machine_request_set_status.go; the provider uses them for its VMs).
     fn vm_names(&mut self, t: &ClusterTemplate, set: &MachineSet) {
         let id = set.id(&t.name);
         if placeholder::is_placeholder(&t.name) || is_vm_name(&format!("{id}-abcdef")) {
@@ -244,9 +244,9 @@ impl Checker<'_> {
         }
     }
 
-    /// Ids that the sync would give twice.
+    /// Reports IDs that the sync would assign twice.
     fn ids(&mut self, t: &ClusterTemplate) {
-        // Two sets of the very same name are reported as such; the unnamed one is called `workers`.
+        // Two sets of exactly the same name are reported separately; the unnamed set is called `workers`.
         let mut sets: Vec<(String, &str)> = Vec::new();
         for set in t.workers() {
             let name = set.name.as_ref().map_or("", |(n, _)| n.as_str());
@@ -278,12 +278,12 @@ fn at(set: &MachineSet) -> Position {
     Position { line: set.place.line, column: set.place.column }
 }
 
-/// PVE's `dns-name` (pve-common src/PVE/JSONSchema.pm).
+/// Returns true for PVE's `dns-name` (pve-common src/PVE/JSONSchema.pm).
 fn is_vm_name(name: &str) -> bool {
     name.split('.').all(|label| is_label(label, u8::is_ascii_alphanumeric))
 }
 
-/// Why google/uuid's Parse refuses a text: it takes the usual form, `urn:uuid:`, braces, and 32 digits.
+/// Returns why google/uuid's Parse refuses a text: it accepts the usual form, `urn:uuid:`, braces, and 32 digits.
 fn not_a_uuid(text: &str) -> Option<String> {
     static FORM: LazyLock<Option<Regex>> = LazyLock::new(|| {
         let usual = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}";

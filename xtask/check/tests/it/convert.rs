@@ -1,4 +1,4 @@
-//! Older forms and what becomes of them: the files of `tests/corpus/older/`. `UPDATE_CORPUS=1` rewrites what becomes of them.
+//! Older forms and their conversions: the files of `tests/corpus/older/`. `UPDATE_CORPUS=1` rewrites the conversions.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use check::template::TemplateContext;
 
 use super::{corpus, holds};
 
-/// The rules that a class or a template breaks.
+/// Returns the rules that a class or a template breaks.
 fn errors(class: bool, bytes: &[u8]) -> BTreeSet<&'static str> {
     let findings = match class {
         true => check::machine_class::check("a.yaml", bytes, &ClassContext::default()).findings,
@@ -17,7 +17,7 @@ fn errors(class: bool, bytes: &[u8]) -> BTreeSet<&'static str> {
     findings.iter().filter(|f| f.is_error()).map(|f| f.rule).collect()
 }
 
-/// What becomes of a class or of a template. What is converted has no new errors, and is not converted again.
+/// Converts a class or a template. The result has no new errors and is not converted again.
 fn converted(class: bool, name: &str, bytes: &[u8]) -> String {
     let convert = if class { machine_class } else { cluster_template };
     match convert(name, bytes) {
@@ -50,7 +50,7 @@ fn older_files_are_converted_or_refused() {
     assert!(count >= 12);
 }
 
-/// `==== what the case is about`, the file, `>>>>`, what becomes of it.
+/// Each case is `==== what the case is about`, the file, `>>>>`, and the conversion.
 #[test]
 fn older_values_are_converted_or_refused() {
     for (file, class) in [("class.cases", true), ("template.cases", false)] {

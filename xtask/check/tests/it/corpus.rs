@@ -1,5 +1,5 @@
-//! The checks over the files of `tests/corpus/`: each with the real program's answer, the verdict and the findings.
-//! `UPDATE_CORPUS=1 cargo test -p check --test it` rewrites what this tool says; the real answers stay.
+//! Runs the checks over the files of `tests/corpus/`: each with the real program's answer, the verdict and the findings.
+//! `UPDATE_CORPUS=1 cargo test -p check --test it` rewrites this tool's results; the real answers stay.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -23,10 +23,10 @@ fn show(findings: &[Finding]) -> String {
     findings.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
-/// Gives a file's verdict and findings.
+/// Returns a file's verdict and findings.
 type Check<'a> = dyn Fn(&Path, &[u8]) -> (&'static str, Vec<Finding>) + 'a;
 
-/// Compares every line of a table (file, the real answer, our verdict, our findings) with what `check` says.
+/// Compares every line of a table (file, the real answer, our verdict, our findings) with the result of `check`.
 fn hold(table: &str, folder: &str, check: &Check<'_>) {
     let path = corpus(table);
     let text = std::fs::read_to_string(&path).expect("the table");

@@ -1,4 +1,4 @@
-//! The schemas that editors read are those of the code: `UPDATE_CORPUS=1 cargo test -p check --test it editors` writes them.
+//! Compares the schemas for editors with those of the code: `UPDATE_CORPUS=1 cargo test -p check --test it editors` writes them.
 
 use std::path::Path;
 
@@ -20,7 +20,7 @@ fn editors_get_the_schemas_of_the_code() {
     schemas_hold("site.schema.json", &site());
 }
 
-/// The shipped files name a schema that is there, and fit it as far as the interpreter goes.
+/// The shipped files name an existing schema and match it, as far as the interpreter goes.
 #[test]
 fn editors_find_the_schema_named_in_the_files() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -33,7 +33,7 @@ fn editors_find_the_schema_named_in_the_files() {
             assert!(root.join(folder).join(named).is_file(), "{named}");
             for document in &load("a", text.as_bytes()).documents {
                 let kind = document.root.get("kind").and_then(|k| k.text().map(str::to_owned));
-                // `if` is the editors' business: the branch is picked here.
+                // Editors evaluate `if`; here the branch is picked directly.
                 let branch = schema["allOf"].as_array().and_then(|all| {
                     all.iter()
                         .find(|b| b["if"]["properties"]["kind"]["const"].as_str() == kind.as_deref())

@@ -1,4 +1,4 @@
-//! The checks over whole files, as the library makes them: corpora with the answers of the real programs, and every rule.
+//! Runs the library's checks over whole files: corpora with the answers of the real programs, and every rule.
 
 // Tests rewrite their own corpora.
 #![allow(clippy::disallowed_methods)]
@@ -13,12 +13,12 @@ mod versions;
 
 use std::path::{Path, PathBuf};
 
-/// A file or folder of the corpora.
+/// Returns the path of a file or folder of the corpora.
 fn corpus(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(name)
 }
 
-/// Compares a file with what is said now, line by line; `UPDATE_CORPUS=1` rewrites it.
+/// Compares a file with the current output, line by line; `UPDATE_CORPUS=1` rewrites it.
 fn holds(path: &Path, now: &str) {
     if std::env::var_os("UPDATE_CORPUS").is_some() {
         std::fs::write(path, now).expect("written");

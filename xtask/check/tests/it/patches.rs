@@ -12,7 +12,7 @@ use domain::spec::template::ClusterTemplate;
 
 use super::{corpus, holds};
 
-/// The machines run the newest Talos that the older of the two knows.
+/// The machines run the newest Talos that the older of the two releases knows.
 const TEMPLATE: &str = "kind: Cluster\nname: demo\nkubernetes: {version: v1.36.2}\ntalos: {version: v1.13.5}\npatches: [{file: p}]\n\
                         ---\nkind: ControlPlane\nmachines: [27c16241-96bf-4f17-9579-ea3a6c4a3ca8]\n---\nkind: Workers\n";
 
@@ -57,7 +57,7 @@ fn patches_get_the_answer_of_omnictl() {
     holds(&corpus("patches.txt"), &(fresh.trim_end_matches('\n').to_owned() + "\n"));
 }
 
-/// True if this tool says that Talos of a minor refuses the patch for a control plane.
+/// Returns true if this tool reports that Talos of a minor refuses the patch for a control plane.
 fn refused_by_talos(patch: &str, talos: u64) -> bool {
     let checked = check(patch, "v1.10.4", &format!("v1.{talos}.1"));
     let rules = ["template-patch-talos", "template-patch-value", "template-patch-kind-talos"];
@@ -79,7 +79,7 @@ fn limits_are_those_of_talos() {
     assert_eq!(wrong, Vec::<&str>::new());
 }
 
-/// `together.tsv`: patches that are judged together, as the file's head explains.
+/// `together.tsv`: patches that are checked together, as the head of the file explains.
 #[test]
 fn patches_are_judged_together() {
     let text = text("together.tsv");

@@ -1,4 +1,4 @@
-//! Rules that need something around the file, and the table of all rules.
+//! Rules that depend on more than the file, and the table of all rules.
 
 use std::collections::BTreeSet;
 
@@ -29,7 +29,7 @@ fn files_are_read_by_the_caller_alone() {
     );
     assert_eq!(checked.findings[2].place.file, "clusters/a/b.yaml");
     assert_eq!(checked.findings[3].place.file, "clusters/e.yaml");
-    // Without a reader nothing is said of a path: where it leads is not known.
+    // Without a reader nothing is reported about a path: where it leads is unknown.
     let unread = templates::check("clusters/demo.yaml", text.as_bytes(), &TemplateContext::default());
     assert_eq!((unread.verdict, unread.findings.len()), (Verdict::Unknown, 0));
     assert!(

@@ -41,7 +41,7 @@ fn parsed(text: &str) -> Version {
     version::parse(text).expect("a version")
 }
 
-/// `1.9.3>1.10.6` as what runs and what is wanted.
+/// Splits `1.9.3>1.10.6` into the installed and the target version.
 fn change(text: Option<&String>) -> (Option<Version>, Option<Version>) {
     match text.map(|text| text.split_once('>').unwrap_or((text, ""))) {
         None => (None, None),
@@ -70,7 +70,7 @@ impl Case {
             },
             ..Cluster::new("demo", talos, kubernetes)
         });
-        // A catalog that has one extension, for the Talos that is wanted.
+        // A catalog with one extension, for the target Talos.
         let offered = self.offers.as_ref().map(|offers| OfferedVersions {
             talos: offers.iter().map(|version| parsed(version)).collect(),
             kubernetes: kubernetes_to.iter().cloned().collect(),

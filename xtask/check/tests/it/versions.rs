@@ -1,4 +1,4 @@
-//! Rules that hold for some releases of Omni, its omnictl and its providers, and not for others.
+//! Rules that apply to some releases of Omni, its omnictl and its providers, and not to others.
 
 use std::fmt::Write as _;
 
@@ -30,7 +30,7 @@ pub fn rules(findings: &[Finding]) -> Vec<&'static str> {
     findings.iter().map(|f| f.rule).collect()
 }
 
-/// A row of `corpus/versions.yaml`, which says what each field is.
+/// A row of `corpus/versions.yaml`, which documents the fields.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Case {
@@ -103,7 +103,7 @@ fn extensions_are_limited_in_number() {
     assert!(found[0].message.contains("Omni v1.10.6 accepts up to 256 extensions, not 257"), "{found:?}");
 }
 
-/// A row of `corpus/providers.yaml`, which says what each field is.
+/// A row of `corpus/providers.yaml`, which documents the fields.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct ClassCase {
