@@ -83,7 +83,7 @@ fn names(task: &clap::Command, error: &Error, words: &[String]) -> Option<String
     }
 }
 
-/// Maximum names to list.
+/// Maximum number of names to list.
 const NAMED: usize = 8;
 
 /// Returns the task of a command line; empty if there is none.

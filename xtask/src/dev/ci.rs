@@ -21,7 +21,7 @@ use domain::nearest::suggestion;
 use runtime::proc;
 use runtime::ui::{Check, millis, table};
 
-/// Maximum output lines and findings shown for a failed check; its whole output is in `target/ci/log`.
+/// Maximum number of output lines and of findings shown for a failed check; its whole output is in `target/ci/log`.
 const OUTPUT_LINES: usize = 60;
 const FINDINGS: usize = 40;
 

@@ -253,7 +253,7 @@ pub struct LifeCycle<'a> {
     pub cx: &'a Cx,
     pub lab: &'a Lab,
     pub project: &'a Path,
-    /// Maximum attempts for each step: one more for each fault.
+    /// Maximum number of attempts for each step: one more for each fault.
     pub tries: usize,
     pub steps: Vec<Value>,
 }

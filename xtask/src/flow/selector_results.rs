@@ -18,10 +18,10 @@ use runtime::tool::proxmox::Proxmox;
 use runtime::ui::Check;
 use selector::{CompileError, EvalError, Program};
 
-/// Maximum storages named in one warning.
+/// Maximum number of storages named in one warning.
 const NAMED: usize = 5;
 
-/// Maximum storage names listed in a failure.
+/// Maximum number of storage names listed in a failure.
 const SHOWN_NAMES: usize = 20;
 
 pub const GIB: u64 = 1 << 30;

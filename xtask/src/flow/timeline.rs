@@ -16,7 +16,7 @@ use crate::flow::{explain, provider, proxmox};
 /// How many of a node's newest tasks are read.
 const TASKS: usize = 1000;
 
-/// Maximum clusters whose new machines a run shows.
+/// Maximum number of clusters whose new machines are shown.
 const CLUSTERS: usize = 5;
 
 /// Returns the rows of the cluster in `facts`, without what Proxmox does not return.

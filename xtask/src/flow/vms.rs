@@ -10,7 +10,7 @@ use runtime::tool::proxmox::Proxmox;
 
 use crate::flow::proxmox;
 
-/// Maximum VMs that are queried individually.
+/// Maximum number of VMs that are queried individually.
 const CONFIRMED: usize = 8;
 
 /// Queries VMs individually if they are not running: the list of a cluster is up to ten seconds old (pve-manager `pvestatd.pm`),

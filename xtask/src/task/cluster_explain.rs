@@ -93,7 +93,7 @@ fn ended(cx: &Cx, subject: &Subject, found: &Explanation) -> anyhow::Result<Outc
     Err(failure.into())
 }
 
-/// Maximum commands to suggest; the first one is the next step.
+/// Maximum number of suggested commands; the first one is the next step.
 const NAMED: usize = 4;
 
 /// Prints the chain, and every cause but the first, which is the task's error.

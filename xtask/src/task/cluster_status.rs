@@ -99,7 +99,7 @@ fn all(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<(
     Ok((outcome.next(next), running == total))
 }
 
-/// Maximum clusters in trouble that are named before the table, which contains all of them.
+/// Maximum number of clusters in trouble named before the table, which lists all of them.
 const NAMED: usize = 8;
 
 /// Describes briefly why a cluster in the list is not running.

@@ -13,7 +13,7 @@ use crate::prelude::*;
 use check::drift::Drift;
 use runtime::tool::omnictl::Omnictl;
 
-/// Maximum differences that are shown for each area; the JSON document contains all.
+/// Maximum number of differences shown for each area; the JSON document contains all.
 const SHOWN: usize = 20;
 
 /// The differences found in all areas.

@@ -10,11 +10,11 @@ use domain::status::machines::MachineLine;
 use runtime::tool::omnictl::Omnictl;
 use runtime::triage::Issues;
 
-/// Maximum bytes of log lines in a JSON document without `--all`.
+/// Maximum size, in bytes, of the log lines in a JSON document without `--all`.
 const SHORT: usize = 6 << 10;
 /// How many lines to read for each line of the kernel's: most are Talos's own.
 const PICKED_FROM: u32 = 20;
-/// Maximum lines requested from omnictl.
+/// Maximum number of lines requested from omnictl.
 const LINES: u32 = 100_000;
 
 pub fn run(args: &MachineLogs, cx: &Cx) -> anyhow::Result<Outcome> {
