@@ -1,4 +1,4 @@
-//! Secrets of each kind in `xtask/data/secret-kinds.yaml`, made by a seed, and what only looks like one.
+//! Secrets of each kind in `xtask/data/secret-kinds.yaml`, generated from a seed, and texts that only look like secrets.
 
 use base64::Engine;
 use base64::alphabet;
@@ -6,7 +6,7 @@ use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use fastrand::Rng;
 
-/// A secret in a text, and the parts of it that must not be found anywhere.
+/// A secret in a text, and its parts, which must not be found anywhere.
 #[derive(Debug, Clone)]
 pub struct Planted {
     pub kind: String,
@@ -14,7 +14,7 @@ pub struct Planted {
     pub parts: Vec<String>,
 }
 
-/// So many secrets, each kind in turn: as it is, in a string of JSON, in base64 and percent-encoded.
+/// Generates this many secrets, each kind in turn: as it is, in a JSON string, in base64 and percent-encoded.
 pub fn secrets(count: usize, seed: u64) -> Vec<Planted> {
     let table: serde_yaml::Value =
         serde_yaml::from_str(include_str!("../data/secret-kinds.yaml")).expect("a table of kinds");
@@ -41,14 +41,14 @@ pub fn secrets(count: usize, seed: u64) -> Vec<Planted> {
     (0..count).map(plant).collect()
 }
 
-/// Digests, UUIDs, public keys, addresses and words that are no secrets.
+/// Generates digests, UUIDs, public keys, addresses and words that are not secrets.
 pub fn lookalikes(seed: u64) -> Vec<String> {
     let mut rng = Rng::with_seed(seed);
     let lines = include_str!("fixtures/lookalikes.txt").lines().filter(|line| !line.starts_with('#'));
     lines.map(|line| filled(&line.replace("\\n", "\n"), &mut rng).0).collect()
 }
 
-/// `form` with its holes filled, and what fills the long ones.
+/// Fills the placeholders of `form`. Returns the result, and the values of the long ones.
 fn filled(form: &str, rng: &mut Rng) -> (String, Vec<String>) {
     let (mut text, mut parts, mut rest) = (String::new(), Vec::new(), form);
     while let Some((before, hole, after)) = rest.split_once('{').and_then(|(before, rest)| {
@@ -78,7 +78,7 @@ fn filled(form: &str, rng: &mut Rng) -> (String, Vec<String>) {
     (text + rest, parts)
 }
 
-/// The parts of the secrets that are in `text`, also in what it holds as base64 or percent-encoded.
+/// Returns the secrets with parts in `text`, including its base64 and percent-encoded contents.
 pub fn found<'p>(text: &str, planted: &'p [Planted]) -> Vec<&'p Planted> {
     let lenient = GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true);
     let lenient = lenient.with_decode_padding_mode(DecodePaddingMode::Indifferent);

@@ -1,15 +1,15 @@
-//! Recordings of real programs, for the unit tests of each crate here that has one.
+//! Recordings of real programs, for the unit tests of each crate that has any.
 
 #![allow(dead_code)] // each of them reads its own part
 
-/// What a real program printed once.
+/// The recorded output of a real program.
 pub struct Recorded {
     pub exit: i32,
     pub stdout: String,
     pub stderr: String,
 }
 
-/// The recording `name` of `program` (`omnictl` 1.4.9 or `compose` 5.5.1).
+/// Reads the recording `name` of `program` (`omnictl` 1.4.9 or `compose` 5.5.1).
 pub fn recorded(program: &str, name: &str) -> Recorded {
     let mut dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     while !dir.join("tests/fixtures").is_dir() {

@@ -1,4 +1,4 @@
-//! The provider's access to Proxmox over http://. The transcripts `access` and `logins` have the rest.
+//! The provider's access to Proxmox over http://. The transcripts `access` and `logins` cover the rest.
 
 use std::io::Write;
 use std::process::Command;
@@ -10,7 +10,7 @@ use crate::sandbox::{CommandOutput, Sandbox, web_server};
 /// The password of root@pam in the lab.
 const PASSWORD: &str = "omni-scale";
 
-/// Changes something in the lab's Proxmox by hand, as root.
+/// Changes something in the lab's Proxmox manually, as root.
 pub fn as_root_with(method: &str, lab: &Sandbox, path: &str, fields: &[&str]) -> Value {
     let endpoint = lab.env("PROXMOX_VE_ENDPOINT").trim_end_matches("/api2/json").to_owned() + "/api2/json";
     let curl = |arguments: &[&str]| {
@@ -27,7 +27,7 @@ pub fn as_root_with(method: &str, lab: &Sandbox, path: &str, fields: &[&str]) ->
     curl(&[&["-X", method, "-b", &cookie, "-H", &token, &format!("{endpoint}{path}")], fields.as_slice()].concat())
 }
 
-/// Makes a token of Proxmox and gives it to the tasks.
+/// Creates a token in Proxmox and passes it to the tasks.
 pub fn new_token(lab: &mut Sandbox, name: &str, privsep: &str) {
     let made = as_root_with("POST", lab, &format!("/access/users/omni@pve/token/{name}"), &[privsep]);
     let secret = made["data"]["value"].as_str().expect("a secret");
@@ -45,7 +45,7 @@ fn http_address_of_proxmox_is_refused_before_the_token_is_sent() {
     });
     let refused =
         |ran: CommandOutput| drop(ran.exits(1).says(&["is not an https:// address", "unencrypted", "--insecure-http"]));
-    // From a flag, from the environment, and from docker/config.yaml.
+    // Given as a flag, in the environment, and in docker/config.yaml.
     refused(lab.run(&format!("provider-setup --yes --proxmox-url {url}")));
     lab.set("PROXMOX_VE_ENDPOINT", Some(&url));
     for line in ["provider-setup --yes", "proxmox-audit", "proxmox-inventory", "selector-test true"] {

@@ -1,5 +1,5 @@
-//! `action.yml` as a runner executes it: each step's script in bash, with its inputs and a GitHub of this test's own; and the
-//! hooks of `.pre-commit-hooks.yaml`.
+//! `action.yml` as a runner executes it: the script of each step in bash, with its inputs and a fake GitHub; and the hooks of
+//! `.pre-commit-hooks.yaml`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -36,14 +36,14 @@ struct Step {
     run: String,
 }
 
-/// Answers for `gh api`: the list of comments is a file, and every call is written down.
+/// Fake `gh api`: the list of comments is a file, and every call is recorded.
 const GH: &str = "#!/bin/sh\necho \"$*\" >>\"$CALLS\"\ncase $* in *--paginate*) cat \"$COMMENTS\" ;; esac\n";
 
-/// Runs every step until one fails, with these variables in its environment; the last output, and what was asked of GitHub.
+/// Runs every step until one fails, with these environment variables. Returns the last output, and the requests to GitHub.
 fn runs(place: &Scratch, dir: &Path, comments: &str, variables: &[(&str, &str)]) -> (CommandOutput, String) {
     let at = |name: &str| place.path().join(name);
     program_at(&at("bin/gh"), GH);
-    // As in the archive of a release: the lab is beside the program.
+    // As in the archive of a release: the lab is in the same directory as the program.
     for (program, name) in [(Path::new(env!("CARGO_BIN_EXE_xtask")), "omni-scale"), (lab_program(), "omni-scale-lab")] {
         fs::copy(program, at("bin").join(name)).expect("a copy");
     }
@@ -103,14 +103,14 @@ fn action_checks_rehearses_and_comments_without_secrets() {
         assert!(comment.contains(words), "{words}: {comment}");
     }
     assert_eq!(fs::read_to_string(place.path().join("summary")).expect("a summary"), comment);
-    // Its own comment is found again, and says what is wrong.
+    // Its own comment is found again, and updated with the errors.
     site::write(&own, "clusters/first.yaml", "kind: Cluster\nname: demo\n");
     let (output, calls) = runs(&place, own.path(), "4711\n", &[]);
     output.exits(1).says(&["::error::failed: cluster-check,rehearse"]);
     assert!(calls.contains("--method PATCH repos/me/site/issues/comments/4711 --field body=@"), "{calls}");
 }
 
-/// With an Omni to ask, the comment holds what a sync would change there, and nothing is changed.
+/// With access to Omni, the comment contains the changes that a sync would make, and nothing is changed.
 #[test]
 fn action_plans_with_secrets_and_shows_none() {
     let (place, lab) = (Scratch::new(), Sandbox::new());

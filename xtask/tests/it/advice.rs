@@ -1,4 +1,4 @@
-//! What failures advise: every command in a fix, a hint or a next step is one that there is, with options that it has.
+//! The advice of failures: every command in a fix, a hint or a next step exists, and so do its options.
 
 use std::fs;
 use std::sync::LazyLock;
@@ -10,18 +10,18 @@ use crate::guides::{check, simple};
 use crate::sandbox::root;
 use crate::tidy::{code, sources};
 
-/// Programs whose commands are known here.
+/// Programs whose commands are checked here.
 const PROGRAMS: [&str; 6] = ["cargo xtask ", "omnictl ", "docker ", "sudo docker ", "pveum ", "sudo tsidp/"];
 
-/// What speaks of a program, and calls none.
+/// Spans that mention a program without calling it.
 const OTHERS: [&str; 3] = ["cargo xtask ", "cargo xtask … --help", "omnictl --version"];
 
-/// What is in a text for something else: `{name}` of a format, `…` of one's own.
+/// Fills in the placeholders of a text: `{name}` of a format, `…` for a value of one's own.
 fn filled(command: &str) -> String {
     let mut out = String::new();
     let mut rest = command;
     while let Some((before, after)) = rest.split_once('{') {
-        // Docker's `{{.Name}}` and JSON are written `{{{{` in a format; neither is a hole.
+        // Docker's `{{.Name}}` and JSON are written `{{{{` in a format; neither is a placeholder.
         let Some((_, after)) = after.split_once('}').filter(|(hole, _)| !hole.contains(['{', ' '])) else { break };
         out.push_str(before);
         out.push('1');
@@ -30,8 +30,8 @@ fn filled(command: &str) -> String {
     out + rest
 }
 
-/// The commands in a text of the program's: each span of code, and the text itself where it begins as one. A task may be
-/// named without what it needs; as a next step it is whole.
+/// Returns the commands in a text of the program: each code span, and the text itself if it starts like a command. A task may be
+/// mentioned without its arguments, but as a next step it must be complete.
 fn advised(text: &str) -> Vec<String> {
     let named = |span: &str| span.starts_with("cargo xtask ") && span.matches(' ').count() == 2;
     let spans = text.split('`').skip(1).step_by(2).map(|span| match named(span) {
@@ -42,11 +42,11 @@ fn advised(text: &str) -> Vec<String> {
     let known =
         |text: &String| PROGRAMS.iter().any(|program| text.starts_with(program)) && !OTHERS.contains(&text.as_str());
     let filled = |text: String| filled(text.split(" > ").next().unwrap_or_default());
-    // Which task it is, is held where it is named.
+    // A task name in a placeholder is checked where that name is defined.
     spans.chain(whole).filter(known).map(filled).filter(|text| !text.starts_with("cargo xtask 1")).collect()
 }
 
-/// The text literals of a source file, with their line; the rest of a text that goes on is moved to where the text is.
+/// Returns the string literals of a source file with their lines; a literal over several lines has the line of its start.
 fn literals(source: &str) -> Vec<(usize, String)> {
     static LITERAL: LazyLock<Regex> =
         LazyLock::new(|| Regex::new(r#"(?m)^\s*//.*$|'"'|"((?s:[^"\\]|\\.)*)""#).expect("a regex"));
@@ -56,7 +56,7 @@ fn literals(source: &str) -> Vec<(usize, String)> {
     found.map(|text| (line(text.start()), GOES_ON.replace_all(text.as_str(), "").into_owned())).collect()
 }
 
-/// What is wrong with the commands of a text.
+/// Returns what is wrong with the commands in a text.
 fn wrong_in(text: &str, seen: &mut usize) -> Vec<String> {
     let mut wrong = Vec::new();
     for command in advised(text) {
@@ -68,15 +68,15 @@ fn wrong_in(text: &str, seen: &mut usize) -> Vec<String> {
     wrong
 }
 
-/// The objects of examples: of the samples in the known issues, of the documents and of the tests.
+/// The names used in examples: in the samples of the known issues, in the documents and in the tests.
 const SAMPLES: &str = "example.com|example.org|example.net|alice|bob@|12345678-90ab|vmbr1|vnet20|demo-| demo|matrix|\
      name == \"ceph\"";
 
-/// What is advised names the objects of this case, or placeholders in capitals.
+/// Checks that advice contains the objects of the actual case, or placeholders in capitals.
 #[track_caller]
 pub fn names_no_sample(text: &str) {
     for sample in SAMPLES.split('|') {
-        // An answer to `such as` is an example that says so.
+        // After `such as`, an example is clearly marked as one.
         assert!(!text.contains(sample) || text.contains("such as"), "{sample:?} of an example is in: {text}");
     }
 }
@@ -107,7 +107,7 @@ fn every_command_of_the_known_issues_and_of_the_faults_is_one_that_there_is() {
     ] {
         let text = fs::read_to_string(root().join(file)).expect(file);
         let entries: Value = serde_yaml::from_str(&text).expect(file);
-        // The errors of programs are a list for each program.
+        // The errors of programs are one list for each program.
         let lists: Vec<&Value> = entries.as_mapping().map_or(vec![&entries], |map| map.values().collect());
         let entries = lists.into_iter().filter_map(Value::as_sequence).flatten();
         for (entry, key) in entries.flat_map(|entry| keys.iter().map(move |key| (entry, key))) {

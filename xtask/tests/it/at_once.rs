@@ -1,12 +1,12 @@
-//! Two changing tasks at once: whichever they are, whatever files they share, the second one ends with 1, names the first
-//! one, and changes nothing. Tasks that only look go on.
+//! Two changing tasks at the same time: for all tasks and shared files, the second one exits with 1, names the first one, and
+//! changes nothing. Read-only tasks continue.
 
 use std::process::Stdio;
 
 use crate::interrupted::gate::Gate;
 use crate::sandbox::{Sandbox, class_line, kill, lab_program, list};
 
-/// Tasks that look at what the others change.
+/// Read-only tasks that read what the others change.
 const LOOKING: [&str; 5] =
     ["provider-status", "cluster-status", "machineclass-check small", "cluster-check demo", "omni-status"];
 

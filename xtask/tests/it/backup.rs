@@ -1,4 +1,4 @@
-//! Backup, verification and restore in a lab: the restored Omni is the same, and every damage of an archive is detected.
+//! Backup, verification and restore in a lab: the restored Omni is the same, and all damage to an archive is detected.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,7 +14,7 @@ use crate::sandbox::Sandbox;
 
 const STATE: &str = ".claude/omni-scale.local.md";
 
-/// A lab whose stack runs, with a gpg key to encrypt to.
+/// A lab whose stack runs, with a gpg key to encrypt for.
 fn running() -> Sandbox {
     let mut lab = Sandbox::new();
     lab.set("DOCKER_HOST", Some("tcp://lab"));
@@ -28,20 +28,20 @@ pub fn docker(lab: &Sandbox, words: &str) {
     assert!(status.success(), "docker {words}");
 }
 
-/// Runs a task with a backup, `{}` in the line, by its whole path.
+/// Runs a task with a backup, which replaces `{}` in the line with its full path.
 fn run(lab: &Sandbox, line: &str, name: &str) -> crate::sandbox::CommandOutput {
     let file = lab.file(&format!("backups/{name}"));
     lab.run(&line.replace("{}", &file.display().to_string()))
 }
 
-/// The checksums of the parts of a backup.
+/// Returns the checksums of the parts of a backup.
 fn parts(lab: &Sandbox, file: &str) -> BTreeMap<String, String> {
     let verified = run(lab, "omni-backup-verify {} --json", file);
     let parts = verified.json()["data"]["manifest"]["parts"].as_object().cloned().unwrap_or_default();
     parts.into_iter().map(|(name, part)| (name, part["sha256"].as_str().unwrap_or_default().to_owned())).collect()
 }
 
-/// The host is lost but for the archive: volumes, `docker/.env` and configuration.
+/// Simulates the loss of the host, except for the archive: volumes, `docker/.env` and configuration.
 pub fn lose_host(lab: &Sandbox) {
     lab.run("stack-down --yes").exits(0);
     docker(lab, "volume rm omni-scale_omni-etcd omni-scale_omni-sqlite omni-scale_ts-state");
@@ -87,11 +87,11 @@ fn restored_backup_is_the_same_omni() {
     assert!(database(&mut wanted).is_some());
     database(&mut after);
     assert_eq!(after, wanted, "etcd, the tailnet identity, and every file");
-    // It is here now: once more is one too many.
+    // It is restored now, so a second restore is refused.
     run(&lab, "omni-restore {} --yes", "plain.tar.gz").exits(1).says(&["a stack is here already"]);
 }
 
-/// Backs up to `recipient`, loses the host, and restores with `means` alone.
+/// Backs up for `recipient`, loses the host, and restores with only `means`.
 fn restores_from_encrypted(lab: &Sandbox, name: &str, recipient: &str, means: &str) {
     run(lab, &format!("omni-backup --to {{}} --recipient {recipient}"), name).exits(0).says(&["with the store key"]);
     let sealed = fs::read(lab.file(&format!("backups/{name}"))).expect("it is there");
@@ -163,14 +163,14 @@ fn quiet(program: &str, words: &[&str], dir: &Path) -> Vec<u8> {
     output.stdout
 }
 
-/// What gzip makes of an archive; `None` if it does not take it.
+/// Unpacks an archive with gzip; `None` if gzip rejects it.
 fn unpacked(dir: &Path, archive: &[u8]) -> Option<Vec<u8>> {
     fs::write(dir.join("x.gz"), archive).expect("written");
     let output = Command::new("gzip").args(["-dc", "x.gz"]).current_dir(dir).output().expect("it starts");
     output.status.success().then_some(output.stdout)
 }
 
-/// Changes the bytes of a file, which may be an archive: a bit, its end, a run of zeros, a hole, or something in between.
+/// Damages the bytes of a file, which may be an archive: a bit, its end, a run of zeros, a gap, or inserted bytes.
 fn bend(random: &mut fastrand::Rng, bytes: &mut Vec<u8>) {
     let (at, run) = (random.usize(..bytes.len()), random.usize(1..512));
     let end = bytes.len().min(at + run);
@@ -183,7 +183,7 @@ fn bend(random: &mut fastrand::Rng, bytes: &mut Vec<u8>) {
     }
 }
 
-/// Changes one value of a manifest, of any depth, or takes it out.
+/// Changes or removes one value of a manifest, at any depth.
 fn bend_value(random: &mut fastrand::Rng, value: &mut Value) {
     match value {
         Value::Object(map) if !map.is_empty() => {
@@ -223,7 +223,7 @@ fn bend_parts(random: &mut fastrand::Rng, kind: usize, dir: &Path) {
     }
 }
 
-/// `CORRUPT=200` tries so many random damages; without it, some of each kind.
+/// `CORRUPT=200` tries that many random kinds of damage; the default is a few of each kind.
 fn damages() -> usize {
     std::env::var("CORRUPT").ok().and_then(|text| text.parse().ok()).unwrap_or(24)
 }
@@ -264,7 +264,7 @@ fn every_damage_of_an_archive_is_detected() {
                 bend_parts(&mut random, round / 2 % 7, &dir);
                 bytes = if contents() == kept { continue } else { packed() };
             }
-            // Some bits of a compressed stream stand for nothing.
+            // Some bits of a compressed stream have no effect.
             if unpacked(&place, &bytes) != whole {
                 break bytes;
             }
@@ -286,13 +286,13 @@ fn every_damage_of_an_archive_is_detected() {
     with("counts", "\"Machines\":39", "\"Machines\":40", "the store is not the one of the manifest");
     with("newer", "\"format\":2", "\"format\":9", "its format is 9");
     with("older, with the sum of a newer one", "\"format\":2", "\"format\":1", "manifest.json was changed");
-    // One that was made before there was such a sum.
+    // An archive made before this checksum existed.
     fs::remove_file(dir.join("manifest.sha256")).expect("it is there");
     fs::write(place.join("old.tar.gz"), packed()).expect("written");
     run(&lab, "omni-backup-verify {}", "old.tar.gz").exits(0);
 }
 
-/// Kills a task at each of its calls and runs it again, until it ends well; after each kill `look`s around.
+/// Kills a task at each of its calls and runs it again, until it succeeds; calls `look` after each kill.
 fn killed_everywhere(lab: &Sandbox, gate: &Gate, words: &[&str], look: impl Fn(&str)) {
     gate.forget();
     for round in 0.. {
@@ -315,7 +315,7 @@ fn killed_everywhere(lab: &Sandbox, gate: &Gate, words: &[&str], look: impl Fn(&
     }
 }
 
-/// What only this user may read is never readable by others, wherever a run was cut off.
+/// Checks that private files are never readable by others, wherever a run was interrupted.
 fn private(lab: &Sandbox, place: &str) {
     for (path, (mode, bytes)) in lab.tree() {
         let text = String::from_utf8_lossy(&bytes);
@@ -364,10 +364,10 @@ fn kill_in_any_step_leaves_omni_and_the_last_backup_alone() {
     assert_eq!((kept() == before, all()), (true, 2));
 }
 
-/// Runs a task with less and less of a full disk, until it fits; `look`s around after each failure.
+/// Runs a task with a disk that is nearly full, with more space each time, until it fits; calls `look` after each failure.
 fn full_disk(lab: &Sandbox, line: &str, look: impl Fn(&str)) {
     let mut fits = Vec::new();
-    // The largest file is the snapshot of etcd, of 88 blocks.
+    // The largest file is the snapshot of etcd, which has 88 blocks.
     for blocks in [0, 1, 4, 8, 12, 20, 40, 80, 87, 1000] {
         let _ = fs::remove_file(lab.journal());
         let ran = lab.run_limited(blocks, line);

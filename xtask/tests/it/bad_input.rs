@@ -1,5 +1,5 @@
-//! Bad input through the real binary: every kind of file that a task reads, in every way in which a file can be bad. An error,
-//! never a panic, never more than 200 MB or 2 s of work.
+//! Bad input to the real binary: every kind of file that a task reads, invalid in every possible way. The result is an error,
+//! never a panic, and never takes more than 200 MB or 2 s of work.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,7 @@ const MOST_KIB: u64 = 200 * 1024;
 const LONGEST: Duration = Duration::from_secs(2);
 const TEMPLATE: &str = "kind: Cluster\nname: a\nkubernetes: {version: v1.36.2}\ntalos: {version: v1.13.5}\n---\nkind: ControlPlane\nmachineClass: {name: cp, size: 3}\n";
 
-/// A kind of file: its name, where it lies, and the task that reads it.
+/// A kind of file: its name, its path, and the task that reads it.
 const KINDS: &[(&str, &str, &[&str])] = &[
     ("class", "machine-classes/x.yaml", &["machineclass-check", "machine-classes/x.yaml", "--offline"]),
     ("template", "clusters/x.yaml", &["cluster-check", "clusters/x.yaml", "--offline"]),
@@ -25,7 +25,7 @@ const KINDS: &[(&str, &str, &[&str])] = &[
     ("inventory", "i.json", &["cluster-plan", "ok", "--inventory", "i.json"]),
 ];
 
-/// Contents that no reader should meet, most of them larger than anything real.
+/// Contents that no reader should get, most of them larger than any real file.
 fn contents() -> Vec<(&'static str, Vec<u8>)> {
     let full = |unit: &str, bytes: usize| unit.repeat(bytes / unit.len()).into_bytes();
     let bomb: String = ('b'..='j')
@@ -51,7 +51,7 @@ fn contents() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// Runs the runner in a project, without a program on its PATH; its exit code and both streams. It may cost no more than the limits.
+/// Runs the runner in a project, without any programs on its PATH, and within the limits. Returns its exit code and both streams.
 #[track_caller]
 fn run(project: &Path, words: &[&str]) -> (i32, String) {
     let mut command = outside(env!("CARGO_BIN_EXE_xtask"), project);
@@ -61,7 +61,7 @@ fn run(project: &Path, words: &[&str]) -> (i32, String) {
     (ran.code, ran.stdout + &ran.stderr)
 }
 
-/// A project in which each of [`KINDS`] is still missing.
+/// Creates a project without any of the files in [`KINDS`].
 fn project(project: &Path) {
     for dir in ["docker", "machine-classes", "clusters", ".claude"] {
         fs::create_dir_all(project.join(dir)).expect("a scratch directory");
@@ -101,7 +101,7 @@ fn what_is_no_file_is_not_waited_for() {
                 _ => std::os::unix::fs::symlink(&place, &place).expect("a link"),
             }
             let (code, said) = run(at, words);
-            // A device is outside of the template's directory, where no patch may be, and so is every absolute link.
+            // A device is outside the template's directory, where patches are not allowed, and so is every absolute link.
             let linked = *kind == "patch" && matches!(what, "device" | "circle of links");
             let expected = if linked { "leads out of" } else { why };
             let shown = || said.chars().take(600).collect::<String>();
@@ -131,7 +131,7 @@ fn no_file_makes_a_task_panic_or_grow_or_hang() {
     }
 }
 
-/// Logs of other systems: wide characters are read, what is compressed is named, and an interrupt ends a read that waits.
+/// Logs from other systems: wide characters are read, compression is reported, and an interrupt ends a read that is waiting.
 #[test]
 fn triage_reads_text_of_other_systems() {
     let scratch = Scratch::new();
@@ -151,7 +151,7 @@ fn triage_reads_text_of_other_systems() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
     command.args(["triage", "-"]).current_dir(scratch.path()).stdin(Stdio::piped()).stderr(Stdio::null());
     let mut reading = command.spawn().expect("the runner starts");
-    // Time to begin reading; too early it would end all the same.
+    // Time to start reading; an earlier interrupt would end the task as well.
     std::thread::sleep(Duration::from_millis(300));
     kill("INT", reading.id());
     wait_for("it still reads", || reading.try_wait().expect("it is ours").is_some());

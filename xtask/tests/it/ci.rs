@@ -1,8 +1,8 @@
-//! The contributors' tasks: every check of `ci` on a planted fault, the guard on staged secrets, commit messages,
-//! completion, and what each says when its program is missing.
+//! The contributors' tasks: every check of `ci` on a planted violation, the guard for staged secrets, commit messages,
+//! completion, and the output of each task when its program is missing.
 //!
-//! Programs that a contributor may not have are played by scripts that print what the real ones printed for the same
-//! fault; `ci/outside.rs` names their versions.
+//! Programs that a contributor may not have are replaced with scripts that print the output of the real ones for the same
+//! violation; `ci/outside.rs` names their versions.
 
 #![allow(clippy::unwrap_used)] // a test that cannot set up its fault must stop
 
@@ -21,7 +21,7 @@ use serde_json::Value;
 
 use crate::sandbox::{CommandOutput, Scratch, lab_program, program_at, root, tracked};
 
-/// A repository of its own, with a PATH of its own.
+/// A separate repository, with its own PATH.
 pub struct Kit(Scratch);
 
 impl Kit {
@@ -49,11 +49,11 @@ impl Kit {
         fs::write(path, text).unwrap();
     }
 
-    /// A program on PATH that prints `output` and exits with `code`.
+    /// Puts a fake program on PATH that prints `output` and exits with `code`.
     fn plays(&self, program: &str, output: &str, code: i32) {
         self.write(&format!("bin/{program}.txt"), output);
         let text = self.path().join(format!("bin/{program}.txt"));
-        // cargo-deny talks on stderr, the others on stdout.
+        // cargo-deny writes to stderr, the others to stdout.
         let stream = if program == "cargo-deny" { ">&2" } else { "" };
         let script = format!("#!/bin/sh\n/bin/cat '{}' {stream}\nexit {code}\n", text.display());
         program_at(&self.path().join("bin").join(program), &script);
@@ -72,12 +72,12 @@ impl Kit {
         CommandOutput::of(self.command("git").env("PATH", "/usr/bin:/bin").args(identity).args(words)).exits(0);
     }
 
-    /// Runs a task; its words are split at spaces.
+    /// Runs a task; its arguments are separated by spaces.
     pub fn xtask(&self, line: &str) -> CommandOutput {
         CommandOutput::of(self.command(env!("CARGO_BIN_EXE_xtask")).args(line.split(' ')))
     }
 
-    /// One check, as its row of the JSON document, which must have this status.
+    /// Runs a check, which must have this status. Returns its row of the JSON document.
     #[track_caller]
     pub fn check(&self, name: &str, status: &str) -> Value {
         let ran = self.xtask(&format!("ci --only {name} --json")).exits(i32::from(status == "failed"));
@@ -88,14 +88,14 @@ impl Kit {
         row
     }
 
-    /// A check that must find its planted fault in `place` and say what mends it; its message.
+    /// Runs a check, which must find its planted violation in `place` and suggest `fix`. Returns its message.
     #[track_caller]
     pub fn finds(&self, name: &str, place: &str, fix: &str) -> String {
         let row = self.check(name, "failed");
         let found = &row["findings"][0];
         let at = format!("{}:{}", found["file"].as_str().unwrap_or_default(), found["line"]);
         assert!(at == place && row["fix"].as_str().is_some_and(|said| said.contains(fix)), "{name}: {row:#}");
-        // A person reads the same.
+        // The text output is the same.
         let failed = format!("1 of 1 check failed: {name}");
         self.xtask(&format!("ci --only {name}")).exits(1).says(&[&format!("{place}:"), fix, &failed]);
         found["message"].as_str().unwrap_or_default().to_owned()
@@ -115,7 +115,7 @@ fn a_failing_program_of_ours_is_shown_with_what_it_said() {
     kit.write(".ci/plugin.sh", "echo 'FAILED  claude: validate the manifest'\nexit 1\n");
     let says = ["FAILED  claude: validate the manifest\n", "fix: .ci/plugin.sh"];
     kit.xtask("ci --only plugin").exits(1).says(&says);
-    // A rehearsal that does not end.
+    // A rehearsal that fails.
     kit.plays("cargo", "", 101);
     program_at(&kit.path().join("bin/curl"), "#!/bin/sh\nexit 2\n");
     let says = ["building `lab` failed", "fix: `cargo xtask rehearse`", "1 of 1 check failed: rehearsal"];
@@ -151,7 +151,7 @@ fn groups_run_when_they_are_asked_for() {
     let kit = Kit::new();
     kit.write(".ci/fuzz.sh", "echo 1000 inputs, no panic\n");
     assert_eq!(kit.check("fuzz", "ok")["detail"], "1000 inputs, no panic");
-    // What a machine has not is skipped by name with the reason, and what goes wrong is not.
+    // A missing requirement of the machine skips the check with the reason, but other errors do not.
     for (status, is) in [(4, "skipped"), (5, "skipped"), (1, "failed"), (2, "failed")] {
         kit.write(".ci/docker.sh", &format!("echo begun\necho 'error: no engine here' >&2\nexit {status}\n"));
         kit.check("docker", is);
@@ -166,7 +166,7 @@ fn groups_run_when_they_are_asked_for() {
 #[test]
 fn what_can_be_mended_is_mended() {
     let kit = Kit::new();
-    // Formats when it is asked to write, and says no as long as it has not.
+    // Formats when told to write, and otherwise fails until it has.
     program_at(
         &kit.path().join("bin/shfmt"),
         "#!/bin/sh\nfor last; do :; done\ncase $1 in\n-w) echo formatted >\"$last\" ;;\n*) read -r first <\"$last\"; [ \"$first\" = formatted ] || { echo \"diff $last.orig $last\"; exit 1; } ;;\nesac\n",
@@ -179,7 +179,7 @@ fn what_can_be_mended_is_mended() {
     }
 }
 
-/// A key that is none, in the form of one; made here, so that no file of the repository holds it.
+/// A fake key with the form of a real one; generated here, so that no file of the repository contains it.
 fn private_key() -> String {
     let line = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj";
     format!("-----BEGIN {0}-----\n{line}\n-----END {0}-----\n", "PRIVATE KEY")
@@ -269,7 +269,7 @@ fn commit_messages_are_checked_as_hook_and_in_a_range() {
     assert!(row["fix"].as_str().is_some_and(|fix| fix.contains("git rebase")), "{row:#}");
     kit.xtask("ci --only commits").exits(1).says(&["type `featt`"]);
     kit.xtask("commit-check --range HEAD~1..HEAD~1").exits(0);
-    // What main has can no longer be fixed.
+    // Commits that are in main can no longer be fixed.
     kit.git(&["update-ref", "refs/remotes/origin/main", "HEAD~1"]);
     kit.git(&["reset", "--quiet", "--soft", "HEAD~1"]);
     kit.check("commits", "ok");
@@ -330,7 +330,7 @@ fn a_release_is_made_ready_and_not_made() {
     assert_eq!(counts, [1, members.matches("\", \"").count() + 1, 1], "{members}");
 }
 
-/// One line `name = "version"` of mise.toml.
+/// Returns the version in a line `name = "version"` of mise.toml.
 fn pinned(tool: &str) -> String {
     let text = fs::read_to_string(root().join("mise.toml")).unwrap();
     let line =
@@ -351,7 +351,7 @@ fn one_version_of_each_tool() {
         assert!(pinned(tool).split('.').count() == 3, "{tool} is not pinned in full");
     }
     assert!(run.contains(".ci/tools.sh") && run.contains("cargo test --workspace"));
-    // `cargo test` has run the slow tests.
+    // `cargo test` has already run the slow tests.
     let groups = xtask::dev::ci::table::CHECKS.iter().filter(|check| check.group).map(|check| check.name.as_str());
     let groups: Vec<&str> = groups.filter(|group| *group != "slow").collect();
     let checks = format!("cargo xtask ci --skip test --with {} ", groups.join(","));
@@ -394,7 +394,7 @@ fn omni_omnictl_and_the_provider_move_together() {
     let images: Vec<&str> = images.filter_map(|image| image.split([':', '@']).next()).collect();
     assert_eq!(images.len(), 2, "{images:?}");
     assert!(images.iter().all(|image| names.contains(image)), "{images:?} {names:?}");
-    // What the release table allows: one minor of Omni at a time, what that Omni manages, nothing that is not known.
+    // What the release table allows: one minor version of Omni at a time, what that Omni manages, and nothing unknown.
     let (table, pins) = (domain::releases::table(), &domain::releases::table().recommended);
     let omni = Minor::from(&pins.omni.version);
     let talos = table.omni.iter().find(|release| release.minor == omni).and_then(|release| release.talos.as_ref());

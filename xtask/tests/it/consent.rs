@@ -1,4 +1,4 @@
-//! `--yes` on a terminal. What is asked and answered is in the transcripts `prompts` and `races`.
+//! `--yes` on a terminal. Prompts and answers are in the transcripts `prompts` and `races`.
 
 use crate::operation::with_cluster;
 use crate::terminal::TerminalSession;

@@ -1,5 +1,5 @@
-//! The contract of `--json`: whatever surrounds a task, and however odd its command line is, standard output holds exactly
-//! one document on one line, which agrees with the exit code.
+//! The contract of `--json`: in any environment, and with any command line, standard output is exactly one document on one line,
+//! which agrees with the exit code.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -14,7 +14,7 @@ use crate::sandbox::{CommandOutput, Sandbox, each, list};
 const EXIT_CODES: [i32; 8] = [0, 1, 2, 3, 4, 5, 124, 130];
 const FILES: [&str; 4] = [".claude/omni-scale.local.md", "docker/.env", "docker/config.yaml", "docker/compose.yaml"];
 
-/// What is wrong with the answer; nothing when the contract holds.
+/// Returns how the output breaks the contract; `None` if it does not.
 fn broken(command: &mut Command) -> Option<String> {
     let CommandOutput { code, stdout: text, stderr } = CommandOutput::of(command);
     let fault = |what: &str| Some(format!("{what}: {code} {text:?} {stderr:?}"));
@@ -38,13 +38,13 @@ fn broken(command: &mut Command) -> Option<String> {
     }
 }
 
-/// Runs all tasks, a few side by side, each as `with` makes it.
+/// Runs all tasks, a few in parallel, each modified by `with`.
 #[track_caller]
 fn holds(lab: &Sandbox, what: &str, with: impl Fn(&mut Command) + Sync) {
     let faults = each(list("contract"), 4, |line| {
         let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
         let mut words = vec![name, "--json", "--dry-run", "--timeout", "20s"];
-        // `--` ends the options: what a sandbox adds goes before it.
+        // `--` ends the options, so the sandbox's own options come before it.
         let last = if rest.starts_with("-- ") { rest } else { "" };
         words.extend(rest.split(' ').filter(|word| !word.is_empty() && last.is_empty()));
         let mut command = lab.command(&words);
@@ -99,7 +99,7 @@ fn json_is_one_document_for_every_state_of_the_project_files() {
 #[test]
 fn json_is_one_document_for_every_command_line() {
     let lab = Sandbox::new();
-    // Words between spaces; `LONG` is a long one, `NOT-UTF-8` one of other bytes.
+    // Arguments are separated by spaces; `LONG` is a long one, `NOT-UTF-8` one of invalid bytes.
     let lines = "--json|--json --help|--help --json|--json --version|help --json|cluster-sync --json -h|cluster-sync --json --help|\
         --json --json doctor|doctor --json --json=true|--json no-such-task|--json |--json -|--json --|\
         cluster-status --json --no-such-flag|cluster-status --json NOT-UTF-8|NOT-UTF-8 --json|\
@@ -142,12 +142,12 @@ fn environment_values_that_are_not_utf8_are_errors() {
         let document = CommandOutput::of(&mut command).exits(2).json();
         assert_eq!(document["error"]["message"], format!("{name} in the environment is not valid UTF-8"));
     }
-    // What is not ours may be anything.
+    // Other variables may have any value.
     let mut command = lab.command(["triage", "--json", "-"]);
     CommandOutput::of(command.env("LESSOPEN", OsStr::from_bytes(b"\xff"))).exits(0);
 }
 
-/// The tasks of the git hooks, where git is absent or its variables lead elsewhere.
+/// The tasks of the git hooks, with git missing or its variables pointing elsewhere.
 #[test]
 fn json_is_one_document_for_the_hooks_in_any_git() {
     let lab = Sandbox::new();

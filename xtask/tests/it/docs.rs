@@ -1,4 +1,4 @@
-//! The generated pages: up to date in the repository, and found when they are not.
+//! The generated pages: up to date in the repository, and reported if they are not.
 
 #![allow(clippy::unwrap_used)] // a test that cannot set up its fault must stop
 
@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use crate::ci::Kit;
 use crate::sandbox::{CommandOutput, lab_program, root};
 
-/// A copy of the files that pages are made of. The pages of this repository are up to date.
+/// Copies the files that the pages are generated from. The pages of this repository are up to date.
 fn copy() -> Kit {
     lab_program();
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
@@ -28,7 +28,7 @@ fn copy() -> Kit {
 fn each_page_that_drifts_is_named_with_the_command_that_fixes_it() {
     let kit = copy();
     kit.check("docs", "ok");
-    // Each is one of a kind: a whole page, one of many, a region, and the aliases.
+    // One of each kind: a whole page, one of many, a region, and the aliases.
     for (page, word, planted) in [
         ("docs/reference/tasks.md", "# Tasks", "# Chores"),
         ("docs/reference/checks.md", "Omni's", "Omnis"),
@@ -67,7 +67,7 @@ fn a_page_without_its_markers_is_an_error_that_names_them() {
     kit.xtask("docs --check").exits(1).says(&["docker/TROUBLESHOOTING.md", "<!-- known-issues:begin -->"]);
 }
 
-/// Every line of the files below a directory, without what is around it.
+/// Returns every line of the files in a directory, without leading and trailing spaces.
 fn lines_below(dir: &Path) -> Vec<Vec<String>> {
     let texts =
         runtime::files::tree(dir).unwrap().into_iter().filter_map(|(name, _)| fs::read_to_string(dir.join(name)).ok());
@@ -90,7 +90,7 @@ fn the_worked_examples_of_contributing_are_the_code() {
         }
         count += 1;
         let block: Vec<&str> = lines.by_ref().map(str::trim).take_while(|line| *line != "```").collect();
-        // One file holds all of it, in this order; `// …` stands for what is left out.
+        // A single file contains all of it, in this order; `// …` marks omissions.
         let held = |source: &Vec<String>| {
             block.split(|line| *line == "// …").try_fold(0, |from, part| {
                 let at = source[from..].windows(part.len()).position(|window| window == part)?;

@@ -1,7 +1,7 @@
-//! What `cluster-explain` makes of each fault of the lab: the link that breaks and the causes, the first one first, are in the
-//! lab's own table (`breaks` and `causes` in `lab/data/faults.yaml`).
+//! The output of `cluster-explain` for each fault of the lab. The expected broken link, and the causes in order, are in the lab's
+//! own table (`breaks` and `causes` in `lab/data/faults.yaml`).
 //!
-//! `EXPLAIN=NAME,NAME` tries some; `EXPLAIN_TABLE=FILE` writes down what was found.
+//! `EXPLAIN=NAME,NAME` tests some faults; `EXPLAIN_TABLE=FILE` records the results.
 
 mod next;
 mod pairs;
@@ -17,13 +17,13 @@ use serde_json::{Value, json};
 use crate::faults::table;
 use crate::sandbox::{CommandOutput, Sandbox, each, previous_set};
 
-/// How many faults are met at a time: most of the time is waited for.
+/// Number of faults tested in parallel: most of the time is spent waiting.
 const PARALLEL: usize = 6;
 
-/// How often an explanation that is not the one that is due is asked for again.
+/// Number of retries for an explanation that differs from the expected one.
 const LOOKS: usize = 3;
 
-/// Where a fault only shows in a look at Proxmox, the runbook goes on to a cluster, which it may keep from running.
+/// If a fault only shows when Proxmox is read, the runbook continues to a cluster, which the fault may keep from running.
 const ON: [&str; 4] = [
     "provider-setup",
     "machineclass-create rehearsal-machine --cores 2 --memory 4096 --disk 20 --selector 'name == \"local-lvm\"'",
@@ -31,12 +31,12 @@ const ON: [&str; 4] = [
     "cluster-create rehearsal --control-planes 1 --workers 1 --timeout 6s",
 ];
 
-/// A sandbox in which the fault was met.
+/// A sandbox in which the fault was triggered.
 pub fn met(fault: &Fault) -> Sandbox {
     met_with(&[fault])
 }
 
-/// A sandbox in which these faults were met: the runbook goes as far as the one that needs most of it.
+/// A sandbox in which these faults were triggered: the runbook runs as far as any of them needs.
 fn met_with(faults: &[&Fault]) -> Sandbox {
     let flags: String = faults.iter().map(|fault| format!("--fault {} ", fault.name)).collect();
     let lab = Sandbox::with(&flags);
@@ -63,7 +63,7 @@ fn met_with(faults: &[&Fault]) -> Sandbox {
     lab
 }
 
-/// The document, the broken link of the first cause, and the ids of the causes.
+/// Returns the document, the broken link of the first cause, and the IDs of the causes.
 fn explained(lab: &Sandbox) -> (Value, String, Vec<String>) {
     let document = lab.run("cluster-explain --json --timeout 5s").json();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -73,8 +73,8 @@ fn explained(lab: &Sandbox) -> (Value, String, Vec<String>) {
     (document, breaks, ids)
 }
 
-/// The explanation once the state has settled: a look can fall between two states (a container in its restart), and the
-/// next one says what stays. An explanation that is wrong stays wrong.
+/// Returns the explanation once the state has settled: a poll can fall between two states (a container during its restart), and
+/// the next poll shows the final one. An explanation that is wrong stays wrong.
 fn settled(fault: &Fault) -> (Value, String, Vec<String>) {
     settled_in(&met(fault), fault)
 }
@@ -91,10 +91,10 @@ pub fn settled_in(lab: &Sandbox, fault: &Fault) -> (Value, String, Vec<String>) 
     found
 }
 
-/// Every machine has its steps in their order, with the times of both Omni and Proxmox; without Proxmox those in between are one.
+/// Every machine has its steps in order, with the times of both Omni and Proxmox; without Proxmox, the steps in between are one.
 #[test]
 fn timeline_shows_each_step_of_each_machine() {
-    // Slow, so that a busy host does not look like a slow step.
+    // Slow, so that a busy host is not mistaken for a slow step.
     let lab = Sandbox::with("--clock 60");
     lab.provider();
     lab.class("small");
@@ -115,7 +115,7 @@ fn timeline_shows_each_step_of_each_machine() {
     assert_eq!(steps(&lab), ["prepare, create, start, join, configure"; 3]);
     let shown = lab.run("cluster-explain demo --timeline").exits(0);
     shown.says(&["MACHINE", "STEPS", "prepare ", ", join ", "general times"]);
-    // What a run has made is shown at its end, and kept: numbers alone, and nothing of a damaged file.
+    // The machines that a run created are shown at its end, and saved as numbers only; a damaged file is ignored.
     let files = std::fs::read_dir(lab.state_dir()).expect("a directory").flatten().map(|entry| entry.path());
     let kept = files.into_iter().find(|path| path.extension().is_some_and(|end| end == "times")).expect("kept times");
     let times: Value = serde_json::from_slice(&std::fs::read(&kept).expect("read")).expect("times");
@@ -136,14 +136,14 @@ fn timeline_shows_each_step_of_each_machine() {
     assert_eq!(steps(&lab), ["prepare to join, configure"; 4]);
 }
 
-/// Does something with each of these faults, some at a time; what comes back is what is wrong with them.
+/// Runs `look` for each of these faults, some in parallel. Fails with everything that is wrong.
 #[track_caller]
 fn for_each<T: Sync>(faults: &[T], look: impl Fn(&T) -> Result<(), String> + Sync) {
     let wrong: Vec<String> = each(faults, PARALLEL, look).into_iter().filter_map(Result::err).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Appends a row to the file that `variable` names, if it does.
+/// Appends a row to the file that the variable names, if it is set.
 fn note(variable: &str, row: &str) {
     if let Ok(file) = std::env::var(variable) {
         let file = std::fs::OpenOptions::new().append(true).create(true).open(file);
@@ -151,13 +151,13 @@ fn note(variable: &str, row: &str) {
     }
 }
 
-/// The faults that a variable names, `all` of them, or without it a sample.
+/// Returns the faults that a variable names, `all` of them, or by default a sample.
 fn chosen(variable: &str, sample: &str) -> Vec<&'static Fault> {
     let only = std::env::var(variable).unwrap_or_else(|_| sample.to_owned());
     all().filter(|fault| only == "all" || only.split(',').any(|name| name == fault.name)).collect()
 }
 
-/// The faults that the set of versions can have: Omni drains nodes from 1.10 on (omni v1.10.4
+/// Returns the faults that this set of versions can have: Omni drains nodes from 1.10 on (omni v1.10.4
 /// `internal/backend/talos/lifecycle/manager.go`).
 fn all() -> impl Iterator<Item = &'static Fault> {
     table().iter().filter(|fault| fault.name != "upgrade-drain-blocked" || !previous_set())
@@ -177,7 +177,7 @@ fn every_fault_is_explained_by_its_first_cause_and_by_no_other() {
     });
 }
 
-/// The machines of the clusters, each with the role of its set.
+/// Returns the machines of the clusters, each with the role of its set.
 fn all_machines(state: &Value) -> Vec<Value> {
     let list = |value: &Value, key: &str| value[key].as_array().cloned().unwrap_or_default();
     let sets = list(&state["omni"], "clusters").into_iter().flat_map(|cluster| list(&cluster, "machine_sets"));
@@ -191,23 +191,23 @@ fn all_machines(state: &Value) -> Vec<Value> {
     sets.flat_map(with_role).collect()
 }
 
-/// The roles of the machines, by their requests.
+/// Returns the roles of the machines, by their requests.
 fn machines(state: &Value) -> BTreeMap<String, String> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     all_machines(state).iter().map(|machine| (text(&machine["request"]), text(&machine["role"]))).collect()
 }
 
-/// Each of these is ended by what is printed.
+/// Faults that the printed commands fix.
 const SAMPLE: &str = "machine-vm-stopped,machine-vm-deleted,provider-stopped,docker-sidecar-died,docker-port-taken,\
                       omnictl-api-mismatch,cluster-delete-stuck,cluster-locked";
 
-/// Ends faults, each in a lab of its own. No control plane is lost, and every VM belongs to a machine. `VARIABLE=all` or
-/// `VARIABLE=NAME,NAME` chooses other faults, and `VARIABLE_TABLE=FILE` gets how each ended.
+/// Fixes faults, each in a separate lab. No control plane is lost, and every VM belongs to a machine. `VARIABLE=all` or
+/// `VARIABLE=NAME,NAME` selects other faults, and `VARIABLE_TABLE=FILE` records how each ended.
 #[track_caller]
 fn end_each(variable: &str, sample: &str, end: impl Fn(&mut Sandbox, &Fault) -> Result<String, String> + Sync) {
     for_each(&chosen(variable, sample), |fault| {
         let mut lab = met(fault);
-        // One that was never made is not lost.
+        // A machine that was never created is not lost.
         let made = |machine: &Value| machine["stage"] != "FAILED" && machine["stage"] != "PROVISIONING";
         let before: Vec<Value> = all_machines(&lab.dump()).into_iter().filter(made).collect();
         let ended = end(&mut lab, fault);
@@ -227,8 +227,7 @@ fn end_each(variable: &str, sample: &str, end: impl Fn(&mut Sandbox, &Fault) -> 
     });
 }
 
-/// A robot that takes the steps of `--heal` and nothing else: in the end nothing is broken, or a human step is named with its
-/// reason.
+/// Takes only the steps of `--heal`: in the end nothing is broken, or a human step is named with its reason.
 #[test]
 fn healing_ends_with_nothing_broken_or_with_a_human_step() {
     end_each("HEAL", SAMPLE, |lab, _| {
@@ -243,7 +242,7 @@ fn healing_ends_with_nothing_broken_or_with_a_human_step() {
     });
 }
 
-/// Runs a command that was printed, as an operator who agrees to it: what only plans names the command that does it.
+/// Runs a printed command, as an operator who agrees to it: if it only plans, runs the command that it suggests.
 fn follow(lab: &Sandbox, command: &str) -> CommandOutput {
     let ran = lab.paste(command);
     if ran.code == 3 { lab.paste(ran.json()["next"][0].as_str().unwrap_or_default()) } else { ran }
@@ -272,7 +271,7 @@ fn take(lab: &mut Sandbox, fault: &Fault, step: &str) -> Result<(), String> {
     if ran.code == 0 { Ok(()) } else { Err(format!("`{step}`: {ran:#?}")) }
 }
 
-/// The runbook goes on from where a fault stopped it, to a cluster that runs, or that is gone where it was deleted.
+/// Continues the runbook from where a fault stopped it, until a cluster runs, or is gone if it was deleted.
 fn goes_on(lab: &Sandbox, fault: &Fault) -> Result<(), String> {
     let done = |line: &str| fault.before.iter().any(|before| before.split(' ').next() == line.split(' ').next());
     for line in ON.iter().filter(|line| line.starts_with("provider-setup") || !done(line)) {
@@ -295,7 +294,7 @@ fn goes_on(lab: &Sandbox, fault: &Fault) -> Result<(), String> {
     Err(format!("no cluster runs: {look:#}"))
 }
 
-/// `fix` in the table of faults ends each: then the runbook goes on to a cluster that runs.
+/// `fix` in the table of faults ends each fault: the runbook then continues to a running cluster.
 #[test]
 fn fix_of_a_fault_ends_it() {
     const MORE: &str = "permission-privsep,permission-bridge,machine-in-ha,network-bridge-missing,omni-certificate-expired,\
@@ -306,16 +305,16 @@ fn fix_of_a_fault_ends_it() {
     });
 }
 
-/// What came of it that somebody read `--json` and ran nothing but `next`.
+/// The result of reading `--json` and running only the commands of `next`.
 struct Reading {
-    /// Empty where it had no end.
+    /// Empty if it did not end.
     end: String,
     commands: Vec<String>,
     calls: usize,
     bytes: usize,
 }
 
-/// Reads, and runs the first command of `next`, until nothing is broken or it takes a person.
+/// Runs the first command of `next` repeatedly, until nothing is broken or a person is needed.
 fn read_next(lab: &Sandbox, mut document: Value) -> Reading {
     let look = || lab.run("cluster-explain --json --timeout 5s").json();
     let mut reading = Reading { end: String::new(), commands: Vec::new(), calls: 1, bytes: document.to_string().len() };
@@ -328,11 +327,11 @@ fn read_next(lab: &Sandbox, mut document: Value) -> Reading {
                 let next = document["next"][0].as_str().unwrap_or_default();
                 let ran = follow(lab, next);
                 reading.commands.push(format!("{next} ({})", ran.code));
-                // What it began takes its time, which is waited for without reading.
+                // The command's effect takes time, so wait for it without counting the polls.
                 let same = |now: &Value| now["data"]["causes"][0]["cause"] == cause["cause"] && now["ok"] == false;
                 let mut looks = std::iter::repeat_with(|| std::thread::sleep(Duration::from_secs(1))).map(|()| look());
                 let Some(now) = looks.by_ref().take(15).find(|now| !same(now)) else {
-                    // As with `--heal`, a command that fails and says what somebody has to do is a step of theirs.
+                    // As with `--heal`, a command that fails and reports what a person has to do is a step of theirs.
                     let error = &serde_json::from_str::<Value>(&ran.stdout).unwrap_or_default()["error"];
                     if let Some(hint) = error["hint"].as_str().filter(|hint| !hint.is_empty()) {
                         reading.end = format!("takes a person: {hint}");
@@ -350,8 +349,8 @@ fn read_next(lab: &Sandbox, mut document: Value) -> Reading {
     reading
 }
 
-/// Whoever reads `--json` and runs only `next` comes to an end with at least 95 of 100 faults (`NEXT=all`): nothing is broken, or a
-/// step is a person's, with the reason. Without the variable these two, beside the twelve cases below.
+/// Running only `next` from `--json` comes to an end with at least 95 of 100 faults (`NEXT=all`): nothing is broken, or a step
+/// needs a person, with the reason. The default is these two, in addition to the twelve cases below.
 #[test]
 fn next_alone_leads_to_an_end() {
     let (sample, lost) = ("docker-port-taken,omnictl-api-mismatch", Mutex::new(Vec::new()));
@@ -366,8 +365,8 @@ fn next_alone_leads_to_an_end() {
     assert!(lost.len() * 20 <= chosen("NEXT", sample).len(), "{}", lost.join("\n"));
 }
 
-/// What a person asks an assistant: the first document names the cause, and with what `next` names all is well, or the step is a
-/// person's, in three calls and 16 kB.
+/// Questions that a person asks an assistant: the first document names the cause, and the commands in `next` fix everything, or
+/// the step needs a person, in three calls and 16 kB.
 #[test]
 fn twelve_cases_take_three_calls() {
     const CASES: &str = "permission-privsep,machine-never-joins,proxmox-storage-full,provider-key-expired,machine-locked,\

@@ -1,6 +1,6 @@
-//! Far ends and programs that answer with what no task expects: pages of HTML, half a document, nothing, another shape,
-//! redirects, refusals, silence. Each task that asks them ends with one error, which says what, where and why, and how to go
-//! on, with the exit code of the design; and every file is as it was.
+//! Services and programs with unexpected responses: HTML pages, half a document, nothing, another structure, redirects, refusals,
+//! silence. Each task that queries them ends with one error, which describes what failed, where, why, and how to continue, and
+//! with the intended exit code. No file changes.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -13,15 +13,15 @@ use serde_json::Value;
 use crate::operation::with_cluster;
 use crate::sandbox::{Files, Sandbox, list};
 
-/// Stands before the real program. While there is a file `NAME.says`, a call that holds the words of `NAME.asked`, in its
-/// arguments or for curl in its configuration, gets that and the status of `NAME.ends`.
+/// Runs instead of the real program. While a file `NAME.says` exists, a call that contains the words of `NAME.asked`, in its
+/// arguments or for curl in its configuration, prints that file and exits with the status in `NAME.ends`.
 const STAND_IN: &str = concat!("#!/bin/sh\n", include_str!("../fixtures/stand-ins/says"));
 
-/// A lab in which the runbook has been gone through, with programs that can be told what to say.
+/// A lab in which the runbook has run, with programs whose output can be replaced.
 struct Rig {
     lab: Sandbox,
     dir: PathBuf,
-    /// What was found wrong: all of it is told in the end.
+    /// The errors found; all of them are reported at the end.
     wrong: RefCell<Vec<String>>,
 }
 
@@ -29,7 +29,7 @@ impl Rig {
     fn new() -> Rig {
         let mut lab = with_cluster(0);
         lab.set("DOCKER_HOST", Some("tcp://lab"));
-        // Something to bring to Omni, so that changing tasks do not end early.
+        // Something to apply to Omni, so that changing tasks do not end early.
         let template = lab.read("clusters/demo.yaml");
         lab.write("clusters/demo.yaml", &template.replacen("size: 1", "size: 3", 1));
         let class = lab.read("machine-classes/small.yaml");
@@ -39,14 +39,14 @@ impl Rig {
         Rig { lab, dir, wrong: RefCell::default() }
     }
 
-    /// From now on a call of `program` that holds `asked` says this, and ends so.
+    /// From now on, a call of `program` that contains `asked` prints this and exits with this status.
     fn says(&self, program: &str, asked: &str, out: &str, err: &str, ends: i32) {
         for (what, text) in [("asked", asked), ("cries", err), ("ends", &ends.to_string()), ("says", out)] {
             fs::write(self.dir.join(format!("{program}.{what}")), text).expect("written");
         }
     }
 
-    /// The files of the operator. What was seen of the provider's health is kept also when it is bad.
+    /// Returns the operator's files, without the provider's health, which is saved even if it is bad.
     fn files(&self) -> Files {
         let mut files = self.lab.files();
         let state = files.get_mut(".claude/omni-scale.local.md").expect("a state");
@@ -57,7 +57,7 @@ impl Rig {
         files
     }
 
-    /// Runs `line`, which must fail as the design says, and say one of `named`; what is wrong with that is noted.
+    /// Runs `line`, which must fail as intended and mention one of `named`; records what is wrong.
     fn refused(&self, line: &str, case: &str, named: &[&str]) {
         let before = self.files();
         let ran = self.lab.run(&format!("{line} --json --timeout 3s"));
@@ -97,12 +97,12 @@ impl Drop for Rig {
     }
 }
 
-/// What curl prints of an answer: its headers, its body, and the trailer that the tasks ask for.
+/// Formats a response as curl prints it: its headers, its body, and the trailer that the tasks request.
 fn answer(status: u16, reason: &str, content: &str, body: &str) -> String {
     format!("HTTP/1.1 {status} {reason}\r\nContent-Type: {content}\r\n\r\n{body}\n{status} {content}")
 }
 
-/// What a program prints instead of an answer.
+/// What a program prints instead of the expected output.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Printed {
@@ -115,23 +115,23 @@ struct Printed {
     ends: i32,
 }
 
-/// A list of `fixtures/external-programs.yaml`.
+/// Reads a list of `fixtures/external-programs.yaml`.
 fn printed(list: &str) -> Vec<Printed> {
     let lists: BTreeMap<String, Vec<Printed>> =
         serde_yaml::from_str(include_str!("../fixtures/external-programs.yaml")).expect("the lists");
     lists[list].clone()
 }
 
-/// What a program in the place of another prints: the list in `fixtures/external-programs.yaml`, what is asked (of which program, with
-/// which words in it), the tasks in their turn, how many of them meet each answer, and what they name.
+/// Runs tasks with a replaced program: the list in `fixtures/external-programs.yaml`, the query (of which program, containing
+/// which words), the tasks in turn, how many of them get each response, and what their errors mention.
 #[track_caller]
 fn meets(list: &str, (program, asked): (&str, &str), tasks: &[&str], each: usize, named: &[&str]) {
     let rig = Rig::new();
     let url = |name: &str| rig.lab.env(name).trim_end_matches("/api2/json").to_owned();
     let asked = if asked.ends_with("_ENDPOINT") { url(asked) } else { asked.to_owned() };
     let mut turn = tasks.iter().cycle();
-    // An empty answer is what a healthy Omni gives, and a log may be anything. A plan that cannot be read is none: there what fails
-    // counts.
+    // A healthy Omni returns an empty response, and a log may contain anything. For plans, only failures count, because an
+    // unreadable plan is treated as empty.
     let only_failures = ["sync", "apply"].iter().any(|word| asked.contains(word));
     let of_omni = asked.starts_with("https") && named == ["Omni"];
     let answers = printed(list).into_iter().filter(|answer| !(of_omni && answer.case == "nothing"));
@@ -146,7 +146,7 @@ fn meets(list: &str, (program, asked): (&str, &str), tasks: &[&str], each: usize
 
 #[test]
 fn a_proxmox_that_is_none() {
-    // They share what asks: each answer meets half of them.
+    // The tasks share the query, so each response is tested with half of them.
     let tasks =
         "provider-setup --yes|cluster-plan demo|proxmox-inventory|proxmox-audit|provider-verify|selector-test true";
     meets("curl", ("curl", "PROXMOX_VE_ENDPOINT"), &tasks.split('|').collect::<Vec<_>>(), 3, &["Proxmox"]);
@@ -175,7 +175,7 @@ fn a_docker_that_prints_anything() {
     meets("tools", ("docker", ""), &tasks.split('|').collect::<Vec<_>>(), 4, &["docker"]);
 }
 
-/// What no stand-in says: nobody at the address, a certificate that nobody vouches for, a program that is not there.
+/// Failures without a replaced program: no server at the address, an untrusted certificate, a missing program.
 #[test]
 fn what_is_not_there() {
     let mut rig = Rig::new();
@@ -191,7 +191,7 @@ fn what_is_not_there() {
     }
     rig.lab.set("OMNI_ENDPOINT", Some(&omni));
     rig.lab.set("SSL_CERT_FILE", None);
-    // provider-setup has kept which authority is to be trusted.
+    // provider-setup has saved which CA to trust.
     let env = rig.lab.read("docker/.env");
     let trusting: Vec<&str> = env.lines().filter(|line| !line.starts_with("PROVIDER_CA_FILE=")).collect();
     rig.lab.write("docker/.env", &(trusting.join("\n") + "\n"));
@@ -213,7 +213,7 @@ fn what_is_not_there() {
     }
 }
 
-/// An answer in Proxmox's frame, with another thing inside than what was asked for.
+/// A response in Proxmox's format, whose data has another structure than expected.
 #[test]
 fn a_proxmox_that_answers_another_shape() {
     let rig = Rig::new();

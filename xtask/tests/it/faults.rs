@@ -1,8 +1,8 @@
-//! Every fault of the lab's table, met by the real task: `tests/transcripts/faults/NAME.txt` holds what the task prints,
-//! its exit code and the files that it changes, and what the tasks after it make of it.
+//! Every fault of the lab's table, with the real task: `tests/transcripts/faults/NAME.txt` contains the task's output, its exit
+//! code and the files that it changes, and the results of the tasks after it.
 //!
-//! What leads to a fault and the exit code that is due are in the lab's own table (`lab/data/faults.yaml`), so that a
-//! rehearsal meets what is tested here.
+//! The steps that lead to a fault and the expected exit code are in the lab's own table (`lab/data/faults.yaml`), so a rehearsal
+//! behaves as tested here.
 
 mod rehearsed;
 
@@ -35,7 +35,7 @@ transcripts! { "faults/":
     far_ends_slow time_clock_skew time_proxmox_clock time_certificate_early
 }
 
-/// The lab's table of faults.
+/// Returns the lab's table of faults.
 pub fn table() -> &'static [Fault] {
     static TABLE: OnceLock<Vec<Fault>> = OnceLock::new();
     TABLE.get_or_init(|| {

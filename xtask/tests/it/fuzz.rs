@@ -1,7 +1,7 @@
 //! Every parser of the runner on damaged input: real files with bytes, words and lines changed at random.
 //!
-//! Bounded and always the same by default. `FUZZ_COUNT=20000 FUZZ_SEED=7 cargo test -p xtask --test it fuzz` does more, and
-//! what fails is printed with the seed and the number that make it again.
+//! Bounded and deterministic by default. `FUZZ_COUNT=20000 FUZZ_SEED=7 cargo test -p xtask --test it fuzz` runs more, and a
+//! failure is printed with the seed and the number that reproduce it.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -25,10 +25,10 @@ use yaml::Finding;
 
 use crate::sandbox::{Scratch, root};
 
-/// No single input may take longer, however it is made.
+/// Maximum time for a single input.
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// The same inputs for the same seed.
+/// Produces the same inputs for the same seed.
 struct Random(fastrand::Rng);
 
 impl Random {
@@ -36,7 +36,7 @@ impl Random {
         self.0.usize(..below.max(1))
     }
 
-    /// The input with one to four things changed.
+    /// Returns the input with one to four changes.
     fn damage(&mut self, seed: &[u8]) -> Vec<u8> {
         let mut bytes = seed.to_vec();
         for _ in 0..1 + self.next(4) {
@@ -69,7 +69,7 @@ impl Random {
     }
 }
 
-/// What means something to one of the parsers.
+/// Words that have a meaning for one of the parsers.
 static WORDS: LazyLock<Vec<String>> =
     LazyLock::new(|| serde_json::from_str(include_str!("../fixtures/fuzz-words.json")).expect("a list"));
 
@@ -77,13 +77,13 @@ fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
-/// Puts damaged seeds through a parser, `FUZZ_COUNT` of them (or `count`).
+/// Runs a parser on damaged seeds, `FUZZ_COUNT` of them (or `count`).
 fn fuzz(name: &str, count: u64, seeds: &[Vec<u8>], parser: impl Fn(&[u8])) {
     let (seed, count) = (setting("FUZZ_SEED", 1), setting("FUZZ_COUNT", count));
     println!("{name}: FUZZ_SEED={seed} FUZZ_COUNT={count}");
     assert!(!seeds.is_empty(), "{name} has nothing to start from");
     for number in 0..count {
-        // Each number stands for itself, so that one can be made again alone.
+        // Each number is independent, so that a single one can be reproduced.
         let mut random = Random(fastrand::Rng::with_seed(seed.wrapping_mul(0x1000_0000_01b3) ^ number));
         let input = {
             let of = random.next(seeds.len());
@@ -93,7 +93,7 @@ fn fuzz(name: &str, count: u64, seeds: &[Vec<u8>], parser: impl Fn(&[u8])) {
         let ran = catch_unwind(AssertUnwindSafe(|| parser(&input)));
         let shown = || String::from_utf8_lossy(&input[..input.len().min(2000)]).into_owned();
         assert!(ran.is_ok(), "{name} panics at FUZZ_SEED={seed} number {number}: {:?}", shown());
-        // A machine that is busy with other tests is no fault of the parser: the best of three counts.
+        // A machine that is busy with other tests is not the parser's fault, so the best of three runs counts.
         let once = |_| {
             let begun = Instant::now();
             parser(&input);
@@ -106,7 +106,7 @@ fn fuzz(name: &str, count: u64, seeds: &[Vec<u8>], parser: impl Fn(&[u8])) {
     }
 }
 
-/// The files of a folder of the corpora.
+/// Returns the files in a folder of the corpora.
 fn corpus(folder: &str) -> Vec<Vec<u8>> {
     let dir = root().join("xtask/check/tests/corpus").join(folder);
     let mut files: Vec<_> =
@@ -124,14 +124,14 @@ fn repository(files: &[&str]) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// A list of `fixtures/fuzz-seeds.json`.
+/// Returns a list of `fixtures/fuzz-seeds.json`.
 fn seeds(name: &str) -> Vec<Vec<u8>> {
     let all: BTreeMap<String, Vec<String>> =
         serde_json::from_str(include_str!("../fixtures/fuzz-seeds.json")).expect("lists");
     all[name].iter().map(|text| text.clone().into_bytes()).collect()
 }
 
-/// Findings have a place in the file, a rule of the table and words.
+/// Checks that findings have a position in the file, a rule of the table and a message.
 fn sound(findings: &[Finding]) {
     for finding in findings {
         assert!(finding.place.line > 0 && finding.place.column > 0 && !finding.message.is_empty(), "{finding:?}");

@@ -1,4 +1,4 @@
-//! The guides: every command that they show is one that there is, with flags that it has.
+//! The guides: every command in them exists, and so do its flags.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,28 +9,28 @@ use xtask::cli::Cli;
 use crate::plugin::text::{blocks, pages};
 use crate::sandbox::{root, tracked};
 
-/// Pages that people copy commands from.
+/// Pages from which people copy commands.
 const PAGES: &str = "README.md docs/tutorial/rehearsal.md docs/reference/settings.md docs/how-to/deployment.md \
      docs/how-to/operations.md docs/how-to/saved-plans.md docs/how-to/upgrade.md docs/explanation/networking.md \
      docs/how-to/gpg-key-setup.md docs/how-to/questions.md docs/how-to/site-settings.md docker/README.md docker/TROUBLESHOOTING.md tsidp/README.md";
 
-/// What the guides warn of.
+/// Commands that the guides warn about.
 const WARNED_OF: [&str; 3] = ["docker compose down -v", "docker volume prune", "docker system prune"];
 
-/// Programs of the system, whose flags are for their own manuals.
+/// System programs, whose flags are not checked.
 const SYSTEM: &str = include_str!("../fixtures/system-programs.txt");
 
-/// Commands as far as the guides use them, each with its flags; those of `omnictl` 1.9.3 are what its own help lists.
+/// Commands used in the guides, each with its flags; those of `omnictl` 1.9.3 are from its own help.
 const OMNICTL: &str = include_str!("../fixtures/omnictl-commands.txt");
 const DOCKER: &str = include_str!("../fixtures/docker-commands.txt");
 const PVEUM: &str = include_str!("../fixtures/pveum-commands.txt");
 
-/// Flags that take the next word.
+/// Flags whose value is the next word.
 const WITH_VALUE: &str = "-f --profile --env-file --tail --format --filter --role --ttl --cluster -c --user --to -l -o --privs \
                           --comment --privsep --enable --expire --users --roles --tokens --path --file --tcp -v -p";
 
-/// The commands of a page, each with its line: those of shell blocks, and code within the text that begins with a program
-/// and goes on.
+/// Returns the commands of a page, each with its line: those in shell blocks, and code spans that start with a program and have
+/// arguments.
 fn commands(text: &str) -> Vec<(usize, String)> {
     let mut out = Vec::new();
     let (mut shell, mut fenced, mut open) = (false, false, String::new());
@@ -53,7 +53,7 @@ fn commands(text: &str) -> Vec<(usize, String)> {
         }
         for span in line.split('`').skip(1).step_by(2) {
             let program = span.split(' ').next().unwrap_or_default();
-            // A task may be named without what it needs.
+            // A task may be mentioned without its arguments.
             let named = span.matches(' ').count() <= 2 && span.starts_with("cargo xtask");
             let shown = span.contains(' ') && !span.contains('<') && !named && !WARNED_OF.contains(&span);
             if shown && ["cargo", "omnictl", "docker", "pveum"].contains(&program) {
@@ -64,7 +64,7 @@ fn commands(text: &str) -> Vec<(usize, String)> {
     out
 }
 
-/// A line as simple commands: words of each, without what feeds or follows it.
+/// Splits a line into simple commands, each a list of words, without pipes and separators.
 pub fn simple(line: &str) -> Vec<Vec<String>> {
     let line = line.split(" #").next().unwrap_or_default().replace(['(', ')'], "").replace("; ", " ; ");
     let words = shlex::split(&line).unwrap_or_default();
@@ -72,7 +72,7 @@ pub fn simple(line: &str) -> Vec<Vec<String>> {
     commands.filter(|words| words.first().is_some_and(|word| !word.starts_with('#'))).collect()
 }
 
-/// Whether a command of a table is called with flags that it has.
+/// Checks that the table contains the command and its flags.
 fn known(table: &str, words: &[String]) -> Result<(), String> {
     let table: BTreeMap<&str, &str> = table.lines().filter_map(|line| line.split_once(':')).collect();
     let mut plain = Vec::new();
@@ -90,7 +90,7 @@ fn known(table: &str, words: &[String]) -> Result<(), String> {
     };
     let command = name(&count);
     let mut flags: Vec<&str> = table[command.as_str()].split(' ').collect();
-    // Compose takes some before the command.
+    // Compose accepts some flags before the command.
     flags.extend(table.get(plain[0]).into_iter().flat_map(|flags| flags.split(' ')));
     for word in words.iter().filter(|word| word.starts_with('-') && *word != "-") {
         let flag = word.split('=').next().unwrap_or_default();
@@ -102,7 +102,7 @@ fn known(table: &str, words: &[String]) -> Result<(), String> {
 }
 
 fn runner(words: &[String]) -> Result<(), String> {
-    // What stands for a value of one's own may be any.
+    // A placeholder may be any value.
     let word = |word: &String| word.trim_matches(['[', ']']).replace('…', "x");
     let words = ["xtask".to_owned()].into_iter().chain(words.iter().map(word)).filter(|word| !word.is_empty());
     match Cli::try_parse_from(words) {
@@ -146,7 +146,7 @@ pub fn check(words: &[String]) -> Result<(), String> {
 fn every_command_of_the_guides_is_one_that_there_is() {
     let mut wrong = Vec::new();
     let mut seen = 0;
-    // What the known issues advise is checked where it is written.
+    // Commands in the known issues are checked with their source.
     let of_plugin = pages(root()).into_iter().filter(|page| !page.ends_with("troubleshooting.md"));
     for page in PAGES.split(' ').map(|page| root().join(page)).chain(of_plugin) {
         let text = fs::read_to_string(&page).expect("a page");
@@ -154,7 +154,7 @@ fn every_command_of_the_guides_is_one_that_there_is() {
         for (line, command) in commands(&text) {
             for words in simple(&command) {
                 seen += 1;
-                // The plugin's pages append what the user says.
+                // The plugin's pages append the user's arguments.
                 let open = ["required arguments", "invalid value 'NAME'"];
                 if let Err(why) = check(&words)
                     && !(page.starts_with("commands") && open.iter().any(|open| why.contains(open)))
@@ -185,7 +185,7 @@ fn a_command_that_is_none_is_found() {
     }
 }
 
-/// Every `cargo xtask TASK` of any page; `stack-*` stands for several.
+/// Checks every `cargo xtask TASK` on any page; `stack-*` means several tasks.
 #[test]
 fn tasks_that_pages_name_exist() {
     let call = regex::Regex::new(r"cargo xtask ([a-z][a-z0-9-]*[a-z0-9])([-*_{]?)").expect("a regex");
@@ -198,7 +198,7 @@ fn tasks_that_pages_name_exist() {
     }
 }
 
-/// Every selector that is shown compiles as the provider would compile it.
+/// Every selector in the pages compiles as the provider compiles it.
 #[test]
 fn shown_selectors_compile() {
     let read = |name: &str| fs::read_to_string(root().join(name)).expect(name);

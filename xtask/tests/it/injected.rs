@@ -1,6 +1,6 @@
-//! System calls that fail in the middle of a task: a disk that fills up, an input/output error, a limit. Wherever it happens, the
-//! task ends with one document and a code of the contract, every file is the old one or the new one, nothing is left beside, and
-//! the same command then does what it would have done undisturbed.
+//! System calls that fail in the middle of a task: a full disk, an input/output error, a limit. Wherever this happens, the task
+//! ends with one document and a documented exit code, every file is either old or new, nothing is left behind, and the same
+//! command then does what it would have done before.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::sandbox::{CommandOutput, Sandbox, Scratch, each};
 
-/// Tasks that write: a file of their own each, and one that reads it from Proxmox first.
+/// Tasks that write: a separate file each, and one that reads it from Proxmox first.
 const TASKS: [&str; 3] = [
     "machineclass-create new --yes --cores 2 --memory 4096 --disk 20 --selector true",
     "cluster-create new --yes --no-wait --dry-run --control-planes 1 --workers 0",
@@ -20,11 +20,11 @@ const TASKS: [&str; 3] = [
 
 type Files = BTreeMap<PathBuf, Vec<u8>>;
 
-/// The files of a project, without what a build leaves; times and figures that change from run to run are taken out.
+/// Returns the files of a project, without build output; times and figures that change from run to run are removed.
 fn files(dir: &Path) -> Files {
     let read = |name: PathBuf| {
         let text = String::from_utf8_lossy(&fs::read(dir.join(&name)).expect("readable")).into_owned();
-        // An inventory is a picture of one moment: only that it is whole counts.
+        // An inventory is a snapshot of one moment, so only its completeness is checked.
         let whole = serde_json::from_str::<Value>(&text).is_ok() && name.ends_with("inventory.json");
         let dated = |line: &&str| line.match_indices("20").any(|(at, _)| line[at..].get(4..5) == Some("-"));
         let lines = text.lines().filter(|line| !whole && !dated(line));
@@ -57,12 +57,12 @@ impl<'a> Trial<'a> {
         let words = [wrap, &[env!("CARGO_BIN_EXE_xtask")]].concat();
         let mut command = self.lab.program(words[0]);
         command.args(&words[1..]).args(self.line.split(' ')).args(["--json", "--project-dir"]).arg(dir);
-        // Each run has a lock of its own: they run beside each other.
+        // Each run has its own lock, because they run in parallel.
         command.env("XDG_STATE_HOME", dir.with_extension("state"));
         CommandOutput::of(command.current_dir(dir))
     }
 
-    /// What is wrong after a run in which something failed.
+    /// Returns what is wrong after a run in which something failed.
     fn broken(&self, wrap: &[&str]) -> Vec<String> {
         let scratch = Scratch::new();
         let dir = copy(self.lab, &scratch);
@@ -72,7 +72,7 @@ impl<'a> Trial<'a> {
             code @ (0..=5 | 124 | 130) => {
                 let document = serde_json::from_str::<Value>(&ran.stdout);
                 let ok = document.as_ref().is_ok_and(|document| document["ok"] == matches!(code, 0 | 3));
-                // Standard output itself may be what failed.
+                // Standard output itself may have failed.
                 if !ok && !ran.stderr.contains("standard output could not be written") {
                     wrong.push(format!("no document: {ran:?}"));
                 }
@@ -80,7 +80,7 @@ impl<'a> Trial<'a> {
                     wrong.push("it says done, and it is not".to_owned());
                 }
             }
-            // The loader found no library: the runner has not begun.
+            // The loader did not find a library, so the runner has not started.
             127 => return wrong,
             _ => wrong.push(format!("the end: {ran:?}")),
         }
@@ -105,7 +105,7 @@ fn copy(lab: &Sandbox, scratch: &Scratch) -> PathBuf {
     dir
 }
 
-/// Runs all trials, a few beside each other.
+/// Runs all trials, a few in parallel.
 #[track_caller]
 fn hold(trials: &[(&Trial<'_>, Vec<String>)]) {
     let broken =
@@ -121,7 +121,7 @@ fn prepared() -> Sandbox {
     lab
 }
 
-/// The size of files, the number of descriptors and the streams, without any tool.
+/// Limits file sizes, file descriptors and streams, without any tool.
 #[test]
 fn task_that_cannot_write_or_open_more_leaves_whole_files() {
     let lab = prepared();
@@ -135,7 +135,7 @@ fn task_that_cannot_write_or_open_more_leaves_whole_files() {
     hold(&trials);
 }
 
-/// Each system call that touches files, at each position, with each error that it may have.
+/// Each system call that uses files, at each position, with each of its possible errors.
 #[test]
 fn injected_errors_of_system_calls_leave_whole_files() {
     const NAME: &str = "injected_errors_of_system_calls_leave_whole_files";

@@ -1,4 +1,4 @@
-//! Keys in the form of real ones, and advice that can be pasted. What is said of bad input and of bad surroundings is in the
+//! Keys in the form of real ones, and advice that can be pasted. The output for bad input and bad environments is in the
 //! transcripts `errors`, `usage`, `names` and `access`, and in `unwritable.rs`.
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::sandbox::Sandbox;
 
-/// A key of the real structure for `name`, made `created` seconds after 1970 and good for `lifetime` seconds.
+/// A key with the real structure for `name`, created `created` seconds after 1970 and valid for `lifetime` seconds.
 pub fn key(name: &str, created: u32, lifetime: u32) -> String {
     let mut secret = vec![4];
     secret.extend(created.to_be_bytes());
@@ -32,13 +32,13 @@ pub fn key(name: &str, created: u32, lifetime: u32) -> String {
     STANDARD.encode(serde_json::json!({ "name": name, "pgp_key": armored }).to_string())
 }
 
-/// The same, good for so many days more.
+/// Like [`key`], valid for this many more days.
 pub fn lasting_key(name: &str, days: i64) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later").as_secs() as i64;
     key(name, (now - 65 * 86_400) as u32, ((65 + days) * 86_400) as u32)
 }
 
-/// What a task advises can be pasted where it is printed: in text and in JSON, as a command and inside a sentence.
+/// The advice of a task can be pasted where it is printed: in text and in JSON, as a command and inside a sentence.
 #[test]
 fn advice_carries_the_project_that_was_given() {
     let lab = Sandbox::new();
@@ -56,7 +56,7 @@ fn advice_carries_the_project_that_was_given() {
             assert!(call.ends_with(&given), "{call}\n\n{text}");
         }
     }
-    // The next step of a dry run has it once.
+    // The next step of a dry run contains it once.
     let text = said(&["provider-setup", "--dry-run", "--yes", "--json"]);
     assert_eq!(text.matches(&given).count(), 1, "{text}");
 }

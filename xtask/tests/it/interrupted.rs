@@ -1,10 +1,10 @@
-//! Ctrl-C in every step of every task: the task ends with 130 and says how to go on, its programs are gone, its files are
-//! whole, its lock is free, and running it again completes it.
+//! Ctrl-C in every step of every task: the task exits with 130 and explains how to continue, its programs are gone, its files are
+//! complete, its lock is free, and running it again completes it.
 //!
-//! No timing is left to luck. A gate is first on PATH for every program that a task calls. It lets each call pass but
-//! the first one of a run at which this task was not yet interrupted: that one it holds fast, before the program begins, or
-//! after a program that changes something has done its work, and says where it is. The task is interrupted there, and run
-//! again, until a run meets no new place and ends well.
+//! Nothing depends on timing. A gate is first on PATH for every program that a task calls. It passes every call through, except
+//! the first one in a run at which this task was not yet interrupted. It holds that call, before the program starts or after a
+//! program that changes something has finished, and reports where it is. The task is interrupted there, and run again, until a
+//! run has no new place and succeeds.
 
 pub mod gate;
 mod of_the_lab;
@@ -24,14 +24,14 @@ use crate::transcripts::Player;
 
 const STATE: &str = ".claude/omni-scale.local.md";
 
-/// Interrupts a task at each of its calls and runs it again, until it ends with `exit`; returns the places. `reads` tasks
-/// change no file before that.
+/// Interrupts a task at each of its calls and runs it again, until it exits with `exit`. Returns the places. If `reads`, the task
+/// must not change files before that.
 #[track_caller]
 fn walk(lab: &Sandbox, gate: &Gate, words: &[&str], exit: i32, reads: bool) -> BTreeSet<String> {
     walk_and(lab, gate, words, exit, reads, |_| {})
 }
 
-/// The same, and `look`s around at each of the places.
+/// Like [`walk`], and calls `look` at each of the places.
 #[track_caller]
 fn walk_and(
     lab: &Sandbox,
@@ -47,7 +47,7 @@ fn walk_and(
         assert!(round < 200, "{words:?} has no end: {places:#?}");
         gate.arm();
         let before = lab.files();
-        // Every other time for a program; the group is a terminal's, the runner alone is `kill`.
+        // Every other time with JSON; a terminal interrupts the whole group, `kill` only the runner.
         let (json, group) = (round % 2 == 1 && !words.contains(&"--follow"), round % 3 == 1);
         let mut command = lab.command(words);
         command.args(json.then_some("--json")).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
@@ -62,7 +62,7 @@ fn walk_and(
         let output = running.wait_with_output().expect("it is ours");
         let (took, said) = (begun.elapsed(), String::from_utf8_lossy(&output.stderr).into_owned());
         let Some(held) = held else {
-            // On a busy machine a heartbeat may be late at a fast clock: whoever only looks may look once more.
+            // On a busy machine with a fast clock, a heartbeat may be late, so a read-only task may try once more.
             if reads && !again && output.status.code() != Some(exit) {
                 again = true;
                 continue;
@@ -81,7 +81,7 @@ fn walk_and(
             assert_eq!((&error["code"], &document["ok"]), (&"interrupted".into(), &false.into()), "{place}");
             assert!(error["hint"].as_str().is_some_and(|hint| !hint.is_empty()), "{place}: {document:#}");
         } else {
-            // A rehearsal shows what the task says that it plays.
+            // A rehearsal also shows the error of the task that it runs.
             let most = if words[0] == "rehearse" { 2 } else { 1 };
             assert!((1..=most).contains(&said.matches("error: ").count()), "{place}: one error:\n{said}");
             let words = ["error: interrupted while ", "error: stopped waiting for "];
@@ -111,7 +111,7 @@ fn walk_and(
     unreachable!("the rounds have an end")
 }
 
-/// The places of a task hold each of these.
+/// Checks that the places of a task contain each of these.
 #[track_caller]
 fn passed(places: &BTreeSet<String>, wanted: &[&str]) {
     for word in wanted {
@@ -119,7 +119,7 @@ fn passed(places: &BTreeSet<String>, wanted: &[&str]) {
     }
 }
 
-/// A lab with the gate before it.
+/// A lab with the gate in front of it.
 fn gated() -> (Sandbox, Gate) {
     let mut lab = Sandbox::with("--clock 400");
     lab.set("DOCKER_HOST", Some("tcp://lab"));
@@ -165,13 +165,13 @@ fn rotation_that_is_cut_off_leaves_a_key_that_works() {
     let works = |name: &str, place: &str| {
         let key = crate::keys::in_env(&lab, name);
         let said = crate::keys::asked_with(&lab, &key, &["get", "sysversion"]);
-        // A provider may not look, which Omni says only to a key that it knows.
+        // A provider may not read this, but Omni reports that only for a key that it accepts.
         assert!(said.code == 0 || said.stderr.contains("insufficient role"), "{place}: {said:#?}");
     };
     let provider: &[&str] = &["keys", "--rotate", "provider", "--yes"];
     let look = |place: &str| works("OMNI_INFRA_PROVIDER_KEY", place);
     passed(&walk_and(&lab, &gate, provider, 0, false, look), &["after omnictl infraprovider renewkey", "after docker"]);
-    // What was cut off may have left keys of an account that is the current one later.
+    // An interrupted run may have left keys of an account that becomes the current one.
     let today = crate::keys::account_of_today();
     let second = format!("{today}.2");
     let account: &[&str] =
@@ -200,7 +200,7 @@ fn ctrl_c_in_every_step_of_the_stack() {
     played(&mut player, &gate, "started");
 }
 
-/// Whenever it is interrupted, the next run goes on, and in the end the new Omni holds what the old one held.
+/// After each interruption, the next run continues, and in the end the new Omni contains what the old one did.
 #[test]
 fn ctrl_c_in_every_step_of_an_upgrade_of_omni() {
     let mut lab = crate::omni_upgrade::of_1_9();
@@ -232,7 +232,7 @@ fn ctrl_c_in_every_step_of_the_set_up() {
     assert_eq!(accounts, 1, "one key of its account, after so many interrupted runs");
 }
 
-/// Starts a task, interrupts it when it has said `word` on its standard output or error, and returns what it said.
+/// Starts a task, interrupts it once it has printed `word` to standard output or error, and returns its output.
 #[track_caller]
 fn interrupted_at(lab: &Sandbox, line: &str, word: &str) -> String {
     let (out, err) = (lab.scratch().join("out"), lab.scratch().join("err"));
@@ -282,8 +282,8 @@ fn ctrl_c_ends_what_waits_and_what_follows() {
     }
 }
 
-/// A sync that was interrupted in its wait has changed all there was to change. Run again it has nothing left to do but to
-/// wait, which it does: of one cluster, of several, and of one beside another that it changes.
+/// A sync that was interrupted while it waited has made all changes. A new run has only to wait, and it does: for one cluster,
+/// for several, and for one next to another that it changes.
 #[test]
 fn what_was_interrupted_in_its_wait_is_waited_for_when_run_again() {
     let lab = Sandbox::with("--clock 60");
@@ -314,12 +314,12 @@ fn what_was_interrupted_in_its_wait_is_waited_for_when_run_again() {
     let said =
         lab.run("cluster-sync --all --yes").exits(0).says(&[" of 3 Running and ready", "3 clusters are in sync"]);
     assert_eq!((runs("two"), runs("three")), (true.into(), true.into()), "{said:#?}");
-    // Beside one that is changed.
+    // Next to one that is changed.
     ["four", "five"].into_iter().for_each(copy);
     interrupted_at(&lab, "cluster-sync four --yes", "waits for");
     lab.run("cluster-sync four five --yes").exits(0).says(&["cluster `five` is synced, Running and ready"]);
     assert_eq!((runs("four"), runs("five")), (true.into(), true.into()));
-    // Where nothing is left to do and to wait for, one look at all of them says so.
+    // If there is nothing to do or to wait for, a single check of all clusters reports that.
     let journal = || fs::read_to_string(lab.journal()).unwrap_or_default().lines().count();
     let before = journal();
     lab.run("cluster-sync --all --yes").exits(0).says(&["5 of 5 Running and ready", "5 clusters are in sync"]);

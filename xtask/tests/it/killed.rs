@@ -1,9 +1,9 @@
-//! Killed anywhere: every changing task, ended by SIGKILL at a random instant, leaves whole files, and running it again
-//! completes it; the runbook reaches Running with exactly the machines that were wanted.
+//! Killed anywhere: every changing task, ended by SIGKILL at a random instant, leaves complete files, and running it again
+//! completes it; the runbook reaches Running with exactly the requested machines.
 //!
-//! 12 kills of the runbook in `cargo test`, 60 in the pipeline (`.ci/kill.sh`). The soak is
+//! 12 kills of the runbook in `cargo test`, 60 in the pipeline (`.ci/kill.sh`). The soak test is
 //! `OMNI_SCALE_KILLS=1000 OMNI_SCALE_SEED=… cargo test -p xtask --test it killed -- --nocapture`. The seed is printed, and
-//! gives the same instants again.
+//! reproduces the same instants.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -18,16 +18,16 @@ use serde_json::Value;
 use crate::sandbox::{Files, Sandbox};
 use crate::transcripts::whole;
 
-/// Two sandboxes at a time keep a small machine busy: each waits for its far ends half of its time.
+/// Two sandboxes at a time keep a small machine busy: each spends half of its time waiting for the simulated services.
 const BESIDE: usize = 2;
 const CLASS: &str = "machine-classes/small.yaml";
 const CLUSTER: &str = "clusters/demo.yaml";
 const STATE: &str = ".claude/omni-scale.local.md";
 
-/// A task and about how many milliseconds it takes.
+/// A task and its approximate duration in milliseconds.
 type Step = (&'static str, u64);
 
-/// A part of `fixtures/killed.txt`.
+/// Reads a part of `fixtures/killed.txt`.
 fn steps(part: &str) -> impl Iterator<Item = Step> {
     let (_, rest) = include_str!("../fixtures/killed.txt").split_once(&format!("\n== {part}")).expect("the part");
     let lines = rest.lines().skip(1).take_while(|line| !line.is_empty());
@@ -38,7 +38,7 @@ fn steps(part: &str) -> impl Iterator<Item = Step> {
 
 const UPGRADE: Step = ("omni-upgrade --without-backup --yes", 1200);
 
-/// The kills and the seed of this run.
+/// Returns the number of kills and the seed of this run.
 fn chosen() -> (u64, u64) {
     let number = |name: &str| std::env::var(name).ok()?.parse().ok();
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |now| now.as_secs());
@@ -61,7 +61,7 @@ fn killed_anywhere_a_second_run_reaches_running() {
     assert!(keys.contains("provider_configured"), "{keys:?}");
     let (rounds, landed) = (AtomicU64::new(0), AtomicU64::new(0));
     let work = || {
-        // A machine on which nothing is ever hit must not keep us here.
+        // Ends on a machine where no task is ever hit, too.
         while landed.load(Ordering::Relaxed) < kills && rounds.load(Ordering::Relaxed) < kills {
             let round = rounds.fetch_add(1, Ordering::Relaxed);
             let mut random = fastrand::Rng::with_seed(seed.wrapping_add(round));
@@ -83,7 +83,7 @@ fn killed_anywhere_a_second_run_reaches_running() {
     assert!(landed >= kills, "only {landed} tasks of {rounds} rounds were ended by a kill");
 }
 
-/// Once each here, as often as `OMNI_SCALE_KILLS` is a multiple of twelve in the pipeline.
+/// Once each here; in the pipeline, once for every twelve in `OMNI_SCALE_KILLS`.
 #[test]
 fn killed_in_any_other_task_a_second_run_completes() {
     let (kills, seed) = chosen();
@@ -107,13 +107,13 @@ fn killed_in_any_other_task_a_second_run_completes() {
         older.run(UPGRADE.0).exits(0).says(&["nothing to upgrade"]);
         let hits = upgrade + steps("others").filter(|step| killed_in(&lab, &dir, step, &mut random)).count();
         println!("seed {seed}, round {round}: {hits} of {} tasks were killed", all);
-        // A faster machine is through with many of them before their instant.
+        // On a faster machine, many of the tasks finish before their instant.
         assert!(hits > all / 8, "seed {seed}, round {round}: too few were still running: {hits}");
         assert_eq!(list(&lab.dump()["proxmox"], "vms").len(), 0, "seed {seed}: the cluster is deleted");
     }
 }
 
-/// What a step of the table needs first, and its line with what stands for its placeholders.
+/// Prepares a step of the table, and returns its line with the placeholders filled in.
 fn prepared(lab: &Sandbox, dir: &Path, line: &str) -> String {
     if line.starts_with("omni-restore ") {
         let key = lab.read("docker/omni.asc");
@@ -135,7 +135,7 @@ fn prepared(lab: &Sandbox, dir: &Path, line: &str) -> String {
     line.replace("{dir}", &dir.display().to_string()).replace("{worker}", worker).replace("{today}", &today)
 }
 
-/// Kills a task at a random instant, looks at every file that it has changed, and runs it again; whether it was still running.
+/// Kills a task at a random instant, checks the files that it has changed, and runs it again. True if it was still running.
 fn killed_in(lab: &Sandbox, dir: &Path, (line, millis): &Step, random: &mut fastrand::Rng) -> bool {
     let line = prepared(lab, dir, line);
     let (before, at) = (lab.files(), Duration::from_millis(random.u64(..millis)));
@@ -144,7 +144,7 @@ fn killed_in(lab: &Sandbox, dir: &Path, (line, millis): &Step, random: &mut fast
     for (name, (mode, bytes)) in lab.files() {
         match before.get(&name) {
             Some((_, old)) if *old == bytes => {}
-            // What was not renamed yet is nobody else's to read.
+            // A file that is not renamed yet must not be readable by others.
             _ if name.contains(".tmp") => {
                 let secret = name.starts_with("docker/") || name.starts_with(".claude/");
                 assert!(!secret || mode & 0o077 == 0, "others may read {name}");
@@ -166,13 +166,13 @@ fn killed_in(lab: &Sandbox, dir: &Path, (line, millis): &Step, random: &mut fast
         assert!(complete(&path), "{} is not whole", path.display());
     }
     let again = lab.run(&line);
-    // What was restored to its end is not restored over.
+    // A restore that completed is not repeated.
     let ended = !hit && line.starts_with("omni-restore ") && again.stderr.contains("a stack is here already");
     assert!(again.code == 0 || ended, "the second run: {again:#?}");
     hit
 }
 
-/// Kills a task `at` that instant; whether it was still running.
+/// Kills a task at that instant. Returns true if it was still running.
 fn kill(lab: &Sandbox, line: &str, at: Duration) -> bool {
     let (begun, mut running) = (Instant::now(), lab.start(line));
     while begun.elapsed() < at {
@@ -186,7 +186,7 @@ fn kill(lab: &Sandbox, line: &str, at: Duration) -> bool {
     running.wait().expect("it is ours").code().is_none()
 }
 
-/// Line by line the file that was there, with at most keys, the provider's CA and the site's settings filled in.
+/// Checks that the file is the old one line by line; only keys, the provider's CA and the site's settings may be filled in.
 fn only_keys_are_new(old: &[u8], new: &[u8]) {
     let [old, new] = [old, new].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
     let kept = |text: &str| {
@@ -200,7 +200,7 @@ fn only_keys_are_new(old: &[u8], new: &[u8]) {
     assert!(key.is_empty() || fits(key), "the key in docker/.env");
 }
 
-/// The keys of a state that can be read.
+/// Returns the keys of a state file, which must be readable.
 fn state_keys(text: &str) -> BTreeSet<String> {
     let front = text.strip_prefix("---\n").and_then(|rest| rest.split_once("\n---\n")).expect("front matter").0;
     let values: serde_yaml::Mapping = serde_yaml::from_str(front).unwrap_or_else(|why| panic!("{why}: {text}"));
@@ -211,7 +211,7 @@ fn list<'a>(of: &'a Value, field: &str) -> &'a [Value] {
     of[field].as_array().map_or(&[], Vec::as_slice)
 }
 
-/// Exactly the machines that were wanted, each one a virtual machine with a disk, and no other; one of everything else.
+/// Checks that there are exactly the requested machines, each of them a VM with a disk, and one of everything else.
 #[track_caller]
 fn settled(lab: &Sandbox, before: &Files, place: &str) {
     let dump = lab.dump();

@@ -1,4 +1,4 @@
-//! The lab as operators meet it: rehearse, lab-up, lab-down, and omnictl from the lab's Omni.
+//! The lab as operators use it: rehearse, lab-up, lab-down, and omnictl from the lab's Omni.
 
 use std::fs;
 use std::io::Write;
@@ -11,15 +11,15 @@ use serde_json::Value;
 
 use crate::sandbox::{CommandOutput, Sandbox, lab_program, pin, root, wait_for, web_server};
 
-/// The runner in this repository, with a clean environment; the words of `line` are split at spaces.
+/// The runner in this repository, with a clean environment; the arguments in `line` are separated by spaces.
 pub fn runner(line: &str) -> Command {
     lab_program();
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
     command.args(line.split(' ')).current_dir(root()).stdin(Stdio::null());
-    // What cargo tells a test is not what it tells a runner.
+    // The variables that cargo sets for a test must not reach the runner.
     let keys = ["OMNI_SERVICE_ACCOUNT_KEY", "SIDERO_SERVICE_ACCOUNT_KEY"];
     ["CARGO", "OMNI_ENDPOINT"].into_iter().chain(keys).for_each(|name| _ = command.env_remove(name));
-    // What is kept of a user is not kept of ours.
+    // Must not use the state of the user.
     command.env("XDG_STATE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("state"));
     command
 }
@@ -39,12 +39,12 @@ fn a_rehearsal_is_one_document_and_leaves_nothing() {
     assert!(!scratch.exists(), "it left its scratch directory");
 }
 
-/// What interrupts a rehearsal is in `interrupted::of_the_lab`.
+/// Interrupted rehearsals are tested in `interrupted::of_the_lab`.
 #[test]
 fn lab_of_a_killed_rehearsal_ends() {
     let mut running = runner("rehearse").stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
     let dir = root().join("target").join(format!("rehearsal-{}", running.id()));
-    // It is there a moment before it is whole.
+    // The file exists a moment before it is complete.
     let lab = || -> Option<Value> { serde_json::from_slice(&fs::read(dir.join("lab.json")).ok()?).ok() };
     wait_for("no lab", || lab().is_some());
     let pid = lab().unwrap()["pid"].as_u64().unwrap();
@@ -58,7 +58,7 @@ fn lab_of_a_killed_rehearsal_ends() {
 #[test]
 fn a_lab_stays_up_and_goes_down() {
     let lab = Sandbox::new();
-    // A project of its own: the repository's may have a lab that somebody plays with.
+    // A separate project, because the repository's own may have a lab that is in use.
     for file in ["docker/.env.example", "docker/config.yaml.example"] {
         assert!(lab.file(file).exists());
     }
@@ -78,13 +78,13 @@ fn a_lab_stays_up_and_goes_down() {
     CommandOutput::of(Command::new("sh").args(["-c", &script]).env("HOME", lab.scratch())).exits(0);
     let dump = call("lab-up --dump --json").exits(0).json();
     assert_eq!(dump["data"]["omni"]["providers"][0]["connected"], true, "{dump:#}");
-    // Not under somebody's feet: the lab's own project finds the lab, and says where to go.
+    // Not from inside the lab: in the lab's own project, the task finds the lab, and suggests where to go.
     let mut inside = runner("lab-down --yes");
     CommandOutput::of(inside.current_dir(project.join("target/lab/project/clusters"))).exits(1).says(&["next: cd "]);
     call("lab-down --yes").exits(0);
     assert!(!project.join("target/lab").exists());
     call("lab-down").exits(0);
-    // Nor what no lab has made.
+    // Does not remove files that no lab has created.
     lab.write("target/lab/notes.txt", "mine");
     for line in ["lab-down --yes", "lab-up --yes"] {
         call(line).exits(1).says(&["was not made by lab-up"]);
@@ -92,7 +92,7 @@ fn a_lab_stays_up_and_goes_down() {
     assert_eq!(lab.read("target/lab/notes.txt"), "mine");
 }
 
-/// A lab of a size that stays up, and tasks in its project.
+/// A lab of a given size that keeps running, and tasks in its project.
 struct Site {
     lab: Sandbox,
     env: String,
@@ -113,7 +113,7 @@ impl Site {
         command
     }
 
-    /// Runs a task: what came of it, and how many programs it called.
+    /// Runs a task. Returns its output, and the number of programs that it called.
     fn task(&self, line: &str) -> (CommandOutput, usize) {
         let journal = self.lab.scratch().join(".local/state/omni-scale/journal.jsonl");
         let _ = fs::remove_file(&journal);
@@ -135,7 +135,7 @@ impl Site {
     }
 }
 
-/// One of several faults ends by its name, from the lab's own project too, and once more; one that the lab has not cannot end.
+/// One of several faults can be ended by name, from the lab's own project too, and twice; an unknown fault cannot.
 #[test]
 fn lab_heal_ends_one_fault_of_several() {
     let site = Site::up("--fault omni-eula --fault docker-down");
@@ -156,7 +156,7 @@ fn lab_heal_ends_one_fault_of_several() {
     CommandOutput::of(&mut Site::runner(&lab, "lab-heal docker-down")).says(&["no lab is running", "lab-up"]);
 }
 
-/// What an assistant can afford: the document, and what is on standard error beside it.
+/// The limit of an assistant: the document, and the output on standard error.
 #[test]
 fn looks_print_at_most_8_kib() {
     const LOOKS: &str = "doctor, omni-status, omni-verify, provider-status, provider-verify, stack-logs, proxmox-audit, \
@@ -179,8 +179,8 @@ fn looks_print_at_most_8_kib() {
     }
 }
 
-/// Many clusters are compared in few starts of omnictl, each as if it were alone: one that differs, one that takes a patch
-/// from a file, and one that omnictl does not take are found as such.
+/// Many clusters are compared in few starts of omnictl, with the same results as one at a time: for one that differs, for one
+/// with a patch in a file, and for one that omnictl rejects.
 #[test]
 fn many_clusters_are_compared_in_few_starts() {
     let site = Site::up("--nodes 3 --vms 60 --clusters 30");
@@ -214,8 +214,8 @@ fn many_clusters_are_compared_in_few_starts() {
     site.down();
 }
 
-/// A site in use: what is in Omni is what the files say, every machine is a virtual machine, and a task makes as many
-/// program calls as for one machine, or one for each cluster.
+/// A site in use: Omni matches the files, every machine is a VM, and a task makes as many program calls as for one machine, or
+/// one for each cluster.
 #[test]
 fn a_lab_begins_as_big_as_it_is_told() {
     let site = Site::up("--nodes 5 --vms 40 --storages 9 --clusters 4 --tool-start-ms 5");
@@ -232,10 +232,10 @@ fn a_lab_begins_as_big_as_it_is_told() {
     assert_eq!(calls, 1 + 4 + 7 + 1 + 3, "the clusters, one a cluster, seven reads for all, the VMs, what Omni offers");
     let (ran, calls) = site.task("provider-verify");
     ran.exits(0);
-    // Docker, Omni, Proxmox, provider and heartbeat; two for what the login may do, two for eight pools that are not made. On a
-    // busy machine seven short questions are asked again, one by one.
+    // Docker, Omni, Proxmox, provider and heartbeat; two for the privileges of the login, two for eight pools that do not exist.
+    // On a busy machine, seven short queries are repeated one by one.
     assert!([5 + 2 + 2, 5 + 2 + 2 + 7].contains(&calls), "{calls}");
-    // The machines are real ones: a cluster that shrinks gives some back.
+    // The machines are real: a cluster that shrinks frees some.
     site.edit(4, "size: 7", "size: 5");
     site.task("cluster-sync fleet-004 --yes --allow-destroy fleet-004").0.exits(0);
     let dump = |part: &str| -> usize {
@@ -247,7 +247,7 @@ fn a_lab_begins_as_big_as_it_is_told() {
     site.down();
 }
 
-/// A web server that answers each path with what `answer` says.
+/// Starts a web server that responds to each path with the result of `answer`. Returns its address.
 fn serve(answer: impl Fn(&str) -> Option<(String, Vec<u8>)> + Send + Sync + 'static) -> String {
     web_server(move |head, stream| match answer(head.split(' ').nth(1).unwrap_or("/")) {
         Some((headers, body)) => {
@@ -289,7 +289,7 @@ fn a_download_that_is_no_omnictl_is_refused_and_leaves_nothing() {
 fn a_release_is_verified_by_its_checksum() {
     let mut lab = Sandbox::new();
     lab.set("PATH", Some("/usr/local/bin:/usr/bin:/bin"));
-    // The program as the lab's Omni serves it: it knows its lab without a link beside it.
+    // The program from the lab's Omni, which finds its lab without a link in its directory.
     lab.run("omnictl-install --yes").exits(0);
     let place = lab.scratch().join("home/.local/bin/omnictl");
     let own = fs::read(&place).unwrap();

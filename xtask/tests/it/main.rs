@@ -1,6 +1,6 @@
-//! The real binary in a sandbox: exact words, exit status, and what it left behind, against the lab.
+//! The real binary in a sandbox with the lab: exact output, exit status, and the files it leaves behind.
 
-// Tests play the operator and the external programs: they start processes and write files as they like.
+// Tests play the operator and the external programs, so they start processes and write files freely.
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros)]
 
 mod access;

@@ -1,10 +1,10 @@
-//! A checkout in which nothing is set up; what sets it up is in the transcripts `set-up` and `env-defects`.
+//! A checkout in which nothing is set up; the setup is tested in the transcripts `set-up` and `env-defects`.
 
 use std::fs;
 
 use crate::sandbox::Sandbox;
 
-/// A checkout in which nothing is set up, and the flags with what its operator knows.
+/// A checkout in which nothing is set up, and the flags with the operator's values.
 pub fn bare() -> (Sandbox, Vec<String>) {
     let mut lab = Sandbox::new();
     let env = lab.read("docker/.env");

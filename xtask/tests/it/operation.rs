@@ -1,5 +1,5 @@
-//! Clusters that are exported, and changes made by hand; what else is done with a cluster after it was created is in the
-//! transcripts `operation` and `other-names`.
+//! Exported clusters, and manual changes; other operations on an existing cluster are tested in the transcripts `operation` and
+//! `other-names`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,7 +24,7 @@ pub fn vms(lab: &Sandbox) -> usize {
     lab.dump()["proxmox"]["vms"].as_array().expect("a list").len()
 }
 
-/// A change made by hand: what `drift` calls it, with the object, a part of the detail, how it is made, and how it is taken back.
+/// A manual change: its name in `drift` with the object, a part of the detail, how to make it, and how to undo it.
 #[derive(Deserialize, Clone)]
 struct ManualChange {
     object: String,
@@ -33,14 +33,14 @@ struct ManualChange {
     undo: Vec<String>,
 }
 
-/// `xtask/tests/fixtures/drift.yaml`.
+/// The contents of `xtask/tests/fixtures/drift.yaml`.
 #[derive(Deserialize)]
 struct ManualChanges {
     of_site: Vec<ManualChange>,
     of_vm: Vec<(String, String)>,
 }
 
-/// A change of a VM, which puts back what it has now.
+/// A change of a VM, whose undo restores the current value.
 fn of_vm(lab: &Sandbox, vm: &Value, (field, says): &(String, String)) -> ManualChange {
     let (node, name) = (vm["node"].as_str().expect("a node"), vm["name"].as_str().expect("a name"));
     let path = format!("/nodes/{node}/qemu/{}/config", vm["vmid"]);
@@ -59,8 +59,8 @@ fn of_vm(lab: &Sandbox, vm: &Value, (field, says): &(String, String)) -> ManualC
     }
 }
 
-/// Twenty random changes by hand in Proxmox, in Omni, in the files and beside the containers, several at a time; `DRIFT=1000`
-/// makes so many, `SEED=7` others. Each is named, and nothing else.
+/// Twenty random manual changes in Proxmox, Omni, the files and the containers, several at a time; `DRIFT=1000` makes that many,
+/// `SEED=7` others. All of them are reported, and nothing else.
 #[test]
 fn drift_finds_every_change_by_hand_and_no_other() {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
@@ -74,7 +74,7 @@ fn drift_finds_every_change_by_hand_and_no_other() {
     let mut made = BTreeMap::new();
     let mut total = 0;
     while total < all {
-        // Of one object one change, the last one chosen.
+        // One change for each object, the last one chosen.
         let mut hands = BTreeMap::new();
         for vm in vms.iter().filter(|_| random.bool()).collect::<Vec<_>>() {
             let which = &changes.of_vm[random.usize(..changes.of_vm.len())];
@@ -104,7 +104,7 @@ fn drift_finds_every_change_by_hand_and_no_other() {
     }
     let lab = player.lab();
     assert_eq!(differences(lab), BTreeMap::new(), "all was taken back");
-    // What cannot be: one more disk, and a VM that is gone.
+    // Changes that cannot be undone: an additional disk, and a VM that is gone.
     let (more, gone) = (&vms[0], &vms[5]);
     let config = format!("/nodes/{}/qemu/{}/config", more["node"].as_str().expect("a node"), more["vmid"]);
     as_root_with("PUT", lab, &config, &["scsi1=local-lvm:8"]);
@@ -118,7 +118,7 @@ fn drift_finds_every_change_by_hand_and_no_other() {
     ];
     let named = |(object, says): &(String, &str)| found.iter().any(|it| it.contains(object) && it.contains(says));
     assert!(found.len() == due.len() && due.iter().all(named), "{found:#?}");
-    // The provider deletes by node and ID: the VM that has them by now must not go with the machine.
+    // The provider deletes by node and ID: the VM that has them now must not be deleted with the machine.
     let (id, node) = (&gone["vmid"], gone["node"].as_str().expect("a node"));
     let taken = ["name=guest".to_owned(), format!("vmid={id}")];
     as_root_with("POST", lab, &format!("/nodes/{node}/qemu"), &taken.each_ref().map(String::as_str));
@@ -127,7 +127,7 @@ fn drift_finds_every_change_by_hand_and_no_other() {
     println!("seed {seed}: {total} changes, all found, no other: {made:#?}");
 }
 
-/// The details of what `drift` finds, by kind and object.
+/// Returns the details of the differences that `drift` finds, by kind and object.
 fn differences(lab: &Sandbox) -> BTreeMap<String, String> {
     let document = lab.run("drift --hardware --json").exits(0).json();
     assert_eq!(document["data"]["unknown"].as_array().map(Vec::len), Some(0), "{document:#}");
@@ -136,7 +136,7 @@ fn differences(lab: &Sandbox) -> BTreeMap<String, String> {
     document["data"]["drift"].as_array().expect("a list").iter().map(of).collect()
 }
 
-/// Every template of the corpus that is accepted: a sync of what was exported changes nothing.
+/// Every accepted template of the corpus: a sync of its export changes nothing.
 #[test]
 fn sync_of_an_exported_cluster_changes_nothing() {
     let lab = Sandbox::new();
@@ -155,7 +155,7 @@ fn sync_of_an_exported_cluster_changes_nothing() {
         lab.write(&template, &text);
         let parsed = domain::spec::template::parse(file, text.as_bytes());
         let cluster = parsed.value.map_or(name.to_owned(), |template| template.name);
-        // Some need files, classes or a Talos that this lab does not have.
+        // Some need files, classes or a Talos version that this lab does not have.
         if lab.run(&format!("cluster-sync {name} --yes --no-wait")).code == 0 {
             let export = lab.run(&format!("cluster-export {cluster} --force --yes")).exits(0);
             let again = lab.run(&format!("cluster-sync {cluster} --dry-run"));

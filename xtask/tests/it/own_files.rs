@@ -1,5 +1,5 @@
-//! Whose files are acted on: what is marked as an example, and files of any place without a project around them. The transcript
-//! `own-files` has the rest.
+//! Whose files are used: files marked as examples, and files anywhere without a project. The transcript `own-files` covers the
+//! rest.
 
 use domain::words::split as words;
 use serde::Deserialize;
@@ -73,7 +73,7 @@ fn given_files_and_standard_input_are_checked_anywhere() {
     assert_eq!(tree_of(dir.path()), before, "nothing is left behind");
 }
 
-/// The program of a release, under its own name in a directory that is not a project.
+/// Runs the program of a release, under its own name, in a directory that is not a project.
 fn released(dir: &Scratch, words: &[&str]) -> CommandOutput {
     let own = dir.path().join("omni-scale");
     let _ = std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_xtask"), own);
@@ -126,7 +126,7 @@ fn released_program_makes_a_project_and_names_itself_in_every_advice() {
     assert_eq!(released(&dir, &["--version"]).exits(0).stdout, version);
 }
 
-/// The tracked files of this repository that belong in a project.
+/// Returns the tracked files of this repository that belong in a project.
 fn operators_files() -> Vec<std::path::PathBuf> {
     let folders = ["docker/", "tsidp/", "clusters/", "machine-classes/", "schemas/", ".gitignore"];
     let wanted = |file: &String| {

@@ -1,5 +1,5 @@
-//! The Claude Code plugin: what the official validator does not look at. `fixtures/plugin/files.yaml` says what its files must be
-//! like; links are checked by `cargo xtask ci --only links`.
+//! The Claude Code plugin: what the official validator does not check. `fixtures/plugin/files.yaml` has the requirements for its
+//! files; links are checked by `cargo xtask ci --only links`.
 
 mod commands;
 mod hook;
@@ -15,12 +15,12 @@ use serde_json::Value;
 use crate::sandbox::{Scratch, root as repository};
 use text::Page;
 
-/// Fails with every fault at once: whoever fixes a plugin wants the whole list.
+/// Fails with all faults at once, because whoever fixes a plugin needs the whole list.
 fn assert_none(faults: &[String]) {
     assert!(faults.is_empty(), "{} faults in the plugin:\n{}", faults.len(), faults.join("\n"));
 }
 
-/// A row of `files.yaml`, which says what each field is.
+/// A row of `files.yaml`, which explains each field.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Row {
@@ -40,7 +40,7 @@ struct Row {
 }
 
 impl Row {
-    /// The files that it is about.
+    /// Returns the files that the row applies to.
     fn files(&self) -> Vec<String> {
         let Some((head, tail)) = self.file.split_once('*') else { return vec![self.file.clone()] };
         let (folder, start) = head.rsplit_once('/').unwrap_or(("", head));
@@ -49,7 +49,7 @@ impl Row {
         names.map(|name| Path::new(folder).join(name).display().to_string()).collect()
     }
 
-    /// The part of a file that is meant.
+    /// Returns the part of a file that the row applies to.
     fn part(&self, file: &str) -> Result<Value, String> {
         let path = repository().join(file);
         let text = std::fs::read_to_string(&path).map_err(|error| error.to_string())?;

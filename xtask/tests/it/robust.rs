@@ -1,5 +1,5 @@
-//! What befalls a task from outside: a terminal that closes, a standard error that takes nothing, a service or a program
-//! that answers without end, text that steers a terminal, limits on threads, and pipes in place of files. Each ends in one
+//! What happens to a task from outside: a terminal that closes, a standard error that cannot be written, a service or a program
+//! with endless output, text that controls a terminal, limits on threads, and pipes in place of files. Each results in a single
 //! clear error or none at all, in bounded time and memory.
 
 use std::fs::{self, File};
@@ -15,16 +15,16 @@ use crate::sandbox::{
     self, CommandOutput, MeasuredRun, Sandbox, class_line, kill, list, lives, wait_for, web_server, words,
 };
 
-/// What a task may need more than it needs in the lab, in memory.
+/// Additional memory that a task may use compared with the lab.
 const MORE_KIB: u64 = 64 << 10;
 
-/// Runs a task and watches how much memory it has at most, in KiB, and how long it takes.
+/// Runs a task and measures its peak memory, in KiB, and its duration.
 fn measured(lab: &Sandbox, line: &str) -> (CommandOutput, u64, Duration) {
     let MeasuredRun { ran, peak_kib, took, .. } = sandbox::measured(&mut lab.command(words(line)), lab.scratch());
     (ran, peak_kib, took)
 }
 
-/// Runs a task that may take little more memory than in the lab, and not long.
+/// Runs a task that may use little more memory than in the lab, and not take long.
 #[track_caller]
 fn bounded(lab: &Sandbox, line: &str, usual: u64, case: &str) -> CommandOutput {
     let (ran, peak, took) = measured(lab, line);
@@ -33,7 +33,7 @@ fn bounded(lab: &Sandbox, line: &str, usual: u64, case: &str) -> CommandOutput {
     ran
 }
 
-/// How much memory a task has in the lab, where nothing is wrong.
+/// Returns the memory that a task uses in the lab, where nothing is wrong.
 fn usual(lab: &Sandbox, line: &str) -> u64 {
     measured(lab, line).1
 }
@@ -47,7 +47,7 @@ fn document(ran: &CommandOutput) -> serde_json::Value {
 
 // ---- signals
 
-/// A task that waits in omnictl, which has started a program in its turn; the numbers of both.
+/// Starts a task that waits in omnictl, which has started another program. Returns the process IDs of both.
 fn waiting(lab: &mut Sandbox, wrap: &[&str]) -> (Child, Vec<String>) {
     let pids = lab.scratch().join("pids");
     let _ = fs::remove_file(&pids);
@@ -70,11 +70,11 @@ fn waiting(lab: &mut Sandbox, wrap: &[&str]) -> (Child, Vec<String>) {
 #[test]
 fn every_signal_that_stops_a_task_stops_its_programs_too() {
     let mut lab = Sandbox::new();
-    // `timeout` sends its signal twice, one right behind the other.
+    // `timeout` sends its signal twice, in quick succession.
     for (signal, cause) in
         [("HUP", "SIGHUP"), ("QUIT", "SIGQUIT"), ("TERM", "SIGTERM"), ("INT", "Ctrl-C"), ("TERM TERM", "SIGTERM")]
     {
-        // Where the tests themselves run under nohup, their programs would ignore it.
+        // If the tests themselves run under nohup, their programs would ignore this signal.
         let (running, pids) = waiting(&mut lab, &["env", "--default-signal=HUP"]);
         let kills: Vec<String> = signal.split(' ').map(|name| format!("kill -{name} {}", running.id())).collect();
         assert!(Command::new("sh").args(["-c", &kills.join("; ")]).status().is_ok_and(|status| status.success()));
@@ -128,11 +128,11 @@ fn verbose_survives_a_standard_error_that_takes_nothing() {
     let status = running.wait().expect("it is ours");
     assert_eq!((status.code(), status.signal()), (Some(0), None));
     assert!(lab.file("machine-classes/small.yaml").exists());
-    // The calls are shown where they can be.
+    // The calls are shown where that is possible.
     lab.run("-v provider-verify").exits(0).says(&["$ ", "exited with 0"]);
 }
 
-/// `provider-status --follow | head` ends when head does, also when the log says nothing more.
+/// `provider-status --follow | head` exits when head does, even if the log has no more lines.
 #[test]
 fn following_a_log_ends_with_its_reader() {
     let lab = Sandbox::new();
@@ -148,7 +148,7 @@ fn following_a_log_ends_with_its_reader() {
 
 // ---- answers without end
 
-/// A row of `fixtures/answers.yaml`, which says what each field is.
+/// A row of `fixtures/answers.yaml`, which explains each field.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Answer {
@@ -164,7 +164,7 @@ struct Answer {
     names: String,
 }
 
-/// One error with one document, in bounded time and memory, and the token goes nowhere else.
+/// The result is one error in one document, in bounded time and memory, and the token is sent nowhere else.
 #[test]
 fn odd_answers_of_a_service_are_one_error_and_cost_little() {
     let mut lab = Sandbox::new();
@@ -177,7 +177,7 @@ fn odd_answers_of_a_service_are_one_error_and_cost_little() {
     let usual = usual(&lab, "proxmox-inventory --insecure-http --json");
     let answers: Vec<Answer> = serde_yaml::from_str(include_str!("../fixtures/answers.yaml")).expect("the answers");
     for Answer { case, says, more, times, pause_ms, codes, names } in answers {
-        // A `\u00XX` of the table is that byte.
+        // `\u00XX` in the table means that byte.
         let bytes = |text: &str| text.chars().map(|c| c as u8).collect::<Vec<u8>>();
         let (says, more) = (bytes(&says.replace("ELSEWHERE", &elsewhere)), bytes(&more));
         let more = if times.is_none() && more.len() < 4096 { more.repeat((1 << 20) / more.len().max(1)) } else { more };
@@ -234,7 +234,7 @@ fn logs_without_end_cost_little() {
     wait_for("it goes on without a reader", || running.try_wait().expect("it is ours").is_some());
 }
 
-/// 200 MB without an end of line, as of a program that repeats an error.
+/// 200 MB without a line break, as from a program that repeats an error.
 #[test]
 fn huge_log_costs_neither_memory_nor_the_explanation() {
     let mut lab = crate::operation::with_cluster(1);
@@ -262,7 +262,7 @@ fn a_grandchild_that_holds_the_pipe_does_not_hold_the_task() {
 
 // ---- text that steers a terminal
 
-/// Sets the title, clears the screen, hides what follows, as C0 and as C1, and turns the direction of writing.
+/// Sets the title, clears the screen, hides the text that follows, as C0 and as C1, and reverses the writing direction.
 const EVIL: &str = "\u{1b}]0;PWNED\u{7}\u{1b}[2J\u{1b}[8m\u{9b}2J\u{202e}x\rok";
 
 #[track_caller]
@@ -313,7 +313,7 @@ fn text_from_outside_cannot_steer_the_terminal() {
 
 // ---- limits
 
-/// The runner under a limit that `sh` sets first, called by `wrap`.
+/// Runs the runner with a limit that `sh` sets first, inside `wrap`.
 fn limited(lab: &Sandbox, wrap: &[&str], limit: &str, line: &str) -> CommandOutput {
     let text = format!("ulimit {limit}; exec \"$0\" {line} --json --project-dir \"$1\"");
     let words = [wrap, &["sh", "-c", &text, env!("CARGO_BIN_EXE_xtask")]].concat();
@@ -332,7 +332,7 @@ fn few_descriptors_are_an_error_and_no_abort() {
     }
 }
 
-/// Root has no limit on processes: this is played by a user of whom there is nothing else.
+/// Root has no limit on processes, so the task runs as a user without other processes.
 #[test]
 fn no_thread_or_process_left_is_an_error_and_no_abort() {
     const NAME: &str = "no_thread_or_process_left_is_an_error_and_no_abort";
@@ -396,7 +396,7 @@ fn a_pipe_in_place_of_a_file_is_named_and_not_waited_for() {
         assert!(code == 0 || ran.stderr.contains("it is a pipe, not a file"), "{name}: {ran:#?}");
         fs::remove_file(lab.state_dir().join(name)).expect("it is there");
     }
-    // omnictl's own configuration, and docker's.
+    // The configuration of omnictl, and that of docker.
     let mut lab = lab;
     let (omni, docker) = (lab.scratch().join("omniconfig"), lab.scratch().join("docker-config"));
     pipe_at(&omni);
@@ -425,20 +425,20 @@ fn a_clean_of_target_does_not_free_the_lock() {
     let _ = fs::remove_dir_all(lab.file("target"));
     let pid = format!("pid {}", first.id());
     lab.run("provider-setup --yes").exits(1).says(&["`provider-setup`", &pid, "is changing this project"]);
-    // Another checkout of the same user has the same Docker and Omni.
+    // Another checkout of the same user uses the same Docker and Omni.
     let other = lab.scratch().join("other");
     let copied = Command::new("cp").arg("-r").arg(lab.project()).arg(&other).status().expect("coreutils");
     assert!(copied.success());
     let elsewhere = |line: &str| CommandOutput::of(&mut lab.command_in(&other, words(line)));
     elsewhere("provider-setup --yes").exits(1).says(&[&pid, "is changing Docker or Omni"]);
-    // What changes nothing but the files of a checkout waits for that checkout alone.
+    // A task that only changes the files of a checkout waits only for that checkout.
     elsewhere(&class_line("small")).exits(0);
     lab.run(&class_line("small")).exits(1).says(&["is changing this project"]);
     fs::write(&gate, "").expect("written");
     assert!(first.wait().expect("it is ours").success());
 }
 
-/// An operator edits files in the middle of a task: the edit stays, whatever the task writes itself.
+/// An operator edits files in the middle of a task: the edit is kept, whatever the task writes.
 #[test]
 fn edits_by_hand_during_a_task_are_kept() {
     let mut lab = Sandbox::new();
@@ -457,12 +457,12 @@ fn edits_by_hand_during_a_task_are_kept() {
         fs::remove_file(place).expect("it is ours");
         code
     };
-    // In one write: checks beside the call that is held read the file meanwhile.
+    // In one write, because checks in parallel with the held call may read the file.
     let append = |lab: &Sandbox, name: &str, line: &str| {
         let mut file = File::options().append(true).open(lab.file(name)).expect("it is there");
         std::io::Write::write_all(&mut file, format!("\n{line}\n").as_bytes()).expect("written");
     };
-    // The task writes the key itself, after Omni has made it.
+    // The task itself writes the key, after Omni has created it.
     let env = lab.read("docker/.env");
     let kept: String = env
         .lines()

@@ -1,4 +1,4 @@
-//! The tasks in the order of the runbook: what a dry run leaves, and how slow services are asked.
+//! The tasks in the order of the runbook: dry runs, and queries to slow services.
 
 use serde_json::{Value, json};
 
@@ -29,7 +29,7 @@ fn every_dry_run_changes_nothing() {
     }
 }
 
-/// The far ends without what moves by itself: memory that is used, and heartbeats.
+/// Returns the simulated services without what changes by itself: used memory, and heartbeats.
 pub fn settled(mut dump: Value) -> Value {
     for node in dump["proxmox"]["nodes"].as_array_mut().into_iter().flatten() {
         if let Some(node) = node.as_object_mut() {

@@ -1,4 +1,4 @@
-//! A project of its own, a lab of its own, and a clean environment, for each test that wants them.
+//! A separate project, a separate lab, and a clean environment, for each test that needs them.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -16,7 +16,7 @@ use runtime::paths::Paths;
 use runtime::tool::lab::{self, Ready};
 use serde_json::Value;
 
-/// A list of `tests/fixtures/tasks.yaml`.
+/// Returns a list of `tests/fixtures/tasks.yaml`.
 #[track_caller]
 pub fn list(name: &str) -> &'static [String] {
     static LISTS: LazyLock<BTreeMap<String, Vec<String>>> =
@@ -24,7 +24,7 @@ pub fn list(name: &str) -> &'static [String] {
     &LISTS[name]
 }
 
-/// The lab's program. It is built once, with what `cargo test` has built already, which is what the profile is for.
+/// Returns the lab's program. It is built once; the profile reuses what `cargo test` has already built.
 pub fn lab_program() -> &'static Path {
     static LAB: OnceLock<PathBuf> = OnceLock::new();
     LAB.get_or_init(|| {
@@ -43,11 +43,11 @@ pub fn lab_program() -> &'static Path {
             let built = message["target"]["name"] == "lab";
             built.then(|| message["executable"].as_str().map(PathBuf::from))?
         });
-        // A rehearsal builds the lab as an operator does, into the same place: what the tests start must not go away meanwhile.
+        // A rehearsal rebuilds the lab at the same path, so the tests use a link to a program that is not replaced.
         let (own, new) = (tmp.join("lab"), tmp.join(format!("lab.{}", std::process::id())));
         fs::hard_link(executable.expect("cargo names the lab's program"), &new).expect("a second name");
         fs::rename(&new, &own).expect("its own place");
-        // Where it had that place already, both names are still there.
+        // If it already had that path, both names still exist.
         let _ = fs::remove_file(&new);
         own
     })
@@ -58,23 +58,23 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the repository")
 }
 
-/// The tracked files of this repository.
+/// Returns the tracked files of this repository.
 pub fn tracked() -> Vec<String> {
     let tracked = Command::new("git").arg("ls-files").current_dir(root()).output().expect("git is there");
     String::from_utf8_lossy(&tracked.stdout).lines().map(str::to_owned).collect()
 }
 
-/// What `OMNI_SCALE_SET=previous` gives every lab and its project: what this kit pinned before.
+/// The versions of every lab and its project with `OMNI_SCALE_SET=previous`: the ones that this kit pinned before.
 const PREVIOUS: [(&str, &str); 2] = [("omni", "1.9.3"), ("provider", "0.2.0")];
 
-/// Whether the labs have the set of versions that this kit pinned before.
+/// Returns true if the labs use the versions that this kit pinned before.
 pub fn previous_set() -> bool {
     let set = std::env::var("OMNI_SCALE_SET").ok();
     assert!(set.is_none() || set.as_deref() == Some("previous"), "OMNI_SCALE_SET={set:?}");
     set.is_some()
 }
 
-/// The versions of the labs and their projects: those that this kit pins, or those before.
+/// Returns the versions of the labs and their projects: those that this kit pins, or the previous ones.
 pub fn pins() -> [(&'static str, String); 5] {
     let pins = &domain::releases::table().recommended;
     let all = [&pins.omni, &pins.provider, &pins.talos, &pins.kubernetes, &pins.tailscale];
@@ -84,17 +84,17 @@ pub fn pins() -> [(&'static str, String); 5] {
     std::array::from_fn(|at| (names[at], pin(at)))
 }
 
-/// The pinned version of one program, without `v`.
+/// Returns the pinned version of one program, without `v`.
 pub fn pin(name: &str) -> String {
     pins().into_iter().find(|(pinned, _)| *pinned == name).expect("a pin").1
 }
 
-/// A directory of its own that goes away with the value.
+/// A separate directory that is removed when the value is dropped.
 pub struct Scratch(tempfile::TempDir);
 
 impl Scratch {
     pub fn new() -> Scratch {
-        // By the path that programs print.
+        // The path in the form that programs print.
         let place = fs::canonicalize(std::env::temp_dir()).expect("it is there");
         Scratch(tempfile::Builder::new().prefix("omni-scale-it-").tempdir_in(place).expect("a directory"))
     }
@@ -104,14 +104,14 @@ impl Scratch {
     }
 }
 
-/// Writes a program.
+/// Writes an executable script.
 pub fn program_at(place: &Path, text: &str) {
     fs::create_dir_all(place.parent().expect("a parent")).expect("a directory");
     fs::write(place, text).expect("written");
     fs::set_permissions(place, fs::Permissions::from_mode(0o755)).expect("it is ours");
 }
 
-/// Whether a process lives: one that has ended and was not yet asked for its status does not.
+/// Returns true if a process is running, and not a zombie.
 pub fn lives(pid: &str) -> bool {
     fs::read_to_string(format!("/proc/{}/stat", pid.trim()))
         .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or_default().trim_start().starts_with(['Z', 'X']))
@@ -126,7 +126,7 @@ pub fn wait_for(what: &str, mut it: impl FnMut() -> bool) {
     }
 }
 
-/// What `look` makes of each item, so many at a time: most of the time is waited for.
+/// Calls `look` for each item, several in parallel: most of the time is spent waiting.
 pub fn each<T: Sync, R: Send>(items: &[T], beside: usize, look: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let (queue, found) = (Mutex::new(items.iter()), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
@@ -142,7 +142,7 @@ pub fn each<T: Sync, R: Send>(items: &[T], beside: usize, look: impl Fn(&T) -> R
     found.into_inner().expect("unpoisoned")
 }
 
-/// What a call of the runner printed, and its exit code, which a test must look at.
+/// The output of a call of the runner, and its exit code, which a test must check.
 #[must_use = "a test checks the exit code: `.exits(0)`"]
 #[derive(Debug)]
 pub struct CommandOutput {
@@ -157,7 +157,7 @@ impl CommandOutput {
         CommandOutput::from(&command.output().expect("the runner starts"))
     }
 
-    /// The one JSON document on stdout.
+    /// Parses the single JSON document on stdout.
     #[track_caller]
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("no JSON document: {error}\n{self:#?}"))
@@ -175,7 +175,7 @@ impl CommandOutput {
         CheckedOutput(self)
     }
 
-    /// As [`CheckedOutput::says`], where the exit code is not the matter.
+    /// Like [`CheckedOutput::says`], if the exit code does not matter.
     #[track_caller]
     pub fn says(self, words: &[&str]) -> CheckedOutput {
         CheckedOutput(self).says(words)
@@ -190,12 +190,12 @@ impl From<&Output> for CommandOutput {
     }
 }
 
-/// Output of a call that ended with the exit code that was due.
+/// The output of a call that had the expected exit code.
 #[derive(Debug)]
 pub struct CheckedOutput(CommandOutput);
 
 impl CheckedOutput {
-    /// Both streams together hold each of `words`.
+    /// Checks that the two streams together contain each of `words`.
     #[track_caller]
     pub fn says(self, words: &[&str]) -> CheckedOutput {
         let all = format!("{}\n{}", self.stdout, self.stderr);
@@ -214,14 +214,14 @@ impl Deref for CheckedOutput {
     }
 }
 
-/// A program in a directory that is not a project, with nothing of the environment but a path.
+/// A program in a directory that is not a project, with no environment but PATH and HOME.
 pub fn outside(program: &str, dir: &Path) -> Command {
     let mut command = Command::new(program);
     command.current_dir(dir).env_clear().env("PATH", "/usr/bin:/bin").env("HOME", dir).stdin(Stdio::null());
     command
 }
 
-/// A call of the runner, its peak of memory, the processor time that it cost, and how long it took.
+/// A call of the runner, its peak memory, its CPU time, and its duration.
 pub struct MeasuredRun {
     pub ran: CommandOutput,
     pub peak_kib: u64,
@@ -229,7 +229,7 @@ pub struct MeasuredRun {
     pub took: Duration,
 }
 
-/// Runs `command` to its end, with its output in files of `dir`, and watches it in `/proc`.
+/// Runs `command` to its end, with its output in files in `dir`, and measures it in `/proc`.
 pub fn measured(command: &mut Command, dir: &Path) -> MeasuredRun {
     let (out, err) = (dir.join("out"), dir.join("err"));
     let into = |path: &Path| fs::File::create(path).expect("a scratch file");
@@ -241,7 +241,7 @@ pub fn measured(command: &mut Command, dir: &Path) -> MeasuredRun {
         let status = read("status");
         let high = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse().ok());
         peak_kib = peak_kib.max(high.unwrap_or(0));
-        // The fields behind the name in brackets: user and system time are the 12th and 13th, in hundredths of a second.
+        // The fields after the name in parentheses: user and system time are the 12th and 13th, in hundredths of a second.
         let stat = read("stat");
         let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
         let ticks: u64 = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
@@ -263,7 +263,7 @@ pub fn measured(command: &mut Command, dir: &Path) -> MeasuredRun {
 /// Files by their names in the project, with mode and contents.
 pub type Files = BTreeMap<String, (u32, Vec<u8>)>;
 
-/// What the lab's environment file sets.
+/// Reads the lab's environment file.
 fn environment(file: &Path) -> BTreeMap<String, String> {
     let text = fs::read_to_string(file).expect("the lab writes its environment");
     let file = domain::spec::env::EnvFile::parse("env", &text).expect("it is understood");
@@ -271,7 +271,7 @@ fn environment(file: &Path) -> BTreeMap<String, String> {
     file.keys().map(|key| (key.to_owned(), value(key))).collect()
 }
 
-/// A project with a lab behind it.
+/// A project with its own lab.
 pub struct Sandbox {
     scratch: Scratch,
     env: BTreeMap<String, String>,
@@ -279,18 +279,18 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// A fresh project and a lab at its default pace.
+    /// Creates a project and a lab with the default time scale.
     pub fn new() -> Sandbox {
         Sandbox::with("")
     }
 
-    /// The same with more flags of `lab serve`.
+    /// Like [`Sandbox::new`], with additional flags of `lab serve`.
     pub fn with(flags: &str) -> Sandbox {
         let scratch = Scratch::new();
         let dir = scratch.path().join("lab");
         let mut command = Command::new(lab_program());
         command.arg("serve").arg("--dir").arg(&dir).arg("--until-stdin-closes").args(flags.split_whitespace());
-        // A test of certain versions has them in any set.
+        // A test of particular versions uses these with any set.
         let previous = previous_set() && !flags.contains("--omni-version");
         if previous {
             command.args(["--omni-version", &pin("omni")]);
@@ -340,7 +340,7 @@ impl Sandbox {
         fs::write(path, text).expect("written");
     }
 
-    /// Sets the tag of an image of siderolabs in the compose file, or the whole image.
+    /// Sets the tag of a siderolabs image in the compose file, or the whole image.
     pub fn pin(&self, name: &str, tag: &str) {
         let compose = self.read("docker/compose.yaml");
         let head = format!("image: ghcr.io/siderolabs/{name}:");
@@ -350,24 +350,24 @@ impl Sandbox {
         self.write("docker/compose.yaml", &format!("{before}{image}{}", &after[end..]));
     }
 
-    /// What the runner keeps of its user, for every project.
+    /// The directory where the runner keeps its state for a user, for all projects.
     pub fn state_dir(&self) -> PathBuf {
         self.scratch.path().join("home/.local/state/omni-scale")
     }
 
-    /// Where the runner writes down the programs that it called.
+    /// The file where the runner records the programs that it called.
     pub fn journal(&self) -> PathBuf {
         self.state_dir().join("journal.jsonl")
     }
 
-    /// The scratch directories that are still there.
+    /// Returns the scratch directories that still exist.
     pub fn left(&self) -> Vec<String> {
         let entries = fs::read_dir(self.state_dir().join("tmp")).into_iter().flatten().flatten();
         let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
         names.filter(|name| name != "lock").collect()
     }
 
-    /// Gives a variable another value, or none.
+    /// Sets a variable to another value, or removes it.
     pub fn set(&mut self, key: &str, value: Option<&str>) {
         match value {
             Some(value) => drop(self.env.insert(key.to_owned(), value.to_owned())),
@@ -375,7 +375,7 @@ impl Sandbox {
         }
     }
 
-    /// The variables that the lab gives, and their values.
+    /// Returns the variables that the lab sets, with their values.
     pub fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
         self.env.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
@@ -384,19 +384,19 @@ impl Sandbox {
         self.env.get(key).map_or("", String::as_str)
     }
 
-    /// A program with the lab's environment and nothing else, called from the project.
+    /// A program with only the lab's environment, called in the project.
     pub fn program(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command.env_clear().envs(&self.env).current_dir(self.project()).stdin(Stdio::null());
         command
     }
 
-    /// The runner, called from elsewhere.
+    /// The runner, called from another directory.
     pub fn command(&self, words: impl IntoIterator<Item: AsRef<OsStr>>) -> Command {
         self.command_in(&self.project(), words)
     }
 
-    /// The same in another project.
+    /// Like [`Sandbox::command`], for another project.
     pub fn command_in(&self, project: &Path, words: impl IntoIterator<Item: AsRef<OsStr>>) -> Command {
         let mut command = self.command_in_project(words);
         command.arg("--project-dir").arg(project).current_dir(self.scratch.path());
@@ -406,39 +406,39 @@ impl Sandbox {
     /// The runner as an operator calls it.
     pub fn command_in_project(&self, words: impl IntoIterator<Item: AsRef<OsStr>>) -> Command {
         let mut command = self.program(env!("CARGO_BIN_EXE_xtask"));
-        // As cargo says when it runs us: wherever this was built, the lab's sources are found.
+        // As set by cargo when it runs the runner, so that the lab's sources are found wherever this was built.
         command.args(words).env("CARGO_MANIFEST_DIR", env!("CARGO_MANIFEST_DIR"));
         command
     }
 
-    /// Runs a task whose files, and those of its programs, have at most so many blocks of 512 bytes.
+    /// Runs a task with a limit on the size of its files, and those of its programs, in blocks of 512 bytes.
     pub fn run_limited(&self, blocks: u64, line: &str) -> CommandOutput {
         let mut command = self.program("sh");
         command.args(["-c", "ulimit -f $0; exec \"$@\"", &blocks.to_string(), env!("CARGO_BIN_EXE_xtask")]);
         CommandOutput::of(command.args(line.split(' ')).arg("--project-dir").arg(self.project()))
     }
 
-    /// Starts a task that says nothing; its words are split as by a shell.
+    /// Starts a task without output; its arguments are split as in a shell.
     pub fn start(&self, line: &str) -> Child {
         let mut command = self.command(words(line));
         command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the runner starts")
     }
 
-    /// Runs a task; its words are split as by a shell.
+    /// Runs a task; its arguments are split as in a shell.
     pub fn run(&self, line: &str) -> CommandOutput {
         self.run_words(words(line))
     }
 
     pub fn run_words(&self, words: impl IntoIterator<Item: AsRef<OsStr>>) -> CommandOutput {
         let mut output = CommandOutput::of(&mut self.command(words));
-        // What the sandbox adds to each call comes back in each advice; it is checked where that is tested.
+        // The option that the sandbox adds to each call also appears in advice; another test checks that.
         let own = format!(" --project-dir {}", self.project().display());
         output.stdout = output.stdout.replace(&own, "");
         output.stderr = output.stderr.replace(&own, "");
         output
     }
 
-    /// Ends a fault, and takes over the keys that were made for that.
+    /// Ends a fault, and updates the keys that were created for that.
     pub fn heal(&mut self, fault: &str) -> CommandOutput {
         let dir = self.scratch().join("lab");
         let healed = CommandOutput::of(Command::new(lab_program()).args(["heal", fault, "--dir"]).arg(&dir));
@@ -448,7 +448,7 @@ impl Sandbox {
         healed
     }
 
-    /// Runs what a task printed to be pasted, as an operator who agrees to it.
+    /// Runs a printed command or script, as an operator who agrees to it.
     pub fn paste(&self, script: &str) -> CommandOutput {
         if let Some(line) = script.strip_prefix("cargo xtask ").filter(|script| !script.contains('\n')) {
             const DESTROYING: [&str; 4] = ["cluster-create", "cluster-sync", "cluster-delete", "machine-replace"];
@@ -462,19 +462,19 @@ impl Sandbox {
         CommandOutput::of(&mut command)
     }
 
-    /// Runs the lab's omnictl, as an operator does beside the tasks.
+    /// Runs the lab's omnictl, as an operator does in addition to the tasks.
     pub fn omnictl(&self, words: &[&str]) -> CheckedOutput {
         CommandOutput::of(self.program(self.scratch.path().join("lab/bin/omnictl")).args(words)).exits(0)
     }
 
-    /// What the far ends hold.
+    /// Returns the state of the simulated services.
     pub fn dump(&self) -> Value {
         let dir = self.scratch.path().join("lab");
         let output = Command::new(lab_program()).arg("dump").arg("--dir").arg(dir).output().expect("the lab answers");
         serde_json::from_slice(&output.stdout).expect("the lab dumps JSON")
     }
 
-    /// Every file of the project with its mode and contents.
+    /// Returns every file of the project with its mode and contents.
     pub fn tree(&self) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
         let read = |(name, _)| {
             let path = self.project().join::<PathBuf>(name);
@@ -484,7 +484,7 @@ impl Sandbox {
         runtime::files::tree(&self.project()).expect("readable").into_iter().map(read).collect()
     }
 
-    /// Every file of the project but those in `target`.
+    /// Returns every file of the project except those in `target`.
     pub fn files(&self) -> Files {
         let project = self.project();
         let name = |path: PathBuf| path.strip_prefix(&project).expect("inside").display().to_string();
@@ -492,7 +492,7 @@ impl Sandbox {
         all.filter(|(name, _)| !name.starts_with("target/")).collect()
     }
 
-    /// Puts a program before the lab's; `@REAL@` in its script is where the lab's is.
+    /// Puts a program in front of the lab's; `@REAL@` in its script is the path of the lab's program.
     pub fn stand_in(&mut self, name: &str, script: &str) -> PathBuf {
         let dir = self.scratch().join("stand-in");
         let path = self.env("PATH").to_owned();
@@ -505,8 +505,8 @@ impl Sandbox {
         place
     }
 
-    /// Puts a script before each of these programs that this machine has, in `dir/bin`; `@DIR@`, `@NAME@`, `@PROJECT@` and `@REAL@`
-    /// stand for the directory, the program's name, the project and the program itself.
+    /// Puts a script in front of each of these programs that this machine has, in `dir/bin`; `@DIR@`, `@NAME@`, `@PROJECT@` and
+    /// `@REAL@` are the directory, the program's name, the project and the program itself.
     pub fn stand_before(&mut self, dir: &Path, names: &str, script: &str) {
         let path = self.env("PATH").to_owned();
         for name in names.split(' ') {
@@ -519,24 +519,24 @@ impl Sandbox {
         self.set("PATH", Some(&format!("{}:{path}", dir.join("bin").display())));
     }
 
-    /// The runbook up to a provider that is set up.
+    /// Runs the runbook up to a configured provider.
     pub fn provider(&self) {
         self.run("provider-setup --yes").exits(0);
     }
 
-    /// The runbook up to a machine class in Omni.
+    /// Runs the runbook up to a machine class in Omni.
     pub fn class(&self, name: &str) {
         self.run(&class_line(name)).exits(0);
         self.run(&format!("machineclass-apply {name} --yes")).exits(0);
     }
 }
 
-/// A small machine class on local storage.
+/// The command for a small machine class on local storage.
 pub fn class_line(name: &str) -> String {
     format!("machineclass-create {name} --yes --cores 2 --memory 4096 --disk 20 --selector 'name == \"local-lvm\"'")
 }
 
-/// The words of a line.
+/// Splits a line into arguments.
 #[track_caller]
 pub fn words(line: &str) -> Vec<String> {
     shlex::split(line).unwrap_or_else(|| panic!("a quote is open: {line}"))
@@ -554,7 +554,7 @@ impl Drop for Sandbox {
     }
 }
 
-/// A web server on loopback: `answer` gets the head of each request, and writes what it makes of it; its address.
+/// Starts a web server on loopback: `answer` gets the head of each request, and writes the response. Returns its address.
 pub fn web_server(answer: impl Fn(&str, &mut TcpStream) -> std::io::Result<()> + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));

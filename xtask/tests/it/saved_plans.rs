@@ -1,11 +1,11 @@
-//! The workflow of the guide. The transcripts `saved-plans` and `outdated-plans` have the rest.
+//! The workflow of the guide. The transcripts `saved-plans` and `outdated-plans` cover the rest.
 
 use std::fs;
 
 use crate::operation::{vms, with_cluster};
 use crate::sandbox::CommandOutput;
 
-/// The steps of the workflow in the guide, with GitHub's part played: a comment, and the artifact of the pull request's run.
+/// The steps of the workflow in the guide, with a fake GitHub: a comment, and the artifact of the pull request's run.
 #[test]
 fn workflow_of_the_guide_plans_and_applies() {
     let guide = fs::read_to_string(crate::sandbox::root().join("docs/how-to/saved-plans.md")).unwrap();

@@ -1,5 +1,5 @@
-//! Canaries: secrets that are planted everywhere a task reads one, and looked for everywhere it writes: what it says in
-//! every form, the words and the environment of every program that it calls, the journal, the state, and every other file.
+//! Canaries: secrets planted everywhere a task reads one, and searched for everywhere it writes: its output in every form, the
+//! arguments and environment of every program that it calls, the journal, the state, and every other file.
 
 mod leak_probe;
 mod of_the_lab;
@@ -30,10 +30,10 @@ fn every_task_is_looked_at() {
 fn no_secret_travels_when_all_goes_well() {
     let mut probe = LeakProbe::new(Sandbox::new());
     for line in list("secrets") {
-        // The lab has no tsidp, and its plan is one of machines that are there.
+        // The lab has no tsidp, and its plan only has machines that exist.
         probe.both(line, &[0, 1, 3]);
     }
-    // A log in which a secret is, on a line that is cut short.
+    // A log with a secret on a line that is truncated.
     let line =
         format!("x509: certificate has expired or is not yet valid {}{} and so on\n", "x".repeat(330), probe.token());
     probe.lab.write("target/log", &line);
@@ -45,13 +45,13 @@ fn no_secret_travels_when_all_goes_well() {
     probe.both("stack-down --yes", &[0]);
 }
 
-/// Whatever a program repeats of what it was given, of its environment and of the files that hold secrets, on whichever
-/// stream, and whether it says that it failed or not.
+/// Programs repeat all of their input, their environment and the files that contain secrets, on either stream, and with success
+/// or failure.
 #[test]
 fn no_secret_travels_when_programs_say_all_that_they_know() {
     for status in [0, 1] {
         let mut probe = set_up();
-        // What the provider logs in with is known from its own file alone.
+        // The provider's login is known only from its own file.
         probe.lab.set("PROXMOX_VE_API_TOKEN", None);
         probe.programs_say_all(Some(status));
         let more = ["stack-down --yes", "provider-setup --yes --insecure-skip-tls-verify"];
@@ -61,7 +61,7 @@ fn no_secret_travels_when_programs_say_all_that_they_know() {
     }
 }
 
-/// A lab in which the runbook has been gone through.
+/// A lab in which the runbook has run.
 fn set_up() -> LeakProbe {
     let mut probe = LeakProbe::new(Sandbox::new());
     probe.lab.provider();
@@ -71,7 +71,7 @@ fn set_up() -> LeakProbe {
     probe
 }
 
-/// A secret that nothing but a broken file holds.
+/// A secret that only a broken file contains.
 const CANARY: &str = "Wk4nB7xTq2Lm9Rv5Jd8cY3hZ";
 
 #[test]
@@ -90,7 +90,7 @@ fn no_secret_travels_when_the_providers_configuration_is_broken() {
         format!("proxmox:\n- {CANARY}\n"),
         format!("{CANARY}\n"),
         format!("proxmox: {{url: {CANARY}"),
-        // The two halves of a login in each other's place, and both in one.
+        // The two halves of a login swapped, and both in one field.
         good.replace(&id, &format!("  tokenID: {CANARY}")).replace(&secret, "  tokenSecret: omni@pve!provider"),
         good.replace(&id, &format!("  tokenID: omni@pve!provider={CANARY}")),
         good.replace(&url, &format!("  url: https://root:{CANARY}@127.0.0.1:1/api2/json")),
@@ -99,12 +99,12 @@ fn no_secret_travels_when_the_providers_configuration_is_broken() {
     for (at, text) in list("broken-configuration").iter().map(with).chain(others).enumerate() {
         assert!(text.contains(CANARY));
         probe.lab.write("docker/config.yaml", &text);
-        // One reader of the file is as good as the other: each brokenness meets some of them.
+        // The readers of the file are equivalent, so each broken form is tested with some of them.
         for line in list("configured").iter().cycle().skip(at).step_by(2).take(3) {
             probe.either(line, at, &[0, 1, 2, 4, 5]);
         }
     }
-    // At an address with a login in it Proxmox answers: nothing is kept of it.
+    // Proxmox responds at an address that contains a login: nothing of it is saved.
     let login = url.replace("https://", &format!("https://root:{CANARY}@"));
     probe.lab.write("docker/config.yaml", &good.replace(&url, &login));
     probe.both("provider-setup --yes", &[1]);
@@ -151,7 +151,7 @@ fn no_secret_travels_when_a_key_is_none() {
     let env = probe.lab.read("docker/.env");
     let (good, line) = (probe.lab.env("OMNI_SERVICE_ACCOUNT_KEY").to_owned(), "OMNI_INFRA_PROVIDER_KEY=");
     for (round, key) in keys.iter().enumerate() {
-        // What is coded counts as it is, and as it reads.
+        // Encoded values are searched for both encoded and decoded.
         if key.len() > 40 && !key.contains('_') {
             probe.plant("OMNI_SERVICE_ACCOUNT_KEY", key);
         }
@@ -176,7 +176,7 @@ fn no_secret_travels_when_a_key_is_none() {
     }
 }
 
-/// omnictl prints a key and fails, or prints another text than the one that is looked for.
+/// omnictl prints a key and fails, or prints another text than expected.
 #[test]
 fn no_secret_travels_when_a_key_is_made_in_vain() {
     let mut probe = LeakProbe::new(Sandbox::new());
@@ -192,7 +192,7 @@ fn no_secret_travels_when_a_key_is_made_in_vain() {
     }
 }
 
-/// A far end that repeats the whole request, the token with it, in every part of an answer.
+/// A service that repeats the whole request, including the token, in every part of a response.
 #[test]
 fn no_secret_travels_when_a_far_end_repeats_it() {
     let mut probe = set_up();
@@ -208,7 +208,7 @@ fn no_secret_travels_when_a_far_end_repeats_it() {
     }
 }
 
-/// A web server that answers everything with `form`; its address.
+/// Starts a web server that responds to everything with `form`. Returns its address.
 fn repeats(form: &'static str) -> String {
     web_server(|head, stream| stream.write_all(form.replace("REQUEST", head.replace("\r\n", " ").trim()).as_bytes()))
 }
@@ -227,7 +227,7 @@ fn no_secret_travels_while_omni_is_set_up() {
     let ran = probe.run(&line);
     assert_eq!(ran.code, 0, "{ran:#?}");
     probe.both("omni-setup --yes", &[0]);
-    // A key of the store that cannot be used, and a certificate's key that is none.
+    // A store key that cannot be used, and an invalid private key of a certificate.
     probe.plant("the broken line", CANARY);
     let key = probe.lab.read("docker/omni.asc");
     let body = key.lines().find(|line| line.len() > 40 && !line.starts_with('-')).expect("a line").to_owned();
@@ -240,7 +240,7 @@ fn no_secret_travels_while_omni_is_set_up() {
     ];
     for text in broken {
         probe.lab.write("docker/omni.asc", &text);
-        // What is before the packets is no matter to Omni.
+        // Omni ignores the text before the packets.
         probe.both("omni-setup --yes", &[0, 1]);
         probe.both("doctor", &[0, 1]);
     }

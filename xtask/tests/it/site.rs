@@ -1,4 +1,4 @@
-//! `rehearse --project`: a site of an operator's own in the lab, from a directory that is not a project and stays as it is.
+//! `rehearse --project`: an operator's own site in the lab, from a directory that is not a project and is not changed.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ fn template() -> String {
     ["kubernetes", "talos"].iter().fold(text.to_owned(), |text, name| text.replace(&format!("{{{name}}}"), &pin(name)))
 }
 
-/// A directory with a class, a cluster `demo`, and a patch that it names.
+/// A directory with a class, a cluster `demo`, and a patch that it refers to.
 pub fn site() -> Scratch {
     let site = Scratch::new();
     write(&site, "machine-classes/small.yaml", CLASS);
@@ -41,7 +41,7 @@ fn rehearse(site: &Path, words: &[&str]) -> CommandOutput {
     output
 }
 
-/// The steps of a rehearsal that failed, and all of them.
+/// Returns the failed steps of a rehearsal, and all steps.
 fn steps(document: &Value) -> (Vec<&str>, Vec<&str>) {
     let steps = document["data"]["steps"].as_array().expect("steps").iter();
     let failed =
@@ -84,7 +84,7 @@ fn faults_of_a_seed_pass_in_a_saved_inventory() {
     );
     let inventory = root().join("xtask/tests/fixtures/inventory/two-of-three-online.json");
     let mut inventory: Value = serde_json::from_slice(&std::fs::read(inventory).expect("there")).expect("JSON");
-    // As of a site with ten thousand guests, and of a version that says more.
+    // As from a site with ten thousand guests, and from a version with additional fields.
     let guest = json!({"id": 1, "name": "<b>\u{202e}", "running": true, "memory": 1, "memory_used": 1, "tags": []});
     inventory["nodes"][0]["vms"]["known"] = vec![guest; 10_000].into();
     inventory["nodes"][0]["more"] = json!({"of": "a newer version"});
@@ -110,7 +110,7 @@ fn a_site_that_cannot_be_rehearsed_says_why() {
     }
     let mut nowhere = runner("rehearse --project nowhere --json");
     CommandOutput::of(nowhere.current_dir(site.path())).exits(1).says(&["`nowhere` is not a directory"]);
-    // The checks come first, and end it.
+    // The checks come first; their failure ends the rehearsal.
     write(&site, "clusters/first.yaml", &template().replace("ControlPlane", "ControlPlan"));
     let document = rehearse(site.path(), &[]).exits_with_one_of(&[1]).json();
     assert!(document["error"]["message"].as_str().is_some_and(|text| !text.is_empty()), "{document:#}");

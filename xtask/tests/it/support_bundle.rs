@@ -1,4 +1,4 @@
-//! `support-bundle`: what it takes along, what it does not, and what `cluster-explain --bundle` makes of it.
+//! `support-bundle`: what it contains, what it leaves out, and the output of `cluster-explain --bundle`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,7 +13,7 @@ use crate::faults::table;
 use crate::planted::{found, lookalikes, secrets};
 use crate::sandbox::{CommandOutput, Sandbox};
 
-/// Adds what a file holds to what a program prints: docker to logs, omnictl to the machine classes, curl in place of an empty list.
+/// Appends a file to a program's output: docker's to logs, omnictl's to machine classes, curl's instead of an empty list.
 const LOGS: &str = r#"@REAL@ "$@"; status=$?; case " $* " in *" logs "*) cat "@PLANTED@/log";; esac; exit $status"#;
 const CLASSES: &str =
     r#"@REAL@ "$@"; status=$?; case "$*" in *machineclasses*) cat "@PLANTED@/class";; esac; exit $status"#;
@@ -23,7 +23,7 @@ while :; do case $out in
 *) printf %s "$out"; exit $status;;
 esac; done"#;
 
-/// The text of every file of a bundle, by its name.
+/// Returns the text of every file in a bundle, by its name.
 fn opened(file: &Path, scratch: &Path) -> Vec<(String, String)> {
     let bundle = OpenedBundle::open(file, scratch).expect("a bundle");
     let dir = bundle.project().parent().expect("a directory").to_owned();
@@ -108,7 +108,7 @@ fn bundle_holds_none_of_five_hundred_planted_secrets() {
     }
 }
 
-/// The installation of each fault, and its bundle elsewhere: without a program, without a project.
+/// The installation of each fault, and its bundle on another machine: without programs, without a project.
 #[test]
 fn bundle_is_explained_as_the_installation_was() {
     let names = ["machine-vm-stopped", "proxmox-unauthorized", "omni-unreachable"];
@@ -135,7 +135,7 @@ fn explained_alike(fault: &Fault) {
     let page = offline(&["fleet-page"]).exits(0).json();
     let seen = page["data"]["counts"]["machines"].as_u64() > Some(0) || fault.name != "machine-vm-stopped";
     assert!(seen && lab.scratch().join("fleet.html").exists(), "{}: {page:#}", fault.name);
-    // Nothing more is missing than what a bundle cannot hold.
+    // Only what a bundle cannot contain is missing.
     let missing = |page: &Value| {
         let parts = page["data"]["missing"].as_array().cloned().unwrap_or_default().into_iter();
         let parts = parts.filter_map(|part| Some(part["part"].as_str()?.to_owned()));

@@ -1,4 +1,4 @@
-//! A program on a terminal of its own, and the answers that are typed there.
+//! A program on its own terminal, and the answers typed there.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -18,12 +18,12 @@ pub struct TerminalSession {
 }
 
 impl TerminalSession {
-    /// Runs `command` on a terminal of its own, and types each answer when its question is shown.
+    /// Runs `command` on its own terminal, and types each answer when its question is shown.
     pub fn with(command: &mut Command, answers: &[(&str, &str)]) -> TerminalSession {
         TerminalSession::sized(command, answers, (0, 0))
     }
 
-    /// The same on a terminal of so many lines and columns.
+    /// Like [`TerminalSession::with`], on a terminal with this many lines and columns.
     fn sized(command: &mut Command, answers: &[(&str, &str)], (ws_row, ws_col): (u16, u16)) -> TerminalSession {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
         grantpt(&master).and_then(|()| unlockpt(&master)).expect("a terminal to use");
@@ -36,7 +36,7 @@ impl TerminalSession {
         let (sender, receiver) = mpsc::channel();
         std::thread::spawn(move || {
             let mut part = [0; 4096];
-            // Once the other side is closed, reading is an error.
+            // Reading fails once the other side is closed.
             while let Ok(count @ 1..) = screen.read(&mut part) {
                 if sender.send(part[..count].to_vec()).is_err() {
                     break;
@@ -53,7 +53,7 @@ impl TerminalSession {
             if let Some((_, answer)) = waiting.filter(|(question, _)| text.contains(question)) {
                 seen = shown.len();
                 if text.contains("not shown") {
-                    // The terminal is switched to no echo after the question shows.
+                    // The terminal turns off echo after it shows the question.
                     std::thread::sleep(Duration::from_millis(100));
                 }
                 writeln!(keyboard, "{answer}").expect("typed");
@@ -64,7 +64,7 @@ impl TerminalSession {
             }
             assert!(Instant::now() < end, "no end: {}", String::from_utf8_lossy(&shown));
         };
-        // What it wrote last may still be on its way.
+        // The last output may not have arrived yet.
         while let Ok(part) = receiver.recv_timeout(Duration::from_millis(300)) {
             shown.extend(part);
         }
@@ -86,7 +86,7 @@ impl TerminalSession {
     }
 }
 
-/// Every wait for machines goes through one view: of four machines on a terminal of twelve lines, and of five lines.
+/// Every wait for machines uses the same view: with four machines on a terminal of twelve lines, and of five lines.
 #[test]
 fn wait_has_a_line_for_each_machine_on_a_terminal() {
     let lab = Sandbox::with("--clock 60");
@@ -97,13 +97,13 @@ fn wait_has_a_line_for_each_machine_on_a_terminal() {
     };
     let create = "cluster-create demo --control-planes 1 --workers 3 --yes";
     let step = ["└── demo-workers  ", "step 1 of 5 (prepare), "];
-    // The cursor goes up over four machines, two machine sets and the cluster.
+    // The cursor moves up over four machines, two machine sets and the cluster.
     on(create, (12, 90)).says(&step).says(&["\u{1b}[7A"]);
     let short = on("cluster-scale demo --set workers=7 --yes", (5, 60)).says(&["and ", " not finished", "\u{1b}[3A"]);
     assert!(!short.shown.contains("\u{1b}[4A"), "five lines are full: {}", short.shown);
     let shown = on("cluster-status demo --watch --timeout 5s", (12, 90));
     assert!(shown.shown.matches("watching cluster `demo`").count() > 1, "{}", shown.shown);
-    // A healing shows them while its step runs and while the step takes effect.
+    // `--heal` shows them while its step runs and while the step takes effect.
     lab.run("stack-down --yes").exits(0);
     on("cluster-explain demo --heal --yes", (30, 90))
         .says(&["└── demo-workers", "waiting for the step to take effect"]);

@@ -1,4 +1,4 @@
-//! What the house promises and no compiler holds.
+//! Conventions of the project that the compiler does not check.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,14 +7,14 @@ use regex::Regex;
 
 use crate::sandbox::root;
 
-/// All Rust files below a directory.
+/// Returns all Rust files in a directory.
 pub fn sources(dir: &str) -> Vec<PathBuf> {
     let dir = root().join(dir);
     let files = runtime::files::tree(&dir).expect("readable").into_iter().map(|(name, _)| dir.join(name));
     files.filter(|path| path.extension().is_some_and(|end| end == "rs")).collect()
 }
 
-/// The part of a file before its tests.
+/// Returns the part of a file before its tests.
 pub fn code(path: &Path) -> String {
     let text = fs::read_to_string(path).expect("UTF-8");
     text.split("#[cfg(test)]").next().unwrap_or_default().to_owned()
@@ -46,7 +46,7 @@ fn control_flow_reads_kinds_not_wording() {
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
-/// In an installed plugin the place where the program was built is the plugin's cache, and an update removes what was written there.
+/// In an installed plugin, the program is built in the plugin's cache, and an update removes files written there.
 #[test]
 fn no_task_takes_a_directory_from_where_the_program_was_built() {
     for path in sources("xtask/src") {
@@ -67,7 +67,7 @@ fn lab_builds_shared_crates_as_runner_does() {
         lines.map(|(package, features)| (package.to_owned(), features.to_owned())).collect()
     };
     let lab = packages("lab");
-    // Seconds at most, and nothing that takes long is built upon them.
+    // Takes seconds at most, and nothing that takes long depends on them.
     let small = ["once_cell", "thiserror", "time"];
     let twice: Vec<String> = packages("xtask")
         .into_iter()
@@ -78,7 +78,7 @@ fn lab_builds_shared_crates_as_runner_does() {
     assert!(twice.is_empty(), "in lab/Cargo.toml, ask for the same features:\n{}", twice.join("\n"));
 }
 
-/// Pins are where docker, omnictl and people read them; what they are is decided in `xtask/data/releases.yaml`.
+/// Pins are in the files that docker, omnictl and people read; their values are decided in `xtask/data/releases.yaml`.
 #[test]
 fn pins_are_those_of_the_table_of_releases() {
     let pins = &domain::releases::table().recommended;

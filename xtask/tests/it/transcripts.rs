@@ -1,36 +1,37 @@
-//! What the tasks print, word for word: `xtask/tests/transcripts/NAME.txt` holds commands and what came of them.
+//! The output of the tasks, word for word: `xtask/tests/transcripts/NAME.txt` contains commands and their results.
 //!
-//! A transcript is a script with its output in it. Lines of the script:
+//! A transcript is a script that includes its output. Lines of the script:
 //!
 //! - `$ cargo xtask TASK …` runs a task in the sandbox; `< QUESTION => ANSWER` after it runs it on a terminal and answers.
-//! - `@ lab [FLAG …]` starts a fresh sandbox, with flags of `lab serve`; a transcript begins in a sandbox without any.
+//! - `@ lab [FLAG …]` starts a fresh sandbox, with flags of `lab serve`; a transcript starts in a sandbox without any.
 //! - `@ fault NAME` starts a sandbox with that fault, after the tasks that lead to it (`lab/data/faults.yaml`).
-//! - `@ edit FILE: FROM -> TO`, `@ value FILE: KEY=VALUE` (a line of its own) and `@ write FILE: TEXT` change files of the project,
-//!   `@ set NAME=VALUE` (or `$OTHER`), `@ unset NAME` and `@ account NAME ROLE VARIABLE` (the key of a new service account) variables of the
-//!   environment. `@ sh SCRIPT` runs in the project and must succeed; `$XTASK` is the runner and `$FIXTURES` the directory of fixtures.
-//! - `@ run TASK …` runs a task that must succeed and is not shown. `@ program NAME: SCRIPT` puts a program before the lab's, which is
-//!   `@REAL@` in its script.
+//! - `@ edit FILE: FROM -> TO`, `@ value FILE: KEY=VALUE` (a separate line) and `@ write FILE: TEXT` change files of the project,
+//!   `@ set NAME=VALUE` (or `$OTHER`), `@ unset NAME` and `@ account NAME ROLE VARIABLE` (the key of a new service account)
+//!   variables of the environment. `@ sh SCRIPT` runs in the project and must succeed; `$XTASK` is the runner and `$FIXTURES` the
+//!   directory of fixtures.
+//! - `@ run TASK …` runs a task that must succeed, without showing it. `@ program NAME: SCRIPT` puts a program in front of the
+//!   lab's, which is `@REAL@` in its script.
 //! - `~ TEXT` lines after a call: its output differs from run to run, is not recorded, and contains these texts in this order;
-//!   `~! TEXT` is in none of it. `@ until TASK … => TEXT` runs a task until it prints a text, `@ holds FILE: TEXT` and
-//!   `@ lacks FILE: TEXT` look into a file.
+//!   `~! TEXT` must not be in the output. `@ until TASK … => TEXT` runs a task until it prints a text, `@ holds FILE: TEXT` and
+//!   `@ lacks FILE: TEXT` check a file.
 //! - `@ pin SERVICE TAG` sets the tag of an image in docker/compose.yaml, whatever it was.
-//! - `@ docker WORD …`, `@ omnictl WORD …` and `@ proxmox METHOD PATH FIELD=VALUE …` change something beside the tasks, as an administrator;
-//!   `{TEXT N name}` is the name (or `uuid`, `node`, `place` NODE/ID, `path` in Proxmox) of the Nth virtual machine whose name contains the
-//!   text, in any call.
-//! - `@ node NAME off` or `on` switches a node of Proxmox, `second/NAME` one of the second.
-//! - `@ vms` shows how many virtual machines each Proxmox has, `@ show FILE` what a file contains.
-//! - `@ mask REGEX => TEXT` replaces what differs from run to run in this transcript alone.
-//! - `@ store-key NAME FILE` writes a key of `fixtures/pgp`, `@ token NAME PRIVSEP` makes a token of Proxmox and gives it to the tasks,
-//!   `@ heal FAULT` ends a fault.
-//! - `@ take VARIABLE NAME` puts the value of NAME in docker/.env into a variable, `@ accepts VARIABLE` and `@ rejects VARIABLE` say what
-//!   Omni does with the key in it; `{today}` is the date.
-//! - `@ secret TEXT` is a text that no call may print from now on, `@ hunt TASK …` a task that runs as it is, with `--json` and with
-//!   `-v`, for that alone.
+//! - `@ docker WORD …`, `@ omnictl WORD …` and `@ proxmox METHOD PATH FIELD=VALUE …` change something outside the tasks, as an
+//!   administrator; `{TEXT N name}` is the name (or `uuid`, `node`, `place` NODE/ID, `path` in Proxmox) of the Nth VM whose name
+//!   contains the text, in any call.
+//! - `@ node NAME off` or `on` switches a node of Proxmox, `second/NAME` one of the second Proxmox.
+//! - `@ vms` shows how many VMs each Proxmox has, `@ show FILE` the contents of a file.
+//! - `@ mask REGEX => TEXT` replaces what differs from run to run, only in this transcript.
+//! - `@ store-key NAME FILE` writes a key of `fixtures/pgp`, `@ token NAME PRIVSEP` creates a token in Proxmox and passes it to
+//!   the tasks, `@ heal FAULT` ends a fault.
+//! - `@ take VARIABLE NAME` copies the value of NAME in docker/.env to a variable, `@ accepts VARIABLE` and `@ rejects VARIABLE`
+//!   check whether Omni accepts the key in it; `{today}` is the date.
+//! - `@ secret TEXT` is a text that no call may print from now on, `@ hunt TASK …` runs a task as it is, with `--json` and with
+//!   `-v`, only to check that.
 //! - `# …` is a comment.
 //!
-//! `{omni}`, `{provider}`, `{talos}`, `{kubernetes}` and `{tailscale}` stand for the versions that this kit pins, in scripts and
-//! in output; `{key NAME DAYS}` for a service account's key that is good for so many days more, and `{OMNI_DOMAIN}` or another
-//! name in capitals for what a lab's docker/.env sets, and `{PROJECT}` for the project's directory, in scripts.
+//! `{omni}`, `{provider}`, `{talos}`, `{kubernetes}` and `{tailscale}` are the versions that this kit pins, in scripts and in
+//! output; in scripts, `{key NAME DAYS}` is a service-account key that is valid for that many more days, `{OMNI_DOMAIN}` or
+//! another name in capitals a value in the lab's docker/.env, and `{PROJECT}` the project's directory.
 //!
 //! The rest is output: `> ` stdout, `! ` stderr, `[exit N]`, `[changed FILE …]`. Durations, ports, random names and paths
 //! are replaced ([`normal`]). `UPDATE_EXPECT=1 cargo test -p xtask --test it -- transcripts::` rewrites the output.
@@ -54,12 +55,12 @@ use crate::keys::{account_of_today, asked_with, in_env};
 use crate::sandbox::{CommandOutput, Files, Sandbox, lab_program, pins, wait_for, words};
 use crate::terminal::TerminalSession;
 
-/// The two sides of a change, with their line breaks.
+/// Splits a change into its two sides, with their line breaks.
 fn unescaped((from, to): (&str, &str)) -> (String, String) {
     (from.replace("\\n", "\n"), to.strip_prefix(' ').unwrap_or(to).replace("\\n", "\n"))
 }
 
-/// Makes a test of each transcript, and the list of their names.
+/// Defines a test for each transcript, and the list of their names.
 macro_rules! transcripts {
     ($folder:literal: $($name:ident)*) => {
         pub const NAMES: &[&str] = &[$(stringify!($name)),*];
@@ -82,13 +83,13 @@ transcripts! { "":
 
 pub(crate) use transcripts;
 
-/// The file of a transcript.
+/// Returns the file of a transcript.
 fn path(name: &str) -> PathBuf {
     let name = name.replace('_', "-");
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts").join(format!("{name}.txt"))
 }
 
-/// The names of the transcripts in a folder, as tests are named.
+/// Returns the names of the transcripts in a folder, in the form of test names.
 pub fn listed(folder: &str) -> BTreeSet<String> {
     let entries = fs::read_dir(path("x").with_file_name(folder)).expect("a folder").flatten().map(|entry| entry.path());
     let files = entries.filter(|path| path.extension().is_some_and(|extension| extension == "txt"));
@@ -108,7 +109,7 @@ fn every_task_has_a_help_transcript() {
     }
 }
 
-/// Plays the script of a transcript and compares what comes of it with what it holds.
+/// Plays the script of a transcript and compares the result with its contents.
 pub fn matches(name: &str) {
     let path = path(name);
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -144,10 +145,10 @@ pub fn matches(name: &str) {
     expect_file![path].assert_eq(&player.written);
 }
 
-/// A script as far as it was played.
+/// A script that is being played.
 pub struct Player {
     lab: Option<Sandbox>,
-    /// docker/.env as the sandbox began with it.
+    /// docker/.env when the sandbox started.
     env: EnvFile,
     /// The exit status that the fault's task must have.
     due: Option<i32>,
@@ -180,7 +181,7 @@ impl Player {
         (self.lab, self.env) = (lab, env);
     }
 
-    /// `text` with keys, and values of `docker/.env`, in place of what stands for them.
+    /// Replaces the placeholders in `text` with keys, and with values of `docker/.env`.
     pub fn filled(&mut self, text: &str) -> String {
         if !text.contains('{') {
             return text.to_owned();
@@ -328,7 +329,7 @@ impl Player {
         }
     }
 
-    /// A sandbox in which a fault is about to be met.
+    /// Starts a sandbox in which the next task meets a fault.
     fn fault(&mut self, name: &str) {
         let fault =
             table().iter().find(|fault| fault.name == name).unwrap_or_else(|| panic!("there is no fault {name}"));
@@ -342,7 +343,7 @@ impl Player {
         self.due = Some(fault.exit);
     }
 
-    /// Runs a task and writes down what came of it: all of it, or, where `texts` are due, only how it ended.
+    /// Runs a task and records its result: all of it or, if `texts` are expected, only how it ended.
     fn call(&mut self, words: &[String], answers: &[(&str, &str)], texts: &[String]) {
         let due = self.due.take();
         let lab = self.lab();
@@ -357,7 +358,7 @@ impl Player {
         let after = project_files(lab);
         let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
         let changed = names.into_iter().filter(|name| before.get(*name) != after.get(*name)).map(String::as_str);
-        // The state says what was seen of services, which differs as their output does.
+        // The state contains what was observed of services, which differs like their output.
         let changed: Vec<&str> = changed.filter(|name| texts.is_empty() || *name != STATE).collect();
         for name in &changed {
             after.get(*name).into_iter().for_each(|(mode, bytes)| whole(name, *mode, bytes));
@@ -393,7 +394,7 @@ impl Player {
         }
     }
 
-    /// `text` without what differs from run to run.
+    /// Returns `text` without what differs from run to run.
     fn normal(&self, text: &str) -> String {
         let lab = self.lab.as_ref().expect("it was started");
         let mut text = text
@@ -406,7 +407,7 @@ impl Player {
     }
 }
 
-/// What differs from run to run, and what stands for it.
+/// What differs from run to run, and its replacement.
 static RUNS: LazyLock<Vec<(Regex, String)>> = LazyLock::new(|| {
     let lines = include_str!("../fixtures/masks.txt").lines().filter(|line| !line.starts_with('#'));
     lines.map(|line| line.split_once(" => ").expect("REGEX => TEXT")).map(masked).collect()
@@ -416,35 +417,35 @@ fn masked((from, to): (&str, &str)) -> (Regex, String) {
     (Regex::new(from).expect("a regex"), to.to_owned())
 }
 
-/// One of the virtual machines whose names contain a text, and what of it is meant.
+/// A placeholder for one of the VMs whose names contain a text, and the value to use.
 static NAMED: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"\{(\S+) (\d+) (name|uuid|node|place|path)\}").expect("a regex"));
 
-/// A key in a script.
+/// A placeholder for a key in a script.
 pub static KEYS: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\{key (\S+) (-?\d+)\}").expect("a regex"));
 
-/// The pinned versions, and what stands for them.
+/// The pinned versions, and their placeholders.
 static PINS: LazyLock<Vec<(Regex, String)>> = LazyLock::new(|| {
     let regex = |version: &str| Regex::new(&format!(r"\b(v?){}\b", regex::escape(version))).expect("a regex");
     pins().map(|(name, version)| (regex(&version), format!("${{1}}{{{name}}}"))).into()
 });
 
-/// A line of a script with the pinned versions in it.
+/// Replaces the placeholders in a line of a script with the pinned versions.
 fn pinned(line: &str) -> String {
     pins().iter().fold(line.to_owned(), |line, (name, version)| line.replace(&format!("{{{name}}}"), version))
 }
 
-/// A date and time as tasks write them down.
+/// A date and time in the form that tasks write.
 static DATE_TIME: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\S*").expect("a regex"));
 
-/// A JSON document as people read it.
+/// Formats a JSON document for readers.
 fn pretty(text: &str) -> String {
     let value: serde_json::Value = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"));
     serde_json::to_string_pretty(&value).expect("it was JSON")
 }
 
-/// What stays on a terminal: spinners redraw their line.
+/// Returns what remains on a terminal: spinners redraw their line.
 fn plain_terminal(shown: &str) -> String {
     let text = console::strip_ansi_codes(shown).replace("\r\n", "\n");
     let lines = text.lines().map(|line| line.rsplit('\r').next().unwrap_or_default());
@@ -453,10 +454,10 @@ fn plain_terminal(shown: &str) -> String {
 
 const SPINNER: [char; 10] = ['⠁', '⠂', '⠄', '⡀', '⢀', '⠠', '⠐', '⠈', '⠉', '⠙'];
 
-/// Where the runner keeps the state of a project.
+/// The path of the project's state file.
 const STATE: &str = ".claude/omni-scale.local.md";
 
-/// The output of a call contains what its `~` lines say.
+/// Checks that the output of a call contains what its `~` lines require.
 fn contains_in_order(texts: &[String], output: &CommandOutput) {
     let all = format!("{}\n{}", output.stdout, output.stderr);
     let mut rest = all.as_str();
@@ -471,7 +472,7 @@ fn contains_in_order(texts: &[String], output: &CommandOutput) {
     }
 }
 
-/// The files that a task may write; the state file says when it was written.
+/// Returns the files that a task may write, without the dates in the state file.
 fn project_files(lab: &Sandbox) -> Files {
     let mut files = lab.files();
     if let Some((_, state)) = files.get_mut(STATE) {
@@ -480,7 +481,7 @@ fn project_files(lab: &Sandbox) -> Files {
     files
 }
 
-/// No secret of the sandbox is printed.
+/// Checks that no secret of the sandbox is printed.
 fn holds_no_secret(lab: &Sandbox, output: &CommandOutput) {
     let files = ["docker/.env", "docker/config.yaml", "docker/.answers.omni-setup"]
         .map(|name| fs::read_to_string(lab.file(name)).unwrap_or_default());
@@ -496,7 +497,7 @@ fn holds_no_secret(lab: &Sandbox, output: &CommandOutput) {
     }
 }
 
-/// Advice names the object of this case, never one of an example.
+/// Checks that advice contains the object of the actual case, never that of an example.
 fn advises_no_sample(stderr: &str) {
     let advice = stderr
         .lines()
@@ -504,7 +505,7 @@ fn advises_no_sample(stderr: &str) {
     advice.for_each(crate::advice::names_no_sample);
 }
 
-/// What a file holds is complete: it parses, and a secret is for its owner alone.
+/// Checks that a file is complete: it can be parsed, and a secret is readable only by its owner.
 pub fn whole(name: &str, mode: u32, bytes: &[u8]) {
     let text = || std::str::from_utf8(bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
     let private = || assert_eq!(mode & 0o777, 0o600, "{name}");
@@ -526,7 +527,7 @@ pub fn whole(name: &str, mode: u32, bytes: &[u8]) {
             let parsed = machine_class::parse(name, bytes);
             assert!(parsed.value.is_some_and(|classes| !classes.is_empty()), "{name}: {:?}", parsed.findings);
         }
-        // Patches are in folders below.
+        // Patches are in subfolders.
         name if name.starts_with("clusters/") && name.matches('/').count() == 1 => {
             let parsed = template::parse(name, bytes);
             assert!(parsed.value.is_some_and(|cluster| !cluster.sets.is_empty()), "{name}: {:?}", parsed.findings);

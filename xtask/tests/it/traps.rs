@@ -1,5 +1,5 @@
-//! `doctor` in a lab: a hub that is set up has nothing wrong, and each trap of the field, stepped into one at a time, is
-//! found by its check and by no other.
+//! `doctor` in a lab: a configured hub has no findings, and each known trap, set one at a time, is found by its check and by no
+//! other.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,7 +15,7 @@ use crate::input::lasting_key;
 use crate::sandbox::{CommandOutput, Sandbox, each};
 use crate::transcripts::KEYS;
 
-/// A trap: an entry of `traps.yaml`, which says what each field is.
+/// A trap: an entry of `traps.yaml`, which explains each field.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Trap {
@@ -40,7 +40,7 @@ struct World<'a> {
 }
 
 impl World<'_> {
-    /// Steps into a trap.
+    /// Sets a trap.
     fn step(&self, script: &str) {
         let made = |found: &regex::Captures<'_>| lasting_key(&found[1], found[2].parse().expect("a number of days"));
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
@@ -54,20 +54,20 @@ impl World<'_> {
 
     fn command(&self, words: &[&str]) -> Command {
         let mut command = self.lab.command_in(&self.project, words);
-        // The engine is the lab's: what is on this host says nothing about it.
+        // The engine is the lab's, so what is on this host does not matter.
         command.env("DOCKER_HOST", "tcp://lab").env("LC_ALL", "C");
         let given = fs::read_to_string(self.project.with_extension("env")).unwrap_or_default();
         command.envs(given.lines().filter_map(|line| line.split_once('=')));
         command
     }
 
-    /// The checks that are neither ok nor skipped, as `id status`, and the exit status.
+    /// Returns the exit status, and the checks that are neither ok nor skipped, as `id status`.
     fn doctor(&self) -> (i32, Vec<String>) {
         reported(&CommandOutput::of(&mut self.command(&["doctor", "--all", "--json"])))
     }
 }
 
-/// What a run of doctor found.
+/// Returns the findings of a run of doctor.
 fn reported(ran: &CommandOutput) -> (i32, Vec<String>) {
     let document = ran.json();
     let checks = document["data"]["checks"].as_array().unwrap_or_else(|| panic!("{document:#}")).iter();
@@ -76,7 +76,7 @@ fn reported(ran: &CommandOutput) -> (i32, Vec<String>) {
     (ran.code, bad.map(|check| word(check, "id") + " " + &word(check, "status")).collect())
 }
 
-/// A lab whose hub is set up up to the provider, under git.
+/// A lab whose hub is set up to the provider, under git.
 fn set_up(faults: &[String]) -> Sandbox {
     let flags: String = faults.iter().map(|fault| format!("--fault {fault} ")).collect();
     let lab = Sandbox::with(&flags);
@@ -84,7 +84,7 @@ fn set_up(faults: &[String]) -> Sandbox {
     lab
 }
 
-/// A copy of the project for one trap.
+/// Copies the project for one trap.
 fn copy(lab: &Sandbox, number: usize) -> PathBuf {
     let to = lab.scratch().join(format!("trap-{number}"));
     let done = Command::new("cp").arg("-a").arg(lab.project()).arg(&to).status().expect("cp runs");
@@ -92,8 +92,8 @@ fn copy(lab: &Sandbox, number: usize) -> PathBuf {
     to
 }
 
-/// What is found in a trap, if it is not what is wanted. What cannot be told because of it is not a finding, but for what is
-/// named.
+/// Returns the findings of a trap if they differ from the expected ones. Checks that became unknown because of it are ignored,
+/// unless they are expected.
 fn wrong(trap: &Trap, world: &World<'_>) -> Option<String> {
     let end = Instant::now() + Duration::from_secs(30);
     loop {
@@ -133,8 +133,8 @@ fn each_trap_is_found_in_the_lab_and_nothing_else() {
     assert_eq!(wrong(&nothing, &healthy), None, "no trap was left behind");
 }
 
-/// What this host itself has to show: in a mount namespace of its own it can be made to. Each: what is mounted, whether the
-/// hub is set up, what is found, and the exit status.
+/// Traps of the host itself, which are set in a separate mount namespace: what is mounted, whether the hub is set up, the
+/// expected findings, and the exit status.
 const OF_THE_HOST: &[(&str, bool, &[&str], i32)] = &[
     ("mount -t tmpfs none /usr/local/bin && touch /usr/local/bin/tsidp", true, &["host.tsidp failed"], 1),
     ("mount -t tmpfs none /run && mkdir -p /run/systemd/system", true, &["host.boot warning"], 0),
@@ -165,14 +165,14 @@ fn traps_of_the_host_are_found() {
         for (name, value) in inner.get_envs().filter_map(|(name, value)| Some((name, value?))) {
             outer.env(name, value);
         }
-        // The engine is of this host here.
+        // Here the engine is this host's.
         outer.env_remove("DOCKER_HOST").stdin(Stdio::null());
         let (ended, found) = reported(&CommandOutput::of(&mut outer));
         assert_eq!((ended, found), (*exit, wanted.iter().map(|each| (*each).to_owned()).collect()), "{mounts}");
     }
 }
 
-/// Checks that no trap of the table steps into, but [`OF_THE_HOST`] does.
+/// Checks without a trap in the table, which [`OF_THE_HOST`] covers.
 const ELSEWHERE: [&str; 3] = ["host.tun", "host.boot", "host.tsidp"];
 
 #[test]

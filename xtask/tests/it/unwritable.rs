@@ -1,6 +1,6 @@
-//! Files that cannot be written or read: one error with the path and the reason, before anything is changed; nothing half
-//! written, nothing left beside. Root writes where modes forbid it, so what is in the way here binds root too.
-//! The transcript `errors` has directories in the place of files.
+//! Files that cannot be written or read: the result is one error with the path and the reason, before anything is changed;
+//! nothing is half written, and nothing is left behind. Root can write despite file modes, so the obstacles here also stop root.
+//! The transcript `errors` covers directories in place of files.
 
 use std::fs;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ fn all(lab: &Sandbox) -> (Files, serde_json::Value) {
     (lab.files(), crate::runbook::settled(lab.dump()))
 }
 
-/// Runs a task that something blocks.
+/// Runs a task that is blocked.
 #[track_caller]
 fn stopped(lab: &Sandbox, line: &str, code: i32, words: &[&str]) {
     let before = all(lab);
@@ -25,7 +25,7 @@ fn stopped(lab: &Sandbox, line: &str, code: i32, words: &[&str]) {
     assert_eq!(all(lab), before, "`{line}` changed something: {ran:#?}");
 }
 
-/// Whether `chattr` may protect files here; what it protected is given back with the value.
+/// A file that `chattr` protects, if that is possible here; dropping the value removes the protection.
 struct Immutable(PathBuf);
 
 impl Immutable {

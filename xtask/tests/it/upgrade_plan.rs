@@ -1,4 +1,4 @@
-//! `upgrade-plan`: how long it takes, and what it calls. The transcripts `upgrade` and `upgrade-files` have what it says.
+//! `upgrade-plan`: its duration, and its calls. The transcripts `upgrade` and `upgrade-files` cover its output.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ fn files_are_planned_in_50_ms() {
         drop(lab.command(&["upgrade-plan", "--from-files"]).output());
         begun.elapsed()
     });
-    // Of a build without optimization, on a machine that does other things as well.
+    // For a build without optimization, on a machine that is also busy with other work.
     assert!(best.min().unwrap_or_default() < Duration::from_millis(50));
 }
 

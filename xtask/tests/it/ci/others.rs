@@ -1,4 +1,4 @@
-//! prek, git-cliff, gitleaks and mise for real, on this repository's own configuration.
+//! The real prek, git-cliff, gitleaks and mise, with this repository's own configuration.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -27,7 +27,7 @@ fn hooked() -> Option<Kit> {
     Some(kit)
 }
 
-/// Whether git made a commit of what is staged, and what the hooks said.
+/// Commits what is staged. Returns whether git made the commit, and the output of the hooks.
 fn commit(kit: &Kit, message: &str) -> (bool, String) {
     let words = ["-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "--message", message];
     let path = format!("{}:/usr/bin:/bin", kit.path().join("bin").display());
@@ -52,7 +52,7 @@ fn the_hooks_refuse_secrets_untidy_files_and_messages() {
         kit.git(&["rm", "--quiet", "--cached", "--force", file]);
         fs::remove_file(kit.path().join(file)).unwrap();
     };
-    // What is a secret is for `staged-check`, which the hook calls.
+    // `staged-check`, which the hook calls, decides what is a secret.
     refuses("docker/.env", "OMNI_DOMAIN=omni.example.com\n", "secret-file");
     refuses("notes/automation.txt", &crate::input::key("automation", 1_700_000_000, 86_400), "service-account-key");
     refuses("notes/a.txt", "a \n", "trailing-whitespace");
@@ -128,12 +128,12 @@ fn a_changelog_of_two_releases_is_tidy_markdown() {
     let starts = ["## Unreleased", "## 0.2.0 - ", "## 0.1.0 - "];
     assert!(titles.len() == 3 && titles.iter().zip(starts).all(|(title, start)| title.starts_with(start)), "{written}");
     assert!(written.ends_with("- **lab:** one\n"), "it ends in one line feed: {written:?}");
-    // The page itself is left out of the lint, because commit messages are what they are; its form is not.
+    // The lint excludes this page because of the text of commit messages, but its form must be valid.
     fs::rename(kit.path().join("CHANGELOG.md"), kit.path().join("docs.md")).unwrap();
     kit.xtask("markdown-lint").exits(0);
 }
 
-/// The names of all tasks, as the help lists them.
+/// Returns the names of all tasks, as listed in the help.
 fn tasks() -> BTreeSet<String> {
     let cli = xtask::cli::built();
     cli.get_subcommands().filter(|task| !task.is_hide_set()).map(|task| task.get_name().to_owned()).collect()
@@ -161,8 +161,8 @@ fn mise_lists_every_alias_and_each_is_a_command_that_parses() {
     }
 }
 
-/// infisical's scan is gitleaks with rules of its own, and its binary comes from no registry of packages; gitleaks reads the
-/// same configuration.
+/// infisical's scan is gitleaks with additional rules, and its binary is not in any package registry; gitleaks reads the same
+/// configuration.
 #[test]
 fn the_scan_finds_the_secrets_of_this_kit_and_none_in_its_history() {
     let Some(gitleaks) = program("gitleaks") else { return };
@@ -187,6 +187,6 @@ fn the_scan_finds_the_secrets_of_this_kit_and_none_in_its_history() {
         scan(&["dir"], &kit.path().join("notes")).exits(1).says(&[&found, "REDACTED"]);
         fs::remove_file(kit.path().join(file)).unwrap();
     }
-    // Nothing in this repository's history is what the scan takes for a secret.
+    // The scan finds no secrets in this repository's history.
     scan(&["git"], root()).exits(0);
 }

@@ -1,4 +1,4 @@
-//! A planted fault for every check, found by it: `planted.yaml`, and what takes more than a row.
+//! A planted violation for every check, and the check finds it: `planted.yaml`, and those that need more than a row.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::Kit;
 use crate::sandbox::root;
 
-/// A package that rustfmt and clippy take, with `text` as its library.
+/// A package that rustfmt and clippy accept, with `text` as its library.
 fn package(text: &str) -> Kit {
     let kit = Kit::new();
     kit.brings_rust();
@@ -86,7 +86,7 @@ fn a_slow_test_is_run_by_its_group_alone() {
     kit.xtask("ci --only slow").exits(1).says(&["src/lib.rs:4:9", "fix: cargo test"]);
 }
 
-/// The database of advisories is on the network; here it is a git repository of our own in the form of RustSec's.
+/// The database of advisories is on the network; here it is replaced with a git repository in the form of RustSec's.
 #[test]
 fn cargo_deny_finds_a_dependency_with_a_known_weakness() {
     let kit = Kit::new();
@@ -108,7 +108,7 @@ fn cargo_deny_finds_a_dependency_with_a_known_weakness() {
     kit.git(&["init", "--quiet", "--initial-branch", "main", "db"]);
     kit.git(&["-C", "db", "add", "."]);
     kit.git(&["-C", "db", "commit", "--quiet", "--message", "advisories"]);
-    // cargo-deny wants an address with a domain; git, which fetches it, goes to the kit instead.
+    // cargo-deny requires an address with a domain; git, which fetches it, is redirected to the kit.
     let (at, address) = (kit.path().display(), "https://advisories.example.com/");
     kit.write(".gitconfig", &format!("[url \"file://{at}/\"]\n\tinsteadOf = {address}\n"));
     let database = |name: &str| {
@@ -119,7 +119,7 @@ fn cargo_deny_finds_a_dependency_with_a_known_weakness() {
     let row = kit.check("advisories", "failed");
     assert_eq!(row["findings"][0]["file"], "Cargo.lock", "{row:#}");
     kit.xtask("ci --only advisories").exits(1).says(&["Made up", "cargo update -p NAME"]);
-    // One that cannot be fetched is a check that could not be made, and says so.
+    // If the database cannot be fetched, the check is skipped and reports why.
     database("no-such-database");
     let row = kit.check("advisories", "skipped");
     assert!(row["detail"].as_str().unwrap().contains("RustSec/advisory-db"), "{row:#}");

@@ -1,4 +1,4 @@
-//! The real programs: those that a contributor may not have are found where `.ci/run` puts them.
+//! The real programs: those that a contributor may not have are used from where `.ci/run` installs them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use super::Kit;
 use crate::sandbox::{program_at, root};
 
-/// A program of this machine; `None` when it is not there, and the test says so by name. `.ci/run` installs them all and
-/// sets `OMNI_SCALE_ALL_TOOLS`, under which one that is missing is a failure: a check that is skipped there is no check.
+/// Finds a program on this machine; `None`, with a message, if it is not installed. `.ci/run` installs all of them and sets
+/// `OMNI_SCALE_ALL_TOOLS`, which makes a missing program a failure, so that no check is skipped there.
 pub fn program(name: &str) -> Option<PathBuf> {
     let ours = root().join("target/ci/bin").join(name);
     let found = which::which(ours).or_else(|_| which::which(name)).ok();
@@ -20,7 +20,7 @@ pub fn program(name: &str) -> Option<PathBuf> {
 }
 
 impl Kit {
-    /// Puts the real program on the kit's PATH; false when this machine has none.
+    /// Puts the real program on the kit's PATH; false if it is not installed on this machine.
     pub fn brings(&self, name: &str) -> bool {
         let Some(path) = program(name) else { return false };
         self.wraps(name, &path, "");
@@ -30,13 +30,13 @@ impl Kit {
     /// Puts cargo with its formatter and linter on the kit's PATH: those that these tests were built with.
     pub fn brings_rust(&self) {
         let toolchain = Path::new(env!("CARGO")).parent().unwrap();
-        // cargo starts the others by name; nothing of the workspace around these tests may reach them.
+        // cargo starts the others by name; nothing of the workspace of these tests may reach them.
         let path = format!("export PATH='{}':\"$PATH\"\n", toolchain.display());
         self.wraps("cargo", Path::new(env!("CARGO")), &path);
     }
 
-    /// A script on the kit's PATH that goes on as the program itself, in its own surroundings: node's programs look for
-    /// `node`, cargo-deny for `cargo`.
+    /// Puts a script on the kit's PATH that runs the program itself, in its own environment: programs of node look for `node`,
+    /// cargo-deny for `cargo`.
     pub fn wraps(&self, name: &str, program: &Path, before: &str) {
         let path = std::env::var("PATH").unwrap();
         let cargo = Path::new(env!("CARGO")).parent().unwrap().display();
@@ -48,13 +48,12 @@ impl Kit {
         program_at(&self.path().join("bin").join(name), &script);
     }
 
-    /// `cargo xtask …` in the kit is the runner that these tests were built with.
+    /// Makes `cargo xtask …` in the kit the runner that these tests were built with.
     pub fn brings_xtask(&self) {
         let program = Path::new(env!("CARGO_BIN_EXE_xtask"));
         self.wraps("cargo", program, "[ \"$1\" = xtask ] || exit 64\nshift\n");
     }
 
-    /// Copies files of this repository.
     pub fn copies(&self, files: &[&str]) {
         for file in files {
             let text = fs::read(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));

@@ -1,4 +1,4 @@
-//! Completion in the shells themselves: each is given its script, and then what a person types.
+//! Completion in the shells themselves: each gets its script, and then what a person types.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -8,7 +8,7 @@ use super::Kit;
 use super::real::program;
 use crate::sandbox::{CommandOutput, wait_for};
 
-/// What is typed after the name of the runner, and what one press of the key makes of it: tasks, options, and the names of this
+/// What is typed after the name of the runner, and its completion after one key press: tasks, options, and the names of this
 /// project.
 const TYPED: [(&str, &str); 6] = [
     ("provider-v", "provider-verify"),
@@ -19,10 +19,10 @@ const TYPED: [(&str, &str); 6] = [
     ("completions f", "fish"),
 ];
 
-/// The names of the runner, each with the function that completes its words in bash.
+/// The names of the runner, each with the function that completes its arguments in bash.
 const CALLED: [(&str, &str); 2] = [("cargo xtask", "__omni_scale_cargo"), ("omni-scale", "__omni_scale")];
 
-/// What is typed.
+/// Returns the command lines that are typed, with their completions.
 fn typed(called: &str) -> impl Iterator<Item = (String, &'static str)> {
     TYPED.iter().map(move |(typed, becomes)| (format!("{called} {typed}"), *becomes))
 }
@@ -42,7 +42,7 @@ fn project(shell: &str, called: &str) -> Kit {
     kit
 }
 
-/// Runs a script in a shell with nothing of this machine's settings, and gives what it printed.
+/// Runs a script in a shell without this machine's settings, and returns its output.
 fn runs(kit: &Kit, shell: &str, flags: &[&str], script: &str) -> String {
     let mut command = kit.command(program(shell).unwrap().to_str().unwrap());
     let path = format!("{}:/usr/bin:/bin", kit.path().join("target/debug").display());
@@ -74,7 +74,7 @@ fn bash_completes_what_is_typed() {
     }
 }
 
-/// In a terminal of its own, by the key itself. `^Xp` prints what is in the line then.
+/// Uses the key itself in a separate terminal; `^Xp` then prints the line.
 #[test]
 fn zsh_completes_what_is_typed() {
     for (called, _) in CALLED.iter().filter(|_| program("zsh").is_some()) {

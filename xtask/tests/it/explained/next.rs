@@ -1,4 +1,4 @@
-//! Where the `next` of each task that looks leads on a site with a fault: to `cluster-explain` or to what it advises, soon.
+//! Where the `next` of each read-only task leads on a site with a fault: to `cluster-explain` or its advice, in few steps.
 
 use serde_json::Value;
 
@@ -8,7 +8,7 @@ use crate::faults::table;
 const TASKS: [&str; 6] =
     ["cluster-status", "provider-status", "provider-verify", "doctor", "cluster-plan", "cluster-sync --all --dry-run"];
 
-/// How many tasks are run until one of them names it.
+/// Maximum number of tasks until one of them names it.
 const STEPS: usize = 2;
 
 fn next(document: &Value) -> Vec<String> {

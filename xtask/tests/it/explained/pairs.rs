@@ -1,7 +1,7 @@
-//! What `cluster-explain` makes of two faults at once: both are named, and nothing else is. Which pairs are met is in
+//! The output of `cluster-explain` for two faults at once: both are named, and nothing else is. The rules for the pairs are in
 //! `fixtures/pairs.yaml`.
 //!
-//! `PAIRS=FROM-TO` takes these of all pairs, `PAIRS=NAME+NAME` one; `PAIRS_TABLE=FILE` writes down what was found.
+//! `PAIRS=FROM-TO` tests these of all pairs, `PAIRS=NAME+NAME` one; `PAIRS_TABLE=FILE` records the results.
 
 use std::time::Duration;
 
@@ -25,12 +25,12 @@ fn has(names: &[String], name: &str) -> bool {
     names.iter().any(|other| other == name)
 }
 
-/// Tasks that only look: the runbook goes on after them.
+/// Read-only tasks: the runbook continues after them.
 const LOOK: [&str; 6] =
     ["doctor", "omnictl-install", "proxmox-audit", "proxmox-inventory", "selector-test", "tsidp-verify"];
 
 impl Rules {
-    /// Whether nothing keeps the two from being met together.
+    /// Returns true if nothing keeps the two faults from occurring together.
     fn meet(&self, pair: &Pair) -> bool {
         let [a, b] = pair;
         let same = self.same.iter().any(|names| has(names, &a.name) && has(names, &b.name));
@@ -40,7 +40,7 @@ impl Rules {
     }
 }
 
-/// How far the runbook has to go for a fault: what is only looked at is met by a cluster.
+/// How far the runbook has to run for a fault: one that read-only tasks meet needs a cluster.
 fn reach(fault: &Fault) -> usize {
     let look = ["proxmox-audit", "proxmox-inventory", "selector-test"].iter().any(|task| fault.task.starts_with(task));
     if look { fault.before.len().max(3) } else { fault.before.len() }
@@ -51,14 +51,14 @@ fn ends_before(first: &Fault, later: &Fault) -> bool {
     ends && reach(first) < reach(later)
 }
 
-/// The pairs that are met, in an order that only their names decide.
+/// Returns the possible pairs, in an order that depends only on their names.
 fn pairs(rules: &Rules) -> Vec<Pair> {
-    // Where the task goes well, how far the runbook came is not the fault's doing.
+    // If the task succeeds, the progress of the runbook does not depend on the fault.
     let breaks = |fault: &&Fault| fault.causes.iter().any(|id| fault.exit != 0 || !has(&rules.follows, id));
     let faults: Vec<&Fault> = all().filter(breaks).collect();
     let with = |at: usize| faults[at + 1..].iter().map(|other| [faults[at], *other]).collect::<Vec<_>>();
     let mut pairs: Vec<Pair> = (0..faults.len()).flat_map(with).filter(|pair| rules.meet(pair)).collect();
-    // FNV-1a: a new fault moves no other pair.
+    // FNV-1a, so that a new fault does not reorder the other pairs.
     pairs.sort_by_key(|pair| {
         let names = pair.iter().flat_map(|fault| fault.name.bytes());
         names.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))

@@ -13,7 +13,7 @@ fn run(line: &str) -> CommandOutput {
     CommandOutput::of(&mut runner(line))
 }
 
-/// A drill says what the fault was when it has ended, which it sees, or when its time is over.
+/// A drill reveals the fault when it detects that the fault is fixed, or when its time is up.
 #[test]
 fn drill_ends_when_the_fault_is_fixed() {
     let mut drill = runner("rehearse --fault docker-no-tun --drill").stderr(Stdio::piped()).spawn().expect("it starts");
@@ -101,7 +101,7 @@ fn a_rehearsal_shows_what_the_task_says_and_what_ends_it() {
 
 #[test]
 fn a_fault_that_does_not_bite_is_no_success() {
-    // Only from the ninth call of docker on, which the task does not come to.
+    // Only from the ninth call of docker on, which the task does not reach.
     let ran = run("rehearse --fault docker-down:99+ --json").exits(1).json();
     assert!(ran["error"]["message"].as_str().is_some_and(|message| message.contains("and not with 5")), "{ran:#}");
 }

@@ -1,4 +1,4 @@
-//! The gate that is before the programs of a task, and holds one call of a run fast.
+//! The gate in front of the programs of a task, which holds one call of a run.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,22 +7,21 @@ use std::time::{Duration, Instant};
 
 use crate::sandbox::{Sandbox, program_at, wait_for};
 
-/// What tasks call. A program that this machine does not have gets no gate.
+/// The programs that tasks call. A program that this machine does not have gets no gate.
 const PROGRAMS: &str = "omnictl docker curl gpg git openssl getent";
 
-/// A call's name is its words without their numbers and the random part of a scratch directory; of calls of one name in one run the first two are places of their own.
-/// `sleep` is the grandchild that must not outlive the task either.
+/// A call is identified by its words, without numbers and the random part of a scratch directory; the first two calls in a run
+/// with the same identity are separate places. `sleep` is the grandchild that must not outlive the task either.
 const GATE: &str = concat!("#!/bin/sh\n", include_str!("../../fixtures/stand-ins/gate"));
 
-/// The gate, and where tasks were interrupted.
+/// The gate, and the places where tasks were interrupted.
 pub struct Gate {
     pub dir: PathBuf,
 }
 
-/// A call that is held.
 pub struct HeldCall {
     pub pids: Vec<String>,
-    /// `before` or `after`, the program and its words.
+    /// `before` or `after`, the program and its arguments.
     pub words: String,
 }
 
@@ -34,7 +33,7 @@ impl Gate {
             fs::create_dir_all(dir.join(each)).expect("a directory");
         }
         lab.stand_before(&dir, PROGRAMS, GATE);
-        // Where scratch files go, to see that none stays.
+        // The directory for scratch files, to check that none is left.
         let temp = dir.join("tmp");
         fs::create_dir(&temp).expect("a directory");
         lab.set("TMPDIR", Some(&temp.display().to_string()));
@@ -51,12 +50,12 @@ impl Gate {
         program_at(&real, pass);
     }
 
-    /// Lets everything pass.
+    /// Lets every call pass.
     pub fn open(&self) {
         let _ = fs::create_dir(self.dir.join("run/held"));
     }
 
-    /// Whether nothing uses the scratch files of a task any more. gpg's agent says that it ends, and then does.
+    /// Waits until no process uses the scratch files of a task; false if one still does. gpg's agent reports its end too early.
     pub fn is_left(&self) -> bool {
         let end = Instant::now() + Duration::from_secs(1);
         while self.used() && Instant::now() < end {
@@ -65,7 +64,7 @@ impl Gate {
         !self.used()
     }
 
-    /// Whether a process uses the scratch files of a task: gpg's agent leaves its group, and lives by itself.
+    /// Returns true if a process uses the scratch files of a task: gpg's agent leaves its group, and runs on its own.
     pub fn used(&self) -> bool {
         let temp = self.dir.with_file_name("home/.local/state/omni-scale/tmp").display().to_string();
         let all = fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -73,21 +72,21 @@ impl Gate {
             .any(|line| String::from_utf8_lossy(&line).contains(&temp))
     }
 
-    /// Before a task that is run again and again, until it meets no new place.
+    /// Resets the gate before a task that is run repeatedly, until it has no new place.
     pub fn forget(&self) {
         let _ = fs::remove_dir_all(self.dir.join("seen"));
         fs::create_dir(self.dir.join("seen")).expect("a directory");
     }
 
-    /// Before a run.
+    /// Prepares the gate for a run.
     pub fn arm(&self) {
         let run = self.dir.join("run");
-        // The programs of a task that was killed may still write there.
+        // The programs of a task that was killed may still be writing there.
         wait_for("the last run's calls can be removed", || fs::remove_dir_all(&run).is_ok() || !run.exists());
         fs::create_dir(run).expect("a directory");
     }
 
-    /// The call at which `running` is held, or `None` when it ends without.
+    /// Waits for the call at which `running` is held; `None` if it exits before that.
     pub fn held(&self, running: &mut Child) -> Option<HeldCall> {
         let end = Instant::now() + Duration::from_secs(60);
         loop {

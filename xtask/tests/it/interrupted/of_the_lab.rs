@@ -1,6 +1,6 @@
-//! The same for the tasks that start a lab: no process and no directory of it stays, unless `lab-up` came to its end.
+//! The same for the tasks that start a lab: no process and no directory of the lab is left, unless `lab-up` completed.
 //!
-//! What builds the lab is in a gate as well: it names one before the lab as the program that it has built.
+//! The program that builds the lab has a gate as well: it reports a gate in front of the lab as the program that it has built.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,10 +8,10 @@ use std::path::PathBuf;
 use super::{Gate, passed, walk_and};
 use crate::sandbox::{Sandbox, lab_program, wait_for};
 
-/// A project, a gate before cargo and the lab, and nothing of a lab that these tasks did not start.
+/// A project with a gate in front of cargo and the lab, and without the sandbox's own lab.
 fn gated() -> (Sandbox, Gate) {
     let mut lab = Sandbox::new();
-    // What belongs to the sandbox's own lab is not on PATH: the tasks of a rehearsal have a lab of their own.
+    // The sandbox's own lab is not on PATH: the tasks of a rehearsal have a separate lab.
     lab.set("PATH", Some("/usr/local/bin:/usr/bin:/bin"));
     for name in
         ["OMNI_ENDPOINT", "OMNI_SERVICE_ACCOUNT_KEY", "PROXMOX_VE_ENDPOINT", "PROXMOX_VE_API_TOKEN", "SSL_CERT_FILE"]
@@ -28,7 +28,7 @@ fn gated() -> (Sandbox, Gate) {
     (lab, gate)
 }
 
-/// The processes of labs that tasks have started in the project.
+/// Returns the processes of labs that tasks have started in the project.
 fn labs(lab: &Sandbox) -> Vec<String> {
     let target = lab.file("target").display().to_string();
     let lines = fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -37,13 +37,13 @@ fn labs(lab: &Sandbox) -> Vec<String> {
     lines.filter(|line| line.contains(" serve ") && line.contains(&target)).collect()
 }
 
-/// The directories of labs in the project.
+/// Returns the directories of labs in the project.
 fn directories(lab: &Sandbox) -> Vec<PathBuf> {
     let found = fs::read_dir(lab.file("target")).into_iter().flatten().flatten().map(|entry| entry.path());
     found.filter(|path| path.is_dir()).collect()
 }
 
-/// Nothing of a lab is left, at once or when it has seen that it is to end.
+/// Checks that nothing of a lab is left, at once or after it has noticed that it has to exit.
 #[track_caller]
 fn nothing_is_left(lab: &Sandbox, place: &str) {
     wait_for(&format!("{place}: a lab lives on"), || labs(lab).is_empty());
@@ -67,7 +67,7 @@ fn ctrl_c_in_every_step_of_a_lab_that_stays_up() {
     let places = walk_and(&lab, &gate, &up, 0, true, |place| nothing_is_left(&lab, place));
     passed(&places, &["before cargo build", "before lab faults", "before lab serve"]);
     assert_eq!((labs(&lab).len(), directories(&lab)), (1, vec![lab.file("target/lab")]));
-    // It is up until it is known to have ended.
+    // The lab is up until it is known to have exited.
     let places = walk_and(&lab, &gate, &["lab-up", "--dump"], 0, true, |place| {
         assert_eq!(labs(&lab).len(), 1, "{place}: the lab has stopped");
     });

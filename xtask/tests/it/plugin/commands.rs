@@ -1,4 +1,4 @@
-//! The checks on `commands/`, and on every task that the plugin's texts name.
+//! The checks of `commands/`, and of every task named in the plugin's texts.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,16 +11,16 @@ use xtask::dev::pages::commands::{COMMANDS, Entry};
 use super::text::{self, Page};
 use crate::sandbox::list;
 
-/// How a task is started from a plugin that lies outside the user's project.
+/// The command that starts a task from a plugin that is outside the user's project.
 const INSTALLED: &str = "cargo run --quiet --locked --manifest-path ${CLAUDE_PLUGIN_ROOT}/Cargo.toml \
                          --target-dir ${CLAUDE_PLUGIN_DATA}/target --package xtask --bin xtask -- ";
 
-/// `commands/`: the pages of the table and no others, each free to run only what changes nothing.
+/// `commands/`: only the pages of the table, each allowed to run only what changes nothing.
 pub fn commands(root: &Path) -> Vec<String> {
     let mut faults = Vec::new();
     let changing: BTreeSet<&str> = list("changing").iter().filter_map(|line| line.split(' ').next()).collect();
     let expected: Vec<String> = COMMANDS.iter().map(|entry| format!("{}.md", entry.task)).collect();
-    // A folder becomes part of a command's name, and any other Markdown file a command.
+    // A folder would become part of a command's name, and any other Markdown file a command.
     let found = text::entries(&root.join("commands"));
     if found != expected {
         faults.push(format!("commands/ holds {found:?}, the table {expected:?}"));
@@ -36,7 +36,7 @@ pub fn commands(root: &Path) -> Vec<String> {
             invoked != *changes,
             "`disable-model-invocation` must be true exactly where something changes".to_owned(),
         );
-        // Whatever is appended to the call is approved with it.
+        // Anything appended to the call is approved with it.
         let flags = if *changes || *dry_run { "--json --dry-run" } else { "--json" };
         let calls = [format!("cargo xtask {task} {flags}"), format!("{INSTALLED}{task} {flags}")];
         let rules = json!([
@@ -45,7 +45,7 @@ pub fn commands(root: &Path) -> Vec<String> {
             "Read(.claude/omni-scale.local.md)"
         ]);
         expect(page.front["allowed-tools"] == rules, format!("its `allowed-tools` is not {rules}"));
-        // Claude Code compares a call with the rule as text, so the two must be the same.
+        // Claude Code compares a call with the rule as text, so they must be identical.
         let spans = text::code_spans(&page.body);
         let [checkout, installed] = calls;
         for call in [checkout, format!("{installed} --project-dir \"${{CLAUDE_PROJECT_DIR}}\"")] {
@@ -55,7 +55,7 @@ pub fn commands(root: &Path) -> Vec<String> {
     faults
 }
 
-/// Every flag in the text of a page is one of its task; the hint is made from the task itself.
+/// Checks that every flag in the text of a page is a flag of its task; the hint is generated from the task itself.
 pub fn parity(root: &Path) -> Vec<String> {
     let (mut faults, mut cli) = (Vec::new(), xtask::cli::built());
     cli.build();
@@ -64,7 +64,7 @@ pub fn parity(root: &Path) -> Vec<String> {
         let page = Page::read(&root.join(format!("commands/{task}.md"))).unwrap_or_else(|why| panic!("{task}: {why}"));
         let flags = cli.find_subcommand(task).into_iter().flat_map(clap::Command::get_arguments);
         let flags: BTreeSet<String> = flags.filter_map(|flag| Some(format!("--{}", flag.get_long()?))).collect();
-        // Other spans name another program or task.
+        // Other spans are about another program or task.
         let spans = text::code_spans(&page.body).into_iter().filter(|span| span.starts_with("--"));
         let named = spans.flat_map(|span| flag.find_iter(span)).filter(|flag| !flags.contains(flag.as_str()));
         faults.extend(named.map(|flag| format!("commands/{task}.md: the task has no flag `{}`", flag.as_str())));
@@ -72,7 +72,7 @@ pub fn parity(root: &Path) -> Vec<String> {
     faults
 }
 
-/// Every task in the table of CLAUDE.md is one.
+/// Checks that every task in the table of CLAUDE.md exists.
 pub fn documented_tasks(root: &Path) -> Vec<String> {
     let page = fs::read_to_string(root.join(".claude/CLAUDE.md")).unwrap_or_default();
     let table = page.split("## Tasks").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! The hook script, run for real on state files from healthy to hostile: `tests/fixtures/plugin/states.yaml`, and what no text can
-//! hold.
+//! The hook script, actually run on state files from healthy to hostile: `tests/fixtures/plugin/states.yaml`, and cases that
+//! cannot be written as text.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::{Scratch, repository};
 
-/// A project with a state file, and a PATH that holds `dd` alone: any other program would be "not found".
+/// A project with a state file, and a PATH that contains only `dd`: any other program would be "not found".
 struct Project(Scratch);
 
 impl Project {
@@ -30,7 +30,7 @@ impl Project {
         self.0.path().join("project/.claude/omni-scale.local.md")
     }
 
-    /// Runs the hook as Claude Code does, and gives what it says to the model; a hook must never fail or complain.
+    /// Runs the hook as Claude Code does, and returns its text for the model; a hook must never fail or print errors.
     fn says(&self, shell: &str) -> String {
         let mut command = Command::new(shell);
         command.arg(repository().join("hooks/session-start.sh")).current_dir(self.0.path()).env_clear();
@@ -51,7 +51,7 @@ impl Project {
     }
 }
 
-/// `sh` is dash on Debian and bash on other systems; where bash is, try both.
+/// `sh` is dash on Debian and bash on other systems, so both are tested if they exist.
 fn shells() -> impl Iterator<Item = &'static str> {
     ["/bin/sh", "/bin/dash", "/bin/bash"].into_iter().filter(|shell| Path::new(shell).exists())
 }
@@ -75,7 +75,7 @@ fn hook_says_what_the_runner_last_saw_or_nothing() {
     };
     let rest = [
         b"---\nprovider_status: \xff\xfehealthy\n---\n".to_vec(),
-        // Longer than what is read: the front matter is never closed.
+        // Longer than the part that is read: the front matter is never closed.
         [b"---\nprovider_status: healthy\nx: ".to_vec(), vec![b'x'; 4 << 20], b"\n---\n".to_vec()].concat(),
         vec![b'-'; 4 << 20],
         vec![0; 4096],
@@ -119,8 +119,8 @@ fn hook_follows_no_links_and_waits_for_no_pipe() {
     }
 }
 
-/// Only the start is read: a body that somebody filled up costs nothing, and neither do escapes in it. The hook is given to `sh`
-/// by hooks.json, but the run bit lets a person try it, with the same result.
+/// Only the start is read, so a huge body costs nothing, and escapes in it have no effect. hooks.json runs the hook with `sh`,
+/// but the executable bit lets a person try it, with the same result.
 #[test]
 fn hook_is_quick_and_starts_by_itself() {
     let escapes = b"\x1b]0;owned\x07\x1b[2J".repeat(1 << 10);

@@ -1,8 +1,8 @@
-//! Every command walked through against the lab, as its page tells the assistant: the call that the page shows, the
-//! fields that it reads, what is missing, what fails, the plan, and the run after a yes.
+//! Every command run against the lab, as its page instructs the assistant: the call on the page, the fields that it reads,
+//! missing values, failures, the plan, and the run after a yes.
 //!
-//! Nothing here knows what a page says. Calls and fields are taken out of its code spans, so that a page that names a
-//! field which no document holds fails, and so does a task that drops a field which a page reads.
+//! Nothing here depends on the text of a page. Calls and fields are taken from its code spans, so the test fails if a page names
+//! a field that is in no document, or if a task drops a field that a page reads.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -19,7 +19,7 @@ use crate::runbook::settled;
 use crate::sandbox::{CommandOutput, Files, Sandbox, each};
 use crate::transcripts::Player;
 
-/// What is not there, and how the value that the task then asks for is given.
+/// Something that is missing, and how the value that the task then requests is given.
 #[derive(Deserialize)]
 struct Missing {
     #[serde(default)]
@@ -39,7 +39,7 @@ struct Fault {
     code: i32,
 }
 
-/// How one command is walked: an entry of `walks.yaml`, which says what each field is.
+/// How to test one command: an entry of `walks.yaml`, which explains each field.
 #[derive(Deserialize)]
 struct Walk {
     name: String,
@@ -54,7 +54,7 @@ struct Walk {
     ends: bool,
 }
 
-/// `walks.yaml`: the walks, and the lines that each named step stands for.
+/// `walks.yaml`: the walks, and the lines of each named step.
 #[derive(Deserialize)]
 struct Walks {
     steps: BTreeMap<String, Vec<String>>,
@@ -64,7 +64,7 @@ struct Walks {
 static WALKS: LazyLock<Walks> =
     LazyLock::new(|| serde_yaml::from_str(include_str!("../../fixtures/plugin/walks.yaml")).expect("the walks"));
 
-/// Does the steps of a walk.
+/// Runs the steps of a walk.
 fn prepare(player: &mut Player, steps: &[String]) {
     for step in steps {
         match WALKS.steps.get(step) {
@@ -74,12 +74,12 @@ fn prepare(player: &mut Player, steps: &[String]) {
     }
 }
 
-/// A command's page, as far as the assistant calls something by it.
+/// The parts of a command's page from which the assistant makes calls.
 struct Command {
     page: Page,
-    /// The words of the call in a checkout, without `cargo xtask`.
+    /// The arguments of the call in a checkout, without `cargo xtask`.
     look: Vec<String>,
-    /// What takes the place of `--dry-run` after a yes.
+    /// The arguments that replace `--dry-run` after a yes.
     yes: Vec<String>,
 }
 
@@ -98,18 +98,18 @@ impl Command {
         self.page.front.get("disable-model-invocation").is_some()
     }
 
-    /// The call with the user's words at its end, as the page says.
+    /// Runs the call with the user's arguments appended, as the page instructs.
     fn call(&self, lab: &Sandbox, words: &[String]) -> (i32, Json) {
         documented(lab, &[&self.look, words].concat())
     }
 
-    /// The same with what is in place of `--dry-run`.
+    /// Like [`Command::call`], with the replacement for `--dry-run`.
     fn consented(&self, lab: &Sandbox, words: &[String]) -> (i32, Json) {
         let call = self.look.iter().filter(|word| *word != "--dry-run").chain(words).chain(&self.yes);
         documented(lab, &call.cloned().collect::<Vec<_>>())
     }
 
-    /// The spans that stand for a field or a word of the document.
+    /// Returns the spans that are a field or a word of the document.
     fn names(&self) -> BTreeSet<&str> {
         let name = |word: &str| word.split(['.', '_']).all(|part| part.bytes().all(|b| b.is_ascii_lowercase()));
         let spans = text::code_spans(&self.page.body).into_iter();
@@ -127,20 +127,20 @@ fn documented(lab: &Sandbox, words: &[String]) -> (i32, Json) {
     (ran.code, document)
 }
 
-/// Everything that a look may not change: the far ends, and the project without the state that a look keeps, and
-/// without the journal and the lock.
+/// Returns everything that a read-only call may not change: the simulated services, and the project without the state that such a
+/// call saves, and without the journal and the lock.
 fn kept(lab: &Sandbox, changes: bool) -> (Json, Files) {
     let files = lab.files().into_iter().filter(|(name, _)| changes || name != ".claude/omni-scale.local.md");
     (settled(lab.dump()), files.collect())
 }
 
-/// Every field of `value` by its path, every one of its texts, and `key: true` for what is true or false.
+/// Collects every field of `value` by its path, all of its strings, and `key: true` for booleans.
 fn gather(path: &str, value: &Json, found: &mut BTreeSet<String>) {
     match value {
         Json::Object(fields) => {
             for (key, value) in fields {
                 let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                // A field may be named by any end of its path.
+                // A field may be named by any suffix of its path.
                 let starts = path.match_indices('.').map(|(at, _)| at + 1).chain([0]);
                 found.extend(starts.map(|at| path[at..].to_owned()));
                 if let Json::Bool(is) = value {
@@ -155,8 +155,8 @@ fn gather(path: &str, value: &Json, found: &mut BTreeSet<String>) {
     }
 }
 
-/// Words that a document may hold in `error.code` and `status`, what an entry of `error.missing` is made of (every page
-/// says what to do with one, also where the task asks for nothing today), and the fields of the state that pages read.
+/// Returns words that a document may contain in `error.code` and `status`, the fields of an entry of `error.missing` (every page
+/// handles them, even if the task has no such value today), and the fields of the state that pages read.
 fn vocabulary() -> BTreeSet<String> {
     let word = |value: Json| value.as_str().expect("a word").to_owned();
     let codes = [Code::MissingInput, Code::Timeout].map(|code| word(serde_json::json!(code)));
@@ -165,9 +165,9 @@ fn vocabulary() -> BTreeSet<String> {
     let state = Page::read(example).expect("the example has front matter").front;
     let fields = state.as_object().expect("a mapping").keys().cloned();
     let mut found: BTreeSet<String> = codes.into_iter().chain(statuses).chain(fields).collect();
-    // `cd` is what the assistant shall leave out, `pveum` the program that the lines of a hint are for.
+    // `cd` is what the assistant must leave out, `pveum` the program for the lines of a hint.
     found.extend(["healthy", "cd", "pveum"].map(str::to_owned));
-    // Any document may hold an error.
+    // Any document may contain an error.
     let error = serde_json::json!({ "code": "", "message": "", "cause": "", "hint": "", "missing": [] });
     gather("", &serde_json::json!({ "error": error }), &mut found);
     for secret in [true, false] {
@@ -177,7 +177,7 @@ fn vocabulary() -> BTreeSet<String> {
     found
 }
 
-/// The worker of the cluster `demo`.
+/// Returns the worker of the cluster `demo`.
 fn worker(lab: &Sandbox) -> String {
     let document = lab.run("cluster-status demo --output wide --json --all").exits(0).json();
     let machines = document["data"]["machines"].as_array().expect("a list");
@@ -185,7 +185,7 @@ fn worker(lab: &Sandbox) -> String {
     names.find(|name| name.starts_with("demo-workers-")).expect("a worker").to_owned()
 }
 
-/// Walks one command; `documents` is what its page is then compared with.
+/// Tests one command, and compares its page with all of its documents.
 fn walk(walk: &Walk) {
     let command = Command::read(&walk.name);
     let mut found = vocabulary();
@@ -211,7 +211,7 @@ fn walk(walk: &Walk) {
                 assert!(step[field].is_string(), "{field} of the plan of {}: {step:#}", walk.name);
             }
         }
-        // The page passes every name of the plan on.
+        // The page passes on every name in the plan.
         let destroyed = document["data"]["allow_destroy"].as_array().into_iter().flatten().filter_map(Json::as_str);
         let mut words = words.clone();
         destroyed.for_each(|name| words.extend(["--allow-destroy", name].map(str::to_owned)));
@@ -235,7 +235,7 @@ fn walk(walk: &Walk) {
     assert!(unknown.is_empty(), "commands/{}.md names {unknown:?}, which no document of the task holds", walk.name);
 }
 
-/// Something is missing: exit status 2, how each value is given, and nothing changed.
+/// A value is missing: checks exit status 2, how each value can be given, and that nothing changed.
 fn asked(walk: &Walk, command: &Command, missing: &Missing) -> Json {
     let mut player = Player::of(Sandbox::new());
     prepare(&mut player, &[walk.before.as_slice(), &missing.steps].concat());
@@ -248,7 +248,7 @@ fn asked(walk: &Walk, command: &Command, missing: &Missing) -> Json {
     for one in list {
         assert!(one["name"].as_str().is_some_and(|name| !name.is_empty()), "{one:#}");
         assert!(one["flag"].is_string() || one["env"].is_string(), "nobody can give it: {one:#}");
-        // What is secret has no flag: the list of processes is public.
+        // Secrets have no flag, because the list of processes is public.
         assert!(one["secret"] == false || one["flag"].is_null() && one["env"].is_string(), "{one:#}");
     }
     let wanted = |one: &&Json| one["flag"] == *missing.given_as || one["env"] == *missing.given_as;
@@ -257,7 +257,7 @@ fn asked(walk: &Walk, command: &Command, missing: &Missing) -> Json {
     document
 }
 
-/// Something fails: what, why, and what to do, and nothing changed.
+/// Something fails: checks the message, the cause, the next step, and that nothing changed.
 fn failed(walk: &Walk, command: &Command, fault: &Fault) -> Json {
     let mut player = Player::of(Sandbox::new());
     prepare(&mut player, &fault.steps);
@@ -280,16 +280,16 @@ fn every_command_is_walked() {
     each(&WALKS.walks, 6, walk);
 }
 
-/// The other call of each page, word for word through a shell, from a directory of the user's and for a project whose
-/// path has a space: the plugin lies elsewhere, and nothing is written where it lies.
+/// The other call of each page, word for word in a shell, from one of the user's directories and for a project whose path has a
+/// space: the plugin is somewhere else, and nothing is written there.
 #[test]
 fn an_installed_plugin_works_on_the_users_project() {
     let lab = Sandbox::new();
     let project = lab.scratch().join("my project");
     fs::rename(lab.project(), &project).expect("the project can be moved");
     let target = std::path::Path::new(env!("CARGO_BIN_EXE_xtask")).ancestors().nth(2).expect("target/debug/xtask");
-    // The calls of all pages are made of one template, which `commands.rs` compares: one that looks, one that keeps what it found, and
-    // one that changes something stand for all.
+    // The calls of all pages are from one template, which `commands.rs` compares, so three are enough: one that is read-only, one
+    // that saves its result, and one that changes something.
     let some = ["provider-status", "cluster-plan", "machineclass-create"];
     for walk in WALKS.walks.iter().filter(|walk| some.contains(&walk.name.as_str())) {
         let page = Command::read(&walk.name).page;
@@ -315,7 +315,7 @@ fn an_installed_plugin_works_on_the_users_project() {
         assert_eq!(document["task"], *walk.name, "{document:#}");
         assert_ne!(document["error"]["code"], "usage", "{document:#}");
         if walk.name == "provider-status" {
-            // It keeps what it found, in the user's project and nowhere else.
+            // Saves its result in the user's project and nowhere else.
             assert!(project.join(".claude/omni-scale.local.md").is_file(), "{document:#}");
         }
     }

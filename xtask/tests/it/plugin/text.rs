@@ -1,4 +1,4 @@
-//! Reading the plugin's texts: front matter, code spans, blocks.
+//! Parsing of the plugin's texts: front matter, code spans, blocks.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,14 +7,14 @@ use serde_json::Value;
 
 /// A Markdown file in two parts.
 pub struct Page {
-    /// Front matter as a mapping; Claude Code drops all of it silently when it does not parse.
+    /// Front matter as a mapping; Claude Code silently drops all of it if it cannot be parsed.
     pub front: Value,
     /// Everything below the closing `---`.
     pub body: String,
 }
 
 impl Page {
-    /// Reads a Markdown file with front matter, by a strict YAML parser.
+    /// Reads a Markdown file with front matter, using a strict YAML parser.
     pub fn read(path: &Path) -> Result<Self, String> {
         let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
         let rest = text.strip_prefix("---\n").ok_or("has no front matter")?;
@@ -28,7 +28,7 @@ impl Page {
     }
 }
 
-/// The names of a directory's entries, sorted; a directory that is missing has none.
+/// Returns the names of a directory's entries, sorted; empty if the directory is missing.
 pub fn entries(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
@@ -36,7 +36,7 @@ pub fn entries(directory: &Path) -> Vec<String> {
     names
 }
 
-/// The texts of the plugin.
+/// Returns the text files of the plugin.
 pub fn pages(root: &Path) -> Vec<PathBuf> {
     let below = |dir: &str| {
         let files = runtime::files::tree(&root.join(dir)).expect("readable").into_iter();
@@ -47,12 +47,12 @@ pub fn pages(root: &Path) -> Vec<PathBuf> {
     [root.join(".claude/CLAUDE.md")].into_iter().chain(texts).collect()
 }
 
-/// What is between backticks on one line.
+/// Returns the text between backticks on one line.
 pub fn code_spans(text: &str) -> Vec<&str> {
     text.lines().flat_map(|line| line.split('`').skip(1).step_by(2)).collect()
 }
 
-/// The lines of a page's fenced blocks in one language.
+/// Returns the lines of a page's fenced blocks in one language.
 pub fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
     let blocks = text.split("\n```").skip(1).step_by(2).filter_map(|block| block.split_once('\n'));
     blocks.filter(|(of, _)| *of == language).flat_map(|(_, lines)| lines.lines()).collect()

@@ -1,5 +1,5 @@
-//! The tasks that start a lab, whose secrets are made while they run: every process of this machine is looked at meanwhile,
-//! and what they leave behind.
+//! The tasks that start a lab, whose secrets are created while they run: the test watches all processes of this machine
+//! meanwhile, and checks what is left behind.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -12,7 +12,7 @@ use domain::spec::env::EnvFile;
 use crate::lab::runner;
 use crate::sandbox::{CommandOutput, Sandbox};
 
-/// The key and the token of a lab, from the file that a shell would source.
+/// Returns the key and the token of a lab, from the file that a shell would source.
 fn secrets_of(env_file: &Path) -> Option<Vec<String>> {
     let text = fs::read_to_string(env_file).ok()?;
     let env = EnvFile::parse("env", &text).ok()?;
@@ -20,7 +20,7 @@ fn secrets_of(env_file: &Path) -> Option<Vec<String>> {
     Some(vec![env.get("OMNI_SERVICE_ACCOUNT_KEY")?.to_owned(), token])
 }
 
-/// The command lines of all processes that were seen, and for each name of a program the environments.
+/// The command lines of all observed processes, and the environments by program name.
 #[derive(Default)]
 struct SeenProcesses {
     lines: BTreeSet<String>,
@@ -32,7 +32,7 @@ impl SeenProcesses {
         for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
             let line = || fs::read(entry.path().join("cmdline")).unwrap_or_default();
             let (before, environment) = (line(), fs::read(entry.path().join("environ")).unwrap_or_default());
-            // One that became another program in between is looked at the next time.
+            // A process that became another program in between is read again the next time.
             if before.is_empty() || before != line() {
                 continue;
             }
@@ -43,7 +43,7 @@ impl SeenProcesses {
         }
     }
 
-    /// No secret in a command line, and the key in the environment of those alone that log in with it.
+    /// Checks that no command line contains a secret, and that only programs that log in have the key in their environment.
     #[track_caller]
     fn hold_none(&self, task: &str, secrets: &[String]) {
         for secret in secrets {
@@ -51,7 +51,7 @@ impl SeenProcesses {
             assert!(line.is_none(), "{task}: a secret is in a command line: {line:?}");
             for (program, environments) in &self.environments {
                 let holds = environments.iter().any(|text| String::from_utf8_lossy(text).contains(secret.as_str()));
-                // The runner and the shell get it from the operator, which the rehearsal plays.
+                // The runner and the shell get it from the operator, whose part the rehearsal plays.
                 assert!(
                     !holds || ["xtask", "omnictl", "sh"].contains(&program.as_str()),
                     "{task}: {program} gets a secret"
@@ -61,7 +61,7 @@ impl SeenProcesses {
     }
 }
 
-/// Every file under `dir` with its mode.
+/// Returns every file in `dir` with its mode.
 fn files(dir: &Path) -> Vec<(PathBuf, u32)> {
     use std::os::unix::fs::PermissionsExt;
     let mut found = Vec::new();
@@ -119,7 +119,7 @@ fn no_secret_of_a_lab_that_stays_up_travels() {
         let env_file = lab.file("target/lab/env");
         let secrets = secrets_of(&env_file).expect("the lab writes its environment");
         run("lab-up --dump", 0);
-        // One is up already, and a second one is refused; so is a fault that there is none of.
+        // One lab is already up, so a second one is refused; so is an unknown fault.
         run("lab-up --yes", 1);
         run("lab-faults", 0);
         let mut seen = SeenProcesses::default();
