@@ -171,7 +171,7 @@ pub fn alone(cx: &Cx) -> Result<(), Failure> {
 }
 
 /// Reports whether Omni's licence is accepted, as far as a logged-in user can tell: `accepted`, `open` or `unknown`. Only a
-/// person accepts it, never a task. If `needed`, prompts the operator whether they have accepted it since.
+/// person accepts it, never a task. If `needed`, prompts the operator to confirm that they have accepted it since.
 ///
 /// # Errors
 /// Fails with [`Code::Interrupted`] if they have not.

@@ -272,7 +272,7 @@ fn recreate(cx: &Cx, upgrade: &Upgrade, provider: bool) -> Result<String, Failur
     compose.check()?;
     let containers = compose.containers()?;
     omni_stack::guard(cx, &containers)?;
-    // From here on, a run that continues an interrupted one resumes the upgrade, whatever is left of the containers.
+    // From here on, the next run resumes an interrupted upgrade, whatever is left of the containers.
     let mut state = cx.fresh_state()?;
     state.set(STATE_FROM, format!("v{}", version::bare(&upgrade.from)));
     state.set(STATE_HELD, upgrade.before.clone().unwrap_or_default());

@@ -45,6 +45,7 @@ pub fn replace<'a>(
     })
 }
 
+/// Removes a file.
 pub fn remove<'a>(
     (path, shown): (PathBuf, impl Into<String>),
     effect: impl Into<String>,

@@ -25,6 +25,7 @@ pub struct ProviderInputs {
     pub ca_file: Option<String>,
 }
 
+/// The source of the provider's key.
 pub enum ProviderKey {
     /// The key is in `docker/.env`.
     Stored,

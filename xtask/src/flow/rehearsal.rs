@@ -104,6 +104,7 @@ pub fn start_with(
     Ok((lab, project))
 }
 
+/// Runs one task, which must succeed.
 pub fn task(cx: &Cx, lab: &Lab, project: &Path, words: &[String]) -> anyhow::Result<TaskRun> {
     let ran = play(cx, lab, project, words)?;
     if ran.code != Some(0) {

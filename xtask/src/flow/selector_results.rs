@@ -26,6 +26,7 @@ const SHOWN_NAMES: usize = 20;
 
 pub const GIB: u64 = 1 << 30;
 
+/// A selector to test.
 #[derive(Debug)]
 pub struct Subject {
     /// The disk of a class that it is for; empty for an expression from the command line.

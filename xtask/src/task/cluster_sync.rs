@@ -7,7 +7,7 @@
 //! 5. Syncs exactly the bytes that were checked.
 //!    With `--plan-out`, writes the plan to a file instead, for `apply`.
 //! 6. Waits until Omni reports Running and ready, also for clusters already in sync, as an earlier run may have been interrupted
-//!    while it waited. A second comparison finds no difference.
+//!    while it waited. A second comparison must find no difference.
 
 use crate::cli::ClusterSync;
 use crate::flow::cluster_sync;

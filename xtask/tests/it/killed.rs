@@ -61,7 +61,7 @@ fn killed_anywhere_a_second_run_reaches_running() {
     assert!(keys.contains("provider_configured"), "{keys:?}");
     let (rounds, landed) = (AtomicU64::new(0), AtomicU64::new(0));
     let work = || {
-        // Ends on a machine where no task is ever hit, too.
+        // The loop must also end on a machine where no task is ever hit.
         while landed.load(Ordering::Relaxed) < kills && rounds.load(Ordering::Relaxed) < kills {
             let round = rounds.fetch_add(1, Ordering::Relaxed);
             let mut random = fastrand::Rng::with_seed(seed.wrapping_add(round));

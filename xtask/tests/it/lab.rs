@@ -19,7 +19,7 @@ pub fn runner(line: &str) -> Command {
     // The variables that cargo sets for a test must not reach the runner.
     let keys = ["OMNI_SERVICE_ACCOUNT_KEY", "SIDERO_SERVICE_ACCOUNT_KEY"];
     ["CARGO", "OMNI_ENDPOINT"].into_iter().chain(keys).for_each(|name| _ = command.env_remove(name));
-    // Must not use the state of the user.
+    // The runner must not use this user's own state.
     command.env("XDG_STATE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("state"));
     command
 }

@@ -54,6 +54,7 @@ impl Kit {
         self.wraps("cargo", program, "[ \"$1\" = xtask ] || exit 64\nshift\n");
     }
 
+    /// Copies files of this repository to the kit.
     pub fn copies(&self, files: &[&str]) {
         for file in files {
             let text = fs::read(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));

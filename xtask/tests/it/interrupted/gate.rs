@@ -19,6 +19,7 @@ pub struct Gate {
     pub dir: PathBuf,
 }
 
+/// A call that the gate holds.
 pub struct HeldCall {
     pub pids: Vec<String>,
     /// `before` or `after`, the program and its arguments.
