@@ -6,8 +6,8 @@
 //! 4. Checks that the login may make the changes. Shows them to the operator: machines created or destroyed, upgrades.
 //! 5. Syncs exactly the bytes that were checked.
 //!    With `--plan-out`, writes the plan to a file instead, for `apply`.
-//! 6. Waits until Omni reports Running and ready, also for clusters already in sync, as an earlier run may have been interrupted
-//!    while it waited. A second comparison must find no difference.
+//! 6. Waits until Omni reports Running and ready, even if nothing changed, as an earlier run may have been interrupted in its
+//!    wait. A second comparison must find no difference.
 
 use crate::cli::ClusterSync;
 use crate::flow::cluster_sync;

@@ -1,8 +1,7 @@
 //! `machine-replace ID`: replaces one machine of a cluster with a new one.
 //!
 //! 1. Reads the machine from Omni, and from Proxmox where its VM is and which VMs are running.
-//! 2. Checks that etcd keeps its quorum without a control plane, that the cluster, machine and provider allow the replacement,
-//!    and that the login may make it.
+//! 2. Checks that etcd keeps its quorum, that cluster, machine and provider allow it, and that the login may change the cluster.
 //! 3. The operator sees what will be destroyed, and types the cluster's name. The replacement is then requested from Omni.
 //! 4. Checks that the machine is gone from Omni and its VM from Proxmox, and that the cluster runs with a new one.
 

@@ -3,8 +3,7 @@
 //! 1. Runs all checks of `omni-backup-verify`.
 //! 2. Checks that this host is empty, has the same Omni version, and is the only one: no stack, no volumes, no other files, no
 //!    Omni that still responds.
-//! 3. Creates the files and the volumes, and starts the stack. Omni responds, with the restored store; then runs all checks of
-//!    `omni-verify`.
+//! 3. Creates files and volumes, starts the stack, waits for Omni with the restored store, and checks as `omni-verify` does.
 
 use crate::cli::OmniRestore;
 use crate::flow::backup_check::{OpenedBackup, VerifyOptions};

@@ -4,8 +4,7 @@
 //! 2. Determines the next step as `upgrade-plan` does. Checks that nothing blocks it, every cluster is healthy, Omni's data is on
 //!    mounts, and there is a backup of the last day unless --without-backup was given.
 //! 3. Pulls the image, changes the tag in `docker/compose.yaml`, recreates the containers together, and installs omnictl.
-//! 4. Checks that the containers run, that Omni responds with the new version, and that account, clusters, machines and keys are
-//!    the same.
+//! 4. Checks the containers, that Omni responds with the new version, and that account, clusters, machines and keys are the same.
 
 use crate::cli::OmniUpgrade;
 use crate::flow::omni_upgrade::{self, Upgrade};

@@ -4,8 +4,7 @@
 //! 2. If Omni has a container, checks that Omni's data is on mounts, as `up` may recreate it. Checks that Omni keeps its version,
 //!    and can start with docker/site.yaml.
 //! 3. Runs `docker compose up -d`, with the provider if it is set up, unless its dry run shows that everything runs. Recreates
-//!    everything if only the sidecar had exited, or if a secret of docker/.env or docker/site.yaml changed, which compose does
-//!    not notice.
+//!    everything if only the sidecar exited, or if docker/site.yaml or a secret in docker/.env changed, which compose ignores.
 //! 4. Waits until the containers run, and Omni responds.
 
 use crate::flow::omni_stack::{self, OmniAddress};
