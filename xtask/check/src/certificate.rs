@@ -15,7 +15,7 @@ pub const SOON_DAYS: i64 = 21;
 pub struct ChainReport {
     /// What a client would refuse, each with its fix.
     pub faults: Vec<(String, String)>,
-    /// What will become a fault, or may be one.
+    /// What will become a fault, or may be one, each with its fix.
     pub warnings: Vec<(String, String)>,
     /// Whole days until the first certificate of the chain expires; negative if one has expired.
     pub days_left: i64,

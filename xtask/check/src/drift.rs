@@ -338,7 +338,7 @@ mod tests {
         (0..count).map(one).collect()
     }
 
-    /// The configurations as the provider writes them (recorded creation of a VM) and Proxmox completes them.
+    /// The configurations that the provider writes (recorded creation of a VM) and Proxmox completes.
     fn configs(count: u64) -> BTreeMap<u64, Value> {
         let one = json!({ "cores": 2, "scsihw": "virtio-scsi-single", "scsi0": "local-lvm:vm-1-disk-0,size=40G",
             "scsi1": "ceph:vm-1-disk-1,iothread=1,size=100G", "ide2": "local:iso/talos.iso,media=cdrom,size=300M",
@@ -366,7 +366,7 @@ mod tests {
         let found = machines(&requests, &provisioned, &renamed, &configs(50));
         assert_eq!(found[1].fixes[0].command, "qm set 149 --name demo-workers-49");
         let (large, more): (u64, u64) = (41 << 30, (4096 << 20) + 1);
-        // Whether the change is in the list or in the configuration, the key, its value, and what is reported.
+        // Whether the change is in the list (or else in the configuration), the key, its value, and what is reported.
         for (listed, key, value, words) in [
             (true, "tags", json!("mine"), "the tag `machine-request.demo-workers` is missing"),
             (true, "maxcpu", json!(5), "it has 5 vCPUs, the request asks for 4"),

@@ -243,7 +243,7 @@ pub struct Facts {
     pub site: Vec<Cause>,
 }
 
-/// Deletes a machine request that the provider cannot finish.
+/// The command that deletes a machine request if the provider cannot finish it; the request's ID follows.
 pub const DELETE: &str = "omnictl delete machinerequest ";
 const UNTIL_SYNCED: &str = "until it is synced";
 const UNTIL_UNLOCKED: &str = "until it is unlocked";
@@ -255,7 +255,7 @@ const ALIKE: usize = 3;
 const JOINED: u64 = 300;
 /// Seconds within which a configured machine should become ready; if it takes longer, something is wrong.
 const CONFIGURED: u64 = 900;
-/// Runs the network checks of doctor: while they fail, a machine cannot join.
+/// The command for doctor's network checks: while they fail, a machine cannot join.
 const NETWORK: &str = "cargo xtask doctor --area network";
 /// Issues that the provider reports if its login lacks a privilege: Proxmox hides what the login may not see.
 const HIDDEN: [&str; 2] = ["pve-not-authorized", "storage-no-iso"];
@@ -274,7 +274,7 @@ struct Chain {
     reached: Option<Link>,
 }
 
-/// Determines the state of every link and all causes.
+/// Determines the state of every link, and all causes.
 pub fn explain(facts: &Facts) -> Explanation {
     let mut chain = Chain::default();
     match &facts.omni {
@@ -285,7 +285,7 @@ pub fn explain(facts: &Facts) -> Explanation {
     chain.finish(facts)
 }
 
-/// The cause if Proxmox refuses the provider's login.
+/// The ID of the cause if Proxmox refuses the provider's login.
 pub const REFUSES: &str = "proxmox-refuses";
 /// The known issue that the provider logs for a refused login, and for a missing privilege.
 const UNAUTHORIZED: &str = "pve-not-authorized";

@@ -15,7 +15,7 @@ use domain::words::count;
 const DENSE: usize = 2_000;
 /// How many storages of a node, and how many nodes of a machine set, are named; the others are counted.
 const NAMED: usize = 4;
-/// How many tiles are in a line of a picture.
+/// The number of tiles in a line of a picture.
 const PER_LINE: usize = 13;
 /// How many waiting machines are listed.
 const LISTED: usize = 500;
@@ -105,7 +105,7 @@ pub struct Group {
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Tile {
-    /// Used for sorting: control planes before workers.
+    /// The first sort key: control planes come before workers.
     #[serde(skip)]
     worker: bool,
     pub name: String,
@@ -121,7 +121,7 @@ pub struct ClusterRow {
     pub name: String,
     pub phase: String,
     pub running: bool,
-    /// Omni does not report it as running, or a machine is waiting.
+    /// Whether Omni does not report it as running, or a machine is waiting.
     pub bad: bool,
     pub talos: String,
     pub kubernetes: String,
@@ -169,7 +169,7 @@ impl Mark {
     }
 }
 
-/// Builds the view.
+/// Builds the view of a fleet from its sources.
 pub fn view(sources: &Sources<'_>) -> Fleet {
     let machines = machines(sources);
     let dense = machines.len() > DENSE;

@@ -233,7 +233,7 @@ impl<'a> Policy<'a> {
         }
     }
 
-    /// Returns who can reach tcp:443 of a destination: network grants and the older ACLs both count.
+    /// Returns the sources that can reach tcp:443 of a destination: network grants and the older ACLs both count.
     fn sources(&self, grants: &[&'a Node], own: &[&str]) -> Vec<&'a str> {
         let mut sources: Vec<&str> = Vec::new();
         for grant in grants {

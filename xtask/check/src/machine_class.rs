@@ -268,7 +268,7 @@ fn is_of_proxmox(schema: &Json) -> bool {
 
 fn unchecked(id: &str, at: Position, context: &ClassContext<'_>, report: &mut Report<'_>) {
     let message = format!("`providerdata` of the provider `{id}` is not checked: its schema is not known here");
-    // `proxmox-west` is a different provider on a site that has several.
+    // `proxmox-west` is a different provider for someone who has several.
     let fix = match (nearest(id, context.proxmox().filter(|own| !id.starts_with(own))), context.providers) {
         (Some(near), _) => format!("did you mean `{near}`?"),
         (None, None) => "ask Omni by leaving out --offline".to_owned(),

@@ -1,4 +1,4 @@
-//! The release of Omni, and of its omnictl, that decides whether a rule applies. The facts are in [`domain::releases`].
+//! The release of Omni and of its omnictl, which determines whether a rule applies. The facts are in [`domain::releases`].
 
 use std::fmt;
 

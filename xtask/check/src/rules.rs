@@ -12,7 +12,7 @@ use yaml::Severity;
 #[serde(rename_all = "lowercase")]
 pub enum Effect {
     Rejects,
-    /// It accepts the file; the harm comes later or from elsewhere.
+    /// It accepts the file; the problem appears later or elsewhere.
     Accepts,
     /// It depends on something that this check does not know.
     Depends,

@@ -332,7 +332,7 @@ mod tests {
 
     #[test]
     fn reference_that_comes_back_to_itself_has_no_end() {
-        // A schema whose parts double at each of many levels is given up as well.
+        // Validation also gives up on a schema whose parts double at each of many levels.
         let doubled = (0..25).map(|at| {
             let next = json!({"$ref": format!("#/$defs/p{}", at + 1)});
             (format!("p{at}"), json!({"anyOf": [next, next]}))

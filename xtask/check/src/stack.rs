@@ -25,12 +25,12 @@ pub fn data_paths(omni: &ContainerDetails) -> Vec<String> {
 /// Where Tailscale stores the node's identity: `TS_STATE_DIR` in `docker/compose.yaml`.
 pub const TAILSCALE_STATE: &str = "/var/lib/tailscale";
 
-/// Returns the paths of Omni's data that would be lost with the container, each with the reason.
+/// Returns the paths of Omni's data that would be lost with the container, with the reason.
 pub fn unmounted(omni: &ContainerDetails) -> Vec<String> {
     off_mounts(omni, &data_paths(omni))
 }
 
-/// Returns those of `paths` that would be lost with the container, each with the reason.
+/// Returns the `paths` that would be lost with the container, with the reason.
 pub fn off_mounts(container: &ContainerDetails, paths: &[String]) -> Vec<String> {
     let mut bad = Vec::new();
     for path in paths {
@@ -202,7 +202,7 @@ pub struct Versions {
     pub running: Option<String>,
     /// The version and API version that Omni reports.
     pub server: Option<(String, u64)>,
-    /// The omnictl that the tasks call.
+    /// The version and API version of the omnictl that the tasks call.
     pub omnictl: Option<(String, u32)>,
 }
 

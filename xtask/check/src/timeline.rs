@@ -21,7 +21,7 @@ pub struct VmTimes {
     pub started: Option<u64>,
 }
 
-/// How many runs of a site are kept, and from how many runs on they replace the general times.
+/// How many runs of a site are kept, and how many are needed before they replace the general times.
 const RUNS: usize = 20;
 const ENOUGH: usize = 3;
 /// A step is slow if it takes this many times as long as usual, unless the difference is only seconds.

@@ -74,7 +74,7 @@ pub struct Cluster {
     pub kubernetes: Version,
     /// `None` if the health was not checked.
     pub healthy: Option<bool>,
-    /// The Talos of its oldest machine, if older than the cluster's version.
+    /// The Talos version of its oldest machine, if it is older than the cluster's.
     pub oldest_machine: Option<Version>,
     /// The number of machines whose image was not made by an image factory.
     pub without_factory: usize,
@@ -115,7 +115,7 @@ impl Cluster {
 /// The versions to upgrade to; `None` leaves a component unchanged.
 #[derive(Debug, Clone, Default)]
 pub struct TargetVersions {
-    /// Leave components that are already newer unchanged; otherwise that is a downgrade, which is blocked.
+    /// Whether components that are already newer stay unchanged; otherwise they are a downgrade, which is blocked.
     pub keep_newer: bool,
     pub omni: Option<Version>,
     pub provider: Option<Version>,

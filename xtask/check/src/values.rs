@@ -41,7 +41,7 @@ pub fn startable(env: &EnvFile, example: &EnvFile) -> Diagnosis {
     filled_in(env, example, &|key| PLACEHOLDERS.contains(&key))
 }
 
-/// Checks that every variable has a value, and that the ones selected by `own` differ from the example.
+/// Checks that every variable has a value, and that the variables selected by `own` differ from the example.
 fn filled_in(env: &EnvFile, example: &EnvFile, own: &dyn Fn(&str) -> bool) -> Diagnosis {
     let named = |filter: &dyn Fn(&str) -> bool| -> Vec<&str> {
         REQUIRED.iter().map(|each| each.key).filter(|key| filter(key)).collect()

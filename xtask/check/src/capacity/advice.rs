@@ -1,4 +1,4 @@
-//! Fixes for the findings of a plan: derived from what is known about this Proxmox, never fixed text.
+//! Fixes for the findings of a plan, derived from what is known about this Proxmox instead of fixed text.
 
 use super::machine::{Machine, Strategy};
 use super::provider::Provider;

@@ -108,7 +108,7 @@ fn existing<'a>(
     by_set
 }
 
-/// Describes VMs that have the tag of one of these sets but are not requested by Omni.
+/// Describes VMs that have the tag of one of these sets but that Omni does not request.
 fn orphans(ours: &BTreeSet<String>, inventory: &Inventory, requests: &Observed<Vec<Resource>>) -> Vec<String> {
     let Some(requests) = requests.known() else { return Vec::new() };
     let known: BTreeSet<&str> = requests.iter().map(|request| request.metadata.id.as_str()).collect();

@@ -82,7 +82,7 @@ pub struct NodeRoom {
     pub used: u64,
     /// Memory used by the machines of sets that are removed.
     pub freed: u64,
-    /// Memory of the new machines, and what the clusters' existing machines have not used yet of theirs.
+    /// Memory of the new machines, and memory that the clusters' existing machines were given but do not use yet.
     pub added: u64,
     /// Memory that other guests were given but do not use yet.
     pub promised: u64,

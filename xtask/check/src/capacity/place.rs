@@ -37,7 +37,7 @@ struct Entry<'a> {
     vms: usize,
 }
 
-/// The provider's choice.
+/// The node that the provider chooses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeChoice {
     pub node: String,

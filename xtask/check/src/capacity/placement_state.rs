@@ -12,9 +12,9 @@ use super::{Member, NodeRoom, Placement, PoolRoom, State, Vms, advice, bytes, co
 use domain::status::proxmox::{Inventory, Storage, Vm};
 use yaml::{Finding, Location};
 
-/// The maximum size of a Talos image: nocloud images with the guest agent are 100 to 350 MB (Talos v1.9 to v1.13).
+/// An upper bound for the size of a Talos image: nocloud images with the guest agent are 100 to 350 MB (Talos v1.9 to v1.13).
 const IMAGE: u64 = 512 << 20;
-/// The fraction from which a pool counts as nearly full: thin pools and file systems fail at 100 %.
+/// The fraction of use above which a pool is nearly full: thin pools and file systems fail at 100 %.
 const NEARLY_FULL: f64 = 0.9;
 
 /// The indexes of storages, by selector and node.
@@ -33,7 +33,7 @@ pub(super) struct PlacementState<'a> {
     pub ledger: Ledger,
     /// Like `ledger`, but assuming that the running provider placed the existing machines within the last hour.
     pub remembered: Ledger,
-    /// The sets whose random placement was already reported.
+    /// The rules that were already reported, with their sets: random placement is reported once per set.
     pub reported: BTreeSet<(&'static str, String)>,
     /// The position of the first request that uses a node or pool.
     first_request: BTreeMap<(String, String), Location>,

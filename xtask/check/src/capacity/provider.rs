@@ -22,7 +22,7 @@ pub enum Provider {
 }
 
 impl Provider {
-    /// Returns the release for an image tag: the newest known one that is not newer than the tag. `None` for a tag without a
+    /// Returns the release for an image tag: the newest known release that is not newer. `None` for a tag without a
     /// version, such as `latest`.
     pub fn of_tag(tag: &str) -> Option<Provider> {
         if tag.starts_with("0d9fd58") {

@@ -12,7 +12,7 @@ use selector::Program;
 /// Returns cel-go's message if the selector does not compile or fails on this storage.
 pub fn selects(selector: &str, storage: &Storage) -> Result<bool, String> {
     thread_local! {
-        /// Thousands of machines share a selector, so each selector is compiled only once.
+        /// Thousands of machines may share a selector, so each selector is compiled only once.
         static COMPILED: RefCell<HashMap<String, Result<Program, String>>> = RefCell::default();
     }
     COMPILED.with_borrow_mut(|compiled| {

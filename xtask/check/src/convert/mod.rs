@@ -1,4 +1,4 @@
-//! Rewrites older forms from other guides into the real one, with a reason for each change. A form without an exact equivalent
+//! Rewrites older forms from other guides into the real form, with a reason for each change. A form without an exact equivalent
 //! is refused, because a guess would affect real machines.
 
 mod class;
@@ -65,7 +65,7 @@ impl<'a> Conversion<'a> {
         self.refuse(entry.at, message, "remove it, if it is not needed");
     }
 
-    /// Checks the converted file: whatever the real program refuses is a refusal of the conversion.
+    /// Refuses the conversion if the real program would refuse the converted file.
     fn prove<T>(&mut self, at: Position, checked: &FileCheck<T>) {
         for finding in checked.findings.iter().filter(|finding| finding.is_error()) {
             self.refuse(at, format!("the converted file would be refused: {}", finding.message), &finding.fix);

@@ -17,7 +17,7 @@ const ANY: &str = "it picks the first storage in the list, and Proxmox lists the
 /// The names of the list in the older form.
 const LISTS: &[&str] = &["storage", "storages"];
 
-/// Rewrites a selector of the older form; `None` if it is not of that form.
+/// Rewrites a selector in the older form; `None` if it is not in that form.
 ///
 /// # Errors
 /// Returns why it cannot be rewritten faithfully.
@@ -38,7 +38,7 @@ fn word<'a>(words: &[Word<'a>], n: usize) -> &'a str {
     words.get(n).map_or("", |(word, _)| *word)
 }
 
-/// Rewrites an expression in which the word `used` is the list, or has its name.
+/// Rewrites an expression whose word `used` is the list, or is named like it.
 fn older(text: &str, words: &[Word<'_>], used: usize) -> Result<Selector, String> {
     let list = words[used].0;
     let (step, method) = (word(words, used + 1), word(words, used + 2));

@@ -120,7 +120,7 @@ pub(super) fn position(
     }
 }
 
-/// A lost machine leaves once it is back, which `cause` fixes; the other way is to delete its cluster without waiting for it.
+/// Adds a second fix to `cause`, which brings a lost machine back so that it can leave: delete the cluster without waiting.
 pub(super) fn without_waiting(view: &ClusterView, name: &str, cause: Cause) -> Cause {
     let delete = format!("cargo xtask cluster-delete {} --destroy-disconnected --dry-run", view.name);
     Cause {

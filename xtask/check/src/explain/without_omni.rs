@@ -6,7 +6,7 @@ use super::{Cause, Chain, Facts, Link, Vm};
 use domain::status::proxmox::Observed;
 use domain::words::count;
 
-/// Starts an Omni that is not running on this host.
+/// The command that starts an Omni that is not running on this host.
 const STACK_UP: &str = "cargo xtask stack-up";
 
 /// How a failed check of `doctor` relates to an Omni that cannot be queried.
@@ -32,7 +32,7 @@ impl Chain {
         let answers = |cause: &Cause| ["omni-unhealthy", "certificates.served"].contains(&cause.id.as_str());
         let silent = ["omni-unreachable", "omni-timeout", "omni-unasked"].contains(&why.id.as_str())
             && !facts.site.iter().any(answers);
-        // The sidecar is the reason why its containers are not running.
+        // If the sidecar is down, it is the reason why its containers are not running.
         let sidecar = match &facts.provider {
             Observed::Known(Some(cause)) if SIDECAR.contains(&cause.id.as_str()) => Some(cause),
             _ => None,
@@ -47,7 +47,7 @@ impl Chain {
             "omni.health" if why.id == "omni-foreign" => Role::Elsewhere,
             "docker.containers" if !silent || sidecar.is_some() => Role::Elsewhere,
             _ if !silent && cause.next == [STACK_UP] => Role::Elsewhere,
-            // The host matters if Omni does not respond.
+            // The host can be the reason only if Omni does not respond.
             id if !silent && HOST.iter().any(|area| id.starts_with(area)) => Role::Beside,
             _ => Role::Root,
         };
@@ -75,7 +75,7 @@ impl Chain {
     }
 }
 
-/// Returns true if a failed `doctor` check explains why Omni cannot be queried: a refusal or a foreign server explains itself.
+/// Returns true if a failed `doctor` check explains why Omni cannot be queried: a refusal or a foreign server has its own reason.
 fn accounts_for(root: &str, why: &str) -> bool {
     let of: &[&str] = match why {
         "omni-certificate" => &["certificates."],

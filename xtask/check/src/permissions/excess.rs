@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Scope;
 use domain::status::proxmox::{Permissions, parent};
 
-/// Privileges that depend on a class, its machine request set or its `ha`: without one, they cannot be called excessive.
+/// Privileges that depend on a class, its machine request set or its `ha`: without a class, they cannot be called excessive.
 const OF_CLASSES: &str =
     "Datastore.AllocateSpace Datastore.Audit Mapping.Use Pool.Allocate Pool.Audit SDN.Use Sys.Audit Sys.Console";
 

@@ -11,7 +11,7 @@ pub(super) const USER: &str = "omni@pve";
 pub(super) const TOKEN: &str = "omni@pve!provider";
 const NODES: [&str; 2] = ["pve1", "pve2"];
 
-/// A generator that produces the same cases in every run.
+/// A random generator that produces the same cases in every run.
 struct Random(fastrand::Rng);
 
 impl Random {
@@ -300,7 +300,7 @@ fn cfg(random: &mut Random, scope: &Scope) -> Cfg {
     paths.extend(["/pool/old", "/storage/other", "/access"].map(str::to_owned));
     let names: Vec<String> = cfg.roles.keys().cloned().collect();
     if random.chance(2) {
-        // A login with nearly everything from the top, as most have.
+        // A login that has nearly all privileges from the top, as most do.
         let role = random.one(&["Administrator", "Almost", "Nearly", "PVEAuditor"]);
         for (kind, who) in [("user", USER), ("token", TOKEN)] {
             cfg.grant("/", kind, who, role, !random.chance(8));
@@ -358,7 +358,7 @@ fn audit_agrees_with_proxmox_and_its_script_fixes_all() {
             if pooled_away {
                 break;
             }
-            // What is not visible may need a second round: entries in the way, and privileges that come from a pool.
+            // What is not visible may need further rounds: entries in the way, and privileges that come from a pool.
             let all_shown = cfg.may("Sys.Audit", "/access") && cfg.pools.is_empty();
             let most = if all_shown { 1 } else { 3 };
             assert!(

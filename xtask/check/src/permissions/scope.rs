@@ -134,7 +134,7 @@ pub fn unusable(inventory: &Inventory, requirements: &Requirements) -> Vec<Strin
 /// which the login has no privilege, so it is unknown whether this one exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnlistedObject {
-    /// The path of its permissions.
+    /// Its path in Proxmox's permissions.
     pub path: String,
     /// ``bridge `vmbr7` ``.
     pub object: String,

@@ -155,7 +155,7 @@ fn role_privileges(scope: &Scope) -> BTreeMap<&'static str, BTreeSet<&'static st
     roles
 }
 
-/// Returns true if an entry on `path` proves something about `other`; an entry on `/` applies only to `/` itself.
+/// Returns true if an entry on `path` affects `other`; an entry on `/` affects only `/` itself.
 fn covers(path: &str, other: &str) -> bool {
     path == other || path != "/" && other.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'))
 }

@@ -56,9 +56,9 @@ pub struct Excluded {
     pub kind: &'static str,
     /// The path of that field.
     pub path: &'static str,
-    /// The condition that the document meets in that case.
+    /// The condition that the document must meet for that.
     pub condition: &'static str,
-    /// The minor of Talos from which on new clusters have the document from the start.
+    /// The first minor of Talos whose new clusters have the document from the start.
     pub since: Option<u64>,
     /// Why the machines of such clusters refuse the field, and the fix.
     pub advice: Option<(&'static str, &'static str)>,
@@ -229,7 +229,7 @@ impl Limit {
     }
 }
 
-/// Describes what a form of these lines or a type accepts: the `wanted` lines.
+/// Describes what a form of the table or a type accepts, from the `wanted` lines.
 pub(super) fn wanted(form: &str, argument: &str) -> String {
     let lines = LIMITS.get("wanted").map_or(&[][..], Vec::as_slice);
     let line = |form: &str| lines.iter().find(|line| line.form == form);

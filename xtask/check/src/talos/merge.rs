@@ -21,7 +21,7 @@ pub fn merge(left: &mut Node, right: &Node, kind: &Kind, reader: Reader) -> Vec<
     refused
 }
 
-/// Drops selectors and sizes that the last document does not repeat: only its own count.
+/// Drops selectors and sizes that the last document does not repeat, because only those of the last document apply.
 fn drop_unrepeated(left: &mut Node, right: Option<&Node>, of: &str) {
     let Data::Map(entries) = &mut left.data else { return };
     let repeats = |key: &str| right.and_then(|right| right.get(key));

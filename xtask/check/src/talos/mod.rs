@@ -226,11 +226,11 @@ pub enum Fault {
     },
     /// A value that cannot be decoded: what it is, and what is expected.
     Value { found: String, wanted: String },
-    /// Fields of one mapping that do not fit together.
+    /// Fields of one mapping that conflict or depend on each other.
     Relation(relation::Broken),
 }
 
-/// A [`Fault`] with its place.
+/// A [`Fault`] with its location.
 #[derive(Debug)]
 pub struct Problem {
     pub at: Position,

@@ -7,7 +7,7 @@ use yaml::{Data, Finding, Node, Position};
 /// What a patch deletes from a document.
 struct Deletion<'n> {
     keys: Vec<&'n str>,
-    /// For an entry of the list at `keys`: the key and value that select it; no value if it is not text.
+    /// If an entry of the list at `keys` is deleted: the key and value that select it; no value if it is not text.
     entry: Option<(&'n str, Option<&'n str>)>,
     at: Position,
 }
@@ -98,14 +98,14 @@ impl Checker<'_> {
     }
 }
 
-/// The minor of Talos 1.x that first accepts deletions in a document that does not exist.
+/// The first minor of Talos 1.x that accepts deletions in a document that does not exist.
 const ABSENT: u64 = 14;
 
 /// The kind of a document, and the machine that it applies to.
 #[derive(Clone, Copy)]
 pub(super) struct Machine {
     pub kind: Kind,
-    /// The minor of its Talos 1.x.
+    /// The minor of the machine's Talos 1.x.
     pub minor: u64,
     pub control_plane: bool,
 }

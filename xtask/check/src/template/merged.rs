@@ -7,7 +7,7 @@ use crate::talos::{self, Fault, Kind, Reader, V1ALPHA1};
 use domain::spec::template::{ClusterTemplate, SetKind};
 use yaml::{Finding, Node, Position};
 
-/// A document as all its patches together define it.
+/// A document, merged from all patches that contain it.
 struct Merged {
     kind: Kind,
     node: Node,

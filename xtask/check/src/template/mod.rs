@@ -36,11 +36,11 @@ pub enum FileRead {
     },
 }
 
-/// The properties of a machine class that matter to templates.
+/// The properties of a machine class that matter for templates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClassInfo {
     pub name: String,
-    /// True if a provider creates its machines.
+    /// Whether a provider creates its machines.
     pub provisions: bool,
     /// Why Omni does not install Talos on the first disk of its machines; `None` if it does.
     pub install_disk: Option<String>,

@@ -13,7 +13,7 @@ use domain::releases::table;
 use domain::spec::template::{ClassRef, ClusterTemplate, MachineSet, SetKind, Size};
 use yaml::{Finding, Position, Severity};
 
-/// A similar name is searched for among this many classes: more would cost more than the checks themselves.
+/// How many classes are searched for a similar name: more would cost more than the checks themselves.
 const SUGGESTED: usize = 32;
 
 impl Checker<'_> {
