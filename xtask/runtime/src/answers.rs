@@ -1,6 +1,5 @@
 //! Answers to prompts. Each is checked immediately, and a rejected one is prompted for again with the reason. Accepted answers
-//! are kept in a private file until the task is done, so that none is lost if the task fails later: the next run offers them as
-//! defaults.
+//! are kept in a private file until the task is done: if the task fails, the next run offers them as defaults.
 
 use std::cell::RefCell;
 use std::path::PathBuf;

@@ -204,8 +204,7 @@ impl Cx {
         std::iter::once(first).chain(further).collect()
     }
 
-    /// The provider's ID if the project has several, each with its own Proxmox, whose nodes and IDs may be the same as in
-    /// another.
+    /// The provider's ID if the project has several, each with its own Proxmox, where node names and IDs may coincide.
     pub fn site(&self) -> Option<String> {
         let several = !further_providers(&self.paths, &self.settings.env_file).is_empty();
         several.then(|| self.settings.provider_id(None).value)

@@ -115,8 +115,7 @@ pub fn write_new(path: &Path, contents: &[u8], mode: u32) -> Result<(), Failure>
     temp.persist_noclobber(path).map(drop).map_err(|error| not_new(path, &error.error))
 }
 
-/// Creates `path`, which must not exist, with programs that write to a temporary file next to it. The result is complete and
-/// private when it appears.
+/// Creates `path`, which must not exist, with programs that write to a temporary file, so that it appears complete and private.
 ///
 /// # Errors
 /// Fails like `write`; [`Code::Conflict`] if `path` exists by then.
@@ -298,8 +297,7 @@ fn sweep_left(root: &Path) {
     }
 }
 
-/// Replaces `dir` with a directory of links to these files, named by their index so that they are read in this order. Returns
-/// the paths of the links.
+/// Replaces `dir` with a directory of links to these files, named by index so that they are read in order. Returns the links.
 ///
 /// # Errors
 /// [`Code::Failed`] with the path.
@@ -348,8 +346,7 @@ pub fn open_file(path: &Path, options: &mut OpenOptions) -> std::io::Result<File
     }
 }
 
-/// Reads up to `most` bytes of a file, like [`open_file`]. Also reads a pipe created by the shell, such as `<(command)`,
-/// because it has a writer.
+/// Reads up to `most` bytes of a file like [`open_file`], or of a pipe of the shell (`<(command)`), which always has a writer.
 ///
 /// # Errors
 /// Returns the system's error, or an error if it is not a file.
@@ -419,8 +416,7 @@ pub fn mode(path: &Path) -> Option<u32> {
     fs::metadata(path).ok().map(|meta| meta.permissions().mode() & 0o777)
 }
 
-/// Checks that `path` could be written: its directory (or the nearest existing one) accepts new files, and an existing file may
-/// be replaced.
+/// Checks that `path` could be written: the nearest existing directory accepts new files, and an existing file may be replaced.
 ///
 /// # Errors
 /// [`Code::Prerequisite`] with the directory or the file that cannot be written.

@@ -46,8 +46,7 @@ const GRACE: Duration = Duration::from_secs(5);
 const POLL_INTERVAL: Duration = Duration::from_millis(25);
 /// The maximum number of lines of standard error in an error message.
 const STDERR_LINES: usize = 20;
-/// The limit for the output of all running programs together: enough for ten thousand machines in Omni, and small enough for a
-/// small host.
+/// The output limit of all running programs together: enough for ten thousand machines in Omni, and suitable for a small host.
 const OUTPUT_LIMIT: usize = 48 << 20;
 /// The maximum number of programs that run in parallel: omnictl needs tens of megabytes.
 const SIDE_BY_SIDE: usize = 6;
@@ -157,8 +156,7 @@ fn received() -> Option<&'static str> {
     STOP.iter().find(|(number, _)| usize::try_from(*number) == Ok(signal)).map(|(_, name)| *name)
 }
 
-/// Returns true if standard output is a pipe without a reader. A write would fail too, but a log without new lines writes
-/// nothing.
+/// Returns true if standard output is a pipe without a reader. A write would fail too, but an idle log writes nothing.
 pub fn stdout_closed() -> bool {
     let stdout = std::io::stdout();
     let mut polled = [PollFd::new(&stdout, PollFlags::empty())];
@@ -198,7 +196,6 @@ pub fn read_stdin(limit: u64) -> Result<std::io::Result<Vec<u8>>, Failure> {
     Ok(Ok(bytes))
 }
 
-/// The first interrupted call or wait.
 static FIRST_INTERRUPTION: OnceLock<Failure> = OnceLock::new();
 
 /// The failure of a task that was interrupted while `doing`.
@@ -213,8 +210,8 @@ pub fn interruption(doing: &str) -> Failure {
     failure
 }
 
-/// The first call or wait that was interrupted. Many tasks continue when one read fails, but after an interruption their result
-/// is incomplete.
+/// The first interrupted call or wait. Many tasks continue after a failed read, but an interruption leaves their result
+/// incomplete.
 pub fn first_interruption() -> Option<Failure> {
     FIRST_INTERRUPTION.get().cloned()
 }
@@ -699,7 +696,7 @@ mod tests {
         assert!(begun.elapsed() < Duration::from_secs(4), "the pipe of the grandchild must not hold us");
     }
 
-    /// Whether the process whose pid a script wrote to `file` keeps running. A process that exits closes its pipes slightly
+    /// Whether the process whose pid a script wrote to `file` keeps running. An exiting process closes its pipes slightly
     /// earlier.
     fn lives(file: &Path) -> bool {
         let pid = std::fs::read_to_string(file).unwrap();

@@ -169,8 +169,8 @@ impl State {
         if !self.changed {
             return Ok(());
         }
-        // Single keys are edited as lines, but YAML has more forms. If the result does not parse back to the same values, it is
-        // not written.
+        // Single keys are edited as lines, but YAML has more forms: a result that does not parse to the same values is not
+        // written.
         let again = State::parse("the state", &self.text());
         if again.is_ok_and(|again| again.values == self.values) {
             return files::write_atomically(path, self.text().as_bytes(), files::PRIVATE);

@@ -1,5 +1,4 @@
-//! A running program and our ends of its pipes. A single `poll` loop reads and writes them, without threads, because starting a
-//! thread can fail.
+//! A running program and our ends of its pipes. One `poll` loop reads and writes them: starting threads for that could fail.
 
 use std::io::{ErrorKind, PipeReader, PipeWriter, Read, Write, pipe};
 use std::os::fd::AsFd;

@@ -32,8 +32,7 @@ pub fn pack(cx: &Cx, dir: &Path, file: &Path) -> Result<(), Failure> {
 /// [`Code::Invalid`] if the file is not a complete archive.
 pub fn unpack(cx: &Cx, file: &Path, dir: &Path) -> Result<(), Failure> {
     let (shell, tar) = (proc::shell()?, Tool::Tar.find()?);
-    // tar does not read past the last file unless another archive follows, so gzip verifies the checksum of the whole file
-    // first.
+    // tar does not read past the last file unless another archive follows, so gzip verifies the checksum of the whole file.
     for cmd in [
         cmd!(shell, "gzip --test {file}"),
         cmd!(shell, "{tar} --ignore-zeros --no-same-owner --no-same-permissions -xzf {file} -C {dir}"),

@@ -35,8 +35,8 @@ const NO_VARIABLES: &str = "/dev/null";
 const UP: Duration = Duration::from_secs(600);
 const QUICK: Duration = Duration::from_secs(30);
 
-/// The stack of this project. A failed call returns the failure that `data/program-errors.yaml` has for compose's error, or
-/// that of [`proc::Proc::run`].
+/// The stack of this project. Calls fail with compose's error as `data/program-errors.yaml` explains it, or like
+/// [`proc::Proc::run`].
 pub struct Compose<'a> {
     cx: &'a Cx,
     docker: PathBuf,

@@ -40,8 +40,7 @@ pub fn engine_address() -> Option<String> {
     found.and_then(|each| each["Endpoints"]["docker"]["Host"].as_str().map(str::to_owned)).or(Some(name))
 }
 
-/// The docker client. A failed call returns the failure that `data/program-errors.yaml` has for docker's error, or that of
-/// [`proc::Proc::run`].
+/// The docker client. Calls fail with docker's error as `data/program-errors.yaml` explains it, or like [`proc::Proc::run`].
 pub struct Docker<'a> {
     cx: &'a Cx,
     program: PathBuf,

@@ -149,7 +149,7 @@ fn candidates(sources: &Sources) -> Vec<Candidate> {
 /// Downloads, verifies and installs omnictl; a download that fails the checks leaves nothing behind.
 ///
 /// # Errors
-/// Returns each source with its reason if no source has a valid program; [`Code::Prerequisite`] if there is no source.
+/// Lists each source with its reason if no source has a valid program; [`Code::Prerequisite`] if there is no source.
 pub fn install(cx: &Cx, sources: &Sources) -> Result<Installed, Failure> {
     let asset = asset()?;
     let place = omnictl::install_path()?;

@@ -53,7 +53,7 @@ pub struct ServiceAccountKey {
     pub expires: String,
 }
 
-/// omnictl with a login. A failed call returns the failure that `data/program-errors.yaml` has for omnictl's error, or that of
+/// omnictl with a login. Calls fail with omnictl's error as `data/program-errors.yaml` explains it, or like
 /// [`proc::Proc::run`].
 pub struct Omnictl<'a> {
     cx: &'a Cx,
@@ -465,8 +465,7 @@ impl<'a> Omnictl<'a> {
         self.provider_key(self.call(purpose, "infraprovider renewkey", &[id])?)
     }
 
-    /// Creates the account of a provider that has none, like the second half of `infraprovider create`. Requires the role
-    /// Admin.
+    /// Creates the account of a provider without one, like the second half of `infraprovider create`. Requires the role Admin.
     pub fn create_provider_account(&self, id: &str) -> Result<Secret, Failure> {
         self.create_service_account(&format!("infra-provider:{id}"), "InfraProvider")
     }
@@ -506,8 +505,7 @@ impl<'a> Omnictl<'a> {
         self.run(job.deadline(WRITE)).map(drop)
     }
 
-    /// Checks that Omni accepts the key, whatever its role: Omni reports a missing role only after it has verified the
-    /// signature.
+    /// Checks that Omni accepts the key, whatever its role: Omni verifies the signature before it reports a missing role.
     pub fn accepted(&self) -> Result<(), Failure> {
         match self.get("sysversions", "current") {
             Err(failure) if failure.kind == Kind::Role => Ok(()),

@@ -1,5 +1,4 @@
-//! Checks whether the login may make changes before anything is changed: the comparison only reads, so it also succeeds for
-//! readers.
+//! Checks whether the login may make changes before any are made: the comparison only reads, so it also succeeds for readers.
 
 use super::omnictl::{Omnictl, role_needed};
 use domain::failure::{Code, Failure};
