@@ -296,13 +296,13 @@ fn readable_environment() -> Result<(), Failure> {
 }
 
 /// All variables of this process.
-#[allow(clippy::disallowed_methods)] // the one reader
+#[allow(clippy::disallowed_methods)] // the only place that reads the environment
 fn variables() -> impl Iterator<Item = (OsString, OsString)> {
     std::env::vars_os()
 }
 
 /// A variable of this process, unless it is unset or empty.
-#[allow(clippy::disallowed_methods)] // the one reader
+#[allow(clippy::disallowed_methods)] // the only place that reads the environment
 pub fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
