@@ -203,17 +203,20 @@ pub fn in_dir(dir: &Path) -> Vec<PathBuf> {
 /// Starts the comment that marks a file as an example of this repository, before the first line that is not a comment.
 const EXAMPLE: &str = "omni-scale: example";
 
+/// The number of bytes at the start of a file in which the mark is searched for.
+const EXAMPLE_WITHIN: usize = 4096;
+
 /// Returns true if a file is marked as a shipped example. Tasks that act on all files skip it unless it is named, or until the
 /// operator removes the line to make the file their own.
 pub fn is_example(bytes: &[u8]) -> bool {
-    let start = String::from_utf8_lossy(&bytes[..bytes.len().min(4096)]);
+    let start = String::from_utf8_lossy(&bytes[..bytes.len().min(EXAMPLE_WITHIN)]);
     let comments = start.lines().map(str::trim).take_while(|line| line.is_empty() || line.starts_with('#'));
     comments.into_iter().any(|line| line.trim_start_matches('#').trim_start().starts_with(EXAMPLE))
 }
 
 /// As [`is_example`], for a file. Returns false if it cannot be read; whoever reads it next reports that.
 pub fn example_in(file: &Path) -> bool {
-    files::read_up_to(file, MOST).is_ok_and(|bytes| is_example(&bytes))
+    files::read_up_to(file, EXAMPLE_WITHIN as u64).is_ok_and(|bytes| is_example(&bytes))
 }
 
 /// As [`chosen_or_stdin`], without the shipped examples unless they are named. A step lists the skipped ones.
