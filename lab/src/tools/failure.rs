@@ -1,4 +1,4 @@
-//! Why a call of a stand-in failed, and what it prints and ends with then.
+//! Errors of a stand-in's call, with their output and exit codes.
 
 use super::protocol::Refusal;
 use super::{UNKNOWN_CALL, err, unknown_call};
@@ -7,11 +7,11 @@ use crate::omni::status::{Code, Status};
 /// Why a call failed.
 #[derive(Debug)]
 pub enum ToolError {
-    /// What the program says, with its exit code 1.
+    /// The program's own error message, with exit code 1.
     Message(String),
-    /// What Omni answered.
+    /// An error returned by Omni.
     Status(Status),
-    /// A program in a container ended so; what it said has been said.
+    /// A program in a container exited with this code; its output has already been printed.
     Ended(i32),
     /// The call is not simulated.
     Unknown,
@@ -20,12 +20,12 @@ pub enum ToolError {
 }
 
 impl ToolError {
-    /// What the container engine refuses.
+    /// An error returned by the container engine.
     pub fn of_daemon(text: impl std::fmt::Display) -> ToolError {
         ToolError::Message(format!("Error response from daemon: {text}"))
     }
 
-    /// The same with words before it, as fmt.Errorf wraps an error.
+    /// Prefixes the error's message, as fmt.Errorf wraps an error.
     pub fn wrap(self, before: &str) -> ToolError {
         match self {
             ToolError::Message(text) => ToolError::Message(format!("{before}: {text}")),
@@ -34,7 +34,7 @@ impl ToolError {
         }
     }
 
-    /// True if Omni knows no such resource.
+    /// Whether Omni returned that the resource does not exist.
     pub fn not_found(&self) -> bool {
         matches!(self, ToolError::Status(status) if status.code == Code::NotFound)
     }
@@ -57,7 +57,7 @@ impl From<anyhow::Error> for ToolError {
     }
 }
 
-/// Prints why a call failed, if it did, its own words after `before`; the value is the exit code.
+/// Prints the error of a call, if any, with `before` in front of the program's own messages. Returns the exit code.
 pub fn exit_code(program: &str, argv: &[String], before: &str, outcome: Result<(), ToolError>) -> i32 {
     let (text, code) = match outcome {
         Ok(()) => return 0,

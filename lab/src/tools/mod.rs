@@ -1,4 +1,4 @@
-//! The stand-ins: what answers to `omnictl` and `docker` on the lab's PATH, by the name it is called.
+//! The stand-ins for `omnictl` and `docker` on the lab's PATH, selected by the name under which they are called.
 
 pub mod docker;
 mod failure;
@@ -11,29 +11,28 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-/// Exit code of a call that the real program may know and the lab does not.
+/// Exit code of a call that the real program may support but the lab does not.
 pub const UNKNOWN_CALL: i32 = 64;
 
-/// Writes to stdout at once; a reader that has gone away is its own business.
+/// Writes to stdout and flushes. Errors, such as a closed pipe, are ignored.
 pub fn out(text: &str) {
     let mut stdout = std::io::stdout().lock();
     let _ = stdout.write_all(text.as_bytes());
     let _ = stdout.flush();
 }
 
-/// Writes to stderr at once.
+/// Writes to stderr. Errors are ignored.
 pub fn err(text: &str) {
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
 
-/// Writes a file with this mode, over one that is there.
+/// Writes a file with the given mode, overwriting an existing one.
 pub fn write(path: &Path, text: &str, mode: u32) -> std::io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(mode).open(path)?.write_all(text.as_bytes())
 }
 
-/// Keeps a processor busy until this process has cost so much: what a real program of that size needs before it does
-/// anything.
+/// Uses CPU until this process has consumed `ms` milliseconds of CPU time, as much as a real program of this size needs to start.
 pub fn busy(ms: u64) {
     let goal = std::time::Duration::from_millis(ms);
     let begun = std::time::Instant::now();
@@ -42,13 +41,13 @@ pub fn busy(ms: u64) {
     }
 }
 
-/// The time for which a processor worked for this process, where the system says so.
+/// The CPU time of this process; `None` if the system does not report it.
 fn processor_time() -> Option<std::time::Duration> {
     let text = std::fs::read_to_string("/proc/self/schedstat").ok()?;
     text.split(' ').next()?.parse().ok().map(std::time::Duration::from_nanos)
 }
 
-/// Says that a call is not simulated, with the call.
+/// Prints that a call is not simulated and returns the exit code.
 pub fn unknown_call(program: &str, argv: &[String]) -> i32 {
     let call: Vec<&str> = argv.iter().map(String::as_str).collect();
     err(&format!("lab: this stand-in does not know: {program} {}\n", call.join(" ")));

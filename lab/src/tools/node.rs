@@ -1,4 +1,4 @@
-//! What root has on a node of Proxmox, as far as the tasks print it: each command is a call of the API (pve-access-control
+//! The commands of root on a Proxmox node, as far as the tasks print them. Each command is an API call (pve-access-control
 //! `CLI/pveum.pm`, qemu-server `CLI/qm.pm`, pve-storage `CLI/pvesm.pm`, pve-ha-manager `CLI/ha_manager.pm`).
 
 use anyhow::Context as _;
@@ -6,10 +6,10 @@ use anyhow::Context as _;
 use super::protocol::{Client, Refusal, Request, find};
 use super::{UNKNOWN_CALL, err, unknown_call};
 
-/// The programs.
+/// The names of the programs.
 pub const PROGRAMS: &[&str] = &["pveum", "qm", "pvesm", "ha-manager"];
 
-/// A command with the names of its arguments, the method, and the path that it calls.
+/// Commands with the names of their arguments, and the method and path of the API call.
 const COMMANDS: &[(&str, &str, &str)] = &[
     ("pveum role add {roleid}", "POST", "/access/roles"),
     ("pveum role modify {roleid}", "PUT", "/access/roles/{roleid}"),
@@ -24,13 +24,13 @@ const COMMANDS: &[(&str, &str, &str)] = &[
     ("ha-manager remove {sid}", "DELETE", "/cluster/ha/resources/{sid}"),
 ];
 
-/// Runs a program; the value is its exit code.
+/// Runs a program and returns its exit code.
 pub fn run(program: &str, argv0: &str, argv: &[String]) -> i32 {
     let found = COMMANDS.iter().find_map(|(command, verb, path)| Some((verb, path, parse(command, program, argv)?)));
     let Some((verb, path, mut args)) = found else { return unknown_call(program, argv) };
     let (path, fixed) = path.split_once('?').unwrap_or((path, ""));
     args.extend(fixed.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned())));
-    // A program of a node knows its own Proxmox only; with several, one says which.
+    // A program on a real node only knows its own Proxmox; with several, this variable selects one.
     let second = std::env::var_os("LAB_ON_SECOND_PROXMOX").is_some();
     let ask = Request::OnNode { second, verb: (*verb).to_owned(), path: path.to_owned(), args };
     let link = find(argv0).context("this stand-in belongs to no lab that it can find");
@@ -39,7 +39,7 @@ pub fn run(program: &str, argv0: &str, argv: &[String]) -> i32 {
     if why.is::<Refusal>() { 255 } else { UNKNOWN_CALL }
 }
 
-/// The arguments of a call, if it is one of this command: those with a place, then `--name value`, a switch being 1.
+/// Parses the arguments of a call if it matches the command: positional ones, then `--name value`, where a switch has value 1.
 fn parse(command: &str, program: &str, argv: &[String]) -> Option<Vec<(String, String)>> {
     let mut words = std::iter::once(program).chain(argv.iter().map(String::as_str)).peekable();
     let mut args = Vec::new();

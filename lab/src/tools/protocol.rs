@@ -1,4 +1,4 @@
-//! How a stand-in and its lab talk: lines of JSON over loopback, the first one a token.
+//! The protocol between a stand-in and its lab: lines of JSON over loopback, of which the first is a token.
 
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::net::TcpStream;
@@ -13,67 +13,67 @@ use crate::omni::api::OmniCall;
 use crate::omni::kinds::OmniRelease;
 use crate::omni::status::Status;
 
-/// The file beside the stand-ins' links.
+/// The file with the lab's address, next to the stand-ins' symbolic links.
 pub const LINK_FILE: &str = ".lab.json";
-/// What ends an executable that carries its lab's address.
+/// The last bytes of an executable that contains its lab's address.
 const MAGIC: &[u8; 8] = b"LABTRAIL";
-/// A trailer is a few hundred bytes.
+/// Maximum length of a trailer in bytes; the usual length is a few hundred.
 const TRAILER_LIMIT: u64 = 64 * 1024;
 
-/// Where a lab is and what opens it.
+/// The address of a lab and its token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
     /// `127.0.0.1:PORT`
     pub control: String,
-    /// Secret.
+    /// Secret token.
     pub token: String,
 }
 
-/// What a stand-in, or `lab dump` and `lab stop`, asks. The answer is a line with a `Result` in JSON, whose value the variant names.
+/// A request of a stand-in, `lab dump` or `lab stop`. The response is a line of JSON with a `Result`, described by each variant.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Request {
-    /// A stand-in was called: [`Start`].
+    /// A stand-in was called. Returns a [`Start`].
     Start {
         /// `omnictl` or `docker`.
         program: String,
         argv: Vec<String>,
     },
-    /// A call to Omni, which [`OmniCall`] says the answers of.
+    /// A call to Omni. [`OmniCall`] describes the responses.
     Omni {
-        /// The service-account key, as it is in the environment.
+        /// The service-account key from the environment.
         key: Option<String>,
         call: Box<OmniCall>,
     },
-    /// The same for a list, whose text `omnictl get -o json` prints: its length in bytes, and after the line the text as it is.
+    /// The same for a list that `omnictl get -o json` prints. Returns the text's length in bytes; the text follows the line.
     Print { key: Option<String>, call: Box<OmniCall> },
-    /// Waits until Omni's revision is beyond `after`: the revision.
+    /// Waits until Omni's revision is greater than `after`. Returns the revision.
     Change {
         after: u64,
-        /// Real time to wait at most, in milliseconds.
+        /// Maximum wait in milliseconds of real time.
         within_ms: u64,
     },
-    /// A call to the container engine, which [`EngineRequest`] says the answers of.
+    /// A call to the container engine. [`EngineRequest`] describes the responses.
     Engine(Box<EngineRequest>),
-    /// The state of everything.
+    /// Returns the state of the whole lab.
     Dump,
-    /// A node goes off, with its guests, or comes back.
+    /// Takes a node with its guests offline, or back online.
     Node { name: String, online: bool },
-    /// What root does on a node of Proxmox: a call of its API.
+    /// Makes an API call as root on a Proxmox node.
     OnNode { second: bool, verb: String, path: String, args: Vec<(String, String)> },
-    /// The end of a fault.
+    /// Ends a fault.
     Heal { name: String },
-    /// The end of the lab.
+    /// Stops the lab.
     Stop,
 }
 
-/// Why the lab does not answer what was asked.
+/// An error response of the lab.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Refusal {
-    /// The lab itself: the token is wrong, the line was no question, or there is no such thing.
+    /// An error of the lab itself: the token is wrong, the line is not a request, or the object does not exist.
     Lab(String),
-    /// Omni.
+    /// An error of Omni.
     Omni(Status),
-    /// The container engine: `Error response from daemon: …` without these words.
+    /// An error of the container engine: the text after `Error response from daemon: `.
     Engine(String),
 }
 
@@ -94,41 +94,41 @@ impl From<Status> for Refusal {
     }
 }
 
-/// What a stand-in must know before it does anything.
+/// The parameters that a stand-in needs at its start.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Start {
-    /// Which release it speaks like.
+    /// The release that it simulates.
     pub release: OmniRelease,
     /// Port of Omni's front.
     pub omni_port: u16,
-    /// The authority of the front's certificate as PEM; empty where no authority vouches for it.
+    /// The CA of the front's certificate as PEM; empty if no CA signed it.
     pub omni_ca: String,
-    /// Processor time that its start costs, in milliseconds.
+    /// CPU time of its start in milliseconds.
     pub busy_ms: u64,
-    /// Something else than Omni answers at its endpoint.
+    /// Whether something other than Omni answers at Omni's endpoint.
     pub html: bool,
-    /// Omni's container has ended: who connects is dropped.
+    /// Whether Omni's container has exited, so that connections are dropped.
     pub omni_down: bool,
-    /// What is wrong with the front's certificate besides its authority, in rustls' words.
+    /// The problem with the front's certificate other than its CA, in the words of rustls.
     pub omni_tls: Option<String>,
-    /// What the stand-in itself does differently: names of faults.
+    /// The names of the faults that the stand-in itself simulates.
     pub faults: Vec<String>,
 }
 
 impl Start {
-    /// Whether the stand-in is to show this fault.
+    /// Whether the stand-in simulates this fault.
     pub fn shows(&self, fault: &str) -> bool {
         self.faults.iter().any(|name| name == fault)
     }
 }
 
-/// An open conversation.
+/// An open connection to the lab.
 pub struct Client {
     reader: BufReader<TcpStream>,
 }
 
 impl Client {
-    /// Opens a conversation. Fails if the lab has ended.
+    /// Connects to the lab. Fails if the lab has ended.
     pub fn open(link: &Link) -> Result<Client> {
         let gone = || format!("this stand-in's lab at {} has ended: start it again with `lab serve`", link.control);
         let stream = TcpStream::connect(&link.control).with_context(gone)?;
@@ -144,7 +144,7 @@ impl Client {
         self.reader.get_mut().write_all(&text).context("the lab has ended")
     }
 
-    /// Asks and waits for the answer. An error is a [`Refusal`], or the lab has ended.
+    /// Sends a request and waits for the response. Fails with a [`Refusal`], or if the lab has ended.
     pub fn ask<T: DeserializeOwned>(&mut self, what: &Request) -> Result<T> {
         self.write(what)?;
         let mut text = String::new();
@@ -157,7 +157,7 @@ impl Client {
         Ok(answer?)
     }
 
-    /// Prints the text that follows the answer to [`Request::Print`].
+    /// Prints the text that follows the response to [`Request::Print`].
     pub fn print(&mut self, length: u64) -> Result<()> {
         let printed = std::io::copy(&mut self.reader.by_ref().take(length), &mut std::io::stdout().lock())?;
         ensure!(printed == length, "the lab has ended");
@@ -171,7 +171,7 @@ impl Client {
     }
 }
 
-/// Tells its lab that a stand-in was called; what it must know before it does anything.
+/// Reports the call of a stand-in to its lab and returns the connection and the parameters of the start.
 pub fn begin(program: &str, argv0: &str, argv: &[String]) -> Result<(Client, Start)> {
     let link = find(argv0).context("this stand-in belongs to no lab that it can find")?;
     let mut client = Client::open(&link)?;
@@ -180,8 +180,8 @@ pub fn begin(program: &str, argv0: &str, argv: &[String]) -> Result<(Client, Sta
     Ok((client, start))
 }
 
-/// Finds the lab that a stand-in belongs to: by the file beside the link it was called through, else by the trailer of its
-/// own executable.
+/// Finds the lab that a stand-in belongs to: by the file next to the symbolic link through which it was called, otherwise by the
+/// trailer of its own executable.
 pub fn find(argv0: &str) -> Option<Link> {
     let beside = |dir: PathBuf| -> Option<Link> {
         let text = std::fs::read_to_string(dir.join(LINK_FILE)).ok()?;
@@ -197,7 +197,7 @@ pub fn find(argv0: &str) -> Option<Link> {
     dirs.into_iter().find_map(beside).or_else(trailer)
 }
 
-/// The address in the trailer of this very executable.
+/// Reads the address in the trailer of this executable.
 pub fn trailer() -> Option<Link> {
     let mut file = std::fs::File::open(std::env::current_exe().ok()?).ok()?;
     let end = file.seek(SeekFrom::End(-16)).ok()?;
@@ -213,7 +213,7 @@ pub fn trailer() -> Option<Link> {
     serde_json::from_slice(&text).ok()
 }
 
-/// An executable with the address of its lab at its end.
+/// Appends the address of a lab to an executable.
 pub fn with_trailer(mut executable: Vec<u8>, link: &Link) -> Vec<u8> {
     let text = serde_json::to_vec(link).unwrap_or_default();
     executable.extend(&text);

@@ -1,5 +1,5 @@
-//! The compose file as docker compose reads it: `.env` beside it, variables replaced, services with what the lab's engine
-//! needs of them (compose-spec/compose-go v2 as in docker compose 5.5.1).
+//! Reads the compose file as docker compose does: with the `.env` next to it, variables replaced, and the parts of services
+//! that the lab's engine needs (compose-spec/compose-go v2 as in docker compose 5.5.1).
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -13,40 +13,40 @@ use super::engine::ContainerInfo;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Project {
     pub name: String,
-    /// The compose file, absolute.
+    /// Absolute path of the compose file.
     pub file: PathBuf,
     /// Services of the active profiles, by name.
     pub services: BTreeMap<String, Service>,
     pub volumes: Vec<String>,
-    /// What compose says on stderr while it reads: unset variables.
+    /// Warnings about unset variables, which compose prints on stderr.
     pub warnings: Vec<String>,
-    /// It was named, not read from a file: what the engine has is all that is known of it.
+    /// Whether the project was given by name instead of a file, so that only the engine's containers are known.
     pub by_name: bool,
 }
 
 impl Project {
-    /// The project that these containers belong to.
+    /// Reconstructs a project from its containers.
     pub fn of(name: String, containers: Vec<ContainerInfo>) -> Project {
         let file = containers.first().map(|shown| PathBuf::from(&shown.file)).unwrap_or_default();
         let services = containers.into_iter().map(|shown| (shown.service.name.clone(), shown.service)).collect();
         Project { name, file, services, by_name: true, ..Project::default() }
     }
 
-    /// The directory of its file.
+    /// The directory of the compose file.
     pub fn dir(&self) -> &Path {
         self.file.parent().unwrap_or(Path::new(""))
     }
 }
 
-/// A service with everything that its container would see.
+/// A service with everything that is visible in its container.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Service {
     pub name: String,
     pub container: String,
     pub image: String,
-    /// Entrypoint and command, as far as the file gives them.
+    /// Entrypoint and command, if the file sets them.
     pub argv: Vec<String>,
-    /// Whether `argv` begins with an entrypoint of the file's.
+    /// Whether `argv` starts with an entrypoint from the file.
     pub entrypoint: bool,
     pub environment: BTreeMap<String, String>,
     pub mounts: Vec<Mount>,
@@ -54,48 +54,48 @@ pub struct Service {
     pub network_of: Option<String>,
     /// Published ports: host address, host port, container port, protocol.
     pub ports: Vec<(String, u16, u16, String)>,
-    /// Names that `/etc/hosts` has beside its own: name and address, as the engine takes them apart.
+    /// Additional entries in `/etc/hosts`: name and address, as split by the engine.
     pub extra_hosts: Vec<(String, String)>,
-    /// What it depends on, and the condition.
+    /// Services that it depends on, and the condition of each.
     pub depends_on: BTreeMap<String, String>,
-    /// It has a healthcheck.
+    /// Whether it has a healthcheck.
     pub healthcheck: bool,
-    /// `restart:`
+    /// Restart policy, `restart:`.
     pub restart: String,
-    /// Profiles; without any it is always there.
+    /// Profiles; a service without any is always active.
     pub profiles: Vec<String>,
-    /// A hash of all of the above: what changed is recreated.
+    /// Hash of all of the above; a container is recreated if it differs.
     pub hash: String,
-    /// Files of `configs:` with their contents, which the hash leaves out (docker compose 5.5.1, tried).
+    /// Contents of the files in `configs:`, which are not part of the hash (docker compose 5.5.1, tried).
     pub contents: BTreeMap<String, String>,
 }
 
 impl Service {
-    /// Its mounts of volumes, or of paths on the host.
+    /// The mounts of volumes, or those of paths on the host.
     pub fn mounts(&self, volumes: bool) -> impl Iterator<Item = &Mount> {
         self.mounts.iter().filter(move |mount| mount.volume == volumes)
     }
 
-    /// What is on the host at a path in the container.
+    /// The path on the host that is mounted at a path in the container.
     pub fn host_path(&self, target: &str) -> Option<&Path> {
         self.mounts(false).find(|mount| mount.target == target).map(|mount| Path::new(&mount.source))
     }
 }
 
-/// What is at a path in a container.
+/// A mount in a container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
-    /// The name of a volume, else a path on the host.
+    /// The name of a volume, or a path on the host.
     pub source: String,
     pub volume: bool,
     /// The path in the container.
     pub target: String,
     pub read_only: bool,
-    /// The path on the host must exist: `create_host_path: false`.
+    /// Whether the path on the host must exist: `create_host_path: false`.
     pub strict: bool,
 }
 
-/// Reads a project, with `--profile`, `--project-name` and `--env-file`. The error is compose's, for stderr.
+/// Loads a project, with `--profile`, `--project-name` and `--env-file`. The error is compose's message for stderr.
 pub fn load(file: &str, profiles: &[String], name: Option<&str>, env_file: Option<&str>) -> Result<Project, String> {
     let file = std::path::absolute(file).map_err(|why| why.to_string())?;
     let shown = file.display().to_string();
@@ -103,7 +103,7 @@ pub fn load(file: &str, profiles: &[String], name: Option<&str>, env_file: Optio
         .map_err(|why| format!("compose file {shown:?} is invalid: open {shown}: {}", crate::go_errors::go_io(&why)))?;
     let dir = file.parent().map(Path::to_path_buf).unwrap_or_default();
     let mut value: Value = serde_yaml::from_str(&text).map_err(|why| syntax_error(&why))?;
-    // A merge key that is not a mapping is for the engine to refuse.
+    // A merge key that is not a mapping is left for the engine to reject.
     let _ = value.apply_merge();
     let env_file = env_file.map_or_else(|| dir.join(".env"), PathBuf::from);
     let mut variables = Variables { env: dotenv(&env_file)?, warnings: Vec::new() };
@@ -142,8 +142,8 @@ pub fn load(file: &str, profiles: &[String], name: Option<&str>, env_file: Optio
     Ok(project)
 }
 
-/// Adds the services of the files that `include` names. Each has the `.env` beside it, and a variable of the project that
-/// includes it wins (recorded).
+/// Adds the services of the files in `include`. Each file uses the `.env` next to it, but variables of the including project
+/// take precedence (recorded).
 fn include(project: &mut Value, dir: &Path, variables: &mut Variables) -> Result<(), String> {
     let Some(map) = project.as_mapping_mut() else { return Ok(()) };
     let Some(Value::Sequence(items)) = map.remove("include") else { return Ok(()) };
@@ -180,7 +180,7 @@ fn include(project: &mut Value, dir: &Path, variables: &mut Variables) -> Result
     Ok(())
 }
 
-/// A compose file beside the first. One that is empty is refused, as compose before 2.24 does (compose-go v1.20.2; run).
+/// Reads an additional compose file. An empty file is rejected, as by compose before 2.24 (compose-go v1.20.2; run).
 fn opened(path: &Path) -> Result<Value, String> {
     let failed = |why: std::io::Error| format!("open {}: {}", path.display(), crate::go_errors::go_io(&why));
     let text = std::fs::read_to_string(path).map_err(failed)?;
@@ -190,7 +190,7 @@ fn opened(path: &Path) -> Result<Value, String> {
     }
 }
 
-/// The bind mounts of a service with the paths that are relative to its file's directory.
+/// Resolves the relative paths of a service's bind mounts against the directory of its file.
 fn absolute(service: &mut Value, dir: &Path) {
     for mount in service.get_mut("volumes").and_then(Value::as_sequence_mut).into_iter().flatten() {
         if let Some(source) = mount.get_mut("source").filter(|source| scalar(source).starts_with('.')) {
@@ -199,7 +199,7 @@ fn absolute(service: &mut Value, dir: &Path) {
     }
 }
 
-/// A service over the one that it extends: variables and mounts one by one, everything else whole (recorded).
+/// Merges a service over the one that it extends: mappings and mounts entry by entry, everything else as a whole (recorded).
 fn merged(mut base: Value, over: Value) -> Value {
     for (key, value) in over.as_mapping().cloned().unwrap_or_default() {
         match (base.get_mut(&key), value) {
@@ -214,7 +214,7 @@ fn merged(mut base: Value, over: Value) -> Value {
     base
 }
 
-/// Refuses volumes and configs that the file does not define (recorded).
+/// Fails if the service uses a volume or config that the file does not define (recorded).
 fn undefined(project: &Project, service: &Service, spec: Option<&Value>, configs: &[String]) -> Result<(), String> {
     let used = spec.and_then(|spec| spec.get("configs")).and_then(Value::as_sequence).into_iter().flatten();
     let used: Vec<String> = used.map(|item| item.get("source").map_or_else(|| scalar(item), scalar)).collect();
@@ -232,7 +232,7 @@ fn names(value: Option<&Value>) -> Vec<String> {
     map.into_iter().flatten().filter_map(|(key, _)| key.as_str().map(str::to_owned)).collect()
 }
 
-/// `go-yaml load error in parser (while parsing a flow node) at L2.C1: did not find expected node content`
+/// Formats an error as `go-yaml load error in parser (while parsing a flow node) at L2.C1: did not find expected node content`.
 fn syntax_error(why: &serde_yaml::Error) -> String {
     let said = why.to_string();
     let (what, rest) = said.split_once(" at line ").unwrap_or((&said, ""));
@@ -288,7 +288,7 @@ fn service(project: &Project, name: &str, spec: &Value) -> Result<Service, Strin
             "service {name:?} has neither an image nor a build context specified: invalid compose project"
         ));
     }
-    // The kit's file has none of these, and the lab does not simulate what they mean.
+    // The kit's file does not use these, and the lab does not simulate them.
     let is_text = |key: &str| spec.get(key).is_some_and(Value::is_string);
     let is_list = |key: &str| spec.get(key).is_some_and(Value::is_sequence);
     if spec.get("env_file").is_some() || ["command", "entrypoint"].into_iter().any(is_text) {
@@ -311,7 +311,7 @@ fn service(project: &Project, name: &str, spec: &Value) -> Result<Service, Strin
     Ok(out)
 }
 
-/// The configs of a service that have their contents in the file, by their paths.
+/// The contents of a service's configs that are inline in the file, by path.
 fn contents(spec: &Value, file: &Value) -> BTreeMap<String, String> {
     let used = spec.get("configs").and_then(Value::as_sequence).into_iter().flatten();
     let one = |used: &Value| {
@@ -344,7 +344,7 @@ fn mounts(project: &Project, value: Option<&Value>, out: &mut Service) {
     }
 }
 
-/// A path without `.` and `..`, whatever the links on it.
+/// Removes `.` and `..` from a path, ignoring symbolic links.
 fn cleaned(path: &Path) -> PathBuf {
     path.components().fold(PathBuf::new(), |mut clean, part| {
         match part {
@@ -356,8 +356,8 @@ fn cleaned(path: &Path) -> PathBuf {
     })
 }
 
-/// Ports in the short form: `[HOST:[PUBLISHED:]]TARGET[/PROTOCOL]` (docker/go-connections v0.7.0 `nat.ParsePortSpec`; the
-/// refusals are recorded).
+/// Parses ports in the short form: `[HOST:[PUBLISHED:]]TARGET[/PROTOCOL]` (docker/go-connections v0.7.0 `nat.ParsePortSpec`; the
+/// errors are recorded).
 fn ports(value: Option<&Value>, out: &mut Service) -> Result<(), String> {
     for item in value.and_then(Value::as_sequence).into_iter().flatten() {
         let text = scalar(item);
@@ -384,7 +384,7 @@ fn ports(value: Option<&Value>, out: &mut Service) -> Result<(), String> {
     Ok(())
 }
 
-/// Variables and what was missed.
+/// Variables, and warnings about unset ones.
 struct Variables {
     env: BTreeMap<String, String>,
     warnings: Vec<String>,
@@ -488,7 +488,7 @@ enum Problem {
     Format,
 }
 
-/// Where the brace closes that was opened before this text.
+/// The position of the brace that closes the one opened before this text.
 fn closing(text: &str) -> Option<usize> {
     let mut depth = 0usize;
     for (at, c) in text.char_indices() {
@@ -502,7 +502,7 @@ fn closing(text: &str) -> Option<usize> {
     None
 }
 
-/// A `.env` file; a missing one is empty.
+/// Parses a `.env` file; a missing file is treated as empty.
 fn dotenv(path: &Path) -> Result<BTreeMap<String, String>, String> {
     let Ok(text) = std::fs::read_to_string(path) else { return Ok(BTreeMap::new()) };
     let mut variables = Variables { env: std::env::vars().collect(), warnings: Vec::new() };
@@ -543,12 +543,12 @@ fn dotenv(path: &Path) -> Result<BTreeMap<String, String>, String> {
             true => text,
             false => match variables.expand(&text) {
                 Ok(value) => value,
-                // A `$` that begins no name stays as it is.
+                // A `$` that does not start a name is left unchanged.
                 Err(_) if !text.contains("${") => text,
                 Err(_) => return Err(format!("failed to read {shown}: Invalid template: {text:?}")),
             },
         };
-        // The shell's own variables win over the file's, also inside it.
+        // Variables from the shell take precedence over those in the file, even within the file.
         variables.env.entry(key.to_owned()).or_insert_with(|| value.clone());
         out.insert(key.to_owned(), value);
     }

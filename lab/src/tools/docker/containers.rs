@@ -1,4 +1,4 @@
-//! What runs in the containers of the kit.
+//! The programs in the kit's containers.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::provider::Settings;
 use crate::provider::log::Log;
 use crate::provider::release::ProviderRelease;
 
-/// What the provider sees of its service: its flags, its environment and the files mounted into it.
+/// Reads the provider's settings from its service: flags, environment and mounted files.
 pub fn provider_settings(service: &Service) -> Settings {
     let env = |name: &str| service.environment.get(name).cloned().unwrap_or_default();
     let flag = |name: &str| -> Option<String> {
@@ -45,26 +45,26 @@ pub fn provider_settings(service: &Service) -> Settings {
     }
 }
 
-/// The first lines of a healthy Omni.
+/// Logs the first lines of a healthy Omni.
 pub fn omni_says(log: &Log) {
     let say = |caller: &str, text: &str| log.zap("info", caller, text, &[("component", json!("server"))]);
     say("omni/app.go:92", "starting Omni");
     say("backend/server.go:402", "service http server starting");
 }
 
-/// What Omni says at its end of settings with a key that it does not have (omni v1.9.3, run).
+/// The error with which Omni exits if its settings have an unknown key or are not valid YAML (omni v1.9.3, run).
 pub fn refused_settings(service: &Service) -> Option<String> {
     let text = std::fs::read_to_string(service.host_path("/etc/omni/site.yaml")?).ok()?;
     let failed = "failed to run Omni: failed to load config from file \"/etc/omni/site.yaml\"";
-    // Omni reads the first document.
+    // Omni reads only the first document.
     match serde_yaml::Deserializer::from_str(&text).next().map(Value::deserialize)? {
         Ok(value) => Some(format!("{failed}: unknown keys found during decoding: {}", unknown_setting(&value, "")?)),
         Err(why) => Some(format!("{failed}: yaml: {why}")),
     }
 }
 
-/// The public keys for the store that the settings name, or what Omni says at its end where one is not there (omni v1.9.3
-/// `internal/backend/runtime/omni/state_etcd.go`).
+/// Reads the public keys for the store from the files named in the settings. The error is the one with which Omni exits if a file
+/// does not exist (omni v1.9.3 `internal/backend/runtime/omni/state_etcd.go`).
 pub fn public_keys(service: &Service) -> Result<Vec<String>, String> {
     let text = service.host_path("/etc/omni/site.yaml").and_then(|host| std::fs::read_to_string(host).ok());
     let text = text.unwrap_or_default();
@@ -80,7 +80,7 @@ pub fn public_keys(service: &Service) -> Result<Vec<String>, String> {
     files.into_iter().map(read).collect()
 }
 
-/// The first key below `above` that is neither a setting nor above one.
+/// Finds the first key below `above` that is neither a setting nor the parent of one.
 fn unknown_setting(value: &Value, above: &str) -> Option<String> {
     let settings =
         || include_str!("../../../../xtask/data/omni-settings.txt").lines().filter_map(|line| line.split(' ').next());
@@ -96,8 +96,8 @@ fn unknown_setting(value: &Value, above: &str) -> Option<String> {
     })
 }
 
-/// A shell script of the few words that stand-in containers use: `sleep`, `echo`, `exit`; anything else runs indefinitely.
-/// Writing a file named `/ok` is what their health check waits for.
+/// Runs a shell script with the few commands that stand-in containers use: `sleep`, `echo` and `exit`; any other command runs
+/// indefinitely. Their health check waits for a file named `/ok`.
 pub async fn script(text: &str, log: &Log, clock: &Clock, healthy: impl Fn()) -> i32 {
     for command in text.split(';').map(str::trim) {
         let (word, rest) = command.split_once(' ').unwrap_or((command, ""));

@@ -1,4 +1,4 @@
-//! The container engine: what `docker compose` asks of it, and what the containers of the kit do.
+//! The container engine: the requests of `docker compose`, and the behavior of the kit's containers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -16,75 +16,75 @@ use crate::fault_effects;
 use crate::provider::log::{Line, Log, now};
 use crate::provider::{self, Surroundings};
 
-/// How long a healthy sidecar takes from its start, in field time.
+/// Simulated time from a sidecar's start until it is healthy.
 const HEALTHY_AFTER: Duration = Duration::from_secs(3);
-/// How long a dependency is waited for before it counts as unhealthy.
+/// Simulated time after which a dependency that is not healthy counts as unhealthy.
 const UNHEALTHY_AFTER: Duration = Duration::from_secs(60);
 
-/// Project and service: what names a container.
+/// The project and service that identify a container.
 pub type ContainerKey = (String, String);
 
-/// A question to the engine, with what it answers if that is not nothing.
+/// A request to the engine. The comments describe the response if there is one.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum EngineRequest {
-    /// The containers of a project, by name.
+    /// Returns the containers of the named project.
     List(String),
-    /// All containers, in the format in which the tasks ask for them.
+    /// Returns all containers in the format that the tasks request.
     All,
-    /// Creates a container of this project and service, stopped; the compose file is for the labels.
+    /// Creates a stopped container for a project and service; the compose file is needed for the labels.
     Create(String, Box<Service>, String),
     Start(ContainerKey),
     /// Fetches an image.
     Pull(String),
-    /// Waits until it is healthy or clearly is not: whether it is.
+    /// Waits until a container is known to be healthy or unhealthy. Returns whether it is healthy.
     Healthy(ContainerKey),
     Stop(ContainerKey),
     Remove(ContainerKey),
-    /// Makes a volume or network if it is not there, or takes it away: whether that changed anything.
+    /// Creates a volume or network if it does not exist, or removes it. Returns whether that changed anything.
     Make(String),
     Unmake(String),
-    /// The container of this name with its project, if there is one.
+    /// Returns the container with this name and its project, if there is one.
     Find(String),
-    /// The names of all volumes.
+    /// Returns the names of all volumes.
     Volumes,
-    /// The directory with what the volumes hold.
+    /// Returns the directory with the contents of the volumes.
     Data,
-    /// Runs a program with its arguments in a running container; no answer for one that is not simulated.
+    /// Runs a program with arguments in a running container. Returns `None` if the program is not simulated.
     Exec(ContainerKey, Vec<String>),
-    /// Lines of a log from this number on, and whether it will have no more; with `true` not before there is one or the container has
-    /// ended.
+    /// Returns the lines of a log from this number on, and whether the log is complete. With `true`, first waits for a line or the
+    /// end of the container.
     Logs(ContainerKey, usize, bool),
 }
 
-/// An answer in JSON, or what follows `Error response from daemon: `.
+/// A response in JSON, or the text after `Error response from daemon: `.
 type Answer = Result<String, String>;
 
 fn answer(value: &impl Serialize) -> Answer {
     serde_json::to_string(value).map_err(|why| why.to_string())
 }
 
-/// A container as the engine shows it. Times are nanoseconds since 1970.
+/// A container as the engine reports it. Times are nanoseconds since the Unix epoch.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ContainerInfo {
     /// 64 hex digits.
     pub id: String,
-    /// The service with everything in it.
+    /// The service that it was created from.
     pub service: Service,
     pub file: String,
     /// `created`, `running`, `exited`, `restarting`.
     pub state: String,
-    /// Exit code of the last run.
+    /// Exit code of its last run.
     pub exit_code: i32,
     /// Empty, `starting`, `healthy`, `unhealthy`.
     pub health: String,
-    /// When it was created.
+    /// Time of creation.
     pub created: u64,
-    /// When it began to run.
+    /// Time of the last start.
     pub started: u64,
     pub finished: u64,
-    /// It took the place of another one.
+    /// Whether it replaced another container.
     pub replaced: bool,
-    /// How often it was started again by its policy.
+    /// Number of restarts by its restart policy.
     pub restarts: u32,
 }
 
@@ -98,22 +98,22 @@ struct Container {
 struct EngineState {
     containers: BTreeMap<ContainerKey, Container>,
     things: BTreeSet<String>,
-    /// The auth key that the tailnet refused.
+    /// The auth key that the tailnet rejected.
     refused: Option<String>,
 }
 
-/// The engine of one lab. Clones are handles to the same one.
+/// The engine of a lab. Clones are handles to the same engine.
 #[derive(Clone)]
 pub struct Engine {
     state: Arc<Mutex<EngineState>>,
     around: Surroundings,
     changed: watch::Sender<u64>,
-    /// A directory for each volume that something was copied into or out of.
+    /// Contains a directory for each volume that files were copied to or from.
     data: PathBuf,
 }
 
 impl Engine {
-    /// An engine without containers.
+    /// Creates an engine without containers.
     pub fn new(around: Surroundings, data: PathBuf) -> Engine {
         Engine { state: Arc::default(), around, changed: watch::channel(0).0, data }
     }
@@ -122,7 +122,7 @@ impl Engine {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether no container of Omni was made yet.
+    /// Whether there is no Omni container yet.
     pub fn without_omni(&self) -> bool {
         !self.lock().containers.values().any(|container| is_omni(&container.shown.service))
     }
@@ -131,7 +131,7 @@ impl Engine {
         self.changed.send_modify(|count| *count += 1);
     }
 
-    /// Answers.
+    /// Handles a request.
     pub async fn answer(&self, ask: EngineRequest) -> Answer {
         match ask {
             EngineRequest::All => {
@@ -185,7 +185,7 @@ impl Engine {
         if let Some(why) = fault_effects::pull(&self.around.faults, &service.image) {
             return Err(why);
         }
-        // docker 20.10.24, recorded. The lab's own Omni is at a port of this host, where a real one has 443 and none in its name.
+        // docker 20.10.24, recorded. The lab's own Omni is exempt, because its address includes a port: a real Omni uses 443.
         let own = format!("{}:127.0.0.1", self.around.omni_addr.port());
         let refused = |(_, ip): &&(String, String)| *ip != own && ip.parse::<std::net::IpAddr>().is_err();
         if let Some((_, ip)) = service.extra_hosts.iter().find(refused) {
@@ -204,7 +204,7 @@ impl Engine {
             if *strict {
                 return Err(format!("invalid mount config for type \"bind\": bind source path does not exist: {host}"));
             }
-            // The short form makes a directory where something was expected, as the real engine does.
+            // With the short form, the real engine creates a missing path as a directory.
             std::fs::create_dir_all(path)
                 .map_err(|why| format!("error while creating mount source path '{host}': {why}"))?;
         }
@@ -228,7 +228,7 @@ impl Engine {
         answer(&self.note())
     }
 
-    /// Whoever recreates a sidecar that has died has done what fixes it.
+    /// Ends the fault of a sidecar that has died, because recreating it is the fix.
     fn replaced_by_hand(&self, key: &ContainerKey) {
         let died = |container: &Container| container.shown.restarts > 0 || container.shown.exit_code == 137;
         if self.lock().containers.get(key).is_some_and(died) {
@@ -236,7 +236,7 @@ impl Engine {
         }
     }
 
-    /// The error of a container whose network belongs to one that does not run.
+    /// The error for a container whose network belongs to a container that is not running.
     fn no_network(&self, key: &ContainerKey, verb: &str) -> Option<String> {
         let state = self.lock();
         let own = state.containers.get(key)?;
@@ -271,8 +271,8 @@ impl Engine {
         answer(&self.note())
     }
 
-    /// Lets a container run. Omni says at once whether it stays up: the provider asks at once, and an Omni that ends at each
-    /// start is never seen running, however slow this host is.
+    /// Marks a container as running. Whether Omni keeps running is decided immediately, because the provider connects immediately,
+    /// and an Omni that exits at each start must never be seen running, even on a slow host.
     fn begin(&self, container: &mut Container) {
         let shown = &mut container.shown;
         "running".clone_into(&mut shown.state);
@@ -300,7 +300,7 @@ impl Engine {
         }
     }
 
-    /// Ends a container at once.
+    /// Stops a container immediately.
     fn stop(&self, key: &ContainerKey, exit_code: i32) {
         let mut state = self.lock();
         let Some(container) = state.containers.get_mut(key) else { return };
@@ -324,7 +324,7 @@ impl Engine {
         self.note();
     }
 
-    /// Runs a container, again and again if its policy says so.
+    /// Runs a container, and restarts it according to its restart policy.
     async fn live(self, key: ContainerKey, service: Service, log: Log) {
         let again = matches!(service.restart.as_str(), "always" | "unless-stopped");
         let mut pause = Duration::from_millis(100);
@@ -351,7 +351,7 @@ impl Engine {
         }
     }
 
-    /// One run of a container; the value is its exit code.
+    /// Runs a container once and returns its exit code.
     async fn once(&self, key: &ContainerKey, service: &Service, log: &Log) -> i32 {
         let on_it = |other: &Container| other.shown.service.network_of.as_ref() == Some(&key.1);
         let shared = self.lock().containers.values().any(on_it);
@@ -362,10 +362,10 @@ impl Engine {
             if !self.around.faults.hit("docker-sidecar-died") {
                 std::future::pending::<()>().await;
             }
-            // Restarted by its policy it ends at once: it is never seen healthy again.
+            // After a restart by its policy it exits immediately, so it never becomes healthy again.
             if self.lock().containers.get(key).is_some_and(|container| container.shown.restarts == 0) {
                 self.healthy(key).await;
-                // What stands on it has begun by then, however slow this host is.
+                // Containers that use its network must have started by then, even on a slow host.
                 while self.lock().containers.values().any(|other| on_it(other) && other.shown.state == "created") {
                     self.around.clock.sleep(Duration::from_secs(1)).await;
                 }
@@ -375,7 +375,7 @@ impl Engine {
         tokio::select! {
             code = self.process(key, service, log) => code,
             () = death => {
-                // First, so that the others are never down beside a sidecar that still runs.
+                // The sidecar ends first, so that the others are never seen down while it is still running.
                 self.update(key, |shown| end(shown, 137));
                 self.cut_off(key);
                 137
@@ -434,14 +434,14 @@ impl Engine {
         }
         log.raw("boot: 2026/11/22 02:12:07 Startup complete, waiting for shutdown signal");
         if ["tailnet-logged-out", "tailnet-no-magicdns"].iter().any(|name| self.around.faults.has(name)) {
-            // It was well once, or nothing would stand on it.
+            // It was healthy at first; otherwise the services that depend on it would not have started.
             clock.sleep(UNHEALTHY_AFTER).await;
             self.update(key, |shown| "unhealthy".clone_into(&mut shown.health));
         }
         std::future::pending().await
     }
 
-    /// The network is gone: what needs it to live ends.
+    /// Stops the providers that use the network of a sidecar that has died.
     fn cut_off(&self, key: &ContainerKey) {
         let victims: Vec<ContainerKey> = {
             let state = self.lock();
@@ -520,7 +520,7 @@ impl Engine {
     }
 }
 
-/// Whether what answers at Omni's endpoint runs in it. The provider's image has the same beginning.
+/// Whether a service runs Omni. The name of the provider's image has the same prefix.
 fn is_omni(service: &Service) -> bool {
     service.image.contains("siderolabs/omni") && !service.image.contains("omni-infra-provider")
 }

@@ -1,4 +1,4 @@
-//! `docker inspect` of a container and `docker volume inspect`, in the formats that the tasks ask for (docker 28.2.2 on an
+//! `docker inspect` of a container and `docker volume inspect`, in the formats that the tasks request (docker 28.2.2 on an
 //! engine 20.10.24, recorded).
 
 use serde_json::{Value, json};
@@ -11,10 +11,10 @@ use crate::tools::failure::ToolError;
 use crate::tools::out;
 use crate::tools::protocol::Client;
 
-/// The only format in which a container is shown.
+/// The only supported format for a single container.
 pub const FORMAT: &str = r#"{"mounts":{{json .Mounts}},"args":{{json .Args}}}"#;
 
-/// The only format in which all containers are listed.
+/// The only supported format for the list of all containers.
 pub const LISTED: &str = r#"{{.Names}}	{{.Image}}	{{.State}}	{{.Label "com.docker.compose.project"}}"#;
 
 /// `ps --all --no-trunc --format LISTED`, and `volume ls --format {{.Name}}`
@@ -24,7 +24,7 @@ pub fn names(client: &mut Client, request: EngineRequest) -> Result<(), ToolErro
     Ok(())
 }
 
-/// What is printed where nothing has the name: an empty line on stdout, and why on stderr.
+/// Prints the empty line on stdout that precedes the error on stderr if an object does not exist.
 fn missing(why: ToolError) -> ToolError {
     out("\n");
     why
@@ -33,7 +33,7 @@ fn missing(why: ToolError) -> ToolError {
 /// `inspect --type container --format FORMAT NAME`
 pub fn container(client: &mut Client, name: &str) -> Result<(), ToolError> {
     let (project, shown) = find(client, name).map_err(missing)?;
-    // The first word of the command is the path of the program, which is not an argument.
+    // The first word of an entrypoint is the path of the program, which is not an argument.
     let skipped = usize::from(shown.service.entrypoint);
     let args: Vec<&String> = shown.service.argv.iter().skip(skipped).collect();
     out(&format!("{{\"mounts\":{},\"args\":{}}}\n", mounts(&project, &shown), json!(args)));
@@ -62,7 +62,7 @@ fn mounts(project: &str, shown: &ContainerInfo) -> Value {
     let one = |Mount { source, volume, target, read_only, strict }: &Mount| {
         let mode = if *read_only { "ro" } else { "rw" };
         if !volume {
-            // Where the engine makes a directory, compose uses the short form, which has a mode (docker compose 5.5.1, run).
+            // If the engine is to create the directory, compose uses the short form, which has a mode (docker compose 5.5.1, run).
             return json!({
                 "Type": "bind", "Source": source, "Destination": target, "Mode": if *strict { "" } else { mode },
                 "RW": !read_only, "Propagation": "rprivate",

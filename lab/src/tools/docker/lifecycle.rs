@@ -1,4 +1,4 @@
-//! `docker compose up` and `down`: the order of things and the lines about it (docker compose 5.5.1, recorded).
+//! `docker compose up` and `down`: the order of operations and their output (docker compose 5.5.1, recorded).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ fn say(what: &str, name: &str, verb: &str) {
     err(&format!(" {what} {name} {verb} \n"));
 }
 
-/// The services in the order of their dependencies: each level needs only those before it.
+/// Groups the services by dependency: each level depends only on those before it.
 fn levels(project: &Project) -> Vec<Vec<&Service>> {
     let mut left: Vec<&Service> = project.services.values().collect();
     let mut done: BTreeSet<&str> = BTreeSet::new();
@@ -26,7 +26,7 @@ fn levels(project: &Project) -> Vec<Vec<&Service>> {
         };
         let (now, later): (Vec<&Service>, Vec<&Service>) = left.iter().copied().partition(|service| ready(service));
         if now.is_empty() {
-            // A circle, which compose refuses.
+            // A dependency cycle, which compose rejects.
             break;
         }
         done.extend(now.iter().map(|service| service.name.as_str()));
@@ -46,13 +46,13 @@ impl Compose {
         ask_engine(&mut self.client, make((project.name.clone(), service.to_owned())))
     }
 
-    /// The containers of a project by their services.
+    /// The containers of a project by service name.
     fn by_service(&mut self, project: &Project) -> Result<BTreeMap<String, ContainerInfo>, ToolError> {
         Ok(self.containers(project)?.into_iter().map(|shown| (shown.service.name.clone(), shown)).collect())
     }
 
     pub(super) fn up(&mut self, project: &Project, args: &[&str]) -> Result<(), ToolError> {
-        // What the service needs runs as configured: the lab's tasks name one for nothing else.
+        // Dependencies of a named service are not started: the tasks only name one when these already run as configured.
         let (service, args) = match args {
             [flags @ .., service] if !service.starts_with('-') => (Some(*service), flags),
             flags => (None, flags),
@@ -83,7 +83,7 @@ impl Compose {
         Ok(())
     }
 
-    /// What `up -d` would do: nothing to a container that runs as it is configured.
+    /// Prints what `up -d` would do. A container that runs as configured is left alone.
     fn would(&mut self, project: &Project) -> Result<(), ToolError> {
         let before = self.by_service(project)?;
         for service in project.services.values() {
@@ -98,7 +98,7 @@ impl Compose {
         Ok(())
     }
 
-    /// Volumes and the network; the recorded program says everything twice.
+    /// Creates volumes and the network. The recorded program prints every line twice.
     fn resources(&mut self, project: &Project) -> Result<(), ToolError> {
         let mounted = project.services.values().flat_map(|service| service.mounts(true));
         let used: BTreeSet<&String> = mounted.map(|volume| &volume.source).collect();
@@ -132,7 +132,7 @@ impl Compose {
         let mut done: Vec<(&Service, &str)> = Vec::new();
         for service in level {
             let old = before.get(&service.name);
-            // A container whose network's owner is recreated must follow it.
+            // If the owner of a container's network is recreated, the container must be too.
             let follows = service.network_of.as_ref().is_some_and(|name| fresh.contains(name));
             let (begin, end) = match old {
                 None => ("Creating", "Created"),
@@ -155,7 +155,7 @@ impl Compose {
             fresh.insert(service.name.clone());
             done.push((service, end));
         }
-        // What is recreated ends in the other order than it began.
+        // Recreated containers finish in the reverse order.
         if done.iter().any(|(_, end)| *end == "Recreated") {
             done.reverse();
         }

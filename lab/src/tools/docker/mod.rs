@@ -1,4 +1,4 @@
-//! The stand-in for `docker`: `docker compose` 5.5.1 as far as the tasks call it, and the engine's version.
+//! The stand-in for `docker`: the parts of `docker compose` 5.5.1 that the tasks call, and the engine's version.
 
 pub mod compose;
 mod containers;
@@ -23,7 +23,7 @@ fn ask_engine<T: DeserializeOwned>(client: &mut Client, request: EngineRequest) 
     Ok(client.ask(&Request::Engine(Box::new(request)))?)
 }
 
-/// Whether the engine can be asked: its socket is there, unless the lab says otherwise or DOCKER_HOST names one that does not exist.
+/// Fails if the engine is unreachable: by default its socket exists, unless a fault hides it or DOCKER_HOST names a missing one.
 fn reachable(start: &Start) -> Result<(), ToolError> {
     let named = std::env::var("DOCKER_HOST").ok();
     let named = named.as_deref().and_then(|host| host.strip_prefix("unix://"));
@@ -44,10 +44,10 @@ fn reachable(start: &Start) -> Result<(), ToolError> {
     }
 }
 
-/// The engine of the recordings.
+/// The engine version of the recordings.
 const ENGINE_VERSION: &str = "20.10.24";
 
-/// Runs the stand-in; the value is its exit code.
+/// Runs the stand-in and returns its exit code.
 pub fn run(argv0: &str, argv: &[String]) -> i32 {
     exit_code("docker", argv, "", call(argv0, argv))
 }
@@ -78,7 +78,7 @@ fn call(argv0: &str, argv: &[String]) -> Result<(), ToolError> {
         ["cp", from, "-"] => store::show(&mut client, from),
         ["cp", from, to] => store::copy(&mut client, from, to),
         ["run", "--rm", "--init", ref words @ ..] => store::run(&mut client, &start, words),
-        // Which images an engine keeps is not simulated: it has none beside those of its containers.
+        // The engine's local images are not simulated: there are none other than those of its containers.
         ["image", "inspect", "--format", "{{.Id}}", image] => {
             Err(ToolError::of_daemon(format!("no such image: {image}: No such image: {image}")))
         }
@@ -107,7 +107,7 @@ struct Flags {
     words: Vec<String>,
 }
 
-/// A warning as compose's logger writes it.
+/// Prints a warning in the format of compose's logger.
 fn warn(text: &str) {
     let time = crate::omni::resource::rfc3339(crate::omni::wall_now());
     err(&format!("time=\"{time}\" level=warning msg=\"{text}\"\n"));
@@ -131,7 +131,7 @@ impl Compose {
         };
         match rest[..] {
             ["version", "--format", "json"] => out(&format!("{{\"version\":{version:?}}}\n")),
-            // What the advice of an old compose names.
+            // Named by the advice for an old compose.
             ["version", "--short"] => out(&format!("{}\n", version.trim_start_matches('v'))),
             ["version", ..] => return Err(ToolError::Unknown),
             [command, ref args @ ..] => {
@@ -140,7 +140,7 @@ impl Compose {
                 }
                 let file = flags.file.unwrap_or_else(|| "compose.yaml".to_owned());
                 if self.start.shows("docker-compose-old") {
-                    // Before 2.23.1 the schema of `configs` had no `content`.
+                    // Before 2.23.1 the schema of `configs` did not have `content`.
                     let text =
                         format!("validating {file}: configs.omni-oidc Additional property content is not allowed");
                     return Err(ToolError::Message(text));
@@ -157,7 +157,7 @@ impl Compose {
         Ok(())
     }
 
-    /// A command for a project of which only the name is given: compose then knows what the engine has, and needs neither
+    /// Runs a command for a project given only by name: compose then uses the containers in the engine, and needs neither the
     /// file nor variables (docker compose 5.5.1, recorded).
     fn command_by_name(&mut self, name: String, command: &str, args: &[&str]) -> Result<(), ToolError> {
         if !["ps", "down", "logs", "exec"].contains(&command) {
@@ -202,7 +202,7 @@ impl Compose {
         Ok(())
     }
 
-    /// `exec -T SERVICE PROGRAM…`: its output and exit code are those of the program.
+    /// `exec -T SERVICE PROGRAM…`, with the output and exit code of the program
     fn exec(&mut self, project: &Project, args: &[&str]) -> Result<(), ToolError> {
         let [service, words @ ..] = args else { return Err(ToolError::Unknown) };
         let runs = |shown: &ContainerInfo| shown.service.name == *service && shown.state == "running";
@@ -232,7 +232,7 @@ impl Compose {
                 }
             }
         }
-        // Compose knows what the file has; containers of other profiles count as well.
+        // Compose accepts the services in the file, as well as containers of other profiles.
         let there = self.containers(project)?.iter().any(|shown| shown.service.name == *service);
         match there {
             false if project.by_name || project.services.contains_key(*service) => return Ok(()),

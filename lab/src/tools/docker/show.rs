@@ -1,4 +1,4 @@
-//! What `docker compose ps` and `logs` print (docker compose 5.5.1, recorded).
+//! The output of `docker compose ps` and `logs` (docker compose 5.5.1, recorded).
 
 use serde_json::json;
 
@@ -9,14 +9,14 @@ use crate::provider::log::Line;
 
 const SECOND: u64 = 1_000_000_000;
 
-/// One line of a log.
+/// Formats a line of a log.
 pub fn log_line(line: &Line, timestamps: bool) -> String {
     let whole = rfc3339(i64::try_from(line.at / SECOND).unwrap_or(0));
     let time = format!("{}.{:09}Z ", whole.trim_end_matches('Z'), line.at % SECOND);
     format!("{}{}\n", if timestamps { time.as_str() } else { "" }, line.text)
 }
 
-/// docker/go-units `HumanDuration`.
+/// Formats a duration as docker/go-units `HumanDuration` does.
 fn human(seconds: u64) -> String {
     match seconds {
         0 => "Less than a second".to_owned(),
@@ -50,7 +50,7 @@ fn status(shown: &ContainerInfo, now: u64) -> String {
     }
 }
 
-/// The entry point that an image of the kit has; empty for any other.
+/// The entrypoint of one of the kit's images; empty for any other image.
 pub fn entrypoint(image: &str) -> &'static str {
     match image.rsplit('/').next().unwrap_or_default().split(':').next().unwrap_or_default() {
         "tailscale" => "/usr/local/bin/containerboot",
@@ -60,7 +60,7 @@ pub fn entrypoint(image: &str) -> &'static str {
     }
 }
 
-/// The command in Go's quotes, cut to twenty characters.
+/// The command, quoted as in Go and truncated to twenty characters.
 fn command(shown: &ContainerInfo) -> String {
     let service = &shown.service;
     let mut words: Vec<String> = Vec::new();
@@ -76,7 +76,7 @@ fn command(shown: &ContainerInfo) -> String {
     format!("\"{}\"", short.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
 }
 
-/// A container as a line of `ps --format json`, whose keys are in order.
+/// Formats a container as a line of `ps --format json`, with its keys in order.
 pub fn json(project: &Project, shown: &ContainerInfo, now: u64) -> String {
     let service = &shown.service;
     let created = jiff::Timestamp::from_second(i64::try_from(shown.created / SECOND).unwrap_or(0)).unwrap_or_default();
@@ -113,11 +113,11 @@ pub fn json(project: &Project, shown: &ContainerInfo, now: u64) -> String {
         "State": shown.state,
         "Status": status(shown, now),
     });
-    // As Go's encoder writes them.
+    // Go's encoder escapes these characters.
     line.to_string().replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026") + "\n"
 }
 
-/// Names longer than 15 characters are cut.
+/// Truncates names longer than 15 characters.
 fn cut(name: &str) -> String {
     if name.chars().count() <= 15 { name.to_owned() } else { name.chars().take(14).chain(['…']).collect() }
 }

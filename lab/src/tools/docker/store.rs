@@ -1,4 +1,4 @@
-//! What the volumes of the stack hold, and the programs of the etcd image: `docker cp`, and `docker run` of `etcdctl` and
+//! The contents of the stack's volumes, and the programs of the etcd image: `docker cp`, and `docker run` of `etcdctl` and
 //! `etcdutl` (etcd 3.6.6, recorded).
 
 use std::fs;
@@ -12,21 +12,21 @@ use crate::tools::failure::ToolError;
 use crate::tools::protocol::{Client, Start};
 use crate::tools::{err, out};
 
-/// The one public key that this Omni adds a slot for, and the file that notes that it has.
+/// The only public key that the simulated Omni adds a slot for, and the file that marks that it has done so.
 pub const NEXT_KEY: &str = include_str!("../../../../xtask/tests/fixtures/pgp/next-pub.txt");
 pub const ADDED: &str = "next-key";
 
-/// The store of an Omni 1.4.9 that uses the lab's key and account, with 39 machines. Its last revision is a key store with a slot for
-/// [`NEXT_KEY`] too (cosi-project/runtime v1.16.2 `pkg/keystorage`, run), under `keystore-next/` until it is added.
+/// The store of an Omni 1.4.9 with 39 machines that uses the lab's key and account. Its last revision is a key store that also
+/// has a slot for [`NEXT_KEY`] (cosi-project/runtime v1.16.2 `pkg/keystorage`, run), under `keystore-next/` until it is added.
 const ETCD: &[u8] = include_bytes!("../../../data/store/etcd.db");
 const SQLITE: &[u8] = include_bytes!("../../../data/store/omni.db");
 const SQLITE_WAL: &[u8] = include_bytes!("../../../data/store/omni.db-wal");
-/// The account of that store.
+/// The account in that store.
 const ACCOUNT: &[u8] = b"00000000-0000-4000-8000-000000000000";
-/// The checksum at the end of a snapshot.
+/// Length in bytes of the checksum at the end of a snapshot.
 const SUM: usize = 32;
 
-/// A container by its name, with its project.
+/// Finds a container by name and returns it with its project.
 pub fn find(client: &mut Client, name: &str) -> Result<(String, ContainerInfo), ToolError> {
     let found: Option<(String, ContainerInfo)> = ask_engine(client, EngineRequest::Find(name.to_owned()))?;
     found.ok_or_else(|| ToolError::of_daemon(format!("No such container: {name}")))
@@ -36,12 +36,12 @@ fn no_file(path: &str, name: &str) -> ToolError {
     ToolError::of_daemon(format!("Could not find the file {path} in container {name}"))
 }
 
-/// The directory with what the volumes hold.
+/// The directory with the contents of the volumes.
 fn data(client: &mut Client) -> Result<PathBuf, ToolError> {
     ask_engine(client, EngineRequest::Data)
 }
 
-/// The directory of a volume of a container, with what its program would have written there.
+/// The directory of a container's volume, filled on first use with the files that the container's program would have written.
 fn volume(client: &mut Client, name: &str, path: &str) -> Result<PathBuf, ToolError> {
     let (project, shown) = find(client, name)?;
     let path = path.trim_end_matches("/.");
@@ -63,7 +63,7 @@ fn volume(client: &mut Client, name: &str, path: &str) -> Result<PathBuf, ToolEr
             fs::create_dir_all(dir.join("member/snap")).context("cannot fill a volume")?;
             write("member/snap/db", &bytes)?;
         }
-        // Each node has a key of its own.
+        // Each node has its own key.
         _ => write("tailscaled.state", format!("{{\"_machinekey\": \"privkey:{}\"}}\n", shown.id).as_bytes())?,
     }
     let (db, added) = (dir.join("member/snap/db"), dir.with_file_name(ADDED).exists());
@@ -74,7 +74,7 @@ fn volume(client: &mut Client, name: &str, path: &str) -> Result<PathBuf, ToolEr
     Ok(dir)
 }
 
-/// Writes `own` over each `text`, which is as long.
+/// Replaces each occurrence of `text` with `own`, which must have the same length.
 fn replace(bytes: &mut [u8], text: &[u8], own: &[u8]) {
     for at in 0..bytes.len().saturating_sub(text.len()) {
         if bytes[at..].starts_with(text) && own.len() == text.len() {
@@ -91,14 +91,14 @@ pub fn remove(client: &mut Client, names: &[&str]) -> Result<(), ToolError> {
             return Err(ToolError::of_daemon(format!("get {name}: no such volume")));
         }
         let _ = fs::remove_file(data.join(ADDED));
-        // One that nothing was copied into has no directory.
+        // A volume that nothing was copied into does not have a directory.
         let _ = fs::remove_dir_all(data.join(name));
         out(&format!("{name}\n"));
     }
     Ok(())
 }
 
-/// `cp CONTAINER:PATH -` of a config: an archive, of which the header is left empty here.
+/// `cp CONTAINER:PATH -` of a config: prints an archive, whose header is left empty here.
 pub fn show(client: &mut Client, from: &str) -> Result<(), ToolError> {
     const BLOCK: usize = 512;
     let (name, path) = from.split_once(':').ok_or(ToolError::Unknown)?;
@@ -133,7 +133,7 @@ pub fn run(client: &mut Client, start: &Start, words: &[&str]) -> Result<(), Too
     let ["--network", network, "--user", _, "--cap-drop", "ALL", words @ ..] = words else {
         return Err(ToolError::Unknown);
     };
-    // The certificates for an external etcd.
+    // Optional mount of the certificates for an external etcd.
     let site = words.get(1).is_some_and(|mount| mount.ends_with(":/etc/omni/site:ro"));
     let ["--volume", mount, "--entrypoint", program, image, args @ ..] = &words[2 * usize::from(site)..] else {
         return Err(ToolError::Unknown);
@@ -147,7 +147,7 @@ pub fn run(client: &mut Client, start: &Start, words: &[&str]) -> Result<(), Too
     let host =
         |path: &str| path.strip_prefix("/backup/").map(|rest| Path::new(dir).join(rest)).ok_or(ToolError::Unknown);
     match (*program, args) {
-        // No other etcd is simulated: it does not answer.
+        // No other etcd is simulated, so other endpoints do not answer.
         ("etcdctl", [endpoint, .., "--command-timeout=10s", "endpoint", "health"]) => {
             let address = endpoint.trim_start_matches("--endpoints=");
             let (project, sidecar) = find(client, network.trim_start_matches("container:"))?;

@@ -1,5 +1,5 @@
-//! What a program sees that runs in the sidecar's container: Tailscale's client, busybox's wget, and with it tsidp, the
-//! OIDC provider of the tailnet. Nothing leaves the lab: the tailnet is three answers.
+//! Programs in the sidecar's container: Tailscale's client and busybox's wget, which also reaches tsidp, the OIDC provider
+//! of the tailnet. Nothing leaves the lab: the tailnet consists of three simulated responses.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -8,16 +8,16 @@ use super::compose::Service;
 use crate::faults::Faults;
 use crate::omni::resource::rfc3339;
 
-/// How a program in a container ended.
+/// The result of running a program in a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExecResult {
     pub code: i32,
     pub out: String,
-    /// What it said on stderr.
+    /// Output on stderr.
     pub err: String,
 }
 
-/// Where the sidecar answers for its health (compose.yaml: TS_LOCAL_ADDR_PORT).
+/// Address of the sidecar's health endpoint (compose.yaml: TS_LOCAL_ADDR_PORT).
 const HEALTH: &str = "127.0.0.1:9002";
 
 /// Runs a program in the container of a service; `None` if it is not simulated.
@@ -25,7 +25,7 @@ pub fn run(service: &Service, words: &[String], faults: &Faults) -> Option<ExecR
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let (program, args) = words.split_first()?;
     if !service.image.contains("tailscale/tailscale") {
-        // Omni's image and the provider's hold one program each. Compose prints this on stdout (5.5.1, recorded).
+        // The images of Omni and of the provider contain one program each. Compose prints this on stdout (5.5.1, recorded).
         let why = format!("exec: {program:?}: executable file not found in $PATH: unknown");
         let out = format!("OCI runtime exec failed: exec failed: unable to start container process: {why}\n");
         return Some(ExecResult { code: 126, out, err: String::new() });
@@ -62,12 +62,12 @@ impl Tailnet<'_> {
         host.split(['/', ':']).next().unwrap_or_default()
     }
 
-    /// The sidecar is not on the tailnet.
+    /// Whether the sidecar has left the tailnet.
     fn gone(&self) -> bool {
         self.faults.has("tailnet-logged-out")
     }
 
-    /// The node's name: the first label of OMNI_DOMAIN, as the compose file's command makes it.
+    /// The node's name: the first label of OMNI_DOMAIN, as derived by the command in the compose file.
     fn name(&self) -> String {
         let label = self.env("OMNI_DOMAIN").split('.').next().unwrap_or_default();
         let taken = self.faults.has("tailnet-name-taken");
@@ -91,7 +91,7 @@ impl Tailnet<'_> {
         let text = include_str!("../../../data/tailnet/status.json").replace("{name}", &self.name());
         let mut shown: Value = serde_json::from_str(&text).unwrap_or_default();
         if self.faults.has("tailnet-key-expires") {
-            // A node that is not tagged must log in again after half a year.
+            // A node without tags must log in again after half a year.
             shown["Self"]["Tags"] = Value::Null;
             shown["Self"]["KeyExpiry"] = rfc3339(crate::omni::wall_now() + 6 * 86_400).into();
         }
@@ -136,8 +136,8 @@ impl Tailnet<'_> {
         })
     }
 
-    /// tsidp v0.0.12 (server/oidc-*.go, server/ui.go, server/clients.go): its documents for all, the rest only for
-    /// those with a grant, which a tagged node has not.
+    /// tsidp v0.0.12 (server/oidc-*.go, server/ui.go, server/clients.go): serves its documents to everybody, and everything else
+    /// only with a grant, which a tagged node does not have.
     fn tsidp(&self, path: &str) -> Result<String, String> {
         if self.gone() || self.faults.has("tailnet-no-magicdns") {
             return Err(format!("bad address '{}'", self.issuer_host()));

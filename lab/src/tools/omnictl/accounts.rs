@@ -47,7 +47,7 @@ pub fn service_account(client: &mut Connection, call: &args::AccountCommand) -> 
     }
 }
 
-/// A key that is valid for a year.
+/// Generates a key that is valid for one year.
 fn key(name: &str) -> Result<(NewKey, PublicKey), ToolError> {
     let now = crate::omni::wall_now();
     let key = keys::generate(name, now, keys::YEAR)?;
@@ -55,7 +55,7 @@ fn key(name: &str) -> Result<(NewKey, PublicKey), ToolError> {
     Ok((key, public))
 }
 
-/// Registers a service account: its key.
+/// Registers a service account and returns its key.
 fn register(client: &mut Connection, name: &str, role: &str, use_user_role: bool) -> Result<NewKey, ToolError> {
     let (key, public) = key(name)?;
     let (name, role) = (name.to_owned(), role.to_owned());
@@ -66,7 +66,7 @@ fn register(client: &mut Connection, name: &str, role: &str, use_user_role: bool
 fn create_provider(client: &mut Connection, name: &str) -> Result<(), ToolError> {
     let spec = kinds::by_type(client.release, INFRA_PROVIDER).map(|kind| kind.complete(&serde_json::json!({})));
     let now = crate::omni::wall_now();
-    // The provider first, the key after: what fails in between leaves it behind.
+    // The provider is created before its key, so a failure in between leaves the provider behind.
     client.call::<()>(OmniCall::Create(Resource::new(INFRA_PROVIDER, INFRA, name, spec.unwrap_or_default(), now)))?;
     let account = format!("{PROVIDER_PREFIX}{name}");
     let key = register(client, &account, "InfraProvider", false)?;
@@ -83,7 +83,7 @@ fn renew(client: &mut Connection, name: &str, provider: bool) -> Result<(), Tool
     Ok(())
 }
 
-/// Prints the variables; the prose goes to stderr since 1.8, for service accounts only.
+/// Prints the variables. Since 1.8 the other text goes to stderr, but only for service accounts.
 fn credentials(client: &Connection, key: &NewKey, done: &str, all_on_stdout: bool) {
     let say = |text: &str| if all_on_stdout || client.release.old() { out(text) } else { err(text) };
     let next = "Set the following environment variables to use the service account:";

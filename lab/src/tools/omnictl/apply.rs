@@ -13,7 +13,7 @@ use crate::omni::resource::{Resource, ZERO_TIME};
 use crate::tools::err;
 use crate::tools::failure::ToolError;
 
-/// Runs it.
+/// Runs `apply`.
 pub fn run(client: &mut Connection, path: &str) -> Result<(), ToolError> {
     if client.release.old() {
         // One file, no directories.
@@ -35,12 +35,12 @@ pub fn run(client: &mut Connection, path: &str) -> Result<(), ToolError> {
     Ok(())
 }
 
-/// What could not be done to a file: Go opens a directory and cannot read it.
+/// The operation that failed on a file: Go can open a directory, but not read it.
 fn verb(why: &std::io::Error) -> &'static str {
     if why.kind() == std::io::ErrorKind::IsADirectory { "read" } else { "open" }
 }
 
-/// The file, or all YAML files below the directory, in order.
+/// Returns the file itself, or all YAML files below a directory in order.
 pub fn files(path: &str) -> Result<Vec<PathBuf>, String> {
     let found = std::fs::metadata(path).map_err(|why| format!("stat {path}: {}", go_io(&why)))?;
     if !found.is_dir() {
@@ -66,7 +66,7 @@ fn walk(dir: &Path, out: &mut Vec<PathBuf>) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The resources that a file holds, as `omnictl apply` reads them.
+/// Reads the resources in a file as `omnictl apply` does.
 pub fn resources_of_file(release: OmniRelease, file: &str) -> Result<Vec<Resource>, String> {
     let text = std::fs::read_to_string(file).map_err(|why| format!("open {file}: {}", go_io(&why)))?;
     documents(&text).iter().map(|document| resource(release, document.line, &document.value()?)).collect()
@@ -77,14 +77,14 @@ fn apply(client: &mut Connection, text: &str) -> Result<(), ToolError> {
     for document in documents(text) {
         let value = document.value()?;
         if value.is_null() {
-            // The real program dereferences what it never set.
+            // The real program panics because it uses a resource that was never set.
             err("panic: resource is not set\n\ngoroutine 1 [running]:\n");
             std::process::exit(2);
         }
         resources.push(resource(client.release, document.line, &value)?);
     }
     for mut new in resources {
-        // A build that does not know a key drops it, and has nothing to say about it.
+        // A build that does not know a key drops it silently.
         for key in client.drops {
             if let Some(inner) = new.spec["autoprovision"].as_object_mut().and_then(|inner| inner.get_mut(*key)) {
                 *inner = if inner.is_array() { json!([]) } else { json!(0) };
@@ -108,11 +108,11 @@ fn update(client: &mut Connection, old: &Resource, mut new: Resource) -> Result<
     new.md.version = old.md.version;
     let what = format!("failed to update resource '{}' '{}'", new.md.id, new.md.typ);
     let updated = client.call(OmniCall::Update(new));
-    // 1.4.9 says it twice.
+    // 1.4.9 prints the prefix twice.
     if client.release.old() { updated.map_err(|why| why.wrap(&what)) } else { updated }
 }
 
-/// A resource from a document with exactly `metadata` and `spec`.
+/// Decodes a resource from a document with exactly `metadata` and `spec`.
 fn resource(release: OmniRelease, line: usize, value: &Value) -> Result<Resource, String> {
     let outer = |text: String| format!("yaml: {} errors:\n  line {line}: {text}", release.decoding());
     let map = value.as_object().ok_or_else(|| outer("expected mapping node".to_owned()))?;

@@ -1,5 +1,5 @@
-//! The command line of omnictl as far as it is simulated (siderolabs/omni v1.9.3 client/pkg/omnictl): the commands that
-//! the tasks call and those that their hints name. Whatever else the real program knows is refused.
+//! The simulated part of omnictl's command line (siderolabs/omni v1.9.3 client/pkg/omnictl): the commands that the tasks
+//! call and those that their hints name. All other commands of the real program are rejected.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 

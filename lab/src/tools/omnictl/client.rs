@@ -1,4 +1,4 @@
-//! The way to Omni: the endpoint is really dialled and its certificate really checked, then the calls go to the lab
+//! The connection to Omni: actually dials the endpoint and checks its certificate, then sends the calls to the lab
 //! (siderolabs/omni v1.9.3 client/pkg/omnictl/internal/access/client.go).
 
 use std::net::TcpStream;
@@ -19,20 +19,20 @@ use crate::omni::resource::{Key, Resource};
 use crate::tools::failure::ToolError;
 use crate::tools::protocol::{self, Request, Start};
 
-/// A connection that the server has let in.
+/// A connection that the server has accepted.
 pub struct Connection {
     client: protocol::Client,
     key: Option<String>,
-    /// Which release this is.
+    /// The release of this omnictl.
     pub release: OmniRelease,
-    /// The endpoint as the program prints it.
+    /// The endpoint as omnictl prints it.
     pub endpoint: String,
     /// Keys that this build does not know.
     pub drops: &'static [&'static str],
 }
 
 impl Connection {
-    /// Connects as every command does that needs the server.
+    /// Connects as every command that needs the server does.
     pub fn connect(mut client: protocol::Client, start: &Start, insecure: bool) -> Result<Connection, ToolError> {
         let env = |name: &str| std::env::var(name).ok();
         let key = env("SIDERO_SERVICE_ACCOUNT_KEY").or_else(|| env("OMNI_SERVICE_ACCOUNT_KEY"));
@@ -72,17 +72,17 @@ impl Connection {
         Ok(())
     }
 
-    /// Makes a call.
+    /// Makes a call to Omni.
     pub fn call<T: DeserializeOwned>(&mut self, call: OmniCall) -> Result<T, ToolError> {
         Ok(self.client.ask(&Request::Omni { key: self.key.clone(), call: Box::new(call) })?)
     }
 
-    /// One resource.
+    /// Returns a resource.
     pub fn get(&mut self, typ: &str, namespace: &str, id: &str) -> Result<Resource, ToolError> {
         self.call(OmniCall::Get(Key::new(typ, namespace, id)))
     }
 
-    /// One resource, `None` where there is none.
+    /// Returns a resource; `None` if it does not exist.
     pub fn find(&mut self, key: &Key) -> Result<Option<Resource>, ToolError> {
         match self.get(&key.typ, &key.namespace, &key.id) {
             Ok(found) => Ok(Some(found)),
@@ -91,24 +91,24 @@ impl Connection {
         }
     }
 
-    /// All resources of a type that satisfy every term.
+    /// Returns all resources of a type that match every term.
     pub fn list(&mut self, typ: &str, namespace: &str, terms: Vec<Term>) -> Result<Vec<Resource>, ToolError> {
         self.call(OmniCall::List { typ: typ.to_owned(), namespace: namespace.to_owned(), terms })
     }
 
-    /// Prints the same as `get -o json` does: the lab writes ten thousand resources once.
+    /// Prints resources as `get -o json` does. The lab formats the text, so that ten thousand resources are serialized only once.
     pub fn print(&mut self, typ: &str, namespace: &str, terms: Vec<Term>) -> Result<(), ToolError> {
         let call = Box::new(OmniCall::List { typ: typ.to_owned(), namespace: namespace.to_owned(), terms });
         let length = self.client.ask(&Request::Print { key: self.key.clone(), call })?;
         Ok(self.client.print(length)?)
     }
 
-    /// Waits for a change after the revision seen, at most so long; gives the revision now.
+    /// Waits up to `within_ms` for a change after the given revision and returns the current one.
     pub fn change(&mut self, after: u64, within_ms: u64) -> Result<u64, ToolError> {
         Ok(self.client.ask(&Request::Change { after, within_ms })?)
     }
 
-    /// Finds the type that a name on the command line means.
+    /// Resolves the name of a resource type on the command line.
     pub fn resolve(&self, name: &str) -> Result<&'static ResourceType, ToolError> {
         let mut found = kinds::resolve(self.release, name);
         match found.len() {
@@ -122,7 +122,7 @@ impl Connection {
     }
 }
 
-/// What comes before a command's own output (client.go checkVersion, checkNotifications).
+/// Checks that come before a command's own output (client.go checkVersion, checkNotifications).
 fn notices(start: &Start) -> Result<(), ToolError> {
     let newer = start.shows("omnictl-newer-than-omni");
     if newer || start.shows("omnictl-version-differs") {
@@ -141,7 +141,7 @@ fn notices(start: &Start) -> Result<(), ToolError> {
     }
 }
 
-/// The URL of the current context of the omniconfig.
+/// The URL of the current context in the omniconfig.
 fn configured_url() -> Option<String> {
     let home = || Some(Path::new(&std::env::var_os("HOME")?).join(".talos/omni/config"));
     let path = std::env::var_os("OMNICONFIG").filter(|path| !path.is_empty()).map(Into::into).or_else(home)?;
@@ -150,7 +150,7 @@ fn configured_url() -> Option<String> {
     config.get("contexts")?.get(context)?.get("url")?.as_str().map(str::to_owned)
 }
 
-/// Opens the connection that the real program would open, and says what it would say.
+/// Opens the connection that the real program would open, and fails with its error messages.
 fn dial(endpoint: &Endpoint, start: &Start, insecure: bool) -> Result<(), ToolError> {
     if endpoint.host.is_empty() {
         let text =
@@ -164,15 +164,15 @@ fn dial(endpoint: &Endpoint, start: &Start, insecure: bool) -> Result<(), ToolEr
         return Err(fail("connection reset"));
     }
     if !endpoint.secure {
-        // Omni's front speaks TLS only, as a deployment with certificates does; anything else here is no gRPC server.
+        // Omni's front speaks only TLS, like a deployment with certificates; any other server here is not a gRPC server.
         let text = "rpc error: code = Unavailable desc = connection error: desc = \"error reading server preface: http2: \
                     failed reading the frame payload: http2: frame too large, note that the frame header looked like an \
                     HTTP/1.1 header\"";
         return Err(ToolError::Message(text.to_owned()));
     }
     if own && !insecure {
-        // What the lab shows is known: its authority is in the trust store or it is not. The handshake would tell the same
-        // and cost, unoptimised, more than everything else.
+        // The lab's certificate is known, so it is enough to look for its CA in the trust store. A handshake would give the
+        // same result, and takes longer than everything else in an unoptimized build.
         if !trusts(&start.omni_ca) {
             return Err(fail("invalid peer certificate: UnknownIssuer"));
         }
@@ -199,7 +199,7 @@ fn handshake(host: &str, mut stream: TcpStream) -> Result<(), String> {
     let mut roots = rustls::RootCertStore::empty();
     for pem in trusted() {
         for certificate in CertificateDer::pem_slice_iter(&pem).flatten() {
-            // A bundle with a certificate that cannot be read is still a bundle.
+            // Certificates that cannot be parsed are skipped; the rest of the bundle is still usable.
             let _ = roots.add(certificate);
         }
     }
@@ -218,14 +218,14 @@ fn handshake(host: &str, mut stream: TcpStream) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether an authority is in the trust store.
+/// Whether a CA is in the trust store.
 fn trusts(ca: &str) -> bool {
     let wanted = CertificateDer::pem_slice_iter(ca.as_bytes()).flatten().next();
     let Some(wanted) = wanted else { return false };
     trusted().iter().any(|pem| CertificateDer::pem_slice_iter(pem).flatten().any(|found| found == wanted))
 }
 
-/// What Go trusts on Linux (crypto/x509 root_unix.go): SSL_CERT_FILE or the first bundle of the system, and SSL_CERT_DIR.
+/// The trust store of Go on Linux (crypto/x509 root_unix.go): SSL_CERT_FILE or the first bundle of the system, and SSL_CERT_DIR.
 fn trusted() -> Vec<Vec<u8>> {
     const BUNDLES: &[&str] = &[
         "/etc/ssl/certs/ca-certificates.crt",

@@ -1,5 +1,5 @@
-//! `omnictl cluster template export` (client/pkg/template/operations/export.go; its output recorded from 1.4.9): the fields in
-//! the order of the models, empty ones left out.
+//! `omnictl cluster template export` (client/pkg/template/operations/export.go; output recorded from 1.4.9): fields are in
+//! the order of the models, and empty fields are omitted.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +31,7 @@ pub fn run(client: &mut Connection, cluster: &str) -> Result<(), ToolError> {
     Ok(())
 }
 
-/// What belongs to the cluster or to one of its machine sets.
+/// Patches and extensions of the cluster and its machine sets.
 struct Parts {
     patches: Vec<Resource>,
     extensions: Vec<Resource>,
@@ -93,8 +93,8 @@ impl Parts {
         found.sort_by(|a, b| a.md.id.cmp(&b.md.id));
         let patches = found.into_iter().map(|patch| {
             let data = patch.text("data");
-            // Since 1.8 the text as it is (client/pkg/template/internal/models/inline.go). Before, its first document was read into a
-            // tree and written again: comments and indentation do not survive that.
+            // Since 1.8, the text is exported verbatim (client/pkg/template/internal/models/inline.go). Before, its first document
+            // was decoded and encoded again, which loses comments and indentation.
             let first = || serde_yaml::Deserializer::from_str(data).next().map(Value::deserialize);
             model([
                 ("idOverride", patch.md.id.as_str().into()),
@@ -110,7 +110,7 @@ impl Parts {
     }
 }
 
-/// A model without the fields that are empty.
+/// Builds a model without the empty fields.
 fn model<'k>(fields: impl IntoIterator<Item = (&'k str, Value)>) -> Value {
     let empty = |value: &Value| match value {
         Value::Null => true,
@@ -127,7 +127,7 @@ fn value(json: &serde_json::Value) -> Value {
     serde_yaml::to_value(json).unwrap_or_default()
 }
 
-/// Labels or annotations, without those of Omni.
+/// Labels or annotations, except Omni's own.
 fn own(map: &BTreeMap<String, String>) -> Value {
     let own = map.iter().filter(|(key, _)| !key.starts_with(SYSTEM_PREFIX));
     Value::Mapping(own.map(|(key, value)| (key.as_str().into(), value.as_str().into())).collect())

@@ -25,7 +25,7 @@ pub fn run(client: &mut Connection, get: &Get) -> Result<(), ToolError> {
         (None, Output::Table) => client.list(&kind.typ, namespace, terms()?),
     };
     match get.output {
-        // The table's header is written before the server is asked, whatever it answers.
+        // The table's header is printed before the request is sent, even if that fails.
         Output::Table => out(&table(kind, found.as_deref().unwrap_or_default())),
         Output::Json => found.as_deref().unwrap_or_default().iter().for_each(|resource| out(&resource.print())),
     }
@@ -43,20 +43,20 @@ fn table(kind: &ResourceType, found: &[Resource]) -> String {
     align(&std::iter::once(header).chain(found.iter().map(row)).collect::<Vec<_>>(), 3)
 }
 
-/// What a column shows: its path into the spec is a JSONPath of names alone, such as `{.machines.total}`.
+/// The text of a column, whose path into the spec is a JSONPath of names only, such as `{.machines.total}`.
 fn cell(spec: &Value, path: &str) -> String {
     scalar(path.trim_matches(['{', '}', '.']).split('.').fold(spec, |value, name| &value[name]))
 }
 
-/// Runs `delete`: all are torn down at once (omni v1.9.3 `client/pkg/omnictl/resources/destroy.go`), and it waits for finalizers,
-/// indefinitely if need be.
+/// Runs `delete`: tears down all resources at once (omni v1.9.3 `client/pkg/omnictl/resources/destroy.go`), then waits for
+/// finalizers, indefinitely if necessary.
 pub fn delete(client: &mut Connection, kind: &str, ids: &[String]) -> Result<(), ToolError> {
     let kind = client.resolve(kind)?;
     let mut found = Vec::new();
     for id in ids {
         let key = Key::new(&kind.typ, &kind.namespace, id);
         match client.call::<bool>(OmniCall::Teardown(key.clone())) {
-            // Since 1.9 what does not exist is as good as deleted; before, it was an error.
+            // Since 1.9, a missing resource counts as deleted; before, it was an error.
             Err(why) if why.not_found() && !client.release.old() => continue,
             other => _ = other?,
         }
@@ -88,7 +88,7 @@ pub fn lock(client: &mut Connection, cluster: &str, lock: bool) -> Result<(), To
     Ok(())
 }
 
-/// Asks for deletion, waits until nothing holds the resource, and takes it away.
+/// Tears down a resource, waits until it has no more finalizers, and destroys it.
 pub fn tear_down_and_destroy(client: &mut Connection, key: &Key) -> Result<(), ToolError> {
     let mut ready: bool = client.call(OmniCall::Teardown(key.clone()))?;
     let mut revision = 0;

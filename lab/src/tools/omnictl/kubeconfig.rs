@@ -12,7 +12,7 @@ use crate::omni::names::{CLUSTER, DEFAULT};
 use crate::omni::resource::Key;
 use crate::tools::failure::ToolError;
 
-/// Writes a kubeconfig: with the token of a service account, which takes the role Operator, or for a login with a browser.
+/// Writes a kubeconfig: with a service-account token, which requires the role Operator, or for login with a browser.
 pub fn run(client: &mut Connection, call: &Kubeconfig) -> Result<(), ToolError> {
     let Kubeconfig { cluster, user, path, force, service_account, .. } = call;
     if Path::new(path).exists() && !force {
@@ -43,7 +43,7 @@ pub fn run(client: &mut Connection, call: &Kubeconfig) -> Result<(), ToolError> 
     write(path, &config)
 }
 
-/// Writes a talosconfig. It names the caller and holds no key.
+/// Writes a talosconfig. It contains the caller's identity and no key.
 pub fn talosconfig(client: &mut Connection, call: &Talosconfig) -> Result<(), ToolError> {
     let Talosconfig { cluster, path } = call;
     client.call::<()>(OmniCall::ClusterAccess { operator: false })?;
@@ -55,7 +55,7 @@ pub fn talosconfig(client: &mut Connection, call: &Talosconfig) -> Result<(), To
     write(path, &config)
 }
 
-/// With the mode of the real program.
+/// Writes a file with the same mode as the real program.
 fn write(path: &str, config: &Value) -> Result<(), ToolError> {
     let text = serde_yaml::to_string(config).map_err(|why| why.to_string())?;
     Ok(crate::tools::write(Path::new(path), &text, 0o640).map_err(|why| format!("open {path}: {}", go_io(&why)))?)

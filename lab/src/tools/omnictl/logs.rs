@@ -1,4 +1,4 @@
-//! `omnictl machine-logs` (client/pkg/omnictl/machine-logs.go): what a machine has sent of its kernel's log.
+//! `omnictl machine-logs` (client/pkg/omnictl/machine-logs.go): the kernel log that a machine has sent.
 
 use serde_json::json;
 
@@ -10,7 +10,7 @@ use crate::omni::status::{Code, Status};
 use crate::tools::failure::ToolError;
 use crate::tools::out;
 
-/// A few lines of a machine's boot, with the fields of Talos (siderolabs/talos v1.12.1 pkg/machinery/kernel kmsg).
+/// Prints a few lines of a machine's boot, with the fields of Talos (siderolabs/talos v1.12.1 pkg/machinery/kernel kmsg).
 pub fn run(client: &mut Connection, call: &MachineLogs) -> Result<(), ToolError> {
     let MachineLogs { machine: id, follow, tail, .. } = call;
     let Some(link) = client.find(&Key::new(LINK, DEFAULT, id))? else {

@@ -1,4 +1,4 @@
-//! The stand-in for `omnictl` (siderolabs/omni v1.9.3 client/pkg/omnictl; 1.4.9 where the lab is started as that).
+//! The stand-in for `omnictl` (siderolabs/omni v1.9.3 client/pkg/omnictl, or 1.4.9 if the lab is started with that version).
 
 mod accounts;
 mod apply;
@@ -27,13 +27,13 @@ use crate::omni::api::OmniCall;
 
 /// A document of a YAML file.
 struct Document {
-    /// Where it begins: its `---`, else its first content.
+    /// Line number of its `---` or, without one, of its first content.
     line: usize,
     text: String,
 }
 
 impl Document {
-    /// With `<<` merged, as yaml.v3 does when it decodes.
+    /// Decodes the document, merging `<<` as yaml.v3 does.
     fn value(&self) -> Result<Value, String> {
         let merged = |mut value: serde_yaml::Value| value.apply_merge().map(|()| value);
         let value = serde_yaml::from_str(&self.text).and_then(merged);
@@ -56,7 +56,7 @@ fn documents(text: &str) -> Vec<Document> {
     found
 }
 
-/// The text of a scalar, whatever its type; none for null.
+/// The text of a scalar of any type; empty for null.
 fn scalar(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
@@ -65,7 +65,7 @@ fn scalar(value: &Value) -> String {
     }
 }
 
-/// Runs the stand-in; the value is its exit code.
+/// Runs the stand-in and returns its exit code.
 pub fn run(argv0: &str, argv: &[String]) -> i32 {
     let call = match Omnictl::try_parse_from(std::iter::once("omnictl").chain(argv.iter().map(String::as_str))) {
         Ok(call) if call.version || call.command.is_some() => call,
@@ -105,7 +105,7 @@ fn execute(call: &Omnictl, client: protocol::Client, start: &Start) -> Result<()
         OmnictlCommand::Cluster(ClusterCommand::Kubernetes(KubernetesCommand::UpgradePreChecks { cluster, to })) => {
             connection.call(OmniCall::UpgradePreChecks { cluster: cluster.clone(), to: to.clone() })
         }
-        // Done without the server.
+        // Handled above, without the server.
         OmnictlCommand::Cluster(ClusterCommand::Template(TemplateCommand::Validate { .. })) => Ok(()),
         OmnictlCommand::Kubeconfig(call) => kubeconfig::run(connection, call),
         OmnictlCommand::Talosconfig(call) => kubeconfig::talosconfig(connection, call),

@@ -19,7 +19,7 @@ fn rank(resource: &Resource) -> usize {
     ORDER.iter().position(|typ| *typ == resource.md.typ).unwrap_or(ORDER.len())
 }
 
-/// The resources that a template becomes, in the order in which a sync creates them.
+/// Translates a template to resources, in the order in which a sync creates them.
 pub fn resources_of_template(release: OmniRelease, file: &str) -> Result<Vec<Resource>, String> {
     let mut resources = template::load(release, file)?.translate()?;
     resources.sort_by_key(rank);
@@ -33,7 +33,7 @@ struct Changes {
     destroy: [Vec<Resource>; 2],
 }
 
-/// What the server has of a cluster that belongs to its template.
+/// The resources of a cluster on the server that belong to its template.
 fn actual(client: &mut Connection, cluster: &str, expected: &[Resource]) -> Result<Vec<Resource>, ToolError> {
     let mut out = Vec::new();
     out.extend(client.find(&Key::new(CLUSTER, DEFAULT, cluster))?);
@@ -54,7 +54,7 @@ fn actual(client: &mut Connection, cluster: &str, expected: &[Resource]) -> Resu
     Ok(out)
 }
 
-/// What goes of a cluster: sets and nodes first, everything else after; what goes with its owner is not named.
+/// Splits the resources to delete into phases: sets and nodes, then the rest. Those deleted with their owner are left out.
 fn phases(gone: Vec<Resource>, cluster: &str) -> Result<[Vec<Resource>; 2], ToolError> {
     let of = |resource: &Resource| resource.label(L_CLUSTER).unwrap_or_default().to_owned();
     if let Some(foreign) = gone.iter().find(|found| found.md.typ != CLUSTER && of(found) != cluster) {
@@ -87,7 +87,7 @@ fn changes(client: &mut Connection, template: &Template) -> Result<Changes, Tool
             continue;
         };
         let mut new = missing.remove(at);
-        // The rest of the metadata is not the template's business.
+        // The template does not determine the rest of the metadata.
         (new.md.version, new.md.sequence) = (old.md.version, old.md.sequence);
         (new.md.created, new.md.updated) = (old.md.created, old.md.updated);
         new.md.finalizers.clone_from(&old.md.finalizers);
@@ -100,8 +100,8 @@ fn changes(client: &mut Connection, template: &Template) -> Result<Changes, Tool
     Ok(Changes { create: missing, update, destroy: phases(gone, &cluster)? })
 }
 
-/// What `--verbose` prints of a change: nothing if nothing changed (client/pkg/diff). Keys are sorted and strings quoted as serde_yaml does,
-/// not as Go.
+/// The diff that `--verbose` prints, empty if nothing changed (client/pkg/diff). Keys are sorted and strings quoted as by
+/// serde_yaml, not as by Go.
 fn diff(old: Option<&Resource>, new: Option<&Resource>) -> String {
     let yaml = |resource: Option<&Resource>| {
         resource.and_then(|resource| serde_yaml::to_string(&resource.to_json()).ok()).unwrap_or_default()
@@ -110,7 +110,7 @@ fn diff(old: Option<&Resource>, new: Option<&Resource>) -> String {
     TextDiff::from_lines(&yaml(old), &yaml(new)).unified_diff().header(&name(old), &name(new)).to_string()
 }
 
-/// Says what is done, and what differs.
+/// Prints an action and, with `--verbose`, the diff.
 fn tell(what: &str, (dry, verbose): (bool, bool), old: Option<&Resource>, new: Option<&Resource>) {
     let name = new.or(old).map(Resource::short_name).unwrap_or_default();
     out(&format!("* {what}{} {name}\n", if dry { " (dry run)" } else { "" }));
@@ -135,7 +135,7 @@ fn carry_out(client: &mut Connection, changes: Changes, dry: bool, verbose: bool
     changes.destroy.into_iter().try_for_each(|phase| take_away(client, phase, dry, verbose))
 }
 
-/// Tears down a phase and waits, without a deadline, until all of it is gone.
+/// Tears down the resources of a phase and waits, without a deadline, until all of them are gone.
 fn take_away(client: &mut Connection, phase: Vec<Resource>, dry: bool, verbose: bool) -> Result<(), ToolError> {
     for resource in &phase {
         tell("tearing down", (dry, verbose), Some(resource), None);
@@ -173,7 +173,7 @@ fn take_away(client: &mut Connection, phase: Vec<Resource>, dry: bool, verbose: 
     Ok(())
 }
 
-/// `sync`: one file, or since 1.5 all below a directory.
+/// `sync`: one file or, since 1.5, all files below a directory.
 pub fn sync(client: &mut Connection, path: &str, dry: bool, verbose: bool) -> Result<(), ToolError> {
     let one = |client: &mut Connection, file: &str| -> Result<(), ToolError> {
         let template = template::load(client.release, file)?;
@@ -197,8 +197,8 @@ pub fn sync(client: &mut Connection, path: &str, dry: bool, verbose: bool) -> Re
     Ok(())
 }
 
-/// `cluster delete`: an unknown cluster is not an error, and nothing is printed. With `disconnected` the links of machines that do not
-/// answer go first, so that the deletion does not wait for them (client/pkg/template/operations/delete.go).
+/// `cluster delete`: an unknown cluster is not an error, and nothing is printed. With `disconnected`, the links of disconnected
+/// machines are deleted first, so that the deletion does not wait for them (client/pkg/template/operations/delete.go).
 pub fn delete_cluster(client: &mut Connection, cluster: &str, dry: bool, disconnected: bool) -> Result<(), ToolError> {
     if disconnected {
         let silent = Term { key: L_DISCONNECTED.to_owned(), value: None };

@@ -1,6 +1,6 @@
-//! Columns as Go's text/tabwriter aligns them.
+//! Aligns columns like Go's text/tabwriter.
 
-/// Aligns rows; every column but the last is as wide as its widest cell plus `padding`.
+/// Aligns rows: every column except the last is as wide as its widest cell plus `padding`.
 pub fn align(rows: &[Vec<String>], padding: usize) -> String {
     let mut out = String::new();
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);

@@ -1,4 +1,4 @@
-//! Cluster templates and the resources they become (siderolabs/omni v1.9.3 client/pkg/template, internal/models).
+//! Cluster templates and their translation to resources (siderolabs/omni v1.9.3 client/pkg/template, internal/models).
 
 use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
@@ -16,24 +16,24 @@ use crate::omni::names::*;
 use crate::omni::resource::Resource;
 use crate::omni::status::multierror;
 
-/// The structs of the templates: their names in messages, and their fields with types.
+/// The structs of templates, by their names in error messages, and their fields with types.
 static MODELS: LazyLock<HashMap<String, HashMap<String, String>>> = LazyLock::new(|| {
     let table = serde_yaml::from_str(include_str!("template-models.yaml"));
     table.unwrap_or_else(|why| panic!("template-models.yaml: {why}"))
 });
 
-/// A template that was read: its models in order.
+/// A parsed template: its models in order.
 pub struct Template {
     release: OmniRelease,
-    /// Where its files are.
+    /// The directory of the files that it refers to.
     dir: PathBuf,
     models: Vec<(&'static str, Value)>,
 }
 
-/// Reads a template file, and refuses what omnictl refuses.
+/// Reads a template file and validates it as omnictl does.
 pub fn load(release: OmniRelease, file: &str) -> Result<Template, String> {
     let text = std::fs::read_to_string(file).map_err(|why| format!("open {file}: {}", go_io(&why)))?;
-    // Up to 1.7 files were looked up from the working directory.
+    // Up to 1.7, files were relative to the working directory.
     let own = Path::new(file).parent().filter(|_| !release.old());
     let dir = own.map(Path::to_path_buf).unwrap_or_default();
     let failed = |why: String| format!("error loading template: {why}");
@@ -46,7 +46,7 @@ pub fn load(release: OmniRelease, file: &str) -> Result<Template, String> {
     Ok(Template { release, dir, models })
 }
 
-/// The rules are those of `cluster-check`, which are held to the verdicts of the unmodified omnictl
+/// Validates a template with the rules of `cluster-check`, which are tested against the verdicts of the unmodified omnictl
 /// (xtask/check/tests/corpus).
 fn validate(release: OmniRelease, file: &str, bytes: &[u8], own: Option<&Path>) -> Result<(), String> {
     let read = |name: &str| match std::fs::read(own.unwrap_or(Path::new("")).join(name)) {
@@ -64,7 +64,7 @@ fn validate(release: OmniRelease, file: &str, bytes: &[u8], own: Option<&Path>) 
     }
 }
 
-/// Whether a relative path leads out of the directory that it begins in.
+/// Whether a relative path leads out of the directory that it starts from.
 fn leads_out(name: &str) -> bool {
     let mut depth = 0;
     Path::new(name).components().any(|part| {
@@ -77,7 +77,7 @@ fn leads_out(name: &str) -> bool {
     })
 }
 
-/// A document with its kind.
+/// Decodes a document and returns it with its kind.
 fn model(release: OmniRelease, document: &Document, value: Value) -> Result<(&'static str, Value), String> {
     let place = format!("line {}:1", document.line);
     let unknown = |why: String| Err(format!("error in document at {place}: {why}"));
@@ -101,17 +101,17 @@ fn model(release: OmniRelease, document: &Document, value: Value) -> Result<(&'s
     }
 }
 
-/// Reads models by their fields.
+/// Decodes models according to the types of their fields.
 struct Decoder<'a> {
     release: OmniRelease,
     text: &'a str,
-    /// Line and message.
+    /// Line numbers and messages.
     errors: Vec<(usize, String)>,
 }
 
 impl Decoder<'_> {
-    /// omnictl counts after it has rewritten the document without blank lines (client/pkg/template/template.go). The line is that of the
-    /// first such key.
+    /// Records an error at the first line with this key. omnictl counts lines after rewriting the document without blank lines
+    /// (client/pkg/template/template.go).
     fn fail(&mut self, key: &str, why: String) -> Value {
         let mut lines = self.text.lines().filter(|line| !line.trim().is_empty());
         let is = |line: &str| {
@@ -121,7 +121,7 @@ impl Decoder<'_> {
         Value::Null
     }
 
-    /// The value of a key as its type has it: a number in the place of a text is its text.
+    /// Decodes the value of a key according to its type; a number in place of a string is converted to a string.
     fn field(&mut self, key: &str, value: Value, typ: &str) -> Value {
         match (typ, value) {
             (_, Value::Null) => Value::Null,
@@ -170,13 +170,13 @@ impl Template {
         self.models.iter().filter(move |(name, _)| *name == kind).map(|(_, value)| value)
     }
 
-    /// The name of its cluster.
+    /// The name of the cluster.
     pub fn cluster_name(&self) -> Result<String, String> {
         let cluster = self.all("Cluster").next().ok_or("cluster model not found")?;
         Ok(text(cluster, "name").to_owned())
     }
 
-    /// The content of a file, or what is inline: one of them is there, or it would not be valid.
+    /// The content of the file or the inline text; a valid template has one of them.
     fn source(&self, value: &Value) -> Result<String, String> {
         match text(value, "file") {
             "" => Ok(inline_text(&value["inline"])),
@@ -191,7 +191,7 @@ impl Template {
         labels.iter().fold(made, |made, (key, value)| made.with_label(key, value))
     }
 
-    /// The resources that it stands for.
+    /// Translates the template to resources.
     pub fn translate(&self) -> Result<Vec<Resource>, String> {
         let name = self.cluster_name()?;
         let (mut out, mut errors) = (Vec::new(), Vec::new());
@@ -289,7 +289,7 @@ impl Template {
     }
 }
 
-/// Puts a model's labels and annotations on its resource.
+/// Copies a model's labels and annotations to its resource.
 fn apply(resource: &mut Resource, value: &Value) {
     let pairs = |key: &str| -> Vec<(String, String)> {
         let map = value[key].as_object().into_iter().flatten();
@@ -299,7 +299,7 @@ fn apply(resource: &mut Resource, value: &Value) {
     resource.md.annotations.extend(pairs("annotations"));
 }
 
-/// Text since 1.8, else documents.
+/// The inline text: a string since 1.8, documents before.
 fn inline_text(value: &Value) -> String {
     let documents = match value {
         Value::String(raw) => return raw.clone(),
