@@ -1,5 +1,5 @@
-//! The stand-in for docker compose against what docker compose 5.5.1 on an engine 20.10 printed.
-#![allow(clippy::unwrap_used)] // a test that cannot go on should stop
+//! Compares the stand-in for docker compose with output recorded from docker compose 5.5.1 on an engine 20.10.
+#![allow(clippy::unwrap_used)] // a test that cannot continue should panic
 
 mod harness;
 
@@ -17,7 +17,7 @@ fn lab(args: &[&str]) -> Lab {
     lab
 }
 
-/// What is the same in every run: no ids, no times, no ages, labels sorted.
+/// Makes output comparable between runs: removes IDs, times and ages, and sorts labels.
 fn plain(lab: &Lab, text: &str) -> String {
     let text = text.replace(&lab.project.0.display().to_string(), "/srv/omni-scale");
     let mut out = String::new();
@@ -41,7 +41,7 @@ fn plain(lab: &Lab, text: &str) -> String {
 
 fn without_ages(line: &str) -> String {
     let ages = Regex::new("Less than a second|1 second\\b|[0-9]+ seconds|About a minute").unwrap();
-    // The table is as wide as its ages.
+    // The width of the table depends on its ages.
     let line = ages.replace_all(line, "<age>");
     line.split("   ").map(str::trim).filter(|cell| !cell.is_empty()).collect::<Vec<_>>().join("   ")
 }
@@ -70,7 +70,7 @@ fn every_recording_is_reproduced() {
     replay(&lab, "ps-nothing", &[KEY]);
 }
 
-/// The provider's container of the recording exits at once.
+/// Waits until the provider's container has exited, which it does immediately in the recording.
 fn settled(lab: &Lab) {
     lab.wait("the provider has exited", || {
         lab.dump()["docker"]["containers"].as_array().unwrap().iter().any(|found| found["state"] == "exited")
@@ -101,7 +101,7 @@ fn unknown_calls_fail_loudly() {
     }
 }
 
-/// Only what changed is recreated, and what shares its network follows.
+/// Only changed containers are recreated, and those that share their network.
 #[test]
 fn a_second_up_changes_only_what_changed() {
     let lab = Lab::start(&[]);
@@ -112,13 +112,13 @@ fn a_second_up_changes_only_what_changed() {
     lab.project.write("docker/.env", &format!("{env}OMNI_PROVIDER_ID=other\n"));
     let said = lab.compose("up -d");
     assert!(said.err.contains("proxmox-provider-1 Recreated") && !said.err.contains("omni-1 Recreate"), "{said:?}");
-    // The key is for another provider than the one it now says it is.
+    // The key belongs to a provider with a different ID than the one now configured.
     lab.wait("the provider ends", || lab.compose("logs --no-log-prefix proxmox-provider").out.contains("Error:"));
     let logs = lab.compose("logs --no-log-prefix proxmox-provider").out;
     assert!(logs.contains("resource ID must match the infra provider ID \"proxmox\""), "{logs}");
 }
 
-/// What the real provider says on stderr when it is started wrongly, and its exit code.
+/// Checks stderr and the exit code of a wrongly configured provider against the real one.
 #[test]
 fn a_wrong_start_of_the_provider_is_told_as_by_the_real_one() {
     let lab = Lab::start(&[]);
@@ -131,7 +131,7 @@ fn a_wrong_start_of_the_provider_is_told_as_by_the_real_one() {
         let kept = env.lines().filter(|line| !line.starts_with(&format!("{key}=")));
         kept.map(|line| format!("{line}\n")).collect::<String>() + &format!("{key}={value}\n")
     };
-    // What is wrong: the variable, or CONFIG for the file, its value, and the last line.
+    // The wrong variable, or CONFIG for the file, its value, and the expected last line.
     let starts: BTreeMap<String, [String; 3]> =
         serde_yaml::from_str(include_str!("fixtures/compose/wrong-starts.yaml")).unwrap();
     for (name, [key, value, wanted]) in starts {

@@ -1,5 +1,5 @@
-//! A whole life through the real binary, and the ways in which a lab ends.
-#![allow(clippy::unwrap_used)] // a test that cannot go on should stop
+//! Runs a complete life cycle with the real binary, and tests the ways in which a lab ends.
+#![allow(clippy::unwrap_used)] // a test that cannot continue should panic
 
 mod harness;
 
@@ -53,7 +53,7 @@ fn a_whole_life() {
     assert_eq!((said.code, said.err.as_str()), (0, "destroyed MachineClasses.omni.sidero.dev worker\n"));
 }
 
-/// A machine whose request is deleted is replaced by another one.
+/// A machine whose request is deleted is replaced by a new one.
 #[test]
 fn a_deleted_request_is_replaced() {
     let lab = with_cluster(&[], 1, 1);

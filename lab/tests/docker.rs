@@ -1,5 +1,5 @@
-//! The stand-in for docker itself against what docker 28.2.2 on an engine 20.10.24 printed, with the shipped compose file.
-#![allow(clippy::unwrap_used)] // a test that cannot go on should stop
+//! Compares the stand-in for docker with output recorded from docker 28.2.2 on an engine 20.10.24, with the shipped compose file.
+#![allow(clippy::unwrap_used)] // a test that cannot continue should panic
 
 mod harness;
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 const FORMAT: &str = r#"{"mounts":{{json .Mounts}},"args":{{json .Args}}}"#;
 
-/// The kit as it is shipped, with the values of its example.
+/// Starts a lab with the kit as shipped and the values of its example.
 fn kit() -> Lab {
     let lab = Lab::start(&[]);
     let env = include_str!("../../docker/.env.example").replace("/etc/letsencrypt/live/omni.example.com", ".");
@@ -42,7 +42,7 @@ fn what_is_not_there_is_said_as_by_docker() {
     says(&lab, "volume-missing", &["volume", "inspect", "--format", "{{.Name}}", "nope"]);
     let exec = ["compose", "-f", "docker/compose.yaml", "exec", "-T"];
     says(&lab, "exec-not-running", &[&exec[..], &["nosuch", "true"]].concat());
-    // The engine is asked first, as by the real program.
+    // The engine is contacted first, as by the real program.
     let gone = lab
         .command("docker", &["volume", "inspect", "--format", "{{.Name}}", "x"])
         .env("DOCKER_HOST", "unix:///nowhere.sock")
@@ -68,7 +68,7 @@ fn a_container_is_described_as_by_docker() {
     says(&lab, "exec-no-program", &[&exec[..], &["omni", "ls"]].concat());
     let volume = || lab.call("docker", &["volume", "inspect", "--format", "{{.Name}}", "omni-scale_omni-etcd"]);
     assert_eq!((volume().code, volume().out.as_str()), (0, "omni-scale_omni-etcd\n"));
-    // They outlive the containers.
+    // Volumes outlive the containers.
     assert_eq!(lab.compose("down").code, 0);
     assert_eq!(volume().code, 0);
     assert_eq!(
@@ -77,7 +77,7 @@ fn a_container_is_described_as_by_docker() {
     );
 }
 
-/// Values of `.env`, and changes of the compose file, that docker compose 5.5.1 on an engine 20.10.24 refuses, recorded.
+/// Values in `.env` and changes to the compose file that docker compose 5.5.1 on an engine 20.10.24 rejects, recorded.
 #[test]
 fn compose_refuses_values_that_the_real_one_refuses() {
     let lab = kit();
@@ -102,7 +102,7 @@ fn compose_refuses_values_that_the_real_one_refuses() {
     lab.project.write("docker/compose.yaml", &compose);
 }
 
-/// Given the project's name and no file, compose goes by the containers: recorded with `.env` in any state.
+/// With the project's name and no file, compose uses the existing containers: recorded with `.env` in any state.
 #[test]
 fn compose_by_name_needs_neither_file_nor_values() {
     let lab = kit();
@@ -130,7 +130,7 @@ fn compose_by_name_needs_neither_file_nor_values() {
     assert_eq!(by_name("ps --all --format json"), none());
 }
 
-/// omni v1.9.3, run: it ends at each start, whatever starts it.
+/// omni v1.9.3, run: exits at each start, however it is started.
 #[test]
 fn omni_does_not_start_with_an_unknown_setting() {
     let lab = kit();
@@ -151,7 +151,7 @@ fn omni_does_not_start_with_an_unknown_setting() {
     }
 }
 
-/// Omni answers from its container: once that is removed, nothing is there.
+/// Omni stops answering when its container is removed.
 #[test]
 fn omni_answers_only_while_its_container_runs() {
     let lab = kit();
@@ -164,7 +164,7 @@ fn omni_answers_only_while_its_container_runs() {
     assert_eq!(asked(&lab), 0);
 }
 
-/// Mounts in an order: docker has none. Where the host keeps them is each host's own.
+/// Mounts in a fixed order, because docker's varies. Their paths on the host differ between hosts.
 fn mounts(lab: &Lab, found: &Value) -> BTreeSet<String> {
     let one = |mount: &Value| {
         let mut mount = mount.clone();

@@ -1,12 +1,12 @@
-//! The stand-in for omnictl against what the unmodified omnictl 1.4.9 printed against an unmodified Omni 1.4.9.
+//! Compares the stand-in for omnictl with output recorded from the unmodified omnictl 1.4.9 on an unmodified Omni 1.4.9.
 
-#![allow(clippy::unwrap_used)] // a test that cannot go on fails
+#![allow(clippy::unwrap_used)] // a test that cannot continue should panic
 
 mod harness;
 
 use harness::{Lab, recording, recordings, without_ids};
 
-/// The files that the recordings name, and where their content is.
+/// The files named in the recordings, and their contents.
 const FILES: &[(&str, &str)] = &[
     ("mc.yaml", include_str!("fixtures/omnictl/input-machineclass.yaml")),
     ("cl.yaml", include_str!("fixtures/omnictl/input-cluster.yaml")),
@@ -19,7 +19,7 @@ const FILES: &[(&str, &str)] = &[
     ("bad-provider.yaml", include_str!("fixtures/omnictl/input-unknown-provider.yaml")),
 ];
 
-/// The recordings in an order in which the one state explains them all: reads, then classes, then templates, then errors.
+/// The recordings, in an order in which they all fit the same state: reads, then classes, then templates, then errors.
 const ORDER: &str = "version get-sysversion-json get-talosversion-json get-infraproviders-json get-infraproviderstatus-json \
     get-infraprovidercombinedstatus-json infraprovider-list serviceaccount-list get-machineclasses-json \
     get-clusters-json get-clusters-table get-clusterstatus-json get-machinesets-json get-machinesetstatuses-json \
@@ -29,7 +29,7 @@ const ORDER: &str = "version get-sysversion-json get-talosversion-json get-infra
     apply-wrong-type apply-missing-required template-sync-unlimited template-sync-bad-talos \
     machineclass-delete-in-use auth-empty-key unreachable wrong-role";
 
-/// A lab in the state of the recordings: a class, a cluster, and a provider that cannot reach its Proxmox.
+/// Starts a lab in the state of the recordings: a class, a cluster, and a provider that cannot reach its Proxmox.
 fn lab() -> Lab {
     let lab = Lab::start(&["--omni-version", "1.4.9"]);
     lab.set_up("http://127.0.0.1:1/api2/json");
@@ -48,7 +48,7 @@ fn lab() -> Lab {
     lab
 }
 
-/// What the unmodified omnictl 1.9.3 said of these templates, run by hand; each is a small change of one that it takes.
+/// The errors of the unmodified omnictl 1.9.3 for these templates, run by hand. Each differs slightly from a valid template.
 #[test]
 fn templates_that_omnictl_refuses_are_refused() {
     let lab = Lab::start(&[]);

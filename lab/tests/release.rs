@@ -1,6 +1,6 @@
-//! The releases of the provider differ in what they make of the same cluster: where machines stand, in which pools, and
-//! what high availability knows of them.
-#![allow(clippy::unwrap_used)] // a test that cannot go on should stop
+//! The provider's releases create the same cluster in different ways: on which nodes and in which pools machines are placed,
+//! and whether high availability manages them.
+#![allow(clippy::unwrap_used)] // a test that cannot continue should panic
 
 mod harness;
 
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use harness::{CLASS, COMPOSE, Lab, cluster};
 use serde_json::Value;
 
-/// A lab whose provider is of this release, with a cluster of this class.
+/// Starts a lab with this release of the provider and a cluster of this class.
 fn lab(release: &str, class: &str, control_planes: u32, workers: u32) -> Lab {
     let lab = Lab::start(&[]);
     lab.set_up(&format!("{}/api2/json", lab.ready["proxmox_url"].as_str().unwrap()));
@@ -27,7 +27,7 @@ fn running(lab: &Lab) -> bool {
     lab.dump()["omni"]["clusters"][0]["ready"] == true
 }
 
-/// How many machines of each set stand on each node: `{"demo-workers pve1": 1, …}`.
+/// Counts the machines of each set on each node: `{"demo-workers pve1": 1, …}`.
 fn spread(lab: &Lab) -> BTreeMap<String, usize> {
     let mut out = BTreeMap::new();
     for vm in lab.dump()["proxmox"]["vms"].as_array().unwrap() {
@@ -37,7 +37,7 @@ fn spread(lab: &Lab) -> BTreeMap<String, usize> {
     out
 }
 
-/// What Proxmox answers to the provider's token.
+/// Returns the data at a Proxmox API path, requested with the provider's token.
 fn proxmox(lab: &Lab, path: &str) -> Value {
     let base = format!("{}/api2/json", lab.ready["proxmox_url"].as_str().unwrap());
     let ca = std::fs::read_to_string(lab.ready["ca_file"].as_str().unwrap()).unwrap();
@@ -89,7 +89,7 @@ fn a_failed_step_is_shown_from_v0_2_on() {
             lab.compose("logs --no-log-prefix proxmox-provider").out.contains("failed to pick the disk")
         });
         if shown {
-            // It is written to Omni after the log.
+            // The status is written to Omni after the log.
             lab.wait("the status shows it", || status().contains("failed to pick the disk"));
         } else {
             assert!(!status().contains("failed to pick the disk"), "{release}: {}", status());

@@ -1,8 +1,8 @@
-//! What no sane caller says, to every door of a lab but Proxmox's: the stand-ins' arguments and files, Omni's front, and
-//! the control socket. Whatever comes, it is refused in words, nothing panics, nothing hangs, and the lab goes on.
+//! Sends malformed input to all of the lab's interfaces except Proxmox: the stand-ins' arguments and files, Omni's front and
+//! the control socket. Everything must be rejected with a message, without panics or hangs, and the lab must keep running.
 //!
-//! Bounded and always the same by default; `FUZZ_COUNT=2000 FUZZ_SEED=7 cargo test -p lab --test stand_ins fuzz` does more.
-#![allow(clippy::unwrap_used)] // a test that cannot go on should stop
+//! Limited and reproducible by default; `FUZZ_COUNT=2000 FUZZ_SEED=7 cargo test -p lab --test stand_ins fuzz` runs more cases.
+#![allow(clippy::unwrap_used)] // a test that cannot continue should panic
 
 mod harness;
 #[path = "harness/random.rs"]
@@ -25,7 +25,7 @@ const DOCKER: &str = "compose -f docker/compose.yaml missing.yaml --profile prov
     run proxmox-provider nonsense --no-color --since yesterday -- - --project-name --env-file /dev/null \
     \u{1F980} --wait -zzz";
 
-/// A call that may wait indefinitely, as that of the real program does.
+/// Whether a call may wait indefinitely, like that of the real program.
 fn may_wait(argv: &[String]) -> bool {
     argv.iter().any(|arg| arg.starts_with("-w") || arg.starts_with("--w") || arg.starts_with("-f") || arg == "exec")
         || argv.iter().any(|arg| ["status", "run", "delete", "sync"].contains(&arg.as_str()))
@@ -95,7 +95,7 @@ fn fuzz_the_arguments_of_docker() {
     calls(&lab, "docker", DOCKER, 100);
 }
 
-/// A text with bytes changed, lines doubled, and pieces of itself in other places.
+/// Damages a text: changes bytes, truncates it, and copies or removes pieces.
 fn damaged(random: &mut Random, text: &str) -> Vec<u8> {
     let mut bytes = text.as_bytes().to_vec();
     for _ in 0..=random.next(5) {
@@ -135,7 +135,7 @@ fn fuzz_the_files_that_omnictl_reads() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         let shown = format!("case {number}: {call}\n{}\n{said}", String::from_utf8_lossy(&bytes));
         assert!(!said.contains("panicked at"), "{shown}");
-        // 2 is the panic of the real program at an empty document, which it says as Go says it.
+        // 2 is the exit code of the real program's panic on an empty document, which the stand-in prints as Go does.
         assert!(matches!(output.status.code(), Some(0..=2)), "{shown}");
     }
 }
@@ -167,7 +167,7 @@ fn fuzz_the_doors_of_a_lab() {
         }
         let shown = format!("case {number}: {}", String::from_utf8_lossy(&line));
         exchange(control, &line).unwrap_or_else(|| panic!("control hangs: {shown}"));
-        // Omni's front speaks TLS: what is none is a closed connection.
+        // Omni's front speaks TLS and closes other connections.
         exchange(front, &line).unwrap_or_else(|| panic!("the front hangs: {shown}"));
     }
     assert_eq!(lab.omnictl("get clusters").code, 0);

@@ -1,6 +1,6 @@
-//! A lab of its own for a test: started, called through its stand-ins, and gone when the test ends.
+//! Runs a separate lab for a test, calls it through its stand-ins, and stops it when the test ends.
 
-#![allow(clippy::unwrap_used)] // a harness that fails is a test that fails
+#![allow(clippy::unwrap_used)] // a failure in the harness fails the test
 #![allow(dead_code)] // not every test uses everything
 
 use std::io::{BufRead as _, BufReader};
@@ -16,7 +16,7 @@ use serde_json::Value;
 /// The binary under test.
 pub const LAB: &str = env!("CARGO_BIN_EXE_lab");
 
-/// A directory that is removed with its owner.
+/// A temporary directory that is removed on drop.
 pub struct Dir(pub PathBuf);
 
 impl Dir {
@@ -45,7 +45,7 @@ impl Drop for Dir {
     }
 }
 
-/// A running lab with a project beside it.
+/// A running lab with a project directory.
 pub struct Lab {
     pub ready: Value,
     pub dir: Dir,
@@ -55,7 +55,7 @@ pub struct Lab {
     stdin: Option<ChildStdin>,
 }
 
-/// What a stand-in said.
+/// The result of a call of a stand-in.
 #[derive(Debug)]
 pub struct CallResult {
     pub code: i32,
@@ -106,7 +106,7 @@ impl Lab {
         &self.env.iter().find(|(found, _)| found == name).unwrap().1
     }
 
-    /// A call of a stand-in in the project, with the lab's environment and nothing else.
+    /// Builds a call of a stand-in in the project directory, with only the lab's environment variables.
     pub fn command(&self, program: &str, args: &[&str]) -> Command {
         let bin = self.ready["bin_dir"].as_str().unwrap();
         let mut command = Command::new(Path::new(bin).join(program));
@@ -128,7 +128,7 @@ impl Lab {
         self.call("docker", &fixed.into_iter().chain(line.split_whitespace()).collect::<Vec<_>>())
     }
 
-    /// Plays a recording; what differs from run to run is the same text in both.
+    /// Replays a recording and compares the result; `plain` replaces text that differs between runs.
     pub fn replay(&self, wanted: &Recording, env: &[(&str, &str)], plain: impl Fn(&str) -> String) {
         let args: Vec<&str> = wanted.argv[1..].iter().map(String::as_str).collect();
         let said = CallResult::from(self.command(&wanted.argv[0], &args).envs(env.iter().copied()).output().unwrap());
@@ -144,7 +144,7 @@ impl Lab {
         serde_json::from_str(&said.out).unwrap()
     }
 
-    /// Creates the provider and writes a compose project for it. `url` is what the provider is told of Proxmox.
+    /// Creates the provider and writes a compose project for it. `url` is the Proxmox URL in the provider's configuration.
     pub fn set_up(&self, url: &str) {
         let said = self.omnictl("infraprovider create proxmox");
         assert_eq!(said.code, 0, "{said:?}");
@@ -159,13 +159,13 @@ impl Lab {
         self.project.write("docker/compose.yaml", COMPOSE);
     }
 
-    /// The same with the lab's own Proxmox, and everything up.
+    /// Like [`Lab::set_up`] with the lab's own Proxmox, and then starts everything.
     pub fn up(&self) {
         self.set_up(&format!("{}/api2/json", self.ready["proxmox_url"].as_str().unwrap()));
         self.start_up();
     }
 
-    /// Everything that was set up is up.
+    /// Starts everything that was set up and waits for the provider.
     pub fn start_up(&self) {
         let said = self.compose("up -d");
         assert_eq!(said.code, 0, "{said:?}");
@@ -183,7 +183,7 @@ impl Lab {
         }
     }
 
-    /// Applies this class and syncs a cluster of it.
+    /// Applies a machine class and syncs a cluster that uses it.
     pub fn make_cluster(&self, class: &str, control_planes: u32, workers: u32) {
         self.project.write("class.yaml", class);
         self.project.write("cluster.yaml", &cluster(control_planes, workers));
@@ -193,7 +193,7 @@ impl Lab {
         }
     }
 
-    /// Closes stdin, as the death of a parent does, and waits for the end.
+    /// Closes stdin, as happens when the parent dies, and waits for the lab to exit.
     pub fn close_stdin(&mut self) -> Option<i32> {
         drop(self.stdin.take());
         self.wait_for_exit()
@@ -218,13 +218,13 @@ impl Drop for Lab {
     }
 }
 
-/// A compose file as the kit has it, as far as the stand-in looks at it. Its provider is the one of the recordings.
+/// The parts of the kit's compose file that the stand-in reads, with the provider of the recordings.
 pub const COMPOSE: &str = include_str!("../fixtures/compose.yaml");
 
 /// A machine class.
 pub const CLASS: &str = include_str!("../fixtures/omnictl/input-machineclass.yaml");
 
-/// A cluster of three and so many workers.
+/// A template of a cluster with the given numbers of control planes and workers.
 pub fn cluster(control_planes: u32, workers: u32) -> String {
     format!(
         "kind: Cluster\nname: demo\nkubernetes: {{version: v1.35.0}}\ntalos: {{version: v1.12.1}}\n---\nkind: ControlPlane\n\
@@ -232,7 +232,7 @@ pub fn cluster(control_planes: u32, workers: u32) -> String {
     )
 }
 
-/// A recording: the command line, the exit code, what it printed.
+/// A recording: the command line, the exit code and the output.
 pub struct Recording {
     pub name: String,
     pub argv: Vec<String>,
@@ -260,7 +260,7 @@ pub fn recording(dir: &str, name: &str) -> Recording {
     Recording { name: name.to_owned(), argv, code, out: out.to_owned(), err: err.to_owned() }
 }
 
-/// Times, UUIDs, fingerprints and the random ends of request names become one text each.
+/// Replaces times, UUIDs, fingerprints and request names with random suffixes by placeholders.
 pub fn without_ids(text: &str) -> String {
     static PATTERNS: OnceLock<Vec<(Regex, &str)>> = OnceLock::new();
     let patterns = PATTERNS.get_or_init(|| {

@@ -1,10 +1,10 @@
-//! What the fuzz tests are made of: cases that are the same every time, and more of them when the environment says so.
+//! Reproducible cases for the fuzz tests, whose number and seed can be set in the environment.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
-/// The same cases for the same seed.
+/// A random generator that returns the same values for the same seed.
 pub struct Random(fastrand::Rng);
 
 impl Random {
@@ -21,14 +21,14 @@ impl Random {
     }
 }
 
-/// How many cases, and what makes them: the same unless FUZZ_SEED says otherwise.
+/// Returns the number of cases and their generator, which is always the same unless FUZZ_SEED is set.
 pub fn cases(what: &str, count: u64) -> (u64, Random) {
     let (seed, count) = (setting("FUZZ_SEED", 4), setting("FUZZ_COUNT", count));
     println!("{what}: FUZZ_SEED={seed} FUZZ_COUNT={count}");
     (count, Random::new(seed))
 }
 
-/// A number from the environment.
+/// Reads a number from the environment.
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }

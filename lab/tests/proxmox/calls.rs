@@ -1,10 +1,10 @@
-//! The calls of `tests/fixtures/proxmox.txt`, and their answers.
+//! Makes the calls in `tests/fixtures/proxmox.txt` and checks their responses.
 //!
-//! `== NAME` begins a fresh Proxmox. `METHOD PATH [BODY]` is a call of the provider; the body is JSON, after `machine` laid over a
-//! machine as the provider asks for it. Below it is the answer: the status line; after `200` the data, of which an object
-//! may have more, and a list as well unless it is to be empty; `errors`, what a 400 says of each parameter; `ends`, how the task
-//! ends that was begun; `begins`, when that is no matter yet. `…` stands for any text, and a text of the data that begins with `~`
-//! is a pattern. `@` is what happens beside the calls, see [`Play::beside`].
+//! `== NAME` starts a fresh Proxmox. `METHOD PATH [BODY]` is a call of the provider with a JSON body; `machine` before the JSON
+//! means that it overrides members of the provider's request for a machine. The next line is the expected response: a status line;
+//! `200` and data, where objects and non-empty lists may contain more than expected; `errors` and a 400's errors by parameter;
+//! `ends` and the exit status of the new task; or `begins`, which does not wait for it. `…` stands for any text, and a string
+//! in the data that starts with `~` is a pattern. `@` is an action other than a call; see [`Play::beside`].
 
 use std::time::Duration;
 
@@ -14,15 +14,15 @@ use serde_json::{Value, json};
 
 use crate::support::{Lab, run};
 
-/// A scenario as it is played.
+/// A running scenario.
 struct Play {
     lab: Lab,
     events: tokio::sync::mpsc::UnboundedReceiver<lab::proxmox::PowerEvent>,
-    /// The task that was begun last.
+    /// UPID of the task that was started last.
     upid: Value,
 }
 
-/// The body of a call.
+/// Parses the body of a call.
 fn body(text: &str) -> Value {
     let (mut body, more) = match text.strip_prefix("machine") {
         None => return if text.is_empty() { Value::Null } else { serde_json::from_str(text).unwrap() },
@@ -42,13 +42,13 @@ fn body(text: &str) -> Value {
     body
 }
 
-/// Whether a text is the one that is wanted, with `…` for anything.
+/// Whether a text matches the expected one, in which `…` stands for any text.
 fn same(text: &str, wanted: &str) -> bool {
     let pattern = wanted.split('…').map(regex::escape).collect::<Vec<_>>().join(".*");
     Regex::new(&format!("(?s)^{pattern}$")).unwrap().is_match(text)
 }
 
-/// Whether the data holds all that is wanted.
+/// Whether the data contains everything that is expected.
 fn holds(data: &Value, wanted: &Value) -> bool {
     match (data, wanted) {
         (_, Value::Object(wanted)) => wanted.iter().all(|(name, value)| holds(&data[name], value)),
@@ -92,7 +92,7 @@ impl Play {
         }
     }
 
-    /// What is not a call of the provider.
+    /// Runs an action that is not a call of the provider.
     async fn beside(&mut self, line: &str) {
         let (what, rest) = line.split_once(' ').unwrap_or((line, ""));
         let words: Vec<&str> = rest.split(' ').collect();
@@ -110,7 +110,7 @@ impl Play {
             ("version", [version]) => lab.proxmox.with(|world| world.version = (*version).to_owned()),
             ("auth", _) => lab.set_headers(&[("authorization", rest)]),
             ("root", _) => lab.become_root().await,
-            // As root, but without the token that each change needs.
+            // As root, but without the CSRF token that each change requires.
             ("cookie", _) => {
                 let login = json!({"username": "root@pam", "password": DEFAULT_ROOT_PASSWORD});
                 let ticket = lab.data("POST", "/access/ticket", login).await;

@@ -1,6 +1,6 @@
-//! Malformed input: whatever is sent, the server answers or closes, stays up and keeps its world in order.
+//! Malformed input: whatever is sent, the server answers or closes the connection, keeps running and keeps its world consistent.
 //!
-//! Bounded and always the same by default; `FUZZ_COUNT=2000 FUZZ_SEED=7 cargo test -p lab --test proxmox fuzz` does more.
+//! Limited and reproducible by default; `FUZZ_COUNT=2000 FUZZ_SEED=7 cargo test -p lab --test proxmox fuzz` runs more cases.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
@@ -16,7 +16,7 @@ use lab::proxmox::{Proxmox, World};
 static PARTS: LazyLock<BTreeMap<String, Vec<String>>> =
     LazyLock::new(|| serde_json::from_str(include_str!("../fixtures/fuzz.json")).expect("the parts"));
 
-/// One case: a request, whole or damaged.
+/// Generates a case: an intact or damaged request.
 fn case(random: &mut Random) -> Vec<u8> {
     let mut part = |kind: &str| &PARTS[kind][random.next(PARTS[kind].len())];
     let (method, path, body, content_type) = (part("methods"), part("paths"), part("bodies"), part("types"));
@@ -61,7 +61,7 @@ fn nothing_that_is_sent_panics_or_hangs_it() {
             answered += 1;
         }
     }
-    // A panic would poison the world, close connections without an answer, or both.
+    // A panic would poison the world, close connections without a response, or both.
     assert!(answered > count / 2, "{answered}");
     let sound = b"GET /api2/json/version HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
     assert!(exchange(&address, sound).unwrap().starts_with(b"HTTP/1.1 401 No ticket"));

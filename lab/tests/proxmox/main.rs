@@ -1,5 +1,5 @@
-//! The simulated Proxmox VE, asked over HTTPS as its clients ask the real one.
-#![allow(clippy::unwrap_used)] // a test that cannot go on should stop
+//! Tests the simulated Proxmox VE over HTTPS, as clients use the real one.
+#![allow(clippy::unwrap_used)] // a test that cannot continue should panic
 
 mod calls;
 mod fuzz;

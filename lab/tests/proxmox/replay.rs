@@ -1,4 +1,4 @@
-//! Every request that the unmodified provider was recorded to send, sent again.
+//! Replays all requests recorded from the unmodified provider.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::support::{Lab, run};
 
-/// One recorded exchange.
+/// A recorded exchange.
 #[derive(Deserialize)]
 struct Exchange {
     #[serde(skip)]
@@ -34,10 +34,10 @@ fn recorded(file: &str) -> Vec<Exchange> {
     text.lines().enumerate().map(exchange).collect()
 }
 
-/// Where the recorded ids of tasks have become others.
+/// The UPIDs of the replay by those of the recording.
 type Upids = BTreeMap<String, String>;
 
-/// The content type and body of an exchange; those of an upload were recorded by length and name alone.
+/// The content type and body of an exchange; of uploads, only the length and name were recorded.
 fn body_of(exchange: &Exchange) -> (String, Vec<u8>) {
     let declared = exchange.ctype.clone().unwrap_or_default();
     let Some(rest) = exchange.body.strip_prefix("<multipart ") else {
@@ -58,7 +58,7 @@ async fn replay(lab: &Lab, exchanges: Vec<Exchange>, upids: &mut Upids) {
         }
         let (content_type, body) = body_of(&exchange);
         let mut reply = lab.send(&exchange.method, &path, &content_type, body.clone()).await;
-        // Where the recorded task had ended, ours may need another moment.
+        // If the recorded task had ended, ours may need a little longer.
         while exchange.reply["data"]["status"] == "stopped" && reply.value().unwrap()["data"]["status"] == "running" {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
             reply = lab.send(&exchange.method, &path, &content_type, body.clone()).await;
@@ -67,7 +67,7 @@ async fn replay(lab: &Lab, exchanges: Vec<Exchange>, upids: &mut Upids) {
         let begun = |value: &Value| value.as_str().filter(|text| text.starts_with("UPID:")).map(str::to_owned);
         if let Some(theirs) = begun(&exchange.reply["data"]) {
             let ours = begun(&reply.value().unwrap()["data"]).unwrap();
-            // The same fields but for process, ticks and time.
+            // Compare all fields except process, ticks and time.
             let shape = |upid: &str| {
                 let fields: Vec<&str> = upid.split(':').collect();
                 [&fields[..2], &fields[5..]].concat().join(":")
@@ -80,7 +80,7 @@ async fn replay(lab: &Lab, exchanges: Vec<Exchange>, upids: &mut Upids) {
 
 fn compare(exchange: &Exchange, reply: &Reply) {
     let place = format!("{} {} {}", exchange.place, exchange.method, exchange.path);
-    // The recording's own words for what is not there differ from PVE's behind the last dash.
+    // The recording's messages for missing objects differ from PVE's after the dash.
     let comparable = |line: &str| line.split(" - ").next().unwrap().to_owned();
     assert_eq!(comparable(&reply.status_line()), comparable(&exchange.status), "{place}");
     let ours = reply.value().unwrap();
@@ -89,11 +89,11 @@ fn compare(exchange: &Exchange, reply: &Reply) {
     }
 }
 
-/// Whether everything that was recorded is there, of the same JSON type.
+/// Checks that all recorded values are present with the same JSON type.
 fn holds(name: &str, theirs: &Value, ours: &Value, place: &str) {
     match (theirs, ours) {
         (Value::Object(theirs), Value::Object(ours)) => {
-            // The recording's stand-in showed `numa` always; PVE shows an option that was set, and the provider does
+            // The recording's stand-in always returned `numa`. PVE returns it only if it is set, and the provider does
             // not read it.
             for (name, value) in theirs.iter().filter(|(name, _)| *name != "numa") {
                 let mine = ours.get(name).unwrap_or_else(|| panic!("{place}: no '{name}' in {ours:?}"));
@@ -109,7 +109,7 @@ fn holds(name: &str, theirs: &Value, ours: &Value, place: &str) {
             }
         }
         (Value::Number(theirs), Value::Number(ours)) => {
-            // A whole number must stay one: Go refuses 1.0 for an int. A share of processors is none.
+            // An integer must stay an integer, because Go rejects 1.0 for an int. CPU usage is not an integer.
             assert!(!theirs.is_u64() || ours.is_u64() || name == "cpu", "{place}: {name} is {ours}, was {theirs}");
         }
         (Value::String(_), Value::String(_)) | (Value::Bool(_), Value::Bool(_)) | (Value::Null, Value::Null) => {}
@@ -120,9 +120,9 @@ fn holds(name: &str, theirs: &Value, ours: &Value, place: &str) {
 #[test]
 fn the_provider_lives_its_whole_life_against_it() {
     run(async {
-        // Slow enough that three downloads of one image overlap, as they did.
+        // Slow enough that three downloads of one image overlap, as in the recording.
         let lab = Lab::new(8.0).await;
-        // The recording's stand-in let everybody see the cluster; the least privileges do not.
+        // In the recording's stand-in everybody could see the cluster, which the least privileges do not allow.
         lab.proxmox.with(|world| world.access.grant("/", "omni@pve", "OmniNode"));
         let mut events = lab.proxmox.subscribe();
         let mut upids = Upids::new();
@@ -148,7 +148,7 @@ fn the_provider_lives_its_whole_life_against_it() {
         assert_eq!(exchanges.len(), 42);
         replay(&lab, exchanges, &mut upids).await;
         assert_eq!(lab.proxmox.dump()["vms"], serde_json::json!([]));
-        // The image of Talos stays, as it does in the field; the machines' own are gone.
+        // The Talos image remains, as on a real Proxmox; the machines' own images are gone.
         let files = lab.get("/nodes/pve1/storage/local/content").await;
         assert_eq!(files.as_array().unwrap().len(), 1, "{files}");
         let off = std::iter::from_fn(|| events.try_recv().ok()).filter(|event| !event.running).count();

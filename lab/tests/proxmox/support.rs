@@ -1,4 +1,4 @@
-//! A Proxmox for one test, and a client that knows its token.
+//! A simulated Proxmox for a test, and a client with its token.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,12 +11,12 @@ use lab::proxmox::{Proxmox, World};
 use lab::tls::{Ca, Leaf};
 use serde_json::{Value, json};
 
-/// Runs asynchronous work to its end.
+/// Runs a future to completion.
 pub fn run<F: Future>(work: F) -> F::Output {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(work)
 }
 
-/// A Proxmox and somebody who talks to it.
+/// A simulated Proxmox and a client.
 pub struct Lab {
     pub proxmox: Proxmox,
     pub clock: Clock,
@@ -25,7 +25,7 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// The rehearsal world at a clock factor, without faults.
+    /// Starts [`World::lab`] with a clock factor and without faults.
     pub async fn new(factor: f64) -> Lab {
         let world = World::lab(DEFAULT_TOKEN_SECRET);
         let ca = Ca::new().unwrap();
@@ -38,12 +38,12 @@ impl Lab {
         Lab { proxmox, clock, client, headers: vec![("authorization".into(), token)] }
     }
 
-    /// Sends other headers from now on.
+    /// Sets the headers of all following requests.
     pub fn set_headers(&mut self, headers: &[(&str, &str)]) {
         self.headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     }
 
-    /// Logs in as root@pam with its password and sends ticket and CSRF token from now on.
+    /// Logs in as root@pam with its password, and sends its ticket and CSRF token with all following requests.
     pub async fn become_root(&mut self) {
         let login = json!({"username": "root@pam", "password": DEFAULT_ROOT_PASSWORD});
         let ticket = self.data("POST", "/access/ticket", login).await;
@@ -54,7 +54,7 @@ impl Lab {
         ]);
     }
 
-    /// One exchange; `path` is below `/api2/json`.
+    /// Sends a request; `path` is below `/api2/json`.
     pub async fn send(&self, method: &str, path: &str, content_type: &str, body: Vec<u8>) -> Reply {
         let mut headers: Vec<(&str, &str)> =
             self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
@@ -65,7 +65,7 @@ impl Lab {
         self.client.request(method, &url, &headers, body).await.unwrap()
     }
 
-    /// One exchange with a JSON body, or none for null.
+    /// Sends a request with a JSON body, or without a body for null.
     pub async fn call(&self, method: &str, path: &str, body: Value) -> Reply {
         match body {
             Value::Null => self.send(method, path, "", Vec::new()).await,
@@ -73,14 +73,14 @@ impl Lab {
         }
     }
 
-    /// The data of an exchange that must succeed.
+    /// Sends a request that must succeed and returns its data.
     pub async fn data(&self, method: &str, path: &str, body: Value) -> Value {
         let reply = self.call(method, path, body).await;
         assert_eq!(reply.status, 200, "{method} {path}: {}", reply.status_line());
         reply.value().unwrap()["data"].take()
     }
 
-    /// The data of a GET that must succeed.
+    /// Sends a GET request that must succeed and returns its data.
     pub async fn get(&self, path: &str) -> Value {
         self.data("GET", path, Value::Null).await
     }
@@ -100,7 +100,7 @@ impl Lab {
         }
     }
 
-    /// The log of a task, one line a text.
+    /// Returns the lines of a task's log.
     pub async fn log(&self, upid: &Value) -> Vec<String> {
         let upid = upid.as_str().unwrap();
         let node = upid.split(':').nth(1).unwrap();
@@ -108,7 +108,7 @@ impl Lab {
         lines.as_array().unwrap().iter().map(|line| line["t"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// Uploads the image of a machine as go-proxmox v0.3.2 does.
+    /// Uploads a machine's cloud-init image as go-proxmox v0.3.2 does.
     pub async fn upload(&self, name: &str) -> Reply {
         let (content_type, body) = multipart("b0undary", name, &cidata::image("", "", ""));
         self.send("POST", "/nodes/pve1/storage/local/upload", &content_type, body).await
