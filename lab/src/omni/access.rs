@@ -1,4 +1,4 @@
-//! Who may do what (omni v1.9.3 internal/backend/runtime/omni/state_access.go, infraprovider/state.go).
+//! Permissions (omni v1.9.3 internal/backend/runtime/omni/state_access.go, infraprovider/state.go).
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use super::resource::{Key, Resource};
 use super::state::State;
 use super::status::{Code, Status, multierror};
 
-/// Somebody who has shown a valid key.
+/// A caller whose key is valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
     /// The name in its key.
@@ -19,13 +19,13 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// The provider that it is, if it is one.
+    /// Returns the ID of the provider, if the caller is one.
     pub fn provider(&self) -> Option<&str> {
         self.name.strip_prefix(PROVIDER_PREFIX)
     }
 }
 
-/// Checks a key as Omni checks a request's signature. `None` is a request without one.
+/// Checks a key as Omni checks the signature of a request. `None` stands for a request without a signature.
 pub fn authenticate(state: &State, key: Option<&str>) -> Result<Caller, Status> {
     let refuse = || Status::new(Code::Unauthenticated, "invalid signature");
     let read = keys::read(key.ok_or_else(refuse)?).map_err(|_| refuse())?;
@@ -43,7 +43,7 @@ pub fn authenticate(state: &State, key: Option<&str>) -> Result<Caller, Status> 
     Ok(Caller { name: read.name, role: account.role })
 }
 
-/// What somebody wants to do to a resource.
+/// An operation on a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
     /// Get, list or watch.
@@ -54,11 +54,11 @@ pub enum Verb {
     Destroy,
 }
 
-/// Refuses what the caller's role does not allow; the error is wrapped as a failed validation.
+/// Fails if the caller's role does not allow the operation. The error is wrapped as a failed validation.
 pub fn check(state: &State, caller: &Caller, verb: Verb, typ: &str, namespace: &str) -> Result<(), Status> {
     let access = kinds::by_type(state.release, typ).map_or("", |kind| &kind.access);
     if access == "infra" {
-        // These have a state of their own, whose errors are not wrapped.
+        // These resources have a separate state, whose errors are not wrapped.
         return infra(state, caller, verb, typ, namespace);
     }
     inner(caller, verb, typ, access).map_err(|status| {
@@ -67,7 +67,7 @@ pub fn check(state: &State, caller: &Caller, verb: Verb, typ: &str, namespace: &
     })
 }
 
-/// What no store holds: it is made for the caller who asks, whether or not there is such a cluster (omni v1.9.3
+/// Returns a resource that is not stored but created for the caller, whether or not the cluster exists (omni v1.9.3
 /// internal/backend/runtime/omni/virtual/state.go; 1.4.9, run). The lab has no access policies.
 pub fn made_for(state: &State, caller: &Caller, key: &Key) -> Option<Resource> {
     let may = |least: Role| caller.role >= least;
@@ -91,7 +91,7 @@ pub fn made_for(state: &State, caller: &Caller, key: &Key) -> Option<Resource> {
     Some(state.make(&key.typ, &key.namespace, &key.id, spec))
 }
 
-/// A role that is too small, as the calls outside the resource API say it.
+/// Fails if the caller's role is not sufficient. The error is that of calls outside the resource API.
 pub fn require(caller: &Caller, role: Role) -> Result<(), Status> {
     match caller.role >= role {
         true => Ok(()),

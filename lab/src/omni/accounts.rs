@@ -3,19 +3,19 @@
 use serde::{Deserialize, Serialize};
 use strum::{AsRefStr, EnumString};
 
-/// A role, by the name that Omni shows; each includes the ones before it.
+/// A role, with the name that Omni shows. Each role includes the previous ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, AsRefStr, EnumString)]
 pub enum Role {
-    /// Nothing but a valid signature.
+    /// A valid signature only.
     None,
-    /// Its own provider's resources.
+    /// Access to the resources of one provider.
     InfraProvider,
     Reader,
     Operator,
     Admin,
 }
 
-/// A public key that an account may sign with.
+/// A public key that an account can sign with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublicKey {
     /// Fingerprint in lower-case hex.
@@ -28,10 +28,10 @@ pub struct PublicKey {
 /// A service account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
-    /// The name with its prefix: `automation`, or `infra-provider:proxmox`.
+    /// Name including the prefix, e.g. `automation` or `infra-provider:proxmox`.
     pub name: String,
     pub role: Role,
-    /// The id of its user resource.
+    /// ID of its user resource.
     pub user_id: String,
     /// Its keys, oldest first.
     pub keys: Vec<PublicKey>,

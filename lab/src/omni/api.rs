@@ -1,4 +1,4 @@
-//! The calls that omnictl and the provider make, each with the caller's rights checked.
+//! The API calls of omnictl and the provider, with a check of the caller's permissions.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -16,65 +16,65 @@ use super::status::{Code, Status};
 use super::store::{Store, not_found};
 use super::{machines, providers, validate, versions};
 
-/// A call, with what it answers if that is not nothing. What is not a resource call stands for one of Omni's management service.
+/// An API call. Each comment names the response, if any. Calls that are not about resources belong to Omni's management service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum OmniCall {
-    /// A [`Resource`].
+    /// Returns a [`Resource`].
     Get(Key),
-    /// All resources of a type in a namespace that satisfy every term, as a list.
+    /// Returns all resources of a type in a namespace that satisfy every term, as a list.
     List {
         typ: String,
         namespace: String,
-        /// Terms, all of which must hold.
+        /// All of these must match.
         terms: Vec<Term>,
     },
     Create(Resource),
-    /// Replaces a resource of the version seen.
+    /// Replaces a resource, if its version is the one that the caller read.
     Update(Resource),
-    /// Asks for deletion: true when nothing holds it.
+    /// Requests deletion. Returns true if no finalizer is left.
     Teardown(Key),
-    /// Takes away what nothing holds any more.
+    /// Removes a resource that has no finalizers.
     Destroy(Key),
-    /// Asks for a kubeconfig or a talosconfig: whether the caller's role suffices.
+    /// Requests a kubeconfig or talosconfig. Fails if the caller's role is not sufficient.
     ClusterAccess {
-        /// For the token of a service account.
+        /// For the token of a service account, which requires the operator role.
         operator: bool,
     },
-    /// Whether Kubernetes can be upgraded.
+    /// Checks whether Kubernetes can be upgraded.
     UpgradePreChecks {
         cluster: String,
         to: String,
     },
     /// Registers a service account with its first key.
     CreateServiceAccount {
-        /// Name with prefix.
+        /// Name including the prefix.
         name: String,
-        /// Role by name; empty with `use_user_role`.
+        /// Role name; empty with `use_user_role`.
         role: String,
-        /// Take the caller's role.
+        /// Use the role of the caller.
         use_user_role: bool,
         key: PublicKey,
     },
     /// Adds a key to a service account.
     RenewServiceAccount {
-        /// Name with prefix.
+        /// Name including the prefix.
         name: String,
         key: PublicKey,
     },
-    /// A list of [`Account`].
+    /// Returns a list of [`Account`].
     ListServiceAccounts,
     /// Removes a service account.
     DestroyServiceAccount(String),
 }
 
-/// An answer in JSON, or why there is none.
+/// A response in JSON, or an error.
 type Answer = Result<String, Status>;
 
 fn answer(value: &impl Serialize) -> Answer {
     serde_json::to_string(value).map_err(|why| Status::new(Code::Internal, why.to_string()))
 }
 
-/// Makes a call for a caller. The state settles afterwards, by [`super::Omni::with`].
+/// Performs a call. The controllers run afterwards, in [`super::Omni::with`].
 pub fn call(state: &mut State, caller: &Caller, call: OmniCall) -> Answer {
     match call {
         OmniCall::Get(key) => {
@@ -114,7 +114,7 @@ pub fn call(state: &mut State, caller: &Caller, call: OmniCall) -> Answer {
             access::require(caller, Role::Admin)?;
             check_lifetime(state, &key)?;
             let id = keys::identity(&name);
-            // The handler wraps what its store says, and the code is lost (internal/backend/grpc/serviceaccount.go).
+            // The handler wraps the store's error and loses its code (internal/backend/grpc/serviceaccount.go).
             let missing = || Status::new(Code::Unknown, in_words("get", not_found(&Key::new(IDENTITY, DEFAULT, &id))));
             let account = state.accounts.get_mut(&id).ok_or_else(missing)?;
             account.keys.push(key);
@@ -122,7 +122,7 @@ pub fn call(state: &mut State, caller: &Caller, call: OmniCall) -> Answer {
         }
         OmniCall::ListServiceAccounts => {
             access::require(caller, Role::Admin)?;
-            // The accounts of providers have no status and are not listed (controllers/omni/service_account_status.go).
+            // Accounts of providers have no status, so they are not listed (controllers/omni/service_account_status.go).
             let listed = state.accounts.values().filter(|found| !found.name.starts_with(PROVIDER_PREFIX));
             answer(&listed.collect::<Vec<_>>())
         }
@@ -135,7 +135,7 @@ pub fn call(state: &mut State, caller: &Caller, call: OmniCall) -> Answer {
     }
 }
 
-/// The resources of a type in a namespace that the caller may see and that satisfy every term.
+/// Returns the resources of a type in a namespace that the caller may read and that satisfy every term.
 pub fn list<'s>(
     state: &'s State,
     caller: &Caller,
@@ -158,7 +158,7 @@ pub fn list<'s>(
     })
 }
 
-/// omni v1.9.3 internal/backend/grpc/management.go `KubernetesUpgradePreChecks`; an upgrade goes one minor up at most.
+/// omni v1.9.3 internal/backend/grpc/management.go `KubernetesUpgradePreChecks`: at most one minor version up.
 fn pre_checks(state: &State, cluster: &str, to: &str) -> Answer {
     let key = Key::new(KUBERNETES_UPGRADE_STATUS, DEFAULT, cluster);
     let status = state.store.by_id(KUBERNETES_UPGRADE_STATUS, cluster).ok_or_else(|| not_found(&key))?;
@@ -172,7 +172,7 @@ fn pre_checks(state: &State, cluster: &str, to: &str) -> Answer {
     }
 }
 
-/// A provider sees in shared namespaces only what carries its own label.
+/// In shared namespaces, a provider only sees resources with its own label.
 fn visible(caller: &Caller, resource: &Resource) -> bool {
     let shared =
         [INFRA, INFRA_EPHEMERAL].contains(&resource.md.namespace.as_str()) && resource.md.typ != INFRA_PROVIDER;
@@ -182,12 +182,12 @@ fn visible(caller: &Caller, resource: &Resource) -> bool {
     }
 }
 
-/// The message of an error of the store as a layer above it wraps it.
+/// Returns the message of a store error as the layer above wraps it.
 fn in_words(verb: &str, why: Status) -> String {
     format!("failed to {verb}: {}", why.message)
 }
 
-/// Infrastructure providers are kept by another store, which wraps its errors.
+/// Wraps errors about infrastructure providers, which are in a separate store.
 fn of_provider(typ: &str, verb: &str, why: Status) -> Status {
     if typ == INFRA_PROVIDER { Status::new(why.code, in_words(verb, why)) } else { why }
 }
@@ -212,13 +212,13 @@ fn update(state: &mut State, caller: &Caller, resource: Resource) -> Answer {
     let Some(old) = state.store.find(&key).cloned() else { return Err(not_found(&key)) };
     if key.typ == MACHINE_CLASS && !old.spec["autoprovision"].is_object() && resource.spec["autoprovision"].is_object()
     {
-        // The handler of 1.9.3 dereferences the old class's missing autoprovision (validations/machine_class.go).
+        // The handler of 1.9.3 dereferences the missing autoprovision of the old class (validations/machine_class.go).
         let text = "runtime error: invalid memory address or nil pointer dereference";
         return Err(Status::new(Code::Internal, text));
     }
     validate::write(state, Some(&old), &resource)?;
     let touched = resource.clone();
-    // A client does not send owner and finalizers: they stay.
+    // Clients do not send owner and finalizers, so the old ones are kept.
     let mut resource = resource;
     resource.md.owner = old.md.owner;
     resource.md.finalizers = old.md.finalizers;
@@ -239,7 +239,7 @@ fn after_write(state: &mut State, resource: &Resource) {
     state.touch(resource);
 }
 
-/// A provider writes its own status only.
+/// Fails if a provider writes a status other than its own.
 fn own_id(caller: &Caller, resource: &Resource) -> Result<(), Status> {
     let checked = [INFRA_PROVIDER_STATUS, INFRA_PROVIDER_HEALTH].contains(&resource.md.typ.as_str());
     match caller.provider() {

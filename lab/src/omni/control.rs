@@ -1,7 +1,7 @@
-//! Omni's controllers as one function of the state: called for a cluster until nothing changes any more.
+//! Omni's controllers as one function of the state, which is called for a cluster until nothing changes.
 //!
 //! The rules are those of siderolabs/omni v1.9.3 internal/backend/runtime/omni/controllers/omni; where many controllers
-//! race there, one order is taken here.
+//! race in the real Omni, a fixed order is used here.
 
 use serde_json::{Value, json};
 
@@ -21,7 +21,7 @@ const CONTROL_PLANE_FINALIZERS: &str = "MachineSetStatusController MachineSetEtc
 const WORKER_FINALIZERS: &str = "MachineProvisionController ControlPlaneStatusController MachineSetNodeController \
      MachineSetDestroyStatusController MachineSetController MachineSetStatusController";
 
-/// One pass of every controller over one cluster.
+/// Runs every controller once for a cluster.
 pub fn reconcile(state: &mut State, cluster: &str) {
     let key = Key::new(CLUSTER, DEFAULT, cluster);
     let Some(found) = state.store.by_id(CLUSTER, cluster).cloned() else { return };
@@ -46,7 +46,7 @@ pub fn reconcile(state: &mut State, cluster: &str) {
     statuses::cluster(state, &found);
 }
 
-/// Workers go first; control planes wait until the last worker set is gone.
+/// Tears down the workers first; control planes wait until the last worker set is gone.
 fn tear_down_sets(state: &mut State, cluster: &str) {
     let sets = state.store.ids_labelled(MACHINE_SET, L_CLUSTER, cluster);
     let is_control_plane =
@@ -54,7 +54,7 @@ fn tear_down_sets(state: &mut State, cluster: &str) {
     let workers = sets.iter().any(|id| !is_control_plane(state, id));
     for id in sets {
         if !workers || !is_control_plane(state, &id) {
-            // It exists: the ids were just listed.
+            // The set exists: the IDs were just listed.
             let _ = state.store.tear_down(&Key::new(MACHINE_SET, DEFAULT, &id));
         }
     }
@@ -82,14 +82,14 @@ fn machine_set(state: &mut State, cluster: &Resource, set: &Resource) {
     }
     state.store.remove_each(&[MACHINE_SET_STATUS, CONTROL_PLANE_STATUS], id);
     state.store.drop_finalizers(&key, |_| true);
-    // Omni destroys itself what nobody holds any more (omni v1.4.9 to v1.9.3 `internal/backend/runtime/omni/omni.go`).
+    // Omni itself destroys what has no finalizers left (omni v1.4.9 to v1.9.3 `internal/backend/runtime/omni/omni.go`).
     state.store.remove(&key);
 }
 
-/// Takes machines of the set's own requests into the set, and lets the oldest go when there are too many.
+/// Adds machines from the set's own requests to the set, and tears down the oldest if there are too many.
 fn choose_nodes(state: &mut State, set: &Resource) {
     let id = set.md.id.as_str();
-    // The node of a machine whose request is on its way out goes too (machine_set_node.go `destroyOrphaned`).
+    // The node of a machine whose request is torn down is torn down too (machine_set_node.go `destroyOrphaned`).
     for node in nodes_of(state, id) {
         let machine = state.store.by_id(MACHINE, &node.md.id).and_then(|machine| machine.label(L_REQUEST));
         let request = machine.and_then(|request| state.store.get(MACHINE_REQUEST, INFRA, request));
@@ -138,8 +138,8 @@ fn nodes_of(state: &State, set: &str) -> Vec<Resource> {
     state.store.labelled(MACHINE_SET_NODE, DEFAULT, L_MACHINE_SET, set).cloned().collect()
 }
 
-/// Nodes that are to go are reset first. One that does not answer holds everything up, as in the field, until its link
-/// is deleted.
+/// Resets nodes before they are removed. A node that does not respond blocks the teardown, as in the real Omni, until its
+/// link is deleted.
 fn release_nodes(state: &mut State, set: &Resource) {
     for node in nodes_of(state, &set.md.id) {
         let uuid = node.md.id.as_str();
@@ -158,8 +158,8 @@ fn release_nodes(state: &mut State, set: &Resource) {
     }
 }
 
-/// Omni's own check of a control plane that is to leave: one at a time, behind a load balancer that is healthy, and etcd keeps its
-/// quorum (internal/machineset/control_planes_handler.go, pkg/check/etcd.go `CanScaleDown`).
+/// Omni's own check before a control plane leaves: one at a time, only behind a healthy load balancer, and only if etcd keeps
+/// its quorum (internal/machineset/control_planes_handler.go, pkg/check/etcd.go `CanScaleDown`).
 fn may_leave(state: &State, set: &Resource, uuid: &str) -> bool {
     let leaves = |machine: &Resource| machine.md.id == uuid && machine.tearing_down();
     let machines: Vec<&Resource> = state.store.labelled(CLUSTER_MACHINE, DEFAULT, L_MACHINE_SET, &set.md.id).collect();
@@ -184,7 +184,7 @@ fn may_leave(state: &State, set: &Resource, uuid: &str) -> bool {
     !member(uuid) || (well > members / 2 && left > (members - 1) / 2)
 }
 
-/// Etcd first: one control plane forms it, then everybody else joins.
+/// Starts etcd first: one control plane forms it, then all others join.
 fn start_nodes(state: &mut State, cluster: &str) {
     let nodes = state.store.ids_labelled(CLUSTER_MACHINE, L_CLUSTER, cluster);
     let machines = state.store.labelled(CLUSTER_MACHINE, DEFAULT, L_CLUSTER, cluster);
@@ -215,7 +215,7 @@ fn start_nodes(state: &mut State, cluster: &str) {
     }
 }
 
-/// The last traces of a cluster whose sets are gone.
+/// Removes what is left of a cluster whose sets are gone.
 fn forget_cluster(state: &mut State, cluster: &str) {
     let upgrades = [TALOS_UPGRADE_STATUS, KUBERNETES_UPGRADE_STATUS];
     state.store.remove_each(&upgrades, cluster);

@@ -1,4 +1,4 @@
-//! Omni's HTTPS front: health, the downloads of omnictl, and a page for every other path (omni v1.9.3
+//! Omni's HTTPS front: health, omnictl downloads, and a page for every other path (omni v1.9.3
 //! internal/backend/server.go:892-980, internal/backend/health).
 
 use std::sync::Arc;
@@ -10,13 +10,13 @@ use crate::faults::Faults;
 use crate::http::{Reply, Request};
 use crate::tools::protocol::{Link, with_trailer};
 
-/// The page of the web interface, which answers every path that nothing else does.
+/// The page of the web interface, which is served for every path that nothing else handles.
 const PAGE: &str = "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Omni</title></head>\
                     <body><div id=\"app\"></div></body></html>\n";
 const HTML: &str = "text/html; charset=utf-8";
 const BINARY: &str = "application/octet-stream";
 
-/// What answers at Omni's endpoint.
+/// Handles the requests to Omni's endpoint.
 pub struct Front {
     faults: Arc<Faults>,
     down: Arc<AtomicBool>,
@@ -25,12 +25,12 @@ pub struct Front {
 }
 
 impl Front {
-    /// A front whose downloads find the lab at `link`, and which drops who connects while it is `down`.
+    /// Creates a front whose downloads connect to the lab at `link`. While `down` is true, it drops connections.
     pub fn new(faults: Arc<Faults>, down: Arc<AtomicBool>, link: Link, omni: Omni) -> Front {
         Front { faults, down, link, omni }
     }
 
-    /// Answers one request, or drops the connection.
+    /// Handles a request; `None` drops the connection.
     pub fn answer(&self, request: &Request) -> Option<Reply> {
         (!self.down.load(Ordering::Relaxed)).then(|| self.page(request))
     }
@@ -44,7 +44,7 @@ impl Front {
             let status = if self.faults.hit("omni-unhealthy") { 500 } else { 200 };
             return Reply::empty(status);
         }
-        // Since 1.9; before, the gateway below /api/ knows no such path (siderolabs/omni@86159433).
+        // Since 1.9; the gateway of earlier releases has no such path below /api/ (siderolabs/omni@86159433).
         let old = self.omni.with(|state| state.release.old());
         let downloads = if old { "/omnictl/" } else { "/api/omnictl/" };
         if let Some(file) = path.strip_prefix(downloads) {
@@ -61,14 +61,14 @@ impl Front {
         match file {
             "" => Reply::new(200, HTML, format!("<pre>\n<a href=\"{own}\">{own}</a>\n</pre>\n")),
             file if file == own => match std::env::current_exe().and_then(std::fs::read) {
-                // This very program with the address of its lab: it works wherever it is put.
+                // This program with the address of its lab appended, so that it works from any directory.
                 Ok(executable) => {
                     fault_effects::omnictl_replaced(&self.faults, &self.omni);
                     Reply::new(200, BINARY, with_trailer(executable, &self.link))
                 }
                 Err(_) => Reply::empty(500),
             },
-            // The real one has those for other machines, too; they could not run here.
+            // The real Omni also has binaries for other platforms, which could not run here.
             _ => not_found(),
         }
     }

@@ -1,4 +1,4 @@
-//! Service-account keys: base64 of JSON with an armored OpenPGP key, as Omni hands them out and omnictl reads them
+//! Service-account keys: base64 of JSON with an armored OpenPGP key, as Omni issues them and omnictl reads them
 //! (siderolabs/go-api-signature v0.3.13 pkg/serviceaccount, pkg/pgp).
 
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
@@ -6,23 +6,23 @@ use base64::{DecodeError, Engine as _};
 use ring::digest;
 use serde::{Deserialize, Serialize};
 
-/// A year, in seconds: the lifetime of every key that omnictl makes unless `serviceaccount create` was told otherwise.
+/// A year, in seconds: the lifetime of every key that omnictl creates, unless `serviceaccount create` sets another.
 pub const YEAR: u32 = 365 * 24 * 3600;
-/// Before the name of an infrastructure provider in the `name` of its key.
+/// The prefix of an infrastructure provider's name in the `name` of its key.
 pub const PROVIDER_PREFIX: &str = "infra-provider:";
-/// OID of Ed25519 in OpenPGP with its length (RFC 9580 §9.2, legacy EdDSA).
+/// OID of Ed25519 in OpenPGP, preceded by its length (RFC 9580 §9.2, legacy EdDSA).
 const ED25519: &[u8] = &[9, 0x2b, 0x06, 0x01, 0x04, 0x01, 0xda, 0x47, 0x0f, 0x01];
-/// EdDSA, legacy.
+/// Legacy EdDSA.
 const ALGORITHM: u8 = 22;
 
 /// A new key pair of a service account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewKey {
-    /// What goes into `OMNI_SERVICE_ACCOUNT_KEY`. Secret.
+    /// The value of `OMNI_SERVICE_ACCOUNT_KEY`. Secret.
     pub encoded: String,
-    /// Lower-case hex: the public key id that Omni shows.
+    /// Lower-case hex: the public key ID that Omni shows.
     pub fingerprint: String,
-    /// When it ends, in seconds since 1970.
+    /// When it expires, in seconds since 1970.
     pub expires: i64,
 }
 
@@ -33,7 +33,7 @@ struct Envelope {
     pgp_key: String,
 }
 
-/// What a key says about itself, checked as far as a server can: the secret fits the public part.
+/// The contents of a key, checked as far as a server can.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadKey {
     /// The `name` in the JSON: `automation`, or `infra-provider:proxmox`.
@@ -42,7 +42,7 @@ pub struct ReadKey {
     pub fingerprint: String,
 }
 
-/// The e-mail form of a service account's name, which is the id of its identity (omni client/pkg/access).
+/// Returns the e-mail form of a service account's name, which is the ID of its identity (omni client/pkg/access).
 pub fn identity(name: &str) -> String {
     match name.strip_prefix(PROVIDER_PREFIX) {
         Some(base) => format!("{base}@infra-provider.serviceaccount.omni.sidero.dev"),
@@ -50,16 +50,16 @@ pub fn identity(name: &str) -> String {
     }
 }
 
-/// Makes a key that begins at `created` (seconds since 1970) and lives `lifetime` seconds. It has no secret half and nobody's signature: what
-/// reads it here looks at its fingerprint and its times.
+/// Generates a key that is valid for `lifetime` seconds from `created` (seconds since 1970). It has no secret half and is
+/// not actually signed: the lab only reads its fingerprint and its times.
 pub fn generate(name: &str, created: i64, lifetime: u32) -> anyhow::Result<NewKey> {
     let mut point = [0u8; 32];
     crate::tls::fill(&mut point)?;
     let born = u32::try_from(created).unwrap_or(0).to_be_bytes();
-    // Version, time, algorithm and curve, then an MPI of 263 bits that begins with 0x40: the point in its native form.
+    // Version, time, algorithm and curve, then an MPI of 263 bits that starts with 0x40: the point in its native form.
     let public = [&[4][..], &born, &[ALGORITHM], ED25519, &[0x01, 0x07, 0x40], &point].concat();
     let fingerprint = fingerprint(&public);
-    // A certification with its date, and how long it and the key are good.
+    // A certification with its date, and the lifetime of itself and of the key.
     let lives = lifetime.to_be_bytes();
     let signature = [&[4, 0x13, ALGORITHM, 8, 0, 18][..], &[5, 2], &born, &[5, 3], &lives, &[5, 9], &lives].concat();
     let packets = [packet(5, &public), packet(2, &signature)].concat();
@@ -67,7 +67,7 @@ pub fn generate(name: &str, created: i64, lifetime: u32) -> anyhow::Result<NewKe
     Ok(NewKey { encoded: STANDARD.encode(json), fingerprint, expires: created + i64::from(lifetime) })
 }
 
-/// Reads a key as omnictl does before it calls anybody; the error is omnictl's.
+/// Parses a key as omnictl does before its first call. The error is omnictl's.
 pub fn read(encoded: &str) -> Result<ReadKey, String> {
     let bytes = decode_base64(encoded)?;
     let key: Envelope = serde_json::from_slice(&bytes).map_err(|why| match why.is_eof() {
@@ -85,7 +85,7 @@ pub fn read(encoded: &str) -> Result<ReadKey, String> {
         [tag, length, ref rest @ ..] if tag & 0xc0 == 0xc0 => (tag & 0x3f, rest.get(..usize::from(length))),
         _ => return Err(broken()),
     };
-    // version, time, algorithm, curve, then the point as an MPI of 263 bits
+    // Version, time, algorithm and curve, then the point as an MPI of 263 bits.
     let public_end = 1 + 4 + 1 + ED25519.len() + 2 + 33;
     let public = body.and_then(|body| body.get(..public_end));
     let public = public.filter(|body| tag == 5 && body[0] == 4 && body[5] == ALGORITHM);
@@ -93,7 +93,7 @@ pub fn read(encoded: &str) -> Result<ReadKey, String> {
     Ok(ReadKey { name: key.name, fingerprint: fingerprint(public.ok_or(unsupported)?) })
 }
 
-/// Standard base64 with Go's error: the offset of the first byte that cannot stand where it is.
+/// Decodes standard base64 with Go's error: the offset of the first invalid byte.
 fn decode_base64(text: &str) -> Result<Vec<u8>, String> {
     let kept: String = text.chars().filter(|c| !matches!(c, '\n' | '\r')).collect();
     let lenient = GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true);
@@ -113,7 +113,7 @@ fn fingerprint(public: &[u8]) -> String {
     crate::tls::hex(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, &hashed).as_ref())
 }
 
-/// A packet of less than 192 bytes.
+/// Encodes a packet of less than 192 bytes.
 fn packet(tag: u8, body: &[u8]) -> Vec<u8> {
     [&[0xc0 | tag, u8::try_from(body.len()).unwrap_or(0)], body].concat()
 }

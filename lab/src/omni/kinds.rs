@@ -1,6 +1,6 @@
-//! The registry of resource types: names, aliases, print columns, and the fields of each spec in their order.
+//! The registry of resource types: names, aliases, print columns, and the ordered fields of each spec.
 //!
-//! `kinds.tsv` beside this file was taken from the programs' own registry (siderolabs/omni v1.9.3 and v1.4.9,
+//! `kinds.tsv` in this directory was taken from the programs' own registry (siderolabs/omni v1.9.3 and v1.4.9,
 //! client/pkg/omni/resources and client/api/omni/specs).
 
 use std::sync::OnceLock;
@@ -10,30 +10,30 @@ use serde_json::{Value, json};
 use serde_yaml::Value as Notation;
 use strum::{EnumString, IntoStaticStr};
 
-/// Which release of Omni and omnictl the lab speaks like.
+/// The release of Omni and omnictl that the lab simulates.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, EnumString, IntoStaticStr,
 )]
 pub enum OmniRelease {
-    /// 1.4.9, of which recordings of the unmodified programs exist.
+    /// 1.4.9, for which recordings of the unmodified programs exist.
     #[strum(serialize = "v1.4.9")]
     V1_4_9,
     /// 1.9.3, whose omnictl was run.
     #[strum(serialize = "v1.9.3")]
     V1_9_3,
-    /// 1.10.6, the release that the kit pins: 1.9.3 with what the sources of v1.10.4 and its CHANGELOG change.
+    /// 1.10.6, the release that the kit pins: 1.9.3 with the changes in the sources of v1.10.4 and in its CHANGELOG.
     #[default]
     #[strum(serialize = "v1.10.6")]
     V1_10_6,
 }
 
 impl OmniRelease {
-    /// The release by its number, with or without a leading `v`.
+    /// Parses a release number, with or without a leading `v`.
     pub fn parse(text: &str) -> Option<OmniRelease> {
         format!("v{}", text.trim_start_matches('v')).parse().ok()
     }
 
-    /// The newest release that is not newer than this version.
+    /// Returns the newest release that is not newer than this version.
     pub fn nearest((major, minor, patch): (u64, u64, u64)) -> OmniRelease {
         match (major, minor, patch) {
             version if version >= (1, 10, 0) => OmniRelease::V1_10_6,
@@ -42,22 +42,22 @@ impl OmniRelease {
         }
     }
 
-    /// `v1.9.3`.
+    /// Returns the tag, e.g. `v1.9.3`.
     pub fn tag(self) -> &'static str {
         self.into()
     }
 
-    /// True for 1.4.9, whose texts differ in places.
+    /// Returns true for 1.4.9, some of whose messages differ.
     pub fn old(self) -> bool {
         self == OmniRelease::V1_4_9
     }
 
-    /// What its YAML library does, in its messages.
+    /// Returns the verb that its YAML library uses in error messages.
     pub fn decoding(self) -> &'static str {
         if self.old() { "unmarshal" } else { "construct" }
     }
 
-    /// Whether it has a type or a field with this mark in `kinds.tsv` or `template-models.yaml`.
+    /// Returns true if this release has a type or field with this mark in `kinds.tsv` or `template-models.yaml`.
     pub fn has(self, name: &str) -> bool {
         match name.chars().last() {
             Some('+') => !self.old(),
@@ -71,26 +71,26 @@ impl OmniRelease {
 /// A resource type.
 #[derive(Clone, Debug)]
 pub struct ResourceType {
-    /// Full type, such as `Clusters.omni.sidero.dev`.
+    /// Full type, e.g. `Clusters.omni.sidero.dev`.
     pub typ: String,
-    /// What the table's TYPE column shows.
+    /// The value of the TYPE column in tables.
     pub display: String,
-    /// The namespace that `omnictl get` takes when none is given.
+    /// The default namespace of `omnictl get`.
     pub namespace: String,
-    /// Further names of the type in lower case: the singular and the abbreviations.
+    /// Other names of the type in lower case: the singular and the abbreviations.
     pub aliases: Vec<String>,
-    /// Columns of the table beyond the common four: name and JSONPath into the spec.
+    /// Table columns after the common four: name and JSONPath into the spec.
     pub columns: Vec<(String, String)>,
-    /// Who may do what with it besides reading: `users`, `everybody` may read it, `infra` has a state of its own.
+    /// Access besides reading: `users` may write it, `everybody` may read it, `infra` has a separate state.
     pub access: String,
-    /// The fields of its spec, in the notation of `kinds.tsv`; `?` where the lab does not model them.
+    /// The fields of the spec, in the notation of `kinds.tsv`; `?` if the lab does not model them.
     spec: String,
     release: OmniRelease,
     read: OnceLock<Option<Notation>>,
 }
 
 impl ResourceType {
-    /// A spec in which every field has its zero value, with `given` laid over it. Keys that the type does not have are
+    /// Returns a spec in which every field has its zero value, overlaid with `given`. Keys that the type does not have are
     /// dropped.
     pub fn complete(&self, given: &Value) -> Value {
         let read = || Some(&self.spec).filter(|spec| *spec != "?").and_then(|spec| serde_yaml::from_str(spec).ok());
@@ -101,7 +101,7 @@ impl ResourceType {
     }
 }
 
-/// A value of a type, or its zero value where it is not given, as it is printed.
+/// Returns the given value as it is printed, or the zero value of the type.
 fn complete(notation: &Notation, given: Option<&Value>, release: OmniRelease) -> Value {
     match (notation, given) {
         (Notation::Mapping(fields), Some(Value::Object(values))) if !fields.contains_key("<map>") => {
@@ -129,12 +129,12 @@ fn complete(notation: &Notation, given: Option<&Value>, release: OmniRelease) ->
     }
 }
 
-/// A name without its mark.
+/// Strips the mark from a name.
 fn bare(name: &str) -> &str {
     name.trim_end_matches(['+', '^', '-'])
 }
 
-/// Every type of a release, sorted by name.
+/// Returns every type of a release, sorted by name.
 pub fn all(release: OmniRelease) -> &'static [ResourceType] {
     static KINDS: [OnceLock<Vec<ResourceType>>; 3] = [const { OnceLock::new() }; 3];
     KINDS[release as usize].get_or_init(|| {
@@ -175,13 +175,13 @@ fn parse_line(line: &str, release: OmniRelease) -> Option<ResourceType> {
     })
 }
 
-/// The type with exactly this full name.
+/// Returns the type with exactly this full name.
 pub fn by_type(release: OmniRelease, typ: &str) -> Option<&'static ResourceType> {
     let all = all(release);
     all.binary_search_by(|kind| kind.typ.as_str().cmp(typ)).ok().map(|at| &all[at])
 }
 
-/// The types that a name on the command line may mean, case ignored (client/pkg/omnictl/resources/destroy.go
+/// Returns the types that a name on the command line may refer to, ignoring case (client/pkg/omnictl/resources/destroy.go
 /// `ResolveType`).
 pub fn resolve(release: OmniRelease, name: &str) -> Vec<&'static ResourceType> {
     let wanted = name.to_ascii_lowercase();

@@ -1,74 +1,74 @@
-//! A machine that boots Talos, and all of them with what each does next.
+//! A simulated machine that runs Talos, and the set of all machines with the time of each one's next transition.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// What a machine is doing.
+/// The stage of a machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Stage {
-    /// Switched off, or gone.
+    /// Powered off, or deleted.
     #[default]
     Off,
-    /// The firmware and the image, on the way to maintenance mode.
+    /// Running the firmware and the image, on the way to maintenance mode.
     Booting,
-    /// In maintenance mode, connected to Omni, in no cluster.
+    /// In maintenance mode, connected to Omni, not in a cluster.
     Maintenance,
     /// Writing Talos to its disk.
     Installing,
     /// Rebooting into the installed system.
     Rebooting,
     Configuring,
-    /// Configured; waits for its cluster's etcd or API server.
+    /// Configured; waiting for the etcd or API server of its cluster.
     Waiting,
     /// Forming etcd or joining the cluster.
     Joining,
     Running,
-    /// Talos is upgraded: it writes the new one to its disk, and reboots.
+    /// Upgrading Talos: writing the new version to its disk before a reboot.
     Upgrading,
-    /// Kubernetes is upgraded: its components restart, and Talos runs on.
+    /// Upgrading Kubernetes: its components restart while Talos keeps running.
     Updating,
-    /// Leaving its cluster: wiping itself.
+    /// Leaving its cluster and wiping itself.
     Resetting,
 }
 
-/// A virtual machine that boots Talos.
+/// A virtual machine that runs Talos.
 #[derive(Clone, Debug, Default)]
 pub struct Machine {
     pub stage: Stage,
-    /// What Omni heard last of that: a machine whose power goes off says nothing of it.
+    /// The last stage that Omni received: a machine that loses power does not report it.
     pub heard: Stage,
-    /// Omni's load balancer has noticed that its API does not answer.
+    /// Whether Omni's load balancer has noticed that the machine's API does not respond.
     pub unanswered: bool,
-    /// When it does the next thing by itself, in field time.
+    /// When its next transition is due, in simulated time.
     pub due: Option<Duration>,
-    /// Whether Omni hears it.
+    /// Whether it is connected to Omni.
     pub connected: bool,
     pub hardware: Hardware,
-    /// It never answers after power-on: a fault.
+    /// Fault: it never connects after power-on.
     pub mute: bool,
-    /// It never gets beyond this stage: a fault.
+    /// Fault: it never gets beyond this stage.
     pub stalls_at: Option<Stage>,
-    /// The versions that it runs, without `v`; empty before it is installed.
+    /// The installed versions, without `v`; empty before the installation.
     pub talos: String,
     pub kubernetes: String,
-    /// The version that it is upgraded to.
+    /// The version that it is being upgraded to.
     pub next: Option<String>,
-    /// What goes wrong in its next upgrade: a fault.
+    /// Fault: what blocks its next upgrade.
     pub hindrance: Option<UpgradeBlocker>,
-    /// What Omni says of its last try to change it.
+    /// The error that Omni reports for its last attempt to change the machine.
     pub error: String,
 }
 
 /// Why the upgrade of a machine does not finish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpgradeBlocker {
-    /// It does not come back from its reboot.
+    /// The machine does not come back from its reboot.
     Lost,
-    /// A PodDisruptionBudget allows no eviction.
+    /// A PodDisruptionBudget blocks every eviction.
     Drain,
 }
 
-/// All machines by SMBIOS UUID, and when each does its next thing: of ten thousand, most do nothing by themselves.
+/// All machines by SMBIOS UUID, and the times of their next transitions: of ten thousand machines, most have none.
 #[derive(Debug, Default)]
 pub struct Machines {
     all: BTreeMap<String, Machine>,
@@ -76,7 +76,7 @@ pub struct Machines {
 }
 
 impl Machines {
-    /// A machine.
+    /// Returns the machine with this UUID.
     pub fn get(&self, uuid: &str) -> Option<&Machine> {
         self.all.get(uuid)
     }
@@ -85,17 +85,17 @@ impl Machines {
         self.all.keys().cloned().collect()
     }
 
-    /// The machine that does something next, and when.
+    /// Returns the next transition that is due: its time and machine.
     pub fn next(&self) -> Option<&(Duration, String)> {
         self.due.first()
     }
 
-    /// Adds a machine that is switched off, unless it is there.
+    /// Adds a machine that is powered off, unless it exists.
     pub fn enter(&mut self, uuid: &str) {
         self.all.entry(uuid.to_owned()).or_default();
     }
 
-    /// Changes a machine, if it is there.
+    /// Changes a machine, if it exists.
     pub fn change(&mut self, uuid: &str, change: impl FnOnce(&mut Machine)) {
         let Some(machine) = self.all.get_mut(uuid) else { return };
         let before = machine.due;
@@ -116,15 +116,15 @@ impl Machines {
     }
 }
 
-/// What a machine reports of itself.
+/// The hardware that a machine reports.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Hardware {
-    /// Host name: the virtual machine's name.
+    /// Host name, which is the name of the VM.
     pub name: String,
-    /// Cores of all sockets.
+    /// Cores across all sockets.
     pub cores: u64,
     /// Memory in MiB.
     pub memory_mib: u64,
-    /// Disk in GiB.
+    /// Disk size in GiB.
     pub disk_gib: u64,
 }

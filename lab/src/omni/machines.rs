@@ -1,4 +1,4 @@
-//! The machines themselves: what a virtual machine does after power-on, and what Omni hears of it.
+//! The life of a machine: what a VM does after power-on, and what Omni learns about it.
 
 use std::time::Duration;
 
@@ -10,29 +10,29 @@ use super::resource::{Key, Resource};
 use super::state::State;
 use super::upgrades;
 
-/// From power-on to the first contact with Omni.
+/// Time from power-on to the first contact with Omni.
 const BOOT: Duration = Duration::from_secs(8);
-/// Writing Talos to the disk.
+/// Time to write Talos to the disk.
 const INSTALL: Duration = Duration::from_secs(6);
-/// The reboot into the installed system.
+/// Time to reboot into the installed system.
 const REBOOT: Duration = Duration::from_secs(5);
-/// From configuration to a running kubelet.
+/// Time from configuration to a running kubelet.
 const CONFIGURE: Duration = Duration::from_secs(3);
-/// The first etcd member forming the cluster, and a node joining a cluster that runs.
+/// Time for the first etcd member to form the cluster, and for a node to join a running cluster.
 const BOOTSTRAP: Duration = Duration::from_secs(6);
 const JOIN: Duration = Duration::from_secs(3);
-/// Wiping a machine that leaves its cluster.
+/// Time to wipe a machine that leaves its cluster.
 const RESET: Duration = Duration::from_secs(5);
-/// How long the API of a machine may not answer before its cluster's load balancer says so. Omni 1.4.9, recorded: a cluster
-/// whose machines all died at once.
+/// How long a machine's API can be unresponsive before its cluster's load balancer reports it. Recorded with Omni 1.4.9, in
+/// a cluster whose machines all died at once.
 const UNANSWERED: Duration = Duration::from_secs(56);
-/// How long a machine may be silent before it counts as disconnected. WireGuard's PeerDownInterval is 275 s after the last
+/// How long a machine can be silent before it counts as disconnected. WireGuard's PeerDownInterval is 275 s after the last
 /// handshake, which was 9 s old in that recording (siderolabs/siderolink; omni v1.9.3 internal/pkg/siderolink/manager.go:631).
 const SILENCE: Duration = Duration::from_secs(266);
 
-/// Power came on: the machine begins to boot.
+/// Powers a machine on, so that it starts to boot.
 pub fn power_on(state: &mut State, uuid: &str, hardware: Hardware) {
-    // A machine of a cluster boots from its disk.
+    // A machine in a cluster boots from its disk.
     let installed = state.store.by_id(CLUSTER_MACHINE, uuid).is_some();
     let (stage, wait) = if installed { (Stage::Rebooting, REBOOT) } else { (Stage::Booting, BOOT) };
     let due = Some(state.field + wait);
@@ -46,7 +46,7 @@ pub fn power_on(state: &mut State, uuid: &str, hardware: Hardware) {
     });
 }
 
-/// A machine that has long been made: it runs from its disk, and Omni knows it.
+/// Adds a machine that was installed long ago: it runs from its disk, and Omni knows it.
 pub fn installed(state: &mut State, uuid: &str, hardware: Hardware) {
     state.machines.enter(uuid);
     state.machines.change(uuid, |machine| {
@@ -58,8 +58,8 @@ pub fn installed(state: &mut State, uuid: &str, hardware: Hardware) {
     publish(state, uuid);
 }
 
-/// Power went off, or the virtual machine is gone. Its cluster's load balancer notices after a minute, and Omni itself when its
-/// link has been silent for long enough (omni 1.4.9, recorded: 56 s and 266 s).
+/// Powers a machine off, or handles the deletion of its VM. Its cluster's load balancer notices after a minute, and Omni
+/// once its link has been silent for long enough (omni 1.4.9, recorded: 56 s and 266 s).
 pub fn power_off(state: &mut State, uuid: &str) {
     let noticed = state.field + UNANSWERED;
     state.machines.change(uuid, |machine| {
@@ -71,13 +71,13 @@ pub fn power_off(state: &mut State, uuid: &str) {
     touch(state, uuid);
 }
 
-/// Power went off, and Omni does not notice for as long as anybody looks.
+/// Powers a machine off without Omni ever noticing.
 pub fn die(state: &mut State, uuid: &str) {
     power_off(state, uuid);
     state.machines.change(uuid, |machine| machine.stalls_at = Some(Stage::Off));
 }
 
-/// Its host lost the network: nothing is heard of it any more.
+/// Disconnects a machine whose host lost its network.
 pub fn fall_silent(state: &mut State, uuid: &str) {
     state.machines.change(uuid, |machine| {
         machine.connected = false;
@@ -87,7 +87,7 @@ pub fn fall_silent(state: &mut State, uuid: &str) {
     touch(state, uuid);
 }
 
-/// Nothing holds the machines up any more: those that stood still go on, and those that were not heard are. One that is off stays so.
+/// Ends all machine faults: stalled machines continue, and silent machines reconnect. A machine that is off stays off.
 pub fn recover(state: &mut State) {
     for uuid in state.machines.uuids() {
         let now = state.field;
@@ -109,7 +109,7 @@ pub fn recover(state: &mut State) {
     }
 }
 
-/// The machine is told to leave its cluster. A machine that is off never hears it.
+/// Resets a machine that has to leave its cluster. A machine that is off does not receive the request.
 pub fn reset(state: &mut State, uuid: &str) {
     let due = state.field + RESET;
     state.machines.change(uuid, |machine| {
@@ -120,7 +120,7 @@ pub fn reset(state: &mut State, uuid: &str) {
     });
 }
 
-/// Moves every machine on whose time has come.
+/// Performs every transition that is due.
 pub fn advance(state: &mut State) {
     while let Some(uuid) = state.machines.next().filter(|(due, _)| *due <= state.field).map(|(_, uuid)| uuid.clone()) {
         step(state, &uuid);
@@ -131,10 +131,10 @@ pub fn advance(state: &mut State) {
 
 fn step(state: &mut State, uuid: &str) {
     state.machines.change(uuid, |machine| {
-        // The next step counts from when this one was due, not from when the lab came round to it.
+        // The next step counts from when this step was due, not from when the lab got to it.
         let at = machine.due.take().unwrap_or_default();
         if machine.stalls_at == Some(machine.stage) {
-            // One that does not come back from a reboot is missed as late as one whose power is cut.
+            // A machine that does not return from a reboot is reported as late as one that lost its power.
             if machine.stage == Stage::Rebooting && !machine.mute {
                 (machine.mute, machine.due) = (true, Some(at + SILENCE));
             } else if machine.mute {
@@ -178,7 +178,7 @@ fn step(state: &mut State, uuid: &str) {
     publish(state, uuid);
 }
 
-/// Gives a machine in maintenance its configuration, so that it begins to install.
+/// Configures a machine in maintenance mode, so that it starts the installation.
 pub fn configure(state: &mut State, uuid: &str) {
     let due = state.field + INSTALL;
     upgrades::install(state, uuid);
@@ -190,7 +190,7 @@ pub fn configure(state: &mut State, uuid: &str) {
     });
 }
 
-/// Lets a configured machine form etcd or join.
+/// Lets a configured machine form etcd or join its cluster.
 pub fn join(state: &mut State, uuid: &str, bootstrap: bool) {
     let wait = if bootstrap { BOOTSTRAP } else { JOIN };
     let due = state.field + wait;
@@ -202,7 +202,7 @@ pub fn join(state: &mut State, uuid: &str, bootstrap: bool) {
     });
 }
 
-/// The cluster that a machine is in or was made for.
+/// Returns the cluster that a machine is in or was created for.
 pub fn cluster_of(state: &State, uuid: &str) -> Option<String> {
     if let Some(node) = state.store.by_id(CLUSTER_MACHINE, uuid) {
         return node.label(L_CLUSTER).map(str::to_owned);
@@ -211,27 +211,27 @@ pub fn cluster_of(state: &State, uuid: &str) -> Option<String> {
     state.store.by_id(MACHINE_SET, &set)?.label(L_CLUSTER).map(str::to_owned)
 }
 
-/// Says that a machine of a cluster has changed.
+/// Marks the cluster of a machine as changed.
 fn touch(state: &mut State, uuid: &str) {
     if let Some(cluster) = cluster_of(state, uuid) {
         state.touch_cluster(&cluster);
     }
 }
 
-/// The machine request that a machine came from, and its set.
+/// Returns the machine request that a machine was created for, and its set.
 fn request_of(state: &State, uuid: &str) -> Option<(String, String)> {
     let status = state.store.request_status_of(uuid)?;
     Some((status.md.id.clone(), status.label(L_REQUEST_SET).unwrap_or_default().to_owned()))
 }
 
-/// Brings Omni's picture of a machine up to date: its link, its machine and its status.
+/// Updates Omni's resources about a machine: its link, machine and status.
 pub fn publish(state: &mut State, uuid: &str) {
     let Some(machine) = state.machines.get(uuid).cloned() else { return };
     let known = state.store.by_id(MACHINE, uuid).is_some();
     if !known && !machine.connected {
         return;
     }
-    // The join token names the request: a machine whose request is gone is not let in.
+    // The join token names the request: a machine whose request is gone cannot join.
     let stays =
         |(id, _): (String, String)| state.store.get(MACHINE_REQUEST, INFRA, &id).is_some_and(|it| !it.tearing_down());
     if !known && !request_of(state, uuid).is_some_and(stays) {
@@ -306,7 +306,7 @@ fn publish_status(state: &mut State, uuid: &str, machine: &Machine, request: Opt
     state.store.put(status);
 }
 
-/// Its address on the LAN.
+/// Returns the address of a machine on the LAN.
 fn address(machine: &Machine) -> String {
     format!("192.0.2.{}/24", machine.hardware.name.bytes().fold(0_u8, u8::wrapping_add))
 }
@@ -331,13 +331,13 @@ fn status_spec(machine: &Machine, talos: &str, cluster: Option<&(String, bool)>,
         "platformmetadata": {"platform": "nocloud", "hostname": hardware.name,
             "providerid": provider.map_or("", String::as_str)},
         "schematic": {"extensions": ["siderolabs/qemu-guest-agent"]},
-        // Off is only what a machine announced (omni v1.9.3 machine/status.go).
+        // Off is only reported if the machine announced it (omni v1.9.3 machine/status.go).
         "powerstate": if machine.connected { 2 } else { 1 },
     })
 }
 
-/// The link of a machine was deleted: it is out of Omni, and its request is torn down with it, so that its set requests another
-/// (omni v1.9.3 controllers machine_request_set_status.go).
+/// Handles the deletion of a machine's link: removes the machine from Omni and tears down its request, so that its set
+/// requests another (omni v1.9.3 controllers machine_request_set_status.go).
 pub fn cut(state: &mut State, uuid: &str) {
     let request = state.store.by_id(MACHINE, uuid).and_then(|machine| machine.label(L_REQUEST)).map(str::to_owned);
     forget(state, uuid);
@@ -348,7 +348,7 @@ pub fn cut(state: &mut State, uuid: &str) {
     }
 }
 
-/// Takes a machine out of Omni: its link was deleted, or its request is gone.
+/// Removes a machine from Omni, because its link was deleted or its request is gone.
 pub fn forget(state: &mut State, uuid: &str) {
     for typ in [LINK, MACHINE, MACHINE_STATUS] {
         state.remove(&Key::new(typ, DEFAULT, uuid));

@@ -1,7 +1,7 @@
-//! Omni, simulated: its resources, its rules and what follows from them in time.
+//! The simulated Omni: its resources, its rules, and their effects over time.
 //!
-//! One lock, one state; every call settles the controllers before it returns, and one task lets time pass. Nothing here is
-//! a scripted reply: what `omnictl get` shows is what the state has become.
+//! One lock guards one state. Every call settles the controllers before it returns, and one task advances the time. No response
+//! is scripted: `omnictl get` shows the current state.
 
 pub mod access;
 pub mod accounts;
@@ -39,7 +39,7 @@ use kinds::OmniRelease;
 use names::{EPHEMERAL, SYS_VERSION};
 use state::{State, Timer};
 
-/// A running Omni. Clones are handles to the same one.
+/// A running Omni. Clones are handles to the same instance.
 #[derive(Clone)]
 pub struct Omni(Arc<Inner>);
 
@@ -50,13 +50,13 @@ struct Inner {
     wake: Notify,
 }
 
-/// Seconds since 1970 on the wall clock.
+/// Returns the wall-clock time in seconds since 1970.
 pub fn wall_now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
 }
 
 impl State {
-    /// A fresh Omni: versions known, no provider, no cluster.
+    /// Creates a fresh Omni with its versions, without providers and clusters.
     pub fn new(release: OmniRelease, seed: u64, now: i64) -> State {
         let machines =
             Timer { advance: machines::advance, next_due: |state| state.machines.next().map(|(due, _)| *due) };
@@ -71,10 +71,10 @@ impl State {
 }
 
 impl Omni {
-    /// An Omni with a task that lets time pass until the last handle is gone or the runtime ends.
+    /// Starts an Omni, and a task that advances its time until the last handle is dropped or the runtime ends.
     pub fn start(clock: Clock, release: OmniRelease) -> Omni {
         let mut seed = [0u8; 8];
-        // Without random bytes names repeat between runs, which does no harm.
+        // Without random bytes, names repeat between runs, which is harmless.
         let _ = crate::tls::fill(&mut seed);
         let mut state = State::new(release, u64::from_le_bytes(seed), wall_now());
         state.slack = Duration::from_millis(400).mul_f64(clock.factor());
@@ -99,7 +99,7 @@ impl Omni {
         Omni(inner)
     }
 
-    /// Works on the state; the controllers settle before this returns, and everybody who waits is told of a change.
+    /// Runs `work` on the state. Before this returns, the controllers settle and all subscribers are notified of a change.
     pub fn with<R>(&self, work: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
         let before = state.store.revision();
@@ -120,12 +120,12 @@ impl Omni {
         out
     }
 
-    /// Tells of every change; the value is the store's revision.
+    /// Subscribes to changes; the value is the store's revision.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.0.revision.subscribe()
     }
 
-    /// Makes a service account and gives its key, as an administrator would. `created` and `lifetime` are seconds.
+    /// Creates a service account and returns its key, as an administrator would. `created` and `lifetime` are in seconds.
     pub fn add_key(&self, name: &str, role: Role, created: i64, lifetime: u32) -> anyhow::Result<String> {
         let key = keys::generate(name, created, lifetime)?;
         let public = PublicKey { id: key.fingerprint.clone(), created, expires: key.expires };

@@ -1,4 +1,4 @@
-//! The resource types and labels that the lab works with (siderolabs/omni v1.9.3 client/pkg/omni/resources).
+//! The resource types and labels that the lab uses (siderolabs/omni v1.9.3 client/pkg/omni/resources).
 
 macro_rules! names {
     ($before:literal, $after:literal: $($name:ident $text:literal)*) => {
@@ -49,16 +49,16 @@ names! { "", ".omni.sidero.dev":
 /// `SysVersions.system.sidero.dev`, namespace `ephemeral`
 pub const SYS_VERSION: &str = "SysVersions.system.sidero.dev";
 
-/// The namespace of what users and most controllers make.
+/// The namespace of resources that users and most controllers create.
 pub const DEFAULT: &str = "default";
 /// The namespace that providers read and write.
 pub const INFRA: &str = "infra-provider";
 /// The namespace of provider heartbeats.
 pub const INFRA_EPHEMERAL: &str = "infra-provider-ephemeral";
-/// The namespace of what is not kept on disk.
+/// The namespace of resources that are not stored on disk.
 pub const EPHEMERAL: &str = "ephemeral";
 
-/// What begins the labels that users may not set.
+/// The prefix of labels that users must not set.
 pub const SYSTEM_PREFIX: &str = "omni.sidero.dev/";
 
 // Labels (`L_`) and annotations (`A_`).

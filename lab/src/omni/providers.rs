@@ -1,4 +1,4 @@
-//! Infrastructure providers as Omni sees them: registered or not, heard of or not (omni v1.9.3 controllers
+//! Infrastructure providers as Omni sees them: registered or not, connected or not (omni v1.9.3 controllers
 //! infra_provider_status, infraprovider/state.go; client/pkg/infra/infra.go).
 
 use std::time::Duration;
@@ -12,7 +12,7 @@ use super::state::State;
 /// How long after its last heartbeat a provider still counts as connected.
 pub const SILENT_AFTER: Duration = Duration::from_secs(31);
 
-/// A provider was created by an administrator.
+/// Handles the creation of a provider by an administrator.
 pub fn created(state: &mut State, id: &str) {
     let key = Key::new(INFRA_PROVIDER, INFRA, id);
     let finalizers =
@@ -21,7 +21,7 @@ pub fn created(state: &mut State, id: &str) {
     combine(state, id);
 }
 
-/// A provider of this id reports in: its schema, name, description and version.
+/// Registers a provider with its schema, name, description and version.
 pub fn register(state: &mut State, id: &str, mut spec: Value) {
     spec["icon"] = ICON.into();
     let made = state.make(INFRA_PROVIDER_STATUS, INFRA, id, spec).with_label(L_PROVIDER, id);
@@ -29,9 +29,9 @@ pub fn register(state: &mut State, id: &str, mut spec: Value) {
     combine(state, id);
 }
 
-/// A heartbeat of a provider whose clock is `behind`: Omni compares its time with its own.
+/// Records a heartbeat of a provider whose clock is `behind`. Omni compares the provider's time with its own.
 pub fn heartbeat(state: &mut State, id: &str, behind: Duration) {
-    // Time begins with the lab: what was before has been silent for long.
+    // Time starts with the lab: a heartbeat from before counts as long past.
     let heard = state.field.checked_sub(behind);
     match heard {
         Some(heard) => drop(state.heartbeats.insert(id.to_owned(), heard)),
@@ -44,8 +44,8 @@ pub fn heartbeat(state: &mut State, id: &str, behind: Duration) {
     combine(state, id);
 }
 
-/// Disconnects the providers that have been silent for too long; before 1.6 nothing looks at that (recorded of 1.4.9: a
-/// provider stayed connected 100 s after its end).
+/// Disconnects the providers that have been silent for too long. Omni does not check this before 1.6 (recorded with 1.4.9: a
+/// provider stayed connected 100 s after it exited).
 pub fn advance(state: &mut State) {
     if state.release.old() {
         return;
@@ -56,7 +56,7 @@ pub fn advance(state: &mut State) {
     }
 }
 
-/// When the next provider will count as disconnected.
+/// Returns when the next provider will count as disconnected.
 pub fn next_due(state: &State) -> Option<Duration> {
     if state.release.old() {
         return None;
@@ -71,7 +71,7 @@ fn combine(state: &mut State, id: &str) {
     let connected = state.heartbeats.get(id).is_some_and(|heard| state.field < *heard + SILENT_AFTER + state.slack);
     let status = state.store.get(INFRA_PROVIDER_STATUS, INFRA, id);
     let health = state.store.get(INFRA_PROVIDER_HEALTH, INFRA_EPHEMERAL, id);
-    // Stripped where the release has no such field.
+    // `make` drops it if the release has no such field.
     let text = |field: &str| status.and_then(|status| status.spec[field].as_str()).unwrap_or_default().to_owned();
     let spec = json!({
         "name": text("name"), "description": text("description"), "icon": text("icon"),
@@ -82,7 +82,7 @@ fn combine(state: &mut State, id: &str) {
     state.store.put(made.with_owner("InfraProviderStatusController"));
 }
 
-/// A provider was torn down: everything of it goes, its machines in Proxmox stay.
+/// Removes everything about a provider that was torn down. Its machines in Proxmox stay.
 pub fn deleted(state: &mut State, id: &str) {
     state.heartbeats.remove(id);
     for (typ, namespace) in
@@ -105,7 +105,7 @@ pub fn deleted(state: &mut State, id: &str) {
     }
 }
 
-/// Stands for the icon, a picture in base64.
+/// Placeholder for the icon, a picture in base64.
 const ICON: &str = "…";
 
 #[cfg(test)]

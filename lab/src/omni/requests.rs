@@ -1,4 +1,4 @@
-//! Machine requests: how many a set has, which go first, and what Omni shows of each (omni v1.9.3 controllers
+//! Machine requests: how many a set has, which are removed first, and what Omni shows for each (omni v1.9.3 controllers
 //! machine_provision.go, machine_request_set_status.go, cluster_machine_request_status.go).
 
 use serde_json::{Value, json};
@@ -8,10 +8,10 @@ use super::names::*;
 use super::resource::{Key, Resource};
 use super::state::State;
 
-/// The finalizer that Omni itself holds on a request.
+/// The finalizer that Omni itself adds to a request.
 const OWN_FINALIZER: &str = "ClusterMachineRequestStatusController";
 
-/// How many machines a set is to have.
+/// Returns how many machines a set should have.
 pub fn wanted(set: &Resource) -> usize {
     if set.tearing_down() {
         return 0;
@@ -19,7 +19,7 @@ pub fn wanted(set: &Resource) -> usize {
     set.spec["machineallocation"]["machinecount"].as_u64().map_or(0, |count| count as usize)
 }
 
-/// Keeps the request set of a machine set that is provisioned automatically.
+/// Creates or updates the request set of a machine set that is provisioned automatically.
 pub fn request_set(state: &mut State, cluster: &Resource, set: &Resource) {
     let id = set.md.id.as_str();
     let class = set.spec["machineallocation"]["name"].as_str().unwrap_or_default();
@@ -42,7 +42,7 @@ fn of_set(state: &State, set: &str) -> Vec<Resource> {
     state.store.labelled(MACHINE_REQUEST, INFRA, L_REQUEST_SET, set).cloned().collect()
 }
 
-/// The requests of a set that stay, in order of creation, with the machine that the provider named for each.
+/// Returns the requests of a set that are not torn down, in order of creation, each with the machine that the provider named.
 pub fn machines_of(state: &State, set: &str) -> Vec<(String, String)> {
     let mut requests = of_set(state, set);
     requests.retain(|request| !request.tearing_down());
@@ -52,13 +52,13 @@ pub fn machines_of(state: &State, set: &str) -> Vec<(String, String)> {
     named.collect()
 }
 
-/// The machine of a request, once the provider has named it.
+/// Returns the machine of a request, once the provider has named it.
 fn machine(state: &State, request: &str) -> Option<String> {
     let status = state.store.get(MACHINE_REQUEST_STATUS, INFRA, request)?;
     status.spec["id"].as_str().filter(|uuid| !uuid.is_empty()).map(str::to_owned)
 }
 
-/// Creates what is missing, tears down what is too much, and shows the state of each.
+/// Creates missing requests, tears down surplus ones, and shows the state of each.
 pub fn requests(state: &mut State, set: &Resource) {
     let id = set.md.id.as_str();
     let request_set = state.store.by_id(MACHINE_REQUEST_SET, id).filter(|found| !found.tearing_down()).cloned();
@@ -93,7 +93,7 @@ fn create(state: &mut State, request_set: &Resource) {
         map.remove("providerid");
     }
     let provider = request_set.text("providerid");
-    // Six characters of 27: a second try is as rare here as there, but there are a hundred.
+    // Six of 27 characters: a collision is as rare as in the real Omni, and a hundred attempts cover it.
     for _ in 0..100 {
         let id = format!("{}-{}", request_set.md.id, state.suffix());
         let mut request = state.make(MACHINE_REQUEST, INFRA, &id, spec.clone());
@@ -109,7 +109,7 @@ fn create(state: &mut State, request_set: &Resource) {
     }
 }
 
-/// Brings the cluster's view of a request up to date, or takes the request out when its provider has let go.
+/// Updates the cluster's view of a request, or removes the request once its provider has released it.
 fn show(state: &mut State, set: &Resource, request: &Resource) {
     let id = request.md.id.as_str();
     if request.tearing_down() {
@@ -152,7 +152,7 @@ fn show(state: &mut State, set: &Resource, request: &Resource) {
     state.store.put(made);
 }
 
-/// The provider begins to take a machine away: its link and its status go first.
+/// Called when the provider starts to delete a machine: removes its link and its status.
 pub fn release(state: &mut State, request: &str) {
     if let Some(uuid) = machine(state, request) {
         machines::forget(state, &uuid);
@@ -160,7 +160,7 @@ pub fn release(state: &mut State, request: &str) {
     state.remove(&Key::new(MACHINE_REQUEST_STATUS, INFRA, request));
 }
 
-/// Asks every request of a set to go, and takes the set out once they have gone.
+/// Tears down every request of a set, and removes the set once they are gone.
 pub fn tear_down_set(state: &mut State, set: &str) {
     let key = Key::new(MACHINE_REQUEST_SET, DEFAULT, set);
     if state.store.tear_down(&key).is_err() {
@@ -171,7 +171,7 @@ pub fn tear_down_set(state: &mut State, set: &str) {
         let kept = state.store.get(INFRA_PROVIDER, INFRA, provider).is_some_and(|found| !found.tearing_down());
         let _ = state.store.tear_down(&request.key());
         if !kept {
-            // A provider that was deleted will never let go: its finalizers are taken away, its machines stay behind.
+            // A provider that was deleted never releases them: its finalizers are removed, and its machines stay.
             state.store.drop_finalizers(&request.key(), |name| name != OWN_FINALIZER);
         }
     }

@@ -1,12 +1,12 @@
-//! Provider data against the schema that a provider registered, by the runner's own validator, which is held to verdicts of Omni's:
-//! 1.9.3 words it for people (omni internal/pkg/jsonschema/jsonschema.go), 1.4.9 prints what santhosh-tekuri/jsonschema v6 says.
+//! Validates provider data against its registered schema, with the runner's validator, which is tested against Omni's.
+//! 1.9.3 words errors for people (omni internal/pkg/jsonschema/jsonschema.go), 1.4.9 prints santhosh-tekuri/jsonschema v6's.
 
 use check::schema::{Mismatch, MismatchKind, validate as mismatches};
 use yaml::{Node, Position};
 
 use super::kinds::OmniRelease;
 
-/// Checks provider data (YAML text) against a schema (JSON text). The error is the whole message.
+/// Validates provider data (YAML text) against a schema (JSON text). The error is the whole message.
 pub fn validate(release: OmniRelease, provider: &str, schema: &str, data: &str) -> Result<(), String> {
     let schema = serde_json::from_str(schema)
         .map_err(|why| format!("failed to load json schema for provider {provider:?}: {why}"))?;
@@ -16,9 +16,9 @@ pub fn validate(release: OmniRelease, provider: &str, schema: &str, data: &str) 
     }
     let root = stream.documents.into_iter().next().map(|document| document.root).filter(|root| !root.is_null());
     let mut found = mismatches(&schema, &root.unwrap_or_else(|| Node::mapping(Position::START)));
-    // They are about the schema.
+    // These are problems of the schema, not of the data.
     found.retain(|one| !matches!(one.kind, MismatchKind::Keyword | MismatchKind::Endless));
-    // By the names of the keys, not in the order of the file.
+    // By key name, not in the order of the file.
     found.sort_by(|a, b| above(a).cmp(above(b)));
     if found.is_empty() {
         return Ok(());
@@ -32,12 +32,12 @@ pub fn validate(release: OmniRelease, provider: &str, schema: &str, data: &str) 
     })
 }
 
-/// Where a key is missing, and which.
+/// Returns the place where a key is missing, and the key.
 fn missing(found: &Mismatch) -> Option<(&str, &str)> {
     found.path.rsplit_once('.').filter(|_| found.kind == MismatchKind::Required)
 }
 
-/// The value that a mismatch is about; of a missing key, what it is missing in.
+/// Returns the path of the value that a mismatch is about; for a missing key, the path of its parent.
 fn above(found: &Mismatch) -> &str {
     missing(found).map_or(&found.path, |(above, _)| above)
 }

@@ -1,4 +1,4 @@
-//! Everything one Omni knows, and the one place where it changes.
+//! The state of an Omni, and the only place that changes it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,38 +10,38 @@ use super::names::*;
 use super::resource::{Key, Resource};
 use super::store::Store;
 
-/// Brings one cluster a step closer to what its resources ask for.
+/// Moves a cluster one step closer to what its resources specify.
 pub type Controller = fn(&mut State, &str);
 
-/// What happens by itself as time passes.
+/// Events that are caused by the passing of time.
 #[derive(Clone, Copy)]
 pub struct Timer {
-    /// Does everything that is due.
+    /// Performs everything that is due.
     pub advance: fn(&mut State),
-    /// When the next thing is due, in field time.
+    /// Returns when the next event is due, in simulated time.
     pub next_due: fn(&State) -> Option<Duration>,
 }
 
-/// The state of one Omni. All methods are quick and none waits.
+/// The state of an Omni. All methods are fast and none of them blocks.
 #[derive(Default)]
 pub struct State {
-    /// Field time that a heartbeat may be late because this machine is busy: at a fast clock the one second between the
-    /// heartbeat and its limit is a few real milliseconds.
+    /// Simulated time by which a heartbeat may be late because this machine is busy: with a fast clock, the second between a
+    /// heartbeat and its limit is only a few milliseconds of real time.
     pub slack: Duration,
     pub store: Store,
-    /// Which release it behaves like.
+    /// The simulated release.
     pub release: OmniRelease,
-    /// Field time since the lab began.
+    /// Simulated time since the lab started.
     pub field: Duration,
     /// Users and service accounts by identity (e-mail form).
     pub accounts: BTreeMap<String, Account>,
-    /// The simulated machines by SMBIOS UUID: what really runs, whatever Omni has heard of it.
+    /// The simulated machines by SMBIOS UUID: their actual state, whether or not Omni has noticed it.
     pub machines: Machines,
-    /// When each provider was last heard of, in field time.
+    /// When each provider last sent a heartbeat, in simulated time.
     pub heartbeats: BTreeMap<String, Duration>,
-    /// Whether the licence of Omni has been accepted.
+    /// Whether Omni's license has been accepted.
     pub eula_accepted: bool,
-    /// The tag of the image that ran last.
+    /// The tag of the last image that ran.
     tag: String,
     controllers: Vec<Controller>,
     timers: Vec<Timer>,
@@ -50,7 +50,7 @@ pub struct State {
 }
 
 impl State {
-    /// An empty Omni with what acts in it: the controllers of clusters, and what time alone sets off.
+    /// Creates an empty Omni with its cluster controllers and its timers.
     pub fn empty(release: OmniRelease, seed: u64, now: i64, controllers: Vec<Controller>, timers: Vec<Timer>) -> State {
         let mut state = State {
             release,
@@ -64,11 +64,11 @@ impl State {
         state
     }
 
-    /// Omni's container starts with this image. The first one is of the release that the lab was asked for, whatever its tag; after it a
-    /// newer tag is an upgrade, and an older one finds a store that it cannot read (omni v1.9.3 migration/manager.go).
+    /// Starts Omni's container with this image. The first image has the lab's release, whatever its tag. Later, a newer tag is
+    /// an upgrade, and an older one fails because it cannot read the store (omni v1.9.3 migration/manager.go).
     ///
     /// # Errors
-    /// Its last words.
+    /// Returns Omni's last log line if it cannot read the store.
     pub fn begin(&mut self, image: &str) -> Result<(), &'static str> {
         let tag = check::stack::tag(image).unwrap_or(image).to_owned();
         let before = std::mem::replace(&mut self.tag, tag.clone());
@@ -88,31 +88,31 @@ impl State {
         Ok(())
     }
 
-    /// A resource of a known type with every field of its spec present.
+    /// Creates a resource of a known type with every field of its spec present.
     pub fn make(&self, typ: &str, namespace: &str, id: &str, spec: serde_json::Value) -> Resource {
         let spec = kinds::by_type(self.release, typ).map_or_else(|| spec.clone(), |kind| kind.complete(&spec));
         Resource::new(typ, namespace, id, spec, self.store.now())
     }
 
-    /// Six characters as Omni appends them to a machine request's name (k8s.io/apimachinery util/rand: no vowels).
+    /// Returns six characters as Omni appends them to a machine request's name (k8s.io/apimachinery util/rand: no vowels).
     pub fn suffix(&mut self) -> String {
         const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
         (0..6).map(|_| char::from(ALPHABET[self.random.usize(..ALPHABET.len())])).collect()
     }
 
-    /// A random UUID of version 4.
+    /// Returns a random version 4 UUID.
     pub fn uuid(&mut self) -> String {
         crate::tls::uuid(&mut self.random)
     }
 
-    /// Says that something of this cluster has changed.
+    /// Marks a cluster as changed.
     pub fn touch_cluster(&mut self, cluster: &str) {
         if !cluster.is_empty() {
             self.dirty.insert(cluster.to_owned());
         }
     }
 
-    /// Says that this resource has changed: finds the clusters that it concerns.
+    /// Marks the clusters that a changed resource affects.
     pub fn touch(&mut self, resource: &Resource) {
         let cluster = match resource.md.typ.as_str() {
             CLUSTER => Some(resource.md.id.clone()),
@@ -140,7 +140,7 @@ impl State {
         self.store.by_id(MACHINE_SET, set?)?.label(L_CLUSTER).map(str::to_owned)
     }
 
-    /// Runs every controller until nothing changes any more.
+    /// Runs every controller until nothing changes.
     pub fn settle(&mut self) {
         let mut passes: BTreeMap<String, u32> = BTreeMap::new();
         while let Some(cluster) = self.dirty.pop_first() {
@@ -151,7 +151,7 @@ impl State {
             if self.store.revision() == before {
                 continue;
             }
-            // A cluster that never comes to rest would be a bug of the lab: tests hear of it, a rehearsal goes on.
+            // A cluster that never settles is a bug in the lab: tests fail on it, a rehearsal continues.
             let passes = passes.entry(cluster.clone()).or_default();
             *passes += 1;
             debug_assert!(*passes < 100, "the controllers of {cluster} do not come to rest");
@@ -161,7 +161,7 @@ impl State {
         }
     }
 
-    /// Lets time pass up to `field`: machines move on, silent providers disconnect.
+    /// Advances the time to `field`: machines progress, silent providers disconnect.
     pub fn advance(&mut self, field: Duration) {
         self.field = field;
         for timer in self.timers.clone() {
@@ -170,12 +170,12 @@ impl State {
         self.settle();
     }
 
-    /// When something will happen by itself, in field time.
+    /// Returns when the next timed event is due, in simulated time.
     pub fn next_due(&self) -> Option<Duration> {
         self.timers.iter().filter_map(|timer| (timer.next_due)(self)).min()
     }
 
-    /// Removes a resource and tells its cluster.
+    /// Removes a resource and marks its cluster as changed.
     pub fn remove(&mut self, key: &Key) {
         if let Some(gone) = self.store.remove(key) {
             self.touch(&gone);

@@ -1,32 +1,32 @@
-//! Errors as gRPC carries them and omnictl prints them.
+//! Errors as gRPC transmits them and omnictl prints them.
 
 use serde::{Deserialize, Serialize};
 
-/// A gRPC status code, by the name that Go prints.
+/// A gRPC status code, with the name that Go prints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Code {
-    /// The caller sent something invalid.
+    /// The request is not valid.
     InvalidArgument,
-    /// There is no such resource.
+    /// The resource does not exist.
     NotFound,
-    /// There is one already.
+    /// The resource already exists.
     AlreadyExists,
     /// The caller's role does not allow it.
     PermissionDenied,
-    /// The caller is not known.
+    /// The caller is unknown.
     Unauthenticated,
-    /// The state of the system does not allow it now.
+    /// The state of the system does not allow it at present.
     FailedPrecondition,
     /// The server cannot be reached.
     Unavailable,
     Internal,
     /// The server does not know the call.
     Unimplemented,
-    /// The server did not say.
+    /// The server returned no specific code.
     Unknown,
 }
 
-/// An error of the server.
+/// An error from the server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     pub code: Code,
@@ -34,12 +34,12 @@ pub struct Status {
 }
 
 impl Status {
-    /// A status.
+    /// Creates a status.
     pub fn new(code: Code, message: impl Into<String>) -> Status {
         Status { code, message: message.into() }
     }
 
-    /// What a failed validation answers, in the form of hashicorp/go-multierror (omni
+    /// Creates the error of a failed validation, in the format of hashicorp/go-multierror (omni
     /// internal/backend/runtime/omni/validated).
     pub fn invalid(errors: &[String]) -> Status {
         Status::new(Code::InvalidArgument, format!("failed to validate: {}", multierror(errors)))
@@ -54,7 +54,7 @@ impl std::fmt::Display for Status {
 
 impl std::error::Error for Status {}
 
-/// Several errors as hashicorp/go-multierror prints them: a head line and a list, then an empty line.
+/// Formats errors like hashicorp/go-multierror: a head line and a list, then an empty line.
 pub fn multierror(errors: &[String]) -> String {
     let head =
         if errors.len() == 1 { "1 error occurred:".to_owned() } else { format!("{} errors occurred:", errors.len()) };

@@ -1,4 +1,4 @@
-//! What Omni shows of clusters, sets and nodes (omni v1.9.3 controllers cluster_status.go,
+//! The statuses that Omni shows for clusters, sets and nodes (omni v1.9.3 controllers cluster_status.go,
 //! internal/machineset/status_handler.go, cluster_machine_status.go).
 
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ const FAILED: u64 = 5;
 const RECONFIGURING: u64 = 6;
 const UPGRADING: u64 = 7;
 
-/// The status of one machine set.
+/// Updates the status of a machine set.
 pub fn machine_set(state: &mut State, set: &Resource) {
     let id = set.md.id.as_str();
     let running = |typ: &str| -> Vec<String> {
@@ -43,7 +43,7 @@ pub fn machine_set(state: &mut State, set: &Resource) {
         () if nodes.len() > requested || leaving => (SCALING_DOWN, ""),
         () => (RUNNING, ""),
     };
-    // 1.4.9 has one word for both (internal/machineset/status_handler.go).
+    // 1.4.9 has a single phase for both (internal/machineset/status_handler.go).
     let changes = machines.iter().filter_map(|uuid| state.machines.get(uuid)).find(|machine| machine.next.is_some());
     let phase = match changes.filter(|_| phase == RUNNING) {
         Some(machine) if machine.stage != Stage::Updating && !state.release.old() => UPGRADING,
@@ -66,7 +66,7 @@ pub fn machine_set(state: &mut State, set: &Resource) {
     }
 }
 
-/// The hash of the machines' configurations: of nothing when there are none.
+/// Returns the hash of the machines' configurations; without machines, the hash of an empty input.
 fn config_hash(machines: &[String]) -> String {
     let hash = ring::digest::digest(&ring::digest::SHA256, machines.concat().as_bytes());
     crate::tls::hex(hash.as_ref())
@@ -85,7 +85,7 @@ fn control_plane_status(state: &mut State, set: &Resource, up: bool) {
     state.store.put(made.with_owner("ControlPlaneStatusController"));
 }
 
-/// The status of a node.
+/// Updates the status of a node.
 pub fn cluster_machine(state: &mut State, uuid: &str) {
     let Some(node) = state.store.by_id(CLUSTER_MACHINE, uuid).cloned() else { return };
     let machine = state.machines.get(uuid);
@@ -97,12 +97,12 @@ pub fn cluster_machine(state: &mut State, uuid: &str) {
         Some(Stage::Running | Stage::Updating) => 4,
         Some(Stage::Upgrading) => 6,
         Some(Stage::Resetting) => 5,
-        // Never heard of. PoweredOff is a machine that announced its shutdown; one whose power is cut keeps its stage (omni
+        // Never connected. PoweredOff is for a machine that announced its shutdown; one that loses power keeps its stage (omni
         // v1.9.3 machine_status_snapshot.go).
         Some(Stage::Off) | None => 0,
     };
     let connected = machine.is_some_and(|machine| machine.connected);
-    // Talos is ready in maintenance mode too, which Omni shows as the stage Configuring.
+    // Talos is also ready in maintenance mode, which Omni shows as the stage Configuring.
     let ready =
         machine.is_some_and(|machine| matches!(machine.heard, Stage::Running | Stage::Updating | Stage::Maintenance));
     let request = node.label(L_REQUEST).unwrap_or_default().to_owned();
@@ -126,7 +126,7 @@ pub fn cluster_machine(state: &mut State, uuid: &str) {
     state.store.put(made);
 }
 
-/// The status of a cluster, its load balancer and its Kubernetes.
+/// Updates the statuses of a cluster, its load balancer and its Kubernetes.
 pub fn cluster(state: &mut State, cluster: &Resource) {
     let id = cluster.md.id.as_str();
     let sets: Vec<Resource> = state.store.labelled(MACHINE_SET_STATUS, DEFAULT, L_CLUSTER, id).cloned().collect();
@@ -138,7 +138,7 @@ pub fn cluster(state: &mut State, cluster: &Resource) {
     let sum = |field: &str| counted.iter().map(|status| number(status, field)).sum::<u64>();
     let has = |phase: u64| counted.iter().any(|status| status.spec["phase"] == phase);
     let control_plane = counted.iter().find(|status| status.is_control_plane());
-    // The load balancer asks the API servers themselves, and needs a minute to believe that one is gone.
+    // The load balancer checks the API servers itself, and takes a minute to report that one is gone.
     let nodes = state.store.labelled(CLUSTER_MACHINE, DEFAULT, L_CLUSTER, id);
     let serves = |uuid: &str| {
         let up = |stage: Stage, heard: Stage, unanswered: bool| match stage {
@@ -185,7 +185,7 @@ pub fn cluster(state: &mut State, cluster: &Resource) {
     }
 }
 
-/// The nodes that Kubernetes lists, with their kubelets (kubernetes_status.go); it stays as it is while no API server answers.
+/// Updates the nodes that Kubernetes lists, with their kubelets (kubernetes_status.go). Unchanged while no API server responds.
 fn kubernetes(state: &mut State, cluster: &str) {
     let nodes = state.store.labelled(CLUSTER_MACHINE, DEFAULT, L_CLUSTER, cluster);
     let node = |node: &Resource| {

@@ -11,14 +11,14 @@ use super::names::{L_CLUSTER, L_MACHINE_SET, L_REQUEST_SET, MACHINE_REQUEST_STAT
 use super::resource::{Key, Phase, Resource};
 use super::status::{Code, Status};
 
-/// All resources of one Omni. Every change counts `revision` up.
+/// All resources of an Omni. Every change increments `revision`.
 #[derive(Debug, Default)]
 pub struct Store {
-    /// By type, namespace and id: each is compared for itself, and none is copied to look.
+    /// Resources by type, namespace and ID. Nested maps compare each part separately, and a lookup copies nothing.
     items: BTreeMap<String, BTreeMap<String, BTreeMap<String, Resource>>>,
-    /// Who carries which of the [`INDEXED`] labels: a cluster's own must be found without a look at ten thousand others.
+    /// IDs by [`INDEXED`] label, so that a cluster's resources are found without scanning ten thousand others.
     index: BTreeMap<Mark, BTreeSet<String>>,
-    /// The texts that were printed of resources, by sequence, each with the version.
+    /// Cache of printed resources: version and text by sequence.
     printed: RefCell<HashMap<u64, (u64, String)>>,
     revision: u64,
     sequence: u64,
@@ -26,15 +26,15 @@ pub struct Store {
     stamp: i64,
 }
 
-/// The labels by which controllers and templates look for what belongs together.
+/// The labels by which controllers and templates find related resources.
 const INDEXED: [&str; 3] = [L_CLUSTER, L_MACHINE_SET, L_REQUEST_SET];
-/// Stands in the index for the machine that a request's status names in its spec.
+/// The index key for the machine that a request status names in its spec.
 const NAMED_MACHINE: &str = "spec.id";
 
 /// Type, namespace, label and value.
 type Mark = (String, String, &'static str, String);
 
-/// What a resource is found by.
+/// Returns the index entries of a resource.
 fn marks(resource: &Resource) -> Vec<Mark> {
     let mark = |label: &'static str, value: &str| {
         (resource.md.typ.clone(), resource.md.namespace.clone(), label, value.to_owned())
@@ -45,14 +45,14 @@ fn marks(resource: &Resource) -> Vec<Mark> {
     labels.chain(named.map(|uuid| mark(NAMED_MACHINE, uuid))).collect()
 }
 
-/// `resource T(ns/id@undefined) doesn't exist`.
+/// Returns the error `resource T(ns/id@undefined) doesn't exist`.
 pub fn not_found(key: &Key) -> Status {
     let Key { typ, namespace, id } = key;
     Status::new(Code::NotFound, format!("resource {typ}({namespace}/{id}@undefined) doesn't exist"))
 }
 
 impl Store {
-    /// Counts every change of any resource.
+    /// Returns the number of changes to all resources.
     pub fn revision(&self) -> u64 {
         self.revision
     }
@@ -62,17 +62,17 @@ impl Store {
         (self.now, self.stamp) = (now, now);
     }
 
-    /// Sets the date that changes are stamped with: that of the field, so that ages are those of the field.
+    /// Sets the date that changes are stamped with. It is simulated, so that ages are those of a real deployment.
     pub fn set_stamp(&mut self, stamp: i64) {
         self.stamp = stamp;
     }
 
-    /// The date that keys and heartbeats are compared with.
+    /// Returns the date that key expiry and heartbeats are compared with.
     pub fn now(&self) -> i64 {
         self.now
     }
 
-    /// A resource.
+    /// Returns the resource with this type, namespace and ID.
     pub fn get(&self, typ: &str, namespace: &str, id: &str) -> Option<&Resource> {
         self.all(typ, namespace)?.get(id)
     }
@@ -85,7 +85,7 @@ impl Store {
         self.items.get_mut(&key.typ)?.get_mut(&key.namespace)
     }
 
-    /// The resource of a key.
+    /// Returns the resource with this key.
     pub fn find(&self, key: &Key) -> Option<&Resource> {
         self.get(&key.typ, &key.namespace, &key.id)
     }
@@ -94,17 +94,17 @@ impl Store {
         self.all_mut(key)?.get_mut(&key.id)
     }
 
-    /// A resource in namespace `default`.
+    /// Returns the resource with this type and ID in namespace `default`.
     pub fn by_id(&self, typ: &str, id: &str) -> Option<&Resource> {
         self.get(typ, "default", id)
     }
 
-    /// All resources of a type in a namespace, by id.
+    /// Returns all resources of a type in a namespace, by ID.
     pub fn list(&self, typ: &str, namespace: &str) -> impl Iterator<Item = &Resource> + use<'_> {
         self.all(typ, namespace).into_iter().flat_map(BTreeMap::values)
     }
 
-    /// The resources of a type in a namespace that carry one of the indexed labels with this value, by id.
+    /// Returns the resources of a type in a namespace with this value of an indexed label, by ID.
     pub fn labelled(
         &self,
         typ: &str,
@@ -120,17 +120,17 @@ impl Store {
         ids.filter_map(move |id| all?.get(id))
     }
 
-    /// The status of the machine request that a provider made this machine for.
+    /// Returns the status of the machine request that this machine was created for.
     pub fn request_status_of(&self, uuid: &str) -> Option<&Resource> {
         self.labelled(MACHINE_REQUEST_STATUS, "infra-provider", NAMED_MACHINE, uuid).next()
     }
 
-    /// Whether [`Store::labelled`] can find by this label.
+    /// Returns true if [`Store::labelled`] supports this label.
     pub fn has_index(label: &str) -> bool {
         INDEXED.contains(&label)
     }
 
-    /// The ids of a type in namespace `default` that carry a label with this value.
+    /// Returns the IDs of a type in namespace `default` with this value of an indexed label.
     pub fn ids_labelled(&self, typ: &str, label: &str, value: &str) -> Vec<String> {
         self.labelled(typ, "default", label, value).map(|resource| resource.md.id.clone()).collect()
     }
@@ -152,7 +152,7 @@ impl Store {
         }
     }
 
-    /// Puts a new resource in. Fails if there is one.
+    /// Adds a new resource. Fails if it exists.
     pub fn create(&mut self, mut resource: Resource) -> Result<(), Status> {
         let key = resource.key();
         if self.find(&key).is_some() {
@@ -171,7 +171,7 @@ impl Store {
         Ok(())
     }
 
-    /// Replaces a resource, if its version is the one that the caller has seen.
+    /// Replaces a resource. Fails unless its version is the one that the caller read.
     pub fn update(&mut self, mut resource: Resource) -> Result<(), Status> {
         let key = resource.key();
         let now = self.stamp;
@@ -199,7 +199,7 @@ impl Store {
         Ok(())
     }
 
-    /// Changes a resource in place; nothing happens if it does not exist or `change` leaves it as it was.
+    /// Changes a resource in place. Returns false if it does not exist or `change` leaves it unchanged.
     pub fn modify(&mut self, key: &Key, change: impl FnOnce(&mut Resource)) -> bool {
         let now = self.stamp;
         let Some(resource) = self.find_mut(key) else { return false };
@@ -219,7 +219,7 @@ impl Store {
         true
     }
 
-    /// Creates a resource or brings its spec and labels to what `wanted` says, as a controller does. Finalizers stay.
+    /// Creates a resource, or sets its spec and labels to those of `wanted`, as a controller does. Finalizers are kept.
     pub fn put(&mut self, wanted: Resource) -> bool {
         let key = wanted.key();
         if self.find(&key).is_none() {
@@ -236,7 +236,7 @@ impl Store {
         self.modify(key, |resource| resource.spec[field] = value)
     }
 
-    /// Adds finalizers one at a time: each is a change of its own, as controllers make them.
+    /// Adds finalizers one at a time: each is a separate change, as controllers make them.
     pub fn add_finalizers<'n>(&mut self, key: &Key, names: impl IntoIterator<Item = &'n str>) {
         for name in names {
             self.modify(key, |resource| {
@@ -247,18 +247,18 @@ impl Store {
         }
     }
 
-    /// Removes every finalizer that `gone` names.
+    /// Removes every finalizer for which `gone` is true.
     pub fn drop_finalizers(&mut self, key: &Key, gone: impl Fn(&str) -> bool) -> bool {
         self.modify(key, |resource| resource.md.finalizers.retain(|name| !gone(name)))
     }
 
-    /// Asks for deletion. `Ok(true)` means that nothing holds it any more.
+    /// Requests deletion. Returns true if no finalizer is left.
     pub fn tear_down(&mut self, key: &Key) -> Result<bool, Status> {
         self.modify(key, |resource| resource.md.phase = Phase::TearingDown);
         self.find(key).map(|resource| resource.md.finalizers.is_empty()).ok_or_else(|| not_found(key))
     }
 
-    /// Takes a resource out. Fails while finalizers hold it.
+    /// Removes a resource. Fails if it has finalizers.
     pub fn destroy(&mut self, key: &Key) -> Result<(), Status> {
         let Some(resource) = self.find(key) else { return Err(not_found(key)) };
         if !resource.md.finalizers.is_empty() {
@@ -273,7 +273,7 @@ impl Store {
         Ok(())
     }
 
-    /// Takes a resource out, finalizers or not: what a controller does with its own output.
+    /// Removes a resource regardless of its finalizers, as a controller does with its own output.
     pub fn remove(&mut self, key: &Key) -> Option<Resource> {
         let gone = self.all_mut(key).and_then(|all| all.remove(&key.id));
         if let Some(gone) = &gone {
@@ -284,12 +284,12 @@ impl Store {
         gone
     }
 
-    /// The same for one id of several types in namespace `default`.
+    /// Removes the resources with one ID and several types in namespace `default`.
     pub fn remove_each(&mut self, types: &[&str], id: &str) {
         types.iter().for_each(|typ| _ = self.remove(&Key::new(typ, "default", id)));
     }
 
-    /// What `omnictl get -o json` prints of these: what is in the store is written once for each change.
+    /// Returns what `omnictl get -o json` prints for these resources. Stored resources are formatted once per change.
     pub fn print(&self, found: &[Cow<'_, Resource>]) -> String {
         let mut printed = self.printed.borrow_mut();
         let mut text = String::new();

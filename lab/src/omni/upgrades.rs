@@ -11,15 +11,15 @@ use super::names::*;
 use super::resource::Resource;
 use super::state::State;
 
-/// Writing the new Talos to the disk.
+/// Time to write the new Talos to the disk.
 const UPGRADE: Duration = Duration::from_secs(6);
-/// The restart of the components of Kubernetes on one machine.
+/// Time to restart the Kubernetes components on a machine.
 const RESTART: Duration = Duration::from_secs(4);
 const UPGRADING: u64 = 1;
 const DONE: u64 = 2;
 const REVERTING: u64 = 4;
 
-/// A machine is installed with the versions that its cluster has now.
+/// Installs a machine with the current versions of its cluster.
 pub fn install(state: &mut State, uuid: &str) {
     let cluster = machines::cluster_of(state, uuid).and_then(|name| state.store.by_id(CLUSTER, &name)).cloned();
     let Some(cluster) = cluster else { return };
@@ -30,11 +30,11 @@ pub fn install(state: &mut State, uuid: &str) {
     });
 }
 
-/// Begins the next upgrade that is due, and shows how far all are.
+/// Starts the next upgrade that is due, and updates the upgrade statuses.
 pub fn reconcile(state: &mut State, cluster: &Resource) {
     let (talos, kubernetes) = (cluster.text("talosversion"), cluster.text("kubernetesversion"));
     let nodes = nodes(state, &cluster.md.id);
-    // Back to the version that it has: what could not be drained is left as it is.
+    // Reverted to the installed version: a machine that could not be drained is left as it is.
     for (uuid, machine) in &nodes {
         if machine.stage == Stage::Running && machine.next.is_some() && machine.talos == talos {
             state.machines.change(uuid, |machine| (machine.next, machine.error) = (None, String::new()));
@@ -69,7 +69,7 @@ pub fn reconcile(state: &mut State, cluster: &Resource) {
     }
 }
 
-/// The machines of a cluster in the order in which they are upgraded.
+/// Returns the machines of a cluster in the order in which they are upgraded.
 fn nodes(state: &State, cluster: &str) -> Vec<(String, Machine)> {
     let mut nodes: Vec<&Resource> = state.store.labelled(CLUSTER_MACHINE, DEFAULT, L_CLUSTER, cluster).collect();
     nodes.retain(|node| !node.tearing_down());
@@ -86,8 +86,8 @@ fn begin(state: &mut State, uuid: &str, (stage, lasts): (Stage, Duration), versi
     machines::publish(state, uuid);
 }
 
-/// From 1.10 on, nodes with Talos 1.13 or newer are drained before the reboot (omni v1.10.4 internal/backend/talos/lifecycle/manager.go;
-/// the text is a user's).
+/// Starts a Talos upgrade. From 1.10 on, nodes with Talos 1.13 or newer are drained before the reboot (omni v1.10.4
+/// internal/backend/talos/lifecycle/manager.go; the text is from a user).
 fn begin_talos(state: &mut State, uuid: &str, version: &str) {
     let drains = state.release >= super::kinds::OmniRelease::V1_10_6
         && super::versions::parse(version).is_some_and(|version| version >= (1, 13, 0));
@@ -109,7 +109,7 @@ fn begin_talos(state: &mut State, uuid: &str, version: &str) {
     }
 }
 
-/// Step and status of an upgrade of Talos, in the words of the release.
+/// Returns the step and status of a Talos upgrade, as this release words them.
 fn talos_words(
     state: &State,
     changing: Option<&(String, Machine)>,

@@ -1,4 +1,4 @@
-//! What the server checks before it takes a resource (omni v1.9.3 internal/backend/runtime/omni/validations).
+//! The server's validation of resources (omni v1.9.3 internal/backend/runtime/omni/validations).
 
 use serde_json::Value;
 
@@ -10,7 +10,7 @@ use super::status::Status;
 use super::store::not_found;
 use super::{schema, versions};
 
-/// Whether a resource may be written; `old` is what it replaces.
+/// Checks whether a resource may be written; `old` is the resource that it replaces.
 pub fn write(state: &State, old: Option<&Resource>, new: &Resource) -> Result<(), Status> {
     let checked = match new.md.typ.as_str() {
         MACHINE_CLASS => machine_class(state, old, new),
@@ -28,7 +28,7 @@ pub fn write(state: &State, old: Option<&Resource>, new: &Resource) -> Result<()
     checked.map_err(|why| Status::invalid(&[why]))
 }
 
-/// The extensions of a cluster's machines, against the catalog of its Talos (validations/extensions.go).
+/// Checks the extensions of a cluster's machines against the catalog of its Talos version (validations/extensions.go).
 fn extensions(state: &State, new: &Resource) -> Result<(), String> {
     let list: Vec<&str> = new.spec["extensions"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     if list.is_empty() {
@@ -56,7 +56,7 @@ fn extensions(state: &State, new: &Resource) -> Result<(), String> {
     Ok(())
 }
 
-/// omni v1.10.4 internal/pkg/dnslabel.
+/// Checks a DNS label (omni v1.10.4 internal/pkg/dnslabel).
 fn dns_label(text: &str) -> Result<(), String> {
     if text.len() > 63 {
         return Err(format!("DNS-1123 label is too long: {} bytes (max 63)", text.len()));
@@ -71,7 +71,7 @@ fn dns_label(text: &str) -> Result<(), String> {
     ))
 }
 
-/// Whether a resource may be taken away.
+/// Checks whether a resource may be deleted.
 pub fn destroy(state: &State, resource: &Resource) -> Result<(), Status> {
     let id = resource.md.id.as_str();
     match resource.md.typ.as_str() {
@@ -121,7 +121,7 @@ fn machine_class(state: &State, old: Option<&Resource>, new: &Resource) -> Resul
 fn provider_data(state: &State, provider: &str, data: &Value) -> Result<(), String> {
     let status = state.store.get(INFRA_PROVIDER_STATUS, INFRA, provider).ok_or_else(|| {
         let why = not_found(&Key::new(INFRA_PROVIDER_STATUS, INFRA, provider)).message;
-        // 1.4.9 reads its own store here and gets its error as it is; 1.9.3 wraps it once more.
+        // 1.4.9 reads its own store here and returns the error unchanged; 1.9.3 wraps it once more.
         format!("failed to get provider: {}{why}", if state.release.old() { "" } else { "failed to get: " })
     })?;
     match status.spec["schema"].as_str() {

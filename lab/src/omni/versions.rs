@@ -1,4 +1,4 @@
-//! Which Talos and Kubernetes versions Omni offers, and what fits what.
+//! The Talos and Kubernetes versions that Omni offers, and which are compatible.
 
 use serde_json::{Value, json};
 
@@ -7,24 +7,24 @@ use super::names::*;
 use super::resource::Key;
 use super::state::State;
 
-/// Talos versions that 1.9.3 and 1.10.6 know of, a sample: the image factory's from their oldest supported (1.9.0) to their cap (1.13).
+/// A sample of the Talos versions of 1.9.3 and 1.10.6: the image factory's, from the oldest supported (1.9.0) to the cap (1.13).
 const TALOS: &[&str] = &[
     "1.9.0", "1.9.5", "1.10.0", "1.10.9", "1.11.0", "1.11.6", "1.12.0", "1.12.1", "1.12.7", "1.13.0", "1.13.2",
     "1.13.4", "1.13.5", "1.13.8", "1.13.9", "1.13.13",
 ];
-/// Kubernetes versions, a sample of each minor release.
+/// A sample of the Kubernetes versions of each minor release.
 const KUBERNETES: &[&str] = &[
     "1.27.16", "1.28.15", "1.29.15", "1.30.0", "1.30.14", "1.31.0", "1.31.14", "1.32.0", "1.32.13", "1.33.1",
     "1.33.11", "1.34.0", "1.34.1", "1.34.7", "1.35.0", "1.35.4", "1.36.0", "1.36.2", "1.36.3",
 ];
-/// System extensions of every Talos here, a sample.
+/// A sample of system extensions, the same for every Talos version here.
 const EXTENSIONS: &[&str] = &["iscsi-tools", "qemu-guest-agent", "tailscale", "util-linux-tools"];
-/// What the recordings of 1.4.9 were made with.
+/// The versions in the recordings of 1.4.9.
 const OLD_TALOS: &[&str] = &["1.12.1"];
 const OLD_KUBERNETES: &[&str] = &["1.33.1", "1.34.0", "1.34.1", "1.35.0"];
 
-/// The Talos and Kubernetes versions of a new cluster, without `v` (client/pkg/constants and internal/pkg/constants: `DefaultTalosVersion`,
-/// `DefaultKubernetesVersion`; of 1.4.9 what the recordings were made with).
+/// Returns the default Talos and Kubernetes versions of a new cluster, without `v` (client/pkg/constants and
+/// internal/pkg/constants: `DefaultTalosVersion`, `DefaultKubernetesVersion`; for 1.4.9 those of the recordings).
 pub fn defaults(release: OmniRelease) -> (String, String) {
     let (talos, kubernetes) = match release {
         OmniRelease::V1_4_9 => ("1.12.1", "1.35.0"),
@@ -34,28 +34,28 @@ pub fn defaults(release: OmniRelease) -> (String, String) {
     (talos.to_owned(), kubernetes.to_owned())
 }
 
-/// Major, minor and patch of `1.13.5`, with or without `v`; missing parts are 0.
+/// Parses a version such as `1.13.5` into major, minor and patch, with or without `v`; missing parts are 0.
 pub fn parse(version: &str) -> Option<(u64, u64, u64)> {
     let mut parts = version.trim_start_matches('v').split('.');
     let mut part = || parts.next().map_or(Some(0), |text| text.parse().ok());
     Some((part()?, part()?, part()?))
 }
 
-/// Whether Talos supports this Kubernetes: six minor releases, the newest of Talos 1.9 being 1.32, of 1.13 being 1.36
-/// (siderolabs/talos pkg/machinery/compatibility).
+/// Returns true if Talos supports this Kubernetes version: it supports six minor releases, up to 1.32 in Talos 1.9 and up to
+/// 1.36 in 1.13 (siderolabs/talos pkg/machinery/compatibility).
 fn fits(talos: &str, kubernetes: &str) -> bool {
     let (Some((_, talos, _)), Some((_, kubernetes, _))) = (parse(talos), parse(kubernetes)) else { return false };
     let newest = talos + 23;
     (newest - 5..=newest).contains(&kubernetes)
 }
 
-/// Puts the versions into a new Omni.
+/// Adds the versions to a new Omni.
 pub fn fill(state: &mut State) {
     let (talos, kubernetes) = if state.release.old() { (OLD_TALOS, OLD_KUBERNETES) } else { (TALOS, KUBERNETES) };
     for version in talos {
         let compatible: Vec<&str> = kubernetes.iter().copied().filter(|k8s| fits(version, k8s)).collect();
         let (_, minor, _) = parse(version).unwrap_or_default();
-        // A machine may be moved to its own minor release or a neighbour's.
+        // A machine can be moved within its own minor release or to an adjacent one.
         let upgradable: Vec<&str> = talos
             .iter()
             .copied()
