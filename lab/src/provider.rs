@@ -1,6 +1,6 @@
-//! The infrastructure provider, simulated: it registers with Omni, answers machine requests one at a time, and makes
-//! virtual machines through the same calls, in the same order and with the same errors as the real one
-//! (omni-infra-provider-proxmox over siderolabs/omni client pkg/infra). Which release it is, the tag of its image says.
+//! The simulated infrastructure provider. It registers with Omni, handles machine requests one at a time, and creates VMs
+//! with the same calls, in the same order and with the same errors as the real one
+//! (omni-infra-provider-proxmox over siderolabs/omni client pkg/infra). The tag of its image selects its release.
 
 pub mod cidata;
 pub mod log;
@@ -35,17 +35,17 @@ use place::Ledger;
 use pve::Pve;
 use release::ProviderRelease;
 
-/// The JSON Schema that the provider registers before its first release (omni-infra-provider-proxmox 0d9fd58
+/// The JSON Schema that the provider registered before its first release (omni-infra-provider-proxmox 0d9fd58
 /// cmd/omni-infra-provider-proxmox/data/schema.json).
 pub const SCHEMA: &str = include_str!("provider/schema.json");
 
-/// How often it says that it lives.
+/// The interval between heartbeats.
 const HEARTBEAT: Duration = Duration::from_secs(30);
 
-/// How far a clock that is off is behind.
+/// How far a wrong clock is behind.
 const BEHIND: Duration = Duration::from_secs(600);
 
-/// What the provider was started with.
+/// The settings that the provider was started with.
 #[derive(Clone, Default)]
 pub struct Settings {
     pub release: ProviderRelease,
@@ -57,11 +57,11 @@ pub struct Settings {
     pub id: String,
     /// `--config-file`, as a path in the container.
     pub config_path: String,
-    /// What is in it, if it can be read.
+    /// The contents of the config file, if it can be read.
     pub config: Option<String>,
     /// The certificates in SSL_CERT_FILE, if it is set and readable.
     pub ca: Option<String>,
-    /// `--insecure-skip-verify`: Omni's certificate is not looked at.
+    /// `--insecure-skip-verify`: Omni's certificate is not verified.
     pub insecure: bool,
     /// `--provider-name`
     pub name: String,
@@ -69,21 +69,21 @@ pub struct Settings {
     pub description: String,
 }
 
-/// What the provider can reach.
+/// The parts of the lab that the provider can reach.
 #[derive(Clone)]
 pub struct Surroundings {
     pub omni: Omni,
-    /// Where its front listens.
+    /// The address of Omni's HTTPS front.
     pub omni_addr: SocketAddr,
-    /// Whether the container of Omni has ended by a fault.
+    /// Whether a fault has stopped Omni's container.
     pub omni_down: Arc<AtomicBool>,
-    /// Told that its container starts, which ends what kept its front from listening.
+    /// Notified when Omni's container starts, which ends the fault that kept its front from listening.
     pub omni_starts: Arc<Notify>,
     pub clock: Clock,
     pub faults: Arc<Faults>,
 }
 
-/// A provider that Omni has let in.
+/// A provider that has registered with Omni.
 struct Provider {
     settings: Settings,
     around: Surroundings,
@@ -93,7 +93,7 @@ struct Provider {
     ledger: Ledger,
 }
 
-/// Runs the provider until it fails; the value is its exit code. Dropping the future is SIGKILL.
+/// Runs the provider until it fails, and returns its exit code. Dropping the future simulates SIGKILL.
 pub async fn run(settings: Settings, around: Surroundings, log: Log) -> i32 {
     match start(settings, around, &log).await {
         Ok(provider) => provider.live().await,
@@ -142,7 +142,7 @@ async fn start(settings: Settings, around: Surroundings, log: &Log) -> Result<Pr
     Ok(Provider { settings, around, pve, log: log.clone(), join_token, ledger: Ledger::default() })
 }
 
-/// A client that trusts what the container trusts: SSL_CERT_FILE, or the public authorities, of which none is the lab's.
+/// Creates a client that trusts what the container trusts: SSL_CERT_FILE, or the public authorities, which exclude the lab's.
 fn client(ca: Option<&str>, insecure: bool) -> Result<Client, String> {
     let no_authority = Ca::new().map_err(|why| why.to_string())?.pem();
     let roots =
@@ -150,7 +150,7 @@ fn client(ca: Option<&str>, insecure: bool) -> Result<Client, String> {
     Client::new(roots).map_err(|why| format!("{why:#}"))
 }
 
-/// Reaches Omni at the endpoint that was given, whatever is there.
+/// Connects to Omni at the given endpoint, whatever listens there.
 async fn dial(settings: &Settings, around: &Surroundings) -> Result<(), String> {
     if !settings.key.is_empty() {
         let decoded = keys::read(&settings.key);
@@ -172,7 +172,7 @@ async fn dial(settings: &Settings, around: &Surroundings) -> Result<(), String> 
         return Err(go_errors::not_grpc(reply.status, reply.reason(), kind));
     }
     if around.faults.hit("provider-omni-version") {
-        // A client of a later COSI than the server's.
+        // The client's COSI version is newer than the server's.
         return Err("rpc error: code = Unimplemented desc = unknown service cosi.resource.State".to_owned());
     }
     Ok(())
@@ -203,7 +203,7 @@ fn register(settings: &Settings, around: &Surroundings) -> Result<(), String> {
 }
 
 impl Provider {
-    /// A line about one machine request.
+    /// Logs a line about a machine request.
     fn say(&self, id: &str, level: &str, caller: &str, text: &str, fields: &[(&str, Value)]) {
         let controller = format!("{}.ProvisionController", self.settings.id);
         let mut all: Vec<(&str, Value)> = vec![
@@ -220,7 +220,7 @@ impl Provider {
         self.log.zap(level, caller, text, &all);
     }
 
-    /// A heartbeat; Omni refuses that of a provider whose key was destroyed while it runs (omni v1.4.9, run).
+    /// Sends a heartbeat. Omni rejects it if the provider's key was destroyed in the meantime (omni v1.4.9, run).
     fn beat(&self, behind: Duration) {
         let refused = self.around.omni.with(|state| match access::authenticate(state, Some(&self.settings.key)) {
             Err(status) if status.code == Code::Unauthenticated => Some(status),
@@ -256,10 +256,10 @@ impl Provider {
                 self.around.clock.sleep(HEARTBEAT).await;
             }
             if silent {
-                // What did not come through ends its connection, and it is started again.
+                // The registration was lost: the provider exits, and is started again.
                 return;
             }
-            // On the heap: what is moved into the ends below is large.
+            // Boxed, because the future is large and is moved into the select below.
             Box::pin(self.work()).await
         };
         let crash = async {
@@ -290,10 +290,10 @@ impl Provider {
     }
 }
 
-/// Its last words when its connection to Omni ends.
+/// The last log line of a provider that loses its connection to Omni.
 pub const CUT_OFF: &str =
     "Error: controller runtime watch error: rpc error: code = Unavailable desc = error reading from server: EOF";
 
-/// What is in `stacktrace` of an error line.
+/// The `stacktrace` of error lines.
 const STACK: &str = "github.com/cosi-project/runtime/pkg/controller/runtime/internal/qruntime.(*Adapter).runOnce\n\t\
                      qruntime/qruntime.go:321";

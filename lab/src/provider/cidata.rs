@@ -1,15 +1,15 @@
-//! The cloud-init image, as far as anybody in the lab looks at it: the label `cidata` where an ISO 9660 has it, the size of
+//! The cloud-init image, as far as the lab needs it: the label `cidata` at its place in an ISO 9660, the size of
 //! the recorded uploads, and the user data (go-proxmox v0.3.2 virtual_machine.go:133-182).
 
-/// As many bytes as the recorded uploads carry.
+/// The size of the recorded uploads, in bytes.
 const SIZE: usize = 51_200;
-/// Where an ISO 9660 says what it is, and where its files may begin.
+/// Offsets in an ISO 9660: its volume descriptor, and the first possible position of files.
 const DESCRIPTOR: usize = 16 * 2048;
 const FILES: usize = 20 * 2048;
-/// What is before the join token in the user data, so that a machine can be asked for it.
+/// The text before the join token in the user data, by which the token is found.
 const TOKEN_KEY: &str = "jointoken=";
 
-/// The image of one machine. The token lets it join Omni.
+/// Creates the image of a machine. The token lets the machine join Omni.
 pub fn image(uuid: &str, name: &str, token: &str) -> Vec<u8> {
     let text = format!(
         "apiVersion: v1alpha1\nkind: SideroLinkConfig\napiUrl: https://omni.example.invalid:8090?{TOKEN_KEY}{token}\n\n\
@@ -26,7 +26,7 @@ pub fn image(uuid: &str, name: &str, token: &str) -> Vec<u8> {
     out
 }
 
-/// The join token in an image, if there is one.
+/// Returns the join token in an image, if it has one.
 pub fn token(image: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(image);
     let (_, rest) = text.split_once(TOKEN_KEY)?;

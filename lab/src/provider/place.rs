@@ -1,7 +1,7 @@
-//! The choice of a node (omni-infra-provider-proxmox v0.2.0 internal/pkg/provider: scheduler and pickNode).
+//! Node selection (omni-infra-provider-proxmox v0.2.0 internal/pkg/provider: scheduler and pickNode).
 //!
-//! The count of a set's machines on a node comes from tags that the list of VMs does not bring (go-proxmox `HasTag`,
-//! issue 51), so it is always none. What spreads machines is the ledger of v0.2.0: what it placed within the last hour.
+//! The number of a set's machines on a node comes from tags that the list of VMs does not contain (go-proxmox `HasTag`,
+//! issue 51), so it is always 0. Machines are spread by the ledger of v0.2.0, which has the placements of the last hour.
 
 use std::cmp::Ordering;
 use std::sync::Mutex;
@@ -10,43 +10,43 @@ use std::time::Duration;
 /// How long a placement counts.
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// `placement_strategy`.
+/// The value of `placement_strategy`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, strum::EnumString)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Strategy {
-    /// The fewest machines of the set, then the largest free share of memory.
+    /// Fewest machines of the set, then the largest share of free memory.
     #[default]
     Spread,
-    /// The fewest VMs of any kind, then the largest free share of memory.
+    /// Fewest VMs of any kind, then the largest share of free memory.
     FewerVms,
-    /// The fewest machines of the set, then by name.
+    /// Fewest machines of the set, then by name.
     RoundRobin,
     /// The fullest node on which the machine still fits.
     Binpack,
 }
 
 impl Strategy {
-    /// What is in the provider data; nothing means `spread`.
+    /// Parses the value in the provider data; an empty value means `spread`.
     pub fn parse(text: &str) -> Result<Strategy, String> {
         let unknown = |_| format!("unknown placement strategy {text:?}");
         if text.is_empty() { Ok(Strategy::default()) } else { text.parse().map_err(unknown) }
     }
 }
 
-/// A node that is online.
+/// An online node.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Candidate {
     pub name: String,
-    /// Free memory as a share of all; 0 where the token may not see it.
+    /// Free memory as a share of the total; 0 if the token is not allowed to read it.
     pub share: f64,
     /// Free memory in bytes.
     pub free: u64,
-    /// Machines of the same set.
+    /// Number of machines of the same set.
     pub same_set: usize,
     pub vms: usize,
 }
 
-/// A machine that was placed.
+/// A placement.
 struct PlacedMachine {
     request: String,
     set: String,
@@ -55,7 +55,7 @@ struct PlacedMachine {
     until: Duration,
 }
 
-/// What the provider remembers of its placements; a restart forgets it.
+/// The provider's record of its placements, which a restart clears.
 #[derive(Default)]
 pub struct Ledger(Mutex<Vec<PlacedMachine>>);
 
@@ -64,12 +64,12 @@ pub struct PlacementRequest<'a> {
     pub request: &'a str,
     pub set: &'a str,
     pub memory: u64,
-    /// How it wants to be placed.
+    /// The strategy to place it with.
     pub strategy: Strategy,
 }
 
 impl Ledger {
-    /// Picks a node and remembers it; `None` without a node.
+    /// Picks a node and records the placement. Returns `None` if there is no node.
     pub fn pick(&self, mut nodes: Vec<Candidate>, asked: &PlacementRequest<'_>, now: Duration) -> Option<String> {
         let mut placed = self.0.lock().unwrap_or_else(|e| e.into_inner());
         placed.retain(|one| one.until > now && one.request != asked.request);
@@ -81,7 +81,7 @@ impl Ledger {
                 Strategy::Spread | Strategy::RoundRobin => node.same_set += 1,
             }
         }
-        // A stable sort: Go sorts so few by insertion.
+        // A stable sort, because Go sorts so few elements by insertion.
         nodes.sort_by(|a, b| compare(a, b, asked));
         let node = nodes.into_iter().next()?.name;
         let (request, set) = (asked.request.to_owned(), asked.set.to_owned());
@@ -89,7 +89,7 @@ impl Ledger {
         Some(node)
     }
 
-    /// The machine of this request goes.
+    /// Removes the placement of a request whose machine is deleted.
     pub fn release(&self, request: &str) {
         self.0.lock().unwrap_or_else(|e| e.into_inner()).retain(|one| one.request != request);
     }

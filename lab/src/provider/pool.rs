@@ -1,12 +1,12 @@
-//! Resource pools, from v0.1.0 on: a machine is in the pool that its class names, or in one that the provider makes
-//! for its request set and takes away again when it is empty (omni-infra-provider-proxmox v0.2.0 provision.go:
-//! ensurePool, cleanupPool).
+//! Resource pools, from v0.1.0 on: a machine is in the pool that its class names, or in a pool that the provider creates
+//! for its request set and deletes when it is empty (omni-infra-provider-proxmox v0.2.0 provision.go: ensurePool,
+//! cleanupPool).
 
 use serde_json::{Value, json};
 
 use super::Provider;
 
-/// What marks a pool as the provider's own.
+/// The comment that marks a pool as created by the provider.
 const COMMENT: &str = "managed by omni-infra-provider-proxmox";
 
 impl Provider {
@@ -16,7 +16,7 @@ impl Provider {
         Ok(list.as_array().into_iter().flatten().find(|entry| entry["poolid"] == pool).cloned())
     }
 
-    /// The pool is there: one named after the request set is made, any other must exist.
+    /// Makes sure that a pool exists: creates it if it is named after the request set, otherwise fails if it is missing.
     pub(super) async fn ensure_pool(&self, request: &str, pool: &str, set: &str) -> Result<(), String> {
         if self.find_pool(pool).await?.is_some() {
             return Ok(());
@@ -31,7 +31,7 @@ impl Provider {
         self.pve.call("POST", "/pools", Some(&json!({"poolid": pool, "comment": COMMENT}))).await.map(drop)
     }
 
-    /// An own pool without members goes. Whatever fails here is forgiven.
+    /// Deletes a pool without members if the provider created it. Errors are ignored.
     pub(super) async fn clean_pool(&self, request: &str, pool: &str) {
         let own = self.find_pool(pool).await.ok().flatten().is_some_and(|found| found["comment"] == COMMENT);
         let path = format!("/pools/{pool}");

@@ -1,4 +1,4 @@
-//! The provider's way to Proxmox: go-proxmox v0.3.2 in its errors and its habits (proxmox.go:96-342, tasks.go).
+//! The provider's client for Proxmox, with the errors and behavior of go-proxmox v0.3.2 (proxmox.go:96-342, tasks.go).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::faults::Faults;
 use crate::go_errors::{self, Endpoint};
 use crate::http::{Client, Reply};
 
-/// What the provider says of 401 and 403.
+/// The error for 401 and 403.
 pub const NOT_AUTHORIZED: &str = "not authorized to access endpoint";
 
 /// A connection to a Proxmox API.
@@ -23,12 +23,12 @@ pub struct Pve {
     pub(super) faults: Arc<Faults>,
 }
 
-/// A task as its status call shows it.
+/// The status of a task.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Task {
     /// `running` or `stopped`.
     pub status: String,
-    /// Stopped with `OK`.
+    /// Whether it stopped with `OK`.
     pub successful: bool,
 }
 
@@ -39,7 +39,7 @@ impl Pve {
         let named = |text: &str| format!("{title} {url:?}: {text}");
         let endpoint = Endpoint::parse(&self.base).map_err(|_| named("unsupported protocol scheme \"\""))?;
         if self.faults.hit("network-proxmox-name") {
-            // Docker's own resolver, which knows what the container's nameservers know.
+            // Docker's own resolver, which uses the container's nameservers.
             return Err(named(&format!("dial tcp: lookup {} on 127.0.0.11:53: no such host", endpoint.host)));
         }
         let authorization = format!("PVEAPIToken={}", self.token);
@@ -49,7 +49,7 @@ impl Pve {
         reply.map_err(|why| named(&go_errors::dial_error(&endpoint.host, endpoint.port, &why)))
     }
 
-    /// One call. The value is what is in `data`.
+    /// Makes a call and returns the `data` of the response.
     pub async fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value, String> {
         let bytes = body.map(|body| body.to_string().into_bytes()).unwrap_or_default();
         let content = body.is_some().then_some("application/json");
@@ -57,24 +57,24 @@ impl Pve {
         if matches!(reply.status, 401 | 403) { Err(NOT_AUTHORIZED.to_owned()) } else { handle(&reply) }
     }
 
-    /// The same without parameters, to look at something.
+    /// Makes a GET call without parameters.
     pub async fn get(&self, path: &str) -> Result<Value, String> {
         self.call("GET", path, None).await
     }
 
-    /// The same for a call that begins a task: its UPID.
+    /// Makes a call that starts a task, and returns its UPID.
     pub async fn begin(&self, method: &str, path: &str, body: Option<&Value>) -> Result<String, String> {
         Ok(self.call(method, path, body).await?.as_str().unwrap_or_default().to_owned())
     }
 
-    /// Sends a file as the `iso` content of a storage. 401 and 403 are not noticed here, as there.
+    /// Uploads a file as `iso` content of a storage. Does not check for 401 and 403, like the library.
     pub async fn upload(&self, node: &str, storage: &str, file: &str, bytes: &[u8]) -> Result<Value, String> {
         let (content, body) = multipart(BOUNDARY, file, bytes);
         let reply = self.send("POST", &format!("/nodes/{node}/storage/{storage}/upload"), Some(&content), body).await?;
         handle(&reply)
     }
 
-    /// Looks at a node as every other call of the library does first: 401 and 403 are tolerated.
+    /// Fetches a node, as every other call of the library does first. 401 and 403 are tolerated.
     pub async fn node(&self, node: &str) -> Result<(), String> {
         match self.get(&format!("/nodes/{node}/status")).await {
             Ok(_) => Ok(()),
@@ -83,7 +83,7 @@ impl Pve {
         }
     }
 
-    /// The status of a task.
+    /// Returns the status of a task.
     pub async fn task(&self, upid: &str) -> Result<Task, String> {
         let node = upid.split(':').nth(1).unwrap_or_default();
         let data = self.get(&format!("/nodes/{node}/tasks/{upid}/status")).await?;
@@ -92,11 +92,11 @@ impl Pve {
         Ok(Task { status, successful })
     }
 
-    /// Waits for a task as the library does in the middle of a call: twice at once, then every second.
+    /// Waits for a task as the library does within a call: polls twice at once, then every second.
     pub async fn wait(&self, upid: &str, most: Duration) -> Result<(), String> {
         self.task(upid).await?;
-        // Counted in pauses, not in time that passed: what the lab's own machinery takes must not run into a limit that
-        // shrinks with the clock.
+        // Counts pauses instead of elapsed time, so that the lab's own overhead does not exceed a limit that shrinks with the
+        // clock.
         let mut paused = Duration::ZERO;
         while paused <= most {
             if self.task(upid).await?.status != "running" {
@@ -108,7 +108,7 @@ impl Pve {
         Err("the operation has timed out".to_owned())
     }
 
-    /// The first enabled storage of a node that holds images, in the order of the reply.
+    /// Returns the first enabled storage of a node with `iso` content, in the order of the response.
     pub async fn iso_storage(&self, node: &str) -> Result<String, String> {
         let list = self.get(&format!("/nodes/{node}/storage")).await?;
         let mut entries = list.as_array().into_iter().flatten();
@@ -121,10 +121,10 @@ impl Pve {
     }
 }
 
-/// What go-proxmox writes between the parts of an upload.
+/// The boundary between the parts of go-proxmox's uploads.
 const BOUNDARY: &str = "6d5a1c9e4b7f2a8d0c3e5b1f9a7d4c2e8b6f0a1d3c5e7b9f2a4d6c8e0b1f";
 
-/// Content type and body of an upload.
+/// Returns the content type and body of an upload.
 pub fn multipart(boundary: &str, file: &str, bytes: &[u8]) -> (String, Vec<u8>) {
     let head = format!(
         "--{boundary}\r\nContent-Disposition: form-data; name=\"content\"\r\n\r\niso\r\n--{boundary}\r\n\
@@ -135,7 +135,7 @@ pub fn multipart(boundary: &str, file: &str, bytes: &[u8]) -> (String, Vec<u8>) 
     (format!("multipart/form-data; boundary={boundary}"), body)
 }
 
-/// What a reply means: go-proxmox looks at the status line for 500 and 501, at the body for everything else.
+/// Interprets a response: go-proxmox uses the status line for 500 and 501, and the body for everything else.
 fn handle(reply: &Reply) -> Result<Value, String> {
     match reply.status {
         500 | 501 => return Err(reply.status_line()),

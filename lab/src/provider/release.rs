@@ -1,23 +1,23 @@
-//! The releases of the provider that the lab knows, and how they differ
+//! The releases of the provider that the lab simulates, and how they differ
 //! (siderolabs/omni-infra-provider-proxmox CHANGELOG.md, cmd/omni-infra-provider-proxmox/data/schema.json).
 
 use serde_json::Value;
 
-/// A release, by the tag of its image. The order is theirs.
+/// A release, by the tag of its image. Ordered from old to new.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ProviderRelease {
-    /// 0d9fd58, the last commit before the first release: every recording is of it.
+    /// 0d9fd58, the last commit before the first release, with which everything was recorded.
     Untagged,
-    /// v0.2.0: placement strategies over a ledger, pools, firmware.
+    /// v0.2.0: placement strategies with a ledger, pools, firmware.
     V0_2,
-    /// v0.3.0: Omni makes the schematic, ISO files are named otherwise, USB devices, nodes that are gone do not stop a teardown.
-    /// Also what newer tags and none at all get.
+    /// v0.3.0: Omni creates the schematic, ISO files have other names, USB devices, nodes that are gone do not block a teardown.
+    /// Also used for newer tags and images without a tag.
     #[default]
     V0_3,
 }
 
 impl ProviderRelease {
-    /// The release that runs in this image; a digest behind the tag does not count.
+    /// Returns the release of this image; a digest after the tag is ignored.
     pub fn of_image(image: &str) -> ProviderRelease {
         match check::stack::tag(image) {
             Some("0d9fd58") => ProviderRelease::Untagged,
@@ -26,7 +26,7 @@ impl ProviderRelease {
         }
     }
 
-    /// Its steps in their order.
+    /// Returns the steps in order.
     pub fn steps(self) -> &'static [&'static str] {
         const OLD: [&str; 7] =
             ["pickNode", "createSchematic", "uploadISO", "syncVM", "startVM", "registerHA", "syncHARules"];
@@ -38,7 +38,7 @@ impl ProviderRelease {
         }
     }
 
-    /// The version that it reports to Omni, which clients before 0.2 do not.
+    /// Returns the version that the provider reports to Omni; clients before 0.2 report none.
     pub fn version(self) -> &'static str {
         match self {
             ProviderRelease::Untagged => "",
@@ -47,7 +47,7 @@ impl ProviderRelease {
         }
     }
 
-    /// The JSON Schema that it registers, with the limits of the v0.2.0 line (its data/schema.json at 54ea656f).
+    /// Returns the JSON Schema that it registers, with the limits of the v0.2.0 line (its data/schema.json at 54ea656f).
     pub fn schema(self) -> String {
         let added: &[&str] = match self {
             ProviderRelease::Untagged => return super::SCHEMA.to_owned(),
@@ -61,7 +61,7 @@ impl ProviderRelease {
     }
 }
 
-/// Puts in what a schema has more than the one before it.
+/// Adds what a schema has in addition to the previous one.
 fn merge(into: &mut Value, added: Value) {
     match (into, added) {
         (Value::Object(into), Value::Object(added)) => {

@@ -1,4 +1,4 @@
-//! The provider's queue: one worker, one request at a time, and who comes back when
+//! The provider's queue: one worker handles one request at a time, and decides when each is handled again
 //! (siderolabs/omni client v1.5.0-beta.2 pkg/infra/controllers/provision.go).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,12 +14,12 @@ use crate::omni::requests::release;
 use crate::omni::resource::{Key, Resource};
 use crate::omni::state::State;
 
-/// How long a failed step rests.
+/// The retry interval of a failed step.
 const REST: Duration = Duration::from_secs(60);
-/// The stage of a machine request that failed (omni client/api/omni/specs: MachineRequestStatusSpec.Stage).
+/// The stage of a failed machine request (omni client/api/omni/specs: MachineRequestStatusSpec.Stage).
 const FAILED: u64 = 3;
 
-/// A request that waits for its turn.
+/// A queued request.
 #[derive(Clone, Debug)]
 struct Item {
     due: Duration,
@@ -27,17 +27,17 @@ struct Item {
     tearing: bool,
 }
 
-/// The requests, and which of them comes next.
+/// The requests and their order.
 #[derive(Debug, Default)]
 struct Queue {
     items: BTreeMap<String, Item>,
-    /// Due, order, id: one entry for each item.
+    /// Due time, order and ID: one entry per item.
     turns: BTreeSet<(Duration, u64, String)>,
     order: u64,
 }
 
 impl Queue {
-    /// Takes in what is new or is to go now, and forgets what is gone.
+    /// Adds new requests, requeues those that are now torn down, and drops those that are gone.
     fn follow(&mut self, requests: &[(String, bool)], now: Duration) {
         let known: BTreeSet<&str> = requests.iter().map(|(id, _)| id.as_str()).collect();
         let gone: Vec<String> = self.items.keys().filter(|id| !known.contains(id.as_str())).cloned().collect();
@@ -57,7 +57,7 @@ impl Queue {
         Some(item)
     }
 
-    /// Puts an item behind all others that are due at its time.
+    /// Inserts an item behind all others with the same due time.
     fn put(&mut self, id: &str, item: Item) {
         self.take(id);
         self.order += 1;
@@ -75,12 +75,12 @@ enum StepOutcome {
     Done,
     Again(Duration),
     Failed(String, Duration),
-    /// Somebody else has to act first: it comes back when something has changed.
+    /// Somebody else has to act first; retried after the next change.
     Held,
 }
 
 impl Provider {
-    /// Works until it is dropped.
+    /// Handles requests until it is dropped.
     pub(super) async fn work(&self) {
         let mut changes = self.around.omni.subscribe();
         let (mut queue, mut told) = (Queue::default(), true);
@@ -95,7 +95,7 @@ impl Provider {
             let Some(id) = next.filter(|(due, _)| *due <= now).map(|(_, id)| id.to_owned()) else {
                 let wait =
                     next.map_or(Duration::from_secs(3600), |(due, _)| self.around.clock.real(due.saturating_sub(now)));
-                // Whatever comes first; a closed channel means that Omni is gone, and the container with it.
+                // Whichever comes first. A closed channel means that Omni is gone, and the container with it.
                 told = tokio::time::timeout(wait, changes.changed()).await.is_ok();
                 continue;
             };
@@ -119,7 +119,7 @@ impl Provider {
                 StepOutcome::Held => (item.due, item.tearing) = (Duration::MAX, false),
                 StepOutcome::Failed(why, wait) => {
                     item.due = now + wait;
-                    // Only an error of a step is requeued; that of a teardown backs off (cosi-project/runtime v1.16.2
+                    // Only a failed step is requeued; a failed teardown backs off (cosi-project/runtime v1.16.2
                     // pkg/controller/runtime/internal/qruntime/qruntime.go:309).
                     let mut fields =
                         vec![("error", why.into()), ("interval", json!(wait.as_secs())), ("busy", busy.into())];
@@ -133,12 +133,12 @@ impl Provider {
         }
     }
 
-    /// Whether the request is on its way out.
+    /// Returns true if the request is being torn down.
     fn torn_down(&self, id: &str) -> bool {
         self.around.omni.with(|state| state.store.get(MACHINE_REQUEST, INFRA, id).is_some_and(Resource::tearing_down))
     }
 
-    /// The requests for this provider in order of creation, and which are to go.
+    /// Returns the requests for this provider in order of creation, and whether each is being torn down.
     fn requests(&self) -> Vec<(String, bool)> {
         self.around.omni.with(|state| {
             let all = state.store.list(MACHINE_REQUEST, INFRA);
@@ -216,7 +216,7 @@ impl Provider {
         let fields = [("error", why.clone().into()), ("step", step.into())];
         self.say(id, "error", "controllers/provision.go:339", "machine provision failed", &fields);
         if self.settings.release >= ProviderRelease::V0_2 {
-            // The clients before it set the stage on a copy that was never written.
+            // Earlier clients set the stage on a copy that was never written.
             self.show(id, |spec| {
                 spec["stage"] = FAILED.into();
                 spec["error"] = why.as_str().into();
@@ -231,7 +231,7 @@ impl Provider {
         found.and_then(|spec| serde_json::from_value(spec).ok()).unwrap_or_default()
     }
 
-    /// Keeps what was learnt, and shows it.
+    /// Stores the state of a machine, and shows the progress in the request's status.
     fn store(&self, id: &str, machine: &MachineState, stage: u64, shown: &str) {
         let key = machine_key(&self.settings.id, id);
         self.around.omni.with(|state| state.store.modify(&key, |resource| resource.spec = pack(machine)));
@@ -245,7 +245,7 @@ impl Provider {
         });
     }
 
-    /// Changes what Omni shows of a machine request.
+    /// Changes the status that Omni shows for a machine request.
     fn show(&self, id: &str, change: impl FnOnce(&mut Value)) {
         self.around.omni.with(|state| {
             let status = Key::new(MACHINE_REQUEST_STATUS, INFRA, id);
@@ -264,7 +264,7 @@ impl Provider {
         if !held {
             return StepOutcome::Done;
         }
-        // Omni holds the request's status as long as the machine is in its cluster (machine_request_cleanup.go).
+        // Omni keeps the request's status as long as the machine is in its cluster (machine_request_cleanup.go).
         let uuid = self.load(id).uuid;
         if self.around.omni.with(|state| state.store.by_id(CLUSTER_MACHINE, &uuid).is_some()) {
             return StepOutcome::Held;
@@ -287,12 +287,12 @@ impl Provider {
     }
 }
 
-/// Where a provider keeps what it knows of a machine.
+/// Returns the key of the provider's state of a machine.
 fn machine_key(provider: &str, id: &str) -> Key {
     Key::new(&format!("Machine.{provider}.infraprovider.sidero.dev"), &format!("infra-provider:{provider}"), id)
 }
 
-/// Puts into Omni what a provider leaves there of a machine that it finished long ago.
+/// Stores in Omni what a provider leaves there for a machine that it provisioned long ago.
 pub fn leave_provisioned(state: &mut State, provider: &str, request: &Resource, machine: &MachineState) {
     let finalizer = format!("{provider}.ProvisionController");
     state.store.add_finalizers(&request.key(), [finalizer.as_str()]);
@@ -302,7 +302,7 @@ pub fn leave_provisioned(state: &mut State, provider: &str, request: &Resource, 
     state.store.put(Resource::new(&own.typ, &own.namespace, &own.id, pack(&last), state.store.now()));
 }
 
-/// Puts a request's status into Omni.
+/// Stores the status of a request in Omni.
 fn put_status(state: &mut State, request: &Resource, owner: &str, spec: Value) -> Resource {
     let mut status = state.make(MACHINE_REQUEST_STATUS, INFRA, &request.md.id, spec).with_owner(owner);
     status.md.labels = request.md.labels.clone();

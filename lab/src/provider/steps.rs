@@ -1,4 +1,4 @@
-//! The steps that make a machine, and the one call that takes it away (omni-infra-provider-proxmox 0d9fd58 and v0.2.0
+//! The steps that create a machine, and the call that deletes it (omni-infra-provider-proxmox 0d9fd58 and v0.2.0
 //! internal/pkg/provider/provision.go).
 
 use std::time::Duration;
@@ -12,48 +12,48 @@ use super::release::ProviderRelease;
 use crate::selector;
 use crate::tls::hex;
 
-/// Every node is offline.
+/// The error if every node is offline.
 const NO_NODES: &str = "no online nodes available for provisioning";
 const TOO_OLD: &str =
     "this infra provider requires Omni 1.8 or newer, which the server it is connected to does not appear to be";
-/// The tag that go-proxmox leaves on a machine with a cloud-init image.
+/// The tag that go-proxmox adds to a VM with a cloud-init image.
 const CLOUD_INIT_TAG: &str = "go-proxmox+cloud-init";
 
-/// What the provider remembers of a machine; it is kept in Omni (api/specs/specs.proto).
+/// The provider's state of a machine, which is stored in Omni (api/specs/specs.proto).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct MachineState {
     pub uuid: String,
-    /// Id of the image schematic.
+    /// ID of the image schematic.
     pub schematic: String,
     /// File name of the image.
     #[serde(rename = "volumeid")]
     pub volume_id: String,
     pub node: String,
-    /// VM id; 0 before there is one.
+    /// VM ID; 0 before the VM exists.
     pub vmid: u64,
-    /// UPIDs of the tasks begun.
+    /// UPID of the image upload.
     #[serde(rename = "volumeuploadtask")]
     pub upload_task: String,
-    /// … of the creation.
+    /// UPID of the VM's creation.
     #[serde(rename = "vmcreatetask")]
     pub create_task: String,
-    /// … of the start.
+    /// UPID of the VM's start.
     #[serde(rename = "vmstarttask")]
     pub start_task: String,
-    /// The pool it is in, which early releases did not keep.
+    /// The pool of the VM, which early releases did not store.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub pool: String,
-    /// The last step stored.
+    /// The last step that was stored.
     pub step: String,
 }
 
-/// Why a step did not end.
+/// Why a step did not complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// Come back after so long; what was learnt is kept.
+    /// Retry after this time; changes to the state are kept.
     Later(Duration),
-    /// It failed; what was learnt is thrown away.
+    /// The step failed; changes to the state are discarded.
     Failed(String),
 }
 
@@ -63,10 +63,10 @@ impl From<String> for Stop {
     }
 }
 
-/// A machine request as the steps see it.
+/// A machine request as the steps use it.
 #[derive(Clone, Debug, Default)]
 pub struct MachineRequest {
-    /// Its id, which names the machine.
+    /// ID, which is also the name of the VM.
     pub id: String,
     /// The request set, whose name becomes a tag.
     pub set: String,
@@ -75,7 +75,7 @@ pub struct MachineRequest {
     /// Talos version without `v`.
     pub talos: String,
     pub extensions: Vec<String>,
-    /// Kernel arguments asked for.
+    /// The requested kernel arguments.
     pub kernel_args: Vec<String>,
 }
 
@@ -105,7 +105,7 @@ impl Provider {
         }
     }
 
-    /// Whether the image factory answers.
+    /// Fails if the image factory is unreachable.
     fn factory(&self) -> Result<(), String> {
         if self.around.faults.has("image-factory-unreachable") && self.around.faults.hit("image-factory-unreachable") {
             let dial = "dial tcp: lookup factory.talos.dev on 127.0.0.11:53: no such host";
@@ -114,7 +114,8 @@ impl Provider {
         Ok(())
     }
 
-    /// What 0.3 asks Omni for, which has it since 1.8 (omni b1ea5df2 client/pkg/infra/infra.go, internal/backend/grpc/schematics.go).
+    /// Requests the installation media from Omni, as 0.3 does. Omni supports this since 1.8 (omni b1ea5df2
+    /// client/pkg/infra/infra.go, internal/backend/grpc/schematics.go).
     fn medium_of_omni(&self) -> Result<(), String> {
         if self.around.omni.with(|state| state.release.old()) {
             let missing = "unknown method CreateSchematicFromRaw for service management.ManagementService";
@@ -148,7 +149,7 @@ impl Provider {
         Ok(())
     }
 
-    /// The node that the strategy and the ledger give.
+    /// Picks a node with the placement strategy and the ledger.
     async fn placed(&self, nodes: &[Value], request: &MachineRequest) -> Result<String, String> {
         let strategy = Strategy::parse(request.data["placement_strategy"].as_str().unwrap_or_default())?;
         let mut online = Vec::new();
@@ -184,7 +185,7 @@ impl Provider {
         }
         let image = format!("factory.talos.dev/image/{}/{}/nocloud-amd64.iso", state.schematic, request.talos);
         let url = format!("https://{image}");
-        // From 0.3 on the name is that of Omni's storage key: another one for the same image.
+        // From 0.3 on, the name is derived from Omni's storage key, so the same image has another name.
         let file = format!("{}.iso", hash(if self.settings.release >= ProviderRelease::V0_3 { &image } else { &url }));
         state.volume_id.clone_from(&file);
         let node = state.node.as_str();
@@ -205,7 +206,7 @@ impl Provider {
         self.pve.get(&format!("/nodes/{node}/storage/{storage}/content/{storage}:iso/{file}")).await
     }
 
-    /// `Ok` when a task has ended well, `Later` while it runs, otherwise its status, which says nothing.
+    /// Succeeds if the task succeeded. Returns `Later` while it runs, otherwise its status, which does not name a cause.
     async fn check_task(&self, upid: &str) -> Result<(), Stop> {
         let task = self.pve.task(upid).await?;
         match task.status.as_str() {
@@ -258,7 +259,7 @@ impl Provider {
         Err(Stop::Later(Duration::from_secs(10)))
     }
 
-    /// A disk of the chosen storage with its options.
+    /// Returns a disk on the chosen storage, with its options.
     async fn disk(&self, node: &str, data: &Value) -> Result<String, String> {
         let storage = self.pick_storage(node, data["storage_selector"].as_str().unwrap_or_default()).await?;
         let on = flags(data, &[("disk_ssd", "ssd=1"), ("disk_discard", "discard=on"), ("disk_iothread", "iothread=1")]);
@@ -296,7 +297,7 @@ impl Provider {
         Err(Stop::Later(Duration::from_secs(1)))
     }
 
-    /// A machine's configuration, fetched as the library fetches it.
+    /// Fetches the configuration of a VM with the same calls as the library.
     async fn vm(&self, node: &str, vmid: u64) -> Result<Value, String> {
         self.pve.node(node).await?;
         self.pve.get(&format!("/nodes/{node}/qemu/{vmid}/status/current")).await?;
@@ -324,7 +325,7 @@ impl Provider {
         self.pve.wait(&task, Duration::from_secs(2)).await
     }
 
-    /// Takes a machine away. A machine that does not exist any more is success.
+    /// Deletes a machine. Succeeds if the VM no longer exists.
     pub(super) async fn deprovision(&self, id: &str, state: &MachineState) -> Result<(), String> {
         self.ledger.release(id);
         if state.vmid == 0 {
@@ -371,27 +372,27 @@ impl Provider {
     }
 }
 
-/// A text of the provider data that is not empty.
+/// Returns a string of the provider data, if it is not empty.
 fn given<'d>(data: &'d Value, key: &str) -> Option<&'d str> {
     data[key].as_str().filter(|value| !value.is_empty())
 }
 
-/// The entries of a list in the provider data, counted from 1.
+/// Returns the entries of a list in the provider data, counted from 1.
 fn list<'d>(data: &'d Value, key: &str) -> impl Iterator<Item = (usize, &'d Value)> {
     data[key].as_array().into_iter().flatten().enumerate().map(|(at, entry)| (at + 1, entry))
 }
 
-/// `,TEXT` for each key that is true.
+/// Returns `,TEXT` for each key that is true.
 fn flags(data: &Value, keys: &[(&str, &str)]) -> String {
     keys.iter().filter(|(key, _)| data[*key] == true).map(|(_, text)| format!(",{text}")).collect()
 }
 
-/// `,NAME=VALUE` for each key with a text.
+/// Returns `,NAME=VALUE` for each key that is a non-empty string.
 fn texts(data: &Value, keys: &[(&str, &str)]) -> String {
     keys.iter().filter_map(|(key, name)| Some(format!(",{name}={}", given(data, key)?))).collect()
 }
 
-/// The body of the call that creates a machine, but for its disks.
+/// Returns the body of the request that creates a VM, without its disks.
 fn vm_body(release: ProviderRelease, request: &MachineRequest, state: &MachineState, vmid: u64, iso: &str) -> Value {
     let data = &request.data;
     let own = format!("machine-request.{}", request.set);
@@ -410,7 +411,7 @@ fn vm_body(release: ProviderRelease, request: &MachineRequest, state: &MachineSt
         "cdrom": iso,
         "cpu": given(data, "cpu_type").unwrap_or("x86-64-v2-AES"),
         "cores": number(data, "cores"),
-        // 0 where the class leaves it out, which Proxmox refuses.
+        // 0 if the machine class omits it, which Proxmox rejects.
         "sockets": number(data, "sockets"),
         "memory": number(data, "memory"),
         "scsihw": "virtio-scsi-single",
@@ -456,7 +457,7 @@ fn hash(text: &str) -> String {
     hex(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()).as_ref())
 }
 
-/// The schematic as YAML, whose hash is its id, and as the log shows it.
+/// Returns the schematic as YAML, whose hash is its ID, and as it appears in the log.
 fn schematic(request: &MachineRequest) -> (String, Value) {
     let mut extensions = request.extensions.clone();
     if !extensions.iter().any(|name| name == "siderolabs/qemu-guest-agent") {
