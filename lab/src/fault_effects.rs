@@ -1,5 +1,5 @@
-//! Where faults take effect in the simulated services: the standing ones are arranged when the lab begins, the passing ones answer a
-//! request, end a task, or are what somebody does by hand at a bad moment.
+//! The effects of faults on the simulated services. Permanent faults are applied when the lab starts. Temporary faults answer
+//! a request, end a task, or do what somebody might do by hand at a bad moment.
 
 mod accounts;
 mod omni_stack;
@@ -22,18 +22,18 @@ use crate::omni::state::State;
 use crate::omni::{machines, versions};
 use crate::proxmox::Proxmox;
 
-/// The faults that a stand-in shows itself; it gets their names when it is called.
+/// The faults that a simulated program implements itself: each call receives the names of those that occur.
 const OF_OMNICTL: &[&str] =
     &["omnictl-hangs", "omnictl-version-differs", "omnictl-newer-than-omni", "omnictl-drops-keys"];
 const OF_DOCKER: &[&str] = &["docker-down", "docker-denied", "docker-no-compose", "docker-compose-old"];
 
-/// What a stand-in does differently at this call.
+/// Returns the faults that occur in this call of a simulated program.
 pub fn of_stand_in(faults: &Faults, program: &str) -> Vec<String> {
     let own = if program == "omnictl" { OF_OMNICTL } else { OF_DOCKER };
     own.iter().filter(|name| faults.hit(name)).map(|name| (*name).to_owned()).collect()
 }
 
-/// Puts what a fault does from the beginning there, or takes it away again.
+/// Applies the permanent effect of a fault, or reverts it.
 pub fn arrange<'a>(fault: &str, on: bool, faults: &Faults, omni: &Omni, sites: impl Iterator<Item = &'a Proxmox>) {
     omni.with(|state| match fault {
         "omni-eula" => state.eula_accepted = !on,
@@ -58,23 +58,23 @@ pub fn arrange<'a>(fault: &str, on: bool, faults: &Faults, omni: &Omni, sites: i
     sites.for_each(|site| site.with(|world| proxmox::arrange(fault, on, world)));
 }
 
-/// The version of its API that Omni tells omnictl.
+/// Sets the API version that Omni reports to omnictl.
 fn api_version(faults: &Faults, state: &mut State) {
     let version = if faults.has("omnictl-api-mismatch") { 3 } else { 2 };
     state.store.set(&Key::new(SYS_VERSION, EPHEMERAL, "current"), "backendapiversion", json!(version));
 }
 
-/// Whoever takes omnictl from this Omni has one that fits.
+/// Ends the faults of a wrong omnictl: one that is downloaded from this Omni matches it.
 pub fn omnictl_replaced(faults: &Faults, omni: &Omni) {
     faults.end("omnictl-api-mismatch");
     OF_OMNICTL.iter().filter(|name| **name != "omnictl-hangs").for_each(|name| _ = faults.end(name));
     omni.with(|state| api_version(faults, state));
 }
 
-/// Which versions of Talos and Kubernetes Omni offers.
+/// Removes the Talos and Kubernetes versions that faults withhold.
 fn offer_versions(faults: &Faults, state: &mut State) {
     let all: Vec<String> = state.store.list(TALOS_VERSION, "default").map(|found| found.md.id.clone()).collect();
-    // What operators get: the newest of this Omni.
+    // The version that operators get by default: the newest of this Omni.
     let default = all.iter().max_by_key(|version| versions::parse(version)).cloned().unwrap_or_default();
     for id in all {
         let key = Key::new(TALOS_VERSION, "default", &id);

@@ -1,5 +1,5 @@
-//! What can be made to go wrong. A fault is data (`data/faults.yaml`): a name, what the service then does, where it was
-//! seen, what a task should report, and what ends it. The simulated services ask [`Faults::hit`] where it takes effect.
+//! The faults that the lab can simulate. A fault is data (`data/faults.yaml`): a name, what the service does, where it was
+//! seen, what a task should report, and what ends it. The simulated services call [`Faults::hit`] where it takes effect.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -11,46 +11,46 @@ use serde::de::DeserializeOwned;
 use serde::ser::Error as _;
 use serde::{Deserialize, Serialize, Serializer};
 
-/// One way in which things go wrong in the field.
+/// A fault that occurs in real deployments.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
-    /// Its name on the command line.
+    /// Name on the command line.
     pub name: String,
-    /// What it belongs to.
+    /// The group that it belongs to, e.g. `omni` or `storage`.
     pub group: String,
-    /// What the service does.
+    /// What the simulated service does.
     pub does: String,
-    /// Who saw it: a program and a place in its source, a recording, or a thread.
+    /// Where it was seen: a program and a place in its source, a recording, or a thread.
     pub source: String,
-    /// How far the runbook went before it bites: a name in `data/before.yaml`.
+    /// How far the operator is in the runbook when the fault occurs: a name in `data/before.yaml`.
     #[serde(serialize_with = "tasks_before")]
     pub before: String,
-    /// The task that runs into it.
+    /// The task that is affected.
     pub task: String,
     /// The exit status of that task.
     pub exit: u8,
-    /// What a good task must say.
+    /// What the task must report.
     pub says: String,
     pub heals: String,
-    /// The commands that end it, in their order: `person` where somebody must act outside of them first, empty where it ends by itself.
+    /// The commands that fix it, in order; `person` if somebody must act elsewhere first, empty if it ends by itself.
     #[serde(default)]
     pub fix: Vec<String>,
-    /// The link of the chain that `cluster-explain` shows as broken then; empty when nothing is.
+    /// The link of the chain that `cluster-explain` shows as broken; empty if none is.
     #[serde(default)]
     pub breaks: String,
-    /// The ids of the causes that it names, the first one first.
+    /// The IDs of the causes that it names, in order.
     #[serde(default)]
     pub causes: Vec<String>,
-    /// The last line of Omni's container, which ends at each start then (omni v1.9.3, run); empty where it runs on.
+    /// The last log line of Omni's container, which then exits at each start (omni v1.9.3, run); empty if it keeps running.
     #[serde(default, skip_serializing)]
     pub last_words: String,
-    /// When it happens unless one says so: a passing fault would hide behind its own repetition.
+    /// The default WHEN, for a transient fault: if it occurred every time, nobody would see it pass.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub when: String,
 }
 
-/// The tasks that lead there, as an operator types them.
+/// Serializes the tasks that lead to this point, as an operator types them.
 fn tasks_before<S: Serializer>(before: &str, serializer: S) -> Result<S::Ok, S::Error> {
     static TASKS: LazyLock<BTreeMap<String, Vec<String>>> =
         LazyLock::new(|| data("before", include_str!("../data/before.yaml")));
@@ -61,10 +61,10 @@ fn data<T: DeserializeOwned>(name: &str, text: &str) -> T {
     serde_yaml::from_str(text).unwrap_or_else(|why| panic!("data/{name}.yaml: {why}"))
 }
 
-/// Every fault that the lab knows, grouped.
+/// Returns every fault that the lab can simulate, grouped.
 ///
 /// # Panics
-/// When the data is not understood; a test holds that it is.
+/// Panics if the data cannot be parsed; a test makes sure that it can.
 pub fn table() -> &'static [Fault] {
     static TABLE: LazyLock<Vec<Fault>> = LazyLock::new(|| data("faults", include_str!("../data/faults.yaml")));
     &TABLE
@@ -72,10 +72,10 @@ pub fn table() -> &'static [Fault] {
 
 struct Active {
     fault: &'static Fault,
-    /// On which of its occasions it happens, counted from 1.
+    /// The occasions on which it occurs, counted from 1.
     when: RangeInclusive<u64>,
     occasions: AtomicU64,
-    /// Somebody did what fixes it.
+    /// Whether somebody has fixed it.
     ended: AtomicBool,
 }
 
@@ -92,22 +92,22 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// Reads `NAME[:WHEN]`. WHEN counts the occasions on which the fault could bite: `2` only the second, `2+` from the
-    /// second on, `..2` the first two; without it always.
+    /// Parses `NAME[:WHEN]`. WHEN selects the occasions on which the fault occurs: `2` only the second, `2+` from the second
+    /// on, `..2` the first two; all if it is missing.
     ///
     /// # Errors
-    /// For a fault that does not exist, or a WHEN that is not valid, said so that the next try succeeds.
+    /// Returns an error that suggests a fix if the fault does not exist or WHEN is not valid.
     pub fn parse(texts: &[String]) -> Result<Faults> {
         let active = texts.iter().map(|text| one(text)).collect::<Result<_, _>>()?;
         Ok(Faults { active })
     }
 
-    /// Whether a fault was asked for at all. Counts nothing.
+    /// Returns true if the fault is active. Does not count as an occasion.
     pub fn has(&self, name: &str) -> bool {
         self.lasting(name).is_some()
     }
 
-    /// The names of those that go on.
+    /// Returns the names of the active faults.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
         self.active.iter().filter(|active| active.lasts()).map(|active| active.fault.name.as_str())
     }
@@ -121,17 +121,17 @@ impl Faults {
         self.active(name).filter(|active| active.lasts())
     }
 
-    /// Whether the lab began with it.
+    /// Returns true if the lab was started with this fault.
     pub fn given(&self, name: &str) -> bool {
         self.active(name).is_some()
     }
 
-    /// Whether Omni ends at each start.
+    /// Returns true if a fault makes Omni exit at each start.
     pub fn end_omni(&self) -> bool {
         self.active.iter().any(|active| active.lasts() && !active.fault.last_words.is_empty())
     }
 
-    /// What Omni says at its end, if it ends at this start.
+    /// Returns Omni's last log line, if a fault makes it exit at this start.
     pub fn last_words(&self) -> Option<&'static str> {
         let ending = table().iter().filter(|fault| !fault.last_words.is_empty());
         ending
@@ -140,24 +140,24 @@ impl Faults {
             .map(|(_, words)| words)
     }
 
-    /// Ends a fault: somebody did what fixes it. False where it is not active.
+    /// Ends a fault, because somebody has fixed it. Returns false if it is not active.
     pub fn end(&self, name: &str) -> bool {
         self.active(name).is_some_and(|active| !active.ended.swap(true, Ordering::Relaxed))
     }
 
-    /// The active faults that have bitten and were not ended since; those that stand from the beginning do not count occasions.
+    /// Returns the active faults that have occurred. Faults that apply from the start do not count occasions.
     pub fn bitten(&self) -> Vec<&str> {
         let bitten =
             |active: &&Active| active.lasts() && active.occasions.load(Ordering::Relaxed) >= *active.when.start();
         self.active.iter().filter(bitten).map(|active| active.fault.name.as_str()).collect()
     }
 
-    /// How many occasions a fault had so far to bite.
+    /// Returns the number of occasions that a fault has had to occur.
     pub fn occasions(&self, name: &str) -> u64 {
         self.active(name).map_or(0, |active| active.occasions.load(Ordering::Relaxed))
     }
 
-    /// An occasion on which a fault could bite: whether it does.
+    /// Counts an occasion on which a fault could occur. Returns true if it does.
     pub fn hit(&self, name: &str) -> bool {
         let occasion = |active: &Active| active.occasions.fetch_add(1, Ordering::Relaxed) + 1;
         self.lasting(name).is_some_and(|active| active.when.contains(&occasion(active)))
@@ -188,7 +188,7 @@ fn one(text: &str) -> Result<Active> {
     Ok(Active { fault, when: when.with_context(hint)?, occasions: AtomicU64::new(0), ended: AtomicBool::new(false) })
 }
 
-/// How far a name is from another: edits, with a bonus for a common word.
+/// Returns how different two names are: the edit distance, reduced for each common word.
 fn distance(a: &str, b: &str) -> usize {
     let shared = a.split('-').filter(|word| word.len() > 2 && b.split('-').any(|other| other == *word)).count();
     strsim::levenshtein(a, b).saturating_sub(4 * shared)
@@ -217,7 +217,7 @@ mod tests {
         assert_eq!(groups.join(" "), known);
     }
 
-    /// A name that no service asks for would be a fault that does nothing.
+    /// A fault whose name no service uses would do nothing.
     #[test]
     fn every_fault_is_asked_for_somewhere() {
         fn walk(dir: &std::path::Path, text: &mut String) {

@@ -1,4 +1,4 @@
-//! Keys and accounts that are not what they should be: what is in `DIR/env`.
+//! Faults of keys and accounts, which affect the contents of `DIR/env`.
 
 use anyhow::Result;
 
@@ -10,10 +10,10 @@ use crate::omni::{Omni, keys, providers, wall_now};
 
 const DAY: i64 = 86_400;
 
-/// Makes the keys of `DIR/env`, an administrator's unless a fault says otherwise: its lines with the variables that hold them.
+/// Creates the keys of `DIR/env`, an administrator's unless a fault changes that. Returns the lines that export them.
 ///
 /// # Errors
-/// When the system has no random bytes.
+/// Returns an error if the system has no random bytes.
 pub fn env_keys(faults: &Faults, omni: &Omni) -> Result<String> {
     let now = wall_now();
     let add = |name: &str, role, created: i64| omni.add_key(name, role, created, keys::YEAR);
@@ -50,7 +50,7 @@ pub fn env_keys(faults: &Faults, omni: &Omni) -> Result<String> {
     Ok(keys.iter().map(|(name, key)| format!("export {name}='{key}'\n")).collect())
 }
 
-/// The first half of `infraprovider create`, which a fault leaves without the second (omni v1.9.3 client/pkg/omnictl/infraprovider.go).
+/// Performs the first half of `infraprovider create`; a fault omits the second (omni v1.9.3 client/pkg/omnictl/infraprovider.go).
 pub fn create_provider(state: &mut State, id: &str) {
     let made = state.make(INFRA_PROVIDER, INFRA, id, serde_json::json!({}));
     state.store.put(made);

@@ -1,4 +1,4 @@
-//! The faults of Omni, of its containers, and of what people do to a cluster behind the operator's back.
+//! Faults of Omni and its containers, and changes to a cluster that others make without the operator's knowledge.
 
 use crate::faults::Faults;
 use crate::omni::api::OmniCall;
@@ -13,7 +13,7 @@ use crate::proxmox::{Proxmox, World};
 use crate::tls::Leaf;
 use crate::tools::docker::compose::Service;
 
-/// What Omni says of a person whom tsidp sent back without the claim (omni v1.9.3 internal/pkg/auth/oidc/token.go:59).
+/// Logs Omni's error for a person who returns from tsidp without the claim (omni v1.9.3 internal/pkg/auth/oidc/token.go:59).
 pub fn refused_login(faults: &Faults, log: &Log) {
     if faults.hit("tsidp-email-unverified") {
         let why = [("error", "email not verified: alice@example.com".into())];
@@ -21,7 +21,7 @@ pub fn refused_login(faults: &Faults, log: &Log) {
     }
 }
 
-/// Which certificate Omni shows.
+/// Returns the certificate that Omni presents.
 pub fn leaf(faults: &Faults) -> Leaf {
     let shown = [
         ("omni-unknown-ca", Leaf::SelfSigned),
@@ -32,7 +32,7 @@ pub fn leaf(faults: &Faults) -> Leaf {
     shown.iter().find(|(name, _)| faults.has(name)).map_or(Leaf::Good, |(_, leaf)| *leaf)
 }
 
-/// What a client of the lab's authority finds wrong with it.
+/// Returns why a client that trusts the lab's authority rejects a certificate.
 pub fn tls_cause(leaf: Leaf) -> Option<&'static str> {
     match leaf {
         Leaf::Good => None,
@@ -43,7 +43,7 @@ pub fn tls_cause(leaf: Leaf) -> Option<&'static str> {
     }
 }
 
-/// The stage that a machine which is switched on now never gets beyond.
+/// Returns the stage that a machine which is powered on now never gets beyond.
 pub fn stalls(faults: &Faults) -> Option<Stage> {
     if faults.hit("network-mtu") {
         return Some(Stage::Installing);
@@ -51,7 +51,7 @@ pub fn stalls(faults: &Faults) -> Option<Stage> {
     (faults.hit("cluster-bootstrap-stalls")).then_some(Stage::Joining)
 }
 
-/// What the engine answers instead of fetching a container's image (moby 20.10 distribution/errors.go, and ENOSPC).
+/// Returns the engine's error for a container's image that cannot be pulled (moby 20.10 distribution/errors.go, and ENOSPC).
 pub fn pull(faults: &Faults, image: &str) -> Option<String> {
     if faults.hit("docker-image-missing") {
         return Some(format!("manifest for {image} not found: manifest unknown: manifest unknown"));
@@ -60,7 +60,7 @@ pub fn pull(faults: &Faults, image: &str) -> Option<String> {
         .then(|| "write /var/lib/docker/tmp/GetImageBlob3141592653: no space left on device".to_owned())
 }
 
-/// What the engine answers instead of starting a container (moby 20.10, run).
+/// Returns the engine's error for a container that cannot be started (moby 20.10, run).
 pub fn start_container(faults: &Faults, service: &Service) -> Option<String> {
     let (host, port, _, protocol) = service.ports.first()?;
     let bound = |why: &str| {
@@ -84,14 +84,14 @@ pub fn start_container(faults: &Faults, service: &Service) -> Option<String> {
     None
 }
 
-/// What happens to a call of Omni before it arrives; an error is all that the caller gets.
+/// Applies faults to a call of Omni before it is handled. The caller receives nothing but the returned error.
 pub fn before_call(faults: &Faults, state: &mut State, call: &OmniCall) -> Option<Status> {
     match call {
         OmniCall::Create(new) if new.md.typ == MACHINE_SET && new.label(L_WORKER).is_some() => {
             let cut = faults.hit("cluster-sync-cut");
             cut.then(|| Status::new(Code::Unavailable, "error reading from server: EOF"))
         }
-        // Whoever unlocks it has done what fixes it.
+        // Unlocking the cluster fixes the fault.
         OmniCall::Update(new) if new.md.typ == CLUSTER => {
             let locked = |found: &Resource| found.md.annotations.contains_key(A_CLUSTER_LOCKED);
             if !locked(new) && state.store.by_id(CLUSTER, &new.md.id).is_some_and(locked) {
@@ -121,8 +121,8 @@ pub fn unlock_all(state: &mut State) {
     }
 }
 
-/// What happens to a worker of a cluster that runs, at the moment when somebody compares the cluster with its template: late
-/// enough for the cluster to have run, and a moment that each operator and each rehearsal comes to.
+/// Applies faults to a worker of a running cluster when the cluster is compared with its template: by then the cluster has
+/// run for a while, and every operator and every rehearsal gets to this point.
 pub fn once_compared(faults: &Faults, omni: &Omni, proxmox: &Proxmox, argv: &[String]) {
     let word = |word: &str| argv.iter().any(|arg| arg == word);
     const ONCE: &[&str] = &[
@@ -135,7 +135,7 @@ pub fn once_compared(faults: &Faults, omni: &Omni, proxmox: &Proxmox, argv: &[St
         "cluster-delete-stuck",
     ];
     let compared = word("sync") && word("--dry-run");
-    // The comparison itself would find a cluster changed that is being destroyed: it is by the next call after it.
+    // The comparison itself must not find a cluster that is being destroyed, so this fault occurs at the next call.
     let next = faults.occasions("cluster-delete-stuck") > 0;
     if !(compared || next) || !ONCE.iter().any(|name| faults.has(name)) {
         return;
@@ -151,7 +151,7 @@ pub fn once_compared(faults: &Faults, omni: &Omni, proxmox: &Proxmox, argv: &[St
     if faults.hit("cluster-delete-stuck") {
         omni.with(|state| {
             let cluster = machines::cluster_of(state, &uuid).unwrap_or_default();
-            // It exists: its worker was just found.
+            // The cluster exists: its worker was just found.
             let _ = state.store.tear_down(&Key::new(CLUSTER, DEFAULT, &cluster));
             state.touch_cluster(&cluster);
         });
@@ -177,13 +177,13 @@ pub fn once_compared(faults: &Faults, omni: &Omni, proxmox: &Proxmox, argv: &[St
     }
 }
 
-/// Whether a container that ended was stopped by somebody, and so is not started again by its policy.
+/// Returns true if a container was stopped by hand, so that its restart policy does not apply.
 pub fn stays_stopped(faults: &Faults, image: &str) -> bool {
     let stopped = faults.has("provider-stopped") || faults.has("cluster-delete-stuck");
     stopped && image.contains("omni-infra-provider-proxmox")
 }
 
-/// Whoever starts again what was stopped has done what fixes it.
+/// Ends the faults that are fixed by starting a stopped container again.
 pub fn started_by_hand(faults: &Faults, image: &str) {
     if stays_stopped(faults, image) {
         faults.end("provider-stopped");
@@ -191,7 +191,7 @@ pub fn started_by_hand(faults: &Faults, image: &str) {
     }
 }
 
-/// Every machine of the cluster of this one loses its power.
+/// Cuts the power of every machine in the cluster of this machine.
 fn kill_all(omni: &Omni, proxmox: &Proxmox, uuid: &str) {
     let machines = omni.with(|state| {
         let cluster = machines::cluster_of(state, uuid).unwrap_or_default();
@@ -202,18 +202,18 @@ fn kill_all(omni: &Omni, proxmox: &Proxmox, uuid: &str) {
     cut_power(proxmox, &machines);
 }
 
-/// The virtual machines of these machines stop, as when their power is cut.
+/// Stops the virtual machines of these machines, as when their power is cut.
 fn cut_power(proxmox: &Proxmox, machines: &[String]) {
     proxmox.with(|world| vmids(world, machines).into_iter().for_each(|vmid| world.power_off(vmid)));
 }
 
-/// The virtual machines of these machines.
+/// Returns the IDs of the virtual machines of these machines.
 fn vmids(world: &World, machines: &[String]) -> Vec<u32> {
     let of = |uuid: &str| machines.iter().any(|machine| machine == uuid);
     world.vms.iter().filter(|(_, vm)| of(vm.uuid())).map(|(vmid, _)| *vmid).collect()
 }
 
-/// Whether the provider is stopped now, as by `docker stop`: as soon as it has something to do.
+/// Returns true if the provider is stopped now, as by `docker stop`: as soon as it has something to do.
 pub fn provider_stops(faults: &Faults, state: &State, provider: &str) -> bool {
     let requests =
         || state.store.list(MACHINE_REQUEST, INFRA).filter(|found| found.label(L_PROVIDER) == Some(provider));

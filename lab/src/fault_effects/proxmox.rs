@@ -1,4 +1,4 @@
-//! The faults of Proxmox: what is wrong with the cluster from the beginning, and what becomes of requests and tasks.
+//! Faults of Proxmox: those that change the cluster from the start, and those that affect requests and tasks.
 
 use std::time::Duration;
 
@@ -7,32 +7,32 @@ use crate::http::{JSON, Reply, Request};
 use crate::proxmox::World;
 use crate::proxmox::world::{GIB, PROVIDER_TOKEN, PROVIDER_USER, Storage, StorageKind, grant_all};
 
-/// What becomes of a request.
+/// How a fault affects a request.
 pub enum Fate {
-    /// It is answered in instead of being handled.
+    /// The request is not handled; this is the response.
     Answer(Reply),
-    /// It is handled after so long, at the field's pace.
+    /// The request is handled after this much simulated time.
     Delay(Duration),
 }
 
-/// What becomes of a task when its time has come.
+/// How a fault affects a task that is about to finish.
 pub enum TaskFate {
-    /// It does nothing and ends with this error, after these lines of log.
+    /// The task does nothing and fails with this error, after these log lines.
     Fail {
         /// The text after `TASK ERROR:`.
         exitstatus: String,
         log: Vec<String>,
     },
-    /// It takes so much longer, at the field's pace, and then does its work.
+    /// The task takes this much longer, in simulated time, and then does its work.
     Delay(Duration),
-    /// It does its work and ends with `WARNINGS: 1` after this line.
+    /// The task does its work and ends with `WARNINGS: 1` after this line.
     Warn(String),
 }
 
-/// How far a clock without NTP has gone astray.
+/// How far a clock without NTP is behind.
 const CLOCK_BEHIND: Duration = Duration::from_secs(300);
 
-/// The privileges that a fault takes.
+/// The privileges that faults revoke.
 const TAKEN: [(&str, &str); 4] = [
     ("proxmox-download-forbidden", "Sys.AccessNetwork"),
     ("permission-upload", "Datastore.AllocateTemplate"),
@@ -40,7 +40,7 @@ const TAKEN: [(&str, &str); 4] = [
     ("permission-no-memory", "Sys.Audit"),
 ];
 
-/// Puts what a fault does to the cluster there, or takes it away again. What guests and people made of it stays.
+/// Applies the effect of a fault to the cluster, or reverts it. Changes by guests and people stay.
 pub fn arrange(fault: &str, on: bool, world: &mut World) {
     if let Some((_, privilege)) = TAKEN.iter().find(|(name, _)| *name == fault) {
         if on {
@@ -67,7 +67,7 @@ fn nodes(fault: &str, on: bool, world: &mut World) {
     let names: Vec<String> = world.nodes.keys().cloned().collect();
     match fault {
         "proxmox-node-offline" => names.last().into_iter().for_each(|name| _ = world.set_node_online(name, !on)),
-        // Whoever is left does not hear the others.
+        // The remaining node does not reach the others.
         "proxmox-no-quorum" => names.iter().skip(1).for_each(|name| _ = world.set_node_online(name, !on)),
         "placement-node-gone" => {
             let (from, to) = if on { ("pve1", "pve9") } else { ("pve9", "pve1") };
@@ -150,12 +150,12 @@ fn refusal(status: u16, reason: &str) -> Fate {
     Fate::Answer(Reply::new(status, JSON, "{\"data\":null}").with_reason(reason))
 }
 
-/// The faults of Proxmox's API. What is given the world is called with it locked: it may change it, and must be quick.
+/// Faults of the Proxmox API. Functions that take the world are called with it locked: they may change it, but must be fast.
 impl Faults {
-    /// Asked once for every request, before anything is looked at.
+    /// Returns how a request is affected. Called once per request, before anything else is done with it.
     pub fn request(&self, request: &Request, world: &mut World) -> Option<Fate> {
         if self.hit("proxmox-hangs") {
-            // Longer than anybody waits, at any pace.
+            // Longer than any client waits, at any time scale.
             return Some(Fate::Delay(Duration::from_secs(86_400 * 365)));
         }
         if self.hit("proxmox-web-page") {
@@ -181,12 +181,12 @@ impl Faults {
         None
     }
 
-    /// How far the node's own clock is behind, as the dates of its answers show it.
+    /// Returns how far the node's own clock is behind, as the dates of its responses show.
     pub fn behind(&self) -> Duration {
         if self.hit("time-proxmox-clock") { CLOCK_BEHIND } else { Duration::ZERO }
     }
 
-    /// Asked once for every task of this kind (`qmcreate`, `download`, …), when its time has come.
+    /// Returns how a task of this kind (`qmcreate`, `download`, …) is affected. Called once per task, when it is about to finish.
     pub fn task(&self, kind: &str) -> Option<TaskFate> {
         let fail = |exitstatus: &str, log: &[&str]| {
             let log = log.iter().map(|line| (*line).to_owned()).collect();
@@ -215,7 +215,7 @@ impl Faults {
     }
 }
 
-/// What somebody did to a machine by hand.
+/// Changes a machine as somebody might do by hand.
 fn by_hand(faults: &Faults, world: &mut World, vmid: u32) {
     if faults.hit("machine-locked")
         && let Some(vm) = world.vms.get_mut(&vmid)
@@ -227,7 +227,7 @@ fn by_hand(faults: &Faults, world: &mut World, vmid: u32) {
     }
 }
 
-/// Another client of Proxmox takes the number that was asked for.
+/// Takes the requested VM ID first, as another client of Proxmox might do.
 fn somebody_was_first(world: &mut World, node: &str, request: &Request) {
     let body: serde_json::Value = serde_json::from_slice(request.body()).unwrap_or_default();
     if let Some(vmid) = body["vmid"].as_u64().and_then(|vmid| u32::try_from(vmid).ok()) {
