@@ -1,5 +1,5 @@
-//! What the checks cost: a thousand and ten thousand machine classes and cluster templates, and a selector over 500 storages
-//! of 64 nodes, with the binary as `cargo xtask` builds it.
+//! Benchmarks of the checks: a thousand and ten thousand machine classes and cluster templates, and a selector over 500
+//! storages of 64 nodes, with the binary as `cargo xtask` builds it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -47,7 +47,7 @@ pub fn run(bench: &Bench) -> Result<()> {
     selector(bench)
 }
 
-/// The steps from an older set of versions, of which there is one template, without a call.
+/// Measures the plan of an upgrade from an older set of versions, with one template and without a call.
 fn upgrade_plan(bench: &Bench) -> Result<()> {
     let project = project(bench, 1)?;
     let compose = project.join("docker/compose.yaml");
@@ -67,7 +67,7 @@ fn upgrade_plan(bench: &Bench) -> Result<()> {
     Ok(())
 }
 
-/// One `omnictl cluster template validate` after the other, as many as there are files, by the time that twenty of them take.
+/// Compares with an `omnictl cluster template validate` for each file, extrapolated from the time of twenty.
 fn beside_omnictl(project: &Path, ours: &[Duration], count: u32) -> Result<()> {
     let omnictl = || Command::new("omnictl");
     if omnictl().arg("--version").output().is_err() {
@@ -88,7 +88,7 @@ fn beside_omnictl(project: &Path, ours: &[Duration], count: u32) -> Result<()> {
     Ok(())
 }
 
-/// `selector-test` over 500 storages of 64 nodes, from the step that begins when the storages are read.
+/// Measures `selector-test` over 500 storages of 64 nodes, from the step that starts once the storages are read.
 fn selector(bench: &Bench) -> Result<()> {
     let project = project(bench, 1)?;
     let storages: Vec<Value> = (0..64)
@@ -124,7 +124,7 @@ fn selector(bench: &Bench) -> Result<()> {
     Ok(())
 }
 
-/// A project with so many classes and as many templates, each as an operator would have it.
+/// Creates a project with this many classes and templates, each as an operator would have it.
 fn project(bench: &Bench, count: u32) -> Result<PathBuf> {
     let project = bench.scratch.join(format!("checks-{count}"));
     for dir in ["docker", "machine-classes", "clusters"] {
@@ -147,7 +147,7 @@ fn project(bench: &Bench, count: u32) -> Result<PathBuf> {
     Ok(project)
 }
 
-/// Checks all files of a kind, every one of which must have been looked at: how long it takes, and the most memory in MiB.
+/// Checks all files of a kind and fails if any was left out. Returns the time and the peak memory in MiB.
 fn check(bench: &Bench, project: &Path, task: &str, count: u32) -> Result<(Duration, u64)> {
     let out = project.join("out.json");
     let mut command = bench.runner(project, &[task, "--all", "--offline", "--json"]);

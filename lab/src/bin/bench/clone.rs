@@ -1,4 +1,4 @@
-//! What a fresh clone costs whose packages are in cargo's registry already, and an edit in it.
+//! Benchmarks of a fresh clone, with its packages already in cargo's registry, and of an edit in it.
 
 use std::fs::{self, OpenOptions};
 use std::io::{Read, Write};
@@ -35,7 +35,7 @@ pub fn run(bench: &Bench) -> Result<()> {
     Ok(())
 }
 
-/// A private function more, which the compiler cannot skip as it skips a comment.
+/// Adds a private function, because the compiler can skip a changed comment.
 fn edit(file: &Path) -> Result<()> {
     let text = fs::read_to_string(file)?;
     let number = text.matches("fn edited_").count();
@@ -43,7 +43,7 @@ fn edit(file: &Path) -> Result<()> {
     Ok(writeln!(file, "\n#[allow(dead_code)]\nfn edited_{number}() -> usize {{\n    {number}\n}}")?)
 }
 
-/// How long until the first output on standard error, and until the end.
+/// Returns the time to the first output on standard error, and to the end.
 fn first_output(command: &mut Command) -> Result<(Duration, Duration)> {
     let begun = Instant::now();
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;

@@ -1,5 +1,5 @@
-//! What the runner costs, measured: `cargo run --package lab --bin bench [-- SECTION…]`, with the sections of `SECTIONS`.
-//! Nothing here is a test: it prints figures, and `docs/benchmarks.md` keeps them.
+//! Benchmarks of the runner: `cargo run --package lab --bin bench [-- SECTION…]`, with the sections of `SECTIONS`.
+//! These are not tests: they print figures, which are kept in `docs/benchmarks.md`.
 
 mod checks;
 mod clone;
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-/// A section measures one thing and prints its rows.
+/// Measures one thing and prints its rows.
 type Section = fn(&Bench) -> Result<()>;
 
 const SECTIONS: [(&str, Section); 8] = [
@@ -57,7 +57,7 @@ impl Drop for Bench {
 }
 
 impl Bench {
-    /// Builds what is measured, in the profile in which this program was built.
+    /// Builds the programs to measure, in the profile of this program.
     fn new() -> Result<Bench> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("lab lies in the repository")?.to_owned();
         let scratch = std::env::temp_dir().join(format!("omni-scale-bench-{}", std::process::id()));
@@ -68,7 +68,7 @@ impl Bench {
             done(&mut bench.cargo(&["build", "--quiet", "--profile", profile, "--package", package]))?;
         }
         if !cfg!(debug_assertions) {
-            // As they lie in the archive of a release.
+            // The same layout as in the archive of a release.
             let (built, beside) = (bench.root.join("target/release"), bench.scratch.join("release"));
             fs::create_dir_all(&beside)?;
             for (from, to) in [("xtask", "xtask"), ("lab", "omni-scale-lab")] {
@@ -85,7 +85,7 @@ impl Bench {
         command
     }
 
-    /// Lines of Rust in each crate, those of tests included, and packages in the lock file.
+    /// Prints the lines of Rust in each crate, including tests, and the number of packages in the lock file.
     fn lines(&self) -> Result<()> {
         println!("| crate | lines |\n| --- | --- |");
         let mut all = 0;
@@ -115,7 +115,7 @@ impl Bench {
         files.lines().map(|file| Ok(fs::read_to_string(self.root.join(file))?.lines().count())).sum()
     }
 
-    /// `cargo xtask --help`, warm, and the runner's own start.
+    /// Measures `cargo xtask --help` when warm, and the runner's own start.
     fn start(&self) -> Result<()> {
         let (mut whole, mut own) = (Vec::new(), Vec::new());
         for _ in 0..40 {
@@ -128,7 +128,7 @@ impl Bench {
         Ok(())
     }
 
-    /// The rehearsal with everything built.
+    /// Measures the rehearsal with everything built.
     fn rehearse(&self) -> Result<()> {
         let (mut whole, mut inner) = (Vec::new(), Vec::new());
         for _ in 0..5 {
@@ -146,7 +146,7 @@ impl Bench {
         Ok(())
     }
 
-    /// `provider-verify` with every simulated service slowed by a second.
+    /// Measures `provider-verify` with every simulated service slowed by a second.
     fn verify(&self) -> Result<()> {
         let lab = BenchLab::start(self, "--latency-ms 1000")?;
         done(&mut lab.task(&["provider-setup", "--yes"]))?;
@@ -156,7 +156,7 @@ impl Bench {
         Ok(())
     }
 
-    /// A task next to the programs that it calls.
+    /// Measures how much longer a task takes than the programs that it calls.
     fn beside(&self) -> Result<()> {
         let lab = BenchLab::start(self, "")?;
         done(&mut lab.task(&["provider-setup", "--yes"]))?;
@@ -182,7 +182,7 @@ impl Bench {
     }
 }
 
-/// A lab of `lab-up` with its project.
+/// A lab started by `lab-up`, with its project.
 struct BenchLab<'b> {
     bench: &'b Bench,
     pid: u64,
@@ -227,7 +227,7 @@ impl Drop for BenchLab<'_> {
     }
 }
 
-/// How long a command takes; it must succeed.
+/// Measures how long a command takes; it must succeed.
 fn timed(command: &mut Command) -> Result<Duration> {
     let begun = Instant::now();
     done(command)?;

@@ -1,4 +1,4 @@
-//! How tasks grow with the site: 10, 100, 1,000 and 10,000 virtual machines, which are the machines of up to 200 clusters.
+//! How tasks scale: 10, 100, 1,000 and 10,000 virtual machines, which are the machines of up to 200 clusters.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,11 +10,11 @@ use serde_json::Value;
 
 use super::{Bench, BenchLab, done, median, ms};
 
-/// What one start of omnictl 1.9.3 costs, in milliseconds of a processor.
+/// Processor time of one start of omnictl 1.9.3, in milliseconds.
 const TOOL_START_MS: &str = "40";
-/// Virtual machines, nodes, storages and clusters.
+/// Numbers of virtual machines, nodes, storages and clusters.
 const SIZES: [[usize; 4]; 4] = [[10, 3, 3, 1], [100, 3, 5, 2], [1_000, 7, 50, 20], [10_000, 64, 500, 200]];
-/// The tasks, and the time and memory that each may take at the largest size.
+/// The tasks, and how much time and memory each may use at the largest size.
 const TASKS: [(&[&str], &str); 10] = [
     (&["cluster-status"], "2 s, 150 MB"),
     (&["cluster-status", "fleet-001"], "2 s, 150 MB"),
@@ -31,11 +31,11 @@ const TASKS: [(&[&str], &str); 10] = [
 const BUNDLE: &str = "bundle.tar.gz";
 const ROUNDS: usize = 5;
 
-/// What a run of a task took.
+/// The cost of a run of a task.
 #[derive(Default)]
 pub struct Cost {
     pub time: Duration,
-    /// Most memory of the runner itself, and of it together with the programs that it had started, in KiB.
+    /// Peak memory of the runner itself, and of the runner and the programs that it started together, in KiB.
     pub own: u64,
     all: u64,
     calls: BTreeMap<String, usize>,
@@ -50,7 +50,7 @@ pub fn run(bench: &Bench) -> Result<()> {
         let lab = BenchLab::start(bench, &format!("{size} --tool-start-ms {TOOL_START_MS}"))?;
         done(&mut lab.task(&["provider-setup", "--yes"]))?;
         settle(&lab)?;
-        // A bundle of the last size is not replaced.
+        // A bundle of the previous size is not overwritten.
         let _ = fs::remove_file(bench.scratch.join(BUNDLE));
         done(&mut lab.task(&["support-bundle", "--yes", "--out", BUNDLE]))?;
         for (task, bound) in TASKS {
@@ -71,7 +71,7 @@ pub fn run(bench: &Bench) -> Result<()> {
     Ok(())
 }
 
-/// Waits until the provider has looked at every machine once: that is work of the lab, not of the task.
+/// Waits until the provider has processed every machine once: that is work of the lab, not of the task.
 fn settle(lab: &BenchLab<'_>) -> Result<()> {
     let busy = || -> Result<u64> {
         let text = fs::read_to_string(format!("/proc/{}/schedstat", lab.pid)).unwrap_or_default();
@@ -87,7 +87,7 @@ fn settle(lab: &BenchLab<'_>) -> Result<()> {
     bail!("the lab does not come to rest")
 }
 
-/// Runs a command and looks at its memory meanwhile.
+/// Runs a command and samples its memory.
 pub fn watched(command: &mut Command) -> Result<(ExitStatus, Cost)> {
     let begun = Instant::now();
     let mut child = command.stdin(Stdio::null()).stderr(Stdio::null()).spawn()?;
@@ -121,8 +121,8 @@ fn cost(lab: &BenchLab<'_>, task: &[&str]) -> Result<Cost> {
     Ok(cost)
 }
 
-/// The most memory that a process had so far, and what it and its children have now, in KiB; 0 where the system does not
-/// say. A child that was started and has not called exec yet has no memory of its own: `posix_spawn` lends it its parent's.
+/// Returns the peak memory of a process, and the current memory of it and its children, in KiB; 0 if unknown. A child that
+/// has not called exec yet is not counted: with `posix_spawn` it shares the memory of its parent.
 fn memory(pid: u32) -> (u64, u64) {
     let field = |pid: &str, name: &str| -> u64 {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
