@@ -1,4 +1,4 @@
-//! `lab serve`: everything of one lab, its directory, its control socket, and its end.
+//! `lab serve`: starts the services of a lab, writes its directory, serves its control socket, and shuts it down.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt as _;
@@ -36,7 +36,7 @@ use crate::tools::docker::engine::Engine;
 use crate::tools::node;
 use crate::tools::protocol::{Client, LINK_FILE, Link, Refusal, Request, Start};
 
-/// The longest line of the control socket, in bytes.
+/// The longest line that the control socket accepts, in bytes.
 const LINE_LIMIT: u64 = 16 << 20;
 
 /// How a lab is made.
@@ -78,11 +78,11 @@ fn release(text: &str) -> Result<OmniRelease, String> {
     OmniRelease::parse(text).ok_or_else(|| "use 1.10.6, 1.9.3 or 1.4.9".to_owned())
 }
 
-/// Everything that runs.
+/// A running lab.
 struct Lab {
     options: LabOptions,
     around: Surroundings,
-    /// How Omni's front listens, and what it answers.
+    /// How Omni's HTTPS front listens.
     listen: Listen,
     front: Arc<Front>,
     omni_ca: String,
@@ -91,9 +91,9 @@ struct Lab {
     engine: Engine,
     link: Link,
     stop: Notify,
-    /// What the operator of an Omni has on disk whose certificate is good.
+    /// The files with the valid certificate that Omni's operator has on disk.
     tls: Files,
-    /// What `DIR/env` says besides the keys.
+    /// The contents of `DIR/env` without the keys.
     env: OnceLock<String>,
 }
 
@@ -101,11 +101,11 @@ fn loopback(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
 }
 
-/// Runs a lab until it is told to end.
+/// Runs a lab until it is stopped by a signal, a request, or the end of stdin.
 pub async fn serve(options: LabOptions) -> Result<()> {
     options.size.check()?;
     let faults = Arc::new(Faults::parse(&options.faults)?);
-    // Before anything else: a signal that comes early is not lost.
+    // First of all, so that an early signal is not lost.
     let signals = signals()?;
     prepare(&options.dir)?;
     let clock = Clock::new(options.clock);
@@ -115,7 +115,7 @@ pub async fn serve(options: LabOptions) -> Result<()> {
     let control = TcpListener::bind(loopback(0)).await.context("cannot listen on loopback")?;
     let link = Link { control: control.local_addr()?.to_string(), token: crate::tls::random_hex(32)? };
     let omni = Omni::start(clock.clone(), options.release);
-    // What answers at Omni's endpoint lives and ends with Omni's container, where a fault ends that.
+    // If a fault makes Omni's container exit, Omni's endpoint is down too.
     let omni_down = Arc::new(AtomicBool::new(faults.end_omni()));
     let (config, shown, good) = {
         let faults = Arc::clone(&faults);
@@ -161,7 +161,7 @@ pub async fn serve(options: LabOptions) -> Result<()> {
     let written = write_files(&lab, &secret, resolver)?;
     let power = [false, true].map(|second| tokio::spawn(listen_to_power(Arc::clone(&lab), second)));
     let accepting = tokio::spawn(accept(control, Arc::clone(&lab)));
-    // With this fault nothing listens where Omni should.
+    // With this fault, nothing listens at Omni's address.
     let server = Some(server).filter(|_| !faults.has("omni-unreachable"));
     let opening = tokio::spawn(keep_front(Arc::clone(&lab), server));
     crate::tools::out(&format!("{written}\n"));
@@ -177,7 +177,7 @@ pub async fn serve(options: LabOptions) -> Result<()> {
     Ok(())
 }
 
-/// The end of stdin, read by its own thread: a blocking read must not hold the runtime up.
+/// Waits for the end of stdin. A separate thread reads it, so that the runtime is not blocked.
 async fn stdin_end() {
     let (sender, receiver) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
@@ -187,7 +187,7 @@ async fn stdin_end() {
     let _ = receiver.await;
 }
 
-/// A future that ends with SIGINT or SIGTERM.
+/// Returns a future that completes on SIGINT or SIGTERM.
 fn signals() -> Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
@@ -204,13 +204,13 @@ fn prepare(dir: &Path) -> Result<()> {
     std::fs::create_dir_all(dir.join("bin")).with_context(|| format!("cannot make {}", dir.display()))?;
     let mode = std::fs::Permissions::from_mode(0o700);
     std::fs::set_permissions(dir, mode).with_context(|| format!("cannot close {} to others", dir.display()))?;
-    // What a lab left that was killed would lead nowhere.
+    // The files of a lab that was killed refer to services that no longer exist.
     clean(dir);
     let _ = std::fs::remove_dir_all(dir.join("volumes"));
     Ok(())
 }
 
-/// Takes away what only works while the lab runs.
+/// Removes the files that only work while the lab runs.
 fn clean(dir: &Path) {
     let own = ["env", "lab.json", "ca.pem", "tls.crt", "tls.key", "omni.asc"];
     for file in own.into_iter().chain(["bin/.lab.json"]) {
@@ -225,8 +225,8 @@ fn write_secret(path: &Path, text: &str) -> Result<()> {
     crate::tools::write(path, text, 0o600).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// What the operator of this lab's Omni would have on disk: its certificate with its key, and the key of its store. The
-/// latter is always the same one: it guards nothing.
+/// Writes the files that the operator of this Omni would have on disk: its certificate and key, and the key of its
+/// store. The store key is the same in every lab, because it protects nothing.
 fn write_project_files(dir: &Path, tls: &Files) -> Result<()> {
     write_secret(&dir.join("tls.crt"), &tls.chain)?;
     write_secret(&dir.join("tls.key"), &tls.key)?;
@@ -240,7 +240,7 @@ async fn serve_front(listen: &Listen, front: &Arc<Front>) -> Result<Server> {
     http::serve(listen.clone(), move |request| std::future::ready(front.answer(&request))).await
 }
 
-/// Keeps Omni's front until it is dropped; where none listens yet, as soon as nothing keeps Omni from starting.
+/// Runs Omni's front until the future is dropped. If it is not running yet, starts it once no fault prevents that.
 async fn keep_front(lab: Arc<Lab>, mut server: Option<Server>) {
     while lab.around.faults.has("omni-unreachable") {
         lab.around.omni_starts.notified().await;
@@ -265,7 +265,7 @@ fn stand_in(bin: &Path, name: &str, executable: &Path) -> Result<()> {
     std::os::unix::fs::symlink(executable, &place).with_context(|| format!("cannot make {}", place.display()))
 }
 
-/// Writes the directory; the value is the line that says that the lab is ready.
+/// Writes the lab's directory. Returns the line that reports that the lab is ready.
 fn write_files(lab: &Lab, secret: &str, resolver: SocketAddr) -> Result<Value> {
     let dir = std::fs::canonicalize(&lab.options.dir)
         .with_context(|| format!("cannot find {}", lab.options.dir.display()))?;
@@ -280,18 +280,18 @@ fn write_files(lab: &Lab, secret: &str, resolver: SocketAddr) -> Result<Value> {
     }
     let ca_file = dir.join("ca.pem");
     std::fs::write(&ca_file, &lab.omni_ca).with_context(|| format!("cannot write {}", ca_file.display()))?;
-    // A name, where a fault is about what a name becomes.
+    // These faults are about name resolution, so the endpoint needs a host name.
     let named =
         ["dns-tailnet-address", "dns-two-addresses", "dns-no-name"].iter().any(|name| lab.around.faults.has(name));
     let domain = format!("{}:{}", if named { "localhost" } else { "127.0.0.1" }, lab.around.omni_addr.port());
     let (omni, mut proxmox) = (format!("https://{domain}"), lab.proxmox.url());
     if lab.around.faults.has("network-proxmox-name") {
-        // A name, so that there is something not to resolve.
+        // A host name, so that there is a name that fails to resolve.
         proxmox = proxmox.replace("127.0.0.1", "localhost");
     }
     let second = lab.site(true).map(|site| format!("export LAB_SECOND_PROXMOX='{}'\n", site.url())).unwrap_or_default();
     let quoted = |path: &Path| format!("'{}'", path.display().to_string().replace('\'', "'\\''"));
-    // In double quotes, so that what reads it need know no more of a shell than docker's env files do.
+    // In double quotes, so that readers need no more shell syntax than docker's env files have.
     let escaped =
         |path: &Path| path.display().to_string().replace('\\', "\\\\").replace('"', "\\\"").replace('$', "\\$");
     let env = format!(
@@ -314,7 +314,7 @@ fn write_files(lab: &Lab, secret: &str, resolver: SocketAddr) -> Result<Value> {
     }))
 }
 
-/// Lets machines boot and fall silent as their power comes and goes.
+/// Boots machines when their VM is powered on, and silences them when it is powered off.
 async fn listen_to_power(lab: Arc<Lab>, second: bool) {
     let Some(proxmox) = lab.site(second) else { return };
     let mut events = proxmox.subscribe();
@@ -325,7 +325,7 @@ async fn listen_to_power(lab: Arc<Lab>, second: bool) {
             let (cores, memory_mib) = (vm.cpus(), vm.memory_mib());
             Some(Hardware { name: event.name.clone(), cores, memory_mib, disk_gib })
         });
-        // Without an image that tells it where to go, a machine boots and stays for itself.
+        // Without an image that contains Omni's address, a machine boots but does not join.
         let knows_omni = event.cidata.as_deref().and_then(cidata::token).is_some();
         let mute = event.running && lab.around.faults.hit("machine-never-joins");
         lab.around.omni.with(|state| {
@@ -334,7 +334,7 @@ async fn listen_to_power(lab: Arc<Lab>, second: bool) {
                 return;
             }
             machines::power_on(state, &event.uuid, hardware.unwrap_or_default());
-            // What is installed knows where it belongs.
+            // An installed machine does not need the image to find Omni.
             let installed = state.store.by_id(CLUSTER_MACHINE, &event.uuid).is_some();
             state.machines.change(&event.uuid, |machine| {
                 machine.mute = mute || !(knows_omni || installed);
@@ -350,7 +350,7 @@ async fn accept(listener: TcpListener, lab: Arc<Lab>) {
             Ok((stream, _)) => {
                 let lab = Arc::clone(&lab);
                 tokio::spawn(async move {
-                    // A stand-in that was killed ends its conversation in the middle.
+                    // A simulated program that is killed breaks off its conversation.
                     let _ = converse(stream, &lab).await;
                 });
             }
@@ -367,7 +367,7 @@ async fn converse(stream: TcpStream, lab: &Lab) -> Result<()> {
         Some(line) => serde_json::from_slice(&line).unwrap_or_default(),
         None => return Ok(()),
     };
-    // Both are of one length and random; a guess over loopback is not what this guards against.
+    // Both tokens are random and of the same length; this does not guard against guesses over loopback.
     let known = token == lab.link.token;
     while let Some(line) = read_line(&mut reader).await? {
         let mut text = String::new();
@@ -396,7 +396,7 @@ async fn read_line(reader: &mut BufReader<tokio::net::tcp::OwnedReadHalf>) -> Re
 }
 
 impl Lab {
-    /// What Omni answers, or for a list what omnictl prints of it.
+    /// Returns Omni's response. With `printed`, a list is written there as omnictl prints it, and its length is returned.
     fn omni_answers(&self, key: Option<&str>, call: OmniCall, printed: Option<&mut String>) -> Result<String, Refusal> {
         self.around.omni.with(|state| {
             let caller = access::authenticate(state, key)?;
@@ -414,7 +414,7 @@ impl Lab {
         })
     }
 
-    /// One of the two Proxmox; the second is there only on demand.
+    /// Returns the first or the second Proxmox; `None` if this lab has no second one.
     fn site(&self, second: bool) -> Option<&Proxmox> {
         if second { self.second_proxmox.as_ref() } else { Some(&self.proxmox) }
     }
@@ -423,7 +423,7 @@ impl Lab {
         std::iter::once(&self.proxmox).chain(&self.second_proxmox)
     }
 
-    /// An answer in JSON; `text` is what follows its line.
+    /// Handles a request and returns the response in JSON; `text` is sent after that line.
     async fn answer(&self, request: Request, text: &mut String) -> Result<String, Refusal> {
         let refused = |why: String| Err(Refusal::Lab(why));
         let answer = match request {
@@ -475,7 +475,7 @@ impl Lab {
         Ok(answer.to_string())
     }
 
-    /// Ends a fault: what it did to the simulated services ends, and what was made of it meanwhile stays.
+    /// Ends a fault and reverts its effect on the simulated services. Changes made by others in the meantime stay.
     fn heal(&self, name: &str) -> Result<()> {
         let keys = faults::table().iter().any(|fault| fault.name == name && fault.group == "keys");
         if !self.around.faults.given(name) {
@@ -545,7 +545,7 @@ impl Lab {
     }
 }
 
-/// Asks a running lab something; `dir` is its directory.
+/// Sends a request to the running lab in `dir` and returns its response.
 pub fn ask<T: DeserializeOwned>(dir: &Path, ask: &Request) -> Result<T> {
     let path = dir.join("lab.json");
     let text = std::fs::read_to_string(&path)
@@ -554,7 +554,7 @@ pub fn ask<T: DeserializeOwned>(dir: &Path, ask: &Request) -> Result<T> {
     Client::open(&link)?.ask(ask)
 }
 
-/// Waits until the lab in `dir` has taken its files away, for up to five seconds.
+/// Waits until the lab in `dir` has removed its files. Fails after five seconds.
 pub fn wait_for_end(dir: &Path) -> Result<()> {
     for _ in 0..500 {
         if !dir.join("lab.json").exists() {

@@ -1,5 +1,5 @@
-//! The resolver of the lab's LAN: what Proxmox's nodes and the machines on them ask (RFC 1035, A records over UDP). It
-//! knows one thing, where Omni is, and says it of every name.
+//! The resolver of the lab's LAN, which Proxmox's nodes and the machines on them use (RFC 1035, A records over UDP). It
+//! resolves every name to the address of Omni.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -11,18 +11,18 @@ use tokio::net::UdpSocket;
 
 use crate::faults::Faults;
 
-/// Omni, as machines must be told.
+/// The address of Omni that machines must get.
 const LAN: Ipv4Addr = Ipv4Addr::LOCALHOST;
-/// Omni, as the tailnet knows it, where no machine is.
+/// The address of Omni in the tailnet, which machines are not part of.
 const TAILNET: Ipv4Addr = Ipv4Addr::new(100, 101, 102, 103);
 
-/// Listens; the value is where. Ends with the runtime.
+/// Starts the resolver and returns its address. It ends with the runtime.
 pub async fn serve(at: SocketAddr, faults: Arc<Faults>) -> Result<SocketAddr> {
     let socket = UdpSocket::bind(at).await.context("cannot listen for DNS on loopback")?;
     let address = socket.local_addr()?;
     tokio::spawn(async move {
         let mut buffer = [0u8; 512];
-        // A datagram that cannot be read or answered is one that got lost.
+        // A datagram that cannot be read or answered counts as lost.
         while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
             if let Some(answer) = answer(&buffer[..length], addresses(&faults)) {
                 let _ = socket.send_to(&answer, from).await;
@@ -38,12 +38,12 @@ fn addresses(faults: &Faults) -> &'static [Ipv4Addr] {
     faulty.iter().find(|(name, _)| faults.has(name)).map_or(&[LAN], |(_, found)| found)
 }
 
-/// The answer to a query for one name's A records; `None` for anything else.
+/// Returns the response to a query with one question, with addresses if it is for A records; `None` for anything else.
 fn answer(query: &[u8], addresses: &[Ipv4Addr]) -> Option<Vec<u8>> {
     let query = Packet::parse(query).ok().filter(|query| !query.has_flags(PacketFlag::RESPONSE))?;
     let [question] = query.questions.as_slice() else { return None };
     let mut reply = Packet::new_reply(query.id());
-    // An answer to a recursive question, from one who recurses.
+    // The query is recursive, so the response comes from a recursive resolver.
     reply.set_flags(PacketFlag::RECURSION_DESIRED | PacketFlag::RECURSION_AVAILABLE);
     if addresses.is_empty() {
         *reply.rcode_mut() = RCODE::NameError;

@@ -8,7 +8,7 @@ use crate::omni::names::*;
 use crate::omni::resource::Resource;
 use crate::omni::state::State;
 
-/// Providers, classes and clusters with their machines; `vms` are Proxmox's, to say where each machine is.
+/// Returns providers, classes and clusters with their machines; `vms` are Proxmox's, which show where each machine is.
 pub fn omni(state: &State, vms: &[Value]) -> Value {
     let providers = state.store.list(INFRA_PROVIDER, INFRA).map(|found| {
         let status = state.store.get(INFRA_PROVIDER_COMBINED, EPHEMERAL, &found.md.id);
@@ -33,7 +33,7 @@ fn phase(names: &[&'static str], value: Option<&Value>) -> &'static str {
     value.and_then(Value::as_u64).and_then(|number| names.get(number as usize)).copied().unwrap_or("UNKNOWN")
 }
 
-/// Virtual machines by their UUID.
+/// Virtual machines by UUID.
 type Vms<'a> = BTreeMap<&'a str, &'a Value>;
 
 fn cluster(state: &State, cluster: &Resource, vms: &Vms<'_>) -> Value {

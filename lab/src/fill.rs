@@ -1,9 +1,9 @@
-//! A lab that is as big as a site that has been in use for years: nodes, storages, virtual machines, and the clusters that
-//! they are.
+//! Creates a lab as large as a site that has been in use for years: nodes, storages, virtual machines, and the clusters
+//! that they form.
 //!
-//! Nothing of it is a reply: the files that an operator would have are written to the lab's directory, go to Omni as
-//! `omnictl` brings them there, and Omni's own controllers make of them what they always make. What takes the provider
-//! half a minute a machine is put down as it leaves it: the virtual machine, and what it notes of it.
+//! No response is scripted: the files that an operator would have are written to the lab's directory and applied to Omni as
+//! `omnictl` does it, and Omni's own controllers do the rest. Only the provider's work, which takes half a minute per
+//! machine, is replaced by its result: the virtual machine, and the provider's state of it.
 
 use std::path::{Path, PathBuf};
 
@@ -25,11 +25,11 @@ use crate::proxmox::World;
 use crate::proxmox::world::GIB;
 use crate::tools::omnictl;
 
-/// The provider whose machines they are: the runbook's default.
+/// The provider of the machines: the runbook's default.
 const PROVIDER: &str = "proxmox";
-/// The name of the classes, and of the clusters with a number.
+/// The prefix of the names of classes and clusters.
 const NAME: &str = "fleet";
-/// What each machine has: Talos takes no less.
+/// The size of each machine: the minimum for Talos.
 const MEMORY_MIB: u64 = 2048;
 const CORES: u64 = 2;
 const DISK_GIB: u64 = 10;
@@ -52,7 +52,7 @@ pub struct Size {
 }
 
 impl Size {
-    /// Fails for what cannot be.
+    /// Fails if no such lab is possible.
     pub fn check(&self) -> Result<()> {
         for (what, count, most) in
             [("nodes", self.nodes, 1000), ("storages", self.storages, 10_000), ("vms", self.vms, 100_000)]
@@ -70,7 +70,7 @@ impl Size {
         Ok(())
     }
 
-    /// The cluster of Proxmox that all of it fits into.
+    /// Creates a Proxmox cluster with room for all of it.
     pub fn world(&self, token_secret: &str) -> World {
         let others = if self.clusters == 0 { self.vms } else { 0 };
         let mut world = World::sized(self.nodes, others, self.storages, token_secret);
@@ -87,7 +87,7 @@ impl Size {
         world
     }
 
-    /// Machines of the cluster of this number, counted from 0: control planes and workers.
+    /// Returns the numbers of control planes and workers of a cluster; clusters are counted from 0.
     fn machines(&self, number: usize) -> (usize, usize) {
         let all = self.vms / self.clusters + usize::from(number < self.vms % self.clusters);
         let control_planes = if all < 6 { 1 } else { 3 };
@@ -95,13 +95,13 @@ impl Size {
     }
 }
 
-/// Brings the clusters about: files in `dir`, resources in Omni, virtual machines in Proxmox, all of it running.
+/// Creates the clusters: files in `dir`, resources in Omni and virtual machines in Proxmox, all of them running.
 pub fn fill(dir: &Path, size: Size, omni: &Omni, world: &mut World) -> Result<()> {
     if size.clusters == 0 {
         return Ok(());
     }
     let files = files(dir, size, omni)?;
-    // Its key is thrown away; `provider-setup` makes another.
+    // The key is discarded; `provider-setup` creates another.
     omni.add_key(&format!("{PROVIDER_PREFIX}{PROVIDER}"), Role::InfraProvider, wall_now(), YEAR)?;
     omni.with(|state| {
         let admin = Caller { name: "automation".to_owned(), role: Role::Admin };
@@ -133,7 +133,7 @@ fn create(state: &mut State, admin: &Caller, resource: Resource) -> Result<()> {
     api::call(state, admin, OmniCall::Create(resource)).map(drop).map_err(|why| anyhow!("{name}: {why}"))
 }
 
-/// What the provider has made for every request, and the machines that run since.
+/// Adds the results of the provider for every request, and the machines that have run since.
 fn provision(state: &mut State, world: &mut World) {
     let mut requests: Vec<Resource> = state.store.list(MACHINE_REQUEST, INFRA).cloned().collect();
     requests.sort_by_key(|request| request.md.sequence);
@@ -155,7 +155,7 @@ fn provision(state: &mut State, world: &mut World) {
     }
 }
 
-/// Writes the files of machine classes and clusters as an operator keeps them.
+/// Writes the files of the machine classes and clusters as an operator has them.
 fn files(dir: &Path, size: Size, omni: &Omni) -> Result<Vec<PathBuf>> {
     let mut written = Vec::new();
     let mut write = |folder: &str, name: &str, text: String| -> Result<()> {

@@ -1,8 +1,8 @@
-//! What Go's net, tls and x509 packages say of a connection that failed, from what rustls and the system say.
+//! Converts connection errors of rustls and the system to those of Go's net, tls and x509 packages.
 
 use std::net::ToSocketAddrs as _;
 
-/// Go's words for a failed connection to `host:port`. `cause` is the whole chain of causes on our side.
+/// Returns Go's error for a failed connection to `host:port`. `cause` is the whole chain of causes on our side.
 pub fn dial_error(host: &str, port: u16, cause: &str) -> String {
     if let Some(tls) = tls_error(host, cause) {
         return tls;
@@ -28,7 +28,7 @@ fn resolved(host: &str, port: u16) -> Option<String> {
     (host, port).to_socket_addrs().ok()?.next().map(|found| found.to_string())
 }
 
-/// Go's words for a TLS handshake that failed, if it was one.
+/// Returns Go's error for a failed TLS handshake, or `None` if the cause is not one.
 pub fn tls_error(host: &str, cause: &str) -> Option<String> {
     let x509 = |text: String| Some(format!("tls: failed to verify certificate: x509: {text}"));
     if cause.contains("NotValidForName") || cause.contains("not valid for name") {
@@ -53,7 +53,7 @@ pub fn tls_error(host: &str, cause: &str) -> Option<String> {
         .then(|| "tls: first record does not look like a TLS handshake".to_owned())
 }
 
-/// What a gRPC client says when it cannot connect.
+/// Returns the error of a gRPC client that cannot connect.
 pub fn grpc_error(endpoint: &Endpoint, cause: &str) -> String {
     let inner = match tls_error(&endpoint.host, cause) {
         Some(tls) => format!("transport: authentication handshake failed: {tls}"),
@@ -65,7 +65,7 @@ pub fn grpc_error(endpoint: &Endpoint, cause: &str) -> String {
     format!("rpc error: code = Unavailable desc = connection error: desc = \"{inner}\"")
 }
 
-/// What a gRPC client says when something else than a gRPC server answers (google.golang.org/grpc
+/// Returns the error of a gRPC client that reaches something other than a gRPC server (google.golang.org/grpc
 /// internal/transport/http_util.go).
 pub fn not_grpc(status: u16, reason: &str, content_type: &str) -> String {
     let code = match status {
@@ -82,7 +82,7 @@ pub fn not_grpc(status: u16, reason: &str, content_type: &str) -> String {
     )
 }
 
-/// What Go says of an I/O error.
+/// Returns Go's message for an I/O error.
 pub fn go_io(why: &std::io::Error) -> String {
     match why.kind() {
         std::io::ErrorKind::NotFound => "no such file or directory".to_owned(),
@@ -95,19 +95,19 @@ pub fn go_io(why: &std::io::Error) -> String {
     }
 }
 
-/// An endpoint URL as Omni's clients take it: scheme, host and port.
+/// An endpoint URL as Omni's clients accept it: scheme, host and port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// TLS or plain text.
+    /// Whether it uses TLS.
     pub secure: bool,
     /// Host name or address, without brackets.
     pub host: String,
-    /// Port; 443 or 80 unless given.
+    /// Port; 443 or 80 by default.
     pub port: u16,
 }
 
 impl Endpoint {
-    /// Reads `https://…`, `http://…` or `grpc://…`. The error is Go's.
+    /// Parses `https://…`, `http://…` or `grpc://…`. The error is Go's.
     pub fn parse(url: &str) -> Result<Endpoint, String> {
         let Some((scheme, rest)) = url.split_once("://") else {
             let first = url.split('/').next().unwrap_or_default();

@@ -1,6 +1,6 @@
-//! HTTP/1.1 as the simulated services need it: a small server and a small client over plain TCP or TLS.
+//! A small HTTP/1.1 server and client for the simulated services, over plain TCP or TLS.
 //!
-//! HTTP/1.1 only, on purpose: Proxmox VE puts its error text into the status line, and HTTP/2 has none
+//! HTTP/2 is left out on purpose: Proxmox VE puts its error text into the status line, which HTTP/2 does not have
 //! (pve-http-server 5 `AnyEvent.pm:293`, read by go-proxmox v0.3.2 `proxmox.go:294`).
 
 use std::net::SocketAddr;
@@ -28,97 +28,97 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-/// Real time for one whole exchange of the client.
+/// Timeout of a whole request of the client, in real time.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// The largest body that is read, in bytes.
 const BODY_LIMIT: usize = 64 << 20;
 
-/// The media type of every JSON answer, as pveproxy writes it.
+/// The media type of JSON responses, as pveproxy sends it.
 pub const JSON: &str = "application/json;charset=UTF-8";
 
-/// A request, read to its end; the path is as it was sent, still percent-encoded.
+/// A request with its whole body. The path is as it was sent, still percent-encoded.
 pub type Request = hyper::Request<Bytes>;
 
-/// The first value of a header, if it is text.
+/// Returns the first value of a header, or `None` if it is missing or not text.
 pub fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// An answer: what a handler gives to the server, and what the client gives back.
+/// A response: what a handler returns to the server, and what the client returns to its caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
-    /// 100 to 999.
+    /// The status code, 100 to 999.
     pub status: u16,
-    /// The text after the status code; `None` means the usual one of the status.
+    /// The reason phrase; `None` for the standard phrase of the status.
     pub reason: Option<String>,
-    /// Lengths and dates are the server's business.
+    /// Headers, without the length and date that the server adds.
     pub headers: HeaderMap,
     pub body: Bytes,
 }
 
 impl Reply {
-    /// An answer without a body.
+    /// Creates a response without a body.
     pub fn empty(status: u16) -> Reply {
         Reply { status, reason: None, headers: HeaderMap::new(), body: Bytes::new() }
     }
 
-    /// An answer with a body of the given media type.
+    /// Creates a response with a body of the given media type.
     pub fn new(status: u16, content_type: &str, body: impl Into<Bytes>) -> Reply {
         Reply { body: body.into(), ..Reply::empty(status) }.with_header("content-type", content_type)
     }
 
-    /// An answer in JSON.
+    /// Creates a JSON response.
     pub fn json(status: u16, value: &Value) -> Reply {
         Reply::new(status, JSON, value.to_string())
     }
 
-    /// The same with its own text in the status line. Characters that a status line cannot hold become spaces.
+    /// Sets the reason phrase. Characters that are not allowed in a status line become spaces.
     pub fn with_reason(mut self, reason: &str) -> Reply {
         let clean = |c: char| if c == '\t' || (c >= ' ' && c != '\x7f') { c } else { ' ' };
         self.reason = Some(reason.chars().map(clean).collect());
         self
     }
 
-    /// The same with one more header. A value that a header cannot hold is left out.
+    /// Adds a header. An invalid value is ignored.
     pub fn with_header(mut self, name: &'static str, value: &str) -> Reply {
         self.headers.extend(HeaderValue::try_from(value).ok().map(|value| (HeaderName::from_static(name), value)));
         self
     }
 
-    /// The first value of a header, if it is text.
+    /// Returns the first value of a header, or `None` if it is missing or not text.
     pub fn header(&self, name: &str) -> Option<&str> {
         header(&self.headers, name)
     }
 
-    /// The text after the status code, the usual one if it has none of its own.
+    /// Returns the reason phrase, by default the standard phrase of the status.
     pub fn reason(&self) -> &str {
         let usual = || StatusCode::from_u16(self.status).ok().and_then(|status| status.canonical_reason());
         self.reason.as_deref().or_else(usual).unwrap_or("")
     }
 
-    /// The status line without the version: `403 Permission check failed (/, Sys.Audit)`.
+    /// Returns the status line without the version, e.g. `403 Permission check failed (/, Sys.Audit)`.
     pub fn status_line(&self) -> String {
         format!("{} {}", self.status, self.reason())
     }
 
-    /// The body as JSON.
+    /// Parses the body as JSON.
     pub fn value(&self) -> serde_json::Result<serde_json::Value> {
         serde_json::from_slice(&self.body)
     }
 }
 
-/// How a server listens.
+/// How a server listens and responds.
 #[derive(Clone)]
 pub struct Listen {
-    /// Port 0 takes a free one.
+    /// The address; port 0 picks a free port.
     pub addr: SocketAddr,
-    /// `None` speaks plain HTTP.
+    /// `None` for plain HTTP.
     pub tls: Option<Arc<rustls::ServerConfig>>,
-    /// Real time that every answer waits first, as over a slow network.
+    /// Real time to wait before each response, to simulate a slow network.
     pub latency: Duration,
 }
 
-/// A running server. Dropping it ends it with all its connections.
+/// A running server. Dropping it stops it and closes all its connections.
 pub struct Server {
     addr: SocketAddr,
     secure: bool,
@@ -126,12 +126,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// Where it listens; the port is the real one.
+    /// The address of the server, with its actual port.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// `https://127.0.0.1:PORT` or `http://…`, without a slash at the end.
+    /// The base URL, `https://127.0.0.1:PORT` or `http://…`, without a trailing slash.
     pub fn url(&self) -> String {
         let scheme = if self.secure { "https" } else { "http" };
         format!("{scheme}://{}", self.addr)
@@ -144,10 +144,10 @@ impl Drop for Server {
     }
 }
 
-/// Answers a request; without an answer the connection is dropped.
+/// Handles a request; `None` drops the connection.
 type Handler = Arc<dyn Fn(Request) -> Pin<Box<dyn Future<Output = Option<Reply>> + Send>> + Send + Sync>;
 
-/// Listens and answers every request with `handler`. Fails if the address cannot be bound.
+/// Starts a server that handles every request with `handler`. Fails if the address cannot be bound.
 pub async fn serve<H, F>(listen: Listen, handler: H) -> Result<Server>
 where
     H: Fn(Request) -> F + Send + Sync + 'static,
@@ -164,7 +164,7 @@ where
                 Ok((stream, _peer)) => {
                     drop(connections.spawn(connection(stream, listen.clone(), Arc::clone(&handler))))
                 }
-                // Out of file descriptors, or the peer was quicker: both pass.
+                // Out of file descriptors, or the peer has already closed the connection: both are temporary.
                 Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
             }
             while connections.try_join_next().is_some() {}
@@ -173,9 +173,9 @@ where
     Ok(Server { addr, secure, accepting })
 }
 
-/// One connection from its first byte to its last. What goes wrong on it is its peer's business.
+/// Serves a connection until it ends. Errors only concern the peer, so they are ignored.
 async fn connection(stream: TcpStream, listen: Listen, handler: Handler) {
-    // Without it small answers wait for the peer's delayed acknowledgement.
+    // Without this, small responses wait for the peer's delayed acknowledgement.
     let _ = stream.set_nodelay(true);
     match listen.tls {
         None => requests(stream, listen.latency, handler).await,
@@ -197,18 +197,18 @@ where
         }
         let reply = match read(request).await {
             Ok(request) => handler(request).await,
-            // What follows on the connection may be the rest of a body.
+            // The rest of the body may still follow on this connection.
             Err(status) => Some(Reply::empty(status).with_header("connection", "close")),
         };
         // An error makes hyper drop the connection.
         reply.map(response).ok_or_else(|| std::io::Error::other("dropped on purpose"))
     });
-    // A client that has said all may close its half and still wait for the answer.
+    // A client may close its half of the connection after the request and still wait for the response.
     let mut server = hyper::server::conn::http1::Builder::new();
     let _ = server.half_close(true).max_buf_size(256 << 10).serve_connection(TokioIo::new(stream), service).await;
 }
 
-/// The whole request, or the status that refuses it.
+/// Reads the whole request. The error is the status of the response that rejects it.
 async fn read(request: hyper::Request<Incoming>) -> Result<Request, u16> {
     let (head, body) = request.into_parts();
     let body = Limited::new(body, BODY_LIMIT).collect().await;
@@ -220,7 +220,7 @@ async fn read(request: hyper::Request<Incoming>) -> Result<Request, u16> {
 fn response(reply: Reply) -> hyper::Response<Full<Bytes>> {
     let mut response = hyper::Response::new(Full::new(reply.body));
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or_default();
-    // hyper writes `<none>` for a status that it does not know; real servers leave such a reason empty.
+    // hyper writes `<none>` for an unknown status; real servers leave the reason empty.
     let unknown = response.status().canonical_reason().is_none().then(String::new);
     if let Some(reason) = reply.reason.or(unknown)
         && let Ok(phrase) = ReasonPhrase::try_from(reason.into_bytes())
@@ -231,12 +231,12 @@ fn response(reply: Reply) -> hyper::Response<Full<Bytes>> {
     response
 }
 
-/// An HTTP client that trusts one authority, or everybody. Clones share their connections.
+/// An HTTP client that trusts one certificate authority, or every certificate. Clones share their connections.
 #[derive(Clone)]
 pub struct Client(legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
 
 impl Client {
-    /// A client that trusts the certificates in `ca_pem`; `None` trusts every certificate. Fails if the PEM holds none.
+    /// Creates a client that trusts the certificates in `ca_pem`, or all if it is `None`. Fails if the PEM has no certificate.
     pub fn new(ca_pem: Option<&str>) -> Result<Client> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -253,8 +253,8 @@ impl Client {
         Ok(Client(legacy::Client::builder(TokioExecutor::new()).build(connector.enable_http1().build())))
     }
 
-    /// Sends a request and reads the whole answer, whatever its status. Gives up after 30 s of real time. An error is the
-    /// whole chain of causes in one line.
+    /// Sends a request and reads the whole response, whatever its status. Times out after 30 s of real time. The error is
+    /// the whole chain of causes in one line.
     pub async fn request(
         &self,
         method: &str,
@@ -293,7 +293,7 @@ fn roots(pem: &str) -> Result<RootCertStore> {
     Ok(store)
 }
 
-/// `insecureSkipVerify`: any certificate will do, though the handshake itself must still be right.
+/// `insecureSkipVerify`: accepts any certificate, but still verifies the handshake.
 #[derive(Debug)]
 struct AcceptAnyCertificate(Arc<CryptoProvider>);
 

@@ -1,4 +1,4 @@
-//! The simulated Proxmox, Omni and Docker: `lab serve` and its friends, and under other names the stand-ins.
+//! The simulated Proxmox, Omni and Docker: the `lab` commands and, under other names, the simulated programs.
 
 use std::path::{Path, PathBuf};
 
@@ -68,7 +68,7 @@ fn main() {
         "omnictl" => omnictl::run(&called, rest),
         "docker" => docker::run(&called, rest),
         name if node::PROGRAMS.contains(&name) => node::run(name, &called, rest),
-        // A downloaded omnictl may be called anything.
+        // A downloaded omnictl may have any name.
         other if other != "lab" && protocol::trailer().is_some() => omnictl::run(&called, rest),
         _ => match run(Cli::parse().command) {
             Ok(()) => 0,

@@ -1,6 +1,6 @@
-//! Storage selectors, as the provider runs them: the runner's own crate, which is held to cel-go's verdicts.
+//! Storage selectors as the provider evaluates them, by the runner's own crate, which is tested against cel-go's results.
 
-/// Whether a selector chooses a storage. The error is the text that the provider logs.
+/// Returns true if a selector matches a storage. The error is the text that the provider logs.
 pub fn matches(selector: &str, storage: &::selector::Storage<'_>) -> Result<bool, String> {
     let program = ::selector::compile(selector).map_err(|error| error.report)?;
     program.matches(storage).map_err(|error| error.message)
@@ -10,7 +10,7 @@ pub fn matches(selector: &str, storage: &::selector::Storage<'_>) -> Result<bool
 mod tests {
     use super::*;
 
-    /// Each line is an expression and what cel-go v0.27 answered: a value, `C:` an error of compilation, `E:` of evaluation.
+    /// Each line has an expression and the result of cel-go v0.27: a value, `C:` a compilation error, `E:` an evaluation error.
     #[test]
     fn errors_are_reported_as_cel_go_prints_them() {
         let storage = ::selector::Storage {

@@ -1,7 +1,7 @@
-//! A cluster of Proxmox like one that there is: by the inventory that `cargo xtask proxmox-inventory --save` wrote.
+//! Creates a Proxmox cluster like an existing one, from the inventory that `cargo xtask proxmox-inventory --save` wrote.
 //!
-//! Nodes, storages and bridges are as they were seen. What other guests use of them counts as used by the host itself, so that placement
-//! finds the same room; the guests themselves are not there.
+//! Nodes, storages and bridges are those of the inventory. Resources that other guests use count as used by the host itself,
+//! so that placement finds the same free space; the guests themselves are left out.
 
 use std::collections::BTreeSet;
 
@@ -11,12 +11,12 @@ use domain::status::proxmox::{Figures, Inventory, Node as SeenNode, Storage as S
 use crate::proxmox::World;
 use crate::proxmox::world::{Backend, GIB, Node, PROVIDER_USER, Storage, StorageKind};
 
-/// No more nodes than a lab can have, as for `--nodes`.
+/// The maximum number of nodes of a lab, as for `--nodes`.
 const MOST_NODES: usize = 1000;
-/// A node whose figures the login could not see.
+/// The figures of a node if the login could not read them.
 const USUAL: Figures = Figures { cpus: 16, cpu_load: 0.0, memory_total: 64 * GIB, memory_used: 4 * GIB };
 
-/// The cluster that an inventory describes.
+/// Creates the cluster that an inventory describes.
 pub fn world(inventory: &str, token_secret: &str) -> Result<World> {
     let site: Inventory = serde_json::from_str(inventory).context("it is not an inventory")?;
     if site.nodes.is_empty() || site.nodes.len() > MOST_NODES {
@@ -45,7 +45,7 @@ pub fn world(inventory: &str, token_secret: &str) -> Result<World> {
     Ok(world)
 }
 
-/// A storage as one node sees it.
+/// Adds a storage as a node sees it.
 fn add(world: &mut World, node: &str, seen: &SeenStorage) {
     let name = &seen.name;
     for role in ["OmniISO", "OmniDisk"] {
@@ -66,7 +66,7 @@ fn add(world: &mut World, node: &str, seen: &SeenStorage) {
     let total = seen.total.max(seen.available);
     let backend = Backend { total, other: total - seen.available, active: seen.active, volumes: Default::default() };
     let key = if storage.shared { String::new() } else { node.to_owned() };
-    // A shared one is described by a node that has it.
+    // The figures of a shared storage come from a node that has it.
     if seen.enabled || !storage.backends.contains_key(&key) {
         storage.backends.insert(key, backend);
     }

@@ -1,4 +1,4 @@
-//! The lab's own certificate authority: what a private CA is in a real deployment.
+//! The lab's own certificate authority, in place of the private CA of a real deployment.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -17,34 +17,34 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 const DAY: Duration = Duration::from_secs(86_400);
-/// The longest life that Apple's and most browsers' rules ever allowed a server certificate.
+/// The longest lifetime that the rules of Apple and most browsers ever allowed for a server certificate.
 const LIFE: Duration = Duration::from_secs(825 * 86_400);
 
-/// What a server shows: one good certificate, and the ones that go wrong in the field.
+/// The certificate that a server presents: a valid one, or one with a problem that real deployments have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Leaf {
-    /// For 127.0.0.1, ::1 and localhost, from a day ago for 825 days.
+    /// For 127.0.0.1, ::1 and localhost; valid from a day ago for 825 days.
     #[default]
     Good,
-    /// As `Good`, but its time ended yesterday.
+    /// As `Good`, but expired yesterday.
     Expired,
-    /// As `Good`, but its time begins tomorrow: what a client with a slow clock sees.
+    /// As `Good`, but valid from tomorrow: what a client with a slow clock sees.
     NotYetValid,
-    /// Valid in time, for `pve.example.invalid` only.
+    /// Not expired, but for `pve.example.invalid` only.
     WrongName,
-    /// As `Good`, but signed by its own key: what a fresh Proxmox or a careless proxy shows.
+    /// As `Good`, but self-signed, like that of a fresh Proxmox or a careless proxy.
     SelfSigned,
 }
 
-/// What lies on a server's disk for its TLS, as PEM.
+/// The TLS files of a server, as PEM.
 #[derive(Clone)]
 pub struct Files {
-    /// Its certificate, and the authority's.
+    /// The server's certificate, followed by the authority's.
     pub chain: String,
     pub key: String,
 }
 
-/// The certificates of a server, and which of them it shows.
+/// The certificates of a server, and the choice of which to present.
 struct Shown {
     leaf: Box<dyn Fn() -> Leaf + Send + Sync>,
     now: Arc<CertifiedKey>,
@@ -63,16 +63,16 @@ impl ResolvesServerCert for Shown {
     }
 }
 
-/// A certificate authority that lives as long as the lab does; its key is never written anywhere.
+/// A certificate authority that exists as long as the lab does. Its key is never written anywhere.
 pub struct Ca {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
 }
 
 impl Ca {
-    /// A new authority with a new key. Fails only if the system has no random bytes.
+    /// Creates an authority with a new key. Fails only if the system has no random bytes.
     pub fn new() -> Result<Ca> {
-        // A name of its own: a trust store that holds the authorities of two labs stays unambiguous.
+        // A unique name, so that a trust store with the authorities of two labs is unambiguous.
         let mut params = params(&format!("Omni-Scale lab CA {}", random_hex(4)?));
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -81,13 +81,13 @@ impl Ca {
         Ok(Ca { pem: certificate.pem(), issuer: Issuer::new(params, key) })
     }
 
-    /// The authority's certificate as PEM: what goes into `--cacert`, `SSL_CERT_FILE` or a bundle.
+    /// Returns the authority's certificate as PEM, for `--cacert`, `SSL_CERT_FILE` or a bundle.
     pub fn pem(&self) -> String {
         self.pem.clone()
     }
 
-    /// TLS 1.3 for a server that shows at each handshake the certificate that `leaf` names: the one that it names now, or a good one.
-    /// With the files that such a server has now, and those with the good one.
+    /// Returns a TLS 1.3 configuration that evaluates `leaf` at each handshake, and presents the good certificate or else the
+    /// one that `leaf` returns now. Also returns the server's current files, and those with the good certificate.
     pub fn server_config_showing(
         &self,
         leaf: impl Fn() -> Leaf + Send + Sync + 'static,
@@ -117,7 +117,7 @@ impl Ca {
         Ok((Arc::new(CertifiedKey::new(vec![certificate.der().clone()], key)), files))
     }
 
-    /// A certificate with its key.
+    /// Issues a certificate and its key.
     fn issue(&self, leaf: Leaf) -> Result<(rcgen::Certificate, KeyPair)> {
         let now = SystemTime::now();
         let name = if leaf == Leaf::WrongName { "pve.example.invalid" } else { "localhost" };
@@ -145,7 +145,7 @@ impl Ca {
     }
 }
 
-/// A certificate for this name, valid from a day ago.
+/// Returns the parameters of a certificate for this name, valid from a day ago.
 fn params(common_name: &str) -> CertificateParams {
     let now = SystemTime::now();
     let mut params = CertificateParams::default();
@@ -155,25 +155,25 @@ fn params(common_name: &str) -> CertificateParams {
     params
 }
 
-/// Random bytes from the system, for keys, tickets and identifiers.
+/// Fills a buffer with random bytes from the system, for keys, tickets and identifiers.
 pub fn fill(bytes: &mut [u8]) -> Result<()> {
     SystemRandom::new().fill(bytes).map_err(|_| anyhow!("the system gave no random bytes"))
 }
 
-/// So many random bytes from the system in hexadecimal.
+/// Returns this many random bytes from the system, in hexadecimal.
 pub fn random_hex(bytes: usize) -> Result<String> {
     let mut buffer = vec![0u8; bytes];
     fill(&mut buffer)?;
     Ok(hex(&buffer))
 }
 
-/// A random UUID of version 4.
+/// Returns a random version 4 UUID.
 pub fn uuid(random: &mut fastrand::Rng) -> String {
     let hex = format!("{:032x}", random.u128(..));
     format!("{}-{}-4{}-a{}-{}", &hex[..8], &hex[8..12], &hex[12..15], &hex[15..18], &hex[18..30])
 }
 
-/// Lowercase hexadecimal.
+/// Formats bytes in lowercase hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
         // Writing to a String cannot fail.
