@@ -196,7 +196,7 @@ impl Access {
         pooled || self.acl.contains_key(path)
     }
 
-    /// Requires all of the privileges. Fails with 403, the path and the first missing privilege.
+    /// Fails with a 403 that names the path and the first missing privilege unless all of the privileges are granted.
     pub fn check(&self, auth: &str, path: &str, privileges: &[&str]) -> Outcome<()> {
         let set = self.permissions(auth, path).set;
         match privileges.iter().find(|privilege| !set.contains(*privilege)) {
@@ -205,7 +205,7 @@ impl Access {
         }
     }
 
-    /// Requires at least one of the privileges. Fails with 403, the path and all of them.
+    /// Fails with a 403 that names the path and all of the privileges unless at least one of them is granted.
     pub fn check_any(&self, auth: &str, path: &str, privileges: &[&str]) -> Outcome<()> {
         if self.may_any(auth, path, privileges) {
             return Ok(());

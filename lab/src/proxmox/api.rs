@@ -130,7 +130,6 @@ impl Call<'_> {
     }
 }
 
-/// All handlers.
 const HANDLERS: &[&[Handler]] = &[
     cluster::HANDLERS,
     nodes::HANDLERS,
@@ -205,7 +204,7 @@ pub fn open_to_the_world(method: &Method) -> bool {
     matches!(method.needs[..], [ref ways] if matches!(ways[..], [CallAccess::World]))
 }
 
-/// Runs a method in PVE's order: checks privileges, then whether the node is reachable, then parameters, then runs the handler.
+/// Runs a method in PVE's order: checks privileges, checks that the node is reachable, validates parameters and calls the handler.
 pub fn run(method: &Method, call: &mut Call<'_>) -> Outcome {
     for ways in &method.needs {
         match &ways[..] {
@@ -227,7 +226,7 @@ pub fn run(method: &Method, call: &mut Call<'_>) -> Outcome {
     (method.run)(call)
 }
 
-/// Requires a condition to be satisfied, or fails with PVE's 403 (pve-access-control `RPCEnvironment.pm` `exec_api2_perm_check`).
+/// Fails with PVE's 403 unless the caller satisfies a condition (pve-access-control `RPCEnvironment.pm` `exec_api2_perm_check`).
 fn permitted(needs: &CallAccess, call: &Call<'_>) -> Outcome<()> {
     match needs {
         CallAccess::World => Ok(()),

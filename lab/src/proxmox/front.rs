@@ -90,7 +90,6 @@ pub fn as_root(shared: &Arc<Shared>, verb: &str, mut path: String, given: Vec<(S
     outcome
 }
 
-/// Starts tasks.
 fn begin(shared: &Arc<Shared>, jobs: Vec<Job>) {
     jobs.into_iter().for_each(|job| drop(tokio::spawn(Arc::clone(shared).work(job))));
 }

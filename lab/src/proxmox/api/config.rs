@@ -94,7 +94,6 @@ fn check_drive_changes(call: &Call<'_>, vmid: u32, old: &Config, new: &Config) -
     Ok(())
 }
 
-/// Applies a change.
 fn apply(
     world: &mut World,
     place: (&str, u32, u64),

@@ -24,7 +24,7 @@ const UNHEALTHY_AFTER: Duration = Duration::from_secs(60);
 /// The project and service that identify a container.
 pub type ContainerKey = (String, String);
 
-/// A request to the engine. The comments describe the response if there is one.
+/// A request to the engine. Each variant describes its response, if it has one.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum EngineRequest {
     /// Returns the containers of the named project.

@@ -155,7 +155,7 @@ impl Compose {
             fresh.insert(service.name.clone());
             done.push((service, end));
         }
-        // Recreated containers finish in the reverse order.
+        // Recreated containers finish in reverse order.
         if done.iter().any(|(_, end)| *end == "Recreated") {
             done.reverse();
         }
