@@ -314,7 +314,7 @@ fn write_files(lab: &Lab, secret: &str, resolver: SocketAddr) -> Result<Value> {
     }))
 }
 
-/// Boots machines when their VM is powered on, and silences them when it is powered off.
+/// Boots and stops machines as their VMs are powered on and off.
 async fn listen_to_power(lab: Arc<Lab>, second: bool) {
     let Some(proxmox) = lab.site(second) else { return };
     let mut events = proxmox.subscribe();
@@ -325,7 +325,7 @@ async fn listen_to_power(lab: Arc<Lab>, second: bool) {
             let (cores, memory_mib) = (vm.cpus(), vm.memory_mib());
             Some(Hardware { name: event.name.clone(), cores, memory_mib, disk_gib })
         });
-        // Without an image that contains Omni's address, a machine boots but does not join.
+        // Without an image that contains a join token, a machine boots but does not join Omni.
         let knows_omni = event.cidata.as_deref().and_then(cidata::token).is_some();
         let mute = event.running && lab.around.faults.hit("machine-never-joins");
         lab.around.omni.with(|state| {
@@ -350,7 +350,7 @@ async fn accept(listener: TcpListener, lab: Arc<Lab>) {
             Ok((stream, _)) => {
                 let lab = Arc::clone(&lab);
                 tokio::spawn(async move {
-                    // A simulated program that is killed breaks off its conversation.
+                    // A simulated program that is killed closes its connection midway.
                     let _ = converse(stream, &lab).await;
                 });
             }

@@ -52,7 +52,7 @@ pub struct Size {
 }
 
 impl Size {
-    /// Fails if no such lab is possible.
+    /// Returns an error if a lab of this size is not possible.
     pub fn check(&self) -> Result<()> {
         for (what, count, most) in
             [("nodes", self.nodes, 1000), ("storages", self.storages, 10_000), ("vms", self.vms, 100_000)]

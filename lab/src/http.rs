@@ -28,7 +28,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-/// Timeout of a whole request of the client, in real time.
+/// Timeout of a client's request and its response, in real time.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// The largest body that is read, in bytes.
 const BODY_LIMIT: usize = 64 << 20;

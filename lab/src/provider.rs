@@ -83,7 +83,7 @@ pub struct Surroundings {
     pub faults: Arc<Faults>,
 }
 
-/// A provider that has registered with Omni.
+/// A provider that has connected to Omni.
 struct Provider {
     settings: Settings,
     around: Surroundings,

@@ -6,7 +6,7 @@ use strum::{AsRefStr, EnumString};
 /// A role, with the name that Omni shows. Each role includes the previous ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, AsRefStr, EnumString)]
 pub enum Role {
-    /// A valid signature only.
+    /// No permissions beyond a valid signature.
     None,
     /// Access to the resources of one provider.
     InfraProvider,

@@ -25,7 +25,6 @@ pub enum OmniCall {
     List {
         typ: String,
         namespace: String,
-        /// All of these must match.
         terms: Vec<Term>,
     },
     Create(Resource),
@@ -158,7 +157,8 @@ pub fn list<'s>(
     })
 }
 
-/// omni v1.9.3 internal/backend/grpc/management.go `KubernetesUpgradePreChecks`: at most one minor version up.
+/// Checks an upgrade path: at most one minor version up (omni v1.9.3 internal/backend/grpc/management.go
+/// `KubernetesUpgradePreChecks`).
 fn pre_checks(state: &State, cluster: &str, to: &str) -> Answer {
     let key = Key::new(KUBERNETES_UPGRADE_STATUS, DEFAULT, cluster);
     let status = state.store.by_id(KUBERNETES_UPGRADE_STATUS, cluster).ok_or_else(|| not_found(&key))?;
@@ -172,7 +172,7 @@ fn pre_checks(state: &State, cluster: &str, to: &str) -> Answer {
     }
 }
 
-/// In shared namespaces, a provider only sees resources with its own label.
+/// Whether the caller sees a resource: in shared namespaces, a provider only sees those with its own label.
 fn visible(caller: &Caller, resource: &Resource) -> bool {
     let shared =
         [INFRA, INFRA_EPHEMERAL].contains(&resource.md.namespace.as_str()) && resource.md.typ != INFRA_PROVIDER;

@@ -158,8 +158,8 @@ fn release_nodes(state: &mut State, set: &Resource) {
     }
 }
 
-/// Omni's own check before a control plane leaves: one at a time, only behind a healthy load balancer, and only if etcd keeps
-/// its quorum (internal/machineset/control_planes_handler.go, pkg/check/etcd.go `CanScaleDown`).
+/// Whether Omni lets a control plane leave: one at a time, only behind a healthy load balancer, and only if etcd keeps its
+/// quorum (internal/machineset/control_planes_handler.go, pkg/check/etcd.go `CanScaleDown`).
 fn may_leave(state: &State, set: &Resource, uuid: &str) -> bool {
     let leaves = |machine: &Resource| machine.md.id == uuid && machine.tearing_down();
     let machines: Vec<&Resource> = state.store.labelled(CLUSTER_MACHINE, DEFAULT, L_MACHINE_SET, &set.md.id).collect();

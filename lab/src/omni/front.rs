@@ -16,7 +16,7 @@ const PAGE: &str = "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf
 const HTML: &str = "text/html; charset=utf-8";
 const BINARY: &str = "application/octet-stream";
 
-/// Handles the requests to Omni's endpoint.
+/// The request handler of Omni's endpoint.
 pub struct Front {
     faults: Arc<Faults>,
     down: Arc<AtomicBool>,

@@ -12,7 +12,7 @@ pub const YEAR: u32 = 365 * 24 * 3600;
 pub const PROVIDER_PREFIX: &str = "infra-provider:";
 /// OID of Ed25519 in OpenPGP, preceded by its length (RFC 9580 §9.2, legacy EdDSA).
 const ED25519: &[u8] = &[9, 0x2b, 0x06, 0x01, 0x04, 0x01, 0xda, 0x47, 0x0f, 0x01];
-/// Legacy EdDSA.
+/// The public-key algorithm: legacy EdDSA.
 const ALGORITHM: u8 = 22;
 
 /// A new key pair of a service account.

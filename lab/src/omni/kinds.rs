@@ -81,7 +81,7 @@ pub struct ResourceType {
     pub aliases: Vec<String>,
     /// Table columns after the common four: name and JSONPath into the spec.
     pub columns: Vec<(String, String)>,
-    /// Access besides reading: `users` may write it, `everybody` may read it, `infra` has a separate state.
+    /// Access rule: `users` may also write it, `everybody` may read it, `infra` types have a separate state.
     pub access: String,
     /// The fields of the spec, in the notation of `kinds.tsv`; `?` if the lab does not model them.
     spec: String,

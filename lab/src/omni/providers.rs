@@ -71,7 +71,7 @@ fn combine(state: &mut State, id: &str) {
     let connected = state.heartbeats.get(id).is_some_and(|heard| state.field < *heard + SILENT_AFTER + state.slack);
     let status = state.store.get(INFRA_PROVIDER_STATUS, INFRA, id);
     let health = state.store.get(INFRA_PROVIDER_HEALTH, INFRA_EPHEMERAL, id);
-    // `make` drops it if the release has no such field.
+    // `make` drops fields that the release does not have.
     let text = |field: &str| status.and_then(|status| status.spec[field].as_str()).unwrap_or_default().to_owned();
     let spec = json!({
         "name": text("name"), "description": text("description"), "icon": text("icon"),

@@ -20,7 +20,7 @@ pub enum Code {
     /// The server cannot be reached.
     Unavailable,
     Internal,
-    /// The server does not know the call.
+    /// The server does not implement the call.
     Unimplemented,
     /// The server returned no specific code.
     Unknown,

@@ -57,17 +57,17 @@ impl Store {
         self.revision
     }
 
-    /// Sets the date, in seconds since 1970.
+    /// Sets the current time, in seconds since 1970.
     pub fn set_now(&mut self, now: i64) {
         (self.now, self.stamp) = (now, now);
     }
 
-    /// Sets the date that changes are stamped with. It is simulated, so that ages are those of a real deployment.
+    /// Sets the time that changes are stamped with. It is simulated, so that ages are those of a real deployment.
     pub fn set_stamp(&mut self, stamp: i64) {
         self.stamp = stamp;
     }
 
-    /// Returns the date that key expiry and heartbeats are compared with.
+    /// Returns the current time, which keys and heartbeats are compared with.
     pub fn now(&self) -> i64 {
         self.now
     }
@@ -99,12 +99,12 @@ impl Store {
         self.get(typ, "default", id)
     }
 
-    /// Returns all resources of a type in a namespace, by ID.
+    /// Returns all resources of a type in a namespace, ordered by ID.
     pub fn list(&self, typ: &str, namespace: &str) -> impl Iterator<Item = &Resource> + use<'_> {
         self.all(typ, namespace).into_iter().flat_map(BTreeMap::values)
     }
 
-    /// Returns the resources of a type in a namespace with this value of an indexed label, by ID.
+    /// Returns the resources of a type in a namespace with this value of an indexed label, ordered by ID.
     pub fn labelled(
         &self,
         typ: &str,
@@ -130,7 +130,7 @@ impl Store {
         INDEXED.contains(&label)
     }
 
-    /// Returns the IDs of a type in namespace `default` with this value of an indexed label.
+    /// Returns the IDs of the resources of a type in namespace `default` with this value of an indexed label.
     pub fn ids_labelled(&self, typ: &str, label: &str, value: &str) -> Vec<String> {
         self.labelled(typ, "default", label, value).map(|resource| resource.md.id.clone()).collect()
     }

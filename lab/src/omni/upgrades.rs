@@ -1,5 +1,5 @@
-//! Upgrades of Talos and Kubernetes: one machine at a time, control planes first, and only while all machines are ready (omni v1.9.3
-//! controllers/omni/talosupgrade/status.go, kubernetes_upgrade_status.go; v1.4.9 talos_upgrade_status.go).
+//! Upgrades of Talos and Kubernetes: one machine at a time, control planes first, and only while all machines are ready
+//! (omni v1.9.3 controllers/omni/talosupgrade/status.go, kubernetes_upgrade_status.go; v1.4.9 talos_upgrade_status.go).
 
 use std::time::Duration;
 
@@ -87,7 +87,7 @@ fn begin(state: &mut State, uuid: &str, (stage, lasts): (Stage, Duration), versi
 }
 
 /// Starts a Talos upgrade. From 1.10 on, nodes with Talos 1.13 or newer are drained before the reboot (omni v1.10.4
-/// internal/backend/talos/lifecycle/manager.go; the text is from a user).
+/// internal/backend/talos/lifecycle/manager.go; the error text is from a user).
 fn begin_talos(state: &mut State, uuid: &str, version: &str) {
     let drains = state.release >= super::kinds::OmniRelease::V1_10_6
         && super::versions::parse(version).is_some_and(|version| version >= (1, 13, 0));

@@ -1,9 +1,9 @@
-//! The cloud-init image, as far as the lab needs it: the label `cidata` at its place in an ISO 9660, the size of
+//! The cloud-init image, as far as the lab needs it: the label `cidata` at its place in an ISO 9660 image, the size of
 //! the recorded uploads, and the user data (go-proxmox v0.3.2 virtual_machine.go:133-182).
 
 /// The size of the recorded uploads, in bytes.
 const SIZE: usize = 51_200;
-/// Offsets in an ISO 9660: its volume descriptor, and the first possible position of files.
+/// Offsets in an ISO 9660 image: its volume descriptor, and the first possible position of files.
 const DESCRIPTOR: usize = 16 * 2048;
 const FILES: usize = 20 * 2048;
 /// The text before the join token in the user data, by which the token is found.

@@ -95,7 +95,7 @@ impl Provider {
             let Some(id) = next.filter(|(due, _)| *due <= now).map(|(_, id)| id.to_owned()) else {
                 let wait =
                     next.map_or(Duration::from_secs(3600), |(due, _)| self.around.clock.real(due.saturating_sub(now)));
-                // Whichever comes first. A closed channel means that Omni is gone, and the container with it.
+                // Waits for whichever comes first. A closed channel means that Omni is gone, and the container with it.
                 told = tokio::time::timeout(wait, changes.changed()).await.is_ok();
                 continue;
             };

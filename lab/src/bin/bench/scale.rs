@@ -41,7 +41,6 @@ pub struct Cost {
     calls: BTreeMap<String, usize>,
 }
 
-/// Prints the table.
 pub fn run(bench: &Bench) -> Result<()> {
     println!("\n| task | VMs | clusters | time | memory | with its programs | program calls | bound |");
     println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
