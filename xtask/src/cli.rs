@@ -728,7 +728,7 @@ pub struct PlanOut {
 impl PlanOut {
     /// What becomes of the plan.
     pub fn saved(&self) -> PlanFile<'_> {
-        self.plan_out.as_deref().map_or(PlanFile::No, |file| PlanFile::To(file, self.plan_expires))
+        self.plan_out.as_deref().map_or(PlanFile::Unused, |file| PlanFile::Write(file, self.plan_expires))
     }
 }
 

@@ -68,7 +68,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             answers::forget(&cx);
             succeed(name, &cx.ui, outcome)
         }
-        Err(error) => fail(name, &cx.ui, &way_on(provider::of_this(&cx, triage::enrich(&cx, Failure::of(&error))))),
+        Err(error) => {
+            fail(name, &cx.ui, &way_on(provider::failure_with_flag(&cx, triage::enrich(&cx, Failure::of(&error)))))
+        }
     }
 }
 

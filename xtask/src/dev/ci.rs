@@ -15,7 +15,7 @@ pub mod table;
 use std::time::{Duration, Instant};
 
 use crate::cli::Ci;
-use crate::dev::ci::table::{Bench, CHECKS, Check as Row, Verdict};
+use crate::dev::ci::table::{CHECKS, Check as Row, CheckInput, Verdict};
 use crate::prelude::*;
 use domain::nearest::suggestion;
 use runtime::proc;
@@ -43,16 +43,16 @@ pub fn run(args: &Ci, cx: &Cx) -> anyhow::Result<Outcome> {
         return Ok(planned);
     }
     let files = repo::files(cx)?;
-    let bench = Bench { cx, files: &files };
+    let input = CheckInput { cx, files: &files };
     let (alone, beside): (Vec<&'static Row>, Vec<&'static Row>) =
         rows.into_iter().partition(|row| row.alone || row.group);
-    let checks = beside.into_iter().map(|row| Check::new(&row.name, &row.about, || reported(row, &bench))).collect();
+    let checks = beside.into_iter().map(|row| Check::new(&row.name, &row.about, || reported(row, &input))).collect();
     let mut results = cx.ui.side_by_side("checking side by side", checks);
     for row in alone {
         if proc::interrupted() {
             break;
         }
-        results.push(cx.ui.step(&row.name, &row.about, || reported(row, &bench)));
+        results.push(cx.ui.step(&row.name, &row.about, || reported(row, &input)));
     }
     if proc::interrupted() {
         return Err(proc::interruption("checking").into());
@@ -98,7 +98,7 @@ fn fix(cx: &Cx, rows: &[&'static Row], fix: bool) -> anyhow::Result<Option<Outco
         let effect = format!("what does not pass `{}` is rewritten, before it is checked", row.about);
         Change::new("fix", row.name.clone(), effect, "git checkout -- .", move |cx| {
             let files = repo::files(cx)?;
-            match row.repair(&Bench { cx, files: &files }) {
+            match row.repair(&CheckInput { cx, files: &files }) {
                 Ok(()) => Ok(String::new()),
                 Err(failure) if failure.code == Code::Prerequisite => Ok(format!("skipped: {}", failure.message)),
                 Err(failure) => Err(failure.into()),
@@ -115,9 +115,9 @@ fn fix(cx: &Cx, rows: &[&'static Row], fix: bool) -> anyhow::Result<Option<Outco
 }
 
 /// Step 3: runs one check. Its findings are its result, not an error, so that the other checks still run.
-fn reported(row: &'static Row, bench: &Bench<'_>) -> anyhow::Result<StepResult<CheckRun>> {
+fn reported(row: &'static Row, input: &CheckInput<'_>) -> anyhow::Result<StepResult<CheckRun>> {
     let begun = Instant::now();
-    let verdict = match row.run(bench) {
+    let verdict = match row.run(input) {
         Ok(verdict) => verdict,
         Err(failure) if failure.code == Code::Interrupted => return Err(failure.into()),
         Err(failure) => Verdict::Found { findings: Vec::new(), output: format!("{failure}\n{}", failure.hint) },

@@ -242,7 +242,7 @@ impl Adoption {
         set("OMNI_PROVIDER_ID", Secret::plain);
         set("OMNI_INFRA_PROVIDER_KEY", Secret::new);
         cx.ui
-            .side_by_side("checking the values", omni_checks::values(cx, &inputs))
+            .side_by_side("checking the values", omni_checks::value_checks(cx, &inputs))
             .into_iter()
             .collect::<anyhow::Result<()>>()?;
         let (key, store) = cx.ui.step("key", "Check that its key opens its store", || {

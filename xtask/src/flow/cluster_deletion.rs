@@ -89,7 +89,7 @@ pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> anyhow::Result<Opt
         let Some(view) = cluster::observe(omnictl, name)? else {
             return Ok(StepResult::skipped(None, "Omni does not have it"));
         };
-        let providers = provider::sites(cx, view.machines().map(|machine| machine.provider.as_str()));
+        let providers = provider::contexts_of_providers(cx, view.machines().map(|machine| machine.provider.as_str()));
         let (mut seen, mut sites, mut unseen, mut why) = (Vec::new(), Vec::new(), BTreeSet::new(), None);
         for cx in &providers {
             let id = cx.settings.provider_id(None).value;

@@ -25,7 +25,7 @@ use runtime::ui::Check;
 ///
 /// # Errors
 /// Returns an error if a template is invalid, or its cluster is being destroyed or is locked; otherwise as [`differences`],
-/// [`PlanFile::settle`] and [`Plan::run`].
+/// [`PlanFile::write_or_compare`] and [`Plan::run`].
 pub fn run(
     cx: &Cx,
     files: &[PathBuf],
@@ -35,7 +35,7 @@ pub fn run(
     let found = inputs::refuse_wrong_templates(cx, files, allow)?;
     let names: Vec<&str> = found.iter().map(Template::name).collect();
     cx.writable(&[cx.paths.state()])?;
-    let omnictl = if saved.only_written() { Omnictl::find(cx)? } else { change::omnictl(cx)? };
+    let omnictl = if saved.is_write_only() { Omnictl::find(cx)? } else { change::omnictl(cx)? };
     let ask = || lookup::TemplateSources::ask(cx, false, None);
     let (sources, existing) = both(ask, || cluster::refuse_destroyed(&omnictl, &names));
     let templates = inputs::templates(cx, files, &sources.facts(), allow)?;
@@ -56,7 +56,7 @@ pub fn run(
     let fits = (!impacts.new_machines.is_empty()).then_some(fits);
     let plan = plan(cx, &omnictl, &diffs, impacts, no_wait);
     let grounds = grounds(cx, omnictl.address(), allow, (&templates, &diffs, fits), sources.classes.as_deref());
-    if let Some(written) = saved.settle(cx, &plan, grounds)? {
+    if let Some(written) = saved.write_or_compare(cx, &plan, grounds)? {
         return Ok(written.and(data));
     }
     plan.carry_out(cx, &question(&changed), &data)?;
@@ -105,11 +105,11 @@ fn grounds(
     (templates, diffs, fits): (&[Template], &[TemplateDiff<'_>], Option<&str>),
     classes: Option<&[Resource]>,
 ) -> PlanBinding {
-    let mut grounds = saved_plan::grounds(cx, omni, allow, templates.iter().map(|template| &template.file));
+    let mut grounds = saved_plan::plan_binding(cx, omni, allow, templates.iter().map(|template| &template.file));
     for template in templates {
         let dir = template.file.path.parent().unwrap_or(Path::new("."));
         for (name, bytes) in &template.beside {
-            saved_plan::bind(cx, &mut grounds, &CheckedFile { path: dir.join(name), bytes: bytes.clone() });
+            saved_plan::bind_file(cx, &mut grounds, &CheckedFile { path: dir.join(name), bytes: bytes.clone() });
         }
         for class in template.template.sets.iter().filter_map(|set| set.class.as_ref()) {
             saved_plan::bind_resource(&mut grounds, "machine class", &class.name, classes.unwrap_or_default());

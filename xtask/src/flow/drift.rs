@@ -121,7 +121,7 @@ fn classes(cx: &Cx, omni: &Omni) -> Result<Vec<Drift>, Failure> {
             found.push(drift);
             continue;
         };
-        let differences = machine_class::against(&file.class, resource);
+        let differences = machine_class::describe_differences(&file.class, resource);
         if !differences.is_empty() {
             let drift =
                 Drift::new("class-differs", object, format!("applying the file changes {}", differences.join(", ")))

@@ -42,8 +42,8 @@ const TASKS: usize = 3;
 
 /// Gathers the whole chain of a cluster, including the checks of the installation and the template.
 pub fn full(cx: &Cx, omnictl: Result<&Omnictl<'_>, &Failure>, cluster: &str) -> Facts {
-    let sites = provider::of_cluster(cx, omnictl, cluster);
-    let cx = &provider::of_sites(cx, &sites);
+    let sites = provider::contexts_of_cluster(cx, omnictl, cluster);
+    let cx = &provider::context_of_sites(cx, &sites);
     let view = || match omnictl {
         Ok(omnictl) if cluster.is_empty() => omnictl.get("sysversions", "current").map(|_| None),
         Ok(omnictl) => cluster::observe(omnictl, cluster),
@@ -92,8 +92,8 @@ pub fn full(cx: &Cx, omnictl: Result<&Omnictl<'_>, &Failure>, cluster: &str) -> 
 /// Returns the causes that Omni's view of a cluster, the provider and Proxmox show. Makes few calls: a wait repeats it often.
 pub fn causes(cx: &Cx, omnictl: &Omnictl<'_>, view: &ClusterView) -> Vec<Cause> {
     let waits = view.machines().any(|machine| machine.party == Actor::Provider);
-    let sites = provider::sites(cx, view.machines().map(|machine| machine.provider.as_str()));
-    let cx = &provider::of_sites(cx, &sites);
+    let sites = provider::contexts_of_providers(cx, view.machines().map(|machine| machine.provider.as_str()));
+    let cx = &provider::context_of_sites(cx, &sites);
     let around = around(&sites, Some(omnictl), &view.name, waits);
     let mut found = explain(&facts(cx, Some(omnictl).filter(|_| waits), &view.name, Some(view.clone()), around)).causes;
     found.retain(|cause| cause.blocks);
@@ -104,9 +104,9 @@ pub fn causes(cx: &Cx, omnictl: &Omnictl<'_>, view: &ClusterView) -> Vec<Cause> 
 /// Returns the facts of a running cluster and its VMs.
 pub fn placed(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> Option<Facts> {
     let view = cluster::observe(omnictl, name).ok()??;
-    let sites = provider::sites(cx, view.machines().map(|machine| machine.provider.as_str()));
+    let sites = provider::contexts_of_providers(cx, view.machines().map(|machine| machine.provider.as_str()));
     let around = around(&sites, None, name, false);
-    Some(facts(&provider::of_sites(cx, &sites), None, name, Some(view), around))
+    Some(facts(&provider::context_of_sites(cx, &sites), None, name, Some(view), around))
 }
 
 /// Facts from outside of Omni: containers, and each provider that creates machines of the cluster.
@@ -150,7 +150,7 @@ fn around(sites: &[Cx], omnictl: Option<&Omnictl<'_>>, cluster: &str, stack: boo
         };
         let log =
             || compose(cx, stack).and_then(|compose| compose.log(&cx.settings.provider_service(), provider_log::TAIL));
-        let (vms, log) = both(|| list().map_err(|failure| provider::of_this(cx, failure)), log);
+        let (vms, log) = both(|| list().map_err(|failure| provider::failure_with_flag(cx, failure)), log);
         let id = cx.settings.provider_id(None).value;
         let verify = format!("cargo xtask {}", own_task(cx, &id, "provider-verify").join(" "));
         Site { id, verify, log: log.unwrap_or_default(), proxmox, vms }

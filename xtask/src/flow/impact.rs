@@ -67,7 +67,7 @@ pub fn of(
     let mut impacts = Impacts { clusters: vec![Impact::default(); diffs.len()], new_machines: Vec::new(), fits: None };
     if grows || shrinks {
         let of = providers_of(diffs, classes.unwrap_or_default());
-        let actual = observe(cx, omnictl, provider::sites(cx, of.iter().copied()))?;
+        let actual = observe(cx, omnictl, provider::contexts_of_providers(cx, of.iter().copied()))?;
         let classes = classes.unwrap_or_default();
         let machines = machines(cx, classes);
         let fit = grows.then(|| capacity(cx, diffs, &new, (classes, &machines), &actual)).transpose()?;
@@ -155,7 +155,7 @@ pub fn sizes(cx: &Cx, classes: &[Resource]) -> String {
 fn machines(cx: &Cx, classes: &[Resource]) -> BTreeMap<String, Option<Machine>> {
     let ours = cx.provider_ids();
     let of = |class: &Resource| {
-        let found = machine_class::of_resource(class);
+        let found = machine_class::parse_resource(class);
         let provider = |class: &MachineClass| class.auto_provision.as_ref().map(|made| made.provider_id.clone());
         let found = found.filter(|class| provider(class).is_some_and(|id| ours.contains(&id)));
         (class.metadata.id.clone(), found.and_then(|class| machine::machine(&class).value))

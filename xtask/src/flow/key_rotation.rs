@@ -52,7 +52,7 @@ fn of_provider(cx: &Cx) -> anyhow::Result<Rotation> {
 /// Recreates the provider's container, and waits for a heartbeat of the new one.
 fn restart(cx: &Cx, plan: &mut Plan<'static>, omnictl: &Omnictl<'_>, id: String) -> anyhow::Result<()> {
     omni_stack::complete(cx)?;
-    let before = provider::heartbeat(omnictl, &id)?;
+    let before = provider::last_heartbeat(omnictl, &id)?;
     plan.push(omni_stack::restart_provider(cx.settings.provider_service()));
     plan.verify(move |cx| provider::verify(cx, Some(&Omnictl::find(cx)?), &id, before.as_ref()));
     Ok(())

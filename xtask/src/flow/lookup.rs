@@ -225,7 +225,7 @@ pub fn classes(found: &[Resource]) -> Vec<ClassInfo> {
         name: resource.metadata.id.clone(),
         provisions: resource.at(&["autoprovision"]).is_object(),
         install_disk: template::may_have_further_disks(resource.text(&["autoprovision", "providerdata"]))
-            .then(|| template::install_disk(&flow_class::of_resource(resource)?.auto_provision?))
+            .then(|| template::install_disk(&flow_class::parse_resource(resource)?.auto_provision?))
             .flatten(),
     };
     sorted(found.iter().map(of).collect())

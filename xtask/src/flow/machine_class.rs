@@ -39,12 +39,12 @@ pub fn apply_files(
     checked.sound_so_far(cx, allow)?;
     refuse_duplicates(cx, checked.found())?;
     cx.writable(&[cx.paths.state()])?;
-    let omnictl = if saved.only_written() { Omnictl::find(cx)? } else { change::omnictl(cx)? };
+    let omnictl = if saved.is_write_only() { Omnictl::find(cx)? } else { change::omnictl(cx)? };
     let (there, providers) = observe(cx, &omnictl, checked.found(), allow)?;
     let classes = inputs::machine_classes(cx, files, Some(&providers)).sound(cx, allow)?;
     let updates = updates(cx, &classes, &there);
     let mut changes = files.iter().filter_map(|file| apply(&omnictl, file, &updates));
-    let first = changes.next().map(|first| first.only_if(|_| Ok(still_as_shown(&omnictl, &updates, &there)?)));
+    let first = changes.next().map(|first| first.only_if(|_| Ok(refuse_if_changed(&omnictl, &updates, &there)?)));
     let changes: Vec<Change<'_>> = first.into_iter().chain(changes).collect();
     let names: Vec<&str> = classes.iter().map(|(class, _)| class.id.as_str()).collect();
     let fields: Vec<Value> = updates.iter().map(Update::json).collect();
@@ -61,9 +61,9 @@ pub fn apply_files(
     }
     plan.append(changes.into_iter().collect());
     plan.record(|state| names.iter().for_each(|name| state.add("machine_classes", name)));
-    let mut grounds = saved_plan::grounds(cx, omnictl.address(), allow, files.iter());
+    let mut grounds = saved_plan::plan_binding(cx, omnictl.address(), allow, files.iter());
     updates.iter().for_each(|to| saved_plan::bind_resource(&mut grounds, "machine class", to.class, &there));
-    if let Some(written) = saved.settle(cx, &plan, grounds)? {
+    if let Some(written) = saved.write_or_compare(cx, &plan, grounds)? {
         return Ok(written.and(data));
     }
     if let Some(planned) = plan.run(cx, &question)? {
@@ -119,7 +119,7 @@ fn observe(
                     continue;
                 };
                 if !known.contains(&wanted) && !allow.contains(&"class-provider-unknown") {
-                    return Err(unregistered(cx, class, file, wanted, &known).into());
+                    return Err(unregistered_provider(cx, class, file, wanted, &known).into());
                 }
             }
             let detail = known.join(", ");
@@ -132,7 +132,7 @@ fn observe(
     Ok((classes, lookup::providers(&providers)))
 }
 
-fn unregistered(cx: &Cx, class: &MachineClass, file: &Path, wanted: &str, known: &[&str]) -> Failure {
+fn unregistered_provider(cx: &Cx, class: &MachineClass, file: &Path, wanted: &str, known: &[&str]) -> Failure {
     let cause = match known {
         [] => "no provider has ever registered".to_owned(),
         known => format!("registered are: {}", known.join(", ")),
@@ -215,7 +215,7 @@ fn apply<'a>(omnictl: &'a Omnictl<'_>, file: &'a CheckedFile, updates: &[Update<
 }
 
 /// Refuses to apply if one of the classes has changed in Omni since the plan was shown. One request covers all of them.
-fn still_as_shown(omnictl: &Omnictl<'_>, updates: &[Update<'_>], shown: &[Resource]) -> Result<(), Failure> {
+fn refuse_if_changed(omnictl: &Omnictl<'_>, updates: &[Update<'_>], shown: &[Resource]) -> Result<(), Failure> {
     let now = omnictl.list(KIND, None)?;
     let of = |there: &[Resource], id: &str| {
         there.iter().find(|resource| resource.metadata.id == id).map(fields_of_resource).unwrap_or_default()
@@ -287,7 +287,7 @@ fn differences(old: &Fields, new: &Fields) -> Vec<Difference> {
 }
 
 /// Describes the changes that applying this class would make to the one in Omni.
-pub fn against(class: &MachineClass, resource: &Resource) -> Vec<String> {
+pub fn describe_differences(class: &MachineClass, resource: &Resource) -> Vec<String> {
     let (old, new) = (fields_of_resource(resource), fields_of_class(class));
     differences(&old, &new).iter().map(Difference::words).collect()
 }
@@ -296,11 +296,11 @@ pub fn against(class: &MachineClass, resource: &Resource) -> Vec<String> {
 ///
 /// # Errors
 /// Returns an error if the file cannot be read.
-pub fn says(cx: &Cx, file: &Path, resource: &Resource) -> Result<bool, Failure> {
+pub fn matches_file(cx: &Cx, file: &Path, resource: &Resource) -> Result<bool, Failure> {
     let Some(bytes) = files::read_if_there(file)? else { return Ok(false) };
     let classes = machine_class::parse(&cx.paths.show(file), &bytes).value.unwrap_or_default();
     let found = classes.iter().find(|class| class.id == resource.metadata.id);
-    Ok(found.is_some_and(|class| against(class, resource).is_empty()))
+    Ok(found.is_some_and(|class| describe_differences(class, resource).is_empty()))
 }
 
 fn fields_of_class(class: &MachineClass) -> Fields {
@@ -320,13 +320,13 @@ fn fields_of_class(class: &MachineClass) -> Fields {
         for (key, value) in &auto.meta_values {
             fields.insert(format!("metavalue {key}"), value.clone());
         }
-        provider_data(&mut fields, &auto.provider_data);
+        add_provider_data(&mut fields, &auto.provider_data);
     }
     fields
 }
 
 fn fields_of_resource(resource: &Resource) -> Fields {
-    of_resource(resource).map(|class| fields_of_class(&class)).unwrap_or_default()
+    parse_resource(resource).map(|class| fields_of_class(&class)).unwrap_or_default()
 }
 
 /// Returns a class in Omni in the form that `omnictl apply` reads, without the fields that only Omni sets.
@@ -347,13 +347,13 @@ pub fn document(resource: &Resource) -> Value {
 }
 
 /// Parses a class in Omni like a class file: its JSON is valid YAML.
-pub fn of_resource(resource: &Resource) -> Option<MachineClass> {
+pub fn parse_resource(resource: &Resource) -> Option<MachineClass> {
     let file = format!("machine class {}", resource.metadata.id);
     machine_class::parse(&file, document(resource).to_string().as_bytes()).value?.pop()
 }
 
 /// Adds each key of the provider's data, which is a string of YAML, as a field.
-fn provider_data(fields: &mut Fields, text: &str) {
+fn add_provider_data(fields: &mut Fields, text: &str) {
     match serde_yaml::from_str::<serde_yaml::Value>(text) {
         Ok(serde_yaml::Value::Mapping(map)) => {
             for (key, value) in &map {

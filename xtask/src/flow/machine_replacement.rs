@@ -93,7 +93,7 @@ pub fn owned(omnictl: &Omnictl<'_>, request: &str) -> Result<bool, Failure> {
 }
 
 fn look_at_vms(cx: &Cx, found: &mut Replacement) -> Result<(), Failure> {
-    let cx = &provider::of_machines(cx, found.machine().into_iter().map(|machine| machine.provider.as_str()));
+    let cx = &provider::context_of_machines(cx, found.machine().into_iter().map(|machine| machine.provider.as_str()));
     let proxmox = proxmox::login_quietly(cx)?;
     let machines = found.set().map_or(&[][..], |set| &set.machines);
     let names: BTreeSet<String> = machines

@@ -49,9 +49,9 @@ pub fn verify(cx: &Cx) -> anyhow::Result<(Value, bool)> {
 ///
 /// # Errors
 /// Returns the first check that fails.
-pub fn run(cx: &Cx, compose: &Compose<'_>, inputs: &OmniInputs, store: Option<bool>) -> anyhow::Result<()> {
-    let mut checks = values(cx, inputs);
-    checks.push(Check::new("key", "Check the key of Omni's store", || store_key(cx, store)));
+pub fn check_inputs(cx: &Cx, compose: &Compose<'_>, inputs: &OmniInputs, store: Option<bool>) -> anyhow::Result<()> {
+    let mut checks = value_checks(cx, inputs);
+    checks.push(Check::new("key", "Check the key of Omni's store", || check_store_key(cx, store)));
     checks.push(Check::new("data", "Check that Omni's data is on mounts", || {
         Ok(StepResult::ok((), omni_stack::guard(cx, &compose.containers()?)?))
     }));
@@ -59,35 +59,38 @@ pub fn run(cx: &Cx, compose: &Compose<'_>, inputs: &OmniInputs, store: Option<bo
 }
 
 /// Returns the checks of the values alone.
-pub fn values<'a>(cx: &'a Cx, values: &'a OmniInputs) -> Vec<Check<'a, ()>> {
+pub fn value_checks<'a>(cx: &'a Cx, values: &'a OmniInputs) -> Vec<Check<'a, ()>> {
     vec![
         Check::new("lan", "Check the LAN address that machines reach", || {
-            done("--lan-address or OMNI_LAN_ADDRESS", lan(values.get("OMNI_LAN_ADDRESS"), &values.host()))
+            result("--lan-address or OMNI_LAN_ADDRESS", check_lan(values.get("OMNI_LAN_ADDRESS"), &values.host()))
         }),
         Check::new("certificate", "Check Omni's certificate", || {
             let (cert, key) = (values.get("OMNI_TLS_CERT"), values.get("OMNI_TLS_KEY"));
             let flags = "--tls-cert or OMNI_TLS_CERT, --tls-key or OMNI_TLS_KEY";
-            done(flags, certificate(cx, &values.host(), cert, Some(key)))
+            result(flags, check_certificate(cx, &values.host(), cert, Some(key)))
         }),
         Check::new("issuer", "Check the issuer", || {
-            done("--issuer or OIDC_ISSUER_URL", issuer(values.get("OIDC_ISSUER_URL"), Some(values.get("OMNI_DOMAIN"))))
+            result(
+                "--issuer or OIDC_ISSUER_URL",
+                issuer(values.get("OIDC_ISSUER_URL"), Some(values.get("OMNI_DOMAIN"))),
+            )
         }),
         Check::new("user", "Check the name of the first administrator", || {
             let found = initial_user(values.get("OMNI_INITIAL_USER"), Some(values.get("OIDC_ISSUER_URL")));
-            done("--initial-user or OMNI_INITIAL_USER", found)
+            result("--initial-user or OMNI_INITIAL_USER", found)
         }),
     ]
 }
 
 /// Turns a verdict on the value of `flags` into the result of a check.
-fn done(flags: &str, verdict: Diagnosis) -> anyhow::Result<StepResult<()>> {
+fn result(flags: &str, verdict: Diagnosis) -> anyhow::Result<StepResult<()>> {
     doctor::step_result(verdict, |wrong| {
         let fix = wrong.fix.map_or(String::new(), |fix| format!("{fix}; "));
         Failure::new(Code::Usage, wrong.detail).hint(format!("{fix}give it as {flags}"))
     })
 }
 
-pub fn lan(address: &str, host: &str) -> Diagnosis {
+pub fn check_lan(address: &str, host: &str) -> Diagnosis {
     let local = |text: &str| text == "localhost" || text.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
     if local(address) && local(host) {
         return Diagnosis::warning("a loopback address: a trial on one host, which no machine can join");
@@ -96,7 +99,7 @@ pub fn lan(address: &str, host: &str) -> Diagnosis {
 }
 
 /// Checks the certificate for `host`, and its private key if that is already known.
-pub fn certificate(cx: &Cx, host: &str, cert: &str, key: Option<&str>) -> Diagnosis {
+pub fn check_certificate(cx: &Cx, host: &str, cert: &str, key: Option<&str>) -> Diagnosis {
     let read = |path: &str| match files::read_text_if_there(&omni_stack::host_path(cx, path)) {
         Ok(Some(text)) => Ok(text),
         Ok(None) => Err(Diagnosis::failed(format!("{path} does not exist"))),
@@ -133,7 +136,7 @@ pub fn certificate(cx: &Cx, host: &str, cert: &str, key: Option<&str>) -> Diagno
 }
 
 /// Checks the store's key: an existing key must decrypt, and a missing one can be created only if there is no store yet.
-fn store_key(cx: &Cx, store: Option<bool>) -> anyhow::Result<StepResult<()>> {
+fn check_store_key(cx: &Cx, store: Option<bool>) -> anyhow::Result<StepResult<()>> {
     let path = cx.paths.store_key();
     let Some(text) = files::read_text_if_there(&path)? else {
         if store == Some(true) {
@@ -159,7 +162,7 @@ fn store_key(cx: &Cx, store: Option<bool>) -> anyhow::Result<StepResult<()>> {
 ///
 /// # Errors
 /// Fails with [`Code::Conflict`] and a list of the others.
-pub fn alone(cx: &Cx) -> Result<(), Failure> {
+pub fn refuse_other_omni(cx: &Cx) -> Result<(), Failure> {
     let found: Vec<String> = Docker::find(cx)?.other_omnis()?.into_iter().map(|(words, _)| words).collect();
     if found.is_empty() {
         return Ok(());
@@ -175,7 +178,7 @@ pub fn alone(cx: &Cx) -> Result<(), Failure> {
 ///
 /// # Errors
 /// Fails with [`Code::Interrupted`] if they have not.
-pub fn licence(cx: &Cx, endpoint: &str, needed: bool) -> anyhow::Result<&'static str> {
+pub fn report_licence(cx: &Cx, endpoint: &str, needed: bool) -> anyhow::Result<&'static str> {
     let asked = Omnictl::find(cx).and_then(|omnictl| omnictl.get("sysversions", "current"));
     let state = match asked {
         Ok(_) => "accepted",

@@ -199,10 +199,10 @@ fn valid(cx: &Cx, variable: &Variable, text: &str, gathered: &KnownValues) -> Re
     form(variable, &text)?;
     let value = |key: &str| gathered.get(key).map(Secret::expose).unwrap_or_default();
     let verdict = match key {
-        "OMNI_LAN_ADDRESS" => omni_checks::lan(&text, &host(gathered)),
+        "OMNI_LAN_ADDRESS" => omni_checks::check_lan(&text, &host(gathered)),
         "OMNI_INITIAL_USER" => values::initial_user(&text, None),
-        "OMNI_TLS_CERT" => omni_checks::certificate(cx, &host(gathered), &text, None),
-        "OMNI_TLS_KEY" => omni_checks::certificate(cx, &host(gathered), value("OMNI_TLS_CERT"), Some(&text)),
+        "OMNI_TLS_CERT" => omni_checks::check_certificate(cx, &host(gathered), &text, None),
+        "OMNI_TLS_KEY" => omni_checks::check_certificate(cx, &host(gathered), value("OMNI_TLS_CERT"), Some(&text)),
         "OIDC_ISSUER_URL" => values::issuer(&text, Some(value("OMNI_DOMAIN"))),
         _ => Diagnosis::ok(""),
     };

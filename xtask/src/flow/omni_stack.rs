@@ -260,7 +260,7 @@ pub fn moved(cx: &Cx, containers: &[Container]) -> String {
 ///
 /// # Errors
 /// Fails with [`Code::Conflict`] and both versions.
-pub fn refuse_other_omni(cx: &Cx, containers: &[Container]) -> Result<(), Failure> {
+pub fn refuse_version_change(cx: &Cx, containers: &[Container]) -> Result<(), Failure> {
     refuse_other_checkout(cx, containers)?;
     let state = cx.fresh_state()?;
     let pinned = pinned_version(cx);
@@ -413,7 +413,7 @@ fn wait_until_well(cx: &Cx, compose: &Compose<'_>, services: &[String]) -> anyho
                     .cause("docker compose started the others without it")
                     .into());
             };
-            if provider::catches_up(cx, container)? {
+            if provider::restarts_until_omni_responds(cx, container)? {
                 let run = services.len() - 1;
                 let detail = format!("{run} run; the provider is restarted until Omni answers");
                 return Ok(Poll::Done(StepResult::ok(false, detail)));

@@ -24,12 +24,12 @@ use runtime::triage::{self, Issues};
 use runtime::wait::{self, Poll};
 
 /// Names the provider in messages: by its ID if there is more than one.
-pub fn named(cx: &Cx) -> String {
+pub fn label(cx: &Cx) -> String {
     cx.settings.provider.as_ref().map_or("the provider".to_owned(), |id| format!("the provider `{id}`"))
 }
 
 /// Adds `--provider` with the further provider of this context to every command in `text` that works on a provider.
-pub fn addressed(cx: &Cx, text: &str) -> String {
+pub fn with_flag(cx: &Cx, text: &str) -> String {
     let Some(id) = &cx.settings.provider else { return text.to_owned() };
     let tasks = [
         "provider-setup",
@@ -46,10 +46,10 @@ pub fn addressed(cx: &Cx, text: &str) -> String {
     })
 }
 
-/// Applies [`addressed`] to the commands in a failure of one provider.
-pub fn of_this(cx: &Cx, failure: Failure) -> Failure {
-    let next = failure.next.iter().map(|next| addressed(cx, next)).collect();
-    Failure { hint: addressed(cx, &failure.hint), cause: addressed(cx, &failure.cause), next, ..failure }
+/// Applies [`with_flag`] to the commands in a failure of one provider.
+pub fn failure_with_flag(cx: &Cx, failure: Failure) -> Failure {
+    let next = failure.next.iter().map(|next| with_flag(cx, next)).collect();
+    Failure { hint: with_flag(cx, &failure.hint), cause: with_flag(cx, &failure.cause), next, ..failure }
 }
 
 /// Returns the context of the provider `id`: one of this project or, with `new`, a further one that is about to be set up.
@@ -82,7 +82,7 @@ pub fn choose(cx: &Cx, id: &str, new: bool) -> Result<Cx, Failure> {
 ///
 /// # Errors
 /// Returns the first failure.
-pub fn each(cx: &Cx, one: impl Fn(&Cx) -> anyhow::Result<Outcome>) -> anyhow::Result<Outcome> {
+pub fn for_each(cx: &Cx, one: impl Fn(&Cx) -> anyhow::Result<Outcome>) -> anyhow::Result<Outcome> {
     let all = cx.providers()?;
     if let [only] = all.as_slice() {
         return one(only);
@@ -95,7 +95,7 @@ pub fn each(cx: &Cx, one: impl Fn(&Cx) -> anyhow::Result<Outcome>) -> anyhow::Re
         match one(cx) {
             Ok(done) => {
                 summaries.push(format!("{id}: {}", done.summary));
-                for next in done.next.iter().map(|next| addressed(cx, next)) {
+                for next in done.next.iter().map(|next| with_flag(cx, next)) {
                     if !outcome.next.contains(&next) {
                         outcome.next.push(next);
                     }
@@ -104,7 +104,7 @@ pub fn each(cx: &Cx, one: impl Fn(&Cx) -> anyhow::Result<Outcome>) -> anyhow::Re
                 data.insert(id, done.data);
             }
             Err(error) => {
-                let failure = of_this(cx, Failure::of(&error));
+                let failure = failure_with_flag(cx, Failure::of(&error));
                 if failure.code == Code::Interrupted {
                     return Err(error);
                 }
@@ -123,7 +123,7 @@ pub fn each(cx: &Cx, one: impl Fn(&Cx) -> anyhow::Result<Outcome>) -> anyhow::Re
 }
 
 /// Returns a context for each provider of this project among these IDs, or `cx` itself if there is none.
-pub fn sites<'a>(cx: &Cx, ids: impl Iterator<Item = &'a str>) -> Vec<Cx> {
+pub fn contexts_of_providers<'a>(cx: &Cx, ids: impl Iterator<Item = &'a str>) -> Vec<Cx> {
     let (ids, known): (BTreeSet<&str>, _) = (ids.collect(), cx.provider_ids());
     let own = ids.into_iter().filter(|id| known.iter().any(|known| known == id));
     let found: Vec<Cx> = own.filter_map(|id| cx.of_provider(id).ok()).collect();
@@ -131,27 +131,27 @@ pub fn sites<'a>(cx: &Cx, ids: impl Iterator<Item = &'a str>) -> Vec<Cx> {
 }
 
 /// Returns the only one of these contexts, or that of all providers.
-pub fn of_sites(cx: &Cx, sites: &[Cx]) -> Cx {
+pub fn context_of_sites(cx: &Cx, sites: &[Cx]) -> Cx {
     if let [one] = sites { one.clone() } else { cx.clone() }
 }
 
 /// Returns the context of the provider that creates these machines; `cx` itself if the provider is not of this project, or if
 /// there is more than one.
-pub fn of_machines<'a>(cx: &Cx, ids: impl Iterator<Item = &'a str>) -> Cx {
-    of_sites(cx, &sites(cx, ids))
+pub fn context_of_machines<'a>(cx: &Cx, ids: impl Iterator<Item = &'a str>) -> Cx {
+    context_of_sites(cx, &contexts_of_providers(cx, ids))
 }
 
 /// Returns a context for each provider of a cluster, according to its machine requests in Omni.
-pub fn of_cluster(cx: &Cx, omnictl: Result<&Omnictl<'_>, &Failure>, cluster: &str) -> Vec<Cx> {
+pub fn contexts_of_cluster(cx: &Cx, omnictl: Result<&Omnictl<'_>, &Failure>, cluster: &str) -> Vec<Cx> {
     let Some(omnictl) = omnictl.ok().filter(|_| cx.provider_ids().len() > 1) else { return vec![cx.clone()] };
     let of = format!("omni.sidero.dev/cluster={cluster}");
     let requests = omnictl.list("clustermachinerequeststatuses", Some(&of)).unwrap_or_default();
-    sites(cx, requests.iter().map(|request| request.text(&["providerid"])))
+    contexts_of_providers(cx, requests.iter().map(|request| request.text(&["providerid"])))
 }
 
 /// The failure for a provider without a container; one that was set up before comes back with the stack.
 pub fn no_container(cx: &Cx, containers: &[Container]) -> Failure {
-    let failure = Failure::new(Code::Failed, format!("{} has no container", named(cx)))
+    let failure = Failure::new(Code::Failed, format!("{} has no container", label(cx)))
         .cause(if containers.is_empty() { "the stack is not up" } else { "the rest of the stack is up" });
     match cx.settings.env_file.get("OMNI_INFRA_PROVIDER_KEY").is_some() && cx.paths.config().is_file() {
         true => failure.hint("it was set up before, and comes back with the stack").next("cargo xtask stack-up"),
@@ -186,7 +186,7 @@ pub fn registration(cx: &Cx, omnictl: &Omnictl<'_>, id: &str) -> Result<Option<P
 ///
 /// # Errors
 /// Returns an error if omnictl fails.
-pub fn heartbeat(omnictl: &Omnictl<'_>, id: &str) -> Result<Option<Value>, Failure> {
+pub fn last_heartbeat(omnictl: &Omnictl<'_>, id: &str) -> Result<Option<Value>, Failure> {
     let found = omnictl.get("infraproviderhealthstatuses", id)?;
     Ok(found.map(|found| found.at(&["lastheartbeattimestamp"]).clone()))
 }
@@ -206,7 +206,7 @@ fn wait_for_registration(
     let seen = || -> Result<(Option<ProviderHealth>, bool), Failure> {
         let health = registration(cx, omnictl, id)?;
         let fresh = match before {
-            Some(before) => heartbeat(omnictl, id)?.as_ref() != Some(before),
+            Some(before) => last_heartbeat(omnictl, id)?.as_ref() != Some(before),
             None => true,
         };
         Ok((health, fresh))
@@ -215,7 +215,7 @@ fn wait_for_registration(
     let silent = Cell::new(false);
     // When Omni first responded in this wait.
     let answered = OnceCell::new();
-    let up = || running(cx, answered.get_or_init(Instant::now).elapsed() < CATCHES_UP);
+    let up = || find_container(cx, answered.get_or_init(Instant::now).elapsed() < RESTART_LIMIT);
     let result = cx.wait(&what, REGISTRATION, || {
         silent.set(false);
         let (health, fresh) = match seen() {
@@ -227,7 +227,7 @@ fn wait_for_registration(
         };
         match health {
             Some(health) if health.well() && fresh => match up()? {
-                container if container.state == "restarting" => Ok(Poll::Waiting(RESTARTS.to_owned())),
+                container if container.state == "restarting" => Ok(Poll::Waiting(RESTART_PROGRESS.to_owned())),
                 _ => Ok(Poll::Done(StepResult::ok((), health.words()))),
             },
             Some(health) if health.well() => {
@@ -238,7 +238,8 @@ fn wait_for_registration(
             other => {
                 up()?;
                 silent.set(other.as_ref().is_some_and(|health| health.initialized && !health.connected));
-                let words = other.map_or("Omni to know it".to_owned(), |health| format!("Omni: {}", steady(&health)));
+                let words =
+                    other.map_or("Omni to know it".to_owned(), |health| format!("Omni: {}", without_age(&health)));
                 Ok(Poll::Waiting(format!("waiting for {words}")))
             }
         }
@@ -257,7 +258,7 @@ fn wait_for_registration(
 }
 
 /// Like [`ProviderHealth::words`], but without an age that changes with each poll.
-fn steady(health: &ProviderHealth) -> String {
+fn without_age(health: &ProviderHealth) -> String {
     match health.heartbeat_age {
         Some(_) if health.initialized && !health.connected => "its last heartbeat is more than 31 s old".to_owned(),
         _ => health.words(),
@@ -266,39 +267,39 @@ fn steady(health: &ProviderHealth) -> String {
 
 /// How long the provider must stay up before it counts as accepted. It reads its types from Omni and registers before it settles,
 /// and exits with `Error:` if Omni refuses it or does not respond (omni v1.9.3 `client/pkg/infra/infra.go` Run).
-const SETTLED: Duration = Duration::from_secs(30);
+const SETTLE_TIME: Duration = Duration::from_secs(30);
 
 /// The first line of the provider's log (omni-infra-provider-proxmox 0d9fd58 `main.go:117`).
-const STARTS: &str = "starting infra provider";
+const START_MESSAGE: &str = "starting infra provider";
 
 /// How long the provider may keep restarting after Omni is back: it exits while Omni does not respond, and docker doubles its
 /// delay before each start, from 0.1 s to 60 s (moby `restartmanager.go`).
-const CATCHES_UP: Duration = Duration::from_secs(75);
+const RESTART_LIMIT: Duration = Duration::from_secs(75);
 
 /// The progress message meanwhile.
-const RESTARTS: &str = "waiting for docker to restart the provider, which ended while Omni did not answer";
+const RESTART_PROGRESS: &str = "waiting for docker to restart the provider, which ended while Omni did not answer";
 
 /// Waits until the provider has started and stayed up, which is all that can be checked if Omni cannot be queried. A recreated
 /// container has a new log, so two starts in it are a restart loop.
 fn wait_for_start(cx: &Cx) -> anyhow::Result<StepResult<()>> {
     let begun = Instant::now();
     cx.wait("the start of the provider", REGISTRATION, || {
-        let container = running(cx, begun.elapsed() < CATCHES_UP)?;
+        let container = find_container(cx, begun.elapsed() < RESTART_LIMIT)?;
         if container.state == "restarting" {
-            return Ok(Poll::Waiting(RESTARTS.to_owned()));
+            return Ok(Poll::Waiting(RESTART_PROGRESS.to_owned()));
         }
         let up = container.up_for().unwrap_or_default();
-        if up >= SETTLED {
+        if up >= SETTLE_TIME {
             let detail = format!("{}, without an error; nobody is logged in to Omni to ask it", container.status);
             return Ok(Poll::Done(StepResult::warning((), detail)));
         }
         let log = Compose::find(cx)?.log(&cx.settings.provider_service(), 50)?;
-        if log.matches(STARTS).count() > 1 && log.contains("Error:") && !provider_log::omni_was_away(&log) {
+        if log.matches(START_MESSAGE).count() > 1 && log.contains("Error:") && !provider_log::omni_was_away(&log) {
             let failure = Failure::new(Code::Failed, "the provider starts again and again").cause(container.status);
             return Err(explain_by_log(cx, failure).into());
         }
-        let words = match log.contains(STARTS) {
-            true => format!("waiting for the provider to stay up for {} s", SETTLED.as_secs()),
+        let words = match log.contains(START_MESSAGE) {
+            true => format!("waiting for the provider to stay up for {} s", SETTLE_TIME.as_secs()),
             false => "waiting for it to log its start".to_owned(),
         };
         Ok(Poll::Waiting(words))
@@ -309,7 +310,7 @@ fn wait_for_start(cx: &Cx) -> anyhow::Result<StepResult<()>> {
 ///
 /// # Errors
 /// Returns an error if docker fails, or [`Code::Failed`] with the cause from its log.
-fn running(cx: &Cx, catching_up: bool) -> Result<Container, Failure> {
+fn find_container(cx: &Cx, catching_up: bool) -> Result<Container, Failure> {
     let containers = Compose::find(cx)?.containers()?;
     if let Some(failure) = omni_stack::sidecar_ended(&containers) {
         return Err(failure);
@@ -317,10 +318,10 @@ fn running(cx: &Cx, catching_up: bool) -> Result<Container, Failure> {
     let service = cx.settings.provider_service();
     match containers.into_iter().find(|container| container.service == service) {
         Some(container) if matches!(container.state.as_str(), "running" | "created") => Ok(container),
-        Some(container) if catching_up && catches_up(cx, &container)? => Ok(container),
+        Some(container) if catching_up && restarts_until_omni_responds(cx, &container)? => Ok(container),
         Some(container) => {
             let failure =
-                Failure::new(Code::Failed, format!("{} does not stay up", named(cx))).cause(container.status.clone());
+                Failure::new(Code::Failed, format!("{} does not stay up", label(cx))).cause(container.status.clone());
             Err(explain_by_log(cx, failure))
         }
         None => Err(Failure::new(Code::Failed, "the provider's container is gone").next("cargo xtask provider-setup")),
@@ -331,7 +332,7 @@ fn running(cx: &Cx, catching_up: bool) -> Result<Container, Failure> {
 ///
 /// # Errors
 /// Returns an error if docker fails.
-pub fn catches_up(cx: &Cx, container: &Container) -> Result<bool, Failure> {
+pub fn restarts_until_omni_responds(cx: &Cx, container: &Container) -> Result<bool, Failure> {
     let restarts = Compose::is_provider(&container.service) && container.state == "restarting";
     Ok(restarts && provider_log::omni_was_away(&Compose::find(cx)?.log(&container.service, 20)?))
 }
@@ -346,8 +347,8 @@ pub fn wait_until_up(cx: &Cx, limit: Duration) -> anyhow::Result<StepResult<()>>
     cx.wait("the provider", limit, || {
         let mut states = Vec::new();
         for cx in &each {
-            match running(cx, begun.elapsed() < CATCHES_UP)? {
-                container if container.state == "restarting" => return Ok(Poll::Waiting(RESTARTS.to_owned())),
+            match find_container(cx, begun.elapsed() < RESTART_LIMIT)? {
+                container if container.state == "restarting" => return Ok(Poll::Waiting(RESTART_PROGRESS.to_owned())),
                 container => states.push(container.status),
             }
         }
@@ -380,7 +381,7 @@ pub fn has_clusters(cx: &Cx) -> bool {
 }
 
 /// The next step after a healthy provider: whatever is missing first, or the task that examines everything.
-pub fn onward(cx: &Cx) -> &'static str {
+pub fn next_step(cx: &Cx) -> &'static str {
     match !cx.settings.state.list("machine_classes").is_empty() {
         _ if has_clusters(cx) => EXPLAIN,
         true => "cargo xtask cluster-create",
@@ -389,7 +390,7 @@ pub fn onward(cx: &Cx) -> &'static str {
 }
 
 /// Like [`remember_health`], but only warns if the state cannot be written, so that the result is still reported.
-pub fn note_health(cx: &Cx, health: &str) {
+pub fn try_remember_health(cx: &Cx, health: &str) {
     if let Err(error) = remember_health(cx, health) {
         cx.ui.note("state", "the state", Status::Warning, Failure::of(&error).to_string());
     }
@@ -462,7 +463,7 @@ pub fn verify(cx: &Cx, omnictl: Option<&Omnictl<'_>>, id: &str, before: Option<&
 ///
 /// # Errors
 /// Returns an error if omnictl fails.
-pub fn is_well(cx: &Cx, id: &str) -> anyhow::Result<bool> {
+pub fn is_connected(cx: &Cx, id: &str) -> anyhow::Result<bool> {
     match Omnictl::find(cx) {
         Ok(omnictl) => Ok(registration(cx, &omnictl, id)?.is_some_and(|health| health.well())),
         Err(_) => Ok(true),

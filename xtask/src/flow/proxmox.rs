@@ -145,7 +145,7 @@ fn in_config(cx: &Cx) -> Result<Option<Proxmox>, Failure> {
     let path = cx.paths.config();
     let Some(text) = files::read_text_if_there(&path)? else { return Ok(None) };
     let mut proxmox = proxmox_of(cx, &ProviderConfig::parse(&cx.paths.show(&path), &text)?)?;
-    proxmox.renewal = Some(provider::addressed(cx, "cargo xtask keys --rotate proxmox"));
+    proxmox.renewal = Some(provider::with_flag(cx, "cargo xtask keys --rotate proxmox"));
     Ok(Some(proxmox))
 }
 

@@ -51,7 +51,7 @@ impl TaskRun {
     }
 }
 
-pub fn planned(cx: &Cx, tasks: &[Vec<String>]) -> Outcome {
+pub fn plan_of_tasks(cx: &Cx, tasks: &[Vec<String>]) -> Outcome {
     let mut plan = Vec::new();
     for words in tasks {
         let line = format!("cargo xtask {}", words.join(" "));
@@ -71,7 +71,7 @@ pub fn start(args: &Rehearse, cx: &Cx, program: &Path) -> anyhow::Result<(Lab, P
 }
 
 /// Where the lab of this process is: without a project, in this user's scratch directory.
-fn scratch(cx: &Cx) -> PathBuf {
+fn scratch_dir(cx: &Cx) -> PathBuf {
     match cx.paths.is_project() {
         true => cx.paths.scratch(SCRATCH),
         false => cx.paths.scratch_root().join(format!("{SCRATCH}-{}", std::process::id())),
@@ -90,7 +90,7 @@ pub fn start_with(
 ) -> anyhow::Result<(Lab, PathBuf)> {
     let mut kit = cx.paths.clone();
     let lab = cx.ui.step("lab", "the lab is up", || {
-        let dir = scratch(cx);
+        let dir = scratch_dir(cx);
         let started = prepare(&dir).and_then(|(paths, words)| {
             (kit, options.size) = (paths, words);
             lab::start(program, &dir, &options, true)
@@ -105,10 +105,10 @@ pub fn start_with(
 }
 
 /// Runs one task, which must succeed.
-pub fn task(cx: &Cx, lab: &Lab, project: &Path, words: &[String]) -> anyhow::Result<TaskRun> {
-    let ran = play(cx, lab, project, words)?;
+pub fn run_passing_task(cx: &Cx, lab: &Lab, project: &Path, words: &[String]) -> anyhow::Result<TaskRun> {
+    let ran = run_task(cx, lab, project, words)?;
     if ran.code != Some(0) {
-        return Err(stopped(&ran.line, ran.code, ran.document).into());
+        return Err(task_failure(&ran.line, ran.code, ran.document).into());
     }
     cx.ui.note(&words[0], ran.line.clone(), Status::Ok, millis(ran.elapsed.as_millis() as u64));
     Ok(ran)
@@ -116,22 +116,22 @@ pub fn task(cx: &Cx, lab: &Lab, project: &Path, words: &[String]) -> anyhow::Res
 
 /// Runs one task, and returns its result even if it fails. It runs this same program as a separate process; only PATH, endpoints
 /// and files differ.
-pub fn play(cx: &Cx, lab: &Lab, project: &Path, words: &[String]) -> anyhow::Result<TaskRun> {
+pub fn run_task(cx: &Cx, lab: &Lab, project: &Path, words: &[String]) -> anyhow::Result<TaskRun> {
     let json = cx.ui.json();
     if !json {
-        cx.ui.say(&format!("\n$ cargo xtask {}", shown(words)));
+        cx.ui.say(&format!("\n$ cargo xtask {}", quote_words(words)));
     }
-    play_as(cx, lab, project, words, json)
+    run_task_as(cx, lab, project, words, json)
 }
 
-fn shown(words: &[String]) -> String {
+fn quote_words(words: &[String]) -> String {
     let quoted = |word: &String| if word.contains(' ') { format!("'{word}'") } else { word.clone() };
     words.iter().map(quoted).collect::<Vec<_>>().join(" ")
 }
 
-/// Like [`play`], either with JSON output, which is captured, or with text output, which is shown as it arrives.
-pub fn play_as(cx: &Cx, lab: &Lab, project: &Path, words: &[String], as_json: bool) -> anyhow::Result<TaskRun> {
-    let line = format!("cargo xtask {}", shown(words));
+/// Like [`run_task`], either with JSON output, which is captured, or with text output, which is shown as it arrives.
+pub fn run_task_as(cx: &Cx, lab: &Lab, project: &Path, words: &[String], as_json: bool) -> anyhow::Result<TaskRun> {
+    let line = format!("cargo xtask {}", quote_words(words));
     let begun = Instant::now();
     let program = std::env::current_exe()?;
     // Run in the project, so that commands in the output need no directory.
@@ -172,7 +172,7 @@ pub fn play_as(cx: &Cx, lab: &Lab, project: &Path, words: &[String], as_json: bo
 }
 
 /// The failure of a rehearsal whose task failed. That task's own output is above, or in the data.
-fn stopped(line: &str, code: Option<i32>, document: Value) -> Failure {
+fn task_failure(line: &str, code: Option<i32>, document: Value) -> Failure {
     let code = code.map_or("was killed".to_owned(), |code| format!("exited with {code}"));
     let said = document["error"]["message"].as_str().unwrap_or("its output is above").to_owned();
     Failure::new(Code::Failed, format!("the rehearsal stopped: `{line}` {code}"))

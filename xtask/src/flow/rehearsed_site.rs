@@ -18,7 +18,7 @@ use runtime::tool::lab;
 use runtime::ui::{millis, table};
 
 use super::inputs;
-use super::rehearsal::{Lab, play};
+use super::rehearsal::{Lab, run_task};
 
 const GIB: u64 = 1 << 30;
 /// The folders of a project that a rehearsal reads.
@@ -61,14 +61,14 @@ impl Site {
         let files = [class_files, template_files].concat();
         let (provider, left_out) = (String::new(), Vec::new());
         let mut site = Site { dir: dir.to_owned(), files, classes, clusters, provider, left_out };
-        site.must_have(chosen)?;
+        site.require_clusters(chosen)?;
         let provider = site.providers().next().unwrap_or("proxmox").to_owned();
         site.provider = provider;
-        site.leave_out();
+        site.drop_unsupported();
         Ok(site)
     }
 
-    fn must_have(&self, chosen: &[String]) -> Result<(), Failure> {
+    fn require_clusters(&self, chosen: &[String]) -> Result<(), Failure> {
         let folder = self.dir.join("clusters");
         let known: Vec<&str> = self.clusters.iter().map(|(_, template)| template.name.as_str()).collect();
         if let Some(lost) = chosen.iter().find(|name| !known.contains(&name.as_str())) {
@@ -98,7 +98,7 @@ impl Site {
     }
 
     /// Removes the clusters that the single simulated provider of VMs cannot create.
-    fn leave_out(&mut self) {
+    fn drop_unsupported(&mut self) {
         let why = |template: &ClusterTemplate| {
             if template.sets.iter().any(|set| !set.machines.is_empty()) {
                 return Some("lists machines by their UUIDs".to_owned());
@@ -164,7 +164,7 @@ impl Site {
             .into_iter()
             .filter_map(|name| provider_data::parse("", self.class(name)?.auto_provision.as_ref()?).value)
             .collect();
-        let machines: u64 = self.clusters.iter().map(|(_, template)| machines(template)).sum();
+        let machines: u64 = self.clusters.iter().map(|(_, template)| machine_count(template)).sum();
         let most = |of: fn(&ProviderData) -> u64| data.iter().map(of).max().unwrap_or(0);
         // Twice what the machines need, limited to a number that fits.
         let room = |each: u64, unit: u64, least: u64| {
@@ -196,7 +196,7 @@ impl Site {
                 memory_total: memory,
                 memory_used: 4 * GIB,
             }),
-            storages: Observed::Known(storages(name, space, &selectors)),
+            storages: Observed::Known(simulated_storages(name, space, &selectors)),
             bridges: Observed::Known(bridges.iter().cloned().collect()),
             vms: Observed::Known(Vec::new()),
         };
@@ -206,7 +206,7 @@ impl Site {
 }
 
 /// The number of machines of a cluster, including the one that scaling adds.
-fn machines(template: &ClusterTemplate) -> u64 {
+fn machine_count(template: &ClusterTemplate) -> u64 {
     template.sets.iter().map(|set| u64::from(set.machine_count().unwrap_or(0))).sum::<u64>() + 1
 }
 
@@ -222,7 +222,7 @@ pub fn scaled_set(template: &ClusterTemplate) -> Option<(&str, u32)> {
 }
 
 /// Returns a directory for images, a pool, and one more storage for each selector that matches neither.
-fn storages(node: &str, space: u64, selectors: &BTreeSet<&String>) -> Vec<Storage> {
+fn simulated_storages(node: &str, space: u64, selectors: &BTreeSet<&String>) -> Vec<Storage> {
     const KINDS: [&str; 8] = ["lvmthin", "zfspool", "rbd", "lvm", "dir", "nfs", "cephfs", "btrfs"];
     let storage = |name: &str, kind: &str, content: &str| Storage {
         name: name.to_owned(),
@@ -263,8 +263,8 @@ impl LifeCycle<'_> {
     ///
     /// # Errors
     /// Returns an error if the lab cannot be queried, or if the operator interrupts.
-    pub fn live(&mut self, site: &mut Site, inventory: &Inventory, program: &Path) -> anyhow::Result<()> {
-        let files: Vec<String> = site.clusters.iter().map(|(file, _)| file_words(file)).collect();
+    pub fn run(&mut self, site: &mut Site, inventory: &Inventory, program: &Path) -> anyhow::Result<()> {
+        let files: Vec<String> = site.clusters.iter().map(|(file, _)| template_path(file)).collect();
         let classes = self.task(&["machineclass-check", "--offline"])?;
         let words: Vec<&str> =
             ["cluster-check", "--offline"].into_iter().chain(files.iter().map(String::as_str)).collect();
@@ -280,11 +280,11 @@ impl LifeCycle<'_> {
         let mut alive = Vec::new();
         for (number, file) in files.iter().enumerate() {
             let name = site.clusters[number].1.name.clone();
-            if self.task(&["cluster-sync", file, "--allow-destroy", &name])? && self.grow(site, number)? {
+            if self.task(&["cluster-sync", file, "--allow-destroy", &name])? && self.scale_and_upgrade(site, number)? {
                 alive.push(name);
             }
         }
-        self.lose_a_node(site, inventory, program, &alive)?;
+        self.restart_node(site, inventory, program, &alive)?;
         for (_, template) in &site.clusters {
             self.task(&["cluster-delete", &template.name, "--allow-destroy", &template.name])?;
         }
@@ -300,7 +300,7 @@ impl LifeCycle<'_> {
     }
 
     /// Scales a cluster up by one and back, and upgrades it.
-    fn grow(&mut self, site: &mut Site, number: usize) -> anyhow::Result<bool> {
+    fn scale_and_upgrade(&mut self, site: &mut Site, number: usize) -> anyhow::Result<bool> {
         let template = &site.clusters[number].1;
         let name = template.name.clone();
         match scaled_set(template) {
@@ -314,7 +314,7 @@ impl LifeCycle<'_> {
             }
             None => site.left_out.push(format!("scaling `{name}`: no workers have a number")),
         }
-        let planned = play(self.cx, self.lab, self.project, &words(&["cluster-upgrade", &name, "--dry-run"]))?;
+        let planned = run_task(self.cx, self.lab, self.project, &argv(&["cluster-upgrade", &name, "--dry-run"]))?;
         match planned.code {
             Some(3) => self.task(&["cluster-upgrade", &name]),
             Some(0) => Ok(true),
@@ -326,7 +326,7 @@ impl LifeCycle<'_> {
     }
 
     /// Step 3: turns the node with the most machines off and on again.
-    fn lose_a_node(
+    fn restart_node(
         &mut self,
         site: &mut Site,
         inventory: &Inventory,
@@ -358,7 +358,7 @@ impl LifeCycle<'_> {
     fn task(&mut self, line: &[&str]) -> anyhow::Result<bool> {
         let begun = Instant::now();
         for tried in 1..=self.tries {
-            let ran = play(self.cx, self.lab, self.project, &words(line))?;
+            let ran = run_task(self.cx, self.lab, self.project, &argv(line))?;
             let said = ran.document["error"]["message"].as_str().unwrap_or("its output is above").to_owned();
             let passed = ran.code == Some(0);
             if passed || tried == self.tries {
@@ -386,12 +386,12 @@ impl LifeCycle<'_> {
 }
 
 /// Path of a template in the scratch project.
-fn file_words(file: &Path) -> String {
+fn template_path(file: &Path) -> String {
     format!("clusters/{}", file.file_name().unwrap_or_default().to_string_lossy())
 }
 
 /// Converts the arguments of a task to owned strings.
-pub fn words(line: &[&str]) -> Vec<String> {
+pub fn argv(line: &[&str]) -> Vec<String> {
     line.iter().map(|word| (*word).to_owned()).collect()
 }
 

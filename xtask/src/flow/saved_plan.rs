@@ -15,35 +15,35 @@ use runtime::paths::pasted;
 /// How a run uses a plan file: not at all, to write it, or to apply it.
 #[derive(Clone, Copy)]
 pub enum PlanFile<'a> {
-    No,
+    Unused,
     /// Writes the plan to this file, valid for this long, and changes nothing else.
-    To(&'a Path, Duration),
+    Write(&'a Path, Duration),
     /// Refuses to continue unless the plan matches this one.
-    Held(&'a SavedPlan),
+    Apply(&'a SavedPlan),
 }
 
 impl PlanFile<'_> {
     /// Returns true if the plan is only written.
-    pub fn only_written(&self) -> bool {
-        matches!(self, PlanFile::To(..))
+    pub fn is_write_only(&self) -> bool {
+        matches!(self, PlanFile::Write(..))
     }
 
     /// Writes the plan and returns the outcome, or compares it with the saved plan.
     ///
     /// # Errors
     /// Fails with [`Code::Conflict`] and everything that has changed since the plan was saved, or if the file cannot be written.
-    pub fn settle(&self, cx: &Cx, plan: &Plan<'_>, grounds: PlanBinding) -> anyhow::Result<Option<Outcome>> {
+    pub fn write_or_compare(&self, cx: &Cx, plan: &Plan<'_>, grounds: PlanBinding) -> anyhow::Result<Option<Outcome>> {
         let now = clock::of_time(SystemTime::now());
         let saved = |expires| SavedPlan::new(cx.task, grounds, plan.planned_changes(), (now, expires));
         match self {
-            PlanFile::No => Ok(None),
-            PlanFile::To(file, valid) => write(cx, file, &saved(now.saturating_add(valid.as_secs())), plan).map(Some),
-            PlanFile::Held(held) => {
-                let found = held.differences(&saved(now));
+            PlanFile::Unused => Ok(None),
+            PlanFile::Write(file, ttl) => write(cx, file, &saved(now.saturating_add(ttl.as_secs())), plan).map(Some),
+            PlanFile::Apply(given) => {
+                let found = given.differences(&saved(now));
                 if !found.is_empty() {
-                    return Err(stale(cx, held, &found).into());
+                    return Err(stale_plan(cx, given, &found).into());
                 }
-                let (planned, left) = (held.changes.len(), plan.changes().count());
+                let (planned, left) = (given.changes.len(), plan.changes().count());
                 let detail = match planned.saturating_sub(left) {
                     0 => "everything that it rests on is the same".to_owned(),
                     done => format!("{done} of {} done already", count(planned, "change")),
@@ -56,7 +56,7 @@ impl PlanFile<'_> {
 }
 
 /// Returns what a plan for these files depends on, as far as the files determine it.
-pub fn grounds<'a>(
+pub fn plan_binding<'a>(
     cx: &Cx,
     omni: &str,
     allowed: &[&'static str],
@@ -65,14 +65,14 @@ pub fn grounds<'a>(
     let mut grounds = PlanBinding { omni: omni.to_owned(), ..PlanBinding::default() };
     grounds.allowed = allowed.iter().map(|rule| (*rule).to_owned()).collect();
     for file in files {
-        bind(cx, &mut grounds, file);
+        bind_file(cx, &mut grounds, file);
         grounds.files.push(cx.paths.show(&file.path));
     }
     grounds
 }
 
 /// Binds the plan to the contents of a file.
-pub fn bind(cx: &Cx, grounds: &mut PlanBinding, file: &CheckedFile) {
+pub fn bind_file(cx: &Cx, grounds: &mut PlanBinding, file: &CheckedFile) {
     grounds.bound.insert(file_key(&cx.paths.show(&file.path)), hash(&file.bytes));
 }
 
@@ -103,21 +103,21 @@ fn write(cx: &Cx, file: &Path, saved: &SavedPlan, plan: &Plan<'_>) -> anyhow::Re
 /// Fails with [`Code::NotFound`], or with [`Code::Invalid`] if it is not a plan of this format, or was edited.
 pub fn read(file: &Path) -> Result<SavedPlan, Failure> {
     let text = inputs::text_if_there(file)?
-        .ok_or_else(|| Failure::new(Code::NotFound, format!("`{}` does not exist", file.display())).hint(AGAIN))?;
+        .ok_or_else(|| Failure::new(Code::NotFound, format!("`{}` does not exist", file.display())).hint(HINT))?;
     SavedPlan::parse(&text).map_err(|why| {
-        Failure::new(Code::Invalid, format!("`{}` is not a valid plan", file.display())).cause(why).hint(AGAIN)
+        Failure::new(Code::Invalid, format!("`{}` is not a valid plan", file.display())).cause(why).hint(HINT)
     })
 }
 
-const AGAIN: &str = "`cluster-sync NAME --plan-out FILE` and `machineclass-apply NAME --plan-out FILE` write one";
+const HINT: &str = "`cluster-sync NAME --plan-out FILE` and `machineclass-apply NAME --plan-out FILE` write one";
 
 /// Returns the files of a plan if it can be applied: it has not expired, it is for this Omni, and its files have not changed.
 ///
 /// # Errors
 /// Fails with [`Code::Conflict`] and the reason. Omni is not queried for this.
-pub fn usable(cx: &Cx, plan: &SavedPlan, omni: &str) -> Result<Vec<PathBuf>, Failure> {
+pub fn check_usable(cx: &Cx, plan: &SavedPlan, omni: &str) -> Result<Vec<PathBuf>, Failure> {
     let refused = |message: String, cause: String| {
-        Failure::new(Code::Conflict, message).cause(cause).hint("nothing was changed").next(again(cx, plan))
+        Failure::new(Code::Conflict, message).cause(cause).hint("nothing was changed").next(replan_command(cx, plan))
     };
     if let Some(since) = plan.expired(clock::of_time(SystemTime::now())) {
         let cause = format!("it was valid until {since}; what it was decided on is too old to rely on");
@@ -138,19 +138,19 @@ pub fn usable(cx: &Cx, plan: &SavedPlan, omni: &str) -> Result<Vec<PathBuf>, Fai
     if changed.is_empty() {
         return Ok(plan.files.iter().map(|file| cx.paths.root().join(file)).collect());
     }
-    Err(stale(cx, plan, &changed))
+    Err(stale_plan(cx, plan, &changed))
 }
 
-fn stale(cx: &Cx, plan: &SavedPlan, found: &[String]) -> Failure {
+fn stale_plan(cx: &Cx, plan: &SavedPlan, found: &[String]) -> Failure {
     Failure::new(Code::Conflict, "the plan no longer holds: what it was decided on has changed")
         .cause(found.join("\n"))
         .hint("nothing was changed; look at a new plan")
-        .next(again(cx, plan))
+        .next(replan_command(cx, plan))
         .with(serde_json::json!({ "changed": found }))
 }
 
 /// Returns the command that creates such a plan again.
-fn again(cx: &Cx, plan: &SavedPlan) -> String {
+fn replan_command(cx: &Cx, plan: &SavedPlan) -> String {
     let files: Vec<String> = match plan.files.as_slice() {
         [_, _, ..] if plan.task == "machineclass-apply" => vec!["--all".to_owned()],
         files => files.iter().map(|file| pasted(&cx.paths.root().join(file))).collect(),

@@ -62,7 +62,7 @@ pub fn of_new(cx: &Cx, omnictl: &Omnictl<'_>, clusters: &[&str]) -> Vec<Row> {
 fn times(cx: &Cx, facts: &Facts) -> BTreeMap<String, VmTimes> {
     let machines = facts.view.iter().flat_map(ClusterView::machines);
     let mut found = BTreeMap::new();
-    for cx in provider::sites(cx, machines.map(|machine| machine.provider.as_str())) {
+    for cx in provider::contexts_of_providers(cx, machines.map(|machine| machine.provider.as_str())) {
         let (Some(vms), Ok(proxmox)) = (facts.vms.known(), proxmox::login_quietly(&cx)) else { continue };
         let own = || vms.iter().filter(|(_, vm)| vm.site == proxmox.site);
         let nodes: BTreeSet<&str> = own().map(|(_, vm)| vm.node.as_str()).collect();

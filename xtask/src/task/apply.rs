@@ -24,12 +24,12 @@ pub fn run(args: &Apply, cx: &Cx) -> anyhow::Result<Outcome> {
     let allow: Option<Vec<&'static str>> = plan.allowed.iter().map(rule).collect();
     let allow = allow.ok_or_else(|| unknown(format!("a rule of {} is not known here", plan.allowed.join(", "))))?;
     let omni = change::omnictl(cx)?.address().to_owned();
-    let files = saved_plan::usable(cx, &plan, &omni)?;
+    let files = saved_plan::check_usable(cx, &plan, &omni)?;
     match plan.task.as_str() {
-        "cluster-sync" => cluster_sync::run(cx, &files, (args.no_wait, &allow), PlanFile::Held(&plan)),
+        "cluster-sync" => cluster_sync::run(cx, &files, (args.no_wait, &allow), PlanFile::Apply(&plan)),
         "machineclass-apply" => {
             let files = inputs::class_files(cx, &files)?;
-            machine_class::apply_files(cx, &files, Plan::default(), &allow, PlanFile::Held(&plan))
+            machine_class::apply_files(cx, &files, Plan::default(), &allow, PlanFile::Apply(&plan))
         }
         other => Err(unknown(format!("no task `{other}` saves plans")).into()),
     }

@@ -32,10 +32,10 @@ pub fn run(args: &ClusterPlan, cx: &Cx) -> anyhow::Result<Outcome> {
     // A saved inventory describes a single Proxmox.
     match args.inventory {
         Some(_) if cx.paths.is_project() => {
-            one(args, &provider::of_machines(cx, of).of_one_provider()?, &templates, &given)
+            one(args, &provider::context_of_machines(cx, of).of_one_provider()?, &templates, &given)
         }
         Some(_) => one(args, cx, &templates, &given),
-        None => provider::each(&provider::of_machines(cx, of), |cx| one(args, cx, &templates, &given)),
+        None => provider::for_each(&provider::context_of_machines(cx, of), |cx| one(args, cx, &templates, &given)),
     }
 }
 

@@ -43,7 +43,7 @@ pub fn run(args: &MachineclassCreate, cx: &Cx) -> anyhow::Result<Outcome> {
     plan.record(|state| record_defaults(state, &class));
     if args.apply {
         let file = CheckedFile { path, bytes: render(&class).into_bytes() };
-        return Ok(machine_class::apply_files(cx, &[file], plan, &args.allow.rules, PlanFile::No)?.and(data));
+        return Ok(machine_class::apply_files(cx, &[file], plan, &args.allow.rules, PlanFile::Unused)?.and(data));
     }
     if plan.is_empty() {
         cx.ui.note("file", shown.as_str(), Status::Skipped, "already up to date");
@@ -97,7 +97,7 @@ fn class(args: &MachineclassCreate, cx: &Cx) -> anyhow::Result<NewClass> {
     };
     let (cores, memory, disk) = (ask(cores, &CORES)?, ask(memory, &MEMORY)?, ask(disk, &DISK)?);
     let site = match &args.provider_id {
-        Some(id) => provider::of_machines(cx, std::iter::once(id.as_str())),
+        Some(id) => provider::context_of_machines(cx, std::iter::once(id.as_str())),
         None => cx.of_one_provider()?,
     };
     let provider_id = site.settings.provider_id(args.provider_id.as_deref()).value;

@@ -32,7 +32,7 @@ pub fn run(args: &Export, cx: &Cx) -> anyhow::Result<Outcome> {
     }
     let export = |resource: &Resource| {
         let name = resource.metadata.id.clone();
-        let same = machine_class::says(cx, &cx.paths.machine_class(&name), resource)?;
+        let same = machine_class::matches_file(cx, &cx.paths.machine_class(&name), resource)?;
         Ok(ExportedFiles { name, files: vec![export::class(cx, resource)?], same, left: Vec::new() })
     };
     let exported = found.iter().map(export).collect::<Result<Vec<_>, Failure>>()?;

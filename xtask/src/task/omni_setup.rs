@@ -29,7 +29,7 @@ pub fn run(args: &OmniSetup, cx: &Cx) -> anyhow::Result<Outcome> {
     let store = stored(cx)?;
     let example = example(cx)?;
     let inputs = gather(&args.values, cx, &example, store == Some(true), &Known::new())?;
-    omni_checks::run(cx, &compose, &inputs, store)?;
+    omni_checks::check_inputs(cx, &compose, &inputs, store)?;
     site::step(cx)?;
     let (name, endpoint) = (args.service_account_name.as_str(), inputs.endpoint());
     let (place, agreed) = (inputs.address(cx), Cell::new("unknown"));
@@ -42,7 +42,7 @@ pub fn run(args: &OmniSetup, cx: &Cx) -> anyhow::Result<Outcome> {
     plan.verify(|cx| {
         let titles = ["Wait until the sidecar and Omni run", "Wait until Omni answers where machines ask"];
         omni_stack::verify_as(cx, (&omni_stack::services(cx, false), Some(&place)), titles)?;
-        agreed.set(omni_checks::licence(cx, &endpoint, asks)?);
+        agreed.set(omni_checks::report_licence(cx, &endpoint, asks)?);
         Ok(())
     });
     plan.record(|state| OmniInputs::record(state, &endpoint));
@@ -95,7 +95,7 @@ fn stored(cx: &Cx) -> anyhow::Result<Option<bool>> {
         Ok(match Docker::find(cx)?.volume(STORE) {
             Ok(true) => StepResult::ok(Some(true), format!("the volume {STORE} exists")),
             Ok(false) => {
-                omni_checks::alone(cx)?;
+                omni_checks::refuse_other_omni(cx)?;
                 StepResult::ok(Some(false), "no, this is the first time")
             }
             Err(failure) => StepResult::warning(None, format!("not known: {failure}")),
@@ -137,7 +137,7 @@ fn plan<'a>(
     // Left by a run that was interrupted before it started the stack.
     let outdated = !omni_stack::outdated(cx, &containers)?.is_empty();
     if !plan.is_empty() || !well || outdated {
-        omni_stack::refuse_other_omni(cx, &containers)?;
+        omni_stack::refuse_version_change(cx, &containers)?;
         // Containers with outdated values are recreated together, since they share one network.
         let recreate = (!containers.is_empty() && !plan.is_empty()) || outdated || omni_stack::out_of_step(&containers);
         let what = if recreate { "all containers recreated together, volumes kept" } else { "its containers run" };

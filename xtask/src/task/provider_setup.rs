@@ -42,7 +42,7 @@ pub fn run(args: &ProviderSetup, cx: &Cx) -> anyhow::Result<Outcome> {
     let omnictl = Omnictl::find(cx).ok();
     // The last heartbeat is from the container that is about to be replaced.
     let before = match &omnictl {
-        Some(omnictl) if !plan.is_empty() => provider::heartbeat(omnictl, &inputs.id)?,
+        Some(omnictl) if !plan.is_empty() => provider::last_heartbeat(omnictl, &inputs.id)?,
         _ => None,
     };
     let data = json!({
@@ -66,7 +66,7 @@ pub fn run(args: &ProviderSetup, cx: &Cx) -> anyhow::Result<Outcome> {
     }
     let summary = format!("the provider `{}` connects {} to {}", inputs.id, inputs.omni, inputs.proxmox.url);
     let next = ["cargo xtask provider-verify", "cargo xtask proxmox-audit", "cargo xtask machineclass-create"];
-    let next = next.into_iter().map(|next| provider::addressed(cx, next));
+    let next = next.into_iter().map(|next| provider::with_flag(cx, next));
     Ok(next.fold(Outcome::done(summary).with(data), Outcome::next))
 }
 
@@ -150,8 +150,8 @@ fn plan<'a>(cx: &Cx, inputs: &'a ProviderInputs, key: &ProviderKey) -> anyhow::R
     let service = cx.settings.provider_service();
     let runs = containers.iter().any(|container| container.service == service)
         && containers.iter().all(|container| container.well());
-    if !plan.is_empty() || !runs || !provider::is_well(cx, &inputs.id)? {
-        omni_stack::refuse_other_omni(cx, &containers)?;
+    if !plan.is_empty() || !runs || !provider::is_connected(cx, &inputs.id)? {
+        omni_stack::refuse_version_change(cx, &containers)?;
         let moved = omni_stack::moved(cx, &containers);
         plan.push(match further {
             // The others keep running: the new container joins the network of the running sidecar.

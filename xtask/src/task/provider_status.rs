@@ -21,7 +21,7 @@ enum Part {
 pub fn run(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
     match args.follow {
         true => one(args, &cx.of_one_provider()?),
-        false => provider::each(cx, |cx| one(args, cx)),
+        false => provider::for_each(cx, |cx| one(args, cx)),
     }
 }
 
@@ -50,7 +50,7 @@ fn one(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
             Ok(Part::Log(found)) => log = found,
             Err(error) => {
                 if !runtime::proc::interrupted() {
-                    provider::note_health(cx, "unknown");
+                    provider::try_remember_health(cx, "unknown");
                 }
                 return Err(error);
             }
@@ -66,7 +66,7 @@ fn one(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
         Some(container) if container.well() => "degraded",
         _ => "down",
     };
-    provider::note_health(cx, health);
+    provider::try_remember_health(cx, health);
     let named: Vec<_> = known
         .iter()
         .map(|hit| json!({"id": hit.issue.id, "title": hit.issue.title, "line": hit.text, "cause": hit.cause(), "fix": hit.fix(), "next": hit.next()}))
@@ -78,9 +78,9 @@ fn one(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
     match container {
         Some(container) if container.well() => {
             let summary = match known.len() {
-                0 => format!("{} runs: {}", provider::named(cx), container.status),
+                0 => format!("{} runs: {}", provider::label(cx), container.status),
                 issues => {
-                    format!("{} runs, and its log shows {}", provider::named(cx), words::count(issues, "known issue"))
+                    format!("{} runs, and its log shows {}", provider::label(cx), words::count(issues, "known issue"))
                 }
             };
             let mut next: Vec<String> = Vec::new();
@@ -98,7 +98,7 @@ fn one(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
             Ok(next.into_iter().fold(Outcome::done(summary).with(data), Outcome::next))
         }
         Some(container) => {
-            let failure = Failure::new(Code::Failed, format!("{} does not run", provider::named(cx)))
+            let failure = Failure::new(Code::Failed, format!("{} does not run", provider::label(cx)))
                 .cause(container.status.clone());
             Err(match known.first() {
                 Some(hit) => failure.hint(hit.hint()).next(hit.next()),

@@ -20,7 +20,7 @@ use runtime::tool::omnictl::{Omnictl, no_endpoint};
 use runtime::ui::Check;
 
 pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
-    provider::each(cx, one)
+    provider::for_each(cx, one)
 }
 
 fn one(cx: &Cx) -> anyhow::Result<Outcome> {
@@ -73,10 +73,10 @@ fn one(cx: &Cx) -> anyhow::Result<Outcome> {
         _ if failures.iter().any(|(id, _)| matches!(*id, "containers" | "registration")) => "down",
         _ => "degraded",
     };
-    provider::note_health(cx, health);
+    provider::try_remember_health(cx, health);
     let data = json!({ "provider_id": id, "provider_status": health });
     let Some((_, first)) = failures.first().cloned() else {
-        return Ok(Outcome::done(format!("the provider `{id}` is healthy")).with(data).next(provider::onward(cx)));
+        return Ok(Outcome::done(format!("the provider `{id}` is healthy")).with(data).next(provider::next_step(cx)));
     };
     // With JSON output, the document already has them in its steps.
     for (_, failure) in failures[1..].iter().filter(|_| !cx.ui.json()) {

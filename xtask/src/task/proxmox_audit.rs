@@ -21,7 +21,7 @@ use runtime::tool::proxmox::Proxmox;
 const SOON: Duration = Duration::from_secs(30 * 86_400);
 
 pub fn run(args: &ProxmoxAudit, cx: &Cx) -> anyhow::Result<Outcome> {
-    provider::each(cx, |cx| one(args, cx))
+    provider::for_each(cx, |cx| one(args, cx))
 }
 
 fn one(args: &ProxmoxAudit, cx: &Cx) -> anyhow::Result<Outcome> {

@@ -18,7 +18,7 @@ use runtime::ui::{bar, table};
 pub fn run(args: &ProxmoxInventory, cx: &Cx) -> anyhow::Result<Outcome> {
     match args.save {
         Some(_) => one(args, &cx.of_one_provider()?),
-        None => provider::each(cx, |cx| one(args, cx)),
+        None => provider::for_each(cx, |cx| one(args, cx)),
     }
 }
 

@@ -14,7 +14,7 @@ mod project;
 use std::time::Instant;
 
 use crate::cli::Rehearse;
-use crate::flow::rehearsal::{SCRATCH, TaskRun, planned, start, task};
+use crate::flow::rehearsal::{SCRATCH, TaskRun, plan_of_tasks, run_passing_task, start};
 use crate::prelude::*;
 use domain::words::split;
 use runtime::files;
@@ -42,7 +42,7 @@ fn tasks() -> Vec<Vec<String>> {
 
 pub fn run(args: &Rehearse, cx: &Cx) -> anyhow::Result<Outcome> {
     if cx.dry_run && args.fault.is_empty() && args.project.is_none() {
-        return Ok(planned(cx, &tasks()));
+        return Ok(plan_of_tasks(cx, &tasks()));
     }
     files::sweep_scratch(&cx.paths.target(), SCRATCH);
     let program = cx.ui.step("build", "Build the lab", || Ok(StepResult::ok(lab::built(cx)?, "")))?;
@@ -56,7 +56,7 @@ pub fn run(args: &Rehearse, cx: &Cx) -> anyhow::Result<Outcome> {
     let (lab, project) = start(args, cx, &program)?;
     let mut ran = Vec::new();
     for words in tasks() {
-        ran.push(task(cx, &lab, &project, &words)?);
+        ran.push(run_passing_task(cx, &lab, &project, &words)?);
     }
     let elapsed = begun.elapsed();
     let state = lab::state_of(cx, &program, &lab.dir)?;

@@ -30,7 +30,7 @@ pub fn run(args: &SelectorTest, cx: &Cx) -> anyhow::Result<Outcome> {
     let of = providers.iter().map(String::as_str);
     let site = match offline || args.storages.is_some() {
         true => cx.clone(),
-        false => provider::of_machines(cx, of).of_one_provider()?,
+        false => provider::context_of_machines(cx, of).of_one_provider()?,
     };
     let storages = results::storages(&site, args.storages.as_deref(), node.as_deref(), offline)?;
     // Without storages, the expression is evaluated once with empty values, to check that it compiles.

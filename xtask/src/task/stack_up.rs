@@ -18,7 +18,7 @@ pub fn run(recreate: bool, cx: &Cx) -> anyhow::Result<Outcome> {
     let provider = check(cx, &compose)?;
     let containers = compose.containers()?;
     omni_stack::check_mounts(cx, &containers)?;
-    omni_stack::refuse_other_omni(cx, &containers)?;
+    omni_stack::refuse_version_change(cx, &containers)?;
     site::step(cx)?;
     let outdated = omni_stack::outdated(cx, &containers)?;
     let recreate = recreate || omni_stack::out_of_step(&containers) || !outdated.is_empty();

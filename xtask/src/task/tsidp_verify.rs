@@ -45,7 +45,7 @@ pub fn run(policy: Option<&Path>, cx: &Cx) -> anyhow::Result<Outcome> {
     }
     let issuer = cx.settings.env_file.get("OIDC_ISSUER_URL").map(str::to_owned);
     match &issuer {
-        Some(issuer) => far_end(cx, issuer, &mut keep),
+        Some(issuer) => check_tsidp(cx, issuer, &mut keep),
         None if policy.is_some() => {
             cx.ui.say("  docker/.env names no issuer: only the policy was looked at");
         }
@@ -111,9 +111,9 @@ fn read(policy: &Path) -> Result<(String, String), Failure> {
 }
 
 /// Steps 2 to 5: checks tsidp itself.
-fn far_end(cx: &Cx, issuer: &str, keep: &mut impl FnMut(anyhow::Result<()>)) {
+fn check_tsidp(cx: &Cx, issuer: &str, keep: &mut impl FnMut(anyhow::Result<()>)) {
     let env = &cx.settings.env_file;
-    keep(cx.ui.step("issuer", "Check the issuer", || done(values::issuer(issuer, env.get("OMNI_DOMAIN")))));
+    keep(cx.ui.step("issuer", "Check the issuer", || check_result(values::issuer(issuer, env.get("OMNI_DOMAIN")))));
     let inside = sidecar_runs(cx);
     let from = if inside { "from the sidecar" } else { "from this host, since the sidecar does not run" };
     let mut jwks = None;
@@ -123,25 +123,27 @@ fn far_end(cx: &Cx, issuer: &str, keep: &mut impl FnMut(anyhow::Result<()>)) {
         reached = true;
         let Discovery { verdict, jwks: found } = oidc::discovery(&text, issuer);
         jwks = found;
-        done(verdict)
+        check_result(verdict)
     }));
     if let Some(jwks) = jwks.filter(|url| url.starts_with("https://")) {
-        keep(cx.ui.step("keys", "Fetch its keys", || done(oidc::keys(&tsidp::fetch(cx, inside, &jwks)?))));
+        keep(cx.ui.step("keys", "Fetch its keys", || check_result(oidc::keys(&tsidp::fetch(cx, inside, &jwks)?))));
     }
     keep(cx.ui.step("client", "Check that tsidp made the client", || {
-        done(client(env.get("OIDC_CLIENT_ID"), env.get("OIDC_CLIENT_SECRET")))
+        check_result(check_client(env.get("OIDC_CLIENT_ID"), env.get("OIDC_CLIENT_SECRET")))
     }));
     if inside && reached {
-        keep(cx.ui.step("admin", "Check that tsidp's admin page is closed to Omni's node", || done(admin(cx, issuer))));
+        keep(cx.ui.step("admin", "Check that tsidp's admin page is closed to Omni's node", || {
+            check_result(check_admin_api(cx, issuer))
+        }));
     }
 }
 
 /// Turns a verdict into the result of a step.
-fn done(verdict: Diagnosis) -> anyhow::Result<StepResult<()>> {
+fn check_result(verdict: Diagnosis) -> anyhow::Result<StepResult<()>> {
     doctor::step_result(verdict, |wrong| Failure::new(Code::Failed, wrong.detail).hint(wrong.fix.unwrap_or_default()))
 }
 
-fn client(id: Option<&str>, secret: Option<&str>) -> Diagnosis {
+fn check_client(id: Option<&str>, secret: Option<&str>) -> Diagnosis {
     let (Some(id), Some(secret)) = (id, secret) else {
         return Diagnosis::failed("docker/.env has no OIDC_CLIENT_ID or no OIDC_CLIENT_SECRET")
             .fix("make a client in tsidp's admin page, redirect URI https://<OMNI_DOMAIN>/oidc/consume");
@@ -156,7 +158,7 @@ fn client(id: Option<&str>, secret: Option<&str>) -> Diagnosis {
 }
 
 /// Checks the admin page: a tagged device that can open it could create clients and read their secrets.
-fn admin(cx: &Cx, issuer: &str) -> Diagnosis {
+fn check_admin_api(cx: &Cx, issuer: &str) -> Diagnosis {
     let words = ["wget", "-q", "-T", "10", "-O", "/dev/null", &format!("{issuer}/")];
     match Compose::find(cx)
         .and_then(|compose| compose.exec(SIDECAR, "trying tsidp's admin page from the sidecar", &words))
@@ -181,12 +183,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_client_has_the_form_that_tsidp_gives() {
+    fn check_client_accepts_only_the_form_of_tsidp() {
         let (id, secret) = ("0123456789abcdef".repeat(2), "0123456789abcdef".repeat(4));
-        assert_eq!(client(Some(&id), Some(&secret)).state, State::Ok);
-        assert_eq!(client(Some("unused"), Some(&secret)).state, State::Warning);
-        assert_eq!(client(Some(&id), Some("short")).state, State::Warning);
-        assert_eq!(client(Some(&id), None).state, State::Failed);
-        assert!(!client(Some(&id), Some("canary-secret")).detail.contains("canary"));
+        assert_eq!(check_client(Some(&id), Some(&secret)).state, State::Ok);
+        assert_eq!(check_client(Some("unused"), Some(&secret)).state, State::Warning);
+        assert_eq!(check_client(Some(&id), Some("short")).state, State::Warning);
+        assert_eq!(check_client(Some(&id), None).state, State::Failed);
+        assert!(!check_client(Some(&id), Some("canary-secret")).detail.contains("canary"));
     }
 }

@@ -17,7 +17,7 @@ pub const LARGEST: usize = 1 << 20;
 
 /// Returns what is wrong with committing `contents` as `path`.
 pub fn check(path: &str, contents: &[u8]) -> Vec<Finding> {
-    if let Some((what, fix)) = forbidden(path) {
+    if let Some((what, fix)) = refused_name(path) {
         let place = Location { file: path.to_owned(), line: 1, column: 1 };
         let message = format!("{what} must never be committed");
         return vec![Finding::error("secret-file", place, message, format!("git rm --cached {path}; {fix}"))];
@@ -35,7 +35,7 @@ pub fn check(path: &str, contents: &[u8]) -> Vec<Finding> {
         if line.contains(ALLOW) {
             continue;
         }
-        if let Some((rule, start, what)) = secret(line, lines.get(at + 1..).unwrap_or_default()) {
+        if let Some((rule, start, what)) = find_secret(line, lines.get(at + 1..).unwrap_or_default()) {
             let column = line[..start].chars().count() as u32 + 1;
             let place = Location { file: path.to_owned(), line: at as u32 + 1, column };
             let fix = "remove it and revoke it: everyone who saw the file has it; mark an invented one with `gitleaks:allow` on its line";
@@ -46,7 +46,7 @@ pub fn check(path: &str, contents: &[u8]) -> Vec<Finding> {
 }
 
 /// Returns why a file with this name is refused whatever it contains, and where its contents belong.
-fn forbidden(path: &str) -> Option<(&'static str, &'static str)> {
+fn refused_name(path: &str) -> Option<(&'static str, &'static str)> {
     let name = path.rsplit('/').next().unwrap_or(path);
     let ignored = "it is in .gitignore, so `git add -f` brought it here";
     match name {
@@ -88,13 +88,13 @@ static FORMS: LazyLock<[(&str, Regex, &str); 4]> = LazyLock::new(|| {
 
 /// Returns the secret that starts in `line`, if there is one: rule, position, and description. Accepts placeholders, which repeat
 /// a digit or count up, and IDs of machines.
-fn secret(line: &str, after: &[&str]) -> Option<(&'static str, usize, &'static str)> {
+fn find_secret(line: &str, after: &[&str]) -> Option<(&'static str, usize, &'static str)> {
     let found =
         FORMS.iter().flat_map(|(rule, form, what)| form.captures_iter(line).map(move |found| (rule, found, what)));
     let is_secret = |rule: &str, start: usize, text: &str| match rule {
         "private-key" => is_material(&line[start + text.len()..]) || after.iter().take(5).any(|line| is_material(line)),
         "service-account-key" => KeyInfo::parse(text).is_ok(),
-        _ => varied(text.trim_start_matches("tskey-")),
+        _ => is_random(text.trim_start_matches("tskey-")),
     };
     let mut found = found.filter_map(|(rule, found, what)| Some((*rule, found.get(1)?, *what)));
     found
@@ -109,7 +109,7 @@ fn is_material(line: &str) -> bool {
 }
 
 /// Returns true if `text` is as varied as random text; made-up examples repeat or count up.
-fn varied(text: &str) -> bool {
+fn is_random(text: &str) -> bool {
     let bytes: Vec<u8> = text.bytes().filter(u8::is_ascii_alphanumeric).collect();
     let steps = bytes.windows(2).filter(|pair| pair[0].abs_diff(pair[1]) <= 1).count();
     steps * 2 < bytes.len()

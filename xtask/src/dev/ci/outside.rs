@@ -8,7 +8,7 @@ use regex::Regex;
 use xshell::cmd;
 
 use super::repo;
-use super::table::{Bench, Check, Verdict};
+use super::table::{Check, CheckInput, Verdict};
 use crate::dev::program;
 use domain::failure::{Code, Failure};
 use runtime::files;
@@ -19,8 +19,8 @@ use yaml::{Finding, Location};
 /// Runs a program whose exit status is the verdict; if it is not installed, the check is skipped. A script of `.ci`, which
 /// installs what it needs, exits with 4 if this machine lacks a requirement and with 5 if a registry could not be reached. Then
 /// the check is also skipped, with the last line of the output as the reason.
-pub(super) fn command(bench: &Bench<'_>, check: &'static Check, line: &str) -> Result<Verdict, Failure> {
-    let ended = match ended(bench, check, line) {
+pub(super) fn run_check(input: &CheckInput<'_>, check: &'static Check, line: &str) -> Result<Verdict, Failure> {
+    let ended = match run_command(input, check, line) {
         Err(failure) if failure.code == Code::Prerequisite => {
             return Ok(Verdict::Unavailable { why: failure.message, hint: failure.hint });
         }
@@ -28,7 +28,7 @@ pub(super) fn command(bench: &Bench<'_>, check: &'static Check, line: &str) -> R
     };
     let script = line.strip_prefix("bash ").filter(|_| matches!(ended.status.code(), Some(4 | 5)));
     Ok(match script {
-        _ if ended.success() => Verdict::Passed(closing(&ended.stdout)),
+        _ if ended.success() => Verdict::Passed(summarize_output(&ended.stdout)),
         Some(script) => {
             let said = last_line(&ended.stderr).or(last_line(&ended.stdout)).unwrap_or_default();
             let why = said.trim_start_matches("error: ").to_owned();
@@ -36,7 +36,7 @@ pub(super) fn command(bench: &Bench<'_>, check: &'static Check, line: &str) -> R
         }
         None => {
             let output = format!("{}{}", ended.stdout, ended.stderr);
-            Verdict::Found { findings: located(&check.name, &output, bench.cx.paths.root()), output }
+            Verdict::Found { findings: parse_findings(&check.name, &output, input.cx.paths.root()), output }
         }
     })
 }
@@ -47,9 +47,9 @@ fn last_line(text: &str) -> Option<&str> {
 
 /// Summarizes the output of a program that passed: the number of tests, or its last line and what a script skipped on this
 /// machine (`SKIP what: why`).
-fn closing(output: &str) -> String {
+fn summarize_output(output: &str) -> String {
     if output.contains("test result: ") {
-        return counted(output);
+        return count_tests(output);
     }
     let last = last_line(output).unwrap_or_default();
     let skipped: Vec<&str> = output.lines().filter_map(|line| line.strip_prefix("SKIP ")).collect();
@@ -60,8 +60,8 @@ fn closing(output: &str) -> String {
 ///
 /// # Errors
 /// Fails with [`Code::Prerequisite`] if the program or script is missing.
-pub(super) fn ended(bench: &Bench<'_>, check: &Check, line: &str) -> Result<CommandOutput, Failure> {
-    let (paths, (name, words)) = (&bench.cx.paths, line.split_once(' ').unwrap_or((line, "")));
+pub(super) fn run_command(input: &CheckInput<'_>, check: &Check, line: &str) -> Result<CommandOutput, Failure> {
+    let (paths, (name, words)) = (&input.cx.paths, line.split_once(' ').unwrap_or((line, "")));
     let program = match name {
         "cargo" => environment("CARGO").unwrap_or_else(|| "cargo".to_owned()).into(),
         "xtask" => std::env::current_exe()
@@ -72,20 +72,20 @@ pub(super) fn ended(bench: &Bench<'_>, check: &Check, line: &str) -> Result<Comm
         }
         name => program::find(name, paths)?,
     };
-    let scripts = bench.files.iter().filter(|file| check.scripts && is_shell(bench, file)).map(String::as_str);
+    let scripts = input.files.iter().filter(|file| check.scripts && is_shell(input, file)).map(String::as_str);
     let words = words.split_whitespace().chain(scripts);
     let shell = proc::shell()?;
     shell.change_dir(paths.root());
-    let limit = bench.cx.limit(Duration::from_secs(1800));
+    let limit = input.cx.limit(Duration::from_secs(1800));
     // Many tests wait for a simulated service or a program, so running more of them at once than there are processors is faster.
     let threads = 3 * std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let mut job = Job::new(format!("checking {}", check.name), cmd!(shell, "{program} {words...}"))
         .deadline(limit)
         .env("RUST_TEST_THREADS", threads.to_string());
-    for (name, value) in installers() {
+    for (name, value) in installer_variables() {
         job = job.env(&name, value);
     }
-    let ended = bench.cx.proc.run(job)?;
+    let ended = input.cx.proc.run(job)?;
     let log = paths.target().join(format!("ci/log/{}.log", check.name));
     files::write_atomically(&log, format!("{}{}", ended.stdout, ended.stderr).as_bytes(), files::SHARED)?;
     Ok(ended)
@@ -93,7 +93,7 @@ pub(super) fn ended(bench: &Bench<'_>, check: &Check, line: &str) -> Result<Comm
 
 /// Returns the variables that package managers need in this network, such as registries and CAs, which are not passed on in the
 /// tasks of operators. `.ci/*.sh` install what they run.
-fn installers() -> impl Iterator<Item = (String, std::ffi::OsString)> {
+fn installer_variables() -> impl Iterator<Item = (String, std::ffi::OsString)> {
     const NAMES: &str = "NODE_EXTRA_CA_CERTS REQUESTS_CA_BUNDLE CURL_CA_BUNDLE GIT_SSL_CAINFO GOPROXY GOSUMDB GOPRIVATE GOFLAGS \
          GOPATH GOCACHE GOMODCACHE GOTOOLCHAIN NPM_CONFIG_* npm_config_* PIP_*";
     let all = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
@@ -102,7 +102,7 @@ fn installers() -> impl Iterator<Item = (String, std::ffi::OsString)> {
 
 /// Finds the findings in a program's output: every line that starts with `file:line:`, as compilers and linters print them; the
 /// output of rustfmt, shfmt and diff, which has only places; the places below an error of cargo-deny; and lychee's report.
-pub fn located(check: &'static str, output: &str, root: &Path) -> Vec<Finding> {
+pub fn parse_findings(check: &'static str, output: &str, root: &Path) -> Vec<Finding> {
     static PLACE: LazyLock<Regex> = LazyLock::new(|| {
         let place =
             r#"^(?:Diff in |\s*┌─ )?([^\s:-][^\s:]*):(\d+)(?::(\d+))?[: ]*(.*)$|^diff (\S+?)(?:\.orig)?(?: .*)?$"#;
@@ -130,7 +130,7 @@ pub fn located(check: &'static str, output: &str, root: &Path) -> Vec<Finding> {
 }
 
 /// Adds up the summary lines of cargo: "412 passed, 0 failed".
-pub fn counted(output: &str) -> String {
+pub fn count_tests(output: &str) -> String {
     let sum = |word: &str| -> u64 {
         let lines = output.lines().filter(|line| line.starts_with("test result: "));
         let counts = lines.filter_map(|line| {
@@ -142,10 +142,10 @@ pub fn counted(output: &str) -> String {
 }
 
 /// Returns true if a file is a shell script, by its extension or its first line.
-fn is_shell(bench: &Bench<'_>, file: &str) -> bool {
+fn is_shell(input: &CheckInput<'_>, file: &str) -> bool {
     match Path::new(file).extension() {
         Some(extension) => extension == "sh",
-        None => repo::text(bench.cx, file).ok().flatten().is_some_and(|text| is_script(&text)),
+        None => repo::text(input.cx, file).ok().flatten().is_some_and(|text| is_script(&text)),
     }
 }
 
@@ -180,15 +180,15 @@ mod tests {
     fn passed_tests_are_counted_over_all_programs() {
         let output = "running 2 tests\ntest result: ok. 412 passed; 0 failed; 1 ignored; 0 measured\n\
             test result: FAILED. 3 passed; 2 failed; 0 ignored; finished in 0.08s\n";
-        assert_eq!(counted(output), "415 passed, 2 failed");
+        assert_eq!(count_tests(output), "415 passed, 2 failed");
     }
 
     #[test]
     fn what_a_script_leaves_out_is_said() {
-        assert_eq!(closing("a\n2 passed, 0 failed\n\n"), "2 passed, 0 failed");
+        assert_eq!(summarize_output("a\n2 passed, 0 failed\n\n"), "2 passed, 0 failed");
         let some = "SKIP the tasks: socat is not installed\nSKIP systemd: not root\n2 passed, 0 failed, 2 skipped\n";
         assert_eq!(
-            closing(some),
+            summarize_output(some),
             "2 passed, 0 failed, 2 skipped; skipped: the tasks: socat is not installed; systemd: not root"
         );
     }

@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 
-use super::outside::{command, ended};
-use super::own::{architecture_check, ours, secrets, yaml_check};
+use super::outside::{run_check, run_command};
+use super::own::{architecture_check, secrets_check, verdict_of, yaml_check};
 use crate::dev::{commit_check, docs};
 use crate::prelude::*;
 use yaml::Finding;
@@ -28,7 +28,7 @@ pub struct Check {
 }
 
 /// The input of every check.
-pub struct Bench<'a> {
+pub struct CheckInput<'a> {
     pub cx: &'a Cx,
     /// The files of the repository, relative to its root.
     pub files: &'a [String],
@@ -56,15 +56,15 @@ impl Check {
     ///
     /// # Errors
     /// Returns an error if it cannot run: git is missing, a file cannot be read, or the operator interrupts.
-    pub fn run(&'static self, bench: &Bench<'_>) -> Result<Verdict, Failure> {
+    pub fn run(&'static self, input: &CheckInput<'_>) -> Result<Verdict, Failure> {
         match (self.name.as_str(), &self.run) {
-            (_, Some(line)) => command(bench, self, line),
-            ("docs", _) => docs::drift(bench.cx).map(|found| ours(found, "every page is up to date")),
-            ("yaml", _) => yaml_check(bench),
-            ("architecture", _) => architecture_check(bench),
-            ("secrets", _) => secrets(bench),
-            ("commits", _) => command(bench, self, &format!("committed {}", commit_check::unmerged(bench.cx)?)),
-            (name, _) => command(bench, self, &format!("bash .ci/{name}.sh")),
+            (_, Some(line)) => run_check(input, self, line),
+            ("docs", _) => docs::drift(input.cx).map(|found| verdict_of(found, "every page is up to date")),
+            ("yaml", _) => yaml_check(input),
+            ("architecture", _) => architecture_check(input),
+            ("secrets", _) => secrets_check(input),
+            ("commits", _) => run_check(input, self, &format!("committed {}", commit_check::unmerged(input.cx)?)),
+            (name, _) => run_check(input, self, &format!("bash .ci/{name}.sh")),
         }
     }
 
@@ -77,10 +77,10 @@ impl Check {
     ///
     /// # Errors
     /// Fails with [`domain::failure::Code::Prerequisite`] if its program is missing, or if the program fails.
-    pub fn repair(&'static self, bench: &Bench<'_>) -> Result<(), Failure> {
+    pub fn repair(&'static self, input: &CheckInput<'_>) -> Result<(), Failure> {
         match &self.repair {
-            Some(line) => ended(bench, self, line).map(drop),
-            None => docs::write(bench.cx),
+            Some(line) => run_command(input, self, line).map(drop),
+            None => docs::write(input.cx),
         }
     }
 }

@@ -104,7 +104,7 @@ pub fn step_result(found: Diagnosis, failed: impl FnOnce(Diagnosis) -> Failure) 
 /// The verdict on an additional provider, with the provider's name.
 fn of_provider(cx: &Cx, found: Diagnosis) -> Diagnosis {
     let detail = format!("`{}`: {}", cx.settings.provider_id(None).value, found.detail);
-    Diagnosis { detail, fix: found.fix.map(|fix| provider::addressed(cx, &fix)), ..found }
+    Diagnosis { detail, fix: found.fix.map(|fix| provider::with_flag(cx, &fix)), ..found }
 }
 
 /// Reads the verdict of a check from a recorded document.

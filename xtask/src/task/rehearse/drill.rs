@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 
 use crate::cli::Rehearse;
-use crate::flow::rehearsal::{Lab, TaskRun, planned, play, play_as, start, task};
+use crate::flow::rehearsal::{Lab, TaskRun, plan_of_tasks, run_passing_task, run_task, run_task_as, start};
 use crate::prelude::*;
 use domain::words::split;
 use runtime::files;
@@ -23,10 +23,10 @@ use runtime::ui::millis;
 use runtime::wait;
 
 /// Time limit for finding and fixing the fault.
-const DRILL: Duration = Duration::from_secs(3600);
+const DRILL_LIMIT: Duration = Duration::from_secs(3600);
 /// The pause between two polls; below, how many polls in a row must agree.
 const PAUSE: Duration = Duration::from_secs(2);
-const LOOKS: usize = 2;
+const AGREEING_POLLS: usize = 2;
 
 pub fn run(args: &Rehearse, cx: &Cx, program: &Path) -> anyhow::Result<Outcome> {
     let table = faults::table(cx, program)?;
@@ -38,7 +38,7 @@ pub fn run(args: &Rehearse, cx: &Cx, program: &Path) -> anyhow::Result<Outcome> 
     let Some(fault) = chosen.first() else { return Err(anyhow::anyhow!("no fault was asked for")) };
     let lines: Vec<Vec<String>> = fault.before.iter().chain([&fault.task]).map(|line| split(line)).collect();
     if cx.dry_run {
-        return Ok(planned(cx, &lines));
+        return Ok(plan_of_tasks(cx, &lines));
     }
     if args.drill {
         cx.ui.say("\nsomething is broken; find out what\n");
@@ -49,15 +49,15 @@ pub fn run(args: &Rehearse, cx: &Cx, program: &Path) -> anyhow::Result<Outcome> 
     let mut ran = Vec::new();
     for line in &fault.before {
         match line.strip_prefix("edit ") {
-            Some(change) => edit(cx, &project, change)?,
-            None => ran.push(task(cx, &lab, &project, &split(line))?),
+            Some(change) => edit_file(cx, &project, change)?,
+            None => ran.push(run_passing_task(cx, &lab, &project, &split(line))?),
         }
     }
     if args.drill {
-        play(cx, &lab, &project, &split(&fault.task))?;
-        return practise(cx, &lab, &project, fault);
+        run_task(cx, &lab, &project, &split(&fault.task))?;
+        return run_drill(cx, &lab, &project, fault);
     }
-    let met = meet(cx, &lab, &project, fault)?;
+    let met = run_faulty_task(cx, &lab, &project, fault)?;
     let tasks: Vec<Value> = ran.iter().chain([&met]).map(TaskRun::json).collect();
     let data = json!({ "fault": fault, "tasks": tasks, "stopped_at": met.document, "exit": met.code });
     let code = met.code.map_or("was killed".to_owned(), |code| format!("exited with {code}"));
@@ -76,15 +76,15 @@ pub fn run(args: &Rehearse, cx: &Cx, program: &Path) -> anyhow::Result<Outcome> 
 }
 
 /// Step 3: runs the task, and then reveals the fault.
-fn meet(cx: &Cx, lab: &Lab, project: &Path, fault: &Fault) -> anyhow::Result<TaskRun> {
-    let met = play(cx, lab, project, &split(&fault.task))?;
+fn run_faulty_task(cx: &Cx, lab: &Lab, project: &Path, fault: &Fault) -> anyhow::Result<TaskRun> {
+    let met = run_task(cx, lab, project, &split(&fault.task))?;
     let detail = format!("exit {}, {}", met.code.unwrap_or(-1), millis(met.elapsed.as_millis() as u64));
     cx.ui.note("met", met.line.clone(), if met.code == Some(0) { Status::Ok } else { Status::Warning }, detail);
-    reveal(cx, fault);
+    show_fault(cx, fault);
     Ok(met)
 }
 
-fn reveal(cx: &Cx, fault: &Fault) {
+fn show_fault(cx: &Cx, fault: &Fault) {
     // The table contains the placeholder CLUSTER; here it is the rehearsed cluster.
     let heals = fault.heals.replace("CLUSTER", super::CLUSTER);
     let rows = [
@@ -98,40 +98,40 @@ fn reveal(cx: &Cx, fault: &Fault) {
 }
 
 /// Waits until `cluster-explain` no longer reports its first finding, and then reveals the fault.
-fn practise(cx: &Cx, lab: &Lab, project: &Path, fault: &Fault) -> anyhow::Result<Outcome> {
+fn run_drill(cx: &Cx, lab: &Lab, project: &Path, fault: &Fault) -> anyhow::Result<Outcome> {
     let explain = split("cluster-explain --timeout 20s");
-    let look = || Ok::<_, anyhow::Error>(play_as(cx, lab, project, &explain, true)?.document);
-    let (mut first, mut looks) = (look()?, 0);
+    let poll = || Ok::<_, anyhow::Error>(run_task_as(cx, lab, project, &explain, true)?.document);
+    let (mut first, mut polls) = (poll()?, 0);
     let cause = |document: &Value| document["data"]["causes"][0]["id"].clone();
     while cause(&first).is_null() {
-        looks += 1;
-        if looks > LOOKS {
+        polls += 1;
+        if polls > AGREEING_POLLS {
             let failure = Failure::new(Code::Failed, "this fault breaks nothing that a drill could find fixed");
             return Err(failure.next(format!("cargo xtask rehearse --fault {}", fault.name)).into());
         }
         wait::sleep(PAUSE, "waiting for the fault to show")?;
-        first = look()?;
+        first = poll()?;
     }
     let (env, at) = [lab.ready.env_file.as_path(), project].map(|path| proc::quote(&path.display().to_string())).into();
     cx.ui.say(&format!(
         "\nfix it from another terminal; where a person has to act elsewhere, lab-heal does it for the fault that you name:\n  \
          . {env}\n  cargo xtask --project-dir {at} cluster-explain\n  cargo xtask --project-dir {at} lab-heal NAME"
     ));
-    let (begun, limit, mut sound) = (Instant::now(), cx.limit(DRILL), 0);
-    while sound < LOOKS && begun.elapsed() < limit {
+    let (begun, limit, mut fixed_polls) = (Instant::now(), cx.limit(DRILL_LIMIT), 0);
+    while fixed_polls < AGREEING_POLLS && begun.elapsed() < limit {
         wait::sleep(PAUSE, "waiting for the fix")?;
-        let now = look()?;
+        let now = poll()?;
         let causes = now["data"]["causes"].as_array();
         let gone = causes.is_some_and(|causes| causes.iter().all(|known| known["id"] != cause(&first)));
-        sound = if gone { sound + 1 } else { 0 };
+        fixed_polls = if gone { fixed_polls + 1 } else { 0 };
     }
     let said = |key: &str| first["error"][key].as_str().unwrap_or_default();
     cx.ui.data(&format!("\n  cluster-explain: {}\n              fix: {}", said("message"), said("hint")));
-    reveal(cx, fault);
+    show_fault(cx, fault);
     let elapsed = begun.elapsed().as_millis() as u64;
     let data = json!({ "fault": fault, "elapsed_ms": elapsed, "explained": first });
     let summary = format!("in {}; the fault was {}", millis(elapsed), fault.name);
-    if sound < LOOKS {
+    if fixed_polls < AGREEING_POLLS {
         let failure = Failure::new(Code::Timeout, format!("not fixed {summary}"));
         return Err(failure.hint(fault.heals.clone()).with(data).into());
     }
@@ -139,7 +139,7 @@ fn practise(cx: &Cx, lab: &Lab, project: &Path, fault: &Fault) -> anyhow::Result
 }
 
 /// Changes a line of a file, as an operator would: `FILE: FROM -> TO`.
-fn edit(cx: &Cx, project: &Path, change: &str) -> anyhow::Result<()> {
+fn edit_file(cx: &Cx, project: &Path, change: &str) -> anyhow::Result<()> {
     let (file, change) = change.split_once(": ").context("an edit names its file")?;
     let (from, to) = change.split_once(" -> ").context("an edit has the form OLD -> NEW")?;
     let path = project.join(file);

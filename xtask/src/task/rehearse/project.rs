@@ -11,8 +11,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use crate::cli::Rehearse;
-use crate::flow::rehearsal::{planned, start_with};
-use crate::flow::rehearsed_site::{LifeCycle, Site, report, words};
+use crate::flow::rehearsal::{plan_of_tasks, start_with};
+use crate::flow::rehearsed_site::{LifeCycle, Site, argv, report};
 use crate::flow::{kit, proxmox};
 use crate::prelude::*;
 use domain::status::proxmox::Inventory;
@@ -55,7 +55,7 @@ pub fn run(args: &Rehearse, cx: &Cx, program: &Path, dir: &Path) -> anyhow::Resu
         None => (site.default_inventory(), "made up so that the classes fit".to_owned()),
     };
     if cx.dry_run {
-        return Ok(planned(cx, &lines(&site)));
+        return Ok(plan_of_tasks(cx, &lines(&site)));
     }
     let faults = chosen_faults(args);
     let begun = Instant::now();
@@ -65,7 +65,7 @@ pub fn run(args: &Rehearse, cx: &Cx, program: &Path, dir: &Path) -> anyhow::Resu
     site.copy_to(&project)?;
     cx.ui.note("site", format!("{} {origin}", count(inventory.nodes.len(), "node")), Status::Ok, faults.join(", "));
     let mut life = LifeCycle { cx, lab: &lab, project: &project, tries: 1 + faults.len(), steps: Vec::new() };
-    life.live(&mut site, &inventory, program)?;
+    life.run(&mut site, &inventory, program)?;
     let failed: Vec<&Value> = life.steps.iter().filter(|step| step["status"] == "failed").collect();
     let left_out: Vec<String> = site.left_out.iter().cloned().chain(NOT_SIMULATED.map(str::to_owned)).collect();
     let data = json!({
@@ -89,11 +89,11 @@ pub fn run(args: &Rehearse, cx: &Cx, program: &Path, dir: &Path) -> anyhow::Resu
 
 /// Returns the tasks to run, except for losing a node and scaling back.
 fn lines(site: &Site) -> Vec<Vec<String>> {
-    let mut lines = vec![words(&["machineclass-check", "--offline"]), words(&["cluster-check", "--offline"])];
-    lines.push(words(&["provider-setup", "--provider-id", &site.provider]));
-    lines.extend(site.used_classes().into_iter().map(|class| words(&["machineclass-apply", class])));
+    let mut lines = vec![argv(&["machineclass-check", "--offline"]), argv(&["cluster-check", "--offline"])];
+    lines.push(argv(&["provider-setup", "--provider-id", &site.provider]));
+    lines.extend(site.used_classes().into_iter().map(|class| argv(&["machineclass-apply", class])));
     for task in ["cluster-sync", "cluster-scale", "cluster-upgrade", "cluster-delete"] {
-        lines.extend(site.clusters.iter().map(|(_, template)| words(&[task, &template.name])));
+        lines.extend(site.clusters.iter().map(|(_, template)| argv(&[task, &template.name])));
     }
     lines
 }
