@@ -32,13 +32,13 @@ impl Clock {
     }
 
     /// Converts simulated time to real time.
-    pub fn real(&self, field: Duration) -> Duration {
-        field.div_f64(self.factor)
+    pub fn real(&self, simulated: Duration) -> Duration {
+        simulated.div_f64(self.factor)
     }
 
-    /// Waits until `field` has passed in simulated time. [`Clock::skip`] does not shorten the wait.
-    pub async fn sleep(&self, field: Duration) {
-        tokio::time::sleep(self.real(field)).await;
+    /// Waits until `simulated` has passed in simulated time. [`Clock::skip`] does not shorten the wait.
+    pub async fn sleep(&self, simulated: Duration) {
+        tokio::time::sleep(self.real(simulated)).await;
     }
 
     /// Returns the simulated time since this clock was created, including skipped time.
@@ -54,8 +54,8 @@ impl Clock {
     }
 
     /// Moves the date forward at once for all clones of this clock, so that tickets and keys age.
-    pub fn skip(&self, field: Duration) {
-        let ms = u64::try_from(field.as_millis()).unwrap_or(u64::MAX / 4);
+    pub fn skip(&self, simulated: Duration) {
+        let ms = u64::try_from(simulated.as_millis()).unwrap_or(u64::MAX / 4);
         self.skipped_ms.fetch_add(ms, Ordering::Relaxed);
     }
 }

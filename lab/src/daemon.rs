@@ -28,7 +28,7 @@ use crate::omni::machine::Hardware;
 use crate::omni::machines;
 use crate::omni::names::CLUSTER_MACHINE;
 use crate::omni::{Omni, api};
-use crate::provider::{Surroundings, cidata};
+use crate::provider::{Environment, cidata};
 use crate::proxmox::{Proxmox, World};
 use crate::site;
 use crate::tls::{Ca, Files, Leaf};
@@ -81,7 +81,7 @@ fn release(text: &str) -> Result<OmniRelease, String> {
 /// A running lab.
 struct Lab {
     options: LabOptions,
-    around: Surroundings,
+    env: Environment,
     /// How Omni's HTTPS front listens.
     listen: Listen,
     front: Arc<Front>,
@@ -94,7 +94,7 @@ struct Lab {
     /// The files with the valid certificate that Omni's operator has on disk.
     tls: Files,
     /// The contents of `DIR/env` without the keys.
-    env: OnceLock<String>,
+    env_without_keys: OnceLock<String>,
 }
 
 fn loopback(port: u16) -> SocketAddr {
@@ -116,7 +116,7 @@ pub async fn serve(options: LabOptions) -> Result<()> {
     let link = Link { control: control.local_addr()?.to_string(), token: crate::tls::random_hex(32)? };
     let omni = Omni::start(clock.clone(), options.release);
     // If a fault makes Omni's container exit, Omni's endpoint is down too.
-    let omni_down = Arc::new(AtomicBool::new(faults.end_omni()));
+    let omni_down = Arc::new(AtomicBool::new(faults.stops_omni()));
     let (config, shown, good) = {
         let faults = Arc::clone(&faults);
         ca.server_config_showing(move || fault_effects::leaf(&faults))?
@@ -135,16 +135,16 @@ pub async fn serve(options: LabOptions) -> Result<()> {
     };
     fill::fill(&options.dir, options.size, &omni, &mut world)?;
     let second_proxmox = match options.second_proxmox {
-        true => Some(proxmox(&ca, &faults, &clock, latency, options.size.world(&secret)).await?),
+        true => Some(start_proxmox(&ca, &faults, &clock, latency, options.size.world(&secret)).await?),
         false => None,
     };
-    let proxmox = proxmox(&ca, &faults, &clock, latency, world).await?;
+    let proxmox = start_proxmox(&ca, &faults, &clock, latency, world).await?;
     let (omni_addr, omni_starts) = (listen.addr, Arc::new(Notify::new()));
-    let around = Surroundings { omni, omni_addr, omni_down, omni_starts, clock, faults: Arc::clone(&faults) };
+    let env = Environment { omni, omni_addr, omni_down, omni_starts, clock, faults: Arc::clone(&faults) };
     let lab = Arc::new(Lab {
-        engine: Engine::new(around.clone(), options.dir.join("volumes")),
+        engine: Engine::new(env.clone(), options.dir.join("volumes")),
         options: options.clone(),
-        around,
+        env,
         listen,
         front,
         omni_ca: ca.pem(),
@@ -153,17 +153,17 @@ pub async fn serve(options: LabOptions) -> Result<()> {
         link,
         stop: Notify::new(),
         tls: good,
-        env: OnceLock::new(),
+        env_without_keys: OnceLock::new(),
     });
-    faults.names().for_each(|name| fault_effects::arrange(name, true, &faults, &lab.around.omni, lab.sites()));
+    faults.names().for_each(|name| fault_effects::set_fault(name, true, &faults, &lab.env.omni, lab.sites()));
     let resolver = crate::dns::serve(loopback(0), Arc::clone(&faults)).await?;
     write_project_files(&options.dir, &shown)?;
     let written = write_files(&lab, &secret, resolver)?;
-    let power = [false, true].map(|second| tokio::spawn(listen_to_power(Arc::clone(&lab), second)));
+    let power = [false, true].map(|second| tokio::spawn(follow_power_events(Arc::clone(&lab), second)));
     let accepting = tokio::spawn(accept(control, Arc::clone(&lab)));
     // With this fault, nothing listens at Omni's address.
     let server = Some(server).filter(|_| !faults.has("omni-unreachable"));
-    let opening = tokio::spawn(keep_front(Arc::clone(&lab), server));
+    let opening = tokio::spawn(run_front(Arc::clone(&lab), server));
     crate::tools::out(&format!("{written}\n"));
     tokio::select! {
         () = signals => {}
@@ -173,7 +173,7 @@ pub async fn serve(options: LabOptions) -> Result<()> {
     accepting.abort();
     power.iter().for_each(tokio::task::JoinHandle::abort);
     opening.abort();
-    clean(&options.dir);
+    remove_runtime_files(&options.dir);
     Ok(())
 }
 
@@ -205,13 +205,13 @@ fn prepare(dir: &Path) -> Result<()> {
     let mode = std::fs::Permissions::from_mode(0o700);
     std::fs::set_permissions(dir, mode).with_context(|| format!("cannot close {} to others", dir.display()))?;
     // The files of a lab that was killed refer to services that no longer exist.
-    clean(dir);
+    remove_runtime_files(dir);
     let _ = std::fs::remove_dir_all(dir.join("volumes"));
     Ok(())
 }
 
 /// Removes the files that only work while the lab runs.
-fn clean(dir: &Path) {
+fn remove_runtime_files(dir: &Path) {
     let own = ["env", "lab.json", "ca.pem", "tls.crt", "tls.key", "omni.asc"];
     for file in own.into_iter().chain(["bin/.lab.json"]) {
         let _ = std::fs::remove_file(dir.join(file));
@@ -241,9 +241,9 @@ async fn serve_front(listen: &Listen, front: &Arc<Front>) -> Result<Server> {
 }
 
 /// Runs Omni's front until the future is dropped. If it is not running yet, starts it once no fault prevents that.
-async fn keep_front(lab: Arc<Lab>, mut server: Option<Server>) {
-    while lab.around.faults.has("omni-unreachable") {
-        lab.around.omni_starts.notified().await;
+async fn run_front(lab: Arc<Lab>, mut server: Option<Server>) {
+    while lab.env.faults.has("omni-unreachable") {
+        lab.env.omni_starts.notified().await;
     }
     if server.is_none() {
         let opened = serve_front(&lab.listen, &lab.front).await;
@@ -253,14 +253,20 @@ async fn keep_front(lab: Arc<Lab>, mut server: Option<Server>) {
     drop(server);
 }
 
-async fn proxmox(ca: &Ca, faults: &Arc<Faults>, clock: &Clock, latency: Duration, world: World) -> Result<Proxmox> {
+async fn start_proxmox(
+    ca: &Ca,
+    faults: &Arc<Faults>,
+    clock: &Clock,
+    latency: Duration,
+    world: World,
+) -> Result<Proxmox> {
     let own = Arc::clone(faults);
     let leaf = move || if own.has("proxmox-self-signed") { Leaf::SelfSigned } else { Leaf::Good };
     let options = Listen { addr: loopback(0), tls: Some(ca.server_config_showing(leaf)?.0), latency };
     Proxmox::start(world, options, clock.clone(), Arc::clone(faults)).await
 }
 
-fn stand_in(bin: &Path, name: &str, executable: &Path) -> Result<()> {
+fn link_tool(bin: &Path, name: &str, executable: &Path) -> Result<()> {
     let place = bin.join(name);
     std::os::unix::fs::symlink(executable, &place).with_context(|| format!("cannot make {}", place.display()))
 }
@@ -273,19 +279,18 @@ fn write_files(lab: &Lab, secret: &str, resolver: SocketAddr) -> Result<Value> {
     let executable = std::env::current_exe().context("cannot find this program")?;
     write_secret(&bin.join(LINK_FILE), &serde_json::to_string(&lab.link)?)?;
     for name in ["omnictl", "docker"].into_iter().chain(node::PROGRAMS.iter().copied()) {
-        if name == "omnictl" && lab.around.faults.has("omnictl-missing") {
+        if name == "omnictl" && lab.env.faults.has("omnictl-missing") {
             continue;
         }
-        stand_in(&bin, name, &executable)?;
+        link_tool(&bin, name, &executable)?;
     }
     let ca_file = dir.join("ca.pem");
     std::fs::write(&ca_file, &lab.omni_ca).with_context(|| format!("cannot write {}", ca_file.display()))?;
     // These faults are about name resolution, so the endpoint needs a host name.
-    let named =
-        ["dns-tailnet-address", "dns-two-addresses", "dns-no-name"].iter().any(|name| lab.around.faults.has(name));
-    let domain = format!("{}:{}", if named { "localhost" } else { "127.0.0.1" }, lab.around.omni_addr.port());
+    let named = ["dns-tailnet-address", "dns-two-addresses", "dns-no-name"].iter().any(|name| lab.env.faults.has(name));
+    let domain = format!("{}:{}", if named { "localhost" } else { "127.0.0.1" }, lab.env.omni_addr.port());
     let (omni, mut proxmox) = (format!("https://{domain}"), lab.proxmox.url());
-    if lab.around.faults.has("network-proxmox-name") {
+    if lab.env.faults.has("network-proxmox-name") {
         // A host name, so that there is a name that fails to resolve.
         proxmox = proxmox.replace("127.0.0.1", "localhost");
     }
@@ -302,8 +307,8 @@ fn write_files(lab: &Lab, secret: &str, resolver: SocketAddr) -> Result<Value> {
         quoted(&ca_file)
     );
     let env_file = dir.join("env");
-    write_secret(&env_file, &format!("{env}{}", fault_effects::env_keys(&lab.around.faults, &lab.around.omni)?))?;
-    let _ = lab.env.set(env);
+    write_secret(&env_file, &format!("{env}{}", fault_effects::env_keys(&lab.env.faults, &lab.env.omni)?))?;
+    let _ = lab.env_without_keys.set(env);
     let handle = json!({"control": lab.link.control, "token": lab.link.token, "pid": std::process::id(), "proxmox_url": proxmox,
         "omni_endpoint": omni});
     write_secret(&dir.join("lab.json"), &handle.to_string())?;
@@ -315,7 +320,7 @@ fn write_files(lab: &Lab, secret: &str, resolver: SocketAddr) -> Result<Value> {
 }
 
 /// Boots and stops machines as their VMs are powered on and off.
-async fn listen_to_power(lab: Arc<Lab>, second: bool) {
+async fn follow_power_events(lab: Arc<Lab>, second: bool) {
     let Some(proxmox) = lab.site(second) else { return };
     let mut events = proxmox.subscribe();
     while let Some(event) = events.recv().await {
@@ -327,8 +332,8 @@ async fn listen_to_power(lab: Arc<Lab>, second: bool) {
         });
         // Without an image that contains a join token, a machine boots but does not join Omni.
         let knows_omni = event.cidata.as_deref().and_then(cidata::token).is_some();
-        let mute = event.running && lab.around.faults.hit("machine-never-joins");
-        lab.around.omni.with(|state| {
+        let never_connects = event.running && lab.env.faults.hit("machine-never-joins");
+        lab.env.omni.with(|state| {
             if !event.running {
                 machines::power_off(state, &event.uuid);
                 return;
@@ -337,8 +342,8 @@ async fn listen_to_power(lab: Arc<Lab>, second: bool) {
             // An installed machine does not need the image to find Omni.
             let installed = state.store.by_id(CLUSTER_MACHINE, &event.uuid).is_some();
             state.machines.change(&event.uuid, |machine| {
-                machine.mute = mute || !(knows_omni || installed);
-                machine.stalls_at = fault_effects::stalls(&lab.around.faults);
+                machine.never_connects = never_connects || !(knows_omni || installed);
+                machine.stalls_at = fault_effects::stall_stage(&lab.env.faults);
             });
         });
     }
@@ -351,7 +356,7 @@ async fn accept(listener: TcpListener, lab: Arc<Lab>) {
                 let lab = Arc::clone(&lab);
                 tokio::spawn(async move {
                     // A simulated program that is killed closes its connection midway.
-                    let _ = converse(stream, &lab).await;
+                    let _ = serve_connection(stream, &lab).await;
                 });
             }
             Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
@@ -359,7 +364,7 @@ async fn accept(listener: TcpListener, lab: Arc<Lab>) {
     }
 }
 
-async fn converse(stream: TcpStream, lab: &Lab) -> Result<()> {
+async fn serve_connection(stream: TcpStream, lab: &Lab) -> Result<()> {
     stream.set_nodelay(true)?;
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader);
@@ -397,10 +402,15 @@ async fn read_line(reader: &mut BufReader<tokio::net::tcp::OwnedReadHalf>) -> Re
 
 impl Lab {
     /// Returns Omni's response. With `printed`, a list is written there as omnictl prints it, and its length is returned.
-    fn omni_answers(&self, key: Option<&str>, call: OmniCall, printed: Option<&mut String>) -> Result<String, Refusal> {
-        self.around.omni.with(|state| {
+    fn handle_omni_call(
+        &self,
+        key: Option<&str>,
+        call: OmniCall,
+        printed: Option<&mut String>,
+    ) -> Result<String, Refusal> {
+        self.env.omni.with(|state| {
             let caller = access::authenticate(state, key)?;
-            if let Some(refused) = fault_effects::before_call(&self.around.faults, state, &call) {
+            if let Some(refused) = fault_effects::before_call(&self.env.faults, state, &call) {
                 return Err(refused.into());
             }
             match (printed, &call) {
@@ -431,11 +441,11 @@ impl Lab {
                 tokio::time::sleep(self.listen.latency).await;
                 json!(self.start(&program, &argv))
             }
-            Request::Omni { key, call } => return self.omni_answers(key.as_deref(), *call, None),
-            Request::Print { key, call } => return self.omni_answers(key.as_deref(), *call, Some(text)),
+            Request::Omni { key, call } => return self.handle_omni_call(key.as_deref(), *call, None),
+            Request::Print { key, call } => return self.handle_omni_call(key.as_deref(), *call, Some(text)),
             Request::Engine(ask) => return self.engine.answer(*ask).await.map_err(Refusal::Engine),
             Request::Change { after, within_ms } => {
-                let mut revision = self.around.omni.subscribe();
+                let mut revision = self.env.omni.subscribe();
                 let within = Duration::from_millis(within_ms.min(600_000));
                 let wait = async {
                     loop {
@@ -478,30 +488,30 @@ impl Lab {
     /// Ends a fault and reverts its effect on the simulated services. Changes made by others in the meantime stay.
     fn heal(&self, name: &str) -> Result<()> {
         let keys = faults::table().iter().any(|fault| fault.name == name && fault.group == "keys");
-        if !self.around.faults.given(name) {
+        if !self.env.faults.was_given(name) {
             bail!("the fault `{name}` is not one of this lab");
         }
-        self.around.faults.end(name);
-        self.around.omni_starts.notify_one();
-        fault_effects::arrange(name, false, &self.around.faults, &self.around.omni, self.sites());
-        if self.engine.without_omni() {
-            self.around.omni_down.store(false, Ordering::Relaxed);
+        self.env.faults.end(name);
+        self.env.omni_starts.notify_one();
+        fault_effects::set_fault(name, false, &self.env.faults, &self.env.omni, self.sites());
+        if self.engine.has_no_omni() {
+            self.env.omni_down.store(false, Ordering::Relaxed);
         }
         if name == "omnictl-missing" {
-            stand_in(
+            link_tool(
                 &self.options.dir.join("bin"),
                 "omnictl",
                 &std::env::current_exe().context("cannot find this program")?,
             )?;
         }
-        if fault_effects::leaf(&self.around.faults) == Leaf::Good {
+        if fault_effects::leaf(&self.env.faults) == Leaf::Good {
             write_project_files(&self.options.dir, &self.tls)?;
         }
         if keys {
-            let keys = fault_effects::env_keys(&self.around.faults, &self.around.omni)?;
+            let keys = fault_effects::env_keys(&self.env.faults, &self.env.omni)?;
             write_secret(
                 &self.options.dir.join("env"),
-                &format!("{}{}", self.env.get().map_or("", String::as_str), keys),
+                &format!("{}{}", self.env_without_keys.get().map_or("", String::as_str), keys),
             )?;
         }
         Ok(())
@@ -510,20 +520,20 @@ impl Lab {
     fn start(&self, program: &str, argv: &[String]) -> Start {
         let omnictl = program == "omnictl";
         if omnictl {
-            fault_effects::once_compared(&self.around.faults, &self.around.omni, &self.proxmox, argv);
+            fault_effects::disturb_compared_cluster(&self.env.faults, &self.env.omni, &self.proxmox, argv);
         }
         let online =
             omnictl && !argv.iter().any(|arg| matches!(arg.as_str(), "--version" | "-v" | "validate" | "render"));
         Start {
-            release: self.around.omni.with(|state| state.release),
+            release: self.env.omni.with(|state| state.release),
             omni_port: self.listen.addr.port(),
-            omni_ca: if self.around.faults.has("omni-unknown-ca") { String::new() } else { self.omni_ca.clone() },
+            omni_ca: if self.env.faults.has("omni-unknown-ca") { String::new() } else { self.omni_ca.clone() },
             busy_ms: self.options.tool_start_ms,
-            html: online && self.around.faults.has("omni-html"),
-            omni_down: self.around.omni_down.load(Ordering::Relaxed),
-            omni_tls: fault_effects::tls_cause(fault_effects::leaf(&self.around.faults)).map(str::to_owned),
+            html: online && self.env.faults.has("omni-html"),
+            omni_down: self.env.omni_down.load(Ordering::Relaxed),
+            omni_tls: fault_effects::tls_cause(fault_effects::leaf(&self.env.faults)).map(str::to_owned),
             faults: if online || !omnictl {
-                fault_effects::of_stand_in(&self.around.faults, program)
+                fault_effects::faults_of_tool(&self.env.faults, program)
             } else {
                 Vec::new()
             },
@@ -534,13 +544,13 @@ impl Lab {
         let (proxmox, second) = (self.proxmox.dump(), self.site(true).map(Proxmox::dump));
         let sites = std::iter::once(&proxmox).chain(&second);
         let vms: Vec<Value> = sites.flat_map(|site| site["vms"].as_array().into_iter().flatten()).cloned().collect();
-        let omni = self.around.omni.with(|state| crate::dump::omni(state, &vms));
+        let omni = self.env.omni.with(|state| crate::dump::omni(state, &vms));
         json!({
             "proxmox": proxmox,
             "second_proxmox": second,
             "omni": omni,
             "docker": self.engine.dump(),
-            "bitten": self.around.faults.bitten(),
+            "bitten": self.env.faults.triggered(),
         })
     }
 }

@@ -40,7 +40,7 @@ fn cluster(state: &State, cluster: &Resource, vms: &Vms<'_>) -> Value {
     let id = cluster.md.id.as_str();
     let status = state.store.by_id(CLUSTER_STATUS, id);
     let names = ["UNKNOWN", "SCALING_UP", "SCALING_DOWN", "RUNNING", "DESTROYING"];
-    let sets = state.store.labelled(MACHINE_SET, DEFAULT, L_CLUSTER, id);
+    let sets = state.store.list_labelled(MACHINE_SET, DEFAULT, L_CLUSTER, id);
     json!({
         "name": id,
         "phase": phase(&names, status.map(|status| &status.spec["phase"])),
@@ -54,7 +54,7 @@ fn machine_set(state: &State, set: &Resource, vms: &Vms<'_>) -> Value {
     let status = state.store.by_id(MACHINE_SET_STATUS, id);
     let names =
         ["Unknown", "ScalingUp", "ScalingDown", "Running", "Destroying", "Failed", "Reconfiguring", "Upgrading"];
-    let requests = state.store.labelled(MACHINE_REQUEST, INFRA, L_REQUEST_SET, id);
+    let requests = state.store.list_labelled(MACHINE_REQUEST, INFRA, L_REQUEST_SET, id);
     json!({
         "id": id,
         "role": if set.is_control_plane() { "controlplane" } else { "worker" },

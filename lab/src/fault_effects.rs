@@ -7,10 +7,10 @@ mod proxmox;
 
 pub use accounts::env_keys;
 pub use omni_stack::{
-    before_call, leaf, once_compared, provider_stops, pull, refused_login, stalls, start_container, started_by_hand,
-    stays_stopped, tls_cause,
+    before_call, disturb_compared_cluster, end_stopped_faults, is_provider_stopped, is_stopped_by_hand, leaf,
+    log_refused_login, pull_error, stall_stage, start_error, tls_cause,
 };
-pub use proxmox::{Fate, TaskFate};
+pub use proxmox::{RequestEffect, TaskEffect};
 
 use serde_json::{Value, json};
 
@@ -28,13 +28,13 @@ const OF_OMNICTL: &[&str] =
 const OF_DOCKER: &[&str] = &["docker-down", "docker-denied", "docker-no-compose", "docker-compose-old"];
 
 /// Returns the faults that occur in this call of a simulated program.
-pub fn of_stand_in(faults: &Faults, program: &str) -> Vec<String> {
+pub fn faults_of_tool(faults: &Faults, program: &str) -> Vec<String> {
     let own = if program == "omnictl" { OF_OMNICTL } else { OF_DOCKER };
     own.iter().filter(|name| faults.hit(name)).map(|name| (*name).to_owned()).collect()
 }
 
 /// Applies the permanent effect of a fault, or reverts it.
-pub fn arrange<'a>(fault: &str, on: bool, faults: &Faults, omni: &Omni, sites: impl Iterator<Item = &'a Proxmox>) {
+pub fn set_fault<'a>(fault: &str, on: bool, faults: &Faults, omni: &Omni, sites: impl Iterator<Item = &'a Proxmox>) {
     omni.with(|state| match fault {
         "omni-eula" => state.eula_accepted = !on,
         "omnictl-api-mismatch" => api_version(faults, state),
@@ -52,10 +52,10 @@ pub fn arrange<'a>(fault: &str, on: bool, faults: &Faults, omni: &Omni, sites: i
         | "network-mtu"
         | "cluster-bootstrap-stalls"
         | "upgrade-machine-lost"
-        | "upgrade-drain-blocked" => machines::recover(state),
+        | "upgrade-drain-blocked" => machines::end_faults(state),
         _ => {}
     });
-    sites.for_each(|site| site.with(|world| proxmox::arrange(fault, on, world)));
+    sites.for_each(|site| site.with(|world| proxmox::set_fault(fault, on, world)));
 }
 
 /// Sets the API version that Omni reports to omnictl.
@@ -65,7 +65,7 @@ fn api_version(faults: &Faults, state: &mut State) {
 }
 
 /// Ends the faults of a wrong omnictl: one that is downloaded from this Omni matches it.
-pub fn omnictl_replaced(faults: &Faults, omni: &Omni) {
+pub fn end_omnictl_faults(faults: &Faults, omni: &Omni) {
     faults.end("omnictl-api-mismatch");
     OF_OMNICTL.iter().filter(|name| **name != "omnictl-hangs").for_each(|name| _ = faults.end(name));
     omni.with(|state| api_version(faults, state));

@@ -80,7 +80,7 @@ struct Active {
 }
 
 impl Active {
-    fn lasts(&self) -> bool {
+    fn is_active(&self) -> bool {
         !self.ended.load(Ordering::Relaxed)
     }
 }
@@ -98,37 +98,37 @@ impl Faults {
     /// # Errors
     /// Returns an error that suggests a fix if the fault does not exist or WHEN is not valid.
     pub fn parse(texts: &[String]) -> Result<Faults> {
-        let active = texts.iter().map(|text| one(text)).collect::<Result<_, _>>()?;
+        let active = texts.iter().map(|text| parse_fault(text)).collect::<Result<_, _>>()?;
         Ok(Faults { active })
     }
 
     /// Returns true if the fault is active. Does not count as an occasion.
     pub fn has(&self, name: &str) -> bool {
-        self.lasting(name).is_some()
+        self.find_active(name).is_some()
     }
 
     /// Returns the names of the active faults.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
-        self.active.iter().filter(|active| active.lasts()).map(|active| active.fault.name.as_str())
+        self.active.iter().filter(|active| active.is_active()).map(|active| active.fault.name.as_str())
     }
 
     fn active(&self, name: &str) -> Option<&Active> {
         self.active.iter().find(|active| active.fault.name == name)
     }
 
-    fn lasting(&self, name: &str) -> Option<&Active> {
+    fn find_active(&self, name: &str) -> Option<&Active> {
         debug_assert!(table().iter().any(|fault| fault.name == name), "{name}");
-        self.active(name).filter(|active| active.lasts())
+        self.active(name).filter(|active| active.is_active())
     }
 
     /// Returns true if the lab was started with this fault.
-    pub fn given(&self, name: &str) -> bool {
+    pub fn was_given(&self, name: &str) -> bool {
         self.active(name).is_some()
     }
 
     /// Returns true if a fault makes Omni exit at each start.
-    pub fn end_omni(&self) -> bool {
-        self.active.iter().any(|active| active.lasts() && !active.fault.last_words.is_empty())
+    pub fn stops_omni(&self) -> bool {
+        self.active.iter().any(|active| active.is_active() && !active.fault.last_words.is_empty())
     }
 
     /// Returns Omni's last log line, if a fault makes it exit at this start.
@@ -146,9 +146,9 @@ impl Faults {
     }
 
     /// Returns the active faults that have occurred. Faults that apply from the start do not count occasions.
-    pub fn bitten(&self) -> Vec<&str> {
+    pub fn triggered(&self) -> Vec<&str> {
         let bitten =
-            |active: &&Active| active.lasts() && active.occasions.load(Ordering::Relaxed) >= *active.when.start();
+            |active: &&Active| active.is_active() && active.occasions.load(Ordering::Relaxed) >= *active.when.start();
         self.active.iter().filter(bitten).map(|active| active.fault.name.as_str()).collect()
     }
 
@@ -160,11 +160,11 @@ impl Faults {
     /// Counts an occasion on which a fault could occur. Returns true if it does.
     pub fn hit(&self, name: &str) -> bool {
         let occasion = |active: &Active| active.occasions.fetch_add(1, Ordering::Relaxed) + 1;
-        self.lasting(name).is_some_and(|active| active.when.contains(&occasion(active)))
+        self.find_active(name).is_some_and(|active| active.when.contains(&occasion(active)))
     }
 }
 
-fn one(text: &str) -> Result<Active> {
+fn parse_fault(text: &str) -> Result<Active> {
     let (name, when) = text.split_once(':').map_or((text, None), |(name, when)| (name, Some(when)));
     let Some(fault) = table().iter().find(|fault| fault.name == name) else {
         let mut near: Vec<(usize, &str)> =
@@ -219,7 +219,7 @@ mod tests {
 
     /// A fault whose name no service uses would do nothing.
     #[test]
-    fn every_fault_is_asked_for_somewhere() {
+    fn every_fault_is_used_by_a_service() {
         fn walk(dir: &std::path::Path, text: &mut String) {
             for entry in std::fs::read_dir(dir).unwrap().flatten() {
                 match entry.path() {

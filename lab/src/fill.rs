@@ -147,10 +147,10 @@ fn provision(state: &mut State, world: &mut World) {
         }
         let machine =
             MachineState { uuid: uuid.clone(), node: node.clone(), vmid: u64::from(vmid), ..MachineState::default() };
-        provider::leave_provisioned(state, PROVIDER, request, &machine);
+        provider::store_provisioned(state, PROVIDER, request, &machine);
         let name = request.md.id.clone();
         let hardware = Hardware { name, cores: CORES, memory_mib: MEMORY_MIB, disk_gib: DISK_GIB };
-        machines::installed(state, &uuid, hardware);
+        machines::add_installed(state, &uuid, hardware);
         state.touch(request);
     }
 }

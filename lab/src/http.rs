@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_goes_there_and_back_as_far_as_certificates_are_trusted() {
+    async fn client_rejects_untrusted_certificates() {
         let (ca, other) = (Ca::new().unwrap(), Ca::new().unwrap());
         let (trusting, strange, lenient) = (
             Client::new(Some(&ca.pem())).unwrap(),

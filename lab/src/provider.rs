@@ -11,7 +11,7 @@ pub mod release;
 mod requests;
 pub mod steps;
 
-pub use requests::leave_provisioned;
+pub use requests::store_provisioned;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -71,7 +71,7 @@ pub struct Settings {
 
 /// The parts of the lab that the provider can reach.
 #[derive(Clone)]
-pub struct Surroundings {
+pub struct Environment {
     pub omni: Omni,
     /// The address of Omni's HTTPS front.
     pub omni_addr: SocketAddr,
@@ -86,7 +86,7 @@ pub struct Surroundings {
 /// A provider that has connected to Omni.
 struct Provider {
     settings: Settings,
-    around: Surroundings,
+    env: Environment,
     pve: Pve,
     log: Log,
     join_token: String,
@@ -94,9 +94,9 @@ struct Provider {
 }
 
 /// Runs the provider until it fails, and returns its exit code. Dropping the future simulates SIGKILL.
-pub async fn run(settings: Settings, around: Surroundings, log: Log) -> i32 {
-    match start(settings, around, &log).await {
-        Ok(provider) => provider.live().await,
+pub async fn run(settings: Settings, env: Environment, log: Log) -> i32 {
+    match start(settings, env, &log).await {
+        Ok(provider) => provider.run_until_stopped().await,
         Err(why) => {
             log.raw(&format!("Error: {why}"));
             1
@@ -104,7 +104,7 @@ pub async fn run(settings: Settings, around: Surroundings, log: Log) -> i32 {
     }
 }
 
-async fn start(settings: Settings, around: Surroundings, log: &Log) -> Result<Provider, String> {
+async fn start(settings: Settings, env: Environment, log: &Log) -> Result<Provider, String> {
     if settings.endpoint.is_empty() {
         return Err("omni-api-endpoint flag is not set".to_owned());
     }
@@ -132,14 +132,14 @@ async fn start(settings: Settings, around: Surroundings, log: &Log) -> Result<Pr
         client,
         base: text("url"),
         token: format!("{}={}", text("tokenID"), text("tokenSecret")),
-        clock: around.clock.clone(),
-        faults: Arc::clone(&around.faults),
+        clock: env.clock.clone(),
+        faults: Arc::clone(&env.faults),
     };
     log.zap("info", "omni-infra-provider-proxmox/main.go:117", "starting infra provider", &[]);
-    dial(&settings, &around).await?;
-    register(&settings, &around)?;
+    dial(&settings, &env).await?;
+    register(&settings, &env)?;
     let join_token = crate::tls::random_hex(24).map_err(|why| why.to_string())?;
-    Ok(Provider { settings, around, pve, log: log.clone(), join_token, ledger: Ledger::default() })
+    Ok(Provider { settings, env, pve, log: log.clone(), join_token, ledger: Ledger::default() })
 }
 
 /// Creates a client that trusts what the container trusts: SSL_CERT_FILE, or the public authorities, which exclude the lab's.
@@ -151,16 +151,16 @@ fn client(ca: Option<&str>, insecure: bool) -> Result<Client, String> {
 }
 
 /// Connects to Omni at the given endpoint, whatever listens there.
-async fn dial(settings: &Settings, around: &Surroundings) -> Result<(), String> {
+async fn dial(settings: &Settings, env: &Environment) -> Result<(), String> {
     if !settings.key.is_empty() {
         let decoded = keys::read(&settings.key);
         decoded.map_err(|why| format!("failed to decode service account key from options: {why}"))?;
     }
     let endpoint = Endpoint::parse(&settings.endpoint)?;
-    if around.faults.hit("network-omni-name") {
+    if env.faults.hit("network-omni-name") {
         return Err(go_errors::grpc_error(&endpoint, "lookup"));
     }
-    if around.faults.hit("provider-before-omni") {
+    if env.faults.hit("provider-before-omni") {
         return Err(go_errors::grpc_error(&endpoint, "Connection refused"));
     }
     let scheme = if endpoint.secure { "https" } else { "http" };
@@ -168,23 +168,23 @@ async fn dial(settings: &Settings, around: &Surroundings) -> Result<(), String> 
     let reply = client(settings.ca.as_deref(), settings.insecure)?.request("GET", &url, &[], "").await;
     let reply = reply.map_err(|why| go_errors::grpc_error(&endpoint, &why))?;
     let kind = reply.header("content-type").unwrap_or_default();
-    if kind.starts_with("text/html") || endpoint.port != around.omni_addr.port() {
+    if kind.starts_with("text/html") || endpoint.port != env.omni_addr.port() {
         return Err(go_errors::not_grpc(reply.status, reply.reason(), kind));
     }
-    if around.faults.hit("provider-omni-version") {
+    if env.faults.hit("provider-omni-version") {
         // The client's COSI version is newer than the server's.
         return Err("rpc error: code = Unimplemented desc = unknown service cosi.resource.State".to_owned());
     }
     Ok(())
 }
 
-fn register(settings: &Settings, around: &Surroundings) -> Result<(), String> {
-    if around.faults.hit("provider-never-registers") {
+fn register(settings: &Settings, env: &Environment) -> Result<(), String> {
+    if env.faults.hit("provider-never-registers") {
         return Ok(());
     }
     let key = (!settings.key.is_empty()).then_some(settings.key.as_str());
     let id = settings.id.as_str();
-    around.omni.with(|state| {
+    env.omni.with(|state| {
         let caller = access::authenticate(state, key).map_err(|status| status.to_string())?;
         access::check(state, &caller, Verb::Create, INFRA_PROVIDER_STATUS, INFRA)
             .map_err(|status| status.to_string())?;
@@ -204,7 +204,7 @@ fn register(settings: &Settings, around: &Surroundings) -> Result<(), String> {
 
 impl Provider {
     /// Logs a line about a machine request.
-    fn say(&self, id: &str, level: &str, caller: &str, text: &str, fields: &[(&str, Value)]) {
+    fn log_request(&self, id: &str, level: &str, caller: &str, text: &str, fields: &[(&str, Value)]) {
         let controller = format!("{}.ProvisionController", self.settings.id);
         let mut all: Vec<(&str, Value)> = vec![
             ("controller", controller.into()),
@@ -221,8 +221,8 @@ impl Provider {
     }
 
     /// Sends a heartbeat. Omni rejects it if the provider's key was destroyed in the meantime (omni v1.4.9, run).
-    fn beat(&self, behind: Duration) {
-        let refused = self.around.omni.with(|state| match access::authenticate(state, Some(&self.settings.key)) {
+    fn send_heartbeat(&self, behind: Duration) {
+        let refused = self.env.omni.with(|state| match access::authenticate(state, Some(&self.settings.key)) {
             Err(status) if status.code == Code::Unauthenticated => Some(status),
             _ => {
                 crate::omni::providers::heartbeat(state, &self.settings.id, behind);
@@ -240,37 +240,40 @@ impl Provider {
         }
     }
 
-    async fn live(&self) -> i32 {
-        let faults = &self.around.faults;
+    async fn run_until_stopped(&self) -> i32 {
+        let faults = &self.env.faults;
         let silent = faults.has("provider-never-registers");
         let heart = async {
             loop {
                 if !silent {
-                    self.beat(if faults.hit("time-clock-skew") { BEHIND } else { Duration::ZERO });
+                    self.send_heartbeat(if faults.hit("time-clock-skew") { BEHIND } else { Duration::ZERO });
                 }
-                self.around.clock.sleep(HEARTBEAT).await;
+                self.env.clock.sleep(HEARTBEAT).await;
             }
         };
         let work = async {
             while silent && faults.has("provider-never-registers") {
-                self.around.clock.sleep(HEARTBEAT).await;
+                self.env.clock.sleep(HEARTBEAT).await;
             }
             if silent {
                 // The registration was lost: the provider exits, and is started again.
                 return;
             }
             // Boxed, because the future is large and is moved into the select below.
-            Box::pin(self.work()).await
+            Box::pin(self.run_queue()).await
         };
         let crash = async {
             if !faults.hit("provider-crashes") {
                 std::future::pending::<()>().await;
             }
-            self.around.clock.sleep(Duration::from_secs(10)).await;
+            self.env.clock.sleep(Duration::from_secs(10)).await;
         };
         let stopped = async {
-            let mut changes = self.around.omni.subscribe();
-            while !self.around.omni.with(|state| crate::fault_effects::provider_stops(faults, state, &self.settings.id))
+            let mut changes = self.env.omni.subscribe();
+            while !self
+                .env
+                .omni
+                .with(|state| crate::fault_effects::is_provider_stopped(faults, state, &self.settings.id))
             {
                 changes.borrow_and_update();
                 if changes.changed().await.is_err() {

@@ -24,7 +24,7 @@ use serde_json::Value;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::clock::Clock;
-use crate::fault_effects::TaskFate;
+use crate::fault_effects::TaskEffect;
 use crate::faults::Faults;
 use crate::http::{self, Listen, Server};
 use task::Job;
@@ -110,10 +110,10 @@ impl Shared {
     }
 
     /// Runs a task to completion.
-    async fn work(self: Arc<Shared>, job: Job) {
+    async fn run_job(self: Arc<Shared>, job: Job) {
         self.clock.sleep(job.takes).await;
         let fate = self.with(|world| self.faults.task(&world.tasks.get(&job.upid)?.kind));
-        if let Some(TaskFate::Delay(more)) = &fate {
+        if let Some(TaskEffect::Delay(more)) = &fate {
             self.clock.sleep(*more).await;
         }
         let now = self.clock.unix();
@@ -125,12 +125,12 @@ impl Shared {
 }
 
 /// Applies a task's effect, unless the task was stopped, and records its exit status.
-fn finish(world: &mut World, job: Job, fate: Option<TaskFate>, now: u64) {
+fn finish(world: &mut World, job: Job, fate: Option<TaskEffect>, now: u64) {
     let Some(task) = world.tasks.get(&job.upid).filter(|task| task.end.is_none()) else { return };
     let (kind, id) = (task.kind.clone(), task.id.clone());
     let mut log = Vec::new();
     let status = match fate {
-        Some(TaskFate::Fail { exitstatus, log: lines }) => {
+        Some(TaskEffect::Fail { exitstatus, log: lines }) => {
             log = lines;
             task::abandon(world, &kind, &id);
             exitstatus
@@ -138,7 +138,7 @@ fn finish(world: &mut World, job: Job, fate: Option<TaskFate>, now: u64) {
         fate => match (job.effect)(world, &mut log) {
             Err(why) => why,
             Ok(()) => match fate {
-                Some(TaskFate::Warn(line)) => {
+                Some(TaskEffect::Warn(line)) => {
                     log.push(format!("WARN: {line}"));
                     "WARNINGS: 1".to_owned()
                 }

@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn site_has_nodes_storages_and_room_of_the_inventory() {
+    fn world_matches_nodes_and_storages_of_inventory() {
         let text = include_str!("../../xtask/tests/fixtures/inventory/two-of-three-online.json");
         let world = world(text, "secret").unwrap();
         assert_eq!(world.nodes.len(), 3);
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn unusual_inventories_are_understood_or_refused() {
+    fn unusual_inventories_are_accepted_or_refused() {
         let node = r#"{"name":"a<b>","status":"online","figures":{"unknown":"403"},"bridges":{"unknown":"403"},"vms":{"unknown":"403"},
             "storages":{"known":[{"name":"tank","storageType":"zfspool","availableSpace":9,"node":"a"}]},"more":1}"#;
         let head = r#""taken_at":"","endpoint":"","version":"","schema_version":9"#;

@@ -45,21 +45,21 @@ pub struct Files {
 }
 
 /// The certificates of a server, and the choice of which to present.
-struct Shown {
+struct CertificateResolver {
     leaf: Box<dyn Fn() -> Leaf + Send + Sync>,
-    now: Arc<CertifiedKey>,
+    current: Arc<CertifiedKey>,
     good: Arc<CertifiedKey>,
 }
 
-impl std::fmt::Debug for Shown {
+impl std::fmt::Debug for CertificateResolver {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Shown")
+        f.write_str("CertificateResolver")
     }
 }
 
-impl ResolvesServerCert for Shown {
+impl ResolvesServerCert for CertificateResolver {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(if (self.leaf)() == Leaf::Good { &self.good } else { &self.now }))
+        Some(Arc::clone(if (self.leaf)() == Leaf::Good { &self.good } else { &self.current }))
     }
 }
 
@@ -93,11 +93,11 @@ impl Ca {
         leaf: impl Fn() -> Leaf + Send + Sync + 'static,
     ) -> Result<(Arc<rustls::ServerConfig>, Files, Files)> {
         let (good, good_files) = self.certified(Leaf::Good)?;
-        let (now, files) = match leaf() {
+        let (current, files) = match leaf() {
             Leaf::Good => (Arc::clone(&good), good_files.clone()),
             other => self.certified(other)?,
         };
-        let resolver = Arc::new(Shown { leaf: Box::new(leaf), now, good });
+        let resolver = Arc::new(CertificateResolver { leaf: Box::new(leaf), current, good });
         let mut config =
             rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
                 .with_safe_default_protocol_versions()

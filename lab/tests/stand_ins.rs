@@ -141,7 +141,7 @@ fn fuzz_the_files_that_omnictl_reads() {
 }
 
 #[test]
-fn fuzz_the_doors_of_a_lab() {
+fn fuzz_control_socket_and_front() {
     let lab = Lab::start(&["--clock", "2000"]);
     let text = std::fs::read_to_string(lab.dir.0.join("lab/lab.json")).unwrap();
     let handle: serde_json::Value = serde_json::from_str(&text).unwrap();

@@ -14,7 +14,7 @@ use crate::tls::Leaf;
 use crate::tools::docker::compose::Service;
 
 /// Logs Omni's error for a person who returns from tsidp without the claim (omni v1.9.3 internal/pkg/auth/oidc/token.go:59).
-pub fn refused_login(faults: &Faults, log: &Log) {
+pub fn log_refused_login(faults: &Faults, log: &Log) {
     if faults.hit("tsidp-email-unverified") {
         let why = [("error", "email not verified: alice@example.com".into())];
         log.zap("info", "interceptor/jwt.go:82", "invalid jwt", &why);
@@ -44,7 +44,7 @@ pub fn tls_cause(leaf: Leaf) -> Option<&'static str> {
 }
 
 /// Returns the stage that a machine which is powered on now never gets beyond.
-pub fn stalls(faults: &Faults) -> Option<Stage> {
+pub fn stall_stage(faults: &Faults) -> Option<Stage> {
     if faults.hit("network-mtu") {
         return Some(Stage::Installing);
     }
@@ -52,7 +52,7 @@ pub fn stalls(faults: &Faults) -> Option<Stage> {
 }
 
 /// Returns the engine's error for a container's image that cannot be pulled (moby 20.10 distribution/errors.go, and ENOSPC).
-pub fn pull(faults: &Faults, image: &str) -> Option<String> {
+pub fn pull_error(faults: &Faults, image: &str) -> Option<String> {
     if faults.hit("docker-image-missing") {
         return Some(format!("manifest for {image} not found: manifest unknown: manifest unknown"));
     }
@@ -61,7 +61,7 @@ pub fn pull(faults: &Faults, image: &str) -> Option<String> {
 }
 
 /// Returns the engine's error for a container that cannot be started (moby 20.10, run).
-pub fn start_container(faults: &Faults, service: &Service) -> Option<String> {
+pub fn start_error(faults: &Faults, service: &Service) -> Option<String> {
     let (host, port, _, protocol) = service.ports.first()?;
     let bound = |why: &str| {
         Some(format!(
@@ -123,7 +123,7 @@ pub fn unlock_all(state: &mut State) {
 
 /// Applies faults to a worker of a running cluster when the cluster is compared with its template: by then the cluster has
 /// run for a while, and every operator and every rehearsal gets to this point.
-pub fn once_compared(faults: &Faults, omni: &Omni, proxmox: &Proxmox, argv: &[String]) {
+pub fn disturb_compared_cluster(faults: &Faults, omni: &Omni, proxmox: &Proxmox, argv: &[String]) {
     let word = |word: &str| argv.iter().any(|arg| arg == word);
     const ONCE: &[&str] = &[
         "upgrade-machine-lost",
@@ -142,10 +142,10 @@ pub fn once_compared(faults: &Faults, omni: &Omni, proxmox: &Proxmox, argv: &[St
     }
     let Some(uuid) = omni.with(|state| running_worker(state)) else { return };
     if faults.hit("machine-all-dead") {
-        kill_all(omni, proxmox, &uuid);
+        power_off_cluster(omni, proxmox, &uuid);
     }
     if faults.hit("machine-vm-stopped") {
-        omni.with(|state| machines::die(state, &uuid));
+        omni.with(|state| machines::power_off_unnoticed(state, &uuid));
         cut_power(proxmox, std::slice::from_ref(&uuid));
     }
     if faults.hit("cluster-delete-stuck") {
@@ -156,12 +156,12 @@ pub fn once_compared(faults: &Faults, omni: &Omni, proxmox: &Proxmox, argv: &[St
             state.touch_cluster(&cluster);
         });
     }
-    let hindrances = [("upgrade-machine-lost", UpgradeBlocker::Lost), ("upgrade-drain-blocked", UpgradeBlocker::Drain)];
-    for (_, hindrance) in hindrances.into_iter().filter(|(name, _)| faults.hit(name)) {
-        omni.with(|state| state.machines.change(&uuid, |machine| machine.hindrance = Some(hindrance)));
+    let blockers = [("upgrade-machine-lost", UpgradeBlocker::Lost), ("upgrade-drain-blocked", UpgradeBlocker::Drain)];
+    for (_, blocker) in blockers.into_iter().filter(|(name, _)| faults.hit(name)) {
+        omni.with(|state| state.machines.change(&uuid, |machine| machine.upgrade_blocker = Some(blocker)));
     }
     if faults.hit("machine-silent") {
-        omni.with(|state| machines::fall_silent(state, &uuid));
+        omni.with(|state| machines::disconnect(state, &uuid));
     }
     if faults.hit("machine-vm-deleted") {
         proxmox.with(|world| {
@@ -172,27 +172,27 @@ pub fn once_compared(faults: &Faults, omni: &Omni, proxmox: &Proxmox, argv: &[St
         });
         omni.with(|state| {
             machines::power_off(state, &uuid);
-            machines::fall_silent(state, &uuid);
+            machines::disconnect(state, &uuid);
         });
     }
 }
 
 /// Returns true if a container was stopped by hand, so that its restart policy does not apply.
-pub fn stays_stopped(faults: &Faults, image: &str) -> bool {
+pub fn is_stopped_by_hand(faults: &Faults, image: &str) -> bool {
     let stopped = faults.has("provider-stopped") || faults.has("cluster-delete-stuck");
     stopped && image.contains("omni-infra-provider-proxmox")
 }
 
 /// Ends the faults that are fixed by starting a stopped container again.
-pub fn started_by_hand(faults: &Faults, image: &str) {
-    if stays_stopped(faults, image) {
+pub fn end_stopped_faults(faults: &Faults, image: &str) {
+    if is_stopped_by_hand(faults, image) {
         faults.end("provider-stopped");
         faults.end("cluster-delete-stuck");
     }
 }
 
 /// Cuts the power of every machine in the cluster of this machine.
-fn kill_all(omni: &Omni, proxmox: &Proxmox, uuid: &str) {
+fn power_off_cluster(omni: &Omni, proxmox: &Proxmox, uuid: &str) {
     let machines = omni.with(|state| {
         let cluster = machines::cluster_of(state, uuid).unwrap_or_default();
         let machines = state.store.ids_labelled(CLUSTER_MACHINE, L_CLUSTER, &cluster);
@@ -214,7 +214,7 @@ fn vmids(world: &World, machines: &[String]) -> Vec<u32> {
 }
 
 /// Returns true if the provider is stopped now, as by `docker stop`: as soon as it has something to do.
-pub fn provider_stops(faults: &Faults, state: &State, provider: &str) -> bool {
+pub fn is_provider_stopped(faults: &Faults, state: &State, provider: &str) -> bool {
     let requests =
         || state.store.list(MACHINE_REQUEST, INFRA).filter(|found| found.label(L_PROVIDER) == Some(provider));
     (faults.has("provider-stopped") && requests().next().is_some())

@@ -8,7 +8,7 @@ use crate::proxmox::World;
 use crate::proxmox::world::{GIB, PROVIDER_TOKEN, PROVIDER_USER, Storage, StorageKind, grant_all};
 
 /// How a fault affects a request.
-pub enum Fate {
+pub enum RequestEffect {
     /// The request is not handled; this is the response.
     Answer(Reply),
     /// The request is handled after this much simulated time.
@@ -16,7 +16,7 @@ pub enum Fate {
 }
 
 /// How a fault affects a task that is about to finish.
-pub enum TaskFate {
+pub enum TaskEffect {
     /// The task does nothing and fails with this error, after these log lines.
     Fail {
         /// The text after `TASK ERROR:`.
@@ -41,7 +41,7 @@ const TAKEN: [(&str, &str); 4] = [
 ];
 
 /// Applies the effect of a fault to the cluster, or reverts it. Changes by guests and people stay.
-pub fn arrange(fault: &str, on: bool, world: &mut World) {
+pub fn set_fault(fault: &str, on: bool, world: &mut World) {
     if let Some((_, privilege)) = TAKEN.iter().find(|(name, _)| *name == fault) {
         if on {
             world.revoke_privilege(privilege);
@@ -146,21 +146,21 @@ fn rights(fault: &str, on: bool, world: &mut World) {
     }
 }
 
-fn refusal(status: u16, reason: &str) -> Fate {
-    Fate::Answer(Reply::new(status, JSON, "{\"data\":null}").with_reason(reason))
+fn refusal(status: u16, reason: &str) -> RequestEffect {
+    RequestEffect::Answer(Reply::new(status, JSON, "{\"data\":null}").with_reason(reason))
 }
 
 /// Faults of the Proxmox API. Functions that take the world are called with it locked: they may change it, but must be fast.
 impl Faults {
     /// Returns how a request is affected. Called once per request, before anything else is done with it.
-    pub fn request(&self, request: &Request, world: &mut World) -> Option<Fate> {
+    pub fn request(&self, request: &Request, world: &mut World) -> Option<RequestEffect> {
         if self.hit("proxmox-hangs") {
             // Longer than any client waits, at any time scale.
-            return Some(Fate::Delay(Duration::from_secs(86_400 * 365)));
+            return Some(RequestEffect::Delay(Duration::from_secs(86_400 * 365)));
         }
         if self.hit("proxmox-web-page") {
             let page = "<!DOCTYPE html>\n<html><head><title>Welcome to nginx!</title></head></html>\n";
-            return Some(Fate::Answer(Reply::new(200, "text/html", page)));
+            return Some(RequestEffect::Answer(Reply::new(200, "text/html", page)));
         }
         if self.hit("proxmox-unauthorized") {
             return Some(refusal(401, "authentication failure"));
@@ -174,23 +174,25 @@ impl Faults {
         }
         let words: Vec<&str> = path.split('/').collect();
         match words[..] {
-            [.., "nodes", node, "qemu"] if self.hit("placement-vmid-taken") => somebody_was_first(world, node, request),
-            [.., "qemu", vmid, "status", "stop"] => by_hand(self, world, vmid.parse().unwrap_or_default()),
+            [.., "nodes", node, "qemu"] if self.hit("placement-vmid-taken") => {
+                take_requested_vmid(world, node, request)
+            }
+            [.., "qemu", vmid, "status", "stop"] => apply_manual_change(self, world, vmid.parse().unwrap_or_default()),
             _ => {}
         }
         None
     }
 
     /// Returns how far the node's own clock is behind, as the dates of its responses show.
-    pub fn behind(&self) -> Duration {
+    pub fn clock_lag(&self) -> Duration {
         if self.hit("time-proxmox-clock") { CLOCK_BEHIND } else { Duration::ZERO }
     }
 
     /// Returns how a task of this kind (`qmcreate`, `download`, …) is affected. Called once per task, when it is about to finish.
-    pub fn task(&self, kind: &str) -> Option<TaskFate> {
+    pub fn task(&self, kind: &str) -> Option<TaskEffect> {
         let fail = |exitstatus: &str, log: &[&str]| {
             let log = log.iter().map(|line| (*line).to_owned()).collect();
-            Some(TaskFate::Fail { exitstatus: exitstatus.to_owned(), log })
+            Some(TaskEffect::Fail { exitstatus: exitstatus.to_owned(), log })
         };
         match kind {
             "qmcreate" if self.hit("proxmox-create-fails") => {
@@ -198,7 +200,7 @@ impl Faults {
                 fail(why, &["  Logical volume pve/data is out of metadata space"])
             }
             "qmcreate" if self.hit("machine-task-warns") => {
-                Some(TaskFate::Warn("no efidisk configured! Using temporary efivars disk.".to_owned()))
+                Some(TaskEffect::Warn("no efidisk configured! Using temporary efivars disk.".to_owned()))
             }
             "qmstart" if self.hit("machine-no-kvm") => {
                 let why = "KVM virtualisation configured, but not available. Either disable in VM configuration or enable in \
@@ -209,14 +211,14 @@ impl Faults {
                 let said = "wget: unable to resolve host address 'factory.talos.dev'";
                 fail("download failed: command '/usr/bin/wget' failed: exit code 4", &[said])
             }
-            "download" if self.hit("image-slow") => Some(TaskFate::Delay(Duration::from_secs(3600))),
+            "download" if self.hit("image-slow") => Some(TaskEffect::Delay(Duration::from_secs(3600))),
             _ => None,
         }
     }
 }
 
 /// Changes a machine as somebody might do by hand.
-fn by_hand(faults: &Faults, world: &mut World, vmid: u32) {
+fn apply_manual_change(faults: &Faults, world: &mut World, vmid: u32) {
     if faults.hit("machine-locked")
         && let Some(vm) = world.vms.get_mut(&vmid)
     {
@@ -228,7 +230,7 @@ fn by_hand(faults: &Faults, world: &mut World, vmid: u32) {
 }
 
 /// Takes the requested VM ID first, as another client of Proxmox might do.
-fn somebody_was_first(world: &mut World, node: &str, request: &Request) {
+fn take_requested_vmid(world: &mut World, node: &str, request: &Request) {
     let body: serde_json::Value = serde_json::from_slice(request.body()).unwrap_or_default();
     if let Some(vmid) = body["vmid"].as_u64().and_then(|vmid| u32::try_from(vmid).ok()) {
         let uuid = world.uuid();

@@ -69,7 +69,7 @@ pub fn check(state: &State, caller: &Caller, verb: Verb, typ: &str, namespace: &
 
 /// Returns a resource that is not stored but created for the caller, whether or not the cluster exists (omni v1.9.3
 /// internal/backend/runtime/omni/virtual/state.go; 1.4.9, run). The lab has no access policies.
-pub fn made_for(state: &State, caller: &Caller, key: &Key) -> Option<Resource> {
+pub fn virtual_resource(state: &State, caller: &Caller, key: &Key) -> Option<Resource> {
     let may = |least: Role| caller.role >= least;
     let spec = match key.typ.as_str() {
         CURRENT_USER if key.id == "current" => {

@@ -78,10 +78,10 @@ pub fn call(state: &mut State, caller: &Caller, call: OmniCall) -> Answer {
     match call {
         OmniCall::Get(key) => {
             access::check(state, caller, Verb::Read, &key.typ, &key.namespace)?;
-            if let Some(made) = access::made_for(state, caller, &key) {
+            if let Some(made) = access::virtual_resource(state, caller, &key) {
                 return answer(&made);
             }
-            let found = state.store.find(&key).filter(|found| visible(caller, found));
+            let found = state.store.find(&key).filter(|found| is_visible(caller, found));
             answer(found.ok_or_else(|| not_found(&key))?)
         }
         OmniCall::List { typ, namespace, terms } => answer(&list(state, caller, &typ, &namespace, &terms)?),
@@ -103,7 +103,7 @@ pub fn call(state: &mut State, caller: &Caller, call: OmniCall) -> Answer {
         }
         OmniCall::UpgradePreChecks { cluster, to } => {
             access::require(caller, Role::Operator)?;
-            pre_checks(state, &cluster, &to)
+            check_upgrade_path(state, &cluster, &to)
         }
         OmniCall::CreateServiceAccount { name, role, use_user_role, key } => {
             access::require(caller, Role::Admin)?;
@@ -114,7 +114,8 @@ pub fn call(state: &mut State, caller: &Caller, call: OmniCall) -> Answer {
             check_lifetime(state, &key)?;
             let id = keys::identity(&name);
             // The handler wraps the store's error and loses its code (internal/backend/grpc/serviceaccount.go).
-            let missing = || Status::new(Code::Unknown, in_words("get", not_found(&Key::new(IDENTITY, DEFAULT, &id))));
+            let missing =
+                || Status::new(Code::Unknown, wrap_message("get", not_found(&Key::new(IDENTITY, DEFAULT, &id))));
             let account = state.accounts.get_mut(&id).ok_or_else(missing)?;
             account.keys.push(key);
             answer(&())
@@ -144,14 +145,15 @@ pub fn list<'s>(
 ) -> Result<Vec<Cow<'s, Resource>>, Status> {
     access::check(state, caller, Verb::Read, typ, namespace)?;
     if typ == CURRENT_USER {
-        let made = access::made_for(state, caller, &Key::new(typ, namespace, "current"));
+        let made = access::virtual_resource(state, caller, &Key::new(typ, namespace, "current"));
         return Ok(made.into_iter().map(Cow::Owned).collect());
     }
-    let wanted = |found: &&Resource| visible(caller, found) && terms.iter().all(|term| term.matches(&found.md.labels));
+    let wanted =
+        |found: &&Resource| is_visible(caller, found) && terms.iter().all(|term| term.matches(&found.md.labels));
     let mut indexed = terms.iter().filter(|term| Store::has_index(&term.key));
     Ok(match indexed.find_map(|term| Some((term.key.as_str(), term.value.as_deref()?))) {
         Some((key, value)) => {
-            state.store.labelled(typ, namespace, key, value).filter(wanted).map(Cow::Borrowed).collect()
+            state.store.list_labelled(typ, namespace, key, value).filter(wanted).map(Cow::Borrowed).collect()
         }
         None => state.store.list(typ, namespace).filter(wanted).map(Cow::Borrowed).collect(),
     })
@@ -159,7 +161,7 @@ pub fn list<'s>(
 
 /// Checks an upgrade path: at most one minor version up (omni v1.9.3 internal/backend/grpc/management.go
 /// `KubernetesUpgradePreChecks`).
-fn pre_checks(state: &State, cluster: &str, to: &str) -> Answer {
+fn check_upgrade_path(state: &State, cluster: &str, to: &str) -> Answer {
     let key = Key::new(KUBERNETES_UPGRADE_STATUS, DEFAULT, cluster);
     let status = state.store.by_id(KUBERNETES_UPGRADE_STATUS, cluster).ok_or_else(|| not_found(&key))?;
     let from = status.text("lastupgradeversion");
@@ -173,7 +175,7 @@ fn pre_checks(state: &State, cluster: &str, to: &str) -> Answer {
 }
 
 /// Whether the caller sees a resource: in shared namespaces, a provider only sees those with its own label.
-fn visible(caller: &Caller, resource: &Resource) -> bool {
+fn is_visible(caller: &Caller, resource: &Resource) -> bool {
     let shared =
         [INFRA, INFRA_EPHEMERAL].contains(&resource.md.namespace.as_str()) && resource.md.typ != INFRA_PROVIDER;
     match caller.provider() {
@@ -183,31 +185,31 @@ fn visible(caller: &Caller, resource: &Resource) -> bool {
 }
 
 /// Returns the message of a store error as the layer above wraps it.
-fn in_words(verb: &str, why: Status) -> String {
+fn wrap_message(verb: &str, why: Status) -> String {
     format!("failed to {verb}: {}", why.message)
 }
 
 /// Wraps errors about infrastructure providers, which are in a separate store.
-fn of_provider(typ: &str, verb: &str, why: Status) -> Status {
-    if typ == INFRA_PROVIDER { Status::new(why.code, in_words(verb, why)) } else { why }
+fn wrap_provider_error(typ: &str, verb: &str, why: Status) -> Status {
+    if typ == INFRA_PROVIDER { Status::new(why.code, wrap_message(verb, why)) } else { why }
 }
 
 fn create(state: &mut State, caller: &Caller, mut resource: Resource) -> Answer {
     access::check(state, caller, Verb::Create, &resource.md.typ, &resource.md.namespace)?;
-    own_id(caller, &resource)?;
+    check_own_id(caller, &resource)?;
     validate::write(state, None, &resource)?;
     if let Some(provider) = caller.provider() {
         resource = resource.with_label(L_PROVIDER, provider);
     }
     let touched = resource.clone();
-    state.store.create(resource).map_err(|why| of_provider(&touched.md.typ, "create", why))?;
+    state.store.create(resource).map_err(|why| wrap_provider_error(&touched.md.typ, "create", why))?;
     after_write(state, &touched);
     answer(&())
 }
 
 fn update(state: &mut State, caller: &Caller, resource: Resource) -> Answer {
     access::check(state, caller, Verb::Update, &resource.md.typ, &resource.md.namespace)?;
-    own_id(caller, &resource)?;
+    check_own_id(caller, &resource)?;
     let key = resource.key();
     let Some(old) = state.store.find(&key).cloned() else { return Err(not_found(&key)) };
     if key.typ == MACHINE_CLASS && !old.spec["autoprovision"].is_object() && resource.spec["autoprovision"].is_object()
@@ -240,7 +242,7 @@ fn after_write(state: &mut State, resource: &Resource) {
 }
 
 /// Fails if a provider writes a status other than its own.
-fn own_id(caller: &Caller, resource: &Resource) -> Result<(), Status> {
+fn check_own_id(caller: &Caller, resource: &Resource) -> Result<(), Status> {
     let checked = [INFRA_PROVIDER_STATUS, INFRA_PROVIDER_HEALTH].contains(&resource.md.typ.as_str());
     match caller.provider() {
         Some(own) if checked && resource.md.id != own => {
@@ -254,13 +256,13 @@ fn own_id(caller: &Caller, resource: &Resource) -> Result<(), Status> {
 fn tear_down(state: &mut State, caller: &Caller, key: &Key) -> Answer {
     access::check(state, caller, Verb::Destroy, &key.typ, &key.namespace)?;
     let Some(found) = state.store.find(key).cloned() else {
-        return Err(of_provider(&key.typ, "get", not_found(key)));
+        return Err(wrap_provider_error(&key.typ, "get", not_found(key)));
     };
     validate::destroy(state, &found)?;
     let ready = state.store.tear_down(key)?;
     match key.typ.as_str() {
         INFRA_PROVIDER => providers::deleted(state, &key.id),
-        LINK => machines::cut(state, &key.id),
+        LINK => machines::handle_link_deletion(state, &key.id),
         _ => {}
     }
     state.touch(&found);

@@ -36,7 +36,7 @@ pub fn reconcile(state: &mut State, cluster: &str) {
         }
     }
     if found.tearing_down() && state.store.ids_labelled(MACHINE_SET, L_CLUSTER, cluster).is_empty() {
-        forget_cluster(state, cluster);
+        remove_cluster(state, cluster);
         return;
     }
     start_nodes(state, cluster);
@@ -67,11 +67,11 @@ fn machine_set(state: &mut State, cluster: &Resource, set: &Resource) {
         let control_plane = set.is_control_plane();
         let names = if control_plane { CONTROL_PLANE_FINALIZERS } else { WORKER_FINALIZERS };
         state.store.add_finalizers(&key, names.split(' '));
-        requests::request_set(state, cluster, set);
+        requests::put_request_set(state, cluster, set);
     }
     choose_nodes(state, set);
     release_nodes(state, set);
-    requests::requests(state, set);
+    requests::reconcile_requests(state, set);
     let emptied = set.tearing_down() && state.store.ids_labelled(MACHINE_SET_NODE, L_MACHINE_SET, id).is_empty();
     if emptied {
         requests::tear_down_set(state, id);
@@ -81,7 +81,7 @@ fn machine_set(state: &mut State, cluster: &Resource, set: &Resource) {
         return;
     }
     state.store.remove_each(&[MACHINE_SET_STATUS, CONTROL_PLANE_STATUS], id);
-    state.store.drop_finalizers(&key, |_| true);
+    state.store.remove_finalizers(&key, |_| true);
     // Omni itself destroys what has no finalizers left (omni v1.4.9 to v1.9.3 `internal/backend/runtime/omni/omni.go`).
     state.store.remove(&key);
 }
@@ -90,16 +90,16 @@ fn machine_set(state: &mut State, cluster: &Resource, set: &Resource) {
 fn choose_nodes(state: &mut State, set: &Resource) {
     let id = set.md.id.as_str();
     // The node of a machine whose request is torn down is torn down too (machine_set_node.go `destroyOrphaned`).
-    for node in nodes_of(state, id) {
+    for node in nodes_of_set(state, id) {
         let machine = state.store.by_id(MACHINE, &node.md.id).and_then(|machine| machine.label(L_REQUEST));
         let request = machine.and_then(|request| state.store.get(MACHINE_REQUEST, INFRA, request));
         if request.is_some_and(Resource::tearing_down) {
             let _ = state.store.tear_down(&node.key());
         }
     }
-    let nodes: Vec<Resource> = nodes_of(state, id);
+    let nodes: Vec<Resource> = nodes_of_set(state, id);
     let running: Vec<&Resource> = nodes.iter().filter(|node| !node.tearing_down()).collect();
-    let wanted = requests::wanted(set);
+    let wanted = requests::machine_count(set);
     if running.len() > wanted {
         let mut by_age = running.clone();
         by_age.sort_by_key(|node| node.md.sequence);
@@ -134,14 +134,14 @@ fn choose_nodes(state: &mut State, set: &Resource) {
     }
 }
 
-fn nodes_of(state: &State, set: &str) -> Vec<Resource> {
-    state.store.labelled(MACHINE_SET_NODE, DEFAULT, L_MACHINE_SET, set).cloned().collect()
+fn nodes_of_set(state: &State, set: &str) -> Vec<Resource> {
+    state.store.list_labelled(MACHINE_SET_NODE, DEFAULT, L_MACHINE_SET, set).cloned().collect()
 }
 
 /// Resets nodes before they are removed. A node that does not respond blocks the teardown, as in the real Omni, until its
 /// link is deleted.
 fn release_nodes(state: &mut State, set: &Resource) {
-    for node in nodes_of(state, &set.md.id) {
+    for node in nodes_of_set(state, &set.md.id) {
         let uuid = node.md.id.as_str();
         let known = state.store.by_id(MACHINE, uuid).is_some();
         if (!node.tearing_down() && known) || !may_leave(state, set, uuid) {
@@ -162,7 +162,8 @@ fn release_nodes(state: &mut State, set: &Resource) {
 /// quorum (internal/machineset/control_planes_handler.go, pkg/check/etcd.go `CanScaleDown`).
 fn may_leave(state: &State, set: &Resource, uuid: &str) -> bool {
     let leaves = |machine: &Resource| machine.md.id == uuid && machine.tearing_down();
-    let machines: Vec<&Resource> = state.store.labelled(CLUSTER_MACHINE, DEFAULT, L_MACHINE_SET, &set.md.id).collect();
+    let machines: Vec<&Resource> =
+        state.store.list_labelled(CLUSTER_MACHINE, DEFAULT, L_MACHINE_SET, &set.md.id).collect();
     let begun = machines.iter().any(|machine| leaves(machine));
     if set.tearing_down() || set.label(L_CONTROL_PLANE).is_none() || begun {
         return true;
@@ -175,7 +176,7 @@ fn may_leave(state: &State, set: &Resource, uuid: &str) -> bool {
     }
     // A machine is a member of etcd once it has run.
     let is = |uuid: &str, what: fn(&super::machine::Machine) -> bool| state.machines.get(uuid).is_some_and(what);
-    let member = |uuid: &str| is(uuid, |machine| matches!(machine.heard, Stage::Running | Stage::Updating));
+    let member = |uuid: &str| is(uuid, |machine| matches!(machine.reported_stage, Stage::Running | Stage::Updating));
     let known = |uuid: &str| state.store.by_id(MACHINE, uuid).is_some();
     let healthy = |uuid: &str| member(uuid) && known(uuid) && is(uuid, |it| it.connected && it.stage != Stage::Off);
     let members = machines.iter().filter(|machine| member(&machine.md.id)).count();
@@ -187,7 +188,7 @@ fn may_leave(state: &State, set: &Resource, uuid: &str) -> bool {
 /// Starts etcd first: one control plane forms it, then all others join.
 fn start_nodes(state: &mut State, cluster: &str) {
     let nodes = state.store.ids_labelled(CLUSTER_MACHINE, L_CLUSTER, cluster);
-    let machines = state.store.labelled(CLUSTER_MACHINE, DEFAULT, L_CLUSTER, cluster);
+    let machines = state.store.list_labelled(CLUSTER_MACHINE, DEFAULT, L_CLUSTER, cluster);
     let control_planes = machines.filter(|node| node.is_control_plane());
     let mut control_planes: Vec<(u64, String)> =
         control_planes.map(|node| (node.md.sequence, node.md.id.clone())).collect();
@@ -216,7 +217,7 @@ fn start_nodes(state: &mut State, cluster: &str) {
 }
 
 /// Removes what is left of a cluster whose sets are gone.
-fn forget_cluster(state: &mut State, cluster: &str) {
+fn remove_cluster(state: &mut State, cluster: &str) {
     let upgrades = [TALOS_UPGRADE_STATUS, KUBERNETES_UPGRADE_STATUS];
     state.store.remove_each(&upgrades, cluster);
     let statuses = [CLUSTER_STATUS, KUBERNETES_STATUS, LOAD_BALANCER_STATUS, CLUSTER_BOOTSTRAP_STATUS];
@@ -227,6 +228,6 @@ fn forget_cluster(state: &mut State, cluster: &str) {
         }
     }
     let key = Key::new(CLUSTER, DEFAULT, cluster);
-    state.store.drop_finalizers(&key, |_| true);
+    state.store.remove_finalizers(&key, |_| true);
     state.store.remove(&key);
 }

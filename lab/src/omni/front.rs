@@ -63,7 +63,7 @@ impl Front {
             file if file == own => match std::env::current_exe().and_then(std::fs::read) {
                 // This program with the address of its lab appended, so that it works from any directory.
                 Ok(executable) => {
-                    fault_effects::omnictl_replaced(&self.faults, &self.omni);
+                    fault_effects::end_omnictl_faults(&self.faults, &self.omni);
                     Reply::new(200, BINARY, with_trailer(executable, &self.link))
                 }
                 Err(_) => Reply::empty(500),

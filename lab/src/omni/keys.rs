@@ -35,7 +35,7 @@ struct Envelope {
 
 /// The contents of a key, checked as far as a server can.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReadKey {
+pub struct ParsedKey {
     /// The `name` in the JSON: `automation`, or `infra-provider:proxmox`.
     pub name: String,
     /// Fingerprint in lower-case hex.
@@ -68,7 +68,7 @@ pub fn generate(name: &str, created: i64, lifetime: u32) -> anyhow::Result<NewKe
 }
 
 /// Parses a key as omnictl does before its first call. The error is omnictl's.
-pub fn read(encoded: &str) -> Result<ReadKey, String> {
+pub fn read(encoded: &str) -> Result<ParsedKey, String> {
     let bytes = decode_base64(encoded)?;
     let key: Envelope = serde_json::from_slice(&bytes).map_err(|why| match why.is_eof() {
         true => "unexpected end of JSON input".to_owned(),
@@ -90,7 +90,7 @@ pub fn read(encoded: &str) -> Result<ReadKey, String> {
     let public = body.and_then(|body| body.get(..public_end));
     let public = public.filter(|body| tag == 5 && body[0] == 4 && body[5] == ALGORITHM);
     let unsupported = "gopenpgp: error in reading key ring: openpgp: unsupported feature: public key type";
-    Ok(ReadKey { name: key.name, fingerprint: fingerprint(public.ok_or(unsupported)?) })
+    Ok(ParsedKey { name: key.name, fingerprint: fingerprint(public.ok_or(unsupported)?) })
 }
 
 /// Decodes standard base64 with Go's error: the offset of the first invalid byte.
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_read_back() {
+    fn generated_key_is_readable() {
         let key = generate("infra-provider:proxmox", 1_795_317_778, YEAR).unwrap();
         let read = read(&key.encoded).unwrap();
         assert_eq!(read.name, "infra-provider:proxmox");
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_are_those_of_omnictl() {
+    fn key_errors_match_omnictl() {
         let encode = |text: &str| STANDARD.encode(text);
         for (key, wanted) in [
             (String::new(), "unexpected end of JSON input"),

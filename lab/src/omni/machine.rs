@@ -36,16 +36,16 @@ pub enum Stage {
 pub struct Machine {
     pub stage: Stage,
     /// The last stage that Omni received: a machine that loses power does not report it.
-    pub heard: Stage,
+    pub reported_stage: Stage,
     /// Whether Omni's load balancer has noticed that the machine's API does not respond.
-    pub unanswered: bool,
+    pub api_unreachable: bool,
     /// When its next transition is due, in simulated time.
     pub due: Option<Duration>,
     /// Whether it is connected to Omni.
     pub connected: bool,
     pub hardware: Hardware,
     /// Fault: it never connects after power-on.
-    pub mute: bool,
+    pub never_connects: bool,
     /// Fault: it never gets beyond this stage.
     pub stalls_at: Option<Stage>,
     /// The installed versions, without `v`; empty before the installation.
@@ -54,7 +54,7 @@ pub struct Machine {
     /// The version that it is being upgraded to.
     pub next: Option<String>,
     /// Fault: what blocks its next upgrade.
-    pub hindrance: Option<UpgradeBlocker>,
+    pub upgrade_blocker: Option<UpgradeBlocker>,
     /// The error that Omni reports for its last attempt to change the machine.
     pub error: String,
 }
@@ -101,9 +101,9 @@ impl Machines {
         let before = machine.due;
         change(machine);
         if machine.stage != Stage::Off {
-            machine.unanswered = false;
+            machine.api_unreachable = false;
             if machine.connected {
-                machine.heard = machine.stage;
+                machine.reported_stage = machine.stage;
             }
         }
         if machine.due != before {

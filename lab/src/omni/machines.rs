@@ -35,7 +35,7 @@ pub fn power_on(state: &mut State, uuid: &str, hardware: Hardware) {
     // A machine in a cluster boots from its disk.
     let installed = state.store.by_id(CLUSTER_MACHINE, uuid).is_some();
     let (stage, wait) = if installed { (Stage::Rebooting, REBOOT) } else { (Stage::Booting, BOOT) };
-    let due = Some(state.field + wait);
+    let due = Some(state.elapsed + wait);
     state.machines.enter(uuid);
     state.machines.change(uuid, |machine| {
         machine.hardware = hardware;
@@ -47,7 +47,7 @@ pub fn power_on(state: &mut State, uuid: &str, hardware: Hardware) {
 }
 
 /// Adds a machine that was installed long ago: it runs from its disk, and Omni knows it.
-pub fn installed(state: &mut State, uuid: &str, hardware: Hardware) {
+pub fn add_installed(state: &mut State, uuid: &str, hardware: Hardware) {
     state.machines.enter(uuid);
     state.machines.change(uuid, |machine| {
         machine.stage = Stage::Running;
@@ -61,7 +61,7 @@ pub fn installed(state: &mut State, uuid: &str, hardware: Hardware) {
 /// Powers a machine off, or handles the deletion of its VM. Its cluster's load balancer notices after a minute, and Omni
 /// once its link has been silent for long enough (omni 1.4.9, recorded: 56 s and 266 s).
 pub fn power_off(state: &mut State, uuid: &str) {
-    let noticed = state.field + UNANSWERED;
+    let noticed = state.elapsed + UNANSWERED;
     state.machines.change(uuid, |machine| {
         if machine.stage != Stage::Off {
             machine.due = machine.connected.then_some(noticed);
@@ -72,13 +72,13 @@ pub fn power_off(state: &mut State, uuid: &str) {
 }
 
 /// Powers a machine off without Omni ever noticing.
-pub fn die(state: &mut State, uuid: &str) {
+pub fn power_off_unnoticed(state: &mut State, uuid: &str) {
     power_off(state, uuid);
     state.machines.change(uuid, |machine| machine.stalls_at = Some(Stage::Off));
 }
 
 /// Disconnects a machine whose host lost its network.
-pub fn fall_silent(state: &mut State, uuid: &str) {
+pub fn disconnect(state: &mut State, uuid: &str) {
     state.machines.change(uuid, |machine| {
         machine.connected = false;
         machine.due = None;
@@ -88,19 +88,20 @@ pub fn fall_silent(state: &mut State, uuid: &str) {
 }
 
 /// Ends all machine faults: stalled machines continue, and silent machines reconnect. A machine that is off stays off.
-pub fn recover(state: &mut State) {
+pub fn end_faults(state: &mut State) {
     for uuid in state.machines.uuids() {
-        let now = state.field;
+        let now = state.elapsed;
         state.machines.change(&uuid, |machine| {
-            let stood = machine.mute || machine.stalls_at == Some(machine.stage) || !machine.error.is_empty();
-            (machine.mute, machine.stalls_at, machine.hindrance) = (false, None, None);
+            let was_stalled =
+                machine.never_connects || machine.stalls_at == Some(machine.stage) || !machine.error.is_empty();
+            (machine.never_connects, machine.stalls_at, machine.upgrade_blocker) = (false, None, None);
             match machine.stage {
                 Stage::Off => {}
                 Stage::Running if machine.next.is_some() => {
                     (machine.next, machine.error) = (None, String::new());
                 }
                 Stage::Running => machine.connected = true,
-                _ if stood && machine.due.is_none_or(|due| due > now) => machine.due = Some(now),
+                _ if was_stalled && machine.due.is_none_or(|due| due > now) => machine.due = Some(now),
                 _ => {}
             }
         });
@@ -111,7 +112,7 @@ pub fn recover(state: &mut State) {
 
 /// Resets a machine that has to leave its cluster. A machine that is off does not receive the request.
 pub fn reset(state: &mut State, uuid: &str) {
-    let due = state.field + RESET;
+    let due = state.elapsed + RESET;
     state.machines.change(uuid, |machine| {
         if !matches!(machine.stage, Stage::Off | Stage::Resetting | Stage::Maintenance | Stage::Booting) {
             machine.stage = Stage::Resetting;
@@ -122,36 +123,37 @@ pub fn reset(state: &mut State, uuid: &str) {
 
 /// Performs every transition that is due.
 pub fn advance(state: &mut State) {
-    while let Some(uuid) = state.machines.next().filter(|(due, _)| *due <= state.field).map(|(_, uuid)| uuid.clone()) {
-        step(state, &uuid);
+    while let Some(uuid) = state.machines.next().filter(|(due, _)| *due <= state.elapsed).map(|(_, uuid)| uuid.clone())
+    {
+        advance_machine(state, &uuid);
         touch(state, &uuid);
         state.settle();
     }
 }
 
-fn step(state: &mut State, uuid: &str) {
+fn advance_machine(state: &mut State, uuid: &str) {
     state.machines.change(uuid, |machine| {
         // The next step counts from when this step was due, not from when the lab got to it.
         let at = machine.due.take().unwrap_or_default();
         if machine.stalls_at == Some(machine.stage) {
             // A machine that does not return from a reboot is reported as late as one that lost its power.
-            if machine.stage == Stage::Rebooting && !machine.mute {
-                (machine.mute, machine.due) = (true, Some(at + SILENCE));
-            } else if machine.mute {
+            if machine.stage == Stage::Rebooting && !machine.never_connects {
+                (machine.never_connects, machine.due) = (true, Some(at + SILENCE));
+            } else if machine.never_connects {
                 machine.connected = false;
             }
             return;
         }
         let (stage, next) = match machine.stage {
-            Stage::Off if !machine.unanswered => {
-                machine.unanswered = true;
+            Stage::Off if !machine.api_unreachable => {
+                machine.api_unreachable = true;
                 (Stage::Off, Some(SILENCE.saturating_sub(UNANSWERED)))
             }
             Stage::Off => {
                 machine.connected = false;
                 (Stage::Off, None)
             }
-            Stage::Booting if machine.mute => (Stage::Booting, None),
+            Stage::Booting if machine.never_connects => (Stage::Booting, None),
             Stage::Booting | Stage::Resetting => {
                 machine.connected = true;
                 (Stage::Maintenance, None)
@@ -180,7 +182,7 @@ fn step(state: &mut State, uuid: &str) {
 
 /// Configures a machine in maintenance mode, so that it starts the installation.
 pub fn configure(state: &mut State, uuid: &str) {
-    let due = state.field + INSTALL;
+    let due = state.elapsed + INSTALL;
     upgrades::install(state, uuid);
     state.machines.change(uuid, |machine| {
         if machine.stage == Stage::Maintenance {
@@ -193,7 +195,7 @@ pub fn configure(state: &mut State, uuid: &str) {
 /// Lets a configured machine form etcd or join its cluster.
 pub fn join(state: &mut State, uuid: &str, bootstrap: bool) {
     let wait = if bootstrap { BOOTSTRAP } else { JOIN };
-    let due = state.field + wait;
+    let due = state.elapsed + wait;
     state.machines.change(uuid, |machine| {
         if machine.stage == Stage::Waiting {
             machine.stage = Stage::Joining;
@@ -338,9 +340,9 @@ fn status_spec(machine: &Machine, talos: &str, cluster: Option<&(String, bool)>,
 
 /// Handles the deletion of a machine's link: removes the machine from Omni and tears down its request, so that its set
 /// requests another (omni v1.9.3 controllers machine_request_set_status.go).
-pub fn cut(state: &mut State, uuid: &str) {
+pub fn handle_link_deletion(state: &mut State, uuid: &str) {
     let request = state.store.by_id(MACHINE, uuid).and_then(|machine| machine.label(L_REQUEST)).map(str::to_owned);
-    forget(state, uuid);
+    remove_machine(state, uuid);
     let request = request.and_then(|id| state.store.get(MACHINE_REQUEST, INFRA, &id).cloned());
     if let Some(request) = request {
         let _ = state.store.tear_down(&request.key());
@@ -349,7 +351,7 @@ pub fn cut(state: &mut State, uuid: &str) {
 }
 
 /// Removes a machine from Omni, because its link was deleted or its request is gone.
-pub fn forget(state: &mut State, uuid: &str) {
+pub fn remove_machine(state: &mut State, uuid: &str) {
     for typ in [LINK, MACHINE, MACHINE_STATUS] {
         state.remove(&Key::new(typ, DEFAULT, uuid));
     }

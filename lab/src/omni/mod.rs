@@ -106,7 +106,7 @@ impl Omni {
         let due = state.next_due();
         state.store.set_now(wall_now());
         state.store.set_stamp(i64::try_from(self.0.clock.unix()).unwrap_or(i64::MAX));
-        state.field = state.field.max(self.0.clock.elapsed());
+        state.elapsed = state.elapsed.max(self.0.clock.elapsed());
         let out = work(&mut state);
         state.settle();
         let (after, sooner) = (state.store.revision(), state.next_due() != due);

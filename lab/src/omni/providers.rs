@@ -32,9 +32,9 @@ pub fn register(state: &mut State, id: &str, mut spec: Value) {
 /// Records a heartbeat of a provider whose clock is `behind`. Omni compares the provider's time with its own.
 pub fn heartbeat(state: &mut State, id: &str, behind: Duration) {
     // Time starts with the lab: a heartbeat from before counts as long past.
-    let heard = state.field.checked_sub(behind);
-    match heard {
-        Some(heard) => drop(state.heartbeats.insert(id.to_owned(), heard)),
+    let last = state.elapsed.checked_sub(behind);
+    match last {
+        Some(last) => drop(state.heartbeats.insert(id.to_owned(), last)),
         None => drop(state.heartbeats.remove(id)),
     }
     let seconds = state.store.now() - behind.as_secs() as i64;
@@ -61,14 +61,14 @@ pub fn next_due(state: &State) -> Option<Duration> {
     if state.release.old() {
         return None;
     }
-    state.heartbeats.values().map(|heard| *heard + SILENT_AFTER + state.slack).filter(|due| *due > state.field).min()
+    state.heartbeats.values().map(|last| *last + SILENT_AFTER + state.slack).filter(|due| *due > state.elapsed).min()
 }
 
 fn combine(state: &mut State, id: &str) {
     if state.store.get(INFRA_PROVIDER, INFRA, id).is_none() {
         return;
     }
-    let connected = state.heartbeats.get(id).is_some_and(|heard| state.field < *heard + SILENT_AFTER + state.slack);
+    let connected = state.heartbeats.get(id).is_some_and(|last| state.elapsed < *last + SILENT_AFTER + state.slack);
     let status = state.store.get(INFRA_PROVIDER_STATUS, INFRA, id);
     let health = state.store.get(INFRA_PROVIDER_HEALTH, INFRA_EPHEMERAL, id);
     // `make` drops fields that the release does not have.
@@ -98,7 +98,7 @@ pub fn deleted(state: &mut State, id: &str) {
         state.remove(&key);
     }
     state.accounts.remove(&super::keys::identity(&format!("{}{id}", super::keys::PROVIDER_PREFIX)));
-    state.store.drop_finalizers(&Key::new(INFRA_PROVIDER, INFRA, id), |_| true);
+    state.store.remove_finalizers(&Key::new(INFRA_PROVIDER, INFRA, id), |_| true);
     let clusters: Vec<String> = state.store.list(CLUSTER, DEFAULT).map(|cluster| cluster.md.id.clone()).collect();
     for cluster in clusters {
         state.touch_cluster(&cluster);
@@ -116,7 +116,7 @@ mod tests {
 
     /// Omni 1.9.3 disconnects a provider that is silent for 31 s; 1.4.9 keeps it connected (both recorded).
     #[test]
-    fn silent_provider_is_disconnected_from_1_6_on() {
+    fn silent_provider_disconnects_since_1_6() {
         for (release, still) in [(OmniRelease::V1_9_3, false), (OmniRelease::V1_4_9, true)] {
             let mut state = State::new(release, 1, 1_800_000_000);
             state.store.put(Resource::new(INFRA_PROVIDER, INFRA, "p", json!({}), 1_800_000_000));

@@ -12,7 +12,7 @@ use super::state::State;
 const OWN_FINALIZER: &str = "ClusterMachineRequestStatusController";
 
 /// Returns how many machines a set should have.
-pub fn wanted(set: &Resource) -> usize {
+pub fn machine_count(set: &Resource) -> usize {
     if set.tearing_down() {
         return 0;
     }
@@ -20,7 +20,7 @@ pub fn wanted(set: &Resource) -> usize {
 }
 
 /// Creates or updates the request set of a machine set that is provisioned automatically.
-pub fn request_set(state: &mut State, cluster: &Resource, set: &Resource) {
+pub fn put_request_set(state: &mut State, cluster: &Resource, set: &Resource) {
     let id = set.md.id.as_str();
     let class = set.spec["machineallocation"]["name"].as_str().unwrap_or_default();
     let provision = state.store.by_id(MACHINE_CLASS, class).map(|class| class.spec["autoprovision"].clone());
@@ -29,7 +29,7 @@ pub fn request_set(state: &mut State, cluster: &Resource, set: &Resource) {
     let in_cluster = state.store.ids_labelled(CLUSTER_MACHINE, L_MACHINE_SET, id).len();
     let mut spec = provision;
     if let Some(map) = spec.as_object_mut() {
-        map.insert("machinecount".to_owned(), wanted(set).max(in_cluster).into());
+        map.insert("machinecount".to_owned(), machine_count(set).max(in_cluster).into());
         map.insert("talosversion".to_owned(), cluster.spec["talosversion"].clone());
     }
     let made = state.make(MACHINE_REQUEST_SET, DEFAULT, id, spec).with_owner("MachineProvisionController");
@@ -38,33 +38,34 @@ pub fn request_set(state: &mut State, cluster: &Resource, set: &Resource) {
     state.store.add_finalizers(&key, ["MachineRequestSetStatusController"]);
 }
 
-fn of_set(state: &State, set: &str) -> Vec<Resource> {
-    state.store.labelled(MACHINE_REQUEST, INFRA, L_REQUEST_SET, set).cloned().collect()
+fn requests_of_set(state: &State, set: &str) -> Vec<Resource> {
+    state.store.list_labelled(MACHINE_REQUEST, INFRA, L_REQUEST_SET, set).cloned().collect()
 }
 
 /// Returns the requests of a set that are not torn down, in order of creation, each with the machine that the provider named.
 pub fn machines_of(state: &State, set: &str) -> Vec<(String, String)> {
-    let mut requests = of_set(state, set);
+    let mut requests = requests_of_set(state, set);
     requests.retain(|request| !request.tearing_down());
     requests.sort_by_key(|request| request.md.sequence);
-    let named =
-        requests.into_iter().filter_map(|request| Some((request.md.id.clone(), machine(state, &request.md.id)?)));
+    let named = requests
+        .into_iter()
+        .filter_map(|request| Some((request.md.id.clone(), machine_of_request(state, &request.md.id)?)));
     named.collect()
 }
 
 /// Returns the machine of a request, once the provider has named it.
-fn machine(state: &State, request: &str) -> Option<String> {
+fn machine_of_request(state: &State, request: &str) -> Option<String> {
     let status = state.store.get(MACHINE_REQUEST_STATUS, INFRA, request)?;
     status.spec["id"].as_str().filter(|uuid| !uuid.is_empty()).map(str::to_owned)
 }
 
 /// Creates missing requests, tears down surplus ones, and shows the state of each.
-pub fn requests(state: &mut State, set: &Resource) {
+pub fn reconcile_requests(state: &mut State, set: &Resource) {
     let id = set.md.id.as_str();
     let request_set = state.store.by_id(MACHINE_REQUEST_SET, id).filter(|found| !found.tearing_down()).cloned();
     if let Some(request_set) = request_set {
         let count = request_set.spec["machinecount"].as_u64().unwrap_or(0) as usize;
-        let mut running = of_set(state, id);
+        let mut running = requests_of_set(state, id);
         running.retain(|request| !request.tearing_down());
         for _ in running.len()..count {
             create(state, &request_set);
@@ -72,7 +73,8 @@ pub fn requests(state: &mut State, set: &Resource) {
         if running.len() > count {
             let surplus = running.len() - count;
             running.sort_by_key(|request| {
-                let node = machine(state, &request.md.id).and_then(|uuid| state.store.by_id(CLUSTER_MACHINE, &uuid));
+                let node = machine_of_request(state, &request.md.id)
+                    .and_then(|uuid| state.store.by_id(CLUSTER_MACHINE, &uuid));
                 let control_plane = node.is_some_and(|node| node.is_control_plane());
                 (node.is_some(), control_plane, request.md.sequence)
             });
@@ -81,8 +83,8 @@ pub fn requests(state: &mut State, set: &Resource) {
             }
         }
     }
-    for request in of_set(state, id) {
-        show(state, set, &request);
+    for request in requests_of_set(state, id) {
+        update_request_status(state, set, &request);
     }
 }
 
@@ -95,7 +97,7 @@ fn create(state: &mut State, request_set: &Resource) {
     let provider = request_set.text("providerid");
     // Six of 27 characters: a collision is as rare as in the real Omni, and a hundred attempts cover it.
     for _ in 0..100 {
-        let id = format!("{}-{}", request_set.md.id, state.suffix());
+        let id = format!("{}-{}", request_set.md.id, state.random_suffix());
         let mut request = state.make(MACHINE_REQUEST, INFRA, &id, spec.clone());
         request = request.with_label(L_PROVIDER, provider).with_label(L_REQUEST_SET, &request_set.md.id);
         if state.release.old() {
@@ -110,13 +112,13 @@ fn create(state: &mut State, request_set: &Resource) {
 }
 
 /// Updates the cluster's view of a request, or removes the request once its provider has released it.
-fn show(state: &mut State, set: &Resource, request: &Resource) {
+fn update_request_status(state: &mut State, set: &Resource, request: &Resource) {
     let id = request.md.id.as_str();
     if request.tearing_down() {
         let provider_holds = request.md.finalizers.iter().any(|name| name != OWN_FINALIZER);
         if !provider_holds {
-            if let Some(uuid) = machine(state, id) {
-                machines::forget(state, &uuid);
+            if let Some(uuid) = machine_of_request(state, id) {
+                machines::remove_machine(state, &uuid);
             }
             state.store.remove(&Key::new(CLUSTER_MACHINE_REQUEST_STATUS, DEFAULT, id));
             state.store.remove(&Key::new(MACHINE_REQUEST_STATUS, INFRA, id));
@@ -154,8 +156,8 @@ fn show(state: &mut State, set: &Resource, request: &Resource) {
 
 /// Called when the provider starts to delete a machine: removes its link and its status.
 pub fn release(state: &mut State, request: &str) {
-    if let Some(uuid) = machine(state, request) {
-        machines::forget(state, &uuid);
+    if let Some(uuid) = machine_of_request(state, request) {
+        machines::remove_machine(state, &uuid);
     }
     state.remove(&Key::new(MACHINE_REQUEST_STATUS, INFRA, request));
 }
@@ -166,16 +168,16 @@ pub fn tear_down_set(state: &mut State, set: &str) {
     if state.store.tear_down(&key).is_err() {
         return;
     }
-    for request in of_set(state, set) {
+    for request in requests_of_set(state, set) {
         let provider = request.label(L_PROVIDER).unwrap_or_default();
         let kept = state.store.get(INFRA_PROVIDER, INFRA, provider).is_some_and(|found| !found.tearing_down());
         let _ = state.store.tear_down(&request.key());
         if !kept {
             // A provider that was deleted never releases them: its finalizers are removed, and its machines stay.
-            state.store.drop_finalizers(&request.key(), |name| name != OWN_FINALIZER);
+            state.store.remove_finalizers(&request.key(), |name| name != OWN_FINALIZER);
         }
     }
-    if of_set(state, set).is_empty() {
+    if requests_of_set(state, set).is_empty() {
         state.store.remove(&key);
     }
 }

@@ -201,7 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_that_looks_like_a_number_is_printed_as_one() {
+    fn numeric_id_is_printed_unquoted() {
         let resource = Resource::new("Machines.omni.sidero.dev", "default", "430", json!({}), 0);
         assert_eq!(resource.to_json()["metadata"]["id"], json!(430));
         assert_eq!(resource.to_json()["metadata"]["version"], json!("undefined"));

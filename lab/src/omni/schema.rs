@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_release_has_its_words() {
+    fn schema_errors_match_each_release() {
         const GOOD: &str = "cores: 4\nmemory: 8192\ndisk_size: 40\nstorage_selector: 'true'\nnonsense: 1\n";
         let new = OmniRelease::V1_9_3;
         let (text, unset) = (GOOD.replace("cores: 4", "cores: \"4\""), GOOD.replace("memory: 8192", "memory:"));

@@ -32,7 +32,7 @@ pub struct State {
     /// The simulated release.
     pub release: OmniRelease,
     /// Simulated time since the lab started.
-    pub field: Duration,
+    pub elapsed: Duration,
     /// Users and service accounts by identity (e-mail form).
     pub accounts: BTreeMap<String, Account>,
     /// The simulated machines by SMBIOS UUID: their actual state, whether or not Omni has noticed it.
@@ -69,7 +69,7 @@ impl State {
     ///
     /// # Errors
     /// Returns Omni's last log line if it cannot read the store.
-    pub fn begin(&mut self, image: &str) -> Result<(), &'static str> {
+    pub fn start_image(&mut self, image: &str) -> Result<(), &'static str> {
         let tag = check::stack::tag(image).unwrap_or(image).to_owned();
         let before = std::mem::replace(&mut self.tag, tag.clone());
         if before.is_empty() || before == tag {
@@ -95,7 +95,7 @@ impl State {
     }
 
     /// Returns six characters as Omni appends them to a machine request's name (k8s.io/apimachinery util/rand: no vowels).
-    pub fn suffix(&mut self) -> String {
+    pub fn random_suffix(&mut self) -> String {
         const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
         (0..6).map(|_| char::from(ALPHABET[self.random.usize(..ALPHABET.len())])).collect()
     }
@@ -161,9 +161,9 @@ impl State {
         }
     }
 
-    /// Advances the time to `field`: machines progress, silent providers disconnect.
-    pub fn advance(&mut self, field: Duration) {
-        self.field = field;
+    /// Advances the time to `elapsed`: machines progress, silent providers disconnect.
+    pub fn advance(&mut self, elapsed: Duration) {
+        self.elapsed = elapsed;
         for timer in self.timers.clone() {
             (timer.advance)(self);
         }

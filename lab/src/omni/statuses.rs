@@ -21,11 +21,11 @@ const UPGRADING: u64 = 7;
 pub fn machine_set(state: &mut State, set: &Resource) {
     let id = set.md.id.as_str();
     let running = |typ: &str| -> Vec<String> {
-        let all = state.store.labelled(typ, DEFAULT, L_MACHINE_SET, id);
+        let all = state.store.list_labelled(typ, DEFAULT, L_MACHINE_SET, id);
         all.filter(|found| !found.tearing_down()).map(|found| found.md.id.clone()).collect()
     };
     let (nodes, machines) = (running(MACHINE_SET_NODE), running(CLUSTER_MACHINE));
-    let requested = requests::wanted(set);
+    let requested = requests::machine_count(set);
     let (mut healthy, mut connected) = (0, 0);
     for uuid in &machines {
         let status = state.store.by_id(CLUSTER_MACHINE_STATUS, uuid);
@@ -89,7 +89,7 @@ fn control_plane_status(state: &mut State, set: &Resource, up: bool) {
 pub fn cluster_machine(state: &mut State, uuid: &str) {
     let Some(node) = state.store.by_id(CLUSTER_MACHINE, uuid).cloned() else { return };
     let machine = state.machines.get(uuid);
-    let stage = match machine.map(|machine| machine.heard) {
+    let stage = match machine.map(|machine| machine.reported_stage) {
         _ if node.tearing_down() => 5,
         Some(Stage::Installing) => 2,
         Some(Stage::Rebooting | Stage::Booting) => 1,
@@ -103,8 +103,8 @@ pub fn cluster_machine(state: &mut State, uuid: &str) {
     };
     let connected = machine.is_some_and(|machine| machine.connected);
     // Talos is also ready in maintenance mode, which Omni shows as the stage Configuring.
-    let ready =
-        machine.is_some_and(|machine| matches!(machine.heard, Stage::Running | Stage::Updating | Stage::Maintenance));
+    let ready = machine
+        .is_some_and(|machine| matches!(machine.reported_stage, Stage::Running | Stage::Updating | Stage::Maintenance));
     let request = node.label(L_REQUEST).unwrap_or_default().to_owned();
     let provider = state.store.get(MACHINE_REQUEST, INFRA, &request).and_then(|found| found.label(L_PROVIDER));
     let address = state.store.by_id(MACHINE, uuid).map(|found| found.spec["managementaddress"].clone());
@@ -129,7 +129,7 @@ pub fn cluster_machine(state: &mut State, uuid: &str) {
 /// Updates the statuses of a cluster, its load balancer and its Kubernetes.
 pub fn cluster(state: &mut State, cluster: &Resource) {
     let id = cluster.md.id.as_str();
-    let sets: Vec<Resource> = state.store.labelled(MACHINE_SET_STATUS, DEFAULT, L_CLUSTER, id).cloned().collect();
+    let sets: Vec<Resource> = state.store.list_labelled(MACHINE_SET_STATUS, DEFAULT, L_CLUSTER, id).cloned().collect();
     let number = |status: &Resource, field: &str| status.spec["machines"][field].as_u64().unwrap_or(0);
     let counted: Vec<&Resource> = sets
         .iter()
@@ -139,14 +139,14 @@ pub fn cluster(state: &mut State, cluster: &Resource) {
     let has = |phase: u64| counted.iter().any(|status| status.spec["phase"] == phase);
     let control_plane = counted.iter().find(|status| status.is_control_plane());
     // The load balancer checks the API servers itself, and takes a minute to report that one is gone.
-    let nodes = state.store.labelled(CLUSTER_MACHINE, DEFAULT, L_CLUSTER, id);
+    let nodes = state.store.list_labelled(CLUSTER_MACHINE, DEFAULT, L_CLUSTER, id);
     let serves = |uuid: &str| {
-        let up = |stage: Stage, heard: Stage, unanswered: bool| match stage {
-            Stage::Off => heard == Stage::Running && !unanswered,
+        let up = |stage: Stage, reported_stage: Stage, api_unreachable: bool| match stage {
+            Stage::Off => reported_stage == Stage::Running && !api_unreachable,
             stage => matches!(stage, Stage::Running | Stage::Updating),
         };
         let machine = state.machines.get(uuid).filter(|machine| machine.connected);
-        machine.is_some_and(|machine| up(machine.stage, machine.heard, machine.unanswered))
+        machine.is_some_and(|machine| up(machine.stage, machine.reported_stage, machine.api_unreachable))
     };
     let up = nodes.filter(|node| node.is_control_plane()).any(|node| serves(&node.md.id));
     let phase = match () {
@@ -187,7 +187,7 @@ pub fn cluster(state: &mut State, cluster: &Resource) {
 
 /// Updates the nodes that Kubernetes lists, with their kubelets (kubernetes_status.go). Unchanged while no API server responds.
 fn kubernetes(state: &mut State, cluster: &str) {
-    let nodes = state.store.labelled(CLUSTER_MACHINE, DEFAULT, L_CLUSTER, cluster);
+    let nodes = state.store.list_labelled(CLUSTER_MACHINE, DEFAULT, L_CLUSTER, cluster);
     let node = |node: &Resource| {
         let machine = state.machines.get(&node.md.id).filter(|machine| !machine.kubernetes.is_empty())?;
         let ready = matches!(machine.stage, Stage::Running);

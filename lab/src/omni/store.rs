@@ -17,7 +17,7 @@ pub struct Store {
     /// Resources by type, namespace and ID. Nested maps compare each part separately, and a lookup copies nothing.
     items: BTreeMap<String, BTreeMap<String, BTreeMap<String, Resource>>>,
     /// IDs by [`INDEXED`] label, so that a cluster's resources are found without scanning ten thousand others.
-    index: BTreeMap<Mark, BTreeSet<String>>,
+    index: BTreeMap<IndexKey, BTreeSet<String>>,
     /// Cache of printed resources: version and text by sequence.
     printed: RefCell<HashMap<u64, (u64, String)>>,
     revision: u64,
@@ -32,10 +32,10 @@ const INDEXED: [&str; 3] = [L_CLUSTER, L_MACHINE_SET, L_REQUEST_SET];
 const NAMED_MACHINE: &str = "spec.id";
 
 /// Type, namespace, label and value.
-type Mark = (String, String, &'static str, String);
+type IndexKey = (String, String, &'static str, String);
 
 /// Returns the index entries of a resource.
-fn marks(resource: &Resource) -> Vec<Mark> {
+fn index_keys(resource: &Resource) -> Vec<IndexKey> {
     let mark = |label: &'static str, value: &str| {
         (resource.md.typ.clone(), resource.md.namespace.clone(), label, value.to_owned())
     };
@@ -105,7 +105,7 @@ impl Store {
     }
 
     /// Returns the resources of a type in a namespace with this value of an indexed label, ordered by ID.
-    pub fn labelled(
+    pub fn list_labelled(
         &self,
         typ: &str,
         namespace: &str,
@@ -122,31 +122,31 @@ impl Store {
 
     /// Returns the status of the machine request that this machine was created for.
     pub fn request_status_of(&self, uuid: &str) -> Option<&Resource> {
-        self.labelled(MACHINE_REQUEST_STATUS, "infra-provider", NAMED_MACHINE, uuid).next()
+        self.list_labelled(MACHINE_REQUEST_STATUS, "infra-provider", NAMED_MACHINE, uuid).next()
     }
 
-    /// Returns true if [`Store::labelled`] supports this label.
+    /// Returns true if [`Store::list_labelled`] supports this label.
     pub fn has_index(label: &str) -> bool {
         INDEXED.contains(&label)
     }
 
     /// Returns the IDs of the resources of a type in namespace `default` with this value of an indexed label.
     pub fn ids_labelled(&self, typ: &str, label: &str, value: &str) -> Vec<String> {
-        self.labelled(typ, "default", label, value).map(|resource| resource.md.id.clone()).collect()
+        self.list_labelled(typ, "default", label, value).map(|resource| resource.md.id.clone()).collect()
     }
 
-    fn enter(&mut self, resource: &Resource) {
-        for mark in marks(resource) {
-            self.index.entry(mark).or_default().insert(resource.md.id.clone());
+    fn index(&mut self, resource: &Resource) {
+        for key in index_keys(resource) {
+            self.index.entry(key).or_default().insert(resource.md.id.clone());
         }
     }
 
-    fn leave(&mut self, resource: &Resource) {
-        for mark in marks(resource) {
-            if let Some(ids) = self.index.get_mut(&mark) {
+    fn unindex(&mut self, resource: &Resource) {
+        for key in index_keys(resource) {
+            if let Some(ids) = self.index.get_mut(&key) {
                 ids.remove(&resource.md.id);
                 if ids.is_empty() {
-                    self.index.remove(&mark);
+                    self.index.remove(&key);
                 }
             }
         }
@@ -165,7 +165,7 @@ impl Store {
         resource.md.version = 1;
         (resource.md.created, resource.md.updated) = (self.stamp, self.stamp);
         self.revision += 1;
-        self.enter(&resource);
+        self.index(&resource);
         let all = self.items.entry(key.typ).or_default().entry(key.namespace).or_default();
         all.insert(key.id, resource);
         Ok(())
@@ -193,8 +193,8 @@ impl Store {
         resource.md.sequence = old.md.sequence;
         resource.md.updated = now;
         let before = std::mem::replace(old, resource.clone());
-        self.leave(&before);
-        self.enter(&resource);
+        self.unindex(&before);
+        self.index(&resource);
         self.revision += 1;
         Ok(())
     }
@@ -210,10 +210,10 @@ impl Store {
         }
         resource.md.version = before.md.version + 1;
         resource.md.updated = now;
-        if marks(resource) != marks(&before) {
+        if index_keys(resource) != index_keys(&before) {
             let after = resource.clone();
-            self.leave(&before);
-            self.enter(&after);
+            self.unindex(&before);
+            self.index(&after);
         }
         self.revision += 1;
         true
@@ -248,7 +248,7 @@ impl Store {
     }
 
     /// Removes every finalizer for which `gone` is true.
-    pub fn drop_finalizers(&mut self, key: &Key, gone: impl Fn(&str) -> bool) -> bool {
+    pub fn remove_finalizers(&mut self, key: &Key, gone: impl Fn(&str) -> bool) -> bool {
         self.modify(key, |resource| resource.md.finalizers.retain(|name| !gone(name)))
     }
 
@@ -277,7 +277,7 @@ impl Store {
     pub fn remove(&mut self, key: &Key) -> Option<Resource> {
         let gone = self.all_mut(key).and_then(|all| all.remove(&key.id));
         if let Some(gone) = &gone {
-            self.leave(gone);
+            self.unindex(gone);
             self.printed.get_mut().remove(&gone.md.sequence);
             self.revision += 1;
         }

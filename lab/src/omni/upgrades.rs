@@ -53,7 +53,7 @@ pub fn reconcile(state: &mut State, cluster: &Resource) {
     }
     let changing = nodes.iter().find(|(_, machine)| machine.next.is_some());
     let (all, left) = (nodes.len(), nodes.iter().filter(old_talos).count());
-    let (step, progress) = talos_words(state, changing, ready, (left, all));
+    let (step, progress) = talos_status(state, changing, ready, (left, all));
     show(state, cluster, (TALOS_UPGRADE_STATUS, "TalosUpgradeStatusController"), talos, (left, step, progress));
     let up = nodes.iter().any(|(_, machine)| machine.stage == Stage::Running && machine.connected);
     if up || state.store.by_id(KUBERNETES_UPGRADE_STATUS, &cluster.md.id).is_some() {
@@ -71,14 +71,14 @@ pub fn reconcile(state: &mut State, cluster: &Resource) {
 
 /// Returns the machines of a cluster in the order in which they are upgraded.
 fn nodes(state: &State, cluster: &str) -> Vec<(String, Machine)> {
-    let mut nodes: Vec<&Resource> = state.store.labelled(CLUSTER_MACHINE, DEFAULT, L_CLUSTER, cluster).collect();
+    let mut nodes: Vec<&Resource> = state.store.list_labelled(CLUSTER_MACHINE, DEFAULT, L_CLUSTER, cluster).collect();
     nodes.retain(|node| !node.tearing_down());
     nodes.sort_by_key(|node| (node.label(L_CONTROL_PLANE).is_none(), node.md.sequence));
     nodes.into_iter().filter_map(|node| Some((node.md.id.clone(), state.machines.get(&node.md.id)?.clone()))).collect()
 }
 
 fn begin(state: &mut State, uuid: &str, (stage, lasts): (Stage, Duration), version: &str) {
-    let due = state.field + lasts;
+    let due = state.elapsed + lasts;
     state.machines.change(uuid, |machine| {
         machine.next = Some(version.to_owned());
         (machine.stage, machine.due) = (stage, Some(due));
@@ -91,10 +91,10 @@ fn begin(state: &mut State, uuid: &str, (stage, lasts): (Stage, Duration), versi
 fn begin_talos(state: &mut State, uuid: &str, version: &str) {
     let drains = state.release >= super::kinds::OmniRelease::V1_10_6
         && super::versions::parse(version).is_some_and(|version| version >= (1, 13, 0));
-    let hindrance = state.machines.get(uuid).and_then(|machine| machine.hindrance);
-    if hindrance == Some(UpgradeBlocker::Drain) && drains {
+    let upgrade_blocker = state.machines.get(uuid).and_then(|machine| machine.upgrade_blocker);
+    if upgrade_blocker == Some(UpgradeBlocker::Drain) && drains {
         state.machines.change(uuid, |machine| {
-            (machine.next, machine.hindrance) = (Some(version.to_owned()), None);
+            (machine.next, machine.upgrade_blocker) = (Some(version.to_owned()), None);
             machine.error = format!(
                 "upgrade failed: cordon/drain before reboot failed: failed to drain node \"{}\": error when evicting \
                  pods/\"instance-manager-0\" -n \"longhorn-system\": global timeout reached: 5m0s",
@@ -104,13 +104,15 @@ fn begin_talos(state: &mut State, uuid: &str, version: &str) {
         return;
     }
     begin(state, uuid, (Stage::Upgrading, UPGRADE), version);
-    if hindrance == Some(UpgradeBlocker::Lost) {
-        state.machines.change(uuid, |machine| (machine.stalls_at, machine.hindrance) = (Some(Stage::Rebooting), None));
+    if upgrade_blocker == Some(UpgradeBlocker::Lost) {
+        state
+            .machines
+            .change(uuid, |machine| (machine.stalls_at, machine.upgrade_blocker) = (Some(Stage::Rebooting), None));
     }
 }
 
 /// Returns the step and status of a Talos upgrade, as this release words them.
-fn talos_words(
+fn talos_status(
     state: &State,
     changing: Option<&(String, Machine)>,
     ready: bool,

@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_defaults_fit_each_other() {
+    fn default_versions_are_compatible() {
         assert!(fits("1.13.5", "1.36.2"));
         assert!(!fits("1.12.1", "1.36.2"));
         assert!(!fits("1.13.5", "1.30.0"));

@@ -61,7 +61,8 @@ pub struct Ledger(Mutex<Vec<PlacedMachine>>);
 
 /// A machine that needs a node.
 pub struct PlacementRequest<'a> {
-    pub request: &'a str,
+    /// The ID of the machine request.
+    pub id: &'a str,
     pub set: &'a str,
     pub memory: u64,
     /// The strategy to place it with.
@@ -70,22 +71,22 @@ pub struct PlacementRequest<'a> {
 
 impl Ledger {
     /// Picks a node and records the placement. Returns `None` if there is no node.
-    pub fn pick(&self, mut nodes: Vec<Candidate>, asked: &PlacementRequest<'_>, now: Duration) -> Option<String> {
+    pub fn pick(&self, mut nodes: Vec<Candidate>, request: &PlacementRequest<'_>, now: Duration) -> Option<String> {
         let mut placed = self.0.lock().unwrap_or_else(|e| e.into_inner());
-        placed.retain(|one| one.until > now && one.request != asked.request);
-        for one in placed.iter().filter(|one| one.set == asked.set) {
+        placed.retain(|one| one.until > now && one.request != request.id);
+        for one in placed.iter().filter(|one| one.set == request.set) {
             let Some(node) = nodes.iter_mut().find(|node| node.name == one.node) else { continue };
-            match asked.strategy {
+            match request.strategy {
                 Strategy::FewerVms => node.vms += 1,
                 Strategy::Binpack => node.free = node.free.saturating_sub(one.memory),
                 Strategy::Spread | Strategy::RoundRobin => node.same_set += 1,
             }
         }
         // A stable sort, because Go sorts so few elements by insertion.
-        nodes.sort_by(|a, b| compare(a, b, asked));
+        nodes.sort_by(|a, b| compare(a, b, request));
         let node = nodes.into_iter().next()?.name;
-        let (request, set) = (asked.request.to_owned(), asked.set.to_owned());
-        placed.push(PlacedMachine { request, set, node: node.clone(), memory: asked.memory, until: now + HOUR });
+        let (id, set) = (request.id.to_owned(), request.set.to_owned());
+        placed.push(PlacedMachine { request: id, set, node: node.clone(), memory: request.memory, until: now + HOUR });
         Some(node)
     }
 
@@ -95,14 +96,14 @@ impl Ledger {
     }
 }
 
-fn compare(a: &Candidate, b: &Candidate, asked: &PlacementRequest<'_>) -> Ordering {
+fn compare(a: &Candidate, b: &Candidate, request: &PlacementRequest<'_>) -> Ordering {
     let most_free = || b.share.partial_cmp(&a.share).unwrap_or(Ordering::Equal);
-    match asked.strategy {
+    match request.strategy {
         Strategy::Spread => a.same_set.cmp(&b.same_set).then_with(most_free),
         Strategy::FewerVms => a.vms.cmp(&b.vms).then_with(most_free),
         Strategy::RoundRobin => a.same_set.cmp(&b.same_set).then_with(|| a.name.cmp(&b.name)),
         Strategy::Binpack => {
-            let fits = |node: &Candidate| node.free >= asked.memory;
+            let fits = |node: &Candidate| node.free >= request.memory;
             match (fits(a), fits(b)) {
                 (true, true) => a.free.cmp(&b.free),
                 (false, false) => b.free.cmp(&a.free),
@@ -130,13 +131,13 @@ mod tests {
 
     fn picks(ledger: &Ledger, strategy: Strategy, requests: &[&str], now: Duration) -> Vec<String> {
         let one = |request: &&str| {
-            ledger.pick(nodes(), &PlacementRequest { request, set: "workers", memory: 8, strategy }, now)
+            ledger.pick(nodes(), &PlacementRequest { id: request, set: "workers", memory: 8, strategy }, now)
         };
         requests.iter().filter_map(one).collect()
     }
 
     #[test]
-    fn each_strategy_has_its_order() {
+    fn strategies_order_nodes() {
         for (strategy, wanted) in [
             (Strategy::Spread, ["pve2", "pve3", "pve1", "pve2"]),
             (Strategy::RoundRobin, ["pve1", "pve2", "pve3", "pve1"]),
@@ -149,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_placement_counts_for_an_hour_once_and_until_it_is_released() {
+    fn placement_counts_for_an_hour_or_until_release() {
         let ledger = Ledger::default();
         assert_eq!(
             picks(&ledger, Strategy::Spread, &["a", "a"], Duration::ZERO),
@@ -159,12 +160,12 @@ mod tests {
         ledger.release("a");
         assert_eq!(picks(&ledger, Strategy::Spread, &["b", "c"], Duration::ZERO), ["pve2", "pve3"]);
         assert_eq!(picks(&ledger, Strategy::Spread, &["d"], HOUR), ["pve2"], "what is older is forgotten");
-        let other = PlacementRequest { request: "x", set: "control-planes", memory: 8, strategy: Strategy::Spread };
+        let other = PlacementRequest { id: "x", set: "control-planes", memory: 8, strategy: Strategy::Spread };
         assert_eq!(ledger.pick(nodes(), &other, HOUR).as_deref(), Some("pve2"), "another set does not count");
     }
 
     #[test]
-    fn an_unknown_strategy_is_refused() {
+    fn unknown_strategy_is_refused() {
         assert_eq!(Strategy::parse("").unwrap(), Strategy::Spread);
         assert_eq!(Strategy::parse("clever").unwrap_err(), "unknown placement strategy \"clever\"");
     }

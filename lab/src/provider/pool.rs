@@ -27,7 +27,13 @@ impl Provider {
                  request set id"
             ));
         }
-        self.say(request, "info", "provider/provision.go:741", "creating proxmox pool", &[("pool", pool.into())]);
+        self.log_request(
+            request,
+            "info",
+            "provider/provision.go:741",
+            "creating proxmox pool",
+            &[("pool", pool.into())],
+        );
         self.pve.call("POST", "/pools", Some(&json!({"poolid": pool, "comment": COMMENT}))).await.map(drop)
     }
 
@@ -41,7 +47,7 @@ impl Provider {
             && self.pve.call("DELETE", &path, None).await.is_ok()
         {
             let text = "deleted empty proxmox pool";
-            self.say(request, "info", "provider/provision.go:784", text, &[("pool", pool.into())]);
+            self.log_request(request, "info", "provider/provision.go:784", text, &[("pool", pool.into())]);
         }
     }
 }

@@ -92,9 +92,9 @@ impl Provider {
             "createSchematic" => {
                 let (yaml, shown) = schematic(request);
                 let fields = [("schematic", shown)];
-                self.say(&request.id, "info", "provision/context.go:241", "creating schematic", &fields);
+                self.log_request(&request.id, "info", "provision/context.go:241", "creating schematic", &fields);
                 state.schematic = hash(&yaml);
-                self.factory().map_err(|why| Stop::Failed(format!("failed to create schematic: {why}")))
+                self.check_factory().map_err(|why| Stop::Failed(format!("failed to create schematic: {why}")))
             }
             "uploadISO" => self.upload_iso(request, state).await,
             "syncVM" => self.sync_vm(request, state).await,
@@ -106,8 +106,8 @@ impl Provider {
     }
 
     /// Fails if the image factory is unreachable.
-    fn factory(&self) -> Result<(), String> {
-        if self.around.faults.has("image-factory-unreachable") && self.around.faults.hit("image-factory-unreachable") {
+    fn check_factory(&self) -> Result<(), String> {
+        if self.env.faults.has("image-factory-unreachable") && self.env.faults.hit("image-factory-unreachable") {
             let dial = "dial tcp: lookup factory.talos.dev on 127.0.0.11:53: no such host";
             return Err(format!("Post \"https://factory.talos.dev/schematics\": {dial}"));
         }
@@ -116,13 +116,13 @@ impl Provider {
 
     /// Requests the installation media from Omni, as 0.3 does. Omni supports this since 1.8 (omni b1ea5df2
     /// client/pkg/infra/infra.go, internal/backend/grpc/schematics.go).
-    fn medium_of_omni(&self) -> Result<(), String> {
-        if self.around.omni.with(|state| state.release.old()) {
+    fn check_media_support(&self) -> Result<(), String> {
+        if self.env.omni.with(|state| state.release.old()) {
             let missing = "unknown method CreateSchematicFromRaw for service management.ManagementService";
             return Err(format!("{TOO_OLD}: rpc error: code = Unimplemented desc = {missing}"));
         }
         let failed = "failed to create the schematic through Omni: rpc error: code = Unknown desc";
-        self.factory().map_err(|why| format!("{failed} = failed to ensure raw schematic: {why}"))
+        self.check_factory().map_err(|why| format!("{failed} = failed to ensure raw schematic: {why}"))
     }
 
     async fn pick_node(&self, request: &MachineRequest, state: &mut MachineState) -> Result<(), Stop> {
@@ -131,7 +131,7 @@ impl Provider {
         if nodes.is_empty() {
             return Err(Stop::Failed("no nodes available".to_owned()));
         }
-        if let Some(wanted) = given(&request.data, "node") {
+        if let Some(wanted) = data_text(&request.data, "node") {
             let found = nodes.iter().find(|node| node["node"] == wanted);
             let found = found.ok_or_else(|| format!("specified node {wanted:?} not found in cluster"))?;
             let status = found["status"].as_str().unwrap_or_default();
@@ -140,17 +140,23 @@ impl Provider {
             }
             state.node = wanted.to_owned();
             let text = "using configured node for the Proxmox VM";
-            self.say(&request.id, "info", "provider/provision.go:77", text, &[("node", wanted.into())]);
+            self.log_request(&request.id, "info", "provider/provision.go:77", text, &[("node", wanted.into())]);
             return Ok(());
         }
-        state.node = self.placed(&nodes, request).await?;
+        state.node = self.pick_by_strategy(&nodes, request).await?;
         let text = "auto-selected node for the Proxmox VM";
-        self.say(&request.id, "info", "provider/provision.go:119", text, &[("node", state.node.clone().into())]);
+        self.log_request(
+            &request.id,
+            "info",
+            "provider/provision.go:119",
+            text,
+            &[("node", state.node.clone().into())],
+        );
         Ok(())
     }
 
     /// Picks a node with the placement strategy and the ledger.
-    async fn placed(&self, nodes: &[Value], request: &MachineRequest) -> Result<String, String> {
+    async fn pick_by_strategy(&self, nodes: &[Value], request: &MachineRequest) -> Result<String, String> {
         let strategy = Strategy::parse(request.data["placement_strategy"].as_str().unwrap_or_default())?;
         let mut online = Vec::new();
         for node in nodes.iter().filter(|node| node["status"] == "online") {
@@ -165,8 +171,8 @@ impl Provider {
             online.push(Candidate { name: name.to_owned(), share, free, same_set: 0, vms });
         }
         let memory = request.data["memory"].as_u64().unwrap_or(0) << 20;
-        let asked = PlacementRequest { request: &request.id, set: &request.set, memory, strategy };
-        self.ledger.pick(online, &asked, self.around.clock.elapsed()).ok_or_else(|| NO_NODES.to_owned())
+        let asked = PlacementRequest { id: &request.id, set: &request.set, memory, strategy };
+        self.ledger.pick(online, &asked, self.env.clock.elapsed()).ok_or_else(|| NO_NODES.to_owned())
     }
 
     async fn upload_iso(&self, request: &MachineRequest, state: &mut MachineState) -> Result<(), Stop> {
@@ -176,10 +182,10 @@ impl Provider {
                 Err(Stop::Failed(why)) if why == "stopped" => {}
                 Err(other) => return Err(other),
             }
-            self.say(&request.id, "info", "provider/provision.go:149", "retrying download", &[]);
+            self.log_request(&request.id, "info", "provider/provision.go:149", "retrying download", &[]);
         }
         if self.settings.release >= ProviderRelease::V0_3 {
-            self.medium_of_omni()
+            self.check_media_support()
                 .map_err(|why| Stop::Failed(format!("error resolving the installation media: {why}")))?;
             state.schematic = hash(&schematic(request).0);
         }
@@ -198,7 +204,7 @@ impl Provider {
         let path = format!("/nodes/{node}/storage/{storage}/download-url");
         state.upload_task = self.pve.begin("POST", &path, Some(&body)).await?;
         let fields = [("volumeID", file.into()), ("task", state.upload_task.as_str().into())];
-        self.say(&request.id, "info", "provider/provision.go:205", "uploading new ISO image", &fields);
+        self.log_request(&request.id, "info", "provider/provision.go:205", "uploading new ISO image", &fields);
         Err(Stop::Later(Duration::from_secs(1)))
     }
 
@@ -221,7 +227,7 @@ impl Provider {
             return self.check_task(&state.create_task).await;
         }
         if state.uuid.is_empty() {
-            state.uuid = self.around.omni.with(|state| state.uuid());
+            state.uuid = self.env.omni.with(|state| state.uuid());
         }
         let node = state.node.clone();
         self.pve.node(&node).await?;
@@ -238,7 +244,7 @@ impl Provider {
         let mut body =
             vm_body(self.settings.release, request, state, vmid, &format!("{storage}:iso/{}", state.volume_id));
         if self.settings.release >= ProviderRelease::V0_2 {
-            let pool = given(data, "pool").unwrap_or(&request.set);
+            let pool = data_text(data, "pool").unwrap_or(&request.set);
             if !pool.is_empty() {
                 self.ensure_pool(&request.id, pool, &request.set).await?;
                 state.pool = pool.to_owned();
@@ -362,7 +368,7 @@ impl Provider {
 
     async fn finish(&self, upid: &str) -> Result<(), String> {
         loop {
-            self.around.clock.sleep(Duration::from_secs(5)).await;
+            self.env.clock.sleep(Duration::from_secs(5)).await;
             match self.check_task(upid).await {
                 Ok(()) => return Ok(()),
                 Err(Stop::Failed(why)) => return Err(why),
@@ -373,7 +379,7 @@ impl Provider {
 }
 
 /// Returns a string of the provider data, if it is not empty.
-fn given<'d>(data: &'d Value, key: &str) -> Option<&'d str> {
+fn data_text<'d>(data: &'d Value, key: &str) -> Option<&'d str> {
     data[key].as_str().filter(|value| !value.is_empty())
 }
 
@@ -389,7 +395,7 @@ fn flags(data: &Value, keys: &[(&str, &str)]) -> String {
 
 /// Returns `,NAME=VALUE` for each key that is a non-empty string.
 fn texts(data: &Value, keys: &[(&str, &str)]) -> String {
-    keys.iter().filter_map(|(key, name)| Some(format!(",{name}={}", given(data, key)?))).collect()
+    keys.iter().filter_map(|(key, name)| Some(format!(",{name}={}", data_text(data, key)?))).collect()
 }
 
 /// Returns the body of the request that creates a VM, without its disks.
@@ -403,13 +409,13 @@ fn vm_body(release: ProviderRelease, request: &MachineRequest, state: &MachineSt
         let tag = if vlan == 0 { String::new() } else { format!(",tag={vlan}") };
         format!("virtio,bridge={bridge},firewall={}{tag}", u8::from(firewall))
     };
-    let bridge = given(data, "network_bridge").unwrap_or("vmbr0");
+    let bridge = data_text(data, "network_bridge").unwrap_or("vmbr0");
     let mut body = json!({
         "vmid": vmid,
         "smbios1": format!("uuid={}", state.uuid),
         "name": request.id,
         "cdrom": iso,
-        "cpu": given(data, "cpu_type").unwrap_or("x86-64-v2-AES"),
+        "cpu": data_text(data, "cpu_type").unwrap_or("x86-64-v2-AES"),
         "cores": number(data, "cores"),
         // 0 if the machine class omits it, which Proxmox rejects.
         "sockets": number(data, "sockets"),
@@ -421,7 +427,7 @@ fn vm_body(release: ProviderRelease, request: &MachineRequest, state: &MachineSt
         "tags": tags.join(";"),
     });
     for (key, name) in [("machine_type", "machine"), ("bios", "bios"), ("vga", "vga"), ("hugepages", "hugepages")] {
-        if let Some(value) = given(data, key) {
+        if let Some(value) = data_text(data, key) {
             body[name] = value.into();
         }
     }
@@ -490,7 +496,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_schematic_has_the_id_of_the_recording() {
+    fn schematic_id_matches_recording() {
         let (yaml, _) = schematic(&MachineRequest::default());
         let id = hash(&yaml);
         assert_eq!(id, "ce4c980550dd2ab1b17bbf2b08801c7eb59418eafe8f279833297925d67c7515");
@@ -499,7 +505,7 @@ mod tests {
     }
 
     #[test]
-    fn usb_devices_are_attached_from_v0_3_on() {
+    fn usb_devices_are_attached_since_v0_3() {
         let data = json!({"usb_devices": [{"mapping": "key"}, {"mapping": "disk", "usb3": true}]});
         let request = MachineRequest { data, ..MachineRequest::default() };
         let body = |release| vm_body(release, &request, &MachineState::default(), 1, "x");
@@ -509,7 +515,7 @@ mod tests {
     }
 
     #[test]
-    fn the_body_is_that_of_the_recording() {
+    fn vm_body_matches_recording() {
         let data = json!({"cores": 4, "sockets": 1, "memory": 8192, "disk_size": 40});
         let request = MachineRequest {
             id: "demo-workers-2g8c59".into(),

@@ -82,13 +82,13 @@ impl Access {
     }
 
     /// Removes the ACL entries of a path and everything below it, as happens when its object is deleted.
-    pub fn forget_path(&mut self, path: &str) {
+    pub fn remove_path(&mut self, path: &str) {
         let below = format!("{path}/");
         self.acl.retain(|known, _| known != path && !known.starts_with(&below));
     }
 
     /// Removes all ACL entries of a user and its tokens.
-    pub fn forget_subject(&mut self, user: &str) {
+    pub fn remove_subject(&mut self, user: &str) {
         for entries in self.acl.values_mut() {
             entries.retain(|who, _| split_token(who).0 != user);
         }

@@ -200,7 +200,7 @@ fn capture(pattern: &'static str, segments: &[&str]) -> Option<Vec<(&'static str
 }
 
 /// Whether the method may be called without logging in.
-pub fn open_to_the_world(method: &Method) -> bool {
+pub fn is_public(method: &Method) -> bool {
     matches!(method.needs[..], [ref ways] if matches!(ways[..], [CallAccess::World]))
 }
 

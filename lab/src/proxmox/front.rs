@@ -14,7 +14,7 @@ use super::refusal::{Outcome, Refusal};
 use super::task::Job;
 use super::upload::{self, Upload};
 use super::{Shared, World};
-use crate::fault_effects::Fate;
+use crate::fault_effects::RequestEffect;
 use crate::http::{Reply, Request, header};
 
 /// Maximum size in bytes of a body that is not an upload.
@@ -27,8 +27,8 @@ const SLOW_595: Duration = Duration::from_secs(3);
 /// Handles a request.
 pub async fn handle(shared: Arc<Shared>, request: Request) -> Reply {
     match shared.with(|world| shared.faults.request(&request, world)) {
-        Some(Fate::Answer(reply)) => return reply,
-        Some(Fate::Delay(more)) => shared.clock.sleep(more).await,
+        Some(RequestEffect::Answer(reply)) => return reply,
+        Some(RequestEffect::Delay(more)) => shared.clock.sleep(more).await,
         None => {}
     }
     let now = shared.clock.unix();
@@ -47,7 +47,7 @@ pub async fn handle(shared: Arc<Shared>, request: Request) -> Reply {
         shared.clock.sleep(pause).await;
     }
     let reply = finish(outcome);
-    match shared.faults.behind() {
+    match shared.faults.clock_lag() {
         // The server adds the date.
         Duration::ZERO => reply,
         behind => {
@@ -91,7 +91,7 @@ pub fn as_root(shared: &Arc<Shared>, verb: &str, mut path: String, given: Vec<(S
 }
 
 fn begin(shared: &Arc<Shared>, jobs: Vec<Job>) {
-    jobs.into_iter().for_each(|job| drop(tokio::spawn(Arc::clone(shared).work(job))));
+    jobs.into_iter().for_each(|job| drop(tokio::spawn(Arc::clone(shared).run_job(job))));
 }
 
 /// Handles a request and puts the tasks that it starts into `jobs`.
@@ -107,7 +107,7 @@ fn dispatch(world: &mut World, request: &Request, now: u64, jobs: &mut Vec<Job>)
         _ => return Err(Refusal::bare(404, format!("no such file '{path}'"))),
     };
     let found = api::find(verb, &path);
-    let public = found.as_ref().is_some_and(|(method, _)| api::open_to_the_world(method));
+    let public = found.as_ref().is_some_and(|(method, _)| api::is_public(method));
     let upload = verb == "POST" && path.starts_with("/nodes/") && path.ends_with("/upload");
     let auth = if public { String::new() } else { authenticate(world, request, upload, now)? };
     let (mut args, file) = parameters(request, upload)?;
@@ -125,8 +125,8 @@ fn dispatch(world: &mut World, request: &Request, now: u64, jobs: &mut Vec<Job>)
 /// Authenticates a request and returns the full token ID, or the user of the ticket.
 fn authenticate(world: &World, request: &Request, upload: bool, now: u64) -> Outcome<String> {
     let refused = |why: String| {
-        let told = if world.tells_why_not_authenticated() { why } else { "Authentication failed!".to_owned() };
-        Refusal::bare(401, told)
+        let reason = if world.shows_auth_failure_reason() { why } else { "Authentication failed!".to_owned() };
+        Refusal::bare(401, reason)
     };
     let given = |name: &str| header(request.headers(), name);
     let cookie = given("cookie").and_then(|header| auth_value(header, "PVEAuthCookie"));

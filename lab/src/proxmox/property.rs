@@ -36,7 +36,7 @@ impl Param {
         for (key, value) in &seen {
             let wrong = match self.keys.iter().find(|known| known.name == *key) {
                 // In a property string a boolean may also be a word: the provider sends `enabled=true`.
-                Some(known) if matches!(known.kind, ParamType::Bool) && is_yes_or_no(value) => None,
+                Some(known) if matches!(known.kind, ParamType::Bool) && is_boolean(value) => None,
                 Some(known) => check_text(key, known.kind, value)
                     .err()
                     .map(|why| why.unwrap_or_else(|| format!("type check failed - got '{value}'"))),
@@ -59,7 +59,7 @@ fn is_model(word: &str) -> bool {
     model.is_some_and(|model| check_text("model", model.kind, word).is_ok())
 }
 
-fn is_yes_or_no(text: &str) -> bool {
+fn is_boolean(text: &str) -> bool {
     matches!(text, "0" | "1" | "true" | "false" | "yes" | "no" | "on" | "off")
 }
 

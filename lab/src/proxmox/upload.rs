@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_form_with_a_file_is_read() {
+    fn parse_reads_form_with_file() {
         let form = parse(&sample("\0line\r\n--nearly"), "b").unwrap();
         assert_eq!(form.fields, [("content".to_owned(), "iso".to_owned())]);
         let file = form.file.unwrap();
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn any_cut_of_a_form_is_an_error_and_no_panic() {
+    fn truncated_form_is_an_error() {
         let whole = sample("data");
         for end in 0..whole.len() - 4 {
             assert!(parse(&whole.slice(..end), "b").is_err(), "{end}");

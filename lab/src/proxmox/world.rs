@@ -87,7 +87,7 @@ pub type Loads<'a> = BTreeMap<&'a str, Load>;
 
 impl World {
     /// Whether the status line gives the reason for a failed authentication; pve-manager 9.1.5 hides it from the client.
-    pub fn tells_why_not_authenticated(&self) -> bool {
+    pub fn shows_auth_failure_reason(&self) -> bool {
         let mut parts = self.version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
         let mut next = || parts.next().unwrap_or(0);
         (next(), next(), next()) < (9, 1, 5)

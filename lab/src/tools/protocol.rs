@@ -117,7 +117,7 @@ pub struct Start {
 
 impl Start {
     /// Whether the stand-in simulates this fault.
-    pub fn shows(&self, fault: &str) -> bool {
+    pub fn has_fault(&self, fault: &str) -> bool {
         self.faults.iter().any(|name| name == fault)
     }
 }

@@ -4,7 +4,7 @@
 //! means that it overrides members of the provider's request for a machine. The next line is the expected response: a status line;
 //! `200` and data, where objects and non-empty lists may contain more than expected; `errors` and a 400's errors by parameter;
 //! `ends` and the exit status of the new task; or `begins`, which does not wait for it. `…` stands for any text, and a string
-//! in the data that starts with `~` is a pattern. `@` is an action other than a call; see [`Play::beside`].
+//! in the data that starts with `~` is a pattern. `@` is an action other than a call; see [`Scenario::run_action`].
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::support::{Lab, run};
 
 /// A running scenario.
-struct Play {
+struct Scenario {
     lab: Lab,
     events: tokio::sync::mpsc::UnboundedReceiver<lab::proxmox::PowerEvent>,
     /// UPID of the task that was started last.
@@ -62,10 +62,10 @@ fn holds(data: &Value, wanted: &Value) -> bool {
     }
 }
 
-impl Play {
-    async fn new(factor: f64) -> Play {
+impl Scenario {
+    async fn new(factor: f64) -> Scenario {
         let lab = Lab::new(factor).await;
-        Play { events: lab.proxmox.subscribe(), lab, upid: Value::Null }
+        Scenario { events: lab.proxmox.subscribe(), lab, upid: Value::Null }
     }
 
     async fn call(&mut self, line: &str, wanted: &str) {
@@ -85,7 +85,7 @@ impl Play {
                 assert_eq!(reply.status, 200, "{place}");
                 self.upid = serde_json::from_slice::<Value>(&std::mem::take(&mut reply.body)).unwrap()["data"].take();
                 if kind == "ends" {
-                    self.beside(wanted).await;
+                    self.run_action(wanted).await;
                 }
             }
             _ => assert!(same(&reply.status_line(), wanted), "{place}"),
@@ -93,12 +93,12 @@ impl Play {
     }
 
     /// Runs an action that is not a call of the provider.
-    async fn beside(&mut self, line: &str) {
+    async fn run_action(&mut self, line: &str) {
         let (what, rest) = line.split_once(' ').unwrap_or((line, ""));
         let words: Vec<&str> = rest.split(' ').collect();
         let lab = &mut self.lab;
         match (what, &words[..]) {
-            ("clock", [factor]) => *self = Play::new(factor.parse().unwrap()).await,
+            ("clock", [factor]) => *self = Scenario::new(factor.parse().unwrap()).await,
             ("grant", [path, who, role]) => lab.proxmox.with(|world| world.access.grant(path, who, role)),
             ("revoke", [privilege]) => assert!(lab.proxmox.with(|world| world.revoke_privilege(privilege)), "{line}"),
             ("fill", [storage, left]) => {
@@ -142,17 +142,17 @@ impl Play {
 #[test]
 fn calls_are_answered_as_pve_answers_them() {
     run(async {
-        let mut play = Play::new(1000.0).await;
+        let mut scenario = Scenario::new(1000.0).await;
         let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/proxmox.txt")).unwrap();
         let mut lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with("# "));
         while let Some(line) = lines.next() {
             match (line.strip_prefix("== "), line.strip_prefix("@ ")) {
                 (Some(name), _) => {
                     println!("{name}");
-                    play = Play::new(1000.0).await;
+                    scenario = Scenario::new(1000.0).await;
                 }
-                (_, Some(line)) => play.beside(line).await,
-                _ => play.call(line, lines.next().unwrap().trim()).await,
+                (_, Some(line)) => scenario.run_action(line).await,
+                _ => scenario.call(line, lines.next().unwrap().trim()).await,
             }
         }
     });

@@ -9,8 +9,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use super::scale::watched;
-use super::{Bench, header, median, ms, row, timed};
+use super::scale::run_measured;
+use super::{Bench, header, median, ms, row, run_timed};
 
 pub fn run(bench: &Bench) -> Result<()> {
     header();
@@ -39,7 +39,7 @@ pub fn run(bench: &Bench) -> Result<()> {
             }
         }
         if count == 1_000 {
-            beside_omnictl(&project, &both, count)?;
+            compare_with_omnictl(&project, &both, count)?;
         }
         fs::remove_dir_all(&project)?;
     }
@@ -56,7 +56,8 @@ fn upgrade_plan(bench: &Bench) -> Result<()> {
     fs::write(&compose, text.replace(&format!("siderolabs/omni:v{tag}"), "siderolabs/omni:v1.4.9"))?;
     let mut times = Vec::new();
     for _ in 0..5 {
-        let (status, cost) = watched(bench.runner(&project, &["upgrade-plan", "--from-files"]).stdout(Stdio::null()))?;
+        let (status, cost) =
+            run_measured(bench.runner(&project, &["upgrade-plan", "--from-files"]).stdout(Stdio::null()))?;
         // 1: a step is blocked; 3: there are steps.
         if !matches!(status.code(), Some(1 | 3)) {
             bail!("upgrade-plan found no step: {status}");
@@ -68,7 +69,7 @@ fn upgrade_plan(bench: &Bench) -> Result<()> {
 }
 
 /// Compares with an `omnictl cluster template validate` for each file, extrapolated from the time of twenty.
-fn beside_omnictl(project: &Path, ours: &[Duration], count: u32) -> Result<()> {
+fn compare_with_omnictl(project: &Path, ours: &[Duration], count: u32) -> Result<()> {
     let omnictl = || Command::new("omnictl");
     if omnictl().arg("--version").output().is_err() {
         println!("| … beside an `omnictl cluster template validate` for each file | no omnictl on PATH | 100 times |");
@@ -77,7 +78,7 @@ fn beside_omnictl(project: &Path, ours: &[Duration], count: u32) -> Result<()> {
     let mut one = Vec::new();
     for number in 0..20 {
         let file = project.join(format!("clusters/matrix-{number}.yaml"));
-        one.push(timed(omnictl().args(["cluster", "template", "validate", "-f"]).arg(file))?);
+        one.push(run_timed(omnictl().args(["cluster", "template", "validate", "-f"]).arg(file))?);
     }
     let all = median(&one) * count * 2;
     let ratio = all.as_secs_f64() / median(ours).as_secs_f64();
@@ -151,7 +152,7 @@ fn project(bench: &Bench, count: u32) -> Result<PathBuf> {
 fn check(bench: &Bench, project: &Path, task: &str, count: u32) -> Result<(Duration, u64)> {
     let out = project.join("out.json");
     let mut command = bench.runner(project, &[task, "--all", "--offline", "--json"]);
-    let (_, cost) = watched(command.stdout(fs::File::create(&out)?))?;
+    let (_, cost) = run_measured(command.stdout(fs::File::create(&out)?))?;
     let document: Value = serde_json::from_slice(&fs::read(&out)?)?;
     match document["data"]["files"].as_array().map(Vec::len) {
         Some(found) if found == count as usize => Ok((cost.time, cost.own / 1024)),

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::{Bench, done, header, row, timed};
+use super::{Bench, header, row, run_checked, run_timed};
 
 pub fn run(bench: &Bench) -> Result<()> {
     let clone = bench.scratch.join("clone");
-    done(Command::new("git").args(["clone", "--quiet"]).arg(&bench.root).arg(&clone))?;
+    run_checked(Command::new("git").args(["clone", "--quiet"]).arg(&bench.root).arg(&clone))?;
     let cargo = |args: &[&str]| {
         let mut command = Command::new(&bench.cargo);
         command.args(args).current_dir(&clone).stdin(Stdio::null());
@@ -23,8 +23,8 @@ pub fn run(bench: &Bench) -> Result<()> {
     row("`cargo xtask rehearse` in a fresh clone, its first output", &[first], "2 s");
     row("… all of it, with every build", &[all], "60 s");
     let edits = |file: &str, words: &[&str]| -> Result<Vec<Duration>> {
-        done(&mut cargo(words))?;
-        let edited = |_| edit(&clone.join(file)).and_then(|()| timed(&mut cargo(words)));
+        run_checked(&mut cargo(words))?;
+        let edited = |_| edit(&clone.join(file)).and_then(|()| run_timed(&mut cargo(words)));
         (0..3).map(edited).collect()
     };
     let help = edits("xtask/src/task/doctor.rs", &["xtask", "--help"])?;

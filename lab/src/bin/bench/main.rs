@@ -23,7 +23,7 @@ const SECTIONS: [(&str, Section); 8] = [
     ("start", Bench::start),
     ("rehearse", Bench::rehearse),
     ("verify", Bench::verify),
-    ("beside", Bench::beside),
+    ("beside", Bench::overhead),
     ("checks", checks::run),
     ("scale", scale::run),
 ];
@@ -65,7 +65,7 @@ impl Bench {
         let mut bench = Bench { xtask: root.join("target/debug/xtask"), root, scratch, cargo };
         let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
         for package in ["xtask", "lab"] {
-            done(&mut bench.cargo(&["build", "--quiet", "--profile", profile, "--package", package]))?;
+            run_checked(&mut bench.cargo(&["build", "--quiet", "--profile", profile, "--package", package]))?;
         }
         if !cfg!(debug_assertions) {
             // The same layout as in the archive of a release.
@@ -119,8 +119,8 @@ impl Bench {
     fn start(&self) -> Result<()> {
         let (mut whole, mut own) = (Vec::new(), Vec::new());
         for _ in 0..40 {
-            whole.push(timed(&mut self.cargo(&["xtask", "--help"]))?);
-            own.push(timed(Command::new(&self.xtask).arg("--help"))?);
+            whole.push(run_timed(&mut self.cargo(&["xtask", "--help"]))?);
+            own.push(run_timed(Command::new(&self.xtask).arg("--help"))?);
         }
         header();
         row("`cargo xtask --help`", &whole, "100 ms");
@@ -149,26 +149,26 @@ impl Bench {
     /// Measures `provider-verify` with every simulated service slowed by a second.
     fn verify(&self) -> Result<()> {
         let lab = BenchLab::start(self, "--latency-ms 1000")?;
-        done(&mut lab.task(&["provider-setup", "--yes"]))?;
-        let times: Result<Vec<_>> = (0..5).map(|_| timed(&mut lab.task(&["provider-verify"]))).collect();
+        run_checked(&mut lab.task(&["provider-setup", "--yes"]))?;
+        let times: Result<Vec<_>> = (0..5).map(|_| run_timed(&mut lab.task(&["provider-verify"]))).collect();
         header();
         row("`provider-verify` with every simulated service slowed by 1 s", &times?, "1.5 s");
         Ok(())
     }
 
     /// Measures how much longer a task takes than the programs that it calls.
-    fn beside(&self) -> Result<()> {
+    fn overhead(&self) -> Result<()> {
         let lab = BenchLab::start(self, "")?;
-        done(&mut lab.task(&["provider-setup", "--yes"]))?;
+        run_checked(&mut lab.task(&["provider-setup", "--yes"]))?;
         let by_name = ["compose", "-p", "omni-scale", "--env-file", "/dev/null"];
         let ps = [&by_name[..], &["ps", "--all", "--format", "json"]].concat();
         let logs = [&by_name[..], &["logs", "--no-log-prefix", "--tail=20", "proxmox-provider"]].concat();
         let (mut status, mut docker, mut clusters, mut omnictl) = (vec![], vec![], vec![], vec![]);
         for _ in 0..20 {
-            status.push(timed(&mut lab.task(&["provider-status"]))?);
-            docker.push(timed(&mut lab.tool("docker", &ps))? + timed(&mut lab.tool("docker", &logs))?);
-            clusters.push(timed(&mut lab.task(&["cluster-status"]))?);
-            omnictl.push(timed(&mut lab.tool("omnictl", &["get", "clusters", "-o", "json"]))?);
+            status.push(run_timed(&mut lab.task(&["provider-status"]))?);
+            docker.push(run_timed(&mut lab.tool("docker", &ps))? + run_timed(&mut lab.tool("docker", &logs))?);
+            clusters.push(run_timed(&mut lab.task(&["cluster-status"]))?);
+            omnictl.push(run_timed(&mut lab.tool("omnictl", &["get", "clusters", "-o", "json"]))?);
         }
         header();
         for (name, ours, bare) in [
@@ -228,13 +228,13 @@ impl Drop for BenchLab<'_> {
 }
 
 /// Measures how long a command takes; it must succeed.
-fn timed(command: &mut Command) -> Result<Duration> {
+fn run_timed(command: &mut Command) -> Result<Duration> {
     let begun = Instant::now();
-    done(command)?;
+    run_checked(command)?;
     Ok(begun.elapsed())
 }
 
-fn done(command: &mut Command) -> Result<()> {
+fn run_checked(command: &mut Command) -> Result<()> {
     let output = command.stdin(Stdio::null()).output()?;
     if output.status.success() {
         return Ok(());

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use super::{Bench, BenchLab, done, median, ms};
+use super::{Bench, BenchLab, median, ms, run_checked};
 
 /// Processor time of one start of omnictl 1.9.3, in milliseconds.
 const TOOL_START_MS: &str = "40";
@@ -47,11 +47,11 @@ pub fn run(bench: &Bench) -> Result<()> {
     for [vms, nodes, storages, clusters] in SIZES {
         let size = format!("--vms {vms} --nodes {nodes} --storages {storages} --clusters {clusters}");
         let lab = BenchLab::start(bench, &format!("{size} --tool-start-ms {TOOL_START_MS}"))?;
-        done(&mut lab.task(&["provider-setup", "--yes"]))?;
+        run_checked(&mut lab.task(&["provider-setup", "--yes"]))?;
         settle(&lab)?;
         // A bundle of the previous size is not overwritten.
         let _ = fs::remove_file(bench.scratch.join(BUNDLE));
-        done(&mut lab.task(&["support-bundle", "--yes", "--out", BUNDLE]))?;
+        run_checked(&mut lab.task(&["support-bundle", "--yes", "--out", BUNDLE]))?;
         for (task, bound) in TASKS {
             let costs: Vec<Cost> = (0..ROUNDS).map(|_| cost(&lab, task)).collect::<Result<_>>()?;
             let times: Vec<Duration> = costs.iter().map(|cost| cost.time).collect();
@@ -87,7 +87,7 @@ fn settle(lab: &BenchLab<'_>) -> Result<()> {
 }
 
 /// Runs a command and samples its memory.
-pub fn watched(command: &mut Command) -> Result<(ExitStatus, Cost)> {
+pub fn run_measured(command: &mut Command) -> Result<(ExitStatus, Cost)> {
     let begun = Instant::now();
     let mut child = command.stdin(Stdio::null()).stderr(Stdio::null()).spawn()?;
     let mut cost = Cost::default();
@@ -106,7 +106,7 @@ pub fn watched(command: &mut Command) -> Result<(ExitStatus, Cost)> {
 fn cost(lab: &BenchLab<'_>, task: &[&str]) -> Result<Cost> {
     let journal = lab.bench.scratch.join(".local/state/omni-scale/journal.jsonl");
     let _ = fs::remove_file(&journal);
-    let (status, mut cost) = watched(lab.task(task).stdout(Stdio::null()))?;
+    let (status, mut cost) = run_measured(lab.task(task).stdout(Stdio::null()))?;
     // 1: the task ran and found something to fix; 3: it has something to change.
     if !matches!(status.code(), Some(0 | 1 | 3)) {
         let said = lab.task(task).output()?;

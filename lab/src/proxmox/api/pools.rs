@@ -55,6 +55,6 @@ fn remove(call: &mut Call<'_>) -> Outcome {
         return Err(failed(format!("pool '{id}' is not empty (contains VM {vmid})")));
     }
     call.world.access.pools.remove(&id);
-    call.world.access.forget_path(&format!("/pool/{id}"));
+    call.world.access.remove_path(&format!("/pool/{id}"));
     Ok(Value::Null)
 }

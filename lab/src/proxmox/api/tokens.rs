@@ -49,7 +49,7 @@ fn remove_user(call: &mut Call<'_>) -> Outcome {
     let id = call.args.text("userid");
     user(call)?;
     call.world.access.users.remove(&id);
-    call.world.access.forget_subject(&id);
+    call.world.access.remove_subject(&id);
     Ok(Value::Null)
 }
 

@@ -197,7 +197,7 @@ impl World {
 
     /// Removes a VM's configuration, its pool membership and its ACL entries, but not its disks.
     pub fn remove_vm(&mut self, vmid: u32) -> Option<Vm> {
-        self.access.forget_path(&format!("/vms/{vmid}"));
+        self.access.remove_path(&format!("/vms/{vmid}"));
         if let Some(pool) = self.access.vm_pool.remove(&vmid).and_then(|pool| self.access.pools.get_mut(&pool)) {
             pool.vms.remove(&vmid);
         }

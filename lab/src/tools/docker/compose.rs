@@ -106,7 +106,7 @@ pub fn load(file: &str, profiles: &[String], name: Option<&str>, env_file: Optio
     // A merge key that is not a mapping is left for the engine to reject.
     let _ = value.apply_merge();
     let env_file = env_file.map_or_else(|| dir.join(".env"), PathBuf::from);
-    let mut variables = Variables { env: dotenv(&env_file)?, warnings: Vec::new() };
+    let mut variables = Variables { env: read_env_file(&env_file)?, warnings: Vec::new() };
     variables.env.extend(std::env::vars());
     variables.replace(&mut value, "")?;
     include(&mut value, &dir, &mut variables)?;
@@ -131,7 +131,7 @@ pub fn load(file: &str, profiles: &[String], name: Option<&str>, env_file: Optio
     }
     let configs = names(value.get("configs"));
     for service in project.services.values() {
-        undefined(&project, service, services.get(service.name.as_str()), &configs)?;
+        check_references(&project, service, services.get(service.name.as_str()), &configs)?;
         for other in service.depends_on.keys().chain(service.network_of.as_ref()) {
             if !services.contains_key(other.as_str()) {
                 let text = "depends on undefined service";
@@ -151,25 +151,25 @@ fn include(project: &mut Value, dir: &Path, variables: &mut Variables) -> Result
     for item in items {
         let path = dir.join(item.get("path").map_or_else(|| scalar(&item), scalar));
         let below = path.parent().unwrap_or(dir);
-        let mut env = dotenv(&below.join(".env"))?;
+        let mut env = read_env_file(&below.join(".env"))?;
         env.extend(variables.env.clone());
         let mut own = Variables { env, warnings: std::mem::take(&mut variables.warnings) };
-        let mut included = opened(&path)?;
+        let mut included = read_compose_file(&path)?;
         own.replace(&mut included, "")?;
         include(&mut included, below, &mut own)?;
         let services = included.get("services").and_then(Value::as_mapping).cloned().unwrap_or_default();
         for (name, mut service) in services {
-            absolute(&mut service, below);
+            make_sources_absolute(&mut service, below);
             if let Some(base) = service.as_mapping_mut().and_then(|map| map.remove("extends")) {
                 let text = |key: &str| base.get(key).map(scalar).unwrap_or_default();
                 let file = below.join(text("file"));
-                let mut whole = opened(&file)?;
+                let mut whole = read_compose_file(&file)?;
                 let _ = whole.apply_merge();
                 let found = whole.get_mut("services").and_then(|all| all.get_mut(text("service").as_str()));
                 let mut base = found.map(std::mem::take).unwrap_or_default();
                 own.replace(&mut base, "services")?;
-                absolute(&mut base, file.parent().unwrap_or(below));
-                service = merged(base, service);
+                make_sources_absolute(&mut base, file.parent().unwrap_or(below));
+                service = merge_services(base, service);
             }
             if let Some(Value::Mapping(all)) = project.get_mut("services") {
                 all.insert(name, service);
@@ -181,7 +181,7 @@ fn include(project: &mut Value, dir: &Path, variables: &mut Variables) -> Result
 }
 
 /// Reads an additional compose file. An empty file is rejected, as by compose before 2.24 (compose-go v1.20.2; run).
-fn opened(path: &Path) -> Result<Value, String> {
+fn read_compose_file(path: &Path) -> Result<Value, String> {
     let failed = |why: std::io::Error| format!("open {}: {}", path.display(), crate::go_errors::go_io(&why));
     let text = std::fs::read_to_string(path).map_err(failed)?;
     match serde_yaml::from_str(&text).map_err(|why| syntax_error(&why))? {
@@ -191,7 +191,7 @@ fn opened(path: &Path) -> Result<Value, String> {
 }
 
 /// Resolves the relative paths of a service's bind mounts against the directory of its file.
-fn absolute(service: &mut Value, dir: &Path) {
+fn make_sources_absolute(service: &mut Value, dir: &Path) {
     for mount in service.get_mut("volumes").and_then(Value::as_sequence_mut).into_iter().flatten() {
         if let Some(source) = mount.get_mut("source").filter(|source| scalar(source).starts_with('.')) {
             *source = Value::String(dir.join(scalar(source)).display().to_string());
@@ -200,7 +200,7 @@ fn absolute(service: &mut Value, dir: &Path) {
 }
 
 /// Merges a service over the one that it extends: mappings and mounts entry by entry, everything else as a whole (recorded).
-fn merged(mut base: Value, over: Value) -> Value {
+fn merge_services(mut base: Value, over: Value) -> Value {
     for (key, value) in over.as_mapping().cloned().unwrap_or_default() {
         match (base.get_mut(&key), value) {
             (Some(Value::Mapping(old)), Value::Mapping(new)) => old.extend(new),
@@ -215,7 +215,12 @@ fn merged(mut base: Value, over: Value) -> Value {
 }
 
 /// Fails if the service uses a volume or config that the file does not define (recorded).
-fn undefined(project: &Project, service: &Service, spec: Option<&Value>, configs: &[String]) -> Result<(), String> {
+fn check_references(
+    project: &Project,
+    service: &Service,
+    spec: Option<&Value>,
+    configs: &[String],
+) -> Result<(), String> {
     let used = spec.and_then(|spec| spec.get("configs")).and_then(Value::as_sequence).into_iter().flatten();
     let used: Vec<String> = used.map(|item| item.get("source").map_or_else(|| scalar(item), scalar)).collect();
     let volume = service.mounts(true).map(|mount| &mount.source).find(|name| !project.volumes.contains(name));
@@ -337,7 +342,7 @@ fn mounts(project: &Project, value: Option<&Value>, out: &mut Service) {
         let volume = !source.starts_with(['.', '/', '~']);
         let home = std::env::var("HOME").unwrap_or_default();
         let on_host =
-            || cleaned(&project.dir().join(source.replacen('~', &home, usize::from(source.starts_with('~')))));
+            || normalize_path(&project.dir().join(source.replacen('~', &home, usize::from(source.starts_with('~')))));
         let source = if volume { source } else { on_host().display().to_string() };
         let create = item.get("bind").and_then(|bind| bind.get("create_host_path")).and_then(Value::as_bool);
         out.mounts.push(Mount { source, volume, target, read_only, strict: create == Some(false) });
@@ -345,7 +350,7 @@ fn mounts(project: &Project, value: Option<&Value>, out: &mut Service) {
 }
 
 /// Removes `.` and `..` from a path, ignoring symbolic links.
-fn cleaned(path: &Path) -> PathBuf {
+fn normalize_path(path: &Path) -> PathBuf {
     path.components().fold(PathBuf::new(), |mut clean, part| {
         match part {
             Component::CurDir => {}
@@ -396,8 +401,8 @@ impl Variables {
         match value {
             Value::String(text) if text.contains('$') => {
                 *text = self.expand(text).map_err(|why| match why {
-                    Problem::Required(text) => format!("error while interpolating {path}: {text}"),
-                    Problem::Format => {
+                    ExpansionError::Required(text) => format!("error while interpolating {path}: {text}"),
+                    ExpansionError::Format => {
                         format!("invalid interpolation format for {path}.\nYou may need to escape any $ with another $.\n{text}")
                     }
                 })?;
@@ -418,7 +423,7 @@ impl Variables {
         Ok(())
     }
 
-    fn expand(&mut self, text: &str) -> Result<String, Problem> {
+    fn expand(&mut self, text: &str) -> Result<String, ExpansionError> {
         let mut out = String::new();
         let mut rest = text;
         while let Some(at) = rest.find('$') {
@@ -428,15 +433,15 @@ impl Variables {
                 out.push('$');
                 rest = after;
             } else if let Some(after) = rest.strip_prefix('{') {
-                let end = closing(after).ok_or(Problem::Format)?;
-                out.push_str(&self.braced(&after[..end])?);
+                let end = find_closing_brace(after).ok_or(ExpansionError::Format)?;
+                out.push_str(&self.expand_braces(&after[..end])?);
                 rest = &after[end + 1..];
             } else {
                 let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
                 if end == 0 || rest.starts_with(|c: char| c.is_ascii_digit()) {
-                    return Err(Problem::Format);
+                    return Err(ExpansionError::Format);
                 }
-                out.push_str(&self.plain(&rest[..end]));
+                out.push_str(&self.value_of(&rest[..end]));
                 rest = &rest[end..];
             }
         }
@@ -444,7 +449,7 @@ impl Variables {
         Ok(out)
     }
 
-    fn plain(&mut self, name: &str) -> String {
+    fn value_of(&mut self, name: &str) -> String {
         if let Some(value) = self.env.get(name) {
             return value.clone();
         }
@@ -455,17 +460,17 @@ impl Variables {
         String::new()
     }
 
-    fn braced(&mut self, inner: &str) -> Result<String, Problem> {
+    fn expand_braces(&mut self, inner: &str) -> Result<String, ExpansionError> {
         let end = inner.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(inner.len());
         let (name, rest) = inner.split_at(end);
         if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
-            return Err(Problem::Format);
+            return Err(ExpansionError::Format);
         }
         if rest.is_empty() {
-            return Ok(self.plain(name));
+            return Ok(self.value_of(name));
         }
         let (colon, rest) = rest.strip_prefix(':').map_or((false, rest), |rest| (true, rest));
-        let operator = rest.chars().next().ok_or(Problem::Format)?;
+        let operator = rest.chars().next().ok_or(ExpansionError::Format)?;
         let word = &rest[operator.len_utf8()..];
         let value = self.env.get(name).filter(|value| !colon || !value.is_empty()).cloned();
         match (operator, value) {
@@ -474,22 +479,22 @@ impl Variables {
             ('?', None) => {
                 let why = self.expand(word)?;
                 let why = if why.is_empty() { String::new() } else { format!(": {why}") };
-                Err(Problem::Required(format!("required variable {name} is missing a value{why}")))
+                Err(ExpansionError::Required(format!("required variable {name} is missing a value{why}")))
             }
             ('+', Some(_)) => self.expand(word),
             ('+', None) => Ok(String::new()),
-            _ => Err(Problem::Format),
+            _ => Err(ExpansionError::Format),
         }
     }
 }
 
-enum Problem {
+enum ExpansionError {
     Required(String),
     Format,
 }
 
 /// The position of the brace that closes the one opened before this text.
-fn closing(text: &str) -> Option<usize> {
+fn find_closing_brace(text: &str) -> Option<usize> {
     let mut depth = 0usize;
     for (at, c) in text.char_indices() {
         match c {
@@ -503,7 +508,7 @@ fn closing(text: &str) -> Option<usize> {
 }
 
 /// Parses a `.env` file; a missing file is treated as empty.
-fn dotenv(path: &Path) -> Result<BTreeMap<String, String>, String> {
+fn read_env_file(path: &Path) -> Result<BTreeMap<String, String>, String> {
     let Ok(text) = std::fs::read_to_string(path) else { return Ok(BTreeMap::new()) };
     let mut variables = Variables { env: std::env::vars().collect(), warnings: Vec::new() };
     let mut out = BTreeMap::new();
@@ -563,8 +568,8 @@ mod tests {
         let env = [("A", "one"), ("EMPTY", "")].map(|(key, value)| (key.to_owned(), value.to_owned()));
         let mut variables = Variables { env: env.into(), warnings: Vec::new() };
         variables.expand(text).map_err(|why| match why {
-            Problem::Required(text) => text,
-            Problem::Format => "format".to_owned(),
+            ExpansionError::Required(text) => text,
+            ExpansionError::Format => "format".to_owned(),
         })
     }
 

@@ -46,7 +46,7 @@ pub fn provider_settings(service: &Service) -> Settings {
 }
 
 /// Logs the first lines of a healthy Omni.
-pub fn omni_says(log: &Log) {
+pub fn log_omni_start(log: &Log) {
     let say = |caller: &str, text: &str| log.zap("info", caller, text, &[("component", json!("server"))]);
     say("omni/app.go:92", "starting Omni");
     say("backend/server.go:402", "service http server starting");

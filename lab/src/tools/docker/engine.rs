@@ -14,7 +14,7 @@ use tokio::task::AbortHandle;
 use super::compose::{Mount, Service};
 use crate::fault_effects;
 use crate::provider::log::{Line, Log, now};
-use crate::provider::{self, Surroundings};
+use crate::provider::{self, Environment};
 
 /// Simulated time from a sidecar's start until it is healthy.
 const HEALTHY_AFTER: Duration = Duration::from_secs(3);
@@ -97,7 +97,7 @@ struct Container {
 #[derive(Default)]
 struct EngineState {
     containers: BTreeMap<ContainerKey, Container>,
-    things: BTreeSet<String>,
+    resources: BTreeSet<String>,
     /// The auth key that the tailnet rejected.
     refused: Option<String>,
 }
@@ -106,7 +106,7 @@ struct EngineState {
 #[derive(Clone)]
 pub struct Engine {
     state: Arc<Mutex<EngineState>>,
-    around: Surroundings,
+    env: Environment,
     changed: watch::Sender<u64>,
     /// Contains a directory for each volume that files were copied to or from.
     data: PathBuf,
@@ -114,8 +114,8 @@ pub struct Engine {
 
 impl Engine {
     /// Creates an engine without containers.
-    pub fn new(around: Surroundings, data: PathBuf) -> Engine {
-        Engine { state: Arc::default(), around, changed: watch::channel(0).0, data }
+    pub fn new(env: Environment, data: PathBuf) -> Engine {
+        Engine { state: Arc::default(), env, changed: watch::channel(0).0, data }
     }
 
     fn lock(&self) -> MutexGuard<'_, EngineState> {
@@ -123,11 +123,11 @@ impl Engine {
     }
 
     /// Whether there is no Omni container yet.
-    pub fn without_omni(&self) -> bool {
+    pub fn has_no_omni(&self) -> bool {
         !self.lock().containers.values().any(|container| is_omni(&container.shown.service))
     }
 
-    fn note(&self) {
+    fn notify(&self) {
         self.changed.send_modify(|count| *count += 1);
     }
 
@@ -149,17 +149,17 @@ impl Engine {
             }
             EngineRequest::Create(project, service, file) => self.create(project, *service, file),
             EngineRequest::Start(key) => self.start(&key),
-            EngineRequest::Pull(image) => match fault_effects::pull(&self.around.faults, &image) {
+            EngineRequest::Pull(image) => match fault_effects::pull_error(&self.env.faults, &image) {
                 Some(why) => Err(why),
                 None => answer(&()),
             },
-            EngineRequest::Healthy(key) => answer(&self.healthy(&key).await),
+            EngineRequest::Healthy(key) => answer(&self.wait_until_healthy(&key).await),
             EngineRequest::Stop(key) => answer(&self.stop(&key, 0)),
             EngineRequest::Remove(key) => {
-                self.replaced_by_hand(&key);
+                self.end_sidecar_died_fault(&key);
                 self.stop(&key, 0);
                 self.lock().containers.remove(&key);
-                answer(&self.note())
+                answer(&self.notify())
             }
             EngineRequest::Find(name) => {
                 let state = self.lock();
@@ -168,25 +168,25 @@ impl Engine {
             }
             EngineRequest::Volumes => {
                 let state = self.lock();
-                answer(&state.things.iter().filter_map(|name| name.strip_prefix("Volume ")).collect::<Vec<_>>())
+                answer(&state.resources.iter().filter_map(|name| name.strip_prefix("Volume ")).collect::<Vec<_>>())
             }
             EngineRequest::Data => answer(&self.data),
             EngineRequest::Exec(key, words) => {
                 let found = self.lock().containers.get(&key).map(|container| container.shown.service.clone());
-                answer(&found.and_then(|service| super::tailnet::run(&service, &words, &self.around.faults)))
+                answer(&found.and_then(|service| super::tailnet::run(&service, &words, &self.env.faults)))
             }
-            EngineRequest::Make(name) => answer(&self.lock().things.insert(name)),
-            EngineRequest::Unmake(name) => answer(&self.lock().things.remove(&name)),
+            EngineRequest::Make(name) => answer(&self.lock().resources.insert(name)),
+            EngineRequest::Unmake(name) => answer(&self.lock().resources.remove(&name)),
             EngineRequest::Logs(key, from, wait) => self.logs(&key, from, wait).await,
         }
     }
 
     fn create(&self, project: String, service: Service, file: String) -> Answer {
-        if let Some(why) = fault_effects::pull(&self.around.faults, &service.image) {
+        if let Some(why) = fault_effects::pull_error(&self.env.faults, &service.image) {
             return Err(why);
         }
         // docker 20.10.24, recorded. The lab's own Omni is exempt, because its address includes a port: a real Omni uses 443.
-        let own = format!("{}:127.0.0.1", self.around.omni_addr.port());
+        let own = format!("{}:127.0.0.1", self.env.omni_addr.port());
         let refused = |(_, ip): &&(String, String)| *ip != own && ip.parse::<std::net::IpAddr>().is_err();
         if let Some((_, ip)) = service.extra_hosts.iter().find(refused) {
             return Err(format!("invalid IP address in add-host: {ip:?}"));
@@ -210,7 +210,7 @@ impl Engine {
         }
         let id = crate::tls::random_hex(32).map_err(|why| why.to_string())?;
         let key = (project, service.name.clone());
-        self.replaced_by_hand(&key);
+        self.end_sidecar_died_fault(&key);
         self.stop(&key, 0);
         let mut state = self.lock();
         let replaced = state.containers.remove(&key).is_some();
@@ -225,14 +225,14 @@ impl Engine {
         };
         state.containers.insert(key, Container { shown, log: Log::default(), running: None });
         drop(state);
-        answer(&self.note())
+        answer(&self.notify())
     }
 
     /// Ends the fault of a sidecar that has died, because recreating it is the fix.
-    fn replaced_by_hand(&self, key: &ContainerKey) {
+    fn end_sidecar_died_fault(&self, key: &ContainerKey) {
         let died = |container: &Container| container.shown.restarts > 0 || container.shown.exit_code == 137;
         if self.lock().containers.get(key).is_some_and(died) {
-            self.around.faults.end("docker-sidecar-died");
+            self.env.faults.end("docker-sidecar-died");
         }
     }
 
@@ -257,18 +257,19 @@ impl Engine {
         if container.shown.state == "running" {
             return answer(&());
         }
-        if let Some(why) = fault_effects::start_container(&self.around.faults, &container.shown.service) {
+        if let Some(why) = fault_effects::start_error(&self.env.faults, &container.shown.service) {
             return Err(why);
         }
         if container.shown.state == "exited" {
-            fault_effects::started_by_hand(&self.around.faults, &container.shown.service.image);
+            fault_effects::end_stopped_faults(&self.env.faults, &container.shown.service.image);
         }
         self.begin(container);
         let engine = self.clone();
-        let task = tokio::spawn(engine.live(key.clone(), container.shown.service.clone(), container.log.clone()));
+        let task =
+            tokio::spawn(engine.run_with_restarts(key.clone(), container.shown.service.clone(), container.log.clone()));
         container.running = Some(task.abort_handle());
         drop(state);
-        answer(&self.note())
+        answer(&self.notify())
     }
 
     /// Marks a container as running. Whether Omni keeps running is decided immediately, because the provider connects immediately,
@@ -282,17 +283,17 @@ impl Engine {
         if !is_omni(&shown.service) {
             return;
         }
-        self.around.faults.end("omni-unreachable");
-        self.around.omni_starts.notify_one();
-        super::containers::omni_says(&container.log);
-        let begun = self.around.omni.with(|state| state.begin(&shown.service.image));
-        let ended = self.around.faults.last_words().or(begun.err()).map(str::to_owned);
+        self.env.faults.end("omni-unreachable");
+        self.env.omni_starts.notify_one();
+        super::containers::log_omni_start(&container.log);
+        let begun = self.env.omni.with(|state| state.start_image(&shown.service.image));
+        let ended = self.env.faults.last_words().or(begun.err()).map(str::to_owned);
         let keys = super::containers::public_keys(&shown.service);
         let ended = super::containers::refused_settings(&shown.service).or(keys.as_ref().err().cloned()).or(ended);
         if ended.is_none() && keys.is_ok_and(|keys| keys.iter().any(|key| key == super::store::NEXT_KEY)) {
             let _ = std::fs::write(self.data.join(super::store::ADDED), "");
         }
-        self.around.omni_down.store(ended.is_some(), Ordering::Relaxed);
+        self.env.omni_down.store(ended.is_some(), Ordering::Relaxed);
         if let Some(words) = ended {
             container.log.raw(&words);
             end(shown, 1);
@@ -310,27 +311,27 @@ impl Engine {
         if container.shown.state == "running" || container.shown.state == "restarting" {
             end(&mut container.shown, exit_code);
             if is_omni(&container.shown.service) {
-                self.around.omni_down.store(true, Ordering::Relaxed);
+                self.env.omni_down.store(true, Ordering::Relaxed);
             }
         }
         drop(state);
-        self.note();
+        self.notify();
     }
 
     fn update(&self, key: &ContainerKey, change: impl FnOnce(&mut ContainerInfo)) {
         if let Some(container) = self.lock().containers.get_mut(key) {
             change(&mut container.shown);
         }
-        self.note();
+        self.notify();
     }
 
     /// Runs a container, and restarts it according to its restart policy.
-    async fn live(self, key: ContainerKey, service: Service, log: Log) {
+    async fn run_with_restarts(self, key: ContainerKey, service: Service, log: Log) {
         let again = matches!(service.restart.as_str(), "always" | "unless-stopped");
         let mut pause = Duration::from_millis(100);
         loop {
-            let code = self.once(&key, &service, &log).await;
-            let stopped = code == 0 && fault_effects::stays_stopped(&self.around.faults, &service.image);
+            let code = self.run_once(&key, &service, &log).await;
+            let stopped = code == 0 && fault_effects::is_stopped_by_hand(&self.env.faults, &service.image);
             let again = again && !stopped;
             self.update(&key, |shown| {
                 end(shown, code);
@@ -341,35 +342,35 @@ impl Engine {
             if !again {
                 return;
             }
-            self.around.clock.sleep(pause).await;
+            self.env.clock.sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(60));
             if let Some(container) = self.lock().containers.get_mut(&key) {
                 container.shown.restarts += 1;
                 self.begin(container);
             }
-            self.note();
+            self.notify();
         }
     }
 
     /// Runs a container once and returns its exit code.
-    async fn once(&self, key: &ContainerKey, service: &Service, log: &Log) -> i32 {
+    async fn run_once(&self, key: &ContainerKey, service: &Service, log: &Log) -> i32 {
         let on_it = |other: &Container| other.shown.service.network_of.as_ref() == Some(&key.1);
         let shared = self.lock().containers.values().any(on_it);
         if !shared && !service.image.contains("tailscale") {
             return self.process(key, service, log).await;
         }
         let death = async {
-            if !self.around.faults.hit("docker-sidecar-died") {
+            if !self.env.faults.hit("docker-sidecar-died") {
                 std::future::pending::<()>().await;
             }
             // After a restart by its policy it exits immediately, so it never becomes healthy again.
             if self.lock().containers.get(key).is_some_and(|container| container.shown.restarts == 0) {
-                self.healthy(key).await;
+                self.wait_until_healthy(key).await;
                 // Containers that use its network must have started by then, even on a slow host.
                 while self.lock().containers.values().any(|other| on_it(other) && other.shown.state == "created") {
-                    self.around.clock.sleep(Duration::from_secs(1)).await;
+                    self.env.clock.sleep(Duration::from_secs(1)).await;
                 }
-                self.around.clock.sleep(Duration::from_secs(1)).await;
+                self.env.clock.sleep(Duration::from_secs(1)).await;
             }
         };
         tokio::select! {
@@ -377,7 +378,7 @@ impl Engine {
             () = death => {
                 // The sidecar ends first, so that the others are never seen down while it is still running.
                 self.update(key, |shown| end(shown, 137));
-                self.cut_off(key);
+                self.stop_providers_of(key);
                 137
             }
         }
@@ -385,17 +386,16 @@ impl Engine {
 
     async fn process(&self, key: &ContainerKey, service: &Service, log: &Log) -> i32 {
         if service.image.contains("omni-infra-provider-proxmox") {
-            return provider::run(super::containers::provider_settings(service), self.around.clone(), log.clone())
-                .await;
+            return provider::run(super::containers::provider_settings(service), self.env.clone(), log.clone()).await;
         }
         if service.image.contains("tailscale") {
             return self.sidecar(key, service, log).await;
         }
         if is_omni(service) {
-            if self.around.omni_down.load(Ordering::Relaxed) {
+            if self.env.omni_down.load(Ordering::Relaxed) {
                 return 1;
             }
-            fault_effects::refused_login(&self.around.faults, log);
+            fault_effects::log_refused_login(&self.env.faults, log);
             std::future::pending::<()>().await;
         }
         if let [shell, flag, script] = &service.argv[..]
@@ -403,21 +403,21 @@ impl Engine {
             && flag == "-c"
         {
             let healthy = || self.update(key, become_healthy);
-            return super::containers::script(script, log, &self.around.clock, healthy).await;
+            return super::containers::script(script, log, &self.env.clock, healthy).await;
         }
         std::future::pending().await
     }
 
     async fn sidecar(&self, key: &ContainerKey, service: &Service, log: &Log) -> i32 {
-        let clock = &self.around.clock;
+        let clock = &self.env.clock;
         log.raw("boot: 2026/11/22 02:12:04 Starting tailscaled");
         let auth = service.environment.get("TS_AUTHKEY").cloned();
         let before = self.lock().refused.clone();
         if before.is_some() && before != auth {
-            self.around.faults.end("sidecar-key-expired");
+            self.env.faults.end("sidecar-key-expired");
         }
-        let refused = self.around.faults.hit("sidecar-key-expired");
-        if refused || self.around.faults.hit("docker-sidecar-unhealthy") {
+        let refused = self.env.faults.hit("sidecar-key-expired");
+        if refused || self.env.faults.hit("docker-sidecar-unhealthy") {
             if refused {
                 self.lock().refused = auth;
                 log.raw("2026/11/22 02:12:05 control: RegisterReq: got response; nodeKeyExpired=false, machineAuthorized=false");
@@ -433,7 +433,7 @@ impl Engine {
             self.update(key, become_healthy);
         }
         log.raw("boot: 2026/11/22 02:12:07 Startup complete, waiting for shutdown signal");
-        if ["tailnet-logged-out", "tailnet-no-magicdns"].iter().any(|name| self.around.faults.has(name)) {
+        if ["tailnet-logged-out", "tailnet-no-magicdns"].iter().any(|name| self.env.faults.has(name)) {
             // It was healthy at first; otherwise the services that depend on it would not have started.
             clock.sleep(UNHEALTHY_AFTER).await;
             self.update(key, |shown| "unhealthy".clone_into(&mut shown.health));
@@ -442,7 +442,7 @@ impl Engine {
     }
 
     /// Stops the providers that use the network of a sidecar that has died.
-    fn cut_off(&self, key: &ContainerKey) {
+    fn stop_providers_of(&self, key: &ContainerKey) {
         let victims: Vec<ContainerKey> = {
             let state = self.lock();
             let on_it = state.containers.iter().filter(|(other, container)| {
@@ -462,9 +462,9 @@ impl Engine {
         }
     }
 
-    async fn healthy(&self, key: &ContainerKey) -> bool {
+    async fn wait_until_healthy(&self, key: &ContainerKey) -> bool {
         let mut changed = self.changed.subscribe();
-        let most = self.around.clock.real(UNHEALTHY_AFTER * 2);
+        let timeout = self.env.clock.real(UNHEALTHY_AFTER * 2);
         let wait = async {
             loop {
                 changed.borrow_and_update();
@@ -483,7 +483,7 @@ impl Engine {
                 }
             }
         };
-        tokio::time::timeout(most, wait).await == Ok(true)
+        tokio::time::timeout(timeout, wait).await == Ok(true)
     }
 
     async fn logs(&self, key: &ContainerKey, from: usize, wait: bool) -> Answer {

@@ -10,7 +10,7 @@ use super::{Compose, ask_engine};
 use crate::tools::err;
 use crate::tools::failure::ToolError;
 
-fn say(what: &str, name: &str, verb: &str) {
+fn print_step(what: &str, name: &str, verb: &str) {
     err(&format!(" {what} {name} {verb} \n"));
 }
 
@@ -37,7 +37,7 @@ fn levels(project: &Project) -> Vec<Vec<&Service>> {
 }
 
 impl Compose {
-    fn on<T: DeserializeOwned>(
+    fn ask_about<T: DeserializeOwned>(
         &mut self,
         project: &Project,
         service: &str,
@@ -47,7 +47,7 @@ impl Compose {
     }
 
     /// The containers of a project by service name.
-    fn by_service(&mut self, project: &Project) -> Result<BTreeMap<String, ContainerInfo>, ToolError> {
+    fn containers_by_service(&mut self, project: &Project) -> Result<BTreeMap<String, ContainerInfo>, ToolError> {
         Ok(self.containers(project)?.into_iter().map(|shown| (shown.service.name.clone(), shown)).collect())
     }
 
@@ -67,11 +67,11 @@ impl Compose {
             ["-d"] => (true, false),
             ["-d", "--force-recreate"] => (true, true),
             ["--no-start"] => (false, false),
-            ["-d", "--dry-run"] => return self.would(project),
+            ["-d", "--dry-run"] => return self.print_dry_run(project),
             _ => return Err(ToolError::Unknown),
         };
-        self.resources(project)?;
-        let before = self.by_service(project)?;
+        self.create_resources(project)?;
+        let before = self.containers_by_service(project)?;
         let levels = levels(project);
         let mut fresh: BTreeSet<String> = BTreeSet::new();
         for level in &levels {
@@ -84,8 +84,8 @@ impl Compose {
     }
 
     /// Prints what `up -d` would do. A container that runs as configured is left alone.
-    fn would(&mut self, project: &Project) -> Result<(), ToolError> {
-        let before = self.by_service(project)?;
+    fn print_dry_run(&mut self, project: &Project) -> Result<(), ToolError> {
+        let before = self.containers_by_service(project)?;
         for service in project.services.values() {
             let verbs: &[&str] = match before.get(&service.name) {
                 None => &["Creating", "Created", "Starting", "Started"],
@@ -93,13 +93,13 @@ impl Compose {
                 Some(old) if old.state == "running" => &["Running"],
                 Some(_) => &["Starting", "Started"],
             };
-            verbs.iter().for_each(|verb| say("Container", &service.container, verb));
+            verbs.iter().for_each(|verb| print_step("Container", &service.container, verb));
         }
         Ok(())
     }
 
     /// Creates volumes and the network. The recorded program prints every line twice.
-    fn resources(&mut self, project: &Project) -> Result<(), ToolError> {
+    fn create_resources(&mut self, project: &Project) -> Result<(), ToolError> {
         let mounted = project.services.values().flat_map(|service| service.mounts(true));
         let used: BTreeSet<&String> = mounted.map(|volume| &volume.source).collect();
         let volumes = project.volumes.iter().filter(|name| used.contains(name));
@@ -114,8 +114,8 @@ impl Compose {
         }
         for verb in ["Creating", "Created"] {
             for (kind, name) in &made {
-                say(kind, name, verb);
-                say(kind, name, verb);
+                print_step(kind, name, verb);
+                print_step(kind, name, verb);
             }
         }
         Ok(())
@@ -139,12 +139,12 @@ impl Compose {
                 Some(old) if force || follows || old.service.hash != service.hash => ("Recreate", "Recreated"),
                 Some(old) => {
                     if old.state == "running" {
-                        say("Container", &service.container, "Running");
+                        print_step("Container", &service.container, "Running");
                     }
                     continue;
                 }
             };
-            say("Container", &service.container, begin);
+            print_step("Container", &service.container, begin);
             let file = project.file.display().to_string();
             let ask = EngineRequest::Create(project.name.clone(), Box::new((*service).clone()), file);
             ask_engine::<()>(&mut self.client, ask).inspect_err(|why| {
@@ -160,7 +160,7 @@ impl Compose {
             done.reverse();
         }
         for (service, end) in done {
-            say("Container", &service.container, end);
+            print_step("Container", &service.container, end);
         }
         Ok(())
     }
@@ -181,50 +181,50 @@ impl Compose {
             healthy.filter_map(|(name, _)| project.services.get(name)).collect()
         };
         for other in to_start.iter().flat_map(|service| needs(service)) {
-            say("Container", &other.container, "Waiting");
+            print_step("Container", &other.container, "Waiting");
         }
         for service in &to_start {
             for other in needs(service) {
-                if !self.on::<bool>(project, &other.name, EngineRequest::Healthy)? {
-                    say("Container", &other.container, "Error");
+                if !self.ask_about::<bool>(project, &other.name, EngineRequest::Healthy)? {
+                    print_step("Container", &other.container, "Error");
                     let text = format!("dependency failed to start: container {} is unhealthy", other.container);
                     return Err(ToolError::Message(text));
                 }
-                say("Container", &other.container, "Healthy");
+                print_step("Container", &other.container, "Healthy");
             }
-            say("Container", &service.container, "Starting");
-            self.on::<()>(project, &service.name, EngineRequest::Start)?;
+            print_step("Container", &service.container, "Starting");
+            self.ask_about::<()>(project, &service.name, EngineRequest::Start)?;
         }
         for service in &to_start {
-            say("Container", &service.container, "Started");
+            print_step("Container", &service.container, "Started");
         }
         Ok(())
     }
 
     pub(super) fn down(&mut self, project: &Project) -> Result<(), ToolError> {
-        let found = self.by_service(project)?;
+        let found = self.containers_by_service(project)?;
         for level in levels(project).into_iter().rev() {
             let there = level.into_iter().rev().filter(|service| found.contains_key(&service.name));
             let there: Vec<&Service> = there.collect();
             for service in &there {
-                say("Container", &service.container, "Stopping");
+                print_step("Container", &service.container, "Stopping");
             }
             for service in there {
-                self.on::<()>(project, &service.name, EngineRequest::Stop)?;
+                self.ask_about::<()>(project, &service.name, EngineRequest::Stop)?;
                 for verb in ["Stopped", "Removing"] {
-                    say("Container", &service.container, verb);
+                    print_step("Container", &service.container, verb);
                 }
-                self.on::<()>(project, &service.name, EngineRequest::Remove)?;
-                say("Container", &service.container, "Removed");
+                self.ask_about::<()>(project, &service.name, EngineRequest::Remove)?;
+                print_step("Container", &service.container, "Removed");
             }
         }
         let left = self.containers(project)?;
         let network = format!("{}_default", project.name);
         if left.iter().any(|shown| shown.service.network_of.is_none()) {
-            say("Network", &network, "Resource is still in use");
+            print_step("Network", &network, "Resource is still in use");
         } else if ask_engine(&mut self.client, EngineRequest::Unmake(format!("Network {network}")))? {
-            say("Network", &network, "Removing");
-            say("Network", &network, "Removed");
+            print_step("Network", &network, "Removing");
+            print_step("Network", &network, "Removed");
         }
         Ok(())
     }

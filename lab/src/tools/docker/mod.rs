@@ -28,14 +28,14 @@ fn reachable(start: &Start) -> Result<(), ToolError> {
     let named = std::env::var("DOCKER_HOST").ok();
     let named = named.as_deref().and_then(|host| host.strip_prefix("unix://"));
     let socket = named.unwrap_or("/var/run/docker.sock");
-    if start.shows("docker-down") || named.is_some_and(|path| !std::path::Path::new(path).exists()) {
+    if start.has_fault("docker-down") || named.is_some_and(|path| !std::path::Path::new(path).exists()) {
         // Recorded.
         return Err(ToolError::Message(format!(
             "failed to connect to the docker API at unix://{socket}; check if the path is correct and if the daemon is \
              running: dial unix {socket}: connect: no such file or directory"
         )));
     }
-    match start.shows("docker-denied") {
+    match start.has_fault("docker-denied") {
         // docker/cli 29.2.1.
         true => Err(ToolError::Message(
             "permission denied while trying to connect to the docker API at unix:///var/run/docker.sock".to_owned(),
@@ -55,7 +55,7 @@ pub fn run(argv0: &str, argv: &[String]) -> i32 {
 fn call(argv0: &str, argv: &[String]) -> Result<(), ToolError> {
     let words: Vec<&str> = argv.iter().map(String::as_str).collect();
     let (mut client, start) = protocol::begin("docker", argv0, argv)?;
-    if start.shows("docker-no-compose") && words.first() == Some(&"compose") {
+    if start.has_fault("docker-no-compose") && words.first() == Some(&"compose") {
         return Err(ToolError::Message(
             "docker: unknown command: docker compose\n\nRun 'docker --help' for more information".to_owned(),
         ));
@@ -75,7 +75,7 @@ fn call(argv0: &str, argv: &[String]) -> Result<(), ToolError> {
         ["ps", "--all", "--no-trunc", "--format", inspect::LISTED] => inspect::names(&mut client, EngineRequest::All),
         ["volume", "ls", "--format", "{{.Name}}"] => inspect::names(&mut client, EngineRequest::Volumes),
         ["volume", "rm", ref names @ ..] => store::remove(&mut client, names),
-        ["cp", from, "-"] => store::show(&mut client, from),
+        ["cp", from, "-"] => store::print_config(&mut client, from),
         ["cp", from, to] => store::copy(&mut client, from, to),
         ["run", "--rm", "--init", ref words @ ..] => store::run(&mut client, &start, words),
         // The engine's local images are not simulated: there are none other than those of its containers.
@@ -126,7 +126,7 @@ impl Compose {
         // The recordings were made with a build that calls itself `dev`.
         let version = match self.start.release.old() {
             true => "dev",
-            false if self.start.shows("docker-compose-old") => "v2.20.3",
+            false if self.start.has_fault("docker-compose-old") => "v2.20.3",
             false => "v5.5.1",
         };
         match rest[..] {
@@ -139,7 +139,7 @@ impl Compose {
                     return self.command_by_name(flags.name.unwrap_or_default(), command, args);
                 }
                 let file = flags.file.unwrap_or_else(|| "compose.yaml".to_owned());
-                if self.start.shows("docker-compose-old") {
+                if self.start.has_fault("docker-compose-old") {
                     // Before 2.23.1 the schema of `configs` did not have `content`.
                     let text =
                         format!("validating {file}: configs.omni-oidc Additional property content is not allowed");

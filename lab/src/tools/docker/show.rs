@@ -17,7 +17,7 @@ pub fn log_line(line: &Line, timestamps: bool) -> String {
 }
 
 /// Formats a duration as docker/go-units `HumanDuration` does.
-fn human(seconds: u64) -> String {
+fn format_duration(seconds: u64) -> String {
     match seconds {
         0 => "Less than a second".to_owned(),
         1 => "1 second".to_owned(),
@@ -30,22 +30,22 @@ fn human(seconds: u64) -> String {
     }
 }
 
-fn since(then: u64, now: u64) -> String {
-    human(now.saturating_sub(then) / SECOND)
+fn format_age(then: u64, now: u64) -> String {
+    format_duration(now.saturating_sub(then) / SECOND)
 }
 
 fn status(shown: &ContainerInfo, now: u64) -> String {
     match shown.state.as_str() {
         "created" => "Created".to_owned(),
-        "exited" => format!("Exited ({}) {} ago", shown.exit_code, since(shown.finished, now)),
-        "restarting" => format!("Restarting ({}) {} ago", shown.exit_code, since(shown.finished, now)),
+        "exited" => format!("Exited ({}) {} ago", shown.exit_code, format_age(shown.finished, now)),
+        "restarting" => format!("Restarting ({}) {} ago", shown.exit_code, format_age(shown.finished, now)),
         _ => {
             let health = match shown.health.as_str() {
                 "" => String::new(),
                 "starting" => " (health: starting)".to_owned(),
                 other => format!(" ({other})"),
             };
-            format!("Up {}{health}", since(shown.started, now))
+            format!("Up {}{health}", format_age(shown.started, now))
         }
     }
 }
@@ -80,8 +80,8 @@ fn command(shown: &ContainerInfo) -> String {
 pub fn json(project: &Project, shown: &ContainerInfo, now: u64) -> String {
     let service = &shown.service;
     let created = jiff::Timestamp::from_second(i64::try_from(shown.created / SECOND).unwrap_or(0)).unwrap_or_default();
-    let volumes = service.mounts(true).map(|volume| cut(&format!("{}_{}", project.name, volume.source)));
-    let mounts: Vec<String> = volumes.chain(service.mounts(false).map(|bind| cut(&bind.source))).collect();
+    let volumes = service.mounts(true).map(|volume| truncate_name(&format!("{}_{}", project.name, volume.source)));
+    let mounts: Vec<String> = volumes.chain(service.mounts(false).map(|bind| truncate_name(&bind.source))).collect();
     let ports: &[_] = if shown.state == "running" { &service.ports } else { &[] };
     let published = ports.iter().map(|(host, published, target, protocol)| {
         json!({"URL": host, "TargetPort": target, "PublishedPort": published, "Protocol": protocol})
@@ -107,7 +107,7 @@ pub fn json(project: &Project, shown: &ContainerInfo, now: u64) -> String {
         "Ports": ports.join(", "),
         "Project": project.name,
         "Publishers": published.collect::<Vec<_>>(),
-        "RunningFor": format!("{} ago", since(shown.created, now)),
+        "RunningFor": format!("{} ago", format_age(shown.created, now)),
         "Service": service.name,
         "Size": "0B",
         "State": shown.state,
@@ -118,7 +118,7 @@ pub fn json(project: &Project, shown: &ContainerInfo, now: u64) -> String {
 }
 
 /// Truncates names longer than 15 characters.
-fn cut(name: &str) -> String {
+fn truncate_name(name: &str) -> String {
     if name.chars().count() <= 15 { name.to_owned() } else { name.chars().take(14).chain(['…']).collect() }
 }
 

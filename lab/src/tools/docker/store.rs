@@ -32,21 +32,22 @@ pub fn find(client: &mut Client, name: &str) -> Result<(String, ContainerInfo), 
     found.ok_or_else(|| ToolError::of_daemon(format!("No such container: {name}")))
 }
 
-fn no_file(path: &str, name: &str) -> ToolError {
+fn file_not_found(path: &str, name: &str) -> ToolError {
     ToolError::of_daemon(format!("Could not find the file {path} in container {name}"))
 }
 
 /// The directory with the contents of the volumes.
-fn data(client: &mut Client) -> Result<PathBuf, ToolError> {
+fn data_dir(client: &mut Client) -> Result<PathBuf, ToolError> {
     ask_engine(client, EngineRequest::Data)
 }
 
 /// The directory of a container's volume, filled on first use with the files that the container's program would have written.
-fn volume(client: &mut Client, name: &str, path: &str) -> Result<PathBuf, ToolError> {
+fn volume_dir(client: &mut Client, name: &str, path: &str) -> Result<PathBuf, ToolError> {
     let (project, shown) = find(client, name)?;
     let path = path.trim_end_matches("/.");
-    let volume = shown.service.mounts(true).find(|volume| volume.target == path).ok_or_else(|| no_file(path, name))?;
-    let dir = data(client)?.join(format!("{project}_{}", volume.source));
+    let volume =
+        shown.service.mounts(true).find(|volume| volume.target == path).ok_or_else(|| file_not_found(path, name))?;
+    let dir = data_dir(client)?.join(format!("{project}_{}", volume.source));
     let fresh = !dir.exists();
     fs::create_dir_all(&dir).context("cannot make a volume")?;
     let write = |file: &str, bytes: &[u8]| fs::write(dir.join(file), bytes).context("cannot fill a volume");
@@ -85,7 +86,7 @@ fn replace(bytes: &mut [u8], text: &[u8], own: &[u8]) {
 
 /// `volume rm NAME…`
 pub fn remove(client: &mut Client, names: &[&str]) -> Result<(), ToolError> {
-    let data = data(client)?;
+    let data = data_dir(client)?;
     for name in names {
         if !ask_engine::<bool>(client, EngineRequest::Unmake(format!("Volume {name}")))? {
             return Err(ToolError::of_daemon(format!("get {name}: no such volume")));
@@ -99,11 +100,11 @@ pub fn remove(client: &mut Client, names: &[&str]) -> Result<(), ToolError> {
 }
 
 /// `cp CONTAINER:PATH -` of a config: prints an archive, whose header is left empty here.
-pub fn show(client: &mut Client, from: &str) -> Result<(), ToolError> {
+pub fn print_config(client: &mut Client, from: &str) -> Result<(), ToolError> {
     const BLOCK: usize = 512;
     let (name, path) = from.split_once(':').ok_or(ToolError::Unknown)?;
     let (_, shown) = find(client, name)?;
-    let content = shown.service.contents.get(path).ok_or_else(|| no_file(path, name))?;
+    let content = shown.service.contents.get(path).ok_or_else(|| file_not_found(path, name))?;
     let size = content.len().next_multiple_of(BLOCK);
     out(&format!("{}{content:\0<size$}", "\0".repeat(BLOCK)));
     Ok(())
@@ -112,7 +113,7 @@ pub fn show(client: &mut Client, from: &str) -> Result<(), ToolError> {
 /// `cp CONTAINER:PATH/. DIR` and `cp DIR/. CONTAINER:PATH`
 pub fn copy(client: &mut Client, from: &str, to: &str) -> Result<(), ToolError> {
     let mut place = |word: &str| match word.split_once(':') {
-        Some((name, path)) => volume(client, name, path),
+        Some((name, path)) => volume_dir(client, name, path),
         None => Ok(PathBuf::from(word)),
     };
     let (from, to) = (place(from)?, place(to)?);
@@ -163,7 +164,7 @@ pub fn run(client: &mut Client, start: &Start, words: &[&str]) -> Result<(), Too
         ("etcdctl", ["--endpoints=http://localhost:2379", "snapshot", "save", file]) => {
             let (project, _) = find(client, network.trim_start_matches("container:"))?;
             let mut bytes =
-                fs::read(volume(client, &format!("{project}-omni-1"), "/_out/etcd")?.join("member/snap/db"))
+                fs::read(volume_dir(client, &format!("{project}-omni-1"), "/_out/etcd")?.join("member/snap/db"))
                     .context("no store")?;
             bytes.extend(ring::digest::digest(&ring::digest::SHA256, &bytes.clone()).as_ref());
             fs::write(host(file)?, bytes).context("cannot save the snapshot")?;

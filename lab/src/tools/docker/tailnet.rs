@@ -38,11 +38,11 @@ pub fn run(service: &Service, words: &[String], faults: &Faults) -> Option<ExecR
     }
 }
 
-fn said(out: String) -> ExecResult {
+fn success(out: String) -> ExecResult {
     ExecResult { code: 0, out, err: String::new() }
 }
 
-fn failed(text: &str) -> ExecResult {
+fn wget_failure(text: &str) -> ExecResult {
     ExecResult { code: 1, out: String::new(), err: format!("wget: {text}\n") }
 }
 
@@ -63,7 +63,7 @@ impl Tailnet<'_> {
     }
 
     /// Whether the sidecar has left the tailnet.
-    fn gone(&self) -> bool {
+    fn is_logged_out(&self) -> bool {
         self.faults.has("tailnet-logged-out")
     }
 
@@ -81,7 +81,7 @@ impl Tailnet<'_> {
                 if flags.contains(&"--json")
                     && flags.iter().all(|flag| matches!(*flag, "--json" | "--peers=false" | "--self=true")) =>
             {
-                serde_json::to_string_pretty(&self.status()).ok().map(|text| said(text + "\n"))
+                serde_json::to_string_pretty(&self.status()).ok().map(|text| success(text + "\n"))
             }
             _ => None,
         }
@@ -98,7 +98,7 @@ impl Tailnet<'_> {
         if self.faults.has("tailnet-no-magicdns") {
             shown["CurrentTailnet"]["MagicDNSEnabled"] = false.into();
         }
-        if self.gone() {
+        if self.is_logged_out() {
             shown["BackendState"] = "NeedsLogin".into();
             (shown["TailscaleIPs"], shown["CurrentTailnet"]) = (Value::Null, Value::Null);
             let own = &mut shown["Self"];
@@ -123,7 +123,7 @@ impl Tailnet<'_> {
         let (scheme, rest) = url?.split_once("://")?;
         let (host, path) = rest.split_once('/').map_or((rest, String::new()), |(host, path)| (host, path.to_owned()));
         let body = match (scheme, host) {
-            ("http", HEALTH) if self.gone() => {
+            ("http", HEALTH) if self.is_logged_out() => {
                 Err("server returned error: HTTP/1.1 503 Service Unavailable".to_owned())
             }
             ("http", HEALTH) => Ok(String::new()),
@@ -131,15 +131,15 @@ impl Tailnet<'_> {
             (_, host) => Err(format!("bad address '{}'", host.split(':').next().unwrap_or_default())),
         };
         Some(match body {
-            Ok(body) => said(if show { body } else { String::new() }),
-            Err(why) => failed(&why),
+            Ok(body) => success(if show { body } else { String::new() }),
+            Err(why) => wget_failure(&why),
         })
     }
 
     /// tsidp v0.0.12 (server/oidc-*.go, server/ui.go, server/clients.go): serves its documents to everybody, and everything else
     /// only with a grant, which a tagged node does not have.
     fn tsidp(&self, path: &str) -> Result<String, String> {
-        if self.gone() || self.faults.has("tailnet-no-magicdns") {
+        if self.is_logged_out() || self.faults.has("tailnet-no-magicdns") {
             return Err(format!("bad address '{}'", self.issuer_host()));
         }
         if self.faults.hit("tsidp-unreachable") {

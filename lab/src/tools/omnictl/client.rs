@@ -46,7 +46,7 @@ impl Connection {
             None => configured(),
         };
         let endpoint = Endpoint::parse(&url)?;
-        if start.shows("omnictl-hangs") {
+        if start.has_fault("omnictl-hangs") {
             client.wait_for_end();
             return Err(ToolError::Lab(anyhow::anyhow!("the lab has ended")));
         }
@@ -55,10 +55,10 @@ impl Connection {
             Some(rest) => format!("grpc://{rest}"),
             None => url,
         };
-        let drops: &[&str] = if start.shows("omnictl-drops-keys") { &["kernelargs", "grpctunnel"] } else { &[] };
+        let drops: &[&str] = if start.has_fault("omnictl-drops-keys") { &["kernelargs", "grpctunnel"] } else { &[] };
         let mut client = Connection { client, key, release: start.release, endpoint, drops };
         client.check_version()?;
-        notices(start)?;
+        check_start(start)?;
         Ok(client)
     }
 
@@ -104,7 +104,7 @@ impl Connection {
     }
 
     /// Waits up to `within_ms` for a change after the given revision and returns the current one.
-    pub fn change(&mut self, after: u64, within_ms: u64) -> Result<u64, ToolError> {
+    pub fn wait_for_change(&mut self, after: u64, within_ms: u64) -> Result<u64, ToolError> {
         Ok(self.client.ask(&Request::Change { after, within_ms })?)
     }
 
@@ -123,9 +123,9 @@ impl Connection {
 }
 
 /// Checks that come before a command's own output (client.go checkVersion, checkNotifications).
-fn notices(start: &Start) -> Result<(), ToolError> {
-    let newer = start.shows("omnictl-newer-than-omni");
-    if newer || start.shows("omnictl-version-differs") {
+fn check_start(start: &Start) -> Result<(), ToolError> {
+    let newer = start.has_fault("omnictl-newer-than-omni");
+    if newer || start.has_fault("omnictl-version-differs") {
         let own = start.release.tag();
         let text = format!(
             "[WARN] omnictl version {:?} differs from the backend version \"1.8.2\".\n",
@@ -173,7 +173,7 @@ fn dial(endpoint: &Endpoint, start: &Start, insecure: bool) -> Result<(), ToolEr
     if own && !insecure {
         // The lab's certificate is known, so it is enough to look for its CA in the trust store. A handshake would give the
         // same result, and takes longer than everything else in an unoptimized build.
-        if !trusts(&start.omni_ca) {
+        if !is_trusted(&start.omni_ca) {
             return Err(fail("invalid peer certificate: UnknownIssuer"));
         }
         if let Some(cause) = &start.omni_tls {
@@ -197,7 +197,7 @@ fn dial(endpoint: &Endpoint, start: &Start, insecure: bool) -> Result<(), ToolEr
 
 fn handshake(host: &str, mut stream: TcpStream) -> Result<(), String> {
     let mut roots = rustls::RootCertStore::empty();
-    for pem in trusted() {
+    for pem in read_trust_store() {
         for certificate in CertificateDer::pem_slice_iter(&pem).flatten() {
             // Certificates that cannot be parsed are skipped; the rest of the bundle is still usable.
             let _ = roots.add(certificate);
@@ -219,14 +219,14 @@ fn handshake(host: &str, mut stream: TcpStream) -> Result<(), String> {
 }
 
 /// Whether a CA is in the trust store.
-fn trusts(ca: &str) -> bool {
+fn is_trusted(ca: &str) -> bool {
     let wanted = CertificateDer::pem_slice_iter(ca.as_bytes()).flatten().next();
     let Some(wanted) = wanted else { return false };
-    trusted().iter().any(|pem| CertificateDer::pem_slice_iter(pem).flatten().any(|found| found == wanted))
+    read_trust_store().iter().any(|pem| CertificateDer::pem_slice_iter(pem).flatten().any(|found| found == wanted))
 }
 
 /// The trust store of Go on Linux (crypto/x509 root_unix.go): SSL_CERT_FILE or the first bundle of the system, and SSL_CERT_DIR.
-fn trusted() -> Vec<Vec<u8>> {
+fn read_trust_store() -> Vec<Vec<u8>> {
     const BUNDLES: &[&str] = &[
         "/etc/ssl/certs/ca-certificates.crt",
         "/etc/pki/tls/certs/ca-bundle.crt",

@@ -55,8 +55,8 @@ impl Parts {
             ("kind", "Cluster".into()),
             ("systemExtensions", self.extensions(None)),
             ("name", cluster.md.id.as_str().into()),
-            ("labels", own(&cluster.md.labels)),
-            ("annotations", own(&cluster.md.annotations)),
+            ("labels", user_entries(&cluster.md.labels)),
+            ("annotations", user_entries(&cluster.md.annotations)),
             ("kubernetes", version("kubernetesversion")),
             ("talos", version("talosversion")),
             ("features", model(features.into_iter().filter(on).map(|name| (name, true.into())))),
@@ -76,8 +76,8 @@ impl Parts {
             ("kind", kind.into()),
             ("systemExtensions", self.extensions(Some(&set.md.id))),
             ("name", if named { name.into() } else { Value::Null }),
-            ("labels", own(&set.md.labels)),
-            ("annotations", own(&set.md.annotations)),
+            ("labels", user_entries(&set.md.labels)),
+            ("annotations", user_entries(&set.md.annotations)),
             ("machineClass", model([("name", value(&class["name"])), ("size", size)])),
             ("patches", self.patches(Some(&set.md.id))),
         ])
@@ -98,8 +98,8 @@ impl Parts {
             let first = || serde_yaml::Deserializer::from_str(data).next().map(Value::deserialize);
             model([
                 ("idOverride", patch.md.id.as_str().into()),
-                ("labels", own(&patch.md.labels)),
-                ("annotations", own(&patch.md.annotations)),
+                ("labels", user_entries(&patch.md.labels)),
+                ("annotations", user_entries(&patch.md.annotations)),
                 (
                     "inline",
                     if self.release.old() { first().and_then(Result::ok).unwrap_or_default() } else { data.into() },
@@ -128,7 +128,7 @@ fn value(json: &serde_json::Value) -> Value {
 }
 
 /// Labels or annotations, except Omni's own.
-fn own(map: &BTreeMap<String, String>) -> Value {
+fn user_entries(map: &BTreeMap<String, String>) -> Value {
     let own = map.iter().filter(|(key, _)| !key.starts_with(SYSTEM_PREFIX));
     Value::Mapping(own.map(|(key, value)| (key.as_str().into(), value.as_str().into())).collect())
 }

@@ -93,7 +93,7 @@ pub fn tear_down_and_destroy(client: &mut Connection, key: &Key) -> Result<(), T
     let mut ready: bool = client.call(OmniCall::Teardown(key.clone()))?;
     let mut revision = 0;
     while !ready {
-        revision = client.change(revision, 60_000)?;
+        revision = client.wait_for_change(revision, 60_000)?;
         match client.find(key)? {
             None => return Ok(()),
             Some(found) => ready = found.md.finalizers.is_empty(),

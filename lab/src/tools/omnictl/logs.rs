@@ -35,7 +35,7 @@ pub fn run(client: &mut Connection, call: &MachineLogs) -> Result<(), ToolError>
     if *follow {
         let mut revision = 0;
         loop {
-            revision = client.change(revision, 60_000)?;
+            revision = client.wait_for_change(revision, 60_000)?;
         }
     }
     Ok(())

@@ -111,7 +111,7 @@ fn diff(old: Option<&Resource>, new: Option<&Resource>) -> String {
 }
 
 /// Prints an action and, with `--verbose`, the diff.
-fn tell(what: &str, (dry, verbose): (bool, bool), old: Option<&Resource>, new: Option<&Resource>) {
+fn print_action(what: &str, (dry, verbose): (bool, bool), old: Option<&Resource>, new: Option<&Resource>) {
     let name = new.or(old).map(Resource::short_name).unwrap_or_default();
     out(&format!("* {what}{} {name}\n", if dry { " (dry run)" } else { "" }));
     if verbose {
@@ -119,26 +119,31 @@ fn tell(what: &str, (dry, verbose): (bool, bool), old: Option<&Resource>, new: O
     }
 }
 
-fn carry_out(client: &mut Connection, changes: Changes, dry: bool, verbose: bool) -> Result<(), ToolError> {
+fn apply_changes(client: &mut Connection, changes: Changes, dry: bool, verbose: bool) -> Result<(), ToolError> {
     for new in changes.create {
-        tell("creating", (dry, verbose), None, Some(&new));
+        print_action("creating", (dry, verbose), None, Some(&new));
         if !dry {
             client.call::<()>(OmniCall::Create(new))?;
         }
     }
     for (old, new) in changes.update {
-        tell("updating", (dry, verbose), Some(&old), Some(&new));
+        print_action("updating", (dry, verbose), Some(&old), Some(&new));
         if !dry {
             client.call::<()>(OmniCall::Update(new))?;
         }
     }
-    changes.destroy.into_iter().try_for_each(|phase| take_away(client, phase, dry, verbose))
+    changes.destroy.into_iter().try_for_each(|phase| tear_down_and_wait(client, phase, dry, verbose))
 }
 
 /// Tears down the resources of a phase and waits, without a deadline, until all of them are gone.
-fn take_away(client: &mut Connection, phase: Vec<Resource>, dry: bool, verbose: bool) -> Result<(), ToolError> {
+fn tear_down_and_wait(
+    client: &mut Connection,
+    phase: Vec<Resource>,
+    dry: bool,
+    verbose: bool,
+) -> Result<(), ToolError> {
     for resource in &phase {
-        tell("tearing down", (dry, verbose), Some(resource), None);
+        print_action("tearing down", (dry, verbose), Some(resource), None);
         if dry {
             continue;
         }
@@ -167,7 +172,7 @@ fn take_away(client: &mut Connection, phase: Vec<Resource>, dry: bool, verbose: 
         }
         left = still;
         if !left.is_empty() {
-            revision = client.change(revision, 60_000)?;
+            revision = client.wait_for_change(revision, 60_000)?;
         }
     }
     Ok(())
@@ -178,7 +183,7 @@ pub fn sync(client: &mut Connection, path: &str, dry: bool, verbose: bool) -> Re
     let one = |client: &mut Connection, file: &str| -> Result<(), ToolError> {
         let template = template::load(client.release, file)?;
         let changes = changes(client, &template).map_err(|why| why.wrap("error syncing template"))?;
-        carry_out(client, changes, dry, verbose)
+        apply_changes(client, changes, dry, verbose)
     };
     if client.release.old() {
         return one(client, path);
@@ -207,8 +212,8 @@ pub fn delete_cluster(client: &mut Connection, cluster: &str, dry: bool, disconn
         for machine in machines {
             links.extend(client.find(&Key::new(LINK, DEFAULT, &machine.md.id))?);
         }
-        take_away(client, links, dry, false)?;
+        tear_down_and_wait(client, links, dry, false)?;
     }
     let gone = actual(client, cluster, &[])?;
-    carry_out(client, Changes { destroy: phases(gone, cluster)?, ..Changes::default() }, dry, false)
+    apply_changes(client, Changes { destroy: phases(gone, cluster)?, ..Changes::default() }, dry, false)
 }

@@ -50,7 +50,7 @@ pub fn load(release: OmniRelease, file: &str) -> Result<Template, String> {
 /// (xtask/check/tests/corpus).
 fn validate(release: OmniRelease, file: &str, bytes: &[u8], own: Option<&Path>) -> Result<(), String> {
     let read = |name: &str| match std::fs::read(own.unwrap_or(Path::new("")).join(name)) {
-        _ if own.is_some() && leads_out(name) => FileRead::Outside,
+        _ if own.is_some() && leaves_directory(name) => FileRead::Outside,
         Ok(bytes) => FileRead::Bytes(bytes),
         Err(why) => FileRead::Missing { why: go_io(&why), above: None },
     };
@@ -65,7 +65,7 @@ fn validate(release: OmniRelease, file: &str, bytes: &[u8], own: Option<&Path>) 
 }
 
 /// Whether a relative path leads out of the directory that it starts from.
-fn leads_out(name: &str) -> bool {
+fn leaves_directory(name: &str) -> bool {
     let mut depth = 0;
     Path::new(name).components().any(|part| {
         depth += match part {
