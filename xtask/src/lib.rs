@@ -51,31 +51,31 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let name = cli.task.name();
     let ui =
         Ui::new(Style { json, quiet, color }).in_project(cli.global.project_dir.as_deref()).short(cli.task.is_short());
-    let project = match guarded(|| Ok(project(&cli)?)) {
+    let project = match catch_panic(|| Ok(project(&cli)?)) {
         Ok(project) => project,
         Err(error) => return fail(name, &ui, &Failure::of(&error)),
     };
     let cx = context(&cli, ui, project);
     let one = cli.shared.provider.as_deref();
-    let one = one.map(|id| guarded(|| Ok(provider::choose(&cx, id, cx.task == "provider-setup")?)));
+    let one = one.map(|id| catch_panic(|| Ok(provider::choose(&cx, id, cx.task == "provider-setup")?)));
     let cx = match one.transpose() {
         Ok(one) => one.unwrap_or(cx),
         Err(error) => return fail(name, &cx.ui, &Failure::of(&error)),
     };
-    match ended(guarded(|| dispatch(&cli.task, &cx).or_else(flow::change::ended_early))) {
-        Ok(outcome) if cx.dry_run => succeed(name, &cx.ui, dry(outcome, &args)),
+    match or_interrupted(catch_panic(|| dispatch(&cli.task, &cx).or_else(flow::change::ended_early))) {
+        Ok(outcome) if cx.dry_run => succeed(name, &cx.ui, as_dry_run(outcome, &args)),
         Ok(outcome) => {
             answers::forget(&cx);
             succeed(name, &cx.ui, outcome)
         }
         Err(error) => {
-            fail(name, &cx.ui, &way_on(provider::failure_with_flag(&cx, triage::enrich(&cx, Failure::of(&error)))))
+            fail(name, &cx.ui, &with_hint(provider::failure_with_flag(&cx, triage::enrich(&cx, Failure::of(&error)))))
         }
     }
 }
 
 /// Runs a task. A panic in our code or in a library becomes a normal failure, with a single document and a documented exit code.
-fn guarded<T>(task: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+fn catch_panic<T>(task: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
     let panicked = |panic: Box<dyn std::any::Any + Send>| {
         let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
         let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
@@ -86,7 +86,7 @@ fn guarded<T>(task: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
 }
 
 /// Returns the result of a task. If any part of it was aborted by Ctrl-C, the task was interrupted, whatever its own result.
-fn ended(result: anyhow::Result<Outcome>) -> anyhow::Result<Outcome> {
+fn or_interrupted(result: anyhow::Result<Outcome>) -> anyhow::Result<Outcome> {
     match (proc::first_interruption(), result) {
         // The same interruption, and it includes what was done before.
         (Some(cut), Err(error)) if Failure::of(&error).kind == cut.kind => Err(error),
@@ -96,7 +96,7 @@ fn ended(result: anyhow::Result<Outcome>) -> anyhow::Result<Outcome> {
 }
 
 /// Adds general advice to a failure without a hint.
-fn way_on(failure: Failure) -> Failure {
+fn with_hint(failure: Failure) -> Failure {
     let lost = failure.hint.is_empty() && failure.next.is_empty();
     match failure.code {
         Code::Failed | Code::Unreachable | Code::Refused | Code::Timeout if lost => {
@@ -118,7 +118,7 @@ fn usage(error: &clap::Error, args: &[OsString], json: bool) -> ExitCode {
         let text = ui::plain(&error.render().to_string()).trim_end().to_owned();
         let summary = text.lines().next().unwrap_or_default().to_owned();
         let outcome = Outcome::done(summary).with(serde_json::json!({ "text": text }));
-        return succeed(&usage::task(&words), &ui, outcome);
+        return succeed(&usage::task_name(&words), &ui, outcome);
     }
     let (task, failure) = usage::failure(error, &words);
     fail(&task, &ui, &failure)
@@ -252,7 +252,7 @@ fn dispatch(task: &Task, cx: &Cx) -> anyhow::Result<Outcome> {
 }
 
 /// Completes the outcome of a dry run: every one has a plan, even if it is empty, and the command that carries it out.
-fn dry(mut outcome: Outcome, args: &[OsString]) -> Outcome {
+fn as_dry_run(mut outcome: Outcome, args: &[OsString]) -> Outcome {
     if let Value::Object(data) = &mut outcome.data {
         data.entry("plan").or_insert_with(|| Value::Array(Vec::new()));
     }
@@ -306,7 +306,7 @@ mod tests {
     #[test]
     fn panic_of_a_task_is_a_failure() {
         let shown = |task: fn()| {
-            let failure = guarded(|| {
+            let failure = catch_panic(|| {
                 task();
                 Ok(Outcome::done(""))
             });
@@ -320,7 +320,7 @@ mod tests {
         assert_eq!(shown(|| panic!("at {}", 4)), (1, "at 4".into()));
         let run = || runtime::parallel::run_all(vec![Box::new(|| ()), Box::new(|| panic!("in a thread"))], 2);
         assert_eq!(
-            guarded(|| Ok(Outcome::done(format!("{:?}", run()))))
+            catch_panic(|| Ok(Outcome::done(format!("{:?}", run()))))
                 .map_err(|error| Failure::of(&error).code.exit())
                 .err(),
             Some(1)

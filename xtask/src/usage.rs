@@ -12,7 +12,7 @@ use domain::failure::{Code, Failure, MissingValue};
 /// Returns the failure for `error`, and the task of the command line (empty if there is none).
 pub fn failure(error: &Error, words: &[String]) -> (String, Failure) {
     let cli = built();
-    let named = named(&cli, words);
+    let named = find_task(&cli, words);
     let task = named.map(|task| task.get_name().to_owned()).unwrap_or_default();
     let help = match task.as_str() {
         "" => "cargo xtask --help".to_owned(),
@@ -21,8 +21,8 @@ pub fn failure(error: &Error, words: &[String]) -> (String, Failure) {
     if error.kind() == ErrorKind::MissingRequiredArgument
         && let Some(ContextValue::Strings(spellings)) = error.get(ContextKind::InvalidArg)
     {
-        let missing = spellings.iter().map(|spelling| missing(named, spelling)).collect();
-        let tip = named.and_then(|task| names(task, error, words)).unwrap_or_else(|| format!("`{help}` explains it"));
+        let missing = spellings.iter().map(|spelling| missing_value(named, spelling)).collect();
+        let tip = named.and_then(|task| tip_for(task, error, words)).unwrap_or_else(|| format!("`{help}` explains it"));
         return (task, Failure::missing(missing).cause(tip).next(help));
     }
     let text = error.render().to_string();
@@ -54,7 +54,7 @@ pub fn with_tip(mut error: Error, args: &[OsString]) -> Error {
             }
         }
         (ErrorKind::MissingRequiredArgument, _) => {
-            if let Some(tip) = named(&cli, &words).and_then(|task| names(task, &error, &words)) {
+            if let Some(tip) = find_task(&cli, &words).and_then(|task| tip_for(task, &error, &words)) {
                 error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
             }
         }
@@ -64,14 +64,14 @@ pub fn with_tip(mut error: Error, args: &[OsString]) -> Error {
 }
 
 /// Lists the possible values of a missing name: those in the project, and `--all`.
-fn names(task: &clap::Command, error: &Error, words: &[String]) -> Option<String> {
+fn tip_for(task: &clap::Command, error: &Error, words: &[String]) -> Option<String> {
     let Some(ContextValue::Strings(missing)) = error.get(ContextKind::InvalidArg) else { return None };
     if missing.iter().all(|spelling| spelling.starts_with('-')) {
         return None;
     }
     let known = complete::candidates(&[task.get_name().to_owned(), String::new()]);
     let known: Vec<&str> = known.iter().filter_map(|line| line.split('\t').next()).collect();
-    let known = known.into_iter().filter(|name| !name.starts_with('-')).take(NAMED).map(|name| format!("`{name}`"));
+    let known = known.into_iter().filter(|name| !name.starts_with('-')).take(MAX_NAMED).map(|name| format!("`{name}`"));
     // In some tasks, `--all` does not replace a name, so check that the command line is complete with it.
     let completed = words.iter().map(String::as_str).chain(["--all"]);
     let all = built().try_get_matches_from(completed).is_ok().then(|| "`--all`".to_owned());
@@ -84,19 +84,19 @@ fn names(task: &clap::Command, error: &Error, words: &[String]) -> Option<String
 }
 
 /// Maximum number of names to list.
-const NAMED: usize = 8;
+const MAX_NAMED: usize = 8;
 
 /// Returns the task of a command line; empty if there is none.
-pub fn task(words: &[String]) -> String {
-    named(&built(), words).map(|task| task.get_name().to_owned()).unwrap_or_default()
+pub fn task_name(words: &[String]) -> String {
+    find_task(&built(), words).map(|task| task.get_name().to_owned()).unwrap_or_default()
 }
 
-fn named<'a>(cli: &'a clap::Command, words: &[String]) -> Option<&'a clap::Command> {
+fn find_task<'a>(cli: &'a clap::Command, words: &[String]) -> Option<&'a clap::Command> {
     words.iter().skip(1).find_map(|word| cli.find_subcommand(word))
 }
 
 /// Describes an argument, which clap writes as `<NAME>...` or `--class <CLASS>`, by its help.
-fn missing(task: Option<&clap::Command>, spelling: &str) -> MissingValue {
+fn missing_value(task: Option<&clap::Command>, spelling: &str) -> MissingValue {
     const BRACKETS: [char; 5] = ['<', '>', '[', ']', '.'];
     let flag = spelling.split(' ').next().unwrap_or(spelling).trim_matches(BRACKETS).to_owned();
     let is = |arg: &&clap::Arg| match flag.strip_prefix("--") {
@@ -104,12 +104,12 @@ fn missing(task: Option<&clap::Command>, spelling: &str) -> MissingValue {
         None => arg.is_positional() && arg.to_string().trim_matches(BRACKETS) == flag,
     };
     let help = task.and_then(|task| task.get_arguments().find(is)).and_then(clap::Arg::get_help);
-    let name = help.map_or_else(|| flag.clone(), |help| lower(&help.to_string()));
+    let name = help.map_or_else(|| flag.clone(), |help| lowercase_first(&help.to_string()));
     MissingValue { name, flag: Some(flag), env: None, secret: false }
 }
 
 /// Converts a text such as "The machine classes" for use inside a sentence.
-fn lower(text: &str) -> String {
+fn lowercase_first(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
 }

@@ -5,5 +5,5 @@ use crate::prelude::*;
 
 pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
     let effect = "writes CHANGELOG.md from the commit messages";
-    program::call(cx, "git-cliff", "writing CHANGELOG.md", "--output CHANGELOG.md", effect)
+    program::run_change(cx, "git-cliff", "writing CHANGELOG.md", "--output CHANGELOG.md", effect)
 }

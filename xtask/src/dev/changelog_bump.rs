@@ -65,27 +65,27 @@ fn edits(cx: &Cx, version: &str) -> Result<Vec<(&'static str, String)>, Failure>
     };
     let mut edits = Vec::new();
     for (file, before) in PLACES {
-        let new = replaced(&read(file)?, before, version);
+        let new = replace_version(&read(file)?, before, version);
         edits.push((file, new.ok_or_else(|| missing(file, format!("it has no {before:?}")))?));
     }
-    let lock = locked(&read(LOCK)?, version);
+    let lock = bump_lock(&read(LOCK)?, version);
     edits.push((LOCK, lock.ok_or_else(|| missing(LOCK, "no package in it is of this repository".to_owned()))?));
     Ok(edits)
 }
 
 /// Returns `text` with the part between `before` and the next quote replaced, once.
-fn replaced(text: &str, before: &str, new: &str) -> Option<String> {
+fn replace_version(text: &str, before: &str, new: &str) -> Option<String> {
     let start = text.find(before)? + before.len();
     let end = start + text[start..].find('"')?;
     Some(format!("{}{new}{}", &text[..start], &text[end..]))
 }
 
 /// Returns a lock file with the new version for every crate of the workspace, which are the crates without a source.
-fn locked(lock: &str, new: &str) -> Option<String> {
+fn bump_lock(lock: &str, new: &str) -> Option<String> {
     let mut found = false;
     let package = |package: &str| {
         let ours = package.starts_with("[[package]]") && !package.contains("\nsource = ");
-        let replaced = replaced(package, "\nversion = \"", new).filter(|_| ours);
+        let replaced = replace_version(package, "\nversion = \"", new).filter(|_| ours);
         found |= replaced.is_some();
         replaced.unwrap_or_else(|| package.to_owned())
     };

@@ -35,24 +35,24 @@ struct CheckRun {
 }
 
 pub fn run(args: &Ci, cx: &Cx) -> anyhow::Result<Outcome> {
-    let rows = chosen(args)?;
+    let rows = select_checks(args)?;
     if args.list {
-        return Ok(listed(cx, &rows));
+        return Ok(list_checks(cx, &rows));
     }
     if let Some(planned) = fix(cx, &rows, args.fix)? {
         return Ok(planned);
     }
-    let files = repo::files(cx)?;
+    let files = repo::list_files(cx)?;
     let input = CheckInput { cx, files: &files };
     let (alone, beside): (Vec<&'static Row>, Vec<&'static Row>) =
         rows.into_iter().partition(|row| row.alone || row.group);
-    let checks = beside.into_iter().map(|row| Check::new(&row.name, &row.about, || reported(row, &input))).collect();
+    let checks = beside.into_iter().map(|row| Check::new(&row.name, &row.about, || run_check(row, &input))).collect();
     let mut results = cx.ui.side_by_side("checking side by side", checks);
     for row in alone {
         if proc::interrupted() {
             break;
         }
-        results.push(cx.ui.step(&row.name, &row.about, || reported(row, &input)));
+        results.push(cx.ui.step(&row.name, &row.about, || run_check(row, &input)));
     }
     if proc::interrupted() {
         return Err(proc::interruption("checking").into());
@@ -63,7 +63,7 @@ pub fn run(args: &Ci, cx: &Cx) -> anyhow::Result<Outcome> {
 }
 
 /// Step 1: selects the checks.
-fn chosen(args: &Ci) -> Result<Vec<&'static Row>, Failure> {
+fn select_checks(args: &Ci) -> Result<Vec<&'static Row>, Failure> {
     let names: Vec<&str> = CHECKS.iter().map(|row| row.name.as_str()).collect();
     for name in args.only.iter().chain(&args.skip).chain(&args.with) {
         if !names.contains(&name.as_str()) {
@@ -80,7 +80,7 @@ fn chosen(args: &Ci) -> Result<Vec<&'static Row>, Failure> {
     Ok(CHECKS.iter().filter(wanted).filter(|row| !has(&args.skip, row)).collect())
 }
 
-fn listed(cx: &Cx, rows: &[&Row]) -> Outcome {
+fn list_checks(cx: &Cx, rows: &[&Row]) -> Outcome {
     let cells = |row: &&Row| vec![row.name.clone(), row.about.clone(), row.fix.clone()];
     cx.ui.states(&table(&["CHECK", "WHAT IT LOOKS AT", "WHAT FIXES IT"], rows.iter().map(cells)));
     let off: Vec<&str> = CHECKS.iter().filter(|row| row.group).map(|row| row.name.as_str()).collect();
@@ -97,7 +97,7 @@ fn fix(cx: &Cx, rows: &[&'static Row], fix: bool) -> anyhow::Result<Option<Outco
     let change = |row: &'static Row| {
         let effect = format!("what does not pass `{}` is rewritten, before it is checked", row.about);
         Change::new("fix", row.name.clone(), effect, "git checkout -- .", move |cx| {
-            let files = repo::files(cx)?;
+            let files = repo::list_files(cx)?;
             match row.repair(&CheckInput { cx, files: &files }) {
                 Ok(()) => Ok(String::new()),
                 Err(failure) if failure.code == Code::Prerequisite => Ok(format!("skipped: {}", failure.message)),
@@ -115,7 +115,7 @@ fn fix(cx: &Cx, rows: &[&'static Row], fix: bool) -> anyhow::Result<Option<Outco
 }
 
 /// Step 3: runs one check. Its findings are its result, not an error, so that the other checks still run.
-fn reported(row: &'static Row, input: &CheckInput<'_>) -> anyhow::Result<StepResult<CheckRun>> {
+fn run_check(row: &'static Row, input: &CheckInput<'_>) -> anyhow::Result<StepResult<CheckRun>> {
     let begun = Instant::now();
     let verdict = match row.run(input) {
         Ok(verdict) => verdict,
@@ -124,7 +124,7 @@ fn reported(row: &'static Row, input: &CheckInput<'_>) -> anyhow::Result<StepRes
     };
     let (status, detail) = match &verdict {
         Verdict::Passed(detail) => (Status::Ok, detail.clone()),
-        Verdict::Found { findings, .. } => (Status::Failed, what(findings)),
+        Verdict::Found { findings, .. } => (Status::Failed, summarize(findings)),
         Verdict::Unavailable { why, hint } => (Status::Skipped, format!("{why}; {hint}")),
     };
     let value = CheckRun { row, verdict, status, detail: detail.clone(), elapsed: begun.elapsed() };
@@ -132,7 +132,7 @@ fn reported(row: &'static Row, input: &CheckInput<'_>) -> anyhow::Result<StepRes
 }
 
 /// Summarizes findings, e.g. "3 findings, the first in xtask/src/cli.rs:12:1".
-fn what(findings: &[yaml::Finding]) -> String {
+fn summarize(findings: &[yaml::Finding]) -> String {
     match findings {
         [] => "see below".to_owned(),
         [one] => format!("{}: {}", one.place, one.message),
@@ -154,7 +154,7 @@ fn finish(cx: &Cx, ran: &[CheckRun]) -> anyhow::Result<Outcome> {
     }
     cx.ui.data(&format!("\n{}", table(&["CHECK", "RESULT", "TIME", ""], &rows)));
     let failed: Vec<&CheckRun> = ran.iter().filter(|ran| ran.status == Status::Failed).collect();
-    failed.iter().for_each(|ran| cx.ui.data(&explained(ran)));
+    failed.iter().for_each(|ran| cx.ui.data(&explain_failure(ran)));
     let skipped = ran.iter().filter(|ran| ran.status == Status::Skipped).count();
     let data = json!({ "checks": ran.iter().map(document).collect::<Vec<_>>() });
     let rest = if skipped == 0 { String::new() } else { format!(", {skipped} skipped") };
@@ -172,7 +172,7 @@ fn finish(cx: &Cx, ran: &[CheckRun]) -> anyhow::Result<Outcome> {
 }
 
 /// Describes what a failed check found, and what fixes it: its findings, or if there are none the end of the program's output.
-fn explained(CheckRun { row, verdict, .. }: &CheckRun) -> String {
+fn explain_failure(CheckRun { row, verdict, .. }: &CheckRun) -> String {
     let mut text = format!("\n== {}: {}\n", row.name, row.about);
     if let Verdict::Found { findings, output } = verdict {
         for finding in findings.iter().take(FINDINGS) {
@@ -209,7 +209,7 @@ mod tests {
     }
 
     fn names(args: &Ci) -> Vec<&'static str> {
-        chosen(args).unwrap().iter().map(|row| row.name.as_str()).collect()
+        select_checks(args).unwrap().iter().map(|row| row.name.as_str()).collect()
     }
 
     #[test]
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn every_check_says_what_mends_it_and_has_a_name_of_its_own() {
+    fn every_check_has_a_fix_and_a_unique_name() {
         let names: BTreeSet<&str> = CHECKS.iter().map(|row| row.name.as_str()).collect();
         assert_eq!(names.len(), CHECKS.len());
         assert!(CHECKS.iter().all(|row| !row.fix.is_empty() && !row.about.is_empty()));

@@ -33,5 +33,5 @@ pub fn run(args: &CommitCheck, cx: &Cx) -> anyhow::Result<Outcome> {
 /// # Errors
 /// Returns an error if git fails.
 pub fn unmerged(cx: &Cx) -> Result<&'static str, Failure> {
-    Ok(if repo::knows(cx, "origin/main")? { "origin/main..HEAD" } else { "HEAD" })
+    Ok(if repo::has_revision(cx, "origin/main")? { "origin/main..HEAD" } else { "HEAD" })
 }

@@ -20,8 +20,8 @@ use yaml::{Finding, Location};
 
 pub fn run(args: &Docs, cx: &Cx) -> anyhow::Result<Outcome> {
     if args.check {
-        let all = rendered(cx)?;
-        let findings = drifted(&all);
+        let all = render_pages(cx)?;
+        let findings = find_stale(&all);
         if findings.is_empty() {
             let pages: Vec<&str> = all.iter().map(|page| page.path.as_str()).collect();
             let summary = format!("{} up to date", words::count(pages.len(), "generated page"));
@@ -37,12 +37,12 @@ pub fn run(args: &Docs, cx: &Cx) -> anyhow::Result<Outcome> {
     let mut plan: Plan<'_> = args.record.then(record).into_iter().collect();
     if cx.dry_run {
         // Which pages a new recording changes is known only once it exists.
-        plan.append(to_write(cx)?);
+        plan.append(plan_pages(cx)?);
         return Ok(plan.planned(cx));
     }
     plan.run_unasked(cx)?;
     let _lock = cx.lock_checkout()?;
-    let plan = to_write(cx)?;
+    let plan = plan_pages(cx)?;
     let written: Vec<String> = plan.changes().map(|change| change.shown.object.clone()).collect();
     plan.run_unasked(cx)?;
     let summary = match written.len() {
@@ -92,7 +92,7 @@ struct RenderedPage {
 }
 
 /// Step 2: renders the pages.
-fn rendered(cx: &Cx) -> Result<Vec<RenderedPage>, Failure> {
+fn render_pages(cx: &Cx) -> Result<Vec<RenderedPage>, Failure> {
     let file = |name: &str| files::read_text_if_there(&cx.paths.root().join(name));
     let read = |name: &str| file(name).map_err(|failure| failure.to_string())?.ok_or(format!("`{name}` is not there"));
     let with_file = |Page { path, source, text }: Page| {
@@ -106,7 +106,7 @@ fn rendered(cx: &Cx) -> Result<Vec<RenderedPage>, Failure> {
 }
 
 /// Returns a finding for each page that differs from its file, with the first line that differs.
-fn drifted(pages: &[RenderedPage]) -> Vec<Finding> {
+fn find_stale(pages: &[RenderedPage]) -> Vec<Finding> {
     let finding = |page: &RenderedPage| {
         let old = page.old.as_deref().unwrap_or_default();
         let (line, is, should) = difference(old, &page.new)?;
@@ -122,21 +122,21 @@ fn drifted(pages: &[RenderedPage]) -> Vec<Finding> {
 ///
 /// # Errors
 /// Fails with [`Code::Invalid`] if a page cannot be rendered at all.
-pub fn drift(cx: &Cx) -> Result<Vec<Finding>, Failure> {
-    Ok(drifted(&rendered(cx)?))
+pub fn check_pages(cx: &Cx) -> Result<Vec<Finding>, Failure> {
+    Ok(find_stale(&render_pages(cx)?))
 }
 
 /// Writes the pages that differ.
 ///
 /// # Errors
-/// See [`drift`]; also returns an error if a file cannot be written.
-pub fn write(cx: &Cx) -> Result<(), Failure> {
-    to_write(cx)?.run_unasked(cx).map(drop).map_err(|error| Failure::of(&error))
+/// See [`check_pages`]; also returns an error if a file cannot be written.
+pub fn write_pages(cx: &Cx) -> Result<(), Failure> {
+    plan_pages(cx)?.run_unasked(cx).map(drop).map_err(|error| Failure::of(&error))
 }
 
 /// Step 3: returns the changes that write the pages.
-fn to_write<'a>(cx: &Cx) -> Result<Plan<'a>, Failure> {
-    let stale = rendered(cx)?.into_iter().filter(|page| page.old.as_ref() != Some(&page.new));
+fn plan_pages<'a>(cx: &Cx) -> Result<Plan<'a>, Failure> {
+    let stale = render_pages(cx)?.into_iter().filter(|page| page.old.as_ref() != Some(&page.new));
     let write = |RenderedPage { path, source, new, .. }: RenderedPage| {
         let (file, contents) = (cx.paths.root().join(&path), (Secret::plain(new), files::SHARED));
         let (effect, undo) = (format!("from {source}"), format!("git checkout {path}"));
@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_recording_tells_nothing_of_the_machine_it_was_made_on() {
+    fn clean_removes_the_path_of_the_checkout() {
         let output = "\n  \u{1b}[32mok\u{1b}[0m  written: /home/me/kit/target/x (87 ms)  \n\n";
         assert_eq!(clean(output, "/home/me/kit"), "ok  written: ./target/x (87 ms)\n");
     }

@@ -6,7 +6,7 @@ use crate::prelude::*;
 
 pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
     let effect = "installs pre-commit and commit-msg in .git/hooks";
-    let outcome = program::call(cx, "prek", "installing the git hooks", "install --overwrite", effect)?;
+    let outcome = program::run_change(cx, "prek", "installing the git hooks", "install --overwrite", effect)?;
     if let Err(failure) = program::find("infisical", &cx.paths) {
         cx.ui.note("infisical", "infisical is not there: the hooks skip its scan", Status::Warning, failure.hint);
     }

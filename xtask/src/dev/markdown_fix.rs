@@ -5,5 +5,5 @@ use crate::prelude::*;
 
 pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
     let effect = "fixes spaces, lists, headings and fences";
-    program::call(cx, "markdownlint-cli2", "fixing the Markdown files", "--fix", effect)
+    program::run_change(cx, "markdownlint-cli2", "fixing the Markdown files", "--fix", effect)
 }

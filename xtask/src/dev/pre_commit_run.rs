@@ -5,5 +5,5 @@ use crate::prelude::*;
 
 pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
     let effect = "some hooks fix the files that they look at";
-    program::call(cx, "prek", "running the hooks", "run --all-files", effect)
+    program::run_change(cx, "prek", "running the hooks", "run --all-files", effect)
 }

@@ -56,16 +56,16 @@ pub fn run(cx: &Cx, program: &str, purpose: &str, words: &str) -> anyhow::Result
         return Ok(Outcome::done(format!("{purpose}: done")).with(json!({ "output": lines })));
     }
     let tail = lines[lines.len().saturating_sub(20)..].join("\n");
-    let said = if cx.ui.json() { tail } else { "its output is above".to_owned() };
+    let output = if cx.ui.json() { tail } else { "its output is above".to_owned() };
     let code = ended.status.code().map_or("was killed".to_owned(), |code| format!("exited with {code}"));
-    Err(Failure::new(Code::Failed, format!("{purpose} failed: `{}` {code}", ended.line)).cause(said).into())
+    Err(Failure::new(Code::Failed, format!("{purpose} failed: `{}` {code}", ended.line)).cause(output).into())
 }
 
 /// Runs a program that changes files of the checkout or its hooks. No confirmation is needed, as git or a second run undoes that.
 ///
 /// # Errors
 /// See [`run`].
-pub fn call(cx: &Cx, program: &str, purpose: &str, words: &str, effect: &str) -> anyhow::Result<Outcome> {
+pub fn run_change(cx: &Cx, program: &str, purpose: &str, words: &str, effect: &str) -> anyhow::Result<Outcome> {
     find(program, &cx.paths)?;
     let _lock = cx.lock_checkout()?;
     let result = OnceCell::new();

@@ -5,7 +5,7 @@ use crate::dev::ci::{guard, repo};
 use crate::prelude::*;
 
 pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
-    let staged = repo::staged(cx)?;
+    let staged = repo::staged_files(cx)?;
     let findings: Vec<_> = staged.iter().flat_map(|(path, text)| guard::check(path, text.as_bytes())).collect();
     let data = json!({ "files": staged.len(), "findings": findings });
     if findings.is_empty() {

@@ -262,7 +262,7 @@ impl Adoption {
             secrets.push((cx.paths.config(), "the provider's login to Proxmox", text));
         }
         free(cx, noted.is_some(), &secrets)?;
-        let (compose, images) = omni_upgrade::repinned(cx, &version)?;
+        let (compose, images) = omni_upgrade::with_new_tag(cx, &version)?;
         let note = noted.unwrap_or_else(|| Note {
             domain: inputs.get("OMNI_DOMAIN").to_owned(),
             containers: containers
@@ -324,7 +324,7 @@ impl Adoption {
         }
         let containers = Compose::find(cx)?.containers()?;
         let provider = !self.inputs.get("OMNI_INFRA_PROVIDER_KEY").is_empty() && self.existing.config.is_some();
-        if !plan.is_empty() || !omni_stack::all_well(cx, provider, &containers) {
+        if !plan.is_empty() || !omni_stack::all_running(cx, provider, &containers) {
             let effect = format!("Omni {} runs from this project", self.version);
             plan.push(omni_stack::start(provider, false, effect));
         }
@@ -389,7 +389,7 @@ impl Adoption {
         let fewer = HELD.iter().any(|(kind, _)| after.count(kind) < before.count(kind));
         let lost = before.slots.keys().any(|slot| !after.slots.contains_key(slot));
         let account = backup::owned(&after, self.inputs.get("OMNI_ACCOUNT_UUID"));
-        if omni_stack::empty_store_began(cx)?.is_none() && !fewer && !lost && account.is_ok() {
+        if omni_stack::empty_store_time(cx)?.is_none() && !fewer && !lost && account.is_ok() {
             return Ok(StepResult::ok((), format!("before and after: {}", words_of(&after))));
         }
         Err(Failure::new(Code::Failed, "Omni does not hold what it held before")
@@ -438,7 +438,7 @@ pub fn undo<'a>(cx: &Cx, note: &'a Note) -> anyhow::Result<Plan<'a>> {
         },
     );
     let mut plan = Plan::from_iter([if note.filled { remove.destroying(&note.domain, lost) } else { remove }]);
-    let (read, (_, pinned)) = omni_upgrade::repinned(cx, &omni_stack::pinned_version(cx).unwrap_or_default())?;
+    let (read, (_, pinned)) = omni_upgrade::with_new_tag(cx, &omni_stack::pinned_version(cx).unwrap_or_default())?;
     if note.images.0 != note.images.1 && pinned == note.images.1 {
         let text = String::from_utf8_lossy(&read.bytes).replacen(&pinned, &note.images.0, 1);
         plan.push(project_files::replace(read, "docker/compose.yaml", text, "the tag of `omni` as it was"));

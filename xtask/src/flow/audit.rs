@@ -29,8 +29,8 @@ pub fn summary(cx: &Cx, proxmox: &Proxmox, counts: &dyn Fn(&str) -> bool) -> Res
     let wanted = wanted(cx, counts)?;
     let mut answers = ask_at_once(cx, proxmox, &wanted)?;
     let mut answer = |path: &str| answers.remove(path).unwrap_or_default();
-    let nodes = proxmox::nodes_in(&answer(NODES))?;
-    let nodes = proxmox::with_storages(cx, proxmox, nodes, &answer(STORAGE), &answer(RESOURCES))?;
+    let nodes = proxmox::parse_nodes(&answer(NODES))?;
+    let nodes = proxmox::add_storages(cx, proxmox, nodes, &answer(STORAGE), &answer(RESOURCES))?;
     let inventory = Inventory { taken_at: String::new(), endpoint: proxmox.url.clone(), version: String::new(), nodes };
     let tree = answer(PERMISSIONS);
     // The token explains the result only for a login without any privilege.
@@ -275,7 +275,7 @@ pub fn wanted(cx: &Cx, counts: &dyn Fn(&str) -> bool) -> Result<Requirements, Fa
     sets.retain(|_, class| counts(class));
     let applied = cx.settings.state.list("machine_classes");
     let used: BTreeSet<&str> = sets.values().chain(&applied).map(String::as_str).collect();
-    let classes = project_classes::classes(cx)?;
+    let classes = project_classes::read_classes(cx)?;
     let ours = |class: &&project_classes::Class| {
         let (own, name) = (class.provider_id() == Some(id.as_str()), class.class.id.as_str());
         own && counts(name) && (!class.example || used.contains(name))

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::flow::backup::{self, ETCD_ENDPOINT, SQLITE_DIR};
 use crate::flow::backup_check::{OpenedBackup, VerifyOptions};
-use crate::flow::omni_stack::BEGINS_EMPTY;
+use crate::flow::omni_stack::EMPTY_STORE;
 use crate::flow::omni_upgrade;
 use crate::flow::restore::ETCD_DIR;
 use crate::prelude::*;
@@ -123,7 +123,7 @@ fn wait_until_healthy(cx: &Cx, docker: &Docker<'_>) -> anyhow::Result<StepResult
             let failure = Failure::new(Code::Failed, "Omni does not start from this backup");
             Err(failure.cause(format!("{why}; its log ends: {last}")).hint("use another backup, or another key").into())
         };
-        if log.contains(BEGINS_EMPTY) {
+        if log.contains(EMPTY_STORE) {
             return refuse("it found no store of this account, and began an empty one");
         }
         if state != "running" {

@@ -66,7 +66,7 @@ pub fn running(cx: &Cx, omnictl: &Omnictl<'_>, names: &BTreeSet<&str>) -> Result
         "machinesets",
         "machinesetstatuses",
     ];
-    let (lists, off) = both(|| lookup::lists(omnictl, kinds, None), || vms::vms_that_are_off(cx));
+    let (lists, off) = both(|| lookup::lists(omnictl, kinds, None), || vms::list_off(cx));
     let [statuses, clusters, talos, kubernetes, balancers, sets, set_statuses] = lists?;
     let (clusters, talos) = (by_id(clusters), by_id(talos));
     let (kubernetes, balancers) = (by_id(kubernetes), by_id(balancers));
@@ -91,7 +91,7 @@ pub fn running(cx: &Cx, omnictl: &Omnictl<'_>, names: &BTreeSet<&str>) -> Result
     let asked = |status: &&Resource| names.contains(status.metadata.id.as_str());
     let running: Vec<&str> =
         statuses.iter().filter(asked).filter(runs).map(|status| status.metadata.id.as_str()).collect();
-    let off = vms::of_clusters(cx, omnictl, off, &running);
+    let off = vms::explain_off(cx, omnictl, off, &running);
     Ok(running.into_iter().filter(|name| !off.contains_key(*name)).map(str::to_owned).collect())
 }
 

@@ -267,7 +267,7 @@ pub fn gone(cx: &Cx, sites: &[Site], title: &str) -> anyhow::Result<()> {
                 if seeds.is_empty() {
                     continue;
                 }
-                match Observed::of(proxmox::images(cx, proxmox))? {
+                match Observed::of(proxmox::list_images(cx, proxmox))? {
                     Observed::Known(mut images) => {
                         images.retain(|image| seeds.iter().any(|seed| image.volume.ends_with(seed)));
                         left.extend(images.iter().map(|it| format!("seed file {} on {}", it.volume, it.node)));

@@ -46,7 +46,7 @@ pub fn run(
     inputs::refuse(cx, "cluster template", &found.findings, allow)?;
     let templates: Vec<Template> = found.value.into_iter().collect();
     let existing = cluster::refuse_destroyed(&omnictl, &[name])?;
-    let (_stage, staged) = stage::of_templates(cx, &templates)?;
+    let (_stage, staged) = stage::copy_templates(cx, &templates)?;
     if staged.iter().any(|staged| staged.file == path) && !values.is_empty() {
         return Err(by_hand(&shown, name, &values, "it names files outside its directory").into());
     }

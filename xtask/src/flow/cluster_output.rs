@@ -76,7 +76,7 @@ pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, cluster: Option<&str>) -> Result<
     let ours = |vm: &Value| vm["name"].as_str().is_some_and(|name| name.starts_with(&prefix)) && vm["template"] != 1;
     let (lists, (statuses, mut vms)) = both(
         || lookup::lists(omnictl, kinds, selector),
-        || both(|| omnictl.list_as("machinestatuses", selector), || vms::of_all(cx, &ours)),
+        || both(|| omnictl.list_as("machinestatuses", selector), || vms::list_everywhere(cx, &ours)),
     );
     let ([requests, machines], statuses) = (lists?, statuses?);
     let names: BTreeSet<&str> = requests.iter().map(|request| request.metadata.id.as_str()).collect();

@@ -40,7 +40,7 @@ pub fn run(
     let (sources, existing) = both(ask, || cluster::refuse_destroyed(&omnictl, &names));
     let templates = inputs::templates(cx, files, &sources.facts(), allow)?;
     let existing = existing?;
-    let (_stage, staged) = stage::of_templates(cx, &templates)?;
+    let (_stage, staged) = stage::copy_templates(cx, &templates)?;
     let (diffs, impacts) = differences(cx, &omnictl, &existing, (&templates, &staged), sources.classes.as_deref())?;
     let actions: Vec<&SyncAction> = diffs.iter().flat_map(|diff| &diff.actions).collect();
     let mut data = json!({
@@ -70,7 +70,7 @@ pub fn run(
         return Ok(Outcome::done(in_sync(&names)).with(data).next(next));
     };
     if !no_wait {
-        data["timeline"] = json!(timeline::of_new(cx, &omnictl, &changed));
+        data["timeline"] = json!(timeline::rows_of_new(cx, &omnictl, &changed));
     }
     let summary = match changed.as_slice() {
         [one] if no_wait => format!("cluster `{one}` is synced; it was not waited for"),
@@ -215,7 +215,7 @@ fn sync_plans(
         }
     }
     let one = |(_, template, staged): &(usize, &Template, &Staged)| {
-        let original = |failure| stage::named(cx, failure, &staged.file, &template.file.path);
+        let original = |failure| stage::unstage(cx, failure, &staged.file, &template.file.path);
         omnictl.sync_plan(&staged.file).map_err(original)
     };
     group.iter().map(one).collect()
@@ -345,7 +345,7 @@ pub fn plan<'a>(
 
 fn sync(cx: &Cx, omnictl: &Omnictl<'_>, diff: &TemplateDiff<'_>) -> Result<String, Failure> {
     let Staged { file, unchanged } = diff.staged;
-    unchanged.iter().try_for_each(|checked| project_files::same(cx, checked))?;
+    unchanged.iter().try_for_each(|checked| project_files::refuse_if_changed(cx, checked))?;
     let sync = || {
         diff.still_holds(cx, omnictl)?;
         match diff.destroys() {
@@ -354,7 +354,7 @@ fn sync(cx: &Cx, omnictl: &Omnictl<'_>, diff: &TemplateDiff<'_>) -> Result<Strin
         }
     };
     let printed = retry_overtaken(sync).map_err(|failure| {
-        explain_timeout(cx, omnictl, diff, stage::named(cx, failure, file, &diff.template.file.path))
+        explain_timeout(cx, omnictl, diff, stage::unstage(cx, failure, file, &diff.template.file.path))
     })?;
     let changes = printed.lines().filter(|line| line.starts_with("* ")).count();
     Ok(format!("{} made", count(changes, "change")))

@@ -36,7 +36,7 @@ impl Order {
     pub fn of(args: &cli::ClusterUpgrade) -> Result<Order, Failure> {
         let pins = &table().recommended;
         let read =
-            |text: &Option<String>, like: &Version| text.as_deref().map(|text| upgrade::given(text, like)).transpose();
+            |text: &Option<String>, like: &Version| text.as_deref().map(|text| upgrade::parse(text, like)).transpose();
         let talos = read(&args.talos, &pins.talos.version)?;
         let kubernetes = read(&args.kubernetes, &pins.kubernetes.version)?;
         let flag = |name: &str, version: &Option<Version>| {
@@ -81,7 +81,7 @@ pub fn run(
     let again = format!("cargo xtask cluster-upgrade {name}{}", order.flags);
     cx.writable(std::slice::from_ref(&own.file.path))?;
     let view = settled(cx, omnictl, &name, &again)?;
-    let installed = upgrade::of_cluster(cx, omnictl, &name, &order.wanted)?;
+    let installed = upgrade::read_cluster(cx, omnictl, &name, &order.wanted)?;
     let steps = check::upgrade::plan(&installed, &order.wanted);
     upgrade::refuse_blocked(cx, &steps, &format!("cluster `{name}`"))?;
     let Some(now) = installed.clusters.first() else { return Err(cluster::unknown(cx, omnictl, &name).into()) };
@@ -148,7 +148,7 @@ fn in_sync(
     let file = CheckedFile { path: own.file.path.clone(), bytes };
     let template = Template { template: own.template.clone(), file, beside: own.beside.clone() };
     let templates = [template];
-    let (_stage, staged) = stage::of_templates(cx, &templates)?;
+    let (_stage, staged) = stage::copy_templates(cx, &templates)?;
     let diffs = cluster_sync::compare(cx, omnictl, &templates, &staged)?;
     let actions: Vec<String> = diffs.iter().flat_map(|diff| &diff.actions).map(SyncAction::words).collect();
     if actions.is_empty() {
@@ -205,7 +205,7 @@ fn stretches(
         let (talos, kubernetes) = reached(&steps[..=at], now);
         let after = with_versions(cx, own, (&talos, &kubernetes))?;
         let template: Vec<Template> = check(&own.file.path, after.as_bytes())?.into_iter().collect();
-        let (stage, staged) = stage::of_templates(cx, &template)?;
+        let (stage, staged) = stage::copy_templates(cx, &template)?;
         let staged = staged.into_iter().next().filter(|staged| staged.file != own.file.path).ok_or_else(|| {
             let values = values(&own.template, (&talos, &kubernetes));
             cluster_edit::by_hand(
@@ -300,7 +300,7 @@ fn sync(
         if other.is_empty() { Ok(()) } else { Err(cluster_sync::changed_meanwhile(&view.name, &other)) }
     };
     retry_overtaken(|| only_versions().and_then(|()| omnictl.sync(file)))
-        .map_err(|failure| stage::named(cx, failure, file, original))?;
+        .map_err(|failure| stage::unstage(cx, failure, file, original))?;
     Ok("Omni upgrades the first machine".to_owned())
 }
 

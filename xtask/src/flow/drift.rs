@@ -109,7 +109,7 @@ fn of_providers(cx: &Cx, omni: &Omni, hardware: bool) -> Compared {
 
 /// Compares machine classes: files with Omni.
 fn classes(cx: &Cx, omni: &Omni) -> Result<Vec<Drift>, Failure> {
-    let files = project_classes::classes(cx)?;
+    let files = project_classes::read_classes(cx)?;
     let mut found = Vec::new();
     for resource in &omni.classes {
         let id = resource.metadata.id.as_str();
@@ -206,7 +206,7 @@ fn clusters(cx: &Cx, omnictl: &Omnictl<'_>, omni: &Omni) -> anyhow::Result<(Vec<
     }
     let kept = |template: &Template| omni.cluster(template.name()).is_some_and(|found| !found.metadata.tearing_down());
     let there: Vec<Template> = there.into_iter().filter(kept).collect();
-    let (_stage, staged) = stage::of_templates(cx, &there)?;
+    let (_stage, staged) = stage::copy_templates(cx, &there)?;
     for diff in cluster_sync::compare(cx, omnictl, &there, &staged)?.iter().filter(|diff| !diff.in_sync()) {
         let name = diff.name();
         let words: Vec<String> = diff.actions.iter().map(SyncAction::words).collect();
@@ -260,7 +260,7 @@ fn machines(cx: &Cx, omni: &Omni, hardware: bool) -> Compared {
     // A Talos image may be for a VM that is about to be created.
     let all_made = omni.requests.iter().filter(live).all(|request| provisioned.contains(request.metadata.id.as_str()));
     let known = all_made && configs.len() == listed.entries.len();
-    match proxmox::images(cx, &proxmox) {
+    match proxmox::list_images(cx, &proxmox) {
         Ok(images) => found.extend(drift::leftovers(&images, &guests.into_inner(), known.then_some(&configs))),
         Err(failure) if failure.code == Code::Interrupted => return Err(failure),
         Err(failure) => unread.push(("images in Proxmox".to_owned(), failure.to_string())),
@@ -295,22 +295,22 @@ fn containers(cx: &Cx) -> Compared {
     let compose = Compose::find(cx)?;
     let there = compose.containers()?;
     let mut found = Vec::new();
-    for (service, from, to) in omni_stack::other_versions(cx, &there) {
+    for (service, from, to) in omni_stack::version_changes(cx, &there) {
         let next = if service == OMNI { "cargo xtask omni-upgrade --dry-run" } else { STACK };
         found.push(container(&service, format!("it runs {from}, docker/compose.yaml has {to}"), next));
     }
     if there.is_empty() || cx.settings.recorded.is_some() {
         return Ok((found, Vec::new()));
     }
-    let provider = omni_stack::with_provider(cx).is_ok();
-    let (pending, outdated) = match compose.pending(provider).and_then(|it| Ok((it, omni_stack::outdated(cx, &there)?)))
-    {
-        Err(failure) if failure.code == Code::Interrupted => return Err(failure),
-        Err(failure) => {
-            return Ok((found, vec![("the configuration of the containers".to_owned(), failure.to_string())]));
-        }
-        Ok(pending) => pending,
-    };
+    let provider = omni_stack::provider_ready(cx).is_ok();
+    let (pending, outdated) =
+        match compose.pending(provider).and_then(|it| Ok((it, omni_stack::changed_values(cx, &there)?))) {
+            Err(failure) if failure.code == Code::Interrupted => return Err(failure),
+            Err(failure) => {
+                return Ok((found, vec![("the configuration of the containers".to_owned(), failure.to_string())]));
+            }
+            Ok(pending) => pending,
+        };
     for (name, verb) in &pending {
         let known = there.iter().find(|container| container.name == *name);
         let service = known.map_or(name.as_str(), |container| container.service.as_str());

@@ -145,7 +145,7 @@ fn around(sites: &[Cx], omnictl: Option<&Omnictl<'_>>, cluster: &str, stack: boo
         let list = || {
             let proxmox = proxmox.as_ref().map_err(Failure::clone)?;
             let mut found = proxmox::list_vms(cx, proxmox, &ours)?;
-            vms::confirm(cx, proxmox, &mut found.entries);
+            vms::refresh_states(cx, proxmox, &mut found.entries);
             Ok(found)
         };
         let log =
@@ -495,7 +495,7 @@ pub fn look(args: &ClusterExplain, cx: &Cx) -> anyhow::Result<(Subject, Explanat
     if let (true, false, Ok(omnictl)) = (nowhere, subject.cluster.is_empty(), &omnictl) {
         return Err(cluster::unknown(cx, omnictl, &subject.cluster).into());
     }
-    let timeline = if args.timeline { timeline::of(cx, &facts) } else { Vec::new() };
+    let timeline = if args.timeline { timeline::rows_of(cx, &facts) } else { Vec::new() };
     Ok((subject, Explanation { timeline, ..explain(&facts) }))
 }
 

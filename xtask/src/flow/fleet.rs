@@ -196,7 +196,7 @@ type Site = (Cx, Inventory, Option<Proxmox>);
 /// Reads the nodes of each provider. An inventory file contains those of a single one.
 fn nodes(args: &FleetPage, cx: &Cx) -> Result<Vec<Look>, Failure> {
     if let Some(file) = &args.inventory {
-        return Ok(vec![(cx.clone(), proxmox::saved(file).map(|inventory| (inventory, None)))]);
+        return Ok(vec![(cx.clone(), proxmox::read_saved(file).map(|inventory| (inventory, None)))]);
     }
     let look = |cx: Cx| -> Job<'_, Look> {
         Box::new(move || {
@@ -217,7 +217,7 @@ fn site(args: &FleetPage, cx: &Cx) -> Result<Nodes, Failure> {
     if args.bundle.is_some() {
         return Ok((proxmox::observe_quietly(cx, &login)?, None));
     }
-    Ok((proxmox::overview(cx, &login)?, Some(login)))
+    Ok((proxmox::read_overview(cx, &login)?, Some(login)))
 }
 
 fn ask_omni<'a>(cx: &'a Cx, wanted: &TargetVersions) -> Result<OmniSeen<'a>, Failure> {
@@ -262,7 +262,7 @@ fn wanted() -> TargetVersions {
 /// The installed versions, from which upgrade steps start.
 fn installed(cx: &Cx, seen: &mut OmniSeen<'_>, containers: &[Container]) -> Result<Installed, Failure> {
     let lists = std::mem::replace(&mut seen.upgrades, Ok(Vec::new()))?;
-    upgrade::of_running(cx, &upgrade::templates(cx)?, containers, lists)
+    upgrade::from_running(cx, &upgrade::read_templates(cx)?, containers, lists)
 }
 
 fn differences(areas: Vec<Area>, missing: &mut Vec<(String, String)>) -> Result<Vec<Drift>, Failure> {
@@ -303,7 +303,7 @@ fn plan(
         true => inputs::in_dir(&cx.paths.clusters()).into_iter().filter(|file| !inputs::example_in(file)).collect(),
         false => inputs::chosen(cx, inputs::Input::Cluster, &given)?,
     };
-    let mut templates = project_classes::templates(cx, &files)?;
+    let mut templates = project_classes::read_templates(cx, &files)?;
     if let ([file], []) = (given.as_slice(), templates.as_slice()) {
         let failure = Failure::new(Code::Invalid, format!("`{file}` is not a valid cluster template"));
         return Err(failure.next(format!("cargo xtask cluster-check {}", inputs::same(&given))));

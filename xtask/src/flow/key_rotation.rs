@@ -24,7 +24,7 @@ pub struct Rotation {
 pub fn of(cx: &Cx, name: RotatableKey) -> anyhow::Result<Rotation> {
     match name {
         RotatableKey::Account => {
-            let plan = service_account::replacement(cx)?;
+            let plan = service_account::plan_rotation(cx)?;
             let left = "the tasks use the new service account, and the old one is deleted".to_owned();
             Ok(Rotation { plan, left, next: None })
         }
@@ -51,7 +51,7 @@ fn of_provider(cx: &Cx) -> anyhow::Result<Rotation> {
 
 /// Recreates the provider's container, and waits for a heartbeat of the new one.
 fn restart(cx: &Cx, plan: &mut Plan<'static>, omnictl: &Omnictl<'_>, id: String) -> anyhow::Result<()> {
-    omni_stack::complete(cx)?;
+    omni_stack::check_env(cx)?;
     let before = provider::last_heartbeat(omnictl, &id)?;
     plan.push(omni_stack::restart_provider(cx.settings.provider_service()));
     plan.verify(move |cx| provider::verify(cx, Some(&Omnictl::find(cx)?), &id, before.as_ref()));

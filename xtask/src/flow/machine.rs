@@ -11,7 +11,7 @@ use runtime::tool::omnictl::Omnictl;
 /// # Errors
 /// Fails with [`Code::NotFound`] and similar names, or if omnictl fails; for a VM, also if Proxmox cannot be queried.
 pub fn find(cx: &Cx, omnictl: &Omnictl<'_>, given: &str) -> Result<MachineLine, Failure> {
-    let name = if given.contains('/') { vms::named(cx, given)? } else { given.to_owned() };
+    let name = if given.contains('/') { vms::vm_name(cx, given)? } else { given.to_owned() };
     let mut lines = cluster_output::observe(cx, omnictl, None)?.0;
     if let Some(at) = lines.iter().position(|line| line.name == name || (!name.is_empty() && line.uuid == name)) {
         return Ok(lines.swap_remove(at));

@@ -208,8 +208,8 @@ fn apply<'a>(omnictl: &'a Omnictl<'_>, file: &'a CheckedFile, updates: &[Update<
     };
     let object = format!("machine class {}", names.join(", "));
     Some(Change::new(first.verb(), object, first.effect() + &more.collect::<String>(), undo, |cx| {
-        let (_stage, copy) = stage::of_class(cx, file)?;
-        retry_overtaken(|| omnictl.apply(&copy)).map_err(|failure| stage::named(cx, failure, &copy, &file.path))?;
+        let (_stage, copy) = stage::copy_class(cx, file)?;
+        retry_overtaken(|| omnictl.apply(&copy)).map_err(|failure| stage::unstage(cx, failure, &copy, &file.path))?;
         Ok("accepted by Omni".to_owned())
     }))
 }

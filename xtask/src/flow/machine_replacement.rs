@@ -30,11 +30,11 @@ pub struct Replacement {
     /// The machine has a link in Omni. A machine that never joined has none, and is not a member of etcd.
     joined: bool,
     /// Machines of the same machine set whose VM is not running.
-    off: BTreeSet<String>,
+    stopped: BTreeSet<String>,
     /// A VM that may have taken the ID of the machine's deleted VM, and another node to move it to.
-    taken: Option<(Vm, Option<String>)>,
+    taken_id: Option<(Vm, Option<String>)>,
     /// The resource to delete: type and ID.
-    pub deleted: (&'static str, String),
+    pub to_delete: (&'static str, String),
 }
 
 impl Replacement {
@@ -47,7 +47,7 @@ impl Replacement {
     }
 
     /// Returns true if the replacement has already been started, by an earlier run or by someone else.
-    pub fn begun(&self) -> bool {
+    pub fn has_started(&self) -> bool {
         self.machine().is_some_and(|machine| machine.leaving)
     }
 }
@@ -61,17 +61,18 @@ pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, given: &str) -> anyhow::Result<Re
         let line = machine::find(cx, omnictl, given)?;
         let view = cluster::observe(omnictl, &line.cluster)?;
         let view = view.ok_or_else(|| cluster::unknown(cx, omnictl, &line.cluster))?;
-        let (vm, deleted) = (None, ("machinerequests", line.name.clone()));
-        let (joined, off) = (!line.uuid.is_empty() && omnictl.get("links", &line.uuid)?.is_some(), BTreeSet::new());
-        let mut found = Replacement { line, view, vm, proxmox: None, joined, off, taken: None, deleted };
+        let (vm, to_delete) = (None, ("machinerequests", line.name.clone()));
+        let (joined, stopped) = (!line.uuid.is_empty() && omnictl.get("links", &line.uuid)?.is_some(), BTreeSet::new());
+        let mut found = Replacement { line, view, vm, proxmox: None, joined, stopped, taken_id: None, to_delete };
         // The machine has left the cluster since the first request.
         if found.machine().is_none() {
             return Err(machine::unknown(given).into());
         }
-        let unseen = look_at_vms(cx, &mut found).err();
-        let answers = found.machine().is_some_and(|machine| machine.connected) && !found.off.contains(&found.line.name);
-        if joined && (!answers || owned(omnictl, &found.line.name)?) {
-            found.deleted = ("links", found.line.uuid.clone());
+        let unseen = read_vms(cx, &mut found).err();
+        let answers =
+            found.machine().is_some_and(|machine| machine.connected) && !found.stopped.contains(&found.line.name);
+        if joined && (!answers || omni_owns(omnictl, &found.line.name)?) {
+            found.to_delete = ("links", found.line.uuid.clone());
         }
         let place = match (&found.vm, unseen) {
             (Some(vm), _) => format!("VM {} on {}", vm.id, vm.node),
@@ -87,12 +88,12 @@ pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, given: &str) -> anyhow::Result<Re
 ///
 /// # Errors
 /// Returns an error if omnictl fails.
-pub fn owned(omnictl: &Omnictl<'_>, request: &str) -> Result<bool, Failure> {
+pub fn omni_owns(omnictl: &Omnictl<'_>, request: &str) -> Result<bool, Failure> {
     let owner = omnictl.get("machinerequests", request)?.and_then(|request| request.metadata.owner);
     Ok(owner.is_some_and(|owner| !owner.is_empty()))
 }
 
-fn look_at_vms(cx: &Cx, found: &mut Replacement) -> Result<(), Failure> {
+fn read_vms(cx: &Cx, found: &mut Replacement) -> Result<(), Failure> {
     let cx = &provider::context_of_machines(cx, found.machine().into_iter().map(|machine| machine.provider.as_str()));
     let proxmox = proxmox::login_quietly(cx)?;
     let machines = found.set().map_or(&[][..], |set| &set.machines);
@@ -105,29 +106,29 @@ fn look_at_vms(cx: &Cx, found: &mut Replacement) -> Result<(), Failure> {
     let own = |vm: &Value| vm["name"] == found.line.name;
     let ours = |vm: &Value| own(vm) || vm["name"].as_str().is_some_and(|name| names.contains(name));
     let mut list = proxmox::list_vms(cx, &proxmox, &ours)?;
-    vms::confirm(cx, &proxmox, &mut list.entries);
+    vms::refresh_states(cx, &proxmox, &mut list.entries);
     let runs = |name: &String| list.entries.iter().any(|vm| vm["name"] == **name && vm["status"] == "running");
     // If the login sees no VMs at all, their state is unknown.
     let off = names.iter().filter(|name| !list.of_none && !runs(name)).cloned().collect();
     let vm = list.entries.iter().filter(|vm| own(vm)).find_map(Vm::of);
     if let (None, Some(machine)) = (&vm, found.machine()) {
-        found.taken = taken(cx, &proxmox, machine)?;
+        found.taken_id = find_id_reuse(cx, &proxmox, machine)?;
     }
-    (found.off, found.vm, found.proxmox) = (off, vm, Some(proxmox));
+    (found.stopped, found.vm, found.proxmox) = (off, vm, Some(proxmox));
     Ok(())
 }
 
 /// Largest clock difference between Omni and Proxmox that is allowed for, in seconds.
-const SKEW: u64 = 300;
+const MAX_SKEW: u64 = 300;
 /// Number of tasks of a node that are read to find when a VM was created.
 const CREATIONS: usize = 10_000;
 
 /// Returns the VM that may have taken the ID of a machine's deleted VM on its node: the provider deletes by node and ID alone
 /// (0d9fd58 `provision.go`, `Deprovision`). That is a VM whose ID was created there along with this machine, and again later.
-fn taken(cx: &Cx, proxmox: &Proxmox, machine: &MachineView) -> Result<Option<(Vm, Option<String>)>, Failure> {
+fn find_id_reuse(cx: &Cx, proxmox: &Proxmox, machine: &MachineView) -> Result<Option<(Vm, Option<String>)>, Failure> {
     let times = clock::seconds(&machine.requested).zip(clock::seconds(&machine.joined));
     let Some((requested, joined)) = times else { return Ok(None) };
-    let nodes = proxmox::nodes_online(cx, proxmox)?;
+    let nodes = proxmox::online_nodes(cx, proxmox)?;
     let paths: Vec<String> =
         nodes.iter().map(|node| format!("/nodes/{node}/tasks?source=all&limit={CREATIONS}")).collect();
     let mut tasks = Vec::new();
@@ -135,20 +136,20 @@ fn taken(cx: &Cx, proxmox: &Proxmox, machine: &MachineView) -> Result<Option<(Vm
         tasks.extend(answer?.as_array().into_iter().flatten().filter(|task| task["type"] == "qmcreate").cloned());
     }
     let vms = proxmox::list_vms(cx, proxmox, &|_| true)?.entries;
-    let made = window(&tasks, requested.saturating_sub(SKEW)..joined + SKEW);
-    let Some(vm) = vms.iter().find(|vm| reused(vm, &tasks, &made)) else { return Ok(None) };
+    let made = creation_window(&tasks, requested.saturating_sub(MAX_SKEW)..joined + MAX_SKEW);
+    let Some(vm) = vms.iter().find(|vm| has_reused_id(vm, &tasks, &made)) else { return Ok(None) };
     let other = nodes.into_iter().find(|node| vm["node"] != **node);
     Ok(Vm::of(vm).map(|vm| (vm, other)))
 }
 
 /// When the VM was created, by Proxmox's clock. If no VM was created in that time, the clocks differ, and any time is possible.
-fn window(creations: &[Value], made: Range<u64>) -> Range<u64> {
+fn creation_window(creations: &[Value], made: Range<u64>) -> Range<u64> {
     let known = creations.iter().filter_map(|task| task["starttime"].as_u64()).any(|time| made.contains(&time));
     if known { made } else { 0..u64::MAX }
 }
 
 /// Returns true if a VM with this ID was created on this node in that time, and another one later.
-fn reused(vm: &Value, creations: &[Value], made: &Range<u64>) -> bool {
+fn has_reused_id(vm: &Value, creations: &[Value], made: &Range<u64>) -> bool {
     let id = vm["vmid"].to_string();
     let own = creations.iter().filter(|task| task["id"] == *id && task["node"] == vm["node"]);
     let times: Vec<u64> = own.filter_map(|task| task["starttime"].as_u64()).collect();
@@ -160,7 +161,7 @@ fn reused(vm: &Value, creations: &[Value], made: &Range<u64>) -> bool {
 ///
 /// # Errors
 /// Fails with [`Code::Conflict`] and the reason, or with [`Code::Prerequisite`] if the provider cannot create a machine.
-pub fn refuse(cx: &Cx, omnictl: &Omnictl<'_>, found: &Replacement) -> Result<(), Failure> {
+pub fn refuse_unsafe(cx: &Cx, omnictl: &Omnictl<'_>, found: &Replacement) -> Result<(), Failure> {
     let Replacement { line: MachineLine { cluster, name, uuid, .. }, view, .. } = found;
     cluster::refuse_destroyed(omnictl, &[cluster])?;
     let refused = |why: String| Failure::new(Code::Conflict, format!("`{name}` cannot be replaced now")).cause(why);
@@ -173,7 +174,7 @@ pub fn refuse(cx: &Cx, omnictl: &Omnictl<'_>, found: &Replacement) -> Result<(),
     if view.locked {
         return Err(cluster::locked(cluster, "changes no machine of it"));
     }
-    if let Some((vm, other)) = &found.taken {
+    if let Some((vm, other)) = &found.taken_id {
         let Vm { id, name, node, .. } = vm;
         let failure = refused(format!(
             "its VM was deleted, and VM {id} `{name}` on {node} may have its ID now: the provider deletes by node and ID, and would delete that one"
@@ -185,7 +186,7 @@ pub fn refuse(cx: &Cx, omnictl: &Omnictl<'_>, found: &Replacement) -> Result<(),
             None => failure.hint("take a backup of that VM before: with one node there is no way around it"),
         });
     }
-    if !found.joined && owned(omnictl, name)? {
+    if !found.joined && omni_owns(omnictl, name)? {
         let why = "Omni before 1.7 allows no user to delete the request of a machine that has not joined";
         if set.control_plane && set.wanted < 2 {
             let hint = "delete the cluster, which has never run, and sync it again";
@@ -211,10 +212,10 @@ pub fn refuse(cx: &Cx, omnictl: &Omnictl<'_>, found: &Replacement) -> Result<(),
             .next(format!("cargo xtask cluster-status {cluster}")));
     }
     if set.control_plane && found.joined {
-        keeps_quorum(omnictl, found, set).map_err(|why| {
+        refuse_quorum_loss(omnictl, found, set).map_err(|why| {
             let explain = format!("cargo xtask cluster-explain {cluster}");
             let (hint, next) = match set.wanted {
-                0..3 if !machine.ready || found.off.contains(name) => (
+                0..3 if !machine.ready || found.stopped.contains(name) => (
                     "etcd went with it: delete the cluster and create it again, or restore a backup of its etcd",
                     format!("cargo xtask cluster-delete {cluster} --dry-run"),
                 ),
@@ -243,16 +244,16 @@ pub fn refuse(cx: &Cx, omnictl: &Omnictl<'_>, found: &Replacement) -> Result<(),
 }
 
 /// Fails with the reason if etcd would lose its quorum.
-fn keeps_quorum(omnictl: &Omnictl<'_>, found: &Replacement, set: &MachineSetView) -> Result<(), Failure> {
+fn refuse_quorum_loss(omnictl: &Omnictl<'_>, found: &Replacement, set: &MachineSetView) -> Result<(), Failure> {
     let refused = |why: String| Err(Failure::new(Code::Conflict, why));
-    if let Some(why) = replacement::refusal(set, &found.line.name, &found.off) {
+    if let Some(why) = replacement::refusal(set, &found.line.name, &found.stopped) {
         return refused(why);
     }
     if found.view.load_balancer_healthy == Some(false) || !found.view.kubernetes_api_ready {
         return refused("the Kubernetes API does not answer: Omni lets no control plane go meanwhile".to_owned());
     }
     // If this machine is dead, the status describes this machine (omni v1.9.3 `client/api/omni/specs/omni.proto`).
-    let status = omnictl.get("controlplanestatuses", &set.id)?.filter(|_| found.deleted.0 == "machinerequests");
+    let status = omnictl.get("controlplanestatuses", &set.id)?.filter(|_| found.to_delete.0 == "machinerequests");
     let conditions = status.as_ref().and_then(|status| status.at(&["conditions"]).as_array()).into_iter().flatten();
     let ill = |it: &&Value| it["type"] == 1 && it["status"] == 2 && it["severity"] == 2;
     match conditions.into_iter().find(ill) {
@@ -265,9 +266,9 @@ fn keeps_quorum(omnictl: &Omnictl<'_>, found: &Replacement, set: &MachineSetView
 
 /// Builds the plan: the deletion, unless the replacement has already been started, and the verification.
 pub fn plan<'a>(omnictl: &'a Omnictl<'_>, found: &'a Replacement, new: &'a mut Vec<String>) -> Plan<'a> {
-    let Replacement { line: MachineLine { cluster, name, machine_set, .. }, deleted: (kind, id), .. } = found;
+    let Replacement { line: MachineLine { cluster, name, machine_set, .. }, to_delete: (kind, id), .. } = found;
     let mut plan = Plan::default();
-    if !found.begun() {
+    if !found.has_started() {
         let how = match *kind {
             "links" => "it is taken out of Omni without a drain",
             _ => "Omni drains and wipes it",
@@ -294,7 +295,7 @@ pub fn plan<'a>(omnictl: &'a Omnictl<'_>, found: &'a Replacement, new: &'a mut V
         plan.push(change.destroying(cluster, vec![lost]));
     }
     plan.verify(move |cx| {
-        left(cx, omnictl, cluster, name)?;
+        wait_until_left(cx, omnictl, cluster, name)?;
         if let (Some(proxmox), Some(vm)) = (&found.proxmox, &found.vm) {
             let site = (proxmox.clone(), vec![vm.clone()]);
             cluster_deletion::gone(cx, &[site], "Its VM and seed file are gone from Proxmox")?;
@@ -312,12 +313,12 @@ pub fn plan<'a>(omnictl: &'a Omnictl<'_>, found: &'a Replacement, new: &'a mut V
         let known: BTreeSet<&str> = found.view.machines().map(MachineView::name).collect();
         let fresh = |it: &&MachineView| {
             let made = ran.is_ok() || it.joining;
-            made && (!known.contains(it.name()) || (found.begun() && it.name() != name))
+            made && (!known.contains(it.name()) || (found.has_started() && it.name() != name))
         };
         let set = view.iter().flat_map(|view| &view.machine_sets).filter(|set| set.id == *machine_set);
         new.extend(set.flat_map(|set| &set.machines).filter(fresh).map(|it| it.name().to_owned()));
         if let (Some(proxmox), None) = (&found.proxmox, &found.vm) {
-            still_there(cx, proxmox, new)?;
+            check_new_vms(cx, proxmox, new)?;
         }
         ran.map(drop)
     });
@@ -326,7 +327,7 @@ pub fn plan<'a>(omnictl: &'a Omnictl<'_>, found: &'a Replacement, new: &'a mut V
 
 /// Checks that the new machines still have VMs. If the old VM had been deleted by hand, a new one may have got its ID and been
 /// deleted along with the old machine.
-fn still_there(cx: &Cx, proxmox: &Proxmox, new: &[String]) -> Result<(), Failure> {
+fn check_new_vms(cx: &Cx, proxmox: &Proxmox, new: &[String]) -> Result<(), Failure> {
     let names: BTreeSet<String> = new.iter().cloned().collect();
     let there = cluster_deletion::vms(cx, proxmox, &names)?;
     let Some(gone) = names.iter().find(|name| !there.iter().any(|vm| vm.name == **name)) else { return Ok(()) };
@@ -340,9 +341,9 @@ fn still_there(cx: &Cx, proxmox: &Proxmox, new: &[String]) -> Result<(), Failure
 }
 
 /// Time limit for a machine to leave: the time that Omni allows for draining its pods, and a reboot.
-const LEAVES: Duration = Duration::from_secs(15 * 60);
+const LEAVE_LIMIT: Duration = Duration::from_secs(15 * 60);
 
-fn left(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str, name: &str) -> anyhow::Result<()> {
+fn wait_until_left(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str, name: &str) -> anyhow::Result<()> {
     cx.ui.step("left", format!("Wait until `{name}` has left cluster `{cluster}`"), || {
         let look = || {
             let view = cluster::observe(omnictl, cluster)?;
@@ -350,7 +351,7 @@ fn left(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str, name: &str) -> anyhow::Re
             let there = view.as_ref().and_then(|view| view.machines().find(|machine| machine.name() == name));
             Ok(there.map_or(Poll::Done(()), |it| Poll::Waiting(format!("{name} waits for {}", it.waits_for))))
         };
-        let waited = cx.wait(&format!("`{name}` to leave"), LEAVES, look);
+        let waited = cx.wait(&format!("`{name}` to leave"), LEAVE_LIMIT, look);
         waited.map(|()| StepResult::ok((), "gone from Omni")).map_err(|error| match Failure::of(&error) {
             failure if failure.code == Code::Timeout => explain::add(cx, omnictl, failure, cluster, None).into(),
             _ => error,
@@ -372,7 +373,7 @@ pub fn runs(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> anyhow::Result<Clu
 ///
 /// # Errors
 /// Returns an error if omnictl fails.
-pub fn earlier(omnictl: &Omnictl<'_>, given: &str) -> Result<Option<String>, Failure> {
+pub fn cluster_of_replaced(omnictl: &Omnictl<'_>, given: &str) -> Result<Option<String>, Failure> {
     let suffix =
         |name: &str, set: &str| name.strip_prefix(set)?.strip_prefix('-').filter(|it| it.len() == 6).map(str::to_owned);
     let sets = omnictl.list("machinesets", None)?;
@@ -396,10 +397,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn id_of_a_deleted_vm_is_known_to_be_used_again() {
+    fn reused_vm_id_is_detected() {
         let task = |id: &str, node: &str, time: u64| json!({ "id": id, "node": node, "starttime": time });
         let vm = json!({ "vmid": 101, "node": "pve3" });
-        let of = |tasks: &[Value]| reused(&vm, tasks, &window(tasks, 100..200));
+        let of = |tasks: &[Value]| has_reused_id(&vm, tasks, &creation_window(tasks, 100..200));
         assert!(of(&[task("101", "pve3", 150), task("101", "pve3", 300)]));
         assert!(!of(&[task("101", "pve3", 150)]), "the VM itself");
         let before = [task("101", "pve3", 50), task("101", "pve3", 300)];

@@ -7,56 +7,56 @@ use runtime::answers::Answers;
 
 /// A numeric value of a class: its prompt, and the minimum that the provider's schema accepts
 /// (omni-infra-provider-proxmox 0d9fd58 `data/schema.json`).
-pub struct Size {
+pub struct SizeInput {
     pub what: &'static str,
     pub question: &'static str,
     pub flag: &'static str,
-    pub usual: &'static str,
+    pub default: &'static str,
     unit: &'static str,
     least: u32,
     pub parse: fn(&str) -> Result<u32, String>,
 }
 
-pub const CORES: Size = Size {
+pub const CORES: SizeInput = SizeInput {
     what: "the CPU cores",
     question: "CPU cores",
     flag: "--cores",
-    usual: "4",
+    default: "4",
     unit: "CPU cores",
     least: 1,
     parse: |text| text.trim().parse().map_err(|_| format!("{text:?} is not a number of cores: write 4, for example")),
 };
 
-pub const MEMORY: Size = Size {
+pub const MEMORY: SizeInput = SizeInput {
     what: "the memory",
     question: "Memory (e.g. 8GiB; a plain number is MiB)",
     flag: "--memory",
-    usual: "8192",
+    default: "8192",
     unit: "MiB of memory",
     least: 2048,
     parse: |text| Memory::parse(text).map(|Memory(mib)| mib),
 };
 
-pub const DISK: Size = Size {
+pub const DISK: SizeInput = SizeInput {
     what: "the disk",
     question: "Disk (e.g. 40GiB; a plain number is GiB)",
     flag: "--disk",
-    usual: "40",
+    default: "40",
     unit: "GiB of disk",
     least: 5,
     parse: |text| Disk::parse(text).map(|Disk(gib)| gib),
 };
 
-impl Size {
+impl SizeInput {
     /// Returns `value` unless it is less than the provider accepts.
     ///
     /// # Errors
     /// Fails with [`Code::Usage`] and the minimum.
-    pub fn enough(&self, value: u32) -> Result<u32, Failure> {
+    pub fn check_minimum(&self, value: u32) -> Result<u32, Failure> {
         if value >= self.least {
             return Ok(value);
         }
-        let Size { unit, least, flag, .. } = self;
+        let SizeInput { unit, least, flag, .. } = self;
         Err(Failure::new(Code::Usage, format!("{value} {unit} is too little"))
             .cause(format!("the provider's schema requires at least {least}"))
             .hint(format!("{flag} {least} or more; plain numbers are MiB of memory and GiB of disk")))
@@ -66,7 +66,7 @@ impl Size {
 const SELECTOR: &str = "write which storage takes the disk, such as --selector 'name == \"STORAGE\"'";
 
 /// Refuses only an empty selector: the rules of `machineclass-check` report what is wrong with any other expression.
-pub fn given_selector(text: &str) -> Result<String, Failure> {
+pub fn refuse_empty_selector(text: &str) -> Result<String, Failure> {
     if text.trim().is_empty() {
         return Err(Failure::new(Code::Usage, "the storage selector is empty")
             .cause("the provider refuses every machine with an empty one")
@@ -76,18 +76,18 @@ pub fn given_selector(text: &str) -> Result<String, Failure> {
 }
 
 /// Checks a selector typed at the prompt: it must compile as the provider compiles it.
-fn valid_selector(text: &str) -> Result<String, Failure> {
+fn check_selector(text: &str) -> Result<String, Failure> {
     match selector::compile(text) {
         Err(error) if error.certain => Err(Failure::new(Code::Usage, format!("{text:?} is not a valid selector"))
             .cause(error.line)
             .hint(error.hint.unwrap_or_else(|| SELECTOR.to_owned()))),
-        _ => given_selector(text),
+        _ => refuse_empty_selector(text),
     }
 }
 
 /// Prompts for the selector. Lists the storages of Proxmox if it can be reached, and accepts the name of one as the answer.
 pub fn ask_for_selector(cx: &Cx, answers: &Answers<'_>) -> Result<String, Failure> {
-    let storages = storages(cx);
+    let storages = image_storages(cx);
     let named = |name: &str| format!("name == {name:?}");
     if !storages.is_empty() {
         cx.ui.say(&format!("  storages of Proxmox that hold disks: {}", storages.join(", ")));
@@ -95,12 +95,12 @@ pub fn ask_for_selector(cx: &Cx, answers: &Answers<'_>) -> Result<String, Failur
     let usual = named(storages.first().map_or("local-lvm", String::as_str));
     let missing = MissingValue::flag("the storage selector", "--selector");
     answers.ask("--selector", "Storage: its name, or a selector (CEL)", Some(&usual), missing, |text| {
-        if storages.iter().any(|storage| storage == text) { Ok(named(text)) } else { valid_selector(text) }
+        if storages.iter().any(|storage| storage == text) { Ok(named(text)) } else { check_selector(text) }
     })
 }
 
 /// Returns the names of the Proxmox storages that hold disk images; empty if Proxmox cannot be queried.
-fn storages(cx: &Cx) -> Vec<String> {
+fn image_storages(cx: &Cx) -> Vec<String> {
     let asked = proxmox::login(cx).and_then(|login| login.get(cx, "asking Proxmox for its storages", "/storage"));
     let holds_disks =
         |entry: &&Value| entry["content"].as_str().is_some_and(|all| all.split(',').any(|one| one == "images"));

@@ -124,7 +124,7 @@ pub fn check_certificate(cx: &Cx, host: &str, cert: &str, key: Option<&str>) -> 
         Ok(chain) => chain,
         Err(why) => return Diagnosis::failed(format!("{cert}: {why}")),
     };
-    let roots = omni_stack::roots(cx.settings.ca_file(None).map(|found| found.value).as_deref());
+    let roots = omni_stack::trusted_roots(cx.settings.ca_file(None).map(|found| found.value).as_deref());
     let now = clock::of_time(SystemTime::now());
     let found = doctor::certificate_diagnosis(&certificate::check_chain(&chain, host, roots.as_deref(), now));
     let (Some(leaf), Some(key), Some(key_text)) = (chain.first(), key, key_text) else { return found };

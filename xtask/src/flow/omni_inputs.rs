@@ -84,7 +84,7 @@ impl OmniInputs {
 }
 
 /// Returns `--domain or `, to be followed by the equivalent variable; empty for secrets, which have no flag.
-fn flag_of(key: &str) -> String {
+fn flag_hint(key: &str) -> String {
     flag(&OmniValues::default(), key).map_or(String::new(), |(name, _)| format!("{name} or "))
 }
 
@@ -103,7 +103,7 @@ fn flag<'a>(args: &'a OmniValues, key: &str) -> Option<(&'static str, Option<&'a
 }
 
 /// The known values of an Omni that is being taken over.
-pub type Known = BTreeMap<&'static str, String>;
+pub type AdoptedValues = BTreeMap<&'static str, String>;
 
 /// Gathers the values. `stored` means that Omni ran before, so its name and its account ID can no longer change. `known` takes
 /// precedence over `docker/.env`.
@@ -115,7 +115,7 @@ pub fn gather(
     cx: &Cx,
     example: &EnvFile,
     stored: bool,
-    known: &Known,
+    known: &AdoptedValues,
 ) -> Result<OmniInputs, Failure> {
     let env = &cx.settings.env_file;
     let mut values = BTreeMap::new();
@@ -123,12 +123,12 @@ pub fn gather(
     let answers = Answers::of(cx);
     let known = |key: &str| known.get(key).map(String::as_str);
     let old = |key| known(key).or_else(|| values::given(env, example, key));
-    values.insert(ACCOUNT, Secret::plain(account(args, old(ACCOUNT), stored)?));
+    values.insert(ACCOUNT, Secret::plain(account_uuid(args, old(ACCOUNT), stored)?));
     for variable in REQUIRED.iter().filter(|variable| variable.key != ACCOUNT) {
         let flag = flag(args, variable.key);
         let given = flag.and_then(|(_, value)| value.map(str::to_owned)).or_else(|| environment(variable.key));
         let found = match given {
-            Some(given) => Some(here(variable.key, given)),
+            Some(given) => Some(absolute_path(variable.key, given)),
             None if known(variable.key).is_none() && env.is_foreign(variable.key) => return Err(foreign(variable.key)),
             None => old(variable.key).map(str::to_owned),
         };
@@ -140,12 +140,12 @@ pub fn gather(
         };
         let value = match found {
             Some(value) if variable.secret => Secret::new(value),
-            Some(value) => Secret::plain(spelled(variable.key, &value)),
+            Some(value) => Secret::plain(normalize(variable.key, &value)),
             None if !cx.ask.interactive() => {
                 missing.push(wanted);
                 continue;
             }
-            None => ask(cx, &answers, variable, &values, wanted)?,
+            None => prompt_for(cx, &answers, variable, &values, wanted)?,
         };
         values.insert(variable.key, value);
     }
@@ -154,7 +154,7 @@ pub fn gather(
     }
     let values = OmniInputs(values);
     check_forms(&values)?;
-    settled(&values, old("OMNI_DOMAIN").filter(|_| stored))?;
+    refuse_new_domain(&values, old("OMNI_DOMAIN").filter(|_| stored))?;
     Ok(values)
 }
 
@@ -166,18 +166,18 @@ fn foreign(key: &str) -> Failure {
 }
 
 /// The values known so far.
-type KnownValues = BTreeMap<&'static str, Secret>;
+type GatheredValues = BTreeMap<&'static str, Secret>;
 
 /// Prompts until the answer is valid, with a default where there is one.
-fn ask(
+fn prompt_for(
     cx: &Cx,
     answers: &Answers<'_>,
     variable: &Variable,
-    gathered: &KnownValues,
+    gathered: &GatheredValues,
     missing: MissingValue,
 ) -> Result<Secret, Failure> {
-    let question = capital(variable.name);
-    let check = |text: &str| valid(cx, variable, text, gathered);
+    let question = capitalize(variable.name);
+    let check = |text: &str| check_answer(cx, variable, text, gathered);
     let usual = match variable.key {
         "OMNI_TLS_CERT" => Some(format!("/etc/letsencrypt/live/{}/fullchain.pem", host(gathered))),
         "OMNI_TLS_KEY" => Some(format!("/etc/letsencrypt/live/{}/privkey.pem", host(gathered))),
@@ -188,15 +188,15 @@ fn ask(
 }
 
 /// Omni's host name, or empty if it is not known yet.
-fn host(gathered: &KnownValues) -> String {
+fn host(gathered: &GatheredValues) -> String {
     gathered.get("OMNI_DOMAIN").map(|value| host_and_port(value.expose()).0).unwrap_or_default()
 }
 
 /// Normalizes an answer, and checks it by itself and against the values known so far.
-fn valid(cx: &Cx, variable: &Variable, text: &str, gathered: &KnownValues) -> Result<String, Failure> {
+fn check_answer(cx: &Cx, variable: &Variable, text: &str, gathered: &GatheredValues) -> Result<String, Failure> {
     let key = variable.key;
-    let text = if variable.secret { text.to_owned() } else { spelled(key, &here(key, text.to_owned())) };
-    form(variable, &text)?;
+    let text = if variable.secret { text.to_owned() } else { normalize(key, &absolute_path(key, text.to_owned())) };
+    check_form(variable, &text)?;
     let value = |key: &str| gathered.get(key).map(Secret::expose).unwrap_or_default();
     let verdict = match key {
         "OMNI_LAN_ADDRESS" => omni_checks::check_lan(&text, &host(gathered)),
@@ -213,7 +213,7 @@ fn valid(cx: &Cx, variable: &Variable, text: &str, gathered: &KnownValues) -> Re
 }
 
 /// Checks that a value from tsidp was copied completely. Values from another identity provider have another form and pass.
-fn whole(text: &str, length: usize) -> Diagnosis {
+fn check_copied(text: &str, length: usize) -> Diagnosis {
     let digits = text.bytes().all(|byte| byte.is_ascii_hexdigit());
     match text.len() {
         _ if text.contains(char::is_whitespace) => Diagnosis::failed("there is a space in it"),
@@ -225,13 +225,13 @@ fn whole(text: &str, length: usize) -> Diagnosis {
     }
 }
 
-fn capital(text: &str) -> String {
+fn capitalize(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map_or(String::new(), |first| first.to_uppercase().chain(chars).collect())
 }
 
 /// Normalizes the spelling of a value: a domain has no scheme; an issuer has one, and no slash at its end.
-fn spelled(key: &str, value: &str) -> String {
+fn normalize(key: &str, value: &str) -> String {
     match key {
         "OMNI_DOMAIN" => values::bare_domain(value),
         "OIDC_ISSUER_URL" => {
@@ -244,7 +244,7 @@ fn spelled(key: &str, value: &str) -> String {
 }
 
 /// Resolves a path against the current directory, where it was typed; compose would resolve it against `docker/`.
-fn here(key: &str, value: String) -> String {
+fn absolute_path(key: &str, value: String) -> String {
     if !matches!(key, "OMNI_TLS_CERT" | "OMNI_TLS_KEY") || value.is_empty() {
         return value;
     }
@@ -253,16 +253,16 @@ fn here(key: &str, value: String) -> String {
 
 /// Refuses values that a file, an argument or a host name cannot contain.
 fn check_forms(values: &OmniInputs) -> Result<(), Failure> {
-    REQUIRED.iter().try_for_each(|variable| form(variable, values.get(variable.key)))
+    REQUIRED.iter().try_for_each(|variable| check_form(variable, values.get(variable.key)))
 }
 
 /// Checks the form of one value.
-fn form(variable: &Variable, value: &str) -> Result<(), Failure> {
+fn check_form(variable: &Variable, value: &str) -> Result<(), Failure> {
     let bad = |why: &str| {
         let shown = if variable.secret { String::new() } else { format!(" {value:?}") };
         Err(Failure::new(Code::Usage, format!("the {}{shown} {why}", variable.name))
             .cause(format!("it would become {} in docker/.env", variable.key))
-            .hint(format!("give another value as {}{}", flag_of(variable.key), variable.key)))
+            .hint(format!("give another value as {}{}", flag_hint(variable.key), variable.key)))
     };
     if value.trim().is_empty() {
         return bad("is empty");
@@ -270,8 +270,8 @@ fn form(variable: &Variable, value: &str) -> Result<(), Failure> {
     let domain = (variable.key == "OMNI_DOMAIN").then(|| values::domain(value).err()).flatten();
     domain.or_else(|| values::unsound(value)).map_or(Ok(()), bad)?;
     let verdict = match variable.key {
-        "OIDC_CLIENT_ID" => whole(value, 32),
-        "OIDC_CLIENT_SECRET" => whole(value, 64),
+        "OIDC_CLIENT_ID" => check_copied(value, 32),
+        "OIDC_CLIENT_SECRET" => check_copied(value, 64),
         "TS_AUTHKEY" if value.contains(char::is_whitespace) => Diagnosis::failed("there is a space in it"),
         "TS_AUTHKEY" => values::tailscale_key(value),
         _ => Diagnosis::ok(""),
@@ -286,7 +286,7 @@ fn form(variable: &Variable, value: &str) -> Result<(), Failure> {
 }
 
 /// Refuses to change the domain once Omni has a store, because its machines use that name.
-fn settled(values: &OmniInputs, old: Option<&str>) -> Result<(), Failure> {
+fn refuse_new_domain(values: &OmniInputs, old: Option<&str>) -> Result<(), Failure> {
     let new = values.get("OMNI_DOMAIN");
     match old.filter(|old| !old.eq_ignore_ascii_case(new)) {
         Some(old) => Err(Failure::new(Code::Conflict, format!("Omni is {old}, and cannot become {new}"))
@@ -297,7 +297,7 @@ fn settled(values: &OmniInputs, old: Option<&str>) -> Result<(), Failure> {
 }
 
 /// Returns the account UUID: the one in `docker/.env`, the one given, or a new one. An existing one is never replaced.
-fn account(args: &OmniValues, old: Option<&str>, stored: bool) -> Result<String, Failure> {
+fn account_uuid(args: &OmniValues, old: Option<&str>, stored: bool) -> Result<String, Failure> {
     let given = args.account_uuid.as_deref().map(str::to_ascii_lowercase);
     if let Some(given) = given.as_deref().filter(|given| !values::is_uuid(given)) {
         return Err(
@@ -340,25 +340,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_have_one_spelling() {
+    fn normalize_gives_one_spelling() {
         let values = [
             ("OMNI_DOMAIN", "https://Omni.example.com/"),
             ("OIDC_ISSUER_URL", "https://idp.x/"),
             ("OMNI_INITIAL_USER", "A@b.c"),
         ];
-        let values = OmniInputs(values.map(|(key, value)| (key, Secret::plain(spelled(key, value)))).into());
+        let values = OmniInputs(values.map(|(key, value)| (key, Secret::plain(normalize(key, value)))).into());
         assert_eq!(values.endpoint(), "https://omni.example.com");
         assert_eq!((values.get("OIDC_ISSUER_URL"), values.get("OMNI_INITIAL_USER")), ("https://idp.x", "a@b.c"));
-        assert_eq!(spelled("OIDC_ISSUER_URL", "idp.tail1.ts.net/"), "https://idp.tail1.ts.net");
-        assert_eq!(whole(&"0f".repeat(8), 64).state, diagnosis::State::Failed);
+        assert_eq!(normalize("OIDC_ISSUER_URL", "idp.tail1.ts.net/"), "https://idp.tail1.ts.net");
+        assert_eq!(check_copied(&"0f".repeat(8), 64).state, diagnosis::State::Failed);
         assert!(
-            whole(&"0f".repeat(32), 64).state == diagnosis::State::Ok
-                && whole("of-another-kind", 64).state == diagnosis::State::Ok
+            check_copied(&"0f".repeat(32), 64).state == diagnosis::State::Ok
+                && check_copied("of-another-kind", 64).state == diagnosis::State::Ok
         );
     }
 
     #[test]
-    fn what_no_file_can_hold_is_refused_and_no_secret_is_said() {
+    fn check_forms_refuses_unsafe_values_without_showing_secrets() {
         let with = |key: &'static str, value: &str| {
             let good = |each: &Variable| match each.key {
                 "OMNI_DOMAIN" => "omni.example.com",

@@ -148,7 +148,7 @@ pub fn require_env(cx: &Cx) -> Result<(), Failure> {
 }
 
 /// Returns `Ok` if the provider starts with the stack, or the reason why it does not.
-pub fn with_provider(cx: &Cx) -> Result<(), &'static str> {
+pub fn provider_ready(cx: &Cx) -> Result<(), &'static str> {
     // docker compose does not get the variables of this shell, so only the file counts.
     if cx.settings.env_file.get("OMNI_INFRA_PROVIDER_KEY").is_none() {
         return Err("it has no key in docker/.env yet: `cargo xtask provider-setup`");
@@ -163,7 +163,7 @@ pub fn with_provider(cx: &Cx) -> Result<(), &'static str> {
 ///
 /// # Errors
 /// Fails with [`Code::Prerequisite`] and the names of the variables.
-pub fn complete(cx: &Cx) -> Result<(), Failure> {
+pub fn check_env(cx: &Cx) -> Result<(), Failure> {
     let example = files::read_text_if_there(&cx.paths.env_example())?.unwrap_or_default();
     let example = EnvFile::parse(&cx.paths.show(&cx.paths.env_example()), &example)?;
     let found = values::startable(&cx.settings.env_file, &example);
@@ -187,7 +187,7 @@ pub fn services(cx: &Cx, provider: bool) -> Vec<String> {
 }
 
 /// Returns true if all services that should run are running; with `provider`, also those of all providers.
-pub fn all_well(cx: &Cx, provider: bool, containers: &[Container]) -> bool {
+pub fn all_running(cx: &Cx, provider: bool, containers: &[Container]) -> bool {
     services(cx, provider).iter().all(|name| stack::service(containers, name).is_some_and(Container::well))
 }
 
@@ -201,13 +201,13 @@ pub fn running<T>(compose: &Compose<'_>, part: impl FnOnce(Vec<Container>) -> T)
 }
 
 /// Returns the containers that are not running well, each with its status.
-pub fn unwell(found: &[Container]) -> Vec<String> {
+pub fn unhealthy(found: &[Container]) -> Vec<String> {
     let bad = found.iter().filter(|container| !container.well());
     bad.map(|container| format!("{}: {}", container.service, container.status)).collect()
 }
 
 /// Returns true if the containers must be recreated together: a container that outlives the sidecar has a dead network.
-pub fn out_of_step(containers: &[Container]) -> bool {
+pub fn needs_recreate(containers: &[Container]) -> bool {
     let running = |container: &Container| container.state == "running";
     let sidecar = stack::service(containers, SIDECAR);
     let others = containers.iter().any(|container| container.service != SIDECAR && running(container));
@@ -223,7 +223,7 @@ const CONTENTS: [(&str, &str, &str); 2] =
 ///
 /// # Errors
 /// Returns an error if docker cannot be queried.
-pub fn outdated(cx: &Cx, containers: &[Container]) -> Result<Vec<&'static str>, Failure> {
+pub fn changed_values(cx: &Cx, containers: &[Container]) -> Result<Vec<&'static str>, Failure> {
     let docker = Docker::find(cx)?;
     let mut found = Vec::new();
     for (service, path, key) in CONTENTS {
@@ -233,12 +233,12 @@ pub fn outdated(cx: &Cx, containers: &[Container]) -> Result<Vec<&'static str>, 
             found.push(key);
         }
     }
-    found.extend(site::changed(cx, containers)?.then_some("docker/site.yaml"));
+    found.extend(site::has_changed(cx, containers)?.then_some("docker/site.yaml"));
     Ok(found)
 }
 
 /// Returns the services whose version differs from the one pinned in docker/compose.yaml: name, running and pinned version.
-pub fn other_versions(cx: &Cx, containers: &[Container]) -> Vec<(String, String, String)> {
+pub fn version_changes(cx: &Cx, containers: &[Container]) -> Vec<(String, String, String)> {
     let compose = files::read_text_if_there(&cx.paths.compose()).ok().flatten().unwrap_or_default();
     let pinned = stack::images(&compose);
     let one = |container: &Container| {
@@ -252,8 +252,8 @@ pub fn other_versions(cx: &Cx, containers: &[Container]) -> Vec<(String, String,
 
 /// Returns the version changes that a start would make, to end a line of a plan: `; omni v1.9.3 → v1.10.4`. Recreating Omni's
 /// container migrates its store, and only a backup leads back (siderolabs/docs `upgrading-omni.mdx`).
-pub fn moved(cx: &Cx, containers: &[Container]) -> String {
-    other_versions(cx, containers).iter().map(|(service, from, to)| format!("; {service} {from} → {to}")).collect()
+pub fn version_note(cx: &Cx, containers: &[Container]) -> String {
+    version_changes(cx, containers).iter().map(|(service, from, to)| format!("; {service} {from} → {to}")).collect()
 }
 
 /// Refuses to start a different version of Omni than ran before: a start must not hide an upgrade or a downgrade.
@@ -265,7 +265,7 @@ pub fn refuse_version_change(cx: &Cx, containers: &[Container]) -> Result<(), Fa
     let state = cx.fresh_state()?;
     let pinned = pinned_version(cx);
     let ran = match stack::service(containers, OMNI) {
-        Some(_) => other_versions(cx, containers).into_iter().find(|(service, ..)| service == OMNI),
+        Some(_) => version_changes(cx, containers).into_iter().find(|(service, ..)| service == OMNI),
         // The version before `stack-down` removed the container.
         None => state.get(STATE_VERSION).zip(pinned).map(|(from, to)| (OMNI.to_owned(), from, to)),
     };
@@ -287,9 +287,9 @@ pub fn refuse_version_change(cx: &Cx, containers: &[Container]) -> Result<(), Fa
 pub const STATE_VERSION: &str = "omni_version";
 
 /// Time limit for Omni to become healthy; it takes seconds after its containers have started.
-const HEALTH: Duration = Duration::from_secs(120);
+const HEALTH_LIMIT: Duration = Duration::from_secs(120);
 /// How long a provider must run before it counts as running.
-const STAYS_UP: Duration = Duration::from_secs(1);
+const MIN_UPTIME: Duration = Duration::from_secs(1);
 
 /// Starts the stack; with `recreate`, recreates every container.
 pub fn start<'a>(provider: bool, recreate: bool, effect: String) -> Change<'a> {
@@ -299,7 +299,7 @@ pub fn start<'a>(provider: bool, recreate: bool, effect: String) -> Change<'a> {
         compose.check()?;
         guard(cx, &compose.containers()?)?;
         compose.up(provider, recreate).map_err(|failure| explain_sidecar(cx, failure))?;
-        site::started(cx)?;
+        site::record_start(cx)?;
         Ok("its containers are started".to_owned())
     })
 }
@@ -321,7 +321,7 @@ pub fn restart<'a>(effect: String) -> Change<'a> {
         let compose = Compose::find(cx)?;
         guard(cx, &compose.containers()?)?;
         compose.recreate().map_err(|failure| explain_sidecar(cx, failure))?;
-        site::started(cx)?;
+        site::record_start(cx)?;
         Ok("containers recreated, volumes kept".to_owned())
     })
 }
@@ -352,11 +352,11 @@ fn explain_sidecar(cx: &Cx, failure: Failure) -> Failure {
         return failure;
     }
     let containers = Compose::find(cx).and_then(|compose| compose.containers()).unwrap_or_default();
-    sidecar_ended(&containers).unwrap_or_else(|| explain(cx, SIDECAR, failure))
+    sidecar_failure(&containers).unwrap_or_else(|| explain(cx, SIDECAR, failure))
 }
 
 /// Returns a failure if the sidecar has exited: any errors of the other containers are then a consequence.
-pub fn sidecar_ended(containers: &[Container]) -> Option<Failure> {
+pub fn sidecar_failure(containers: &[Container]) -> Option<Failure> {
     let ended = |container: &&Container| {
         container.service == SIDECAR && matches!(container.state.as_str(), "exited" | "dead" | "restarting")
     };
@@ -372,7 +372,7 @@ pub fn sidecar_ended(containers: &[Container]) -> Option<Failure> {
 /// Waits in one step until the containers run, and in a second one until Omni responds at `place`.
 ///
 /// # Errors
-/// See [`wait_until_well`].
+/// See [`wait_until_healthy`].
 pub fn verify(cx: &Cx, provider: bool, place: Option<&OmniAddress>) -> anyhow::Result<()> {
     verify_as(cx, (&services(cx, provider), place), ["Wait until the containers run", "Wait until Omni answers"])
 }
@@ -380,21 +380,21 @@ pub fn verify(cx: &Cx, provider: bool, place: Option<&OmniAddress>) -> anyhow::R
 /// Like [`verify`], for the given services and with the given titles.
 ///
 /// # Errors
-/// See [`wait_until_well`].
+/// See [`wait_until_healthy`].
 pub fn verify_as(
     cx: &Cx,
     (services, place): (&[String], Option<&OmniAddress>),
     titles: [&str; 2],
 ) -> anyhow::Result<()> {
     let compose = Compose::find(cx)?;
-    let all_run = cx.ui.step("containers", titles[0], || wait_until_well(cx, &compose, services))?;
+    let all_run = cx.ui.step("containers", titles[0], || wait_until_healthy(cx, &compose, services))?;
     if let Some(place) = place {
         cx.ui.step("omni", titles[1], || wait_for_omni(cx, &compose, place))?;
     }
     match all_run {
         true => Ok(()),
         false => cx.ui.step("provider", "Check that the provider runs now that Omni answers", || {
-            provider::wait_until_up(cx, HEALTH)
+            provider::wait_until_up(cx, HEALTH_LIMIT)
         }),
     }
 }
@@ -404,8 +404,8 @@ pub fn verify_as(
 ///
 /// # Errors
 /// Fails with [`Code::Timeout`], or with [`Code::Failed`] and the cause from its log if a container has exited.
-fn wait_until_well(cx: &Cx, compose: &Compose<'_>, services: &[String]) -> anyhow::Result<StepResult<bool>> {
-    cx.wait("the containers of the stack", HEALTH, || {
+fn wait_until_healthy(cx: &Cx, compose: &Compose<'_>, services: &[String]) -> anyhow::Result<StepResult<bool>> {
+    cx.wait("the containers of the stack", HEALTH_LIMIT, || {
         let found = compose.containers()?;
         for service in services {
             let Some(container) = stack::service(&found, service) else {
@@ -427,7 +427,7 @@ fn wait_until_well(cx: &Cx, compose: &Compose<'_>, services: &[String]) -> anyho
                 return Ok(Poll::Waiting(format!("waiting for {service}: {}", container.status)));
             }
             // Only its exit shows that a provider cannot work, and it exits within milliseconds of each start.
-            if Compose::is_provider(service) && container.up_for().is_some_and(|up| up < STAYS_UP) {
+            if Compose::is_provider(service) && container.up_for().is_some_and(|up| up < MIN_UPTIME) {
                 return Ok(Poll::Waiting(format!("waiting for {service} to stay up")));
             }
         }
@@ -437,7 +437,7 @@ fn wait_until_well(cx: &Cx, compose: &Compose<'_>, services: &[String]) -> anyho
 
 /// Waits until Omni responds; fails if its container exits meanwhile.
 fn wait_for_omni(cx: &Cx, compose: &Compose<'_>, place: &OmniAddress) -> anyhow::Result<StepResult<()>> {
-    cx.wait("Omni", HEALTH, || {
+    cx.wait("Omni", HEALTH_LIMIT, || {
         match place.healthy(cx) {
             Ok(()) => Ok(Poll::Done(StepResult::ok((), place.words()))),
             Err(failure) if matches!(failure.code, Code::Interrupted | Code::Prerequisite | Code::Invalid) => {
@@ -584,21 +584,21 @@ pub fn pinned_version(cx: &Cx) -> Option<String> {
 }
 
 /// The message that Omni logs when it finds no store for its account and creates an empty one.
-pub const BEGINS_EMPTY: &str = "initializing new key store";
+pub const EMPTY_STORE: &str = "initializing new key store";
 
 /// Returns when Omni last created an empty store, in seconds since 1970, as far back as its container's log reaches (omni v1.10.6
 /// `internal/backend/runtime/keyprovider/storage.go`; with another account it creates a new store and is healthy all the same).
 ///
 /// # Errors
 /// See [`Compose::log`].
-pub fn empty_store_began(cx: &Cx) -> Result<Option<u64>, Failure> {
+pub fn empty_store_time(cx: &Cx) -> Result<Option<u64>, Failure> {
     let log = Compose::find(cx)?.log(OMNI, 5000)?;
-    let line = log.lines().rfind(|line| line.contains(BEGINS_EMPTY));
+    let line = log.lines().rfind(|line| line.contains(EMPTY_STORE));
     Ok(line.map(|line| line.split(' ').next().and_then(clock::seconds).unwrap_or_default()))
 }
 
 /// Returns the CAs that this machine trusts, and the one configured in `ca_file`; `None` if no CA file was found.
-pub fn roots(ca_file: Option<&str>) -> Option<Vec<Certificate>> {
+pub fn trusted_roots(ca_file: Option<&str>) -> Option<Vec<Certificate>> {
     // Debian and Alpine; Fedora; macOS and the BSDs.
     let system = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
     let read = |path: &str| {
@@ -618,7 +618,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_and_ports_are_told_apart() {
+    fn host_and_port_are_split() {
         let cases = [
             ("omni.example.com", "omni.example.com", 443),
             ("127.0.0.1:8099", "127.0.0.1", 8099),
@@ -631,13 +631,13 @@ mod tests {
     }
 
     #[test]
-    fn a_sidecar_that_ended_takes_all_along() {
+    fn stopped_sidecar_needs_recreate() {
         let container = |service: &str, state: &str| -> Container {
             serde_json::from_str(&format!(r#"{{"Service":"{service}","Name":"x","State":"{state}"}}"#)).unwrap()
         };
-        assert!(out_of_step(&[container(SIDECAR, "exited"), container(OMNI, "running")]));
-        assert!(out_of_step(&[container(OMNI, "running")]));
-        assert!(!out_of_step(&[container(SIDECAR, "running"), container(OMNI, "exited")]));
-        assert!(!out_of_step(&[]));
+        assert!(needs_recreate(&[container(SIDECAR, "exited"), container(OMNI, "running")]));
+        assert!(needs_recreate(&[container(OMNI, "running")]));
+        assert!(!needs_recreate(&[container(SIDECAR, "running"), container(OMNI, "exited")]));
+        assert!(!needs_recreate(&[]));
     }
 }

@@ -20,7 +20,7 @@ use runtime::tool::install::{self, Sources};
 use runtime::tool::omnictl::{self, Omnictl};
 use runtime::ui::{Status, StepResult};
 
-/// State key during an upgrade: the version it started from. The next one has what Omni contained then, from [`holdings`].
+/// State key during an upgrade: the version it started from. The next one has what Omni contained then, from [`read_holdings`].
 const STATE_FROM: &str = "omni_upgrade_from";
 const STATE_HELD: &str = "omni_upgrade_held";
 
@@ -33,13 +33,13 @@ pub struct Upgrade {
     /// The image in `docker/compose.yaml`, before and after.
     images: (String, String),
     compose: CheckedFile,
-    /// What Omni contained before, from [`holdings`]; `None` if an earlier run found that it had changed.
+    /// What Omni contained before, from [`read_holdings`]; `None` if an earlier run found that it had changed.
     before: Option<String>,
 }
 
 /// Returns what an upgrade must not change: a hash of all names, a space, and a summary for people. Service-account keys are
 /// included if the login may list them.
-fn holdings(cx: &Cx) -> anyhow::Result<String> {
+fn read_holdings(cx: &Cx) -> anyhow::Result<String> {
     let omnictl = Omnictl::find(cx)?;
     let ids = |kind: &str| -> Result<Vec<String>, Failure> {
         Ok(omnictl.list(kind, None)?.into_iter().map(|found| found.metadata.id).collect())
@@ -59,7 +59,7 @@ fn holdings(cx: &Cx) -> anyhow::Result<String> {
     Ok(format!("{} {words}", saved_plan::hash(names.as_bytes())))
 }
 
-/// Returns the summary part of [`holdings`].
+/// Returns the summary part of [`read_holdings`].
 fn summary(held: &str) -> &str {
     held.split_once(' ').map_or(held, |(_, words)| words)
 }
@@ -76,11 +76,11 @@ fn account(cx: &Cx) -> Result<String, Failure> {
 ///
 /// # Errors
 /// Returns an error if the state or `docker/compose.yaml` cannot be read.
-pub fn interrupted(cx: &Cx, containers: &[Container]) -> Result<Option<Upgrade>, Failure> {
+pub fn find_interrupted(cx: &Cx, containers: &[Container]) -> Result<Option<Upgrade>, Failure> {
     let state = cx.fresh_state()?;
     let Some(from) = state.get(STATE_FROM).and_then(|from| version::parse(&from).ok()) else { return Ok(None) };
-    let (compose, image) = pinned(cx)?;
-    let to = upgrade::release(OMNI, &image)?;
+    let (compose, image) = read_pinned(cx)?;
+    let to = upgrade::release_of_image(OMNI, &image)?;
     let running = stack::service(containers, OMNI);
     let detail = format!("from {from} to {to}; Omni's container: {}", running.map_or("none", |found| &found.status));
     cx.ui.note("interrupted", "continuing an interrupted upgrade", Status::Warning, detail);
@@ -93,7 +93,7 @@ pub fn interrupted(cx: &Cx, containers: &[Container]) -> Result<Option<Upgrade>,
 /// # Errors
 /// Fails with [`Code::Usage`] for a version beyond the next minor, with [`Code::Failed`] for a step that is blocked, or if docker
 /// or omnictl fails.
-pub fn next(cx: &Cx, containers: &[Container], to: Option<Version>) -> anyhow::Result<Option<Step>> {
+pub fn next_upgrade(cx: &Cx, containers: &[Container], to: Option<Version>) -> anyhow::Result<Option<Step>> {
     let pin = &table().recommended.omni.version;
     let wanted = TargetVersions {
         keep_newer: to.is_none(),
@@ -108,7 +108,7 @@ pub fn next(cx: &Cx, containers: &[Container], to: Option<Version>) -> anyhow::R
             .into());
     }
     // `backup` checks whether there is a backup.
-    let installed = Installed { no_backup: None, ..upgrade::live(cx, &wanted)? };
+    let installed = Installed { no_backup: None, ..upgrade::read_running(cx, &wanted)? };
     let mut steps = steps_of(&installed, &wanted);
     if let (Some(to), [first, _, ..]) = (&to, steps.as_slice()) {
         return Err(Failure::new(Code::Usage, format!("Omni {to} is {} away", count(steps.len(), "upgrade")))
@@ -126,7 +126,7 @@ pub fn next(cx: &Cx, containers: &[Container], to: Option<Version>) -> anyhow::R
 ///
 /// # Errors
 /// Fails with [`Code::Prerequisite`] if there is none, it is too old, or its file is gone, unless `without` is set.
-pub fn backup(cx: &Cx, without: bool) -> Result<Option<String>, Failure> {
+pub fn find_backup(cx: &Cx, without: bool) -> Result<Option<String>, Failure> {
     let why = match backup::current(cx) {
         Ok(file) => {
             cx.ui.note("backup", "Check that there is a current backup", Status::Ok, file.clone());
@@ -145,7 +145,7 @@ pub fn backup(cx: &Cx, without: bool) -> Result<Option<String>, Failure> {
 }
 
 /// Returns `docker/compose.yaml`, and the image of Omni in it.
-fn pinned(cx: &Cx) -> Result<(CheckedFile, String), Failure> {
+fn read_pinned(cx: &Cx) -> Result<(CheckedFile, String), Failure> {
     let path = cx.paths.compose();
     let text = files::read_text_if_there(&path)?.unwrap_or_default();
     let image = stack::images(&text).remove(OMNI).ok_or_else(|| {
@@ -159,10 +159,10 @@ fn pinned(cx: &Cx) -> Result<(CheckedFile, String), Failure> {
 /// # Errors
 /// Returns an error if the file has no image of Omni.
 pub fn image_of(cx: &Cx, tag: &str) -> Result<String, Failure> {
-    Ok(tagged(&pinned(cx)?.1, tag))
+    Ok(with_tag(&read_pinned(cx)?.1, tag))
 }
 
-fn tagged(image: &str, tag: &str) -> String {
+fn with_tag(image: &str, tag: &str) -> String {
     let name = image.split('@').next().unwrap_or_default();
     let repository = stack::tag(image).and_then(|old| name.strip_suffix(&format!(":{old}"))).unwrap_or(name);
     format!("{repository}:{tag}")
@@ -172,9 +172,9 @@ fn tagged(image: &str, tag: &str) -> String {
 ///
 /// # Errors
 /// Fails with [`Code::Invalid`] if the tag cannot be changed in place.
-pub fn repinned(cx: &Cx, to: &str) -> Result<(CheckedFile, (String, String)), Failure> {
-    let (compose, image) = pinned(cx)?;
-    let new = if stack::tag(&image) == Some(to) { image.clone() } else { tagged(&image, to) };
+pub fn with_new_tag(cx: &Cx, to: &str) -> Result<(CheckedFile, (String, String)), Failure> {
+    let (compose, image) = read_pinned(cx)?;
+    let new = if stack::tag(&image) == Some(to) { image.clone() } else { with_tag(&image, to) };
     if String::from_utf8_lossy(&compose.bytes).matches(&image).count() == 1 && !image.contains('$') {
         return Ok((compose, (image, new)));
     }
@@ -189,10 +189,10 @@ impl Upgrade {
     /// # Errors
     /// Fails with [`Code::Invalid`] if the image cannot be changed in place, or if omnictl fails.
     pub fn of(cx: &Cx, step: Step, backup: Option<String>) -> anyhow::Result<Upgrade> {
-        let (compose, (image, new)) = repinned(cx, &format!("v{}", version::bare(&step.to)))?;
-        site::require(cx, &String::from_utf8_lossy(&compose.bytes).replacen(&image, &new, 1))?;
+        let (compose, (image, new)) = with_new_tag(cx, &format!("v{}", version::bare(&step.to)))?;
+        site::refuse_invalid(cx, &String::from_utf8_lossy(&compose.bytes).replacen(&image, &new, 1))?;
         let before = cx.ui.step("holdings", "Read what Omni holds", || {
-            let found = holdings(cx)?;
+            let found = read_holdings(cx)?;
             let words = summary(&found).to_owned();
             Ok(StepResult::ok(found, words))
         })?;
@@ -200,7 +200,7 @@ impl Upgrade {
     }
 
     /// Describes, for the summary, whether Omni still contains the same.
-    pub fn held(&self) -> &'static str {
+    pub fn holdings_summary(&self) -> &'static str {
         match self.before {
             Some(_) => "account, clusters, machines and keys are the same",
             None => {
@@ -210,7 +210,7 @@ impl Upgrade {
     }
 
     /// Adds to `failure` how to go back.
-    fn way_back(&self, failure: Failure) -> Failure {
+    fn with_undo(&self, failure: Failure) -> Failure {
         let backup = match &self.backup {
             Some(file) => format!("restore {file} with `cargo xtask omni-restore`"),
             None => "restore a backup that the older version made: without one nothing leads back".to_owned(),
@@ -226,7 +226,7 @@ impl Upgrade {
 /// # Errors
 /// Returns an error if docker cannot be queried.
 pub fn plan<'a>(cx: &Cx, upgrade: &'a Upgrade) -> anyhow::Result<Plan<'a>> {
-    let provider = omni_stack::with_provider(cx).is_ok();
+    let provider = omni_stack::provider_ready(cx).is_ok();
     let (old, new) = &upgrade.images;
     let mut plan = Plan::default();
     plan.push(Change::new(
@@ -252,13 +252,13 @@ pub fn plan<'a>(cx: &Cx, upgrade: &'a Upgrade) -> anyhow::Result<Plan<'a>> {
     let recreate = Change::new("recreate", "the stack", effect, undo, move |cx| Ok(recreate(cx, upgrade, provider)?));
     let place = OmniAddress::of(cx);
     plan.push(recreate.verified(move |cx| {
-        omni_stack::verify(cx, provider, place.as_ref()).map_err(|error| upgrade.way_back(Failure::of(&error)).into())
+        omni_stack::verify(cx, provider, place.as_ref()).map_err(|error| upgrade.with_undo(Failure::of(&error)).into())
     }));
     let effect = format!("the version of Omni, v{}, from Omni itself", upgrade.to);
     let install =
         Change::new("install", "omnictl", effect, "install the older one again", move |cx| install(cx, &upgrade.to));
     let mut rest = Plan::from_iter([install]);
-    rest.verify(move |cx| same(cx, upgrade).map_err(|error| upgrade.way_back(Failure::of(&error)).into()));
+    rest.verify(move |cx| check_unchanged(cx, upgrade).map_err(|error| upgrade.with_undo(Failure::of(&error)).into()));
     rest.record(|state| {
         state.set(STATE_FROM, "");
         state.set(STATE_HELD, "");
@@ -277,8 +277,8 @@ fn recreate(cx: &Cx, upgrade: &Upgrade, provider: bool) -> Result<String, Failur
     state.set(STATE_FROM, format!("v{}", version::bare(&upgrade.from)));
     state.set(STATE_HELD, upgrade.before.clone().unwrap_or_default());
     cx.save_state(state)?;
-    compose.up(provider, true).map_err(|failure| upgrade.way_back(failure))?;
-    site::started(cx)?;
+    compose.up(provider, true).map_err(|failure| upgrade.with_undo(failure))?;
+    site::record_start(cx)?;
     Ok("containers recreated, volumes kept".to_owned())
 }
 
@@ -295,7 +295,7 @@ fn install(cx: &Cx, to: &Version) -> anyhow::Result<String> {
 }
 
 /// Checks that Omni reports the new version, and contains what it did before.
-fn same(cx: &Cx, upgrade: &Upgrade) -> anyhow::Result<()> {
+fn check_unchanged(cx: &Cx, upgrade: &Upgrade) -> anyhow::Result<()> {
     cx.ui.step("version", format!("Check that Omni has version {}", upgrade.to), || {
         let found = Omnictl::find(cx)?.get("sysversions", "current")?;
         let version = found.map(|found| found.text(&["backendversion"]).to_owned()).unwrap_or_default();
@@ -308,7 +308,7 @@ fn same(cx: &Cx, upgrade: &Upgrade) -> anyhow::Result<()> {
     })?;
     let Some(before) = &upgrade.before else { return Ok(()) };
     cx.ui.step("holdings", "Check that Omni holds what it held", || {
-        let after = holdings(cx)?;
+        let after = read_holdings(cx)?;
         if after == *before {
             return Ok(StepResult::ok((), summary(&after)));
         }

@@ -7,7 +7,7 @@ use check::capacity::demand::Demand;
 use check::capacity::{Fit, NodeFailure, NodeRoom, Placement, PoolRoom, State, bytes};
 use runtime::ui::{bar, table};
 
-pub fn counted(fit: &Fit, demand: &Demand) -> String {
+pub fn count_machines(fit: &Fit, demand: &Demand) -> String {
     let of = |wanted: fn(&State) -> bool| fit.placements.iter().filter(|placement| wanted(&placement.state)).count();
     let mut words = vec![
         format!("{} exist", of(|state| matches!(state, State::Exists(_)))),

@@ -29,11 +29,11 @@ impl Class {
 ///
 /// # Errors
 /// Returns an error if a file cannot be read.
-pub fn classes(cx: &Cx) -> Result<Vec<Class>, Failure> {
-    classes_of(cx, inputs::in_dir(&cx.paths.machine_classes()))
+pub fn read_classes(cx: &Cx) -> Result<Vec<Class>, Failure> {
+    read_class_files(cx, inputs::in_dir(&cx.paths.machine_classes()))
 }
 
-fn classes_of(cx: &Cx, files: Vec<PathBuf>) -> Result<Vec<Class>, Failure> {
+fn read_class_files(cx: &Cx, files: Vec<PathBuf>) -> Result<Vec<Class>, Failure> {
     let mut found = Vec::new();
     for file in files {
         let bytes = inputs::read(cx, &file, "check the path")?;
@@ -53,12 +53,12 @@ pub fn templates_in_use(cx: &Cx) -> Result<Vec<ClusterTemplate>, Failure> {
     let files = inputs::in_dir(&cx.paths.clusters());
     let (examples, own): (Vec<PathBuf>, Vec<PathBuf>) = files.into_iter().partition(|file| inputs::example_in(file));
     let synced = cx.settings.state.list("clusters");
-    let mut found = templates(cx, &own)?;
-    found.extend(templates(cx, &examples)?.into_iter().filter(|template| synced.contains(&template.name)));
+    let mut found = read_templates(cx, &own)?;
+    found.extend(read_templates(cx, &examples)?.into_iter().filter(|template| synced.contains(&template.name)));
     Ok(found)
 }
 
-pub fn templates(cx: &Cx, files: &[PathBuf]) -> Result<Vec<ClusterTemplate>, Failure> {
+pub fn read_templates(cx: &Cx, files: &[PathBuf]) -> Result<Vec<ClusterTemplate>, Failure> {
     let mut found = Vec::new();
     for file in files {
         let bytes = inputs::read(cx, file, "write it with `cargo xtask cluster-create`")?;
@@ -76,7 +76,7 @@ pub fn providers_of(cx: &Cx, templates: &[ClusterTemplate]) -> Result<BTreeSet<S
         let mut sets = templates.iter().flat_map(|template| &template.sets);
         sets.any(|set| set.class.as_ref().is_some_and(|class| class.name == name))
     };
-    let known = if cx.paths.is_project() { classes(cx)? } else { Vec::new() };
+    let known = if cx.paths.is_project() { read_classes(cx)? } else { Vec::new() };
     let used = known.iter().filter(|class| used(&class.class.id));
     Ok(used.filter_map(|class| class.provider_id().map(str::to_owned)).collect())
 }
@@ -91,9 +91,9 @@ pub fn needed_classes(
     templates: &[ClusterTemplate],
     given: &[PathBuf],
 ) -> Result<BTreeMap<String, Option<Machine>>, Failure> {
-    let mut known = classes_of(cx, given.to_vec())?;
+    let mut known = read_class_files(cx, given.to_vec())?;
     if cx.paths.is_project() {
-        known.extend(classes(cx)?);
+        known.extend(read_classes(cx)?);
     }
     // If two classes have the same name, the first one counts, as everywhere.
     let by_name: BTreeMap<&str, &Class> = known.iter().rev().map(|class| (class.class.id.as_str(), class)).collect();

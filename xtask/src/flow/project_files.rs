@@ -26,7 +26,7 @@ pub fn write<'a>(
     Change::new(verb, shown, effect, undo, move |_| {
         let names = files::hard_links(&path);
         files::write_atomically(&path, contents.expose().as_bytes(), mode)?;
-        Ok(replaced("written", names))
+        Ok(note_hard_links("written", names))
     })
 }
 
@@ -38,10 +38,10 @@ pub fn replace<'a>(
     effect: impl Into<String>,
 ) -> Change<'a> {
     Change::new("update", shown, effect, "restore it from git", move |cx| {
-        same(cx, &read)?;
+        refuse_if_changed(cx, &read)?;
         let names = files::hard_links(&read.path);
         files::write_atomically(&read.path, contents.as_bytes(), files::SHARED)?;
-        Ok(replaced("written", names))
+        Ok(note_hard_links("written", names))
     })
 }
 
@@ -61,7 +61,7 @@ pub fn remove<'a>(
 ///
 /// # Errors
 /// Fails with [`Code::Conflict`] and the path.
-pub fn same(cx: &Cx, checked: &CheckedFile) -> Result<(), Failure> {
+pub fn refuse_if_changed(cx: &Cx, checked: &CheckedFile) -> Result<(), Failure> {
     if files::read_if_there(&checked.path)?.as_deref() == Some(&checked.bytes) {
         return Ok(());
     }
@@ -74,7 +74,7 @@ pub fn same(cx: &Cx, checked: &CheckedFile) -> Result<(), Failure> {
 ///
 /// # Errors
 /// Fails with [`Code::Conflict`] if the file is not `what`, or if it cannot be written.
-pub fn named_by_call(cx: &Cx, file: &Path, what: &str, is: impl FnOnce(&str) -> bool) -> Result<&'static str, Failure> {
+pub fn check_output(cx: &Cx, file: &Path, what: &str, is: impl FnOnce(&str) -> bool) -> Result<&'static str, Failure> {
     let there = files::read_if_there(file)?;
     let verb = if there.is_some() { "update" } else { "create" };
     if there.is_some_and(|bytes| !bytes.is_empty() && !is(&String::from_utf8_lossy(&bytes))) {
@@ -127,7 +127,7 @@ pub fn set_env_key<'a>(cx: &Cx, key: &'static str, value: Secret, effect: &str, 
 }
 
 /// Warns that another hard link keeps the old contents, because the file is replaced as a whole.
-fn replaced(what: &str, names: u64) -> String {
+fn note_hard_links(what: &str, names: u64) -> String {
     let more = "; its other hard link keeps the old contents (`ln -s` makes one that follows)";
     if names > 1 { format!("{what}{more}") } else { what.to_owned() }
 }
@@ -150,5 +150,5 @@ pub fn write_env_key(cx: &Cx, key: &str, value: &Secret, what: &str) -> anyhow::
     env.set(own.unwrap_or(key), value.expose());
     let names = files::hard_links(&path);
     files::write_atomically(&path, env.text().as_bytes(), files::PRIVATE)?;
-    Ok(replaced(what, names))
+    Ok(note_hard_links(what, names))
 }

@@ -70,7 +70,7 @@ pub fn choose(cx: &Cx, id: &str, new: bool) -> Result<Cx, Failure> {
         });
     }
     name::check("provider", id)?;
-    omni_stack::with_provider(cx).map_err(|why| {
+    omni_stack::provider_ready(cx).map_err(|why| {
         Failure::new(Code::Prerequisite, format!("`{}` is not set up, and `{id}` would be a further provider", ids[0]))
             .cause(why)
             .hint(format!("set up the first one first, under this ID: `cargo xtask provider-setup --provider-id {id}`"))
@@ -312,7 +312,7 @@ fn wait_for_start(cx: &Cx) -> anyhow::Result<StepResult<()>> {
 /// Returns an error if docker fails, or [`Code::Failed`] with the cause from its log.
 fn find_container(cx: &Cx, catching_up: bool) -> Result<Container, Failure> {
     let containers = Compose::find(cx)?.containers()?;
-    if let Some(failure) = omni_stack::sidecar_ended(&containers) {
+    if let Some(failure) = omni_stack::sidecar_failure(&containers) {
         return Err(failure);
     }
     let service = cx.settings.provider_service();
@@ -360,7 +360,7 @@ pub fn wait_until_up(cx: &Cx, limit: Duration) -> anyhow::Result<StepResult<()>>
 pub fn explain_by_log(cx: &Cx, mut failure: Failure) -> Failure {
     let log = Compose::find(cx).and_then(|compose| compose.log(&cx.settings.provider_service(), 20));
     let (Ok(log), Ok(issues)) = (log, Issues::of_provider(cx)) else { return failure };
-    let log = provider_log::unsettled(&log);
+    let log = provider_log::unresolved(&log);
     if let Some(hit) = issues.newest_first(&log).first() {
         return triage::explain(failure, hit);
     }

@@ -32,7 +32,7 @@ pub enum ProviderKey {
     /// The key was given, and must be stored.
     Given(Secret),
     /// Omni creates the key; the provider may already exist there.
-    Made { exists: bool },
+    Created { exists: bool },
 }
 
 /// Gathers all values from flags, environment, files and, on a terminal, from prompts.
@@ -60,7 +60,7 @@ fn missing(name: &str, flag: &str, env: &str) -> MissingValue {
 }
 
 /// Refuses an address that contains a login, because addresses are shown to everyone and kept in the state.
-fn without_login(address: &str, example: &str) -> Result<(), Failure> {
+fn refuse_login(address: &str, example: &str) -> Result<(), Failure> {
     match config::login_in(address) {
         None => Ok(()),
         Some(_) => Err(Failure::new(Code::Usage, "there is a login in the address")
@@ -71,7 +71,7 @@ fn without_login(address: &str, example: &str) -> Result<(), Failure> {
 
 /// Parses the address of Omni; the scheme is optional.
 fn omni_address(text: &str) -> Result<String, Failure> {
-    without_login(text, "https://omni.example.ts.net")?;
+    refuse_login(text, "https://omni.example.ts.net")?;
     values::https_address(text, None).map_err(|why| {
         Failure::new(Code::Usage, format!("the address of Omni {text:?} {why}"))
             .cause("Omni and its provider speak TLS, at the name of Omni alone")
@@ -81,7 +81,7 @@ fn omni_address(text: &str) -> Result<String, Failure> {
 
 /// Parses the address of Proxmox, and removes `/api2/json`; scheme and port are optional.
 fn proxmox_address(text: &str) -> Result<String, Failure> {
-    without_login(text, "https://pve.example.com:8006")?;
+    refuse_login(text, "https://pve.example.com:8006")?;
     let address = config::without_api_path(text);
     if address.starts_with("http://") {
         return Ok(address.to_owned());
@@ -187,7 +187,7 @@ pub fn find_key(cx: &Cx, id: &str) -> anyhow::Result<StepResult<Option<ProviderK
             } else {
                 "none yet; Omni can make one"
             };
-            Ok(StepResult::ok(Some(ProviderKey::Made { exists }), detail))
+            Ok(StepResult::ok(Some(ProviderKey::Created { exists }), detail))
         }
         Err(failure) if matches!(failure.code, Code::MissingInput | Code::Prerequisite) => {
             Ok(StepResult::warning(None, format!("none yet, and Omni cannot be asked: {}", failure.message)))

@@ -31,7 +31,7 @@ pub struct ProviderError {
 /// client could read it.
 pub fn placement(log: &str, request: &str) -> (Option<String>, Option<String>) {
     let mut found = (None, None);
-    for line in log.lines().filter(|line| line.contains(request)).filter_map(entry).filter(|line| line.id == request) {
+    for line in log.lines().filter(|line| line.contains(request)).filter_map(parse).filter(|line| line.id == request) {
         if !line.node.is_empty() {
             found.0 = Some(line.node);
         }
@@ -43,7 +43,7 @@ pub fn placement(log: &str, request: &str) -> (Option<String>, Option<String>) {
 }
 
 /// Parses the JSON of a log line, after the prefix that docker adds.
-fn entry(raw: &str) -> Option<ProviderError> {
+fn parse(raw: &str) -> Option<ProviderError> {
     serde_json::from_str(&raw[raw.find('{')?..]).ok()
 }
 
@@ -53,8 +53,8 @@ pub fn errors(log: &str, cluster: &str) -> Vec<(ProviderError, String)> {
     let mut found: Vec<(ProviderError, String)> = Vec::new();
     let mut steps = BTreeSet::new();
     for raw in log.lines() {
-        let Some(line) = entry(raw).filter(|line| line.id.starts_with(&own)) else { continue };
-        if went_on(&mut steps, &line) {
+        let Some(line) = parse(raw).filter(|line| line.id.starts_with(&own)) else { continue };
+        if reaches_new_step(&mut steps, &line) {
             found.retain(|(old, _)| old.id != line.id);
         }
         if line.level == "error" && !line.error.is_empty() {
@@ -62,7 +62,7 @@ pub fn errors(log: &str, cluster: &str) -> Vec<(ProviderError, String)> {
             let older = found.iter().position(|(old, _)| (&old.id, &old.error) == (&line.id, &line.error));
             let older = older.map(|at| found.remove(at)).filter(|_| line.step.is_empty());
             found.insert(0, older.unwrap_or_else(|| (line, raw.to_owned())));
-        } else if went_well(raw) {
+        } else if completes_request(raw) {
             found.retain(|(old, _)| old.id != line.id);
         }
     }
@@ -74,25 +74,25 @@ const STEP: &str = "running provision step";
 
 /// Returns true if this line starts a step that the request had not reached before, so the step that failed has succeeded since.
 /// `steps` has the steps reached so far, with their requests: a retry starts at the step that failed, or at the first one.
-fn went_on(steps: &mut BTreeSet<(String, String)>, line: &ProviderError) -> bool {
+fn reaches_new_step(steps: &mut BTreeSet<(String, String)>, line: &ProviderError) -> bool {
     line.msg == STEP && steps.insert((line.id.clone(), line.step.clone()))
 }
 
 /// Returns true if this line completes a request. A step that only waits is `requeued` (cosi-project/runtime `qruntime.go`).
-fn went_well(raw: &str) -> bool {
+fn completes_request(raw: &str) -> bool {
     raw.contains("machine provision finished")
         || (raw.contains("\"reconcile succeeded\"") && !raw.contains("\"requeued\":true"))
 }
 
 /// Returns the provider's log without errors of requests that have succeeded since: the provider retries by itself.
-pub fn unsettled(log: &str) -> String {
-    let request = |raw: &str| entry(raw).map(|line| line.id).filter(|id| !id.is_empty());
+pub fn unresolved(log: &str) -> String {
+    let request = |raw: &str| parse(raw).map(|line| line.id).filter(|id| !id.is_empty());
     let (mut settled, mut steps) = (BTreeSet::new(), BTreeSet::new());
     let mut kept = Vec::new();
     // Most lines are irrelevant, and are not parsed.
     let lines = log.lines().map(|raw| {
-        let step = raw.contains(STEP).then(|| entry(raw)).flatten();
-        (raw, went_well(raw) || step.is_some_and(|line| went_on(&mut steps, &line)))
+        let step = raw.contains(STEP).then(|| parse(raw)).flatten();
+        (raw, completes_request(raw) || step.is_some_and(|line| reaches_new_step(&mut steps, &line)))
     });
     for (raw, well) in lines.collect::<Vec<_>>().into_iter().rev() {
         if well || (raw.contains("\"level\":\"error\"") && !settled.is_empty()) {
@@ -122,7 +122,7 @@ pub fn omni_was_away(log: &str) -> bool {
 
 /// Returns the most informative error: the newest known issue, or one that Proxmox's own log can explain, or else the newest.
 /// A retry may fail differently from the first attempt, which has already done half of the work.
-pub fn most_specific(errors: &[(ProviderError, String)], issues: &Issues) -> Option<(ProviderError, String)> {
+pub fn most_informative(errors: &[(ProviderError, String)], issues: &Issues) -> Option<(ProviderError, String)> {
     let known = |(line, raw): &&(ProviderError, String)| line.error == "stopped" || !issues.find(raw).is_empty();
     errors.iter().find(known).or(errors.first()).cloned()
 }
@@ -179,17 +179,17 @@ mod tests {
             format!("2026-11-28T00:00:00Z {fields}\n")
         };
         let finished = line("demo-workers-a", "machine provision finished", false);
-        assert!(!unsettled(&(taken.clone() + &finished)).contains("already exists"));
+        assert!(!unresolved(&(taken.clone() + &finished)).contains("already exists"));
         assert!(
-            !unsettled(&(taken.clone() + &line("demo-workers-a", "reconcile succeeded", false))).contains("already")
+            !unresolved(&(taken.clone() + &line("demo-workers-a", "reconcile succeeded", false))).contains("already")
         );
         for open in [
             line("demo-workers-b", "machine provision finished", false),
             line("demo-workers-a", "reconcile succeeded", true),
         ] {
-            assert!(unsettled(&(taken.clone() + &open)).contains("already exists"), "{open}");
+            assert!(unresolved(&(taken.clone() + &open)).contains("already exists"), "{open}");
         }
-        assert!(unsettled(&(finished + &taken)).contains("already exists"), "it failed again");
+        assert!(unresolved(&(finished + &taken)).contains("already exists"), "it failed again");
     }
 
     #[test]
@@ -199,9 +199,9 @@ mod tests {
         let found = errors(&log, "demo");
         assert_eq!(found[0].0.error, "500 something else");
         let issues = Issues::read().unwrap();
-        assert_eq!(most_specific(&found, &issues).unwrap().0.error, "500 cluster not ready - no quorum?");
-        assert_eq!(most_specific(&found[..1], &issues).unwrap().0.error, "500 something else");
-        assert_eq!(most_specific(&[], &issues), None);
+        assert_eq!(most_informative(&found, &issues).unwrap().0.error, "500 cluster not ready - no quorum?");
+        assert_eq!(most_informative(&found[..1], &issues).unwrap().0.error, "500 something else");
+        assert_eq!(most_informative(&[], &issues), None);
     }
 
     #[test]
@@ -237,11 +237,11 @@ mod tests {
             begins("pickNode") + &begins("syncVM") + &fails("syncVM") + &begins("pickNode"),
         ] {
             assert_eq!(errors(&retried, "demo").len(), 1, "{retried}");
-            assert!(unsettled(&retried).contains("not authorized"), "{retried}");
+            assert!(unresolved(&retried).contains("not authorized"), "{retried}");
         }
         let passed = failed + &begins("pickNode") + &begins("createSchematic");
         assert_eq!(errors(&passed, "demo"), []);
-        assert!(!unsettled(&passed).contains("not authorized"), "{passed}");
+        assert!(!unresolved(&passed).contains("not authorized"), "{passed}");
         assert_eq!(errors(&(passed.clone() + &fails("createSchematic")), "demo").len(), 1, "it fails at the next one");
     }
 

@@ -42,13 +42,13 @@ pub fn login(cx: &Cx) -> Result<Proxmox, Failure> {
 /// See [`login`].
 pub fn login_quietly(cx: &Cx) -> Result<Proxmox, Failure> {
     if let Some(recorded) = &cx.settings.recorded {
-        return of_bundle(cx, recorded);
+        return recorded_proxmox(cx, recorded);
     }
-    in_config(cx)?.map_or_else(|| login_of_environment(cx), Ok)
+    read_config(cx)?.map_or_else(|| login_of_environment(cx), Ok)
 }
 
 /// Returns the Proxmox recorded in a bundle, without a login.
-fn of_bundle(cx: &Cx, recorded: &OpenedBundle) -> Result<Proxmox, Failure> {
+fn recorded_proxmox(cx: &Cx, recorded: &OpenedBundle) -> Result<Proxmox, Failure> {
     let site = cx.site();
     let dir = recorded.proxmox_dir(site.as_deref());
     recorded.available(&dir)?;
@@ -77,7 +77,7 @@ fn login_of_environment(cx: &Cx) -> Result<Proxmox, Failure> {
 }
 
 /// The fields kept of each VM, in lists of up to ten thousand.
-const KEPT: [&str; 11] =
+const VM_FIELDS: [&str; 11] =
     ["name", "node", "vmid", "status", "lock", "template", "tags", "maxcpu", "maxmem", "maxdisk", "mem"];
 
 /// Returns the VMs that `wanted` selects from those visible to the login. Sizes are in bytes, states are up to ten seconds old.
@@ -87,7 +87,7 @@ const KEPT: [&str; 11] =
 /// See [`Proxmox::pick`].
 pub fn list_vms(cx: &Cx, proxmox: &Proxmox, wanted: &dyn Fn(&Value) -> bool) -> Result<status::Selection, Failure> {
     let (purpose, path) = ("listing the virtual machines of Proxmox", "/cluster/resources?type=vm");
-    let mut found = proxmox.pick(cx, purpose, path, &KEPT, wanted)?;
+    let mut found = proxmox.pick(cx, purpose, path, &VM_FIELDS, wanted)?;
     if let Some(site) = &proxmox.site {
         found.entries.iter_mut().for_each(|vm| vm["site"] = site.as_str().into());
     }
@@ -98,7 +98,7 @@ pub fn list_vms(cx: &Cx, proxmox: &Proxmox, wanted: &dyn Fn(&Value) -> bool) -> 
 ///
 /// # Errors
 /// Returns an error if Proxmox cannot be queried.
-pub fn images(cx: &Cx, proxmox: &Proxmox) -> Result<Vec<Image>, Failure> {
+pub fn list_images(cx: &Cx, proxmox: &Proxmox) -> Result<Vec<Image>, Failure> {
     let holds = |entry: &Value| {
         let content = entry["content"].as_str().unwrap_or_default();
         entry["status"] == "available" && content.split(',').any(|kind| kind == "iso")
@@ -132,16 +132,16 @@ pub fn images(cx: &Cx, proxmox: &Proxmox) -> Result<Vec<Image>, Failure> {
 /// Fails with [`Code::Prerequisite`] if there is no such file, or as in [`proxmox_of`].
 pub fn configured(cx: &Cx) -> Result<Proxmox, Failure> {
     if let Some(recorded) = &cx.settings.recorded {
-        return of_bundle(cx, recorded);
+        return recorded_proxmox(cx, recorded);
     }
-    in_config(cx)?.ok_or_else(|| {
+    read_config(cx)?.ok_or_else(|| {
         Failure::new(Code::Prerequisite, format!("`{}` does not exist", cx.paths.show(&cx.paths.config())))
             .cause("the provider is not set up")
             .next("cargo xtask provider-setup")
     })
 }
 
-fn in_config(cx: &Cx) -> Result<Option<Proxmox>, Failure> {
+fn read_config(cx: &Cx) -> Result<Option<Proxmox>, Failure> {
     let path = cx.paths.config();
     let Some(text) = files::read_text_if_there(&path)? else { return Ok(None) };
     let mut proxmox = proxmox_of(cx, &ProviderConfig::parse(&cx.paths.show(&path), &text)?)?;
@@ -217,7 +217,7 @@ pub fn proxmox_of(cx: &Cx, config: &ProviderConfig) -> Result<Proxmox, Failure> 
 }
 
 /// Advises against a login with a password, which works but is not the best choice.
-pub fn by_password(login: &Login) -> Option<String> {
+pub fn password_advice(login: &Login) -> Option<String> {
     matches!(login, Login::Password { .. }).then(|| {
         format!("{} logs in with a password: an API token can be limited, replaced and revoked by itself", login.user())
     })
@@ -289,7 +289,7 @@ pub fn observe(cx: &Cx, proxmox: &Proxmox) -> anyhow::Result<Inventory> {
         let origin = if config.is_file() { Some(cx.paths.show(&config)) } else { of_environment() };
         let from = origin.unwrap_or_default();
         let detail = format!("{}, version {version}, as {} ({from})", proxmox.url, proxmox.login.id());
-        Ok(match by_password(&proxmox.login) {
+        Ok(match password_advice(&proxmox.login) {
             Some(advice) => StepResult::warning(version, format!("{detail}: {advice}")),
             None => StepResult::ok(version, detail),
         })
@@ -305,8 +305,8 @@ pub fn observe(cx: &Cx, proxmox: &Proxmox) -> anyhow::Result<Inventory> {
     })?;
     let checks = nodes.into_iter().map(|node| {
         Check::new("node", format!("Look at node {}", node.name), move || {
-            let node = ask_node(cx, proxmox, node)?;
-            let (unseen, detail) = (unseen(&node), counts(&node));
+            let node = read_node(cx, proxmox, node)?;
+            let (unseen, detail) = (describe_unread(&node), describe_counts(&node));
             Ok(if unseen.is_empty() { StepResult::ok(node, detail) } else { StepResult::warning(node, unseen) })
         })
     });
@@ -323,7 +323,7 @@ pub fn observe_quietly(cx: &Cx, proxmox: &Proxmox) -> Result<Inventory, Failure>
         return recorded.document(&format!("{}/{INVENTORY}", recorded.proxmox_dir(proxmox.site.as_deref())));
     }
     let nodes = list_nodes(cx, proxmox)?;
-    let nodes = map_all(nodes, ALL, |node| ask_node(cx, proxmox, node)).into_iter().collect::<Result<_, _>>()?;
+    let nodes = map_all(nodes, ALL, |node| read_node(cx, proxmox, node)).into_iter().collect::<Result<_, _>>()?;
     let (taken_at, version) = (rfc3339(SystemTime::now()), String::new());
     Ok(Inventory { taken_at, endpoint: proxmox.url.clone(), version, nodes })
 }
@@ -333,7 +333,7 @@ pub fn observe_quietly(cx: &Cx, proxmox: &Proxmox) -> Result<Inventory, Failure>
 ///
 /// # Errors
 /// Returns an error only if the task is interrupted: what a node does not return is unknown.
-pub fn with_storages(
+pub fn add_storages(
     cx: &Cx,
     proxmox: &Proxmox,
     nodes: Vec<Node>,
@@ -348,7 +348,7 @@ pub fn with_storages(
                 None => {
                     let (purpose, path) =
                         (format!("asking {} for its storages", node.name), format!("/nodes/{}/storage", node.name));
-                    parsed(proxmox.get(cx, &purpose, &path), |data| status::storages(&node.name, data))?
+                    parse_answer(proxmox.get(cx, &purpose, &path), |data| status::storages(&node.name, data))?
                 }
             };
         }
@@ -362,14 +362,14 @@ pub fn with_storages(
 /// # Errors
 /// Returns an error if Proxmox does not respond, or not with a list.
 pub fn list_nodes(cx: &Cx, proxmox: &Proxmox) -> Result<Vec<Node>, Failure> {
-    nodes_in(&proxmox.get(cx, "asking Proxmox for its nodes", "/nodes")?)
+    parse_nodes(&proxmox.get(cx, "asking Proxmox for its nodes", "/nodes")?)
 }
 
 /// Parses the response of `/nodes`.
 ///
 /// # Errors
 /// Returns an error if it is not a list of nodes.
-pub fn nodes_in(data: &Value) -> Result<Vec<Node>, Failure> {
+pub fn parse_nodes(data: &Value) -> Result<Vec<Node>, Failure> {
     status::nodes(data).map_err(|why| Failure::new(Code::Failed, format!("/nodes: {why}")))
 }
 
@@ -377,7 +377,7 @@ pub fn nodes_in(data: &Value) -> Result<Vec<Node>, Failure> {
 ///
 /// # Errors
 /// Returns an error if Proxmox does not respond.
-pub fn nodes_online(cx: &Cx, proxmox: &Proxmox) -> Result<Vec<String>, Failure> {
+pub fn online_nodes(cx: &Cx, proxmox: &Proxmox) -> Result<Vec<String>, Failure> {
     Ok(list_nodes(cx, proxmox)?.into_iter().filter(Node::online).map(|node| node.name).collect())
 }
 
@@ -385,19 +385,19 @@ pub fn nodes_online(cx: &Cx, proxmox: &Proxmox) -> Result<Vec<String>, Failure> 
 ///
 /// # Errors
 /// Returns an error if Proxmox does not respond.
-pub fn storages(cx: &Cx, proxmox: &Proxmox) -> Result<Vec<Node>, Failure> {
+pub fn read_storages(cx: &Cx, proxmox: &Proxmox) -> Result<Vec<Node>, Failure> {
     let paths = ["/nodes", "/storage", "/cluster/resources?type=storage"].map(str::to_owned);
     let mut answers = proxmox.get_all(cx, "asking Proxmox for its storages", &paths).into_iter();
     let mut next = || answers.next().unwrap_or(Ok(Value::Null));
-    let nodes = nodes_in(&next()?)?;
-    with_storages(cx, proxmox, nodes, &next().unwrap_or_default(), &next().unwrap_or_default())
+    let nodes = parse_nodes(&next()?)?;
+    add_storages(cx, proxmox, nodes, &next().unwrap_or_default(), &next().unwrap_or_default())
 }
 
 /// Reads the storages, bridges and guests of one node, in parallel.
 ///
 /// # Errors
 /// Returns an error only if the task is interrupted: what the node does not return is unknown.
-fn ask_node(cx: &Cx, proxmox: &Proxmox, mut node: Node) -> Result<Node, Failure> {
+fn read_node(cx: &Cx, proxmox: &Proxmox, mut node: Node) -> Result<Node, Failure> {
     if !node.online() {
         return Ok(node);
     }
@@ -406,9 +406,9 @@ fn ask_node(cx: &Cx, proxmox: &Proxmox, mut node: Node) -> Result<Node, Failure>
     let purpose = format!("asking {name} for its storages, bridges and guests");
     let mut answers = proxmox.get_all(cx, &purpose, &paths).into_iter();
     let mut next = || answers.next().unwrap_or(Ok(Value::Null));
-    node.storages = parsed(next(), |data| status::storages(&name, data))?;
-    node.bridges = parsed(next(), status::bridges)?;
-    node.vms = parsed(next(), status::vms)?;
+    node.storages = parse_answer(next(), |data| status::storages(&name, data))?;
+    node.bridges = parse_answer(next(), status::bridges)?;
+    node.vms = parse_answer(next(), status::vms)?;
     Ok(node)
 }
 
@@ -417,9 +417,9 @@ fn ask_node(cx: &Cx, proxmox: &Proxmox, mut node: Node) -> Result<Node, Failure>
 ///
 /// # Errors
 /// Returns an error if Proxmox does not respond or refuses the login.
-pub fn overview(cx: &Cx, proxmox: &Proxmox) -> Result<Inventory, Failure> {
+pub fn read_overview(cx: &Cx, proxmox: &Proxmox) -> Result<Inventory, Failure> {
     let (version, (nodes, listed)) =
-        both(|| proxmox.version(cx), || both(|| storages(cx, proxmox), || list_vms(cx, proxmox, &|_| true)));
+        both(|| proxmox.version(cx), || both(|| read_storages(cx, proxmox), || list_vms(cx, proxmox, &|_| true)));
     let (version, mut nodes, listed) = (version?, nodes?, listed?);
     let mut by_node: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for vm in listed.entries {
@@ -445,7 +445,7 @@ pub fn read_bridges(cx: &Cx, proxmox: &Proxmox, inventory: &mut Inventory) -> Re
         online.iter().map(|node| format!("/nodes/{}/network?type=any_bridge", node.name)).collect();
     let answers = proxmox.get_all(cx, "asking the nodes for their bridges", &paths);
     for (node, answer) in online.into_iter().zip(answers) {
-        node.bridges = parsed(answer, status::bridges)?;
+        node.bridges = parse_answer(answer, status::bridges)?;
     }
     Ok(())
 }
@@ -477,7 +477,7 @@ pub fn read_disks(
     Ok(())
 }
 
-fn parsed<T>(
+fn parse_answer<T>(
     answer: Result<Value, Failure>,
     read: impl FnOnce(&Value) -> Result<T, String>,
 ) -> Result<Observed<T>, Failure> {
@@ -488,7 +488,7 @@ fn parsed<T>(
 }
 
 /// Describes the parts of a node that could not be read.
-fn unseen(node: &Node) -> String {
+fn describe_unread(node: &Node) -> String {
     if !node.online() {
         return format!("it is {}", node.status);
     }
@@ -502,7 +502,7 @@ fn unseen(node: &Node) -> String {
     unseen.collect::<Vec<_>>().join("; ")
 }
 
-fn counts(node: &Node) -> String {
+fn describe_counts(node: &Node) -> String {
     let count = |known: Option<usize>, one: &str| match known {
         Some(number) => count(number, one),
         None => format!("{one}s not seen"),
@@ -519,7 +519,7 @@ fn counts(node: &Node) -> String {
 ///
 /// # Errors
 /// Fails with [`Code::NotFound`] or [`Code::Invalid`], and the command that creates an inventory.
-pub fn saved(file: &Path) -> Result<Inventory, Failure> {
+pub fn read_saved(file: &Path) -> Result<Inventory, Failure> {
     let shown = file.display();
     let command = format!("cargo xtask proxmox-inventory --save {}", pasted(file));
     let text = inputs::text_if_there(file)?

@@ -174,8 +174,8 @@ pub fn run_task_as(cx: &Cx, lab: &Lab, project: &Path, words: &[String], as_json
 /// The failure of a rehearsal whose task failed. That task's own output is above, or in the data.
 fn task_failure(line: &str, code: Option<i32>, document: Value) -> Failure {
     let code = code.map_or("was killed".to_owned(), |code| format!("exited with {code}"));
-    let said = document["error"]["message"].as_str().unwrap_or("its output is above").to_owned();
+    let message = document["error"]["message"].as_str().unwrap_or("its output is above").to_owned();
     Failure::new(Code::Failed, format!("the rehearsal stopped: `{line}` {code}"))
-        .cause(said)
+        .cause(message)
         .with(json!({ "stopped_at": document }))
 }

@@ -29,7 +29,7 @@ struct RestoredFile {
     path: PathBuf,
     bytes: Vec<u8>,
     /// A file that this host already has takes precedence, such as a newer certificate.
-    own: bool,
+    kept: bool,
 }
 
 /// A restore, ready to be checked and planned.
@@ -50,9 +50,10 @@ impl<'a> Restore<'a> {
         if let Some(lan) = lan {
             env.set("OMNI_LAN_ADDRESS", lan);
         }
-        let mut wanted = vec![RestoredFile { path: cx.paths.env(), bytes: env.text().as_bytes().to_vec(), own: false }];
+        let mut wanted =
+            vec![RestoredFile { path: cx.paths.env(), bytes: env.text().as_bytes().to_vec(), kept: false }];
         let named = |key: &str| env.get(key).map(|path| host_path(cx, path));
-        for (name, path, own) in [
+        for (name, path, kept) in [
             (STORE_KEY, Some(cx.paths.store_key()), false),
             (CONFIG, Some(cx.paths.config()), false),
             (TLS_CERT, named("OMNI_TLS_CERT"), true),
@@ -75,7 +76,7 @@ impl<'a> Restore<'a> {
             inside.then_some((name.as_str(), Some(dir.join(file)), false))
         })) {
             if let Some((path, bytes)) = path.zip(files::read_if_there(&opened.part(name))?) {
-                wanted.push(RestoredFile { path, bytes, own });
+                wanted.push(RestoredFile { path, bytes, kept });
             }
         }
         Ok(Restore { opened, env, wanted })
@@ -102,13 +103,13 @@ impl<'a> Restore<'a> {
                 .into())
         })?;
         cx.ui.step("empty", "Check that this host has no stack and no data of one", || {
-            if self.filled(cx) {
+            if self.is_filled(cx) {
                 return Ok(StepResult::ok((), "only what an interrupted restore of this backup left"));
             }
-            nothing_here(cx)?;
+            refuse_existing_stack(cx)?;
             Ok(StepResult::ok((), "neither containers nor volumes"))
         })?;
-        cx.ui.step("files", "Check that the files can be created", || self.files_free(cx))?;
+        cx.ui.step("files", "Check that the files can be created", || self.check_files(cx))?;
         if let Some(etcd) = self.external_etcd().first() {
             let detail = format!(
                 "if {etcd} is lost too, first restore etcd.db of this backup there: Omni would start an empty store"
@@ -124,7 +125,7 @@ impl<'a> Restore<'a> {
         backup::external_etcd(&settings.unwrap_or_default())
     }
 
-    fn files_free(&self, cx: &Cx) -> anyhow::Result<StepResult<()>> {
+    fn check_files(&self, cx: &Cx) -> anyhow::Result<StepResult<()>> {
         let key = cx.paths.store_key();
         if !self.opened.has(STORE_KEY) && !key.is_file() {
             let what = "the backup has no store key, and docker/omni.asc does not exist";
@@ -137,7 +138,7 @@ impl<'a> Restore<'a> {
         for wanted in &self.wanted {
             match files::read_if_there(&wanted.path)? {
                 Some(bytes) if bytes == wanted.bytes => {}
-                Some(_) if wanted.own => kept.push(cx.paths.show(&wanted.path)),
+                Some(_) if wanted.kept => kept.push(cx.paths.show(&wanted.path)),
                 Some(_) => {
                     let shown = cx.paths.show(&wanted.path);
                     return Err(Failure::new(Code::Conflict, format!("`{shown}` exists and differs from the backup"))
@@ -172,7 +173,7 @@ impl<'a> Restore<'a> {
     /// Checks that no Omni is running: two with one identity would take each other's machines and tailnet name.
     fn alone(&self, cx: &Cx) -> anyhow::Result<StepResult<()>> {
         let at = self.address(cx);
-        if self.filled(cx) {
+        if self.is_filled(cx) {
             return Ok(StepResult::skipped((), "it may be the one that an interrupted restore started here"));
         }
         for connect in [at.connect.as_deref(), None] {
@@ -206,13 +207,13 @@ impl<'a> Restore<'a> {
         }
         let undo = format!("docker compose -p omni-scale down; docker volume rm {}", VOLUMES.join(" "));
         let effect = "volumes with etcd, SQLite and the tailnet identity of the backup";
-        plan.push(Change::new("restore", "Omni's data", effect, undo, |cx| self.fill(cx)));
+        plan.push(Change::new("restore", "Omni's data", effect, undo, |cx| self.fill_volumes(cx)));
         let provider = self.env.get("OMNI_INFRA_PROVIDER_KEY").is_some() && self.opened.has(CONFIG);
         let at = self.address(cx);
         let start = omni_stack::start(provider, false, "Omni runs with the restored store".to_owned());
         plan.push(start.verified(move |cx| {
             omni_stack::verify(cx, provider, Some(&at))?;
-            existing_store(cx)?;
+            check_restored_store(cx)?;
             let verified = omni_checks::verify(&Cx { settings: Settings::load(&cx.paths)?, ..cx.clone() });
             // The restore is complete, whatever the checks found.
             if !proc::interrupted() {
@@ -225,14 +226,14 @@ impl<'a> Restore<'a> {
     }
 
     /// Returns true if the volumes have the data of this backup: the note is empty until they are filled, then names its store.
-    fn filled(&self, cx: &Cx) -> bool {
+    fn is_filled(&self, cx: &Cx) -> bool {
         let store = self.opened.manifest.parts.get(ETCD).map(|part| part.sha256.clone());
         files::read_text_if_there(&cx.paths.restoring()).ok().flatten().is_some_and(|noted| Some(noted) == store)
     }
 
     /// Creates the volumes and fills them, unless an interrupted run has done so.
-    fn fill(&self, cx: &Cx) -> anyhow::Result<String> {
-        if self.filled(cx) {
+    fn fill_volumes(&self, cx: &Cx) -> anyhow::Result<String> {
+        if self.is_filled(cx) {
             return Ok("filled by an interrupted run".to_owned());
         }
         let note = cx.paths.restoring();
@@ -261,7 +262,7 @@ pub fn create_volumes(cx: &Cx) -> Result<[(String, &'static str); 3], Failure> {
 
 /// Refuses containers and volumes that already exist, unless they are from a restore that was interrupted before it had filled
 /// them: no Omni ever ran on those.
-fn nothing_here(cx: &Cx) -> Result<(), Failure> {
+fn refuse_existing_stack(cx: &Cx) -> Result<(), Failure> {
     let (compose, docker) = (Compose::find(cx)?, Docker::find(cx)?);
     let containers = compose.containers()?;
     let unfinished = cx.paths.restoring().is_file() && containers.iter().all(|container| container.state == "created");
@@ -286,8 +287,8 @@ fn nothing_here(cx: &Cx) -> Result<(), Failure> {
 }
 
 /// Checks that Omni uses the restored store: with another account it creates an empty one and is healthy all the same.
-fn existing_store(cx: &Cx) -> anyhow::Result<()> {
-    if omni_stack::empty_store_began(cx)?.is_none() {
+fn check_restored_store(cx: &Cx) -> anyhow::Result<()> {
+    if omni_stack::empty_store_time(cx)?.is_none() {
         return Ok(());
     }
     Err(Failure::new(Code::Failed, "Omni did not use the restored store")

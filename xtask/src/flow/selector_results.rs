@@ -19,23 +19,23 @@ use runtime::ui::Check;
 use selector::{CompileError, EvalError, Program};
 
 /// Maximum number of storages named in one warning.
-const NAMED: usize = 5;
+const MAX_NAMED: usize = 5;
 
 /// Maximum number of storage names listed in a failure.
-const SHOWN_NAMES: usize = 20;
+const MAX_LISTED: usize = 20;
 
 pub const GIB: u64 = 1 << 30;
 
 /// A selector to test.
 #[derive(Debug)]
-pub struct Subject {
+pub struct TestSubject {
     /// The disk of a class that it is for; empty for an expression from the command line.
     pub disk: String,
     pub selector: String,
     pub size_gib: Option<u64>,
 }
 
-impl Subject {
+impl TestSubject {
     fn words(&self) -> String {
         match self.disk.as_str() {
             "" => "the selector".to_owned(),
@@ -46,7 +46,7 @@ impl Subject {
 
 /// A selector and its results.
 pub struct TestedSelector<'a> {
-    pub subject: &'a Subject,
+    pub subject: &'a TestSubject,
     /// One result for each storage, in the same order.
     pub results: Result<Vec<Result<bool, EvalError>>, CompileError>,
     pub program: Option<Program>,
@@ -61,7 +61,7 @@ impl TestedSelector<'_> {
 }
 
 /// The failure for a selector that matches only storages without VM disks: no machine of such a class is ever created.
-pub fn matches_no_images(tested: &TestedSelector<'_>, places: &[Storage], class: Option<&str>) -> Option<Failure> {
+pub fn no_images_failure(tested: &TestedSelector<'_>, places: &[Storage], class: Option<&str>) -> Option<Failure> {
     let results = tested.results.as_ref().ok()?;
     let matching = places.iter().zip(results).filter(|(_, result)| **result == Ok(true)).map(|(place, _)| place);
     let names: BTreeSet<&str> = matching.clone().map(|place| place.name.as_str()).collect();
@@ -69,10 +69,10 @@ pub fn matches_no_images(tested: &TestedSelector<'_>, places: &[Storage], class:
         return None;
     }
     let names: Vec<&str> = names.into_iter().collect();
-    let mut failure = matches_nothing(tested.subject, places, class);
+    let mut failure = no_match_failure(tested.subject, places, class);
     failure.message = format!("no storage that {} matches takes VM disks", tested.subject.words());
     let others = places.iter().filter(|place| place.takes_images()).map(|place| place.name.as_str());
-    let others: BTreeSet<&str> = others.take(SHOWN_NAMES).collect();
+    let others: BTreeSet<&str> = others.take(MAX_LISTED).collect();
     let others = match others.is_empty() {
         true => "no storage does".to_owned(),
         false => format!("these do: {}", others.into_iter().collect::<Vec<_>>().join(", ")),
@@ -91,10 +91,10 @@ pub struct Warning {
 }
 
 /// The failure for a selector that matches no storage on any node: no machine of such a class is ever created.
-pub fn matches_nothing(subject: &Subject, places: &[Storage], class: Option<&str>) -> Failure {
+pub fn no_match_failure(subject: &TestSubject, places: &[Storage], class: Option<&str>) -> Failure {
     let names: BTreeSet<&str> = places.iter().map(|place| place.name.as_str()).collect();
-    let more = names.len().saturating_sub(SHOWN_NAMES);
-    let mut shown: Vec<String> = names.iter().take(SHOWN_NAMES).map(|name| (*name).to_owned()).collect();
+    let more = names.len().saturating_sub(MAX_LISTED);
+    let mut shown: Vec<String> = names.iter().take(MAX_LISTED).map(|name| (*name).to_owned()).collect();
     if more > 0 {
         shown.push(format!("{more} more"));
     }
@@ -152,8 +152,8 @@ pub fn warnings(tested: &TestedSelector<'_>, places: &[Storage]) -> Vec<Warning>
             }
             [_] => {}
             several => {
-                let names: Vec<&str> = several.iter().take(NAMED).map(|place| place.name.as_str()).collect();
-                let more = match several.len().saturating_sub(NAMED) {
+                let names: Vec<&str> = several.iter().take(MAX_NAMED).map(|place| place.name.as_str()).collect();
+                let more = match several.len().saturating_sub(MAX_NAMED) {
                     0 => String::new(),
                     more => format!(" and {more} more"),
                 };
@@ -180,7 +180,7 @@ pub fn warnings(tested: &TestedSelector<'_>, places: &[Storage]) -> Vec<Warning>
 }
 
 pub fn describe(tested: &TestedSelector<'_>) -> Value {
-    let Subject { disk, selector, size_gib } = tested.subject;
+    let TestSubject { disk, selector, size_gib } = tested.subject;
     let error = tested.results.as_ref().err();
     let error = error.map(|error| {
         json!({ "line": error.at.line, "column": error.at.column, "message": error.message, "hint": error.hint })
@@ -208,7 +208,7 @@ pub fn rows(tested: &TestedSelector<'_>, places: &[Storage]) -> Vec<Value> {
 }
 
 /// The failure for a selector that does not compile.
-pub fn refused(subject: &Subject, error: &CompileError) -> Failure {
+pub fn compile_failure(subject: &TestSubject, error: &CompileError) -> Failure {
     let what = format!("{} does not compile", subject.words());
     let arrow = |selector: &str| {
         let line = selector.lines().nth(error.at.line.saturating_sub(1) as usize).unwrap_or_default();
@@ -235,10 +235,10 @@ pub fn storages(
     offline: bool,
 ) -> anyhow::Result<Option<Vec<Storage>>> {
     let mut storages = match file {
-        Some(file) => saved(cx, file)?,
+        Some(file) => read_saved(cx, file)?,
         None if offline => return Ok(None),
-        None => match login(cx)? {
-            Some(proxmox) => live(cx, &proxmox, node)?,
+        None => match find_proxmox(cx)? {
+            Some(proxmox) => read_storages(cx, &proxmox, node)?,
             None => {
                 let detail = "neither docker/config.yaml nor PROXMOX_VE_ENDPOINT and PROXMOX_VE_API_TOKEN give access to Proxmox";
                 cx.ui.note("proxmox", "Read the storages of each node", Status::Warning, detail);
@@ -268,7 +268,7 @@ fn no_node(node: &str, nodes: &[String]) -> Failure {
 }
 
 /// Reads the storages in a file.
-fn saved(cx: &Cx, file: &Path) -> Result<Vec<Storage>, Failure> {
+fn read_saved(cx: &Cx, file: &Path) -> Result<Vec<Storage>, Failure> {
     let form = "it is a JSON list of {\"name\", \"node\", \"storageType\", \"availableSpace\"}, the last in bytes";
     let wrong = |why: String| {
         Failure::new(Code::Invalid, format!("`{}` is not a list of storages", cx.paths.show(file)))
@@ -282,12 +282,12 @@ fn saved(cx: &Cx, file: &Path) -> Result<Vec<Storage>, Failure> {
         document = list.take();
     }
     let Value::Array(list) = document else { return Err(wrong("it is not a list".to_owned())) };
-    let read = |(at, entry)| storage(entry).map_err(|why| wrong(format!("entry {}: {why}", at + 1)));
+    let read = |(at, entry)| parse_storage(entry).map_err(|why| wrong(format!("entry {}: {why}", at + 1)));
     list.into_iter().enumerate().map(read).collect()
 }
 
 /// Parses an entry of a saved list, which may have `content`, `enabled` and `active` as Proxmox prints them.
-fn storage(mut entry: Value) -> Result<Storage, serde_json::Error> {
+fn parse_storage(mut entry: Value) -> Result<Storage, serde_json::Error> {
     for (key, value) in entry.as_object_mut().into_iter().flat_map(Map::iter_mut) {
         match (key.as_str(), &*value) {
             ("content", Value::String(content)) => *value = content.split(',').map(str::trim).collect(),
@@ -299,7 +299,7 @@ fn storage(mut entry: Value) -> Result<Storage, serde_json::Error> {
 }
 
 /// Returns the Proxmox of the provider, or else of the environment; `None` if neither is configured.
-fn login(cx: &Cx) -> Result<Option<Proxmox>, Failure> {
+fn find_proxmox(cx: &Cx) -> Result<Option<Proxmox>, Failure> {
     match proxmox::login(cx) {
         Ok(login) => Ok(Some(login)),
         // Neither the address nor the token is configured.
@@ -310,7 +310,7 @@ fn login(cx: &Cx) -> Result<Option<Proxmox>, Failure> {
 
 /// Reads the storages of every online node, or of one node, with the same request as the provider (omni-infra-provider-proxmox
 /// 0d9fd58 provision.go:585).
-fn live(cx: &Cx, proxmox: &Proxmox, only: Option<&str>) -> anyhow::Result<Vec<Storage>> {
+fn read_storages(cx: &Cx, proxmox: &Proxmox, only: Option<&str>) -> anyhow::Result<Vec<Storage>> {
     let mut nodes = cx.ui.step("nodes", "Read the nodes of Proxmox", || {
         let found = proxmox::list_nodes(cx, proxmox)?;
         let count = found.len();
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn every_way_in_which_a_selector_disappoints_is_named() {
+    fn warnings_cover_every_selector_problem() {
         let places = [
             place("a", "fast", true, true, 100),
             place("b", "fast", true, true, 10),
@@ -367,7 +367,7 @@ mod tests {
             place("c", "slow", true, true, 100),
             place("d", "fast", true, false, 0),
         ];
-        let subject = Subject {
+        let subject = TestSubject {
             disk: "disk".into(),
             selector: "name.startsWith(\"fast\") || availableSpace / 0u > 1u".into(),
             size_gib: Some(40),

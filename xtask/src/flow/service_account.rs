@@ -15,7 +15,7 @@ use runtime::tool::omnictl::{self, Omnictl, ServiceAccountKey};
 
 const KEY: &str = "OMNI_SERVICE_ACCOUNT_KEY";
 /// Keys are renewed 30 days before they expire, because Omni does not warn.
-const SOON: Duration = Duration::from_secs(30 * 86_400);
+const RENEW_BEFORE: Duration = Duration::from_secs(30 * 86_400);
 
 /// The roles of a service account (omni v1.9.3 `internal/pkg/auth/role/role.go`); InfraProvider is for providers only.
 const ROLES: [&str; 3] = ["Reader", "Operator", "Admin"];
@@ -34,7 +34,7 @@ struct Account {
 /// # Errors
 /// Fails with [`Code::Usage`] for a name or role that Omni would not accept, with [`Code::Conflict`] if `docker/.env` has another
 /// account's key, or if omnictl fails: the existing key or the operator's login must be an administrator's.
-pub fn change<'a>(cx: &'a Cx, name: &'a str, role: &'a str, running: bool) -> Result<Option<Change<'a>>, Failure> {
+pub fn ensure<'a>(cx: &'a Cx, name: &'a str, role: &'a str, running: bool) -> Result<Option<Change<'a>>, Failure> {
     check_name(name)?;
     if !ROLES.contains(&role) {
         let near = domain::nearest::nearest(role, ROLES);
@@ -48,14 +48,14 @@ pub fn change<'a>(cx: &'a Cx, name: &'a str, role: &'a str, running: bool) -> Re
                 .cause(format!("it would be replaced by the one of `{name}`"))
                 .hint(format!("keep it, or remove the line {KEY} first; --service-account-name takes another name")));
         }
-        Some(Ok(info)) if info.left(SystemTime::now()).is_none_or(|left| left >= SOON) => {
+        Some(Ok(info)) if info.left(SystemTime::now()).is_none_or(|left| left >= RENEW_BEFORE) => {
             cx.ui.note("account", format!("Check service account `{name}`"), Status::Skipped, "its key is valid");
             return Ok(None);
         }
         _ => {}
     }
     // An Omni that is not running yet cannot be queried, and most likely has no accounts.
-    let account = running.then(|| find(cx, name)).transpose()?;
+    let account = running.then(|| find_account(cx, name)).transpose()?;
     let destroy = format!("omnictl serviceaccount destroy {name}");
     let (verb, effect, undo) = match account.map(|account| account.exists) {
         Some(true) => (
@@ -70,7 +70,7 @@ pub fn change<'a>(cx: &'a Cx, name: &'a str, role: &'a str, running: bool) -> Re
     };
     let object = format!("the service account `{name}` in Omni, key to {KEY} in docker/.env");
     let apply = move |cx: &Cx| {
-        let account = account.map_or_else(|| find(cx, name), Ok)?;
+        let account = account.map_or_else(|| find_account(cx, name), Ok)?;
         let (key, renewed) = new_key(cx, name, role, account)?;
         let info = KeyInfo::parse(key.expose())
             .map_err(|why| Failure::new(Code::Failed, "Omni returned an invalid key").cause(why))?;
@@ -81,7 +81,7 @@ pub fn change<'a>(cx: &'a Cx, name: &'a str, role: &'a str, running: bool) -> Re
     };
     Ok(Some(Change::new(verb, object, effect, undo, apply).verified(|cx| verify(cx, name)).recorded(move |state| {
         state.set("service_account", name);
-        if let Some(at) = current(cx).ok().and_then(|(info, _)| info.expires) {
+        if let Some(at) = stored_key(cx).ok().and_then(|(info, _)| info.expires) {
             state.set("service_account_expires", rfc3339(at));
         }
     })))
@@ -96,14 +96,14 @@ const REPLACED: &str = "service_account_replaced";
 /// the next run finishes the rotation.
 ///
 /// # Errors
-/// Fails with [`Code::NotFound`] if there is no such key, or as in [`change`].
-pub fn replacement(cx: &Cx) -> Result<Plan<'static>, Failure> {
+/// Fails with [`Code::NotFound`] if there is no such key, or as in [`ensure`].
+pub fn plan_rotation(cx: &Cx) -> Result<Plan<'static>, Failure> {
     let none = |failure: Failure| {
         failure.hint("`cargo xtask omni-setup --service-account Operator` makes one and stores it there")
     };
-    let old = current(cx).map_err(none)?.0.name;
-    refuse_own_shell(&old)?;
-    let (keys, as_person) = administrator(cx)?;
+    let old = stored_key(cx).map_err(none)?.0.name;
+    refuse_key_in_shell(&old)?;
+    let (keys, as_person) = list_keys(cx)?;
     let listed = |name: &str| keys.iter().filter(|key| key.account == name).cloned().collect::<Vec<_>>();
     let left = cx.fresh_state()?.get(REPLACED).map(|left| listed(&left)).unwrap_or_default();
     if left.first().is_some_and(|left| left.account != old) {
@@ -114,7 +114,7 @@ pub fn replacement(cx: &Cx) -> Result<Plan<'static>, Failure> {
         return Err(Failure::new(Code::NotFound, format!("Omni lists no service account `{old}`"))
             .cause("the key in docker/.env is of an account that was destroyed, or of a provider"));
     };
-    let new = successor(&old, &role, &rfc3339(SystemTime::now())[..10], &keys);
+    let new = successor_name(&old, &role, &rfc3339(SystemTime::now())[..10], &keys);
     let account = Account { exists: keys.iter().any(|key| key.account == new), as_person };
     let object = format!("the service account `{new}` in Omni, key to {KEY} in docker/.env");
     let effect = format!("role {role}, key valid for a year; tried before it is stored");
@@ -134,7 +134,7 @@ pub fn replacement(cx: &Cx) -> Result<Plan<'static>, Failure> {
 }
 
 /// Refuses to destroy the account whose key is set in this shell: it overrides docker/.env, so no task here could log in.
-fn refuse_own_shell(old: &str) -> Result<(), Failure> {
+fn refuse_key_in_shell(old: &str) -> Result<(), Failure> {
     let set = omnictl::KEYS.iter().find_map(|name| Some((name, KeyInfo::parse(&environment(name)?).ok()?)));
     match set {
         Some((name, info)) if info.name == old => Err(Failure::new(
@@ -158,7 +158,7 @@ fn destroy(keys: &[ServiceAccountKey], as_person: bool) -> Option<Change<'static
     };
     let (owner, object) = (name.clone(), format!("the service account `{name}`"));
     let change = Change::new("destroy", object, "its keys no longer work", "nothing to undo", move |cx| {
-        let omnictl = if as_person { Omnictl::as_person(cx)? } else { Omnictl::with_key(cx, &current(cx)?.1)? };
+        let omnictl = if as_person { Omnictl::as_person(cx)? } else { Omnictl::with_key(cx, &stored_key(cx)?.1)? };
         match omnictl.destroy_service_account(&name) {
             // An interrupted run may have destroyed it.
             Err(failure) if failure.code != Code::NotFound => Err(failure.into()),
@@ -170,7 +170,7 @@ fn destroy(keys: &[ServiceAccountKey], as_person: bool) -> Option<Change<'static
 
 /// Returns `automation-2026-11-29`, or that with a number appended: never the name of the old account, or of one with another
 /// role. An existing account with the same role was left by an interrupted run, and is reused.
-fn successor(old: &str, role: &str, date: &str, keys: &[ServiceAccountKey]) -> String {
+fn successor_name(old: &str, role: &str, date: &str, keys: &[ServiceAccountKey]) -> String {
     let dated = |end: &str| {
         end.strip_prefix('-').is_some_and(|end| domain::clock::seconds(&format!("{end}T00:00:00Z")).is_some())
     };
@@ -209,14 +209,14 @@ fn check_name(name: &str) -> Result<(), Failure> {
 }
 
 /// Looks up the account in Omni.
-fn find(cx: &Cx, name: &str) -> Result<Account, Failure> {
-    let (keys, as_person) = administrator(cx)?;
+fn find_account(cx: &Cx, name: &str) -> Result<Account, Failure> {
+    let (keys, as_person) = list_keys(cx)?;
     Ok(Account { exists: keys.iter().any(|key| key.account == name), as_person })
 }
 
 /// Returns the existing service-account keys, and whether listing them needs the operator's own login: a key that has expired
 /// cannot renew itself, and a key with a lesser role cannot create another.
-fn administrator(cx: &Cx) -> Result<(Vec<ServiceAccountKey>, bool), Failure> {
+fn list_keys(cx: &Cx) -> Result<(Vec<ServiceAccountKey>, bool), Failure> {
     // The usual advice for a refused login is this same task, so it is replaced.
     let log_in = |failure: Failure| {
         let hint = "log in to omnictl as an administrator, as docs/how-to/deployment.md says in step 6, or give an administrator's \
@@ -245,7 +245,7 @@ fn administrator(cx: &Cx) -> Result<(Vec<ServiceAccountKey>, bool), Failure> {
 }
 
 /// Reads the key in `docker/.env` again.
-fn current(cx: &Cx) -> Result<(KeyInfo, Secret), Failure> {
+fn stored_key(cx: &Cx) -> Result<(KeyInfo, Secret), Failure> {
     let path = cx.paths.env();
     let text = files::read_text_if_there(&path)?.unwrap_or_default();
     let env = EnvFile::parse(&cx.paths.show(&path), &text)?;
@@ -262,7 +262,7 @@ fn current(cx: &Cx) -> Result<(KeyInfo, Secret), Failure> {
 /// Reads the key back from `docker/.env`, and sends a request to Omni with it.
 fn verify(cx: &Cx, name: &str) -> anyhow::Result<()> {
     let secret = cx.ui.step("account", format!("Check that the key of `{name}` works"), || {
-        let (info, secret) = current(cx)?;
+        let (info, secret) = stored_key(cx)?;
         Omnictl::with_key(cx, &secret)?.get("sysversions", "current")?;
         let until = info.expires.map_or("without an end".to_owned(), |at| format!("until {}", &rfc3339(at)[..10]));
         Ok(StepResult::ok(secret, until))
@@ -275,7 +275,7 @@ fn verify(cx: &Cx, name: &str) -> anyhow::Result<()> {
 
 /// Returns the account for the JSON document; null if there is no key.
 pub fn document(cx: &Cx, name: &str, role: &str) -> Value {
-    match current(cx) {
+    match stored_key(cx) {
         Ok((info, _)) => json!({
             "name": name, "role": role, "place": format!("{KEY} in docker/.env"), "expires": info.expires.map(rfc3339),
         }),
@@ -288,7 +288,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn successor_of_an_account_carries_the_date() {
+    fn successor_name_has_the_date() {
         let key = |account: &str, role: &str| ServiceAccountKey {
             account: account.to_owned(),
             role: role.to_owned(),
@@ -296,7 +296,7 @@ mod tests {
             expires: String::new(),
         };
         let keys = [key("ci-2026-11-28", "Reader"), key("ci-2026-11-29", "Reader"), key("ci-2026-11-29.2", "Admin")];
-        let of = |old: &str| successor(old, "Reader", "2026-11-29", &keys);
+        let of = |old: &str| successor_name(old, "Reader", "2026-11-29", &keys);
         assert_eq!(of("automation"), "automation-2026-11-29");
         assert_eq!((of("ci-2026-11-28"), of("ci")), ("ci-2026-11-29".to_owned(), "ci-2026-11-29".to_owned()));
         assert_eq!(of("ci-2026-11-29"), "ci-2026-11-29.3");

@@ -19,10 +19,10 @@ const STATE: &str = "omni_site";
 
 /// Returns the file that `docker/.env` names, otherwise the one at the default path if it exists.
 pub fn path(cx: &Cx) -> Option<PathBuf> {
-    named(cx).or_else(|| Some(cx.paths.site()).filter(|path| path.is_file()))
+    configured_path(cx).or_else(|| Some(cx.paths.site()).filter(|path| path.is_file()))
 }
 
-fn named(cx: &Cx) -> Option<PathBuf> {
+fn configured_path(cx: &Cx) -> Option<PathBuf> {
     cx.settings.env_file.get(KEY).filter(|name| !name.is_empty()).map(|name| host_path(cx, name))
 }
 
@@ -47,11 +47,11 @@ pub fn read(cx: &Cx) -> Result<Option<String>, Failure> {
 /// See [`read`].
 pub fn findings(cx: &Cx, compose: &str) -> Result<Option<Vec<Finding>>, Failure> {
     let Some((path, text)) = path(cx).zip(read(cx)?) else { return Ok(None) };
-    Ok(Some(site::check(&cx.paths.show(&path), &text, compose, &|name| mounted(cx, name))))
+    Ok(Some(site::check(&cx.paths.show(&path), &text, compose, &|name| is_mounted(cx, name))))
 }
 
 /// Returns true if a path in Omni's container exists on this host.
-fn mounted(cx: &Cx, name: &str) -> bool {
+fn is_mounted(cx: &Cx, name: &str) -> bool {
     if name == site::BACKUPS {
         return cx.settings.env_file.get("OMNI_ETCD_BACKUP_DIR").is_some_and(|dir| host_path(cx, dir).is_dir());
     }
@@ -60,17 +60,17 @@ fn mounted(cx: &Cx, name: &str) -> bool {
         || own.is_some_and(|rest| cx.paths.site_files().join(rest).is_file())
 }
 
-/// Runs [`require`], for the Omni that `docker/compose.yaml` pins, as a step of a task.
+/// Runs [`refuse_invalid`], for the Omni that `docker/compose.yaml` pins, as a step of a task.
 ///
 /// # Errors
-/// See [`require`].
-pub fn step(cx: &Cx) -> anyhow::Result<()> {
+/// See [`refuse_invalid`].
+pub fn check_step(cx: &Cx) -> anyhow::Result<()> {
     if path(cx).is_none() {
         return Ok(());
     }
     cx.ui.step("site", "Check the site's own settings of Omni", || {
         let compose = files::read_text_if_there(&cx.paths.compose())?.unwrap_or_default();
-        Ok(StepResult::ok((), require(cx, &compose)?.unwrap_or_default()))
+        Ok(StepResult::ok((), refuse_invalid(cx, &compose)?.unwrap_or_default()))
     })
 }
 
@@ -78,7 +78,7 @@ pub fn step(cx: &Cx) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// Fails with [`Code::Invalid`] and every error's position.
-pub fn require(cx: &Cx, compose: &str) -> Result<Option<String>, Failure> {
+pub fn refuse_invalid(cx: &Cx, compose: &str) -> Result<Option<String>, Failure> {
     let Some(found) = findings(cx, compose)? else { return Ok(None) };
     let errors: Vec<&Finding> = found.iter().filter(|finding| finding.is_error()).collect();
     let Some(first) = errors.first() else {
@@ -96,47 +96,47 @@ pub fn require(cx: &Cx, compose: &str) -> Result<Option<String>, Failure> {
 ///
 /// # Errors
 /// Returns an error if `docker/compose.yaml` cannot be read.
-pub fn refused(cx: &Cx, text: &str) -> Result<Option<Finding>, Failure> {
+pub fn first_error(cx: &Cx, text: &str) -> Result<Option<Finding>, Failure> {
     let compose = files::read_text_if_there(&cx.paths.compose())?.unwrap_or_default();
     Ok(site::check("docker/site.yaml", text, &compose, &|_| true).into_iter().find(Finding::is_error))
 }
 
 /// Names the file in `docker/.env`, where compose finds it as well; `None` if there is no file or it is named already.
-pub fn name_it(cx: &Cx) -> Option<Change<'static>> {
-    naming(cx).filter(|_| cx.paths.site().is_file())
+pub fn name_existing(cx: &Cx) -> Option<Change<'static>> {
+    name_file(cx).filter(|_| cx.paths.site().is_file())
 }
 
-/// Like [`name_it`], for a file that is about to be written.
-pub fn naming(cx: &Cx) -> Option<Change<'static>> {
+/// Like [`name_existing`], for a file that is about to be written.
+pub fn name_file(cx: &Cx) -> Option<Change<'static>> {
     let effect = "Omni reads docker/site.yaml";
     let name = || project_files::set_env_key(cx, KEY, Secret::plain("./site.yaml"), effect, "empty the line");
-    named(cx).is_none().then(name)
+    configured_path(cx).is_none().then(name)
 }
 
 /// Returns the changes that give a new Omni the settings of the example, and name the file.
 ///
 /// # Errors
 /// Returns an error if the example cannot be read.
-pub fn begin(cx: &Cx, first: bool) -> Result<Vec<Change<'static>>, Failure> {
+pub fn initial_changes(cx: &Cx, first: bool) -> Result<Vec<Change<'static>>, Failure> {
     let (path, example) = (cx.paths.site(), cx.paths.site().with_extension("yaml.example"));
-    if !first || named(cx).is_some() || path.exists() {
-        return Ok(project_files::protect(path, "docker/site.yaml").into_iter().chain(name_it(cx)).collect());
+    if !first || configured_path(cx).is_some() || path.exists() {
+        return Ok(project_files::protect(path, "docker/site.yaml").into_iter().chain(name_existing(cx)).collect());
     }
     let Some(text) = files::read_text_if_there(&example)? else { return Ok(Vec::new()) };
     // If this version of Omni cannot read the settings, none are written.
-    if refused(cx, &text)?.is_some() {
+    if first_error(cx, &text)?.is_some() {
         return Ok(Vec::new());
     }
     let effect = "from its example: each machine joins with its own token";
     let contents = (Secret::plain(text), files::PRIVATE);
     let file = project_files::write("create", (path, "docker/site.yaml"), contents, effect, "remove the file");
-    Ok(std::iter::once(file).chain(naming(cx)).collect())
+    Ok(std::iter::once(file).chain(name_file(cx)).collect())
 }
 
 /// Returns true if Omni's container was started with other settings than the file has now: compose does not compare the contents
 /// of a mounted file.
-pub fn changed(cx: &Cx, containers: &[Container]) -> Result<bool, Failure> {
-    let Some(path) = named(cx) else { return Ok(false) };
+pub fn has_changed(cx: &Cx, containers: &[Container]) -> Result<bool, Failure> {
+    let Some(path) = configured_path(cx) else { return Ok(false) };
     let there = containers.iter().any(|container| container.service == OMNI);
     Ok(there && cx.fresh_state()?.get(STATE) != fingerprint(&path))
 }
@@ -145,7 +145,7 @@ pub fn changed(cx: &Cx, containers: &[Container]) -> Result<bool, Failure> {
 ///
 /// # Errors
 /// Returns an error if the state cannot be written.
-pub fn started(cx: &Cx) -> Result<(), Failure> {
+pub fn record_start(cx: &Cx) -> Result<(), Failure> {
     // This same run may have written `docker/.env`.
     let path = path(cx).filter(|path| path.is_file());
     let (mut state, print) = (cx.fresh_state()?, path.as_deref().and_then(fingerprint));

@@ -22,7 +22,7 @@ pub struct Staged {
 ///
 /// # Errors
 /// Returns an error if the copy cannot be written.
-pub fn of_class(cx: &Cx, file: &CheckedFile) -> Result<(Scratch, PathBuf), Failure> {
+pub fn copy_class(cx: &Cx, file: &CheckedFile) -> Result<(Scratch, PathBuf), Failure> {
     let scratch = Scratch::new(&cx.paths.scratch_root(), DIR)?;
     let copy = scratch.write(file_name(&file.path), &file.bytes)?;
     Ok((scratch, copy))
@@ -33,17 +33,17 @@ pub fn of_class(cx: &Cx, file: &CheckedFile) -> Result<(Scratch, PathBuf), Failu
 ///
 /// # Errors
 /// Returns an error if a copy cannot be written.
-pub fn of_templates(cx: &Cx, templates: &[Template]) -> Result<(Scratch, Vec<Staged>), Failure> {
+pub fn copy_templates(cx: &Cx, templates: &[Template]) -> Result<(Scratch, Vec<Staged>), Failure> {
     let scratch = Scratch::new(&cx.paths.scratch_root(), DIR)?;
-    let copy = |(at, template): (usize, &Template)| staged(&scratch, Path::new(&at.to_string()), template);
+    let copy = |(at, template): (usize, &Template)| copy_template(&scratch, Path::new(&at.to_string()), template);
     let staged = templates.iter().enumerate().map(copy).collect::<Result<_, _>>()?;
     Ok((scratch, staged))
 }
 
 /// Copies one template into `dir` of the scratch directory.
-fn staged(scratch: &Scratch, dir: &Path, template: &Template) -> Result<Staged, Failure> {
+fn copy_template(scratch: &Scratch, dir: &Path, template: &Template) -> Result<Staged, Failure> {
     let Template { file, beside, .. } = template;
-    let places: Option<Vec<PathBuf>> = beside.iter().map(|(name, _)| inside(name)).collect();
+    let places: Option<Vec<PathBuf>> = beside.iter().map(|(name, _)| path_inside(name)).collect();
     let Some(places) = places else {
         let folder = file.path.parent().unwrap_or(Path::new("."));
         let named = beside.iter().map(|(name, bytes)| CheckedFile { path: folder.join(name), bytes: bytes.clone() });
@@ -61,7 +61,7 @@ fn file_name(path: &Path) -> &Path {
 }
 
 /// Normalizes a relative path; `None` if it leaves its directory.
-fn inside(name: &str) -> Option<PathBuf> {
+fn path_inside(name: &str) -> Option<PathBuf> {
     let mut place = PathBuf::new();
     for part in Path::new(name).components() {
         match part {
@@ -75,11 +75,11 @@ fn inside(name: &str) -> Option<PathBuf> {
 }
 
 /// Replaces the path of the copy in `failure` with that of the operator's file.
-pub fn named(cx: &Cx, failure: Failure, copy: &Path, original: &Path) -> Failure {
-    renamed(failure, &[&copy.to_string_lossy(), &cx.paths.show(copy)], &cx.paths.show(original))
+pub fn unstage(cx: &Cx, failure: Failure, copy: &Path, original: &Path) -> Failure {
+    replace_paths(failure, &[&copy.to_string_lossy(), &cx.paths.show(copy)], &cx.paths.show(original))
 }
 
-fn renamed(mut failure: Failure, copies: &[&str], shown: &str) -> Failure {
+fn replace_paths(mut failure: Failure, copies: &[&str], shown: &str) -> Failure {
     for text in [&mut failure.message, &mut failure.cause, &mut failure.hint] {
         copies.iter().for_each(|copy| *text = text.replace(copy, shown));
     }
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn only_paths_inside_the_directory_are_copied() {
-        let place = |name: &str| inside(name).map(|place| place.to_string_lossy().into_owned());
+        let place = |name: &str| path_inside(name).map(|place| place.to_string_lossy().into_owned());
         assert_eq!(place("patches/a.yaml").as_deref(), Some("patches/a.yaml"));
         assert_eq!(place("./x/../patches//a.yaml").as_deref(), Some("patches/a.yaml"));
         for outside in ["../a.yaml", "x/../../a.yaml", "/etc/a.yaml", "", "."] {
@@ -106,7 +106,7 @@ mod tests {
         let failure = Failure::new(Code::Invalid, "applying `target/xtask-checked-7/a.yaml`: no")
             .cause("/p/target/xtask-checked-7/a.yaml:3: bad");
         let copies = ["/p/target/xtask-checked-7/a.yaml", "target/xtask-checked-7/a.yaml"];
-        let failure = renamed(failure, &copies, "machine-classes/a.yaml");
+        let failure = replace_paths(failure, &copies, "machine-classes/a.yaml");
         assert_eq!(failure.message, "applying `machine-classes/a.yaml`: no");
         assert_eq!(failure.cause, "machine-classes/a.yaml:3: bad");
     }

@@ -28,7 +28,7 @@ fn next_key(cx: &Cx) -> PathBuf {
 ///
 /// # Errors
 /// See [`Source::find`] and [`backup::save_etcd`].
-pub fn live(cx: &Cx) -> Result<Store, Failure> {
+pub fn read_store(cx: &Cx) -> Result<Store, Failure> {
     let scratch = Scratch::new(&cx.paths.scratch_root(), "store")?;
     backup::save_etcd(cx, &Source::find(cx, None)?, scratch.path())
 }
@@ -36,8 +36,8 @@ pub fn live(cx: &Cx) -> Result<Store, Failure> {
 /// Adds the public key in `file`. Its private half, which is kept elsewhere, then also opens the store.
 ///
 /// # Errors
-/// Fails with [`Code::Invalid`] if Omni could not use the key, or as in [`live`].
-pub fn recovery(cx: &Cx, file: &std::path::Path) -> anyhow::Result<Plan<'static>> {
+/// Fails with [`Code::Invalid`] if Omni could not use the key, or as in [`read_store`].
+pub fn plan_recovery(cx: &Cx, file: &std::path::Path) -> anyhow::Result<Plan<'static>> {
     let bytes = cx.read(file, "name the public key of a pair that you made on another machine")?;
     let armored = String::from_utf8_lossy(&bytes).into_owned();
     let slot = cx.ui.step("key", "Check the recovery key", || {
@@ -48,13 +48,13 @@ pub fn recovery(cx: &Cx, file: &std::path::Path) -> anyhow::Result<Plan<'static>
     let print = slot.rsplit('<').next().unwrap_or_default().trim_end_matches('>').to_owned();
     let name = format!("omni-key-{}.asc", print.get(..16).unwrap_or(&print));
     let begun = cx.paths.site_files().join(&name).is_file();
-    if !slots(cx, begun)?.is_some_and(|store| has(&store, &slot)) {
-        publish(cx, &mut plan, name, Box::new(move |_| Ok(armored)))?;
+    if !read_slots(cx, begun)?.is_some_and(|store| has_slot(&store, &slot)) {
+        publish_key(cx, &mut plan, name, Box::new(move |_| Ok(armored)))?;
         plan.push(restart(cx, "Omni adds the key's slot to its store"));
     }
     plan.verify(move |cx| {
-        let store = answers(cx)?;
-        match has(&store, &slot) {
+        let store = wait_for_store(cx)?;
+        match has_slot(&store, &slot) {
             true => Ok(()),
             false => Err(no_slot(&slot).into()),
         }
@@ -65,17 +65,17 @@ pub fn recovery(cx: &Cx, file: &std::path::Path) -> anyhow::Result<Plan<'static>
 /// Replaces the key that Omni starts with by the one in `given`, or by a new one.
 ///
 /// # Errors
-/// Fails with [`Code::Invalid`] if Omni could not use the key, or as in [`live`].
-pub fn rotation(cx: &Cx, given: Option<PathBuf>) -> anyhow::Result<Plan<'static>> {
+/// Fails with [`Code::Invalid`] if Omni could not use the key, or as in [`read_store`].
+pub fn plan_rotation(cx: &Cx, given: Option<PathBuf>) -> anyhow::Result<Plan<'static>> {
     let (key, next) = (cx.paths.store_key(), next_key(cx));
     let [now, made] = [&key, &next].map(|path| files::read_text_if_there(path));
     let (now, made) = (now?, made?.map(Secret::new));
     let switched = made.as_ref().is_some_and(|made| now.as_deref() == Some(made.expose()));
-    let store = slots(cx, made.is_some())?;
+    let store = read_slots(cx, made.is_some())?;
     let given = match given.filter(|_| made.is_none()) {
         None => None,
         Some(file) => Some(cx.ui.step("key", "Check the next key", || {
-            let key = read(cx, file)?;
+            let key = read_key(cx, file)?;
             gpg::prove_store_key(cx, &key)?;
             let slot = gpg::public_slot(cx, &gpg::public_half(cx, &key)?)?;
             Ok(StepResult::ok(key, slot))
@@ -104,16 +104,16 @@ pub fn rotation(cx: &Cx, given: Option<PathBuf>) -> anyhow::Result<Plan<'static>
             _ => false,
         };
         if !opens {
-            let armored = Box::new(|cx: &Cx| gpg::public_half(cx, &read(cx, next_key(cx))?));
-            publish(cx, &mut plan, "omni-next.asc".to_owned(), armored)?;
+            let armored = Box::new(|cx: &Cx| gpg::public_half(cx, &read_key(cx, next_key(cx))?));
+            publish_key(cx, &mut plan, "omni-next.asc".to_owned(), armored)?;
             plan.push(restart(cx, "Omni adds the next key's slot to its store"));
         }
-        plan.push(switch(cx));
+        plan.push(switch_key(cx));
     }
     plan.push(restart(cx, "Omni starts with the next key"));
     let effect = "it is docker/omni.asc now";
     let done = Change::new("remove", cx.paths.show(&next), effect, "it is docker/omni.asc", |cx| {
-        opened(cx, cx.paths.store_key())?;
+        check_key(cx, cx.paths.store_key())?;
         let next = next_key(cx);
         std::fs::remove_file(&next).map_err(|error| backup::cannot("remove", &next, &error))?;
         Ok("removed".to_owned())
@@ -123,22 +123,22 @@ pub fn rotation(cx: &Cx, given: Option<PathBuf>) -> anyhow::Result<Plan<'static>
 }
 
 /// Reads the slots of the running Omni; `None` if an interrupted run left it stopped.
-fn slots(cx: &Cx, begun: bool) -> anyhow::Result<Option<Store>> {
-    cx.ui.step("slots", "Read the key slots of Omni's store", || match live(cx) {
+fn read_slots(cx: &Cx, begun: bool) -> anyhow::Result<Option<Store>> {
+    cx.ui.step("slots", "Read the key slots of Omni's store", || match read_store(cx) {
         Err(failure) if begun && failure.code == Code::Prerequisite => Ok(StepResult::skipped(None, failure.message)),
         store => {
             let store = store?;
-            let names = names(&store);
+            let names = slot_names(&store);
             Ok(StepResult::ok(Some(store), names))
         }
     })
 }
 
-fn names(store: &Store) -> String {
+fn slot_names(store: &Store) -> String {
     store.slots.keys().cloned().collect::<Vec<_>>().join(", ")
 }
 
-fn has(store: &Store, slot: &str) -> bool {
+fn has_slot(store: &Store, slot: &str) -> bool {
     let print = slot.rsplit(' ').next().unwrap_or_default();
     store.slots.keys().any(|name| name.to_ascii_lowercase().ends_with(print))
 }
@@ -150,12 +150,12 @@ fn no_slot(key: &str) -> Failure {
         .next("cargo xtask stack-logs omni")
 }
 
-fn read(cx: &Cx, path: PathBuf) -> Result<Secret, Failure> {
+fn read_key(cx: &Cx, path: PathBuf) -> Result<Secret, Failure> {
     Ok(Secret::new(String::from_utf8_lossy(&cx.read(&path, "restore it")?)))
 }
 
 /// Adds the changes that make Omni read a public key when it next starts.
-fn publish(cx: &Cx, plan: &mut Plan<'static>, name: String, armored: Armored) -> Result<(), Failure> {
+fn publish_key(cx: &Cx, plan: &mut Plan<'static>, name: String, armored: Armored) -> Result<(), Failure> {
     let (file, settings) = (cx.paths.site_files().join(&name), site::path(cx).unwrap_or_else(|| cx.paths.site()));
     let (shown, inside) = (cx.paths.show(&settings), format!("{}{name}", check::site::FILES));
     plan.push(Change::new("create", cx.paths.show(&file), "the public half", "remove the file", move |cx| {
@@ -172,7 +172,7 @@ fn publish(cx: &Cx, plan: &mut Plan<'static>, name: String, armored: Armored) ->
                 .cause("it uses anchors, several documents, or mappings in braces")
                 .hint(format!("add {inside} to storage.default.etcd.publicKeyFiles yourself, then run this again"))
         })?;
-        if let Some(found) = site::refused(cx, &new)? {
+        if let Some(found) = site::first_error(cx, &new)? {
             let failure = Failure::new(Code::Prerequisite, "this Omni cannot be given a further key");
             return Err(failure.cause(found.message).hint(found.fix).next("cargo xtask upgrade-plan --omni"));
         }
@@ -180,23 +180,23 @@ fn publish(cx: &Cx, plan: &mut Plan<'static>, name: String, armored: Armored) ->
         let (effect, undo) = (format!("`publicKeyFiles` names {inside}"), "take the line out after the next start");
         plan.push(project_files::write("update", (settings, shown), contents, effect, undo));
     }
-    site::naming(cx).into_iter().for_each(|change| plan.push(change));
+    site::name_file(cx).into_iter().for_each(|change| plan.push(change));
     Ok(())
 }
 
 fn restart<'a>(cx: &Cx, effect: &str) -> Change<'a> {
-    omni_stack::start(omni_stack::with_provider(cx).is_ok(), true, format!("{effect}; it is away for about a minute"))
+    omni_stack::start(omni_stack::provider_ready(cx).is_ok(), true, format!("{effect}; it is away for about a minute"))
 }
 
 /// Waits until Omni responds, and reads its store.
-fn answers(cx: &Cx) -> anyhow::Result<Store> {
-    omni_stack::verify(cx, omni_stack::with_provider(cx).is_ok(), OmniAddress::of(cx).as_ref())?;
-    Ok(live(cx)?)
+fn wait_for_store(cx: &Cx) -> anyhow::Result<Store> {
+    omni_stack::verify(cx, omni_stack::provider_ready(cx).is_ok(), OmniAddress::of(cx).as_ref())?;
+    Ok(read_store(cx)?)
 }
 
 /// Checks that the key at `path` opens the store of the running Omni.
-fn opened(cx: &Cx, path: PathBuf) -> anyhow::Result<()> {
-    let (store, key) = (answers(cx)?, read(cx, path)?);
+fn check_key(cx: &Cx, path: PathBuf) -> anyhow::Result<()> {
+    let (store, key) = (wait_for_store(cx)?, read_key(cx, path)?);
     let slot =
         gpg::open_slot(cx, &key, &store.slots).map_err(|failure| no_slot("the next key").cause(failure.cause))?;
     backup::owned(&store, cx.settings.env_file.get("OMNI_ACCOUNT_UUID").unwrap_or_default())?;
@@ -205,19 +205,19 @@ fn opened(cx: &Cx, path: PathBuf) -> anyhow::Result<()> {
 }
 
 /// Replaces the old key with the next one, once that has opened the store. The old key is kept.
-fn switch<'a>(cx: &Cx) -> Change<'a> {
+fn switch_key<'a>(cx: &Cx) -> Change<'a> {
     let key = cx.paths.store_key();
     let undo = "copy docker/omni-old-….asc back, and `cargo xtask stack-up --recreate`";
     let effect = "the next key, once it has opened the store; the old one is kept next to it";
     Change::new("replace", cx.paths.show(&key), effect, undo, |cx| {
-        let (key, old) = (cx.paths.store_key(), read(cx, cx.paths.store_key())?);
+        let (key, old) = (cx.paths.store_key(), read_key(cx, cx.paths.store_key())?);
         let sum = hash(old.expose().as_bytes());
         let kept = key.with_file_name(format!("omni-old-{}.asc", sum.get(7..15).unwrap_or_default()));
         if files::read_text_if_there(&kept)?.as_deref() != Some(old.expose()) {
             files::write_new(&kept, old.expose().as_bytes(), files::PRIVATE)?;
         }
-        files::write_atomically(&key, read(cx, next_key(cx))?.expose().as_bytes(), files::PRIVATE)?;
+        files::write_atomically(&key, read_key(cx, next_key(cx))?.expose().as_bytes(), files::PRIVATE)?;
         Ok(format!("the old key is {}", cx.paths.show(&kept)))
     })
-    .only_if(|cx| opened(cx, next_key(cx)))
+    .only_if(|cx| check_key(cx, next_key(cx)))
 }

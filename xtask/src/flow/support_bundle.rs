@@ -28,15 +28,15 @@ const RESOURCES: &str = "clustermachinerequeststatuses clustermachinestatuses cl
 const FILES: [&str; 5] =
     ["docker/compose.yaml", "docker/.env", "docker/config.yaml", "docker/site.yaml", ".claude/omni-scale.local.md"];
 /// How many lists of up to ten thousand machines, as the programs print them, are in memory at once.
-const AT_ONCE: usize = 3;
+const PARALLEL_LISTS: usize = 3;
 const LOG_LINES: u32 = 2000;
 /// How many failed tasks of Proxmox are included with their logs.
 const TASKS: usize = 20;
 /// Size limit of a part, in bytes. The next two limit the size and the number of project files.
-const LARGEST: usize = 30 << 20;
-const LARGEST_FILE: u64 = 1 << 20;
-const PROJECT_FILES: usize = 2000;
-const JOURNAL: usize = 1 << 20;
+const MAX_PART: usize = 30 << 20;
+const MAX_FILE: u64 = 1 << 20;
+const MAX_FILES: usize = 2000;
+const MAX_JOURNAL: usize = 1 << 20;
 /// Time limit for the whole bundle; each request also has its own.
 const LIMIT: Duration = Duration::from_secs(300);
 
@@ -74,12 +74,12 @@ type Source = fn(&mut Parts<'_>) -> Result<(), Failure>;
 
 /// The sources, with their names in the manifest and the titles of their steps.
 const SOURCES: [(&str, &str, Source); 6] = [
-    (PROJECT, "Read the files of the project", project),
-    ("doctor", "Run the checks of doctor", checks),
-    ("docker", "Read the containers and their logs", stack),
-    ("omni", "Read the resources in Omni", resources),
-    ("proxmox", "Read nodes, virtual machines and failed tasks of Proxmox", every_proxmox),
-    ("journal", "Read the journal of this project", journal),
+    (PROJECT, "Read the files of the project", read_project),
+    ("doctor", "Run the checks of doctor", run_doctor),
+    ("docker", "Read the containers and their logs", read_stack),
+    ("omni", "Read the resources in Omni", read_resources),
+    ("proxmox", "Read nodes, virtual machines and failed tasks of Proxmox", read_every_proxmox),
+    ("journal", "Read the journal of this project", read_journal),
 ];
 
 /// Gathers everything and removes the secrets.
@@ -109,11 +109,11 @@ pub fn gather(cx: &Cx) -> anyhow::Result<BundleContents> {
             })
         })?;
     }
-    Ok(scrubbed(parts)?)
+    Ok(remove_secrets(parts)?)
 }
 
 /// Removes the secrets. This comes last, when every secret that was read is known.
-fn scrubbed(parts: Parts<'_>) -> Result<BundleContents, Failure> {
+fn remove_secrets(parts: Parts<'_>) -> Result<BundleContents, Failure> {
     settings::hide_environment();
     let mut scrubber =
         Scrubber::new().map_err(|why| Failure::new(Code::Failed, "secrets cannot be removed").cause(why))?;
@@ -129,8 +129,8 @@ fn scrubbed(parts: Parts<'_>) -> Result<BundleContents, Failure> {
             }
         };
         let removed = scrubber.take_counts();
-        if bytes.len() > LARGEST {
-            let why = format!("it has {} MiB, and a part of a bundle at most {}", bytes.len() >> 20, LARGEST >> 20);
+        if bytes.len() > MAX_PART {
+            let why = format!("it has {} MiB, and a part of a bundle at most {}", bytes.len() >> 20, MAX_PART >> 20);
             manifest
                 .missing
                 .insert(name.clone(), Failure::new(Code::Failed, format!("`{name}` was left out")).cause(why));
@@ -173,14 +173,14 @@ impl Parts<'_> {
 }
 
 /// Reads the files of the project. Their secrets are removed from all parts.
-fn project(parts: &mut Parts<'_>) -> Result<(), Failure> {
+fn read_project(parts: &mut Parts<'_>) -> Result<(), Failure> {
     let root = parts.cx.paths.root().to_owned();
     let mut names: Vec<String> = FILES.map(str::to_owned).into();
     for dir in [parts.cx.paths.machine_classes(), parts.cx.paths.clusters(), parts.cx.paths.providers()] {
         let found = files::tree(&dir).unwrap_or_default().into_iter();
-        let small = found.filter(|(_, size)| size.is_some_and(|size| size <= LARGEST_FILE));
+        let small = found.filter(|(_, size)| size.is_some_and(|size| size <= MAX_FILE));
         let shown = |(name, _): (std::path::PathBuf, _)| parts.cx.paths.show(&dir.join(name));
-        names.extend(small.map(shown).take(PROJECT_FILES));
+        names.extend(small.map(shown).take(MAX_FILES));
     }
     for name in names {
         match files::read_if_there(&root.join(&name)) {
@@ -196,19 +196,19 @@ fn project(parts: &mut Parts<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn checks(parts: &mut Parts<'_>) -> Result<(), Failure> {
+fn run_doctor(parts: &mut Parts<'_>) -> Result<(), Failure> {
     let results = doctor::verdicts(parts.cx, doctor::CHECKS.iter());
     parts.document(DOCTOR, doctor::document(&results, true));
     Ok(())
 }
 
-fn stack(parts: &mut Parts<'_>) -> Result<(), Failure> {
+fn read_stack(parts: &mut Parts<'_>) -> Result<(), Failure> {
     let compose = Compose::find(parts.cx)?;
     parts.version("compose", compose.version().unwrap_or_default());
     parts.document(CONTAINERS, json!(compose.containers()?));
     let providers = parts.cx.providers()?.into_iter().map(|cx| cx.settings.provider_service());
     for service in [OMNI.to_owned(), SIDECAR.to_owned()].into_iter().chain(providers) {
-        let log = compose.log(&service, LOG_LINES).map(|log| Raw::Text(tail(&log, LARGEST).to_owned()));
+        let log = compose.log(&service, LOG_LINES).map(|log| Raw::Text(tail(&log, MAX_PART).to_owned()));
         parts.part(format!("logs/{service}.log"), log);
     }
     Ok(())
@@ -221,7 +221,7 @@ fn tail(text: &str, most: usize) -> &str {
     if from == 0 { text } else { &text[line..] }
 }
 
-fn resources(parts: &mut Parts<'_>) -> Result<(), Failure> {
+fn read_resources(parts: &mut Parts<'_>) -> Result<(), Failure> {
     let cx = parts.cx;
     if let Some(at) = OmniAddress::of(cx)
         && let Err(failure) = at.healthy(cx)
@@ -235,7 +235,7 @@ fn resources(parts: &mut Parts<'_>) -> Result<(), Failure> {
     let [found] = crate::flow::lookup::lists(omnictl, ["sysversions"], None)?;
     parts.version("omni", found.first().map_or("", |found| found.text(&["backendversion"])));
     let read = |kind: &str| omnictl.list(kind, None).map(|found| Raw::Document(json!(found)));
-    let found = map_all(RESOURCES.split(' '), AT_ONCE, read);
+    let found = map_all(RESOURCES.split(' '), PARALLEL_LISTS, read);
     for (kind, read) in RESOURCES.split(' ').zip(found) {
         parts.part(format!("omni/{kind}.json"), read);
     }
@@ -243,14 +243,14 @@ fn resources(parts: &mut Parts<'_>) -> Result<(), Failure> {
 }
 
 /// Queries the Proxmox of each provider; the result of a further one is a separate part.
-fn every_proxmox(parts: &mut Parts<'_>) -> Result<(), Failure> {
+fn read_every_proxmox(parts: &mut Parts<'_>) -> Result<(), Failure> {
     let mut first = Ok(());
     for cx in parts.cx.providers()? {
         match &cx.settings.provider {
-            None => first = proxmox_answers(parts, &cx, "proxmox"),
+            None => first = read_proxmox(parts, &cx, "proxmox"),
             Some(id) => {
                 let dir = format!("proxmox-{id}");
-                let answers = proxmox_answers(parts, &cx, &dir);
+                let answers = read_proxmox(parts, &cx, &dir);
                 answers.err().and_then(|failure| parts.missing.insert(dir, failure));
             }
         }
@@ -258,19 +258,19 @@ fn every_proxmox(parts: &mut Parts<'_>) -> Result<(), Failure> {
     first
 }
 
-fn proxmox_answers(parts: &mut Parts<'_>, cx: &Cx, dir: &str) -> Result<(), Failure> {
+fn read_proxmox(parts: &mut Parts<'_>, cx: &Cx, dir: &str) -> Result<(), Failure> {
     let proxmox = &proxmox::login_quietly(cx)?;
     parts.version(&format!("{dir}_url"), proxmox.url.clone());
     parts.version(dir, proxmox.version(cx)?);
-    let nodes = proxmox::nodes_online(cx, proxmox)?;
+    let nodes = proxmox::online_nodes(cx, proxmox)?;
     let mut answers = serde_json::Map::new();
     let lists = ["/nodes", "/storage", "/cluster/resources?type=vm", "/cluster/resources?type=storage"];
-    ask(cx, proxmox, lists.map(str::to_owned).into(), &mut answers);
+    query_paths(cx, proxmox, lists.map(str::to_owned).into(), &mut answers);
     if !answers.contains_key(lists[2]) {
         proxmox.get(cx, "listing the virtual machines of Proxmox", lists[2])?;
     }
-    ask(cx, proxmox, nodes.iter().map(|node| format!("/nodes/{node}{}", FAILED[0])).collect(), &mut answers);
-    ask(cx, proxmox, task_logs(&answers), &mut answers);
+    query_paths(cx, proxmox, nodes.iter().map(|node| format!("/nodes/{node}{}", FAILED[0])).collect(), &mut answers);
+    query_paths(cx, proxmox, task_logs(&answers), &mut answers);
     parts.document(format!("{dir}/{PROXMOX}"), Value::Object(answers));
     let inventory = proxmox::observe_quietly(cx, proxmox)
         .and_then(|inventory| inventory.document().map(Raw::Document).map_err(|why| Failure::new(Code::Failed, why)));
@@ -279,7 +279,7 @@ fn proxmox_answers(parts: &mut Parts<'_>, cx: &Cx, dir: &str) -> Result<(), Fail
 }
 
 /// Queries each of these paths; leaves out those that Proxmox refuses.
-fn ask(cx: &Cx, proxmox: &Proxmox, paths: Vec<String>, answers: &mut serde_json::Map<String, Value>) {
+fn query_paths(cx: &Cx, proxmox: &Proxmox, paths: Vec<String>, answers: &mut serde_json::Map<String, Value>) {
     let found = proxmox.get_all(cx, "reading what Proxmox shows", &paths);
     answers.extend(paths.into_iter().zip(found).filter_map(|(path, found)| Some((path, found.ok()?))));
 }
@@ -297,11 +297,11 @@ fn task_logs(answers: &serde_json::Map<String, Value>) -> Vec<String> {
 }
 
 /// Reads the journal, without the entries of this user's other checkouts.
-fn journal(parts: &mut Parts<'_>) -> Result<(), Failure> {
+fn read_journal(parts: &mut Parts<'_>) -> Result<(), Failure> {
     let Some(text) = files::read_text_if_there(&parts.cx.paths.journal())? else { return Ok(()) };
     let project = Value::from(parts.cx.paths.root().display().to_string());
     let own = |line: &&str| line.parse::<Value>().is_ok_and(|entry| entry["project"] == project);
-    let lines: Vec<&str> = tail(&text, JOURNAL).lines().filter(own).collect();
+    let lines: Vec<&str> = tail(&text, MAX_JOURNAL).lines().filter(own).collect();
     parts.text("journal.jsonl", lines.join("\n") + "\n");
     Ok(())
 }

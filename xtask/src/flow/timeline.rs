@@ -20,9 +20,9 @@ const TASKS: usize = 1000;
 const CLUSTERS: usize = 5;
 
 /// Returns the rows of the cluster in `facts`, without what Proxmox does not return.
-pub fn of(cx: &Cx, facts: &Facts) -> Vec<Row> {
+pub fn rows_of(cx: &Cx, facts: &Facts) -> Vec<Row> {
     let Some(view) = &facts.view else { return Vec::new() };
-    rows(view, &times(cx, facts), &site_times(cx), facts.now)
+    rows(view, &vm_times(cx, facts), &site_times(cx), facts.now)
 }
 
 /// Reads the typical times of this site; a file that cannot be read is ignored.
@@ -39,9 +39,9 @@ fn site_times(cx: &Cx) -> SiteTimes {
 }
 
 /// Returns a row for each machine created since the last run. The rows are printed, and added to this site's typical times.
-pub fn of_new(cx: &Cx, omnictl: &Omnictl<'_>, clusters: &[&str]) -> Vec<Row> {
+pub fn rows_of_new(cx: &Cx, omnictl: &Omnictl<'_>, clusters: &[&str]) -> Vec<Row> {
     let facts = clusters.iter().take(CLUSTERS).filter_map(|name| explain::placed(cx, omnictl, name));
-    let (mut site, mut made) = (site_times(cx), facts.flat_map(|facts| of(cx, &facts)).collect::<Vec<Row>>());
+    let (mut site, mut made) = (site_times(cx), facts.flat_map(|facts| rows_of(cx, &facts)).collect::<Vec<Row>>());
     made.retain(|row| row.begun > site.until);
     if made.is_empty() {
         return made;
@@ -59,7 +59,7 @@ pub fn of_new(cx: &Cx, omnictl: &Omnictl<'_>, clusters: &[&str]) -> Vec<Row> {
     made
 }
 
-fn times(cx: &Cx, facts: &Facts) -> BTreeMap<String, VmTimes> {
+fn vm_times(cx: &Cx, facts: &Facts) -> BTreeMap<String, VmTimes> {
     let machines = facts.view.iter().flat_map(ClusterView::machines);
     let mut found = BTreeMap::new();
     for cx in provider::contexts_of_providers(cx, machines.map(|machine| machine.provider.as_str())) {
@@ -71,7 +71,7 @@ fn times(cx: &Cx, facts: &Facts) -> BTreeMap<String, VmTimes> {
         let answers = proxmox.get_all(&cx, "listing the tasks of the nodes", &paths);
         let tasks: Vec<Value> =
             answers.into_iter().flatten().flat_map(|list| list.as_array().cloned().unwrap_or_default()).collect();
-        found.extend(own().map(|(name, vm)| (name.clone(), of_vm(&tasks, vm))));
+        found.extend(own().map(|(name, vm)| (name.clone(), times_of_vm(&tasks, vm))));
     }
     found
 }
@@ -91,7 +91,7 @@ pub fn newest_failed(cx: &Cx, proxmox: &Proxmox, nodes: &[String], vm: Option<&V
 }
 
 /// Another VM may have had this ID before, so this uses the newest creation, and the first start after it.
-fn of_vm(tasks: &[Value], vm: &Vm) -> VmTimes {
+fn times_of_vm(tasks: &[Value], vm: &Vm) -> VmTimes {
     let id = vm.id.to_string();
     let own = |kind: &'static str| {
         let (id, node) = (id.as_str(), vm.node.as_str());

@@ -17,7 +17,7 @@ pub fn discover(cx: &Cx, issuer: &str) -> Result<Discovery, Failure> {
 pub fn fetch(cx: &Cx, inside: bool, url: &str) -> Result<String, Failure> {
     if inside {
         return in_sidecar(cx, &format!("asking {url} from the sidecar"), &["wget", "-q", "-T", "10", "-O", "-", url])
-            .map_err(|failure| explain(failure, url));
+            .map_err(|failure| explain_wget(failure, url));
     }
     let reply = curl::fetch(cx, "asking tsidp", &Request::get(url)).map_err(|failure| {
         failure.hint("this host need not be on the tailnet: start the stack, and the sidecar is asked instead (`cargo xtask stack-up`)")
@@ -37,11 +37,11 @@ pub fn in_sidecar(cx: &Cx, purpose: &str, words: &[&str]) -> Result<String, Fail
 }
 
 /// Explains an error of busybox's wget (1.37, alpine 3.22).
-fn explain(failure: Failure, url: &str) -> Failure {
-    let said = failure.cause.clone();
-    let has = |text: &str| said.contains(text);
+fn explain_wget(failure: Failure, url: &str) -> Failure {
+    let error = failure.cause.clone();
+    let has = |text: &str| error.contains(text);
     let of = |message: String, hint: &str| {
-        Failure::new(Code::Unreachable, message).cause(said.clone()).hint(hint.to_owned())
+        Failure::new(Code::Unreachable, message).cause(error.clone()).hint(hint.to_owned())
     };
     if has("bad address") {
         return of(
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_wget_says_is_explained() {
+    fn wget_errors_are_explained() {
         let cases = [
             ("wget: bad address 'idp.tail1.ts.net'", "does not know the name"),
             ("wget: can't connect to remote host (100.64.0.7): Connection refused", "does not reach"),
@@ -80,9 +80,9 @@ mod tests {
             ("ssl_client: idp.tail1.ts.net: handshake failed: no alert", "no TLS"),
             ("wget: server returned error: HTTP/1.1 502 Bad Gateway", "answered with an error"),
         ];
-        for (said, message) in cases {
-            let failure = explain(Failure::new(Code::Failed, "x").cause(said), "https://idp");
-            assert!(failure.message.contains(message) && failure.code == Code::Unreachable, "{said}: {failure}");
+        for (error, message) in cases {
+            let failure = explain_wget(Failure::new(Code::Failed, "x").cause(error), "https://idp");
+            assert!(failure.message.contains(message) && failure.code == Code::Unreachable, "{error}: {failure}");
         }
     }
 }

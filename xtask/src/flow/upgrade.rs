@@ -33,7 +33,7 @@ const MACHINES: &str = "machinestatuses";
 pub fn from_files(cx: &Cx) -> Result<Installed, Failure> {
     let compose = files::read_text_if_there(&cx.paths.compose())?.unwrap_or_default();
     let images = stack::images(&compose);
-    let pinned = |service: &str| images.get(service).map(|image| release(service, image)).transpose();
+    let pinned = |service: &str| images.get(service).map(|image| release_of_image(service, image)).transpose();
     let cluster = |(path, template): &(PathBuf, ClusterTemplate)| {
         let version = |what: &str, text: &str| {
             version::parse(text).map_err(|why| {
@@ -46,31 +46,31 @@ pub fn from_files(cx: &Cx) -> Result<Installed, Failure> {
             (version("Talos", &template.talos_version)?, version("Kubernetes", &template.kubernetes_version)?);
         Ok(Cluster { files: of_template(path, template), ..Cluster::new(&template.name, talos, kubernetes) })
     };
-    let clusters = templates(cx)?.iter().map(cluster).collect::<Result<_, Failure>>()?;
-    Ok(Installed { omni: pinned(OMNI)?, provider: pinned(PROVIDER)?, clusters, ..around(cx, &compose) })
+    let clusters = read_templates(cx)?.iter().map(cluster).collect::<Result<_, Failure>>()?;
+    Ok(Installed { omni: pinned(OMNI)?, provider: pinned(PROVIDER)?, clusters, ..base_versions(cx, &compose) })
 }
 
 /// Returns the running versions: the images of the containers, and those of the clusters in Omni.
 ///
 /// # Errors
-/// See [`Compose`], [`Omnictl`] and [`of_running`].
-pub fn live(cx: &Cx, wanted: &TargetVersions) -> anyhow::Result<Installed> {
-    let templates = templates(cx)?;
+/// See [`Compose`], [`Omnictl`] and [`from_running`].
+pub fn read_running(cx: &Cx, wanted: &TargetVersions) -> anyhow::Result<Installed> {
+    let templates = read_templates(cx)?;
     let (docker, omnictl) = (Compose::find(cx)?, Omnictl::find(cx)?);
     let containers = cx.ui.step("containers", "Read the images of the containers", || {
         let found = docker.containers()?;
         let detail = count(found.len(), "container");
         Ok(StepResult::ok(found, detail))
     })?;
-    let lists = read(cx, &omnictl, wanted)?;
-    Ok(of_running(cx, &templates, &containers, lists)?)
+    let lists = read_lists(cx, &omnictl, wanted)?;
+    Ok(from_running(cx, &templates, &containers, lists)?)
 }
 
 /// Returns the running versions from what was already read: the containers, and the lists of [`kinds`].
 ///
 /// # Errors
 /// Returns an error if the files of the stack cannot be read, or [`Code::Invalid`] if the image of a container has no release.
-pub fn of_running(
+pub fn from_running(
     cx: &Cx,
     templates: &Templates,
     containers: &[Container],
@@ -81,12 +81,12 @@ pub fn of_running(
     let running = |of: &dyn Fn(&str) -> bool| -> Result<Option<Version>, Failure> {
         let own = containers.iter().filter(|container| of(&container.service));
         let found: Result<Vec<Version>, Failure> =
-            own.map(|container| release(&container.service, &container.image)).collect();
+            own.map(|container| release_of_image(&container.service, &container.image)).collect();
         Ok(found?.into_iter().min())
     };
     let (omni, provider) = (running(&|service| service == OMNI)?, running(&Compose::is_provider)?);
-    let (clusters, offered) = of_lists(lists, templates);
-    Ok(Installed { omni, provider, clusters, offered: Some(offered), ..around(cx, &compose) })
+    let (clusters, offered) = parse_lists(lists, templates);
+    Ok(Installed { omni, provider, clusters, offered: Some(offered), ..base_versions(cx, &compose) })
 }
 
 /// Returns the lists of Omni that the requested upgrades depend on.
@@ -95,18 +95,18 @@ pub fn kinds(wanted: &TargetVersions) -> impl Iterator<Item = &'static str> {
     LISTS.into_iter().chain(machines)
 }
 
-fn read(cx: &Cx, omnictl: &Omnictl<'_>, wanted: &TargetVersions) -> anyhow::Result<Vec<Vec<Resource>>> {
+fn read_lists(cx: &Cx, omnictl: &Omnictl<'_>, wanted: &TargetVersions) -> anyhow::Result<Vec<Vec<Resource>>> {
     let lists = kinds(wanted).map(|kind| lookup::list(omnictl, kind, format!("Read {kind}"), kind));
     cx.ui.side_by_side("asking Omni", lists.collect()).into_iter().collect()
 }
 
 /// Parses the clusters of Omni, and the versions that it offers.
-fn of_lists(lists: Vec<Vec<Resource>>, templates: &Templates) -> (Vec<Cluster>, OfferedVersions) {
+fn parse_lists(lists: Vec<Vec<Resource>>, templates: &Templates) -> (Vec<Cluster>, OfferedVersions) {
     let mut lists = lists.into_iter();
     let mut next = || lists.next().unwrap_or_default();
     let lines = cluster_lines(&next(), &next());
     let sets = next();
-    let (offered, machines) = (offered(&next(), &next()), next());
+    let (offered, machines) = (parse_offered(&next(), &next()), next());
     let clusters = lines.iter().filter(|line| !line.tearing_down).filter_map(|line| {
         let (talos, kubernetes) = (version::parse(&line.talos).ok()?, version::parse(&line.kubernetes).ok()?);
         let own = templates.iter().find(|(_, template)| template.name == line.name);
@@ -117,7 +117,7 @@ fn of_lists(lists: Vec<Vec<Resource>>, templates: &Templates) -> (Vec<Cluster>, 
         })
     });
     let mut clusters: Vec<Cluster> = clusters.collect();
-    with_machines(&mut clusters, &sets, &machines);
+    add_machines(&mut clusters, &sets, &machines);
     (clusters, offered)
 }
 
@@ -125,9 +125,9 @@ fn of_lists(lists: Vec<Vec<Resource>>, templates: &Templates) -> (Vec<Cluster>, 
 ///
 /// # Errors
 /// See [`Omnictl`]; also returns an error if a template is not valid.
-pub fn of_cluster(cx: &Cx, omnictl: &Omnictl<'_>, name: &str, wanted: &TargetVersions) -> anyhow::Result<Installed> {
-    let templates = templates(cx)?;
-    let (mut clusters, offered) = of_lists(read(cx, omnictl, wanted)?, &templates);
+pub fn read_cluster(cx: &Cx, omnictl: &Omnictl<'_>, name: &str, wanted: &TargetVersions) -> anyhow::Result<Installed> {
+    let templates = read_templates(cx)?;
+    let (mut clusters, offered) = parse_lists(read_lists(cx, omnictl, wanted)?, &templates);
     clusters.retain(|cluster| cluster.name == name);
     let running = omnictl.get("sysversions", "current")?;
     let omni = running.and_then(|found| version::parse(found.text(&["backendversion"])).ok());
@@ -138,7 +138,7 @@ pub fn of_cluster(cx: &Cx, omnictl: &Omnictl<'_>, name: &str, wanted: &TargetVer
 ///
 /// # Errors
 /// Fails with [`Code::Usage`] unless it is a release with three numbers.
-pub fn given(text: &str, like: &Version) -> Result<Version, Failure> {
+pub fn parse(text: &str, like: &Version) -> Result<Version, Failure> {
     version::parse(text).ok().filter(|_| version::is_full(text)).ok_or_else(|| {
         Failure::new(Code::Usage, format!("`{text}` is not a version"))
             .cause("an upgrade needs a release with three numbers: tags like `latest` and digests have no order")
@@ -179,7 +179,7 @@ pub fn refuse_blocked(cx: &Cx, steps: &[Step], what: &str) -> Result<(), Failure
 }
 
 /// Adds the oldest Talos version of each cluster's machines, and the health of its control planes.
-fn with_machines(clusters: &mut [Cluster], sets: &[Resource], machines: &[Resource]) {
+fn add_machines(clusters: &mut [Cluster], sets: &[Resource], machines: &[Resource]) {
     let mut oldest: BTreeMap<&str, (Option<Version>, usize)> = BTreeMap::new();
     for machine in machines {
         let found = oldest.entry(machine.text(&["cluster"])).or_default();
@@ -199,7 +199,7 @@ fn with_machines(clusters: &mut [Cluster], sets: &[Resource], machines: &[Resour
     }
 }
 
-fn offered(versions: &[Resource], extensions: &[Resource]) -> OfferedVersions {
+fn parse_offered(versions: &[Resource], extensions: &[Resource]) -> OfferedVersions {
     let texts = |resource: &Resource, key: &str| -> Vec<String> {
         let list = resource.at(&[key]).as_array().into_iter().flatten();
         list.filter_map(|each| each.as_str().or_else(|| each["name"].as_str())).map(str::to_owned).collect()
@@ -223,7 +223,7 @@ pub type Templates = [(PathBuf, ClusterTemplate)];
 ///
 /// # Errors
 /// Returns an error if a file cannot be read or is not a template.
-pub fn templates(cx: &Cx) -> Result<Vec<(PathBuf, ClusterTemplate)>, Failure> {
+pub fn read_templates(cx: &Cx) -> Result<Vec<(PathBuf, ClusterTemplate)>, Failure> {
     let paths = inputs::in_dir(&cx.paths.clusters()).into_iter();
     let read = |path: PathBuf| {
         let bytes = inputs::read(cx, &path, "check the file")?;
@@ -244,7 +244,7 @@ fn of_template(path: &Path, template: &ClusterTemplate) -> ClusterFiles {
     upgrade::of_template(template, |file| inputs::beside(path, file))
 }
 
-fn around(cx: &Cx, compose: &str) -> Installed {
+fn base_versions(cx: &Cx, compose: &str) -> Installed {
     let (flags, mut keys) = stack::omni_settings(compose);
     keys.extend(check::site::keys(&site::read(cx).ok().flatten().unwrap_or_default()));
     let provider_id = Some(cx.settings.provider_id(None).value);
@@ -255,7 +255,7 @@ fn around(cx: &Cx, compose: &str) -> Installed {
 ///
 /// # Errors
 /// Fails with [`Code::Invalid`] for `latest`, a digest, the tag of a fork, and anything else that is not a release.
-pub fn release(service: &str, image: &str) -> Result<Version, Failure> {
+pub fn release_of_image(service: &str, image: &str) -> Result<Version, Failure> {
     let tag = stack::tag(image);
     let of_commit = table().provider.iter().find(|known| known.tag.is_some() && known.tag.as_deref() == tag);
     if let Some(known) = of_commit.filter(|_| Compose::is_provider(service)) {

@@ -11,12 +11,12 @@ use runtime::tool::proxmox::Proxmox;
 use crate::flow::proxmox;
 
 /// Maximum number of VMs that are queried individually.
-const CONFIRMED: usize = 8;
+const MAX_REFRESHED: usize = 8;
 
 /// Queries VMs individually if they are not running: the list of a cluster is up to ten seconds old (pve-manager `pvestatd.pm`),
 /// so it shows a VM that has just been started as `stopped`.
-pub fn confirm<'a>(cx: &Cx, proxmox: &Proxmox, list: impl IntoIterator<Item = &'a mut Value>) {
-    for vm in list.into_iter().filter(|vm| vm["status"] != "running").take(CONFIRMED) {
+pub fn refresh_states<'a>(cx: &Cx, proxmox: &Proxmox, list: impl IntoIterator<Item = &'a mut Value>) {
+    for vm in list.into_iter().filter(|vm| vm["status"] != "running").take(MAX_REFRESHED) {
         let path = format!("/nodes/{}/qemu/{}/status/current", vm["node"].as_str().unwrap_or_default(), vm["vmid"]);
         if let Ok(now) = proxmox.get(cx, "asking for the state of a virtual machine", &path) {
             vm["status"] = now["status"].clone();
@@ -25,13 +25,13 @@ pub fn confirm<'a>(cx: &Cx, proxmox: &Proxmox, list: impl IntoIterator<Item = &'
 }
 
 /// Returns the VMs that are not running according to Proxmox's list; empty if it cannot be queried.
-pub fn vms_that_are_off(cx: &Cx) -> Vec<Value> {
+pub fn list_off(cx: &Cx) -> Vec<Value> {
     let off = |vm: &Value| vm["status"] != "running" && vm["template"] != 1;
-    of_all(cx, &off)
+    list_everywhere(cx, &off)
 }
 
 /// Returns the VMs that `wanted` selects in every reachable Proxmox, each once, with the `provider` that sees it.
-pub fn of_all(cx: &Cx, wanted: &(dyn Fn(&Value) -> bool + Sync)) -> Vec<Value> {
+pub fn list_everywhere(cx: &Cx, wanted: &(dyn Fn(&Value) -> bool + Sync)) -> Vec<Value> {
     let providers = cx.providers().unwrap_or_default();
     let list = |cx| {
         let proxmox = proxmox::configured(cx).ok()?;
@@ -53,7 +53,7 @@ pub fn of_all(cx: &Cx, wanted: &(dyn Fn(&Value) -> bool + Sync)) -> Vec<Value> {
 
 /// Returns, for each of these clusters that has a machine whose VM is off, a description of that VM. Reads the machine requests
 /// from Omni only if the name of a VM that is off could be that of a machine.
-pub fn of_clusters(cx: &Cx, omnictl: &Omnictl<'_>, mut off: Vec<Value>, clusters: &[&str]) -> BTreeMap<String, String> {
+pub fn explain_off(cx: &Cx, omnictl: &Omnictl<'_>, mut off: Vec<Value>, clusters: &[&str]) -> BTreeMap<String, String> {
     let name = |vm: &Value| vm["name"].as_str().unwrap_or_default().to_owned();
     let of = |name: &str| {
         let own = |cluster: &&str| name.strip_prefix(*cluster).is_some_and(|rest| rest.starts_with('-'));
@@ -70,7 +70,7 @@ pub fn of_clusters(cx: &Cx, omnictl: &Omnictl<'_>, mut off: Vec<Value>, clusters
     for cx in cx.providers().unwrap_or_default() {
         if let Ok(proxmox) = proxmox::configured(&cx) {
             let id = cx.settings.provider_id(None).value;
-            confirm(&cx, &proxmox, off.iter_mut().filter(|vm| vm["provider"] == id.as_str()));
+            refresh_states(&cx, &proxmox, off.iter_mut().filter(|vm| vm["provider"] == id.as_str()));
         }
     }
     let mut found: BTreeMap<String, String> = BTreeMap::new();
@@ -87,7 +87,7 @@ pub fn of_clusters(cx: &Cx, omnictl: &Omnictl<'_>, mut off: Vec<Value>, clusters
 /// # Errors
 /// Fails with [`Code::Usage`] if `vm` is not NODE/ID or is ambiguous among several providers, with [`Code::NotFound`], or if
 /// Proxmox cannot be queried.
-pub fn named(cx: &Cx, vm: &str) -> Result<String, Failure> {
+pub fn vm_name(cx: &Cx, vm: &str) -> Result<String, Failure> {
     let usage = || Failure::new(Code::Usage, format!("`{vm}` is not a valid VM")).hint("write NODE/ID, e.g. pve1/104");
     let (node, id) = vm.rsplit_once('/').ok_or_else(usage)?;
     let id: u64 = id.parse().map_err(|_| usage())?;

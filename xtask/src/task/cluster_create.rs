@@ -47,7 +47,7 @@ pub fn run(args: &ClusterCreate, cx: &Cx) -> anyhow::Result<Outcome> {
     let templates: Vec<Template> = found.value.into_iter().collect();
     let where_it_exists = (args.force, EXISTS, sync_command(&cluster.name));
     let file = project_files::create(cx, &path, contents, effect(&cluster), where_it_exists)?;
-    let (_stage, staged) = stage::of_templates(cx, &templates)?;
+    let (_stage, staged) = stage::copy_templates(cx, &templates)?;
     let diffs = cluster_sync::compare(cx, &omnictl, &templates, &staged)?;
     let impacts = impact::of(cx, &omnictl, &diffs, Some(&offer.listed))?;
     let mut data = data;
@@ -64,7 +64,7 @@ pub fn run(args: &ClusterCreate, cx: &Cx) -> anyhow::Result<Outcome> {
     }
     plan.carry_out(cx, &format!("Create cluster `{}` as shown", cluster.name), &data)?;
     if !args.no_wait {
-        data["timeline"] = json!(timeline::of_new(cx, &omnictl, &[&cluster.name]));
+        data["timeline"] = json!(timeline::rows_of_new(cx, &omnictl, &[&cluster.name]));
     }
     let outcome = match args.no_wait {
         true => Outcome::done(format!("cluster `{}` is being made; it was not waited for", cluster.name)),
@@ -100,9 +100,9 @@ fn gather(args: &ClusterCreate, cx: &Cx, offer: &Offer) -> anyhow::Result<NewClu
         || args.control_planes.is_none()
         || args.workers.is_none();
     let name = match &args.name {
-        Some(name) => free_name(cx, name, args.force || !(asks && cx.ask.interactive()))?,
+        Some(name) => check_free_name(cx, name, args.force || !(asks && cx.ask.interactive()))?,
         None => answers.ask("NAME", "Name of the cluster", None, missing("the name", "NAME"), |text| {
-            free_name(cx, text, args.force)
+            check_free_name(cx, text, args.force)
         })?,
     };
     let number = |given: Option<u32>, question: &str, flag: &str, check: fn(u32) -> Result<u32, Failure>| match given {
@@ -112,7 +112,8 @@ fn gather(args: &ClusterCreate, cx: &Cx, offer: &Offer) -> anyhow::Result<NewClu
             check(text.parse().map_err(|_| invalid())?)
         }),
     };
-    let control_planes = number(args.control_planes, "Control plane machines (1, 3 or 5)", "--control-planes", quorum)?;
+    let control_planes =
+        number(args.control_planes, "Control plane machines (1, 3 or 5)", "--control-planes", check_quorum)?;
     let workers = number(args.workers, "Workers", "--workers", Ok)?;
     let class = |given: Option<String>, whose: &str, flag: &str| match given {
         Some(given) => cluster_offer::class(cx, &given, offer, flag),
@@ -145,7 +146,7 @@ fn gather(args: &ClusterCreate, cx: &Cx, offer: &Offer) -> anyhow::Result<NewClu
 }
 
 /// Checks the name, and that its template does not exist yet unless it may; an existing one is later compared with the new one.
-fn free_name(cx: &Cx, name: &str, may_exist: bool) -> Result<String, Failure> {
+fn check_free_name(cx: &Cx, name: &str, may_exist: bool) -> Result<String, Failure> {
     name::check("cluster", name)?;
     let path = cx.paths.cluster(name);
     if may_exist || !path.exists() {
@@ -173,7 +174,7 @@ fn effect(cluster: &NewCluster) -> String {
 }
 
 /// Refuses an even number: it gives etcd no better quorum than one machine less.
-fn quorum(control_planes: u32) -> Result<u32, Failure> {
+fn check_quorum(control_planes: u32) -> Result<u32, Failure> {
     if control_planes % 2 == 1 {
         return Ok(control_planes);
     }

@@ -27,7 +27,7 @@ pub fn run(args: &ClusterDelete, cx: &Cx) -> anyhow::Result<Outcome> {
     let Some(loss) = cluster_deletion::observe(cx, &omnictl, name)? else {
         return finish(args, cx, &omnictl, path);
     };
-    let backups = backups(cx, &omnictl, name)?;
+    let backups = describe_backups(cx, &omnictl, name)?;
     if !cx.dry_run {
         role::may_change(&omnictl, &[name])?;
     }
@@ -36,7 +36,7 @@ pub fn run(args: &ClusterDelete, cx: &Cx) -> anyhow::Result<Outcome> {
         "vms": loss.vms.known(), "template": template, "forget": args.forget,
     });
     let mut plan = Plan::from_iter([cluster_deletion::change(&omnictl, &loss, &backups, args.destroy_disconnected)]);
-    plan.append(forget(args, cx, path.clone()));
+    plan.append(plan_cleanup(args, cx, path.clone()));
     plan.carry_out(cx, &format!("Delete cluster `{name}`"), &data)?;
     let outcome = Outcome::done(format!("cluster `{name}` is deleted")).with(data);
     Ok(match path.filter(|_| !args.forget) {
@@ -49,7 +49,7 @@ pub fn run(args: &ClusterDelete, cx: &Cx) -> anyhow::Result<Outcome> {
 fn finish(args: &ClusterDelete, cx: &Cx, omnictl: &Omnictl<'_>, path: Option<PathBuf>) -> anyhow::Result<Outcome> {
     let name = &args.name;
     let template = path.as_ref().map(|path| cx.paths.show(path));
-    let mut plan = forget(args, cx, path);
+    let mut plan = plan_cleanup(args, cx, path);
     let known = cx.fresh_state()?.list("clusters").contains(name);
     if !known && template.is_none() {
         // Nothing here refers to it either, so the name may be wrong.
@@ -67,7 +67,7 @@ fn finish(args: &ClusterDelete, cx: &Cx, omnictl: &Omnictl<'_>, path: Option<Pat
 }
 
 /// Removes the template, if that was requested and there is one.
-fn forget<'a>(args: &ClusterDelete, cx: &Cx, path: Option<PathBuf>) -> Plan<'a> {
+fn plan_cleanup<'a>(args: &ClusterDelete, cx: &Cx, path: Option<PathBuf>) -> Plan<'a> {
     let removal = path.filter(|_| args.forget).map(|path| {
         let shown = cx.paths.show(&path);
         project_files::remove((path, shown), "the template of the cluster", "restore it from git")
@@ -77,7 +77,7 @@ fn forget<'a>(args: &ClusterDelete, cx: &Cx, path: Option<PathBuf>) -> Plan<'a> 
 
 /// Describes the backups that remain. Omni forgets the time of the last backup when it restarts (omni v1.9.3 `etcd_backup.go`,
 /// and `omni.proto`, `ClusterSpec.backup_configuration`).
-fn backups(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> Result<String, Failure> {
+fn describe_backups(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> Result<String, Failure> {
     let enabled = omnictl.get("clusters", name)?.is_some_and(|it| it.flag(&["backupconfiguration", "enabled"]));
     let last = omnictl.get("etcdbackupstatuses", name)?.map(|it| it.number(&["lastbackuptime", "seconds"]));
     Ok(match (last.filter(|last| *last > 0), enabled) {

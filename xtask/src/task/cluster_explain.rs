@@ -24,7 +24,7 @@ pub fn run(args: &ClusterExplain, cx: &Cx) -> anyhow::Result<Outcome> {
         let own = found.causes.iter().any(by_hand) && args.bundle.is_none();
         // The command of the cause needs a host of Proxmox or an administrator of Omni; this one does the same from here.
         let heal = || format!("cargo xtask cluster-explain {} --heal", subject.cluster);
-        return ended(cx, &subject, &found).map_err(|error| match own {
+        return outcome_of(cx, &subject, &found).map_err(|error| match own {
             true => Failure::of(&error).next(heal()).into(),
             false => error,
         });
@@ -40,7 +40,7 @@ pub fn run(args: &ClusterExplain, cx: &Cx) -> anyhow::Result<Outcome> {
         let summary = format!("{} is gone, after {}", subject.words(), count(steps as u64, "step"));
         return Ok(Outcome::done(summary).with(data).next("cargo xtask cluster-status"));
     }
-    match ended(cx, &subject, &found) {
+    match outcome_of(cx, &subject, &found) {
         Ok(outcome) => Ok(Outcome {
             summary: format!("{}, after {}", outcome.summary, count(steps as u64, "step")),
             data,
@@ -56,7 +56,7 @@ pub fn run(args: &ClusterExplain, cx: &Cx) -> anyhow::Result<Outcome> {
 }
 
 /// Prints the explanation, and returns the outcome of the task.
-fn ended(cx: &Cx, subject: &Subject, found: &Explanation) -> anyhow::Result<Outcome> {
+fn outcome_of(cx: &Cx, subject: &Subject, found: &Explanation) -> anyhow::Result<Outcome> {
     show(cx, found);
     let data = explain::document(found, &subject.cluster);
     let name = subject.words();
@@ -84,7 +84,7 @@ fn ended(cx: &Cx, subject: &Subject, found: &Explanation) -> anyhow::Result<Outc
         for next in &cause.next {
             // A VM that is off keeps the cluster from running, so its command is always included.
             if !failure.next.contains(next)
-                && (failure.next.len() < NAMED || ["vm-stopped", "vm-locked"].contains(&cause.id.as_str()))
+                && (failure.next.len() < MAX_NAMED || ["vm-stopped", "vm-locked"].contains(&cause.id.as_str()))
             {
                 failure = failure.next(next);
             }
@@ -94,7 +94,7 @@ fn ended(cx: &Cx, subject: &Subject, found: &Explanation) -> anyhow::Result<Outc
 }
 
 /// Maximum number of suggested commands; the first one is the next step.
-const NAMED: usize = 4;
+const MAX_NAMED: usize = 4;
 
 /// Prints the chain, and every cause but the first, which is the task's error.
 fn show(cx: &Cx, found: &Explanation) {

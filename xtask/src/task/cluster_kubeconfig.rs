@@ -16,12 +16,12 @@ use domain::spec::name;
 use runtime::paths::pasted;
 
 /// The longest lifetime that Omni grants (omni v1.9.3 `external.ServiceAccountTokenLifetime`).
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+const MAX_TTL: Duration = Duration::from_secs(365 * 24 * 3600);
 
 pub fn run(args: &ClusterKubeconfig, cx: &Cx) -> anyhow::Result<Outcome> {
     let name = &args.name;
     name::check_existing("cluster", name)?;
-    if args.ttl.is_zero() || args.ttl > LONGEST {
+    if args.ttl.is_zero() || args.ttl > MAX_TTL {
         let failure =
             Failure::new(Code::Usage, format!("--ttl {} s is not a lifetime that Omni grants", args.ttl.as_secs()));
         return Err(failure.hint("between 1s and 8760h, e.g. --ttl 24h").into());
@@ -61,7 +61,7 @@ pub fn run(args: &ClusterKubeconfig, cx: &Cx) -> anyhow::Result<Outcome> {
     if args.user {
         cx.ui.note("nodes", "Ask Kubernetes for its nodes", Status::Skipped, "it takes a login with a browser");
     } else {
-        nodes(cx, &access)?;
+        check_nodes(cx, &access)?;
     }
     let kubectl = match args.merge {
         true => "kubectl get nodes".to_owned(),
@@ -86,7 +86,7 @@ fn flags(args: &ClusterKubeconfig) -> Vec<String> {
 }
 
 /// Step 4: lists the nodes, and prints kubectl's output unchanged.
-fn nodes(cx: &Cx, access: &Access) -> anyhow::Result<()> {
+fn check_nodes(cx: &Cx, access: &Access) -> anyhow::Result<()> {
     let printed = cx.ui.step("nodes", "Ask Kubernetes for its nodes", || {
         let asked = cluster_access::kubectl(cx, "asking Kubernetes for its nodes", &access.file, &["get", "nodes"])?;
         let Some(ended) = asked else { return Ok(StepResult::skipped(String::new(), "kubectl is not installed")) };

@@ -21,7 +21,7 @@ pub fn run(args: &ClusterPlan, cx: &Cx) -> anyhow::Result<Outcome> {
     let classes = lookup::local_classes(cx);
     let known = inputs::TemplateFacts { local_classes: classes.as_deref(), ..inputs::TemplateFacts::default() };
     inputs::templates(cx, &files, &known, &[])?;
-    let mut templates: Vec<ClusterTemplate> = project_classes::templates(cx, &files)?;
+    let mut templates: Vec<ClusterTemplate> = project_classes::read_templates(cx, &files)?;
     match all {
         true => cluster::leave_out_destroyed(cx, &mut templates)?,
         false => cluster::refuse_destroyed_templates(cx, &templates)?,
@@ -32,21 +32,21 @@ pub fn run(args: &ClusterPlan, cx: &Cx) -> anyhow::Result<Outcome> {
     // A saved inventory describes a single Proxmox.
     match args.inventory {
         Some(_) if cx.paths.is_project() => {
-            one(args, &provider::context_of_machines(cx, of).of_one_provider()?, &templates, &given)
+            plan_one(args, &provider::context_of_machines(cx, of).of_one_provider()?, &templates, &given)
         }
-        Some(_) => one(args, cx, &templates, &given),
-        None => provider::for_each(&provider::context_of_machines(cx, of), |cx| one(args, cx, &templates, &given)),
+        Some(_) => plan_one(args, cx, &templates, &given),
+        None => provider::for_each(&provider::context_of_machines(cx, of), |cx| plan_one(args, cx, &templates, &given)),
     }
 }
 
 /// Plans the machines of one provider.
-fn one(args: &ClusterPlan, cx: &Cx, templates: &[ClusterTemplate], given: &str) -> anyhow::Result<Outcome> {
+fn plan_one(args: &ClusterPlan, cx: &Cx, templates: &[ClusterTemplate], given: &str) -> anyhow::Result<Outcome> {
     let classes = project_classes::needed_classes(cx, templates, &args.class)?;
     let (provider, origin) = proxmox::provider_version(cx, args.provider_version)?;
     let mut proxmox = None;
     let mut inventory = match &args.inventory {
         Some(file) => cx.ui.step("inventory", format!("Read the inventory in `{}`", file.display()), || {
-            let saved = proxmox::saved(file)?;
+            let saved = proxmox::read_saved(file)?;
             let detail =
                 format!("{} of {}, as of {}", count(saved.nodes.len(), "node"), saved.endpoint, saved.taken_at);
             Ok(StepResult::ok(saved, detail))
@@ -65,7 +65,7 @@ fn one(args: &ClusterPlan, cx: &Cx, templates: &[ClusterTemplate], given: &str) 
         cx.ui.note("demand", words.as_str(), Status::Warning, "");
     }
     let title = format!("Place machines by the rule of provider {provider} ({origin})");
-    cx.ui.note("place", title, Status::Ok, placement_tables::counted(&fit, &demand));
+    cx.ui.note("place", title, Status::Ok, placement_tables::count_machines(&fit, &demand));
     placement_tables::show(cx, &fit, &demand);
     for finding in &fit.findings {
         cx.ui.say(&finding.to_string());

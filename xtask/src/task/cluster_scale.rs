@@ -17,25 +17,25 @@ pub fn run(args: &ClusterScale, cx: &Cx) -> anyhow::Result<Outcome> {
     name::check_existing("cluster", &args.name)?;
     let options = (args.no_wait, args.allow.rules.as_slice());
     let question = format!("Scale cluster `{}` as shown", args.name);
-    cluster_edit::run(cx, &args.name, options, &question, |template| values(args, template))
+    cluster_edit::run(cx, &args.name, options, &question, |template| parse_sizes(args, template))
 }
 
 /// Step 1: finds the machine sets to scale.
-fn values(args: &ClusterScale, template: &ClusterTemplate) -> Result<Vec<Value>, Failure> {
+fn parse_sizes(args: &ClusterScale, template: &ClusterTemplate) -> Result<Vec<Value>, Failure> {
     let mut values = Vec::new();
     if let Some(count) = args.workers {
         let sets: Vec<&MachineSet> = template.workers().collect();
         let [set] = sets.as_slice() else {
             let usage =
                 Failure::new(Code::Usage, format!("cluster `{}` has {} worker sets", template.name, sets.len()));
-            return Err(usage.cause(format!("its sets: {}", names(template).join(", "))).hint("--set NAME=N"));
+            return Err(usage.cause(format!("its sets: {}", set_names(template).join(", "))).hint("--set NAME=N"));
         };
         values.push(size(set, count)?);
     }
     for (set, count) in &args.set {
         let found = template.sets.iter().find(|found| short_name(found) == set);
         let found = found.ok_or_else(|| {
-            let names = names(template);
+            let names = set_names(template);
             let failure = Failure::new(Code::Usage, format!("cluster `{}` has no machine set `{set}`", template.name))
                 .cause(format!("its sets: {}", names.join(", ")));
             match nearest(set, names.iter().copied()) {
@@ -48,7 +48,7 @@ fn values(args: &ClusterScale, template: &ClusterTemplate) -> Result<Vec<Value>,
     Ok(values)
 }
 
-fn names(template: &ClusterTemplate) -> Vec<&str> {
+fn set_names(template: &ClusterTemplate) -> Vec<&str> {
     template.sets.iter().map(short_name).collect()
 }
 

@@ -31,8 +31,8 @@ pub fn run(args: &ClusterStatus, cx: &Cx) -> anyhow::Result<Outcome> {
         })?;
     }
     let (outcome, running) = match &args.name {
-        Some(name) => one(args, cx, &omnictl, name)?,
-        None => all(args, cx, &omnictl)?,
+        Some(name) => show_one(args, cx, &omnictl, name)?,
+        None => show_all(args, cx, &omnictl)?,
     };
     if !args.exit_code || running {
         return Ok(outcome);
@@ -42,13 +42,13 @@ pub fn run(args: &ClusterStatus, cx: &Cx) -> anyhow::Result<Outcome> {
 }
 
 /// Shows all clusters. Also returns whether all of them are running.
-fn all(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<(Outcome, bool)> {
+fn show_all(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<(Outcome, bool)> {
     let list = |kind: &'static str| lookup::list(omnictl, kind, format!("{kind} of Omni"), kind);
     let ask = || cx.ui.side_by_side("asking Omni", vec![list("clusters"), list("clusterstatuses")]);
     let look = || -> Result<(Option<Vec<MachineLine>>, Vec<Value>), Failure> {
         Ok(match cluster_output::machines(args, cx, omnictl)? {
             Some((machines, vms)) => (Some(machines), vms.into_iter().filter(|vm| vm["status"] != "running").collect()),
-            None => (None, vms::vms_that_are_off(cx)),
+            None => (None, vms::list_off(cx)),
         })
     };
     let (parts, seen) = parallel::both(ask, look);
@@ -59,7 +59,7 @@ fn all(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<(
     }
     let mut lines = cluster_lines(&parts[0], &parts[1]);
     let running: Vec<&str> = lines.iter().filter(|line| line.running).map(|line| line.name.as_str()).collect();
-    let off = vms::of_clusters(cx, omnictl, off, &running);
+    let off = vms::explain_off(cx, omnictl, off, &running);
     for line in lines.iter_mut().filter(|line| off.contains_key(&line.name)) {
         line.running = false;
     }
@@ -78,7 +78,7 @@ fn all(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<(
     });
     let troubled: Vec<&ClusterLine> = lines.iter().filter(|line| !line.running).collect();
     for line in troubled.iter().take(NAMED) {
-        cx.ui.note("not-running", format!("cluster `{}`", line.name), Status::Warning, trouble(line, &off));
+        cx.ui.note("not-running", format!("cluster `{}`", line.name), Status::Warning, problem_of(line, &off));
     }
     if troubled.len() > NAMED {
         let more = format!("{} more clusters", troubled.len() - NAMED);
@@ -103,7 +103,7 @@ fn all(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<(
 const NAMED: usize = 8;
 
 /// Describes briefly why a cluster in the list is not running.
-fn trouble(line: &ClusterLine, off: &BTreeMap<String, String>) -> String {
+fn problem_of(line: &ClusterLine, off: &BTreeMap<String, String>) -> String {
     let ClusterLine { phase, healthy, total, .. } = line;
     let machines = match total {
         0 => "no machines".to_owned(),
@@ -118,7 +118,7 @@ fn trouble(line: &ClusterLine, off: &BTreeMap<String, String>) -> String {
 }
 
 /// Shows one cluster. Also returns whether it is running.
-fn one(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> anyhow::Result<(Outcome, bool)> {
+fn show_one(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> anyhow::Result<(Outcome, bool)> {
     let (view, causes) = cx.ui.step("cluster", format!("Look at cluster `{cluster}` in Omni"), || {
         let mut view = cluster::observe(omnictl, cluster)?.ok_or_else(|| cluster::unknown(cx, omnictl, cluster))?;
         let causes = explain::causes(cx, omnictl, &view);
@@ -143,7 +143,7 @@ fn one(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> a
         cx.ui.note("cause", found.cause.as_str(), status, found.evidence.as_str());
     }
     let machines = cluster_output::machines(args, cx, omnictl)?.map(|(machines, _)| machines);
-    let shown = if args.not_ready { not_ready(&view, &causes) } else { view.clone() };
+    let shown = if args.not_ready { mark_not_ready(&view, &causes) } else { view.clone() };
     let data = cluster_output::with_machines(json!({ "cluster": shown, "causes": causes }), &machines);
     let names: &[&str] = if args.not_ready && view.settled() { &[] } else { &[cluster] };
     cluster_output::print(args, cx, names, &data, || match &machines {
@@ -180,7 +180,7 @@ fn after_phase(waits_for: &str) -> &str {
 
 /// Returns the cluster without the machines and sets that are ready. Omni shows a machine as ready for minutes after its VM was
 /// stopped, so a machine with a cause is kept.
-fn not_ready(view: &ClusterView, causes: &[Cause]) -> ClusterView {
+fn mark_not_ready(view: &ClusterView, causes: &[Cause]) -> ClusterView {
     let mut view = view.clone();
     let named = |name: &str| causes.iter().any(|found| found.request == name);
     for set in &mut view.machine_sets {
@@ -197,7 +197,7 @@ mod tests {
     use domain::status::cluster::{MachineSetView, MachineView};
 
     #[test]
-    fn not_ready_keeps_what_omni_still_calls_ready_and_a_cause_names() {
+    fn mark_not_ready_includes_machines_named_by_a_cause() {
         let machine = |name: &str, ready| MachineView { request: name.to_owned(), ready, ..MachineView::default() };
         let set =
             |id: &str, ready, machines| MachineSetView { id: id.to_owned(), ready, machines, ..Default::default() };
@@ -206,13 +206,13 @@ mod tests {
             vec![off, set("ok", true, vec![machine("ok-1", true)]), set("bad", false, vec![machine("bad-1", false)])];
         let view = ClusterView { machine_sets: sets, ..ClusterView::default() };
         let cause = Cause::new(Link::Vm, "vm-stopped", "the VM of `off-2`: VM 100 on pve2 is stopped");
-        let left = not_ready(&view, &[Cause { request: "off-2".to_owned(), ..cause }]);
+        let left = mark_not_ready(&view, &[Cause { request: "off-2".to_owned(), ..cause }]);
         let names: Vec<&str> = left.machines().map(MachineView::name).collect();
         assert_eq!(names, ["off-2", "bad-1"]);
     }
 
     #[test]
-    fn trouble_of_a_cluster_is_named_by_who_knows_most() {
+    fn problem_of_prefers_the_most_specific_source() {
         let line = |phase: &str, total: u64| ClusterLine {
             name: "zebra".to_owned(),
             phase: phase.to_owned(),
@@ -226,11 +226,11 @@ mod tests {
             tearing_down: false,
         };
         let (none, off) = (BTreeMap::new(), BTreeMap::from([("zebra".to_owned(), "VM 4 is stopped".to_owned())]));
-        assert_eq!(trouble(&line("ScalingUp", 0), &none), "ScalingUp, no machines");
-        assert_eq!(trouble(&line("ScalingUp", 2), &none), "ScalingUp, 0 of 2 machines healthy");
-        assert_eq!(trouble(&ClusterLine { tearing_down: true, ..line("Running", 2) }, &none), "being destroyed");
+        assert_eq!(problem_of(&line("ScalingUp", 0), &none), "ScalingUp, no machines");
+        assert_eq!(problem_of(&line("ScalingUp", 2), &none), "ScalingUp, 0 of 2 machines healthy");
+        assert_eq!(problem_of(&ClusterLine { tearing_down: true, ..line("Running", 2) }, &none), "being destroyed");
         let silent = ClusterLine { kubernetes_api_ready: false, ..line("Running", 2) };
-        assert_eq!(trouble(&silent, &none), "its Kubernetes API does not answer");
-        assert_eq!(trouble(&silent, &off), "VM 4 is stopped");
+        assert_eq!(problem_of(&silent, &none), "its Kubernetes API does not answer");
+        assert_eq!(problem_of(&silent, &off), "VM 4 is stopped");
     }
 }

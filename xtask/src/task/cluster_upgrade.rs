@@ -28,14 +28,14 @@ pub fn run(args: &ClusterUpgrade, cx: &Cx) -> anyhow::Result<Outcome> {
     for (at, template) in templates.into_iter().enumerate() {
         match cluster_upgrade::run(cx, &omnictl, template, &order, &args.allow.rules) {
             Ok(outcome) => done.push(outcome),
-            Err(error) => return Err(left_alone(Failure::of(&error), &names[at + 1..]).into()),
+            Err(error) => return Err(with_skipped(Failure::of(&error), &names[at + 1..]).into()),
         }
     }
-    Ok(together(done))
+    Ok(merge_outcomes(done))
 }
 
 /// Combines the outcomes of several clusters.
-fn together(mut done: Vec<Outcome>) -> Outcome {
+fn merge_outcomes(mut done: Vec<Outcome>) -> Outcome {
     if done.len() == 1 {
         return done.remove(0);
     }
@@ -51,7 +51,7 @@ fn together(mut done: Vec<Outcome>) -> Outcome {
     }
 }
 
-fn left_alone(mut failure: Failure, rest: &[String]) -> Failure {
+fn with_skipped(mut failure: Failure, rest: &[String]) -> Failure {
     if !rest.is_empty() {
         let more = format!("not upgraded: {}", rest.join(", "));
         failure.cause = [failure.cause, more].join("\n").trim().to_owned();

@@ -9,7 +9,7 @@ use crate::prelude::*;
 use runtime::called;
 
 /// The scripts for `cargo xtask`, with the commands that make a shell read them. Below are those for the released program.
-const OF_CARGO: [(&str, &[&str]); 3] = [
+const CARGO_SETUP: [(&str, &[&str]); 3] = [
     (
         include_str!("../../data/completions/bash"),
         &[
@@ -31,7 +31,7 @@ const OF_CARGO: [(&str, &[&str]); 3] = [
         ],
     ),
 ];
-const OF_A_RELEASE: [(&str, &[&str]); 3] = [
+const RELEASE_SETUP: [(&str, &[&str]); 3] = [
     (
         include_str!("../../data/completions/omni-scale.bash"),
         &["eval \"$(cargo xtask completions bash)\"   # in ~/.bashrc"],
@@ -47,7 +47,7 @@ const OF_A_RELEASE: [(&str, &[&str]); 3] = [
 ];
 
 pub fn run(shell: Shell, cx: &Cx) -> anyhow::Result<Outcome> {
-    let (script, wiring) = (if called::is_released() { OF_A_RELEASE } else { OF_CARGO })[shell as usize];
+    let (script, wiring) = (if called::is_released() { RELEASE_SETUP } else { CARGO_SETUP })[shell as usize];
     cx.ui.data(script);
     let outcome = Outcome::done("").with(json!({ "script": script }));
     Ok(wiring.iter().fold(outcome, |outcome, command| outcome.next(*command)))

@@ -32,8 +32,8 @@ pub fn run(args: &DriftArgs, cx: &Cx) -> anyhow::Result<Outcome> {
     })?;
     let mut report = Report::default();
     for Area { name, found, unread } in drift::areas(cx, &omnictl, &omni, args.hardware) {
-        unread.iter().for_each(|(what, why)| report.not_known(cx, what, why));
-        report.area(cx, name, found)?;
+        unread.iter().for_each(|(what, why)| report.add_unknown(cx, what, why));
+        report.add_area(cx, name, found)?;
     }
     let data = json!({ "drift": report.found, "unknown": report.unknown });
     let unknown = match report.unknown.len() {
@@ -55,11 +55,11 @@ pub fn run(args: &DriftArgs, cx: &Cx) -> anyhow::Result<Outcome> {
 
 impl Report {
     /// Reports the differences found in one area.
-    fn area(&mut self, cx: &Cx, area: &str, found: Result<Vec<Drift>, Failure>) -> Result<(), Failure> {
+    fn add_area(&mut self, cx: &Cx, area: &str, found: Result<Vec<Drift>, Failure>) -> Result<(), Failure> {
         let found = match found {
             Err(failure) if failure.code == Code::Interrupted => return Err(failure),
             Err(failure) => {
-                self.not_known(cx, area, &failure.to_string());
+                self.add_unknown(cx, area, &failure.to_string());
                 return Ok(());
             }
             Ok(found) => found,
@@ -82,7 +82,7 @@ impl Report {
         Ok(())
     }
 
-    fn not_known(&mut self, cx: &Cx, what: &str, why: &str) {
+    fn add_unknown(&mut self, cx: &Cx, what: &str, why: &str) {
         cx.ui.note("drift", what, Status::Warning, format!("not compared: {why}"));
         self.unknown.push(json!({ "what": what, "why": why }));
     }

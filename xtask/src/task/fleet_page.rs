@@ -23,8 +23,8 @@ const MARK: &str = "omni-scale fleet-page";
 
 pub fn run(args: &FleetPage, cx: &Cx) -> anyhow::Result<Outcome> {
     // Checked before any queries.
-    replaceable(cx, &args.out)?;
-    args.svg.as_deref().map_or(Ok("create"), |file| replaceable(cx, file))?;
+    check_output(cx, &args.out)?;
+    args.svg.as_deref().map_or(Ok("create"), |file| check_output(cx, file))?;
     let found = fleet::gather(args, cx)?;
     let page = fleet::page(&found.model)?;
     let bytes = page.len();
@@ -59,16 +59,16 @@ pub fn run(args: &FleetPage, cx: &Cx) -> anyhow::Result<Outcome> {
 ///
 /// # Errors
 /// Fails with [`Code::Usage`] for `-`, which is not meant as a file name, or with [`Code::Conflict`] if it is another file.
-fn replaceable(cx: &Cx, file: &Path) -> Result<&'static str, Failure> {
+fn check_output(cx: &Cx, file: &Path) -> Result<&'static str, Failure> {
     if file == Path::new("-") {
         return Err(Failure::new(Code::Usage, "fleet-page does not write to standard output")
             .cause("`-` would become the name of a file")
             .hint("name a file; to write one of that name give ./-"));
     }
-    project_files::named_by_call(cx, file, "a page of this task", |text| text.contains(MARK))
+    project_files::check_output(cx, file, "a page of this task", |text| text.contains(MARK))
 }
 
 fn write<'a>(cx: &Cx, file: &Path, text: String, effect: &str) -> anyhow::Result<Change<'a>> {
-    let (verb, path, shown) = (replaceable(cx, file)?, std::path::absolute(file)?, file.display().to_string());
+    let (verb, path, shown) = (check_output(cx, file)?, std::path::absolute(file)?, file.display().to_string());
     Ok(project_files::write(verb, (path, shown), (Secret::plain(text), files::SHARED), effect, "remove the file"))
 }

@@ -16,10 +16,10 @@ use runtime::tool::lab::{self, Options, Ready, faults};
 pub fn run(args: &LabUp, cx: &Cx) -> anyhow::Result<Outcome> {
     let dir = cx.paths.lab();
     if args.dump {
-        return dump(cx, &dir);
+        return dump_state(cx, &dir);
     }
     let _lock = cx.lock_checkout()?;
-    if running(cx, &dir) {
+    if is_running(cx, &dir) {
         return Err(Failure::new(Code::Conflict, "a lab is running already")
             .cause(format!("in {}", cx.paths.show(&dir)))
             .next("cargo xtask lab-down")
@@ -64,7 +64,7 @@ fn start(args: &LabUp, cx: &Cx, dir: &Path, project: &Path) -> anyhow::Result<Re
     let started = lab::start(&program, dir, &options, false);
     let (ready, child) = started.inspect_err(|_| drop(fs::remove_dir_all(dir)))?;
     drop(child);
-    let made = lab::make_project(&cx.paths, project, &ready).and_then(|()| take_over(dir, project));
+    let made = lab::make_project(&cx.paths, project, &ready).and_then(|()| copy_specs(dir, project));
     if let Err(error) = made {
         // A lab without a project is useless, and would block a second one while it runs.
         lab::stop(cx, &program, dir)?;
@@ -92,7 +92,7 @@ fn size_words(size: &LabSize) -> Vec<String> {
     given.flatten().collect()
 }
 
-fn dump(cx: &Cx, dir: &Path) -> anyhow::Result<Outcome> {
+fn dump_state(cx: &Cx, dir: &Path) -> anyhow::Result<Outcome> {
     let program = lab::built(cx)?;
     let state = lab::state_of(cx, &program, dir)?;
     cx.ui.data(&serde_json::to_string_pretty(&state)?);
@@ -100,7 +100,7 @@ fn dump(cx: &Cx, dir: &Path) -> anyhow::Result<Outcome> {
 }
 
 /// Returns true if the lab of `dir` is running: its process exists, and it responds.
-fn running(cx: &Cx, dir: &Path) -> bool {
+fn is_running(cx: &Cx, dir: &Path) -> bool {
     let Ok(Some(text)) = files::read_text_if_there(&dir.join("lab.json")) else { return false };
     let pid = serde_json::from_str::<Value>(&text).ok().and_then(|lab| lab["pid"].as_u64());
     let alive = pid.is_some_and(|pid| Path::new(&format!("/proc/{pid}")).exists() || cfg!(target_os = "macos"));
@@ -108,7 +108,7 @@ fn running(cx: &Cx, dir: &Path) -> bool {
 }
 
 /// Copies the class and cluster files that a lab of some size starts with into its project.
-fn take_over(lab: &Path, project: &Path) -> anyhow::Result<()> {
+fn copy_specs(lab: &Path, project: &Path) -> anyhow::Result<()> {
     let shell = proc::shell()?;
     for folder in ["machine-classes", "clusters"] {
         if lab.join(folder).is_dir() {

@@ -11,9 +11,9 @@ use runtime::tool::omnictl::Omnictl;
 use runtime::triage::Issues;
 
 /// Maximum size, in bytes, of the log lines in a JSON document without `--all`.
-const SHORT: usize = 6 << 10;
+const MAX_BYTES: usize = 6 << 10;
 /// How many lines to read for each line of the kernel's: most are Talos's own.
-const PICKED_FROM: u32 = 20;
+const LINES_PER_MATCH: u32 = 20;
 /// Maximum number of lines requested from omnictl.
 const LINES: u32 = 100_000;
 
@@ -27,13 +27,13 @@ pub fn run(args: &MachineLogs, cx: &Cx) -> anyhow::Result<Outcome> {
         return Err(failure.hint("the chain shows what it waits for").next(explain).into());
     }
     let issues = Issues::of(cx).map_err(anyhow::Error::msg)?;
-    let wanted = |line: &str| shown(line, args.kernel);
+    let wanted = |line: &str| format_line(line, args.kernel);
     if args.follow {
         let print = |line: &str| wanted(line).iter().for_each(|line| cx.ui.data(line));
         omnictl.follow_machine_log(&machine.uuid, args.tail, print)?;
         return Ok(Outcome::done("the log has ended"));
     }
-    let tail = if args.kernel { args.tail.saturating_mul(PICKED_FROM).min(LINES) } else { args.tail };
+    let tail = if args.kernel { args.tail.saturating_mul(LINES_PER_MATCH).min(LINES) } else { args.tail };
     let log = omnictl.machine_log(&machine.uuid, tail)?;
     let mut lines: Vec<String> = log.lines().filter_map(wanted).collect();
     lines.drain(..lines.len().saturating_sub(args.tail as usize));
@@ -60,7 +60,7 @@ pub fn run(args: &MachineLogs, cx: &Cx) -> anyhow::Result<Outcome> {
 /// Formats a line; `None` if only the kernel's lines are requested and this is not one. Talos sends the contents of the kernel's
 /// ring buffer, including its own messages, which have another facility (siderolabs/talos v1.12.1
 /// `internal/app/machined/pkg/runtime/logging`, `pkg/kernel`).
-fn shown(line: &str, kernel: bool) -> Option<String> {
+fn format_line(line: &str, kernel: bool) -> Option<String> {
     let Ok(Value::Object(entry)) = serde_json::from_str(line) else { return (!kernel).then(|| line.to_owned()) };
     let text = |key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default();
     let facility = text("facility");
@@ -68,9 +68,9 @@ fn shown(line: &str, kernel: bool) -> Option<String> {
     (!kernel || facility == "kern").then(|| format!("{}: {}", words.trim(), text("msg").trim_end()))
 }
 
-/// Returns the JSON document, with the last lines up to [`SHORT`] bytes unless `all`.
+/// Returns the JSON document, with the last lines up to [`MAX_BYTES`] bytes unless `all`.
 fn document(machine: &MachineLine, lines: &[String], all: bool) -> Value {
-    let mut left = if all { usize::MAX } else { SHORT };
+    let mut left = if all { usize::MAX } else { MAX_BYTES };
     let fits = |line: &&String| left.checked_sub(line.len() + 3).inspect(|rest| left = *rest).is_some();
     let shown = lines.iter().rev().take_while(fits).count();
     let first = lines.len() - shown;
@@ -80,19 +80,19 @@ fn document(machine: &MachineLine, lines: &[String], all: bool) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::shown;
+    use super::format_line;
 
     #[test]
-    fn lines_of_the_kernel_are_told_apart() {
+    fn kernel_lines_are_recognized() {
         let line = |facility: &str| {
             format!(
                 r#"{{"clock":1,"facility":"{facility}","msg":"eth0: up\n","priority":"info","seq":7,"talos-level":"info","talos-time":"2026-11-29T10:00:00Z"}}"#
             )
         };
-        assert_eq!(shown(&line("kern"), true).unwrap(), "2026-11-29T10:00:00Z info kern: eth0: up");
-        assert_eq!(shown(&line("user"), true), None);
-        assert!(shown(&line("user"), false).is_some());
-        assert_eq!(shown("not JSON", false).unwrap(), "not JSON");
-        assert_eq!(shown("not JSON", true), None);
+        assert_eq!(format_line(&line("kern"), true).unwrap(), "2026-11-29T10:00:00Z info kern: eth0: up");
+        assert_eq!(format_line(&line("user"), true), None);
+        assert!(format_line(&line("user"), false).is_some());
+        assert_eq!(format_line("not JSON", false).unwrap(), "not JSON");
+        assert_eq!(format_line("not JSON", true), None);
     }
 }

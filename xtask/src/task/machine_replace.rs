@@ -23,10 +23,10 @@ pub fn run(args: &MachineReplace, cx: &Cx) -> anyhow::Result<Outcome> {
     let (name, cluster) = (&found.line.name, &found.line.cluster);
     let mut data = json!({
         "machine": name, "uuid": found.line.uuid, "cluster": cluster, "machine_set": found.line.machine_set,
-        "vm": found.vm, "deletes": format!("{} {}", found.deleted.0, found.deleted.1), "replaced_by": Value::Null,
+        "vm": found.vm, "deletes": format!("{} {}", found.to_delete.0, found.to_delete.1), "replaced_by": Value::Null,
     });
-    if !found.begun() {
-        machine_replacement::refuse(cx, &omnictl, &found)?;
+    if !found.has_started() {
+        machine_replacement::refuse_unsafe(cx, &omnictl, &found)?;
     } else if cx.dry_run {
         return Ok(
             Outcome::done(format!("`{name}` is being replaced already; a run waits for the new machine")).with(data)
@@ -47,7 +47,7 @@ pub fn run(args: &MachineReplace, cx: &Cx) -> anyhow::Result<Outcome> {
 
 /// Completes an interrupted run whose machine is gone: waits for the new one. `None` if there never was such a machine.
 fn finish(args: &MachineReplace, cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<Option<Outcome>> {
-    let Some(cluster) = machine_replacement::earlier(omnictl, &args.id)? else { return Ok(None) };
+    let Some(cluster) = machine_replacement::cluster_of_replaced(omnictl, &args.id)? else { return Ok(None) };
     if !cx.dry_run {
         machine_replacement::runs(cx, omnictl, &cluster)?;
     }

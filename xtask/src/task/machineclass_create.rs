@@ -7,7 +7,7 @@
 //! 5. With `--apply`, the plan also contains what `machineclass-apply` does.
 
 use crate::cli::MachineclassCreate;
-use crate::flow::new_class::{CORES, DISK, MEMORY, Size, ask_for_selector, given_selector};
+use crate::flow::new_class::{CORES, DISK, MEMORY, SizeInput, ask_for_selector, refuse_empty_selector};
 use crate::flow::project_files::{self, CheckedFile};
 use crate::flow::saved_plan::PlanFile;
 use crate::flow::{inputs, machine_class, provider};
@@ -21,7 +21,7 @@ use runtime::state::State;
 
 pub fn run(args: &MachineclassCreate, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = if args.apply { cx.lock() } else { cx.lock_checkout() }?;
-    let class = class(args, cx)?;
+    let class = gather(args, cx)?;
     let path = cx.paths.machine_class(&class.name);
     // The values are for this project's provider, whatever ID it has.
     let ours = [class.provider_id.clone()];
@@ -60,10 +60,10 @@ pub fn run(args: &MachineclassCreate, cx: &Cx) -> anyhow::Result<Outcome> {
 }
 
 /// Step 1: gathers the values. Without a terminal, all missing values are reported at once.
-fn class(args: &MachineclassCreate, cx: &Cx) -> anyhow::Result<NewClass> {
+fn gather(args: &MachineclassCreate, cx: &Cx) -> anyhow::Result<NewClass> {
     let state = |key: &str| cx.settings.state.get(key);
     let number = |flag: Option<u32>, key: &str| match state(key) {
-        Some(text) if flag.is_none() => text.parse().map(Some).map_err(|_| no_number(cx, key, &text)),
+        Some(text) if flag.is_none() => text.parse().map(Some).map_err(|_| not_a_number(cx, key, &text)),
         _ => Ok(flag),
     };
     let cores = number(args.cores, "default_cpu")?;
@@ -81,19 +81,21 @@ fn class(args: &MachineclassCreate, cx: &Cx) -> anyhow::Result<NewClass> {
     }
     let answers = Answers::of(cx);
     let name = match &args.name {
-        Some(name) => valid_name(name)?,
+        Some(name) => check_name(name)?,
         None => {
             let missing = MissingValue::flag("the name", "NAME");
-            answers.ask("NAME", "Name of the machine class", None, missing, valid_name)?
+            answers.ask("NAME", "Name of the machine class", None, missing, check_name)?
         }
     };
-    let ask = |value: Option<u32>, size: &Size| match value {
-        Some(value) => size.enough(value),
-        None => {
-            answers.ask(size.flag, size.question, Some(size.usual), MissingValue::flag(size.what, size.flag), |text| {
-                size.enough((size.parse)(text).map_err(|why| Failure::new(Code::Usage, why))?)
-            })
-        }
+    let ask = |value: Option<u32>, size: &SizeInput| match value {
+        Some(value) => size.check_minimum(value),
+        None => answers.ask(
+            size.flag,
+            size.question,
+            Some(size.default),
+            MissingValue::flag(size.what, size.flag),
+            |text| size.check_minimum((size.parse)(text).map_err(|why| Failure::new(Code::Usage, why))?),
+        ),
     };
     let (cores, memory, disk) = (ask(cores, &CORES)?, ask(memory, &MEMORY)?, ask(disk, &DISK)?);
     let site = match &args.provider_id {
@@ -103,7 +105,7 @@ fn class(args: &MachineclassCreate, cx: &Cx) -> anyhow::Result<NewClass> {
     let provider_id = site.settings.provider_id(args.provider_id.as_deref()).value;
     name::check_existing("provider", &provider_id)?;
     let selector = match selector {
-        Some(selector) => given_selector(&selector)?,
+        Some(selector) => refuse_empty_selector(&selector)?,
         None => ask_for_selector(&site, &answers)?,
     };
     if let Some(node) = &args.node {
@@ -122,12 +124,12 @@ fn class(args: &MachineclassCreate, cx: &Cx) -> anyhow::Result<NewClass> {
     })
 }
 
-fn valid_name(text: &str) -> Result<String, Failure> {
+fn check_name(text: &str) -> Result<String, Failure> {
     name::check("machine class", text).map(|()| text.to_owned())
 }
 
 /// The failure for a default in the state that is not a number, because it was edited by hand.
-fn no_number(cx: &Cx, key: &str, text: &str) -> Failure {
+fn not_a_number(cx: &Cx, key: &str, text: &str) -> Failure {
     let shown = cx.paths.show(&cx.paths.state());
     Failure::new(Code::Invalid, format!("`{key}` in {shown} is {text:?}"))
         .cause("new machine classes take their size from it, and it is not a number")

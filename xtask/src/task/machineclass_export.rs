@@ -18,7 +18,7 @@ pub fn run(args: &Export, cx: &Cx) -> anyhow::Result<Outcome> {
     }
     let omnictl = change::omnictl(cx)?;
     let found = cx.ui.step("classes", "Read the machine classes of Omni", || {
-        let found = chosen(args, omnictl.list("machineclasses", None)?)?;
+        let found = select_classes(args, omnictl.list("machineclasses", None)?)?;
         let names: Vec<&str> = found.iter().map(|found| found.metadata.id.as_str()).collect();
         let detail = names.join(", ");
         Ok(StepResult::ok(found, detail))
@@ -40,7 +40,7 @@ pub fn run(args: &Export, cx: &Cx) -> anyhow::Result<Outcome> {
 }
 
 /// Step 1: selects the classes to export.
-fn chosen(args: &Export, mut found: Vec<Resource>) -> Result<Vec<Resource>, Failure> {
+fn select_classes(args: &Export, mut found: Vec<Resource>) -> Result<Vec<Resource>, Failure> {
     let Some(name) = &args.name else { return Ok(found) };
     let names: Vec<String> = found.iter().map(|found| found.metadata.id.clone()).collect();
     found.retain(|found| found.metadata.id == *name);

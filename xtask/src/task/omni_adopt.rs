@@ -17,7 +17,7 @@ pub fn run(args: &OmniAdopt, cx: &Cx) -> anyhow::Result<Outcome> {
         return undo(cx);
     }
     let found = Adoption::find(args, cx)?;
-    site::step(cx)?;
+    site::check_step(cx)?;
     let endpoint = found.inputs.endpoint();
     let mut plan = found.plan(cx)?;
     let changed = !plan.is_empty();

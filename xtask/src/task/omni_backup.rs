@@ -24,7 +24,7 @@ pub fn run(args: &OmniBackup, cx: &Cx) -> anyhow::Result<Outcome> {
     let encryption = Encryption::of(&args.recipient)?;
     let now = clock::of_time(SystemTime::now());
     let name = |at| file_name(at, encryption.map_or("", Encryption::ending));
-    let file = place(args, cx, (now..).map(name))?;
+    let file = output_path(args, cx, (now..).map(name))?;
     let source = cx.ui.step("stack", "Check that the stack runs", || {
         let source = Source::find(cx, args.etcd_image.as_deref())?;
         Ok(StepResult::ok(source, "Omni keeps running during the backup"))
@@ -52,7 +52,7 @@ pub fn run(args: &OmniBackup, cx: &Cx) -> anyhow::Result<Outcome> {
 
 /// Returns the file to write: `--to` is its name or its directory, in which it gets the first of these names that is not taken,
 /// as another backup may have been created in the same second.
-fn place(args: &OmniBackup, cx: &Cx, names: impl Iterator<Item = String>) -> Result<PathBuf, Failure> {
+fn output_path(args: &OmniBackup, cx: &Cx, names: impl Iterator<Item = String>) -> Result<PathBuf, Failure> {
     let to = args.to.clone().unwrap_or_else(|| cx.paths.backups());
     let to = std::path::absolute(&to).unwrap_or(to);
     let is_file = !to.is_dir() && to.file_name().is_some_and(|name| name.to_string_lossy().contains(".tar"));

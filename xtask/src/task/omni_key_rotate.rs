@@ -12,11 +12,11 @@ use crate::prelude::*;
 pub fn run(args: &OmniKeyRotate, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;
     omni_stack::require_env(cx)?;
-    omni_stack::complete(cx)?;
-    site::step(cx)?;
+    omni_stack::check_env(cx)?;
+    site::check_step(cx)?;
     let plan = match &args.recovery {
-        Some(file) => store_keys::recovery(cx, file)?,
-        None => store_keys::rotation(cx, args.key.clone())?,
+        Some(file) => store_keys::plan_recovery(cx, file)?,
+        None => store_keys::plan_rotation(cx, args.key.clone())?,
     };
     let backup = cx.ui.step("backup", "Check that there is a backup of the last day", || {
         let file = backup::current(cx).map_err(|why| {
@@ -28,7 +28,7 @@ pub fn run(args: &OmniKeyRotate, cx: &Cx) -> anyhow::Result<Outcome> {
         Ok(StepResult::ok(file.clone(), file))
     })?;
     plan.carry_out(cx, "Change the keys of Omni's store", &Value::Null)?;
-    let store = store_keys::live(cx)?;
+    let store = store_keys::read_store(cx)?;
     let slots: Vec<String> = store.slots.keys().cloned().collect();
     let mut state = cx.fresh_state()?;
     state.set_list("store_key_slots", &slots);

@@ -14,7 +14,7 @@
 use std::cell::Cell;
 
 use crate::cli::OmniSetup;
-use crate::flow::omni_inputs::{Known, OmniInputs, gather};
+use crate::flow::omni_inputs::{AdoptedValues, OmniInputs, gather};
 use crate::flow::{doctor, omni_checks, omni_stack, project_files, service_account, site};
 use crate::prelude::*;
 use domain::spec::env::EnvFile;
@@ -25,17 +25,17 @@ use runtime::tool::{Tool, gpg};
 
 pub fn run(args: &OmniSetup, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;
-    let compose = programs(cx)?;
-    let store = stored(cx)?;
-    let example = example(cx)?;
-    let inputs = gather(&args.values, cx, &example, store == Some(true), &Known::new())?;
+    let compose = check_programs(cx)?;
+    let store = find_store(cx)?;
+    let example = read_example(cx)?;
+    let inputs = gather(&args.values, cx, &example, store == Some(true), &AdoptedValues::new())?;
     omni_checks::check_inputs(cx, &compose, &inputs, store)?;
-    site::step(cx)?;
+    site::check_step(cx)?;
     let (name, endpoint) = (args.service_account_name.as_str(), inputs.endpoint());
     let (place, agreed) = (inputs.address(cx), Cell::new("unknown"));
     let mut plan = plan(cx, &compose, &inputs, (&example, store == Some(false)))?;
     let account = match &args.service_account {
-        Some(role) => service_account::change(cx, name, role, plan.is_empty())?,
+        Some(role) => service_account::ensure(cx, name, role, plan.is_empty())?,
         None => None,
     };
     let asks = account.is_some();
@@ -65,7 +65,7 @@ pub fn run(args: &OmniSetup, cx: &Cx) -> anyhow::Result<Outcome> {
 }
 
 /// Step 1: checks the programs.
-fn programs(cx: &Cx) -> anyhow::Result<Compose<'_>> {
+fn check_programs(cx: &Cx) -> anyhow::Result<Compose<'_>> {
     cx.ui.step("curl", "Check that curl is installed", || {
         Ok(StepResult::ok((), Tool::Curl.find()?.display().to_string()))
     })?;
@@ -90,7 +90,7 @@ fn programs(cx: &Cx) -> anyhow::Result<Compose<'_>> {
 }
 
 /// Returns true if Omni already has a store; `None` if docker cannot report it.
-fn stored(cx: &Cx) -> anyhow::Result<Option<bool>> {
+fn find_store(cx: &Cx) -> anyhow::Result<Option<bool>> {
     cx.ui.step("store", "Check whether Omni ran here before", || {
         Ok(match Docker::find(cx)?.volume(STORE) {
             Ok(true) => StepResult::ok(Some(true), format!("the volume {STORE} exists")),
@@ -103,7 +103,7 @@ fn stored(cx: &Cx) -> anyhow::Result<Option<bool>> {
     })
 }
 
-fn example(cx: &Cx) -> anyhow::Result<EnvFile> {
+fn read_example(cx: &Cx) -> anyhow::Result<EnvFile> {
     let path = cx.paths.env_example();
     let text = cx.read(&path, "restore it from the repository")?;
     Ok(EnvFile::parse(&cx.paths.show(&path), &String::from_utf8_lossy(&text))?)
@@ -130,18 +130,19 @@ fn plan<'a>(
             }));
         }
     }
-    plan.append(site::begin(cx, first)?.into_iter().collect());
+    plan.append(site::initial_changes(cx, first)?.into_iter().collect());
     let containers = compose.containers()?;
-    let provider = omni_stack::with_provider(cx).is_ok();
-    let well = omni_stack::all_well(cx, provider, &containers);
+    let provider = omni_stack::provider_ready(cx).is_ok();
+    let well = omni_stack::all_running(cx, provider, &containers);
     // Left by a run that was interrupted before it started the stack.
-    let outdated = !omni_stack::outdated(cx, &containers)?.is_empty();
+    let outdated = !omni_stack::changed_values(cx, &containers)?.is_empty();
     if !plan.is_empty() || !well || outdated {
         omni_stack::refuse_version_change(cx, &containers)?;
         // Containers with outdated values are recreated together, since they share one network.
-        let recreate = (!containers.is_empty() && !plan.is_empty()) || outdated || omni_stack::out_of_step(&containers);
+        let recreate =
+            (!containers.is_empty() && !plan.is_empty()) || outdated || omni_stack::needs_recreate(&containers);
         let what = if recreate { "all containers recreated together, volumes kept" } else { "its containers run" };
-        let effect = format!("{what}{}", omni_stack::moved(cx, &containers));
+        let effect = format!("{what}{}", omni_stack::version_note(cx, &containers));
         plan.push(omni_stack::start(provider, recreate, effect));
     }
     Ok(plan)

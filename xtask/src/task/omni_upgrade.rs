@@ -16,31 +16,31 @@ use runtime::tool::compose::Compose;
 pub fn run(args: &OmniUpgrade, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;
     let pin = &table().recommended.omni.version;
-    let to = args.to.as_deref().map(|to| upgrade::given(to, pin)).transpose()?;
+    let to = args.to.as_deref().map(|to| upgrade::parse(to, pin)).transpose()?;
     omni_stack::require_env(cx)?;
     cx.writable(&[cx.paths.state(), cx.paths.compose()])?;
     change::omnictl_on_need(cx)?;
     let containers = Compose::find(cx)?.containers()?;
     omni_stack::check_mounts(cx, &containers)?;
-    let upgrade = match omni_upgrade::interrupted(cx, &containers)? {
+    let upgrade = match omni_upgrade::find_interrupted(cx, &containers)? {
         Some(upgrade) => upgrade,
-        None => match omni_upgrade::next(cx, &containers, to)? {
-            Some(step) => Upgrade::of(cx, step, omni_upgrade::backup(cx, args.without_backup)?)?,
-            None => return Ok(current(cx)),
+        None => match omni_upgrade::next_upgrade(cx, &containers, to)? {
+            Some(step) => Upgrade::of(cx, step, omni_upgrade::find_backup(cx, args.without_backup)?)?,
+            None => return Ok(report_current(cx)),
         },
     };
     let (from, to) = (upgrade.from.to_string(), upgrade.to.to_string());
     let data = json!({ "from": from, "to": to, "backup": upgrade.backup });
     let plan = omni_upgrade::plan(cx, &upgrade)?;
     plan.carry_out(cx, &format!("Upgrade Omni from {from} to {to} as shown"), &data)?;
-    Ok(Outcome::done(format!("Omni {to} runs; {}", upgrade.held()))
+    Ok(Outcome::done(format!("Omni {to} runs; {}", upgrade.holdings_summary()))
         .with(data)
         .next("git commit docker/compose.yaml")
         .next("cargo xtask omni-verify")
         .next("cargo xtask upgrade-plan"))
 }
 
-fn current(cx: &Cx) -> Outcome {
+fn report_current(cx: &Cx) -> Outcome {
     let running = omni_stack::pinned_version(cx).unwrap_or_default();
     Outcome::done(format!("Omni {running} runs; nothing to upgrade")).next("cargo xtask upgrade-plan")
 }

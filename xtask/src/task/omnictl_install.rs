@@ -20,7 +20,7 @@ use runtime::tool::install::{self, Installed, Sources};
 use runtime::tool::omnictl::{self, Login, Omnictl};
 
 /// What is known about the version of Omni.
-struct Server {
+struct ServerVersion {
     /// For example `v1.10.4`.
     version: Option<String>,
     /// Why Omni did not return its version.
@@ -30,7 +30,7 @@ struct Server {
 }
 
 /// An installed omnictl; `version` is `None` if it cannot be run.
-struct Found {
+struct InstalledOmnictl {
     path: PathBuf,
     version: Option<String>,
 }
@@ -38,7 +38,7 @@ struct Found {
 pub fn run(args: &OmnictlInstall, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;
     let endpoint = endpoint(args, cx);
-    let found = found(cx)?;
+    let found = find_installed(cx)?;
     let server = match &args.release {
         Some(release) => {
             version::parse(release).map_err(|why| {
@@ -46,11 +46,11 @@ pub fn run(args: &OmnictlInstall, cx: &Cx) -> anyhow::Result<Outcome> {
                     .hint("give `--release` three numbers: vMAJOR.MINOR.PATCH")
             })?;
             let release = format!("v{}", release.trim_start_matches('v'));
-            Server { version: Some(release), why: String::new(), refuses: false }
+            ServerVersion { version: Some(release), why: String::new(), refuses: false }
         }
-        None => server(cx, endpoint.as_deref())?,
+        None => server_version(cx, endpoint.as_deref())?,
     };
-    if let Some(outcome) = found.as_ref().filter(|_| !args.force).and_then(|found| enough(cx, found, &server)) {
+    if let Some(outcome) = found.as_ref().filter(|_| !args.force).and_then(|found| keep_installed(cx, found, &server)) {
         return Ok(outcome);
     }
     let place = omnictl::install_path()?;
@@ -95,15 +95,15 @@ fn endpoint(args: &OmnictlInstall, cx: &Cx) -> Option<String> {
     })
 }
 
-fn found(cx: &Cx) -> Result<Option<Found>, Failure> {
+fn find_installed(cx: &Cx) -> Result<Option<InstalledOmnictl>, Failure> {
     let Some(path) = omnictl::locate() else { return Ok(None) };
     let version = Observed::of(omnictl::version_of(cx, &path))?.known().map(|(version, _)| version.clone());
-    Ok(Some(Found { path, version }))
+    Ok(Some(InstalledOmnictl { path, version }))
 }
 
 /// Step 1: finds the version of Omni.
-fn server(cx: &Cx, endpoint: Option<&str>) -> Result<Server, Failure> {
-    let own = |version, why: String, refuses| Ok(Server { version, why, refuses });
+fn server_version(cx: &Cx, endpoint: Option<&str>) -> Result<ServerVersion, Failure> {
+    let own = |version, why: String, refuses| Ok(ServerVersion { version, why, refuses });
     let Some(endpoint) = endpoint else {
         return own(omni_stack::pinned_version(cx), "the address of Omni is not known".to_owned(), false);
     };
@@ -128,7 +128,7 @@ fn server(cx: &Cx, endpoint: Option<&str>) -> Result<Server, Failure> {
 }
 
 /// Step 2: returns the outcome if the installed omnictl is kept.
-fn enough(cx: &Cx, found: &Found, server: &Server) -> Option<Outcome> {
+fn keep_installed(cx: &Cx, found: &InstalledOmnictl, server: &ServerVersion) -> Option<Outcome> {
     let own = found.version.as_deref()?;
     let (path, title) = (found.path.display(), "omnictl is installed");
     match &server.version {

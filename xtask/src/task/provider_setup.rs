@@ -95,7 +95,7 @@ fn check_services(cx: &Cx, inputs: &ProviderInputs) -> anyhow::Result<ProviderKe
             Ok(StepResult::ok(None, format!("version {version}, as {}", inputs.proxmox.login.id())))
         }),
         Check::new("compose-file", "Check docker/compose.yaml and its variables", || {
-            omni_stack::complete(cx)?;
+            omni_stack::check_env(cx)?;
             Compose::find(cx)?.check()?;
             Ok(StepResult::ok(None, ""))
         }),
@@ -119,7 +119,7 @@ fn plan<'a>(cx: &Cx, inputs: &'a ProviderInputs, key: &ProviderKey) -> anyhow::R
         ProviderKey::Given(secret) => {
             plan.push(set_env_key(cx, env_key, secret.clone(), "the provider can register", "remove the line"));
         }
-        ProviderKey::Made { exists } => plan.push(provider::create_key(cx, inputs.id.clone(), *exists)),
+        ProviderKey::Created { exists } => plan.push(provider::create_key(cx, inputs.id.clone(), *exists)),
     }
     let set = |key: &'static str, value: &str, effect: &str| {
         set_env_key(cx, key, Secret::plain(value), effect, "restore the line")
@@ -152,7 +152,7 @@ fn plan<'a>(cx: &Cx, inputs: &'a ProviderInputs, key: &ProviderKey) -> anyhow::R
         && containers.iter().all(|container| container.well());
     if !plan.is_empty() || !runs || !provider::is_connected(cx, &inputs.id)? {
         omni_stack::refuse_version_change(cx, &containers)?;
-        let moved = omni_stack::moved(cx, &containers);
+        let moved = omni_stack::version_note(cx, &containers);
         plan.push(match further {
             // The others keep running: the new container joins the network of the running sidecar.
             true => omni_stack::start(true, false, format!("`{service}` next to the other containers{moved}")),

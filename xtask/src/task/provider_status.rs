@@ -20,12 +20,12 @@ enum Part {
 
 pub fn run(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
     match args.follow {
-        true => one(args, &cx.of_one_provider()?),
-        false => provider::for_each(cx, |cx| one(args, cx)),
+        true => show_provider(args, &cx.of_one_provider()?),
+        false => provider::for_each(cx, |cx| show_provider(args, cx)),
     }
 }
 
-fn one(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
+fn show_provider(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
     let service = cx.settings.provider_service();
     let compose = Compose::find(cx)?;
     if args.follow {
@@ -57,7 +57,7 @@ fn one(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
         }
     }
     let issues = issues.map_err(anyhow::Error::msg)?;
-    let unsettled = provider_log::unsettled(&log);
+    let unsettled = provider_log::unresolved(&log);
     let known = issues.newest_first(&unsettled);
     show(cx, &containers, &args.lines.of(&log), &known);
     let container = stack::service(&containers, &service);

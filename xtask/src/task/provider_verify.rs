@@ -20,10 +20,10 @@ use runtime::tool::omnictl::{Omnictl, no_endpoint};
 use runtime::ui::Check;
 
 pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
-    provider::for_each(cx, one)
+    provider::for_each(cx, verify_one)
 }
 
-fn one(cx: &Cx) -> anyhow::Result<Outcome> {
+fn verify_one(cx: &Cx) -> anyhow::Result<Outcome> {
     let service = cx.settings.provider_service();
     let id = cx.settings.provider_id(None).value;
     if let Ok(proxmox) = proxmox::configured(cx) {
@@ -33,9 +33,9 @@ fn one(cx: &Cx) -> anyhow::Result<Outcome> {
     let found = || stack.get_or_init(|| Compose::find(cx)?.containers());
     let checks = vec![
         // Without a key the provider does not start.
-        Check::new("key", "Check the provider's key", || key(cx)),
+        Check::new("key", "Check the provider's key", || check_key(cx)),
         Check::new("containers", "Check that the stack's containers run", || {
-            containers(cx, found().as_ref().map_err(Clone::clone)?)
+            check_containers(cx, found().as_ref().map_err(Clone::clone)?)
         }),
         Check::new("omni", "Check that Omni answers", || {
             let endpoint = cx.settings.omni_endpoint(None).ok_or_else(no_endpoint)?;
@@ -47,12 +47,12 @@ fn one(cx: &Cx) -> anyhow::Result<Outcome> {
             let proxmox = proxmox::configured(cx)?;
             let version = proxmox.version(cx)?;
             let detail = format!("{}, version {version}, as {}", proxmox.url, proxmox.login.id());
-            Ok(match proxmox::by_password(&proxmox.login) {
+            Ok(match proxmox::password_advice(&proxmox.login) {
                 Some(advice) => StepResult::warning((), format!("{detail}: {advice}")),
                 None => StepResult::ok((), detail),
             })
         }),
-        Check::new("permissions", "Check the privileges of the provider's login", || permissions(cx)),
+        Check::new("permissions", "Check the privileges of the provider's login", || check_permissions(cx)),
         Check::new("registration", format!("Check the registration of provider `{id}`"), || {
             let container = || found().as_ref().ok()?.iter().find(|container| container.service == service);
             registered(cx, &id, container)
@@ -87,7 +87,7 @@ fn one(cx: &Cx) -> anyhow::Result<Outcome> {
 }
 
 /// Checks the provider's key as `doctor` does: compose and `provider-setup` read it from the same place.
-fn key(cx: &Cx) -> anyhow::Result<StepResult<()>> {
+fn check_key(cx: &Cx) -> anyhow::Result<StepResult<()>> {
     let checks = doctor::CHECKS.iter().filter(|entry| entry.id == "keys.provider");
     let Some(found) = doctor::verdicts(cx, checks).pop() else { return Ok(StepResult::skipped((), "")) };
     let fix = found.fix().to_owned();
@@ -97,12 +97,12 @@ fn key(cx: &Cx) -> anyhow::Result<StepResult<()>> {
     })
 }
 
-fn containers(cx: &Cx, found: &[Container]) -> anyhow::Result<StepResult<()>> {
+fn check_containers(cx: &Cx, found: &[Container]) -> anyhow::Result<StepResult<()>> {
     let service = cx.settings.provider_service();
     if !found.iter().any(|container| container.service == service) {
         return Err(provider::no_container(cx, found).into());
     }
-    let bad = omni_stack::unwell(found);
+    let bad = omni_stack::unhealthy(found);
     if bad.is_empty() {
         return Ok(StepResult::ok((), format!("{} of {}", found.len(), found.len())));
     }
@@ -122,7 +122,7 @@ fn containers(cx: &Cx, found: &[Container]) -> anyhow::Result<StepResult<()>> {
 }
 
 /// Checks the privileges of the provider's login; skipped if Proxmox cannot be queried, which another check reports.
-fn permissions(cx: &Cx) -> anyhow::Result<StepResult<()>> {
+fn check_permissions(cx: &Cx) -> anyhow::Result<StepResult<()>> {
     match proxmox::configured(cx).and_then(|proxmox| audit::summary(cx, &proxmox, &|_| true)) {
         Ok(audit::Summary { missing: None, present }) => {
             Ok(StepResult::ok((), format!("{} present", count(present, "privilege"))))

@@ -18,13 +18,13 @@ use domain::status::proxmox::{Inventory, Permissions};
 use runtime::tool::proxmox::Proxmox;
 
 /// A token that expires within this time causes a warning.
-const SOON: Duration = Duration::from_secs(30 * 86_400);
+const EXPIRY_WARNING: Duration = Duration::from_secs(30 * 86_400);
 
 pub fn run(args: &ProxmoxAudit, cx: &Cx) -> anyhow::Result<Outcome> {
-    provider::for_each(cx, |cx| one(args, cx))
+    provider::for_each(cx, |cx| audit_provider(args, cx))
 }
 
-fn one(args: &ProxmoxAudit, cx: &Cx) -> anyhow::Result<Outcome> {
+fn audit_provider(args: &ProxmoxAudit, cx: &Cx) -> anyhow::Result<Outcome> {
     let login = proxmox::login(cx)?;
     let (provider, origin) = proxmox::provider_version(cx, args.provider_version)?;
     let inventory = proxmox::observe(cx, &login)?;
@@ -92,12 +92,12 @@ fn warnings(
 ) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
     found.extend(scope.without_ha(&inventory.version).map(|message| ("audit-ha", message)));
-    found.extend(proxmox::by_password(&login.login).map(|advice| ("audit-password", advice)));
+    found.extend(proxmox::password_advice(&login.login).map(|advice| ("audit-password", advice)));
     if let Some(at) =
         facts.token.map(|token| token.expires).filter(|at| *at > 0).map(|at| UNIX_EPOCH + Duration::from_secs(at))
     {
         let left = at.duration_since(SystemTime::now()).unwrap_or_default();
-        if left < SOON {
+        if left < EXPIRY_WARNING {
             let days = left.as_secs() / 86_400;
             let until = rfc3339(at);
             found.push((

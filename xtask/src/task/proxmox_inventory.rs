@@ -17,13 +17,13 @@ use runtime::ui::{bar, table};
 
 pub fn run(args: &ProxmoxInventory, cx: &Cx) -> anyhow::Result<Outcome> {
     match args.save {
-        Some(_) => one(args, &cx.of_one_provider()?),
-        None => provider::for_each(cx, |cx| one(args, cx)),
+        Some(_) => read_one(args, &cx.of_one_provider()?),
+        None => provider::for_each(cx, |cx| read_one(args, cx)),
     }
 }
 
 /// Shows the Proxmox of one provider.
-fn one(args: &ProxmoxInventory, cx: &Cx) -> anyhow::Result<Outcome> {
+fn read_one(args: &ProxmoxInventory, cx: &Cx) -> anyhow::Result<Outcome> {
     let inventory = proxmox::observe(cx, &proxmox::login(cx)?)?;
     show(cx, &inventory);
     let warnings = proxmox::warnings(&inventory);
@@ -62,7 +62,7 @@ fn save<'a>(cx: &Cx, file: &Path, inventory: &Inventory) -> anyhow::Result<Chang
             .next("cargo xtask proxmox-inventory --json --all")
             .into());
     }
-    let verb = project_files::named_by_call(cx, file, "an inventory", |text| Inventory::parse(text).is_ok())?;
+    let verb = project_files::check_output(cx, file, "an inventory", |text| Inventory::parse(text).is_ok())?;
     let path = std::path::absolute(file)?;
     let document = inventory.document().map_err(|why| Failure::new(Code::Failed, why))?;
     let contents = Secret::plain(serde_json::to_string_pretty(&document)? + "\n");
@@ -145,7 +145,7 @@ fn storage_rows(inventory: &Inventory) -> Vec<Vec<String>> {
             if storage.enabled { "not reachable".to_owned() } else { "disabled".to_owned() }
         };
         let shared = if storage.shared { " (shared)" } else { "" };
-        let places = places(nodes, inventory);
+        let places = node_names(nodes, inventory);
         vec![storage.name.clone(), storage.kind.clone(), format!("{places}{shared}"), storage.content.join(", "), space]
     };
     shown.iter().map(row).collect()
@@ -166,11 +166,11 @@ fn bridge_rows(inventory: &Inventory) -> Vec<Vec<String>> {
         }
     }
     bridges.sort();
-    bridges.iter().map(|(name, nodes)| vec![(*name).to_owned(), places(nodes, inventory)]).collect()
+    bridges.iter().map(|(name, nodes)| vec![(*name).to_owned(), node_names(nodes, inventory)]).collect()
 }
 
 /// Returns `all nodes`, or their names.
-fn places(nodes: &[&str], inventory: &Inventory) -> String {
+fn node_names(nodes: &[&str], inventory: &Inventory) -> String {
     let online = inventory.nodes.iter().filter(|node| node.online()).count();
     if nodes.len() == online && online > 1 { "all nodes".to_owned() } else { nodes.join(", ") }
 }

@@ -60,7 +60,7 @@ pub fn run(args: &Rehearse, cx: &Cx) -> anyhow::Result<Outcome> {
     }
     let elapsed = begun.elapsed();
     let state = lab::state_of(cx, &program, &lab.dir)?;
-    let found = proved(&state)?;
+    let found = verify_lab(&state)?;
     report(cx, &state, &ran);
     let summary = format!(
         "rehearsed in {}: cluster `{CLUSTER}` is Running on {found} virtual machines of the simulated Proxmox",
@@ -75,7 +75,7 @@ pub fn run(args: &Rehearse, cx: &Cx) -> anyhow::Result<Outcome> {
 }
 
 /// Checks in the simulated services that the results of the tasks are real. Returns the number of VMs.
-fn proved(state: &Value) -> anyhow::Result<usize> {
+fn verify_lab(state: &Value) -> anyhow::Result<usize> {
     let machines = (CONTROL_PLANES + WORKERS) as usize;
     let vms = state["proxmox"]["vms"].as_array().map_or(0, Vec::len);
     let running = state["omni"]["clusters"].as_array().into_iter().flatten().any(|cluster| {

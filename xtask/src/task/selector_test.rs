@@ -9,7 +9,7 @@
 use crate::cli::SelectorTest;
 use crate::flow::inputs::{self, Input};
 use crate::flow::provider;
-use crate::flow::selector_results::{self as results, GIB, Subject, TestedSelector, Warning};
+use crate::flow::selector_results::{self as results, GIB, TestSubject, TestedSelector, Warning};
 use crate::prelude::*;
 use check::capacity::selector::seen;
 use domain::spec::{machine_class, provider_data};
@@ -53,7 +53,7 @@ pub fn run(args: &SelectorTest, cx: &Cx) -> anyhow::Result<Outcome> {
         Ok(StepResult::ok((tested, warnings), count))
     })?;
     show(cx, &tested, &places, nowhere);
-    note(cx, &warnings);
+    report_warnings(cx, &warnings);
     let matched: usize = tested.iter().map(TestedSelector::matches).sum();
     let data = json!({
         "selectors": tested.iter().map(results::describe).collect::<Vec<_>>(),
@@ -61,12 +61,12 @@ pub fn run(args: &SelectorTest, cx: &Cx) -> anyhow::Result<Outcome> {
         "warnings": warnings,
     });
     if let Some((subject, error)) = tested.iter().find_map(|each| Some((each.subject, each.results.as_ref().err()?))) {
-        return Err(results::refused(subject, error).with(data).into());
+        return Err(results::compile_failure(subject, error).with(data).into());
     }
     if let Some(lost) = tested.iter().find(|tested| !nowhere && tested.matches() == 0) {
-        return Err(results::matches_nothing(lost.subject, &places, args.class.as_deref()).with(data).into());
+        return Err(results::no_match_failure(lost.subject, &places, args.class.as_deref()).with(data).into());
     }
-    let no_images = |tested| results::matches_no_images(tested, &places, args.class.as_deref());
+    let no_images = |tested| results::no_images_failure(tested, &places, args.class.as_deref());
     if let Some(failure) = tested.iter().filter(|_| !nowhere).find_map(no_images) {
         return Err(failure.with(data).into());
     }
@@ -82,10 +82,10 @@ pub fn run(args: &SelectorTest, cx: &Cx) -> anyhow::Result<Outcome> {
 }
 
 /// Step 1: returns the selectors, the node that the class is pinned to, and the providers of the classes.
-fn subjects(args: &SelectorTest, cx: &Cx) -> anyhow::Result<(Vec<Subject>, Option<String>, Vec<String>)> {
+fn subjects(args: &SelectorTest, cx: &Cx) -> anyhow::Result<(Vec<TestSubject>, Option<String>, Vec<String>)> {
     let Some(name) = &args.class else {
         let selector = args.expr.clone().unwrap_or_default();
-        return Ok((vec![Subject { disk: String::new(), selector, size_gib: None }], None, Vec::new()));
+        return Ok((vec![TestSubject { disk: String::new(), selector, size_gib: None }], None, Vec::new()));
     };
     let chosen = inputs::chosen_or_stdin(cx, Input::MachineClass, std::slice::from_ref(name))?;
     let (mut subjects, mut pinned, mut providers, mut findings) = (Vec::new(), None, Vec::new(), Vec::new());
@@ -103,12 +103,12 @@ fn subjects(args: &SelectorTest, cx: &Cx) -> anyhow::Result<(Vec<Subject>, Optio
             let Some(data) = parsed.value else { continue };
             let prefix = if classes.len() > 1 && !one { format!("{}: ", class.id) } else { String::new() };
             if let Some(selector) = data.storage_selector {
-                subjects.push(Subject { disk: format!("{prefix}disk"), selector, size_gib: data.disk_size_gib });
+                subjects.push(TestSubject { disk: format!("{prefix}disk"), selector, size_gib: data.disk_size_gib });
             }
             for (number, disk) in data.additional_disks.into_iter().enumerate() {
                 let Some(selector) = disk.storage_selector else { continue };
                 let disk_name = format!("{prefix}additional_disks[{number}]");
-                subjects.push(Subject { disk: disk_name, selector, size_gib: disk.size_gib });
+                subjects.push(TestSubject { disk: disk_name, selector, size_gib: disk.size_gib });
             }
             pinned = pinned.or(data.node.filter(|node| !node.is_empty()));
         }
@@ -127,7 +127,7 @@ fn subjects(args: &SelectorTest, cx: &Cx) -> anyhow::Result<(Vec<Subject>, Optio
 }
 
 /// Reports each kind of warning, limited to the first few.
-fn note(cx: &Cx, warnings: &[Warning]) {
+fn report_warnings(cx: &Cx, warnings: &[Warning]) {
     for kind in ["eval-error", "no-match", "several-match", "no-images", "disabled", "too-small"] {
         let of_kind: Vec<&Warning> = warnings.iter().filter(|warning| warning.kind == kind).collect();
         for warning in of_kind.iter().take(8) {

@@ -19,10 +19,10 @@ pub fn run(recreate: bool, cx: &Cx) -> anyhow::Result<Outcome> {
     let containers = compose.containers()?;
     omni_stack::check_mounts(cx, &containers)?;
     omni_stack::refuse_version_change(cx, &containers)?;
-    site::step(cx)?;
-    let outdated = omni_stack::outdated(cx, &containers)?;
-    let recreate = recreate || omni_stack::out_of_step(&containers) || !outdated.is_empty();
-    let moved = omni_stack::moved(cx, &containers);
+    site::check_step(cx)?;
+    let outdated = omni_stack::changed_values(cx, &containers)?;
+    let recreate = recreate || omni_stack::needs_recreate(&containers) || !outdated.is_empty();
+    let moved = omni_stack::version_note(cx, &containers);
     let services = omni_stack::services(cx, provider);
     let what = match (recreate, provider) {
         (true, _) => "every container recreated, together, since they share one network",
@@ -35,7 +35,7 @@ pub fn run(recreate: bool, cx: &Cx) -> anyhow::Result<Outcome> {
     };
     let place = OmniAddress::of(cx);
     let mut plan = Plan::default();
-    let settings = site::begin(cx, false)?;
+    let settings = site::initial_changes(cx, false)?;
     let changed = recreate || !settings.is_empty() || !compose.pending(provider)?.is_empty();
     plan.append(settings.into_iter().collect());
     match changed {
@@ -59,11 +59,11 @@ fn check(cx: &Cx, compose: &Compose<'_>) -> anyhow::Result<bool> {
     omni_stack::require_env(cx)?;
     cx.ui.step("compose", "Check docker/compose.yaml and docker/.env", || {
         let version = compose.version()?;
-        omni_stack::complete(cx)?;
+        omni_stack::check_env(cx)?;
         compose.check()?;
         Ok(StepResult::ok((), format!("compose {version}")))
     })?;
-    match omni_stack::with_provider(cx) {
+    match omni_stack::provider_ready(cx) {
         Ok(()) => Ok(true),
         Err(why) => {
             cx.ui.note("provider", format!("`{PROVIDER}` stays off"), Status::Skipped, why);

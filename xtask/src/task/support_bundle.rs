@@ -17,7 +17,7 @@ use runtime::paths::pasted;
 use runtime::ui::table;
 
 pub fn run(args: &SupportBundle, cx: &Cx) -> anyhow::Result<Outcome> {
-    let file = place(args.out.as_deref(), cx)?;
+    let file = output_path(args.out.as_deref(), cx)?;
     let bundle = support_bundle::gather(cx)?;
     show(cx, &bundle.manifest);
     let archive = bundle.pack()?;
@@ -41,7 +41,7 @@ pub fn run(args: &SupportBundle, cx: &Cx) -> anyhow::Result<Outcome> {
 }
 
 /// Returns the file to write, which must not exist.
-fn place(out: Option<&Path>, cx: &Cx) -> anyhow::Result<PathBuf> {
+fn output_path(out: Option<&Path>, cx: &Cx) -> anyhow::Result<PathBuf> {
     if out.is_some_and(|out| out == Path::new("-")) {
         return Err(Failure::new(Code::Usage, "--out does not write to standard output")
             .hint("name a file; for one of that name give ./-")

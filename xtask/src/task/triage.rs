@@ -19,7 +19,7 @@ pub fn run(file: Option<&Path>, cx: &Cx) -> anyhow::Result<Outcome> {
     let lines = text.lines().count();
     let found = issues.find(&text);
     for hit in &found {
-        cx.ui.data(&cx.ui.advice(&shown(hit)));
+        cx.ui.data(&cx.ui.advice(&render_hit(hit)));
     }
     let read = count(lines, "line");
     let summary = match found.len() {
@@ -40,7 +40,7 @@ pub fn run(file: Option<&Path>, cx: &Cx) -> anyhow::Result<Outcome> {
     Ok(outcome)
 }
 
-fn shown(hit: &Hit<'_>) -> String {
+fn render_hit(hit: &Hit<'_>) -> String {
     let more = if hit.count > 1 { format!(" (and {} more)", hit.count - 1) } else { String::new() };
     format!("line {}{more}: {}\n{}\n", hit.line, hit.text, hit.shown())
 }
@@ -76,11 +76,11 @@ fn read(file: Option<&Path>, cx: &Cx) -> Result<(String, String), Failure> {
         return Err(Failure::new(Code::Invalid, format!("{from} is compressed"))
             .hint("unpack it on the way: `zcat FILE | cargo xtask triage -`"));
     }
-    Ok((from, text(&bytes)))
+    Ok((from, decode(&bytes)))
 }
 
 /// Decodes UTF-8, replacing invalid sequences, or UTF-16, which PowerShell writes.
-fn text(bytes: &[u8]) -> String {
+fn decode(bytes: &[u8]) -> String {
     let wide = |of: fn([u8; 2]) -> u16| {
         let units: Vec<u16> = bytes[2..].chunks_exact(2).map(|pair| of([pair[0], pair[1]])).collect();
         String::from_utf16_lossy(&units)

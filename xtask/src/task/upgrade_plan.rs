@@ -16,15 +16,15 @@ use domain::releases::table;
 use domain::version::Version;
 
 pub fn run(args: &UpgradePlan, cx: &Cx) -> anyhow::Result<Outcome> {
-    let wanted = wanted(args)?;
-    let installed = if args.from_files { upgrade::from_files(cx)? } else { upgrade::live(cx, &wanted)? };
+    let wanted = requested(args)?;
+    let installed = if args.from_files { upgrade::from_files(cx)? } else { upgrade::read_running(cx, &wanted)? };
     let steps = plan(&installed, &wanted);
     show(cx, &installed, &steps);
     report(args, cx, &installed, &steps)
 }
 
 /// Returns the target versions. Without `--to`, these are the recommended ones, and nothing is downgraded to them.
-fn wanted(args: &UpgradePlan) -> Result<TargetVersions, Failure> {
+fn requested(args: &UpgradePlan) -> Result<TargetVersions, Failure> {
     let pins = &table().recommended;
     let named = [
         (args.omni, &pins.omni.version),
@@ -35,7 +35,7 @@ fn wanted(args: &UpgradePlan) -> Result<TargetVersions, Failure> {
     let chosen: Vec<&Version> = named.iter().filter(|(named, _)| *named).map(|(_, pin)| *pin).collect();
     let given = match (&args.to, &chosen[..]) {
         (None, _) => None,
-        (Some(to), [like]) => Some(upgrade::given(to, like)?),
+        (Some(to), [like]) => Some(upgrade::parse(to, like)?),
         _ => {
             return Err(Failure::new(Code::Usage, "--to is the version of one component")
                 .cause("a version alone could be of any of them")

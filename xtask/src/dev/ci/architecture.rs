@@ -36,10 +36,10 @@ pub fn check(sources: &Sources, tasks: &BTreeSet<String>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (path, text) in sources {
         if let Some(part) = PURE.iter().find(|part| path.starts_with(&format!("xtask/{part}/src/"))) {
-            findings.extend(impure(path, text, part));
+            findings.extend(find_effects(path, text, part));
         }
         findings.extend(named_tasks(path, text));
-        findings.extend(too_long(path, text));
+        findings.extend(check_length(path, text));
     }
     findings.extend(tasks_and_files(sources, tasks));
     findings
@@ -55,10 +55,10 @@ fn named_tasks(path: &str, text: &str) -> Vec<Finding> {
         None if path.starts_with(FLOW) => &["crate::task"],
         None => &[],
     };
-    names(path, text, forbidden, "layer", |_| "move the step that both need to `xtask/src/flow`".to_owned())
+    scan(path, text, forbidden, "layer", |_| "move the step that both need to `xtask/src/flow`".to_owned())
 }
 
-fn too_long(path: &str, text: &str) -> Option<Finding> {
+fn check_length(path: &str, text: &str) -> Option<Finding> {
     let lines = text.lines().take_while(|line| line.trim() != "#[cfg(test)]").count();
     let (most, fix) = match path.starts_with(TASKS) {
         true => (LONGEST_TASK, "a task is load, observe, plan, run: move its steps to `xtask/src/flow`"),
@@ -66,17 +66,17 @@ fn too_long(path: &str, text: &str) -> Option<Finding> {
     };
     let exempt = !path.ends_with(".rs") || TABLES.contains(&path) || path.contains("/tests/");
     let message = format!("the file has {lines} lines above its tests, more than {most}");
-    (lines > most && !exempt).then(|| Finding::error("long-file", start(path), message, fix))
+    (lines > most && !exempt).then(|| Finding::error("long-file", file_start(path), message, fix))
 }
 
-fn impure(path: &str, text: &str, part: &str) -> Vec<Finding> {
-    names(path, text, EFFECTS, "impure", |name| {
+fn find_effects(path: &str, text: &str, part: &str) -> Vec<Finding> {
+    scan(path, text, EFFECTS, "impure", |name| {
         format!("`{part}` is pure: hand it the bytes, and let a task call `{name}`")
     })
 }
 
 /// Finds every line of code above the tests that contains one of `forbidden`.
-fn names(path: &str, text: &str, forbidden: &[&str], rule: &'static str, fix: impl Fn(&str) -> String) -> Vec<Finding> {
+fn scan(path: &str, text: &str, forbidden: &[&str], rule: &'static str, fix: impl Fn(&str) -> String) -> Vec<Finding> {
     let code = text.lines().enumerate().take_while(|(_, line)| line.trim() != "#[cfg(test)]");
     let code = code.filter(|(_, line)| !line.trim_start().starts_with("//"));
     let mut findings = Vec::new();
@@ -104,19 +104,19 @@ fn tasks_and_files(sources: &Sources, tasks: &BTreeSet<String>) -> Vec<Finding> 
         let Some((path, text)) = places.iter().find_map(|place| sources.get_key_value(place)) else {
             let fix = format!("write `{path}`: a task, its file and its mise alias carry one name");
             let what = format!("the task `{task}` has no file of its name");
-            findings.push(Finding::error("task-file", start("xtask/src/cli.rs"), what, fix));
+            findings.push(Finding::error("task-file", file_start("xtask/src/cli.rs"), what, fix));
             continue;
         };
         if !text.starts_with(&format!("//! `{task}")) {
             let fix = format!("open it with //! `{task}`: what it does, and its numbered steps");
             let what = format!("the file does not say that it is the task `{task}`");
-            findings.push(Finding::error("task-file", start(path), what, fix));
+            findings.push(Finding::error("task-file", file_start(path), what, fix));
         }
     }
     findings
 }
 
-fn start(path: &str) -> Location {
+fn file_start(path: &str) -> Location {
     Location { file: path.to_owned(), line: 1, column: 1 }
 }
 
@@ -127,7 +127,7 @@ mod tests {
     /// Only long files: the other violations are planted in `tests/it/ci/planted.yaml`.
     #[test]
     fn a_long_file_is_found() {
-        let found = |path: &str, lines: usize| too_long(path, &"\n".repeat(lines)).map(|found| found.to_string());
+        let found = |path: &str, lines: usize| check_length(path, &"\n".repeat(lines)).map(|found| found.to_string());
         let task = found("xtask/src/task/a.rs", LONGEST_TASK + 1).unwrap();
         assert!(task.starts_with("xtask/src/task/a.rs:1:1: error[long-file]") && task.contains("201 lines"), "{task}");
         assert!(found("xtask/src/flow/b.rs", LONGEST + 1).unwrap().contains("error[long-file]"));

@@ -30,8 +30,8 @@ pub(super) fn run_check(input: &CheckInput<'_>, check: &'static Check, line: &st
     Ok(match script {
         _ if ended.success() => Verdict::Passed(summarize_output(&ended.stdout)),
         Some(script) => {
-            let said = last_line(&ended.stderr).or(last_line(&ended.stdout)).unwrap_or_default();
-            let why = said.trim_start_matches("error: ").to_owned();
+            let reason = last_line(&ended.stderr).or(last_line(&ended.stdout)).unwrap_or_default();
+            let why = reason.trim_start_matches("error: ").to_owned();
             Verdict::Unavailable { why, hint: format!("bash {script} shows the rest") }
         }
         None => {
@@ -145,7 +145,7 @@ pub fn count_tests(output: &str) -> String {
 fn is_shell(input: &CheckInput<'_>, file: &str) -> bool {
     match Path::new(file).extension() {
         Some(extension) => extension == "sh",
-        None => repo::text(input.cx, file).ok().flatten().is_some_and(|text| is_script(&text)),
+        None => repo::read_text(input.cx, file).ok().flatten().is_some_and(|text| is_script(&text)),
     }
 }
 
@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_check_of_tests_leaves_out_a_script_runs() {
+    fn tests_left_out_of_the_test_check_run_in_scripts() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.ci");
         let scripts = ["kill.sh", "fuzz.sh"].map(|name| std::fs::read_to_string(root.join(name)).unwrap()).concat();
         let run = |name: &str| CHECKS.iter().find(|check| check.name == name).unwrap().run.as_deref().unwrap();
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_script_leaves_out_is_said() {
+    fn summarize_output_shows_what_a_script_skipped() {
         assert_eq!(summarize_output("a\n2 passed, 0 failed\n\n"), "2 passed, 0 failed");
         let some = "SKIP the tasks: socat is not installed\nSKIP systemd: not root\n2 passed, 0 failed, 2 skipped\n";
         assert_eq!(

@@ -33,7 +33,7 @@ pub(super) fn yaml_check(input: &CheckInput<'_>) -> Result<Verdict, Failure> {
 pub(super) fn architecture_check(input: &CheckInput<'_>) -> Result<Verdict, Failure> {
     let mut sources = architecture::Sources::new();
     for file in input.files.iter().filter(|file| file.ends_with(".rs")) {
-        if let Some(text) = repo::text(input.cx, file)? {
+        if let Some(text) = repo::read_text(input.cx, file)? {
             sources.insert(file.clone(), text);
         }
     }

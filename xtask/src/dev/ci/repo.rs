@@ -17,7 +17,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// Fails with [`Code::Prerequisite`] if git is not installed, or with [`Code::Failed`] if the project is not a repository.
-pub fn files(cx: &Cx) -> Result<Vec<String>, Failure> {
+pub fn list_files(cx: &Cx) -> Result<Vec<String>, Failure> {
     let words = ["ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate"];
     let listed = git(cx, "listing the files of the repository", &words)?;
     let mut files: Vec<String> = listed.stdout.split_terminator('\0').map(str::to_owned).collect();
@@ -31,15 +31,15 @@ pub fn files(cx: &Cx) -> Result<Vec<String>, Failure> {
 ///
 /// # Errors
 /// Fails with [`Code::Failed`] if it cannot be read.
-pub fn text(cx: &Cx, file: &str) -> Result<Option<String>, Failure> {
+pub fn read_text(cx: &Cx, file: &str) -> Result<Option<String>, Failure> {
     Ok(files::read_if_there(&cx.paths.root().join(file))?.and_then(|bytes| String::from_utf8(bytes).ok()))
 }
 
 /// Returns the files that the next commit would add or change, with their staged contents.
 ///
 /// # Errors
-/// See [`files`].
-pub fn staged(cx: &Cx) -> Result<Vec<(String, String)>, Failure> {
+/// See [`list_files`].
+pub fn staged_files(cx: &Cx) -> Result<Vec<(String, String)>, Failure> {
     let words = ["diff", "--cached", "--name-only", "-z", "--diff-filter=ACMRT"];
     let names = git(cx, "listing what is staged", &words)?;
     let mut staged = Vec::new();
@@ -53,8 +53,8 @@ pub fn staged(cx: &Cx) -> Result<Vec<(String, String)>, Failure> {
 /// Returns true if git knows `revision`.
 ///
 /// # Errors
-/// See [`files`].
-pub fn knows(cx: &Cx, revision: &str) -> Result<bool, Failure> {
+/// See [`list_files`].
+pub fn has_revision(cx: &Cx, revision: &str) -> Result<bool, Failure> {
     let words = ["rev-parse", "--verify", "--quiet", "--end-of-options", revision];
     match git(cx, "looking up a revision", &words) {
         Ok(_) => Ok(true),

@@ -59,7 +59,7 @@ impl Check {
     pub fn run(&'static self, input: &CheckInput<'_>) -> Result<Verdict, Failure> {
         match (self.name.as_str(), &self.run) {
             (_, Some(line)) => run_check(input, self, line),
-            ("docs", _) => docs::drift(input.cx).map(|found| verdict_of(found, "every page is up to date")),
+            ("docs", _) => docs::check_pages(input.cx).map(|found| verdict_of(found, "every page is up to date")),
             ("yaml", _) => yaml_check(input),
             ("architecture", _) => architecture_check(input),
             ("secrets", _) => secrets_check(input),
@@ -80,7 +80,7 @@ impl Check {
     pub fn repair(&'static self, input: &CheckInput<'_>) -> Result<(), Failure> {
         match &self.repair {
             Some(line) => run_command(input, self, line).map(drop),
-            None => docs::write(input.cx),
+            None => docs::write_pages(input.cx),
         }
     }
 }

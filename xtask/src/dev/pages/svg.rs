@@ -25,7 +25,7 @@ pub fn model(recording: &str) -> Value {
     let pixels = |length: f64| format!("{length:.0}");
     let line = |(at, (line, time)): (usize, (&str, &f64))| {
         json!({
-            "text": clipped(line), "class": class(line), "at": format!("{:.3}", time / total * 100.0),
+            "text": clip(line), "class": class(line), "at": format!("{:.3}", time / total * 100.0),
             "end": pixels(below(at + 1)), "up": (at >= ROWS).then(|| pixels(below(at + 1 - ROWS))),
             "y": pixels((at as f64 + 0.8) * CHARACTER.1),
         })
@@ -51,7 +51,7 @@ fn class(line: &str) -> &'static str {
     }
 }
 
-fn clipped(line: &str) -> String {
+fn clip(line: &str) -> String {
     match line.char_indices().nth(COLUMNS - 1) {
         Some((end, _)) if line.chars().count() > COLUMNS => format!("{}…", &line[..end]),
         _ => line.to_owned(),

@@ -61,7 +61,7 @@ fn section(task: &Command) -> Value {
 }
 
 fn options<'a>(args: impl Iterator<Item = &'a Arg>) -> Vec<Value> {
-    args.map(|arg| json!({ "spelling": spelling(arg), "meaning": meaning(arg) })).collect()
+    args.map(|arg| json!({ "spelling": spelling(arg), "meaning": describe_option(arg) })).collect()
 }
 
 /// Formats an argument as `-f`, `--flag VALUE`, or the placeholder of a positional argument.
@@ -77,7 +77,7 @@ fn spelling(arg: &Arg) -> String {
     format!("`{}`", format!("{} {value}", all.join("`, `")).trim_end())
 }
 
-fn meaning(arg: &Arg) -> String {
+fn describe_option(arg: &Arg) -> String {
     let help = arg.get_long_help().or(arg.get_help()).map(ToString::to_string).unwrap_or_default();
     // An address outside a code span would become a link.
     let word = |word: &str| if word.starts_with("https://") { format!("`{word}`") } else { word.to_owned() };

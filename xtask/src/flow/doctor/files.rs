@@ -99,7 +99,7 @@ fn configured(installation: &Installation<'_>, config: &ProviderConfig, found: &
                 .fix("copy Proxmox's /etc/pve/pve-root-ca.pem here, name it in PROVIDER_CA_FILE, and set insecureSkipVerify to false"),
         );
     }
-    if let Some(advice) = proxmox::by_password(&found.login) {
+    if let Some(advice) = proxmox::password_advice(&found.login) {
         verdict =
             verdict.and(Diagnosis::warning(advice).fix(
                 "`pveum user token add USER@REALM provider --privsep 0`, and write tokenID and tokenSecret instead",
@@ -127,10 +127,10 @@ pub fn site(installation: &Installation<'_>) -> Verdict {
         let one = if each.is_error() { Diagnosis::failed(detail) } else { Diagnosis::warning(detail) };
         verdict = verdict.and(one.fix(each.fix.clone()));
     }
-    if site::name_it(cx).is_some() {
+    if site::name_existing(cx).is_some() {
         verdict =
             verdict.and(Diagnosis::warning("docker/.env does not name docker/site.yaml, so Omni does not read it"));
-    } else if site::changed(cx, installation.containers()?).is_ok_and(|changed| changed) {
+    } else if site::has_changed(cx, installation.containers()?).is_ok_and(|changed| changed) {
         verdict = verdict.and(Diagnosis::warning("Omni was started with other settings than the file has now"));
     }
     Ok(verdict)

@@ -200,7 +200,7 @@ impl<'a> Installation<'a> {
     /// The certificate authorities that this machine trusts.
     pub fn roots(&self) -> Option<&[Certificate]> {
         let ca_file = || self.cx.settings.ca_file(None).map(|found| found.value);
-        self.roots.get_or_init(|| omni_stack::roots(ca_file().as_deref())).as_deref()
+        self.roots.get_or_init(|| omni_stack::trusted_roots(ca_file().as_deref())).as_deref()
     }
 
     /// Returns the project's compose file.

@@ -106,7 +106,7 @@ pub fn permissions(installation: &Installation<'_>) -> Verdict {
 pub fn storages(installation: &Installation<'_>) -> Verdict {
     let found = proxmox_of(installation).map_err(|early| Diagnosis::skipped(early.detail))?;
     let unasked = |failure: Failure| Diagnosis::skipped(format!("Proxmox could not be asked: {}", failure.line()));
-    let nodes = flow_proxmox::storages(installation.cx, &found).map_err(unasked)?;
+    let nodes = flow_proxmox::read_storages(installation.cx, &found).map_err(unasked)?;
     let machines = audit::wanted(installation.cx, &|_| true).map_or_else(|_| Vec::new(), |wanted| wanted.machines);
     let lacking = room::shortages(&nodes, &machines);
     let words: Vec<&str> = lacking.iter().map(|shortage| shortage.words.as_str()).collect();

@@ -30,7 +30,7 @@ pub fn containers(installation: &Installation<'_>) -> Verdict {
             true => Diagnosis::failed("the stack is not up").fix("`cargo xtask stack-up`"),
         });
     }
-    let bad = omni_stack::unwell(found);
+    let bad = omni_stack::unhealthy(found);
     if !bad.is_empty() {
         // Docker shows a lost login only as an unhealthy sidecar.
         let others = found.iter().filter(|container| container.service != SIDECAR);
@@ -48,7 +48,7 @@ pub fn containers(installation: &Installation<'_>) -> Verdict {
             .fix(format!("{back}; `cargo xtask stack-logs {service}` names what it knows")));
     }
     let missing: Vec<String> =
-        omni_stack::services(installation.cx, omni_stack::with_provider(installation.cx).is_ok())
+        omni_stack::services(installation.cx, omni_stack::provider_ready(installation.cx).is_ok())
             .into_iter()
             .filter(|service| !found.iter().any(|container| container.service == *service))
             .collect();
@@ -109,7 +109,7 @@ pub fn store(installation: &Installation<'_>) -> Verdict {
     let Some(before) = times.into_iter().flatten().min() else {
         return Err(installation.absent("the state does not record when Omni was set up"));
     };
-    let began = omni_stack::empty_store_began(installation.cx)?;
+    let began = omni_stack::empty_store_time(installation.cx)?;
     let Some(began) = began.filter(|began| *began > before) else {
         return Ok(Diagnosis::ok("Omni began no other one in its log"));
     };

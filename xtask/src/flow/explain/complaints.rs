@@ -29,7 +29,7 @@ pub(super) fn complaints(
     // Before 1.7, Omni owns the machine requests and no user can delete one; machine-replace handles that.
     let owned = OnceCell::new();
     let replace = |request: &str| {
-        let ask = || omnictl.is_some_and(|omnictl| machine_replacement::owned(omnictl, request).unwrap_or(false));
+        let ask = || omnictl.is_some_and(|omnictl| machine_replacement::omni_owns(omnictl, request).unwrap_or(false));
         if *owned.get_or_init(ask) {
             format!("cargo xtask machine-replace {request}")
         } else {
@@ -38,7 +38,7 @@ pub(super) fn complaints(
     };
     for machine in view.machines().filter(|machine| machine.party == Actor::Provider && !machine.request.is_empty()) {
         let own: Vec<_> = errors.iter().filter(|(line, _)| line.id == machine.request).cloned().collect();
-        let said = provider_log::most_specific(&own, &issues);
+        let said = provider_log::most_informative(&own, &issues);
         let (error, raw, step) = match &said {
             Some((line, raw)) => (line.error.as_str(), raw.as_str(), line.step.as_str()),
             None => (machine.error.as_str(), machine.error.as_str(), ""),
@@ -100,7 +100,7 @@ fn task(
             let nodes = match (vm, node) {
                 (Some(vm), _) => vec![vm.node.clone()],
                 (None, Some(node)) => vec![node],
-                (None, None) if first => proxmox::nodes_online(cx, proxmox).ok()?,
+                (None, None) if first => proxmox::online_nodes(cx, proxmox).ok()?,
                 (None, None) => return None,
             };
             timeline::newest_failed(cx, proxmox, &nodes, vm, if fetches { "download" } else { "qmcreate" })?

@@ -65,7 +65,7 @@ pub(super) fn provider(
                 // A provider that keeps exiting runs for a moment each time.
                 let known = cx.of_provider(id).ok().filter(|_| ours(id) && cause.id == "provider-silent");
                 let known = known.and_then(|own| Issues::of_provider(&own).ok());
-                let log = provider_log::unsettled(around.site(id).map_or("", |site| &site.log));
+                let log = provider_log::unresolved(around.site(id).map_or("", |site| &site.log));
                 let mut cause = known.map_or(cause.clone(), |issues| in_log(&issues, &log, cause));
                 if let Some(step) = cause.next.first().and_then(|next| rotation(next)) {
                     cause.step = Some(step);
@@ -87,7 +87,7 @@ fn container(cx: &Cx, id: &str, ours: bool, leaves: bool, around: &OutsideFacts)
         around.containers.as_ref().ok().filter(|found| ours && found.iter().any(|found| found.service == OMNI))?;
     let service = |name: &str| stack::service(found, name);
     let explained = |cause: Cause, log: &str| match Issues::of(cx) {
-        Ok(issues) => in_log(&issues, &provider_log::unsettled(log), cause),
+        Ok(issues) => in_log(&issues, &provider_log::unresolved(log), cause),
         Err(_) => cause,
     };
     // The other containers share its network, and none starts before it is healthy.

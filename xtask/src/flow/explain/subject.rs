@@ -32,7 +32,7 @@ impl Subject {
         let ClusterExplain { name, machine, vm, request, .. } = args;
         let (kind, what, id) = match (machine, vm, request) {
             (Some(id), _, _) => ("clustermachinestatuses", "machine", id.clone()),
-            (_, Some(vm), _) => ("clustermachinerequeststatuses", "machine request of a VM", vms::named(cx, vm)?),
+            (_, Some(vm), _) => ("clustermachinerequeststatuses", "machine request of a VM", vms::vm_name(cx, vm)?),
             (_, _, Some(id)) => ("clustermachinerequeststatuses", "machine request", id.clone()),
             _ => return Ok(Subject::cluster(name.as_deref(), cx, omnictl.ok())),
         };
@@ -74,7 +74,7 @@ impl Subject {
         }
         let list = |kind: &'static str| omnictl.and_then(|omnictl| omnictl.list(kind, None).ok());
         let ((clusters, statuses), off) =
-            both(|| both(|| list("clusters"), || list("clusterstatuses")), || vms::vms_that_are_off(cx));
+            both(|| both(|| list("clusters"), || list("clusterstatuses")), || vms::list_off(cx));
         let templates =
             || project_classes::templates_in_use(cx).unwrap_or_default().into_iter().map(|found| found.name);
         let Some(clusters) = clusters else {
@@ -82,7 +82,7 @@ impl Subject {
         };
         let lines = cluster_lines(&clusters, &statuses.unwrap_or_default());
         let names: Vec<&str> = lines.iter().map(|line| line.name.as_str()).collect();
-        let off = omnictl.map(|omnictl| vms::of_clusters(cx, omnictl, off, &names)).unwrap_or_default();
+        let off = omnictl.map(|omnictl| vms::explain_off(cx, omnictl, off, &names)).unwrap_or_default();
         let troubled = lines.iter().filter(|line| !line.running || off.contains_key(&line.name));
         let mut found: Vec<String> = troubled.map(|line| line.name.clone()).collect();
         if found.is_empty() {

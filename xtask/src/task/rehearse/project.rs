@@ -22,7 +22,7 @@ use runtime::tool::lab::Options;
 use runtime::ui::millis;
 
 /// Temporary faults, each in a place that every rehearsal passes.
-const PASSING: &[&str] = &[
+const TEMPORARY: &[&str] = &[
     "cluster-sync-cut:1",
     "docker-down:1",
     "image-download-failed:1",
@@ -51,11 +51,11 @@ pub fn run(args: &Rehearse, cx: &Cx, program: &Path, dir: &Path) -> anyhow::Resu
     let dir = std::path::absolute(dir)?;
     let mut site = Site::read(&dir, &args.cluster)?;
     let (inventory, origin) = match &args.inventory {
-        Some(file) => (proxmox::saved(file)?, format!("`{}`", file.display())),
+        Some(file) => (proxmox::read_saved(file)?, format!("`{}`", file.display())),
         None => (site.default_inventory(), "made up so that the classes fit".to_owned()),
     };
     if cx.dry_run {
-        return Ok(plan_of_tasks(cx, &lines(&site)));
+        return Ok(plan_of_tasks(cx, &tasks_of_site(&site)));
     }
     let faults = chosen_faults(args);
     let begun = Instant::now();
@@ -88,7 +88,7 @@ pub fn run(args: &Rehearse, cx: &Cx, program: &Path, dir: &Path) -> anyhow::Resu
 }
 
 /// Returns the tasks to run, except for losing a node and scaling back.
-fn lines(site: &Site) -> Vec<Vec<String>> {
+fn tasks_of_site(site: &Site) -> Vec<Vec<String>> {
     let mut lines = vec![argv(&["machineclass-check", "--offline"]), argv(&["cluster-check", "--offline"])];
     lines.push(argv(&["provider-setup", "--provider-id", &site.provider]));
     lines.extend(site.used_classes().into_iter().map(|class| argv(&["machineclass-apply", class])));
@@ -101,7 +101,7 @@ fn lines(site: &Site) -> Vec<Vec<String>> {
 /// Chooses the faults of this run; the same seed gives the same faults.
 fn chosen_faults(args: &Rehearse) -> Vec<String> {
     let mut random = args.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
-    let chosen = random.choose_multiple(PASSING, args.faults.unwrap_or(0));
+    let chosen = random.choose_multiple(TEMPORARY, args.faults.unwrap_or(0));
     chosen.into_iter().map(|fault| (*fault).to_owned()).collect()
 }
 
@@ -110,7 +110,7 @@ fn prepare(lab: &Path, dir: &Path, inventory: &Inventory, outside: Paths) -> any
     let own = files::read_text_if_there(&dir.join("docker/compose.yaml"))?.unwrap_or_default();
     let kit = lab.join("kit");
     for (file, text) in kit::all() {
-        let text = if file == "docker/compose.yaml" { pinned(&text, &own) } else { text.into_owned() };
+        let text = if file == "docker/compose.yaml" { with_pinned_images(&text, &own) } else { text.into_owned() };
         kit::write(&kit.join(file), &text)?;
     }
     let saved = lab.join("inventory.json");
@@ -131,7 +131,7 @@ fn tag<'a>(text: &'a str, image: &str) -> Option<&'a str> {
 }
 
 /// Returns the kit's compose file with the releases of the operator's file.
-fn pinned(kit: &str, own: &str) -> String {
+fn with_pinned_images(kit: &str, own: &str) -> String {
     IMAGES.iter().fold(kit.to_owned(), |text, image| match (tag(&text, image), tag(own, image)) {
         (Some(old), Some(new)) => text.replace(&format!("{image}{old}"), &format!("{image}{new}")),
         _ => text,
