@@ -621,12 +621,12 @@ pub struct Lines {
 impl Lines {
     /// A log for people.
     pub fn of<'a>(&self, log: &'a str) -> Cow<'a, str> {
-        if self.raw { Cow::Borrowed(log) } else { Cow::Owned(log::readable(log)) }
+        if self.raw { Cow::Borrowed(log) } else { Cow::Owned(log::format_log(log)) }
     }
 
     /// A log for the JSON document.
     pub fn document(&self, log: &str) -> Value {
-        if self.raw { log.lines().collect() } else { json!(log::counted(log)) }
+        if self.raw { log.lines().collect() } else { json!(log::count_similar_lines(log)) }
     }
 }
 
@@ -1493,7 +1493,7 @@ fn rule(text: &str) -> Result<&'static str, String> {
     if let Some(rule) = find(text) {
         return Ok(&rule.id);
     }
-    let near = nearest::several(text, RULES.iter().map(|rule| rule.id.as_str()), 3);
+    let near = nearest::list_nearest(text, RULES.iter().map(|rule| rule.id.as_str()), 3);
     Err(match near.as_slice() {
         [] => format!("unknown rule {text:?}; docs/reference/checks.md lists the rules"),
         near => format!("unknown rule {text:?}; similar: {}", near.join(", ")),

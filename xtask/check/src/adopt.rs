@@ -46,7 +46,7 @@ pub fn existing(
     let variable = |name: &str| files.iter().find_map(|file| file.get(name)).map(str::to_owned);
     let url = flag("--advertised-api-url").ok_or_else(|| no("advertised-api-url"))?;
     let domain = url.trim_start_matches("https://").trim_end_matches('/').to_owned();
-    let mounted = |name: &str| flag(name).and_then(|path| omni.on_host(&path));
+    let mounted = |name: &str| flag(name).and_then(|path| omni.host_path(&path));
     let address = flag("--siderolink-wireguard-advertised-addr");
     let address = address.as_deref().and_then(|address| Some(address.rsplit_once(':')?.0.trim_matches(['[', ']'])));
     let argument = |name: &str| provider.and_then(|provider| provider.flag(name));
@@ -86,8 +86,9 @@ pub fn existing(
         let key = site::key_of(flag).map(|key| format!(", `{key}` in docker/site.yaml")).unwrap_or_default();
         differs.push(format!("--{flag}{key}, is not set here"));
     }
-    let config = argument("--config-file").and_then(|path| provider?.on_host(&path));
-    let key = omni.on_host(path).ok_or_else(|| format!("{path}, the key of its store, is not a file of this host"))?;
+    let config = argument("--config-file").and_then(|path| provider?.host_path(&path));
+    let key =
+        omni.host_path(path).ok_or_else(|| format!("{path}, the key of its store, is not a file of this host"))?;
     let values = values.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
     Ok(Existing { values, data: [etcd, sqlite], key, config, differs })
 }
@@ -95,7 +96,7 @@ pub fn existing(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::status::docker::inspected;
+    use domain::status::docker::parse_inspect;
 
     fn layout(args: &str, mounts: &[(&str, &str)]) -> ContainerDetails {
         let mounts: Vec<String> = mounts
@@ -103,7 +104,7 @@ mod tests {
             .map(|(source, to)| format!(r#"{{"Type":"bind","Source":"{source}","Destination":"{to}"}}"#))
             .collect();
         let args: Vec<String> = args.split_whitespace().map(|arg| format!("{arg:?}")).collect();
-        inspected(&format!(r#"{{"mounts":[{}],"args":[{}]}}"#, mounts.join(","), args.join(","))).unwrap()
+        parse_inspect(&format!(r#"{{"mounts":[{}],"args":[{}]}}"#, mounts.join(","), args.join(","))).unwrap()
     }
 
     const COMPOSE: &str = include_str!("../../../docker/compose.yaml");

@@ -5,7 +5,7 @@
 use domain::clock;
 use domain::words::count;
 
-pub use domain::status::certificate::{Certificate, key_fits, read_pem};
+pub use domain::status::certificate::{Certificate, key_matches, read_pem};
 
 /// Warn this many days before a certificate expires; certbot renews at 30.
 pub const SOON_DAYS: i64 = 21;
@@ -101,7 +101,7 @@ fn links(chain: &[Certificate], roots: Option<&[Certificate]>, now: u64, found: 
         }
     }
     let Some(last) = chain.last() else { return };
-    if last.self_signed() && chain.len() == 1 {
+    if last.is_self_signed() && chain.len() == 1 {
         let what = "it is self-signed: machines refuse it unless they are configured to trust it".to_owned();
         return found.warn(what, "use one from a public CA, or add the CA to the machines (Talos: TrustedRootsConfig)");
     }

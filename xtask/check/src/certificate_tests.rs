@@ -36,10 +36,10 @@ fn certificate_fields_match_openssl() {
     assert_eq!(leaf.name(), "omni.example.com");
     assert_eq!(leaf.names(), "omni.example.com, *.hub.example.com, 192.0.2.10, 2001:db8::1");
     assert_eq!((leaf.not_before, leaf.not_after), (1_795_320_019, 1_803_096_019));
-    assert!(!leaf.authority && !leaf.self_signed());
+    assert!(!leaf.authority && !leaf.is_self_signed());
     let own = &chain(&["self"])[0];
     assert_eq!(clock::date(own.not_after), "2081-08-25", "a GeneralizedTime");
-    assert!(own.self_signed() && chain(&["inter"])[0].authority);
+    assert!(own.is_self_signed() && chain(&["inter"])[0].authority);
 }
 
 #[test]
@@ -115,19 +115,19 @@ fn pem_is_read_like_omni() {
     let leaf = &chain(&["leaf"])[0];
     let own = key("leaf", "PRIVATE KEY").replace('\n', "\r\n");
     let parameters = "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n";
-    assert_eq!(key_fits(leaf, &format!("{parameters}{own}")), Ok(Some(true)));
-    assert!(key_fits(leaf, &own.replace("-----BEGIN", " -----BEGIN")).unwrap_err().contains("no private key"));
+    assert_eq!(key_matches(leaf, &format!("{parameters}{own}")), Ok(Some(true)));
+    assert!(key_matches(leaf, &own.replace("-----BEGIN", " -----BEGIN")).unwrap_err().contains("no private key"));
 }
 
 #[test]
 fn keys_are_distinguished() {
     let (leaf, own) = (&chain(&["leaf"])[0], &chain(&["self"])[0]);
-    assert_eq!(key_fits(leaf, &key("leaf", "PRIVATE KEY")), Ok(Some(true)));
-    assert_eq!(key_fits(own, &key("leaf", "PRIVATE KEY")), Ok(Some(false)));
-    assert_eq!(key_fits(own, &key("self", "RSA PRIVATE KEY")), Ok(Some(true)));
-    assert_eq!(key_fits(leaf, &key("self", "RSA PRIVATE KEY")), Ok(Some(false)));
-    assert!(key_fits(leaf, &key("leaf", "ENCRYPTED PRIVATE KEY")).unwrap_err().contains("passphrase"));
-    assert!(key_fits(leaf, fixture("leaf.pem")).unwrap_err().contains("no private key"));
+    assert_eq!(key_matches(leaf, &key("leaf", "PRIVATE KEY")), Ok(Some(true)));
+    assert_eq!(key_matches(own, &key("leaf", "PRIVATE KEY")), Ok(Some(false)));
+    assert_eq!(key_matches(own, &key("self", "RSA PRIVATE KEY")), Ok(Some(true)));
+    assert_eq!(key_matches(leaf, &key("self", "RSA PRIVATE KEY")), Ok(Some(false)));
+    assert!(key_matches(leaf, &key("leaf", "ENCRYPTED PRIVATE KEY")).unwrap_err().contains("passphrase"));
+    assert!(key_matches(leaf, fixture("leaf.pem")).unwrap_err().contains("no private key"));
 }
 
 #[test]

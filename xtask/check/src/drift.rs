@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::status::omni::Resource;
-use domain::status::proxmox::{Drive, SET_TAG, drives, place};
+use domain::status::proxmox::{Drive, SET_TAG, parse_drives, place};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -232,7 +232,7 @@ fn cards(config: &Value, data: &Value) -> Vec<String> {
 fn further_disks(config: &Value, data: &Value) -> Vec<String> {
     let sizes = data["additional_disks"].as_array().into_iter().flatten().map(|disk| disk["disk_size"].as_u64());
     let wanted = sizes.enumerate().map(|(at, gib)| (format!("scsi{}", at + 1), gib.map(|gib| gib << 30)));
-    let is = drives(config).into_iter().filter(|drive| drive.slot != "scsi0");
+    let is = parse_drives(config).into_iter().filter(|drive| drive.slot != "scsi0");
     let is: BTreeMap<String, Option<u64>> = is.map(|Drive { slot, bytes, .. }| (slot, bytes)).collect();
     let size = |bytes: &Option<u64>| bytes.map_or("an unknown size".to_owned(), crate::capacity::bytes);
     let differs = |is: &Option<u64>, wanted: &Option<u64>| {
@@ -326,7 +326,7 @@ mod tests {
             })
         };
         let text: String = (0..count).map(|at| one(at).to_string()).collect();
-        domain::status::omni::resources(&text).expect("resources")
+        domain::status::omni::parse_resources(&text).expect("resources")
     }
 
     fn vms(count: u64) -> Vec<Value> {

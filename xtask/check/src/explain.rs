@@ -358,7 +358,7 @@ impl Chain {
         let link = match position(facts, view, set, machine) {
             ChainPosition::Ready => Link::Kubernetes,
             ChainPosition::Waiting { link, typical, evidence } => {
-                self.wait(link, (clock::seconds(&machine.since), typical, evidence));
+                self.wait(link, (clock::parse_rfc3339(&machine.since), typical, evidence));
                 link
             }
             ChainPosition::Broken(cause) => {
@@ -432,7 +432,7 @@ impl Chain {
                 let control_plane = view.machine_sets.iter().find(|set| set.control_plane);
                 let uuid = control_plane.and_then(|set| set.machines.first()).map_or("UUID", |machine| &machine.uuid);
                 let serving = control_plane.iter().flat_map(|set| &set.machines);
-                let newest = serving.filter_map(|machine| clock::seconds(&machine.since)).max().unwrap_or(0);
+                let newest = serving.filter_map(|machine| clock::parse_rfc3339(&machine.since)).max().unwrap_or(0);
                 // The API comes up after the control planes, and Omni polls it only every few seconds.
                 if facts.now.saturating_sub(newest) < JOINED {
                     return self.wait(Link::Kubernetes, (Some(newest), "1 to 3 min", words.to_owned()));
@@ -451,7 +451,7 @@ impl Chain {
         let (name, held_by) = (&view.name, view.held_by.join(", "));
         let by = if held_by.is_empty() { String::new() } else { format!("; it is held by {held_by}") };
         let words = format!("the machines of cluster `{name}` are gone, and Omni still holds it");
-        match clock::seconds(&view.since) {
+        match clock::parse_rfc3339(&view.since) {
             Some(since) if facts.now.saturating_sub(since) >= JOINED => {
                 let cause = Cause::new(Link::Cluster, "cluster-held", words).evidence(held_by).lasting(false);
                 let fix = "Omni's log says what they wait for; deleting it again does no harm, and waits for them";

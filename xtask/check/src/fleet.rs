@@ -228,7 +228,7 @@ fn machines<'a>(sources: &Sources<'a>) -> Vec<Machine<'a>> {
     let mut found: BTreeMap<&str, Machine<'a>> = BTreeMap::new();
     for (node, vm) in sources.inventory.into_iter().flat_map(vms) {
         let line = known.get(vm.name.as_str()).copied();
-        let Some(set) = vm.set().or(line.map(|line| line.machine_set.as_str())) else { continue };
+        let Some(set) = vm.machine_request_set().or(line.map(|line| line.machine_set.as_str())) else { continue };
         let mark = match line {
             _ if sources.lost == Some(node.name.as_str()) => Mark::Lost,
             _ if !vm.running => Mark::Off,
@@ -334,7 +334,7 @@ fn node_view(node: &Node, groups: Vec<Group>, ours: &BTreeSet<&str>, sources: &S
     };
     let all: Vec<Tile> = groups.iter().flat_map(|group| group.tiles.iter().cloned()).collect();
     let lost = sources.lost == Some(node.name.as_str());
-    let why = match (node.online(), node.vms.why().or(node.figures.why())) {
+    let why = match (node.is_online(), node.vms.why().or(node.figures.why())) {
         _ if lost => String::new(),
         (false, _) => format!("it is {}", node.status),
         (true, Some(why)) => why.to_owned(),
@@ -342,7 +342,7 @@ fn node_view(node: &Node, groups: Vec<Group>, ours: &BTreeSet<&str>, sources: &S
     };
     NodeView {
         name: node.name.clone(),
-        online: node.online(),
+        online: node.is_online(),
         lost,
         why,
         bars: bars(node, sources.fit),

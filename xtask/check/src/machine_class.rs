@@ -89,7 +89,7 @@ pub fn check(file: &str, bytes: &[u8], context: &ClassContext<'_>) -> FileCheck<
 fn left_in_place(stream: &yaml::Stream, report: &mut Report<'_>) {
     let roots = stream.documents.iter().map(|document| &document.root);
     let classes = roots.filter(|root| root.path(&["metadata", "type"]).and_then(yaml::Node::text) == Some(TYPE));
-    let left = classes.flat_map(placeholder::within).filter(|left| !["id", "providerid"].contains(&left.key));
+    let left = classes.flat_map(placeholder::find_in_node).filter(|left| !["id", "providerid"].contains(&left.key));
     for left in left {
         let message = format!("`{}` looks like a placeholder: Omni uses it unchanged", left.text);
         let fix = format!("write the value that is meant in `{}`", left.key);

@@ -69,7 +69,7 @@ pub fn inline(file: &str, inline: &Inline, at: Position, known: PatchContext) ->
             of(file, yaml::Stream::default(), documents, at, known)
         }
         Inline::Text { text, origin } => {
-            let stream = yaml::load_inner(file, text, *origin);
+            let stream = yaml::load_embedded(file, text, *origin);
             loaded(file, stream, at, known)
         }
     }
@@ -96,7 +96,7 @@ pub fn placeholders<'a>(file: &str, documents: impl IntoIterator<Item = &'a Node
         let message = format!("`{}` looks like a placeholder: Omni and the machines use it unchanged", left.text);
         Finding::warning("template-placeholder", left.at.in_file(file), message, "write the value that is meant")
     };
-    documents.into_iter().flat_map(placeholder::within).map(report).collect()
+    documents.into_iter().flat_map(placeholder::find_in_node).map(report).collect()
 }
 
 /// Checks the documents of a patch. `stream` is what they were read from, if that was text.

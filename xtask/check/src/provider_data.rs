@@ -55,7 +55,7 @@ impl<'a> Schema<'a> {
 
 /// Reads and checks the provider data of a class.
 pub fn check(file: &str, provision: &AutoProvision, schema: Schema<'_>) -> (Option<ProviderData>, Vec<Finding>) {
-    let stream = yaml::load_inner(file, &provision.provider_data, provision.provider_data_at);
+    let stream = yaml::load_embedded(file, &provision.provider_data, provision.provider_data_at);
     let broken = stream.is_broken();
     let mut report = Report { file, findings: stream.findings };
     if broken && stream.documents.is_empty() {
@@ -84,7 +84,7 @@ pub fn check(file: &str, provision: &AutoProvision, schema: Schema<'_>) -> (Opti
     for found in validate(schema.json(), &root) {
         mismatch(&found, schema, &mut report);
     }
-    for left in placeholder::within(&root) {
+    for left in placeholder::find_in_node(&root) {
         let message = format!("`{}` looks like a placeholder: the provider uses it unchanged", left.text);
         let fix = format!("set `{}` to a value of your Proxmox", left.key);
         report.warning("class-placeholder", left.at, message, fix);
@@ -105,7 +105,7 @@ pub fn check(file: &str, provision: &AutoProvision, schema: Schema<'_>) -> (Opti
 /// Reports keys that are not strings: with one of them Go decodes the mapping to a type that Omni's validator cannot read.
 fn odd_keys(node: &Node, report: &mut Report<'_>) {
     for entry in node.entries() {
-        if entry.odd {
+        if entry.is_not_string {
             let message = format!(
                 "the key `{}` is not text: the server answers \"invalid jsonType map[interface {{}}]interface {{}}\"",
                 entry.key

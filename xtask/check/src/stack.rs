@@ -302,7 +302,7 @@ pub fn tailscale(text: &str, domain: &str, now: u64) -> Diagnosis {
         let verdict = Diagnosis::failed("MagicDNS is off in the tailnet: tsidp's name resolves nowhere");
         return verdict.fix("switch it on, and HTTPS certificates with it: admin console, DNS");
     }
-    if let Some(until) = status["Self"]["KeyExpiry"].as_str().and_then(clock::seconds) {
+    if let Some(until) = status["Self"]["KeyExpiry"].as_str().and_then(clock::parse_rfc3339) {
         let days = (until as i64 - now as i64).div_euclid(86_400);
         let when = match days {
             0.. => format!("expires on {}, in {}", clock::date(until), count(days, "day")),

@@ -130,9 +130,9 @@ pub fn rows(view: &ClusterView, vms: &BTreeMap<String, VmTimes>, site: &SiteTime
 }
 
 fn row(machine: &MachineView, vm: VmTimes, site: &SiteTimes, now: u64) -> Option<Row> {
-    let begun = clock::seconds(&machine.requested)?;
-    let joined = clock::seconds(&machine.joined);
-    let ready = machine.ready.then(|| clock::seconds(&machine.since)).flatten();
+    let begun = clock::parse_rfc3339(&machine.requested)?;
+    let joined = clock::parse_rfc3339(&machine.joined);
+    let ready = machine.ready.then(|| clock::parse_rfc3339(&machine.since)).flatten();
     let (mut steps, mut from, mut open) = (Vec::new(), begun, Vec::new());
     let segment = |open: &[(&str, u64)], seconds: u64, goes_on: bool| {
         let step = match open {

@@ -49,7 +49,7 @@ fn filled_in(env: &EnvFile, example: &EnvFile, own: &dyn Fn(&str) -> bool) -> Di
     let absent = named(&|key| env.get(key).is_none());
     let example = named(&|key| own(key) && env.get(key).is_some() && given(env, example, key).is_none());
     let keys = REQUIRED.iter().map(|each| each.key).chain(PROVIDER).chain(["OMNI_SERVICE_ACCOUNT_KEY"]);
-    let foreign: Vec<&str> = keys.filter(|key| env.is_foreign(key)).collect();
+    let foreign: Vec<&str> = keys.filter(|key| env.refers_to_environment(key)).collect();
     if !foreign.is_empty() {
         return Diagnosis::failed(format!("compose treats what follows a `$` as a variable in {}", foreign.join(", ")))
             .fix(NO_VARIABLE);

@@ -111,7 +111,7 @@ impl Manifest {
     }
 
     /// Whether an Omni of version `pinned` may open the store: another minor version would migrate it or fail to read it.
-    pub fn opens_with(&self, pinned: &str) -> bool {
+    pub fn can_be_opened_by(&self, pinned: &str) -> bool {
         let omni = self.versions.get("omni").and_then(|version| version::minor(version));
         omni.is_some() && omni == version::minor(pinned)
     }
@@ -124,10 +124,10 @@ pub fn file_name(seconds: u64, ending: &str) -> String {
 }
 
 /// Returns when the backup with this file name was started; `None` for any other file.
-pub fn begun(name: &str) -> Option<u64> {
+pub fn started_at(name: &str) -> Option<u64> {
     let rest = name.strip_prefix("omni-scale-")?;
     let (time, ending) = rest.split_once(".tar.gz")?;
-    let seconds = clock::seconds(time)?;
+    let seconds = clock::parse_rfc3339(time)?;
     (["", ".age", ".gpg"].contains(&ending) && file_name(seconds, ending) == name).then_some(seconds)
 }
 
@@ -163,7 +163,7 @@ impl Retention {
     /// one: only an encrypted backup may contain the key of the store.
     pub fn expired(self, names: impl IntoIterator<Item = String>) -> Vec<String> {
         let mut backups: Vec<(u64, String)> =
-            names.into_iter().filter_map(|name| Some((begun(&name)?, name))).collect();
+            names.into_iter().filter_map(|name| Some((started_at(&name)?, name))).collect();
         backups.sort_unstable_by(|one, other| other.cmp(one));
         let (mut days, mut weeks) = (BTreeSet::new(), BTreeSet::new());
         let mut kept = |seconds: u64| {
@@ -184,21 +184,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_our_own_names_are_backups() {
+    fn started_at_accepts_only_backup_names() {
         assert_eq!(file_name(1_795_316_645, ".age"), "omni-scale-20261122T030405Z.tar.gz.age");
         for ending in ["", ".age", ".gpg"] {
-            assert_eq!(begun(&file_name(1_795_316_645, ending)), Some(1_795_316_645));
+            assert_eq!(started_at(&file_name(1_795_316_645, ending)), Some(1_795_316_645));
         }
         let names = "omni-scale-20261122T030405Z.tar|omni-scale-20261122T030405Z.tar.gz.tmp|\
              omni-scale-20261122T030465Z.tar.gz|omni-scale-2026-11-22T030405Z.tar.gz|\
              my-omni-scale-20261122T030405Z.tar.gz|omni-scale-größe.tar.gz|omni-scale-.tar.gz";
         for name in names.split('|') {
-            assert_eq!(begun(name), None, "{name}");
+            assert_eq!(started_at(name), None, "{name}");
         }
     }
 
     #[test]
-    fn newest_of_each_day_and_week_is_kept() {
+    fn retention_keeps_newest_of_each_day_and_week() {
         // Twice a day for 40 days, the last on Sunday, 22 November 2026.
         let names: Vec<String> = (0..80)
             .map(|half| file_name(1_795_316_645 - half * DAY / 2, if half % 3 == 0 { ".gpg" } else { "" }))
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn every_omission_and_change_of_a_part_is_named() {
+    fn differences_name_missing_and_changed_parts() {
         let part = |text: &str| Part { sha256: text.to_owned(), bytes: text.len() as u64 };
         let parts: BTreeMap<String, Part> = NEEDED.iter().map(|name| ((*name).to_owned(), part("abc"))).collect();
         let manifest = Manifest {
@@ -250,7 +250,11 @@ mod tests {
         assert_eq!(manifest.differences(&found, None), wanted);
         let without = Manifest { parts: BTreeMap::new(), ..manifest.clone() };
         assert_eq!(without.differences(&BTreeMap::new(), None).len(), NEEDED.len());
-        assert!(manifest.opens_with("v1.10.4") && !manifest.opens_with("v1.11.0") && !without.opens_with("latest"));
+        assert!(
+            manifest.can_be_opened_by("v1.10.4")
+                && !manifest.can_be_opened_by("v1.11.0")
+                && !without.can_be_opened_by("latest")
+        );
         found =
             [(MANIFEST.to_owned(), part("m")), (MANIFEST_SUM.to_owned(), part("s"))].into_iter().chain(parts).collect();
         assert!(manifest.differences(&found, Some("m\n")).is_empty());

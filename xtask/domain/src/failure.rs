@@ -107,7 +107,7 @@ impl MissingValue {
     }
 
     /// Returns the absent values; the bool is whether the value is absent.
-    pub fn absent(needed: impl IntoIterator<Item = (bool, MissingValue)>) -> Vec<MissingValue> {
+    pub fn filter_absent(needed: impl IntoIterator<Item = (bool, MissingValue)>) -> Vec<MissingValue> {
         needed.into_iter().filter(|(absent, _)| *absent).map(|(_, missing)| missing).collect()
     }
 
@@ -116,7 +116,7 @@ impl MissingValue {
     /// # Errors
     /// Returns [`Code::MissingInput`] with the names of all absent values.
     pub fn check(needed: impl IntoIterator<Item = (bool, MissingValue)>) -> Result<(), Failure> {
-        let absent = MissingValue::absent(needed);
+        let absent = MissingValue::filter_absent(needed);
         if absent.is_empty() { Ok(()) } else { Err(Failure::missing(absent)) }
     }
 }
@@ -231,7 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn exit_codes_are_those_of_the_design() {
+    fn codes_have_documented_exit_statuses() {
         let codes = [
             (Code::Usage, 2),
             (Code::MissingInput, 2),
@@ -251,13 +251,13 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_survives_context() {
+    fn failure_survives_context() {
         let error = anyhow::Error::new(Failure::new(Code::Refused, "no")).context("reading");
         assert_eq!(Failure::of(&error).code, Code::Refused);
     }
 
     #[test]
-    fn a_plain_error_keeps_its_chain() {
+    fn plain_error_keeps_its_chain() {
         let error = anyhow::anyhow!("deep").context("shallow");
         let failure = Failure::of(&error);
         assert_eq!((failure.message.as_str(), failure.cause.as_str()), ("shallow", "deep"));

@@ -26,10 +26,10 @@ pub struct Repeated {
 }
 
 /// Groups and counts similar lines of `log`, newest first.
-pub fn counted(log: &str) -> Vec<Repeated> {
+pub fn count_similar_lines(log: &str) -> Vec<Repeated> {
     let mut found: Vec<Repeated> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
-    for (time, text) in log.lines().rev().map(columns).filter(|(_, text)| !text.trim().is_empty()) {
+    for (time, text) in log.lines().rev().map(split_time).filter(|(_, text)| !text.trim().is_empty()) {
         let mut pattern: String = text.chars().map(|char| if char.is_ascii_digit() { '0' } else { char }).collect();
         while pattern.contains("00") {
             pattern = pattern.replace("00", "0");
@@ -49,22 +49,22 @@ pub fn counted(log: &str) -> Vec<Repeated> {
     found
 }
 
-/// Formats every line of `log` with [`readable_line`].
-pub fn readable(log: &str) -> String {
-    log.lines().map(|line| readable_line(line) + "\n").collect()
+/// Formats every line of `log` with [`format_line`].
+pub fn format_log(log: &str) -> String {
+    log.lines().map(|line| format_line(line) + "\n").collect()
 }
 
 /// Formats a line of JSON as `2026-11-28 20:59:31  error  machine provision failed  error="…"`; other lines keep their text.
-pub fn readable_line(line: &str) -> String {
-    match columns(line) {
+pub fn format_line(line: &str) -> String {
+    match split_time(line) {
         (time, text) if time.is_empty() => text,
         (time, text) => format!("{time}  {text}"),
     }
 }
 
 /// Returns the time of a line, empty if there is none, and its text.
-fn columns(line: &str) -> (String, String) {
-    let stamped = line.split_once(' ').and_then(|(stamp, rest)| Some((time_of(stamp)?, rest)));
+fn split_time(line: &str) -> (String, String) {
+    let stamped = line.split_once(' ').and_then(|(stamp, rest)| Some((format_time(stamp)?, rest)));
     let (time, rest) = stamped.unwrap_or_else(|| (String::new(), line));
     let text = rest.trim_start().starts_with('{').then(|| entry(rest)).flatten();
     (time, text.unwrap_or_else(|| rest.to_owned()))
@@ -86,8 +86,8 @@ fn entry(json: &str) -> Option<String> {
 }
 
 /// Returns `2026-11-28 20:59:31` for `2026-11-28T20:59:31.123456789Z`.
-fn time_of(stamp: &str) -> Option<String> {
-    crate::clock::seconds(stamp)?;
+fn format_time(stamp: &str) -> Option<String> {
+    crate::clock::parse_rfc3339(stamp)?;
     let (date, time) = stamp.strip_suffix('Z')?.split_once('T')?;
     Some(format!("{date} {}", time.get(..8)?))
 }
@@ -97,27 +97,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn json_lines_become_time_level_and_message_and_others_keep_their_text() {
+    fn format_line_converts_only_json() {
         let rows: Vec<[String; 2]> = serde_yaml::from_str(include_str!("../tests/corpus/log.yaml")).unwrap();
         for [line, shown] in rows {
-            assert_eq!(readable_line(&line), shown);
+            assert_eq!(format_line(&line), shown);
         }
-        assert_eq!(readable("a\nb"), "a\nb\n");
+        assert_eq!(format_log("a\nb"), "a\nb\n");
     }
 
     #[test]
-    fn lines_that_differ_in_time_and_numbers_are_counted() {
+    fn similar_lines_are_counted() {
         let line = |second: u32, attempt: u32| {
             format!(
                 "2026-11-28T20:59:{second:02}.5Z {{\"level\":\"error\",\"ts\":{second}.5,\"msg\":\"failed\",\"attempt\":{attempt}}}\n"
             )
         };
         let log = line(1, 9) + "2026-11-28T20:59:02Z other\n" + &line(3, 10) + &line(14, 111);
-        let found = counted(&log);
+        let found = count_similar_lines(&log);
         assert_eq!(found.len(), 2, "{found:?}");
         assert_eq!((found[0].line.as_str(), found[0].times), ("error  failed  attempt=111", 3));
         assert_eq!((found[0].first.as_str(), found[0].last.as_str()), ("2026-11-28 20:59:01", "2026-11-28 20:59:14"));
         assert_eq!((found[1].line.as_str(), found[1].times), ("other", 1));
-        assert_eq!(counted("\n"), []);
+        assert_eq!(count_similar_lines("\n"), []);
     }
 }

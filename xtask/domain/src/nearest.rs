@@ -3,7 +3,7 @@
 /// Returns the candidate nearest to `name`, if one is similar enough: case, `-` and `_` do not count, and up to a third of the
 /// letters may differ.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let wanted = normal(name);
+    let wanted = normalize(name);
     if wanted.is_empty() || wanted.len() > 64 {
         return None;
     }
@@ -12,7 +12,7 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .into_iter()
         // Skip candidates that are too short to be near; longer ones may contain `-` and `_`, which do not count.
         .filter(|c| c.len() + limit >= wanted.len())
-        .filter_map(|c| Some((distance(&wanted, &normal(c), limit)?, c)))
+        .filter_map(|c| Some((distance(&wanted, &normalize(c), limit)?, c)))
         .filter(|(_, c)| *c != name)
         .min_by_key(|(d, c)| (*d, c.len()))
         .map(|(_, c)| c)
@@ -20,8 +20,8 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
 
 /// Returns up to `most` likely candidates, nearest first: those that [`nearest`] accepts, then those that share a word with
 /// `name` (words are separated by `-`).
-pub fn several<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>, most: usize) -> Vec<&'a str> {
-    let wanted = normal(name);
+pub fn list_nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>, most: usize) -> Vec<&'a str> {
+    let wanted = normalize(name);
     if wanted.is_empty() || wanted.len() > 64 {
         return Vec::new();
     }
@@ -30,7 +30,7 @@ pub fn several<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>, mo
     let mut found: Vec<(usize, usize, &str)> = Vec::new();
     for candidate in candidates {
         let far = wanted.len() + candidate.len();
-        let distance = distance(&wanted, &normal(candidate), far).unwrap_or(far);
+        let distance = distance(&wanted, &normalize(candidate), far).unwrap_or(far);
         let shared = candidate.split('-').filter(|word| words.contains(word)).count();
         if distance <= limit || shared > 0 {
             found.push((distance.saturating_sub(limit * shared), distance, candidate));
@@ -48,7 +48,7 @@ pub fn suggestion(name: &str, known: &[&str]) -> String {
     }
 }
 
-fn normal(name: &str) -> String {
+fn normalize(name: &str) -> String {
     name.chars().filter(|c| !matches!(c, '-' | '_')).flat_map(char::to_lowercase).collect()
 }
 
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_what_was_meant() {
+    fn nearest_finds_misspelled_names() {
         assert_eq!(nearest("providerId", ["providerid", "providerdata"]), Some("providerid"));
         assert_eq!(nearest("storageSelector", ["storage_selector", "node"]), Some("storage_selector"));
         assert_eq!(nearest("vesrion", ["version"]), Some("version"));
@@ -73,11 +73,11 @@ mod tests {
     }
 
     #[test]
-    fn several_names_may_be_meant() {
+    fn list_nearest_returns_several_candidates() {
         let known = ["yaml-syntax", "yaml-encoding", "class-type", "class-wrong-type", "template-name"];
-        assert_eq!(several("yaml-sintax", known, 2), ["yaml-syntax", "yaml-encoding"]);
-        assert_eq!(several("wrong-type", known, 3), ["class-wrong-type", "class-type"]);
-        assert_eq!(several("frobnicate", known, 3), Vec::<&str>::new());
-        assert_eq!(several("memory", ["mnnary", "menary"], 3), ["menary"]);
+        assert_eq!(list_nearest("yaml-sintax", known, 2), ["yaml-syntax", "yaml-encoding"]);
+        assert_eq!(list_nearest("wrong-type", known, 3), ["class-wrong-type", "class-type"]);
+        assert_eq!(list_nearest("frobnicate", known, 3), Vec::<&str>::new());
+        assert_eq!(list_nearest("memory", ["mnnary", "menary"], 3), ["menary"]);
     }
 }

@@ -63,12 +63,12 @@ pub fn is_example_host(value: &str) -> bool {
 }
 
 /// Returns true for a placeholder, a URL whose host is a placeholder, and an example host.
-fn is_left(value: &str) -> bool {
+fn is_unreplaced(value: &str) -> bool {
     is_placeholder(value) || value.contains("://") && is_placeholder(host(value)) || is_example_host(value)
 }
 
 /// Returns the placeholder in a selector. Only quoted names are checked, because operators such as `<` are not placeholders.
-pub fn in_selector(selector: &str) -> Option<&str> {
+pub fn find_in_selector(selector: &str) -> Option<&str> {
     selector.split(['"', '\'']).skip(1).step_by(2).find(|name| is_placeholder(name))
 }
 
@@ -81,16 +81,16 @@ pub struct Placeholder<'a> {
 }
 
 /// Returns all placeholders in `node`, including keys (`registry.example.com:`). Keys of labels are names, whatever their prefix.
-pub fn within(node: &Node) -> Vec<Placeholder<'_>> {
+pub fn find_in_node(node: &Node) -> Vec<Placeholder<'_>> {
     fn walk<'a>(key: &'a str, node: &'a Node, found: &mut Vec<Placeholder<'a>>) {
-        found.extend(node.text().and_then(|text| in_value(key, text)).map(|text| Placeholder {
+        found.extend(node.text().and_then(|text| find_in_value(key, text)).map(|text| Placeholder {
             text,
             key,
             at: node.at,
         }));
         for entry in node.entries() {
             let name = entry.key.as_str();
-            found.extend((!name.contains('/') && is_left(name)).then_some(Placeholder {
+            found.extend((!name.contains('/') && is_unreplaced(name)).then_some(Placeholder {
                 text: name,
                 key,
                 at: entry.at,
@@ -104,16 +104,16 @@ pub fn within(node: &Node) -> Vec<Placeholder<'_>> {
     found
 }
 
-fn in_value<'a>(key: &str, text: &'a str) -> Option<&'a str> {
+fn find_in_value<'a>(key: &str, text: &'a str) -> Option<&'a str> {
     // API types and descriptions of Kubernetes objects may contain example names and are used as they are.
     if ["apiVersion", "group", "description"].contains(&key) {
         return None;
     }
     if key.ends_with("selector") {
-        return in_selector(text);
+        return find_in_selector(text);
     }
     let argument = key.to_ascii_lowercase().ends_with("kernelargs").then(|| text.split_once('=')).flatten();
-    let left = is_left(text) || argument.is_some_and(|(_, value)| is_left(value));
+    let left = is_unreplaced(text) || argument.is_some_and(|(_, value)| is_unreplaced(value));
     (left && !text.contains('\n')).then(|| text.trim())
 }
 
@@ -133,8 +133,8 @@ mod tests {
         for value in values.split('|') {
             assert!(!is_placeholder(value), "{value}");
         }
-        assert_eq!(in_selector("name == \"__REPLACE_ME__\""), Some("__REPLACE_ME__"));
-        assert_eq!(in_selector("availableSpace < 5 && name == \"a\" && availableSpace > 2"), None);
+        assert_eq!(find_in_selector("name == \"__REPLACE_ME__\""), Some("__REPLACE_ME__"));
+        assert_eq!(find_in_selector("availableSpace < 5 && name == \"a\" && availableSpace > 2"), None);
     }
 
     #[test]
@@ -145,7 +145,9 @@ mod tests {
             assert!(is_example_host(host), "{host}");
         }
         assert!(
-            is_left("https://YOUR_MIRROR") && is_left("https://<HOST>:5000/v2") && !is_left("https://mirror/your-x")
+            is_unreplaced("https://YOUR_MIRROR")
+                && is_unreplaced("https://<HOST>:5000/v2")
+                && !is_unreplaced("https://mirror/your-x")
         );
         for host in ["https://pve.myexample.com", "example.com.au", "10.0.0.5", "https://pve.home.arpa/example.com"] {
             assert!(!is_example_host(host), "{host}");

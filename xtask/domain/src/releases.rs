@@ -261,7 +261,7 @@ mod tests {
     use super::*;
 
     /// A misspelt key would be a fact that is never read.
-    fn named_and_sourced(value: &serde_yaml::Value) {
+    fn assert_named_and_sourced(value: &serde_yaml::Value) {
         const KEYS: &str = " facts recommended omni api etcd flags notes bugs talos provider template_keys forbidden \
              omnictl kubernetes tailscale tsidp compose seen date version why minor newest default min max machinery migrates \
              since requires removes removes_keys at text id harm fixed severity from below tag steps in key \
@@ -271,9 +271,9 @@ mod tests {
             assert!(KEYS.contains(&format!(" {key} ")), "{key}");
             let sourced = key != "confidence" || value["source"].is_string() && "ABC".contains(below.as_str().unwrap());
             assert!(sourced, "{value:?}");
-            named_and_sourced(below);
+            assert_named_and_sourced(below);
         }
-        value.as_sequence().into_iter().flatten().for_each(named_and_sourced);
+        value.as_sequence().into_iter().flatten().for_each(assert_named_and_sourced);
     }
 
     fn version(text: &str) -> Version {
@@ -287,7 +287,7 @@ mod tests {
         assert!(table.talos.windows(2).all(|pair| pair[0].minor < pair[1].minor));
         assert!(table.api.windows(2).all(|pair| pair[0].since < pair[1].since));
         let text: serde_yaml::Value = serde_yaml::from_str(include_str!("../../data/releases.yaml")).unwrap();
-        named_and_sourced(&text);
+        assert_named_and_sourced(&text);
         let mut ids: Vec<&str> = table.bugs.iter().map(|bug| bug.id.as_str()).collect();
         ids.sort_unstable();
         ids.dedup();

@@ -97,7 +97,7 @@ impl SavedPlan {
             changes: changes.into_iter().map(change).collect(),
             seal: String::new(),
         };
-        plan.seal = plan.sealed();
+        plan.seal = plan.compute_seal();
         plan
     }
 
@@ -120,10 +120,10 @@ impl SavedPlan {
             _ => return Err("it has no `format` that this program knows".to_owned()),
         }
         let plan: SavedPlan = serde_json::from_value(value).map_err(|error| error.to_string())?;
-        if plan.seal != plan.sealed() {
+        if plan.seal != plan.compute_seal() {
             return Err("its seal does not match its contents: it was edited or damaged".to_owned());
         }
-        if clock::seconds(&plan.expires).is_none() {
+        if clock::parse_rfc3339(&plan.expires).is_none() {
             return Err(format!("{:?} is not a valid time", plan.expires));
         }
         Ok(plan)
@@ -134,20 +134,20 @@ impl SavedPlan {
         serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
     }
 
-    fn sealed(&self) -> String {
+    fn compute_seal(&self) -> String {
         let open = SavedPlan { seal: String::new(), ..self.clone() };
         hash(serde_json::to_string(&open).unwrap_or_default().as_bytes())
     }
 
     /// Returns the expiry time if the plan is expired at `now` (seconds since the Unix epoch).
     pub fn expired(&self, now: u64) -> Option<&str> {
-        clock::seconds(&self.expires).is_none_or(|end| end <= now).then_some(&self.expires)
+        clock::parse_rfc3339(&self.expires).is_none_or(|end| end <= now).then_some(&self.expires)
     }
 
     /// Returns what is new or different in the plan `now`; empty if it contains only changes of this plan. Changes of this plan
     /// that are already done, for example by an interrupted run, do not count.
     pub fn differences(&self, now: &SavedPlan) -> Vec<String> {
-        let mut found = compared(&self.bound, &now.bound);
+        let mut found = describe_differences(&self.bound, &now.bound);
         // Effects are not compared: their wording derives from the bound values and from current figures.
         let of = |plan: &SavedPlan| -> BTreeMap<String, String> {
             let lost = |change: &PlannedChange| -> Vec<String> {
@@ -156,12 +156,12 @@ impl SavedPlan {
             let all = plan.changes.iter().flat_map(|change| std::iter::once(change.title()).chain(lost(change)));
             all.map(|words| (words, String::new())).collect()
         };
-        found.extend(compared(&of(self), &of(now)));
+        found.extend(describe_differences(&of(self), &of(now)));
         found
     }
 
     /// Describes what changes, what is destroyed, and which inputs the plan depends on.
-    pub fn words(&self) -> String {
+    pub fn describe(&self) -> String {
         let mut lines = vec![
             format!("{} by `{}`, for {}", count(self.changes.len(), "change"), self.task, self.omni),
             format!("made {}, valid until {}", self.made, self.expires),
@@ -181,13 +181,13 @@ impl SavedPlan {
         lines.join("\n")
     }
 
-    /// Same as [`SavedPlan::words`] for a pull request comment, in a code fence because names from files are not Markdown.
+    /// Same as [`SavedPlan::describe`] for a pull request comment, in a code fence because names from files are not Markdown.
     pub fn markdown(&self) -> String {
         let title = match self.changes.iter().any(|change| !change.destroys.is_empty()) {
             true => format!("{}, **with destruction**", count(self.changes.len(), "change")),
             false => count(self.changes.len(), "change"),
         };
-        let words = self.words();
+        let words = self.describe();
         let longest = words.split(|c| c != '`').map(str::len).max().unwrap_or(0);
         let fence = "`".repeat(longest.max(2) + 1);
         format!("### Plan: {title}\n\n{fence}text\n{words}\n{fence}\n")
@@ -204,7 +204,7 @@ impl PlannedChange {
 pub const FIT: &str = "they fit";
 
 /// Describes what is new or different in `now`. For hashes, reports only that they differ.
-pub fn compared(planned: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> Vec<String> {
+pub fn describe_differences(planned: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> Vec<String> {
     let mut found = Vec::new();
     for (key, was) in planned {
         match now.get(key) {
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn plan_is_read_back_and_an_edited_one_refused() {
+    fn parse_refuses_edited_plan() {
         let text = plan("update machine set").text();
         assert_eq!(SavedPlan::parse(&text).unwrap(), plan("update machine set"));
         for (from, to, why) in [
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn what_changed_is_named() {
+    fn differences_name_changes() {
         let (planned, mut now) = (plan("a"), plan("b"));
         assert_eq!(planned.differences(&planned), [""; 0]);
         now.changes[0].destroys.push("VM 7".to_owned());
@@ -273,12 +273,12 @@ mod tests {
         (now.bound, now.changes) = ([("file a.yaml".to_owned(), hash(b"a"))].into(), Vec::new());
         assert_eq!(planned.differences(&now), [""; 0], "it is done");
         let fit = |words: &str| BTreeMap::from([("new machines".to_owned(), words.to_owned())]);
-        assert_eq!(compared(&fit("unknown"), &fit(FIT)), [""; 0]);
-        assert_eq!(compared(&fit(FIT), &fit("unknown")).len(), 1);
+        assert_eq!(describe_differences(&fit("unknown"), &fit(FIT)), [""; 0]);
+        assert_eq!(describe_differences(&fit(FIT), &fit("unknown")).len(), 1);
     }
 
     #[test]
-    fn markdown_quotes_what_could_be_markdown() {
+    fn markdown_fences_names() {
         let text = plan("label `x` ```\n@all <b>").markdown();
         assert!(text.starts_with("### Plan: 1 change, **with destruction**\n\n````text\n"), "{text}");
         assert!(text.ends_with("\n````\n"));

@@ -119,14 +119,14 @@ impl Scrubber {
 
     /// Returns `text` without its secrets.
     pub fn text(&mut self, text: &str) -> String {
-        let text = self.without_known(text);
+        let text = self.remove_known(text);
         if text.len() < SHORTEST {
             return text.into_owned();
         }
-        let text = self.without_forms(text);
-        let text = self.without_named(text);
-        let text = self.without_percent(text);
-        self.without_base64(text).into_owned()
+        let text = self.remove_forms(text);
+        let text = self.remove_named(text);
+        let text = self.remove_percent_encoded(text);
+        self.remove_base64(text).into_owned()
     }
 
     /// Removes the secrets from a document; `name` is the key of `value`.
@@ -149,7 +149,7 @@ impl Scrubber {
         }
     }
 
-    fn without_known<'t>(&mut self, text: &'t str) -> Cow<'t, str> {
+    fn remove_known<'t>(&mut self, text: &'t str) -> Cow<'t, str> {
         let Some((values, short)) = &self.known else { return Cow::Borrowed(text) };
         let whole = |from: usize, to: usize| {
             let edges = [text[..from].chars().next_back(), text[to..].chars().next()];
@@ -161,7 +161,7 @@ impl Scrubber {
         self.remove(Cow::Borrowed(text), found)
     }
 
-    fn without_forms<'t>(&mut self, mut text: Cow<'t, str>) -> Cow<'t, str> {
+    fn remove_forms<'t>(&mut self, mut text: Cow<'t, str>) -> Cow<'t, str> {
         for at in self.any.matches(&text) {
             let hits = self.forms[at].captures_iter(&text).filter_map(|found| found.name("s").or_else(|| found.get(0)));
             let hits = hits.filter(|hit| hit.as_str() != REMOVED && !is_placeholder(hit.as_str()));
@@ -171,7 +171,7 @@ impl Scrubber {
         text
     }
 
-    fn without_named<'t>(&mut self, text: Cow<'t, str>) -> Cow<'t, str> {
+    fn remove_named<'t>(&mut self, text: Cow<'t, str>) -> Cow<'t, str> {
         if !self.marks.is_match(&*text) {
             return text;
         }
@@ -191,7 +191,7 @@ impl Scrubber {
                 let item = next.trim_start();
                 indent_of(next) > indent && (item.starts_with("- ") || !item.contains(':'))
             });
-            let (line, opened) = self.line_without_named(line, below);
+            let (line, opened) = self.remove_named_from_line(line, below);
             out.push_str(&line);
             block = opened.then_some(indent);
         }
@@ -199,7 +199,7 @@ impl Scrubber {
     }
 
     /// Returns a line without its named secrets, and whether the last value continues on the lines below.
-    fn line_without_named(&mut self, line: &str, below: bool) -> (String, bool) {
+    fn remove_named_from_line(&mut self, line: &str, below: bool) -> (String, bool) {
         let (mut secrets, mut at) = (Vec::new(), 0);
         while let Some(found) = self.name.captures_at(line, at) {
             let (Some(whole), Some(name)) = (found.get(0), found.get(1)) else { break };
@@ -253,7 +253,7 @@ impl Scrubber {
     }
 
     /// Returns the first kind of secret in decoded text.
-    fn found(&self, text: &str, depth: usize) -> Option<String> {
+    fn find_secret_kind(&self, text: &str, depth: usize) -> Option<String> {
         if let Some(at) = self.any.matches(text).iter().next() {
             return Some(self.table.kinds[at].id.clone());
         }
@@ -269,7 +269,7 @@ impl Scrubber {
         if self.marks.is_match(text) && named() {
             return Some(NAMED.to_owned());
         }
-        self.run.find_iter(text).find_map(|run| self.in_base64(run.as_str(), depth + 1))
+        self.run.find_iter(text).find_map(|run| self.find_in_base64(run.as_str(), depth + 1))
     }
 
     fn has_known(&self, bytes: &[u8]) -> bool {
@@ -278,7 +278,7 @@ impl Scrubber {
     }
 
     /// Returns the kind of secret in a run of base64, even if up to three of its first letters do not belong to it.
-    fn in_base64(&self, run: &str, depth: usize) -> Option<String> {
+    fn find_in_base64(&self, run: &str, depth: usize) -> Option<String> {
         if depth > DEPTH {
             return None;
         }
@@ -298,17 +298,17 @@ impl Scrubber {
             let text = String::from_utf8_lossy(&bytes);
             let texts = text.split(|c: char| c == '\u{fffd}' || c.is_control() && !c.is_whitespace());
             let texts: Vec<&str> = texts.filter(|text| text.len() >= SHORTEST).collect();
-            if texts.is_empty() { None } else { self.found(&texts.join("\n"), depth) }
+            if texts.is_empty() { None } else { self.find_secret_kind(&texts.join("\n"), depth) }
         })
     }
 
-    fn without_base64<'t>(&mut self, text: Cow<'t, str>) -> Cow<'t, str> {
+    fn remove_base64<'t>(&mut self, text: Cow<'t, str>) -> Cow<'t, str> {
         let (mut found, mut at) = (Vec::new(), 0);
         while let Some(run) = self.run.find_at(&text, at) {
-            let end = run.end() + folded(&text[run.end()..]);
+            let end = run.end() + continuation_length(&text[run.end()..]);
             at = run.end();
-            let alone = || self.in_base64(run.as_str(), 1).map(|kind| (kind, run.end()));
-            let all = || self.in_base64(&text[run.start()..end].replace("\\n", "\n"), 1).map(|kind| (kind, end));
+            let alone = || self.find_in_base64(run.as_str(), 1).map(|kind| (kind, run.end()));
+            let all = || self.find_in_base64(&text[run.start()..end].replace("\\n", "\n"), 1).map(|kind| (kind, end));
             if let Some((kind, end)) = if end > run.end() { all().or_else(alone) } else { alone() } {
                 found.push((kind, run.start()..end));
                 at = end;
@@ -317,11 +317,11 @@ impl Scrubber {
         self.remove(text, found)
     }
 
-    fn without_percent<'t>(&mut self, text: Cow<'t, str>) -> Cow<'t, str> {
+    fn remove_percent_encoded<'t>(&mut self, text: Cow<'t, str>) -> Cow<'t, str> {
         let kind = |run: &str| {
-            let decoded = secret::decoded(run);
+            let decoded = secret::decode_percent(run);
             let known = self.has_known(decoded.as_bytes()).then(|| KNOWN.to_owned());
-            known.or_else(|| self.found(&decoded, 1))
+            known.or_else(|| self.find_secret_kind(&decoded, 1))
         };
         let runs = self.percent.find_iter(&text);
         let found = runs.filter_map(|run| Some((kind(run.as_str())?, run.range()))).collect();
@@ -387,7 +387,7 @@ fn value_in(rest: &str, place: Place) -> (usize, usize) {
 }
 
 /// Returns the length of the lines of `rest` that continue the base64 before it: lines that contain only base64.
-fn folded(rest: &str) -> usize {
+fn continuation_length(rest: &str) -> usize {
     let mut length = 0;
     while length < FOLDED {
         let next = &rest[length..];
@@ -457,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_looks_like_a_secret_stays() {
+    fn lookalikes_of_secrets_stay() {
         let mut scrubber = Scrubber::new().unwrap();
         for text in lookalikes(7) {
             let line = format!("{text}\n");
@@ -470,7 +470,7 @@ mod tests {
     }
 
     #[test]
-    fn known_value_is_removed_however_it_is_written() {
+    fn known_value_is_removed_in_every_encoding() {
         let value = "Kn0wn&va<lue>'\"x";
         secret::hide(value);
         let mut scrubber = Scrubber::new().unwrap();

@@ -72,12 +72,12 @@ pub(crate) fn known() -> Vec<String> {
 }
 
 /// `CHANGE_ME` or `<PASSWORD>`. A passphrase may start like a placeholder, so values with digits or spaces do not count.
-fn is_word_left(value: &str) -> bool {
+fn is_unreplaced_word(value: &str) -> bool {
     !value.contains(|c: char| c.is_ascii_digit() || c == ' ') && is_placeholder(value)
 }
 
 fn hide_line(value: &str) {
-    if value.len() < SHORTEST || PLACEHOLDERS.contains(&value) || is_word_left(value) {
+    if value.len() < SHORTEST || PLACEHOLDERS.contains(&value) || is_unreplaced_word(value) {
         return;
     }
     let mut known = KNOWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -175,12 +175,12 @@ pub fn hide_logins(text: &str) {
             continue;
         };
         hide(password);
-        hide(&decoded(password));
+        hide(&decode_percent(password));
     }
 }
 
 /// Decodes the percent-encoding (`%41`) in `text`.
-pub(crate) fn decoded(text: &str) -> Cow<'_, str> {
+pub(crate) fn decode_percent(text: &str) -> Cow<'_, str> {
     percent_decode_str(text).decode_utf8_lossy()
 }
 
@@ -194,14 +194,14 @@ pub fn redact(text: &str) -> Cow<'_, str> {
         }
         text = Cow::Owned(match secret.len() >= LONG {
             true => text.replace(secret.as_str(), "***"),
-            false => without_word(&text, secret),
+            false => redact_word(&text, secret),
         });
     }
     text
 }
 
 /// Replaces `word` in `text` with `***` unless a letter or digit is adjacent to it.
-fn without_word(text: &str, word: &str) -> String {
+fn redact_word(text: &str, word: &str) -> String {
     let (mut wiped, mut from) = (String::with_capacity(text.len()), 0);
     for (at, _) in text.match_indices(word) {
         let before = text[..at].chars().next_back();
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longer_secret_goes_first() {
+    fn redact_replaces_longest_secret_first() {
         hide("tail-of-it-9");
         hide("head=tail-of-it-9");
         assert_eq!(redact("x head=tail-of-it-9 y tail-of-it-9"), "x *** y ***");
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_secret_stays_readable() {
+    fn lookalikes_of_secrets_stay_readable() {
         let text = "secretName: plain-name-1\ntokenID: plain-token-id-1\nOMNI_TLS_KEY=/etc/plain/privkey-1.pem\n\
                     # OIDC_CLIENT_SECRET: what the client-1 of tsidp was given\n# set MY_TOKEN=plain-words-1 and more\n\
                     key: node-role.kubernetes.io/plain-1\npassword: changeme\nsecret: my-pull-secret\n\

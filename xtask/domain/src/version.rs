@@ -69,7 +69,7 @@ pub fn is_before(version: &Version, major: u64, minor: u64) -> bool {
 }
 
 /// Whether two spellings mean the same version; texts that are not versions are compared literally.
-pub fn same(a: &str, b: &str) -> bool {
+pub fn is_same_version(a: &str, b: &str) -> bool {
     match (parse(a), parse(b)) {
         (Ok(a), Ok(b)) => a.cmp_precedence(&b).is_eq(),
         _ => a == b,
@@ -119,7 +119,11 @@ mod tests {
         }
         assert!(is_full("v1.2.3-rc.1") && !is_full("v1.2") && !is_full("1"));
         assert_eq!(bare(&parse("v1.14.0-beta.1+x").unwrap()), "1.14.0-beta.1");
-        assert!(same("v1.9.3", "1.9.3") && !same("v1.9.3", "v1.9.3-rc.1") && same("dev", "dev"));
+        assert!(
+            is_same_version("v1.9.3", "1.9.3")
+                && !is_same_version("v1.9.3", "v1.9.3-rc.1")
+                && is_same_version("dev", "dev")
+        );
         assert_eq!((minor("v1.10.4"), minor("0d9fd58"), minor("latest")), (Some(Minor::new(1, 10)), None, None));
     }
 

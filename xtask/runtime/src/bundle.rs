@@ -75,7 +75,7 @@ impl Manifest {
             let mut header = tar::Header::new_gnu();
             header.set_size(bytes.len() as u64);
             header.set_mode(files::PRIVATE);
-            header.set_mtime(clock::seconds(&self.made_at).unwrap_or_default());
+            header.set_mtime(clock::parse_rfc3339(&self.made_at).unwrap_or_default());
             archive.append_data(&mut header, name, bytes.as_slice())?;
         }
         let mut gzip = archive.into_inner()?;
@@ -120,7 +120,7 @@ impl OpenedBundle {
 
     /// When the bundle was created, in seconds since 1970.
     pub fn made_at(&self) -> u64 {
-        clock::seconds(&self.manifest.made_at).unwrap_or_default()
+        clock::parse_rfc3339(&self.manifest.made_at).unwrap_or_default()
     }
 
     /// Checks that a part could be read when the bundle was created.
@@ -180,7 +180,7 @@ impl OpenedBundle {
 
     /// The containers of the stack.
     pub fn containers(&self) -> Result<Vec<Container>, Failure> {
-        docker::containers(&self.read(CONTAINERS)?)
+        docker::parse_compose_ps(&self.read(CONTAINERS)?)
             .map_err(|why| Failure::new(Code::Invalid, format!("`{CONTAINERS}` in the bundle: {why}")))
     }
 

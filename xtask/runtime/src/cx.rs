@@ -173,7 +173,7 @@ impl Cx {
     /// The time that ages are computed from, in seconds since 1970: now, or when the bundle was created if one is being read.
     pub fn now(&self) -> u64 {
         let recorded = self.settings.recorded.as_ref().map(|recorded| recorded.made_at());
-        recorded.unwrap_or_else(|| clock::of_time(SystemTime::now()))
+        recorded.unwrap_or_else(|| clock::unix_seconds(SystemTime::now()))
     }
 
     /// The limit of a wait: the operator's `--timeout`, or `default`.

@@ -17,7 +17,7 @@ use signatures::Signatures;
 use crate::cx::Cx;
 use crate::{files, proc};
 use domain::failure::Failure;
-use domain::log::readable_line;
+use domain::log::format_line;
 use domain::secret::redact;
 use domain::spec::config::{Auth, ProviderConfig};
 
@@ -204,8 +204,8 @@ impl Issues {
         let mut values = self.project.values.clone();
         values.extend(captured(self.signatures.of(at), plain));
         // Removing the escapes can make a JSON entry invalid, so such an entry is shown unchanged.
-        let entry = Some(readable_line(raw.trim())).filter(|entry| raw.contains('{') && *entry != raw.trim());
-        let shown = entry.unwrap_or_else(|| readable_line(plain.trim()));
+        let entry = Some(format_line(raw.trim())).filter(|entry| raw.contains('{') && *entry != raw.trim());
+        let shown = entry.unwrap_or_else(|| format_line(plain.trim()));
         // Redact before truncating: a truncated secret is not recognized.
         let text = redact(&shown).chars().take(SHOWN).collect();
         let issue = &self.list[at];

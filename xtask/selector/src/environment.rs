@@ -42,7 +42,7 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
 fn entry(text: &'static str) -> Option<(&'static str, Type, u64)> {
     let (text, minor) = text.split_once('@').unwrap_or((text, "0"));
     let (name, of) = text.split_once(':')?;
-    let of = Type::written(of).unwrap_or(Type::Message(of));
+    let of = Type::parse_table_type(of).unwrap_or(Type::Message(of));
     Some((name, of, minor.parse().ok()?))
 }
 

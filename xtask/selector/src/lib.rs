@@ -138,20 +138,20 @@ impl Program {
 
     /// Returns the smallest subexpression that explains why the storage does not match: the operand of `&&` that is false, or the
     /// branch of `?:` that was taken. Returns the whole expression if there is no such part.
-    pub fn why_not(&self, storage: &Storage<'_>) -> String {
-        let part = culprit(&self.expr, storage);
+    pub fn explain_mismatch(&self, storage: &Storage<'_>) -> String {
+        let part = deciding_part(&self.expr, storage);
         self.source.get(part.start as usize..part.end as usize).unwrap_or(&self.source).to_owned()
     }
 }
 
-fn culprit<'e>(expr: &'e ast::Expr, storage: &Storage<'_>) -> &'e ast::Expr {
+fn deciding_part<'e>(expr: &'e ast::Expr, storage: &Storage<'_>) -> &'e ast::Expr {
     let ast::Kind::Call(call) = &expr.kind else { return expr };
     let is =
         |e: &ast::Expr, wanted: bool| matches!(eval::Machine::new(*storage).eval(e), Ok(Value::Bool(b)) if b == wanted);
     match call.known.map(|k| k.name) {
-        Some("_&&_") => call.args.iter().find(|a| is(a, false)).map_or(expr, |a| culprit(a, storage)),
-        Some("_?_:_") if is(&call.args[0], true) => culprit(&call.args[1], storage),
-        Some("_?_:_") if is(&call.args[0], false) => culprit(&call.args[2], storage),
+        Some("_&&_") => call.args.iter().find(|a| is(a, false)).map_or(expr, |a| deciding_part(a, storage)),
+        Some("_?_:_") if is(&call.args[0], true) => deciding_part(&call.args[1], storage),
+        Some("_?_:_") if is(&call.args[0], false) => deciding_part(&call.args[2], storage),
         _ => expr,
     }
 }
@@ -182,7 +182,7 @@ pub fn regex_matches(pattern: &str, text: &str) -> Option<bool> {
 /// # Errors
 /// Returns the first error by position, as cel-go prints it.
 pub fn compile(source: &str) -> Result<Program, CompileError> {
-    deep(source, || compile_here(source))
+    with_large_stack(source, || compile_program(source))
 }
 
 /// Checks an expression as Talos 1.`minor` does for a `disk`, a `volume`, a `link`, `oom-trigger` or `oom-ranking`.
@@ -198,14 +198,17 @@ pub fn check_for_talos(source: &str, environment: &str, minor: u64) -> Result<()
     if environment.variable("class").is_some() && optional || minor >= 14 && source.contains('`') {
         return Ok(());
     }
-    deep(source, || match typed(source, &environment, &result, None) {
+    with_large_stack(source, || match parse_with_type(source, &environment, &result, None) {
         Err(error) if error.certain => Err(error),
         _ => Ok(()),
     })
 }
 
 /// Runs `run`, on a thread with a larger stack if the expression has many brackets.
-fn deep<T: Send>(source: &str, run: impl Fn() -> Result<T, CompileError> + Send + Sync) -> Result<T, CompileError> {
+fn with_large_stack<T: Send>(
+    source: &str,
+    run: impl Fn() -> Result<T, CompileError> + Send + Sync,
+) -> Result<T, CompileError> {
     if source.bytes().filter(|b| matches!(b, b'(' | b'[' | b'{' | b'?')).count() <= SHALLOW {
         return run();
     }
@@ -216,42 +219,50 @@ fn deep<T: Send>(source: &str, run: impl Fn() -> Result<T, CompileError> + Send 
     });
     found.unwrap_or_else(|| {
         let message = "the expression nests too deeply for this check".to_owned();
-        Err(CompileError::bare(message, None, false))
+        Err(CompileError::without_position(message, None, false))
     })
 }
 
-fn compile_here(source: &str) -> Result<Program, CompileError> {
+fn compile_program(source: &str) -> Result<Program, CompileError> {
     let hint = "compare it with something, like `name == \"local-lvm\"`";
     let environment = Environment::of("provider", 0).unwrap_or_default();
-    let expr = typed(source, &environment, &Type::BOOL, Some(hint))?;
+    let expr = parse_with_type(source, &environment, &Type::BOOL, Some(hint))?;
     let time = expr.time().map(|part| (part, "timestamps and durations"));
     let pattern = || expr.foreign_pattern().map(|part| (part, "regular expressions of this kind"));
     if let Some((part, what)) = time.or_else(pattern) {
         let message = format!("this check does not evaluate {what}; the provider does");
-        return Err(CompileError { at: position(source, part.at), ..CompileError::bare(message, None, false) });
+        return Err(CompileError {
+            at: position(source, part.at),
+            ..CompileError::without_position(message, None, false)
+        });
     }
     Ok(Program { source: source.to_owned(), expr })
 }
 
 /// Parses and type-checks an expression that must have the type `wanted`; `hint` is for expressions of another type.
-fn typed(source: &str, names: &Environment, wanted: &Type, hint: Option<&str>) -> Result<ast::Expr, CompileError> {
-    let expr = parser::parse(source).map_err(|problems| first(source, problems))?;
+fn parse_with_type(
+    source: &str,
+    names: &Environment,
+    wanted: &Type,
+    hint: Option<&str>,
+) -> Result<ast::Expr, CompileError> {
+    let expr = parser::parse(source).map_err(|problems| first_error(source, problems))?;
     match checker::check(&expr, names) {
         Ok(found) if found == *wanted => Ok(expr),
         Ok(found) => {
             let message = format!("expression output type is {}, expected {wanted}", found.runtime_name());
-            Err(CompileError::bare(message, hint.map(str::to_owned), true))
+            Err(CompileError::without_position(message, hint.map(str::to_owned), true))
         }
-        Err(checker::Refusal::Problems(problems)) => Err(first(source, problems)),
+        Err(checker::Refusal::Problems(problems)) => Err(first_error(source, problems)),
         Err(checker::Refusal::Unsupported(at, name)) => {
             let message = format!("this check does not know the message type {name}; the provider might");
-            Err(CompileError { at: position(source, at), ..CompileError::bare(message, None, false) })
+            Err(CompileError { at: position(source, at), ..CompileError::without_position(message, None, false) })
         }
     }
 }
 
-fn first(source: &str, problems: Vec<Problem>) -> CompileError {
-    let shown: Vec<String> = problems.iter().map(|problem| problem.shown(source)).collect();
+fn first_error(source: &str, problems: Vec<Problem>) -> CompileError {
+    let shown: Vec<String> = problems.iter().map(|problem| problem.format_report(source)).collect();
     let report = shown.join("\n");
     let line = report.lines().next().unwrap_or_default().to_owned();
     let problem = problems.into_iter().next();
@@ -263,7 +274,7 @@ fn first(source: &str, problems: Vec<Problem>) -> CompileError {
 
 impl Problem {
     /// Formats it like cel-go: position, message, the source line, and a mark below the column.
-    fn shown(&self, source: &str) -> String {
+    fn format_report(&self, source: &str) -> String {
         let message = &self.message;
         let Some(offset) = self.at else { return format!("ERROR: <input>:-1:0: {message}") };
         if source.is_empty() {
@@ -279,7 +290,7 @@ impl Problem {
 
 impl CompileError {
     /// An error without a position, for which cel-go prints only the message.
-    fn bare(message: String, hint: Option<String>, certain: bool) -> CompileError {
+    fn without_position(message: String, hint: Option<String>, certain: bool) -> CompileError {
         CompileError { at: Position::START, line: message.clone(), report: message.clone(), message, hint, certain }
     }
 }

@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn corners_of_the_syntax_are_not_decided() {
+    fn uncommon_syntax_is_not_evaluated() {
         let undecided = r"\Qa.b\E \141 \x41 a{,2} [[a&&b] []a] \<a\> (?P<n>a) \pL a** a{2}{3} a{1001} \q \ (?z)a (?=a) (?x)a [[:alpha:]] \u0061 [\b] * [a--b]";
         for pattern in undecided.split(' ') {
             assert!(!is_common(pattern) && Pattern::new(pattern).is_err(), "{pattern}");
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_patterns_end() {
+    fn hostile_patterns_terminate() {
         assert!(Pattern::new(&"(".repeat(100_000)).is_err());
         assert!(Pattern::new(&"(a|".repeat(2_000)).is_err());
         assert!(!matches("(a*)*(a|aa)+$", &("a".repeat(2_000) + "!")));

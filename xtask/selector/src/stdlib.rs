@@ -40,6 +40,11 @@ pub(super) fn function(line: &'static str) -> Option<Function> {
 
 fn overload(text: &'static str) -> Option<Overload> {
     let (args, result) = text.trim_start_matches(['.', '~']).split_once(':')?;
-    let args = args.split(',').map(Type::written).collect::<Option<_>>()?;
-    Some(Overload { member: text.starts_with('.'), mixed: text.starts_with('~'), args, result: Type::written(result)? })
+    let args = args.split(',').map(Type::parse_table_type).collect::<Option<_>>()?;
+    Some(Overload {
+        member: text.starts_with('.'),
+        mixed: text.starts_with('~'),
+        args,
+        result: Type::parse_table_type(result)?,
+    })
 }

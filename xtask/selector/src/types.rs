@@ -47,14 +47,14 @@ impl Type {
     }
 
     /// Parses a type as written in the tables of functions and environments, with the parameters A and B.
-    pub(super) fn written(text: &str) -> Option<Type> {
+    pub(super) fn parse_table_type(text: &str) -> Option<Type> {
         let (name, inner) = text.strip_suffix(')').map_or(Some((text, "")), |text| text.split_once('('))?;
         Some(match name {
             "A" => Type::Param(0),
             "B" => Type::Param(1),
             "dyn" => Type::Dyn,
             _ => {
-                let parameters = inner.split(';').filter(|parameter| !parameter.is_empty()).map(Type::written);
+                let parameters = inner.split(';').filter(|parameter| !parameter.is_empty()).map(Type::parse_table_type);
                 let (shown, _) = NAMES.iter().find(|(shown, _)| *shown == name)?;
                 Type::Of(shown, parameters.collect::<Option<_>>()?)
             }

@@ -55,13 +55,13 @@ fn row(expression: &str) -> String {
 }
 
 /// Whether an expression contains times or patterns.
-fn of_time_or_pattern(expression: &str) -> bool {
+fn uses_time_or_pattern(expression: &str) -> bool {
     let words = ["timestamp(", "duration(", ".Timestamp", ".Duration", ".get", "matches("];
     words.iter().any(|word| expression.contains(word))
 }
 
 /// Removes the details of regular expression errors from a row: those of Go and of the regex crate differ.
-fn regex_errors_alike(row: &str) -> String {
+fn without_regex_details(row: &str) -> String {
     const WORDS: [&str; 2] = ["error: error parsing regexp", "error: invalid regular expression"];
     let column = |text: &str| match WORDS.iter().any(|words| text.starts_with(words)) {
         true => WORDS[1].to_owned(),
@@ -71,15 +71,15 @@ fn regex_errors_alike(row: &str) -> String {
 }
 
 #[test]
-fn every_verdict_is_that_of_cel_go() {
+fn verdicts_match_cel_go() {
     let rows: Vec<&str> = TRUTH.lines().collect();
     assert!(rows.len() >= 300, "the corpus has {} expressions", rows.len());
     let mut wrong = Vec::new();
     for expected in &rows {
         let expression = expected.split('\t').next().unwrap_or_default();
         let got = row(expression);
-        let undecided = got == UNDECIDED && expected.contains("\tok\t") && of_time_or_pattern(expression);
-        if !undecided && regex_errors_alike(&got) != regex_errors_alike(expected) {
+        let undecided = got == UNDECIDED && expected.contains("\tok\t") && uses_time_or_pattern(expression);
+        if !undecided && without_regex_details(&got) != without_regex_details(expected) {
             wrong.push(format!("- {expected}\n+ {got}"));
         }
     }
@@ -88,7 +88,7 @@ fn every_verdict_is_that_of_cel_go() {
 
 /// Expressions from `talos.tsv`, whose header describes the columns.
 #[test]
-fn selectors_of_talos_compile_as_in_talos() {
+fn talos_selectors_compile_like_talos() {
     for line in include_str!("talos.tsv").lines().filter(|line| !line.starts_with('#')) {
         let [real, of, expression] = line.splitn(3, '\t').collect::<Vec<_>>().try_into().expect(line);
         // An empty expression selects nothing and is not rejected.
@@ -131,7 +131,7 @@ fn report_marks_the_column_below_the_line() {
 }
 
 #[test]
-fn tokens_and_letters_are_those_of_the_language() {
+fn tokens_and_letters_match_the_language() {
     assert_eq!(words("a && b"), Some(vec![("a", 0..1), ("&&", 2..4), ("b", 5..6)]));
     assert_eq!(words("a # b"), None);
     let letters: String = "aZ9ßж٣_-. €²".chars().filter(|c| is_letter_or_digit(*c)).collect();
@@ -141,8 +141,8 @@ fn tokens_and_letters_are_those_of_the_language() {
 }
 
 #[test]
-fn deciding_part_is_named() {
-    let why = |expression: &str| compile(expression).expect(expression).why_not(&STORAGES[2]);
+fn explain_mismatch_names_the_deciding_part() {
+    let why = |expression: &str| compile(expression).expect(expression).explain_mismatch(&STORAGES[2]);
     assert_eq!(why("storageType == \"dir\" && (node == \"pve2\" && name == \"x\")"), "name == \"x\"");
     assert_eq!(why("node == \"pve2\" ? name == \"x\" : true"), "name == \"x\"");
     assert_eq!(why("name == \"x\" || name == \"y\""), "name == \"x\" || name == \"y\"");
@@ -151,7 +151,7 @@ fn deciding_part_is_named() {
 }
 
 #[test]
-fn limits_are_those_of_cel_go() {
+fn limits_match_cel_go() {
     let nested = |n: usize| format!("{}true{}", "(".repeat(n), ")".repeat(n));
     assert!(compile(&nested(249)).is_ok());
     let error = compile(&nested(250)).expect_err("too deep");
@@ -180,7 +180,7 @@ fn limits_are_those_of_cel_go() {
 }
 
 #[test]
-fn hostile_nested_comprehensions_end() {
+fn hostile_nested_comprehensions_terminate() {
     let list = format!("[{}]", vec!["1"; 40].join(","));
     let mut expression = "x0 == 2".to_owned();
     for n in 0..8 {

@@ -73,7 +73,7 @@ impl Note {
                 Ok(Note { filled, ..self })
             }
             other => Err(Failure::new(Code::Conflict, "another Omni was taken over from this checkout")
-                .cause(format!("it was `{}`, and this is {}", other.map_or("", |(name, ..)| name), omni.words()))
+                .cause(format!("it was `{}`, and this is {}", other.map_or("", |(name, ..)| name), omni.describe()))
                 .next("cargo xtask omni-adopt --undo")),
         }
     }
@@ -107,11 +107,12 @@ fn find(cx: &Cx, from: Option<&Path>) -> anyhow::Result<StepResult<Containers>> 
     let all = docker.foreign()?;
     let inspect =
         |found: &ListedContainer| Ok::<_, Failure>((found.clone(), docker.inspect(&found.name, INSPECT_FOREIGN)?));
-    let of = |image: &str| all.iter().filter(|found| found.is(image)).map(inspect).collect::<Result<Containers, _>>();
+    let of =
+        |image: &str| all.iter().filter(|found| found.has_image(image)).map(inspect).collect::<Result<Containers, _>>();
     let from = from.map(|dir| dir.canonicalize().unwrap_or(dir.to_owned()));
     let mut omnis = of("siderolabs/omni")?;
     omnis.retain(|(_, omni)| from.as_deref().is_none_or(|dir| Path::new(&omni.dir) == dir));
-    let words: Vec<String> = omnis.iter().map(|(omni, _)| omni.words()).collect();
+    let words: Vec<String> = omnis.iter().map(|(omni, _)| omni.describe()).collect();
     let [omni] = <[_; 1]>::try_from(omnis).map_err(|omnis: Containers| match omnis.first() {
         Some((_, first)) => Failure::new(Code::Conflict, "more than one Omni is on this host")
             .cause(words.join("\n"))
@@ -129,7 +130,7 @@ fn find(cx: &Cx, from: Option<&Path>) -> anyhow::Result<StepResult<Containers>> 
     others.truncate(1);
     let sidecar = of("tailscale/tailscale")?.into_iter().find(|(found, _)| mine(found));
     let found: Containers = [omni].into_iter().chain(others).chain(sidecar).collect();
-    let words: Vec<String> = found.iter().map(|(found, _)| found.words()).collect();
+    let words: Vec<String> = found.iter().map(|(found, _)| found.describe()).collect();
     Ok(StepResult::ok(found, words.join(", ")))
 }
 
@@ -225,7 +226,7 @@ impl Adoption {
                 let text = files::read_text_if_there(&path)?.unwrap_or_default();
                 variables.push(EnvFile::parse(&path.display().to_string(), &text)?);
             }
-            let provider = containers.iter().find(|(found, _)| found.is("omni-infra-provider-proxmox"));
+            let provider = containers.iter().find(|(found, _)| found.has_image("omni-infra-provider-proxmox"));
             let found = existing(&containers[0].1, provider.map(|(_, inspected)| inspected), &variables, &compose)
                 .map_err(|why| Failure::new(Code::Invalid, "this Omni cannot be taken over").cause(why))?;
             let names: Vec<&str> = found.values.keys().copied().collect();
@@ -358,7 +359,7 @@ impl Adoption {
                 std::fs::copy(&from, &to).map_err(|error| cannot("copy", &from, &error))?;
             }
         }
-        let sidecar = self.containers.iter().find(|(found, _)| found.is("tailscale/tailscale"));
+        let sidecar = self.containers.iter().find(|(found, _)| found.has_image("tailscale/tailscale"));
         if let Some((sidecar, _)) = sidecar.filter(|(_, found)| found.mount_of(stack::TAILSCALE_STATE).is_some()) {
             docker.copy_out(&sidecar.name, stack::TAILSCALE_STATE, &dirs[2])?;
         }

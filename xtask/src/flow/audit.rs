@@ -44,7 +44,7 @@ pub fn summary(cx: &Cx, proxmox: &Proxmox, counts: &dyn Fn(&str) -> bool) -> Res
     )?;
     let scope = Scope::new(provider, &inventory, facts.told(), &wanted);
     let mut visible = visible(&inventory);
-    visible.extend(status::pools(&answer(POOLS)).iter().map(|pool| format!("/pool/{pool}")));
+    visible.extend(status::parse_pools(&answer(POOLS)).iter().map(|pool| format!("/pool/{pool}")));
     // No VM has this ID, and Proxmox deletes a VM's ACL entries together with the VM (pve-access-control 9.1 `remove_vm_access`).
     visible.insert(format!("/vms/{}", scope.vmid));
     let permissions = permissions_on(cx, proxmox, &scope, &facts.tree, &visible)?;
@@ -182,16 +182,16 @@ pub struct LoginFacts {
 impl LoginFacts {
     /// Parses the answers about the permission tree, roles, token, access control list, next ID and vnets.
     fn of([tree, roles, token, acl, next_id, vnets]: [&Value; 6], name: &str) -> Result<LoginFacts, Failure> {
-        let tree =
-            status::permissions(tree).map_err(|why| Failure::new(Code::Failed, format!("{PERMISSIONS}: {why}")))?;
+        let tree = status::parse_permissions(tree)
+            .map_err(|why| Failure::new(Code::Failed, format!("{PERMISSIONS}: {why}")))?;
         let vmid = next_id.as_str().and_then(|id| id.parse().ok()).or_else(|| next_id.as_u64());
         Ok(LoginFacts {
             tree,
-            roles: status::roles(roles).ok(),
-            token: status::token_info(token, name),
-            acl: status::acl(acl),
+            roles: status::parse_roles(roles).ok(),
+            token: status::find_token(token, name),
+            acl: status::parse_acl(acl),
             vmid: vmid.unwrap_or(100),
-            zones: status::zones(vnets),
+            zones: status::parse_zones(vnets),
         })
     }
 
@@ -308,7 +308,7 @@ pub fn permissions_on(
     const AT_LEAST: usize = 4;
     let (mut exact, mut doubtful) = (BTreeMap::new(), Vec::new());
     for path in scope.paths() {
-        match status::certain(tree, &path, visible.contains(&path)) {
+        match status::conclusive_privileges(tree, &path, visible.contains(&path)) {
             Some(held) => _ = exact.insert(path, held),
             None => doubtful.push(path),
         }
@@ -327,7 +327,7 @@ pub fn permissions_on(
 
 /// The privileges in the answer for one path.
 fn held_in(query: &str, data: &Value) -> Result<BTreeSet<String>, Failure> {
-    let found = status::permissions(data).map_err(|why| Failure::new(Code::Failed, format!("{query}: {why}")))?;
+    let found = status::parse_permissions(data).map_err(|why| Failure::new(Code::Failed, format!("{query}: {why}")))?;
     Ok(found.into_values().flat_map(BTreeMap::into_keys).collect())
 }
 

@@ -39,7 +39,7 @@ const FRESH: u64 = 24 * 3600;
 
 /// The file of the last backup that `omni-backup` recorded, and its time, in seconds since the Unix epoch.
 pub fn last(state: &State) -> Option<(String, u64)> {
-    Some((state.get("last_backup")?, clock::seconds(&state.get("last_backup_at")?)?))
+    Some((state.get("last_backup")?, clock::parse_rfc3339(&state.get("last_backup_at")?)?))
 }
 
 /// Returns the last backup if it exists and is at most a day old.
@@ -48,7 +48,7 @@ pub fn last(state: &State) -> Option<(String, u64)> {
 /// Returns why there is none.
 pub fn current(cx: &Cx) -> Result<String, String> {
     let state = cx.fresh_state().map_err(|failure| failure.message)?;
-    let now = clock::of_time(SystemTime::now());
+    let now = clock::unix_seconds(SystemTime::now());
     let Some((file, made)) = last(&state) else { return Err("no backup is recorded".to_owned()) };
     match now.saturating_sub(made) {
         _ if !Path::new(&file).is_file() => Err(format!("the last backup, {file}, is not there")),

@@ -177,14 +177,15 @@ impl Progress {
         // Replaced, not extended: a machine that restarts is reported as ready again.
         self.ready = Some(ready);
         // Omni notices late that a machine has died; Proxmox shows whether all VMs run.
-        if view.settled() && !explain::causes(cx, omnictl, &view).iter().any(|found| found.lasting) {
+        if view.is_settled() && !explain::causes(cx, omnictl, &view).iter().any(|found| found.lasting) {
             return Ok(Poll::Done(view));
         }
         if view.tearing_down {
             return Err(being_destroyed(cluster, &view).into());
         }
         self.watch.look(cx, omnictl, &view);
-        let mut words = if view.settled() { "Running and ready, as Omni reports".to_owned() } else { view.waits_for() };
+        let mut words =
+            if view.is_settled() { "Running and ready, as Omni reports".to_owned() } else { view.waits_for() };
         if let Some(error) = view.first_error() {
             words.push_str(&format!(" (error: {error})"));
         }

@@ -161,7 +161,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use domain::status::omni::resources;
+    use domain::status::omni::parse_resources;
 
     fn named(talos: Option<&str>, kubernetes: Option<&str>, offered: &[(&str, &[&str])]) -> Result<String, Failure> {
         let text: String = offered
@@ -170,7 +170,7 @@ mod tests {
                 json!({"metadata": {"id": id}, "spec": {"compatiblekubernetesversions": pairs}}).to_string()
             })
             .collect();
-        let offered = lookup::talos_versions(&resources(&text).unwrap()).unwrap_or_default();
+        let offered = lookup::talos_versions(&parse_resources(&text).unwrap()).unwrap_or_default();
         versions((talos, kubernetes), &offered, Some(&Version::new(1, 9, 3)))
             .map(|(talos, kubernetes)| format!("{talos} {kubernetes}"))
     }

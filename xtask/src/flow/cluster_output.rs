@@ -91,11 +91,11 @@ pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, cluster: Option<&str>) -> Result<
 
 /// The table of machines.
 pub fn wide(lines: &[MachineLine]) -> String {
-    let now = clock::of_time(SystemTime::now());
+    let now = clock::unix_seconds(SystemTime::now());
     let or_dash = |text: &str| if text.is_empty() { "–".to_owned() } else { text.to_owned() };
     let row = |line: &MachineLine| {
         let ready = if line.ready { "yes" } else { "no" };
-        let age = clock::seconds(&line.created).map_or(String::new(), |then| age(now.saturating_sub(then)));
+        let age = clock::parse_rfc3339(&line.created).map_or(String::new(), |then| age(now.saturating_sub(then)));
         vec![
             line.cluster.clone(),
             line.name.clone(),

@@ -11,7 +11,7 @@ use crate::flow::saved_plan::{self, PlanFile};
 use crate::flow::stage::{self, Staged};
 use crate::flow::{cluster, cluster_deletion, explain, lookup, project_files, timeline};
 use crate::prelude::*;
-use domain::saved_plan::{FIT, PlanBinding, compared, hash};
+use domain::saved_plan::{FIT, PlanBinding, describe_differences, hash};
 use domain::spec::template::ClusterTemplate;
 use domain::status::omni::Resource;
 use domain::status::sync::{SyncAction, sync_actions, sync_diffs};
@@ -123,7 +123,7 @@ fn grounds(
 /// What omnictl would do to each resource, with the hash of the diff.
 fn bound(printed: &str) -> BTreeMap<String, String> {
     let actions = sync_actions(printed).into_iter().zip(sync_diffs(printed));
-    actions.map(|(action, diff)| (action.words(), hash(diff.as_bytes()))).collect()
+    actions.map(|(action, diff)| (action.describe(), hash(diff.as_bytes()))).collect()
 }
 
 /// A template, and what a sync of it would do.
@@ -245,7 +245,7 @@ impl<'a> TemplateDiff<'a> {
     /// Fails with [`Code::Conflict`] and everything that was not shown, or if omnictl fails.
     pub fn still_holds(&self, cx: &Cx, omnictl: &Omnictl<'_>) -> Result<(), Failure> {
         let now = of_original(cx, self.template, self.staged, &omnictl.sync_plan(&self.staged.file)?);
-        let changed = compared(&bound(&self.printed), &bound(&now));
+        let changed = describe_differences(&bound(&self.printed), &bound(&now));
         if changed.is_empty() { Ok(()) } else { Err(changed_meanwhile(self.name(), &changed)) }
     }
 
@@ -311,7 +311,7 @@ pub fn plan<'a>(
 ) -> Plan<'a> {
     let mut plan = Plan::default();
     for (diff, impact) in diffs.iter().zip(impacts.clusters).filter(|(diff, _)| !diff.in_sync()) {
-        let mut effects: Vec<String> = diff.actions.iter().map(SyncAction::words).collect();
+        let mut effects: Vec<String> = diff.actions.iter().map(SyncAction::describe).collect();
         effects.extend(impact.effects);
         let shown = cx.paths.show(&diff.template.file.path);
         let new = diff.actions.iter().any(|action| action.verb == "create" && action.kind == "Clusters");
@@ -387,7 +387,7 @@ fn verify(cx: &Cx, omnictl: &Omnictl<'_>, diff: &TemplateDiff<'_>, no_wait: bool
         if left.is_empty() {
             return Ok(StepResult::ok((), "no difference left"));
         }
-        let words: Vec<String> = left.iter().map(SyncAction::words).collect();
+        let words: Vec<String> = left.iter().map(SyncAction::describe).collect();
         Err(Failure::new(Code::Failed, format!("cluster `{name}` still differs from its template"))
             .cause(words.join(", "))
             .hint("somebody else may be changing it, or Omni silently dropped a part of the template")
@@ -417,7 +417,7 @@ fn refuse_what_omni_refuses(
     diffs: &[TemplateDiff<'_>],
 ) -> Result<(), Failure> {
     let locked =
-        |name: &str| existing.iter().any(|it| it.metadata.id == name && it.metadata.annotated("cluster-locked"));
+        |name: &str| existing.iter().any(|it| it.metadata.id == name && it.metadata.has_annotation("cluster-locked"));
     if let Some(diff) = diffs.iter().find(|diff| !diff.in_sync() && locked(diff.name())) {
         return Err(cluster::locked(diff.name(), "accepts no change of it"));
     }

@@ -38,7 +38,7 @@ pub fn rows(view: &ClusterView, now: Option<u64>) -> Vec<Row> {
         rows.push(heading("│   load balancer not ready".to_owned()));
     }
     // Omni's clock may be ahead of this host's.
-    let newest = view.machines().filter_map(|machine| clock::seconds(&machine.since)).max();
+    let newest = view.machines().filter_map(|machine| clock::parse_rfc3339(&machine.since)).max();
     let now = now.map(|now| now.max(newest.unwrap_or(0)));
     for (at, set) in view.machine_sets.iter().enumerate() {
         let last = at + 1 == view.machine_sets.len();
@@ -68,7 +68,7 @@ pub fn rows(view: &ClusterView, now: Option<u64>) -> Vec<Row> {
 fn words(machine: &MachineView, now: Option<u64>) -> String {
     let mut text = format!("{}  {}", machine.name(), machine.stage);
     if let Some(now) = now.filter(|_| !machine.ready) {
-        let since = clock::seconds(&machine.since).map(|since| age(now.saturating_sub(since)));
+        let since = clock::parse_rfc3339(&machine.since).map(|since| age(now.saturating_sub(since)));
         let parts: Vec<String> = timeline::step(machine).into_iter().chain(since).collect();
         text.push_str(&format!("  {}", parts.join(", ")));
     }

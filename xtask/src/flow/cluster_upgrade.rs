@@ -150,7 +150,7 @@ fn in_sync(
     let templates = [template];
     let (_stage, staged) = stage::copy_templates(cx, &templates)?;
     let diffs = cluster_sync::compare(cx, omnictl, &templates, &staged)?;
-    let actions: Vec<String> = diffs.iter().flat_map(|diff| &diff.actions).map(SyncAction::words).collect();
+    let actions: Vec<String> = diffs.iter().flat_map(|diff| &diff.actions).map(SyncAction::describe).collect();
     if actions.is_empty() {
         return Ok(());
     }
@@ -296,7 +296,7 @@ fn sync(
     let only_versions = || {
         let actions = sync_actions(&omnictl.sync_plan(file)?).into_iter();
         let other = actions.filter(|action| action.verb != "update" || action.kind != "Clusters");
-        let other: Vec<String> = other.map(|action| action.words()).collect();
+        let other: Vec<String> = other.map(|action| action.describe()).collect();
         if other.is_empty() { Ok(()) } else { Err(cluster_sync::changed_meanwhile(&view.name, &other)) }
     };
     retry_overtaken(|| only_versions().and_then(|()| omnictl.sync(file)))
@@ -343,7 +343,7 @@ fn follow(
 /// Checks the Talos version that each machine itself reports.
 fn all_upgraded(omnictl: &Omnictl<'_>, name: &str, to: &Version) -> Result<(), Failure> {
     let machines = omnictl.list("machinestatuses", Some(&format!("omni.sidero.dev/cluster={name}")))?;
-    let running = |text: &str| version::same(text, &to.to_string());
+    let running = |text: &str| version::is_same_version(text, &to.to_string());
     let others: Vec<String> = machines
         .iter()
         .filter(|machine| !running(machine.text(&["talosversion"])))

@@ -209,7 +209,7 @@ fn clusters(cx: &Cx, omnictl: &Omnictl<'_>, omni: &Omni) -> anyhow::Result<(Vec<
     let (_stage, staged) = stage::copy_templates(cx, &there)?;
     for diff in cluster_sync::compare(cx, omnictl, &there, &staged)?.iter().filter(|diff| !diff.in_sync()) {
         let name = diff.name();
-        let words: Vec<String> = diff.actions.iter().map(SyncAction::words).collect();
+        let words: Vec<String> = diff.actions.iter().map(SyncAction::describe).collect();
         let drift =
             Drift::new("cluster-differs", format!("cluster {name}"), format!("a sync would {}", words.join(", ")))
                 .fix("brings the template to Omni", format!("cargo xtask cluster-sync {name}"))
@@ -244,7 +244,7 @@ fn machines(cx: &Cx, omni: &Omni, hardware: bool) -> Compared {
         guests.borrow_mut().extend(vm["vmid"].as_u64());
         drift::matters(vm, &names)
     })?;
-    if listed.of_none && !mine.is_empty() {
+    if listed.list_is_empty && !mine.is_empty() {
         return Err(Failure::new(Code::Refused, "Proxmox shows this login no VM: it may lack VM.Audit"));
     }
     let mut unread = Vec::new();

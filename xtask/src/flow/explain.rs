@@ -179,13 +179,14 @@ fn facts(
 ) -> Facts {
     let system = cx.now();
     // Omni's clock may be ahead of this host's.
-    let newest = view.iter().flat_map(ClusterView::machines).filter_map(|machine| clock::seconds(&machine.since)).max();
+    let newest =
+        view.iter().flat_map(ClusterView::machines).filter_map(|machine| clock::parse_rfc3339(&machine.since)).max();
     let (provider, beat) = providers::provider(cx, omnictl, view.as_ref(), &around);
     let mut facts = Facts {
         now: system.max(newest.unwrap_or(0)).max(beat),
         cluster: cluster.to_owned(),
         provider,
-        no_vms: around.sites.iter().all(|site| site.vms.as_ref().is_ok_and(|found| found.of_none)),
+        no_vms: around.sites.iter().all(|site| site.vms.as_ref().is_ok_and(|found| found.list_is_empty)),
         view,
         ..Facts::default()
     };
@@ -207,7 +208,7 @@ fn see_vms(facts: &mut Facts, around: &OutsideFacts) {
             _ => {}
         }
         let why = match &site.vms {
-            Ok(vms) if vms.of_none && !facts.no_vms => "Proxmox shows no VM to the provider's login",
+            Ok(vms) if vms.list_is_empty && !facts.no_vms => "Proxmox shows no VM to the provider's login",
             Ok(vms) => {
                 found.extend(vms.entries.iter().filter_map(|vm| of_list(site, vm)));
                 continue;
@@ -408,7 +409,8 @@ fn site_causes(cx: &Cx, results: &[doctor::CheckResult], around: &OutsideFacts, 
 /// The task that fixes what a check of `doctor` found, if no human decision is needed.
 fn step_of(result: &doctor::CheckResult, around: &OutsideFacts) -> Option<Step> {
     let ended = |state: &str| ["exited", "created", "dead"].contains(&state);
-    let containers = || around.containers.as_ref().is_ok_and(|all| all.iter().all(|it| it.well() || ended(&it.state)));
+    let containers =
+        || around.containers.as_ref().is_ok_and(|all| all.iter().all(|it| it.is_healthy() || ended(&it.state)));
     match result.entry.id.as_str() {
         "tools.omnictl" | "omni.versions" if result.verdict.fix.is_none() => Some(Step::task(&["omnictl-install"])),
         "docker.containers" if containers() => Some(Step::task(&["stack-up"])),

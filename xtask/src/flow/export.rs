@@ -146,7 +146,7 @@ pub fn write(
                 project_files::create(cx, path, text.clone(), effect, may)?.into_iter().for_each(|c| plan.push(c));
             }
         }
-        let left: Vec<String> = each.left.iter().map(SyncAction::words).collect();
+        let left: Vec<String> = each.left.iter().map(SyncAction::describe).collect();
         if !left.is_empty() && kept.is_none() {
             let detail = format!("omnictl does not export all of it: a sync of the file would {}", left.join(", "));
             cx.ui.note("export", format!("{what} `{}`", each.name), Status::Warning, detail);

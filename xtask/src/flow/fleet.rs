@@ -209,7 +209,10 @@ fn nodes(args: &FleetPage, cx: &Cx) -> Result<Vec<Look>, Failure> {
 
 /// Joins all nodes; with several providers, their names include the provider.
 fn joined(sites: Vec<Site>) -> Option<Inventory> {
-    sites.into_iter().map(|(cx, inventory, _)| inventory.of_site(cx.site().as_deref())).reduce(Inventory::beside)
+    sites
+        .into_iter()
+        .map(|(cx, inventory, _)| inventory.with_site_prefix(cx.site().as_deref()))
+        .reduce(Inventory::merge)
 }
 
 fn site(args: &FleetPage, cx: &Cx) -> Result<Nodes, Failure> {
@@ -231,7 +234,7 @@ fn ask_omni<'a>(cx: &'a Cx, wanted: &TargetVersions) -> Result<OmniSeen<'a>, Fai
     let sets = sets.iter().map(|set| Set {
         id: set.metadata.id.clone(),
         cluster: set.metadata.label("cluster").unwrap_or_default().to_owned(),
-        control_plane: set.metadata.labelled("role-controlplane"),
+        control_plane: set.metadata.has_label("role-controlplane"),
     });
     let version = versions.first().map_or(String::new(), |found| found.text(&["backendversion"]).to_owned());
     let clusters = cluster_lines(&omni.clusters, &statuses);

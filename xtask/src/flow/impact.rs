@@ -172,7 +172,7 @@ fn observe(cx: &Cx, omnictl: &Omnictl<'_>, providers: Vec<Cx>) -> anyhow::Result
             let detail = match &found {
                 Observed::Known(found) => {
                     done = StepResult::ok;
-                    format!("{} online", count(found.nodes.iter().filter(|node| node.online()).count(), "node"))
+                    format!("{} online", count(found.nodes.iter().filter(|node| node.is_online()).count(), "node"))
                 }
                 Observed::Unknown(why) => format!("unknown: {why}"),
             };
@@ -236,7 +236,7 @@ fn fit_words(fit: &Fits) -> String {
 
 /// Describes what an action destroys, per VM.
 fn lost(action: &SyncAction, actual: &ActualState) -> String {
-    let loss = action.loss();
+    let loss = action.describe_loss();
     if action.kind != "MachineSets" {
         return loss;
     }

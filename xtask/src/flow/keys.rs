@@ -9,8 +9,8 @@ use crate::flow::cluster_access::AccessFile;
 use crate::flow::doctor::Installation;
 use crate::flow::{audit, omni_stack, proxmox};
 use crate::prelude::*;
-use domain::clock::{date, seconds};
-use domain::spec::key::{KeyInfo, token_end};
+use domain::clock::{date, parse_rfc3339};
+use domain::spec::key::{KeyInfo, token_expiry};
 use domain::spec::store_key;
 use domain::status::certificate;
 use runtime::files;
@@ -131,7 +131,7 @@ fn of_omni(installation: &Installation<'_>) -> Vec<Credential> {
 fn in_omni(key: &ServiceAccountKey, own: &[String], now: u64) -> Credential {
     let ours = if own.contains(&key.account) { ", also used here" } else { "" };
     let place = format!("Omni, key {}{ours}", key.id.get(..12).unwrap_or(&key.id));
-    let end = seconds(&key.expires).map(Some).ok_or(format!("Omni returned {:?}", key.expires));
+    let end = parse_rfc3339(&key.expires).map(Some).ok_or(format!("Omni returned {:?}", key.expires));
     Credential::new("omni-account", key.account.as_str(), &key.role, place, end, now)
 }
 
@@ -179,7 +179,7 @@ fn of_tailscale(installation: &Installation<'_>) -> Vec<Credential> {
         let end = Err("used once, to join; Tailscale's admin console shows its end".to_owned());
         found.push(own("tailscale-key", "joins the tailnet", "TS_AUTHKEY in docker/.env", end));
         let end = match installation.tailscale().as_ref().map(|text| serde_json::from_str::<Value>(text)) {
-            Ok(Ok(status)) => Ok(status["Self"]["KeyExpiry"].as_str().and_then(seconds)),
+            Ok(Ok(status)) => Ok(status["Self"]["KeyExpiry"].as_str().and_then(parse_rfc3339)),
             Ok(Err(error)) => Err(format!("unknown: the sidecar's status is not valid JSON: {error}")),
             Err(_) => Err("unknown: the sidecar does not answer".to_owned()),
         };
@@ -207,7 +207,7 @@ fn of_certificate(installation: &Installation<'_>) -> Vec<Credential> {
         found.push(Credential::new("certificate", owner, "Omni's TLS", file, end, now));
     }
     if let Ok(text) = read(&cx.paths.store_key()) {
-        let end = store_key::judge(&text, now).map(|found| found.expires).map_err(|unfit| unfit.why);
+        let end = store_key::check(&text, now).map(|found| found.expires).map_err(|unfit| unfit.why);
         found.push(Credential::new("store-key", "Omni", "decrypts its store", "docker/omni.asc", end, now));
     }
     found
@@ -224,7 +224,7 @@ fn of_files(installation: &Installation<'_>) -> Vec<Credential> {
     let of = |AccessFile { kind, cluster, path }: AccessFile| {
         let (role, end) = match (kind.as_str(), read(&path)) {
             (_, Err(why)) => ("?", Err(why)),
-            ("kubeconfig", Ok(text)) => match token_end(&text, &cluster) {
+            ("kubeconfig", Ok(text)) => match token_expiry(&text, &cluster) {
                 Err(why) => ("?", Err(why)),
                 Ok(end) => end.map_or(("your own login", Ok(None)), |end| ("service account", Ok(end))),
             },

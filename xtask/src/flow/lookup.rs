@@ -214,7 +214,7 @@ pub fn providers(found: &[Resource]) -> Vec<Provider> {
         id: resource.metadata.id.clone(),
         schema: serde_json::from_str(resource.text(&["schema"])).ok(),
         release: release::Provider::of_tag(resource.text(&["version"])),
-        is_static: resource.metadata.labelled("is-static-infra-provider"),
+        is_static: resource.metadata.has_label("is-static-infra-provider"),
     };
     found.iter().map(of).collect()
 }
@@ -275,19 +275,19 @@ pub fn local_classes(cx: &Cx) -> Option<Vec<ClassInfo>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::status::omni::resources;
+    use domain::status::omni::parse_resources;
 
     #[test]
     fn what_omni_prints_becomes_what_the_checks_know() {
         let text = r#"
             {"metadata":{"id":"proxmox"},"spec":{"schema":"{\"type\":\"object\"}","name":"Proxmox"}}
             {"metadata":{"id":"metal","labels":{"omni.sidero.dev/is-static-infra-provider":null}},"spec":{"schema":""}}"#;
-        let found = providers(&resources(text).unwrap());
+        let found = providers(&parse_resources(text).unwrap());
         assert_eq!(found[0].schema, Some(serde_json::json!({"type": "object"})));
         assert!(found[1].is_static && found[1].schema.is_none() && !found[0].is_static);
         let text = r#"{"metadata":{"id":"a"},"spec":{"autoprovision":{"providerid":"p"}}}
             {"metadata":{"id":"b"},"spec":{"autoprovision":null,"matchlabels":["x"]}}"#;
-        let found = classes(&resources(text).unwrap());
+        let found = classes(&parse_resources(text).unwrap());
         assert_eq!(found.iter().map(|class| class.provisions).collect::<Vec<_>>(), [true, false]);
     }
 
@@ -297,7 +297,7 @@ mod tests {
             {"metadata":{"id":"1.13.10"},"spec":{"compatiblekubernetesversions":["1.36.10","1.36.2"]}}
             {"metadata":{"id":"1.13.9"},"spec":{"unsupported":true}}
             {"metadata":{"id":"1.13.10-beta.1"},"spec":{}}"#;
-        let found = talos_versions(&resources(text).unwrap()).unwrap();
+        let found = talos_versions(&parse_resources(text).unwrap()).unwrap();
         let ids: Vec<&str> = found.iter().map(|talos| talos.version.as_str()).collect();
         assert_eq!(ids, ["1.13.9", "1.13.10-beta.1", "1.13.10"]);
         assert_eq!(found[2].compatible_kubernetes, ["1.36.2", "1.36.10"]);

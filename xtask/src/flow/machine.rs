@@ -17,7 +17,7 @@ pub fn find(cx: &Cx, omnictl: &Omnictl<'_>, given: &str) -> Result<MachineLine, 
         return Ok(lines.swap_remove(at));
     }
     let known = lines.iter().flat_map(|line| [line.name.as_str(), line.uuid.as_str()]).filter(|id| !id.is_empty());
-    let near = nearest::several(&name, known, 3);
+    let near = nearest::list_nearest(&name, known, 3);
     Err(match near.is_empty() {
         true => unknown(given),
         false => Failure { hint: format!("did you mean {}?", near.join(", ")), ..unknown(given) },

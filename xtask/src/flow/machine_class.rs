@@ -374,7 +374,8 @@ mod tests {
 
     #[test]
     fn a_class_read_back_is_the_class_applied() {
-        let there = domain::status::omni::resources(&recorded("omnictl", "get-machineclasses-json").stdout).unwrap();
+        let there =
+            domain::status::omni::parse_resources(&recorded("omnictl", "get-machineclasses-json").stdout).unwrap();
         let file =
             std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/omnictl/input-machineclass.yaml"));
         let class = machine_class::parse("x", &file.unwrap()).value.unwrap().remove(0);

@@ -109,7 +109,7 @@ fn read_vms(cx: &Cx, found: &mut Replacement) -> Result<(), Failure> {
     vms::refresh_states(cx, &proxmox, &mut list.entries);
     let runs = |name: &String| list.entries.iter().any(|vm| vm["name"] == **name && vm["status"] == "running");
     // If the login sees no VMs at all, their state is unknown.
-    let off = names.iter().filter(|name| !list.of_none && !runs(name)).cloned().collect();
+    let off = names.iter().filter(|name| !list.list_is_empty && !runs(name)).cloned().collect();
     let vm = list.entries.iter().filter(|vm| own(vm)).find_map(Vm::of);
     if let (None, Some(machine)) = (&vm, found.machine()) {
         found.taken_id = find_id_reuse(cx, &proxmox, machine)?;
@@ -126,7 +126,7 @@ const CREATIONS: usize = 10_000;
 /// Returns the VM that may have taken the ID of a machine's deleted VM on its node: the provider deletes by node and ID alone
 /// (0d9fd58 `provision.go`, `Deprovision`). That is a VM whose ID was created there along with this machine, and again later.
 fn find_id_reuse(cx: &Cx, proxmox: &Proxmox, machine: &MachineView) -> Result<Option<(Vm, Option<String>)>, Failure> {
-    let times = clock::seconds(&machine.requested).zip(clock::seconds(&machine.joined));
+    let times = clock::parse_rfc3339(&machine.requested).zip(clock::parse_rfc3339(&machine.joined));
     let Some((requested, joined)) = times else { return Ok(None) };
     let nodes = proxmox::online_nodes(cx, proxmox)?;
     let paths: Vec<String> =
@@ -200,7 +200,9 @@ pub fn refuse_unsafe(cx: &Cx, omnictl: &Omnictl<'_>, found: &Replacement) -> Res
         let next = format!("cargo xtask cluster-scale {cluster} --set {name}={less}");
         return Err(refused(why.to_owned()).hint(hint).next(next));
     }
-    if !uuid.is_empty() && omnictl.get("machinesetnodes", uuid)?.is_some_and(|node| node.metadata.annotated("locked")) {
+    if !uuid.is_empty()
+        && omnictl.get("machinesetnodes", uuid)?.is_some_and(|node| node.metadata.has_annotation("locked"))
+    {
         let failure = refused("the machine is locked".to_owned()).hint("unlock it if the person who locked it agrees");
         return Err(failure.next(format!("omnictl cluster machine unlock {uuid}")));
     }
@@ -231,11 +233,11 @@ pub fn refuse_unsafe(cx: &Cx, omnictl: &Omnictl<'_>, found: &Replacement) -> Res
     let provider = provider::registration(cx, omnictl, &machine.provider)?;
     let why = match provider {
         Some(health)
-            if health.error.is_empty() && (health.well() || health.heartbeat_age.is_some_and(|age| age < 61)) =>
+            if health.error.is_empty() && (health.is_healthy() || health.heartbeat_age.is_some_and(|age| age < 61)) =>
         {
             return Ok(());
         }
-        Some(health) => health.words(),
+        Some(health) => health.describe(),
         None => "Omni has no provider of this name".to_owned(),
     };
     let what = format!("the provider `{}` would not make a new machine: {why}", machine.provider);

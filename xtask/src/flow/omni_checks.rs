@@ -125,10 +125,10 @@ pub fn check_certificate(cx: &Cx, host: &str, cert: &str, key: Option<&str>) -> 
         Err(why) => return Diagnosis::failed(format!("{cert}: {why}")),
     };
     let roots = omni_stack::trusted_roots(cx.settings.ca_file(None).map(|found| found.value).as_deref());
-    let now = clock::of_time(SystemTime::now());
+    let now = clock::unix_seconds(SystemTime::now());
     let found = doctor::certificate_diagnosis(&certificate::check_chain(&chain, host, roots.as_deref(), now));
     let (Some(leaf), Some(key), Some(key_text)) = (chain.first(), key, key_text) else { return found };
-    match certificate::key_fits(leaf, &key_text) {
+    match certificate::key_matches(leaf, &key_text) {
         Ok(Some(false)) => found.and(Diagnosis::failed(format!("{key} is not the private key of {cert}"))),
         Err(why) => found.and(Diagnosis::failed(format!("{key}: {why}"))),
         Ok(_) => found,
@@ -148,7 +148,7 @@ fn check_store_key(cx: &Cx, store: Option<bool>) -> anyhow::Result<StepResult<()
         Tool::Gpg.find()?;
         return Ok(StepResult::ok((), "none yet; gpg can make one"));
     };
-    store_key::judge(&text, clock::of_time(SystemTime::now())).map_err(|unfit| {
+    store_key::check(&text, clock::unix_seconds(SystemTime::now())).map_err(|unfit| {
         Failure::new(Code::Invalid, "Omni cannot use docker/omni.asc").cause(unfit.why).hint(unfit.fix)
     })?;
     if Tool::Gpg.find().is_err() {

@@ -129,7 +129,9 @@ pub fn gather(
         let given = flag.and_then(|(_, value)| value.map(str::to_owned)).or_else(|| environment(variable.key));
         let found = match given {
             Some(given) => Some(absolute_path(variable.key, given)),
-            None if known(variable.key).is_none() && env.is_foreign(variable.key) => return Err(foreign(variable.key)),
+            None if known(variable.key).is_none() && env.refers_to_environment(variable.key) => {
+                return Err(foreign(variable.key));
+            }
             None => old(variable.key).map(str::to_owned),
         };
         let wanted = MissingValue {

@@ -188,13 +188,13 @@ pub fn services(cx: &Cx, provider: bool) -> Vec<String> {
 
 /// Returns true if all services that should run are running; with `provider`, also those of all providers.
 pub fn all_running(cx: &Cx, provider: bool, containers: &[Container]) -> bool {
-    services(cx, provider).iter().all(|name| stack::service(containers, name).is_some_and(Container::well))
+    services(cx, provider).iter().all(|name| stack::service(containers, name).is_some_and(Container::is_healthy))
 }
 
 /// Returns the result of a check of the containers: `part` makes its value, and the detail is how many are running.
 pub fn running<T>(compose: &Compose<'_>, part: impl FnOnce(Vec<Container>) -> T) -> anyhow::Result<StepResult<T>> {
     let found = compose.containers()?;
-    let (well, all) = (found.iter().filter(|container| container.well()).count(), found.len());
+    let (well, all) = (found.iter().filter(|container| container.is_healthy()).count(), found.len());
     let done: fn(T, String) -> StepResult<T> =
         if well == all && well > 0 { StepResult::ok } else { StepResult::warning };
     Ok(done(part(found), format!("{well} of {all} run")))
@@ -202,7 +202,7 @@ pub fn running<T>(compose: &Compose<'_>, part: impl FnOnce(Vec<Container>) -> T)
 
 /// Returns the containers that are not running well, each with its status.
 pub fn unhealthy(found: &[Container]) -> Vec<String> {
-    let bad = found.iter().filter(|container| !container.well());
+    let bad = found.iter().filter(|container| !container.is_healthy());
     bad.map(|container| format!("{}: {}", container.service, container.status)).collect()
 }
 
@@ -269,7 +269,7 @@ pub fn refuse_version_change(cx: &Cx, containers: &[Container]) -> Result<(), Fa
         // The version before `stack-down` removed the container.
         None => state.get(STATE_VERSION).zip(pinned).map(|(from, to)| (OMNI.to_owned(), from, to)),
     };
-    let Some((_, from, to)) = ran.filter(|(_, from, to)| !version::same(from, to)) else { return Ok(()) };
+    let Some((_, from, to)) = ran.filter(|(_, from, to)| !version::is_same_version(from, to)) else { return Ok(()) };
     let down = version::parse(&from).ok().zip(version::parse(&to).ok()).is_some_and(|(from, to)| to < from);
     let failure = Failure::new(Code::Conflict, format!("docker/compose.yaml has Omni {to}, and {from} ran until now"));
     Err(match down {
@@ -423,11 +423,11 @@ fn wait_until_healthy(cx: &Cx, compose: &Compose<'_>, services: &[String]) -> an
                     Failure::new(Code::Failed, format!("`{service}` does not stay up")).cause(container.status.clone());
                 return Err(explain(cx, service, failure).into());
             }
-            if !container.well() {
+            if !container.is_healthy() {
                 return Ok(Poll::Waiting(format!("waiting for {service}: {}", container.status)));
             }
             // Only its exit shows that a provider cannot work, and it exits within milliseconds of each start.
-            if Compose::is_provider(service) && container.up_for().is_some_and(|up| up < MIN_UPTIME) {
+            if Compose::is_provider(service) && container.uptime().is_some_and(|up| up < MIN_UPTIME) {
                 return Ok(Poll::Waiting(format!("waiting for {service} to stay up")));
             }
         }
@@ -594,7 +594,7 @@ pub const EMPTY_STORE: &str = "initializing new key store";
 pub fn empty_store_time(cx: &Cx) -> Result<Option<u64>, Failure> {
     let log = Compose::find(cx)?.log(OMNI, 5000)?;
     let line = log.lines().rfind(|line| line.contains(EMPTY_STORE));
-    Ok(line.map(|line| line.split(' ').next().and_then(clock::seconds).unwrap_or_default()))
+    Ok(line.map(|line| line.split(' ').next().and_then(clock::parse_rfc3339).unwrap_or_default()))
 }
 
 /// Returns the CAs that this machine trusts, and the one configured in `ca_file`; `None` if no CA file was found.

@@ -285,7 +285,7 @@ fn recreate(cx: &Cx, upgrade: &Upgrade, provider: bool) -> Result<String, Failur
 /// Installs omnictl of the new version, unless it is installed already.
 fn install(cx: &Cx, to: &Version) -> anyhow::Result<String> {
     let there = omnictl::locate().and_then(|path| omnictl::version_of(cx, &path).ok());
-    if there.is_some_and(|(own, _)| version::same(&own, &to.to_string())) {
+    if there.is_some_and(|(own, _)| version::is_same_version(&own, &to.to_string())) {
         return Ok("it is of this version already".to_owned());
     }
     let installed =
@@ -299,7 +299,7 @@ fn check_unchanged(cx: &Cx, upgrade: &Upgrade) -> anyhow::Result<()> {
     cx.ui.step("version", format!("Check that Omni has version {}", upgrade.to), || {
         let found = Omnictl::find(cx)?.get("sysversions", "current")?;
         let version = found.map(|found| found.text(&["backendversion"]).to_owned()).unwrap_or_default();
-        match version::same(&version, &upgrade.to.to_string()) {
+        match version::is_same_version(&version, &upgrade.to.to_string()) {
             true => Ok(StepResult::ok((), version)),
             false => {
                 Err(Failure::new(Code::Failed, format!("Omni is of version {version}, not {}", upgrade.to)).into())

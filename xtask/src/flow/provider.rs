@@ -172,7 +172,7 @@ pub fn registration(cx: &Cx, omnictl: &Omnictl<'_>, id: &str) -> Result<Option<P
     let heartbeat = heartbeat.unwrap_or(None);
     let local = cx.now();
     let health = ProviderHealth::of(&combined, heartbeat.as_ref(), local);
-    if !health.contradictory() {
+    if !health.is_contradictory() {
         return Ok(Some(health));
     }
     let endpoint = cx.settings.omni_endpoint(None).map(|found| found.value);
@@ -226,11 +226,11 @@ fn wait_for_registration(
             other => other?,
         };
         match health {
-            Some(health) if health.well() && fresh => match up()? {
+            Some(health) if health.is_healthy() && fresh => match up()? {
                 container if container.state == "restarting" => Ok(Poll::Waiting(RESTART_PROGRESS.to_owned())),
-                _ => Ok(Poll::Done(StepResult::ok((), health.words()))),
+                _ => Ok(Poll::Done(StepResult::ok((), health.describe()))),
             },
-            Some(health) if health.well() => {
+            Some(health) if health.is_healthy() => {
                 up()?;
                 silent.set(true);
                 Ok(Poll::Waiting("waiting for the first heartbeat of the new container".to_owned()))
@@ -257,11 +257,11 @@ fn wait_for_registration(
     })
 }
 
-/// Like [`ProviderHealth::words`], but without an age that changes with each poll.
+/// Like [`ProviderHealth::describe`], but without an age that changes with each poll.
 fn without_age(health: &ProviderHealth) -> String {
     match health.heartbeat_age {
         Some(_) if health.initialized && !health.connected => "its last heartbeat is more than 31 s old".to_owned(),
-        _ => health.words(),
+        _ => health.describe(),
     }
 }
 
@@ -288,7 +288,7 @@ fn wait_for_start(cx: &Cx) -> anyhow::Result<StepResult<()>> {
         if container.state == "restarting" {
             return Ok(Poll::Waiting(RESTART_PROGRESS.to_owned()));
         }
-        let up = container.up_for().unwrap_or_default();
+        let up = container.uptime().unwrap_or_default();
         if up >= SETTLE_TIME {
             let detail = format!("{}, without an error; nobody is logged in to Omni to ask it", container.status);
             return Ok(Poll::Done(StepResult::warning((), detail)));
@@ -465,7 +465,7 @@ pub fn verify(cx: &Cx, omnictl: Option<&Omnictl<'_>>, id: &str, before: Option<&
 /// Returns an error if omnictl fails.
 pub fn is_connected(cx: &Cx, id: &str) -> anyhow::Result<bool> {
     match Omnictl::find(cx) {
-        Ok(omnictl) => Ok(registration(cx, &omnictl, id)?.is_some_and(|health| health.well())),
+        Ok(omnictl) => Ok(registration(cx, &omnictl, id)?.is_some_and(|health| health.is_healthy())),
         Err(_) => Ok(true),
     }
 }

@@ -61,7 +61,7 @@ fn missing(name: &str, flag: &str, env: &str) -> MissingValue {
 
 /// Refuses an address that contains a login, because addresses are shown to everyone and kept in the state.
 fn refuse_login(address: &str, example: &str) -> Result<(), Failure> {
-    match config::login_in(address) {
+    match config::find_login(address) {
         None => Ok(()),
         Some(_) => Err(Failure::new(Code::Usage, "there is a login in the address")
             .cause("an address is shown to everyone, and kept in the state")
@@ -165,12 +165,12 @@ pub fn find_key(cx: &Cx, id: &str) -> anyhow::Result<StepResult<Option<ProviderK
             }
         })?;
         let left = info
-            .left(now)
+            .remaining_lifetime(now)
             .map_or("no limit".to_owned(), |left| format!("{} left", count((left.as_secs() / 86_400) as usize, "day")));
         let stored = cx.settings.env_file.get("OMNI_INFRA_PROVIDER_KEY") == Some(found.value.as_str());
         let detail = format!("of {}, {left}, from {}", info.name, found.origin);
         let key = if stored { ProviderKey::Stored } else { ProviderKey::Given(Secret::new(found.value)) };
-        return Ok(match info.left(now) {
+        return Ok(match info.remaining_lifetime(now) {
             Some(left) if left < Duration::from_secs(30 * 86_400) => StepResult::warning(Some(key), detail),
             _ => StepResult::ok(Some(key), detail),
         });

@@ -12,7 +12,7 @@ use check::drift::Image;
 use check::placeholder;
 use domain::clock::rfc3339;
 use domain::secret::Secret;
-use domain::spec::config::{Auth, ProviderConfig, login_in, without_api_path};
+use domain::spec::config::{Auth, ProviderConfig, find_login, without_api_path};
 use domain::status::proxmox as status;
 use domain::status::proxmox::{Inventory, Node, Observed};
 use runtime::bundle::{INVENTORY, OpenedBundle};
@@ -65,7 +65,7 @@ fn login_of_environment(cx: &Cx) -> Result<Proxmox, Failure> {
     let token = cx.settings.secret("PROXMOX_VE_API_TOKEN");
     let endpoint = cx.settings.proxmox_endpoint(None);
     let (Some(endpoint), Some(found)) = (&endpoint, &token) else {
-        let absent = MissingValue::absent([
+        let absent = MissingValue::filter_absent([
             (endpoint.is_none(), MissingValue::env("the address of Proxmox", "PROXMOX_VE_ENDPOINT")),
             (token.is_none(), MissingValue::secret("the Proxmox API token", "PROXMOX_VE_API_TOKEN")),
         ]);
@@ -156,7 +156,7 @@ fn read_config(cx: &Cx) -> Result<Option<Proxmox>, Failure> {
 pub fn proxmox_of(cx: &Cx, config: &ProviderConfig) -> Result<Proxmox, Failure> {
     let shown = cx.paths.show(&cx.paths.config());
     let wrong = |what: String| Failure::new(Code::Invalid, format!("{shown}: {what}"));
-    if login_in(&config.url).is_some() {
+    if find_login(&config.url).is_some() {
         return Err(wrong("`url` has a login in it".to_owned())
             .cause("an address is shown to everyone, and kept in the state")
             .hint("url: https://HOST:8006/api2/json, and the login as tokenID and tokenSecret"));
@@ -296,7 +296,8 @@ pub fn observe(cx: &Cx, proxmox: &Proxmox) -> anyhow::Result<Inventory> {
     })?;
     let nodes = cx.ui.step("nodes", "Read the nodes of Proxmox", || {
         let nodes = list_nodes(cx, proxmox)?;
-        let offline: Vec<String> = nodes.iter().filter(|node| !node.online()).map(|node| node.name.clone()).collect();
+        let offline: Vec<String> =
+            nodes.iter().filter(|node| !node.is_online()).map(|node| node.name.clone()).collect();
         let detail = format!("{} of {} online", nodes.len() - offline.len(), nodes.len());
         if offline.is_empty() {
             return Ok(StepResult::ok(nodes, detail));
@@ -342,13 +343,13 @@ pub fn add_storages(
 ) -> Result<Vec<Node>, Failure> {
     let known = status::storages_by_node(config, resources);
     let ask = |mut node: Node| {
-        if node.online() {
+        if node.is_online() {
             node.storages = match &known {
                 Some(known) => Observed::Known(known.get(&node.name).cloned().unwrap_or_default()),
                 None => {
                     let (purpose, path) =
                         (format!("asking {} for its storages", node.name), format!("/nodes/{}/storage", node.name));
-                    parse_answer(proxmox.get(cx, &purpose, &path), |data| status::storages(&node.name, data))?
+                    parse_answer(proxmox.get(cx, &purpose, &path), |data| status::parse_storages(&node.name, data))?
                 }
             };
         }
@@ -370,7 +371,7 @@ pub fn list_nodes(cx: &Cx, proxmox: &Proxmox) -> Result<Vec<Node>, Failure> {
 /// # Errors
 /// Returns an error if it is not a list of nodes.
 pub fn parse_nodes(data: &Value) -> Result<Vec<Node>, Failure> {
-    status::nodes(data).map_err(|why| Failure::new(Code::Failed, format!("/nodes: {why}")))
+    status::parse_nodes(data).map_err(|why| Failure::new(Code::Failed, format!("/nodes: {why}")))
 }
 
 /// Returns the names of the nodes that are online.
@@ -378,7 +379,7 @@ pub fn parse_nodes(data: &Value) -> Result<Vec<Node>, Failure> {
 /// # Errors
 /// Returns an error if Proxmox does not respond.
 pub fn online_nodes(cx: &Cx, proxmox: &Proxmox) -> Result<Vec<String>, Failure> {
-    Ok(list_nodes(cx, proxmox)?.into_iter().filter(Node::online).map(|node| node.name).collect())
+    Ok(list_nodes(cx, proxmox)?.into_iter().filter(Node::is_online).map(|node| node.name).collect())
 }
 
 /// Reads the nodes with their storages, in three requests.
@@ -398,7 +399,7 @@ pub fn read_storages(cx: &Cx, proxmox: &Proxmox) -> Result<Vec<Node>, Failure> {
 /// # Errors
 /// Returns an error only if the task is interrupted: what the node does not return is unknown.
 fn read_node(cx: &Cx, proxmox: &Proxmox, mut node: Node) -> Result<Node, Failure> {
-    if !node.online() {
+    if !node.is_online() {
         return Ok(node);
     }
     let name = node.name.clone();
@@ -406,9 +407,9 @@ fn read_node(cx: &Cx, proxmox: &Proxmox, mut node: Node) -> Result<Node, Failure
     let purpose = format!("asking {name} for its storages, bridges and guests");
     let mut answers = proxmox.get_all(cx, &purpose, &paths).into_iter();
     let mut next = || answers.next().unwrap_or(Ok(Value::Null));
-    node.storages = parse_answer(next(), |data| status::storages(&name, data))?;
-    node.bridges = parse_answer(next(), status::bridges)?;
-    node.vms = parse_answer(next(), status::vms)?;
+    node.storages = parse_answer(next(), |data| status::parse_storages(&name, data))?;
+    node.bridges = parse_answer(next(), status::parse_bridges)?;
+    node.vms = parse_answer(next(), status::parse_vms)?;
     Ok(node)
 }
 
@@ -425,11 +426,11 @@ pub fn read_overview(cx: &Cx, proxmox: &Proxmox) -> Result<Inventory, Failure> {
     for vm in listed.entries {
         by_node.entry(vm["node"].as_str().unwrap_or_default().to_owned()).or_default().push(vm);
     }
-    for node in nodes.iter_mut().filter(|node| node.online()) {
+    for node in nodes.iter_mut().filter(|node| node.is_online()) {
         let vms = Value::Array(by_node.remove(&node.name).unwrap_or_default());
-        node.vms = match listed.of_none {
+        node.vms = match listed.list_is_empty {
             true => Observed::Unknown("Proxmox shows this login no VM at all: it may lack VM.Audit".to_owned()),
-            false => status::vms(&vms).into(),
+            false => status::parse_vms(&vms).into(),
         };
     }
     Ok(Inventory { taken_at: rfc3339(SystemTime::now()), endpoint: proxmox.url.clone(), version, nodes })
@@ -440,12 +441,12 @@ pub fn read_overview(cx: &Cx, proxmox: &Proxmox) -> Result<Inventory, Failure> {
 /// # Errors
 /// Returns an error only if the task is interrupted.
 pub fn read_bridges(cx: &Cx, proxmox: &Proxmox, inventory: &mut Inventory) -> Result<(), Failure> {
-    let online: Vec<&mut Node> = inventory.nodes.iter_mut().filter(|node| node.online()).collect();
+    let online: Vec<&mut Node> = inventory.nodes.iter_mut().filter(|node| node.is_online()).collect();
     let paths: Vec<String> =
         online.iter().map(|node| format!("/nodes/{}/network?type=any_bridge", node.name)).collect();
     let answers = proxmox.get_all(cx, "asking the nodes for their bridges", &paths);
     for (node, answer) in online.into_iter().zip(answers) {
-        node.bridges = parse_answer(answer, status::bridges)?;
+        node.bridges = parse_answer(answer, status::parse_bridges)?;
     }
     Ok(())
 }
@@ -463,7 +464,7 @@ pub fn read_disks(
     let (mut paths, mut removed) = (Vec::new(), Vec::new());
     for node in &mut inventory.nodes {
         let Observed::Known(vms) = &mut node.vms else { continue };
-        for vm in vms.iter_mut().filter(|vm| vm.set().is_some_and(|set| sets.contains(set))) {
+        for vm in vms.iter_mut().filter(|vm| vm.machine_request_set().is_some_and(|set| sets.contains(set))) {
             paths.push(format!("/nodes/{}/qemu/{}/config", node.name, vm.id));
             removed.push(vm);
         }
@@ -471,7 +472,7 @@ pub fn read_disks(
     let answers = proxmox.get_all(cx, "asking for the disks of VMs that are removed", &paths);
     for (vm, answer) in removed.into_iter().zip(answers) {
         if let Observed::Known(config) = Observed::of(answer)? {
-            vm.disks = status::disks(&config);
+            vm.disks = status::parse_disks(&config);
         }
     }
     Ok(())
@@ -489,7 +490,7 @@ fn parse_answer<T>(
 
 /// Describes the parts of a node that could not be read.
 fn describe_unread(node: &Node) -> String {
-    if !node.online() {
+    if !node.is_online() {
         return format!("it is {}", node.status);
     }
     let parts = [
@@ -533,7 +534,7 @@ pub fn read_saved(file: &Path) -> Result<Inventory, Failure> {
 pub fn warnings(inventory: &Inventory) -> Vec<String> {
     // The text before and after the names of the nodes.
     let mut found: BTreeMap<(String, String), Vec<&str>> = BTreeMap::new();
-    for node in inventory.nodes.iter().filter(|node| node.online() && node.storages.known().is_some()) {
+    for node in inventory.nodes.iter().filter(|node| node.is_online() && node.storages.known().is_some()) {
         let iso = node.iso_storages();
         let names: Vec<&str> = iso.iter().map(|storage| storage.name.as_str()).collect();
         let mut say =

@@ -238,7 +238,7 @@ fn simulated_storages(node: &str, space: u64, selectors: &BTreeSet<&String>) -> 
     let mut all = vec![storage("local", "dir", "iso"), storage("local-lvm", "lvmthin", "images")];
     for text in selectors {
         let takes = |storage: &Storage| selector::selects(text, storage) == Ok(true);
-        if all.iter().any(|storage| storage.takes_images() && takes(storage)) {
+        if all.iter().any(|storage| storage.accepts_images() && takes(storage)) {
             continue;
         }
         let names = selector::named(text).into_iter().chain(["rehearsal"]);
@@ -336,7 +336,7 @@ impl LifeCycle<'_> {
         let state = lab::state_of(self.cx, program, &self.lab.dir)?;
         let vms = state["proxmox"]["vms"].as_array().cloned().unwrap_or_default();
         let online: Vec<&str> =
-            inventory.nodes.iter().filter(|node| node.online()).map(|node| node.name.as_str()).collect();
+            inventory.nodes.iter().filter(|node| node.is_online()).map(|node| node.name.as_str()).collect();
         let on = |node: &&&str| vms.iter().filter(|vm| vm["node"] == **node).count();
         let Some(node) = online.iter().max_by_key(on).filter(|_| online.len() > 1 && !alive.is_empty()) else {
             site.left_out.push("the loss of a node: it takes two nodes, and a cluster that runs".to_owned());

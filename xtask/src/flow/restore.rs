@@ -91,7 +91,7 @@ impl<'a> Restore<'a> {
         cx.ui.step("version", "Check that docker/compose.yaml has the Omni of the backup", || {
             let pinned = omni_stack::pinned_version(cx).unwrap_or_default();
             let made = self.opened.manifest.versions.get(OMNI).map_or("", String::as_str);
-            if self.opened.manifest.opens_with(&pinned) {
+            if self.opened.manifest.can_be_opened_by(&pinned) {
                 return Ok(StepResult::ok((), format!("{made} → {pinned}")));
             }
             let cause = "another minor version must not open this store: it would migrate it, or not read it";

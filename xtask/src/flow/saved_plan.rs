@@ -33,7 +33,7 @@ impl PlanFile<'_> {
     /// # Errors
     /// Fails with [`Code::Conflict`] and everything that has changed since the plan was saved, or if the file cannot be written.
     pub fn write_or_compare(&self, cx: &Cx, plan: &Plan<'_>, grounds: PlanBinding) -> anyhow::Result<Option<Outcome>> {
-        let now = clock::of_time(SystemTime::now());
+        let now = clock::unix_seconds(SystemTime::now());
         let saved = |expires| SavedPlan::new(cx.task, grounds, plan.planned_changes(), (now, expires));
         match self {
             PlanFile::Unused => Ok(None),
@@ -119,7 +119,7 @@ pub fn check_usable(cx: &Cx, plan: &SavedPlan, omni: &str) -> Result<Vec<PathBuf
     let refused = |message: String, cause: String| {
         Failure::new(Code::Conflict, message).cause(cause).hint("nothing was changed").next(replan_command(cx, plan))
     };
-    if let Some(since) = plan.expired(clock::of_time(SystemTime::now())) {
+    if let Some(since) = plan.expired(clock::unix_seconds(SystemTime::now())) {
         let cause = format!("it was valid until {since}; what it was decided on is too old to rely on");
         return Err(refused("the plan has expired".to_owned(), cause));
     }

@@ -65,13 +65,13 @@ pub fn no_images_failure(tested: &TestedSelector<'_>, places: &[Storage], class:
     let results = tested.results.as_ref().ok()?;
     let matching = places.iter().zip(results).filter(|(_, result)| **result == Ok(true)).map(|(place, _)| place);
     let names: BTreeSet<&str> = matching.clone().map(|place| place.name.as_str()).collect();
-    if names.is_empty() || matching.clone().any(|place| place.takes_images()) {
+    if names.is_empty() || matching.clone().any(|place| place.accepts_images()) {
         return None;
     }
     let names: Vec<&str> = names.into_iter().collect();
     let mut failure = no_match_failure(tested.subject, places, class);
     failure.message = format!("no storage that {} matches takes VM disks", tested.subject.words());
-    let others = places.iter().filter(|place| place.takes_images()).map(|place| place.name.as_str());
+    let others = places.iter().filter(|place| place.accepts_images()).map(|place| place.name.as_str());
     let others: BTreeSet<&str> = others.take(MAX_LISTED).collect();
     let others = match others.is_empty() {
         true => "no storage does".to_owned(),
@@ -163,7 +163,7 @@ pub fn warnings(tested: &TestedSelector<'_>, places: &[Storage]) -> Vec<Warning>
         }
         for place in matching {
             let name = &place.name;
-            if !place.takes_images() {
+            if !place.accepts_images() {
                 warn("no-images", name, format!("{name} on {node} matches and does not hold VM images"));
             }
             if !(place.enabled && place.active) {
@@ -332,7 +332,7 @@ fn read_storages(cx: &Cx, proxmox: &Proxmox, only: Option<&str>) -> anyhow::Resu
         Check::new("storages", title(node), move || {
             let purpose = format!("asking Proxmox for the storages of {}", node.name);
             let found = proxmox.get(cx, &purpose, &format!("/nodes/{}/storage", node.name))?;
-            let storages = status::storages(&node.name, &found).unwrap_or_default();
+            let storages = status::parse_storages(&node.name, &found).unwrap_or_default();
             let count = storages.len();
             Ok(match count {
                 0 => StepResult::warning(storages, "none: the token lacks Datastore.Audit on them"),

@@ -48,7 +48,7 @@ pub fn ensure<'a>(cx: &'a Cx, name: &'a str, role: &'a str, running: bool) -> Re
                 .cause(format!("it would be replaced by the one of `{name}`"))
                 .hint(format!("keep it, or remove the line {KEY} first; --service-account-name takes another name")));
         }
-        Some(Ok(info)) if info.left(SystemTime::now()).is_none_or(|left| left >= RENEW_BEFORE) => {
+        Some(Ok(info)) if info.remaining_lifetime(SystemTime::now()).is_none_or(|left| left >= RENEW_BEFORE) => {
             cx.ui.note("account", format!("Check service account `{name}`"), Status::Skipped, "its key is valid");
             return Ok(None);
         }
@@ -172,7 +172,7 @@ fn destroy(keys: &[ServiceAccountKey], as_person: bool) -> Option<Change<'static
 /// role. An existing account with the same role was left by an interrupted run, and is reused.
 fn successor_name(old: &str, role: &str, date: &str, keys: &[ServiceAccountKey]) -> String {
     let dated = |end: &str| {
-        end.strip_prefix('-').is_some_and(|end| domain::clock::seconds(&format!("{end}T00:00:00Z")).is_some())
+        end.strip_prefix('-').is_some_and(|end| domain::clock::parse_rfc3339(&format!("{end}T00:00:00Z")).is_some())
     };
     let undated = old.split_once('.').map_or(old, |(name, _)| name);
     let split = undated.len().checked_sub(date.len() + 1).and_then(|at| undated.split_at_checked(at));

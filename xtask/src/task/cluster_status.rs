@@ -84,7 +84,7 @@ fn show_all(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Res
         let more = format!("{} more clusters", troubled.len() - NAMED);
         cx.ui.note("not-running", more, Status::Warning, "not Running and ready");
     }
-    let locked = parts[0].iter().find(|cluster| cluster.metadata.annotated("cluster-locked"));
+    let locked = parts[0].iter().find(|cluster| cluster.metadata.has_annotation("cluster-locked"));
     let locked = locked.map(|cluster| &cluster.metadata.id);
     if let Some(name) = locked {
         cx.ui.note("locked", format!("cluster `{name}`"), Status::Ok, "locked: Omni accepts no change of it");
@@ -126,7 +126,7 @@ fn show_one(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str)
             return Err(runtime::proc::interruption("looking at the cluster").into());
         }
         let detail = match (view.running, view.tearing_down) {
-            (true, _) if !view.settled() => format!("Running and ready; {}", after_phase(&view.waits_for())),
+            (true, _) if !view.is_settled() => format!("Running and ready; {}", after_phase(&view.waits_for())),
             (true, _) if view.locked => "Running and ready; locked: Omni accepts no change of it".to_owned(),
             (true, _) => "Running and ready".to_owned(),
             (_, true) => format!("being destroyed: {}", view.waits_for()),
@@ -145,7 +145,7 @@ fn show_one(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str)
     let machines = cluster_output::machines(args, cx, omnictl)?.map(|(machines, _)| machines);
     let shown = if args.not_ready { mark_not_ready(&view, &causes) } else { view.clone() };
     let data = cluster_output::with_machines(json!({ "cluster": shown, "causes": causes }), &machines);
-    let names: &[&str] = if args.not_ready && view.settled() { &[] } else { &[cluster] };
+    let names: &[&str] = if args.not_ready && view.is_settled() { &[] } else { &[cluster] };
     cluster_output::print(args, cx, names, &data, || match &machines {
         Some(machines) => cluster_output::wide(machines),
         None => cluster_tree::render(&shown),
@@ -153,13 +153,13 @@ fn show_one(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str)
     let why =
         causes.first().map(|cause| cause.cause.clone()).or(view.first_error()).unwrap_or_else(|| view.waits_for());
     let summary = match view.running {
-        true if !view.settled() => format!("cluster `{cluster}` is Running and ready; {}", after_phase(&why)),
+        true if !view.is_settled() => format!("cluster `{cluster}` is Running and ready; {}", after_phase(&why)),
         true => format!("cluster `{cluster}` is Running and ready"),
         false if view.tearing_down => format!("cluster `{cluster}` is being destroyed: {why}"),
         false => format!("cluster `{cluster}` is not ready: {why}"),
     };
     let mut outcome = Outcome::done(summary).with(data);
-    if view.settled() && causes.is_empty() {
+    if view.is_settled() && causes.is_empty() {
         return Ok((outcome.next(format!("cargo xtask cluster-kubeconfig {cluster}")), true));
     }
     for found in &causes {
@@ -170,7 +170,7 @@ fn show_one(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str)
             }
         }
     }
-    Ok((outcome.next(format!("cargo xtask cluster-explain {cluster}")), view.running && view.settled()))
+    Ok((outcome.next(format!("cargo xtask cluster-explain {cluster}")), view.running && view.is_settled()))
 }
 
 /// Removes the phase from a description that follows one.

@@ -12,7 +12,7 @@ use crate::cli::OmniBackup;
 use crate::flow::backup::{self, Source};
 use crate::flow::{omni_stack, project_files};
 use crate::prelude::*;
-use domain::backup::{begun, file_name};
+use domain::backup::{file_name, started_at};
 use domain::clock;
 use runtime::files;
 use runtime::paths::pasted;
@@ -22,7 +22,7 @@ pub fn run(args: &OmniBackup, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;
     omni_stack::require_env(cx)?;
     let encryption = Encryption::of(&args.recipient)?;
-    let now = clock::of_time(SystemTime::now());
+    let now = clock::unix_seconds(SystemTime::now());
     let name = |at| file_name(at, encryption.map_or("", Encryption::ending));
     let file = output_path(args, cx, (now..).map(name))?;
     let source = cx.ui.step("stack", "Check that the stack runs", || {
@@ -90,7 +90,7 @@ fn plan<'a>(args: &'a OmniBackup, cx: &Cx, source: &'a Source, file: &'a Path) -
     let new = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
     for name in keep.expired(names.chain([new])) {
         let old = dir.join(&name);
-        let made = clock::date(begun(&name).unwrap_or_default());
+        let made = clock::date(started_at(&name).unwrap_or_default());
         let effect = format!("the backup of {made}, which --keep does not keep");
         let shown = old.display().to_string();
         plan.push(project_files::remove((old, shown), effect, "nothing brings it back"));

@@ -54,7 +54,7 @@ pub fn run(args: &OmniStatus, cx: &Cx) -> anyhow::Result<Outcome> {
     }
     let bad = |service: &str| {
         let found = stack::service(&containers, service);
-        found.is_none_or(|container| !container.well())
+        found.is_none_or(|container| !container.is_healthy())
     };
     let down = bad(OMNI) || bad(SIDECAR);
     let lost = mounts.as_ref().is_err_and(|failure| failure.code == Code::Conflict);
@@ -75,7 +75,7 @@ pub fn run(args: &OmniStatus, cx: &Cx) -> anyhow::Result<Outcome> {
         return Ok(Outcome::done(summary).with(data).next("cargo xtask omni-verify"));
     }
     let status = |container: &Container| format!("{}: {}", container.service, container.status);
-    let words: Vec<String> = containers.iter().filter(|container| !container.well()).map(status).collect();
+    let words: Vec<String> = containers.iter().filter(|container| !container.is_healthy()).map(status).collect();
     let cause = if containers.is_empty() { "the stack is not up".to_owned() } else { words.join("\n") };
     let failure = Failure::new(Code::Failed, "Omni does not run").cause(cause).with(data);
     let worst = logs.iter().find_map(|(_, text)| issues.newest_first(text).into_iter().next());

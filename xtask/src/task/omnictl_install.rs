@@ -133,7 +133,7 @@ fn keep_installed(cx: &Cx, found: &InstalledOmnictl, server: &ServerVersion) -> 
     let (path, title) = (found.path.display(), "omnictl is installed");
     match &server.version {
         _ if server.refuses => return None,
-        Some(version) if version::same(version, own) => {
+        Some(version) if version::is_same_version(version, own) => {
             cx.ui.note("omnictl", title, Status::Ok, format!("{own} at {path}, the version of Omni"));
         }
         Some(_) => return None,

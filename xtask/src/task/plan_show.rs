@@ -7,7 +7,7 @@ use runtime::paths::pasted;
 
 pub fn run(args: &PlanShow, cx: &Cx) -> anyhow::Result<Outcome> {
     let plan = saved_plan::read(&args.file)?;
-    let text = if args.markdown { plan.markdown() } else { plan.words() };
+    let text = if args.markdown { plan.markdown() } else { plan.describe() };
     cx.ui.data(text.trim_end());
     let outcome = Outcome::done(format!("a plan with {}", count(plan.changes.len(), "change")));
     Ok(outcome

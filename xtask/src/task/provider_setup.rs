@@ -149,7 +149,7 @@ fn plan<'a>(cx: &Cx, inputs: &'a ProviderInputs, key: &ProviderKey) -> anyhow::R
     let containers = Compose::find(cx)?.containers()?;
     let service = cx.settings.provider_service();
     let runs = containers.iter().any(|container| container.service == service)
-        && containers.iter().all(|container| container.well());
+        && containers.iter().all(|container| container.is_healthy());
     if !plan.is_empty() || !runs || !provider::is_connected(cx, &inputs.id)? {
         omni_stack::refuse_version_change(cx, &containers)?;
         let moved = omni_stack::version_note(cx, &containers);

@@ -62,8 +62,12 @@ fn show_provider(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
     show(cx, &containers, &args.lines.of(&log), &known);
     let container = stack::service(&containers, &service);
     let health = match container {
-        Some(container) if container.well() && known.is_empty() && containers.iter().all(Container::well) => "healthy",
-        Some(container) if container.well() => "degraded",
+        Some(container)
+            if container.is_healthy() && known.is_empty() && containers.iter().all(Container::is_healthy) =>
+        {
+            "healthy"
+        }
+        Some(container) if container.is_healthy() => "degraded",
         _ => "down",
     };
     provider::try_remember_health(cx, health);
@@ -74,9 +78,9 @@ fn show_provider(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
     let data = json!({
         "provider_status": health, "containers": containers, "log": args.lines.document(&log), "known_issues": named,
     });
-    let sidecar_down = containers.iter().any(|other| other.service == SIDECAR && !other.well());
+    let sidecar_down = containers.iter().any(|other| other.service == SIDECAR && !other.is_healthy());
     match container {
-        Some(container) if container.well() => {
+        Some(container) if container.is_healthy() => {
             let summary = match known.len() {
                 0 => format!("{} runs: {}", provider::label(cx), container.status),
                 issues => {

@@ -115,7 +115,7 @@ fn check_containers(cx: &Cx, found: &[Container]) -> anyhow::Result<StepResult<(
         let ended = |container: &Container| {
             !["restarting", "running"].contains(&container.state.as_str()) && container.service != SIDECAR
         };
-        let all = found.iter().all(|container| container.well() || ended(container));
+        let all = found.iter().all(|container| container.is_healthy() || ended(container));
         failure = failure.next(if all { "cargo xtask stack-up" } else { provider::EXPLAIN });
     }
     Err(failure.into())
@@ -142,10 +142,10 @@ fn registered<'a>(cx: &Cx, id: &str, container: impl Fn() -> Option<&'a Containe
         if container.state != "running" {
             return Ok(StepResult::warning((), format!("its container does not run: {}", container.status)));
         }
-        let up = container.up_for().filter(|up| *up < provider::FIRST_HEARTBEAT);
+        let up = container.uptime().filter(|up| *up < provider::FIRST_HEARTBEAT);
         if let (Some(up), Some(silent)) = (up, health.as_ref().filter(|health| health.initialized && !health.connected))
         {
-            let words = silent.words();
+            let words = silent.describe();
             let Some(heard) =
                 provider::first_heartbeat(cx, &omnictl, id, provider::FIRST_HEARTBEAT.saturating_sub(up))?
             else {
@@ -157,10 +157,10 @@ fn registered<'a>(cx: &Cx, id: &str, container: impl Fn() -> Option<&'a Containe
         }
     }
     match health {
-        Some(health) if health.well() => Ok(StepResult::ok((), health.words())),
+        Some(health) if health.is_healthy() => Ok(StepResult::ok((), health.describe())),
         Some(health) => {
             let failure = Failure::new(Code::Failed, format!("Omni does not hear from the provider `{id}`"))
-                .cause(health.words())
+                .cause(health.describe())
                 .hint("read the provider's log; a clock that is off by more than 31 s looks the same");
             let failure = provider::explain_by_log(cx, failure);
             Err(failure.next("cargo xtask provider-status").next(provider::EXPLAIN).into())

@@ -75,7 +75,7 @@ fn save<'a>(cx: &Cx, file: &Path, inventory: &Inventory) -> anyhow::Result<Chang
 }
 
 fn summary(inventory: &Inventory) -> String {
-    let online = inventory.nodes.iter().filter(|node| node.online()).count();
+    let online = inventory.nodes.iter().filter(|node| node.is_online()).count();
     let figures: Vec<_> = inventory.nodes.iter().filter_map(|node| node.figures.known()).collect();
     let total: u64 = figures.iter().map(|figures| figures.memory_total).sum();
     let free: u64 = figures.iter().map(|figures| figures.memory_total.saturating_sub(figures.memory_used)).sum();
@@ -171,6 +171,6 @@ fn bridge_rows(inventory: &Inventory) -> Vec<Vec<String>> {
 
 /// Returns `all nodes`, or their names.
 fn node_names(nodes: &[&str], inventory: &Inventory) -> String {
-    let online = inventory.nodes.iter().filter(|node| node.online()).count();
+    let online = inventory.nodes.iter().filter(|node| node.is_online()).count();
     if nodes.len() == online && online > 1 { "all nodes".to_owned() } else { nodes.join(", ") }
 }

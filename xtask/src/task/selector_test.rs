@@ -154,7 +154,7 @@ fn show(cx: &Cx, tested: &[TestedSelector<'_>], places: &[Storage], nowhere: boo
         let row = |(place, result): (&Storage, &Result<bool, EvalError>)| {
             let said = match result {
                 Ok(true) => "match".to_owned(),
-                Ok(false) => format!("no: {}", program.why_not(&seen(place))),
+                Ok(false) => format!("no: {}", program.explain_mismatch(&seen(place))),
                 Err(error) => format!("FAILS: {}: {error}", error.part),
             };
             let free = format!("{} GiB", place.available / GIB);

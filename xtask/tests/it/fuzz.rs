@@ -193,7 +193,7 @@ fn fuzz_selectors() {
         match selector::compile(&text) {
             Ok(program) => {
                 let _ = program.matches(&storage);
-                let _ = program.why_not(&storage);
+                let _ = program.explain_mismatch(&storage);
             }
             Err(error) => assert!(error.at.line > 0 && !error.line.is_empty(), "{error:?}"),
         }
@@ -252,13 +252,13 @@ fn fuzz_what_programs_print() {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     fuzz("JSON of programs", 600, &seeds("programs"), |bytes| {
         let text = text(bytes);
-        let _ = (omni::resources(&text), docker::containers(&text), docker::inspected(&text));
+        let _ = (omni::parse_resources(&text), docker::parse_compose_ps(&text), docker::parse_inspect(&text));
         let _ = proxmox::Inventory::parse(&text);
         let _ = (oidc::discovery(&text, "https://idp.example.ts.net"), oidc::keys(&text));
     });
     fuzz("lines of programs", 400, &seeds("lines"), |bytes| {
         let text = text(bytes);
-        let _ = (sync::sync_actions(&text), omni::omnictl_version(&text), docker::version(&text));
+        let _ = (sync::sync_actions(&text), omni::parse_omnictl_version(&text), docker::parse_compose_version(&text));
         let _ = (labels::parse(&text), version::parse(&text), version::numbers(&text));
     });
     let issues = triage::Issues::read().expect("the known issues");
@@ -273,8 +273,8 @@ fn fuzz_keys_and_certificates() {
         let text = String::from_utf8_lossy(bytes);
         let _ = (certificate::read_pem(&text).is_ok(), certificate::Certificate::parse(bytes).is_ok());
         let _ = (
-            store_key::judge(&text, 1_800_000_000).is_ok(),
-            KeyInfo::parse(&text).map(|key| key.expired(SystemTime::now())),
+            store_key::check(&text, 1_800_000_000).is_ok(),
+            KeyInfo::parse(&text).map(|key| key.is_expired(SystemTime::now())),
         );
     });
 }

@@ -17,7 +17,7 @@ fn write(node: &Node, indent: usize, out: &mut String) {
         Data::Map(entries) => {
             for entry in entries {
                 out.push_str(&format!("{pad}{}:", quote(&entry.key)));
-                below(&entry.value, indent + 2, out);
+                write_value(&entry.value, indent + 2, out);
             }
         }
         Data::Seq(items) => {
@@ -30,7 +30,7 @@ fn write(node: &Node, indent: usize, out: &mut String) {
                     }
                     _ => {
                         out.push_str(&format!("{pad}-"));
-                        below(item, indent + 2, out);
+                        write_value(item, indent + 2, out);
                     }
                 }
             }
@@ -40,7 +40,7 @@ fn write(node: &Node, indent: usize, out: &mut String) {
 }
 
 /// Writes a value after `key:` or `-`.
-fn below(node: &Node, indent: usize, out: &mut String) {
+fn write_value(node: &Node, indent: usize, out: &mut String) {
     match &node.data {
         Data::Map(entries) if entries.is_empty() => out.push_str(" {}\n"),
         Data::Seq(items) if items.is_empty() => out.push_str(" []\n"),
@@ -86,7 +86,7 @@ mod tests {
     use crate::load;
 
     #[test]
-    fn what_is_written_reads_back_the_same() {
+    fn emitted_text_parses_back() {
         let text = "a: 1\nb: [x, {c: d, e: [1, '2']}, [], {}]\nf: |\n  line\n\n    more\n  end\ng: \"yes\"\nh:\ni: >-\n  a b\n- bad";
         let text = text.strip_suffix("\n- bad").expect("a suffix");
         let first = load("a", text.as_bytes());

@@ -56,7 +56,7 @@ impl Finding {
     }
 
     /// Returns true if `other` has the same rule, position and message, regardless of the fix.
-    pub fn repeats(&self, other: &Finding) -> bool {
+    pub fn is_repeat_of(&self, other: &Finding) -> bool {
         (self.rule, &self.place, &self.message) == (other.rule, &other.place, &other.message)
     }
 }

@@ -63,7 +63,7 @@ pub fn load(file: &str, bytes: &[u8]) -> Stream {
     if bytes.len() > MAX_BYTES {
         let message = format!("the file has {} bytes, more than the {MAX_BYTES} that are read", bytes.len());
         let fix = "split it, or name large manifests by URL in cluster.extraManifests";
-        return broken(Finding::error("yaml-too-large", start, message, fix));
+        return broken_stream(Finding::error("yaml-too-large", start, message, fix));
     }
     let mut findings = Vec::new();
     let bytes = match bytes.strip_prefix(b"\xEF\xBB\xBF") {
@@ -84,7 +84,7 @@ pub fn load(file: &str, bytes: &[u8]) -> Stream {
         Some(Err(good)) => {
             let place = TextPosition::whole_file().place_of_end(file, &good);
             let message = "the file starts as UTF-16, but this is not a valid UTF-16 character";
-            return broken(Finding::error("yaml-encoding", place, message, "save the file as UTF-8"));
+            return broken_stream(Finding::error("yaml-encoding", place, message, "save the file as UTF-8"));
         }
         None => None,
     };
@@ -94,7 +94,7 @@ pub fn load(file: &str, bytes: &[u8]) -> Stream {
             let good = &bytes[..error.valid_up_to()];
             let place = TextPosition::whole_file().place_of_end(file, &String::from_utf8_lossy(good));
             let message = format!("byte {:#04x} is not valid UTF-8", bytes[error.valid_up_to()]);
-            return broken(Finding::error("yaml-encoding", place, message, "save the file as UTF-8"));
+            return broken_stream(Finding::error("yaml-encoding", place, message, "save the file as UTF-8"));
         }
     };
     let mut stream = load_text(file, text, TextPosition::whole_file());
@@ -116,10 +116,10 @@ pub fn limit(file: &str, text: &str) -> Option<Finding> {
 }
 
 /// Parses YAML inside a scalar of another YAML file (`providerdata: |`); positions are those of the outer file.
-pub fn load_inner(file: &str, text: &str, origin: TextPosition) -> Stream {
+pub fn load_embedded(file: &str, text: &str, origin: TextPosition) -> Stream {
     if text.len() > MAX_BYTES {
         let message = format!("the text has {} bytes, more than the {MAX_BYTES} that are read", text.len());
-        return broken(Finding::error(
+        return broken_stream(Finding::error(
             "yaml-too-large",
             origin.place(file, Position::START),
             message,
@@ -155,6 +155,6 @@ fn load_text(file: &str, text: &str, origin: TextPosition) -> Stream {
     stream
 }
 
-fn broken(finding: Finding) -> Stream {
+fn broken_stream(finding: Finding) -> Stream {
     Stream { findings: vec![finding], ..Stream::default() }
 }

@@ -52,7 +52,7 @@ mod tests {
     use crate::load;
 
     #[test]
-    fn everything_reads_back() {
+    fn quoted_text_parses_back() {
         let texts = concat!(
             "worker|yes|1.20|null|| a|a |a: b|a #b|it's|\"q\"|a\nb|\u{7}|- a|[x]|name == \"local-lvm\"|2024-01-01|",
             "0x10|~|é|\u{feff}x|a\u{85}b|*a|&a|!a|%a|@a|`a",

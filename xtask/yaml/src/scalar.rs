@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_scalars_mean_what_they_mean_to_go() {
+    fn plain_scalars_resolve_like_go() {
         for (tag, texts) in [
             ("!!str", "yes on 12:30:45 2024-13-01 1e999 v1.2 1.2.3 -"),
             ("!!int", "017 0o17 1_000 0x1F +5 18446744073709551615"),

@@ -51,7 +51,7 @@ pub struct Entry {
     pub at: Position,
     pub value: Node,
     /// Whether the key is a number, a bool or null instead of a string, which some readers distinguish.
-    pub odd: bool,
+    pub is_not_string: bool,
 }
 
 impl Node {
@@ -198,7 +198,7 @@ impl<'a> Builder<'a> {
             return Err(self.error("yaml-too-deep", at, message, fix));
         }
         let before = self.budget;
-        self.spend(NODE_COST, at)?;
+        self.spend_budget(NODE_COST, at)?;
         let copied = CopyOrigin::No;
         let (node, anchor) = match event {
             Event::Alias(name) => return self.alias(&name, at),
@@ -206,10 +206,10 @@ impl<'a> Builder<'a> {
                 if self.hidden {
                     value = super::text::show_controls(&value);
                 }
-                self.spend(value.len(), at)?;
-                let tag = short(tag);
+                self.spend_budget(value.len(), at)?;
+                let tag = short_tag(tag);
                 self.tag_fits(&value, style, tag.as_deref(), at)?;
-                let body = self.body(at, style, &value);
+                let body = self.text_position(at, style, &value);
                 let data = Data::Scalar(Scalar { text: value, style, body });
                 (Node { at, tag, data, copied }, anchor)
             }
@@ -222,19 +222,19 @@ impl<'a> Builder<'a> {
                         (event, at) => items.push(self.node(event, at, depth + 1)?),
                     }
                 }
-                (Node { at, tag: short(tag), data: Data::Seq(items), copied }, anchor)
+                (Node { at, tag: short_tag(tag), data: Data::Seq(items), copied }, anchor)
             }
             Event::MappingStart { anchor, tag } => {
                 self.open(&anchor);
                 let entries = self.entries(depth)?;
-                (Node { at, tag: short(tag), data: Data::Map(entries), copied }, anchor)
+                (Node { at, tag: short_tag(tag), data: Data::Map(entries), copied }, anchor)
             }
             // libyaml starts every node with one of the events above.
             _ => return Err(self.error("yaml-syntax", at, "a value is missing here".into(), "")),
         };
         if let Some(anchor) = anchor {
             let cost = before - self.budget;
-            self.spend(cost, at)?;
+            self.spend_budget(cost, at)?;
             self.anchors.insert(anchor, Some((node.clone(), cost)));
         }
         Ok(node)
@@ -263,7 +263,7 @@ impl<'a> Builder<'a> {
             Some(Some((node, cost))) => {
                 // The copy keeps the positions of the original, because that is the text to edit.
                 if *cost > self.budget {
-                    return Err(self.bomb(at));
+                    return Err(self.alias_bomb(at));
                 }
                 self.budget -= *cost;
                 Ok(Node { copied: CopyOrigin::Alias, ..node.clone() })
@@ -300,7 +300,7 @@ impl<'a> Builder<'a> {
             if merge {
                 merges.push((at, value));
             } else {
-                entries.push(Entry { key: scalar.text, at, value, odd });
+                entries.push(Entry { key: scalar.text, at, value, is_not_string: odd });
             }
         }
         self.duplicates(&entries);
@@ -351,7 +351,7 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    fn body(&mut self, at: Position, style: Style, value: &str) -> TextPosition {
+    fn text_position(&mut self, at: Position, style: Style, value: &str) -> TextPosition {
         match style {
             Style::Plain if !value.contains('\n') => TextPosition::line(at),
             Style::Quoted if !value.contains('\n') => {
@@ -372,17 +372,17 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn spend(&mut self, cost: usize, at: Position) -> Result<(), Finding> {
+    fn spend_budget(&mut self, cost: usize, at: Position) -> Result<(), Finding> {
         match self.budget.checked_sub(cost) {
             Some(rest) => {
                 self.budget = rest;
                 Ok(())
             }
-            None => Err(self.bomb(at)),
+            None => Err(self.alias_bomb(at)),
         }
     }
 
-    fn bomb(&self, at: Position) -> Finding {
+    fn alias_bomb(&self, at: Position) -> Finding {
         let message = "the document unfolds to more than 24 MiB: too many values, or aliases that multiply".to_owned();
         self.error("yaml-alias-bomb", at, message, "write fewer values, and no alias to an anchor full of aliases")
     }
@@ -418,7 +418,7 @@ fn hint(message: &str, line: &str) -> &'static str {
     }
 }
 
-fn short(tag: Option<String>) -> Option<Box<str>> {
+fn short_tag(tag: Option<String>) -> Option<Box<str>> {
     tag.map(|t| match t.strip_prefix("tag:yaml.org,2002:") {
         Some(core) => format!("!!{core}").into_boxed_str(),
         None => t.into_boxed_str(),

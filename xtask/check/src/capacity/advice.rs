@@ -11,7 +11,7 @@ use domain::words::count;
 const SKIPS_OFFLINE: &str = "run provider v0.1.0 or later, which skips offline nodes";
 
 fn names(inventory: &Inventory, online: bool) -> Vec<&str> {
-    inventory.nodes.iter().filter(|node| node.online() == online).map(|node| node.name.as_str()).collect()
+    inventory.nodes.iter().filter(|node| node.is_online() == online).map(|node| node.name.as_str()).collect()
 }
 
 /// Returns "bring pve3 back", or `None` if no node is offline.

@@ -100,7 +100,7 @@ fn existing<'a>(
         }
         Observed::Unknown(_) => {
             for (node, vm) in inventory.vms() {
-                let Some(set) = vm.set() else { continue };
+                let Some(set) = vm.machine_request_set() else { continue };
                 by_set.entry(set).or_default().push((vm.name.clone(), on(node)));
             }
         }
@@ -113,7 +113,7 @@ fn orphans(ours: &BTreeSet<String>, inventory: &Inventory, requests: &Observed<V
     let Some(requests) = requests.known() else { return Vec::new() };
     let known: BTreeSet<&str> = requests.iter().map(|request| request.metadata.id.as_str()).collect();
     let orphan = |(node, vm): (&Node, &Vm)| {
-        let set = vm.set().filter(|set| ours.contains(*set) && !known.contains(vm.name.as_str()))?;
+        let set = vm.machine_request_set().filter(|set| ours.contains(*set) && !known.contains(vm.name.as_str()))?;
         let (id, name, on) = (vm.id, &vm.name, &node.name);
         Some(format!("VM {id} ({name}) on {on} is tagged for {set}, and Omni asks for no such machine"))
     };
@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn requested_machines_count_once() {
         // The recording of omnictl 1.4.9 has one control plane and two workers.
-        let requests = omni::resources(&recorded("omnictl", "get-machinerequests-json").stdout).unwrap();
+        let requests = omni::parse_resources(&recorded("omnictl", "get-machinerequests-json").stdout).unwrap();
         let guests = [("demo-workers-s2cqkd", "demo-workers"), ("demo-workers-gone00", "demo-workers")];
         let (members, demand) = demanded(&guests, Observed::Known(requests));
         let on = |node: &str| State::Exists(node.to_owned());

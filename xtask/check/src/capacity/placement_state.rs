@@ -54,10 +54,10 @@ impl<'a> PlacementState<'a> {
             let vms = node.vms.known().map_or(&[] as &[Vm], Vec::as_slice);
             let running = vms.iter().filter(|vm| vm.running);
             let (leaving, staying): (Vec<&Vm>, Vec<&Vm>) =
-                running.partition(|vm| vm.set().is_some_and(|set| removed.contains(set)));
+                running.partition(|vm| vm.machine_request_set().is_some_and(|set| removed.contains(set)));
             NodeRoom {
                 name: node.name.clone(),
-                online: node.online(),
+                online: node.is_online(),
                 total: figures.map_or(0, |figures| figures.memory_total),
                 used: figures.map_or(0, |figures| figures.memory_used),
                 freed: leaving.iter().map(|vm| vm.memory_used).sum(),
@@ -197,7 +197,7 @@ impl<'a> PlacementState<'a> {
             let used = |used: u64| self.seen.get(&node.name).copied().unwrap_or(used);
             Candidate {
                 name: node.name.clone(),
-                online: node.online() && self.offline.as_deref() != Some(node.name.as_str()),
+                online: node.is_online() && self.offline.as_deref() != Some(node.name.as_str()),
                 memory: figures.map(|figures| (figures.memory_total, used(figures.memory_used))),
                 vms: node.vms.known().map_or(0, Vec::len),
             }
@@ -293,7 +293,7 @@ impl<'a> PlacementState<'a> {
             }
         }
         let matching = found.iter().map(|at| &storages[*at]).collect();
-        if !storages.iter().any(Storage::thick) {
+        if !storages.iter().any(Storage::is_thick) {
             self.matched.borrow_mut().insert(key, found);
         }
         Ok(matching)
@@ -302,7 +302,7 @@ impl<'a> PlacementState<'a> {
     /// Returns the storage as it is after the preceding disks, for selectors that use the free space.
     fn as_left(&self, storage: &Storage) -> Storage {
         let mut left = storage.clone();
-        if left.thick() {
+        if left.is_thick() {
             let added = self.pools.get(&storage.pool()).map_or(0, |pool| pool.added);
             left.available = left.available.saturating_sub(added);
         }
@@ -311,7 +311,7 @@ impl<'a> PlacementState<'a> {
 
     fn usable(&mut self, machine: &Machine, disk: &Disk, storage: &Storage) {
         let Storage { name, node, .. } = storage;
-        if !storage.takes_images() {
+        if !storage.accepts_images() {
             let message = format!(
                 "the selector of the class `{}` matches `{name}` on {node}, which holds no VM disks ({})",
                 machine.class,
@@ -408,7 +408,7 @@ impl<'a> PlacementState<'a> {
             let fix = "sync the removal first, and the new machines when the old ones are gone";
             self.warning("plan-disk-later", place, message, fix);
         } else if pool.added > pool.available {
-            let thin = Storage::thin_kind(&pool.kind);
+            let thin = Storage::is_thin_kind(&pool.kind);
             let how = if thin { ": it fills up as the machines write" } else { "" };
             let message = format!("{name} has {} left for {}{how}", bytes(pool.available), bytes(pool.added));
             let rule = if pool.iso == pool.added { "plan-iso-space" } else { "plan-disk" };
@@ -450,7 +450,9 @@ impl<'a> PlacementState<'a> {
 /// Returns the disk space of machines of `removed` sets, by pool.
 fn freed(inventory: &Inventory, removed: &BTreeSet<String>) -> BTreeMap<(String, String), u64> {
     let mut freed = BTreeMap::new();
-    for (node, vm) in inventory.vms().filter(|(_, vm)| vm.set().is_some_and(|set| removed.contains(set))) {
+    for (node, vm) in
+        inventory.vms().filter(|(_, vm)| vm.machine_request_set().is_some_and(|set| removed.contains(set)))
+    {
         for (name, size) in &vm.disks {
             if let Some(storage) = node.storages.known().into_iter().flatten().find(|storage| storage.name == *name) {
                 *freed.entry(storage.pool()).or_default() += size;

@@ -15,7 +15,7 @@ const WRITTEN: u64 = 5 << 30;
 
 /// Returns true if a storage that is meant for disks or ISO images has no room for any.
 pub fn is_full(storage: &Storage) -> bool {
-    storage.available < LEAST && (storage.takes_iso() || storage.content.iter().any(|content| content == "images"))
+    storage.available < LEAST && (storage.accepts_iso() || storage.content.iter().any(|content| content == "images"))
 }
 
 /// A disk or image without room, and the storages that lack it.
@@ -34,14 +34,14 @@ pub fn shortages(nodes: &[Node], machines: &[Machine]) -> Vec<Shortage> {
         let on = |node: &&Node| machine.node.as_ref().is_none_or(|pinned| *pinned == node.name);
         let nodes: Vec<&Node> = nodes.iter().filter(on).collect();
         for Disk { size, selector, .. } in &machine.disks {
-            let selected = |storage: &&Storage| storage.takes_images() && selects(selector, storage) == Ok(true);
-            let need = |storage: &Storage| if storage.thick() { *size } else { WRITTEN.min(*size) };
+            let selected = |storage: &&Storage| storage.accepts_images() && selects(selector, storage) == Ok(true);
+            let need = |storage: &Storage| if storage.is_thick() { *size } else { WRITTEN.min(*size) };
             let what = format!("the {} of class `{}`", bytes(*size), machine.class);
             found.extend(shortage(&nodes, &selected, &need, &what));
         }
     }
     let all: Vec<&Node> = nodes.iter().collect();
-    found.extend(shortage(&all, &|storage| storage.takes_iso(), &|_| LEAST, "an image of Talos"));
+    found.extend(shortage(&all, &|storage| storage.accepts_iso(), &|_| LEAST, "an image of Talos"));
     found
 }
 
@@ -53,7 +53,7 @@ fn shortage(
 ) -> Option<Shortage> {
     let mut lacking: BTreeMap<(&str, u64), Vec<&str>> = BTreeMap::new();
     let mut room = false;
-    for node in nodes.iter().filter(|node| node.online()) {
+    for node in nodes.iter().filter(|node| node.is_online()) {
         let storages = node.storages.known().into_iter().flatten();
         for storage in storages.filter(|storage| storage.enabled && storage.active).filter(selected) {
             if storage.available < need(storage) {

@@ -24,7 +24,7 @@ pub(super) fn position(
     machine: &MachineView,
 ) -> ChainPosition {
     let (name, name_and_vm) = (machine.name(), with_vm(facts, machine));
-    let age = clock::seconds(&machine.since).map_or(0, |since| facts.now.saturating_sub(since));
+    let age = clock::parse_rfc3339(&machine.since).map_or(0, |since| facts.now.saturating_sub(since));
     let waiting = |link: Link, typical: &'static str| ChainPosition::Waiting {
         link,
         typical,

@@ -5,7 +5,7 @@
 use std::iter::successors;
 
 use super::*;
-use domain::status::proxmox::{AclEntry, certain, parent};
+use domain::status::proxmox::{AclEntry, conclusive_privileges, parent};
 
 pub(super) const USER: &str = "omni@pve";
 pub(super) const TOKEN: &str = "omni@pve!provider";
@@ -387,7 +387,7 @@ fn tree_agrees_with_the_question_about_each_path() {
         let permissions = cfg.answers(&scope);
         for (path, exact) in &permissions.exact {
             let visible = path.starts_with("/vms/") || cfg.shows(path);
-            let Some(held) = certain(&permissions.tree, path, visible) else {
+            let Some(held) = conclusive_privileges(&permissions.tree, path, visible) else {
                 left += 1;
                 continue;
             };

@@ -6,7 +6,7 @@ use super::{Row, Scope, Verdict};
 use crate::capacity::machine::Machine;
 use crate::capacity::provider::Provider;
 use crate::capacity::selector::{named, selects};
-use crate::placeholder::{in_selector, is_placeholder};
+use crate::placeholder::{find_in_selector, is_placeholder};
 use domain::status::proxmox::{Inventory, Node, Storage};
 
 /// Where Proxmox's installer puts ISO images: the guess for a node on which the login sees no storage for them.
@@ -98,7 +98,7 @@ fn real(name: &str) -> bool {
 
 /// Returns every online node, or only the pinned nodes if every class pins to a node that exists.
 fn nodes(inventory: &Inventory, machines: &[Machine]) -> BTreeSet<String> {
-    let online = inventory.nodes.iter().filter(|node| node.online()).map(|node| node.name.clone());
+    let online = inventory.nodes.iter().filter(|node| node.is_online()).map(|node| node.name.clone());
     let exists = |node: &String| inventory.node(node).is_some();
     let all_pinned = !machines.is_empty() && machines.iter().all(|machine| machine.node.as_ref().is_some_and(exists));
     online.filter(|node| !all_pinned || machines.iter().any(|machine| may_stand(machine, node))).collect()
@@ -110,7 +110,7 @@ pub fn unusable(inventory: &Inventory, requirements: &Requirements) -> Vec<Strin
     for machine in &requirements.machines {
         let bridges = machine.networks.iter().map(|network| &network.bridge);
         let names = bridges.chain(&machine.pci).chain(&machine.usb).chain(&machine.pool).chain(&machine.node);
-        let selectors = machine.disks.iter().filter_map(|disk| in_selector(&disk.selector));
+        let selectors = machine.disks.iter().filter_map(|disk| find_in_selector(&disk.selector));
         for name in names.map(String::as_str).filter(|name| !real(name)).chain(selectors) {
             found.push(format!(
                 "{}: `{name}` in class `{}` looks like a placeholder: no privilege is checked for it",
@@ -203,7 +203,7 @@ fn hidden(selector: &str, node: &str, seen: &[Storage]) -> Vec<String> {
 pub fn blind_selectors(inventory: &Inventory, scope: &Scope, requirements: &Requirements) -> Vec<String> {
     let mut found: BTreeMap<(String, String), BTreeSet<&str>> = BTreeMap::new();
     for machine in &requirements.machines {
-        let disks = machine.disks.iter().filter(|disk| in_selector(&disk.selector).is_none());
+        let disks = machine.disks.iter().filter(|disk| find_in_selector(&disk.selector).is_none());
         for (disk, node) in disks.flat_map(|disk| scope.nodes.iter().map(move |node| (disk, node))) {
             if !may_stand(machine, node) || !storages(inventory, node, &disk.selector).is_empty() {
                 continue;

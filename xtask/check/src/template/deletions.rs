@@ -92,7 +92,7 @@ impl Checker<'_> {
     pub(super) fn refused(&mut self, file: &str, at: Position, message: String, fix: &str) {
         let finding = Finding::error("template-patch-talos", at.in_file(file), message, fix);
         // The patches of a cluster apply to each of its sets.
-        if !self.findings.iter().any(|other| other.repeats(&finding)) {
+        if !self.findings.iter().any(|other| other.is_repeat_of(&finding)) {
             self.findings.push(finding);
         }
     }

@@ -80,7 +80,7 @@ impl Checker<'_> {
                 }
                 // A value that omnictl refuses is not reported again for Talos.
                 let said = |other: &Finding| match problem.fault {
-                    Fault::Relation(_) => other.repeats(&finding),
+                    Fault::Relation(_) => other.is_repeat_of(&finding),
                     _ => other.is_error(),
                 };
                 if !self.findings.iter().any(|other| other.place == finding.place && said(other)) {

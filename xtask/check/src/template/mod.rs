@@ -271,7 +271,7 @@ impl Checker<'_> {
                 (name, stream)
             }
             (None, Some(Inline::Text { text, origin })) => {
-                (self.file.to_owned(), yaml::load_inner(self.file, text, *origin))
+                (self.file.to_owned(), yaml::load_embedded(self.file, text, *origin))
             }
             _ => return None,
         };

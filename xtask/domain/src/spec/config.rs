@@ -49,7 +49,7 @@ struct Proxmox {
 const KEYS: [&str; 7] = ["url", "username", "password", "realm", "tokenID", "tokenSecret", "insecureSkipVerify"];
 
 /// Returns a key that the provider ignores, and the key that was probably meant.
-fn misspelt(text: &str) -> Option<(String, &'static str)> {
+fn find_misspelling(text: &str) -> Option<(String, &'static str)> {
     let root: serde_yaml::Value = serde_yaml::from_str(text).ok()?;
     let given: Vec<&str> = root.get("proxmox")?.as_mapping()?.keys().filter_map(serde_yaml::Value::as_str).collect();
     let missing = || KEYS.into_iter().filter(|key| !given.contains(key));
@@ -73,14 +73,14 @@ impl ProviderConfig {
         }
         let root: Option<Root> = serde_yaml::from_str(text).map_err(|error| {
             let place = error.location().map_or(String::new(), |at| format!(":{}:{}", at.line(), at.column()));
-            bad(format!("{file}{place}"), without_values(&error.to_string()))
+            bad(format!("{file}{place}"), remove_values(&error.to_string()))
         })?;
         let Some(proxmox) = root.and_then(|root| root.proxmox) else {
             return Err(Failure::new(Code::Invalid, format!("{file}:1:1: it has no `proxmox:`"))
                 .cause("the provider ignores keys that it does not know and would start without an address")
                 .hint("compare it with docker/config.yaml.example"));
         };
-        if let Some((key, meant)) = misspelt(text) {
+        if let Some((key, meant)) = find_misspelling(text) {
             return Err(Failure::new(Code::Invalid, format!("{file}: the provider does not read the key `{key}`"))
                 .cause("it ignores keys that it does not know, and upper and lower case count")
                 .hint(format!("did you mean `{meant}`?")));
@@ -103,9 +103,9 @@ impl ProviderConfig {
 /// Returns [`Code::Invalid`] if the example lacks one of the lines.
 pub fn fill(example: &str, url: &str, token_id: &str, secret: &Secret, insecure: bool) -> Result<String, Failure> {
     let values = [
-        ("url", quoted(url)),
-        ("tokenID", quoted(token_id)),
-        ("tokenSecret", quoted(secret.expose())),
+        ("url", quote_scalar(url)),
+        ("tokenID", quote_scalar(token_id)),
+        ("tokenSecret", quote_scalar(secret.expose())),
         ("insecureSkipVerify", insecure.to_string()),
     ];
     let mut lines: Vec<String> = example.lines().map(str::to_owned).collect();
@@ -121,13 +121,13 @@ pub fn fill(example: &str, url: &str, token_id: &str, secret: &Secret, insecure:
 }
 
 /// Formats `value` as a YAML scalar that reads back as the same string: double-quoted JSON is YAML.
-fn quoted(value: &str) -> String {
+fn quote_scalar(value: &str) -> String {
     serde_json::Value::from(value).to_string()
 }
 
 /// Removes the rejected value that serde quotes in `text`. The value may itself contain quotes, so everything up to the last
 /// `expected` is removed.
-fn without_values(text: &str) -> String {
+fn remove_values(text: &str) -> String {
     let Some(start) = text.find(['"', '`']) else { return text.to_owned() };
     let end = ["\", expected ", "`, expected "].iter().filter_map(|end| text.rfind(end)).max();
     format!("{}…{}", &text[..start], end.map_or("", |end| &text[end + 1..]))
@@ -154,7 +154,7 @@ pub fn hide_secrets(text: &str) {
 }
 
 /// Returns the login in an address. Addresses must not contain one, because they are shown and stored in the state.
-pub fn login_in(address: &str) -> Option<&str> {
+pub fn find_login(address: &str) -> Option<&str> {
     let (_, rest) = address.split_once("://").unwrap_or(("", address));
     rest.split('/').next()?.rsplit_once('@').map(|(login, _)| login)
 }
@@ -178,7 +178,7 @@ mod tests {
     const EXAMPLE: &str = "# access\nproxmox:\n  url: https://pve.example.com:8006/api2/json # with the path\n  tokenID: a@pve!b\n  tokenSecret: 000\n  insecureSkipVerify: false\n";
 
     #[test]
-    fn what_a_parser_says_of_a_value_is_kept_out() {
+    fn parse_error_omits_values() {
         for (said, kept) in [
             (
                 r#"a.b: invalid type: string "say \"x\" twice", expected a boolean at line 2"#,
@@ -191,7 +191,7 @@ mod tests {
             (r#"duplicate entry with key "x, expected y""#, "duplicate entry with key …"),
             ("did not find expected ',' or ']'", "did not find expected ',' or ']'"),
         ] {
-            assert_eq!(without_values(said), kept);
+            assert_eq!(remove_values(said), kept);
         }
     }
 
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn the_example_is_filled_line_by_line() {
+    fn fill_keeps_lines_and_comments() {
         let secret = Secret::new("canary-config-1");
         let text = fill(EXAMPLE, "https://10.0.0.1:8006/api2/json", "omni@pve!provider", &secret, true).unwrap();
         let config = ProviderConfig::parse("config.yaml", &text).unwrap();
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_have_a_place_and_no_value() {
+    fn errors_have_position_and_no_value() {
         let failure = ProviderConfig::parse("c", "proxmox:\n  insecureSkipVerify: \"hunter22\"\n").unwrap_err();
         assert!(failure.message.starts_with("c:2:"), "{failure}");
         assert!(!failure.to_string().contains("hunter22"), "{failure}");
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn the_login_that_the_provider_takes_is_found() {
+    fn parse_selects_the_providers_login() {
         let text = "proxmox:\n  url: x\n  username: root\n  password: 123456\n  tokenID: a\n  tokenSecret: bbbbbbbb\n";
         let auth = Auth::Password { user: "root".into(), realm: String::new(), password: Secret::new("123456") };
         assert_eq!(ProviderConfig::parse("c", text).unwrap().auth, auth);
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn both_spellings_of_the_address_are_one() {
+    fn api_path_is_normalized() {
         for given in ["https://h:8006", "https://h:8006/", "https://h:8006/api2/json", "https://h:8006/api2/json/"] {
             assert_eq!(with_api_path(given), "https://h:8006/api2/json");
             assert_eq!(without_api_path(given), "https://h:8006");

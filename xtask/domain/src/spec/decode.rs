@@ -41,7 +41,7 @@ impl<'a> Decoder<'a> {
         self.findings.push(Finding::error(rule, at.in_file(self.file), message, fix));
     }
 
-    fn mismatch(&mut self, node: &Node, key: &str, wanted: &str) {
+    fn report_mismatch(&mut self, node: &Node, key: &str, wanted: &str) {
         let shown = match node.text() {
             Some(text) if text.chars().count() <= 40 && !text.contains('\n') => format!("`{text}`"),
             _ => node.tag_name().to_owned(),
@@ -51,20 +51,20 @@ impl<'a> Decoder<'a> {
     }
 
     /// Returns true if the node is a mapping; reports anything else except null.
-    pub fn is_map(&mut self, node: &Node, key: &str) -> bool {
+    pub fn check_map(&mut self, node: &Node, key: &str) -> bool {
         if !node.is_map() && !node.is_null() {
-            self.mismatch(node, key, "a mapping");
+            self.report_mismatch(node, key, "a mapping");
         }
         node.is_map()
     }
 
     /// Returns the mapping under a key.
     pub fn map<'n>(&mut self, map: &'n Node, key: &str) -> Option<&'n Node> {
-        map.get(key).filter(|node| self.is_map(node, key))
+        map.get(key).filter(|node| self.check_map(node, key))
     }
 
     /// Reports the unknown keys of a mapping, each with the nearest known key or the level where it belongs.
-    pub fn known_keys(&mut self, node: &Node, known: &[&str], what: &str) {
+    pub fn check_known_keys(&mut self, node: &Node, known: &[&str], what: &str) {
         let unknown = node.entries().iter().filter(|e| !known.contains(&e.key.as_str()));
         for (n, entry) in unknown.enumerate() {
             if n == MAX_REPORTED {
@@ -88,7 +88,7 @@ impl<'a> Decoder<'a> {
         match &node.data {
             Data::Scalar(_) => node.text().map(str::to_owned),
             _ => {
-                self.mismatch(node, key, "a string");
+                self.report_mismatch(node, key, "a string");
                 None
             }
         }
@@ -96,11 +96,11 @@ impl<'a> Decoder<'a> {
 
     /// Returns the string under a key; empty if absent.
     pub fn text_at(&mut self, map: &Node, key: &str) -> String {
-        self.placed(map, key).0
+        self.text_with_position(map, key).0
     }
 
     /// Same as [`Decoder::text_at`], with its position; if absent, with the position of the mapping.
-    pub fn placed(&mut self, map: &Node, key: &str) -> (String, Position) {
+    pub fn text_with_position(&mut self, map: &Node, key: &str) -> (String, Position) {
         self.string_at(map, key).map_or((String::new(), map.at), |(text, node)| (text, node.at))
     }
 
@@ -119,7 +119,7 @@ impl<'a> Decoder<'a> {
             Some(Value::Str("y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON")) => Some(true),
             Some(Value::Str("n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF")) => Some(false),
             _ => {
-                self.mismatch(node, key, "true or false");
+                self.report_mismatch(node, key, "true or false");
                 None
             }
         }
@@ -140,7 +140,7 @@ impl<'a> Decoder<'a> {
                 Some(_) => format!("a whole number from {least} to {most}"),
                 None => "a whole number".to_owned(),
             };
-            self.mismatch(node, key, &wanted);
+            self.report_mismatch(node, key, &wanted);
         }
         fitting
     }
@@ -156,7 +156,7 @@ impl<'a> Decoder<'a> {
             }
             _ if node.is_null() => None,
             _ => {
-                self.mismatch(node, key, "a list");
+                self.report_mismatch(node, key, "a list");
                 None
             }
         }
@@ -165,7 +165,7 @@ impl<'a> Decoder<'a> {
     /// Returns the items of a list; none if the value is absent.
     pub fn list<'n>(&mut self, node: &'n Node, key: &str) -> &'n [Node] {
         if !matches!(node.data, Data::Seq(_)) && !node.is_null() {
-            self.mismatch(node, key, "a list");
+            self.report_mismatch(node, key, "a list");
         }
         node.items()
     }
@@ -173,7 +173,7 @@ impl<'a> Decoder<'a> {
     /// Returns the mappings in the list under a key; reports other items.
     pub fn maps<'n>(&mut self, map: &'n Node, key: &str) -> Vec<&'n Node> {
         let Some(list) = map.get(key) else { return Vec::new() };
-        self.list(list, key).iter().filter(|item| self.is_map(item, key)).collect()
+        self.list(list, key).iter().filter(|item| self.check_map(item, key)).collect()
     }
 
     /// Returns a mapping of strings, such as labels and annotations.
@@ -189,7 +189,7 @@ mod tests {
 
     /// go.yaml.in/yaml v4.0.0-rc.4 constructor.go: `n` is a string everywhere, and false only for a typed bool.
     #[test]
-    fn words_of_yaml_1_1_are_bools_only_where_a_bool_is_wanted() {
+    fn yaml_1_1_words_are_bools_only_in_boolean() {
         let rules = Rules { unknown_key: "", wrong_type: "wrong-type", levels: &[] };
         for (words, wanted) in [
             (["y", "Y", "yes", "Yes", "YES", "on", "On", "ON"], Some(true)),
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn nulls_are_left_out_of_a_list_and_its_absence_is_not_an_empty_one() {
+    fn strings_skips_nulls_and_keeps_absence_apart() {
         let rules = Rules { unknown_key: "", wrong_type: "wrong-type", levels: &[] };
         for (text, wanted, mismatches) in [
             ("key: [a, ~, b]", Some("a b"), 0),

@@ -39,7 +39,7 @@ impl EnvFile {
         for (number, line) in text.lines().enumerate() {
             let line = line.strip_prefix('\u{feff}').unwrap_or(line);
             match entry(line) {
-                Ok(Some((key, value))) => file_so_far.take(key, value),
+                Ok(Some((key, value))) => file_so_far.insert_expanded(key, value),
                 Ok(None) => {}
                 Err(why) => {
                     return Err(Failure::new(
@@ -55,10 +55,10 @@ impl EnvFile {
     }
 
     /// Stores a value after expanding the variables of the file.
-    fn take(&mut self, key: &str, value: Value) {
+    fn insert_expanded(&mut self, key: &str, value: Value) {
         let (value, foreign) = match value {
             Value::Literal(value) => (value, false),
-            Value::Template(value) => expanded(&value, &self.values),
+            Value::Template(value) => expand(&value, &self.values),
         };
         self.values.insert(key.to_owned(), value);
         match foreign {
@@ -69,7 +69,7 @@ impl EnvFile {
 
     /// Whether the value of `key` refers to a variable that is not set in this file: compose substitutes the variable of its
     /// environment, or nothing, with at most a warning. The variable name may be part of a secret.
-    pub fn is_foreign(&self, key: &str) -> bool {
+    pub fn refers_to_environment(&self, key: &str) -> bool {
         self.foreign.contains(key)
     }
 
@@ -85,7 +85,7 @@ impl EnvFile {
 
     /// Sets `key` on its line (the last one if there are several), or on a new line at the end.
     pub fn set(&mut self, key: &str, value: &str) {
-        let new = format!("{key}={}", written(value));
+        let new = format!("{key}={}", format_value(value));
         let mut lines: Vec<String> = self.text.lines().map(str::to_owned).collect();
         let is_it = |line: &String| matches!(entry(line), Ok(Some((found, _))) if found == key);
         match lines.iter().rposition(is_it) {
@@ -128,10 +128,10 @@ fn entry(line: &str) -> Result<Option<(&str, Value)>, String> {
     if key.is_empty() || !key.chars().all(name) {
         return Err("the part before `=` is not a valid variable name".to_owned());
     }
-    unquoted(value.trim_start()).map(|value| Some((key, value)))
+    parse_value(value.trim_start()).map(|value| Some((key, value)))
 }
 
-fn unquoted(value: &str) -> Result<Value, String> {
+fn parse_value(value: &str) -> Result<Value, String> {
     let Some(quote) = value.chars().next().filter(|c| matches!(c, '\'' | '"')) else {
         let end = value.find(" #").unwrap_or(value.len());
         return Ok(Value::Template(value[..end].trim_end().to_owned()));
@@ -148,7 +148,7 @@ fn unquoted(value: &str) -> Result<Value, String> {
                 return Ok(if quote == '"' { Value::Template(text) } else { Value::Literal(text) });
             }
             '\\' => match rest.next() {
-                Some(escaped) if quote == '"' => text.push_str(&unescaped(escaped)),
+                Some(escaped) if quote == '"' => text.push_str(&unescape(escaped)),
                 Some('\'') => text.push('\''),
                 Some(other) => text.extend(['\\', other]),
                 None => return Err("it ends in a lone backslash".to_owned()),
@@ -160,7 +160,7 @@ fn unquoted(value: &str) -> Result<Value, String> {
 }
 
 /// Returns the meaning of a backslash followed by this letter in double quotes; other letters keep the backslash.
-fn unescaped(letter: char) -> String {
+fn unescape(letter: char) -> String {
     match letter {
         'n' => "\n".to_owned(),
         't' => "\t".to_owned(),
@@ -176,7 +176,7 @@ fn unescaped(letter: char) -> String {
 }
 
 /// Expands the known variables in `template`; also returns whether there are unknown ones, which are left as written.
-fn expanded(template: &str, known: &BTreeMap<String, String>) -> (String, bool) {
+fn expand(template: &str, known: &BTreeMap<String, String>) -> (String, bool) {
     static VARIABLE: LazyLock<Option<Regex>> =
         LazyLock::new(|| Regex::new(r"\$(?:\$|\{([^}]*)\}|([A-Za-z_][A-Za-z0-9_]*))").ok());
     // Most values contain no variable, so avoid compiling the regular expression.
@@ -195,7 +195,7 @@ fn expanded(template: &str, known: &BTreeMap<String, String>) -> (String, bool) 
 }
 
 /// Formats `value` for a line of the file: unquoted if that is safe, otherwise in single quotes, which prevent expansion.
-fn written(value: &str) -> String {
+fn format_value(value: &str) -> String {
     let bare = |c: char| c.is_ascii_alphanumeric() || "_-./:@!+=,%".contains(c);
     if value.chars().all(bare) {
         return value.to_owned();
@@ -242,11 +242,11 @@ mod tests {
     const TEXT: &str = "# the hub\nOMNI_DOMAIN=omni.example.ts.net # its name\n\nexport TS_AUTHKEY='a # b'\nEMPTY=\n";
 
     #[test]
-    fn lines_are_read_as_compose_reads_them() {
+    fn parse_matches_compose() {
         let rows: Vec<[String; 2]> = serde_yaml::from_str(include_str!("../../tests/corpus/env.yaml")).unwrap();
         for [text, value] in rows {
             let env = EnvFile::parse(".env", &text).unwrap();
-            assert_eq!((env.get("A"), env.is_foreign("A")), (Some(value.as_str()), false), "{text}");
+            assert_eq!((env.get("A"), env.refers_to_environment("A")), (Some(value.as_str()), false), "{text}");
         }
         for text in ["A", "A=\n"] {
             assert_eq!(EnvFile::parse(".env", text).unwrap().get("A"), None);
@@ -255,18 +255,22 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_of_the_environment_is_seen() {
+    fn reference_to_environment_is_detected() {
         for text in ["A=a$b", "A=\"a ${HOME}/x\"", "A=${B:-c}", "A=a\\$b"] {
-            assert!(EnvFile::parse(".env", text).unwrap().is_foreign("A"), "{text}");
+            assert!(EnvFile::parse(".env", text).unwrap().refers_to_environment("A"), "{text}");
         }
         let mut env = EnvFile::parse(".env", "A=a$b\nA=c\nB=$d").unwrap();
-        assert_eq!((env.is_foreign("A"), env.is_foreign("B")), (false, true), "the last one counts");
+        assert_eq!(
+            (env.refers_to_environment("A"), env.refers_to_environment("B")),
+            (false, true),
+            "the last one counts"
+        );
         env.set("B", "a$d");
-        assert_eq!((env.is_foreign("B"), env.text()), (false, "A=a$b\nA=c\nB='a$d'\n"));
+        assert_eq!((env.refers_to_environment("B"), env.text()), (false, "A=a$b\nA=c\nB='a$d'\n"));
     }
 
     #[test]
-    fn one_key_changes_and_the_rest_stays() {
+    fn set_changes_only_its_line() {
         let mut env = EnvFile::parse(".env", TEXT).unwrap();
         env.set("EMPTY", "now");
         env.set("NEW", "it's $new");
@@ -275,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn every_value_survives_being_written() {
+    fn set_round_trips_every_value() {
         for value in "a|a b|a'b|a\"b|$HOME|a\\b|x#y| lead|two\nlines||é|a=b==|a\\|a\\'|$$|a$b$|#x".split('|') {
             let mut env = EnvFile::default();
             env.set("K", value);
@@ -284,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_line_is_named_without_its_value() {
+    fn parse_error_omits_the_value() {
         for text in ["A=1\nnonsense secret\n", "A=1\nB='open secret\n", "A=1\nB B=secret\n", "A=1\nB='x' secret\n"] {
             let failure = EnvFile::parse("docker/.env", text).unwrap_err();
             assert_eq!(failure.message, "docker/.env:2: this line is not understood");

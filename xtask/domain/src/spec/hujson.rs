@@ -12,7 +12,7 @@ use yaml::{Finding, Node, Position};
 /// # Errors
 /// The position where it is not valid JSON.
 pub fn parse(file: &str, text: &str) -> Result<Node, Finding> {
-    let plain = plain(text.strip_prefix('\u{feff}').unwrap_or(text));
+    let plain = blank_comments(text.strip_prefix('\u{feff}').unwrap_or(text));
     let bad = |at: Position, why: String| {
         let fix = "fix the JSON at this position; comments and a trailing comma are allowed";
         Finding::error("policy-syntax", at.in_file(file), why, fix)
@@ -23,7 +23,7 @@ pub fn parse(file: &str, text: &str) -> Result<Node, Finding> {
         return Err(bad(Position { line: error.line() as u32, column: error.column().max(1) as u32 }, why));
     }
     // JSON is a part of YAML, and the YAML reader keeps places, which serde does not.
-    let mut stream = yaml::load(file, paired(&plain).as_bytes());
+    let mut stream = yaml::load(file, join_surrogates(&plain).as_bytes());
     match stream.documents.pop() {
         Some(document) if !stream.is_broken() => Ok(document.root),
         _ => Err(stream
@@ -35,10 +35,10 @@ pub fn parse(file: &str, text: &str) -> Result<Node, Finding> {
 }
 
 /// `plain` with pairs of UTF-16 in escapes written as YAML writes such a character, which knows no pairs.
-fn paired(plain: &str) -> Cow<'_, str> {
+fn join_surrogates(plain: &str) -> Cow<'_, str> {
     static ESCAPE: Form =
         LazyLock::new(|| Regex::new(r"(?s)\\(?:u([dD][89abAB][0-9a-fA-F]{2})\\u([0-9a-fA-F]{4})|.)").ok());
-    replaced(&ESCAPE, plain, |found| {
+    replace_matches(&ESCAPE, plain, |found| {
         let unit = |at| u16::from_str_radix(found.get(at).map_or("", |digits| digits.as_str()), 16).unwrap_or_default();
         match char::decode_utf16([unit(1), unit(2)]).next() {
             Some(Ok(pair)) if found.get(1).is_some() => format!("\\U{:08x}", u32::from(pair)),
@@ -48,16 +48,16 @@ fn paired(plain: &str) -> Cow<'_, str> {
 }
 
 /// `text` with comments and trailing commas blanked, every other character where it was.
-fn plain(text: &str) -> String {
+fn blank_comments(text: &str) -> String {
     static COMMENT: Form = LazyLock::new(|| Regex::new(r#"(?s)"(?:\\.|[^"\\])*"?|//[^\n]*|/\*.*?(?:\*/|\z)"#).ok());
     // A tab inside a flow collection is white space to JSON, and to YAML only in some places.
     static SPACE: Form = LazyLock::new(|| Regex::new(r#"(?s)"(?:\\.|[^"\\])*"?|,\s*[\]}]|\t"#).ok());
     let blank = |c: char| if c == '\n' { c } else { ' ' };
-    let text = replaced(&COMMENT, text, |found| match &found[0] {
+    let text = replace_matches(&COMMENT, text, |found| match &found[0] {
         string if string.starts_with('"') => string.to_owned(),
         comment => comment.chars().map(blank).collect(),
     });
-    let text = replaced(&SPACE, &text, |found| match &found[0] {
+    let text = replace_matches(&SPACE, &text, |found| match &found[0] {
         string if string.starts_with('"') => string.to_owned(),
         space => space.replace([',', '\t'], " "),
     });
@@ -66,7 +66,7 @@ fn plain(text: &str) -> String {
 
 type Form = LazyLock<Option<Regex>>;
 
-fn replaced<'t>(form: &Form, text: &'t str, new: impl Fn(&Captures<'_>) -> String) -> Cow<'t, str> {
+fn replace_matches<'t>(form: &Form, text: &'t str, new: impl Fn(&Captures<'_>) -> String) -> Cow<'t, str> {
     form.as_ref().map_or(Cow::Borrowed(text), |form| form.replace_all(text, new))
 }
 
@@ -75,9 +75,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn comments_and_trailing_commas_are_blanked_in_place() {
+    fn parse_keeps_positions_around_comments() {
         let text = "{ // a \"b\"\n\t\"x\": [1, 2, /* c,\n d */ ],\n \"url\": \"https://h//i,]\", }\n";
-        let plain = plain(text);
+        let plain = blank_comments(text);
         assert_eq!(plain.lines().count(), text.lines().count());
         let value: serde_json::Value = serde_json::from_str(&plain).unwrap();
         assert_eq!(value, serde_json::json!({"x": [1, 2], "url": "https://h//i,]"}));
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_has_a_place() {
+    fn invalid_json_has_position() {
         for (text, line) in [("{\n \"a\": \n}", 3), ("", 1), ("{\"a\":1}\n{", 2), ("{\"a\": [1,,2]}", 1)] {
             let finding = parse("p", text).unwrap_err();
             assert_eq!((finding.rule, finding.place.line), ("policy-syntax", line), "{text}: {finding}");
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_comes_there_is_an_answer() {
+    fn parse_never_panics() {
         for text in ["/*", "//", "\"", "\"\\", "{\"a\":\"\\ud83d\\ude00\"}", "[\t1,\t]", "{\"a\":{}}", "null", "-"] {
             let _ = parse("p", text);
         }

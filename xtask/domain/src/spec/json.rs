@@ -80,13 +80,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_what_serde_json_reads() {
+    fn values_match_serde_json() {
         let text = r#"{"a": [1, -2, 2.5, 18446744073709551615, "x\u00e9", true, null, {"b": {}}], "c": "1e3"}"#;
         assert_eq!(parse(text.as_bytes()).unwrap(), serde_json::from_str::<Value>(text).unwrap());
     }
 
     #[test]
-    fn a_key_that_stands_twice_is_named_with_its_place() {
+    fn duplicate_key_has_position() {
         let error = parse(b"[{\"name\": \"a\"},\n {\"name\": \"b\",\n  \"name\": \"c\"}]").unwrap_err();
         assert_eq!(error.to_string(), "the key `name` occurs twice at line 3 column 8");
         for text in [&b"[1,]"[..], b"[1] 2", b"", b"\xff", b"nulL"] {

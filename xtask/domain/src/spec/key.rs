@@ -50,12 +50,12 @@ impl KeyInfo {
     }
 
     /// Whether the key is expired at `now`.
-    pub fn expired(&self, now: SystemTime) -> bool {
+    pub fn is_expired(&self, now: SystemTime) -> bool {
         self.expires.is_some_and(|at| at <= now)
     }
 
     /// Returns the remaining lifetime; `None` if unlimited, zero if expired.
-    pub fn left(&self, now: SystemTime) -> Option<Duration> {
+    pub fn remaining_lifetime(&self, now: SystemTime) -> Option<Duration> {
         self.expires.map(|at| at.duration_since(now).unwrap_or_default())
     }
 }
@@ -81,7 +81,7 @@ pub fn check_provider_key(text: &str, id: &str, place: &str, now: SystemTime) ->
         Some(found) if found != id => Err(refuse(format!(
             "it is the key of the provider `{found}`, but this provider runs as `{id}`; Omni compares them letter by letter"
         ))),
-        Some(_) if info.expired(now) => {
+        Some(_) if info.is_expired(now) => {
             let days = info.expires.and_then(|at| now.duration_since(at).ok()).unwrap_or_default().as_secs() / 86_400;
             Err(refuse(format!("it expired {} ago", count(days, "day"))).hint(format!(
                 "renew it: `cargo xtask keys --rotate provider`, or `omnictl infraprovider renewkey {id}` and the new OMNI_SERVICE_ACCOUNT_KEY into docker/.env as OMNI_INFRA_PROVIDER_KEY"
@@ -96,7 +96,7 @@ pub fn check_provider_key(text: &str, id: &str, place: &str, now: SystemTime) ->
 ///
 /// # Errors
 /// Returns the reason if the kubeconfig or the token cannot be parsed.
-pub fn token_end(kubeconfig: &str, cluster: &str) -> Result<Option<Option<u64>>, String> {
+pub fn token_expiry(kubeconfig: &str, cluster: &str) -> Result<Option<Option<u64>>, String> {
     let config: Value = serde_yaml::from_str(kubeconfig).map_err(|error| format!("not valid YAML: {error}"))?;
     let users = config["users"].as_array().ok_or("not a kubeconfig: it has no `users`")?;
     let of_cluster =
@@ -132,7 +132,7 @@ fn expiry(mut packets: &[u8]) -> Option<Option<SystemTime>> {
             5 => created = Some(u64::from(u32_at(body, 1)?)),
             2 if body.first() == Some(&4) => {
                 let fields = lifetimes(body)?;
-                let ends = [(created, fields.key), (fields.made.map(u64::from), fields.signature)];
+                let ends = [(created, fields.key), (fields.created.map(u64::from), fields.signature)];
                 for (start, seconds) in ends {
                     if let (Some(start), Some(seconds)) = (start, seconds.filter(|&seconds| seconds != 0)) {
                         let end = start + u64::from(seconds);
@@ -149,7 +149,7 @@ fn expiry(mut packets: &[u8]) -> Option<Option<SystemTime>> {
 
 #[derive(Default)]
 pub(super) struct Lifetimes {
-    pub(super) made: Option<u32>,
+    pub(super) created: Option<u32>,
     pub(super) signature: Option<u32>,
     pub(super) key: Option<u32>,
     /// Key flags (subpacket 27); 0x0c are the two encryption bits.
@@ -166,7 +166,7 @@ pub(super) fn lifetimes(signature: &[u8]) -> Option<Lifetimes> {
         let (length, used) = field_length(fields, 255)?;
         let field = fields.get(used..used + length)?;
         match field.first()? & 0x7f {
-            2 => found.made = u32_at(field, 1),
+            2 => found.created = u32_at(field, 1),
             3 => found.signature = u32_at(field, 1),
             9 => found.key = u32_at(field, 1),
             27 => found.flags = field.get(1).copied(),
@@ -241,23 +241,23 @@ mod tests {
         STANDARD.encode(serde_json::json!({"name": name, "pgp_key": armored}).to_string())
     }
 
-    fn at(seconds: u64) -> SystemTime {
+    fn time_at(seconds: u64) -> SystemTime {
         UNIX_EPOCH + Duration::from_secs(seconds)
     }
 
     #[test]
-    fn a_key_tells_its_kind_and_its_end() {
+    fn parse_reads_kind_and_expiry() {
         let info = KeyInfo::parse(&key("infra-provider:proxmox", 1000, Some(500))).unwrap();
         assert_eq!(info.provider(), Some("proxmox"));
-        assert_eq!(info.expires, Some(at(1500)));
-        assert!(!info.expired(at(1499)) && info.expired(at(1500)));
+        assert_eq!(info.expires, Some(time_at(1500)));
+        assert!(!info.is_expired(time_at(1499)) && info.is_expired(time_at(1500)));
         assert_eq!(KeyInfo::parse(&key("automation", 1000, None)).unwrap().expires, None);
     }
 
     #[test]
-    fn only_the_key_of_this_provider_will_do() {
+    fn check_refuses_keys_of_other_providers() {
         let good = key("infra-provider:proxmox", 1000, Some(500));
-        assert!(check_provider_key(&good, "proxmox", "docker/.env", at(1200)).is_ok());
+        assert!(check_provider_key(&good, "proxmox", "docker/.env", time_at(1200)).is_ok());
         let cases = [
             (key("automation", 1000, Some(500)), "ordinary service account `automation`"),
             (key("infra-provider:Proxmox", 1000, Some(500)), "letter by letter"),
@@ -267,25 +267,25 @@ mod tests {
             (STANDARD.encode("{\"name\":\"x\",\"pgp_key\":\"y\"}"), "not an armored"),
         ];
         for (text, why) in cases {
-            let failure = check_provider_key(&text, "proxmox", "docker/.env", at(1200)).unwrap_err();
+            let failure = check_provider_key(&text, "proxmox", "docker/.env", time_at(1200)).unwrap_err();
             assert!(failure.cause.contains(why), "{why}: {failure}");
         }
     }
 
     #[test]
-    fn token_of_a_kubeconfig_says_when_it_ends() {
+    fn token_expiry_is_read_from_kubeconfig() {
         let user = |name: &str, claims: &str| {
             let token = format!("h.{}.s", URL_SAFE_NO_PAD.encode(claims));
             format!("{{name: {name}, user: {{token: {token}}}}}")
         };
         let config = |claims: &str| format!("users: [{}]\n", user("a", claims));
-        assert_eq!(token_end(&config("{\"exp\": 1795316645}"), "demo"), Ok(Some(Some(1_795_316_645))));
-        assert_eq!(token_end(&config("{}"), "demo"), Ok(Some(None)));
-        assert_eq!(token_end("users: [{name: a, user: {exec: {}}}]\n", "demo"), Ok(None));
+        assert_eq!(token_expiry(&config("{\"exp\": 1795316645}"), "demo"), Ok(Some(Some(1_795_316_645))));
+        assert_eq!(token_expiry(&config("{}"), "demo"), Ok(Some(None)));
+        assert_eq!(token_expiry("users: [{name: a, user: {exec: {}}}]\n", "demo"), Ok(None));
         let merged = [user("omni-demo2-ops", "{\"exp\": 1}"), user("omni-demo-ops", "{\"exp\": 2}")].join(", ");
-        assert_eq!(token_end(&format!("users: [{merged}]\n"), "demo"), Ok(Some(Some(2))));
+        assert_eq!(token_expiry(&format!("users: [{merged}]\n"), "demo"), Ok(Some(Some(2))));
         for damaged in [config("no JSON").as_str(), "users: [", "", "clusters: []\n"] {
-            assert!(token_end(damaged, "demo").is_err(), "{damaged}");
+            assert!(token_expiry(damaged, "demo").is_err(), "{damaged}");
         }
     }
 

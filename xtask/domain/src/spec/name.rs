@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_dns_labels_pass() {
+    fn check_accepts_only_dns_labels() {
         for good in ["a", "prod", "talos-1", "0", &"a".repeat(63)] {
             assert!(check("cluster", good).is_ok() && check_existing("cluster", good).is_ok(), "{good}");
         }

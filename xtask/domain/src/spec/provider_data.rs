@@ -101,7 +101,7 @@ pub const KEYS: &[&str] = &[
 /// Parses the provider data of a class, with positions in the class's file. Reports errors in the YAML and types that the
 /// provider cannot decode; limits and unknown keys are checked against the schema.
 pub fn parse(file: &str, provision: &AutoProvision) -> Parsed<ProviderData> {
-    let stream = yaml::load_inner(file, &provision.provider_data, provision.provider_data_at);
+    let stream = yaml::load_embedded(file, &provision.provider_data, provision.provider_data_at);
     let mut d = Decoder::new(file, RULES);
     d.findings = stream.findings;
     // Both the provider and Omni read only the first document.
@@ -120,7 +120,7 @@ pub fn from_node(file: &str, root: Node) -> Option<ProviderData> {
 }
 
 fn decode(d: &mut Decoder<'_>, root: Node) -> Option<ProviderData> {
-    if !d.is_map(&root, "providerdata") {
+    if !d.check_map(&root, "providerdata") {
         return None;
     }
     let r = &root;

@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_take_units() {
+    fn parse_accepts_units() {
         for text in ["8192", "8192MiB", "8192M", "8GiB", "8G", "8gb", " 8 GiB "] {
             assert_eq!(Memory::parse(text), Ok(Memory(8192)), "{text}");
         }

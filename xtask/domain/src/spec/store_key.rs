@@ -36,7 +36,7 @@ struct Part {
 impl Part {
     /// Whether it may encrypt, according to its flags or, without flags, its algorithm (1, 2 RSA, 16 ElGamal, 18 ECDH, 25 X25519,
     /// 26 X448).
-    fn encrypts(&self) -> bool {
+    fn can_encrypt(&self) -> bool {
         let able = matches!(self.algorithm, 1 | 2 | 16 | 18 | 25 | 26);
         able && self.flags.is_none_or(|flags| flags & 0x0c != 0)
     }
@@ -50,7 +50,7 @@ impl Part {
 ///
 /// # Errors
 /// Returns the reason if Omni could not use the key.
-pub fn judge(text: &str, now: u64) -> Result<StoreKey, UnusableKey> {
+pub fn check(text: &str, now: u64) -> Result<StoreKey, UnusableKey> {
     let no = |why: &str, fix: &str| Err(UnusableKey { why: why.to_owned(), fix: fix.to_owned() });
     let export =
         "export the private key: `gpg --armor --export-secret-keys FINGERPRINT` (docs/how-to/gpg-key-setup.md)";
@@ -69,7 +69,7 @@ pub fn judge(text: &str, now: u64) -> Result<StoreKey, UnusableKey> {
     if primary.revoked {
         return no("it is revoked", "use the key that the store was made with, or make a new one for a new store");
     }
-    let able: Vec<&Part> = parts.iter().filter(|part| part.encrypts() && !part.revoked).collect();
+    let able: Vec<&Part> = parts.iter().filter(|part| part.can_encrypt() && !part.revoked).collect();
     if able.is_empty() {
         return no(
             "it has no encryption subkey",
@@ -169,10 +169,10 @@ mod tests {
     #[test]
     fn gpg_keys_are_classified() {
         for name in ["good", "rsa"] {
-            let key = judge(&fixture(name), NOW).unwrap();
+            let key = check(&fixture(name), NOW).unwrap();
             assert_eq!(key, StoreKey { user: "Omni (etcd encryption) <admin@example.com>".into(), expires: None });
         }
-        let ending = judge(&fixture("expiring"), NOW).unwrap();
+        let ending = check(&fixture("expiring"), NOW).unwrap();
         assert_eq!(ending.expires.map(clock::date).as_deref(), Some("2028-11-21"));
         let cases = [
             ("passphrase", NOW, "passphrase"),
@@ -180,13 +180,13 @@ mod tests {
             ("expiring", 1_900_000_000, "expired on 2028-11-21"),
         ];
         for (name, now, why) in cases {
-            let unfit = judge(&fixture(name), now).unwrap_err();
+            let unfit = check(&fixture(name), now).unwrap_err();
             assert!(unfit.why.contains(why), "{name}: {unfit:?}");
         }
     }
 
     #[test]
-    fn flags_of_a_key_say_whether_it_encrypts() {
+    fn key_flags_decide_encryption() {
         let packets = unarmor(&fixture("rsa")).unwrap();
         // Subpacket 27 of a subkey: encrypt messages and storage (0x0c), only one of them, or sign (0x02).
         let with = |flags: u8| {
@@ -194,16 +194,16 @@ mod tests {
             let text = STANDARD.encode([&packets[..at], &[flags], &packets[at + 1..]].concat());
             let text =
                 format!("-----BEGIN PGP PRIVATE KEY BLOCK-----\n\n{text}\n-----END PGP PRIVATE KEY BLOCK-----\n");
-            judge(&text, NOW).is_ok()
+            check(&text, NOW).is_ok()
         };
         assert_eq!([0x0c, 0x04, 0x08, 0x02].map(with), [true, true, true, false]);
     }
 
     #[test]
-    fn judge_refuses_what_is_not_a_private_key() {
+    fn check_refuses_all_but_private_keys() {
         let public = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nAAAA\n-----END PGP PUBLIC KEY BLOCK-----\n";
-        assert!(judge(public, NOW).unwrap_err().why.contains("public half"));
-        assert!(judge("", NOW).unwrap_err().why.contains("not an armored"));
+        assert!(check(public, NOW).unwrap_err().why.contains("public half"));
+        assert!(check("", NOW).unwrap_err().why.contains("not an armored"));
     }
 
     #[test]
@@ -214,11 +214,11 @@ mod tests {
             format!("-----BEGIN PGP PRIVATE KEY BLOCK-----\n\n{text}\n-----END PGP PRIVATE KEY BLOCK-----\n")
         };
         for at in 0..packets.len() {
-            let _ = judge(&armored(&packets[..at]), NOW);
+            let _ = check(&armored(&packets[..at]), NOW);
             let mut bent = packets.clone();
             bent[at] ^= 0xff;
-            let _ = judge(&armored(&bent), NOW);
+            let _ = check(&armored(&bent), NOW);
         }
-        assert!(judge(&armored(&packets[..40]), NOW).is_err());
+        assert!(check(&armored(&packets[..40]), NOW).is_err());
     }
 }

@@ -34,7 +34,7 @@ impl Certificate {
         certificate(der).ok_or_else(|| "it is not a valid X.509 certificate".to_owned())
     }
 
-    pub fn self_signed(&self) -> bool {
+    pub fn is_self_signed(&self) -> bool {
         self.subject == self.issuer
     }
 
@@ -100,7 +100,7 @@ pub fn read_pem(text: &str) -> Result<Vec<Certificate>, String> {
 ///
 /// # Errors
 /// Why a server cannot use it.
-pub fn key_fits(certificate: &Certificate, pem: &str) -> Result<Option<bool>, String> {
+pub fn key_matches(certificate: &Certificate, pem: &str) -> Result<Option<bool>, String> {
     if pem.contains("Proc-Type: 4,ENCRYPTED") || pem.contains("BEGIN ENCRYPTED PRIVATE KEY") {
         return Err("it has a passphrase, which Omni cannot enter".to_owned());
     }
@@ -124,26 +124,26 @@ pub fn key_fits(certificate: &Certificate, pem: &str) -> Result<Option<bool>, St
 
 /// The public half inside PKCS#8: RSA's modulus, or the point of an elliptic curve.
 fn inner_key(der: &[u8]) -> Option<Vec<u8>> {
-    let key = fields(der)?.into_iter().nth(2).filter(|field| field.tag() == Tag::OctetString)?;
+    let key = sequence_items(der)?.into_iter().nth(2).filter(|field| field.tag() == Tag::OctetString)?;
     modulus(key.data, 1).or_else(|| point(key.data))
 }
 
 /// The INTEGER at a place in a SEQUENCE, if it is long enough for a modulus.
 fn modulus(der: &[u8], at: usize) -> Option<Vec<u8>> {
-    let number = fields(der)?.into_iter().nth(at).filter(|field| field.tag() == Tag::Integer)?;
+    let number = sequence_items(der)?.into_iter().nth(at).filter(|field| field.tag() == Tag::Integer)?;
     (number.data.len() > 64).then(|| number.data.to_vec())
 }
 
 /// The public point of an ECPrivateKey (RFC 5915), which is optional there.
 fn point(der: &[u8]) -> Option<Vec<u8>> {
     let is_point = |field: &Any<'_>| field.class() == Class::ContextSpecific && field.tag() == Tag(1);
-    let field = fields(der)?.into_iter().find(is_point)?;
+    let field = sequence_items(der)?.into_iter().find(is_point)?;
     let (_, bits) = Any::from_der(field.data).ok()?;
     (bits.tag() == Tag::BitString).then(|| bits.data.get(1..).map(<[u8]>::to_vec))?
 }
 
 /// What is in a SEQUENCE.
-fn fields(der: &[u8]) -> Option<Vec<Any<'_>>> {
+fn sequence_items(der: &[u8]) -> Option<Vec<Any<'_>>> {
     let (_, sequence) = Any::from_der(der).ok().filter(|(_, value)| value.tag() == Tag::Sequence)?;
     let (mut rest, mut found) = (sequence.data, Vec::new());
     while !rest.is_empty() {
@@ -158,7 +158,7 @@ fn fields(der: &[u8]) -> Option<Vec<Any<'_>>> {
 pub fn pem_blocks(text: &str) -> Vec<(String, Option<Vec<u8>>)> {
     let mut found = Vec::new();
     let mut rest = text;
-    while let Some(at) = rest.match_indices("-----BEGIN ").map(|(at, _)| at).find(|at| begins_line(rest, *at)) {
+    while let Some(at) = rest.match_indices("-----BEGIN ").map(|(at, _)| at).find(|at| is_at_line_start(rest, *at)) {
         let after = &rest[at + "-----BEGIN ".len()..];
         let Some((label, after)) = after.split_once("-----") else { break };
         let end = format!("-----END {label}-----");
@@ -170,7 +170,7 @@ pub fn pem_blocks(text: &str) -> Vec<(String, Option<Vec<u8>>)> {
     found
 }
 
-fn begins_line(text: &str, at: usize) -> bool {
+fn is_at_line_start(text: &str, at: usize) -> bool {
     at == 0 || text.as_bytes()[at - 1] == b'\n'
 }
 

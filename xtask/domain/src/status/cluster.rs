@@ -46,12 +46,12 @@ pub fn cluster_lines(clusters: &[Resource], statuses: &[Resource]) -> Vec<Cluste
     let line = |cluster: &Resource| {
         let status = by_id.get(cluster.metadata.id.as_str()).copied().unwrap_or(&none);
         let tearing_down = tearing_down(status, Some(cluster));
-        let (healthy, total) = counts(status);
+        let (healthy, total) = machine_counts(status);
         ClusterLine {
             name: cluster.metadata.id.clone(),
-            phase: shown_phase(status, tearing_down),
+            phase: phase_label(status, tearing_down),
             ready: status.flag(&["ready"]),
-            running: !tearing_down && healthy_by_omni(status),
+            running: !tearing_down && is_healthy_by_omni(status),
             kubernetes_api_ready: status.flag(&["kubernetesapiready"]),
             healthy,
             total,
@@ -70,20 +70,20 @@ fn tearing_down(status: &Resource, cluster: Option<&Resource>) -> bool {
         || status.number(&["phase"]) == DESTROYING
 }
 
-fn shown_phase(status: &Resource, tearing_down: bool) -> String {
+fn phase_label(status: &Resource, tearing_down: bool) -> String {
     cluster_phase(if tearing_down { DESTROYING } else { status.number(&["phase"]) })
 }
 
 /// Returns the number of healthy machines, and the number that exist or are requested, whichever is greater.
-fn counts(status: &Resource) -> (u64, u64) {
+fn machine_counts(status: &Resource) -> (u64, u64) {
     let number = |key: &str| status.number(&["machines", key]);
     (number("healthy"), number("total").max(number("requested")))
 }
 
 /// Returns the health in a `ClusterStatus`. Ignores `controlplaneready`: Omni checks it only every few minutes (omni v1.9.3
 /// `control_plane_status.go`), so it lags behind in both directions.
-fn healthy_by_omni(status: &Resource) -> bool {
-    let (healthy, total) = counts(status);
+fn is_healthy_by_omni(status: &Resource) -> bool {
+    let (healthy, total) = machine_counts(status);
     status.number(&["phase"]) == RUNNING
         && status.flag(&["ready"])
         && status.flag(&["kubernetesapiready"])
@@ -203,7 +203,7 @@ impl MachineView {
     }
 
     /// Whether the machine is ready or leaving: Omni does not count machines that are leaving.
-    fn settled(&self) -> bool {
+    fn is_settled(&self) -> bool {
         self.ready || self.leaving
     }
 }
@@ -260,13 +260,13 @@ pub fn cluster_view(parts: &ClusterParts<'_>) -> ClusterView {
         && !sets.iter().any(|set| silent(&set) || set.metadata.tearing_down());
     let upgrade = upgrade(parts);
     let load_balancer_healthy = parts.load_balancer.map(|balancer| balancer.flag(&["healthy"]));
-    let machines_ready = machine_sets.iter().flat_map(|set| &set.machines).all(MachineView::settled);
-    let (healthy, total) = counts(status);
+    let machines_ready = machine_sets.iter().flat_map(|set| &set.machines).all(MachineView::is_settled);
+    let (healthy, total) = machine_counts(status);
     ClusterView {
         name: status.metadata.id.clone(),
-        phase: shown_phase(status, tearing_down),
+        phase: phase_label(status, tearing_down),
         ready: status.flag(&["ready"]),
-        running: healthy_by_omni(status)
+        running: is_healthy_by_omni(status)
             && sets_running
             && machines_ready
             && load_balancer_healthy != Some(false)
@@ -278,7 +278,7 @@ pub fn cluster_view(parts: &ClusterParts<'_>) -> ClusterView {
         healthy,
         total,
         tearing_down,
-        locked: parts.cluster.is_some_and(|cluster| cluster.metadata.annotated("cluster-locked")),
+        locked: parts.cluster.is_some_and(|cluster| cluster.metadata.has_annotation("cluster-locked")),
         held_by: parts.cluster.filter(|_| tearing_down).map_or(Vec::new(), |held| held.metadata.finalizers.clone()),
         since: parts.cluster.map_or(String::new(), |cluster| cluster.metadata.updated.clone()),
         upgrade,
@@ -314,7 +314,7 @@ fn upgrade(parts: &ClusterParts<'_>) -> String {
 fn machine_set_view(set: &Resource, parts: &ClusterParts<'_>) -> MachineSetView {
     let id = set.metadata.id.as_str();
     let in_set = |resource: &&Resource| resource.metadata.label("machine-set") == Some(id);
-    let own = pairs(parts.requests.iter().filter(in_set), parts.machines).into_iter();
+    let own = pair_requests(parts.requests.iter().filter(in_set), parts.machines).into_iter();
     let own = own.filter(|(request, machine)| request.is_some() || machine.iter().any(in_set));
     let mut machines: Vec<_> = own.map(|(request, machine)| machine_view(request, machine)).collect();
     machines.sort_by(|a, b| a.request.cmp(&b.request).then_with(|| a.uuid.cmp(&b.uuid)));
@@ -324,7 +324,7 @@ fn machine_set_view(set: &Resource, parts: &ClusterParts<'_>) -> MachineSetView 
     let phase = if tearing_down { DESTROYING } else { set.number(&["phase"]) };
     MachineSetView {
         id: id.to_owned(),
-        control_plane: set.metadata.labelled("role-controlplane"),
+        control_plane: set.metadata.has_label("role-controlplane"),
         phase: machine_set_phase(phase),
         ready: set.flag(&["ready"]),
         error: match set.text(&["error"]) {
@@ -346,7 +346,10 @@ fn machine_set_view(set: &Resource, parts: &ClusterParts<'_>) -> MachineSetView 
 pub(super) type Pair<'a> = (Option<&'a Resource>, Option<&'a Resource>);
 
 /// Pairs each request with its machine, followed by the machines without a request.
-pub(super) fn pairs<'a>(requests: impl Iterator<Item = &'a Resource>, machines: &'a [Resource]) -> Vec<Pair<'a>> {
+pub(super) fn pair_requests<'a>(
+    requests: impl Iterator<Item = &'a Resource>,
+    machines: &'a [Resource],
+) -> Vec<Pair<'a>> {
     let by = |key: fn(&Resource) -> &str| -> BTreeMap<&str, &Resource> {
         machines.iter().map(|machine| (key(machine), machine)).filter(|(key, _)| !key.is_empty()).collect()
     };
@@ -373,7 +376,7 @@ pub(super) fn machine_view(request: Option<&Resource>, machine: Option<&Resource
     let leaving =
         MACHINE_LEAVING.contains(&stage) || requested == REQUEST_DEPROVISIONING || own.metadata.tearing_down();
     let ready = stage == MACHINE_RUNNING && !leaving && own.flag(&["ready"]);
-    let connected = own.metadata.labelled("connected");
+    let connected = own.metadata.has_label("connected");
     let stage = match (machine, request) {
         (Some(_), _) => machine_stage(stage),
         (None, Some(_)) => request_stage(requested),
@@ -415,7 +418,7 @@ pub(super) fn machine_view(request: Option<&Resource>, machine: Option<&Resource
         waits_for,
         step: step.to_owned(),
         joining,
-        locked: own.metadata.annotated("locked"),
+        locked: own.metadata.has_annotation("locked"),
         requested: asked.metadata.created.clone(),
         joined: own.metadata.created.clone(),
         since: machine.unwrap_or(asked).metadata.updated.clone(),
@@ -443,22 +446,22 @@ impl ClusterView {
     }
 
     /// Whether the cluster is running and no machine is still leaving.
-    pub fn settled(&self) -> bool {
+    pub fn is_settled(&self) -> bool {
         self.running && !self.machines().any(|machine| machine.leaving)
     }
 
     /// Describes what the cluster waits for, in one line: all machines that are not ready, grouped by what they wait for.
     pub fn waits_for(&self) -> String {
-        let mut words: Vec<String> = self.progress().into_iter().collect();
+        let mut words: Vec<String> = self.describe_progress().into_iter().collect();
         words.extend(self.waits());
         if words.len() < 2 {
-            words.extend(self.beyond_machines());
+            words.extend(self.cluster_wait());
         }
         words.join("; ")
     }
 
     /// Describes what the cluster waits for apart from its machines.
-    fn beyond_machines(&self) -> Option<String> {
+    fn cluster_wait(&self) -> Option<String> {
         if let Some(set) = self.machine_sets.iter().find(|set| set.phase.is_empty()) {
             Some(format!("Omni has not looked at the machine set {} yet", set.id))
         } else if !self.upgrade.is_empty() {
@@ -466,7 +469,7 @@ impl ClusterView {
         } else if self.tearing_down {
             self.machines().next().is_none().then(|| "its machines are deleted, and Omni still has it".to_owned())
         } else if self.phase == "Running" {
-            self.outage()
+            self.describe_outage()
         } else {
             None
         }
@@ -474,7 +477,7 @@ impl ClusterView {
 
     /// Describes how many of the requested machines are ready and how many still have to be removed. For a cluster that is being
     /// destroyed it returns only the latter, because callers already show that it is being destroyed.
-    fn progress(&self) -> Option<String> {
+    fn describe_progress(&self) -> Option<String> {
         let wanted: u64 = self.machine_sets.iter().map(|set| set.wanted).sum();
         let surplus = |set: &MachineSetView| (set.machines.len() as u64).saturating_sub(set.wanted);
         let surplus: u64 = self.machine_sets.iter().map(surplus).sum();
@@ -513,7 +516,7 @@ impl ClusterView {
     }
 
     /// Describes the outage of a cluster whose machines all look healthy.
-    fn outage(&self) -> Option<String> {
+    fn describe_outage(&self) -> Option<String> {
         if !self.kubernetes_api_ready {
             Some("the Kubernetes API does not answer, although Omni still counts the machines as ready".to_owned())
         } else if self.load_balancer_healthy == Some(false) {

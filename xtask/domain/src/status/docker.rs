@@ -77,7 +77,7 @@ impl ContainerDetails {
     }
 
     /// Returns the path on the host of a file in the container, if it is in a bind mount.
-    pub fn on_host(&self, path: &str) -> Option<String> {
+    pub fn host_path(&self, path: &str) -> Option<String> {
         let mount = self.mount_of(path).filter(|mount| mount.kind == "bind")?;
         Some(mount.source.clone() + path.strip_prefix(&*mount.destination)?)
     }
@@ -103,7 +103,7 @@ pub const INSPECT: &str = r#"{"mounts":{{json .Mounts}},"args":{{json .Args}}}"#
 /// Same as [`INSPECT`] for containers of other projects, plus the directory of the compose file and the restart policy.
 pub const INSPECT_FOREIGN: &str = r#"{"mounts":{{json .Mounts}},"args":{{json .Args}},"dir":{{json (index .Config.Labels "com.docker.compose.project.working_dir")}},"restart":{{json .HostConfig.RestartPolicy.Name}}}"#;
 
-/// Format for `docker ps`, parsed by [`listed`].
+/// Format for `docker ps`, parsed by [`parse_docker_ps`].
 pub const LISTED: &str = r#"{{.Names}}	{{.Image}}	{{.State}}	{{.Label "com.docker.compose.project"}}"#;
 
 /// A container in the list of all containers.
@@ -118,13 +118,13 @@ pub struct ListedContainer {
 
 impl ListedContainer {
     /// Whether the container runs this image, from any registry and with any tag.
-    pub fn is(&self, image: &str) -> bool {
+    pub fn has_image(&self, image: &str) -> bool {
         let tagged = self.image.split('@').next().unwrap_or_default();
         // A colon before the last slash belongs to the port of a registry.
         tagged.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).map_or(tagged, |(path, _)| path).ends_with(image)
     }
 
-    pub fn words(&self) -> String {
+    pub fn describe(&self) -> String {
         let ListedContainer { name, image, state, project } = self;
         match project.as_str() {
             "" => format!("`{name}` ({image}, {state})"),
@@ -134,7 +134,7 @@ impl ListedContainer {
 }
 
 /// Returns the containers of projects other than `own` in the output of `docker ps` formatted with [`LISTED`].
-pub fn listed(text: &str, own: &str) -> Vec<ListedContainer> {
+pub fn parse_docker_ps(text: &str, own: &str) -> Vec<ListedContainer> {
     let one = |line: &str| {
         let [name, image, state, project] = line.split('\t').map(str::to_owned).collect::<Vec<_>>().try_into().ok()?;
         Some(ListedContainer { name, image, state, project }).filter(|container| container.project != own)
@@ -146,13 +146,13 @@ pub fn listed(text: &str, own: &str) -> Vec<ListedContainer> {
 ///
 /// # Errors
 /// Returns the reason if the output cannot be parsed.
-pub fn inspected(text: &str) -> Result<ContainerDetails, String> {
+pub fn parse_inspect(text: &str) -> Result<ContainerDetails, String> {
     serde_json::from_str(text.trim()).map_err(|error| error.to_string())
 }
 
 impl Container {
     /// Whether it is running, and healthy if it has a health check.
-    pub fn well(&self) -> bool {
+    pub fn is_healthy(&self) -> bool {
         self.state == "running" && matches!(self.health.as_str(), "" | "healthy")
     }
 
@@ -169,7 +169,7 @@ impl Container {
 
     /// Returns the minimum time since the last restart; `None` if it is not running or Docker does not report it. Docker prints
     /// it as text, by its own clock: `Up 45 seconds (healthy)` (docker/go-units v0.5.0 `HumanDuration`).
-    pub fn up_for(&self) -> Option<Duration> {
+    pub fn uptime(&self) -> Option<Duration> {
         let words = self.status.strip_prefix("Up ").filter(|_| self.state == "running")?;
         let mut words = words.split(' ');
         let seconds = match (words.next()?, words.next().unwrap_or_default(), words.next().unwrap_or_default()) {
@@ -195,7 +195,7 @@ impl Container {
 ///
 /// # Errors
 /// Returns the reason and the line number if a line cannot be parsed.
-pub fn containers(text: &str) -> Result<Vec<Container>, String> {
+pub fn parse_compose_ps(text: &str) -> Result<Vec<Container>, String> {
     let text = text.trim();
     if text.starts_with('[') {
         return serde_json::from_str(text).map_err(|error| error.to_string());
@@ -209,7 +209,7 @@ pub fn containers(text: &str) -> Result<Vec<Container>, String> {
 }
 
 /// Parses the version in the output of `docker compose version --format json`.
-pub fn version(text: &str) -> Option<String> {
+pub fn parse_compose_version(text: &str) -> Option<String> {
     let document: Value = serde_json::from_str(text.trim()).ok()?;
     Some(document.get("version")?.as_str()?.trim_start_matches('v').to_owned())
 }
@@ -223,22 +223,23 @@ mod tests {
     }
 
     #[test]
-    fn omnis_of_other_projects_are_found() {
+    fn parse_docker_ps_finds_other_projects() {
         let text = "docker-omni-1\tghcr.io/siderolabs/omni:latest\trunning\tdocker\n\
                     omni-scale-omni-1\tghcr.io/siderolabs/omni:v1.10.6\trunning\tomni-scale\n\
                     omni\tmirror:5000/siderolabs/omni@sha256:00\texited\t\n\
                     p\tghcr.io/siderolabs/omni-infra-provider-proxmox:v0.3.0\trunning\tdocker\nx\tother/omni:1\trunning\ty\n\
                     not understood\n";
-        let found = listed(text, "omni-scale");
-        let omnis: Vec<&ListedContainer> = found.iter().filter(|container| container.is("siderolabs/omni")).collect();
+        let found = parse_docker_ps(text, "omni-scale");
+        let omnis: Vec<&ListedContainer> =
+            found.iter().filter(|container| container.has_image("siderolabs/omni")).collect();
         assert_eq!(omnis.iter().map(|omni| omni.name.as_str()).collect::<Vec<_>>(), ["docker-omni-1", "omni"]);
-        assert!(omnis[0].words().contains("`docker-omni-1` of the compose project `docker`"), "{found:?}");
+        assert!(omnis[0].describe().contains("`docker-omni-1` of the compose project `docker`"), "{found:?}");
     }
 
     #[test]
     fn recorded_containers_are_read() {
-        let found = containers(&recorded("ps-running")).unwrap();
-        let seen: Vec<_> = found.iter().map(|c| (c.service.as_str(), c.state.as_str(), c.well())).collect();
+        let found = parse_compose_ps(&recorded("ps-running")).unwrap();
+        let seen: Vec<_> = found.iter().map(|c| (c.service.as_str(), c.state.as_str(), c.is_healthy())).collect();
         assert_eq!(
             seen,
             [("omni", "running", true), ("omni-tailscale", "running", true), ("proxmox-provider", "exited", false)]
@@ -247,16 +248,16 @@ mod tests {
         assert!(found.iter().all(|container| container.working_dir() == Some("/srv/omni-scale/docker")), "{found:?}");
         let publisher = Publisher { url: "127.0.0.1".into(), published: 8443, protocol: "tcp".into() };
         assert_eq!(found[1].publishers, Some(vec![publisher]));
-        assert_eq!(containers(&recorded("ps-nothing")).unwrap(), []);
-        let died = containers(&recorded("ps-after-sidecar-died")).unwrap();
-        assert_eq!(died.iter().filter(|container| container.well()).count(), 1);
+        assert_eq!(parse_compose_ps(&recorded("ps-nothing")).unwrap(), []);
+        let died = parse_compose_ps(&recorded("ps-after-sidecar-died")).unwrap();
+        assert_eq!(died.iter().filter(|container| container.is_healthy()).count(), 1);
     }
 
     #[test]
-    fn how_long_a_container_runs_is_read_from_dockers_words() {
+    fn uptime_is_parsed_from_status() {
         let up = |state: &str, status: &str| {
             let container = format!(r#"[{{"Service":"x","Name":"x","State":"{state}","Status":"{status}"}}]"#);
-            containers(&container).unwrap()[0].up_for().map(|up| up.as_secs())
+            parse_compose_ps(&container).unwrap()[0].uptime().map(|up| up.as_secs())
         };
         for (status, seconds) in [
             ("Up Less than a second", 0),
@@ -275,25 +276,25 @@ mod tests {
     }
 
     #[test]
-    fn both_forms_of_the_list_are_read() {
+    fn parse_compose_ps_accepts_lines_and_array() {
         let line = r#"{"Service":"omni","Name":"x","State":"running"}"#;
-        assert_eq!(containers(line).unwrap(), containers(&format!("[{line}]")).unwrap());
-        assert!(containers("nonsense").unwrap_err().contains("line 1"));
+        assert_eq!(parse_compose_ps(line).unwrap(), parse_compose_ps(&format!("[{line}]")).unwrap());
+        assert!(parse_compose_ps("nonsense").unwrap_err().contains("line 1"));
     }
 
     #[test]
-    fn mounts_are_read_as_docker_28_prints_them() {
+    fn parse_inspect_reads_docker_28_mounts() {
         let text = r#"{"mounts":[{"Type":"volume","Name":"omni-scale_omni-etcd","Source":"/var/lib/docker/volumes/omni-scale_omni-etcd/_data","Destination":"/_out/etcd","Driver":"local","Mode":"z","RW":true,"Propagation":""},{"Type":"bind","Source":"/srv/omni.asc","Destination":"/omni.asc","Mode":"","RW":false,"Propagation":"rprivate"}],"args":["--name=omni"]}"#;
-        let found = inspected(text).unwrap();
+        let found = parse_inspect(text).unwrap();
         assert_eq!((found.mounts[0].kind.as_str(), found.mounts[1].destination.as_str()), ("volume", "/omni.asc"));
-        assert_eq!(inspected(r#"{"mounts":[],"args":[]}"#), Ok(ContainerDetails::default()));
-        assert!(inspected("null").is_err());
+        assert_eq!(parse_inspect(r#"{"mounts":[],"args":[]}"#), Ok(ContainerDetails::default()));
+        assert!(parse_inspect("null").is_err());
     }
 
     #[test]
-    fn a_version_built_from_source_is_a_version() {
-        assert_eq!(version(&recorded("version-json")).as_deref(), Some("dev"));
-        assert_eq!(version("{\"version\":\"v2.40.3\"}").as_deref(), Some("2.40.3"));
-        assert_eq!(version("Docker version 20"), None);
+    fn parse_compose_version_accepts_source_build() {
+        assert_eq!(parse_compose_version(&recorded("version-json")).as_deref(), Some("dev"));
+        assert_eq!(parse_compose_version("{\"version\":\"v2.40.3\"}").as_deref(), Some("2.40.3"));
+        assert_eq!(parse_compose_version("Docker version 20"), None);
     }
 }

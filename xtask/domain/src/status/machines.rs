@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::cluster::{Pair, machine_view, pairs};
+use super::cluster::{Pair, machine_view, pair_requests};
 use super::omni::{Brief, Resource};
 use super::proxmox::place;
 
@@ -103,7 +103,7 @@ pub fn machine_lines(
             ready: view.ready,
         }
     };
-    let mut lines: Vec<MachineLine> = pairs(requests.iter(), machines).into_iter().map(line).collect();
+    let mut lines: Vec<MachineLine> = pair_requests(requests.iter(), machines).into_iter().map(line).collect();
     lines.sort_by(|a, b| (&a.cluster, &a.machine_set, &a.name).cmp(&(&b.cluster, &b.machine_set, &b.name)));
     lines
 }

@@ -58,7 +58,7 @@ fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> 
 
 impl Metadata {
     /// Whether the resource has the label `omni.sidero.dev/<name>`, with or without a value.
-    pub fn labelled(&self, name: &str) -> bool {
+    pub fn has_label(&self, name: &str) -> bool {
         self.labels.contains_key(&format!("omni.sidero.dev/{name}"))
     }
 
@@ -68,7 +68,7 @@ impl Metadata {
     }
 
     /// Whether the resource has the annotation `omni.sidero.dev/<name>`.
-    pub fn annotated(&self, name: &str) -> bool {
+    pub fn has_annotation(&self, name: &str) -> bool {
         self.annotations.contains_key(&format!("omni.sidero.dev/{name}"))
     }
 
@@ -118,7 +118,7 @@ pub struct Id {
 ///
 /// # Errors
 /// See [`Objects::finish`].
-pub fn resources(text: &str) -> Result<Vec<Resource>, String> {
+pub fn parse_resources(text: &str) -> Result<Vec<Resource>, String> {
     Objects::default().finish(text)
 }
 
@@ -138,7 +138,7 @@ impl<T> Default for Objects<T> {
 
 impl<T: DeserializeOwned> Objects<T> {
     /// Moves the complete objects out of `text`. An incomplete object is parsed again once `text` is twice as long.
-    pub fn take(&mut self, text: &mut Vec<u8>) {
+    pub fn take_complete(&mut self, text: &mut Vec<u8>) {
         if text.len() < self.left * 2 {
             return;
         }
@@ -162,7 +162,7 @@ impl<T: DeserializeOwned> Objects<T> {
 }
 
 /// Parses the version and the API version in `omnictl --version`: `omnictl version v1.9.3 (API Version: 2)`.
-pub fn omnictl_version(text: &str) -> Option<(String, u32)> {
+pub fn parse_omnictl_version(text: &str) -> Option<(String, u32)> {
     let rest = text.trim().strip_prefix("omnictl version ")?;
     let (version, api) = rest.split_once(" (API Version: ")?;
     Some((version.to_owned(), api.strip_suffix(')')?.parse().ok()?))
@@ -200,23 +200,23 @@ impl ProviderHealth {
             connected: flagged && heartbeat_age.is_none_or(|age| age < OLD_HEARTBEAT),
             flagged,
             heartbeat_age,
-            heartbeat_at: heartbeat.and_then(|found| clock::seconds(&found.metadata.updated)).unwrap_or(0),
+            heartbeat_at: heartbeat.and_then(|found| clock::parse_rfc3339(&found.metadata.updated)).unwrap_or(0),
             error: combined.text(&["health", "error"]).to_owned(),
         }
     }
 
     /// Whether Omni's flag and the age of the heartbeat disagree: either the provider is gone and this version of Omni does not
     /// notice, or the clock behind `now` is off.
-    pub fn contradictory(&self) -> bool {
+    pub fn is_contradictory(&self) -> bool {
         self.flagged && !self.connected
     }
 
-    pub fn well(&self) -> bool {
+    pub fn is_healthy(&self) -> bool {
         self.initialized && self.connected && self.error.is_empty()
     }
 
     /// Describes the health in words.
-    pub fn words(&self) -> String {
+    pub fn describe(&self) -> String {
         match (self.initialized, self.connected, self.error.as_str()) {
             (false, _, _) => "it has never registered".to_owned(),
             (true, false, _) => match self.heartbeat_age {
@@ -231,30 +231,30 @@ impl ProviderHealth {
 }
 
 /// Returns the word for an enumeration value, or the number itself if it is newer than this code.
-fn word(words: &str, value: u64) -> String {
+fn enum_label(words: &str, value: u64) -> String {
     words.split(' ').nth(value as usize).map_or_else(|| format!("phase {value}"), str::to_owned)
 }
 
 /// `ClusterStatus.phase` (omni v1.9.3 `client/api/omni/specs/omni.proto`).
 pub fn cluster_phase(value: u64) -> String {
-    word("Unknown ScalingUp ScalingDown Running Destroying", value)
+    enum_label("Unknown ScalingUp ScalingDown Running Destroying", value)
 }
 
 /// `MachineSetStatus.phase`.
 pub fn machine_set_phase(value: u64) -> String {
-    word("Unknown ScalingUp ScalingDown Running Destroying Failed Reconfiguring Upgrading", value)
+    enum_label("Unknown ScalingUp ScalingDown Running Destroying Failed Reconfiguring Upgrading", value)
 }
 
 /// `ClusterMachineStatus.stage`.
 pub fn machine_stage(value: u64) -> String {
     let words = "Unknown Booting Installing Configuring Running Destroying Upgrading Rebooting ShuttingDown \
      BeforeDestroy PoweringOn PoweredOff";
-    word(words, value)
+    enum_label(words, value)
 }
 
 /// `ClusterMachineRequestStatus.stage`.
 pub fn request_stage(value: u64) -> String {
-    word("Unknown Pending Provisioning Provisioned Deprovisioning Failed", value)
+    enum_label("Unknown Pending Provisioning Provisioned Deprovisioning Failed", value)
 }
 
 #[cfg(test)]
@@ -264,7 +264,7 @@ mod tests {
     use serde_json::json;
 
     fn read(name: &str) -> Vec<Resource> {
-        resources(&recorded("omnictl", name).stdout).unwrap()
+        parse_resources(&recorded("omnictl", name).stdout).unwrap()
     }
 
     #[test]
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn the_shapes_of_1_9_3_are_read() {
+    fn shapes_of_1_9_3_are_parsed() {
         let text = std::fs::read_to_string(concat!(
             env!("CARGO_MANIFEST_DIR"),
             "/../tests/fixtures/omnictl/resource-shapes-v1.9.3.txt"
@@ -295,7 +295,7 @@ mod tests {
             .take_while(|line| !line.contains(".omni.sidero.dev default ["))
             .collect::<Vec<_>>()
             .join("\n");
-        let found = resources(&objects).unwrap();
+        let found = parse_resources(&objects).unwrap();
         assert!(found.len() > 10, "{}", found.len());
     }
 
@@ -303,13 +303,13 @@ mod tests {
     fn provider_health_is_read() {
         let recorded = &read("get-infraprovidercombinedstatus-json")[0];
         let health = ProviderHealth::of(recorded, None, 0);
-        assert!(health.well());
-        assert_eq!(health.words(), "registered and connected");
+        assert!(health.is_healthy());
+        assert_eq!(health.describe(), "registered and connected");
     }
 
     /// Omni 1.4.9 still reported connected 100 s after the provider stopped. One heartbeat may be late, and clocks differ.
     #[test]
-    fn flags_and_heartbeat_age_decide_what_connected_means() {
+    fn health_follows_flag_and_heartbeat_age() {
         let resource = |spec: serde_json::Value| -> Resource {
             serde_json::from_value(json!({ "metadata": { "id": "p" }, "spec": spec })).unwrap()
         };
@@ -327,35 +327,35 @@ mod tests {
             let heartbeat =
                 sent.map(|seconds: u64| resource(json!({ "lastheartbeattimestamp": { "seconds": seconds } })));
             let health = ProviderHealth::of(&resource(json!({ "health": health })), heartbeat.as_ref(), 10_000);
-            assert_eq!((health.words().as_str(), health.contradictory()), (words, contradictory), "{sent:?}");
-            assert_eq!(health.well(), words == "registered and connected", "{sent:?}");
+            assert_eq!((health.describe().as_str(), health.is_contradictory()), (words, contradictory), "{sent:?}");
+            assert_eq!(health.is_healthy(), words == "registered and connected", "{sent:?}");
         }
     }
 
     #[test]
     fn versions_are_read() {
         let text = recorded("omnictl", "version").stdout;
-        assert_eq!(omnictl_version(&text), Some(("v1.4.9".to_owned(), 2)));
-        assert_eq!(omnictl_version("<html>"), None);
+        assert_eq!(parse_omnictl_version(&text), Some(("v1.4.9".to_owned(), 2)));
+        assert_eq!(parse_omnictl_version("<html>"), None);
     }
 
     #[test]
-    fn numeric_ids_and_damage() {
-        let found = resources("{\"metadata\":{\"id\":12}}{\"metadata\":{\"id\":\"a\"}}").unwrap();
+    fn numeric_ids_parse_and_damage_is_located() {
+        let found = parse_resources("{\"metadata\":{\"id\":12}}{\"metadata\":{\"id\":\"a\"}}").unwrap();
         assert_eq!(found[0].metadata.id, "12");
-        assert!(resources("{\"metadata\":{\"id\":1}} x").unwrap_err().contains("object 2"));
+        assert!(parse_resources("{\"metadata\":{\"id\":1}} x").unwrap_err().contains("object 2"));
     }
 
     #[test]
-    fn objects_are_taken_out_of_a_text_as_it_comes() {
+    fn objects_are_parsed_incrementally() {
         let text = recorded("omnictl", "get-machinerequests-json").stdout;
         let (mut objects, mut held, mut most) = (Objects::<Resource>::default(), Vec::new(), 0);
         for part in text.as_bytes().chunks(100) {
             held.extend_from_slice(part);
             most = most.max(held.len());
-            objects.take(&mut held);
+            objects.take_complete(&mut held);
         }
         assert!(most < text.len(), "a text of several objects is not held as a whole");
-        assert_eq!(objects.finish(&String::from_utf8(held).unwrap()).unwrap(), resources(&text).unwrap());
+        assert_eq!(objects.finish(&String::from_utf8(held).unwrap()).unwrap(), parse_resources(&text).unwrap());
     }
 }

@@ -14,8 +14,11 @@ use serde_json::Value;
 
 use crate::failure::{Code, Failure};
 use crate::spec::size::Memory;
-pub use access::{AclEntry, Permissions, TokenInfo, Tree, acl, certain, parent, permissions, roles, token_info, zones};
-pub use pick::{Selection, pick, picked};
+pub use access::{
+    AclEntry, Permissions, TokenInfo, Tree, conclusive_privileges, find_token, parent, parse_acl, parse_permissions,
+    parse_roles, parse_zones,
+};
+pub use pick::{Selection, pick, select_from_value};
 
 /// Returns the display name of a node: `pve1`, or `west/pve1` with several providers, whose node names may collide.
 pub fn host(site: Option<&str>, node: &str) -> String {
@@ -130,9 +133,9 @@ pub struct Storage {
     /// Allowed content types: `images`, `iso`, `vztmpl`, …; empty if the list does not include them.
     #[serde(default)]
     pub content: Vec<String>,
-    #[serde(default = "yes")]
+    #[serde(default = "default_true")]
     pub enabled: bool,
-    #[serde(default = "yes")]
+    #[serde(default = "default_true")]
     pub active: bool,
     /// Whether all nodes share one pool.
     #[serde(default)]
@@ -140,7 +143,7 @@ pub struct Storage {
 }
 
 /// Default for flags that a list omits.
-fn yes() -> bool {
+fn default_true() -> bool {
     true
 }
 
@@ -165,7 +168,7 @@ pub const SET_TAG: &str = "machine-request.";
 
 impl Inventory {
     /// Prefixes node and shared storage names with the site if there are several sites: `west/pve1`.
-    pub fn of_site(mut self, site: Option<&str>) -> Inventory {
+    pub fn with_site_prefix(mut self, site: Option<&str>) -> Inventory {
         let Some(site) = site else { return self };
         for node in &mut self.nodes {
             node.name = host(Some(site), &node.name);
@@ -181,7 +184,7 @@ impl Inventory {
     }
 
     /// Merges two inventories.
-    pub fn beside(mut self, other: Inventory) -> Inventory {
+    pub fn merge(mut self, other: Inventory) -> Inventory {
         self.nodes.extend(other.nodes);
         self.endpoint = [self.endpoint, other.endpoint].join(", ");
         self.version = [self.version, other.version].join(", ");
@@ -230,34 +233,34 @@ impl Inventory {
 }
 
 impl Node {
-    pub fn online(&self) -> bool {
+    pub fn is_online(&self) -> bool {
         self.status == "online"
     }
 
     /// Returns the storages that the provider considers for ISO images: every enabled one whose content mentions `iso`. The
     /// provider uses the first in API order, which is that of a Perl hash (go-proxmox v0.3.2 `nodes.go:238-278`).
     pub fn iso_storages(&self) -> Vec<&Storage> {
-        self.storages.known().into_iter().flatten().filter(|storage| storage.takes_iso()).collect()
+        self.storages.known().into_iter().flatten().filter(|storage| storage.accepts_iso()).collect()
     }
 }
 
 impl Storage {
-    pub fn takes_iso(&self) -> bool {
+    pub fn accepts_iso(&self) -> bool {
         self.enabled && self.content.iter().any(|content| content.contains("iso"))
     }
 
     /// Whether the storage accepts VM disks; also true if its content types are unknown.
-    pub fn takes_images(&self) -> bool {
+    pub fn accepts_images(&self) -> bool {
         self.content.is_empty() || self.content.iter().any(|content| content == "images")
     }
 
     /// Whether space is allocated at disk creation, not as it is written (pve-storage 9 `LVMPlugin.pm`, `ZFSPoolPlugin.pm`).
-    pub fn thick(&self) -> bool {
-        !Storage::thin_kind(&self.kind)
+    pub fn is_thick(&self) -> bool {
+        !Storage::is_thin_kind(&self.kind)
     }
 
     /// Whether storages of this type allocate space only as it is written.
-    pub fn thin_kind(kind: &str) -> bool {
+    pub fn is_thin_kind(kind: &str) -> bool {
         !matches!(kind, "lvm" | "zfspool" | "zfs" | "iscsi" | "iscsidirect")
     }
 
@@ -270,7 +273,7 @@ impl Storage {
 
 impl Vm {
     /// Returns the ID of the machine request set that the VM was created for.
-    pub fn set(&self) -> Option<&str> {
+    pub fn machine_request_set(&self) -> Option<&str> {
         self.tags.iter().find_map(|tag| tag.strip_prefix(SET_TAG))
     }
 }
@@ -285,7 +288,7 @@ fn number(value: &Value) -> Option<f64> {
     .filter(|number| number.is_finite())
 }
 
-fn whole(value: &Value) -> Option<u64> {
+fn integer(value: &Value) -> Option<u64> {
     value.as_u64().or_else(|| number(value).filter(|number| *number >= 0.0).map(|number| number as u64))
 }
 
@@ -314,16 +317,16 @@ fn entries<'a>(data: &'a Value, what: &str) -> Result<&'a Vec<Value>, String> {
 ///
 /// # Errors
 /// Returns an error if the response is not a list or an entry has no name.
-pub fn nodes(data: &Value) -> Result<Vec<Node>, String> {
+pub fn parse_nodes(data: &Value) -> Result<Vec<Node>, String> {
     let read = |entry: &Value| {
         let name = text(&entry["node"]);
         if name.is_empty() {
             return Err("an entry of the list of nodes has no name".to_owned());
         }
         let status = text(&entry["status"]);
-        let figures = match (whole(&entry["maxmem"]), whole(&entry["mem"])) {
+        let figures = match (integer(&entry["maxmem"]), integer(&entry["mem"])) {
             (Some(memory_total), Some(memory_used)) if memory_total > 0 => Observed::Known(Figures {
-                cpus: whole(&entry["maxcpu"]).unwrap_or(0),
+                cpus: integer(&entry["maxcpu"]).unwrap_or(0),
                 cpu_load: number(&entry["cpu"]).unwrap_or(0.0),
                 memory_total,
                 memory_used,
@@ -351,13 +354,13 @@ pub fn nodes(data: &Value) -> Result<Vec<Node>, String> {
 ///
 /// # Errors
 /// Returns an error if the response is not a list.
-pub fn storages(node: &str, data: &Value) -> Result<Vec<Storage>, String> {
+pub fn parse_storages(node: &str, data: &Value) -> Result<Vec<Storage>, String> {
     let read = |entry: &Value| Storage {
         name: text(&entry["storage"]),
         node: node.to_owned(),
         kind: text(&entry["type"]),
-        available: whole(&entry["avail"]).unwrap_or(0),
-        total: whole(&entry["total"]).unwrap_or(0),
+        available: integer(&entry["avail"]).unwrap_or(0),
+        total: integer(&entry["total"]).unwrap_or(0),
         content: words(&entry["content"], &[',']),
         enabled: flag(&entry["enabled"]),
         active: flag(&entry["active"]),
@@ -381,10 +384,10 @@ pub fn storages_by_node(config: &Value, resources: &Value) -> Option<BTreeMap<St
     for entry in resources.iter().filter(|entry| text(&entry["type"]) == "storage") {
         let (name, node) = (text(&entry["storage"]), text(&entry["node"]));
         let described = config.get(&name)?;
-        let total = whole(&entry["maxdisk"])?;
+        let total = integer(&entry["maxdisk"])?;
         found.entry(node.clone()).or_default().push(Storage {
             kind: text(&described["type"]),
-            available: total.saturating_sub(whole(&entry["disk"]).unwrap_or(0)),
+            available: total.saturating_sub(integer(&entry["disk"]).unwrap_or(0)),
             total,
             content: words(&described["content"], &[',']),
             enabled: true,
@@ -400,7 +403,7 @@ pub fn storages_by_node(config: &Value, resources: &Value) -> Option<BTreeMap<St
 }
 
 /// Returns the IDs of the pools in `GET /pools`: those on which the login has Pool.Audit (pve-manager 9.2 `API2/Pool.pm`).
-pub fn pools(data: &Value) -> Vec<String> {
+pub fn parse_pools(data: &Value) -> Vec<String> {
     data.as_array().into_iter().flatten().map(|entry| text(&entry["poolid"])).filter(|id| !id.is_empty()).collect()
 }
 
@@ -408,7 +411,7 @@ pub fn pools(data: &Value) -> Vec<String> {
 ///
 /// # Errors
 /// Returns an error if the response is not a list.
-pub fn bridges(data: &Value) -> Result<Vec<String>, String> {
+pub fn parse_bridges(data: &Value) -> Result<Vec<String>, String> {
     let entries = entries(data, "networks")?.iter();
     let bridges = entries.filter(|entry| matches!(text(&entry["type"]).as_str(), "bridge" | "OVSBridge" | "vnet"));
     let mut bridges: Vec<String> = bridges.map(|entry| text(&entry["iface"])).filter(|name| !name.is_empty()).collect();
@@ -420,13 +423,13 @@ pub fn bridges(data: &Value) -> Result<Vec<String>, String> {
 ///
 /// # Errors
 /// Returns an error if the response is not a list.
-pub fn vms(data: &Value) -> Result<Vec<Vm>, String> {
+pub fn parse_vms(data: &Value) -> Result<Vec<Vm>, String> {
     let read = |entry: &Value| Vm {
-        id: whole(&entry["vmid"]).unwrap_or(0),
+        id: integer(&entry["vmid"]).unwrap_or(0),
         name: text(&entry["name"]),
         running: text(&entry["status"]) == "running",
-        memory: whole(&entry["maxmem"]).unwrap_or(0),
-        memory_used: whole(&entry["mem"]).unwrap_or(0),
+        memory: integer(&entry["maxmem"]).unwrap_or(0),
+        memory_used: integer(&entry["mem"]).unwrap_or(0),
         tags: words(&entry["tags"], &[';', ',', ' ']),
         disks: Vec::new(),
     };
@@ -446,7 +449,7 @@ pub struct Drive {
 }
 
 /// Parses the disks in `GET /nodes/NODE/qemu/ID/config`, for example `"scsi0": "local-lvm:vm-100-disk-0,size=40G"`.
-pub fn drives(config: &Value) -> Vec<Drive> {
+pub fn parse_drives(config: &Value) -> Vec<Drive> {
     let drive = |(slot, value): (&String, &Value)| {
         let bus = slot.trim_end_matches(|c: char| c.is_ascii_digit());
         let value =
@@ -461,9 +464,9 @@ pub fn drives(config: &Value) -> Vec<Drive> {
 
 /// Parses the disks in a VM's configuration as (storage, size in bytes): `local-lvm:vm-100-disk-0,size=40G` (qemu-server
 /// `PVE/QemuServer/Drive.pm`). Images in CD-ROM drives and host devices are excluded.
-pub fn disks(config: &Value) -> Vec<(String, u64)> {
+pub fn parse_disks(config: &Value) -> Vec<(String, u64)> {
     let own = |drive: &Drive| !drive.storage.starts_with('/');
-    drives(config).into_iter().filter(own).filter_map(|drive| Some((drive.storage, drive.bytes?))).collect()
+    parse_drives(config).into_iter().filter(own).filter_map(|drive| Some((drive.storage, drive.bytes?))).collect()
 }
 
 #[cfg(test)]

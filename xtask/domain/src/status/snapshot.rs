@@ -41,7 +41,7 @@ impl Store {
 pub fn read(file: &mut (impl Read + Seek)) -> Result<Store, String> {
     let mut pages = Pages::open(file)?;
     let mut live: HashMap<Vec<u8>, Vec<u8>> = HashMap::new();
-    pages.each_revision(&mut |revision, value| {
+    pages.visit_revisions(&mut |revision, value| {
         let mut fields = fields(value)?;
         let key = fields.remove(&1)?.pop()?.to_vec();
         // A revision has 17 bytes; a deletion has an additional mark after them.
@@ -176,7 +176,7 @@ impl<F: Read + Seek> Pages<'_, F> {
     }
 
     /// Visits the entries of the bucket `key`, in order.
-    fn each_revision(&mut self, visit: Visit<'_>) -> Result<(), String> {
+    fn visit_revisions(&mut self, visit: Visit<'_>) -> Result<(), String> {
         let mut bucket = None;
         let root = self.page(self.root).ok_or(DAMAGED)?;
         self.walk(root, &mut |key, value| {

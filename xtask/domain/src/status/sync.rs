@@ -40,18 +40,18 @@ impl SyncAction {
     }
 
     /// Describes what the action destroys; only for actions for which [`SyncAction::destroys`] is true.
-    pub fn loss(&self) -> String {
+    pub fn describe_loss(&self) -> String {
         match self.machines {
             Some((before, after)) if self.verb != "destroy" => {
                 let machines = count(before.saturating_sub(after), "machine");
                 format!("{machines} of machine set {} (from {before} to {after})", self.id)
             }
-            _ => self.words().trim_start_matches("destroy ").to_owned(),
+            _ => self.describe().trim_start_matches("destroy ").to_owned(),
         }
     }
 
     /// Applies a changed field of the diff.
-    fn changed(&mut self, key: &str, from: &str, to: &str) {
+    fn apply_change(&mut self, key: &str, from: &str, to: &str) {
         if let Some((_, program)) = VERSIONS.iter().find(|(name, _)| *name == key && self.kind == "Clusters") {
             self.versions.push(VersionChange { program, from: from.to_owned(), to: to.to_owned() });
         }
@@ -61,7 +61,7 @@ impl SyncAction {
     }
 
     /// Describes the action: `destroy machine set demo-workers with its machines`.
-    pub fn words(&self) -> String {
+    pub fn describe(&self) -> String {
         let what = match self.kind.as_str() {
             "Clusters" => "cluster".to_owned(),
             "MachineSets" => "machine set".to_owned(),
@@ -96,7 +96,7 @@ pub fn sync_actions(text: &str) -> Vec<SyncAction> {
         let added = line.strip_prefix('+').and_then(field);
         let (Some((key, after)), Some(action)) = (added, actions.last_mut()) else { continue };
         if let Some(from) = before.get(key).filter(|_| action.verb == "update") {
-            action.changed(key, from, after);
+            action.apply_change(key, from, after);
         }
     }
     actions
@@ -148,31 +148,31 @@ mod tests {
     use crate::status::testing::recorded;
 
     #[test]
-    fn what_a_sync_does_is_read() {
+    fn sync_actions_parse_the_output() {
         let done = sync_actions(&recorded("omnictl", "template-sync-unlimited").stdout);
-        let words: Vec<String> = done.iter().map(SyncAction::words).collect();
+        let words: Vec<String> = done.iter().map(SyncAction::describe).collect();
         let expected =
             ["create cluster demo2", "create machine set demo2-control-planes", "create machine set demo2-workers"];
         assert_eq!(words, expected);
         let gone = sync_actions(&recorded("omnictl", "cluster-delete-dry").stdout);
         assert!(gone[0].destroys());
-        assert_eq!(gone[0].words(), "destroy cluster demo with its machines");
+        assert_eq!(gone[0].describe(), "destroy cluster demo with its machines");
         let scaled = "* updating (dry run) MachineSets.omni.sidero.dev(demo-workers)\n--- a\n+++ b\n-        machinecount: 3\n+        machinecount: 1\n";
         let scaled = sync_actions(scaled);
         assert!(scaled[0].destroys());
-        assert_eq!(scaled[0].words(), "update machine set demo-workers from 3 to 1 machine");
+        assert_eq!(scaled[0].describe(), "update machine set demo-workers from 3 to 1 machine");
         assert_eq!(sync_actions(""), []);
     }
 
     #[test]
-    fn diff_of_an_action_has_no_notes_of_omni() {
+    fn sync_diffs_omit_metadata() {
         let text = "x\n* creating (dry run) Clusters.omni.sidero.dev(a)\n+    version: 3\n+    finalizers:\n+        - A\n+    created: 2026\n+    id: a\n+        version: 1\n* tearing down (dry run) MachineSets.omni.sidero.dev(b)\n-    updated: 2026\n";
         assert_eq!(sync_diffs(text), ["+    id: a\n+        version: 1\n", ""]);
         assert_eq!(sync_diffs(text).len(), sync_actions(text).len());
     }
 
     #[test]
-    fn versions_are_read_from_the_diff_of_the_cluster_alone() {
+    fn versions_come_only_from_the_diff_of_the_cluster() {
         let text = "* updating (dry run) Clusters.omni.sidero.dev(up)\n--- a\n+++ b\n@@ -10,4 +10,4 @@\n spec:\n     installimage: \"\"\n-    kubernetesversion: 1.34.1\n-    talosversion: \"1.12.0\"\n+    kubernetesversion: 1.36.2\n+    talosversion: 1.13.5\n* updating (dry run) ConfigPatches.omni.sidero.dev(x)\n-    talosversion: 1\n+    talosversion: 2\n";
         let change = |program, from: &str, to: &str| VersionChange { program, from: from.into(), to: to.into() };
         let actions = sync_actions(text);

@@ -67,7 +67,7 @@ impl<'a> Compose<'a> {
         let (shell, docker) = (proc::shell()?, &self.docker);
         let job = Job::new("asking for the compose plugin", cmd!(shell, "{docker} compose version --format json"));
         let ended = self.cx.proc.run(job.deadline(QUICK))?;
-        docker::version(&ended.stdout)
+        docker::parse_compose_version(&ended.stdout)
             .filter(|_| ended.success())
             .ok_or_else(|| no_plugin(ended.stderr.lines().next().unwrap_or("it printed no version")))
     }
@@ -88,7 +88,7 @@ impl<'a> Compose<'a> {
         }
         let job = self.by_name("listing the containers of the stack", &["ps", "--all", "--format", "json"])?;
         let ended = self.run(job.deadline(QUICK))?;
-        let mut found = docker::containers(&ended.stdout).map_err(|why| ended.not_understood(why))?;
+        let mut found = docker::parse_compose_ps(&ended.stdout).map_err(|why| ended.not_understood(why))?;
         if self.cx.settings.of_one {
             let own = self.cx.settings.provider_service();
             found.retain(|container| container.service == own || !Self::is_provider(&container.service));

@@ -222,7 +222,7 @@ fn head(text: &str, trailer_only: bool) -> Option<(Reply, std::ops::Range<usize>
         }
         let header = |line: &str| {
             let (name, value) = line.split_once(':')?;
-            name.eq_ignore_ascii_case("date").then(|| clock::http_date(value.trim()))?
+            name.eq_ignore_ascii_case("date").then(|| clock::parse_http_date(value.trim()))?
         };
         reply.date = head.lines().find_map(header);
         reason.trim().clone_into(&mut reply.reason);

@@ -12,7 +12,7 @@ use crate::files;
 use crate::proc::{self, CommandOutput, Job};
 use crate::settings::environment;
 use domain::failure::{Code, Failure};
-use domain::status::docker::{ContainerDetails, LISTED, ListedContainer, inspected, listed};
+use domain::status::docker::{ContainerDetails, LISTED, ListedContainer, parse_docker_ps, parse_inspect};
 
 /// The deadline of calls that only read.
 pub const QUICK: Duration = Duration::from_secs(20);
@@ -88,7 +88,7 @@ impl<'a> Docker<'a> {
         let words = ["inspect", "--type", "container", "--format", format, container];
         let ended = self.call(&format!("looking at the mounts of {container}"), &words, QUICK)?;
         if ended.success() {
-            return inspected(&ended.stdout).map_err(|why| ended.not_understood(why));
+            return parse_inspect(&ended.stdout).map_err(|why| ended.not_understood(why));
         }
         let none = ended.stderr.contains("No such container") || ended.stderr.contains("no such container");
         if none {
@@ -135,14 +135,14 @@ impl<'a> Docker<'a> {
     /// The containers of other projects.
     pub fn foreign(&self) -> Result<Vec<ListedContainer>, Failure> {
         let words = ["ps", "--all", "--no-trunc", "--format", LISTED];
-        Ok(listed(&self.run("looking for another Omni", &words, QUICK)?.stdout, compose::PROJECT))
+        Ok(parse_docker_ps(&self.run("looking for another Omni", &words, QUICK)?.stdout, compose::PROJECT))
     }
 
     /// Descriptions of other Omnis on this engine, each with whether it is running: containers of any other project, and the
     /// volume in which the original kit stored its data.
     pub fn other_omnis(&self) -> Result<Vec<(String, bool)>, Failure> {
-        let omnis = self.foreign()?.into_iter().filter(|container| container.is("siderolabs/omni"));
-        let mut found: Vec<_> = omnis.map(|omni| (omni.words(), omni.state == "running")).collect();
+        let omnis = self.foreign()?.into_iter().filter(|container| container.has_image("siderolabs/omni"));
+        let mut found: Vec<_> = omnis.map(|omni| (omni.describe(), omni.state == "running")).collect();
         let volumes = self.run("looking for another Omni", &["volume", "ls", "--format", "{{.Name}}"], QUICK)?.stdout;
         let kept = volumes.lines().filter(|name| name.ends_with("_omni-data"));
         found.extend(kept.map(|name| (format!("the volume `{name}`, with the data of one"), false)));

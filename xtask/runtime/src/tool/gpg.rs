@@ -139,8 +139,8 @@ fn new_store_key(cx: &Cx, user: &str) -> Result<Secret, Failure> {
 /// # Errors
 /// [`Code::Invalid`] with the reason if it cannot.
 pub fn prove_store_key(cx: &Cx, armored: &Secret) -> Result<(), Failure> {
-    let now = clock::of_time(SystemTime::now());
-    store_key::judge(armored.expose(), now)
+    let now = clock::unix_seconds(SystemTime::now());
+    store_key::check(armored.expose(), now)
         .map_err(|unfit| Failure::new(Code::Invalid, "Omni cannot use this key").cause(unfit.why).hint(unfit.fix))?;
     let keyring = Keyring::new(cx)?;
     let fingerprint = keyring.import(armored)?;
@@ -251,7 +251,7 @@ mod tests {
         let dir = TempDir::new().unwrap();
         let cx = Cx::for_tests(dir.path().to_owned());
         let key = make_store_key(&cx, "admin@example.com").unwrap();
-        assert!(store_key::judge(key.expose(), 1_795_316_645).is_ok());
+        assert!(store_key::check(key.expose(), 1_795_316_645).is_ok());
         let body =
             std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/pgp/passphrase.b64"));
         let locked =

@@ -83,7 +83,7 @@ pub fn on_need(cx: &Cx) -> Result<(), Failure> {
 pub fn comes_first(cx: &Cx, installed: &Installed) -> Result<(), Failure> {
     let Some(first) = omnictl::locate().filter(|first| *first != installed.path) else { return Ok(()) };
     let other = omnictl::version_of(cx, &first).map_or("one that does not run".to_owned(), |(version, _)| version);
-    if version::same(&other, &installed.version) {
+    if version::is_same_version(&other, &installed.version) {
         let detail = format!("{}, of the same version", first.display());
         cx.ui.note("path", "PATH has another omnictl first", crate::ui::Status::Warning, detail);
         return Ok(());
@@ -216,7 +216,7 @@ fn fetch(cx: &Cx, from: &Candidate, asset: &str, ca: Option<&str>, temp: &Path) 
     let (version, _) = omnictl::version_of(cx, temp)
         .map_err(|failure| Failure::new(Code::Failed, "the download does not run as omnictl").cause(failure.cause))?;
     match &from.release {
-        Some(release) if !version::same(release, &version) => {
+        Some(release) if !version::is_same_version(release, &version) => {
             Err(Failure::new(Code::Failed, format!("it is omnictl {version}, not {release}"))
                 .cause("the release contains another version than its name"))
         }

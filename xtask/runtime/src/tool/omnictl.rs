@@ -111,7 +111,7 @@ pub fn version_of(cx: &Cx, path: &Path) -> Result<(String, u32), Failure> {
         Code::Interrupted => failure,
         _ => broken(failure.to_string()),
     })?;
-    omni::omnictl_version(&ended.stdout).ok_or_else(|| broken(ended.failure().to_string()))
+    omni::parse_omnictl_version(&ended.stdout).ok_or_else(|| broken(ended.failure().to_string()))
 }
 
 /// The configured login, if any.
@@ -271,7 +271,7 @@ impl<'a> Omnictl<'a> {
     /// Runs `job` and parses the objects that it prints.
     fn objects<T: DeserializeOwned>(&self, job: Job) -> Result<Vec<T>, Failure> {
         let mut objects = Objects::default();
-        let ended = self.run_reading(job, &mut |text| objects.take(text))?;
+        let ended = self.run_reading(job, &mut |text| objects.take_complete(text))?;
         objects.finish(&ended.stdout).map_err(|why| {
             Failure::new(Code::Failed, format!("`{}` did not print resources", ended.line))
                 .cause(why)
@@ -599,7 +599,7 @@ pub const SHADOWED: &str = "the shell's key counts first; the one in docker/.env
 
 /// Returns true if the key comes from the shell and hides a valid key in `docker/.env`.
 pub fn shadows(cx: &Cx, variable: &str, origin: &Origin) -> bool {
-    let valid = |key: &str| KeyInfo::parse(key).is_ok_and(|info| !info.expired(SystemTime::now()));
+    let valid = |key: &str| KeyInfo::parse(key).is_ok_and(|info| !info.is_expired(SystemTime::now()));
     matches!(origin, Origin::Environment(_)) && cx.settings.env_file.get(variable).is_some_and(valid)
 }
 
@@ -609,7 +609,7 @@ fn check_key(variable: &str, origin: &Origin, secret: &Secret) -> Result<(), Fai
             .cause(why)
             .hint("copy the whole line that `omnictl serviceaccount create` printed after the `=`")
     })?;
-    if info.expired(SystemTime::now()) {
+    if info.is_expired(SystemTime::now()) {
         return Err(Failure::new(Code::Refused, format!("the key of `{}` ({origin}) has expired", info.name))
             .cause("Omni refuses an expired key as `invalid signature`")
             .hint(format!("as an admin, `omnictl serviceaccount renew {}` prints a new one", info.name)));

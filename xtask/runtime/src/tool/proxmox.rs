@@ -214,13 +214,13 @@ impl Proxmox {
         wanted: &dyn Fn(&Value) -> bool,
     ) -> Result<Selection, Failure> {
         if let Some(recorded) = &cx.settings.recorded {
-            return Ok(status::picked(recorded.proxmox(self.site.as_deref(), path)?, keys, wanted));
+            return Ok(status::select_from_value(recorded.proxmox(self.site.as_deref(), path)?, keys, wanted));
         }
         let authorization = self.authorization(cx)?;
         let reply = curl::fetch(cx, purpose, &self.request(&self.address(path), Some(&authorization), None))?;
         match status::pick(&reply.body, keys, wanted).filter(|_| reply.status == 200) {
             Some(picked) => Ok(picked),
-            None => Ok(status::picked(self.data_of(path, "read", reply)?, keys, wanted)),
+            None => Ok(status::select_from_value(self.data_of(path, "read", reply)?, keys, wanted)),
         }
     }
 

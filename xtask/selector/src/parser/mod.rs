@@ -97,12 +97,12 @@ impl Parser<'_> {
 
     fn expression(&mut self) -> ParseResult {
         self.enter(0)?;
-        let (condition, height) = self.either()?;
+        let (condition, height) = self.logical_or()?;
         let result = match self.take("?") {
             None => (condition, height),
             Some(op) => {
                 self.open.push(&[":"]);
-                let (then, a) = self.either()?;
+                let (then, a) = self.logical_or()?;
                 self.open.pop();
                 self.colon()?;
                 let (otherwise, b) = self.expression()?;
@@ -119,11 +119,11 @@ impl Parser<'_> {
         self.expect(":", follows)
     }
 
-    fn either(&mut self) -> ParseResult {
-        self.logic("||", "_||_", Self::both)
+    fn logical_or(&mut self) -> ParseResult {
+        self.logic("||", "_||_", Self::logical_and)
     }
 
-    fn both(&mut self) -> ParseResult {
+    fn logical_and(&mut self) -> ParseResult {
         self.logic("&&", "_&&_", Self::relation)
     }
 
@@ -148,11 +148,11 @@ impl Parser<'_> {
 
     fn relation(&mut self) -> ParseResult {
         self.enter(1)?;
-        let (mut left, mut height) = self.calc(1)?;
+        let (mut left, mut height) = self.additive(1)?;
         while let Tok::Op(op @ ("<" | "<=" | ">=" | ">" | "==" | "!=" | "in")) = self.peek().tok {
             let at = self.next().start;
             self.enter(1)?;
-            let (right, h) = self.calc(1)?;
+            let (right, h) = self.additive(1)?;
             self.depth[1] -= 1;
             height = 1 + height.max(h);
             left = infix(op, at, left, right);
@@ -161,7 +161,7 @@ impl Parser<'_> {
         Ok((left, height))
     }
 
-    fn calc(&mut self, least: u32) -> ParseResult {
+    fn additive(&mut self, least: u32) -> ParseResult {
         self.enter(2)?;
         let (mut left, mut height) = self.unary()?;
         while let Tok::Op(op @ ("*" | "/" | "%" | "+" | "-")) = self.peek().tok {
@@ -170,7 +170,7 @@ impl Parser<'_> {
                 break;
             }
             let at = self.next().start;
-            let (right, h) = self.calc(power + 1)?;
+            let (right, h) = self.additive(power + 1)?;
             height = 1 + height.max(h);
             left = infix(op, at, left, right);
         }

@@ -34,7 +34,7 @@ pub fn file(installation: &Installation<'_>) -> Verdict {
         Ok(text) => text,
         Err(verdict) => return Ok(found.and(verdict)),
     };
-    Ok(match certificate::key_fits(leaf, &text) {
+    Ok(match certificate::key_matches(leaf, &text) {
         Ok(Some(false)) => found.and(Diagnosis::failed(format!("{key} is not its private key"))),
         Err(why) => found.and(Diagnosis::failed(format!("{key}: {why}"))),
         Ok(_) => found,

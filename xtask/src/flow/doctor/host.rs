@@ -124,7 +124,7 @@ pub fn clock(installation: &Installation<'_>) -> Diagnosis {
         || Diagnosis::unknown("neither Proxmox nor Omni returned its time"),
         |(who, there)| {
             let detail = |skew: u64| format!("{skew} s from the clock of {who}");
-            match clock::of_time(SystemTime::now()).abs_diff(there) {
+            match clock::unix_seconds(SystemTime::now()).abs_diff(there) {
                 skew if skew > SKEW_BAD => Diagnosis::failed(detail(skew)),
                 skew if skew > SKEW_SEEN => Diagnosis::warning(detail(skew)),
                 skew => Diagnosis::ok(detail(skew)),
@@ -177,7 +177,7 @@ pub fn tun(installation: &Installation<'_>) -> Diagnosis {
         return Diagnosis::skipped("the Docker engine is on another host");
     }
     // A running sidecar has its device, wherever the engine is.
-    let runs = installation.container(SIDECAR).is_ok_and(|container| container.well());
+    let runs = installation.container(SIDECAR).is_ok_and(|container| container.is_healthy());
     if runs { Diagnosis::ok("the sidecar has one") } else { Diagnosis::failed("there is no /dev/net/tun on this host") }
 }
 

@@ -51,7 +51,7 @@ impl<'a> Installation<'a> {
         let example = example.and_then(|text| EnvFile::parse("docker/.env.example", &text).ok()).unwrap_or_default();
         Installation {
             cx,
-            now: clock::of_time(SystemTime::now()),
+            now: clock::unix_seconds(SystemTime::now()),
             set_up: cx.paths.env().is_file(),
             example,
             checks: Vec::new(),

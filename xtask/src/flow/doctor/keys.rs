@@ -29,7 +29,7 @@ pub fn store(installation: &Installation<'_>) -> Verdict {
         Ok(None) => return Err(installation.absent("")),
         Err(failure) => return Err(failure.into()),
     };
-    Ok(match store_key::judge(&text, installation.now) {
+    Ok(match store_key::check(&text, installation.now) {
         Ok(found) => match found.expires {
             Some(at) => Diagnosis::warning(format!("it ends on {}, and the store with it", clock::date(at)))
                 .fix("give it no end: `gpg --quick-set-expire FINGERPRINT 0`, the same with '*' for its subkeys, then export it again"),
@@ -67,7 +67,7 @@ pub fn provider(installation: &Installation<'_>) -> Verdict {
 
 /// The verdict on a key's remaining time; `None` if it does not expire.
 fn lasting(info: &KeyInfo, now: SystemTime) -> Option<Diagnosis> {
-    let left = info.left(now)?;
+    let left = info.remaining_lifetime(now)?;
     let days = left.as_secs() / 86_400;
     Some(if left < SOON {
         Diagnosis::warning(format!("the key of {} expires in {}", info.name, count(days, "day")))
@@ -91,7 +91,7 @@ pub fn account(installation: &Installation<'_>) -> Diagnosis {
             .fix("put a service account's key there: `cargo xtask omni-setup --service-account Admin`");
     }
     let now = SystemTime::now();
-    if info.expired(now) {
+    if info.is_expired(now) {
         let failed = Diagnosis::failed(format!("the key of {} ({origin}) has expired", info.name));
         return match omnictl::shadows(installation.cx, variable, &origin) {
             true => failed.fix(format!("`unset {variable}`: {}", omnictl::SHADOWED)),

@@ -131,8 +131,8 @@ pub fn registration(installation: &Installation<'_>) -> Verdict {
         };
     }
     Ok(match provider::registration(installation.cx, &omnictl, &id) {
-        Ok(Some(health)) if health.well() => Diagnosis::ok(health.words()),
-        Ok(Some(health)) => Diagnosis::failed(format!("`{id}`: {}", health.words())),
+        Ok(Some(health)) if health.is_healthy() => Diagnosis::ok(health.describe()),
+        Ok(Some(health)) => Diagnosis::failed(format!("`{id}`: {}", health.describe())),
         // Another check reports that.
         Ok(None) => Diagnosis::unknown(format!("Omni knows no provider `{id}`")),
         Err(failure) => failure.into(),

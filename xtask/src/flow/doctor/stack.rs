@@ -34,11 +34,11 @@ pub fn containers(installation: &Installation<'_>) -> Verdict {
     if !bad.is_empty() {
         // Docker shows a lost login only as an unhealthy sidecar.
         let others = found.iter().filter(|container| container.service != SIDECAR);
-        let sidecar_alone = others.clone().all(Container::well);
+        let sidecar_alone = others.clone().all(Container::is_healthy);
         if sidecar_alone && sidecar(installation).is_ok() && fails(super::services::tailscale(installation)) {
             return Ok(Diagnosis::unknown(format!("{}: see tailscale.state", bad.join("; "))));
         }
-        let first = found.iter().find(|container| !container.well());
+        let first = found.iter().find(|container| !container.is_healthy());
         let service = first.map_or(OMNI, |container| &container.service);
         let back = match first.map(|container| container.state.as_str()) {
             Some("exited" | "created" | "dead") => "`cargo xtask stack-up` starts what has ended",
@@ -84,7 +84,7 @@ pub fn backup(installation: &Installation<'_>) -> Verdict {
     let Some((file, made)) = backup::last(&state) else {
         return Ok(Diagnosis::warning("no backup was made from this checkout"));
     };
-    let (age, verified) = (days(made), state.get("verified_backup_at").as_deref().and_then(clock::seconds));
+    let (age, verified) = (days(made), state.get("verified_backup_at").as_deref().and_then(clock::parse_rfc3339));
     let path = Path::new(&file);
     let old = |age: u64| format!("{} old", count(age, "day"));
     Ok(if !path.is_file() {
@@ -105,7 +105,7 @@ pub fn backup(installation: &Installation<'_>) -> Verdict {
 pub fn store(installation: &Installation<'_>) -> Verdict {
     installation.container(OMNI)?;
     let state = installation.cx.fresh_state()?;
-    let times = ["omni_configured_at", "last_backup_at"].map(|key| clock::seconds(&state.get(key)?));
+    let times = ["omni_configured_at", "last_backup_at"].map(|key| clock::parse_rfc3339(&state.get(key)?));
     let Some(before) = times.into_iter().flatten().min() else {
         return Err(installation.absent("the state does not record when Omni was set up"));
     };

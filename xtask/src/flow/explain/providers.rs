@@ -55,7 +55,7 @@ pub(super) fn provider(
                 let known = around.containers.as_ref().is_ok_and(runs);
                 return (if known { Observed::Known(None) } else { Observed::Unknown(why) }, beat);
             }
-            Ok(Some(health)) if health.well() => {
+            Ok(Some(health)) if health.is_healthy() => {
                 beat = beat.max(health.heartbeat_at);
             }
             // One heartbeat may be late.
@@ -91,7 +91,7 @@ fn container(cx: &Cx, id: &str, ours: bool, leaves: bool, around: &OutsideFacts)
         Err(_) => cause,
     };
     // The other containers share its network, and none starts before it is healthy.
-    if let Some(sidecar) = service(SIDECAR).filter(|sidecar| !sidecar.well()) {
+    if let Some(sidecar) = service(SIDECAR).filter(|sidecar| !sidecar.is_healthy()) {
         let state = if sidecar.state == "running" { "unhealthy" } else { &sidecar.state };
         let words = format!("the sidecar, whose network Omni and the provider share, is {state}");
         let cause = Cause::new(Link::ProviderStep, "sidecar-down", words).evidence(sidecar.status.clone());
@@ -148,10 +148,10 @@ fn unheard(cx: &Cx, id: &str, ours: bool, found: Option<ProviderHealth>) -> Caus
         None => provider_cause(id, "provider-unknown", "Omni has no provider of this name")
             .fix("name in the machine class the provider that Omni has", "omnictl infraprovider list"),
         Some(health) if health.connected => {
-            provider_cause(id, "provider-unwell", &health.words()).fix("read its log for the reason", log)
+            provider_cause(id, "provider-unwell", &health.describe()).fix("read its log for the reason", log)
         }
         Some(health) => {
-            provider_cause(id, "provider-silent", &format!("Omni does not hear from it: {}", health.words()))
+            provider_cause(id, "provider-silent", &format!("Omni does not hear from it: {}", health.describe()))
                 .fix("check that it runs and read its log; a wrong clock looks the same", log)
         }
     }

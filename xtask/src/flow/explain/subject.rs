@@ -47,7 +47,7 @@ impl Subject {
         let Some(found) = found else {
             let known = omnictl.list(kind, None)?;
             let known: Vec<&str> = known.iter().map(|found| found.metadata.id.as_str()).collect();
-            let near = nearest::several(&id, known, 3);
+            let near = nearest::list_nearest(&id, known, 3);
             let failure = Failure::new(Code::NotFound, format!("no cluster in Omni has the {what} `{id}`"));
             let hint = if near.is_empty() {
                 "see the machines of each cluster".to_owned()

@@ -186,7 +186,7 @@ fn sections<'n>(d: &mut Decoder<'_>, root: &'n Node) -> Option<(&'n Node, &'n No
 }
 
 fn class(d: &mut Decoder<'_>, root: &Node, metadata: &Node, spec: &Node) -> Option<MachineClass> {
-    d.known_keys(metadata, METADATA_KEYS, "metadata");
+    d.check_known_keys(metadata, METADATA_KEYS, "metadata");
     let kind = d.text_at(metadata, "type");
     let at = metadata.get("type").unwrap_or(metadata);
     if kind != TYPE {
@@ -204,7 +204,7 @@ fn class(d: &mut Decoder<'_>, root: &Node, metadata: &Node, spec: &Node) -> Opti
         }
         return None;
     }
-    let (id, id_at) = d.placed(metadata, "id");
+    let (id, id_at) = d.text_with_position(metadata, "id");
     if id.is_empty() {
         d.error(
             "class-id",
@@ -225,10 +225,10 @@ fn class(d: &mut Decoder<'_>, root: &Node, metadata: &Node, spec: &Node) -> Opti
         };
         d.error(rule, at, message, "write `namespace: default`");
     }
-    read_by_hand(d, metadata);
+    check_metadata_values(d, metadata);
     let labels = d.string_map(metadata, "labels");
     let annotations = d.string_map(metadata, "annotations");
-    d.known_keys(spec, SPEC_KEYS, "spec (omnictl drops it silently)");
+    d.check_known_keys(spec, SPEC_KEYS, "spec (omnictl drops it silently)");
     let match_labels = d.strings(spec, "matchlabels").unwrap_or_default();
     let auto_provision = d.map(spec, "autoprovision").map(|node| provision(d, node));
     let (place, spec_at) = (root.at.in_file(d.file), spec.at);
@@ -237,7 +237,7 @@ fn class(d: &mut Decoder<'_>, root: &Node, metadata: &Node, spec: &Node) -> Opti
 
 /// Reports what the custom `metadata` parser of omnictl rejects besides wrong types (cosi-project/runtime v1.16.2
 /// pkg/resource/metadata.go): nulls for mappings and lists, aliases, and values that are not valid.
-fn read_by_hand(d: &mut Decoder<'_>, metadata: &Node) {
+fn check_metadata_values(d: &mut Decoder<'_>, metadata: &Node) {
     for entry in metadata.entries() {
         let (key, value) = (entry.key.as_str(), &entry.value);
         let text = value.scalar().map(|scalar| scalar.text.as_str());
@@ -262,8 +262,8 @@ fn read_by_hand(d: &mut Decoder<'_>, metadata: &Node) {
 }
 
 fn provision(d: &mut Decoder<'_>, node: &Node) -> AutoProvision {
-    d.known_keys(node, PROVISION_KEYS, "spec.autoprovision (omnictl drops it silently)");
-    let (provider_id, provider_id_at) = d.placed(node, "providerid");
+    d.check_known_keys(node, PROVISION_KEYS, "spec.autoprovision (omnictl drops it silently)");
+    let (provider_id, provider_id_at) = d.text_with_position(node, "providerid");
     let kernel_args = d.strings(node, "kernelargs").unwrap_or_default();
     let meta_values = meta_values(d, node);
     let grpc_tunnel = d.integer(node, "grpctunnel", i128::from(i32::MIN), i128::from(i32::MAX));
@@ -301,7 +301,7 @@ fn provider_data(d: &mut Decoder<'_>, node: &Node) -> (String, TextPosition) {
 fn meta_values(d: &mut Decoder<'_>, node: &Node) -> Vec<(u32, String)> {
     let mut values = Vec::new();
     for item in d.maps(node, "metavalues") {
-        d.known_keys(item, &["key", "value"], "spec.autoprovision.metavalues (omnictl drops it silently)");
+        d.check_known_keys(item, &["key", "value"], "spec.autoprovision.metavalues (omnictl drops it silently)");
         let key = d.integer(item, "key", 0, i128::from(u32::MAX));
         values.push((key.map_or(0, |k| k as u32), d.text_at(item, "value")));
     }

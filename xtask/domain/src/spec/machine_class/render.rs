@@ -72,7 +72,7 @@ mod tests {
     use crate::spec::provider_data;
 
     #[test]
-    fn what_is_written_is_read_back() {
+    fn rendered_text_parses_back() {
         let class = NewClass {
             name: "db-1".into(),
             provider_id: "proxmox".into(),

@@ -30,7 +30,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_value_changes() {
+    fn replace_changes_only_the_value() {
         for (text, line, column, expected) in [
             ("a: 1\nsize: 3 # three\n", 2, 7, "a: 1\nsize: 5 # three\n"),
             ("größe: 3", 1, 8, "größe: 5"),
@@ -43,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    fn value_that_is_written_otherwise_is_left_alone() {
+    fn replace_refuses_other_spellings() {
         for (text, line, column) in [
             ("size: &n 3\n", 1, 7),
             ("size: 30\n", 1, 7),

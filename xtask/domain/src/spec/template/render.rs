@@ -68,7 +68,7 @@ mod tests {
     use crate::spec::template::{SetKind, parse};
 
     #[test]
-    fn what_is_written_is_read_back() {
+    fn rendered_text_parses_back() {
         let mut cluster = NewCluster {
             name: "matrix".into(),
             control_planes: 3,

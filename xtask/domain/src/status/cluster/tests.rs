@@ -4,11 +4,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::status::omni::resources;
+use crate::status::omni::parse_resources;
 use crate::status::testing::recorded;
 
 fn read(name: &str) -> Vec<Resource> {
-    resources(&recorded("omnictl", name).stdout).unwrap()
+    parse_resources(&recorded("omnictl", name).stdout).unwrap()
 }
 
 #[derive(Deserialize)]
@@ -60,7 +60,7 @@ struct Cases {
 }
 
 #[test]
-fn clusters_are_shown_as_the_cases_say() {
+fn cluster_view_matches_cases() {
     let mut cases: serde_yaml::Value =
         serde_yaml::from_str(include_str!("../../../tests/corpus/clusters.yaml")).unwrap();
     cases.apply_merge().unwrap();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{entries, flag, text, whole, words};
+use super::{entries, flag, integer, text, words};
 
 /// Privileges by path, as in `GET /access/permissions`; the bool is whether the privilege propagates to the paths below.
 pub type Tree = BTreeMap<String, BTreeMap<String, bool>>;
@@ -13,7 +13,7 @@ pub type Tree = BTreeMap<String, BTreeMap<String, bool>>;
 ///
 /// # Errors
 /// Returns an error if the response is not a map of maps.
-pub fn permissions(data: &Value) -> Result<Tree, String> {
+pub fn parse_permissions(data: &Value) -> Result<Tree, String> {
     let no_map = || "the response is not a map of paths".to_owned();
     let mut tree = Tree::new();
     for (path, privileges) in data.as_object().ok_or_else(no_map)? {
@@ -68,7 +68,7 @@ const TOP: [&str; 8] = ["/", "/access", "/access/groups", "/nodes", "/pool", "/s
 /// A path that is missing in the tree either has no ACL entry, or the login has no privileges on it. A visible one therefore has
 /// no entry and inherits what propagates from its parent. If the parent propagates nothing, its entries may hide those further up
 /// (`AccessControl.pm` `roles`).
-pub fn certain(tree: &Tree, path: &str, visible: bool) -> Option<BTreeSet<String>> {
+pub fn conclusive_privileges(tree: &Tree, path: &str, visible: bool) -> Option<BTreeSet<String>> {
     if let Some(privileges) = tree.get(path) {
         return Some(privileges.keys().cloned().collect());
     }
@@ -93,7 +93,7 @@ pub fn parent(path: &str) -> Option<&str> {
 ///
 /// # Errors
 /// Returns an error if the response is not a list.
-pub fn roles(data: &Value) -> Result<BTreeMap<String, BTreeSet<String>>, String> {
+pub fn parse_roles(data: &Value) -> Result<BTreeMap<String, BTreeSet<String>>, String> {
     let read = |entry: &Value| (text(&entry["roleid"]), words(&entry["privs"], &[',']).into_iter().collect());
     Ok(entries(data, "roles")?.iter().map(read).collect())
 }
@@ -110,7 +110,7 @@ pub struct AclEntry {
 
 /// Parses the entries in `GET /access/acl`: all of them for a login with Sys.Audit on /access, otherwise only those on paths
 /// whose permissions the login may change (pve-access-control 9.1 `API2/ACL.pm`). Returns none if the response is not a list.
-pub fn acl(data: &Value) -> Vec<AclEntry> {
+pub fn parse_acl(data: &Value) -> Vec<AclEntry> {
     let read = |entry: &Value| AclEntry {
         path: text(&entry["path"]),
         kind: text(&entry["type"]),
@@ -130,17 +130,17 @@ pub struct TokenInfo {
 }
 
 /// Parses the token `name` in `GET /access/users/{userid}/token/{name}` or in `tokens` of `GET /access/users/{userid}`.
-pub fn token_info(data: &Value, name: &str) -> Option<TokenInfo> {
+pub fn find_token(data: &Value, name: &str) -> Option<TokenInfo> {
     let tokens = data.get("tokens");
     let token = tokens.map_or(Some(data), |tokens| tokens.get(name))?.as_object()?;
-    let user_expires = tokens.and_then(|_| whole(&data["expire"])).filter(|at| *at > 0);
-    let expires = token.get("expire").and_then(whole).filter(|at| *at > 0);
+    let user_expires = tokens.and_then(|_| integer(&data["expire"])).filter(|at| *at > 0);
+    let expires = token.get("expire").and_then(integer).filter(|at| *at > 0);
     let first = [user_expires, expires].into_iter().flatten().min();
     Some(TokenInfo { privsep: token.get("privsep").is_none_or(flag), expires: first.unwrap_or(0) })
 }
 
 /// Returns the zone of each vnet in `GET /cluster/sdn/vnets`.
-pub fn zones(data: &Value) -> BTreeMap<String, String> {
+pub fn parse_zones(data: &Value) -> BTreeMap<String, String> {
     let entries = data.as_array().into_iter().flatten();
     entries.map(|entry| (text(&entry["vnet"]), text(&entry["zone"]))).filter(|(vnet, _)| !vnet.is_empty()).collect()
 }

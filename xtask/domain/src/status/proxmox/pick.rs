@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 pub struct Selection {
     pub entries: Vec<Value>,
     /// Whether the list itself is empty, before the selection.
-    pub of_none: bool,
+    pub list_is_empty: bool,
 }
 
 /// A response with unparsed entries.
@@ -24,17 +24,17 @@ struct Response<'a> {
 pub fn pick(body: &str, keys: &[&str], wanted: &dyn Fn(&Value) -> bool) -> Option<Selection> {
     let Response { data } = serde_json::from_str(body).ok()?;
     let read = data.iter().filter_map(|entry| serde_json::from_str(entry.get()).ok());
-    Some(Selection { entries: chosen(read, keys, wanted), of_none: data.is_empty() })
+    Some(Selection { entries: select_entries(read, keys, wanted), list_is_empty: data.is_empty() })
 }
 
 /// Same as [`pick`] for a list that is already parsed; other values count as an empty list.
-pub fn picked(data: Value, keys: &[&str], wanted: &dyn Fn(&Value) -> bool) -> Selection {
-    let Value::Array(entries) = data else { return Selection { of_none: true, ..Selection::default() } };
+pub fn select_from_value(data: Value, keys: &[&str], wanted: &dyn Fn(&Value) -> bool) -> Selection {
+    let Value::Array(entries) = data else { return Selection { list_is_empty: true, ..Selection::default() } };
     let of_none = entries.is_empty();
-    Selection { entries: chosen(entries.into_iter(), keys, wanted), of_none }
+    Selection { entries: select_entries(entries.into_iter(), keys, wanted), list_is_empty: of_none }
 }
 
-fn chosen(entries: impl Iterator<Item = Value>, keys: &[&str], wanted: &dyn Fn(&Value) -> bool) -> Vec<Value> {
+fn select_entries(entries: impl Iterator<Item = Value>, keys: &[&str], wanted: &dyn Fn(&Value) -> bool) -> Vec<Value> {
     let part = |mut entry: Value| keys.iter().filter_map(|key| Some((*key, entry.get_mut(key)?.take()))).collect();
     entries.filter(wanted).map(part).collect()
 }
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn picked_entries_are_those_of_the_whole_list() {
+    fn picked_entries_match_the_parsed_list() {
         let off = |vm: &Value| vm["status"] != "running";
         for body in [
             r#"{"data":[{"vmid":1,"status":"running"},{"vmid":2,"status":"stopped"},7],"success":1}"#,
@@ -52,7 +52,7 @@ mod tests {
             r#"{"data":[]}"#,
         ] {
             let whole: Value = serde_json::from_str(body).unwrap();
-            let picked = picked(whole["data"].clone(), &["vmid"], &off);
+            let picked = select_from_value(whole["data"].clone(), &["vmid"], &off);
             assert!(
                 picked.entries.iter().all(|vm| vm.get("status").is_none()),
                 "only keys that are asked for are kept"

@@ -18,7 +18,7 @@ struct Case {
 
 fn shown(storages: &[Storage]) -> Value {
     let one = |it: &Storage| {
-        let holds = [it.takes_iso(), it.takes_images()];
+        let holds = [it.accepts_iso(), it.accepts_images()];
         json!({ "name": it.name, "kind": it.kind, "available": it.available, "total": it.total, "iso, images": holds, "pool": it.pool() })
     };
     storages.iter().map(one).collect()
@@ -34,24 +34,24 @@ fn inventory_with_a_node_twice_is_refused() {
 }
 
 #[test]
-fn answers_are_read_as_the_cases_say() {
+fn responses_parse_as_in_corpus() {
     let cases: Vec<Case> = serde_yaml::from_str(include_str!("../../../tests/corpus/proxmox.yaml")).unwrap();
     for Case { reads, of, and, is } in cases {
         let found = match reads.as_str() {
-            "disks" => json!(disks(&of)),
-            "nodes" => json!(nodes(&of)),
-            "storages" => json!(storages("pve1", &of).map(|found| shown(&found))),
-            "bridges" => json!(bridges(&of)),
+            "disks" => json!(parse_disks(&of)),
+            "nodes" => json!(parse_nodes(&of)),
+            "storages" => json!(parse_storages("pve1", &of).map(|found| shown(&found))),
+            "bridges" => json!(parse_bridges(&of)),
             "vms" => {
-                let one = |vm: &Vm| json!([vm.id, vm.running, vm.set()]);
-                json!(vms(&of).map(|found| found.iter().map(one).collect::<Vec<_>>()))
+                let one = |vm: &Vm| json!([vm.id, vm.running, vm.machine_request_set()]);
+                json!(parse_vms(&of).map(|found| found.iter().map(one).collect::<Vec<_>>()))
             }
             "storages of all nodes" => {
                 let each = |(node, storages): (String, Vec<Storage>)| (node, shown(&storages));
                 json!(storages_by_node(&of, &and).map(|found| found.into_iter().map(each).collect::<BTreeMap<_, _>>()))
             }
-            "pools" => json!(pools(&of)),
-            "token" => json!(token_info(&of, "provider").map(|token| (token.privsep, token.expires))),
+            "pools" => json!(parse_pools(&of)),
+            "token" => json!(find_token(&of, "provider").map(|token| (token.privsep, token.expires))),
             other => panic!("{other}"),
         };
         assert_eq!(found, is, "{reads} of {of} {and}");
@@ -60,7 +60,7 @@ fn answers_are_read_as_the_cases_say() {
 
 /// A path that is missing in the tree may have no privilege, an inherited privilege, or an entry that denies access.
 #[test]
-fn tree_leaves_no_doubt_about_visible_objects() {
+fn tree_is_conclusive_for_visible_objects() {
     let set = |held: &[(&str, bool)]| held.iter().map(|(name, on)| ((*name).to_owned(), *on)).collect();
     let tree: Tree = [
         ("/nodes".to_owned(), set(&[("Sys.Audit", true), ("Sys.Console", false)])),
@@ -68,7 +68,8 @@ fn tree_leaves_no_doubt_about_visible_objects() {
         ("/storage/own".to_owned(), set(&[("Datastore.Allocate", false)])),
     ]
     .into();
-    let certain = |path: &str, visible: bool| certain(&tree, path, visible).map(|held| held.into_iter().collect());
+    let certain =
+        |path: &str, visible: bool| conclusive_privileges(&tree, path, visible).map(|held| held.into_iter().collect());
     let held = |names: &[&str]| -> Option<Vec<String>> { Some(names.iter().map(|name| (*name).to_owned()).collect()) };
     assert_eq!(certain("/nodes/pve1", true), held(&["Sys.Audit"]));
     assert_eq!(certain("/nodes/pve1", false), None, "it may have an entry with NoAccess");
@@ -80,7 +81,7 @@ fn tree_leaves_no_doubt_about_visible_objects() {
 }
 
 fn tree() -> Tree {
-    permissions(&json!({
+    parse_permissions(&json!({
         "/": {"Sys.Audit": 0},
         "/vms": {"VM.Audit": 1, "VM.Allocate": 0},
         "/storage/local": {"Datastore.Audit": 1}
@@ -89,7 +90,7 @@ fn tree() -> Tree {
 }
 
 #[test]
-fn a_privilege_goes_down_only_where_it_propagates() {
+fn privilege_is_inherited_only_if_it_propagates() {
     let seen = Permissions { tree: tree(), exact: BTreeMap::new() };
     for (path, privilege, has) in [
         ("/", "Sys.Audit", true),
@@ -105,7 +106,7 @@ fn a_privilege_goes_down_only_where_it_propagates() {
 }
 
 #[test]
-fn the_exact_answer_beats_the_tree() {
+fn exact_privileges_override_the_tree() {
     // NoAccess on a path removes it from the tree, where it would seem to inherit.
     let exact = BTreeMap::from([("/vms/100".to_owned(), BTreeSet::new())]);
     let seen = Permissions { tree: tree(), exact };
@@ -114,10 +115,10 @@ fn the_exact_answer_beats_the_tree() {
 }
 
 #[test]
-fn an_inventory_survives_its_file_and_serves_the_selector_test() {
-    let mut found = nodes(&json!([{"node": "pve1", "status": "online", "maxmem": 10, "mem": 4}])).unwrap();
+fn saved_inventory_parses_back() {
+    let mut found = parse_nodes(&json!([{"node": "pve1", "status": "online", "maxmem": 10, "mem": 4}])).unwrap();
     let list = json!([{"storage": "local", "type": "dir", "content": "iso", "enabled": 1, "active": 1, "avail": 7}]);
-    found[0].storages = storages("pve1", &list).into();
+    found[0].storages = parse_storages("pve1", &list).into();
     let inventory = Inventory {
         taken_at: "2026-11-22T03:04:05Z".into(),
         endpoint: "https://pve:8006".into(),

@@ -57,7 +57,7 @@ pub fn table(cx: &Cx, program: &Path) -> anyhow::Result<Vec<Fault>> {
 pub fn named<'a>(table: &'a [Fault], text: &str) -> Result<&'a Fault, Failure> {
     let (name, when) = text.split_once(':').map_or((text, None), |(name, when)| (name, Some(when)));
     let found = table.iter().find(|fault| fault.name == name).ok_or_else(|| {
-        let near = nearest::several(name, table.iter().map(|fault| fault.name.as_str()), 3);
+        let near = nearest::list_nearest(name, table.iter().map(|fault| fault.name.as_str()), 3);
         let of_group: Vec<&str> =
             table.iter().filter(|fault| fault.group == name).map(|fault| fault.name.as_str()).collect();
         let hint = match (near.as_slice(), of_group.as_slice()) {

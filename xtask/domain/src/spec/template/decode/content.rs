@@ -17,7 +17,7 @@ pub(super) fn patches(d: &mut Decoder<'_>, root: &Node) -> Vec<Patch> {
 }
 
 pub(super) fn patch(d: &mut Decoder<'_>, node: &Node) -> Patch {
-    d.known_keys(node, PATCH_KEYS, "a patch");
+    d.check_known_keys(node, PATCH_KEYS, "a patch");
     Patch {
         name: d.text_at(node, "name"),
         id_override: d.text_at(node, "idOverride"),
@@ -30,7 +30,7 @@ pub(super) fn patch(d: &mut Decoder<'_>, node: &Node) -> Patch {
 }
 
 pub(super) fn manifest(d: &mut Decoder<'_>, node: &Node) -> Manifest {
-    d.known_keys(node, MANIFEST_KEYS, "a manifest");
+    d.check_known_keys(node, MANIFEST_KEYS, "a manifest");
     let mode = d.string_at(node, "mode");
     if let Some((mode, at)) = &mode
         && !matches!(mode.as_str(), "full" | "one-time")
@@ -48,7 +48,7 @@ pub(super) fn manifest(d: &mut Decoder<'_>, node: &Node) -> Manifest {
 }
 
 pub(super) fn healthcheck(d: &mut Decoder<'_>, node: &Node) -> HealthCheck {
-    d.known_keys(node, HEALTHCHECK_KEYS, "a healthcheck");
+    d.check_known_keys(node, HEALTHCHECK_KEYS, "a healthcheck");
     let interval_s = node.get("interval").map_or(0.0, |interval| duration(d, interval));
     HealthCheck {
         name: d.text_at(node, "name"),
@@ -73,7 +73,7 @@ pub(super) fn inline(d: &mut Decoder<'_>, node: &Node, key: &str) -> Option<Inli
         (Data::Map(_), _) => Some(Inline::Documents(vec![node.clone()])),
         (Data::Seq(_), _) => {
             let items = d.list(node, key);
-            Some(Inline::Documents(items.iter().filter(|n| d.is_map(n, key)).cloned().collect()))
+            Some(Inline::Documents(items.iter().filter(|n| d.check_map(n, key)).cloned().collect()))
         }
         (Data::Scalar(_), Some(Value::Null)) => None,
         (Data::Scalar(s), Some(Value::Str(_))) if tag == "!!str" => {

@@ -164,18 +164,18 @@ fn cluster_of(d: &mut Decoder<'_>, root: &Node) -> ClusterTemplate {
     if is_legacy(root) {
         legacy(d, root);
     } else {
-        d.known_keys(root, CLUSTER_KEYS, "a Cluster");
+        d.check_known_keys(root, CLUSTER_KEYS, "a Cluster");
     }
-    let (name, name_at) = d.placed(root, "name");
+    let (name, name_at) = d.text_with_position(root, "name");
     let kubernetes = d.map(root, "kubernetes");
     let talos = d.map(root, "talos");
     if let Some(kubernetes) = kubernetes {
-        d.known_keys(kubernetes, &["version", "manifests", "healthchecks"], "kubernetes");
+        d.check_known_keys(kubernetes, &["version", "manifests", "healthchecks"], "kubernetes");
     }
     if let Some(talos) = talos {
-        d.known_keys(talos, &["version"], "talos");
+        d.check_known_keys(talos, &["version"], "talos");
     }
-    let mut version = |of: Option<&Node>| of.map_or((String::new(), root.at), |n| d.placed(n, "version"));
+    let mut version = |of: Option<&Node>| of.map_or((String::new(), root.at), |n| d.text_with_position(n, "version"));
     let (kubernetes_version, kubernetes_at) = version(kubernetes);
     let (talos_version, talos_at) = version(talos);
     let list = |d: &mut Decoder<'_>, key| kubernetes.map_or(Vec::new(), |n| d.maps(n, key));
@@ -215,7 +215,7 @@ fn legacy(d: &mut Decoder<'_>, root: &Node) {
 fn features(d: &mut Decoder<'_>, root: &Node) -> Features {
     let mut features = Features::default();
     let Some(node) = d.map(root, "features") else { return features };
-    d.known_keys(node, FEATURE_KEYS, "features");
+    d.check_known_keys(node, FEATURE_KEYS, "features");
     let mut flag = |key| d.boolean(node, key).unwrap_or_default();
     features.disk_encryption = flag("diskEncryption");
     flag("enableWorkloadProxy");
@@ -226,7 +226,7 @@ fn features(d: &mut Decoder<'_>, root: &Node) -> Features {
         node.entry("disablePublicDiscoveryService").filter(|_| private).map(|entry| entry.at);
     features.disk_encryption_at = node.entry("diskEncryption").map(|e| e.at);
     if let Some(backup) = d.map(node, "backupConfiguration") {
-        d.known_keys(backup, &["interval"], "backupConfiguration");
+        d.check_known_keys(backup, &["interval"], "backupConfiguration");
         if let Some(interval) = backup.get("interval") {
             features.backup_interval_at = Some(interval.at);
             features.backup_interval_is_number = matches!(interval.value(), Some(Value::Int(0)));
@@ -252,7 +252,7 @@ fn duration(d: &mut Decoder<'_>, node: &Node) -> f64 {
 }
 
 fn set(d: &mut Decoder<'_>, root: &Node, control_plane: bool) -> MachineSet {
-    d.known_keys(root, SET_KEYS, if control_plane { "a ControlPlane" } else { "Workers" });
+    d.check_known_keys(root, SET_KEYS, if control_plane { "a ControlPlane" } else { "Workers" });
     let name = d.string_at(root, "name").map(|(s, n)| (s, n.at));
     let kind = match control_plane {
         true => SetKind::ControlPlane,
@@ -282,8 +282,8 @@ fn set(d: &mut Decoder<'_>, root: &Node, control_plane: bool) -> MachineSet {
 }
 
 fn class_ref(d: &mut Decoder<'_>, node: &Node) -> ClassRef {
-    d.known_keys(node, &["name", "size"], "machineClass");
-    let (name, name_at) = d.placed(node, "name");
+    d.check_known_keys(node, &["name", "size"], "machineClass");
+    let (name, name_at) = d.text_with_position(node, "name");
     let size = node.get("size");
     ClassRef {
         name,
@@ -311,7 +311,7 @@ fn size_of(d: &mut Decoder<'_>, node: &Node) -> Size {
 }
 
 fn bootstrap(d: &mut Decoder<'_>, node: &Node) -> BootstrapSpec {
-    d.known_keys(node, &["clusterUUID", "snapshot"], "bootstrapSpec");
+    d.check_known_keys(node, &["clusterUUID", "snapshot"], "bootstrapSpec");
     let cluster_uuid = d.text_at(node, "clusterUUID");
     let snapshot = d.text_at(node, "snapshot");
     BootstrapSpec { cluster_uuid, snapshot, at: node.at }
@@ -319,7 +319,7 @@ fn bootstrap(d: &mut Decoder<'_>, node: &Node) -> BootstrapSpec {
 
 fn strategy(d: &mut Decoder<'_>, root: &Node, key: &str) -> Option<Strategy> {
     let (entry, node) = root.entry(key).zip(d.map(root, key))?;
-    d.known_keys(node, &["type", "rolling"], key);
+    d.check_known_keys(node, &["type", "rolling"], key);
     let kind = d.string_at(node, "type");
     if let Some((kind, at)) = &kind
         && !matches!(kind.as_str(), "Rolling" | "Unset")
@@ -333,7 +333,7 @@ fn strategy(d: &mut Decoder<'_>, root: &Node, key: &str) -> Option<Strategy> {
     }
     let rolling = d.map(node, "rolling");
     let max_parallelism = rolling.and_then(|rolling| {
-        d.known_keys(rolling, &["maxParallelism"], "rolling");
+        d.check_known_keys(rolling, &["maxParallelism"], "rolling");
         d.integer(rolling, "maxParallelism", 0, i128::from(u32::MAX))
     });
     let kind = kind.map(|(s, _)| s);
@@ -341,11 +341,11 @@ fn strategy(d: &mut Decoder<'_>, root: &Node, key: &str) -> Option<Strategy> {
 }
 
 fn machine(d: &mut Decoder<'_>, root: &Node) -> Machine {
-    d.known_keys(root, MACHINE_KEYS, "a Machine");
-    let (name, name_at) = d.placed(root, "name");
+    d.check_known_keys(root, MACHINE_KEYS, "a Machine");
+    let (name, name_at) = d.text_with_position(root, "name");
     let install = d.map(root, "install");
     let install_disk = install.map(|install| {
-        d.known_keys(install, &["disk", "diskSelector"], "install");
+        d.check_known_keys(install, &["disk", "diskSelector"], "install");
         d.string_at(install, "diskSelector");
         d.text_at(install, "disk")
     });
