@@ -55,6 +55,7 @@ pub fn explain(
         };
         let cause = row.cause.as_deref().map_or(cause.to_owned(), fill);
         let failure = Failure::new(row.code, fill(&row.message)).kind(row.kind).cause(cause).hint(fill(&row.hint));
-        Some(row.next.iter().fold(failure, |failure, next| failure.next(next)))
+        let commands = row.next.iter().map(|next| fill(next)).filter(|command| !command.is_empty());
+        Some(commands.fold(failure, Failure::next))
     })
 }

@@ -323,15 +323,11 @@ impl Proxmox {
             ("login", &login),
             ("user", &user),
             ("token", token.unwrap_or_default()),
+            ("renewal", self.renewal.as_deref().unwrap_or_default()),
             ("response", response),
         ];
         let known = errors::explain(program, None, reason, response, &values);
-        let failure = known.unwrap_or_else(|| Failure::new(Code::Refused, response));
-        match &self.renewal {
-            // The others have a line of pveum that ends it.
-            Some(renewal) if token.is_some() && !failure.cause.is_empty() => failure.next(renewal),
-            _ => failure,
-        }
+        known.unwrap_or_else(|| Failure::new(Code::Refused, response))
     }
 
     /// Starts a VM and waits until the task ends. Only with a token: a ticket cannot write.
@@ -373,20 +369,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn expired_or_disabled_login_gets_a_command() {
+    fn refused_token_gets_one_command_that_fixes_it() {
         let token = Token::parse("omni@pve!provider=canary-pve-token", "x").unwrap();
-        let proxmox = Proxmox::new("https://pve:8006".to_owned(), "x", Login::Token(token), None);
-        for (reason, way) in [
-            ("token 'provider' access expired", "`pveum user token modify omni@pve provider --expire 0`"),
-            ("user 'omni@pve' access expired", "`pveum user modify omni@pve --expire 0`"),
-            ("user 'omni@pve' is disabled", "`pveum user modify omni@pve --enable 1`"),
-            ("no such token 'provider' for user 'omni@pve'", "`pveum user token list omni@pve`"),
-            ("invalid token value!", "`pveum user token list omni@pve`"),
+        let mut proxmox = Proxmox::new("https://pve:8006".to_owned(), "x", Login::Token(token), None);
+        proxmox.renewal = Some("cargo xtask keys --rotate proxmox".to_owned());
+        for (reason, way, is_replaced) in [
+            ("token 'provider' access expired", "`pveum user token modify omni@pve provider --expire 0`", false),
+            // Another token of the same user would be refused too.
+            ("user 'omni@pve' access expired", "`pveum user modify omni@pve --expire 0`", false),
+            ("user 'omni@pve' is disabled", "`pveum user modify omni@pve --enable 1`", false),
+            ("no such token 'provider' for user 'omni@pve'", "`pveum user token list omni@pve`", true),
+            ("invalid token value!", "`pveum user token list omni@pve`", true),
         ] {
             let failure = proxmox.refused(reason, "it answered 401");
             assert_eq!(failure.message, "Proxmox at https://pve:8006 refuses the token omni@pve!provider");
             assert!(failure.hint.contains(way), "{reason}: {}", failure.hint);
+            let commands: Vec<&str> = proxmox.renewal.as_deref().filter(|_| is_replaced).into_iter().collect();
+            assert_eq!(failure.next, commands, "{reason}");
         }
+        proxmox.renewal = None;
+        assert!(proxmox.refused("invalid token value!", "it answered 401").next.is_empty());
     }
 
     #[test]
