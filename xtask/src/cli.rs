@@ -139,13 +139,14 @@ fn named() -> Command {
     for line in include_str!("../data/examples.txt").lines() {
         of_tasks.entry(line.split(' ').next().unwrap_or_default()).or_default().push(line);
     }
-    let cli = Cli::command().bin_name(called::name()).mut_subcommands(|task| match of_tasks.get(task.get_name()) {
-        Some(lines) => task.after_long_help(examples(lines)),
-        None => task,
-    });
+    let cli =
+        Cli::command().bin_name(called::program_name()).mut_subcommands(|task| match of_tasks.get(task.get_name()) {
+            Some(lines) => task.after_long_help(examples(lines)),
+            None => task,
+        });
     let overview = overview(&cli);
     let cli = cli.help_template(overview);
-    if called::is_released() { cli.display_name(called::RELEASED) } else { cli }
+    if called::is_released() { cli.display_name(called::RELEASED_PROGRAM) } else { cli }
 }
 
 /// The template of the help of all: clap puts subcommands under one heading only.
@@ -166,7 +167,7 @@ fn overview(cli: &Command) -> StyledStr {
 
 /// The examples at the end of a task's help.
 fn examples(lines: &[&str]) -> StyledStr {
-    let name = called::name();
+    let name = called::program_name();
     let lines: String = lines.iter().map(|line| format!("\n  {name} {line}")).collect();
     format!("{HEADING}Examples:{HEADING:#}{lines}").into()
 }

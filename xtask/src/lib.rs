@@ -38,7 +38,7 @@ use outcome::Outcome;
 /// Parses the command line, runs the task, reports its outcome, and returns the exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
-    called::remember(args.first().map_or(OsStr::new("xtask"), OsString::as_os_str));
+    called::set_program_name(args.first().map_or(OsStr::new("xtask"), OsString::as_os_str));
     // An address that contains a login must not be repeated, not even in an error about the command line.
     args.iter().for_each(|arg| domain::secret::hide_logins(&arg.to_string_lossy()));
     let json = args.iter().any(|arg| arg == "--json");
@@ -143,14 +143,14 @@ fn project(cli: &Cli) -> Result<(Paths, Settings), Failure> {
     let cwd = std::env::current_dir()
         .map_err(|error| Failure::new(Code::Failed, "no working directory").cause(error.to_string()))?;
     if let Some(bundle) = cli.shared.bundle.as_deref() {
-        let recorded = OpenedBundle::open(bundle, &Paths::outside(&cwd).scratch_root())?;
-        let paths = Paths::of_bundle(recorded.project());
-        return Ok((paths.clone(), Settings::of_bundle(&paths, recorded)));
+        let recorded = OpenedBundle::open(bundle, &Paths::outside_project(&cwd).scratch_root())?;
+        let paths = Paths::for_bundle(recorded.project());
+        return Ok((paths.clone(), Settings::for_bundle(&paths, recorded)));
     }
     let given = cli.global.project_dir.as_deref();
     let paths = match Paths::find(given, &cwd) {
         Err(_) if given.is_none() && cli.task.reads_given_files() => {
-            return Ok((Paths::outside(&cwd), Settings::outside()?));
+            return Ok((Paths::outside_project(&cwd), Settings::from_environment()?));
         }
         found => found?,
     };
@@ -159,12 +159,12 @@ fn project(cli: &Cli) -> Result<(Paths, Settings), Failure> {
 }
 
 fn context(cli: &Cli, ui: Ui, (paths, mut settings): (Paths, Settings)) -> Cx {
-    settings.given = cli.shared.overrides.clone();
+    settings.flag_overrides = cli.shared.overrides.clone();
     let Global { dry_run, verbose, non_interactive, json, yes, timeout, insecure_http, .. } = cli.global;
     // A dry run leaves no trace, not even in the journal, and the contents of a bundle are not this user's.
     let journal = (!dry_run && paths.is_project() && settings.recorded.is_none())
         .then(|| Journal { file: paths.journal(), project: paths.root().to_owned() });
-    let verbose = verbose.then(|| ui.speaker());
+    let verbose = verbose.then(|| ui.message_writer());
     Cx {
         task: cli.task.name(),
         proc: Proc::new(journal, cli.task.name(), verbose),
@@ -278,7 +278,7 @@ fn succeed(name: &str, ui: &Ui, outcome: Outcome) -> ExitCode {
     } else {
         ui.close(&outcome.summary, &outcome.next);
     }
-    if let Some(failure) = ui.lost() {
+    if let Some(failure) = ui.output_failure() {
         ui.fail(&failure);
         return ExitCode::from(failure.code.exit());
     }

@@ -14,15 +14,15 @@ use domain::spec::env::EnvFile;
 pub struct Answers<'a> {
     cx: &'a Cx,
     path: PathBuf,
-    kept: RefCell<EnvFile>,
+    saved: RefCell<EnvFile>,
 }
 
 impl<'a> Answers<'a> {
     /// The answers that an earlier run of this task has left; empty if they cannot be read.
-    pub fn of(cx: &'a Cx) -> Answers<'a> {
+    pub fn load(cx: &'a Cx) -> Answers<'a> {
         let path = cx.paths.answers(cx.task);
-        let kept = EnvFile::parse(&cx.paths.show(&path), &files::readable_text(&path)).unwrap_or_default();
-        Answers { cx, path, kept: RefCell::new(kept) }
+        let kept = EnvFile::parse(&cx.paths.show(&path), &files::read_text_or_empty(&path)).unwrap_or_default();
+        Answers { cx, path, saved: RefCell::new(kept) }
     }
 
     /// Prompts until `check` accepts the answer, and returns its result. An earlier answer is the default.
@@ -37,22 +37,22 @@ impl<'a> Answers<'a> {
         missing: MissingValue,
         check: impl Fn(&str) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let earlier = self.kept.borrow().get(key).map(str::to_owned).filter(|answer| check(answer).is_ok());
+        let earlier = self.saved.borrow().get(key).map(str::to_owned).filter(|answer| check(answer).is_ok());
         if missing.secret {
             earlier.iter().for_each(|answer| hide(answer));
         }
         let (answer, value) = self.cx.ask.ask(question, earlier.as_deref().or(default), missing, check)?;
-        self.keep(key, &answer);
+        self.save_answer(key, &answer);
         Ok(value)
     }
 
     /// Saves an answer. If that fails, the answer is still used in this run.
-    fn keep(&self, key: &str, answer: &str) {
+    fn save_answer(&self, key: &str, answer: &str) {
         if self.cx.dry_run {
             return;
         }
-        self.kept.borrow_mut().set(key, answer);
-        let _ = files::write_atomically(&self.path, self.kept.borrow().text().as_bytes(), files::PRIVATE);
+        self.saved.borrow_mut().set(key, answer);
+        let _ = files::write_atomically(&self.path, self.saved.borrow().text().as_bytes(), files::PRIVATE);
     }
 }
 

@@ -25,15 +25,15 @@ pub const MANIFEST: &str = "manifest.json";
 /// The directory of the project's own files.
 pub const PROJECT: &str = "project";
 /// The responses of Proxmox, by request path, and its inventory: in `proxmox`, of a further provider in `proxmox-ID`.
-pub const PROXMOX: &str = "answers.json";
+pub const PROXMOX_RESPONSES: &str = "answers.json";
 pub const INVENTORY: &str = "inventory.json";
 pub const CONTAINERS: &str = "docker/containers.json";
 pub const DOCTOR: &str = "doctor.json";
 /// The requests for the failed tasks of a node: of all its guests, and of one guest.
-pub const FAILED: [&str; 2] = ["/tasks?errors=1&limit=50", "/tasks?errors=1&limit=5&vmid="];
+pub const FAILED_TASK_PATHS: [&str; 2] = ["/tasks?errors=1&limit=50", "/tasks?errors=1&limit=5&vmid="];
 /// The maximum size of an unpacked bundle.
-const LARGEST: u64 = 256 << 20;
-const FILES: usize = 10_000;
+const MAX_UNPACKED_BYTES: u64 = 256 << 20;
+const MAX_FILES: usize = 10_000;
 
 /// The contents of a bundle, and what is missing from it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,7 +58,7 @@ pub struct Part {
 
 impl Manifest {
     /// The manifest of a bundle started at `seconds` since 1970.
-    pub fn begun(seconds: u64) -> Manifest {
+    pub fn new(seconds: u64) -> Manifest {
         Manifest { kind: KIND.to_owned(), format: FORMAT, made_at: clock::rfc3339_of(seconds), ..Manifest::default() }
     }
 
@@ -100,11 +100,11 @@ impl OpenedBundle {
         let shown = file.display();
         let opened = files::open_file(file, OpenOptions::new().read(true)).map_err(|error| {
             let code = if error.kind() == std::io::ErrorKind::NotFound { Code::NotFound } else { Code::Failed };
-            Failure { code, ..files::cannot("read", file, &error) }
+            Failure { code, ..files::io_failure("read", file, &error) }
         })?;
         let dir = Scratch::new(scratch, "bundle")?;
-        let archive = tar::Archive::new(GzDecoder::new(opened).take(LARGEST));
-        let manifest = unpacked(archive, dir.path(), &shown.to_string())?;
+        let archive = tar::Archive::new(GzDecoder::new(opened).take(MAX_UNPACKED_BYTES));
+        let manifest = unpack_bundle(archive, dir.path(), &shown.to_string())?;
         if manifest.format != FORMAT {
             return Err(Failure::new(Code::Invalid, format!("`{shown}` has another format"))
                 .cause(format!("its format is {}, and this version reads format {FORMAT}", manifest.format))
@@ -127,15 +127,15 @@ impl OpenedBundle {
     ///
     /// # Errors
     /// The failure from that time.
-    pub fn available(&self, part: &str) -> Result<(), Failure> {
+    pub fn check_available(&self, part: &str) -> Result<(), Failure> {
         self.manifest.missing.get(part).map_or(Ok(()), |failure| Err(failure.clone()))
     }
 
     fn read(&self, name: &str) -> Result<String, Failure> {
-        self.available(name.split('/').next().unwrap_or_default())?;
-        self.available(name)?;
+        self.check_available(name.split('/').next().unwrap_or_default())?;
+        self.check_available(name)?;
         let absent = || Failure::new(Code::NotFound, format!("the bundle has no `{name}`"));
-        files::read_text_if_there(&self.dir.path().join(name))?.ok_or_else(absent)
+        files::read_optional_text(&self.dir.path().join(name))?.ok_or_else(absent)
     }
 
     /// Parses a JSON document of the bundle.
@@ -167,11 +167,11 @@ impl OpenedBundle {
 
     /// The `data` of a response of a provider's Proxmox. The failed tasks of one guest are taken from those of its node.
     pub fn proxmox(&self, provider: Option<&str>, path: &str) -> Result<Value, Failure> {
-        let mut answers: Value = self.document(&format!("{}/{PROXMOX}", self.proxmox_dir(provider)))?;
+        let mut answers: Value = self.document(&format!("{}/{PROXMOX_RESPONSES}", self.proxmox_dir(provider)))?;
         let absent = || Failure::new(Code::NotFound, format!("the bundle has no answer of Proxmox to {path}"));
         let mut take = |path: &str| answers.get_mut(path).map(Value::take).ok_or_else(absent);
-        let Some((node, id)) = path.split_once(FAILED[1]) else { return take(path) };
-        let mut tasks = take(&format!("{node}{}", FAILED[0]))?;
+        let Some((node, id)) = path.split_once(FAILED_TASK_PATHS[1]) else { return take(path) };
+        let mut tasks = take(&format!("{node}{}", FAILED_TASK_PATHS[0]))?;
         if let Some(tasks) = tasks.as_array_mut() {
             tasks.retain(|task| task["id"] == id);
         }
@@ -197,7 +197,7 @@ fn not_understood(name: &str, error: &serde_json::Error) -> Failure {
 }
 
 /// Unpacks a bundle into `dir`. For a bundle of another format, the manifest contains only the format.
-fn unpacked(
+fn unpack_bundle(
     mut archive: tar::Archive<std::io::Take<GzDecoder<File>>>,
     dir: &Path,
     shown: &str,
@@ -212,8 +212,8 @@ fn unpacked(
     };
     let large = || {
         Failure::new(Code::Invalid, format!("`{shown}` is too large")).cause(format!(
-            "it unpacks to more than {} MiB or {FILES} files, which no support bundle does",
-            LARGEST >> 20
+            "it unpacks to more than {} MiB or {MAX_FILES} files, which no support bundle does",
+            MAX_UNPACKED_BYTES >> 20
         ))
     };
     let cut = |error: std::io::Error| cut_off(error.to_string());
@@ -223,11 +223,11 @@ fn unpacked(
     for entry in archive.entries().map_err(|error| foreign(error.to_string()))? {
         let mut entry = entry.map_err(|error| match manifest {
             None => foreign(error.to_string()),
-            Some(_) if total + (1 << 20) > LARGEST => large(),
+            Some(_) if total + (1 << 20) > MAX_UNPACKED_BYTES => large(),
             Some(_) => cut(error),
         })?;
         (total, count) = (total + entry.size(), count + 1);
-        if total > LARGEST || count > FILES {
+        if total > MAX_UNPACKED_BYTES || count > MAX_FILES {
             return Err(large());
         }
         let name = entry.path().map_err(cut)?.into_owned();
@@ -250,7 +250,7 @@ fn unpacked(
             continue;
         }
         let path = dir.join(&name);
-        path.parent().map_or(Ok(()), files::own_dir).map_err(cut)?;
+        path.parent().map_or(Ok(()), files::create_private_dir).map_err(cut)?;
         // Not synced, unlike files that persist: syncing each file took most of the time.
         entry.unpack(&path).map_err(cut)?;
     }
@@ -287,7 +287,7 @@ mod tests {
             OpenedBundle::open(&file, &dir.path().join("scratch"))
         };
         let files = BTreeMap::from([("logs/omni.log".to_owned(), b"one\ntwo\nthree\n".to_vec())]);
-        let mut manifest = Manifest::begun(1_795_316_645);
+        let mut manifest = Manifest::new(1_795_316_645);
         manifest.files.insert("logs/omni.log".to_owned(), Part { bytes: 14, removed: 0 });
         let good = manifest.pack(&files).unwrap();
         assert_eq!(good, manifest.pack(&files).unwrap(), "the same content gives the same bytes");
@@ -305,7 +305,7 @@ mod tests {
         refused(&manifest.pack(&BTreeMap::new()).unwrap(), "`logs/omni.log` is missing");
         refused(&gzip(&[0; 100_000]), "is not a support bundle");
         let mut header = tar::Header::new_gnu();
-        header.set_size(LARGEST + 1);
+        header.set_size(MAX_UNPACKED_BYTES + 1);
         header.set_path("logs/omni.log").unwrap();
         header.set_cksum();
         let mut archive = Vec::new();

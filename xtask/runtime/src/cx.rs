@@ -58,16 +58,16 @@ impl Cx {
         }
         let mut lock = self.lock_checkout()?;
         let path = self.paths.host_lock();
-        let failed = |error: std::io::Error| files::cannot("lock", &path, &error);
-        path.parent().map_or(Ok(()), files::own_dir).map_err(failed)?;
+        let failed = |error: std::io::Error| files::io_failure("lock", &path, &error);
+        path.parent().map_or(Ok(()), files::create_private_dir).map_err(failed)?;
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(files::PRIVATE);
         let mut host = files::open_file(&path, &mut options).map_err(failed)?;
-        if !taken(&host, PATIENCE).map_err(failed)? {
-            return Err(self.conflict(&path));
+        if !lock_file_within(&host, PATIENCE).map_err(failed)? {
+            return Err(self.lock_conflict(&path));
         }
         // Names the holder for a task that finds the lock taken; the lock itself is held by the kernel.
-        host.set_len(0).and_then(|()| host.write_all(self.note().as_bytes())).map_err(failed)?;
+        host.set_len(0).and_then(|()| host.write_all(self.lock_holder().as_bytes())).map_err(failed)?;
         lock._held.push(host);
         Ok(lock)
     }
@@ -78,16 +78,16 @@ impl Cx {
     /// Fails like [`Cx::lock`].
     pub fn lock_checkout(&self) -> Result<Lock, Failure> {
         let lock = self.lock_within(PATIENCE)?;
-        let path = self.paths.checkout_note();
-        if !self.dry_run && path.parent().is_some_and(|dir| files::own_dir(dir).is_ok()) {
+        let path = self.paths.checkout_lock_holder();
+        if !self.dry_run && path.parent().is_some_and(|dir| files::create_private_dir(dir).is_ok()) {
             // Without the note, another task can report that the lock is held, but not by whom.
-            let _ = files::write_atomically(&path, self.note().as_bytes(), files::PRIVATE);
+            let _ = files::write_atomically(&path, self.lock_holder().as_bytes(), files::PRIVATE);
         }
         Ok(lock)
     }
 
     /// The holder of a lock: task, pid and checkout.
-    fn note(&self) -> String {
+    fn lock_holder(&self) -> String {
         format!("{} {} {}", self.task, std::process::id(), self.paths.root().display())
     }
 
@@ -95,7 +95,7 @@ impl Cx {
     ///
     /// # Errors
     /// Fails like [`Cx::lock`].
-    pub fn lock_now(&self) -> Result<Lock, Failure> {
+    pub fn try_lock_checkout(&self) -> Result<Lock, Failure> {
         self.lock_within(Duration::ZERO)
     }
 
@@ -105,20 +105,20 @@ impl Cx {
             return Ok(Lock { _held: Vec::new() });
         }
         let root = self.paths.root();
-        let failed = |error: std::io::Error| files::cannot("lock", root, &error);
+        let failed = |error: std::io::Error| files::io_failure("lock", root, &error);
         let checkout = File::open(root).map_err(failed)?;
-        match taken(&checkout, patience) {
-            Ok(false) => return Err(self.conflict(&self.paths.checkout_note())),
+        match lock_file_within(&checkout, patience) {
+            Ok(false) => return Err(self.lock_conflict(&self.paths.checkout_lock_holder())),
             // NFS cannot lock a directory; the host's lock is still held.
             Err(error) if Errno::from_io_error(&error) != Some(Errno::BADF) => return Err(failed(error)),
             _ => {}
         }
-        self.paths.written().iter().for_each(|dir| files::sweep(dir));
+        self.paths.written_dirs().iter().for_each(|dir| files::remove_stale_temp_files(dir));
         Ok(Lock { _held: vec![checkout] })
     }
 
     /// The failure for a lock held by another task, which the file `note` names.
-    fn conflict(&self, note: &Path) -> Failure {
+    fn lock_conflict(&self, note: &Path) -> Failure {
         let text = files::read_up_to(note, 4096).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         let text = text.unwrap_or_default();
         let mut words = text.splitn(3, ' ');
@@ -138,7 +138,7 @@ impl Cx {
     ///
     /// # Errors
     /// Fails like [`files::check_writable`].
-    pub fn writable(&self, paths: &[PathBuf]) -> Result<(), Failure> {
+    pub fn check_writable(&self, paths: &[PathBuf]) -> Result<(), Failure> {
         if self.dry_run {
             return Ok(());
         }
@@ -149,7 +149,7 @@ impl Cx {
     ///
     /// # Errors
     /// Fails like [`State::load`].
-    pub fn fresh_state(&self) -> Result<State, Failure> {
+    pub fn reload_state(&self) -> Result<State, Failure> {
         State::load(&self.paths.state(), &self.paths.show(&self.paths.state()))
     }
 
@@ -165,8 +165,8 @@ impl Cx {
             return Err(cut);
         }
         let (status, next) = crate::summary::sections(&state);
-        state.section("Current Status", &status);
-        state.section("Next Steps", &next);
+        state.set_section("Current Status", &status);
+        state.set_section("Next Steps", &next);
         state.save(&self.paths.state())
     }
 
@@ -177,11 +177,11 @@ impl Cx {
     }
 
     /// The limit of a wait: the operator's `--timeout`, or `default`.
-    pub fn limit(&self, default: Duration) -> Duration {
+    pub fn wait_limit(&self, default: Duration) -> Duration {
         self.timeout.unwrap_or(default)
     }
 
-    /// Waits until `look` is done, at most [`Cx::limit`], and shows what is missing meanwhile.
+    /// Waits until `look` is done, at most [`Cx::wait_limit`], and shows what is missing meanwhile.
     ///
     /// # Errors
     /// Fails like [`wait::until`].
@@ -191,13 +191,13 @@ impl Cx {
         default: Duration,
         look: impl FnMut() -> anyhow::Result<Poll<T>>,
     ) -> anyhow::Result<T> {
-        wait::until(what, self.limit(default), |words| self.ui.waiting(words), look)
+        wait::until(what, self.wait_limit(default), |words| self.ui.show_waiting(words), look)
     }
 
     /// The IDs of the selected providers: the named one, or else all.
     pub fn provider_ids(&self) -> Vec<String> {
         let first = self.settings.provider_id(None).value;
-        let further = match self.settings.of_one {
+        let further = match self.settings.is_single_provider {
             true => Vec::new(),
             false => further_providers(&self.paths, &self.settings.env_file),
         };
@@ -213,21 +213,21 @@ impl Cx {
     /// A context for each selected provider.
     ///
     /// # Errors
-    /// Fails like [`Cx::of_provider`].
+    /// Fails like [`Cx::for_provider`].
     pub fn providers(&self) -> Result<Vec<Cx>, Failure> {
-        self.provider_ids().iter().map(|id| self.of_provider(id)).collect()
+        self.provider_ids().iter().map(|id| self.for_provider(id)).collect()
     }
 
     /// The context of one provider: the first, whose files are in `docker`, or a further one, which has its own directory.
     ///
     /// # Errors
-    /// Fails like [`Settings::of_provider`].
-    pub fn of_provider(&self, id: &str) -> Result<Cx, Failure> {
+    /// Fails like [`Settings::for_provider`].
+    pub fn for_provider(&self, id: &str) -> Result<Cx, Failure> {
         let mut cx = self.clone();
-        cx.settings.of_one = true;
+        cx.settings.is_single_provider = true;
         if self.settings.provider_id(None).value != id {
-            cx.paths = self.paths.of_provider(id);
-            cx.settings = self.settings.of_provider(&cx.paths, id)?;
+            cx.paths = self.paths.for_provider(id);
+            cx.settings = self.settings.for_provider(&cx.paths, id)?;
         }
         Ok(cx)
     }
@@ -236,9 +236,9 @@ impl Cx {
     ///
     /// # Errors
     /// [`Code::Usage`] with the IDs if there are several.
-    pub fn of_one_provider(&self) -> Result<Cx, Failure> {
+    pub fn for_single_provider(&self) -> Result<Cx, Failure> {
         match self.provider_ids().as_slice() {
-            [id] => self.of_provider(id),
+            [id] => self.for_provider(id),
             ids => Err(Failure::new(Code::Usage, "there are several providers, and this works on one")
                 .cause(format!("they are {}", ids.join(", ")))
                 .hint("name one with --provider ID")),
@@ -250,7 +250,7 @@ impl Cx {
     /// # Errors
     /// [`Code::NotFound`] with `hint`, which says how to create it.
     pub fn read(&self, path: &std::path::Path, hint: &str) -> Result<Vec<u8>, Failure> {
-        files::read_if_there(path)?.ok_or_else(|| {
+        files::read_optional(path)?.ok_or_else(|| {
             Failure::new(Code::NotFound, format!("`{}` does not exist", self.paths.show(path))).hint(hint)
         })
     }
@@ -275,7 +275,7 @@ impl Cx {
 }
 
 /// Takes the lock on `file` within `patience`; false if another process keeps it.
-fn taken(file: &File, patience: Duration) -> std::io::Result<bool> {
+fn lock_file_within(file: &File, patience: Duration) -> std::io::Result<bool> {
     let end = Instant::now() + patience;
     loop {
         match file.try_lock() {

@@ -14,7 +14,7 @@ use domain::failure::{Code, Failure, Kind};
 /// The mode of files that contain secrets.
 pub const PRIVATE: u32 = 0o600;
 /// The size limit of files that are read as a whole.
-const MOST: u64 = 32 << 20;
+const MAX_FILE_BYTES: u64 = 32 << 20;
 /// Part of the name of a temporary file, before its random part.
 const TEMP: &str = ".omni-scale-";
 /// The mode of files that are committed.
@@ -50,20 +50,20 @@ pub fn io_hint(path: &Path, error: &std::io::Error) -> String {
     }
 }
 
-/// The failure of an operation on a file: `cannot("write", …)`.
-pub fn cannot(what: &str, path: &Path, error: &std::io::Error) -> Failure {
+/// The failure of an operation on a file: `io_failure("write", …)`.
+pub fn io_failure(what: &str, path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(Code::Failed, format!("cannot {what} `{}`", path.display()))
         .cause(error.to_string())
         .hint(io_hint(path, error))
 }
 
 /// The failure to write a file that must not exist yet.
-fn not_new(path: &Path, error: &std::io::Error) -> Failure {
+fn new_file_failure(path: &Path, error: &std::io::Error) -> Failure {
     match error.kind() {
         ErrorKind::AlreadyExists => {
             Failure::new(Code::Conflict, format!("`{}` already exists and is not overwritten", path.display()))
         }
-        _ => cannot("write", path, error),
+        _ => io_failure("write", path, error),
     }
 }
 
@@ -72,17 +72,18 @@ fn not_new(path: &Path, error: &std::io::Error) -> Failure {
 /// # Errors
 /// [`Code::Failed`] with the path and the reason; the old file is then unchanged.
 pub fn write_atomically(path: &Path, contents: &[u8], mode: u32) -> Result<(), Failure> {
-    let failed = |what: &str, error: std::io::Error| cannot("write", path, &error).cause(format!("{what}: {error}"));
+    let failed =
+        |what: &str, error: std::io::Error| io_failure("write", path, &error).cause(format!("{what}: {error}"));
     // The parent of a bare name is the empty path, which is not a directory.
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(parent).map_err(|error| failed("creating its directory", error))?;
     // Renaming would replace a link with a file, so write to its target.
     let place = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    if let Some(other) = fs::metadata(&place).ok().and_then(|meta| other_than_file(meta.file_type())) {
+    if let Some(other) = fs::metadata(&place).ok().and_then(|meta| file_type_error(meta.file_type())) {
         return Err(failed("replacing it", other));
     }
     let written = (|| {
-        let temp = written_beside(&place, contents, mode)?;
+        let temp = write_temp_file(&place, contents, mode)?;
         temp.persist(&place).map_err(|error| error.error)?;
         File::open(fs::canonicalize(parent)?)?.sync_all()
     })();
@@ -91,7 +92,7 @@ pub fn write_atomically(path: &Path, contents: &[u8], mode: u32) -> Result<(), F
 
 /// A complete temporary file next to `place`, which is removed unless it is renamed. It is locked while in use, which
 /// distinguishes it from the leftovers of a killed run.
-fn written_beside(place: &Path, contents: &[u8], mode: u32) -> std::io::Result<NamedTempFile> {
+fn write_temp_file(place: &Path, contents: &[u8], mode: u32) -> std::io::Result<NamedTempFile> {
     let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let dir = place.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // Opened here, because the hint for an error needs the system's own error.
@@ -111,27 +112,27 @@ fn written_beside(place: &Path, contents: &[u8], mode: u32) -> std::io::Result<N
 /// # Errors
 /// [`Code::Conflict`] if it exists; it is not changed. [`Code::Failed`] otherwise.
 pub fn write_new(path: &Path, contents: &[u8], mode: u32) -> Result<(), Failure> {
-    let temp = written_beside(path, contents, mode).map_err(|error| not_new(path, &error))?;
-    temp.persist_noclobber(path).map(drop).map_err(|error| not_new(path, &error.error))
+    let temp = write_temp_file(path, contents, mode).map_err(|error| new_file_failure(path, &error))?;
+    temp.persist_noclobber(path).map(drop).map_err(|error| new_file_failure(path, &error.error))
 }
 
 /// Creates `path`, which must not exist, with programs that write to a temporary file, so that it appears complete and private.
 ///
 /// # Errors
 /// Fails like `write`; [`Code::Conflict`] if `path` exists by then.
-pub fn create_by(path: &Path, write: impl FnOnce(&Path) -> Result<(), Failure>) -> Result<(), Failure> {
-    let temp = written_beside(path, b"", PRIVATE).map_err(|error| not_new(path, &error))?;
+pub fn create_with(path: &Path, write: impl FnOnce(&Path) -> Result<(), Failure>) -> Result<(), Failure> {
+    let temp = write_temp_file(path, b"", PRIVATE).map_err(|error| new_file_failure(path, &error))?;
     write(temp.path())?;
-    protect(temp.path())?;
-    File::open(temp.path()).and_then(|file| file.sync_all()).map_err(|error| not_new(path, &error))?;
-    temp.persist_noclobber(path).map(drop).map_err(|error| not_new(path, &error.error))
+    restrict_to_owner(temp.path())?;
+    File::open(temp.path()).and_then(|file| file.sync_all()).map_err(|error| new_file_failure(path, &error))?;
+    temp.persist_noclobber(path).map(drop).map_err(|error| new_file_failure(path, &error.error))
 }
 
 /// The regular files below `dir` as relative paths with their sizes; the size is `None` for entries of any other type.
 ///
 /// # Errors
 /// Returns the system's error.
-pub fn tree(dir: &Path) -> std::io::Result<Vec<(PathBuf, Option<u64>)>> {
+pub fn list_files(dir: &Path) -> std::io::Result<Vec<(PathBuf, Option<u64>)>> {
     let (mut found, mut dirs) = (Vec::new(), vec![dir.to_owned()]);
     while let Some(next) = dirs.pop() {
         for entry in fs::read_dir(next)? {
@@ -152,7 +153,7 @@ pub fn tree(dir: &Path) -> std::io::Result<Vec<(PathBuf, Option<u64>)>> {
 ///
 /// # Errors
 /// Returns the system's error.
-pub fn begins_with(next: &Path, file: &Path, whole: bool) -> std::io::Result<bool> {
+pub fn starts_with_file(next: &Path, file: &Path, whole: bool) -> std::io::Result<bool> {
     let (mut one, mut other) = (File::open(file)?, File::open(next)?);
     let (length, longer) = (one.metadata()?.len(), other.metadata()?.len());
     if longer < length || (whole && longer != length) {
@@ -175,18 +176,20 @@ pub fn begins_with(next: &Path, file: &Path, whole: bool) -> std::io::Result<boo
 ///
 /// # Errors
 /// [`Code::Failed`] with the path.
-pub fn protect(path: &Path) -> Result<(), Failure> {
+pub fn restrict_to_owner(path: &Path) -> Result<(), Failure> {
     let private = fs::set_permissions(path, fs::Permissions::from_mode(PRIVATE));
-    private.map_err(|error| cannot("change the mode of", path, &error).hint("it belongs to another user: `sudo chown`"))
+    private.map_err(|error| {
+        io_failure("change the mode of", path, &error).hint("it belongs to another user: `sudo chown`")
+    })
 }
 
 /// Removes the temporary files of killed runs in `dir`, which may contain secrets. A locked file is in use and is kept.
-pub fn sweep(dir: &Path) {
+pub fn remove_stale_temp_files(dir: &Path) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let temp =
             name.to_str().is_some_and(|name| name.starts_with('.') && name.contains(TEMP) && name.ends_with(".tmp"));
-        if temp && unlocked(&entry.path(), OpenOptions::new().read(true)) {
+        if temp && is_unlocked(&entry.path(), OpenOptions::new().read(true)) {
             // A file that cannot be removed is as harmless as before.
             let _ = fs::remove_file(entry.path());
         }
@@ -194,23 +197,23 @@ pub fn sweep(dir: &Path) {
 }
 
 /// Whether no process holds a lock on this file.
-fn unlocked(path: &Path, options: &mut OpenOptions) -> bool {
+fn is_unlocked(path: &Path, options: &mut OpenOptions) -> bool {
     open_file(path, options).is_ok_and(|file| file.try_lock().is_ok())
 }
 
 /// Removes the scratch directories `NAME-PID` in `dir` of killed runs. Those of running processes are kept.
-pub fn sweep_scratch(dir: &Path, name: &str) {
+pub fn remove_stale_scratch_dirs(dir: &Path, name: &str) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let found = entry.file_name();
         let owner = found.to_str().and_then(|found| found.strip_prefix(name)?.strip_prefix('-'));
-        if owner.is_some_and(ended) {
+        if owner.is_some_and(has_ended) {
             let _ = fs::remove_dir_all(entry.path());
         }
     }
 }
 
 /// Whether no process with this pid is running; always false if the system has no `/proc`.
-fn ended(pid: &str) -> bool {
+fn has_ended(pid: &str) -> bool {
     let processes = Path::new("/proc");
     pid.parse::<u32>().is_ok() && processes.join("self").exists() && !processes.join(pid).exists()
 }
@@ -219,7 +222,7 @@ fn ended(pid: &str) -> bool {
 ///
 /// # Errors
 /// Returns the system's error, or an error if `dir` is not a directory or belongs to another user.
-pub fn own_dir(dir: &Path) -> std::io::Result<()> {
+pub fn create_private_dir(dir: &Path) -> std::io::Result<()> {
     let in_the_way = || dir.ancestors().find(|path| fs::symlink_metadata(path).is_ok()).filter(|path| !path.is_dir());
     if let Some(path) = in_the_way() {
         return Err(std::io::Error::new(ErrorKind::NotADirectory, format!("`{}` is not a directory", path.display())));
@@ -251,11 +254,11 @@ impl Scratch {
     /// [`Code::Failed`] with the path.
     pub fn new(root: &Path, name: &str) -> Result<Scratch, Failure> {
         let made = || -> std::io::Result<Scratch> {
-            own_dir(root)?;
+            create_private_dir(root)?;
             // One at a time: a new directory that is not locked yet looks like a leftover.
             let one = open_file(&root.join("lock"), OpenOptions::new().write(true).create(true).mode(PRIVATE))?;
             one.lock()?;
-            sweep_left(root);
+            remove_unused_scratch_dirs(root);
             let private = fs::Permissions::from_mode(0o700);
             let dir = tempfile::Builder::new().prefix(&format!("{name}-")).permissions(private).tempdir_in(root)?;
             let lock = File::open(dir.path())?;
@@ -264,7 +267,7 @@ impl Scratch {
         };
         made().map_err(|error| {
             let hint = "set XDG_STATE_HOME to a directory that you can write to";
-            cannot("create a directory in", root, &error).hint(hint)
+            io_failure("create a directory in", root, &error).hint(hint)
         })
     }
 
@@ -283,12 +286,12 @@ impl Scratch {
             fs::create_dir_all(path.parent().unwrap_or(self.path()))?;
             OpenOptions::new().write(true).create(true).truncate(true).mode(PRIVATE).open(&path)?.write_all(contents)
         })();
-        written.map_err(|error| cannot("write", &path, &error)).map(|()| path)
+        written.map_err(|error| io_failure("write", &path, &error)).map(|()| path)
     }
 }
 
 /// Removes the unused scratch directories in `root`. All of them belong to this user.
-fn sweep_left(root: &Path) {
+fn remove_unused_scratch_dirs(root: &Path) {
     for entry in fs::read_dir(root).into_iter().flatten().flatten() {
         let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
         if is_dir && File::open(entry.path()).is_ok_and(|dir| dir.try_lock().is_ok()) {
@@ -302,7 +305,7 @@ fn sweep_left(root: &Path) {
 /// # Errors
 /// [`Code::Failed`] with the path.
 pub fn link_all(dir: &Path, files: &[&Path]) -> Result<Vec<PathBuf>, Failure> {
-    let failed = |error: std::io::Error| cannot("create", dir, &error);
+    let failed = |error: std::io::Error| io_failure("create", dir, &error);
     if dir.exists() {
         fs::remove_dir_all(dir).map_err(failed)?;
     }
@@ -316,7 +319,7 @@ pub fn link_all(dir: &Path, files: &[&Path]) -> Result<Vec<PathBuf>, Failure> {
 }
 
 /// An error that describes the file type, unless it is a regular file.
-fn other_than_file(kind: FileType) -> Option<std::io::Error> {
+fn file_type_error(kind: FileType) -> Option<std::io::Error> {
     let name = match kind {
         _ if kind.is_file() => return None,
         _ if kind.is_dir() => {
@@ -334,13 +337,13 @@ fn other_than_file(kind: FileType) -> Option<std::io::Error> {
 /// # Errors
 /// Returns the system's error, or an error if it is not a regular file.
 pub fn open_file(path: &Path, options: &mut OpenOptions) -> std::io::Result<File> {
-    if let Some(other) = fs::metadata(path).ok().and_then(|meta| other_than_file(meta.file_type())) {
+    if let Some(other) = fs::metadata(path).ok().and_then(|meta| file_type_error(meta.file_type())) {
         return Err(other);
     }
     // The file may have been replaced since.
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = options.custom_flags(i32::try_from(flags.bits()).unwrap_or_default()).open(path)?;
-    match other_than_file(file.metadata()?.file_type()) {
+    match file_type_error(file.metadata()?.file_type()) {
         Some(other) => Err(other),
         None => Ok(file),
     }
@@ -365,10 +368,10 @@ pub fn read_up_to(path: &Path, most: u64) -> std::io::Result<Vec<u8>> {
 ///
 /// # Errors
 /// [`Code::Failed`] for any error other than a missing file: an unreadable file is not a missing one.
-pub fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
-    match read_up_to(path, MOST + 1) {
-        Ok(bytes) if bytes.len() as u64 > MOST => {
-            let error = std::io::Error::other(format!("it is larger than {} MiB", MOST >> 20));
+pub fn read_optional(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
+    match read_up_to(path, MAX_FILE_BYTES + 1) {
+        Ok(bytes) if bytes.len() as u64 > MAX_FILE_BYTES => {
+            let error = std::io::Error::other(format!("it is larger than {} MiB", MAX_FILE_BYTES >> 20));
             Err(unreadable(path, &error))
         }
         Ok(bytes) => Ok(Some(bytes)),
@@ -377,9 +380,9 @@ pub fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
     }
 }
 
-/// Like [`read_if_there`], as text.
-pub fn read_text_if_there(path: &Path) -> Result<Option<String>, Failure> {
-    let Some(bytes) = read_if_there(path)? else { return Ok(None) };
+/// Like [`read_optional`], as text.
+pub fn read_optional_text(path: &Path) -> Result<Option<String>, Failure> {
+    let Some(bytes) = read_optional(path)? else { return Ok(None) };
     String::from_utf8(bytes).map(Some).map_err(|error| {
         Failure::new(Code::Invalid, format!("`{}` is not valid UTF-8 text", path.display()))
             .cause(format!("byte {} does not belong to any character", error.utf8_error().valid_up_to()))
@@ -387,19 +390,19 @@ pub fn read_text_if_there(path: &Path) -> Result<Option<String>, Failure> {
     })
 }
 
-/// Like [`read_text_if_there`], but empty on any error: the task that needs the file reports why it cannot be read.
-pub fn readable_text(path: &Path) -> String {
-    read_text_if_there(path).ok().flatten().unwrap_or_default()
+/// Like [`read_optional_text`], but empty on any error: the task that needs the file reports why it cannot be read.
+pub fn read_text_or_empty(path: &Path) -> String {
+    read_optional_text(path).ok().flatten().unwrap_or_default()
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
     let kind = if error.kind() == ErrorKind::PermissionDenied { Kind::Permission } else { Kind::Other };
-    cannot("read", path, error).kind(kind)
+    io_failure("read", path, error).kind(kind)
 }
 
 /// The description of a path that is not a regular file: "it is a device, not a file".
-pub fn is_other_than_file(path: &Path) -> Option<String> {
-    fs::metadata(path).ok().and_then(|meta| other_than_file(meta.file_type())).map(|error| error.to_string())
+pub fn describe_non_file(path: &Path) -> Option<String> {
+    fs::metadata(path).ok().and_then(|meta| file_type_error(meta.file_type())).map(|error| error.to_string())
 }
 
 /// The number of hard links to the file; 0 if it does not exist.
@@ -408,7 +411,7 @@ pub fn hard_links(path: &Path) -> u64 {
 }
 
 /// Returns true if two paths are on the same file system; false if one of them does not exist.
-pub fn same_disk(one: &Path, other: &Path) -> bool {
+pub fn is_same_file_system(one: &Path, other: &Path) -> bool {
     let disk = |path: &Path| fs::metadata(path).ok().map(|meta| meta.dev());
     disk(one).is_some_and(|found| disk(other) == Some(found))
 }
@@ -429,7 +432,7 @@ pub fn check_writable(path: &Path) -> Result<(), Failure> {
             .hint(io_hint(place, error))
     };
     let parent = path.ancestors().skip(1).find(|dir| dir.exists()).unwrap_or(Path::new("."));
-    takes_files(parent).map_err(|error| {
+    check_accepts_files(parent).map_err(|error| {
         let cause = format!("its directory `{}` refuses a new file: {error}", parent.display());
         refused(cause, &error, &parent.join("x"))
     })?;
@@ -444,7 +447,7 @@ pub fn check_writable(path: &Path) -> Result<(), Failure> {
 
 /// Checks that a new file can be written in `dir`, with an unnamed file, which leaves nothing behind. If the file system does
 /// not support those, checks the permissions.
-fn takes_files(dir: &Path) -> std::io::Result<()> {
+fn check_accepts_files(dir: &Path) -> std::io::Result<()> {
     let unnamed = i32::try_from(OFlags::TMPFILE.bits()).unwrap_or_default();
     let made = OpenOptions::new().write(true).mode(PRIVATE).custom_flags(unnamed).open(dir);
     match made.and_then(|mut file| file.write_all(b"a file with something in it needs space")) {
@@ -480,7 +483,7 @@ mod tests {
         assert_eq!((fs::read(&path).unwrap(), mode(&path)), (b"first".to_vec(), Some(0o600)));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary file stays");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-        protect(&path).unwrap();
+        restrict_to_owner(&path).unwrap();
         assert_eq!(mode(&path), Some(0o600));
     }
 
@@ -501,13 +504,13 @@ mod tests {
         for name in ["..env.omni-scale-a1B2c3.tmp", ".env.omni-scale-a1B2c3.tmp", ".env", "a.1.tmp", ".x.tmp"] {
             fs::write(dir.path().join(name), "x").unwrap();
         }
-        let ours = written_beside(&dir.path().join("config.yaml"), b"x", PRIVATE).unwrap();
+        let ours = write_temp_file(&dir.path().join("config.yaml"), b"x", PRIVATE).unwrap();
         let ours_name = ours.path().file_name().unwrap().to_str().unwrap().to_owned();
-        sweep(dir.path());
+        remove_stale_temp_files(dir.path());
         let mut left = vec![ours_name, ".env".to_owned(), ".x.tmp".to_owned(), "a.1.tmp".to_owned()];
         left.sort();
         assert_eq!(names(dir.path()), left);
-        sweep(&dir.path().join("absent"));
+        remove_stale_temp_files(&dir.path().join("absent"));
     }
 
     #[test]
@@ -544,7 +547,7 @@ mod tests {
         let dir = TempDir::new().unwrap();
         let pipe = dir.path().join("pipe");
         pipe_at(&pipe);
-        assert!(read_if_there(&pipe).unwrap_err().cause.contains("it is a pipe, not a file"));
+        assert!(read_optional(&pipe).unwrap_err().cause.contains("it is a pipe, not a file"));
         assert!(write_atomically(&pipe, b"x", SHARED).unwrap_err().cause.contains("it is a pipe, not a file"));
         assert!(open_file(&pipe, OpenOptions::new().append(true)).is_err());
         // The case of a pipe that replaces a file after it was checked.

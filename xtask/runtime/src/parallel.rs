@@ -11,7 +11,7 @@ pub type Job<'a, T> = Box<dyn FnOnce() -> T + Send + 'a>;
 const STACK: usize = 8 << 20;
 
 /// No limit on parallel jobs.
-pub const ALL: usize = usize::MAX;
+pub const NO_LIMIT: usize = usize::MAX;
 
 /// Runs the jobs, at most `most` at a time, and returns their results in the order of the jobs.
 pub fn run_all<T: Send>(jobs: Vec<Job<'_, T>>, most: usize) -> Vec<T> {
@@ -20,7 +20,7 @@ pub fn run_all<T: Send>(jobs: Vec<Job<'_, T>>, most: usize) -> Vec<T> {
         let (job, result): (Job<'_, T>, &Mutex<Option<T>>) = (job, result);
         Box::new(move || *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(job()))
     };
-    carry_out(jobs.into_iter().zip(&results).map(keep).collect(), most);
+    run_workers(jobs.into_iter().zip(&results).map(keep).collect(), most);
     results.into_iter().filter_map(|result| result.into_inner().unwrap_or_else(PoisonError::into_inner)).collect()
 }
 
@@ -35,9 +35,9 @@ pub fn map_all<I: Send, T: Send>(
 }
 
 /// Runs two jobs of different types in parallel.
-pub fn both<A: Send, B: Send>(one: impl FnOnce() -> A + Send, other: impl FnOnce() -> B + Send) -> (A, B) {
+pub fn run_both<A: Send, B: Send>(one: impl FnOnce() -> A + Send, other: impl FnOnce() -> B + Send) -> (A, B) {
     let (mut first, mut second) = (None, None);
-    carry_out(vec![Box::new(|| first = Some(one())), Box::new(|| second = Some(other()))], ALL);
+    run_workers(vec![Box::new(|| first = Some(one())), Box::new(|| second = Some(other()))], NO_LIMIT);
     match (first, second) {
         (Some(first), Some(second)) => (first, second),
         _ => unreachable!("every job has run"),
@@ -45,7 +45,7 @@ pub fn both<A: Send, B: Send>(one: impl FnOnce() -> A + Send, other: impl FnOnce
 }
 
 /// Runs `work`, and `look` after each `pause` until it is done.
-pub fn meanwhile<T: Send>(pause: Duration, work: impl FnOnce() -> T + Send, mut look: impl FnMut() + Send) -> T {
+pub fn run_with_ticks<T: Send>(pause: Duration, work: impl FnOnce() -> T + Send, mut look: impl FnMut() + Send) -> T {
     let (ends, end) = mpsc::channel::<()>();
     let looks = move || {
         while end.recv_timeout(pause) == Err(mpsc::RecvTimeoutError::Timeout) {
@@ -57,10 +57,10 @@ pub fn meanwhile<T: Send>(pause: Duration, work: impl FnOnce() -> T + Send, mut 
         let _ends = ends;
         work()
     };
-    both(work, looks).0
+    run_both(work, looks).0
 }
 
-fn carry_out(jobs: Vec<Job<'_, ()>>, most: usize) {
+fn run_workers(jobs: Vec<Job<'_, ()>>, most: usize) {
     let workers = jobs.len().min(most);
     let queue = Mutex::new(jobs.into_iter());
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
@@ -89,9 +89,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_return_what_they_made_at_once() {
+    fn run_both_returns_both_results() {
         let meet = Barrier::new(2);
-        let (number, text) = both(
+        let (number, text) = run_both(
             || {
                 meet.wait();
                 1
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn looks_end_with_the_work() {
+    fn ticks_end_with_the_work() {
         let looks = AtomicUsize::new(0);
         let work = || {
             while looks.load(Ordering::SeqCst) < 2 {
@@ -125,7 +125,7 @@ mod tests {
             7
         };
         let look = || _ = looks.fetch_add(1, Ordering::SeqCst);
-        assert_eq!(meanwhile(Duration::from_millis(1), work, look), 7);
+        assert_eq!(run_with_ticks(Duration::from_millis(1), work, look), 7);
     }
 
     #[test]

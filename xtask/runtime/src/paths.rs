@@ -61,12 +61,12 @@ impl Paths {
     }
 
     /// The working directory without a project, for a task that only reads the files that it is given.
-    pub fn outside(cwd: &Path) -> Paths {
+    pub fn outside_project(cwd: &Path) -> Paths {
         Paths { root: cwd.to_owned(), host: host_dir(), project: false, provider: None }
     }
 
     /// The project's files in an opened support bundle.
-    pub fn of_bundle(root: PathBuf) -> Paths {
+    pub fn for_bundle(root: PathBuf) -> Paths {
         Paths { root, host: host_dir(), project: true, provider: None }
     }
 
@@ -85,7 +85,7 @@ impl Paths {
     }
 
     /// The paths for a further provider of the same project.
-    pub fn of_provider(&self, id: &str) -> Paths {
+    pub fn for_provider(&self, id: &str) -> Paths {
         Paths { provider: Some(id.to_owned()), ..self.clone() }
     }
 
@@ -118,31 +118,31 @@ impl Paths {
     }
 
     /// The directories that tasks write to.
-    pub fn written(&self) -> [PathBuf; 4] {
+    pub fn written_dirs(&self) -> [PathBuf; 4] {
         let state = self.state().parent().map(Path::to_path_buf).unwrap_or_default();
         [self.root.join("docker"), state, self.machine_classes(), self.clusters()]
     }
 
     /// The file that names the holder of this checkout's lock.
-    pub fn checkout_note(&self) -> PathBuf {
+    pub fn checkout_lock_holder(&self) -> PathBuf {
         let mut hasher = std::hash::DefaultHasher::new();
         self.root().hash(&mut hasher);
         self.host_lock().with_file_name(format!("checkout-{:016x}", hasher.finish()))
     }
 
     /// Exists while a restore is not complete.
-    pub fn restoring(&self) -> PathBuf {
-        self.checkout_note().with_extension("restoring")
+    pub fn restore_marker(&self) -> PathBuf {
+        self.checkout_lock_holder().with_extension("restoring")
     }
 
     /// The record of what was taken over from an Omni of other compose files, and of the progress.
-    pub fn adopting(&self) -> PathBuf {
-        self.checkout_note().with_extension("adopted")
+    pub fn adoption_record(&self) -> PathBuf {
+        self.checkout_lock_holder().with_extension("adopted")
     }
 
     /// The durations of the steps of machines at this site.
     pub fn step_times(&self) -> PathBuf {
-        self.checkout_note().with_extension("times")
+        self.checkout_lock_holder().with_extension("times")
     }
 
     /// Like [`Paths::scratch_root`], for files that include a socket, whose path has at most 107 bytes.
@@ -215,7 +215,7 @@ paths! {
 
 /// `path` as a word to paste into the shell that the task was started from: relative to the working directory if it is inside,
 /// `.` for the working directory itself.
-pub fn pasted(path: &Path) -> String {
+pub fn path_to_paste(path: &Path) -> String {
     if is_stream(path) {
         return "FILE".to_owned();
     }

@@ -49,7 +49,7 @@ const STDERR_LINES: usize = 20;
 /// The output limit of all running programs together: enough for ten thousand machines in Omni, and suitable for a small host.
 const OUTPUT_LIMIT: usize = 48 << 20;
 /// The maximum number of programs that run in parallel: omnictl needs tens of megabytes.
-const SIDE_BY_SIDE: usize = 6;
+const MAX_RUNNING: usize = 6;
 /// The length at which a followed line is split.
 pub const LINE: usize = 1 << 20;
 /// How long a process that the program left behind may keep a pipe open after the program has exited.
@@ -65,7 +65,7 @@ const JOURNAL_LIMIT: u64 = 1 << 20;
 pub fn background(cmd: xshell::Cmd<'_>, stdin: Stdio, stderr: impl Into<Stdio>) -> Result<Child, Failure> {
     let mut command = Command::from(cmd);
     let program = command.get_program().to_string_lossy().into_owned();
-    let env = inherited(command.get_program());
+    let env = inherited_env(command.get_program());
     command.process_group(0).env_clear().envs(env).stdin(stdin).stdout(Stdio::piped()).stderr(stderr);
     command.spawn().map_err(|error| {
         Failure::new(Code::Prerequisite, format!("`{program}` did not start")).cause(error.to_string())
@@ -100,7 +100,7 @@ const FAMILIES: [(&str, &str); 2] = [("CARGO", "cargo"), ("DOCKER_", "docker")];
 const SECRET_WORDS: [&str; 6] = ["TOKEN", "AUTH", "PASSWORD", "SECRET", "CREDENTIAL", "_KEY"];
 
 /// The signals that stop a task, each with its description for operators.
-const STOP: [(i32, &str); 4] = [
+const STOP_SIGNALS: [(i32, &str); 4] = [
     (SIGINT, "Ctrl-C"),
     (SIGTERM, "SIGTERM"),
     (SIGHUP, "the terminal was closed (SIGHUP)"),
@@ -109,18 +109,18 @@ const STOP: [(i32, &str); 4] = [
 
 static SIGNAL: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
 
-/// Records the signals in [`STOP`] from now on; every wait checks [`interrupted`].
+/// Records the signals in [`STOP_SIGNALS`] from now on; every wait checks [`is_interrupted`].
 ///
-/// A second signal exits immediately if it comes more than [`AGAIN`] after the first, in case terminating the children takes
+/// A second signal exits immediately if it comes more than [`SAME_SIGNAL`] after the first, in case terminating the children takes
 /// too long. An earlier one is ignored: `timeout` signals its child and then the whole process group.
 pub fn watch_signals() {
     // With this handler, exceeding `ulimit -f` is a write error instead of a crash.
     let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
     let seen = SIGNAL.get_or_init(|| Arc::new(AtomicUsize::new(0)));
     let again = EXIT.get_or_init(Arc::default);
-    for (signal, _) in STOP {
+    for (signal, _) in STOP_SIGNALS {
         // `nohup` ignores this signal so that the task outlives its terminal.
-        if signal == SIGHUP && ignored(signal) {
+        if signal == SIGHUP && is_ignored(signal) {
             continue;
         }
         let _ = signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(again));
@@ -129,42 +129,42 @@ pub fn watch_signals() {
 }
 
 /// Returns true if this process was started with `signal` ignored; false if there is no `/proc`.
-fn ignored(signal: i32) -> bool {
+fn is_ignored(signal: i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
     mask.is_some_and(|mask| mask & (1 << (signal - 1)) != 0)
 }
 
 /// Returns true if the operator has interrupted the task.
-pub fn interrupted() -> bool {
-    received().is_some()
+pub fn is_interrupted() -> bool {
+    received_signal().is_some()
 }
 
 /// How long after the first signal another one may still belong to it.
-const AGAIN: Duration = Duration::from_secs(1);
+const SAME_SIGNAL: Duration = Duration::from_secs(1);
 
 /// Whether the next signal exits, and when the first one was noticed.
 static EXIT: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 static NOTICED: OnceLock<Instant> = OnceLock::new();
 
 /// The description of the first stop signal, if there was one.
-fn received() -> Option<&'static str> {
+fn received_signal() -> Option<&'static str> {
     let signal = SIGNAL.get()?.load(Ordering::Relaxed);
-    if signal != 0 && NOTICED.get_or_init(Instant::now).elapsed() > AGAIN {
+    if signal != 0 && NOTICED.get_or_init(Instant::now).elapsed() > SAME_SIGNAL {
         EXIT.get()?.store(true, Ordering::Relaxed);
     }
-    STOP.iter().find(|(number, _)| usize::try_from(*number) == Ok(signal)).map(|(_, name)| *name)
+    STOP_SIGNALS.iter().find(|(number, _)| usize::try_from(*number) == Ok(signal)).map(|(_, name)| *name)
 }
 
 /// Returns true if standard output is a pipe without a reader. A write would fail too, but an idle log writes nothing.
-pub fn stdout_closed() -> bool {
+pub fn is_stdout_closed() -> bool {
     let stdout = std::io::stdout();
     let mut polled = [PollFd::new(&stdout, PollFlags::empty())];
     poll(&mut polled, Some(&Timespec::default())).is_ok() && polled[0].revents().contains(PollFlags::ERR)
 }
 
 /// Waits up to `patience` until there is something to read, and returns whether there is; a signal ends the wait early.
-pub fn readable(from: &impl std::os::fd::AsFd, patience: Duration) -> bool {
+pub fn is_readable(from: &impl std::os::fd::AsFd, patience: Duration) -> bool {
     let mut polled = [PollFd::new(from, PollFlags::IN)];
     let patience = Timespec::try_from(patience).unwrap_or_default();
     poll(&mut polled, Some(&patience)).is_ok_and(|ready| ready > 0)
@@ -180,10 +180,10 @@ pub fn read_stdin(limit: u64) -> Result<std::io::Result<Vec<u8>>, Failure> {
     let mut chunk = vec![0; 1 << 16];
     let stdin = std::io::stdin();
     while (bytes.len() as u64) < limit {
-        if interrupted() {
+        if is_interrupted() {
             return Err(interruption("reading standard input"));
         }
-        if !readable(&stdin, Duration::from_millis(250)) {
+        if !is_readable(&stdin, Duration::from_millis(250)) {
             continue;
         }
         match stdin.lock().read(&mut chunk) {
@@ -202,9 +202,9 @@ static FIRST_INTERRUPTION: OnceLock<Failure> = OnceLock::new();
 pub fn interruption(doing: &str) -> Failure {
     let failure = Failure::new(Code::Interrupted, format!("interrupted while {doing}"))
         .kind(Kind::Interrupted)
-        .cause(received().unwrap_or("Ctrl-C or SIGTERM"))
+        .cause(received_signal().unwrap_or("Ctrl-C or SIGTERM"))
         .hint("no file is half written; run the same command again to continue");
-    if interrupted() {
+    if is_interrupted() {
         let _ = FIRST_INTERRUPTION.set(failure.clone());
     }
     failure
@@ -313,7 +313,7 @@ impl Job {
         let args = built.get_args().map(OsStr::to_owned).collect();
         let dir = built.get_current_dir().map(Path::to_owned);
         let program = built.get_program().to_owned();
-        let env = inherited(&program);
+        let env = inherited_env(&program);
         Job {
             purpose: purpose.into(),
             program,
@@ -353,7 +353,7 @@ impl Job {
     }
 
     /// Passes the whole environment, for calls of this program itself, which reads its settings there.
-    pub fn whole_env(mut self) -> Job {
+    pub fn inherit_env(mut self) -> Job {
         self.env = std::env::vars_os().collect();
         self
     }
@@ -391,20 +391,20 @@ impl Job {
 /// The number of running programs, and the condition that waits for one of them to end.
 static RUNNING: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
 
-/// One of the [`SIDE_BY_SIDE`] slots for running programs.
-struct Place;
+/// One of the [`MAX_RUNNING`] slots for running programs.
+struct RunSlot;
 
-impl Place {
+impl RunSlot {
     /// Waits for a free slot. An interruption ends the programs that occupy them.
-    fn take() -> Place {
+    fn take() -> RunSlot {
         let running = RUNNING.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let full = |running: &mut usize| *running >= SIDE_BY_SIDE;
+        let full = |running: &mut usize| *running >= MAX_RUNNING;
         *RUNNING.1.wait_while(running, full).unwrap_or_else(PoisonError::into_inner) += 1;
-        Place
+        RunSlot
     }
 }
 
-impl Drop for Place {
+impl Drop for RunSlot {
     fn drop(&mut self) {
         *RUNNING.0.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
         RUNNING.1.notify_one();
@@ -428,8 +428,8 @@ impl Proc {
 
     /// Like [`Proc::run`], but `read` may remove what it has parsed from the standard output so far.
     pub fn run_reading(&self, job: Job, read: &mut dyn FnMut(&mut Vec<u8>)) -> Result<CommandOutput, Failure> {
-        let _place = Place::take();
-        if interrupted() && !job.ignore_interrupt {
+        let _place = RunSlot::take();
+        if is_interrupted() && !job.ignore_interrupt {
             return Err(interruption(&job.purpose));
         }
         let line = job.line();
@@ -446,9 +446,9 @@ impl Proc {
             let over = !call.pump(POLL_INTERVAL, &mut keep);
             let stop = if over {
                 Some(("printed too much", output_too_large(&job, &line)))
-            } else if call.exited() {
+            } else if call.has_exited() {
                 break call.close(LINGER, GRACE, &mut keep);
-            } else if interrupted() && !job.ignore_interrupt {
+            } else if is_interrupted() && !job.ignore_interrupt {
                 Some(("interrupted", interruption(&job.purpose)))
             } else if begun.elapsed() >= job.deadline {
                 Some(("deadline", timed_out(&job, &line)))
@@ -456,24 +456,24 @@ impl Proc {
                 None
             };
             if let Some((how, failure)) = stop {
-                call.end(GRACE);
-                self.note(&job, &line, how, begun.elapsed());
+                call.terminate(GRACE);
+                self.write_journal(&job, &line, how, begun.elapsed());
                 return Err(failure);
             }
         };
         if kept.over {
-            self.note(&job, &line, "printed too much", begun.elapsed());
+            self.write_journal(&job, &line, "printed too much", begun.elapsed());
             return Err(output_too_large(&job, &line));
         }
         let status = status.map_err(|error| cannot_start(&job, &line, &error))?;
-        let [stdout, stderr] = std::mem::take(&mut kept.texts).map(text);
+        let [stdout, stderr] = std::mem::take(&mut kept.texts).map(decode_output);
         let stderr = match redact(&stderr) {
             std::borrow::Cow::Owned(wiped) => wiped,
             std::borrow::Cow::Borrowed(_) => stderr,
         };
         let ended =
             CommandOutput { status, stdout, stderr, elapsed: begun.elapsed(), line, purpose: job.purpose.clone() };
-        self.note(&job, &ended.line, &describe_status(status), ended.elapsed);
+        self.write_journal(&job, &ended.line, &describe_status(status), ended.elapsed);
         Ok(ended)
     }
 
@@ -500,33 +500,33 @@ impl Proc {
         };
         let status = loop {
             call.pump(POLL_INTERVAL, &mut keep);
-            if call.exited() {
+            if call.has_exited() {
                 break call.close(LINGER, GRACE, &mut keep);
             }
-            if interrupted() || stdout_closed() {
-                break call.end_with(GRACE, &mut keep);
+            if is_interrupted() || is_stdout_closed() {
+                break call.terminate_with(GRACE, &mut keep);
             }
         };
         if !rest.is_empty() {
             emit_line(&rest, &mut each);
         }
-        if interrupted() {
-            self.note(&job, &line, "interrupted", begun.elapsed());
+        if is_interrupted() {
+            self.write_journal(&job, &line, "interrupted", begun.elapsed());
             return Err(interruption(&job.purpose));
         }
         let status = status.map_err(|error| cannot_start(&job, &line, &error))?;
-        self.note(&job, &line, &describe_status(status), begun.elapsed());
+        self.write_journal(&job, &line, &describe_status(status), begun.elapsed());
         let (stdout, stderr) = (String::new(), String::new());
         Ok(CommandOutput { status, stdout, stderr, elapsed: begun.elapsed(), line, purpose: job.purpose })
     }
 
     /// Writes one line to the journal. A journal that cannot be written must not stop a task.
-    fn note(&self, job: &Job, line: &str, ended: &str, elapsed: Duration) {
+    fn write_journal(&self, job: &Job, line: &str, ended: &str, elapsed: Duration) {
         if let Some(verbose) = &self.verbose {
             verbose.say(&format!("         $ {line}  ({ended}, {} ms)", elapsed.as_millis()));
         }
         let Some(Journal { file, project }) = &self.journal else { return };
-        let Some(dir) = file.parent().filter(|dir| files::own_dir(dir).is_ok()) else { return };
+        let Some(dir) = file.parent().filter(|dir| files::create_private_dir(dir).is_ok()) else { return };
         if std::fs::metadata(file).is_ok_and(|meta| meta.len() > JOURNAL_LIMIT) {
             let _ = std::fs::rename(file, dir.join("journal.jsonl.1"));
         }
@@ -544,7 +544,7 @@ impl Proc {
 }
 
 impl CommandOutput {
-    pub fn success(&self) -> bool {
+    pub fn is_success(&self) -> bool {
         self.status.success()
     }
 
@@ -552,8 +552,8 @@ impl CommandOutput {
     ///
     /// # Errors
     /// [`Code::Failed`]; adapters that know the program's messages return a better one.
-    pub fn checked(self) -> Result<CommandOutput, Failure> {
-        if self.success() { Ok(self) } else { Err(self.failure()) }
+    pub fn require_success(self) -> Result<CommandOutput, Failure> {
+        if self.is_success() { Ok(self) } else { Err(self.failure()) }
     }
 
     /// The failure for output that cannot be parsed because of `why`.
@@ -580,7 +580,7 @@ impl fmt::Display for Job {
 }
 
 /// The program that may inherit the variable, if the variable is a secret of one of the [`FAMILIES`].
-fn secret_of(name: &str) -> Option<&'static str> {
+fn program_of_secret(name: &str) -> Option<&'static str> {
     let family = FAMILIES.iter().find(|(family, _)| name.starts_with(family));
     let (_, program) = family.filter(|_| SECRET_WORDS.iter().any(|word| name.contains(word)))?;
     Some(program)
@@ -589,7 +589,7 @@ fn secret_of(name: &str) -> Option<&'static str> {
 /// Redacts the secrets of cargo and docker in this process's environment from all output.
 pub fn hide_secrets() {
     for (name, value) in std::env::vars_os() {
-        if secret_of(&name.to_string_lossy()).is_some() {
+        if program_of_secret(&name.to_string_lossy()).is_some() {
             hide(&value.to_string_lossy());
         }
     }
@@ -604,11 +604,11 @@ pub fn is_listed(list: &str, name: &str) -> bool {
 }
 
 /// The part of this process's environment that a child running `program` inherits.
-fn inherited(program: &OsStr) -> BTreeMap<OsString, OsString> {
+fn inherited_env(program: &OsStr) -> BTreeMap<OsString, OsString> {
     let program = Path::new(program).file_name().unwrap_or_default();
     let is_inherited = |name: &OsStr| {
         let name = name.to_string_lossy();
-        secret_of(&name).map_or(is_listed(INHERITED, &name), |whose| program == whose)
+        program_of_secret(&name).map_or(is_listed(INHERITED, &name), |whose| program == whose)
     };
     std::env::vars_os().filter(|(name, _)| is_inherited(name)).collect()
 }
@@ -636,7 +636,7 @@ fn output_too_large(job: &Job, line: &str) -> Failure {
 }
 
 /// The output as text; bytes that are not UTF-8 become U+FFFD.
-fn text(bytes: Vec<u8>) -> String {
+fn decode_output(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
@@ -657,7 +657,7 @@ fn describe_status(status: ExitStatus) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parallel::{ALL, map_all};
+    use crate::parallel::{NO_LIMIT, map_all};
     use tempfile::TempDir;
     use xshell::cmd;
 
@@ -674,7 +674,7 @@ mod tests {
     fn run_captures_streams_and_status() {
         let ended = proc().run(sh("echo out; echo err >&2; exit 7")).unwrap();
         assert_eq!((ended.stdout.as_str(), ended.stderr.as_str()), ("out\n", "err\n"));
-        let failure = ended.checked().unwrap_err();
+        let failure = ended.require_success().unwrap_err();
         assert_eq!(failure.message, "trying failed: `sh -c 'echo out; echo err >&2; exit 7'` exited with 7");
         assert_eq!(failure.cause, "err");
     }
@@ -683,9 +683,9 @@ mod tests {
     fn programs_beyond_the_limit_wait_for_a_place() {
         let dir = TempDir::new().unwrap();
         let script = format!("cd {}; : > $$; ls | wc -l; sleep 0.3; rm $$", dir.path().display());
-        let seen = map_all(0..3 * SIDE_BY_SIDE, ALL, |_| proc().run(sh(&script)).unwrap().stdout);
+        let seen = map_all(0..3 * MAX_RUNNING, NO_LIMIT, |_| proc().run(sh(&script)).unwrap().stdout);
         let most = seen.iter().map(|count| count.trim().parse().unwrap()).max().unwrap();
-        assert!((2..=SIDE_BY_SIDE).contains(&most), "{most} at once");
+        assert!((2..=MAX_RUNNING).contains(&most), "{most} at once");
     }
 
     #[test]
@@ -698,7 +698,7 @@ mod tests {
 
     /// Whether the process whose pid a script wrote to `file` keeps running. An exiting process closes its pipes slightly
     /// earlier.
-    fn lives(file: &Path) -> bool {
+    fn is_alive(file: &Path) -> bool {
         let pid = std::fs::read_to_string(file).unwrap();
         let stat = || std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
         let there = |stat: String| !stat.rsplit(')').next().unwrap_or_default().trim_start().starts_with(['Z', 'X']);
@@ -715,7 +715,7 @@ mod tests {
         let script = format!("setsid sh -c 'echo $$ > {}; exec sleep 42' & sleep 42", left.display());
         let failure = proc().run(sh(&script).deadline(Duration::from_millis(500))).unwrap_err();
         assert_eq!(failure.code, Code::Timeout);
-        assert!(!lives(&left));
+        assert!(!is_alive(&left));
     }
 
     #[test]

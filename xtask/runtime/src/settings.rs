@@ -24,7 +24,7 @@ pub const PROVIDERS_FILE: &str = "OMNI_PROVIDERS_FILE";
 
 /// The provider's variables, and their names in the `.env` of a further provider. These differ because compose lets
 /// `docker/.env` override a variable of the same name (docker compose 5.5.1, tried).
-const OWN: [(&str, &str); 2] =
+const PROVIDER_VARIABLES: [(&str, &str); 2] =
     [("OMNI_INFRA_PROVIDER_KEY", "INFRA_PROVIDER_KEY"), ("PROVIDER_CA_FILE", "INFRA_PROVIDER_CA_FILE")];
 
 /// Keys of `docker/.env` whose values are secrets.
@@ -39,7 +39,7 @@ const SECRETS: &[&str] = &[
 ];
 
 /// Variables that configure tasks or the programs that they call; entries that end in `*` are prefixes.
-const OURS: &str = "OMNI* PROXMOX_VE_* SIDERO* TS_* OIDC_* PROVIDER_* SSL_CERT_* DOCKER_* COMPOSE_* HTTP_PROXY HTTPS_PROXY ALL_PROXY \
+const KNOWN_VARIABLES: &str = "OMNI* PROXMOX_VE_* SIDERO* TS_* OIDC_* PROVIDER_* SSL_CERT_* DOCKER_* COMPOSE_* HTTP_PROXY HTTPS_PROXY ALL_PROXY \
      NO_PROXY http_proxy https_proxy all_proxy no_proxy HOME PATH XDG_*";
 
 /// Where a value was found.
@@ -79,13 +79,13 @@ pub struct Setting<T> {
 pub struct Settings {
     pub env_file: EnvFile,
     pub state: State,
-    pub given: FlagOverrides,
+    pub flag_overrides: FlagOverrides,
     /// The further provider that these settings are for; `None` for the first one.
     pub provider: Option<String>,
     /// The shared certificate authorities, for a further provider that has none of its own.
     shared_ca: Option<String>,
     /// These settings are for one provider, the named or the only one.
-    pub of_one: bool,
+    pub is_single_provider: bool,
     /// The bundle whose contents replace calls of all programs.
     pub recorded: Option<Arc<OpenedBundle>>,
 }
@@ -109,42 +109,42 @@ impl Settings {
     /// The settings without a project: only the environment.
     ///
     /// # Errors
-    /// Fails like [`readable_environment`].
-    pub fn outside() -> Result<Settings, Failure> {
-        readable_environment()?;
+    /// Fails like [`check_environment`].
+    pub fn from_environment() -> Result<Settings, Failure> {
+        check_environment()?;
         let settings = Settings::default();
-        hide_known(&settings.env_file);
+        redact_known_secrets(&settings.env_file);
         Ok(settings)
     }
 
     /// Reads `docker/.env` and the state.
     ///
     /// # Errors
-    /// Returns an error if one of them exists and cannot be parsed; otherwise fails like [`readable_environment`].
+    /// Returns an error if one of them exists and cannot be parsed; otherwise fails like [`check_environment`].
     pub fn load(paths: &Paths) -> Result<Settings, Failure> {
-        readable_environment()?;
+        check_environment()?;
         let state = State::load(&paths.state(), &paths.show(&paths.state()))?;
-        let env_file = match files::read_text_if_there(&paths.env())? {
+        let env_file = match files::read_optional_text(&paths.env())? {
             Some(text) => EnvFile::parse(&paths.show(&paths.env()), &text)?,
             None => EnvFile::default(),
         };
-        secret::hide_logins(&files::readable_text(&paths.state()));
+        secret::hide_logins(&files::read_text_or_empty(&paths.state()));
         let further = further_providers(paths, &env_file);
-        for paths in std::iter::once(paths.clone()).chain(further.iter().map(|id| paths.of_provider(id))) {
-            config::hide_secrets(&files::readable_text(&paths.config()));
-            secret::hide_in(&files::readable_text(&paths.provider_env()));
+        for paths in std::iter::once(paths.clone()).chain(further.iter().map(|id| paths.for_provider(id))) {
+            config::hide_secrets(&files::read_text_or_empty(&paths.config()));
+            secret::hide_in(&files::read_text_or_empty(&paths.provider_env()));
         }
         let site =
             env_file.get("OMNI_SITE_FILE").map_or_else(|| paths.site(), |name| paths.root().join("docker").join(name));
-        let site = files::readable_text(&site);
+        let site = files::read_text_or_empty(&site);
         config::hide_secrets(&site);
         secret::hide_in(&site);
-        hide_known(&env_file);
+        redact_known_secrets(&env_file);
         Ok(Settings { env_file, state, ..Settings::default() })
     }
 
     /// The settings from a bundle, without this host's environment. If a file in it is invalid, the defaults apply.
-    pub fn of_bundle(paths: &Paths, recorded: OpenedBundle) -> Settings {
+    pub fn for_bundle(paths: &Paths, recorded: OpenedBundle) -> Settings {
         Settings { recorded: Some(Arc::new(recorded)), ..Settings::load(paths).unwrap_or_default() }
     }
 
@@ -152,22 +152,23 @@ impl Settings {
     ///
     /// # Errors
     /// Returns an error if its `.env` cannot be parsed.
-    pub fn of_provider(&self, paths: &Paths, id: &str) -> Result<Settings, Failure> {
+    pub fn for_provider(&self, paths: &Paths, id: &str) -> Result<Settings, Failure> {
         let path = paths.provider_env();
-        let text = files::read_text_if_there(&path)?.unwrap_or_default();
+        let text = files::read_optional_text(&path)?.unwrap_or_default();
         let own = EnvFile::parse(&paths.show(&path), &text)?;
         let shared_ca = self.env_file.get("PROVIDER_CA_FILE").map(str::to_owned);
-        let mut settings = Settings { provider: Some(id.to_owned()), of_one: true, shared_ca, ..self.clone() };
-        for (name, its) in OWN {
+        let mut settings =
+            Settings { provider: Some(id.to_owned()), is_single_provider: true, shared_ca, ..self.clone() };
+        for (name, its) in PROVIDER_VARIABLES {
             settings.env_file.set(name, own.get(its).unwrap_or_default());
         }
         Ok(settings)
     }
 
     /// The name of a variable in the `.env` of this further provider, and that file; `None` for a variable of `docker/.env`.
-    pub fn own(&self, name: &str) -> Option<(&'static str, String)> {
+    pub fn provider_variable(&self, name: &str) -> Option<(&'static str, String)> {
         let id = self.provider.as_ref()?;
-        let (_, own) = OWN.into_iter().find(|(known, _)| *known == name)?;
+        let (_, own) = PROVIDER_VARIABLES.into_iter().find(|(known, _)| *known == name)?;
         Some((own, format!("docker/providers/{id}/.env")))
     }
 
@@ -177,8 +178,8 @@ impl Settings {
     }
 
     /// A variable and its file, for messages.
-    pub fn place(&self, name: &'static str) -> String {
-        let (name, file) = self.own(name).unwrap_or((name, "docker/.env".to_owned()));
+    pub fn variable_location(&self, name: &'static str) -> String {
+        let (name, file) = self.provider_variable(name).unwrap_or((name, "docker/.env".to_owned()));
         format!("{name} in {file}")
     }
 
@@ -193,7 +194,7 @@ impl Settings {
                 return some(&value, Origin::Environment(name));
             }
             if let Some(value) = self.env_file.get(name) {
-                let origin = match self.own(name) {
+                let origin = match self.provider_variable(name) {
                     Some((own, file)) => Origin::Provider(own, file),
                     None => Origin::EnvFile(name),
                 };
@@ -217,7 +218,7 @@ impl Settings {
             found.value.truncate(found.value.trim_end_matches('/').len());
             found
         };
-        let flag = Some(("--omni-endpoint", flag.or(self.given.omni_endpoint.as_deref())));
+        let flag = Some(("--omni-endpoint", flag.or(self.flag_overrides.omni_endpoint.as_deref())));
         if let Some(found) = self.find(Lookup { flag, env: Some("OMNI_ENDPOINT"), state: None }) {
             return Some(trimmed(found));
         }
@@ -244,7 +245,7 @@ impl Settings {
 
     /// The certificate authorities to trust in addition to the system's.
     pub fn ca_file(&self, flag: Option<&str>) -> Option<Setting<String>> {
-        let flag = Some(("--ca-file", flag.or(self.given.ca_file.as_deref())));
+        let flag = Some(("--ca-file", flag.or(self.flag_overrides.ca_file.as_deref())));
         self.find(Lookup { flag, env: Some("SSL_CERT_FILE"), state: None })
             .or_else(|| self.find(Lookup { env: Some("PROVIDER_CA_FILE"), ..Lookup::default() }))
             .or_else(|| Some(Setting { value: self.shared_ca.clone()?, origin: Origin::EnvFile("PROVIDER_CA_FILE") }))
@@ -254,7 +255,7 @@ impl Settings {
 /// The further providers whose services `docker/compose.yaml` includes, from the list that `provider-setup` writes.
 pub fn further_providers(paths: &Paths, env_file: &EnvFile) -> Vec<String> {
     let Some(file) = env_file.get(PROVIDERS_FILE) else { return Vec::new() };
-    let text = files::readable_text(&paths.root().join("docker").join(file));
+    let text = files::read_text_or_empty(&paths.root().join("docker").join(file));
     let id = |line: &str| Some(line.trim().strip_prefix("- path: ")?.strip_suffix("/compose.yaml")?.to_owned());
     text.lines().filter_map(id).collect()
 }
@@ -265,7 +266,7 @@ pub fn hide_environment() {
 }
 
 /// Redacts the secrets of the environment, of `docker/.env` and of omnictl's own login from all output.
-fn hide_known(env_file: &EnvFile) {
+fn redact_known_secrets(env_file: &EnvFile) {
     proc::hide_secrets();
     for key in SECRETS {
         for value in [env_file.get(key).map(str::to_owned), environment(key)].into_iter().flatten() {
@@ -283,10 +284,10 @@ fn hide_known(env_file: &EnvFile) {
 ///
 /// # Errors
 /// [`Code::Usage`] with its name.
-fn readable_environment() -> Result<(), Failure> {
+fn check_environment() -> Result<(), Failure> {
     let bad = variables()
         .filter(|(_, value)| value.to_str().is_none())
-        .find_map(|(name, _)| name.into_string().ok().filter(|name| proc::is_listed(OURS, name)));
+        .find_map(|(name, _)| name.into_string().ok().filter(|name| proc::is_listed(KNOWN_VARIABLES, name)));
     match bad {
         None => Ok(()),
         Some(name) => Err(Failure::new(Code::Usage, format!("{name} in the environment is not valid UTF-8"))

@@ -9,7 +9,7 @@ use crate::files;
 use domain::failure::{Code, Failure};
 
 /// The text of a new state file.
-const FRESH: &str = "---\n---\n\n# Omni-Scale\n\n## Current Status\n\n## Next Steps\n";
+const NEW_FILE: &str = "---\n---\n\n# Omni-Scale\n\n## Current Status\n\n## Next Steps\n";
 
 /// The state file: its lines, and its parsed front matter.
 #[derive(Debug, Clone)]
@@ -25,7 +25,7 @@ impl Default for State {
     fn default() -> State {
         State {
             front: Vec::new(),
-            body: FRESH.trim_start_matches("---\n").to_owned(),
+            body: NEW_FILE.trim_start_matches("---\n").to_owned(),
             values: Default::default(),
             changed: false,
         }
@@ -39,7 +39,7 @@ impl State {
     /// [`Code::Invalid`] with file, line and column if the file exists and cannot be parsed: a broken state is never replaced,
     /// because it may contain the user's text.
     pub fn load(path: &Path, shown: &str) -> Result<State, Failure> {
-        match files::read_text_if_there(path)? {
+        match files::read_optional_text(path)? {
             Some(text) if !text.trim().is_empty() => State::parse(shown, &text),
             _ => Ok(State::default()),
         }
@@ -99,7 +99,7 @@ impl State {
             return;
         }
         self.changed = true;
-        let line = format!("{key}: {}", inline(&value));
+        let line = format!("{key}: {}", inline_yaml(&value));
         let start = self.front.iter().position(|line| line.strip_prefix(key).is_some_and(|rest| rest.starts_with(':')));
         match start {
             Some(start) => {
@@ -119,7 +119,7 @@ impl State {
     }
 
     /// Adds `item` to a sorted list, unless the list contains it.
-    pub fn add(&mut self, key: &str, item: &str) {
+    pub fn add_to_list(&mut self, key: &str, item: &str) {
         let mut items = self.list(key);
         if !items.iter().any(|each| each == item) {
             items.push(item.to_owned());
@@ -129,7 +129,7 @@ impl State {
     }
 
     /// Replaces the text under the heading `## title`, or appends the section.
-    pub fn section(&mut self, title: &str, text: &str) {
+    pub fn set_section(&mut self, title: &str, text: &str) {
         let heading = format!("## {title}");
         let mut lines: Vec<&str> = self.body.lines().collect();
         let new = format!("\n{}\n", text.trim_end());
@@ -182,7 +182,7 @@ impl State {
 }
 
 /// A value as one line of YAML that every parser reads the same way: a plain word if that is safe, otherwise JSON.
-fn inline(value: &Value) -> String {
+fn inline_yaml(value: &Value) -> String {
     match value {
         Value::String(text) => {
             let safe = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);
@@ -191,7 +191,7 @@ fn inline(value: &Value) -> String {
             let bare = word && !reserved.contains(&text.to_ascii_lowercase().as_str());
             if bare { text.clone() } else { serde_json::Value::from(text.as_str()).to_string() }
         }
-        Value::Sequence(items) => format!("[{}]", items.iter().map(inline).collect::<Vec<_>>().join(", ")),
+        Value::Sequence(items) => format!("[{}]", items.iter().map(inline_yaml).collect::<Vec<_>>().join(", ")),
         Value::Bool(value) => value.to_string(),
         Value::Number(value) => value.to_string(),
         _ => "null".to_owned(),
@@ -210,9 +210,9 @@ mod tests {
     fn state_change_touches_only_its_lines() {
         let mut state = State::parse("s", TEXT).unwrap();
         state.set("provider_configured", true);
-        state.add("machine_classes", "c");
+        state.add_to_list("machine_classes", "c");
         state.set("new", "name == \"x\"");
-        state.section("Current Status", "new\n");
+        state.set_section("Current Status", "new\n");
         let expected = TEXT
             .replace("provider_configured: false", "provider_configured: true")
             .replace("machine_classes:\n- a\n- b", "machine_classes: [a, b, c]")

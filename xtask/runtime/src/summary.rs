@@ -54,12 +54,12 @@ mod tests {
         assert!(sections(&state).1.contains("provider-setup"));
         state.set("provider_configured", true);
         assert!(sections(&state).1.contains("machineclass-create"));
-        state.add("machine_classes", "dev");
+        state.add_to_list("machine_classes", "dev");
         assert!(sections(&state).1.contains("cluster-create"));
-        state.add("clusters", "c");
+        state.add_to_list("clusters", "c");
         let (status, next) = sections(&state);
         assert!(next.contains("`cargo xtask cluster-sync c`"), "{next}");
-        state.add("clusters", "d");
+        state.add_to_list("clusters", "d");
         assert!(sections(&state).1.contains("`cargo xtask cluster-sync --all`"));
         assert!(next.contains("cluster-status") && status.contains("- Clusters: `c`"), "{status}");
     }

@@ -80,7 +80,7 @@ impl Issue {
     }
 
     /// The reason why these releases do not have the issue; an unknown release may have it.
-    fn not_in(&self, versions: &BTreeMap<String, Version>) -> Option<String> {
+    fn excluded_by(&self, versions: &BTreeMap<String, Version>) -> Option<String> {
         self.applies.iter().find_map(|(program, releases)| {
             let pinned = versions.get(program)?;
             let other = !VersionReq::parse(releases).ok()?.matches(pinned);
@@ -103,7 +103,7 @@ impl Issues {
     /// # Errors
     /// Returns an error if the table cannot be parsed; a test verifies that it can.
     pub fn read() -> Result<Issues, String> {
-        Issues::of_any_release(Project::default())
+        Issues::for_any_release(Project::default())
     }
 
     /// The issues that can occur in the releases pinned by the project, with the project's own values for their commands.
@@ -118,7 +118,7 @@ impl Issues {
     ///
     /// # Errors
     /// Fails like [`Issues::read`].
-    pub fn of_provider(cx: &Cx) -> Result<Issues, String> {
+    pub fn for_provider_log(cx: &Cx) -> Result<Issues, String> {
         let mut issues = Issues::of(cx)?;
         for issue in &mut issues.list {
             if let Some(advice) = issue.provider.take() {
@@ -133,14 +133,14 @@ impl Issues {
     ///
     /// # Errors
     /// Fails like [`Issues::read`].
-    pub fn of_any_release(project: Project) -> Result<Issues, String> {
+    pub fn for_any_release(project: Project) -> Result<Issues, String> {
         Issues::new(project, true)
     }
 
     fn new(project: Project, any_release: bool) -> Result<Issues, String> {
         let mut list: Vec<Issue> =
             serde_yaml::from_str(include_str!("../../data/known-issues.yaml")).map_err(|error| error.to_string())?;
-        list.retain(|issue| any_release || issue.not_in(&project.versions).is_none());
+        list.retain(|issue| any_release || issue.excluded_by(&project.versions).is_none());
         let all = list.iter().enumerate().flat_map(|(at, issue)| issue.signatures.iter().map(move |text| (at, text)));
         let signatures = Signatures::new(all)?;
         Ok(Issues { list, signatures, project })
@@ -156,8 +156,8 @@ impl Issues {
         let mut found: Vec<Hit<'_>> = Vec::new();
         for (number, line) in text.lines().enumerate() {
             let plain = plain(line);
-            let matching = self.in_line(&plain);
-            if matching.is_empty() || harmless(&plain) {
+            let matching = self.match_line(&plain);
+            if matching.is_empty() || is_harmless(&plain) {
                 continue;
             }
             for at in matching {
@@ -166,7 +166,7 @@ impl Issues {
                         (hit.count, hit.last) = (hit.count + 1, number + 1);
                         // The first line that names the object fills the advice.
                         if hit.values.len() == self.project.values.len() {
-                            hit.values.extend(captured(self.signatures.of(at), &plain));
+                            hit.values.extend(captured_values(self.signatures.of(at), &plain));
                         }
                     }
                     None => found.push(self.hit(at, number + 1, (line, &plain))),
@@ -185,14 +185,14 @@ impl Issues {
     }
 
     /// Like [`Issues::find`], but sorted by last match, newest first: an older issue may be over.
-    pub fn newest_first(&self, text: &str) -> Vec<Hit<'_>> {
+    pub fn find_newest_first(&self, text: &str) -> Vec<Hit<'_>> {
         let mut found = self.find(text);
         found.sort_by_key(|hit| std::cmp::Reverse(hit.last));
         found
     }
 
     /// The indices of the issues that match one line.
-    fn in_line(&self, plain: &str) -> BTreeSet<usize> {
+    fn match_line(&self, plain: &str) -> BTreeSet<usize> {
         let mut found = self.signatures.matches(plain);
         if found.iter().any(|at| !self.list[*at].fallback) {
             found.retain(|at| !self.list[*at].fallback);
@@ -202,24 +202,32 @@ impl Issues {
 
     fn hit(&self, at: usize, line: usize, (raw, plain): (&str, &str)) -> Hit<'_> {
         let mut values = self.project.values.clone();
-        values.extend(captured(self.signatures.of(at), plain));
+        values.extend(captured_values(self.signatures.of(at), plain));
         // Removing the escapes can make a JSON entry invalid, so such an entry is shown unchanged.
         let entry = Some(format_line(raw.trim())).filter(|entry| raw.contains('{') && *entry != raw.trim());
         let shown = entry.unwrap_or_else(|| format_line(plain.trim()));
         // Redact before truncating: a truncated secret is not recognized.
-        let text = redact(&shown).chars().take(SHOWN).collect();
+        let text = redact(&shown).chars().take(MAX_SHOWN_CHARS).collect();
         let issue = &self.list[at];
-        Hit { issue, line, last: line, text, count: 1, values, other_release: issue.not_in(&self.project.versions) }
+        Hit {
+            issue,
+            line,
+            last: line,
+            text,
+            count: 1,
+            values,
+            other_release: issue.excluded_by(&self.project.versions),
+        }
     }
 }
 
 /// The values of the named groups of an issue's signatures in a line.
-fn captured<'a>(signatures: impl Iterator<Item = &'a Regex>, plain: &str) -> Values {
+fn captured_values<'a>(signatures: impl Iterator<Item = &'a Regex>, plain: &str) -> Values {
     let mut values = Values::new();
     for pattern in signatures {
         let Some(found) = pattern.captures(plain) else { continue };
         for name in pattern.capture_names().flatten() {
-            let value = found.name(name).map(|value| value.as_str().trim()).filter(|value| usable(value));
+            let value = found.name(name).map(|value| value.as_str().trim()).filter(|value| is_usable(value));
             if let Some(value) = value {
                 values.entry(name.to_owned()).or_insert_with(|| redact(value).into_owned());
             }
@@ -229,7 +237,7 @@ fn captured<'a>(signatures: impl Iterator<Item = &'a Regex>, plain: &str) -> Val
 }
 
 /// Whether a value from a log may be part of a command: it is not a flag and has no control characters.
-fn usable(value: &str) -> bool {
+fn is_usable(value: &str) -> bool {
     let plain = |c: char| !c.is_control() && c != '`';
     !value.is_empty() && value.len() <= 200 && !value.starts_with('-') && value.chars().all(plain)
 }
@@ -244,7 +252,7 @@ pub struct Project {
 impl Project {
     /// The project of a task.
     pub fn of(cx: &Cx) -> Project {
-        let compose = files::readable_text(&cx.paths.compose());
+        let compose = files::read_text_or_empty(&cx.paths.compose());
         let endpoint = cx.settings.omni_endpoint(None).map(|found| found.value);
         // A relative path is valid only if the task runs in the project root.
         let elsewhere = std::env::current_dir().is_ok_and(|cwd| cwd != cx.paths.root());
@@ -256,12 +264,12 @@ impl Project {
             ("docker", docker),
         ];
         let known = values.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
-        Project { versions: pinned(&compose), values: known.filter(|(_, value)| usable(value)).collect() }
+        Project { versions: pinned_releases(&compose), values: known.filter(|(_, value)| is_usable(value)).collect() }
     }
 }
 
 /// The releases of Omni and the provider that a compose file pins.
-fn pinned(compose: &str) -> BTreeMap<String, Version> {
+fn pinned_releases(compose: &str) -> BTreeMap<String, Version> {
     let images = [("omni", "siderolabs/omni:"), ("provider", "siderolabs/omni-infra-provider-proxmox:")];
     let tag = |image: &str| {
         let line = compose.lines().find(|line| line.trim_start().starts_with("image:") && line.contains(image))?;
@@ -273,7 +281,7 @@ fn pinned(compose: &str) -> BTreeMap<String, Version> {
 
 /// `user@realm` of the login in `docker/config.yaml`.
 fn login_user(config: &Path) -> Option<String> {
-    match ProviderConfig::parse("docker/config.yaml", &files::readable_text(config)).ok()?.auth {
+    match ProviderConfig::parse("docker/config.yaml", &files::read_text_or_empty(config)).ok()?.auth {
         Auth::Token { id, .. } => Some(id.split_once('!')?.0.to_owned()),
         Auth::Password { user, .. } => Some(user),
         Auth::None => None,
@@ -286,11 +294,12 @@ const ACCESS: [&str; 2] = ["\"msg\":\"finished unary call with code ", "\"msg\":
 
 /// The line that Omni repeats every few seconds for a machine that has a request but has not joined yet: its link is created
 /// when it joins (Omni 1.4.9, run; internal/backend/runtime/omni/controllers/omni/machine_request_link.go).
-const UNJOINED: [&str; 2] = ["\"controller\":\"MachineRequestLinkController\"", "resource Links.omni.sidero.dev("];
+const MACHINE_NOT_JOINED: [&str; 2] =
+    ["\"controller\":\"MachineRequestLinkController\"", "resource Links.omni.sidero.dev("];
 
 /// Whether a healthy Omni prints the line.
-fn harmless(plain: &str) -> bool {
-    ACCESS.iter().any(|access| plain.contains(access)) || UNJOINED.iter().all(|part| plain.contains(part))
+fn is_harmless(plain: &str) -> bool {
+    ACCESS.iter().any(|access| plain.contains(access)) || MACHINE_NOT_JOINED.iter().all(|part| plain.contains(part))
 }
 
 /// A line without terminal colors, and without the escapes of a log that stores lines in JSON (Docker's json-file driver,
@@ -317,7 +326,7 @@ fn plain(line: &str) -> Cow<'_, str> {
 }
 
 /// The maximum length of a shown line: a line may contain a whole machine configuration.
-const SHOWN: usize = 400;
+const MAX_SHOWN_CHARS: usize = 400;
 
 /// A known issue in a log, with the first line that matches and the values of that line.
 #[derive(Debug, Clone)]
@@ -481,7 +490,7 @@ mod tests {
     fn newest_line_decides_which_issue_comes_first() {
         let issues = issues();
         let [first, second] = [0, 1].map(|at| &issues.list()[at]);
-        let order = |lines: &[&str]| ids(&issues.newest_first(&lines.join("\n"))).join(" ");
+        let order = |lines: &[&str]| ids(&issues.find_newest_first(&lines.join("\n"))).join(" ");
         assert_eq!(order(&[&first.sample, &second.sample]), format!("{} {}", second.id, first.id));
         assert_eq!(order(&[&first.sample, &second.sample, &first.sample]), format!("{} {}", first.id, second.id));
     }
@@ -617,14 +626,14 @@ mod tests {
             let compose = format!(
                 "services:\n  omni:\n    image: ghcr.io/siderolabs/omni:v1.9.3\n  provider:\n    image: ghcr.io/siderolabs/omni-infra-provider-proxmox:{provider}\n"
             );
-            Project { versions: pinned(&compose), values: Values::new() }
+            Project { versions: pinned_releases(&compose), values: Values::new() }
         };
         let pins = |provider: &str| Issues::new(project(provider), false).unwrap();
         let line =
             "500 hostname lookup 'zebra' failed - failed to get address info for: zebra: Name or service not known";
         assert_eq!(ids(&pins("v0.2.0").find(line)), ["machine-node-renamed"]);
         assert!(pins("v0.3.0@sha256:0123").find(line).is_empty());
-        let pasted = Issues::of_any_release(project("v0.3.0")).unwrap();
+        let pasted = Issues::for_any_release(project("v0.3.0")).unwrap();
         let note = "applies to provider <0.3.0; this project pins provider 0.3.0";
         assert!(pasted.find(line)[0].shown().contains(note), "{}", pasted.find(line)[0].shown());
         assert_eq!(serde_json::to_value(&pasted.find(line)[0]).unwrap()["note"], note);

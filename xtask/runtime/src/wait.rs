@@ -7,8 +7,8 @@ use domain::failure::{Code, Failure};
 
 /// Bounds of the pause between two polls, which is a tenth of the time waited so far: a change is noticed early, and long waits
 /// poll rarely.
-const FASTEST: Duration = Duration::from_millis(100);
-const SLOWEST: Duration = Duration::from_secs(3);
+const MIN_PAUSE: Duration = Duration::from_millis(100);
+const MAX_PAUSE: Duration = Duration::from_secs(3);
 
 /// The result of one poll.
 pub enum Poll<T> {
@@ -32,7 +32,7 @@ pub fn until<T>(
     let begun = Instant::now();
     let (mut last, mut changed) = (String::new(), begun);
     loop {
-        let words = match look().map_err(|error| given_up(error, what))? {
+        let words = match look().map_err(|error| stopped_waiting(error, what))? {
             Poll::Done(value) => return Ok(value),
             Poll::Waiting(words) => words,
         };
@@ -40,7 +40,7 @@ pub fn until<T>(
             say(&words);
             (last, changed) = (words, Instant::now());
         }
-        let pause = (begun.elapsed() / 10).clamp(FASTEST, SLOWEST);
+        let pause = (begun.elapsed() / 10).clamp(MIN_PAUSE, MAX_PAUSE);
         if begun.elapsed() + pause > limit {
             let still = changed.elapsed().as_secs();
             return Err(Failure::new(
@@ -56,12 +56,12 @@ pub fn until<T>(
             })
             .into());
         }
-        sleep(pause, what).map_err(|failure| given_up(failure.into(), what))?;
+        sleep(pause, what).map_err(|failure| stopped_waiting(failure.into(), what))?;
     }
 }
 
 /// An interruption stops the wait, not the operation.
-fn given_up(error: anyhow::Error, what: &str) -> anyhow::Error {
+fn stopped_waiting(error: anyhow::Error, what: &str) -> anyhow::Error {
     let failure = Failure::of(&error);
     if failure.code != Code::Interrupted {
         return error;
@@ -77,7 +77,7 @@ fn given_up(error: anyhow::Error, what: &str) -> anyhow::Error {
 pub fn sleep(duration: Duration, doing: &str) -> Result<(), Failure> {
     let end = Instant::now() + duration;
     loop {
-        if proc::interrupted() {
+        if proc::is_interrupted() {
             return Err(proc::interruption(doing));
         }
         let left = end.saturating_duration_since(Instant::now());
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn timeout_tells_since_when_nothing_moved() {
+    fn timeout_reports_the_time_of_the_last_change() {
         let hint = |until_when: Duration| {
             let begun = Instant::now();
             let look = || Ok(Poll::<()>::Waiting(format!("{:?}", begun.elapsed().min(until_when))));

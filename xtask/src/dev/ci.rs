@@ -47,14 +47,14 @@ pub fn run(args: &Ci, cx: &Cx) -> anyhow::Result<Outcome> {
     let (alone, beside): (Vec<&'static Row>, Vec<&'static Row>) =
         rows.into_iter().partition(|row| row.alone || row.group);
     let checks = beside.into_iter().map(|row| Check::new(&row.name, &row.about, || run_check(row, &input))).collect();
-    let mut results = cx.ui.side_by_side("checking side by side", checks);
+    let mut results = cx.ui.run_checks("checking side by side", checks);
     for row in alone {
-        if proc::interrupted() {
+        if proc::is_interrupted() {
             break;
         }
         results.push(cx.ui.step(&row.name, &row.about, || run_check(row, &input)));
     }
-    if proc::interrupted() {
+    if proc::is_interrupted() {
         return Err(proc::interruption("checking").into());
     }
     let mut ran = results.into_iter().collect::<anyhow::Result<Vec<CheckRun>>>()?;
@@ -82,7 +82,7 @@ fn select_checks(args: &Ci) -> Result<Vec<&'static Row>, Failure> {
 
 fn list_checks(cx: &Cx, rows: &[&Row]) -> Outcome {
     let cells = |row: &&Row| vec![row.name.clone(), row.about.clone(), row.fix.clone()];
-    cx.ui.states(&table(&["CHECK", "WHAT IT LOOKS AT", "WHAT FIXES IT"], rows.iter().map(cells)));
+    cx.ui.print_states(&table(&["CHECK", "WHAT IT LOOKS AT", "WHAT FIXES IT"], rows.iter().map(cells)));
     let off: Vec<&str> = CHECKS.iter().filter(|row| row.group).map(|row| row.name.as_str()).collect();
     let data: Vec<Value> =
         rows.iter().map(|row| json!({ "name": row.name, "about": row.about, "fix": row.fix })).collect();
@@ -152,9 +152,9 @@ fn finish(cx: &Cx, ran: &[CheckRun]) -> anyhow::Result<Outcome> {
         let detail = detail.lines().next().unwrap_or_default().to_owned();
         rows.push(vec![row.name.clone(), word.to_owned(), millis(elapsed.as_millis() as u64), detail]);
     }
-    cx.ui.data(&format!("\n{}", table(&["CHECK", "RESULT", "TIME", ""], &rows)));
+    cx.ui.print_data(&format!("\n{}", table(&["CHECK", "RESULT", "TIME", ""], &rows)));
     let failed: Vec<&CheckRun> = ran.iter().filter(|ran| ran.status == Status::Failed).collect();
-    failed.iter().for_each(|ran| cx.ui.data(&explain_failure(ran)));
+    failed.iter().for_each(|ran| cx.ui.print_data(&explain_failure(ran)));
     let skipped = ran.iter().filter(|ran| ran.status == Status::Skipped).count();
     let data = json!({ "checks": ran.iter().map(document).collect::<Vec<_>>() });
     let rest = if skipped == 0 { String::new() } else { format!(", {skipped} skipped") };

@@ -11,7 +11,7 @@ pub fn run(args: &CommitCheck, cx: &Cx) -> anyhow::Result<Outcome> {
     let words = match (&args.file, &args.range) {
         (Some(file), _) => {
             let shown = file.display().to_string();
-            let text = files::read_text_if_there(file)?.ok_or_else(|| {
+            let text = files::read_optional_text(file)?.ok_or_else(|| {
                 Failure::new(Code::NotFound, format!("`{shown}` does not exist"))
                     .hint("git gives the commit-msg hook its path")
             })?;

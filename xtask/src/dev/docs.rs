@@ -27,7 +27,7 @@ pub fn run(args: &Docs, cx: &Cx) -> anyhow::Result<Outcome> {
             let summary = format!("{} up to date", words::count(pages.len(), "generated page"));
             return Ok(Outcome::done(summary).with(json!({ "pages": pages })));
         }
-        findings.iter().for_each(|finding| cx.ui.data(&finding.to_string()));
+        findings.iter().for_each(|finding| cx.ui.print_data(&finding.to_string()));
         let what = format!("{} out of date", words::count(findings.len(), "generated page"));
         return Err(Failure::new(Code::Failed, what)
             .hint("cargo xtask docs")
@@ -60,11 +60,12 @@ fn record<'a>() -> Change<'a> {
         let shell = proc::shell()?;
         let root = cx.paths.root();
         let cmd = cmd!(shell, "{program} rehearse --project-dir {root} --color never");
-        let job = Job::new("recording a task", cmd).deadline(cx.limit(Duration::from_secs(600))).env("COLUMNS", "100");
+        let job =
+            Job::new("recording a task", cmd).deadline(cx.wait_limit(Duration::from_secs(600))).env("COLUMNS", "100");
         // As a person sees it: messages and data in the order in which they are printed.
         let mut lines = vec!["$ cargo xtask rehearse".to_owned()];
         let ended = cx.proc.follow(job, |line| lines.push(line.to_owned()))?;
-        if !ended.success() {
+        if !ended.is_success() {
             let tail = lines[lines.len().saturating_sub(20)..].join("\n");
             let failure = Failure::new(Code::Failed, "`cargo xtask rehearse` failed, so it is not a recording");
             return Err(failure.cause(tail).into());
@@ -93,7 +94,7 @@ struct RenderedPage {
 
 /// Step 2: renders the pages.
 fn render_pages(cx: &Cx) -> Result<Vec<RenderedPage>, Failure> {
-    let file = |name: &str| files::read_text_if_there(&cx.paths.root().join(name));
+    let file = |name: &str| files::read_optional_text(&cx.paths.root().join(name));
     let read = |name: &str| file(name).map_err(|failure| failure.to_string())?.ok_or(format!("`{name}` is not there"));
     let with_file = |Page { path, source, text }: Page| {
         let new = text.map_err(|why| {

@@ -41,18 +41,18 @@ pub fn run(cx: &Cx, program: &str, purpose: &str, words: &str) -> anyhow::Result
     let shell = proc::shell()?;
     shell.change_dir(cx.paths.root());
     let words = words.split_whitespace();
-    let job = Job::new(purpose, cmd!(shell, "{path} {words...}")).deadline(cx.limit(Duration::from_secs(600)));
+    let job = Job::new(purpose, cmd!(shell, "{path} {words...}")).deadline(cx.wait_limit(Duration::from_secs(600)));
     let mut lines: Vec<String> = Vec::new();
     let ended = cx.proc.follow(job, |line| {
         // git-cliff and others use colors even when writing to a pipe.
         let line = console::strip_ansi_codes(line);
-        cx.ui.data(&line);
+        cx.ui.print_data(&line);
         lines.push(line.into_owned());
     })?;
-    if proc::interrupted() {
+    if proc::is_interrupted() {
         return Err(proc::interruption(purpose).into());
     }
-    if ended.success() {
+    if ended.is_success() {
         return Ok(Outcome::done(format!("{purpose}: done")).with(json!({ "output": lines })));
     }
     let tail = lines[lines.len().saturating_sub(20)..].join("\n");

@@ -11,7 +11,7 @@ pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
     if findings.is_empty() {
         return Ok(Outcome::done(format!("{} staged files hold no secret", staged.len())).with(data));
     }
-    findings.iter().for_each(|finding| cx.ui.data(&finding.to_string()));
+    findings.iter().for_each(|finding| cx.ui.print_data(&finding.to_string()));
     Err(Failure::new(Code::Invalid, "the commit holds what must never be committed")
         .cause(format!("{} places, named above; nothing was committed", findings.len()))
         .hint("git restore --staged FILE takes a file out of the commit and leaves it where it is")

@@ -22,7 +22,7 @@ use domain::status::docker::{ContainerDetails, INSPECT, INSPECT_FOREIGN, ListedC
 use domain::status::snapshot::Store;
 use domain::version;
 use runtime::files::{self, Scratch};
-use runtime::paths::pasted;
+use runtime::paths::path_to_paste;
 use runtime::tool::compose::{Compose, OMNI};
 use runtime::tool::docker::{Docker, QUICK};
 use runtime::tool::gpg;
@@ -53,14 +53,14 @@ impl Note {
     /// # Errors
     /// Returns an error if the note cannot be read or is damaged.
     pub fn read(cx: &Cx) -> Result<Option<Note>, Failure> {
-        let path = cx.paths.adopting();
-        let Some(text) = files::read_if_there(&path)? else { return Ok(None) };
+        let path = cx.paths.adoption_record();
+        let Some(text) = files::read_optional(&path)? else { return Ok(None) };
         serde_json::from_slice(&text).map(Some).map_err(|error| {
             let what = format!("`{}`, the note of what omni-adopt changed, is damaged", path.display());
             Failure::new(Code::Invalid, what).cause(error.to_string()).hint(format!(
                 "the old containers and volumes are kept: `cargo xtask stack-down`, then `docker compose start` beside the old \
                  compose file; then remove the note: `rm {}`",
-                pasted(&path)
+                path_to_paste(&path)
             ))
         })
     }
@@ -69,7 +69,7 @@ impl Note {
     fn of(self, cx: &Cx, omni: &ListedContainer) -> Result<Note, Failure> {
         match self.containers.first() {
             Some((name, project, _)) if (name, project) == (&omni.name, &omni.project) => {
-                let filled = self.filled && Docker::find(cx)?.volume(VOLUMES[0])?;
+                let filled = self.filled && Docker::find(cx)?.has_volume(VOLUMES[0])?;
                 Ok(Note { filled, ..self })
             }
             other => Err(Failure::new(Code::Conflict, "another Omni was taken over from this checkout")
@@ -80,7 +80,7 @@ impl Note {
 
     fn write(&self, cx: &Cx) -> Result<(), Failure> {
         let text = serde_json::to_vec(self).unwrap_or_default();
-        files::write_atomically(&cx.paths.adopting(), &text, files::PRIVATE)
+        files::write_atomically(&cx.paths.adoption_record(), &text, files::PRIVATE)
     }
 }
 
@@ -104,7 +104,7 @@ pub struct Adoption {
 /// Finds the only Omni of other compose files, with its sidecar and its provider.
 fn find(cx: &Cx, from: Option<&Path>) -> anyhow::Result<StepResult<Containers>> {
     let docker = Docker::find(cx)?;
-    let all = docker.foreign()?;
+    let all = docker.foreign_containers()?;
     let inspect =
         |found: &ListedContainer| Ok::<_, Failure>((found.clone(), docker.inspect(&found.name, INSPECT_FOREIGN)?));
     let of =
@@ -117,7 +117,7 @@ fn find(cx: &Cx, from: Option<&Path>) -> anyhow::Result<StepResult<Containers>> 
         Some((_, first)) => Failure::new(Code::Conflict, "more than one Omni is on this host")
             .cause(words.join("\n"))
             .hint("name the directory of the compose file that started the right one")
-            .next(format!("cargo xtask omni-adopt --from {}", pasted(Path::new(&first.dir)))),
+            .next(format!("cargo xtask omni-adopt --from {}", path_to_paste(Path::new(&first.dir)))),
         None => Failure::new(Code::NotFound, "no container of another Omni is on this host")
             .cause(from.map_or(String::new(), |dir| format!("none was started from {}", dir.display())))
             .hint("if its containers were removed, `docker compose create` in the directory of its compose file recreates them, on its volumes"),
@@ -148,7 +148,7 @@ fn version_of(cx: &Cx, omni: &ListedContainer, note: Option<&Note>) -> anyhow::R
             text.stdout.split_whitespace().rfind(|word| version::parse(word).is_ok()).unwrap_or_default().to_owned()
         }
     };
-    let provider = files::read_text_if_there(&cx.paths.compose())?.unwrap_or_default();
+    let provider = files::read_optional_text(&cx.paths.compose())?.unwrap_or_default();
     let provider = stack::images(&provider).remove("proxmox-provider");
     let paired = stack::provider_pairing(Some(&found), provider.as_deref().and_then(stack::tag), None);
     let (first, last) = check::site::minors();
@@ -186,7 +186,7 @@ fn words_of(store: &Store) -> String {
 /// Refuses volumes of this project that no adoption created, and existing files with different contents.
 fn free(cx: &Cx, noted: bool, secrets: &[(PathBuf, &'static str, Secret)]) -> Result<(), Failure> {
     for volume in VOLUMES.iter().filter(|_| !noted) {
-        if Docker::find(cx)?.volume(volume)? {
+        if Docker::find(cx)?.has_volume(volume)? {
             return Err(Failure::new(Code::Conflict, format!("the volume `{volume}` exists"))
                 .cause("this project's own Omni ran here, and two Omnis cannot become one")
                 .hint(format!(
@@ -196,10 +196,10 @@ fn free(cx: &Cx, noted: bool, secrets: &[(PathBuf, &'static str, Secret)]) -> Re
         }
     }
     for (path, what, contents) in secrets {
-        if files::read_text_if_there(path)?.is_some_and(|text| text != contents.expose()) {
+        if files::read_optional_text(path)?.is_some_and(|text| text != contents.expose()) {
             let shown = cx.paths.show(path);
             return Err(Failure::new(Code::Conflict, format!("`{shown}` exists, and is not {what} of this Omni"))
-                .hint(format!("move it away: `mv {0} {0}.old`", pasted(path))));
+                .hint(format!("move it away: `mv {0} {0}.old`", path_to_paste(path))));
         }
     }
     Ok(())
@@ -216,14 +216,14 @@ impl Adoption {
         let noted = Note::read(cx)?.map(|note| note.of(cx, &containers[0].0)).transpose()?;
         let version =
             cx.ui.step("version", "Check the version of Omni", || version_of(cx, &containers[0].0, noted.as_ref()))?;
-        let example = files::read_text_if_there(&cx.paths.env_example())?.unwrap_or_default();
+        let example = files::read_optional_text(&cx.paths.env_example())?.unwrap_or_default();
         let example = EnvFile::parse(&cx.paths.show(&cx.paths.env_example()), &example)?;
-        let compose = files::read_text_if_there(&cx.paths.compose())?.unwrap_or_default();
+        let compose = files::read_optional_text(&cx.paths.compose())?.unwrap_or_default();
         let existing = cx.ui.step("values", "Read its settings", || {
             let mut variables = Vec::new();
             for (_, inspected) in containers.iter().filter(|(_, inspected)| !inspected.dir.is_empty()) {
                 let path = Path::new(&inspected.dir).join(".env");
-                let text = files::read_text_if_there(&path)?.unwrap_or_default();
+                let text = files::read_optional_text(&path)?.unwrap_or_default();
                 variables.push(EnvFile::parse(&path.display().to_string(), &text)?);
             }
             let provider = containers.iter().find(|(found, _)| found.has_image("omni-infra-provider-proxmox"));
@@ -243,7 +243,7 @@ impl Adoption {
         set("OMNI_PROVIDER_ID", Secret::plain);
         set("OMNI_INFRA_PROVIDER_KEY", Secret::new);
         cx.ui
-            .side_by_side("checking the values", omni_checks::value_checks(cx, &inputs))
+            .run_checks("checking the values", omni_checks::value_checks(cx, &inputs))
             .into_iter()
             .collect::<anyhow::Result<()>>()?;
         let (key, store) = cx.ui.step("key", "Check that its key opens its store", || {
@@ -251,8 +251,8 @@ impl Adoption {
                 cx.read(Path::new(&existing.key), "run this as a user who can read it: no other key opens the store")?;
             let key = Secret::new(String::from_utf8_lossy(&text));
             let store = store_of(cx, &containers[0].0.name, &existing.data[0])?;
-            backup::owned(&store, inputs.get("OMNI_ACCOUNT_UUID"))?;
-            gpg::open_slot(cx, &key, &store.slots)?;
+            backup::check_account(&store, inputs.get("OMNI_ACCOUNT_UUID"))?;
+            gpg::find_opened_slot(cx, &key, &store.slots)?;
             let held = words_of(&store);
             Ok(StepResult::ok((key, store), held))
         })?;
@@ -345,7 +345,7 @@ impl Adoption {
             std::fs::remove_dir_all(&copy).map_err(|error| cannot("remove", &copy, &error))?;
         }
         for dir in &dirs {
-            files::own_dir(dir).map_err(|error| cannot("create", dir, &error))?;
+            files::create_private_dir(dir).map_err(|error| cannot("create", dir, &error))?;
         }
         let (omni, [etcd, sqlite]) = (&self.containers[0].0.name, &self.existing.data);
         docker.copy_out(omni, etcd, &dirs[0])?;
@@ -363,14 +363,14 @@ impl Adoption {
         if let Some((sidecar, _)) = sidecar.filter(|(_, found)| found.mount_of(stack::TAILSCALE_STATE).is_some()) {
             docker.copy_out(&sidecar.name, stack::TAILSCALE_STATE, &dirs[2])?;
         }
-        backup::owned(&read_store(&dirs[0].join("member/snap/db"))?, self.inputs.get("OMNI_ACCOUNT_UUID"))?;
+        backup::check_account(&read_store(&dirs[0].join("member/snap/db"))?, self.inputs.get("OMNI_ACCOUNT_UUID"))?;
         // An interrupted run may have left volumes that are not filled.
         remove_stack(cx)?;
         let back = Scratch::new(&cx.paths.scratch_root(), "copied")?;
         for (dir, (container, to)) in dirs.iter().zip(create_volumes(cx)?) {
             docker.copy_in(dir, &container, to)?;
             let again = back.path().join(dir.file_name().unwrap_or_default());
-            files::own_dir(&again).map_err(|error| cannot("create", &again, &error))?;
+            files::create_private_dir(&again).map_err(|error| cannot("create", &again, &error))?;
             docker.copy_out(&container, to, &again)?;
             if parts(dir)? != parts(&again)? {
                 return Err(Failure::new(Code::Failed, format!("{to} differs from {}", dir.display()))
@@ -389,7 +389,7 @@ impl Adoption {
         let (before, after) = (read_store(&self.copy(cx).join("etcd/member/snap/db"))?, store_of(cx, name, ETCD_DIR)?);
         let fewer = HELD.iter().any(|(kind, _)| after.count(kind) < before.count(kind));
         let lost = before.slots.keys().any(|slot| !after.slots.contains_key(slot));
-        let account = backup::owned(&after, self.inputs.get("OMNI_ACCOUNT_UUID"));
+        let account = backup::check_account(&after, self.inputs.get("OMNI_ACCOUNT_UUID"));
         if omni_stack::empty_store_time(cx)?.is_none() && !fewer && !lost && account.is_ok() {
             return Ok(StepResult::ok((), format!("before and after: {}", words_of(&after))));
         }
@@ -406,7 +406,7 @@ fn remove_stack(cx: &Cx) -> Result<(), Failure> {
     let docker = Docker::find(cx)?;
     Compose::find(cx)?.down()?;
     for volume in VOLUMES {
-        if docker.volume(volume)? {
+        if docker.has_volume(volume)? {
             docker.run("removing a volume of this project", &["volume", "rm", volume], QUICK)?;
         }
     }
@@ -451,7 +451,7 @@ pub fn undo<'a>(cx: &Cx, note: &'a Note) -> anyhow::Result<Plan<'a>> {
     let names: Vec<&str> = note.containers.iter().map(|(name, ..)| name.as_str()).collect();
     plan.push(Change::new("start", names.join(", "), "the old stack, with its restart policies", again, move |cx| {
         start_old(cx, note)?;
-        let path = cx.paths.adopting();
+        let path = cx.paths.adoption_record();
         std::fs::remove_file(&path).map_err(|error| cannot("remove", &path, &error))?;
         Ok("it runs".to_owned())
     }));
@@ -465,7 +465,7 @@ pub fn undo<'a>(cx: &Cx, note: &'a Note) -> anyhow::Result<Plan<'a>> {
 /// whose network it shares has exited, and is started again.
 fn start_old(cx: &Cx, note: &Note) -> Result<(), Failure> {
     let docker = Docker::find(cx)?;
-    let call = |words: &[&str]| docker.run("starting the old stack", words, cx.limit(SLOW)).map(drop);
+    let call = |words: &[&str]| docker.run("starting the old stack", words, cx.wait_limit(SLOW)).map(drop);
     for (name, _, restart) in &note.containers {
         call(&["update", &format!("--restart={}", if restart.is_empty() { "no" } else { restart }), name])?;
     }
@@ -477,12 +477,12 @@ fn start_old(cx: &Cx, note: &Note) -> Result<(), Failure> {
                 project => call(&["compose", "-p", project, "--env-file", "/dev/null", "start"])?,
             }
         }
-        let all = docker.foreign()?;
+        let all = docker.foreign_containers()?;
         down.retain(|(name, ..)| !all.iter().any(|found| found.name == *name && found.state == "running"));
     }
     match down.iter().find(|down| note.containers.first() == Some(down)) {
         None => Ok(()),
         Some((name, ..)) => Err(Failure::new(Code::Failed, format!("`{name}` does not run"))
-            .next(format!("docker logs {}", pasted(Path::new(name))))),
+            .next(format!("docker logs {}", path_to_paste(Path::new(name))))),
     }
 }

@@ -8,7 +8,7 @@ use crate::prelude::*;
 use check::capacity::machine::Machine;
 use check::permissions::{self, ProxmoxFacts, Requirements, Row, Scope, UnlistedObject};
 use domain::status::proxmox::{self as status, AclEntry, Inventory, Permissions, TokenInfo};
-use runtime::parallel::{ALL, both, map_all};
+use runtime::parallel::{NO_LIMIT, map_all, run_both};
 use runtime::tool::proxmox::{Login, Proxmox};
 use runtime::ui::{Check, table};
 
@@ -42,7 +42,7 @@ pub fn summary(cx: &Cx, proxmox: &Proxmox, counts: &dyn Fn(&str) -> bool) -> Res
         [&tree, &answer(ROLES), &token, &Value::Null, &answer(NEXT_ID), &answer(VNETS)],
         proxmox.login.token_name().unwrap_or_default(),
     )?;
-    let scope = Scope::new(provider, &inventory, facts.told(), &wanted);
+    let scope = Scope::new(provider, &inventory, facts.proxmox_facts(), &wanted);
     let mut visible = visible(&inventory);
     visible.extend(status::parse_pools(&answer(POOLS)).iter().map(|pool| format!("/pool/{pool}")));
     // No VM has this ID, and Proxmox deletes a VM's ACL entries together with the VM (pve-access-control 9.1 `remove_vm_access`).
@@ -84,7 +84,7 @@ fn ask_at_once(cx: &Cx, proxmox: &Proxmox, wanted: &Requirements) -> Result<BTre
     let purpose = "asking Proxmox what the login may do";
     let short: Vec<String> = paths.iter().map(|path| (*path).to_owned()).collect();
     let (mut answers, resources) =
-        both(|| proxmox.get_all(cx, purpose, &short), || proxmox.get(cx, purpose, RESOURCES));
+        run_both(|| proxmox.get_all(cx, purpose, &short), || proxmox.get(cx, purpose, RESOURCES));
     paths.push(RESOURCES);
     answers.push(resources);
     let known = |(path, answer): (&'static str, Result<Value, Failure>)| {
@@ -195,7 +195,7 @@ impl LoginFacts {
         })
     }
 
-    pub fn told(&self) -> ProxmoxFacts {
+    pub fn proxmox_facts(&self) -> ProxmoxFacts {
         ProxmoxFacts {
             known: self.roles.as_ref().and_then(|roles| roles.get("Administrator").cloned()),
             vmid: self.vmid,
@@ -241,7 +241,7 @@ pub fn observe(cx: &Cx, proxmox: &Proxmox) -> anyhow::Result<LoginFacts> {
         Check::new("vnets", "Read the SDN vnets", || seen(get("asking Proxmox for its vnets", VNETS))),
     ];
     let answers: Vec<Value> =
-        cx.ui.side_by_side("asking Proxmox about the login", checks).into_iter().collect::<Result<_, _>>()?;
+        cx.ui.run_checks("asking Proxmox about the login", checks).into_iter().collect::<Result<_, _>>()?;
     Ok(LoginFacts::of(std::array::from_fn(|at| answers.get(at).unwrap_or(&Value::Null)), name.unwrap_or_default())?)
 }
 
@@ -316,11 +316,11 @@ pub fn permissions_on(
     let purpose = format!("asking Proxmox for the permissions on {}", count(doubtful.len(), "path"));
     let ask = |paths: &[String]| -> Result<Vec<BTreeSet<String>>, Failure> {
         let queries: Vec<String> = paths.iter().map(|path| format!("{PERMISSIONS}?path={}", encoded(path))).collect();
-        let answers = proxmox.get_each(cx, &purpose, &queries, Duration::from_secs(10))?;
+        let answers = proxmox.get_over_one_connection(cx, &purpose, &queries, Duration::from_secs(10))?;
         queries.iter().zip(answers).map(|(query, data)| held_in(query, &data)).collect()
     };
     let parts = doubtful.chunks(doubtful.len().div_ceil(CONNECTIONS).max(AT_LEAST));
-    let answers = map_all(parts, ALL, ask).into_iter().collect::<Result<Vec<_>, _>>()?;
+    let answers = map_all(parts, NO_LIMIT, ask).into_iter().collect::<Result<Vec<_>, _>>()?;
     exact.extend(doubtful.iter().cloned().zip(answers.into_iter().flatten()));
     Ok(Permissions { tree: tree.clone(), exact })
 }
@@ -423,7 +423,7 @@ pub fn show(cx: &Cx, rows: &[Row], scope: &Scope, script: Option<&str>, all: boo
         text.push('\n');
         text.push_str(script);
     }
-    cx.ui.states(&text);
+    cx.ui.print_states(&text);
 }
 
 #[cfg(test)]

@@ -47,7 +47,7 @@ pub fn last(state: &State) -> Option<(String, u64)> {
 /// # Errors
 /// Returns why there is none.
 pub fn current(cx: &Cx) -> Result<String, String> {
-    let state = cx.fresh_state().map_err(|failure| failure.message)?;
+    let state = cx.reload_state().map_err(|failure| failure.message)?;
     let now = clock::unix_seconds(SystemTime::now());
     let Some((file, made)) = last(&state) else { return Err("no backup is recorded".to_owned()) };
     match now.saturating_sub(made) {
@@ -127,16 +127,16 @@ pub fn etcd_image(given: Option<&str>, omni: Option<&str>) -> String {
 pub fn make(cx: &Cx, source: &Source, recipients: &[String], file: &Path) -> Result<String, Failure> {
     let scratch = Scratch::new(&cx.paths.scratch_root(), "backup")?;
     let parts = scratch.path().join("parts");
-    files::own_dir(&parts).map_err(|error| cannot("create", &parts, &error))?;
-    let encryption = Encryption::of(recipients)?;
+    files::create_private_dir(&parts).map_err(|error| cannot("create", &parts, &error))?;
+    let encryption = Encryption::for_recipients(recipients)?;
     let manifest = gather(cx, source, encryption.is_some(), &parts)?;
-    cx.ui.waiting("writing the archive");
-    files::create_by(file, |temp| match encryption {
+    cx.ui.show_waiting("writing the archive");
+    files::create_with(file, |temp| match encryption {
         None => archive::pack(cx, &parts, temp),
         Some(encryption) => {
             let plain = scratch.path().join("backup.tar.gz");
             archive::pack(cx, &parts, &plain)?;
-            encryption.seal(cx, recipients, &plain, temp)
+            encryption.encrypt_file(cx, recipients, &plain, temp)
         }
     })?;
     Ok(contents(&manifest))
@@ -157,18 +157,18 @@ pub fn contents(manifest: &Manifest) -> String {
 fn gather(cx: &Cx, source: &Source, with_key: bool, dir: &Path) -> Result<Manifest, Failure> {
     let made_at = clock::rfc3339(SystemTime::now());
     let docker = Docker::find(cx)?;
-    cx.ui.waiting("saving a snapshot of etcd");
+    cx.ui.show_waiting("saving a snapshot of etcd");
     let store = save_etcd(cx, source, dir)?;
     let env = &cx.settings.env_file;
     let account = env.get("OMNI_ACCOUNT_UUID").unwrap_or_default().to_owned();
-    owned(&store, &account)?;
+    check_account(&store, &account)?;
     let key = Secret::new(copy_text(cx, &cx.paths.store_key(), with_key.then(|| dir.join(backup::STORE_KEY)))?);
-    gpg::open_slot(cx, &key, &store.slots)?;
-    cx.ui.waiting("copying the SQLite database");
+    gpg::find_opened_slot(cx, &key, &store.slots)?;
+    cx.ui.show_waiting("copying the SQLite database");
     copy_sqlite(&docker, source.container(OMNI), dir)?;
-    cx.ui.waiting("copying configuration, certificates and the tailnet identity");
+    cx.ui.show_waiting("copying configuration, certificates and the tailnet identity");
     let tailscale = dir.join("tailscale");
-    files::own_dir(&tailscale).map_err(|error| cannot("create", &tailscale, &error))?;
+    files::create_private_dir(&tailscale).map_err(|error| cannot("create", &tailscale, &error))?;
     docker.copy_out(source.container(SIDECAR), stack::TAILSCALE_STATE, &tailscale)?;
     for (from, name) in configuration(cx) {
         copy_text(cx, &from, Some(dir.join(name)))?;
@@ -208,12 +208,12 @@ pub fn save_etcd(cx: &Cx, source: &Source, dir: &Path) -> Result<Store, Failure>
     for flags in &source.etcd {
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
         let run = |words: &[&str]| {
-            docker.etcd(&source.image, &network, dir, &[&["etcdctl"], flags.as_slice(), words].concat())
+            docker.run_etcd(&source.image, &network, dir, &[&["etcdctl"], flags.as_slice(), words].concat())
         };
         // `snapshot save` has no timeout of its own.
         let health = run(&["--command-timeout=10s", "endpoint", "health"])?;
-        let ended = if health.success() { run(&["snapshot", "save", &to])? } else { health };
-        if ended.success() {
+        let ended = if health.is_success() { run(&["snapshot", "save", &to])? } else { health };
+        if ended.is_success() {
             failed.clear();
             break;
         }
@@ -226,7 +226,9 @@ pub fn save_etcd(cx: &Cx, source: &Source, dir: &Path) -> Result<Store, Failure>
     }
     read_store(&dir.join(backup::ETCD))
         .map_err(|failure| failure.hint(format!("it was saved with {}", source.image)))
-        .inspect(|store| cx.ui.waiting(&format!("etcd has {}", count(store.accounts.values().sum::<u64>(), "key"))))
+        .inspect(|store| {
+            cx.ui.show_waiting(&format!("etcd has {}", count(store.accounts.values().sum::<u64>(), "key")))
+        })
 }
 
 /// Reads a snapshot of etcd.
@@ -242,7 +244,7 @@ pub fn read_store(file: &Path) -> Result<Store, Failure> {
 ///
 /// # Errors
 /// Fails with [`Code::Conflict`] and the accounts in the store.
-pub fn owned(store: &Store, account: &str) -> Result<(), Failure> {
+pub fn check_account(store: &Store, account: &str) -> Result<(), Failure> {
     if store.accounts.contains_key(account) {
         return Ok(());
     }
@@ -259,7 +261,7 @@ pub fn owned(store: &Store, account: &str) -> Result<(), Failure> {
 fn copy_sqlite(docker: &Docker<'_>, container: &str, dir: &Path) -> Result<(), Failure> {
     let copy = |round: usize| {
         let to = dir.with_file_name(format!("sqlite-{round}"));
-        files::own_dir(&to).map_err(|error| cannot("create", &to, &error))?;
+        files::create_private_dir(&to).map_err(|error| cannot("create", &to, &error))?;
         // `docker cp` fails if a file shrinks or disappears meanwhile; the next copy may succeed.
         match docker.copy_out(container, SQLITE_DIR, &to) {
             Err(failure) if failure.code == Code::Interrupted => Err(failure),
@@ -287,11 +289,11 @@ fn copy_sqlite(docker: &Docker<'_>, container: &str, dir: &Path) -> Result<(), F
 
 fn settled(before: &Path, next: &Path) -> std::io::Result<bool> {
     let [old, new] = [before, next].map(|dir| dir.join("omni.db"));
-    if before.join("omni.db-journal").exists() || !files::begins_with(&new, &old, true)? {
+    if before.join("omni.db-journal").exists() || !files::starts_with_file(&new, &old, true)? {
         return Ok(false);
     }
     let [old, new] = [before, next].map(|dir| dir.join("omni.db-wal"));
-    Ok(!old.exists() || (cut_log(&old).and_then(|()| files::begins_with(&new, &old, false)))?)
+    Ok(!old.exists() || (cut_log(&old).and_then(|()| files::starts_with_file(&new, &old, false)))?)
 }
 
 /// Truncates the log to the frames that SQLite wrote since it last restarted it: those with the salt of the header. The frames
@@ -324,13 +326,13 @@ fn configuration(cx: &Cx) -> Vec<(PathBuf, String)> {
     ];
     let files = [(cx.paths.site_files(), backup::SITE_FILES), (cx.paths.providers(), backup::PROVIDERS)];
     let files = files.into_iter().flat_map(|(dir, place)| {
-        let names = files::tree(&dir).unwrap_or_default().into_iter().map(|(name, _)| name);
+        let names = files::list_files(&dir).unwrap_or_default().into_iter().map(|(name, _)| name);
         let hidden = |name: &std::ffi::OsStr| name != ".env" && name.to_string_lossy().starts_with('.');
         let names = names.filter(move |name| !name.file_name().is_some_and(hidden));
         names.map(move |name| (dir.join(&name), format!("{place}/{}", name.display())))
     });
     let ca = further_providers(&cx.paths, &cx.settings.env_file).into_iter().filter_map(|id| {
-        let of = cx.of_provider(&id).ok()?;
+        let of = cx.for_provider(&id).ok()?;
         let path = host_path(cx, of.settings.env_file.get("PROVIDER_CA_FILE")?);
         Some((path, format!("{}/{id}.pem", backup::PROVIDER_CAS)))
     });
@@ -342,7 +344,7 @@ fn configuration(cx: &Cx) -> Vec<(PathBuf, String)> {
 fn copy_text(cx: &Cx, from: &Path, to: Option<PathBuf>) -> Result<String, Failure> {
     let bytes = cx.read(from, "it belongs in the backup: put it back, or correct its path in docker/.env")?;
     if let Some(to) = to {
-        to.parent().map_or(Ok(()), files::own_dir).map_err(|error| cannot("create", &to, &error))?;
+        to.parent().map_or(Ok(()), files::create_private_dir).map_err(|error| cannot("create", &to, &error))?;
         files::write_new(&to, &bytes, files::PRIVATE)?;
     }
     Ok(String::from_utf8_lossy(&bytes).into_owned())
@@ -358,7 +360,7 @@ pub fn parts(dir: &Path) -> Result<BTreeMap<String, Part>, Failure> {
         let bytes = size.ok_or_else(odd)?;
         Ok((name.to_string_lossy().into_owned(), Part { sha256: sha256(&dir.join(&name))?, bytes }))
     };
-    files::tree(dir).map_err(|error| cannot("read", dir, &error))?.into_iter().map(part).collect()
+    files::list_files(dir).map_err(|error| cannot("read", dir, &error))?.into_iter().map(part).collect()
 }
 
 fn sha256(file: &Path) -> Result<String, Failure> {

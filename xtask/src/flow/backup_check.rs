@@ -83,18 +83,18 @@ impl OpenedBackup {
     /// Checks that the key in the archive, or else the one at `file`, opens the store.
     ///
     /// # Errors
-    /// As [`gpg::open_slot`].
+    /// As [`gpg::find_opened_slot`].
     pub fn check_key(&self, cx: &Cx, file: &Path) -> anyhow::Result<()> {
         let (file, shown) = match self.has(STORE_KEY) {
             true => (self.part(STORE_KEY), "the key in the archive".to_owned()),
             false => (file.to_owned(), cx.paths.show(file)),
         };
         cx.ui.step("key", "Check that a key opens the store", || {
-            let Some(text) = files::read_text_if_there(&file)? else {
+            let Some(text) = files::read_optional_text(&file)? else {
                 let detail = format!("not checked: the archive has no key, and {shown} does not exist");
                 return Ok(StepResult::warning((), detail));
             };
-            let slot = gpg::open_slot(cx, &Secret::new(text), &self.store.slots)?;
+            let slot = gpg::find_opened_slot(cx, &Secret::new(text), &self.store.slots)?;
             Ok(StepResult::ok((), format!("{shown}, {slot}")))
         })
     }
@@ -111,8 +111,8 @@ impl OpenedBackup {
             };
             let (shell, file) = (proc::shell()?, self.part(SQLITE));
             let job = Job::new("checking the SQLite database", cmd!(shell, "{sqlite} {file} 'PRAGMA integrity_check'"));
-            let ended = cx.proc.run(job.deadline(cx.limit(proc::DEADLINE * 10)))?;
-            if ended.success() && ended.stdout.trim() == "ok" {
+            let ended = cx.proc.run(job.deadline(cx.wait_limit(proc::DEADLINE * 10)))?;
+            if ended.is_success() && ended.stdout.trim() == "ok" {
                 return Ok(StepResult::ok((), "integrity_check: ok"));
             }
             let said = format!("{}{}", ended.stdout, ended.stderr);
@@ -131,14 +131,14 @@ impl OpenedBackup {
             let (from, dir) = (format!("/backup/parts/{ETCD}"), self.scratch.path());
             let run = |program: &str| {
                 let words = [program, "snapshot", "restore", &from, "--data-dir", "/backup/etcd"];
-                docker.etcd(&image, "none", dir, &words)
+                docker.run_etcd(&image, "none", dir, &words)
             };
             let mut ended = run("etcdutl")?;
             // Before 3.5, etcdctl does it. The error is printed by the container's init (tini of docker 20.10).
             if ended.stderr.contains("executable file not found") || ended.stderr.contains("exec etcdutl failed") {
                 ended = run("etcdctl")?;
             }
-            if ended.success() && self.etcd().join("member").is_dir() {
+            if ended.is_success() && self.etcd().join("member").is_dir() {
                 return Ok(StepResult::ok((), format!("with {image}")));
             }
             Err(Failure::new(Code::Invalid, "etcd does not restore the snapshot").cause(ended.failure().cause).into())
@@ -153,11 +153,11 @@ fn unpack(cx: &Cx, file: &Path, identity: Option<&Path>, dir: &Path) -> Result<(
             .hint("name the archive that `cargo xtask omni-backup` wrote"));
     }
     let parts = dir.join("parts");
-    files::own_dir(&parts).map_err(|error| backup::cannot("create", &parts, &error))?;
+    files::create_private_dir(&parts).map_err(|error| backup::cannot("create", &parts, &error))?;
     let named = |failure: Failure| Failure { message: format!("`{}`: {}", file.display(), failure.message), ..failure };
-    let Some(encryption) = Encryption::of_file(file) else { return archive::unpack(cx, file, &parts).map_err(named) };
+    let Some(encryption) = Encryption::for_file(file) else { return archive::unpack(cx, file, &parts).map_err(named) };
     let plain = dir.join("backup.tar.gz");
-    encryption.open(cx, identity, file, &plain)?;
+    encryption.decrypt_file(cx, identity, file, &plain)?;
     archive::unpack(cx, &plain, &parts).map_err(named)
 }
 
@@ -168,16 +168,16 @@ fn complete(parts: &Path) -> Result<Manifest, Failure> {
             .cause(why)
             .hint("use another backup; this one cannot be trusted")
     };
-    let text = files::read_if_there(&parts.join(MANIFEST))?.ok_or_else(|| refuse(format!("{MANIFEST} is missing")))?;
+    let text = files::read_optional(&parts.join(MANIFEST))?.ok_or_else(|| refuse(format!("{MANIFEST} is missing")))?;
     let manifest = Manifest::parse(&text).map_err(refuse)?;
-    let sum = files::read_text_if_there(&parts.join(MANIFEST_SUM))?;
+    let sum = files::read_optional_text(&parts.join(MANIFEST_SUM))?;
     let differences = manifest.differences(&backup::parts(parts)?, sum.as_deref());
     if differences.is_empty() { Ok(manifest) } else { Err(refuse(differences.join("\n"))) }
 }
 
 /// Refuses a store that does not match the manifest.
 fn same(manifest: &Manifest, store: &Store) -> Result<(), Failure> {
-    backup::owned(store, &manifest.account)?;
+    backup::check_account(store, &manifest.account)?;
     let slots = store.slots.keys().cloned().collect();
     if store.kinds == manifest.counts && manifest.key_slots == slots && !manifest.key_slots.is_empty() {
         return Ok(());

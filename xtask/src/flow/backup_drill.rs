@@ -45,7 +45,7 @@ struct Drill<'a>(&'a Docker<'a>);
 
 impl Drop for Drill<'_> {
     fn drop(&mut self) {
-        self.0.remove(NAME);
+        self.0.remove_container(NAME);
     }
 }
 
@@ -65,7 +65,7 @@ pub fn run(cx: &Cx, opened: &OpenedBackup, means: &VerifyOptions<'_>, key: &Path
         let dir = opened.scratch.path().join("drill");
         let image = backup::etcd_image(means.image, opened.version());
         let words = ["etcdctl", ETCD_ENDPOINT, "snapshot", "save", "/backup/now.db"];
-        docker.etcd(&image, &format!("container:{NAME}"), &dir, &words)?.checked()?;
+        docker.run_etcd(&image, &format!("container:{NAME}"), &dir, &words)?.require_success()?;
         Ok(StepResult::ok((), compare(opened, &backup::read_store(&dir.join("now.db"))?)?))
     })?;
     cx.ui.step("drill-api", "Ask its API for clusters, machine classes and users", || ask(cx, opened, address))?;
@@ -86,15 +86,15 @@ fn start<'a>(
             .cause(format!("it is not in the backup, and `{}` does not exist", key.display()))
             .hint("name your copy of it: --key FILE"));
     }
-    docker.engine()?;
-    docker.remove(NAME);
+    docker.engine_version()?;
+    docker.remove_container(NAME);
     let image = omni_upgrade::image_of(cx, opened.version().unwrap_or_default())?;
     docker.pull(&image)?;
     let root = opened.scratch.path().join("drill");
     let place = |from: &Path, to: &str| {
         let to = root.join(to.trim_start_matches('/'));
         let put = || if from.is_dir() { std::fs::rename(from, &to) } else { std::fs::copy(from, &to).map(drop) };
-        let there = to.parent().map_or(Ok(()), files::own_dir).and_then(|()| put());
+        let there = to.parent().map_or(Ok(()), files::create_private_dir).and_then(|()| put());
         there.map_err(|error| backup::cannot("copy", from, &error))
     };
     place(&key, "omni.asc")?;
@@ -130,7 +130,7 @@ fn wait_until_healthy(cx: &Cx, docker: &Docker<'_>) -> anyhow::Result<StepResult
             return refuse(&format!("its container is {state}"));
         }
         let endpoint = format!("http://{address}:8080");
-        match omni::healthy(cx, &endpoint, None) {
+        match omni::check_health(cx, &endpoint, None) {
             Ok(()) => Ok(Poll::Done(StepResult::ok(endpoint, "the key has opened the store"))),
             Err(failure) if failure.code == Code::Interrupted => Err(failure.into()),
             Err(failure) => Ok(Poll::Waiting(failure.message)),
@@ -140,7 +140,7 @@ fn wait_until_healthy(cx: &Cx, docker: &Docker<'_>) -> anyhow::Result<StepResult
 }
 
 fn compare(opened: &OpenedBackup, now: &Store) -> Result<String, Failure> {
-    backup::owned(now, &opened.manifest.account)?;
+    backup::check_account(now, &opened.manifest.account)?;
     let slots = opened.manifest.key_slots.iter().filter(|slot| !now.slots.contains_key(*slot));
     let lost = slots.map(|slot| format!("no key slot {slot}")).collect();
     let shown = same(&KEPT.map(|kind| (kind, [opened.manifest.count(kind), now.count(kind)])), lost)?;
@@ -160,13 +160,13 @@ fn same(counts: &[(&str, [u64; 2])], mut lost: Vec<String>) -> Result<String, Fa
 /// Checks what the API lists for the service account in the backup's `docker/.env`, or in this project's. Omni 1.7 and later
 /// answer only if the store has a person's acceptance of the licence (omni v1.9.3 `internal/pkg/auth/interceptor/eula.go`).
 fn ask(cx: &Cx, opened: &OpenedBackup, endpoint: String) -> anyhow::Result<StepResult<()>> {
-    let text = files::read_text_if_there(&opened.part(ENV))?.unwrap_or_default();
+    let text = files::read_optional_text(&opened.part(ENV))?.unwrap_or_default();
     let own = EnvFile::parse(ENV, &text)?.get(KEYS[1]).filter(|key| !key.is_empty()).map(Secret::new);
     let unknown = |why: &str| Ok(StepResult::warning((), format!("not checked: {why}")));
     let Some(key) = own.or_else(|| Some(cx.settings.secret(KEYS[1])?.value)) else {
         return unknown("neither the backup nor this project has a service-account key");
     };
-    let listed = Omnictl::at(cx, endpoint, &key).and_then(|omnictl| {
+    let listed = Omnictl::with_key_at(cx, endpoint, &key).and_then(|omnictl| {
         let now = |kind: &str| Ok(omnictl.list(&kind.to_lowercase(), None)?.len() as u64);
         let counts = ASKED.map(|kind| Ok((kind, [opened.manifest.count(kind), now(kind)?])));
         counts.into_iter().collect::<Result<Vec<_>, _>>()

@@ -80,7 +80,7 @@ impl<'a> Change<'a> {
     }
 
     fn show_destroyed(&self, cx: &Cx) {
-        self.shown.destroys.iter().for_each(|what| cx.ui.destroys(what));
+        self.shown.destroys.iter().for_each(|what| cx.ui.show_destroyed(what));
     }
 }
 
@@ -251,15 +251,15 @@ pub fn omnictl(cx: &Cx) -> anyhow::Result<Omnictl<'_>> {
 /// the plan cannot be determined without omnictl.
 ///
 /// # Errors
-/// As [`install::on_need`]. The end of a dry run is an error as well, which [`ended_early`] turns into an outcome.
+/// As [`install::install_if_missing`]. The end of a dry run is an error as well, which [`ended_early`] turns into an outcome.
 pub fn omnictl_on_need(cx: &Cx) -> anyhow::Result<()> {
     if !cx.dry_run || omnictl::locate().is_some() {
-        return Ok(install::on_need(cx)?);
+        return Ok(install::install_if_missing(cx)?);
     }
     let place = omnictl::install_path()?.display().to_string();
     let effect = format!("`{}` needs it to find out the rest of its plan", cx.task);
     let install = Change::new("install", place, effect, "remove the file", |cx| {
-        install::on_need(cx)?;
+        install::install_if_missing(cx)?;
         Ok(String::new())
     });
     let planned = Plan::from_iter([install]).planned(cx);
@@ -270,7 +270,7 @@ pub fn omnictl_on_need(cx: &Cx) -> anyhow::Result<()> {
 /// `--allow-destroy NAME`.
 fn confirm(cx: &Cx, plan: &Plan<'_>, question: &str) -> Result<(), Failure> {
     let owners = plan.owners(cx);
-    if !cx.ask.interactive() {
+    if !cx.ask.can_prompt() {
         plan.changes().for_each(|change| change.show_destroyed(cx));
         return confirmed_by_flags(cx, &owners, question);
     }
@@ -282,7 +282,10 @@ fn confirm(cx: &Cx, plan: &Plan<'_>, question: &str) -> Result<(), Failure> {
         [] => cx.ask.confirm(&format!("{question}?"), false)?,
         owners => {
             let names = owners.join(" ");
-            cx.ask.typed(&format!("{question}? It destroys what is shown above: type `{names}` to go on"), &names)?
+            cx.ask.confirm_by_typing(
+                &format!("{question}? It destroys what is shown above: type `{names}` to go on"),
+                &names,
+            )?
         }
     };
     if yes { Ok(()) } else { Err(declined(cx, plan, question)) }
@@ -329,7 +332,7 @@ fn execute(cx: &Cx, plan: Plan<'_>, mut done: Vec<String>) -> anyhow::Result<()>
     let Plan { changes, verifications, records, then } = plan;
     for change in changes {
         let title = change.title();
-        if proc::interrupted() {
+        if proc::is_interrupted() {
             return Err(with_done(proc::interruption(&title), &done).into());
         }
         cx.ui
@@ -341,7 +344,7 @@ fn execute(cx: &Cx, plan: Plan<'_>, mut done: Vec<String>) -> anyhow::Result<()>
         verify(cx)?;
     }
     if !records.is_empty() {
-        let mut state = cx.fresh_state()?;
+        let mut state = cx.reload_state()?;
         records.into_iter().for_each(|record| record(&mut state));
         cx.save_state(state)?;
     }

@@ -45,7 +45,7 @@ pub fn convert(
             convert::Outcome::Refused(findings) => refused.extend(findings),
             convert::Outcome::Converted { text, changes } => {
                 for Change { place, what, why } in &changes {
-                    cx.ui.data(&format!("{place}: {what}\n  why: {why}"));
+                    cx.ui.print_data(&format!("{place}: {what}\n  why: {why}"));
                 }
                 let words = |change: &Change| json!({ "line": change.place.line, "column": change.place.column, "what": change.what, "why": change.why });
                 converted.data.push(json!({
@@ -62,11 +62,11 @@ pub fn convert(
     }
     if let Some(first) = refused.iter().find(|finding| finding.is_error()) {
         for finding in &refused {
-            cx.ui.data(&finding.to_string());
+            cx.ui.print_data(&finding.to_string());
         }
         let failure = Failure::new(Code::Invalid, "not every file can be converted, so none was");
         let failure = match cx.ui.json() {
-            true => inputs::explained(failure, first, false),
+            true => inputs::with_finding(failure, first, false),
             false => failure.hint("fix what is listed above, or name the files to convert"),
         };
         return Err(failure.with(json!({ "findings": refused, "converted": converted.data })).into());
@@ -96,7 +96,7 @@ pub fn check<T: Send>(
         check(name, path, bytes).map(|value| (!inputs::is_example(bytes)).then(|| names(value)))
     })?;
     let defined: Vec<_> = checked.iter().flat_map(|(checked, _)| checked.value.iter().flatten().cloned()).collect();
-    let mut twice = inputs::defined_twice(what, rule, &defined);
+    let mut twice = inputs::find_duplicates(what, rule, &defined);
     let with_twice = |(checked, _): (FileCheck<_>, PathBuf)| {
         let mut checked = checked.map(|_| None);
         checked.findings.extend(twice.extract_if(.., |found| found.place.file == checked.file));
@@ -125,7 +125,7 @@ pub fn report(
     }
     text.push_str(&listing(checked));
     if !text.is_empty() {
-        cx.ui.data(&text);
+        cx.ui.print_data(&text);
     }
     let all: Vec<Finding> = if allow.is_empty() { Vec::new() } else { findings().cloned().collect() };
     inputs::note_allowed(cx, &all, allow);
@@ -144,7 +144,7 @@ pub fn report(
     }
     if let Some(first) = findings().find(wrong) {
         let failure = Failure::new(Code::Invalid, format!("{} checked: {counts}", count(checked.len(), what)));
-        return Err(inputs::explained(failure, first, !cx.ui.json()).with(data).into());
+        return Err(inputs::with_finding(failure, first, !cx.ui.json()).with(data).into());
     }
     Ok(Outcome::done(format!("{} checked: {counts}", count(checked.len(), what))).with(data).next(next))
 }

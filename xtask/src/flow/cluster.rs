@@ -12,7 +12,7 @@ use domain::spec::template::ClusterTemplate;
 use domain::status::cluster::{self, ClusterParts, ClusterView, UpgradeSubject};
 use domain::status::omni::Resource;
 use domain::status::proxmox::Observed;
-use runtime::parallel::{ALL, both, map_all};
+use runtime::parallel::{NO_LIMIT, map_all, run_both};
 use runtime::tool::omnictl::Omnictl;
 use runtime::wait::Poll;
 
@@ -25,8 +25,8 @@ pub fn observe(omnictl: &Omnictl<'_>, cluster: &str) -> Result<Option<ClusterVie
     let own =
         ["clusterstatuses", "clusters", "talosupgradestatuses", "kubernetesupgradestatuses", "loadbalancerstatuses"];
     let lists = ["machinesets", "machinesetstatuses", "clustermachinerequeststatuses", "clustermachinestatuses"];
-    let (own, lists) = both(
-        || map_all(own, ALL, |kind| omnictl.get(kind, cluster)),
+    let (own, lists) = run_both(
+        || map_all(own, NO_LIMIT, |kind| omnictl.get(kind, cluster)),
         || lookup::lists(omnictl, lists, Some(&selector)),
     );
     let mut own = own.into_iter();
@@ -66,7 +66,7 @@ pub fn running(cx: &Cx, omnictl: &Omnictl<'_>, names: &BTreeSet<&str>) -> Result
         "machinesets",
         "machinesetstatuses",
     ];
-    let (lists, off) = both(|| lookup::lists(omnictl, kinds, None), || vms::list_off(cx));
+    let (lists, off) = run_both(|| lookup::lists(omnictl, kinds, None), || vms::list_off(cx));
     let [statuses, clusters, talos, kubernetes, balancers, sets, set_statuses] = lists?;
     let (clusters, talos) = (by_id(clusters), by_id(talos));
     let (kubernetes, balancers) = (by_id(kubernetes), by_id(balancers));
@@ -297,7 +297,7 @@ pub fn unknown(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> Failure {
     if let Some(near) = nearest::nearest(cluster, names.iter().map(String::as_str)) {
         return failure.hint(format!("did you mean `{near}`?")).next(format!("cargo xtask cluster-status {near}"));
     }
-    let (next, hint) = match inputs::template_of(cx, cluster).is_some() {
+    let (next, hint) = match inputs::find_template(cx, cluster).is_some() {
         true => ("cluster-sync", "its template is there: sync it, and Omni makes the cluster"),
         false => ("cluster-create", "check the name, or create the cluster"),
     };

@@ -94,7 +94,7 @@ pub fn plan<'a>(cx: &Cx, omnictl: &'a Omnictl<'_>, access: &'a Access) -> Result
             .cause(format!("a {kind} is not overwritten unasked"))
             .hint("overwrite it with --force, or name another file with --file FILE"));
     }
-    let old = files::read_if_there(file)?.filter(|_| *merge).map(|old| parsed(&shown, &old)).transpose()?;
+    let old = files::read_optional(file)?.filter(|_| *merge).map(|old| parsed(&shown, &old)).transpose()?;
     let mode = files::mode(file).filter(|_| *merge);
     if mode.is_some_and(|mode| mode & 0o200 == 0) {
         return Err(Failure::new(Code::Refused, format!("`{shown}` is read-only"))
@@ -120,7 +120,7 @@ pub fn plan<'a>(cx: &Cx, omnictl: &'a Omnictl<'_>, access: &'a Access) -> Result
     let path = std::path::absolute(file).unwrap_or_else(|_| file.clone());
     let listed = path.parent() == Some(cx.paths.root()) && AccessFile::named(&path).is_some();
     let entry = format!("{kind} {} {}", access.cluster, path.display());
-    let write = if listed { write } else { write.recorded(move |state| state.add(ELSEWHERE, &entry)) };
+    let write = if listed { write } else { write.recorded(move |state| state.add_to_list(ELSEWHERE, &entry)) };
     Ok(Plan::from_iter([write]))
 }
 
@@ -129,10 +129,10 @@ fn fetch(cx: &Cx, omnictl: &Omnictl<'_>, access: &Access) -> Result<Secret, Fail
     let scratch = Scratch::new(&cx.paths.scratch_root(), "access")?;
     let copy = scratch.path().join(access.kind);
     omnictl.write_access(access.kind, &access.cluster, &access.flags, &copy)?;
-    let text = files::read_text_if_there(&copy)?.filter(|text| !text.trim().is_empty());
+    let text = files::read_optional_text(&copy)?.filter(|text| !text.trim().is_empty());
     let text = text.ok_or_else(|| Failure::new(Code::Failed, format!("omnictl wrote no {}", access.kind)))?;
     secret::hide_in(&text);
-    match files::read_if_there(&access.file)?.filter(|_| access.merge) {
+    match files::read_optional(&access.file)?.filter(|_| access.merge) {
         None => Ok(Secret::plain(text)),
         Some(old) => {
             let shown = cx.paths.show(&access.file);
@@ -174,7 +174,7 @@ pub fn volumes(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> Result<Result<S
         let file = scratch.path().join("kubeconfig");
         let flags = ["--service-account", "--user", "omni-scale", "--groups", "system:masters", "--ttl", "5m"];
         omnictl.write_access("kubeconfig", cluster, &flags.map(str::to_owned), &file)?;
-        files::read_text_if_there(&file)?.iter().for_each(|text| secret::hide_in(text));
+        files::read_optional_text(&file)?.iter().for_each(|text| secret::hide_in(text));
         let words = ["get", "persistentvolumes", "--output", "json", "--request-timeout", "10s"];
         kubectl(cx, "asking Kubernetes for its persistent volumes", &file, &words)
     };
@@ -182,7 +182,7 @@ pub fn volumes(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> Result<Result<S
         Err(failure) if failure.code == Code::Interrupted => Err(failure),
         Err(failure) => Ok(Err(failure.message)),
         Ok(None) => Ok(Err("kubectl is not installed".to_owned())),
-        Ok(Some(ended)) if !ended.success() => {
+        Ok(Some(ended)) if !ended.is_success() => {
             Ok(Err(ended.stderr.lines().last().unwrap_or("kubectl failed").to_owned()))
         }
         Ok(Some(ended)) => Ok(listed(&ended.stdout)),

@@ -147,14 +147,14 @@ pub fn change<'a>(omnictl: &'a Omnictl<'_>, loss: &'a Loss, backups: &str, disco
         watched(cx, omnictl, name, || omnictl.delete_cluster(name, disconnected))?;
         Ok("deleted from Omni".to_owned())
     })
-    .only_if(move |_| still_all(omnictl, &loss.view))
+    .only_if(move |_| refuse_new_machines(omnictl, &loss.view))
     .destroying(name, loss.lines())
     .verified(move |cx| verify(cx, omnictl, loss))
     .recorded(move |state| forget(state, name))
 }
 
 /// Refuses to delete a cluster that has got more machines since the plan was shown.
-fn still_all(omnictl: &Omnictl<'_>, shown: &ClusterView) -> anyhow::Result<()> {
+fn refuse_new_machines(omnictl: &Omnictl<'_>, shown: &ClusterView) -> anyhow::Result<()> {
     fn names(view: &ClusterView) -> BTreeSet<&str> {
         view.machines()
             .map(|machine| if machine.request.is_empty() { &*machine.uuid } else { &*machine.request })
@@ -208,7 +208,7 @@ pub fn watch<T: Send>(
 ) -> Result<T, Failure> {
     // Only a new cause is shown: a growing age is not news.
     let mut last = String::new();
-    parallel::meanwhile(LOOK, call, || {
+    parallel::run_with_ticks(LOOK, call, || {
         let Ok(Some(found)) = cluster::observe(omnictl, name) else { return };
         cluster_tree::show(cx, &found);
         let cause = explain::causes(cx, omnictl, &found).into_iter().next();
@@ -220,7 +220,7 @@ pub fn watch<T: Send>(
             |cause| (cause.id, cause.cause),
         );
         if id != last && (found.tearing_down || found.machines().any(|machine| machine.leaving)) {
-            cx.ui.waiting(&words);
+            cx.ui.show_waiting(&words);
             last = id;
         }
     })
@@ -243,7 +243,7 @@ fn verify(cx: &Cx, omnictl: &Omnictl<'_>, loss: &Loss) -> anyhow::Result<()> {
     if loss.sites.is_empty() {
         Ok(())
     } else {
-        gone(cx, &loss.sites, "Its VMs and their seed files are gone from Proxmox")
+        wait_until_vms_gone(cx, &loss.sites, "Its VMs and their seed files are gone from Proxmox")
     }
 }
 
@@ -252,7 +252,7 @@ fn verify(cx: &Cx, omnictl: &Omnictl<'_>, loss: &Loss) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// Fails with [`Code::Failed`] and what was left behind, or if Proxmox cannot be queried.
-pub fn gone(cx: &Cx, sites: &[Site], title: &str) -> anyhow::Result<()> {
+pub fn wait_until_vms_gone(cx: &Cx, sites: &[Site], title: &str) -> anyhow::Result<()> {
     cx.ui.step("vms", title, || {
         let look = || {
             let (mut left, mut unknown): (Vec<String>, _) = (Vec::new(), String::new());
@@ -275,7 +275,7 @@ pub fn gone(cx: &Cx, sites: &[Site], title: &str) -> anyhow::Result<()> {
                     Observed::Unknown(why) => unknown = format!("; their seed files are not known: {why}"),
                 }
             }
-            cx.ui.rows(&left.iter().map(|vm| Row::new(vm, Some(false))).collect::<Vec<_>>());
+            cx.ui.show_rows(&left.iter().map(|vm| Row::new(vm, Some(false))).collect::<Vec<_>>());
             Ok(if left.is_empty() { Poll::Done(unknown) } else { Poll::Waiting(left.join(", ")) })
         };
         let gone = cx.wait("the deletion of the VMs", GONE, look);

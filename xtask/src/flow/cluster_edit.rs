@@ -31,15 +31,15 @@ pub fn run(
 ) -> anyhow::Result<Outcome> {
     let path = inputs::cluster_file(cx, name);
     let shown = cx.paths.show(&path);
-    let mut found = inputs::refuse_wrong_templates(cx, std::slice::from_ref(&path), allow)?;
+    let mut found = inputs::refuse_invalid_templates(cx, std::slice::from_ref(&path), allow)?;
     let Some(found) = found.pop() else {
         return Err(Failure::new(Code::NotFound, format!("`{shown}` holds no template")).into());
     };
-    inputs::must_be_of(cx, name, &found)?;
+    inputs::check_cluster_name(cx, name, &found)?;
     let Template { template, file, .. } = found;
     let values: Vec<Value> = values(&template)?.into_iter().filter(|value| value.old != value.new).collect();
     let contents = edited((&shown, name), &String::from_utf8_lossy(&file.bytes), &values)?;
-    cx.writable(&[cx.paths.state(), path.clone()])?;
+    cx.check_writable(&[cx.paths.state(), path.clone()])?;
     let omnictl = change::omnictl(cx)?;
     let sources = lookup::TemplateSources::ask(cx, false, None);
     let found = Template::check(cx, &path, contents.as_bytes(), &sources.facts());

@@ -9,7 +9,7 @@ use crate::prelude::*;
 use domain::clock;
 use domain::status::cluster::ClusterLine;
 use domain::status::machines::{MachineLine, add_kubelets, machine_lines};
-use runtime::parallel::both;
+use runtime::parallel::run_both;
 use runtime::tool::omnictl::Omnictl;
 use runtime::ui::table;
 
@@ -24,7 +24,7 @@ pub fn machines(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>) -> Result<
     if args.output != Some(OutputForm::Wide) {
         return Ok(None);
     }
-    let (seen, kubelets) = both(
+    let (seen, kubelets) = run_both(
         || observe(cx, omnictl, args.name.as_deref()),
         // These have no label to select by.
         || omnictl.list_as("kubernetesstatuses", None),
@@ -58,9 +58,9 @@ pub fn overview(lines: &[ClusterLine]) -> String {
 /// Prints the data in the requested format, or else `text`.
 pub fn print(args: &ClusterStatus, cx: &Cx, names: &[&str], data: &Value, text: impl FnOnce() -> String) {
     match args.output {
-        None | Some(OutputForm::Wide) => cx.ui.states(&text()),
-        Some(OutputForm::Name) => names.iter().for_each(|name| cx.ui.data(name)),
-        Some(OutputForm::Yaml) => cx.ui.data(serde_yaml::to_string(data).unwrap_or_default().trim_end()),
+        None | Some(OutputForm::Wide) => cx.ui.print_states(&text()),
+        Some(OutputForm::Name) => names.iter().for_each(|name| cx.ui.print_data(name)),
+        Some(OutputForm::Yaml) => cx.ui.print_data(serde_yaml::to_string(data).unwrap_or_default().trim_end()),
     }
 }
 
@@ -74,9 +74,9 @@ pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, cluster: Option<&str>) -> Result<
     let (kinds, selector) = (["clustermachinerequeststatuses", "clustermachinestatuses"], selector.as_deref());
     let prefix = cluster.map(|cluster| format!("{cluster}-")).unwrap_or_default();
     let ours = |vm: &Value| vm["name"].as_str().is_some_and(|name| name.starts_with(&prefix)) && vm["template"] != 1;
-    let (lists, (statuses, mut vms)) = both(
+    let (lists, (statuses, mut vms)) = run_both(
         || lookup::lists(omnictl, kinds, selector),
-        || both(|| omnictl.list_as("machinestatuses", selector), || vms::list_everywhere(cx, &ours)),
+        || run_both(|| omnictl.list_as("machinestatuses", selector), || vms::list_everywhere(cx, &ours)),
     );
     let ([requests, machines], statuses) = (lists?, statuses?);
     let names: BTreeSet<&str> = requests.iter().map(|request| request.metadata.id.as_str()).collect();

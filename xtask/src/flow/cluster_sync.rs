@@ -16,7 +16,7 @@ use domain::spec::template::ClusterTemplate;
 use domain::status::omni::Resource;
 use domain::status::sync::{SyncAction, sync_actions, sync_diffs};
 use runtime::files::Scratch;
-use runtime::parallel::both;
+use runtime::parallel::run_both;
 use runtime::tool::omnictl::Omnictl;
 use runtime::tool::role;
 use runtime::ui::Check;
@@ -32,12 +32,12 @@ pub fn run(
     (no_wait, allow): (bool, &[&'static str]),
     saved: PlanFile<'_>,
 ) -> anyhow::Result<Outcome> {
-    let found = inputs::refuse_wrong_templates(cx, files, allow)?;
+    let found = inputs::refuse_invalid_templates(cx, files, allow)?;
     let names: Vec<&str> = found.iter().map(Template::name).collect();
-    cx.writable(&[cx.paths.state()])?;
+    cx.check_writable(&[cx.paths.state()])?;
     let omnictl = if saved.is_write_only() { Omnictl::find(cx)? } else { change::omnictl(cx)? };
     let ask = || lookup::TemplateSources::ask(cx, false, None);
-    let (sources, existing) = both(ask, || cluster::refuse_destroyed(&omnictl, &names));
+    let (sources, existing) = run_both(ask, || cluster::refuse_destroyed(&omnictl, &names));
     let templates = inputs::templates(cx, files, &sources.facts(), allow)?;
     let existing = existing?;
     let (_stage, staged) = stage::copy_templates(cx, &templates)?;
@@ -55,7 +55,7 @@ pub fn run(
     };
     let fits = (!impacts.new_machines.is_empty()).then_some(fits);
     let plan = plan(cx, &omnictl, &diffs, impacts, no_wait);
-    let grounds = grounds(cx, omnictl.address(), allow, (&templates, &diffs, fits), sources.classes.as_deref());
+    let grounds = grounds(cx, omnictl.endpoint(), allow, (&templates, &diffs, fits), sources.classes.as_deref());
     if let Some(written) = saved.write_or_compare(cx, &plan, grounds)? {
         return Ok(written.and(data));
     }
@@ -175,7 +175,7 @@ pub fn compare<'a>(
             Ok(StepResult::ok(diffs, detail))
         })
     });
-    let compared = cx.ui.side_by_side("comparing with Omni", checks.collect());
+    let compared = cx.ui.run_checks("comparing with Omni", checks.collect());
     let mut diffs: Vec<_> = compared.into_iter().collect::<anyhow::Result<Vec<_>>>()?.into_iter().flatten().collect();
     diffs.sort_by_key(|(at, _)| *at);
     Ok(diffs.into_iter().map(|(_, diff)| diff).collect())
@@ -252,7 +252,7 @@ impl<'a> TemplateDiff<'a> {
     /// Shows the changes in omnictl's format.
     fn show(&self, cx: &Cx) {
         if !self.printed.trim().is_empty() {
-            cx.ui.data(self.printed.trim_end());
+            cx.ui.print_data(self.printed.trim_end());
         }
     }
 }
@@ -273,7 +273,7 @@ pub fn changed_meanwhile(name: &str, changed: &[String]) -> Failure {
 /// `existing` are those of their clusters that Omni has. A dry run also shows changes that the login is not allowed to make.
 ///
 /// # Errors
-/// As [`compare`] and [`role::may_change`]; [`Code::Conflict`] for a locked cluster or a machine set that is being destroyed.
+/// As [`compare`] and [`role::check_may_change`]; [`Code::Conflict`] for a locked cluster or a machine set that is being destroyed.
 pub fn differences<'a>(
     cx: &Cx,
     omnictl: &Omnictl<'_>,
@@ -294,10 +294,10 @@ pub fn differences<'a>(
 /// Refuses to change clusters that the login may only read.
 ///
 /// # Errors
-/// As [`role::may_change`].
+/// As [`role::check_may_change`].
 pub fn check_role(omnictl: &Omnictl<'_>, diffs: &[TemplateDiff<'_>]) -> Result<(), Failure> {
     let names: Vec<&str> = diffs.iter().filter(|diff| !diff.in_sync()).map(TemplateDiff::name).collect();
-    if names.is_empty() { Ok(()) } else { role::may_change(omnictl, &names) }
+    if names.is_empty() { Ok(()) } else { role::check_may_change(omnictl, &names) }
 }
 
 /// The syncs of the templates that differ. Clusters in sync must run in the end, too: the run that synced them may have been
@@ -339,7 +339,7 @@ pub fn plan<'a>(
         let settled: Vec<&TemplateDiff<'_>> = diffs.iter().filter(|diff| diff.in_sync()).collect();
         plan.verify(move |cx| verify_settled(cx, omnictl, &settled));
     }
-    plan.record(|state| diffs.iter().for_each(|diff| state.add("clusters", diff.name())));
+    plan.record(|state| diffs.iter().for_each(|diff| state.add_to_list("clusters", diff.name())));
     plan
 }
 

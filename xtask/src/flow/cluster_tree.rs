@@ -15,7 +15,7 @@ pub fn render(view: &ClusterView) -> String {
 
 /// Shows the tree below the spinner of a wait.
 pub fn show(cx: &Cx, view: &ClusterView) {
-    cx.ui.rows(&rows(view, Some(cx.now())));
+    cx.ui.show_rows(&rows(view, Some(cx.now())));
 }
 
 /// Returns the lines of the tree; with `now`, machines that are not ready show their current step and its age.

@@ -79,7 +79,7 @@ pub fn run(
 ) -> anyhow::Result<Outcome> {
     let name = own.name().to_owned();
     let again = format!("cargo xtask cluster-upgrade {name}{}", order.flags);
-    cx.writable(std::slice::from_ref(&own.file.path))?;
+    cx.check_writable(std::slice::from_ref(&own.file.path))?;
     let view = settled(cx, omnictl, &name, &again)?;
     let installed = upgrade::read_cluster(cx, omnictl, &name, &order.wanted)?;
     let steps = check::upgrade::plan(&installed, &order.wanted);
@@ -87,7 +87,7 @@ pub fn run(
     let Some(now) = installed.clusters.first() else { return Err(cluster::unknown(cx, omnictl, &name).into()) };
     let facts = lookup::TemplateSources::ask(cx, false, None);
     in_sync(cx, omnictl, &own, (&now.talos, &now.kubernetes))?;
-    let stretches = stretches(cx, &own, (&now.talos, &now.kubernetes), &steps, |path, bytes| {
+    let stretches = staged_steps(cx, &own, (&now.talos, &now.kubernetes), &steps, |path, bytes| {
         let found = Template::check(cx, path, bytes, &facts.facts());
         inputs::refuse(cx, "cluster template", &found.findings, allow)?;
         Ok(found.value)
@@ -96,7 +96,7 @@ pub fn run(
         pre_checks(cx, omnictl, &name, &first.to)?;
     }
     if !cx.dry_run && !steps.is_empty() {
-        role::may_change(omnictl, &[&name])?;
+        role::check_may_change(omnictl, &[&name])?;
     }
     let (talos, kubernetes) = reached(&steps, (&now.talos, &now.kubernetes));
     let data = json!({
@@ -106,7 +106,7 @@ pub fn run(
     });
     let mut plan = plan(cx, omnictl, (&view, &own.file.path), &stretches, &again);
     let noted = name.clone();
-    plan.record(move |state| state.add("clusters", &noted));
+    plan.record(move |state| state.add_to_list("clusters", &noted));
     let question = format!("Upgrade cluster `{name}` as shown");
     if let Some(planned) = plan.run(cx, &question)? {
         return Ok(planned.and(data));
@@ -192,7 +192,7 @@ fn reached(steps: &[Step], (talos, kubernetes): (&Version, &Version)) -> (Versio
 }
 
 /// Returns each step with its template, checked as for a sync.
-fn stretches(
+fn staged_steps(
     cx: &Cx,
     own: &Template,
     now: (&Version, &Version),

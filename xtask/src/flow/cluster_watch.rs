@@ -22,13 +22,13 @@ pub fn run(cx: &Cx, omnictl: &Omnictl<'_>, name: Option<&str>) -> anyhow::Result
         cluster::must_exist(cx, omnictl, name)?;
     }
     let mut shown = Vec::new();
-    if !cx.ui.live() {
+    if !cx.ui.is_live() {
         return watch(cx, omnictl, name, &mut shown);
     }
     let title = name.map_or("watching the clusters".to_owned(), |name| format!("watching cluster `{name}`"));
-    let result = cx.ui.during(&title, || watch(cx, omnictl, name, &mut shown));
+    let result = cx.ui.with_spinner(&title, || watch(cx, omnictl, name, &mut shown));
     // The last state stays on the screen.
-    cx.ui.states(&text(&shown));
+    cx.ui.print_states(&text(&shown));
     result
 }
 
@@ -43,12 +43,12 @@ fn watch(cx: &Cx, omnictl: &Omnictl<'_>, name: Option<&str>, shown: &mut Vec<Row
             }
             Err(failure) => return Err(failure.into()),
         };
-        match cx.ui.live() {
-            true => cx.ui.rows(&now),
-            false if shown.is_empty() => cx.ui.states(&format!("{}\n{}", rfc3339(SystemTime::now()), text(&now))),
+        match cx.ui.is_live() {
+            true => cx.ui.show_rows(&now),
+            false if shown.is_empty() => cx.ui.print_states(&format!("{}\n{}", rfc3339(SystemTime::now()), text(&now))),
             false => changes(shown, &now)
                 .iter()
-                .for_each(|line| cx.ui.states(&format!("{}  {line}", rfc3339(SystemTime::now())))),
+                .for_each(|line| cx.ui.print_states(&format!("{}  {line}", rfc3339(SystemTime::now())))),
         }
         *shown = now;
         if end.is_some_and(|end| Instant::now() + PAUSE > end) {
@@ -65,17 +65,17 @@ fn text(rows: &[Row]) -> String {
 /// Returns the lines that are new or have changed, and a line for each row that is gone.
 fn changes(before: &[Row], now: &[Row]) -> Vec<String> {
     fn name(row: &Row) -> &str {
-        row.words().split("  ").next().unwrap_or_default()
+        row.without_branches().split("  ").next().unwrap_or_default()
     }
-    let new = now.iter().filter(|row| !before.iter().any(|old| old.words() == row.words()));
+    let new = now.iter().filter(|row| !before.iter().any(|old| old.without_branches() == row.without_branches()));
     let gone = before.iter().filter(|old| old.finished.is_some() && !now.iter().any(|row| name(row) == name(old)));
-    new.map(|row| row.words().to_owned()).chain(gone.map(|old| format!("{}  gone", name(old)))).collect()
+    new.map(|row| row.without_branches().to_owned()).chain(gone.map(|old| format!("{}  gone", name(old)))).collect()
 }
 
 /// Returns the current state; `None` if the cluster does not exist any more.
 fn look(cx: &Cx, omnictl: &Omnictl<'_>, name: Option<&str>) -> Result<Option<Vec<Row>>, Failure> {
     if let Some(name) = name {
-        let now = cx.ui.live().then(|| cx.now());
+        let now = cx.ui.is_live().then(|| cx.now());
         return Ok(cluster::observe(omnictl, name)?.map(|view| cluster_tree::rows(&view, now)));
     }
     let [clusters, statuses] = lookup::lists(omnictl, ["clusters", "clusterstatuses"], None)?;

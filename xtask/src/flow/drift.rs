@@ -13,8 +13,8 @@ use check::drift::{self, Drift};
 use domain::spec::name;
 use domain::status::omni::{Brief, Resource};
 use domain::status::sync::SyncAction;
-use runtime::parallel::{ALL, Job, both, run_all};
-use runtime::paths::pasted;
+use runtime::parallel::{Job, NO_LIMIT, run_all, run_both};
+use runtime::paths::path_to_paste;
 use runtime::tool::compose::{Compose, OMNI};
 use runtime::tool::omnictl::Omnictl;
 use runtime::tool::proxmox::Proxmox;
@@ -41,7 +41,7 @@ impl Omni {
     /// # Errors
     /// Returns an error if omnictl cannot be run or rejects a request.
     pub fn observe(omnictl: &Omnictl<'_>) -> Result<Omni, Failure> {
-        let (lists, statuses) = both(
+        let (lists, statuses) = run_both(
             || lookup::lists(omnictl, ["machineclasses", "clusters", "machinerequests"], None),
             || omnictl.list_as("clustermachinerequeststatuses", None),
         );
@@ -91,7 +91,7 @@ pub fn areas(cx: &Cx, omnictl: &Omnictl<'_>, omni: &Omni, hardware: bool) -> Vec
         Ok((found, unread)) => Area { name, found: Ok(found), unread },
         Err(failure) => Area { name, found: Err(failure), unread: Vec::new() },
     };
-    names.into_iter().zip(run_all(jobs, ALL)).map(area).collect()
+    names.into_iter().zip(run_all(jobs, NO_LIMIT)).map(area).collect()
 }
 
 /// Compares the machines of every active provider.
@@ -99,7 +99,7 @@ fn of_providers(cx: &Cx, omni: &Omni, hardware: bool) -> Compared {
     let providers = cx.providers()?;
     let one = |cx| -> Job<'_, Compared> { Box::new(move || machines(cx, omni, hardware)) };
     let mut all = (Vec::new(), Vec::new());
-    for compared in run_all(providers.iter().map(one).collect(), ALL) {
+    for compared in run_all(providers.iter().map(one).collect(), NO_LIMIT) {
         let (found, unread) = compared?;
         all.0.extend(found);
         all.1.extend(unread);
@@ -138,7 +138,7 @@ fn classes(cx: &Cx, omni: &Omni) -> Result<Vec<Drift>, Failure> {
         let id = &file.class.id;
         let drift = Drift::new("class-not-in-omni", format!("machine class {id}"), "the file was not applied to Omni")
             .fix("applies the file to Omni", format!("cargo xtask machineclass-apply {id}"))
-            .fix("removes the file", format!("rm {}", pasted(&cx.paths.root().join(&*file.class.place.file))));
+            .fix("removes the file", format!("rm {}", path_to_paste(&cx.paths.root().join(&*file.class.place.file))));
         found.push(drift);
     }
     Ok(found)
@@ -149,7 +149,7 @@ fn clusters(cx: &Cx, omnictl: &Omnictl<'_>, omni: &Omni) -> anyhow::Result<(Vec<
     let (mut found, mut unread) = (Vec::new(), Vec::new());
     let mut templates: BTreeMap<String, Template> = BTreeMap::new();
     let template_in = |file: &Path| format!("template `{}`", cx.paths.show(file));
-    for file in inputs::in_dir(&cx.paths.clusters()) {
+    for file in inputs::list_yaml_files(&cx.paths.clusters()) {
         let bytes = match cx.read(&file, "") {
             Ok(bytes) => bytes,
             Err(failure) if failure.code == Code::Interrupted => return Err(failure.into()),
@@ -182,7 +182,7 @@ fn clusters(cx: &Cx, omnictl: &Omnictl<'_>, omni: &Omni) -> anyhow::Result<(Vec<
         let export = format!("cargo xtask cluster-export {name}");
         let export = match templates.values().find(|template| template.file.path == own) {
             Some(other) => {
-                format!("git mv {} {} && {export}", pasted(&own), pasted(&cx.paths.cluster(other.name())))
+                format!("git mv {} {} && {export}", path_to_paste(&own), path_to_paste(&cx.paths.cluster(other.name())))
             }
             None => export,
         };
@@ -198,7 +198,7 @@ fn clusters(cx: &Cx, omnictl: &Omnictl<'_>, omni: &Omni) -> anyhow::Result<(Vec<
     let (there, absent): (Vec<Template>, Vec<Template>) =
         templates.into_values().partition(|template| omni.cluster(template.name()).is_some());
     for template in absent {
-        let (name, file) = (template.name(), pasted(&template.file.path));
+        let (name, file) = (template.name(), path_to_paste(&template.file.path));
         let drift = Drift::new("cluster-not-in-omni", format!("cluster {name}"), "its template was not synced to Omni")
             .fix("creates the cluster", format!("cargo xtask cluster-sync {name}"))
             .fix("removes the template", format!("rm {file}"));
@@ -351,7 +351,7 @@ fn state(cx: &Cx, omni: &Omni) -> Vec<Drift> {
         };
         for name in cx.settings.state.list(key).iter().filter(|name| !known(name)) {
             let detail = format!("the notes list it under `{key}`, and it is neither in Omni nor in a file");
-            let edit = format!("${{EDITOR:-vi}} {}", pasted(&cx.paths.state()));
+            let edit = format!("${{EDITOR:-vi}} {}", path_to_paste(&cx.paths.state()));
             found.push(
                 Drift::new("state-outdated", format!("{what} {name}"), detail)
                     .fix("take its name out of the list", edit),

@@ -21,7 +21,7 @@ use domain::status::docker::Container;
 use domain::status::omni::ProviderHealth;
 use domain::status::proxmox::{Observed, Selection};
 use runtime::files;
-use runtime::parallel::{ALL, both, map_all};
+use runtime::parallel::{NO_LIMIT, map_all, run_both};
 use runtime::tool::compose::{Compose, OMNI};
 use runtime::tool::omnictl::Omnictl;
 use runtime::tool::proxmox::Proxmox;
@@ -50,9 +50,14 @@ pub fn full(cx: &Cx, omnictl: Result<&Omnictl<'_>, &Failure>, cluster: &str) -> 
         Err(failure) => Err(failure.clone()),
     };
     let health = || OmniAddress::of(cx).map(|at| at.healthy(cx));
-    let ((seen, template), ((site, health), around)) = both(
-        || both(view, || template(cx, omnictl.ok(), cluster)),
-        || both(|| both(|| doctor::verdicts(cx, checks()), health), || around(&sites, omnictl.ok(), cluster, true)),
+    let ((seen, template), ((site, health), around)) = run_both(
+        || run_both(view, || template(cx, omnictl.ok(), cluster)),
+        || {
+            run_both(
+                || run_both(|| doctor::verdicts(cx, checks()), health),
+                || outside_facts(&sites, omnictl.ok(), cluster, true),
+            )
+        },
     );
     let (view, omni) = match seen {
         Ok(view) => (view.map(|view| with_conditions(omnictl.ok(), view)), None),
@@ -94,7 +99,7 @@ pub fn causes(cx: &Cx, omnictl: &Omnictl<'_>, view: &ClusterView) -> Vec<Cause> 
     let waits = view.machines().any(|machine| machine.party == Actor::Provider);
     let sites = provider::contexts_of_providers(cx, view.machines().map(|machine| machine.provider.as_str()));
     let cx = &provider::context_of_sites(cx, &sites);
-    let around = around(&sites, Some(omnictl), &view.name, waits);
+    let around = outside_facts(&sites, Some(omnictl), &view.name, waits);
     let mut found = explain(&facts(cx, Some(omnictl).filter(|_| waits), &view.name, Some(view.clone()), around)).causes;
     found.retain(|cause| cause.blocks);
     found.sort_by_key(|cause| !cause.lasting);
@@ -105,7 +110,7 @@ pub fn causes(cx: &Cx, omnictl: &Omnictl<'_>, view: &ClusterView) -> Vec<Cause> 
 pub fn placed(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> Option<Facts> {
     let view = cluster::observe(omnictl, name).ok()??;
     let sites = provider::contexts_of_providers(cx, view.machines().map(|machine| machine.provider.as_str()));
-    let around = around(&sites, None, name, false);
+    let around = outside_facts(&sites, None, name, false);
     Some(facts(&provider::context_of_sites(cx, &sites), None, name, Some(view), around))
 }
 
@@ -137,7 +142,7 @@ impl OutsideFacts {
 }
 
 /// With `stack`, also queries Docker for the containers and logs, and Omni, if possible, for the provider.
-fn around(sites: &[Cx], omnictl: Option<&Omnictl<'_>>, cluster: &str, stack: bool) -> OutsideFacts {
+fn outside_facts(sites: &[Cx], omnictl: Option<&Omnictl<'_>>, cluster: &str, stack: bool) -> OutsideFacts {
     let prefix = format!("{cluster}-");
     let ours = |vm: &Value| !cluster.is_empty() && vm["name"].as_str().is_some_and(|name| name.starts_with(&prefix));
     let look = |cx: &Cx| {
@@ -150,7 +155,7 @@ fn around(sites: &[Cx], omnictl: Option<&Omnictl<'_>>, cluster: &str, stack: boo
         };
         let log =
             || compose(cx, stack).and_then(|compose| compose.log(&cx.settings.provider_service(), provider_log::TAIL));
-        let (vms, log) = both(|| list().map_err(|failure| provider::failure_with_flag(cx, failure)), log);
+        let (vms, log) = run_both(|| list().map_err(|failure| provider::failure_with_flag(cx, failure)), log);
         let id = cx.settings.provider_id(None).value;
         let verify = format!("cargo xtask {}", own_task(cx, &id, "provider-verify").join(" "));
         Site { id, verify, log: log.unwrap_or_default(), proxmox, vms }
@@ -158,7 +163,8 @@ fn around(sites: &[Cx], omnictl: Option<&Omnictl<'_>>, cluster: &str, stack: boo
     let containers = || sites.first().map_or_else(|| Err(not_asked()), |cx| compose(cx, stack)?.containers());
     let registered =
         || Some(provider::registration(sites.first()?, omnictl.filter(|_| stack)?, &sites[0].provider_ids()[0]));
-    let ((sites, registered), containers) = both(|| both(|| map_all(sites, ALL, look), registered), containers);
+    let ((sites, registered), containers) =
+        run_both(|| run_both(|| map_all(sites, NO_LIMIT, look), registered), containers);
     OutsideFacts { containers, sites, registered }
 }
 
@@ -227,7 +233,7 @@ fn see_vms(facts: &mut Facts, around: &OutsideFacts) {
 fn with_conditions(omnictl: Option<&Omnictl<'_>>, mut view: ClusterView) -> ClusterView {
     let machines = view.machine_sets.iter_mut().flat_map(|set| &mut set.machines);
     let unready = machines.filter(|machine| machine.party == Actor::Omni && !machine.leaving).take(TASKS);
-    map_all(unready, ALL, |machine| {
+    map_all(unready, NO_LIMIT, |machine| {
         let found = omnictl.and_then(|omnictl| omnictl.get("machinestatussnapshots", &machine.uuid).ok()?);
         found.iter().for_each(|found| machine.add_conditions(found));
     });
@@ -244,7 +250,7 @@ fn finalizers(omnictl: &Omnictl<'_>, facts: &Facts) -> BTreeMap<String, Vec<Stri
     let ask = |machine: &MachineView| {
         Some((machine.request.clone(), omnictl.get("machinerequests", &machine.request).ok()??.metadata.finalizers))
     };
-    map_all(leaving.take(TASKS), ALL, ask).into_iter().flatten().collect()
+    map_all(leaving.take(TASKS), NO_LIMIT, ask).into_iter().flatten().collect()
 }
 
 fn of_list(site: &Site, vm: &Value) -> Option<(String, Vm)> {
@@ -306,13 +312,13 @@ fn unasked(failure: Failure) -> Cause {
 fn template(cx: &Cx, omnictl: Option<&Omnictl<'_>>, cluster: &str) -> (Option<ClusterTemplate>, Option<Cause>) {
     let path = inputs::cluster_file(cx, cluster);
     let list = |kind: &'static str| omnictl.and_then(|omnictl| omnictl.list(kind, None).ok());
-    let (classes, talos) = both(|| list("machineclasses"), || list("talosversions"));
+    let (classes, talos) = run_both(|| list("machineclasses"), || list("talosversions"));
     let no_versions = talos.as_ref().is_some_and(Vec::is_empty).then(|| {
         let words = "Omni offers no Talos version: it has not reached its image factory";
         let fix = "let Omni reach factory.talos.dev; its list fills within minutes";
         Cause::new(Link::Template, "no-talos-versions", words).fix(fix, "cargo xtask omni-verify")
     });
-    let bytes = if cluster.is_empty() { None } else { files::read_text_if_there(&path).ok().flatten() };
+    let bytes = if cluster.is_empty() { None } else { files::read_optional_text(&path).ok().flatten() };
     let Some(bytes) = bytes else { return (None, no_versions) };
     let classes = classes.as_deref().map(lookup::classes);
     let versions = talos.as_deref().and_then(lookup::talos_versions);
@@ -329,7 +335,7 @@ fn template(cx: &Cx, omnictl: Option<&Omnictl<'_>>, cluster: &str) -> (Option<Cl
     let check = format!("cargo xtask cluster-check {cluster}");
     // In a support bundle, a removed secret is not valid, and a file from elsewhere is missing.
     let left = |finding: &Finding| {
-        let holds = || files::read_text_if_there(&cx.paths.root().join(&finding.place.file)).ok().flatten();
+        let holds = || files::read_optional_text(&cx.paths.root().join(&finding.place.file)).ok().flatten();
         finding.rule == "template-file-missing" || holds().is_some_and(|text| text.contains(REMOVED))
     };
     let is_error = |finding: &&Finding| finding.is_error() && !(cx.settings.recorded.is_some() && left(finding));
@@ -427,7 +433,7 @@ fn rotation(command: &str) -> Option<Step> {
 
 /// Adds the known issue that the log shows to `cause`.
 fn in_log(issues: &Issues, log: &str, cause: Cause) -> Cause {
-    of_issue(cause, issues.newest_first(log).first())
+    of_issue(cause, issues.find_newest_first(log).first())
 }
 
 fn of_issue(cause: Cause, hit: Option<&Hit<'_>>) -> Cause {
@@ -451,7 +457,7 @@ fn link_of(id: &str, area: Area, omni_answers: bool) -> Link {
 /// Adds what blocks the cluster to `failure`, after examining the whole chain. `said` is the cause that a wait reported last: it
 /// is not repeated, even if the age in its text has grown.
 pub fn add(cx: &Cx, omnictl: &Omnictl<'_>, mut failure: Failure, cluster: &str, said: Option<&Cause>) -> Failure {
-    if runtime::proc::interrupted() {
+    if runtime::proc::is_interrupted() {
         return failure;
     }
     let Explanation { mut causes, .. } = explain(&full(cx, Ok(omnictl), cluster));
@@ -487,7 +493,7 @@ pub fn look(args: &ClusterExplain, cx: &Cx) -> anyhow::Result<(Subject, Explanat
     let omnictl = Omnictl::find(cx);
     let subject = Subject::of(args, cx, omnictl.as_ref())?;
     let mut facts = full(cx, omnictl.as_ref(), &subject.cluster);
-    if runtime::proc::interrupted() {
+    if runtime::proc::is_interrupted() {
         return Err(runtime::proc::interruption("looking at the cluster").into());
     }
     subject.narrow(&mut facts);

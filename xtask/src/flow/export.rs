@@ -36,7 +36,7 @@ pub fn cluster(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> Result<ExportedFil
     let own = inputs::cluster_file(cx, name);
     let facts = TemplateFacts::default();
     if let Some(other) = cx.read(&own, "").ok().and_then(|bytes| Template::check(cx, &own, &bytes, &facts).value) {
-        inputs::must_be_of(cx, name, &other)?;
+        inputs::check_cluster_name(cx, name, &other)?;
     }
     // A file that omnictl rejects is different.
     let same = own.is_file() && omnictl.sync_plan(&own).is_ok_and(|plan| sync_actions(&plan).is_empty());

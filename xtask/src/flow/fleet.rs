@@ -29,7 +29,7 @@ use domain::status::omni::Resource;
 use domain::status::proxmox::{Inventory, Observed, host};
 use domain::words::count;
 use runtime::cx::Cx;
-use runtime::parallel::{ALL, Job, both, map_all, run_all};
+use runtime::parallel::{Job, NO_LIMIT, map_all, run_all, run_both};
 use runtime::proc;
 use runtime::settings::environment;
 use runtime::tool::compose::Compose;
@@ -74,11 +74,11 @@ struct PlannedDemand {
 pub fn gather(args: &FleetPage, cx: &Cx) -> anyhow::Result<FleetData> {
     let mut missing: Vec<(String, String)> = Vec::new();
     let wanted = wanted();
-    let ((proxmox, containers), (omni, credentials)) = cx.ui.during("asking Omni, Proxmox and Docker", || {
+    let ((proxmox, containers), (omni, credentials)) = cx.ui.with_spinner("asking Omni, Proxmox and Docker", || {
         // A bundle does not contain its installation's credentials, and this host's are unrelated to it.
         let credentials = || if args.bundle.is_some() { Vec::new() } else { keys::all(cx) };
         let docker = || Compose::find(cx).and_then(|compose| compose.containers());
-        both(|| both(|| nodes(args, cx), docker), || both(|| ask_omni(cx, &wanted), credentials))
+        run_both(|| run_both(|| nodes(args, cx), docker), || run_both(|| ask_omni(cx, &wanted), credentials))
     });
     let mut sites = Vec::new();
     for (site, seen) in proxmox? {
@@ -111,7 +111,7 @@ pub fn gather(args: &FleetPage, cx: &Cx) -> anyhow::Result<FleetData> {
     let areas = omni
         .as_ref()
         .filter(|_| compares)
-        .map(|seen| cx.ui.during("comparing", || drift::areas(cx, &seen.omnictl, &seen.omni, false)));
+        .map(|seen| cx.ui.with_spinner("comparing", || drift::areas(cx, &seen.omnictl, &seen.omni, false)));
     if args.bundle.is_some() {
         let why = "a bundle holds neither keys nor what omnictl would change";
         missing.push(("keys and drift".to_owned(), why.to_owned()));
@@ -125,7 +125,7 @@ pub fn gather(args: &FleetPage, cx: &Cx) -> anyhow::Result<FleetData> {
         Err(failure) if args.plan.is_some() || args.without.is_some() => return Err(failure.into()),
         planned => part(cx, &mut missing, "plan", planned)?.flatten(),
     };
-    if proc::interrupted() {
+    if proc::is_interrupted() {
         return Err(proc::interruption("reading the fleet").into());
     }
     let inventory = joined(sites);
@@ -204,7 +204,7 @@ fn nodes(args: &FleetPage, cx: &Cx) -> Result<Vec<Look>, Failure> {
             (cx, seen)
         })
     };
-    Ok(run_all(cx.providers()?.into_iter().map(look).collect(), ALL))
+    Ok(run_all(cx.providers()?.into_iter().map(look).collect(), NO_LIMIT))
 }
 
 /// Joins all nodes; with several providers, their names include the provider.
@@ -228,8 +228,8 @@ fn ask_omni<'a>(cx: &'a Cx, wanted: &TargetVersions) -> Result<OmniSeen<'a>, Fai
     // The clusters themselves are read with the rest of the comparison.
     let kinds: Vec<&str> = upgrade::kinds(wanted).skip(1).collect();
     let read = || lookup::lists(&omnictl, ["machinesets", "sysversions"], None);
-    let upgrades = || map_all(kinds, ALL, |kind| omnictl.list(kind, None)).into_iter();
-    let ((omni, lists), mut upgrades) = both(|| both(|| Omni::observe(&omnictl), read), upgrades);
+    let upgrades = || map_all(kinds, NO_LIMIT, |kind| omnictl.list(kind, None)).into_iter();
+    let ((omni, lists), mut upgrades) = run_both(|| run_both(|| Omni::observe(&omnictl), read), upgrades);
     let (omni, [sets, versions], statuses) = (omni?, lists?, upgrades.next().unwrap_or(Ok(Vec::new()))?);
     let sets = sets.iter().map(|set| Set {
         id: set.metadata.id.clone(),
@@ -303,13 +303,16 @@ fn plan(
     }
     let given: Vec<String> = args.plan.iter().cloned().collect();
     let files = match given.is_empty() {
-        true => inputs::in_dir(&cx.paths.clusters()).into_iter().filter(|file| !inputs::example_in(file)).collect(),
-        false => inputs::chosen(cx, inputs::Input::Cluster, &given)?,
+        true => inputs::list_yaml_files(&cx.paths.clusters())
+            .into_iter()
+            .filter(|file| !inputs::is_example_file(file))
+            .collect(),
+        false => inputs::resolve_files(cx, inputs::Input::Cluster, &given)?,
     };
     let mut templates = project_classes::read_templates(cx, &files)?;
     if let ([file], []) = (given.as_slice(), templates.as_slice()) {
         let failure = Failure::new(Code::Invalid, format!("`{file}` is not a valid cluster template"));
-        return Err(failure.next(format!("cargo xtask cluster-check {}", inputs::same(&given))));
+        return Err(failure.next(format!("cargo xtask cluster-check {}", inputs::shell_arguments(&given))));
     }
     let gone =
         |seen: &OmniSeen<'_>, name: &str| seen.clusters.iter().any(|line| line.name == name && line.tearing_down);
@@ -419,7 +422,7 @@ fn facts(inventory: Option<&Inventory>, omni: Option<&OmniSeen<'_>>, containers:
     let mut facts = Vec::new();
     let mut fact = |name: &str, value: String| facts.push([name.to_owned(), value]);
     if let Some(seen) = omni {
-        fact("Omni", format!("{} at {}", seen.version, seen.omnictl.address()));
+        fact("Omni", format!("{} at {}", seen.version, seen.omnictl.endpoint()));
     }
     if let Some(inventory) = inventory {
         fact("Proxmox", format!("{} at {}", inventory.version, inventory.endpoint));

@@ -15,7 +15,7 @@ use crate::prelude::*;
 use check::explain::{Cause, Explanation, Step};
 use domain::saved_plan::PlannedChange;
 use domain::status::proxmox::host;
-use runtime::parallel::meanwhile;
+use runtime::parallel::run_with_ticks;
 use runtime::proc::{self, Job};
 use runtime::tool::omnictl::Omnictl;
 use runtime::tool::proxmox::Login;
@@ -103,7 +103,7 @@ pub fn run(args: &ClusterExplain, cx: &Cx) -> anyhow::Result<Healing> {
             }
         }
         let now = match step["result"] == "done" {
-            true => cx.ui.during("waiting for the step to take effect", || settled(cx, &same, &cause)),
+            true => cx.ui.with_spinner("waiting for the step to take effect", || settled(cx, &same, &cause)),
             false => explain::look(&same, cx),
         };
         all.healed.push(step);
@@ -137,7 +137,7 @@ fn change<'a>(cx: &Cx, cause: &Cause, cluster: &str) -> Result<Change<'a>, Strin
             Ok(change.destroying(&cluster, vec![lost]))
         }
         Some(Step::Start { site, node, id }) => {
-            let of = site.as_ref().map_or_else(|| Ok(cx.clone()), |site| cx.of_provider(site));
+            let of = site.as_ref().map_or_else(|| Ok(cx.clone()), |site| cx.for_provider(site));
             let proxmox = of.and_then(|of| proxmox::login_quietly(&of)).map_err(|failure| failure.message)?;
             if !matches!(proxmox.login, Login::Token(_)) {
                 return Err("only a login with a token may start a VM from here".to_owned());
@@ -146,7 +146,7 @@ fn change<'a>(cx: &Cx, cause: &Cause, cluster: &str) -> Result<Change<'a>, Strin
             let object = format!("VM {id} on {}", host(site.as_deref(), &node));
             Ok(Change::new("start", object, effect, "stop it in Proxmox", move |cx| {
                 let _lock = cx.lock()?;
-                proxmox.start(cx, &node, id)?;
+                proxmox.start_vm(cx, &node, id)?;
                 Ok("it runs".to_owned())
             }))
         }
@@ -156,7 +156,7 @@ fn change<'a>(cx: &Cx, cause: &Cause, cluster: &str) -> Result<Change<'a>, Strin
 /// Returns what a task would change according to its own dry run, as one change.
 fn task<'a>(cx: &Cx, words: Vec<String>, cluster: String) -> Result<Change<'a>, String> {
     let line = format!("cargo xtask {}", words.join(" "));
-    let (code, document) = play(cx, &words, &["--dry-run"]).map_err(|failure| failure.message)?;
+    let (code, document) = run_this_program(cx, &words, &["--dry-run"]).map_err(|failure| failure.message)?;
     let data = &document["data"];
     let changes: Vec<PlannedChange> = serde_json::from_value(data["plan"].clone()).unwrap_or_default();
     let owners: Vec<String> = serde_json::from_value(data["allow_destroy"].clone()).unwrap_or_default();
@@ -172,7 +172,7 @@ fn task<'a>(cx: &Cx, words: Vec<String>, cluster: String) -> Result<Change<'a>, 
     let owner = owners.first().cloned().unwrap_or_default();
     let change = Change::new("run", line, effect, undo, move |cx| {
         let consent: Vec<&str> = owners.iter().flat_map(|name| ["--allow-destroy", name]).collect();
-        match beside_machines(cx, &cluster, || play(cx, &words, &consent))? {
+        match run_showing_machines(cx, &cluster, || run_this_program(cx, &words, &consent))? {
             (Some(0), document) => Ok(document["summary"].as_str().unwrap_or_default().to_owned()),
             (_, document) => Err(Failure::new(Code::Failed, said(&document)).into()),
         }
@@ -181,9 +181,9 @@ fn task<'a>(cx: &Cx, words: Vec<String>, cluster: String) -> Result<Change<'a>, 
 }
 
 /// Runs `work`, and shows the cluster's machines on a terminal meanwhile, as in every other wait.
-fn beside_machines<T: Send>(cx: &Cx, cluster: &str, work: impl FnOnce() -> T + Send) -> T {
-    let omnictl = Omnictl::find(cx).ok().filter(|_| cx.ui.live() && !cluster.is_empty());
-    meanwhile(PAUSE, work, || {
+fn run_showing_machines<T: Send>(cx: &Cx, cluster: &str, work: impl FnOnce() -> T + Send) -> T {
+    let omnictl = Omnictl::find(cx).ok().filter(|_| cx.ui.is_live() && !cluster.is_empty());
+    run_with_ticks(PAUSE, work, || {
         let view = omnictl.as_ref().and_then(|omnictl| cluster::observe(omnictl, cluster).ok()?);
         view.iter().for_each(|view| cluster_tree::show(cx, view));
     })
@@ -198,14 +198,14 @@ fn said(document: &Value) -> String {
 }
 
 /// Runs this program again on the same project, and returns its exit code and JSON output.
-fn play(cx: &Cx, words: &[String], more: &[&str]) -> Result<(Option<i32>, Value), Failure> {
+fn run_this_program(cx: &Cx, words: &[String], more: &[&str]) -> Result<(Option<i32>, Value), Failure> {
     let failed = |why: String| Failure::new(Code::Failed, format!("`{}` cannot be run", words.join(" "))).cause(why);
     let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
     let shell = proc::shell()?;
     let (root, http) = (cx.paths.root(), cx.insecure_http.then_some("--insecure-http"));
     let timeout = cx.timeout.map(|timeout| format!("--timeout={}s", timeout.as_secs().max(1)));
     let cmd = cmd!(shell, "{program} {words...} --project-dir {root} --json --yes {http...} {timeout...} {more...}");
-    let ended = cx.proc.run(Job::new(format!("running {}", words[0]), cmd).whole_env().deadline(STEP))?;
+    let ended = cx.proc.run(Job::new(format!("running {}", words[0]), cmd).inherit_env().deadline(STEP))?;
     let document = serde_json::from_str(&ended.stdout).map_err(|error| failed(format!("{error}: {}", ended.stderr)))?;
     Ok((ended.status.code(), document))
 }
@@ -213,7 +213,7 @@ fn play(cx: &Cx, words: &[String], more: &[&str]) -> Result<(Option<i32>, Value)
 /// Waits until the cluster has settled: nothing is broken and nothing waited for, or a cause persists.
 fn settled(cx: &Cx, args: &ClusterExplain, healed: &Cause) -> anyhow::Result<(Subject, Explanation)> {
     let begun = Instant::now();
-    let limit = cx.limit(SETTLES);
+    let limit = cx.wait_limit(SETTLES);
     let (mut last, mut seen, mut shown) = (None::<Cause>, 0, String::new());
     loop {
         let (subject, found) = explain::look(args, cx)?;
@@ -231,7 +231,7 @@ fn settled(cx: &Cx, args: &ClusterExplain, healed: &Cause) -> anyhow::Result<(Su
         }
         let words = first.map_or(waits.map_or("", |link| &link.evidence), |first| &first.cause);
         if shown != words {
-            cx.ui.waiting(words);
+            cx.ui.show_waiting(words);
             words.clone_into(&mut shown);
         }
         last = first.cloned();

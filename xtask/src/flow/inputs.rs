@@ -19,7 +19,7 @@ use domain::spec::template::{self, ClusterTemplate};
 use domain::words::quote;
 use runtime::files;
 use runtime::parallel;
-use runtime::paths::{is_stream, pasted};
+use runtime::paths::{is_stream, path_to_paste};
 use runtime::proc;
 use yaml::{Finding, Location};
 
@@ -29,16 +29,16 @@ use crate::flow::project_files::CheckedFile;
 /// Stands for standard input in place of a file.
 const STDIN: &str = "-";
 /// The most that is read of any file. The checks refuse files over 4 MiB; the rest is read so that they can report the size.
-const MOST: u64 = 16 << 20;
+const MAX_READ_BYTES: u64 = 16 << 20;
 /// Maximum number of symbolic links in one path, as in Linux itself.
-const MOST_LINKS: u8 = 40;
+const MAX_LINKS: u8 = 40;
 /// Secrets are hidden in files up to this size. Larger templates are refused before omnictl gets them.
-const PRINTED: usize = yaml::MAX_BYTES;
-/// Threads for many files: each may keep a file of [`MOST`] bytes in memory.
+const MAX_REDACTED_BYTES: usize = yaml::MAX_BYTES;
+/// Threads for many files: each may keep a file of [`MAX_READ_BYTES`] bytes in memory.
 const THREADS: usize = 4;
 /// Rules whose result may differ between the provider's schema in Omni and the built-in table. Their findings are not a reason
 /// to refuse a file before Omni was queried.
-const OF_SCHEMA: &[&str] = &[
+const SCHEMA_RULES: &[&str] = &[
     "providerdata-schema",
     "providerdata-required",
     "providerdata-newer-type",
@@ -78,10 +78,10 @@ impl Input {
 ///
 /// # Errors
 /// Fails with [`Code::NotFound`] and lists the existing names, or with [`Code::Usage`] if a name is not valid.
-pub fn chosen(cx: &Cx, input: Input, given: &[String]) -> Result<Vec<PathBuf>, Failure> {
+pub fn resolve_files(cx: &Cx, input: Input, given: &[String]) -> Result<Vec<PathBuf>, Failure> {
     let (what, dir) = (input.what(), input.dir(cx));
     if given.is_empty() {
-        let files = in_dir(&dir);
+        let files = list_yaml_files(&dir);
         if files.is_empty() {
             return Err(Failure::new(Code::NotFound, format!("`{}` holds no {what}", dir.display()))
                 .cause("its files are `*.yaml`, one of them each")
@@ -101,7 +101,7 @@ pub fn chosen(cx: &Cx, input: Input, given: &[String]) -> Result<Vec<PathBuf>, F
         }
         let stem = Path::new(given).file_stem().and_then(OsStr::to_str).unwrap_or(given);
         let names: Vec<String> =
-            in_dir(&dir).iter().filter_map(|file| Some(file.file_stem()?.to_str()?.to_owned())).collect();
+            list_yaml_files(&dir).iter().filter_map(|file| Some(file.file_stem()?.to_str()?.to_owned())).collect();
         let same = names.iter().map(String::as_str).find(|name| *name == stem);
         let near = same.or_else(|| domain::nearest::nearest(stem, names.iter().map(String::as_str)));
         let failure = Failure::new(Code::NotFound, format!("there is no {what} `{given}`")).cause(match names.len() {
@@ -119,40 +119,40 @@ pub fn chosen(cx: &Cx, input: Input, given: &[String]) -> Result<Vec<PathBuf>, F
     given.iter().map(of_given).collect()
 }
 
-/// As [`chosen`], for a task that only reads: `-` alone is standard input.
+/// As [`resolve_files`], for a task that only reads: `-` alone is standard input.
 ///
 /// # Errors
-/// As [`chosen`].
-pub fn chosen_or_stdin(cx: &Cx, input: Input, given: &[String]) -> Result<Vec<PathBuf>, Failure> {
-    if given == [STDIN] { Ok(vec![PathBuf::from(STDIN)]) } else { chosen(cx, input, given) }
+/// As [`resolve_files`].
+pub fn resolve_files_or_stdin(cx: &Cx, input: Input, given: &[String]) -> Result<Vec<PathBuf>, Failure> {
+    if given == [STDIN] { Ok(vec![PathBuf::from(STDIN)]) } else { resolve_files(cx, input, given) }
 }
 
 /// Returns the file in `clusters/` with the template of the cluster `name`, whatever its file name.
-pub fn template_of(cx: &Cx, name: &str) -> Option<PathBuf> {
+pub fn find_template(cx: &Cx, name: &str) -> Option<PathBuf> {
     let own = |file: &PathBuf| {
-        let bytes = files::read_up_to(file, MOST).ok();
+        let bytes = files::read_up_to(file, MAX_READ_BYTES).ok();
         let parsed = bytes.and_then(|bytes| template::parse("", &bytes).value);
         parsed.is_some_and(|template| template.name == name)
     };
-    std::iter::once(cx.paths.cluster(name)).chain(in_dir(&cx.paths.clusters())).find(own)
+    std::iter::once(cx.paths.cluster(name)).chain(list_yaml_files(&cx.paths.clusters())).find(own)
 }
 
 /// Returns the file for a cluster name: the one with its template, otherwise the one with that file name.
 pub fn cluster_file(cx: &Cx, name: &str) -> PathBuf {
-    template_of(cx, name).unwrap_or_else(|| cx.paths.cluster(name))
+    find_template(cx, name).unwrap_or_else(|| cx.paths.cluster(name))
 }
 
 /// Refuses a template of another cluster than `name` in a file that is named after `name`.
 ///
 /// # Errors
 /// Fails with [`Code::Conflict`] and the commands that give each cluster its own file.
-pub fn must_be_of(cx: &Cx, name: &str, template: &Template) -> Result<(), Failure> {
+pub fn check_cluster_name(cx: &Cx, name: &str, template: &Template) -> Result<(), Failure> {
     let (file, other) = (&template.file.path, template.name());
     if other == name {
         return Ok(());
     }
     let what = format!("`{}` is the template of cluster `{other}`, not of `{name}`", cx.paths.show(file));
-    let rename = format!("git mv {} {}", pasted(file), pasted(&cx.paths.cluster(other)));
+    let rename = format!("git mv {} {}", path_to_paste(file), path_to_paste(&cx.paths.cluster(other)));
     Err(Failure::new(Code::Conflict, what)
         .hint("give each cluster a file of its name")
         .next(rename)
@@ -160,7 +160,7 @@ pub fn must_be_of(cx: &Cx, name: &str, template: &Template) -> Result<(), Failur
 }
 
 /// Returns a finding for each name that is defined in two places: each sync or apply of one would undo that of the other.
-pub fn defined_twice(what: &str, rule: &'static str, names: &[(String, Location)]) -> Vec<Finding> {
+pub fn find_duplicates(what: &str, rule: &'static str, names: &[(String, Location)]) -> Vec<Finding> {
     let mut first: BTreeMap<&str, &Location> = BTreeMap::new();
     let mut found = Vec::new();
     for (name, place) in names {
@@ -172,7 +172,7 @@ pub fn defined_twice(what: &str, rule: &'static str, names: &[(String, Location)
 }
 
 /// Returns arguments for another task on the same objects: the given names and files, quoted for the shell, or `--all`.
-pub fn same(given: &[String]) -> String {
+pub fn shell_arguments(given: &[String]) -> String {
     let word = |given: &String| if is_stream(Path::new(given)) { "FILE".to_owned() } else { quote(given) };
     let words: Vec<String> = given.iter().map(word).collect();
     if words.is_empty() { "--all".to_owned() } else { words.join(" ") }
@@ -189,7 +189,7 @@ pub fn is_given_file(given: &str) -> bool {
 }
 
 /// Returns the YAML files of a directory, sorted by name.
-pub fn in_dir(dir: &Path) -> Vec<PathBuf> {
+pub fn list_yaml_files(dir: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
     // A dangling link is kept: it is meant to be a file, and reading it reports the problem. Editors leave hidden ones behind.
     let hidden = |path: &PathBuf| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
@@ -215,20 +215,20 @@ pub fn is_example(bytes: &[u8]) -> bool {
 }
 
 /// As [`is_example`], for a file. Returns false if it cannot be read; whoever reads it next reports that.
-pub fn example_in(file: &Path) -> bool {
+pub fn is_example_file(file: &Path) -> bool {
     files::read_up_to(file, EXAMPLE_WITHIN as u64).is_ok_and(|bytes| is_example(&bytes))
 }
 
-/// As [`chosen_or_stdin`], without the shipped examples unless they are named. A step lists the skipped ones.
+/// As [`resolve_files_or_stdin`], without the shipped examples unless they are named. A step lists the skipped ones.
 ///
 /// # Errors
-/// As [`chosen_or_stdin`]; [`Code::NotFound`] if there are only examples.
-pub fn own(cx: &Cx, input: Input, given: &[String]) -> Result<Vec<PathBuf>, Failure> {
-    let files = chosen_or_stdin(cx, input, given)?;
+/// As [`resolve_files_or_stdin`]; [`Code::NotFound`] if there are only examples.
+pub fn operator_files(cx: &Cx, input: Input, given: &[String]) -> Result<Vec<PathBuf>, Failure> {
+    let files = resolve_files_or_stdin(cx, input, given)?;
     if !given.is_empty() {
         return Ok(files);
     }
-    let (examples, own): (Vec<PathBuf>, Vec<PathBuf>) = files.into_iter().partition(|file| example_in(file));
+    let (examples, own): (Vec<PathBuf>, Vec<PathBuf>) = files.into_iter().partition(|file| is_example_file(file));
     let names: Vec<String> =
         examples.iter().filter_map(|file| Some(file.file_stem()?.to_string_lossy().into_owned())).collect();
     if let (Some(first), true) = (names.first(), own.is_empty()) {
@@ -247,12 +247,12 @@ pub fn own(cx: &Cx, input: Input, given: &[String]) -> Result<Vec<PathBuf>, Fail
     Ok(own)
 }
 
-/// Reads up to [`MOST`] bytes of one of the operator's files.
+/// Reads up to [`MAX_READ_BYTES`] bytes of one of the operator's files.
 ///
 /// # Errors
 /// Fails with [`Code::NotFound`] and `hint`, or with [`Code::Failed`] if it cannot be read.
 pub fn read(cx: &Cx, path: &Path, hint: &str) -> Result<Vec<u8>, Failure> {
-    let bytes = if path == Path::new(STDIN) { stdin()? } else { files::read_up_to(path, MOST) };
+    let bytes = if path == Path::new(STDIN) { stdin()? } else { files::read_up_to(path, MAX_READ_BYTES) };
     bytes.map_err(|error| match error.kind() {
         ErrorKind::NotFound => {
             Failure::new(Code::NotFound, format!("`{}` does not exist", cx.paths.show(path))).hint(hint)
@@ -268,15 +268,15 @@ pub fn read(cx: &Cx, path: &Path, hint: &str) -> Result<Vec<u8>, Failure> {
     })
 }
 
-/// Reads a text file named on the command line, as [`files::read_text_if_there`] does; `-` is standard input.
+/// Reads a text file named on the command line, as [`files::read_optional_text`] does; `-` is standard input.
 ///
 /// # Errors
-/// As [`files::read_text_if_there`]; [`Code::Interrupted`].
-pub fn text_if_there(file: &Path) -> Result<Option<String>, Failure> {
+/// As [`files::read_optional_text`]; [`Code::Interrupted`].
+pub fn read_optional_text(file: &Path) -> Result<Option<String>, Failure> {
     if file != Path::new(STDIN) {
-        return files::read_text_if_there(file);
+        return files::read_optional_text(file);
     }
-    let bytes = stdin()?.map_err(|error| files::cannot("read", file, &error))?;
+    let bytes = stdin()?.map_err(|error| files::io_failure("read", file, &error))?;
     Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
@@ -286,14 +286,14 @@ fn stdin() -> Result<std::io::Result<Vec<u8>>, Failure> {
     if let Some(bytes) = READ.get() {
         return Ok(Ok(bytes.clone()));
     }
-    let read = proc::read_stdin(MOST)?;
+    let read = proc::read_stdin(MAX_READ_BYTES)?;
     Ok(read.map(|bytes| READ.get_or_init(|| bytes).clone()))
 }
 
 /// Reads a file that the template at `template` refers to. Like omnictl 1.8 and later, it resolves the path from the template's
 /// directory, and neither the path nor a link in it may lead outside of that directory (siderolabs/omni v1.9.3
 /// `client/pkg/template/internal/models/models.go`, os.Root).
-pub fn beside(template: &Path, name: &str) -> FileRead {
+pub fn read_referenced_file(template: &Path, name: &str) -> FileRead {
     let missing = |why: String| FileRead::Missing { why, above: None };
     let dir = template.parent().unwrap_or(Path::new("."));
     let dir = match std::path::absolute(dir) {
@@ -302,7 +302,7 @@ pub fn beside(template: &Path, name: &str) -> FileRead {
     };
     let full = clean(&dir.join(name));
     let Ok(inner) = full.strip_prefix(&dir) else { return FileRead::Outside };
-    match within(&dir, inner, 0).map(|file| file.map(|file| files::read_up_to(&file, MOST))) {
+    match within(&dir, inner, 0).map(|file| file.map(|file| files::read_up_to(&file, MAX_READ_BYTES))) {
         Ok(Some(Ok(bytes))) => FileRead::Bytes(bytes),
         Ok(None) => FileRead::Outside,
         Err(error) | Ok(Some(Err(error))) if error.kind() == ErrorKind::NotFound => {
@@ -325,7 +325,7 @@ fn within(root: &Path, inner: &Path, links: u8) -> std::io::Result<Option<PathBu
         }
         let path = root.join(&at);
         if path.symlink_metadata()?.is_symlink() {
-            if links == MOST_LINKS {
+            if links == MAX_LINKS {
                 return Err(std::io::Error::other("too many levels of symbolic links"));
             }
             at.pop();
@@ -417,9 +417,9 @@ impl Classes {
     /// Refuses files with errors that no provider schema could resolve, before Omni is queried for the schema.
     ///
     /// # Errors
-    /// As [`Classes::sound`].
-    pub fn sound_so_far(&self, cx: &Cx, allow: &[&'static str]) -> Result<(), Failure> {
-        let certain = |finding: &Finding| finding.is_error() && !OF_SCHEMA.contains(&finding.rule);
+    /// As [`Classes::into_valid`].
+    pub fn refuse_certain_errors(&self, cx: &Cx, allow: &[&'static str]) -> Result<(), Failure> {
+        let certain = |finding: &Finding| finding.is_error() && !SCHEMA_RULES.contains(&finding.rule);
         match self.findings.iter().any(|finding| certain(finding) && !allow.contains(&finding.rule)) {
             true => refuse(cx, "machine class", &self.findings, allow),
             false => Ok(()),
@@ -430,10 +430,10 @@ impl Classes {
     ///
     /// # Errors
     /// Fails with [`Code::Invalid`] and every finding.
-    pub fn sound(self, cx: &Cx, allow: &[&'static str]) -> Result<Vec<(MachineClass, PathBuf)>, Failure> {
+    pub fn into_valid(self, cx: &Cx, allow: &[&'static str]) -> Result<Vec<(MachineClass, PathBuf)>, Failure> {
         refuse(cx, "machine class", &self.findings, allow)?;
         match self.found.is_empty() {
-            true => Err(nothing_in("machine class", &self.findings)),
+            true => Err(nothing_readable("machine class", &self.findings)),
             false => Ok(self.found),
         }
     }
@@ -456,13 +456,13 @@ impl Template {
             if let Some(bytes) = seen.borrow().get(name) {
                 return FileRead::Bytes(bytes.clone());
             }
-            let found = beside(path, name);
+            let found = read_referenced_file(path, name);
             if let FileRead::Bytes(bytes) = &found {
                 seen.borrow_mut().insert(name.to_owned(), bytes.clone());
             }
             found
         };
-        let checked = template_reading(cx, path, bytes, known, &read);
+        let checked = check_template_with(cx, path, bytes, known, &read);
         // Files that no check looked at are read too, because omnictl reads them.
         checked.value.iter().flat_map(ClusterTemplate::files).for_each(|(name, _)| drop(read(name)));
         let source = CheckedFile { path: path.to_owned(), bytes: bytes.to_vec() };
@@ -490,7 +490,7 @@ pub fn templates(
     let (found, findings) = checked_templates(cx, files, &known)?;
     refuse(cx, "cluster template", &findings, allow)?;
     if found.len() < files.len() {
-        return Err(nothing_in("cluster template", &findings));
+        return Err(nothing_readable("cluster template", &findings));
     }
     Ok(found)
 }
@@ -500,20 +500,20 @@ pub fn templates(
 ///
 /// # Errors
 /// As [`templates`].
-pub fn refuse_wrong_templates(cx: &Cx, files: &[PathBuf], allow: &[&'static str]) -> Result<Vec<Template>, Failure> {
+pub fn refuse_invalid_templates(cx: &Cx, files: &[PathBuf], allow: &[&'static str]) -> Result<Vec<Template>, Failure> {
     let (found, findings) = checked_templates(cx, files, &TemplateFacts::default())?;
     let wrong = |finding: &Finding| finding.is_error() && !allow.contains(&finding.rule);
     if findings.iter().any(wrong) {
         refuse(cx, "cluster template", &findings, allow)?;
     }
     match found.len() < files.len() {
-        true => Err(nothing_in("cluster template", &findings)),
+        true => Err(nothing_readable("cluster template", &findings)),
         false => Ok(found),
     }
 }
 
 /// Returns the name of a template's cluster, and its location in the file.
-pub fn cluster_place(template: &ClusterTemplate) -> (String, Location) {
+pub fn cluster_location(template: &ClusterTemplate) -> (String, Location) {
     (template.name.clone(), template.name_at.in_file(&template.place.file))
 }
 
@@ -529,8 +529,8 @@ fn checked_templates(
         findings.extend(checked.findings);
         found.extend(checked.value);
     }
-    let names: Vec<_> = found.iter().map(|found| cluster_place(&found.template)).collect();
-    findings.extend(defined_twice("cluster", "template-cluster-twice", &names));
+    let names: Vec<_> = found.iter().map(|found| cluster_location(&found.template)).collect();
+    findings.extend(find_duplicates("cluster", "template-cluster-twice", &names));
     Ok((found, findings))
 }
 
@@ -548,10 +548,10 @@ pub struct TemplateFacts<'a> {
 
 /// Checks one template and the files that it refers to.
 pub fn template(cx: &Cx, path: &Path, bytes: &[u8], known: &TemplateFacts<'_>) -> FileCheck<ClusterTemplate> {
-    template_reading(cx, path, bytes, known, &|file| beside(path, file))
+    check_template_with(cx, path, bytes, known, &|file| read_referenced_file(path, file))
 }
 
-fn template_reading(
+fn check_template_with(
     cx: &Cx,
     path: &Path,
     bytes: &[u8],
@@ -560,7 +560,7 @@ fn template_reading(
 ) -> FileCheck<ClusterTemplate> {
     // omnictl prints patches when it compares templates, and they may contain secrets, e.g. a registry's password.
     let hide = |bytes: &[u8]| {
-        if bytes.len() <= PRINTED {
+        if bytes.len() <= MAX_REDACTED_BYTES {
             secret::hide_in(&String::from_utf8_lossy(bytes));
         }
     };
@@ -593,11 +593,11 @@ pub fn refuse(cx: &Cx, what: &str, findings: &[Finding], allow: &[&'static str])
     let errors = findings.iter().filter(wrong).count();
     let Some(first) = findings.iter().find(wrong) else { return Ok(()) };
     let failure = Failure::new(Code::Invalid, format!("the {what} has {}", count(errors, "error")));
-    Err(explained(failure, first, cx.ui.talks()).with(json!({ "findings": findings, "allowed": allow })))
+    Err(with_finding(failure, first, cx.ui.shows_messages()).with(json!({ "findings": findings, "allowed": allow })))
 }
 
 /// Adds the first finding to a failure: as its cause, unless the findings were already shown.
-pub fn explained(failure: Failure, first: &Finding, shown: bool) -> Failure {
+pub fn with_finding(failure: Failure, first: &Finding, shown: bool) -> Failure {
     match shown {
         true => {
             failure.hint(format!("fix what is listed above, or ignore errors of a rule with `--allow {}`", first.rule))
@@ -625,7 +625,7 @@ pub fn note_allowed(cx: &Cx, findings: &[Finding], allow: &[&'static str]) {
 }
 
 /// The failure for files without any readable `what`: no rule can allow that. They may contain only other resources.
-fn nothing_in(what: &str, findings: &[Finding]) -> Failure {
+fn nothing_readable(what: &str, findings: &[Finding]) -> Failure {
     let failure = Failure::new(Code::Invalid, format!("the files hold no {what} that can be read"));
     let failure = match findings.iter().find(|finding| finding.is_error()) {
         Some(first) => failure.cause(format!("{}: {}", first.place, first.message)).hint(first.fix.clone()),

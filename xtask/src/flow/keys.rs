@@ -14,7 +14,7 @@ use domain::spec::key::{KeyInfo, token_expiry};
 use domain::spec::store_key;
 use domain::status::certificate;
 use runtime::files;
-use runtime::parallel::{ALL, Job, run_all};
+use runtime::parallel::{Job, NO_LIMIT, run_all};
 use runtime::settings::Setting;
 use runtime::tool::omnictl::{Omnictl, ServiceAccountKey};
 
@@ -89,7 +89,7 @@ pub fn all(cx: &Cx) -> Vec<Credential> {
     let parts: [fn(&Installation<'_>) -> Vec<Credential>; 6] =
         [of_omni, of_proxmox, of_tailscale, of_oidc, of_certificate, of_files];
     let jobs = parts.map(|part| -> Job<'_, Vec<Credential>> { Box::new(move || part(installation)) });
-    run_all(jobs.into(), ALL).into_iter().flatten().collect()
+    run_all(jobs.into(), NO_LIMIT).into_iter().flatten().collect()
 }
 
 /// The provider's key, your service-account key, and the other keys in Omni, which does not list keys of providers (omni v1.9.3
@@ -236,7 +236,7 @@ fn of_files(installation: &Installation<'_>) -> Vec<Credential> {
 }
 
 fn read(path: &Path) -> Result<String, String> {
-    match files::read_text_if_there(path) {
+    match files::read_optional_text(path) {
         Ok(text) => text.ok_or_else(|| format!("`{}` does not exist", path.display())),
         Err(failure) => Err(failure.to_string()),
     }

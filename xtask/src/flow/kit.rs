@@ -49,7 +49,7 @@ kit! {
 
 /// Returns every file with its contents.
 pub fn all() -> impl Iterator<Item = (&'static str, Cow<'static, str>)> {
-    FILES.iter().map(|(file, text)| (*file, called::named_in_file(text)))
+    FILES.iter().map(|(file, text)| (*file, called::with_portable_program_name(text)))
 }
 
 /// Returns the files that `dir` lacks, with their contents.
@@ -65,7 +65,7 @@ pub fn missing(dir: &Path) -> Result<Vec<(&'static str, Cow<'static, str>)>, Fai
     };
     let is_same = |file: &Path| {
         let known = all().find(|(known, _)| file == Path::new(known));
-        let there = || files::read_text_if_there(&dir.join(file)).ok().flatten();
+        let there = || files::read_optional_text(&dir.join(file)).ok().flatten();
         known.is_some_and(|(_, text)| there().is_some_and(|there| there == text))
     };
     let entries = match fs::read_dir(dir) {
@@ -74,14 +74,18 @@ pub fn missing(dir: &Path) -> Result<Vec<(&'static str, Cow<'static, str>)>, Fai
     };
     // Remove temporary files of a killed run.
     let dirs: BTreeSet<_> = FILES.iter().filter_map(|(file, _)| Path::new(file).parent()).collect();
-    dirs.into_iter().for_each(|inner| files::sweep(&dir.join(inner)));
+    dirs.into_iter().for_each(|inner| files::remove_stale_temp_files(&dir.join(inner)));
     for entry in entries {
         let (name, path) = entry.map(|entry| (entry.file_name(), entry.path())).map_err(failed)?;
         let is_dir = path.symlink_metadata().is_ok_and(|meta| meta.is_dir());
         let found = match is_dir {
             _ if name == ".git" => continue,
             true if all().any(|(file, _)| Path::new(file).starts_with(&name) && file.contains('/')) => {
-                files::tree(&path).map_err(failed)?.into_iter().map(|(file, _)| Path::new(&name).join(file)).collect()
+                files::list_files(&path)
+                    .map_err(failed)?
+                    .into_iter()
+                    .map(|(file, _)| Path::new(&name).join(file))
+                    .collect()
             }
             _ => vec![name.into()],
         };

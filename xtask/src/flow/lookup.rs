@@ -13,7 +13,7 @@ use domain::spec::machine_class;
 use domain::status::omni::Resource;
 use domain::version;
 use runtime::files;
-use runtime::parallel::{ALL, map_all};
+use runtime::parallel::{NO_LIMIT, map_all};
 use runtime::tool::omnictl::Omnictl;
 use runtime::ui::Check;
 
@@ -86,7 +86,7 @@ pub fn running(found: Option<&[Resource]>) -> Option<Omni> {
 
 /// Reads the releases from `docker/compose.yaml`; without that file, they are unknown.
 pub fn project_releases(cx: &Cx) -> ProjectReleases {
-    let compose = files::read_text_if_there(&cx.paths.compose()).ok().flatten().unwrap_or_default();
+    let compose = files::read_optional_text(&cx.paths.compose()).ok().flatten().unwrap_or_default();
     ProjectReleases {
         omni: Omni::of_compose(&compose),
         provider: release::Provider::of_compose(&compose),
@@ -104,7 +104,7 @@ pub fn lists<const N: usize>(
     kinds: [&'static str; N],
     selector: Option<&str>,
 ) -> Result<[Vec<Resource>; N], Failure> {
-    let mut answers = map_all(kinds, ALL, |kind| omnictl.list(kind, selector)).into_iter();
+    let mut answers = map_all(kinds, NO_LIMIT, |kind| omnictl.list(kind, selector)).into_iter();
     let mut lists = std::array::from_fn(|_| Vec::new());
     for list in &mut lists {
         *list = answers.next().unwrap_or(Ok(Vec::new()))?;
@@ -149,7 +149,7 @@ pub fn ask<const N: usize>(cx: &Cx, offline: bool, questions: [Question; N]) -> 
             }
         })
     };
-    let results = cx.ui.side_by_side("asking Omni", questions.map(check).into());
+    let results = cx.ui.run_checks("asking Omni", questions.map(check).into());
     lists.iter_mut().zip(results).for_each(|(list, result)| *list = result.ok().flatten());
     lists
 }
@@ -262,7 +262,7 @@ pub fn local_classes(cx: &Cx) -> Option<Vec<ClassInfo>> {
     if !cx.paths.is_project() {
         return None;
     }
-    let files = inputs::in_dir(&cx.paths.machine_classes());
+    let files = inputs::list_yaml_files(&cx.paths.machine_classes());
     let of = |path: &std::path::PathBuf| {
         let bytes = inputs::read(cx, path, "").unwrap_or_default();
         let parsed = machine_class::parse(&cx.paths.show(path), &bytes);

@@ -36,12 +36,12 @@ pub fn apply_files(
     saved: PlanFile<'_>,
 ) -> anyhow::Result<Outcome> {
     let checked = inputs::machine_classes(cx, files, None);
-    checked.sound_so_far(cx, allow)?;
+    checked.refuse_certain_errors(cx, allow)?;
     refuse_duplicates(cx, checked.found())?;
-    cx.writable(&[cx.paths.state()])?;
+    cx.check_writable(&[cx.paths.state()])?;
     let omnictl = if saved.is_write_only() { Omnictl::find(cx)? } else { change::omnictl(cx)? };
     let (there, providers) = observe(cx, &omnictl, checked.found(), allow)?;
-    let classes = inputs::machine_classes(cx, files, Some(&providers)).sound(cx, allow)?;
+    let classes = inputs::machine_classes(cx, files, Some(&providers)).into_valid(cx, allow)?;
     let updates = updates(cx, &classes, &there);
     let mut changes = files.iter().filter_map(|file| apply(&omnictl, file, &updates));
     let first = changes.next().map(|first| first.only_if(|_| Ok(refuse_if_changed(&omnictl, &updates, &there)?)));
@@ -55,13 +55,13 @@ pub fn apply_files(
         cx.ui.note("changes", "nothing to apply", Status::Skipped, "Omni has all of it already");
     } else {
         if !cx.dry_run {
-            role::may_change(&omnictl, &[])?;
+            role::check_may_change(&omnictl, &[])?;
         }
         plan.verify(|cx| verify(cx, &omnictl, &classes));
     }
     plan.append(changes.into_iter().collect());
-    plan.record(|state| names.iter().for_each(|name| state.add("machine_classes", name)));
-    let mut grounds = saved_plan::plan_binding(cx, omnictl.address(), allow, files.iter());
+    plan.record(|state| names.iter().for_each(|name| state.add_to_list("machine_classes", name)));
+    let mut grounds = saved_plan::plan_binding(cx, omnictl.endpoint(), allow, files.iter());
     updates.iter().for_each(|to| saved_plan::bind_resource(&mut grounds, "machine class", to.class, &there));
     if let Some(written) = saved.write_or_compare(cx, &plan, grounds)? {
         return Ok(written.and(data));
@@ -126,7 +126,7 @@ fn observe(
             Ok(StepResult::ok(found, detail))
         }),
     ];
-    let mut results = cx.ui.side_by_side("asking Omni", checks).into_iter();
+    let mut results = cx.ui.run_checks("asking Omni", checks).into_iter();
     let mut next = || results.next().unwrap_or_else(|| Ok(Vec::new()));
     let (classes, providers) = (next()?, next()?);
     Ok((classes, lookup::providers(&providers)))
@@ -297,7 +297,7 @@ pub fn describe_differences(class: &MachineClass, resource: &Resource) -> Vec<St
 /// # Errors
 /// Returns an error if the file cannot be read.
 pub fn matches_file(cx: &Cx, file: &Path, resource: &Resource) -> Result<bool, Failure> {
-    let Some(bytes) = files::read_if_there(file)? else { return Ok(false) };
+    let Some(bytes) = files::read_optional(file)? else { return Ok(false) };
     let classes = machine_class::parse(&cx.paths.show(file), &bytes).value.unwrap_or_default();
     let found = classes.iter().find(|class| class.id == resource.metadata.id);
     Ok(found.is_some_and(|class| describe_differences(class, resource).is_empty()))

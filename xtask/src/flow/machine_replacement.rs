@@ -300,7 +300,7 @@ pub fn plan<'a>(omnictl: &'a Omnictl<'_>, found: &'a Replacement, new: &'a mut V
         wait_until_left(cx, omnictl, cluster, name)?;
         if let (Some(proxmox), Some(vm)) = (&found.proxmox, &found.vm) {
             let site = (proxmox.clone(), vec![vm.clone()]);
-            cluster_deletion::gone(cx, &[site], "Its VM and seed file are gone from Proxmox")?;
+            cluster_deletion::wait_until_vms_gone(cx, &[site], "Its VM and seed file are gone from Proxmox")?;
             // Until its VM was gone, the machine ran and may have joined again without a request: Omni would keep that link.
             if *kind == "links" && omnictl.get("links", id)?.is_some() {
                 omnictl.delete("links", id)?;

@@ -55,7 +55,7 @@ pub fn check_inputs(cx: &Cx, compose: &Compose<'_>, inputs: &OmniInputs, store: 
     checks.push(Check::new("data", "Check that Omni's data is on mounts", || {
         Ok(StepResult::ok((), omni_stack::guard(cx, &compose.containers()?)?))
     }));
-    cx.ui.side_by_side("checking the values", checks).into_iter().collect()
+    cx.ui.run_checks("checking the values", checks).into_iter().collect()
 }
 
 /// Returns the checks of the values alone.
@@ -100,11 +100,11 @@ pub fn check_lan(address: &str, host: &str) -> Diagnosis {
 
 /// Checks the certificate for `host`, and its private key if that is already known.
 pub fn check_certificate(cx: &Cx, host: &str, cert: &str, key: Option<&str>) -> Diagnosis {
-    let read = |path: &str| match files::read_text_if_there(&omni_stack::host_path(cx, path)) {
+    let read = |path: &str| match files::read_optional_text(&omni_stack::host_path(cx, path)) {
         Ok(Some(text)) => Ok(text),
         Ok(None) => Err(Diagnosis::failed(format!("{path} does not exist"))),
         Err(_) if omni_stack::host_path(cx, path).is_dir() => Err(Diagnosis::failed(format!("{path} is a directory"))),
-        Err(_) if files::is_other_than_file(&omni_stack::host_path(cx, path)).is_some() => {
+        Err(_) if files::describe_non_file(&omni_stack::host_path(cx, path)).is_some() => {
             Err(Diagnosis::failed(format!("{path} is not a file")))
         }
         Err(failure) if failure.kind != Kind::Permission => {
@@ -138,7 +138,7 @@ pub fn check_certificate(cx: &Cx, host: &str, cert: &str, key: Option<&str>) -> 
 /// Checks the store's key: an existing key must decrypt, and a missing one can be created only if there is no store yet.
 fn check_store_key(cx: &Cx, store: Option<bool>) -> anyhow::Result<StepResult<()>> {
     let path = cx.paths.store_key();
-    let Some(text) = files::read_text_if_there(&path)? else {
+    let Some(text) = files::read_optional_text(&path)? else {
         if store == Some(true) {
             return Err(Failure::new(Code::Conflict, "docker/omni.asc does not exist, and Omni has a store")
                 .cause("the store was encrypted with that key: no other one opens it")
@@ -154,7 +154,7 @@ fn check_store_key(cx: &Cx, store: Option<bool>) -> anyhow::Result<StepResult<()
     if Tool::Gpg.find().is_err() {
         return Ok(StepResult::warning((), "it looks right; gpg is not installed to prove it"));
     }
-    gpg::prove_store_key(cx, &Secret::new(text))?;
+    gpg::check_store_key(cx, &Secret::new(text))?;
     Ok(StepResult::ok((), "proved by decrypting without a question"))
 }
 
@@ -196,13 +196,13 @@ pub fn report_licence(cx: &Cx, endpoint: &str, needed: bool) -> anyhow::Result<&
         _ => format!("whether it is accepted is not known here; a person reads and accepts it at {page}"),
     };
     cx.ui.note("licence", title, Status::Warning, detail);
-    if cx.ask.interactive() {
+    if cx.ask.can_prompt() {
         cx.ui.say(&format!(
             "  Omni is free for home labs and tests; production needs a licence of Sidero Labs. Read it at {page}."
         ));
         cx.ui.say("  This task cannot accept it, and does not want to: that is between you and them.");
     }
-    if needed && cx.ask.interactive() {
+    if needed && cx.ask.can_prompt() {
         let question = "Is it accepted? The service account is created next, which takes that";
         if !cx.ask.confirm(question, true)? {
             return Err(Failure::new(Code::Interrupted, "the service account was not created")

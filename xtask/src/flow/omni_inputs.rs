@@ -120,7 +120,7 @@ pub fn gather(
     let env = &cx.settings.env_file;
     let mut values = BTreeMap::new();
     let mut missing = Vec::new();
-    let answers = Answers::of(cx);
+    let answers = Answers::load(cx);
     let known = |key: &str| known.get(key).map(String::as_str);
     let old = |key| known(key).or_else(|| values::given(env, example, key));
     values.insert(ACCOUNT, Secret::plain(account_uuid(args, old(ACCOUNT), stored)?));
@@ -143,7 +143,7 @@ pub fn gather(
         let value = match found {
             Some(value) if variable.secret => Secret::new(value),
             Some(value) => Secret::plain(normalize(variable.key, &value)),
-            None if !cx.ask.interactive() => {
+            None if !cx.ask.can_prompt() => {
                 missing.push(wanted);
                 continue;
             }

@@ -16,8 +16,8 @@ use domain::spec::env::EnvFile;
 use domain::status::docker::{Container, ContainerDetails, INSPECT};
 use domain::version;
 use runtime::files;
-use runtime::parallel::{ALL, map_all};
-use runtime::paths::pasted;
+use runtime::parallel::{NO_LIMIT, map_all};
+use runtime::paths::path_to_paste;
 use runtime::settings::further_providers;
 use runtime::tool::compose::{Compose, OMNI, PROVIDER, SIDECAR};
 use runtime::tool::docker::Docker;
@@ -61,7 +61,7 @@ fn refuse_other_checkout(cx: &Cx, containers: &[Container]) -> Result<(), Failur
     Err(Failure::new(Code::Conflict, "the stack on this host belongs to another checkout")
         .cause(format!("its containers were created from `{}`, and this is `{}`", other.display(), own.display()))
         .hint("work in that checkout, or stop its stack there first; its volumes stay")
-        .next(format!("cargo xtask omni-status --project-dir {}", pasted(root))))
+        .next(format!("cargo xtask omni-status --project-dir {}", path_to_paste(root))))
 }
 
 /// Runs [`guard`] as a step of a task.
@@ -164,7 +164,7 @@ pub fn provider_ready(cx: &Cx) -> Result<(), &'static str> {
 /// # Errors
 /// Fails with [`Code::Prerequisite`] and the names of the variables.
 pub fn check_env(cx: &Cx) -> Result<(), Failure> {
-    let example = files::read_text_if_there(&cx.paths.env_example())?.unwrap_or_default();
+    let example = files::read_optional_text(&cx.paths.env_example())?.unwrap_or_default();
     let example = EnvFile::parse(&cx.paths.show(&cx.paths.env_example()), &example)?;
     let found = values::startable(&cx.settings.env_file, &example);
     if found.state != State::Failed {
@@ -229,7 +229,7 @@ pub fn changed_values(cx: &Cx, containers: &[Container]) -> Result<Vec<&'static 
     for (service, path, key) in CONTENTS {
         let container = stack::service(containers, service);
         let (Some(container), Some(value)) = (container, cx.settings.env_file.get(key)) else { continue };
-        if !docker.holds(&container.name, path, value)? {
+        if !docker.file_contains(&container.name, path, value)? {
             found.push(key);
         }
     }
@@ -239,7 +239,7 @@ pub fn changed_values(cx: &Cx, containers: &[Container]) -> Result<Vec<&'static 
 
 /// Returns the services whose version differs from the one pinned in docker/compose.yaml: name, running and pinned version.
 pub fn version_changes(cx: &Cx, containers: &[Container]) -> Vec<(String, String, String)> {
-    let compose = files::read_text_if_there(&cx.paths.compose()).ok().flatten().unwrap_or_default();
+    let compose = files::read_optional_text(&cx.paths.compose()).ok().flatten().unwrap_or_default();
     let pinned = stack::images(&compose);
     let one = |container: &Container| {
         let (from, to) = (stack::tag(&container.image)?, stack::tag(pinned.get(&container.service)?)?);
@@ -262,7 +262,7 @@ pub fn version_note(cx: &Cx, containers: &[Container]) -> String {
 /// Fails with [`Code::Conflict`] and both versions.
 pub fn refuse_version_change(cx: &Cx, containers: &[Container]) -> Result<(), Failure> {
     refuse_other_checkout(cx, containers)?;
-    let state = cx.fresh_state()?;
+    let state = cx.reload_state()?;
     let pinned = pinned_version(cx);
     let ran = match stack::service(containers, OMNI) {
         Some(_) => version_changes(cx, containers).into_iter().find(|(service, ..)| service == OMNI),
@@ -483,9 +483,9 @@ impl OmniAddress {
     /// Checks that Omni is healthy at this address.
     ///
     /// # Errors
-    /// See [`omni::healthy_at`].
+    /// See [`omni::check_health_at`].
     pub fn healthy(&self, cx: &Cx) -> Result<(), Failure> {
-        omni::healthy_at(cx, &self.endpoint, self.ca_file.as_deref(), self.connect.as_deref())
+        omni::check_health_at(cx, &self.endpoint, self.ca_file.as_deref(), self.connect.as_deref())
     }
 
     pub fn words(&self) -> String {
@@ -532,17 +532,17 @@ pub fn follow(
         compose.follow(service, tail, |line| {
             let shown = lines.of(line);
             let shown = shown.trim_end();
-            cx.ui.data(&if services.len() > 1 { format!("{service} | {shown}") } else { shown.to_owned() });
+            cx.ui.print_data(&if services.len() > 1 { format!("{service} | {shown}") } else { shown.to_owned() });
             for hit in issues.find(line) {
                 let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
                 if !seen.contains(&hit.issue.id) {
                     seen.push(hit.issue.id.clone());
-                    cx.ui.data(&cx.ui.advice(&format!("\n{}\n", hit.shown())));
+                    cx.ui.print_data(&cx.ui.advice(&format!("\n{}\n", hit.shown())));
                 }
             }
         })
     };
-    map_all(services, ALL, one).into_iter().collect()
+    map_all(services, NO_LIMIT, one).into_iter().collect()
 }
 
 /// Adds to `failure` the known issue in the log of `service`, or the last line of that log.
@@ -577,7 +577,7 @@ pub fn version_at(cx: &Cx, endpoint: &str) -> Option<String> {
 
 /// Returns the version of Omni in `docker/compose.yaml`.
 pub fn pinned_version(cx: &Cx) -> Option<String> {
-    let compose = files::read_text_if_there(&cx.paths.compose()).ok().flatten()?;
+    let compose = files::read_optional_text(&cx.paths.compose()).ok().flatten()?;
     let images = stack::images(&compose);
     let tag = stack::tag(images.get(OMNI)?)?;
     version::parse(tag).is_ok().then(|| tag.to_owned())
@@ -602,7 +602,7 @@ pub fn trusted_roots(ca_file: Option<&str>) -> Option<Vec<Certificate>> {
     // Debian and Alpine; Fedora; macOS and the BSDs.
     let system = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
     let read = |path: &str| {
-        let text = files::read_text_if_there(Path::new(path)).ok().flatten()?;
+        let text = files::read_optional_text(Path::new(path)).ok().flatten()?;
         certificate::read_pem(&text).ok()
     };
     let own = ca_file.and_then(read);

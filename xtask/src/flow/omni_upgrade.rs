@@ -77,7 +77,7 @@ fn account(cx: &Cx) -> Result<String, Failure> {
 /// # Errors
 /// Returns an error if the state or `docker/compose.yaml` cannot be read.
 pub fn find_interrupted(cx: &Cx, containers: &[Container]) -> Result<Option<Upgrade>, Failure> {
-    let state = cx.fresh_state()?;
+    let state = cx.reload_state()?;
     let Some(from) = state.get(STATE_FROM).and_then(|from| version::parse(&from).ok()) else { return Ok(None) };
     let (compose, image) = read_pinned(cx)?;
     let to = upgrade::release_of_image(OMNI, &image)?;
@@ -147,7 +147,7 @@ pub fn find_backup(cx: &Cx, without: bool) -> Result<Option<String>, Failure> {
 /// Returns `docker/compose.yaml`, and the image of Omni in it.
 fn read_pinned(cx: &Cx) -> Result<(CheckedFile, String), Failure> {
     let path = cx.paths.compose();
-    let text = files::read_text_if_there(&path)?.unwrap_or_default();
+    let text = files::read_optional_text(&path)?.unwrap_or_default();
     let image = stack::images(&text).remove(OMNI).ok_or_else(|| {
         Failure::new(Code::Invalid, "docker/compose.yaml has no image of `omni`").hint("restore the file from git")
     })?;
@@ -273,7 +273,7 @@ fn recreate(cx: &Cx, upgrade: &Upgrade, provider: bool) -> Result<String, Failur
     let containers = compose.containers()?;
     omni_stack::guard(cx, &containers)?;
     // From here on, the next run resumes an interrupted upgrade, whatever is left of the containers.
-    let mut state = cx.fresh_state()?;
+    let mut state = cx.reload_state()?;
     state.set(STATE_FROM, format!("v{}", version::bare(&upgrade.from)));
     state.set(STATE_HELD, upgrade.before.clone().unwrap_or_default());
     cx.save_state(state)?;
@@ -290,7 +290,7 @@ fn install(cx: &Cx, to: &Version) -> anyhow::Result<String> {
     }
     let installed =
         install::install(cx, &Sources { release: Some(format!("v{}", version::bare(to))), ..Sources::of(cx) })?;
-    install::comes_first(cx, &installed)?;
+    install::check_first_on_path(cx, &installed)?;
     Ok(format!("{} from {}, verified", installed.version, installed.from))
 }
 
@@ -313,7 +313,7 @@ fn check_unchanged(cx: &Cx, upgrade: &Upgrade) -> anyhow::Result<()> {
             return Ok(StepResult::ok((), summary(&after)));
         }
         // Between two runs, someone may have changed it on purpose: it is reported once, and the next run succeeds.
-        let mut state = cx.fresh_state()?;
+        let mut state = cx.reload_state()?;
         state.set(STATE_HELD, "");
         cx.save_state(state)?;
         Err(Failure::new(Code::Failed, "Omni does not hold what it held before the upgrade")

@@ -44,7 +44,7 @@ pub fn show(cx: &Cx, fit: &Fit, demand: &Demand) {
     if !losses.is_empty() {
         parts.push(table(&["WITHOUT", "MACHINES LOST", "ETCD", "RECREATED"], losses.into_iter().map(loss_row)));
     }
-    cx.ui.states(&parts.join("\n"));
+    cx.ui.print_states(&parts.join("\n"));
 }
 
 /// Describes the loss of a node: the machines lost, whether etcd keeps its majority, and where the machines can be recreated.

@@ -30,7 +30,7 @@ impl Class {
 /// # Errors
 /// Returns an error if a file cannot be read.
 pub fn read_classes(cx: &Cx) -> Result<Vec<Class>, Failure> {
-    read_class_files(cx, inputs::in_dir(&cx.paths.machine_classes()))
+    read_class_files(cx, inputs::list_yaml_files(&cx.paths.machine_classes()))
 }
 
 fn read_class_files(cx: &Cx, files: Vec<PathBuf>) -> Result<Vec<Class>, Failure> {
@@ -50,8 +50,9 @@ fn read_class_files(cx: &Cx, files: Vec<PathBuf>) -> Result<Vec<Class>, Failure>
 /// # Errors
 /// Returns an error if a file cannot be read.
 pub fn templates_in_use(cx: &Cx) -> Result<Vec<ClusterTemplate>, Failure> {
-    let files = inputs::in_dir(&cx.paths.clusters());
-    let (examples, own): (Vec<PathBuf>, Vec<PathBuf>) = files.into_iter().partition(|file| inputs::example_in(file));
+    let files = inputs::list_yaml_files(&cx.paths.clusters());
+    let (examples, own): (Vec<PathBuf>, Vec<PathBuf>) =
+        files.into_iter().partition(|file| inputs::is_example_file(file));
     let synced = cx.settings.state.list("clusters");
     let mut found = read_templates(cx, &own)?;
     found.extend(read_templates(cx, &examples)?.into_iter().filter(|template| synced.contains(&template.name)));

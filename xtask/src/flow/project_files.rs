@@ -62,7 +62,7 @@ pub fn remove<'a>(
 /// # Errors
 /// Fails with [`Code::Conflict`] and the path.
 pub fn refuse_if_changed(cx: &Cx, checked: &CheckedFile) -> Result<(), Failure> {
-    if files::read_if_there(&checked.path)?.as_deref() == Some(&checked.bytes) {
+    if files::read_optional(&checked.path)?.as_deref() == Some(&checked.bytes) {
         return Ok(());
     }
     Err(Failure::new(Code::Conflict, format!("`{}` changed after it was checked", cx.paths.show(&checked.path)))
@@ -75,13 +75,13 @@ pub fn refuse_if_changed(cx: &Cx, checked: &CheckedFile) -> Result<(), Failure> 
 /// # Errors
 /// Fails with [`Code::Conflict`] if the file is not `what`, or if it cannot be written.
 pub fn check_output(cx: &Cx, file: &Path, what: &str, is: impl FnOnce(&str) -> bool) -> Result<&'static str, Failure> {
-    let there = files::read_if_there(file)?;
+    let there = files::read_optional(file)?;
     let verb = if there.is_some() { "update" } else { "create" };
     if there.is_some_and(|bytes| !bytes.is_empty() && !is(&String::from_utf8_lossy(&bytes))) {
         return Err(Failure::new(Code::Conflict, format!("`{}` exists and is not {what}", file.display()))
             .hint("name another file, or remove this one"));
     }
-    cx.writable(&[std::path::absolute(file).unwrap_or_else(|_| file.to_owned())])?;
+    cx.check_writable(&[std::path::absolute(file).unwrap_or_else(|_| file.to_owned())])?;
     Ok(verb)
 }
 
@@ -97,7 +97,7 @@ pub fn create<'a>(
     (force, hint, next): (bool, &str, String),
 ) -> Result<Option<Change<'a>>, Failure> {
     let shown = cx.paths.show(path);
-    match files::read_if_there(path)? {
+    match files::read_optional(path)? {
         Some(old) if old == contents.as_bytes() => Ok(None),
         Some(_) if !force => Err(Failure::new(Code::Conflict, format!("`{shown}` exists with other content"))
             .cause("it is never overwritten unasked: it may hold your own changes")
@@ -116,14 +116,16 @@ pub fn protect<'a>(path: PathBuf, shown: &str) -> Option<Change<'a>> {
     let mode = files::mode(&path).filter(|mode| mode & 0o077 != 0)?;
     let effect = format!("mode 0600 instead of {mode:04o}");
     Some(Change::new("protect", shown, effect, "nothing to undo", move |_| {
-        files::protect(&path)?;
+        files::restrict_to_owner(&path)?;
         Ok("0600".to_owned())
     }))
 }
 
 /// Sets a key of `docker/.env`, or of the file of an further provider.
 pub fn set_env_key<'a>(cx: &Cx, key: &'static str, value: Secret, effect: &str, undo: &str) -> Change<'a> {
-    Change::new("set", cx.settings.place(key), effect, undo, move |cx| write_env_key(cx, key, &value, "written"))
+    Change::new("set", cx.settings.variable_location(key), effect, undo, move |cx| {
+        write_env_key(cx, key, &value, "written")
+    })
 }
 
 /// Warns that another hard link keeps the old contents, because the file is replaced as a whole.
@@ -138,9 +140,9 @@ fn note_hard_links(what: &str, names: u64) -> String {
 /// # Errors
 /// Fails with [`Code::NotFound`] if there is no such file, or if it cannot be read or written.
 pub fn write_env_key(cx: &Cx, key: &str, value: &Secret, what: &str) -> anyhow::Result<String> {
-    let own = cx.settings.own(key).map(|(own, _)| own);
+    let own = cx.settings.provider_variable(key).map(|(own, _)| own);
     let path = if own.is_some() { cx.paths.provider_env() } else { cx.paths.env() };
-    let text = match files::read_text_if_there(&path)? {
+    let text = match files::read_optional_text(&path)? {
         None if own.is_some() => String::new(),
         found => found.ok_or_else(|| {
             Failure::new(Code::NotFound, "`docker/.env` does not exist").hint("make it from docker/.env.example")

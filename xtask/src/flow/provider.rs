@@ -14,7 +14,7 @@ use domain::spec::{config, key, name};
 use domain::status::docker::Container;
 use domain::status::omni::ProviderHealth;
 use runtime::files;
-use runtime::parallel::both;
+use runtime::parallel::run_both;
 use runtime::settings::{PROVIDERS_FILE, further_providers};
 use runtime::tool::compose::Compose;
 use runtime::tool::omni;
@@ -59,7 +59,7 @@ pub fn failure_with_flag(cx: &Cx, failure: Failure) -> Failure {
 pub fn choose(cx: &Cx, id: &str, new: bool) -> Result<Cx, Failure> {
     let ids = cx.provider_ids();
     if ids.iter().any(|known| known == id) {
-        return cx.of_provider(id);
+        return cx.for_provider(id);
     }
     if !new {
         let failure = Failure::new(Code::NotFound, format!("this project has no provider `{id}`"))
@@ -75,7 +75,7 @@ pub fn choose(cx: &Cx, id: &str, new: bool) -> Result<Cx, Failure> {
             .cause(why)
             .hint(format!("set up the first one first, under this ID: `cargo xtask provider-setup --provider-id {id}`"))
     })?;
-    cx.of_provider(id)
+    cx.for_provider(id)
 }
 
 /// Runs `one` for each selected provider, under a heading if there are several. A failure does not stop the others.
@@ -91,7 +91,7 @@ pub fn for_each(cx: &Cx, one: impl Fn(&Cx) -> anyhow::Result<Outcome>) -> anyhow
     let (mut summaries, mut failures, mut data) = (Vec::new(), Vec::new(), serde_json::Map::new());
     for cx in &all {
         let id = cx.settings.provider_id(None).value;
-        cx.ui.data(&format!("==> provider {id} <=="));
+        cx.ui.print_data(&format!("==> provider {id} <=="));
         match one(cx) {
             Ok(done) => {
                 summaries.push(format!("{id}: {}", done.summary));
@@ -126,7 +126,7 @@ pub fn for_each(cx: &Cx, one: impl Fn(&Cx) -> anyhow::Result<Outcome>) -> anyhow
 pub fn contexts_of_providers<'a>(cx: &Cx, ids: impl Iterator<Item = &'a str>) -> Vec<Cx> {
     let (ids, known): (BTreeSet<&str>, _) = (ids.collect(), cx.provider_ids());
     let own = ids.into_iter().filter(|id| known.iter().any(|known| known == id));
-    let found: Vec<Cx> = own.filter_map(|id| cx.of_provider(id).ok()).collect();
+    let found: Vec<Cx> = own.filter_map(|id| cx.for_provider(id).ok()).collect();
     if found.is_empty() { vec![cx.clone()] } else { found }
 }
 
@@ -166,7 +166,7 @@ pub fn no_container(cx: &Cx, containers: &[Container]) -> Failure {
 /// Returns an error if omnictl fails.
 pub fn registration(cx: &Cx, omnictl: &Omnictl<'_>, id: &str) -> Result<Option<ProviderHealth>, Failure> {
     let (combined, heartbeat) =
-        both(|| omnictl.get("infraprovidercombinedstatus", id), || omnictl.get("infraproviderhealthstatuses", id));
+        run_both(|| omnictl.get("infraprovidercombinedstatus", id), || omnictl.get("infraproviderhealthstatuses", id));
     let Some(combined) = combined? else { return Ok(None) };
     // The flag is known even without the heartbeat.
     let heartbeat = heartbeat.unwrap_or(None);
@@ -177,7 +177,7 @@ pub fn registration(cx: &Cx, omnictl: &Omnictl<'_>, id: &str) -> Result<Option<P
     }
     let endpoint = cx.settings.omni_endpoint(None).map(|found| found.value);
     let ca_file = cx.settings.ca_file(None).map(|found| found.value);
-    let there = endpoint.and_then(|endpoint| omni::clock(cx, &endpoint, ca_file.as_deref()));
+    let there = endpoint.and_then(|endpoint| omni::server_time(cx, &endpoint, ca_file.as_deref()));
     Ok(Some(there.map_or(health, |now| ProviderHealth::of(&combined, heartbeat.as_ref(), now))))
 }
 
@@ -359,9 +359,9 @@ pub fn wait_until_up(cx: &Cx, limit: Duration) -> anyhow::Result<StepResult<()>>
 /// Adds the cause from the last lines of the provider's log, which the state of its container does not show.
 pub fn explain_by_log(cx: &Cx, mut failure: Failure) -> Failure {
     let log = Compose::find(cx).and_then(|compose| compose.log(&cx.settings.provider_service(), 20));
-    let (Ok(log), Ok(issues)) = (log, Issues::of_provider(cx)) else { return failure };
+    let (Ok(log), Ok(issues)) = (log, Issues::for_provider_log(cx)) else { return failure };
     let log = provider_log::unresolved(&log);
-    if let Some(hit) = issues.newest_first(&log).first() {
+    if let Some(hit) = issues.find_newest_first(&log).first() {
         return triage::explain(failure, hit);
     }
     let error = |line: &&str| line.contains("Error:") || line.contains("\"level\":\"error\"");
@@ -399,12 +399,12 @@ pub fn try_remember_health(cx: &Cx, health: &str) {
 /// Saves the provider's health in the state, for commands that only need the last known one. Does not wait for the lock: a task
 /// that makes changes may have it, and writes the state itself.
 fn remember_health(cx: &Cx, health: &str) -> anyhow::Result<()> {
-    let Ok(_lock) = cx.lock_now() else { return Ok(()) };
+    let Ok(_lock) = cx.try_lock_checkout() else { return Ok(()) };
     // The state has a single health: that of the only provider, or of all together.
     if cx.dry_run || cx.settings.provider.is_some() {
         return Ok(());
     }
-    let mut state = cx.fresh_state()?;
+    let mut state = cx.reload_state()?;
     state.set("provider_status", health);
     state.set("last_checked", rfc3339(SystemTime::now()));
     cx.save_state(state)?;
@@ -417,11 +417,11 @@ pub fn create_key(cx: &Cx, id: String, exists: bool) -> Change<'static> {
         true => "nothing to undo: the provider stays, and its older keys stay valid".to_owned(),
         false => format!("omnictl infraprovider delete {id}"),
     };
-    let effect = format!("Omni makes it, stored as {}", cx.settings.place("OMNI_INFRA_PROVIDER_KEY"));
+    let effect = format!("Omni makes it, stored as {}", cx.settings.variable_location("OMNI_INFRA_PROVIDER_KEY"));
     Change::new("create", format!("a key for the provider {id}"), effect, undo, move |cx| {
         let key = new_key(&Omnictl::find(cx)?, &id, exists)?;
         key::check_provider_key(key.expose(), &id, "as Omni made it", SystemTime::now())?;
-        Omnictl::with_key(cx, &key)?.accepted()?;
+        Omnictl::with_key(cx, &key)?.check_key_accepted()?;
         let stored = format!("made by Omni, stored in {}", cx.paths.show(&cx.paths.provider_env()));
         write_env_key(cx, "OMNI_INFRA_PROVIDER_KEY", &key, &stored)
     })
@@ -508,7 +508,7 @@ pub fn create_service(cx: &Cx, id: &str) -> Result<Vec<Change<'static>>, Failure
         (cx.paths.provider_service(), SERVICE.replace("PROVIDER_ID", id), "the provider's service, as the first one's"),
         (list, includes, "the stack includes it"),
     ] {
-        let old = files::read_text_if_there(&path)?;
+        let old = files::read_optional_text(&path)?;
         if old.as_deref() != Some(text.as_str()) {
             let verb = if old.is_some() { "update" } else { "create" };
             let (shown, contents) = (cx.paths.show(&path), (Secret::plain(text), files::SHARED));
@@ -532,7 +532,7 @@ pub fn first_heartbeat(
     id: &str,
     left: Duration,
 ) -> anyhow::Result<Option<ProviderHealth>> {
-    let limit = cx.limit(left).min(left);
+    let limit = cx.wait_limit(left).min(left);
     let look = || {
         Ok(match registration(cx, omnictl, id)? {
             Some(health) if health.initialized && !health.connected => Poll::Waiting("the first heartbeat".to_owned()),

@@ -39,7 +39,7 @@ pub enum ProviderKey {
 pub fn gather(args: &ProviderSetup, cx: &Cx) -> anyhow::Result<ProviderInputs> {
     let id = cx.settings.provider_id(args.provider_id.as_deref());
     name::check_existing("provider", &id.value)?;
-    let answers = Answers::of(cx);
+    let answers = Answers::load(cx);
     let omni = match cx.settings.omni_endpoint(args.omni_endpoint.as_deref()) {
         Some(found) => omni_address(&found.value)?,
         None => {
@@ -48,7 +48,7 @@ pub fn gather(args: &ProviderSetup, cx: &Cx) -> anyhow::Result<ProviderInputs> {
         }
     };
     let ca_file = cx.settings.ca_file(args.ca_file.as_deref()).map(|found| found.value);
-    let (proxmox, configured) = match files::read_text_if_there(&cx.paths.config())? {
+    let (proxmox, configured) = match files::read_optional_text(&cx.paths.config())? {
         Some(text) => (configured_proxmox(args, cx, &text)?, true),
         None => (given_proxmox(args, cx, &answers, ca_file.clone())?, false),
     };
@@ -97,7 +97,7 @@ fn configured_proxmox(args: &ProviderSetup, cx: &Cx, text: &str) -> anyhow::Resu
     let shown = cx.paths.show(&cx.paths.config());
     let found = ProviderConfig::parse(&shown, text)?;
     let proxmox = proxmox::proxmox_of(cx, &found)?;
-    proxmox.encrypted(cx)?;
+    proxmox.check_encrypted(cx)?;
     proxmox::report_conflicts(cx, &proxmox);
     if let Some(asked) = args.proxmox_url.as_deref().map(config::without_api_path).filter(|asked| *asked != proxmox.url)
     {
@@ -123,7 +123,7 @@ fn given_proxmox(
     let token = cx.settings.secret("PROXMOX_VE_API_TOKEN");
     let token_missing = MissingValue::secret("the Proxmox API token", "PROXMOX_VE_API_TOKEN");
     let url_missing = missing("the address of Proxmox", "--proxmox-url", "PROXMOX_VE_ENDPOINT");
-    if !cx.ask.interactive() {
+    if !cx.ask.can_prompt() {
         MissingValue::check([(endpoint.is_none(), url_missing.clone()), (token.is_none(), token_missing.clone())])?;
     }
     let url = match endpoint {
@@ -145,7 +145,7 @@ fn given_proxmox(
     };
     let login = Login::Token(token);
     let proxmox = Proxmox::new(url, origin, login, ca_file).insecure(args.insecure_skip_tls_verify);
-    proxmox.encrypted(cx)?;
+    proxmox.check_encrypted(cx)?;
     Ok(proxmox)
 }
 
@@ -204,13 +204,13 @@ pub fn ask_for_key(cx: &Cx, inputs: &ProviderInputs) -> anyhow::Result<ProviderK
     let check = |text: &str| {
         key::check_provider_key(text, &inputs.id, "as typed", SystemTime::now()).map(|_| Secret::new(text))
     };
-    let asked = Answers::of(cx).ask("OMNI_INFRA_PROVIDER_KEY", "Key of the provider", None, missing, check);
+    let asked = Answers::load(cx).ask("OMNI_INFRA_PROVIDER_KEY", "Key of the provider", None, missing, check);
     let typed = asked.map_err(|failure| {
         if failure.code == Code::MissingInput {
             failure.hint(format!(
                 "make it at {page} and put it into {} as {}; or log in as an admin (OMNI_SERVICE_ACCOUNT_KEY) and this task has Omni make it",
                 cx.paths.show(&cx.paths.provider_env()),
-                cx.settings.own("OMNI_INFRA_PROVIDER_KEY").map_or("OMNI_INFRA_PROVIDER_KEY", |(own, _)| own)
+                cx.settings.provider_variable("OMNI_INFRA_PROVIDER_KEY").map_or("OMNI_INFRA_PROVIDER_KEY", |(own, _)| own)
             ))
         } else {
             failure

@@ -17,8 +17,8 @@ use domain::status::proxmox as status;
 use domain::status::proxmox::{Inventory, Node, Observed};
 use runtime::bundle::{INVENTORY, OpenedBundle};
 use runtime::files;
-use runtime::parallel::{ALL, both, map_all};
-use runtime::paths::pasted;
+use runtime::parallel::{NO_LIMIT, map_all, run_both};
+use runtime::paths::path_to_paste;
 use runtime::settings::Origin;
 use runtime::tool::proxmox::{Login, Proxmox, Token};
 use runtime::ui::Check;
@@ -51,7 +51,7 @@ pub fn login_quietly(cx: &Cx) -> Result<Proxmox, Failure> {
 fn recorded_proxmox(cx: &Cx, recorded: &OpenedBundle) -> Result<Proxmox, Failure> {
     let site = cx.site();
     let dir = recorded.proxmox_dir(site.as_deref());
-    recorded.available(&dir)?;
+    recorded.check_available(&dir)?;
     let url = recorded.manifest.versions.get(&format!("{dir}_url")).cloned().unwrap_or_default();
     let token = Token { id: String::new(), secret: Secret::plain("") };
     let mut proxmox = Proxmox::new(url, "the bundle", Login::Token(token), None);
@@ -84,10 +84,10 @@ const VM_FIELDS: [&str; 11] =
 /// Each VM has the site that [`status::place`] shows.
 ///
 /// # Errors
-/// See [`Proxmox::pick`].
+/// See [`Proxmox::get_selection`].
 pub fn list_vms(cx: &Cx, proxmox: &Proxmox, wanted: &dyn Fn(&Value) -> bool) -> Result<status::Selection, Failure> {
     let (purpose, path) = ("listing the virtual machines of Proxmox", "/cluster/resources?type=vm");
-    let mut found = proxmox.pick(cx, purpose, path, &VM_FIELDS, wanted)?;
+    let mut found = proxmox.get_selection(cx, purpose, path, &VM_FIELDS, wanted)?;
     if let Some(site) = &proxmox.site {
         found.entries.iter_mut().for_each(|vm| vm["site"] = site.as_str().into());
     }
@@ -104,7 +104,7 @@ pub fn list_images(cx: &Cx, proxmox: &Proxmox) -> Result<Vec<Image>, Failure> {
         entry["status"] == "available" && content.split(',').any(|kind| kind == "iso")
     };
     let (purpose, path) = ("listing the storages of Proxmox", "/cluster/resources?type=storage");
-    let listed = proxmox.pick(cx, purpose, path, &["node", "storage", "shared"], &holds)?;
+    let listed = proxmox.get_selection(cx, purpose, path, &["node", "storage", "shared"], &holds)?;
     let text = |entry: &Value, key: &str| entry[key].as_str().unwrap_or_default().to_owned();
     let mut places: BTreeMap<(String, String), String> = BTreeMap::new();
     for entry in &listed.entries {
@@ -143,7 +143,7 @@ pub fn configured(cx: &Cx) -> Result<Proxmox, Failure> {
 
 fn read_config(cx: &Cx) -> Result<Option<Proxmox>, Failure> {
     let path = cx.paths.config();
-    let Some(text) = files::read_text_if_there(&path)? else { return Ok(None) };
+    let Some(text) = files::read_optional_text(&path)? else { return Ok(None) };
     let mut proxmox = proxmox_of(cx, &ProviderConfig::parse(&cx.paths.show(&path), &text)?)?;
     proxmox.renewal = Some(provider::with_flag(cx, "cargo xtask keys --rotate proxmox"));
     Ok(Some(proxmox))
@@ -270,7 +270,7 @@ pub fn provider_version(cx: &Cx, flag: Option<Provider>) -> Result<(Provider, &'
     if let Some(given) = flag {
         return Ok((given, "--provider-version"));
     }
-    let compose = files::read_text_if_there(&cx.paths.compose())?;
+    let compose = files::read_optional_text(&cx.paths.compose())?;
     Ok(match compose.as_deref().and_then(Provider::of_compose) {
         Some(found) => (found, "docker/compose.yaml"),
         None => (Provider::pinned(), "the default"),
@@ -311,7 +311,7 @@ pub fn observe(cx: &Cx, proxmox: &Proxmox) -> anyhow::Result<Inventory> {
             Ok(if unseen.is_empty() { StepResult::ok(node, detail) } else { StepResult::warning(node, unseen) })
         })
     });
-    let nodes = cx.ui.side_by_side("asking the nodes", checks.collect()).into_iter().collect::<Result<_, _>>()?;
+    let nodes = cx.ui.run_checks("asking the nodes", checks.collect()).into_iter().collect::<Result<_, _>>()?;
     Ok(Inventory { taken_at: rfc3339(SystemTime::now()), endpoint: proxmox.url.clone(), version, nodes })
 }
 
@@ -324,7 +324,7 @@ pub fn observe_quietly(cx: &Cx, proxmox: &Proxmox) -> Result<Inventory, Failure>
         return recorded.document(&format!("{}/{INVENTORY}", recorded.proxmox_dir(proxmox.site.as_deref())));
     }
     let nodes = list_nodes(cx, proxmox)?;
-    let nodes = map_all(nodes, ALL, |node| read_node(cx, proxmox, node)).into_iter().collect::<Result<_, _>>()?;
+    let nodes = map_all(nodes, NO_LIMIT, |node| read_node(cx, proxmox, node)).into_iter().collect::<Result<_, _>>()?;
     let (taken_at, version) = (rfc3339(SystemTime::now()), String::new());
     Ok(Inventory { taken_at, endpoint: proxmox.url.clone(), version, nodes })
 }
@@ -355,7 +355,7 @@ pub fn add_storages(
         }
         Ok(node)
     };
-    map_all(nodes, ALL, ask).into_iter().collect()
+    map_all(nodes, NO_LIMIT, ask).into_iter().collect()
 }
 
 /// Returns the nodes, by name, without the details that each node must be queried for.
@@ -419,8 +419,10 @@ fn read_node(cx: &Cx, proxmox: &Proxmox, mut node: Node) -> Result<Node, Failure
 /// # Errors
 /// Returns an error if Proxmox does not respond or refuses the login.
 pub fn read_overview(cx: &Cx, proxmox: &Proxmox) -> Result<Inventory, Failure> {
-    let (version, (nodes, listed)) =
-        both(|| proxmox.version(cx), || both(|| read_storages(cx, proxmox), || list_vms(cx, proxmox, &|_| true)));
+    let (version, (nodes, listed)) = run_both(
+        || proxmox.version(cx),
+        || run_both(|| read_storages(cx, proxmox), || list_vms(cx, proxmox, &|_| true)),
+    );
     let (version, mut nodes, listed) = (version?, nodes?, listed?);
     let mut by_node: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for vm in listed.entries {
@@ -522,8 +524,8 @@ fn describe_counts(node: &Node) -> String {
 /// Fails with [`Code::NotFound`] or [`Code::Invalid`], and the command that creates an inventory.
 pub fn read_saved(file: &Path) -> Result<Inventory, Failure> {
     let shown = file.display();
-    let command = format!("cargo xtask proxmox-inventory --save {}", pasted(file));
-    let text = inputs::text_if_there(file)?
+    let command = format!("cargo xtask proxmox-inventory --save {}", path_to_paste(file));
+    let text = inputs::read_optional_text(file)?
         .ok_or_else(|| Failure::new(Code::NotFound, format!("`{shown}` does not exist")).next(command.as_str()))?;
     Inventory::parse(&text).map_err(|why| {
         Failure::new(Code::Invalid, format!("`{shown}` is not an inventory")).cause(why).next(command.as_str())

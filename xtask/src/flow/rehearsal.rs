@@ -32,7 +32,7 @@ impl Drop for Lab {
     fn drop(&mut self) {
         // The lab exits when its standard input is closed.
         drop(self.child.stdin.take());
-        lab::reap(&mut self.child, Duration::from_secs(5));
+        lab::wait_or_terminate(&mut self.child, Duration::from_secs(5));
         let _ = fs::remove_dir_all(&self.dir);
     }
 }
@@ -138,13 +138,13 @@ pub fn run_task_as(cx: &Cx, lab: &Lab, project: &Path, words: &[String], as_json
     let shell = proc::shell()?;
     shell.change_dir(project);
     let json = as_json.then_some("--json");
-    let limit = cx.limit(Duration::from_secs(120));
+    let limit = cx.wait_limit(Duration::from_secs(120));
     // A task with its own `--timeout` keeps it.
     let own = words.iter().any(|word| word == "--timeout");
     let timeout: &[String] = if own { &[] } else { &["--timeout".to_owned(), format!("{}s", limit.as_secs())] };
     let cmd = cmd!(shell, "{program} {words...} --yes --non-interactive {timeout...} --color never {json...}");
     let mut job = Job::new(format!("rehearsing {}", words[0]), cmd).deadline(limit + Duration::from_secs(30));
-    let env_file = files::read_text_if_there(&lab.ready.env_file)?.unwrap_or_default();
+    let env_file = files::read_optional_text(&lab.ready.env_file)?.unwrap_or_default();
     let env = EnvFile::parse("the lab's env file", &env_file)?;
     for key in env.keys() {
         let value = env.get(key).unwrap_or_default();
@@ -165,7 +165,7 @@ pub fn run_task_as(cx: &Cx, lab: &Lab, project: &Path, words: &[String], as_json
     } else {
         (cx.proc.follow(job, |text| cx.ui.say(text))?, Value::Null)
     };
-    if proc::interrupted() {
+    if proc::is_interrupted() {
         return Err(proc::interruption(&format!("rehearsing {}", words[0])).into());
     }
     Ok(TaskRun { line, elapsed: begun.elapsed(), code: ended.status.code(), document })

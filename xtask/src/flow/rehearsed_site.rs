@@ -43,14 +43,14 @@ impl Site {
     /// # Errors
     /// Fails with [`Code::NotFound`] if there is no cluster to rehearse, or none with a selected name.
     pub fn read(dir: &Path, chosen: &[String]) -> Result<Site, Failure> {
-        let [class_files, template_files] = FOLDERS.map(|folder| inputs::in_dir(&dir.join(folder)));
+        let [class_files, template_files] = FOLDERS.map(|folder| inputs::list_yaml_files(&dir.join(folder)));
         let (mut classes, mut clusters) = (Vec::new(), Vec::new());
         for file in &class_files {
-            let bytes = files::read_if_there(file)?.unwrap_or_default();
+            let bytes = files::read_optional(file)?.unwrap_or_default();
             classes.extend(machine_class::parse("", &bytes).value.unwrap_or_default());
         }
         for file in &template_files {
-            let bytes = files::read_if_there(file)?.unwrap_or_default();
+            let bytes = files::read_optional(file)?.unwrap_or_default();
             let template = template::parse("", &bytes).value;
             let own = |template: &ClusterTemplate| match chosen {
                 [] => !inputs::is_example(&bytes),
@@ -147,7 +147,7 @@ impl Site {
                 continue;
             };
             let place = file.strip_prefix(&self.dir).map_or(inside, Path::to_owned);
-            if let Some(bytes) = files::read_if_there(&file)? {
+            if let Some(bytes) = files::read_optional(&file)? {
                 // Keeps every path inside the other project.
                 let rooted = clean(&Path::new("/").join(&place));
                 let inside = rooted.strip_prefix("/").unwrap_or(&rooted);
@@ -288,7 +288,7 @@ impl LifeCycle<'_> {
         for (_, template) in &site.clusters {
             self.task(&["cluster-delete", &template.name, "--allow-destroy", &template.name])?;
         }
-        let state = lab::state_of(self.cx, program, &self.lab.dir)?;
+        let state = lab::read_state(self.cx, program, &self.lab.dir)?;
         // A fault may have created a machine that belongs to someone else.
         let own = |vm: &&Value| {
             let name = vm["name"].as_str().unwrap_or_default();
@@ -333,7 +333,7 @@ impl LifeCycle<'_> {
         program: &Path,
         alive: &[String],
     ) -> anyhow::Result<()> {
-        let state = lab::state_of(self.cx, program, &self.lab.dir)?;
+        let state = lab::read_state(self.cx, program, &self.lab.dir)?;
         let vms = state["proxmox"]["vms"].as_array().cloned().unwrap_or_default();
         let online: Vec<&str> =
             inventory.nodes.iter().filter(|node| node.is_online()).map(|node| node.name.as_str()).collect();
@@ -404,6 +404,9 @@ pub fn report(cx: &Cx, steps: &[Value], left_out: &[String]) {
         let time = millis(step["elapsed_ms"].as_u64().unwrap_or(0));
         vec![word(step, "step"), format!("{}{again}", word(step, "status")), time]
     };
-    cx.ui.data(&format!("\n{}", table(&["STEP", "RESULT", "TIME"], steps.iter().map(row))));
-    cx.ui.data(&format!("\nnot rehearsed:\n{}", left_out.iter().map(|what| format!("  {what}\n")).collect::<String>()));
+    cx.ui.print_data(&format!("\n{}", table(&["STEP", "RESULT", "TIME"], steps.iter().map(row))));
+    cx.ui.print_data(&format!(
+        "\nnot rehearsed:\n{}",
+        left_out.iter().map(|what| format!("  {what}\n")).collect::<String>()
+    ));
 }

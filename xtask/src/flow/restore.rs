@@ -45,7 +45,7 @@ impl<'a> Restore<'a> {
     /// # Errors
     /// Fails with [`Code::Invalid`] if the configuration cannot be parsed.
     pub fn new(cx: &Cx, opened: &'a OpenedBackup, lan: Option<&str>) -> Result<Restore<'a>, Failure> {
-        let text = files::read_text_if_there(&opened.part(ENV))?.unwrap_or_default();
+        let text = files::read_optional_text(&opened.part(ENV))?.unwrap_or_default();
         let mut env = EnvFile::parse(ENV, &text)?;
         if let Some(lan) = lan {
             env.set("OMNI_LAN_ADDRESS", lan);
@@ -65,7 +65,7 @@ impl<'a> Restore<'a> {
         .chain(opened.manifest.parts.keys().filter_map(|name| {
             if let Some(id) = name.strip_prefix(PROVIDER_CAS) {
                 let part = format!("{PROVIDERS}{}/.env", id.strip_suffix(".pem")?);
-                let text = files::read_text_if_there(&opened.part(&part)).ok()??;
+                let text = files::read_optional_text(&opened.part(&part)).ok()??;
                 let own = EnvFile::parse(&part, &text).ok()?;
                 return Some((name.as_str(), Some(host_path(cx, own.get("INFRA_PROVIDER_CA_FILE")?)), true));
             }
@@ -75,7 +75,7 @@ impl<'a> Restore<'a> {
             let inside = file.components().all(|part| matches!(part, Component::Normal(_)));
             inside.then_some((name.as_str(), Some(dir.join(file)), false))
         })) {
-            if let Some((path, bytes)) = path.zip(files::read_if_there(&opened.part(name))?) {
+            if let Some((path, bytes)) = path.zip(files::read_optional(&opened.part(name))?) {
                 wanted.push(RestoredFile { path, bytes, kept });
             }
         }
@@ -121,7 +121,7 @@ impl<'a> Restore<'a> {
 
     /// Returns the members of an external etcd that has the store; empty if etcd runs inside Omni.
     fn external_etcd(&self) -> Vec<String> {
-        let settings = files::read_text_if_there(&self.opened.part(SITE)).ok().flatten();
+        let settings = files::read_optional_text(&self.opened.part(SITE)).ok().flatten();
         backup::external_etcd(&settings.unwrap_or_default())
     }
 
@@ -136,21 +136,21 @@ impl<'a> Restore<'a> {
         }
         let mut kept = Vec::new();
         for wanted in &self.wanted {
-            match files::read_if_there(&wanted.path)? {
+            match files::read_optional(&wanted.path)? {
                 Some(bytes) if bytes == wanted.bytes => {}
                 Some(_) if wanted.kept => kept.push(cx.paths.show(&wanted.path)),
                 Some(_) => {
                     let shown = cx.paths.show(&wanted.path);
                     return Err(Failure::new(Code::Conflict, format!("`{shown}` exists and differs from the backup"))
                         .cause("a restore is for a new host and a fresh clone")
-                        .hint(format!("move it away: `mv {0} {0}.old`", runtime::paths::pasted(&wanted.path)))
+                        .hint(format!("move it away: `mv {0} {0}.old`", runtime::paths::path_to_paste(&wanted.path)))
                         .into());
                 }
                 None => {}
             }
         }
         let new: Vec<PathBuf> = self.new_files().map(|wanted| wanted.path.clone()).collect();
-        cx.writable(&new)?;
+        cx.check_writable(&new)?;
         let kept =
             if kept.is_empty() { String::new() } else { format!("; kept as they are here: {}", kept.join(", ")) };
         Ok(StepResult::ok((), format!("{} new{kept}", new.len())))
@@ -177,7 +177,7 @@ impl<'a> Restore<'a> {
             return Ok(StepResult::skipped((), "it may be the one that an interrupted restore started here"));
         }
         for connect in [at.connect.as_deref(), None] {
-            match omni::healthy_at(cx, &at.endpoint, at.ca_file.as_deref(), connect) {
+            match omni::check_health_at(cx, &at.endpoint, at.ca_file.as_deref(), connect) {
                 Ok(()) => {
                     let place =
                         connect.map_or_else(|| at.endpoint.clone(), |address| format!("{} at {address}", at.endpoint));
@@ -216,8 +216,8 @@ impl<'a> Restore<'a> {
             check_restored_store(cx)?;
             let verified = omni_checks::verify(&Cx { settings: Settings::load(&cx.paths)?, ..cx.clone() });
             // The restore is complete, whatever the checks found.
-            if !proc::interrupted() {
-                let note = cx.paths.restoring();
+            if !proc::is_interrupted() {
+                let note = cx.paths.restore_marker();
                 std::fs::remove_file(&note).map_err(|error| cannot("remove", &note, &error))?;
             }
             verified.map(drop)
@@ -228,7 +228,7 @@ impl<'a> Restore<'a> {
     /// Returns true if the volumes have the data of this backup: the note is empty until they are filled, then names its store.
     fn is_filled(&self, cx: &Cx) -> bool {
         let store = self.opened.manifest.parts.get(ETCD).map(|part| part.sha256.clone());
-        files::read_text_if_there(&cx.paths.restoring()).ok().flatten().is_some_and(|noted| Some(noted) == store)
+        files::read_optional_text(&cx.paths.restore_marker()).ok().flatten().is_some_and(|noted| Some(noted) == store)
     }
 
     /// Creates the volumes and fills them, unless an interrupted run has done so.
@@ -236,7 +236,7 @@ impl<'a> Restore<'a> {
         if self.is_filled(cx) {
             return Ok("filled by an interrupted run".to_owned());
         }
-        let note = cx.paths.restoring();
+        let note = cx.paths.restore_marker();
         files::write_atomically(&note, b"", files::PRIVATE)?;
         let (docker, places) = (Docker::find(cx)?, create_volumes(cx)?);
         let dirs = [self.opened.etcd(), self.opened.dir_of(SQLITE), self.opened.dir_of(TAILSCALE)];
@@ -265,7 +265,8 @@ pub fn create_volumes(cx: &Cx) -> Result<[(String, &'static str); 3], Failure> {
 fn refuse_existing_stack(cx: &Cx) -> Result<(), Failure> {
     let (compose, docker) = (Compose::find(cx)?, Docker::find(cx)?);
     let containers = compose.containers()?;
-    let unfinished = cx.paths.restoring().is_file() && containers.iter().all(|container| container.state == "created");
+    let unfinished =
+        cx.paths.restore_marker().is_file() && containers.iter().all(|container| container.state == "created");
     if unfinished {
         return Ok(());
     }
@@ -275,7 +276,7 @@ fn refuse_existing_stack(cx: &Cx) -> Result<(), Failure> {
             .hint("if this is the new host, remove the stack that was tried on it: `cargo xtask stack-down`"));
     }
     for volume in VOLUMES {
-        if docker.volume(volume)? {
+        if docker.has_volume(volume)? {
             return Err(Failure::new(Code::Conflict, format!("the volume `{volume}` exists"))
                 .cause("it holds data of an Omni, which a restore would replace")
                 .hint(format!(

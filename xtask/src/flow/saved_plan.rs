@@ -10,7 +10,7 @@ use domain::clock;
 use domain::saved_plan::{PlanBinding, SavedPlan, file_key, hash};
 use domain::status::omni::Resource;
 use runtime::files;
-use runtime::paths::pasted;
+use runtime::paths::path_to_paste;
 
 /// How a run uses a plan file: not at all, to write it, or to apply it.
 #[derive(Clone, Copy)]
@@ -86,7 +86,7 @@ pub fn bind_resource(grounds: &mut PlanBinding, what: &str, id: &str, there: &[R
 /// Writes the plan; overwrites an existing file only if it is a saved plan.
 fn write(cx: &Cx, file: &Path, saved: &SavedPlan, plan: &Plan<'_>) -> anyhow::Result<Outcome> {
     let path = std::path::absolute(file)?;
-    if files::read_text_if_there(&path)?.is_some_and(|text| !text.contains("\"seal\"")) {
+    if files::read_optional_text(&path)?.is_some_and(|text| !text.contains("\"seal\"")) {
         return Err(Failure::new(Code::Conflict, format!("`{}` exists and is not a saved plan", file.display()))
             .hint("name another file, or remove this one")
             .into());
@@ -94,7 +94,7 @@ fn write(cx: &Cx, file: &Path, saved: &SavedPlan, plan: &Plan<'_>) -> anyhow::Re
     files::write_atomically(&path, saved.text().as_bytes(), files::PRIVATE)?;
     let outcome = plan.planned(cx);
     cx.ui.note("plan", format!("`{}`", file.display()), Status::Ok, "written; nothing else was changed");
-    Ok(outcome.next(format!("cargo xtask apply {}", pasted(&path))))
+    Ok(outcome.next(format!("cargo xtask apply {}", path_to_paste(&path))))
 }
 
 /// Reads the plan in a file.
@@ -102,7 +102,7 @@ fn write(cx: &Cx, file: &Path, saved: &SavedPlan, plan: &Plan<'_>) -> anyhow::Re
 /// # Errors
 /// Fails with [`Code::NotFound`], or with [`Code::Invalid`] if it is not a plan of this format, or was edited.
 pub fn read(file: &Path) -> Result<SavedPlan, Failure> {
-    let text = inputs::text_if_there(file)?
+    let text = inputs::read_optional_text(file)?
         .ok_or_else(|| Failure::new(Code::NotFound, format!("`{}` does not exist", file.display())).hint(HINT))?;
     SavedPlan::parse(&text).map_err(|why| {
         Failure::new(Code::Invalid, format!("`{}` is not a valid plan", file.display())).cause(why).hint(HINT)
@@ -130,7 +130,7 @@ pub fn check_usable(cx: &Cx, plan: &SavedPlan, omni: &str) -> Result<Vec<PathBuf
     let mut changed = Vec::new();
     for file in &plan.files {
         let path = cx.paths.root().join(file);
-        let there = files::read_if_there(&path)?.map(|bytes| hash(&bytes));
+        let there = files::read_optional(&path)?.map(|bytes| hash(&bytes));
         if there.as_ref() != plan.bound.get(&file_key(file)) {
             changed.push(format!("{}: {}", file_key(file), there.map_or("it no longer exists", |_| "has changed")));
         }
@@ -153,7 +153,7 @@ fn stale_plan(cx: &Cx, plan: &SavedPlan, found: &[String]) -> Failure {
 fn replan_command(cx: &Cx, plan: &SavedPlan) -> String {
     let files: Vec<String> = match plan.files.as_slice() {
         [_, _, ..] if plan.task == "machineclass-apply" => vec!["--all".to_owned()],
-        files => files.iter().map(|file| pasted(&cx.paths.root().join(file))).collect(),
+        files => files.iter().map(|file| path_to_paste(&cx.paths.root().join(file))).collect(),
     };
     let allowed: String = plan.allowed.iter().map(|rule| format!(" --allow {rule}")).collect();
     format!("cargo xtask {} {}{allowed} --plan-out FILE", plan.task, files.join(" "))

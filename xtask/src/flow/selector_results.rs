@@ -340,7 +340,7 @@ fn read_storages(cx: &Cx, proxmox: &Proxmox, only: Option<&str>) -> anyhow::Resu
             })
         })
     });
-    let found = cx.ui.side_by_side("asking Proxmox", checks.collect()).into_iter();
+    let found = cx.ui.run_checks("asking Proxmox", checks.collect()).into_iter();
     Ok(found.collect::<anyhow::Result<Vec<_>>>()?.into_iter().flatten().collect())
 }
 

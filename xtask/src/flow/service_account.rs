@@ -105,7 +105,7 @@ pub fn plan_rotation(cx: &Cx) -> Result<Plan<'static>, Failure> {
     refuse_key_in_shell(&old)?;
     let (keys, as_person) = list_keys(cx)?;
     let listed = |name: &str| keys.iter().filter(|key| key.account == name).cloned().collect::<Vec<_>>();
-    let left = cx.fresh_state()?.get(REPLACED).map(|left| listed(&left)).unwrap_or_default();
+    let left = cx.reload_state()?.get(REPLACED).map(|left| listed(&left)).unwrap_or_default();
     if left.first().is_some_and(|left| left.account != old) {
         return Ok(destroy(&left, as_person).into_iter().collect());
     }
@@ -122,8 +122,8 @@ pub fn plan_rotation(cx: &Cx) -> Result<Plan<'static>, Failure> {
     let name = new.clone();
     let create = Change::new("create", object, effect, undo, move |cx| {
         let (key, _) = new_key(cx, &name, &role, account)?;
-        Omnictl::with_key(cx, &key)?.accepted()?;
-        let mut state = cx.fresh_state()?;
+        Omnictl::with_key(cx, &key)?.check_key_accepted()?;
+        let mut state = cx.reload_state()?;
         state.set(REPLACED, old);
         cx.save_state(state)?;
         write_env_key(cx, KEY, &key, "made by Omni, tried, stored in docker/.env")
@@ -158,7 +158,7 @@ fn destroy(keys: &[ServiceAccountKey], as_person: bool) -> Option<Change<'static
     };
     let (owner, object) = (name.clone(), format!("the service account `{name}`"));
     let change = Change::new("destroy", object, "its keys no longer work", "nothing to undo", move |cx| {
-        let omnictl = if as_person { Omnictl::as_person(cx)? } else { Omnictl::with_key(cx, &stored_key(cx)?.1)? };
+        let omnictl = if as_person { Omnictl::with_own_login(cx)? } else { Omnictl::with_key(cx, &stored_key(cx)?.1)? };
         match omnictl.destroy_service_account(&name) {
             // An interrupted run may have destroyed it.
             Err(failure) if failure.code != Code::NotFound => Err(failure.into()),
@@ -186,7 +186,7 @@ fn successor_name(old: &str, role: &str, date: &str, keys: &[ServiceAccountKey])
 
 /// Creates a key for the service account. Returns it, and whether the account existed.
 fn new_key(cx: &Cx, name: &str, role: &str, account: Account) -> Result<(Secret, bool), Failure> {
-    let omnictl = if account.as_person { Omnictl::as_person(cx)? } else { Omnictl::find(cx)? };
+    let omnictl = if account.as_person { Omnictl::with_own_login(cx)? } else { Omnictl::find(cx)? };
     if !account.exists {
         match omnictl.create_service_account(name, role) {
             Err(failure) if overtaken(&failure) => {}
@@ -227,7 +227,7 @@ fn list_keys(cx: &Cx) -> Result<(Vec<ServiceAccountKey>, bool), Failure> {
         Ok(keys) => return Ok((keys, false)),
         Err(failure) => failure,
     };
-    match (failure.code, Omnictl::as_person(cx)) {
+    match (failure.code, Omnictl::with_own_login(cx)) {
         (Code::Refused | Code::MissingInput | Code::Invalid, Ok(person)) => {
             let keys = person.service_account_keys().map_err(|failure| match failure.code {
                 // omnictl waits for a login, but its login page is not shown anywhere.
@@ -247,7 +247,7 @@ fn list_keys(cx: &Cx) -> Result<(Vec<ServiceAccountKey>, bool), Failure> {
 /// Reads the key in `docker/.env` again.
 fn stored_key(cx: &Cx) -> Result<(KeyInfo, Secret), Failure> {
     let path = cx.paths.env();
-    let text = files::read_text_if_there(&path)?.unwrap_or_default();
+    let text = files::read_optional_text(&path)?.unwrap_or_default();
     let env = EnvFile::parse(&cx.paths.show(&path), &text)?;
     let Some(key) = env.get(KEY).filter(|key| !key.is_empty()) else {
         return Err(Failure::new(Code::NotFound, format!("docker/.env has no {KEY}")));

@@ -32,7 +32,7 @@ fn configured_path(cx: &Cx) -> Option<PathBuf> {
 /// Fails with [`Code::Prerequisite`] if `docker/.env` names a file that does not exist, or if it cannot be read.
 pub fn read(cx: &Cx) -> Result<Option<String>, Failure> {
     let Some(path) = path(cx) else { return Ok(None) };
-    let text = files::read_text_if_there(&path)?;
+    let text = files::read_optional_text(&path)?;
     text.map(Some).ok_or_else(|| {
         let shown = cx.paths.show(&path);
         Failure::new(Code::Prerequisite, format!("{KEY} in docker/.env names `{shown}`, which does not exist"))
@@ -69,7 +69,7 @@ pub fn check_step(cx: &Cx) -> anyhow::Result<()> {
         return Ok(());
     }
     cx.ui.step("site", "Check the site's own settings of Omni", || {
-        let compose = files::read_text_if_there(&cx.paths.compose())?.unwrap_or_default();
+        let compose = files::read_optional_text(&cx.paths.compose())?.unwrap_or_default();
         Ok(StepResult::ok((), refuse_invalid(cx, &compose)?.unwrap_or_default()))
     })
 }
@@ -97,7 +97,7 @@ pub fn refuse_invalid(cx: &Cx, compose: &str) -> Result<Option<String>, Failure>
 /// # Errors
 /// Returns an error if `docker/compose.yaml` cannot be read.
 pub fn first_error(cx: &Cx, text: &str) -> Result<Option<Finding>, Failure> {
-    let compose = files::read_text_if_there(&cx.paths.compose())?.unwrap_or_default();
+    let compose = files::read_optional_text(&cx.paths.compose())?.unwrap_or_default();
     Ok(site::check("docker/site.yaml", text, &compose, &|_| true).into_iter().find(Finding::is_error))
 }
 
@@ -122,7 +122,7 @@ pub fn initial_changes(cx: &Cx, first: bool) -> Result<Vec<Change<'static>>, Fai
     if !first || configured_path(cx).is_some() || path.exists() {
         return Ok(project_files::protect(path, "docker/site.yaml").into_iter().chain(name_existing(cx)).collect());
     }
-    let Some(text) = files::read_text_if_there(&example)? else { return Ok(Vec::new()) };
+    let Some(text) = files::read_optional_text(&example)? else { return Ok(Vec::new()) };
     // If this version of Omni cannot read the settings, none are written.
     if first_error(cx, &text)?.is_some() {
         return Ok(Vec::new());
@@ -138,7 +138,7 @@ pub fn initial_changes(cx: &Cx, first: bool) -> Result<Vec<Change<'static>>, Fai
 pub fn has_changed(cx: &Cx, containers: &[Container]) -> Result<bool, Failure> {
     let Some(path) = configured_path(cx) else { return Ok(false) };
     let there = containers.iter().any(|container| container.service == OMNI);
-    Ok(there && cx.fresh_state()?.get(STATE) != fingerprint(&path))
+    Ok(there && cx.reload_state()?.get(STATE) != fingerprint(&path))
 }
 
 /// Records the settings that Omni is started with.
@@ -148,7 +148,7 @@ pub fn has_changed(cx: &Cx, containers: &[Container]) -> Result<bool, Failure> {
 pub fn record_start(cx: &Cx) -> Result<(), Failure> {
     // This same run may have written `docker/.env`.
     let path = path(cx).filter(|path| path.is_file());
-    let (mut state, print) = (cx.fresh_state()?, path.as_deref().and_then(fingerprint));
+    let (mut state, print) = (cx.reload_state()?, path.as_deref().and_then(fingerprint));
     if state.get(STATE) == print || (print.is_none() && state.get(STATE).is_none()) {
         return Ok(());
     }
@@ -158,5 +158,5 @@ pub fn record_start(cx: &Cx) -> Result<(), Failure> {
 
 /// Hash of a file's contents. It does not depend on the compiler that built this program.
 fn fingerprint(path: &Path) -> Option<String> {
-    files::read_if_there(path).ok()?.map(|bytes| hash(&bytes))
+    files::read_optional(path).ok()?.map(|bytes| hash(&bytes))
 }

@@ -41,7 +41,7 @@ pub fn plan_recovery(cx: &Cx, file: &std::path::Path) -> anyhow::Result<Plan<'st
     let bytes = cx.read(file, "name the public key of a pair that you made on another machine")?;
     let armored = String::from_utf8_lossy(&bytes).into_owned();
     let slot = cx.ui.step("key", "Check the recovery key", || {
-        let slot = gpg::public_slot(cx, &armored)?;
+        let slot = gpg::slot_of_public_key(cx, &armored)?;
         Ok(StepResult::ok(slot.clone(), slot))
     })?;
     let mut plan = Plan::default();
@@ -68,7 +68,7 @@ pub fn plan_recovery(cx: &Cx, file: &std::path::Path) -> anyhow::Result<Plan<'st
 /// Fails with [`Code::Invalid`] if Omni could not use the key, or as in [`read_store`].
 pub fn plan_rotation(cx: &Cx, given: Option<PathBuf>) -> anyhow::Result<Plan<'static>> {
     let (key, next) = (cx.paths.store_key(), next_key(cx));
-    let [now, made] = [&key, &next].map(|path| files::read_text_if_there(path));
+    let [now, made] = [&key, &next].map(|path| files::read_optional_text(path));
     let (now, made) = (now?, made?.map(Secret::new));
     let switched = made.as_ref().is_some_and(|made| now.as_deref() == Some(made.expose()));
     let store = read_slots(cx, made.is_some())?;
@@ -76,8 +76,8 @@ pub fn plan_rotation(cx: &Cx, given: Option<PathBuf>) -> anyhow::Result<Plan<'st
         None => None,
         Some(file) => Some(cx.ui.step("key", "Check the next key", || {
             let key = read_key(cx, file)?;
-            gpg::prove_store_key(cx, &key)?;
-            let slot = gpg::public_slot(cx, &gpg::public_half(cx, &key)?)?;
+            gpg::check_store_key(cx, &key)?;
+            let slot = gpg::slot_of_public_key(cx, &gpg::public_key(cx, &key)?)?;
             Ok(StepResult::ok(key, slot))
         })?),
     };
@@ -92,7 +92,7 @@ pub fn plan_rotation(cx: &Cx, given: Option<PathBuf>) -> anyhow::Result<Plan<'st
         plan.push(Change::new("create", shown, effect, "remove the file", move |cx| {
             let key = match given {
                 Some(key) => key,
-                None => gpg::make_store_key(cx, &user)?,
+                None => gpg::create_store_key(cx, &user)?,
             };
             files::write_new(&next_key(cx), key.expose().as_bytes(), files::PRIVATE)?;
             Ok("proved by decrypting without a question".to_owned())
@@ -100,11 +100,11 @@ pub fn plan_rotation(cx: &Cx, given: Option<PathBuf>) -> anyhow::Result<Plan<'st
     }
     if !switched {
         let opens = match (&store, &made) {
-            (Some(store), Some(made)) => gpg::open_slot(cx, made, &store.slots).is_ok(),
+            (Some(store), Some(made)) => gpg::find_opened_slot(cx, made, &store.slots).is_ok(),
             _ => false,
         };
         if !opens {
-            let armored = Box::new(|cx: &Cx| gpg::public_half(cx, &read_key(cx, next_key(cx))?));
+            let armored = Box::new(|cx: &Cx| gpg::public_key(cx, &read_key(cx, next_key(cx))?));
             publish_key(cx, &mut plan, "omni-next.asc".to_owned(), armored)?;
             plan.push(restart(cx, "Omni adds the next key's slot to its store"));
         }
@@ -197,9 +197,9 @@ fn wait_for_store(cx: &Cx) -> anyhow::Result<Store> {
 /// Checks that the key at `path` opens the store of the running Omni.
 fn check_key(cx: &Cx, path: PathBuf) -> anyhow::Result<()> {
     let (store, key) = (wait_for_store(cx)?, read_key(cx, path)?);
-    let slot =
-        gpg::open_slot(cx, &key, &store.slots).map_err(|failure| no_slot("the next key").cause(failure.cause))?;
-    backup::owned(&store, cx.settings.env_file.get("OMNI_ACCOUNT_UUID").unwrap_or_default())?;
+    let slot = gpg::find_opened_slot(cx, &key, &store.slots)
+        .map_err(|failure| no_slot("the next key").cause(failure.cause))?;
+    backup::check_account(&store, cx.settings.env_file.get("OMNI_ACCOUNT_UUID").unwrap_or_default())?;
     cx.ui.note("opened", "The key opens the store", runtime::ui::Status::Ok, slot);
     Ok(())
 }
@@ -213,7 +213,7 @@ fn switch_key<'a>(cx: &Cx) -> Change<'a> {
         let (key, old) = (cx.paths.store_key(), read_key(cx, cx.paths.store_key())?);
         let sum = hash(old.expose().as_bytes());
         let kept = key.with_file_name(format!("omni-old-{}.asc", sum.get(7..15).unwrap_or_default()));
-        if files::read_text_if_there(&kept)?.as_deref() != Some(old.expose()) {
+        if files::read_optional_text(&kept)?.as_deref() != Some(old.expose()) {
             files::write_new(&kept, old.expose().as_bytes(), files::PRIVATE)?;
         }
         files::write_atomically(&key, read_key(cx, next_key(cx))?.expose().as_bytes(), files::PRIVATE)?;

@@ -11,7 +11,7 @@ use crate::prelude::*;
 use domain::clock;
 use domain::scrub::Scrubber;
 use domain::secret;
-use runtime::bundle::{CONTAINERS, DOCTOR, FAILED, INVENTORY, Manifest, PROJECT, PROXMOX, Part};
+use runtime::bundle::{CONTAINERS, DOCTOR, FAILED_TASK_PATHS, INVENTORY, Manifest, PROJECT, PROXMOX_RESPONSES, Part};
 use runtime::files;
 use runtime::parallel::map_all;
 use runtime::proc;
@@ -87,7 +87,7 @@ const SOURCES: [(&str, &str, Source); 6] = [
 /// # Errors
 /// Fails with [`Code::Interrupted`]; a source that cannot be read is listed in the manifest instead.
 pub fn gather(cx: &Cx) -> anyhow::Result<BundleContents> {
-    let end = Instant::now() + cx.limit(LIMIT);
+    let end = Instant::now() + cx.wait_limit(LIMIT);
     let mut parts = Parts { cx, raw: BTreeMap::new(), versions: BTreeMap::new(), missing: BTreeMap::new() };
     parts.versions.insert("xtask".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
     for (id, title, read) in SOURCES {
@@ -95,7 +95,7 @@ pub fn gather(cx: &Cx) -> anyhow::Result<BundleContents> {
             let before = (parts.raw.len(), parts.missing.len());
             let late = || Failure::new(Code::Timeout, "the time for the bundle was over before it was asked");
             let failed = if Instant::now() > end { Some(late()) } else { read(&mut parts).err() };
-            if proc::interrupted() {
+            if proc::is_interrupted() {
                 return Err(proc::interruption("gathering the bundle").into());
             }
             if let Some(failure) = failed {
@@ -117,7 +117,7 @@ fn remove_secrets(parts: Parts<'_>) -> Result<BundleContents, Failure> {
     settings::hide_environment();
     let mut scrubber =
         Scrubber::new().map_err(|why| Failure::new(Code::Failed, "secrets cannot be removed").cause(why))?;
-    let mut manifest = Manifest::begun(parts.cx.now());
+    let mut manifest = Manifest::new(parts.cx.now());
     manifest.versions = parts.versions;
     let mut files = BTreeMap::new();
     for (name, raw) in parts.raw {
@@ -177,13 +177,13 @@ fn read_project(parts: &mut Parts<'_>) -> Result<(), Failure> {
     let root = parts.cx.paths.root().to_owned();
     let mut names: Vec<String> = FILES.map(str::to_owned).into();
     for dir in [parts.cx.paths.machine_classes(), parts.cx.paths.clusters(), parts.cx.paths.providers()] {
-        let found = files::tree(&dir).unwrap_or_default().into_iter();
+        let found = files::list_files(&dir).unwrap_or_default().into_iter();
         let small = found.filter(|(_, size)| size.is_some_and(|size| size <= MAX_FILE));
         let shown = |(name, _): (std::path::PathBuf, _)| parts.cx.paths.show(&dir.join(name));
         names.extend(small.map(shown).take(MAX_FILES));
     }
     for name in names {
-        match files::read_if_there(&root.join(&name)) {
+        match files::read_optional(&root.join(&name)) {
             Ok(None) => {}
             Ok(Some(bytes)) => {
                 let text = String::from_utf8_lossy(&bytes).into_owned();
@@ -269,9 +269,14 @@ fn read_proxmox(parts: &mut Parts<'_>, cx: &Cx, dir: &str) -> Result<(), Failure
     if !answers.contains_key(lists[2]) {
         proxmox.get(cx, "listing the virtual machines of Proxmox", lists[2])?;
     }
-    query_paths(cx, proxmox, nodes.iter().map(|node| format!("/nodes/{node}{}", FAILED[0])).collect(), &mut answers);
+    query_paths(
+        cx,
+        proxmox,
+        nodes.iter().map(|node| format!("/nodes/{node}{}", FAILED_TASK_PATHS[0])).collect(),
+        &mut answers,
+    );
     query_paths(cx, proxmox, task_logs(&answers), &mut answers);
-    parts.document(format!("{dir}/{PROXMOX}"), Value::Object(answers));
+    parts.document(format!("{dir}/{PROXMOX_RESPONSES}"), Value::Object(answers));
     let inventory = proxmox::observe_quietly(cx, proxmox)
         .and_then(|inventory| inventory.document().map(Raw::Document).map_err(|why| Failure::new(Code::Failed, why)));
     parts.part(format!("{dir}/{INVENTORY}"), inventory);
@@ -286,7 +291,7 @@ fn query_paths(cx: &Cx, proxmox: &Proxmox, paths: Vec<String>, answers: &mut ser
 
 /// Returns the paths of the status and log of the newest failed tasks, with the same queries as `cluster-explain`.
 fn task_logs(answers: &serde_json::Map<String, Value>) -> Vec<String> {
-    let lists = answers.iter().filter(|(path, _)| path.ends_with(FAILED[0]));
+    let lists = answers.iter().filter(|(path, _)| path.ends_with(FAILED_TASK_PATHS[0]));
     let mut tasks: Vec<&Value> = lists.flat_map(|(_, list)| list.as_array().into_iter().flatten()).collect();
     tasks.sort_by_key(|task| std::cmp::Reverse(task["starttime"].as_u64()));
     let upids = tasks.into_iter().filter_map(|task| task["upid"].as_str()).take(TASKS);
@@ -298,7 +303,7 @@ fn task_logs(answers: &serde_json::Map<String, Value>) -> Vec<String> {
 
 /// Reads the journal, without the entries of this user's other checkouts.
 fn read_journal(parts: &mut Parts<'_>) -> Result<(), Failure> {
-    let Some(text) = files::read_text_if_there(&parts.cx.paths.journal())? else { return Ok(()) };
+    let Some(text) = files::read_optional_text(&parts.cx.paths.journal())? else { return Ok(()) };
     let project = Value::from(parts.cx.paths.root().display().to_string());
     let own = |line: &&str| line.parse::<Value>().is_ok_and(|entry| entry["project"] == project);
     let lines: Vec<&str> = tail(&text, MAX_JOURNAL).lines().filter(own).collect();

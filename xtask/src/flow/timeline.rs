@@ -29,7 +29,7 @@ pub fn rows_of(cx: &Cx, facts: &Facts) -> Vec<Row> {
 fn site_times(cx: &Cx) -> SiteTimes {
     let path = cx.paths.step_times();
     let read = || -> Result<SiteTimes, Failure> {
-        let Some(text) = files::read_text_if_there(&path)? else { return Ok(SiteTimes::default()) };
+        let Some(text) = files::read_optional_text(&path)? else { return Ok(SiteTimes::default()) };
         serde_json::from_str(&text).map_err(|error| Failure::new(Code::Invalid, error.to_string()))
     };
     read().unwrap_or_else(|failure| {

@@ -33,7 +33,7 @@ pub fn fetch(cx: &Cx, inside: bool, url: &str) -> Result<String, Failure> {
 /// # Errors
 /// Fails with [`Code::Failed`] and the program's output.
 pub fn in_sidecar(cx: &Cx, purpose: &str, words: &[&str]) -> Result<String, Failure> {
-    Ok(Compose::find(cx)?.exec(SIDECAR, purpose, words)?.checked()?.stdout)
+    Ok(Compose::find(cx)?.exec(SIDECAR, purpose, words)?.require_success()?.stdout)
 }
 
 /// Explains an error of busybox's wget (1.37, alpine 3.22).

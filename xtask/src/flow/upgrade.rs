@@ -16,7 +16,7 @@ use domain::version::{self, Version};
 use domain::words::count;
 use runtime::cx::Cx;
 use runtime::files;
-use runtime::paths::pasted;
+use runtime::paths::path_to_paste;
 use runtime::tool::compose::{Compose, OMNI, PROVIDER};
 use runtime::tool::omnictl::Omnictl;
 use runtime::ui::{Status, StepResult};
@@ -31,7 +31,7 @@ const MACHINES: &str = "machinestatuses";
 /// # Errors
 /// Returns an error if a file cannot be read, a template is not valid, or an image has no release.
 pub fn from_files(cx: &Cx) -> Result<Installed, Failure> {
-    let compose = files::read_text_if_there(&cx.paths.compose())?.unwrap_or_default();
+    let compose = files::read_optional_text(&cx.paths.compose())?.unwrap_or_default();
     let images = stack::images(&compose);
     let pinned = |service: &str| images.get(service).map(|image| release_of_image(service, image)).transpose();
     let cluster = |(path, template): &(PathBuf, ClusterTemplate)| {
@@ -39,7 +39,7 @@ pub fn from_files(cx: &Cx) -> Result<Installed, Failure> {
             version::parse(text).map_err(|why| {
                 Failure::new(Code::Invalid, format!("`{}` has no valid version of {what}", cx.paths.show(path)))
                     .cause(format!("{text:?}: {why}"))
-                    .next(format!("cargo xtask cluster-check {}", pasted(path)))
+                    .next(format!("cargo xtask cluster-check {}", path_to_paste(path)))
             })
         };
         let (talos, kubernetes) =
@@ -76,7 +76,7 @@ pub fn from_running(
     containers: &[Container],
     lists: Vec<Vec<Resource>>,
 ) -> Result<Installed, Failure> {
-    let compose = files::read_text_if_there(&cx.paths.compose())?.unwrap_or_default();
+    let compose = files::read_optional_text(&cx.paths.compose())?.unwrap_or_default();
     // With several providers, the oldest counts: all share the image in docker/compose.yaml, but one may not be recreated yet.
     let running = |of: &dyn Fn(&str) -> bool| -> Result<Option<Version>, Failure> {
         let own = containers.iter().filter(|container| of(&container.service));
@@ -97,7 +97,7 @@ pub fn kinds(wanted: &TargetVersions) -> impl Iterator<Item = &'static str> {
 
 fn read_lists(cx: &Cx, omnictl: &Omnictl<'_>, wanted: &TargetVersions) -> anyhow::Result<Vec<Vec<Resource>>> {
     let lists = kinds(wanted).map(|kind| lookup::list(omnictl, kind, format!("Read {kind}"), kind));
-    cx.ui.side_by_side("asking Omni", lists.collect()).into_iter().collect()
+    cx.ui.run_checks("asking Omni", lists.collect()).into_iter().collect()
 }
 
 /// Parses the clusters of Omni, and the versions that it offers.
@@ -224,7 +224,7 @@ pub type Templates = [(PathBuf, ClusterTemplate)];
 /// # Errors
 /// Returns an error if a file cannot be read or is not a template.
 pub fn read_templates(cx: &Cx) -> Result<Vec<(PathBuf, ClusterTemplate)>, Failure> {
-    let paths = inputs::in_dir(&cx.paths.clusters()).into_iter();
+    let paths = inputs::list_yaml_files(&cx.paths.clusters()).into_iter();
     let read = |path: PathBuf| {
         let bytes = inputs::read(cx, &path, "check the file")?;
         if inputs::is_example(&bytes) {
@@ -241,7 +241,7 @@ pub fn read_templates(cx: &Cx) -> Result<Vec<(PathBuf, ClusterTemplate)>, Failur
 }
 
 fn of_template(path: &Path, template: &ClusterTemplate) -> ClusterFiles {
-    upgrade::of_template(template, |file| inputs::beside(path, file))
+    upgrade::of_template(template, |file| inputs::read_referenced_file(path, file))
 }
 
 fn base_versions(cx: &Cx, compose: &str) -> Installed {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::prelude::*;
 use domain::status::proxmox::place;
-use runtime::parallel::{ALL, map_all};
+use runtime::parallel::{NO_LIMIT, map_all};
 use runtime::tool::omnictl::Omnictl;
 use runtime::tool::proxmox::Proxmox;
 
@@ -39,7 +39,7 @@ pub fn list_everywhere(cx: &Cx, wanted: &(dyn Fn(&Value) -> bool + Sync)) -> Vec
         Some((cx, proxmox.url, found.entries))
     };
     let (mut found, mut known) = (Vec::new(), BTreeSet::new());
-    for (cx, url, vms) in map_all(&providers, ALL, list).into_iter().flatten() {
+    for (cx, url, vms) in map_all(&providers, NO_LIMIT, list).into_iter().flatten() {
         for mut vm in vms {
             // Two providers may use the same Proxmox.
             if known.insert((url.clone(), vm["vmid"].as_u64())) {

@@ -16,7 +16,7 @@ use check::convert;
 
 pub fn run(args: &ClusterCheck, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = (args.convert && cx.paths.is_project()).then(|| cx.lock_checkout()).transpose()?;
-    let paths = inputs::chosen_or_stdin(cx, Input::Cluster, &args.name)?;
+    let paths = inputs::resolve_files_or_stdin(cx, Input::Cluster, &args.name)?;
     let converted = match args.convert {
         true => check_report::convert(cx, &paths, convert::cluster_template)?,
         false => check_report::Conversions::default(),
@@ -25,11 +25,11 @@ pub fn run(args: &ClusterCheck, cx: &Cx) -> anyhow::Result<Outcome> {
     lookup::note_versions(cx, &sources.release, None);
     let known = sources.facts();
     let check = |_: &str, path: &Path, bytes: &[u8]| inputs::template(cx, path, bytes, &known);
-    let names = |template| vec![inputs::cluster_place(&template)];
+    let names = |template| vec![inputs::cluster_location(&template)];
     let checked = check_report::check(cx, &paths, &converted, check, ("cluster", "template-cluster-twice", names))?;
     let next = match args.name.as_slice() {
-        [] if paths.iter().all(|path| inputs::example_in(path)) => "cargo xtask cluster-create".to_owned(),
-        given => format!("cargo xtask cluster-sync {}", inputs::same(given)),
+        [] if paths.iter().all(|path| inputs::is_example_file(path)) => "cargo xtask cluster-create".to_owned(),
+        given => format!("cargo xtask cluster-sync {}", inputs::shell_arguments(given)),
     };
     let versions = json!({ "omni": sources.release.data() });
     check_report::report(cx, ("template", versions), &checked, &converted, &args.allow.rules, &next)

@@ -23,7 +23,7 @@ pub fn run(args: &ClusterCreate, cx: &Cx) -> anyhow::Result<Outcome> {
     if let Some(name) = &args.name {
         name::check("cluster", name)?;
     }
-    cx.writable(&[cx.paths.state(), cx.paths.cluster("x")])?;
+    cx.check_writable(&[cx.paths.state(), cx.paths.cluster("x")])?;
     let omnictl = change::omnictl(cx)?;
     let offer = cluster_offer::observe(cx, &omnictl)?;
     let cluster = gather(args, cx, &offer)?;
@@ -79,7 +79,7 @@ fn gather(args: &ClusterCreate, cx: &Cx, offer: &Offer) -> anyhow::Result<NewClu
     let control_plane_class = args.control_plane_class.clone().or_else(|| only.clone());
     let worker_class = args.worker_class.clone().or_else(|| only.clone());
     let missing = |name: &str, flag: &str| MissingValue::flag(name, flag);
-    if !cx.ask.interactive() {
+    if !cx.ask.can_prompt() {
         let no_workers = args.workers == Some(0);
         let needed = [
             (args.name.is_none(), missing("the name", "NAME")),
@@ -94,13 +94,13 @@ fn gather(args: &ClusterCreate, cx: &Cx, offer: &Offer) -> anyhow::Result<NewClu
         })?;
         cx.ui.say(&format!("  machine classes: {}", offer.classes.join(", ")));
     }
-    let answers = Answers::of(cx);
+    let answers = Answers::load(cx);
     let asks = control_plane_class.is_none()
         || worker_class.is_none()
         || args.control_planes.is_none()
         || args.workers.is_none();
     let name = match &args.name {
-        Some(name) => check_free_name(cx, name, args.force || !(asks && cx.ask.interactive()))?,
+        Some(name) => check_free_name(cx, name, args.force || !(asks && cx.ask.can_prompt()))?,
         None => answers.ask("NAME", "Name of the cluster", None, missing("the name", "NAME"), |text| {
             check_free_name(cx, text, args.force)
         })?,

@@ -12,7 +12,7 @@ use crate::flow::change;
 use crate::flow::{cluster, cluster_deletion, cluster_output, inputs, project_files};
 use crate::prelude::*;
 use domain::spec::name;
-use runtime::paths::pasted;
+use runtime::paths::path_to_paste;
 use runtime::tool::omnictl::Omnictl;
 use runtime::tool::role;
 
@@ -20,16 +20,16 @@ pub fn run(args: &ClusterDelete, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;
     let name = &args.name;
     name::check_existing("cluster", name)?;
-    cx.writable(&[cx.paths.state()])?;
+    cx.check_writable(&[cx.paths.state()])?;
     let omnictl = change::omnictl(cx)?;
-    let path = inputs::template_of(cx, name);
+    let path = inputs::find_template(cx, name);
     let template = path.as_ref().map(|path| cx.paths.show(path));
     let Some(loss) = cluster_deletion::observe(cx, &omnictl, name)? else {
         return finish(args, cx, &omnictl, path);
     };
     let backups = describe_backups(cx, &omnictl, name)?;
     if !cx.dry_run {
-        role::may_change(&omnictl, &[name])?;
+        role::check_may_change(&omnictl, &[name])?;
     }
     let data = json!({
         "cluster": name, "machines": loss.view.machines().map(|machine| &machine.request).collect::<Vec<_>>(),
@@ -40,7 +40,7 @@ pub fn run(args: &ClusterDelete, cx: &Cx) -> anyhow::Result<Outcome> {
     plan.carry_out(cx, &format!("Delete cluster `{name}`"), &data)?;
     let outcome = Outcome::done(format!("cluster `{name}` is deleted")).with(data);
     Ok(match path.filter(|_| !args.forget) {
-        Some(path) => outcome.next(format!("rm {}", pasted(&path))),
+        Some(path) => outcome.next(format!("rm {}", path_to_paste(&path))),
         None => outcome.next("cargo xtask cluster-status"),
     })
 }
@@ -50,7 +50,7 @@ fn finish(args: &ClusterDelete, cx: &Cx, omnictl: &Omnictl<'_>, path: Option<Pat
     let name = &args.name;
     let template = path.as_ref().map(|path| cx.paths.show(path));
     let mut plan = plan_cleanup(args, cx, path);
-    let known = cx.fresh_state()?.list("clusters").contains(name);
+    let known = cx.reload_state()?.list("clusters").contains(name);
     if !known && template.is_none() {
         // Nothing here refers to it either, so the name may be wrong.
         let failure = Failure { next: Vec::new(), ..cluster::unknown(cx, omnictl, name) };

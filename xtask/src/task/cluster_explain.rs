@@ -105,12 +105,12 @@ fn show(cx: &Cx, found: &Explanation) {
         let typical = link.typical.map_or(String::new(), |typical| format!(" (usually {typical})"));
         vec![name.to_owned(), state.to_owned(), format!("{}{since}{typical}", link.evidence)]
     };
-    cx.ui.states(&table(&["LINK", "STATE", "EVIDENCE"], found.links.iter().map(row)));
+    cx.ui.print_states(&table(&["LINK", "STATE", "EVIDENCE"], found.links.iter().map(row)));
     for DepartingMachine { machine, acts, held_by, remains } in &found.leaving {
         let held = if held_by.is_empty() { String::new() } else { format!(" (held by {})", held_by.join(", ")) };
         let remains =
             if remains.is_empty() { "nothing remains".to_owned() } else { format!("remains: {}", remains.join("; ")) };
-        cx.ui.data(&format!("\n{machine} has to go: {acts}{held}; {remains}"));
+        cx.ui.print_data(&format!("\n{machine} has to go: {acts}{held}; {remains}"));
     }
     if !found.timeline.is_empty() {
         let row = |row: &Row| {
@@ -119,13 +119,13 @@ fn show(cx: &Cx, found: &Explanation) {
         };
         let judged_by = judged_by(&found.timeline);
         let rows = table(&["MACHINE", "TIME", "STEPS"], found.timeline.iter().map(row));
-        cx.ui.data(&format!("\n{}\n{judged_by}", rows.trim_end()));
+        cx.ui.print_data(&format!("\n{}\n{judged_by}", rows.trim_end()));
     }
     for cause in found.causes.iter().skip(1) {
         let Cause { link, cause, evidence, fix, next, .. } = cause;
         let link: &str = (*link).into();
         let evidence = if evidence.is_empty() { String::new() } else { format!("\n  evidence: {evidence}") };
-        cx.ui.data(&cx.ui.advice(&format!(
+        cx.ui.print_data(&cx.ui.advice(&format!(
             "\nalso {link}: {cause}{evidence}\n       fix: {fix}\n      next: {}",
             next.join("\n      next: ")
         )));

@@ -26,7 +26,7 @@ pub fn run(args: &Export, cx: &Cx) -> anyhow::Result<Outcome> {
             Ok(StepResult::ok(exported, detail))
         })
     });
-    let exported = cx.ui.side_by_side("exporting clusters", checks.collect());
+    let exported = cx.ui.run_checks("exporting clusters", checks.collect());
     let exported = exported.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
     export::write(cx, args, ("cluster", "cluster-check"), &exported)
 }

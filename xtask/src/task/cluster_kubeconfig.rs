@@ -13,7 +13,7 @@ use crate::flow::{change, cluster};
 use crate::prelude::*;
 use domain::clock::rfc3339;
 use domain::spec::name;
-use runtime::paths::pasted;
+use runtime::paths::path_to_paste;
 
 /// The longest lifetime that Omni grants (omni v1.9.3 `external.ServiceAccountTokenLifetime`).
 const MAX_TTL: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -65,13 +65,13 @@ pub fn run(args: &ClusterKubeconfig, cx: &Cx) -> anyhow::Result<Outcome> {
     }
     let kubectl = match args.merge {
         true => "kubectl get nodes".to_owned(),
-        false => format!("kubectl --kubeconfig {} get nodes", pasted(&access.file)),
+        false => format!("kubectl --kubeconfig {} get nodes", path_to_paste(&access.file)),
     };
     Ok(Outcome::done(format!("`{}` gives access to cluster `{name}`", cx.paths.show(&access.file)))
         .with(data)
         .next(kubectl)
         // The web page of a cluster since 1.4 (omni v1.4.9 and v1.9.3 `frontend/src/router/index.ts`).
-        .next(format!("look at it in a browser: {}/clusters/{name}", omnictl.address())))
+        .next(format!("look at it in a browser: {}/clusters/{name}", omnictl.endpoint())))
 }
 
 /// Returns the flags for omnictl.
@@ -90,7 +90,7 @@ fn check_nodes(cx: &Cx, access: &Access) -> anyhow::Result<()> {
     let printed = cx.ui.step("nodes", "Ask Kubernetes for its nodes", || {
         let asked = cluster_access::kubectl(cx, "asking Kubernetes for its nodes", &access.file, &["get", "nodes"])?;
         let Some(ended) = asked else { return Ok(StepResult::skipped(String::new(), "kubectl is not installed")) };
-        if ended.success() {
+        if ended.is_success() {
             let count = ended.stdout.lines().count().saturating_sub(1);
             return Ok(StepResult::ok(ended.stdout, domain::words::count(count, "node")));
         }
@@ -98,7 +98,7 @@ fn check_nodes(cx: &Cx, access: &Access) -> anyhow::Result<()> {
         Ok(StepResult::warning(String::new(), format!("the file is written; Kubernetes did not answer: {why}")))
     })?;
     if !printed.is_empty() {
-        cx.ui.data(printed.trim_end());
+        cx.ui.print_data(printed.trim_end());
     }
     Ok(())
 }

@@ -17,7 +17,7 @@ use domain::spec::template::ClusterTemplate;
 
 pub fn run(args: &ClusterPlan, cx: &Cx) -> anyhow::Result<Outcome> {
     let all = args.name.is_empty();
-    let files = inputs::own(cx, Input::Cluster, &args.name)?;
+    let files = inputs::operator_files(cx, Input::Cluster, &args.name)?;
     let classes = lookup::local_classes(cx);
     let known = inputs::TemplateFacts { local_classes: classes.as_deref(), ..inputs::TemplateFacts::default() };
     inputs::templates(cx, &files, &known, &[])?;
@@ -26,13 +26,13 @@ pub fn run(args: &ClusterPlan, cx: &Cx) -> anyhow::Result<Outcome> {
         true => cluster::leave_out_destroyed(cx, &mut templates)?,
         false => cluster::refuse_destroyed_templates(cx, &templates)?,
     }
-    let given = inputs::same(if all { &[] } else { &args.name });
+    let given = inputs::shell_arguments(if all { &[] } else { &args.name });
     let of = project_classes::providers_of(cx, &templates)?;
     let of = of.iter().map(String::as_str);
     // A saved inventory describes a single Proxmox.
     match args.inventory {
         Some(_) if cx.paths.is_project() => {
-            plan_one(args, &provider::context_of_machines(cx, of).of_one_provider()?, &templates, &given)
+            plan_one(args, &provider::context_of_machines(cx, of).for_single_provider()?, &templates, &given)
         }
         Some(_) => plan_one(args, cx, &templates, &given),
         None => provider::for_each(&provider::context_of_machines(cx, of), |cx| plan_one(args, cx, &templates, &given)),
@@ -108,7 +108,8 @@ fn verdict(
         // Repeats the findings only if they were not printed before.
         let cause: Vec<&str> = errors.iter().map(|finding| finding.message.as_str()).collect();
         let repeated = || failure.clone().cause(cause.join("\n")).hint(errors[0].fix.clone());
-        let failure = if cx.ui.talks() { failure.clone().hint("fix what is listed above") } else { repeated() };
+        let failure =
+            if cx.ui.shows_messages() { failure.clone().hint("fix what is listed above") } else { repeated() };
         // Machines that Omni has already requested are waiting for room.
         let waits = fit.placements.iter().any(|placement| placement.state != State::New);
         let failure = if waits { failure.next(explain) } else { failure };

@@ -44,17 +44,17 @@ pub fn run(args: &ClusterStatus, cx: &Cx) -> anyhow::Result<Outcome> {
 /// Shows all clusters. Also returns whether all of them are running.
 fn show_all(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<(Outcome, bool)> {
     let list = |kind: &'static str| lookup::list(omnictl, kind, format!("{kind} of Omni"), kind);
-    let ask = || cx.ui.side_by_side("asking Omni", vec![list("clusters"), list("clusterstatuses")]);
+    let ask = || cx.ui.run_checks("asking Omni", vec![list("clusters"), list("clusterstatuses")]);
     let look = || -> Result<(Option<Vec<MachineLine>>, Vec<Value>), Failure> {
         Ok(match cluster_output::machines(args, cx, omnictl)? {
             Some((machines, vms)) => (Some(machines), vms.into_iter().filter(|vm| vm["status"] != "running").collect()),
             None => (None, vms::list_off(cx)),
         })
     };
-    let (parts, seen) = parallel::both(ask, look);
+    let (parts, seen) = parallel::run_both(ask, look);
     let parts = parts.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
     let (machines, off) = seen?;
-    if runtime::proc::interrupted() {
+    if runtime::proc::is_interrupted() {
         return Err(runtime::proc::interruption("looking at the clusters").into());
     }
     let mut lines = cluster_lines(&parts[0], &parts[1]);
@@ -122,7 +122,7 @@ fn show_one(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str)
     let (view, causes) = cx.ui.step("cluster", format!("Look at cluster `{cluster}` in Omni"), || {
         let mut view = cluster::observe(omnictl, cluster)?.ok_or_else(|| cluster::unknown(cx, omnictl, cluster))?;
         let causes = explain::causes(cx, omnictl, &view);
-        if runtime::proc::interrupted() {
+        if runtime::proc::is_interrupted() {
             return Err(runtime::proc::interruption("looking at the cluster").into());
         }
         let detail = match (view.running, view.tearing_down) {

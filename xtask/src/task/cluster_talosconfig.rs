@@ -9,7 +9,7 @@ use crate::flow::cluster_access::{self, Access};
 use crate::flow::{change, cluster};
 use crate::prelude::*;
 use domain::spec::name;
-use runtime::paths::pasted;
+use runtime::paths::path_to_paste;
 
 pub fn run(args: &ClusterTalosconfig, cx: &Cx) -> anyhow::Result<Outcome> {
     let name = &args.name;
@@ -30,6 +30,6 @@ pub fn run(args: &ClusterTalosconfig, cx: &Cx) -> anyhow::Result<Outcome> {
         return Ok(planned.and(data));
     }
     let shown = cx.paths.show(&access.file);
-    let talosctl = format!("talosctl --talosconfig {} get members", pasted(&access.file));
+    let talosctl = format!("talosctl --talosconfig {} get members", path_to_paste(&access.file));
     Ok(Outcome::done(format!("`{shown}` gives access to the machines of cluster `{name}`")).with(data).next(talosctl))
 }

@@ -17,11 +17,11 @@ pub fn run(args: &ClusterUpgrade, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;
     let order = Order::of(args)?;
     let names: Vec<String> = args.name.iter().cloned().collect();
-    let files = inputs::own(cx, Input::Cluster, &names)?;
-    let templates = inputs::refuse_wrong_templates(cx, &files, &args.allow.rules)?;
+    let files = inputs::operator_files(cx, Input::Cluster, &names)?;
+    let templates = inputs::refuse_invalid_templates(cx, &files, &args.allow.rules)?;
     let given = names.first().filter(|name| !inputs::is_path(name)).zip(templates.first());
-    given.map_or(Ok(()), |(name, template)| inputs::must_be_of(cx, name, template))?;
-    cx.writable(&[cx.paths.state()])?;
+    given.map_or(Ok(()), |(name, template)| inputs::check_cluster_name(cx, name, template))?;
+    cx.check_writable(&[cx.paths.state()])?;
     let omnictl = change::omnictl(cx)?;
     let names: Vec<String> = templates.iter().map(|template| template.name().to_owned()).collect();
     let mut done = Vec::new();

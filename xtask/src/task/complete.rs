@@ -12,7 +12,7 @@ use crate::prelude::*;
 pub fn run(words: &[String], cx: &Cx) -> anyhow::Result<Outcome> {
     let lines = candidates(words);
     if !lines.is_empty() {
-        cx.ui.data(&lines.join("\n"));
+        cx.ui.print_data(&lines.join("\n"));
     }
     Ok(Outcome::done(""))
 }

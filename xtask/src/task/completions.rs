@@ -48,7 +48,7 @@ const RELEASE_SETUP: [(&str, &[&str]); 3] = [
 
 pub fn run(shell: Shell, cx: &Cx) -> anyhow::Result<Outcome> {
     let (script, wiring) = (if called::is_released() { RELEASE_SETUP } else { CARGO_SETUP })[shell as usize];
-    cx.ui.data(script);
+    cx.ui.print_data(script);
     let outcome = Outcome::done("").with(json!({ "script": script }));
     Ok(wiring.iter().fold(outcome, |outcome, command| outcome.next(*command)))
 }

@@ -7,12 +7,12 @@ use std::path::Path;
 
 use crate::flow::kit;
 use crate::prelude::*;
-use runtime::paths::pasted;
+use runtime::paths::path_to_paste;
 
 pub fn run(dir: &Path, cx: &Cx) -> anyhow::Result<Outcome> {
     let shown = dir.display();
     let dir = std::path::absolute(dir)?;
-    let place = pasted(&dir);
+    let place = path_to_paste(&dir);
     let missing = cx.ui.step("directory", format!("Check that {shown} can become a project"), || {
         let missing = kit::missing(&dir)?;
         Ok(StepResult::ok(missing, ""))

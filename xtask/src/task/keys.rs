@@ -10,10 +10,10 @@ use runtime::ui::table;
 
 pub fn run(args: &Keys, cx: &Cx) -> anyhow::Result<Outcome> {
     let Some(name) = args.rotate else { return Ok(list(cx)) };
-    let one = if matches!(name, RotatableKey::Account) { cx.clone() } else { cx.of_one_provider()? };
+    let one = if matches!(name, RotatableKey::Account) { cx.clone() } else { cx.for_single_provider()? };
     let cx = &one;
     let _lock = cx.lock()?;
-    cx.writable(&[cx.paths.env(), cx.paths.config(), cx.paths.state()])?;
+    cx.check_writable(&[cx.paths.env(), cx.paths.config(), cx.paths.state()])?;
     change::omnictl_on_need(cx)?;
     let rotation = key_rotation::of(cx, name)?;
     rotation.plan.carry_out(cx, "Rotate it as shown", &Value::Null)?;
@@ -23,7 +23,7 @@ pub fn run(args: &Keys, cx: &Cx) -> anyhow::Result<Outcome> {
 
 fn list(cx: &Cx) -> Outcome {
     let found = keys::all(cx);
-    cx.ui.states(
+    cx.ui.print_states(
         table(&["NAME", "OWNER", "ROLE", "PLACE", "VALID UNTIL"], found.iter().map(keys::Credential::row)).trim_end(),
     );
     let of = |state: &str| found.iter().filter(|each| each.state == state).count();

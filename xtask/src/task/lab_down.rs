@@ -9,11 +9,11 @@ pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
     if !dir.exists() {
         return Ok(Outcome::done("no lab is running"));
     }
-    lab::removable(&dir)?;
+    lab::check_removable(&dir)?;
     let effect = format!("its directory {} is removed", cx.paths.show(&dir));
     let end = Change::new("end", "the lab", effect, "cargo xtask lab-up", |cx| {
-        let program = lab::built(cx)?;
-        let ended = match lab::state_of(cx, &program, &dir).map_err(|error| Failure::of(&error)) {
+        let program = lab::program(cx)?;
+        let ended = match lab::read_state(cx, &program, &dir).map_err(|error| Failure::of(&error)) {
             Ok(_) => {
                 lab::stop(cx, &program, &dir)?;
                 "stopped"

@@ -7,8 +7,8 @@ use runtime::tool::lab::faults::{self, Fault};
 use runtime::ui::table;
 
 pub fn run(group: Option<&str>, cx: &Cx) -> anyhow::Result<Outcome> {
-    let program = lab::built(cx)?;
-    let mut faults = faults::table(cx, &program)?;
+    let program = lab::program(cx)?;
+    let mut faults = faults::list(cx, &program)?;
     if let Some(group) = group {
         let mut groups: Vec<String> = faults.iter().map(|fault| fault.group.clone()).collect();
         groups.dedup();
@@ -22,7 +22,7 @@ pub fn run(group: Option<&str>, cx: &Cx) -> anyhow::Result<Outcome> {
         faults.retain(|fault| fault.group == *group);
     }
     let row = |fault: &Fault| vec![fault.group.clone(), fault.name.clone(), fault.does.clone(), fault.heals.clone()];
-    cx.ui.states(&table(&["GROUP", "FAULT", "EFFECT", "FIX"], faults.iter().map(row)));
+    cx.ui.print_states(&table(&["GROUP", "FAULT", "EFFECT", "FIX"], faults.iter().map(row)));
     let summary = match group {
         Some(group) => format!("{} faults of the group {group}", faults.len()),
         None => format!("{} faults", faults.len()),

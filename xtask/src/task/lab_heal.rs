@@ -8,12 +8,12 @@ use runtime::tool::lab::{self, faults};
 
 pub fn run(fault: &str, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock_checkout()?;
-    let program = lab::built(cx)?;
+    let program = lab::program(cx)?;
     // In the project of a lab, use that lab.
     let own = cx.paths.root().parent().filter(|dir| dir.join("lab.json").is_file());
     let dir = own.map_or_else(|| cx.paths.lab(), Path::to_owned);
-    let table = faults::table(cx, &program)?;
-    let fault = faults::named(&table, fault)?;
+    let table = faults::list(cx, &program)?;
+    let fault = faults::find(&table, fault)?;
     let name = &fault.name;
     let effect = "the simulated services do again what they should; what it left behind stays".to_owned();
     let undo = format!("cargo xtask lab-up --fault {name}");

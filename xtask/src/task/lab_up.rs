@@ -25,7 +25,7 @@ pub fn run(args: &LabUp, cx: &Cx) -> anyhow::Result<Outcome> {
             .next("cargo xtask lab-down")
             .into());
     }
-    lab::removable(&dir)?;
+    lab::check_removable(&dir)?;
     let (ready, project) = (OnceCell::new(), dir.join("project"));
     let effect = format!("simulated services on loopback, files in {}", cx.paths.show(&dir));
     let start = Change::new("start", "a lab", effect, "cargo xtask lab-down", |cx| {
@@ -49,10 +49,10 @@ pub fn run(args: &LabUp, cx: &Cx) -> anyhow::Result<Outcome> {
 
 /// Starts the lab with its own project. It keeps running after this process has exited, until `lab-down` stops it.
 fn start(args: &LabUp, cx: &Cx, dir: &Path, project: &Path) -> anyhow::Result<Ready> {
-    let program = lab::built(cx)?;
-    let known = faults::table(cx, &program)?;
+    let program = lab::program(cx)?;
+    let known = faults::list(cx, &program)?;
     for text in &args.fault {
-        faults::named(&known, text)?;
+        faults::find(&known, text)?;
     }
     let _ = fs::remove_dir_all(dir);
     let options = Options {
@@ -93,18 +93,18 @@ fn size_words(size: &LabSize) -> Vec<String> {
 }
 
 fn dump_state(cx: &Cx, dir: &Path) -> anyhow::Result<Outcome> {
-    let program = lab::built(cx)?;
-    let state = lab::state_of(cx, &program, dir)?;
-    cx.ui.data(&serde_json::to_string_pretty(&state)?);
+    let program = lab::program(cx)?;
+    let state = lab::read_state(cx, &program, dir)?;
+    cx.ui.print_data(&serde_json::to_string_pretty(&state)?);
     Ok(Outcome::done("the state of the simulated services").with(state))
 }
 
 /// Returns true if the lab of `dir` is running: its process exists, and it responds.
 fn is_running(cx: &Cx, dir: &Path) -> bool {
-    let Ok(Some(text)) = files::read_text_if_there(&dir.join("lab.json")) else { return false };
+    let Ok(Some(text)) = files::read_optional_text(&dir.join("lab.json")) else { return false };
     let pid = serde_json::from_str::<Value>(&text).ok().and_then(|lab| lab["pid"].as_u64());
     let alive = pid.is_some_and(|pid| Path::new(&format!("/proc/{pid}")).exists() || cfg!(target_os = "macos"));
-    alive && lab::built(cx).is_ok_and(|program| lab::state_of(cx, &program, dir).is_ok())
+    alive && lab::program(cx).is_ok_and(|program| lab::read_state(cx, &program, dir).is_ok())
 }
 
 /// Copies the class and cluster files that a lab of some size starts with into its project.

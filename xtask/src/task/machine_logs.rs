@@ -29,7 +29,7 @@ pub fn run(args: &MachineLogs, cx: &Cx) -> anyhow::Result<Outcome> {
     let issues = Issues::of(cx).map_err(anyhow::Error::msg)?;
     let wanted = |line: &str| format_line(line, args.kernel);
     if args.follow {
-        let print = |line: &str| wanted(line).iter().for_each(|line| cx.ui.data(line));
+        let print = |line: &str| wanted(line).iter().for_each(|line| cx.ui.print_data(line));
         omnictl.follow_machine_log(&machine.uuid, args.tail, print)?;
         return Ok(Outcome::done("the log has ended"));
     }
@@ -37,9 +37,9 @@ pub fn run(args: &MachineLogs, cx: &Cx) -> anyhow::Result<Outcome> {
     let log = omnictl.machine_log(&machine.uuid, tail)?;
     let mut lines: Vec<String> = log.lines().filter_map(wanted).collect();
     lines.drain(..lines.len().saturating_sub(args.tail as usize));
-    lines.iter().for_each(|line| cx.ui.data(line));
+    lines.iter().for_each(|line| cx.ui.print_data(line));
     let hits = issues.find_in("talos-console", &lines.join("\n"));
-    hits.iter().for_each(|hit| cx.ui.data(&cx.ui.advice(&format!("\n{}", hit.shown()))));
+    hits.iter().for_each(|hit| cx.ui.print_data(&cx.ui.advice(&format!("\n{}", hit.shown()))));
     let summary = match (lines.len(), hits.len()) {
         (0, _) => format!("Omni has no such lines of `{}`: it may not have sent any yet", machine.name),
         (many, 0) => format!("{} of `{}`, without a known issue", count(many, "line"), machine.name),

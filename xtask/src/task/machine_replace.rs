@@ -33,7 +33,7 @@ pub fn run(args: &MachineReplace, cx: &Cx) -> anyhow::Result<Outcome> {
         );
     }
     if !cx.dry_run {
-        role::may_change(&omnictl, &[cluster])?;
+        role::check_may_change(&omnictl, &[cluster])?;
     }
     let mut new = Vec::new();
     let plan = machine_replacement::plan(&omnictl, &found, &mut new);

@@ -19,7 +19,7 @@ use domain::spec::machine_class::MachineClass;
 
 pub fn run(args: &MachineclassCheck, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = (args.convert && cx.paths.is_project()).then(|| cx.lock_checkout()).transpose()?;
-    let paths = inputs::chosen_or_stdin(cx, Input::MachineClass, &args.name)?;
+    let paths = inputs::resolve_files_or_stdin(cx, Input::MachineClass, &args.name)?;
     let converted = match args.convert {
         true => check_report::convert(cx, &paths, convert::machine_class)?,
         false => check_report::Conversions::default(),
@@ -52,11 +52,14 @@ pub fn run(args: &MachineclassCheck, cx: &Cx) -> anyhow::Result<Outcome> {
         let detail = "a machine class has `type: MachineClasses.omni.sidero.dev` in its metadata";
         cx.ui.note("classes", "there is no machine class in what was checked", Status::Warning, detail);
     }
-    let examples = args.name.is_empty() && paths.iter().all(|path| inputs::example_in(path));
+    let examples = args.name.is_empty() && paths.iter().all(|path| inputs::is_example_file(path));
     let next = match none || examples {
         true => "cargo xtask machineclass-create".to_owned(),
         // `machineclass-apply` takes a single name.
-        false => format!("cargo xtask machineclass-apply {}", inputs::same(args.name.get(..1).unwrap_or_default())),
+        false => format!(
+            "cargo xtask machineclass-apply {}",
+            inputs::shell_arguments(args.name.get(..1).unwrap_or_default())
+        ),
     };
     let versions = json!({ "omni": omni.data(), "provider": provider.data() });
     check_report::report(cx, ("file", versions), &checked, &converted, &args.allow.rules, &next)

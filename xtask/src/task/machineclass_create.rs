@@ -70,7 +70,7 @@ fn gather(args: &MachineclassCreate, cx: &Cx) -> anyhow::Result<NewClass> {
     let memory = number(args.memory.map(|Memory(mib)| mib), "default_memory")?;
     let disk = number(args.disk.map(|Disk(gib)| gib), "default_disk")?;
     let selector = args.selector.clone().or_else(|| state("storage_selector"));
-    if !cx.ask.interactive() {
+    if !cx.ask.can_prompt() {
         MissingValue::check([
             (args.name.is_none(), MissingValue::flag("the name", "NAME")),
             (cores.is_none(), MissingValue::flag("the CPU cores", "--cores")),
@@ -79,7 +79,7 @@ fn gather(args: &MachineclassCreate, cx: &Cx) -> anyhow::Result<NewClass> {
             (selector.is_none(), MissingValue::flag("the storage selector", "--selector")),
         ])?;
     }
-    let answers = Answers::of(cx);
+    let answers = Answers::load(cx);
     let name = match &args.name {
         Some(name) => check_name(name)?,
         None => {
@@ -100,7 +100,7 @@ fn gather(args: &MachineclassCreate, cx: &Cx) -> anyhow::Result<NewClass> {
     let (cores, memory, disk) = (ask(cores, &CORES)?, ask(memory, &MEMORY)?, ask(disk, &DISK)?);
     let site = match &args.provider_id {
         Some(id) => provider::context_of_machines(cx, std::iter::once(id.as_str())),
-        None => cx.of_one_provider()?,
+        None => cx.for_single_provider()?,
     };
     let provider_id = site.settings.provider_id(args.provider_id.as_deref()).value;
     name::check_existing("provider", &provider_id)?;

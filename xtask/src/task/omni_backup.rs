@@ -15,15 +15,15 @@ use crate::prelude::*;
 use domain::backup::{file_name, started_at};
 use domain::clock;
 use runtime::files;
-use runtime::paths::pasted;
+use runtime::paths::path_to_paste;
 use runtime::tool::archive::Encryption;
 
 pub fn run(args: &OmniBackup, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;
     omni_stack::require_env(cx)?;
-    let encryption = Encryption::of(&args.recipient)?;
+    let encryption = Encryption::for_recipients(&args.recipient)?;
     let now = clock::unix_seconds(SystemTime::now());
-    let name = |at| file_name(at, encryption.map_or("", Encryption::ending));
+    let name = |at| file_name(at, encryption.map_or("", Encryption::extension));
     let file = output_path(args, cx, (now..).map(name))?;
     let source = cx.ui.step("stack", "Check that the stack runs", || {
         let source = Source::find(cx, args.etcd_image.as_deref())?;
@@ -32,7 +32,7 @@ pub fn run(args: &OmniBackup, cx: &Cx) -> anyhow::Result<Outcome> {
     match encryption {
         Some(encryption) if !cx.dry_run => {
             cx.ui.step("recipients", "Check that the recipients can be encrypted to", || {
-                encryption.check(cx, &args.recipient)?;
+                encryption.check_recipients(cx, &args.recipient)?;
                 Ok(StepResult::ok((), args.recipient.join(", ")))
             })?
         }
@@ -47,7 +47,7 @@ pub fn run(args: &OmniBackup, cx: &Cx) -> anyhow::Result<Outcome> {
     let size = std::fs::metadata(&file).map_or(0, |meta| meta.len());
     Ok(Outcome::done(format!("the backup is at {}", file.display()))
         .with(json!({ "file": file, "bytes": size, "encrypted": encryption.is_some() }))
-        .next(format!("cargo xtask omni-backup-verify {}", pasted(&file))))
+        .next(format!("cargo xtask omni-backup-verify {}", path_to_paste(&file))))
 }
 
 /// Returns the file to write: `--to` is its name or its directory, in which it gets the first of these names that is not taken,
@@ -70,13 +70,13 @@ fn output_path(args: &OmniBackup, cx: &Cx, names: impl Iterator<Item = String>) 
 
 fn plan<'a>(args: &'a OmniBackup, cx: &Cx, source: &'a Source, file: &'a Path) -> Result<Plan<'a>, Failure> {
     let dir = file.parent().unwrap_or(Path::new("/"));
-    cx.writable(&[file.to_owned()])?;
+    cx.check_writable(&[file.to_owned()])?;
     let write = Change::new("write", file.display().to_string(), "Omni keeps running", "remove the file", move |cx| {
         if !dir.is_dir() {
-            files::own_dir(dir).map_err(|error| backup::cannot("create", dir, &error))?;
+            files::create_private_dir(dir).map_err(|error| backup::cannot("create", dir, &error))?;
         }
         // Left behind by a run that was killed.
-        files::sweep(dir);
+        files::remove_stale_temp_files(dir);
         Ok(backup::make(cx, source, &args.recipient, file)?)
     })
     .recorded(move |state| {

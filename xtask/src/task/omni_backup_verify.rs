@@ -13,13 +13,13 @@ use crate::flow::backup_check::{OpenedBackup, VerifyOptions};
 use crate::flow::backup_drill;
 use crate::prelude::*;
 use domain::clock;
-use runtime::paths::pasted;
+use runtime::paths::path_to_paste;
 
 pub fn run(args: &OmniBackupVerify, cx: &Cx) -> anyhow::Result<Outcome> {
     // All drills on a host use the same names.
     let lock = args.drill.then(|| cx.lock()).transpose()?;
     let means = VerifyOptions { identity: args.identity.as_deref(), image: args.etcd_image.as_deref() };
-    let last = cx.fresh_state()?.get("last_backup").map(PathBuf::from);
+    let last = cx.reload_state()?.get("last_backup").map(PathBuf::from);
     let file = args.file.clone().or(last).ok_or_else(|| {
         Failure::new(Code::Usage, "no backup is named, and none was made from this checkout")
             .next("cargo xtask omni-backup")
@@ -34,13 +34,13 @@ pub fn run(args: &OmniBackupVerify, cx: &Cx) -> anyhow::Result<Outcome> {
     } else if args.drill {
         backup_drill::run(cx, &opened, &means, &key)?;
     }
-    let identity = args.identity.iter().map(|file| format!(" --identity {}", pasted(file))).collect::<String>();
+    let identity = args.identity.iter().map(|file| format!(" --identity {}", path_to_paste(file))).collect::<String>();
     let outcome = Outcome::done("the backup can be restored")
         .with(json!({ "manifest": opened.manifest }))
-        .next(format!("cargo xtask omni-restore {}{identity}", pasted(&file)));
+        .next(format!("cargo xtask omni-restore {}{identity}", path_to_paste(&file)));
     let file = absolute(&file).unwrap_or(file).display().to_string();
     // While another task changes the project, the result is only printed.
-    let Ok(_lock) = lock.map_or_else(|| cx.lock_now(), Ok) else { return Ok(outcome) };
+    let Ok(_lock) = lock.map_or_else(|| cx.try_lock_checkout(), Ok) else { return Ok(outcome) };
     let mut plan = Plan::default();
     let slots: Vec<String> = opened.manifest.key_slots.into_iter().collect();
     plan.record(move |state| {

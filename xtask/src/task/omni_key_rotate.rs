@@ -30,10 +30,10 @@ pub fn run(args: &OmniKeyRotate, cx: &Cx) -> anyhow::Result<Outcome> {
     plan.carry_out(cx, "Change the keys of Omni's store", &Value::Null)?;
     let store = store_keys::read_store(cx)?;
     let slots: Vec<String> = store.slots.keys().cloned().collect();
-    let mut state = cx.fresh_state()?;
+    let mut state = cx.reload_state()?;
     state.set_list("store_key_slots", &slots);
     cx.save_state(state)?;
-    cx.ui.data(&format!("These keys open the store; Omni removes none of them:\n  {}", slots.join("\n  ")));
+    cx.ui.print_data(&format!("These keys open the store; Omni removes none of them:\n  {}", slots.join("\n  ")));
     let outcome = Outcome::done(match args.recovery {
         Some(_) => "the recovery key has a slot: keep its private half offline, and try it on a backup there",
         None => {

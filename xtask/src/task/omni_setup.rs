@@ -20,7 +20,7 @@ use crate::prelude::*;
 use domain::spec::env::EnvFile;
 use runtime::files;
 use runtime::tool::compose::Compose;
-use runtime::tool::docker::{Docker, STORE};
+use runtime::tool::docker::{Docker, STORE_VOLUME};
 use runtime::tool::{Tool, gpg};
 
 pub fn run(args: &OmniSetup, cx: &Cx) -> anyhow::Result<Outcome> {
@@ -81,7 +81,7 @@ fn check_programs(cx: &Cx) -> anyhow::Result<Compose<'_>> {
         Ok(StepResult::ok(compose, version))
     })?;
     cx.ui.step("engine", "Check that the Docker engine answers", || {
-        Ok(StepResult::ok((), Docker::find(cx)?.engine()?))
+        Ok(StepResult::ok((), Docker::find(cx)?.engine_version()?))
     })?;
     for path in [cx.paths.env(), cx.paths.store_key(), cx.paths.state()] {
         files::check_writable(&path)?;
@@ -92,8 +92,8 @@ fn check_programs(cx: &Cx) -> anyhow::Result<Compose<'_>> {
 /// Returns true if Omni already has a store; `None` if docker cannot report it.
 fn find_store(cx: &Cx) -> anyhow::Result<Option<bool>> {
     cx.ui.step("store", "Check whether Omni ran here before", || {
-        Ok(match Docker::find(cx)?.volume(STORE) {
-            Ok(true) => StepResult::ok(Some(true), format!("the volume {STORE} exists")),
+        Ok(match Docker::find(cx)?.has_volume(STORE_VOLUME) {
+            Ok(true) => StepResult::ok(Some(true), format!("the volume {STORE_VOLUME} exists")),
             Ok(false) => {
                 omni_checks::refuse_other_omni(cx)?;
                 StepResult::ok(Some(false), "no, this is the first time")
@@ -124,7 +124,7 @@ fn plan<'a>(
             let effect = "the key that Omni's store is encrypted with: no passphrase, an encryption subkey, no end";
             let undo = "remove the file, before Omni's first start";
             plan.push(Change::new("create", "docker/omni.asc", effect, undo, move |cx| {
-                let made = gpg::make_store_key(cx, inputs.get("OMNI_INITIAL_USER"))?;
+                let made = gpg::create_store_key(cx, inputs.get("OMNI_INITIAL_USER"))?;
                 files::write_new(&key, made.expose().as_bytes(), files::PRIVATE)?;
                 Ok("made, and proved by decrypting without a question".to_owned())
             }));

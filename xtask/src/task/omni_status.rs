@@ -37,7 +37,7 @@ pub fn run(args: &OmniStatus, cx: &Cx) -> anyhow::Result<Outcome> {
         log(OMNI),
     ];
     let (mut containers, mut logs) = (Vec::new(), Vec::new());
-    for result in cx.ui.side_by_side("asking docker", checks) {
+    for result in cx.ui.run_checks("asking docker", checks) {
         match result? {
             Part::Containers(found) => containers = found,
             Part::Log(service, text) => logs.push((service, text)),
@@ -47,8 +47,8 @@ pub fn run(args: &OmniStatus, cx: &Cx) -> anyhow::Result<Outcome> {
     show(cx, &containers, &logs, &mounts, &args.lines);
     let mut known = Vec::new();
     for (service, text) in &logs {
-        for hit in issues.newest_first(text) {
-            cx.ui.data(&cx.ui.advice(&format!("\n{}", hit.shown())));
+        for hit in issues.find_newest_first(text) {
+            cx.ui.print_data(&cx.ui.advice(&format!("\n{}", hit.shown())));
             known.push(json!({ "service": service, "finding": hit }));
         }
     }
@@ -78,7 +78,7 @@ pub fn run(args: &OmniStatus, cx: &Cx) -> anyhow::Result<Outcome> {
     let words: Vec<String> = containers.iter().filter(|container| !container.is_healthy()).map(status).collect();
     let cause = if containers.is_empty() { "the stack is not up".to_owned() } else { words.join("\n") };
     let failure = Failure::new(Code::Failed, "Omni does not run").cause(cause).with(data);
-    let worst = logs.iter().find_map(|(_, text)| issues.newest_first(text).into_iter().next());
+    let worst = logs.iter().find_map(|(_, text)| issues.find_newest_first(text).into_iter().next());
     Err(match worst {
         Some(hit) => failure.hint(hit.hint()).next(hit.next()),
         None if !cx.paths.env().is_file() => failure.hint("nothing is set up yet").next("cargo xtask omni-setup"),
@@ -97,12 +97,12 @@ fn show(cx: &Cx, containers: &[Container], logs: &[(&str, String)], mounts: &Res
     let row = |container: &Container| {
         vec![container.service.clone(), container.status.clone(), container.image.clone(), ports(container)]
     };
-    cx.ui.states(&table(&["SERVICE", "STATUS", "IMAGE", "PORTS"], containers.iter().map(row)));
+    cx.ui.print_states(&table(&["SERVICE", "STATUS", "IMAGE", "PORTS"], containers.iter().map(row)));
     match mounts {
-        Ok(detail) => cx.ui.data(&format!("\ndata: {detail}")),
-        Err(failure) => cx.ui.data(&format!("\ndata: {failure}")),
+        Ok(detail) => cx.ui.print_data(&format!("\ndata: {detail}")),
+        Err(failure) => cx.ui.print_data(&format!("\ndata: {failure}")),
     }
     for (service, text) in logs.iter().filter(|(_, text)| !text.trim().is_empty()) {
-        cx.ui.data(&format!("\n==> {service} <==\n{}", lines.of(text)));
+        cx.ui.print_data(&format!("\n==> {service} <==\n{}", lines.of(text)));
     }
 }

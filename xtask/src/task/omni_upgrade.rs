@@ -18,7 +18,7 @@ pub fn run(args: &OmniUpgrade, cx: &Cx) -> anyhow::Result<Outcome> {
     let pin = &table().recommended.omni.version;
     let to = args.to.as_deref().map(|to| upgrade::parse(to, pin)).transpose()?;
     omni_stack::require_env(cx)?;
-    cx.writable(&[cx.paths.state(), cx.paths.compose()])?;
+    cx.check_writable(&[cx.paths.state(), cx.paths.compose()])?;
     change::omnictl_on_need(cx)?;
     let containers = Compose::find(cx)?.containers()?;
     omni_stack::check_mounts(cx, &containers)?;

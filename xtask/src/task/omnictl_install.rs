@@ -79,7 +79,7 @@ pub fn run(args: &OmnictlInstall, cx: &Cx) -> anyhow::Result<Outcome> {
     let plan = Plan::from_iter([install]);
     plan.carry_out(cx, &format!("Install omnictl {change} at {}", place.display()), &Value::Null)?;
     let installed = result.into_inner().context("the plan installs it")?;
-    install::comes_first(cx, &installed)?;
+    install::check_first_on_path(cx, &installed)?;
     let data = json!({
         "path": installed.path, "version": installed.version, "from": installed.from, "replaced": old, "installed": true,
     });
@@ -108,7 +108,7 @@ fn server_version(cx: &Cx, endpoint: Option<&str>) -> Result<ServerVersion, Fail
         return own(omni_stack::pinned_version(cx), "the address of Omni is not known".to_owned(), false);
     };
     let asked = Omnictl::find(cx).and_then(|omnictl| {
-        if !omnictl.asks(endpoint) {
+        if !omnictl.is_for_endpoint(endpoint) {
             return Err(Failure::new(Code::MissingInput, format!("the login is not one to {endpoint}")));
         }
         omnictl.get("sysversions", "current")

@@ -30,7 +30,7 @@ use runtime::ui::Check;
 
 pub fn run(args: &ProviderSetup, cx: &Cx) -> anyhow::Result<Outcome> {
     // Without --provider, this is the first provider.
-    let cx = &cx.of_provider(&cx.settings.provider_id(None).value)?;
+    let cx = &cx.for_provider(&cx.settings.provider_id(None).value)?;
     let _lock = cx.lock()?;
     check_programs(cx)?;
     if omnictl::login(cx).is_some() {
@@ -57,7 +57,7 @@ pub fn run(args: &ProviderSetup, cx: &Cx) -> anyhow::Result<Outcome> {
     let id = inputs.id.as_str();
     plan.verify(move |cx| provider::verify(cx, omnictl.as_ref(), id, before.as_ref()));
     plan.record(|state| match &cx.settings.provider {
-        Some(id) => state.add("further_providers", id),
+        Some(id) => state.add_to_list("further_providers", id),
         None => record(state, &inputs, health),
     });
     plan.carry_out(cx, &format!("Set up the provider `{}` as shown", inputs.id), &Value::Null)?;
@@ -87,7 +87,7 @@ fn check_programs(cx: &Cx) -> anyhow::Result<()> {
 fn check_services(cx: &Cx, inputs: &ProviderInputs) -> anyhow::Result<ProviderKey> {
     let checks = vec![
         Check::new("omni", format!("Check that Omni answers at {}", inputs.omni), || {
-            omni::healthy(cx, &inputs.omni, inputs.ca_file.as_deref())?;
+            omni::check_health(cx, &inputs.omni, inputs.ca_file.as_deref())?;
             Ok(StepResult::ok(None, "healthy"))
         }),
         Check::new("proxmox", format!("Check that Proxmox answers at {}", inputs.proxmox.url), || {
@@ -102,7 +102,7 @@ fn check_services(cx: &Cx, inputs: &ProviderInputs) -> anyhow::Result<ProviderKe
         Check::new("key", "Check the provider's key", || find_key(cx, &inputs.id)),
     ];
     // All are reported; the first failure stops the task.
-    let results = cx.ui.side_by_side("asking Omni and Proxmox", checks);
+    let results = cx.ui.run_checks("asking Omni and Proxmox", checks);
     let keys = results.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
     match keys.into_iter().flatten().next() {
         Some(key) => Ok(key),

@@ -20,7 +20,7 @@ enum Part {
 
 pub fn run(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
     match args.follow {
-        true => show_provider(args, &cx.of_one_provider()?),
+        true => show_provider(args, &cx.for_single_provider()?),
         false => provider::for_each(cx, |cx| show_provider(args, cx)),
     }
 }
@@ -29,7 +29,7 @@ fn show_provider(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
     let service = cx.settings.provider_service();
     let compose = Compose::find(cx)?;
     if args.follow {
-        let issues = Issues::of_provider(cx).map_err(anyhow::Error::msg)?;
+        let issues = Issues::for_provider_log(cx).map_err(anyhow::Error::msg)?;
         omni_stack::follow(cx, &compose, (&[service], args.tail), &args.lines, &issues)?;
         return Ok(Outcome::done("the log has ended"));
     }
@@ -42,14 +42,15 @@ fn show_provider(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
         }),
     ];
     // The known issues are loaded while docker responds.
-    let (asked, issues) = parallel::both(|| cx.ui.side_by_side("asking docker", checks), || Issues::of_provider(cx));
+    let (asked, issues) =
+        parallel::run_both(|| cx.ui.run_checks("asking docker", checks), || Issues::for_provider_log(cx));
     let (mut containers, mut log) = (Vec::new(), String::new());
     for result in asked {
         match result {
             Ok(Part::Containers(found)) => containers = found,
             Ok(Part::Log(found)) => log = found,
             Err(error) => {
-                if !runtime::proc::interrupted() {
+                if !runtime::proc::is_interrupted() {
                     provider::try_remember_health(cx, "unknown");
                 }
                 return Err(error);
@@ -58,7 +59,7 @@ fn show_provider(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
     }
     let issues = issues.map_err(anyhow::Error::msg)?;
     let unsettled = provider_log::unresolved(&log);
-    let known = issues.newest_first(&unsettled);
+    let known = issues.find_newest_first(&unsettled);
     show(cx, &containers, &args.lines.of(&log), &known);
     let container = stack::service(&containers, &service);
     let health = match container {
@@ -121,11 +122,11 @@ fn show_provider(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
 fn show(cx: &Cx, containers: &[Container], log: &str, known: &[Hit<'_>]) {
     let row =
         |container: &Container| vec![container.service.clone(), container.status.clone(), container.image.clone()];
-    cx.ui.states(&table(&["SERVICE", "STATUS", "IMAGE"], containers.iter().map(row)));
+    cx.ui.print_states(&table(&["SERVICE", "STATUS", "IMAGE"], containers.iter().map(row)));
     if !log.trim().is_empty() {
-        cx.ui.data(&format!("\n{log}"));
+        cx.ui.print_data(&format!("\n{log}"));
     }
     for hit in known {
-        cx.ui.data(&cx.ui.advice(&format!("\n{}", hit.shown())));
+        cx.ui.print_data(&cx.ui.advice(&format!("\n{}", hit.shown())));
     }
 }

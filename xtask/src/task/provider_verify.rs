@@ -16,7 +16,7 @@ use crate::prelude::*;
 use domain::status::docker::Container;
 use runtime::tool::compose::{Compose, SIDECAR};
 use runtime::tool::omni;
-use runtime::tool::omnictl::{Omnictl, no_endpoint};
+use runtime::tool::omnictl::{Omnictl, missing_endpoint};
 use runtime::ui::Check;
 
 pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
@@ -38,9 +38,9 @@ fn verify_one(cx: &Cx) -> anyhow::Result<Outcome> {
             check_containers(cx, found().as_ref().map_err(Clone::clone)?)
         }),
         Check::new("omni", "Check that Omni answers", || {
-            let endpoint = cx.settings.omni_endpoint(None).ok_or_else(no_endpoint)?;
+            let endpoint = cx.settings.omni_endpoint(None).ok_or_else(missing_endpoint)?;
             let ca_file = cx.settings.ca_file(None).map(|found| found.value);
-            omni::healthy(cx, &endpoint.value, ca_file.as_deref())?;
+            omni::check_health(cx, &endpoint.value, ca_file.as_deref())?;
             Ok(StepResult::ok((), format!("{} ({})", endpoint.value, endpoint.origin)))
         }),
         Check::new("proxmox", "Check that Proxmox accepts the provider's login", || {
@@ -59,8 +59,8 @@ fn verify_one(cx: &Cx) -> anyhow::Result<Outcome> {
         }),
     ];
     let ids = ["key", "containers", "omni", "proxmox", "permissions", "registration"];
-    let results = cx.ui.side_by_side("checking the provider", checks);
-    if runtime::proc::interrupted() {
+    let results = cx.ui.run_checks("checking the provider", checks);
+    if runtime::proc::is_interrupted() {
         // Checks that were interrupted reveal nothing about the provider.
         return Err(runtime::proc::interruption("checking the provider").into());
     }

@@ -31,7 +31,7 @@ fn audit_provider(args: &ProxmoxAudit, cx: &Cx) -> anyhow::Result<Outcome> {
     let facts = audit::observe(cx, &login)?;
     let wanted = audit::wanted(cx, &|_| true)?;
     audit::report_wanted(cx, &wanted);
-    let scope = Scope::new(provider, &inventory, facts.told(), &wanted);
+    let scope = Scope::new(provider, &inventory, facts.proxmox_facts(), &wanted);
     let title = format!("what provider {provider} ({origin}) calls");
     let permissions = cx.ui.step("permissions", title, || {
         let permissions = audit::permissions_on(cx, &login, &scope, &facts.tree, &audit::visible(&inventory))?;

@@ -17,7 +17,7 @@ use runtime::ui::{bar, table};
 
 pub fn run(args: &ProxmoxInventory, cx: &Cx) -> anyhow::Result<Outcome> {
     match args.save {
-        Some(_) => read_one(args, &cx.of_one_provider()?),
+        Some(_) => read_one(args, &cx.for_single_provider()?),
         None => provider::for_each(cx, |cx| read_one(args, cx)),
     }
 }
@@ -100,7 +100,7 @@ fn show(cx: &Cx, inventory: &Inventory) {
         text.push('\n');
         text.push_str(&table(&["BRIDGE", "ON"], &rows));
     }
-    cx.ui.states(&text);
+    cx.ui.print_states(&text);
 }
 
 fn node_row(node: &Node) -> Vec<String> {

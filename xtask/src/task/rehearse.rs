@@ -44,8 +44,8 @@ pub fn run(args: &Rehearse, cx: &Cx) -> anyhow::Result<Outcome> {
     if cx.dry_run && args.fault.is_empty() && args.project.is_none() {
         return Ok(plan_of_tasks(cx, &tasks()));
     }
-    files::sweep_scratch(&cx.paths.target(), SCRATCH);
-    let program = cx.ui.step("build", "Build the lab", || Ok(StepResult::ok(lab::built(cx)?, "")))?;
+    files::remove_stale_scratch_dirs(&cx.paths.target(), SCRATCH);
+    let program = cx.ui.step("build", "Build the lab", || Ok(StepResult::ok(lab::program(cx)?, "")))?;
     if let Some(dir) = &args.project {
         return project::run(args, cx, &program, dir);
     }
@@ -59,7 +59,7 @@ pub fn run(args: &Rehearse, cx: &Cx) -> anyhow::Result<Outcome> {
         ran.push(run_passing_task(cx, &lab, &project, &words)?);
     }
     let elapsed = begun.elapsed();
-    let state = lab::state_of(cx, &program, &lab.dir)?;
+    let state = lab::read_state(cx, &program, &lab.dir)?;
     let found = verify_lab(&state)?;
     report(cx, &state, &ran);
     let summary = format!(
@@ -121,8 +121,8 @@ fn report(cx: &Cx, state: &Value, ran: &[TaskRun]) {
             }
         }
     }
-    cx.ui.data(&picture);
+    cx.ui.print_data(&picture);
     let rows: Vec<Vec<String>> =
         ran.iter().map(|ran| vec![ran.line.clone(), millis(ran.elapsed.as_millis() as u64)]).collect();
-    cx.ui.data(&format!("\n{}", table(&["TASK", "TIME"], &rows)));
+    cx.ui.print_data(&format!("\n{}", table(&["TASK", "TIME"], &rows)));
 }

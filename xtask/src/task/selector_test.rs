@@ -30,7 +30,7 @@ pub fn run(args: &SelectorTest, cx: &Cx) -> anyhow::Result<Outcome> {
     let of = providers.iter().map(String::as_str);
     let site = match offline || args.storages.is_some() {
         true => cx.clone(),
-        false => provider::context_of_machines(cx, of).of_one_provider()?,
+        false => provider::context_of_machines(cx, of).for_single_provider()?,
     };
     let storages = results::storages(&site, args.storages.as_deref(), node.as_deref(), offline)?;
     // Without storages, the expression is evaluated once with empty values, to check that it compiles.
@@ -87,7 +87,7 @@ fn subjects(args: &SelectorTest, cx: &Cx) -> anyhow::Result<(Vec<TestSubject>, O
         let selector = args.expr.clone().unwrap_or_default();
         return Ok((vec![TestSubject { disk: String::new(), selector, size_gib: None }], None, Vec::new()));
     };
-    let chosen = inputs::chosen_or_stdin(cx, Input::MachineClass, std::slice::from_ref(name))?;
+    let chosen = inputs::resolve_files_or_stdin(cx, Input::MachineClass, std::slice::from_ref(name))?;
     let (mut subjects, mut pinned, mut providers, mut findings) = (Vec::new(), None, Vec::new(), Vec::new());
     for path in &chosen {
         let shown = cx.paths.show(path);
@@ -147,7 +147,7 @@ fn show(cx: &Cx, tested: &[TestedSelector<'_>], places: &[Storage], nowhere: boo
     for TestedSelector { subject, results, program } in tested {
         let (Ok(results), Some(program)) = (results, program) else { continue };
         if !subject.disk.is_empty() {
-            cx.ui.data(&format!("{}: {}", subject.disk, subject.selector));
+            cx.ui.print_data(&format!("{}: {}", subject.disk, subject.selector));
         }
         let few = places.len() <= SHOWN;
         let shown = places.iter().zip(results).filter(|(_, result)| few || **result != Ok(false));
@@ -161,9 +161,9 @@ fn show(cx: &Cx, tested: &[TestedSelector<'_>], places: &[Storage], nowhere: boo
             vec![place.node.clone(), place.name.clone(), place.kind.clone(), free, said]
         };
         let rows: Vec<Vec<String>> = shown.take(SHOWN).map(row).collect();
-        cx.ui.states(&table(&["NODE", "STORAGE", "TYPE", "FREE", "RESULT"], &rows));
+        cx.ui.print_states(&table(&["NODE", "STORAGE", "TYPE", "FREE", "RESULT"], &rows));
         if rows.len() < places.len() {
-            cx.ui.data(&format!("not shown: {}", count(places.len() - rows.len(), "more storage")));
+            cx.ui.print_data(&format!("not shown: {}", count(places.len() - rows.len(), "more storage")));
         }
     }
 }

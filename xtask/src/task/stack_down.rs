@@ -16,7 +16,7 @@ pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
             .next("cargo xtask stack-up"));
     }
     omni_stack::check_mounts(cx, &containers)?;
-    cx.writable(&[cx.paths.state()])?;
+    cx.check_writable(&[cx.paths.state()])?;
     let names: Vec<String> = containers.iter().map(|container| container.name.clone()).collect();
     let mut plan = Plan::from_iter([omni_stack::stop(&names.join(", "))]);
     // The next start must not be an unintended upgrade.

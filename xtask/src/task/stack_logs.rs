@@ -19,11 +19,11 @@ pub fn run(args: &StackLogs, cx: &Cx) -> anyhow::Result<Outcome> {
     for service in &services {
         let log = compose.log(service, args.tail)?;
         if services.len() > 1 {
-            cx.ui.data(&format!("==> {service} <=="));
+            cx.ui.print_data(&format!("==> {service} <=="));
         }
-        cx.ui.data(&args.lines.of(&log));
+        cx.ui.print_data(&args.lines.of(&log));
         for hit in issues.find(&log) {
-            cx.ui.data(&cx.ui.advice(&format!("\n{}", hit.shown())));
+            cx.ui.print_data(&cx.ui.advice(&format!("\n{}", hit.shown())));
             let mut finding = serde_json::to_value(&hit)?;
             finding["service"] = Value::from(service.as_str());
             named.push((hit.next(), finding));

@@ -13,7 +13,7 @@ use crate::prelude::*;
 use check::capacity::bytes;
 use runtime::bundle::Manifest;
 use runtime::files;
-use runtime::paths::pasted;
+use runtime::paths::path_to_paste;
 use runtime::ui::table;
 
 pub fn run(args: &SupportBundle, cx: &Cx) -> anyhow::Result<Outcome> {
@@ -37,7 +37,7 @@ pub fn run(args: &SupportBundle, cx: &Cx) -> anyhow::Result<Outcome> {
     Plan::from_iter([write]).carry_out(cx, "Write the support bundle", &data)?;
     Ok(Outcome::done(format!("the support bundle is at {}: {words}", file.display()))
         .with(data)
-        .next(format!("cargo xtask cluster-explain --bundle {}", pasted(&file))))
+        .next(format!("cargo xtask cluster-explain --bundle {}", path_to_paste(&file))))
 }
 
 /// Returns the file to write, which must not exist.
@@ -62,7 +62,7 @@ fn output_path(out: Option<&Path>, cx: &Cx) -> anyhow::Result<PathBuf> {
             .hint("name another file with --out, or remove this one")
             .into());
     }
-    cx.writable(std::slice::from_ref(&file))?;
+    cx.check_writable(std::slice::from_ref(&file))?;
     Ok(file)
 }
 
@@ -83,7 +83,7 @@ fn show(cx: &Cx, manifest: &Manifest) {
         text.push('\n');
         text.push_str(&table(&["NOT IN IT", "WHY"], &missing));
     }
-    cx.ui.data(&text);
+    cx.ui.print_data(&text);
 }
 
 fn data(manifest: &Manifest, file: &Path, all: bool) -> Value {

@@ -14,12 +14,12 @@ use runtime::{files, proc};
 const LIMIT: u64 = 64 << 20;
 
 pub fn run(file: Option<&Path>, cx: &Cx) -> anyhow::Result<Outcome> {
-    let issues = Issues::of_any_release(Project::of(cx)).map_err(anyhow::Error::msg)?;
+    let issues = Issues::for_any_release(Project::of(cx)).map_err(anyhow::Error::msg)?;
     let (from, text) = read(file, cx)?;
     let lines = text.lines().count();
     let found = issues.find(&text);
     for hit in &found {
-        cx.ui.data(&cx.ui.advice(&render_hit(hit)));
+        cx.ui.print_data(&cx.ui.advice(&render_hit(hit)));
     }
     let read = count(lines, "line");
     let summary = match found.len() {

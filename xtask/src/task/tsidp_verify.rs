@@ -34,7 +34,7 @@ pub fn run(policy: Option<&Path>, cx: &Cx) -> anyhow::Result<Outcome> {
     if let Some(policy) = policy {
         // Read before the step starts, so that pasted input does not mix with its spinner.
         let read = read(policy);
-        if proc::interrupted() {
+        if proc::is_interrupted() {
             return Err(read.err().unwrap_or_else(|| proc::interruption("reading the policy")).into());
         }
         keep(
@@ -81,7 +81,7 @@ fn lint(cx: &Cx, (shown, text): (String, String), findings: &mut Vec<Value>) -> 
         Err(finding) => vec![finding],
     };
     for finding in &found {
-        cx.ui.data(&finding.to_string());
+        cx.ui.print_data(&finding.to_string());
         findings.push(serde_json::to_value(finding)?);
     }
     match (found.iter().filter(|finding| finding.is_error()).count(), found.len()) {
@@ -102,7 +102,7 @@ fn read(policy: &Path) -> Result<(String, String), Failure> {
         return Ok(("standard input".to_owned(), text));
     }
     let shown = policy.display().to_string();
-    let text = files::read_text_if_there(policy)?.ok_or_else(|| {
+    let text = files::read_optional_text(policy)?.ok_or_else(|| {
         Failure::new(Code::NotFound, format!("`{shown}` does not exist")).hint(
             "copy the policy from Tailscale's admin console (Access controls) into a file, or paste it: --policy -",
         )
@@ -163,7 +163,7 @@ fn check_admin_api(cx: &Cx, issuer: &str) -> Diagnosis {
     match Compose::find(cx)
         .and_then(|compose| compose.exec(SIDECAR, "trying tsidp's admin page from the sidecar", &words))
     {
-        Ok(ended) if ended.success() => {
+        Ok(ended) if ended.is_success() => {
             Diagnosis::warning("it opens from the sidecar: the grant of the admin page is too wide")
                 .fix("give allow_admin_ui to autogroup:admin alone")
         }

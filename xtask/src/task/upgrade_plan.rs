@@ -57,13 +57,13 @@ fn show(cx: &Cx, installed: &Installed, steps: &[Step]) {
     let mut notes: BTreeSet<&str> = BTreeSet::new();
     for (n, step) in steps.iter().enumerate() {
         let forever = step.irreversible.iter().map(|what| format!("; {what}")).collect::<String>();
-        cx.ui.data(&format!("{}. {}{forever}", n + 1, title(step)));
+        cx.ui.print_data(&format!("{}. {}{forever}", n + 1, title(step)));
         for reason in &step.blockers {
-            cx.ui.data(&format!("   blocked: {} [{}]", reason.message, reason.rule));
+            cx.ui.print_data(&format!("   blocked: {} [{}]", reason.message, reason.rule));
         }
         // A warning that applies to every cluster is printed once.
         for reason in step.warnings.iter().filter(|reason| notes.insert(&reason.message)) {
-            cx.ui.data(&format!("   note: {} [{}]", reason.message, reason.rule));
+            cx.ui.print_data(&format!("   note: {} [{}]", reason.message, reason.rule));
         }
     }
 }
@@ -117,7 +117,7 @@ fn report(args: &UpgradePlan, cx: &Cx, installed: &Installed, steps: &[Step]) ->
     let Some(step) = steps.first() else {
         return Ok(Outcome::done("nothing to upgrade: no component is older than what is wanted").with(data));
     };
-    cx.ui.data(&format!("\nThe first step, {}:", title(step)));
-    commands(step).iter().for_each(|command| cx.ui.data(&format!("  {command}")));
+    cx.ui.print_data(&format!("\nThe first step, {}:", title(step)));
+    commands(step).iter().for_each(|command| cx.ui.print_data(&format!("  {command}")));
     Ok(Outcome::pending(format!("{} pending, none blocked", count(steps.len(), "step"))).with(data))
 }

@@ -199,7 +199,8 @@ fn bend_value(random: &mut fastrand::Rng, value: &mut Value) {
 
 /// Makes one change in the unpacked backup in `dir`.
 fn bend_parts(random: &mut fastrand::Rng, kind: usize, dir: &Path) {
-    let names = files::tree(dir).expect("it is there").into_iter().map(|(name, _)| dir.join(name)).collect::<Vec<_>>();
+    let names =
+        files::list_files(dir).expect("it is there").into_iter().map(|(name, _)| dir.join(name)).collect::<Vec<_>>();
     let (one, other) = (&names[random.usize(..names.len())], &names[random.usize(..names.len())]);
     let bytes = |file: &Path| fs::read(file).expect("it is there");
     match kind {
@@ -249,7 +250,7 @@ fn every_damage_of_an_archive_is_detected() {
     let packed = || quiet("tar", &["-cz", "."], &dir);
     fresh();
     let contents = || {
-        let names = files::tree(&dir).expect("it is there").into_iter();
+        let names = files::list_files(&dir).expect("it is there").into_iter();
         names.map(|(name, _)| (fs::read(dir.join(&name)).expect("it is there"), name)).collect::<Vec<_>>()
     };
     let (whole, kept) = (unpacked(&place, &good), contents());

@@ -69,8 +69,10 @@ fn a_page_without_its_markers_is_an_error_that_names_them() {
 
 /// Returns every line of the files in a directory, without leading and trailing spaces.
 fn lines_below(dir: &Path) -> Vec<Vec<String>> {
-    let texts =
-        runtime::files::tree(dir).unwrap().into_iter().filter_map(|(name, _)| fs::read_to_string(dir.join(name)).ok());
+    let texts = runtime::files::list_files(dir)
+        .unwrap()
+        .into_iter()
+        .filter_map(|(name, _)| fs::read_to_string(dir.join(name)).ok());
     texts.map(|text| text.lines().map(|line| line.trim().to_owned()).collect()).collect()
 }
 

@@ -235,7 +235,7 @@ fn fuzz_files_of_the_project() {
         std::fs::write(&path, bytes).expect("a scratch file");
         if let Ok(mut state) = State::load(&path, "state.md") {
             state.set("provider_status", "healthy");
-            state.section("Next Steps", "- none");
+            state.set_section("Next Steps", "- none");
             assert_eq!(state.get("provider_status").as_deref(), Some("healthy"));
             let _ = state.text();
         }

@@ -30,7 +30,7 @@ fn files(dir: &Path) -> Files {
         let lines = text.lines().filter(|line| !whole && !dated(line));
         (name, lines.collect::<Vec<_>>().join("\n").into_bytes())
     };
-    let names = runtime::files::tree(dir).expect("readable").into_iter().map(|(name, _)| name);
+    let names = runtime::files::list_files(dir).expect("readable").into_iter().map(|(name, _)| name);
     names.filter(|name| !name.starts_with("target")).map(read).collect()
 }
 

@@ -138,5 +138,5 @@ fn operators_files() -> Vec<std::path::PathBuf> {
 }
 
 fn tree_of(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
-    runtime::files::tree(dir).map_or(Vec::new(), |files| files.into_iter().map(|(file, _)| file).collect())
+    runtime::files::list_files(dir).map_or(Vec::new(), |files| files.into_iter().map(|(file, _)| file).collect())
 }

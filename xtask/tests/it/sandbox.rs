@@ -481,7 +481,7 @@ impl Sandbox {
             let mode = fs::metadata(&path).map_or(0, |meta| meta.permissions().mode());
             (path.clone(), (mode, fs::read(&path).unwrap_or_default()))
         };
-        runtime::files::tree(&self.project()).expect("readable").into_iter().map(read).collect()
+        runtime::files::list_files(&self.project()).expect("readable").into_iter().map(read).collect()
     }
 
     /// Returns every file of the project except those in `target`.

@@ -52,7 +52,7 @@ fn steps(document: &Value) -> (Vec<&str>, Vec<&str>) {
 #[test]
 fn own_site_lives_a_whole_life_in_the_lab() {
     let site = site();
-    let before = runtime::files::tree(site.path()).expect("readable");
+    let before = runtime::files::list_files(site.path()).expect("readable");
     let document = rehearse(site.path(), &[]).exits(0).json();
     let (failed, all) = steps(&document);
     assert_eq!(failed, Vec::<&str>::new(), "{document:#}");
@@ -71,7 +71,7 @@ fn own_site_lives_a_whole_life_in_the_lab() {
     assert!(all.iter().any(|step| step.starts_with("node ") && step.ends_with(" goes off")), "{all:#?}");
     assert_eq!(document["data"]["inventory"], "made up so that the classes fit");
     assert!(document["data"]["not_rehearsed"].as_array().is_some_and(|what| !what.is_empty()));
-    assert_eq!(runtime::files::tree(site.path()).expect("readable"), before, "it is as it was");
+    assert_eq!(runtime::files::list_files(site.path()).expect("readable"), before, "it is as it was");
 }
 
 #[test]

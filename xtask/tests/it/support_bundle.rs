@@ -28,7 +28,7 @@ fn opened(file: &Path, scratch: &Path) -> Vec<(String, String)> {
     let bundle = OpenedBundle::open(file, scratch).expect("a bundle");
     let dir = bundle.project().parent().expect("a directory").to_owned();
     let manifest = ("manifest.json".to_owned(), serde_json::to_string(&bundle.manifest).expect("JSON"));
-    let names = runtime::files::tree(&dir).expect("it is read").into_iter().map(|(name, _)| name);
+    let names = runtime::files::list_files(&dir).expect("it is read").into_iter().map(|(name, _)| name);
     names
         .map(|name| (name.display().to_string(), fs::read_to_string(dir.join(&name)).expect("text")))
         .chain([manifest])

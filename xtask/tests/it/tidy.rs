@@ -10,7 +10,7 @@ use crate::sandbox::root;
 /// Returns all Rust files in a directory.
 pub fn sources(dir: &str) -> Vec<PathBuf> {
     let dir = root().join(dir);
-    let files = runtime::files::tree(&dir).expect("readable").into_iter().map(|(name, _)| dir.join(name));
+    let files = runtime::files::list_files(&dir).expect("readable").into_iter().map(|(name, _)| dir.join(name));
     files.filter(|path| path.extension().is_some_and(|end| end == "rs")).collect()
 }
 

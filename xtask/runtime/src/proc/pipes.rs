@@ -77,7 +77,7 @@ impl Call {
     /// Waits up to `patience` until something can be read or written, and passes output to `take` with its stream number: 0 for
     /// standard output, 1 for standard error. Returns false if `take` did.
     pub fn pump(&mut self, patience: Duration, take: &mut impl FnMut(usize, &[u8]) -> bool) -> bool {
-        if self.input.is_none() && self.closed() {
+        if self.input.is_none() && self.is_closed() {
             // The program keeps running with its pipes closed, and `poll` does not report its exit.
             std::thread::sleep(self.pause.min(patience));
             self.pause = (self.pause * 2).min(LONG);
@@ -116,12 +116,12 @@ impl Call {
         }
     }
 
-    fn closed(&self) -> bool {
+    fn is_closed(&self) -> bool {
         self.output.iter().all(Option::is_none)
     }
 
     /// Returns true if the program has exited. Its status stays unread, so that its pid and process group are not reused.
-    pub fn exited(&self) -> bool {
+    pub fn has_exited(&self) -> bool {
         let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         // If there is no such child, there is nothing to wait for.
         waitid(WaitId::Pid(self.group), look).map_or(true, |status| status.is_some())
@@ -137,30 +137,30 @@ impl Call {
     ) -> std::io::Result<ExitStatus> {
         let end = Instant::now() + linger;
         self.input = None;
-        while !self.closed() && Instant::now() < end {
+        while !self.is_closed() && Instant::now() < end {
             if !self.pump(LONG, take) {
                 break;
             }
         }
-        if !self.closed() {
-            self.end_group(grace, take);
+        if !self.is_closed() {
+            self.terminate_group(grace, take);
         }
         Ok(self.handle.wait()?.status)
     }
 
     /// Terminates the program and its children.
-    pub fn end(self, grace: Duration) {
-        let _ = self.end_with(grace, &mut |_, _| true);
+    pub fn terminate(self, grace: Duration) {
+        let _ = self.terminate_with(grace, &mut |_, _| true);
     }
 
-    /// Like [`Call::end`], but passes the remaining output to `take` and returns the status.
-    pub fn end_with(
+    /// Like [`Call::terminate`], but passes the remaining output to `take` and returns the status.
+    pub fn terminate_with(
         mut self,
         grace: Duration,
         take: &mut impl FnMut(usize, &[u8]) -> bool,
     ) -> std::io::Result<ExitStatus> {
         self.input = None;
-        self.end_group(grace, take);
+        self.terminate_group(grace, take);
         match self.handle.try_wait()? {
             Some(output) => Ok(output.status),
             // SIGKILL does not end a process in uninterruptible sleep.
@@ -170,14 +170,14 @@ impl Call {
 
     /// Sends SIGTERM to the group, and SIGKILL after `grace`. Also waits for grandchildren, such as docker's compose plugin,
     /// which may take longer than the program itself, and for a process of another session that has one of our pipes open.
-    fn end_group(&mut self, grace: Duration, take: &mut impl FnMut(usize, &[u8]) -> bool) {
+    fn terminate_group(&mut self, grace: Duration, take: &mut impl FnMut(usize, &[u8]) -> bool) {
         self.signal(Signal::TERM);
         let mut end = Instant::now() + grace;
         let (mut pause, mut killed) = (SHORT, false);
         loop {
             self.pump(pause, take);
             pause = (pause * 2).min(LONG);
-            if self.exited() && self.closed() && !group_lives(self.group) {
+            if self.has_exited() && self.is_closed() && !is_group_alive(self.group) {
                 return;
             }
             if Instant::now() < end {
@@ -193,8 +193,8 @@ impl Call {
 
     fn signal(&self, signal: Signal) {
         let _ = kill_process_group(self.group, signal);
-        if !self.closed() {
-            for process in holders(&self.pipes, self.group) {
+        if !self.is_closed() {
+            for process in processes_with_pipes(&self.pipes, self.group) {
                 let _ = kill_process(process, signal);
             }
         }
@@ -206,7 +206,7 @@ fn unblock(pipe: &impl AsFd) -> rustix::io::Result<()> {
 }
 
 /// Returns true if a process of `group` is running. Zombies do not count: without an init process, orphans stay zombies.
-fn group_lives(group: Pid) -> bool {
+fn is_group_alive(group: Pid) -> bool {
     if test_kill_process_group(group).is_err() {
         return false;
     }
@@ -218,7 +218,7 @@ fn group_lives(group: Pid) -> bool {
 /// The processes outside `group` that have one of these pipes open. Those in the group already have the signal, and many
 /// programs exit immediately at a second one. A process with our own executable was just forked for another call and has not
 /// called exec yet.
-fn holders(pipes: &[u64], group: Pid) -> Vec<Pid> {
+fn processes_with_pipes(pipes: &[u64], group: Pid) -> Vec<Pid> {
     let ours = std::fs::read_link("/proc/self/exe").ok();
     let holds = |process: RawPid| {
         let open = std::fs::read_dir(format!("/proc/{process}/fd")).into_iter().flatten().flatten();

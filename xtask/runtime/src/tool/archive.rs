@@ -23,7 +23,7 @@ pub fn pack(cx: &Cx, dir: &Path, file: &Path) -> Result<(), Failure> {
     let (shell, tar) = (proc::shell()?, Tool::Tar.find()?);
     // The store is encrypted, so a higher compression level does not make it smaller.
     let cmd = cmd!(shell, "{tar} --use-compress-program 'gzip -1' -cf {file} -C {dir} .");
-    cx.proc.run(Job::new("writing the archive", cmd).deadline(LONG))?.checked().map(drop)
+    cx.proc.run(Job::new("writing the archive", cmd).deadline(LONG))?.require_success().map(drop)
 }
 
 /// Unpacks `file` into `dir`. GNU tar does not write outside of it.
@@ -38,7 +38,7 @@ pub fn unpack(cx: &Cx, file: &Path, dir: &Path) -> Result<(), Failure> {
         cmd!(shell, "{tar} --ignore-zeros --no-same-owner --no-same-permissions -xzf {file} -C {dir}"),
     ] {
         let ended = cx.proc.run(Job::new("unpacking the archive", cmd).deadline(LONG))?;
-        if !ended.success() {
+        if !ended.is_success() {
             let said = ended.stderr.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().to_owned();
             return Err(Failure::new(Code::Invalid, "it is not a whole archive").cause(said));
         }
@@ -58,7 +58,7 @@ impl Encryption {
     ///
     /// # Errors
     /// [`Code::Usage`] if they are for both.
-    pub fn of(recipients: &[String]) -> Result<Option<Encryption>, Failure> {
+    pub fn for_recipients(recipients: &[String]) -> Result<Option<Encryption>, Failure> {
         let age = recipients.iter().filter(|name| name.starts_with("age1") || name.starts_with("ssh-")).count();
         match age {
             _ if recipients.is_empty() => Ok(None),
@@ -70,13 +70,15 @@ impl Encryption {
     }
 
     /// The program for a file, by the extension of its name.
-    pub fn of_file(file: &Path) -> Option<Encryption> {
+    pub fn for_file(file: &Path) -> Option<Encryption> {
         let ending = file.extension()?;
-        [Encryption::Age, Encryption::Gpg].into_iter().find(|each| *each.ending() == format!(".{}", ending.display()))
+        [Encryption::Age, Encryption::Gpg]
+            .into_iter()
+            .find(|each| *each.extension() == format!(".{}", ending.display()))
     }
 
     /// The extension of an encrypted file.
-    pub fn ending(self) -> &'static str {
+    pub fn extension(self) -> &'static str {
         match self {
             Encryption::Age => ".age",
             Encryption::Gpg => ".gpg",
@@ -94,10 +96,10 @@ impl Encryption {
     ///
     /// # Errors
     /// [`Code::Invalid`] with the program's output.
-    pub fn check(self, cx: &Cx, recipients: &[String]) -> Result<(), Failure> {
-        let job = self.encrypt(recipients, None)?.stdin("x");
+    pub fn check_recipients(self, cx: &Cx, recipients: &[String]) -> Result<(), Failure> {
+        let job = self.encryption_job(recipients, None)?.stdin("x");
         let ended = cx.proc.run(job)?;
-        if ended.success() {
+        if ended.is_success() {
             return Ok(());
         }
         let failure = Failure::new(Code::Invalid, format!("a recipient cannot be used: {}", recipients.join(", ")));
@@ -111,11 +113,11 @@ impl Encryption {
     ///
     /// # Errors
     /// Returns the program's error.
-    pub fn seal(self, cx: &Cx, recipients: &[String], from: &Path, to: &Path) -> Result<(), Failure> {
-        cx.proc.run(self.encrypt(recipients, Some((from, to)))?)?.checked().map(drop)
+    pub fn encrypt_file(self, cx: &Cx, recipients: &[String], from: &Path, to: &Path) -> Result<(), Failure> {
+        cx.proc.run(self.encryption_job(recipients, Some((from, to)))?)?.require_success().map(drop)
     }
 
-    fn encrypt(self, recipients: &[String], files: Option<(&Path, &Path)>) -> Result<Job, Failure> {
+    fn encryption_job(self, recipients: &[String], files: Option<(&Path, &Path)>) -> Result<Job, Failure> {
         let (shell, program) = (proc::shell()?, self.find()?);
         let recipients: Vec<&str> = recipients.iter().flat_map(|name| ["--recipient", name]).collect();
         let files: Vec<&Path> = files.into_iter().flat_map(|(from, to)| [Path::new("--output"), to, from]).collect();
@@ -133,7 +135,7 @@ impl Encryption {
     ///
     /// # Errors
     /// [`Code::Refused`] if it is encrypted to another key, or was changed.
-    pub fn open(self, cx: &Cx, identity: Option<&Path>, from: &Path, to: &Path) -> Result<(), Failure> {
+    pub fn decrypt_file(self, cx: &Cx, identity: Option<&Path>, from: &Path, to: &Path) -> Result<(), Failure> {
         let (shell, program) = (proc::shell()?, self.find()?);
         let cmd = match (self, identity) {
             (Encryption::Age, Some(identity)) => {
@@ -146,7 +148,7 @@ impl Encryption {
             (Encryption::Gpg, _) => cmd!(shell, "{program} --batch --quiet --no-tty --output {to} --decrypt {from}"),
         };
         let ended = cx.proc.run(Job::new("decrypting the archive", cmd).deadline(LONG))?;
-        if ended.success() {
+        if ended.is_success() {
             return Ok(());
         }
         Err(Failure::new(Code::Refused, format!("`{}` cannot be decrypted", from.display()))

@@ -15,8 +15,8 @@ use domain::failure::{Code, Failure};
 ///
 /// # Errors
 /// [`Code::Prerequisite`] if this is not a checkout; [`Code::Failed`] with cargo's errors if it does not build.
-pub fn built(cx: &Cx, name: &str) -> anyhow::Result<PathBuf> {
-    let manifest = sources()?.join("Cargo.toml");
+pub fn build_program(cx: &Cx, name: &str) -> anyhow::Result<PathBuf> {
+    let manifest = source_dir()?.join("Cargo.toml");
     let cargo = environment("CARGO").unwrap_or_else(|| "cargo".to_owned());
     let shell = proc::shell()?;
     let cmd = cmd!(
@@ -24,7 +24,7 @@ pub fn built(cx: &Cx, name: &str) -> anyhow::Result<PathBuf> {
         "{cargo} build --quiet --manifest-path {manifest} --package {name} --bin {name} --message-format=json-render-diagnostics"
     );
     let job = Job::new(format!("building `{name}`"), cmd).deadline(Duration::from_secs(1800));
-    let ended = cx.proc.run(job)?.checked()?;
+    let ended = cx.proc.run(job)?.require_success()?;
     let executable = ended.stdout.lines().find_map(|line| {
         let message: Value = serde_json::from_str(line).ok()?;
         let bin = message["target"]["kind"].as_array()?.iter().any(|kind| kind == "bin");
@@ -35,7 +35,7 @@ pub fn built(cx: &Cx, name: &str) -> anyhow::Result<PathBuf> {
 
 /// The repository of this runner, which may differ from its project: from the variable that `cargo run` sets, or else from the
 /// program's path in `target`.
-fn sources() -> Result<PathBuf, Failure> {
+fn source_dir() -> Result<PathBuf, Failure> {
     let told = environment("CARGO_MANIFEST_DIR").and_then(|dir| Path::new(&dir).parent().map(Path::to_owned));
     let program = std::env::current_exe().unwrap_or_default();
     let mut candidates = told.iter().map(PathBuf::as_path).chain(program.ancestors());

@@ -48,7 +48,7 @@ impl<'a> Compose<'a> {
     /// [`Code::Prerequisite`] if docker is not installed.
     pub fn find(cx: &'a Cx) -> Result<Compose<'a>, Failure> {
         let docker = match &cx.settings.recorded {
-            Some(recorded) => recorded.available("docker").map(|()| PathBuf::new())?,
+            Some(recorded) => recorded.check_available("docker").map(|()| PathBuf::new())?,
             None => Tool::Docker.find()?,
         };
         Ok(Compose { cx, docker, file: cx.paths.compose() })
@@ -68,13 +68,13 @@ impl<'a> Compose<'a> {
         let job = Job::new("asking for the compose plugin", cmd!(shell, "{docker} compose version --format json"));
         let ended = self.cx.proc.run(job.deadline(QUICK))?;
         docker::parse_compose_version(&ended.stdout)
-            .filter(|_| ended.success())
+            .filter(|_| ended.is_success())
             .ok_or_else(|| no_plugin(ended.stderr.lines().next().unwrap_or("it printed no version")))
     }
 
     /// Checks that the compose file and the variables it needs are complete.
     pub fn check(&self) -> Result<(), Failure> {
-        let job = self.by_file("checking the compose file", &["--profile", PROFILE, "config", "-q"])?;
+        let job = self.job_with_file("checking the compose file", &["--profile", PROFILE, "config", "-q"])?;
         self.run(job.deadline(QUICK)).map(drop)
     }
 
@@ -86,10 +86,11 @@ impl<'a> Compose<'a> {
         if let Some(recorded) = &self.cx.settings.recorded {
             return recorded.containers();
         }
-        let job = self.by_name("listing the containers of the stack", &["ps", "--all", "--format", "json"])?;
+        let job =
+            self.job_with_project_name("listing the containers of the stack", &["ps", "--all", "--format", "json"])?;
         let ended = self.run(job.deadline(QUICK))?;
         let mut found = docker::parse_compose_ps(&ended.stdout).map_err(|why| ended.not_understood(why))?;
-        if self.cx.settings.of_one {
+        if self.cx.settings.is_single_provider {
             let own = self.cx.settings.provider_service();
             found.retain(|container| container.service == own || !Self::is_provider(&container.service));
         }
@@ -108,19 +109,19 @@ impl<'a> Compose<'a> {
     /// start it before the sidecar after a reboot.
     pub fn recreate_one(&self, service: &str) -> Result<(), Failure> {
         let words = ["--profile", PROFILE, "up", "-d", "--force-recreate", service];
-        let job = self.by_file(&format!("restarting `{service}`"), &words)?;
+        let job = self.job_with_file(&format!("restarting `{service}`"), &words)?;
         self.run(job.deadline(UP)).map(drop)
     }
 
     /// Starts stopped containers and recreates changed ones; with `recreate` all of them, together. Volumes are kept.
     pub fn up(&self, provider: bool, recreate: bool) -> Result<(), Failure> {
         let job = self.up_job("starting the stack", provider, recreate.then_some("--force-recreate"))?;
-        self.run(job.deadline(self.cx.limit(UP))).map(drop)
+        self.run(job.deadline(self.cx.wait_limit(UP))).map(drop)
     }
 
     fn up_job(&self, purpose: &str, provider: bool, flag: Option<&str>) -> Result<Job, Failure> {
         let profile = if provider { ["--profile", PROFILE].as_slice() } else { &[] };
-        self.by_file(purpose, &[profile, &["up", "-d"], flag.as_slice()].concat())
+        self.job_with_file(purpose, &[profile, &["up", "-d"], flag.as_slice()].concat())
     }
 
     /// The containers that [`Compose::up`] would create, recreate or start, each with the first verb printed for it: the dry
@@ -143,13 +144,13 @@ impl<'a> Compose<'a> {
 
     /// Creates the containers, their volumes and their network, without starting anything.
     pub fn create(&self) -> Result<(), Failure> {
-        let job = self.by_file("creating the containers", &["up", "--no-start"])?;
-        self.run(job.deadline(self.cx.limit(UP))).map(drop)
+        let job = self.job_with_file("creating the containers", &["up", "--no-start"])?;
+        self.run(job.deadline(self.cx.wait_limit(UP))).map(drop)
     }
 
     /// Stops and removes the containers and their network. It cannot remove volumes.
     pub fn down(&self) -> Result<(), Failure> {
-        self.run(self.by_name("ending the stack", &["down"])?.deadline(self.cx.limit(UP))).map(drop)
+        self.run(self.job_with_project_name("ending the stack", &["down"])?.deadline(self.cx.wait_limit(UP))).map(drop)
     }
 
     /// Runs a program inside a running container and returns its result, whatever the exit status.
@@ -157,8 +158,8 @@ impl<'a> Compose<'a> {
     /// # Errors
     /// Fails like [`crate::proc::Proc::run`].
     pub fn exec(&self, service: &str, purpose: &str, words: &[&str]) -> Result<CommandOutput, Failure> {
-        let job = self.by_name(purpose, &[&["exec", "-T", service], words].concat())?;
-        self.cx.proc.run(own(job.deadline(QUICK)))
+        let job = self.job_with_project_name(purpose, &[&["exec", "-T", service], words].concat())?;
+        self.cx.proc.run(select_project(job.deadline(QUICK)))
     }
 
     /// The last `tail` lines of a service's log, oldest first, each with its timestamp.
@@ -172,8 +173,12 @@ impl<'a> Compose<'a> {
 
     /// Passes each line of a service's log to `each` as it arrives, until the operator interrupts or the container exits.
     pub fn follow(&self, service: &str, tail: u32, each: impl FnMut(&str)) -> Result<(), Failure> {
-        let ended = self.cx.proc.follow(own(self.log_job(service, tail, true)?), each)?;
-        if ended.success() || proc::interrupted() || proc::stdout_closed() { Ok(()) } else { Err(explain(&ended)) }
+        let ended = self.cx.proc.follow(select_project(self.log_job(service, tail, true)?), each)?;
+        if ended.is_success() || proc::is_interrupted() || proc::is_stdout_closed() {
+            Ok(())
+        } else {
+            Err(explain(&ended))
+        }
     }
 
     fn log_job(&self, service: &str, tail: u32, follow: bool) -> Result<Job, Failure> {
@@ -181,31 +186,31 @@ impl<'a> Compose<'a> {
         let mut words = vec!["logs", "--no-log-prefix", "--timestamps", &tail];
         words.extend(follow.then_some("--follow"));
         words.push(service);
-        Ok(self.by_name(&format!("reading the log of {service}"), &words)?.deadline(QUICK))
+        Ok(self.job_with_project_name(&format!("reading the log of {service}"), &words)?.deadline(QUICK))
     }
 
     /// A call with the compose file and its variables.
-    fn by_file(&self, purpose: &str, words: &[&str]) -> Result<Job, Failure> {
+    fn job_with_file(&self, purpose: &str, words: &[&str]) -> Result<Job, Failure> {
         let (shell, docker, file) = (proc::shell()?, &self.docker, &self.file);
         Ok(Job::new(purpose, cmd!(shell, "{docker} compose -f {file} {words...}")))
     }
 
     /// A call that creates nothing. It uses the project's name, so that it does not depend on `docker/.env`.
-    fn by_name(&self, purpose: &str, words: &[&str]) -> Result<Job, Failure> {
+    fn job_with_project_name(&self, purpose: &str, words: &[&str]) -> Result<Job, Failure> {
         let (shell, docker) = (proc::shell()?, &self.docker);
         let cmd = cmd!(shell, "{docker} compose -p {PROJECT} --env-file {NO_VARIABLES} {words...}");
         Ok(Job::new(purpose, cmd))
     }
 
     fn run(&self, job: Job) -> Result<CommandOutput, Failure> {
-        let ended = self.cx.proc.run(own(job))?;
-        if ended.success() { Ok(ended) } else { Err(explain(&ended)) }
+        let ended = self.cx.proc.run(select_project(job))?;
+        if ended.is_success() { Ok(ended) } else { Err(explain(&ended)) }
     }
 }
 
 /// Selects this project's stack regardless of the shell's variables: `COMPOSE_PROJECT_NAME` in the shell or in `docker/.env`
 /// overrides the compose file's name, and compose would start a second, empty Omni with its own volumes.
-fn own(job: Job) -> Job {
+fn select_project(job: Job) -> Job {
     let neutral = [("COMPOSE_PROFILES", ""), ("COMPOSE_ENV_FILES", ""), ("COMPOSE_DISABLE_ENV_FILE", "false")];
     let set = neutral.iter().filter(|(name, _)| environment(name).is_some());
     set.fold(job.env("COMPOSE_PROJECT_NAME", ""), |job, (name, value)| job.env(name, value))

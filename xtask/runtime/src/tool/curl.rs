@@ -57,9 +57,9 @@ pub struct Reply {
 
 /// The largest accepted response: Proxmox describes ten thousand machines in 3 MB. curl before 8.4 checks this limit only if
 /// the server announces the size, so curl's output has the same limit.
-const LARGEST: usize = 16 << 20;
+const MAX_RESPONSE_BYTES: usize = 16 << 20;
 /// The largest download, which is written to a file: a release of omnictl has about 100 MB.
-const LARGEST_FILE: usize = 1 << 30;
+const MAX_DOWNLOAD_BYTES: usize = 1 << 30;
 
 /// What curl prints after the body: status and content type, also if the body was written to a file.
 const TRAILER: &str = "\\n%{http_code} %{content_type}";
@@ -106,10 +106,10 @@ fn run(cx: &Cx, purpose: &str, request: &Request<'_>, config: String, urls: usiz
     // curl's own limit applies first; this deadline is for a curl that hangs.
     let job = Job::new(purpose, cmd!(shell, "{curl} -q --config -"))
         .stdin(config)
-        .limit(LARGEST, too_large(&request.url))
+        .limit(MAX_RESPONSE_BYTES, too_large(&request.url))
         .deadline(patience + Duration::from_secs(5));
     let ended = cx.proc.run(job)?;
-    if ended.success() { Ok(ended.stdout) } else { Err(explain(&ended, request)) }
+    if ended.is_success() { Ok(ended.stdout) } else { Err(explain(&ended, request)) }
 }
 
 /// Refuses a device or a pipe as the file of certificate authorities: curl and omnictl would read it indefinitely.
@@ -117,7 +117,7 @@ fn run(cx: &Cx, purpose: &str, request: &Request<'_>, config: String, urls: usiz
 /// # Errors
 /// [`Code::Prerequisite`] with the type of the file.
 pub fn check_authorities(file: &str) -> Result<(), Failure> {
-    files::is_other_than_file(Path::new(file)).map_or(Ok(()), |cause| {
+    files::describe_non_file(Path::new(file)).map_or(Ok(()), |cause| {
         Err(Failure::new(Code::Prerequisite, format!("`{file}` holds no certificate authorities"))
             .cause(cause)
             .hint("check --ca-file and SSL_CERT_FILE"))
@@ -136,7 +136,7 @@ fn config(request: &Request<'_>, urls: &[String], trailer: &str) -> String {
         "http1.1".to_owned(),
         format!("connect-timeout = {}", request.timeout.as_secs().clamp(1, 10)),
         format!("max-time = {}", request.timeout.as_secs_f64().max(0.1)),
-        format!("max-filesize = {}", if request.output.is_some() { LARGEST_FILE } else { LARGEST }),
+        format!("max-filesize = {}", if request.output.is_some() { MAX_DOWNLOAD_BYTES } else { MAX_RESPONSE_BYTES }),
         format!("write-out = {}", quoted(trailer).replace("\\\\n", "\\n")),
     ]);
     match request.output {
@@ -177,7 +177,7 @@ fn config(request: &Request<'_>, urls: &[String], trailer: &str) -> String {
 /// Parses the response in curl's output: headers, body and trailer, or only the trailer. Returns the output if it is not a
 /// response. The body is not copied, because it may be large.
 fn parse(mut text: String, trailer_only: bool) -> Result<Reply, String> {
-    let Some((mut reply, body)) = head(&text, trailer_only) else { return Err(text) };
+    let Some((mut reply, body)) = parse_head(&text, trailer_only) else { return Err(text) };
     text.truncate(body.end);
     text.drain(..body.start);
     reply.body = text;
@@ -200,7 +200,7 @@ fn parse_each(mut text: &str) -> Option<Vec<Reply>> {
 }
 
 /// The response without its body, and the range of the body.
-fn head(text: &str, trailer_only: bool) -> Option<(Reply, std::ops::Range<usize>)> {
+fn parse_head(text: &str, trailer_only: bool) -> Option<(Reply, std::ops::Range<usize>)> {
     let (mut rest, trailer) = text.rsplit_once('\n').unwrap_or(("", text));
     let (code, content_type) = trailer.split_once(' ').unwrap_or((trailer, ""));
     let status = code.parse().ok()?;
@@ -234,7 +234,7 @@ fn head(text: &str, trailer_only: bool) -> Option<(Reply, std::ops::Range<usize>
 fn explain(ended: &CommandOutput, request: &Request<'_>) -> Failure {
     let url = request.url.as_str();
     let (code, output) = (ended.status.code(), ended.stderr.trim().trim_start_matches("curl: "));
-    if through_proxy(request, code, output) {
+    if failed_at_proxy(request, code, output) {
         return Failure::new(Code::Unreachable, format!("the proxy of the environment does not lead to {url}"))
             .cause(output)
             .kind(Kind::Proxy)
@@ -256,7 +256,7 @@ fn explain(ended: &CommandOutput, request: &Request<'_>) -> Failure {
 
 /// Whether a request failed at the proxy that curl takes from the environment (recorded with curl 7.88): the proxy's name does
 /// not resolve (5), the proxy refuses the tunnel (56, 97), or the failed connection (7) was not to the host of the URL.
-fn through_proxy(request: &Request<'_>, code: Option<i32>, output: &str) -> bool {
+fn failed_at_proxy(request: &Request<'_>, code: Option<i32>, output: &str) -> bool {
     match code {
         Some(5 | 97) => true,
         Some(56) => output.contains("CONNECT tunnel failed"),
@@ -282,7 +282,7 @@ fn host_and_port(url: &str) -> (&str, &str) {
 }
 
 fn too_large(url: &str) -> Failure {
-    Failure::new(Code::Unreachable, format!("the response of {url} is larger than {} MiB", LARGEST >> 20))
+    Failure::new(Code::Unreachable, format!("the response of {url} is larger than {} MiB", MAX_RESPONSE_BYTES >> 20))
         .cause("the task stopped reading it")
         .hint("check the address: it may belong to another service")
 }
@@ -321,14 +321,14 @@ mod tests {
         let rows: Vec<(String, i32, String, bool)> =
             serde_yaml::from_str(include_str!("../../tests/corpus/proxy.yaml")).unwrap();
         for (url, code, output, expected) in rows {
-            assert_eq!(through_proxy(&Request::get(&url), Some(code), &output), expected, "{url} {output}");
+            assert_eq!(failed_at_proxy(&Request::get(&url), Some(code), &output), expected, "{url} {output}");
         }
         let places = ["https://u:p@omni.lan:444/a?b", "https://[::1]/x", "http://x"].map(host_and_port);
         assert_eq!(places, [("omni.lan", "444"), ("::1", "443"), ("x", "80")]);
     }
 
     #[test]
-    fn several_replies_are_taken_apart_by_their_lengths() {
+    fn replies_are_split_by_their_lengths() {
         // A body may look like the next response, or like a trailer.
         let bodies = ["{\"data\":1}", "\n5 5 200 text/html\nHTTP/1.1 500 no\r\n\r\n", ""];
         let text: String = bodies

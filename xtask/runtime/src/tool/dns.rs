@@ -12,19 +12,19 @@ use crate::settings::environment;
 /// The timeout of a query. A resolver on the LAN responds in milliseconds, a remote one in tenths of a second.
 const PATIENCE: Duration = Duration::from_millis(900);
 
-/// The IPv4 addresses that `resolver` returns for `name`; empty if the name does not exist.
+/// The IPv4 addresses that `start_resolver` returns for `name`; empty if the name does not exist.
 ///
 /// # Errors
 /// A description of why there was no response.
-pub fn ask(resolver: IpAddr, name: &str) -> Result<Vec<IpAddr>, String> {
+pub fn resolve(resolver: IpAddr, name: &str) -> Result<Vec<IpAddr>, String> {
     // A lab may not use port 53, and has a single resolver for everything.
     let of_lab = environment("OMNI_SCALE_DNS").and_then(|address| address.parse().ok());
-    ask_at(of_lab.unwrap_or(SocketAddr::new(resolver, 53)), name, PATIENCE)
+    resolve_at(of_lab.unwrap_or(SocketAddr::new(resolver, 53)), name, PATIENCE)
 }
 
-fn ask_at(resolver: SocketAddr, name: &str, patience: Duration) -> Result<Vec<IpAddr>, String> {
+fn resolve_at(resolver: SocketAddr, name: &str, patience: Duration) -> Result<Vec<IpAddr>, String> {
     let id = (std::process::id() as u16) ^ (resolver.port()) ^ name.len() as u16;
-    let question = question(id, name).ok_or("it is not a valid host name")?;
+    let question = encode_query(id, name).ok_or("it is not a valid host name")?;
     let here: SocketAddr = if resolver.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
     let describe = |error: std::io::Error| error.to_string();
     let socket = UdpSocket::bind(here).map_err(describe)?;
@@ -39,7 +39,7 @@ fn ask_at(resolver: SocketAddr, name: &str, patience: Duration) -> Result<Vec<Ip
         }
         socket.set_read_timeout(Some(left)).map_err(describe)?;
         match socket.recv(&mut buffer) {
-            Ok(length) => match answer(id, &buffer[..length]) {
+            Ok(length) => match parse_response(id, &buffer[..length]) {
                 Some(found) => return found,
                 // A late response to another query.
                 None => continue,
@@ -53,7 +53,7 @@ fn ask_at(resolver: SocketAddr, name: &str, patience: Duration) -> Result<Vec<Ip
 }
 
 /// A recursive query for the A records of `name`.
-fn question(id: u16, name: &str) -> Option<Vec<u8>> {
+fn encode_query(id: u16, name: &str) -> Option<Vec<u8>> {
     let name = name.trim_end_matches('.');
     let whole = name.split('.').all(|label| !label.is_empty());
     let name = Name::new(name).ok().filter(|name| whole && name.is_valid_hostname())?;
@@ -64,7 +64,7 @@ fn question(id: u16, name: &str) -> Option<Vec<u8>> {
 }
 
 /// Parses a response; `None` if it is not the response to `id`.
-fn answer(id: u16, bytes: &[u8]) -> Option<Result<Vec<IpAddr>, String>> {
+fn parse_response(id: u16, bytes: &[u8]) -> Option<Result<Vec<IpAddr>, String>> {
     let packet = match Packet::parse(bytes) {
         Ok(packet) => packet,
         Err(_) => return bytes.starts_with(&id.to_be_bytes()).then(|| Err("its answer is damaged".to_owned())),
@@ -86,7 +86,7 @@ fn answer(id: u16, bytes: &[u8]) -> Option<Result<Vec<IpAddr>, String>> {
 }
 
 /// The resolvers in a `resolv.conf`.
-pub fn resolvers(text: &str) -> Vec<IpAddr> {
+pub fn parse_resolvers(text: &str) -> Vec<IpAddr> {
     let words = text.lines().map(|line| line.split_whitespace());
     words.filter_map(|mut line| (line.next() == Some("nameserver")).then(|| line.next()?.parse().ok())?).collect()
 }
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     /// A resolver that answers one query with `reply(id)`.
-    fn resolver(reply: impl FnOnce(Vec<u8>) -> Vec<u8> + Send + 'static) -> SocketAddr {
+    fn start_resolver(reply: impl FnOnce(Vec<u8>) -> Vec<u8> + Send + 'static) -> SocketAddr {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
         std::thread::spawn(move || {
@@ -108,7 +108,7 @@ mod tests {
     }
 
     /// Turns a query into a response: a CNAME and the given addresses.
-    fn answered(mut question: Vec<u8>, addresses: &[[u8; 4]]) -> Vec<u8> {
+    fn respond_to(mut question: Vec<u8>, addresses: &[[u8; 4]]) -> Vec<u8> {
         question[2] = 0x81;
         question[3] = 0x80;
         question[7] = 1 + addresses.len() as u8;
@@ -122,42 +122,42 @@ mod tests {
 
     #[test]
     fn dns_answer_follows_aliases() {
-        let at = resolver(|question| answered(question, &[[192, 0, 2, 10], [100, 64, 0, 9]]));
-        let found = ask_at(at, "omni.example.com", Duration::from_secs(5)).unwrap();
+        let at = start_resolver(|question| respond_to(question, &[[192, 0, 2, 10], [100, 64, 0, 9]]));
+        let found = resolve_at(at, "omni.example.com", Duration::from_secs(5)).unwrap();
         assert_eq!(found, [IpAddr::from([192, 0, 2, 10]), IpAddr::from([100, 64, 0, 9])]);
     }
 
     #[test]
-    fn nxdomain_is_an_answer_and_timeout_is_not() {
+    fn nxdomain_is_empty_and_timeout_is_an_error() {
         let code = |code: u8| {
-            resolver(move |mut question| {
+            start_resolver(move |mut question| {
                 question[2] = 0x81;
                 question[3] = 0x80 | code;
                 question
             })
         };
-        assert_eq!(ask_at(code(3), "a.b", Duration::from_secs(5)), Ok(vec![]));
-        assert!(ask_at(code(5), "a.b", Duration::from_secs(5)).unwrap_err().contains("refuses"));
+        assert_eq!(resolve_at(code(3), "a.b", Duration::from_secs(5)), Ok(vec![]));
+        assert!(resolve_at(code(5), "a.b", Duration::from_secs(5)).unwrap_err().contains("refuses"));
         let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let found = ask_at(silent.local_addr().unwrap(), "a.b", Duration::from_millis(50));
+        let found = resolve_at(silent.local_addr().unwrap(), "a.b", Duration::from_millis(50));
         assert_eq!(found, Err("no answer".to_owned()));
-        assert!(ask_at(code(3), "a..b", Duration::from_secs(5)).is_err());
+        assert!(resolve_at(code(3), "a..b", Duration::from_secs(5)).is_err());
     }
 
     #[test]
-    fn damage_is_no_panic() {
-        let good = answered(question(7, "omni.example.com").unwrap(), &[[1, 2, 3, 4]]);
+    fn damaged_response_does_not_panic() {
+        let good = respond_to(encode_query(7, "omni.example.com").unwrap(), &[[1, 2, 3, 4]]);
         for at in 0..good.len() {
-            let _ = answer(7, &good[..at]);
+            let _ = parse_response(7, &good[..at]);
             let mut bent = good.clone();
             bent[at] ^= 0xff;
-            let _ = answer(7, &bent);
+            let _ = parse_response(7, &bent);
         }
     }
 
     #[test]
     fn resolvers_are_found() {
         let text = "# x\nsearch lan\nnameserver 192.0.2.1\n nameserver fd00::1 # y\nnameserver nonsense\n";
-        assert_eq!(resolvers(text), ["192.0.2.1".parse::<IpAddr>().unwrap(), "fd00::1".parse().unwrap()]);
+        assert_eq!(parse_resolvers(text), ["192.0.2.1".parse::<IpAddr>().unwrap(), "fd00::1".parse().unwrap()]);
     }
 }

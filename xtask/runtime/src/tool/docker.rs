@@ -20,7 +20,7 @@ pub const QUICK: Duration = Duration::from_secs(20);
 const LONG: Duration = Duration::from_secs(600);
 
 /// The volume of Omni's store: the project's name and the volume's in `docker/compose.yaml`.
-pub const STORE: &str = "omni-scale_omni-etcd";
+pub const STORE_VOLUME: &str = "omni-scale_omni-etcd";
 
 /// The configured address of the engine, if any: `DOCKER_HOST`, or else the context of `DOCKER_CONTEXT` or of
 /// `docker context use` (docker/cli v28 `cli/command/cli.go` resolveContextName).
@@ -30,7 +30,7 @@ pub fn engine_address() -> Option<String> {
     }
     let home = || Some(Path::new(&environment("HOME")?).join(".docker"));
     let config = environment("DOCKER_CONFIG").map(PathBuf::from).or_else(home);
-    let read = |path: PathBuf| -> Option<Value> { serde_json::from_slice(&files::read_if_there(&path).ok()??).ok() };
+    let read = |path: PathBuf| -> Option<Value> { serde_json::from_slice(&files::read_optional(&path).ok()??).ok() };
     let used = || read(config.clone()?.join("config.json"))?["currentContext"].as_str().map(str::to_owned);
     let name = environment("DOCKER_CONTEXT").or_else(used).filter(|name| !name.is_empty() && name != "default")?;
     let described = std::fs::read_dir(config?.join("contexts/meta")).into_iter().flatten().flatten();
@@ -65,18 +65,18 @@ impl<'a> Docker<'a> {
     /// Runs docker with these arguments and returns its output.
     pub fn run(&self, purpose: &str, words: &[&str], limit: Duration) -> Result<CommandOutput, Failure> {
         let ended = self.call(purpose, words, limit)?;
-        if ended.success() { Ok(ended) } else { Err(compose::explain(&ended)) }
+        if ended.is_success() { Ok(ended) } else { Err(compose::explain(&ended)) }
     }
 
     /// The version of the engine, which must be reachable.
     ///
     /// # Errors
     /// [`Code::Unreachable`] if it is not.
-    pub fn engine(&self) -> Result<String, Failure> {
+    pub fn engine_version(&self) -> Result<String, Failure> {
         let ended =
             self.call("asking for the Docker engine", &["version", "--format", "{{.Server.Version}}"], QUICK)?;
         let version = ended.stdout.trim();
-        if ended.success() && !version.is_empty() { Ok(version.to_owned()) } else { Err(compose::explain(&ended)) }
+        if ended.is_success() && !version.is_empty() { Ok(version.to_owned()) } else { Err(compose::explain(&ended)) }
     }
 
     /// The mounts and arguments of a container, with `status::docker::INSPECT` as the format, or `INSPECT_FOREIGN` for a
@@ -87,7 +87,7 @@ impl<'a> Docker<'a> {
     pub fn inspect(&self, container: &str, format: &str) -> Result<ContainerDetails, Failure> {
         let words = ["inspect", "--type", "container", "--format", format, container];
         let ended = self.call(&format!("looking at the mounts of {container}"), &words, QUICK)?;
-        if ended.success() {
+        if ended.is_success() {
             return parse_inspect(&ended.stdout).map_err(|why| ended.not_understood(why));
         }
         let none = ended.stderr.contains("No such container") || ended.stderr.contains("no such container");
@@ -104,12 +104,12 @@ impl<'a> Docker<'a> {
     /// [`Code::NotFound`] if the registry does not have the image; otherwise the failure from [`compose::explain`].
     pub fn pull(&self, image: &str) -> Result<bool, Failure> {
         let words = ["image", "inspect", "--format", "{{.Id}}", image];
-        if self.call(&format!("looking for the image {image}"), &words, QUICK)?.success() {
+        if self.call(&format!("looking for the image {image}"), &words, QUICK)?.is_success() {
             return Ok(false);
         }
         let words = ["pull", "--quiet", image];
-        let ended = self.call(&format!("fetching the image {image}"), &words, self.cx.limit(LONG))?;
-        if ended.success() {
+        let ended = self.call(&format!("fetching the image {image}"), &words, self.cx.wait_limit(LONG))?;
+        if ended.is_success() {
             return Ok(true);
         }
         let unknown = ["manifest unknown", "not found", "denied"].iter().any(|text| ended.stderr.contains(text));
@@ -122,10 +122,10 @@ impl<'a> Docker<'a> {
     }
 
     /// Returns true if the volume exists.
-    pub fn volume(&self, name: &str) -> Result<bool, Failure> {
+    pub fn has_volume(&self, name: &str) -> Result<bool, Failure> {
         let words = ["volume", "inspect", "--format", "{{.Name}}", name];
         let ended = self.call(&format!("looking for the volume {name}"), &words, QUICK)?;
-        if ended.success() {
+        if ended.is_success() {
             return Ok(true);
         }
         let none = ["no such volume", "No such volume"].iter().any(|text| ended.stderr.contains(text));
@@ -133,7 +133,7 @@ impl<'a> Docker<'a> {
     }
 
     /// The containers of other projects.
-    pub fn foreign(&self) -> Result<Vec<ListedContainer>, Failure> {
+    pub fn foreign_containers(&self) -> Result<Vec<ListedContainer>, Failure> {
         let words = ["ps", "--all", "--no-trunc", "--format", LISTED];
         Ok(parse_docker_ps(&self.run("looking for another Omni", &words, QUICK)?.stdout, compose::PROJECT))
     }
@@ -141,7 +141,7 @@ impl<'a> Docker<'a> {
     /// Descriptions of other Omnis on this engine, each with whether it is running: containers of any other project, and the
     /// volume in which the original kit stored its data.
     pub fn other_omnis(&self) -> Result<Vec<(String, bool)>, Failure> {
-        let omnis = self.foreign()?.into_iter().filter(|container| container.has_image("siderolabs/omni"));
+        let omnis = self.foreign_containers()?.into_iter().filter(|container| container.has_image("siderolabs/omni"));
         let mut found: Vec<_> = omnis.map(|omni| (omni.describe(), omni.state == "running")).collect();
         let volumes = self.run("looking for another Omni", &["volume", "ls", "--format", "{{.Name}}"], QUICK)?.stdout;
         let kept = volumes.lines().filter(|name| name.ends_with("_omni-data"));
@@ -156,7 +156,7 @@ impl<'a> Docker<'a> {
     ///
     /// # Errors
     /// Returns an error if docker cannot run the image.
-    pub fn etcd(&self, image: &str, network: &str, dir: &Path, words: &[&str]) -> Result<CommandOutput, Failure> {
+    pub fn run_etcd(&self, image: &str, network: &str, dir: &Path, words: &[&str]) -> Result<CommandOutput, Failure> {
         let [program, args @ ..] = words else { return Err(Failure::new(Code::Failed, "no program of etcd is named")) };
         let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         let (user, volume) = (format!("{uid}:{gid}"), format!("{}:/backup", dir.display()));
@@ -166,7 +166,7 @@ impl<'a> Docker<'a> {
             if args.iter().any(|arg| arg.contains("=/etc/omni/site/")) { &["--volume", &site] } else { &[] };
         let container = ["run", "--rm", "--init", "--network", network, "--user", &user, "--cap-drop", "ALL"];
         let words = [&container[..], site, &["--volume", &volume, "--entrypoint", program, image], args].concat();
-        let ended = self.call(&format!("running {program} of etcd"), &words, self.cx.limit(LONG))?;
+        let ended = self.call(&format!("running {program} of etcd"), &words, self.cx.wait_limit(LONG))?;
         // docker's own exit statuses: the engine refuses (125), the program cannot be started (126), it does not exist (127).
         if ended.status.code() != Some(125) {
             return Ok(ended);
@@ -184,7 +184,7 @@ impl<'a> Docker<'a> {
 
     /// Removes a container with its volumes, and the network of the same name, even while the task is being interrupted. A
     /// missing container or network is not an error.
-    pub fn remove(&self, name: &str) {
+    pub fn remove_container(&self, name: &str) {
         for words in [["rm", "--force", "--volumes", name].as_slice(), &["network", "rm", name]] {
             let job = self.job(&format!("removing {name}"), words);
             let _ = job.and_then(|job| self.cx.proc.run(job.deadline(QUICK).ignore_interrupt()));
@@ -199,7 +199,7 @@ impl<'a> Docker<'a> {
 
     /// Returns true if the file at `path` in the container contains `text`; false if there is no such file. docker writes the
     /// file to stdout as an archive, which is not stored.
-    pub fn holds(&self, container: &str, path: &str, text: &str) -> Result<bool, Failure> {
+    pub fn file_contains(&self, container: &str, path: &str, text: &str) -> Result<bool, Failure> {
         let words = ["cp", &format!("{container}:{path}"), "-"];
         Ok(self.call(&format!("looking at {path} in {container}"), &words, QUICK)?.stdout.contains(text))
     }
@@ -211,6 +211,6 @@ impl<'a> Docker<'a> {
     }
 
     fn copy(&self, from: &str, to: &str, purpose: &str) -> Result<(), Failure> {
-        self.run(purpose, &["cp", from, to], self.cx.limit(LONG)).map(drop)
+        self.run(purpose, &["cp", from, to], self.cx.wait_limit(LONG)).map(drop)
     }
 }

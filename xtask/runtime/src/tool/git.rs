@@ -16,21 +16,21 @@ const QUICK: Duration = Duration::from_secs(20);
 ///
 /// # Errors
 /// [`Code::Prerequisite`] if git is not installed; otherwise git's own error.
-pub fn tracked(cx: &Cx, paths: &[&str]) -> Result<Option<Vec<String>>, Failure> {
+pub fn tracked_files(cx: &Cx, paths: &[&str]) -> Result<Option<Vec<String>>, Failure> {
     let job = call(cx, "asking git which files it tracks", &[&["ls-files", "--"], paths].concat())?;
     let ended = cx.proc.run(job)?;
     if ended.stderr.contains("not a git repository") {
         return Ok(None);
     }
-    let ended = ended.checked()?;
+    let ended = ended.require_success()?;
     Ok(Some(ended.stdout.lines().map(str::to_owned).collect()))
 }
 
 /// The tracked files that contain one of `secrets`, which are passed to git on standard input.
 ///
 /// # Errors
-/// Fails like [`tracked`].
-pub fn holding(cx: &Cx, secrets: &[Secret]) -> Result<Vec<String>, Failure> {
+/// Fails like [`tracked_files`].
+pub fn files_with_secrets(cx: &Cx, secrets: &[Secret]) -> Result<Vec<String>, Failure> {
     if secrets.is_empty() {
         return Ok(Vec::new());
     }

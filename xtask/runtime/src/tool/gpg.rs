@@ -43,12 +43,12 @@ impl<'a> Keyring<'a> {
     }
 
     fn run(&self, job: Job) -> Result<CommandOutput, Failure> {
-        self.cx.proc.run(job)?.checked()
+        self.cx.proc.run(job)?.require_success()
     }
 
     /// Imports the key into the keyring and returns its fingerprint.
     fn import(&self, armored: &Secret) -> Result<String, Failure> {
-        hide_lines(armored.expose());
+        redact_lines(armored.expose());
         self.run(self.job("reading the key of Omni's store", "--quiet --import", &[])?.stdin(armored.expose()))?;
         self.fingerprint()
     }
@@ -63,7 +63,7 @@ impl<'a> Keyring<'a> {
     }
 
     /// Encrypts a text and decrypts it again, without any way to ask for a passphrase.
-    fn prove(&self, fingerprint: &str) -> Result<(), Failure> {
+    fn check_decryption(&self, fingerprint: &str) -> Result<(), Failure> {
         const WORD: &str = "omni-scale: this key opens without a question\n";
         let words = "--quiet --no-tty --trust-model always --armor --encrypt --recipient";
         let job = self.job("encrypting with the key of Omni's store", words, &[fingerprint])?;
@@ -99,7 +99,7 @@ impl Drop for Keyring<'_> {
 }
 
 /// Redacts the lines of an armored key from all output: gpg prints a line that it cannot parse.
-fn hide_lines(armored: &str) {
+fn redact_lines(armored: &str) {
     let body = armored.lines().map(str::trim).filter(|line| line.len() >= LINE && !line.starts_with('-'));
     body.for_each(hide);
 }
@@ -108,7 +108,7 @@ fn hide_lines(armored: &str) {
 ///
 /// # Errors
 /// [`Code::Prerequisite`] if gpg is not installed; otherwise gpg's own error.
-pub fn make_store_key(cx: &Cx, user: &str) -> Result<Secret, Failure> {
+pub fn create_store_key(cx: &Cx, user: &str) -> Result<Secret, Failure> {
     match new_store_key(cx, user) {
         // The agent exited while it was starting: `gpg: agent_genkey failed: End of file`, once in eight runs on a busy host.
         Err(failure) if failure.code == Code::Failed => new_store_key(cx, user),
@@ -128,9 +128,9 @@ fn new_store_key(cx: &Cx, user: &str) -> Result<Secret, Failure> {
     let fingerprint = keyring.fingerprint()?;
     run("creating its encryption subkey", &["--quick-add-key", &fingerprint, "rsa4096", "encr", "never"])?;
     let exported = run("exporting the key of Omni's store", &["--armor", "--export-secret-keys", &fingerprint])?;
-    hide_lines(&exported.stdout);
+    redact_lines(&exported.stdout);
     let armored = Secret::new(exported.stdout);
-    prove_store_key(cx, &armored)?;
+    check_store_key(cx, &armored)?;
     Ok(armored)
 }
 
@@ -138,20 +138,20 @@ fn new_store_key(cx: &Cx, user: &str) -> Result<Secret, Failure> {
 ///
 /// # Errors
 /// [`Code::Invalid`] with the reason if it cannot.
-pub fn prove_store_key(cx: &Cx, armored: &Secret) -> Result<(), Failure> {
+pub fn check_store_key(cx: &Cx, armored: &Secret) -> Result<(), Failure> {
     let now = clock::unix_seconds(SystemTime::now());
     store_key::check(armored.expose(), now)
         .map_err(|unfit| Failure::new(Code::Invalid, "Omni cannot use this key").cause(unfit.why).hint(unfit.fix))?;
     let keyring = Keyring::new(cx)?;
     let fingerprint = keyring.import(armored)?;
-    keyring.prove(&fingerprint)
+    keyring.check_decryption(&fingerprint)
 }
 
 /// Checks that the key opens one of a store's `slots`, which are PGP messages by name, and returns the name of that slot.
 ///
 /// # Errors
 /// [`Code::Invalid`] if no slot is for this key.
-pub fn open_slot<'s>(
+pub fn find_opened_slot<'s>(
     cx: &Cx,
     armored: &Secret,
     slots: impl IntoIterator<Item = (&'s String, &'s String)>,
@@ -174,7 +174,7 @@ pub fn open_slot<'s>(
 ///
 /// # Errors
 /// Returns gpg's own error.
-pub fn public_half(cx: &Cx, armored: &Secret) -> Result<String, Failure> {
+pub fn public_key(cx: &Cx, armored: &Secret) -> Result<String, Failure> {
     let keyring = Keyring::new(cx)?;
     let fingerprint = keyring.import(armored)?;
     Ok(keyring
@@ -186,11 +186,11 @@ pub fn public_half(cx: &Cx, armored: &Secret) -> Result<String, Failure> {
 ///
 /// # Errors
 /// [`Code::Invalid`] for a key with which Omni would not start, or would not find its slot again.
-pub fn public_slot(cx: &Cx, armored: &str) -> Result<String, Failure> {
+pub fn slot_of_public_key(cx: &Cx, armored: &str) -> Result<String, Failure> {
     let keyring = Keyring::new(cx)?;
     let job = keyring.job("reading a public key", "--quiet --show-keys --with-colons", &[])?;
     let shown = keyring.run(job.stdin(armored))?.stdout;
-    slot(&shown).map_err(|why| {
+    slot_name(&shown).map_err(|why| {
         Failure::new(Code::Invalid, "Omni cannot use this public key")
             .cause(why)
             .hint("docs/how-to/gpg-key-setup.md makes one that it can use: `gpg --armor --export FINGERPRINT`")
@@ -199,7 +199,7 @@ pub fn public_slot(cx: &Cx, armored: &str) -> Result<String, Failure> {
 
 /// The slot name, from gpg's listing of a key (gnupg 2.2 `doc/DETAILS`). Of several user IDs Omni uses a random one at each
 /// start (omni v1.10.4 `storage.go` `GetIdentityString` ranges over a map), and then does not find the slot.
-fn slot(shown: &str) -> Result<String, &'static str> {
+fn slot_name(shown: &str) -> Result<String, &'static str> {
     let records: Vec<Vec<&str>> = shown.lines().map(|line| line.split(':').collect()).collect();
     let field = |record: &[&str], at: usize| record.get(at).copied().unwrap_or_default().to_owned();
     let of = |kind: &str| records.iter().filter(|record| record[0] == kind).collect::<Vec<_>>();
@@ -227,7 +227,7 @@ mod tests {
         let (primary, user, sub) =
             ("pub:-:255:22:A1:1:::-:::cE::::\n", "uid:-::::1::H::Omni <a@b>:\n", "sub:-:255:18:B2:1::::::e:\n");
         let whole = [primary, print, user, sub, "fpr:::::::::CD34:\n"].concat();
-        assert_eq!(slot(&whole), Ok("Omni <a@b> <ab12>".to_owned()));
+        assert_eq!(slot_name(&whole), Ok("Omni <a@b> <ab12>".to_owned()));
         for (from, to, why) in [
             ("pub:", "sec:", "it is a private key"),
             (primary, "", "it is not one armored public key"),
@@ -237,7 +237,7 @@ mod tests {
             ("B2:1::", "B2:1:99:", "no part that encrypts"),
             ("A1:1::", "A1:1:99:", "no part that encrypts"),
         ] {
-            assert!(slot(&whole.replace(from, to)).unwrap_err().contains(why), "{from} {to}");
+            assert!(slot_name(&whole.replace(from, to)).unwrap_err().contains(why), "{from} {to}");
         }
     }
 
@@ -250,20 +250,20 @@ mod tests {
         }
         let dir = TempDir::new().unwrap();
         let cx = Cx::for_tests(dir.path().to_owned());
-        let key = make_store_key(&cx, "admin@example.com").unwrap();
+        let key = create_store_key(&cx, "admin@example.com").unwrap();
         assert!(store_key::check(key.expose(), 1_795_316_645).is_ok());
         let body =
             std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/pgp/passphrase.b64"));
         let locked =
             format!("-----BEGIN PGP PRIVATE KEY BLOCK-----\n{}-----END PGP PRIVATE KEY BLOCK-----\n", body.unwrap());
-        let failure = prove_store_key(&cx, &Secret::plain(locked.clone())).unwrap_err();
+        let failure = check_store_key(&cx, &Secret::plain(locked.clone())).unwrap_err();
         assert!(failure.cause.contains("passphrase"), "{failure}");
         // gpg reports the same as the packets.
         let keyring = Keyring::new(&cx).unwrap();
         let job = keyring.job("reading", "--quiet --pinentry-mode error --import", &[]).unwrap();
         let _ = keyring.run(job.stdin(locked));
         if let Ok(fingerprint) = keyring.fingerprint() {
-            assert!(keyring.prove(&fingerprint).is_err());
+            assert!(keyring.check_decryption(&fingerprint).is_err());
         }
         drop(keyring);
         let left = std::fs::read_dir(cx.paths.socket_root()).unwrap().flatten();

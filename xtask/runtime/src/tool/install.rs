@@ -57,9 +57,9 @@ pub struct Installed {
 ///
 /// # Errors
 /// [`Code::Prerequisite`] if it is missing and may not be installed; otherwise fails like [`install`].
-pub fn on_need(cx: &Cx) -> Result<(), Failure> {
+pub fn install_if_missing(cx: &Cx) -> Result<(), Failure> {
     let Err(absent) = omnictl::program() else { return Ok(()) };
-    if cx.dry_run || !(cx.ask.yes() || cx.ask.interactive()) {
+    if cx.dry_run || !(cx.ask.yes() || cx.ask.can_prompt()) {
         return Err(Failure { next: vec!["cargo xtask omnictl-install --yes".to_owned()], ..absent });
     }
     let question = format!("omnictl is not installed. Install it at {}?", omnictl::install_path()?.display());
@@ -80,7 +80,7 @@ pub fn on_need(cx: &Cx) -> Result<(), Failure> {
 ///
 /// # Errors
 /// [`Code::Conflict`] if PATH has another omnictl of a different version first.
-pub fn comes_first(cx: &Cx, installed: &Installed) -> Result<(), Failure> {
+pub fn check_first_on_path(cx: &Cx, installed: &Installed) -> Result<(), Failure> {
     let Some(first) = omnictl::locate().filter(|first| *first != installed.path) else { return Ok(()) };
     let other = omnictl::version_of(cx, &first).map_or("one that does not run".to_owned(), |(version, _)| version);
     if version::is_same_version(&other, &installed.version) {
@@ -103,7 +103,7 @@ pub fn comes_first(cx: &Cx, installed: &Installed) -> Result<(), Failure> {
 ///
 /// # Errors
 /// [`Code::Prerequisite`] if omnictl is not available for this machine.
-pub fn asset() -> Result<String, Failure> {
+pub fn asset_name() -> Result<String, Failure> {
     let os = match std::env::consts::OS {
         "linux" => "linux",
         "macos" => "darwin",
@@ -151,12 +151,12 @@ fn candidates(sources: &Sources) -> Vec<Candidate> {
 /// # Errors
 /// Lists each source with its reason if no source has a valid program; [`Code::Prerequisite`] if there is no source.
 pub fn install(cx: &Cx, sources: &Sources) -> Result<Installed, Failure> {
-    let asset = asset()?;
+    let asset = asset_name()?;
     let place = omnictl::install_path()?;
     let dir = place.parent().unwrap_or(Path::new(".")).to_owned();
     fs::create_dir_all(&dir)
-        .map_err(|error| Failure { code: Code::Prerequisite, ..files::cannot("create", &dir, &error) })?;
-    let unwritten = |error: std::io::Error| files::cannot("write", &place, &error);
+        .map_err(|error| Failure { code: Code::Prerequisite, ..files::io_failure("create", &dir, &error) })?;
+    let unwritten = |error: std::io::Error| files::io_failure("write", &place, &error);
     let temp = tempfile::Builder::new().prefix(".omnictl.").suffix(".tmp").tempfile_in(&dir).map_err(unwritten)?;
     let temp = temp.into_temp_path();
     let mut refused: Vec<Failure> = Vec::new();
@@ -178,11 +178,11 @@ pub fn install(cx: &Cx, sources: &Sources) -> Result<Installed, Failure> {
             }
         }
     }
-    Err(none_passed(&refused, &place))
+    Err(no_usable_download(&refused, &place))
 }
 
 /// The failure of an installation, from the failure of each place.
-fn none_passed(refused: &[Failure], place: &Path) -> Failure {
+fn no_usable_download(refused: &[Failure], place: &Path) -> Failure {
     let by_hand = format!("put the omnictl of your Omni's version on PATH or at {} by hand", place.display());
     let Some(first) = refused.first() else {
         return Failure::new(Code::Prerequisite, "the version of Omni is not known, so no omnictl was downloaded")
@@ -253,7 +253,7 @@ fn check_program(head: &[u8], content_type: &str) -> Result<(), Failure> {
     }
 }
 
-/// Compares the file with the line for `asset` in the release's `sha256sum.txt`.
+/// Compares the file with the line for `asset_name` in the release's `sha256sum.txt`.
 fn check_sum(cx: &Cx, base: &str, asset: &str, ca: Option<&str>, file: &Path) -> Result<(), Failure> {
     let url = format!("{base}/sha256sum.txt");
     let reply =
@@ -266,7 +266,7 @@ fn check_sum(cx: &Cx, base: &str, asset: &str, ca: Option<&str>, file: &Path) ->
         return Err(Failure::new(Code::Failed, "it cannot be verified")
             .cause(format!("{url} contains no checksum for {asset}")));
     };
-    let found = archive::sha256(file).map_err(|error| files::cannot("read", file, &error))?;
+    let found = archive::sha256(file).map_err(|error| files::io_failure("read", file, &error))?;
     if found == expected {
         return Ok(());
     }
@@ -291,7 +291,7 @@ mod tests {
         let found = bases(&Sources { omni, mirror: mirror.clone(), release, ca_file: None });
         assert_eq!(found, ["https://mirror.example.org/omni/v1.4.9"]);
         assert!(bases(&Sources { mirror, ..Sources::default() }).is_empty(), "of no version that is known");
-        let failure = none_passed(&[], Path::new("/x"));
+        let failure = no_usable_download(&[], Path::new("/x"));
         assert_eq!((failure.code, failure.next.len()), (Code::Prerequisite, 1));
     }
 

@@ -55,11 +55,11 @@ const RELEASED: &str = "omni-scale-lab";
 /// The lab's program: in a release the one next to this program, in a checkout the one that is built on demand.
 ///
 /// # Errors
-/// Fails like [`cargo::built`].
-pub fn built(cx: &Cx) -> anyhow::Result<PathBuf> {
+/// Fails like [`cargo::build_program`].
+pub fn program(cx: &Cx) -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe().and_then(|own| own.canonicalize());
     let beside = own.map(|own| own.with_file_name(RELEASED)).ok().filter(|lab| lab.is_file());
-    beside.map_or_else(|| cargo::built(cx, "lab"), Ok)
+    beside.map_or_else(|| cargo::build_program(cx, "lab"), Ok)
 }
 
 /// Runs the lab's program for the lab in `dir`.
@@ -79,9 +79,9 @@ fn call(
 ///
 /// # Errors
 /// [`Code::NotFound`] if no lab is running there.
-pub fn state_of(cx: &Cx, program: &Path, dir: &Path) -> anyhow::Result<Value> {
+pub fn read_state(cx: &Cx, program: &Path, dir: &Path) -> anyhow::Result<Value> {
     let ended = call(cx, program, "asking the lab for its state", "dump", dir, &[])?;
-    if !ended.success() {
+    if !ended.is_success() {
         return Err(Failure::new(Code::NotFound, "no lab is running")
             .cause(ended.failure().cause)
             .next("cargo xtask lab-up")
@@ -95,7 +95,7 @@ pub fn state_of(cx: &Cx, program: &Path, dir: &Path) -> anyhow::Result<Value> {
 /// # Errors
 /// Returns an error if there is no such node, or no lab.
 pub fn set_node(cx: &Cx, program: &Path, dir: &Path, node: &str, power: &str) -> anyhow::Result<()> {
-    call(cx, program, "turning a node of the lab", "node", dir, &[node, power])?.checked()?;
+    call(cx, program, "turning a node of the lab", "node", dir, &[node, power])?.require_success()?;
     Ok(())
 }
 
@@ -105,11 +105,11 @@ pub fn set_node(cx: &Cx, program: &Path, dir: &Path, node: &str, power: &str) ->
 /// [`Code::NotFound`] if no lab is running there, [`Code::Conflict`] if the lab does not have this fault.
 pub fn heal(cx: &Cx, program: &Path, dir: &Path, fault: &str) -> anyhow::Result<()> {
     let ended = call(cx, program, "ending a fault of the lab", "heal", dir, &[fault])?;
-    if ended.success() {
+    if ended.is_success() {
         return Ok(());
     }
     // A running lab lists its faults in the error.
-    state_of(cx, program, dir)?;
+    read_state(cx, program, dir)?;
     let failure = Failure::new(Code::Conflict, format!("the fault `{fault}` cannot be ended"));
     Err(failure.cause(ended.failure().cause).next("cargo xtask lab-faults").into())
 }
@@ -148,8 +148,8 @@ pub fn start(program: &Path, dir: &Path, options: &Options, tied: bool) -> anyho
 fn ready_line(child: &mut Child, stdout: std::process::ChildStdout) -> Result<String, Failure> {
     let end = Instant::now() + READY;
     // The lab writes this line in a single write, so a readable pipe contains all of it.
-    while !proc::readable(&stdout, Duration::from_millis(25)) {
-        let failure = if proc::interrupted() {
+    while !proc::is_readable(&stdout, Duration::from_millis(25)) {
+        let failure = if proc::is_interrupted() {
             proc::interruption("starting the lab")
         } else if Instant::now() > end {
             Failure::new(Code::Timeout, "the lab did not start")
@@ -169,7 +169,7 @@ fn ready_line(child: &mut Child, stdout: std::process::ChildStdout) -> Result<St
 ///
 /// # Errors
 /// [`Code::Conflict`] if it may not.
-pub fn removable(dir: &Path) -> Result<(), Failure> {
+pub fn check_removable(dir: &Path) -> Result<(), Failure> {
     let conflict = |message: String| Failure::new(Code::Conflict, message);
     let entries = || fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some());
     if !dir.join("lab.log").is_file() && entries() {
@@ -190,7 +190,7 @@ pub fn removable(dir: &Path) -> Result<(), Failure> {
 /// # Errors
 /// Returns an error if the lab's program fails.
 pub fn stop(cx: &Cx, program: &Path, dir: &Path) -> anyhow::Result<()> {
-    call(cx, program, "ending the lab", "stop", dir, &[])?.checked()?;
+    call(cx, program, "ending the lab", "stop", dir, &[])?.require_success()?;
     Ok(())
 }
 
@@ -233,7 +233,7 @@ pub fn make_project(paths: &Paths, project: &Path, ready: &Ready) -> anyhow::Res
 }
 
 /// Waits until a child exits by itself, and terminates it if it does not within `patience`.
-pub fn reap(child: &mut Child, patience: Duration) {
+pub fn wait_or_terminate(child: &mut Child, patience: Duration) {
     let end = Instant::now() + patience;
     while Instant::now() < end {
         if matches!(child.try_wait(), Ok(Some(_))) {

@@ -13,24 +13,24 @@ use domain::failure::{Code, Failure};
 ///
 /// # Errors
 /// [`Code::Unreachable`] if there is no response or it is not Omni's; [`Code::Failed`] if Omni is not healthy.
-pub fn healthy(cx: &Cx, endpoint: &str, ca_file: Option<&str>) -> Result<(), Failure> {
-    healthy_at(cx, endpoint, ca_file, None)
+pub fn check_health(cx: &Cx, endpoint: &str, ca_file: Option<&str>) -> Result<(), Failure> {
+    check_health_at(cx, endpoint, ca_file, None)
 }
 
-/// Like [`healthy`], but connects to the address `connect` instead of resolving the name in `endpoint`.
+/// Like [`check_health`], but connects to the address `connect` instead of resolving the name in `endpoint`.
 ///
 /// # Errors
-/// Fails like [`healthy`].
-pub fn healthy_at(cx: &Cx, endpoint: &str, ca_file: Option<&str>, connect: Option<&str>) -> Result<(), Failure> {
+/// Fails like [`check_health`].
+pub fn check_health_at(cx: &Cx, endpoint: &str, ca_file: Option<&str>, connect: Option<&str>) -> Result<(), Failure> {
     if let Some(recorded) = &cx.settings.recorded {
-        return recorded.available("health");
+        return recorded.check_available("health");
     }
     let url = format!("{endpoint}/healthz");
     let reply = curl::fetch(cx, "asking Omni for its health", &Request { ca_file, connect, ..Request::get(&url) })?;
     match reply.status {
         200 if reply.body.trim().is_empty() => Ok(()),
         200 => Err(Failure::new(Code::Unreachable, format!("{endpoint} is not Omni's endpoint"))
-            .cause(format!("{url} returned {}, but Omni returns an empty body", kind(&reply.content_type)))
+            .cause(format!("{url} returned {}, but Omni returns an empty body", content_kind(&reply.content_type)))
             .hint(format!(
                 "check {}; it may belong to a portal, a proxy or another web service",
                 origin(cx, endpoint)
@@ -55,7 +55,7 @@ fn origin(cx: &Cx, endpoint: &str) -> String {
 }
 
 /// Omni's time in seconds since 1970, from its Date header; `None` if there is no response within three seconds.
-pub fn clock(cx: &Cx, endpoint: &str, ca_file: Option<&str>) -> Option<u64> {
+pub fn server_time(cx: &Cx, endpoint: &str, ca_file: Option<&str>) -> Option<u64> {
     if cx.settings.recorded.is_some() {
         return None;
     }
@@ -64,6 +64,6 @@ pub fn clock(cx: &Cx, endpoint: &str, ca_file: Option<&str>) -> Option<u64> {
     curl::fetch(cx, "asking Omni for the time", &Request { ca_file, timeout, ..Request::get(&url) }).ok()?.date
 }
 
-fn kind(content_type: &str) -> &str {
+fn content_kind(content_type: &str) -> &str {
     if content_type.is_empty() { "with a body" } else { content_type }
 }

@@ -27,11 +27,11 @@ pub const KEYS: [&str; 2] = ["SIDERO_SERVICE_ACCOUNT_KEY", "OMNI_SERVICE_ACCOUNT
 const KEY: usize = 100;
 
 /// The deadline of a read, which normally returns within seconds.
-const READ: Duration = Duration::from_secs(30);
+const READ_LIMIT: Duration = Duration::from_secs(30);
 /// The deadline of an apply, which may wait until Omni has validated a whole file.
-const WRITE: Duration = Duration::from_secs(120);
+const WRITE_LIMIT: Duration = Duration::from_secs(120);
 /// The deadline of a sync. omnictl waits, without a limit of its own, until the resources that it tears down are gone.
-const SYNC: Duration = Duration::from_secs(1800);
+const SYNC_LIMIT: Duration = Duration::from_secs(1800);
 
 /// How omnictl authenticates.
 #[derive(Debug, Clone)]
@@ -128,15 +128,15 @@ pub fn login(cx: &Cx) -> Option<Login> {
 fn own_login() -> Option<(PathBuf, String)> {
     let given = environment("OMNICONFIG").map(PathBuf::from);
     let file = given.or_else(|| Some(Path::new(&environment("HOME")?).join(".talos/omni/config")))?;
-    let text = files::read_text_if_there(&file).ok()??;
+    let text = files::read_optional_text(&file).ok()??;
     domain::secret::hide_in(&text);
-    let address = address_in(&text)?;
+    let address = parse_endpoint(&text)?;
     Some((file, address))
 }
 
 /// The endpoint in omnictl's own configuration. If the file is missing, omnictl creates one with a default endpoint, which is
 /// not a login (omni v1.9.3 `client/pkg/omnictl/config/config.go`).
-fn address_in(text: &str) -> Option<String> {
+fn parse_endpoint(text: &str) -> Option<String> {
     let config: serde_yaml::Value = serde_yaml::from_str(text).ok()?;
     let context = config.get("context").and_then(serde_yaml::Value::as_str).unwrap_or("default");
     let url = config.get("contexts")?.get(context)?.get("url")?.as_str()?;
@@ -158,23 +158,23 @@ impl<'a> Omnictl<'a> {
     /// [`Code::Invalid`] if the key is not valid or has expired.
     pub fn find(cx: &'a Cx) -> Result<Omnictl<'a>, Failure> {
         if let Some(recorded) = &cx.settings.recorded {
-            recorded.available("omni")?;
+            recorded.check_available("omni")?;
             let login = Login::Config { file: PathBuf::new(), address: String::new() };
             return Ok(Omnictl { cx, program: PathBuf::new(), login, endpoint: String::new() });
         }
-        Omnictl::with(cx, program()?)
+        Omnictl::with_program(cx, program()?)
     }
 
     /// Like [`Omnictl::find`], but with the omnictl at `program`.
-    pub fn with(cx: &'a Cx, program: PathBuf) -> Result<Omnictl<'a>, Failure> {
+    pub fn with_program(cx: &'a Cx, program: PathBuf) -> Result<Omnictl<'a>, Failure> {
         let login = login(cx).ok_or_else(not_logged_in)?;
         let endpoint = match &login {
             Login::Key { variable, origin, secret } => {
-                check_key(variable, origin, secret).map_err(|failure| match shadows(cx, variable, origin) {
-                    true => failure.hint(SHADOWED).next(format!("unset {variable}")),
+                check_key(variable, origin, secret).map_err(|failure| match is_shadowing(cx, variable, origin) {
+                    true => failure.hint(SHADOWING_HINT).next(format!("unset {variable}")),
                     false => failure,
                 })?;
-                cx.settings.omni_endpoint(None).ok_or_else(no_endpoint)?.value
+                cx.settings.omni_endpoint(None).ok_or_else(missing_endpoint)?.value
             }
             Login::Config { address, .. } => address.clone(),
         };
@@ -184,12 +184,12 @@ impl<'a> Omnictl<'a> {
     /// Like [`Omnictl::find`], but always with this key of `docker/.env`.
     pub fn with_key(cx: &'a Cx, secret: &Secret) -> Result<Omnictl<'a>, Failure> {
         let configured = cx.settings.omni_endpoint(None).map(|found| found.value);
-        let endpoint = configured.or_else(|| Some(own_login()?.1)).ok_or_else(no_endpoint)?;
-        Omnictl::at(cx, endpoint, secret)
+        let endpoint = configured.or_else(|| Some(own_login()?.1)).ok_or_else(missing_endpoint)?;
+        Omnictl::with_key_at(cx, endpoint, secret)
     }
 
     /// Like [`Omnictl::with_key`], for the Omni at `endpoint`.
-    pub fn at(cx: &'a Cx, endpoint: String, secret: &Secret) -> Result<Omnictl<'a>, Failure> {
+    pub fn with_key_at(cx: &'a Cx, endpoint: String, secret: &Secret) -> Result<Omnictl<'a>, Failure> {
         let (variable, origin, secret) = (KEYS[1], Origin::EnvFile(KEYS[1]), secret.clone());
         check_key(variable, &origin, &secret)?;
         Ok(Omnictl { cx, program: program()?, login: Login::Key { variable, origin, secret }, endpoint })
@@ -199,7 +199,7 @@ impl<'a> Omnictl<'a> {
     ///
     /// # Errors
     /// [`Code::MissingInput`] if there is no such login, or if a key in the environment would override it.
-    pub fn as_person(cx: &'a Cx) -> Result<Omnictl<'a>, Failure> {
+    pub fn with_own_login(cx: &'a Cx) -> Result<Omnictl<'a>, Failure> {
         let login = own_login().filter(|_| KEYS.iter().all(|variable| environment(variable).is_none()));
         let (file, address) = login.ok_or_else(not_logged_in)?;
         let endpoint = address.clone();
@@ -207,7 +207,7 @@ impl<'a> Omnictl<'a> {
     }
 
     /// The account of the login for messages: `automation (OMNI_SERVICE_ACCOUNT_KEY in the environment)`.
-    pub fn who(&self) -> String {
+    pub fn login_name(&self) -> String {
         match &self.login {
             Login::Key { origin, secret, .. } => {
                 let name = KeyInfo::parse(secret.expose()).map_or_else(|_| "a key".to_owned(), |info| info.name);
@@ -218,23 +218,23 @@ impl<'a> Omnictl<'a> {
     }
 
     /// The Omni endpoint without a trailing slash.
-    pub fn address(&self) -> &str {
+    pub fn endpoint(&self) -> &str {
         self.endpoint.trim_end_matches('/')
     }
 
     /// Returns true if the login is for the Omni at `endpoint`.
-    pub fn asks(&self, endpoint: &str) -> bool {
-        self.address() == endpoint.trim_end_matches('/')
+    pub fn is_for_endpoint(&self, endpoint: &str) -> bool {
+        self.endpoint() == endpoint.trim_end_matches('/')
     }
 
     /// Returns true if the key comes from the variable that omnictl reads first, regardless of [`KEYS`]\[1\].
-    pub(super) fn overridden(&self) -> bool {
+    pub(super) fn is_overridden(&self) -> bool {
         matches!(&self.login, Login::Key { variable, .. } if *variable == KEYS[0])
     }
 
     fn job(&self, purpose: impl Into<String>, cmd: xshell::Cmd<'_>) -> Job {
         // A `--timeout` shorter than the deadline of a read also limits a single read.
-        let patience = self.cx.timeout.map_or(READ, |timeout| timeout.min(READ));
+        let patience = self.cx.timeout.map_or(READ_LIMIT, |timeout| timeout.min(READ_LIMIT));
         let mut job = Job::new(purpose, cmd).deadline(patience);
         match &self.login {
             Login::Key { variable, secret, .. } => {
@@ -265,11 +265,11 @@ impl<'a> Omnictl<'a> {
             curl::check_authorities(&file.value)?;
         }
         let ended = self.cx.proc.run_reading(job, read)?;
-        if ended.success() { Ok(ended) } else { Err(self.explain(&ended)) }
+        if ended.is_success() { Ok(ended) } else { Err(self.explain(&ended)) }
     }
 
     /// Runs `job` and parses the objects that it prints.
-    fn objects<T: DeserializeOwned>(&self, job: Job) -> Result<Vec<T>, Failure> {
+    fn run_and_parse<T: DeserializeOwned>(&self, job: Job) -> Result<Vec<T>, Failure> {
         let mut objects = Objects::default();
         let ended = self.run_reading(job, &mut |text| objects.take_complete(text))?;
         objects.finish(&ended.stdout).map_err(|why| {
@@ -294,7 +294,7 @@ impl<'a> Omnictl<'a> {
         }
         let selected = selector.map_or_else(Vec::new, |selector| vec!["-l", selector]);
         let words: Vec<&str> = [kind].into_iter().chain(selected).chain(["-o", "json"]).collect();
-        self.objects(self.call(format!("reading {kind} from Omni"), "get", &words)?)
+        self.run_and_parse(self.call(format!("reading {kind} from Omni"), "get", &words)?)
     }
 
     /// Returns one resource, or `None` if Omni has no resource with this ID.
@@ -302,7 +302,11 @@ impl<'a> Omnictl<'a> {
         if let Some(recorded) = &self.cx.settings.recorded {
             return Ok(recorded.list(kind, None)?.into_iter().find(|found: &Resource| found.metadata.id == id));
         }
-        match self.objects(self.call(format!("reading {kind} {id} from Omni"), "get", &[kind, id, "-o", "json"])?) {
+        match self.run_and_parse(self.call(
+            format!("reading {kind} {id} from Omni"),
+            "get",
+            &[kind, id, "-o", "json"],
+        )?) {
             Ok(found) => Ok(found.into_iter().next()),
             Err(failure) if failure.code == Code::NotFound => Ok(None),
             Err(failure) => Err(failure),
@@ -314,7 +318,7 @@ impl<'a> Omnictl<'a> {
         let (shell, program) = (proc::shell()?, &self.program);
         let job =
             self.job(format!("applying `{}`", self.cx.paths.show(file)), cmd!(shell, "{program} apply -f {file}"));
-        self.run(job.deadline(WRITE)).map(drop)
+        self.run(job.deadline(WRITE_LIMIT)).map(drop)
     }
 
     /// The changes that a sync of the template would make, as lines and diffs printed by omnictl; empty if there are none. Also
@@ -324,7 +328,7 @@ impl<'a> Omnictl<'a> {
         let program = &self.program;
         let cmd = cmd!(shell, "{program} cluster template sync --dry-run --verbose -f {file}");
         let purpose = format!("comparing `{}` with Omni", self.cx.paths.show(file));
-        Ok(without_headers(&self.run(self.job(purpose, cmd).deadline(WRITE))?.stdout))
+        Ok(without_headers(&self.run(self.job(purpose, cmd).deadline(WRITE_LIMIT))?.stdout))
     }
 
     /// The plans for several templates, each like that of [`Omnictl::sync_plan`], with a single start of omnictl: `stage`
@@ -339,7 +343,7 @@ impl<'a> Omnictl<'a> {
         let (shell, program) = (proc::shell()?, &self.program);
         let cmd = cmd!(shell, "{program} cluster template sync --dry-run --verbose -f {stage}");
         let purpose = format!("comparing {} with Omni", count(files.len(), "template"));
-        let output = self.run(self.job(purpose, cmd).deadline(WRITE))?.stdout;
+        let output = self.run(self.job(purpose, cmd).deadline(WRITE_LIMIT))?.stdout;
         split_plans(&output, &links)
             .ok_or_else(|| Failure::new(Code::Failed, "omnictl did not print a plan for each template"))
     }
@@ -353,7 +357,7 @@ impl<'a> Omnictl<'a> {
     pub fn upgrade_pre_checks(&self, cluster: &str, to: &str) -> Result<(), Failure> {
         let purpose = format!("checking whether Kubernetes of cluster {cluster} can be upgraded to {to}");
         let job = self.call(purpose, "cluster kubernetes upgrade-pre-checks", &[cluster, "--to", to])?;
-        self.run(job.deadline(WRITE)).map(drop)
+        self.run(job.deadline(WRITE_LIMIT)).map(drop)
     }
 
     /// Exports the template of a cluster, which omnictl generates from the resources in Omni (omni v1.9.3
@@ -361,7 +365,7 @@ impl<'a> Omnictl<'a> {
     pub fn export(&self, cluster: &str) -> Result<String, Failure> {
         let purpose = format!("exporting the template of cluster {cluster}");
         let job = self.call(purpose, "cluster template export --cluster", &[cluster])?;
-        Ok(self.run(job.deadline(WRITE))?.stdout)
+        Ok(self.run(job.deadline(WRITE_LIMIT))?.stdout)
     }
 
     /// Syncs the template: creates, updates, and tears down what the template no longer contains. Not transactional: after an
@@ -373,15 +377,16 @@ impl<'a> Omnictl<'a> {
         let shell = template_dir(file)?;
         let program = &self.program;
         let cmd = cmd!(shell, "{program} cluster template sync -f {file}");
-        let job = self.job(format!("syncing `{}`", self.cx.paths.show(file)), cmd).deadline(self.cx.limit(SYNC));
+        let job =
+            self.job(format!("syncing `{}`", self.cx.paths.show(file)), cmd).deadline(self.cx.wait_limit(SYNC_LIMIT));
         let ended = self.cx.proc.run(job).map_err(|failure| match failure.code {
             // The changes of an interrupted sync are not undone.
             Code::Interrupted | Code::Timeout => failure
                 .hint("part of the sync may be done and stays: sync again to continue")
-                .next(format!("cargo xtask cluster-sync {} --dry-run", cluster_of(file))),
+                .next(format!("cargo xtask cluster-sync {} --dry-run", cluster_name(file))),
             _ => failure,
         })?;
-        if ended.success() {
+        if ended.is_success() {
             return Ok(ended.stdout);
         }
         let mut failure = triage::enrich(self.cx, self.explain(&ended));
@@ -406,20 +411,21 @@ impl<'a> Omnictl<'a> {
         let flag = disconnected.then_some("--destroy-disconnected-machines");
         let words: Vec<&str> = [name].into_iter().chain(flag).collect();
         let job = self.call(format!("deleting cluster `{name}`"), "cluster delete", &words)?;
-        let ended = self.cx.proc.run(job.deadline(self.cx.limit(SYNC))).map_err(|failure| match failure.code {
-            Code::Interrupted | Code::Timeout => failure
-                .hint("Omni continues what it has begun; run the same command again to continue and to wait")
-                .next(format!("cargo xtask cluster-status {name}")),
-            _ => failure,
-        })?;
-        if ended.success() { Ok(()) } else { Err(triage::enrich(self.cx, self.explain(&ended))) }
+        let ended =
+            self.cx.proc.run(job.deadline(self.cx.wait_limit(SYNC_LIMIT))).map_err(|failure| match failure.code {
+                Code::Interrupted | Code::Timeout => failure
+                    .hint("Omni continues what it has begun; run the same command again to continue and to wait")
+                    .next(format!("cargo xtask cluster-status {name}")),
+                _ => failure,
+            })?;
+        if ended.is_success() { Ok(()) } else { Err(triage::enrich(self.cx, self.explain(&ended))) }
     }
 
     /// Deletes a resource, and returns when it has no finalizers any more. omnictl has no time limit of its own, and Omni
     /// continues a requested deletion (omni v1.9.3 `client/pkg/omnictl/resources/destroy.go`).
     pub fn delete(&self, kind: &str, id: &str) -> Result<(), Failure> {
         let job = self.call(format!("deleting {kind} {id}"), "delete", &[kind, id])?;
-        self.run(job.deadline(self.cx.limit(SYNC))).map(drop)
+        self.run(job.deadline(self.cx.wait_limit(SYNC_LIMIT))).map(drop)
     }
 
     /// The last lines of the kernel log that a machine has sent to Omni, as one JSON document per line (omni v1.9.3
@@ -433,7 +439,11 @@ impl<'a> Omnictl<'a> {
     /// Follows the log of a machine like [`Omnictl::machine_log`], until the reader stops.
     pub fn follow_machine_log(&self, uuid: &str, tail: u32, each: impl FnMut(&str)) -> Result<(), Failure> {
         let ended = self.cx.proc.follow(self.log_job(uuid, tail, true)?, each)?;
-        if ended.success() || proc::interrupted() || proc::stdout_closed() { Ok(()) } else { Err(self.explain(&ended)) }
+        if ended.is_success() || proc::is_interrupted() || proc::is_stdout_closed() {
+            Ok(())
+        } else {
+            Err(self.explain(&ended))
+        }
     }
 
     fn log_job(&self, uuid: &str, tail: u32, follow: bool) -> Result<Job, Failure> {
@@ -472,7 +482,7 @@ impl<'a> Omnictl<'a> {
 
     /// Both commands print everything to stdout, prose and key (omni v1.9.3 `client/pkg/omnictl/infraprovider.go`).
     fn provider_key(&self, job: Job) -> Result<Secret, Failure> {
-        self.printed_key(job, "create the key in Omni under Settings, Infra Providers, and put it into docker/.env")
+        self.read_key(job, "create the key in Omni under Settings, Infra Providers, and put it into docker/.env")
     }
 
     /// Creates the service account `name` with `role` and returns its key. Requires the role Admin. Since 1.8 stdout contains
@@ -483,14 +493,14 @@ impl<'a> Omnictl<'a> {
     pub fn create_service_account(&self, name: &str, role: &str) -> Result<Secret, Failure> {
         let words = "serviceaccount create --use-user-role=false --role";
         let job = self.call(format!("creating the service account {name} in Omni"), words, &[role, "--", name])?;
-        self.printed_key(job, "create it in Omni under Settings, Service Accounts, and put the key into docker/.env")
+        self.read_key(job, "create it in Omni under Settings, Service Accounts, and put the key into docker/.env")
     }
 
     /// Creates another key for the service account `name`. It is always valid for a year, because omnictl ignores `--ttl` here.
     pub fn renew_service_account(&self, name: &str) -> Result<Secret, Failure> {
         let purpose = format!("renewing the key of the service account {name}");
         let job = self.call(purpose, "serviceaccount renew --", &[name])?;
-        self.printed_key(job, "renew it in Omni under Settings, Service Accounts, and put the key into docker/.env")
+        self.read_key(job, "renew it in Omni under Settings, Service Accounts, and put the key into docker/.env")
     }
 
     /// The keys of Omni's service accounts, except those of providers. Requires the role Admin.
@@ -502,25 +512,25 @@ impl<'a> Omnictl<'a> {
     /// Destroys a service account with all its keys, because Omni cannot revoke a single key. Requires the role Admin.
     pub fn destroy_service_account(&self, name: &str) -> Result<(), Failure> {
         let job = self.call(format!("destroying the service account {name}"), "serviceaccount destroy --", &[name])?;
-        self.run(job.deadline(WRITE)).map(drop)
+        self.run(job.deadline(WRITE_LIMIT)).map(drop)
     }
 
     /// Checks that Omni accepts the key, whatever its role: Omni verifies the signature before it reports a missing role.
-    pub fn accepted(&self) -> Result<(), Failure> {
+    pub fn check_key_accepted(&self) -> Result<(), Failure> {
         match self.get("sysversions", "current") {
             Err(failure) if failure.kind == Kind::Role => Ok(()),
             answer => answer.map(drop),
         }
     }
 
-    fn printed_key(&self, job: Job, otherwise: &str) -> Result<Secret, Failure> {
-        let ended = self.cx.proc.run(job.deadline(WRITE))?;
+    fn read_key(&self, job: Job, otherwise: &str) -> Result<Secret, Failure> {
+        let ended = self.cx.proc.run(job.deadline(WRITE_LIMIT))?;
         // Redact possible keys first: if the command failed, its output is shown.
         for word in ended.stdout.split_whitespace() {
             let value = word.split_once('=').map_or("", |(_, value)| value);
             [word, value].into_iter().filter(|text| text.len() >= KEY).for_each(hide);
         }
-        if !ended.success() {
+        if !ended.is_success() {
             return Err(self.explain(&ended));
         }
         let key = ended.stdout.lines().find_map(|line| line.strip_prefix("OMNI_SERVICE_ACCOUNT_KEY="));
@@ -530,7 +540,7 @@ impl<'a> Omnictl<'a> {
 
     /// The failure for an error of omnictl.
     fn explain(&self, ended: &CommandOutput) -> Failure {
-        explain(ended, &self.who(), &self.endpoint, self.overridden())
+        explain(ended, &self.login_name(), &self.endpoint, self.is_overridden())
     }
 }
 
@@ -556,7 +566,7 @@ fn account_keys(table: &str) -> Vec<ServiceAccountKey> {
 }
 
 /// The cluster name of a template in the project: the name of its file.
-fn cluster_of(file: &Path) -> String {
+fn cluster_name(file: &Path) -> String {
     proc::quote(&file.file_stem().unwrap_or_default().to_string_lossy())
 }
 
@@ -594,11 +604,11 @@ fn split_plans(printed: &str, links: &[PathBuf]) -> Option<Vec<String>> {
     (parts.len() == links.len()).then_some(parts)
 }
 
-/// The hint for a key that [`shadows`] another one.
-pub const SHADOWED: &str = "the shell's key counts first; the one in docker/.env is valid";
+/// The hint for a key that [`is_shadowing`] another one.
+pub const SHADOWING_HINT: &str = "the shell's key counts first; the one in docker/.env is valid";
 
 /// Returns true if the key comes from the shell and hides a valid key in `docker/.env`.
-pub fn shadows(cx: &Cx, variable: &str, origin: &Origin) -> bool {
+pub fn is_shadowing(cx: &Cx, variable: &str, origin: &Origin) -> bool {
     let valid = |key: &str| KeyInfo::parse(key).is_ok_and(|info| !info.is_expired(SystemTime::now()));
     matches!(origin, Origin::Environment(_)) && cx.settings.env_file.get(variable).is_some_and(valid)
 }
@@ -618,7 +628,7 @@ fn check_key(variable: &str, origin: &Origin, secret: &Secret) -> Result<(), Fai
 }
 
 /// The failure for a missing Omni endpoint.
-pub fn no_endpoint() -> Failure {
+pub fn missing_endpoint() -> Failure {
     let flag = Some("--omni-endpoint".to_owned());
     Failure::missing(vec![MissingValue { flag, ..MissingValue::env("the address of Omni", "OMNI_ENDPOINT") }])
 }
@@ -631,7 +641,7 @@ fn explain(ended: &CommandOutput, who: &str, endpoint: &str, overridden: bool) -
     let output = output.trim().trim_start_matches("Error: ");
     let differs = notices.iter().find(|notice| notice.contains("differs from the backend version"));
     let has = |text: &str| output.contains(text);
-    let reasons = reasons(output);
+    let reasons = error_reasons(output);
     // A newer omnictl requests types that an older Omni does not know; Omni then reports missing access.
     let unknown_type = has("no access is permitted") && differs.is_some();
     if has("client API version mismatch") || has("omnictl is too old") || has("omnictl is newer") || unknown_type {
@@ -643,14 +653,14 @@ fn explain(ended: &CommandOutput, who: &str, endpoint: &str, overridden: bool) -
             .next("cargo xtask omnictl-install");
     }
     match errors::explain("omnictl", None, output, &reasons, &[("who", who), ("endpoint", endpoint)]) {
-        Some(failure) if failure.kind == Kind::Role => role_needed(overridden, failure),
+        Some(failure) if failure.kind == Kind::Role => with_required_roles(overridden, failure),
         Some(failure) => failure,
         None => ended.failure(),
     }
 }
 
 /// Adds the required roles to `failure`, and the variable that may have supplied a different key than intended.
-pub(super) fn role_needed(overridden: bool, failure: Failure) -> Failure {
+pub(super) fn with_required_roles(overridden: bool, failure: Failure) -> Failure {
     let needed = "classes and clusters need the role Operator, providers and keys the role Admin";
     match overridden {
         true => failure
@@ -661,7 +671,7 @@ pub(super) fn role_needed(overridden: bool, failure: Failure) -> Failure {
 }
 
 /// The reasons in omnictl's error: the lines of a validation that start with `*`, or else the text after the gRPC code.
-fn reasons(output: &str) -> String {
+fn error_reasons(output: &str) -> String {
     if let Some((_, list)) = output.split_once("occurred:") {
         return list
             .lines()
@@ -753,13 +763,13 @@ mod tests {
     #[test]
     fn generated_omnictl_config_is_not_a_login() {
         let own = |url: &str| format!("contexts:\n    default:\n        url: {url}\ncontext: default\n");
-        assert_eq!(address_in(&own("grpc://127.0.0.1:8080")), None);
-        assert_eq!(address_in(&own("\"\"")), None);
-        assert_eq!(address_in(&own("https://omni.example.com")).as_deref(), Some("https://omni.example.com"));
+        assert_eq!(parse_endpoint(&own("grpc://127.0.0.1:8080")), None);
+        assert_eq!(parse_endpoint(&own("\"\"")), None);
+        assert_eq!(parse_endpoint(&own("https://omni.example.com")).as_deref(), Some("https://omni.example.com"));
         let other = "contexts: {a: {url: https://a}, b: {url: https://b}}\ncontext: b\n";
-        assert_eq!(address_in(other).as_deref(), Some("https://b"));
-        assert_eq!(address_in("contexts: {a: {url: https://a}}\ncontext: c\n"), None);
-        assert_eq!(address_in("url: https://a"), None);
+        assert_eq!(parse_endpoint(other).as_deref(), Some("https://b"));
+        assert_eq!(parse_endpoint("contexts: {a: {url: https://a}}\ncontext: c\n"), None);
+        assert_eq!(parse_endpoint("url: https://a"), None);
     }
 
     #[test]

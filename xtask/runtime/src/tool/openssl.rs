@@ -14,7 +14,7 @@ use domain::status::certificate::{self, Certificate};
 ///
 /// # Errors
 /// [`Code::Prerequisite`] if openssl is not installed; [`Code::Unreachable`] if there is no TLS server.
-pub fn served(cx: &Cx, address: &str, host: &str) -> Result<Vec<Certificate>, Failure> {
+pub fn served_certificates(cx: &Cx, address: &str, host: &str) -> Result<Vec<Certificate>, Failure> {
     let openssl = Tool::Openssl.find()?;
     let shell = proc::shell()?;
     // An address is not a valid server name (RFC 6066).

@@ -89,7 +89,7 @@ impl Login {
     }
 
     /// The token or the password login, for messages.
-    fn words(&self) -> String {
+    fn description(&self) -> String {
         match self {
             Login::Token(token) => format!("the token {}", token.id),
             Login::Password { .. } => format!("the login of {}", self.user()),
@@ -116,11 +116,11 @@ pub struct Proxmox {
 }
 
 /// The timeout of each of several GETs over one connection, before they are sent in parallel.
-const QUICK: Duration = Duration::from_millis(150);
+const BATCH_TIMEOUT: Duration = Duration::from_millis(150);
 /// How long the start of a VM may take.
-const STARTS: Duration = Duration::from_secs(120);
+const START_LIMIT: Duration = Duration::from_secs(120);
 /// The maximum number of parallel GETs.
-const SIDE_BY_SIDE: usize = 8;
+const MAX_PARALLEL: usize = 8;
 
 impl Proxmox {
     /// Proxmox at `url`, without `/api2/json`; `origin` is where the address was found.
@@ -135,21 +135,21 @@ impl Proxmox {
     }
 
     /// The hint for a response that is not from Proxmox.
-    fn check_address(&self) -> String {
+    fn address_hint(&self) -> String {
         format!("check {}: Proxmox is at https://HOST:8006", self.origin)
     }
 
     /// The failure for a response that is not from Proxmox.
-    fn foreign(&self, cause: String) -> Failure {
+    fn not_proxmox(&self, cause: String) -> Failure {
         let message = format!("{} is not a Proxmox API", self.url);
-        Failure::new(Code::Unreachable, message).cause(cause).hint(self.check_address())
+        Failure::new(Code::Unreachable, message).cause(cause).hint(self.address_hint())
     }
 
     /// Refuses an address to which the login would be sent unencrypted, unless the operator accepts that.
     ///
     /// # Errors
     /// [`Code::Invalid`].
-    pub fn encrypted(&self, cx: &Cx) -> Result<(), Failure> {
+    pub fn check_encrypted(&self, cx: &Cx) -> Result<(), Failure> {
         if cx.insecure_http || self.url.starts_with("https://") {
             return Ok(());
         }
@@ -158,9 +158,9 @@ impl Proxmox {
             .hint("write it as https://HOST:8006; for a proxy on a network that you trust there is `--insecure-http`"))
     }
 
-    /// The value of the `Authorization` header, for an address that [`Proxmox::encrypted`] accepts.
+    /// The value of the `Authorization` header, for an address that [`Proxmox::check_encrypted`] accepts.
     fn authorization(&self, cx: &Cx) -> Result<Secret, Failure> {
-        self.encrypted(cx)?;
+        self.check_encrypted(cx)?;
         let Login::Password { user, realm, password } = &self.login else {
             let Login::Token(token) = &self.login else { return Ok(Secret::plain("")) };
             return Ok(token.header());
@@ -205,7 +205,7 @@ impl Proxmox {
     }
 
     /// Reads a list that may be long, and returns these keys of the entries for which `wanted` is true.
-    pub fn pick(
+    pub fn get_selection(
         &self,
         cx: &Cx,
         purpose: &str,
@@ -220,12 +220,12 @@ impl Proxmox {
         let reply = curl::fetch(cx, purpose, &self.request(&self.address(path), Some(&authorization), None))?;
         match status::pick(&reply.body, keys, wanted).filter(|_| reply.status == 200) {
             Some(picked) => Ok(picked),
-            None => Ok(status::select_from_value(self.data_of(path, "read", reply)?, keys, wanted)),
+            None => Ok(status::select_from_value(self.response_data(path, "read", reply)?, keys, wanted)),
         }
     }
 
     /// Sends several GET requests and returns the `data` of each. Starting curl takes longer than a short response, so a single
-    /// curl sends all of them, if each response arrives within [`QUICK`] and none is an error; otherwise they are sent in
+    /// curl sends all of them, if each response arrives within [`BATCH_TIMEOUT`] and none is an error; otherwise they are sent in
     /// parallel.
     pub fn get_all(&self, cx: &Cx, purpose: &str, paths: &[String]) -> Vec<Result<Value, Failure>> {
         if paths.is_empty() {
@@ -234,17 +234,17 @@ impl Proxmox {
         if let Some(recorded) = &cx.settings.recorded {
             return paths.iter().map(|path| recorded.proxmox(self.site.as_deref(), path)).collect();
         }
-        if let Ok(answers) = self.get_each(cx, purpose, paths, QUICK) {
+        if let Ok(answers) = self.get_over_one_connection(cx, purpose, paths, BATCH_TIMEOUT) {
             return answers.into_iter().map(Ok).collect();
         }
-        map_all(paths, SIDE_BY_SIDE, |path| self.get(cx, purpose, path))
+        map_all(paths, MAX_PARALLEL, |path| self.get(cx, purpose, path))
     }
 
     /// Sends several GET requests one after the other over one connection, each within `patience`, and returns their `data`.
     ///
     /// # Errors
     /// The first error; fails like [`Proxmox::get`].
-    pub fn get_each(
+    pub fn get_over_one_connection(
         &self,
         cx: &Cx,
         purpose: &str,
@@ -255,7 +255,7 @@ impl Proxmox {
         let urls: Vec<String> = paths.iter().map(|path| self.address(path)).collect();
         let request = Request { timeout: patience, ..self.request(&self.url, Some(&authorization), None) };
         let replies = curl::fetch_each(cx, purpose, &request, &urls)?;
-        paths.iter().zip(replies).map(|(path, reply)| self.data_of(path, "read", reply)).collect()
+        paths.iter().zip(replies).map(|(path, reply)| self.response_data(path, "read", reply)).collect()
     }
 
     fn address(&self, path: &str) -> String {
@@ -277,19 +277,19 @@ impl Proxmox {
         json: Option<&Secret>,
     ) -> Result<Value, Failure> {
         let reply = curl::fetch(cx, purpose, &self.request(&self.address(path), authorization, json))?;
-        self.data_of(path, if json.is_some() { "call" } else { "read" }, reply)
+        self.response_data(path, if json.is_some() { "call" } else { "read" }, reply)
     }
 
     /// The `data` in the response of `path`; `verb` is `read` or `call`, for messages.
-    fn data_of(&self, path: &str, verb: &str, reply: Reply) -> Result<Value, Failure> {
+    fn response_data(&self, path: &str, verb: &str, reply: Reply) -> Result<Value, Failure> {
         let response = format!("{path} answered {} {}", reply.status, reply.reason);
         // A portal or a proxy refuses with an HTML page; Proxmox never does.
         let page = reply.content_type == "text/html";
         match reply.status {
             200 => {}
-            401 if !page => return Err(self.refused(&reply.reason, &response)),
+            401 if !page => return Err(self.login_refused(&reply.reason, &response)),
             403 if !page => {
-                let refused = format!("{} may not {verb} {path}", self.login.words());
+                let refused = format!("{} may not {verb} {path}", self.login.description());
                 let hint = match &self.login {
                     Login::Token(_) => {
                         "a token with privilege separation (the default) has no privileges of its own: grant them to the token, or create it with --privsep 0; `cargo xtask proxmox-audit` shows what is missing"
@@ -300,22 +300,22 @@ impl Proxmox {
                     .cause(format!("{response} at {}", self.url))
                     .hint(hint));
             }
-            status if status == 404 || !reply.content_type.contains("json") => return Err(self.foreign(response)),
+            status if status == 404 || !reply.content_type.contains("json") => return Err(self.not_proxmox(response)),
             _ => {
                 let message = format!("Proxmox at {} failed at {path}", self.url);
-                return Err(Failure::new(Code::Failed, message).cause(response).hint(self.check_address()));
+                return Err(Failure::new(Code::Failed, message).cause(response).hint(self.address_hint()));
             }
         }
         let mut document: Value = reply.body.parse().map_err(|_| {
-            self.foreign(format!("the response body of {path} is not valid JSON ({})", reply.content_type))
+            self.not_proxmox(format!("the response body of {path} is not valid JSON ({})", reply.content_type))
         })?;
         let data = document.get_mut("data").map(Value::take);
-        data.ok_or_else(|| self.foreign(format!("the response of {path} has no `data`")))
+        data.ok_or_else(|| self.not_proxmox(format!("the response of {path} has no `data`")))
     }
 
     /// The failure for 401: the login itself is rejected.
-    fn refused(&self, reason: &str, response: &str) -> Failure {
-        let (login, user) = (self.login.words(), self.login.user());
+    fn login_refused(&self, reason: &str, response: &str) -> Failure {
+        let (login, user) = (self.login.description(), self.login.user());
         let token = self.login.token_name();
         let program = if token.is_some() { "proxmox-token" } else { "proxmox-password" };
         let values = [
@@ -334,7 +334,7 @@ impl Proxmox {
     ///
     /// # Errors
     /// Fails like [`Proxmox::get`]; [`Code::Failed`] with the task's exit status; [`Code::Timeout`].
-    pub fn start(&self, cx: &Cx, node: &str, id: u64) -> anyhow::Result<()> {
+    pub fn start_vm(&self, cx: &Cx, node: &str, id: u64) -> anyhow::Result<()> {
         let (authorization, empty) = (self.authorization(cx)?, Secret::plain("{}"));
         let path = format!("/nodes/{node}/qemu/{id}/status/start");
         let upid = self.ask(cx, "starting a virtual machine", &path, Some(&authorization), Some(&empty))?;
@@ -347,7 +347,7 @@ impl Proxmox {
             })
         };
         let what = format!("VM {id} on {node} to start");
-        match cx.wait(&what, STARTS, look)?.as_str() {
+        match cx.wait(&what, START_LIMIT, look)?.as_str() {
             // The VM runs, and the task's log contains warnings (PVE::RESTEnvironment `fork_worker`).
             ended if ended == "OK" || ended.starts_with("WARNINGS") => Ok(()),
             ended => {
@@ -381,14 +381,14 @@ mod tests {
             ("no such token 'provider' for user 'omni@pve'", "`pveum user token list omni@pve`", true),
             ("invalid token value!", "`pveum user token list omni@pve`", true),
         ] {
-            let failure = proxmox.refused(reason, "it answered 401");
+            let failure = proxmox.login_refused(reason, "it answered 401");
             assert_eq!(failure.message, "Proxmox at https://pve:8006 refuses the token omni@pve!provider");
             assert!(failure.hint.contains(way), "{reason}: {}", failure.hint);
             let commands: Vec<&str> = proxmox.renewal.as_deref().filter(|_| is_replaced).into_iter().collect();
             assert_eq!(failure.next, commands, "{reason}");
         }
         proxmox.renewal = None;
-        assert!(proxmox.refused("invalid token value!", "it answered 401").next.is_empty());
+        assert!(proxmox.login_refused("invalid token value!", "it answered 401").next.is_empty());
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! Checks whether the login may make changes before any are made: the comparison only reads, so it also succeeds for readers.
 
-use super::omnictl::{Omnictl, role_needed};
+use super::omnictl::{Omnictl, with_required_roles};
 use domain::failure::{Code, Failure};
 
 /// The read-only roles (omni v1.9.3 `client/pkg/omni/resources/auth` and `internal/pkg/auth/role`). For an unknown role Omni
 /// decides.
-const READING: [&str; 3] = ["None", "InfraProvider", "Reader"];
+const READ_ONLY_ROLES: [&str; 3] = ["None", "InfraProvider", "Reader"];
 
 /// Refuses a login that may not change classes, or these clusters if any are given. An access policy can grant a reader more
 /// for some clusters, and Omni reports that (omni v1.9.3 `internal/backend/runtime/omni/virtual/state.go`, also for a cluster
@@ -13,14 +13,14 @@ const READING: [&str; 3] = ["None", "InfraProvider", "Reader"];
 ///
 /// # Errors
 /// [`Code::Refused`] with the actual and the required role.
-pub fn may_change(omnictl: &Omnictl<'_>, clusters: &[&str]) -> Result<(), Failure> {
-    let Some(user) = told(omnictl.get("currentusers", "current"))? else { return Ok(()) };
+pub fn check_may_change(omnictl: &Omnictl<'_>, clusters: &[&str]) -> Result<(), Failure> {
+    let Some(user) = optional_resource(omnictl.get("currentusers", "current"))? else { return Ok(()) };
     let role = user.text(&["role"]);
-    if !READING.contains(&role) {
+    if !READ_ONLY_ROLES.contains(&role) {
         return Ok(());
     }
     for cluster in clusters {
-        let Some(permissions) = told(omnictl.get("clusterpermissions", cluster))? else { return Ok(()) };
+        let Some(permissions) = optional_resource(omnictl.get("clusterpermissions", cluster))? else { return Ok(()) };
         if !permissions.flag(&["canaddmachines"]) {
             return Err(refused(omnictl, role, &format!("the cluster `{cluster}`")));
         }
@@ -29,14 +29,14 @@ pub fn may_change(omnictl: &Omnictl<'_>, clusters: &[&str]) -> Result<(), Failur
 }
 
 fn refused(omnictl: &Omnictl<'_>, role: &str, what: &str) -> Failure {
-    let who = omnictl.who();
+    let who = omnictl.login_name();
     let failure = Failure::new(Code::Refused, format!("{who} may not change {what} in Omni"))
         .cause(format!("insufficient role: \"{role}\", which is read-only; nothing was changed"));
-    role_needed(omnictl.overridden(), failure)
+    with_required_roles(omnictl.is_overridden(), failure)
 }
 
 /// The value if Omni returned one; it is not an error if Omni does not have this resource.
-fn told<T>(answer: Result<Option<T>, Failure>) -> Result<Option<T>, Failure> {
+fn optional_resource<T>(answer: Result<Option<T>, Failure>) -> Result<Option<T>, Failure> {
     match answer {
         Err(failure) if matches!(failure.code, Code::Refused | Code::Invalid | Code::Failed) => Ok(None),
         other => other,

@@ -43,7 +43,7 @@ impl Signatures {
         let (mut list, mut words, mut owners, mut always) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (issue, text) in texts {
             let parsed = regex_syntax::parse(text).map_err(|error| error.to_string())?;
-            match one_of(&parsed) {
+            match required_words(&parsed) {
                 Some(needed) => {
                     owners.extend(needed.iter().map(|_| list.len()));
                     words.extend(needed);
@@ -73,13 +73,17 @@ impl Signatures {
 
 /// A set of words of which every match contains at least one; `None` if there is no such set. Of several sets, returns the one
 /// with the longest words, which is the rarest.
-fn one_of(pattern: &Hir) -> Option<Vec<Vec<u8>>> {
+fn required_words(pattern: &Hir) -> Option<Vec<Vec<u8>>> {
     match pattern.kind() {
         HirKind::Literal(literal) => Some(vec![literal.0.to_vec()]),
-        HirKind::Capture(group) => one_of(&group.sub),
-        HirKind::Repetition(repeated) if repeated.min > 0 => one_of(&repeated.sub),
-        HirKind::Concat(parts) => parts.iter().filter_map(one_of).max_by_key(|words| words.iter().map(Vec::len).min()),
-        HirKind::Alternation(ways) => ways.iter().map(one_of).collect::<Option<Vec<_>>>().map(|words| words.concat()),
+        HirKind::Capture(group) => required_words(&group.sub),
+        HirKind::Repetition(repeated) if repeated.min > 0 => required_words(&repeated.sub),
+        HirKind::Concat(parts) => {
+            parts.iter().filter_map(required_words).max_by_key(|words| words.iter().map(Vec::len).min())
+        }
+        HirKind::Alternation(ways) => {
+            ways.iter().map(required_words).collect::<Option<Vec<_>>>().map(|words| words.concat())
+        }
         _ => None,
     }
 }
@@ -90,7 +94,7 @@ mod tests {
     use regex::RegexSet;
 
     fn words(pattern: &str) -> Option<Vec<String>> {
-        let found = one_of(&regex_syntax::parse(pattern).unwrap())?;
+        let found = required_words(&regex_syntax::parse(pattern).unwrap())?;
         Some(found.into_iter().map(|word| String::from_utf8(word).unwrap()).collect())
     }
 

@@ -44,7 +44,7 @@ pub fn document(
 }
 
 /// The maximum size in bytes of a document unless everything was requested: an assistant does not read more.
-pub const AFFORDABLE: usize = 8 * 1024;
+pub const MAX_DOCUMENT_BYTES: usize = 8 * 1024;
 /// The space reserved for `data.omitted`.
 const RESERVE: usize = 400;
 
@@ -53,7 +53,7 @@ pub fn shorten(document: &mut Value) {
     let mut omitted = BTreeMap::<String, usize>::new();
     for least in [8, 3, 1] {
         loop {
-            let excess = document.to_string().len().saturating_sub(AFFORDABLE - RESERVE);
+            let excess = document.to_string().len().saturating_sub(MAX_DOCUMENT_BYTES - RESERVE);
             let mut longest = (0, String::new());
             find_longest(document, "", least, &mut longest);
             let Some(list) = document.pointer_mut(&longest.1).and_then(Value::as_array_mut).filter(|_| excess > 0)
@@ -61,7 +61,7 @@ pub fn shorten(document: &mut Value) {
                 break;
             };
             let names = longest.1.split('/').filter(|part| !part.is_empty() && part.parse::<usize>().is_err());
-            *omitted.entry(names.collect::<Vec<_>>().join(".")).or_default() += cut(list, excess, least);
+            *omitted.entry(names.collect::<Vec<_>>().join(".")).or_default() += truncate_list(list, excess, least);
         }
     }
     if let (Value::Object(data), false) = (&mut document["data"], omitted.is_empty()) {
@@ -91,11 +91,11 @@ fn find_longest(value: &Value, place: &str, least: usize, longest: &mut (usize, 
 }
 
 /// Removes about `excess` bytes from the end of a list, and returns the number of removed entries.
-fn cut(list: &mut Vec<Value>, excess: usize, least: usize) -> usize {
+fn truncate_list(list: &mut Vec<Value>, excess: usize, least: usize) -> usize {
     let (count, mut gone) = (list.len(), 0);
     for well in [true, false] {
         for at in (0..list.len()).rev() {
-            if gone < excess && list.len() > least && is_well(&list[at]) == well {
+            if gone < excess && list.len() > least && is_healthy(&list[at]) == well {
                 gone += list.remove(at).to_string().len() + 1;
             }
         }
@@ -104,7 +104,7 @@ fn cut(list: &mut Vec<Value>, excess: usize, least: usize) -> usize {
 }
 
 /// Whether a list entry describes something healthy.
-fn is_well(entry: &Value) -> bool {
+fn is_healthy(entry: &Value) -> bool {
     let word = |key: &str| entry[key].as_str().unwrap_or_default();
     let words = ["ok", "exists", "running", "skipped"];
     entry["ready"] == true
@@ -125,7 +125,7 @@ mod tests {
         let document = json!({"steps": [], "data": {"sets": [{"machines": machines}], "plan": plan}, "next": []});
         let mut short = document.clone();
         shorten(&mut short);
-        assert!(short.to_string().len() <= AFFORDABLE, "{}", short.to_string().len());
+        assert!(short.to_string().len() <= MAX_DOCUMENT_BYTES, "{}", short.to_string().len());
         let left = short["data"]["sets"][0]["machines"].as_array().expect("a list");
         assert_eq!(left.iter().filter(|machine| machine["ready"] == false).count(), 10);
         assert_eq!(short["data"]["omitted"], json!({"data.sets.machines": 100 - left.len()}));
@@ -140,7 +140,7 @@ mod tests {
         let node = json!({"vms": vec!["a name of a virtual machine"; 7], "name": "pve"});
         let mut document = json!({"data": {"nodes": vec![node; 50]}});
         shorten(&mut document);
-        assert!(document.to_string().len() <= AFFORDABLE);
+        assert!(document.to_string().len() <= MAX_DOCUMENT_BYTES);
         assert!(document["data"]["omitted"]["data.nodes"].as_u64() > Some(0), "{document}");
     }
 }

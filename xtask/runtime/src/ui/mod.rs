@@ -22,14 +22,14 @@ use regex::{Captures, Regex};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::called::named;
+use crate::called::with_program_name;
 use crate::parallel::{Job, run_all};
 use crate::proc;
 use domain::failure::{Code, Failure};
 use domain::secret::redact;
 
 pub use bar::bar;
-pub use json::{AFFORDABLE, document};
+pub use json::{MAX_DOCUMENT_BYTES, document};
 pub use plain::{plain, shown};
 pub use prompt::Prompter;
 pub use rows::Row;
@@ -252,7 +252,7 @@ impl Ui {
     }
 
     /// A writer that shows lines like [`Ui::say`], but also with `--quiet`: for `--verbose`.
-    pub fn speaker(&self) -> MessageWriter {
+    pub fn message_writer(&self) -> MessageWriter {
         self.speaker.clone()
     }
 
@@ -279,7 +279,7 @@ impl Ui {
     }
 
     /// Runs `work`, which is not a step, under the spinner.
-    pub fn during<T>(&self, title: &str, work: impl FnOnce() -> T) -> T {
+    pub fn with_spinner<T>(&self, title: &str, work: impl FnOnce() -> T) -> T {
         self.spin(Some(title));
         let value = work();
         self.spin(None);
@@ -288,7 +288,7 @@ impl Ui {
 
     /// Runs the checks in parallel, at most [`PARALLEL_CHECKS`] at a time, and reports them in the given order. All of them
     /// run, even after a failure.
-    pub fn side_by_side<T: Send>(&self, title: &str, checks: Vec<Check<'_, T>>) -> Vec<anyhow::Result<T>> {
+    pub fn run_checks<T: Send>(&self, title: &str, checks: Vec<Check<'_, T>>) -> Vec<anyhow::Result<T>> {
         self.spin(Some(title));
         let timed = |Check { id, title, run }| -> Job<'_, _> {
             Box::new(move || {
@@ -323,9 +323,9 @@ impl Ui {
     }
 
     fn push(&self, mut step: Step) {
-        step.title = redact(&named(&step.title)).into_owned();
-        step.detail = redact(&named(&step.detail)).into_owned();
-        if self.speaks() {
+        step.title = redact(&with_program_name(&step.title)).into_owned();
+        step.detail = redact(&with_program_name(&step.detail)).into_owned();
+        if self.prints_messages() {
             let mut held = lock(&self.speaker.held);
             if step.status == Status::Failed || !held.is_empty() {
                 held.push(step.clone());
@@ -337,13 +337,13 @@ impl Ui {
     }
 
     /// Whether messages are printed: with `--json`, which repeats them, only if stderr is a terminal.
-    fn speaks(&self) -> bool {
+    fn prints_messages(&self) -> bool {
         !self.style.quiet && (!self.style.json || self.terminal)
     }
 
     /// Prints a message to stderr.
     pub fn say(&self, text: &str) {
-        if self.speaks() {
+        if self.prints_messages() {
             self.speaker.say(text);
         }
     }
@@ -354,18 +354,18 @@ impl Ui {
     }
 
     /// Prints what a step destroys, in a way that cannot be overlooked.
-    pub fn destroys(&self, text: &str) {
+    pub fn show_destroyed(&self, text: &str) {
         let text = shown(text);
         self.speaker.write(&format!("  {} {text}", style("destroys").for_stderr().red().bold()));
     }
 
     /// Returns true if messages of [`Ui::say`] are shown.
-    pub fn talks(&self) -> bool {
+    pub fn shows_messages(&self) -> bool {
         !self.style.quiet && !self.style.json
     }
 
     /// Shows what a long step is waiting for: as the spinner's message on a terminal, otherwise as a line.
-    pub fn waiting(&self, text: &str) {
+    pub fn show_waiting(&self, text: &str) {
         let bar = lock(&self.speaker.bar);
         match &*bar {
             // Limited to one line if it is the summary of the rows below.
@@ -384,17 +384,17 @@ impl Ui {
 
     /// Shows what a long step is waiting for, one row per line below the spinner, as far as the terminal has room. Without a
     /// spinner, does nothing.
-    pub fn rows(&self, rows: &[Row]) {
+    pub fn show_rows(&self, rows: &[Row]) {
         let Some(bar) = &*lock(&self.speaker.bar) else { return };
         let (height, width) = Term::stderr().size();
-        let lines = rows::fit(rows, usize::from(height).saturating_sub(2), usize::from(width).saturating_sub(1));
-        let paint = |line: &String| format!("\n{}", if self.color { table::painted(line) } else { line.clone() });
+        let lines = rows::fit_rows(rows, usize::from(height).saturating_sub(2), usize::from(width).saturating_sub(1));
+        let paint = |line: &String| format!("\n{}", if self.color { table::paint(line) } else { line.clone() });
         bar.set_prefix(lines.iter().map(paint).collect::<String>());
     }
 
     /// Whether output is redrawn in place: stdout and stderr are both terminals, presumably the same one.
-    pub fn live(&self) -> bool {
-        self.terminal && self.talks() && std::io::stdout().is_terminal()
+    pub fn is_live(&self) -> bool {
+        self.terminal && self.shows_messages() && std::io::stdout().is_terminal()
     }
 
     fn spin(&self, title: Option<&str>) {
@@ -423,14 +423,14 @@ impl Ui {
     }
 
     /// Prints data to stdout, unless stdout is reserved for the JSON document.
-    pub fn data(&self, text: &str) {
+    pub fn print_data(&self, text: &str) {
         if !self.style.json {
             self.print(&shown(text.trim_end_matches('\n')));
         }
     }
 
-    /// Like [`Ui::data`], for tables and trees, whose states are colored.
-    pub fn states(&self, text: &str) {
+    /// Like [`Ui::print_data`], for tables and trees, whose states are colored.
+    pub fn print_states(&self, text: &str) {
         if !self.style.json {
             self.print(&table::colored(&shown(text.trim_end_matches('\n'))));
         }
@@ -449,7 +449,7 @@ impl Ui {
     }
 
     /// The failure of a task that could not write its data to standard output, usually because of a full disk.
-    pub fn lost(&self) -> Option<Failure> {
+    pub fn output_failure(&self) -> Option<Failure> {
         let why = lock(&self.lost).clone()?;
         Some(
             Failure::new(Code::Failed, "standard output could not be written")
@@ -475,7 +475,7 @@ impl Ui {
 
     /// Prints the error of a task that failed.
     pub fn fail(&self, failure: &Failure) {
-        self.speaker.release(&redact(&named(&failure.to_string())));
+        self.speaker.release(&redact(&with_program_name(&failure.to_string())));
         let mut text = shown(&failure.message);
         for (label, words) in [("cause", &failure.cause), ("hint", &failure.hint)] {
             if !words.is_empty() {
@@ -490,7 +490,7 @@ impl Ui {
 
     /// Prints the JSON document.
     pub fn print_document(&self, mut document: Value) {
-        wipe(&mut document);
+        redact_strings(&mut document);
         if self.short {
             json::shorten(&mut document);
         }
@@ -500,11 +500,11 @@ impl Ui {
 
 /// Redacts secrets in the strings of `value`, and puts the name of this program into their commands. This happens before
 /// serialization, because a secret that contains a quote changes when it is escaped.
-fn wipe(value: &mut Value) {
+fn redact_strings(value: &mut Value) {
     match value {
-        Value::String(text) => *text = redact(&named(text)).into_owned(),
-        Value::Array(items) => items.iter_mut().for_each(wipe),
-        Value::Object(fields) => fields.values_mut().for_each(wipe),
+        Value::String(text) => *text = redact(&with_program_name(text)).into_owned(),
+        Value::Array(items) => items.iter_mut().for_each(redact_strings),
+        Value::Object(fields) => fields.values_mut().for_each(redact_strings),
         _ => {}
     }
 }

@@ -4,12 +4,12 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
-use crate::called::named;
+use crate::called::with_program_name;
 use domain::secret::redact;
 
 /// Like [`plain`], but also redacts secrets, and puts the name of this program into commands.
 pub fn shown(text: &str) -> String {
-    plain(&redact(&named(text)))
+    plain(&redact(&with_program_name(text)))
 }
 
 /// `text` with its control characters escaped (`\x1b`), except line breaks and tabs.
@@ -21,7 +21,7 @@ pub fn plain(text: &str) -> String {
             '\r' if matches!(rest.peek(), None | Some('\n')) => {}
             '\n' | '\t' => shown.push(c),
             c if c.is_control() => drop(write!(shown, "\\x{:02x}", u32::from(c))),
-            c if turns(c) => drop(write!(shown, "\\u{{{:x}}}", u32::from(c))),
+            c if changes_direction(c) => drop(write!(shown, "\\u{{{:x}}}", u32::from(c))),
             c => shown.push(c),
         }
     }
@@ -37,7 +37,7 @@ pub fn escaped(document: &str) -> Cow<'_, str> {
     let mut shown = String::with_capacity(document.len());
     for c in document.chars() {
         match c {
-            c if c.is_control() || turns(c) => drop(write!(shown, "\\u{:04x}", u32::from(c))),
+            c if c.is_control() || changes_direction(c) => drop(write!(shown, "\\u{:04x}", u32::from(c))),
             c => shown.push(c),
         }
     }
@@ -45,7 +45,7 @@ pub fn escaped(document: &str) -> Cow<'_, str> {
 }
 
 /// The Unicode characters that change the direction of the text around them (Unicode Standard Annex 9, table 1).
-fn turns(c: char) -> bool {
+fn changes_direction(c: char) -> bool {
     matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
@@ -66,7 +66,7 @@ mod tests {
         let document = serde_json::json!({ "a": "x\u{9b}2J\u{7f}\u{202e}y\u{1b}\u{e9}" });
         let text = document.to_string();
         let text = escaped(&text);
-        assert!(!text.chars().any(|c| c.is_control() || turns(c)), "{text}");
+        assert!(!text.chars().any(|c| c.is_control() || changes_direction(c)), "{text}");
         assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), document);
     }
 }

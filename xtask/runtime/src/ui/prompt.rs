@@ -18,7 +18,7 @@ pub struct Prompter {
 }
 
 impl Prompter {
-    /// Prompts only if `interactive` is true and both standard input and standard error are terminals. With `--yes`, the task
+    /// Prompts only if `can_prompt` is true and both standard input and standard error are terminals. With `--yes`, the task
     /// never prompts.
     pub fn new(interactive: bool, yes: bool) -> Prompter {
         let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
@@ -31,7 +31,7 @@ impl Prompter {
     }
 
     /// Returns true if it can prompt.
-    pub fn interactive(self) -> bool {
+    pub fn can_prompt(self) -> bool {
         self.interactive
     }
 
@@ -93,7 +93,7 @@ impl Prompter {
     ///
     /// # Errors
     /// [`Code::Interrupted`] at the end of input.
-    pub fn typed(self, question: &str, expected: &str) -> Result<bool, Failure> {
+    pub fn confirm_by_typing(self, question: &str, expected: &str) -> Result<bool, Failure> {
         Ok(self.interactive && read_line(&format!("  {question}: "))?.trim() == expected)
     }
 }
@@ -141,13 +141,13 @@ impl Drop for HiddenInput {
 fn read_line(question: &str) -> Result<String, Failure> {
     let _ = write!(std::io::stderr().lock(), "{}", shown(question));
     let stdin = std::io::stdin();
-    while !proc::interrupted() {
-        if !proc::readable(&stdin, Duration::from_millis(250)) {
+    while !proc::is_interrupted() {
+        if !proc::is_readable(&stdin, Duration::from_millis(250)) {
             continue;
         }
         let mut answer = String::new();
         match stdin.read_line(&mut answer) {
-            Ok(count) if count > 0 && !proc::interrupted() => return Ok(answer),
+            Ok(count) if count > 0 && !proc::is_interrupted() => return Ok(answer),
             _ => break,
         }
     }

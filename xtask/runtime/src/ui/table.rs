@@ -62,10 +62,10 @@ fn lines(cell: &str, width: usize) -> Vec<Cow<'_, str>> {
 
 /// `text` with the states of its cells, and usage over 80 %, in color if standard output uses colors.
 pub fn colored(text: &str) -> String {
-    if console::colors_enabled() { painted(text) } else { text.to_owned() }
+    if console::colors_enabled() { paint(text) } else { text.to_owned() }
 }
 
-pub(super) fn painted(text: &str) -> String {
+pub(super) fn paint(text: &str) -> String {
     static STATE: LazyLock<Option<Regex>> = LazyLock::new(|| {
         let bad = r"no|failed|FAILS|broken|MISSING|PoweredOff|Failed|offline|expired|reject|Exited|Dead";
         let open = r"warning|waiting|unknown|Unknown|Pending|Restarting|Created|Scaling\w+|Destroying|being destroyed|Booting|Installing|Configuring|Upgrading|Rebooting";
@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn states_and_high_usage_are_colored() {
         let red = |word: &str| format!("\u{1b}[31m{word}\u{1b}[0m");
-        let shown = painted("pve1  offline  yes\nweb  ScalingUp, not ready  no\nno-1  unknowns  91 %  80 %");
+        let shown = paint("pve1  offline  yes\nweb  ScalingUp, not ready  no\nno-1  unknowns  91 %  80 %");
         assert!(shown.starts_with(&format!("pve1  {}  \u{1b}[32myes", red("offline"))), "{shown:?}");
         assert!(shown.contains("\u{1b}[33mScalingUp\u{1b}[0m, \u{1b}[33mnot ready\u{1b}[0m"), "{shown:?}");
         assert!(shown.ends_with("\nno-1  unknowns  \u{1b}[33m91 %\u{1b}[0m  80 %"), "{shown:?}");

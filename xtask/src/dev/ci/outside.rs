@@ -28,7 +28,7 @@ pub(super) fn run_check(input: &CheckInput<'_>, check: &'static Check, line: &st
     };
     let script = line.strip_prefix("bash ").filter(|_| matches!(ended.status.code(), Some(4 | 5)));
     Ok(match script {
-        _ if ended.success() => Verdict::Passed(summarize_output(&ended.stdout)),
+        _ if ended.is_success() => Verdict::Passed(summarize_output(&ended.stdout)),
         Some(script) => {
             let reason = last_line(&ended.stderr).or(last_line(&ended.stdout)).unwrap_or_default();
             let why = reason.trim_start_matches("error: ").to_owned();
@@ -76,7 +76,7 @@ pub(super) fn run_command(input: &CheckInput<'_>, check: &Check, line: &str) -> 
     let words = words.split_whitespace().chain(scripts);
     let shell = proc::shell()?;
     shell.change_dir(paths.root());
-    let limit = input.cx.limit(Duration::from_secs(1800));
+    let limit = input.cx.wait_limit(Duration::from_secs(1800));
     // Many tests wait for a simulated service or a program, so running more of them at once than there are processors is faster.
     let threads = 3 * std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let mut job = Job::new(format!("checking {}", check.name), cmd!(shell, "{program} {words...}"))

@@ -22,7 +22,7 @@ pub(super) fn yaml_check(input: &CheckInput<'_>) -> Result<Verdict, Failure> {
     let is_yaml = |file: &&String| file.ends_with(".yaml") || file.ends_with(".yml");
     // Corpora contain broken files on purpose.
     for file in input.files.iter().filter(is_yaml).filter(|file| !file.contains("/tests/")) {
-        if let Some(bytes) = runtime::files::read_if_there(&input.cx.paths.root().join(file))? {
+        if let Some(bytes) = runtime::files::read_optional(&input.cx.paths.root().join(file))? {
             count += 1;
             findings.extend(yaml::load(file, &bytes).findings);
         }
@@ -47,7 +47,7 @@ pub(super) fn secrets_check(input: &CheckInput<'_>) -> Result<Verdict, Failure> 
     for file in input.files {
         let path = input.cx.paths.root().join(file);
         if path.is_file()
-            && let Some(bytes) = runtime::files::read_if_there(&path)?
+            && let Some(bytes) = runtime::files::read_optional(&path)?
         {
             findings.extend(guard::check(file, &bytes));
         }

@@ -32,7 +32,7 @@ pub fn list_files(cx: &Cx) -> Result<Vec<String>, Failure> {
 /// # Errors
 /// Fails with [`Code::Failed`] if it cannot be read.
 pub fn read_text(cx: &Cx, file: &str) -> Result<Option<String>, Failure> {
-    Ok(files::read_if_there(&cx.paths.root().join(file))?.and_then(|bytes| String::from_utf8(bytes).ok()))
+    Ok(files::read_optional(&cx.paths.root().join(file))?.and_then(|bytes| String::from_utf8(bytes).ok()))
 }
 
 /// Returns the files that the next commit would add or change, with their staged contents.
@@ -72,5 +72,5 @@ fn git(cx: &Cx, purpose: &str, words: &[&str]) -> Result<CommandOutput, Failure>
     if let Some(index) = environment("GIT_INDEX_FILE") {
         job = job.env("GIT_INDEX_FILE", index);
     }
-    cx.proc.run(job)?.checked()
+    cx.proc.run(job)?.require_success()
 }

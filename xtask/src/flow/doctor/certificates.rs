@@ -47,7 +47,7 @@ fn read(installation: &Installation<'_>, path: &str) -> Result<Vec<Certificate>,
 
 /// Reads a file that may be readable only by root.
 fn text(installation: &Installation<'_>, path: &str) -> Result<String, Diagnosis> {
-    match files::read_text_if_there(&host_path(installation.cx, path)) {
+    match files::read_optional_text(&host_path(installation.cx, path)) {
         Ok(Some(text)) => Ok(text),
         Ok(None) => Err(Diagnosis::failed(format!("{path} does not exist"))),
         Err(failure) if failure.kind == Kind::Permission => {

@@ -49,7 +49,7 @@ pub fn modes(installation: &Installation<'_>) -> Diagnosis {
     let mut found = 0;
     let site = site::path(installation.cx).unwrap_or_else(|| paths.site());
     let ids = installation.cx.provider_ids();
-    let further = ids.iter().skip(1).map(|id| paths.of_provider(id)).flat_map(|of| [of.provider_env(), of.config()]);
+    let further = ids.iter().skip(1).map(|id| paths.for_provider(id)).flat_map(|of| [of.provider_env(), of.config()]);
     for path in [paths.env(), paths.config(), paths.store_key(), site].into_iter().chain(further) {
         let Some(mode) = disk::mode(&path) else { continue };
         found += 1;
@@ -67,7 +67,7 @@ pub fn modes(installation: &Installation<'_>) -> Diagnosis {
 pub fn config(installation: &Installation<'_>) -> Verdict {
     let path = installation.cx.paths.config();
     let shown = installation.cx.paths.show(&path);
-    let text = disk::read_text_if_there(&path)?;
+    let text = disk::read_optional_text(&path)?;
     let text = text.ok_or_else(|| installation.absent(&format!("{shown} does not exist yet")))?;
     let checked = ProviderConfig::parse(&shown, &text)
         .and_then(|config| proxmox::proxmox_of(installation.cx, &config).map(|found| (config, found)));
@@ -148,7 +148,7 @@ pub fn tracked(installation: &Installation<'_>) -> Diagnosis {
         "*omniconfig*",
         "*kubeconfig",
     ];
-    match git::tracked(installation.cx, &wanted) {
+    match git::tracked_files(installation.cx, &wanted) {
         Ok(None) => Diagnosis::skipped("the project is not a git checkout"),
         Ok(Some(found)) if found.is_empty() => Diagnosis::ok("none"),
         Ok(Some(found)) => Diagnosis::failed(found.join(", ")),
@@ -172,12 +172,12 @@ pub fn secrets(installation: &Installation<'_>) -> Diagnosis {
     if values.is_empty() {
         return installation.absent("there is no secret yet");
     }
-    match git::tracked(cx, &["docker/compose.yaml"]) {
+    match git::tracked_files(cx, &["docker/compose.yaml"]) {
         Ok(None) => return Diagnosis::skipped("the project is not a git checkout"),
         Err(failure) => return Diagnosis::unknown(failure.line()),
         Ok(Some(_)) => {}
     }
-    match git::holding(cx, &values) {
+    match git::files_with_secrets(cx, &values) {
         Ok(found) if found.is_empty() => Diagnosis::ok(format!("none of {}", values.len())),
         Ok(found) => Diagnosis::failed(format!("a secret of docker/ is in {}", found.join(", "))),
         Err(failure) => failure.into(),

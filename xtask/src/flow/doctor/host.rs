@@ -69,7 +69,7 @@ pub fn helpers(_: &Installation<'_>) -> Diagnosis {
 }
 
 pub fn engine(installation: &Installation<'_>) -> Diagnosis {
-    match Docker::find(installation.cx).and_then(|docker| docker.engine()) {
+    match Docker::find(installation.cx).and_then(|docker| docker.engine_version()) {
         Ok(version) if of_podman(&version) => Diagnosis::warning(format!(
             "`docker` is Podman here, which calls itself {version}: nothing of this was tried on it"
         ))
@@ -91,7 +91,7 @@ pub fn disk(installation: &Installation<'_>) -> Diagnosis {
     let look = |path: &Path| -> Result<Diagnosis, Failure> {
         let shell = proc::shell()?;
         let job = Job::new("asking for free space", cmd!(shell, "df -Pk {path}")).deadline(Duration::from_secs(5));
-        let ended = installation.cx.proc.run(job)?.checked()?;
+        let ended = installation.cx.proc.run(job)?.require_success()?;
         Ok(match free_mib(&ended.stdout) {
             Some(free) => space(path, free),
             None => Diagnosis::unknown(format!("`{}` was not understood", ended.line)),
@@ -161,7 +161,8 @@ fn systemd_says(installation: &Installation<'_>) -> Option<bool> {
     let shell = proc::shell().ok()?;
     let job =
         Job::new("asking whether the clock is kept", cmd!(shell, "{timedatectl} show -p NTPSynchronized --value"));
-    let ended = installation.cx.proc.run(job.deadline(Duration::from_secs(3))).ok().filter(|ended| ended.success())?;
+    let ended =
+        installation.cx.proc.run(job.deadline(Duration::from_secs(3))).ok().filter(|ended| ended.is_success())?;
     match ended.stdout.trim() {
         "yes" => Some(true),
         "no" => Some(false),
@@ -193,7 +194,7 @@ pub fn boot(installation: &Installation<'_>) -> Verdict {
         return Err(Diagnosis::skipped("this host is not run by systemd, or not the engine's"));
     }
     let wanted = Path::new("/etc/systemd/system/multi-user.target.wants/omni-scale.service");
-    let unit = files::read_text_if_there(Path::new("/etc/systemd/system/omni-scale.service")).ok().flatten();
+    let unit = files::read_optional_text(Path::new("/etc/systemd/system/omni-scale.service")).ok().flatten();
     if unit.as_deref().is_some_and(creates) {
         return Err(Diagnosis::warning(
             "omni-scale.service is an older one, which recreates containers at boot: a changed tag upgrades Omni then",

@@ -47,7 +47,7 @@ pub struct Installation<'a> {
 
 impl<'a> Installation<'a> {
     pub fn new(cx: &'a Cx) -> Installation<'a> {
-        let example = files::read_text_if_there(&cx.paths.env_example()).ok().flatten();
+        let example = files::read_optional_text(&cx.paths.env_example()).ok().flatten();
         let example = example.and_then(|text| EnvFile::parse("docker/.env.example", &text).ok()).unwrap_or_default();
         Installation {
             cx,
@@ -136,7 +136,7 @@ impl<'a> Installation<'a> {
     pub fn served(&self) -> Option<&Result<Vec<Certificate>, Failure>> {
         let look = || {
             let (host, address) = self.place()?.tls();
-            Some(openssl::served(self.cx, &address, &host))
+            Some(openssl::served_certificates(self.cx, &address, &host))
         };
         self.served.get_or_init(look).as_ref()
     }
@@ -205,7 +205,7 @@ impl<'a> Installation<'a> {
 
     /// Returns the project's compose file.
     pub fn compose(&self) -> String {
-        files::read_text_if_there(&self.cx.paths.compose()).ok().flatten().unwrap_or_default()
+        files::read_optional_text(&self.cx.paths.compose()).ok().flatten().unwrap_or_default()
     }
 }
 
@@ -225,7 +225,7 @@ pub fn sidecar(installation: &Installation<'_>) -> Result<(), Diagnosis> {
 pub fn proxmox_of(installation: &Installation<'_>) -> Result<Proxmox, Diagnosis> {
     let path = installation.cx.paths.config();
     let shown = installation.cx.paths.show(&path);
-    let text = files::read_text_if_there(&path)?;
+    let text = files::read_optional_text(&path)?;
     let text = text.ok_or_else(|| installation.absent(&format!("{shown} does not exist yet")))?;
     let config = ProviderConfig::parse(&shown, &text);
     // Another check reports what is wrong with it.

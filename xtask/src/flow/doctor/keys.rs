@@ -19,7 +19,7 @@ const SOON: Duration = Duration::from_secs(30 * 86_400);
 
 pub fn store(installation: &Installation<'_>) -> Verdict {
     let path = installation.cx.paths.store_key();
-    let text = match files::read_text_if_there(&path) {
+    let text = match files::read_optional_text(&path) {
         Ok(Some(text)) => text,
         Ok(None) if installation.set_up => {
             return Ok(Diagnosis::failed("docker/omni.asc does not exist").fix(
@@ -41,7 +41,7 @@ pub fn store(installation: &Installation<'_>) -> Verdict {
 
 /// Checks how many keys open the store, according to its last verified backup.
 pub fn slots(installation: &Installation<'_>) -> Verdict {
-    let state = installation.cx.fresh_state()?;
+    let state = installation.cx.reload_state()?;
     let slots = state.list("store_key_slots");
     Ok(match slots.as_slice() {
         [] => installation.absent("known after `cargo xtask omni-backup-verify`"),
@@ -55,7 +55,7 @@ pub fn provider(installation: &Installation<'_>) -> Verdict {
     // Compose and `provider-setup` prefer the environment.
     let (key, origin) = match environment(NAME) {
         Some(key) => (key, format!("{NAME} in the environment")),
-        None => (installation.needs(NAME)?.to_owned(), installation.cx.settings.place(NAME)),
+        None => (installation.needs(NAME)?.to_owned(), installation.cx.settings.variable_location(NAME)),
     };
     let id = installation.cx.settings.provider_id(None).value;
     let now = SystemTime::now();
@@ -93,8 +93,8 @@ pub fn account(installation: &Installation<'_>) -> Diagnosis {
     let now = SystemTime::now();
     if info.is_expired(now) {
         let failed = Diagnosis::failed(format!("the key of {} ({origin}) has expired", info.name));
-        return match omnictl::shadows(installation.cx, variable, &origin) {
-            true => failed.fix(format!("`unset {variable}`: {}", omnictl::SHADOWED)),
+        return match omnictl::is_shadowing(installation.cx, variable, &origin) {
+            true => failed.fix(format!("`unset {variable}`: {}", omnictl::SHADOWING_HINT)),
             false => failed,
         };
     }

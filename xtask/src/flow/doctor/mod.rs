@@ -25,7 +25,7 @@ use crate::flow::provider;
 use crate::prelude::*;
 use check::diagnosis::{Area, Diagnosis, State};
 use runtime::bundle::DOCTOR;
-use runtime::parallel::{ALL, map_all};
+use runtime::parallel::{NO_LIMIT, map_all};
 
 /// A check and its result.
 pub struct CheckResult {
@@ -58,7 +58,7 @@ impl CheckResult {
 
 /// Runs the checks in parallel and shows the results to people; the JSON output has them in its data.
 pub fn run(cx: &Cx, entries: impl Iterator<Item = &'static Entry>, all: bool) -> Vec<CheckResult> {
-    let results = cx.ui.during("looking", || verdicts(cx, entries));
+    let results = cx.ui.with_spinner("looking", || verdicts(cx, entries));
     if !cx.ui.json() {
         show(cx, &results, all);
     }
@@ -81,7 +81,7 @@ pub fn verdicts(cx: &Cx, entries: impl Iterator<Item = &'static Entry>) -> Vec<C
     };
     let further: Vec<Installation<'_>> = providers.iter().skip(1).map(of).collect();
     let installation = of(cx);
-    map_all(entries.iter().copied(), ALL, |entry| {
+    map_all(entries.iter().copied(), NO_LIMIT, |entry| {
         let of_each = entry.area() == Area::Provider || entry.id == "keys.provider";
         let others = further.iter().filter(|_| of_each).map(|of| of_provider(of.cx, entry.run(of)));
         CheckResult { entry, verdict: others.fold(entry.run(&installation), Diagnosis::and) }
@@ -217,8 +217,8 @@ fn show(cx: &Cx, results: &[CheckResult], all: bool) {
                 let word = if verdict.state == State::Failed { "failed" } else { "warning" };
                 let (Entry { id, why, anchor, .. }, fix) = (entry, result.fix());
                 let text = format!("{word} {id}: {detail}\n    why: {why}\n    fix: {fix}\n   read: {anchor}\n");
-                cx.ui.states(&cx.ui.advice(&text));
-                cx.ui.data("");
+                cx.ui.print_states(&cx.ui.advice(&text));
+                cx.ui.print_data("");
                 continue;
             }
             State::Ok if all => (Status::Ok, detail.to_owned()),

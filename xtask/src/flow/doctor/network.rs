@@ -14,7 +14,7 @@ use check::diagnosis::{Diagnosis, State};
 use check::stack::{self, Answer, PORTS};
 use check::values;
 use runtime::files;
-use runtime::parallel::{ALL, map_all};
+use runtime::parallel::{NO_LIMIT, map_all};
 use runtime::tool::compose::SIDECAR;
 use runtime::tool::dns;
 use runtime::tool::docker::engine_address;
@@ -75,7 +75,7 @@ fn free(lan: &str) -> Diagnosis {
 fn rootless_ports() -> Option<Diagnosis> {
     engine_address().filter(|address| address.starts_with("unix:///run/user/"))?;
     let setting = "net.ipv4.ip_unprivileged_port_start";
-    let text = files::read_text_if_there(Path::new("/proc/sys/net/ipv4/ip_unprivileged_port_start")).ok().flatten()?;
+    let text = files::read_optional_text(Path::new("/proc/sys/net/ipv4/ip_unprivileged_port_start")).ok().flatten()?;
     let first = text.trim().parse::<u16>().ok().filter(|first| *first > 443)?;
     Some(
         Diagnosis::failed(format!("the Docker engine runs without root, and may publish no port below {first}")).fix(
@@ -128,18 +128,18 @@ pub fn dns(installation: &Installation<'_>) -> Verdict {
 
 /// Queries the resolvers of machines and of this host in parallel.
 fn answers(domain: &str, machines: &[(String, IpAddr)]) -> Vec<Answer> {
-    let own = files::read_text_if_there(std::path::Path::new("/etc/resolv.conf")).ok().flatten().unwrap_or_default();
-    let own = dns::resolvers(&own).into_iter().map(|ip| ("this host".to_owned(), ip, false));
+    let own = files::read_optional_text(std::path::Path::new("/etc/resolv.conf")).ok().flatten().unwrap_or_default();
+    let own = dns::parse_resolvers(&own).into_iter().map(|ip| ("this host".to_owned(), ip, false));
     let mut asked: Vec<(String, IpAddr, bool)> = machines.iter().map(|(who, ip)| (who.clone(), *ip, true)).collect();
     for (who, ip, for_machines) in own {
         if !asked.iter().any(|(_, known, _)| *known == ip) {
             asked.push((who, ip, for_machines));
         }
     }
-    map_all(asked, ALL, |(who, ip, machines)| Answer {
+    map_all(asked, NO_LIMIT, |(who, ip, machines)| Answer {
         resolver: format!("{ip} ({who})"),
         machines,
-        addresses: dns::ask(ip, domain),
+        addresses: dns::resolve(ip, domain),
     })
 }
 

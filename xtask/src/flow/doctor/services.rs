@@ -165,7 +165,7 @@ pub fn claims(installation: &Installation<'_>) -> Verdict {
     let refused = refused_logins(installation);
     let path = installation.cx.paths.root().join("tsidp/grant.json");
     let shown = installation.cx.paths.show(&path);
-    let Some(text) = files::read_text_if_there(&path)? else {
+    let Some(text) = files::read_optional_text(&path)? else {
         return Ok(refused.unwrap_or_else(|| Diagnosis::unknown("the policy of the tailnet cannot be seen from here")));
     };
     let findings = match hujson::parse(&shown, &text) {

@@ -79,7 +79,7 @@ const LONG_AGO: u64 = 35;
 
 pub fn backup(installation: &Installation<'_>) -> Verdict {
     installation.container(OMNI)?;
-    let state = installation.cx.fresh_state()?;
+    let state = installation.cx.reload_state()?;
     let days = |then: u64| installation.now.saturating_sub(then) / 86_400;
     let Some((file, made)) = backup::last(&state) else {
         return Ok(Diagnosis::warning("no backup was made from this checkout"));
@@ -93,7 +93,7 @@ pub fn backup(installation: &Installation<'_>) -> Verdict {
         Diagnosis::warning(format!("the last backup, {file}, is {}", old(age)))
     } else if verified.is_none_or(|then| days(then) > LONG_AGO) {
         Diagnosis::warning(format!("no backup was verified in the last {LONG_AGO} days"))
-    } else if files::same_disk(path, Path::new("/var/lib/docker")) {
+    } else if files::is_same_file_system(path, Path::new("/var/lib/docker")) {
         Diagnosis::warning(format!("{file} is on the disk of Omni's data")).fix("write it to another disk: --to DIR")
     } else {
         let verified = verified.map_or(0, days);
@@ -104,7 +104,7 @@ pub fn backup(installation: &Installation<'_>) -> Verdict {
 /// Checks that an existing Omni did not start with an empty store: it would be healthy, but without its machines.
 pub fn store(installation: &Installation<'_>) -> Verdict {
     installation.container(OMNI)?;
-    let state = installation.cx.fresh_state()?;
+    let state = installation.cx.reload_state()?;
     let times = ["omni_configured_at", "last_backup_at"].map(|key| clock::parse_rfc3339(&state.get(key)?));
     let Some(before) = times.into_iter().flatten().min() else {
         return Err(installation.absent("the state does not record when Omni was set up"));

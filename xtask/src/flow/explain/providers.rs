@@ -63,8 +63,8 @@ pub(super) fn provider(
             Ok(found) => {
                 let cause = unheard(cx, id, ours(id), found);
                 // A provider that keeps exiting runs for a moment each time.
-                let known = cx.of_provider(id).ok().filter(|_| ours(id) && cause.id == "provider-silent");
-                let known = known.and_then(|own| Issues::of_provider(&own).ok());
+                let known = cx.for_provider(id).ok().filter(|_| ours(id) && cause.id == "provider-silent");
+                let known = known.and_then(|own| Issues::for_provider_log(&own).ok());
                 let log = provider_log::unresolved(around.site(id).map_or("", |site| &site.log));
                 let mut cause = known.map_or(cause.clone(), |issues| in_log(&issues, &log, cause));
                 if let Some(step) = cause.next.first().and_then(|next| rotation(next)) {
@@ -111,7 +111,7 @@ fn container(cx: &Cx, id: &str, ours: bool, leaves: bool, around: &OutsideFacts)
         true => "start it: it has to delete the VMs, and then Omni lets the machines go by itself",
         false => "start it; Omni keeps the machine requests, and the provider takes them up by itself",
     };
-    let own = cx.of_provider(id).map_or(PROVIDER.to_owned(), |cx| cx.settings.provider_service());
+    let own = cx.for_provider(id).map_or(PROVIDER.to_owned(), |cx| cx.settings.provider_service());
     match service(&own) {
         None => Some(
             provider_cause(id, "provider-missing", "it has no container")

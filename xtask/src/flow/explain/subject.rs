@@ -5,7 +5,7 @@ use check::explain::Facts;
 use domain::nearest;
 use domain::spec::name;
 use domain::status::cluster::cluster_lines;
-use runtime::parallel::both;
+use runtime::parallel::run_both;
 use runtime::tool::omnictl::Omnictl;
 
 use crate::cli::ClusterExplain;
@@ -74,7 +74,7 @@ impl Subject {
         }
         let list = |kind: &'static str| omnictl.and_then(|omnictl| omnictl.list(kind, None).ok());
         let ((clusters, statuses), off) =
-            both(|| both(|| list("clusters"), || list("clusterstatuses")), || vms::list_off(cx));
+            run_both(|| run_both(|| list("clusters"), || list("clusterstatuses")), || vms::list_off(cx));
         let templates =
             || project_classes::templates_in_use(cx).unwrap_or_default().into_iter().map(|found| found.name);
         let Some(clusters) = clusters else {

@@ -29,10 +29,10 @@ const PAUSE: Duration = Duration::from_secs(2);
 const AGREEING_POLLS: usize = 2;
 
 pub fn run(args: &Rehearse, cx: &Cx, program: &Path) -> anyhow::Result<Outcome> {
-    let table = faults::table(cx, program)?;
+    let table = faults::list(cx, program)?;
     let mut chosen = Vec::new();
     for text in &args.fault {
-        chosen.push(faults::named(&table, text)?);
+        chosen.push(faults::find(&table, text)?);
     }
     // Several faults act at once; the first one decides which tasks run.
     let Some(fault) = chosen.first() else { return Err(anyhow::anyhow!("no fault was asked for")) };
@@ -94,7 +94,7 @@ fn show_fault(cx: &Cx, fault: &Fault) {
         ("what ends it", &heals),
     ];
     let text: String = rows.iter().map(|(name, words)| format!("{name:>17}: {words}\n")).collect();
-    cx.ui.data(&format!("\n{text}"));
+    cx.ui.print_data(&format!("\n{text}"));
 }
 
 /// Waits until `cluster-explain` no longer reports its first finding, and then reveals the fault.
@@ -117,7 +117,7 @@ fn run_drill(cx: &Cx, lab: &Lab, project: &Path, fault: &Fault) -> anyhow::Resul
         "\nfix it from another terminal; where a person has to act elsewhere, lab-heal does it for the fault that you name:\n  \
          . {env}\n  cargo xtask --project-dir {at} cluster-explain\n  cargo xtask --project-dir {at} lab-heal NAME"
     ));
-    let (begun, limit, mut fixed_polls) = (Instant::now(), cx.limit(DRILL_LIMIT), 0);
+    let (begun, limit, mut fixed_polls) = (Instant::now(), cx.wait_limit(DRILL_LIMIT), 0);
     while fixed_polls < AGREEING_POLLS && begun.elapsed() < limit {
         wait::sleep(PAUSE, "waiting for the fix")?;
         let now = poll()?;
@@ -126,7 +126,7 @@ fn run_drill(cx: &Cx, lab: &Lab, project: &Path, fault: &Fault) -> anyhow::Resul
         fixed_polls = if gone { fixed_polls + 1 } else { 0 };
     }
     let said = |key: &str| first["error"][key].as_str().unwrap_or_default();
-    cx.ui.data(&format!("\n  cluster-explain: {}\n              fix: {}", said("message"), said("hint")));
+    cx.ui.print_data(&format!("\n  cluster-explain: {}\n              fix: {}", said("message"), said("hint")));
     show_fault(cx, fault);
     let elapsed = begun.elapsed().as_millis() as u64;
     let data = json!({ "fault": fault, "elapsed_ms": elapsed, "explained": first });
@@ -143,7 +143,7 @@ fn edit_file(cx: &Cx, project: &Path, change: &str) -> anyhow::Result<()> {
     let (file, change) = change.split_once(": ").context("an edit names its file")?;
     let (from, to) = change.split_once(" -> ").context("an edit has the form OLD -> NEW")?;
     let path = project.join(file);
-    let text = files::read_text_if_there(&path)?.unwrap_or_default();
+    let text = files::read_optional_text(&path)?.unwrap_or_default();
     if !text.contains(from) {
         return Err(Failure::new(Code::Failed, format!("{file} does not contain `{from}`")).into());
     }

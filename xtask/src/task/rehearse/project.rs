@@ -59,7 +59,7 @@ pub fn run(args: &Rehearse, cx: &Cx, program: &Path, dir: &Path) -> anyhow::Resu
     }
     let faults = chosen_faults(args);
     let begun = Instant::now();
-    let scratch = Paths::outside(&std::env::temp_dir());
+    let scratch = Paths::outside_project(&std::env::temp_dir());
     let options = Options { clock: args.clock, faults: faults.clone(), ..Options::default() };
     let (lab, project) = start_with(cx, program, options, |lab| prepare(lab, &dir, &inventory, scratch))?;
     site.copy_to(&project)?;
@@ -107,7 +107,7 @@ fn chosen_faults(args: &Rehearse) -> Vec<String> {
 
 /// Writes a project with the versions of the operator's stack into the lab's directory. Returns it, with the lab's arguments.
 fn prepare(lab: &Path, dir: &Path, inventory: &Inventory, outside: Paths) -> anyhow::Result<(Paths, Vec<String>)> {
-    let own = files::read_text_if_there(&dir.join("docker/compose.yaml"))?.unwrap_or_default();
+    let own = files::read_optional_text(&dir.join("docker/compose.yaml"))?.unwrap_or_default();
     let kit = lab.join("kit");
     for (file, text) in kit::all() {
         let text = if file == "docker/compose.yaml" { with_pinned_images(&text, &own) } else { text.into_owned() };

@@ -39,7 +39,7 @@ pub fn entries(directory: &Path) -> Vec<String> {
 /// Returns the text files of the plugin.
 pub fn pages(root: &Path) -> Vec<PathBuf> {
     let below = |dir: &str| {
-        let files = runtime::files::tree(&root.join(dir)).expect("readable").into_iter();
+        let files = runtime::files::list_files(&root.join(dir)).expect("readable").into_iter();
         files.map(|(name, _)| root.join(dir).join(name)).collect::<Vec<_>>()
     };
     let texts = ["commands", "skills", "agents"].map(below).concat().into_iter();

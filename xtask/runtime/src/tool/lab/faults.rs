@@ -44,9 +44,10 @@ pub struct Fault {
 ///
 /// # Errors
 /// Returns an error if the lab cannot list them.
-pub fn table(cx: &Cx, program: &Path) -> anyhow::Result<Vec<Fault>> {
+pub fn list(cx: &Cx, program: &Path) -> anyhow::Result<Vec<Fault>> {
     let shell = proc::shell()?;
-    let ended = cx.proc.run(Job::new("asking the lab for its faults", cmd!(shell, "{program} faults")))?.checked()?;
+    let ended =
+        cx.proc.run(Job::new("asking the lab for its faults", cmd!(shell, "{program} faults")))?.require_success()?;
     Ok(serde_json::from_str(&ended.stdout)?)
 }
 
@@ -54,7 +55,7 @@ pub fn table(cx: &Cx, program: &Path) -> anyhow::Result<Vec<Fault>> {
 ///
 /// # Errors
 /// [`Code::Usage`] with similar names.
-pub fn named<'a>(table: &'a [Fault], text: &str) -> Result<&'a Fault, Failure> {
+pub fn find<'a>(table: &'a [Fault], text: &str) -> Result<&'a Fault, Failure> {
     let (name, when) = text.split_once(':').map_or((text, None), |(name, when)| (name, Some(when)));
     let found = table.iter().find(|fault| fault.name == name).ok_or_else(|| {
         let near = nearest::list_nearest(name, table.iter().map(|fault| fault.name.as_str()), 3);
@@ -91,8 +92,8 @@ mod tests {
     #[test]
     fn misspelt_fault_gets_suggestions() {
         let table = [fault("docker-down", "docker"), fault("docker-denied", "docker"), fault("key-expired", "keys")];
-        assert_eq!(named(&table, "docker-down:2+").unwrap().name, "docker-down");
-        let error = |text: &str| named(&table, text).unwrap_err();
+        assert_eq!(find(&table, "docker-down:2+").unwrap().name, "docker-down");
+        let error = |text: &str| find(&table, text).unwrap_err();
         assert_eq!((error("docker-dwon").code, error("docker-dwon").hint.contains("docker-down")), (Code::Usage, true));
         assert!(error("key-old").hint.contains("key-expired"), "{:?}", error("key-old"));
         assert_eq!(error("keys").hint, "`keys` is a group: key-expired");
