@@ -402,12 +402,7 @@ async fn read_line(reader: &mut BufReader<tokio::net::tcp::OwnedReadHalf>) -> Re
 
 impl Lab {
     /// Returns Omni's response. With `printed`, a list is written there as omnictl prints it, and its length is returned.
-    fn handle_omni_call(
-        &self,
-        key: Option<&str>,
-        call: OmniCall,
-        printed: Option<&mut String>,
-    ) -> Result<String, Refusal> {
+    fn call_omni(&self, key: Option<&str>, call: OmniCall, printed: Option<&mut String>) -> Result<String, Refusal> {
         self.env.omni.with(|state| {
             let caller = access::authenticate(state, key)?;
             if let Some(refused) = fault_effects::before_call(&self.env.faults, state, &call) {
@@ -441,8 +436,8 @@ impl Lab {
                 tokio::time::sleep(self.listen.latency).await;
                 json!(self.start(&program, &argv))
             }
-            Request::Omni { key, call } => return self.handle_omni_call(key.as_deref(), *call, None),
-            Request::Print { key, call } => return self.handle_omni_call(key.as_deref(), *call, Some(text)),
+            Request::Omni { key, call } => return self.call_omni(key.as_deref(), *call, None),
+            Request::Print { key, call } => return self.call_omni(key.as_deref(), *call, Some(text)),
             Request::Engine(ask) => return self.engine.answer(*ask).await.map_err(Refusal::Engine),
             Request::Change { after, within_ms } => {
                 let mut revision = self.env.omni.subscribe();

@@ -204,7 +204,7 @@ fn register(settings: &Settings, env: &Environment) -> Result<(), String> {
 
 impl Provider {
     /// Logs a line about a machine request.
-    fn log_request(&self, id: &str, level: &str, caller: &str, text: &str, fields: &[(&str, Value)]) {
+    fn log(&self, id: &str, level: &str, caller: &str, text: &str, fields: &[(&str, Value)]) {
         let controller = format!("{}.ProvisionController", self.settings.id);
         let mut all: Vec<(&str, Value)> = vec![
             ("controller", controller.into()),

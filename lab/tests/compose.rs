@@ -59,7 +59,7 @@ fn every_recording_is_reproduced() {
     replay(&lab, "missing-variable", &[]);
     replay(&lab, "daemon-down", &[KEY, ("DOCKER_HOST", "unix:///nonexistent.sock")]);
     replay(&lab, "up", &[KEY]);
-    settled(&lab);
+    wait_until_settled(&lab);
     for name in ["ps-running", "logs-no-prefix", "logs-unknown-service"] {
         replay(&lab, name, &[KEY]);
     }
@@ -71,7 +71,7 @@ fn every_recording_is_reproduced() {
 }
 
 /// Waits until the provider's container has exited, which it does immediately in the recording.
-fn settled(lab: &Lab) {
+fn wait_until_settled(lab: &Lab) {
     lab.wait("the provider has exited", || {
         lab.dump()["docker"]["containers"].as_array().unwrap().iter().any(|found| found["state"] == "exited")
     });
@@ -103,7 +103,7 @@ fn unknown_calls_fail_loudly() {
 
 /// Only changed containers are recreated, and those that share their network.
 #[test]
-fn a_second_up_changes_only_what_changed() {
+fn second_up_changes_only_what_changed() {
     let lab = Lab::start(&[]);
     lab.up();
     let said = lab.compose("up -d");
@@ -120,7 +120,7 @@ fn a_second_up_changes_only_what_changed() {
 
 /// Checks stderr and the exit code of a wrongly configured provider against the real one.
 #[test]
-fn a_wrong_start_of_the_provider_is_told_as_by_the_real_one() {
+fn provider_start_errors_match_the_real_ones() {
     let lab = Lab::start(&[]);
     lab.set_up("https://127.0.0.1:1/api2/json");
     let env = lab.project.read("docker/.env");
@@ -140,7 +140,7 @@ fn a_wrong_start_of_the_provider_is_told_as_by_the_real_one() {
         lab.project.write("docker/.env", &env);
         lab.project.write("docker/config.yaml", &config);
         assert_eq!(lab.compose("up -d --force-recreate").code, 0, "{name}");
-        settled(&lab);
+        wait_until_settled(&lab);
         let said = lab.compose("logs --no-log-prefix proxmox-provider");
         assert!(said.out.lines().last().is_some_and(|line| line.contains(&wanted)), "{name}: {said:?}");
         let shown = lab.compose("ps --all --format json").out;

@@ -12,11 +12,11 @@ fn vms(lab: &Lab) -> Vec<Value> {
     lab.dump()["proxmox"]["vms"].as_array().unwrap().clone()
 }
 
-fn ready(lab: &Lab) -> bool {
+fn is_ready(lab: &Lab) -> bool {
     lab.dump()["omni"]["clusters"][0]["ready"] == true
 }
 
-fn with_cluster(args: &[&str], control_planes: u32, workers: u32) -> Lab {
+fn start_with_cluster(args: &[&str], control_planes: u32, workers: u32) -> Lab {
     let lab = Lab::start(args);
     lab.up();
     lab.make_cluster(CLASS, control_planes, workers);
@@ -24,9 +24,9 @@ fn with_cluster(args: &[&str], control_planes: u32, workers: u32) -> Lab {
 }
 
 #[test]
-fn a_whole_life() {
-    let lab = with_cluster(&[], 3, 3);
-    lab.wait("six machines run", || ready(&lab));
+fn cluster_is_created_scaled_and_deleted() {
+    let lab = start_with_cluster(&[], 3, 3);
+    lab.wait("six machines run", || is_ready(&lab));
     let found = vms(&lab);
     assert_eq!(found.len(), 6);
     assert!(found.iter().all(|vm| vm["status"] == "running" && vm["storage"] == "local-lvm" && vm["disk_gib"] == 40));
@@ -37,7 +37,7 @@ fn a_whole_life() {
     lab.project.write("cluster.yaml", &cluster(3, 1));
     let said = lab.omnictl("cluster template sync -f cluster.yaml");
     assert_eq!(said.out, "* updating MachineSets.omni.sidero.dev(demo-workers)\n", "{said:?}");
-    lab.wait("two workers leave", || vms(&lab).len() == 4 && ready(&lab));
+    lab.wait("two workers leave", || vms(&lab).len() == 4 && is_ready(&lab));
     assert!(vms(&lab).iter().filter(|vm| vm["name"].as_str().unwrap().contains("workers")).count() == 1);
 
     let said = lab.omnictl("delete machineclass worker");
@@ -55,19 +55,19 @@ fn a_whole_life() {
 
 /// A machine whose request is deleted is replaced by a new one.
 #[test]
-fn a_deleted_request_is_replaced() {
-    let lab = with_cluster(&[], 1, 1);
-    lab.wait("two machines run", || ready(&lab));
+fn deleted_request_is_replaced() {
+    let lab = start_with_cluster(&[], 1, 1);
+    lab.wait("two machines run", || is_ready(&lab));
     let found = lab.omnictl("get machinerequests -l omni.sidero.dev/machine-request-set=demo-workers -o json");
     let request = serde_json::from_str::<Value>(&found.out).unwrap()["metadata"]["id"].as_str().unwrap().to_owned();
     let said = lab.omnictl(&format!("delete machinerequest {request}"));
     assert_eq!(said.code, 0, "{said:?}");
     lab.wait("another machine runs", || {
-        ready(&lab) && vms(&lab).len() == 2 && vms(&lab).iter().all(|vm| vm["name"] != request.as_str())
+        is_ready(&lab) && vms(&lab).len() == 2 && vms(&lab).iter().all(|vm| vm["name"] != request.as_str())
     });
 }
 
-fn nothing_left(lab: &Lab) {
+fn check_nothing_is_left(lab: &Lab) {
     let dir = lab.dir.0.join("lab");
     for file in ["env", "lab.json", "ca.pem", "bin/.lab.json", "bin/omnictl", "bin/docker", "bin/pveum"] {
         assert!(!dir.join(file).exists(), "{file}");
@@ -80,17 +80,17 @@ fn nothing_left(lab: &Lab) {
 }
 
 #[test]
-fn end_of_stdin_a_signal_and_stop_end_it() {
-    let mut lab = with_cluster(&[], 1, 0);
+fn lab_ends_on_stdin_end_signal_and_stop() {
+    let mut lab = start_with_cluster(&[], 1, 0);
     assert_eq!(lab.close_stdin(), Some(0));
-    nothing_left(&lab);
+    check_nothing_is_left(&lab);
     for line in ["kill -TERM $PID", "kill -INT $PID", "$LAB stop --dir $DIR"] {
         let mut lab = Lab::start(&[]);
         let mut shell = Command::new("sh");
         shell.args(["-c", line]).env("PID", lab.pid().to_string()).env("LAB", LAB).env("DIR", lab.dir.0.join("lab"));
         assert_eq!(CallResult::from(shell.output().unwrap()).code, 0, "{line}");
         assert_eq!(lab.wait_for_exit(), Some(0), "{line}");
-        nothing_left(&lab);
+        check_nothing_is_left(&lab);
         assert!(!std::path::Path::new(&format!("/proc/{}", lab.pid())).exists(), "{line}");
         let again =
             CallResult::from(Command::new(LAB).args(["stop", "--dir"]).arg(lab.dir.0.join("lab")).output().unwrap());
@@ -99,7 +99,7 @@ fn end_of_stdin_a_signal_and_stop_end_it() {
 }
 
 #[test]
-fn files_are_closed_to_others_and_the_ready_line_tells_no_secret() {
+fn files_are_private_and_ready_line_has_no_secret() {
     use std::os::unix::fs::PermissionsExt as _;
     let lab = Lab::start(&[]);
     let dir = lab.dir.0.join("lab");

@@ -27,21 +27,25 @@ fn up(lab: &Lab) -> CallResult {
     lab.call("docker", &["compose", "-f", "docker/compose.yaml", "up", "-d"])
 }
 
-fn says(lab: &Lab, name: &str, words: &[&str]) -> CallResult {
+fn check_recording(lab: &Lab, name: &str, words: &[&str]) -> CallResult {
     let wanted = recording("docker", name);
     let said = lab.call("docker", words);
-    let told = |text: &str| text.replace(&lab.project.0.display().to_string(), "/srv/omni-scale");
-    assert_eq!((said.code, &told(&said.out), &told(&said.err)), (wanted.code, &wanted.out, &wanted.err), "{name}");
+    let without_dir = |text: &str| text.replace(&lab.project.0.display().to_string(), "/srv/omni-scale");
+    assert_eq!(
+        (said.code, &without_dir(&said.out), &without_dir(&said.err)),
+        (wanted.code, &wanted.out, &wanted.err),
+        "{name}"
+    );
     said
 }
 
 #[test]
-fn what_is_not_there_is_said_as_by_docker() {
+fn missing_objects_are_reported_as_by_docker() {
     let lab = kit();
-    says(&lab, "inspect-missing-format", &["inspect", "--type", "container", "--format", FORMAT, "nope"]);
-    says(&lab, "volume-missing", &["volume", "inspect", "--format", "{{.Name}}", "nope"]);
+    check_recording(&lab, "inspect-missing-format", &["inspect", "--type", "container", "--format", FORMAT, "nope"]);
+    check_recording(&lab, "volume-missing", &["volume", "inspect", "--format", "{{.Name}}", "nope"]);
     let exec = ["compose", "-f", "docker/compose.yaml", "exec", "-T"];
-    says(&lab, "exec-not-running", &[&exec[..], &["nosuch", "true"]].concat());
+    check_recording(&lab, "exec-not-running", &[&exec[..], &["nosuch", "true"]].concat());
     // The engine is contacted first, as by the real program.
     let gone = lab
         .command("docker", &["volume", "inspect", "--format", "{{.Name}}", "x"])
@@ -55,7 +59,7 @@ fn what_is_not_there_is_said_as_by_docker() {
 }
 
 #[test]
-fn a_container_is_described_as_by_docker() {
+fn inspect_describes_container_as_docker_does() {
     let lab = kit();
     let up = up(&lab);
     assert_eq!(up.code, 0, "{up:?}");
@@ -65,7 +69,7 @@ fn a_container_is_described_as_by_docker() {
     assert_eq!(mounts(&lab, &got["mounts"]), mounts(&lab, &wanted["mounts"]));
     assert_eq!(got["args"], wanted["args"]);
     let exec = ["compose", "-f", "docker/compose.yaml", "exec", "-T"];
-    says(&lab, "exec-no-program", &[&exec[..], &["omni", "ls"]].concat());
+    check_recording(&lab, "exec-no-program", &[&exec[..], &["omni", "ls"]].concat());
     let volume = || lab.call("docker", &["volume", "inspect", "--format", "{{.Name}}", "omni-scale_omni-etcd"]);
     assert_eq!((volume().code, volume().out.as_str()), (0, "omni-scale_omni-etcd\n"));
     // Volumes outlive the containers.
@@ -79,7 +83,7 @@ fn a_container_is_described_as_by_docker() {
 
 /// Values in `.env` and changes to the compose file that docker compose 5.5.1 on an engine 20.10.24 rejects, recorded.
 #[test]
-fn compose_refuses_values_that_the_real_one_refuses() {
+fn compose_refuses_invalid_values() {
     let lab = kit();
     let env = lab.project.read("docker/.env");
     let all: BTreeMap<String, Vec<[String; 3]>> =

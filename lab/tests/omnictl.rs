@@ -50,7 +50,7 @@ fn lab() -> Lab {
 
 /// The errors of the unmodified omnictl 1.9.3 for these templates, run by hand. Each differs slightly from a valid template.
 #[test]
-fn templates_that_omnictl_refuses_are_refused() {
+fn invalid_templates_are_refused() {
     let lab = Lab::start(&[]);
     let valid = "kind: Cluster\nname: demo\nkubernetes:\n  version: v1.36.2\ntalos:\n  version: v1.13.5\n---\n\
                  kind: ControlPlane\nmachineClass:\n  name: cp\n  size: 3\n";

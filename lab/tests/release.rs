@@ -23,7 +23,7 @@ fn with_cluster(lab: Lab, release: &str, class: &str, control_planes: u32, worke
     lab
 }
 
-fn running(lab: &Lab) -> bool {
+fn is_running(lab: &Lab) -> bool {
     lab.dump()["omni"]["clusters"][0]["ready"] == true
 }
 
@@ -70,7 +70,7 @@ fn delete(lab: &Lab) {
 #[test]
 fn v0_2_spreads_each_set_and_keeps_a_pool_for_it() {
     let lab = lab("v0.2.0", CLASS, 3, 3);
-    lab.wait("six machines run", || running(&lab));
+    lab.wait("six machines run", || is_running(&lab));
     let found = spread(&lab);
     assert_eq!(found.len(), 6, "one of each set on each node: {found:?}");
     assert_eq!(names(&proxmox(&lab, "/pools"), "poolid"), ["demo-control-planes", "demo-workers"]);
@@ -80,7 +80,7 @@ fn v0_2_spreads_each_set_and_keeps_a_pool_for_it() {
 }
 
 #[test]
-fn a_failed_step_is_shown_from_v0_2_on() {
+fn failed_step_is_shown_since_v0_2() {
     let class = CLASS.replace("local-lvm", "nowhere");
     for (release, shown) in [("0d9fd58", false), ("v0.2.0", true)] {
         let lab = lab(release, &class, 1, 0);
@@ -98,10 +98,10 @@ fn a_failed_step_is_shown_from_v0_2_on() {
 }
 
 #[test]
-fn v0_3_leaves_the_schematic_to_omni_and_names_its_images_otherwise() {
+fn v0_3_gets_schematics_from_omni_and_renames_images() {
     let image = |release: &str| {
         let lab = lab(release, CLASS, 1, 0);
-        lab.wait("a machine runs", || running(&lab));
+        lab.wait("a machine runs", || is_running(&lab));
         let vm = lab.dump()["proxmox"]["vms"][0].clone();
         let (node, id) = (vm["node"].as_str().unwrap(), vm["vmid"].as_u64().unwrap());
         let config = proxmox(&lab, &format!("/nodes/{node}/qemu/{id}/config"));
@@ -125,7 +125,7 @@ fn v0_3_leaves_the_schematic_to_omni_and_names_its_images_otherwise() {
 }
 
 #[test]
-fn omni_1_10_takes_dns_labels_and_the_versions_of_providers() {
+fn omni_1_10_checks_provider_names_and_versions() {
     let lab = Lab::start(&["--omni-version", "1.10.6"]);
     lab.set_up(&format!("{}/api2/json", lab.ready["proxmox_url"].as_str().unwrap()));
     assert_eq!(lab.omnictl("--version").out, "omnictl version v1.10.6 (API Version: 2)\n");
@@ -148,7 +148,7 @@ fn omni_1_10_takes_dns_labels_and_the_versions_of_providers() {
         let call = lab.omnictl("cluster template sync -f refused.yaml");
         assert!(call.code == 1 && call.err.contains(said), "{call:?}");
     }
-    lab.wait("a machine runs", || running(&lab));
+    lab.wait("a machine runs", || is_running(&lab));
     let status = lab.omnictl("get infraproviderstatuses proxmox -o json").out;
     assert!(serde_json::from_str::<Value>(&status).unwrap()["spec"]["version"] == "v0.3.0", "{status}");
 }

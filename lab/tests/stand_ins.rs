@@ -31,7 +31,7 @@ fn may_wait(argv: &[String]) -> bool {
         || argv.iter().any(|arg| ["status", "run", "delete", "sync"].contains(&arg.as_str()))
 }
 
-fn calls(lab: &Lab, program: &str, words: &str, count: u64) {
+fn fuzz_calls(lab: &Lab, program: &str, words: &str, count: u64) {
     let words: Vec<&str> = words.split(' ').chain(["", "Bad Name", "a in ("]).collect();
     let (count, mut random) = cases(program, count);
     for number in 0..count {
@@ -81,22 +81,22 @@ fn calls(lab: &Lab, program: &str, words: &str, count: u64) {
 }
 
 #[test]
-fn fuzz_the_arguments_of_omnictl() {
+fn fuzz_omnictl_arguments() {
     let lab = Lab::start(&["--clock", "2000"]);
     lab.project.write("class.yaml", CLASS);
     lab.project.write("cluster.yaml", &cluster(1, 0));
-    calls(&lab, "omnictl", OMNICTL, 150);
+    fuzz_calls(&lab, "omnictl", OMNICTL, 150);
 }
 
 #[test]
-fn fuzz_the_arguments_of_docker() {
+fn fuzz_docker_arguments() {
     let lab = Lab::start(&["--clock", "2000"]);
     lab.up();
-    calls(&lab, "docker", DOCKER, 100);
+    fuzz_calls(&lab, "docker", DOCKER, 100);
 }
 
 /// Damages a text: changes bytes, truncates it, and copies or removes pieces.
-fn damaged(random: &mut Random, text: &str) -> Vec<u8> {
+fn damage(random: &mut Random, text: &str) -> Vec<u8> {
     let mut bytes = text.as_bytes().to_vec();
     for _ in 0..=random.next(5) {
         let at = random.next(bytes.len());
@@ -119,7 +119,7 @@ fn damaged(random: &mut Random, text: &str) -> Vec<u8> {
 }
 
 #[test]
-fn fuzz_the_files_that_omnictl_reads() {
+fn fuzz_omnictl_files() {
     let lab = Lab::start(&["--clock", "2000"]);
     let (count, mut random) = cases("files", 120);
     let template = cluster(3, 2) + "patches:\n  - name: a\n    inline:\n      machine: {install: {disk: /dev/sda}}\n";
@@ -129,7 +129,7 @@ fn fuzz_the_files_that_omnictl_reads() {
             1 => (template.as_str(), "cluster template validate -f damaged.yaml"),
             _ => (template.as_str(), "cluster template sync --dry-run -f damaged.yaml"),
         };
-        let bytes = damaged(&mut random, text);
+        let bytes = damage(&mut random, text);
         std::fs::write(lab.project.0.join("damaged.yaml"), &bytes).unwrap();
         let output = lab.command("omnictl", &call.split(' ').collect::<Vec<_>>()).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -161,9 +161,9 @@ fn fuzz_control_socket_and_front() {
         let ask = asks[random.next(asks.len())];
         let mut line = format!("{token:?}\n").into_bytes();
         match random.next(3) {
-            0 => line.extend(damaged(&mut random, ask)),
-            1 => line = damaged(&mut random, &format!("{token:?}\n{ask}\n")),
-            _ => line = damaged(&mut random, "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"),
+            0 => line.extend(damage(&mut random, ask)),
+            1 => line = damage(&mut random, &format!("{token:?}\n{ask}\n")),
+            _ => line = damage(&mut random, "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"),
         }
         let shown = format!("case {number}: {}", String::from_utf8_lossy(&line));
         exchange(control, &line).unwrap_or_else(|| panic!("control hangs: {shown}"));

@@ -27,13 +27,7 @@ impl Provider {
                  request set id"
             ));
         }
-        self.log_request(
-            request,
-            "info",
-            "provider/provision.go:741",
-            "creating proxmox pool",
-            &[("pool", pool.into())],
-        );
+        self.log(request, "info", "provider/provision.go:741", "creating proxmox pool", &[("pool", pool.into())]);
         self.pve.call("POST", "/pools", Some(&json!({"poolid": pool, "comment": COMMENT}))).await.map(drop)
     }
 
@@ -47,7 +41,7 @@ impl Provider {
             && self.pve.call("DELETE", &path, None).await.is_ok()
         {
             let text = "deleted empty proxmox pool";
-            self.log_request(request, "info", "provider/provision.go:784", text, &[("pool", pool.into())]);
+            self.log(request, "info", "provider/provision.go:784", text, &[("pool", pool.into())]);
         }
     }
 }

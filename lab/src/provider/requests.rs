@@ -108,13 +108,13 @@ impl Provider {
             match outcome {
                 StepOutcome::Done => {
                     item.due = Duration::MAX;
-                    self.log_request(&id, "info", caller, "reconcile succeeded", &[("busy", busy.into())]);
+                    self.log(&id, "info", caller, "reconcile succeeded", &[("busy", busy.into())]);
                 }
                 StepOutcome::RetryAfter(wait) => {
                     item.due = now + wait;
                     let fields =
                         [("busy", busy.into()), ("interval", json!(wait.as_secs())), ("requeued", true.into())];
-                    self.log_request(&id, "info", caller, "reconcile succeeded", &fields);
+                    self.log(&id, "info", caller, "reconcile succeeded", &fields);
                 }
                 StepOutcome::Blocked => (item.due, item.tearing) = (Duration::MAX, false),
                 StepOutcome::Failed(why, wait) => {
@@ -126,7 +126,7 @@ impl Provider {
                     if !self.is_torn_down(&id) {
                         fields.push(("requeued", true.into()));
                     }
-                    self.log_request(&id, "error", "qruntime/qruntime.go:321", "reconcile failed", &fields);
+                    self.log(&id, "error", "qruntime/qruntime.go:321", "reconcile failed", &fields);
                 }
             }
             queue.put(&id, item);
@@ -176,7 +176,7 @@ impl Provider {
         });
         if started {
             let fields = [("request_id", id.into())];
-            self.log_request(id, "info", "controllers/provision.go:403", "machine provision started", &fields);
+            self.log(id, "info", "controllers/provision.go:403", "machine provision started", &fields);
         }
         if stage == 2 {
             return StepOutcome::Done;
@@ -193,13 +193,7 @@ impl Provider {
         };
         let first = steps.iter().position(|step| *step == state.step).unwrap_or(0);
         for (number, step) in steps.iter().enumerate().skip(first) {
-            self.log_request(
-                id,
-                "info",
-                "controllers/provision.go:309",
-                "running provision step",
-                &[("step", (*step).into())],
-            );
+            self.log(id, "info", "controllers/provision.go:309", "running provision step", &[("step", (*step).into())]);
             let mut next_state = state.clone();
             let outcome = self.step(step, &request, &mut next_state).await;
             if let Err(Stop::Failed(why)) = outcome {
@@ -213,14 +207,14 @@ impl Provider {
                 return StepOutcome::RetryAfter(wait);
             }
         }
-        self.log_request(id, "info", "controllers/provision.go:360", "machine provision finished", &[]);
+        self.log(id, "info", "controllers/provision.go:360", "machine provision finished", &[]);
         self.store(id, &state, 2, "Provision Complete");
         StepOutcome::Done
     }
 
     fn record_failure(&self, id: &str, step: &str, why: String) -> StepOutcome {
         let fields = [("error", why.clone().into()), ("step", step.into())];
-        self.log_request(id, "error", "controllers/provision.go:339", "machine provision failed", &fields);
+        self.log(id, "error", "controllers/provision.go:339", "machine provision failed", &fields);
         if self.settings.release >= ProviderRelease::V0_2 {
             // Earlier clients set the stage on a copy that was never written.
             self.update_status(id, |spec| {
@@ -288,13 +282,7 @@ impl Provider {
                 state.touch(&request);
             }
         });
-        self.log_request(
-            id,
-            "info",
-            "controllers/provision.go:533",
-            "machine deprovisioned",
-            &[("request_id", id.into())],
-        );
+        self.log(id, "info", "controllers/provision.go:533", "machine deprovisioned", &[("request_id", id.into())]);
         StepOutcome::Done
     }
 }

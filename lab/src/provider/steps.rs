@@ -92,7 +92,7 @@ impl Provider {
             "createSchematic" => {
                 let (yaml, shown) = schematic(request);
                 let fields = [("schematic", shown)];
-                self.log_request(&request.id, "info", "provision/context.go:241", "creating schematic", &fields);
+                self.log(&request.id, "info", "provision/context.go:241", "creating schematic", &fields);
                 state.schematic = hash(&yaml);
                 self.check_factory().map_err(|why| Stop::Failed(format!("failed to create schematic: {why}")))
             }
@@ -140,18 +140,12 @@ impl Provider {
             }
             state.node = wanted.to_owned();
             let text = "using configured node for the Proxmox VM";
-            self.log_request(&request.id, "info", "provider/provision.go:77", text, &[("node", wanted.into())]);
+            self.log(&request.id, "info", "provider/provision.go:77", text, &[("node", wanted.into())]);
             return Ok(());
         }
         state.node = self.pick_by_strategy(&nodes, request).await?;
         let text = "auto-selected node for the Proxmox VM";
-        self.log_request(
-            &request.id,
-            "info",
-            "provider/provision.go:119",
-            text,
-            &[("node", state.node.clone().into())],
-        );
+        self.log(&request.id, "info", "provider/provision.go:119", text, &[("node", state.node.clone().into())]);
         Ok(())
     }
 
@@ -182,7 +176,7 @@ impl Provider {
                 Err(Stop::Failed(why)) if why == "stopped" => {}
                 Err(other) => return Err(other),
             }
-            self.log_request(&request.id, "info", "provider/provision.go:149", "retrying download", &[]);
+            self.log(&request.id, "info", "provider/provision.go:149", "retrying download", &[]);
         }
         if self.settings.release >= ProviderRelease::V0_3 {
             self.check_media_support()
@@ -204,7 +198,7 @@ impl Provider {
         let path = format!("/nodes/{node}/storage/{storage}/download-url");
         state.upload_task = self.pve.begin("POST", &path, Some(&body)).await?;
         let fields = [("volumeID", file.into()), ("task", state.upload_task.as_str().into())];
-        self.log_request(&request.id, "info", "provider/provision.go:205", "uploading new ISO image", &fields);
+        self.log(&request.id, "info", "provider/provision.go:205", "uploading new ISO image", &fields);
         Err(Stop::Later(Duration::from_secs(1)))
     }
 

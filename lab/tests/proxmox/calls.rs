@@ -43,17 +43,18 @@ fn body(text: &str) -> Value {
 }
 
 /// Whether a text matches the expected one, in which `…` stands for any text.
-fn same(text: &str, wanted: &str) -> bool {
+fn matches(text: &str, wanted: &str) -> bool {
     let pattern = wanted.split('…').map(regex::escape).collect::<Vec<_>>().join(".*");
     Regex::new(&format!("(?s)^{pattern}$")).unwrap().is_match(text)
 }
 
 /// Whether the data contains everything that is expected.
-fn holds(data: &Value, wanted: &Value) -> bool {
+fn contains(data: &Value, wanted: &Value) -> bool {
     match (data, wanted) {
-        (_, Value::Object(wanted)) => wanted.iter().all(|(name, value)| holds(&data[name], value)),
+        (_, Value::Object(wanted)) => wanted.iter().all(|(name, value)| contains(&data[name], value)),
         (Value::Array(data), Value::Array(wanted)) => {
-            (wanted.is_empty() == data.is_empty()) && wanted.iter().all(|one| data.iter().any(|data| holds(data, one)))
+            (wanted.is_empty() == data.is_empty())
+                && wanted.iter().all(|one| data.iter().any(|data| contains(data, one)))
         }
         (Value::String(data), Value::String(wanted)) if wanted.starts_with('~') => {
             Regex::new(&format!("^{}$", &wanted[1..])).unwrap().is_match(data)
@@ -76,7 +77,7 @@ impl Scenario {
         let json = || serde_json::from_str::<Value>(text).unwrap();
         let place = format!("{line}: {} {}", reply.status_line(), String::from_utf8_lossy(&reply.body));
         match kind {
-            "200" => assert!(reply.status == 200 && holds(&reply.value().unwrap()["data"], &json()), "{place}"),
+            "200" => assert!(reply.status == 200 && contains(&reply.value().unwrap()["data"], &json()), "{place}"),
             "errors" => {
                 assert_eq!(reply.status_line(), "400 Parameter verification failed.", "{place}");
                 assert_eq!(reply.value().unwrap()["errors"], json(), "{place}");
@@ -88,7 +89,7 @@ impl Scenario {
                     self.run_action(wanted).await;
                 }
             }
-            _ => assert!(same(&reply.status_line(), wanted), "{place}"),
+            _ => assert!(matches(&reply.status_line(), wanted), "{place}"),
         }
     }
 
@@ -128,11 +129,11 @@ impl Scenario {
             }
             ("ends", _) => {
                 let end = lab.finish(&self.upid).await;
-                assert!(same(&end, rest), "{end:?} instead of {rest:?}");
+                assert!(matches(&end, rest), "{end:?} instead of {rest:?}");
             }
             ("log", _) => {
                 let log = lab.log(&self.upid).await;
-                assert!(log.iter().any(|line| same(line, rest)), "{rest:?} is not in {log:?}");
+                assert!(log.iter().any(|line| matches(line, rest)), "{rest:?} is not in {log:?}");
             }
             _ => panic!("{line}: there is no such line"),
         }
@@ -140,7 +141,7 @@ impl Scenario {
 }
 
 #[test]
-fn calls_are_answered_as_pve_answers_them() {
+fn calls_get_the_responses_of_pve() {
     run(async {
         let mut scenario = Scenario::new(1000.0).await;
         let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/proxmox.txt")).unwrap();

@@ -45,7 +45,7 @@ fn case(random: &mut Random) -> Vec<u8> {
 }
 
 #[test]
-fn nothing_that_is_sent_panics_or_hangs_it() {
+fn damaged_requests_neither_panic_nor_hang() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let world = World::lab(DEFAULT_TOKEN_SECRET);
     let options = Listen { addr: "127.0.0.1:0".parse().unwrap(), tls: None, latency: Duration::ZERO };

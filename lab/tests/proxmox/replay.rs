@@ -85,19 +85,19 @@ fn compare(exchange: &Exchange, reply: &Reply) {
     assert_eq!(comparable(&reply.status_line()), comparable(&exchange.status), "{place}");
     let ours = reply.value().unwrap();
     if reply.status == 200 {
-        holds("data", &exchange.reply["data"], &ours["data"], &place);
+        check_contains("data", &exchange.reply["data"], &ours["data"], &place);
     }
 }
 
 /// Checks that all recorded values are present with the same JSON type.
-fn holds(name: &str, theirs: &Value, ours: &Value, place: &str) {
+fn check_contains(name: &str, theirs: &Value, ours: &Value, place: &str) {
     match (theirs, ours) {
         (Value::Object(theirs), Value::Object(ours)) => {
             // The recording's stand-in always returned `numa`. PVE returns it only if it is set, and the provider does
             // not read it.
             for (name, value) in theirs.iter().filter(|(name, _)| *name != "numa") {
                 let mine = ours.get(name).unwrap_or_else(|| panic!("{place}: no '{name}' in {ours:?}"));
-                holds(name, value, mine, place);
+                check_contains(name, value, mine, place);
             }
         }
         (Value::Array(theirs), Value::Array(ours)) => {
@@ -105,7 +105,7 @@ fn holds(name: &str, theirs: &Value, ours: &Value, place: &str) {
                 let same = |ours: &&Value| ["node", "storage", "vmid", "id"].iter().all(|key| ours[key] == theirs[key]);
                 let mine = if theirs.is_object() { ours.iter().find(same) } else { ours.first() };
                 let mine = mine.unwrap_or_else(|| panic!("{place}: nothing like {theirs} in {ours:?}"));
-                holds(name, theirs, mine, place);
+                check_contains(name, theirs, mine, place);
             }
         }
         (Value::Number(theirs), Value::Number(ours)) => {
@@ -118,7 +118,7 @@ fn holds(name: &str, theirs: &Value, ours: &Value, place: &str) {
 }
 
 #[test]
-fn the_provider_lives_its_whole_life_against_it() {
+fn recorded_provider_calls_get_matching_responses() {
     run(async {
         // Slow enough that three downloads of one image overlap, as in the recording.
         let lab = Lab::new(8.0).await;

@@ -82,7 +82,7 @@ pub fn names_no_sample(text: &str) {
 }
 
 #[test]
-fn commands_that_the_code_advises_are_ones_and_name_no_sample() {
+fn advised_commands_exist_and_name_no_sample() {
     let (mut wrong, mut seen) = (Vec::new(), 0);
     for dir in ["xtask/src", "xtask/runtime/src", "xtask/check/src", "xtask/domain/src", "xtask/yaml/src"] {
         for path in sources(dir).into_iter().filter(|path| !path.ends_with("tests.rs")) {
@@ -98,7 +98,7 @@ fn commands_that_the_code_advises_are_ones_and_name_no_sample() {
 }
 
 #[test]
-fn every_command_of_the_known_issues_and_of_the_faults_is_one_that_there_is() {
+fn commands_of_known_issues_and_faults_exist() {
     let (mut wrong, mut seen) = (Vec::new(), 0);
     for (file, keys) in [
         ("xtask/data/known-issues.yaml", &["next", "fix", "cause"][..]),
@@ -125,7 +125,7 @@ fn every_command_of_the_known_issues_and_of_the_faults_is_one_that_there_is() {
 }
 
 #[test]
-fn a_command_that_is_none_is_found_in_a_text() {
+fn invalid_command_is_found_in_a_text() {
     for (text, wanted) in [
         ("cargo xtask stack-up --rebuild", "unexpected argument"),
         ("run `cargo xtask stackup`, then look", "unrecognized subcommand"),

@@ -11,7 +11,7 @@ const LOOKING: [&str; 5] =
     ["provider-status", "cluster-status", "machineclass-check small", "cluster-check demo", "omni-status"];
 
 #[test]
-fn of_two_changing_tasks_the_second_is_one_too_many() {
+fn second_changing_task_is_refused() {
     let mut lab = Sandbox::with("--clock 400");
     lab.set("DOCKER_HOST", Some("tcp://lab"));
     lab.provider();
@@ -19,7 +19,7 @@ fn of_two_changing_tasks_the_second_is_one_too_many() {
     lab.run("cluster-create demo --control-planes 1 --workers 0 --yes").exits(0);
     lab.run(&class_line("small")).exits(0);
     let gate = Gate::new(&mut lab);
-    gate.stand("cargo", "#!/bin/sh\nexit 1\n");
+    gate.wrap("cargo", "#!/bin/sh\nexit 1\n");
     let before = lab.files();
     let far = crate::runbook::settled(lab.dump());
     lab_program();
@@ -28,7 +28,7 @@ fn of_two_changing_tasks_the_second_is_one_too_many() {
         gate.arm();
         let words: Vec<&str> = first.split(' ').collect();
         let mut running = lab.start(first);
-        assert!(gate.held(&mut running).is_some(), "{first} calls nothing");
+        assert!(gate.wait_for_call(&mut running).is_some(), "{first} calls nothing");
         let start = |line: &str| {
             let mut command = lab.command(line.split(' '));
             (line.to_string(), command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts"))

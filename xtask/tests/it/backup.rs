@@ -239,7 +239,7 @@ fn every_damage_of_an_archive_is_detected() {
         fs::write(place.join("bad.tar.gz"), bytes).expect("written");
         let ran = run(&lab, "omni-backup-verify {}", "bad.tar.gz");
         assert_eq!(ran.code, 1, "{what}: {ran:#?}");
-        assert_eq!(lab.left(), Vec::<String>::new(), "{what}: scratch files stay");
+        assert_eq!(lab.leftovers(), Vec::<String>::new(), "{what}: scratch files stay");
         ran.exits(1)
     };
     let fresh = || {
@@ -295,12 +295,12 @@ fn every_damage_of_an_archive_is_detected() {
 
 /// Kills a task at each of its calls and runs it again, until it succeeds; calls `look` after each kill.
 fn killed_everywhere(lab: &Sandbox, gate: &Gate, words: &[&str], look: impl Fn(&str)) {
-    gate.forget();
+    gate.reset();
     for round in 0.. {
         assert!(round < 100, "{words:?} has no end");
         gate.arm();
         let mut running = lab.command(words).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
-        let held = gate.held(&mut running);
+        let held = gate.wait_for_call(&mut running);
         if held.is_some() {
             running.kill().expect("it is ours");
         }
@@ -308,7 +308,7 @@ fn killed_everywhere(lab: &Sandbox, gate: &Gate, words: &[&str], look: impl Fn(&
         let Some(held) = held else {
             assert!(output.status.success(), "{words:?} in the end: {output:#?}");
             assert!(round > 3, "{words:?} was hardly killed");
-            assert_eq!(lab.left(), Vec::<String>::new(), "{words:?}: scratch files stay");
+            assert_eq!(lab.leftovers(), Vec::<String>::new(), "{words:?}: scratch files stay");
             return gate.open();
         };
         let _ = Command::new("kill").arg("-9").args(&held.pids).stderr(Stdio::null()).status();
@@ -372,7 +372,7 @@ fn full_disk(lab: &Sandbox, line: &str, look: impl Fn(&str)) {
     for blocks in [0, 1, 4, 8, 12, 20, 40, 80, 87, 1000] {
         let _ = fs::remove_file(lab.journal());
         let ran = lab.run_limited(blocks, line);
-        assert_eq!(lab.left(), Vec::<String>::new(), "{line}, {blocks}: {ran:#?}");
+        assert_eq!(lab.leftovers(), Vec::<String>::new(), "{line}, {blocks}: {ran:#?}");
         fits.push(ran.code == 0);
         if ran.code == 0 {
             break;

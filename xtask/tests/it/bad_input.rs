@@ -79,7 +79,7 @@ fn project(project: &Path) {
 }
 
 #[test]
-fn what_is_no_file_is_not_waited_for() {
+fn pipes_directories_and_devices_are_refused() {
     let scratch = Scratch::new();
     let at = scratch.path();
     project(at);
@@ -114,7 +114,7 @@ fn what_is_no_file_is_not_waited_for() {
 }
 
 #[test]
-fn no_file_makes_a_task_panic_or_grow_or_hang() {
+fn bad_files_cause_no_panic_growth_or_hang() {
     let scratch = Scratch::new();
     let project = scratch.path();
     self::project(project);

@@ -50,7 +50,7 @@ impl Kit {
     }
 
     /// Puts a fake program on PATH that prints `output` and exits with `code`.
-    fn plays(&self, program: &str, output: &str, code: i32) {
+    fn fakes(&self, program: &str, output: &str, code: i32) {
         self.write(&format!("bin/{program}.txt"), output);
         let text = self.path().join(format!("bin/{program}.txt"));
         // cargo-deny writes to stderr, the others to stdout.
@@ -103,27 +103,27 @@ impl Kit {
 }
 
 #[test]
-fn a_failing_program_of_ours_is_shown_with_what_it_said() {
+fn failed_program_is_shown_with_its_output() {
     let kit = Kit::new();
-    kit.plays("cargo", "running 1 test\ntest tests::b ... FAILED\n\nfailures:\n    tests::b\n\ntest result: FAILED. 0 passed; 1 failed; 0 ignored\n", 101);
+    kit.fakes("cargo", "running 1 test\ntest tests::b ... FAILED\n\nfailures:\n    tests::b\n\ntest result: FAILED. 0 passed; 1 failed; 0 ignored\n", 101);
     let says = ["    tests::b\n", "fix: cargo test --workspace NAME", "next: cargo xtask ci --only test"];
     kit.xtask("ci --only test").exits(1).says(&says);
     let log = fs::read_to_string(kit.path().join("target/ci/log/test.log")).unwrap();
     assert!(log.contains("test tests::b ... FAILED"), "{log}");
-    kit.plays("cargo", "test result: ok. 7 passed; 0 failed; 0 ignored\ntest result: ok. 5 passed; 0 failed\n", 0);
+    kit.fakes("cargo", "test result: ok. 7 passed; 0 failed; 0 ignored\ntest result: ok. 5 passed; 0 failed\n", 0);
     assert_eq!(kit.check("test", "ok")["detail"], "12 passed, 0 failed");
     kit.write(".ci/plugin.sh", "echo 'FAILED  claude: validate the manifest'\nexit 1\n");
     let says = ["FAILED  claude: validate the manifest\n", "fix: .ci/plugin.sh"];
     kit.xtask("ci --only plugin").exits(1).says(&says);
     // A rehearsal that fails.
-    kit.plays("cargo", "", 101);
+    kit.fakes("cargo", "", 101);
     program_at(&kit.path().join("bin/curl"), "#!/bin/sh\nexit 2\n");
     let says = ["building `lab` failed", "fix: `cargo xtask rehearse`", "1 of 1 check failed: rehearsal"];
     kit.xtask("ci --only rehearsal").exits(1).says(&says);
 }
 
 #[test]
-fn what_cannot_be_looked_at_is_skipped_by_name_and_says_what_to_install() {
+fn checks_without_their_program_are_skipped_with_a_hint() {
     let kit = Kit::new();
     kit.copies(&[".ci/advisories.sh"]);
     symlink("/usr/bin/dirname", kit.path().join("bin/dirname")).unwrap();
@@ -141,13 +141,13 @@ fn what_cannot_be_looked_at_is_skipped_by_name_and_says_what_to_install() {
         let row = kit.check(name, "skipped");
         assert!(row["detail"].as_str().is_some_and(|said| said.contains(hint)), "{name}: {row:#}");
     }
-    kit.plays("cargo-deny", "[ERROR] failed to fetch advisory database https://github.com/RustSec/advisory-db", 1);
+    kit.fakes("cargo-deny", "[ERROR] failed to fetch advisory database https://github.com/RustSec/advisory-db", 1);
     kit.check("advisories", "skipped");
     kit.xtask("ci --only advisories,yaml").exits(0).says(&["advisories  skipped", "1 check passed, 1 skipped"]);
 }
 
 #[test]
-fn groups_run_when_they_are_asked_for() {
+fn groups_run_when_selected() {
     let kit = Kit::new();
     kit.write(".ci/fuzz.sh", "echo 1000 inputs, no panic\n");
     assert_eq!(kit.check("fuzz", "ok")["detail"], "1000 inputs, no panic");
@@ -164,7 +164,7 @@ fn groups_run_when_they_are_asked_for() {
 }
 
 #[test]
-fn what_can_be_mended_is_mended() {
+fn fix_repairs_what_it_can() {
     let kit = Kit::new();
     // Formats when told to write, and otherwise fails until it has.
     program_at(
@@ -186,7 +186,7 @@ fn private_key() -> String {
 }
 
 #[test]
-fn a_commit_with_a_secret_is_refused() {
+fn commit_with_a_secret_is_refused() {
     let kit = Kit::new();
     kit.write("README.md", "# Fine\n");
     kit.write("clusters/config.yaml", "x\n");
@@ -236,7 +236,7 @@ fn a_commit_with_a_secret_is_refused() {
 }
 
 #[test]
-fn what_is_staged_counts_and_not_what_lies_in_the_directory() {
+fn staged_content_is_checked_not_the_working_tree() {
     let kit = Kit::new();
     kit.write("a.txt", &private_key());
     kit.git(&["add", "a.txt"]);
@@ -276,7 +276,7 @@ fn commit_messages_are_checked_as_hook_and_in_a_range() {
 }
 
 #[test]
-fn programs_are_called_with_their_words_and_their_no_is_a_failure() {
+fn programs_get_their_arguments_and_their_failure_is_reported() {
     let kit = Kit::new();
     let calls = [
         ("changelog", "--output CHANGELOG.md\n", "pip install git-cliff"),
@@ -308,9 +308,9 @@ fn programs_are_called_with_their_words_and_their_no_is_a_failure() {
 }
 
 #[test]
-fn a_release_is_made_ready_and_not_made() {
+fn release_is_prepared_but_not_made() {
     let kit = Kit::new();
-    kit.plays("git-cliff", "", 0);
+    kit.fakes("git-cliff", "", 0);
     let files = ["Cargo.toml", "Cargo.lock", ".claude-plugin/plugin.json"];
     kit.copies(&files);
     let read = || files.map(|file| fs::read_to_string(kit.path().join(file)).unwrap());
@@ -339,7 +339,7 @@ fn pinned(tool: &str) -> String {
 }
 
 #[test]
-fn one_version_of_each_tool() {
+fn each_tool_has_one_version() {
     let read = |file: &str| fs::read_to_string(root().join(file)).unwrap();
     assert!(read(".ci/plugin.sh").contains(&format!("markdownlint_version={}\n", pinned("markdownlint-cli2"))));
     assert!(read(".github/workflows/ci.yml").contains(&format!("go-version: \"{}\"", pinned("go"))));
@@ -370,7 +370,7 @@ fn every_action_is_pinned_to_a_commit_and_names_its_version() {
 }
 
 #[test]
-fn every_type_of_a_commit_has_its_place_in_the_changelog() {
+fn every_commit_type_has_a_changelog_group() {
     let read = |file: &str| fs::read_to_string(root().join(file)).unwrap();
     let (types, cliff) = (read("committed.toml"), read("cliff.toml"));
     let types = types.lines().find_map(|line| line.strip_prefix("allowed_types = ")).unwrap();

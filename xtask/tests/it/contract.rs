@@ -9,7 +9,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::operation::with_cluster;
-use crate::sandbox::{CommandOutput, Sandbox, each, list};
+use crate::sandbox::{CommandOutput, Sandbox, in_parallel, list};
 
 const EXIT_CODES: [i32; 8] = [0, 1, 2, 3, 4, 5, 124, 130];
 const FILES: [&str; 4] = [".claude/omni-scale.local.md", "docker/.env", "docker/config.yaml", "docker/compose.yaml"];
@@ -41,7 +41,7 @@ fn broken(command: &mut Command) -> Option<String> {
 /// Runs all tasks, a few in parallel, each modified by `with`.
 #[track_caller]
 fn holds(lab: &Sandbox, what: &str, with: impl Fn(&mut Command) + Sync) {
-    let faults = each(list("contract"), 4, |line| {
+    let faults = in_parallel(list("contract"), 4, |line| {
         let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
         let mut words = vec![name, "--json", "--dry-run", "--timeout", "20s"];
         // `--` ends the options, so the sandbox's own options come before it.

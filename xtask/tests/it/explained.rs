@@ -15,7 +15,7 @@ use runtime::tool::lab::faults::Fault;
 use serde_json::{Value, json};
 
 use crate::faults::table;
-use crate::sandbox::{CommandOutput, Sandbox, each, previous_set};
+use crate::sandbox::{CommandOutput, Sandbox, in_parallel, previous_set};
 
 /// Number of faults tested in parallel: most of the time is spent waiting.
 const PARALLEL: usize = 6;
@@ -139,7 +139,7 @@ fn timeline_shows_each_step_of_each_machine() {
 /// Runs `look` for each of these faults, some in parallel. Fails with everything that is wrong.
 #[track_caller]
 fn for_each<T: Sync>(faults: &[T], look: impl Fn(&T) -> Result<(), String> + Sync) {
-    let wrong: Vec<String> = each(faults, PARALLEL, look).into_iter().filter_map(Result::err).collect();
+    let wrong: Vec<String> = in_parallel(faults, PARALLEL, look).into_iter().filter_map(Result::err).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
@@ -352,7 +352,7 @@ fn read_next(lab: &Sandbox, mut document: Value) -> Reading {
 /// Running only `next` from `--json` comes to an end with at least 95 of 100 faults (`NEXT=all`): nothing is broken, or a step
 /// needs a person, with the reason. The default is these two, in addition to the twelve cases below.
 #[test]
-fn next_alone_leads_to_an_end() {
+fn following_next_ends() {
     let (sample, lost) = ("docker-port-taken,omnictl-api-mismatch", Mutex::new(Vec::new()));
     end_each("NEXT", sample, |lab, fault| {
         let Reading { end, commands, .. } = read_next(lab, settled_in(lab, fault).0);

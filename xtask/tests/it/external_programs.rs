@@ -35,7 +35,7 @@ impl Rig {
         let class = lab.read("machine-classes/small.yaml");
         lab.write("machine-classes/small.yaml", &class.replace("cores: 2", "cores: 4"));
         let dir = lab.scratch().join("rig");
-        lab.stand_before(&dir, "curl omnictl docker", STAND_IN);
+        lab.wrap_programs(&dir, "curl omnictl docker", STAND_IN);
         Rig { lab, dir, wrong: RefCell::default() }
     }
 
@@ -145,7 +145,7 @@ fn meets(list: &str, (program, asked): (&str, &str), tasks: &[&str], each: usize
 }
 
 #[test]
-fn a_proxmox_that_is_none() {
+fn invalid_proxmox_responses_are_reported() {
     // The tasks share the query, so each response is tested with half of them.
     let tasks =
         "provider-setup --yes|cluster-plan demo|proxmox-inventory|proxmox-audit|provider-verify|selector-test true";
@@ -153,13 +153,13 @@ fn a_proxmox_that_is_none() {
 }
 
 #[test]
-fn an_omni_that_is_none() {
+fn invalid_omni_output_is_reported() {
     let tasks = ["provider-setup --yes", "provider-verify", "omni-verify"];
     meets("curl", ("curl", "OMNI_ENDPOINT"), &tasks, 2, &["Omni"]);
 }
 
 #[test]
-fn an_omnictl_that_prints_anything() {
+fn unexpected_omnictl_output_is_reported() {
     let looks = ["cluster-status", "cluster-status demo", "provider-verify"];
     meets("tools", ("omnictl", ""), &looks, 3, &["omnictl"]);
     let changes = ["machineclass-apply small --yes", "cluster-create two --control-planes 1 --workers 0 --yes"];
@@ -169,7 +169,7 @@ fn an_omnictl_that_prints_anything() {
 }
 
 #[test]
-fn a_docker_that_prints_anything() {
+fn unexpected_docker_output_is_reported() {
     let tasks =
         "provider-setup --yes|provider-status|stack-up --yes|stack-down --yes|omni-status|provider-verify|stack-logs";
     meets("tools", ("docker", ""), &tasks.split('|').collect::<Vec<_>>(), 4, &["docker"]);
@@ -177,7 +177,7 @@ fn a_docker_that_prints_anything() {
 
 /// Failures without a replaced program: no server at the address, an untrusted certificate, a missing program.
 #[test]
-fn what_is_not_there() {
+fn missing_servers_and_programs_are_reported() {
     let mut rig = Rig::new();
     let tasks = |lists: &[&str], more: &[&'static str]| -> Vec<&str> {
         lists.iter().flat_map(|name| list(name)).map(String::as_str).chain(more.iter().copied()).collect()
@@ -215,7 +215,7 @@ fn what_is_not_there() {
 
 /// A response in Proxmox's format, whose data has another structure than expected.
 #[test]
-fn a_proxmox_that_answers_another_shape() {
+fn proxmox_data_of_another_shape_causes_no_panic() {
     let rig = Rig::new();
     let tasks = ["proxmox-audit", "proxmox-inventory", "cluster-plan demo", "selector-test true"];
     let mut turn = tasks.iter().cycle();

@@ -143,7 +143,7 @@ pub fn check(words: &[String]) -> Result<(), String> {
 }
 
 #[test]
-fn every_command_of_the_guides_is_one_that_there_is() {
+fn commands_of_the_guides_exist() {
     let mut wrong = Vec::new();
     let mut seen = 0;
     // Commands in the known issues are checked with their source.
@@ -169,7 +169,7 @@ fn every_command_of_the_guides_is_one_that_there_is() {
 }
 
 #[test]
-fn a_command_that_is_none_is_found() {
+fn invalid_command_is_found() {
     for (command, wanted) in [
         ("cargo xtask stack-up --rebuild", "unexpected argument"),
         ("cargo xtask stackup", "unrecognized subcommand"),

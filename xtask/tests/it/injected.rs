@@ -9,7 +9,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::sandbox::{CommandOutput, Sandbox, Scratch, each};
+use crate::sandbox::{CommandOutput, Sandbox, Scratch, in_parallel};
 
 /// Tasks that write: a separate file each, and one that reads it from Proxmox first.
 const TASKS: [&str; 3] = [
@@ -110,7 +110,7 @@ fn copy(lab: &Sandbox, scratch: &Scratch) -> PathBuf {
 fn hold(trials: &[(&Trial<'_>, Vec<String>)]) {
     let broken =
         |(trial, wrap): &(&Trial<'_>, Vec<String>)| trial.broken(&wrap.iter().map(String::as_str).collect::<Vec<_>>());
-    let faults = each(trials, 4, broken).concat();
+    let faults = in_parallel(trials, 4, broken).concat();
     assert!(faults.is_empty(), "{} of {}:\n{}", faults.len(), trials.len(), faults.join("\n"));
 }
 

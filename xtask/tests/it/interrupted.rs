@@ -42,7 +42,7 @@ fn walk_and(
     look: impl Fn(&str),
 ) -> BTreeSet<String> {
     let (mut places, mut again) = (BTreeSet::new(), false);
-    gate.forget();
+    gate.reset();
     for round in 0_usize.. {
         assert!(round < 200, "{words:?} has no end: {places:#?}");
         gate.arm();
@@ -52,7 +52,7 @@ fn walk_and(
         let mut command = lab.command(words);
         command.args(json.then_some("--json")).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         let mut running = command.spawn().expect("the runner starts");
-        let held = gate.held(&mut running);
+        let held = gate.wait_for_call(&mut running);
         let pid = running.id();
         if held.is_some() {
             let whom = if group { format!("-{pid}") } else { pid.to_string() };
@@ -95,11 +95,11 @@ fn walk_and(
             assert!(text.ends_with('\n'), "{place}: {name} is not whole:\n{text}");
         }
         let scratch: Vec<_> = fs::read_dir(gate.dir.join("tmp")).expect("it is there").flatten().collect();
-        assert!(gate.is_left(), "{place}: an agent lives on");
+        assert!(gate.wait_until_unused(), "{place}: an agent lives on");
         assert!(
-            scratch.is_empty() && lab.left().is_empty(),
+            scratch.is_empty() && lab.leftovers().is_empty(),
             "{place}: scratch files stay: {scratch:?} {:?}",
-            lab.left()
+            lab.leftovers()
         );
         for lock in [lab.state_dir().join("lock"), lab.project()] {
             let free = File::open(&lock).map_or(true, |lock| lock.try_lock().is_ok());
@@ -158,7 +158,7 @@ fn ctrl_c_in_every_step_of_the_runbook() {
 }
 
 #[test]
-fn rotation_that_is_cut_off_leaves_a_key_that_works() {
+fn interrupted_rotation_leaves_a_working_key() {
     let (mut lab, gate) = gated();
     lab.provider();
     crate::keys::keep_in_env(&mut lab);
@@ -257,7 +257,7 @@ fn interrupted_at(lab: &Sandbox, line: &str, word: &str) -> String {
 }
 
 #[test]
-fn ctrl_c_ends_what_waits_and_what_follows() {
+fn ctrl_c_ends_waiting_and_following_tasks() {
     let lab = Sandbox::with("--fault machine-never-joins");
     lab.provider();
     lab.class("small");
@@ -285,7 +285,7 @@ fn ctrl_c_ends_what_waits_and_what_follows() {
 /// A sync that was interrupted while it waited has made all changes. A new run has only to wait, and it does: for one cluster,
 /// for several, and for one next to another that it changes.
 #[test]
-fn what_was_interrupted_in_its_wait_is_waited_for_when_run_again() {
+fn second_run_waits_after_interrupted_wait() {
     let lab = Sandbox::with("--clock 60");
     lab.provider();
     lab.class("small");

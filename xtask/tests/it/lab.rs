@@ -158,7 +158,7 @@ fn lab_heal_ends_one_fault_of_several() {
 
 /// The limit of an assistant: the document, and the output on standard error.
 #[test]
-fn looks_print_at_most_8_kib() {
+fn reading_tasks_print_at_most_8_kib() {
     const LOOKS: &str = "doctor, omni-status, omni-verify, provider-status, provider-verify, stack-logs, proxmox-audit, \
         proxmox-inventory, cluster-status, cluster-status fleet-001, cluster-plan, cluster-plan fleet-001, cluster-explain, drift, \
         upgrade-plan, keys, machineclass-check, cluster-check, tsidp-verify, triage";
@@ -217,7 +217,7 @@ fn many_clusters_are_compared_in_few_starts() {
 /// A site in use: Omni matches the files, every machine is a VM, and a task makes as many program calls as for one machine, or
 /// one for each cluster.
 #[test]
-fn a_lab_begins_as_big_as_it_is_told() {
+fn lab_starts_with_the_requested_size() {
     let site = Site::up("--nodes 5 --vms 40 --storages 9 --clusters 4 --tool-start-ms 5");
     site.task("provider-setup --yes").0.exits(0);
     site.task("cluster-status").0.exits(0).says(&["4 of 4 clusters Running and ready"]);
@@ -259,7 +259,7 @@ fn serve(answer: impl Fn(&str) -> Option<(String, Vec<u8>)> + Send + Sync + 'sta
 }
 
 #[test]
-fn a_download_that_is_no_omnictl_is_refused_and_leaves_nothing() {
+fn invalid_omnictl_download_is_refused_and_removed() {
     let mut lab = Sandbox::new();
     lab.set("PATH", Some("/usr/local/bin:/usr/bin:/bin"));
     let own = fs::read(lab_program()).unwrap();

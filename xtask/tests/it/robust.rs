@@ -51,7 +51,7 @@ fn document(ran: &CommandOutput) -> serde_json::Value {
 fn waiting(lab: &mut Sandbox, wrap: &[&str]) -> (Child, Vec<String>) {
     let pids = lab.scratch().join("pids");
     let _ = fs::remove_file(&pids);
-    lab.stand_in(
+    lab.wrap_program(
         "omnictl",
         &format!(
             "case \"$*\" in *'get clusters'*) sleep 313 & echo \"$$ $!\" > {0}.new; mv {0}.new {0}; wait;; esac\nexec @REAL@ \"$@\"",
@@ -199,7 +199,7 @@ fn odd_answers_of_a_service_are_one_error_and_cost_little() {
 }
 
 #[test]
-fn a_program_without_end_costs_little_and_names_the_limit() {
+fn endless_output_costs_little_and_names_the_limit() {
     let mut lab = Sandbox::new();
     let usual = usual(&lab, "cluster-status --json");
     for (name, script) in [
@@ -208,7 +208,7 @@ fn a_program_without_end_costs_little_and_names_the_limit() {
         ("a line without end", "cat /dev/zero"),
         ("deaf", "trap '' TERM INT HUP; yes"),
     ] {
-        lab.stand_in("omnictl", &format!("case \"$*\" in *--version*) exec @REAL@ \"$@\";; esac\n{script}"));
+        lab.wrap_program("omnictl", &format!("case \"$*\" in *--version*) exec @REAL@ \"$@\";; esac\n{script}"));
         let ran = bounded(&lab, "cluster-status --json", usual, name);
         let error = document(&ran)["error"].clone();
         let named = error["message"].as_str().is_some_and(|text| text.contains("48 MiB"));
@@ -223,7 +223,7 @@ fn logs_without_end_cost_little() {
     let usual = usual(&lab, "provider-status --json");
     // A docker that ignores --tail.
     let text = r#"omni  | {"level":"info","msg":"reconcile ok, nothing to do here, and a little more text"}"#;
-    lab.stand_in("docker", &format!("case \"$*\" in *logs*) yes '{text}';; esac\nexec @REAL@ \"$@\""));
+    lab.wrap_program("docker", &format!("case \"$*\" in *logs*) yes '{text}';; esac\nexec @REAL@ \"$@\""));
     for line in ["stack-logs --tail 20", "stack-logs --json --tail 20", "provider-status"] {
         bounded(&lab, line, usual, line).exits(1).says(&["48 MiB"]);
     }
@@ -239,19 +239,19 @@ fn logs_without_end_cost_little() {
 fn huge_log_costs_neither_memory_nor_the_explanation() {
     let mut lab = crate::operation::with_cluster(1);
     let log = "yes 'storage selector matched nothing' | tr '\\n' ' ' | head -c 200000000";
-    lab.stand_in("docker", &format!("case \"$*\" in *logs*) {log};; *) exec @REAL@ \"$@\";; esac"));
+    lab.wrap_program("docker", &format!("case \"$*\" in *logs*) {log};; *) exec @REAL@ \"$@\";; esac"));
     let (ran, peak, _) = measured(&lab, "cluster-explain demo --json");
     assert!(peak < 150 * 1024, "{peak} KiB");
     assert_eq!(document(&ran)["data"]["causes"], serde_json::json!([]), "{ran:#?}");
 }
 
 #[test]
-fn a_grandchild_that_holds_the_pipe_does_not_hold_the_task() {
+fn task_ends_although_a_grandchild_keeps_the_pipe_open() {
     let mut lab = Sandbox::new();
     let pid = lab.scratch().join("pid");
     for start in ["sleep 313", "setsid sleep 313"] {
         let script = format!("{start} & echo $! > {}\n@REAL@ \"$@\"", pid.display());
-        lab.stand_in("omnictl", &script);
+        lab.wrap_program("omnictl", &script);
         let (ran, _, took) = measured(&lab, "cluster-status --json");
         assert_eq!((ran.code, document(&ran)["ok"].as_bool()), (0, Some(true)), "{start}: {ran:#?}");
         assert!(took < Duration::from_secs(20), "{start}: {took:?}");
@@ -280,7 +280,7 @@ fn text_from_outside_cannot_steer_the_terminal() {
     let say = lab.scratch().join("say");
     fs::write(&say, format!("omni  | {EVIL} code = Unauthenticated desc = invalid signature\n")).expect("written");
     let docker = format!("case \"$*\" in *logs*) cat {}; exit 0;; esac\nexec @REAL@ \"$@\"", say.display());
-    let place = lab.stand_in("docker", &docker);
+    let place = lab.wrap_program("docker", &docker);
     for line in ["stack-logs", "stack-logs omni", "stack-logs --follow", "stack-logs --json", "provider-status"] {
         harmless(line, &lab.run(line));
     }
@@ -292,7 +292,7 @@ fn text_from_outside_cannot_steer_the_terminal() {
     fs::rename(lab.file("docker/config.kept"), lab.file("docker/config.yaml")).expect("it is there");
     let words = lab.scratch().join("words");
     fs::write(&words, format!("Error: rpc error: {EVIL} no\n")).expect("written");
-    let place = lab.stand_in("omnictl", &format!("cat {} >&2; exit 1", words.display()));
+    let place = lab.wrap_program("omnictl", &format!("cat {} >&2; exit 1", words.display()));
     for line in ["cluster-status", "provider-verify", "cluster-status --json"] {
         harmless(line, &lab.run(line));
     }
@@ -323,7 +323,7 @@ fn limited(lab: &Sandbox, wrap: &[&str], limit: &str, line: &str) -> CommandOutp
 const EXITS: [i32; 7] = [0, 1, 2, 3, 4, 5, 124];
 
 #[test]
-fn few_descriptors_are_an_error_and_no_abort() {
+fn too_few_descriptors_are_an_error() {
     let lab = Sandbox::new();
     for count in [4, 5, 6, 8, 10, 12, 16, 24] {
         let ran = limited(&lab, &[], &format!("-n {count}"), "cluster-status");
@@ -334,8 +334,8 @@ fn few_descriptors_are_an_error_and_no_abort() {
 
 /// Root has no limit on processes, so the task runs as a user without other processes.
 #[test]
-fn no_thread_or_process_left_is_an_error_and_no_abort() {
-    const NAME: &str = "no_thread_or_process_left_is_an_error_and_no_abort";
+fn too_few_processes_are_an_error() {
+    const NAME: &str = "too_few_processes_are_an_error";
     let lab = Sandbox::new();
     let wrap = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups"];
     let runner = Path::new(env!("CARGO_BIN_EXE_xtask"));
@@ -367,7 +367,7 @@ fn pipe_at(place: &Path) {
 }
 
 #[test]
-fn a_pipe_in_place_of_a_file_is_named_and_not_waited_for() {
+fn pipe_in_place_of_a_file_is_refused_by_name() {
     let lab = Sandbox::new();
     lab.provider();
     lab.class("m1");
@@ -409,10 +409,10 @@ fn a_pipe_in_place_of_a_file_is_named_and_not_waited_for() {
 }
 
 #[test]
-fn a_clean_of_target_does_not_free_the_lock() {
+fn cargo_clean_does_not_release_the_lock() {
     let mut lab = Sandbox::new();
     let (gate, went) = (lab.scratch().join("go"), lab.scratch().join("went"));
-    lab.stand_in(
+    lab.wrap_program(
         "omnictl",
         &format!(
             "case \"$*\" in *infraprovider*create*) : > {1}; while [ ! -e {0} ]; do sleep 0.02; done;; esac\nexec @REAL@ \"$@\"",
@@ -448,7 +448,7 @@ fn edits_by_hand_during_a_task_are_kept() {
     let hold = format!(": > {1}; while [ ! -e {0} ]; do sleep 0.02; done", gate.display(), went.display());
     let edited = |lab: &mut Sandbox, program: &str, at: &str, line: &str, edit: &dyn Fn(&Sandbox)| {
         let _ = (fs::remove_file(&gate), fs::remove_file(&went));
-        let place = lab.stand_in(program, &format!("case \"$*\" in {at}) {hold};; esac\nexec @REAL@ \"$@\""));
+        let place = lab.wrap_program(program, &format!("case \"$*\" in {at}) {hold};; esac\nexec @REAL@ \"$@\""));
         let mut running = lab.start(line);
         wait_for(&format!("{line} does not call {program} {at}"), || went.exists());
         edit(lab);

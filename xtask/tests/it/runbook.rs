@@ -40,7 +40,7 @@ pub fn settled(mut dump: Value) -> Value {
 }
 
 #[test]
-fn slow_far_ends_are_asked_side_by_side() {
+fn slow_services_are_asked_in_parallel() {
     let slow = Sandbox::with("--latency-ms 1000");
     slow.provider();
     let document = slow.run("provider-verify --json").exits(0).json();

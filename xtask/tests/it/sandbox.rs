@@ -127,10 +127,10 @@ pub fn wait_for(what: &str, mut it: impl FnMut() -> bool) {
 }
 
 /// Calls `look` for each item, several in parallel: most of the time is spent waiting.
-pub fn each<T: Sync, R: Send>(items: &[T], beside: usize, look: impl Fn(&T) -> R + Sync) -> Vec<R> {
+pub fn in_parallel<T: Sync, R: Send>(items: &[T], workers: usize, look: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let (queue, found) = (Mutex::new(items.iter()), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
-        for _ in 0..beside {
+        for _ in 0..workers {
             scope.spawn(|| {
                 while let Some(item) = { queue.lock().expect("unpoisoned").next() } {
                     let one = look(item);
@@ -361,7 +361,7 @@ impl Sandbox {
     }
 
     /// Returns the scratch directories that still exist.
-    pub fn left(&self) -> Vec<String> {
+    pub fn leftovers(&self) -> Vec<String> {
         let entries = fs::read_dir(self.state_dir().join("tmp")).into_iter().flatten().flatten();
         let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
         names.filter(|name| name != "lock").collect()
@@ -493,7 +493,7 @@ impl Sandbox {
     }
 
     /// Puts a program in front of the lab's; `@REAL@` in its script is the path of the lab's program.
-    pub fn stand_in(&mut self, name: &str, script: &str) -> PathBuf {
+    pub fn wrap_program(&mut self, name: &str, script: &str) -> PathBuf {
         let dir = self.scratch().join("stand-in");
         let path = self.env("PATH").to_owned();
         if !path.starts_with(&dir.display().to_string()) {
@@ -507,7 +507,7 @@ impl Sandbox {
 
     /// Puts a script in front of each of these programs that this machine has, in `dir/bin`; `@DIR@`, `@NAME@`, `@PROJECT@` and
     /// `@REAL@` are the directory, the program's name, the project and the program itself.
-    pub fn stand_before(&mut self, dir: &Path, names: &str, script: &str) {
+    pub fn wrap_programs(&mut self, dir: &Path, names: &str, script: &str) {
         let path = self.env("PATH").to_owned();
         for name in names.split(' ') {
             let mut found = path.split(':').map(|dir| Path::new(dir).join(name)).filter(|program| program.is_file());

@@ -13,9 +13,9 @@ fn workflow_of_the_guide_plans_and_applies() {
     let workflow: serde_json::Value = serde_yaml::from_str(block).expect("YAML");
     let mut lab = with_cluster(1);
     let runner = env!("CARGO_BIN_EXE_xtask");
-    lab.stand_in("cargo", &format!("shift; exec {runner} \"$@\""));
+    lab.wrap_program("cargo", &format!("shift; exec {runner} \"$@\""));
     let artifact = lab.file("../artifact.json").display().to_string();
-    lab.stand_in(
+    lab.wrap_program(
         "gh",
         &format!("case \"$1 $2\" in 'pr comment') cp plan.md ../comment.md;; 'run download') [ \"$4\" = plan-7 ] && cp {artifact} plan.json;; api*) echo 7;; esac"),
     );

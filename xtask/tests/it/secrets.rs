@@ -15,7 +15,7 @@ use crate::input::key;
 use crate::sandbox::{Sandbox, list, web_server};
 
 #[test]
-fn every_task_is_looked_at() {
+fn leak_probe_covers_every_task() {
     let known: Vec<String> = xtask::cli::built().get_subcommands().map(|task| task.get_name().to_owned()).collect();
     let all = ["secrets", "secrets-elsewhere", "secrets-without"].into_iter().flat_map(list);
     let mut named: Vec<&str> = all.map(|line| line.split(' ').next().unwrap_or_default()).collect();
@@ -27,7 +27,7 @@ fn every_task_is_looked_at() {
 }
 
 #[test]
-fn no_secret_travels_when_all_goes_well() {
+fn no_secret_leaks_on_success() {
     let mut probe = LeakProbe::new(Sandbox::new());
     for line in list("secrets") {
         // The lab has no tsidp, and its plan only has machines that exist.
@@ -48,7 +48,7 @@ fn no_secret_travels_when_all_goes_well() {
 /// Programs repeat all of their input, their environment and the files that contain secrets, on either stream, and with success
 /// or failure.
 #[test]
-fn no_secret_travels_when_programs_say_all_that_they_know() {
+fn no_secret_leaks_from_verbose_programs() {
     for status in [0, 1] {
         let mut probe = set_up();
         // The provider's login is known only from its own file.
@@ -75,7 +75,7 @@ fn set_up() -> LeakProbe {
 const CANARY: &str = "Wk4nB7xTq2Lm9Rv5Jd8cY3hZ";
 
 #[test]
-fn no_secret_travels_when_the_providers_configuration_is_broken() {
+fn no_secret_leaks_from_broken_provider_configuration() {
     let mut probe = set_up();
     probe.lab.set("PROXMOX_VE_API_TOKEN", None);
     probe.plant("the broken line", CANARY);
@@ -117,7 +117,7 @@ fn no_secret_travels_when_the_providers_configuration_is_broken() {
 }
 
 #[test]
-fn no_secret_travels_when_the_variables_are_broken() {
+fn no_secret_leaks_from_broken_variables() {
     let mut probe = set_up();
     probe.plant("the broken line", CANARY);
     let good = probe.lab.read("docker/.env");
@@ -130,7 +130,7 @@ fn no_secret_travels_when_the_variables_are_broken() {
 }
 
 #[test]
-fn no_secret_travels_when_a_key_is_none() {
+fn no_secret_leaks_from_invalid_keys() {
     let mut probe = LeakProbe::new(Sandbox::new());
     probe.plant("what is not a key", CANARY);
     let coded = |text: &str| STANDARD.encode(text);
@@ -178,7 +178,7 @@ fn no_secret_travels_when_a_key_is_none() {
 
 /// omnictl prints a key and fails, or prints another text than expected.
 #[test]
-fn no_secret_travels_when_a_key_is_made_in_vain() {
+fn no_secret_leaks_when_a_new_key_is_not_stored() {
     let mut probe = LeakProbe::new(Sandbox::new());
     let new = key("infra-provider:proxmox", 1_790_000_000, 3600);
     probe.plant("a new key", &new);
@@ -194,7 +194,7 @@ fn no_secret_travels_when_a_key_is_made_in_vain() {
 
 /// A service that repeats the whole request, including the token, in every part of a response.
 #[test]
-fn no_secret_travels_when_a_far_end_repeats_it() {
+fn no_secret_leaks_when_a_service_repeats_it() {
     let mut probe = set_up();
     probe.lab.set("PROXMOX_VE_API_TOKEN", None);
     let good = probe.lab.read("docker/config.yaml");
@@ -214,11 +214,11 @@ fn repeats(form: &'static str) -> String {
 }
 
 #[test]
-fn no_secret_travels_while_omni_is_set_up() {
+fn no_secret_leaks_while_omni_is_set_up() {
     let (lab, words) = crate::omni_stack_in_lab::bare();
     let mut probe = LeakProbe::new(lab);
     if !probe.stands_in_for("gpg") {
-        eprintln!("SKIP no_secret_travels_while_omni_is_set_up: gpg is not installed");
+        eprintln!("SKIP no_secret_leaks_while_omni_is_set_up: gpg is not installed");
         return;
     }
     let account = ["--service-account", "Operator", "--service-account-name", "tasks", "-v"].map(str::to_owned);

@@ -67,7 +67,7 @@ fn bundle_holds_none_of_five_hundred_planted_secrets() {
     let task = json!([{ "upid": "UPID:pve1:1:1:1:qmcreate:1:x:", "starttime": 1, "type": "qmcreate", "notes": notes(&part(3)) }]);
     fs::write(dir.join("tasks"), task.to_string()).expect("written");
     for (name, script) in [("docker", LOGS), ("omnictl", CLASSES), ("curl", TASKS)] {
-        lab.stand_in(name, &script.replace("@PLANTED@", &dir.display().to_string()));
+        lab.wrap_program(name, &script.replace("@PLANTED@", &dir.display().to_string()));
     }
     for (name, at) in [("docker/.env", 4), ("docker/config.yaml", 5)] {
         lab.write(name, &format!("{}\n{}", lab.read(name), comments(&part(at))));

@@ -242,7 +242,7 @@ impl Player {
             }
             "program" => {
                 let (name, script) = pair(": ");
-                self.lab().stand_in(name, &script.replace("\\n", "\n"));
+                self.lab().wrap_program(name, &script.replace("\\n", "\n"));
             }
             "set" => {
                 let (name, value) = pair("=");

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::input::lasting_key;
-use crate::sandbox::{CommandOutput, Sandbox, each};
+use crate::sandbox::{CommandOutput, Sandbox, in_parallel};
 use crate::transcripts::KEYS;
 
 /// A trap: an entry of `traps.yaml`, which explains each field.
@@ -128,7 +128,7 @@ fn each_trap_is_found_in_the_lab_and_nothing_else() {
         wrong(trap, &world)
     };
     let all: Vec<(usize, &Trap)> = TRAPS.iter().enumerate().collect();
-    let missed: Vec<String> = each(&all, 2, one).into_iter().flatten().collect();
+    let missed: Vec<String> = in_parallel(&all, 2, one).into_iter().flatten().collect();
     assert!(missed.is_empty(), "{} of {}:\n{}", missed.len(), TRAPS.len(), missed.join("\n"));
     assert_eq!(wrong(&nothing, &healthy), None, "no trap was left behind");
 }

@@ -42,7 +42,7 @@ impl Drop for Immutable {
 }
 
 #[test]
-fn what_cannot_be_written_is_found_before_the_first_change() {
+fn unwritable_files_are_found_before_the_first_change() {
     let lab = Sandbox::new();
     let protected = |name: &str, line: &str, code: i32| {
         let Some(_immutable) = Immutable::new(lab.file(name)) else { return false };
@@ -50,7 +50,7 @@ fn what_cannot_be_written_is_found_before_the_first_change() {
         true
     };
     if !protected("docker/.env", "provider-setup --yes", 4) {
-        eprintln!("SKIP what_cannot_be_written_is_found_before_the_first_change: `chattr +i` is not allowed here");
+        eprintln!("SKIP unwritable_files_are_found_before_the_first_change: `chattr +i` is not allowed here");
         return;
     }
     assert!(protected("docker", "provider-setup --yes", 4));
@@ -67,7 +67,7 @@ fn what_cannot_be_written_is_found_before_the_first_change() {
 }
 
 #[test]
-fn a_limit_on_files_is_an_error_and_no_sudden_end() {
+fn file_size_limit_is_an_error() {
     let lab = Sandbox::new();
     let before = all(&lab);
     let ran = lab.run_limited(0, "provider-setup --yes").exits(1);

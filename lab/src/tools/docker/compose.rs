@@ -131,7 +131,7 @@ pub fn load(file: &str, profiles: &[String], name: Option<&str>, env_file: Optio
     }
     let configs = names(value.get("configs"));
     for service in project.services.values() {
-        check_references(&project, service, services.get(service.name.as_str()), &configs)?;
+        check_names(&project, service, services.get(service.name.as_str()), &configs)?;
         for other in service.depends_on.keys().chain(service.network_of.as_ref()) {
             if !services.contains_key(other.as_str()) {
                 let text = "depends on undefined service";
@@ -215,12 +215,7 @@ fn merge_services(mut base: Value, over: Value) -> Value {
 }
 
 /// Fails if the service uses a volume or config that the file does not define (recorded).
-fn check_references(
-    project: &Project,
-    service: &Service,
-    spec: Option<&Value>,
-    configs: &[String],
-) -> Result<(), String> {
+fn check_names(project: &Project, service: &Service, spec: Option<&Value>, configs: &[String]) -> Result<(), String> {
     let used = spec.and_then(|spec| spec.get("configs")).and_then(Value::as_sequence).into_iter().flatten();
     let used: Vec<String> = used.map(|item| item.get("source").map_or_else(|| scalar(item), scalar)).collect();
     let volume = service.mounts(true).map(|mount| &mount.source).find(|name| !project.volumes.contains(name));

@@ -132,16 +132,11 @@ fn apply_changes(client: &mut Connection, changes: Changes, dry: bool, verbose: 
             client.call::<()>(OmniCall::Update(new))?;
         }
     }
-    changes.destroy.into_iter().try_for_each(|phase| tear_down_and_wait(client, phase, dry, verbose))
+    changes.destroy.into_iter().try_for_each(|phase| tear_down_all(client, phase, dry, verbose))
 }
 
 /// Tears down the resources of a phase and waits, without a deadline, until all of them are gone.
-fn tear_down_and_wait(
-    client: &mut Connection,
-    phase: Vec<Resource>,
-    dry: bool,
-    verbose: bool,
-) -> Result<(), ToolError> {
+fn tear_down_all(client: &mut Connection, phase: Vec<Resource>, dry: bool, verbose: bool) -> Result<(), ToolError> {
     for resource in &phase {
         print_action("tearing down", (dry, verbose), Some(resource), None);
         if dry {
@@ -212,7 +207,7 @@ pub fn delete_cluster(client: &mut Connection, cluster: &str, dry: bool, disconn
         for machine in machines {
             links.extend(client.find(&Key::new(LINK, DEFAULT, &machine.md.id))?);
         }
-        tear_down_and_wait(client, links, dry, false)?;
+        tear_down_all(client, links, dry, false)?;
     }
     let gone = actual(client, cluster, &[])?;
     apply_changes(client, Changes { destroy: phases(gone, cluster)?, ..Changes::default() }, dry, false)

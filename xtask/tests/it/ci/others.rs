@@ -40,7 +40,7 @@ fn head(kit: &Kit) -> String {
 }
 
 #[test]
-fn the_hooks_refuse_secrets_untidy_files_and_messages() {
+fn hooks_refuse_secrets_untidy_files_and_messages() {
     let Some(kit) = hooked() else { return };
     let before = head(&kit);
     let refuses = |file: &str, text: &str, word: &str| {

@@ -54,7 +54,7 @@ fn each_planted_fault_is_found_by_its_check_with_file_and_fix() {
             continue;
         }
         if let Some(FakeProgram { program, says, exit }) = plays {
-            kit.plays(program, &says.replace("@ROOT@", &kit.path().display().to_string()), *exit);
+            kit.fakes(program, &says.replace("@ROOT@", &kit.path().display().to_string()), *exit);
         }
         kit.copies(&copies.iter().map(String::as_str).collect::<Vec<_>>());
         let write = |files: &BTreeMap<String, String>| files.iter().for_each(|(file, text)| kit.write(file, text));
@@ -80,7 +80,7 @@ fn cargo_finds_a_failing_test() {
 }
 
 #[test]
-fn a_slow_test_is_run_by_its_group_alone() {
+fn slow_tests_run_only_in_their_group() {
     let kit = package("mod faults {\n    #[test]\n    fn b() {\n        assert_eq!(1 + 1, 3);\n    }\n}\n");
     assert_eq!(kit.check("test", "ok")["detail"], "0 passed, 0 failed");
     kit.xtask("ci --only slow").exits(1).says(&["src/lib.rs:4:9", "fix: cargo test"]);
@@ -88,7 +88,7 @@ fn a_slow_test_is_run_by_its_group_alone() {
 
 /// The database of advisories is on the network; here it is replaced with a git repository in the form of RustSec's.
 #[test]
-fn cargo_deny_finds_a_dependency_with_a_known_weakness() {
+fn cargo_deny_finds_a_vulnerable_dependency() {
     let kit = Kit::new();
     if !kit.brings("cargo-deny") {
         return;

@@ -67,7 +67,7 @@ fn pairs(rules: &Rules) -> Vec<Pair> {
 }
 
 #[test]
-fn two_faults_at_once_are_both_named_and_nothing_else_is() {
+fn two_faults_are_both_named_and_nothing_else() {
     let rules: Rules = serde_yaml::from_str(include_str!("../../fixtures/pairs.yaml")).expect("the rules");
     let possible = pairs(&rules);
     let chosen = std::env::var("PAIRS").unwrap_or_else(|_| "0-20".to_owned());

@@ -42,7 +42,7 @@ fn drill_ends_when_the_fault_is_fixed() {
 }
 
 #[test]
-fn the_table_is_listed_whole_and_by_group() {
+fn faults_are_listed_all_and_by_group() {
     let all = run("lab-faults --json").exits(0).json();
     assert_eq!(all["data"]["faults"].as_array().map(Vec::len), Some(table().len()));
     let shown = run("lab-faults").exits(0);
@@ -100,7 +100,7 @@ fn a_rehearsal_shows_what_the_task_says_and_what_ends_it() {
 }
 
 #[test]
-fn a_fault_that_does_not_bite_is_no_success() {
+fn fault_that_does_not_occur_is_a_failure() {
     // Only from the ninth call of docker on, which the task does not reach.
     let ran = run("rehearse --fault docker-down:99+ --json").exits(1).json();
     assert!(ran["error"]["message"].as_str().is_some_and(|message| message.contains("and not with 5")), "{ran:#}");

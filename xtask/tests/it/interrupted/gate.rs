@@ -33,7 +33,7 @@ impl Gate {
         for each in ["seen", "run"] {
             fs::create_dir_all(dir.join(each)).expect("a directory");
         }
-        lab.stand_before(&dir, PROGRAMS, GATE);
+        lab.wrap_programs(&dir, PROGRAMS, GATE);
         // The directory for scratch files, to check that none is left.
         let temp = dir.join("tmp");
         fs::create_dir(&temp).expect("a directory");
@@ -44,7 +44,7 @@ impl Gate {
     }
 
     /// Puts the gate in front of `pass`, a program that is not on PATH.
-    pub fn stand(&self, name: &str, pass: &str) {
+    pub fn wrap(&self, name: &str, pass: &str) {
         let real = self.dir.join("real").join(name);
         let text = GATE.replace("@DIR@", &self.dir.display().to_string()).replace("@NAME@", name);
         program_at(&self.dir.join("bin").join(name), &text.replace("@REAL@", &real.display().to_string()));
@@ -57,16 +57,16 @@ impl Gate {
     }
 
     /// Waits until no process uses the scratch files of a task; false if one still does. gpg's agent reports its end too early.
-    pub fn is_left(&self) -> bool {
+    pub fn wait_until_unused(&self) -> bool {
         let end = Instant::now() + Duration::from_secs(1);
-        while self.used() && Instant::now() < end {
+        while self.is_in_use() && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(5));
         }
-        !self.used()
+        !self.is_in_use()
     }
 
     /// Returns true if a process uses the scratch files of a task: gpg's agent leaves its group, and runs on its own.
-    pub fn used(&self) -> bool {
+    pub fn is_in_use(&self) -> bool {
         let temp = self.dir.with_file_name("home/.local/state/omni-scale/tmp").display().to_string();
         let all = fs::read_dir("/proc").into_iter().flatten().flatten();
         all.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok())
@@ -74,7 +74,7 @@ impl Gate {
     }
 
     /// Resets the gate before a task that is run repeatedly, until it has no new place.
-    pub fn forget(&self) {
+    pub fn reset(&self) {
         let _ = fs::remove_dir_all(self.dir.join("seen"));
         fs::create_dir(self.dir.join("seen")).expect("a directory");
     }
@@ -88,7 +88,7 @@ impl Gate {
     }
 
     /// Waits for the call at which `running` is held; `None` if it exits before that.
-    pub fn held(&self, running: &mut Child) -> Option<HeldCall> {
+    pub fn wait_for_call(&self, running: &mut Child) -> Option<HeldCall> {
         let end = Instant::now() + Duration::from_secs(60);
         loop {
             let ended = running.try_wait().expect("it is ours").is_some();

@@ -23,8 +23,8 @@ fn gated() -> (Sandbox, Gate) {
         r#"{{"target":{{"kind":["bin"],"name":"lab"}},"executable":"{}"}}"#,
         gate.dir.join("bin/lab").display()
     );
-    gate.stand("cargo", &format!("#!/bin/sh\nprintf '%s\\n' '{built}'\n"));
-    gate.stand("lab", &format!("#!/bin/sh\nexec '{}' \"$@\"\n", lab_program().display()));
+    gate.wrap("cargo", &format!("#!/bin/sh\nprintf '%s\\n' '{built}'\n"));
+    gate.wrap("lab", &format!("#!/bin/sh\nexec '{}' \"$@\"\n", lab_program().display()));
     (lab, gate)
 }
 

@@ -16,7 +16,7 @@ use serde_json::Value as Json;
 use super::repository;
 use super::text::{self, Page};
 use crate::runbook::settled;
-use crate::sandbox::{CommandOutput, Files, Sandbox, each};
+use crate::sandbox::{CommandOutput, Files, Sandbox, in_parallel};
 use crate::transcripts::Player;
 
 /// Something that is missing, and how the value that the task then requests is given.
@@ -277,7 +277,7 @@ fn failed(walk: &Walk, command: &Command, fault: &Fault) -> Json {
 fn every_command_is_walked() {
     let walked: Vec<String> = WALKS.walks.iter().map(|walk| format!("{}.md", walk.name)).collect();
     assert_eq!(text::entries(&repository().join("commands")), walked, "a walk for each page");
-    each(&WALKS.walks, 6, walk);
+    in_parallel(&WALKS.walks, 6, walk);
 }
 
 /// The other call of each page, word for word in a shell, from one of the user's directories and for a project whose path has a

@@ -60,7 +60,7 @@ impl LeakProbe {
         for each in ["calls", "tmp"] {
             fs::create_dir_all(dir.join(each)).expect("a directory");
         }
-        lab.stand_before(&dir, PROGRAMS, STAND_IN);
+        lab.wrap_programs(&dir, PROGRAMS, STAND_IN);
         lab.set("TMPDIR", Some(&dir.join("tmp").display().to_string()));
         lab.set("DOCKER_HOST", Some("tcp://lab"));
         let mut probe = LeakProbe {
@@ -211,7 +211,7 @@ impl LeakProbe {
             }
         }
         let left: Vec<_> = fs::read_dir(self.dir.join("tmp")).expect("it is there").flatten().collect();
-        assert!(left.is_empty() && self.lab.left().is_empty(), "{line}: scratch files stay: {left:?}");
+        assert!(left.is_empty() && self.lab.leftovers().is_empty(), "{line}: scratch files stay: {left:?}");
     }
 
     /// Returns the calls of programs since the last search: the program, and what the probe recorded.

@@ -77,7 +77,7 @@ fn files(dir: &Path) -> Vec<(PathBuf, u32)> {
 }
 
 #[test]
-fn no_secret_of_a_rehearsal_travels() {
+fn no_secret_of_a_rehearsal_leaks() {
     let lab = Sandbox::new();
     for form in ["-v", "--json"] {
         let mut command = runner(&format!("rehearse {form}"));
@@ -106,7 +106,7 @@ fn no_secret_of_a_rehearsal_travels() {
 }
 
 #[test]
-fn no_secret_of_a_lab_that_stays_up_travels() {
+fn no_secret_of_a_lab_that_stays_up_leaks() {
     let lab = Sandbox::new();
     for form in ["-v", "--json"] {
         let mut said = String::new();
