@@ -39,37 +39,37 @@ use crate::tools::protocol::{Client, LINK_FILE, Link, Refusal, Request, Start};
 /// The longest line that the control socket accepts, in bytes.
 const LINE_LIMIT: u64 = 16 << 20;
 
-/// How a lab is made.
+/// The options of `lab serve`.
 #[derive(Args, Clone, Debug)]
 pub struct LabOptions {
-    /// Directory of the lab; made if it is not there.
+    /// Directory of the lab; created if it does not exist
     #[arg(long)]
     pub dir: PathBuf,
-    /// Seconds of simulated time in a second; 1 is real time.
+    /// Time scale: simulated seconds per second; 1 is real time
     #[arg(long, default_value = "200", value_parser = crate::clock::factor)]
     pub clock: f64,
-    /// A fault: NAME always, NAME:2 the second time only, NAME:2+ from then on, NAME:..2 the first two times.
+    /// Simulate a fault: NAME every time, NAME:2 only the second time, NAME:2+ from the second time on, NAME:..2 the first two times
     #[arg(long = "fault", value_name = "NAME[:WHEN]")]
     pub faults: Vec<String>,
-    /// Milliseconds of real time that every simulated service takes longer.
+    /// Delay each response of the simulated services by this many milliseconds of real time
     #[arg(long, default_value_t = 0)]
     pub latency_ms: u64,
-    /// End when stdin is closed.
+    /// Exit when stdin is closed
     #[arg(long)]
     pub until_stdin_closes: bool,
-    /// Which Omni and omnictl to simulate: 1.10.6, 1.9.3, or 1.4.9, of which recordings exist.
+    /// Version of Omni and omnictl to simulate: 1.10.6, 1.9.3 or 1.4.9
     #[arg(long = "omni-version", default_value = "1.10.6", value_parser = release)]
     pub release: OmniRelease,
-    /// A saved inventory, whose nodes, storages and bridges it has.
+    /// Saved inventory to take nodes, storages and bridges from
     #[arg(long, conflicts_with_all = ["nodes", "vms", "storages", "clusters"])]
     pub inventory: Option<PathBuf>,
-    /// How big it is at its start.
+    /// The size at the start.
     #[command(flatten)]
     pub size: Size,
-    /// Milliseconds of processor time that each start of omnictl and docker costs.
+    /// Processor time that each start of omnictl and docker takes, in milliseconds
     #[arg(long, default_value_t = 0)]
     pub tool_start_ms: u64,
-    /// A second Proxmox of the same size, with the same names and IDs, for a further provider; $LAB_SECOND_PROXMOX is its address.
+    /// Add a second Proxmox with the same size, names and IDs, for another provider; its address is in $LAB_SECOND_PROXMOX
     #[arg(long)]
     pub second_proxmox: bool,
 }

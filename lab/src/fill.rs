@@ -34,19 +34,19 @@ const MEMORY_MIB: u64 = 2048;
 const CORES: u64 = 2;
 const DISK_GIB: u64 = 10;
 
-/// How big a lab is at its start.
+/// The size of a lab at its start.
 #[derive(Args, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
-    /// Nodes of Proxmox.
+    /// Number of Proxmox nodes
     #[arg(long, default_value_t = 3)]
     pub nodes: usize,
-    /// Virtual machines: those of the clusters, or others' where there is no cluster.
+    /// Number of virtual machines: those of the clusters or, without clusters, unrelated ones
     #[arg(long, default_value_t = 0)]
     pub vms: usize,
-    /// Storages, at least three.
+    /// Number of storages, at least 3
     #[arg(long, default_value_t = 3)]
     pub storages: usize,
-    /// Clusters of Omni, which share the virtual machines; their files go to DIR/machine-classes and DIR/clusters.
+    /// Number of Omni clusters, which share the virtual machines; their files go to DIR/machine-classes and DIR/clusters
     #[arg(long, default_value_t = 0)]
     pub clusters: usize,
 }

@@ -10,7 +10,7 @@ use lab::proxmox::standalone;
 use lab::tools::protocol::{self, Request};
 use lab::tools::{docker, node, omnictl};
 
-/// Proxmox VE, Omni, its provider, omnictl and docker, simulated on loopback.
+/// Simulate Proxmox VE, Omni, its provider, omnictl and docker on loopback
 #[derive(Parser)]
 #[command(name = "lab", disable_help_subcommand = true)]
 struct Cli {
@@ -20,37 +20,37 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run a lab until a signal or `lab stop` ends it.
+    /// Run a lab until a signal or `lab stop`
     Serve(LabOptions),
-    /// Print the simulated state as JSON.
+    /// Print the simulated state as JSON
     Dump(Running),
-    /// End a lab.
+    /// Stop a lab
     Stop(Running),
-    /// Take a node of Proxmox off, with its guests, or bring it back.
+    /// Switch a Proxmox node and its guests off or on
     Node {
         #[command(flatten)]
         lab: Running,
-        /// `second/NAME` is one of the second Proxmox.
+        /// Name of the node; `second/NAME` for a node of the second Proxmox
         name: String,
         #[arg(value_parser = ["off", "on"])]
         power: String,
     },
-    /// End a fault of a running lab.
+    /// End a fault in a running lab
     Heal {
         #[command(flatten)]
         lab: Running,
         name: String,
     },
-    /// Print all faults as JSON.
+    /// Print all faults as JSON
     Faults,
-    /// Run Proxmox alone, for clients that were written for the real one.
+    /// Run only Proxmox, for clients written for the real Proxmox
     Proxmox(standalone::Arguments),
 }
 
-/// A lab that runs.
+/// A running lab.
 #[derive(Args)]
 struct Running {
-    /// Directory of the lab.
+    /// Directory of the lab
     #[arg(long)]
     dir: PathBuf,
 }

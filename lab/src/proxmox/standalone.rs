@@ -14,19 +14,19 @@ use crate::clock::Clock;
 use crate::http::Listen;
 use crate::tls::{Ca, Leaf};
 
-/// How it is called.
+/// The options of `lab proxmox`.
 #[derive(Args, Debug)]
 pub struct Arguments {
-    /// Where it listens; port 0 takes a free one.
+    /// Address to listen on; port 0 picks a free port
     #[arg(long, default_value = "127.0.0.1:8006")]
     listen: SocketAddr,
-    /// Seconds of simulated time in a second; 1 is real time.
+    /// Time scale: simulated seconds per second; 1 is real time
     #[arg(long, default_value = "1", value_parser = crate::clock::factor)]
     clock: f64,
-    /// Secret of the token `omni@pve!provider`.
+    /// Secret of the token `omni@pve!provider`
     #[arg(long, default_value = DEFAULT_TOKEN_SECRET)]
     token_secret: String,
-    /// Write the certificate of the lab's authority to this file.
+    /// Write the CA certificate of the lab to this file
     #[arg(long)]
     ca_file: Option<PathBuf>,
 }

@@ -15,7 +15,7 @@ pub struct Omnictl {
     pub command: Option<OmnictlCommand>,
 }
 
-/// What omnictl is asked to do.
+/// The commands of omnictl.
 #[derive(Debug, Subcommand)]
 pub enum OmnictlCommand {
     Apply {
@@ -24,7 +24,7 @@ pub enum OmnictlCommand {
     },
     Get(Get),
     Delete {
-        /// The type, by any of its names.
+        /// The type, or one of its aliases.
         kind: String,
         #[arg(required = true)]
         ids: Vec<String>,
@@ -43,10 +43,10 @@ pub enum OmnictlCommand {
 /// `omnictl get`
 #[derive(Args, Debug)]
 pub struct Get {
-    /// The type, by any of its names.
+    /// The type, or one of its aliases.
     pub kind: String,
     pub id: Option<String>,
-    /// Another namespace than the type's own.
+    /// Namespace; by default the one of the type.
     #[arg(short, long)]
     pub namespace: Option<String>,
     #[arg(short, long, default_value = "table")]
@@ -55,7 +55,7 @@ pub struct Get {
     pub selector: Option<String>,
 }
 
-/// How `get` shows resources.
+/// The output format of `get`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Output {
     Table,
@@ -106,7 +106,7 @@ pub enum TemplateCommand {
         cluster: String,
     },
     Sync {
-        /// The file, or since 1.5 a directory of files.
+        /// A file or, since 1.5, a directory.
         #[arg(short, long)]
         file: String,
         #[arg(short, long)]
@@ -121,15 +121,15 @@ pub enum TemplateCommand {
 pub struct Kubeconfig {
     #[arg(short, long)]
     pub cluster: String,
-    /// With the token of a service account; else for a login with a browser.
+    /// Use a service account token instead of a login in the browser.
     #[arg(long)]
     pub service_account: bool,
     #[arg(long, default_value = "")]
     pub user: String,
-    /// Whose groups it carries.
+    /// Groups of the user.
     #[arg(long, value_delimiter = ',', default_value = "system:masters")]
     pub groups: Vec<String>,
-    /// How long it is valid, in Go's words.
+    /// Lifetime, as a Go duration.
     #[arg(long, default_value = "8760h")]
     pub ttl: String,
     #[arg(short, long)]
@@ -140,10 +140,10 @@ pub struct Kubeconfig {
 /// `omnictl talosconfig`
 #[derive(Args, Debug)]
 pub struct Talosconfig {
-    /// Of which cluster.
+    /// Name of the cluster.
     #[arg(short, long, default_value = "")]
     pub cluster: String,
-    /// Where it goes.
+    /// File to write to.
     pub path: String,
 }
 
@@ -153,10 +153,10 @@ pub struct MachineLogs {
     pub machine: String,
     #[arg(short, long)]
     pub follow: bool,
-    /// All lines where it is negative.
+    /// Number of lines; negative for all.
     #[arg(long, default_value_t = -1, allow_negative_numbers = true)]
     pub tail: i32,
-    /// The real one's format `omni` crashes.
+    /// With `omni`, the real omnictl crashes.
     #[arg(long, default_value = "raw", value_parser = ["raw"])]
     pub log_format: String,
 }
@@ -175,7 +175,7 @@ pub enum ProviderCommand {
 pub enum AccountCommand {
     Create {
         name: String,
-        /// Its role, unless it takes the caller's.
+        /// Role, unless the caller's role is used.
         #[arg(short, long, default_value = "")]
         role: String,
         #[arg(short, long, action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true)]
