@@ -27,7 +27,7 @@ pub struct Existing {
     /// The configuration of its provider, on this host.
     pub config: Option<String>,
     /// What will be different, in words.
-    pub differs: Vec<String>,
+    pub differences: Vec<String>,
 }
 
 /// Translates an Omni and its provider; `files` are the environment files next to their compose files.
@@ -90,7 +90,7 @@ pub fn existing(
     let key =
         omni.host_path(path).ok_or_else(|| format!("{path}, the key of its store, is not a file of this host"))?;
     let values = values.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
-    Ok(Existing { values, data: [etcd, sqlite], key, config, differs })
+    Ok(Existing { values, data: [etcd, sqlite], key, config, differences: differs })
 }
 
 #[cfg(test)]
@@ -118,7 +118,7 @@ mod tests {
         --siderolink-wireguard-advertised-addr=192.0.2.9:50180 --auth-auth0-enabled=true";
 
     #[test]
-    fn each_layout_becomes_values_of_this_project() {
+    fn layouts_become_values_of_this_project() {
         let provider = layout("--config-file /config.yaml --id=Proxmox", &[("/kit/config.yaml", "/config.yaml")]);
         let files = [EnvFile::parse("x", "TS_AUTHKEY=t\nOMNI_INFRA_PROVIDER_KEY=k\n").unwrap()];
         let omni = layout(ORIGINAL, &[("/v", "/_out"), ("/kit/omni.asc", "/omni.asc")]);
@@ -131,7 +131,7 @@ mod tests {
         assert_eq!(["OMNI_LAN_ADDRESS", "OMNI_TLS_CERT"].map(|key| value(&found, key)), ["", ""]);
         let keys = ["OIDC_CLIENT_SECRET", "TS_AUTHKEY", "OMNI_PROVIDER_ID", "OMNI_INFRA_PROVIDER_KEY"];
         assert_eq!(keys.map(|key| value(&found, key)), ["s", "t", "Proxmox", "k"]);
-        assert_eq!(found.differs, [""; 0]);
+        assert_eq!(found.differences, [""; 0]);
 
         let mounts = [("/e", "/_out/etcd"), ("/s", "/_out/secondary-storage"), ("/k", "/omni.asc"), ("/c", "/tls.crt")];
         let found = existing(&layout(UPSTREAM, &mounts), None, &[], COMPOSE).unwrap();
@@ -140,11 +140,11 @@ mod tests {
         let differs = "machines join at https://omni.example.com:8099/, and here at https://omni.example.com:8090/|\
             --join-tokens-mode, `services.siderolink.joinTokensMode` in docker/site.yaml, is not set here|\
             --auth-auth0-enabled, `auth.auth0.enabled` in docker/site.yaml, is not set here";
-        assert_eq!(found.differs.join("|"), differs);
+        assert_eq!(found.differences.join("|"), differs);
     }
 
     #[test]
-    fn omni_that_cannot_be_taken_over_says_why() {
+    fn existing_refuses_unsupported_omni() {
         let mounts = [("/v", "/_out"), ("/kit/omni.asc", "/omni.asc")];
         for (args, mounts, why) in [
             ("--config-path=/x.yaml", &mounts[..], "it has no --advertised-api-url: settings in a file"),

@@ -22,11 +22,11 @@ pub struct ChainReport {
 }
 
 impl ChainReport {
-    fn fault(&mut self, what: impl Into<String>, fix: impl Into<String>) {
+    fn add_fault(&mut self, what: impl Into<String>, fix: impl Into<String>) {
         self.faults.push((what.into(), fix.into()));
     }
 
-    fn warn(&mut self, what: String, fix: &str) {
+    fn add_warning(&mut self, what: String, fix: &str) {
         self.warnings.push((what, fix.to_owned()));
     }
 }
@@ -36,41 +36,41 @@ impl ChainReport {
 pub fn check_chain(chain: &[Certificate], host: &str, roots: Option<&[Certificate]>, now: u64) -> ChainReport {
     let mut found = ChainReport::default();
     let Some(leaf) = chain.first() else {
-        found.fault("it contains no certificate", "use the full chain, in PEM");
+        found.add_fault("it contains no certificate", "use the full chain, in PEM");
         return found;
     };
-    names(leaf, chain, host, &mut found);
-    let used = &chain[..used(chain, roots, now)];
-    dates(used, now, &mut found);
-    links(used, roots, now, &mut found);
+    check_names(leaf, chain, host, &mut found);
+    let used = &chain[..used_length(chain, roots, now)];
+    check_dates(used, now, &mut found);
+    check_links(used, roots, now, &mut found);
     found
 }
 
 /// Returns how many certificates of the chain a client uses: it stops where it trusts the issuer, and the rest does no harm, for
 /// example the signature of an older root that has since expired.
-fn used(chain: &[Certificate], roots: Option<&[Certificate]>, now: u64) -> usize {
+fn used_length(chain: &[Certificate], roots: Option<&[Certificate]>, now: u64) -> usize {
     let linked = chain.windows(2).take_while(|pair| pair[0].issuer == pair[1].subject).count() + 1;
-    let trusted = |each: &Certificate| roots.is_some_and(|roots| trusts(roots, each, now));
+    let trusted = |each: &Certificate| roots.is_some_and(|roots| is_trusted(roots, each, now));
     chain.iter().take(linked).position(trusted).map_or(chain.len(), |at| at + 1)
 }
 
 /// Returns true if one of `roots` that has not expired is the issuer of `each`.
-fn trusts(roots: &[Certificate], each: &Certificate, now: u64) -> bool {
+fn is_trusted(roots: &[Certificate], each: &Certificate, now: u64) -> bool {
     roots.iter().any(|root| root.subject == each.issuer && now < root.not_after)
 }
 
-fn names(leaf: &Certificate, chain: &[Certificate], host: &str, found: &mut ChainReport) {
+fn check_names(leaf: &Certificate, chain: &[Certificate], host: &str, found: &mut ChainReport) {
     if leaf.covers(host) {
         return;
     }
     if let Some(at) = chain.iter().position(|each| each.covers(host)) {
-        return found.fault(format!("the certificate for {host} is at place {}, not first", at + 1), ORDER);
+        return found.add_fault(format!("the certificate for {host} is at place {}, not first", at + 1), ORDER);
     }
     let what = format!("it does not cover {host}: it is for {}", leaf.names());
-    found.fault(what, format!("have it issued for {host}; machines and the provider use that one name"));
+    found.add_fault(what, format!("have it issued for {host}; machines and the provider use that one name"));
 }
 
-fn dates(chain: &[Certificate], now: u64, found: &mut ChainReport) {
+fn check_dates(chain: &[Certificate], now: u64, found: &mut ChainReport) {
     let days = |seconds: i64| seconds.div_euclid(86_400);
     let left = |each: &Certificate| days(each.not_after as i64 - now as i64);
     found.days_left = chain.iter().map(left).min().unwrap_or_default();
@@ -78,11 +78,11 @@ fn dates(chain: &[Certificate], now: u64, found: &mut ChainReport) {
         let (name, until) = (each.name(), clock::date(each.not_after));
         if now < each.not_before {
             let what = format!("`{name}` is good only from {} on", clock::date(each.not_before));
-            found.fault(what, "check this machine's clock; the certificate is newer than the time here");
+            found.add_fault(what, "check this machine's clock; the certificate is newer than the time here");
         } else if now >= each.not_after {
-            found.fault(format!("`{name}` expired on {until}"), RENEW);
+            found.add_fault(format!("`{name}` expired on {until}"), RENEW);
         } else if left(each) < SOON_DAYS {
-            found.warn(format!("`{name}` expires on {until}, in {}", count(left(each), "day")), RENEW);
+            found.add_warning(format!("`{name}` expires on {until}, in {}", count(left(each), "day")), RENEW);
         }
     }
 }
@@ -91,32 +91,35 @@ const RENEW: &str = "renew it (certbot: `certbot renew`), then recreate the stac
 const ORDER: &str = "put the server's certificate first, then each one's issuer";
 const CHAIN: &str = "use the full chain: certbot's fullchain.pem, not cert.pem";
 
-fn links(chain: &[Certificate], roots: Option<&[Certificate]>, now: u64, found: &mut ChainReport) {
+fn check_links(chain: &[Certificate], roots: Option<&[Certificate]>, now: u64, found: &mut ChainReport) {
     for (at, pair) in chain.windows(2).enumerate() {
         if pair[0].issuer != pair[1].subject {
             let issuer = pair[0].issuer_name().unwrap_or_default();
             let (at, next) = (at + 1, pair[1].name());
-            return found
-                .fault(format!("certificate {at} is not followed by its issuer `{issuer}`, but by `{next}`"), ORDER);
+            return found.add_fault(
+                format!("certificate {at} is not followed by its issuer `{issuer}`, but by `{next}`"),
+                ORDER,
+            );
         }
     }
     let Some(last) = chain.last() else { return };
     if last.is_self_signed() && chain.len() == 1 {
         let what = "it is self-signed: machines refuse it unless they are configured to trust it".to_owned();
-        return found.warn(what, "use one from a public CA, or add the CA to the machines (Talos: TrustedRootsConfig)");
+        return found
+            .add_warning(what, "use one from a public CA, or add the CA to the machines (Talos: TrustedRootsConfig)");
     }
     let issuer = last.issuer_name().unwrap_or_else(|| "an unnamed authority".to_owned());
     match roots {
-        Some(roots) if trusts(roots, last, now) => {}
-        Some(_) if chain.len() == 1 => found.fault(
+        Some(roots) if is_trusted(roots, last, now) => {}
+        Some(_) if chain.len() == 1 => found.add_fault(
             format!("the chain is incomplete: it has only the server's certificate, and its issuer `{issuer}` is not a trusted root"),
             CHAIN,
         ),
-        Some(_) => found.warn(
+        Some(_) => found.add_warning(
             format!("the chain ends at `{issuer}`, which this machine does not trust"),
             "machines must trust that authority, or the chain lacks a certificate",
         ),
-        None if chain.len() == 1 => found.warn(
+        None if chain.len() == 1 => found.add_warning(
             format!("the chain has only the server's certificate; this machine cannot check whether `{issuer}` is trusted"),
             CHAIN,
         ),

@@ -73,7 +73,7 @@ fn certificate_chain_faults_are_reported() {
 
 /// Clients build the shortest chain to a root that they trust; the rest may be anything.
 #[test]
-fn certificates_that_no_client_uses_do_no_harm() {
+fn unused_certificates_are_ignored() {
     let host = "omni.example.com";
     let [leaf, inter, root] = ["leaf", "inter", "root"].map(|name| chain(&[name]).remove(0));
     let roots = [root.clone()];

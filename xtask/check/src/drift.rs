@@ -56,22 +56,22 @@ impl<'a> Vm<'a> {
         format!("VM {} ({}) on {}", self.id, self.name, place(self.listed))
     }
 
-    fn of_provider(&self) -> bool {
+    fn is_of_provider(&self) -> bool {
         self.tags.iter().any(|tag| tag.starts_with(SET_TAG))
     }
 
     /// Returns true if its name is that of its set plus a suffix.
-    fn named_by_provider(&self) -> bool {
+    fn has_provider_name(&self) -> bool {
         let sets = self.tags.iter().filter_map(|tag| tag.strip_prefix(SET_TAG));
         sets.map(|set| format!("{set}-")).any(|set| self.name.starts_with(&set))
     }
 }
 
 /// Returns true if an entry of Proxmox's VM list matters for [`machines`]: it has the provider's tag or the name of a request.
-pub fn matters(listed: &Value, requests: &BTreeSet<&str>) -> bool {
+pub fn is_relevant(listed: &Value, requests: &BTreeSet<&str>) -> bool {
     let name = listed["name"].as_str().unwrap_or_default();
     let template = listed["template"].as_u64() == Some(1);
-    !template && (requests.contains(name) || Vm::of(listed).is_some_and(|vm| vm.of_provider()))
+    !template && (requests.contains(name) || Vm::of(listed).is_some_and(|vm| vm.is_of_provider()))
 }
 
 /// Compares Omni's machine requests with Proxmox's VMs and reports VMs without a request, provisioned requests without a VM, and
@@ -95,15 +95,15 @@ pub fn machines(
     for vm in listed.iter().filter_map(Vm::of) {
         seen.insert(vm.name);
         match by_name.get(vm.name) {
-            None if vm.of_provider() => {
-                found.push(without_request(&vm));
-                nameless.extend(Some(vm).filter(|vm| !vm.named_by_provider()));
+            None if vm.is_of_provider() => {
+                found.push(vm_without_request(&vm));
+                nameless.extend(Some(vm).filter(|vm| !vm.has_provider_name()));
             }
             None => {}
             Some(request) if !request.metadata.tearing_down() => {
                 let text = request.at(&["providerdata"]).as_str().unwrap_or_default();
                 let data = wanted.entry(text).or_insert_with(|| serde_yaml::from_str(text).unwrap_or_default());
-                found.extend(changed(&vm, request, data, configs.get(&vm.id)));
+                found.extend(compare_vm(&vm, request, data, configs.get(&vm.id)));
             }
             _ => {}
         }
@@ -130,9 +130,9 @@ pub fn machines(
 
 /// Reports a VM that has the provider's tag but no request. Proxmox copies tags to clones, and anyone can set them, so the name
 /// decides: that of a VM of the provider is the name of its set plus a suffix.
-fn without_request(vm: &Vm<'_>) -> Drift {
+fn vm_without_request(vm: &Vm<'_>) -> Drift {
     let (own, others): (Vec<&str>, Vec<&str>) = vm.tags.iter().partition(|tag| tag.starts_with(SET_TAG));
-    let made = vm.named_by_provider();
+    let made = vm.has_provider_name();
     let detail = match made {
         true => format!("it has the name and the tag `{}` of the provider's VMs", own.join("`, `")),
         false => format!("it has the tag `{}` and not the name of one of the provider's VMs", own.join("`, `")),
@@ -146,7 +146,7 @@ fn without_request(vm: &Vm<'_>) -> Drift {
 }
 
 /// Reports how a VM differs from the provider data of its request.
-fn changed(vm: &Vm<'_>, request: &Resource, data: &Value, config: Option<&Value>) -> Option<Drift> {
+fn compare_vm(vm: &Vm<'_>, request: &Resource, data: &Value, config: Option<&Value>) -> Option<Drift> {
     let wanted = |key: &str| data[key].as_u64();
     let vcpus = wanted("cores").map(|cores| cores * wanted("sockets").unwrap_or(1).max(1));
     let sizes = [
@@ -165,8 +165,8 @@ fn changed(vm: &Vm<'_>, request: &Resource, data: &Value, config: Option<&Value>
         }
     }
     if let Some(config) = config {
-        words.extend(cards(config, data));
-        words.extend(further_disks(config, data));
+        words.extend(compare_network_cards(config, data));
+        words.extend(compare_further_disks(config, data));
     }
     let set = request.metadata.label("machine-request-set").map(|set| format!("{SET_TAG}{set}"));
     let mut tags = vm.tags.clone();
@@ -196,7 +196,7 @@ fn changed(vm: &Vm<'_>, request: &Resource, data: &Value, config: Option<&Value>
 
 /// Reports network cards of a VM that differ from its provider data: bridge and VLAN of each (provision.go `net0`,
 /// `additional_nics`). Proxmox has `"net0": "virtio=BC:24:11:…,bridge=vmbr0,firewall=1,tag=20"`.
-fn cards(config: &Value, data: &Value) -> Vec<String> {
+fn compare_network_cards(config: &Value, data: &Value) -> Vec<String> {
     let wanted = |bridge: &Value, vlan: &Value| {
         let bridge = bridge.as_str().filter(|bridge| !bridge.is_empty()).unwrap_or("vmbr0");
         (bridge.to_owned(), vlan.as_u64().unwrap_or_default())
@@ -229,12 +229,12 @@ fn cards(config: &Value, data: &Value) -> Vec<String> {
 
 /// Reports disks beyond the first that differ from the provider data (provision.go `additional_disks`: `scsi1` and on). The size
 /// of the first disk is in Proxmox's list.
-fn further_disks(config: &Value, data: &Value) -> Vec<String> {
+fn compare_further_disks(config: &Value, data: &Value) -> Vec<String> {
     let sizes = data["additional_disks"].as_array().into_iter().flatten().map(|disk| disk["disk_size"].as_u64());
     let wanted = sizes.enumerate().map(|(at, gib)| (format!("scsi{}", at + 1), gib.map(|gib| gib << 30)));
     let is = parse_drives(config).into_iter().filter(|drive| drive.slot != "scsi0");
     let is: BTreeMap<String, Option<u64>> = is.map(|Drive { slot, bytes, .. }| (slot, bytes)).collect();
-    let size = |bytes: &Option<u64>| bytes.map_or("an unknown size".to_owned(), crate::capacity::bytes);
+    let size = |bytes: &Option<u64>| bytes.map_or("an unknown size".to_owned(), crate::capacity::format_bytes);
     let differs = |is: &Option<u64>, wanted: &Option<u64>| {
         (is.is_some() && wanted.is_some() && is != wanted).then(|| (size(is), size(wanted)))
     };
@@ -274,7 +274,7 @@ pub struct Image {
 /// `guests` are the IDs of all guests. `configs` are the configurations of all the provider's VMs, or `None` if one is unknown.
 /// The provider names the seed after the VM's ID and deletes it with the VM; Talos images are named with 64 hexadecimal digits
 /// and stay (provider 0d9fd58 to v0.3.0 `provision.go`, go-proxmox `virtual_machine.go` `CloudInit`).
-pub fn leftovers(images: &[Image], guests: &BTreeSet<u64>, configs: Option<&BTreeMap<u64, Value>>) -> Vec<Drift> {
+pub fn unneeded_images(images: &[Image], guests: &BTreeSet<u64>, configs: Option<&BTreeMap<u64, Value>>) -> Vec<Drift> {
     let used = |file: &str| {
         let configs = configs?;
         let drives = configs.values().filter_map(Value::as_object).flat_map(|config| config.values());
@@ -295,7 +295,7 @@ pub fn leftovers(images: &[Image], guests: &BTreeSet<u64>, configs: Option<&BTre
                 "image-not-used",
                 format!(
                     "no VM of the provider has this Talos image of {} in a drive",
-                    crate::capacity::bytes(image.size)
+                    crate::capacity::format_bytes(image.size)
                 ),
                 "deletes it; the provider downloads it again when it needs it",
             ),
@@ -350,7 +350,7 @@ mod tests {
     /// A manual change to one of many machines is found, and nothing else; `operation::drift_…` of the runner does the same with
     /// all kinds in the lab.
     #[test]
-    fn every_change_by_hand_is_found_and_no_other() {
+    fn manual_changes_are_found_and_nothing_else() {
         let requests = requests(50);
         let provisioned: BTreeSet<&str> = requests.iter().map(|request| request.metadata.id.as_str()).collect();
         assert_eq!(machines(&requests, &provisioned, &vms(50), &configs(50)), []);
@@ -399,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn only_images_that_nothing_needs_are_left_over() {
+    fn only_unneeded_images_are_reported() {
         let image = |volume: String| Image { node: "pve1".into(), volume, size: 300 << 20 };
         let (talos, other) = ("a".repeat(64), "b".repeat(64));
         let files = ["user-data-100.iso", "user-data-999.iso", "debian-13.iso", "user-data-x.iso"].map(str::to_owned);
@@ -408,14 +408,18 @@ mod tests {
         let mut configs = configs(1);
         configs.insert(101, json!({ "ide2": format!("nas:iso/{talos}.iso,media=cdrom") }));
         let guests = BTreeSet::from([100, 101]);
-        let kinds = |configs| leftovers(&images, &guests, configs).iter().map(|drift| drift.kind).collect::<Vec<_>>();
+        let kinds =
+            |configs| unneeded_images(&images, &guests, configs).iter().map(|drift| drift.kind).collect::<Vec<_>>();
         assert_eq!(kinds(Some(&configs)), ["seed-without-vm", "image-not-used"]);
         assert_eq!(kinds(None), ["seed-without-vm"]);
-        assert_eq!(leftovers(&images, &guests, None)[0].fixes[0].command, "pvesm free local:iso/user-data-999.iso");
+        assert_eq!(
+            unneeded_images(&images, &guests, None)[0].fixes[0].command,
+            "pvesm free local:iso/user-data-999.iso"
+        );
     }
 
     #[test]
-    fn tag_alone_does_not_make_a_vm_one_of_the_provider() {
+    fn tag_alone_does_not_prove_the_provider() {
         for (name, command) in
             [("demo-workers-7", "qm stop 999; qm destroy 999 --purge"), ("golden", "qm set 999 --tags 'mine'")]
         {
@@ -427,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn only_vms_of_the_provider_matter() {
+    fn only_vms_of_the_provider_are_relevant() {
         let names = BTreeSet::from(["demo-workers-0"]);
         for (listed, expected) in [
             (json!({ "vmid": 1, "name": "nas", "node": "pve1" }), false),
@@ -435,7 +439,7 @@ mod tests {
             (json!({ "vmid": 1, "name": "demo-workers-0", "node": "pve1" }), true),
             (json!({ "vmid": 1, "name": "demo-workers-0", "node": "pve1", "template": 1 }), false),
         ] {
-            assert_eq!(matters(&listed, &names), expected, "{listed}");
+            assert_eq!(is_relevant(&listed, &names), expected, "{listed}");
         }
     }
 }

@@ -15,7 +15,7 @@ use domain::spec::template::ClusterTemplate;
 use domain::status::cluster::{Actor, ClusterView, MachineSetView, MachineView};
 use domain::status::proxmox::{Observed, host};
 use domain::words::count;
-use machine::{ChainPosition, hidden, position, refused_by_proxmox};
+use machine::{ChainPosition, position, refused_by_proxmox, why_vms_are_hidden};
 
 /// The links of the chain, in the order in which a machine passes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, strum::IntoStaticStr, VariantArray)]
@@ -61,7 +61,7 @@ pub struct LinkView {
 
 impl LinkView {
     /// Returns true if the link is waiting and the wait ends without anyone acting.
-    pub fn passes(&self) -> bool {
+    pub fn resolves_itself(&self) -> bool {
         self.state == LinkState::Waiting && !self.typical.is_some_and(|typical| LASTING.contains(&typical))
     }
 }
@@ -140,7 +140,7 @@ impl Cause {
     }
 
     /// Returns true if both are the same cause at different times.
-    pub fn same(&self, other: &Cause) -> bool {
+    pub fn is_same_cause(&self, other: &Cause) -> bool {
         (&self.id, self.link, &self.request) == (&other.id, other.link, &other.request)
     }
 
@@ -279,9 +279,9 @@ pub fn explain(facts: &Facts) -> Explanation {
     let mut chain = Chain::default();
     match &facts.omni {
         Some(why) => chain.without_omni(facts, why),
-        None => chain.of_cluster(facts),
+        None => chain.add_cluster(facts),
     }
-    chain.of_site(facts);
+    chain.add_site(facts);
     chain.finish(facts)
 }
 
@@ -292,7 +292,7 @@ const UNAUTHORIZED: &str = "pve-not-authorized";
 
 impl Chain {
     /// Adds a blocking cause. Many machines may have the same cause: after a few, the others only extend its evidence.
-    fn blocks(&mut self, cause: Cause) {
+    fn add_blocking(&mut self, cause: Cause) {
         let alike = |known: &Cause| (&known.id, known.link) == (&cause.id, cause.link);
         let each = match cause.id.as_str() {
             // Each of these has its own command.
@@ -316,17 +316,17 @@ impl Chain {
         }
     }
 
-    fn names(&self, id: &str) -> bool {
+    fn has_cause(&self, id: &str) -> bool {
         self.causes.iter().any(|known| known.id == id)
     }
 
     fn template(&mut self, facts: &Facts) {
         if let Some(error) = &facts.template_error {
-            self.blocks(error.clone());
+            self.add_blocking(error.clone());
         }
     }
 
-    fn of_cluster(&mut self, facts: &Facts) {
+    fn add_cluster(&mut self, facts: &Facts) {
         let Some(view) = &facts.view else {
             self.template(facts);
             if facts.template.is_some() && facts.template_error.is_none() {
@@ -334,7 +334,7 @@ impl Chain {
                 let file = facts.template.as_ref().map_or("", |template| template.place.file.as_str());
                 let cause = Cause::new(Link::Cluster, "not-synced", format!("Omni has no cluster `{name}`"));
                 let cause = cause.evidence(format!("{file} is there, and was not synced, or its cluster was deleted"));
-                self.blocks(cause.fix(
+                self.add_blocking(cause.fix(
                     "sync it, and Omni creates the cluster",
                     format!("cargo xtask cluster-sync {name} --dry-run"),
                 ));
@@ -348,8 +348,8 @@ impl Chain {
             }
             self.set(view, set, broken);
         }
-        self.locked(view);
-        self.not_synced(facts, view);
+        self.add_locks(view);
+        self.compare_with_template(facts, view);
         self.cluster(facts, view);
     }
 
@@ -358,15 +358,15 @@ impl Chain {
         let link = match position(facts, view, set, machine) {
             ChainPosition::Ready => Link::Kubernetes,
             ChainPosition::Waiting { link, typical, evidence } => {
-                self.wait(link, (clock::parse_rfc3339(&machine.since), typical, evidence));
+                self.add_wait(link, (clock::parse_rfc3339(&machine.since), typical, evidence));
                 link
             }
             ChainPosition::Broken(cause) => {
                 let link = cause.link;
                 let since = Some(machine.since.clone()).filter(|since| !since.is_empty());
                 let refused = refused_by_proxmox(facts, machine).filter(|refused| refused.id != cause.id);
-                self.blocks(Cause { since, ..*cause });
-                refused.into_iter().for_each(|refused| self.blocks(refused.clone()));
+                self.add_blocking(Cause { since, ..*cause });
+                refused.into_iter().for_each(|refused| self.add_blocking(refused.clone()));
                 self.reached = self.reached.max(Some(link));
                 return true;
             }
@@ -379,7 +379,7 @@ impl Chain {
         let (have, id) = (set.machines.len() as u64, &set.id);
         if !set.error.is_empty() && !broken {
             let cause = Cause::new(Link::MachineSet, "machine-set-failed", format!("machine set {id}: {}", set.error));
-            self.blocks(
+            self.add_blocking(
                 cause.fix(
                     "its status checks show what failed",
                     format!("omnictl cluster status {} --wait 5s", view.name),
@@ -387,17 +387,17 @@ impl Chain {
             );
         } else if set.tearing_down && have == 0 {
             let words = format!("{id}: its machines are deleted, and Omni is removing it");
-            self.wait(Link::MachineSet, (None, "seconds", words));
+            self.add_wait(Link::MachineSet, (None, "seconds", words));
         } else if have < set.wanted {
             let words = format!("{id}: Omni has requested {have} of {}", count(set.wanted, "machine"));
-            self.wait(Link::MachineSet, (None, "seconds", words));
+            self.add_wait(Link::MachineSet, (None, "seconds", words));
         } else if have > set.wanted && !set.machines.iter().any(|machine| machine.leaving) && !broken {
             let words = format!("{id}: {} still has to go", count(have - set.wanted, "machine"));
-            self.wait(Link::MachineSet, (None, "1 to 2 min", words));
+            self.add_wait(Link::MachineSet, (None, "1 to 2 min", words));
         }
     }
 
-    fn wait(&mut self, link: Link, wait: Wait) {
+    fn add_wait(&mut self, link: Link, wait: Wait) {
         self.waits.entry(link).or_default().push(wait);
     }
 
@@ -407,15 +407,17 @@ impl Chain {
         let status = || format!("omnictl cluster status {name} --wait 5s");
         if view.upgrade.contains("has failed") {
             let cause = Cause::new(Link::Configuration, "upgrade-failed", view.upgrade.clone());
-            self.blocks(cause.fix("the message names the step; a sync with the old version takes it back", status()));
+            self.add_blocking(
+                cause.fix("the message names the step; a sync with the old version takes it back", status()),
+            );
         } else if !view.upgrade.is_empty() {
-            self.wait(Link::Configuration, (None, "3 to 5 min a machine", view.upgrade.clone()));
+            self.add_wait(Link::Configuration, (None, "3 to 5 min a machine", view.upgrade.clone()));
         }
         if view.tearing_down && view.machines().next().is_none() {
-            self.held(facts, view);
+            self.finalizers_pending(facts, view);
         } else if view.tearing_down {
             let words = format!("being destroyed: {}", view.waits_for());
-            self.wait(Link::Cluster, (None, "1 to 2 min a machine", words));
+            self.add_wait(Link::Cluster, (None, "1 to 2 min a machine", words));
         }
         let none_broken = self.causes.is_empty();
         let settled = view.machines().all(|machine| machine.ready || machine.leaving);
@@ -435,10 +437,10 @@ impl Chain {
                 let newest = serving.filter_map(|machine| clock::parse_rfc3339(&machine.since)).max().unwrap_or(0);
                 // The API comes up after the control planes, and Omni polls it only every few seconds.
                 if facts.now.saturating_sub(newest) < JOINED {
-                    return self.wait(Link::Kubernetes, (Some(newest), "1 to 3 min", words.to_owned()));
+                    return self.add_wait(Link::Kubernetes, (Some(newest), "1 to 3 min", words.to_owned()));
                 }
                 let cause = Cause::new(Link::Kubernetes, id, words).lasting(false);
-                self.blocks(cause.fix(
+                self.add_blocking(cause.fix(
                     "the log of a control plane shows why: etcd without a quorum, a full disk, or a machine that Omni has not missed yet",
                     format!("omnictl machine-logs {uuid} --tail 50"),
                 ));
@@ -447,7 +449,7 @@ impl Chain {
     }
 
     /// Handles a cluster without machines: Omni removes it once all its controllers release it (omni v1.9.3 `omni.go` `destroy`).
-    fn held(&mut self, facts: &Facts, view: &ClusterView) {
+    fn finalizers_pending(&mut self, facts: &Facts, view: &ClusterView) {
         let (name, held_by) = (&view.name, view.held_by.join(", "));
         let by = if held_by.is_empty() { String::new() } else { format!("; it is held by {held_by}") };
         let words = format!("the machines of cluster `{name}` are gone, and Omni still holds it");
@@ -455,14 +457,14 @@ impl Chain {
             Some(since) if facts.now.saturating_sub(since) >= JOINED => {
                 let cause = Cause::new(Link::Cluster, "cluster-held", words).evidence(held_by).lasting(false);
                 let fix = "Omni's log says what they wait for; deleting it again does no harm, and waits for them";
-                self.blocks(cause.task(fix, &["cluster-delete", name]));
+                self.add_blocking(cause.task(fix, &["cluster-delete", name]));
             }
-            since => self.wait(Link::Cluster, (since, "seconds", format!("{words}{by}"))),
+            since => self.add_wait(Link::Cluster, (since, "seconds", format!("{words}{by}"))),
         }
     }
 
     /// Notes what is locked; locked clusters and machines continue unchanged.
-    fn locked(&mut self, view: &ClusterView) {
+    fn add_locks(&mut self, view: &ClusterView) {
         if view.locked {
             let words = format!("locked: Omni accepts no change of it before `omnictl cluster unlock {}`", view.name);
             self.locks.insert(Link::Cluster, words);
@@ -474,33 +476,33 @@ impl Chain {
         let words = format!("{}{more}: locked, with no new configuration and no upgrade before {unlock}", first.name());
         match view.upgrade.is_empty() && locked.iter().all(|machine| machine.ready) {
             true => _ = self.locks.insert(Link::Configuration, words),
-            false => self.wait(Link::Configuration, (None, UNTIL_UNLOCKED, words)),
+            false => self.add_wait(Link::Configuration, (None, UNTIL_UNLOCKED, words)),
         }
     }
 
     /// Adds differences between the template and Omni.
-    fn not_synced(&mut self, facts: &Facts, view: &ClusterView) {
-        let found = facts.template.as_ref().and_then(|template| differs(template, view));
+    fn compare_with_template(&mut self, facts: &Facts, view: &ClusterView) {
+        let found = facts.template.as_ref().and_then(|template| first_difference(template, view));
         let Some((differs, lacks)) = found.filter(|_| !view.tearing_down) else { return };
         let name = &view.name;
         if view.locked {
             let words = format!("cluster `{name}` is locked: Omni accepts no change of it");
             let cause = Cause::new(Link::Cluster, "cluster-locked", words).evidence(differs);
             let unlock = format!("omnictl cluster unlock {name}");
-            self.blocks(cause.fix("unlock it if the person who locked it agrees, then sync again", unlock));
+            self.add_blocking(cause.fix("unlock it if the person who locked it agrees, then sync again", unlock));
         } else if lacks || self.causes.is_empty() && !view.running && self.waits.is_empty() {
             let words = format!("the template of `{name}` is not in Omni as a whole");
             let cause = Cause::new(Link::Template, "template-not-synced", words).evidence(differs);
             let plan = format!("cargo xtask cluster-sync {name} --dry-run");
             let sync = Step::task(&["cluster-sync", name]);
-            self.blocks(cause.fix("sync it again: it continues where it stopped", plan).step(sync));
+            self.add_blocking(cause.fix("sync it again: it continues where it stopped", plan).step(sync));
         } else {
-            self.wait(Link::Template, (None, UNTIL_SYNCED, differs));
+            self.add_wait(Link::Template, (None, UNTIL_SYNCED, differs));
         }
     }
 
     /// Adds what is wrong around the cluster. A cause blocks if a machine is waiting for it to be fixed.
-    fn of_site(&mut self, facts: &Facts) {
+    fn add_site(&mut self, facts: &Facts) {
         let waits = |link: Link| self.waits.contains_key(&link);
         let joining = waits(Link::Join) || waits(Link::Network);
         let creating = waits(Link::ProviderStep) || waits(Link::MachineRequest);
@@ -510,7 +512,7 @@ impl Chain {
             _ => false,
         };
         for cause in &facts.site {
-            let known = self.names(&cause.id);
+            let known = self.has_cause(&cause.id);
             // Without Omni, `without_omni` has already added the causes of the Omni link.
             if known || (facts.omni.is_none() && said(&cause.id)) || (facts.omni.is_some() && cause.link == Link::Omni)
             {
@@ -528,7 +530,7 @@ impl Chain {
         let logged = self.causes.iter().any(|cause| cause.blocks && cause.id == UNAUTHORIZED);
         for (link, seen) in own {
             match seen {
-                Observed::Known(Some(cause)) if !self.names(&cause.id) => {
+                Observed::Known(Some(cause)) if !self.has_cause(&cause.id) => {
                     let blocks = creating || (logged && cause.id == REFUSES);
                     self.causes.push(Cause { blocks, ..cause.clone() });
                 }
@@ -537,7 +539,8 @@ impl Chain {
             }
         }
         if facts.omni.is_none()
-            && let Some(why) = facts.vms.why().or(facts.unseen.values().next().map(String::as_str)).or(hidden(facts))
+            && let Some(why) =
+                facts.vms.why().or(facts.unseen.values().next().map(String::as_str)).or(why_vms_are_hidden(facts))
         {
             self.unknown.entry(Link::Vm).or_insert_with(|| why.to_owned());
         }
@@ -557,7 +560,7 @@ impl Chain {
             cause.human = Some(cause.why_human());
         }
         let links = Link::VARIANTS.iter().map(|link| self.link(facts, *link)).collect();
-        Explanation { links, causes: self.causes, leaving: leaving(facts), timeline: Vec::new() }
+        Explanation { links, causes: self.causes, leaving: list_departing(facts), timeline: Vec::new() }
     }
 
     fn link(&self, facts: &Facts, link: Link) -> LinkView {
@@ -610,7 +613,7 @@ impl Chain {
 }
 
 impl Vm {
-    fn words(&self) -> String {
+    fn describe(&self) -> String {
         let lock = self.lock.as_ref().map_or(String::new(), |lock| format!(" and locked ({lock})"));
         format!("{} is {}{lock}", self.place(), self.status)
     }
@@ -627,7 +630,7 @@ impl Vm {
 
 /// Lists the machines that are being removed, and who has to act. Omni resets Talos first and lets the machine leave etcd;
 /// then the provider deletes the VM and removes its own finalizer (omni v1.9.3 `machine_request_set_status.go`).
-fn leaving(facts: &Facts) -> Vec<DepartingMachine> {
+fn list_departing(facts: &Facts) -> Vec<DepartingMachine> {
     let Some(view) = &facts.view else { return Vec::new() };
     let goes = |machine: &&MachineView| view.tearing_down || machine.leaving;
     let one = |machine: &MachineView| {
@@ -639,7 +642,7 @@ fn leaving(facts: &Facts) -> Vec<DepartingMachine> {
         };
         let vm = vm_of(facts, machine);
         let mut remains: Vec<String> =
-            vm.iter().map(|vm| format!("{}, with its disks and its seed image", vm.words())).collect();
+            vm.iter().map(|vm| format!("{}, with its disks and its seed image", vm.describe())).collect();
         if machine.party != Actor::Provider && !machine.uuid.is_empty() {
             remains.push(format!("link {} in Omni", machine.uuid));
         }
@@ -650,7 +653,7 @@ fn leaving(facts: &Facts) -> Vec<DepartingMachine> {
 }
 
 /// Returns the first difference between the machine sets of the template and of Omni, and whether Omni lacks the set.
-fn differs(template: &ClusterTemplate, view: &ClusterView) -> Option<(String, bool)> {
+fn first_difference(template: &ClusterTemplate, view: &ClusterView) -> Option<(String, bool)> {
     template.sets.iter().find_map(|set| {
         let (id, wanted) = (set.id(&template.name), u64::from(set.machine_count()?));
         match view.machine_sets.iter().find(|there| there.id == id) {
@@ -673,7 +676,7 @@ fn vm_of<'a>(facts: &'a Facts, machine: &MachineView) -> Option<&'a Vm> {
 }
 
 /// Returns true if Proxmox was queried and reports the machine's VM as running.
-fn runs(facts: &Facts, machine: &MachineView) -> bool {
+fn is_vm_running(facts: &Facts, machine: &MachineView) -> bool {
     vm_of(facts, machine).is_some_and(|vm| vm.status == "running")
 }
 
@@ -693,11 +696,11 @@ fn console(facts: &Facts, machine: &MachineView) -> String {
     }
 }
 
-fn age_of(age: u64) -> String {
-    if age == 0 { String::new() } else { format!("unchanged for {}", minutes(age)) }
+fn format_age(age: u64) -> String {
+    if age == 0 { String::new() } else { format!("unchanged for {}", format_minutes(age)) }
 }
 
-fn minutes(seconds: u64) -> String {
+fn format_minutes(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds} s"),
         120..7200 => format!("{} min", seconds / 60),
@@ -820,7 +823,7 @@ mod tests {
     }
 
     #[test]
-    fn causes_and_links_are_those_of_the_cases() {
+    fn causes_and_links_match_the_cases() {
         let cases: Vec<Case> = serde_yaml::from_str(include_str!("../tests/corpus/explain.yaml")).unwrap();
         for case in cases {
             let found = explain(&case.facts());
@@ -830,7 +833,7 @@ mod tests {
             for (name, state) in &case.states {
                 assert_eq!(<&str>::from(link(name).state), state, "{name}: {case:?}");
             }
-            assert!(case.lasts.as_ref().is_none_or(|name| !link(name).passes()), "{case:?}");
+            assert!(case.lasts.as_ref().is_none_or(|name| !link(name).resolves_itself()), "{case:?}");
             let first = found.causes.first();
             assert!(case.next.is_none() || first.map(|first| &first.next) == case.next.as_ref(), "{first:?}");
             assert!(case.lasting.is_none() || first.map(|first| first.lasting) == case.lasting, "{first:?}");

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::capacity::{Fit, State, bytes};
+use crate::capacity::{Fit, State, format_bytes};
 use domain::status::cluster::ClusterLine;
 use domain::status::machines::MachineLine;
 use domain::status::proxmox::{Inventory, Node, Storage, Vm};
@@ -158,7 +158,7 @@ enum Mark {
 }
 
 impl Mark {
-    fn words(self) -> (&'static str, &'static str) {
+    fn describe(self) -> (&'static str, &'static str) {
         match self {
             Mark::Ready => ("", "ready"),
             Mark::Waits => ("w", "waits"),
@@ -203,7 +203,7 @@ pub fn view(sources: &Sources<'_>) -> Fleet {
     Fleet {
         words: format!("{} of {of} on {on}", count(counts.machines, "machine")),
         unplaced: of_node(""),
-        shared: shared(sources.inventory),
+        shared: shared_bars(sources.inventory),
         waits: machines.iter().filter(waiting).take(LISTED).map(wait).collect(),
         nodes,
         clusters,
@@ -221,7 +221,7 @@ fn machines<'a>(sources: &Sources<'a>) -> Vec<Machine<'a>> {
     let of = |name: &'a str, set: &'a str, node: Option<&'a str>, mark: Mark, waits_for: &'a str| {
         let (cluster, control_plane) = match sets.get(set) {
             Some(set) => (set.cluster.clone(), set.control_plane),
-            None => by_name(set),
+            None => cluster_of_set(set),
         };
         Machine { name, set, cluster, control_plane, node, mark, waits_for }
     };
@@ -262,7 +262,7 @@ fn vms(inventory: &Inventory) -> impl Iterator<Item = (&Node, &Vm)> {
 
 /// Derives the cluster of a machine set from omnictl's names (omni v1.9.3 `client/pkg/omni/resources/omni/machine_set.go`: the
 /// name of the cluster, then `control-planes`, `workers`, or the name of the set).
-fn by_name(set: &str) -> (String, bool) {
+fn cluster_of_set(set: &str) -> (String, bool) {
     match (set.strip_suffix("-control-planes"), set.strip_suffix("-workers")) {
         (Some(cluster), _) => (cluster.to_owned(), true),
         (_, Some(cluster)) => (cluster.to_owned(), false),
@@ -283,12 +283,12 @@ fn groups(machines: &[&Machine<'_>], dense: bool) -> Vec<Group> {
             }
         }
     }
-    groups.iter_mut().for_each(|group| group.words = words(&group.tiles));
+    groups.iter_mut().for_each(|group| group.words = describe(&group.tiles));
     groups
 }
 
 fn tile(machine: &Machine<'_>) -> Tile {
-    let (class, state) = machine.mark.words();
+    let (class, state) = machine.mark.describe();
     let class = if machine.control_plane { format!("c {class}") } else { class.to_owned() };
     Tile {
         worker: !machine.control_plane,
@@ -300,7 +300,7 @@ fn tile(machine: &Machine<'_>) -> Tile {
 }
 
 /// Summarizes tiles, for example as `12 machines: 3 control planes; 1 waits, 2 new`.
-fn words(tiles: &[Tile]) -> String {
+fn describe(tiles: &[Tile]) -> String {
     let clusters: BTreeSet<&str> = tiles.iter().map(|tile| tile.cluster.as_str()).collect();
     let mut text = count(tiles.len(), "machine");
     if clusters.len() > 1 {
@@ -330,7 +330,7 @@ fn node_view(node: &Node, groups: Vec<Group>, ours: &BTreeSet<&str>, sources: &S
     let memory = foreign.iter().filter(|vm| vm.running).map(|vm| vm.memory).sum();
     let others = match foreign.len() {
         0 => String::new(),
-        some => format!("{} of others, {} given", count(some, "VM"), bytes(memory)),
+        some => format!("{} of others, {} given", count(some, "VM"), format_bytes(memory)),
     };
     let all: Vec<Tile> = groups.iter().flat_map(|group| group.tiles.iter().cloned()).collect();
     let lost = sources.lost == Some(node.name.as_str());
@@ -346,7 +346,7 @@ fn node_view(node: &Node, groups: Vec<Group>, ours: &BTreeSet<&str>, sources: &S
         lost,
         why,
         bars: bars(node, sources.fit),
-        words: if all.is_empty() { "no machines of clusters".to_owned() } else { words(&all) },
+        words: if all.is_empty() { "no machines of clusters".to_owned() } else { describe(&all) },
         groups,
         others,
     }
@@ -362,16 +362,16 @@ fn bars(node: &Node, fit: Option<&Fit>) -> Vec<Bar> {
             room.filter(|room| room.vcpus > 0).map(|room| format!("; {} more given", count(room.vcpus, "vCPU")));
         let words = format!("{load} % of {}{}", count(figures.cpus, "thread"), asked.unwrap_or_default());
         bars.push(Bar { label: "CPU".to_owned(), used: load, more: 0, words });
-        let after = room.map_or(figures.memory_used, |room| room.after());
+        let after = room.map_or(figures.memory_used, |room| room.used_after());
         bars.push(bar("Memory", figures.memory_used, after, figures.memory_total));
     }
     let local = node.storages.known().into_iter().flatten().filter(|storage| !storage.shared);
-    bars.extend(fullest(local, fit));
+    bars.extend(fullest_bars(local, fit));
     bars
 }
 
 /// Returns bars for the fullest of these storages; the others are counted.
-fn fullest<'a>(storages: impl Iterator<Item = &'a Storage>, fit: Option<&Fit>) -> Vec<Bar> {
+fn fullest_bars<'a>(storages: impl Iterator<Item = &'a Storage>, fit: Option<&Fit>) -> Vec<Bar> {
     let usable = storages.filter(|storage| storage.enabled && storage.active && storage.total > 0);
     let mut bars: Vec<Bar> = usable.map(|storage| storage_bar(storage, fit)).collect();
     bars.sort_by(|a, b| (b.used + b.more, &a.label).cmp(&(a.used + a.more, &b.label)));
@@ -394,17 +394,17 @@ fn storage_bar(storage: &Storage, fit: Option<&Fit>) -> Bar {
 /// Returns a bar of bytes now and after the plan.
 fn bar(label: &str, used: u64, after: u64, total: u64) -> Bar {
     let percent = |bytes: u64| (bytes as f64 / total.max(1) as f64 * 100.0).round() as u64;
-    let then = if after == used { String::new() } else { format!("; {} after the plan", bytes(after)) };
-    let words = format!("{} of {}{then}", bytes(used), bytes(total));
+    let then = if after == used { String::new() } else { format!("; {} after the plan", format_bytes(after)) };
+    let words = format!("{} of {}{then}", format_bytes(used), format_bytes(total));
     let now = percent(used.min(after)).min(100);
     Bar { label: label.to_owned(), used: now, more: percent(after).saturating_sub(now).min(100 - now), words }
 }
 
 /// Returns bars for the storages that all nodes share, each once.
-fn shared(inventory: Option<&Inventory>) -> Vec<Bar> {
+fn shared_bars(inventory: Option<&Inventory>) -> Vec<Bar> {
     let all = inventory.into_iter().flat_map(Inventory::storages).filter(|storage| storage.shared);
     let pools: BTreeMap<(String, String), &Storage> = all.map(|storage| (storage.pool(), storage)).collect();
-    fullest(pools.into_values(), None)
+    fullest_bars(pools.into_values(), None)
 }
 
 fn clusters(sources: &Sources<'_>, machines: &[Machine<'_>]) -> Vec<ClusterRow> {

@@ -32,13 +32,13 @@ pub fn lint(file: &str, root: &Node, user: Option<&str>) -> Vec<Finding> {
         () => root.items().iter().collect(),
     };
     let mut policy = Policy { file, root, findings: Vec::new() };
-    let rules = policy.rules(&grants);
-    policy.claims(&rules, user);
-    policy.pages(&rules);
+    let rules = policy.collect_rules(&grants);
+    policy.check_claims(&rules, user);
+    policy.check_admin_pages(&rules);
     if whole {
-        policy.network(&grants, &rules);
-        policy.omni(&grants);
-        policy.owners(&grants);
+        policy.check_network(&grants, &rules);
+        policy.check_omni_access(&grants);
+        policy.check_tag_owners(&grants);
     }
     policy.findings.sort_by_key(|finding| (finding.place.line, finding.place.column));
     policy.findings
@@ -66,13 +66,13 @@ impl<'a> Policy<'a> {
     }
 
     /// Step 1: collects the rules of the capability and checks how they are written.
-    fn rules(&mut self, grants: &[&'a Node]) -> Vec<GrantRule<'a>> {
+    fn collect_rules(&mut self, grants: &[&'a Node]) -> Vec<GrantRule<'a>> {
         let mut found = Vec::new();
         let mut misspelt = false;
         for grant in grants {
             for entry in grant.get("app").map(Node::entries).unwrap_or_default() {
                 if entry.key == CAPABILITY {
-                    self.rules_of(grant, entry, &mut found);
+                    self.collect_rules_of_entry(grant, entry, &mut found);
                 } else if entry.key.contains("tsidp") || nearest(&entry.key, [CAPABILITY]).is_some() {
                     misspelt = true;
                     let message = format!("tsidp does not look for `{}`", entry.key);
@@ -90,7 +90,7 @@ impl<'a> Policy<'a> {
         found
     }
 
-    fn rules_of(&mut self, grant: &'a Node, entry: &'a Entry, found: &mut Vec<GrantRule<'a>>) {
+    fn collect_rules_of_entry(&mut self, grant: &'a Node, entry: &'a Entry, found: &mut Vec<GrantRule<'a>>) {
         if entry.value.items().is_empty() {
             let message = format!("the value of `{CAPABILITY}` is not a list of rules");
             self.error("grant-capability", entry.value.at, message, "write a list: [{\"extraClaims\": {…}}]");
@@ -115,7 +115,7 @@ impl<'a> Policy<'a> {
     }
 
     /// Step 2.
-    fn claims(&mut self, rules: &[GrantRule<'a>], user: Option<&str>) {
+    fn check_claims(&mut self, rules: &[GrantRule<'a>], user: Option<&str>) {
         let mut values: BTreeMap<&str, &Node> = BTreeMap::new();
         let mut verified = Vec::new();
         for GrantRule { grant, rule } in rules {
@@ -160,12 +160,12 @@ impl<'a> Policy<'a> {
             self.error("grant-email-verified", rules[0].rule.at, message, fix);
         }
         if !verified.is_empty() {
-            self.people(&verified, user);
+            self.check_claim_sources(&verified, user);
         }
     }
 
     /// Checks that the claim applies to everyone who logs in. It comes from the user's device, and tagged devices have no user.
-    fn people(&mut self, verified: &[&'a Node], user: Option<&str>) {
+    fn check_claim_sources(&mut self, verified: &[&'a Node], user: Option<&str>) {
         let sources: Vec<&str> = verified.iter().flat_map(|grant| texts(grant, "src")).collect();
         let at = verified[0].get("src").map_or(verified[0].at, |src| src.at);
         if sources.iter().all(|source| source.starts_with("tag:")) {
@@ -216,7 +216,7 @@ impl<'a> Policy<'a> {
     }
 
     /// Step 4.
-    fn pages(&mut self, rules: &[GrantRule<'a>]) {
+    fn check_admin_pages(&mut self, rules: &[GrantRule<'a>]) {
         for GrantRule { grant, rule } in rules {
             let everyone = texts(grant, "src").iter().any(|source| ["*", "autogroup:member"].contains(source));
             for field in ["allow_admin_ui", "allow_dcr"] {
@@ -237,14 +237,14 @@ impl<'a> Policy<'a> {
     fn sources(&self, grants: &[&'a Node], own: &[&str]) -> Vec<&'a str> {
         let mut sources: Vec<&str> = Vec::new();
         for grant in grants {
-            let leads = texts(grant, "dst").iter().any(|place| may_be(place, own));
+            let leads = texts(grant, "dst").iter().any(|place| may_be_tsidp(place, own));
             if leads && texts(grant, "ip").iter().any(|port| opens_https(port)) {
                 sources.extend(texts(grant, "src"));
             }
         }
         for acl in self.root.get("acls").map(Node::items).unwrap_or_default() {
             let opens = |place: &str| {
-                place.rsplit_once(':').is_some_and(|(place, ports)| may_be(place, own) && opens_https(ports))
+                place.rsplit_once(':').is_some_and(|(place, ports)| may_be_tsidp(place, own) && opens_https(ports))
             };
             let proto = acl.get("proto").and_then(Node::text).is_none_or(|proto| matches!(proto, "tcp" | "6"));
             // The oldest form uses the keys `ports` and `users`.
@@ -258,7 +258,7 @@ impl<'a> Policy<'a> {
     }
 
     /// Step 3, for the destinations of the capability's own rules.
-    fn network(&mut self, grants: &[&'a Node], rules: &[GrantRule<'a>]) {
+    fn check_network(&mut self, grants: &[&'a Node], rules: &[GrantRule<'a>]) {
         let own: Vec<&str> = rules.iter().flat_map(|rule| texts(rule.grant, "dst")).collect();
         let sources = self.sources(grants, &own);
         let fix = "add {\"src\": [\"autogroup:member\", \"tag:omni\"], \"dst\": [\"tag:idp\"], \"ip\": [\"tcp:443\"]}";
@@ -280,7 +280,7 @@ impl<'a> Policy<'a> {
     }
 
     /// Step 6.
-    fn omni(&mut self, grants: &[&'a Node]) {
+    fn check_omni_access(&mut self, grants: &[&'a Node]) {
         let Some(tag) = self.root.get("tagOwners").and_then(|tags| tags.entry("tag:omni")) else { return };
         if self.sources(grants, &["tag:omni"]).is_empty() {
             let fix =
@@ -290,7 +290,7 @@ impl<'a> Policy<'a> {
     }
 
     /// Step 5.
-    fn owners(&mut self, grants: &[&'a Node]) {
+    fn check_tag_owners(&mut self, grants: &[&'a Node]) {
         let mut seen: Vec<&str> = Vec::new();
         for grant in grants {
             for list in ["src", "dst"] {
@@ -321,7 +321,7 @@ fn login_name(user: &str) -> &str {
 }
 
 /// Returns true if a destination may be tsidp. `own` are the destinations of the capability's grants; another tag is not tsidp.
-fn may_be(place: &str, own: &[&str]) -> bool {
+fn may_be_tsidp(place: &str, own: &[&str]) -> bool {
     let tag = |place: &str| place.starts_with("tag:");
     own.is_empty() || own.contains(&place) || !tag(place) || !own.iter().all(|place| tag(place))
 }

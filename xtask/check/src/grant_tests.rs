@@ -36,7 +36,7 @@ struct Case {
 }
 
 #[test]
-fn policies_are_read_as_tailscale_reads_them() {
+fn policies_are_read_like_tailscale() {
     let cases: Vec<Case> = serde_yaml::from_str(include_str!("../tests/corpus/policies.yaml")).unwrap();
     for Case { change, finds } in cases {
         let text = change.iter().fold(GOOD.to_owned(), |text, (from, to)| {

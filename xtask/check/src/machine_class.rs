@@ -45,16 +45,16 @@ pub const PROXMOX: &str = "proxmox";
 
 impl ClassContext<'_> {
     /// Returns the release that this project's provider reports.
-    pub fn live(&self) -> Option<provider::Provider> {
+    pub fn reported_release(&self) -> Option<provider::Provider> {
         self.providers?.iter().find(|found| self.is_proxmox(&found.id))?.release
     }
 
     /// Returns true for the ID of a Proxmox provider, as far as is known here.
     fn is_proxmox(&self, id: &str) -> bool {
-        self.proxmox().any(|own| own == id)
+        self.proxmox_ids().any(|own| own == id)
     }
 
-    fn proxmox(&self) -> impl Iterator<Item = &str> {
+    fn proxmox_ids(&self) -> impl Iterator<Item = &str> {
         let only = self.ours.is_empty().then_some(PROXMOX);
         only.into_iter().chain(self.ours.iter().map(String::as_str))
     }
@@ -67,9 +67,9 @@ pub fn check(file: &str, bytes: &[u8], context: &ClassContext<'_>) -> FileCheck<
     let mut report = Report { file, findings: parsed.findings };
     let mut sources: Vec<String> = Vec::new();
     for class in parsed.value.iter().flatten() {
-        sources.extend(one(class, context, &mut report).filter(|source| !sources.contains(source)));
+        sources.extend(check_class(class, context, &mut report).filter(|source| !sources.contains(source)));
     }
-    left_in_place(&stream, &mut report);
+    report_placeholders(&stream, &mut report);
     let mut findings = report.findings;
     findings.sort_by_key(|f| (f.place.line, f.place.column));
     let verdict = Verdict::of(&findings, false);
@@ -86,7 +86,7 @@ pub fn check(file: &str, bytes: &[u8], context: &ClassContext<'_>) -> FileCheck<
 }
 
 /// Reports placeholders in classes, except in the two IDs, which have findings of their own, and in `providerdata`.
-fn left_in_place(stream: &yaml::Stream, report: &mut Report<'_>) {
+fn report_placeholders(stream: &yaml::Stream, report: &mut Report<'_>) {
     let roots = stream.documents.iter().map(|document| &document.root);
     let classes = roots.filter(|root| root.path(&["metadata", "type"]).and_then(yaml::Node::text) == Some(TYPE));
     let left = classes.flat_map(placeholder::find_in_node).filter(|left| !["id", "providerid"].contains(&left.key));
@@ -97,7 +97,7 @@ fn left_in_place(stream: &yaml::Stream, report: &mut Report<'_>) {
     }
 }
 
-fn one(class: &MachineClass, context: &ClassContext<'_>, report: &mut Report<'_>) -> Option<String> {
+fn check_class(class: &MachineClass, context: &ClassContext<'_>, report: &mut Report<'_>) -> Option<String> {
     if placeholder::is_placeholder(&class.id) {
         let message = format!("`{}` looks like a placeholder: the class gets that name", class.id);
         report.warning("class-placeholder", class.id_at, message, "name the class");
@@ -106,7 +106,7 @@ fn one(class: &MachineClass, context: &ClassContext<'_>, report: &mut Report<'_>
         let fix = "use letters, digits and `-`";
         report.warning("class-name", class.id_at, message, fix);
     }
-    metadata(class, report);
+    check_metadata(class, report);
     match &class.auto_provision {
         Some(provision) => {
             if !class.match_labels.is_empty() {
@@ -114,17 +114,17 @@ fn one(class: &MachineClass, context: &ClassContext<'_>, report: &mut Report<'_>
                 let fix = "keep `autoprovision` for machines that a provider creates, `matchlabels` for existing ones";
                 report.error("class-both-sources", provision.at, message, fix);
             }
-            auto_provision(provision, context, report)
+            check_auto_provision(provision, context, report)
         }
         None => {
-            match_labels(class, report);
+            check_match_labels(class, report);
             None
         }
     }
 }
 
 /// Checks the limits of `metadata` (omni v1.9.3 internal/backend/runtime/omni/validations/metadata.go); older servers have none.
-fn metadata(class: &MachineClass, report: &mut Report<'_>) {
+fn check_metadata(class: &MachineClass, report: &mut Report<'_>) {
     let fits = |text: &str, most: usize| text.len() <= most && !text.contains(char::is_control);
     let entry = |(key, value): &(String, String)| !key.is_empty() && fits(key, 1024) && fits(value, 16 << 10);
     let sound = |entries: &[(String, String)]| entries.len() <= 256 && entries.iter().all(entry);
@@ -135,7 +135,7 @@ fn metadata(class: &MachineClass, report: &mut Report<'_>) {
     }
 }
 
-fn match_labels(class: &MachineClass, report: &mut Report<'_>) {
+fn check_match_labels(class: &MachineClass, report: &mut Report<'_>) {
     let at = class.spec_at;
     if class.match_labels.is_empty() {
         let message = "the class has neither `autoprovision` nor `matchlabels`";
@@ -159,7 +159,11 @@ fn match_labels(class: &MachineClass, report: &mut Report<'_>) {
     }
 }
 
-fn auto_provision(provision: &AutoProvision, context: &ClassContext<'_>, report: &mut Report<'_>) -> Option<String> {
+fn check_auto_provision(
+    provision: &AutoProvision,
+    context: &ClassContext<'_>,
+    report: &mut Report<'_>,
+) -> Option<String> {
     let id = &provision.provider_id;
     let at = provision.provider_id_at;
     let args = &provision.kernel_args;
@@ -174,7 +178,7 @@ fn auto_provision(provision: &AutoProvision, context: &ClassContext<'_>, report:
         report.error("class-provider-id", at, message, "name the provider by its `--id`");
         return None;
     }
-    provider_id(provision, context, report);
+    check_provider_id(provision, context, report);
     let (schema, source) = schema_of(provision, context, report);
     // Data of the wrong type is already reported; reporting what it lacks would only hide that.
     let data_at = provision.provider_data_at.start.in_file(report.file);
@@ -187,7 +191,7 @@ fn auto_provision(provision: &AutoProvision, context: &ClassContext<'_>, report:
 
 /// Checks a provider ID. Omni checks its form only when it creates the provider (omni v1.10.4
 /// `internal/backend/runtime/omni/validations/infra_provider.go`).
-fn provider_id(provision: &AutoProvision, context: &ClassContext<'_>, report: &mut Report<'_>) {
+fn check_provider_id(provision: &AutoProvision, context: &ClassContext<'_>, report: &mut Report<'_>) {
     let id = &provision.provider_id;
     let at = provision.provider_id_at;
     let exists = context.providers.is_some_and(|found| found.iter().any(|provider| provider.id == *id));
@@ -224,7 +228,7 @@ fn schema_of<'a>(
         if ours {
             return (built_in, format!("built in ({release}Omni was not asked)"));
         }
-        unchecked(id, at, context, report);
+        warn_unchecked(id, at, context, report);
         return (None, "unknown (Omni was not asked)".to_owned());
     };
     let Some(provider) = providers.iter().find(|p| p.id == *id) else {
@@ -254,7 +258,7 @@ fn schema_of<'a>(
         None if ours => (built_in, format!("built in ({release}{id} registered without one)")),
         None => {
             if !provider.is_static {
-                unchecked(id, at, context, report);
+                warn_unchecked(id, at, context, report);
             }
             (None, format!("unknown ({id} registered without one)"))
         }
@@ -266,10 +270,10 @@ fn is_of_proxmox(schema: &Json) -> bool {
     ["storage_selector", "disk_size"].iter().all(|key| schema.pointer(&format!("/properties/{key}")).is_some())
 }
 
-fn unchecked(id: &str, at: Position, context: &ClassContext<'_>, report: &mut Report<'_>) {
+fn warn_unchecked(id: &str, at: Position, context: &ClassContext<'_>, report: &mut Report<'_>) {
     let message = format!("`providerdata` of the provider `{id}` is not checked: its schema is not known here");
     // `proxmox-west` is a different provider for someone who has several.
-    let fix = match (nearest(id, context.proxmox().filter(|own| !id.starts_with(own))), context.providers) {
+    let fix = match (nearest(id, context.proxmox_ids().filter(|own| !id.starts_with(own))), context.providers) {
         (Some(near), _) => format!("did you mean `{near}`?"),
         (None, None) => "ask Omni by leaving out --offline".to_owned(),
         (None, Some(_)) => "compare it with the documentation of that provider".to_owned(),

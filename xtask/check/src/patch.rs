@@ -61,7 +61,7 @@ pub struct CheckedPatch {
 }
 
 /// Checks the content of an inline patch.
-pub fn inline(file: &str, inline: &Inline, at: Position, known: PatchContext) -> CheckedPatch {
+pub fn check_inline(file: &str, inline: &Inline, at: Position, known: PatchContext) -> CheckedPatch {
     match inline {
         Inline::Documents(documents) => {
             let mut documents = documents.clone();
@@ -70,17 +70,17 @@ pub fn inline(file: &str, inline: &Inline, at: Position, known: PatchContext) ->
         }
         Inline::Text { text, origin } => {
             let stream = yaml::load_embedded(file, text, *origin);
-            loaded(file, stream, at, known)
+            check_stream(file, stream, at, known)
         }
     }
 }
 
 /// Checks a file that the template refers to; its findings name that file.
-pub fn in_file(file: &str, bytes: &[u8], known: PatchContext) -> CheckedPatch {
-    loaded(file, yaml::load(file, bytes), Position::START, known)
+pub fn check_file(file: &str, bytes: &[u8], known: PatchContext) -> CheckedPatch {
+    check_stream(file, yaml::load(file, bytes), Position::START, known)
 }
 
-fn loaded(file: &str, mut stream: yaml::Stream, at: Position, known: PatchContext) -> CheckedPatch {
+fn check_stream(file: &str, mut stream: yaml::Stream, at: Position, known: PatchContext) -> CheckedPatch {
     if stream.is_broken() {
         return CheckedPatch { findings: stream.findings, ..CheckedPatch::default() };
     }
@@ -111,18 +111,18 @@ fn of(file: &str, stream: yaml::Stream, documents: Vec<Node>, at: Position, know
     for (n, document) in documents.iter().enumerate().filter(|(_, d)| !d.is_null()) {
         if !document.is_map() {
             let message = format!("a Talos configuration is a mapping, this is {}", document.tag_name());
-            patch.form(document.at, message, "start it with `machine:` or `cluster:`");
+            patch.report_form(document.at, message, "start it with `machine:` or `cluster:`");
             continue;
         }
         let before = patch.findings.len();
-        patch.managed(document, n == 0);
+        patch.report_managed(document, n == 0);
         let later = patch.findings[before..].iter().any(|f| f.rule == "template-patch-forbidden-later");
         patch.open.extend((later && known.omni.is_none()).then_some(Undecided::Release));
         let mut rest = document.clone();
         match prune(&mut rest, Parent::Document, false, &Header::of(document)) {
             Err((at, message)) => {
                 let fix = "delete a field or a whole document, or an entry of a list by one of its values";
-                patch.form(at, message, fix);
+                patch.report_form(at, message, fix);
             }
             Ok(true) => decoded += 1,
             Ok(false) if is_bare(&rest) => decoded += usize::from(rest.entries().len() < document.entries().len()),
@@ -134,7 +134,7 @@ fn of(file: &str, stream: yaml::Stream, documents: Vec<Node>, at: Position, know
     }
     if decoded == 0 && !patch.findings.iter().any(Finding::is_error) {
         let fix = "write `machine:`, `cluster:` or a document with apiVersion and kind, or remove the patch";
-        patch.form(at, "the patch is empty", fix);
+        patch.report_form(at, "the patch is empty", fix);
     }
     let Patch { findings, open, .. } = patch;
     let content = Some(Content { file: file.to_owned(), documents }).filter(|_| decoded > 0);
@@ -241,7 +241,7 @@ struct Patch<'a> {
 }
 
 impl Patch<'_> {
-    fn form(&mut self, at: Position, message: impl Into<String>, fix: impl Into<String>) {
+    fn report_form(&mut self, at: Position, message: impl Into<String>, fix: impl Into<String>) {
         self.findings.push(Finding::error("template-patch-form", at.in_file(self.file), message, fix));
     }
 
@@ -252,15 +252,15 @@ impl Patch<'_> {
         if self.seen.iter().any(same) {
             let message =
                 format!("a second document {}", if header.kind.is_empty() { "without kind" } else { &header.kind });
-            self.form(document.at, message, "merge the two: Talos refuses duplicates");
+            self.report_form(document.at, message, "merge the two: Talos refuses duplicates");
         }
         if let Some(other) = self.seen.iter().find(|seen| seen.excludes(&header, reader)) {
             let message = format!("{} and {} of one name: Talos refuses both together", other.kind, header.kind);
-            self.form(document.at, message, "keep one of the two");
+            self.report_form(document.at, message, "keep one of the two");
         }
         if header.peer.as_ref() == Some(&header.name) {
             let message = "a VethConfig whose two ends have one name: Talos refuses it";
-            self.form(document.at, message, "give `name` and `peer.name` different names");
+            self.report_form(document.at, message, "give `name` and `peer.name` different names");
         }
         self.seen.push(header.clone());
         let Some(kind) = self.kind(document, &header) else { return };
@@ -286,14 +286,14 @@ impl Patch<'_> {
             }
             ("", kind) => {
                 let message = format!("`kind: {kind}` without apiVersion");
-                self.form(document.at, message, "add `apiVersion: v1alpha1`");
+                self.report_form(document.at, message, "add `apiVersion: v1alpha1`");
                 return None;
             }
             (V1ALPHA1, kind) => kind,
             (version, kind) => {
                 let message =
                     format!("{version} {kind} is not a Talos configuration: those have `apiVersion: v1alpha1`");
-                self.form(document.at, message, KUBERNETES_OBJECTS);
+                self.report_form(document.at, message, KUBERNETES_OBJECTS);
                 return None;
             }
         };
@@ -322,17 +322,17 @@ impl Patch<'_> {
         };
         let message =
             format!("not a Talos configuration: it has `{}` and no `kind` (\"missing kind\")", keys.join("`, `"));
-        self.form(document.at, message, fix);
+        self.report_form(document.at, message, fix);
     }
 
     /// Reports fields and documents that Omni manages.
-    fn managed(&mut self, node: &Node, first: bool) {
+    fn report_managed(&mut self, node: &Node, first: bool) {
         let omni = self.known.omni;
         let kind = node.get("kind").and_then(Node::text).unwrap_or_default();
         let newer = omni.is_none_or(|omni| !omni.is_before(EVERY_DOCUMENT, 0));
         if newer && table().forbidden.documents.kinds.iter().any(|forbidden| forbidden == kind) {
             let message = format!("the document \"{kind}\" is not allowed in a patch");
-            self.forbidden(first, EVERY_DOCUMENT, node.at, message, "remove the document");
+            self.report_forbidden(first, EVERY_DOCUMENT, node.at, message, "remove the document");
         }
         // From 1.10 on each list applies only to its own documents.
         let own = |of: &str| of == kind || omni.is_some_and(|omni| omni.is_before(EVERY_DOCUMENT, 0)) && of.is_empty();
@@ -345,7 +345,7 @@ impl Patch<'_> {
             let Some(entry) = node.path(parents).and_then(|parent| parent.entry(last)) else { continue };
             if omni.is_none_or(|omni| !omni.is_before(since, 0)) {
                 let message = format!("overriding \"{field}\" is not allowed in a patch: Omni manages it");
-                self.forbidden(first, since, entry.at, message, "remove the field");
+                self.report_forbidden(first, since, entry.at, message, "remove the field");
             }
         }
         let roles = match kind {
@@ -356,13 +356,13 @@ impl Patch<'_> {
         let Some((since, Some(roles))) = roles else { return };
         for role in roles.items().iter().filter(|role| role.text() == Some("os:admin")) {
             let message = "the role \"os:admin\" is not allowed in the allowedRoles of Talos's API access".to_owned();
-            self.forbidden(first, since, role.at, message, "use os:reader");
+            self.report_forbidden(first, since, role.at, message, "use os:reader");
         }
     }
 
     /// Reports a part that omnictl refuses from 1.`since` on: an error if certain, a warning if this omnictl checks only the
     /// first document or its version is unknown.
-    fn forbidden(&mut self, first: bool, since: u64, at: Position, message: String, fix: &str) {
+    fn report_forbidden(&mut self, first: bool, since: u64, at: Position, message: String, fix: &str) {
         let place = at.in_file(self.file);
         let looks = self.known.omni.is_some_and(|omni| !omni.is_before(EVERY_DOCUMENT, 0));
         self.findings.push(if self.known.omni.is_none() && since > 0 {
@@ -448,7 +448,7 @@ fn refusal(file: &str, problem: &Problem, omni: Option<Omni>, sure: bool) -> Fin
 }
 
 /// Returns the finding for what omnictl accepts and the Talos of the machines refuses.
-pub fn on_machine(file: &str, problem: &Problem, kind: &str, minor: u64) -> Finding {
+pub fn finding_for_machine(file: &str, problem: &Problem, kind: &str, minor: u64) -> Finding {
     let path = &problem.path;
     let (message, fix) = match &problem.fault {
         Fault::Key { key, known, .. } => {

@@ -80,7 +80,7 @@ pub fn check(file: &str, provision: &AutoProvision, schema: Schema<'_>) -> (Opti
     let root = stream.documents.into_iter().next().map(|d| d.root).filter(|r| !r.is_null());
     // Omni treats empty data as an empty mapping.
     let root = root.unwrap_or_else(|| Node::mapping(at));
-    odd_keys(&root, &mut report);
+    report_keys_of_other_types(&root, &mut report);
     for found in validate(schema.json(), &root) {
         mismatch(&found, schema, &mut report);
     }
@@ -97,13 +97,13 @@ pub fn check(file: &str, provision: &AutoProvision, schema: Schema<'_>) -> (Opti
     // The schema has already reported wrong types, with Omni's messages.
     let data = provider_data::from_node(file, root);
     if let Some(data) = &data {
-        traps(data, &mut report);
+        check_traps(data, &mut report);
     }
     (data, report.findings)
 }
 
 /// Reports keys that are not strings: with one of them Go decodes the mapping to a type that Omni's validator cannot read.
-fn odd_keys(node: &Node, report: &mut Report<'_>) {
+fn report_keys_of_other_types(node: &Node, report: &mut Report<'_>) {
     for entry in node.entries() {
         if entry.is_not_string {
             let message = format!(
@@ -112,9 +112,9 @@ fn odd_keys(node: &Node, report: &mut Report<'_>) {
             );
             report.error("providerdata-schema", entry.at, message, "quote it");
         }
-        odd_keys(&entry.value, report);
+        report_keys_of_other_types(&entry.value, report);
     }
-    node.items().iter().for_each(|item| odd_keys(item, report));
+    node.items().iter().for_each(|item| report_keys_of_other_types(item, report));
 }
 
 fn mismatch(m: &Mismatch, schema: Schema<'_>, report: &mut Report<'_>) {
@@ -167,7 +167,7 @@ impl Keys<'_> {
             match table.iter().find(|k| k.name == entry.key) {
                 None if in_live => {}
                 None => self.unknown(entry, table, what, report),
-                Some(key) if !in_live && !self.reads(key) => self.ignored(entry, key, report),
+                Some(key) if !in_live && !self.is_read(key) => self.ignored(entry, key, report),
                 Some(ProviderKey { kind: KeyKind::List, keys, .. }) => {
                     let items = schema.pointer(&format!("/properties/{}/items", entry.key)).unwrap_or(&Json::Null);
                     for item in entry.value.items() {
@@ -184,7 +184,7 @@ impl Keys<'_> {
     }
 
     /// Returns true if the provider certainly reads a key of the table.
-    fn reads(&self, key: &ProviderKey) -> bool {
+    fn is_read(&self, key: &ProviderKey) -> bool {
         let release = match self.schema {
             Schema::BuiltIn(Some(release)) => release,
             _ => Provider::Untagged,
@@ -221,7 +221,7 @@ impl Keys<'_> {
     fn unknown(&self, entry: &Entry, table: &[ProviderKey], what: &str, report: &mut Report<'_>) {
         let key = entry.key.as_str();
         let names: Vec<&str> = table.iter().map(|k| k.name.as_str()).collect();
-        let fix = meant(key, &names);
+        let fix = suggest_key(key, &names);
         let above = || PROVISION_KEYS.iter().copied().chain(["matchlabels"]);
         let Some(name) = above()
             .find(|name| *name == key)
@@ -237,7 +237,7 @@ impl Keys<'_> {
         };
         let spelled = if key == name { String::new() } else { format!(", spelled `{name}`") };
         let message = format!("`{key}` belongs {level}{spelled}: here nothing reads it");
-        if self.changes_nothing(name, &entry.value) {
+        if self.is_redundant(name, &entry.value) {
             let fix = match name {
                 "providerid" => "remove the line: spec.autoprovision.providerid already names the provider",
                 _ => "remove the line: it has the default value",
@@ -249,7 +249,7 @@ impl Keys<'_> {
     }
 
     /// Returns true if the class means the same without the misplaced entry.
-    fn changes_nothing(&self, name: &str, value: &Node) -> bool {
+    fn is_redundant(&self, name: &str, value: &Node) -> bool {
         match name {
             "providerid" => value.text() == Some(self.provider_id),
             "grpctunnel" => matches!(value.value(), Some(Value::Int(0) | Value::Null)),
@@ -280,7 +280,7 @@ pub fn install_disk(data: &ProviderData) -> Option<(Position, String)> {
 }
 
 /// Suggests a key for the names that the older form and other tools use.
-fn meant(key: &str, names: &[&str]) -> String {
+fn suggest_key(key: &str, names: &[&str]) -> String {
     match key {
         "cpu" | "cpus" | "vcpus" => "did you mean `cores`?".to_owned(),
         "disk" | "diskSize" => "did you mean `disk_size` (GiB)?".to_owned(),
@@ -291,7 +291,7 @@ fn meant(key: &str, names: &[&str]) -> String {
     }
 }
 
-fn traps(data: &ProviderData, report: &mut Report<'_>) {
+fn check_traps(data: &ProviderData, report: &mut Report<'_>) {
     let Some(root) = &data.root else { return };
     if let Some((at, message)) = install_disk(data) {
         report.warning("providerdata-install-disk", at, message, INSTALL_DISK_FIX);

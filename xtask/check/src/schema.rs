@@ -127,7 +127,7 @@ impl<'s> Validator<'s> {
         {
             return;
         }
-        self.combined(rules, node, path, depth);
+        self.check_combinations(rules, node, path, depth);
         self.scalar(rules, node, path);
         match &node.data {
             Data::Map(_) => self.map(rules, node, path, depth),
@@ -175,7 +175,7 @@ impl<'s> Validator<'s> {
         false
     }
 
-    fn combined(&mut self, rules: &'s serde_json::Map<String, Json>, node: &Node, path: &str, depth: usize) {
+    fn check_combinations(&mut self, rules: &'s serde_json::Map<String, Json>, node: &Node, path: &str, depth: usize) {
         for branch in rules.get("allOf").and_then(Json::as_array).into_iter().flatten() {
             self.node(branch, node, path, depth + 1);
         }
@@ -206,13 +206,13 @@ impl<'s> Validator<'s> {
     fn scalar(&mut self, rules: &'s serde_json::Map<String, Json>, node: &Node, path: &str) {
         let Some(value) = node.value() else { return };
         if let Some(allowed) = rules.get("enum").and_then(Json::as_array)
-            && !allowed.iter().any(|a| same(a, value))
+            && !allowed.iter().any(|a| is_equal(a, value))
         {
             let shown: Vec<String> = allowed.iter().map(show).collect();
             self.report(MismatchKind::Value, node.at, path, format!("must be one of {}", shown.join(", ")));
         }
         if let Some(expected) = rules.get("const")
-            && !same(expected, value)
+            && !is_equal(expected, value)
         {
             self.report(MismatchKind::Value, node.at, path, format!("must be {}", show(expected)));
         }
@@ -296,7 +296,7 @@ fn type_of(node: &Node) -> &'static str {
     }
 }
 
-fn same(json: &Json, value: Value<'_>) -> bool {
+fn is_equal(json: &Json, value: Value<'_>) -> bool {
     match (json, value) {
         (Json::Null, Value::Null) => true,
         (Json::Bool(a), Value::Bool(b)) => *a == b,
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn reference_that_comes_back_to_itself_has_no_end() {
+    fn cyclic_reference_terminates() {
         // Validation also gives up on a schema whose parts double at each of many levels.
         let doubled = (0..25).map(|at| {
             let next = json!({"$ref": format!("#/$defs/p{}", at + 1)});

@@ -41,7 +41,7 @@ impl Setting {
     }
 
     /// Returns true if the setting is at `path`, contains it (as an item of a list), or is below it.
-    fn meets(&self, path: &str) -> bool {
+    fn overlaps(&self, path: &str) -> bool {
         let below = |long: &str, short: &str| long.strip_prefix(short).is_some_and(|rest| rest.starts_with('.'));
         self.path == path || below(path, self.path) || below(self.path, path)
     }
@@ -139,7 +139,7 @@ pub fn keys(text: &str) -> Vec<String> {
 const PUBLIC_KEYS: [&str; 4] = ["storage", "default", "etcd", "publicKeyFiles"];
 
 /// Returns the setting at a path of keys as it is written, or the items of a list.
-pub fn texts(text: &str, path: &[&str]) -> Vec<String> {
+pub fn setting_texts(text: &str, path: &[&str]) -> Vec<String> {
     let documents = yaml::load("docker/site.yaml", text.as_bytes()).documents;
     let found = documents.first().and_then(|document| document.root.path(path)).map(texts_of);
     found.unwrap_or_default().into_iter().map(str::to_owned).collect()
@@ -151,7 +151,7 @@ fn texts_of(node: &Node) -> Vec<&str> {
 
 /// Returns true if the settings name this public key for the store.
 pub fn has_public_key(text: &str, path: &str) -> bool {
-    texts(text, &PUBLIC_KEYS).iter().any(|item| item == path)
+    setting_texts(text, &PUBLIC_KEYS).iter().any(|item| item == path)
 }
 
 /// Adds a public key for the store to the settings, as lines between the others; `None` if that is not possible.
@@ -215,23 +215,23 @@ pub fn check(file: &str, text: &str, compose: &str, there: &dyn Fn(&str) -> bool
         }
         _ => {
             let sure = minor <= newest && minor.is_some();
-            fits(root, minor.or(newest).unwrap_or(Minor::new(1, 10)), sure, &mut report);
+            check_values(root, minor.or(newest).unwrap_or(Minor::new(1, 10)), sure, &mut report);
         }
     }
-    overridden(root, compose, &mut report);
-    misleading(root, there, &mut report);
-    files(root, there, &mut report);
+    report_overridden(root, compose, &mut report);
+    report_misleading(root, there, &mut report);
+    report_missing_files(root, there, &mut report);
     report.findings.sort_by_key(|finding| (finding.place.line, finding.place.column));
     report.findings
 }
 
 /// Checks keys and values; a key of an Omni newer than the table may be valid.
-fn fits(root: &Node, minor: Minor, sure: bool, report: &mut Report<'_>) {
+fn check_values(root: &Node, minor: Minor, sure: bool, report: &mut Report<'_>) {
     for found in validate(&schema(minor), root) {
         let path = found.path.trim_start_matches('.');
         let (message, fix) = match found.kind {
             MismatchKind::UnknownKey => unknown(&found, path, known(minor)),
-            _ => unfit(path, known(minor)),
+            _ => invalid_value(path, known(minor)),
         };
         match sure {
             true => report.error(RULE, found.at, format!("{message}: Omni does not start with it"), fix),
@@ -241,10 +241,11 @@ fn fits(root: &Node, minor: Minor, sure: bool, report: &mut Report<'_>) {
 }
 
 /// Reports settings that the compose file makes: its flags override the file, and the file overrides the client secret.
-fn overridden(root: &Node, compose: &str, report: &mut Report<'_>) {
+fn report_overridden(root: &Node, compose: &str, report: &mut Report<'_>) {
     let (flags, keys) = omni_settings(compose);
     for (path, Entry { at, .. }) in leaves(root) {
-        let flag = TABLE.settings.iter().find(|each| flags.iter().any(|flag| flag == each.flag) && each.meets(&path));
+        let flag =
+            TABLE.settings.iter().find(|each| flags.iter().any(|flag| flag == each.flag) && each.overlaps(&path));
         if let Some(setting) = flag {
             let message =
                 format!("`{path}` has no effect: docker/compose.yaml sets it with --{}, and flags win", setting.flag);
@@ -257,7 +258,7 @@ fn overridden(root: &Node, compose: &str, report: &mut Report<'_>) {
 }
 
 /// Reports settings with which Omni starts, or fails late, and does something other than intended.
-fn misleading(root: &Node, there: &dyn Fn(&str) -> bool, report: &mut Report<'_>) {
+fn report_misleading(root: &Node, there: &dyn Fn(&str) -> bool, report: &mut Report<'_>) {
     let entry = |path: &str| {
         let (above, key) = path.rsplit_once('.').unwrap_or(("", path));
         let keys: Vec<&str> = above.split('.').collect();
@@ -309,7 +310,7 @@ fn misleading(root: &Node, there: &dyn Fn(&str) -> bool, report: &mut Report<'_>
 }
 
 /// Reports missing files: Omni sees only what is mounted.
-fn files(root: &Node, there: &dyn Fn(&str) -> bool, report: &mut Report<'_>) {
+fn report_missing_files(root: &Node, there: &dyn Fn(&str) -> bool, report: &mut Report<'_>) {
     for (path, Entry { at, value, .. }) in leaves(root) {
         let key = path.rsplit('.').next().unwrap_or_default();
         if !key.ends_with("File") && !key.ends_with("Files") {
@@ -332,7 +333,7 @@ fn unknown(found: &Mismatch, path: &str, minor: Minor) -> (String, String) {
     let message = format!("`{path}` is not a setting of Omni {minor}");
     let (key, names) = found.known.clone().unwrap_or_default();
     let known = |setting: &&Setting| setting.is_in(minor);
-    let elsewhere = TABLE.settings.iter().find(|setting| !known(setting) && setting.meets(path));
+    let elsewhere = TABLE.settings.iter().find(|setting| !known(setting) && setting.overlaps(path));
     let moved = TABLE.settings.iter().filter(known).find(|setting| setting.path.rsplit('.').next() == Some(&key));
     let fix = match (elsewhere, moved) {
         (Some(Setting { from: Some(from), .. }), _) if *from > minor => format!("it is known from Omni {from} on"),
@@ -343,9 +344,9 @@ fn unknown(found: &Mismatch, path: &str, minor: Minor) -> (String, String) {
     (message, fix)
 }
 
-fn unfit(path: &str, minor: Minor) -> (String, String) {
+fn invalid_value(path: &str, minor: Minor) -> (String, String) {
     let below = |setting: &&Setting| setting.path.starts_with(&format!("{path}.")) || path.is_empty();
-    match TABLE.settings.iter().find(|setting| setting.is_in(minor) && setting.meets(path) && !below(setting)) {
+    match TABLE.settings.iter().find(|setting| setting.is_in(minor) && setting.overlaps(path) && !below(setting)) {
         Some(setting) => {
             let (_, kind) = kind(setting.kind);
             (format!("`{path}` must be {kind} in Omni {minor}"), format!("write {kind}"))

@@ -40,7 +40,7 @@ pub fn off_mounts(container: &ContainerDetails, paths: &[String]) -> Vec<String>
             None => bad.push(format!("{path} is on no mount")),
             Some(mount) if mount.kind == "tmpfs" => bad.push(format!("{path} is in memory (tmpfs)")),
             // Docker names an anonymous volume with 64 hexadecimal digits; `down` and `up` create a new one.
-            Some(mount) if mount.kind == "volume" && anonymous(&mount.name) => {
+            Some(mount) if mount.kind == "volume" && is_anonymous(&mount.name) => {
                 bad.push(format!("{path} is on a volume without a name"));
             }
             Some(_) => {}
@@ -49,7 +49,7 @@ pub fn off_mounts(container: &ContainerDetails, paths: &[String]) -> Vec<String>
     bad
 }
 
-fn anonymous(name: &str) -> bool {
+fn is_anonymous(name: &str) -> bool {
     name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
@@ -62,7 +62,7 @@ pub const PORTS: [(u16, &str, &str); 4] = [
 ];
 
 /// Checks that the sidecar publishes the ports on `lan`.
-pub fn published(sidecar: &Container, lan: &str) -> Diagnosis {
+pub fn check_ports(sidecar: &Container, lan: &str) -> Diagnosis {
     let Some(found) = &sidecar.publishers else {
         return Diagnosis::unknown("docker does not report what is published");
     };
@@ -82,7 +82,7 @@ pub fn published(sidecar: &Container, lan: &str) -> Diagnosis {
 }
 
 /// Returns true for Tailscale's addresses: 100.64.0.0/10 and fd7a:115c:a1e0::/48.
-pub fn tailnet(ip: IpAddr) -> bool {
+pub fn is_tailnet(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => ip.octets()[0] == 100 && (64..128).contains(&ip.octets()[1]),
         IpAddr::V6(ip) => ip.segments()[..3] == [0xfd7a, 0x115c, 0xa1e0],
@@ -119,7 +119,7 @@ pub fn names(domain: &str, lan: &str, answers: &[Answer]) -> Diagnosis {
                         Diagnosis::warning(format!("{who} returns {shown}: a machine may use one that it cannot reach"))
                     }
                     (_, true) => Diagnosis::ok(format!("{who}: {shown}")),
-                    (false, _) if found.iter().any(|ip| tailnet(*ip)) => {
+                    (false, _) if found.iter().any(|ip| is_tailnet(*ip)) => {
                         Diagnosis::ok(format!("{who}: {shown} (tailnet)"))
                     }
                     (false, _) if found.is_empty() => {
@@ -207,7 +207,7 @@ pub struct Versions {
 }
 
 /// Checks that Omni and omnictl match: equal API versions are required, equal minors are the tested case.
-pub fn pairing(found: &Versions) -> Diagnosis {
+pub fn check_pairing(found: &Versions) -> Diagnosis {
     let mut all = Diagnosis::ok("");
     if let Some(pinned) = &found.pinned {
         if version::minor(pinned).is_none() {
@@ -242,7 +242,7 @@ pub fn pairing(found: &Versions) -> Diagnosis {
 
 /// Checks that the provider in the compose file fits this Omni. From 0.3 on it gets images from Omni's own media API,
 /// which came with 1.10 (omni-infra-provider-proxmox v0.3.0 release notes).
-pub fn provider_pairing(omni: Option<&str>, provider: Option<&str>, running: Option<&str>) -> Diagnosis {
+pub fn check_provider_pairing(omni: Option<&str>, provider: Option<&str>, running: Option<&str>) -> Diagnosis {
     let (Some(omni), Some(provider)) = (omni, provider) else {
         return Diagnosis::unknown("docker/compose.yaml names no image");
     };
@@ -272,7 +272,7 @@ pub fn provider_pairing(omni: Option<&str>, provider: Option<&str>, running: Opt
 }
 
 /// Checks that the sidecar is permanently on the tailnet under Omni's name; `text` is the output of `tailscale status --json`.
-pub fn tailscale(text: &str, domain: &str, now: u64) -> Diagnosis {
+pub fn check_tailscale(text: &str, domain: &str, now: u64) -> Diagnosis {
     let Ok(status) = serde_json::from_str::<Value>(text) else {
         return Diagnosis::unknown("`tailscale status` printed no JSON");
     };

@@ -1,6 +1,6 @@
 use super::*;
 use crate::diagnosis::State;
-use crate::values::{complete, initial_user, issuer, lan_address, tailscale_key};
+use crate::values::{check_complete, check_initial_user, check_issuer, check_lan_address, check_tailscale_key};
 use domain::spec::env::{EnvFile, REQUIRED};
 use domain::status::docker::{Mount, Publisher};
 use serde_json::json;
@@ -50,7 +50,7 @@ fn ports_must_be_on_the_lan() {
     ] {
         let text = r#"{"Service":"omni-tailscale","Name":"x","State":"running"}"#;
         let sidecar = Container { publishers, ..serde_json::from_str(text).unwrap() };
-        let verdict = published(&sidecar, lan);
+        let verdict = check_ports(&sidecar, lan);
         assert_eq!(verdict.state, state, "{sidecar:?}");
         assert!(state != State::Failed || verdict.detail.contains("50180/udp"), "{verdict:?}");
     }
@@ -65,17 +65,17 @@ fn values_and_versions_have_their_states() {
         let [check, value, state] = line.split('\t').collect::<Vec<_>>().try_into().expect(line);
         let words: Vec<&str> = value.split(' ').collect();
         let found = match check {
-            "lan-address" => lan_address(value),
-            "issuer" => issuer(value, Some("omni.example.com")),
-            "initial-user" => initial_user(value, None),
-            "tailscale-key" => tailscale_key(value),
-            "tailscale" => tailscale(&tailscale_status(&words[1..]), words[0], 1_795_316_645),
+            "lan-address" => check_lan_address(value),
+            "issuer" => check_issuer(value, Some("omni.example.com")),
+            "initial-user" => check_initial_user(value, None),
+            "tailscale-key" => check_tailscale_key(value),
+            "tailscale" => check_tailscale(&tailscale_status(&words[1..]), words[0], 1_795_316_645),
             "names" => names("omni.example.com", LAN, &words.iter().map(|word| answer(word)).collect::<Vec<_>>()),
             "omni-and-provider" => {
                 let [omni, provider, running] = [0, 1, 2].map(|at| some(words[at]));
-                provider_pairing(omni.as_deref(), provider.as_deref(), running.as_deref())
+                check_provider_pairing(omni.as_deref(), provider.as_deref(), running.as_deref())
             }
-            "omni-and-omnictl" => pairing(&Versions {
+            "omni-and-omnictl" => check_pairing(&Versions {
                 pinned: some(words[0]),
                 running: some(words[1]),
                 server: api(words[2]).map(|(version, api): (_, u32)| (version, u64::from(api))),
@@ -106,7 +106,7 @@ fn shipped_versions_are_compatible() {
     let compose = include_str!("../../../docker/compose.yaml");
     let images = images(compose);
     let of = |service: &str| images.get(service).and_then(|image| tag(image));
-    assert_eq!(provider_pairing(of("omni"), of("proxmox-provider"), None).state, State::Ok, "{images:?}");
+    assert_eq!(check_provider_pairing(of("omni"), of("proxmox-provider"), None).state, State::Ok, "{images:?}");
     assert!(of("omni-tailscale").and_then(version::minor).is_some());
     // Every variable without a default is required, and no other.
     let mut named: Vec<&str> = compose
@@ -130,7 +130,7 @@ fn tags_are_found_behind_registries_and_digests() {
 
 #[test]
 fn user_of_github_needs_the_host_of_tsidp() {
-    let verdict = initial_user("octo@github", Some("https://idp.example.ts.net"));
+    let verdict = check_initial_user("octo@github", Some("https://idp.example.ts.net"));
     assert!(verdict.detail.contains("octo@github.idp.example.ts.net"), "{verdict:?}");
 }
 
@@ -142,31 +142,31 @@ fn tailscale_status(words: &[&str]) -> String {
 
 #[test]
 fn sidecar_name_is_checked() {
-    let taken = tailscale(&tailscale_status(&["Running", "omni-1"]), "omni.tail1.ts.net", 0);
+    let taken = check_tailscale(&tailscale_status(&["Running", "omni-1"]), "omni.tail1.ts.net", 0);
     assert!(taken.detail.contains("another device"), "{taken:?}");
     let off = tailscale_status(&["Running", "omni"]).replace("true", "false");
-    assert!(tailscale(&off, "omni.example.com", 0).detail.contains("MagicDNS"));
-    assert_eq!(tailscale("nonsense", "x", 0).state, State::Unknown);
+    assert!(check_tailscale(&off, "omni.example.com", 0).detail.contains("MagicDNS"));
+    assert_eq!(check_tailscale("nonsense", "x", 0).state, State::Unknown);
 }
 
 #[test]
 fn example_values_are_placeholders() {
     let example = include_str!("../../../docker/.env.example");
     let example = EnvFile::parse("x", example).unwrap();
-    let verdict = complete(&example, &example);
+    let verdict = check_complete(&example, &example);
     assert!(verdict.state == State::Failed && verdict.detail.contains("TS_AUTHKEY"), "{verdict:?}");
     let mut env = example.clone();
     for each in REQUIRED {
         env.set(each.key, "something-else");
     }
-    assert_eq!(complete(&env, &example).state, State::Ok);
+    assert_eq!(check_complete(&env, &example).state, State::Ok);
     env.set("OMNI_DOMAIN", "");
-    assert!(complete(&env, &example).detail.contains("no value for OMNI_DOMAIN"));
+    assert!(check_complete(&env, &example).detail.contains("no value for OMNI_DOMAIN"));
     env.set("OMNI_DOMAIN", "omni.example.org:8443");
-    assert!(complete(&env, &example).detail.contains("OMNI_DOMAIN has a port"));
+    assert!(check_complete(&env, &example).detail.contains("OMNI_DOMAIN has a port"));
     env.set("OMNI_DOMAIN", "omni.example.org");
     let text = format!("{}OIDC_CLIENT_SECRET=hush$abc\nPROVIDER_CA_FILE=$HOME/ca.pem\n", env.text());
-    let verdict = complete(&EnvFile::parse("x", &text).unwrap(), &example);
+    let verdict = check_complete(&EnvFile::parse("x", &text).unwrap(), &example);
     assert_eq!(verdict.state, State::Failed);
     assert_eq!(
         verdict.detail,

@@ -16,7 +16,7 @@ const WRITTEN_AGAIN: u64 = 3600;
 /// When Proxmox began to create a machine's VM, and when the creation and the first start ended, in seconds since the Unix epoch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct VmTimes {
-    pub begun: Option<u64>,
+    pub creation_started: Option<u64>,
     pub created: Option<u64>,
     pub started: Option<u64>,
 }
@@ -50,7 +50,7 @@ impl SiteTimes {
     }
 
     /// Returns how long a step usually takes here, and from which duration on it is slow.
-    fn usual(&self, step: &str) -> Option<(u64, u64)> {
+    fn usual_seconds(&self, step: &str) -> Option<(u64, u64)> {
         let usual = median(self.steps.get(step).filter(|runs| runs.len() >= ENOUGH)?.clone())?;
         Some((usual, usual.saturating_mul(SLOW).max(usual.saturating_add(SECONDS))))
     }
@@ -88,7 +88,7 @@ pub struct Segment {
 
 impl Segment {
     /// Formats the segment, for example as `join 200 s (slow: usually up to 180 s)`.
-    pub fn words(&self) -> String {
+    pub fn describe(&self) -> String {
         let Segment { step, seconds, usually, .. } = self;
         let slow = match (self.slow, self.at_this_site) {
             (false, _) => String::new(),
@@ -116,7 +116,7 @@ pub fn step(machine: &MachineView) -> Option<String> {
 }
 
 /// Describes the times that slow steps are compared with.
-pub fn judged_by(rows: &[Row]) -> &'static str {
+pub fn describe_reference(rows: &[Row]) -> &'static str {
     match rows.iter().flat_map(|row| &row.steps).any(|step| step.at_this_site) {
         true => "slow is what took more than twice as long as this site usually does, and 30 s more",
         false => "slow is judged by general times: this site's own count after 3 runs that create machines",
@@ -139,14 +139,14 @@ fn row(machine: &MachineView, vm: VmTimes, site: &SiteTimes, now: u64) -> Option
             [(first, _), .., (last, _)] => format!("{first} to {last}"),
             _ => open.first().map_or("", |(only, _)| only).to_owned(),
         };
-        let here: Option<Vec<(u64, u64)>> = open.iter().map(|(step, _)| site.usual(step)).collect();
+        let here: Option<Vec<(u64, u64)>> = open.iter().map(|(step, _)| site.usual_seconds(step)).collect();
         let general = || open.iter().map(|(_, usually)| (*usually, *usually)).collect();
         let sum = |all: (u64, u64), step: (u64, u64)| (all.0.saturating_add(step.0), all.1.saturating_add(step.1));
         let at_this_site = here.is_some();
         let (usually, most) = here.unwrap_or_else(general).into_iter().fold((0, 0), sum);
         Segment { step, seconds, usually, at_this_site, slow: seconds > most, goes_on }
     };
-    for (step, end) in STEPS.into_iter().zip([vm.begun, vm.created, vm.started, joined, ready]) {
+    for (step, end) in STEPS.into_iter().zip([vm.creation_started, vm.created, vm.started, joined, ready]) {
         open.push(step);
         if let Some(end) = end {
             steps.push(segment(&open, end.saturating_sub(from), false));
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn step_of_a_machine_is_one_of_the_timeline() {
+    fn step_is_one_of_the_timeline() {
         let at = |step: &str| MachineView { step: step.to_owned(), ..machine(None, None) };
         for (machine, wanted) in [
             (at(""), Some("step 1 of 5 (prepare)")),
@@ -193,30 +193,31 @@ mod tests {
     }
 
     #[track_caller]
-    fn shows(machine: &MachineView, vm: [Option<u64>; 3], wanted: &[&str]) {
+    fn assert_segments(machine: &MachineView, vm: [Option<u64>; 3], wanted: &[&str]) {
         let [begun, created, started] = vm;
-        let found = row(machine, VmTimes { begun, created, started }, &SiteTimes::default(), 2000).unwrap();
-        assert_eq!(found.steps.iter().map(Segment::words).collect::<Vec<_>>(), wanted);
+        let found =
+            row(machine, VmTimes { creation_started: begun, created, started }, &SiteTimes::default(), 2000).unwrap();
+        assert_eq!(found.steps.iter().map(Segment::describe).collect::<Vec<_>>(), wanted);
     }
 
     #[test]
-    fn machine_has_a_segment_for_each_step_that_was_seen() {
+    fn row_has_a_segment_for_each_observed_step() {
         let all = [Some(1010), Some(1025), Some(1030)];
         let done = ["prepare 10 s", "create 15 s", "start 5 s", "join 70 s", "configure 150 s"];
-        shows(&machine(Some(1100), Some(1250)), all, &done);
-        shows(&machine(Some(1100), Some(1100 + 9000)), all, &done[..4]);
+        assert_segments(&machine(Some(1100), Some(1250)), all, &done);
+        assert_segments(&machine(Some(1100), Some(1100 + 9000)), all, &done[..4]);
         let slow = ["prepare 10 s", "create 15 s", "start 5 s", "join 970 s so far (slow: usually up to 180 s)"];
-        shows(&machine(None, None), all, &slow);
+        assert_segments(&machine(None, None), all, &slow);
         // Proxmox was not queried, or no longer has the times.
         let none = [None; 3];
-        shows(&machine(Some(1100), Some(1250)), none, &["prepare to join 100 s", "configure 150 s"]);
-        shows(&machine(None, None), none, &["prepare to join 1000 s so far (slow: usually up to 600 s)"]);
+        assert_segments(&machine(Some(1100), Some(1250)), none, &["prepare to join 100 s", "configure 150 s"]);
+        assert_segments(&machine(None, None), none, &["prepare to join 1000 s so far (slow: usually up to 600 s)"]);
         assert!(row(&MachineView::default(), VmTimes::default(), &SiteTimes::default(), 2000).is_none());
     }
 
     #[test]
-    fn site_with_enough_runs_says_what_is_slow() {
-        let vm = VmTimes { begun: Some(1010), created: Some(1025), started: Some(1030) };
+    fn slow_steps_are_judged_by_the_site() {
+        let vm = VmTimes { creation_started: Some(1010), created: Some(1025), started: Some(1030) };
         let (mut site, joined) = (SiteTimes::default(), machine(Some(1100), Some(1250)));
         // The join takes 70 s, which is short in general.
         let made = [row(&machine(Some(1033), Some(1183)), vm, &SiteTimes::default(), 2000).unwrap()];
@@ -224,10 +225,10 @@ mod tests {
             (0..runs).for_each(|_| site.add(&made));
             let found = row(&joined, vm, &site, 2000).unwrap();
             assert_eq!(found.steps[3].slow, slow, "{runs}: {site:?}");
-            assert_eq!(judged_by(&[found]).contains("general"), !slow);
+            assert_eq!(describe_reference(&[found]).contains("general"), !slow);
         }
         let found = row(&joined, vm, &site, 2000).unwrap();
-        assert_eq!(found.steps[3].words(), "join 70 s (slow: usually 3 s here)");
+        assert_eq!(found.steps[3].describe(), "join 70 s (slow: usually 3 s here)");
         assert!(site.steps.values().all(|runs| runs.len() == RUNS), "{site:?}");
     }
 }

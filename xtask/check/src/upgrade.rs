@@ -179,7 +179,7 @@ pub fn plan(installed: &Installed, wanted: &TargetVersions) -> Vec<Step> {
         steps.extend(provider(from, to, &mut now));
     }
     for cluster in &installed.clusters {
-        steps.extend(of_cluster(cluster, wanted, &now));
+        steps.extend(plan_cluster(cluster, wanted, &now));
     }
     steps
 }
@@ -199,13 +199,13 @@ fn omni(from: &Version, to: &Version, now: &mut Installed) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut at = from.clone();
     let newest = |minor| table().omni.iter().find(|release| release.minor == minor)?.newest.clone();
-    while let Some(next) = next(&at, to, newest) {
+    while let Some(next) = next_version(&at, to, newest) {
         let mut step = Step::new(Component::Omni, &at, &next);
         pre_release(&mut step);
         if next < at {
             step.block("omni-down", "an older Omni refuses the newer store", "omni@v1.10.4 migration/manager.go");
         }
-        facts_end(&mut step, &table().facts.omni, table().omni(&next).and_then(|known| known.newest.as_ref()));
+        warn_beyond_facts(&mut step, &table().facts.omni, table().omni(&next).and_then(|known| known.newest.as_ref()));
         if let Some(why) = &now.no_backup {
             let message = format!("{why}: `cargo xtask omni-backup` makes one, and there is no other way back");
             step.warn("backup", message, "siderolabs/docs upgrading-omni.mdx");
@@ -344,7 +344,7 @@ fn provider(from: &Version, to: &Version, now: &mut Installed) -> Vec<Step> {
     let mut step = Step::new(Component::Provider, from, to);
     pre_release(&mut step);
     let known = table().provider.iter().rev().find(|known| Minor::from(&known.version) == Minor::from(to));
-    facts_end(&mut step, &table().facts.provider, known.map(|known| &known.version));
+    warn_beyond_facts(&mut step, &table().facts.provider, known.map(|known| &known.version));
     for release in table().provider.iter().filter(|release| release.version > *from && release.version <= *to) {
         if let (Some(range), Some(omni)) = (&release.omni, &now.omni)
             && !range.contains(omni)
@@ -364,30 +364,31 @@ fn provider(from: &Version, to: &Version, now: &mut Installed) -> Vec<Step> {
 }
 
 /// Plans Talos and Kubernetes of one cluster, a minor at a time, in an order in which every pair is supported.
-fn of_cluster(cluster: &Cluster, wanted: &TargetVersions, now: &Installed) -> Vec<Step> {
+fn plan_cluster(cluster: &Cluster, wanted: &TargetVersions, now: &Installed) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     let (mut talos, mut kubernetes) = (cluster.talos.clone(), cluster.kubernetes.clone());
     let last_talos = wanted.from(Some(&talos), &wanted.talos).unwrap_or(&talos).clone();
     let last_kubernetes = wanted.from(Some(&kubernetes), &wanted.kubernetes).unwrap_or(&kubernetes).clone();
     // Each round upgrades one of the two by one minor.
     for _ in 0..64 {
-        let next_talos =
-            next(&talos, &last_talos, |minor| table().talos.iter().find(|known| known.minor == minor)?.newest.clone());
-        let next_kubernetes = next(&kubernetes, &last_kubernetes, |_| None);
+        let next_talos = next_version(&talos, &last_talos, |minor| {
+            table().talos.iter().find(|known| known.minor == minor)?.newest.clone()
+        });
+        let next_kubernetes = next_version(&kubernetes, &last_kubernetes, |_| None);
         let fits = |talos: &Version, kubernetes: &Version| unsupported(talos, kubernetes).is_none();
         let mut step = match (next_talos, next_kubernetes) {
             (None, None) => break,
             (Some(to), more) if fits(&to, &kubernetes) || more.as_ref().is_none_or(|k| !fits(&talos, k)) => {
                 let mut step = Step::new(Component::Talos(cluster.name.clone()), &talos, &to);
                 talos_step(&mut step, &kubernetes, now.omni.as_ref());
-                rolling(&mut step, cluster, now);
+                check_rolling(&mut step, cluster, now);
                 talos = to;
                 step
             }
             (_, Some(to)) => {
                 let mut step = Step::new(Component::Kubernetes(cluster.name.clone()), &kubernetes, &to);
                 kubernetes_step(&mut step, &talos);
-                not_offered(&mut step, now.offered.as_ref().map(|offered| &offered.kubernetes), "Kubernetes");
+                block_if_not_offered(&mut step, now.offered.as_ref().map(|offered| &offered.kubernetes), "Kubernetes");
                 kubernetes = to;
                 step
             }
@@ -401,7 +402,7 @@ fn of_cluster(cluster: &Cluster, wanted: &TargetVersions, now: &Installed) -> Ve
 }
 
 /// Checks whether the machines of a cluster can be taken down one after another.
-fn rolling(step: &mut Step, cluster: &Cluster, now: &Installed) {
+fn check_rolling(step: &mut Step, cluster: &Cluster, now: &Installed) {
     let (name, to) = (&cluster.name, step.to.clone());
     match cluster.control_planes {
         Some((healthy, total)) if total > 2 && healthy < total / 2 + 2 => {
@@ -423,7 +424,7 @@ fn rolling(step: &mut Step, cluster: &Cluster, now: &Installed) {
         step.warn("drain-pdb", message, "CL 1.10.0");
     }
     let offered = now.offered.as_ref();
-    not_offered(step, offered.map(|offered| &offered.talos), "Talos");
+    block_if_not_offered(step, offered.map(|offered| &offered.talos), "Talos");
     let missing = |catalog: &BTreeSet<String>| -> Vec<String> {
         cluster.files.extensions.iter().filter(|wanted| !catalog.contains(*wanted)).cloned().collect()
     };
@@ -447,7 +448,7 @@ fn rolling(step: &mut Step, cluster: &Cluster, now: &Installed) {
 }
 
 /// Blocks a version that Omni does not offer: the image factory lacks it, this Omni is too old for it, or Omni has no list yet.
-fn not_offered(step: &mut Step, offered: Option<&BTreeSet<Version>>, what: &str) {
+fn block_if_not_offered(step: &mut Step, offered: Option<&BTreeSet<Version>>, what: &str) {
     let Some(offered) = offered.filter(|offered| !offered.contains(&step.to)) else { return };
     let message = match offered.is_empty() {
         true => format!("Omni offers no version of {what} at all: it has not reached its image factory"),
@@ -457,7 +458,7 @@ fn not_offered(step: &mut Step, offered: Option<&BTreeSet<Version>>, what: &str)
 }
 
 /// Warns if the facts end before the version of a step: it is beyond the newest release, or the newest patch of its minor.
-fn facts_end(step: &mut Step, newest: &Version, of_minor: Option<&Version>) {
+fn warn_beyond_facts(step: &mut Step, newest: &Version, of_minor: Option<&Version>) {
     let to = &step.to;
     let date = &table().facts.date;
     if Minor::from(to) > Minor::from(newest) {
@@ -475,7 +476,7 @@ fn facts_end(step: &mut Step, newest: &Version, of_minor: Option<&Version>) {
 }
 
 /// Returns the next version: upward one minor at a time; downward or within a minor in one step.
-fn next(now: &Version, last: &Version, newest: impl Fn(Minor) -> Option<Version>) -> Option<Version> {
+fn next_version(now: &Version, last: &Version, newest: impl Fn(Minor) -> Option<Version>) -> Option<Version> {
     if now.cmp_precedence(last).is_eq() {
         return None;
     }
@@ -497,7 +498,7 @@ fn unsupported(talos: &Version, kubernetes: &Version) -> Option<String> {
 fn talos_step(step: &mut Step, kubernetes: &Version, omni: Option<&Version>) {
     let (from, to) = (step.from.clone(), step.to.clone());
     let known = table().talos(&to);
-    facts_end(step, &table().facts.talos, known.and_then(|known| known.newest.as_ref()));
+    warn_beyond_facts(step, &table().facts.talos, known.and_then(|known| known.newest.as_ref()));
     if let Some(supports) = unsupported(&to, kubernetes) {
         let message = format!("{supports}, the cluster runs {kubernetes}");
         step.block("talos-kubernetes", message, "talos pkg/machinery/compatibility");
@@ -559,7 +560,7 @@ fn pre_release(step: &mut Step) {
 }
 
 /// Collects what a template contains that a release may refuse. `read` reads a file that the template names.
-pub fn of_template(template: &ClusterTemplate, read: impl Fn(&str) -> FileRead) -> ClusterFiles {
+pub fn collect_files(template: &ClusterTemplate, read: impl Fn(&str) -> FileRead) -> ClusterFiles {
     let mut found = ClusterFiles::default();
     let outside = template.files().into_iter().filter(|(file, _)| matches!(read(file), FileRead::Outside));
     found.outside.extend(outside.map(|(file, _)| file.to_owned()));
@@ -574,9 +575,9 @@ pub fn of_template(template: &ClusterTemplate, read: impl Fn(&str) -> FileRead) 
     let of_machines = template.machines.iter().flat_map(|machine| &machine.patches);
     for set in template.patches.iter().chain(of_sets).chain(of_machines) {
         let content = match (&set.inline, &set.file) {
-            (Some(inline), _) => patch::inline("patch", inline, set.at, patch::PatchContext::default()).content,
+            (Some(inline), _) => patch::check_inline("patch", inline, set.at, patch::PatchContext::default()).content,
             (None, Some((file, _))) => match read(file) {
-                FileRead::Bytes(bytes) => patch::in_file(file, &bytes, patch::PatchContext::default()).content,
+                FileRead::Bytes(bytes) => patch::check_file(file, &bytes, patch::PatchContext::default()).content,
                 _ => None,
             },
             (None, None) => None,

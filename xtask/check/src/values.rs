@@ -3,17 +3,17 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::diagnosis::Diagnosis;
-use super::stack::tailnet;
+use super::stack::is_tailnet;
 use domain::spec::env::{EnvFile, REQUIRED};
 
 /// Returns the value of `key`, unless it is still the example's.
-pub fn given<'a>(env: &'a EnvFile, example: &EnvFile, key: &str) -> Option<&'a str> {
+pub fn own_value<'a>(env: &'a EnvFile, example: &EnvFile, key: &str) -> Option<&'a str> {
     env.get(key).filter(|value| example.get(key) != Some(value))
 }
 
 /// Returns why no variable of the stack can have this value: compose puts it into a line of YAML, an argument or a host name. In
 /// Omni's own configuration a line break ends the client secret, and surrounding blanks are lost.
-pub fn unsound(value: &str) -> Option<&'static str> {
+pub fn invalid_reason(value: &str) -> Option<&'static str> {
     if value.chars().any(char::is_control) {
         return Some("holds a line break or another control character");
     }
@@ -32,22 +32,22 @@ pub const NO_VARIABLE: &str =
 const PLACEHOLDERS: [&str; 4] = ["OMNI_ACCOUNT_UUID", "TS_AUTHKEY", "OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET"];
 
 /// Checks that every variable is set literally to a value other than the example's.
-pub fn complete(env: &EnvFile, example: &EnvFile) -> Diagnosis {
-    filled_in(env, example, &|_| true)
+pub fn check_complete(env: &EnvFile, example: &EnvFile) -> Diagnosis {
+    check_filled_in(env, example, &|_| true)
 }
 
-/// Checks that the stack can be started with these values: like [`complete`], but a name or an address may be the example's.
-pub fn startable(env: &EnvFile, example: &EnvFile) -> Diagnosis {
-    filled_in(env, example, &|key| PLACEHOLDERS.contains(&key))
+/// Checks that the stack can be started with these values: like [`check_complete`], but a name or an address may be the example's.
+pub fn check_startable(env: &EnvFile, example: &EnvFile) -> Diagnosis {
+    check_filled_in(env, example, &|key| PLACEHOLDERS.contains(&key))
 }
 
 /// Checks that every variable has a value, and that the variables selected by `own` differ from the example.
-fn filled_in(env: &EnvFile, example: &EnvFile, own: &dyn Fn(&str) -> bool) -> Diagnosis {
+fn check_filled_in(env: &EnvFile, example: &EnvFile, own: &dyn Fn(&str) -> bool) -> Diagnosis {
     let named = |filter: &dyn Fn(&str) -> bool| -> Vec<&str> {
         REQUIRED.iter().map(|each| each.key).filter(|key| filter(key)).collect()
     };
     let absent = named(&|key| env.get(key).is_none());
-    let example = named(&|key| own(key) && env.get(key).is_some() && given(env, example, key).is_none());
+    let example = named(&|key| own(key) && env.get(key).is_some() && own_value(env, example, key).is_none());
     let keys = REQUIRED.iter().map(|each| each.key).chain(PROVIDER).chain(["OMNI_SERVICE_ACCOUNT_KEY"]);
     let foreign: Vec<&str> = keys.filter(|key| env.refers_to_environment(key)).collect();
     if !foreign.is_empty() {
@@ -55,11 +55,11 @@ fn filled_in(env: &EnvFile, example: &EnvFile, own: &dyn Fn(&str) -> bool) -> Di
             .fix(NO_VARIABLE);
     }
     let keys = REQUIRED.iter().map(|each| each.key).chain(PROVIDER);
-    if let Some((key, why)) = keys.filter_map(|key| Some((key, unsound(env.get(key)?)?))).next() {
+    if let Some((key, why)) = keys.filter_map(|key| Some((key, invalid_reason(env.get(key)?)?))).next() {
         return Diagnosis::failed(format!("{key} {why}"))
             .fix(format!("write the value of {key} in docker/.env on one line, in single quotes"));
     }
-    if let Some(why) = env.get("OMNI_DOMAIN").and_then(|value| domain(value).err()) {
+    if let Some(why) = env.get("OMNI_DOMAIN").and_then(|value| check_domain(value).err()) {
         return Diagnosis::failed(format!("OMNI_DOMAIN {why}"))
             .fix("set it to the one name of Omni, such as omni.example.com");
     }
@@ -74,8 +74,8 @@ fn filled_in(env: &EnvFile, example: &EnvFile, own: &dyn Fn(&str) -> bool) -> Di
 ///
 /// # Errors
 /// Returns why it is not valid, as the end of a sentence.
-pub fn domain(value: &str) -> Result<(), &'static str> {
-    let (host, port) = named(value);
+pub fn check_domain(value: &str) -> Result<(), &'static str> {
+    let (host, port) = split_port(value);
     if !is_host(host) {
         return Err("is not a valid host name");
     }
@@ -100,12 +100,12 @@ pub fn https_address(text: &str, port: Option<u16>) -> Result<String, &'static s
     let bracketed = rest.strip_prefix('[').and_then(|rest| rest.split_once(']'));
     let valid = match bracketed {
         Some((host, tail)) => host.parse::<std::net::Ipv6Addr>().is_ok() && (tail.is_empty() || is_port(tail)),
-        None => is_host(named(rest).0),
+        None => is_host(split_port(rest).0),
     };
     if !valid {
         return Err("is not the address of a host");
     }
-    let has_port = bracketed.map_or_else(|| named(rest).1.is_some(), |(_, tail)| !tail.is_empty());
+    let has_port = bracketed.map_or_else(|| split_port(rest).1.is_some(), |(_, tail)| !tail.is_empty());
     let port = port.filter(|_| scheme.is_empty() && !has_port).map_or(String::new(), |port| format!(":{port}"));
     Ok(format!("https://{rest}{port}"))
 }
@@ -122,7 +122,7 @@ pub fn bare_domain(text: &str) -> String {
 }
 
 /// Checks that `key` can log in a device: an auth key or an OAuth client's secret (tailscale.com/kb/1085, kb/1215).
-pub fn tailscale_key(key: &str) -> Diagnosis {
+pub fn check_tailscale_key(key: &str) -> Diagnosis {
     let mut parts = key.splitn(3, '-');
     match (parts.next(), parts.next(), parts.next()) {
         (Some("tskey"), Some("auth"), Some(rest)) if !rest.is_empty() => Diagnosis::ok("an auth key"),
@@ -141,7 +141,7 @@ pub fn tailscale_key(key: &str) -> Diagnosis {
 
 /// Checks that a value has as many hexadecimal digits as tsidp generates: IDs have 32, secrets 64 (tailscale/tsidp v0.0.12
 /// `server/clients.go`).
-pub fn client(key: &str, value: &str) -> Diagnosis {
+pub fn check_client(key: &str, value: &str) -> Diagnosis {
     let (what, digits) = if key == "OIDC_CLIENT_ID" { ("id", 32) } else { ("secret", 64) };
     match value.len() == digits && value.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         true => Diagnosis::ok(format!("has the form of tsidp's {what}s")),
@@ -152,7 +152,7 @@ pub fn client(key: &str, value: &str) -> Diagnosis {
 }
 
 /// Splits off the port, if there is one.
-fn named(text: &str) -> (&str, Option<u16>) {
+fn split_port(text: &str) -> (&str, Option<u16>) {
     match text.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?))) {
         Some((host, port)) => (host, Some(port)),
         None => (text, None),
@@ -172,12 +172,12 @@ pub(crate) fn is_label(text: &str, plain: fn(&u8) -> bool) -> bool {
 }
 
 /// Checks that machines can reach Omni at `address`.
-pub fn lan_address(address: &str) -> Diagnosis {
+pub fn check_lan_address(address: &str) -> Diagnosis {
     let Ok(ip) = address.parse::<IpAddr>() else {
         return Diagnosis::failed(format!("{address:?} is not a valid IP address"))
             .fix("WireGuard is advertised at it, so it must be an address, not a name: set OMNI_LAN_ADDRESS");
     };
-    if tailnet(ip) {
+    if is_tailnet(ip) {
         return Diagnosis::failed(format!("{ip} is an address of the tailnet, which a fresh machine is not on"));
     }
     let IpAddr::V4(four) = ip else {
@@ -197,12 +197,12 @@ pub fn lan_address(address: &str) -> Diagnosis {
 }
 
 /// Checks that `issuer` has the form that Omni and tsidp agree on: byte for byte the issuer in tokens.
-pub fn issuer(issuer: &str, domain: Option<&str>) -> Diagnosis {
+pub fn check_issuer(issuer: &str, domain: Option<&str>) -> Diagnosis {
     let bad = |detail: String, fix: &str| Diagnosis::failed(detail).fix(fix.to_owned());
     let Some(host) = issuer.strip_prefix("https://") else {
         return bad(format!("{issuer} is not a valid https URL"), "write it as https://idp.<tailnet>.ts.net");
     };
-    if !is_host(named(host.split('/').next().unwrap_or_default()).0) {
+    if !is_host(split_port(host.split('/').next().unwrap_or_default()).0) {
         return bad(format!("{issuer:?} names no host"), "write it as https://idp.<tailnet>.ts.net");
     }
     if issuer.contains("/.well-known") {
@@ -231,7 +231,7 @@ pub fn issuer(issuer: &str, domain: Option<&str>) -> Diagnosis {
 }
 
 /// Checks that `user` can be the e-mail address that tsidp reports.
-pub fn initial_user(user: &str, issuer: Option<&str>) -> Diagnosis {
+pub fn check_initial_user(user: &str, issuer: Option<&str>) -> Diagnosis {
     // A plain address, not the form of a mail header: `Alice <alice@example.com>`.
     let plain = |text: &str| !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || "@<>,;\"()".contains(c));
     let Some((name, domain)) = user.split_once('@').filter(|(name, domain)| plain(name) && plain(domain)) else {

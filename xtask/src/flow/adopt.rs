@@ -150,7 +150,7 @@ fn version_of(cx: &Cx, omni: &ListedContainer, note: Option<&Note>) -> anyhow::R
     };
     let provider = files::read_optional_text(&cx.paths.compose())?.unwrap_or_default();
     let provider = stack::images(&provider).remove("proxmox-provider");
-    let paired = stack::provider_pairing(Some(&found), provider.as_deref().and_then(stack::tag), None);
+    let paired = stack::check_provider_pairing(Some(&found), provider.as_deref().and_then(stack::tag), None);
     let (first, last) = check::site::minors();
     let known = version::minor(&found).is_some_and(|minor| first <= minor && minor <= last);
     if known && paired.state != State::Failed {
@@ -233,7 +233,7 @@ impl Adoption {
             let names = names.join(", ");
             Ok(StepResult::ok(found, names))
         })?;
-        for differs in &existing.differs {
+        for differs in &existing.differences {
             cx.ui.note("differs", "not taken over", Status::Warning, differs);
         }
         let mut inputs = gather(&args.values, cx, &example, true, &existing.values)?;

@@ -52,7 +52,7 @@ pub fn summary(cx: &Cx, proxmox: &Proxmox, counts: &dyn Fn(&str) -> bool) -> Res
     let lacks = |row: &Row| row.status == permissions::Verdict::Missing && row.path.starts_with("/sdn/");
     // Bridges are queried only if one is in doubt.
     let inventory = if rows.iter().any(lacks) { proxmox::observe_quietly(cx, proxmox)? } else { inventory };
-    let absent = permissions::absent(&rows, &scope, &inventory);
+    let absent = permissions::unlisted_objects(&rows, &scope, &inventory);
     let missing = missing(&proxmox.login, &rows, &facts, &absent).map(|failure| {
         let audit = "`cargo xtask proxmox-audit` prints the pveum lines that grant them";
         let hint = if failure.hint.is_empty() { audit.to_owned() } else { format!("{}; {audit}", failure.hint) };

@@ -94,13 +94,13 @@ impl Source {
 
 /// The members of an external etcd in the settings.
 pub fn external_etcd(settings: &str) -> Vec<String> {
-    check::site::texts(settings, &["storage", "default", "etcd", "endpoints"])
+    check::site::setting_texts(settings, &["storage", "default", "etcd", "endpoints"])
 }
 
 /// The etcdctl flags for each member of the etcd with Omni's store: the embedded one, or the external one.
 fn members(settings: &str) -> Vec<Vec<String>> {
     let file = |(flag, key)| {
-        let found = check::site::texts(settings, &["storage", "default", "etcd", key]);
+        let found = check::site::setting_texts(settings, &["storage", "default", "etcd", key]);
         found.into_iter().map(move |file| format!("--{flag}={file}"))
     };
     let files: Vec<String> =

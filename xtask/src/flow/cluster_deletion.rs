@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::flow::{cluster, cluster_access, cluster_tree, explain, provider, proxmox};
 use crate::prelude::*;
-use check::capacity::bytes;
+use check::capacity::format_bytes;
 use domain::status::cluster::ClusterView;
 use domain::status::proxmox::{Observed, place};
 use runtime::parallel;
@@ -36,7 +36,7 @@ impl Vm {
 
     /// Describes the VM for the list of what is destroyed.
     pub fn words(&self) -> String {
-        format!("VM {} `{}` on {} with its disk of {}", self.id, self.name, self.node, bytes(self.disk))
+        format!("VM {} `{}` on {} with its disk of {}", self.id, self.name, self.node, format_bytes(self.disk))
     }
 }
 

@@ -242,7 +242,7 @@ fn machines(cx: &Cx, omni: &Omni, hardware: bool) -> Compared {
     let guests = RefCell::new(BTreeSet::new());
     let listed = proxmox::list_vms(cx, &proxmox, &|vm| {
         guests.borrow_mut().extend(vm["vmid"].as_u64());
-        drift::matters(vm, &names)
+        drift::is_relevant(vm, &names)
     })?;
     if listed.list_is_empty && !mine.is_empty() {
         return Err(Failure::new(Code::Refused, "Proxmox shows this login no VM: it may lack VM.Audit"));
@@ -261,7 +261,7 @@ fn machines(cx: &Cx, omni: &Omni, hardware: bool) -> Compared {
     let all_made = omni.requests.iter().filter(live).all(|request| provisioned.contains(request.metadata.id.as_str()));
     let known = all_made && configs.len() == listed.entries.len();
     match proxmox::list_images(cx, &proxmox) {
-        Ok(images) => found.extend(drift::leftovers(&images, &guests.into_inner(), known.then_some(&configs))),
+        Ok(images) => found.extend(drift::unneeded_images(&images, &guests.into_inner(), known.then_some(&configs))),
         Err(failure) if failure.code == Code::Interrupted => return Err(failure),
         Err(failure) => unread.push(("images in Proxmox".to_owned(), failure.to_string())),
     }

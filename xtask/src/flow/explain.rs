@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use crate::prelude::*;
 use check::diagnosis::{Area, State};
 use check::explain::{Cause, Explanation, Facts, Link, REFUSES, Step, Vm, explain};
-use check::timeline::judged_by;
+use check::timeline::describe_reference;
 use domain::clock;
 use domain::scrub::REMOVED;
 use domain::spec::template::ClusterTemplate;
@@ -515,7 +515,7 @@ pub fn document(explanation: &Explanation, cluster: &str) -> Value {
     }
     if !explanation.timeline.is_empty() {
         document["timeline"] = json!(explanation.timeline);
-        document["timeline_judged_by"] = json!(judged_by(&explanation.timeline));
+        document["timeline_judged_by"] = json!(describe_reference(&explanation.timeline));
     }
     document
 }

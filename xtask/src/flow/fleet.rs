@@ -14,7 +14,7 @@ use crate::flow::drift::{self, Area, Omni};
 use crate::flow::upgrade::{self, commands, title};
 use crate::flow::{backup, inputs, keys, lookup, placement_tables, project_classes, proxmox};
 use check::capacity::demand::Demand;
-use check::capacity::{Fit, bytes};
+use check::capacity::{Fit, format_bytes};
 use check::drift::Drift;
 use check::fleet::{self, Counts, Set, Sources};
 use check::stack;
@@ -360,9 +360,9 @@ fn planned_view(planned: &PlannedDemand) -> Value {
         let of = |bytes: String| if known { bytes } else { "not known".to_owned() };
         json!([
             room.name,
-            of(bytes(room.used)),
-            of(bytes(room.after())),
-            of(bytes(room.total)),
+            of(format_bytes(room.used)),
+            of(format_bytes(room.used_after())),
+            of(format_bytes(room.total)),
             room.machines,
             room.control_planes
         ])

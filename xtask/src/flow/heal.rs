@@ -70,7 +70,7 @@ pub fn run(args: &ClusterExplain, cx: &Cx) -> anyhow::Result<Healing> {
         if all.gone {
             break;
         }
-        if taken.iter().any(|before| before.same(&cause)) {
+        if taken.iter().any(|before| before.is_same_cause(&cause)) {
             let last = all.healed.last().map(|step| step["result"].as_str().unwrap_or_default()).unwrap_or_default();
             match last.strip_prefix("failed: ") {
                 Some(why) => all.leave_to_human(&cause, &format!("its own step failed: {why}")),
@@ -218,12 +218,12 @@ fn settled(cx: &Cx, args: &ClusterExplain, healed: &Cause) -> anyhow::Result<(Su
     loop {
         let (subject, found) = explain::look(args, cx)?;
         let first = found.causes.first();
-        let again = first.zip(last.as_ref()).is_some_and(|(now, before)| now.same(before));
+        let again = first.zip(last.as_ref()).is_some_and(|(now, before)| now.is_same_cause(before));
         seen = if again { seen + 1 } else { 1 };
-        let waits = found.links.iter().find(|link| link.passes());
+        let waits = found.links.iter().find(|link| link.resolves_itself());
         let rests = match first {
             None => waits.is_none(),
-            Some(first) if first.same(healed) => begun.elapsed() >= STAYS,
+            Some(first) if first.is_same_cause(healed) => begun.elapsed() >= STAYS,
             Some(first) => first.lasting && seen >= LOOKS,
         };
         if rests || begun.elapsed() + PAUSE > limit {

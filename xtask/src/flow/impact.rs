@@ -9,7 +9,7 @@ use crate::flow::{machine_class, provider, proxmox};
 use crate::prelude::*;
 use check::capacity::demand::demand;
 use check::capacity::machine::{self, Machine};
-use check::capacity::{self, Fit, bytes};
+use check::capacity::{self, Fit, format_bytes};
 use domain::spec::machine_class::MachineClass;
 use domain::spec::template::{ClusterTemplate, MachineSet};
 use domain::status::omni::Resource;
@@ -140,7 +140,7 @@ impl NewMachines<'_> {
 fn size(machine: Option<&Machine>) -> String {
     let Some(machine) = machine else { return "size unknown".to_owned() };
     let disks = machine.disks.iter().map(|disk| disk.size).sum();
-    format!("{}, {} memory, {} disk", count(machine.vcpus, "core"), bytes(machine.memory), bytes(disks))
+    format!("{}, {} memory, {} disk", count(machine.vcpus, "core"), format_bytes(machine.memory), format_bytes(disks))
 }
 
 /// Lists Omni's machine classes with the size of their machines, one per line.

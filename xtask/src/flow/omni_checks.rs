@@ -9,7 +9,7 @@ use crate::flow::{doctor, omni_stack};
 use crate::prelude::*;
 use check::certificate;
 use check::diagnosis::{Diagnosis, State};
-use check::values::{initial_user, issuer, lan_address};
+use check::values::{check_initial_user, check_issuer, check_lan_address};
 use domain::clock;
 use domain::secret::Secret;
 use domain::spec::store_key;
@@ -72,11 +72,11 @@ pub fn value_checks<'a>(cx: &'a Cx, values: &'a OmniInputs) -> Vec<Check<'a, ()>
         Check::new("issuer", "Check the issuer", || {
             result(
                 "--issuer or OIDC_ISSUER_URL",
-                issuer(values.get("OIDC_ISSUER_URL"), Some(values.get("OMNI_DOMAIN"))),
+                check_issuer(values.get("OIDC_ISSUER_URL"), Some(values.get("OMNI_DOMAIN"))),
             )
         }),
         Check::new("user", "Check the name of the first administrator", || {
-            let found = initial_user(values.get("OMNI_INITIAL_USER"), Some(values.get("OIDC_ISSUER_URL")));
+            let found = check_initial_user(values.get("OMNI_INITIAL_USER"), Some(values.get("OIDC_ISSUER_URL")));
             result("--initial-user or OMNI_INITIAL_USER", found)
         }),
     ]
@@ -95,7 +95,7 @@ pub fn check_lan(address: &str, host: &str) -> Diagnosis {
     if local(address) && local(host) {
         return Diagnosis::warning("a loopback address: a trial on one host, which no machine can join");
     }
-    lan_address(address)
+    check_lan_address(address)
 }
 
 /// Checks the certificate for `host`, and its private key if that is already known.

@@ -122,7 +122,7 @@ pub fn gather(
     let mut missing = Vec::new();
     let answers = Answers::load(cx);
     let known = |key: &str| known.get(key).map(String::as_str);
-    let old = |key| known(key).or_else(|| values::given(env, example, key));
+    let old = |key| known(key).or_else(|| values::own_value(env, example, key));
     values.insert(ACCOUNT, Secret::plain(account_uuid(args, old(ACCOUNT), stored)?));
     for variable in REQUIRED.iter().filter(|variable| variable.key != ACCOUNT) {
         let flag = flag(args, variable.key);
@@ -202,10 +202,10 @@ fn check_answer(cx: &Cx, variable: &Variable, text: &str, gathered: &GatheredVal
     let value = |key: &str| gathered.get(key).map(Secret::expose).unwrap_or_default();
     let verdict = match key {
         "OMNI_LAN_ADDRESS" => omni_checks::check_lan(&text, &host(gathered)),
-        "OMNI_INITIAL_USER" => values::initial_user(&text, None),
+        "OMNI_INITIAL_USER" => values::check_initial_user(&text, None),
         "OMNI_TLS_CERT" => omni_checks::check_certificate(cx, &host(gathered), &text, None),
         "OMNI_TLS_KEY" => omni_checks::check_certificate(cx, &host(gathered), value("OMNI_TLS_CERT"), Some(&text)),
-        "OIDC_ISSUER_URL" => values::issuer(&text, Some(value("OMNI_DOMAIN"))),
+        "OIDC_ISSUER_URL" => values::check_issuer(&text, Some(value("OMNI_DOMAIN"))),
         _ => Diagnosis::ok(""),
     };
     if verdict.state == diagnosis::State::Failed {
@@ -269,13 +269,13 @@ fn check_form(variable: &Variable, value: &str) -> Result<(), Failure> {
     if value.trim().is_empty() {
         return bad("is empty");
     }
-    let domain = (variable.key == "OMNI_DOMAIN").then(|| values::domain(value).err()).flatten();
-    domain.or_else(|| values::unsound(value)).map_or(Ok(()), bad)?;
+    let domain = (variable.key == "OMNI_DOMAIN").then(|| values::check_domain(value).err()).flatten();
+    domain.or_else(|| values::invalid_reason(value)).map_or(Ok(()), bad)?;
     let verdict = match variable.key {
         "OIDC_CLIENT_ID" => check_copied(value, 32),
         "OIDC_CLIENT_SECRET" => check_copied(value, 64),
         "TS_AUTHKEY" if value.contains(char::is_whitespace) => Diagnosis::failed("there is a space in it"),
-        "TS_AUTHKEY" => values::tailscale_key(value),
+        "TS_AUTHKEY" => values::check_tailscale_key(value),
         _ => Diagnosis::ok(""),
     };
     match verdict.state {

@@ -166,7 +166,7 @@ pub fn provider_ready(cx: &Cx) -> Result<(), &'static str> {
 pub fn check_env(cx: &Cx) -> Result<(), Failure> {
     let example = files::read_optional_text(&cx.paths.env_example())?.unwrap_or_default();
     let example = EnvFile::parse(&cx.paths.show(&cx.paths.env_example()), &example)?;
-    let found = values::startable(&cx.settings.env_file, &example);
+    let found = values::check_startable(&cx.settings.env_file, &example);
     if found.state != State::Failed {
         return Ok(());
     }

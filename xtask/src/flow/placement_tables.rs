@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::prelude::*;
 use check::capacity::demand::Demand;
-use check::capacity::{Fit, NodeFailure, NodeRoom, Placement, PoolRoom, State, bytes};
+use check::capacity::{Fit, NodeFailure, NodeRoom, Placement, PoolRoom, State, format_bytes};
 use runtime::ui::{bar, table};
 
 pub fn count_machines(fit: &Fit, demand: &Demand) -> String {
@@ -77,8 +77,8 @@ pub fn machine_row(placement: &Placement) -> Vec<String> {
         state.to_owned(),
         placement.node.clone().unwrap_or_else(none),
         if storages.is_empty() { none() } else { storages.join(", ") },
-        bytes(placement.memory),
-        bytes(placement.disk),
+        format_bytes(placement.memory),
+        format_bytes(placement.disk),
     ]
 }
 
@@ -99,7 +99,7 @@ fn node_row(room: &NodeRoom) -> Vec<String> {
         room.name.clone(),
         bar(24, part(room.used.saturating_sub(room.freed)), part(room.added)),
         percent(room.used),
-        format!("{} of {}", percent(room.after()), bytes(room.total)),
+        format!("{} of {}", percent(room.used_after()), format_bytes(room.total)),
         machines,
         cpus,
     ]
@@ -112,12 +112,13 @@ fn pool_row(pool: &PoolRoom) -> Vec<String> {
     let room = pool.available + pool.freed;
     let after = room.saturating_sub(pool.added);
     let short = pool.added.saturating_sub(room);
-    let left = if short > 0 { format!("{} too little", bytes(short)) } else { format!("{} free", bytes(after)) };
+    let left =
+        if short > 0 { format!("{} too little", format_bytes(short)) } else { format!("{} free", format_bytes(after)) };
     vec![
         pool.name.clone(),
         on,
         bar(24, used.saturating_sub(pool.freed) as f64 / total, pool.added as f64 / total),
-        format!("{} free", bytes(pool.available)),
+        format!("{} free", format_bytes(pool.available)),
         left,
     ]
 }

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use crate::flow::{inputs, provider};
 use crate::prelude::*;
 use check::capacity::provider::Provider;
-use check::capacity::{bytes, room};
+use check::capacity::{format_bytes, room};
 use check::drift::Image;
 use check::placeholder;
 use domain::clock::rfc3339;
@@ -557,7 +557,7 @@ pub fn warnings(inventory: &Inventory) -> Vec<String> {
             match room::is_full(storage) {
                 _ if !storage.active => say(format!("storage {name} is enabled and not reachable on "), ""),
                 true => say(
-                    format!("storage {name} has no room, {} free, on ", bytes(storage.available)),
+                    format!("storage {name} has no room, {} free, on ", format_bytes(storage.available)),
                     ": free some; nothing that needs it can be created",
                 ),
                 false => {}

@@ -241,7 +241,7 @@ fn simulated_storages(node: &str, space: u64, selectors: &BTreeSet<&String>) -> 
         if all.iter().any(|storage| storage.accepts_images() && takes(storage)) {
             continue;
         }
-        let names = selector::named(text).into_iter().chain(["rehearsal"]);
+        let names = selector::storage_names(text).into_iter().chain(["rehearsal"]);
         let mut made = names.flat_map(|name| KINDS.map(|kind| storage(name, kind, "images")));
         all.extend(made.find(|storage| takes(storage) && all.iter().all(|other| other.name != storage.name)));
     }

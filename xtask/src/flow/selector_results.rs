@@ -347,7 +347,7 @@ fn read_storages(cx: &Cx, proxmox: &Proxmox, only: Option<&str>) -> anyhow::Resu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use check::capacity::selector::seen;
+    use check::capacity::selector::selector_view;
 
     fn place(node: &str, name: &str, images: bool, usable: bool, gib: u64) -> Storage {
         let content = if images { "images" } else { "iso" };
@@ -373,7 +373,7 @@ mod tests {
             size_gib: Some(40),
         };
         let program = selector::compile(&subject.selector).unwrap();
-        let results = Ok(places.iter().map(|place| program.matches(&seen(place))).collect());
+        let results = Ok(places.iter().map(|place| program.matches(&selector_view(place))).collect());
         let found = warnings(&TestedSelector { subject: &subject, results, program: Some(program) }, &places);
         let found: Vec<(&str, &str, &str)> =
             found.iter().map(|warning| (warning.kind, warning.node.as_str(), warning.storage.as_str())).collect();

@@ -49,7 +49,7 @@ pub fn rows_of_new(cx: &Cx, omnictl: &Omnictl<'_>, clusters: &[&str]) -> Vec<Row
     let name = |row: &Row| row.machine.len();
     let width = made.iter().map(name).max().unwrap_or(0);
     for Row { machine, seconds, steps, .. } in &made {
-        let steps: Vec<String> = steps.iter().map(Segment::words).collect();
+        let steps: Vec<String> = steps.iter().map(Segment::describe).collect();
         cx.ui.say(&format!("           {machine:width$}  {seconds} s: {}", steps.join(", ")));
     }
     site.add(&made);
@@ -103,5 +103,5 @@ fn times_of_vm(tasks: &[Value], vm: &Vm) -> VmTimes {
     let begun = creation["starttime"].as_u64();
     let start = own("qmstart").filter(|task| task["starttime"].as_u64() >= begun);
     let started = start.min_by_key(|task| task["starttime"].as_u64()).and_then(|task| task["endtime"].as_u64());
-    VmTimes { begun, created: creation["endtime"].as_u64(), started }
+    VmTimes { creation_started: begun, created: creation["endtime"].as_u64(), started }
 }

@@ -241,7 +241,7 @@ pub fn read_templates(cx: &Cx) -> Result<Vec<(PathBuf, ClusterTemplate)>, Failur
 }
 
 fn of_template(path: &Path, template: &ClusterTemplate) -> ClusterFiles {
-    upgrade::of_template(template, |file| inputs::read_referenced_file(path, file))
+    upgrade::collect_files(template, |file| inputs::read_referenced_file(path, file))
 }
 
 fn base_versions(cx: &Cx, compose: &str) -> Installed {

@@ -14,7 +14,7 @@ use crate::flow::explain::{self, subject::Subject};
 use crate::flow::heal::{self, Healing};
 use crate::prelude::*;
 use check::explain::{Cause, DepartingMachine, Explanation, LinkState, Step};
-use check::timeline::{Row, Segment, judged_by};
+use check::timeline::{Row, Segment, describe_reference};
 use runtime::ui::table;
 
 pub fn run(args: &ClusterExplain, cx: &Cx) -> anyhow::Result<Outcome> {
@@ -114,10 +114,10 @@ fn show(cx: &Cx, found: &Explanation) {
     }
     if !found.timeline.is_empty() {
         let row = |row: &Row| {
-            let steps: Vec<String> = row.steps.iter().map(Segment::words).collect();
+            let steps: Vec<String> = row.steps.iter().map(Segment::describe).collect();
             vec![row.machine.clone(), format!("{} s", row.seconds), steps.join(", ")]
         };
-        let judged_by = judged_by(&found.timeline);
+        let judged_by = describe_reference(&found.timeline);
         let rows = table(&["MACHINE", "TIME", "STEPS"], found.timeline.iter().map(row));
         cx.ui.print_data(&format!("\n{}\n{judged_by}", rows.trim_end()));
     }

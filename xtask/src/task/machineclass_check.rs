@@ -30,7 +30,11 @@ pub fn run(args: &MachineclassCheck, cx: &Cx) -> anyhow::Result<Outcome> {
     let given = (args.omni_version, "--omni-version");
     let omni = EffectiveVersion::of(given, lookup::running(live.as_deref()), around.omni);
     let context = around.of_classes(providers.as_deref());
-    let provider = EffectiveVersion::of((args.provider_version, "--provider-version"), context.live(), around.provider);
+    let provider = EffectiveVersion::of(
+        (args.provider_version, "--provider-version"),
+        context.reported_release(),
+        around.provider,
+    );
     let context = ClassContext {
         omni: omni.version,
         release: provider.version,

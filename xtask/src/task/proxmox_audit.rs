@@ -68,7 +68,7 @@ fn audit_provider(args: &ProxmoxAudit, cx: &Cx) -> anyhow::Result<Outcome> {
         "script": script.clone().unwrap_or_default(),
         "warnings": warned.collect::<Vec<_>>(),
     });
-    match audit::missing(access, &rows, &facts, &permissions::absent(&rows, &scope, &inventory)) {
+    match audit::missing(access, &rows, &facts, &permissions::unlisted_objects(&rows, &scope, &inventory)) {
         None => {
             let summary = format!("{id} has every privilege that the provider needs ({present})");
             Ok(Outcome::done(summary).with(data).next("cargo xtask provider-verify"))
@@ -127,7 +127,7 @@ fn warnings(
         );
         found.push(("audit-hugepages", message));
     }
-    found.extend(permissions::unusable(inventory, wanted).into_iter().map(|message| ("audit-class", message)));
+    found.extend(permissions::unusable_names(inventory, wanted).into_iter().map(|message| ("audit-class", message)));
     let blind = permissions::blind_selectors(inventory, scope, wanted);
     found.extend(blind.into_iter().map(|message| ("audit-selector", message)));
     found.extend(proxmox::warnings(inventory).into_iter().map(|message| ("audit-storage", message)));

@@ -9,7 +9,7 @@ use std::path::Path;
 use crate::cli::ProxmoxInventory;
 use crate::flow::{project_files, provider, proxmox};
 use crate::prelude::*;
-use check::capacity::bytes;
+use check::capacity::format_bytes;
 use domain::secret::Secret;
 use domain::status::proxmox::{Inventory, Node, Storage};
 use runtime::files;
@@ -82,7 +82,7 @@ fn summary(inventory: &Inventory) -> String {
     let memory = if total == 0 {
         "memory unknown".to_owned()
     } else {
-        format!("{} of {} memory free", bytes(free), bytes(total))
+        format!("{} of {} memory free", format_bytes(free), format_bytes(total))
     };
     format!("{online} of {} online, {memory}", count(inventory.nodes.len(), "node"))
 }
@@ -117,7 +117,7 @@ fn node_row(node: &Node) -> Vec<String> {
             let free = figures.memory_total.saturating_sub(figures.memory_used);
             (
                 format!("{} {:>3.0} % of {}", bar(8, figures.cpu_load, 0.0), figures.cpu_load * 100.0, figures.cpus),
-                format!("{} {} of {} free", bar(16, used, 0.0), bytes(free), bytes(figures.memory_total)),
+                format!("{} {} of {} free", bar(16, used, 0.0), format_bytes(free), format_bytes(figures.memory_total)),
             )
         }
         None => ("?".to_owned(), "?".to_owned()),
@@ -140,7 +140,7 @@ fn storage_rows(inventory: &Inventory) -> Vec<Vec<String>> {
     let row = |(storage, nodes): &(&Storage, Vec<&str>)| {
         let space = if on(storage) {
             let used = storage.total.saturating_sub(storage.available) as f64 / storage.total.max(1) as f64;
-            format!("{} {} of {}", bar(12, used, 0.0), bytes(storage.available), bytes(storage.total))
+            format!("{} {} of {}", bar(12, used, 0.0), format_bytes(storage.available), format_bytes(storage.total))
         } else {
             if storage.enabled { "not reachable".to_owned() } else { "disabled".to_owned() }
         };

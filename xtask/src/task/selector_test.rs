@@ -11,7 +11,7 @@ use crate::flow::inputs::{self, Input};
 use crate::flow::provider;
 use crate::flow::selector_results::{self as results, GIB, TestSubject, TestedSelector, Warning};
 use crate::prelude::*;
-use check::capacity::selector::seen;
+use check::capacity::selector::selector_view;
 use domain::spec::{machine_class, provider_data};
 use domain::status::proxmox::Storage;
 use runtime::proc::quote;
@@ -38,7 +38,7 @@ pub fn run(args: &SelectorTest, cx: &Cx) -> anyhow::Result<Outcome> {
     let empty = json!({ "name": "", "node": "", "storageType": "", "availableSpace": 0 });
     let places = storages.map_or_else(|| Ok(vec![serde_json::from_value(empty)?]), anyhow::Ok)?;
     let (tested, warnings) = cx.ui.step("evaluate", "Evaluate each selector on each storage", || {
-        let result = |program: &Program| places.iter().map(|place| program.matches(&seen(place))).collect();
+        let result = |program: &Program| places.iter().map(|place| program.matches(&selector_view(place))).collect();
         let tested = subjects.iter().zip(programs).map(|(subject, program)| match program {
             Ok(program) => TestedSelector { subject, results: Ok(result(&program)), program: Some(program) },
             Err(error) => TestedSelector { subject, results: Err(error), program: None },
@@ -154,7 +154,7 @@ fn show(cx: &Cx, tested: &[TestedSelector<'_>], places: &[Storage], nowhere: boo
         let row = |(place, result): (&Storage, &Result<bool, EvalError>)| {
             let said = match result {
                 Ok(true) => "match".to_owned(),
-                Ok(false) => format!("no: {}", program.explain_mismatch(&seen(place))),
+                Ok(false) => format!("no: {}", program.explain_mismatch(&selector_view(place))),
                 Err(error) => format!("FAILS: {}: {error}", error.part),
             };
             let free = format!("{} GiB", place.available / GIB);

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::cli::SupportBundle;
 use crate::flow::support_bundle;
 use crate::prelude::*;
-use check::capacity::bytes;
+use check::capacity::format_bytes;
 use runtime::bundle::Manifest;
 use runtime::files;
 use runtime::paths::path_to_paste;
@@ -24,7 +24,7 @@ pub fn run(args: &SupportBundle, cx: &Cx) -> anyhow::Result<Outcome> {
     let removed: u64 = bundle.manifest.removed.values().sum();
     let words = format!(
         "{} of {}, {} removed",
-        bytes(archive.len() as u64),
+        format_bytes(archive.len() as u64),
         count(bundle.manifest.files.len(), "file"),
         count(removed, "secret")
     );
@@ -68,7 +68,7 @@ fn output_path(out: Option<&Path>, cx: &Cx) -> anyhow::Result<PathBuf> {
 
 fn show(cx: &Cx, manifest: &Manifest) {
     let row = |(name, part): (&String, &runtime::bundle::Part)| {
-        vec![name.clone(), bytes(part.bytes), part.removed.to_string()]
+        vec![name.clone(), format_bytes(part.bytes), part.removed.to_string()]
     };
     let mut text = table(&["FILE", "SIZE", "REMOVED"], manifest.files.iter().map(row));
     let removed: Vec<Vec<String>> =

@@ -113,7 +113,9 @@ fn read(policy: &Path) -> Result<(String, String), Failure> {
 /// Steps 2 to 5: checks tsidp itself.
 fn check_tsidp(cx: &Cx, issuer: &str, keep: &mut impl FnMut(anyhow::Result<()>)) {
     let env = &cx.settings.env_file;
-    keep(cx.ui.step("issuer", "Check the issuer", || check_result(values::issuer(issuer, env.get("OMNI_DOMAIN")))));
+    keep(
+        cx.ui.step("issuer", "Check the issuer", || check_result(values::check_issuer(issuer, env.get("OMNI_DOMAIN")))),
+    );
     let inside = sidecar_runs(cx);
     let from = if inside { "from the sidecar" } else { "from this host, since the sidecar does not run" };
     let mut jwks = None;
@@ -148,7 +150,7 @@ fn check_client(id: Option<&str>, secret: Option<&str>) -> Diagnosis {
         return Diagnosis::failed("docker/.env has no OIDC_CLIENT_ID or no OIDC_CLIENT_SECRET")
             .fix("make a client in tsidp's admin page, redirect URI https://<OMNI_DOMAIN>/oidc/consume");
     };
-    match (values::client("OIDC_CLIENT_ID", id), values::client("OIDC_CLIENT_SECRET", secret)) {
+    match (values::check_client("OIDC_CLIENT_ID", id), values::check_client("OIDC_CLIENT_SECRET", secret)) {
         (Diagnosis { state: State::Ok, .. }, Diagnosis { state: State::Ok, .. }) => {
             Diagnosis::ok("id and secret have its form")
         }

@@ -68,7 +68,7 @@ pub fn refused_settings(service: &Service) -> Option<String> {
 pub fn public_keys(service: &Service) -> Result<Vec<String>, String> {
     let text = service.host_path("/etc/omni/site.yaml").and_then(|host| std::fs::read_to_string(host).ok());
     let text = text.unwrap_or_default();
-    let files = check::site::texts(&text, &["storage", "default", "etcd", "publicKeyFiles"]);
+    let files = check::site::setting_texts(&text, &["storage", "default", "etcd", "publicKeyFiles"]);
     let read = |file: String| {
         let host = file.strip_prefix("/etc/omni/site/").zip(service.host_path("/etc/omni/site"));
         host.and_then(|(name, dir)| std::fs::read_to_string(dir.join(name)).ok()).ok_or_else(|| {

@@ -95,7 +95,7 @@ pub struct NodeRoom {
 
 impl NodeRoom {
     /// Returns the memory used after the sync.
-    pub fn after(&self) -> u64 {
+    pub fn used_after(&self) -> u64 {
         self.used.saturating_sub(self.freed).saturating_add(self.added)
     }
 }
@@ -163,11 +163,12 @@ impl Fit {
 pub fn plan(inventory: &Inventory, members: &[Member], removed: &BTreeSet<String>, provider: Provider) -> Fit {
     let mut state = PlacementState::new(inventory, provider, removed);
     let vms: Vms<'_> = inventory.vms().map(|(node, vm)| ((node.name.as_str(), vm.name.as_str()), vm)).collect();
-    let mut placements: Vec<Placement> = members.iter().filter_map(|member| state.stands(member, &vms)).collect();
-    placements.extend(members.iter().filter(|member| !exists(member)).map(|member| state.put(member)));
+    let mut placements: Vec<Placement> =
+        members.iter().filter_map(|member| state.count_existing(member, &vms)).collect();
+    placements.extend(members.iter().filter(|member| !exists(member)).map(|member| state.place_new(member)));
     state.check_limits();
-    state.judge_control_planes(members, &placements);
-    let losses = node_failure::losses(&mut state, members, &placements);
+    state.check_control_planes(members, &placements);
+    let losses = node_failure::simulate_losses(&mut state, members, &placements);
     let mut findings = std::mem::take(&mut state.findings);
     findings
         .sort_by(|a, b| (a.severity, &a.place, a.rule, &a.message).cmp(&(b.severity, &b.place, b.rule, &b.message)));
@@ -198,7 +199,7 @@ fn exists(member: &Member) -> bool {
 }
 
 /// Formats bytes for people: `1.5 GiB`, `640 MiB`, `12 KiB`, `2.0 TiB`.
-pub fn bytes(count: u64) -> String {
+pub fn format_bytes(count: u64) -> String {
     const GIB: f64 = (1u64 << 30) as f64;
     let gib = count as f64 / GIB;
     if gib >= 1000.0 {

@@ -23,7 +23,11 @@ pub struct NodeFailure {
 }
 
 /// Simulates the loss of each online node, one at a time. A single node is skipped: with it, everything is lost.
-pub(super) fn losses(state: &mut PlacementState<'_>, members: &[Member], placements: &[Placement]) -> Vec<NodeFailure> {
+pub(super) fn simulate_losses(
+    state: &mut PlacementState<'_>,
+    members: &[Member],
+    placements: &[Placement],
+) -> Vec<NodeFailure> {
     let online: Vec<String> = state.rooms.iter().filter(|room| room.online).map(|room| room.name.clone()).collect();
     if online.len() < 2 {
         return Vec::new();
@@ -51,7 +55,7 @@ pub(super) fn losses(state: &mut PlacementState<'_>, members: &[Member], placeme
                 machines: gone.len(),
                 control_planes: gone.iter().filter(|member| member.control_plane).count(),
                 majority_lost: majorities.remove(node.as_str()).unwrap_or_default(),
-                problems: without(state, node, &gone, &before),
+                problems: recreation_problems(state, node, &gone, &before),
             };
             if before.is_empty() && !loss.problems.is_empty() {
                 warnings.extend(warning(&loss, &gone, state));
@@ -71,14 +75,19 @@ fn warning(loss: &NodeFailure, gone: &[&Member], state: &PlacementState<'_>) -> 
 }
 
 /// Returns why the lost machines cannot be recreated on the other nodes, without problems that existed before the loss.
-fn without(state: &PlacementState<'_>, node: &str, gone: &[&Member], before: &BTreeSet<String>) -> Vec<String> {
+fn recreation_problems(
+    state: &PlacementState<'_>,
+    node: &str,
+    gone: &[&Member],
+    before: &BTreeSet<String>,
+) -> Vec<String> {
     let mut after = state.clone();
     after.offline = Some(node.to_owned());
     // By then the machines have been running for a while, and Proxmox's figures include them.
-    after.seen = state.rooms.iter().map(|room| (room.name.clone(), room.after())).collect();
-    after.look_again();
+    after.seen = state.rooms.iter().map(|room| (room.name.clone(), room.used_after())).collect();
+    after.refresh_candidates();
     for member in gone {
-        after.put(&Member { state: State::New, ..(*member).clone() });
+        after.place_new(&Member { state: State::New, ..(*member).clone() });
     }
     after.check_limits();
     let problems: BTreeSet<String> = problems(&after).into_iter().filter(|problem| !before.contains(problem)).collect();

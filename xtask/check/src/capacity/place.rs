@@ -48,7 +48,7 @@ pub struct NodeChoice {
 
 impl Ledger {
     /// Records a machine as placed.
-    pub fn remember(&mut self, set: &str, node: &str, memory: u64) {
+    pub fn record(&mut self, set: &str, node: &str, memory: u64) {
         let (count, sum) = self.0.entry(set.to_owned()).or_default().entry(node.to_owned()).or_default();
         (*count, *sum) = (*count + 1, sum.saturating_add(memory));
     }
@@ -101,7 +101,7 @@ pub fn pick(
     let alike =
         entries.iter().filter(|entry| entry.name != node && best.is_some_and(|best| order(best, entry).is_eq()));
     let alike = alike.map(|entry| entry.name.to_owned()).collect();
-    ledger.remember(set, &node, machine.memory);
+    ledger.record(set, &node, machine.memory);
     Ok(NodeChoice { node, alike })
 }
 
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn nodes_are_picked_as_the_cases_say() {
+    fn nodes_are_picked_as_in_the_cases() {
         let mut cases: serde_yaml::Value =
             serde_yaml::from_str(include_str!("../../tests/corpus/places.yaml")).unwrap();
         cases.apply_merge().unwrap();

@@ -8,7 +8,7 @@ use super::machine::{Disk, Machine};
 use super::place::{self, Candidate, Ledger, NodeChoice};
 use super::provider::Provider;
 use super::selector::selects;
-use super::{Member, NodeRoom, Placement, PoolRoom, State, Vms, advice, bytes, control_planes};
+use super::{Member, NodeRoom, Placement, PoolRoom, State, Vms, advice, control_planes, format_bytes};
 use domain::status::proxmox::{Inventory, Storage, Vm};
 use yaml::{Finding, Location};
 
@@ -41,7 +41,7 @@ pub(super) struct PlacementState<'a> {
     pub seen: BTreeMap<String, u64>,
     /// The node whose loss is simulated; in that case only what does not fit matters.
     pub offline: Option<String>,
-    /// The nodes as the provider sees them; [`PlacementState::look_again`] updates them.
+    /// The nodes as the provider sees them; [`PlacementState::refresh_candidates`] updates them.
     candidates: Rc<[Candidate]>,
     /// The storages that match, by selector and node; shared by all copies of the state.
     matched: Rc<RefCell<Matched>>,
@@ -82,7 +82,7 @@ impl<'a> PlacementState<'a> {
             candidates: Rc::default(),
             matched: Rc::default(),
         };
-        state.look_again();
+        state.refresh_candidates();
         state
     }
 
@@ -114,13 +114,13 @@ impl<'a> PlacementState<'a> {
     }
 
     /// Counts an existing machine; `None` if it does not exist.
-    pub fn stands(&mut self, member: &Member, vms: &Vms<'_>) -> Option<Placement> {
+    pub fn count_existing(&mut self, member: &Member, vms: &Vms<'_>) -> Option<Placement> {
         let State::Exists(node) = &member.state else { return None };
         let vm = vms.get(&(node.as_str(), member.name.as_str()));
         // A VM will use all the memory it was given, and a stopped VM will be started.
         let growth = vm.map_or(0, |vm| if vm.running { vm.memory.saturating_sub(vm.memory_used) } else { vm.memory });
         let (memory, running) = vm.map_or((member.machine.memory, true), |vm| (vm.memory, vm.running));
-        self.remembered.remember(&member.set, node, member.machine.memory);
+        self.remembered.record(&member.set, node, member.machine.memory);
         if let Some(room) = self.room(node) {
             room.added += growth;
             room.promised = room.promised.saturating_sub(if running { growth } else { 0 });
@@ -133,7 +133,7 @@ impl<'a> PlacementState<'a> {
     }
 
     /// Places a machine as the provider would.
-    pub fn put(&mut self, member: &Member) -> Placement {
+    pub fn place_new(&mut self, member: &Member) -> Placement {
         let machine = &member.machine;
         let disk = machine.disks.iter().map(|disk| disk.size).sum();
         let candidates = Rc::clone(&self.candidates);
@@ -143,7 +143,7 @@ impl<'a> PlacementState<'a> {
         let remembered = if self.offline.is_none() { remembered() } else { None };
         let node = match place::pick(self.provider, &candidates, &member.set, machine, &mut self.ledger) {
             Ok(picked) => {
-                self.chance(member, &picked, remembered);
+                self.warn_if_unpredictable(member, &picked, remembered);
                 picked.node
             }
             Err(why) => {
@@ -153,15 +153,15 @@ impl<'a> PlacementState<'a> {
                 return placement(member, None, Vec::new(), machine.memory, disk);
             }
         };
-        self.occupy(member, &node);
-        self.network(machine, &node);
-        let storages = machine.disks.iter().map(|disk| self.disk(machine, disk, &node)).collect();
-        self.image(&node, &machine.place);
+        self.add_to_node(member, &node);
+        self.check_network(machine, &node);
+        let storages = machine.disks.iter().map(|disk| self.place_disk(machine, disk, &node)).collect();
+        self.count_image(&node, &machine.place);
         placement(member, Some(node), storages, machine.memory, disk)
     }
 
     /// Warns, once per set, if the choice of a node cannot be predicted.
-    fn chance(&mut self, member: &Member, picked: &NodeChoice, remembered: Option<NodeChoice>) {
+    fn warn_if_unpredictable(&mut self, member: &Member, picked: &NodeChoice, remembered: Option<NodeChoice>) {
         if self.offline.is_some() {
             return;
         }
@@ -191,7 +191,7 @@ impl<'a> PlacementState<'a> {
     }
 
     /// Updates the candidates after a change of `seen` or `offline`.
-    pub fn look_again(&mut self) {
+    pub fn refresh_candidates(&mut self) {
         let candidate = |node: &domain::status::proxmox::Node| {
             let figures = node.figures.known();
             let used = |used: u64| self.seen.get(&node.name).copied().unwrap_or(used);
@@ -205,7 +205,7 @@ impl<'a> PlacementState<'a> {
         self.candidates = self.inventory.nodes.iter().map(candidate).collect();
     }
 
-    fn occupy(&mut self, member: &Member, node: &str) {
+    fn add_to_node(&mut self, member: &Member, node: &str) {
         let machine = &member.machine;
         self.first_request.entry((node.to_owned(), String::new())).or_insert_with(|| member.place.clone());
         let Some(room) = self.room(node) else { return };
@@ -223,7 +223,7 @@ impl<'a> PlacementState<'a> {
         }
     }
 
-    fn network(&mut self, machine: &Machine, node: &str) {
+    fn check_network(&mut self, machine: &Machine, node: &str) {
         let Some(bridges) = self.inventory.node(node).and_then(|node| node.bridges.known()) else { return };
         let absent = machine.networks.iter().find(|network| !bridges.contains(&network.bridge));
         if let Some(network) = absent {
@@ -237,13 +237,13 @@ impl<'a> PlacementState<'a> {
     }
 
     /// Places a disk and returns its storage; empty if there is none.
-    fn disk(&mut self, machine: &Machine, disk: &Disk, node: &str) -> String {
+    fn place_disk(&mut self, machine: &Machine, disk: &Disk, node: &str) -> String {
         let Some(storages) = self.inventory.node(node).and_then(|found| found.storages.known()) else {
             let message = format!("the storages of {node} are not known: cannot tell where the disk goes");
             self.warning("plan-unseen", &disk.place, message, "let the login see them (`cargo xtask proxmox-audit`)");
             return String::new();
         };
-        let matching = match self.matching(&disk.selector, storages, node) {
+        let matching = match self.matching_storages(&disk.selector, storages, node) {
             Ok(matching) => matching,
             Err((storage, why)) => {
                 let message = format!("the selector of the class `{}` fails on `{storage}`: {why}", machine.class);
@@ -267,7 +267,7 @@ impl<'a> PlacementState<'a> {
             self.warning("plan-selector-ambiguous", &disk.place, message, "make it match one storage on each node");
         }
         for storage in &matching {
-            self.usable(machine, disk, storage);
+            self.check_room(machine, disk, storage);
         }
         self.first_request.entry(first.pool()).or_insert_with(|| disk.place.clone());
         self.pool(first).added += disk.size;
@@ -276,7 +276,7 @@ impl<'a> PlacementState<'a> {
 
     /// Returns the storages that a selector matches on a node, or the storage that it fails on and why. The result is cached
     /// unless disks take space when they are created, which can change the result for the next disk.
-    fn matching<'s>(
+    fn matching_storages<'s>(
         &self,
         selector: &str,
         storages: &'s [Storage],
@@ -288,7 +288,7 @@ impl<'a> PlacementState<'a> {
         }
         let mut found = Vec::new();
         for (at, storage) in storages.iter().enumerate() {
-            if selects(selector, &self.as_left(storage)).map_err(|why| (storage.name.clone(), why))? {
+            if selects(selector, &self.storage_after_disks(storage)).map_err(|why| (storage.name.clone(), why))? {
                 found.push(at);
             }
         }
@@ -300,7 +300,7 @@ impl<'a> PlacementState<'a> {
     }
 
     /// Returns the storage as it is after the preceding disks, for selectors that use the free space.
-    fn as_left(&self, storage: &Storage) -> Storage {
+    fn storage_after_disks(&self, storage: &Storage) -> Storage {
         let mut left = storage.clone();
         if left.is_thick() {
             let added = self.pools.get(&storage.pool()).map_or(0, |pool| pool.added);
@@ -309,7 +309,7 @@ impl<'a> PlacementState<'a> {
         left
     }
 
-    fn usable(&mut self, machine: &Machine, disk: &Disk, storage: &Storage) {
+    fn check_room(&mut self, machine: &Machine, disk: &Disk, storage: &Storage) {
         let Storage { name, node, .. } = storage;
         if !storage.accepts_images() {
             let message = format!(
@@ -330,7 +330,7 @@ impl<'a> PlacementState<'a> {
     }
 
     /// Counts Talos's image once for each storage to which it is downloaded.
-    fn image(&mut self, node: &str, place: &Location) {
+    fn count_image(&mut self, node: &str, place: &Location) {
         let Some(found) = self.inventory.node(node) else { return };
         if found.storages.known().is_none() {
             return;
@@ -364,23 +364,23 @@ impl<'a> PlacementState<'a> {
     pub fn check_limits(&mut self) {
         for room in self.rooms.clone().into_iter().filter(|room| room.added > 0) {
             let Some(place) = self.first_request.get(&(room.name.clone(), String::new())).cloned() else { continue };
-            let (name, after) = (&room.name, room.after());
+            let (name, after) = (&room.name, room.used_after());
             if room.total == 0 {
                 let message = format!("the memory of {name} is not known: cannot tell whether the machines fit");
                 self.warning("plan-unseen", &place, message, "grant Sys.Audit on /nodes (`cargo xtask proxmox-audit`)");
             } else if after > room.total {
                 let message = format!(
                     "{name} needs {} of memory and has {}: {} too little",
-                    bytes(after),
-                    bytes(room.total),
-                    bytes(after - room.total)
+                    format_bytes(after),
+                    format_bytes(room.total),
+                    format_bytes(after - room.total)
                 );
                 self.error("plan-memory", &place, message, advice::memory(self.provider, &self.rooms));
             } else if after.saturating_add(room.promised) > room.total {
                 let message = format!(
                     "{name} has {} for {} once its other guests use all that they were given",
-                    bytes(room.total),
-                    bytes(after.saturating_add(room.promised))
+                    format_bytes(room.total),
+                    format_bytes(after.saturating_add(room.promised))
                 );
                 let fix = "fewer or smaller machines there, or smaller guests";
                 self.warning("plan-memory-promised", &place, message, fix);
@@ -388,12 +388,12 @@ impl<'a> PlacementState<'a> {
         }
         for (key, pool) in self.pools.clone().into_iter().filter(|(_, pool)| pool.added > 0) {
             if let Some(place) = self.first_request.get(&key).cloned() {
-                self.judge_pool(&pool, &place);
+                self.check_pool(&pool, &place);
             }
         }
     }
 
-    fn judge_pool(&mut self, pool: &PoolRoom, place: &Location) {
+    fn check_pool(&mut self, pool: &PoolRoom, place: &Location) {
         let name =
             if pool.node.is_empty() { format!("`{}`", pool.name) } else { format!("`{}` on {}", pool.name, pool.node) };
         let free = pool.available.saturating_add(pool.freed);
@@ -401,26 +401,27 @@ impl<'a> PlacementState<'a> {
         if pool.added > pool.available && pool.added <= free {
             let message = format!(
                 "{name} has {} left for {} until the machines that are removed are gone, with disks of {}",
-                bytes(pool.available),
-                bytes(pool.added),
-                bytes(pool.freed)
+                format_bytes(pool.available),
+                format_bytes(pool.added),
+                format_bytes(pool.freed)
             );
             let fix = "sync the removal first, and the new machines when the old ones are gone";
             self.warning("plan-disk-later", place, message, fix);
         } else if pool.added > pool.available {
             let thin = Storage::is_thin_kind(&pool.kind);
             let how = if thin { ": it fills up as the machines write" } else { "" };
-            let message = format!("{name} has {} left for {}{how}", bytes(pool.available), bytes(pool.added));
+            let message =
+                format!("{name} has {} left for {}{how}", format_bytes(pool.available), format_bytes(pool.added));
             let rule = if pool.iso == pool.added { "plan-iso-space" } else { "plan-disk" };
             self.error(rule, place, message, "smaller disks, another storage, or more space");
         } else if pool.total > 0 && (pool.total - after.min(pool.total)) as f64 / pool.total as f64 > NEARLY_FULL {
-            let message = format!("{name} is left with {} of {}", bytes(after), bytes(pool.total));
+            let message = format!("{name} is left with {} of {}", format_bytes(after), format_bytes(pool.total));
             self.warning("plan-disk-nearly-full", place, message, "free some space before the machines are created");
         }
     }
 
     /// Reports control planes on the same node.
-    pub fn judge_control_planes(&mut self, members: &[Member], placements: &[Placement]) {
+    pub fn check_control_planes(&mut self, members: &[Member], placements: &[Placement]) {
         let mut first: BTreeMap<&str, &Member> = BTreeMap::new();
         for member in members.iter().filter(|member| member.control_plane) {
             first.entry(&member.cluster).or_insert(member);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use domain::status::proxmox::{Node, Storage};
 
-use super::bytes;
+use super::format_bytes;
 use super::machine::{Disk, Machine};
 use super::selector::selects;
 
@@ -36,7 +36,7 @@ pub fn shortages(nodes: &[Node], machines: &[Machine]) -> Vec<Shortage> {
         for Disk { size, selector, .. } in &machine.disks {
             let selected = |storage: &&Storage| storage.accepts_images() && selects(selector, storage) == Ok(true);
             let need = |storage: &Storage| if storage.is_thick() { *size } else { WRITTEN.min(*size) };
-            let what = format!("the {} of class `{}`", bytes(*size), machine.class);
+            let what = format!("the {} of class `{}`", format_bytes(*size), machine.class);
             found.extend(shortage(&nodes, &selected, &need, &what));
         }
     }
@@ -63,8 +63,9 @@ fn shortage(
             }
         }
     }
-    let words =
-        lacking.iter().map(|((name, free), on)| format!("{name} on {} has {} free", on.join(", "), bytes(*free)));
+    let words = lacking
+        .iter()
+        .map(|((name, free), on)| format!("{name} on {} has {} free", on.join(", "), format_bytes(*free)));
     let words = words.collect::<Vec<_>>().join("; ");
     (!lacking.is_empty()).then(|| Shortage { words: format!("{words}, for {what}"), everywhere: !room })
 }

@@ -18,19 +18,19 @@ pub fn selects(selector: &str, storage: &Storage) -> Result<bool, String> {
     COMPILED.with_borrow_mut(|compiled| {
         let compile = || selector::compile(selector).map_err(|error| error.to_string());
         let program = compiled.entry(selector.to_owned()).or_insert_with(compile).as_ref().map_err(String::clone)?;
-        program.matches(&seen(storage)).map_err(|error| error.to_string())
+        program.matches(&selector_view(storage)).map_err(|error| error.to_string())
     })
 }
 
 /// Returns the properties of a storage that selectors can use.
-pub fn seen(storage: &Storage) -> selector::Storage<'_> {
+pub fn selector_view(storage: &Storage) -> selector::Storage<'_> {
     let Storage { name, node, kind, available, .. } = storage;
     selector::Storage { name, node, storage_type: kind, available_space: *available }
 }
 
 /// Returns the storage names in a selector: its string literals that could be the ID of a storage. A storage that the login
 /// cannot see is in no list; only its name in the selector shows that it is needed.
-pub fn named(selector: &str) -> Vec<&str> {
+pub fn storage_names(selector: &str) -> Vec<&str> {
     let id = |text: &&str| {
         text.len() >= 2
             && text.starts_with(|c: char| c.is_ascii_alphabetic())
@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn names_are_found_in_literals() {
-        assert_eq!(named(r#"name in ["local-lvm", 'fast'] && node != "n 1""#), ["local-lvm", "fast"]);
-        assert_eq!(named("true"), Vec::<&str>::new());
+        assert_eq!(storage_names(r#"name in ["local-lvm", 'fast'] && node != "n 1""#), ["local-lvm", "fast"]);
+        assert_eq!(storage_names("true"), Vec::<&str>::new());
     }
 }

@@ -169,7 +169,7 @@ fn rules(fit: &Fit) -> Vec<String> {
 }
 
 /// Returns true if a value of the document is the expected one: it contains the text, or it has the size.
-fn is(value: Option<&Value>, wanted: &Value) -> bool {
+fn matches_expected(value: Option<&Value>, wanted: &Value) -> bool {
     let size = |text: &str| text.strip_suffix(" GiB").map(|size| Value::from(gib(size)));
     match (value, wanted) {
         (Some(Value::String(text)), Value::String(part)) => text.contains(part),
@@ -180,7 +180,7 @@ fn is(value: Option<&Value>, wanted: &Value) -> bool {
 
 impl Case {
     /// Describes what differs from the case.
-    fn wrong(&self) -> Vec<String> {
+    fn mismatches(&self) -> Vec<String> {
         let provider = Provider::of_tag(self.provider.as_deref().unwrap_or("v0.2.0")).expect("a release");
         let members: Vec<Member> = self.members.iter().flat_map(MembersCase::members).collect();
         let fit = plan(&inventory(&self.nodes), &members, &self.removed, provider);
@@ -200,16 +200,16 @@ impl Case {
         }
         for (place, wanted) in &self.fit {
             let value = document.pointer(place);
-            expect(is(value, wanted), format!("{place}: {value:?}"));
+            expect(matches_expected(value, wanted), format!("{place}: {value:?}"));
         }
         wrong
     }
 }
 
 #[test]
-fn machines_are_placed_as_the_cases_say() {
+fn plan_matches_the_cases() {
     let cases: Vec<Case> = serde_yaml::from_str(include_str!("../../tests/corpus/capacity.yaml")).unwrap();
-    let wrong: Vec<String> = cases.iter().flat_map(Case::wrong).collect();
+    let wrong: Vec<String> = cases.iter().flat_map(Case::mismatches).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
@@ -227,12 +227,12 @@ fn thick_pool_shrinks_with_every_disk() {
 #[test]
 fn sizes_are_printed_with_units() {
     for (count, words) in [(0, "0.0 GiB"), (512 << 20, "512 MiB"), (3 * GIB / 2, "1.5 GiB"), (2048 * GIB, "2.0 TiB")] {
-        assert_eq!(bytes(count), words);
+        assert_eq!(format_bytes(count), words);
     }
 }
 
 /// Returns the fastest of three runs over `sets` machine sets of one machine each, half of which exist.
-fn timed(sets: usize) -> std::time::Duration {
+fn measure_plan(sets: usize) -> std::time::Duration {
     let mut inventory = inventory(&[NodeCase::default(), NodeCase::default(), NodeCase::default()]);
     let member = |set: usize| {
         let exists = if set.is_multiple_of(2) { vec!["pve1".to_owned()] } else { Vec::new() };
@@ -256,12 +256,12 @@ fn timed(sets: usize) -> std::time::Duration {
 fn plan_time_grows_linearly_with_the_number_of_sets() {
     // 32 times the work takes about 32 times as long. When each machine caused a walk over all machines, it took more than 100
     // times as long. A host that is busy with something else gets two more tries.
-    let ratio = || timed(32_000).as_secs_f64() / timed(1000).as_secs_f64();
+    let ratio = || measure_plan(32_000).as_secs_f64() / measure_plan(1000).as_secs_f64();
     assert!((0..3).any(|_| ratio() < 96.0), "more than 96 times as long for 32 times the machine sets");
 }
 
 #[test]
-fn room_is_what_the_kind_of_storage_needs() {
+fn shortages_depend_on_the_kind_of_storage() {
     let found = |kind: &str, free: [u64; 2], iso: u64| {
         let node = |free: u64| {
             let storages = vec![format!("fast {kind} images {free}"), format!("local dir iso {iso}")];
@@ -285,5 +285,5 @@ fn room_is_what_the_kind_of_storage_needs() {
 
 #[test]
 fn rooms_of_absurd_inventories_do_not_overflow() {
-    assert_eq!(NodeRoom { used: u64::MAX, added: 1, ..NodeRoom::default() }.after(), u64::MAX);
+    assert_eq!(NodeRoom { used: u64::MAX, added: 1, ..NodeRoom::default() }.used_after(), u64::MAX);
 }

@@ -32,17 +32,17 @@ pub fn classes(file: &str, bytes: &[u8]) -> Outcome {
         let class = conversion.class(root);
         if conversion.refused.len() == before {
             let checked = machine_class::check(file, class.as_bytes(), &machine_class::ClassContext::default());
-            conversion.prove(root.path(&["spec", "config"]).unwrap_or(root).at, &checked);
+            conversion.check_result(root.path(&["spec", "config"]).unwrap_or(root).at, &checked);
         }
-        text.push(comments.above(root.at.line) + &class);
+        text.push(comments.take_above(root.at.line) + &class);
     }
-    conversion.changes.extend(comments.left_out(file));
-    conversion.ended(text.join("---\n"))
+    conversion.changes.extend(comments.into_changes(file));
+    conversion.into_outcome(text.join("---\n"))
 }
 
 impl Conversion<'_> {
     fn class(&mut self, root: &Node) -> String {
-        self.only(root, &["apiVersion", "kind", "metadata", "spec"], "the class");
+        self.refuse_unknown_keys(root, &["apiVersion", "kind", "metadata", "spec"], "the class");
         let metadata = root.get("metadata");
         let name = metadata.and_then(|m| m.get("name")).and_then(Node::text).unwrap_or_default().to_owned();
         if name.is_empty() {
@@ -53,9 +53,9 @@ impl Conversion<'_> {
             quote(&name)
         );
         if let Some(metadata) = metadata {
-            self.only(metadata, &["name", "namespace", "labels", "annotations"], "metadata");
+            self.refuse_unknown_keys(metadata, &["name", "namespace", "labels", "annotations"], "metadata");
             let why = "a resource of Omni is `metadata` with namespace, type and id, and no apiVersion and kind";
-            self.changed(metadata, format!("metadata: id: {name}, namespace: default"), why);
+            self.add_change(metadata, format!("metadata: id: {name}, namespace: default"), why);
             for key in ["labels", "annotations"] {
                 if let Some(node) = metadata.get(key).filter(|n| !n.entries().is_empty()) {
                     head.push_str(&format!("  {key}:\n{}", emit(node, 4)));
@@ -67,9 +67,9 @@ impl Conversion<'_> {
             self.refuse(root.at, "the class has no `spec`".to_owned(), "describe the machines");
             return head;
         };
-        self.only(&spec, &["type", "provider", "config"], "spec");
+        self.refuse_unknown_keys(&spec, &["type", "provider", "config"], "spec");
         let kind = spec.get("type").and_then(Node::text).unwrap_or("auto-provision");
-        if squashed(kind) != "autoprovision" {
+        if normalize_key(kind) != "autoprovision" {
             self.refuse(
                 spec.at,
                 format!("`type: {kind}` has no counterpart"),
@@ -86,7 +86,7 @@ impl Conversion<'_> {
                 (named, "the provider's id in Omni, which it is started with (--id)")
             }
         };
-        self.changed(&spec, format!("autoprovision.providerid: {provider}"), why);
+        self.add_change(&spec, format!("autoprovision.providerid: {provider}"), why);
         let data = match spec.get("config") {
             Some(config) if !config.is_map() => {
                 self.refuse(config.at, "`config` is not a mapping".to_owned(), "write each key of it on its own line");
@@ -105,9 +105,9 @@ impl Conversion<'_> {
         )
     }
 
-    fn only(&mut self, node: &Node, known: &[&str], what: &str) {
+    fn refuse_unknown_keys(&mut self, node: &Node, known: &[&str], what: &str) {
         for entry in node.entries().iter().filter(|e| !known.contains(&e.key.as_str())) {
-            self.odd(entry, format!("`{}` of {what} has no counterpart", entry.key));
+            self.refuse_key(entry, format!("`{}` of {what} has no counterpart", entry.key));
         }
     }
 
@@ -116,10 +116,10 @@ impl Conversion<'_> {
         if config.entry("sockets").is_none() {
             out.push_str("      sockets: 1\n");
             let why = "left out, the provider sends 0 and Proxmox refuses the VM";
-            self.changed(config, "sockets: 1".to_owned(), why);
+            self.add_change(config, "sockets: 1".to_owned(), why);
         }
         for key in KEYS.iter().filter(|k| k.required) {
-            if !config.entries().iter().any(|e| known(&e.key, &KEYS).is_some_and(|k| k.name == key.name)) {
+            if !config.entries().iter().any(|e| find_key(&e.key, &KEYS).is_some_and(|k| k.name == key.name)) {
                 let message = format!("`{}` is missing, which the provider requires: {}", key.name, key.about);
                 self.refuse(config.at, message, "add it to `config` before converting");
             }
@@ -133,8 +133,8 @@ impl Conversion<'_> {
         let mut out = String::new();
         let mut seen: Vec<(&str, &str)> = Vec::new();
         for entry in node.entries() {
-            let Some(key) = known(&entry.key, table) else {
-                self.odd(entry, format!("`{}` has no counterpart in the provider's data", entry.key));
+            let Some(key) = find_key(&entry.key, table) else {
+                self.refuse_key(entry, format!("`{}` has no counterpart in the provider's data", entry.key));
                 continue;
             };
             if let Some((_, other)) = seen.iter().find(|(name, _)| *name == key.name) {
@@ -148,7 +148,7 @@ impl Conversion<'_> {
             if key.name != entry.key {
                 let shown = value.trim_start().lines().next().unwrap_or_default();
                 let why = format!("the provider calls `{}` so", entry.key);
-                self.changed(&entry.value, format!("{}: {shown}", key.name), &why);
+                self.add_change(&entry.value, format!("{}: {shown}", key.name), &why);
             }
         }
         out
@@ -161,7 +161,7 @@ impl Conversion<'_> {
             ("memory", _) => self.size(node, 1),
             ("disk_size", _) => self.size(node, 1024),
             (_, KeyKind::Number) => self.number(node, written),
-            (_, KeyKind::Flag) => self.truth(node, written),
+            (_, KeyKind::Flag) => self.convert_bool(node, written),
             (_, KeyKind::List) if !node.items().is_empty() && node.items().iter().all(Node::is_map) => {
                 let mut items = String::new();
                 for item in node.items() {
@@ -179,7 +179,7 @@ impl Conversion<'_> {
         }
     }
 
-    fn truth(&mut self, node: &Node, key: &str) -> Option<String> {
+    fn convert_bool(&mut self, node: &Node, key: &str) -> Option<String> {
         let text = node.text().unwrap_or_default();
         let value = match text.to_ascii_lowercase().as_str() {
             "true" | "yes" | "on" => "true",
@@ -190,7 +190,7 @@ impl Conversion<'_> {
             }
         };
         if !matches!(node.value(), Some(Value::Bool(_))) {
-            self.changed(node, format!("{key}: {value}"), "the provider requires true or false, without quotes");
+            self.add_change(node, format!("{key}: {value}"), "the provider requires true or false, without quotes");
         }
         Some(value.to_owned())
     }
@@ -200,7 +200,7 @@ impl Conversion<'_> {
         match selector(text) {
             None => Some(quote(text)),
             Some(Ok(new)) => {
-                self.changed(node, format!("storage_selector: {}", new.text), &new.why.join("; "));
+                self.add_change(node, format!("storage_selector: {}", new.text), &new.why.join("; "));
                 Some(quote(&new.text))
             }
             Some(Err(why)) => {
@@ -214,7 +214,7 @@ impl Conversion<'_> {
         let text = node.text().unwrap_or_default();
         if text.parse::<u64>().is_ok() {
             if !matches!(node.value(), Some(Value::Int(_))) {
-                self.changed(node, format!("{key}: {text}"), "the provider requires a number, without quotes");
+                self.add_change(node, format!("{key}: {text}"), "the provider requires a number, without quotes");
             }
             return Some(text.to_owned());
         }
@@ -243,7 +243,7 @@ impl Conversion<'_> {
             Some(mib) => {
                 let value = (mib / unit_mib).to_string();
                 let unit = if unit_mib == 1 { "memory is in MiB" } else { "disks are in GiB" };
-                self.changed(node, format!("size: {value}"), &format!("{unit}, as a plain number"));
+                self.add_change(node, format!("size: {value}"), &format!("{unit}, as a plain number"));
                 Some(value)
             }
             None => {
@@ -255,8 +255,8 @@ impl Conversion<'_> {
 }
 
 /// Returns the provider's key for a key of the older form, ignoring capitals and underscores, or for one of its other names.
-fn known<'t>(written: &str, table: &'t [ProviderKey]) -> Option<&'t ProviderKey> {
-    let plain = squashed(written);
+fn find_key<'t>(written: &str, table: &'t [ProviderKey]) -> Option<&'t ProviderKey> {
+    let plain = normalize_key(written);
     let name = match plain.as_str() {
         "cpu" | "cpus" | "vcpus" => "cores",
         "ram" | "mem" => "memory",
@@ -264,10 +264,10 @@ fn known<'t>(written: &str, table: &'t [ProviderKey]) -> Option<&'t ProviderKey>
         "bridge" | "network" if !table.iter().any(|key| key.name == "bridge") => "networkbridge",
         other => other,
     };
-    table.iter().find(|key| squashed(&key.name) == name)
+    table.iter().find(|key| normalize_key(&key.name) == name)
 }
 
 /// Normalizes a key: `diskSSD`, `disk_ssd` and `disk-ssd` are the same.
-fn squashed(key: &str) -> String {
+fn normalize_key(key: &str) -> String {
     key.chars().filter(|c| !matches!(c, '_' | '-')).map(|c| c.to_ascii_lowercase()).collect()
 }

@@ -39,7 +39,7 @@ impl Comments {
     }
 
     /// Takes the comments directly above a document that starts on this line, to be written above the converted document.
-    pub(super) fn above(&mut self, line: u32) -> String {
+    pub(super) fn take_above(&mut self, line: u32) -> String {
         let from = self.filled.iter().copied().filter(|filled| *filled < line).max().unwrap_or(0);
         let mut text = String::new();
         self.found.retain(|(at, _, comment, alone)| {
@@ -53,7 +53,7 @@ impl Comments {
     }
 
     /// Returns a change for each comment that is left.
-    pub(super) fn left_out(self, file: &str) -> impl Iterator<Item = Change> {
+    pub(super) fn into_changes(self, file: &str) -> impl Iterator<Item = Change> {
         let why = "only the comments above a document go with it; write it again where it belongs";
         self.found.into_iter().map(move |(line, column, text, _)| Change {
             place: Position { line, column }.in_file(file),
@@ -101,8 +101,8 @@ mod tests {
     fn comments_are_distinguished_from_text() {
         let file = "\u{feff}# head\n\n# of it\n---\na: 1 # one\nb: '# no' # it''s two\nc: a#b\nd: |\n  # text\n\n  # text\ne: \"a \\\" # b\"\n# three\nf: >- # four\n  # text\ng:\n  # five\n  - x: |\n      # text\n    # six\n    y: 1\n";
         let mut comments = Comments::of(file.as_bytes());
-        assert_eq!(comments.above(5), "# head\n# of it\n");
-        let left: Vec<String> = comments.left_out("f").map(|c| format!("{} {}", c.place, c.what)).collect();
+        assert_eq!(comments.take_above(5), "# head\n# of it\n");
+        let left: Vec<String> = comments.into_changes("f").map(|c| format!("{} {}", c.place, c.what)).collect();
         let wanted = [
             "f:5:6 left out: # one",
             "f:6:11 left out: # it''s two",

@@ -59,7 +59,7 @@ pub(super) fn selectors(file: &str, bytes: &[u8], classes: &[MachineClass]) -> O
             let text = lines.join("\n");
             let again = parse_stream(file, &yaml::load(file, text.as_bytes())).value.unwrap_or_default();
             let alike = again.len() == classes.len()
-                && classes.iter().zip(&again).all(|(old, new)| old.id == new.id && data_alike(file, old, new));
+                && classes.iter().zip(&again).all(|(old, new)| old.id == new.id && has_equivalent_data(file, old, new));
             if alike {
                 return Outcome::Converted { text, changes };
             }
@@ -72,18 +72,18 @@ pub(super) fn selectors(file: &str, bytes: &[u8], classes: &[MachineClass]) -> O
 }
 
 /// Returns true if the data of two classes differ only in the form of their selectors.
-fn data_alike(file: &str, old: &MachineClass, new: &MachineClass) -> bool {
+fn has_equivalent_data(file: &str, old: &MachineClass, new: &MachineClass) -> bool {
     let root = |class: &MachineClass| {
         let provision = class.auto_provision.as_ref()?;
         provider_data::parse(file, provision).value.and_then(|data| data.root)
     };
     match (root(old), root(new)) {
-        (Some(old), Some(new)) => alike(&old, &new, ""),
+        (Some(old), Some(new)) => is_equivalent(&old, &new, ""),
         (old, new) => old.is_none() && new.is_none(),
     }
 }
 
-fn alike(old: &Node, new: &Node, key: &str) -> bool {
+fn is_equivalent(old: &Node, new: &Node, key: &str) -> bool {
     match (old.scalar(), new.scalar()) {
         (Some(before), Some(after)) => match selector(&before.text).filter(|_| key == "storage_selector") {
             Some(Ok(wanted)) => after.text == wanted.text,
@@ -94,8 +94,8 @@ fn alike(old: &Node, new: &Node, key: &str) -> bool {
             let items = old.items().iter().zip(new.items());
             before.len() == after.len()
                 && old.items().len() == new.items().len()
-                && before.iter().zip(after).all(|(a, b)| a.key == b.key && alike(&a.value, &b.value, &a.key))
-                && items.into_iter().all(|(a, b)| alike(a, b, key))
+                && before.iter().zip(after).all(|(a, b)| a.key == b.key && is_equivalent(&a.value, &b.value, &a.key))
+                && items.into_iter().all(|(a, b)| is_equivalent(a, b, key))
         }
         _ => false,
     }

@@ -56,23 +56,23 @@ impl<'a> Conversion<'a> {
         self.refused.push(refuse(at.in_file(self.file), message, fix));
     }
 
-    fn changed(&mut self, node: &Node, what: String, why: &str) {
+    fn add_change(&mut self, node: &Node, what: String, why: &str) {
         self.changes.push(Change { place: node.at.in_file(self.file), what, why: why.to_owned() });
     }
 
     /// Refuses a key that has no counterpart.
-    fn odd(&mut self, entry: &Entry, message: String) {
+    fn refuse_key(&mut self, entry: &Entry, message: String) {
         self.refuse(entry.at, message, "remove it, if it is not needed");
     }
 
     /// Refuses the conversion if the real program would refuse the converted file.
-    fn prove<T>(&mut self, at: Position, checked: &FileCheck<T>) {
+    fn check_result<T>(&mut self, at: Position, checked: &FileCheck<T>) {
         for finding in checked.findings.iter().filter(|finding| finding.is_error()) {
             self.refuse(at, format!("the converted file would be refused: {}", finding.message), &finding.fix);
         }
     }
 
-    fn ended(self, text: String) -> Outcome {
+    fn into_outcome(self, text: String) -> Outcome {
         match self.refused.is_empty() {
             true => Outcome::Converted { text, changes: self.changes },
             false => Outcome::Refused(self.refused),

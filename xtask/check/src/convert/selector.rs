@@ -25,24 +25,24 @@ pub fn selector(text: &str) -> Option<Result<Selector, String>> {
     let tokens = selector::words(text)?;
     let mut words = tokens.as_slice();
     // Brackets around the whole expression have no effect.
-    while words.first()?.0 == "(" && closing(words, 0) == Some(words.len() - 1) {
+    while words.first()?.0 == "(" && closing_bracket(words, 0) == Some(words.len() - 1) {
         words = &words[1..words.len() - 1];
     }
     let is_list =
         |n: usize| LISTS.contains(&words[n].0) && n.checked_sub(1).is_none_or(|before| words[before].0 != ".");
-    let used = (0..words.len()).find(|n| is_list(*n) && matches!(word(words, n + 1), "." | "["))?;
-    Some(older(text, words, used))
+    let used = (0..words.len()).find(|n| is_list(*n) && matches!(word_at(words, n + 1), "." | "["))?;
+    Some(rewrite_older(text, words, used))
 }
 
-fn word<'a>(words: &[Word<'a>], n: usize) -> &'a str {
+fn word_at<'a>(words: &[Word<'a>], n: usize) -> &'a str {
     words.get(n).map_or("", |(word, _)| *word)
 }
 
 /// Rewrites an expression whose word `used` is the list, or is named like it.
-fn older(text: &str, words: &[Word<'_>], used: usize) -> Result<Selector, String> {
+fn rewrite_older(text: &str, words: &[Word<'_>], used: usize) -> Result<Selector, String> {
     let list = words[used].0;
-    let (step, method) = (word(words, used + 1), word(words, used + 2));
-    let calls = word(words, used + 3) == "(";
+    let (step, method) = (word_at(words, used + 1), word_at(words, used + 2));
+    let calls = word_at(words, used + 3) == "(";
     let field = if step == "[" { unquoted(method) } else { (!calls).then_some(method) };
     if FIELDS.iter().any(|(known, _)| field == Some(*known)) {
         // `storage.type == "rbd"` tests one storage at a time, under that name.
@@ -52,17 +52,21 @@ fn older(text: &str, words: &[Word<'_>], used: usize) -> Result<Selector, String
         return Err(format!("`{list}.{method}` picks by size, which the provider cannot: name the storage instead"));
     }
     // `size(storage.filter(…)) > 0` tests the same as `storage.exists(…)`.
-    let words = match (used, word(words, 0), closing(words, 1)) {
+    let words = match (used, word_at(words, 0), closing_bracket(words, 1)) {
         (0, ..) => words,
-        (2, "size", Some(end)) if some(&words[end + 1..]) => &words[2..end],
+        (2, "size", Some(end)) if is_nonempty_test(&words[end + 1..]) => &words[2..end],
         _ => return Err(format!("`{list}` in the midst of an expression has no counterpart")),
     };
     let mut parts = Vec::new();
     let mut at = 1;
-    while let (".", method @ ("filter" | "exists" | "find"), "(", variable, ",") =
-        (word(words, at), word(words, at + 1), word(words, at + 2), word(words, at + 3), word(words, at + 4))
-    {
-        let close = closing(words, at + 2).ok_or("a bracket is not closed")?;
+    while let (".", method @ ("filter" | "exists" | "find"), "(", variable, ",") = (
+        word_at(words, at),
+        word_at(words, at + 1),
+        word_at(words, at + 2),
+        word_at(words, at + 3),
+        word_at(words, at + 4),
+    ) {
+        let close = closing_bracket(words, at + 2).ok_or("a bracket is not closed")?;
         parts.push((&words[at + 5..close], variable));
         at = close + 1;
         if method != "filter" {
@@ -94,7 +98,7 @@ fn takes_first(rest: &[Word<'_>]) -> bool {
     };
     let words = match words {
         [".", "first", "(", ")", rest @ ..] | ["[", "0", "]", rest @ ..] => rest,
-        [".", "size", "(", ")", ..] => return some(&rest[4..]),
+        [".", "size", "(", ")", ..] => return is_nonempty_test(&rest[4..]),
         words => words,
     };
     matches!(words, [] | [".", "storage" | "name"])
@@ -102,7 +106,7 @@ fn takes_first(rest: &[Word<'_>]) -> bool {
 }
 
 /// Returns true for `> 0` and its equivalents.
-fn some(rest: &[Word<'_>]) -> bool {
+fn is_nonempty_test(rest: &[Word<'_>]) -> bool {
     let words: Vec<&str> = rest.iter().map(|(word, _)| *word).collect();
     matches!(words.as_slice(), [">" | "!=", "0"] | [">=", "1"])
 }
@@ -115,7 +119,7 @@ fn unquoted(literal: &str) -> Option<&str> {
 }
 
 /// Returns the index of the bracket that closes the one at `open`.
-fn closing(words: &[Word<'_>], open: usize) -> Option<usize> {
+fn closing_bracket(words: &[Word<'_>], open: usize) -> Option<usize> {
     let mut depth = 0;
     for (n, (word, _)) in words.iter().enumerate().skip(open) {
         match *word {
@@ -156,7 +160,7 @@ fn rewrite(source: &str, parts: &[(&[Word<'_>], &str)]) -> Result<Selector, Stri
     let mut why = vec![ONCE];
     let mut texts = Vec::new();
     for (words, variable) in parts {
-        let (text, flags) = condition(source, words, variable)?;
+        let (text, flags) = rewrite_condition(source, words, variable)?;
         why.extend(flags.then_some(AVAILABLE));
         texts.push(text);
     }
@@ -177,7 +181,7 @@ fn rewrite(source: &str, parts: &[(&[Word<'_>], &str)]) -> Result<Selector, Stri
 }
 
 /// Rewrites a condition on `variable` into the provider's form, and returns whether it tests a flag.
-fn condition(source: &str, words: &[Word<'_>], variable: &str) -> Result<(String, bool), String> {
+fn rewrite_condition(source: &str, words: &[Word<'_>], variable: &str) -> Result<(String, bool), String> {
     let (mut out, mut flags) = (String::new(), false);
     let mut last = words.first().map_or(0, |w| w.1.start);
     let mut n = 0;
@@ -203,7 +207,7 @@ fn condition(source: &str, words: &[Word<'_>], variable: &str) -> Result<(String
         let mut next = n + width;
         if *new == FLAG {
             flags = true;
-            next = flag(words, n, next, &mut out).map_err(|why| format!("{why} `{variable}.{field}`"))?;
+            next = rewrite_flag(words, n, next, &mut out).map_err(|why| format!("{why} `{variable}.{field}`"))?;
         }
         out.push_str(new);
         last = words[next - 1].1.end;
@@ -219,19 +223,20 @@ fn condition(source: &str, words: &[Word<'_>], variable: &str) -> Result<(String
 
 /// Consumes a flag that is alone or is compared with an equivalent value. `at..end` is its range; a preceding comparison is
 /// removed from `out`. Returns the end of its comparison.
-fn flag(words: &[Word<'_>], at: usize, end: usize, out: &mut String) -> Result<usize, &'static str> {
+fn rewrite_flag(words: &[Word<'_>], at: usize, end: usize, out: &mut String) -> Result<usize, &'static str> {
     const COMPARED: &str = "it is not clear what is compared with";
-    let negated = (0..at).any(|n| words[n].0 == "!" && (n + 1 == at || closing(words, n + 1).is_some_and(|c| c > at)));
+    let negated =
+        (0..at).any(|n| words[n].0 == "!" && (n + 1 == at || closing_bracket(words, n + 1).is_some_and(|c| c > at)));
     if negated {
         return Err("a selector does not have it, and a full storage would match too: the opposite of");
     }
     let boundary = |word: &str| matches!(word, "" | "&&" | "||" | "(" | ")" | "," | "[" | "]" | "?" | ":");
     let before = at.checked_sub(1).map_or("", |n| words[n].0);
-    let end = match (word(words, end), word(words, end + 1)) {
+    let end = match (word_at(words, end), word_at(words, end + 1)) {
         ("==", "true" | "1") | ("!=", "false" | "0") | (">", "0") | (">=", "1") => end + 2,
         _ => end,
     };
-    if !boundary(word(words, end)) || word(words, end) == "?" {
+    if !boundary(word_at(words, end)) || word_at(words, end) == "?" {
         return Err(COMPARED);
     }
     if boundary(before) {

@@ -34,13 +34,13 @@ pub fn cluster_template(file: &str, bytes: &[u8]) -> Outcome {
     };
     let mut conversion = Conversion::new(file);
     let mut comments = Comments::of(bytes);
-    let text = comments.above(root.at.line) + &conversion.template(root);
-    conversion.changes.extend(comments.left_out(file));
+    let text = comments.take_above(root.at.line) + &conversion.template(root);
+    conversion.changes.extend(comments.into_changes(file));
     if conversion.refused.is_empty() {
         let checked = template::check(file, text.as_bytes(), &template::TemplateContext::default());
-        conversion.prove(root.at, &checked);
+        conversion.check_result(root.at, &checked);
     }
-    conversion.ended(text)
+    conversion.into_outcome(text)
 }
 
 impl Conversion<'_> {
@@ -56,7 +56,11 @@ impl Conversion<'_> {
                 "kubernetes" | "talos" => out.push_str(&self.version(&entry.key, value)),
                 "kubernetesVersion" | "talosVersion" => {
                     let key = entry.key.trim_end_matches("Version");
-                    self.changed(value, format!("{key}.version"), "versions belong under `kubernetes:` and `talos:`");
+                    self.add_change(
+                        value,
+                        format!("{key}.version"),
+                        "versions belong under `kubernetes:` and `talos:`",
+                    );
                     out.push_str(&self.version(key, value));
                 }
                 "controlPlane" | "controlplane" => {
@@ -71,7 +75,7 @@ impl Conversion<'_> {
                     _ => sets.push_str(&self.set("Workers", value)),
                 },
                 key if CLUSTER.contains(&key) => out.push_str(&kept(key, value)),
-                key => self.odd(entry, format!("`{key}` has no counterpart in a Cluster document")),
+                key => self.refuse_key(entry, format!("`{key}` has no counterpart in a Cluster document")),
             }
         }
         if control_planes != 1 {
@@ -100,16 +104,14 @@ impl Conversion<'_> {
         let mut rest = String::new();
         for entry in extra {
             match (key, entry.key.as_str()) {
-                ("kubernetes", "manifests" | "healthchecks") => {
-                    rest.push_str(&indented(&kept(&entry.key, &entry.value)))
-                }
-                (_, other) => self.odd(entry, format!("`{key}.{other}` has no counterpart")),
+                ("kubernetes", "manifests" | "healthchecks") => rest.push_str(&indent(&kept(&entry.key, &entry.value))),
+                (_, other) => self.refuse_key(entry, format!("`{key}.{other}` has no counterpart")),
             }
         }
         let mut written = version.to_owned();
         if !version.starts_with('v') {
             written = format!("v{version}");
-            self.changed(
+            self.add_change(
                 node,
                 format!("{key}.version: {written}"),
                 "omnictl requires the `v` for Talos, and accepts it for Kubernetes",
@@ -121,7 +123,7 @@ impl Conversion<'_> {
     fn set(&mut self, kind: &str, node: &Node) -> String {
         let mut out = format!("---\nkind: {kind}\n");
         let why = "each machine set is its own document";
-        self.changed(node, format!("kind: {kind}"), why);
+        self.add_change(node, format!("kind: {kind}"), why);
         let (mut name, mut sizes) = (None, Vec::new());
         for entry in node.entries() {
             let value = &entry.value;
@@ -131,7 +133,7 @@ impl Conversion<'_> {
                         name = value.get("name").and_then(Node::text);
                         sizes.extend(value.get("size"));
                         for other in parts.iter().filter(|part| !matches!(part.key.as_str(), "name" | "size")) {
-                            self.odd(other, format!("`{}` has no counterpart in `machineClass`", other.key));
+                            self.refuse_key(other, format!("`{}` has no counterpart in `machineClass`", other.key));
                         }
                     }
                     _ => name = value.text(),
@@ -139,7 +141,7 @@ impl Conversion<'_> {
                 "count" | "replicas" | "size" => {
                     sizes.push(value);
                     let shown = value.text().unwrap_or_default();
-                    self.changed(
+                    self.add_change(
                         value,
                         format!("machineClass.size: {shown}"),
                         "the number of machines belongs next to their class",
@@ -149,7 +151,7 @@ impl Conversion<'_> {
                     out.push_str(&format!("name: {}\n", quote(value.text().unwrap_or_default())))
                 }
                 key if SET.contains(&key) => out.push_str(&kept(key, value)),
-                key => self.odd(entry, format!("`{key}` has no counterpart in a machine set")),
+                key => self.refuse_key(entry, format!("`{key}` has no counterpart in a machine set")),
             }
         }
         match (name, sizes.as_slice(), node.get("machines")) {
@@ -157,7 +159,7 @@ impl Conversion<'_> {
                 if others.iter().any(|other| other.value() != size.value()) {
                     self.refuse(node.at, "two numbers of machines are given".to_owned(), "keep one of them");
                 }
-                let size = self.count(size);
+                let size = self.machine_count(size);
                 out.push_str(&format!("machineClass:\n  name: {}\n  size: {size}\n", quote(name)));
             }
             (None, [], Some(_)) => {}
@@ -179,7 +181,7 @@ impl Conversion<'_> {
     }
 
     /// Converts a number of machines to what omnictl reads.
-    fn count(&mut self, node: &Node) -> String {
+    fn machine_count(&mut self, node: &Node) -> String {
         let text = node.text().unwrap_or_default();
         let number = match node.value() {
             Some(Value::Int(number)) => u32::try_from(number).ok(),
@@ -206,6 +208,6 @@ fn kept(key: &str, value: &Node) -> String {
     }
 }
 
-fn indented(text: &str) -> String {
+fn indent(text: &str) -> String {
     text.lines().map(|line| if line.is_empty() { "\n".to_owned() } else { format!("  {line}\n") }).collect()
 }

@@ -1,6 +1,9 @@
 //! Diagnoses a single machine: its VM, its configuration, its upgrade.
 
-use super::{CONFIGURED, Cause, Facts, HIDDEN, JOINED, Link, NETWORK, Step, age_of, console, minutes, runs, with_vm};
+use super::{
+    CONFIGURED, Cause, Facts, HIDDEN, JOINED, Link, NETWORK, Step, console, format_age, format_minutes, is_vm_running,
+    with_vm,
+};
 use domain::clock;
 use domain::status::cluster::{Actor, ClusterView, MachineSetView, MachineView};
 use domain::status::proxmox::Observed;
@@ -44,7 +47,7 @@ pub(super) fn position(
         let link = if machine.stage == "Pending" { Link::MachineRequest } else { Link::ProviderStep };
         return waiting(link, if machine.leaving { "1 min a VM" } else { "1 to 5 min, most of it the image" });
     }
-    if let Some(cause) = drain(machine) {
+    if let Some(cause) = drain_cause(machine) {
         return broken(cause);
     }
     // The provider stops the VMs that it deletes. A machine that Omni removes wipes itself and has to run for that.
@@ -54,8 +57,8 @@ pub(super) fn position(
         _ => true,
     };
     let lost = machine.party == Actor::Machine && view.tearing_down;
-    if let Some(cause) = looks.then(|| vm(facts, machine)).flatten() {
-        return broken(if lost { without_waiting(view, name, cause) } else { cause });
+    if let Some(cause) = looks.then(|| vm_cause(facts, machine)).flatten() {
+        return broken(if lost { with_deletion_of_request(view, name, cause) } else { cause });
     }
     match machine.party {
         Actor::None | Actor::Provider => ChainPosition::Ready,
@@ -66,7 +69,7 @@ pub(super) fn position(
             if age < JOINED {
                 return waiting(Link::Join, "1 to 3 min");
             }
-            let words = match runs(facts, machine) {
+            let words = match is_vm_running(facts, machine) {
                 true => format!("{name_and_vm} runs and Omni has not heard of it"),
                 false => format!("Omni has not heard of {name_and_vm}, and it is not known whether its VM runs"),
             };
@@ -75,20 +78,20 @@ pub(super) fn position(
                 "on {} see whether Omni's name resolves there, and whether 8090/tcp and 50180/udp of OMNI_LAN_ADDRESS can be reached from its network",
                 console(facts, machine)
             );
-            let evidence = format!("its VM was started {} ago", minutes(age));
+            let evidence = format!("its VM was started {} ago", format_minutes(age));
             broken(cause.evidence(evidence).lasting(false).fix(fix, NETWORK))
         }
         Actor::Machine if machine.leaving && view.tearing_down => {
-            let cause = Cause::new(Link::Network, "machine-lost-leaving", age_of(age));
+            let cause = Cause::new(Link::Network, "machine-lost-leaving", format_age(age));
             let cause = Cause { fix: "bring its host back".to_owned(), ..cause };
             let delete = Step::task(&["cluster-delete", &view.name, "--destroy-disconnected"]);
-            broken(without_waiting(view, name, cause).step(delete))
+            broken(with_deletion_of_request(view, name, cause).step(delete))
         }
         // The rest of the cluster stays.
         Actor::Machine if machine.leaving => {
             let words = format!("Omni has lost {name} and waits for it to leave");
-            let cause = Cause::new(Link::Network, "machine-lost-leaving", words).evidence(age_of(age));
-            let cause = unlinked(
+            let cause = Cause::new(Link::Network, "machine-lost-leaving", words).evidence(format_age(age));
+            let cause = fix_by_unlinking(
                 facts,
                 machine,
                 cause,
@@ -98,7 +101,7 @@ pub(super) fn position(
             broken(Cause { step: cause.step.filter(|_| !set.control_plane), ..cause })
         }
         Actor::Machine => {
-            let vm = match (runs(facts, machine), machine.request.is_empty()) {
+            let vm = match (is_vm_running(facts, machine), machine.request.is_empty()) {
                 (true, _) => ", whose VM runs",
                 (false, true) => "",
                 (false, false) => ", and it is not known whether its VM runs",
@@ -108,20 +111,20 @@ pub(super) fn position(
             // Do not wait for a machine that does not return from its upgrade: until it does, no other machine is upgraded.
             let upgraded = !view.upgrade.is_empty();
             let more = if upgraded { "; until it is back no other machine is upgraded" } else { "" };
-            broken(cause.evidence(age_of(age)).lasting(upgraded && age >= CONFIGURED).fix(
+            broken(cause.evidence(format_age(age)).lasting(upgraded && age >= CONFIGURED).fix(
                 format!("on {} see whether it has started and has its address, and whether 8090/tcp and 50180/udp of OMNI_LAN_ADDRESS can be reached from its network{more}", console(facts, machine)),
                 NETWORK,
             ))
         }
         Actor::Omni if machine.leaving => waiting(Link::Configuration, "1 to 2 min: it wipes itself"),
         Actor::Omni => {
-            stuck(view, set, machine, age).map_or_else(|| waiting(Link::Configuration, "2 to 5 min"), broken)
+            not_ready_cause(view, set, machine, age).map_or_else(|| waiting(Link::Configuration, "2 to 5 min"), broken)
         }
     }
 }
 
 /// Adds a second fix to `cause`, which brings a lost machine back so that it can leave: delete the cluster without waiting.
-pub(super) fn without_waiting(view: &ClusterView, name: &str, cause: Cause) -> Cause {
+pub(super) fn with_deletion_of_request(view: &ClusterView, name: &str, cause: Cause) -> Cause {
     let delete = format!("cargo xtask cluster-delete {} --destroy-disconnected --dry-run", view.name);
     Cause {
         cause: format!("Omni has lost {name} and waits for it to leave"),
@@ -133,13 +136,13 @@ pub(super) fn without_waiting(view: &ClusterView, name: &str, cause: Cause) -> C
 }
 
 /// Sets the fix for a machine that is unreachable: Omni releases it once its link is deleted.
-fn unlinked(facts: &Facts, machine: &MachineView, cause: Cause, fix: &str) -> Cause {
+fn fix_by_unlinking(facts: &Facts, machine: &MachineView, cause: Cause, fix: &str) -> Cause {
     let step = Step::Unlink { uuid: machine.uuid.clone(), cluster: facts.cluster.clone() };
     cause.fix(fix, format!("omnictl delete link {}", machine.uuid)).step(step)
 }
 
 /// Returns a cause if a node cannot be drained before its upgrade (omni v1.10.4 `internal/backend/talos/lifecycle/manager.go`).
-pub(super) fn drain(machine: &MachineView) -> Option<Cause> {
+pub(super) fn drain_cause(machine: &MachineView) -> Option<Cause> {
     let (_, why) = machine.error.split_once("cordon/drain before reboot failed: ")?;
     let words = format!("{} cannot be drained before its upgrade: {why}", machine.name());
     let fix = "a PodDisruptionBudget that shows 0 under ALLOWED DISRUPTIONS blocks it: scale that workload up, or relax the budget; Omni tries again by itself";
@@ -150,7 +153,12 @@ pub(super) fn drain(machine: &MachineView) -> Option<Cause> {
 }
 
 /// Returns a cause if a machine is connected to Omni but not ready long after it should be.
-pub(super) fn stuck(view: &ClusterView, set: &MachineSetView, machine: &MachineView, age: u64) -> Option<Cause> {
+pub(super) fn not_ready_cause(
+    view: &ClusterView,
+    set: &MachineSetView,
+    machine: &MachineView,
+    age: u64,
+) -> Option<Cause> {
     let name = machine.name();
     let logs = format!("omnictl machine-logs {} --tail 50", machine.uuid);
     if !machine.error.is_empty() {
@@ -169,7 +177,7 @@ pub(super) fn stuck(view: &ClusterView, set: &MachineSetView, machine: &MachineV
             "etcd-not-formed",
             format!("the control plane {name} does not form etcd; everything waits for it"),
         );
-        let cause = cause.evidence(age_of(age)).lasting(false);
+        let cause = cause.evidence(format_age(age)).lasting(false);
         return Some(cause.fix("its log shows why; a wrong clock or a slow disk look like this", logs));
     }
     let words = match machine.unmet.as_str() {
@@ -177,7 +185,7 @@ pub(super) fn stuck(view: &ClusterView, set: &MachineSetView, machine: &MachineV
         unmet => format!("{name} talks to Omni and is not ready: {unmet}"),
     };
     let cause = Cause::new(Link::Configuration, "machine-stuck", words);
-    let cause = cause.evidence(age_of(age)).lasting(false);
+    let cause = cause.evidence(format_age(age)).lasting(false);
     Some(cause.fix(
         "its log shows why; a bridge that drops large frames (MTU), a wrong clock or a slow disk look like this",
         logs,
@@ -205,7 +213,7 @@ pub(super) fn refused_by_proxmox<'a>(facts: &'a Facts, machine: &MachineView) ->
 }
 
 /// Returns why no VM is visible if the login lacks privileges: in that case an empty list proves nothing.
-pub(super) fn hidden(facts: &Facts) -> Option<&'static str> {
+pub(super) fn why_vms_are_hidden(facts: &Facts) -> Option<&'static str> {
     let lacks = facts.no_vms && lacks_privileges(facts).is_some();
     lacks.then_some("Proxmox shows no VM to the provider's login, which lacks privileges")
 }
@@ -216,9 +224,9 @@ fn lacks_privileges(facts: &Facts) -> Option<&Cause> {
 
 /// Returns what is wrong with a machine's VM. The provider names a VM after its request (omni-infra-provider-proxmox 0d9fd58
 /// `provision.go`). A list shows only the VMs that the login may see: if it sees none at all, they may all exist.
-pub(super) fn vm(facts: &Facts, machine: &MachineView) -> Option<Cause> {
+pub(super) fn vm_cause(facts: &Facts, machine: &MachineView) -> Option<Cause> {
     let (request, vms) = (&machine.request, facts.vms.known()?);
-    if request.is_empty() || facts.unseen.contains_key(&machine.provider) || hidden(facts).is_some() {
+    if request.is_empty() || facts.unseen.contains_key(&machine.provider) || why_vms_are_hidden(facts).is_some() {
         return None;
     }
     let cause = |id: &str, words: String| {
@@ -236,7 +244,7 @@ pub(super) fn vm(facts: &Facts, machine: &MachineView) -> Option<Cause> {
             _ if machine.ready => cause("vm-renamed", "Proxmox shows no VM of this name, and Omni still calls its machine ready".to_owned())
                 .lasting(false)
                 .fix(format!("look for it in Proxmox by its UUID {}: it was renamed or deleted, or the provider's login may not see it (VM.Audit)", machine.uuid), "cargo xtask drift"),
-            false if machine.leaving => unlinked(facts, machine, gone(), "it cannot answer Omni: delete its link, and Omni lets the machine go"),
+            false if machine.leaving => fix_by_unlinking(facts, machine, gone(), "it cannot answer Omni: delete its link, and Omni lets the machine go"),
             false => gone().task(
                 "replace the machine; where several control planes are gone, one at a time",
                 &["machine-replace", request],
@@ -249,7 +257,8 @@ pub(super) fn vm(facts: &Facts, machine: &MachineView) -> Option<Cause> {
             let (host, id) = (vm.host(), vm.id);
             // Starting a VM that is suspended to disk resumes it (qemu-server `API2/Qemu.pm`, `vm_resume`).
             let locked = vm.lock.as_ref().is_some_and(|lock| lock != "suspended");
-            let stopped = cause(if locked { "vm-locked" } else { "vm-stopped" }, vm.words()).lasting(!machine.leaving);
+            let stopped =
+                cause(if locked { "vm-locked" } else { "vm-stopped" }, vm.describe()).lasting(!machine.leaving);
             Some(if locked {
                 let fix = format!(
                     "wait for the task that holds it, or stop that task; only where none runs, as root on {host}: `qm unlock {id}`; then `qm start {id}`"
@@ -262,7 +271,7 @@ pub(super) fn vm(facts: &Facts, machine: &MachineView) -> Option<Cause> {
             })
         }
         _ => Some(
-            cause("node-offline", format!("{}: the node may be offline", vm.words()))
+            cause("node-offline", format!("{}: the node may be offline", vm.describe()))
                 .fix(format!("bring {} back", vm.host()), inventory),
         ),
     }

@@ -53,10 +53,10 @@ impl Chain {
         };
         let with = |of: Role| facts.site.iter().filter(move |cause| role(cause) == of);
         let roots: Vec<&Cause> = sidecar.filter(|_| silent).into_iter().chain(with(Role::Root)).collect();
-        if !roots.iter().any(|root| accounts_for(&root.id, &why.id)) {
-            self.blocks(why.clone());
+        if !roots.iter().any(|root| explains_failure(&root.id, &why.id)) {
+            self.add_blocking(why.clone());
         }
-        roots.into_iter().for_each(|root| self.blocks(root.clone()));
+        roots.into_iter().for_each(|root| self.add_blocking(root.clone()));
         self.causes.extend(with(Role::Beside).map(|cause| Cause { blocks: false, ..cause.clone() }));
         for link in Link::VARIANTS.iter().filter(|link| !matches!(link, Link::Omni | Link::Template)) {
             self.unknown.insert(*link, "Omni cannot be asked".to_owned());
@@ -66,7 +66,7 @@ impl Chain {
             self.unknown.remove(&Link::ProviderStep);
         }
         if let Some(vms) = facts.vms.known().filter(|vms| !vms.is_empty()) {
-            let off: Vec<String> = vms.values().filter(|vm| vm.status != "running").map(Vm::words).collect();
+            let off: Vec<String> = vms.values().filter(|vm| vm.status != "running").map(Vm::describe).collect();
             let off = if off.is_empty() { String::new() } else { format!("; {}", off.join(", ")) };
             let seen = format!("Omni cannot be asked; Proxmox shows {} of this name{off}", count(vms.len(), "VM"));
             self.unknown.insert(Link::Vm, seen);
@@ -76,7 +76,7 @@ impl Chain {
 }
 
 /// Returns true if a failed `doctor` check explains why Omni cannot be queried: a refusal or a foreign server has its own reason.
-fn accounts_for(root: &str, why: &str) -> bool {
+fn explains_failure(root: &str, why: &str) -> bool {
     let of: &[&str] = match why {
         "omni-certificate" => &["certificates."],
         "omni-licence" => &["omni.licence"],

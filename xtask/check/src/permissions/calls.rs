@@ -54,17 +54,17 @@ struct Object<'a> {
 
 impl Scope {
     /// Returns every call with its requirements, in the order of a machine's life.
-    pub fn needs(&self) -> Vec<CallRequirement> {
+    pub fn call_requirements(&self) -> Vec<CallRequirement> {
         let rows = CALLS.chunk_by(|one, next| one.each == next.each);
         let needs = rows.flat_map(|rows| {
             let objects = objects(rows[0].each, self);
-            objects.iter().flat_map(|object| rows.iter().map(|row| need(row, object, self))).collect::<Vec<_>>()
+            objects.iter().flat_map(|object| rows.iter().map(|row| requirement(row, object, self))).collect::<Vec<_>>()
         });
         needs.collect()
     }
 }
 
-fn need(row: &'static Call, object: &Object<'_>, scope: &Scope) -> CallRequirement {
+fn requirement(row: &'static Call, object: &Object<'_>, scope: &Scope) -> CallRequirement {
     let filled = |text: &str| {
         let names = [("{node}", object.node), ("{storage}", object.storage), ("{path}", &object.path)];
         let named = names.into_iter().filter(|(_, name)| !name.is_empty());

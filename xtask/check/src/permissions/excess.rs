@@ -13,7 +13,7 @@ const OF_CLASSES: &str =
 /// its parent is left out. Without a class (`classes` false) privileges that a class may need are not excessive; on a storage,
 /// bridge or device they never are, because they were granted for classes, including future ones.
 pub fn excess(scope: &Scope, permissions: &Permissions, classes: bool) -> BTreeMap<String, BTreeSet<String>> {
-    let needs = scope.needs();
+    let needs = scope.call_requirements();
     let wants: Vec<_> = needs.iter().flat_map(|need| need.ways.iter().flatten()).collect();
     let needed_at = |path: &str, privilege: &str| {
         let below = if path == "/" { "/".to_owned() } else { format!("{path}/") };

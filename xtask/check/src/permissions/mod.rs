@@ -17,7 +17,7 @@ use super::capacity::provider::Provider;
 use domain::status::proxmox::Permissions;
 
 pub use excess::excess;
-pub use scope::{ProxmoxFacts, Requirements, UnlistedObject, absent, blind_selectors, unusable};
+pub use scope::{ProxmoxFacts, Requirements, UnlistedObject, blind_selectors, unlisted_objects, unusable_names};
 pub use script::{Login, script};
 
 /// The objects that the provider's calls will name: nodes, storages, bridges and so on.
@@ -52,7 +52,7 @@ pub struct Scope {
 impl Scope {
     /// Returns true if this Proxmox has the privilege: Sys.AccessNetwork came with pve-access-control 8.1.2, SDN.Use and
     /// Mapping.Use with 8.0. Proxmox does not check a privilege that it does not have.
-    pub fn knows(&self, privilege: &str) -> bool {
+    pub fn has_privilege(&self, privilege: &str) -> bool {
         self.known.as_ref().is_none_or(|known| known.contains(privilege))
     }
 
@@ -65,7 +65,7 @@ impl Scope {
 
     /// Returns every path whose permissions have to be queried from Proxmox.
     pub fn paths(&self) -> BTreeSet<String> {
-        let needs = self.needs();
+        let needs = self.call_requirements();
         let wants = needs.iter().flat_map(|need| need.ways.iter().flatten());
         wants.map(|want| want.path.clone()).collect()
     }
@@ -118,7 +118,7 @@ pub struct Row {
 
 /// Checks each privilege of every call.
 pub fn rows(scope: &Scope, permissions: &Permissions) -> Vec<Row> {
-    scope.needs().iter().flat_map(|need| rows_of(need, scope, permissions)).collect()
+    scope.call_requirements().iter().flat_map(|need| rows_of(need, scope, permissions)).collect()
 }
 
 fn rows_of(need: &CallRequirement, scope: &Scope, permissions: &Permissions) -> Vec<Row> {
@@ -130,7 +130,7 @@ fn rows_of(need: &CallRequirement, scope: &Scope, permissions: &Permissions) -> 
         alternatives,
         without: need.without,
     };
-    let ways = usable(need, scope);
+    let ways = known_alternatives(need, scope);
     let Some(first) = ways.first() else {
         let want = need.ways.first().and_then(|way| way.first());
         return vec![row(want, Verdict::Unneeded, Vec::new())];
@@ -139,7 +139,7 @@ fn rows_of(need: &CallRequirement, scope: &Scope, permissions: &Permissions) -> 
     let fulfilled = ways.iter().find(|way| way.iter().all(has));
     // Show the alternative that is fulfilled; if there is none, the first, which the script grants.
     let shown = fulfilled.unwrap_or(first);
-    let others: Vec<String> = ways.iter().filter(|way| *way != shown).map(|way| words(way)).collect();
+    let others: Vec<String> = ways.iter().filter(|way| *way != shown).map(|way| describe(way)).collect();
     let verdict = |want: &PrivilegeOnPath| match (has(want), need.optional) {
         (true, _) => Verdict::Present,
         (false, true) => Verdict::Optional,
@@ -159,12 +159,12 @@ fn has(permissions: &Permissions, want: &PrivilegeOnPath) -> bool {
 }
 
 /// Returns the alternatives whose privileges this Proxmox knows.
-fn usable<'a>(need: &'a CallRequirement, scope: &Scope) -> Vec<&'a Vec<PrivilegeOnPath>> {
-    need.ways.iter().filter(|way| way.iter().all(|want| scope.knows(want.privilege))).collect()
+fn known_alternatives<'a>(need: &'a CallRequirement, scope: &Scope) -> Vec<&'a Vec<PrivilegeOnPath>> {
+    need.ways.iter().filter(|way| way.iter().all(|want| scope.has_privilege(want.privilege))).collect()
 }
 
 /// Formats an alternative, for example as `Sys.Audit and Sys.Modify on /`.
-fn words(way: &[PrivilegeOnPath]) -> String {
+fn describe(way: &[PrivilegeOnPath]) -> String {
     let mut paths: Vec<(&str, Vec<&str>)> = Vec::new();
     // An alternative may cover hundreds of pools.
     let mut known: BTreeMap<&str, usize> = BTreeMap::new();

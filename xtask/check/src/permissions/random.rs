@@ -15,11 +15,11 @@ const NODES: [&str; 2] = ["pve1", "pve2"];
 struct Random(fastrand::Rng);
 
 impl Random {
-    fn one<T: Copy>(&mut self, of: &[T]) -> T {
+    fn pick_one<T: Copy>(&mut self, of: &[T]) -> T {
         of[self.0.usize(..of.len())]
     }
 
-    fn chance(&mut self, of: usize) -> bool {
+    fn one_in(&mut self, of: usize) -> bool {
         self.0.usize(..of) == 0
     }
 }
@@ -103,12 +103,12 @@ impl Cfg {
         }
     }
 
-    fn may(&self, privilege: &str, path: &str) -> bool {
+    fn is_allowed(&self, privilege: &str, path: &str) -> bool {
         self.permissions(TOKEN, path).contains_key(privilege)
     }
 
     /// Returns what `GET /access/permissions` returns for the token: the tree, and each path of interest by itself.
-    pub(super) fn answers(&self, scope: &Scope) -> Permissions {
+    pub(super) fn responses(&self, scope: &Scope) -> Permissions {
         let top = ["/", "/access", "/access/groups", "/nodes", "/pool", "/sdn", "/storage", "/vms"].map(str::to_owned);
         // Every node of the tree of entries, including intermediate ones.
         let entries = self.acl.iter().flat_map(|(entry, _)| successors(Some(entry.path.as_str()), |path| parent(path)));
@@ -124,8 +124,8 @@ impl Cfg {
 
     /// Returns true if Proxmox shows the token the object of the path (pve-manager 9.2 `API2/Nodes.pm`, `API2/Pool.pm`;
     /// pve-storage 9.1 `API2/Storage/Status.pm`).
-    fn shows(&self, path: &str) -> bool {
-        let any = |privileges: &[&str]| privileges.iter().any(|privilege| self.may(privilege, path));
+    fn is_visible(&self, path: &str) -> bool {
+        let any = |privileges: &[&str]| privileges.iter().any(|privilege| self.is_allowed(privilege, path));
         match path.split('/').nth(1) {
             Some("nodes") => any(&["Sys.Audit"]),
             Some("storage") => any(&["Datastore.Audit", "Datastore.AllocateSpace"]),
@@ -135,9 +135,9 @@ impl Cfg {
     }
 
     /// Returns what `GET /access/acl` returns for the token.
-    fn shown_acl(&self) -> Vec<AclEntry> {
-        let all = self.may("Sys.Audit", "/access");
-        let visible = self.acl.iter().filter(|(entry, _)| all || self.may("Permissions.Modify", &entry.path));
+    fn visible_acl(&self) -> Vec<AclEntry> {
+        let all = self.is_allowed("Sys.Audit", "/access");
+        let visible = self.acl.iter().filter(|(entry, _)| all || self.is_allowed("Permissions.Modify", &entry.path));
         visible.map(|(entry, _)| entry.clone()).collect()
     }
 
@@ -188,29 +188,29 @@ pub(super) fn names(words: &[&str]) -> BTreeSet<String> {
 
 fn scope(random: &mut Random) -> Scope {
     let by_node = |name: &str| NODES.iter().map(|node| ((*node).to_owned(), names(&[name]))).collect();
-    let provider = random.one(&[Provider::Untagged, Provider::V0_1, Provider::V0_2, Provider::V0_3]);
-    let some = |random: &mut Random, name: &str| if random.chance(3) { names(&[name]) } else { BTreeSet::new() };
-    let disk = random.one(&["local-lvm", "local", "vm_ssd"]);
+    let provider = random.pick_one(&[Provider::Untagged, Provider::V0_1, Provider::V0_2, Provider::V0_3]);
+    let some = |random: &mut Random, name: &str| if random.one_in(3) { names(&[name]) } else { BTreeSet::new() };
+    let disk = random.pick_one(&["local-lvm", "local", "vm_ssd"]);
     Scope {
         provider,
         vmid: 100,
         nodes: names(&NODES),
         iso: by_node("local"),
         disks: by_node(disk),
-        networks: BTreeSet::from([Network { bridge: "vmbr0".into(), vlan: random.one(&[None, Some(7)]) }]),
+        networks: BTreeSet::from([Network { bridge: "vmbr0".into(), vlan: random.pick_one(&[None, Some(7)]) }]),
         pci: some(random, "card"),
         usb: some(random, "stick"),
         sets: names(&["demo-workers"]),
-        new_sets: random.chance(3),
+        new_sets: random.one_in(3),
         pools: some(random, "gpu"),
-        ha: random.chance(3),
+        ha: random.one_in(3),
         ..Scope::default()
     }
 }
 
 /// Returns true if Proxmox allows every call in a machine's life.
-fn lives(cfg: &Cfg, scope: &Scope) -> bool {
-    let may = |privilege: &str, path: &str| cfg.may(privilege, path);
+fn all_calls_allowed(cfg: &Cfg, scope: &Scope) -> bool {
+    let may = |privilege: &str, path: &str| cfg.is_allowed(privilege, path);
     let pooled = scope.provider >= Provider::V0_1;
     let new = scope.new_sets.then(|| "later-workers".to_owned());
     let of_sets: Vec<&String> = scope.sets.iter().chain(&new).collect();
@@ -268,12 +268,12 @@ fn roles(random: &mut Random, needed: &BTreeSet<String>) -> BTreeMap<String, BTr
     // Roles with all but one or two of the needed privileges, and roles with only a few of them.
     for (role, most) in [("Almost", 1), ("Nearly", 2)] {
         let mut held = needed.clone();
-        (0..most).for_each(|_| _ = held.remove(random.one(&all)));
+        (0..most).for_each(|_| _ = held.remove(random.pick_one(&all)));
         roles.insert(role.to_owned(), held);
     }
     for role in ["OmniVM", "OmniISO", "Site"] {
-        if random.chance(2) {
-            let held = (0..random.0.usize(..6)).map(|_| random.one(&all).clone()).collect();
+        if random.one_in(2) {
+            let held = (0..random.0.usize(..6)).map(|_| random.pick_one(&all).clone()).collect();
             roles.insert(role.to_owned(), held);
         }
     }
@@ -282,38 +282,40 @@ fn roles(random: &mut Random, needed: &BTreeSet<String>) -> BTreeMap<String, BTr
 
 fn cfg(random: &mut Random, scope: &Scope) -> Cfg {
     let mut needed: BTreeSet<String> = scope
-        .needs()
+        .call_requirements()
         .iter()
         .flat_map(|need| need.ways.iter().flatten())
         .map(|want| want.privilege.to_owned())
         .collect();
     needed.insert("Sys.Modify".into());
     let roles = roles(random, &needed);
-    let groups = if random.chance(2) { names(&["ops"]) } else { BTreeSet::new() };
-    let mut cfg = Cfg { privsep: random.chance(2), groups, roles, ..Cfg::default() };
-    if random.chance(3) {
-        cfg.pools
-            .insert(random.one(&["gpu", "demo-workers", "old"]).into(), names(&[random.one(&["local", "vm_ssd"])]));
+    let groups = if random.one_in(2) { names(&["ops"]) } else { BTreeSet::new() };
+    let mut cfg = Cfg { privsep: random.one_in(2), groups, roles, ..Cfg::default() };
+    if random.one_in(3) {
+        cfg.pools.insert(
+            random.pick_one(&["gpu", "demo-workers", "old"]).into(),
+            names(&[random.pick_one(&["local", "vm_ssd"])]),
+        );
     }
     let mut paths: Vec<String> = scope.paths().into_iter().collect();
     paths.extend(paths.clone().iter().flat_map(|path| successors(parent(path), |p| parent(p))).map(str::to_owned));
     paths.extend(["/pool/old", "/storage/other", "/access"].map(str::to_owned));
     let names: Vec<String> = cfg.roles.keys().cloned().collect();
-    if random.chance(2) {
+    if random.one_in(2) {
         // A login that has nearly all privileges from the top, as most do.
-        let role = random.one(&["Administrator", "Almost", "Nearly", "PVEAuditor"]);
+        let role = random.pick_one(&["Administrator", "Almost", "Nearly", "PVEAuditor"]);
         for (kind, who) in [("user", USER), ("token", TOKEN)] {
-            cfg.grant("/", kind, who, role, !random.chance(8));
+            cfg.grant("/", kind, who, role, !random.one_in(8));
         }
     }
     for _ in 0..random.0.usize(..9) {
         let path = paths[random.0.usize(..paths.len())].clone();
         let role = names[random.0.usize(..names.len())].clone();
-        let propagates = !random.chance(4);
+        let propagates = !random.one_in(4);
         match random.0.usize(..4) {
             0 => cfg.grant(&path, "user", USER, &role, propagates),
             1 => cfg.grant(&path, "token", TOKEN, &role, propagates),
-            2 => cfg.grant(&path, "group", random.one(&["ops", "others"]), &role, propagates),
+            2 => cfg.grant(&path, "group", random.pick_one(&["ops", "others"]), &role, propagates),
             _ => [("user", USER), ("token", TOKEN)]
                 .into_iter()
                 .for_each(|(kind, who)| cfg.grant(&path, kind, who, &role, propagates)),
@@ -329,18 +331,18 @@ fn audit_agrees_with_proxmox_and_its_script_fixes_all() {
     for case in 0..600 {
         let scope = scope(&mut random);
         let mut cfg = cfg(&mut random, &scope);
-        let told = random.chance(2);
+        let told = random.one_in(2);
         // NoAccess on a pool overrides what is granted on the storages in it, and nothing shows that to the login.
         let pooled_away = cfg.pools.keys().any(|pool| {
             let path = format!("/pool/{pool}");
             [USER, TOKEN].iter().any(|who| cfg.roles(who, &path).contains_key("NoAccess"))
         });
         for round in 0_u32.. {
-            let permissions = cfg.answers(&scope);
+            let permissions = cfg.responses(&scope);
             let rows = rows(&scope, &permissions);
             let missing: Vec<&Row> = rows.iter().filter(|row| row.status == Verdict::Missing).collect();
-            assert_eq!(missing.is_empty(), lives(&cfg, &scope), "case {case}: {missing:#?}\n{cfg:#?}");
-            let acl = cfg.shown_acl();
+            assert_eq!(missing.is_empty(), all_calls_allowed(&cfg, &scope), "case {case}: {missing:#?}\n{cfg:#?}");
+            let acl = cfg.visible_acl();
             let login = Login {
                 user: USER,
                 token: Some(TOKEN),
@@ -359,7 +361,7 @@ fn audit_agrees_with_proxmox_and_its_script_fixes_all() {
                 break;
             }
             // What is not visible may need further rounds: entries in the way, and privileges that come from a pool.
-            let all_shown = cfg.may("Sys.Audit", "/access") && cfg.pools.is_empty();
+            let all_shown = cfg.is_allowed("Sys.Audit", "/access") && cfg.pools.is_empty();
             let most = if all_shown { 1 } else { 3 };
             assert!(
                 round < most,
@@ -384,9 +386,9 @@ fn tree_agrees_with_the_question_about_each_path() {
         let mut cfg = cfg(&mut random, &scope);
         // An ID that no VM has: Proxmox deletes the entries of a VM with the VM.
         cfg.acl.retain(|(entry, _)| entry.path != "/vms/100");
-        let permissions = cfg.answers(&scope);
+        let permissions = cfg.responses(&scope);
         for (path, exact) in &permissions.exact {
-            let visible = path.starts_with("/vms/") || cfg.shows(path);
+            let visible = path.starts_with("/vms/") || cfg.is_visible(path);
             let Some(held) = conclusive_privileges(&permissions.tree, path, visible) else {
                 left += 1;
                 continue;

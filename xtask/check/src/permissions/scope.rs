@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Row, Scope, Verdict};
 use crate::capacity::machine::Machine;
 use crate::capacity::provider::Provider;
-use crate::capacity::selector::{named, selects};
+use crate::capacity::selector::{selects, storage_names};
 use crate::placeholder::{find_in_selector, is_placeholder};
 use domain::status::proxmox::{Inventory, Node, Storage};
 
@@ -47,7 +47,7 @@ impl Scope {
             iso.insert(name.clone(), names);
         }
         let disks = nodes.iter().map(|node| {
-            let here = machines.iter().filter(|machine| may_stand(machine, node));
+            let here = machines.iter().filter(|machine| may_be_placed(machine, node));
             let selectors = here.flat_map(|machine| &machine.disks).map(|disk| disk.selector.as_str());
             (node.clone(), selectors.flat_map(|selector| storages(inventory, node, selector)).collect())
         });
@@ -64,16 +64,16 @@ impl Scope {
             networks: machines
                 .iter()
                 .flat_map(|machine| &machine.networks)
-                .filter(|net| real(&net.bridge))
+                .filter(|net| is_real(&net.bridge))
                 .cloned()
                 .collect(),
-            pci: machines.iter().flat_map(|machine| &machine.pci).filter(|name| real(name)).cloned().collect(),
-            usb: machines.iter().flat_map(|machine| &machine.usb).filter(|name| real(name)).cloned().collect(),
+            pci: machines.iter().flat_map(|machine| &machine.pci).filter(|name| is_real(name)).cloned().collect(),
+            usb: machines.iter().flat_map(|machine| &machine.usb).filter(|name| is_real(name)).cloned().collect(),
             new_sets: machines
                 .iter()
                 .any(|machine| machine.pool.is_none() && !sets.values().any(|of| *of == machine.class)),
             sets: sets.keys().filter(own_pool).cloned().collect(),
-            pools: machines.iter().filter_map(|machine| machine.pool.clone()).filter(|pool| real(pool)).collect(),
+            pools: machines.iter().filter_map(|machine| machine.pool.clone()).filter(|pool| is_real(pool)).collect(),
             ha: machines.iter().any(|machine| machine.ha),
             nodes,
         }
@@ -92,7 +92,7 @@ impl Scope {
 }
 
 /// Returns false for a placeholder, which is not an object in Proxmox.
-fn real(name: &str) -> bool {
+fn is_real(name: &str) -> bool {
     !is_placeholder(name)
 }
 
@@ -101,23 +101,23 @@ fn nodes(inventory: &Inventory, machines: &[Machine]) -> BTreeSet<String> {
     let online = inventory.nodes.iter().filter(|node| node.is_online()).map(|node| node.name.clone());
     let exists = |node: &String| inventory.node(node).is_some();
     let all_pinned = !machines.is_empty() && machines.iter().all(|machine| machine.node.as_ref().is_some_and(exists));
-    online.filter(|node| !all_pinned || machines.iter().any(|machine| may_stand(machine, node))).collect()
+    online.filter(|node| !all_pinned || machines.iter().any(|machine| may_be_placed(machine, node))).collect()
 }
 
 /// Describes the names in classes that certainly do not exist in Proxmox: placeholders and unknown nodes.
-pub fn unusable(inventory: &Inventory, requirements: &Requirements) -> Vec<String> {
+pub fn unusable_names(inventory: &Inventory, requirements: &Requirements) -> Vec<String> {
     let mut found = Vec::new();
     for machine in &requirements.machines {
         let bridges = machine.networks.iter().map(|network| &network.bridge);
         let names = bridges.chain(&machine.pci).chain(&machine.usb).chain(&machine.pool).chain(&machine.node);
         let selectors = machine.disks.iter().filter_map(|disk| find_in_selector(&disk.selector));
-        for name in names.map(String::as_str).filter(|name| !real(name)).chain(selectors) {
+        for name in names.map(String::as_str).filter(|name| !is_real(name)).chain(selectors) {
             found.push(format!(
                 "{}: `{name}` in class `{}` looks like a placeholder: no privilege is checked for it",
                 machine.place, machine.class
             ));
         }
-        if let Some(node) = machine.node.as_ref().filter(|node| real(node) && inventory.node(node).is_none()) {
+        if let Some(node) = machine.node.as_ref().filter(|node| is_real(node) && inventory.node(node).is_none()) {
             let nodes: Vec<&str> = inventory.nodes.iter().map(|node| node.name.as_str()).collect();
             found.push(format!(
                 "{}: node `{node}` of class `{}` does not exist: Proxmox has {}",
@@ -143,7 +143,7 @@ pub struct UnlistedObject {
 }
 
 /// Returns the unlisted objects among the missing privileges, each once.
-pub fn absent(rows: &[Row], scope: &Scope, inventory: &Inventory) -> Vec<UnlistedObject> {
+pub fn unlisted_objects(rows: &[Row], scope: &Scope, inventory: &Inventory) -> Vec<UnlistedObject> {
     let bridges =
         inventory.nodes.iter().filter_map(|node| node.bridges.known()).flatten().map(String::as_str).collect();
     let storages = inventory.storages().map(|storage| storage.name.as_str()).collect();
@@ -161,7 +161,7 @@ pub fn absent(rows: &[Row], scope: &Scope, inventory: &Inventory) -> Vec<Unliste
     missing.collect::<BTreeSet<_>>().into_iter().filter_map(of).collect()
 }
 
-fn may_stand(machine: &Machine, node: &str) -> bool {
+fn may_be_placed(machine: &Machine, node: &str) -> bool {
     machine.node.as_deref().is_none_or(|pinned| pinned == node)
 }
 
@@ -177,7 +177,7 @@ fn storages(inventory: &Inventory, node: &str, selector: &str) -> Vec<String> {
 fn hidden(selector: &str, node: &str, seen: &[Storage]) -> Vec<String> {
     const KINDS: &[&str] =
         &["lvmthin", "rbd", "zfspool", "dir", "nfs", "lvm", "cifs", "btrfs", "cephfs", "iscsi", "zfs"];
-    let names = named(selector);
+    let names = storage_names(selector);
     let takes = |name: &str, kind: &str| {
         let space = 1 << 48;
         let storage = Storage {
@@ -195,7 +195,7 @@ fn hidden(selector: &str, node: &str, seen: &[Storage]) -> Vec<String> {
     };
     // A literal is a name if no other name would match in its place.
     let would = |name: &str| KINDS.iter().chain(&names).any(|kind| takes(name, kind) && !takes("\u{1}", kind));
-    let unseen = names.iter().filter(|name| real(name) && !seen.iter().any(|storage| storage.name == **name));
+    let unseen = names.iter().filter(|name| is_real(name) && !seen.iter().any(|storage| storage.name == **name));
     unseen.filter(|name| would(name)).map(|name| (*name).to_owned()).collect()
 }
 
@@ -205,7 +205,7 @@ pub fn blind_selectors(inventory: &Inventory, scope: &Scope, requirements: &Requ
     for machine in &requirements.machines {
         let disks = machine.disks.iter().filter(|disk| find_in_selector(&disk.selector).is_none());
         for (disk, node) in disks.flat_map(|disk| scope.nodes.iter().map(move |node| (disk, node))) {
-            if !may_stand(machine, node) || !storages(inventory, node, &disk.selector).is_empty() {
+            if !may_be_placed(machine, node) || !storages(inventory, node, &disk.selector).is_empty() {
                 continue;
             }
             let seen = inventory.node(node).and_then(|node| node.storages.known()).into_iter().flatten();
@@ -315,10 +315,11 @@ mod tests {
             let rows = crate::permissions::rows(&scope, &Default::default());
             let mut inventory = inventory();
             inventory.nodes[0].bridges = Observed::Known(vec!["vmbr0".into()]);
-            let absent: Vec<String> = absent(&rows, &scope, &inventory).into_iter().map(|one| one.object).collect();
+            let absent: Vec<String> =
+                unlisted_objects(&rows, &scope, &inventory).into_iter().map(|one| one.object).collect();
             let requirements = Requirements { machines: vec![machine], sets: BTreeMap::new() };
             let paths: Vec<String> = scope.paths().into_iter().filter(|path| !path.starts_with("/nodes")).collect();
-            (absent.join(", "), unusable(&inventory, &requirements), blind, paths)
+            (absent.join(", "), unusable_names(&inventory, &requirements), blind, paths)
         };
         let (absent, unusable, blind, paths) = missing(machine(data));
         assert_eq!((absent.as_str(), blind.len()), ("bridge `vmbr7`", 0), "{blind:?}");

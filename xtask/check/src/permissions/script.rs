@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{ALL_POOLS, PrivilegeOnPath, Scope, has, usable};
+use super::{ALL_POOLS, PrivilegeOnPath, Scope, has, known_alternatives};
 use domain::status::proxmox::{AclEntry, Permissions, parent};
 use domain::words::quote;
 
@@ -57,8 +57,8 @@ pub fn script(scope: &Scope, permissions: &Permissions, login: &Login<'_>) -> Op
         (_, Some(token)) => format!("--users {} --tokens {}", quote(login.user), quote(token)),
     };
     let bar = |(path, roles): &(&String, &BTreeSet<&str>)| {
-        let made = roles.iter().all(|role| made(role, &needed, login));
-        barred(path, made, scope, permissions, login)
+        let made = roles.iter().all(|role| role_is_complete(role, &needed, login));
+        has_no_access(path, made, scope, permissions, login)
     };
     let barred: Vec<&String> = grants.iter().filter(bar).map(|(path, _)| path).collect();
     if !barred.is_empty() {
@@ -75,7 +75,7 @@ pub fn script(scope: &Scope, permissions: &Permissions, login: &Login<'_>) -> Op
     }
     // If the roles exist, this script may have been run before.
     let again = |(path, roles): (&String, &BTreeSet<&str>)| {
-        !barred.contains(&path) && roles.iter().all(|role| made(role, &needed, login))
+        !barred.contains(&path) && roles.iter().all(|role| role_is_complete(role, &needed, login))
     };
     if !permissions.tree.is_empty() && grants.iter().any(again) {
         lines.push(format!("# A path that stays missing has NoAccess: pveum acl delete PATH {who} --roles NoAccess"));
@@ -85,12 +85,12 @@ pub fn script(scope: &Scope, permissions: &Permissions, login: &Login<'_>) -> Op
 
 /// Returns the paths that need an entry, with their roles.
 fn grants(scope: &Scope, permissions: &Permissions, login: &Login<'_>) -> Grants {
-    let needs = scope.needs();
+    let needs = scope.call_requirements();
     let mut grants = Grants::new();
     loop {
         let before = grants.len();
         for need in needs.iter().filter(|need| !need.optional) {
-            let ways = usable(need, scope);
+            let ways = known_alternatives(need, scope);
             let has = |want: &&PrivilegeOnPath| has(permissions, want);
             // A new entry replaces what another alternative depends on; our roles contain only what the first alternatives need.
             let replaced = |want: &PrivilegeOnPath| grants.keys().any(|path| covers(path, &want.path));
@@ -101,7 +101,7 @@ fn grants(scope: &Scope, permissions: &Permissions, login: &Login<'_>) -> Grants
                 continue;
             }
             for want in ways.first().into_iter().flat_map(|way| way.iter()).filter(|want| !has(want)) {
-                grants.entry(target(want, permissions, login)).or_default();
+                grants.entry(grant_path(want, permissions, login)).or_default();
             }
         }
         if grants.len() == before {
@@ -109,12 +109,15 @@ fn grants(scope: &Scope, permissions: &Permissions, login: &Login<'_>) -> Grants
         }
     }
     let mut all = grants.clone();
-    for want in
-        needs.iter().filter(|need| !need.optional).filter_map(|need| usable(need, scope).first().copied()).flatten()
+    for want in needs
+        .iter()
+        .filter(|need| !need.optional)
+        .filter_map(|need| known_alternatives(need, scope).first().copied())
+        .flatten()
     {
-        let path = target(want, permissions, login);
+        let path = grant_path(want, permissions, login);
         if grants.contains_key(&path) {
-            all.entry(path).or_default().insert(role(want, scope));
+            all.entry(path).or_default().insert(role_for(want, scope));
         }
     }
     all
@@ -122,7 +125,7 @@ fn grants(scope: &Scope, permissions: &Permissions, login: &Login<'_>) -> Grants
 
 /// Returns true if NoAccess is, or must be, on a path that needs a grant: the list shows it, or the login has nothing there
 /// although it inherits something, or although the roles for exactly this path are `made`.
-fn barred(path: &str, made: bool, scope: &Scope, permissions: &Permissions, login: &Login<'_>) -> bool {
+fn has_no_access(path: &str, made: bool, scope: &Scope, permissions: &Permissions, login: &Login<'_>) -> bool {
     let ours =
         |entry: &&AclEntry| entry.path == path && (entry.who == login.user || Some(entry.who.as_str()) == login.token);
     if login.acl.iter().filter(ours).any(|entry| entry.role == "NoAccess") {
@@ -139,7 +142,7 @@ fn barred(path: &str, made: bool, scope: &Scope, permissions: &Permissions, logi
 }
 
 /// Returns true if a role of ours exists with all its privileges.
-fn made(role: &str, needed: &BTreeMap<&str, BTreeSet<&str>>, login: &Login<'_>) -> bool {
+fn role_is_complete(role: &str, needed: &BTreeMap<&str, BTreeSet<&str>>, login: &Login<'_>) -> bool {
     let held = login.roles.and_then(|roles| roles.get(role));
     held.is_some_and(|held| needed.get(role).is_some_and(|all| all.iter().all(|each| held.contains(*each))))
 }
@@ -147,9 +150,9 @@ fn made(role: &str, needed: &BTreeMap<&str, BTreeSet<&str>>, login: &Login<'_>) 
 /// Returns the privileges that each role must contain.
 fn role_privileges(scope: &Scope) -> BTreeMap<&'static str, BTreeSet<&'static str>> {
     let mut roles: BTreeMap<&'static str, BTreeSet<&'static str>> = BTreeMap::new();
-    for need in scope.needs().iter().filter(|need| !need.optional) {
-        for want in usable(need, scope).first().into_iter().flat_map(|way| way.iter()) {
-            roles.entry(role(want, scope)).or_default().insert(want.privilege);
+    for need in scope.call_requirements().iter().filter(|need| !need.optional) {
+        for want in known_alternatives(need, scope).first().into_iter().flat_map(|way| way.iter()) {
+            roles.entry(role_for(want, scope)).or_default().insert(want.privilege);
         }
     }
     roles
@@ -162,7 +165,7 @@ fn covers(path: &str, other: &str) -> bool {
 
 /// Returns the path of the entry that grants `want`: one entry for all VMs and for all nodes, one by name for everything else. If
 /// an entry on the path itself hides inherited roles, the grant must be there.
-fn target(want: &PrivilegeOnPath, permissions: &Permissions, login: &Login<'_>) -> String {
+fn grant_path(want: &PrivilegeOnPath, permissions: &Permissions, login: &Login<'_>) -> String {
     let path = want.path.as_str();
     let listed = || permissions.tree.contains_key(path) || login.acl.iter().any(|entry| entry.path == path);
     let above = match path.split('/').nth(1) {
@@ -178,7 +181,7 @@ fn target(want: &PrivilegeOnPath, permissions: &Permissions, login: &Login<'_>) 
 }
 
 /// Returns the role for a privilege on this kind of path.
-fn role(want: &PrivilegeOnPath, scope: &Scope) -> &'static str {
+fn role_for(want: &PrivilegeOnPath, scope: &Scope) -> &'static str {
     let storage = want.path.strip_prefix("/storage/");
     match want.path.split('/').nth(1).unwrap_or_default() {
         "vms" => "OmniVM",

@@ -24,7 +24,7 @@ fn scope(provider: Provider) -> Scope {
 }
 
 #[test]
-fn a_class_with_ha_needs_proxmox_9() {
+fn ha_class_needs_proxmox_9() {
     let warns = |ha, provider, version: &str| Scope { ha, ..scope(provider) }.without_ha(version).is_some();
     assert!(warns(true, Provider::V0_2, "8.4.1"));
     assert!(!warns(true, Provider::V0_2, "9.0.3") && !warns(true, Provider::V0_2, ""));
@@ -55,7 +55,7 @@ fn missing(scope: &Scope, permissions: &Permissions) -> Vec<String> {
 }
 
 /// The minimal grants of this project's guide.
-fn least() -> Cfg {
+fn minimal_grants() -> Cfg {
     let mut acl = self::acl();
     let vm = "VM.Allocate VM.Audit VM.PowerMgmt VM.Config.CDROM VM.Config.CPU VM.Config.Disk VM.Config.HWType VM.Config.Memory \
               VM.Config.Network VM.Config.Options";
@@ -73,8 +73,8 @@ fn least() -> Cfg {
 
 #[test]
 fn minimal_grants_are_enough() {
-    let (acl, scope) = (least(), scope(Provider::Untagged));
-    let permissions = acl.answers(&scope);
+    let (acl, scope) = (minimal_grants(), scope(Provider::Untagged));
+    let permissions = acl.responses(&scope);
     assert_eq!(missing(&scope, &permissions), Vec::<String>::new());
     assert_eq!(script(&scope, &permissions, &login()), None);
     assert_eq!(excess(&scope, &permissions, true), BTreeMap::new());
@@ -84,7 +84,7 @@ fn minimal_grants_are_enough() {
 
 #[test]
 fn missing_privileges_are_reported_and_granted() {
-    let full = least();
+    let full = minimal_grants();
     for provider in [Provider::Untagged, Provider::V0_2] {
         let scope = scope(provider);
         let mut full = full.clone();
@@ -99,7 +99,7 @@ fn missing_privileges_are_reported_and_granted() {
         for (role, privilege) in cuts {
             let mut acl = full.clone();
             acl.roles.get_mut(&role).unwrap().remove(&privilege);
-            let permissions = acl.answers(&scope);
+            let permissions = acl.responses(&scope);
             let found = missing(&scope, &permissions);
             // AllocateSpace makes a storage visible just as Audit does, and the other way round; so do Allocate and Audit.
             if found.is_empty() {
@@ -110,7 +110,7 @@ fn missing_privileges_are_reported_and_granted() {
             let roles = acl.roles.clone();
             let script = script(&scope, &permissions, &Login { roles: Some(&roles), ..login() }).unwrap();
             acl.run(&script);
-            assert_eq!(missing(&scope, &acl.answers(&scope)), Vec::<String>::new(), "{script}");
+            assert_eq!(missing(&scope, &acl.responses(&scope)), Vec::<String>::new(), "{script}");
         }
     }
 }
@@ -133,31 +133,31 @@ fn complete_script_matches_the_guide() {
 #[test]
 fn older_proxmox_lacks_newer_privileges() {
     // Proxmox VE 7: no Sys.AccessNetwork, no SDN.Use, no Mapping.Use.
-    let mut known: BTreeSet<String> = least().roles.into_values().flatten().collect();
+    let mut known: BTreeSet<String> = minimal_grants().roles.into_values().flatten().collect();
     known.extend(set(&["Sys.Modify", "Pool.Allocate", "Pool.Audit"]));
     for newer in ["Sys.AccessNetwork", "SDN.Use", "Mapping.Use"] {
         known.remove(newer);
     }
     let scope = Scope { known: Some(known), ..scope(Provider::Untagged) };
-    let mut acl = least();
+    let mut acl = minimal_grants();
     acl.roles.get_mut("OmniNode").unwrap().remove("Sys.AccessNetwork");
-    assert_eq!(missing(&scope, &acl.answers(&scope)), ["Sys.Audit /", "Sys.Modify /"]);
-    let script = script(&scope, &acl.answers(&scope), &login()).unwrap();
+    assert_eq!(missing(&scope, &acl.responses(&scope)), ["Sys.Audit /", "Sys.Modify /"]);
+    let script = script(&scope, &acl.responses(&scope), &login()).unwrap();
     assert!(script.contains("pveum acl modify / --users omni@pve --roles OmniDownload --propagate 0"), "{script}");
     assert!(!script.contains("SDN") && !script.contains("AccessNetwork"), "{script}");
     acl.run(&script);
-    assert_eq!(missing(&scope, &acl.answers(&scope)), Vec::<String>::new());
-    let unneeded = rows(&scope, &acl.answers(&scope)).into_iter().filter(|row| row.privilege == "SDN.Use");
+    assert_eq!(missing(&scope, &acl.responses(&scope)), Vec::<String>::new());
+    let unneeded = rows(&scope, &acl.responses(&scope)).into_iter().filter(|row| row.privilege == "SDN.Use");
     assert!(unneeded.map(|row| row.status).all(|status| status == Verdict::Unneeded));
 }
 
 #[test]
-fn other_way_of_a_call_is_named() {
+fn alternatives_of_a_call_are_listed() {
     let scope = scope(Provider::Untagged);
-    let mut acl = least();
+    let mut acl = minimal_grants();
     acl.roles.get_mut("OmniNode").unwrap().remove("Sys.AccessNetwork");
     grant(&mut acl, "/", "Old", &["Sys.Audit", "Sys.Modify"], false);
-    let rows = rows(&scope, &acl.answers(&scope));
+    let rows = rows(&scope, &acl.responses(&scope));
     let row = rows.iter().find(|row| row.privilege == "Sys.Modify").unwrap();
     assert_eq!(row.alternatives, ["Sys.AccessNetwork on /nodes/pve1"]);
 }
@@ -165,13 +165,13 @@ fn other_way_of_a_call_is_named() {
 #[test]
 fn pool_privileges_are_enough() {
     let scope = scope(Provider::V0_1);
-    let mut acl = least();
+    let mut acl = minimal_grants();
     let of_vms = acl.acl.iter_mut().filter(|(entry, _)| entry.path == "/vms");
     of_vms.for_each(|(entry, _)| entry.path = "/pool".to_owned());
     grant(&mut acl, "/pool", "OmniPool", &["Pool.Allocate", "Pool.Audit"], true);
-    assert_eq!(missing(&scope, &acl.answers(&scope)), Vec::<String>::new());
+    assert_eq!(missing(&scope, &acl.responses(&scope)), Vec::<String>::new());
     let untagged = self::scope(Provider::Untagged);
-    assert!(missing(&untagged, &acl.answers(&untagged)).contains(&"VM.Allocate /vms/100".to_owned()));
+    assert!(missing(&untagged, &acl.responses(&untagged)).contains(&"VM.Allocate /vms/100".to_owned()));
 }
 
 /// What is missing from the minimal grants, which include no pool.
@@ -196,7 +196,7 @@ fn every_release_needs_what_it_calls() {
         ),
     ] {
         let scope = Scope { ha: true, usb: set(&["stick"]), ..scope(provider) };
-        let found = missing(&scope, &least().answers(&scope));
+        let found = missing(&scope, &minimal_grants().responses(&scope));
         for row in some {
             assert!(found.contains(&(*row).to_owned()), "{provider}: {row} in {found:?}");
         }
@@ -208,17 +208,17 @@ fn every_release_needs_what_it_calls() {
 #[test]
 fn rights_on_all_pools_must_propagate() {
     let scope = Scope { sets: BTreeSet::new(), new_sets: true, ..scope(Provider::V0_3) };
-    let mut acl = least();
+    let mut acl = minimal_grants();
     let wanted = ["Pool.Allocate /pool", "Pool.Audit /pool"];
-    assert_eq!(missing(&scope, &acl.answers(&scope)), wanted);
+    assert_eq!(missing(&scope, &acl.responses(&scope)), wanted);
     grant(&mut acl, "/pool", "OmniPool", &["Pool.Allocate", "Pool.Audit"], false);
-    assert_eq!(missing(&scope, &acl.answers(&scope)), wanted);
+    assert_eq!(missing(&scope, &acl.responses(&scope)), wanted);
     let roles = acl.roles.clone();
-    let script = script(&scope, &acl.answers(&scope), &Login { roles: Some(&roles), ..login() }).unwrap();
+    let script = script(&scope, &acl.responses(&scope), &Login { roles: Some(&roles), ..login() }).unwrap();
     assert!(script.contains("pveum acl modify /pool --users"), "{script}");
     acl.run(&script);
-    assert_eq!(missing(&scope, &acl.answers(&scope)), Vec::<String>::new());
-    assert_eq!(excess(&scope, &acl.answers(&scope), true), BTreeMap::new());
+    assert_eq!(missing(&scope, &acl.responses(&scope)), Vec::<String>::new());
+    assert_eq!(excess(&scope, &acl.responses(&scope), true), BTreeMap::new());
 }
 
 #[test]
@@ -229,20 +229,20 @@ fn excess_privileges_are_reported_once() {
     grant(&mut acl, "/", "Administrator", &everything, true);
     grant(&mut acl, "/storage/backup", "Files", &["Datastore.AllocateSpace", "Datastore.Allocate"], true);
     grant(&mut acl, "/sdn/zones/localnetwork/vmbr9", "OmniNet", &["SDN.Use"], true);
-    let found = excess(&scope, &acl.answers(&scope), true);
+    let found = excess(&scope, &acl.responses(&scope), true);
     assert_eq!(found["/"], set(&["Permissions.Modify", "VM.Console"]));
     assert_eq!(found["/storage/backup"], set(&["Datastore.Allocate"]), "disks may go there with the next class");
     assert_eq!(found.len(), 2, "{found:?}");
-    assert_eq!(excess(&scope, &acl.answers(&scope), false), found);
+    assert_eq!(excess(&scope, &acl.responses(&scope), false), found);
 }
 
 #[test]
 fn hidden_no_access_is_reported_only_with_roles() {
     let scope = scope(Provider::Untagged);
-    let mut acl = least();
+    let mut acl = minimal_grants();
     let mut bare = acl.clone();
     bare.acl.clear();
-    let scripted = |acl: &Cfg| script(&scope, &acl.answers(&scope), &Login { roles: Some(&acl.roles), ..login() });
+    let scripted = |acl: &Cfg| script(&scope, &acl.responses(&scope), &Login { roles: Some(&acl.roles), ..login() });
     assert!(!scripted(&bare).unwrap().contains("NoAccess"), "a token that has nothing yet needs the grants alone");
     let mut vms = acl.clone();
     for (acl, path, role) in [(&mut acl, "/storage/local", "OmniISO"), (&mut vms, "/vms", "OmniVM")] {

@@ -104,7 +104,7 @@ pub fn is_given(kind: &str, minor: u64) -> bool {
 }
 
 /// Returns the fields of which Talos needs one, if the field at `path` is the first of them.
-pub fn kept(kind: &Kind, path: &str, minor: u64) -> Option<&'static str> {
+pub fn required_alternatives(kind: &Kind, path: &str, minor: u64) -> Option<&'static str> {
     let columns = Reader::talos(minor, true).map_or(Columns::MAX, |reader| reader.columns);
     let mut limits =
         LIMITS.get(kind.kind)?.iter().filter(|limit| limit.form == "keeps" && limit.columns & columns != 0);

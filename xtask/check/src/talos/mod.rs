@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 use yaml::{CopyOrigin, Data, Node, Position};
 
 use super::releases::Omni;
-pub use limit::{Excluded, excluded, is_base, is_given, is_of_control_planes, kept};
+pub use limit::{Excluded, excluded, is_base, is_given, is_of_control_planes, required_alternatives};
 pub use merge::{deletes, merge, selects};
 pub use relation::{applies, is_set_at};
 
@@ -139,7 +139,7 @@ impl Reader {
     }
 
     /// Returns true if every possible release is among `columns`, false if none is, and `None` if only some are.
-    fn has(self, columns: Columns) -> Option<bool> {
+    fn includes(self, columns: Columns) -> Option<bool> {
         match columns & self.columns {
             0 => Some(false),
             common if common == self.columns => Some(true),
@@ -171,7 +171,7 @@ impl Kind {
 
     /// Returns whether the reader knows the kind; `None` if that depends on its release.
     pub fn known_to(&self, reader: Reader) -> Option<bool> {
-        reader.has(self.columns)
+        reader.includes(self.columns)
     }
 
     /// Returns the first minor of omnictl 1.x that knows the kind.
@@ -210,7 +210,7 @@ pub fn type_at(kind: &Kind, path: &[&str]) -> Option<&'static str> {
 /// Returns true if the reader refuses documents of these two kinds with the same name.
 pub fn exclude_each_other(one: &str, other: &str, reader: Reader) -> bool {
     let both = |set: &[&str]| set.contains(&one) && set.contains(&other);
-    TABLE.exclusive.iter().any(|(set, columns)| reader.has(*columns) == Some(true) && both(set))
+    TABLE.exclusive.iter().any(|(set, columns)| reader.includes(*columns) == Some(true) && both(set))
 }
 
 /// Why a reader refuses a document.
@@ -267,7 +267,7 @@ impl Walker {
     }
 
     /// Reports a value of the wrong type. Omits possible secrets: text in place of a larger value, a key, a URL.
-    fn wrong(&mut self, node: &Node, kind: &str, wanted: &str) {
+    fn report_type(&mut self, node: &Node, kind: &str, wanted: &str) {
         let found = match &node.data {
             Data::Map(_) => "a mapping".to_owned(),
             Data::Seq(_) => "a list".to_owned(),
@@ -277,7 +277,7 @@ impl Walker {
         self.refuse(node.at, Fault::Value { found, wanted: wanted.to_owned() });
     }
 
-    fn below(&mut self, key: &str, then: impl FnOnce(&mut Self)) {
+    fn within_key(&mut self, key: &str, then: impl FnOnce(&mut Self)) {
         let length = self.path.len();
         self.path.push('.');
         self.path.push_str(key);
@@ -300,27 +300,27 @@ impl Walker {
         match &node.data {
             Data::Seq(items) => match kind.strip_prefix("[]") {
                 Some(item) => items.iter().for_each(|node| self.value(node, item, reader)),
-                None if kind == "arg" && reader.has(TABLE.columns(|column| column.lists)) != Some(false) => {
-                    self.walk.differs |= reader.has(TABLE.columns(|column| column.lists)).is_none();
+                None if kind == "arg" && reader.includes(TABLE.columns(|column| column.lists)) != Some(false) => {
+                    self.walk.differs |= reader.includes(TABLE.columns(|column| column.lists)).is_none();
                     items.iter().for_each(|node| self.value(node, "string", reader));
                 }
                 None if kind == "text" => items.iter().for_each(|node| self.value(node, "uint8", reader)),
-                None => self.wrong(node, kind, &wanted(kind)),
+                None => self.report_type(node, kind, &wanted(kind)),
             },
             Data::Map(entries) => match kind.strip_prefix("{}") {
                 Some(item) => {
                     for entry in entries {
-                        self.below(&entry.key, |walker| walker.value(&entry.value, item, reader));
+                        self.within_key(&entry.key, |walker| walker.value(&entry.value, item, reader));
                     }
                 }
                 None if kind == "object" => {}
                 None if TABLE.structs.contains_key(kind) => self.fields(node, kind, reader, false),
-                None => self.wrong(node, kind, &wanted(kind)),
+                None => self.report_type(node, kind, &wanted(kind)),
             },
             Data::Scalar(_) => match kind.split_once(':') {
                 Some((form, name)) => self.one_of(node, form == "flags", name, reader),
                 None if value::decodes(node, kind) => {}
-                None => self.wrong(node, kind, &wanted(kind)),
+                None => self.report_type(node, kind, &wanted(kind)),
             },
         }
     }
@@ -339,13 +339,13 @@ impl Walker {
             {
                 if !std::mem::replace(&mut merged, true) {
                     let fault = Fault::Key { key: "<<".to_owned(), since: None, known: Vec::new() };
-                    self.below("<<", |walker| walker.refuse(at, fault));
+                    self.within_key("<<", |walker| walker.refuse(at, fault));
                 }
                 continue;
             }
             let all = fields.iter().filter(|field| field.key == entry.key);
             let columns = all.clone().fold(0, |columns, field| columns | field.columns);
-            self.below(&entry.key, |walker| match reader.has(columns) {
+            self.within_key(&entry.key, |walker| match reader.includes(columns) {
                 // The search for unknown fields (siderolabs/gen xyaml) does not follow aliases.
                 Some(false) if walker.copied => {}
                 Some(false) => {
@@ -360,7 +360,7 @@ impl Walker {
                     // A field that changed is checked against the newest possible release.
                     let reads = |field: &&Field| field.columns & reader.columns != 0;
                     let Some(field) = all.rev().find(reads) else { return };
-                    walker.walk.differs |= reader.has(field.columns).is_none();
+                    walker.walk.differs |= reader.includes(field.columns).is_none();
                     let reader = Reader { columns: reader.columns & field.columns, ..reader };
                     let before = walker.walk.problems.len();
                     walker.value(&entry.value, field.kind, reader);
@@ -383,17 +383,18 @@ impl Walker {
 
     fn one_of(&mut self, node: &Node, several: bool, name: &str, reader: Reader) {
         let lists = TABLE.enums.get(name).map_or(&[][..], Vec::as_slice);
-        let with =
-            |value: &str| lists.iter().filter(|(list, _)| names(list, value)).fold(0, |all, (_, some)| all | some);
+        let with = |value: &str| {
+            lists.iter().filter(|(list, _)| list_contains(list, value)).fold(0, |all, (_, some)| all | some)
+        };
         let text = node.text().unwrap_or_default();
         let values: Vec<&str> = if several { text.split(',').collect() } else { vec![text] };
         for value in values {
-            match reader.has(with(value) | with(&value.to_lowercase())) {
+            match reader.includes(with(value) | with(&value.to_lowercase())) {
                 Some(true) => {}
                 Some(false) => {
                     let list = lists.iter().rev().find(|(_, columns)| columns & reader.columns != 0);
                     let list = list.map_or(String::new(), |(list, _)| list.replace('|', ", "));
-                    return self.wrong(node, "enum", &format!("one of {list}"));
+                    return self.report_type(node, "enum", &format!("one of {list}"));
                 }
                 None => self.walk.differs = true,
             }
@@ -402,7 +403,7 @@ impl Walker {
 }
 
 /// Returns true if a list of names such as `unspec|1..252|main` contains a value.
-fn names(list: &str, value: &str) -> bool {
+fn list_contains(list: &str, value: &str) -> bool {
     list.split('|').any(|name| match name.split_once("..") {
         Some((low, high)) => {
             let number = |text: &str| text.parse::<u32>().ok().filter(|number| number.to_string() == text);

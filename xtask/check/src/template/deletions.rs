@@ -78,10 +78,10 @@ impl Checker<'_> {
     }
 
     /// Checks that what Talos needs in a document was not permanently deleted.
-    pub(super) fn kept(&mut self, file: &str, document: &Node, merged: &Node, machine: Machine) {
+    pub(super) fn check_required(&mut self, file: &str, document: &Node, merged: &Node, machine: Machine) {
         for Deletion { keys, at, .. } in found(document).into_iter().filter(|deletion| deletion.entry.is_none()) {
             let path = keys.join(".");
-            let needed = talos::kept(&machine.kind, &path, machine.minor);
+            let needed = talos::required_alternatives(&machine.kind, &path, machine.minor);
             if needed.is_some_and(|needed| !needed.split('|').any(|path| talos::is_set_at(merged, path))) {
                 let message = format!("`$patch: delete` of `{path}`: Talos needs it, and refuses the configuration");
                 self.refused(file, at, message, "remove it, or write the value that is meant");

@@ -61,7 +61,7 @@ impl Checker<'_> {
                 self.kubelet_labels(&content.file, document);
                 if target.workers {
                     self.node_labels(&content.file, document);
-                    self.of_control_planes(&content.file, document);
+                    self.report_control_plane_fields(&content.file, document);
                 }
                 if let Some((config, node)) = hostname(document) {
                     match target.machines {
@@ -81,8 +81,8 @@ impl Checker<'_> {
                 }
             }
         }
-        self.own_hostnames(&contents, &hostnames);
-        self.both_forms(&contents, t.sets.iter().any(|set| set.class.is_none() && !set.machines.is_empty()));
+        self.check_single_hostnames(&contents, &hostnames);
+        self.report_both_forms(&contents, t.sets.iter().any(|set| set.class.is_none() && !set.machines.is_empty()));
         self.merged(t, &contents);
         for manifest in &t.manifests {
             match &manifest.inline {
@@ -172,7 +172,7 @@ impl Checker<'_> {
     }
 
     /// Reports what Talos accepts only on control planes (siderolabs/talos pkg/machinery/config/types/v1alpha1 `Validate`).
-    fn of_control_planes(&mut self, file: &str, document: &Node) {
+    fn report_control_plane_fields(&mut self, file: &str, document: &Node) {
         if let Some(kind) = document.get("kind").filter(|kind| is_of_control_planes(kind.text().unwrap_or_default()))
             && self.talos.is_some()
             && document.get("$patch").is_none()
@@ -232,7 +232,7 @@ impl Checker<'_> {
 
     /// Reports a document and the older field of the same setting for the same machines. Machines of a new cluster have documents
     /// from the start (siderolabs/talos v1.14.0-rc.1 pkg/machinery/config/generate/kubernetes.go).
-    fn both_forms(&mut self, contents: &[(PatchScope, &Content)], listed: bool) {
+    fn report_both_forms(&mut self, contents: &[(PatchScope, &Content)], listed: bool) {
         let documents = || {
             contents.iter().flat_map(|(scope, content)| content.documents.iter().map(move |d| (*scope, *content, d)))
         };
@@ -277,7 +277,7 @@ impl Checker<'_> {
                 of && applies(condition, document)
             };
             for (scope, content, document) in documents().filter(|(.., document)| there(document)) {
-                if fields.iter().any(|(field, ..)| meets(field, &scope)) {
+                if fields.iter().any(|(field, ..)| overlaps(field, &scope)) {
                     let message = format!("{name} and `{path}` for the same machines: Talos refuses both together");
                     let place = document.at.in_file(&content.file);
                     self.report(Severity::Error, "template-patch-talos", place, message, "keep one of the two");
@@ -288,7 +288,11 @@ impl Checker<'_> {
 
     /// Checks host names of single machines. Clusters created with Talos 1.12 or later have `HostnameConfig` with `auto: stable`
     /// (siderolabs/talos pkg/machinery/config/generate/network.go), which excludes another name of its own and the older field.
-    fn own_hostnames(&mut self, contents: &[(PatchScope, &Content)], hostnames: &[(PatchScope, bool, Location)]) {
+    fn check_single_hostnames(
+        &mut self,
+        contents: &[(PatchScope, &Content)],
+        hostnames: &[(PatchScope, bool, Location)],
+    ) {
         if self.talos.is_none_or(|minor| minor < 12) {
             return;
         }
@@ -302,7 +306,7 @@ impl Checker<'_> {
         };
         for (scope, config, place) in hostnames {
             let reaches = |of: &PatchScope| {
-                meets(of, scope) || matches!((of, scope), (PatchScope::Set(_), PatchScope::Machine(_)))
+                overlaps(of, scope) || matches!((of, scope), (PatchScope::Set(_), PatchScope::Machine(_)))
             };
             let mut near = contents.iter().filter(|(of, _)| reaches(of)).flat_map(|(_, content)| &content.documents);
             if !near.any(|document| without_auto(document, *config)) {
@@ -352,7 +356,7 @@ impl Checker<'_> {
 }
 
 /// Returns true if some machine may get patches of both scopes.
-pub(super) fn meets(one: &PatchScope, other: &PatchScope) -> bool {
+pub(super) fn overlaps(one: &PatchScope, other: &PatchScope) -> bool {
     one == other || *one == PatchScope::Cluster || *other == PatchScope::Cluster
 }
 

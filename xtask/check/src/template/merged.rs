@@ -2,7 +2,7 @@
 
 use super::deletions::Machine;
 use super::{Checker, PatchScope};
-use crate::patch::{Content, LEGACY, on_machine};
+use crate::patch::{Content, LEGACY, finding_for_machine};
 use crate::talos::{self, Fault, Kind, Reader, V1ALPHA1};
 use domain::spec::template::{ClusterTemplate, SetKind};
 use yaml::{Finding, Node, Position};
@@ -66,7 +66,7 @@ impl Checker<'_> {
         }
         for (file, document) in documents {
             let same = merged.iter().find(|other| !other.deleted && is_same(&other.node, document));
-            same.into_iter().for_each(|same| self.kept(file, document, &same.node, machine(same.kind)));
+            same.into_iter().for_each(|same| self.check_required(file, document, &same.node, machine(same.kind)));
         }
         for Merged { kind, node, several, deleted } in &merged {
             // Talos also decodes what it deletes afterwards.
@@ -74,7 +74,8 @@ impl Checker<'_> {
             for problem in talos::walk(node, kind, reader).problems {
                 let from = |content: &&&Content| content.documents.iter().any(|document| has(document, problem.at));
                 let Some(content) = patches.iter().rev().find(from) else { continue };
-                let mut finding = on_machine(&content.file, &problem, text(node, "kind").unwrap_or_default(), minor);
+                let mut finding =
+                    finding_for_machine(&content.file, &problem, text(node, "kind").unwrap_or_default(), minor);
                 if *several && finding.fix.starts_with("add ") {
                     finding.fix += " in its last patch, which drops the selectors and sizes that it does not repeat";
                 }

@@ -221,7 +221,7 @@ impl Checker<'_> {
             }
             let (checked, size) = if let Some((path, at)) = file {
                 let Some((name, bytes)) = self.file(path, *at) else { continue };
-                (patch::in_file(&name, &bytes, known), bytes.len())
+                (patch::check_file(&name, &bytes, known), bytes.len())
             } else if let Some(inline) = inline {
                 if patch.name.is_empty() && patch.id_override.is_empty() {
                     let message = "an inline patch needs `name` or `idOverride`";
@@ -232,7 +232,7 @@ impl Checker<'_> {
                         format!("omnictl {omni} reads only a mapping as `inline`: 1.8 is the first that reads more");
                     self.error("template-wrong-type", patch.at, message, "write it as a mapping, without `|`");
                 }
-                (patch::inline(self.file, inline, patch.at, known), inline.size())
+                (patch::check_inline(self.file, inline, patch.at, known), inline.size())
             } else {
                 continue;
             };

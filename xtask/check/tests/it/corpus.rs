@@ -11,7 +11,7 @@ use check::releases::Omni;
 use check::template::{self, ClassInfo, FileRead, TemplateContext};
 use yaml::Finding;
 
-use super::{corpus, holds};
+use super::{assert_file, corpus};
 
 fn show(findings: &[Finding]) -> String {
     let one = |f: &Finding| {
@@ -27,7 +27,7 @@ fn show(findings: &[Finding]) -> String {
 type Check<'a> = dyn Fn(&Path, &[u8]) -> (&'static str, Vec<Finding>) + 'a;
 
 /// Compares every line of a table (file, the real answer, our verdict, our findings) with the result of `check`.
-fn hold(table: &str, folder: &str, check: &Check<'_>) {
+fn assert_table(table: &str, folder: &str, check: &Check<'_>) {
     let path = corpus(table);
     let text = std::fs::read_to_string(&path).expect("the table");
     let (mut fresh, mut unsound, mut files) = (String::new(), Vec::new(), BTreeSet::new());
@@ -52,7 +52,7 @@ fn hold(table: &str, folder: &str, check: &Check<'_>) {
         let name = entry.expect("an entry").file_name().into_string().expect("a name");
         assert!(!name.ends_with(".yaml") || files.contains(&name), "{name} is not in {table}");
     }
-    holds(&path, &fresh);
+    assert_file(&path, &fresh);
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn corpus_templates() {
         class("pool", false, None),
         class("two-disks", true, Some(smallest)),
     ];
-    hold("templates.tsv", "templates", &|path, bytes| {
+    assert_table("templates.tsv", "templates", &|path, bytes| {
         let directory = path.parent().expect("a folder").to_owned();
         let read = move |name: &str| {
             let file = template::clean(&directory.join(name));
@@ -95,7 +95,7 @@ fn corpus_templates() {
 
 #[test]
 fn corpus_classes() {
-    hold("classes.tsv", "classes", &|path, bytes| {
+    assert_table("classes.tsv", "classes", &|path, bytes| {
         let name = path.file_name().and_then(|n| n.to_str()).expect("a name");
         let checked = machine_class::check(name, bytes, &ClassContext::default());
         (checked.verdict.as_str(), checked.findings)

@@ -6,18 +6,18 @@ use check::editors::{cluster_template, machine_class, site};
 use check::schema::validate;
 use yaml::load;
 
-use super::holds;
+use super::assert_file;
 
-fn schemas_hold(name: &str, schema: &serde_json::Value) {
+fn assert_schemas(name: &str, schema: &serde_json::Value) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schemas").join(name);
-    holds(&path, &format!("{}\n", serde_json::to_string_pretty(schema).expect("JSON")));
+    assert_file(&path, &format!("{}\n", serde_json::to_string_pretty(schema).expect("JSON")));
 }
 
 #[test]
 fn editors_get_the_schemas_of_the_code() {
-    schemas_hold("machine-class.schema.json", &machine_class());
-    schemas_hold("cluster-template.schema.json", &cluster_template());
-    schemas_hold("site.schema.json", &site());
+    assert_schemas("machine-class.schema.json", &machine_class());
+    assert_schemas("cluster-template.schema.json", &cluster_template());
+    assert_schemas("site.schema.json", &site());
 }
 
 /// The shipped files name an existing schema and match it, as far as the interpreter goes.

@@ -19,7 +19,7 @@ fn corpus(name: &str) -> PathBuf {
 }
 
 /// Compares a file with the current output, line by line; `UPDATE_CORPUS=1` rewrites it.
-fn holds(path: &Path, now: &str) {
+fn assert_file(path: &Path, now: &str) {
     if std::env::var_os("UPDATE_CORPUS").is_some() {
         std::fs::write(path, now).expect("written");
     }

@@ -10,7 +10,7 @@ use check::template::{self, FileRead, TemplateContext};
 use check::{FileCheck, Verdict};
 use domain::spec::template::ClusterTemplate;
 
-use super::{corpus, holds};
+use super::{assert_file, corpus};
 
 /// The machines run the newest Talos that the older of the two releases knows.
 const TEMPLATE: &str = "kind: Cluster\nname: demo\nkubernetes: {version: v1.36.2}\ntalos: {version: v1.13.5}\npatches: [{file: p}]\n\
@@ -27,7 +27,7 @@ fn check(patch: &str, omni: &str, talos: &str) -> FileCheck<ClusterTemplate> {
 }
 
 #[test]
-fn patches_get_the_answer_of_omnictl() {
+fn patch_verdicts_match_omnictl() {
     let text = text("patches.txt");
     let (mut fresh, mut cases, mut unknown) = (String::new(), 0, 0);
     let (head, parts) = text.split_once("=== ").expect("a case");
@@ -54,25 +54,25 @@ fn patches_get_the_answer_of_omnictl() {
             .expect("a string");
     }
     assert!(cases > 400 && unknown * 100 < cases * 3, "{unknown} of {cases} are unknown");
-    holds(&corpus("patches.txt"), &(fresh.trim_end_matches('\n').to_owned() + "\n"));
+    assert_file(&corpus("patches.txt"), &(fresh.trim_end_matches('\n').to_owned() + "\n"));
 }
 
 /// Returns true if this tool reports that Talos of a minor refuses the patch for a control plane.
-fn refused_by_talos(patch: &str, talos: u64) -> bool {
+fn talos_refuses(patch: &str, talos: u64) -> bool {
     let checked = check(patch, "v1.10.4", &format!("v1.{talos}.1"));
     let rules = ["template-patch-talos", "template-patch-value", "template-patch-kind-talos"];
     checked.findings.iter().any(|finding| rules.contains(&finding.rule))
 }
 
 #[test]
-fn limits_are_those_of_talos() {
+fn limits_match_talos() {
     let text = text("limits.txt");
     let parts = text.split("\n=== ").skip(1);
     let wrong: Vec<&str> = parts
         .filter_map(|part| {
             let (title, patch) = part.split_once('\n')?;
             let columns: Vec<&str> = title.split('\t').collect();
-            let refused = refused_by_talos(&format!("{patch}\n"), columns[2].parse().expect("a minor"));
+            let refused = talos_refuses(&format!("{patch}\n"), columns[2].parse().expect("a minor"));
             (refused != (columns[1] == "reject")).then_some(title)
         })
         .collect();
@@ -81,7 +81,7 @@ fn limits_are_those_of_talos() {
 
 /// `together.tsv`: patches that are checked together, as the head of the file explains.
 #[test]
-fn patches_are_judged_together() {
+fn patches_are_checked_together() {
     let text = text("together.tsv");
     let rules = ["template-patch-talos", "template-older-form", "template-hostname-twice"];
     for line in text.lines().filter(|line| !line.starts_with('#')) {

@@ -13,7 +13,7 @@ use super::versions::{class, rules, template};
 const DATA: &str = "cores: 4\nsockets: 1\nmemory: 8192\ndisk_size: 40\nstorage_selector: name == \"local-lvm\"";
 
 #[test]
-fn files_are_read_by_the_caller_alone() {
+fn files_are_read_only_through_the_callback() {
     let patches =
         "patches: [{file: a/b.yaml}, {file: a/../../c.yaml}, {file: /x/../d.yaml}, {file: ../clusters/e.yaml}]";
     let text = template("v1.13.5", "").replacen("---", &format!("{patches}\n---"), 1);
@@ -40,7 +40,7 @@ fn files_are_read_by_the_caller_alone() {
 }
 
 #[test]
-fn limits_answer_with_a_place() {
+fn exceeded_limits_have_a_position() {
     for (name, bytes, rule) in [
         ("10 MB", vec![b'a'; 10 << 20], "yaml-too-large"),
         ("just too large", vec![b' '; (4 << 20) + 1], "yaml-too-large"),
@@ -70,7 +70,7 @@ fn limits_answer_with_a_place() {
 }
 
 #[test]
-fn findings_have_one_form() {
+fn findings_have_one_format() {
     let text = class("proxmox", &DATA.replace("sockets: 1", "socket: 1"));
     let checked = machine_class::check("m/a.yaml", text.as_bytes(), &ClassContext::default());
     let json = serde_json::to_value(&checked).expect("JSON");
@@ -92,7 +92,7 @@ fn findings_have_one_form() {
 }
 
 #[test]
-fn selectors_that_yaml_ends_early_are_to_be_quoted() {
+fn selectors_cut_by_yaml_get_a_quoting_hint() {
     for (selector, rule) in [
         ("!(storageType in [\"dir\", \"nfs\"])", "providerdata-selector"),
         ("\"rbd\" == storageType", "yaml-syntax"),
@@ -106,7 +106,7 @@ fn selectors_that_yaml_ends_early_are_to_be_quoted() {
 }
 
 #[test]
-fn the_table_of_rules_is_whole() {
+fn rule_table_is_complete() {
     let mut seen = BTreeSet::new();
     for rule in RULES.iter() {
         assert!(seen.insert(&rule.id), "{} twice", rule.id);
@@ -137,7 +137,7 @@ fn the_table_of_rules_is_whole() {
 }
 
 #[test]
-fn the_shipped_files_are_without_findings() {
+fn shipped_files_have_no_findings() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut classes = Vec::new();
     for entry in std::fs::read_dir(root.join("machine-classes")).expect("the folder") {

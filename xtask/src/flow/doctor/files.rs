@@ -22,7 +22,7 @@ pub fn env(installation: &Installation<'_>) -> Diagnosis {
         return installation.absent("");
     }
     let file = &installation.cx.settings.env_file;
-    let mut found = values::complete(file, &installation.example);
+    let mut found = values::check_complete(file, &installation.example);
     if file.get("COMPOSE_PROJECT_NAME").is_some() {
         let why =
             "it sets COMPOSE_PROJECT_NAME: by hand and at boot, compose starts another Omni with that, an empty one";

@@ -68,7 +68,7 @@ impl<'a> Installation<'a> {
 
     /// Returns a value of `docker/.env` that differs from the example's.
     pub fn value(&self, key: &str) -> Option<&str> {
-        check::values::given(&self.cx.settings.env_file, &self.example, key)
+        check::values::own_value(&self.cx.settings.env_file, &self.example, key)
     }
 
     /// Returns a value of `docker/.env`, or why there is nothing to check.

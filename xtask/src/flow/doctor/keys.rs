@@ -118,5 +118,5 @@ pub fn shadow(installation: &Installation<'_>) -> Diagnosis {
 
 pub fn tailscale(installation: &Installation<'_>) -> Verdict {
     let key = installation.needs("TS_AUTHKEY")?;
-    Ok(values::tailscale_key(key))
+    Ok(values::check_tailscale_key(key))
 }

@@ -21,7 +21,7 @@ use runtime::tool::docker::engine_address;
 
 pub fn lan_address(installation: &Installation<'_>) -> Verdict {
     let address = installation.needs("OMNI_LAN_ADDRESS")?;
-    let formed = values::lan_address(address);
+    let formed = values::check_lan_address(address);
     let domain = installation.value("OMNI_DOMAIN").map(|domain| host_and_port(domain).0).unwrap_or_default();
     let local = |text: &str| text == "localhost" || text.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
     if local(address) && local(&domain) {
@@ -44,7 +44,7 @@ pub fn lan_address(installation: &Installation<'_>) -> Verdict {
 pub fn ports(installation: &Installation<'_>) -> Verdict {
     let lan = installation.needs("OMNI_LAN_ADDRESS")?;
     match installation.container(SIDECAR) {
-        Ok(sidecar) if sidecar.state == "running" => Ok(stack::published(sidecar, lan)),
+        Ok(sidecar) if sidecar.state == "running" => Ok(stack::check_ports(sidecar, lan)),
         Err(unknown) if unknown.state == State::Unknown => Err(unknown),
         _ => Ok(free(lan)),
     }

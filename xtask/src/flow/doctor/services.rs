@@ -62,7 +62,7 @@ pub fn versions(installation: &Installation<'_>) -> Diagnosis {
         return Diagnosis::failed(failure.line());
     }
     let omnictl = installation.omnictl_version().and_then(|version| version.as_ref().ok().cloned());
-    stack::pairing(&Versions { pinned, running, server: installation.server().as_ref().ok().cloned(), omnictl })
+    stack::check_pairing(&Versions { pinned, running, server: installation.server().as_ref().ok().cloned(), omnictl })
 }
 
 pub fn provider_id(installation: &Installation<'_>) -> Verdict {
@@ -140,13 +140,13 @@ pub fn registration(installation: &Installation<'_>) -> Verdict {
 }
 
 pub fn issuer(installation: &Installation<'_>) -> Verdict {
-    Ok(values::issuer(installation.needs("OIDC_ISSUER_URL")?, installation.value("OMNI_DOMAIN")))
+    Ok(values::check_issuer(installation.needs("OIDC_ISSUER_URL")?, installation.value("OMNI_DOMAIN")))
 }
 
 pub fn discovery(installation: &Installation<'_>) -> Verdict {
     let issuer = installation.needs("OIDC_ISSUER_URL")?;
     sidecar(installation)?;
-    if values::issuer(issuer, installation.value("OMNI_DOMAIN")).state == State::Failed {
+    if values::check_issuer(issuer, installation.value("OMNI_DOMAIN")).state == State::Failed {
         return Err(Diagnosis::unknown("see tsidp.issuer"));
     }
     Ok(match tsidp::discover(installation.cx, issuer) {
@@ -195,7 +195,7 @@ pub fn tailscale(installation: &Installation<'_>) -> Verdict {
     let domain = installation.needs("OMNI_DOMAIN")?;
     sidecar(installation)?;
     Ok(match installation.tailscale() {
-        Ok(text) => stack::tailscale(text, domain, installation.now),
+        Ok(text) => stack::check_tailscale(text, domain, installation.now),
         Err(failure) => Diagnosis::unknown(failure.line()),
     })
 }

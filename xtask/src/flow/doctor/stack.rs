@@ -124,7 +124,7 @@ pub fn store(installation: &Installation<'_>) -> Verdict {
 pub fn break_glass(installation: &Installation<'_>) -> Verdict {
     installation.clusters()?;
     let settings = site::read(installation.cx)?.unwrap_or_default();
-    Ok(match check::site::texts(&settings, &["features", "enableBreakGlassConfigs"]).into_iter().next() {
+    Ok(match check::site::setting_texts(&settings, &["features", "enableBreakGlassConfigs"]).into_iter().next() {
         Some(value) => Diagnosis::ok(format!("enableBreakGlassConfigs is {value} in docker/site.yaml")),
         None => Diagnosis::warning("off by default: while Omni is down, its clusters cannot be reached"),
     })
@@ -185,11 +185,11 @@ pub fn account(installation: &Installation<'_>) -> Verdict {
 }
 
 pub fn user(installation: &Installation<'_>) -> Verdict {
-    Ok(values::initial_user(installation.needs("OMNI_INITIAL_USER")?, installation.value("OIDC_ISSUER_URL")))
+    Ok(values::check_initial_user(installation.needs("OMNI_INITIAL_USER")?, installation.value("OIDC_ISSUER_URL")))
 }
 
 pub fn provider_version(installation: &Installation<'_>) -> Diagnosis {
     let (omni, _) = images(installation, OMNI);
     let (provider, running) = images(installation, PROVIDER);
-    stack::provider_pairing(omni.as_deref(), provider.as_deref(), running.as_deref())
+    stack::check_provider_pairing(omni.as_deref(), provider.as_deref(), running.as_deref())
 }
