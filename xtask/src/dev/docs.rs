@@ -38,7 +38,7 @@ pub fn run(args: &Docs, cx: &Cx) -> anyhow::Result<Outcome> {
     if cx.dry_run {
         // Which pages a new recording changes is known only once it exists.
         plan.append(plan_pages(cx)?);
-        return Ok(plan.planned(cx));
+        return Ok(plan.dry_run_outcome(cx));
     }
     plan.run_unasked(cx)?;
     let _lock = cx.lock_checkout()?;

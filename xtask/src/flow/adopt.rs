@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::cli::OmniAdopt;
-use crate::flow::backup::{cannot, parts, read_store};
+use crate::flow::backup::{io_failure, list_parts, read_store};
 use crate::flow::omni_inputs::{OmniInputs, gather};
 use crate::flow::project_files::{self, CheckedFile};
 use crate::flow::restore::{ETCD_DIR, VOLUMES, create_volumes};
@@ -28,9 +28,9 @@ use runtime::tool::docker::{Docker, QUICK};
 use runtime::tool::gpg;
 
 /// Time limit for stopping an Omni with machines, or starting one whose sidecar has to log in first.
-const SLOW: Duration = Duration::from_secs(180);
+const STOP_LIMIT: Duration = Duration::from_secs(180);
 /// Resource types whose counts must not decrease. Omni creates and removes resources of other types by itself.
-const HELD: [(&str, &str); 4] =
+const KEPT_TYPES: [(&str, &str); 4] =
     [("Clusters", "cluster"), ("Machines", "machine"), ("MachineClasses", "machine class"), ("Users", "user")];
 const OLD_STACK: &str =
     "Omni is away until the new stack runs; running clusters go on; containers and volumes are kept";
@@ -165,7 +165,7 @@ fn version_of(cx: &Cx, omni: &ListedContainer, note: Option<&Note>) -> anyhow::R
 }
 
 /// Reads a container's store from a copy of its file, again if the copy is torn because Omni was writing.
-fn store_of(cx: &Cx, container: &str, etcd: &str) -> Result<Store, Failure> {
+fn read_container_store(cx: &Cx, container: &str, etcd: &str) -> Result<Store, Failure> {
     let scratch = Scratch::new(&cx.paths.scratch_root(), "store")?;
     let mut rounds = 5;
     loop {
@@ -177,14 +177,14 @@ fn store_of(cx: &Cx, container: &str, etcd: &str) -> Result<Store, Failure> {
     }
 }
 
-fn words_of(store: &Store) -> String {
-    let held = HELD.map(|(kind, word)| count(store.count(kind), word));
+fn describe_store(store: &Store) -> String {
+    let held = KEPT_TYPES.map(|(kind, word)| count(store.count(kind), word));
     let slots: Vec<&str> = store.slots.keys().map(String::as_str).collect();
     format!("{}; opened by {}", held.join(", "), slots.join(", "))
 }
 
 /// Refuses volumes of this project that no adoption created, and existing files with different contents.
-fn free(cx: &Cx, noted: bool, secrets: &[(PathBuf, &'static str, Secret)]) -> Result<(), Failure> {
+fn check_no_conflicts(cx: &Cx, noted: bool, secrets: &[(PathBuf, &'static str, Secret)]) -> Result<(), Failure> {
     for volume in VOLUMES.iter().filter(|_| !noted) {
         if Docker::find(cx)?.has_volume(volume)? {
             return Err(Failure::new(Code::Conflict, format!("the volume `{volume}` exists"))
@@ -250,10 +250,10 @@ impl Adoption {
             let text =
                 cx.read(Path::new(&existing.key), "run this as a user who can read it: no other key opens the store")?;
             let key = Secret::new(String::from_utf8_lossy(&text));
-            let store = store_of(cx, &containers[0].0.name, &existing.data[0])?;
+            let store = read_container_store(cx, &containers[0].0.name, &existing.data[0])?;
             backup::check_account(&store, inputs.get("OMNI_ACCOUNT_UUID"))?;
             gpg::find_opened_slot(cx, &key, &store.slots)?;
-            let held = words_of(&store);
+            let held = describe_store(&store);
             Ok(StepResult::ok((key, store), held))
         })?;
         let mut secrets = vec![(cx.paths.store_key(), "the key of Omni's store", key)];
@@ -262,7 +262,7 @@ impl Adoption {
             let text = Secret::new(String::from_utf8_lossy(&text));
             secrets.push((cx.paths.config(), "the provider's login to Proxmox", text));
         }
-        free(cx, noted.is_some(), &secrets)?;
+        check_no_conflicts(cx, noted.is_some(), &secrets)?;
         let (compose, images) = omni_upgrade::with_new_tag(cx, &version)?;
         let note = noted.unwrap_or_else(|| Note {
             domain: inputs.get("OMNI_DOMAIN").to_owned(),
@@ -283,7 +283,7 @@ impl Adoption {
     }
 
     /// The directory of the cold copy of the data.
-    pub fn copy(&self, cx: &Cx) -> PathBuf {
+    pub fn copy_dir(&self, cx: &Cx) -> PathBuf {
         cx.paths.backups().join(format!("adopted-{}", self.inputs.get("OMNI_ACCOUNT_UUID")))
     }
 
@@ -300,8 +300,9 @@ impl Adoption {
             plan.push(Change::new("stop", names.join(", "), OLD_STACK, undo, move |cx| {
                 self.note.write(cx)?;
                 let names: Vec<&str> = names.iter().map(String::as_str).collect();
-                let call =
-                    |words: &[&str]| Docker::find(cx)?.run("stopping the old stack", &[words, &names].concat(), SLOW);
+                let call = |words: &[&str]| {
+                    Docker::find(cx)?.run("stopping the old stack", &[words, &names].concat(), STOP_LIMIT)
+                };
                 call(&["update", "--restart=no"])?;
                 call(&["stop", "-t", "60"])?;
                 Ok("stopped, and not started again at boot".to_owned())
@@ -319,9 +320,11 @@ impl Adoption {
             plan.push(project_files::replace(self.compose.clone(), "docker/compose.yaml", text, effect));
         }
         if !self.note.filled {
-            let effect =
-                format!("etcd, SQLite and tailnet identity, to {} and this project's volumes", self.copy(cx).display());
-            plan.push(Change::new("copy", "Omni's data", effect, undo, move |cx| self.fill(cx)));
+            let effect = format!(
+                "etcd, SQLite and tailnet identity, to {} and this project's volumes",
+                self.copy_dir(cx).display()
+            );
+            plan.push(Change::new("copy", "Omni's data", effect, undo, move |cx| self.copy_data(cx)));
         }
         let containers = Compose::find(cx)?.containers()?;
         let provider = !self.inputs.get("OMNI_INFRA_PROVIDER_KEY").is_empty() && self.existing.config.is_some();
@@ -332,20 +335,20 @@ impl Adoption {
         // Needed even without changes: an earlier run may have been interrupted after the start.
         plan.verify(move |cx| {
             omni_stack::verify(cx, provider, Some(&self.inputs.address(cx)))?;
-            cx.ui.step("same", "Check that Omni holds what it held", || self.same(cx))
+            cx.ui.step("same", "Check that Omni holds what it held", || self.verify_store(cx))
         });
         Ok(plan)
     }
 
     /// Copies the data of the stopped Omni to a directory, and from there into new volumes.
-    fn fill(&self, cx: &Cx) -> anyhow::Result<String> {
-        let (docker, copy) = (Docker::find(cx)?, self.copy(cx));
+    fn copy_data(&self, cx: &Cx) -> anyhow::Result<String> {
+        let (docker, copy) = (Docker::find(cx)?, self.copy_dir(cx));
         let dirs = ["etcd", "sqlite", "tailscale"].map(|name| copy.join(name));
         if copy.exists() {
-            std::fs::remove_dir_all(&copy).map_err(|error| cannot("remove", &copy, &error))?;
+            std::fs::remove_dir_all(&copy).map_err(|error| io_failure("remove", &copy, &error))?;
         }
         for dir in &dirs {
-            files::create_private_dir(dir).map_err(|error| cannot("create", dir, &error))?;
+            files::create_private_dir(dir).map_err(|error| io_failure("create", dir, &error))?;
         }
         let (omni, [etcd, sqlite]) = (&self.containers[0].0.name, &self.existing.data);
         docker.copy_out(omni, etcd, &dirs[0])?;
@@ -356,7 +359,7 @@ impl Adoption {
         for ending in ["", "-wal"] {
             let (from, to) = (scratch.path().join(format!("{file}{ending}")), dirs[1].join(format!("omni.db{ending}")));
             if from.exists() || ending.is_empty() {
-                std::fs::copy(&from, &to).map_err(|error| cannot("copy", &from, &error))?;
+                std::fs::copy(&from, &to).map_err(|error| io_failure("copy", &from, &error))?;
             }
         }
         let sidecar = self.containers.iter().find(|(found, _)| found.has_image("tailscale/tailscale"));
@@ -370,9 +373,9 @@ impl Adoption {
         for (dir, (container, to)) in dirs.iter().zip(create_volumes(cx)?) {
             docker.copy_in(dir, &container, to)?;
             let again = back.path().join(dir.file_name().unwrap_or_default());
-            files::create_private_dir(&again).map_err(|error| cannot("create", &again, &error))?;
+            files::create_private_dir(&again).map_err(|error| io_failure("create", &again, &error))?;
             docker.copy_out(&container, to, &again)?;
-            if parts(dir)? != parts(&again)? {
+            if list_parts(dir)? != list_parts(&again)? {
                 return Err(Failure::new(Code::Failed, format!("{to} differs from {}", dir.display()))
                     .next("cargo xtask omni-adopt --undo")
                     .into());
@@ -383,18 +386,19 @@ impl Adoption {
     }
 
     /// Checks that the new Omni uses the store and still has what was in it.
-    fn same(&self, cx: &Cx) -> anyhow::Result<StepResult<()>> {
+    fn verify_store(&self, cx: &Cx) -> anyhow::Result<StepResult<()>> {
         let containers = Compose::find(cx)?.containers()?;
         let name = stack::service(&containers, OMNI).map_or(OMNI, |found| &found.name);
-        let (before, after) = (read_store(&self.copy(cx).join("etcd/member/snap/db"))?, store_of(cx, name, ETCD_DIR)?);
-        let fewer = HELD.iter().any(|(kind, _)| after.count(kind) < before.count(kind));
+        let (before, after) =
+            (read_store(&self.copy_dir(cx).join("etcd/member/snap/db"))?, read_container_store(cx, name, ETCD_DIR)?);
+        let fewer = KEPT_TYPES.iter().any(|(kind, _)| after.count(kind) < before.count(kind));
         let lost = before.slots.keys().any(|slot| !after.slots.contains_key(slot));
         let account = backup::check_account(&after, self.inputs.get("OMNI_ACCOUNT_UUID"));
         if omni_stack::empty_store_time(cx)?.is_none() && !fewer && !lost && account.is_ok() {
-            return Ok(StepResult::ok((), format!("before and after: {}", words_of(&after))));
+            return Ok(StepResult::ok((), format!("before and after: {}", describe_store(&after))));
         }
         Err(Failure::new(Code::Failed, "Omni does not hold what it held before")
-            .cause(format!("before: {}\nnow: {}", words_of(&before), words_of(&after)))
+            .cause(format!("before: {}\nnow: {}", describe_store(&before), describe_store(&after)))
             .hint("the old stack has it all: go back to it")
             .next("cargo xtask omni-adopt --undo")
             .into())
@@ -438,7 +442,7 @@ pub fn undo<'a>(cx: &Cx, note: &'a Note) -> anyhow::Result<Plan<'a>> {
             Ok("removed".to_owned())
         },
     );
-    let mut plan = Plan::from_iter([if note.filled { remove.destroying(&note.domain, lost) } else { remove }]);
+    let mut plan = Plan::from_iter([if note.filled { remove.with_destroyed(&note.domain, lost) } else { remove }]);
     let (read, (_, pinned)) = omni_upgrade::with_new_tag(cx, &omni_stack::pinned_version(cx).unwrap_or_default())?;
     if note.images.0 != note.images.1 && pinned == note.images.1 {
         let text = String::from_utf8_lossy(&read.bytes).replacen(&pinned, &note.images.0, 1);
@@ -450,9 +454,9 @@ pub fn undo<'a>(cx: &Cx, note: &'a Note) -> anyhow::Result<Plan<'a>> {
     }
     let names: Vec<&str> = note.containers.iter().map(|(name, ..)| name.as_str()).collect();
     plan.push(Change::new("start", names.join(", "), "the old stack, with its restart policies", again, move |cx| {
-        start_old(cx, note)?;
+        start_old_containers(cx, note)?;
         let path = cx.paths.adoption_record();
-        std::fs::remove_file(&path).map_err(|error| cannot("remove", &path, &error))?;
+        std::fs::remove_file(&path).map_err(|error| io_failure("remove", &path, &error))?;
         Ok("it runs".to_owned())
     }));
     plan.record(|state| {
@@ -463,9 +467,9 @@ pub fn undo<'a>(cx: &Cx, note: &'a Note) -> anyhow::Result<Plan<'a>> {
 
 /// Starts the old containers; those of a compose project are started in its order. A container that was started before the one
 /// whose network it shares has exited, and is started again.
-fn start_old(cx: &Cx, note: &Note) -> Result<(), Failure> {
+fn start_old_containers(cx: &Cx, note: &Note) -> Result<(), Failure> {
     let docker = Docker::find(cx)?;
-    let call = |words: &[&str]| docker.run("starting the old stack", words, cx.wait_limit(SLOW)).map(drop);
+    let call = |words: &[&str]| docker.run("starting the old stack", words, cx.wait_limit(STOP_LIMIT)).map(drop);
     for (name, _, restart) in &note.containers {
         call(&["update", &format!("--restart={}", if restart.is_empty() { "no" } else { restart }), name])?;
     }

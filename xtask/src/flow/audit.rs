@@ -26,8 +26,8 @@ pub struct Summary {
 /// Returns an error if Proxmox cannot be queried; then nothing is known.
 pub fn summary(cx: &Cx, proxmox: &Proxmox, counts: &dyn Fn(&str) -> bool) -> Result<Summary, Failure> {
     let (provider, _) = proxmox::provider_version(cx, None)?;
-    let wanted = wanted(cx, counts)?;
-    let mut answers = ask_at_once(cx, proxmox, &wanted)?;
+    let wanted = requirements(cx, counts)?;
+    let mut answers = query_all(cx, proxmox, &wanted)?;
     let mut answer = |path: &str| answers.remove(path).unwrap_or_default();
     let nodes = proxmox::parse_nodes(&answer(NODES))?;
     let nodes = proxmox::add_storages(cx, proxmox, nodes, &answer(STORAGE), &answer(RESOURCES))?;
@@ -35,7 +35,7 @@ pub fn summary(cx: &Cx, proxmox: &Proxmox, counts: &dyn Fn(&str) -> bool) -> Res
     let tree = answer(PERMISSIONS);
     // The token explains the result only for a login without any privilege.
     let token = match tree.as_object().is_none_or(serde_json::Map::is_empty) {
-        true => optional(token(cx, proxmox))?,
+        true => optional(read_token(cx, proxmox))?,
         false => Value::Null,
     };
     let facts = LoginFacts::of(
@@ -43,7 +43,7 @@ pub fn summary(cx: &Cx, proxmox: &Proxmox, counts: &dyn Fn(&str) -> bool) -> Res
         proxmox.login.token_name().unwrap_or_default(),
     )?;
     let scope = Scope::new(provider, &inventory, facts.proxmox_facts(), &wanted);
-    let mut visible = visible(&inventory);
+    let mut visible = visible_paths(&inventory);
     visible.extend(status::parse_pools(&answer(POOLS)).iter().map(|pool| format!("/pool/{pool}")));
     // No VM has this ID, and Proxmox deletes a VM's ACL entries together with the VM (pve-access-control 9.1 `remove_vm_access`).
     visible.insert(format!("/vms/{}", scope.vmid));
@@ -53,12 +53,12 @@ pub fn summary(cx: &Cx, proxmox: &Proxmox, counts: &dyn Fn(&str) -> bool) -> Res
     // Bridges are queried only if one is in doubt.
     let inventory = if rows.iter().any(lacks) { proxmox::observe_quietly(cx, proxmox)? } else { inventory };
     let absent = permissions::unlisted_objects(&rows, &scope, &inventory);
-    let missing = missing(&proxmox.login, &rows, &facts, &absent).map(|failure| {
+    let missing = missing_failure(&proxmox.login, &rows, &facts, &absent).map(|failure| {
         let audit = "`cargo xtask proxmox-audit` prints the pveum lines that grant them";
         let hint = if failure.hint.is_empty() { audit.to_owned() } else { format!("{}; {audit}", failure.hint) };
         failure.hint(hint)
     });
-    Ok(Summary { missing, present: present(&rows) })
+    Ok(Summary { missing, present: count_present(&rows) })
 }
 
 const NODES: &str = "/nodes";
@@ -73,7 +73,7 @@ const POOLS: &str = "/pools";
 
 /// Queries all paths that are known beforehand, and returns the answers by path. Only the nodes and the permissions are required,
 /// which every login may read; the audit can do without the others.
-fn ask_at_once(cx: &Cx, proxmox: &Proxmox, wanted: &Requirements) -> Result<BTreeMap<&'static str, Value>, Failure> {
+fn query_all(cx: &Cx, proxmox: &Proxmox, wanted: &Requirements) -> Result<BTreeMap<&'static str, Value>, Failure> {
     let mut paths = vec![NODES, STORAGE, PERMISSIONS, ROLES, NEXT_ID];
     if wanted.machines.iter().any(|machine| !machine.networks.is_empty()) {
         paths.push(VNETS);
@@ -103,18 +103,18 @@ fn optional(answer: Result<Value, Failure>) -> Result<Value, Failure> {
 }
 
 /// Counts the privileges that are present, per path.
-pub fn present(rows: &[Row]) -> usize {
+pub fn count_present(rows: &[Row]) -> usize {
     let there = rows.iter().filter(|row| row.status == permissions::Verdict::Present);
     there.map(|row| (&row.privilege, &row.path)).collect::<BTreeSet<_>>().len()
 }
 
 /// Returns true if the row's privilege is absent.
-pub fn lacks(row: &Row) -> bool {
+pub fn is_missing(row: &Row) -> bool {
     matches!(row.status, permissions::Verdict::Missing | permissions::Verdict::Optional)
 }
 
 /// Returns a failure that lists what is missing; `None` if nothing is.
-pub fn missing(login: &Login, rows: &[Row], facts: &LoginFacts, absent: &[UnlistedObject]) -> Option<Failure> {
+pub fn missing_failure(login: &Login, rows: &[Row], facts: &LoginFacts, absent: &[UnlistedObject]) -> Option<Failure> {
     let missing = rows.iter().filter(|row| row.status == permissions::Verdict::Missing);
     let missing: BTreeSet<(&str, &str)> = missing.map(|row| (row.privilege.as_str(), row.path.as_str())).collect();
     if missing.is_empty() {
@@ -125,7 +125,7 @@ pub fn missing(login: &Login, rows: &[Row], facts: &LoginFacts, absent: &[Unlist
     let failure = Failure::new(Code::Failed, format!("{} lacks {}", login.id(), count(missing.len(), "privilege")))
         .cause(format!("{}{more}", first.join(", ")))
         .next("cargo xtask proxmox-audit");
-    Some(match separated(login, facts) {
+    Some(match privilege_separation_hint(login, facts) {
         None if absent.is_empty() => failure,
         None => {
             let objects: Vec<&str> = absent.iter().map(|one| one.object.as_str()).collect();
@@ -156,7 +156,7 @@ pub fn missing(login: &Login, rows: &[Row], facts: &LoginFacts, absent: &[Unlist
 }
 
 /// How to end privilege separation if that is the likely cause, because the token has no privilege anywhere.
-fn separated(login: &Login, facts: &LoginFacts) -> Option<String> {
+fn privilege_separation_hint(login: &Login, facts: &LoginFacts) -> Option<String> {
     let name = login.token_name()?;
     let may_be = facts.token.is_none_or(|token| token.privsep);
     let user = login.user();
@@ -205,12 +205,12 @@ impl LoginFacts {
 }
 
 /// Reads the token, from its user's entry or from its own: a login may be allowed to read only one of them.
-pub fn token(cx: &Cx, proxmox: &Proxmox) -> Result<Value, Failure> {
+pub fn read_token(cx: &Cx, proxmox: &Proxmox) -> Result<Value, Failure> {
     let Some(name) = proxmox.login.token_name() else { return Ok(Value::Null) };
-    let user = format!("/access/users/{}", encoded(&proxmox.login.user()));
+    let user = format!("/access/users/{}", percent_encode(&proxmox.login.user()));
     proxmox.get(cx, "asking Proxmox for the user", &user).or_else(|failure| match failure.code {
         Code::Interrupted => Err(failure),
-        _ => proxmox.get(cx, "asking Proxmox for the token", &format!("{user}/token/{}", encoded(name))),
+        _ => proxmox.get(cx, "asking Proxmox for the token", &format!("{user}/token/{}", percent_encode(name))),
     })
 }
 
@@ -225,20 +225,22 @@ pub fn observe(cx: &Cx, proxmox: &Proxmox) -> anyhow::Result<LoginFacts> {
             let detail = format!("privileges on {}", count(paths, "path"));
             Ok(if paths == 0 { StepResult::warning(tree, detail) } else { StepResult::ok(tree, detail) })
         }),
-        Check::new("roles", "Read the roles", || seen(get("asking Proxmox for its roles", ROLES))),
-        Check::new("token", "Read the token's expiry and privilege separation", || match token(cx, proxmox) {
+        Check::new("roles", "Read the roles", || optional_step(get("asking Proxmox for its roles", ROLES))),
+        Check::new("token", "Read the token's expiry and privilege separation", || match read_token(cx, proxmox) {
             _ if name.is_none() => Ok(StepResult::skipped(Value::Null, "the login is not a token")),
             Err(failure) if failure.code == Code::Refused => Ok(StepResult::skipped(
                 Value::Null,
                 format!("not shown to the token itself; see `pveum user token list {user}`"),
             )),
-            other => seen(other),
+            other => optional_step(other),
         }),
         Check::new("acl", "Read the access control list, as far as it is shown", || {
-            seen(get("asking Proxmox for its access control list", ACL))
+            optional_step(get("asking Proxmox for its access control list", ACL))
         }),
-        Check::new("nextid", "Ask for the next VM's ID", || seen(get("asking Proxmox for the next VM id", NEXT_ID))),
-        Check::new("vnets", "Read the SDN vnets", || seen(get("asking Proxmox for its vnets", VNETS))),
+        Check::new("nextid", "Ask for the next VM's ID", || {
+            optional_step(get("asking Proxmox for the next VM id", NEXT_ID))
+        }),
+        Check::new("vnets", "Read the SDN vnets", || optional_step(get("asking Proxmox for its vnets", VNETS))),
     ];
     let answers: Vec<Value> =
         cx.ui.run_checks("asking Proxmox about the login", checks).into_iter().collect::<Result<_, _>>()?;
@@ -246,7 +248,7 @@ pub fn observe(cx: &Cx, proxmox: &Proxmox) -> anyhow::Result<LoginFacts> {
 }
 
 /// Turns an answer that the audit can do without into a step.
-fn seen(answer: Result<Value, Failure>) -> anyhow::Result<StepResult<Value>> {
+fn optional_step(answer: Result<Value, Failure>) -> anyhow::Result<StepResult<Value>> {
     match answer {
         Ok(Value::String(text)) => Ok(StepResult::ok(Value::String(text.clone()), text)),
         Ok(value) => Ok(StepResult::ok(value, "")),
@@ -256,14 +258,14 @@ fn seen(answer: Result<Value, Failure>) -> anyhow::Result<StepResult<Value>> {
 }
 
 /// Percent-encodes a path segment for a URL.
-fn encoded(text: &str) -> String {
+fn percent_encode(text: &str) -> String {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.~@".contains(byte);
     text.bytes().map(|byte| if plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
 /// Returns what the operator's own classes and clusters require, for classes for which `counts` returns true. A shipped example
 /// is included once it is used: by one of the operator's clusters, or in Omni according to the state.
-pub fn wanted(cx: &Cx, counts: &dyn Fn(&str) -> bool) -> Result<Requirements, Failure> {
+pub fn requirements(cx: &Cx, counts: &dyn Fn(&str) -> bool) -> Result<Requirements, Failure> {
     let id = cx.settings.provider_id(None).value;
     let mut sets = BTreeMap::new();
     for template in project_classes::templates_in_use(cx)? {
@@ -285,7 +287,7 @@ pub fn wanted(cx: &Cx, counts: &dyn Fn(&str) -> bool) -> Result<Requirements, Fa
 }
 
 /// The objects that Proxmox shows to this login, as their permission paths.
-pub fn visible(inventory: &Inventory) -> BTreeSet<String> {
+pub fn visible_paths(inventory: &Inventory) -> BTreeSet<String> {
     let nodes = inventory.nodes.iter().filter(|node| node.figures.known().is_some());
     let nodes = nodes.map(|node| format!("/nodes/{}", node.name));
     nodes.chain(inventory.storages().map(|storage| format!("/storage/{}", storage.name))).collect()
@@ -315,9 +317,10 @@ pub fn permissions_on(
     }
     let purpose = format!("asking Proxmox for the permissions on {}", count(doubtful.len(), "path"));
     let ask = |paths: &[String]| -> Result<Vec<BTreeSet<String>>, Failure> {
-        let queries: Vec<String> = paths.iter().map(|path| format!("{PERMISSIONS}?path={}", encoded(path))).collect();
+        let queries: Vec<String> =
+            paths.iter().map(|path| format!("{PERMISSIONS}?path={}", percent_encode(path))).collect();
         let answers = proxmox.get_over_one_connection(cx, &purpose, &queries, Duration::from_secs(10))?;
-        queries.iter().zip(answers).map(|(query, data)| held_in(query, &data)).collect()
+        queries.iter().zip(answers).map(|(query, data)| privileges_in(query, &data)).collect()
     };
     let parts = doubtful.chunks(doubtful.len().div_ceil(CONNECTIONS).max(AT_LEAST));
     let answers = map_all(parts, NO_LIMIT, ask).into_iter().collect::<Result<Vec<_>, _>>()?;
@@ -326,7 +329,7 @@ pub fn permissions_on(
 }
 
 /// The privileges in the answer for one path.
-fn held_in(query: &str, data: &Value) -> Result<BTreeSet<String>, Failure> {
+fn privileges_in(query: &str, data: &Value) -> Result<BTreeSet<String>, Failure> {
     let found = status::parse_permissions(data).map_err(|why| Failure::new(Code::Failed, format!("{query}: {why}")))?;
     Ok(found.into_values().flat_map(BTreeMap::into_keys).collect())
 }
@@ -348,7 +351,7 @@ pub fn without_node(row: &Row, scope: &Scope) -> (Row, Option<String>) {
 }
 
 /// Adds a step that shows what the audit covers.
-pub fn report_wanted(cx: &Cx, wanted: &Requirements) {
+pub fn report_requirements(cx: &Cx, wanted: &Requirements) {
     let (status, detail) = match wanted.machines.len() {
         0 => {
             (Status::Warning, "no machine class of this provider: only what every machine needs is checked".to_owned())
@@ -393,13 +396,13 @@ pub fn show(cx: &Cx, rows: &[Row], scope: &Scope, script: Option<&str>, all: boo
         let status = if not_checked { "not checked" } else { word(row.status) };
         vec![status.to_owned(), row.privilege.clone(), row.path.clone(), row.call.clone(), nodes(on)]
     };
-    let listed: Vec<Vec<String>> = shown.iter().filter(|(each, _)| all || lacks(each)).map(row).collect();
+    let listed: Vec<Vec<String>> = shown.iter().filter(|(each, _)| all || is_missing(each)).map(row).collect();
     let mut text = String::new();
     if !listed.is_empty() {
         text.push_str(&table(&["STATUS", "PRIVILEGE", "PATH", "CALL", "ON"], &listed));
     }
     if !all {
-        let rest = count(present(rows), "privilege");
+        let rest = count(count_present(rows), "privilege");
         text.push_str(&format!("{rest} present; `--all` lists every call with what it needs\n"));
     }
     let missing: Vec<&(Row, BTreeSet<String>)> =
@@ -431,9 +434,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_of_paths_are_encoded() {
-        assert_eq!(encoded("omni@pve"), "omni@pve");
-        assert_eq!(encoded("/vms/100"), "%2Fvms%2F100");
-        assert_eq!(encoded("a b&c"), "a%20b%26c");
+    fn path_segments_are_percent_encoded() {
+        assert_eq!(percent_encode("omni@pve"), "omni@pve");
+        assert_eq!(percent_encode("/vms/100"), "%2Fvms%2F100");
+        assert_eq!(percent_encode("a b&c"), "a%20b%26c");
     }
 }

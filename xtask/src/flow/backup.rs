@@ -38,7 +38,7 @@ const ROUNDS: usize = 20;
 const FRESH: u64 = 24 * 3600;
 
 /// The file of the last backup that `omni-backup` recorded, and its time, in seconds since the Unix epoch.
-pub fn last(state: &State) -> Option<(String, u64)> {
+pub fn last_backup(state: &State) -> Option<(String, u64)> {
     Some((state.get("last_backup")?, clock::parse_rfc3339(&state.get("last_backup_at")?)?))
 }
 
@@ -46,10 +46,10 @@ pub fn last(state: &State) -> Option<(String, u64)> {
 ///
 /// # Errors
 /// Returns why there is none.
-pub fn current(cx: &Cx) -> Result<String, String> {
+pub fn recent_backup(cx: &Cx) -> Result<String, String> {
     let state = cx.reload_state().map_err(|failure| failure.message)?;
     let now = clock::unix_seconds(SystemTime::now());
-    let Some((file, made)) = last(&state) else { return Err("no backup is recorded".to_owned()) };
+    let Some((file, made)) = last_backup(&state) else { return Err("no backup is recorded".to_owned()) };
     match now.saturating_sub(made) {
         _ if !Path::new(&file).is_file() => Err(format!("the last backup, {file}, is not there")),
         age if age > FRESH => Err(format!("the last backup, {file}, is {} hours old", age / 3600)),
@@ -82,7 +82,7 @@ impl Source {
                     .next("cargo xtask stack-up"));
             }
         }
-        let etcd = members(&site::read(cx)?.unwrap_or_default());
+        let etcd = etcdctl_flags(&site::read(cx)?.unwrap_or_default());
         let omni = version_of(&containers, OMNI);
         Ok(Source { image: etcd_image(image, omni), etcd, containers })
     }
@@ -98,7 +98,7 @@ pub fn external_etcd(settings: &str) -> Vec<String> {
 }
 
 /// The etcdctl flags for each member of the etcd with Omni's store: the embedded one, or the external one.
-fn members(settings: &str) -> Vec<Vec<String>> {
+fn etcdctl_flags(settings: &str) -> Vec<Vec<String>> {
     let file = |(flag, key)| {
         let found = check::site::setting_texts(settings, &["storage", "default", "etcd", key]);
         found.into_iter().map(move |file| format!("--{flag}={file}"))
@@ -124,12 +124,12 @@ pub fn etcd_image(given: Option<&str>, omni: Option<&str>) -> String {
 ///
 /// # Errors
 /// Returns an error for anything that cannot be read; then no file is written.
-pub fn make(cx: &Cx, source: &Source, recipients: &[String], file: &Path) -> Result<String, Failure> {
+pub fn write_backup(cx: &Cx, source: &Source, recipients: &[String], file: &Path) -> Result<String, Failure> {
     let scratch = Scratch::new(&cx.paths.scratch_root(), "backup")?;
     let parts = scratch.path().join("parts");
-    files::create_private_dir(&parts).map_err(|error| cannot("create", &parts, &error))?;
+    files::create_private_dir(&parts).map_err(|error| io_failure("create", &parts, &error))?;
     let encryption = Encryption::for_recipients(recipients)?;
-    let manifest = gather(cx, source, encryption.is_some(), &parts)?;
+    let manifest = collect_parts(cx, source, encryption.is_some(), &parts)?;
     cx.ui.show_waiting("writing the archive");
     files::create_with(file, |temp| match encryption {
         None => archive::pack(cx, &parts, temp),
@@ -139,11 +139,11 @@ pub fn make(cx: &Cx, source: &Source, recipients: &[String], file: &Path) -> Res
             encryption.encrypt_file(cx, recipients, &plain, temp)
         }
     })?;
-    Ok(contents(&manifest))
+    Ok(describe_contents(&manifest))
 }
 
 /// Describes what a backup contains.
-pub fn contents(manifest: &Manifest) -> String {
+pub fn describe_contents(manifest: &Manifest) -> String {
     let key = if manifest.parts.contains_key(backup::STORE_KEY) { "with" } else { "without" };
     let (clusters, machines) =
         (count(manifest.count("Clusters"), "cluster"), count(manifest.count("Machines"), "machine"));
@@ -154,7 +154,7 @@ pub fn contents(manifest: &Manifest) -> String {
 }
 
 /// Collects all parts in `dir`, including the manifest.
-fn gather(cx: &Cx, source: &Source, with_key: bool, dir: &Path) -> Result<Manifest, Failure> {
+fn collect_parts(cx: &Cx, source: &Source, with_key: bool, dir: &Path) -> Result<Manifest, Failure> {
     let made_at = clock::rfc3339(SystemTime::now());
     let docker = Docker::find(cx)?;
     cx.ui.show_waiting("saving a snapshot of etcd");
@@ -168,7 +168,7 @@ fn gather(cx: &Cx, source: &Source, with_key: bool, dir: &Path) -> Result<Manife
     copy_sqlite(&docker, source.container(OMNI), dir)?;
     cx.ui.show_waiting("copying configuration, certificates and the tailnet identity");
     let tailscale = dir.join("tailscale");
-    files::create_private_dir(&tailscale).map_err(|error| cannot("create", &tailscale, &error))?;
+    files::create_private_dir(&tailscale).map_err(|error| io_failure("create", &tailscale, &error))?;
     docker.copy_out(source.container(SIDECAR), stack::TAILSCALE_STATE, &tailscale)?;
     for (from, name) in configuration(cx) {
         copy_text(cx, &from, Some(dir.join(name)))?;
@@ -184,7 +184,7 @@ fn gather(cx: &Cx, source: &Source, with_key: bool, dir: &Path) -> Result<Manife
         account,
         key_slots: store.slots.into_keys().collect(),
         counts: store.kinds,
-        parts: parts(dir)?,
+        parts: list_parts(dir)?,
     };
     if let Some(lacking) = manifest.differences(&manifest.parts, None).first() {
         return Err(Failure::new(Code::Failed, "the backup is not complete").cause(lacking.clone()));
@@ -236,7 +236,7 @@ pub fn save_etcd(cx: &Cx, source: &Source, dir: &Path) -> Result<Store, Failure>
 /// # Errors
 /// Fails with [`Code::Invalid`] and what is wrong with it.
 pub fn read_store(file: &Path) -> Result<Store, Failure> {
-    let mut open = File::open(file).map_err(|error| cannot("read", file, &error))?;
+    let mut open = File::open(file).map_err(|error| io_failure("read", file, &error))?;
     snapshot::read(&mut open).map_err(|why| Failure::new(Code::Invalid, why))
 }
 
@@ -261,7 +261,7 @@ pub fn check_account(store: &Store, account: &str) -> Result<(), Failure> {
 fn copy_sqlite(docker: &Docker<'_>, container: &str, dir: &Path) -> Result<(), Failure> {
     let copy = |round: usize| {
         let to = dir.with_file_name(format!("sqlite-{round}"));
-        files::create_private_dir(&to).map_err(|error| cannot("create", &to, &error))?;
+        files::create_private_dir(&to).map_err(|error| io_failure("create", &to, &error))?;
         // `docker cp` fails if a file shrinks or disappears meanwhile; the next copy may succeed.
         match docker.copy_out(container, SQLITE_DIR, &to) {
             Err(failure) if failure.code == Code::Interrupted => Err(failure),
@@ -271,15 +271,15 @@ fn copy_sqlite(docker: &Docker<'_>, container: &str, dir: &Path) -> Result<(), F
     let mut before = copy(0)?;
     for round in 1..=ROUNDS {
         let next = copy(round)?;
-        if settled(&before, &next).unwrap_or(false) {
+        if is_consistent(&before, &next).unwrap_or(false) {
             let (shm, place) = (before.join("omni.db-shm"), dir.join("sqlite"));
             // The index of the log is rebuilt, and is of no use elsewhere.
             let kept = if shm.exists() { std::fs::remove_file(shm) } else { Ok(()) };
             return kept
                 .and_then(|()| std::fs::rename(&before, &place))
-                .map_err(|error| cannot("create", &place, &error));
+                .map_err(|error| io_failure("create", &place, &error));
         }
-        std::fs::remove_dir_all(&before).map_err(|error| cannot("remove", &before, &error))?;
+        std::fs::remove_dir_all(&before).map_err(|error| io_failure("remove", &before, &error))?;
         before = next;
     }
     Err(Failure::new(Code::Failed, "Omni's SQLite database was not copied")
@@ -287,18 +287,18 @@ fn copy_sqlite(docker: &Docker<'_>, container: &str, dir: &Path) -> Result<(), F
         .hint("run it again when Omni is less busy"))
 }
 
-fn settled(before: &Path, next: &Path) -> std::io::Result<bool> {
+fn is_consistent(before: &Path, next: &Path) -> std::io::Result<bool> {
     let [old, new] = [before, next].map(|dir| dir.join("omni.db"));
     if before.join("omni.db-journal").exists() || !files::starts_with_file(&new, &old, true)? {
         return Ok(false);
     }
     let [old, new] = [before, next].map(|dir| dir.join("omni.db-wal"));
-    Ok(!old.exists() || (cut_log(&old).and_then(|()| files::starts_with_file(&new, &old, false)))?)
+    Ok(!old.exists() || (truncate_log(&old).and_then(|()| files::starts_with_file(&new, &old, false)))?)
 }
 
 /// Truncates the log to the frames that SQLite wrote since it last restarted it: those with the salt of the header. The frames
 /// behind them are older, and are overwritten from the front (sqlite.org/fileformat2.html#the_write_ahead_log).
-fn cut_log(log: &Path) -> std::io::Result<()> {
+fn truncate_log(log: &Path) -> std::io::Result<()> {
     let file = File::options().read(true).write(true).open(log)?;
     let (mut header, mut frame) = ([0; 32], [0; 24]);
     let mut end = file.metadata()?.len().min(32);
@@ -344,7 +344,7 @@ fn configuration(cx: &Cx) -> Vec<(PathBuf, String)> {
 fn copy_text(cx: &Cx, from: &Path, to: Option<PathBuf>) -> Result<String, Failure> {
     let bytes = cx.read(from, "it belongs in the backup: put it back, or correct its path in docker/.env")?;
     if let Some(to) = to {
-        to.parent().map_or(Ok(()), files::create_private_dir).map_err(|error| cannot("create", &to, &error))?;
+        to.parent().map_or(Ok(()), files::create_private_dir).map_err(|error| io_failure("create", &to, &error))?;
         files::write_new(&to, &bytes, files::PRIVATE)?;
     }
     Ok(String::from_utf8_lossy(&bytes).into_owned())
@@ -354,20 +354,20 @@ fn copy_text(cx: &Cx, from: &Path, to: Option<PathBuf>) -> Result<String, Failur
 ///
 /// # Errors
 /// Fails with [`Code::Invalid`] for anything that is not a file.
-pub fn parts(dir: &Path) -> Result<BTreeMap<String, Part>, Failure> {
+pub fn list_parts(dir: &Path) -> Result<BTreeMap<String, Part>, Failure> {
     let part = |(name, size): (PathBuf, Option<u64>)| {
         let odd = || Failure::new(Code::Invalid, format!("`{}` is not a regular file", name.display()));
         let bytes = size.ok_or_else(odd)?;
         Ok((name.to_string_lossy().into_owned(), Part { sha256: sha256(&dir.join(&name))?, bytes }))
     };
-    files::list_files(dir).map_err(|error| cannot("read", dir, &error))?.into_iter().map(part).collect()
+    files::list_files(dir).map_err(|error| io_failure("read", dir, &error))?.into_iter().map(part).collect()
 }
 
 fn sha256(file: &Path) -> Result<String, Failure> {
-    archive::sha256(file).map_err(|error| cannot("read", file, &error))
+    archive::sha256(file).map_err(|error| io_failure("read", file, &error))
 }
 
-pub fn cannot(what: &str, path: &Path, error: &std::io::Error) -> Failure {
+pub fn io_failure(what: &str, path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(Code::Failed, format!("cannot {what} `{}`", path.display()))
         .cause(error.to_string())
         .hint(files::io_hint(path, error))

@@ -68,14 +68,14 @@ impl OpenedBackup {
         })?;
         let parts = scratch.path().join("parts");
         let manifest = cx.ui.step("parts", "Check that the backup is complete and unchanged", || {
-            let manifest = complete(&parts)?;
+            let manifest = check_parts(&parts)?;
             let detail = format!("{}, made at {}", count(manifest.parts.len(), "part"), manifest.made_at);
             Ok(StepResult::ok(manifest, detail))
         })?;
         let store = cx.ui.step("store", "Check that the store is the one of the manifest", || {
             let store = backup::read_store(&parts.join(ETCD))?;
-            same(&manifest, &store)?;
-            Ok(StepResult::ok(store, backup::contents(&manifest)))
+            check_store(&manifest, &store)?;
+            Ok(StepResult::ok(store, backup::describe_contents(&manifest)))
         })?;
         Ok(OpenedBackup { scratch, manifest, store })
     }
@@ -153,7 +153,7 @@ fn unpack(cx: &Cx, file: &Path, identity: Option<&Path>, dir: &Path) -> Result<(
             .hint("name the archive that `cargo xtask omni-backup` wrote"));
     }
     let parts = dir.join("parts");
-    files::create_private_dir(&parts).map_err(|error| backup::cannot("create", &parts, &error))?;
+    files::create_private_dir(&parts).map_err(|error| backup::io_failure("create", &parts, &error))?;
     let named = |failure: Failure| Failure { message: format!("`{}`: {}", file.display(), failure.message), ..failure };
     let Some(encryption) = Encryption::for_file(file) else { return archive::unpack(cx, file, &parts).map_err(named) };
     let plain = dir.join("backup.tar.gz");
@@ -162,7 +162,7 @@ fn unpack(cx: &Cx, file: &Path, identity: Option<&Path>, dir: &Path) -> Result<(
 }
 
 /// Returns the manifest if every part matches it.
-fn complete(parts: &Path) -> Result<Manifest, Failure> {
+fn check_parts(parts: &Path) -> Result<Manifest, Failure> {
     let refuse = |why: String| {
         Failure::new(Code::Invalid, "it is not a whole backup")
             .cause(why)
@@ -171,12 +171,12 @@ fn complete(parts: &Path) -> Result<Manifest, Failure> {
     let text = files::read_optional(&parts.join(MANIFEST))?.ok_or_else(|| refuse(format!("{MANIFEST} is missing")))?;
     let manifest = Manifest::parse(&text).map_err(refuse)?;
     let sum = files::read_optional_text(&parts.join(MANIFEST_SUM))?;
-    let differences = manifest.differences(&backup::parts(parts)?, sum.as_deref());
+    let differences = manifest.differences(&backup::list_parts(parts)?, sum.as_deref());
     if differences.is_empty() { Ok(manifest) } else { Err(refuse(differences.join("\n"))) }
 }
 
 /// Refuses a store that does not match the manifest.
-fn same(manifest: &Manifest, store: &Store) -> Result<(), Failure> {
+fn check_store(manifest: &Manifest, store: &Store) -> Result<(), Failure> {
     backup::check_account(store, &manifest.account)?;
     let slots = store.slots.keys().cloned().collect();
     if store.kinds == manifest.counts && manifest.key_slots == slots && !manifest.key_slots.is_empty() {

@@ -33,9 +33,9 @@ const ARGS: &str = "--name=omni --private-key-source=file:///omni.asc --etcd-emb
      --siderolink-wireguard-advertised-addr=192.0.2.1:50180 --auth-auth0-enabled=true --auth-auth0-domain=drill.invalid \
      --auth-auth0-client-id=drill --local-resource-server-enabled=false";
 /// Resources that people and providers create, and that Omni does not change by itself.
-const KEPT: [&str; 5] = ["Clusters", "MachineClasses", "Machines", "Users", "Identities"];
+const COMPARED_TYPES: [&str; 5] = ["Clusters", "MachineClasses", "Machines", "Users", "Identities"];
 /// The resources that its API is queried for.
-const ASKED: [&str; 3] = ["Clusters", "MachineClasses", "Users"];
+const LISTED_TYPES: [&str; 3] = ["Clusters", "MachineClasses", "Users"];
 const HEALTH: Duration = Duration::from_secs(120);
 /// How many lines of its log show how Omni started.
 const LOG: &str = "2000";
@@ -68,7 +68,8 @@ pub fn run(cx: &Cx, opened: &OpenedBackup, means: &VerifyOptions<'_>, key: &Path
         docker.run_etcd(&image, &format!("container:{NAME}"), &dir, &words)?.require_success()?;
         Ok(StepResult::ok((), compare(opened, &backup::read_store(&dir.join("now.db"))?)?))
     })?;
-    cx.ui.step("drill-api", "Ask its API for clusters, machine classes and users", || ask(cx, opened, address))?;
+    cx.ui
+        .step("drill-api", "Ask its API for clusters, machine classes and users", || check_api(cx, opened, address))?;
     drop(drill);
     cx.ui.note("drill-removed", "container and network of the drill", Status::Ok, "removed");
     Ok(())
@@ -95,7 +96,7 @@ fn start<'a>(
         let to = root.join(to.trim_start_matches('/'));
         let put = || if from.is_dir() { std::fs::rename(from, &to) } else { std::fs::copy(from, &to).map(drop) };
         let there = to.parent().map_or(Ok(()), files::create_private_dir).and_then(|()| put());
-        there.map_err(|error| backup::cannot("copy", from, &error))
+        there.map_err(|error| backup::io_failure("copy", from, &error))
     };
     place(&key, "omni.asc")?;
     place(&opened.etcd(), ETCD_DIR)?;
@@ -143,12 +144,13 @@ fn compare(opened: &OpenedBackup, now: &Store) -> Result<String, Failure> {
     backup::check_account(now, &opened.manifest.account)?;
     let slots = opened.manifest.key_slots.iter().filter(|slot| !now.slots.contains_key(*slot));
     let lost = slots.map(|slot| format!("no key slot {slot}")).collect();
-    let shown = same(&KEPT.map(|kind| (kind, [opened.manifest.count(kind), now.count(kind)])), lost)?;
+    let shown =
+        compare_counts(&COMPARED_TYPES.map(|kind| (kind, [opened.manifest.count(kind), now.count(kind)])), lost)?;
     Ok(format!("{shown}, {}", count(now.slots.len(), "key slot")))
 }
 
 /// Returns the counts as text if those in Omni equal those in the backup and nothing else is lost.
-fn same(counts: &[(&str, [u64; 2])], mut lost: Vec<String>) -> Result<String, Failure> {
+fn compare_counts(counts: &[(&str, [u64; 2])], mut lost: Vec<String>) -> Result<String, Failure> {
     let other = counts.iter().filter(|(_, [before, after])| before != after);
     lost.extend(other.map(|(kind, [before, after])| format!("{kind}: {before} in the backup, {after} in Omni")));
     if lost.is_empty() {
@@ -159,7 +161,7 @@ fn same(counts: &[(&str, [u64; 2])], mut lost: Vec<String>) -> Result<String, Fa
 
 /// Checks what the API lists for the service account in the backup's `docker/.env`, or in this project's. Omni 1.7 and later
 /// answer only if the store has a person's acceptance of the licence (omni v1.9.3 `internal/pkg/auth/interceptor/eula.go`).
-fn ask(cx: &Cx, opened: &OpenedBackup, endpoint: String) -> anyhow::Result<StepResult<()>> {
+fn check_api(cx: &Cx, opened: &OpenedBackup, endpoint: String) -> anyhow::Result<StepResult<()>> {
     let text = files::read_optional_text(&opened.part(ENV))?.unwrap_or_default();
     let own = EnvFile::parse(ENV, &text)?.get(KEYS[1]).filter(|key| !key.is_empty()).map(Secret::new);
     let unknown = |why: &str| Ok(StepResult::warning((), format!("not checked: {why}")));
@@ -168,11 +170,11 @@ fn ask(cx: &Cx, opened: &OpenedBackup, endpoint: String) -> anyhow::Result<StepR
     };
     let listed = Omnictl::with_key_at(cx, endpoint, &key).and_then(|omnictl| {
         let now = |kind: &str| Ok(omnictl.list(&kind.to_lowercase(), None)?.len() as u64);
-        let counts = ASKED.map(|kind| Ok((kind, [opened.manifest.count(kind), now(kind)?])));
+        let counts = LISTED_TYPES.map(|kind| Ok((kind, [opened.manifest.count(kind), now(kind)?])));
         counts.into_iter().collect::<Result<Vec<_>, _>>()
     });
     match listed {
-        Ok(counts) => Ok(StepResult::ok((), same(&counts, Vec::new())?)),
+        Ok(counts) => Ok(StepResult::ok((), compare_counts(&counts, Vec::new())?)),
         Err(failure) if failure.code == Code::Interrupted => Err(failure.into()),
         Err(failure) => unknown(&format!("{}: {}", failure.message, failure.cause)),
     }

@@ -51,26 +51,26 @@ impl<'a> Change<'a> {
     }
 
     /// Sets what the change destroys, if anything, and the owner whose name confirms that.
-    pub fn destroying(mut self, owner: &str, destroys: Vec<String>) -> Change<'a> {
+    pub fn with_destroyed(mut self, owner: &str, destroys: Vec<String>) -> Change<'a> {
         (self.owner, self.shown.destroys) = (owner.to_owned(), destroys);
         self
     }
 
     /// Adds a precondition, checked right before the change is applied.
-    pub fn only_if(mut self, holds: impl FnOnce(&Cx) -> anyhow::Result<()> + 'a) -> Change<'a> {
+    pub fn with_precondition(mut self, holds: impl FnOnce(&Cx) -> anyhow::Result<()> + 'a) -> Change<'a> {
         let apply = self.apply;
         self.apply = Box::new(|cx| holds(cx).and_then(|()| apply(cx)));
         self
     }
 
     /// Sets the check that the change took effect, which runs after all changes of the plan.
-    pub fn verified(mut self, verify: impl FnOnce(&Cx) -> anyhow::Result<()> + 'a) -> Change<'a> {
+    pub fn with_verification(mut self, verify: impl FnOnce(&Cx) -> anyhow::Result<()> + 'a) -> Change<'a> {
         self.verify = Some(Box::new(verify));
         self
     }
 
     /// Sets what is recorded in the state once the change is verified.
-    pub fn recorded(mut self, record: impl FnOnce(&mut State) + 'a) -> Change<'a> {
+    pub fn with_record(mut self, record: impl FnOnce(&mut State) + 'a) -> Change<'a> {
         self.record = Some(Box::new(record));
         self
     }
@@ -173,13 +173,13 @@ impl<'a> Plan<'a> {
     /// As [`Plan::run`].
     pub fn run_unasked(self, cx: &Cx) -> anyhow::Result<Option<Outcome>> {
         match cx.dry_run {
-            true => Ok((!self.is_empty()).then(|| self.planned(cx))),
+            true => Ok((!self.is_empty()).then(|| self.dry_run_outcome(cx))),
             false => execute(cx, self, Vec::new()).map(|()| None),
         }
     }
 
     /// Returns the outcome of a dry run: the plan, and exit code 3 unless it is empty.
-    pub fn planned(&self, cx: &Cx) -> Outcome {
+    pub fn dry_run_outcome(&self, cx: &Cx) -> Outcome {
         for change in self.changes() {
             cx.ui.note(&change.shown.verb, change.title(), Status::Planned, &change.shown.effect);
             change.show_destroyed(cx);
@@ -262,7 +262,7 @@ pub fn omnictl_on_need(cx: &Cx) -> anyhow::Result<()> {
         install::install_if_missing(cx)?;
         Ok(String::new())
     });
-    let planned = Plan::from_iter([install]).planned(cx);
+    let planned = Plan::from_iter([install]).dry_run_outcome(cx);
     Err(DryRunEnd(planned.next("cargo xtask omnictl-install")).into())
 }
 
@@ -288,7 +288,7 @@ fn confirm(cx: &Cx, plan: &Plan<'_>, question: &str) -> Result<(), Failure> {
             )?
         }
     };
-    if yes { Ok(()) } else { Err(declined(cx, plan, question)) }
+    if yes { Ok(()) } else { Err(declined_failure(cx, plan, question)) }
 }
 
 /// Consent without a prompt: `--yes` for any change, and `--allow-destroy` for every owner of what is destroyed.
@@ -305,22 +305,22 @@ fn confirmed_by_flags(cx: &Cx, owners: &[&str], question: &str) -> Result<(), Fa
     }
     let flags: Vec<&str> = missing.iter().filter_map(|each| each.flag.as_deref()).collect();
     let hint = format!("look at the plan with --dry-run, then repeat the command with {}", flags.join(" "));
-    let cause = format!("{question}: a run that cannot prompt needs {}; {}", flags.join(" and "), done_so_far(cx));
+    let cause = format!("{question}: a run that cannot prompt needs {}; {}", flags.join(" and "), describe_done(cx));
     Err(Failure::missing(missing).cause(cause).hint(hint))
 }
 
 /// The failure after the answer no: the changes that were not made, and what the task had already done.
-fn declined(cx: &Cx, plan: &Plan<'_>, question: &str) -> Failure {
+fn declined_failure(cx: &Cx, plan: &Plan<'_>, question: &str) -> Failure {
     let not_done: Vec<String> = plan.changes().map(Change::title).collect();
     Failure::new(Code::Interrupted, format!("{question}: not confirmed")).cause(format!(
         "the answer was no; not done: {}; {}",
         not_done.join(", "),
-        done_so_far(cx)
+        describe_done(cx)
     ))
 }
 
 /// Describes what this run has changed so far, according to the steps it reported.
-fn done_so_far(cx: &Cx) -> String {
+fn describe_done(cx: &Cx) -> String {
     let steps = cx.ui.steps();
     let changed: Vec<&str> =
         steps.iter().filter(|step| step.status == Status::Changed).map(|step| step.title.as_str()).collect();
@@ -333,11 +333,11 @@ fn execute(cx: &Cx, plan: Plan<'_>, mut done: Vec<String>) -> anyhow::Result<()>
     for change in changes {
         let title = change.title();
         if proc::is_interrupted() {
-            return Err(with_done(proc::interruption(&title), &done).into());
+            return Err(add_done(proc::interruption(&title), &done).into());
         }
         cx.ui
             .step(&change.shown.verb, title.clone(), || Ok(StepResult::changed((), (change.apply)(cx)?)))
-            .map_err(|error| with_done(Failure::of(&error), &done))?;
+            .map_err(|error| add_done(Failure::of(&error), &done))?;
         done.push(title);
     }
     for verify in verifications {
@@ -352,7 +352,7 @@ fn execute(cx: &Cx, plan: Plan<'_>, mut done: Vec<String>) -> anyhow::Result<()>
 }
 
 /// Adds what was done before the failure.
-fn with_done(mut failure: Failure, done: &[String]) -> Failure {
+fn add_done(mut failure: Failure, done: &[String]) -> Failure {
     if !done.is_empty() {
         let sep = if failure.cause.is_empty() { "" } else { "\n" };
         failure.cause.push_str(&format!("{sep}done before: {}", done.join(", ")));
@@ -364,14 +364,14 @@ fn with_done(mut failure: Failure, done: &[String]) -> Failure {
 }
 
 /// Returns true if somebody has made the same change meanwhile, e.g. the omnictl of a killed run, which still runs to its end.
-pub fn overtaken(failure: &Failure) -> bool {
+pub fn is_overtaken(failure: &Failure) -> bool {
     failure.code == Code::Conflict
 }
 
 /// Runs `work` again, once, if it was overtaken, so that it continues from the current state.
 pub fn retry_overtaken<T>(work: impl Fn() -> Result<T, Failure>) -> Result<T, Failure> {
     match work() {
-        Err(failure) if overtaken(&failure) => work(),
+        Err(failure) if is_overtaken(&failure) => work(),
         other => other,
     }
 }

@@ -123,7 +123,7 @@ pub fn report(
     for finding in findings() {
         text.push_str(&format!("{finding}\n"));
     }
-    text.push_str(&listing(checked));
+    text.push_str(&list_files(checked));
     if !text.is_empty() {
         cx.ui.print_data(&text);
     }
@@ -150,7 +150,7 @@ pub fn report(
 }
 
 /// Lists the files with their verdicts; of many files, only those that are not simply accepted.
-fn listing(checked: &[FileCheck<()>]) -> String {
+fn list_files(checked: &[FileCheck<()>]) -> String {
     let plain = |file: &&FileCheck<()>| file.findings.is_empty() && file.verdict == check::Verdict::Accept;
     let row = |file: &FileCheck<()>| {
         let errors = file.findings.iter().filter(|finding| finding.is_error()).count();

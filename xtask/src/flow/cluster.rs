@@ -27,7 +27,7 @@ pub fn observe(omnictl: &Omnictl<'_>, cluster: &str) -> Result<Option<ClusterVie
     let lists = ["machinesets", "machinesetstatuses", "clustermachinerequeststatuses", "clustermachinestatuses"];
     let (own, lists) = run_both(
         || map_all(own, NO_LIMIT, |kind| omnictl.get(kind, cluster)),
-        || lookup::lists(omnictl, lists, Some(&selector)),
+        || lookup::list_all(omnictl, lists, Some(&selector)),
     );
     let mut own = own.into_iter();
     let mut next = || own.next().unwrap_or(Ok(None));
@@ -56,7 +56,7 @@ pub fn observe(omnictl: &Omnictl<'_>, cluster: &str) -> Result<Option<ClusterVie
 ///
 /// # Errors
 /// Returns an error if omnictl cannot be run or rejects a request.
-pub fn running(cx: &Cx, omnictl: &Omnictl<'_>, names: &BTreeSet<&str>) -> Result<BTreeSet<String>, Failure> {
+pub fn running_clusters(cx: &Cx, omnictl: &Omnictl<'_>, names: &BTreeSet<&str>) -> Result<BTreeSet<String>, Failure> {
     let kinds = [
         "clusterstatuses",
         "clusters",
@@ -66,7 +66,7 @@ pub fn running(cx: &Cx, omnictl: &Omnictl<'_>, names: &BTreeSet<&str>) -> Result
         "machinesets",
         "machinesetstatuses",
     ];
-    let (lists, off) = run_both(|| lookup::lists(omnictl, kinds, None), || vms::list_off(cx));
+    let (lists, off) = run_both(|| lookup::list_all(omnictl, kinds, None), || vms::list_off(cx));
     let [statuses, clusters, talos, kubernetes, balancers, sets, set_statuses] = lists?;
     let (clusters, talos) = (by_id(clusters), by_id(talos));
     let (kubernetes, balancers) = (by_id(kubernetes), by_id(balancers));
@@ -111,15 +111,15 @@ fn by_cluster(found: Vec<Resource>) -> BTreeMap<String, Vec<Resource>> {
 }
 
 /// The real provider needs a minute and a half to create six machines; images, boots and bootstraps need the rest.
-const RUNNING: Duration = Duration::from_secs(30 * 60);
+const RUNNING_LIMIT: Duration = Duration::from_secs(30 * 60);
 /// The upgrade of one machine: draining takes up to five minutes, installation and reboot the rest.
-const ONE: Duration = Duration::from_secs(15 * 60);
+const MACHINE_LIMIT: Duration = Duration::from_secs(15 * 60);
 
 /// Waits until Omni reports the cluster and each machine set as Running and ready, and machines that have to leave are gone.
 /// Meanwhile it also checks what the cluster depends on: a stopped provider or a missing VM is reported immediately, and ends
 /// the wait if it persists.
 pub fn wait_until_running(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> anyhow::Result<ClusterView> {
-    wait_within(cx, omnictl, cluster, RUNNING)
+    wait_within(cx, omnictl, cluster, RUNNING_LIMIT)
 }
 
 /// As [`wait_until_running`], for an upgrade, in which machines restart one after another.
@@ -128,17 +128,17 @@ pub fn wait_until_running(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> anyh
 /// As [`wait_until_running`].
 pub fn wait_until_upgraded(cx: &Cx, omnictl: &Omnictl<'_>, view: &ClusterView) -> anyhow::Result<ClusterView> {
     let machines = u32::try_from(view.machines().count()).unwrap_or(u32::MAX);
-    wait_within(cx, omnictl, &view.name, RUNNING + ONE.saturating_mul(machines))
+    wait_within(cx, omnictl, &view.name, RUNNING_LIMIT + MACHINE_LIMIT.saturating_mul(machines))
 }
 
 fn wait_within(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str, limit: Duration) -> anyhow::Result<ClusterView> {
     let what = format!("cluster `{cluster}`");
     let mut progress = Progress { ready: None, watch: Watch::start() };
-    let result = cx.wait(&what, limit, || progress.look(cx, omnictl, cluster));
+    let result = cx.wait(&what, limit, || progress.poll(cx, omnictl, cluster));
     result.map_err(|error| {
         let failure = Failure::of(&error);
         let failure = match failure.code {
-            Code::Timeout => explain::add(cx, omnictl, failure, cluster, progress.watch.first()),
+            Code::Timeout => explain::add_cause(cx, omnictl, failure, cluster, progress.watch.first_cause()),
             Code::Interrupted => {
                 let message = format!("{}; Omni continues", failure.message);
                 return Failure { message, ..failure }.next(format!("cargo xtask cluster-status {cluster}")).into();
@@ -157,7 +157,7 @@ struct Progress {
 }
 
 impl Progress {
-    fn look(&mut self, cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> anyhow::Result<Poll<ClusterView>> {
+    fn poll(&mut self, cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> anyhow::Result<Poll<ClusterView>> {
         // A single failed poll must not end a wait of half an hour.
         let seen = match observe(omnictl, cluster) {
             Err(failure) if matches!(failure.code, Code::Unreachable | Code::Timeout) => {
@@ -177,32 +177,32 @@ impl Progress {
         // Replaced, not extended: a machine that restarts is reported as ready again.
         self.ready = Some(ready);
         // Omni notices late that a machine has died; Proxmox shows whether all VMs run.
-        if view.is_settled() && !explain::causes(cx, omnictl, &view).iter().any(|found| found.lasting) {
+        if view.is_settled() && !explain::blocking_causes(cx, omnictl, &view).iter().any(|found| found.lasting) {
             return Ok(Poll::Done(view));
         }
         if view.tearing_down {
-            return Err(being_destroyed(cluster, &view).into());
+            return Err(destroyed_failure(cluster, &view).into());
         }
-        self.watch.look(cx, omnictl, &view);
+        self.watch.update(cx, omnictl, &view);
         let mut words =
             if view.is_settled() { "Running and ready, as Omni reports".to_owned() } else { view.waits_for() };
         if let Some(error) = view.first_error() {
             words.push_str(&format!(" (error: {error})"));
         }
-        if let Some(found) = self.watch.lasting() {
+        if let Some(found) = self.watch.lasting_cause() {
             let failure = Failure::new(Code::Failed, format!("cluster `{cluster}` cannot go on: {}", found.cause));
-            let failure = explain::advise(found, failure.cause(words));
+            let failure = explain::add_fix(found, failure.cause(words));
             return Err(failure.next(format!("cargo xtask cluster-explain {cluster}")).into());
         }
-        Ok(Poll::Waiting(self.watch.first_and(words)))
+        Ok(Poll::Waiting(self.watch.with_first_cause(words)))
     }
 }
 
 /// When a wait first looks for causes, and how often after that: the calls cost as much as a poll of the cluster.
-const FIRST: Duration = Duration::from_secs(2);
-const EVERY: Duration = Duration::from_secs(5);
+const FIRST_LOOKUP: Duration = Duration::from_secs(2);
+const LOOKUP_INTERVAL: Duration = Duration::from_secs(5);
 /// The wait gives up after this many polls in a row with the same lasting cause: a provider being recreated is back by then.
-const PATIENCE: usize = 3;
+const LASTING_LOOKUPS: usize = 3;
 
 /// The causes that block a cluster during a wait.
 #[derive(Debug)]
@@ -215,15 +215,15 @@ struct Watch {
 
 impl Watch {
     fn start() -> Watch {
-        Watch { due: Instant::now() + FIRST, found: Vec::new(), same: 0 }
+        Watch { due: Instant::now() + FIRST_LOOKUP, found: Vec::new(), same: 0 }
     }
 
     /// Looks for causes again if it is due.
-    fn look(&mut self, cx: &Cx, omnictl: &Omnictl<'_>, view: &ClusterView) {
+    fn update(&mut self, cx: &Cx, omnictl: &Omnictl<'_>, view: &ClusterView) {
         if Instant::now() < self.due {
             return;
         }
-        let found = explain::causes(cx, omnictl, view);
+        let found = explain::blocking_causes(cx, omnictl, view);
         let of = |found: &[Cause]| found.first().filter(|first| first.lasting).map(|first| first.id.clone());
         let same = of(&found).is_some() && of(&found) == of(&self.found);
         self.same = if same { self.same + 1 } else { 1 };
@@ -231,25 +231,25 @@ impl Watch {
         if !same {
             self.found = found;
         }
-        self.due = Instant::now() + EVERY;
+        self.due = Instant::now() + LOOKUP_INTERVAL;
     }
 
     /// The first cause at the moment.
-    fn first(&self) -> Option<&Cause> {
+    fn first_cause(&self) -> Option<&Cause> {
         self.found.first()
     }
 
     /// Prefixes `words` with the first cause.
-    fn first_and(&self, words: String) -> String {
-        match self.first() {
+    fn with_first_cause(&self, words: String) -> String {
+        match self.first_cause() {
             Some(found) => format!("{}; {words}", found.cause),
             None => words,
         }
     }
 
     /// The first cause, if it has lasted so long that waiting is pointless.
-    fn lasting(&self) -> Option<&Cause> {
-        self.first().filter(|first| first.lasting && self.same >= PATIENCE)
+    fn lasting_cause(&self) -> Option<&Cause> {
+        self.first_cause().filter(|first| first.lasting && self.same >= LASTING_LOOKUPS)
     }
 }
 
@@ -265,26 +265,26 @@ pub fn wait_until_gone(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> anyhow::Re
         if !view.tearing_down {
             return Ok(Poll::Waiting("waiting for its deletion to be requested".to_owned()));
         }
-        watch.look(cx, omnictl, &view);
-        Ok(Poll::Waiting(watch.first_and(view.waits_for())))
+        watch.update(cx, omnictl, &view);
+        Ok(Poll::Waiting(watch.with_first_cause(view.waits_for())))
     };
     cx.ui
         .step("gone", format!("Check that cluster `{name}` is gone"), || {
             let what = format!("cluster `{name}` to go");
-            cx.wait(&what, RUNNING, look)?;
+            cx.wait(&what, RUNNING_LIMIT, look)?;
             Ok(StepResult::ok((), "Omni does not have it"))
         })
         .map_err(|error| {
             let failure = Failure::of(&error);
             match failure.code {
-                Code::Timeout => explain::add(cx, omnictl, failure, name, watch.first()).into(),
+                Code::Timeout => explain::add_cause(cx, omnictl, failure, name, watch.first_cause()).into(),
                 _ => error,
             }
         })
 }
 
 /// Returns the failure for a cluster that Omni does not have, which lists the clusters that it has.
-pub fn unknown(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> Failure {
+pub fn unknown_cluster(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> Failure {
     let names = match omnictl.list("clusters", None) {
         Ok(found) => found.into_iter().map(|found| found.metadata.id).collect::<Vec<_>>(),
         Err(failure) => return failure,
@@ -308,15 +308,15 @@ pub fn unknown(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> Failure {
 ///
 /// # Errors
 /// Fails with [`Code::NotFound`] and the clusters that Omni has, or if omnictl fails.
-pub fn must_exist(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> Result<(), Failure> {
+pub fn check_exists(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> Result<(), Failure> {
     match omnictl.get("clusters", name)? {
         Some(_) => Ok(()),
-        None => Err(unknown(cx, omnictl, name)),
+        None => Err(unknown_cluster(cx, omnictl, name)),
     }
 }
 
 /// The failure of a task that cannot change or wait for a cluster because Omni is destroying it.
-fn being_destroyed(cluster: &str, view: &ClusterView) -> Failure {
+fn destroyed_failure(cluster: &str, view: &ClusterView) -> Failure {
     Failure::new(Code::Conflict, format!("cluster `{cluster}` is being destroyed"))
         .cause(view.waits_for())
         .hint("a cluster that is being destroyed cannot be changed; when it is gone, a sync creates it again")
@@ -327,7 +327,7 @@ fn being_destroyed(cluster: &str, view: &ClusterView) -> Failure {
 ///
 /// # Errors
 /// Returns an error if omnictl cannot be run or rejects the request.
-pub fn existing(omnictl: &Omnictl<'_>, names: &[&str]) -> Result<Vec<Resource>, Failure> {
+pub fn list_existing(omnictl: &Omnictl<'_>, names: &[&str]) -> Result<Vec<Resource>, Failure> {
     let mut found = match names {
         [one] => omnictl.get("clusters", one)?.into_iter().collect(),
         _ => omnictl.list("clusters", None)?,
@@ -337,7 +337,7 @@ pub fn existing(omnictl: &Omnictl<'_>, names: &[&str]) -> Result<Vec<Resource>, 
 }
 
 /// The failure of a task that would change a locked cluster.
-pub fn locked(name: &str, refusal: &str) -> Failure {
+pub fn locked_failure(name: &str, refusal: &str) -> Failure {
     Failure::new(Code::Conflict, format!("cluster `{name}` is locked: Omni {refusal}"))
         .hint("unlock it if the person who locked it agrees, then run this again")
         .next(format!("omnictl cluster unlock {name}"))
@@ -349,11 +349,11 @@ pub fn locked(name: &str, refusal: &str) -> Failure {
 /// # Errors
 /// Fails with [`Code::Conflict`] and what the cluster still waits for, or if omnictl fails.
 pub fn refuse_destroyed(omnictl: &Omnictl<'_>, names: &[&str]) -> Result<Vec<Resource>, Failure> {
-    let mut found = existing(omnictl, names)?;
+    let mut found = list_existing(omnictl, names)?;
     let Some(at) = found.iter().position(|found| found.metadata.tearing_down()) else { return Ok(found) };
     let name = found.swap_remove(at).metadata.id;
     match observe(omnictl, &name)? {
-        Some(view) => Err(being_destroyed(&name, &view)),
+        Some(view) => Err(destroyed_failure(&name, &view)),
         // It has disappeared in the meantime.
         None => Ok(found),
     }
@@ -363,9 +363,9 @@ pub fn refuse_destroyed(omnictl: &Omnictl<'_>, names: &[&str]) -> Result<Vec<Res
 ///
 /// # Errors
 /// Returns an error if no template is left, or the task is interrupted.
-pub fn leave_out_destroyed(cx: &Cx, templates: &mut Vec<ClusterTemplate>) -> Result<(), Failure> {
+pub fn remove_destroyed(cx: &Cx, templates: &mut Vec<ClusterTemplate>) -> Result<(), Failure> {
     let names: Vec<&str> = templates.iter().map(|template| template.name.as_str()).collect();
-    let found = Observed::of(Omnictl::find(cx).and_then(|omnictl| existing(&omnictl, &names)))?;
+    let found = Observed::of(Omnictl::find(cx).and_then(|omnictl| list_existing(&omnictl, &names)))?;
     let gone = found.known().into_iter().flatten().filter(|found| found.metadata.tearing_down());
     let gone: Vec<String> = gone.map(|found| found.metadata.id.clone()).collect();
     if gone.len() == templates.len() {
@@ -389,7 +389,7 @@ pub fn refuse_destroyed_templates(cx: &Cx, templates: &[ClusterTemplate]) -> Res
         let sets = omnictl.list("machinesets", None)?;
         let gone = |id: &str| sets.iter().any(|set| set.metadata.id == id && set.metadata.tearing_down());
         let mut wanted = templates.iter().flat_map(|each| each.sets.iter().map(move |set| (set.id(&each.name), each)));
-        wanted.find(|(id, _)| gone(id)).map_or(Ok(()), |(id, template)| Err(set_destroyed(&id, &template.name)))
+        wanted.find(|(id, _)| gone(id)).map_or(Ok(()), |(id, template)| Err(destroyed_set_failure(&id, &template.name)))
     });
     match refused {
         Err(failure) if matches!(failure.code, Code::Conflict | Code::Interrupted) => Err(failure),
@@ -398,7 +398,7 @@ pub fn refuse_destroyed_templates(cx: &Cx, templates: &[ClusterTemplate]) -> Res
 }
 
 /// The failure for a machine set that is still in a template while Omni destroys it: Omni refuses to change it.
-pub fn set_destroyed(id: &str, cluster: &str) -> Failure {
+pub fn destroyed_set_failure(id: &str, cluster: &str) -> Failure {
     Failure::new(Code::Conflict, format!("machine set `{id}` is being destroyed"))
         .cause(format!("its cluster `{cluster}` runs on; Omni refuses to change a set that it destroys"))
         .hint("when it is gone, a sync creates it again")

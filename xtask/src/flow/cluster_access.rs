@@ -38,23 +38,23 @@ pub struct AccessFile {
 }
 
 /// The state's list of access files outside the project, each as `kubeconfig demo /home/me/.kube/config`.
-const ELSEWHERE: &str = "access_files";
+const OUTSIDE_KEY: &str = "access_files";
 
 impl AccessFile {
     /// Parses a file name in the format of [`default_file`].
-    pub fn named(path: &Path) -> Option<AccessFile> {
+    pub fn parse_file_name(path: &Path) -> Option<AccessFile> {
         let kind = path.extension()?.to_str().filter(|kind| ["kubeconfig", "talosconfig"].contains(kind))?;
         let cluster = path.file_stem()?.to_string_lossy().into_owned();
         Some(AccessFile { kind: kind.to_owned(), cluster, path: path.to_owned() })
     }
 
     /// Returns the access files that were written elsewhere and still exist.
-    pub fn elsewhere(state: &State) -> Vec<AccessFile> {
+    pub fn files_outside_project(state: &State) -> Vec<AccessFile> {
         let of = |entry: String| {
             let mut words = entry.splitn(3, ' ').map(str::to_owned);
             Some(AccessFile { kind: words.next()?, cluster: words.next()?, path: words.next()?.into() })
         };
-        state.list(ELSEWHERE).into_iter().filter_map(of).filter(|file| file.path.exists()).collect()
+        state.list(OUTSIDE_KEY).into_iter().filter_map(of).filter(|file| file.path.exists()).collect()
     }
 }
 
@@ -68,7 +68,7 @@ pub fn default_file(cx: &Cx, cluster: &str, kind: &str) -> PathBuf {
 ///
 /// # Errors
 /// Fails with [`Code::Prerequisite`] if the user has no home directory.
-pub fn own_kubeconfig() -> Result<PathBuf, Failure> {
+pub fn kubectl_config() -> Result<PathBuf, Failure> {
     let listed = environment("KUBECONFIG").unwrap_or_default();
     let listed: Vec<PathBuf> = std::env::split_paths(&listed).filter(|path| !path.as_os_str().is_empty()).collect();
     let own = listed.iter().find(|path| path.exists()).or(listed.last()).cloned();
@@ -94,7 +94,7 @@ pub fn plan<'a>(cx: &Cx, omnictl: &'a Omnictl<'_>, access: &'a Access) -> Result
             .cause(format!("a {kind} is not overwritten unasked"))
             .hint("overwrite it with --force, or name another file with --file FILE"));
     }
-    let old = files::read_optional(file)?.filter(|_| *merge).map(|old| parsed(&shown, &old)).transpose()?;
+    let old = files::read_optional(file)?.filter(|_| *merge).map(|old| parse_kubeconfig(&shown, &old)).transpose()?;
     let mode = files::mode(file).filter(|_| *merge);
     if mode.is_some_and(|mode| mode & 0o200 == 0) {
         return Err(Failure::new(Code::Refused, format!("`{shown}` is read-only"))
@@ -118,9 +118,9 @@ pub fn plan<'a>(cx: &Cx, omnictl: &'a Omnictl<'_>, access: &'a Access) -> Result
         Ok(before.map_or("mode 0600".to_owned(), |mode| format!("mode 0600, before {mode:04o}")))
     });
     let path = std::path::absolute(file).unwrap_or_else(|_| file.clone());
-    let listed = path.parent() == Some(cx.paths.root()) && AccessFile::named(&path).is_some();
+    let listed = path.parent() == Some(cx.paths.root()) && AccessFile::parse_file_name(&path).is_some();
     let entry = format!("{kind} {} {}", access.cluster, path.display());
-    let write = if listed { write } else { write.recorded(move |state| state.add_to_list(ELSEWHERE, &entry)) };
+    let write = if listed { write } else { write.with_record(move |state| state.add_to_list(OUTSIDE_KEY, &entry)) };
     Ok(Plan::from_iter([write]))
 }
 
@@ -136,9 +136,14 @@ fn fetch(cx: &Cx, omnictl: &Omnictl<'_>, access: &Access) -> Result<Secret, Fail
         None => Ok(Secret::plain(text)),
         Some(old) => {
             let shown = cx.paths.show(&access.file);
-            let old = parsed(&shown, &old)?;
-            let merged = merged(&shown, old, &parsed("the kubeconfig of omnictl", text.as_bytes())?, access.force)?;
-            let text = serde_yaml::to_string(&merged).map_err(|error| not_valid(&shown, error.to_string()))?;
+            let old = parse_kubeconfig(&shown, &old)?;
+            let merged = merge_kubeconfig(
+                &shown,
+                old,
+                &parse_kubeconfig("the kubeconfig of omnictl", text.as_bytes())?,
+                access.force,
+            )?;
+            let text = serde_yaml::to_string(&merged).map_err(|error| invalid_kubeconfig(&shown, error.to_string()))?;
             Ok(Secret::plain(text))
         }
     }
@@ -165,7 +170,7 @@ pub fn kubectl(cx: &Cx, purpose: &str, file: &Path, words: &[&str]) -> Result<Op
 ///
 /// # Errors
 /// Returns an error only if interrupted.
-pub fn volumes(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> Result<Result<String, String>, Failure> {
+pub fn persistent_volumes(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> Result<Result<String, String>, Failure> {
     let asked = || {
         if which::which("kubectl").is_err() {
             return Ok(None);
@@ -185,15 +190,15 @@ pub fn volumes(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> Result<Result<S
         Ok(Some(ended)) if !ended.is_success() => {
             Ok(Err(ended.stderr.lines().last().unwrap_or("kubectl failed").to_owned()))
         }
-        Ok(Some(ended)) => Ok(listed(&ended.stdout)),
+        Ok(Some(ended)) => Ok(describe_volumes(&ended.stdout)),
     }
 }
 
 /// Maximum number of volumes to list by name.
-const NAMED: usize = 10;
+const MAX_NAMED_VOLUMES: usize = 10;
 
 /// Describes the volumes in kubectl's output (k8s.io/api v0.36 `core/v1/types.go`, `PersistentVolumeSpec`).
-fn listed(printed: &str) -> Result<String, String> {
+fn describe_volumes(printed: &str) -> Result<String, String> {
     let list: serde_json::Value = serde_json::from_str(printed).map_err(|error| error.to_string())?;
     let items = list["items"].as_array().ok_or("kubectl printed no list")?;
     let volume = |item: &serde_json::Value| {
@@ -207,22 +212,22 @@ fn listed(printed: &str) -> Result<String, String> {
     if items.is_empty() {
         return Ok(String::new());
     }
-    let mut words: Vec<String> = items.iter().take(NAMED).map(volume).collect();
-    words.extend((items.len() > NAMED).then(|| format!("and {} more", items.len() - NAMED)));
+    let mut words: Vec<String> = items.iter().take(MAX_NAMED_VOLUMES).map(volume).collect();
+    words.extend((items.len() > MAX_NAMED_VOLUMES).then(|| format!("and {} more", items.len() - MAX_NAMED_VOLUMES)));
     Ok(format!("{}: {}", domain::words::count(items.len(), "persistent volume"), words.join(", ")))
 }
 
 /// Parses a kubeconfig in YAML or JSON; an empty file is an empty kubeconfig.
-fn parsed(shown: &str, bytes: &[u8]) -> Result<Value, Failure> {
-    let config: Value = serde_yaml::from_slice(bytes).map_err(|error| not_valid(shown, error.to_string()))?;
+fn parse_kubeconfig(shown: &str, bytes: &[u8]) -> Result<Value, Failure> {
+    let config: Value = serde_yaml::from_slice(bytes).map_err(|error| invalid_kubeconfig(shown, error.to_string()))?;
     match config {
         Value::Null => Ok(Value::Mapping(Mapping::new())),
         Value::Mapping(_) => Ok(config),
-        _ => Err(not_valid(shown, "it is not a mapping".to_owned())),
+        _ => Err(invalid_kubeconfig(shown, "it is not a mapping".to_owned())),
     }
 }
 
-fn not_valid(shown: &str, why: String) -> Failure {
+fn invalid_kubeconfig(shown: &str, why: String) -> Failure {
     Failure::new(Code::Invalid, format!("`{shown}` is not a valid kubeconfig"))
         .cause(why)
         .hint("fix it, or write a separate file with --file FILE")
@@ -231,12 +236,13 @@ fn not_valid(shown: &str, why: String) -> Failure {
 /// Adds the entries of `new`, a kubeconfig with one context, and makes that context current, as `kubectl config` does: an entry
 /// with the same name is replaced, a context keeps its namespace, and everything else but comments is kept. An entry with the
 /// same name for another server is replaced only with `force`: it may be a cluster of another Omni.
-fn merged(shown: &str, mut old: Value, new: &Value, force: bool) -> Result<Value, Failure> {
+fn merge_kubeconfig(shown: &str, mut old: Value, new: &Value, force: bool) -> Result<Value, Failure> {
     for (list, key) in [("clusters", "cluster"), ("users", "user"), ("contexts", "context")] {
         if old[list].is_null() {
             old[list] = Value::Sequence(Vec::new());
         }
-        let entries = old[list].as_sequence_mut().ok_or_else(|| not_valid(shown, format!("`{list}` is not a list")))?;
+        let entries =
+            old[list].as_sequence_mut().ok_or_else(|| invalid_kubeconfig(shown, format!("`{list}` is not a list")))?;
         for entry in new[list].as_sequence().into_iter().flatten() {
             let Some(own) = entries.iter_mut().find(|own| own["name"] == entry["name"]) else {
                 entries.push(entry.clone());

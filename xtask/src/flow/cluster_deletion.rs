@@ -35,7 +35,7 @@ impl Vm {
     }
 
     /// Describes the VM for the list of what is destroyed.
-    pub fn words(&self) -> String {
+    pub fn describe(&self) -> String {
         format!("VM {} `{}` on {} with its disk of {}", self.id, self.name, self.node, format_bytes(self.disk))
     }
 }
@@ -62,7 +62,7 @@ impl Loss {
         let vms = self.vms.known().map_or(&[][..], Vec::as_slice);
         let of = |name: &str| vms.iter().find(|vm| vm.name == name);
         let machines = self.view.machines().map(|machine| match (of(&machine.request), &machine.request) {
-            (Some(vm), _) => vm.words(),
+            (Some(vm), _) => vm.describe(),
             (None, name) if name.is_empty() => format!("machine {} leaves the cluster, and is wiped", machine.uuid),
             (None, name) => match self.unseen.contains(name) {
                 true => format!("machine `{name}` with its VM and disks"),
@@ -97,7 +97,7 @@ pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> anyhow::Result<Opt
             let names: BTreeSet<String> =
                 own.map(|machine| machine.request.clone()).filter(|name| !name.is_empty()).collect();
             let login = proxmox::login(cx);
-            match Observed::of(login.and_then(|proxmox| Ok((vms(cx, &proxmox, &names)?, proxmox))))? {
+            match Observed::of(login.and_then(|proxmox| Ok((find_vms(cx, &proxmox, &names)?, proxmox))))? {
                 Observed::Known((found, proxmox)) => {
                     seen.extend(found.iter().cloned());
                     sites.push((proxmox, found));
@@ -118,7 +118,7 @@ pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> anyhow::Result<Opt
             None => Observed::Known(seen),
         };
         let volumes = match view.kubernetes_api_ready {
-            true => cluster_access::volumes(cx, omnictl, name)?,
+            true => cluster_access::persistent_volumes(cx, omnictl, name)?,
             false => Err("its Kubernetes API does not answer".to_owned()),
         };
         let words = words.into_iter().flatten().collect::<String>();
@@ -130,7 +130,7 @@ pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> anyhow::Result<Opt
 ///
 /// # Errors
 /// Returns an error if Proxmox cannot be queried.
-pub fn vms(cx: &Cx, proxmox: &Proxmox, names: &BTreeSet<String>) -> Result<Vec<Vm>, Failure> {
+pub fn find_vms(cx: &Cx, proxmox: &Proxmox, names: &BTreeSet<String>) -> Result<Vec<Vm>, Failure> {
     let ours = |vm: &Value| vm["name"].as_str().is_some_and(|name| names.contains(name));
     Ok(proxmox::list_vms(cx, proxmox, &ours)?.entries.iter().filter_map(Vm::of).collect())
 }
@@ -138,19 +138,19 @@ pub fn vms(cx: &Cx, proxmox: &Proxmox, names: &BTreeSet<String>) -> Result<Vec<V
 /// The change that deletes the cluster. It is verified once the cluster is gone from Omni and its VMs from Proxmox.
 ///
 /// With `disconnected`, machines that do not answer are removed from Omni without waiting for them.
-pub fn change<'a>(omnictl: &'a Omnictl<'_>, loss: &'a Loss, backups: &str, disconnected: bool) -> Change<'a> {
+pub fn deletion<'a>(omnictl: &'a Omnictl<'_>, loss: &'a Loss, backups: &str, disconnected: bool) -> Change<'a> {
     let name = loss.view.name.as_str();
     let machines = count(loss.view.machines().count(), "machine");
     let effect = format!("{machines} and all data are destroyed; {backups}");
     let undo = "nothing brings the data back; a sync of the template creates the cluster again, empty";
     Change::new("delete", format!("cluster {name}"), effect, undo, move |cx| {
-        watched(cx, omnictl, name, || omnictl.delete_cluster(name, disconnected))?;
+        delete_showing_cluster(cx, omnictl, name, || omnictl.delete_cluster(name, disconnected))?;
         Ok("deleted from Omni".to_owned())
     })
-    .only_if(move |_| refuse_new_machines(omnictl, &loss.view))
-    .destroying(name, loss.lines())
-    .verified(move |cx| verify(cx, omnictl, loss))
-    .recorded(move |state| forget(state, name))
+    .with_precondition(move |_| refuse_new_machines(omnictl, &loss.view))
+    .with_destroyed(name, loss.lines())
+    .with_verification(move |cx| verify(cx, omnictl, loss))
+    .with_record(move |state| remove_from_state(state, name))
 }
 
 /// Refuses to delete a cluster that has got more machines since the plan was shown.
@@ -172,26 +172,26 @@ fn refuse_new_machines(omnictl: &Omnictl<'_>, shown: &ClusterView) -> anyhow::Re
 }
 
 /// Removes the cluster from the state.
-pub fn forget(state: &mut State, name: &str) {
+pub fn remove_from_state(state: &mut State, name: &str) {
     let left: Vec<String> = state.list("clusters").into_iter().filter(|known| known != name).collect();
     state.set_list("clusters", &left);
 }
 
 /// Polling interval during a deletion, while omnictl waits for it.
-const LOOK: Duration = Duration::from_secs(3);
+const POLL_INTERVAL: Duration = Duration::from_secs(3);
 
-/// As [`watch`], for a deletion.
+/// As [`run_showing_cluster`], for a deletion.
 ///
 /// # Errors
 /// As `call`; a timeout also lists the causes.
-pub fn watched(
+pub fn delete_showing_cluster(
     cx: &Cx,
     omnictl: &Omnictl<'_>,
     name: &str,
     call: impl FnOnce() -> Result<(), Failure> + Send,
 ) -> Result<(), Failure> {
-    watch(cx, omnictl, name, call).map_err(|failure| match failure.code {
-        Code::Timeout => explain::add(cx, omnictl, failure, name, None),
+    run_showing_cluster(cx, omnictl, name, call).map_err(|failure| match failure.code {
+        Code::Timeout => explain::add_cause(cx, omnictl, failure, name, None),
         _ => failure,
     })
 }
@@ -200,7 +200,7 @@ pub fn watched(
 ///
 /// # Errors
 /// As `call`.
-pub fn watch<T: Send>(
+pub fn run_showing_cluster<T: Send>(
     cx: &Cx,
     omnictl: &Omnictl<'_>,
     name: &str,
@@ -208,10 +208,10 @@ pub fn watch<T: Send>(
 ) -> Result<T, Failure> {
     // Only a new cause is shown: a growing age is not news.
     let mut last = String::new();
-    parallel::run_with_ticks(LOOK, call, || {
+    parallel::run_with_ticks(POLL_INTERVAL, call, || {
         let Ok(Some(found)) = cluster::observe(omnictl, name) else { return };
         cluster_tree::show(cx, &found);
-        let cause = explain::causes(cx, omnictl, &found).into_iter().next();
+        let cause = explain::blocking_causes(cx, omnictl, &found).into_iter().next();
         let (id, words) = cause.map_or_else(
             || {
                 let words = found.waits_for();
@@ -227,7 +227,7 @@ pub fn watch<T: Send>(
 }
 
 /// A VM that still exists this long after Omni released its machine was left behind.
-const GONE: Duration = Duration::from_secs(120);
+const GONE_LIMIT: Duration = Duration::from_secs(120);
 
 fn verify(cx: &Cx, omnictl: &Omnictl<'_>, loss: &Loss) -> anyhow::Result<()> {
     let name = &loss.view.name;
@@ -278,7 +278,7 @@ pub fn wait_until_vms_gone(cx: &Cx, sites: &[Site], title: &str) -> anyhow::Resu
             cx.ui.show_rows(&left.iter().map(|vm| Row::new(vm, Some(false))).collect::<Vec<_>>());
             Ok(if left.is_empty() { Poll::Done(unknown) } else { Poll::Waiting(left.join(", ")) })
         };
-        let gone = cx.wait("the deletion of the VMs", GONE, look);
+        let gone = cx.wait("the deletion of the VMs", GONE_LIMIT, look);
         let all = count(sites.iter().map(|(_, lost)| lost.len()).sum::<usize>(), "VM");
         gone.map(|unknown| StepResult::ok((), all + &unknown)).map_err(|error| {
             let failure = Failure::of(&error);

@@ -29,7 +29,7 @@ pub struct DemandInputs<'a> {
 ///
 /// # Errors
 /// Returns an error only if the task is interrupted.
-pub fn place(
+pub fn place_machines(
     cx: &Cx,
     wanted: &DemandInputs<'_>,
     proxmox: Option<&Proxmox>,
@@ -62,7 +62,7 @@ fn recreate(member: &mut Member, lost: &str) {
 ///
 /// # Errors
 /// Returns an error only if the task is interrupted.
-pub fn requests(cx: &Cx) -> anyhow::Result<Observed<Vec<Resource>>> {
+pub fn list_requests(cx: &Cx) -> anyhow::Result<Observed<Vec<Resource>>> {
     let found = Omnictl::find(cx).and_then(|omnictl| omnictl.list("machinerequests", None));
     let title = "the machines that Omni asks for";
     let found = Observed::of(found)?;

@@ -38,20 +38,20 @@ pub fn run(
     inputs::check_cluster_name(cx, name, &found)?;
     let Template { template, file, .. } = found;
     let values: Vec<Value> = values(&template)?.into_iter().filter(|value| value.old != value.new).collect();
-    let contents = edited((&shown, name), &String::from_utf8_lossy(&file.bytes), &values)?;
+    let contents = edit_text((&shown, name), &String::from_utf8_lossy(&file.bytes), &values)?;
     cx.check_writable(&[cx.paths.state(), path.clone()])?;
     let omnictl = change::omnictl(cx)?;
-    let sources = lookup::TemplateSources::ask(cx, false, None);
+    let sources = lookup::TemplateSources::read_sources(cx, false, None);
     let found = Template::check(cx, &path, contents.as_bytes(), &sources.facts());
     inputs::refuse(cx, "cluster template", &found.findings, allow)?;
     let templates: Vec<Template> = found.value.into_iter().collect();
     let existing = cluster::refuse_destroyed(&omnictl, &[name])?;
     let (_stage, staged) = stage::copy_templates(cx, &templates)?;
     if staged.iter().any(|staged| staged.file == path) && !values.is_empty() {
-        return Err(by_hand(&shown, name, &values, "it names files outside its directory").into());
+        return Err(manual_edit_failure(&shown, name, &values, "it names files outside its directory").into());
     }
     let (diffs, impacts) =
-        cluster_sync::differences(cx, &omnictl, &existing, (&templates, &staged), sources.classes.as_deref())?;
+        cluster_sync::compare_and_check(cx, &omnictl, &existing, (&templates, &staged), sources.classes.as_deref())?;
     let data = json!({
         "cluster": name, "file": shown, "allowed": allow,
         "new_machines": impacts.new_machines, "new_machines_fit": impacts.fits,
@@ -61,7 +61,9 @@ pub fn run(
         let effect: Vec<String> =
             values.iter().map(|value| format!("{}: {} → {}", value.what, value.old, value.new)).collect();
         let write = project_files::replace(file, shown.as_str(), contents, effect.join(", "));
-        plan.push(write.only_if(|cx| Ok(diffs.iter().try_for_each(|diff| diff.still_holds(cx, &omnictl))?)));
+        plan.push(
+            write.with_precondition(|cx| Ok(diffs.iter().try_for_each(|diff| diff.refuse_if_changed(cx, &omnictl))?)),
+        );
     }
     plan.append(cluster_sync::plan(cx, &omnictl, &diffs, impacts, no_wait));
     let changes = !plan.is_empty();
@@ -77,18 +79,18 @@ pub fn run(
 /// Changes the values in the text, the last ones first, so that earlier positions stay valid.
 ///
 /// # Errors
-/// As [`by_hand`].
-pub fn edited((shown, name): (&str, &str), text: &str, values: &[Value]) -> Result<String, Failure> {
+/// As [`manual_edit_failure`].
+pub fn edit_text((shown, name): (&str, &str), text: &str, values: &[Value]) -> Result<String, Failure> {
     let mut order: Vec<&Value> = values.iter().collect();
     order.sort_by_key(|value| std::cmp::Reverse(value.at));
     order.into_iter().try_fold(text.to_owned(), |text, value| {
         edit::replace(&text, value.at, &value.old, &value.new)
-            .ok_or_else(|| by_hand(shown, name, values, "a value is not written plainly on one line"))
+            .ok_or_else(|| manual_edit_failure(shown, name, values, "a value is not written plainly on one line"))
     })
 }
 
 /// The failure for a template that cannot be edited in place, with the lines to change.
-pub fn by_hand(shown: &str, name: &str, values: &[Value], why: &str) -> Failure {
+pub fn manual_edit_failure(shown: &str, name: &str, values: &[Value], why: &str) -> Failure {
     let line = |value: &Value| {
         format!("{shown}:{}:{}: {} {} → {}", value.at.line, value.at.column, value.what, value.old, value.new)
     };

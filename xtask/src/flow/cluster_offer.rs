@@ -33,7 +33,7 @@ pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<Offer> {
         lookup::list(omnictl, "versions", "Ask Omni for the Talos versions that it offers", "talosversions"),
         Check::new("omni", "Ask Omni for its version", || {
             let found = omnictl.list("sysversions", None).unwrap_or_default();
-            let release = lookup::running(Some(&found));
+            let release = lookup::running_release(Some(&found));
             let detail = release.map_or_else(|| "not known".to_owned(), |release| release.to_string());
             Ok(StepResult::ok(found, detail))
         }),
@@ -41,7 +41,7 @@ pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<Offer> {
     let mut results = cx.ui.run_checks("asking Omni", checks).into_iter();
     let mut next = || results.next().unwrap_or_else(|| Ok(Vec::new()));
     let (classes, talos, live) = (next()?, next()?, next()?);
-    let (infos, versions) = (lookup::classes(&classes), lookup::talos_versions(&talos));
+    let (infos, versions) = (lookup::parse_classes(&classes), lookup::parse_talos_versions(&talos));
     let listed = classes;
     let classes: Vec<String> = listed.iter().map(|class| class.metadata.id.clone()).collect();
     if classes.is_empty() {
@@ -52,7 +52,7 @@ pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<Offer> {
             .next("cargo xtask machineclass-apply --all")
             .into());
     }
-    let omni = lookup::running(Some(&live)).or_else(|| lookup::project_releases(cx).omni);
+    let omni = lookup::running_release(Some(&live)).or_else(|| lookup::project_releases(cx).omni);
     Ok(Offer { classes, infos, versions, omni, listed })
 }
 
@@ -60,7 +60,7 @@ pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<Offer> {
 ///
 /// # Errors
 /// Fails with [`Code::NotFound`] and the names that Omni has.
-pub fn class(cx: &Cx, given: &str, offer: &Offer, flag: &str) -> Result<String, Failure> {
+pub fn find_class(cx: &Cx, given: &str, offer: &Offer, flag: &str) -> Result<String, Failure> {
     if offer.classes.iter().any(|class| class == given) {
         return Ok(given.to_owned());
     }
@@ -101,15 +101,15 @@ fn versions(
     let known: Vec<String> = offered.iter().filter(usable).map(|found| found.version.clone()).collect();
     let talos = match wanted.0 {
         Some(version) => bare(version),
-        None if known.contains(&pinned_talos) && sound(&pinned_talos, omni) => pinned_talos,
+        None if known.contains(&pinned_talos) && is_usable(&pinned_talos, omni) => pinned_talos,
         None => {
-            let sound: Vec<String> = known.iter().filter(|version| sound(version, omni)).cloned().collect();
-            newest_release(&sound).ok_or_else(|| no_talos(&known))?
+            let sound: Vec<String> = known.iter().filter(|version| is_usable(version, omni)).cloned().collect();
+            newest_release(&sound).ok_or_else(|| no_usable_talos(&known))?
         }
     };
     let found = offered.iter().find(|found| found.version == talos).ok_or_else(|| {
         Failure::new(Code::NotFound, format!("Omni offers no Talos {talos}"))
-            .cause(format!("it offers: {}", newest(&known)))
+            .cause(format!("it offers: {}", list_newest(&known)))
             .hint("--talos-version with one of these")
     })?;
     let compatible = &found.compatible_kubernetes;
@@ -120,14 +120,14 @@ fn versions(
     };
     if !compatible.is_empty() && !compatible.contains(&kubernetes) {
         return Err(Failure::new(Code::Invalid, format!("Kubernetes {kubernetes} does not go with Talos {talos}"))
-            .cause(format!("Omni pairs it with: {}", newest(compatible)))
+            .cause(format!("Omni pairs it with: {}", list_newest(compatible)))
             .hint("--kubernetes-version with one of these"));
     }
     Ok((talos, kubernetes))
 }
 
 /// Returns true if this Omni manages the Talos version, and no severe bug of it is known.
-fn sound(talos: &str, omni: Option<&Version>) -> bool {
+fn is_usable(talos: &str, omni: Option<&Version>) -> bool {
     let Ok(talos) = version::parse(talos) else { return false };
     let most = omni.and_then(|omni| table().talos_of_omni(omni)?.max);
     let mut bugs = table().bugs_of(omni, Some(&talos), None);
@@ -139,18 +139,18 @@ fn newest_release(versions: &[String]) -> Option<String> {
     version::newest_release(versions.iter().map(String::as_str)).map(str::to_owned)
 }
 
-fn no_talos(known: &[String]) -> Failure {
+fn no_usable_talos(known: &[String]) -> Failure {
     if known.is_empty() {
         return Failure::new(Code::Prerequisite, "Omni offers no Talos versions")
             .cause("it has not reached its image factory yet")
             .hint("wait a minute, and check whether Omni's machine can reach the internet");
     }
     Failure::new(Code::Prerequisite, "Omni offers no release of Talos")
-        .cause(format!("it offers only pre-releases: {}", newest(known)))
+        .cause(format!("it offers only pre-releases: {}", list_newest(known)))
         .hint("a pre-release is installed only when it is named: --talos-version with one of these")
 }
 
-fn newest(versions: &[String]) -> String {
+fn list_newest(versions: &[String]) -> String {
     let count = versions.len().min(8);
     let shown = versions[versions.len() - count..].join(", ");
     if count < versions.len() { format!("…, {shown}") } else { shown }
@@ -163,14 +163,18 @@ mod tests {
     use super::*;
     use domain::status::omni::parse_resources;
 
-    fn named(talos: Option<&str>, kubernetes: Option<&str>, offered: &[(&str, &[&str])]) -> Result<String, Failure> {
+    fn named_versions(
+        talos: Option<&str>,
+        kubernetes: Option<&str>,
+        offered: &[(&str, &[&str])],
+    ) -> Result<String, Failure> {
         let text: String = offered
             .iter()
             .map(|(id, pairs)| {
                 json!({"metadata": {"id": id}, "spec": {"compatiblekubernetesversions": pairs}}).to_string()
             })
             .collect();
-        let offered = lookup::talos_versions(&parse_resources(&text).unwrap()).unwrap_or_default();
+        let offered = lookup::parse_talos_versions(&parse_resources(&text).unwrap()).unwrap_or_default();
         versions((talos, kubernetes), &offered, Some(&Version::new(1, 9, 3)))
             .map(|(talos, kubernetes)| format!("{talos} {kubernetes}"))
     }
@@ -180,17 +184,17 @@ mod tests {
         let old: &[&str] = &["1.36.9", "1.36.10", "1.38.0-alpha.1"];
         let new: &[&str] = &["1.37.0", "1.38.0-alpha.1", "1.37.1-rc.0"];
         let offered = [("1.13.9", old), ("1.13.10", old), ("1.14.0-beta.1", new)];
-        assert_eq!(named(None, None, &offered).unwrap(), "1.13.9 1.36.10");
-        assert_eq!(named(Some("v1.14.0-beta.1"), None, &offered).unwrap(), "1.14.0-beta.1 1.37.0");
-        assert_eq!(named(Some("1.13.9"), Some("v1.38.0-alpha.1"), &offered).unwrap(), "1.13.9 1.38.0-alpha.1");
-        let failure = named(None, None, &offered[2..]).unwrap_err();
+        assert_eq!(named_versions(None, None, &offered).unwrap(), "1.13.9 1.36.10");
+        assert_eq!(named_versions(Some("v1.14.0-beta.1"), None, &offered).unwrap(), "1.14.0-beta.1 1.37.0");
+        assert_eq!(named_versions(Some("1.13.9"), Some("v1.38.0-alpha.1"), &offered).unwrap(), "1.13.9 1.38.0-alpha.1");
+        let failure = named_versions(None, None, &offered[2..]).unwrap_err();
         assert_eq!(failure.code, Code::Prerequisite);
         assert!(failure.cause.contains("only pre-releases: 1.14.0-beta.1"), "{failure}");
-        assert_eq!(named(None, None, &[("1.13.5", &["1.36.3", "1.36.4"])]).unwrap(), "1.13.5 1.36.3");
+        assert_eq!(named_versions(None, None, &[("1.13.5", &["1.36.3", "1.36.4"])]).unwrap(), "1.13.5 1.36.3");
         // Omni 1.9.3 leaves clusters of Talos 1.13.10 and later unfinished (omni issue 3360); they are accepted only by name.
         let severe = [("1.13.9", old), ("1.13.13", old)];
-        assert_eq!(named(None, None, &severe).unwrap(), "1.13.9 1.36.10");
-        assert_eq!(named(Some("1.13.13"), None, &severe).unwrap(), "1.13.13 1.36.10");
-        assert_eq!(named(None, None, &[]).unwrap_err().code, Code::Prerequisite);
+        assert_eq!(named_versions(None, None, &severe).unwrap(), "1.13.9 1.36.10");
+        assert_eq!(named_versions(Some("1.13.13"), None, &severe).unwrap(), "1.13.13 1.36.10");
+        assert_eq!(named_versions(None, None, &[]).unwrap_err().code, Code::Prerequisite);
     }
 }

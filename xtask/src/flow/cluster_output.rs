@@ -20,7 +20,7 @@ pub type Machines = (Vec<MachineLine>, Vec<Value>);
 ///
 /// # Errors
 /// Returns an error if omnictl cannot be run or rejects a request.
-pub fn machines(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>) -> Result<Option<Machines>, Failure> {
+pub fn machines_if_wide(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>) -> Result<Option<Machines>, Failure> {
     if args.output != Some(OutputForm::Wide) {
         return Ok(None);
     }
@@ -44,7 +44,7 @@ pub fn with_machines(mut data: Value, machines: &Option<Vec<MachineLine>>) -> Va
 }
 
 /// The table of clusters.
-pub fn overview(lines: &[ClusterLine]) -> String {
+pub fn cluster_table(lines: &[ClusterLine]) -> String {
     let row = |line: &ClusterLine| {
         let ready = if line.running { "yes" } else { "no" };
         let machines = format!("{}/{}", line.healthy, line.total);
@@ -75,7 +75,7 @@ pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, cluster: Option<&str>) -> Result<
     let prefix = cluster.map(|cluster| format!("{cluster}-")).unwrap_or_default();
     let ours = |vm: &Value| vm["name"].as_str().is_some_and(|name| name.starts_with(&prefix)) && vm["template"] != 1;
     let (lists, (statuses, mut vms)) = run_both(
-        || lookup::lists(omnictl, kinds, selector),
+        || lookup::list_all(omnictl, kinds, selector),
         || run_both(|| omnictl.list_as("machinestatuses", selector), || vms::list_everywhere(cx, &ours)),
     );
     let ([requests, machines], statuses) = (lists?, statuses?);
@@ -90,12 +90,13 @@ pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, cluster: Option<&str>) -> Result<
 }
 
 /// The table of machines.
-pub fn wide(lines: &[MachineLine]) -> String {
+pub fn machine_table(lines: &[MachineLine]) -> String {
     let now = clock::unix_seconds(SystemTime::now());
     let or_dash = |text: &str| if text.is_empty() { "–".to_owned() } else { text.to_owned() };
     let row = |line: &MachineLine| {
         let ready = if line.ready { "yes" } else { "no" };
-        let age = clock::parse_rfc3339(&line.created).map_or(String::new(), |then| age(now.saturating_sub(then)));
+        let age =
+            clock::parse_rfc3339(&line.created).map_or(String::new(), |then| format_age(now.saturating_sub(then)));
         vec![
             line.cluster.clone(),
             line.name.clone(),
@@ -114,7 +115,7 @@ pub fn wide(lines: &[MachineLine]) -> String {
 }
 
 /// Formats an age in its largest unit, as kubectl does.
-pub fn age(seconds: u64) -> String {
+pub fn format_age(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds}s"),
         60..3_600 => format!("{}m", seconds / 60),
@@ -128,7 +129,7 @@ mod tests {
     #[test]
     fn age_is_in_its_largest_unit() {
         for (seconds, words) in [(0, "0s"), (59, "59s"), (60, "1m"), (7_199, "1h"), (172_799, "47h"), (172_800, "2d")] {
-            assert_eq!(super::age(seconds), words);
+            assert_eq!(super::format_age(seconds), words);
         }
     }
 }

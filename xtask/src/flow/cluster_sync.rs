@@ -24,7 +24,7 @@ use runtime::ui::Check;
 /// Syncs the templates in `files`: checks and compares them, asks for confirmation of one plan, carries it out and verifies it.
 ///
 /// # Errors
-/// Returns an error if a template is invalid, or its cluster is being destroyed or is locked; otherwise as [`differences`],
+/// Returns an error if a template is invalid, or its cluster is being destroyed or is locked; otherwise as [`compare_and_check`],
 /// [`PlanFile::write_or_compare`] and [`Plan::run`].
 pub fn run(
     cx: &Cx,
@@ -36,12 +36,13 @@ pub fn run(
     let names: Vec<&str> = found.iter().map(Template::name).collect();
     cx.check_writable(&[cx.paths.state()])?;
     let omnictl = if saved.is_write_only() { Omnictl::find(cx)? } else { change::omnictl(cx)? };
-    let ask = || lookup::TemplateSources::ask(cx, false, None);
+    let ask = || lookup::TemplateSources::read_sources(cx, false, None);
     let (sources, existing) = run_both(ask, || cluster::refuse_destroyed(&omnictl, &names));
-    let templates = inputs::templates(cx, files, &sources.facts(), allow)?;
+    let templates = inputs::read_templates(cx, files, &sources.facts(), allow)?;
     let existing = existing?;
     let (_stage, staged) = stage::copy_templates(cx, &templates)?;
-    let (diffs, impacts) = differences(cx, &omnictl, &existing, (&templates, &staged), sources.classes.as_deref())?;
+    let (diffs, impacts) =
+        compare_and_check(cx, &omnictl, &existing, (&templates, &staged), sources.classes.as_deref())?;
     let actions: Vec<&SyncAction> = diffs.iter().flat_map(|diff| &diff.actions).collect();
     let mut data = json!({
         "clusters": names, "actions": actions, "allowed": allow,
@@ -55,11 +56,11 @@ pub fn run(
     };
     let fits = (!impacts.new_machines.is_empty()).then_some(fits);
     let plan = plan(cx, &omnictl, &diffs, impacts, no_wait);
-    let grounds = grounds(cx, omnictl.endpoint(), allow, (&templates, &diffs, fits), sources.classes.as_deref());
+    let grounds = plan_basis(cx, omnictl.endpoint(), allow, (&templates, &diffs, fits), sources.classes.as_deref());
     if let Some(written) = saved.write_or_compare(cx, &plan, grounds)? {
         return Ok(written.and(data));
     }
-    plan.carry_out(cx, &question(&changed), &data)?;
+    plan.carry_out(cx, &sync_question(&changed), &data)?;
     let Some(first) = changed.first() else {
         // Without the wait, it is unknown whether they run.
         let next = match names.as_slice() {
@@ -81,7 +82,7 @@ pub fn run(
 }
 
 /// What would be synced, as a question.
-fn question(changed: &[&str]) -> String {
+fn sync_question(changed: &[&str]) -> String {
     match changed {
         [one] => format!("Sync cluster `{one}` as shown"),
         many if many.len() > 5 => format!("Sync {} clusters as shown", many.len()),
@@ -98,7 +99,7 @@ fn in_sync(names: &[&str]) -> String {
 
 /// What the plan is based on: the templates with their files, the machine classes that they use, and what omnictl would do to
 /// each resource. Its diff and the template together determine what is in Omni now.
-fn grounds(
+fn plan_basis(
     cx: &Cx,
     omni: &str,
     allow: &[&'static str],
@@ -116,12 +117,12 @@ fn grounds(
         }
     }
     grounds.bound.extend(fits.map(|fits| ("new machines".to_owned(), fits.to_owned())));
-    diffs.iter().for_each(|diff| grounds.bound.extend(bound(&diff.printed)));
+    diffs.iter().for_each(|diff| grounds.bound.extend(diff_hashes(&diff.printed)));
     grounds
 }
 
 /// What omnictl would do to each resource, with the hash of the diff.
-fn bound(printed: &str) -> BTreeMap<String, String> {
+fn diff_hashes(printed: &str) -> BTreeMap<String, String> {
     let actions = sync_actions(printed).into_iter().zip(sync_diffs(printed));
     actions.map(|(action, diff)| (action.describe(), hash(diff.as_bytes()))).collect()
 }
@@ -138,9 +139,9 @@ pub struct TemplateDiff<'a> {
 
 /// Minimum number of templates for comparing several in one start of omnictl: each start costs 25 to 40 ms of processor time,
 /// which is most of what a comparison takes (docs/benchmarks.md).
-const MANY: usize = 24;
+const MIN_GROUPED: usize = 24;
 /// How many such starts run in parallel: each needs tens of megabytes.
-const GROUPS: usize = 3;
+const MAX_GROUPS: usize = 3;
 
 /// Compares each template with Omni, in parallel.
 ///
@@ -153,7 +154,7 @@ pub fn compare<'a>(
     staged: &'a [Staged],
 ) -> anyhow::Result<Vec<TemplateDiff<'a>>> {
     let scratch = Scratch::new(&cx.paths.scratch_root(), "sync")?;
-    let checks = groups(templates).into_iter().enumerate().map(|(number, group)| {
+    let checks = group_templates(templates).into_iter().enumerate().map(|(number, group)| {
         let stage = scratch.path().join(number.to_string());
         let name = |at: usize| templates[at].name();
         let title = match group.as_slice() {
@@ -182,18 +183,18 @@ pub fn compare<'a>(
 }
 
 /// Groups templates for comparison in one start of omnictl. Templates that refer to files stay alone: the files are next to them.
-fn groups(templates: &[Template]) -> Vec<Vec<usize>> {
+fn group_templates(templates: &[Template]) -> Vec<Vec<usize>> {
     let all = 0..templates.len();
-    if templates.len() < MANY {
+    if templates.len() < MIN_GROUPED {
         return all.map(|at| vec![at]).collect();
     }
-    let (alone, together): (Vec<usize>, Vec<usize>) = all.partition(|at| names_files(&templates[*at].template));
-    let size = together.len().div_ceil(GROUPS).max(1);
+    let (alone, together): (Vec<usize>, Vec<usize>) = all.partition(|at| refers_to_files(&templates[*at].template));
+    let size = together.len().div_ceil(MAX_GROUPS).max(1);
     together.chunks(size).chain(alone.chunks(1)).map(<[usize]>::to_vec).collect()
 }
 
 /// Returns true if a template takes patches, manifests or jobs from files.
-fn names_files(template: &ClusterTemplate) -> bool {
+fn refers_to_files(template: &ClusterTemplate) -> bool {
     !template.files().is_empty()
 }
 
@@ -223,7 +224,7 @@ fn sync_plans(
 
 impl<'a> TemplateDiff<'a> {
     fn read(cx: &Cx, template: &'a Template, staged: &'a Staged, printed: String) -> TemplateDiff<'a> {
-        let printed = of_original(cx, template, staged, &printed);
+        let printed = with_original_path(cx, template, staged, &printed);
         TemplateDiff { template, staged, actions: sync_actions(&printed), printed }
     }
 
@@ -243,10 +244,10 @@ impl<'a> TemplateDiff<'a> {
     ///
     /// # Errors
     /// Fails with [`Code::Conflict`] and everything that was not shown, or if omnictl fails.
-    pub fn still_holds(&self, cx: &Cx, omnictl: &Omnictl<'_>) -> Result<(), Failure> {
-        let now = of_original(cx, self.template, self.staged, &omnictl.sync_plan(&self.staged.file)?);
-        let changed = describe_differences(&bound(&self.printed), &bound(&now));
-        if changed.is_empty() { Ok(()) } else { Err(changed_meanwhile(self.name(), &changed)) }
+    pub fn refuse_if_changed(&self, cx: &Cx, omnictl: &Omnictl<'_>) -> Result<(), Failure> {
+        let now = with_original_path(cx, self.template, self.staged, &omnictl.sync_plan(&self.staged.file)?);
+        let changed = describe_differences(&diff_hashes(&self.printed), &diff_hashes(&now));
+        if changed.is_empty() { Ok(()) } else { Err(changed_since_plan(self.name(), &changed)) }
     }
 
     /// Shows the changes in omnictl's format.
@@ -258,12 +259,12 @@ impl<'a> TemplateDiff<'a> {
 }
 
 /// Replaces the path of the copy in omnictl's output with that of the original.
-fn of_original(cx: &Cx, template: &Template, staged: &Staged, printed: &str) -> String {
+fn with_original_path(cx: &Cx, template: &Template, staged: &Staged, printed: &str) -> String {
     printed.replace(staged.file.to_string_lossy().as_ref(), &cx.paths.show(&template.file.path))
 }
 
 /// The failure of a sync that would undo what somebody else did after the plan was made.
-pub fn changed_meanwhile(name: &str, changed: &[String]) -> Failure {
+pub fn changed_since_plan(name: &str, changed: &[String]) -> Failure {
     Failure::new(Code::Conflict, format!("cluster `{name}` has changed in Omni since the plan was made"))
         .cause(format!("a sync would now do this: {}; nothing was synced", changed.join(", ")))
         .hint("somebody else changes this cluster: run the same command again, and look at the new plan")
@@ -274,7 +275,7 @@ pub fn changed_meanwhile(name: &str, changed: &[String]) -> Failure {
 ///
 /// # Errors
 /// As [`compare`] and [`role::check_may_change`]; [`Code::Conflict`] for a locked cluster or a machine set that is being destroyed.
-pub fn differences<'a>(
+pub fn compare_and_check<'a>(
     cx: &Cx,
     omnictl: &Omnictl<'_>,
     existing: &[Resource],
@@ -282,7 +283,7 @@ pub fn differences<'a>(
     classes: Option<&[Resource]>,
 ) -> anyhow::Result<(Vec<TemplateDiff<'a>>, Impacts)> {
     let diffs = compare(cx, omnictl, templates, staged)?;
-    refuse_what_omni_refuses(omnictl, existing, &diffs)?;
+    refuse_locked_or_destroyed(omnictl, existing, &diffs)?;
     let impacts = impact::of(cx, omnictl, &diffs, classes)?;
     diffs.iter().for_each(|diff| diff.show(cx));
     if !cx.dry_run {
@@ -331,8 +332,8 @@ pub fn plan<'a>(
         };
         let object = format!("cluster {}", diff.name());
         let sync = Change::new("sync", object, effects.join(", "), undo, |cx| Ok(sync(cx, omnictl, diff)?))
-            .destroying(diff.name(), impact.destroys)
-            .verified(move |cx| verify(cx, omnictl, diff, no_wait));
+            .with_destroyed(diff.name(), impact.destroys)
+            .with_verification(move |cx| verify(cx, omnictl, diff, no_wait));
         plan.push(sync);
     }
     if !no_wait {
@@ -347,9 +348,9 @@ fn sync(cx: &Cx, omnictl: &Omnictl<'_>, diff: &TemplateDiff<'_>) -> Result<Strin
     let Staged { file, unchanged } = diff.staged;
     unchanged.iter().try_for_each(|checked| project_files::refuse_if_changed(cx, checked))?;
     let sync = || {
-        diff.still_holds(cx, omnictl)?;
+        diff.refuse_if_changed(cx, omnictl)?;
         match diff.destroys() {
-            true => cluster_deletion::watch(cx, omnictl, diff.name(), || omnictl.sync(file)),
+            true => cluster_deletion::run_showing_cluster(cx, omnictl, diff.name(), || omnictl.sync(file)),
             false => omnictl.sync(file),
         }
     };
@@ -365,7 +366,7 @@ fn explain_timeout(cx: &Cx, omnictl: &Omnictl<'_>, diff: &TemplateDiff<'_>, fail
     if failure.code != Code::Timeout || !diff.destroys() {
         return failure;
     }
-    let explained = explain::add(cx, omnictl, failure.clone(), diff.name(), None);
+    let explained = explain::add_cause(cx, omnictl, failure.clone(), diff.name(), None);
     if explained == failure {
         return failure;
     }
@@ -401,7 +402,7 @@ fn verify_settled(cx: &Cx, omnictl: &Omnictl<'_>, settled: &[&TemplateDiff<'_>])
         [] | [_] => BTreeSet::new(),
         many => cx.ui.step("running", format!("Check {} clusters that are in sync", many.len()), || {
             let names = many.iter().map(|diff| diff.name()).collect();
-            let running = cluster::running(cx, omnictl, &names)?;
+            let running = cluster::running_clusters(cx, omnictl, &names)?;
             let detail = format!("{} of {} Running and ready", running.len(), many.len());
             Ok(StepResult::ok(running, detail))
         })?,
@@ -411,7 +412,7 @@ fn verify_settled(cx: &Cx, omnictl: &Omnictl<'_>, settled: &[&TemplateDiff<'_>])
 }
 
 /// Refuses to change a locked cluster, or a machine set that is being destroyed but is in its template again.
-fn refuse_what_omni_refuses(
+fn refuse_locked_or_destroyed(
     omnictl: &Omnictl<'_>,
     existing: &[Resource],
     diffs: &[TemplateDiff<'_>],
@@ -419,7 +420,7 @@ fn refuse_what_omni_refuses(
     let locked =
         |name: &str| existing.iter().any(|it| it.metadata.id == name && it.metadata.has_annotation("cluster-locked"));
     if let Some(diff) = diffs.iter().find(|diff| !diff.in_sync() && locked(diff.name())) {
-        return Err(cluster::locked(diff.name(), "accepts no change of it"));
+        return Err(cluster::locked_failure(diff.name(), "accepts no change of it"));
     }
     let updates = |diff: &TemplateDiff<'_>, set: Option<&str>| {
         let of = |action: &&SyncAction| action.verb == "update" && action.kind == "MachineSets";
@@ -430,7 +431,7 @@ fn refuse_what_omni_refuses(
     }
     for set in omnictl.list("machinesets", None)?.iter().filter(|set| set.metadata.tearing_down()) {
         if let Some(diff) = diffs.iter().find(|diff| updates(diff, Some(&set.metadata.id))) {
-            return Err(cluster::set_destroyed(&set.metadata.id, diff.name()));
+            return Err(cluster::destroyed_set_failure(&set.metadata.id, diff.name()));
         }
     }
     Ok(())
@@ -442,12 +443,12 @@ mod tests {
     use domain::spec::template;
 
     #[test]
-    fn only_a_key_file_names_a_file() {
+    fn only_the_file_key_refers_to_a_file() {
         let named = |text: &str| {
             let text = format!(
                 "kind: Cluster\nname: a\nkubernetes: {{version: v1.36.2}}\ntalos: {{version: v1.13.5}}\n{text}"
             );
-            names_files(&template::parse("a.yaml", text.as_bytes()).value.unwrap())
+            refers_to_files(&template::parse("a.yaml", text.as_bytes()).value.unwrap())
         };
         for text in [
             "# patches: [{file: old.yaml}]\n",

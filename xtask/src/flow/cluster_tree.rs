@@ -6,7 +6,7 @@ use domain::clock;
 use domain::status::cluster::{ClusterView, MachineSetView, MachineView};
 use runtime::ui::Row;
 
-use crate::flow::cluster_output::age;
+use crate::flow::cluster_output::format_age;
 
 /// Renders the tree.
 pub fn render(view: &ClusterView) -> String {
@@ -58,17 +58,17 @@ pub fn rows(view: &ClusterView, now: Option<u64>) -> Vec<Row> {
         }
         for (at, machine) in machines.iter().enumerate() {
             let twig = if at + 1 == machines.len() { "└──" } else { "├──" };
-            let text = format!("{stem}{twig} {}", words(machine, now));
+            let text = format!("{stem}{twig} {}", describe_machine(machine, now));
             rows.push(Row::new(text, Some(machine.ready && !machine.leaving)));
         }
     }
     rows
 }
 
-fn words(machine: &MachineView, now: Option<u64>) -> String {
+fn describe_machine(machine: &MachineView, now: Option<u64>) -> String {
     let mut text = format!("{}  {}", machine.name(), machine.stage);
     if let Some(now) = now.filter(|_| !machine.ready) {
-        let since = clock::parse_rfc3339(&machine.since).map(|since| age(now.saturating_sub(since)));
+        let since = clock::parse_rfc3339(&machine.since).map(|since| format_age(now.saturating_sub(since)));
         let parts: Vec<String> = timeline::step(machine).into_iter().chain(since).collect();
         text.push_str(&format!("  {}", parts.join(", ")));
     }

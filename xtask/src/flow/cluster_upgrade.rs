@@ -23,7 +23,7 @@ use runtime::tool::role;
 
 /// The requested versions.
 pub struct Order {
-    wanted: TargetVersions,
+    target: TargetVersions,
     /// The flags that request them, to run the task again.
     flags: String,
 }
@@ -52,7 +52,7 @@ impl Order {
             },
             _ => TargetVersions { talos, kubernetes, ..TargetVersions::default() },
         };
-        Ok(Order { wanted, flags })
+        Ok(Order { target: wanted, flags })
     }
 }
 
@@ -80,13 +80,13 @@ pub fn run(
     let name = own.name().to_owned();
     let again = format!("cargo xtask cluster-upgrade {name}{}", order.flags);
     cx.check_writable(std::slice::from_ref(&own.file.path))?;
-    let view = settled(cx, omnictl, &name, &again)?;
-    let installed = upgrade::read_cluster(cx, omnictl, &name, &order.wanted)?;
-    let steps = check::upgrade::plan(&installed, &order.wanted);
+    let view = wait_until_settled(cx, omnictl, &name, &again)?;
+    let installed = upgrade::read_cluster(cx, omnictl, &name, &order.target)?;
+    let steps = check::upgrade::plan(&installed, &order.target);
     upgrade::refuse_blocked(cx, &steps, &format!("cluster `{name}`"))?;
-    let Some(now) = installed.clusters.first() else { return Err(cluster::unknown(cx, omnictl, &name).into()) };
-    let facts = lookup::TemplateSources::ask(cx, false, None);
-    in_sync(cx, omnictl, &own, (&now.talos, &now.kubernetes))?;
+    let Some(now) = installed.clusters.first() else { return Err(cluster::unknown_cluster(cx, omnictl, &name).into()) };
+    let facts = lookup::TemplateSources::read_sources(cx, false, None);
+    refuse_other_differences(cx, omnictl, &own, (&now.talos, &now.kubernetes))?;
     let stretches = staged_steps(cx, &own, (&now.talos, &now.kubernetes), &steps, |path, bytes| {
         let found = Template::check(cx, path, bytes, &facts.facts());
         inputs::refuse(cx, "cluster template", &found.findings, allow)?;
@@ -98,7 +98,7 @@ pub fn run(
     if !cx.dry_run && !steps.is_empty() {
         role::check_may_change(omnictl, &[&name])?;
     }
-    let (talos, kubernetes) = reached(&steps, (&now.talos, &now.kubernetes));
+    let (talos, kubernetes) = versions_after(&steps, (&now.talos, &now.kubernetes));
     let data = json!({
         "cluster": name, "file": cx.paths.show(&own.file.path), "allowed": allow,
         "talos": talos.to_string(), "kubernetes": kubernetes.to_string(),
@@ -119,11 +119,13 @@ pub fn run(
 }
 
 /// Returns the cluster, after waiting for any upgrade that is already running.
-fn settled(cx: &Cx, omnictl: &Omnictl<'_>, name: &str, again: &str) -> anyhow::Result<ClusterView> {
+fn wait_until_settled(cx: &Cx, omnictl: &Omnictl<'_>, name: &str, again: &str) -> anyhow::Result<ClusterView> {
     cluster::refuse_destroyed(omnictl, &[name])?;
-    let Some(view) = cluster::observe(omnictl, name)? else { return Err(cluster::unknown(cx, omnictl, name).into()) };
+    let Some(view) = cluster::observe(omnictl, name)? else {
+        return Err(cluster::unknown_cluster(cx, omnictl, name).into());
+    };
     if view.locked {
-        return Err(cluster::locked(name, "upgrades nothing in it").next(again).into());
+        return Err(cluster::locked_failure(name, "upgrades nothing in it").next(again).into());
     }
     if view.upgrade.is_empty() {
         return Ok(view);
@@ -132,11 +134,17 @@ fn settled(cx: &Cx, omnictl: &Omnictl<'_>, name: &str, again: &str) -> anyhow::R
         cx.ui.note("running", format!("cluster `{name}`"), Status::Warning, &view.upgrade);
         return Ok(view);
     }
-    follow(cx, omnictl, &view, (format!("the upgrade of cluster `{name}` that runs already has ended"), None), again)
+    wait_for_step(
+        cx,
+        omnictl,
+        &view,
+        (format!("the upgrade of cluster `{name}` that runs already has ended"), None),
+        again,
+    )
 }
 
 /// Refuses a template that differs from Omni in more than the versions: the syncs would apply those differences too.
-fn in_sync(
+fn refuse_other_differences(
     cx: &Cx,
     omnictl: &Omnictl<'_>,
     own: &Template,
@@ -165,12 +173,12 @@ fn in_sync(
 
 /// Returns the template's text with these versions.
 fn with_versions(cx: &Cx, own: &Template, (talos, kubernetes): (&Version, &Version)) -> Result<String, Failure> {
-    let values = values(&own.template, (talos, kubernetes));
+    let values = version_values(&own.template, (talos, kubernetes));
     let text = String::from_utf8_lossy(&own.file.bytes);
-    cluster_edit::edited((&cx.paths.show(&own.file.path), own.name()), &text, &values)
+    cluster_edit::edit_text((&cx.paths.show(&own.file.path), own.name()), &text, &values)
 }
 
-fn values(template: &ClusterTemplate, (talos, kubernetes): (&Version, &Version)) -> Vec<Value> {
+fn version_values(template: &ClusterTemplate, (talos, kubernetes): (&Version, &Version)) -> Vec<Value> {
     let value = |what: &str, at, old: &str, new: &Version| {
         let same = version::parse(old).is_ok_and(|old| old.cmp_precedence(new).is_eq());
         let new = format!("{}{}", if old.starts_with('v') { "v" } else { "" }, version::bare(new));
@@ -184,7 +192,7 @@ fn values(template: &ClusterTemplate, (talos, kubernetes): (&Version, &Version))
 }
 
 /// Returns the versions after these steps.
-fn reached(steps: &[Step], (talos, kubernetes): (&Version, &Version)) -> (Version, Version) {
+fn versions_after(steps: &[Step], (talos, kubernetes): (&Version, &Version)) -> (Version, Version) {
     steps.iter().fold((talos.clone(), kubernetes.clone()), |(talos, kubernetes), step| match step.component {
         Component::Talos(_) => (step.to.clone(), kubernetes),
         _ => (talos, step.to.clone()),
@@ -202,13 +210,13 @@ fn staged_steps(
     let mut before = own.file.bytes.clone();
     let mut found = Vec::new();
     for (at, step) in steps.iter().enumerate() {
-        let (talos, kubernetes) = reached(&steps[..=at], now);
+        let (talos, kubernetes) = versions_after(&steps[..=at], now);
         let after = with_versions(cx, own, (&talos, &kubernetes))?;
         let template: Vec<Template> = check(&own.file.path, after.as_bytes())?.into_iter().collect();
         let (stage, staged) = stage::copy_templates(cx, &template)?;
         let staged = staged.into_iter().next().filter(|staged| staged.file != own.file.path).ok_or_else(|| {
-            let values = values(&own.template, (&talos, &kubernetes));
-            cluster_edit::by_hand(
+            let values = version_values(&own.template, (&talos, &kubernetes));
+            cluster_edit::manual_edit_failure(
                 &cx.paths.show(&own.file.path),
                 own.name(),
                 &values,
@@ -238,12 +246,14 @@ fn plan<'a>(
             let effect = format!("{component}: {from} → {to}");
             plan.push(project_files::replace(read, shown.clone(), stretch.after.clone(), effect));
         }
-        let (effect, undo) = (effect(&stretch.step, view), undo(&stretch.step));
+        let (effect, undo) = (describe_effect(&stretch.step, view), describe_undo(&stretch.step));
         let change = Change::new("upgrade", component.to_string(), effect, undo, move |cx| {
             Ok(sync(cx, omnictl, view, (stretch, path))?)
         });
-        let title = format!("every machine of cluster `{}` runs {} {to}", view.name, program(component));
-        plan.push(change.verified(move |cx| follow(cx, omnictl, view, (title, Some(&stretch.step)), again).map(drop)));
+        let title = format!("every machine of cluster `{}` runs {} {to}", view.name, program_name(component));
+        plan.push(change.with_verification(move |cx| {
+            wait_for_step(cx, omnictl, view, (title, Some(&stretch.step)), again).map(drop)
+        }));
         plan
     };
     let plans: Vec<Plan<'a>> = stretches.iter().map(follow_each).collect();
@@ -252,17 +262,17 @@ fn plan<'a>(
         // The run that synced it may have been interrupted during its wait.
         let mut plan = Plan::default();
         let title = format!("cluster `{}` runs", view.name);
-        plan.verify(move |cx| follow(cx, omnictl, view, (title, None), again).map(drop));
+        plan.verify(move |cx| wait_for_step(cx, omnictl, view, (title, None), again).map(drop));
         plan
     })
 }
 
-fn program(component: &Component) -> &'static str {
+fn program_name(component: &Component) -> &'static str {
     if matches!(component, Component::Talos(_)) { "Talos" } else { "Kubernetes" }
 }
 
 /// Describes what a step does: which machines reboot, or that none does.
-fn effect(step: &Step, view: &ClusterView) -> String {
+fn describe_effect(step: &Step, view: &ClusterView) -> String {
     let names: Vec<&str> = view.machines().map(MachineView::name).collect();
     let (from, to) = (&step.from, &step.to);
     match step.component {
@@ -274,7 +284,7 @@ fn effect(step: &Step, view: &ClusterView) -> String {
     }
 }
 
-fn undo(step: &Step) -> String {
+fn describe_undo(step: &Step) -> String {
     match &step.component {
         Component::Talos(name) if step.from.minor == step.to.minor => {
             format!("restore the template and `cargo xtask cluster-sync {name}`: within a minor, Talos goes back")
@@ -297,7 +307,7 @@ fn sync(
         let actions = sync_actions(&omnictl.sync_plan(file)?).into_iter();
         let other = actions.filter(|action| action.verb != "update" || action.kind != "Clusters");
         let other: Vec<String> = other.map(|action| action.describe()).collect();
-        if other.is_empty() { Ok(()) } else { Err(cluster_sync::changed_meanwhile(&view.name, &other)) }
+        if other.is_empty() { Ok(()) } else { Err(cluster_sync::changed_since_plan(&view.name, &other)) }
     };
     retry_overtaken(|| only_versions().and_then(|()| omnictl.sync(file)))
         .map_err(|failure| stage::unstage(cx, failure, file, original))?;
@@ -321,7 +331,7 @@ fn pre_checks(cx: &Cx, omnictl: &Omnictl<'_>, name: &str, to: &Version) -> anyho
 }
 
 /// Waits until the cluster runs and all machines have the version of the step.
-fn follow(
+fn wait_for_step(
     cx: &Cx,
     omnictl: &Omnictl<'_>,
     view: &ClusterView,
@@ -332,7 +342,7 @@ fn follow(
     let result = cx.ui.step("running", title, || {
         let view = cluster::wait_until_upgraded(cx, omnictl, view)?;
         if let Some(step) = step {
-            all_upgraded(omnictl, &view.name, &step.to)?;
+            check_all_upgraded(omnictl, &view.name, &step.to)?;
         }
         let detail = format!("Running and ready, {}", count(view.machines().count(), "machine"));
         Ok(StepResult::ok(view, detail))
@@ -341,7 +351,7 @@ fn follow(
 }
 
 /// Checks the Talos version that each machine itself reports.
-fn all_upgraded(omnictl: &Omnictl<'_>, name: &str, to: &Version) -> Result<(), Failure> {
+fn check_all_upgraded(omnictl: &Omnictl<'_>, name: &str, to: &Version) -> Result<(), Failure> {
     let machines = omnictl.list("machinestatuses", Some(&format!("omni.sidero.dev/cluster={name}")))?;
     let running = |text: &str| version::is_same_version(text, &to.to_string());
     let others: Vec<String> = machines

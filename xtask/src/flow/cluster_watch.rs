@@ -19,7 +19,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// Fails with [`Code::NotFound`] if the cluster does not exist at the start, with [`Code::Interrupted`], or if omnictl fails.
 pub fn run(cx: &Cx, omnictl: &Omnictl<'_>, name: Option<&str>) -> anyhow::Result<Outcome> {
     if let Some(name) = name {
-        cluster::must_exist(cx, omnictl, name)?;
+        cluster::check_exists(cx, omnictl, name)?;
     }
     let mut shown = Vec::new();
     if !cx.ui.is_live() {
@@ -28,14 +28,14 @@ pub fn run(cx: &Cx, omnictl: &Omnictl<'_>, name: Option<&str>) -> anyhow::Result
     let title = name.map_or("watching the clusters".to_owned(), |name| format!("watching cluster `{name}`"));
     let result = cx.ui.with_spinner(&title, || watch(cx, omnictl, name, &mut shown));
     // The last state stays on the screen.
-    cx.ui.print_states(&text(&shown));
+    cx.ui.print_states(&render(&shown));
     result
 }
 
 fn watch(cx: &Cx, omnictl: &Omnictl<'_>, name: Option<&str>, shown: &mut Vec<Row>) -> anyhow::Result<Outcome> {
     let end = cx.timeout.map(|timeout| Instant::now() + timeout);
     loop {
-        let now = match look(cx, omnictl, name) {
+        let now = match observe(cx, omnictl, name) {
             Ok(Some(rows)) => rows,
             Ok(None) => return Ok(Outcome::done(format!("cluster `{}` is gone", name.unwrap_or_default()))),
             Err(failure) if matches!(failure.code, Code::Unreachable | Code::Timeout) => {
@@ -45,7 +45,9 @@ fn watch(cx: &Cx, omnictl: &Omnictl<'_>, name: Option<&str>, shown: &mut Vec<Row
         };
         match cx.ui.is_live() {
             true => cx.ui.show_rows(&now),
-            false if shown.is_empty() => cx.ui.print_states(&format!("{}\n{}", rfc3339(SystemTime::now()), text(&now))),
+            false if shown.is_empty() => {
+                cx.ui.print_states(&format!("{}\n{}", rfc3339(SystemTime::now()), render(&now)))
+            }
             false => changes(shown, &now)
                 .iter()
                 .for_each(|line| cx.ui.print_states(&format!("{}  {line}", rfc3339(SystemTime::now())))),
@@ -58,7 +60,7 @@ fn watch(cx: &Cx, omnictl: &Omnictl<'_>, name: Option<&str>, shown: &mut Vec<Row
     }
 }
 
-fn text(rows: &[Row]) -> String {
+fn render(rows: &[Row]) -> String {
     rows.iter().map(|row| format!("{}\n", row.text)).collect()
 }
 
@@ -73,15 +75,15 @@ fn changes(before: &[Row], now: &[Row]) -> Vec<String> {
 }
 
 /// Returns the current state; `None` if the cluster does not exist any more.
-fn look(cx: &Cx, omnictl: &Omnictl<'_>, name: Option<&str>) -> Result<Option<Vec<Row>>, Failure> {
+fn observe(cx: &Cx, omnictl: &Omnictl<'_>, name: Option<&str>) -> Result<Option<Vec<Row>>, Failure> {
     if let Some(name) = name {
         let now = cx.ui.is_live().then(|| cx.now());
         return Ok(cluster::observe(omnictl, name)?.map(|view| cluster_tree::rows(&view, now)));
     }
-    let [clusters, statuses] = lookup::lists(omnictl, ["clusters", "clusterstatuses"], None)?;
+    let [clusters, statuses] = lookup::list_all(omnictl, ["clusters", "clusterstatuses"], None)?;
     let lines = cluster_lines(&clusters, &statuses);
     let finished = std::iter::once(None).chain(lines.iter().map(|line| Some(line.running)));
-    let table = cluster_output::overview(&lines);
+    let table = cluster_output::cluster_table(&lines);
     Ok(Some(table.lines().zip(finished).map(|(line, finished)| Row::new(line, finished)).collect()))
 }
 
@@ -90,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_changed_is_printed_again() {
+    fn changes_are_only_new_changed_or_gone_rows() {
         let row = |text: &str, finished| Row::new(text, finished);
         let before =
             [row("web  ScalingUp", None), row("├── a  Booting", Some(false)), row("└── b  Running", Some(true))];

@@ -42,7 +42,7 @@ impl Omni {
     /// Returns an error if omnictl cannot be run or rejects a request.
     pub fn observe(omnictl: &Omnictl<'_>) -> Result<Omni, Failure> {
         let (lists, statuses) = run_both(
-            || lookup::lists(omnictl, ["machineclasses", "clusters", "machinerequests"], None),
+            || lookup::list_all(omnictl, ["machineclasses", "clusters", "machinerequests"], None),
             || omnictl.list_as("clustermachinerequeststatuses", None),
         );
         let ([classes, clusters, requests], statuses): (_, Vec<Brief<RequestStatus>>) = (lists?, statuses?);
@@ -66,28 +66,28 @@ impl Omni {
 }
 
 /// What could not be compared, and why.
-type Unread = (String, String);
-type Compared = Result<(Vec<Drift>, Vec<Unread>), Failure>;
+type NotCompared = (String, String);
+type Comparison = Result<(Vec<Drift>, Vec<NotCompared>), Failure>;
 
 /// The differences in one area, or why they are unknown, and the parts that could not be compared.
 pub struct Area {
     pub name: &'static str,
     pub found: Result<Vec<Drift>, Failure>,
-    pub unread: Vec<Unread>,
+    pub unread: Vec<NotCompared>,
 }
 
 /// Runs all comparisons in parallel and returns them in report order. With `hardware`, the configuration of every VM is read.
-pub fn areas(cx: &Cx, omnictl: &Omnictl<'_>, omni: &Omni, hardware: bool) -> Vec<Area> {
+pub fn compare_all(cx: &Cx, omnictl: &Omnictl<'_>, omni: &Omni, hardware: bool) -> Vec<Area> {
     let alone = |found: Vec<Drift>| (found, Vec::new());
-    let comparisons: Vec<(&'static str, Job<'_, Compared>)> = vec![
-        ("machine classes", Box::new(|| classes(cx, omni).map(alone))),
-        ("clusters", Box::new(|| clusters(cx, omnictl, omni).map_err(|error| Failure::of(&error)))),
-        ("machines in Proxmox", Box::new(move || of_providers(cx, omni, hardware))),
-        ("containers", Box::new(|| containers(cx))),
-        ("the project's notes", Box::new(|| Ok(alone(state(cx, omni))))),
+    let comparisons: Vec<(&'static str, Job<'_, Comparison>)> = vec![
+        ("machine classes", Box::new(|| compare_classes(cx, omni).map(alone))),
+        ("clusters", Box::new(|| compare_clusters(cx, omnictl, omni).map_err(|error| Failure::of(&error)))),
+        ("machines in Proxmox", Box::new(move || compare_provider_machines(cx, omni, hardware))),
+        ("containers", Box::new(|| compare_containers(cx))),
+        ("the project's notes", Box::new(|| Ok(alone(compare_state(cx, omni))))),
     ];
     let (names, jobs): (Vec<_>, Vec<_>) = comparisons.into_iter().unzip();
-    let area = |(name, compared): (&'static str, Compared)| match compared {
+    let area = |(name, compared): (&'static str, Comparison)| match compared {
         Ok((found, unread)) => Area { name, found: Ok(found), unread },
         Err(failure) => Area { name, found: Err(failure), unread: Vec::new() },
     };
@@ -95,9 +95,9 @@ pub fn areas(cx: &Cx, omnictl: &Omnictl<'_>, omni: &Omni, hardware: bool) -> Vec
 }
 
 /// Compares the machines of every active provider.
-fn of_providers(cx: &Cx, omni: &Omni, hardware: bool) -> Compared {
+fn compare_provider_machines(cx: &Cx, omni: &Omni, hardware: bool) -> Comparison {
     let providers = cx.providers()?;
-    let one = |cx| -> Job<'_, Compared> { Box::new(move || machines(cx, omni, hardware)) };
+    let one = |cx| -> Job<'_, Comparison> { Box::new(move || compare_machines(cx, omni, hardware)) };
     let mut all = (Vec::new(), Vec::new());
     for compared in run_all(providers.iter().map(one).collect(), NO_LIMIT) {
         let (found, unread) = compared?;
@@ -108,7 +108,7 @@ fn of_providers(cx: &Cx, omni: &Omni, hardware: bool) -> Compared {
 }
 
 /// Compares machine classes: files with Omni.
-fn classes(cx: &Cx, omni: &Omni) -> Result<Vec<Drift>, Failure> {
+fn compare_classes(cx: &Cx, omni: &Omni) -> Result<Vec<Drift>, Failure> {
     let files = project_classes::read_classes(cx)?;
     let mut found = Vec::new();
     for resource in &omni.classes {
@@ -145,7 +145,7 @@ fn classes(cx: &Cx, omni: &Omni) -> Result<Vec<Drift>, Failure> {
 }
 
 /// Compares clusters: templates with Omni, according to omnictl. Also returns what could not be compared, and why.
-fn clusters(cx: &Cx, omnictl: &Omnictl<'_>, omni: &Omni) -> anyhow::Result<(Vec<Drift>, Vec<Unread>)> {
+fn compare_clusters(cx: &Cx, omnictl: &Omnictl<'_>, omni: &Omni) -> anyhow::Result<(Vec<Drift>, Vec<NotCompared>)> {
     let (mut found, mut unread) = (Vec::new(), Vec::new());
     let mut templates: BTreeMap<String, Template> = BTreeMap::new();
     let template_in = |file: &Path| format!("template `{}`", cx.paths.show(file));
@@ -226,7 +226,7 @@ const CONFIGURATIONS: usize = 100;
 ///
 /// # Errors
 /// Returns an error if Proxmox cannot be queried, or shows the login no VM at all, which proves nothing.
-fn machines(cx: &Cx, omni: &Omni, hardware: bool) -> Compared {
+fn compare_machines(cx: &Cx, omni: &Omni, hardware: bool) -> Comparison {
     let id = cx.settings.provider_id(None).value;
     let live = |request: &&Resource| !request.metadata.tearing_down();
     let mine: BTreeSet<&str> = omni
@@ -254,7 +254,7 @@ fn machines(cx: &Cx, omni: &Omni, hardware: bool) -> Compared {
             unread.push((what, "each takes a question: `cargo xtask drift --hardware` asks them".to_owned()));
             BTreeMap::new()
         }
-        _ => configurations(cx, &proxmox, &listed.entries, &mut unread)?,
+        _ => read_configurations(cx, &proxmox, &listed.entries, &mut unread)?,
     };
     let mut found = drift::machines(&omni.requests, &provisioned, &listed.entries, &configs);
     // A Talos image may be for a VM that is about to be created.
@@ -269,11 +269,11 @@ fn machines(cx: &Cx, omni: &Omni, hardware: bool) -> Compared {
 }
 
 /// Reads `GET /nodes/NODE/qemu/ID/config` of each VM that still exists, by its ID.
-fn configurations(
+fn read_configurations(
     cx: &Cx,
     proxmox: &Proxmox,
     vms: &[Value],
-    unread: &mut Vec<Unread>,
+    unread: &mut Vec<NotCompared>,
 ) -> Result<BTreeMap<u64, Value>, Failure> {
     let path = |vm: &Value| format!("/nodes/{}/qemu/{}/config", vm["node"].as_str().unwrap_or_default(), vm["vmid"]);
     let paths: Vec<String> = vms.iter().map(path).collect();
@@ -291,13 +291,13 @@ fn configurations(
 
 /// Finds containers that are not running, or that docker/compose.yaml and docker/.env would change. If there are none at all,
 /// Omni may run on another host.
-fn containers(cx: &Cx) -> Compared {
+fn compare_containers(cx: &Cx) -> Comparison {
     let compose = Compose::find(cx)?;
     let there = compose.containers()?;
     let mut found = Vec::new();
     for (service, from, to) in omni_stack::version_changes(cx, &there) {
         let next = if service == OMNI { "cargo xtask omni-upgrade --dry-run" } else { STACK };
-        found.push(container(&service, format!("it runs {from}, docker/compose.yaml has {to}"), next));
+        found.push(container_drift(&service, format!("it runs {from}, docker/compose.yaml has {to}"), next));
     }
     if there.is_empty() || cx.settings.recorded.is_some() {
         return Ok((found, Vec::new()));
@@ -322,7 +322,7 @@ fn containers(cx: &Cx) -> Compared {
             _ => "docker/compose.yaml has it, and it is not there",
         };
         if !found.iter().any(|drift: &Drift| drift.object == format!("container {service}")) {
-            found.push(container(service, detail.to_owned(), STACK));
+            found.push(container_drift(service, detail.to_owned(), STACK));
         }
     }
     if !outdated.is_empty() {
@@ -334,12 +334,12 @@ fn containers(cx: &Cx) -> Compared {
 
 const STACK: &str = "cargo xtask stack-up --dry-run";
 
-fn container(service: &str, detail: String, next: &str) -> Drift {
+fn container_drift(service: &str, detail: String, next: &str) -> Drift {
     Drift::new("container-differs", format!("container {service}"), detail).fix("shows what would change", next)
 }
 
 /// Finds entries in the project's notes that are neither in a file nor in Omni.
-fn state(cx: &Cx, omni: &Omni) -> Vec<Drift> {
+fn compare_state(cx: &Cx, omni: &Omni) -> Vec<Drift> {
     let kinds = [
         ("clusters", "cluster", &omni.clusters, cx.paths.clusters()),
         ("machine_classes", "machine class", &omni.classes, cx.paths.machine_classes()),

@@ -28,8 +28,8 @@ use runtime::tool::proxmox::Proxmox;
 use runtime::triage::{Hit, Issues};
 use yaml::Finding;
 
-use self::complaints::complaints;
-use self::providers::own_task;
+use self::complaints::request_causes;
+use self::providers::provider_task;
 use self::subject::Subject;
 use crate::cli::ClusterExplain;
 use crate::flow::omni_stack::OmniAddress;
@@ -38,10 +38,10 @@ use crate::flow::{
 };
 
 /// How many machines' tasks are looked up: further ones fail for the same reason.
-const TASKS: usize = 3;
+const MAX_TASK_LOOKUPS: usize = 3;
 
 /// Gathers the whole chain of a cluster, including the checks of the installation and the template.
-pub fn full(cx: &Cx, omnictl: Result<&Omnictl<'_>, &Failure>, cluster: &str) -> Facts {
+pub fn gather_facts(cx: &Cx, omnictl: Result<&Omnictl<'_>, &Failure>, cluster: &str) -> Facts {
     let sites = provider::contexts_of_cluster(cx, omnictl, cluster);
     let cx = &provider::context_of_sites(cx, &sites);
     let view = || match omnictl {
@@ -61,7 +61,7 @@ pub fn full(cx: &Cx, omnictl: Result<&Omnictl<'_>, &Failure>, cluster: &str) -> 
     );
     let (view, omni) = match seen {
         Ok(view) => (view.map(|view| with_conditions(omnictl.ok(), view)), None),
-        Err(failure) => (None, Some(unasked(failure))),
+        Err(failure) => (None, Some(omni_not_queried(failure))),
     };
     let mut own = site_causes(cx, &site, &around, omni.is_none());
     if let Some(view) = &view {
@@ -76,7 +76,7 @@ pub fn full(cx: &Cx, omnictl: Result<&Omnictl<'_>, &Failure>, cluster: &str) -> 
         };
         if omni.as_ref().is_none_or(leaves_open) {
             own.retain(|cause| cause.id != "omni.health");
-            own.insert(0, Cause { id: "omni-unhealthy".to_owned(), ..unasked(failure) });
+            own.insert(0, Cause { id: "omni-unhealthy".to_owned(), ..omni_not_queried(failure) });
         }
     }
     let mut facts = facts(cx, omnictl.ok(), cluster, view, around);
@@ -95,7 +95,7 @@ pub fn full(cx: &Cx, omnictl: Result<&Omnictl<'_>, &Failure>, cluster: &str) -> 
 }
 
 /// Returns the causes that Omni's view of a cluster, the provider and Proxmox show. Makes few calls: a wait repeats it often.
-pub fn causes(cx: &Cx, omnictl: &Omnictl<'_>, view: &ClusterView) -> Vec<Cause> {
+pub fn blocking_causes(cx: &Cx, omnictl: &Omnictl<'_>, view: &ClusterView) -> Vec<Cause> {
     let waits = view.machines().any(|machine| machine.party == Actor::Provider);
     let sites = provider::contexts_of_providers(cx, view.machines().map(|machine| machine.provider.as_str()));
     let cx = &provider::context_of_sites(cx, &sites);
@@ -107,7 +107,7 @@ pub fn causes(cx: &Cx, omnictl: &Omnictl<'_>, view: &ClusterView) -> Vec<Cause> 
 }
 
 /// Returns the facts of a running cluster and its VMs.
-pub fn placed(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> Option<Facts> {
+pub fn running_cluster_facts(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> Option<Facts> {
     let view = cluster::observe(omnictl, name).ok()??;
     let sites = provider::contexts_of_providers(cx, view.machines().map(|machine| machine.provider.as_str()));
     let around = outside_facts(&sites, None, name, false);
@@ -157,10 +157,10 @@ fn outside_facts(sites: &[Cx], omnictl: Option<&Omnictl<'_>>, cluster: &str, sta
             || compose(cx, stack).and_then(|compose| compose.log(&cx.settings.provider_service(), provider_log::TAIL));
         let (vms, log) = run_both(|| list().map_err(|failure| provider::failure_with_flag(cx, failure)), log);
         let id = cx.settings.provider_id(None).value;
-        let verify = format!("cargo xtask {}", own_task(cx, &id, "provider-verify").join(" "));
+        let verify = format!("cargo xtask {}", provider_task(cx, &id, "provider-verify").join(" "));
         Site { id, verify, log: log.unwrap_or_default(), proxmox, vms }
     };
-    let containers = || sites.first().map_or_else(|| Err(not_asked()), |cx| compose(cx, stack)?.containers());
+    let containers = || sites.first().map_or_else(|| Err(not_queried()), |cx| compose(cx, stack)?.containers());
     let registered =
         || Some(provider::registration(sites.first()?, omnictl.filter(|_| stack)?, &sites[0].provider_ids()[0]));
     let ((sites, registered), containers) =
@@ -168,12 +168,12 @@ fn outside_facts(sites: &[Cx], omnictl: Option<&Omnictl<'_>>, cluster: &str, sta
     OutsideFacts { containers, sites, registered }
 }
 
-fn not_asked() -> Failure {
+fn not_queried() -> Failure {
     Failure::new(Code::Prerequisite, "docker was not asked")
 }
 
 fn compose(cx: &Cx, stack: bool) -> Result<Compose<'_>, Failure> {
-    if stack { Compose::find(cx) } else { Err(not_asked()) }
+    if stack { Compose::find(cx) } else { Err(not_queried()) }
 }
 
 fn facts(
@@ -196,13 +196,13 @@ fn facts(
         view,
         ..Facts::default()
     };
-    see_vms(&mut facts, &around);
-    facts.complaints = complaints(cx, omnictl, &facts, &around);
+    add_vms(&mut facts, &around);
+    facts.complaints = request_causes(cx, omnictl, &facts, &around);
     facts
 }
 
 /// Adds the VMs of every site. With several sites, those of a site that does not list them are marked as unseen.
-fn see_vms(facts: &mut Facts, around: &OutsideFacts) {
+fn add_vms(facts: &mut Facts, around: &OutsideFacts) {
     let mut found = BTreeMap::new();
     for site in &around.sites {
         match (proxmox_cause(&site.vms, &site.verify), &facts.proxmox) {
@@ -216,7 +216,7 @@ fn see_vms(facts: &mut Facts, around: &OutsideFacts) {
         let why = match &site.vms {
             Ok(vms) if vms.list_is_empty && !facts.no_vms => "Proxmox shows no VM to the provider's login",
             Ok(vms) => {
-                found.extend(vms.entries.iter().filter_map(|vm| of_list(site, vm)));
+                found.extend(vms.entries.iter().filter_map(|vm| vm_in_list(site, vm)));
                 continue;
             }
             Err(failure) => &failure.message,
@@ -232,7 +232,7 @@ fn see_vms(facts: &mut Facts, around: &OutsideFacts) {
 /// Adds what Talos reports about machines that Omni reaches but that are not ready; of many, only the first few are queried.
 fn with_conditions(omnictl: Option<&Omnictl<'_>>, mut view: ClusterView) -> ClusterView {
     let machines = view.machine_sets.iter_mut().flat_map(|set| &mut set.machines);
-    let unready = machines.filter(|machine| machine.party == Actor::Omni && !machine.leaving).take(TASKS);
+    let unready = machines.filter(|machine| machine.party == Actor::Omni && !machine.leaving).take(MAX_TASK_LOOKUPS);
     map_all(unready, NO_LIMIT, |machine| {
         let found = omnictl.and_then(|omnictl| omnictl.get("machinestatussnapshots", &machine.uuid).ok()?);
         found.iter().for_each(|found| machine.add_conditions(found));
@@ -250,10 +250,10 @@ fn finalizers(omnictl: &Omnictl<'_>, facts: &Facts) -> BTreeMap<String, Vec<Stri
     let ask = |machine: &MachineView| {
         Some((machine.request.clone(), omnictl.get("machinerequests", &machine.request).ok()??.metadata.finalizers))
     };
-    map_all(leaving.take(TASKS), NO_LIMIT, ask).into_iter().flatten().collect()
+    map_all(leaving.take(MAX_TASK_LOOKUPS), NO_LIMIT, ask).into_iter().flatten().collect()
 }
 
-fn of_list(site: &Site, vm: &Value) -> Option<(String, Vm)> {
+fn vm_in_list(site: &Site, vm: &Value) -> Option<(String, Vm)> {
     let text = |key: &str| vm[key].as_str().map(str::to_owned);
     let url = site.proxmox.as_ref().map_or(String::new(), |proxmox| proxmox.url.clone());
     let (id, node, status, site) = (vm["vmid"].as_u64()?, text("node")?, text("status")?, text("site"));
@@ -290,7 +290,7 @@ fn proxmox_cause(vms: &Result<Selection, Failure>, verify: &str) -> Observed<Opt
 }
 
 /// Why Omni cannot be queried.
-fn unasked(failure: Failure) -> Cause {
+fn omni_not_queried(failure: Failure) -> Cause {
     let id = match (failure.kind, failure.code) {
         (Kind::Certificate, _) => "omni-certificate",
         (Kind::Licence, _) => "omni-licence",
@@ -320,14 +320,14 @@ fn template(cx: &Cx, omnictl: Option<&Omnictl<'_>>, cluster: &str) -> (Option<Cl
     });
     let bytes = if cluster.is_empty() { None } else { files::read_optional_text(&path).ok().flatten() };
     let Some(bytes) = bytes else { return (None, no_versions) };
-    let classes = classes.as_deref().map(lookup::classes);
-    let versions = talos.as_deref().and_then(lookup::talos_versions);
+    let classes = classes.as_deref().map(lookup::parse_classes);
+    let versions = talos.as_deref().and_then(lookup::parse_talos_versions);
     let facts = inputs::TemplateFacts {
         omni_classes: classes.as_deref(),
         talos_versions: versions.as_deref(),
         ..Default::default()
     };
-    let checked = inputs::template(cx, &path, bytes.as_bytes(), &facts);
+    let checked = inputs::check_template(cx, &path, bytes.as_bytes(), &facts);
     // A file with this name may contain the template of another cluster.
     if checked.value.as_ref().is_some_and(|template| !template.name.is_empty() && template.name != cluster) {
         return (None, no_versions);
@@ -395,11 +395,11 @@ fn site_causes(cx: &Cx, results: &[doctor::CheckResult], around: &OutsideFacts, 
         let next = result.command().unwrap_or("cargo xtask doctor").to_owned();
         let words = format!("{}: {}", entry.id, result.verdict.detail);
         let cause = Cause::new(link, &entry.id, words).evidence(&entry.why).fix(fix, next);
-        let cause = Cause { step: step_of(result, around), ..cause };
+        let cause = Cause { step: fixing_step(result, around), ..cause };
         match (entry.id.as_str(), omni_answers) {
             ("docker.containers", false) => {
                 let log = Compose::find(cx).and_then(|compose| compose.log(OMNI, 60)).unwrap_or_default();
-                found.insert(0, Issues::of(cx).map_or(cause.clone(), |issues| in_log(&issues, &log, cause)));
+                found.insert(0, Issues::of(cx).map_or(cause.clone(), |issues| add_issue_in_log(&issues, &log, cause)));
             }
             // These matter at the next start; `doctor` shows them.
             ("host.disk" | "host.boot" | "host.tsidp", true) => {}
@@ -413,7 +413,7 @@ fn site_causes(cx: &Cx, results: &[doctor::CheckResult], around: &OutsideFacts, 
 }
 
 /// The task that fixes what a check of `doctor` found, if no human decision is needed.
-fn step_of(result: &doctor::CheckResult, around: &OutsideFacts) -> Option<Step> {
+fn fixing_step(result: &doctor::CheckResult, around: &OutsideFacts) -> Option<Step> {
     let ended = |state: &str| ["exited", "created", "dead"].contains(&state);
     let containers =
         || around.containers.as_ref().is_ok_and(|all| all.iter().all(|it| it.is_healthy() || ended(&it.state)));
@@ -432,11 +432,11 @@ fn rotation(command: &str) -> Option<Step> {
 }
 
 /// Adds the known issue that the log shows to `cause`.
-fn in_log(issues: &Issues, log: &str, cause: Cause) -> Cause {
-    of_issue(cause, issues.find_newest_first(log).first())
+fn add_issue_in_log(issues: &Issues, log: &str, cause: Cause) -> Cause {
+    add_issue(cause, issues.find_newest_first(log).first())
 }
 
-fn of_issue(cause: Cause, hit: Option<&Hit<'_>>) -> Cause {
+fn add_issue(cause: Cause, hit: Option<&Hit<'_>>) -> Cause {
     let Some(hit) = hit else { return cause };
     let fix = format!("{} {}", hit.cause(), hit.fix());
     Cause { id: hit.issue.id.clone(), ..cause.evidence(hit.text.clone()).fix(fix, hit.next()) }
@@ -456,11 +456,11 @@ fn link_of(id: &str, area: Area, omni_answers: bool) -> Link {
 
 /// Adds what blocks the cluster to `failure`, after examining the whole chain. `said` is the cause that a wait reported last: it
 /// is not repeated, even if the age in its text has grown.
-pub fn add(cx: &Cx, omnictl: &Omnictl<'_>, mut failure: Failure, cluster: &str, said: Option<&Cause>) -> Failure {
+pub fn add_cause(cx: &Cx, omnictl: &Omnictl<'_>, mut failure: Failure, cluster: &str, said: Option<&Cause>) -> Failure {
     if runtime::proc::is_interrupted() {
         return failure;
     }
-    let Explanation { mut causes, .. } = explain(&full(cx, Ok(omnictl), cluster));
+    let Explanation { mut causes, .. } = explain(&gather_facts(cx, Ok(omnictl), cluster));
     causes.retain(|cause| cause.blocks);
     if let Some(said) = said.filter(|said| causes.iter().take(3).any(|cause| cause.id == said.id)) {
         failure.cause = failure.cause.replacen(&format!("{}; ", said.cause), "", 1);
@@ -479,7 +479,7 @@ pub fn add(cx: &Cx, omnictl: &Omnictl<'_>, mut failure: Failure, cluster: &str, 
 }
 
 /// Adds the fix for this cause to `failure`, whose text already names the cause.
-pub fn advise(cause: &Cause, mut failure: Failure) -> Failure {
+pub fn add_fix(cause: &Cause, mut failure: Failure) -> Failure {
     failure.hint = cause.fix.clone();
     failure.next.splice(0..0, cause.next.clone());
     failure
@@ -489,10 +489,10 @@ pub fn advise(cause: &Cause, mut failure: Failure) -> Failure {
 ///
 /// # Errors
 /// As [`Subject::of`]; [`Code::NotFound`] if the cluster is unknown everywhere; [`Code::Interrupted`].
-pub fn look(args: &ClusterExplain, cx: &Cx) -> anyhow::Result<(Subject, Explanation)> {
+pub fn examine(args: &ClusterExplain, cx: &Cx) -> anyhow::Result<(Subject, Explanation)> {
     let omnictl = Omnictl::find(cx);
     let subject = Subject::of(args, cx, omnictl.as_ref())?;
-    let mut facts = full(cx, omnictl.as_ref(), &subject.cluster);
+    let mut facts = gather_facts(cx, omnictl.as_ref(), &subject.cluster);
     if runtime::proc::is_interrupted() {
         return Err(runtime::proc::interruption("looking at the cluster").into());
     }
@@ -501,7 +501,7 @@ pub fn look(args: &ClusterExplain, cx: &Cx) -> anyhow::Result<(Subject, Explanat
     facts.view.iter().for_each(|view| cluster_tree::show(cx, view));
     let nowhere = facts.view.is_none() && facts.template.is_none() && facts.omni.is_none();
     if let (true, false, Ok(omnictl)) = (nowhere, subject.cluster.is_empty(), &omnictl) {
-        return Err(cluster::unknown(cx, omnictl, &subject.cluster).into());
+        return Err(cluster::unknown_cluster(cx, omnictl, &subject.cluster).into());
     }
     let timeline = if args.timeline { timeline::rows_of(cx, &facts) } else { Vec::new() };
     Ok((subject, Explanation { timeline, ..explain(&facts) }))
@@ -525,7 +525,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn proxmox_that_was_not_asked_is_unknown_and_no_cause() {
+    fn proxmox_that_was_not_queried_is_unknown() {
         let failed = |code| Err(Failure::new(code, "the Proxmox address is not an https:// address"));
         let asked = |code| proxmox_cause(&failed(code), "cargo xtask provider-verify");
         for code in [Code::Invalid, Code::MissingInput, Code::Prerequisite, Code::Interrupted] {

@@ -22,9 +22,9 @@ pub struct ExportedFiles {
     /// The file that `-check NAME` reads, then the files that it refers to.
     pub files: Vec<(PathBuf, String)>,
     /// The project's own file is equivalent, even if it is written differently.
-    pub same: bool,
+    pub is_same: bool,
     /// What applying the files would still change in Omni, because omnictl exports less than it syncs.
-    pub left: Vec<SyncAction>,
+    pub remaining: Vec<SyncAction>,
 }
 
 /// Exports the template of a cluster with `omnictl cluster template export`, which drops the comments and indentation of patches
@@ -32,7 +32,7 @@ pub struct ExportedFiles {
 ///
 /// # Errors
 /// Returns an error if omnictl fails, or [`Code::Failed`] if its template cannot be parsed.
-pub fn cluster(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> Result<ExportedFiles, Failure> {
+pub fn export_cluster(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> Result<ExportedFiles, Failure> {
     let own = inputs::cluster_file(cx, name);
     let facts = TemplateFacts::default();
     if let Some(other) = cx.read(&own, "").ok().and_then(|bytes| Template::check(cx, &own, &bytes, &facts).value) {
@@ -55,7 +55,7 @@ pub fn cluster(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> Result<ExportedFil
     let rewritten: BTreeSet<&str> = left.iter().filter(changed).map(|action| action.id.as_str()).collect();
     if !rewritten.is_empty() {
         let found = omnictl.list("configpatches", Some(&format!("omni.sidero.dev/cluster={name}")))?;
-        (text, patches) = patches_in_files(name, &text, &found, &rewritten).map_err(|error| {
+        (text, patches) = move_patches_to_files(name, &text, &found, &rewritten).map_err(|error| {
             Failure::new(Code::Failed, format!("the exported template of cluster `{name}` was not understood"))
                 .cause(error.to_string())
         })?;
@@ -68,11 +68,11 @@ pub fn cluster(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> Result<ExportedFil
     let dir = own.parent().map(PathBuf::from).unwrap_or_default();
     let beside = patches.into_iter().map(|(file, text)| (dir.join(file), text));
     let files = std::iter::once((own.clone(), head + &text)).chain(beside).collect();
-    Ok(ExportedFiles { name: name.to_owned(), files, same, left })
+    Ok(ExportedFiles { name: name.to_owned(), files, is_same: same, remaining: left })
 }
 
 /// Moves these patches to files below `NAME/`; returns the template and the files.
-fn patches_in_files(
+fn move_patches_to_files(
     cluster: &str,
     text: &str,
     found: &[Resource],
@@ -103,7 +103,7 @@ fn patches_in_files(
 ///
 /// # Errors
 /// Fails with [`Code::Failed`] if the class cannot be written as YAML.
-pub fn class(cx: &Cx, resource: &Resource) -> Result<(PathBuf, String), Failure> {
+pub fn export_class(cx: &Cx, resource: &Resource) -> Result<(PathBuf, String), Failure> {
     let id = &resource.metadata.id;
     let text = serde_yaml::to_string(&machine_class::document(resource)).map_err(|error| {
         Failure::new(Code::Failed, format!("machine class `{id}` cannot be written as YAML")).cause(error.to_string())
@@ -120,7 +120,7 @@ pub fn class(cx: &Cx, resource: &Resource) -> Result<(PathBuf, String), Failure>
 ///
 /// # Errors
 /// Fails with [`Code::Conflict`] if a file differs and was requested by name, or if a file cannot be written.
-pub fn write(
+pub fn write_files(
     cx: &Cx,
     args: &Export,
     (what, check): (&str, &str),
@@ -131,7 +131,7 @@ pub fn write(
     for each in exported {
         let Some((own, _)) = each.files.first() else { continue };
         let shown = cx.paths.show(own);
-        let kept = match (each.same, own.exists() && args.all && !args.force) {
+        let kept = match (each.is_same, own.exists() && args.all && !args.force) {
             (true, _) => Some("it matches Omni"),
             (false, true) => Some("it differs from Omni; --force replaces it"),
             (false, false) => None,
@@ -146,7 +146,7 @@ pub fn write(
                 project_files::create(cx, path, text.clone(), effect, may)?.into_iter().for_each(|c| plan.push(c));
             }
         }
-        let left: Vec<String> = each.left.iter().map(SyncAction::describe).collect();
+        let left: Vec<String> = each.remaining.iter().map(SyncAction::describe).collect();
         if !left.is_empty() && kept.is_none() {
             let detail = format!("omnictl does not export all of it: a sync of the file would {}", left.join(", "));
             cx.ui.note("export", format!("{what} `{}`", each.name), Status::Warning, detail);

@@ -50,7 +50,7 @@ pub struct FleetData {
 }
 
 /// What Omni reports about its clusters.
-struct OmniSeen<'a> {
+struct OmniView<'a> {
     omnictl: Omnictl<'a>,
     omni: Omni,
     clusters: Vec<ClusterLine>,
@@ -73,12 +73,12 @@ struct PlannedDemand {
 /// Returns an error if none of them answers, or if a cluster or node on the command line does not exist.
 pub fn gather(args: &FleetPage, cx: &Cx) -> anyhow::Result<FleetData> {
     let mut missing: Vec<(String, String)> = Vec::new();
-    let wanted = wanted();
+    let wanted = recommended_versions();
     let ((proxmox, containers), (omni, credentials)) = cx.ui.with_spinner("asking Omni, Proxmox and Docker", || {
         // A bundle does not contain its installation's credentials, and this host's are unrelated to it.
-        let credentials = || if args.bundle.is_some() { Vec::new() } else { keys::all(cx) };
+        let credentials = || if args.bundle.is_some() { Vec::new() } else { keys::list_credentials(cx) };
         let docker = || Compose::find(cx).and_then(|compose| compose.containers());
-        run_both(|| run_both(|| nodes(args, cx), docker), || run_both(|| ask_omni(cx, &wanted), credentials))
+        run_both(|| run_both(|| read_all_nodes(args, cx), docker), || run_both(|| query_omni(cx, &wanted), credentials))
     });
     let mut sites = Vec::new();
     for (site, seen) in proxmox? {
@@ -88,13 +88,14 @@ pub fn gather(args: &FleetPage, cx: &Cx) -> anyhow::Result<FleetData> {
             seen => {
                 let name = site.site().map_or("Proxmox".to_owned(), |id| format!("Proxmox of provider {id}"));
                 sites.extend(
-                    part(cx, &mut missing, &name, seen)?.map(|(inventory, proxmox)| (site, inventory, proxmox)),
+                    optional_part(cx, &mut missing, &name, seen)?
+                        .map(|(inventory, proxmox)| (site, inventory, proxmox)),
                 );
             }
         }
     }
-    let mut omni = part(cx, &mut missing, "Omni", omni)?;
-    let containers = part(cx, &mut missing, "Docker", containers)?;
+    let mut omni = optional_part(cx, &mut missing, "Omni", omni)?;
+    let containers = optional_part(cx, &mut missing, "Docker", containers)?;
     if sites.is_empty() && omni.is_none() && containers.is_none() {
         let failure = Failure::new(Code::Unreachable, "neither Proxmox nor Omni nor Docker can be asked");
         let causes: Vec<String> = missing.iter().map(|(part, why)| format!("{part}: {why}")).collect();
@@ -102,8 +103,8 @@ pub fn gather(args: &FleetPage, cx: &Cx) -> anyhow::Result<FleetData> {
     }
     let steps = match (&mut omni, &containers) {
         (Some(seen), Some(containers)) => {
-            let installed = installed(cx, seen, containers);
-            part(cx, &mut missing, "upgrades", installed)?.map(|installed| versions::plan(&installed, &wanted))
+            let installed = installed_versions(cx, seen, containers);
+            optional_part(cx, &mut missing, "upgrades", installed)?.map(|installed| versions::plan(&installed, &wanted))
         }
         _ => None,
     };
@@ -111,7 +112,7 @@ pub fn gather(args: &FleetPage, cx: &Cx) -> anyhow::Result<FleetData> {
     let areas = omni
         .as_ref()
         .filter(|_| compares)
-        .map(|seen| cx.ui.with_spinner("comparing", || drift::areas(cx, &seen.omnictl, &seen.omni, false)));
+        .map(|seen| cx.ui.with_spinner("comparing", || drift::compare_all(cx, &seen.omnictl, &seen.omni, false)));
     if args.bundle.is_some() {
         let why = "a bundle holds neither keys nor what omnictl would change";
         missing.push(("keys and drift".to_owned(), why.to_owned()));
@@ -119,16 +120,16 @@ pub fn gather(args: &FleetPage, cx: &Cx) -> anyhow::Result<FleetData> {
     let drift = differences(areas.unwrap_or_default(), &mut missing)?;
     let needed = omni.as_ref().filter(|seen| sites.is_empty() || seen.clusters.iter().any(|line| !line.running));
     let machines = needed.map(machines).transpose();
-    let machines = part(cx, &mut missing, "machines", machines)?.flatten().unwrap_or_default();
+    let machines = optional_part(cx, &mut missing, "machines", machines)?.flatten().unwrap_or_default();
     let planned = plan(args, cx, &mut sites, omni.as_mut());
     let planned = match planned {
         Err(failure) if args.plan.is_some() || args.without.is_some() => return Err(failure.into()),
-        planned => part(cx, &mut missing, "plan", planned)?.flatten(),
+        planned => optional_part(cx, &mut missing, "plan", planned)?.flatten(),
     };
     if proc::is_interrupted() {
         return Err(proc::interruption("reading the fleet").into());
     }
-    let inventory = joined(sites);
+    let inventory = join_nodes(sites);
     let inventory = inventory.as_ref();
     let fleet = fleet::view(&Sources {
         inventory,
@@ -138,7 +139,7 @@ pub fn gather(args: &FleetPage, cx: &Cx) -> anyhow::Result<FleetData> {
         fit: planned.as_ref().map(|planned| &planned.fit),
         lost: args.without.as_deref(),
     });
-    let now = as_of(cx);
+    let now = page_time(cx);
     let model = json!({
         "as_of": clock::rfc3339_of(now),
         "facts": facts(inventory, omni.as_ref(), containers.as_deref().unwrap_or_default()),
@@ -155,7 +156,7 @@ pub fn gather(args: &FleetPage, cx: &Cx) -> anyhow::Result<FleetData> {
 }
 
 /// Returns the templates' input for a saved inventory alone.
-pub fn of_inventory(inventory: &Inventory) -> Value {
+pub fn model_of_inventory(inventory: &Inventory) -> Value {
     let fleet = fleet::view(&Sources { inventory: Some(inventory), ..Sources::default() });
     json!({
         "as_of": inventory.taken_at, "facts": facts(Some(inventory), None, &[]), "fleet": fleet, "attention": [],
@@ -164,13 +165,13 @@ pub fn of_inventory(inventory: &Inventory) -> Value {
 }
 
 /// The time that the page shows: SOURCE_DATE_EPOCH if it is set, as defined by reproducible-builds.org.
-fn as_of(cx: &Cx) -> u64 {
+fn page_time(cx: &Cx) -> u64 {
     let given = environment("SOURCE_DATE_EPOCH").and_then(|text| text.parse().ok());
     given.unwrap_or_else(|| cx.now())
 }
 
 /// Returns a part, or records that it is missing. Fails only if the task is interrupted.
-fn part<T>(
+fn optional_part<T>(
     cx: &Cx,
     missing: &mut Vec<(String, String)>,
     what: &str,
@@ -189,18 +190,18 @@ fn part<T>(
 
 type Nodes = (Inventory, Option<Proxmox>);
 /// A provider with its nodes, or why they are unknown.
-type Look = (Cx, Result<Nodes, Failure>);
+type ProviderNodes = (Cx, Result<Nodes, Failure>);
 /// A provider with its nodes.
 type Site = (Cx, Inventory, Option<Proxmox>);
 
 /// Reads the nodes of each provider. An inventory file contains those of a single one.
-fn nodes(args: &FleetPage, cx: &Cx) -> Result<Vec<Look>, Failure> {
+fn read_all_nodes(args: &FleetPage, cx: &Cx) -> Result<Vec<ProviderNodes>, Failure> {
     if let Some(file) = &args.inventory {
         return Ok(vec![(cx.clone(), proxmox::read_saved(file).map(|inventory| (inventory, None)))]);
     }
-    let look = |cx: Cx| -> Job<'_, Look> {
+    let look = |cx: Cx| -> Job<'_, ProviderNodes> {
         Box::new(move || {
-            let seen = site(args, &cx);
+            let seen = read_nodes(args, &cx);
             (cx, seen)
         })
     };
@@ -208,14 +209,14 @@ fn nodes(args: &FleetPage, cx: &Cx) -> Result<Vec<Look>, Failure> {
 }
 
 /// Joins all nodes; with several providers, their names include the provider.
-fn joined(sites: Vec<Site>) -> Option<Inventory> {
+fn join_nodes(sites: Vec<Site>) -> Option<Inventory> {
     sites
         .into_iter()
         .map(|(cx, inventory, _)| inventory.with_site_prefix(cx.site().as_deref()))
         .reduce(Inventory::merge)
 }
 
-fn site(args: &FleetPage, cx: &Cx) -> Result<Nodes, Failure> {
+fn read_nodes(args: &FleetPage, cx: &Cx) -> Result<Nodes, Failure> {
     let login = proxmox::login_quietly(cx)?;
     if args.bundle.is_some() {
         return Ok((proxmox::observe_quietly(cx, &login)?, None));
@@ -223,11 +224,11 @@ fn site(args: &FleetPage, cx: &Cx) -> Result<Nodes, Failure> {
     Ok((proxmox::read_overview(cx, &login)?, Some(login)))
 }
 
-fn ask_omni<'a>(cx: &'a Cx, wanted: &TargetVersions) -> Result<OmniSeen<'a>, Failure> {
+fn query_omni<'a>(cx: &'a Cx, wanted: &TargetVersions) -> Result<OmniView<'a>, Failure> {
     let omnictl = Omnictl::find(cx)?;
     // The clusters themselves are read with the rest of the comparison.
     let kinds: Vec<&str> = upgrade::kinds(wanted).skip(1).collect();
-    let read = || lookup::lists(&omnictl, ["machinesets", "sysversions"], None);
+    let read = || lookup::list_all(&omnictl, ["machinesets", "sysversions"], None);
     let upgrades = || map_all(kinds, NO_LIMIT, |kind| omnictl.list(kind, None)).into_iter();
     let ((omni, lists), mut upgrades) = run_both(|| run_both(|| Omni::observe(&omnictl), read), upgrades);
     let (omni, [sets, versions], statuses) = (omni?, lists?, upgrades.next().unwrap_or(Ok(Vec::new()))?);
@@ -240,18 +241,18 @@ fn ask_omni<'a>(cx: &'a Cx, wanted: &TargetVersions) -> Result<OmniSeen<'a>, Fai
     let clusters = cluster_lines(&omni.clusters, &statuses);
     let known = [Ok(omni.clusters.clone()), Ok(statuses)];
     let upgrades = known.into_iter().chain(upgrades).collect();
-    Ok(OmniSeen { clusters, sets: sets.collect(), omnictl, omni, version, upgrades })
+    Ok(OmniView { clusters, sets: sets.collect(), omnictl, omni, version, upgrades })
 }
 
 /// Returns the machines and what each waits for. This list grows with the fleet, so it is read only if a cluster is not running.
-fn machines(seen: &OmniSeen<'_>) -> Result<Vec<MachineLine>, Failure> {
+fn machines(seen: &OmniView<'_>) -> Result<Vec<MachineLine>, Failure> {
     let kinds = ["clustermachinerequeststatuses", "clustermachinestatuses"];
-    let [requests, machines] = lookup::lists(&seen.omnictl, kinds, None)?;
+    let [requests, machines] = lookup::list_all(&seen.omnictl, kinds, None)?;
     Ok(machine_lines(&requests, &machines, &[], &[]))
 }
 
 /// The versions that this kit recommends.
-fn wanted() -> TargetVersions {
+fn recommended_versions() -> TargetVersions {
     let pins = &table().recommended;
     TargetVersions {
         keep_newer: true,
@@ -263,7 +264,7 @@ fn wanted() -> TargetVersions {
 }
 
 /// The installed versions, from which upgrade steps start.
-fn installed(cx: &Cx, seen: &mut OmniSeen<'_>, containers: &[Container]) -> Result<Installed, Failure> {
+fn installed_versions(cx: &Cx, seen: &mut OmniView<'_>, containers: &[Container]) -> Result<Installed, Failure> {
     let lists = std::mem::replace(&mut seen.upgrades, Ok(Vec::new()))?;
     upgrade::from_running(cx, &upgrade::read_templates(cx)?, containers, lists)
 }
@@ -286,7 +287,7 @@ fn plan(
     args: &FleetPage,
     cx: &Cx,
     sites: &mut [Site],
-    omni: Option<&mut OmniSeen<'_>>,
+    omni: Option<&mut OmniView<'_>>,
 ) -> Result<Option<PlannedDemand>, Failure> {
     if sites.is_empty() {
         let failure = Failure::new(Code::Unreachable, "the plan cannot be shown").cause("Proxmox is not known");
@@ -315,7 +316,7 @@ fn plan(
         return Err(failure.next(format!("cargo xtask cluster-check {}", inputs::shell_arguments(&given))));
     }
     let gone =
-        |seen: &OmniSeen<'_>, name: &str| seen.clusters.iter().any(|line| line.name == name && line.tearing_down);
+        |seen: &OmniView<'_>, name: &str| seen.clusters.iter().any(|line| line.name == name && line.tearing_down);
     templates.retain(|template| omni.as_deref().is_none_or(|seen| !gone(seen, &template.name)));
     if templates.is_empty() {
         return Ok(None);
@@ -337,7 +338,7 @@ fn plan(
         let lost = lost.next().cloned();
         let lost = lost.as_deref();
         let wanted = DemandInputs { templates: &templates, classes: &classes, requests: &requests, provider, lost };
-        let (more, found) = cluster_demand::place(cx, &wanted, proxmox.as_ref(), inventory)?;
+        let (more, found) = cluster_demand::place_machines(cx, &wanted, proxmox.as_ref(), inventory)?;
         demand.surplus.extend(more.surplus);
         fit.add(found, site.as_deref());
     }
@@ -405,7 +406,7 @@ fn credential(found: &keys::Credential) -> Value {
 }
 
 fn backup_view(cx: &Cx, now: u64) -> Value {
-    match backup::last(&cx.settings.state) {
+    match backup::last_backup(&cx.settings.state) {
         Some((file, made)) => {
             json!({ "file": file, "made": clock::rfc3339_of(made), "old": now.saturating_sub(made) > 86_400 })
         }
@@ -418,7 +419,7 @@ fn drift_view(drift: &[Drift]) -> Value {
 }
 
 /// Names and values of what the site runs.
-fn facts(inventory: Option<&Inventory>, omni: Option<&OmniSeen<'_>>, containers: &[Container]) -> Vec<[String; 2]> {
+fn facts(inventory: Option<&Inventory>, omni: Option<&OmniView<'_>>, containers: &[Container]) -> Vec<[String; 2]> {
     let mut facts = Vec::new();
     let mut fact = |name: &str, value: String| facts.push([name.to_owned(), value]);
     if let Some(seen) = omni {
@@ -487,32 +488,32 @@ const JS: &str = include_str!("../../data/fleet/page.js");
 ///
 /// # Errors
 /// Returns an error only for a defect in the template.
-pub fn page(model: &Value) -> Result<String, Failure> {
+pub fn render_page(model: &Value) -> Result<String, Failure> {
     let hash = |text: &str| format!("sha256-{}", STANDARD.encode(Sha256::digest(text)));
     let source = include_str!("../../data/fleet/page.html");
     render(
         source,
         model,
-        minijinja::context! { css => safe(CSS), js => safe(JS), css_hash => hash(CSS), js_hash => hash(JS) },
+        minijinja::context! { css => mark_safe(CSS), js => mark_safe(JS), css_hash => hash(CSS), js_hash => hash(JS) },
     )
 }
 
 /// Renders the picture of nodes and machines.
 ///
 /// # Errors
-/// As [`page`].
-pub fn picture(model: &Value) -> Result<String, Failure> {
+/// As [`render_page`].
+pub fn render_picture(model: &Value) -> Result<String, Failure> {
     render(include_str!("../../data/fleet/picture.svg"), model, minijinja::context! {})
 }
 
-fn safe(text: &str) -> minijinja::Value {
+fn mark_safe(text: &str) -> minijinja::Value {
     minijinja::Value::from_safe_string(text.to_owned())
 }
 
 /// Renders a template with every value escaped.
 fn render(source: &str, model: &Value, more: minijinja::Value) -> Result<String, Failure> {
     let mut model = model.clone();
-    clean(&mut model);
+    clean_strings(&mut model);
     let values = minijinja::context! { ..more, ..minijinja::Value::from(Serde(&model)) };
     let rendered = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().and_then(|syntax| {
         let mut templates = Environment::new();
@@ -528,11 +529,11 @@ fn render(source: &str, model: &Value, more: minijinja::Value) -> Result<String,
 }
 
 /// Cleans names and messages, which come from outside: hides secrets, and escapes control characters.
-fn clean(value: &mut Value) {
+fn clean_strings(value: &mut Value) {
     match value {
         Value::String(text) => *text = shown(text).replace(['\n', '\t'], " "),
-        Value::Array(items) => items.iter_mut().for_each(clean),
-        Value::Object(fields) => fields.values_mut().for_each(clean),
+        Value::Array(items) => items.iter_mut().for_each(clean_strings),
+        Value::Object(fields) => fields.values_mut().for_each(clean_strings),
         _ => {}
     }
 }
@@ -554,7 +555,7 @@ mod tests {
         "日本語\u{200f}é𝕏",
     ];
 
-    fn hostile() -> Inventory {
+    fn hostile_inventory() -> Inventory {
         let long = "x".repeat(200);
         let names: Vec<&str> = HOSTILE.into_iter().chain([long.as_str()]).collect();
         let node = |name: &str| {
@@ -578,10 +579,10 @@ mod tests {
 
     #[test]
     fn hostile_names_are_escaped_everywhere() {
-        let mut model = of_inventory(&hostile());
+        let mut model = model_of_inventory(&hostile_inventory());
         model["missing"] = json!([[HOSTILE[0], HOSTILE[1]]]);
         model["attention"] = json!([[HOSTILE[3], "nodes"]]);
-        for (text, own) in [(page(&model).unwrap(), 1), (picture(&model).unwrap(), 0)] {
+        for (text, own) in [(render_page(&model).unwrap(), 1), (render_picture(&model).unwrap(), 0)] {
             assert_eq!(text.matches("<script").count(), own);
             for raw in ["<img", "<base", "' onmouse", "]]>"] {
                 assert!(!text.contains(raw), "{raw}");
@@ -598,21 +599,24 @@ mod tests {
     #[test]
     fn same_fleet_gives_the_same_bytes() {
         let of = |inventory: &Inventory| {
-            (page(&of_inventory(inventory)).unwrap(), picture(&of_inventory(inventory)).unwrap())
+            (
+                render_page(&model_of_inventory(inventory)).unwrap(),
+                render_picture(&model_of_inventory(inventory)).unwrap(),
+            )
         };
-        let mut shuffled = hostile();
+        let mut shuffled = hostile_inventory();
         for node in &mut shuffled.nodes {
             if let Observed::Known(vms) = &mut node.vms {
                 vms.reverse();
             }
         }
-        assert_eq!(of(&hostile()), of(&hostile()));
-        assert_eq!(of(&hostile()).1, of(&shuffled).1);
+        assert_eq!(of(&hostile_inventory()), of(&hostile_inventory()));
+        assert_eq!(of(&hostile_inventory()).1, of(&shuffled).1);
     }
 
     #[test]
     fn every_picture_has_a_text() {
-        let text = page(&of_inventory(&hostile())).unwrap();
+        let text = render_page(&model_of_inventory(&hostile_inventory())).unwrap();
         let tag = |name: &str| {
             text.split(&format!("<{name}"))
                 .skip(1)

@@ -22,14 +22,14 @@ use runtime::tool::proxmox::Login;
 use runtime::wait;
 
 /// Time limit for the longest step: an upgrade or a replacement waits for machines.
-const STEP: Duration = Duration::from_secs(3600);
+const STEP_LIMIT: Duration = Duration::from_secs(3600);
 /// How long the cluster may take to settle after a step.
-const SETTLES: Duration = Duration::from_secs(600);
+const SETTLE_LIMIT: Duration = Duration::from_secs(600);
 /// How long a cause may persist after its step.
-const STAYS: Duration = Duration::from_secs(30);
+const PERSIST_LIMIT: Duration = Duration::from_secs(30);
 /// The pause between two polls, and how many polls in a row must find the same new cause.
 const PAUSE: Duration = Duration::from_secs(2);
-const LOOKS: usize = 3;
+const EQUAL_POLLS: usize = 3;
 
 /// The result of healing.
 pub struct Healing {
@@ -56,9 +56,9 @@ impl Healing {
 /// Takes one step after another.
 ///
 /// # Errors
-/// As [`explain::look`]. Without consent or if interrupted, returns an error with what was done so far.
+/// As [`explain::examine`]. Without consent or if interrupted, returns an error with what was done so far.
 pub fn run(args: &ClusterExplain, cx: &Cx) -> anyhow::Result<Healing> {
-    let (subject, found) = explain::look(args, cx)?;
+    let (subject, found) = explain::examine(args, cx)?;
     let leaves = !found.leaving.is_empty();
     let (healed, stopped) = (Vec::new(), String::new());
     let mut all = Healing { subject, found, healed, planned: None, stopped, gone: false };
@@ -103,8 +103,8 @@ pub fn run(args: &ClusterExplain, cx: &Cx) -> anyhow::Result<Healing> {
             }
         }
         let now = match step["result"] == "done" {
-            true => cx.ui.with_spinner("waiting for the step to take effect", || settled(cx, &same, &cause)),
-            false => explain::look(&same, cx),
+            true => cx.ui.with_spinner("waiting for the step to take effect", || wait_until_settled(cx, &same, &cause)),
+            false => explain::examine(&same, cx),
         };
         all.healed.push(step);
         taken.push(cause);
@@ -134,7 +134,7 @@ fn change<'a>(cx: &Cx, cause: &Cause, cluster: &str) -> Result<Change<'a>, Strin
                 Omnictl::find(cx)?.delete("links", &uuid)?;
                 Ok("deleted from Omni".to_owned())
             });
-            Ok(change.destroying(&cluster, vec![lost]))
+            Ok(change.with_destroyed(&cluster, vec![lost]))
         }
         Some(Step::Start { site, node, id }) => {
             let of = site.as_ref().map_or_else(|| Ok(cx.clone()), |site| cx.for_provider(site));
@@ -164,7 +164,7 @@ fn task<'a>(cx: &Cx, words: Vec<String>, cluster: String) -> Result<Change<'a>, 
         Some(3) if owners.len() < 2 => {}
         Some(3) => return Err(format!("`{line}` destroys machines of several clusters")),
         Some(0) => return Err(format!("`{line}` finds nothing to change")),
-        _ => return Err(format!("`{line}` refuses: {}", said(&document))),
+        _ => return Err(format!("`{line}` refuses: {}", describe_error(&document))),
     }
     let join = |part: fn(&PlannedChange) -> &String| changes.iter().map(part).cloned().collect::<Vec<_>>().join("; ");
     let (effect, undo) = (join(|change| &change.effect), join(|change| &change.undo));
@@ -174,10 +174,10 @@ fn task<'a>(cx: &Cx, words: Vec<String>, cluster: String) -> Result<Change<'a>, 
         let consent: Vec<&str> = owners.iter().flat_map(|name| ["--allow-destroy", name]).collect();
         match run_showing_machines(cx, &cluster, || run_this_program(cx, &words, &consent))? {
             (Some(0), document) => Ok(document["summary"].as_str().unwrap_or_default().to_owned()),
-            (_, document) => Err(Failure::new(Code::Failed, said(&document)).into()),
+            (_, document) => Err(Failure::new(Code::Failed, describe_error(&document)).into()),
         }
     });
-    Ok(change.destroying(&owner, destroys))
+    Ok(change.with_destroyed(&owner, destroys))
 }
 
 /// Runs `work`, and shows the cluster's machines on a terminal meanwhile, as in every other wait.
@@ -190,7 +190,7 @@ fn run_showing_machines<T: Send>(cx: &Cx, cluster: &str, work: impl FnOnce() -> 
 }
 
 /// A task's error, and its first suggested command.
-fn said(document: &Value) -> String {
+fn describe_error(document: &Value) -> String {
     let error = &document["error"];
     let words = [&error["message"], &error["cause"], &error["hint"], &document["next"][0]];
     let words: Vec<&str> = words.into_iter().filter_map(Value::as_str).filter(|text| !text.is_empty()).collect();
@@ -205,26 +205,26 @@ fn run_this_program(cx: &Cx, words: &[String], more: &[&str]) -> Result<(Option<
     let (root, http) = (cx.paths.root(), cx.insecure_http.then_some("--insecure-http"));
     let timeout = cx.timeout.map(|timeout| format!("--timeout={}s", timeout.as_secs().max(1)));
     let cmd = cmd!(shell, "{program} {words...} --project-dir {root} --json --yes {http...} {timeout...} {more...}");
-    let ended = cx.proc.run(Job::new(format!("running {}", words[0]), cmd).inherit_env().deadline(STEP))?;
+    let ended = cx.proc.run(Job::new(format!("running {}", words[0]), cmd).inherit_env().deadline(STEP_LIMIT))?;
     let document = serde_json::from_str(&ended.stdout).map_err(|error| failed(format!("{error}: {}", ended.stderr)))?;
     Ok((ended.status.code(), document))
 }
 
 /// Waits until the cluster has settled: nothing is broken and nothing waited for, or a cause persists.
-fn settled(cx: &Cx, args: &ClusterExplain, healed: &Cause) -> anyhow::Result<(Subject, Explanation)> {
+fn wait_until_settled(cx: &Cx, args: &ClusterExplain, healed: &Cause) -> anyhow::Result<(Subject, Explanation)> {
     let begun = Instant::now();
-    let limit = cx.wait_limit(SETTLES);
+    let limit = cx.wait_limit(SETTLE_LIMIT);
     let (mut last, mut seen, mut shown) = (None::<Cause>, 0, String::new());
     loop {
-        let (subject, found) = explain::look(args, cx)?;
+        let (subject, found) = explain::examine(args, cx)?;
         let first = found.causes.first();
         let again = first.zip(last.as_ref()).is_some_and(|(now, before)| now.is_same_cause(before));
         seen = if again { seen + 1 } else { 1 };
         let waits = found.links.iter().find(|link| link.resolves_itself());
         let rests = match first {
             None => waits.is_none(),
-            Some(first) if first.is_same_cause(healed) => begun.elapsed() >= STAYS,
-            Some(first) => first.lasting && seen >= LOOKS,
+            Some(first) if first.is_same_cause(healed) => begun.elapsed() >= PERSIST_LIMIT,
+            Some(first) => first.lasting && seen >= EQUAL_POLLS,
         };
         if rests || begun.elapsed() + PAUSE > limit {
             return Ok((subject, found));

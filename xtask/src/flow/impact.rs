@@ -75,7 +75,7 @@ pub fn of(
         for (at, diff) in diffs.iter().enumerate() {
             let impact = &mut impacts.clusters[at];
             let destroys = diff.actions.iter().filter(|action| action.destroys());
-            impact.destroys = destroys.map(|action| lost(action, &actual)).collect();
+            impact.destroys = destroys.map(|action| describe_lost(action, &actual)).collect();
             for new in &new[at] {
                 let machine = machines.get(new.class).and_then(Option::as_ref);
                 impact.effects.push(new.words(machine));
@@ -84,7 +84,7 @@ pub fn of(
             impact.effects.extend(fit.as_ref().filter(|_| !new[at].is_empty()).map(fit_words));
         }
     }
-    if diffs.iter().any(|diff| restarts(&diff.actions)) {
+    if diffs.iter().any(|diff| may_restart(&diff.actions)) {
         let machines = Observed::of(omnictl.list("clustermachines", None))?;
         for (impact, diff) in impacts.clusters.iter_mut().zip(diffs) {
             impact.effects.extend(reboots(machines.known().map(Vec::as_slice), &diff.template.template, &diff.actions));
@@ -235,7 +235,7 @@ fn fit_words(fit: &Fits) -> String {
 }
 
 /// Describes what an action destroys, per VM.
-fn lost(action: &SyncAction, actual: &ActualState) -> String {
+fn describe_lost(action: &SyncAction, actual: &ActualState) -> String {
     let loss = action.describe_loss();
     if action.kind != "MachineSets" {
         return loss;
@@ -243,7 +243,7 @@ fn lost(action: &SyncAction, actual: &ActualState) -> String {
     let requests = actual.requests.known().into_iter().flatten();
     let of_set = requests.filter(|request| request.metadata.label("machine-request-set") == Some(action.id.as_str()));
     let kept = of_set.filter(|request| !request.metadata.tearing_down());
-    let machines: Vec<String> = kept.map(|request| vm(&request.metadata.id, actual)).collect();
+    let machines: Vec<String> = kept.map(|request| describe_vm(&request.metadata.id, actual)).collect();
     match (machines.as_slice(), action.verb) {
         ([], _) => loss,
         (machines, "destroy") => format!("{loss}: {}", machines.join(", ")),
@@ -252,7 +252,7 @@ fn lost(action: &SyncAction, actual: &ActualState) -> String {
 }
 
 /// Describes a machine request by the VM with its name.
-fn vm(request: &str, actual: &ActualState) -> String {
+fn describe_vm(request: &str, actual: &ActualState) -> String {
     let nodes = actual.sites.iter().flat_map(|(cx, inventory)| {
         let site = cx.site();
         inventory.known().into_iter().flat_map(|inventory| &inventory.nodes).map(move |node| (site.clone(), node))
@@ -273,19 +273,19 @@ fn reboots(machines: Option<&[Resource]>, template: &ClusterTemplate, actions: &
     let reboot = reboot_words(machines, template);
     let changes = || actions.iter().flat_map(|action| &action.versions);
     let mut words: Vec<String> = changes().map(|change| upgrade_words(change, &reboot)).collect();
-    if new_image(actions) && !changes().any(|change| change.program == "Talos") {
+    if has_new_image(actions) && !changes().any(|change| change.program == "Talos") {
         words.push(format!("another Talos image (extensions or kernel arguments): {reboot}"));
     }
     words
 }
 
 /// Returns true if the actions may restart machines.
-fn restarts(actions: &[SyncAction]) -> bool {
-    new_image(actions) || actions.iter().any(|action| !action.versions.is_empty())
+fn may_restart(actions: &[SyncAction]) -> bool {
+    has_new_image(actions) || actions.iter().any(|action| !action.versions.is_empty())
 }
 
 /// Returns true if existing machines get an image with other extensions or kernel arguments.
-fn new_image(actions: &[SyncAction]) -> bool {
+fn has_new_image(actions: &[SyncAction]) -> bool {
     let image = |action: &SyncAction| matches!(action.kind.as_str(), "ExtensionsConfigurations" | "KernelArgs");
     let new = actions.iter().any(|action| action.verb == "create" && action.kind == "Clusters");
     !new && actions.iter().any(image)
@@ -330,39 +330,39 @@ mod tests {
     use super::*;
     use domain::spec::template;
 
-    fn read(text: &str) -> ClusterTemplate {
+    fn parse_template(text: &str) -> ClusterTemplate {
         template::parse("demo.yaml", text.as_bytes()).value.unwrap()
     }
 
     const HEAD: &str = "kind: Cluster\nname: demo\nkubernetes: {version: v1.36.2}\ntalos: {version: v1.13.5}\n---\nkind: ControlPlane\nmachineClass: {name: big, size: 1}\n";
 
     #[test]
-    fn an_upgrade_says_from_to_and_how_many_reboot() {
+    fn upgrade_names_versions_and_number_of_reboots() {
         let change = |program, from: &str, to: &str| VersionChange { program, from: from.into(), to: to.into() };
-        let one = reboot_words(Some(2), &read(HEAD));
+        let one = reboot_words(Some(2), &parse_template(HEAD));
         let talos = upgrade_words(&change("Talos", "1.12.0", "1.13.5"), &one);
         assert_eq!(talos, "upgrade Talos 1.12.0 → 1.13.5: 2 machines reboot one after the other");
-        let down = upgrade_words(&change("Talos", "1.13.5", "1.13.4"), &reboot_words(Some(1), &read(HEAD)));
+        let down = upgrade_words(&change("Talos", "1.13.5", "1.13.4"), &reboot_words(Some(1), &parse_template(HEAD)));
         assert_eq!(down, "downgrade Talos 1.13.5 → 1.13.4: 1 machine reboots");
         let kubernetes = upgrade_words(&change("Kubernetes", "1.35.1", "1.36.2"), &one);
         assert!(kubernetes.ends_with("1.35.1 → 1.36.2: no machine reboots, the nodes follow one after the other"));
     }
 
     #[test]
-    fn sets_that_upgrade_beside_each_other_are_counted() {
+    fn sets_that_upgrade_in_parallel_are_counted() {
         let set = |name: &str, strategy: &str| {
             format!("---\nkind: Workers\nname: {name}\nmachineClass: {{name: big, size: 4}}\n{strategy}")
         };
         let strategy = "upgradeStrategy: {type: Rolling, rolling: {maxParallelism: 3}}\n";
-        let two = read(&format!("{HEAD}{}{}", set("a", ""), set("b", strategy)));
+        let two = parse_template(&format!("{HEAD}{}{}", set("a", ""), set("b", strategy)));
         assert_eq!(reboot_words(Some(9), &two), "9 machines reboot, up to 4 at a time");
-        assert_eq!(reboot_words(None, &read(HEAD)), "all machines reboot one after the other");
+        assert_eq!(reboot_words(None, &parse_template(HEAD)), "all machines reboot one after the other");
     }
 
     #[test]
-    fn only_sets_that_grow_make_machines() {
+    fn only_growing_sets_create_machines() {
         let text = format!("{HEAD}---\nkind: Workers\nmachineClass: {{name: big, size: 5}}\n");
-        let template = read(&text);
+        let template = parse_template(&text);
         let action = |verb, id: &str, machines| SyncAction {
             verb,
             kind: "MachineSets".into(),

@@ -54,7 +54,7 @@ pub enum Input {
 }
 
 impl Input {
-    fn what(self) -> &'static str {
+    fn kind_name(self) -> &'static str {
         if self == Input::Cluster { "cluster" } else { "machine class" }
     }
 
@@ -79,7 +79,7 @@ impl Input {
 /// # Errors
 /// Fails with [`Code::NotFound`] and lists the existing names, or with [`Code::Usage`] if a name is not valid.
 pub fn resolve_files(cx: &Cx, input: Input, given: &[String]) -> Result<Vec<PathBuf>, Failure> {
-    let (what, dir) = (input.what(), input.dir(cx));
+    let (what, dir) = (input.kind_name(), input.dir(cx));
     if given.is_empty() {
         let files = list_yaml_files(&dir);
         if files.is_empty() {
@@ -232,7 +232,7 @@ pub fn operator_files(cx: &Cx, input: Input, given: &[String]) -> Result<Vec<Pat
     let names: Vec<String> =
         examples.iter().filter_map(|file| Some(file.file_stem()?.to_string_lossy().into_owned())).collect();
     if let (Some(first), true) = (names.first(), own.is_empty()) {
-        let what = format!("there is no {} of yours yet, only the shipped examples", input.what());
+        let what = format!("there is no {} of yours yet, only the shipped examples", input.kind_name());
         let hint = format!(
             "`cargo xtask {} {first}` takes an example by its name; remove its line `# {EXAMPLE}` to make it yours",
             cx.task
@@ -302,18 +302,18 @@ pub fn read_referenced_file(template: &Path, name: &str) -> FileRead {
     };
     let full = clean(&dir.join(name));
     let Ok(inner) = full.strip_prefix(&dir) else { return FileRead::Outside };
-    match within(&dir, inner, 0).map(|file| file.map(|file| files::read_up_to(&file, MAX_READ_BYTES))) {
+    match resolve_within(&dir, inner, 0).map(|file| file.map(|file| files::read_up_to(&file, MAX_READ_BYTES))) {
         Ok(Some(Ok(bytes))) => FileRead::Bytes(bytes),
         Ok(None) => FileRead::Outside,
         Err(error) | Ok(Some(Err(error))) if error.kind() == ErrorKind::NotFound => {
-            FileRead::Missing { why: "there is no such file".to_owned(), above: above(&dir, inner) }
+            FileRead::Missing { why: "there is no such file".to_owned(), above: find_above(&dir, inner) }
         }
         Err(error) | Ok(Some(Err(error))) => missing(error.to_string()),
     }
 }
 
 /// Resolves `inner` from `root`, following links; `None` if a link leads outside. As in Go's os.Root, any absolute link does.
-fn within(root: &Path, inner: &Path, links: u8) -> std::io::Result<Option<PathBuf>> {
+fn resolve_within(root: &Path, inner: &Path, links: u8) -> std::io::Result<Option<PathBuf>> {
     let mut at = PathBuf::new();
     let mut parts = inner.components();
     while let Some(part) = parts.next() {
@@ -330,14 +330,14 @@ fn within(root: &Path, inner: &Path, links: u8) -> std::io::Result<Option<PathBu
             }
             at.pop();
             let target = at.join(std::fs::read_link(&path)?).join(parts.as_path());
-            return within(root, &target, links + 1);
+            return resolve_within(root, &target, links + 1);
         }
     }
     Ok(Some(root.join(at)))
 }
 
 /// Looks for the file in the folders above the template's, up to the repository's root. Returns its path, starting with `../`.
-fn above(dir: &Path, inner: &Path) -> Option<String> {
+fn find_above(dir: &Path, inner: &Path) -> Option<String> {
     const FOLDERS: usize = 8;
     let mut dots = PathBuf::new();
     for folder in dir.ancestors().take(FOLDERS) {
@@ -353,7 +353,7 @@ fn above(dir: &Path, inner: &Path) -> Option<String> {
 }
 
 /// Runs `work` on each of `items` and keeps their order; many items are spread over threads.
-pub fn spread<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+pub fn map_in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     const FEW: usize = 32;
     let threads = std::thread::available_parallelism().map_or(1, |count| count.get().min(THREADS));
     let parts = items.chunks(items.len().div_ceil(threads).max(FEW));
@@ -375,7 +375,7 @@ pub fn check_each<T: Send>(
         let bytes = read(cx, path, hint)?;
         Ok((check(&cx.paths.show(path), path, &bytes), path.clone()))
     };
-    spread(files, one).into_iter().collect()
+    map_in_parallel(files, one).into_iter().collect()
 }
 
 /// Machine classes with their files, checked as `machineclass-check` does.
@@ -398,10 +398,10 @@ pub fn class_files(cx: &Cx, files: &[PathBuf]) -> Result<Vec<CheckedFile>, Failu
 /// Checks machine classes; `providers` are those in Omni, if it was queried. Findings are collected, not returned as errors.
 pub fn machine_classes(cx: &Cx, files: &[CheckedFile], providers: Option<&[Provider]>) -> Classes {
     let around = lookup::project_releases(cx);
-    let context = around.of_classes(providers);
+    let context = around.class_context(providers);
     let one = |file: &CheckedFile| check::machine_class::check(&cx.paths.show(&file.path), &file.bytes, &context);
     let (mut found, mut findings) = (Vec::new(), Vec::new());
-    for (checked, file) in spread(files, one).into_iter().zip(files) {
+    for (checked, file) in map_in_parallel(files, one).into_iter().zip(files) {
         findings.extend(checked.findings);
         found.extend(checked.value.unwrap_or_default().into_iter().map(|class| (class, file.path.clone())));
     }
@@ -479,7 +479,7 @@ impl Template {
 ///
 /// # Errors
 /// Fails with [`Code::Invalid`] and every finding if an error is not allowed.
-pub fn templates(
+pub fn read_templates(
     cx: &Cx,
     files: &[PathBuf],
     known: &TemplateFacts<'_>,
@@ -499,7 +499,7 @@ pub fn templates(
 /// and returns the templates.
 ///
 /// # Errors
-/// As [`templates`].
+/// As [`read_templates`].
 pub fn refuse_invalid_templates(cx: &Cx, files: &[PathBuf], allow: &[&'static str]) -> Result<Vec<Template>, Failure> {
     let (found, findings) = checked_templates(cx, files, &TemplateFacts::default())?;
     let wrong = |finding: &Finding| finding.is_error() && !allow.contains(&finding.rule);
@@ -537,17 +537,17 @@ fn checked_templates(
 /// Facts that templates are checked against.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TemplateFacts<'a> {
-    /// The release of Omni and omnictl; [`templates`] uses the pinned one if this is `None`.
+    /// The release of Omni and omnictl; [`read_templates`] uses the pinned one if this is `None`.
     pub omni: Option<Omni>,
     pub talos_versions: Option<&'a [check::template::TalosInfo]>,
     pub omni_classes: Option<&'a [ClassInfo]>,
     pub local_classes: Option<&'a [ClassInfo]>,
-    /// Whether Omni stores etcd backups; [`templates`] reads it from the compose file.
+    /// Whether Omni stores etcd backups; [`read_templates`] reads it from the compose file.
     pub backup_store: Option<bool>,
 }
 
 /// Checks one template and the files that it refers to.
-pub fn template(cx: &Cx, path: &Path, bytes: &[u8], known: &TemplateFacts<'_>) -> FileCheck<ClusterTemplate> {
+pub fn check_template(cx: &Cx, path: &Path, bytes: &[u8], known: &TemplateFacts<'_>) -> FileCheck<ClusterTemplate> {
     check_template_with(cx, path, bytes, known, &|file| read_referenced_file(path, file))
 }
 

@@ -21,20 +21,20 @@ pub struct Rotation {
 ///
 /// # Errors
 /// Returns an error if there is no such credential, or the login may not replace it.
-pub fn of(cx: &Cx, name: RotatableKey) -> anyhow::Result<Rotation> {
+pub fn plan_rotation(cx: &Cx, name: RotatableKey) -> anyhow::Result<Rotation> {
     match name {
         RotatableKey::Account => {
             let plan = service_account::plan_rotation(cx)?;
             let left = "the tasks use the new service account, and the old one is deleted".to_owned();
             Ok(Rotation { plan, left, next: None })
         }
-        RotatableKey::Provider => of_provider(cx),
-        RotatableKey::Proxmox => of_proxmox(cx),
+        RotatableKey::Provider => rotate_provider_key(cx),
+        RotatableKey::Proxmox => rotate_proxmox_token(cx),
     }
 }
 
 /// Creates another key for the provider; Omni accepts it in addition to the older ones.
-fn of_provider(cx: &Cx) -> anyhow::Result<Rotation> {
+fn rotate_provider_key(cx: &Cx) -> anyhow::Result<Rotation> {
     let id = cx.settings.provider_id(None).value;
     let omnictl = Omnictl::find(cx)?;
     if provider::registration(cx, &omnictl, &id)?.is_none() {
@@ -59,20 +59,20 @@ fn restart(cx: &Cx, plan: &mut Plan<'static>, omnictl: &Omnictl<'_>, id: String)
 }
 
 /// Tests a new token and switches to it. The operator creates it, because the tasks may not; the old one is named for removal.
-fn of_proxmox(cx: &Cx) -> anyhow::Result<Rotation> {
-    const NEW: &str = "PROXMOX_VE_API_TOKEN";
+fn rotate_proxmox_token(cx: &Cx) -> anyhow::Result<Rotation> {
+    const NEW_TOKEN: &str = "PROXMOX_VE_API_TOKEN";
     let old = proxmox::configured(cx)?;
     let user = old.login.user();
     let hint = format!(
-        "as root on a Proxmox node, `pveum user token add {user} NAME --privsep 0` makes one: export {NEW}='{user}!NAME=SECRET'"
+        "as root on a Proxmox node, `pveum user token add {user} NAME --privsep 0` makes one: export {NEW_TOKEN}='{user}!NAME=SECRET'"
     );
-    let Some(text) = environment(NEW) else {
-        return Err(Failure::missing(vec![MissingValue::secret("the new Proxmox token", NEW)]).hint(hint).into());
+    let Some(text) = environment(NEW_TOKEN) else {
+        return Err(Failure::missing(vec![MissingValue::secret("the new Proxmox token", NEW_TOKEN)]).hint(hint).into());
     };
-    let token = Token::parse(&text, &format!("{NEW} in the environment"))?;
+    let token = Token::parse(&text, &format!("{NEW_TOKEN} in the environment"))?;
     let new = Proxmox::new(old.url.clone(), old.origin.clone(), Login::Token(token.clone()), old.ca_file.clone());
     let new = new.insecure(old.insecure);
-    compare(cx, &old, &new)?;
+    refuse_fewer_privileges(cx, &old, &new)?;
     let path = cx.paths.config();
     let text = cx.read(&path, "")?;
     let (text, url) = (String::from_utf8_lossy(&text), with_api_path(&old.url));
@@ -96,7 +96,7 @@ fn of_proxmox(cx: &Cx) -> anyhow::Result<Rotation> {
 }
 
 /// Refuses a token with fewer privileges than the old one.
-fn compare(cx: &Cx, old: &Proxmox, new: &Proxmox) -> anyhow::Result<()> {
+fn refuse_fewer_privileges(cx: &Cx, old: &Proxmox, new: &Proxmox) -> anyhow::Result<()> {
     cx.ui.step("token", format!("Check that Proxmox accepts {}", new.login.id()), || {
         let ask = |proxmox: &Proxmox| proxmox.get(cx, "asking what the token may do", "/access/permissions");
         let after = ask(new)?;

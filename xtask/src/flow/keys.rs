@@ -67,7 +67,7 @@ impl Credential {
     }
 
     /// The command that renews it, if there is one.
-    pub fn renewal(&self) -> Option<&'static str> {
+    pub fn renewal_command(&self) -> Option<&'static str> {
         Some(match (self.name.as_str(), self.state) {
             ("provider", _) => "cargo xtask keys --rotate provider",
             ("account", "expired") => "cargo xtask omni-setup --service-account",
@@ -84,7 +84,7 @@ impl Credential {
 }
 
 /// Returns every credential found in the files, Omni, Proxmox and Tailscale. What cannot be queried is unknown.
-pub fn all(cx: &Cx) -> Vec<Credential> {
+pub fn list_credentials(cx: &Cx) -> Vec<Credential> {
     let installation = &Installation::new(cx);
     let parts: [fn(&Installation<'_>) -> Vec<Credential>; 6] =
         [of_omni, of_proxmox, of_tailscale, of_oidc, of_certificate, of_files];
@@ -112,35 +112,35 @@ fn of_omni(installation: &Installation<'_>) -> Vec<Credential> {
             (_, Ok(listed)) => {
                 listed.iter().find(|key| key.account == owner).map_or("?".to_owned(), |key| key.role.clone())
             }
-            _ => own_role(omnictl.as_ref().ok()),
+            _ => service_account_role(omnictl.as_ref().ok()),
         };
         let end = info.map(|info| Some(info.expires?.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs()));
         found.push(Credential::new(name, owner.as_str(), &role, origin.to_string(), end, now));
         own.push(owner);
     }
     match listed {
-        Ok(listed) => found.extend(listed.iter().map(|key| in_omni(key, &own, now))),
+        Ok(listed) => found.extend(listed.iter().map(|key| listed_key(key, &own, now))),
         Err(failure) => {
-            found.push(Credential::new("account", "other service accounts", "?", "Omni", unknown(&failure), now))
+            found.push(Credential::new("account", "other service accounts", "?", "Omni", unknown_end(&failure), now))
         }
     }
     found
 }
 
 /// A key that Omni lists; only its fingerprint would show which of several keys the tasks use.
-fn in_omni(key: &ServiceAccountKey, own: &[String], now: u64) -> Credential {
+fn listed_key(key: &ServiceAccountKey, own: &[String], now: u64) -> Credential {
     let ours = if own.contains(&key.account) { ", also used here" } else { "" };
     let place = format!("Omni, key {}{ours}", key.id.get(..12).unwrap_or(&key.id));
     let end = parse_rfc3339(&key.expires).map(Some).ok_or(format!("Omni returned {:?}", key.expires));
     Credential::new("omni-account", key.account.as_str(), &key.role, place, end, now)
 }
 
-fn own_role(omnictl: Option<&Omnictl<'_>>) -> String {
+fn service_account_role(omnictl: Option<&Omnictl<'_>>) -> String {
     let user = omnictl.and_then(|omnictl| omnictl.get("currentusers", "current").ok().flatten());
     user.map_or("?".to_owned(), |user| user.text(&["role"]).to_owned())
 }
 
-fn unknown(failure: &Failure) -> End {
+fn unknown_end(failure: &Failure) -> End {
     Err(format!("unknown: {}", failure.message))
 }
 
@@ -157,7 +157,7 @@ fn of_provider(cx: &Cx, now: u64) -> Vec<Credential> {
     let Some(token) = proxmox.login.token_name() else {
         return vec![Credential::new("proxmox", owner, role, place, Ok(None), now)];
     };
-    let end = match audit::token(cx, &proxmox) {
+    let end = match audit::read_token(cx, &proxmox) {
         // Either the token's own entry, or the user's with all its tokens; 0 means never (pve-access-control 9.1 `API2/User.pm`).
         Ok(found) => {
             Ok(found.get("tokens").map_or(&found, |tokens| &tokens[token])["expire"].as_u64().filter(|end| *end != 0))
@@ -165,7 +165,7 @@ fn of_provider(cx: &Cx, now: u64) -> Vec<Credential> {
         Err(failure) if failure.code == Code::Refused => {
             Err(format!("not shown to the token itself; see `pveum user token list {}`", proxmox.login.user()))
         }
-        Err(failure) => unknown(&failure),
+        Err(failure) => unknown_end(&failure),
     };
     vec![Credential::new("proxmox", owner, role, place, end, now)]
 }
@@ -218,9 +218,9 @@ fn of_certificate(installation: &Installation<'_>) -> Vec<Credential> {
 fn of_files(installation: &Installation<'_>) -> Vec<Credential> {
     let cx = installation.cx;
     let entries = std::fs::read_dir(cx.paths.root()).into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut files: Vec<AccessFile> = entries.filter_map(|path| AccessFile::named(&path)).collect();
+    let mut files: Vec<AccessFile> = entries.filter_map(|path| AccessFile::parse_file_name(&path)).collect();
     files.sort_by(|a, b| a.path.cmp(&b.path));
-    files.extend(AccessFile::elsewhere(&cx.settings.state));
+    files.extend(AccessFile::files_outside_project(&cx.settings.state));
     let of = |AccessFile { kind, cluster, path }: AccessFile| {
         let (role, end) = match (kind.as_str(), read(&path)) {
             (_, Err(why)) => ("?", Err(why)),

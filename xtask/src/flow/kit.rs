@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use crate::flow::backup::cannot;
+use crate::flow::backup::io_failure;
 use domain::failure::{Code, Failure};
 use runtime::{called, files};
 
@@ -48,7 +48,7 @@ kit! {
 }
 
 /// Returns every file with its contents.
-pub fn all() -> impl Iterator<Item = (&'static str, Cow<'static, str>)> {
+pub fn list_files() -> impl Iterator<Item = (&'static str, Cow<'static, str>)> {
     FILES.iter().map(|(file, text)| (*file, called::with_portable_program_name(text)))
 }
 
@@ -56,20 +56,20 @@ pub fn all() -> impl Iterator<Item = (&'static str, Cow<'static, str>)> {
 ///
 /// # Errors
 /// Fails with [`Code::Conflict`] if `dir` contains anything but the kit and a git repository, or if it cannot be read.
-pub fn missing(dir: &Path) -> Result<Vec<(&'static str, Cow<'static, str>)>, Failure> {
-    let failed = |error: std::io::Error| cannot("read", dir, &error);
+pub fn missing_files(dir: &Path) -> Result<Vec<(&'static str, Cow<'static, str>)>, Failure> {
+    let failed = |error: std::io::Error| io_failure("read", dir, &error);
     let refused = |what: &Path| {
         Failure::new(Code::Conflict, format!("`{}` is not empty", dir.display()))
             .cause(format!("it holds `{}`, which is not a file of a new project", what.display()))
             .hint("name a directory that does not exist yet, or an empty one")
     };
     let is_same = |file: &Path| {
-        let known = all().find(|(known, _)| file == Path::new(known));
+        let known = list_files().find(|(known, _)| file == Path::new(known));
         let there = || files::read_optional_text(&dir.join(file)).ok().flatten();
         known.is_some_and(|(_, text)| there().is_some_and(|there| there == text))
     };
     let entries = match fs::read_dir(dir) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(all().collect()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(list_files().collect()),
         entries => entries.map_err(failed)?,
     };
     // Remove temporary files of a killed run.
@@ -80,7 +80,7 @@ pub fn missing(dir: &Path) -> Result<Vec<(&'static str, Cow<'static, str>)>, Fai
         let is_dir = path.symlink_metadata().is_ok_and(|meta| meta.is_dir());
         let found = match is_dir {
             _ if name == ".git" => continue,
-            true if all().any(|(file, _)| Path::new(file).starts_with(&name) && file.contains('/')) => {
+            true if list_files().any(|(file, _)| Path::new(file).starts_with(&name) && file.contains('/')) => {
                 files::list_files(&path)
                     .map_err(failed)?
                     .into_iter()
@@ -93,14 +93,14 @@ pub fn missing(dir: &Path) -> Result<Vec<(&'static str, Cow<'static, str>)>, Fai
             return Err(refused(other));
         }
     }
-    Ok(all().filter(|(file, _)| !dir.join(file).is_file()).collect())
+    Ok(list_files().filter(|(file, _)| !dir.join(file).is_file()).collect())
 }
 
 /// Writes one file; scripts are made executable.
 ///
 /// # Errors
 /// As [`files::write_atomically`].
-pub fn write(path: &Path, text: &str) -> Result<(), Failure> {
+pub fn write_file(path: &Path, text: &str) -> Result<(), Failure> {
     let mode = if text.starts_with("#!") { 0o755 } else { files::SHARED };
     files::write_atomically(path, text.as_bytes(), mode)
 }

@@ -34,7 +34,7 @@ pub struct ProjectReleases {
 }
 
 impl ProjectReleases {
-    pub fn of_classes<'a>(&'a self, providers: Option<&'a [Provider]>) -> ClassContext<'a> {
+    pub fn class_context<'a>(&'a self, providers: Option<&'a [Provider]>) -> ClassContext<'a> {
         ClassContext { providers, ours: &self.ours, release: self.provider, omni: self.omni, given: false }
     }
 }
@@ -80,7 +80,7 @@ pub fn note_versions(cx: &Cx, omni: &EffectiveVersion<Omni>, provider: Option<&E
 }
 
 /// Returns the release of the running Omni, from its SysVersion.
-pub fn running(found: Option<&[Resource]>) -> Option<Omni> {
+pub fn running_release(found: Option<&[Resource]>) -> Option<Omni> {
     Omni::of_tag(found?.first()?.text(&["backendversion"]))
 }
 
@@ -99,7 +99,7 @@ pub fn project_releases(cx: &Cx) -> ProjectReleases {
 ///
 /// # Errors
 /// Returns the error for the first type that omnictl cannot list.
-pub fn lists<const N: usize>(
+pub fn list_all<const N: usize>(
     omnictl: &Omnictl<'_>,
     kinds: [&'static str; N],
     selector: Option<&str>,
@@ -182,16 +182,16 @@ pub struct TemplateSources {
 impl TemplateSources {
     /// Reads machine classes and Talos versions from Omni; if it cannot be queried, the files in `machine-classes/` and the
     /// built-in table are used instead.
-    pub fn ask(cx: &Cx, offline: bool, omni: Option<Omni>) -> TemplateSources {
+    pub fn read_sources(cx: &Cx, offline: bool, omni: Option<Omni>) -> TemplateSources {
         let [listed, talos, live] = ask(cx, offline, [CLASSES, TALOS, RELEASE]);
         let flag = (omni, "--omni-version");
         let project = project_releases(cx);
-        let release = EffectiveVersion::of(flag, running(live.as_deref()), project.omni);
-        let omni = listed.as_deref().map(classes);
+        let release = EffectiveVersion::of(flag, running_release(live.as_deref()), project.omni);
+        let omni = listed.as_deref().map(parse_classes);
         let local = if omni.is_none() { local_classes(cx) } else { None };
         // The running Omni does not show which versions another release offers.
-        let other = flag.0.is_some_and(|given| running(live.as_deref()) != Some(given));
-        let talos = talos.as_deref().filter(|_| !other).and_then(talos_versions);
+        let other = flag.0.is_some_and(|given| running_release(live.as_deref()) != Some(given));
+        let talos = talos.as_deref().filter(|_| !other).and_then(parse_talos_versions);
         TemplateSources { omni, local, talos, backup_store: project.backup_store, classes: listed, release }
     }
 
@@ -209,7 +209,7 @@ impl TemplateSources {
 
 /// Converts InfraProviderStatuses for the checks. The schema is a string that contains JSON (omni v1.9.3
 /// `client/api/omni/specs/infra.proto`).
-pub fn providers(found: &[Resource]) -> Vec<Provider> {
+pub fn parse_providers(found: &[Resource]) -> Vec<Provider> {
     let of = |resource: &Resource| Provider {
         id: resource.metadata.id.clone(),
         schema: serde_json::from_str(resource.text(&["schema"])).ok(),
@@ -220,7 +220,7 @@ pub fn providers(found: &[Resource]) -> Vec<Provider> {
 }
 
 /// Converts MachineClasses to what templates need of them.
-pub fn classes(found: &[Resource]) -> Vec<ClassInfo> {
+pub fn parse_classes(found: &[Resource]) -> Vec<ClassInfo> {
     let of = |resource: &Resource| ClassInfo {
         name: resource.metadata.id.clone(),
         provisions: resource.at(&["autoprovision"]).is_object(),
@@ -228,17 +228,17 @@ pub fn classes(found: &[Resource]) -> Vec<ClassInfo> {
             .then(|| template::install_disk(&flow_class::parse_resource(resource)?.auto_provision?))
             .flatten(),
     };
-    sorted(found.iter().map(of).collect())
+    sort_by_name(found.iter().map(of).collect())
 }
 
 /// Sorts classes by name, for binary search.
-fn sorted(mut classes: Vec<ClassInfo>) -> Vec<ClassInfo> {
+fn sort_by_name(mut classes: Vec<ClassInfo>) -> Vec<ClassInfo> {
     classes.sort_by(|a, b| a.name.cmp(&b.name));
     classes
 }
 
 /// Converts TalosVersions, oldest first; `None` for an empty list: Omni has not reached its image factory yet.
-pub fn talos_versions(found: &[Resource]) -> Option<Vec<TalosInfo>> {
+pub fn parse_talos_versions(found: &[Resource]) -> Option<Vec<TalosInfo>> {
     let of = |resource: &Resource| {
         let compatible = resource.at(&["compatiblekubernetesversions"]).as_array();
         let mut compatible: Vec<String> =
@@ -268,7 +268,7 @@ pub fn local_classes(cx: &Cx) -> Option<Vec<ClassInfo>> {
         let parsed = machine_class::parse(&cx.paths.show(path), &bytes);
         parsed.value.unwrap_or_default().iter().map(ClassInfo::of).collect::<Vec<_>>()
     };
-    let found = sorted(inputs::spread(&files, of).into_iter().flatten().collect());
+    let found = sort_by_name(inputs::map_in_parallel(&files, of).into_iter().flatten().collect());
     (!found.is_empty()).then_some(found)
 }
 
@@ -278,30 +278,30 @@ mod tests {
     use domain::status::omni::parse_resources;
 
     #[test]
-    fn what_omni_prints_becomes_what_the_checks_know() {
+    fn omni_resources_are_converted_for_the_checks() {
         let text = r#"
             {"metadata":{"id":"proxmox"},"spec":{"schema":"{\"type\":\"object\"}","name":"Proxmox"}}
             {"metadata":{"id":"metal","labels":{"omni.sidero.dev/is-static-infra-provider":null}},"spec":{"schema":""}}"#;
-        let found = providers(&parse_resources(text).unwrap());
+        let found = parse_providers(&parse_resources(text).unwrap());
         assert_eq!(found[0].schema, Some(serde_json::json!({"type": "object"})));
         assert!(found[1].is_static && found[1].schema.is_none() && !found[0].is_static);
         let text = r#"{"metadata":{"id":"a"},"spec":{"autoprovision":{"providerid":"p"}}}
             {"metadata":{"id":"b"},"spec":{"autoprovision":null,"matchlabels":["x"]}}"#;
-        let found = classes(&parse_resources(text).unwrap());
+        let found = parse_classes(&parse_resources(text).unwrap());
         assert_eq!(found.iter().map(|class| class.provisions).collect::<Vec<_>>(), [true, false]);
     }
 
     #[test]
-    fn versions_come_oldest_first_and_an_empty_list_says_nothing() {
+    fn talos_versions_are_sorted_and_an_empty_list_is_unknown() {
         let text = r#"
             {"metadata":{"id":"1.13.10"},"spec":{"compatiblekubernetesversions":["1.36.10","1.36.2"]}}
             {"metadata":{"id":"1.13.9"},"spec":{"unsupported":true}}
             {"metadata":{"id":"1.13.10-beta.1"},"spec":{}}"#;
-        let found = talos_versions(&parse_resources(text).unwrap()).unwrap();
+        let found = parse_talos_versions(&parse_resources(text).unwrap()).unwrap();
         let ids: Vec<&str> = found.iter().map(|talos| talos.version.as_str()).collect();
         assert_eq!(ids, ["1.13.9", "1.13.10-beta.1", "1.13.10"]);
         assert_eq!(found[2].compatible_kubernetes, ["1.36.2", "1.36.10"]);
         assert!(found[0].unsupported);
-        assert_eq!(talos_versions(&[]), None);
+        assert_eq!(parse_talos_versions(&[]), None);
     }
 }

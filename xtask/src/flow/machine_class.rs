@@ -44,7 +44,8 @@ pub fn apply_files(
     let classes = inputs::machine_classes(cx, files, Some(&providers)).into_valid(cx, allow)?;
     let updates = updates(cx, &classes, &there);
     let mut changes = files.iter().filter_map(|file| apply(&omnictl, file, &updates));
-    let first = changes.next().map(|first| first.only_if(|_| Ok(refuse_if_changed(&omnictl, &updates, &there)?)));
+    let first =
+        changes.next().map(|first| first.with_precondition(|_| Ok(refuse_if_changed(&omnictl, &updates, &there)?)));
     let changes: Vec<Change<'_>> = first.into_iter().chain(changes).collect();
     let names: Vec<&str> = classes.iter().map(|(class, _)| class.id.as_str()).collect();
     let fields: Vec<Value> = updates.iter().map(Update::json).collect();
@@ -129,7 +130,7 @@ fn observe(
     let mut results = cx.ui.run_checks("asking Omni", checks).into_iter();
     let mut next = || results.next().unwrap_or_else(|| Ok(Vec::new()));
     let (classes, providers) = (next()?, next()?);
-    Ok((classes, lookup::providers(&providers)))
+    Ok((classes, lookup::parse_providers(&providers)))
 }
 
 fn unregistered_provider(cx: &Cx, class: &MachineClass, file: &Path, wanted: &str, known: &[&str]) -> Failure {

@@ -60,7 +60,7 @@ pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, given: &str) -> anyhow::Result<Re
     cx.ui.step("machine", format!("Look at machine `{given}` and its cluster"), || {
         let line = machine::find(cx, omnictl, given)?;
         let view = cluster::observe(omnictl, &line.cluster)?;
-        let view = view.ok_or_else(|| cluster::unknown(cx, omnictl, &line.cluster))?;
+        let view = view.ok_or_else(|| cluster::unknown_cluster(cx, omnictl, &line.cluster))?;
         let (vm, to_delete) = (None, ("machinerequests", line.name.clone()));
         let (joined, stopped) = (!line.uuid.is_empty() && omnictl.get("links", &line.uuid)?.is_some(), BTreeSet::new());
         let mut found = Replacement { line, view, vm, proxmox: None, joined, stopped, taken_id: None, to_delete };
@@ -172,7 +172,7 @@ pub fn refuse_unsafe(cx: &Cx, omnictl: &Omnictl<'_>, found: &Replacement) -> Res
         return Err(refused(why.to_owned()).hint(hint).next(format!("cargo xtask cluster-sync {cluster} --dry-run")));
     }
     if view.locked {
-        return Err(cluster::locked(cluster, "changes no machine of it"));
+        return Err(cluster::locked_failure(cluster, "changes no machine of it"));
     }
     if let Some((vm, other)) = &found.taken_id {
         let Vm { id, name, node, .. } = vm;
@@ -278,7 +278,7 @@ pub fn plan<'a>(omnictl: &'a Omnictl<'_>, found: &'a Replacement, new: &'a mut V
         let effect = format!("{how}, the provider deletes its VM, and {machine_set} gets a new machine at once");
         let undo = "nothing brings its disk back; the new machine begins empty";
         let change = Change::new("replace", format!("machine {name}"), effect, undo, move |cx| {
-            let deleted = cluster_deletion::watched(cx, omnictl, cluster, || omnictl.delete(kind, id));
+            let deleted = cluster_deletion::delete_showing_cluster(cx, omnictl, cluster, || omnictl.delete(kind, id));
             match deleted {
                 // A run that was interrupted may have left its omnictl running, which deleted the resource.
                 Err(failure) if failure.code == Code::NotFound => {}
@@ -287,14 +287,14 @@ pub fn plan<'a>(omnictl: &'a Omnictl<'_>, found: &'a Replacement, new: &'a mut V
             Ok(format!("{} {id} deleted from Omni", if *kind == "links" { "link" } else { "machine request" }))
         });
         let lost = match (&found.vm, &found.proxmox) {
-            (Some(vm), _) => vm.words(),
+            (Some(vm), _) => vm.describe(),
             // The provider stops and deletes whatever VM has that ID on that node (`provision.go`, `Deprovision`; its issue 28).
             (None, Some(_)) if !found.line.uuid.is_empty() => {
                 "whatever VM has the ID of its VM by now, which somebody deleted: the provider deletes by ID".to_owned()
             }
             _ => format!("machine `{name}` with its VM and disks"),
         };
-        plan.push(change.destroying(cluster, vec![lost]));
+        plan.push(change.with_destroyed(cluster, vec![lost]));
     }
     plan.verify(move |cx| {
         wait_until_left(cx, omnictl, cluster, name)?;
@@ -331,7 +331,7 @@ pub fn plan<'a>(omnictl: &'a Omnictl<'_>, found: &'a Replacement, new: &'a mut V
 /// deleted along with the old machine.
 fn check_new_vms(cx: &Cx, proxmox: &Proxmox, new: &[String]) -> Result<(), Failure> {
     let names: BTreeSet<String> = new.iter().cloned().collect();
-    let there = cluster_deletion::vms(cx, proxmox, &names)?;
+    let there = cluster_deletion::find_vms(cx, proxmox, &names)?;
     let Some(gone) = names.iter().find(|name| !there.iter().any(|vm| vm.name == **name)) else { return Ok(()) };
     let all = proxmox::list_vms(cx, proxmox, &|_| true)?.entries;
     let free = all.iter().filter_map(|vm| vm["vmid"].as_u64()).max().unwrap_or(100) + 100;
@@ -355,7 +355,7 @@ fn wait_until_left(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str, name: &str) ->
         };
         let waited = cx.wait(&format!("`{name}` to leave"), LEAVE_LIMIT, look);
         waited.map(|()| StepResult::ok((), "gone from Omni")).map_err(|error| match Failure::of(&error) {
-            failure if failure.code == Code::Timeout => explain::add(cx, omnictl, failure, cluster, None).into(),
+            failure if failure.code == Code::Timeout => explain::add_cause(cx, omnictl, failure, cluster, None).into(),
             _ => error,
         })
     })

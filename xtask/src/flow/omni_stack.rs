@@ -335,7 +335,7 @@ pub fn stop<'a>(containers: &str) -> Change<'a> {
         compose.down()?;
         Ok("containers removed, volumes kept".to_owned())
     })
-    .verified(|cx| {
+    .with_verification(|cx| {
         let left = Compose::find(cx)?.containers()?;
         let left: Vec<String> =
             left.iter().map(|container| format!("{}: {}", container.name, container.status)).collect();

@@ -127,7 +127,7 @@ pub fn next_upgrade(cx: &Cx, containers: &[Container], to: Option<Version>) -> a
 /// # Errors
 /// Fails with [`Code::Prerequisite`] if there is none, it is too old, or its file is gone, unless `without` is set.
 pub fn find_backup(cx: &Cx, without: bool) -> Result<Option<String>, Failure> {
-    let why = match backup::current(cx) {
+    let why = match backup::recent_backup(cx) {
         Ok(file) => {
             cx.ui.note("backup", "Check that there is a current backup", Status::Ok, file.clone());
             return Ok(Some(file));
@@ -251,7 +251,7 @@ pub fn plan<'a>(cx: &Cx, upgrade: &'a Upgrade) -> anyhow::Result<Plan<'a>> {
     let undo = "the old tag and a restored backup; the newer Omni migrates its store";
     let recreate = Change::new("recreate", "the stack", effect, undo, move |cx| Ok(recreate(cx, upgrade, provider)?));
     let place = OmniAddress::of(cx);
-    plan.push(recreate.verified(move |cx| {
+    plan.push(recreate.with_verification(move |cx| {
         omni_stack::verify(cx, provider, place.as_ref()).map_err(|error| upgrade.with_undo(Failure::of(&error)).into())
     }));
     let effect = format!("the version of Omni, v{}, from Omni itself", upgrade.to);

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::flow::backup::cannot;
+use crate::flow::backup::io_failure;
 use crate::prelude::*;
 use domain::secret::Secret;
 use domain::spec::env::EnvFile;
@@ -52,7 +52,7 @@ pub fn remove<'a>(
     undo: impl Into<String>,
 ) -> Change<'a> {
     Change::new("remove", shown, effect, undo, move |_| {
-        std::fs::remove_file(&path).map_err(|error| cannot("remove", &path, &error))?;
+        std::fs::remove_file(&path).map_err(|error| io_failure("remove", &path, &error))?;
         Ok("removed".to_owned())
     })
 }

@@ -4,7 +4,7 @@ use std::cell::{Cell, OnceCell};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::flow::change::overtaken;
+use crate::flow::change::is_overtaken;
 use crate::flow::project_files::{self, set_env_key, write_env_key};
 use crate::flow::{omni_stack, project_classes, provider_log};
 use crate::prelude::*;
@@ -433,13 +433,13 @@ fn new_key(omnictl: &Omnictl<'_>, id: &str, exists: bool) -> Result<Secret, Fail
     let made = match exists {
         true => omnictl.renew_provider_key(id),
         false => match omnictl.create_provider(id) {
-            Err(failure) if overtaken(&failure) => omnictl.renew_provider_key(id),
+            Err(failure) if is_overtaken(&failure) => omnictl.renew_provider_key(id),
             other => return other,
         },
     };
     match made {
         Err(failure) if failure.code == Code::NotFound => match omnictl.create_provider_account(id) {
-            Err(failure) if overtaken(&failure) => omnictl.renew_provider_key(id),
+            Err(failure) if is_overtaken(&failure) => omnictl.renew_provider_key(id),
             other => other,
         },
         other => other,

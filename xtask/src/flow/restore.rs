@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use crate::flow::backup::{self, SQLITE_DIR, cannot};
+use crate::flow::backup::{self, SQLITE_DIR, io_failure};
 use crate::flow::backup_check::OpenedBackup;
 use crate::flow::omni_checks;
 use crate::flow::omni_stack::{self, OmniAddress, host_path};
@@ -200,7 +200,7 @@ impl<'a> Restore<'a> {
             let effect = "from the backup, for this user only";
             plan.push(Change::new("create", cx.paths.show(&wanted.path), effect, "remove it", |_| {
                 let dir = wanted.path.parent().unwrap_or(Path::new("."));
-                std::fs::create_dir_all(dir).map_err(|error| cannot("create", dir, &error))?;
+                std::fs::create_dir_all(dir).map_err(|error| io_failure("create", dir, &error))?;
                 files::write_new(&wanted.path, &wanted.bytes, files::PRIVATE)?;
                 Ok("written".to_owned())
             }));
@@ -211,14 +211,14 @@ impl<'a> Restore<'a> {
         let provider = self.env.get("OMNI_INFRA_PROVIDER_KEY").is_some() && self.opened.has(CONFIG);
         let at = self.address(cx);
         let start = omni_stack::start(provider, false, "Omni runs with the restored store".to_owned());
-        plan.push(start.verified(move |cx| {
+        plan.push(start.with_verification(move |cx| {
             omni_stack::verify(cx, provider, Some(&at))?;
             check_restored_store(cx)?;
             let verified = omni_checks::verify(&Cx { settings: Settings::load(&cx.paths)?, ..cx.clone() });
             // The restore is complete, whatever the checks found.
             if !proc::is_interrupted() {
                 let note = cx.paths.restore_marker();
-                std::fs::remove_file(&note).map_err(|error| cannot("remove", &note, &error))?;
+                std::fs::remove_file(&note).map_err(|error| io_failure("remove", &note, &error))?;
             }
             verified.map(drop)
         }));

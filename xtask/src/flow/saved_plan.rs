@@ -92,7 +92,7 @@ fn write(cx: &Cx, file: &Path, saved: &SavedPlan, plan: &Plan<'_>) -> anyhow::Re
             .into());
     }
     files::write_atomically(&path, saved.text().as_bytes(), files::PRIVATE)?;
-    let outcome = plan.planned(cx);
+    let outcome = plan.dry_run_outcome(cx);
     cx.ui.note("plan", format!("`{}`", file.display()), Status::Ok, "written; nothing else was changed");
     Ok(outcome.next(format!("cargo xtask apply {}", path_to_paste(&path))))
 }

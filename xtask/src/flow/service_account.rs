@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::flow::change::overtaken;
+use crate::flow::change::is_overtaken;
 use crate::flow::project_files::write_env_key;
 use crate::prelude::*;
 use domain::clock::rfc3339;
@@ -79,12 +79,14 @@ pub fn ensure<'a>(cx: &'a Cx, name: &'a str, role: &'a str, running: bool) -> Re
         let how = if renewed { "renewed" } else { "created" };
         write_env_key(cx, KEY, &key, &format!("{how} by Omni, stored in docker/.env, {until}"))
     };
-    Ok(Some(Change::new(verb, object, effect, undo, apply).verified(|cx| verify(cx, name)).recorded(move |state| {
-        state.set("service_account", name);
-        if let Some(at) = stored_key(cx).ok().and_then(|(info, _)| info.expires) {
-            state.set("service_account_expires", rfc3339(at));
-        }
-    })))
+    Ok(Some(Change::new(verb, object, effect, undo, apply).with_verification(|cx| verify(cx, name)).with_record(
+        move |state| {
+            state.set("service_account", name);
+            if let Some(at) = stored_key(cx).ok().and_then(|(info, _)| info.expires) {
+                state.set("service_account_expires", rfc3339(at));
+            }
+        },
+    )))
 }
 
 /// State key: the account that a rotation replaces, from before its successor's key is stored until it is destroyed.
@@ -129,7 +131,9 @@ pub fn plan_rotation(cx: &Cx) -> Result<Plan<'static>, Failure> {
         write_env_key(cx, KEY, &key, "made by Omni, tried, stored in docker/.env")
     });
     let name = new.clone();
-    let create = create.verified(move |cx| verify(cx, &name)).recorded(move |state| state.set("service_account", new));
+    let create = create
+        .with_verification(move |cx| verify(cx, &name))
+        .with_record(move |state| state.set("service_account", new));
     Ok(Plan::from_iter([create]).then(destroy(&own, as_person).into_iter().collect()))
 }
 
@@ -165,7 +169,7 @@ fn destroy(keys: &[ServiceAccountKey], as_person: bool) -> Option<Change<'static
             _ => Ok("destroyed with its keys".to_owned()),
         }
     });
-    Some(change.destroying(&owner, of_others).recorded(|state| state.set(REPLACED, "")))
+    Some(change.with_destroyed(&owner, of_others).with_record(|state| state.set(REPLACED, "")))
 }
 
 /// Returns `automation-2026-11-29`, or that with a number appended: never the name of the old account, or of one with another
@@ -189,7 +193,7 @@ fn new_key(cx: &Cx, name: &str, role: &str, account: Account) -> Result<(Secret,
     let omnictl = if account.as_person { Omnictl::with_own_login(cx)? } else { Omnictl::find(cx)? };
     if !account.exists {
         match omnictl.create_service_account(name, role) {
-            Err(failure) if overtaken(&failure) => {}
+            Err(failure) if is_overtaken(&failure) => {}
             made => return made.map(|key| (key, false)),
         }
     }

@@ -115,7 +115,7 @@ pub fn plan_rotation(cx: &Cx, given: Option<PathBuf>) -> anyhow::Result<Plan<'st
     let done = Change::new("remove", cx.paths.show(&next), effect, "it is docker/omni.asc", |cx| {
         check_key(cx, cx.paths.store_key())?;
         let next = next_key(cx);
-        std::fs::remove_file(&next).map_err(|error| backup::cannot("remove", &next, &error))?;
+        std::fs::remove_file(&next).map_err(|error| backup::io_failure("remove", &next, &error))?;
         Ok("removed".to_owned())
     });
     plan.push(done);
@@ -161,7 +161,7 @@ fn publish_key(cx: &Cx, plan: &mut Plan<'static>, name: String, armored: Armored
     plan.push(Change::new("create", cx.paths.show(&file), "the public half", "remove the file", move |cx| {
         let armored = armored(cx)?;
         let dir = cx.paths.site_files();
-        std::fs::create_dir_all(&dir).map_err(|error| backup::cannot("create", &dir, &error))?;
+        std::fs::create_dir_all(&dir).map_err(|error| backup::io_failure("create", &dir, &error))?;
         files::write_atomically(&file, armored.as_bytes(), files::SHARED)?;
         Ok("written".to_owned())
     }));
@@ -219,5 +219,5 @@ fn switch_key<'a>(cx: &Cx) -> Change<'a> {
         files::write_atomically(&key, read_key(cx, next_key(cx))?.expose().as_bytes(), files::PRIVATE)?;
         Ok(format!("the old key is {}", cx.paths.show(&kept)))
     })
-    .only_if(|cx| check_key(cx, next_key(cx)))
+    .with_precondition(|cx| check_key(cx, next_key(cx)))
 }

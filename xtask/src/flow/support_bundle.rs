@@ -232,7 +232,7 @@ fn read_resources(parts: &mut Parts<'_>) -> Result<(), Failure> {
     if let Some(Ok((version, _))) = omnictl::locate().map(|path| omnictl::version_of(cx, &path)) {
         parts.version("omnictl", version);
     }
-    let [found] = crate::flow::lookup::lists(omnictl, ["sysversions"], None)?;
+    let [found] = crate::flow::lookup::list_all(omnictl, ["sysversions"], None)?;
     parts.version("omni", found.first().map_or("", |found| found.text(&["backendversion"])));
     let read = |kind: &str| omnictl.list(kind, None).map(|found| Raw::Document(json!(found)));
     let found = map_all(RESOURCES.split(' '), PARALLEL_LISTS, read);

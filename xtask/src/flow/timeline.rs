@@ -40,7 +40,7 @@ fn site_times(cx: &Cx) -> SiteTimes {
 
 /// Returns a row for each machine created since the last run. The rows are printed, and added to this site's typical times.
 pub fn rows_of_new(cx: &Cx, omnictl: &Omnictl<'_>, clusters: &[&str]) -> Vec<Row> {
-    let facts = clusters.iter().take(CLUSTERS).filter_map(|name| explain::placed(cx, omnictl, name));
+    let facts = clusters.iter().take(CLUSTERS).filter_map(|name| explain::running_cluster_facts(cx, omnictl, name));
     let (mut site, mut made) = (site_times(cx), facts.flat_map(|facts| rows_of(cx, &facts)).collect::<Vec<Row>>());
     made.retain(|row| row.begun > site.until);
     if made.is_empty() {

@@ -248,7 +248,7 @@ fn base_versions(cx: &Cx, compose: &str) -> Installed {
     let (flags, mut keys) = stack::omni_settings(compose);
     keys.extend(check::site::keys(&site::read(cx).ok().flatten().unwrap_or_default()));
     let provider_id = Some(cx.settings.provider_id(None).value);
-    Installed { flags, keys, provider_id, no_backup: backup::current(cx).err(), ..Installed::default() }
+    Installed { flags, keys, provider_id, no_backup: backup::recent_backup(cx).err(), ..Installed::default() }
 }
 
 /// Returns the release in the tag of an image.

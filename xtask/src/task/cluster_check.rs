@@ -21,10 +21,10 @@ pub fn run(args: &ClusterCheck, cx: &Cx) -> anyhow::Result<Outcome> {
         true => check_report::convert(cx, &paths, convert::cluster_template)?,
         false => check_report::Conversions::default(),
     };
-    let sources = lookup::TemplateSources::ask(cx, args.offline, args.omni_version);
+    let sources = lookup::TemplateSources::read_sources(cx, args.offline, args.omni_version);
     lookup::note_versions(cx, &sources.release, None);
     let known = sources.facts();
-    let check = |_: &str, path: &Path, bytes: &[u8]| inputs::template(cx, path, bytes, &known);
+    let check = |_: &str, path: &Path, bytes: &[u8]| inputs::check_template(cx, path, bytes, &known);
     let names = |template| vec![inputs::cluster_location(&template)];
     let checked = check_report::check(cx, &paths, &converted, check, ("cluster", "template-cluster-twice", names))?;
     let next = match args.name.as_slice() {

@@ -116,12 +116,13 @@ fn gather(args: &ClusterCreate, cx: &Cx, offer: &Offer) -> anyhow::Result<NewClu
         number(args.control_planes, "Control plane machines (1, 3 or 5)", "--control-planes", check_quorum)?;
     let workers = number(args.workers, "Workers", "--workers", Ok)?;
     let class = |given: Option<String>, whose: &str, flag: &str| match given {
-        Some(given) => cluster_offer::class(cx, &given, offer, flag),
+        Some(given) => cluster_offer::find_class(cx, &given, offer, flag),
         None => {
             let question = format!("Machine class of {whose}");
             let first = offer.classes.first().map(String::as_str);
-            answers
-                .ask(flag, &question, first, missing(whose, flag), |text| cluster_offer::class(cx, text, offer, flag))
+            answers.ask(flag, &question, first, missing(whose, flag), |text| {
+                cluster_offer::find_class(cx, text, offer, flag)
+            })
         }
     };
     if control_plane_class.is_none() || (worker_class.is_none() && workers > 0) {

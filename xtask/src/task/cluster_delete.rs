@@ -35,7 +35,7 @@ pub fn run(args: &ClusterDelete, cx: &Cx) -> anyhow::Result<Outcome> {
         "cluster": name, "machines": loss.view.machines().map(|machine| &machine.request).collect::<Vec<_>>(),
         "vms": loss.vms.known(), "template": template, "forget": args.forget,
     });
-    let mut plan = Plan::from_iter([cluster_deletion::change(&omnictl, &loss, &backups, args.destroy_disconnected)]);
+    let mut plan = Plan::from_iter([cluster_deletion::deletion(&omnictl, &loss, &backups, args.destroy_disconnected)]);
     plan.append(plan_cleanup(args, cx, path.clone()));
     plan.carry_out(cx, &format!("Delete cluster `{name}`"), &data)?;
     let outcome = Outcome::done(format!("cluster `{name}` is deleted")).with(data);
@@ -53,13 +53,13 @@ fn finish(args: &ClusterDelete, cx: &Cx, omnictl: &Omnictl<'_>, path: Option<Pat
     let known = cx.reload_state()?.list("clusters").contains(name);
     if !known && template.is_none() {
         // Nothing here refers to it either, so the name may be wrong.
-        let failure = Failure { next: Vec::new(), ..cluster::unknown(cx, omnictl, name) };
+        let failure = Failure { next: Vec::new(), ..cluster::unknown_cluster(cx, omnictl, name) };
         return Err(failure
             .hint("check the name: there is nothing to delete")
             .next("cargo xtask cluster-status")
             .into());
     }
-    plan.record(|state| cluster_deletion::forget(state, name));
+    plan.record(|state| cluster_deletion::remove_from_state(state, name));
     let data = json!({ "cluster": name, "machines": [], "vms": [], "template": template, "forget": args.forget });
     plan.carry_out(cx, &format!("Forget cluster `{name}`"), &data)?;
     let summary = format!("Omni has no cluster `{name}` any more; nothing is left to delete");
@@ -82,7 +82,7 @@ fn describe_backups(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> Result<String
     let last = omnictl.get("etcdbackupstatuses", name)?.map(|it| it.number(&["lastbackuptime", "seconds"]));
     Ok(match (last.filter(|last| *last > 0), enabled) {
         (Some(last), _) => {
-            let ago = cluster_output::age(cx.now().saturating_sub(last));
+            let ago = cluster_output::format_age(cx.now().saturating_sub(last));
             format!("etcd backups stay in their store, the last one {ago} old")
         }
         (None, true) => "etcd backups stay in their store; Omni has made none since it started".to_owned(),

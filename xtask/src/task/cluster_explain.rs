@@ -19,7 +19,7 @@ use runtime::ui::table;
 
 pub fn run(args: &ClusterExplain, cx: &Cx) -> anyhow::Result<Outcome> {
     if !args.heal {
-        let (subject, found) = explain::look(args, cx)?;
+        let (subject, found) = explain::examine(args, cx)?;
         let by_hand = |cause: &Cause| matches!(cause.step, Some(Step::Start { .. } | Step::Unlink { .. }));
         let own = found.causes.iter().any(by_hand) && args.bundle.is_none();
         // The command of the cause needs a host of Proxmox or an administrator of Omni; this one does the same from here.

@@ -21,20 +21,20 @@ pub fn run(args: &Export, cx: &Cx) -> anyhow::Result<Outcome> {
     let names = names(args, cx, &omnictl)?;
     let checks = names.iter().map(|name| {
         Check::new("export", format!("Export cluster `{name}`"), || {
-            let exported = export::cluster(cx, &omnictl, name)?;
+            let exported = export::export_cluster(cx, &omnictl, name)?;
             let detail = domain::words::count(exported.files.len(), "file");
             Ok(StepResult::ok(exported, detail))
         })
     });
     let exported = cx.ui.run_checks("exporting clusters", checks.collect());
     let exported = exported.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
-    export::write(cx, args, ("cluster", "cluster-check"), &exported)
+    export::write_files(cx, args, ("cluster", "cluster-check"), &exported)
 }
 
 /// Step 1: finds the clusters to export.
 fn names(args: &Export, cx: &Cx, omnictl: &Omnictl<'_>) -> Result<Vec<String>, Failure> {
     if let Some(name) = &args.name {
-        cluster::must_exist(cx, omnictl, name)?;
+        cluster::check_exists(cx, omnictl, name)?;
         cluster::refuse_destroyed(omnictl, &[name])?;
         return Ok(vec![name.clone()]);
     }

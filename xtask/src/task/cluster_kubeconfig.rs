@@ -27,10 +27,10 @@ pub fn run(args: &ClusterKubeconfig, cx: &Cx) -> anyhow::Result<Outcome> {
         return Err(failure.hint("between 1s and 8760h, e.g. --ttl 24h").into());
     }
     let omnictl = change::omnictl(cx)?;
-    cluster::must_exist(cx, &omnictl, name)?;
+    cluster::check_exists(cx, &omnictl, name)?;
     let file = match (&args.file, args.merge) {
         (Some(file), _) => file.clone(),
-        (None, true) => cluster_access::own_kubeconfig()?,
+        (None, true) => cluster_access::kubectl_config()?,
         (None, false) => cluster_access::default_file(cx, name, "kubeconfig"),
     };
     let expires = (!args.user).then(|| rfc3339(SystemTime::now() + args.ttl));

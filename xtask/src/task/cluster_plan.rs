@@ -20,10 +20,10 @@ pub fn run(args: &ClusterPlan, cx: &Cx) -> anyhow::Result<Outcome> {
     let files = inputs::operator_files(cx, Input::Cluster, &args.name)?;
     let classes = lookup::local_classes(cx);
     let known = inputs::TemplateFacts { local_classes: classes.as_deref(), ..inputs::TemplateFacts::default() };
-    inputs::templates(cx, &files, &known, &[])?;
+    inputs::read_templates(cx, &files, &known, &[])?;
     let mut templates: Vec<ClusterTemplate> = project_classes::read_templates(cx, &files)?;
     match all {
-        true => cluster::leave_out_destroyed(cx, &mut templates)?,
+        true => cluster::remove_destroyed(cx, &mut templates)?,
         false => cluster::refuse_destroyed_templates(cx, &templates)?,
     }
     let given = inputs::shell_arguments(if all { &[] } else { &args.name });
@@ -58,9 +58,9 @@ fn plan_one(args: &ClusterPlan, cx: &Cx, templates: &[ClusterTemplate], given: &
             found
         }
     };
-    let requests = cluster_demand::requests(cx)?;
+    let requests = cluster_demand::list_requests(cx)?;
     let wanted = DemandInputs { templates, classes: &classes, requests: &requests, provider, lost: None };
-    let (demand, fit) = cluster_demand::place(cx, &wanted, proxmox.as_ref(), &mut inventory)?;
+    let (demand, fit) = cluster_demand::place_machines(cx, &wanted, proxmox.as_ref(), &mut inventory)?;
     for words in &demand.notes {
         cx.ui.note("demand", words.as_str(), Status::Warning, "");
     }

@@ -25,7 +25,7 @@ pub fn run(args: &ClusterStatus, cx: &Cx) -> anyhow::Result<Outcome> {
             cluster::wait_until_gone(cx, &omnictl, name)?;
             return Ok(Outcome::done(format!("Omni has no cluster `{name}`")));
         }
-        cluster::must_exist(cx, &omnictl, name)?;
+        cluster::check_exists(cx, &omnictl, name)?;
         cx.ui.step("running", format!("Check that cluster `{name}` runs"), || {
             cluster::wait_until_running(cx, &omnictl, name).map(|_| StepResult::ok((), "Running and ready"))
         })?;
@@ -46,7 +46,7 @@ fn show_all(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Res
     let list = |kind: &'static str| lookup::list(omnictl, kind, format!("{kind} of Omni"), kind);
     let ask = || cx.ui.run_checks("asking Omni", vec![list("clusters"), list("clusterstatuses")]);
     let look = || -> Result<(Option<Vec<MachineLine>>, Vec<Value>), Failure> {
-        Ok(match cluster_output::machines(args, cx, omnictl)? {
+        Ok(match cluster_output::machines_if_wide(args, cx, omnictl)? {
             Some((machines, vms)) => (Some(machines), vms.into_iter().filter(|vm| vm["status"] != "running").collect()),
             None => (None, vms::list_off(cx)),
         })
@@ -73,8 +73,8 @@ fn show_all(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Res
     let names: Vec<&str> = lines.iter().map(|line| line.name.as_str()).collect();
     let data = cluster_output::with_machines(json!({ "clusters": lines }), &machines);
     cluster_output::print(args, cx, &names, &data, || match &machines {
-        Some(machines) => cluster_output::wide(machines),
-        None => cluster_output::overview(&lines),
+        Some(machines) => cluster_output::machine_table(machines),
+        None => cluster_output::cluster_table(&lines),
     });
     let troubled: Vec<&ClusterLine> = lines.iter().filter(|line| !line.running).collect();
     for line in troubled.iter().take(NAMED) {
@@ -120,8 +120,9 @@ fn problem_of(line: &ClusterLine, off: &BTreeMap<String, String>) -> String {
 /// Shows one cluster. Also returns whether it is running.
 fn show_one(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> anyhow::Result<(Outcome, bool)> {
     let (view, causes) = cx.ui.step("cluster", format!("Look at cluster `{cluster}` in Omni"), || {
-        let mut view = cluster::observe(omnictl, cluster)?.ok_or_else(|| cluster::unknown(cx, omnictl, cluster))?;
-        let causes = explain::causes(cx, omnictl, &view);
+        let mut view =
+            cluster::observe(omnictl, cluster)?.ok_or_else(|| cluster::unknown_cluster(cx, omnictl, cluster))?;
+        let causes = explain::blocking_causes(cx, omnictl, &view);
         if runtime::proc::is_interrupted() {
             return Err(runtime::proc::interruption("looking at the cluster").into());
         }
@@ -142,12 +143,12 @@ fn show_one(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str)
         let status = if found.lasting { Status::Failed } else { Status::Warning };
         cx.ui.note("cause", found.cause.as_str(), status, found.evidence.as_str());
     }
-    let machines = cluster_output::machines(args, cx, omnictl)?.map(|(machines, _)| machines);
+    let machines = cluster_output::machines_if_wide(args, cx, omnictl)?.map(|(machines, _)| machines);
     let shown = if args.not_ready { mark_not_ready(&view, &causes) } else { view.clone() };
     let data = cluster_output::with_machines(json!({ "cluster": shown, "causes": causes }), &machines);
     let names: &[&str] = if args.not_ready && view.is_settled() { &[] } else { &[cluster] };
     cluster_output::print(args, cx, names, &data, || match &machines {
-        Some(machines) => cluster_output::wide(machines),
+        Some(machines) => cluster_output::machine_table(machines),
         None => cluster_tree::render(&shown),
     });
     let why =

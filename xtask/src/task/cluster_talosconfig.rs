@@ -15,7 +15,7 @@ pub fn run(args: &ClusterTalosconfig, cx: &Cx) -> anyhow::Result<Outcome> {
     let name = &args.name;
     name::check_existing("cluster", name)?;
     let omnictl = change::omnictl(cx)?;
-    cluster::must_exist(cx, &omnictl, name)?;
+    cluster::check_exists(cx, &omnictl, name)?;
     let access = Access {
         kind: "talosconfig",
         cluster: name.clone(),

@@ -31,7 +31,7 @@ pub fn run(args: &DriftArgs, cx: &Cx) -> anyhow::Result<Outcome> {
         Ok(StepResult::ok(omni, summary))
     })?;
     let mut report = Report::default();
-    for Area { name, found, unread } in drift::areas(cx, &omnictl, &omni, args.hardware) {
+    for Area { name, found, unread } in drift::compare_all(cx, &omnictl, &omni, args.hardware) {
         unread.iter().for_each(|(what, why)| report.add_unknown(cx, what, why));
         report.add_area(cx, name, found)?;
     }

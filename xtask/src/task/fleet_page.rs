@@ -26,11 +26,11 @@ pub fn run(args: &FleetPage, cx: &Cx) -> anyhow::Result<Outcome> {
     check_output(cx, &args.out)?;
     args.svg.as_deref().map_or(Ok("create"), |file| check_output(cx, file))?;
     let found = fleet::gather(args, cx)?;
-    let page = fleet::page(&found.model)?;
+    let page = fleet::render_page(&found.model)?;
     let bytes = page.len();
     let mut changes = vec![write(cx, &args.out, page, "the page")?];
     if let Some(file) = &args.svg {
-        changes.push(write(cx, file, fleet::picture(&found.model)?, "the picture")?);
+        changes.push(write(cx, file, fleet::render_picture(&found.model)?, "the picture")?);
     }
     let parts = |(part, why): &(String, String)| json!({ "part": part, "why": why });
     let missing: Vec<_> = found.missing.iter().map(parts).collect();

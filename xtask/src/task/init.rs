@@ -14,7 +14,7 @@ pub fn run(dir: &Path, cx: &Cx) -> anyhow::Result<Outcome> {
     let dir = std::path::absolute(dir)?;
     let place = path_to_paste(&dir);
     let missing = cx.ui.step("directory", format!("Check that {shown} can become a project"), || {
-        let missing = kit::missing(&dir)?;
+        let missing = kit::missing_files(&dir)?;
         Ok(StepResult::ok(missing, ""))
     })?;
     let files: Vec<&str> = missing.iter().map(|(file, _)| *file).collect();
@@ -22,11 +22,11 @@ pub fn run(dir: &Path, cx: &Cx) -> anyhow::Result<Outcome> {
     let effect = format!("{}: stack, tsidp, example classes and clusters", count(files.len(), "file"));
     let create = (!missing.is_empty()).then(|| {
         Change::new("create", shown.to_string(), effect, format!("rm -r {place}"), |_| {
-            missing.iter().try_for_each(|(file, text)| kit::write(&dir.join(file), text))?;
+            missing.iter().try_for_each(|(file, text)| kit::write_file(&dir.join(file), text))?;
             Ok(count(missing.len(), "file"))
         })
-        .verified(|_| {
-            let left = kit::missing(&dir)?;
+        .with_verification(|_| {
+            let left = kit::missing_files(&dir)?;
             if left.is_empty() { Ok(()) } else { anyhow::bail!("files are missing again: {}", left.len()) }
         })
     });

@@ -15,14 +15,14 @@ pub fn run(args: &Keys, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;
     cx.check_writable(&[cx.paths.env(), cx.paths.config(), cx.paths.state()])?;
     change::omnictl_on_need(cx)?;
-    let rotation = key_rotation::of(cx, name)?;
+    let rotation = key_rotation::plan_rotation(cx, name)?;
     rotation.plan.carry_out(cx, "Rotate it as shown", &Value::Null)?;
     let outcome = Outcome::done(rotation.left);
     Ok(outcome.next(rotation.next.unwrap_or_else(|| "cargo xtask keys".to_owned())))
 }
 
 fn list(cx: &Cx) -> Outcome {
-    let found = keys::all(cx);
+    let found = keys::list_credentials(cx);
     cx.ui.print_states(
         table(&["NAME", "OWNER", "ROLE", "PLACE", "VALID UNTIL"], found.iter().map(keys::Credential::row)).trim_end(),
     );
@@ -36,7 +36,8 @@ fn list(cx: &Cx) -> Outcome {
             some => summary.push_str(&format!(", {some} {words}")),
         }
     }
-    let next = found.iter().find(|each| ["expired", "soon"].contains(&each.state)).and_then(keys::Credential::renewal);
+    let next =
+        found.iter().find(|each| ["expired", "soon"].contains(&each.state)).and_then(keys::Credential::renewal_command);
     let outcome = Outcome::done(summary).with(json!({ "credentials": found }));
     next.into_iter().fold(outcome, Outcome::next)
 }

@@ -25,11 +25,11 @@ pub fn run(args: &MachineclassCheck, cx: &Cx) -> anyhow::Result<Outcome> {
         false => check_report::Conversions::default(),
     };
     let [providers, live] = lookup::ask(cx, args.offline, [lookup::PROVIDERS, lookup::RELEASE]);
-    let providers = providers.as_deref().map(lookup::providers);
+    let providers = providers.as_deref().map(lookup::parse_providers);
     let around = lookup::project_releases(cx);
     let given = (args.omni_version, "--omni-version");
-    let omni = EffectiveVersion::of(given, lookup::running(live.as_deref()), around.omni);
-    let context = around.of_classes(providers.as_deref());
+    let omni = EffectiveVersion::of(given, lookup::running_release(live.as_deref()), around.omni);
+    let context = around.class_context(providers.as_deref());
     let provider = EffectiveVersion::of(
         (args.provider_version, "--provider-version"),
         context.reported_release(),

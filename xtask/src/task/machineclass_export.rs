@@ -33,10 +33,15 @@ pub fn run(args: &Export, cx: &Cx) -> anyhow::Result<Outcome> {
     let export = |resource: &Resource| {
         let name = resource.metadata.id.clone();
         let same = machine_class::matches_file(cx, &cx.paths.machine_class(&name), resource)?;
-        Ok(ExportedFiles { name, files: vec![export::class(cx, resource)?], same, left: Vec::new() })
+        Ok(ExportedFiles {
+            name,
+            files: vec![export::export_class(cx, resource)?],
+            is_same: same,
+            remaining: Vec::new(),
+        })
     };
     let exported = found.iter().map(export).collect::<Result<Vec<_>, Failure>>()?;
-    export::write(cx, args, ("machine class", "machineclass-check"), &exported)
+    export::write_files(cx, args, ("machine class", "machineclass-check"), &exported)
 }
 
 /// Step 1: selects the classes to export.

@@ -23,7 +23,7 @@ pub fn run(args: &OmniAdopt, cx: &Cx) -> anyhow::Result<Outcome> {
     let changed = !plan.is_empty();
     plan.record(|state| OmniInputs::record(state, &endpoint));
     plan.carry_out(cx, &format!("Stop the old stack, and run Omni at {endpoint} from this project"), &Value::Null)?;
-    let copy = found.copy(cx);
+    let copy = found.copy_dir(cx);
     let outcome = Outcome::done(format!("Omni runs at {endpoint} from this project; the old volumes are as they were"))
         .with(json!({ "omni_endpoint": endpoint, "changed": changed, "copy": copy }))
         .next("cargo xtask omni-verify");

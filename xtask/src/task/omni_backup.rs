@@ -73,13 +73,13 @@ fn plan<'a>(args: &'a OmniBackup, cx: &Cx, source: &'a Source, file: &'a Path) -
     cx.check_writable(&[file.to_owned()])?;
     let write = Change::new("write", file.display().to_string(), "Omni keeps running", "remove the file", move |cx| {
         if !dir.is_dir() {
-            files::create_private_dir(dir).map_err(|error| backup::cannot("create", dir, &error))?;
+            files::create_private_dir(dir).map_err(|error| backup::io_failure("create", dir, &error))?;
         }
         // Left behind by a run that was killed.
         files::remove_stale_temp_files(dir);
-        Ok(backup::make(cx, source, &args.recipient, file)?)
+        Ok(backup::write_backup(cx, source, &args.recipient, file)?)
     })
-    .recorded(move |state| {
+    .with_record(move |state| {
         state.set("last_backup", file.display().to_string());
         state.set("last_backup_at", clock::rfc3339(SystemTime::now()));
     });

@@ -19,7 +19,7 @@ pub fn run(args: &OmniKeyRotate, cx: &Cx) -> anyhow::Result<Outcome> {
         None => store_keys::plan_rotation(cx, args.key.clone())?,
     };
     let backup = cx.ui.step("backup", "Check that there is a backup of the last day", || {
-        let file = backup::current(cx).map_err(|why| {
+        let file = backup::recent_backup(cx).map_err(|why| {
             let failure = Failure::new(Code::Prerequisite, "make a backup first").cause(why);
             failure
                 .hint("keep docker/omni.asc with it: only keys with a slot in it open it")

@@ -29,12 +29,12 @@ fn audit_provider(args: &ProxmoxAudit, cx: &Cx) -> anyhow::Result<Outcome> {
     let (provider, origin) = proxmox::provider_version(cx, args.provider_version)?;
     let inventory = proxmox::observe(cx, &login)?;
     let facts = audit::observe(cx, &login)?;
-    let wanted = audit::wanted(cx, &|_| true)?;
-    audit::report_wanted(cx, &wanted);
+    let wanted = audit::requirements(cx, &|_| true)?;
+    audit::report_requirements(cx, &wanted);
     let scope = Scope::new(provider, &inventory, facts.proxmox_facts(), &wanted);
     let title = format!("what provider {provider} ({origin}) calls");
     let permissions = cx.ui.step("permissions", title, || {
-        let permissions = audit::permissions_on(cx, &login, &scope, &facts.tree, &audit::visible(&inventory))?;
+        let permissions = audit::permissions_on(cx, &login, &scope, &facts.tree, &audit::visible_paths(&inventory))?;
         Ok(StepResult::ok(permissions, format!("{} checked", count(scope.paths().len(), "path"))))
     })?;
     let rows = permissions::rows(&scope, &permissions);
@@ -56,8 +56,8 @@ fn audit_provider(args: &ProxmoxAudit, cx: &Cx) -> anyhow::Result<Outcome> {
     for (rule, message) in &warnings {
         cx.ui.note(rule, message.as_str(), Status::Warning, "");
     }
-    let listed: Vec<&Row> = rows.iter().filter(|row| args.all || audit::lacks(row)).collect();
-    let present = audit::present(&rows);
+    let listed: Vec<&Row> = rows.iter().filter(|row| args.all || audit::is_missing(row)).collect();
+    let present = audit::count_present(&rows);
     let warned = warnings.iter().map(|(rule, message)| json!({ "rule": rule, "message": message }));
     let data = json!({
         "token": id,
@@ -68,7 +68,7 @@ fn audit_provider(args: &ProxmoxAudit, cx: &Cx) -> anyhow::Result<Outcome> {
         "script": script.clone().unwrap_or_default(),
         "warnings": warned.collect::<Vec<_>>(),
     });
-    match audit::missing(access, &rows, &facts, &permissions::unlisted_objects(&rows, &scope, &inventory)) {
+    match audit::missing_failure(access, &rows, &facts, &permissions::unlisted_objects(&rows, &scope, &inventory)) {
         None => {
             let summary = format!("{id} has every privilege that the provider needs ({present})");
             Ok(Outcome::done(summary).with(data).next("cargo xtask provider-verify"))

@@ -51,7 +51,7 @@ pub fn pages(read: &dyn Fn(&str) -> Result<String, String>) -> Vec<Page> {
     };
     let fleet = || {
         let inventory = Inventory::parse(&read(FLEET)?).map_err(|why| format!("{FLEET}: {why}"))?;
-        fleet::picture(&fleet::of_inventory(&inventory)).map_err(|failure| failure.to_string())
+        fleet::render_picture(&fleet::model_of_inventory(&inventory)).map_err(|failure| failure.to_string())
     };
     let recording = || render("recording.svg.jinja", svg::model(&read(RECORDING)?));
     let mut pages = vec![

@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn every_anchor_leads_somewhere() {
+    fn anchors_exist_in_the_docs() {
         for check in CHECKS.iter() {
             let (file, anchor) = check.anchor.split_once('#').expect("file#heading");
             let path = format!("{}/../{file}", env!("CARGO_MANIFEST_DIR"));

@@ -21,8 +21,8 @@ pub fn diagnosis(found: &ChainReport) -> Diagnosis {
 }
 
 pub fn file(installation: &Installation<'_>) -> Verdict {
-    let host = host_and_port(installation.needs("OMNI_DOMAIN")?).0;
-    let (cert, key) = (installation.needs("OMNI_TLS_CERT")?, installation.needs("OMNI_TLS_KEY")?);
+    let host = host_and_port(installation.required_value("OMNI_DOMAIN")?).0;
+    let (cert, key) = (installation.required_value("OMNI_TLS_CERT")?, installation.required_value("OMNI_TLS_KEY")?);
     let chain = read(installation, cert)?;
     let mut found = diagnosis(&certificate::check_chain(&chain, &host, installation.roots(), installation.now));
     let leaf = chain.first().ok_or_else(|| found.clone())?;
@@ -58,8 +58,8 @@ fn text(installation: &Installation<'_>, path: &str) -> Result<String, Diagnosis
 }
 
 pub fn served(installation: &Installation<'_>) -> Verdict {
-    let absent = || installation.absent("the address of Omni is not known");
-    let (host, _) = installation.place().ok_or_else(absent)?.tls();
+    let absent = || installation.missing_verdict("the address of Omni is not known");
+    let (host, _) = installation.omni_address().ok_or_else(absent)?.tls();
     let chain = match installation.served().ok_or_else(absent)? {
         Ok(chain) => chain,
         // If nothing answers, `omni.health` reports it.
@@ -69,7 +69,7 @@ pub fn served(installation: &Installation<'_>) -> Verdict {
         Err(failure) => return Err(from_failure(failure)),
     };
     let mut found = diagnosis(&certificate::check_chain(chain, &host, installation.roots(), installation.now));
-    if found.state == State::Warning && installation.certificate_refused() {
+    if found.state == State::Warning && installation.is_certificate_refused() {
         // Even if machines accept it, no task can query Omni from here.
         found.state = State::Failed;
     }

@@ -19,7 +19,7 @@ const SHORTEST: usize = 12;
 
 pub fn env(installation: &Installation<'_>) -> Diagnosis {
     if !installation.set_up {
-        return installation.absent("");
+        return installation.missing_verdict("");
     }
     let file = &installation.cx.settings.env_file;
     let mut found = values::check_complete(file, &installation.example);
@@ -58,7 +58,7 @@ pub fn modes(installation: &Installation<'_>) -> Diagnosis {
         }
     }
     match (found, open.is_empty()) {
-        (0, _) => installation.absent("none of them is there"),
+        (0, _) => installation.missing_verdict("none of them is there"),
         (_, true) => Diagnosis::ok(count(found, "file")),
         (_, false) => Diagnosis::failed(open.join(", ")),
     }
@@ -68,7 +68,7 @@ pub fn config(installation: &Installation<'_>) -> Verdict {
     let path = installation.cx.paths.config();
     let shown = installation.cx.paths.show(&path);
     let text = disk::read_optional_text(&path)?;
-    let text = text.ok_or_else(|| installation.absent(&format!("{shown} does not exist yet")))?;
+    let text = text.ok_or_else(|| installation.missing_verdict(&format!("{shown} does not exist yet")))?;
     let checked = ProviderConfig::parse(&shown, &text)
         .and_then(|config| proxmox::proxmox_of(installation.cx, &config).map(|found| (config, found)));
     Ok(match checked {
@@ -170,7 +170,7 @@ pub fn secrets(installation: &Installation<'_>) -> Diagnosis {
         values.extend(Some(secret).filter(|secret| secret.expose().len() >= SHORTEST));
     }
     if values.is_empty() {
-        return installation.absent("there is no secret yet");
+        return installation.missing_verdict("there is no secret yet");
     }
     match git::tracked_files(cx, &["docker/compose.yaml"]) {
         Ok(None) => return Diagnosis::skipped("the project is not a git checkout"),

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use xshell::cmd;
 
 use super::Installation;
-use super::installation::{Verdict, proxmox_of, remote_engine};
+use super::installation::{Verdict, is_engine_remote, proxmox_of};
 use check::diagnosis::Diagnosis;
 use domain::clock;
 use domain::failure::Failure;
@@ -18,13 +18,13 @@ use runtime::tool::docker::Docker;
 use runtime::tool::{Tool, omnictl as tool_omnictl};
 
 /// The first version of compose that supports `content:` in `configs:` (docker/compose v2.23.1 release notes).
-const COMPOSE: (u64, u64, u64) = (2, 23, 1);
+const MIN_COMPOSE: (u64, u64, u64) = (2, 23, 1);
 /// Limits for the difference between two clocks, in seconds; Omni treats a heartbeat older than 31 s as missing.
 const SKEW_SEEN: u64 = 3;
 const SKEW_BAD: u64 = 20;
 /// Limits for free disk space, in MiB.
-const LITTLE: u64 = 5 << 10;
-const TOO_LITTLE: u64 = 1 << 10;
+const LOW_SPACE_MIB: u64 = 5 << 10;
+const MIN_SPACE_MIB: u64 = 1 << 10;
 
 fn failed(failure: Failure) -> Diagnosis {
     Diagnosis::failed(failure.line()).fix(failure.hint)
@@ -37,15 +37,15 @@ pub fn curl(_: &Installation<'_>) -> Diagnosis {
 pub fn compose(installation: &Installation<'_>) -> Diagnosis {
     let version = Compose::find(installation.cx).and_then(|compose| compose.version());
     match version {
-        Ok(version) if too_old(&version) => Diagnosis::failed(format!("compose {version} is older than 2.23.1")),
+        Ok(version) if is_too_old(&version) => Diagnosis::failed(format!("compose {version} is older than 2.23.1")),
         Ok(version) => Diagnosis::ok(format!("compose {version}")),
         Err(failure) => failed(failure),
     }
 }
 
-/// Returns true if the version is older than `COMPOSE`. Anything that is not a version, e.g. `dev`, is a custom build.
-pub fn too_old(version: &str) -> bool {
-    domain::version::numbers(version).is_some_and(|numbers| numbers < COMPOSE)
+/// Returns true if the version is older than `MIN_COMPOSE`. Anything that is not a version, e.g. `dev`, is a custom build.
+pub fn is_too_old(version: &str) -> bool {
+    domain::version::numbers(version).is_some_and(|numbers| numbers < MIN_COMPOSE)
 }
 
 pub fn omnictl(installation: &Installation<'_>) -> Diagnosis {
@@ -70,7 +70,7 @@ pub fn helpers(_: &Installation<'_>) -> Diagnosis {
 
 pub fn engine(installation: &Installation<'_>) -> Diagnosis {
     match Docker::find(installation.cx).and_then(|docker| docker.engine_version()) {
-        Ok(version) if of_podman(&version) => Diagnosis::warning(format!(
+        Ok(version) if is_podman_version(&version) => Diagnosis::warning(format!(
             "`docker` is Podman here, which calls itself {version}: nothing of this was tried on it"
         ))
         .fix("install Docker Engine, and remove podman-docker: docs.docker.com/engine/install"),
@@ -80,7 +80,7 @@ pub fn engine(installation: &Installation<'_>) -> Diagnosis {
 }
 
 /// Returns true for Podman called as docker, which reports its own version: Docker's engine has been at 17 or later since 2017.
-fn of_podman(version: &str) -> bool {
+fn is_podman_version(version: &str) -> bool {
     domain::version::numbers(version).is_some_and(|(major, ..)| major < 17)
 }
 
@@ -93,7 +93,7 @@ pub fn disk(installation: &Installation<'_>) -> Diagnosis {
         let job = Job::new("asking for free space", cmd!(shell, "df -Pk {path}")).deadline(Duration::from_secs(5));
         let ended = installation.cx.proc.run(job)?.require_success()?;
         Ok(match free_mib(&ended.stdout) {
-            Some(free) => space(path, free),
+            Some(free) => check_space(path, free),
             None => Diagnosis::unknown(format!("`{}` was not understood", ended.line)),
         })
     };
@@ -102,11 +102,11 @@ pub fn disk(installation: &Installation<'_>) -> Diagnosis {
     if docker.is_dir() { here.and(of(docker)) } else { here }
 }
 
-fn space(path: &Path, free: u64) -> Diagnosis {
+fn check_space(path: &Path, free: u64) -> Diagnosis {
     let detail = format!("{} GiB free at {}", free >> 10, path.display());
     match free {
-        0..TOO_LITTLE => Diagnosis::failed(detail),
-        TOO_LITTLE..LITTLE => Diagnosis::warning(detail),
+        0..MIN_SPACE_MIB => Diagnosis::failed(detail),
+        MIN_SPACE_MIB..LOW_SPACE_MIB => Diagnosis::warning(detail),
         _ => Diagnosis::ok(detail),
     }
 }
@@ -119,8 +119,8 @@ fn free_mib(text: &str) -> Option<u64> {
 
 /// Compares this host's clock with the Date header from Proxmox or Omni, and checks systemd's NTP state.
 pub fn clock(installation: &Installation<'_>) -> Diagnosis {
-    let synchronized = systemd_says(installation);
-    let compared = far_clock(installation).map_or_else(
+    let synchronized = is_synchronized(installation);
+    let compared = remote_clock(installation).map_or_else(
         || Diagnosis::unknown("neither Proxmox nor Omni returned its time"),
         |(who, there)| {
             let detail = |skew: u64| format!("{skew} s from the clock of {who}");
@@ -137,7 +137,7 @@ pub fn clock(installation: &Installation<'_>) -> Diagnosis {
     }
 }
 
-fn far_clock(installation: &Installation<'_>) -> Option<(String, u64)> {
+fn remote_clock(installation: &Installation<'_>) -> Option<(String, u64)> {
     let cx = installation.cx;
     let ca_file = cx.settings.ca_file(None).map(|found| found.value);
     let ask = |url: String, insecure: bool| {
@@ -151,12 +151,12 @@ fn far_clock(installation: &Installation<'_>) -> Option<(String, u64)> {
         Some(("Proxmox".to_owned(), ask(format!("{}/api2/json/version", found.url), found.insecure)?))
     });
     proxmox.or_else(|| {
-        let place = installation.place().filter(|place| place.connect.is_none())?;
+        let place = installation.omni_address().filter(|place| place.connect.is_none())?;
         Some(("Omni".to_owned(), ask(format!("{}/healthz", place.endpoint), false)?))
     })
 }
 
-fn systemd_says(installation: &Installation<'_>) -> Option<bool> {
+fn is_synchronized(installation: &Installation<'_>) -> Option<bool> {
     let timedatectl = which::which("timedatectl").ok().filter(|_| Path::new("/run/systemd/system").is_dir())?;
     let shell = proc::shell().ok()?;
     let job =
@@ -174,7 +174,7 @@ pub fn tun(installation: &Installation<'_>) -> Diagnosis {
     if Path::new("/dev/net/tun").exists() {
         return Diagnosis::ok("present");
     }
-    if remote_engine() {
+    if is_engine_remote() {
         return Diagnosis::skipped("the Docker engine is on another host");
     }
     // A running sidecar has its device, wherever the engine is.
@@ -183,19 +183,19 @@ pub fn tun(installation: &Installation<'_>) -> Diagnosis {
 }
 
 /// Returns true if a boot unit creates containers: until November 2026, the project's own ran `compose up`.
-fn creates(unit: &str) -> bool {
+fn creates_containers(unit: &str) -> bool {
     let commands = unit.lines().filter(|line| line.trim_start().starts_with("ExecStart"));
     commands.into_iter().any(|line| line.split_whitespace().any(|word| word == "up"))
 }
 
 pub fn boot(installation: &Installation<'_>) -> Verdict {
     installation.container(OMNI)?;
-    if remote_engine() || !Path::new("/run/systemd/system").is_dir() {
+    if is_engine_remote() || !Path::new("/run/systemd/system").is_dir() {
         return Err(Diagnosis::skipped("this host is not run by systemd, or not the engine's"));
     }
     let wanted = Path::new("/etc/systemd/system/multi-user.target.wants/omni-scale.service");
     let unit = files::read_optional_text(Path::new("/etc/systemd/system/omni-scale.service")).ok().flatten();
-    if unit.as_deref().is_some_and(creates) {
+    if unit.as_deref().is_some_and(creates_containers) {
         return Err(Diagnosis::warning(
             "omni-scale.service is an older one, which recreates containers at boot: a changed tag upgrades Omni then",
         )
@@ -229,27 +229,29 @@ mod tests {
 
     #[test]
     fn boot_unit_creates_no_containers() {
-        assert!(!creates(include_str!("../../../../docker/omni-scale.service")));
-        assert!(creates("[Service]\n# up\nExecStart=/usr/bin/docker compose -f docker/compose.yaml up -d\n"));
+        assert!(!creates_containers(include_str!("../../../../docker/omni-scale.service")));
+        assert!(creates_containers(
+            "[Service]\n# up\nExecStart=/usr/bin/docker compose -f docker/compose.yaml up -d\n"
+        ));
     }
 
     #[test]
-    fn an_old_compose_is_told_from_a_new_one() {
+    fn old_compose_version_is_recognized() {
         for old in ["2.20.3", "2.23.0", "v2.5.1", "1.29.2", "2.18.1-desktop.1"] {
-            assert!(too_old(old), "{old}");
+            assert!(is_too_old(old), "{old}");
         }
         for new in ["2.23.1", "2.40.3+ds1-0ubuntu1", "5.5.1", "dev", "v2.24.0"] {
-            assert!(!too_old(new), "{new}");
+            assert!(!is_too_old(new), "{new}");
         }
     }
 
     #[test]
-    fn free_space_is_the_fourth_column() {
+    fn df_free_space_is_the_fourth_column() {
         let text =
             "Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/vda 264000000 22000000 73400320 24% /\n";
         assert_eq!(free_mib(text), Some(71_680));
         assert_eq!(free_mib("df: nonsense"), None);
-        assert_eq!(space(Path::new("/"), 500).state, check::diagnosis::State::Failed);
-        assert_eq!(space(Path::new("/"), 3_000).state, check::diagnosis::State::Warning);
+        assert_eq!(check_space(Path::new("/"), 500).state, check::diagnosis::State::Failed);
+        assert_eq!(check_space(Path::new("/"), 3_000).state, check::diagnosis::State::Warning);
     }
 }

@@ -75,9 +75,9 @@ impl<'a> Installation<'a> {
     ///
     /// # Errors
     /// Returns the verdict of a check that needs the value.
-    pub fn needs(&self, key: &str) -> Result<&str, Diagnosis> {
+    pub fn required_value(&self, key: &str) -> Result<&str, Diagnosis> {
         self.value(key).ok_or_else(|| {
-            self.absent(&match self.cx.settings.env_file.get(key) {
+            self.missing_verdict(&match self.cx.settings.env_file.get(key) {
                 Some(_) => format!("{key} in docker/.env still has the example's value"),
                 None => format!("{key} is not set in docker/.env"),
             })
@@ -85,7 +85,7 @@ impl<'a> Installation<'a> {
     }
 
     /// The verdict if something that the setup creates is missing.
-    pub fn absent(&self, what: &str) -> Diagnosis {
+    pub fn missing_verdict(&self, what: &str) -> Diagnosis {
         if self.set_up { Diagnosis::skipped(what) } else { Diagnosis::skipped("docker/.env does not exist yet") }
     }
 
@@ -97,7 +97,7 @@ impl<'a> Installation<'a> {
         let found = self.containers.get_or_init(|| Compose::find(self.cx)?.containers());
         match found {
             Ok(found) => Ok(found),
-            Err(_) if !self.set_up => Err(self.absent("")),
+            Err(_) if !self.set_up => Err(self.missing_verdict("")),
             Err(failure) => Err(Diagnosis::unknown(failure.message.clone())),
         }
     }
@@ -108,7 +108,7 @@ impl<'a> Installation<'a> {
     /// As [`Installation::containers`]; skipped if the service has no container.
     pub fn container(&self, service: &str) -> Result<&Container, Diagnosis> {
         let found = self.containers()?.iter().find(|container| container.service == service);
-        found.ok_or_else(|| self.absent(&format!("`{service}` has no container: the stack is not up")))
+        found.ok_or_else(|| self.missing_verdict(&format!("`{service}` has no container: the stack is not up")))
     }
 
     /// Returns the output of `tailscale status` in the sidecar, which must be running.
@@ -124,18 +124,18 @@ impl<'a> Installation<'a> {
 
     /// Whether Omni answers at the address that machines use; `None` if that is unknown.
     pub fn health(&self) -> Option<&Result<(), Failure>> {
-        self.health.get_or_init(|| Some(self.place()?.healthy(self.cx))).as_ref()
+        self.health.get_or_init(|| Some(self.omni_address()?.healthy(self.cx))).as_ref()
     }
 
     /// Returns true if Omni cannot be queried because this machine rejects its certificate.
-    pub fn certificate_refused(&self) -> bool {
+    pub fn is_certificate_refused(&self) -> bool {
         self.health().is_some_and(|asked| asked.as_ref().is_err_and(|failure| failure.kind == Kind::Certificate))
     }
 
     /// The certificates that Omni serves; `None` if its address is unknown.
     pub fn served(&self) -> Option<&Result<Vec<Certificate>, Failure>> {
         let look = || {
-            let (host, address) = self.place()?.tls();
+            let (host, address) = self.omni_address()?.tls();
             Some(openssl::served_certificates(self.cx, &address, &host))
         };
         self.served.get_or_init(look).as_ref()
@@ -178,11 +178,11 @@ impl<'a> Installation<'a> {
     /// As [`Installation::omnictl`]; skipped if there are none.
     pub fn clusters(&self) -> Result<&[Resource], Diagnosis> {
         if self.server().is_err() {
-            return Err(self.absent("Omni cannot be asked for its clusters"));
+            return Err(self.missing_verdict("Omni cannot be asked for its clusters"));
         }
         let omnictl = self.omnictl()?;
         match self.clusters.get_or_init(|| omnictl.list("clusters", None)) {
-            Ok(found) if found.is_empty() => Err(self.absent("Omni has no cluster")),
+            Ok(found) if found.is_empty() => Err(self.missing_verdict("Omni has no cluster")),
             Ok(found) => Ok(found),
             Err(failure) => Err(Diagnosis::unknown(failure.line())),
         }
@@ -193,7 +193,7 @@ impl<'a> Installation<'a> {
         self.server().as_ref().err().filter(|failure| failure.kind == Kind::Login)
     }
 
-    pub fn place(&self) -> Option<OmniAddress> {
+    pub fn omni_address(&self) -> Option<OmniAddress> {
         OmniAddress::of(self.cx)
     }
 
@@ -213,7 +213,7 @@ impl<'a> Installation<'a> {
 ///
 /// # Errors
 /// Returns the verdict of a check that needs it.
-pub fn sidecar(installation: &Installation<'_>) -> Result<(), Diagnosis> {
+pub fn check_sidecar(installation: &Installation<'_>) -> Result<(), Diagnosis> {
     let sidecar = installation.container(SIDECAR)?;
     if sidecar.state == "running" { Ok(()) } else { Err(Diagnosis::unknown("the sidecar does not run")) }
 }
@@ -226,7 +226,7 @@ pub fn proxmox_of(installation: &Installation<'_>) -> Result<Proxmox, Diagnosis>
     let path = installation.cx.paths.config();
     let shown = installation.cx.paths.show(&path);
     let text = files::read_optional_text(&path)?;
-    let text = text.ok_or_else(|| installation.absent(&format!("{shown} does not exist yet")))?;
+    let text = text.ok_or_else(|| installation.missing_verdict(&format!("{shown} does not exist yet")))?;
     let config = ProviderConfig::parse(&shown, &text);
     // Another check reports what is wrong with it.
     config
@@ -243,7 +243,7 @@ pub fn images(installation: &Installation<'_>, service: &str) -> (Option<String>
 }
 
 /// Returns true if the Docker engine runs on another host, so that checks of this host are meaningless for it.
-pub fn remote_engine() -> bool {
+pub fn is_engine_remote() -> bool {
     engine_address().is_some_and(|address| !address.starts_with("unix:"))
 }
 
@@ -258,6 +258,6 @@ pub fn from_failure(failure: &Failure) -> Diagnosis {
 }
 
 /// Returns true if another check fails, and thus reports the problem itself.
-pub fn fails(found: Verdict) -> bool {
+pub fn is_failure(found: Verdict) -> bool {
     found.unwrap_or_else(|early| early).state == State::Failed
 }

@@ -26,7 +26,7 @@ pub fn store(installation: &Installation<'_>) -> Verdict {
                 "if Omni ran before, restore it from your backup: no other key opens its store; else `cargo xtask omni-setup` makes it",
             ));
         }
-        Ok(None) => return Err(installation.absent("")),
+        Ok(None) => return Err(installation.missing_verdict("")),
         Err(failure) => return Err(failure.into()),
     };
     Ok(match store_key::check(&text, installation.now) {
@@ -44,7 +44,7 @@ pub fn slots(installation: &Installation<'_>) -> Verdict {
     let state = installation.cx.reload_state()?;
     let slots = state.list("store_key_slots");
     Ok(match slots.as_slice() {
-        [] => installation.absent("known after `cargo xtask omni-backup-verify`"),
+        [] => installation.missing_verdict("known after `cargo xtask omni-backup-verify`"),
         [only] => Diagnosis::warning(format!("{only} alone opens the store: without docker/omni.asc it is lost")),
         slots => Diagnosis::ok(slots.join(", ")),
     })
@@ -55,18 +55,18 @@ pub fn provider(installation: &Installation<'_>) -> Verdict {
     // Compose and `provider-setup` prefer the environment.
     let (key, origin) = match environment(NAME) {
         Some(key) => (key, format!("{NAME} in the environment")),
-        None => (installation.needs(NAME)?.to_owned(), installation.cx.settings.variable_location(NAME)),
+        None => (installation.required_value(NAME)?.to_owned(), installation.cx.settings.variable_location(NAME)),
     };
     let id = installation.cx.settings.provider_id(None).value;
     let now = SystemTime::now();
     Ok(match key::check_provider_key(&key, &id, &origin, now) {
-        Ok(info) => lasting(&info, now).unwrap_or_else(|| Diagnosis::ok(format!("of {}", info.name))),
+        Ok(info) => expiry_verdict(&info, now).unwrap_or_else(|| Diagnosis::ok(format!("of {}", info.name))),
         Err(failure) => Diagnosis::failed(failure.cause).fix(failure.hint),
     })
 }
 
 /// The verdict on a key's remaining time; `None` if it does not expire.
-fn lasting(info: &KeyInfo, now: SystemTime) -> Option<Diagnosis> {
+fn expiry_verdict(info: &KeyInfo, now: SystemTime) -> Option<Diagnosis> {
     let left = info.remaining_lifetime(now)?;
     let days = left.as_secs() / 86_400;
     Some(if left < SOON {
@@ -80,7 +80,7 @@ pub fn account(installation: &Installation<'_>) -> Diagnosis {
     let (variable, origin, secret) = match omnictl::login(installation.cx) {
         Some(Login::Key { variable, origin, secret }) => (variable, origin, secret),
         Some(Login::Config { file, .. }) => return Diagnosis::ok(format!("omnictl's own login, {}", file.display())),
-        None => return installation.absent("nobody is logged in to Omni"),
+        None => return installation.missing_verdict("nobody is logged in to Omni"),
     };
     let info = match KeyInfo::parse(secret.expose()) {
         Ok(info) => info,
@@ -101,7 +101,7 @@ pub fn account(installation: &Installation<'_>) -> Diagnosis {
     if let Some(refusal) = installation.login_refused() {
         return Diagnosis::failed(refusal.line()).fix("`cargo xtask omni-setup --service-account` makes a new one");
     }
-    lasting(&info, now).unwrap_or_else(|| Diagnosis::ok(format!("of {} ({origin})", info.name)))
+    expiry_verdict(&info, now).unwrap_or_else(|| Diagnosis::ok(format!("of {} ({origin})", info.name)))
 }
 
 pub fn shadow(installation: &Installation<'_>) -> Diagnosis {
@@ -117,6 +117,6 @@ pub fn shadow(installation: &Installation<'_>) -> Diagnosis {
 }
 
 pub fn tailscale(installation: &Installation<'_>) -> Verdict {
-    let key = installation.needs("TS_AUTHKEY")?;
+    let key = installation.required_value("TS_AUTHKEY")?;
     Ok(values::check_tailscale_key(key))
 }

@@ -18,7 +18,7 @@ use serde::Deserialize;
 
 pub use catalogue::{CHECKS, Entry};
 pub use certificates::diagnosis as certificate_diagnosis;
-pub use host::too_old as compose_too_old;
+pub use host::is_too_old as compose_too_old;
 pub use installation::Installation;
 
 use crate::flow::provider;
@@ -69,7 +69,9 @@ pub fn run(cx: &Cx, entries: impl Iterator<Item = &'static Entry>, all: bool) ->
 pub fn verdicts(cx: &Cx, entries: impl Iterator<Item = &'static Entry>) -> Vec<CheckResult> {
     if let Some(recorded) = &cx.settings.recorded {
         let document = recorded.document(DOCTOR).unwrap_or_default();
-        return entries.map(|entry| CheckResult { entry, verdict: of_document(&document, &entry.id) }).collect();
+        return entries
+            .map(|entry| CheckResult { entry, verdict: verdict_in_document(&document, &entry.id) })
+            .collect();
     }
     let providers = cx.providers().unwrap_or_default();
     // The checks of the first provider belong to the whole installation.
@@ -83,7 +85,7 @@ pub fn verdicts(cx: &Cx, entries: impl Iterator<Item = &'static Entry>) -> Vec<C
     let installation = of(cx);
     map_all(entries.iter().copied(), NO_LIMIT, |entry| {
         let of_each = entry.area() == Area::Provider || entry.id == "keys.provider";
-        let others = further.iter().filter(|_| of_each).map(|of| of_provider(of.cx, entry.run(of)));
+        let others = further.iter().filter(|_| of_each).map(|of| with_provider_name(of.cx, entry.run(of)));
         CheckResult { entry, verdict: others.fold(entry.run(&installation), Diagnosis::and) }
     })
 }
@@ -102,13 +104,13 @@ pub fn step_result(found: Diagnosis, failed: impl FnOnce(Diagnosis) -> Failure) 
 }
 
 /// The verdict on an additional provider, with the provider's name.
-fn of_provider(cx: &Cx, found: Diagnosis) -> Diagnosis {
+fn with_provider_name(cx: &Cx, found: Diagnosis) -> Diagnosis {
     let detail = format!("`{}`: {}", cx.settings.provider_id(None).value, found.detail);
     Diagnosis { detail, fix: found.fix.map(|fix| provider::with_flag(cx, &fix)), ..found }
 }
 
 /// Reads the verdict of a check from a recorded document.
-fn of_document(document: &Value, id: &str) -> Diagnosis {
+fn verdict_in_document(document: &Value, id: &str) -> Diagnosis {
     let found = document["checks"].as_array().into_iter().flatten().find(|found| found["id"] == id);
     let text = |key: &str| found.and_then(|found| found[key].as_str()).unwrap_or_default().to_owned();
     match found.and_then(|found| State::deserialize(&found["status"]).ok()) {

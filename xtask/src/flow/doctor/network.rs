@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::Installation;
-use super::installation::{Verdict, proxmox_of, remote_engine};
+use super::installation::{Verdict, is_engine_remote, proxmox_of};
 use crate::flow::omni_stack::host_and_port;
 use check::diagnosis::{Diagnosis, State};
 use check::stack::{self, Answer, PORTS};
@@ -20,7 +20,7 @@ use runtime::tool::dns;
 use runtime::tool::docker::engine_address;
 
 pub fn lan_address(installation: &Installation<'_>) -> Verdict {
-    let address = installation.needs("OMNI_LAN_ADDRESS")?;
+    let address = installation.required_value("OMNI_LAN_ADDRESS")?;
     let formed = values::check_lan_address(address);
     let domain = installation.value("OMNI_DOMAIN").map(|domain| host_and_port(domain).0).unwrap_or_default();
     let local = |text: &str| text == "localhost" || text.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
@@ -28,7 +28,7 @@ pub fn lan_address(installation: &Installation<'_>) -> Verdict {
         return Err(Diagnosis::skipped("Omni is at a loopback address: a trial on one host"));
     }
     let Ok(ip) = address.parse::<IpAddr>() else { return Ok(formed) };
-    if formed.state == State::Failed || remote_engine() {
+    if formed.state == State::Failed || is_engine_remote() {
         return Ok(formed);
     }
     // Binding fails for addresses that are not this host's.
@@ -42,18 +42,18 @@ pub fn lan_address(installation: &Installation<'_>) -> Verdict {
 }
 
 pub fn ports(installation: &Installation<'_>) -> Verdict {
-    let lan = installation.needs("OMNI_LAN_ADDRESS")?;
+    let lan = installation.required_value("OMNI_LAN_ADDRESS")?;
     match installation.container(SIDECAR) {
         Ok(sidecar) if sidecar.state == "running" => Ok(stack::check_ports(sidecar, lan)),
         Err(unknown) if unknown.state == State::Unknown => Err(unknown),
-        _ => Ok(free(lan)),
+        _ => Ok(check_ports_free(lan)),
     }
 }
 
 /// Checks that the ports are free for a stack that is not running.
-fn free(lan: &str) -> Diagnosis {
+fn check_ports_free(lan: &str) -> Diagnosis {
     let Ok(ip) = lan.parse::<IpAddr>() else { return Diagnosis::skipped("OMNI_LAN_ADDRESS is not an address") };
-    if remote_engine() {
+    if is_engine_remote() {
         return Diagnosis::skipped("the Docker engine is on another host");
     }
     if let Some(verdict) = rootless_ports() {
@@ -61,7 +61,7 @@ fn free(lan: &str) -> Diagnosis {
     }
     let taken: Vec<String> = PORTS
         .iter()
-        .filter(|(port, protocol, _)| in_use(SocketAddr::new(ip, *port), protocol))
+        .filter(|(port, protocol, _)| is_in_use(SocketAddr::new(ip, *port), protocol))
         .map(|(port, protocol, _)| format!("{port}/{protocol}"))
         .collect();
     if taken.is_empty() {
@@ -85,14 +85,14 @@ fn rootless_ports() -> Option<Diagnosis> {
 }
 
 /// Returns true if another program keeps the port for longer than such a check takes: another doctor may run at the same time.
-fn in_use(address: SocketAddr, protocol: &str) -> bool {
+fn is_in_use(address: SocketAddr, protocol: &str) -> bool {
     (0..4).all(|look| {
         std::thread::sleep(Duration::from_millis(20 * look));
-        bound(address, protocol)
+        is_bound(address, protocol)
     })
 }
 
-fn bound(address: SocketAddr, protocol: &str) -> bool {
+fn is_bound(address: SocketAddr, protocol: &str) -> bool {
     let taken = |error: std::io::Error| match error.kind() {
         ErrorKind::AddrInUse => true,
         // Ports below 1024 are reserved for root; a program that listens there accepts connections.
@@ -106,8 +106,8 @@ fn bound(address: SocketAddr, protocol: &str) -> bool {
 }
 
 pub fn dns(installation: &Installation<'_>) -> Verdict {
-    let domain = host_and_port(installation.needs("OMNI_DOMAIN")?).0;
-    let lan = installation.needs("OMNI_LAN_ADDRESS")?;
+    let domain = host_and_port(installation.required_value("OMNI_DOMAIN")?).0;
+    let lan = installation.required_value("OMNI_LAN_ADDRESS")?;
     if domain.parse::<IpAddr>().is_ok() {
         return Err(Diagnosis::skipped("Omni's name is an address"));
     }
@@ -115,8 +115,8 @@ pub fn dns(installation: &Installation<'_>) -> Verdict {
         Ok(found) => (found, None),
         Err(why) => (Vec::new(), Some(why)),
     };
-    let mut answers = answers(&domain, &machines);
-    answers.push(here(&domain));
+    let mut answers = query_resolvers(&domain, &machines);
+    answers.push(resolve_locally(&domain));
     let found = stack::names(&domain, lan, &answers);
     Ok(match unknown {
         Some(why) if found.state == State::Ok => {
@@ -127,7 +127,7 @@ pub fn dns(installation: &Installation<'_>) -> Verdict {
 }
 
 /// Queries the resolvers of machines and of this host in parallel.
-fn answers(domain: &str, machines: &[(String, IpAddr)]) -> Vec<Answer> {
+fn query_resolvers(domain: &str, machines: &[(String, IpAddr)]) -> Vec<Answer> {
     let own = files::read_optional_text(std::path::Path::new("/etc/resolv.conf")).ok().flatten().unwrap_or_default();
     let own = dns::parse_resolvers(&own).into_iter().map(|ip| ("this host".to_owned(), ip, false));
     let mut asked: Vec<(String, IpAddr, bool)> = machines.iter().map(|(who, ip)| (who.clone(), *ip, true)).collect();
@@ -144,7 +144,7 @@ fn answers(domain: &str, machines: &[(String, IpAddr)]) -> Vec<Answer> {
 }
 
 /// Resolves the name as this host does, including `/etc/hosts`.
-fn here(domain: &str) -> Answer {
+fn resolve_locally(domain: &str) -> Answer {
     let found = (domain, 443).to_socket_addrs().map(|found| found.map(|address| address.ip()).collect::<Vec<_>>());
     let mut found = found.unwrap_or_default();
     found.dedup();
@@ -165,11 +165,11 @@ fn proxmox_resolvers(installation: &Installation<'_>) -> Result<Vec<(String, IpA
     for name in names.take(3) {
         answers.push((name, get(&format!("/nodes/{name}/dns"))?));
     }
-    named_resolvers(&answers)
+    parse_node_resolvers(&answers)
 }
 
 /// Returns the resolvers in the nodes' answers, without duplicates.
-fn named_resolvers(answers: &[(&str, Value)]) -> Result<Vec<(String, IpAddr)>, String> {
+fn parse_node_resolvers(answers: &[(&str, Value)]) -> Result<Vec<(String, IpAddr)>, String> {
     let mut found: Vec<(String, IpAddr)> = Vec::new();
     let mut own = false;
     for (name, answer) in answers {
@@ -196,10 +196,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_nodes_own_resolver_is_not_asked_for_here() {
+    fn loopback_resolver_of_a_node_is_skipped() {
         let of = |answers: &[Value]| {
             let answers: Vec<(&str, Value)> = answers.iter().map(|answer| ("pve1", answer.clone())).collect();
-            named_resolvers(&answers).map(|found| found.iter().map(|(_, ip)| ip.to_string()).collect::<Vec<_>>())
+            parse_node_resolvers(&answers).map(|found| found.iter().map(|(_, ip)| ip.to_string()).collect::<Vec<_>>())
         };
         let both = json!({"search": "lan", "dns1": "127.0.0.1", "dns2": "192.0.2.53"});
         assert_eq!(of(&[both.clone(), both]), Ok(vec!["192.0.2.53".to_owned()]));

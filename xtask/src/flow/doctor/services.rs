@@ -1,6 +1,6 @@
 //! Omni, the provider, Proxmox, tsidp and the tailnet.
 
-use super::installation::{Verdict, fails, from_failure, images, proxmox_of, sidecar};
+use super::installation::{Verdict, check_sidecar, from_failure, images, is_failure, proxmox_of};
 use super::{Installation, certificates};
 use crate::flow::{audit, provider, proxmox as flow_proxmox, tsidp};
 use check::capacity::room;
@@ -19,18 +19,18 @@ use yaml::Finding;
 const LOG: u32 = 300;
 
 pub fn health(installation: &Installation<'_>) -> Verdict {
-    let absent = || installation.absent("the address of Omni is not known");
-    let (asked, place) = (installation.health().ok_or_else(absent)?, installation.place().ok_or_else(absent)?);
+    let absent = || installation.missing_verdict("the address of Omni is not known");
+    let (asked, place) = (installation.health().ok_or_else(absent)?, installation.omni_address().ok_or_else(absent)?);
     Ok(match asked {
         Ok(()) => Diagnosis::ok(place.words()),
-        Err(failure) => unwell(installation, failure),
+        Err(failure) => unhealthy_verdict(installation, failure),
     })
 }
 
 /// The verdict if Omni does not answer. A cause that another check reports is not reported again.
-fn unwell(installation: &Installation<'_>, failure: &Failure) -> Diagnosis {
+fn unhealthy_verdict(installation: &Installation<'_>, failure: &Failure) -> Diagnosis {
     let see = |id: &str| Diagnosis::unknown(format!("{}: see {id}", failure.line()));
-    if installation.certificate_refused() && fails(certificates::served(installation)) {
+    if installation.is_certificate_refused() && is_failure(certificates::served(installation)) {
         return see("certificates.served");
     }
     let omni = installation.containers().map(|all| stack::service(all, OMNI));
@@ -48,7 +48,7 @@ pub fn licence(installation: &Installation<'_>) -> Diagnosis {
             Diagnosis::failed(failure.message.clone()).fix(failure.hint.clone())
         }
         Err(failure) if failure.code == Code::MissingInput => {
-            installation.absent("nobody is logged in to Omni to ask it")
+            installation.missing_verdict("nobody is logged in to Omni to ask it")
         }
         Err(failure) => Diagnosis::unknown(failure.message.clone()),
     }
@@ -66,7 +66,7 @@ pub fn versions(installation: &Installation<'_>) -> Diagnosis {
 }
 
 pub fn provider_id(installation: &Installation<'_>) -> Verdict {
-    installation.needs("OMNI_INFRA_PROVIDER_KEY")?;
+    installation.required_value("OMNI_INFRA_PROVIDER_KEY")?;
     let id = installation.cx.settings.provider_id(None).value;
     let found = installation.omnictl()?.list("infraproviders", None)?;
     let ids: Vec<&str> = found.iter().map(|each| each.metadata.id.as_str()).collect();
@@ -107,7 +107,8 @@ pub fn storages(installation: &Installation<'_>) -> Verdict {
     let found = proxmox_of(installation).map_err(|early| Diagnosis::skipped(early.detail))?;
     let unasked = |failure: Failure| Diagnosis::skipped(format!("Proxmox could not be asked: {}", failure.line()));
     let nodes = flow_proxmox::read_storages(installation.cx, &found).map_err(unasked)?;
-    let machines = audit::wanted(installation.cx, &|_| true).map_or_else(|_| Vec::new(), |wanted| wanted.machines);
+    let machines =
+        audit::requirements(installation.cx, &|_| true).map_or_else(|_| Vec::new(), |wanted| wanted.machines);
     let lacking = room::shortages(&nodes, &machines);
     let words: Vec<&str> = lacking.iter().map(|shortage| shortage.words.as_str()).collect();
     Ok(match lacking.iter().any(|shortage| shortage.everywhere) {
@@ -118,7 +119,7 @@ pub fn storages(installation: &Installation<'_>) -> Verdict {
 }
 
 pub fn registration(installation: &Installation<'_>) -> Verdict {
-    installation.needs("OMNI_INFRA_PROVIDER_KEY")?;
+    installation.required_value("OMNI_INFRA_PROVIDER_KEY")?;
     let id = installation.cx.settings.provider_id(None).value;
     let omnictl = installation.omnictl()?;
     if let Ok(container) = installation.container(&installation.cx.settings.provider_service())
@@ -140,18 +141,18 @@ pub fn registration(installation: &Installation<'_>) -> Verdict {
 }
 
 pub fn issuer(installation: &Installation<'_>) -> Verdict {
-    Ok(values::check_issuer(installation.needs("OIDC_ISSUER_URL")?, installation.value("OMNI_DOMAIN")))
+    Ok(values::check_issuer(installation.required_value("OIDC_ISSUER_URL")?, installation.value("OMNI_DOMAIN")))
 }
 
 pub fn discovery(installation: &Installation<'_>) -> Verdict {
-    let issuer = installation.needs("OIDC_ISSUER_URL")?;
-    sidecar(installation)?;
+    let issuer = installation.required_value("OIDC_ISSUER_URL")?;
+    check_sidecar(installation)?;
     if values::check_issuer(issuer, installation.value("OMNI_DOMAIN")).state == State::Failed {
         return Err(Diagnosis::unknown("see tsidp.issuer"));
     }
     Ok(match tsidp::discover(installation.cx, issuer) {
         // Outside of the tailnet, no name resolves.
-        Err(failure) if fails(tailscale(installation)) => {
+        Err(failure) if is_failure(tailscale(installation)) => {
             Diagnosis::unknown(format!("{}: see tailscale.state", failure.line()))
         }
         Ok(found) => found.verdict,
@@ -192,8 +193,8 @@ fn refused_logins(installation: &Installation<'_>) -> Option<Diagnosis> {
 }
 
 pub fn tailscale(installation: &Installation<'_>) -> Verdict {
-    let domain = installation.needs("OMNI_DOMAIN")?;
-    sidecar(installation)?;
+    let domain = installation.required_value("OMNI_DOMAIN")?;
+    check_sidecar(installation)?;
     Ok(match installation.tailscale() {
         Ok(text) => stack::check_tailscale(text, domain, installation.now),
         Err(failure) => Diagnosis::unknown(failure.line()),

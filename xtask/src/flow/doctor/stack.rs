@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::Installation;
-use super::installation::{Verdict, fails, images, sidecar};
+use super::installation::{Verdict, check_sidecar, images, is_failure};
 use crate::flow::backup;
 use crate::flow::omni_stack;
 use crate::flow::site;
@@ -22,7 +22,7 @@ pub fn containers(installation: &Installation<'_>) -> Verdict {
     let found = installation.containers()?;
     if found.is_empty() {
         return Err(match installation.set_up {
-            false => installation.absent(""),
+            false => installation.missing_verdict(""),
             // It may run on another host.
             true if installation.health().is_some_and(Result::is_ok) => {
                 Diagnosis::warning("the stack is not up here, and Omni answers")
@@ -35,7 +35,8 @@ pub fn containers(installation: &Installation<'_>) -> Verdict {
         // Docker shows a lost login only as an unhealthy sidecar.
         let others = found.iter().filter(|container| container.service != SIDECAR);
         let sidecar_alone = others.clone().all(Container::is_healthy);
-        if sidecar_alone && sidecar(installation).is_ok() && fails(super::services::tailscale(installation)) {
+        if sidecar_alone && check_sidecar(installation).is_ok() && is_failure(super::services::tailscale(installation))
+        {
             return Ok(Diagnosis::unknown(format!("{}: see tailscale.state", bad.join("; "))));
         }
         let first = found.iter().find(|container| !container.is_healthy());
@@ -60,7 +61,7 @@ pub fn containers(installation: &Installation<'_>) -> Verdict {
 
 pub fn data(installation: &Installation<'_>) -> Verdict {
     installation.container(OMNI)?;
-    Ok(kept(omni_stack::guard_omni(installation.cx, installation.containers()?)))
+    Ok(break_glass_verdict(omni_stack::guard_omni(installation.cx, installation.containers()?)))
 }
 
 pub fn other(installation: &Installation<'_>) -> Verdict {
@@ -81,7 +82,7 @@ pub fn backup(installation: &Installation<'_>) -> Verdict {
     installation.container(OMNI)?;
     let state = installation.cx.reload_state()?;
     let days = |then: u64| installation.now.saturating_sub(then) / 86_400;
-    let Some((file, made)) = backup::last(&state) else {
+    let Some((file, made)) = backup::last_backup(&state) else {
         return Ok(Diagnosis::warning("no backup was made from this checkout"));
     };
     let (age, verified) = (days(made), state.get("verified_backup_at").as_deref().and_then(clock::parse_rfc3339));
@@ -107,7 +108,7 @@ pub fn store(installation: &Installation<'_>) -> Verdict {
     let state = installation.cx.reload_state()?;
     let times = ["omni_configured_at", "last_backup_at"].map(|key| clock::parse_rfc3339(&state.get(key)?));
     let Some(before) = times.into_iter().flatten().min() else {
-        return Err(installation.absent("the state does not record when Omni was set up"));
+        return Err(installation.missing_verdict("the state does not record when Omni was set up"));
     };
     let began = omni_stack::empty_store_time(installation.cx)?;
     let Some(began) = began.filter(|began| *began > before) else {
@@ -158,10 +159,10 @@ pub fn etcd_backups(installation: &Installation<'_>) -> Verdict {
 
 pub fn login(installation: &Installation<'_>) -> Verdict {
     installation.container(SIDECAR)?;
-    Ok(kept(omni_stack::guard_sidecar(installation.cx, installation.containers()?)))
+    Ok(break_glass_verdict(omni_stack::guard_sidecar(installation.cx, installation.containers()?)))
 }
 
-fn kept(guarded: Result<String, Failure>) -> Diagnosis {
+fn break_glass_verdict(guarded: Result<String, Failure>) -> Diagnosis {
     match guarded {
         Ok(detail) => Diagnosis::ok(detail),
         Err(failure) if failure.code == Code::Conflict => {
@@ -172,7 +173,7 @@ fn kept(guarded: Result<String, Failure>) -> Diagnosis {
 }
 
 pub fn account(installation: &Installation<'_>) -> Verdict {
-    let id = installation.needs("OMNI_ACCOUNT_UUID")?;
+    let id = installation.required_value("OMNI_ACCOUNT_UUID")?;
     Ok(if id.eq_ignore_ascii_case(DEFAULT_ACCOUNT) {
         Diagnosis::warning(format!("{id} is Omni's default, which every Omni has that was given no other")).fix(
             "keep it where machines have joined, since they belong to it; for a new Omni empty OMNI_ACCOUNT_UUID in docker/.env and run `cargo xtask omni-setup`",
@@ -185,7 +186,10 @@ pub fn account(installation: &Installation<'_>) -> Verdict {
 }
 
 pub fn user(installation: &Installation<'_>) -> Verdict {
-    Ok(values::check_initial_user(installation.needs("OMNI_INITIAL_USER")?, installation.value("OIDC_ISSUER_URL")))
+    Ok(values::check_initial_user(
+        installation.required_value("OMNI_INITIAL_USER")?,
+        installation.value("OIDC_ISSUER_URL"),
+    ))
 }
 
 pub fn provider_version(installation: &Installation<'_>) -> Diagnosis {

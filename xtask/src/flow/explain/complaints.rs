@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
-use super::{OutsideFacts, TASKS, of_issue};
+use super::{MAX_TASK_LOOKUPS, OutsideFacts, add_issue};
 use crate::flow::{machine_replacement, provider_log, proxmox, timeline};
 use check::explain::{Cause, DELETE, Facts, Link};
 use domain::status::cluster::{Actor, MachineView};
@@ -15,7 +15,7 @@ use runtime::triage::Issues;
 const DEAD_ENDS: &[&str] = &["qmcreate", "qmstart"];
 
 /// Returns what blocks each machine request, according to the provider's log, Omni, or the Proxmox task behind it.
-pub(super) fn complaints(
+pub(super) fn request_causes(
     cx: &Cx,
     omnictl: Option<&Omnictl<'_>>,
     facts: &Facts,
@@ -47,9 +47,9 @@ pub(super) fn complaints(
         let image = error.is_empty() && machine.step == "uploadISO";
         if error.ends_with("stopped") || image {
             asked += 1;
-            let looked = || task(cx, around, facts, &issues, (machine, asked == 1), &replace);
+            let looked = || find_failed_task(cx, around, facts, &issues, (machine, asked == 1), &replace);
             // Machines beyond the limit are assumed to wait for the same cause, if one was found.
-            let own = if asked <= TASKS { looked() } else { None };
+            let own = if asked <= MAX_TASK_LOOKUPS { looked() } else { None };
             let cause = own.or_else(|| failed.clone());
             if let Some(cause) = cause {
                 failed.get_or_insert_with(|| cause.clone());
@@ -66,22 +66,28 @@ pub(super) fn complaints(
             ("fix what it names; the provider tries again by itself", "cargo xtask provider-status".to_owned());
         found.insert(
             machine.request.clone(),
-            known(&issues, (Link::ProviderStep, "provider-error"), raw, words, otherwise),
+            issue_cause(&issues, (Link::ProviderStep, "provider-error"), raw, words, otherwise),
         );
     }
     found
 }
 
 /// Returns a cause, with the known issue that `text` shows, if any.
-fn known(issues: &Issues, (link, id): (Link, &str), text: &str, words: String, otherwise: (&str, String)) -> Cause {
+fn issue_cause(
+    issues: &Issues,
+    (link, id): (Link, &str),
+    text: &str,
+    words: String,
+    otherwise: (&str, String),
+) -> Cause {
     let cause = Cause::new(link, id, words).lasting(false).fix(otherwise.0, otherwise.1);
-    of_issue(cause, issues.find(text).first())
+    add_issue(cause, issues.find(text).first())
 }
 
 /// Finds the failed Proxmox task of this machine: that of its VM; without a VM, that of the image, whose ID the provider logs, or
 /// the newest failed creation on the node in the provider's log, because it creates one machine at a time (omni v1.9.3
 /// `client/pkg/infra/infra.go`). If the log no longer shows the node, all nodes are searched, but only for the `first` machine.
-fn task(
+fn find_failed_task(
     cx: &Cx,
     around: &OutsideFacts,
     facts: &Facts,
@@ -119,7 +125,7 @@ fn task(
     let words = format!("the task {task}{of} on {node} ended with `{ended}`, and {request} waits for it");
     let whole = format!("{}\nTASK ERROR: {ended}", last.join("\n"));
     let otherwise = ("fix the error in the task's log", "cargo xtask provider-status".to_owned());
-    let mut cause = known(issues, (Link::ProxmoxTask, "proxmox-task"), &whole, words, otherwise);
+    let mut cause = issue_cause(issues, (Link::ProxmoxTask, "proxmox-task"), &whole, words, otherwise);
     let said: Vec<&str> = last.into_iter().filter(|line| !line.starts_with("TASK ")).collect();
     cause.evidence = said.join(" | ");
     if let Some(id) = id {

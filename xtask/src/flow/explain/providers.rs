@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{OutsideFacts, in_log, rotation};
+use super::{OutsideFacts, add_issue_in_log, rotation};
 use crate::flow::{provider, provider_log};
 use check::explain::{Cause, Link};
 use check::stack;
@@ -61,12 +61,12 @@ pub(super) fn provider(
             // One heartbeat may be late.
             Ok(Some(health)) if health.error.is_empty() && health.heartbeat_age.is_some_and(|age| age < 61) => {}
             Ok(found) => {
-                let cause = unheard(cx, id, ours(id), found);
+                let cause = no_heartbeat(cx, id, ours(id), found);
                 // A provider that keeps exiting runs for a moment each time.
                 let known = cx.for_provider(id).ok().filter(|_| ours(id) && cause.id == "provider-silent");
                 let known = known.and_then(|own| Issues::for_provider_log(&own).ok());
                 let log = provider_log::unresolved(around.site(id).map_or("", |site| &site.log));
-                let mut cause = known.map_or(cause.clone(), |issues| in_log(&issues, &log, cause));
+                let mut cause = known.map_or(cause.clone(), |issues| add_issue_in_log(&issues, &log, cause));
                 if let Some(step) = cause.next.first().and_then(|next| rotation(next)) {
                     cause.step = Some(step);
                 }
@@ -87,7 +87,7 @@ fn container(cx: &Cx, id: &str, ours: bool, leaves: bool, around: &OutsideFacts)
         around.containers.as_ref().ok().filter(|found| ours && found.iter().any(|found| found.service == OMNI))?;
     let service = |name: &str| stack::service(found, name);
     let explained = |cause: Cause, log: &str| match Issues::of(cx) {
-        Ok(issues) => in_log(&issues, &provider_log::unresolved(log), cause),
+        Ok(issues) => add_issue_in_log(&issues, &provider_log::unresolved(log), cause),
         Err(_) => cause,
     };
     // The other containers share its network, and none starts before it is healthy.
@@ -115,12 +115,12 @@ fn container(cx: &Cx, id: &str, ours: bool, leaves: bool, around: &OutsideFacts)
     match service(&own) {
         None => Some(
             provider_cause(id, "provider-missing", "it has no container")
-                .task(fix, &own_task(cx, id, "provider-setup")),
+                .task(fix, &provider_task(cx, id, "provider-setup")),
         ),
         Some(container) if container.keeps_exiting() => {
             let cause = provider_cause(id, "provider-exits", &format!("it keeps exiting: {}", container.status));
             let log = around.site(id).map_or("", |site| &site.log);
-            Some(explained(cause.fix("read in its log why it keeps exiting", status_of(cx, id)), log))
+            Some(explained(cause.fix("read in its log why it keeps exiting", status_command(cx, id)), log))
         }
         Some(container) if container.state != "running" => {
             let words = format!("its container does not run: {}", container.status);
@@ -131,20 +131,20 @@ fn container(cx: &Cx, id: &str, ours: bool, leaves: bool, around: &OutsideFacts)
 }
 
 /// A task for this provider, which is named if there are several.
-pub(super) fn own_task<'a>(cx: &Cx, id: &'a str, task: &'a str) -> Vec<&'a str> {
+pub(super) fn provider_task<'a>(cx: &Cx, id: &'a str, task: &'a str) -> Vec<&'a str> {
     let named = cx.settings.provider.is_some() || cx.provider_ids().len() > 1;
     if named { vec![task, "--provider", id] } else { vec![task] }
 }
 
-fn status_of(cx: &Cx, id: &str) -> String {
-    format!("cargo xtask {}", own_task(cx, id, "provider-status").join(" "))
+fn status_command(cx: &Cx, id: &str) -> String {
+    format!("cargo xtask {}", provider_task(cx, id, "provider-status").join(" "))
 }
 
-fn unheard(cx: &Cx, id: &str, ours: bool, found: Option<ProviderHealth>) -> Cause {
-    let log = status_of(cx, id);
+fn no_heartbeat(cx: &Cx, id: &str, ours: bool, found: Option<ProviderHealth>) -> Cause {
+    let log = status_command(cx, id);
     match found {
         None if ours => provider_cause(id, "provider-missing", "Omni has no provider of this name")
-            .task("set it up", &own_task(cx, id, "provider-setup")),
+            .task("set it up", &provider_task(cx, id, "provider-setup")),
         None => provider_cause(id, "provider-unknown", "Omni has no provider of this name")
             .fix("name in the machine class the provider that Omni has", "omnictl infraprovider list"),
         Some(health) if health.connected => {

@@ -109,9 +109,9 @@ fn chosen_faults(args: &Rehearse) -> Vec<String> {
 fn prepare(lab: &Path, dir: &Path, inventory: &Inventory, outside: Paths) -> anyhow::Result<(Paths, Vec<String>)> {
     let own = files::read_optional_text(&dir.join("docker/compose.yaml"))?.unwrap_or_default();
     let kit = lab.join("kit");
-    for (file, text) in kit::all() {
+    for (file, text) in kit::list_files() {
         let text = if file == "docker/compose.yaml" { with_pinned_images(&text, &own) } else { text.into_owned() };
-        kit::write(&kit.join(file), &text)?;
+        kit::write_file(&kit.join(file), &text)?;
     }
     let saved = lab.join("inventory.json");
     let document = inventory.document().map_err(|why| Failure::new(Code::Failed, why))?;
