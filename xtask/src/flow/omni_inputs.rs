@@ -123,12 +123,25 @@ pub fn gather(
     let answers = Answers::load(cx);
     let known = |key: &str| known.get(key).map(String::as_str);
     let old = |key| known(key).or_else(|| values::own_value(env, example, key));
+    let of_example = |key: &str, value: &str| example.get(key) == Some(normalize(key, value).as_str());
+    let refuse_example = |variable: &Variable, value: &str| match of_example(variable.key, value) {
+        true => Err(invalid(variable, value, "is the value of docker/.env.example, not yours")),
+        false => Ok(()),
+    };
+    if let Some(given) = args.account_uuid.as_deref().filter(|given| of_example(ACCOUNT, given)) {
+        let failure = Failure::new(Code::Usage, format!("the account UUID {given} is the value of docker/.env.example"));
+        return Err(failure.hint("omit --account-uuid to have one generated"));
+    }
     values.insert(ACCOUNT, Secret::plain(account_uuid(args, old(ACCOUNT), stored)?));
     for variable in REQUIRED.iter().filter(|variable| variable.key != ACCOUNT) {
         let flag = flag(args, variable.key);
         let given = flag.and_then(|(_, value)| value.map(str::to_owned)).or_else(|| environment(variable.key));
         let found = match given {
-            Some(given) => Some(absolute_path(variable.key, given)),
+            Some(given) => {
+                let value = absolute_path(variable.key, given);
+                refuse_example(variable, &value)?;
+                Some(value)
+            }
             None if known(variable.key).is_none() && env.refers_to_environment(variable.key) => {
                 return Err(foreign(variable.key));
             }
@@ -147,7 +160,7 @@ pub fn gather(
                 missing.push(wanted);
                 continue;
             }
-            None => prompt_for(cx, &answers, variable, &values, wanted)?,
+            None => prompt_for(cx, &answers, variable, &values, wanted, &refuse_example)?,
         };
         values.insert(variable.key, value);
     }
@@ -177,9 +190,13 @@ fn prompt_for(
     variable: &Variable,
     gathered: &GatheredValues,
     missing: MissingValue,
+    refuse_example: &dyn Fn(&Variable, &str) -> Result<(), Failure>,
 ) -> Result<Secret, Failure> {
     let question = capitalize(variable.name);
-    let check = |text: &str| check_answer(cx, variable, text, gathered);
+    let check = |text: &str| {
+        refuse_example(variable, text)?;
+        check_answer(cx, variable, text, gathered)
+    };
     let usual = match variable.key {
         "OMNI_TLS_CERT" => Some(format!("/etc/letsencrypt/live/{}/fullchain.pem", host(gathered))),
         "OMNI_TLS_KEY" => Some(format!("/etc/letsencrypt/live/{}/privkey.pem", host(gathered))),
@@ -258,14 +275,17 @@ fn check_forms(values: &OmniInputs) -> Result<(), Failure> {
     REQUIRED.iter().try_for_each(|variable| check_form(variable, values.get(variable.key)))
 }
 
+/// The failure for a value that `docker/.env` cannot have. A secret is not shown.
+fn invalid(variable: &Variable, value: &str, why: &str) -> Failure {
+    let shown = if variable.secret { String::new() } else { format!(" {value:?}") };
+    Failure::new(Code::Usage, format!("the {}{shown} {why}", variable.name))
+        .cause(format!("it would become {} in docker/.env", variable.key))
+        .hint(format!("give another value as {}{}", flag_of(variable.key), variable.key))
+}
+
 /// Checks the form of one value.
 fn check_form(variable: &Variable, value: &str) -> Result<(), Failure> {
-    let bad = |why: &str| {
-        let shown = if variable.secret { String::new() } else { format!(" {value:?}") };
-        Err(Failure::new(Code::Usage, format!("the {}{shown} {why}", variable.name))
-            .cause(format!("it would become {} in docker/.env", variable.key))
-            .hint(format!("give another value as {}{}", flag_hint(variable.key), variable.key)))
-    };
+    let bad = |why: &str| Err(invalid(variable, value, why));
     if value.trim().is_empty() {
         return bad("is empty");
     }
