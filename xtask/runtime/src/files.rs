@@ -382,8 +382,15 @@ pub fn read_optional(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
 
 /// Like [`read_optional`], as text.
 pub fn read_optional_text(path: &Path) -> Result<Option<String>, Failure> {
-    let Some(bytes) = read_optional(path)? else { return Ok(None) };
-    String::from_utf8(bytes).map(Some).map_err(|error| {
+    read_optional(path)?.map(|bytes| utf8(path, bytes)).transpose()
+}
+
+/// Returns the contents of `path` as text.
+///
+/// # Errors
+/// [`Code::Invalid`] if they are not valid UTF-8.
+pub fn utf8(path: &Path, bytes: Vec<u8>) -> Result<String, Failure> {
+    String::from_utf8(bytes).map_err(|error| {
         Failure::new(Code::Invalid, format!("`{}` is not valid UTF-8 text", path.display()))
             .cause(format!("byte {} does not belong to any character", error.utf8_error().valid_up_to()))
             .hint("save it as UTF-8; a binary file in its place was put there by mistake")

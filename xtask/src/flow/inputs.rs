@@ -277,7 +277,7 @@ pub fn read_optional_text(file: &Path) -> Result<Option<String>, Failure> {
         return files::read_optional_text(file);
     }
     let bytes = stdin()?.map_err(|error| files::io_failure("read", file, &error))?;
-    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+    files::utf8(file, bytes).map(Some)
 }
 
 /// Reads standard input once, and returns the same bytes from then on.

@@ -56,14 +56,17 @@ fn given_files_and_standard_input_are_checked_anywhere() {
         ("saved.json", saved.to_string()),
         ("nodes.json", inventory),
         ("log", "nothing\n".to_owned()),
-    ];
+    ]
+    .map(|(name, text)| (name, text.into_bytes()));
+    // In Latin-1, as an editor on an old host would save it.
+    let files: Vec<(&str, Vec<u8>)> = files.into_iter().chain([("latin-1", b"caf\xe9".to_vec())]).collect();
     files.iter().for_each(|(name, text)| std::fs::write(dir.path().join(name), text).expect("written"));
     std::fs::create_dir(dir.path().join("target")).expect("a directory of somebody else's");
     let before = tree_of(dir.path());
     let calls: Vec<Call> = serde_yaml::from_str(include_str!("../fixtures/outside.yaml")).expect("the calls");
     for Call { run, reads, codes, says } in calls {
         let mut command = sandbox::outside(env!("CARGO_BIN_EXE_xtask"), dir.path());
-        let input = files.iter().find(|(name, _)| *name == reads).map_or(reads.as_str(), |(_, text)| text.as_str());
+        let input = files.iter().find(|(name, _)| *name == reads).map_or(reads.as_bytes(), |(_, text)| text);
         std::fs::write(dir.path().with_extension("input"), input).expect("written");
         let input = std::fs::File::open(dir.path().with_extension("input")).expect("there");
         let ran = CommandOutput::of(command.args(words(&run)).stdin(input)).exits_with_one_of(&codes).says(&[&says]);

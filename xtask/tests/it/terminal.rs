@@ -25,7 +25,8 @@ impl TerminalSession {
 
     /// Like [`TerminalSession::with`], on a terminal with this many lines and columns.
     fn sized(command: &mut Command, answers: &[(&str, &str)], (ws_row, ws_col): (u16, u16)) -> TerminalSession {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+        // A child that held this side would never see it closed.
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a terminal");
         grantpt(&master).and_then(|()| unlockpt(&master)).expect("a terminal to use");
         tcsetwinsize(&master, Winsize { ws_row, ws_col, ws_xpixel: 0, ws_ypixel: 0 }).expect("a size");
         let name = ptsname(&master, Vec::new()).expect("it has a name").into_string().expect("of ASCII");
@@ -62,7 +63,10 @@ impl TerminalSession {
             if let Some(status) = child.try_wait().expect("it can be asked") {
                 break status.code().unwrap_or(-1);
             }
-            assert!(Instant::now() < end, "no end: {}", String::from_utf8_lossy(&shown));
+            if Instant::now() >= end {
+                child.kill().expect("it is running");
+                panic!("no end: {}", String::from_utf8_lossy(&shown));
+            }
         };
         // The last output may not have arrived yet.
         while let Ok(part) = receiver.recv_timeout(Duration::from_millis(300)) {
