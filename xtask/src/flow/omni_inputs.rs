@@ -129,7 +129,8 @@ pub fn gather(
         false => Ok(()),
     };
     if let Some(given) = args.account_uuid.as_deref().filter(|given| of_example(ACCOUNT, given)) {
-        let failure = Failure::new(Code::Usage, format!("the account UUID {given} is the value of docker/.env.example"));
+        let failure =
+            Failure::new(Code::Usage, format!("the account UUID {given} is the value of docker/.env.example"));
         return Err(failure.hint("omit --account-uuid to have one generated"));
     }
     values.insert(ACCOUNT, Secret::plain(account_uuid(args, old(ACCOUNT), stored)?));
@@ -280,7 +281,7 @@ fn invalid(variable: &Variable, value: &str, why: &str) -> Failure {
     let shown = if variable.secret { String::new() } else { format!(" {value:?}") };
     Failure::new(Code::Usage, format!("the {}{shown} {why}", variable.name))
         .cause(format!("it would become {} in docker/.env", variable.key))
-        .hint(format!("give another value as {}{}", flag_of(variable.key), variable.key))
+        .hint(format!("give another value as {}{}", flag_hint(variable.key), variable.key))
 }
 
 /// Checks the form of one value.
