@@ -63,7 +63,7 @@ pub struct Shared {
 }
 
 impl Shared {
-    fn of(task: &ArgMatches) -> Shared {
+    fn from_matches(task: &ArgMatches) -> Shared {
         /// Nothing where the task has no such option, or one of another kind.
         fn one<T: Clone + Send + Sync + 'static>(task: &ArgMatches, id: &str) -> Option<T> {
             task.try_get_one(id).ok().flatten().cloned()
@@ -90,15 +90,15 @@ impl Cli {
         // `help TASK` is how other programs spell `TASK --help`.
         let moved = flag.map(|(at, flag)| [&args[..at], &args[at + 1..], &[OsString::from(flag)]].concat());
         let args = moved.as_deref().unwrap_or(args);
-        let matches = named().color(color(args)).try_get_matches_from(args);
+        let matches = command_with_examples().color(parse_color(args)).try_get_matches_from(args);
         let matches = matches.map_err(|error| usage::with_tip(error, args))?;
-        let shared = matches.subcommand().map(|(_, task)| Shared::of(task)).unwrap_or_default();
+        let shared = matches.subcommand().map(|(_, task)| Shared::from_matches(task)).unwrap_or_default();
         Ok(Cli { shared, ..Cli::from_arg_matches(&matches)? })
     }
 }
 
 /// `--color` of a command line that clap may refuse.
-fn color(args: &[OsString]) -> ColorChoice {
+fn parse_color(args: &[OsString]) -> ColorChoice {
     let mut words = args.iter().filter_map(|arg| arg.to_str());
     let given = words.find_map(|word| word.strip_prefix("--color").map(|value| value.strip_prefix('=')));
     match given.and_then(|value| value.or_else(|| words.next())) {
@@ -120,20 +120,20 @@ pub const EXIT_CODES: &str = "Exit codes: 0 done, 1 a check or operation failed,
 const MANUAL: &str = "Manual page: man -l docs/reference/xtask.1. Guides: README.md.";
 
 /// The headings of the help, each with its tasks in the order in which an operator needs them.
-pub fn groups_of_tasks() -> impl Iterator<Item = (&'static str, std::str::Split<'static, char>)> {
+pub fn task_groups() -> impl Iterator<Item = (&'static str, std::str::Split<'static, char>)> {
     let lines = include_str!("../data/task-groups.txt").lines().filter_map(|line| line.split_once(": "));
     lines.map(|(heading, names)| (heading, names.split(' ')))
 }
 
 /// The command line with everything that clap fills in.
-pub fn built() -> Command {
-    let mut cli = named();
+pub fn command() -> Command {
+    let mut cli = command_with_examples();
     cli.build();
     cli
 }
 
 /// The command line under the name that it is called by, with the examples of each task.
-fn named() -> Command {
+fn command_with_examples() -> Command {
     // Every start of a task comes through here: the file of examples is read once, not once for each task.
     let mut of_tasks: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for line in include_str!("../data/examples.txt").lines() {
@@ -154,7 +154,7 @@ fn overview(cli: &Command) -> StyledStr {
     let about =
         |name: &str| cli.find_subcommand(name).and_then(Command::get_about).map(|about| about.ansi().to_string());
     let mut text = String::from("{about-with-newline}\n{usage-heading} {usage}\n");
-    for (heading, names) in groups_of_tasks() {
+    for (heading, names) in task_groups() {
         text.push_str(&format!("\n{HEADING}{heading}:{HEADING:#}\n"));
         for name in names {
             let about = about(name).unwrap_or_default();
@@ -196,7 +196,7 @@ pub struct Global {
     #[arg(long, global = true, value_name = "DIR")]
     pub project_dir: Option<PathBuf>,
     /// How long waits may take, e.g. 90s or 15m
-    #[arg(long, global = true, value_name = "DURATION", value_parser = duration)]
+    #[arg(long, global = true, value_name = "DURATION", value_parser = parse_duration)]
     pub timeout: Option<Duration>,
     /// Connect to Proxmox over http://, which sends the login unencrypted
     #[arg(long, global = true)]
@@ -621,7 +621,7 @@ pub struct Lines {
 
 impl Lines {
     /// A log for people.
-    pub fn of<'a>(&self, log: &'a str) -> Cow<'a, str> {
+    pub fn render<'a>(&self, log: &'a str) -> Cow<'a, str> {
         if self.raw { Cow::Borrowed(log) } else { Cow::Owned(log::format_log(log)) }
     }
 
@@ -642,7 +642,7 @@ pub struct ListLength {
 #[derive(Debug, Default, Args)]
 pub struct Allow {
     /// Ignore errors from this rule; docs/reference/checks.md lists the rules
-    #[arg(long = "allow", value_name = "RULE", value_parser = rule)]
+    #[arg(long = "allow", value_name = "RULE", value_parser = parse_rule)]
     pub rules: Vec<&'static str>,
 }
 
@@ -690,7 +690,7 @@ pub struct MachineclassCheck {
     #[arg(long)]
     pub offline: bool,
     /// Check for this release of Omni, instead of the one that runs or is in docker/compose.yaml
-    #[arg(long, value_name = "VERSION", value_parser = omni_release)]
+    #[arg(long, value_name = "VERSION", value_parser = parse_release)]
     pub omni_version: Option<Omni>,
     /// Check for this release of the provider, instead of the one that runs or is in docker/compose.yaml
     #[arg(long, value_name = "VERSION", value_parser = one_of(Provider::VARIANTS, Into::into))]
@@ -722,13 +722,13 @@ pub struct PlanOut {
     #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
     pub plan_out: Option<PathBuf>,
     /// How long the plan can be applied
-    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = parse_duration)]
     pub plan_expires: Duration,
 }
 
 impl PlanOut {
     /// What becomes of the plan.
-    pub fn saved(&self) -> PlanFile<'_> {
+    pub fn plan_file(&self) -> PlanFile<'_> {
         self.plan_out.as_deref().map_or(PlanFile::Unused, |file| PlanFile::Write(file, self.plan_expires))
     }
 }
@@ -871,7 +871,7 @@ pub struct ClusterCheck {
     #[arg(long)]
     pub offline: bool,
     /// Check for this release of Omni and omnictl, instead of the one that runs or is in docker/compose.yaml
-    #[arg(long, value_name = "VERSION", value_parser = omni_release)]
+    #[arg(long, value_name = "VERSION", value_parser = parse_release)]
     pub omni_version: Option<Omni>,
     /// Rewrite the nested format into the current one, and explain each change
     #[arg(long)]
@@ -987,7 +987,7 @@ pub struct ClusterScale {
     #[arg(long, value_name = "N", required_unless_present = "set")]
     pub workers: Option<u32>,
     /// How many machines a set has: control-planes, workers, or the name of a worker set; can be given more than once
-    #[arg(long, value_name = "NAME=N", value_parser = set_size)]
+    #[arg(long, value_name = "NAME=N", value_parser = parse_set_size)]
     pub set: Vec<(String, u32)>,
     /// Do not wait until the cluster is running
     #[arg(long)]
@@ -1067,7 +1067,7 @@ pub struct ClusterKubeconfig {
     #[arg(long, value_name = "GROUP,…", value_delimiter = ',', default_value = "system:masters")]
     pub groups: Vec<String>,
     /// How long the token is valid, at most 8760h
-    #[arg(long, value_name = "DURATION", default_value = "168h", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "168h", value_parser = parse_duration)]
     pub ttl: Duration,
     /// Overwrite an existing file, or an entry of the same name
     #[arg(long)]
@@ -1468,13 +1468,13 @@ fn one_of<T: Copy + Send + Sync + 'static>(all: &'static [T], name: fn(T) -> &'s
 }
 
 /// A release of Omni by its three numbers, with or without `v`.
-fn omni_release(text: &str) -> Result<Omni, String> {
+fn parse_release(text: &str) -> Result<Omni, String> {
     Omni::of_tag(text)
         .ok_or_else(|| format!("{text:?} is not a release: write it like v{}", table().recommended.omni.version))
 }
 
 /// A duration as Go and operators write it: `90s`, `15m`, `1h30m`, `500ms`, or bare seconds.
-fn duration(text: &str) -> Result<Duration, String> {
+fn parse_duration(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.parse::<u64>() {
         return Ok(Duration::from_secs(seconds));
     }
@@ -1483,14 +1483,14 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// A machine set and its size: `workers=3`.
-fn set_size(text: &str) -> Result<(String, u32), String> {
+fn parse_set_size(text: &str) -> Result<(String, u32), String> {
     let parsed = text.split_once('=').and_then(|(name, count)| Some((name, count.parse().ok()?)));
     let (name, count) = parsed.filter(|(name, _)| !name.is_empty()).ok_or("write NAME=N, e.g. workers=3")?;
     Ok((name.to_owned(), count))
 }
 
 /// A rule of the checks, by its id.
-fn rule(text: &str) -> Result<&'static str, String> {
+fn parse_rule(text: &str) -> Result<&'static str, String> {
     if let Some(rule) = find(text) {
         return Ok(&rule.id);
     }
@@ -1512,13 +1512,13 @@ mod tests {
 
     /// The help as a terminal shows it.
     fn help(words: &[&str]) -> String {
-        named().try_get_matches_from(words).unwrap_err().render().to_string()
+        command_with_examples().try_get_matches_from(words).unwrap_err().render().to_string()
     }
 
     #[test]
-    fn every_task_stands_under_one_heading() {
-        let mut listed: Vec<&str> = groups_of_tasks().flat_map(|(_, names)| names).collect();
-        let cli = built();
+    fn every_task_has_one_heading() {
+        let mut listed: Vec<&str> = task_groups().flat_map(|(_, names)| names).collect();
+        let cli = command();
         let mut tasks: Vec<&str> =
             cli.get_subcommands().filter(|task| !task.is_hide_set()).map(Command::get_name).collect();
         listed.sort_unstable();
@@ -1527,8 +1527,8 @@ mod tests {
     }
 
     #[test]
-    fn every_task_is_named_as_its_subcommand_and_its_examples_parse() {
-        for task in built().get_subcommands().filter(|task| !task.is_hide_set()) {
+    fn task_names_match_subcommands_and_examples_parse() {
+        for task in command().get_subcommands().filter(|task| !task.is_hide_set()) {
             let text = help(&["xtask", task.get_name(), "--help"]);
             let (_, examples) = text.split_once("Examples:\n").unwrap_or_else(|| panic!("{text}"));
             for line in examples.lines().filter(|line| !line.is_empty()) {
@@ -1543,7 +1543,7 @@ mod tests {
     }
 
     #[test]
-    fn help_is_colored_as_color_says() {
+    fn help_follows_the_color_option() {
         for (line, choice) in [
             ("xtask --color never --help", ColorChoice::Never),
             ("xtask doctor --color=always --nonsense", ColorChoice::Always),
@@ -1552,19 +1552,19 @@ mod tests {
             ("xtask --json help", ColorChoice::Auto),
         ] {
             let args: Vec<OsString> = line.split(' ').map(Into::into).collect();
-            assert_eq!(color(&args), choice, "{line}");
+            assert_eq!(parse_color(&args), choice, "{line}");
             assert!(Cli::read(&args).is_err(), "{line}");
         }
     }
 
     #[test]
     fn durations_parse_as_in_go() {
-        assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
-        assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5_400)));
-        assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1_500)));
-        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse_duration("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_duration("1h30m"), Ok(Duration::from_secs(5_400)));
+        assert_eq!(parse_duration("1.5s"), Ok(Duration::from_millis(1_500)));
+        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
         for bad in ["", "m", "5x", "-1s", "1h-", "99999999999999999999s", "4294967296h"] {
-            assert!(duration(bad).is_err(), "{bad}");
+            assert!(parse_duration(bad).is_err(), "{bad}");
         }
     }
 }

@@ -5,13 +5,13 @@ use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 
-use crate::cli::built;
+use crate::cli::command;
 use crate::task::complete;
 use domain::failure::{Code, Failure, MissingValue};
 
 /// Returns the failure for `error`, and the task of the command line (empty if there is none).
 pub fn failure(error: &Error, words: &[String]) -> (String, Failure) {
-    let cli = built();
+    let cli = command();
     let named = find_task(&cli, words);
     let task = named.map(|task| task.get_name().to_owned()).unwrap_or_default();
     let help = match task.as_str() {
@@ -39,7 +39,7 @@ pub fn with_tip(mut error: Error, args: &[OsString]) -> Error {
         return error;
     }
     let words: Vec<String> = args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
-    let cli = built();
+    let cli = command();
     match (error.kind(), error.get(ContextKind::InvalidSubcommand)) {
         (ErrorKind::InvalidSubcommand, Some(ContextValue::String(word))) => {
             let tasks = cli.get_subcommands().map(|task| task.get_name().to_owned());
@@ -74,7 +74,7 @@ fn tip_for(task: &clap::Command, error: &Error, words: &[String]) -> Option<Stri
     let known = known.into_iter().filter(|name| !name.starts_with('-')).take(MAX_NAMED).map(|name| format!("`{name}`"));
     // In some tasks, `--all` does not replace a name, so check that the command line is complete with it.
     let completed = words.iter().map(String::as_str).chain(["--all"]);
-    let all = built().try_get_matches_from(completed).is_ok().then(|| "`--all`".to_owned());
+    let all = command().try_get_matches_from(completed).is_ok().then(|| "`--all`".to_owned());
     let choices: Vec<String> = known.chain(all).collect();
     match choices.as_slice() {
         [] => None,
@@ -88,7 +88,7 @@ const MAX_NAMED: usize = 8;
 
 /// Returns the task of a command line; empty if there is none.
 pub fn task_name(words: &[String]) -> String {
-    find_task(&built(), words).map(|task| task.get_name().to_owned()).unwrap_or_default()
+    find_task(&command(), words).map(|task| task.get_name().to_owned()).unwrap_or_default()
 }
 
 fn find_task<'a>(cli: &'a clap::Command, words: &[String]) -> Option<&'a clap::Command> {

@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_are_off_unless_they_are_named() {
+    fn groups_are_off_by_default() {
         let all = names(&args("", "", ""));
         assert!(all.contains(&"fmt") && !all.contains(&"kill") && !all.contains(&"docker"), "{all:?}");
         assert_eq!(names(&args("fmt,yaml", "yaml", "")), ["fmt"]);

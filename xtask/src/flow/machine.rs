@@ -19,13 +19,13 @@ pub fn find(cx: &Cx, omnictl: &Omnictl<'_>, given: &str) -> Result<MachineLine, 
     let known = lines.iter().flat_map(|line| [line.name.as_str(), line.uuid.as_str()]).filter(|id| !id.is_empty());
     let near = nearest::list_nearest(&name, known, 3);
     Err(match near.is_empty() {
-        true => unknown(given),
-        false => Failure { hint: format!("did you mean {}?", near.join(", ")), ..unknown(given) },
+        true => not_found(given),
+        false => Failure { hint: format!("did you mean {}?", near.join(", ")), ..not_found(given) },
     })
 }
 
 /// The failure for a machine that no cluster has.
-pub fn unknown(given: &str) -> Failure {
+pub fn not_found(given: &str) -> Failure {
     Failure::new(Code::NotFound, format!("no cluster in Omni has a machine `{given}`"))
         .hint("this lists the machines of all clusters")
         .next("cargo xtask cluster-status --output wide")

@@ -374,7 +374,7 @@ mod tests {
     use domain::spec::machine_class;
 
     #[test]
-    fn a_class_read_back_is_the_class_applied() {
+    fn class_read_back_equals_class_applied() {
         let there =
             domain::status::omni::parse_resources(&recorded("omnictl", "get-machineclasses-json").stdout).unwrap();
         let file =

@@ -66,7 +66,7 @@ pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, given: &str) -> anyhow::Result<Re
         let mut found = Replacement { line, view, vm, proxmox: None, joined, stopped, taken_id: None, to_delete };
         // The machine has left the cluster since the first request.
         if found.machine().is_none() {
-            return Err(machine::unknown(given).into());
+            return Err(machine::not_found(given).into());
         }
         let unseen = read_vms(cx, &mut found).err();
         let answers =
@@ -165,7 +165,7 @@ pub fn refuse_unsafe(cx: &Cx, omnictl: &Omnictl<'_>, found: &Replacement) -> Res
     let Replacement { line: MachineLine { cluster, name, uuid, .. }, view, .. } = found;
     cluster::refuse_destroyed(omnictl, &[cluster])?;
     let refused = |why: String| Failure::new(Code::Conflict, format!("`{name}` cannot be replaced now")).cause(why);
-    let (Some(set), Some(machine)) = (found.set(), found.machine()) else { return Err(machine::unknown(name)) };
+    let (Some(set), Some(machine)) = (found.set(), found.machine()) else { return Err(machine::not_found(name)) };
     if machine.request.is_empty() {
         let why = "no provider made it: Omni has nothing to make another one with";
         let hint = "list another machine in its place in the template, then sync: this machine is then wiped and free";
@@ -306,7 +306,7 @@ pub fn plan<'a>(omnictl: &'a Omnictl<'_>, found: &'a Replacement, new: &'a mut V
                 omnictl.delete("links", id)?;
             }
         }
-        let ran = runs(cx, omnictl, cluster);
+        let ran = wait_until_running(cx, omnictl, cluster);
         let view = match &ran {
             Ok(view) => Some(view.clone()),
             // A new machine whose VM the provider has deleted keeps the cluster from running.
@@ -365,7 +365,7 @@ fn wait_until_left(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str, name: &str) ->
 ///
 /// # Errors
 /// See [`cluster::wait_until_running`].
-pub fn runs(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> anyhow::Result<ClusterView> {
+pub fn wait_until_running(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> anyhow::Result<ClusterView> {
     cx.ui.step("running", format!("Check that cluster `{cluster}` runs with all its machines"), || {
         Ok(StepResult::ok(cluster::wait_until_running(cx, omnictl, cluster)?, "Running and ready"))
     })

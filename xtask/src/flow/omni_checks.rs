@@ -219,7 +219,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn checks_of_omni_are_doctors() {
+    fn every_omni_check_is_a_doctor_check() {
         for id in IDS.split(' ') {
             assert!(doctor::CHECKS.iter().any(|entry| entry.id == id), "{id}");
         }

@@ -516,7 +516,7 @@ pub fn host_and_port(text: &str) -> (String, u16) {
     }
 }
 
-/// Prints the log lines of these services as they arrive, each service on its own thread, and explains each known issue once.
+/// Prints the log lines.render these services as they arrive, each service on its own thread, and explains each known issue once.
 ///
 /// # Errors
 /// See [`Compose::follow`].
@@ -530,7 +530,7 @@ pub fn follow(
     let seen: Mutex<Vec<String>> = Mutex::default();
     let one = |service: &String| {
         compose.follow(service, tail, |line| {
-            let shown = lines.of(line);
+            let shown = lines.render(line);
             let shown = shown.trim_end();
             cx.ui.print_data(&if services.len() > 1 { format!("{service} | {shown}") } else { shown.to_owned() });
             for hit in issues.find(line) {

@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_error_of_the_own_cluster_counts() {
+    fn errors_returns_the_newest_of_the_cluster() {
         let log = line("error", "other-workers-a", "no", "pickNode")
             + &line("error", "demo-workers-a", "stopped", "syncVM")
             + &line("error", "demo-workers-a", "stopped", "")
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn an_omni_that_was_away_is_told_from_one_that_cannot_be_found() {
+    fn omni_was_away_ignores_unknown_hosts_and_rejected_keys() {
         let ended = |why: &str| format!("2026-11-29T00:00:00Z Error: {why}\n2026-11-29T00:00:01Z starting\n");
         let dialing =
             "rpc error: code = Unavailable desc = connection error: desc = \"transport: Error while dialing: dial tcp";
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn error_of_a_request_that_went_well_since_is_settled() {
+    fn unresolved_drops_errors_of_completed_requests() {
         let why = "500 unable to create VM 100 - VM 100 already exists on node 'pve1'";
         let taken = line("error", "demo-workers-a", why, "syncVM");
         let line = |id: &str, msg: &str, requeued: bool| {
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_known_error_tells_more_than_what_came_of_it() {
+    fn most_informative_prefers_a_known_issue() {
         let log = line("error", "demo-workers-a", "500 cluster not ready - no quorum?", "syncVM")
             + &line("error", "demo-workers-a", "500 something else", "syncVM");
         let found = errors(&log, "demo");
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn newest_placement_of_a_request_counts() {
+    fn placement_returns_the_newest() {
         let line = |id: &str, key: &str, value: &str| {
             format!("proxmox-provider-1 | {}\n", serde_json::json!({"level": "info", "id": id, "msg": "m", key: value}))
         };
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn error_of_a_step_that_was_passed_since_is_no_error_any_more() {
+    fn errors_drops_steps_that_have_passed_since() {
         let line = |fields| format!("2026-11-30T19:36:18Z {fields}\n");
         let begins = |step: &str| {
             line(
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn what_went_well_since_is_no_error_any_more() {
+    fn errors_drops_completed_requests() {
         let done = line("info", "demo-workers-a", "", "").replace("\"m\"", "\"machine provision finished\"");
         let log = line("error", "demo-workers-a", "stopped", "syncVM") + &done;
         assert_eq!(errors(&log, "demo"), []);

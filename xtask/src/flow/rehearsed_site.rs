@@ -34,7 +34,7 @@ pub struct Site {
     /// The provider of their classes.
     pub provider: String,
     /// What is not rehearsed, and why.
-    pub left_out: Vec<String>,
+    pub skipped: Vec<String>,
 }
 
 impl Site {
@@ -59,8 +59,8 @@ impl Site {
             clusters.extend(template.filter(own).map(|template| (file.clone(), template)));
         }
         let files = [class_files, template_files].concat();
-        let (provider, left_out) = (String::new(), Vec::new());
-        let mut site = Site { dir: dir.to_owned(), files, classes, clusters, provider, left_out };
+        let (provider, skipped) = (String::new(), Vec::new());
+        let mut site = Site { dir: dir.to_owned(), files, classes, clusters, provider, skipped };
         site.require_clusters(chosen)?;
         let provider = site.providers().next().unwrap_or("proxmox").to_owned();
         site.provider = provider;
@@ -113,15 +113,15 @@ impl Site {
         };
         let all = self.clusters.iter().map(|(_, template)| why(template)).collect::<Vec<_>>();
         let mut all = all.into_iter();
-        let mut left_out = Vec::new();
+        let mut skipped = Vec::new();
         self.clusters.retain(|(_, template)| match all.next().flatten() {
             Some(why) => {
-                left_out.push(format!("cluster `{}`: it {why}", template.name));
+                skipped.push(format!("cluster `{}`: it {why}", template.name));
                 false
             }
             None => true,
         });
-        self.left_out = left_out;
+        self.skipped = skipped;
     }
 
     /// Returns the names of the classes that the clusters use and this project has.
@@ -312,14 +312,14 @@ impl LifeCycle<'_> {
                     return Ok(false);
                 }
             }
-            None => site.left_out.push(format!("scaling `{name}`: no workers have a number")),
+            None => site.skipped.push(format!("scaling `{name}`: no workers have a number")),
         }
         let planned = run_task(self.cx, self.lab, self.project, &argv(&["cluster-upgrade", &name, "--dry-run"]))?;
         match planned.code {
             Some(3) => self.task(&["cluster-upgrade", &name]),
             Some(0) => Ok(true),
             _ => {
-                site.left_out.push(format!("upgrading `{name}`: this kit knows no step from its versions"));
+                site.skipped.push(format!("upgrading `{name}`: this kit knows no step from its versions"));
                 Ok(true)
             }
         }
@@ -339,7 +339,7 @@ impl LifeCycle<'_> {
             inventory.nodes.iter().filter(|node| node.is_online()).map(|node| node.name.as_str()).collect();
         let on = |node: &&&str| vms.iter().filter(|vm| vm["node"] == **node).count();
         let Some(node) = online.iter().max_by_key(on).filter(|_| online.len() > 1 && !alive.is_empty()) else {
-            site.left_out.push("the loss of a node: it takes two nodes, and a cluster that runs".to_owned());
+            site.skipped.push("the loss of a node: it takes two nodes, and a cluster that runs".to_owned());
             return Ok(());
         };
         for power in ["off", "on"] {
@@ -396,7 +396,7 @@ pub fn argv(line: &[&str]) -> Vec<String> {
 }
 
 /// Prints the steps, and what was not rehearsed.
-pub fn report(cx: &Cx, steps: &[Value], left_out: &[String]) {
+pub fn report(cx: &Cx, steps: &[Value], skipped: &[String]) {
     let word = |step: &Value, key: &str| step[key].as_str().unwrap_or_default().to_owned();
     let row = |step: &Value| {
         let tries = step["tries"].as_u64().unwrap_or(1);
@@ -407,6 +407,6 @@ pub fn report(cx: &Cx, steps: &[Value], left_out: &[String]) {
     cx.ui.print_data(&format!("\n{}", table(&["STEP", "RESULT", "TIME"], steps.iter().map(row))));
     cx.ui.print_data(&format!(
         "\nnot rehearsed:\n{}",
-        left_out.iter().map(|what| format!("  {what}\n")).collect::<String>()
+        skipped.iter().map(|what| format!("  {what}\n")).collect::<String>()
     ));
 }

@@ -36,7 +36,7 @@ struct RestoredFile {
 pub struct Restore<'a> {
     opened: &'a OpenedBackup,
     env: EnvFile,
-    wanted: Vec<RestoredFile>,
+    to_write: Vec<RestoredFile>,
 }
 
 impl<'a> Restore<'a> {
@@ -50,7 +50,7 @@ impl<'a> Restore<'a> {
         if let Some(lan) = lan {
             env.set("OMNI_LAN_ADDRESS", lan);
         }
-        let mut wanted =
+        let mut to_write =
             vec![RestoredFile { path: cx.paths.env(), bytes: env.text().as_bytes().to_vec(), kept: false }];
         let named = |key: &str| env.get(key).map(|path| host_path(cx, path));
         for (name, path, kept) in [
@@ -76,10 +76,10 @@ impl<'a> Restore<'a> {
             inside.then_some((name.as_str(), Some(dir.join(file)), false))
         })) {
             if let Some((path, bytes)) = path.zip(files::read_optional(&opened.part(name))?) {
-                wanted.push(RestoredFile { path, bytes, kept });
+                to_write.push(RestoredFile { path, bytes, kept });
             }
         }
-        Ok(Restore { opened, env, wanted })
+        Ok(Restore { opened, env, to_write })
     }
 
     /// Refuses to restore if the Omni version differs, if a stack, data or files already exist here, if the store key is missing,
@@ -135,21 +135,21 @@ impl<'a> Restore<'a> {
                 .into());
         }
         let mut kept = Vec::new();
-        for wanted in &self.wanted {
-            match files::read_optional(&wanted.path)? {
-                Some(bytes) if bytes == wanted.bytes => {}
-                Some(_) if wanted.kept => kept.push(cx.paths.show(&wanted.path)),
+        for file in &self.to_write {
+            match files::read_optional(&file.path)? {
+                Some(bytes) if bytes == file.bytes => {}
+                Some(_) if file.kept => kept.push(cx.paths.show(&file.path)),
                 Some(_) => {
-                    let shown = cx.paths.show(&wanted.path);
+                    let shown = cx.paths.show(&file.path);
                     return Err(Failure::new(Code::Conflict, format!("`{shown}` exists and differs from the backup"))
                         .cause("a restore is for a new host and a fresh clone")
-                        .hint(format!("move it away: `mv {0} {0}.old`", runtime::paths::path_to_paste(&wanted.path)))
+                        .hint(format!("move it away: `mv {0} {0}.old`", runtime::paths::path_to_paste(&file.path)))
                         .into());
                 }
                 None => {}
             }
         }
-        let new: Vec<PathBuf> = self.new_files().map(|wanted| wanted.path.clone()).collect();
+        let new: Vec<PathBuf> = self.new_files().map(|file| file.path.clone()).collect();
         cx.check_writable(&new)?;
         let kept =
             if kept.is_empty() { String::new() } else { format!("; kept as they are here: {}", kept.join(", ")) };
@@ -157,7 +157,7 @@ impl<'a> Restore<'a> {
     }
 
     fn new_files(&self) -> impl Iterator<Item = &RestoredFile> {
-        self.wanted.iter().filter(|wanted| !wanted.path.is_file())
+        self.to_write.iter().filter(|file| !file.path.is_file())
     }
 
     /// The address of the restored Omni.
@@ -196,12 +196,12 @@ impl<'a> Restore<'a> {
     /// Returns the changes: the files, then the volumes, then the start.
     pub fn plan(&'a self, cx: &Cx) -> Plan<'a> {
         let mut plan = Plan::default();
-        for wanted in self.new_files() {
+        for file in self.new_files() {
             let effect = "from the backup, for this user only";
-            plan.push(Change::new("create", cx.paths.show(&wanted.path), effect, "remove it", |_| {
-                let dir = wanted.path.parent().unwrap_or(Path::new("."));
+            plan.push(Change::new("create", cx.paths.show(&file.path), effect, "remove it", |_| {
+                let dir = file.path.parent().unwrap_or(Path::new("."));
                 std::fs::create_dir_all(dir).map_err(|error| io_failure("create", dir, &error))?;
-                files::write_new(&wanted.path, &wanted.bytes, files::PRIVATE)?;
+                files::write_new(&file.path, &file.bytes, files::PRIVATE)?;
                 Ok("written".to_owned())
             }));
         }

@@ -92,7 +92,7 @@ mod tests {
     use domain::failure::Code;
 
     #[test]
-    fn only_paths_inside_the_directory_are_copied() {
+    fn path_inside_refuses_paths_outside_the_directory() {
         let place = |name: &str| path_inside(name).map(|place| place.to_string_lossy().into_owned());
         assert_eq!(place("patches/a.yaml").as_deref(), Some("patches/a.yaml"));
         assert_eq!(place("./x/../patches//a.yaml").as_deref(), Some("patches/a.yaml"));
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_names_the_operators_file() {
+    fn replace_paths_names_the_operators_file() {
         let failure = Failure::new(Code::Invalid, "applying `target/xtask-checked-7/a.yaml`: no")
             .cause("/p/target/xtask-checked-7/a.yaml:3: bad");
         let copies = ["/p/target/xtask-checked-7/a.yaml", "target/xtask-checked-7/a.yaml"];

@@ -17,5 +17,5 @@ use crate::prelude::*;
 pub fn run(args: &ClusterSync, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;
     let files = inputs::operator_files(cx, Input::Cluster, &args.name)?;
-    cluster_sync::run(cx, &files, (args.no_wait, &args.allow.rules), args.plan.saved())
+    cluster_sync::run(cx, &files, (args.no_wait, &args.allow.rules), args.plan.plan_file())
 }

@@ -49,7 +49,7 @@ pub fn run(args: &MachineReplace, cx: &Cx) -> anyhow::Result<Outcome> {
 fn finish(args: &MachineReplace, cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<Option<Outcome>> {
     let Some(cluster) = machine_replacement::cluster_of_replaced(omnictl, &args.id)? else { return Ok(None) };
     if !cx.dry_run {
-        machine_replacement::runs(cx, omnictl, &cluster)?;
+        machine_replacement::wait_until_running(cx, omnictl, &cluster)?;
     }
     let summary = format!("Omni has no machine `{}` any more; nothing is left to replace", args.id);
     let data = json!({ "machine": args.id, "cluster": cluster, "replaced_by": Value::Null });

@@ -16,5 +16,5 @@ pub fn run(args: &MachineclassApply, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;
     let given: Vec<String> = args.name.iter().cloned().collect();
     let files = inputs::class_files(cx, &inputs::operator_files(cx, Input::MachineClass, &given)?)?;
-    machine_class::apply_files(cx, &files, Plan::default(), &args.allow.rules, args.plan.saved())
+    machine_class::apply_files(cx, &files, Plan::default(), &args.allow.rules, args.plan.plan_file())
 }

@@ -1,4 +1,4 @@
-//! `omni-status`: the stack's containers, ports and mounts, and the last log lines of Omni and the sidecar, with known issues
+//! `omni-status`: the stack's containers, ports and mounts, and the last log lines.render Omni and the sidecar, with known issues
 //! explained.
 //!
 //! Queries only docker, so it also works when Omni is unreachable, which is when it is needed.
@@ -103,6 +103,6 @@ fn show(cx: &Cx, containers: &[Container], logs: &[(&str, String)], mounts: &Res
         Err(failure) => cx.ui.print_data(&format!("\ndata: {failure}")),
     }
     for (service, text) in logs.iter().filter(|(_, text)| !text.trim().is_empty()) {
-        cx.ui.print_data(&format!("\n==> {service} <==\n{}", lines.of(text)));
+        cx.ui.print_data(&format!("\n==> {service} <==\n{}", lines.render(text)));
     }
 }

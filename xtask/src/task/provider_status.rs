@@ -60,7 +60,7 @@ fn show_provider(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
     let issues = issues.map_err(anyhow::Error::msg)?;
     let unsettled = provider_log::unresolved(&log);
     let known = issues.find_newest_first(&unsettled);
-    show(cx, &containers, &args.lines.of(&log), &known);
+    show(cx, &containers, &args.lines.render(&log), &known);
     let container = stack::service(&containers, &service);
     let health = match container {
         Some(container)

@@ -129,8 +129,9 @@ fn node_row(node: &Node) -> Vec<String> {
 fn storage_rows(inventory: &Inventory) -> Vec<Vec<String>> {
     let mut shown: Vec<(&Storage, Vec<&str>)> = Vec::new();
     for storage in inventory.storages() {
-        let same =
-            |other: &Storage| storage.shared && other.shared && other.name == storage.name && on(other) == on(storage);
+        let same = |other: &Storage| {
+            storage.shared && other.shared && other.name == storage.name && is_on(other) == is_on(storage)
+        };
         match shown.iter_mut().find(|(other, _)| same(other)) {
             Some((_, nodes)) => nodes.push(&storage.node),
             None => shown.push((storage, vec![&storage.node])),
@@ -138,7 +139,7 @@ fn storage_rows(inventory: &Inventory) -> Vec<Vec<String>> {
     }
     shown.sort_by(|(a, _), (b, _)| (&a.name, &a.node).cmp(&(&b.name, &b.node)));
     let row = |(storage, nodes): &(&Storage, Vec<&str>)| {
-        let space = if on(storage) {
+        let space = if is_on(storage) {
             let used = storage.total.saturating_sub(storage.available) as f64 / storage.total.max(1) as f64;
             format!("{} {} of {}", bar(12, used, 0.0), format_bytes(storage.available), format_bytes(storage.total))
         } else {
@@ -151,7 +152,7 @@ fn storage_rows(inventory: &Inventory) -> Vec<Vec<String>> {
     shown.iter().map(row).collect()
 }
 
-fn on(storage: &Storage) -> bool {
+fn is_on(storage: &Storage) -> bool {
     storage.enabled && storage.active
 }
 

@@ -21,7 +21,7 @@ pub fn run(args: &StackLogs, cx: &Cx) -> anyhow::Result<Outcome> {
         if services.len() > 1 {
             cx.ui.print_data(&format!("==> {service} <=="));
         }
-        cx.ui.print_data(&args.lines.of(&log));
+        cx.ui.print_data(&args.lines.render(&log));
         for hit in issues.find(&log) {
             cx.ui.print_data(&cx.ui.advice(&format!("\n{}", hit.shown())));
             let mut finding = serde_json::to_value(&hit)?;

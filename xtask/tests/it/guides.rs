@@ -189,7 +189,7 @@ fn invalid_command_is_found() {
 #[test]
 fn tasks_that_pages_name_exist() {
     let call = regex::Regex::new(r"cargo xtask ([a-z][a-z0-9-]*[a-z0-9])([-*_{]?)").expect("a regex");
-    let cli = xtask::cli::built();
+    let cli = xtask::cli::command();
     for page in tracked().iter().filter(|file| file.ends_with(".md") && *file != "CHANGELOG.md") {
         let text = fs::read_to_string(root().join(page)).unwrap_or_default();
         for found in call.captures_iter(&text).filter(|found| found[2].is_empty()) {

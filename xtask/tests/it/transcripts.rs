@@ -104,7 +104,7 @@ fn every_transcript_has_a_test() {
 #[test]
 fn every_task_has_a_help_transcript() {
     let text = fs::read_to_string(path("help")).expect("a transcript");
-    for task in xtask::cli::built().get_subcommands().filter(|task| !task.is_hide_set()) {
+    for task in xtask::cli::command().get_subcommands().filter(|task| !task.is_hide_set()) {
         assert!(text.contains(&format!("$ cargo xtask {} --help\n", task.get_name())), "{}", task.get_name());
     }
 }

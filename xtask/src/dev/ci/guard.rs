@@ -125,7 +125,7 @@ mod tests {
 
     /// The test of the keys that are refused is in `tests/it/ci.rs`.
     #[test]
-    fn talk_about_keys_passes() {
+    fn placeholders_and_documents_pass() {
         for text in [
             "text.split_once(\"-----BEGIN PGP PRIVATE KEY BLOCK-----\")",
             "-----BEGIN PRIVATE KEY-----\n…\n-----END PRIVATE KEY-----\n",

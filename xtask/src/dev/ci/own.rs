@@ -2,7 +2,7 @@
 
 use super::table::{CheckInput, Verdict};
 use super::{architecture, guard, repo};
-use crate::cli::built;
+use crate::cli::command;
 use domain::failure::Failure;
 use domain::words;
 use yaml::Finding;
@@ -37,7 +37,7 @@ pub(super) fn architecture_check(input: &CheckInput<'_>) -> Result<Verdict, Fail
             sources.insert(file.clone(), text);
         }
     }
-    let tasks = built().get_subcommands().map(|task| task.get_name().to_owned()).collect();
+    let tasks = command().get_subcommands().map(|task| task.get_name().to_owned()).collect();
     let count = sources.len();
     Ok(verdict_of(architecture::check(&sources, &tasks), &words::count(count, "source")))
 }

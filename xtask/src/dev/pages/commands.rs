@@ -7,7 +7,7 @@ use clap::{Arg, Command};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::cli::built;
+use crate::cli::command;
 
 /// The path of the table.
 pub const SOURCE: &str = "xtask/data/commands.yaml";
@@ -51,7 +51,7 @@ impl Entry {
     /// # Errors
     /// Returns an error if there is no such task, or if the template needs a field that the entry lacks.
     pub fn page(&self) -> Result<String, String> {
-        let cli = built();
+        let cli = command();
         let task = cli.find_subcommand(&self.task).ok_or_else(|| format!("there is no task `{}`", self.task))?;
         let flags = if self.changes || self.dry_run { "--json --dry-run" } else { "--json" };
         let about = task.get_about().map(ToString::to_string).unwrap_or_default();

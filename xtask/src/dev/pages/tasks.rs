@@ -3,12 +3,12 @@
 use clap::{Arg, Command};
 use serde_json::{Value, json};
 
-use crate::cli::{EXIT_CODES, built, groups_of_tasks};
+use crate::cli::{EXIT_CODES, command, task_groups};
 
 /// Returns the model of `data/pages/tasks.md.jinja`.
 pub fn model() -> Value {
-    let cli = built();
-    let groups = groups_of_tasks().map(|(heading, names)| {
+    let cli = command();
+    let groups = task_groups().map(|(heading, names)| {
         let tasks = names.filter_map(|name| cli.find_subcommand(name));
         let tasks: Vec<Value> = tasks.map(|task| json!({ "name": task.get_name(), "about": short(task) })).collect();
         json!({ "heading": heading, "tasks": tasks })
@@ -22,7 +22,7 @@ pub fn model() -> Value {
 
 /// Returns the lines for `mise.toml`: an alias for each task, with its name. mise appends the arguments after the alias.
 pub fn aliases() -> String {
-    let cli = built();
+    let cli = command();
     let lines = visible(&cli).map(|task| {
         let name = task.get_name();
         // This JSON string is also a TOML string, since it contains no escaped slash (`\\/`).

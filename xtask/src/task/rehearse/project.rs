@@ -67,12 +67,12 @@ pub fn run(args: &Rehearse, cx: &Cx, program: &Path, dir: &Path) -> anyhow::Resu
     let mut life = LifeCycle { cx, lab: &lab, project: &project, tries: 1 + faults.len(), steps: Vec::new() };
     life.run(&mut site, &inventory, program)?;
     let failed: Vec<&Value> = life.steps.iter().filter(|step| step["status"] == "failed").collect();
-    let left_out: Vec<String> = site.left_out.iter().cloned().chain(NOT_SIMULATED.map(str::to_owned)).collect();
+    let skipped: Vec<String> = site.skipped.iter().cloned().chain(NOT_SIMULATED.map(str::to_owned)).collect();
     let data = json!({
-        "steps": life.steps, "not_rehearsed": left_out, "inventory": origin, "faults": faults,
+        "steps": life.steps, "not_rehearsed": skipped, "inventory": origin, "faults": faults,
         "elapsed_ms": begun.elapsed().as_millis() as u64,
     });
-    report(cx, &life.steps, &left_out);
+    report(cx, &life.steps, &skipped);
     let took = millis(begun.elapsed().as_millis() as u64);
     if let Some(first) = failed.first() {
         let words = |key: &str| first[key].as_str().unwrap_or_default().to_owned();

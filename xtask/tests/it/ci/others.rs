@@ -135,7 +135,7 @@ fn a_changelog_of_two_releases_is_tidy_markdown() {
 
 /// Returns the names of all tasks, as listed in the help.
 fn tasks() -> BTreeSet<String> {
-    let cli = xtask::cli::built();
+    let cli = xtask::cli::command();
     cli.get_subcommands().filter(|task| !task.is_hide_set()).map(|task| task.get_name().to_owned()).collect()
 }
 

@@ -57,7 +57,7 @@ pub fn commands(root: &Path) -> Vec<String> {
 
 /// Checks that every flag in the text of a page is a flag of its task; the hint is generated from the task itself.
 pub fn parity(root: &Path) -> Vec<String> {
-    let (mut faults, mut cli) = (Vec::new(), xtask::cli::built());
+    let (mut faults, mut cli) = (Vec::new(), xtask::cli::command());
     cli.build();
     let flag = Regex::new("--[a-z][a-z0-9-]*").expect("a regex");
     for Entry { task, .. } in COMMANDS.iter() {
@@ -78,6 +78,6 @@ pub fn documented_tasks(root: &Path) -> Vec<String> {
     let table = page.split("## Tasks").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap_or_default();
     let cells = table.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
     let tasks = cells.flat_map(|cell| cell.split("`, `")).map(|task| task.trim_end_matches('`'));
-    let unknown = tasks.filter(|task| xtask::cli::built().find_subcommand(task).is_none());
+    let unknown = tasks.filter(|task| xtask::cli::command().find_subcommand(task).is_none());
     unknown.map(|task| format!("CLAUDE.md: xtask has no task `{task}`")).collect()
 }
