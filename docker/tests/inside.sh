@@ -951,7 +951,7 @@ test_tasks() {
   for word in stack-down stack-up 'stack-up --recreate'; do
     # shellcheck disable=SC2086 # a task with its flag
     check "data on no mount: $word is refused" run 1 task $word --yes
-    check '… with the path' says '/_out/etcd is on no mount'
+    check '… with the path' says '/_out/etcd is not on a mount'
   done
   check '… and the container is still that one' test "$(docker inspect -f '{{.Id}}' omni-scale-omni-1)" = "$forgetful"
   mv "$project/docker/compose.yaml.kept" "$project/docker/compose.yaml"

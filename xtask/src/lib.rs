@@ -79,7 +79,7 @@ fn catch_panic<T>(task: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T>
     let panicked = |panic: Box<dyn std::any::Any + Send>| {
         let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
         let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-        let hint = "this is a defect of the task: report it with what is printed above; running it again is safe";
+        let hint = "this is a bug: report it with the output above; it is safe to run the task again";
         Err(Failure::new(Code::Failed, "the task ended unexpectedly").cause(text).hint(hint).into())
     };
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(task)).unwrap_or_else(panicked)
@@ -100,7 +100,7 @@ fn with_hint(failure: Failure) -> Failure {
     let lost = failure.hint.is_empty() && failure.next.is_empty();
     match failure.code {
         Code::Failed | Code::Unreachable | Code::Refused | Code::Timeout if lost => {
-            failure.hint("run it again with -v, which shows every call; `cargo xtask doctor` looks at what it needs")
+            failure.hint("run it again with -v to see every call; `cargo xtask doctor` checks the prerequisites")
         }
         _ => failure,
     }

@@ -149,7 +149,7 @@ mod tests {
         for (args, mounts, why) in [
             ("--config-path=/x.yaml", &mounts[..], "it has no --advertised-api-url: settings in a file"),
             (ORIGINAL, &mounts[..1], "/omni.asc, the key of its store, is not a file of this host"),
-            (ORIGINAL, &mounts[1..], "/_out/etcd is on no mount"),
+            (ORIGINAL, &mounts[1..], "/_out/etcd is not on a mount"),
             (&ORIGINAL.replace("file://", "vault://"), &mounts, "the key of its store is not a file"),
             (&ORIGINAL.replace("--sqlite", "--x"), &mounts, "it has no --sqlite-storage-path"),
         ] {

@@ -116,14 +116,14 @@ pub fn machines(
         let id = &request.metadata.id;
         let tag = request.metadata.label("machine-request-set").map(|set| format!("{SET_TAG}{set}"));
         let renamed = tag.and_then(|tag| nameless.iter().find(|vm| vm.tags.contains(&tag.as_str())));
-        let detail = "its VM was made and is not there any more";
+        let detail = "its VM was created but no longer exists";
         let mut drift = Drift::new("request-without-vm", format!("machine request {id}"), detail);
         if let Some(vm) = renamed {
             drift.detail.push_str(&format!(", or it is {}, which has the tag of its set", vm.object()));
             let effect = "gives the VM its name back, if its UUID is that of the machine";
             drift = drift.fix(effect, format!("qm set {} --name {id}", vm.id));
         }
-        drift.fix("Omni asks for a new machine", format!("cargo xtask machine-replace {id}"))
+        drift.fix("Omni requests a new machine", format!("cargo xtask machine-replace {id}"))
     }));
     found
 }
@@ -137,11 +137,11 @@ fn vm_without_request(vm: &Vm<'_>) -> Drift {
         true => format!("it has the name and the tag `{}` of the provider's VMs", own.join("`, `")),
         false => format!("it has the tag `{}` and not the name of one of the provider's VMs", own.join("`, `")),
     };
-    let drift = Drift::new("vm-without-request", vm.object(), format!("{detail}, and Omni asks for no such machine"))
+    let drift = Drift::new("vm-without-request", vm.object(), format!("{detail}, but Omni has no such request"))
         .fix("shows what it is: a clone has the tags of its original", format!("qm config {}", vm.id));
     match made {
         true => drift.fix("destroys the VM with its disks", format!("qm stop {0}; qm destroy {0} --purge", vm.id)),
-        false => drift.fix("takes the tag off", format!("qm set {} --tags '{}'", vm.id, others.join(";"))),
+        false => drift.fix("removes the tag", format!("qm set {} --tags '{}'", vm.id, others.join(";"))),
     }
 }
 
@@ -180,16 +180,16 @@ fn compare_vm(vm: &Vm<'_>, request: &Resource, data: &Value, config: Option<&Val
     let drift = Drift::new("vm-changed", vm.object(), words.join("; "));
     let retag = words.iter().any(|word| word.starts_with("the tag"));
     let drift = match retag {
-        true => drift.fix("puts the tag back", format!("qm set {} --tags '{}'", vm.id, tags.join(";"))),
+        true => drift.fix("restores the tag", format!("qm set {} --tags '{}'", vm.id, tags.join(";"))),
         false => drift,
     };
     Some(match words.len() > usize::from(retag) {
-        true => drift
-            .fix("keeps it, and new machines are like it: change the class", "cargo xtask machineclass-apply NAME")
-            .fix(
-                "destroys the VM, and Omni asks for a new machine",
+        true => {
+            drift.fix("keeps it, also for new machines: change the class", "cargo xtask machineclass-apply NAME").fix(
+                "destroys the VM, and Omni requests a new machine",
                 format!("cargo xtask machine-replace {}", request.metadata.id),
-            ),
+            )
+        }
         false => drift,
     })
 }
@@ -288,7 +288,7 @@ pub fn unneeded_images(images: &[Image], guests: &BTreeSet<u64>, configs: Option
         let (kind, detail, effect) = match seed {
             Some(id) if !guests.contains(&id) => (
                 "seed-without-vm",
-                format!("it is the seed of VM {id}, which is not there"),
+                format!("it is the seed of VM {id}, which does not exist"),
                 "deletes it; make sure before that no guest has this ID (`pvesh get /cluster/resources --type vm`)",
             ),
             None if talos && used(file) == Some(false) => (

@@ -150,8 +150,8 @@ impl Cause {
         let link = if self.id.starts_with("selector-") { Link::Template } else { self.link };
         match (self.id.as_str(), link) {
             ("cluster-locked", _) => "the person who locked the cluster has to agree",
-            ("not-synced", _) => "whether this cluster is to exist is your decision",
-            ("drain-blocked", _) => "whether the workload may be interrupted is your decision",
+            ("not-synced", _) => "you decide whether this cluster should exist",
+            ("drain-blocked", _) => "you decide whether the workload may be interrupted",
             ("omni-refuses" | "keys.account" | "keys.provider", _) => {
                 "an administrator of Omni has to make a key or correct it"
             }
@@ -333,7 +333,7 @@ impl Chain {
                 let name = &facts.cluster;
                 let file = facts.template.as_ref().map_or("", |template| template.place.file.as_str());
                 let cause = Cause::new(Link::Cluster, "not-synced", format!("Omni has no cluster `{name}`"));
-                let cause = cause.evidence(format!("{file} is there, and was not synced, or its cluster was deleted"));
+                let cause = cause.evidence(format!("{file} exists but was not synced, or its cluster was deleted"));
                 self.add_blocking(cause.fix(
                     "sync it, and Omni creates the cluster",
                     format!("cargo xtask cluster-sync {name} --dry-run"),
@@ -386,13 +386,13 @@ impl Chain {
                 ),
             );
         } else if set.tearing_down && have == 0 {
-            let words = format!("{id}: its machines are deleted, and Omni is removing it");
+            let words = format!("{id}: its machines are deleted; Omni is removing it");
             self.add_wait(Link::MachineSet, (None, "seconds", words));
         } else if have < set.wanted {
             let words = format!("{id}: Omni has requested {have} of {}", count(set.wanted, "machine"));
             self.add_wait(Link::MachineSet, (None, "seconds", words));
         } else if have > set.wanted && !set.machines.iter().any(|machine| machine.leaving) && !broken {
-            let words = format!("{id}: {} still has to go", count(have - set.wanted, "machine"));
+            let words = format!("{id}: {} still to be removed", count(have - set.wanted, "machine"));
             self.add_wait(Link::MachineSet, (None, "1 to 2 min", words));
         }
     }
@@ -408,7 +408,7 @@ impl Chain {
         if view.upgrade.contains("has failed") {
             let cause = Cause::new(Link::Configuration, "upgrade-failed", view.upgrade.clone());
             self.add_blocking(
-                cause.fix("the message names the step; a sync with the old version takes it back", status()),
+                cause.fix("the message names the step; a sync with the old version reverts it", status()),
             );
         } else if !view.upgrade.is_empty() {
             self.add_wait(Link::Configuration, (None, "3 to 5 min a machine", view.upgrade.clone()));
@@ -452,7 +452,7 @@ impl Chain {
     fn finalizers_pending(&mut self, facts: &Facts, view: &ClusterView) {
         let (name, held_by) = (&view.name, view.held_by.join(", "));
         let by = if held_by.is_empty() { String::new() } else { format!("; it is held by {held_by}") };
-        let words = format!("the machines of cluster `{name}` are gone, and Omni still holds it");
+        let words = format!("the machines of cluster `{name}` are gone, but Omni still has it");
         match clock::parse_rfc3339(&view.since) {
             Some(since) if facts.now.saturating_sub(since) >= JOINED => {
                 let cause = Cause::new(Link::Cluster, "cluster-held", words).evidence(held_by).lasting(false);
@@ -466,14 +466,14 @@ impl Chain {
     /// Notes what is locked; locked clusters and machines continue unchanged.
     fn add_locks(&mut self, view: &ClusterView) {
         if view.locked {
-            let words = format!("locked: Omni accepts no change of it before `omnictl cluster unlock {}`", view.name);
+            let words = format!("locked: Omni rejects changes until `omnictl cluster unlock {}`", view.name);
             self.locks.insert(Link::Cluster, words);
         }
         let locked: Vec<&MachineView> = view.machines().filter(|machine| machine.locked).collect();
         let Some(first) = locked.first() else { return };
         let more = if locked.len() > 1 { format!(", and {} more", locked.len() - 1) } else { String::new() };
         let unlock = format!("`omnictl cluster machine unlock {}`", first.uuid);
-        let words = format!("{}{more}: locked, with no new configuration and no upgrade before {unlock}", first.name());
+        let words = format!("{}{more}: locked, no new configuration and no upgrade until {unlock}", first.name());
         match view.upgrade.is_empty() && locked.iter().all(|machine| machine.ready) {
             true => _ = self.locks.insert(Link::Configuration, words),
             false => self.add_wait(Link::Configuration, (None, UNTIL_UNLOCKED, words)),
@@ -486,12 +486,12 @@ impl Chain {
         let Some((differs, lacks)) = found.filter(|_| !view.tearing_down) else { return };
         let name = &view.name;
         if view.locked {
-            let words = format!("cluster `{name}` is locked: Omni accepts no change of it");
+            let words = format!("cluster `{name}` is locked: Omni rejects changes to it");
             let cause = Cause::new(Link::Cluster, "cluster-locked", words).evidence(differs);
             let unlock = format!("omnictl cluster unlock {name}");
             self.add_blocking(cause.fix("unlock it if the person who locked it agrees, then sync again", unlock));
         } else if lacks || self.causes.is_empty() && !view.running && self.waits.is_empty() {
-            let words = format!("the template of `{name}` is not in Omni as a whole");
+            let words = format!("the template of `{name}` was only partly synced to Omni");
             let cause = Cause::new(Link::Template, "template-not-synced", words).evidence(differs);
             let plan = format!("cargo xtask cluster-sync {name} --dry-run");
             let sync = Step::task(&["cluster-sync", name]);
@@ -587,9 +587,9 @@ impl Chain {
         }
         let Some(cluster) = &facts.view else {
             return match link {
-                Link::Omni => view(LinkState::Ok, "it answers".to_owned()),
+                Link::Omni => view(LinkState::Ok, "Omni answers".to_owned()),
                 Link::ProviderStep | Link::ProxmoxTask => view(LinkState::Ok, "ready for machines".to_owned()),
-                Link::Template if facts.template.is_some() => view(LinkState::Ok, "it is valid".to_owned()),
+                Link::Template if facts.template.is_some() => view(LinkState::Ok, "valid".to_owned()),
                 _ if facts.cluster.is_empty() => view(LinkState::Unknown, "there is no cluster yet".to_owned()),
                 _ => view(LinkState::Unknown, "not reached yet".to_owned()),
             };
@@ -600,14 +600,14 @@ impl Chain {
         let machines = count(cluster.machines().count(), "machine");
         let noted = |words: String| self.locks.get(&link).map_or(words.clone(), |lock| format!("{words}; {lock}"));
         match link {
-            Link::Omni => view(LinkState::Ok, "it answers".to_owned()),
+            Link::Omni => view(LinkState::Ok, "Omni answers".to_owned()),
             Link::Template if facts.template.is_none() => {
                 view(LinkState::Unknown, format!("no file in clusters/ is the template of `{}`", cluster.name))
             }
-            Link::Template => view(LinkState::Ok, "as many machines as in Omni".to_owned()),
+            Link::Template => view(LinkState::Ok, "same number of machines as in Omni".to_owned()),
             Link::Cluster => view(LinkState::Ok, noted(cluster.phase.clone())),
             Link::MachineSet => view(LinkState::Ok, count(cluster.machine_sets.len(), "machine set")),
-            _ => view(LinkState::Ok, noted(format!("nothing is wrong with {machines}"))),
+            _ => view(LinkState::Ok, noted(format!("no problem found ({machines})"))),
         }
     }
 }
@@ -659,7 +659,7 @@ fn first_difference(template: &ClusterTemplate, view: &ClusterView) -> Option<(S
         match view.machine_sets.iter().find(|there| there.id == id) {
             None => Some((format!("Omni has no machine set {id}, which the template asks for"), true)),
             Some(there) if there.tearing_down && wanted > 0 => {
-                Some((format!("Omni lets the machine set {id} go, which the template asks for"), false))
+                Some((format!("Omni is removing the machine set {id}, which the template asks for"), false))
             }
             Some(there) if there.class.is_empty() || there.wanted == wanted => None,
             Some(there) => {

@@ -75,7 +75,7 @@ impl<'a> Policy<'a> {
                     self.collect_rules_of_entry(grant, entry, &mut found);
                 } else if entry.key.contains("tsidp") || nearest(&entry.key, [CAPABILITY]).is_some() {
                     misspelt = true;
-                    let message = format!("tsidp does not look for `{}`", entry.key);
+                    let message = format!("tsidp ignores `{}`", entry.key);
                     self.error("grant-capability", entry.at, message, format!("write it `{CAPABILITY}`"));
                 }
             }
@@ -100,7 +100,7 @@ impl<'a> Policy<'a> {
                 if FIELDS.contains(&field.key.as_str()) {
                     continue;
                 }
-                let message = format!("tsidp does not know `{}` in a rule and passes it by", field.key);
+                let message = format!("tsidp does not know `{}` in a rule and ignores it", field.key);
                 let fix = match nearest(&field.key, FIELDS) {
                     Some(near) => format!("did you mean `{near}`?"),
                     None if field.key == "email_verified" => {
@@ -128,7 +128,7 @@ impl<'a> Policy<'a> {
                     self.error("grant-protected-claim", claim.at, message, "remove it");
                 }
                 if claim.value.is_map() {
-                    let message = format!("the claim `{name}` is an object, which tsidp passes by");
+                    let message = format!("the claim `{name}` is an object, which tsidp ignores");
                     self.warning("grant-claim-type", claim.value.at, message, "use text, a number, true or a list");
                 }
                 if let Some(first) = values.insert(name, &claim.value)

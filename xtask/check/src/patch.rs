@@ -409,7 +409,7 @@ fn unknown_kind(
             };
             Some(Finding::error("template-patch-kind", place, message, fix))
         }
-        _ => unsure(format!("no omnictl that is known here reads a document `{kind}`")),
+        _ => unsure(format!("no known omnictl release reads a document `{kind}`")),
     }
 }
 
@@ -443,7 +443,7 @@ fn refusal(file: &str, problem: &Problem, omni: Option<Omni>, sure: bool) -> Fin
     };
     match sure {
         true => Finding::error(rule, place, message, fix),
-        false => Finding::warning("template-patch-unsure", place, format!("{message}, as far as is known here"), fix),
+        false => Finding::warning("template-patch-unsure", place, format!("{message}, as far as this tool knows"), fix),
     }
 }
 

@@ -271,9 +271,9 @@ pub fn install_disk(data: &ProviderData) -> Option<(Position, String)> {
         Ordering::Less => format!(
             "{rule}: on `additional_disks[{n}]` ({size} GiB), while the disk of `disk_size` ({first} GiB) stays empty"
         ),
-        Ordering::Equal => format!(
-            "{rule}: `additional_disks[{n}]` is as large as `disk_size` ({first} GiB), so it is undecided which it takes"
-        ),
+        Ordering::Equal => {
+            format!("{rule}: `additional_disks[{n}]` is as large as `disk_size` ({first} GiB), so either may be picked")
+        }
         Ordering::Greater => return None,
     };
     Some((at, message))
@@ -385,7 +385,7 @@ fn constant(program: &Program, node: &Node, report: &mut Report<'_>) {
     }
     let storage = Storage { name: "", node: "", storage_type: "", available_space: 0 };
     let message = match program.matches(&storage) {
-        Ok(true) => "the selector is true for every storage: which one a disk lands on is chance",
+        Ok(true) => "the selector is true for every storage: the provider picks one at random",
         _ => "the selector is true for no storage",
     };
     report.warning("providerdata-selector-any", node.at, message, "select one storage: `name == \"…\"`");

@@ -11,7 +11,7 @@ use domain::words::count;
 pub fn refusal(set: &MachineSetView, name: &str, off: &BTreeSet<String>) -> Option<String> {
     let others = || set.machines.iter().filter(|machine| machine.name() != name);
     if let Some(other) = others().find(|machine| machine.leaving) {
-        return Some(format!("{} is on its way out already, and two at a time may cost etcd its quorum", other.name()));
+        return Some(format!("{} is already being removed; two at a time may cost etcd its quorum", other.name()));
     }
     let members = set.machines.len().max(usize::try_from(set.wanted).unwrap_or(usize::MAX));
     if members < 2 {
@@ -59,7 +59,7 @@ mod tests {
             (3, "++-", "1 healthy control plane would be left, and etcd with 3 members needs 2 (not healthy: 2)"),
             (3, "++o", "(not healthy: 2)"),
             (3, "++", "1 healthy control plane would be left"),
-            (3, "+++x", "3 is on its way out already"),
+            (3, "+++x", "3 is already being removed"),
             (3, "-+++", ""),
             (2, "++", "1 healthy control plane would be left"),
             (5, "++++-", ""),

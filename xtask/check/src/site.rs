@@ -275,7 +275,7 @@ fn report_misleading(root: &Node, there: &dyn Fn(&str) -> bool, report: &mut Rep
             report.error(RULE, entry.at, message, "set `embedded: false` next to the endpoints");
         }
         (None, Some(entry)) => {
-            let message = "the embedded etcd is off, and no other is named";
+            let message = "the embedded etcd is off, and no other etcd is configured";
             report.error(RULE, entry.at, message, "add `endpoints` next to it");
         }
         _ => {}
@@ -286,7 +286,7 @@ fn report_misleading(root: &Node, there: &dyn Fn(&str) -> bool, report: &mut Rep
     } else if let Some(local) = entry("etcdBackup.localPath") {
         let path = local.value.text().unwrap_or_default();
         if !path.starts_with(BACKUPS) || !there(BACKUPS) {
-            let message = format!("{path:?} is on no mount of Omni's container: backups would be lost with it");
+            let message = format!("{path:?} is not on a mount of Omni's container: its backups would be lost");
             let fix = "set OMNI_ETCD_BACKUP_DIR in docker/.env to a directory of this host, and `localPath` to";
             report.error(RULE, local.at, message, format!("{fix} {BACKUPS}"));
         }

@@ -37,7 +37,7 @@ pub fn off_mounts(container: &ContainerDetails, paths: &[String]) -> Vec<String>
         let path = path.trim_end_matches('/');
         let mount = container.mount_of(path);
         match mount {
-            None => bad.push(format!("{path} is on no mount")),
+            None => bad.push(format!("{path} is not on a mount")),
             Some(mount) if mount.kind == "tmpfs" => bad.push(format!("{path} is in memory (tmpfs)")),
             // Docker names an anonymous volume with 64 hexadecimal digits; `down` and `up` create a new one.
             Some(mount) if mount.kind == "volume" && is_anonymous(&mount.name) => {
@@ -253,7 +253,7 @@ pub fn check_provider_pairing(omni: Option<&str>, provider: Option<&str>, runnin
     let (Some(_), Some(provider_minor)) = (version::minor(omni), version::minor(provider)) else {
         let named = [("Omni", omni), ("provider", provider)];
         if let Some((what, tag)) = named.into_iter().find(|(_, tag)| matches!(*tag, "latest" | "main" | "edge")) {
-            return Diagnosis::failed(format!("{what} `{tag}`: this tag moves to another version by itself"))
+            return Diagnosis::failed(format!("{what} `{tag}`: this tag can move to another version"))
                 .fix("pin both in docker/compose.yaml");
         }
         return Diagnosis::unknown(format!("Omni {omni} and provider {provider}: not both tags are versions"));
@@ -266,7 +266,7 @@ pub fn check_provider_pairing(omni: Option<&str>, provider: Option<&str>, runnin
         return Diagnosis::failed(format!("the provider {provider} does not run with Omni {omni}: update Omni first"));
     }
     if provider_minor < Minor::new(0, 1) {
-        return Diagnosis::warning(format!("the provider {provider} is of before its first release"));
+        return Diagnosis::warning(format!("the provider {provider} is older than its first release"));
     }
     Diagnosis::ok(format!("Omni {omni}, provider {provider}"))
 }

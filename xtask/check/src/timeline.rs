@@ -119,7 +119,7 @@ pub fn step(machine: &MachineView) -> Option<String> {
 pub fn describe_reference(rows: &[Row]) -> &'static str {
     match rows.iter().flat_map(|row| &row.steps).any(|step| step.at_this_site) {
         true => "slow is what took more than twice as long as this site usually does, and 30 s more",
-        false => "slow is judged by general times: this site's own count after 3 runs that create machines",
+        false => "slow is relative to general times; after 3 runs that create machines, to the times of this site",
     }
 }
 

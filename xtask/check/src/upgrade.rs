@@ -242,7 +242,7 @@ fn omni(from: &Version, to: &Version, now: &mut Installed) -> Vec<Step> {
         if table().omni.iter().any(|release| crossed(&release))
             || table().omni(&next).is_none_or(|known| known.talos.is_none())
         {
-            step.irreversible = Some("the store is migrated: only a backup leads back".to_owned());
+            step.irreversible = Some("the store is migrated: going back needs a backup".to_owned());
         }
         steps.push(step);
         at = next;
@@ -504,7 +504,7 @@ fn talos_step(step: &mut Step, kubernetes: &Version, omni: Option<&Version>) {
         step.block("talos-kubernetes", message, "talos pkg/machinery/compatibility");
     }
     if to < from && Minor::from(&to) < Minor::from(&from) {
-        step.block("talos-down", "control planes cannot go back a minor of Talos", "omni versions.go");
+        step.block("talos-down", "Talos on control planes cannot go back a minor version", "omni versions.go");
     }
     if let Some(least) = known.and_then(|known| known.from).filter(|least| Minor::from(&from) < *least) {
         let message = format!("Talos {to} can be reached from {least} on only");
@@ -538,12 +538,12 @@ fn kubernetes_step(step: &mut Step, talos: &Version) {
         step.warn("facts-end", format!("unknown beyond Kubernetes {}", table().facts.kubernetes), "data/releases.yaml");
     }
     if to < from {
-        step.block("kubernetes-down", "Kubernetes does not go back a minor", "kubernetes version skew policy");
+        step.block("kubernetes-down", "Kubernetes cannot go back a minor version", "kubernetes version skew policy");
     }
     if let Some(message) = unsupported(talos, &step.to) {
         step.block("talos-kubernetes", message, "talos pkg/machinery/compatibility");
     }
-    step.irreversible = (to > from).then(|| "Kubernetes does not go back a minor".to_owned());
+    step.irreversible = (to > from).then(|| "Kubernetes cannot go back a minor version".to_owned());
 }
 
 fn unhealthy(step: &mut Step, cluster: &Cluster) {

@@ -15,7 +15,7 @@ pub fn own_value<'a>(env: &'a EnvFile, example: &EnvFile, key: &str) -> Option<&
 /// Omni's own configuration a line break ends the client secret, and surrounding blanks are lost.
 pub fn invalid_reason(value: &str) -> Option<&'static str> {
     if value.chars().any(char::is_control) {
-        return Some("holds a line break or another control character");
+        return Some("contains a line break or another control character");
     }
     (value.trim() != value).then_some("starts or ends with a space")
 }
@@ -131,11 +131,11 @@ pub fn check_tailscale_key(key: &str) -> Diagnosis {
             Diagnosis::failed("it is only the beginning of a key: tskey-auth-…").fix("copy the whole key")
         }
         (Some("tskey"), Some(kind), _) => Diagnosis::failed(format!(
-            "it is a key of the kind `{}`, with which no device logs in",
+            "it is a key of type `{}`, which cannot log in a device",
             domain::secret::redact(kind)
         )),
         // Other control servers have their own key formats.
-        _ => Diagnosis::warning("it does not look like a key of Tailscale: tskey-auth-…"),
+        _ => Diagnosis::warning("it does not look like a Tailscale key (tskey-auth-…)"),
     }
 }
 
@@ -185,7 +185,7 @@ pub fn check_lan_address(address: &str) -> Diagnosis {
             .fix("set OMNI_LAN_ADDRESS to this host's IPv4 address on the LAN of the machines");
     };
     if ip.is_unspecified() {
-        return Diagnosis::failed(format!("{ip} stands for all addresses: machines cannot connect to it"));
+        return Diagnosis::failed(format!("{ip} means all addresses: machines cannot connect to it"));
     }
     if ip.is_loopback() {
         return Diagnosis::failed(format!("{ip} is a loopback address"));
@@ -223,7 +223,7 @@ pub fn check_issuer(issuer: &str, domain: Option<&str>) -> Diagnosis {
         .is_some_and(|(_, number)| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
     {
         return Diagnosis::warning(format!(
-            "{issuer}: the number in its name is what Tailscale adds when the name is taken"
+            "{issuer} has a number in its name, which Tailscale adds when a name is taken"
         ))
         .fix("if it was not meant, delete the old device in the admin console and give tsidp its name back");
     }

@@ -174,7 +174,7 @@ impl SavedPlan {
         if !self.allowed.is_empty() {
             lines.push(format!("\nerrors of these rules are allowed: {}", self.allowed.join(", ")));
         }
-        lines.push("\nit holds as long as these are the same:".to_owned());
+        lines.push("\nit is valid as long as these do not change:".to_owned());
         let short =
             |value: &str| value.get(..19).filter(|short| short.starts_with("sha256:")).unwrap_or(value).to_owned();
         lines.extend(self.bound.iter().map(|(key, value)| format!("  {key} ({})", short(value))));

@@ -168,7 +168,7 @@ impl OpenedBundle {
     /// The `data` of a response of a provider's Proxmox. The failed tasks of one guest are taken from those of its node.
     pub fn proxmox(&self, provider: Option<&str>, path: &str) -> Result<Value, Failure> {
         let mut answers: Value = self.document(&format!("{}/{PROXMOX_RESPONSES}", self.proxmox_dir(provider)))?;
-        let absent = || Failure::new(Code::NotFound, format!("the bundle has no answer of Proxmox to {path}"));
+        let absent = || Failure::new(Code::NotFound, format!("the bundle has no Proxmox response for {path}"));
         let mut take = |path: &str| answers.get_mut(path).map(Value::take).ok_or_else(absent);
         let Some((node, id)) = path.split_once(FAILED_TASK_PATHS[1]) else { return take(path) };
         let mut tasks = take(&format!("{node}{}", FAILED_TASK_PATHS[0]))?;
@@ -207,7 +207,7 @@ fn unpack_bundle(
         failure.next("cargo xtask support-bundle")
     };
     let cut_off = |cause: String| {
-        let failure = Failure::new(Code::Invalid, format!("`{shown}` is not a whole support bundle")).cause(cause);
+        let failure = Failure::new(Code::Invalid, format!("`{shown}` is an incomplete support bundle")).cause(cause);
         failure.hint("copy it again: its end is missing, or it was changed")
     };
     let large = || {
@@ -299,7 +299,7 @@ mod tests {
             let failure = open(bytes).unwrap_err();
             assert!(failure.to_string().contains(words), "{words}: {failure}");
         };
-        refused(&good[..good.len() - 30], "is not a whole support bundle");
+        refused(&good[..good.len() - 30], "is an incomplete support bundle");
         refused(&Manifest { format: 2, ..manifest.clone() }.pack(&files).unwrap(), "its format is 2");
         refused(&Manifest { kind: String::new(), ..manifest.clone() }.pack(&files).unwrap(), "is not a support bundle");
         refused(&manifest.pack(&BTreeMap::new()).unwrap(), "`logs/omni.log` is missing");

@@ -130,7 +130,7 @@ impl Cx {
             _ => "another task is changing this project".to_owned(),
         };
         Failure::new(Code::Conflict, message)
-            .cause("two tasks at once would undo each other's work")
+            .cause("two tasks at the same time would overwrite each other's changes")
             .hint("wait until it ends, or stop it, then run this again")
     }
 

@@ -49,7 +49,7 @@ impl State {
         let broken = |line: usize, column: usize, why: &str| {
             Failure::new(Code::Invalid, format!("{file}:{line}:{column}: the state file cannot be read"))
                 .cause(why)
-                .hint("fix the YAML between its two `---` lines, or move the file away: the tasks write a new one")
+                .hint("fix the YAML between its two `---` lines, or move the file away: the tasks create a new one")
         };
         if text.len() > yaml::MAX_BYTES {
             return Err(broken(1, 1, "it is too large to be one that these tasks wrote"));

@@ -49,10 +49,8 @@ pub fn until<T>(
             )
             .cause(format!("still {last} (unchanged for {still} s)"))
             .hint(match still * 2 > limit.as_secs() {
-                true => {
-                    "nothing has changed for most of this time: look at what is waited for before waiting longer".into()
-                }
-                false => format!("the last change was {still} s ago: it may only need longer, with --timeout"),
+                true => "nothing has changed for most of this time: find the reason before waiting longer".into(),
+                false => format!("the last change was {still} s ago: it may only need more time (--timeout)"),
             })
             .into());
         }

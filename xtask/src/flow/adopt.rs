@@ -33,7 +33,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(180);
 const KEPT_TYPES: [(&str, &str); 4] =
     [("Clusters", "cluster"), ("Machines", "machine"), ("MachineClasses", "machine class"), ("Users", "user")];
 const OLD_STACK: &str =
-    "Omni is away until the new stack runs; running clusters go on; containers and volumes are kept";
+    "Omni is unavailable until the new stack runs; running clusters are not affected; containers and volumes are kept";
 
 /// The record of an adoption, kept from before its first change until it is undone.
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
@@ -114,11 +114,11 @@ fn find(cx: &Cx, from: Option<&Path>) -> anyhow::Result<StepResult<Containers>> 
     omnis.retain(|(_, omni)| from.as_deref().is_none_or(|dir| Path::new(&omni.dir) == dir));
     let words: Vec<String> = omnis.iter().map(|(omni, _)| omni.describe()).collect();
     let [omni] = <[_; 1]>::try_from(omnis).map_err(|omnis: Containers| match omnis.first() {
-        Some((_, first)) => Failure::new(Code::Conflict, "more than one Omni is on this host")
+        Some((_, first)) => Failure::new(Code::Conflict, "found more than one Omni on this host")
             .cause(words.join("\n"))
             .hint("name the directory of the compose file that started the right one")
             .next(format!("cargo xtask omni-adopt --from {}", path_to_paste(Path::new(&first.dir)))),
-        None => Failure::new(Code::NotFound, "no container of another Omni is on this host")
+        None => Failure::new(Code::NotFound, "no container of another Omni found on this host")
             .cause(from.map_or(String::new(), |dir| format!("none was started from {}", dir.display())))
             .hint("if its containers were removed, `docker compose create` in the directory of its compose file recreates them, on its volumes"),
     })?;
@@ -154,13 +154,13 @@ fn version_of(cx: &Cx, omni: &ListedContainer, note: Option<&Note>) -> anyhow::R
     let (first, last) = check::site::minors();
     let known = version::minor(&found).is_some_and(|minor| first <= minor && minor <= last);
     if known && paired.state != State::Failed {
-        let detail = format!("{found}, and it stays so; omni-upgrade upgrades it afterwards");
+        let detail = format!("{found}, kept as it is; omni-upgrade can upgrade it afterwards");
         return Ok(StepResult::ok(found.clone(), detail));
     }
     let cause = if known { paired.detail } else { format!("docker/compose.yaml runs Omni {first} to {last}") };
-    Err(Failure::new(Code::Conflict, format!("Omni {found:?} is not of a version that this kit runs"))
+    Err(Failure::new(Code::Conflict, format!("Omni {found:?} is not a version that this kit supports"))
         .cause(cause)
-        .hint("upgrade it by its own compose file first, one minor version at a time; then run this again")
+        .hint("first upgrade it with its own compose file, one minor version at a time; then run this again")
         .into())
 }
 
@@ -188,7 +188,7 @@ fn check_no_conflicts(cx: &Cx, noted: bool, secrets: &[(PathBuf, &'static str, S
     for volume in VOLUMES.iter().filter(|_| !noted) {
         if Docker::find(cx)?.has_volume(volume)? {
             return Err(Failure::new(Code::Conflict, format!("the volume `{volume}` exists"))
-                .cause("this project's own Omni ran here, and two Omnis cannot become one")
+                .cause("this project's own Omni has run here, and two Omnis cannot be merged")
                 .hint(format!(
                     "if nothing in it is needed: `cargo xtask stack-down`, then `docker volume rm {}`",
                     VOLUMES.join(" ")
@@ -212,7 +212,7 @@ impl Adoption {
     /// Returns what prevents the adoption; nothing was changed.
     pub fn find(args: &OmniAdopt, cx: &Cx) -> anyhow::Result<Adoption> {
         let containers =
-            cx.ui.step("existing", "Look for an Omni of other compose files", || find(cx, args.from.as_deref()))?;
+            cx.ui.step("existing", "Look for an Omni from another compose file", || find(cx, args.from.as_deref()))?;
         let noted = Note::read(cx)?.map(|note| note.of(cx, &containers[0].0)).transpose()?;
         let version =
             cx.ui.step("version", "Check the version of Omni", || version_of(cx, &containers[0].0, noted.as_ref()))?;
@@ -335,7 +335,7 @@ impl Adoption {
         // Needed even without changes: an earlier run may have been interrupted after the start.
         plan.verify(move |cx| {
             omni_stack::verify(cx, provider, Some(&self.inputs.address(cx)))?;
-            cx.ui.step("same", "Check that Omni holds what it held", || self.verify_store(cx))
+            cx.ui.step("same", "Check that Omni has the same data as before", || self.verify_store(cx))
         });
         Ok(plan)
     }
@@ -397,9 +397,9 @@ impl Adoption {
         if omni_stack::empty_store_time(cx)?.is_none() && !fewer && !lost && account.is_ok() {
             return Ok(StepResult::ok((), format!("before and after: {}", describe_store(&after))));
         }
-        Err(Failure::new(Code::Failed, "Omni does not hold what it held before")
+        Err(Failure::new(Code::Failed, "Omni does not have the same data as before")
             .cause(format!("before: {}\nnow: {}", describe_store(&before), describe_store(&after)))
-            .hint("the old stack has it all: go back to it")
+            .hint("the old stack still has everything: go back to it")
             .next("cargo xtask omni-adopt --undo")
             .into())
     }
@@ -426,7 +426,7 @@ pub fn undo<'a>(cx: &Cx, note: &'a Note) -> anyhow::Result<Plan<'a>> {
     // The containers prove that the volumes exist: Docker does not remove a volume before its container.
     for (name, ..) in &note.containers {
         docker.inspect(name, INSPECT).map_err(|failure| match failure.code {
-            Code::NotFound => failure.hint("with it, the way back is gone: start the old stack by its own compose file, after `cargo xtask stack-down`"),
+            Code::NotFound => failure.hint("without it the takeover cannot be undone: start the old stack with its own compose file, after `cargo xtask stack-down`"),
             _ => failure,
         })?;
     }

@@ -133,7 +133,7 @@ pub fn missing_failure(login: &Login, rows: &[Row], facts: &LoginFacts, absent: 
                 [one] => ((*one).to_owned(), "does not", "it"),
                 several => (several.join(", "), "do not", "them"),
             };
-            let unseen = format!("{objects} {do_not} exist, or {} may not see {them}", login.id());
+            let unseen = format!("{objects} {do_not} exist, or {} is not allowed to see {them}", login.id());
             let known = |path: &str| absent.iter().any(|one| one.path == path);
             let listed: BTreeSet<&str> = absent.iter().map(|one| one.listed.as_str()).collect();
             let listed = format!("Proxmox lists {}", listed.into_iter().collect::<Vec<_>>().join(", "));
@@ -219,10 +219,10 @@ pub fn observe(cx: &Cx, proxmox: &Proxmox) -> anyhow::Result<LoginFacts> {
     let (user, name) = (proxmox.login.user(), proxmox.login.token_name());
     let get = |purpose: &'static str, path: &str| proxmox.get(cx, purpose, path);
     let checks: Vec<Check<'_, Value>> = vec![
-        Check::new("tree", "Read what the login may do", || {
+        Check::new("tree", "Read the privileges of the login", || {
             let tree = get("asking Proxmox for the login's permissions", PERMISSIONS)?;
             let paths = tree.as_object().map_or(0, serde_json::Map::len);
-            let detail = format!("privileges on {}", count(paths, "path"));
+            let detail = format!("on {}", count(paths, "path"));
             Ok(if paths == 0 { StepResult::warning(tree, detail) } else { StepResult::ok(tree, detail) })
         }),
         Check::new("roles", "Read the roles", || optional_step(get("asking Proxmox for its roles", ROLES))),
@@ -237,7 +237,7 @@ pub fn observe(cx: &Cx, proxmox: &Proxmox) -> anyhow::Result<LoginFacts> {
         Check::new("acl", "Read the access control list, as far as it is shown", || {
             optional_step(get("asking Proxmox for its access control list", ACL))
         }),
-        Check::new("nextid", "Ask for the next VM's ID", || {
+        Check::new("nextid", "Read the next free VM ID", || {
             optional_step(get("asking Proxmox for the next VM id", NEXT_ID))
         }),
         Check::new("vnets", "Read the SDN vnets", || optional_step(get("asking Proxmox for its vnets", VNETS))),

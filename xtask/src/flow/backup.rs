@@ -249,8 +249,8 @@ pub fn check_account(store: &Store, account: &str) -> Result<(), Failure> {
         return Ok(());
     }
     let found: Vec<&str> = store.accounts.keys().map(String::as_str).collect();
-    Err(Failure::new(Code::Conflict, format!("the store has nothing of the account {account:?}"))
-        .cause(format!("OMNI_ACCOUNT_UUID in docker/.env says so; the store has: {}", found.join(", ")))
+    Err(Failure::new(Code::Conflict, format!("the store has no data of the account {account:?}"))
+        .cause(format!("this is OMNI_ACCOUNT_UUID in docker/.env; the store has: {}", found.join(", ")))
         .hint("Omni runs, or would run, with an empty store: set OMNI_ACCOUNT_UUID in docker/.env to the account that the store has"))
 }
 
@@ -342,7 +342,7 @@ fn configuration(cx: &Cx) -> Vec<(PathBuf, String)> {
 
 /// Reads a required file, and copies it to `to`, readable only by this user.
 fn copy_text(cx: &Cx, from: &Path, to: Option<PathBuf>) -> Result<String, Failure> {
-    let bytes = cx.read(from, "it belongs in the backup: put it back, or correct its path in docker/.env")?;
+    let bytes = cx.read(from, "it is part of the backup: restore it, or correct its path in docker/.env")?;
     if let Some(to) = to {
         to.parent().map_or(Ok(()), files::create_private_dir).map_err(|error| io_failure("create", &to, &error))?;
         files::write_new(&to, &bytes, files::PRIVATE)?;

@@ -164,7 +164,7 @@ fn unpack(cx: &Cx, file: &Path, identity: Option<&Path>, dir: &Path) -> Result<(
 /// Returns the manifest if every part matches it.
 fn check_parts(parts: &Path) -> Result<Manifest, Failure> {
     let refuse = |why: String| {
-        Failure::new(Code::Invalid, "it is not a whole backup")
+        Failure::new(Code::Invalid, "the backup is incomplete")
             .cause(why)
             .hint("use another backup; this one cannot be trusted")
     };

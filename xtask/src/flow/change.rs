@@ -283,7 +283,7 @@ fn confirm(cx: &Cx, plan: &Plan<'_>, question: &str) -> Result<(), Failure> {
         owners => {
             let names = owners.join(" ");
             cx.ask.confirm_by_typing(
-                &format!("{question}? It destroys what is shown above: type `{names}` to go on"),
+                &format!("{question}? It destroys what is shown above: type `{names}` to continue"),
                 &names,
             )?
         }
@@ -295,10 +295,10 @@ fn confirm(cx: &Cx, plan: &Plan<'_>, question: &str) -> Result<(), Failure> {
 fn confirmed_by_flags(cx: &Cx, owners: &[&str], question: &str) -> Result<(), Failure> {
     let mut missing = Vec::new();
     if !cx.ask.yes() {
-        missing.push(MissingValue::flag("consent", "--yes"));
+        missing.push(MissingValue::flag("confirmation", "--yes"));
     }
     missing.extend(owners.iter().map(|owner| {
-        MissingValue::flag(format!("consent to destroy what is shown of `{owner}`"), format!("--allow-destroy {owner}"))
+        MissingValue::flag(format!("confirmation to destroy machines of `{owner}`"), format!("--allow-destroy {owner}"))
     }));
     if missing.is_empty() {
         return Ok(());

@@ -166,7 +166,7 @@ impl Progress {
             other => other?,
         };
         let Some(view) = seen else {
-            return Ok(Poll::Waiting("waiting for Omni to make the cluster".to_owned()));
+            return Ok(Poll::Waiting("waiting for Omni to create the cluster".to_owned()));
         };
         cluster_tree::show(cx, &view);
         let ready: BTreeSet<String> =
@@ -190,7 +190,7 @@ impl Progress {
             words.push_str(&format!(" (error: {error})"));
         }
         if let Some(found) = self.watch.lasting_cause() {
-            let failure = Failure::new(Code::Failed, format!("cluster `{cluster}` cannot go on: {}", found.cause));
+            let failure = Failure::new(Code::Failed, format!("cluster `{cluster}` cannot continue: {}", found.cause));
             let failure = explain::add_fix(found, failure.cause(words));
             return Err(failure.next(format!("cargo xtask cluster-explain {cluster}")).into());
         }
@@ -270,7 +270,7 @@ pub fn wait_until_gone(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> anyhow::Re
     };
     cx.ui
         .step("gone", format!("Check that cluster `{name}` is gone"), || {
-            let what = format!("cluster `{name}` to go");
+            let what = format!("cluster `{name}` to be deleted");
             cx.wait(&what, RUNNING_LIMIT, look)?;
             Ok(StepResult::ok((), "Omni does not have it"))
         })
@@ -298,7 +298,7 @@ pub fn unknown_cluster(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> Failure
         return failure.hint(format!("did you mean `{near}`?")).next(format!("cargo xtask cluster-status {near}"));
     }
     let (next, hint) = match inputs::find_template(cx, cluster).is_some() {
-        true => ("cluster-sync", "its template is there: sync it, and Omni makes the cluster"),
+        true => ("cluster-sync", "its template exists: sync it to create the cluster"),
         false => ("cluster-create", "check the name, or create the cluster"),
     };
     failure.hint(hint).next(format!("cargo xtask {next} {cluster}"))

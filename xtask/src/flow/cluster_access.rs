@@ -91,7 +91,7 @@ pub fn plan<'a>(cx: &Cx, omnictl: &'a Omnictl<'_>, access: &'a Access) -> Result
     let shown = cx.paths.show(file);
     if file.exists() && !merge && !force {
         return Err(Failure::new(Code::Conflict, format!("`{shown}` exists"))
-            .cause(format!("a {kind} is not overwritten unasked"))
+            .cause(format!("a {kind} is not overwritten without --force"))
             .hint("overwrite it with --force, or name another file with --file FILE"));
     }
     let old = files::read_optional(file)?.filter(|_| *merge).map(|old| parse_kubeconfig(&shown, &old)).transpose()?;

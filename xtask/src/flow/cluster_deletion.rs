@@ -85,7 +85,7 @@ impl Loss {
 /// # Errors
 /// Returns an error if omnictl fails.
 pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> anyhow::Result<Option<Loss>> {
-    cx.ui.step("cluster", format!("Look at cluster `{name}` and its VMs"), || {
+    cx.ui.step("cluster", format!("Check cluster `{name}` and its VMs"), || {
         let Some(view) = cluster::observe(omnictl, name)? else {
             return Ok(StepResult::skipped(None, "Omni does not have it"));
         };
@@ -142,7 +142,7 @@ pub fn deletion<'a>(omnictl: &'a Omnictl<'_>, loss: &'a Loss, backups: &str, dis
     let name = loss.view.name.as_str();
     let machines = count(loss.view.machines().count(), "machine");
     let effect = format!("{machines} and all data are destroyed; {backups}");
-    let undo = "nothing brings the data back; a sync of the template creates the cluster again, empty";
+    let undo = "the data cannot be recovered; a sync of the template creates the cluster again, empty";
     Change::new("delete", format!("cluster {name}"), effect, undo, move |cx| {
         delete_showing_cluster(cx, omnictl, name, || omnictl.delete_cluster(name, disconnected))?;
         Ok("deleted from Omni".to_owned())
@@ -167,7 +167,7 @@ fn refuse_new_machines(omnictl: &Omnictl<'_>, shown: &ClusterView) -> anyhow::Re
     }
     Err(Failure::new(Code::Conflict, format!("cluster `{}` has more machines than were shown", shown.name))
         .cause(format!("since then it got {}; nothing was deleted", more.join(", ")))
-        .hint("somebody else changes this cluster: run the same command again, and look at the new list")
+        .hint("someone else is changing this cluster: run the command again and check the new list")
         .into())
 }
 

@@ -64,7 +64,7 @@ fn recreate(member: &mut Member, lost: &str) {
 /// Returns an error only if the task is interrupted.
 pub fn list_requests(cx: &Cx) -> anyhow::Result<Observed<Vec<Resource>>> {
     let found = Omnictl::find(cx).and_then(|omnictl| omnictl.list("machinerequests", None));
-    let title = "the machines that Omni asks for";
+    let title = "Read the machine requests from Omni";
     let found = Observed::of(found)?;
     let (status, detail) = match &found {
         Observed::Known(requests) => (Status::Ok, requests.len().to_string()),

@@ -33,7 +33,7 @@ pub fn run(
     let shown = cx.paths.show(&path);
     let mut found = inputs::refuse_invalid_templates(cx, std::slice::from_ref(&path), allow)?;
     let Some(found) = found.pop() else {
-        return Err(Failure::new(Code::NotFound, format!("`{shown}` holds no template")).into());
+        return Err(Failure::new(Code::NotFound, format!("`{shown}` contains no template")).into());
     };
     inputs::check_cluster_name(cx, name, &found)?;
     let Template { template, file, .. } = found;
@@ -48,7 +48,7 @@ pub fn run(
     let existing = cluster::refuse_destroyed(&omnictl, &[name])?;
     let (_stage, staged) = stage::copy_templates(cx, &templates)?;
     if staged.iter().any(|staged| staged.file == path) && !values.is_empty() {
-        return Err(manual_edit_failure(&shown, name, &values, "it names files outside its directory").into());
+        return Err(manual_edit_failure(&shown, name, &values, "it refers to files outside its directory").into());
     }
     let (diffs, impacts) =
         cluster_sync::compare_and_check(cx, &omnictl, &existing, (&templates, &staged), sources.classes.as_deref())?;
@@ -69,8 +69,8 @@ pub fn run(
     let changes = !plan.is_empty();
     plan.carry_out(cx, question, &data)?;
     let summary = match (changes, no_wait) {
-        (false, _) => format!("cluster `{name}` is so already; nothing to change"),
-        (true, true) => format!("cluster `{name}` is synced; it was not waited for"),
+        (false, _) => format!("cluster `{name}` is already up to date; nothing to change"),
+        (true, true) => format!("cluster `{name}` is synced; did not wait for it"),
         (true, false) => format!("cluster `{name}` is synced, Running and ready"),
     };
     Ok(Outcome::done(summary).with(data).next(format!("cargo xtask cluster-status {name}")))

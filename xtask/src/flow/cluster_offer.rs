@@ -46,8 +46,8 @@ pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<Offer> {
     let classes: Vec<String> = listed.iter().map(|class| class.metadata.id.clone()).collect();
     if classes.is_empty() {
         return Err(Failure::new(Code::Prerequisite, "Omni has no machine classes")
-            .cause("a cluster's machines are made of them")
-            .hint("write a class and apply it first: a cluster names the classes that its machines are made of")
+            .cause("the machines of a cluster are created from machine classes")
+            .hint("write a class and apply it first")
             .next("cargo xtask machineclass-create")
             .next("cargo xtask machineclass-apply --all")
             .into());
@@ -70,7 +70,7 @@ pub fn find_class(cx: &Cx, given: &str, offer: &Offer, flag: &str) -> Result<Str
     Err(match near {
         Some(near) => failure.hint(format!("did you mean {flag} {near}?")),
         None if cx.paths.machine_class(given).is_file() => failure
-            .hint("its file is here, and was not applied yet")
+            .hint("its file exists but was not applied yet")
             .next(format!("cargo xtask machineclass-apply {}", quote(given))),
         None => failure.next(format!("cargo xtask machineclass-create {} --apply", quote(given))),
     })
@@ -119,9 +119,12 @@ fn versions(
         None => newest_release(compatible).unwrap_or(pinned_kubernetes),
     };
     if !compatible.is_empty() && !compatible.contains(&kubernetes) {
-        return Err(Failure::new(Code::Invalid, format!("Kubernetes {kubernetes} does not go with Talos {talos}"))
-            .cause(format!("Omni pairs it with: {}", list_newest(compatible)))
-            .hint("--kubernetes-version with one of these"));
+        return Err(Failure::new(
+            Code::Invalid,
+            format!("Kubernetes {kubernetes} is not compatible with Talos {talos}"),
+        )
+        .cause(format!("Omni pairs it with: {}", list_newest(compatible)))
+        .hint("--kubernetes-version with one of these"));
     }
     Ok((talos, kubernetes))
 }

@@ -74,7 +74,7 @@ pub fn run(
         data["timeline"] = json!(timeline::rows_of_new(cx, &omnictl, &changed));
     }
     let summary = match changed.as_slice() {
-        [one] if no_wait => format!("cluster `{one}` is synced; it was not waited for"),
+        [one] if no_wait => format!("cluster `{one}` is synced; did not wait for it"),
         [one] => format!("cluster `{one}` is synced, Running and ready"),
         many => format!("{} clusters synced", many.len()),
     };
@@ -267,7 +267,7 @@ fn with_original_path(cx: &Cx, template: &Template, staged: &Staged, printed: &s
 pub fn changed_since_plan(name: &str, changed: &[String]) -> Failure {
     Failure::new(Code::Conflict, format!("cluster `{name}` has changed in Omni since the plan was made"))
         .cause(format!("a sync would now do this: {}; nothing was synced", changed.join(", ")))
-        .hint("somebody else changes this cluster: run the same command again, and look at the new plan")
+        .hint("someone else is changing this cluster: run the command again and check the new plan")
 }
 
 /// Compares templates with Omni, shows what a sync would do and its impact, and refuses what Omni or the login would refuse.
@@ -391,7 +391,7 @@ fn verify(cx: &Cx, omnictl: &Omnictl<'_>, diff: &TemplateDiff<'_>, no_wait: bool
         let words: Vec<String> = left.iter().map(SyncAction::describe).collect();
         Err(Failure::new(Code::Failed, format!("cluster `{name}` still differs from its template"))
             .cause(words.join(", "))
-            .hint("somebody else may be changing it, or Omni silently dropped a part of the template")
+            .hint("someone else may be changing it, or Omni silently dropped a part of the template")
             .into())
     })
 }
@@ -420,7 +420,7 @@ fn refuse_locked_or_destroyed(
     let locked =
         |name: &str| existing.iter().any(|it| it.metadata.id == name && it.metadata.has_annotation("cluster-locked"));
     if let Some(diff) = diffs.iter().find(|diff| !diff.in_sync() && locked(diff.name())) {
-        return Err(cluster::locked_failure(diff.name(), "accepts no change of it"));
+        return Err(cluster::locked_failure(diff.name(), "rejects changes to it"));
     }
     let updates = |diff: &TemplateDiff<'_>, set: Option<&str>| {
         let of = |action: &&SyncAction| action.verb == "update" && action.kind == "MachineSets";

@@ -220,7 +220,7 @@ fn staged_steps(
                 &cx.paths.show(&own.file.path),
                 own.name(),
                 &values,
-                "it names files outside its directory",
+                "it refers to files outside its directory",
             )
         })?;
         let previous = std::mem::replace(&mut before, after.clone().into_bytes());
@@ -287,9 +287,9 @@ fn describe_effect(step: &Step, view: &ClusterView) -> String {
 fn describe_undo(step: &Step) -> String {
     match &step.component {
         Component::Talos(name) if step.from.minor == step.to.minor => {
-            format!("restore the template and `cargo xtask cluster-sync {name}`: within a minor, Talos goes back")
+            format!("restore the template and `cargo xtask cluster-sync {name}`, within a minor version of Talos")
         }
-        _ => "nothing leads back to the older minor version".to_owned(),
+        _ => "you cannot go back to the older minor version".to_owned(),
     }
 }
 

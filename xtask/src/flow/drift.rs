@@ -245,13 +245,13 @@ fn compare_machines(cx: &Cx, omni: &Omni, hardware: bool) -> Comparison {
         drift::is_relevant(vm, &names)
     })?;
     if listed.list_is_empty && !mine.is_empty() {
-        return Err(Failure::new(Code::Refused, "Proxmox shows this login no VM: it may lack VM.Audit"));
+        return Err(Failure::new(Code::Refused, "this login sees no VM in Proxmox: it may lack VM.Audit"));
     }
     let mut unread = Vec::new();
     let configs = match listed.entries.len() {
         many if many > CONFIGURATIONS && !hardware => {
             let what = format!("the network cards and further disks of {}", count(many, "machine"));
-            unread.push((what, "each takes a question: `cargo xtask drift --hardware` asks them".to_owned()));
+            unread.push((what, "each needs its own request: `cargo xtask drift --hardware` sends them".to_owned()));
             BTreeMap::new()
         }
         _ => read_configurations(cx, &proxmox, &listed.entries, &mut unread)?,
@@ -319,7 +319,7 @@ fn compare_containers(cx: &Cx) -> Comparison {
                 "it would be recreated: docker/compose.yaml or docker/.env has changed"
             }
             _ if known.is_some() => "it does not run",
-            _ => "docker/compose.yaml has it, and it is not there",
+            _ => "docker/compose.yaml defines it, but it does not exist",
         };
         if !found.iter().any(|drift: &Drift| drift.object == format!("container {service}")) {
             found.push(container_drift(service, detail.to_owned(), STACK));

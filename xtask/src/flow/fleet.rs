@@ -97,7 +97,7 @@ pub fn gather(args: &FleetPage, cx: &Cx) -> anyhow::Result<FleetData> {
     let mut omni = optional_part(cx, &mut missing, "Omni", omni)?;
     let containers = optional_part(cx, &mut missing, "Docker", containers)?;
     if sites.is_empty() && omni.is_none() && containers.is_none() {
-        let failure = Failure::new(Code::Unreachable, "neither Proxmox nor Omni nor Docker can be asked");
+        let failure = Failure::new(Code::Unreachable, "none of Proxmox, Omni and Docker can be queried");
         let causes: Vec<String> = missing.iter().map(|(part, why)| format!("{part}: {why}")).collect();
         return Err(failure.cause(causes.join("\n")).next("cargo xtask doctor").into());
     }

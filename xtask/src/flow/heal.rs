@@ -73,7 +73,7 @@ pub fn run(args: &ClusterExplain, cx: &Cx) -> anyhow::Result<Healing> {
         if taken.iter().any(|before| before.is_same_cause(&cause)) {
             let last = all.healed.last().map(|step| step["result"].as_str().unwrap_or_default()).unwrap_or_default();
             match last.strip_prefix("failed: ") {
-                Some(why) => all.leave_to_human(&cause, &format!("its own step failed: {why}")),
+                Some(why) => all.leave_to_human(&cause, &format!("the recommended step failed: {why}")),
                 None => all.stopped = "stopped: its step changed nothing".to_owned(),
             }
             break;
@@ -127,9 +127,9 @@ fn change<'a>(cx: &Cx, cause: &Cause, cluster: &str) -> Result<Change<'a>, Strin
         None => Err(cause.human.unwrap_or_default().to_owned()),
         Some(Step::Task(words)) => task(cx, words, cluster.to_owned()),
         Some(Step::Unlink { uuid, cluster }) => {
-            let effect = "Omni lets its machine go, and the provider deletes its VM".to_owned();
-            let lost = "whatever VM has the ID of its VM by now: the provider deletes by ID".to_owned();
-            let change = Change::new("delete", format!("link {uuid}"), effect, "nothing brings it back", move |cx| {
+            let effect = "Omni removes its machine, and the provider deletes its VM".to_owned();
+            let lost = "any VM that now has the ID of its VM: the provider deletes by ID".to_owned();
+            let change = Change::new("delete", format!("link {uuid}"), effect, "this cannot be undone", move |cx| {
                 let _lock = cx.lock()?;
                 Omnictl::find(cx)?.delete("links", &uuid)?;
                 Ok("deleted from Omni".to_owned())

@@ -83,7 +83,7 @@ pub fn resolve_files(cx: &Cx, input: Input, given: &[String]) -> Result<Vec<Path
     if given.is_empty() {
         let files = list_yaml_files(&dir);
         if files.is_empty() {
-            return Err(Failure::new(Code::NotFound, format!("`{}` holds no {what}", dir.display()))
+            return Err(Failure::new(Code::NotFound, format!("`{}` contains no {what}", dir.display()))
                 .cause("its files are `*.yaml`, one of them each")
                 .next(input.create()));
         }
@@ -105,7 +105,7 @@ pub fn resolve_files(cx: &Cx, input: Input, given: &[String]) -> Result<Vec<Path
         let same = names.iter().map(String::as_str).find(|name| *name == stem);
         let near = same.or_else(|| domain::nearest::nearest(stem, names.iter().map(String::as_str)));
         let failure = Failure::new(Code::NotFound, format!("there is no {what} `{given}`")).cause(match names.len() {
-            0 => format!("`{}` does not exist, and `{}` holds none", file.display(), dir.display()),
+            0 => format!("`{}` does not exist, and `{}` contains none", file.display(), dir.display()),
             _ => format!("`{}` does not exist; there are: {}", file.display(), names.join(", ")),
         });
         Err(match near {
@@ -165,7 +165,7 @@ pub fn find_duplicates(what: &str, rule: &'static str, names: &[(String, Locatio
     let mut found = Vec::new();
     for (name, place) in names {
         let Some(other) = first.insert(name, place) else { continue };
-        let message = format!("the {what} `{name}` is defined in {} too: they undo each other", other.file);
+        let message = format!("the {what} `{name}` is defined in {} too: they overwrite each other", other.file);
         found.push(Finding::error(rule, place.clone(), message, "keep one of them, or give this one another name"));
     }
     found
@@ -615,9 +615,9 @@ pub fn note_allowed(cx: &Cx, findings: &[Finding], allow: &[&'static str]) {
         let passed: Vec<&Finding> =
             findings.iter().filter(|finding| finding.is_error() && finding.rule == *rule).collect();
         let detail = match passed.as_slice() {
-            [] => "nothing breaks it".to_owned(),
-            [one] => format!("passed by at {}", one.place),
-            [first, more @ ..] => format!("passed by at {} and {}", first.place, count(more.len(), "more place")),
+            [] => "no violations".to_owned(),
+            [one] => format!("ignored at {}", one.place),
+            [first, more @ ..] => format!("ignored at {} and {}", first.place, count(more.len(), "more place")),
         };
         let status = if passed.is_empty() { Status::Skipped } else { Status::Warning };
         cx.ui.note("allowed", format!("errors of the rule `{rule}` are allowed"), status, detail);
@@ -626,12 +626,12 @@ pub fn note_allowed(cx: &Cx, findings: &[Finding], allow: &[&'static str]) {
 
 /// The failure for files without any readable `what`: no rule can allow that. They may contain only other resources.
 fn nothing_readable(what: &str, findings: &[Finding]) -> Failure {
-    let failure = Failure::new(Code::Invalid, format!("the files hold no {what} that can be read"));
+    let failure = Failure::new(Code::Invalid, format!("the files contain no {what} that can be read"));
     let failure = match findings.iter().find(|finding| finding.is_error()) {
         Some(first) => failure.cause(format!("{}: {}", first.place, first.message)).hint(first.fix.clone()),
         None if what == "machine class" => failure
             .cause(
-                "they hold other resources: a machine class has `type: MachineClasses.omni.sidero.dev` in its metadata",
+                "they contain other resources: a machine class has `type: MachineClasses.omni.sidero.dev` in its metadata",
             )
             .hint("keep other resources elsewhere; `omnictl apply -f FILE` applies them")
             .next("cargo xtask machineclass-create"),

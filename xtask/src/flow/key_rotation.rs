@@ -44,8 +44,7 @@ fn rotate_provider_key(cx: &Cx) -> anyhow::Result<Rotation> {
     }
     let mut plan = Plan::from_iter([provider::create_key(cx, id.clone(), true)]);
     restart(cx, &mut plan, &omnictl, id)?;
-    let left =
-        "the provider uses its new key; Omni accepts the old one until it ends, and revokes no single key".to_owned();
+    let left = "the provider uses its new key; Omni cannot revoke the old one, which works until it expires".to_owned();
     Ok(Rotation { plan, left, next: None })
 }
 
@@ -103,7 +102,7 @@ fn refuse_fewer_privileges(cx: &Cx, old: &Proxmox, new: &Proxmox) -> anyhow::Res
         let before = match ask(old) {
             // This may be the reason for the rotation: there is nothing to compare with.
             Err(failure) if failure.code == Code::Refused => {
-                return Ok(StepResult::warning((), "Proxmox refuses the old one, so what it could do is not known"));
+                return Ok(StepResult::warning((), "Proxmox refuses the old token, so its privileges are not known"));
             }
             before => before?,
         };
@@ -116,8 +115,8 @@ fn refuse_fewer_privileges(cx: &Cx, old: &Proxmox, new: &Proxmox) -> anyhow::Res
             }
         }
         match lost.as_slice() {
-            [] => Ok(StepResult::ok((), "it may do what the old one may")),
-            lost => Err(Failure::new(Code::Refused, format!("{} may do less than the old token", new.login.id()))
+            [] => Ok(StepResult::ok((), "it has the privileges of the old one")),
+            lost => Err(Failure::new(Code::Refused, format!("{} lacks privileges of the old token", new.login.id()))
                 .cause(format!("it lacks {}", lost.join(", ")))
                 .hint("nothing was changed; `pveum user token modify USER NAME --privsep 0` gives it the rights of its user")
                 .into()),

@@ -176,7 +176,7 @@ fn of_tailscale(installation: &Installation<'_>) -> Vec<Credential> {
     let mut found = Vec::new();
     if installation.value("TS_AUTHKEY").is_some() {
         let own = |name, role, place, end| Credential::new(name, "the sidecar", role, place, end, now);
-        let end = Err("used once, to join; Tailscale's admin console shows its end".to_owned());
+        let end = Err("used once, to join; Tailscale's admin console shows its expiry".to_owned());
         found.push(own("tailscale-key", "joins the tailnet", "TS_AUTHKEY in docker/.env", end));
         let end = match installation.tailscale().as_ref().map(|text| serde_json::from_str::<Value>(text)) {
             Ok(Ok(status)) => Ok(status["Self"]["KeyExpiry"].as_str().and_then(parse_rfc3339)),

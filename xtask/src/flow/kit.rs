@@ -60,7 +60,7 @@ pub fn missing_files(dir: &Path) -> Result<Vec<(&'static str, Cow<'static, str>)
     let failed = |error: std::io::Error| io_failure("read", dir, &error);
     let refused = |what: &Path| {
         Failure::new(Code::Conflict, format!("`{}` is not empty", dir.display()))
-            .cause(format!("it holds `{}`, which is not a file of a new project", what.display()))
+            .cause(format!("it contains `{}`, which is not a file of a new project", what.display()))
             .hint("name a directory that does not exist yet, or an empty one")
     };
     let is_same = |file: &Path| {

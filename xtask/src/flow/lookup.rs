@@ -125,27 +125,27 @@ pub const RELEASE: Question = ("sysversions", "version");
 pub fn ask<const N: usize>(cx: &Cx, offline: bool, questions: [Question; N]) -> [Option<Vec<Resource>>; N] {
     let mut lists = std::array::from_fn(|_| None);
     if offline {
-        cx.ui.note("omni", "Read what Omni knows", Status::Skipped, "not asked: --offline");
+        cx.ui.note("omni", "Read classes, schemas and versions from Omni", Status::Skipped, "not asked: --offline");
         return lists;
     }
     let omnictl = match Omnictl::find(cx) {
         Ok(omnictl) => omnictl,
         Err(failure) => {
-            let detail = format!("not asked: {}; judged by what is built in", failure.message);
-            cx.ui.note("omni", "Read what Omni knows", Status::Warning, detail);
+            let detail = format!("not asked: {}; using the built-in data", failure.message);
+            cx.ui.note("omni", "Read classes, schemas and versions from Omni", Status::Warning, detail);
             return lists;
         }
     };
     let omnictl = &omnictl;
     let check = |(kind, title): Question| {
-        Check::new(kind, format!("Omni's {title}"), move || match omnictl.list(kind, None) {
+        Check::new(kind, format!("Read Omni's {title}"), move || match omnictl.list(kind, None) {
             Ok(found) => {
                 let release = found.first().filter(|_| kind == RELEASE.0).map(|found| found.text(&["backendversion"]));
                 let detail = release.map_or_else(|| found.len().to_string(), str::to_owned);
                 Ok(StepResult::ok(Some(found), detail))
             }
             Err(failure) => {
-                Ok(StepResult::warning(None, format!("not known: {}; judged by what is built in", failure.message)))
+                Ok(StepResult::warning(None, format!("not known: {}; using the built-in data", failure.message)))
             }
         })
     };

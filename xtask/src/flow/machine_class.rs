@@ -165,7 +165,7 @@ impl Update<'_> {
 
     fn effect(&self) -> String {
         match self.new {
-            true => "machines can be made of it".to_owned(),
+            true => "machines can be created from it".to_owned(),
             false => {
                 let words: Vec<String> = self.differences.iter().map(Difference::words).collect();
                 format!("{}; machines that exist stay as they are", words.join(", "))
@@ -227,7 +227,7 @@ fn refuse_if_changed(omnictl: &Omnictl<'_>, updates: &[Update<'_>], shown: &[Res
             let what = format!("the machine class `{id}` has changed in Omni since the plan was made");
             return Err(Failure::new(Code::Conflict, what)
                 .cause(format!("{}; nothing was applied", words.join(", ")))
-                .hint("somebody else changes this class: run the same command again, and look at the new plan"));
+                .hint("someone else is changing this class: run the command again and check the new plan"));
         }
     }
     Ok(())

@@ -57,7 +57,7 @@ impl Replacement {
 /// # Errors
 /// Fails with [`Code::NotFound`] if there is no such machine, or if omnictl fails.
 pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, given: &str) -> anyhow::Result<Replacement> {
-    cx.ui.step("machine", format!("Look at machine `{given}` and its cluster"), || {
+    cx.ui.step("machine", format!("Check machine `{given}` and its cluster"), || {
         let line = machine::find(cx, omnictl, given)?;
         let view = cluster::observe(omnictl, &line.cluster)?;
         let view = view.ok_or_else(|| cluster::unknown_cluster(cx, omnictl, &line.cluster))?;
@@ -167,7 +167,7 @@ pub fn refuse_unsafe(cx: &Cx, omnictl: &Omnictl<'_>, found: &Replacement) -> Res
     let refused = |why: String| Failure::new(Code::Conflict, format!("`{name}` cannot be replaced now")).cause(why);
     let (Some(set), Some(machine)) = (found.set(), found.machine()) else { return Err(machine::not_found(name)) };
     if machine.request.is_empty() {
-        let why = "no provider made it: Omni has nothing to make another one with";
+        let why = "no provider created it: Omni cannot create a replacement";
         let hint = "list another machine in its place in the template, then sync: this machine is then wiped and free";
         return Err(refused(why.to_owned()).hint(hint).next(format!("cargo xtask cluster-sync {cluster} --dry-run")));
     }
@@ -194,7 +194,7 @@ pub fn refuse_unsafe(cx: &Cx, omnictl: &Omnictl<'_>, found: &Replacement) -> Res
                 .hint(hint)
                 .next(format!("cargo xtask cluster-delete {cluster} --dry-run")));
         }
-        let hint = "scale its set down by one and up again: what is not in use goes first";
+        let hint = "scale its set down by one and up again: machines that are not in use are removed first";
         let name = set.id.strip_prefix(&format!("{cluster}-")).unwrap_or(&set.id);
         let less = set.wanted.saturating_sub(1);
         let next = format!("cargo xtask cluster-scale {cluster} --set {name}={less}");
@@ -242,7 +242,7 @@ pub fn refuse_unsafe(cx: &Cx, omnictl: &Omnictl<'_>, found: &Replacement) -> Res
     };
     let what = format!("the provider `{}` would not make a new machine: {why}", machine.provider);
     let failure = Failure::new(Code::Prerequisite, what);
-    Err(failure.hint("without it the old machine would go, and none would come").next("cargo xtask provider-verify"))
+    Err(failure.hint("the old machine would be removed and not replaced").next("cargo xtask provider-verify"))
 }
 
 /// Fails with the reason if etcd would lose its quorum.
@@ -252,7 +252,7 @@ fn refuse_quorum_loss(omnictl: &Omnictl<'_>, found: &Replacement, set: &MachineS
         return refused(why);
     }
     if found.view.load_balancer_healthy == Some(false) || !found.view.kubernetes_api_ready {
-        return refused("the Kubernetes API does not answer: Omni lets no control plane go meanwhile".to_owned());
+        return refused("the Kubernetes API does not answer: until it does, Omni removes no control plane".to_owned());
     }
     // If this machine is dead, the status describes this machine (omni v1.9.3 `client/api/omni/specs/omni.proto`).
     let status = omnictl.get("controlplanestatuses", &set.id)?.filter(|_| found.to_delete.0 == "machinerequests");
@@ -272,11 +272,11 @@ pub fn plan<'a>(omnictl: &'a Omnictl<'_>, found: &'a Replacement, new: &'a mut V
     let mut plan = Plan::default();
     if !found.has_started() {
         let how = match *kind {
-            "links" => "it is taken out of Omni without a drain",
+            "links" => "it is removed from Omni without a drain",
             _ => "Omni drains and wipes it",
         };
         let effect = format!("{how}, the provider deletes its VM, and {machine_set} gets a new machine at once");
-        let undo = "nothing brings its disk back; the new machine begins empty";
+        let undo = "the disk cannot be recovered; the new machine starts empty";
         let change = Change::new("replace", format!("machine {name}"), effect, undo, move |cx| {
             let deleted = cluster_deletion::delete_showing_cluster(cx, omnictl, cluster, || omnictl.delete(kind, id));
             match deleted {
@@ -290,7 +290,7 @@ pub fn plan<'a>(omnictl: &'a Omnictl<'_>, found: &'a Replacement, new: &'a mut V
             (Some(vm), _) => vm.describe(),
             // The provider stops and deletes whatever VM has that ID on that node (`provision.go`, `Deprovision`; its issue 28).
             (None, Some(_)) if !found.line.uuid.is_empty() => {
-                "whatever VM has the ID of its VM by now, which somebody deleted: the provider deletes by ID".to_owned()
+                "any VM that now has the ID of its deleted VM: the provider deletes by ID".to_owned()
             }
             _ => format!("machine `{name}` with its VM and disks"),
         };
@@ -353,8 +353,8 @@ fn wait_until_left(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str, name: &str) ->
             let there = view.as_ref().and_then(|view| view.machines().find(|machine| machine.name() == name));
             Ok(there.map_or(Poll::Done(()), |it| Poll::Waiting(format!("{name} waits for {}", it.waits_for))))
         };
-        let waited = cx.wait(&format!("`{name}` to leave"), LEAVE_LIMIT, look);
-        waited.map(|()| StepResult::ok((), "gone from Omni")).map_err(|error| match Failure::of(&error) {
+        let waited = cx.wait(&format!("`{name}` to leave its cluster"), LEAVE_LIMIT, look);
+        waited.map(|()| StepResult::ok((), "removed from Omni")).map_err(|error| match Failure::of(&error) {
             failure if failure.code == Code::Timeout => explain::add_cause(cx, omnictl, failure, cluster, None).into(),
             _ => error,
         })

@@ -36,7 +36,7 @@ pub fn verify(cx: &Cx) -> anyhow::Result<(Value, bool)> {
     }
     let healthy = results.iter().any(|found| found.entry.id == "omni.health" && found.verdict.state == State::Ok);
     if !healthy {
-        return Err(Failure::new(Code::Failed, "whether Omni is well is not known")
+        return Err(Failure::new(Code::Failed, "cannot tell whether Omni is healthy")
             .cause(doctor::summary(&results))
             .with(data)
             .next("cargo xtask doctor --area omni")
@@ -93,7 +93,7 @@ fn result(flags: &str, verdict: Diagnosis) -> anyhow::Result<StepResult<()>> {
 pub fn check_lan(address: &str, host: &str) -> Diagnosis {
     let local = |text: &str| text == "localhost" || text.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
     if local(address) && local(host) {
-        return Diagnosis::warning("a loopback address: a trial on one host, which no machine can join");
+        return Diagnosis::warning("a loopback address works only for a trial on one host; machines cannot join");
     }
     check_lan_address(address)
 }
@@ -140,22 +140,22 @@ fn check_store_key(cx: &Cx, store: Option<bool>) -> anyhow::Result<StepResult<()
     let path = cx.paths.store_key();
     let Some(text) = files::read_optional_text(&path)? else {
         if store == Some(true) {
-            return Err(Failure::new(Code::Conflict, "docker/omni.asc does not exist, and Omni has a store")
-                .cause("the store was encrypted with that key: no other one opens it")
-                .hint("restore docker/omni.asc from your backup; if there is nothing in the store to keep, remove it: `docker volume rm omni-scale_omni-etcd omni-scale_omni-sqlite`")
+            return Err(Failure::new(Code::Conflict, "docker/omni.asc does not exist, but Omni has a store")
+                .cause("the store is encrypted with that key, and no other key opens it")
+                .hint("restore docker/omni.asc from your backup; if nothing in the store is needed, remove it: `docker volume rm omni-scale_omni-etcd omni-scale_omni-sqlite`")
                 .into());
         }
         Tool::Gpg.find()?;
-        return Ok(StepResult::ok((), "none yet; gpg can make one"));
+        return Ok(StepResult::ok((), "none yet; gpg can create one"));
     };
     store_key::check(&text, clock::unix_seconds(SystemTime::now())).map_err(|unfit| {
         Failure::new(Code::Invalid, "Omni cannot use docker/omni.asc").cause(unfit.why).hint(unfit.fix)
     })?;
     if Tool::Gpg.find().is_err() {
-        return Ok(StepResult::warning((), "it looks right; gpg is not installed to prove it"));
+        return Ok(StepResult::warning((), "it looks right, but gpg is not installed to test it"));
     }
     gpg::check_store_key(cx, &Secret::new(text))?;
-    Ok(StepResult::ok((), "proved by decrypting without a question"))
+    Ok(StepResult::ok((), "it decrypts without a passphrase"))
 }
 
 /// Refuses to continue if this host has another Omni: a second one would start empty next to the one that has the clusters.

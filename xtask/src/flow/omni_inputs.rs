@@ -60,7 +60,7 @@ impl OmniInputs {
             let mut file = example.clone();
             self.all().for_each(|(key, value)| file.set(key, value.expose()));
             let names: Vec<&str> = self.all().map(|(key, _)| key).collect();
-            let effect = format!("from its example, with {}", names.join(", "));
+            let effect = format!("from docker/.env.example, with {}", names.join(", "));
             let contents = (Secret::plain(file.text()), files::PRIVATE);
             return vec![project_files::write("create", (path, "docker/.env"), contents, effect, "remove the file")];
         }
@@ -238,7 +238,7 @@ fn check_copied(text: &str, length: usize) -> Diagnosis {
     match text.len() {
         _ if text.contains(char::is_whitespace) => Diagnosis::failed("there is a space in it"),
         count if digits && count != length => {
-            Diagnosis::failed(format!("it has {count} hexadecimal digits, and tsidp makes {length}"))
+            Diagnosis::failed(format!("it has {count} hexadecimal digits; tsidp uses {length}"))
                 .fix("copy the whole value from tsidp's admin page")
         }
         _ => Diagnosis::ok(""),
@@ -312,9 +312,9 @@ fn check_form(variable: &Variable, value: &str) -> Result<(), Failure> {
 fn refuse_new_domain(values: &OmniInputs, old: Option<&str>) -> Result<(), Failure> {
     let new = values.get("OMNI_DOMAIN");
     match old.filter(|old| !old.eq_ignore_ascii_case(new)) {
-        Some(old) => Err(Failure::new(Code::Conflict, format!("Omni is {old}, and cannot become {new}"))
-            .cause("its machines and its users carry that name, and there is a store already")
-            .hint(format!("keep --domain {old}; a new name is a new installation"))),
+        Some(old) => Err(Failure::new(Code::Conflict, format!("cannot rename Omni from {old} to {new}"))
+            .cause("Omni already has a store, and its machines and users depend on that name")
+            .hint(format!("keep --domain {old}; a new name needs a new installation"))),
         None => Ok(()),
     }
 }
@@ -323,14 +323,14 @@ fn refuse_new_domain(values: &OmniInputs, old: Option<&str>) -> Result<(), Failu
 fn account_uuid(args: &OmniValues, old: Option<&str>, stored: bool) -> Result<String, Failure> {
     let given = args.account_uuid.as_deref().map(str::to_ascii_lowercase);
     if let Some(given) = given.as_deref().filter(|given| !values::is_uuid(given)) {
-        return Err(
-            Failure::new(Code::Usage, format!("{given:?} is not a valid UUID")).hint("leave it out, and one is made")
-        );
+        return Err(Failure::new(Code::Usage, format!("{given:?} is not a valid UUID"))
+            .hint("leave it out to have one generated"));
     }
     match (old, given) {
         (Some(old), Some(given)) if !old.eq_ignore_ascii_case(&given) => {
-            Err(Failure::new(Code::Conflict, "the account UUID is settled, and cannot be changed")
-                .cause(format!("this Omni's account is {old}; with another one, its machines no longer belong to it")))
+            Err(Failure::new(Code::Conflict, "the account UUID cannot be changed").cause(format!(
+                "the account of this Omni is {old}; with another UUID, its machines no longer belong to it"
+            )))
         }
         (Some(old), _) if !values::is_uuid(old) => Err(Failure::new(
             Code::Invalid,
@@ -341,7 +341,7 @@ fn account_uuid(args: &OmniValues, old: Option<&str>, stored: bool) -> Result<St
         (None, Some(given)) => Ok(given),
         (None, None) if stored => Err(Failure::new(
             Code::Conflict,
-            "Omni has a store, and docker/.env no account UUID",
+            "Omni has a store, but docker/.env has no account UUID",
         )
         .cause("the store belongs to an account: with a new UUID, its machines would no longer belong to this Omni")
         .hint("restore docker/.env from your backup, or give the old one with --account-uuid")),
@@ -405,7 +405,7 @@ mod tests {
         assert!(with("OIDC_CLIENT_ID", "x\nOMNI_DOMAIN=evil").contains("a line break"));
         assert_eq!(
             with("OIDC_CLIENT_SECRET", "hush\n"),
-            "the secret of Omni's client in tsidp holds a line break or another control character"
+            "the secret of Omni's client in tsidp contains a line break or another control character"
         );
         assert_eq!(
             with("OIDC_CLIENT_SECRET", "  hush"),

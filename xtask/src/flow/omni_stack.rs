@@ -85,7 +85,7 @@ pub fn guard_omni(cx: &Cx, containers: &[Container]) -> Result<String, Failure> 
     if bad.is_empty() {
         return Ok(format!("{} on mounts", stack::data_paths(&inspected).join(", ")));
     }
-    Err(Failure::new(Code::Conflict, format!("remaking `{}` would lose Omni's data", omni.name))
+    Err(Failure::new(Code::Conflict, format!("recreating `{}` would lose Omni's data", omni.name))
         .cause(bad.join("\n"))
         .hint(format!(
             "copy the data out first: `docker cp {}:/_out - > omni-data.tar`; then put it on the volumes of docker/compose.yaml (docs/how-to/operations.md, Restore)",
@@ -105,10 +105,10 @@ pub fn guard_sidecar(cx: &Cx, containers: &[Container]) -> Result<String, Failur
     if bad.is_empty() {
         return Ok(format!("{} on a mount", stack::TAILSCALE_STATE));
     }
-    Err(Failure::new(Code::Conflict, format!("remaking `{}` would lose its place on the tailnet", sidecar.name))
+    Err(Failure::new(Code::Conflict, format!("recreating `{}` would lose its identity on the tailnet", sidecar.name))
         .cause(bad.join("\n"))
         .hint(format!(
-            "copy it out first: `docker cp {}:{} - > ts-state.tar`; then put it on the volume ts-state of docker/compose.yaml. Lost, the node comes back as `omni-1`",
+            "copy it out first: `docker cp {}:{} - > ts-state.tar`; then put it on the volume ts-state of docker/compose.yaml. If it is lost, the node comes back as `omni-1`",
             sidecar.name,
             stack::TAILSCALE_STATE
         )))
@@ -120,10 +120,10 @@ pub fn guard_sidecar(cx: &Cx, containers: &[Container]) -> Result<String, Failur
 /// Returns an error if docker cannot inspect the container.
 pub fn inspect(cx: &Cx, container: &Container) -> Result<ContainerDetails, Failure> {
     Docker::find(cx)?.inspect(&container.name, INSPECT).map_err(|failure| {
-        let what = format!("whether the data in `{}` would survive is not known", container.name);
+        let what = format!("cannot tell whether the data in `{}` would survive", container.name);
         Failure::new(failure.code, what)
             .cause(failure.to_string())
-            .hint("nothing was changed: without its mounts, remaking the container would lose everything in it")
+            .hint("nothing was changed: recreating the container would lose all data that is not on a mount")
     })
 }
 
@@ -151,10 +151,10 @@ pub fn require_env(cx: &Cx) -> Result<(), Failure> {
 pub fn provider_ready(cx: &Cx) -> Result<(), &'static str> {
     // docker compose does not get the variables of this shell, so only the file counts.
     if cx.settings.env_file.get("OMNI_INFRA_PROVIDER_KEY").is_none() {
-        return Err("it has no key in docker/.env yet: `cargo xtask provider-setup`");
+        return Err("docker/.env has no key for it yet (`cargo xtask provider-setup`)");
     }
     if !cx.paths.config().is_file() {
-        return Err("docker/config.yaml does not exist yet: `cargo xtask provider-setup`");
+        return Err("docker/config.yaml does not exist yet (`cargo xtask provider-setup`)");
     }
     Ok(())
 }
@@ -197,7 +197,7 @@ pub fn running<T>(compose: &Compose<'_>, part: impl FnOnce(Vec<Container>) -> T)
     let (well, all) = (found.iter().filter(|container| container.is_healthy()).count(), found.len());
     let done: fn(T, String) -> StepResult<T> =
         if well == all && well > 0 { StepResult::ok } else { StepResult::warning };
-    Ok(done(part(found), format!("{well} of {all} run")))
+    Ok(done(part(found), format!("{well} of {all} running")))
 }
 
 /// Returns the containers that are not running well, each with its status.
@@ -271,14 +271,14 @@ pub fn refuse_version_change(cx: &Cx, containers: &[Container]) -> Result<(), Fa
     };
     let Some((_, from, to)) = ran.filter(|(_, from, to)| !version::is_same_version(from, to)) else { return Ok(()) };
     let down = version::parse(&from).ok().zip(version::parse(&to).ok()).is_some_and(|(from, to)| to < from);
-    let failure = Failure::new(Code::Conflict, format!("docker/compose.yaml has Omni {to}, and {from} ran until now"));
+    let failure = Failure::new(Code::Conflict, format!("docker/compose.yaml has Omni {to}, but {from} ran until now"));
     Err(match down {
-        true => failure.cause("an older Omni refuses the newer store; only a backup leads back").hint(format!(
+        true => failure.cause("an older Omni refuses the newer store; going back needs a backup").hint(format!(
             "set the tag of `omni` in docker/compose.yaml to {from}, or restore the backup of the older version"
         )),
         false => failure
-            .cause("a newer Omni migrates its store, and nothing but a backup leads back: a start does not do that")
-            .hint(format!("upgrade Omni on purpose, or set its tag in docker/compose.yaml to {from}"))
+            .cause("a newer Omni migrates its store, which only a backup can undo, so a plain start refuses to do it")
+            .hint(format!("upgrade Omni explicitly, or set its tag in docker/compose.yaml to {from}"))
             .next("cargo xtask omni-upgrade"),
     })
 }
@@ -306,7 +306,7 @@ pub fn start<'a>(provider: bool, recreate: bool, effect: String) -> Change<'a> {
 
 /// Recreates the container of one provider; Omni and the other providers keep running.
 pub fn restart_provider<'a>(service: String) -> Change<'a> {
-    let effect = "its container is recreated; the others go on";
+    let effect = "its container is recreated; the others keep running";
     Change::new("restart", service.clone(), effect, "nothing to undo", move |cx| {
         let compose = Compose::find(cx)?;
         guard(cx, &compose.containers()?)?;
@@ -328,7 +328,7 @@ pub fn restart<'a>(effect: String) -> Change<'a> {
 
 /// Stops the stack and removes its `containers`; its volumes are kept.
 pub fn stop<'a>(containers: &str) -> Change<'a> {
-    let effect = "Omni is away until it is started again; running clusters go on; volumes kept";
+    let effect = "Omni is unavailable until it is started again; running clusters are not affected; volumes kept";
     Change::new("stop", containers, effect, "cargo xtask stack-up", |cx| {
         let compose = Compose::find(cx)?;
         guard(cx, &compose.containers()?)?;
@@ -420,7 +420,7 @@ fn wait_until_healthy(cx: &Cx, compose: &Compose<'_>, services: &[String]) -> an
             }
             if matches!(container.state.as_str(), "exited" | "dead" | "restarting") {
                 let failure =
-                    Failure::new(Code::Failed, format!("`{service}` does not stay up")).cause(container.status.clone());
+                    Failure::new(Code::Failed, format!("`{service}` keeps exiting")).cause(container.status.clone());
                 return Err(explain(cx, service, failure).into());
             }
             if !container.is_healthy() {
@@ -428,7 +428,7 @@ fn wait_until_healthy(cx: &Cx, compose: &Compose<'_>, services: &[String]) -> an
             }
             // Only its exit shows that a provider cannot work, and it exits within milliseconds of each start.
             if Compose::is_provider(service) && container.uptime().is_some_and(|up| up < MIN_UPTIME) {
-                return Ok(Poll::Waiting(format!("waiting for {service} to stay up")));
+                return Ok(Poll::Waiting(format!("waiting for {service} to keep running")));
             }
         }
         Ok(Poll::Done(StepResult::ok(true, format!("{} run", services.len()))))
@@ -450,7 +450,7 @@ fn wait_for_omni(cx: &Cx, compose: &Compose<'_>, place: &OmniAddress) -> anyhow:
                 let omni = stack::service(&found, OMNI);
                 if omni.is_none_or(|container| container.state != "running") {
                     let status = omni.map_or("it has no container".to_owned(), |container| container.status.clone());
-                    let ended = Failure::new(Code::Failed, "`omni` does not stay up").cause(status);
+                    let ended = Failure::new(Code::Failed, "`omni` keeps exiting").cause(status);
                     return Err(explain(cx, OMNI, ended).into());
                 }
                 Ok(Poll::Waiting(format!("waiting for Omni: {}", failure.message)))

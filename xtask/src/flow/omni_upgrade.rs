@@ -191,7 +191,7 @@ impl Upgrade {
     pub fn of(cx: &Cx, step: Step, backup: Option<String>) -> anyhow::Result<Upgrade> {
         let (compose, (image, new)) = with_new_tag(cx, &format!("v{}", version::bare(&step.to)))?;
         site::refuse_invalid(cx, &String::from_utf8_lossy(&compose.bytes).replacen(&image, &new, 1))?;
-        let before = cx.ui.step("holdings", "Read what Omni holds", || {
+        let before = cx.ui.step("holdings", "Count the objects in Omni", || {
             let found = read_holdings(cx)?;
             let words = summary(&found).to_owned();
             Ok(StepResult::ok(found, words))
@@ -204,7 +204,7 @@ impl Upgrade {
         match self.before {
             Some(_) => "account, clusters, machines and keys are the same",
             None => {
-                "an earlier run found that Omni holds something else than before, so look at its clusters and machines"
+                "an earlier run found different data in Omni than before the upgrade, so check its clusters and machines"
             }
         }
     }
@@ -213,7 +213,7 @@ impl Upgrade {
     fn with_undo(&self, failure: Failure) -> Failure {
         let backup = match &self.backup {
             Some(file) => format!("restore {file} with `cargo xtask omni-restore`"),
-            None => "restore a backup that the older version made: without one nothing leads back".to_owned(),
+            None => "restore a backup of the older version: without one you cannot go back".to_owned(),
         };
         let back = format!("to go back, set the tag of `omni` in docker/compose.yaml to v{} and {backup}", self.from);
         let hint = if failure.hint.is_empty() { back } else { format!("{}; {back}", failure.hint) };
@@ -236,7 +236,7 @@ pub fn plan<'a>(cx: &Cx, upgrade: &'a Upgrade) -> anyhow::Result<Plan<'a>> {
         "nothing to undo",
         move |cx| {
             let fetched = Docker::find(cx)?.pull(new)?;
-            Ok(if fetched { "fetched" } else { "it was here already" }.to_owned())
+            Ok(if fetched { "fetched" } else { "it was already present" }.to_owned())
         },
     ));
     if old != new {
@@ -245,7 +245,7 @@ pub fn plan<'a>(cx: &Cx, upgrade: &'a Upgrade) -> anyhow::Result<Plan<'a>> {
         plan.push(project_files::replace(upgrade.compose.clone(), "docker/compose.yaml", text, effect));
     }
     let effect = format!(
-        "Omni v{} → v{}; all containers recreated together, volumes kept; Omni is away for a minute, running clusters go on",
+        "Omni v{} → v{}; all containers recreated together, volumes kept; Omni is unavailable for a minute, running clusters are not affected",
         upgrade.from, upgrade.to
     );
     let undo = "the old tag and a restored backup; the newer Omni migrates its store";
@@ -307,7 +307,7 @@ fn check_unchanged(cx: &Cx, upgrade: &Upgrade) -> anyhow::Result<()> {
         }
     })?;
     let Some(before) = &upgrade.before else { return Ok(()) };
-    cx.ui.step("holdings", "Check that Omni holds what it held", || {
+    cx.ui.step("holdings", "Check that Omni has the same data as before", || {
         let after = read_holdings(cx)?;
         if after == *before {
             return Ok(StepResult::ok((), summary(&after)));
@@ -316,7 +316,7 @@ fn check_unchanged(cx: &Cx, upgrade: &Upgrade) -> anyhow::Result<()> {
         let mut state = cx.reload_state()?;
         state.set(STATE_HELD, "");
         cx.save_state(state)?;
-        Err(Failure::new(Code::Failed, "Omni does not hold what it held before the upgrade")
+        Err(Failure::new(Code::Failed, "Omni does not have the same data as before the upgrade")
             .cause(format!("before: {}\nnow: {}", summary(before), summary(&after)))
             .into())
     })

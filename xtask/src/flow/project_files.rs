@@ -66,7 +66,7 @@ pub fn refuse_if_changed(cx: &Cx, checked: &CheckedFile) -> Result<(), Failure> 
         return Ok(());
     }
     Err(Failure::new(Code::Conflict, format!("`{}` changed after it was checked", cx.paths.show(&checked.path)))
-        .cause("what it holds now was neither checked nor shown, so nothing was done with it")
+        .cause("its new content was neither checked nor shown, so nothing was done with it")
         .hint("run the same command again"))
 }
 
@@ -100,7 +100,7 @@ pub fn create<'a>(
     match files::read_optional(path)? {
         Some(old) if old == contents.as_bytes() => Ok(None),
         Some(_) if !force => Err(Failure::new(Code::Conflict, format!("`{shown}` exists with other content"))
-            .cause("it is never overwritten unasked: it may hold your own changes")
+            .cause("it is not overwritten without --force: it may contain your own changes")
             .hint(hint)
             .next(next)),
         Some(bytes) => Ok(Some(replace(CheckedFile { path: path.to_owned(), bytes }, shown, contents, effect))),

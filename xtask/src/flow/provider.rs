@@ -250,7 +250,7 @@ fn wait_for_registration(
             return error;
         }
         let hint = match silent.get() {
-            true => "the provider runs and reports, and its time is not Omni's: compare the clocks of both hosts (`timedatectl`); a clock that is off by more than 31 s looks the same as a provider that is gone",
+            true => "the provider runs and reports, and its time is not Omni's: compare the clocks of both hosts (`timedatectl`); a clock that is off by more than 31 s has the same effect as a provider that is gone",
             false => "the container runs and Omni hears nothing: read its log, and check that OMNI_ENDPOINT can be reached from the sidecar's network",
         };
         explain_by_log(cx, failure.hint(hint)).next("cargo xtask provider-status").into()
@@ -299,7 +299,7 @@ fn wait_for_start(cx: &Cx) -> anyhow::Result<StepResult<()>> {
             return Err(explain_by_log(cx, failure).into());
         }
         let words = match log.contains(START_MESSAGE) {
-            true => format!("waiting for the provider to stay up for {} s", SETTLE_TIME.as_secs()),
+            true => format!("waiting for the provider to keep running for {} s", SETTLE_TIME.as_secs()),
             false => "waiting for it to log its start".to_owned(),
         };
         Ok(Poll::Waiting(words))
@@ -321,7 +321,7 @@ fn find_container(cx: &Cx, catching_up: bool) -> Result<Container, Failure> {
         Some(container) if catching_up && restarts_until_omni_responds(cx, &container)? => Ok(container),
         Some(container) => {
             let failure =
-                Failure::new(Code::Failed, format!("{} does not stay up", label(cx))).cause(container.status.clone());
+                Failure::new(Code::Failed, format!("{} keeps exiting", label(cx))).cause(container.status.clone());
             Err(explain_by_log(cx, failure))
         }
         None => Err(Failure::new(Code::Failed, "the provider's container is gone").next("cargo xtask provider-setup")),
@@ -417,12 +417,12 @@ pub fn create_key(cx: &Cx, id: String, exists: bool) -> Change<'static> {
         true => "nothing to undo: the provider stays, and its older keys stay valid".to_owned(),
         false => format!("omnictl infraprovider delete {id}"),
     };
-    let effect = format!("Omni makes it, stored as {}", cx.settings.variable_location("OMNI_INFRA_PROVIDER_KEY"));
+    let effect = format!("created by Omni, stored as {}", cx.settings.variable_location("OMNI_INFRA_PROVIDER_KEY"));
     Change::new("create", format!("a key for the provider {id}"), effect, undo, move |cx| {
         let key = new_key(&Omnictl::find(cx)?, &id, exists)?;
         key::check_provider_key(key.expose(), &id, "as Omni made it", SystemTime::now())?;
         Omnictl::with_key(cx, &key)?.check_key_accepted()?;
-        let stored = format!("made by Omni, stored in {}", cx.paths.show(&cx.paths.provider_env()));
+        let stored = format!("created by Omni, stored in {}", cx.paths.show(&cx.paths.provider_env()));
         write_env_key(cx, "OMNI_INFRA_PROVIDER_KEY", &key, &stored)
     })
 }
@@ -455,7 +455,7 @@ pub fn verify(cx: &Cx, omnictl: Option<&Omnictl<'_>>, id: &str, before: Option<&
         Some(omnictl) => cx.ui.step("registration", format!("Wait until provider `{id}` registers with Omni"), || {
             wait_for_registration(cx, omnictl, id, before)
         }),
-        None => cx.ui.step("registration", format!("Wait until provider `{id}` stays up"), || wait_for_start(cx)),
+        None => cx.ui.step("registration", format!("Wait until provider `{id}` keeps running"), || wait_for_start(cx)),
     }
 }
 

@@ -103,7 +103,7 @@ fn configured_proxmox(args: &ProviderSetup, cx: &Cx, text: &str) -> anyhow::Resu
     {
         let what = format!("{shown} reaches Proxmox at {}, not at {asked}", proxmox.url);
         return Err(Failure::new(Code::Conflict, what)
-            .cause("the file exists and is never overwritten: it may hold your own changes")
+            .cause("the file exists and is never overwritten: it may contain your own changes")
             .hint(format!("change `url` in {shown}, or move the file away and run this again"))
             .into());
     }
@@ -158,7 +158,7 @@ pub fn find_key(cx: &Cx, id: &str) -> anyhow::Result<StepResult<Option<ProviderK
             match found.origin {
                 // A new key in docker/.env would be ignored.
                 Origin::Environment(name) => {
-                    let hint = format!("{}; first `unset {name}`, which counts before docker/.env", failure.hint);
+                    let hint = format!("{}; first `unset {name}`, which overrides docker/.env", failure.hint);
                     failure.hint(hint.trim_start_matches("; ").to_owned())
                 }
                 _ => failure,
@@ -183,14 +183,14 @@ pub fn find_key(cx: &Cx, id: &str) -> anyhow::Result<StepResult<Option<ProviderK
                 name::check("provider", id)?;
             }
             let detail = if exists {
-                "none yet; Omni knows the provider and can make one"
+                "none yet; Omni knows the provider and can create one"
             } else {
-                "none yet; Omni can make one"
+                "none yet; Omni can create one"
             };
             Ok(StepResult::ok(Some(ProviderKey::Created { exists }), detail))
         }
         Err(failure) if matches!(failure.code, Code::MissingInput | Code::Prerequisite) => {
-            Ok(StepResult::warning(None, format!("none yet, and Omni cannot be asked: {}", failure.message)))
+            Ok(StepResult::warning(None, format!("none yet, and Omni could not be queried: {}", failure.message)))
         }
         Err(failure) => Err(failure.into()),
     }

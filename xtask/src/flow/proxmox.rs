@@ -69,7 +69,7 @@ fn login_of_environment(cx: &Cx) -> Result<Proxmox, Failure> {
             (endpoint.is_none(), MissingValue::env("the address of Proxmox", "PROXMOX_VE_ENDPOINT")),
             (token.is_none(), MissingValue::secret("the Proxmox API token", "PROXMOX_VE_API_TOKEN")),
         ]);
-        let cause = format!("there is no {shown}, and the environment does not name it either");
+        let cause = format!("{shown} does not exist, and the environment does not set it");
         return Err(Failure::missing(absent).cause(cause).next("cargo xtask provider-setup"));
     };
     let token = Token::parse(found.value.expose(), &found.origin.to_string())?;
@@ -256,7 +256,7 @@ pub fn conflicts(cx: &Cx, proxmox: &Proxmox) -> Vec<String> {
 pub fn report_conflicts(cx: &Cx, proxmox: &Proxmox) {
     let found = conflicts(cx, proxmox);
     if !found.is_empty() {
-        let title = format!("{} counts, not the environment", cx.paths.show(&cx.paths.config()));
+        let title = format!("{} overrides the environment", cx.paths.show(&cx.paths.config()));
         cx.ui.note("login", title, Status::Warning, found.join("; "));
     }
 }
@@ -431,7 +431,7 @@ pub fn read_overview(cx: &Cx, proxmox: &Proxmox) -> Result<Inventory, Failure> {
     for node in nodes.iter_mut().filter(|node| node.is_online()) {
         let vms = Value::Array(by_node.remove(&node.name).unwrap_or_default());
         node.vms = match listed.list_is_empty {
-            true => Observed::Unknown("Proxmox shows this login no VM at all: it may lack VM.Audit".to_owned()),
+            true => Observed::Unknown("this login sees no VM in Proxmox: it may lack VM.Audit".to_owned()),
             false => status::parse_vms(&vms).into(),
         };
     }

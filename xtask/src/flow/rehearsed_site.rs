@@ -79,7 +79,7 @@ impl Site {
         }
         if known.is_empty() {
             return Err(Failure::new(Code::NotFound, "there is no cluster to rehearse")
-                .cause(format!("`{}` holds no template, or only the shipped examples", folder.display()))
+                .cause(format!("`{}` contains no template, or only the shipped examples", folder.display()))
                 .hint(
                     "name an example with --cluster NAME, or remove its line `# omni-scale: example` to make it yours",
                 ));

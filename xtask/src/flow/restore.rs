@@ -88,21 +88,21 @@ impl<'a> Restore<'a> {
     /// # Errors
     /// Returns the first reason that was found.
     pub fn check(&self, cx: &Cx) -> anyhow::Result<()> {
-        cx.ui.step("version", "Check that docker/compose.yaml has the Omni of the backup", || {
+        cx.ui.step("version", "Check that docker/compose.yaml pins the Omni version of the backup", || {
             let pinned = omni_stack::pinned_version(cx).unwrap_or_default();
             let made = self.opened.manifest.versions.get(OMNI).map_or("", String::as_str);
             if self.opened.manifest.can_be_opened_by(&pinned) {
                 return Ok(StepResult::ok((), format!("{made} → {pinned}")));
             }
-            let cause = "another minor version must not open this store: it would migrate it, or not read it";
-            let what = format!("the backup is of Omni {made}, and docker/compose.yaml pins {pinned}");
+            let cause = "another minor version would migrate this store or fail to read it";
+            let what = format!("the backup was made by Omni {made}, but docker/compose.yaml pins {pinned}");
             Err(Failure::new(Code::Conflict, what)
                 .cause(cause)
                 .hint(format!("set Omni's tag in docker/compose.yaml to {made}, restore, and upgrade afterwards"))
                 .next("cargo xtask upgrade-plan")
                 .into())
         })?;
-        cx.ui.step("empty", "Check that this host has no stack and no data of one", || {
+        cx.ui.step("empty", "Check that this host has no stack and no stack data", || {
             if self.is_filled(cx) {
                 return Ok(StepResult::ok((), "only what an interrupted restore of this backup left"));
             }
@@ -271,14 +271,14 @@ fn refuse_existing_stack(cx: &Cx) -> Result<(), Failure> {
         return Ok(());
     }
     if let Some(container) = containers.first() {
-        return Err(Failure::new(Code::Conflict, format!("a stack is here already: {}", container.name))
+        return Err(Failure::new(Code::Conflict, format!("this host already has a stack: {}", container.name))
             .cause("a restore is for a new host: it would replace Omni's data")
-            .hint("if this is the new host, remove the stack that was tried on it: `cargo xtask stack-down`"));
+            .hint("if this is the new host, remove the stack that was tried here: `cargo xtask stack-down`"));
     }
     for volume in VOLUMES {
         if docker.has_volume(volume)? {
             return Err(Failure::new(Code::Conflict, format!("the volume `{volume}` exists"))
-                .cause("it holds data of an Omni, which a restore would replace")
+                .cause("it contains the data of an Omni, which a restore would replace")
                 .hint(format!(
                     "restore on another host; or, if nothing on it is needed, remove it: `docker volume rm {volume}`"
                 )));

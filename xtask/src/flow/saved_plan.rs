@@ -45,7 +45,7 @@ impl PlanFile<'_> {
                 }
                 let (planned, left) = (given.changes.len(), plan.changes().count());
                 let detail = match planned.saturating_sub(left) {
-                    0 => "everything that it rests on is the same".to_owned(),
+                    0 => "everything that it is based on is unchanged".to_owned(),
                     done => format!("{done} of {} done already", count(planned, "change")),
                 };
                 cx.ui.note("plan", "Read the saved plan", Status::Ok, detail);
@@ -120,7 +120,7 @@ pub fn check_usable(cx: &Cx, plan: &SavedPlan, omni: &str) -> Result<Vec<PathBuf
         Failure::new(Code::Conflict, message).cause(cause).hint("nothing was changed").next(replan_command(cx, plan))
     };
     if let Some(since) = plan.expired(clock::unix_seconds(SystemTime::now())) {
-        let cause = format!("it was valid until {since}; what it was decided on is too old to rely on");
+        let cause = format!("it was valid until {since}; the data it is based on is too old");
         return Err(refused("the plan has expired".to_owned(), cause));
     }
     if plan.omni != omni {
@@ -142,7 +142,7 @@ pub fn check_usable(cx: &Cx, plan: &SavedPlan, omni: &str) -> Result<Vec<PathBuf
 }
 
 fn stale_plan(cx: &Cx, plan: &SavedPlan, found: &[String]) -> Failure {
-    Failure::new(Code::Conflict, "the plan no longer holds: what it was decided on has changed")
+    Failure::new(Code::Conflict, "the plan is out of date: what it is based on has changed")
         .cause(found.join("\n"))
         .hint("nothing was changed; look at a new plan")
         .next(replan_command(cx, plan))

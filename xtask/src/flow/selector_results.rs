@@ -164,7 +164,7 @@ pub fn warnings(tested: &TestedSelector<'_>, places: &[Storage]) -> Vec<Warning>
         for place in matching {
             let name = &place.name;
             if !place.accepts_images() {
-                warn("no-images", name, format!("{name} on {node} matches and does not hold VM images"));
+                warn("no-images", name, format!("{name} on {node} matches but cannot store VM images"));
             }
             if !(place.enabled && place.active) {
                 warn("disabled", name, format!("{name} on {node} matches and is disabled or not active"));

@@ -44,9 +44,9 @@ pub fn ensure<'a>(cx: &'a Cx, name: &'a str, role: &'a str, running: bool) -> Re
     }
     match cx.settings.env_file.get(KEY).map(KeyInfo::parse) {
         Some(Ok(info)) if info.name != name => {
-            return Err(Failure::new(Code::Conflict, format!("docker/.env holds the key of `{}`", info.name))
-                .cause(format!("it would be replaced by the one of `{name}`"))
-                .hint(format!("keep it, or remove the line {KEY} first; --service-account-name takes another name")));
+            return Err(Failure::new(Code::Conflict, format!("docker/.env has the key of `{}`", info.name))
+                .cause(format!("it would be replaced by the key of `{name}`"))
+                .hint(format!("keep it, or remove the line {KEY} first, or choose another --service-account-name")));
         }
         Some(Ok(info)) if info.remaining_lifetime(SystemTime::now()).is_none_or(|left| left >= RENEW_BEFORE) => {
             cx.ui.note("account", format!("Check service account `{name}`"), Status::Skipped, "its key is valid");
@@ -75,7 +75,7 @@ pub fn ensure<'a>(cx: &'a Cx, name: &'a str, role: &'a str, running: bool) -> Re
         let info = KeyInfo::parse(key.expose())
             .map_err(|why| Failure::new(Code::Failed, "Omni returned an invalid key").cause(why))?;
         let until =
-            info.expires.map_or("without an end".to_owned(), |at| format!("valid until {}", &rfc3339(at)[..10]));
+            info.expires.map_or("without an expiry".to_owned(), |at| format!("valid until {}", &rfc3339(at)[..10]));
         let how = if renewed { "renewed" } else { "created" };
         write_env_key(cx, KEY, &key, &format!("{how} by Omni, stored in docker/.env, {until}"))
     };
@@ -114,12 +114,12 @@ pub fn plan_rotation(cx: &Cx) -> Result<Plan<'static>, Failure> {
     let own = listed(&old);
     let Some(role) = own.first().map(|key| key.role.clone()) else {
         return Err(Failure::new(Code::NotFound, format!("Omni lists no service account `{old}`"))
-            .cause("the key in docker/.env is of an account that was destroyed, or of a provider"));
+            .cause("the key in docker/.env belongs to a deleted account or to a provider"));
     };
     let new = successor_name(&old, &role, &rfc3339(SystemTime::now())[..10], &keys);
     let account = Account { exists: keys.iter().any(|key| key.account == new), as_person };
     let object = format!("the service account `{new}` in Omni, key to {KEY} in docker/.env");
-    let effect = format!("role {role}, key valid for a year; tried before it is stored");
+    let effect = format!("role {role}, key valid for a year; tested before it is stored");
     let undo = format!("omnictl serviceaccount destroy {new}");
     let name = new.clone();
     let create = Change::new("create", object, effect, undo, move |cx| {
@@ -128,7 +128,7 @@ pub fn plan_rotation(cx: &Cx) -> Result<Plan<'static>, Failure> {
         let mut state = cx.reload_state()?;
         state.set(REPLACED, old);
         cx.save_state(state)?;
-        write_env_key(cx, KEY, &key, "made by Omni, tried, stored in docker/.env")
+        write_env_key(cx, KEY, &key, "created by Omni, tested, stored in docker/.env")
     });
     let name = new.clone();
     let create = create
@@ -145,7 +145,7 @@ fn refuse_key_in_shell(old: &str) -> Result<(), Failure> {
             Code::Conflict,
             format!("{name} in this shell is a key of `{old}`, which would be destroyed"),
         )
-        .cause("it counts before docker/.env, where the new key goes: no task in this shell could log in any more")
+        .cause("it overrides docker/.env, where the new key is stored: tasks in this shell could no longer log in")
         .next(format!("unset {name}"))),
         _ => Ok(()),
     }
@@ -208,7 +208,7 @@ fn check_name(name: &str) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::new(Code::Usage, format!("{name:?} is not a valid name of a service account"))
-        .cause("it takes 1 to 63 letters, digits, dashes, dots and underscores, the first one a letter or digit")
+        .cause("use 1 to 63 letters, digits, dashes, dots and underscores, starting with a letter or digit")
         .hint("--service-account-name NAME"))
 }
 
@@ -268,11 +268,11 @@ fn verify(cx: &Cx, name: &str) -> anyhow::Result<()> {
     let secret = cx.ui.step("account", format!("Check that the key of `{name}` works"), || {
         let (info, secret) = stored_key(cx)?;
         Omnictl::with_key(cx, &secret)?.get("sysversions", "current")?;
-        let until = info.expires.map_or("without an end".to_owned(), |at| format!("until {}", &rfc3339(at)[..10]));
+        let until = info.expires.map_or("without an expiry".to_owned(), |at| format!("until {}", &rfc3339(at)[..10]));
         Ok(StepResult::ok(secret, until))
     })?;
     if environment(KEY).is_some_and(|set| set != secret.expose()) {
-        cx.ui.say(&format!("  note: {KEY} is also set in your shell, and counts before docker/.env"));
+        cx.ui.say(&format!("  note: {KEY} is also set in your shell and overrides docker/.env"));
     }
     Ok(())
 }

@@ -127,7 +127,7 @@ pub fn initial_changes(cx: &Cx, first: bool) -> Result<Vec<Change<'static>>, Fai
     if first_error(cx, &text)?.is_some() {
         return Ok(Vec::new());
     }
-    let effect = "from its example: each machine joins with its own token";
+    let effect = "from the example; each machine joins with its own token";
     let contents = (Secret::plain(text), files::PRIVATE);
     let file = project_files::write("create", (path, "docker/site.yaml"), contents, effect, "remove the file");
     Ok(std::iter::once(file).chain(name_file(cx)).collect())

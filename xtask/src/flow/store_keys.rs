@@ -95,7 +95,7 @@ pub fn plan_rotation(cx: &Cx, given: Option<PathBuf>) -> anyhow::Result<Plan<'st
                 None => gpg::create_store_key(cx, &user)?,
             };
             files::write_new(&next_key(cx), key.expose().as_bytes(), files::PRIVATE)?;
-            Ok("proved by decrypting without a question".to_owned())
+            Ok("it decrypts without a passphrase".to_owned())
         }));
     }
     if !switched {
@@ -185,7 +185,7 @@ fn publish_key(cx: &Cx, plan: &mut Plan<'static>, name: String, armored: Armored
 }
 
 fn restart<'a>(cx: &Cx, effect: &str) -> Change<'a> {
-    omni_stack::start(omni_stack::provider_ready(cx).is_ok(), true, format!("{effect}; it is away for about a minute"))
+    omni_stack::start(omni_stack::provider_ready(cx).is_ok(), true, format!("{effect}; it is down for about a minute"))
 }
 
 /// Waits until Omni responds, and reads its store.

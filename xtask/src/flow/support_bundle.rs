@@ -93,7 +93,7 @@ pub fn gather(cx: &Cx) -> anyhow::Result<BundleContents> {
     for (id, title, read) in SOURCES {
         cx.ui.step(id, title, || {
             let before = (parts.raw.len(), parts.missing.len());
-            let late = || Failure::new(Code::Timeout, "the time for the bundle was over before it was asked");
+            let late = || Failure::new(Code::Timeout, "the time limit of the bundle was reached first");
             let failed = if Instant::now() > end { Some(late()) } else { read(&mut parts).err() };
             if proc::is_interrupted() {
                 return Err(proc::interruption("gathering the bundle").into());

@@ -268,7 +268,7 @@ pub fn release_of_image(service: &str, image: &str) -> Result<Version, Failure> 
     };
     version.filter(upstream).ok_or_else(|| {
         let why = match tag {
-            None => "it has no tag: without one the version is not known",
+            None => "without a tag the version is not known",
             Some(_) => "its tag is not a release: `latest`, branches and the builds of forks have no order",
         };
         Failure::new(Code::Invalid, format!("the version of `{service}` is not known: its image is `{image}`"))

@@ -107,7 +107,7 @@ pub fn vm_name(cx: &Cx, vm: &str) -> Result<String, Failure> {
         let failure = Failure::new(Code::Usage, format!("several providers have a VM {id} on {node}"));
         return Err(here.iter().map(command).fold(failure.hint("name the provider too"), Failure::next));
     }
-    let failure = Failure::new(Code::NotFound, format!("the provider's login sees no VM {id} on {node}"));
+    let failure = Failure::new(Code::NotFound, format!("the provider's login cannot see a VM {id} on {node}"));
     Err(match seen.first() {
         Some(other) => failure.hint(format!("VM {id} is on {}", place(other))).next(command(&other)),
         None => failure.hint("the inventory shows the nodes and their VMs").next("cargo xtask proxmox-inventory"),

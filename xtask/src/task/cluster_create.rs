@@ -67,7 +67,7 @@ pub fn run(args: &ClusterCreate, cx: &Cx) -> anyhow::Result<Outcome> {
         data["timeline"] = json!(timeline::rows_of_new(cx, &omnictl, &[&cluster.name]));
     }
     let outcome = match args.no_wait {
-        true => Outcome::done(format!("cluster `{}` is being made; it was not waited for", cluster.name)),
+        true => Outcome::done(format!("cluster `{}` is being created; did not wait for it", cluster.name)),
         false => Outcome::done(format!("cluster `{}` is Running and ready", cluster.name)),
     };
     Ok(outcome.with(data).next(format!("cargo xtask cluster-status {}", cluster.name)))
@@ -154,7 +154,7 @@ fn check_free_name(cx: &Cx, name: &str, may_exist: bool) -> Result<String, Failu
         return Ok(name.to_owned());
     }
     Err(Failure::new(Code::Conflict, format!("`{}` exists", cx.paths.show(&path)))
-        .cause("it is never overwritten without --force: it may hold your own changes")
+        .cause("it is not overwritten without --force: it may contain your own changes")
         .hint("choose another name, sync it as it is, or overwrite it with --force")
         .next(sync_command(name)))
 }
@@ -179,7 +179,7 @@ fn check_quorum(control_planes: u32) -> Result<u32, Failure> {
     if control_planes % 2 == 1 {
         return Ok(control_planes);
     }
-    Err(Failure::new(Code::Usage, format!("{control_planes} control plane machines do not make a good quorum"))
-        .cause("etcd needs more than half of them: an even number tolerates no more failures than one less")
+    Err(Failure::new(Code::Usage, format!("{control_planes} control plane machines are not a good quorum"))
+        .cause("etcd needs a majority: an even number tolerates no more failures than one machine less")
         .hint("--control-planes 1, 3 or 5"))
 }

@@ -62,7 +62,7 @@ fn finish(args: &ClusterDelete, cx: &Cx, omnictl: &Omnictl<'_>, path: Option<Pat
     plan.record(|state| cluster_deletion::remove_from_state(state, name));
     let data = json!({ "cluster": name, "machines": [], "vms": [], "template": template, "forget": args.forget });
     plan.carry_out(cx, &format!("Forget cluster `{name}`"), &data)?;
-    let summary = format!("Omni has no cluster `{name}` any more; nothing is left to delete");
+    let summary = format!("Omni no longer has cluster `{name}`; nothing to delete");
     Ok(Outcome::done(summary).with(data).next("cargo xtask cluster-status"))
 }
 

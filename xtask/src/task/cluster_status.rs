@@ -43,7 +43,7 @@ pub fn run(args: &ClusterStatus, cx: &Cx) -> anyhow::Result<Outcome> {
 
 /// Shows all clusters. Also returns whether all of them are running.
 fn show_all(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<(Outcome, bool)> {
-    let list = |kind: &'static str| lookup::list(omnictl, kind, format!("{kind} of Omni"), kind);
+    let list = |kind: &'static str| lookup::list(omnictl, kind, format!("Read {kind} from Omni"), kind);
     let ask = || cx.ui.run_checks("asking Omni", vec![list("clusters"), list("clusterstatuses")]);
     let look = || -> Result<(Option<Vec<MachineLine>>, Vec<Value>), Failure> {
         Ok(match cluster_output::machines_if_wide(args, cx, omnictl)? {
@@ -87,7 +87,7 @@ fn show_all(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Res
     let locked = parts[0].iter().find(|cluster| cluster.metadata.has_annotation("cluster-locked"));
     let locked = locked.map(|cluster| &cluster.metadata.id);
     if let Some(name) = locked {
-        cx.ui.note("locked", format!("cluster `{name}`"), Status::Ok, "locked: Omni accepts no change of it");
+        cx.ui.note("locked", format!("cluster `{name}`"), Status::Ok, "locked: Omni rejects changes to it");
     }
     let troubled = troubled.first().map(|line| &line.name).or(locked);
     let outcome = Outcome::done(summary).with(data);
@@ -119,7 +119,7 @@ fn problem_of(line: &ClusterLine, off: &BTreeMap<String, String>) -> String {
 
 /// Shows one cluster. Also returns whether it is running.
 fn show_one(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> anyhow::Result<(Outcome, bool)> {
-    let (view, causes) = cx.ui.step("cluster", format!("Look at cluster `{cluster}` in Omni"), || {
+    let (view, causes) = cx.ui.step("cluster", format!("Check cluster `{cluster}` in Omni"), || {
         let mut view =
             cluster::observe(omnictl, cluster)?.ok_or_else(|| cluster::unknown_cluster(cx, omnictl, cluster))?;
         let causes = explain::blocking_causes(cx, omnictl, &view);
@@ -128,7 +128,7 @@ fn show_one(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str)
         }
         let detail = match (view.running, view.tearing_down) {
             (true, _) if !view.is_settled() => format!("Running and ready; {}", after_phase(&view.waits_for())),
-            (true, _) if view.locked => "Running and ready; locked: Omni accepts no change of it".to_owned(),
+            (true, _) if view.locked => "Running and ready; locked: Omni rejects changes to it".to_owned(),
             (true, _) => "Running and ready".to_owned(),
             (_, true) => format!("being destroyed: {}", view.waits_for()),
             (_, false) => view.waits_for(),

@@ -29,7 +29,7 @@ fn list(cx: &Cx) -> Outcome {
     let of = |state: &str| found.iter().filter(|each| each.state == state).count();
     let mut summary = count(found.len(), "credential");
     for (state, words) in
-        [("expired", "expired"), ("soon", "within a month of their end"), ("unknown", "of unknown end")]
+        [("expired", "expired"), ("soon", "expiring within a month"), ("unknown", "of unknown expiry")]
     {
         match of(state) {
             0 => {}

@@ -15,7 +15,7 @@ pub fn run(fault: &str, cx: &Cx) -> anyhow::Result<Outcome> {
     let table = faults::list(cx, &program)?;
     let fault = faults::find(&table, fault)?;
     let name = &fault.name;
-    let effect = "the simulated services do again what they should; what it left behind stays".to_owned();
+    let effect = "the simulated services work again; what the fault left behind stays".to_owned();
     let undo = format!("cargo xtask lab-up --fault {name}");
     let end = Change::new("end", format!("fault {name}"), effect, undo, |cx| {
         lab::heal(cx, &program, &dir, name)?;

@@ -51,7 +51,7 @@ fn finish(args: &MachineReplace, cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Resu
     if !cx.dry_run {
         machine_replacement::wait_until_running(cx, omnictl, &cluster)?;
     }
-    let summary = format!("Omni has no machine `{}` any more; nothing is left to replace", args.id);
+    let summary = format!("Omni no longer has machine `{}`; nothing to replace", args.id);
     let data = json!({ "machine": args.id, "cluster": cluster, "replaced_by": Value::Null });
     Ok(Some(Outcome::done(summary).with(data).next(format!("cargo xtask cluster-status {cluster}"))))
 }

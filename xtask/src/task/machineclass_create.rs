@@ -52,7 +52,7 @@ pub fn run(args: &MachineclassCreate, cx: &Cx) -> anyhow::Result<Outcome> {
         cx.ui.step("check", format!("Check that {shown} is well formed"), || {
             let found = inputs::machine_classes(cx, &inputs::class_files(cx, std::slice::from_ref(&path))?, None);
             let same = found.found().iter().any(|(found, _)| found.id == class.name);
-            if same { Ok(StepResult::ok((), "")) } else { anyhow::bail!("it does not hold the class `{}`", class.name) }
+            if same { Ok(StepResult::ok((), "")) } else { anyhow::bail!("it does not have the class `{}`", class.name) }
         })
     });
     plan.carry_out(cx, &format!("Write {shown}"), &data)?;

@@ -93,7 +93,7 @@ fn plan<'a>(args: &'a OmniBackup, cx: &Cx, source: &'a Source, file: &'a Path) -
         let made = clock::date(started_at(&name).unwrap_or_default());
         let effect = format!("the backup of {made}, which --keep does not keep");
         let shown = old.display().to_string();
-        plan.push(project_files::remove((old, shown), effect, "nothing brings it back"));
+        plan.push(project_files::remove((old, shown), effect, "this cannot be undone"));
     }
     Ok(plan)
 }

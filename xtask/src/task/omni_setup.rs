@@ -40,7 +40,7 @@ pub fn run(args: &OmniSetup, cx: &Cx) -> anyhow::Result<Outcome> {
     };
     let asks = account.is_some();
     plan.verify(|cx| {
-        let titles = ["Wait until the sidecar and Omni run", "Wait until Omni answers where machines ask"];
+        let titles = ["Wait until the sidecar and Omni run", "Wait until Omni answers at its address"];
         omni_stack::verify_as(cx, (&omni_stack::services(cx, false), Some(&place)), titles)?;
         agreed.set(omni_checks::report_licence(cx, &endpoint, asks)?);
         Ok(())
@@ -121,12 +121,12 @@ fn plan<'a>(
     match key.exists() {
         true => plan.append(Plan::from_iter(project_files::protect(key, "docker/omni.asc"))),
         false => {
-            let effect = "the key that Omni's store is encrypted with: no passphrase, an encryption subkey, no end";
+            let effect = "the encryption key of Omni's store: no passphrase, an encryption subkey, no expiry";
             let undo = "remove the file, before Omni's first start";
             plan.push(Change::new("create", "docker/omni.asc", effect, undo, move |cx| {
                 let made = gpg::create_store_key(cx, inputs.get("OMNI_INITIAL_USER"))?;
                 files::write_new(&key, made.expose().as_bytes(), files::PRIVATE)?;
-                Ok("made, and proved by decrypting without a question".to_owned())
+                Ok("created; it decrypts without a passphrase".to_owned())
             }));
         }
     }

@@ -32,7 +32,7 @@ pub fn run(args: &OmniStatus, cx: &Cx) -> anyhow::Result<Outcome> {
         })
     };
     let checks = vec![
-        Check::new("containers", "Look at the stack's containers", || omni_stack::running(&compose, Part::Containers)),
+        Check::new("containers", "Check the stack's containers", || omni_stack::running(&compose, Part::Containers)),
         log(SIDECAR),
         log(OMNI),
     ];

@@ -12,6 +12,6 @@ pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
             .into());
     }
     let (data, open) = omni_checks::verify(cx)?;
-    let summary = if open { "Omni is healthy, with something to look at" } else { "Omni is healthy" };
+    let summary = if open { "Omni is healthy, with warnings" } else { "Omni is healthy" };
     Ok(Outcome::done(summary).with(data).next("cargo xtask tsidp-verify").next("cargo xtask provider-verify"))
 }

@@ -34,7 +34,7 @@ fn show_provider(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
         return Ok(Outcome::done("the log has ended"));
     }
     let checks = vec![
-        Check::new("containers", "Look at the stack's containers", || omni_stack::running(&compose, Part::Containers)),
+        Check::new("containers", "Check the stack's containers", || omni_stack::running(&compose, Part::Containers)),
         Check::new("log", "Read the provider's log", || {
             let log = compose.log(&service, args.tail)?;
             let count = log.lines().count();

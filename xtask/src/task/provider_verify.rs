@@ -129,7 +129,7 @@ fn check_permissions(cx: &Cx) -> anyhow::Result<StepResult<()>> {
         }
         Ok(audit::Summary { missing: Some(failure), .. }) => Err(failure.into()),
         Err(failure) if failure.code == Code::Interrupted => Err(failure.into()),
-        Err(failure) => Ok(StepResult::skipped((), format!("Proxmox could not be asked: {}", failure.message))),
+        Err(failure) => Ok(StepResult::skipped((), format!("Proxmox could not be queried: {}", failure.message))),
     }
 }
 
@@ -159,14 +159,14 @@ fn registered<'a>(cx: &Cx, id: &str, container: impl Fn() -> Option<&'a Containe
     match health {
         Some(health) if health.is_healthy() => Ok(StepResult::ok((), health.describe())),
         Some(health) => {
-            let failure = Failure::new(Code::Failed, format!("Omni does not hear from the provider `{id}`"))
+            let failure = Failure::new(Code::Failed, format!("the provider `{id}` is not connected to Omni"))
                 .cause(health.describe())
-                .hint("read the provider's log; a clock that is off by more than 31 s looks the same");
+                .hint("read the provider's log; a clock that is off by more than 31 s has the same effect");
             let failure = provider::explain_by_log(cx, failure);
             Err(failure.next("cargo xtask provider-status").next(provider::EXPLAIN).into())
         }
         None => Err(Failure::new(Code::Failed, format!("Omni knows no provider `{id}`"))
-            .cause("it was never created there, or under another id; ids are compared letter by letter")
+            .cause("it was never created there, or has another ID; IDs are case-sensitive")
             .hint("`omnictl infraprovider list` shows the ones that it knows")
             .next("cargo xtask provider-setup")
             .into()),

@@ -32,7 +32,7 @@ fn audit_provider(args: &ProxmoxAudit, cx: &Cx) -> anyhow::Result<Outcome> {
     let wanted = audit::requirements(cx, &|_| true)?;
     audit::report_requirements(cx, &wanted);
     let scope = Scope::new(provider, &inventory, facts.proxmox_facts(), &wanted);
-    let title = format!("what provider {provider} ({origin}) calls");
+    let title = format!("Check the API calls of provider {provider} ({origin})");
     let permissions = cx.ui.step("permissions", title, || {
         let permissions = audit::permissions_on(cx, &login, &scope, &facts.tree, &audit::visible_paths(&inventory))?;
         Ok(StepResult::ok(permissions, format!("{} checked", count(scope.paths().len(), "path"))))

@@ -33,7 +33,7 @@ pub fn run(args: &StackLogs, cx: &Cx) -> anyhow::Result<Outcome> {
     let without = logs.values().all(|log| log.as_array().is_none_or(Vec::is_empty));
     let summary = match named.len() {
         0 if without => {
-            format!("there are no lines: {} has no container, or it has printed nothing", services.join(", "))
+            format!("no log lines: {} has no container, or has printed nothing", services.join(", "))
         }
         0 => "no known issue in these lines".to_owned(),
         1 => "one known issue in these lines".to_owned(),

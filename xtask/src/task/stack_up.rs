@@ -25,9 +25,9 @@ pub fn run(recreate: bool, cx: &Cx) -> anyhow::Result<Outcome> {
     let moved = omni_stack::version_note(cx, &containers);
     let services = omni_stack::services(cx, provider);
     let what = match (recreate, provider) {
-        (true, _) => "every container recreated, together, since they share one network",
-        (false, true) => "what does not run is started, what changed is recreated",
-        (false, false) => "what does not run is started, what changed is recreated, the provider left out",
+        (true, _) => "all containers are recreated together, since they share one network",
+        (false, true) => "stopped containers are started, changed ones are recreated",
+        (false, false) => "stopped containers are started, changed ones are recreated, the provider is left out",
     };
     let why = match outdated.is_empty() {
         true => String::new(),
@@ -40,9 +40,7 @@ pub fn run(recreate: bool, cx: &Cx) -> anyhow::Result<Outcome> {
     plan.append(settings.into_iter().collect());
     match changed {
         true => plan.push(omni_stack::start(provider, recreate, format!("{what}; volumes kept{moved}{why}"))),
-        false => {
-            cx.ui.note("changes", "nothing to change", Status::Skipped, "every container runs as it is configured")
-        }
+        false => cx.ui.note("changes", "nothing to change", Status::Skipped, "all containers run as configured"),
     }
     plan.verify(|cx| omni_stack::verify(cx, provider, place.as_ref()));
     let verb = if recreate { "Recreate" } else { "Start" };
@@ -66,7 +64,7 @@ fn check(cx: &Cx, compose: &Compose<'_>) -> anyhow::Result<bool> {
     match omni_stack::provider_ready(cx) {
         Ok(()) => Ok(true),
         Err(why) => {
-            cx.ui.note("provider", format!("`{PROVIDER}` stays off"), Status::Skipped, why);
+            cx.ui.note("provider", format!("`{PROVIDER}` is not started"), Status::Skipped, why);
             Ok(false)
         }
     }

@@ -54,8 +54,8 @@ pub fn run(policy: Option<&Path>, cx: &Cx) -> anyhow::Result<Outcome> {
     let data = json!({ "issuer": issuer, "findings": findings });
     let Some(first) = failures.first().cloned() else {
         let done = Outcome::done(match (issuer, findings.len()) {
-            (Some(_), _) => "people can log in, as far as it shows without one",
-            (None, 0) => "the policy is right",
+            (Some(_), _) => "people can log in, as far as can be checked without the policy",
+            (None, 0) => "the policy is correct",
             (None, _) => "the policy has no error; read its warnings",
         });
         let look = "cargo xtask tsidp-verify --policy FILE   # copied from Tailscale's admin console";
@@ -86,7 +86,7 @@ fn lint(cx: &Cx, (shown, text): (String, String), findings: &mut Vec<Value>) -> 
     }
     match (found.iter().filter(|finding| finding.is_error()).count(), found.len()) {
         (0, 0) => Ok(StepResult::ok((), shown)),
-        (0, count) => Ok(StepResult::warning((), format!("{shown}: {count} to look at"))),
+        (0, count) => Ok(StepResult::warning((), format!("{shown}: {count} to review"))),
         (errors, _) => Err(Failure::new(Code::Invalid, format!("{shown} has {}", words::count(errors, "mistake")))
             .hint("fix what is listed above")
             .into()),
@@ -130,7 +130,7 @@ fn check_tsidp(cx: &Cx, issuer: &str, keep: &mut impl FnMut(anyhow::Result<()>))
     if let Some(jwks) = jwks.filter(|url| url.starts_with("https://")) {
         keep(cx.ui.step("keys", "Fetch its keys", || check_result(oidc::keys(&tsidp::fetch(cx, inside, &jwks)?))));
     }
-    keep(cx.ui.step("client", "Check that tsidp made the client", || {
+    keep(cx.ui.step("client", "Check that tsidp issued the client", || {
         check_result(check_client(env.get("OIDC_CLIENT_ID"), env.get("OIDC_CLIENT_SECRET")))
     }));
     if inside && reached {
@@ -152,7 +152,7 @@ fn check_client(id: Option<&str>, secret: Option<&str>) -> Diagnosis {
     };
     match (values::check_client("OIDC_CLIENT_ID", id), values::check_client("OIDC_CLIENT_SECRET", secret)) {
         (Diagnosis { state: State::Ok, .. }, Diagnosis { state: State::Ok, .. }) => {
-            Diagnosis::ok("id and secret have its form")
+            Diagnosis::ok("ID and secret have the expected form")
         }
         (Diagnosis { state: State::Ok, .. }, secret) => secret,
         (id, _) => id,

@@ -37,8 +37,8 @@ fn requested(args: &UpgradePlan) -> Result<TargetVersions, Failure> {
         (None, _) => None,
         (Some(to), [like]) => Some(upgrade::parse(to, like)?),
         _ => {
-            return Err(Failure::new(Code::Usage, "--to is the version of one component")
-                .cause("a version alone could be of any of them")
+            return Err(Failure::new(Code::Usage, "--to needs a component")
+                .cause("the version alone does not say which component is meant")
                 .hint("add one of --omni, --infra-provider, --talos, --kubernetes"));
         }
     };
@@ -51,8 +51,8 @@ fn requested(args: &UpgradePlan) -> Result<TargetVersions, Failure> {
 fn show(cx: &Cx, installed: &Installed, steps: &[Step]) {
     if let Some(omni) = installed.omni.as_ref().filter(|omni| **omni > table().facts.omni) {
         let detail =
-            format!("Omni {omni} runs, the facts end at {}: what it needs and refuses is unknown", table().facts.omni);
-        cx.ui.note("facts", "Facts about releases", Status::Warning, detail);
+            format!("Omni {omni} is newer than the known {}: what it needs and refuses is unknown", table().facts.omni);
+        cx.ui.note("facts", "Check that the release is known", Status::Warning, detail);
     }
     let mut notes: BTreeSet<&str> = BTreeSet::new();
     for (n, step) in steps.iter().enumerate() {
@@ -115,7 +115,7 @@ fn report(args: &UpgradePlan, cx: &Cx, installed: &Installed, steps: &[Step]) ->
             .into());
     }
     let Some(step) = steps.first() else {
-        return Ok(Outcome::done("nothing to upgrade: no component is older than what is wanted").with(data));
+        return Ok(Outcome::done("nothing to upgrade: no component is older than the requested version").with(data));
     };
     cx.ui.print_data(&format!("\nThe first step, {}:", title(step)));
     commands(step).iter().for_each(|command| cx.ui.print_data(&format!("  {command}")));

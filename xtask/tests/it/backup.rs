@@ -88,7 +88,7 @@ fn restored_backup_is_the_same_omni() {
     database(&mut after);
     assert_eq!(after, wanted, "etcd, the tailnet identity, and every file");
     // It is restored now, so a second restore is refused.
-    run(&lab, "omni-restore {} --yes", "plain.tar.gz").exits(1).says(&["a stack is here already"]);
+    run(&lab, "omni-restore {} --yes", "plain.tar.gz").exits(1).says(&["this host already has a stack"]);
 }
 
 /// Backs up for `recipient`, loses the host, and restores with only `means`.

@@ -167,7 +167,7 @@ fn killed_in(lab: &Sandbox, dir: &Path, (line, millis): &Step, random: &mut fast
     }
     let again = lab.run(&line);
     // A restore that completed is not repeated.
-    let ended = !hit && line.starts_with("omni-restore ") && again.stderr.contains("a stack is here already");
+    let ended = !hit && line.starts_with("omni-restore ") && again.stderr.contains("this host already has a stack");
     assert!(again.code == 0 || ended, "the second run: {again:#?}");
     hit
 }

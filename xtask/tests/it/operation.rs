@@ -112,8 +112,8 @@ fn drift_finds_every_change_by_hand_and_no_other() {
     let found = differences(lab).into_iter().map(|(object, detail)| format!("{object}: {detail}")).collect::<Vec<_>>();
     let name = |vm: &Value| vm["name"].as_str().expect("a name").to_owned();
     let due = [
-        (name(gone), "is not there any more"),
-        (format!("user-data-{}.iso", gone["vmid"]), "which is not there"),
+        (name(gone), "no longer exists"),
+        (format!("user-data-{}.iso", gone["vmid"]), "which does not exist"),
         (name(more), "a disk scsi1 (8.0 GiB)"),
     ];
     let named = |(object, says): &(String, &str)| found.iter().any(|it| it.contains(object) && it.contains(says));

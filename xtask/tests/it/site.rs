@@ -69,7 +69,7 @@ fn own_site_lives_a_whole_life_in_the_lab() {
         assert!(all.contains(&step), "{step}: {all:#?}");
     }
     assert!(all.iter().any(|step| step.starts_with("node ") && step.ends_with(" goes off")), "{all:#?}");
-    assert_eq!(document["data"]["inventory"], "made up so that the classes fit");
+    assert_eq!(document["data"]["inventory"], "generated so that the classes fit");
     assert!(document["data"]["not_rehearsed"].as_array().is_some_and(|what| !what.is_empty()));
     assert_eq!(runtime::files::list_files(site.path()).expect("readable"), before, "it is as it was");
 }

@@ -56,7 +56,7 @@ pub(super) fn cpu(rooms: &[NodeRoom], vcpus: u64) -> String {
 pub(super) fn bridge(node: &str, bridges: &[String], inventory: &Inventory, network: &str) -> String {
     const RIGHT: &str = "SDN.Use on a bridge makes it visible (`cargo xtask proxmox-audit`)";
     if bridges.is_empty() {
-        return format!("{node} shows this login no bridge: {RIGHT}");
+        return format!("this login sees no bridge on {node}: {RIGHT}");
     }
     let others = inventory
         .nodes
@@ -72,7 +72,7 @@ pub(super) fn bridge(node: &str, bridges: &[String], inventory: &Inventory, netw
 pub(super) fn no_storage(node: &str, storages: &[Storage]) -> String {
     let names: Vec<&str> = storages.iter().map(|storage| storage.name.as_str()).collect();
     match names.is_empty() {
-        true => format!("{node} shows this login no storage: it lacks Datastore.Audit (`cargo xtask proxmox-audit`)"),
+        true => format!("this login sees no storage on {node}: it lacks Datastore.Audit (`cargo xtask proxmox-audit`)"),
         false => format!("{node} has {}", names.join(", ")),
     }
 }

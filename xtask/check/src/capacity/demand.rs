@@ -115,7 +115,7 @@ fn orphans(ours: &BTreeSet<String>, inventory: &Inventory, requests: &Observed<V
     let orphan = |(node, vm): (&Node, &Vm)| {
         let set = vm.machine_request_set().filter(|set| ours.contains(*set) && !known.contains(vm.name.as_str()))?;
         let (id, name, on) = (vm.id, &vm.name, &node.name);
-        Some(format!("VM {id} ({name}) on {on} is tagged for {set}, and Omni asks for no such machine"))
+        Some(format!("VM {id} ({name}) on {on} is tagged for {set}, but Omni has no such machine request"))
     };
     inventory.vms().filter_map(orphan).collect()
 }
@@ -171,7 +171,7 @@ mod tests {
         assert!(demand.notes[0].starts_with("machine set demo-metal uses machines that this provider does not create"));
         assert_eq!(
             demand.notes[1],
-            "VM 101 (demo-workers-gone00) on pve1 is tagged for demo-workers, and Omni asks for no such machine"
+            "VM 101 (demo-workers-gone00) on pve1 is tagged for demo-workers, but Omni has no such machine request"
         );
     }
 

@@ -182,8 +182,7 @@ impl<'a> PlacementState<'a> {
         }
         if let Some(other) = remembered.filter(|other| other.node != *node && !alike.contains(&other.node)) {
             let message = format!(
-                "a machine of {} goes to {node}, or to {} if those that stand were placed within the last hour: the \
-                 provider remembers them so long, and until it is restarted",
+                "a machine of {} is placed on {node}, or on {} if the existing machines were placed within the last hour: the provider remembers them for an hour, or until it is restarted",
                 member.set, other.node
             );
             say("plan-node-by-memory", message);
@@ -313,7 +312,7 @@ impl<'a> PlacementState<'a> {
         let Storage { name, node, .. } = storage;
         if !storage.accepts_images() {
             let message = format!(
-                "the selector of the class `{}` matches `{name}` on {node}, which holds no VM disks ({})",
+                "the selector of the class `{}` matches `{name}` on {node}, which cannot store VM disks ({})",
                 machine.class,
                 storage.content.join(", ")
             );
@@ -378,7 +377,7 @@ impl<'a> PlacementState<'a> {
                 self.error("plan-memory", &place, message, advice::memory(self.provider, &self.rooms));
             } else if after.saturating_add(room.promised) > room.total {
                 let message = format!(
-                    "{name} has {} for {} once its other guests use all that they were given",
+                    "{name} has {} for {} if its other guests use all their memory",
                     format_bytes(room.total),
                     format_bytes(after.saturating_add(room.promised))
                 );

@@ -70,8 +70,8 @@ pub(super) fn position(
                 return waiting(Link::Join, "1 to 3 min");
             }
             let words = match is_vm_running(facts, machine) {
-                true => format!("{name_and_vm} runs and Omni has not heard of it"),
-                false => format!("Omni has not heard of {name_and_vm}, and it is not known whether its VM runs"),
+                true => format!("{name_and_vm} is running but has not contacted Omni"),
+                false => format!("{name_and_vm} has not contacted Omni, and it is not known whether its VM runs"),
             };
             let cause = Cause::new(Link::Join, "machine-never-joins", words);
             let fix = format!(
@@ -95,7 +95,7 @@ pub(super) fn position(
                 facts,
                 machine,
                 cause,
-                "bring its host back, or delete its link: Omni lets the machine go, and the provider deletes its VM",
+                "bring its host back, or delete its link: Omni removes the machine, and the provider deletes its VM",
             );
             // A person has to decide whether etcd can do without this machine.
             broken(Cause { step: cause.step.filter(|_| !set.control_plane), ..cause })
@@ -181,8 +181,8 @@ pub(super) fn not_ready_cause(
         return Some(cause.fix("its log shows why; a wrong clock or a slow disk look like this", logs));
     }
     let words = match machine.unmet.as_str() {
-        "" => format!("{name} talks to Omni and does not get through the stage {}", machine.stage),
-        unmet => format!("{name} talks to Omni and is not ready: {unmet}"),
+        "" => format!("{name} is connected to Omni but does not complete the stage {}", machine.stage),
+        unmet => format!("{name} is connected to Omni but not ready: {unmet}"),
     };
     let cause = Cause::new(Link::Configuration, "machine-stuck", words);
     let cause = cause.evidence(format_age(age)).lasting(false);
@@ -239,12 +239,12 @@ pub(super) fn vm_cause(facts: &Facts, machine: &MachineView) -> Option<Cause> {
         return Some(match facts.no_vms {
             true => cause("vms-hidden", "Proxmox shows no VM to the provider's login".to_owned())
                 .lasting(false)
-                .fix("see whether the VMs were deleted, or the login may not see them (VM.Audit)", "cargo xtask proxmox-audit"),
+                .fix("check whether the VMs were deleted, or the login is not allowed to see them (VM.Audit)", "cargo xtask proxmox-audit"),
             // Omni may be connected to it: then it exists, but has another name or is hidden from this login.
             _ if machine.ready => cause("vm-renamed", "Proxmox shows no VM of this name, and Omni still calls its machine ready".to_owned())
                 .lasting(false)
-                .fix(format!("look for it in Proxmox by its UUID {}: it was renamed or deleted, or the provider's login may not see it (VM.Audit)", machine.uuid), "cargo xtask drift"),
-            false if machine.leaving => fix_by_unlinking(facts, machine, gone(), "it cannot answer Omni: delete its link, and Omni lets the machine go"),
+                .fix(format!("look for it in Proxmox by its UUID {}: it was renamed or deleted, or the provider's login is not allowed to see it (VM.Audit)", machine.uuid), "cargo xtask drift"),
+            false if machine.leaving => fix_by_unlinking(facts, machine, gone(), "it cannot answer Omni: delete its link, and Omni removes the machine"),
             false => gone().task(
                 "replace the machine; where several control planes are gone, one at a time",
                 &["machine-replace", request],

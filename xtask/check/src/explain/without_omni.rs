@@ -59,7 +59,7 @@ impl Chain {
         roots.into_iter().for_each(|root| self.add_blocking(root.clone()));
         self.causes.extend(with(Role::Beside).map(|cause| Cause { blocks: false, ..cause.clone() }));
         for link in Link::VARIANTS.iter().filter(|link| !matches!(link, Link::Omni | Link::Template)) {
-            self.unknown.insert(*link, "Omni cannot be asked".to_owned());
+            self.unknown.insert(*link, "Omni could not be queried".to_owned());
         }
         self.unknown.insert(Link::Omni, why.cause.clone());
         if let Observed::Known(None) = facts.provider {
@@ -68,7 +68,7 @@ impl Chain {
         if let Some(vms) = facts.vms.known().filter(|vms| !vms.is_empty()) {
             let off: Vec<String> = vms.values().filter(|vm| vm.status != "running").map(Vm::describe).collect();
             let off = if off.is_empty() { String::new() } else { format!("; {}", off.join(", ")) };
-            let seen = format!("Omni cannot be asked; Proxmox shows {} of this name{off}", count(vms.len(), "VM"));
+            let seen = format!("Omni could not be queried; Proxmox shows {} of this name{off}", count(vms.len(), "VM"));
             self.unknown.insert(Link::Vm, seen);
         }
         self.template(facts);

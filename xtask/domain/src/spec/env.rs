@@ -47,7 +47,7 @@ impl EnvFile {
                         format!("{file}:{}: this line is not understood", number + 1),
                     )
                     .cause(why)
-                    .hint("a line is KEY=value, a # comment, or blank; quote values that hold spaces or #"));
+                    .hint("a line is KEY=value, a # comment, or blank; quote values that contain spaces or #"));
                 }
             }
         }

@@ -62,7 +62,7 @@ pub fn check(text: &str, now: u64) -> Result<StoreKey, UnusableKey> {
     let Some(primary) = parts.first() else { return no("it contains no private key", export) };
     if parts.iter().any(|part| part.locked) {
         return no(
-            "it has a passphrase, and Omni cannot be asked for one",
+            "it has a passphrase, which Omni cannot enter",
             "make a key without one, before Omni's first start: a start with this key spoils the empty store (docs/how-to/gpg-key-setup.md)",
         );
     }
@@ -82,7 +82,7 @@ pub fn check(text: &str, now: u64) -> Result<StoreKey, UnusableKey> {
     if let Some(at) = expires.filter(|at| *at <= now) {
         return no(
             &format!("it expired on {}", clock::date(at)),
-            "give it no end: `gpg --quick-set-expire FINGERPRINT 0`, the same with '*' for its subkeys, then export it again",
+            "remove its expiry: `gpg --quick-set-expire FINGERPRINT 0`, the same with '*' for its subkeys, then export it again",
         );
     }
     Ok(StoreKey { user, expires })

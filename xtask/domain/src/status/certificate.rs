@@ -79,7 +79,7 @@ pub fn read_pem(text: &str) -> Result<Vec<Certificate>, String> {
     let mut found = Vec::new();
     for (label, body) in pem_blocks(text) {
         if label == "TRUSTED CERTIFICATE" {
-            return Err("a certificate in openssl's own form (TRUSTED CERTIFICATE), which Omni passes by".to_owned());
+            return Err("a certificate in openssl's own form (TRUSTED CERTIFICATE), which Omni ignores".to_owned());
         }
         if label != "CERTIFICATE" {
             continue;

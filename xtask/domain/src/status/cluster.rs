@@ -467,7 +467,7 @@ impl ClusterView {
         } else if !self.upgrade.is_empty() {
             Some(self.upgrade.clone())
         } else if self.tearing_down {
-            self.machines().next().is_none().then(|| "its machines are deleted, and Omni still has it".to_owned())
+            self.machines().next().is_none().then(|| "its machines are deleted, but Omni still has it".to_owned())
         } else if self.phase == "Running" {
             self.describe_outage()
         } else {
@@ -483,8 +483,8 @@ impl ClusterView {
         let surplus: u64 = self.machine_sets.iter().map(surplus).sum();
         let go = match surplus {
             0 => String::new(),
-            1 => "1 machine still has to go".to_owned(),
-            many => format!("{} still have to go", count(many, "machine")),
+            1 => "1 machine still to be removed".to_owned(),
+            many => format!("{} still to be removed", count(many, "machine")),
         };
         if self.tearing_down {
             return Some(go).filter(|go| !go.is_empty());

@@ -40,7 +40,7 @@ pub fn unpack(cx: &Cx, file: &Path, dir: &Path) -> Result<(), Failure> {
         let ended = cx.proc.run(Job::new("unpacking the archive", cmd).deadline(LONG))?;
         if !ended.is_success() {
             let said = ended.stderr.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().to_owned();
-            return Err(Failure::new(Code::Invalid, "it is not a whole archive").cause(said));
+            return Err(Failure::new(Code::Invalid, "the archive is incomplete or damaged").cause(said));
         }
     }
     Ok(())
@@ -64,8 +64,8 @@ impl Encryption {
             _ if recipients.is_empty() => Ok(None),
             0 => Ok(Some(Encryption::Gpg)),
             _ if age == recipients.len() => Ok(Some(Encryption::Age)),
-            _ => Err(Failure::new(Code::Usage, "the recipients are for age and for gpg")
-                .hint("an archive is encrypted by one program: name recipients of one kind")),
+            _ => Err(Failure::new(Code::Usage, "the recipients mix age and gpg")
+                .hint("one program encrypts the archive: use recipients of one kind")),
         }
     }
 

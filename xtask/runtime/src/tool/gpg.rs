@@ -209,7 +209,7 @@ fn slot_name(shown: &str) -> Result<String, &'static str> {
         return Err(if of("sec").is_empty() { "it is not one armored public key" } else { "it is a private key" });
     };
     if !fresh(&primary) || ![vec![*primary], of("sub")].concat().iter().any(|key| encrypts(&key)) {
-        return Err("it has no part that encrypts, and neither ends nor is revoked");
+        return Err("it has no encryption key, or the key has expired or is revoked");
     }
     let [user] = users.as_slice() else { return Err("it has not exactly one user ID, of which Omni takes any") };
     let print = of("fpr").first().map(|record| field(record, 9).to_ascii_lowercase()).unwrap_or_default();
@@ -233,9 +233,9 @@ mod tests {
             (primary, "", "it is not one armored public key"),
             (user, "", "user ID"),
             (user, "uid:-::::1::H::A:\nuid:-::::1::I::B:\n", "user ID"),
-            ("sub:-", "sub:r", "no part that encrypts"),
-            ("B2:1::", "B2:1:99:", "no part that encrypts"),
-            ("A1:1::", "A1:1:99:", "no part that encrypts"),
+            ("sub:-", "sub:r", "no encryption key"),
+            ("B2:1::", "B2:1:99:", "no encryption key"),
+            ("A1:1::", "A1:1:99:", "no encryption key"),
         ] {
             assert!(slot_name(&whole.replace(from, to)).unwrap_err().contains(why), "{from} {to}");
         }

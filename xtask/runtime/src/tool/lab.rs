@@ -95,7 +95,7 @@ pub fn read_state(cx: &Cx, program: &Path, dir: &Path) -> anyhow::Result<Value> 
 /// # Errors
 /// Returns an error if there is no such node, or no lab.
 pub fn set_node(cx: &Cx, program: &Path, dir: &Path, node: &str, power: &str) -> anyhow::Result<()> {
-    call(cx, program, "turning a node of the lab", "node", dir, &[node, power])?.require_success()?;
+    call(cx, program, "switching a node of the lab on or off", "node", dir, &[node, power])?.require_success()?;
     Ok(())
 }
 

@@ -605,7 +605,7 @@ fn split_plans(printed: &str, links: &[PathBuf]) -> Option<Vec<String>> {
 }
 
 /// The hint for a key that [`is_shadowing`] another one.
-pub const SHADOWING_HINT: &str = "the shell's key counts first; the one in docker/.env is valid";
+pub const SHADOWING_HINT: &str = "the key in the shell takes precedence; the one in docker/.env is valid";
 
 /// Returns true if the key comes from the shell and hides a valid key in `docker/.env`.
 pub fn is_shadowing(cx: &Cx, variable: &str, origin: &Origin) -> bool {

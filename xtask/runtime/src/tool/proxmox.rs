@@ -181,7 +181,7 @@ impl Proxmox {
         if found.is_empty() || found.starts_with("PVE:!tfa!") {
             return Err(Failure::new(Code::Refused, format!("Proxmox asks {} for a second factor", self.login.user()))
                 .hint(
-                    "a program has none: use an API token (`pveum user token add USER@REALM provider --privsep 0`)",
+                    "a program cannot provide one: use an API token (`pveum user token add USER@REALM provider --privsep 0`)",
                 ));
         }
         // pve-http-server `AnyEvent.pm` reads the ticket from this header as well as from a cookie.
@@ -289,7 +289,7 @@ impl Proxmox {
             200 => {}
             401 if !page => return Err(self.login_refused(&reply.reason, &response)),
             403 if !page => {
-                let refused = format!("{} may not {verb} {path}", self.login.description());
+                let refused = format!("{} is not allowed to {verb} {path}", self.login.description());
                 let hint = match &self.login {
                     Login::Token(_) => {
                         "a token with privilege separation (the default) has no privileges of its own: grant them to the token, or create it with --privsep 0; `cargo xtask proxmox-audit` shows what is missing"

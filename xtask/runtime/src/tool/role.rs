@@ -30,7 +30,7 @@ pub fn check_may_change(omnictl: &Omnictl<'_>, clusters: &[&str]) -> Result<(), 
 
 fn refused(omnictl: &Omnictl<'_>, role: &str, what: &str) -> Failure {
     let who = omnictl.login_name();
-    let failure = Failure::new(Code::Refused, format!("{who} may not change {what} in Omni"))
+    let failure = Failure::new(Code::Refused, format!("{who} is not allowed to change {what} in Omni"))
         .cause(format!("insufficient role: \"{role}\", which is read-only; nothing was changed"));
     with_required_roles(omnictl.is_overridden(), failure)
 }

@@ -38,7 +38,7 @@ pub fn env(installation: &Installation<'_>) -> Diagnosis {
     }
     let names = before.join(" ");
     found.and(
-        Diagnosis::warning(format!("your shell sets {names} otherwise, and compose takes that before docker/.env"))
+        Diagnosis::warning(format!("your shell sets {names} to another value, which overrides docker/.env in compose"))
             .fix(format!("`unset {names}`, or put the value into docker/.env: at boot there is no shell")),
     )
 }
@@ -107,7 +107,7 @@ fn configured(installation: &Installation<'_>, config: &ProviderConfig, found: &
     }
     let conflicts = proxmox::conflicts(installation.cx, found);
     if !conflicts.is_empty() {
-        let words = format!("docker/config.yaml counts, and {}", conflicts.join("; "));
+        let words = format!("docker/config.yaml overrides the environment: {}", conflicts.join("; "));
         verdict = verdict.and(
             Diagnosis::warning(words)
                 .fix("`unset PROXMOX_VE_ENDPOINT PROXMOX_VE_API_TOKEN`, or change docker/config.yaml"),

@@ -71,7 +71,7 @@ pub fn helpers(_: &Installation<'_>) -> Diagnosis {
 pub fn engine(installation: &Installation<'_>) -> Diagnosis {
     match Docker::find(installation.cx).and_then(|docker| docker.engine_version()) {
         Ok(version) if is_podman_version(&version) => Diagnosis::warning(format!(
-            "`docker` is Podman here, which calls itself {version}: nothing of this was tried on it"
+            "`docker` is Podman {version} on this host, and this project is not tested with Podman"
         ))
         .fix("install Docker Engine, and remove podman-docker: docs.docker.com/engine/install"),
         Ok(version) => Diagnosis::ok(format!("engine {version}")),
@@ -132,7 +132,7 @@ pub fn clock(installation: &Installation<'_>) -> Diagnosis {
         },
     );
     match synchronized {
-        Some(false) => compared.and(Diagnosis::warning("this host does not keep time by NTP")),
+        Some(false) => compared.and(Diagnosis::warning("the clock of this host is not synchronized by NTP")),
         Some(true) | None => compared,
     }
 }
@@ -213,7 +213,7 @@ pub fn tsidp(installation: &Installation<'_>) -> Diagnosis {
     let places = ["/etc/systemd/system/tsidp.service", "/usr/local/bin/tsidp", "/var/lib/tsidp"];
     let found: Vec<&str> = places.into_iter().filter(|place| Path::new(place).exists()).collect();
     if found.is_empty() {
-        return Diagnosis::ok("nothing of it is here");
+        return Diagnosis::ok("not found on this host");
     }
     let detail = format!("tsidp is on this host: {}", found.join(", "));
     if installation.set_up {

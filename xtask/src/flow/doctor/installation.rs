@@ -178,7 +178,7 @@ impl<'a> Installation<'a> {
     /// As [`Installation::omnictl`]; skipped if there are none.
     pub fn clusters(&self) -> Result<&[Resource], Diagnosis> {
         if self.server().is_err() {
-            return Err(self.missing_verdict("Omni cannot be asked for its clusters"));
+            return Err(self.missing_verdict("Omni could not be queried for its clusters"));
         }
         let omnictl = self.omnictl()?;
         match self.clusters.get_or_init(|| omnictl.list("clusters", None)) {

@@ -32,8 +32,8 @@ pub fn store(installation: &Installation<'_>) -> Verdict {
     Ok(match store_key::check(&text, installation.now) {
         Ok(found) => match found.expires {
             Some(at) => Diagnosis::warning(format!("it ends on {}, and the store with it", clock::date(at)))
-                .fix("give it no end: `gpg --quick-set-expire FINGERPRINT 0`, the same with '*' for its subkeys, then export it again"),
-            None => Diagnosis::ok("no passphrase, an encryption subkey, no end"),
+                .fix("remove its expiry: `gpg --quick-set-expire FINGERPRINT 0`, the same with '*' for its subkeys, then export it again"),
+            None => Diagnosis::ok("no passphrase, an encryption subkey, no expiry"),
         },
         Err(unfit) => Diagnosis::failed(unfit.why).fix(unfit.fix),
     })
@@ -110,7 +110,7 @@ pub fn shadow(installation: &Installation<'_>) -> Diagnosis {
     };
     match (set("SIDERO_SERVICE_ACCOUNT_KEY"), set("OMNI_SERVICE_ACCOUNT_KEY")) {
         (Some(first), Some(second)) if first != second => Diagnosis::warning(
-            "SIDERO_SERVICE_ACCOUNT_KEY and OMNI_SERVICE_ACCOUNT_KEY differ, and the first one counts",
+            "SIDERO_SERVICE_ACCOUNT_KEY and OMNI_SERVICE_ACCOUNT_KEY differ, and the first takes precedence",
         ),
         _ => Diagnosis::ok("one key at most"),
     }

@@ -187,7 +187,7 @@ fn count(results: &[CheckResult], state: State) -> usize {
 pub fn summary(results: &[CheckResult]) -> String {
     let parts = [
         (State::Failed, "failed"),
-        (State::Warning, "to look at"),
+        (State::Warning, "with a warning"),
         (State::Unknown, "unknown"),
         (State::Skipped, "skipped"),
         (State::Ok, "ok"),
@@ -240,7 +240,7 @@ fn show(cx: &Cx, results: &[CheckResult], all: bool) {
         let checks = domain::words::count(titles.len(), "check");
         let (title, detail) = match (titles.as_slice(), status, reason.strip_suffix(" does not exist yet")) {
             (_, Status::Ok, _) if !all => (reason, checks),
-            ([_, _, ..], _, Some(missing)) => (format!("{checks} wait for {missing}"), String::new()),
+            ([_, _, ..], _, Some(missing)) => (format!("{checks} need {missing}"), String::new()),
             ([_, _, ..], ..) => (checks, reason),
             _ => (titles.concat(), reason),
         };

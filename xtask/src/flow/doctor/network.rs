@@ -25,7 +25,7 @@ pub fn lan_address(installation: &Installation<'_>) -> Verdict {
     let domain = installation.value("OMNI_DOMAIN").map(|domain| host_and_port(domain).0).unwrap_or_default();
     let local = |text: &str| text == "localhost" || text.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
     if local(address) && local(&domain) {
-        return Err(Diagnosis::skipped("Omni is at a loopback address: a trial on one host"));
+        return Err(Diagnosis::skipped("Omni is at a loopback address (a trial on one host)"));
     }
     let Ok(ip) = address.parse::<IpAddr>() else { return Ok(formed) };
     if formed.state == State::Failed || is_engine_remote() {
@@ -67,7 +67,7 @@ fn check_ports_free(lan: &str) -> Diagnosis {
     if taken.is_empty() {
         return Diagnosis::ok("the stack does not run; nothing else holds its ports");
     }
-    Diagnosis::failed(format!("another program holds {} on {lan}", taken.join(", ")))
+    Diagnosis::failed(format!("another program listens on {} on {lan}", taken.join(", ")))
         .fix("`ss -lntup` shows which; end it, or move it to another address")
 }
 
@@ -109,7 +109,7 @@ pub fn dns(installation: &Installation<'_>) -> Verdict {
     let domain = host_and_port(installation.required_value("OMNI_DOMAIN")?).0;
     let lan = installation.required_value("OMNI_LAN_ADDRESS")?;
     if domain.parse::<IpAddr>().is_ok() {
-        return Err(Diagnosis::skipped("Omni's name is an address"));
+        return Err(Diagnosis::skipped("OMNI_DOMAIN is an IP address, not a name"));
     }
     let (machines, unknown) = match proxmox_resolvers(installation) {
         Ok(found) => (found, None),

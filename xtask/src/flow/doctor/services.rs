@@ -98,14 +98,14 @@ pub fn permissions(installation: &Installation<'_>) -> Verdict {
             Diagnosis::ok(format!("{} present", count(present, "privilege")))
         }
         Ok(audit::Summary { missing: Some(failure), .. }) => Diagnosis::failed(failure.line()).fix(failure.hint),
-        Err(failure) => Diagnosis::skipped(format!("Proxmox could not be asked: {}", failure.line())),
+        Err(failure) => Diagnosis::skipped(format!("Proxmox could not be queried: {}", failure.line())),
     })
 }
 
 /// Checks the free space for the disks of the project's own classes and for ISO images.
 pub fn storages(installation: &Installation<'_>) -> Verdict {
     let found = proxmox_of(installation).map_err(|early| Diagnosis::skipped(early.detail))?;
-    let unasked = |failure: Failure| Diagnosis::skipped(format!("Proxmox could not be asked: {}", failure.line()));
+    let unasked = |failure: Failure| Diagnosis::skipped(format!("Proxmox could not be queried: {}", failure.line()));
     let nodes = flow_proxmox::read_storages(installation.cx, &found).map_err(unasked)?;
     let machines =
         audit::requirements(installation.cx, &|_| true).map_or_else(|_| Vec::new(), |wanted| wanted.machines);
@@ -167,7 +167,7 @@ pub fn claims(installation: &Installation<'_>) -> Verdict {
     let path = installation.cx.paths.root().join("tsidp/grant.json");
     let shown = installation.cx.paths.show(&path);
     let Some(text) = files::read_optional_text(&path)? else {
-        return Ok(refused.unwrap_or_else(|| Diagnosis::unknown("the policy of the tailnet cannot be seen from here")));
+        return Ok(refused.unwrap_or_else(|| Diagnosis::unknown("the policy of the tailnet is not visible from here")));
     };
     let findings = match hujson::parse(&shown, &text) {
         Ok(root) => grant::lint(&shown, &root, None),
@@ -175,7 +175,7 @@ pub fn claims(installation: &Installation<'_>) -> Verdict {
     };
     let lint = match findings.iter().find(|finding| finding.is_error()) {
         Some(Finding { place, message, fix, .. }) => Diagnosis::failed(format!("{place}: {message}")).fix(fix.clone()),
-        None => Diagnosis::ok(format!("{shown} is right; the tailnet's own policy cannot be seen from here")),
+        None => Diagnosis::ok(format!("{shown} is correct; the policy in use on the tailnet is not visible from here")),
     };
     Ok(match refused {
         Some(refused) => refused.and(lint),

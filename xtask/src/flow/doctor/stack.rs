@@ -42,11 +42,11 @@ pub fn containers(installation: &Installation<'_>) -> Verdict {
         let first = found.iter().find(|container| !container.is_healthy());
         let service = first.map_or(OMNI, |container| &container.service);
         let back = match first.map(|container| container.state.as_str()) {
-            Some("exited" | "created" | "dead") => "`cargo xtask stack-up` starts what has ended",
+            Some("exited" | "created" | "dead") => "`cargo xtask stack-up` starts the stopped containers",
             _ => "`cargo xtask stack-up --recreate` recreates all containers",
         };
         return Ok(Diagnosis::failed(bad.join("; "))
-            .fix(format!("{back}; `cargo xtask stack-logs {service}` names what it knows")));
+            .fix(format!("{back}; `cargo xtask stack-logs {service}` shows known issues in its log")));
     }
     let missing: Vec<String> =
         omni_stack::services(installation.cx, omni_stack::provider_ready(installation.cx).is_ok())
@@ -112,7 +112,7 @@ pub fn store(installation: &Installation<'_>) -> Verdict {
     };
     let began = omni_stack::empty_store_time(installation.cx)?;
     let Some(began) = began.filter(|began| *began > before) else {
-        return Ok(Diagnosis::ok("Omni began no other one in its log"));
+        return Ok(Diagnosis::ok("its log shows no other one"));
     };
     let (began, before) = (clock::date(began), clock::date(before));
     Ok(Diagnosis::failed(format!(

@@ -61,7 +61,7 @@ pub(super) fn request_causes(
             continue;
         }
         let at = if step.is_empty() { String::new() } else { format!(" at {step}") };
-        let words = format!("the provider cannot go on{at} with {}: {error}", machine.request);
+        let words = format!("the provider cannot continue{at} with {}: {error}", machine.request);
         let otherwise =
             ("fix what it names; the provider tries again by itself", "cargo xtask provider-status".to_owned());
         found.insert(

@@ -46,7 +46,7 @@ pub(super) fn provider(
                 .containers
                 .as_ref()
                 .err()
-                .map_or("Omni cannot be asked".to_owned(), |why| why.message.clone())),
+                .map_or("Omni could not be queried".to_owned(), |why| why.message.clone())),
         };
         match registered {
             // Its container shows whether it runs.
@@ -108,7 +108,7 @@ fn container(cx: &Cx, id: &str, ours: bool, leaves: bool, around: &OutsideFacts)
         return Some(explained(cause, &log));
     }
     let fix = match leaves {
-        true => "start it: it has to delete the VMs, and then Omni lets the machines go by itself",
+        true => "start it: it has to delete the VMs, and then Omni removes the machines by itself",
         false => "start it; Omni keeps the machine requests, and the provider takes them up by itself",
     };
     let own = cx.for_provider(id).map_or(PROVIDER.to_owned(), |cx| cx.settings.provider_service());
@@ -151,8 +151,8 @@ fn no_heartbeat(cx: &Cx, id: &str, ours: bool, found: Option<ProviderHealth>) ->
             provider_cause(id, "provider-unwell", &health.describe()).fix("read its log for the reason", log)
         }
         Some(health) => {
-            provider_cause(id, "provider-silent", &format!("Omni does not hear from it: {}", health.describe()))
-                .fix("check that it runs and read its log; a wrong clock looks the same", log)
+            provider_cause(id, "provider-silent", &format!("it is not connected to Omni ({})", health.describe()))
+                .fix("check that it runs and read its log; a wrong clock has the same effect", log)
         }
     }
 }

@@ -63,14 +63,14 @@ pub fn run(args: &Rehearse, cx: &Cx, program: &Path) -> anyhow::Result<Outcome> 
     let code = met.code.map_or("was killed".to_owned(), |code| format!("exited with {code}"));
     if met.code != Some(fault.exit) {
         return Err(Failure::new(Code::Failed, format!("`{}` {code}, and not with {}", met.line, fault.exit))
-            .cause(format!("the fault {} did not end it as it does in the field", fault.name))
+            .cause(format!("the fault {} did not end it as it does on a real system", fault.name))
             .hint("the output of the task is above; a fault that is to pass (NAME:WHEN) may have passed")
             .with(data)
             .into());
     }
     let summary = match met.code {
         Some(0) => format!("rehearsed the fault {}: `{}` succeeded despite it", fault.name, met.line),
-        _ => format!("rehearsed the fault {}: `{}` {code}, as it does in the field", fault.name, met.line),
+        _ => format!("rehearsed the fault {}: `{}` {code}, as it does on a real system", fault.name, met.line),
     };
     Ok(Outcome::done(summary).with(data).next("cargo xtask lab-faults"))
 }

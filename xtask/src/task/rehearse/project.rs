@@ -52,7 +52,7 @@ pub fn run(args: &Rehearse, cx: &Cx, program: &Path, dir: &Path) -> anyhow::Resu
     let mut site = Site::read(&dir, &args.cluster)?;
     let (inventory, origin) = match &args.inventory {
         Some(file) => (proxmox::read_saved(file)?, format!("`{}`", file.display())),
-        None => (site.default_inventory(), "made up so that the classes fit".to_owned()),
+        None => (site.default_inventory(), "generated so that the classes fit".to_owned()),
     };
     if cx.dry_run {
         return Ok(plan_of_tasks(cx, &tasks_of_site(&site)));

@@ -91,9 +91,9 @@ fn a_rehearsal_shows_what_the_task_says_and_what_ends_it() {
     ran.says(&[
         "fault cluster-kubernetes-refused",
         "$ cargo xtask machineclass-apply rehearsal-machine",
-        &format!("Kubernetes {} does not go with Talos {}", pin("kubernetes"), pin("talos")),
+        &format!("Talos {} does not support Kubernetes {}", pin("talos"), pin("kubernetes")),
         "what ends it: take a Kubernetes version that is offered",
-        "exited with 1, as it does in the field",
+        "exited with 1, as it does on a real system",
     ]);
     let plan = run("rehearse --fault docker-down --dry-run --json").exits(3).json();
     assert_eq!(plan["data"]["plan"][0]["object"], "cargo xtask stack-up");

@@ -112,7 +112,7 @@ pub fn parse_stream(file: &str, stream: &yaml::Stream) -> Parsed<Vec<MachineClas
     }
     if stream.documents.is_empty() && !stream.is_broken() {
         let fix = "describe a class in it, or delete it";
-        decoder.error_at("class-no-document", Position::START, "the file holds no document", fix);
+        decoder.error_at("class-no-document", Position::START, "the file contains no document", fix);
     }
     let value = (!stream.is_broken() || !classes.is_empty()).then_some(classes);
     Parsed { value, findings: decoder.findings }
@@ -291,7 +291,7 @@ fn provider_data(d: &mut Decoder<'_>, node: &Node) -> (String, TextPosition) {
     match &data.data {
         Data::Scalar(scalar) => (data.text().unwrap_or_default().to_owned(), scalar.body),
         _ => {
-            let message = "`providerdata` is a mapping, and must be a string that holds YAML".to_owned();
+            let message = "`providerdata` is a mapping, and must be a string that contains YAML".to_owned();
             d.error("class-wrong-type", data, message, "write `providerdata: |` and leave the lines below as they are");
             (String::new(), TextPosition::point(data.at))
         }
