@@ -57,7 +57,7 @@ fn literals(source: &str) -> Vec<(usize, String)> {
 }
 
 /// Returns what is wrong with the commands in a text.
-fn wrong_in(text: &str, seen: &mut usize) -> Vec<String> {
+fn invalid_commands(text: &str, seen: &mut usize) -> Vec<String> {
     let mut wrong = Vec::new();
     for command in advised(text) {
         for words in simple(&command) {
@@ -89,7 +89,7 @@ fn advised_commands_exist_and_name_no_sample() {
             for (line, text) in literals(&code(&path)) {
                 advised(&text).iter().for_each(|command| names_no_sample(command));
                 let place = format!("{}:{line}", path.strip_prefix(root()).unwrap_or(&path).display());
-                wrong.extend(wrong_in(&text, &mut seen).iter().map(|why| format!("{place}: {why}")));
+                wrong.extend(invalid_commands(&text, &mut seen).iter().map(|why| format!("{place}: {why}")));
             }
         }
     }
@@ -117,7 +117,7 @@ fn commands_of_known_issues_and_faults_exist() {
             let whole = text.starts_with("cargo xtask ") || *key != "next";
             let text = if whole { text.to_owned() } else { format!("`{text}`") };
             let place = format!("{file}: {} {key}", name.unwrap_or_default());
-            wrong.extend(wrong_in(&text, &mut seen).iter().map(|why| format!("{place}: {why}")));
+            wrong.extend(invalid_commands(&text, &mut seen).iter().map(|why| format!("{place}: {why}")));
         }
     }
     assert!(seen > 100, "{seen} commands: are the files read?");
@@ -132,7 +132,7 @@ fn invalid_command_is_found_in_a_text() {
         ("`cargo xtask machineclass-check {file} --fixx`", "unexpected argument"),
         ("`omnictl get machines --cluster {name}` shows it", "has no --cluster"),
     ] {
-        assert!(wrong_in(text, &mut 0).first().is_some_and(|why| why.contains(wanted)), "{text}");
+        assert!(invalid_commands(text, &mut 0).first().is_some_and(|why| why.contains(wanted)), "{text}");
     }
     let source =
         "// \"cargo xtask a\"\nlet a = \"cargo xtask b \\\n    --c\"; let d = '\"'; f(\"cargo xtask e \\\"g\\\"\");\n";

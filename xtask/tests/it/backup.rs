@@ -92,7 +92,7 @@ fn restored_backup_is_the_same_omni() {
 }
 
 /// Backs up for `recipient`, loses the host, and restores with only `means`.
-fn restores_from_encrypted(lab: &Sandbox, name: &str, recipient: &str, means: &str) {
+fn check_encrypted_restore(lab: &Sandbox, name: &str, recipient: &str, means: &str) {
     run(lab, &format!("omni-backup --to {{}} --recipient {recipient}"), name).exits(0).says(&["with the store key"]);
     let sealed = fs::read(lab.file(&format!("backups/{name}"))).expect("it is there");
     let key = lab.read("docker/omni.asc");
@@ -100,7 +100,7 @@ fn restores_from_encrypted(lab: &Sandbox, name: &str, recipient: &str, means: &s
     let mut random = fastrand::Rng::with_seed(19);
     for round in 0..damages() / 8 {
         let mut bytes = sealed.clone();
-        bend(&mut random, &mut bytes);
+        damage(&mut random, &mut bytes);
         fs::write(lab.file(&format!("backups/bad-{name}")), bytes).expect("written");
         let ran = run(lab, &format!("omni-backup-verify {{}} {means}"), &format!("bad-{name}"));
         assert!([1, 5].contains(&ran.code), "round {round}: {ran:#?}");
@@ -128,7 +128,7 @@ fn gpg_encrypted_backup_has_the_store_key_and_restores_alone() {
     let refused = run(&lab, "omni-backup --to {} --recipient nobody@example.com", "x.tar.gz.gpg");
     refused.exits(1).says(&["a recipient cannot be used"]);
     assert!(!lab.file("backups").exists(), "nothing was written");
-    restores_from_encrypted(&lab, "x.tar.gz.gpg", "backup@example.com", "--timeout 60s");
+    check_encrypted_restore(&lab, "x.tar.gz.gpg", "backup@example.com", "--timeout 60s");
     lab.set("GNUPGHOME", None);
     run(&lab, "omni-backup-verify {}", "x.tar.gz.gpg").exits(5).says(&["cannot be decrypted"]);
     let _ = Command::new("gpgconf").env("GNUPGHOME", &home).args(["--kill", "gpg-agent"]).status();
@@ -147,7 +147,7 @@ fn age_encrypted_backup_has_the_store_key_and_restores_alone() {
         eprintln!("SKIP age_encrypted_backup_has_the_store_key_and_restores_alone: age is not installed");
         return;
     };
-    restores_from_encrypted(&lab, "x.tar.gz.age", &recipient, &format!("--identity {own}"));
+    check_encrypted_restore(&lab, "x.tar.gz.age", &recipient, &format!("--identity {own}"));
     run(&lab, &format!("omni-backup-verify {{}} --identity {other}"), "x.tar.gz.age")
         .exits(5)
         .says(&["cannot be decrypted"]);
@@ -171,7 +171,7 @@ fn unpacked(dir: &Path, archive: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Damages the bytes of a file, which may be an archive: a bit, its end, a run of zeros, a gap, or inserted bytes.
-fn bend(random: &mut fastrand::Rng, bytes: &mut Vec<u8>) {
+fn damage(random: &mut fastrand::Rng, bytes: &mut Vec<u8>) {
     let (at, run) = (random.usize(..bytes.len()), random.usize(1..512));
     let end = bytes.len().min(at + run);
     match random.u8(..5) {
@@ -184,13 +184,13 @@ fn bend(random: &mut fastrand::Rng, bytes: &mut Vec<u8>) {
 }
 
 /// Changes or removes one value of a manifest, at any depth.
-fn bend_value(random: &mut fastrand::Rng, value: &mut Value) {
+fn damage_value(random: &mut fastrand::Rng, value: &mut Value) {
     match value {
         Value::Object(map) if !map.is_empty() => {
             let key = map.keys().nth(random.usize(..map.len())).expect("it has one").clone();
-            if random.u8(..8) == 0 { drop(map.remove(&key)) } else { bend_value(random, &mut map[&key]) }
+            if random.u8(..8) == 0 { drop(map.remove(&key)) } else { damage_value(random, &mut map[&key]) }
         }
-        Value::Array(list) if !list.is_empty() => bend_value(random, &mut list[0]),
+        Value::Array(list) if !list.is_empty() => damage_value(random, &mut list[0]),
         Value::Number(number) => *value = (number.as_u64().expect("a number") + random.u64(1..9)).into(),
         Value::String(text) => text.push('0'),
         _ => *value = "0".into(),
@@ -198,7 +198,7 @@ fn bend_value(random: &mut fastrand::Rng, value: &mut Value) {
 }
 
 /// Makes one change in the unpacked backup in `dir`.
-fn bend_parts(random: &mut fastrand::Rng, kind: usize, dir: &Path) {
+fn damage_parts(random: &mut fastrand::Rng, kind: usize, dir: &Path) {
     let names =
         files::list_files(dir).expect("it is there").into_iter().map(|(name, _)| dir.join(name)).collect::<Vec<_>>();
     let (one, other) = (&names[random.usize(..names.len())], &names[random.usize(..names.len())]);
@@ -213,12 +213,12 @@ fn bend_parts(random: &mut fastrand::Rng, kind: usize, dir: &Path) {
         3 => std::os::unix::fs::symlink("env", dir.join("docker/link")).expect("a link"),
         4 => {
             let mut manifest: Value = serde_json::from_slice(&bytes(&dir.join("manifest.json"))).expect("JSON");
-            bend_value(random, &mut manifest);
+            damage_value(random, &mut manifest);
             fs::write(dir.join("manifest.json"), manifest.to_string()).expect("written");
         }
         _ => {
             let mut changed = bytes(one);
-            bend(random, &mut changed);
+            damage(random, &mut changed);
             fs::write(one, changed).expect("written");
         }
     }
@@ -259,10 +259,10 @@ fn every_damage_of_an_archive_is_detected() {
         let bytes = loop {
             let mut bytes = good.clone();
             if round % 2 == 0 {
-                bend(&mut random, &mut bytes);
+                damage(&mut random, &mut bytes);
             } else {
                 fresh();
-                bend_parts(&mut random, round / 2 % 7, &dir);
+                damage_parts(&mut random, round / 2 % 7, &dir);
                 bytes = if contents() == kept { continue } else { packed() };
             }
             // Some bits of a compressed stream have no effect.
@@ -294,7 +294,7 @@ fn every_damage_of_an_archive_is_detected() {
 }
 
 /// Kills a task at each of its calls and runs it again, until it succeeds; calls `look` after each kill.
-fn killed_everywhere(lab: &Sandbox, gate: &Gate, words: &[&str], look: impl Fn(&str)) {
+fn kill_at_each_call(lab: &Sandbox, gate: &Gate, words: &[&str], look: impl Fn(&str)) {
     gate.reset();
     for round in 0.. {
         assert!(round < 100, "{words:?} has no end");
@@ -334,17 +334,17 @@ fn kill_in_any_step_leaves_omni_and_the_last_backup_alone() {
     let kept = || fs::read(lab.file("backups/kept.tar.gz")).expect("it is there");
     let (before, stack) = (kept(), lab.dump()["docker"]["containers"].clone());
     let file = |name: &str| lab.file(&format!("backups/{name}")).display().to_string();
-    killed_everywhere(&lab, &gate, &["omni-backup", "--to", &file("new.tar.gz")], |place| {
+    kill_at_each_call(&lab, &gate, &["omni-backup", "--to", &file("new.tar.gz")], |place| {
         assert_eq!((kept() == before, &lab.dump()["docker"]["containers"]), (true, &stack), "{place}");
         private(&lab, place);
     });
     let all = || fs::read_dir(lab.file("backups")).expect("it is there").count();
     assert_eq!(all(), 2, "no half backup is left");
-    killed_everywhere(&lab, &gate, &["omni-backup-verify", &file("new.tar.gz")], |place| private(&lab, place));
+    kill_at_each_call(&lab, &gate, &["omni-backup-verify", &file("new.tar.gz")], |place| private(&lab, place));
     let key = lab.read("docker/omni.asc");
     crate::store_keys::write(&lab, "next", "next.asc");
     let next = lab.file("next.asc").display().to_string();
-    killed_everywhere(&lab, &gate, &["omni-key-rotate", "--key", &next, "--yes"], |place| {
+    kill_at_each_call(&lab, &gate, &["omni-key-rotate", "--key", &next, "--yes"], |place| {
         let now = lab.read("docker/omni.asc");
         assert!(now == key || now == lab.read("next.asc"), "{place}: the key is not whole");
         assert!(kept() == before, "{place}: the backup was changed");
@@ -360,7 +360,7 @@ fn kill_in_any_step_leaves_omni_and_the_last_backup_alone() {
     fs::remove_file(lab.file("backups/rotated.tar.gz")).expect("it is there");
     lose_host(&lab);
     lab.write("docker/omni.asc", &key);
-    killed_everywhere(&lab, &gate, &["omni-restore", &file("kept.tar.gz"), "--yes"], |place| private(&lab, place));
+    kill_at_each_call(&lab, &gate, &["omni-restore", &file("kept.tar.gz"), "--yes"], |place| private(&lab, place));
     lab.run("omni-verify").exits(0);
     assert_eq!((kept() == before, all()), (true, 2));
 }

@@ -125,7 +125,7 @@ fn failed_program_is_shown_with_its_output() {
 #[test]
 fn checks_without_their_program_are_skipped_with_a_hint() {
     let kit = Kit::new();
-    kit.copies(&[".ci/advisories.sh"]);
+    kit.copy_files(&[".ci/advisories.sh"]);
     symlink("/usr/bin/dirname", kit.path().join("bin/dirname")).unwrap();
     for (name, hint) in [
         ("markdown", "markdownlint-cli2"),
@@ -250,10 +250,10 @@ fn staged_content_is_checked_not_the_working_tree() {
 #[test]
 fn commit_messages_are_checked_as_hook_and_in_a_range() {
     let kit = Kit::new();
-    if !kit.brings("committed") {
+    if !kit.add_program("committed") {
         return;
     }
-    kit.copies(&["committed.toml"]);
+    kit.copy_files(&["committed.toml"]);
     let messages: Vec<(String, String)> =
         serde_yaml::from_str(include_str!("../fixtures/commit-messages.yaml")).unwrap();
     for (message, wrong) in messages {
@@ -312,7 +312,7 @@ fn release_is_prepared_but_not_made() {
     let kit = Kit::new();
     kit.fakes("git-cliff", "", 0);
     let files = ["Cargo.toml", "Cargo.lock", ".claude-plugin/plugin.json"];
-    kit.copies(&files);
+    kit.copy_files(&files);
     let read = || files.map(|file| fs::read_to_string(kit.path().join(file)).unwrap());
     let (version, before) = (env!("CARGO_PKG_VERSION"), read());
     for bad in ["1", "1.2", "1.2.3.4", "v1.x.0", "01.2.3", "1.2.3-rc.1", "1.2.3+a", "1..2", version] {

@@ -17,10 +17,10 @@ fn copy() -> Kit {
     let document = CommandOutput::of(&mut command).exits(0).json();
     let pages: Vec<String> = serde_json::from_value(document["data"]["pages"].clone()).unwrap();
     let kit = Kit::new();
-    kit.copies(&pages.iter().map(String::as_str).collect::<Vec<_>>());
+    kit.copy_files(&pages.iter().map(String::as_str).collect::<Vec<_>>());
     let sources =
         ["docker/compose.yaml", "docs/recordings/rehearse.txt", "docs/recordings/fleet.json", "lab/data/faults.yaml"];
-    kit.copies(&sources);
+    kit.copy_files(&sources);
     kit
 }
 

@@ -32,12 +32,12 @@ const ON: [&str; 4] = [
 ];
 
 /// A sandbox in which the fault was triggered.
-pub fn met(fault: &Fault) -> Sandbox {
-    met_with(&[fault])
+pub fn start_with(fault: &Fault) -> Sandbox {
+    start_with_all(&[fault])
 }
 
 /// A sandbox in which these faults were triggered: the runbook runs as far as any of them needs.
-fn met_with(faults: &[&Fault]) -> Sandbox {
+fn start_with_all(faults: &[&Fault]) -> Sandbox {
     let flags: String = faults.iter().map(|fault| format!("--fault {} ", fault.name)).collect();
     let lab = Sandbox::with(&flags);
     let task = |line: &str| {
@@ -76,7 +76,7 @@ fn explained(lab: &Sandbox) -> (Value, String, Vec<String>) {
 /// Returns the explanation once the state has settled: a poll can fall between two states (a container during its restart), and
 /// the next poll shows the final one. An explanation that is wrong stays wrong.
 fn settled(fault: &Fault) -> (Value, String, Vec<String>) {
-    settled_in(&met(fault), fault)
+    settled_in(&start_with(fault), fault)
 }
 
 pub fn settled_in(lab: &Sandbox, fault: &Fault) -> (Value, String, Vec<String>) {
@@ -144,7 +144,7 @@ fn for_each<T: Sync>(faults: &[T], look: impl Fn(&T) -> Result<(), String> + Syn
 }
 
 /// Appends a row to the file that the variable names, if it is set.
-fn note(variable: &str, row: &str) {
+fn append_row(variable: &str, row: &str) {
     if let Ok(file) = std::env::var(variable) {
         let file = std::fs::OpenOptions::new().append(true).create(true).open(file);
         writeln!(file.expect("a file"), "{row}").expect("written");
@@ -168,7 +168,7 @@ fn every_fault_is_explained_by_its_first_cause_and_by_no_other() {
     for_each(&chosen("EXPLAIN", "all"), |fault| {
         let (document, breaks, causes) = settled(fault);
         let row = format!("{}\t{breaks}\t{}\t{}", fault.name, causes.join(" "), document["summary"]);
-        note("EXPLAIN_TABLE", &row);
+        append_row("EXPLAIN_TABLE", &row);
         let links = serde_json::to_string(&document["data"]["links"]).unwrap_or_default();
         match (&breaks, &causes) == (&fault.breaks, &fault.causes) {
             true => Ok(()),
@@ -206,7 +206,7 @@ const SAMPLE: &str = "machine-vm-stopped,machine-vm-deleted,provider-stopped,doc
 #[track_caller]
 fn end_each(variable: &str, sample: &str, end: impl Fn(&mut Sandbox, &Fault) -> Result<String, String> + Sync) {
     for_each(&chosen(variable, sample), |fault| {
-        let mut lab = met(fault);
+        let mut lab = start_with(fault);
         // A machine that was never created is not lost.
         let made = |machine: &Value| machine["stage"] != "FAILED" && machine["stage"] != "PROVISIONING";
         let before: Vec<Value> = all_machines(&lab.dump()).into_iter().filter(made).collect();
@@ -222,7 +222,7 @@ fn end_each(variable: &str, sample: &str, end: impl Fn(&mut Sandbox, &Fault) -> 
         let orphans: Vec<&str> =
             vms.filter(|name| name.starts_with("rehearsal-") && !after.contains_key(*name)).collect();
         let row = format!("{}\t{ended:?}\torphans: {orphans:?}, a control plane is lost: {lost}", fault.name);
-        note(&format!("{variable}_TABLE"), &row);
+        append_row(&format!("{variable}_TABLE"), &row);
         if ended.is_ok() && orphans.is_empty() && !lost { Ok(()) } else { Err(row) }
     });
 }
@@ -272,7 +272,7 @@ fn take(lab: &mut Sandbox, fault: &Fault, step: &str) -> Result<(), String> {
 }
 
 /// Continues the runbook from where a fault stopped it, until a cluster runs, or is gone if it was deleted.
-fn goes_on(lab: &Sandbox, fault: &Fault) -> Result<(), String> {
+fn check_runbook_continues(lab: &Sandbox, fault: &Fault) -> Result<(), String> {
     let done = |line: &str| fault.before.iter().any(|before| before.split(' ').next() == line.split(' ').next());
     for line in ON.iter().filter(|line| line.starts_with("provider-setup") || !done(line)) {
         let line = format!("{} --yes", line.replace("--timeout 6s", "--timeout 120s"));
@@ -301,7 +301,7 @@ fn fix_of_a_fault_ends_it() {
                         omni-no-tun,key-expired,storage-no-iso";
     end_each("FIX", &format!("{SAMPLE},{MORE}"), |lab, fault| {
         fault.fix.iter().try_for_each(|step| take(lab, fault, step))?;
-        goes_on(lab, fault).map(|()| "a cluster runs".to_owned())
+        check_runbook_continues(lab, fault).map(|()| "a cluster runs".to_owned())
     });
 }
 

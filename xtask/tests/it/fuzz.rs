@@ -132,7 +132,7 @@ fn seeds(name: &str) -> Vec<Vec<u8>> {
 }
 
 /// Checks that findings have a position in the file, a rule of the table and a message.
-fn sound(findings: &[Finding]) {
+fn check_findings(findings: &[Finding]) {
     for finding in findings {
         assert!(finding.place.line > 0 && finding.place.column > 0 && !finding.message.is_empty(), "{finding:?}");
         assert!(check::rules::find(finding.rule).is_some(), "{finding:?}");
@@ -145,7 +145,7 @@ fn fuzz_yaml() {
     seeds.extend(corpus("classes"));
     fuzz("yaml", 300, &seeds, |bytes| {
         let stream = yaml::load("a.yaml", bytes);
-        sound(&stream.findings);
+        check_findings(&stream.findings);
         for document in &stream.documents {
             let _ = yaml::emit(&document.root, 0);
         }
@@ -157,7 +157,7 @@ fn fuzz_machine_classes() {
     let mut seeds = corpus("classes");
     seeds.extend(corpus("older"));
     fuzz("machine classes", 200, &seeds, |bytes| {
-        sound(&machine_class::check("a.yaml", bytes, &ClassContext::default()).findings);
+        check_findings(&machine_class::check("a.yaml", bytes, &ClassContext::default()).findings);
         let _ = convert::machine_class("a.yaml", bytes);
     });
 }
@@ -170,7 +170,7 @@ fn fuzz_templates_and_patches() {
     fuzz("templates", 200, &seeds, |bytes| {
         let read = |name: &str| FileRead::Bytes(patches[name.len() % patches.len()].clone());
         let context = TemplateContext { read: Some(&read), ..TemplateContext::default() };
-        sound(&template::check("a.yaml", bytes, &context).findings);
+        check_findings(&template::check("a.yaml", bytes, &context).findings);
         let _ = convert::cluster_template("a.yaml", bytes);
     });
     let template =
@@ -178,7 +178,7 @@ fn fuzz_templates_and_patches() {
     fuzz("patches", 200, &patches, |bytes| {
         let read = |_: &str| FileRead::Bytes(bytes.to_vec());
         let context = TemplateContext { read: Some(&read), ..TemplateContext::default() };
-        sound(&template::check("a.yaml", template, &context).findings);
+        check_findings(&template::check("a.yaml", template, &context).findings);
     });
 }
 

@@ -19,7 +19,7 @@ use domain::words::split as words;
 use gate::Gate;
 use serde_json::Value;
 
-use crate::sandbox::{Sandbox, kill, lives};
+use crate::sandbox::{Sandbox, is_alive, kill};
 use crate::transcripts::Player;
 
 const STATE: &str = ".claude/omni-scale.local.md";
@@ -74,7 +74,7 @@ fn walk_and(
         let place = format!("{words:?} interrupted {}", held.words);
         assert_eq!(output.status.code(), Some(130), "{place}: {output:#?}");
         assert!(took < Duration::from_secs(4), "{place}: it took {took:?}");
-        assert!(held.pids.iter().all(|pid| !lives(pid)), "{place}: a program lives on");
+        assert!(held.pids.iter().all(|pid| !is_alive(pid)), "{place}: a program lives on");
         if json {
             let document: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|why| panic!("{place}: {why}"));
             let error = &document["error"];
@@ -252,7 +252,7 @@ fn interrupted_at(lab: &Sandbox, line: &str, word: &str) -> String {
     let status = running.wait().expect("it is ours");
     assert_eq!(status.code(), Some(130), "{line}:\n{}", said());
     assert!(begun.elapsed() < Duration::from_secs(4), "{line}: it took {:?}", begun.elapsed());
-    assert!(children.split_whitespace().all(|pid| !lives(pid)), "{line}: a program lives on");
+    assert!(children.split_whitespace().all(|pid| !is_alive(pid)), "{line}: a program lives on");
     said()
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::sandbox::{
-    self, CommandOutput, MeasuredRun, Sandbox, class_line, kill, list, lives, wait_for, web_server, words,
+    self, CommandOutput, MeasuredRun, Sandbox, class_line, is_alive, kill, list, wait_for, web_server, words,
 };
 
 /// Additional memory that a task may use compared with the lab.
@@ -80,7 +80,7 @@ fn every_signal_that_stops_a_task_stops_its_programs_too() {
         assert!(Command::new("sh").args(["-c", &kills.join("; ")]).status().is_ok_and(|status| status.success()));
         let document = CommandOutput::from(&running.wait_with_output().expect("it is ours")).exits(130).json();
         assert!(document["error"]["cause"].as_str().is_some_and(|text| text.contains(cause)), "{signal}: {document}");
-        assert!(pids.len() == 2 && pids.iter().all(|pid| !lives(pid)), "{signal}: a program lives on: {pids:?}");
+        assert!(pids.len() == 2 && pids.iter().all(|pid| !is_alive(pid)), "{signal}: a program lives on: {pids:?}");
     }
 }
 
@@ -90,7 +90,7 @@ fn nohup_keeps_a_task_running_when_the_terminal_closes() {
     let (running, pids) = waiting(&mut lab, &["nohup"]);
     kill("HUP", running.id());
     std::thread::sleep(Duration::from_millis(300));
-    assert!(lives(&running.id().to_string()) && lives(&pids[0]), "it ended");
+    assert!(is_alive(&running.id().to_string()) && is_alive(&pids[0]), "it ended");
     kill("TERM", running.id());
     assert_eq!(running.wait_with_output().expect("it is ours").status.code(), Some(130));
 }
@@ -256,7 +256,7 @@ fn task_ends_although_a_grandchild_keeps_the_pipe_open() {
         assert_eq!((ran.code, document(&ran)["ok"].as_bool()), (0, Some(true)), "{start}: {ran:#?}");
         assert!(took < Duration::from_secs(20), "{start}: {took:?}");
         let left = fs::read_to_string(&pid).expect("it was started");
-        wait_for(&format!("{start} lives on"), || !lives(&left));
+        wait_for(&format!("{start} lives on"), || !is_alive(&left));
     }
 }
 

@@ -112,7 +112,7 @@ pub fn program_at(place: &Path, text: &str) {
 }
 
 /// Returns true if a process is running, and not a zombie.
-pub fn lives(pid: &str) -> bool {
+pub fn is_alive(pid: &str) -> bool {
     fs::read_to_string(format!("/proc/{}/stat", pid.trim()))
         .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or_default().trim_start().starts_with(['Z', 'X']))
 }

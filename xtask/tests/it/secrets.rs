@@ -37,7 +37,7 @@ fn no_secret_leaks_on_success() {
     let line =
         format!("x509: certificate has expired or is not yet valid {}{} and so on\n", "x".repeat(330), probe.token());
     probe.lab.write("target/log", &line);
-    probe.keeps("target/log");
+    probe.allow_secrets_in("target/log");
     for round in 0..2 {
         let line = format!("triage {}", probe.lab.file("target/log").display());
         probe.either(&line, round, &[0, 1]).says(&["x509: certificate has expired"]);
@@ -53,7 +53,7 @@ fn no_secret_leaks_from_verbose_programs() {
         let mut probe = set_up();
         // The provider's login is known only from its own file.
         probe.lab.set("PROXMOX_VE_API_TOKEN", None);
-        probe.programs_say_all(Some(status));
+        probe.print_all_secrets(Some(status));
         let more = ["stack-down --yes", "provider-setup --yes --insecure-skip-tls-verify"];
         for line in list("secrets").iter().map(String::as_str).chain(more) {
             probe.both(&format!("{line} --timeout 2s"), &[0, 1, 2, 3, 4, 5, 124]);
@@ -217,7 +217,7 @@ fn repeats(form: &'static str) -> String {
 fn no_secret_leaks_while_omni_is_set_up() {
     let (lab, words) = crate::omni_stack_in_lab::bare();
     let mut probe = LeakProbe::new(lab);
-    if !probe.stands_in_for("gpg") {
+    if !probe.has_program("gpg") {
         eprintln!("SKIP no_secret_leaks_while_omni_is_set_up: gpg is not installed");
         return;
     }
@@ -247,7 +247,7 @@ fn no_secret_leaks_while_omni_is_set_up() {
     probe.lab.write("docker/omni.asc", &key);
     probe.lab.write("docker/broken.pem", &format!("-----BEGIN PRIVATE KEY-----\n{CANARY}\n"));
     let path = probe.lab.file("docker/broken.pem").display().to_string();
-    probe.keeps("docker/broken.pem");
+    probe.allow_secrets_in("docker/broken.pem");
     probe.both(&format!("omni-setup --yes --tls-key {path}"), &[2]);
     for line in ["omni-verify", "omni-status", "doctor", "stack-down --yes"] {
         probe.both(line, &[0, 1]);

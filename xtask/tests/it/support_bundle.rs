@@ -8,7 +8,7 @@ use runtime::bundle::OpenedBundle;
 use runtime::tool::lab::faults::Fault;
 use serde_json::{Value, json};
 
-use crate::explained::{met, settled_in};
+use crate::explained::{settled_in, start_with};
 use crate::faults::table;
 use crate::planted::{found, lookalikes, secrets};
 use crate::sandbox::{CommandOutput, Sandbox};
@@ -116,13 +116,13 @@ fn bundle_is_explained_as_the_installation_was() {
     assert_eq!(faults.len(), names.len());
     std::thread::scope(|scope| {
         for fault in faults {
-            scope.spawn(move || explained_alike(fault));
+            scope.spawn(move || check_same_explanation(fault));
         }
     });
 }
 
-fn explained_alike(fault: &Fault) {
-    let lab = met(fault);
+fn check_same_explanation(fault: &Fault) {
+    let lab = start_with(fault);
     let (document, ..) = settled_in(&lab, fault);
     let file = lab.scratch().join("bundle.tar.gz");
     lab.run(&format!("support-bundle --yes --timeout 120s --out {}", file.display())).exits(0);

@@ -18,7 +18,7 @@ fn all(lab: &Sandbox) -> (Files, serde_json::Value) {
 
 /// Runs a task that is blocked.
 #[track_caller]
-fn stopped(lab: &Sandbox, line: &str, code: i32, words: &[&str]) {
+fn check_stops(lab: &Sandbox, line: &str, code: i32, words: &[&str]) {
     let before = all(lab);
     let ran = lab.run(line).exits(code).says(words).says(&["hint: "]);
     assert_eq!(ran.stderr.matches("error: ").count(), 1, "one error: {ran:#?}");
@@ -46,7 +46,7 @@ fn unwritable_files_are_found_before_the_first_change() {
     let lab = Sandbox::new();
     let protected = |name: &str, line: &str, code: i32| {
         let Some(_immutable) = Immutable::new(lab.file(name)) else { return false };
-        stopped(&lab, line, code, &[name.trim_start_matches("../"), "Operation not permitted", "lsattr"]);
+        check_stops(&lab, line, code, &[name.trim_start_matches("../"), "Operation not permitted", "lsattr"]);
         true
     };
     if !protected("docker/.env", "provider-setup --yes", 4) {

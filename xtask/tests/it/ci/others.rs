@@ -10,11 +10,11 @@ use crate::sandbox::{CommandOutput, root};
 /// A repository with this one's hooks, installed by prek, and a first commit.
 fn hooked() -> Option<Kit> {
     let kit = Kit::new();
-    if !["prek", "lychee", "committed"].iter().all(|program| kit.brings(program)) {
+    if !["prek", "lychee", "committed"].iter().all(|program| kit.add_program(program)) {
         return None;
     }
-    kit.brings_xtask();
-    kit.copies(&[".pre-commit-config.yaml", "committed.toml"]);
+    kit.add_xtask();
+    kit.copy_files(&[".pre-commit-config.yaml", "committed.toml"]);
     kit.write(".gitignore", "/bin/\n/target/\n/.cache/\n/.local/\n/.config/\n/message\n");
     kit.xtask("hooks-install").exits(0);
     for hook in ["pre-commit", "commit-msg"] {
@@ -75,10 +75,10 @@ fn hooks_refuse_secrets_untidy_files_and_messages() {
 #[test]
 fn git_cliff_writes_the_changelog_from_the_messages() {
     let kit = Kit::new();
-    if !kit.brings("git-cliff") {
+    if !kit.add_program("git-cliff") {
         return;
     }
-    kit.copies(&["cliff.toml", "Cargo.toml", "Cargo.lock", ".claude-plugin/plugin.json"]);
+    kit.copy_files(&["cliff.toml", "Cargo.toml", "Cargo.lock", ".claude-plugin/plugin.json"]);
     kit.write(".gitignore", "/bin/\n/target/\n");
     kit.git(&["add", "docker", ".gitignore"]);
     for message in [
@@ -111,10 +111,10 @@ fn git_cliff_writes_the_changelog_from_the_messages() {
 #[test]
 fn a_changelog_of_two_releases_is_tidy_markdown() {
     let kit = Kit::new();
-    if !kit.brings("git-cliff") || !kit.brings("markdownlint-cli2") {
+    if !kit.add_program("git-cliff") || !kit.add_program("markdownlint-cli2") {
         return;
     }
-    kit.copies(&["cliff.toml", ".markdownlint-cli2.yaml"]);
+    kit.copy_files(&["cliff.toml", ".markdownlint-cli2.yaml"]);
     kit.git(&["add", "docker"]);
     for (message, tag) in [("feat(lab): one", "v0.1.0"), ("fix(lab): two", "v0.2.0"), ("docs: three", "")] {
         kit.git(&["commit", "--quiet", "--allow-empty", "--message", message]);

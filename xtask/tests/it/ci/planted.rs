@@ -11,7 +11,7 @@ use crate::sandbox::root;
 /// A package that rustfmt and clippy accept, with `text` as its library.
 fn package(text: &str) -> Kit {
     let kit = Kit::new();
-    kit.brings_rust();
+    kit.add_rust();
     kit.write("Cargo.toml", "[package]\nname = \"p\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n[workspace]\n");
     kit.write("src/lib.rs", text);
     kit
@@ -50,13 +50,13 @@ fn each_planted_fault_is_found_by_its_check_with_file_and_fix() {
     let faults: Vec<Planted> = serde_yaml::from_str(include_str!("planted.yaml")).unwrap();
     for Planted { check, plays, needs, copies, files, finds, says, fix, fixed, becomes } in &faults {
         let kit = if needs.as_deref() == Some("rust") { package("") } else { Kit::new() };
-        if needs.as_deref().is_some_and(|program| program != "rust" && !kit.brings(program)) {
+        if needs.as_deref().is_some_and(|program| program != "rust" && !kit.add_program(program)) {
             continue;
         }
         if let Some(FakeProgram { program, says, exit }) = plays {
             kit.fakes(program, &says.replace("@ROOT@", &kit.path().display().to_string()), *exit);
         }
-        kit.copies(&copies.iter().map(String::as_str).collect::<Vec<_>>());
+        kit.copy_files(&copies.iter().map(String::as_str).collect::<Vec<_>>());
         let write = |files: &BTreeMap<String, String>| files.iter().for_each(|(file, text)| kit.write(file, text));
         write(files);
         let message = kit.finds(check, finds, fix);
@@ -90,15 +90,15 @@ fn slow_tests_run_only_in_their_group() {
 #[test]
 fn cargo_deny_finds_a_vulnerable_dependency() {
     let kit = Kit::new();
-    if !kit.brings("cargo-deny") {
+    if !kit.add_program("cargo-deny") {
         return;
     }
-    kit.copies(&["Cargo.toml", "Cargo.lock", "xtask/tests/it/main.rs", ".ci/advisories.sh"]);
+    kit.copy_files(&["Cargo.toml", "Cargo.lock", "xtask/tests/it/main.rs", ".ci/advisories.sh"]);
     std::os::unix::fs::symlink("/usr/bin/dirname", kit.path().join("bin/dirname")).unwrap();
     let workspace = fs::read_to_string(root().join("Cargo.toml")).unwrap();
     let members = workspace.lines().find_map(|line| line.strip_prefix("members = ")).unwrap();
     for member in members.split('"').skip(1).step_by(2) {
-        kit.copies(&[&format!("{member}/Cargo.toml")]);
+        kit.copy_files(&[&format!("{member}/Cargo.toml")]);
         kit.write(&format!("{member}/src/lib.rs"), "");
         kit.write(&format!("{member}/src/main.rs"), "");
     }

@@ -21,23 +21,23 @@ pub fn program(name: &str) -> Option<PathBuf> {
 
 impl Kit {
     /// Puts the real program on the kit's PATH; false if it is not installed on this machine.
-    pub fn brings(&self, name: &str) -> bool {
+    pub fn add_program(&self, name: &str) -> bool {
         let Some(path) = program(name) else { return false };
-        self.wraps(name, &path, "");
+        self.link_program(name, &path, "");
         true
     }
 
     /// Puts cargo with its formatter and linter on the kit's PATH: those that these tests were built with.
-    pub fn brings_rust(&self) {
+    pub fn add_rust(&self) {
         let toolchain = Path::new(env!("CARGO")).parent().unwrap();
         // cargo starts the others by name; nothing of the workspace of these tests may reach them.
         let path = format!("export PATH='{}':\"$PATH\"\n", toolchain.display());
-        self.wraps("cargo", Path::new(env!("CARGO")), &path);
+        self.link_program("cargo", Path::new(env!("CARGO")), &path);
     }
 
     /// Puts a script on the kit's PATH that runs the program itself, in its own environment: programs of node look for `node`,
     /// cargo-deny for `cargo`.
-    pub fn wraps(&self, name: &str, program: &Path, before: &str) {
+    pub fn link_program(&self, name: &str, program: &Path, before: &str) {
         let path = std::env::var("PATH").unwrap();
         let cargo = Path::new(env!("CARGO")).parent().unwrap().display();
         let home = std::env::var("CARGO_HOME").or(std::env::var("HOME").map(|home| home + "/.cargo")).unwrap();
@@ -49,13 +49,13 @@ impl Kit {
     }
 
     /// Makes `cargo xtask …` in the kit the runner that these tests were built with.
-    pub fn brings_xtask(&self) {
+    pub fn add_xtask(&self) {
         let program = Path::new(env!("CARGO_BIN_EXE_xtask"));
-        self.wraps("cargo", program, "[ \"$1\" = xtask ] || exit 64\nshift\n");
+        self.link_program("cargo", program, "[ \"$1\" = xtask ] || exit 64\nshift\n");
     }
 
     /// Copies files of this repository to the kit.
-    pub fn copies(&self, files: &[&str]) {
+    pub fn copy_files(&self, files: &[&str]) {
         for file in files {
             let text = fs::read(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
             let path = self.path().join(file);

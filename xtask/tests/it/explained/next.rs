@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{explained, for_each, machines, met, note};
+use super::{append_row, explained, for_each, machines, start_with};
 use crate::faults::table;
 
 const TASKS: [&str; 6] =
@@ -24,7 +24,7 @@ fn next_leads_to_the_cause_and_never_in_a_circle() {
     let chosen = |name: &str| only == "all" || only.split(',').any(|only| only == name);
     let faults: Vec<_> = table().iter().filter(|fault| !fault.causes.is_empty() && chosen(&fault.name)).collect();
     for_each(&faults, |fault| {
-        let lab = met(fault);
+        let lab = start_with(fault);
         let advised = next(&explained(&lab).0);
         let word = |line: &str| line.split(' ').take(3).collect::<Vec<_>>().join(" ");
         let there = |next: &String| {
@@ -45,7 +45,7 @@ fn next_leads_to_the_cause_and_never_in_a_circle() {
                 lost.push(format!("{} > {found:?}", path.join(" > ")));
             }
         }
-        note("NEXT_TABLE", &format!("{}\t{}\tadvised {advised:?}", fault.name, lost.join(" | ")));
+        append_row("NEXT_TABLE", &format!("{}\t{}\tadvised {advised:?}", fault.name, lost.join(" | ")));
         match lost.is_empty() {
             true => Ok(()),
             false => Err(format!("{}: {}\n  advised: {advised:?}", fault.name, lost.join("\n  "))),

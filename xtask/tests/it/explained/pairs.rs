@@ -8,7 +8,7 @@ use std::time::Duration;
 use runtime::tool::lab::faults::Fault;
 use serde::Deserialize;
 
-use super::{LOOKS, all, explained, for_each, met_with, note};
+use super::{LOOKS, all, append_row, explained, for_each, start_with_all};
 use crate::sandbox::previous_set;
 
 type Pair = [&'static Fault; 2];
@@ -85,7 +85,7 @@ fn two_faults_are_both_named_and_nothing_else() {
     for_each(&pairs, |pair| {
         let mut faults = *pair;
         faults.sort_by_key(|fault| reach(fault));
-        let lab = met_with(&faults);
+        let lab = start_with_all(&faults);
         let mut found = explained(&lab);
         let named = |found: &[String]| pair.iter().all(|fault| has(found, &fault.causes[0]));
         for _ in 0..LOOKS {
@@ -111,7 +111,7 @@ fn two_faults_are_both_named_and_nothing_else() {
         };
         let [a, b] = pair;
         let row = format!("{}+{}\t{end}\t{}\t{wrong:?}\t{}", a.name, b.name, found.2.join(" "), found.0["summary"]);
-        note("PAIRS_TABLE", &row);
+        append_row("PAIRS_TABLE", &row);
         if end.starts_with(char::is_uppercase) { Err(row) } else { Ok(()) }
     });
 }

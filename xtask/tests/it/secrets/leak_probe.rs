@@ -135,7 +135,7 @@ impl LeakProbe {
     }
 
     /// From now on, every program prints all it knows and exits with `status`; with `None`, the real ones run again.
-    pub fn programs_say_all(&self, status: Option<i32>) {
+    pub fn print_all_secrets(&self, status: Option<i32>) {
         match status {
             Some(status) => fs::write(self.dir.join("says"), status.to_string()).expect("written"),
             None => drop(fs::remove_file(self.dir.join("says"))),
@@ -143,12 +143,12 @@ impl LeakProbe {
     }
 
     /// Returns true if this machine has the program.
-    pub fn stands_in_for(&self, program: &str) -> bool {
+    pub fn has_program(&self, program: &str) -> bool {
         self.dir.join("bin").join(program).is_file()
     }
 
     /// Treats `file` as one that contains secrets, and restricts it to its owner.
-    pub fn keeps(&mut self, file: &'static str) {
+    pub fn allow_secrets_in(&mut self, file: &'static str) {
         fs::set_permissions(self.lab.file(file), fs::Permissions::from_mode(0o600)).expect("it is ours");
         self.keepers.push(file);
     }
@@ -186,11 +186,11 @@ impl LeakProbe {
     #[track_caller]
     fn look(&self, line: &str, ran: &CommandOutput) {
         for (place, text) in [("standard output", &ran.stdout), ("standard error", &ran.stderr)] {
-            self.holds_none(&format!("{line}: {place}"), text.as_bytes());
+            self.check_no_secret(&format!("{line}: {place}"), text.as_bytes());
         }
         for (call, text) in self.calls() {
             let (words, variables) = text.split_once('\n').unwrap_or((&text, ""));
-            self.holds_none(&format!("{line}: the words of {call}"), words.as_bytes());
+            self.check_no_secret(&format!("{line}: the words of {call}"), words.as_bytes());
             for name in self.found(variables.as_bytes()) {
                 let meant = match FOREIGN.iter().find(|(variable, ..)| *variable == name) {
                     Some((_, program, _)) => call == *program,
@@ -207,7 +207,7 @@ impl LeakProbe {
             if self.keepers.contains(&name.as_str()) {
                 assert_eq!(mode & 0o777, 0o600, "{line}: the mode of {name}");
             } else {
-                self.holds_none(&format!("{line}: {name}"), &bytes);
+                self.check_no_secret(&format!("{line}: {name}"), &bytes);
             }
         }
         let left: Vec<_> = fs::read_dir(self.dir.join("tmp")).expect("it is there").flatten().collect();
@@ -237,7 +237,7 @@ impl LeakProbe {
     }
 
     #[track_caller]
-    pub fn holds_none(&self, place: &str, bytes: &[u8]) {
+    pub fn check_no_secret(&self, place: &str, bytes: &[u8]) {
         let Some(at) = bytes.windows(PART).position(|part| self.secret(part).is_some()) else { return };
         let name = self.parts[&bytes[at..at + PART]];
         let before = String::from_utf8_lossy(&bytes[at.saturating_sub(160)..at]).into_owned();
