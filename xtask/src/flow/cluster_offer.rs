@@ -119,12 +119,9 @@ fn versions(
         None => newest_release(compatible).unwrap_or(pinned_kubernetes),
     };
     if !compatible.is_empty() && !compatible.contains(&kubernetes) {
-        return Err(Failure::new(
-            Code::Invalid,
-            format!("Kubernetes {kubernetes} is not compatible with Talos {talos}"),
-        )
-        .cause(format!("Omni pairs it with: {}", list_newest(compatible)))
-        .hint("--kubernetes-version with one of these"));
+        return Err(Failure::new(Code::Invalid, format!("Talos {talos} does not support Kubernetes {kubernetes}"))
+            .cause(format!("Omni pairs it with: {}", list_newest(compatible)))
+            .hint("--kubernetes-version with one of these"));
     }
     Ok((talos, kubernetes))
 }
