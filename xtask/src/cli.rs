@@ -216,22 +216,22 @@ pub struct Global {
 #[derive(Debug, Subcommand, strum::IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Task {
-    /// Make a project directory: stack, tsidp, example files
+    /// Create a project directory: stack, tsidp, examples
     ///
-    /// For the program of a release, which works without a checkout of the repository. A directory that holds anything else is refused.
+    /// For the released binary, which works without a checkout of the repository. Refuses a directory that contains other files.
     Init {
-        /// The directory: a new one, an empty one, or one with nothing but a git repository
+        /// The directory: new, empty, or with only a git repository in it
         dir: PathBuf,
     },
     /// Check every prerequisite and known problem, with fixes
     ///
-    /// The checks run in parallel and change nothing. Each that fails names its cause and the command that fixes it. What passed
-    /// is counted, and so is what waits for something that is not there yet; --all shows every check.
+    /// The checks run in parallel and change nothing. Each failed check names its cause and the command that fixes it. Checks
+    /// that passed, or that wait for a later step, are only counted; --all shows every check.
     Doctor(Doctor),
     /// Set up Omni: values, keys, containers, service account
     ///
-    /// Asks for what is missing, writes docker/.env, makes the key that encrypts Omni's store, and starts the containers. It shows
-    /// where Omni's licence is read and accepted, which only a person can do.
+    /// Prompts for missing values, writes docker/.env, creates the key that encrypts Omni's store, and starts the containers.
+    /// Shows where to read and accept Omni's licence, which only a person can do.
     OmniSetup(OmniSetup),
     /// Connect Omni to Proxmox: key, configuration, containers
     ///
@@ -288,15 +288,15 @@ pub enum Task {
     ClusterSync(ClusterSync),
     /// Show every credential and when it expires; rotate one
     ///
-    /// Shows whose each credential is, what it may do, and where it is kept, never its value. With --rotate the new one is made, tried
+    /// Shows the owner, the rights and the location of each credential, never its value. With --rotate the new one is created, tested
     /// and stored before the old one is removed.
     Keys(Keys),
     /// Print a saved plan
     PlanShow(PlanShow),
-    /// Carry out a saved plan, or refuse if it no longer holds
+    /// Apply a saved plan, or refuse if it is out of date
     ///
-    /// Makes exactly the changes of a plan that --plan-out wrote. Ends without any when the plan has expired, was edited or is for
-    /// another Omni, or when a file or something in Omni that it rests on has changed since, and names what did.
+    /// Makes exactly the changes of a plan that --plan-out wrote. Changes nothing if the plan has expired, was edited or is for
+    /// another Omni, or if a file or a resource in Omni that it depends on has changed since; it then names what changed.
     Apply(Apply),
     /// Show clusters, their machines, and what each waits for
     ///
@@ -304,32 +304,32 @@ pub enum Task {
     ClusterStatus(ClusterStatus),
     /// Show what differs between git, Omni and Proxmox
     ///
-    /// Each difference comes with the commands that end it in either direction; nothing is changed.
+    /// Shows for each difference the commands that resolve it in either direction; changes nothing.
     Drift(DriftArgs),
     /// Write the templates of clusters that Omni has
     ///
-    /// Changes made in Omni's web interface are in them; a sync of an exported template changes nothing.
+    /// They include changes made in Omni's web interface; syncing an exported template changes nothing.
     ClusterExport(Export),
     /// Explain why a cluster or machine is stuck, with the fix
     ///
-    /// Follows the chain from the template over Omni, the provider and Proxmox to Kubernetes. For each broken link it shows the
-    /// evidence, the cause and the least destructive way out. Exits with 1 when something is broken. Changes nothing without
+    /// Follows the chain from the template through Omni, the provider and Proxmox to Kubernetes. For each broken link it shows
+    /// the evidence, the cause and the least destructive fix. Exits with 1 if something is broken. Changes nothing without
     /// --heal.
     ClusterExplain(ClusterExplain),
     /// Change how many machines a cluster's machine sets have
     ///
-    /// Changes the numbers in the template, comments and all else kept, syncs it, and waits for the cluster.
+    /// Changes the numbers in the template, keeps its comments, syncs it, and waits for the cluster.
     ClusterScale(ClusterScale),
     /// Upgrade Talos and Kubernetes, one machine at a time
     ///
-    /// Without versions it upgrades to those that this kit recommends. It takes the steps of upgrade-plan in their order: changes
-    /// the version in the template, comments and all else kept, syncs it, and follows each machine until it is back. It stops at the
-    /// first one that is not; run again, it goes on from there.
+    /// Without versions it upgrades to those that this kit recommends. It takes the steps of upgrade-plan in order: changes the
+    /// version in the template, keeps its comments, syncs it, and follows each machine until it is back. It stops at the first
+    /// machine that does not return; run it again to continue.
     ClusterUpgrade(ClusterUpgrade),
     /// Write a kubeconfig for a cluster
     ///
-    /// The file holds the token of a service account, with the rights of an administrator, until it expires. With --user it
-    /// holds no token: kubectl then logs you in with a browser.
+    /// The file contains the token of a service account with administrator rights, valid until it expires. With --user it
+    /// contains no token: kubectl then logs you in with a browser.
     ClusterKubeconfig(ClusterKubeconfig),
     /// Write a talosconfig for a cluster
     ClusterTalosconfig(ClusterTalosconfig),
@@ -339,23 +339,23 @@ pub enum Task {
     /// age of the last etcd backup. Asks for the name, deletes, and waits until the VMs and their seed files are gone from Proxmox.
     /// The template stays, so that a sync creates the cluster again, empty.
     ClusterDelete(ClusterDelete),
-    /// Replace a machine of a cluster by a new one
+    /// Replace a machine of a cluster with a new one
     ///
     /// Refuses a control plane whose loss would cost etcd its quorum. Shows the VM that is destroyed, asks for the cluster's name, and
-    /// waits until the VM is gone from Proxmox and the cluster runs with a new machine. Run again, it goes on from there.
+    /// waits until the VM is gone from Proxmox and the cluster runs with a new machine. Run it again to continue.
     MachineReplace(MachineReplace),
     /// Show the log of a machine, with known issues explained
     ///
-    /// Omni keeps what the kernel and Talos of each machine log, also of one that Kubernetes does not see.
+    /// Omni keeps the log of the kernel and of Talos for each machine, even if Kubernetes does not know the machine.
     MachineLogs(MachineLogs),
     /// Write a page that shows the whole fleet
     ///
     /// One HTML file without external requests: nodes with their machines, what each machine waits for, the plan, the loss of a node,
-    /// upgrades, keys, backups and drift. What cannot be asked is named on the page.
+    /// upgrades, keys, backups and drift. The page names what could not be queried.
     FleetPage(FleetPage),
     /// Show the nodes, storages and bridges of Proxmox
     ///
-    /// Shows what is free on each node and storage, and where ISO images go.
+    /// Shows the free resources of each node and storage, and where ISO images are stored.
     ProxmoxInventory(ProxmoxInventory),
     /// Back up Omni while it runs
     ///
@@ -407,16 +407,16 @@ pub enum Task {
     UpgradePlan(UpgradePlan),
     /// Upgrade Omni by one minor version
     ///
-    /// Without --to it takes the next step to the version that this kit recommends. It refuses to skip a minor version, to go back, and
-    /// to go on without a backup of the last day or with an unhealthy cluster. It fetches the image, changes the tag in
-    /// docker/compose.yaml, recreates the containers together, installs the omnictl of the new version, and proves that account,
-    /// clusters, machines and keys are the same.
+    /// Without --to it takes the next step to the version that this kit recommends. It refuses to skip a minor version, to downgrade,
+    /// and to continue without a backup of the last day or with an unhealthy cluster. It pulls the image, changes the tag in
+    /// docker/compose.yaml, recreates the containers together, installs the omnictl of the new version, and verifies that account,
+    /// clusters, machines and keys are unchanged.
     OmniUpgrade(OmniUpgrade),
-    /// Write an archive for whoever helps, without secrets
+    /// Write an archive without secrets for whoever helps you
     ///
-    /// Gathers doctor's checks, versions, Omni's resources, logs, Proxmox's failed tasks and inventory, and the project's files.
-    /// Passwords, keys and tokens are removed by their form and by their value, and what remains is shown before anything is
-    /// written. What cannot be reached is listed. The archive opens with cluster-explain --bundle.
+    /// Collects doctor's checks, versions, Omni's resources, logs, Proxmox's failed tasks and inventory, and the project's files.
+    /// Passwords, keys and tokens are removed by format and by value, and the contents are listed before anything is
+    /// written, with what could not be reached. cluster-explain --bundle reads the archive.
     SupportBundle(SupportBundle),
     /// Find known issues in a log: causes and fixes
     Triage {
@@ -425,15 +425,15 @@ pub enum Task {
     },
     /// Print the completion script for a shell
     ///
-    /// It completes tasks, options, and the names of your machine classes and clusters.
+    /// Completes tasks, options, and the names of your machine classes and clusters.
     Completions {
         /// The shell
         shell: Shell,
     },
-    /// Print what could come next on a command line; called by the completion scripts
+    /// Print possible completions of a command line; called by the completion scripts
     #[command(hide = true)]
     Complete {
-        /// The words after `cargo xtask`, the one that is being typed last
+        /// The words after `cargo xtask`; the last one is being completed
         #[arg(value_name = "WORDS", trailing_var_arg = true, allow_hyphen_values = true)]
         words: Vec<String>,
     },
@@ -450,7 +450,7 @@ pub enum Task {
     LabDown,
     /// End a fault of the lab that lab-up started
     ///
-    /// The simulated services do again what they should. What the fault left behind stays, such as a VM that is off.
+    /// The simulated services work correctly again. What the fault left behind stays, such as a VM that is off.
     LabHeal {
         /// The fault
         #[arg(value_name = "NAME", add = ArgValueCandidates::new(faults))]
@@ -547,22 +547,22 @@ pub struct Rehearse {
     /// Simulate a fault (NAME or NAME:WHEN, see `lab-faults`), and show what the task reports and what fixes it
     #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(faults))]
     pub fault: Vec<String>,
-    /// Hide which fault it is: find and fix it from another terminal; then its name and what the tasks report are shown
+    /// Hide the fault's name: find and fix it from another terminal; then show its name and what the tasks report
     #[arg(long, requires = "fault")]
     pub drill: bool,
-    /// Take your own classes and clusters through a whole life instead, in a scratch copy of this directory
+    /// Rehearse the life cycle of your own classes and clusters instead, in a scratch copy of this directory
     #[arg(long, value_name = "DIR", conflicts_with = "fault")]
     pub project: Option<PathBuf>,
-    /// The Proxmox to simulate, as `proxmox-inventory --save` wrote it; without it one that your classes fit into
+    /// The Proxmox to simulate, as saved by `proxmox-inventory --save` [default: one that fits your classes]
     #[arg(long, value_name = "FILE", requires = "project")]
     pub inventory: Option<PathBuf>,
     /// Rehearse this cluster only; can be given more than once
     #[arg(long, value_name = "NAME", requires = "project")]
     pub cluster: Vec<String>,
-    /// Simulate this many faults that pass by themselves
+    /// Simulate this many temporary faults
     #[arg(long, value_name = "N", requires = "project")]
     pub faults: Option<usize>,
-    /// Which faults: the same number gives the same ones
+    /// Seed that selects the faults: the same number selects the same faults
     #[arg(long, value_name = "S", requires = "faults")]
     pub seed: Option<u64>,
 }
@@ -689,10 +689,10 @@ pub struct MachineclassCheck {
     /// Do not contact Omni; use the built-in schema of the provider
     #[arg(long)]
     pub offline: bool,
-    /// Check for this release of Omni, instead of the one that runs or is in docker/compose.yaml
+    /// Check for this release of Omni instead of the running or pinned one
     #[arg(long, value_name = "VERSION", value_parser = parse_release)]
     pub omni_version: Option<Omni>,
-    /// Check for this release of the provider, instead of the one that runs or is in docker/compose.yaml
+    /// Check for this release of the provider instead of the running or pinned one
     #[arg(long, value_name = "VERSION", value_parser = one_of(Provider::VARIANTS, Into::into))]
     pub provider_version: Option<Provider>,
     /// Rewrite older formats into the current one, and explain each change
@@ -737,7 +737,7 @@ impl PlanOut {
 pub struct Keys {
     #[command(flatten)]
     pub one: OneProvider,
-    /// Replace this one: the provider's key, the service account of the tasks, or the provider's token in Proxmox
+    /// Credential to replace: the provider's key, the tasks' service account, or the provider's token in Proxmox
     #[arg(long, value_enum, value_name = "NAME")]
     pub rotate: Option<RotatableKey>,
     /// Allow the run to destroy the service account NAME with several keys without typing the name
@@ -795,7 +795,7 @@ pub struct Export {
     /// The name of the cluster or machine class in Omni
     #[arg(value_name = "NAME", required_unless_present = "all", conflicts_with = "all")]
     pub name: Option<String>,
-    /// Export everything that Omni has; a file that differs is left as it is
+    /// Export everything that Omni has; a file that differs is not overwritten
     #[arg(long)]
     pub all: bool,
     /// Replace files that differ
@@ -870,7 +870,7 @@ pub struct ClusterCheck {
     /// Do not contact Omni; use the classes in machine-classes/ and the built-in table of versions
     #[arg(long)]
     pub offline: bool,
-    /// Check for this release of Omni and omnictl, instead of the one that runs or is in docker/compose.yaml
+    /// Check for this release of Omni and omnictl instead of the running or pinned one
     #[arg(long, value_name = "VERSION", value_parser = parse_release)]
     pub omni_version: Option<Omni>,
     /// Rewrite the nested format into the current one, and explain each change
@@ -905,7 +905,7 @@ pub struct ClusterStatus {
     /// Show this cluster in full
     #[arg(value_name = "NAME", add = ArgValueCandidates::new(clusters))]
     pub name: Option<String>,
-    /// Print machines with node, VM, address, version and age; or what was found as YAML; or names alone
+    /// Output format: machines with node, VM, address, version and age; all data as YAML; or only names
     #[arg(short, long, value_enum, value_name = "FORM")]
     pub output: Option<OutputForm>,
     /// Leave out what is Running and ready
@@ -941,7 +941,7 @@ pub enum WaitFor {
 
 #[derive(Debug, Default, Args)]
 pub struct ClusterExplain {
-    /// The cluster; without it the first one that is in trouble
+    /// Name of the cluster [default: the first one with a problem]
     #[arg(value_name = "NAME", add = ArgValueCandidates::new(clusters))]
     pub name: Option<String>,
     /// Only the machine with this UUID
@@ -1143,7 +1143,7 @@ pub struct FleetPage {
     /// Use a saved inventory instead of asking Proxmox
     #[arg(long, value_name = "FILE")]
     pub inventory: Option<PathBuf>,
-    /// Show what a support bundle holds, offline, instead of this installation
+    /// Show the contents of a support bundle, offline, instead of this installation
     #[arg(long, value_name = "FILE", conflicts_with = "inventory")]
     pub bundle: Option<PathBuf>,
 }
@@ -1186,7 +1186,7 @@ pub struct OmniBackup {
 
 #[derive(Debug, Args)]
 pub struct OmniBackupVerify {
-    /// The backup; without it the last one that was made from this checkout
+    /// The backup file [default: the last one created from this checkout]
     pub file: Option<PathBuf>,
     /// File with age's private key, for a backup that is encrypted with age
     #[arg(long, value_name = "FILE")]
@@ -1207,7 +1207,7 @@ pub struct OmniKeyRotate {
     /// Only add this public key, whose private half is kept offline, so that it opens the store too
     #[arg(long, value_name = "FILE", conflicts_with = "key")]
     pub recovery: Option<PathBuf>,
-    /// The new private key, instead of one that is created here
+    /// Use this private key instead of creating one
     #[arg(long, value_name = "FILE")]
     pub key: Option<PathBuf>,
 }
@@ -1235,7 +1235,7 @@ pub struct OmnictlInstall {
     /// Mirror of the releases, when neither Omni nor GitHub can be reached; its own sha256sum.txt has the checksum that is compared
     #[arg(long, value_name = "URL")]
     pub mirror: Option<String>,
-    /// Install this release instead of the one that Omni serves, e.g. v1.10.6
+    /// Install this release instead of the one that Omni offers, e.g. v1.10.6
     #[arg(long, value_name = "VERSION")]
     pub release: Option<String>,
     /// Install even if an omnictl of Omni's version is installed
@@ -1285,7 +1285,7 @@ pub struct LabSize {
 pub struct OmniSetup {
     #[command(flatten)]
     pub values: OmniValues,
-    /// Create a service account for the tasks, or renew its key; needs a login as an administrator
+    /// Create a service account for the tasks, or renew its key; requires an administrator login
     #[arg(long, value_name = "ROLE", num_args = 0..=1, default_missing_value = "Operator")]
     pub service_account: Option<String>,
     /// The name of that service account
@@ -1374,7 +1374,7 @@ pub struct StackLogs {
 
 #[derive(Debug, Args)]
 pub struct UpgradePlan {
-    /// Plan to this version, instead of the one that this kit recommends; with one of the four below
+    /// Plan to this version instead of the recommended one; requires one of the four options below
     #[arg(long, value_name = "VERSION")]
     pub to: Option<String>,
     /// Plan Omni
@@ -1431,7 +1431,7 @@ pub struct Docs {
     /// Change nothing; fail if a page is out of date
     #[arg(long)]
     pub check: bool,
-    /// Record the output that the pages show again, by running the tasks against the lab
+    /// Record the output shown in the pages again, by running the tasks against the lab
     #[arg(long, conflicts_with = "check")]
     pub record: bool,
 }
@@ -1446,7 +1446,7 @@ pub enum Shell {
 
 #[derive(Debug, Args)]
 pub struct CommitCheck {
-    /// The file that holds the message, as git gives it to the commit-msg hook
+    /// The file that contains the message, as git passes it to the commit-msg hook
     #[arg(value_name = "FILE", conflicts_with = "range")]
     pub file: Option<PathBuf>,
     /// The commits, e.g. origin/main..HEAD; without it those that origin/main does not have, or the last one

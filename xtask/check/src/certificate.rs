@@ -64,7 +64,8 @@ fn check_names(leaf: &Certificate, chain: &[Certificate], host: &str, found: &mu
         return;
     }
     if let Some(at) = chain.iter().position(|each| each.covers(host)) {
-        return found.add_fault(format!("the certificate for {host} is at place {}, not first", at + 1), ORDER);
+        return found
+            .add_fault(format!("the certificate for {host} is number {} in the file, not the first", at + 1), ORDER);
     }
     let what = format!("it does not cover {host}: it is for {}", leaf.names());
     found.add_fault(what, format!("have it issued for {host}; machines and the provider use that one name"));
@@ -77,8 +78,8 @@ fn check_dates(chain: &[Certificate], now: u64, found: &mut ChainReport) {
     for each in chain {
         let (name, until) = (each.name(), clock::date(each.not_after));
         if now < each.not_before {
-            let what = format!("`{name}` is good only from {} on", clock::date(each.not_before));
-            found.add_fault(what, "check this machine's clock; the certificate is newer than the time here");
+            let what = format!("`{name}` is valid only from {} on", clock::date(each.not_before));
+            found.add_fault(what, "check this machine's clock; the certificate starts after the current time");
         } else if now >= each.not_after {
             found.add_fault(format!("`{name}` expired on {until}"), RENEW);
         } else if left(each) < SOON_DAYS {

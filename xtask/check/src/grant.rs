@@ -180,7 +180,7 @@ impl<'a> Policy<'a> {
         }
         let Some(user) = user else { return };
         if self.covers(&sources, user) == Some(false) {
-            let message = format!("{user} (OMNI_INITIAL_USER) is not among those who get the claim");
+            let message = format!("{user} (OMNI_INITIAL_USER) does not get the claim");
             self.error("grant-user", at, message, "add the address, or its group, to src");
         }
     }

@@ -425,7 +425,7 @@ fn refusal(file: &str, problem: &Problem, omni: Option<Omni>, sure: bool) -> Fin
         ),
         Fault::Key { key, .. } if key == "<<" => (
             "template-patch-unknown-field",
-            format!("{program} takes the `<<` of `{path}` for a field, which it does not know"),
+            format!("{program} treats the `<<` of `{path}` as a field that it does not know"),
             "write out what it merges, or write the patch as a mapping instead of a text".to_owned(),
         ),
         Fault::Key { key, known, .. } => (

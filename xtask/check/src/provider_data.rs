@@ -67,8 +67,8 @@ pub fn check(file: &str, provision: &AutoProvision, schema: Schema<'_>) -> (Opti
         let fault = report.findings.iter_mut().rfind(|f| f.is_error() && f.rule != "yaml-duplicate-key");
         if let Some(fault) = fault {
             let message =
-                format!("behind the first document of `providerdata`, which alone is read: {}", fault.message);
-            let fix = "remove everything behind the first document";
+                format!("after the first document of `providerdata`, the only one that is read: {}", fault.message);
+            let fix = "remove everything after the first document";
             *fault = Finding::warning("providerdata-second-document", fault.place.clone(), message, fix);
         }
     }
@@ -334,13 +334,13 @@ fn check_traps(data: &ProviderData, report: &mut Report<'_>) {
     for (options, at) in disks {
         let cached = matches!(options.cache.as_deref(), Some("writethrough" | "writeback" | "unsafe"));
         if options.aio.as_deref() == Some("native") && cached {
-            let message = "QEMU takes `disk_aio: native` only with `disk_cache` none or directsync";
+            let message = "QEMU accepts `disk_aio: native` only with `disk_cache` none or directsync";
             report.warning("providerdata-aio", at, message, "use `disk_aio: io_uring`, or another cache mode");
         }
     }
     let vlans = std::iter::once((data.vlan, at("vlan"))).chain(data.additional_nics.iter().map(|n| (n.vlan, n.at)));
     for (_, at) in vlans.filter(|(vlan, _)| vlan.is_some_and(|v| v > 4094)) {
-        let message = "Proxmox takes VLAN tags from 1 to 4094";
+        let message = "Proxmox accepts VLAN tags from 1 to 4094";
         report.error("providerdata-vlan", at, message, "use such a tag, or 0 for none");
     }
     let disks = root.get("additional_disks").map_or(&[][..], Node::items);

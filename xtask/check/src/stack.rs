@@ -64,7 +64,7 @@ pub const PORTS: [(u16, &str, &str); 4] = [
 /// Checks that the sidecar publishes the ports on `lan`.
 pub fn check_ports(sidecar: &Container, lan: &str) -> Diagnosis {
     let Some(found) = &sidecar.publishers else {
-        return Diagnosis::unknown("docker does not report what is published");
+        return Diagnosis::unknown("docker does not report the published ports");
     };
     let on = |url: &str| url == lan || matches!(url, "0.0.0.0" | "::" | "");
     let missing: Vec<String> = PORTS
@@ -123,14 +123,14 @@ pub fn names(domain: &str, lan: &str, answers: &[Answer]) -> Diagnosis {
                         Diagnosis::ok(format!("{who}: {shown} (tailnet)"))
                     }
                     (false, _) if found.is_empty() => {
-                        Diagnosis::warning(format!("{who} does not know {domain}: people who ask it cannot open Omni"))
+                        Diagnosis::warning(format!("{who} cannot resolve {domain}: people who use it cannot open Omni"))
                     }
                     (false, _) => Diagnosis::warning(format!("{who} answers {shown}, not {lan}")),
                     (true, _) if found.is_empty() => {
-                        Diagnosis::failed(format!("{who} does not know {domain}: machines that ask it never join"))
+                        Diagnosis::failed(format!("{who} cannot resolve {domain}: machines that use it never join"))
                     }
                     (true, _) => {
-                        Diagnosis::failed(format!("{who} answers {shown}, not {lan}: machines that ask it never join"))
+                        Diagnosis::failed(format!("{who} answers {shown}, not {lan}: machines that use it never join"))
                     }
                 }
             }
@@ -300,7 +300,7 @@ pub fn check_tailscale(text: &str, domain: &str, now: u64) -> Diagnosis {
     }
     if status["CurrentTailnet"]["MagicDNSEnabled"] == Value::Bool(false) {
         let verdict = Diagnosis::failed("MagicDNS is off in the tailnet: tsidp's name resolves nowhere");
-        return verdict.fix("switch it on, and HTTPS certificates with it: admin console, DNS");
+        return verdict.fix("enable it and HTTPS certificates in the admin console, under DNS");
     }
     if let Some(until) = status["Self"]["KeyExpiry"].as_str().and_then(clock::parse_rfc3339) {
         let days = (until as i64 - now as i64).div_euclid(86_400);

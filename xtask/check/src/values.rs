@@ -95,7 +95,7 @@ pub fn https_address(text: &str, port: Option<u16>) -> Result<String, &'static s
         return Err("is not an https address");
     }
     if rest.contains('@') {
-        return Err("has a login in it, and an address is shown to everyone");
+        return Err("contains a login, but addresses are shown in output");
     }
     let bracketed = rest.strip_prefix('[').and_then(|rest| rest.split_once(']'));
     let valid = match bracketed {
@@ -178,10 +178,10 @@ pub fn check_lan_address(address: &str) -> Diagnosis {
             .fix("WireGuard is advertised at it, so it must be an address, not a name: set OMNI_LAN_ADDRESS");
     };
     if is_tailnet(ip) {
-        return Diagnosis::failed(format!("{ip} is an address of the tailnet, which a fresh machine is not on"));
+        return Diagnosis::failed(format!("{ip} is a tailnet address, which new machines cannot reach"));
     }
     let IpAddr::V4(four) = ip else {
-        return Diagnosis::failed(format!("{ip} is an address of IPv6, and Omni's WireGuard is bound to IPv4"))
+        return Diagnosis::failed(format!("{ip} is an IPv6 address, but Omni's WireGuard is bound to IPv4"))
             .fix("set OMNI_LAN_ADDRESS to this host's IPv4 address on the LAN of the machines");
     };
     if ip.is_unspecified() {
@@ -245,7 +245,7 @@ pub fn check_initial_user(user: &str, issuer: Option<&str>) -> Diagnosis {
         .fix(format!("set OMNI_INITIAL_USER to {name}@{domain}.{host}"));
     }
     if user.chars().any(char::is_uppercase) {
-        return Diagnosis::warning(format!("{user} has capitals, and Omni compares in lower case"))
+        return Diagnosis::warning(format!("{user} has capital letters, but Omni compares in lower case"))
             .fix(user.to_lowercase());
     }
     Diagnosis::ok(user)

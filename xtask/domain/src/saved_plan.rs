@@ -107,7 +107,7 @@ impl SavedPlan {
     /// Returns the reason if it is not a plan, has another format, or was edited.
     pub fn parse(text: &str) -> Result<SavedPlan, String> {
         let value: serde_json::Value = serde_json::from_str(text).map_err(|error| match error.is_eof() {
-            true => format!("it is empty or cut off: {error}"),
+            true => format!("it is empty or truncated: {error}"),
             false => error.to_string(),
         })?;
         match value["format"].as_u64() {

@@ -234,7 +234,7 @@ pub fn observe(cx: &Cx, proxmox: &Proxmox) -> anyhow::Result<LoginFacts> {
             )),
             other => optional_step(other),
         }),
-        Check::new("acl", "Read the access control list, as far as it is shown", || {
+        Check::new("acl", "Read the visible access control list", || {
             optional_step(get("asking Proxmox for its access control list", ACL))
         }),
         Check::new("nextid", "Read the next free VM ID", || {

@@ -51,7 +51,7 @@ pub fn recent_backup(cx: &Cx) -> Result<String, String> {
     let now = clock::unix_seconds(SystemTime::now());
     let Some((file, made)) = last_backup(&state) else { return Err("no backup is recorded".to_owned()) };
     match now.saturating_sub(made) {
-        _ if !Path::new(&file).is_file() => Err(format!("the last backup, {file}, is not there")),
+        _ if !Path::new(&file).is_file() => Err(format!("the last backup, {file}, does not exist")),
         age if age > FRESH => Err(format!("the last backup, {file}, is {} hours old", age / 3600)),
         _ => Ok(file),
     }

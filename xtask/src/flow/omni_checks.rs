@@ -193,17 +193,17 @@ pub fn report_licence(cx: &Cx, endpoint: &str, needed: bool) -> anyhow::Result<&
     let page = format!("{endpoint}/eula");
     let detail = match state {
         "open" => format!("not accepted yet: until a person does so at {page}, Omni answers no API call"),
-        _ => format!("whether it is accepted is not known here; a person reads and accepts it at {page}"),
+        _ => format!("cannot tell whether it is accepted; a person must read and accept it at {page}"),
     };
     cx.ui.note("licence", title, Status::Warning, detail);
     if cx.ask.can_prompt() {
         cx.ui.say(&format!(
             "  Omni is free for home labs and tests; production needs a licence of Sidero Labs. Read it at {page}."
         ));
-        cx.ui.say("  This task cannot accept it, and does not want to: that is between you and them.");
+        cx.ui.say("  This task never accepts it for you.");
     }
     if needed && cx.ask.can_prompt() {
-        let question = "Is it accepted? The service account is created next, which takes that";
+        let question = "Is it accepted? The next step, the service account, requires that";
         if !cx.ask.confirm(question, true)? {
             return Err(Failure::new(Code::Interrupted, "the service account was not created")
                 .cause("the answer was no; Omni is set up and stays as it is")

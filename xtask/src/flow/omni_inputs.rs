@@ -176,7 +176,7 @@ pub fn gather(
 
 /// The failure for a value in which compose would substitute a variable.
 fn foreign(key: &str) -> Failure {
-    Failure::new(Code::Invalid, format!("compose takes what follows the `$` in {key} for a variable"))
+    Failure::new(Code::Invalid, format!("compose treats what follows the `$` in {key} as a variable"))
         .cause("docker/.env does not set it, so its place is filled from the environment, or left empty")
         .hint(values::NO_VARIABLE)
 }

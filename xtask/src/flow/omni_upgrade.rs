@@ -140,7 +140,7 @@ pub fn find_backup(cx: &Cx, without: bool) -> Result<Option<String>, Failure> {
     }
     Err(Failure::new(Code::Prerequisite, "Omni is not upgraded without a current backup")
         .cause(format!("{why}; an older Omni refuses the store that a newer one has migrated"))
-        .hint("make a backup, which takes seconds and no downtime; --without-backup continues without one, and then there is no way back")
+        .hint("make a backup, which takes seconds and causes no downtime; --without-backup continues without one, and then there is no way back")
         .next("cargo xtask omni-backup"))
 }
 

@@ -277,7 +277,7 @@ const START_MESSAGE: &str = "starting infra provider";
 const RESTART_LIMIT: Duration = Duration::from_secs(75);
 
 /// The progress message meanwhile.
-const RESTART_PROGRESS: &str = "waiting for docker to restart the provider, which ended while Omni did not answer";
+const RESTART_PROGRESS: &str = "waiting for docker to restart the provider, which exited while Omni did not answer";
 
 /// Waits until the provider has started and stayed up, which is all that can be checked if Omni cannot be queried. A recreated
 /// container has a new log, so two starts in it are a restart loop.
@@ -295,7 +295,7 @@ fn wait_for_start(cx: &Cx) -> anyhow::Result<StepResult<()>> {
         }
         let log = Compose::find(cx)?.log(&cx.settings.provider_service(), 50)?;
         if log.matches(START_MESSAGE).count() > 1 && log.contains("Error:") && !provider_log::omni_was_away(&log) {
-            let failure = Failure::new(Code::Failed, "the provider starts again and again").cause(container.status);
+            let failure = Failure::new(Code::Failed, "the provider keeps restarting").cause(container.status);
             return Err(explain_by_log(cx, failure).into());
         }
         let words = match log.contains(START_MESSAGE) {

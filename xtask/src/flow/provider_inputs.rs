@@ -63,8 +63,8 @@ fn missing(name: &str, flag: &str, env: &str) -> MissingValue {
 fn refuse_login(address: &str, example: &str) -> Result<(), Failure> {
     match config::find_login(address) {
         None => Ok(()),
-        Some(_) => Err(Failure::new(Code::Usage, "there is a login in the address")
-            .cause("an address is shown to everyone, and kept in the state")
+        Some(_) => Err(Failure::new(Code::Usage, "the address contains a login")
+            .cause("addresses are shown in output and stored in the state")
             .hint(format!("write it as {example}"))),
     }
 }
@@ -75,7 +75,7 @@ fn omni_address(text: &str) -> Result<String, Failure> {
     values::https_address(text, None).map_err(|why| {
         Failure::new(Code::Usage, format!("the address of Omni {text:?} {why}"))
             .cause("Omni and its provider speak TLS, at the name of Omni alone")
-            .hint("write it as https://OMNI_DOMAIN; --omni-endpoint or OMNI_ENDPOINT takes it")
+            .hint("write it as https://OMNI_DOMAIN, in --omni-endpoint or OMNI_ENDPOINT")
     })
 }
 
@@ -88,7 +88,7 @@ fn proxmox_address(text: &str) -> Result<String, Failure> {
     }
     values::https_address(address, Some(8006)).map_err(|why| {
         Failure::new(Code::Usage, format!("the address of Proxmox {text:?} {why}"))
-            .hint("write it as https://PROXMOX_HOST:8006; --proxmox-url or PROXMOX_VE_ENDPOINT takes it")
+            .hint("write it as https://PROXMOX_HOST:8006, in --proxmox-url or PROXMOX_VE_ENDPOINT")
     })
 }
 
@@ -131,7 +131,7 @@ fn given_proxmox(
         None => {
             let question = "Address of Proxmox (https://…:8006)";
             let url = answers.ask("PROXMOX_VE_ENDPOINT", question, None, url_missing, proxmox_address)?;
-            cx.ui.say(&format!("  Proxmox is asked at {}", config::with_api_path(&url)));
+            cx.ui.say(&format!("  Using Proxmox at {}", config::with_api_path(&url)));
             url
         }
     };

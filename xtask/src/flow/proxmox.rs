@@ -157,8 +157,8 @@ pub fn proxmox_of(cx: &Cx, config: &ProviderConfig) -> Result<Proxmox, Failure> 
     let shown = cx.paths.show(&cx.paths.config());
     let wrong = |what: String| Failure::new(Code::Invalid, format!("{shown}: {what}"));
     if find_login(&config.url).is_some() {
-        return Err(wrong("`url` has a login in it".to_owned())
-            .cause("an address is shown to everyone, and kept in the state")
+        return Err(wrong("`url` contains a login".to_owned())
+            .cause("addresses are shown in output and stored in the state")
             .hint("url: https://HOST:8006/api2/json, and the login as tokenID and tokenSecret"));
     }
     let host = config.url.split_once("://").map_or(config.url.as_str(), |(_, rest)| rest);
@@ -305,7 +305,7 @@ pub fn observe(cx: &Cx, proxmox: &Proxmox) -> anyhow::Result<Inventory> {
         Ok(StepResult::warning(nodes, format!("{detail}; not {}", offline.join(", "))))
     })?;
     let checks = nodes.into_iter().map(|node| {
-        Check::new("node", format!("Look at node {}", node.name), move || {
+        Check::new("node", format!("Read node {}", node.name), move || {
             let node = read_node(cx, proxmox, node)?;
             let (unseen, detail) = (describe_unread(&node), describe_counts(&node));
             Ok(if unseen.is_empty() { StepResult::ok(node, detail) } else { StepResult::warning(node, unseen) })
@@ -548,7 +548,7 @@ pub fn warnings(inventory: &Inventory) -> Vec<String> {
             ),
             [_] => {}
             many => say(
-                format!("{} all take ISO images on ", many.join(" and ")),
+                format!("{} all accept ISO images on ", many.join(" and ")),
                 ": the provider picks one at random each time; let its login see one alone",
             ),
         }

@@ -181,7 +181,7 @@ impl<'a> Restore<'a> {
                 Ok(()) => {
                     let place =
                         connect.map_or_else(|| at.endpoint.clone(), |address| format!("{} at {address}", at.endpoint));
-                    return Err(Failure::new(Code::Conflict, format!("an Omni answers at {place}"))
+                    return Err(Failure::new(Code::Conflict, format!("another Omni answers at {place}"))
                         .cause("two Omnis with one identity take each other's machines and tailnet name")
                         .hint("stop the old stack for good: on its host, `cargo xtask stack-down`; then run this again")
                         .into());

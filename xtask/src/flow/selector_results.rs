@@ -70,7 +70,7 @@ pub fn no_images_failure(tested: &TestedSelector<'_>, places: &[Storage], class:
     }
     let names: Vec<&str> = names.into_iter().collect();
     let mut failure = no_match_failure(tested.subject, places, class);
-    failure.message = format!("no storage that {} matches takes VM disks", tested.subject.words());
+    failure.message = format!("no storage that {} matches can store VM disks", tested.subject.words());
     let others = places.iter().filter(|place| place.accepts_images()).map(|place| place.name.as_str());
     let others: BTreeSet<&str> = others.take(MAX_LISTED).collect();
     let others = match others.is_empty() {
@@ -78,7 +78,7 @@ pub fn no_images_failure(tested: &TestedSelector<'_>, places: &[Storage], class:
         false => format!("these do: {}", others.into_iter().collect::<Vec<_>>().join(", ")),
     };
     let cause = format!("`images` is not in the content of {}; {others}", names.join(", "));
-    Some(failure.cause(cause).hint("select a storage that takes VM disks, or add `images` to its content in Proxmox"))
+    Some(failure.cause(cause).hint("select a storage for VM disks, or add `images` to its content in Proxmox"))
 }
 
 /// Something that would fail, or depend on chance.

@@ -20,7 +20,7 @@ pub fn fetch(cx: &Cx, inside: bool, url: &str) -> Result<String, Failure> {
             .map_err(|failure| explain_wget(failure, url));
     }
     let reply = curl::fetch(cx, "asking tsidp", &Request::get(url)).map_err(|failure| {
-        failure.hint("this host need not be on the tailnet: start the stack, and the sidecar is asked instead (`cargo xtask stack-up`)")
+        failure.hint("this host does not have to be on the tailnet: start the stack to use the sidecar instead (`cargo xtask stack-up`)")
     })?;
     if reply.status == 200 {
         return Ok(reply.body);
@@ -45,8 +45,8 @@ fn explain_wget(failure: Failure, url: &str) -> Failure {
     };
     if has("bad address") {
         return of(
-            format!("the sidecar does not know the name in {url}"),
-            "MagicDNS must be on in the tailnet, and tsidp up under that very name (`idp-1` is another)",
+            format!("the sidecar cannot resolve the name in {url}"),
+            "MagicDNS must be on in the tailnet, and tsidp must run under exactly that name (not `idp-1`)",
         );
     }
     if has("timed out") || has("can't connect") || has("refused") || has("unreachable") {
@@ -58,7 +58,7 @@ fn explain_wget(failure: Failure, url: &str) -> Failure {
     if has("ssl") || has("TLS") || has("certificate") {
         return of(
             format!("no TLS connection to {url}"),
-            "switch HTTPS certificates on in the admin console (DNS); the first certificate takes a minute",
+            "enable HTTPS certificates in the admin console (DNS); the first certificate takes a minute",
         );
     }
     if has("server returned error") {

@@ -59,7 +59,7 @@ pub fn run(args: &ClusterKubeconfig, cx: &Cx) -> anyhow::Result<Outcome> {
         false => plan.carry_out_unasked(cx, &data)?,
     }
     if args.user {
-        cx.ui.note("nodes", "Ask Kubernetes for its nodes", Status::Skipped, "it takes a login with a browser");
+        cx.ui.note("nodes", "Ask Kubernetes for its nodes", Status::Skipped, "it needs a login in a browser");
     } else {
         check_nodes(cx, &access)?;
     }

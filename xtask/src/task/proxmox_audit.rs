@@ -122,7 +122,7 @@ fn warnings(
     }
     for machine in wanted.machines.iter().filter(|machine| machine.hugepages) {
         let message = format!(
-            "class `{}` sets `hugepages`, which Proxmox takes from root@pam with a password alone",
+            "class `{}` sets `hugepages`, which Proxmox accepts only from root@pam with a password",
             machine.class
         );
         found.push(("audit-hugepages", message));

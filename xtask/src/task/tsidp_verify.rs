@@ -47,7 +47,7 @@ pub fn run(policy: Option<&Path>, cx: &Cx) -> anyhow::Result<Outcome> {
     match &issuer {
         Some(issuer) => check_tsidp(cx, issuer, &mut keep),
         None if policy.is_some() => {
-            cx.ui.say("  docker/.env names no issuer: only the policy was looked at");
+            cx.ui.say("  docker/.env sets no issuer: only the policy was checked");
         }
         None => return Err(no_issuer().into()),
     }

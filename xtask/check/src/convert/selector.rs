@@ -55,7 +55,7 @@ fn rewrite_older(text: &str, words: &[Word<'_>], used: usize) -> Result<Selector
     let words = match (used, word_at(words, 0), closing_bracket(words, 1)) {
         (0, ..) => words,
         (2, "size", Some(end)) if is_nonempty_test(&words[end + 1..]) => &words[2..end],
-        _ => return Err(format!("`{list}` in the midst of an expression has no counterpart")),
+        _ => return Err(format!("`{list}` in the middle of an expression has no counterpart")),
     };
     let mut parts = Vec::new();
     let mut at = 1;

@@ -55,7 +55,7 @@ impl Checker<'_> {
         self.extensions(t);
         let older = self.context.omni.filter(|omni| omni.is_before(5, 8) && t.features.backup_interval_is_number);
         if let Some((omni, at)) = older.zip(t.features.backup_interval_at) {
-            let message = format!("omnictl {omni} reads no number as `interval`: 1.5.8 is the first that takes 0");
+            let message = format!("omnictl {omni} accepts no number as `interval`: 1.5.8 is the first to accept 0");
             self.error("template-interval", at, message, "write 0s");
         }
         if let Some(at) = t.features.backup_interval_at.filter(|_| t.features.backup_interval_s != 0.0) {
@@ -67,7 +67,7 @@ impl Checker<'_> {
                 self.error("template-backup-interval", at, message, "use an interval between 1h and 24h");
             }
             if self.context.backup_store == Some(false) {
-                let message = "no backup is made: Omni in docker/compose.yaml has no place for backups of etcd";
+                let message = "no backup is made: Omni in docker/compose.yaml has no storage for backups of etcd";
                 let fix = "give Omni `--etcd-backup-s3` or `--etcd-backup-local-path`, or remove the interval \
                            (docs/how-to/operations.md#etcd-backups-of-the-clusters)";
                 self.warning("template-backup-store", at, message, fix);
@@ -349,7 +349,7 @@ impl Checker<'_> {
         let full = format!("omni-healthcheck-{id}");
         let named = !check.name.is_empty() || !check.id_override.is_empty();
         if named && (full.len() > 253 || !full.split('.').all(label)) {
-            let message = format!("the healthcheck's id `{id}`: the server takes a-z, 0-9, `-` and `.` in it");
+            let message = format!("the healthcheck's ID `{id}`: the server accepts a-z, 0-9, `-` and `.` in it");
             self.error("template-healthcheck-refused", check.at, message, "use a-z, 0-9 and `-` in its name");
         }
         if check.interval_s > 0.0 && check.interval_s < 5.0 {

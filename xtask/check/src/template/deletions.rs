@@ -72,7 +72,7 @@ impl Checker<'_> {
             if let Some(what) = missing {
                 let message =
                     format!("`$patch: delete` of `{what}`, which no patch sets: Talos refuses the whole patch");
-                self.refused(file, at, message, "remove it, or put it behind the patch that sets it");
+                self.refused(file, at, message, "remove it, or put it after the patch that sets it");
             }
         }
     }

@@ -195,8 +195,9 @@ impl Checker<'_> {
     }
 
     fn not_for_workers(&mut self, file: &str, at: Position, name: &str) {
-        let message =
-            format!("`{name}` for workers: Talos takes it only on control planes, and refuses the whole configuration");
+        let message = format!(
+            "`{name}` for workers: Talos accepts it only on control planes, and refuses the whole configuration"
+        );
         let fix = "move the patch to the ControlPlane document";
         self.report(Severity::Error, "template-patch-talos", at.in_file(file), message, fix);
     }

@@ -230,7 +230,7 @@ impl Checker<'_> {
             }
             match users.get(machine.name.as_str()) {
                 None => {
-                    let message = format!("machine `{}` is in no set", machine.name);
+                    let message = format!("machine `{}` is not in any set", machine.name);
                     let fix = "add it to the `machines` of a set";
                     self.error("template-machine-unused", machine.name_at, message, fix);
                 }

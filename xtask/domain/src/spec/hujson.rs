@@ -30,7 +30,7 @@ pub fn parse(file: &str, text: &str) -> Result<Node, Finding> {
             .findings
             .into_iter()
             .find(Finding::is_error)
-            .unwrap_or_else(|| bad(Position::START, "there is nothing in it".to_owned()))),
+            .unwrap_or_else(|| bad(Position::START, "it is empty".to_owned()))),
     }
 }
 

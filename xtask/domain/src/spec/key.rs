@@ -40,7 +40,7 @@ impl KeyInfo {
         let envelope: Envelope = serde_json::from_slice(&bytes)
             .map_err(|_| "it is base64, but not of the JSON {\"name\", \"pgp_key\"} that Omni makes".to_owned())?;
         let packets = unarmor(&envelope.pgp_key).ok_or("its pgp_key is not an armored OpenPGP private key")?;
-        let expires = expiry(&packets).ok_or("the OpenPGP packets of its pgp_key are cut short or damaged")?;
+        let expires = expiry(&packets).ok_or("the OpenPGP packets of its pgp_key are truncated or damaged")?;
         Ok(KeyInfo { name: envelope.name, expires })
     }
 

@@ -58,7 +58,7 @@ pub fn check(text: &str, now: u64) -> Result<StoreKey, UnusableKey> {
         return no("it is the public half of a key", export);
     }
     let Some(packets) = unarmor(text) else { return no("it is not an armored OpenPGP private key", export) };
-    let Some((parts, user)) = parts(&packets) else { return no("its packets are cut short or damaged", export) };
+    let Some((parts, user)) = parts(&packets) else { return no("its packets are truncated or damaged", export) };
     let Some(primary) = parts.first() else { return no("it contains no private key", export) };
     if parts.iter().any(|part| part.locked) {
         return no(

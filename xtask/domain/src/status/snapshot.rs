@@ -136,7 +136,7 @@ type Visit<'v> = &'v mut dyn FnMut(&[u8], &[u8]) -> Option<()>;
 impl<F: Read + Seek> Pages<'_, F> {
     fn open(file: &mut F) -> Result<Pages<'_, F>, String> {
         let mut head = vec![0; 4096];
-        file.read_exact(&mut head).map_err(|_| "the etcd snapshot is cut short".to_owned())?;
+        file.read_exact(&mut head).map_err(|_| "the etcd snapshot is truncated".to_owned())?;
         let meta = head.get(HEADER..HEADER + 64).unwrap_or_default();
         let sum = meta
             .iter()

@@ -79,7 +79,7 @@ fn parse_response(id: u16, bytes: &[u8]) -> Option<Result<Vec<IpAddr>, String>> 
     Some(match packet.rcode() {
         RCODE::NoError => Ok(packet.answers.iter().filter_map(address).collect()),
         RCODE::NameError => Ok(Vec::new()),
-        RCODE::ServerFailure => Err("it failed to find out (SERVFAIL)".to_owned()),
+        RCODE::ServerFailure => Err("it failed (SERVFAIL)".to_owned()),
         RCODE::Refused => Err("it refuses to answer".to_owned()),
         other => Err(format!("it answered with {other:?}")),
     })

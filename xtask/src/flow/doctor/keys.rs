@@ -45,7 +45,7 @@ pub fn slots(installation: &Installation<'_>) -> Verdict {
     let slots = state.list("store_key_slots");
     Ok(match slots.as_slice() {
         [] => installation.missing_verdict("known after `cargo xtask omni-backup-verify`"),
-        [only] => Diagnosis::warning(format!("{only} alone opens the store: without docker/omni.asc it is lost")),
+        [only] => Diagnosis::warning(format!("only {only} opens the store: without docker/omni.asc it is lost")),
         slots => Diagnosis::ok(slots.join(", ")),
     })
 }

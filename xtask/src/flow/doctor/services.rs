@@ -205,7 +205,7 @@ pub fn state(installation: &Installation<'_>) -> Verdict {
     let state = &installation.cx.settings.state;
     let lists = [("machine_classes", "machineclasses", "machine class"), ("clusters", "clusters", "cluster")];
     if lists.iter().all(|(key, _, _)| state.list(key).is_empty()) {
-        return Err(Diagnosis::skipped("the state names no class and no cluster"));
+        return Err(Diagnosis::skipped("the state lists no class and no cluster"));
     }
     let omnictl = installation.omnictl()?;
     let mut gone = Vec::new();
@@ -229,7 +229,7 @@ pub fn state(installation: &Installation<'_>) -> Verdict {
         })
         .collect();
     Ok(if gone.is_empty() {
-        Diagnosis::ok("all that it names is in Omni")
+        Diagnosis::ok("everything that it lists is in Omni")
     } else {
         Diagnosis::warning(format!("not in Omni: {}", words.join(", "))).fix(ways.join("; "))
     })

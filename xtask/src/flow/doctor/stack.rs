@@ -25,7 +25,7 @@ pub fn containers(installation: &Installation<'_>) -> Verdict {
             false => installation.missing_verdict(""),
             // It may run on another host.
             true if installation.health().is_some_and(Result::is_ok) => {
-                Diagnosis::warning("the stack is not up here, and Omni answers")
+                Diagnosis::warning("the stack does not run here, but Omni answers")
             }
             true => Diagnosis::failed("the stack is not up").fix("`cargo xtask stack-up`"),
         });
@@ -89,7 +89,7 @@ pub fn backup(installation: &Installation<'_>) -> Verdict {
     let path = Path::new(&file);
     let old = |age: u64| format!("{} old", count(age, "day"));
     Ok(if !path.is_file() {
-        Diagnosis::warning(format!("the last backup, {file}, is not there any more"))
+        Diagnosis::warning(format!("the last backup, {file}, no longer exists"))
     } else if age > OLD {
         Diagnosis::warning(format!("the last backup, {file}, is {}", old(age)))
     } else if verified.is_none_or(|then| days(then) > LONG_AGO) {
@@ -147,7 +147,7 @@ pub fn etcd_backups(installation: &Installation<'_>) -> Verdict {
     }
     let settings = site::read(installation.cx)?.unwrap_or_default();
     if check::stack::backup_store(&installation.compose(), &settings) == Some(false) {
-        return Ok(all.and(Diagnosis::warning(format!("Omni has no place for the backups of {}", names(&with)))));
+        return Ok(all.and(Diagnosis::warning(format!("Omni has no storage for the backups of {}", names(&with)))));
     }
     let statuses = installation.omnictl()?.list("etcdbackupstatuses", None)?;
     let failed = statuses.iter().filter(|status| !status.text(&["error"]).is_empty());

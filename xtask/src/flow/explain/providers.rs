@@ -96,11 +96,10 @@ fn container(cx: &Cx, id: &str, ours: bool, leaves: bool, around: &OutsideFacts)
         let words = format!("the sidecar, whose network Omni and the provider share, is {state}");
         let cause = Cause::new(Link::ProviderStep, "sidecar-down", words).evidence(sidecar.status.clone());
         let cause = match sidecar.state.as_str() {
-            "created" => {
-                cause.task("start it: docker then names what it refuses, a port, an address or a device", &["stack-up"])
-            }
+            "created" => cause
+                .task("start it: docker then reports what it refuses: a port, an address or a device", &["stack-up"]),
             _ => cause.task(
-                "recreate all containers together: what stayed keeps a dead network",
+                "recreate all containers together: those that stay keep a dead network",
                 &["stack-up", "--recreate"],
             ),
         };
@@ -109,7 +108,7 @@ fn container(cx: &Cx, id: &str, ours: bool, leaves: bool, around: &OutsideFacts)
     }
     let fix = match leaves {
         true => "start it: it has to delete the VMs, and then Omni removes the machines by itself",
-        false => "start it; Omni keeps the machine requests, and the provider takes them up by itself",
+        false => "start it; Omni keeps the machine requests, and the provider resumes them by itself",
     };
     let own = cx.for_provider(id).map_or(PROVIDER.to_owned(), |cx| cx.settings.provider_service());
     match service(&own) {
@@ -120,7 +119,7 @@ fn container(cx: &Cx, id: &str, ours: bool, leaves: bool, around: &OutsideFacts)
         Some(container) if container.keeps_exiting() => {
             let cause = provider_cause(id, "provider-exits", &format!("it keeps exiting: {}", container.status));
             let log = around.site(id).map_or("", |site| &site.log);
-            Some(explained(cause.fix("read in its log why it keeps exiting", status_command(cx, id)), log))
+            Some(explained(cause.fix("read its log for the reason", status_command(cx, id)), log))
         }
         Some(container) if container.state != "running" => {
             let words = format!("its container does not run: {}", container.status);
@@ -146,7 +145,7 @@ fn no_heartbeat(cx: &Cx, id: &str, ours: bool, found: Option<ProviderHealth>) ->
         None if ours => provider_cause(id, "provider-missing", "Omni has no provider of this name")
             .task("set it up", &provider_task(cx, id, "provider-setup")),
         None => provider_cause(id, "provider-unknown", "Omni has no provider of this name")
-            .fix("name in the machine class the provider that Omni has", "omnictl infraprovider list"),
+            .fix("in the machine class, name a provider that Omni has", "omnictl infraprovider list"),
         Some(health) if health.connected => {
             provider_cause(id, "provider-unwell", &health.describe()).fix("read its log for the reason", log)
         }

@@ -119,7 +119,7 @@ pub fn parse_stream(file: &str, stream: &Stream) -> Parsed<ClusterTemplate> {
     // The nested format has no ControlPlane document because it contains the control plane itself.
     if let Some(cluster) = cluster.as_ref().filter(|it| it.control_plane().is_none() && !legacy && !stream.is_broken())
     {
-        let fix = "add a document of `kind: ControlPlane` behind a line `---`";
+        let fix = "add a document of `kind: ControlPlane` after a line `---`";
         let message = "template should contain 1 controlplane, got 0";
         d.findings.push(Finding::error("template-no-control-plane", cluster.place.clone(), message, fix));
     }
