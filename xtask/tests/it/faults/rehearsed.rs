@@ -92,7 +92,7 @@ fn a_rehearsal_shows_what_the_task_says_and_what_ends_it() {
         "fault cluster-kubernetes-refused",
         "$ cargo xtask machineclass-apply rehearsal-machine",
         &format!("Talos {} does not support Kubernetes {}", pin("talos"), pin("kubernetes")),
-        "what ends it: take a Kubernetes version that is offered",
+        "what ends it: use a Kubernetes version that is offered",
         "exited with 1, as it does on a real system",
     ]);
     let plan = run("rehearse --fault docker-down --dry-run --json").exits(3).json();
