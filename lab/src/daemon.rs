@@ -110,7 +110,7 @@ pub async fn serve(options: LabOptions) -> Result<()> {
     prepare(&options.dir)?;
     let clock = Clock::new(options.clock);
     let latency = Duration::from_millis(options.latency_ms)
-        + if faults.has("far-ends-slow") { Duration::from_secs(1) } else { Duration::ZERO };
+        + if faults.has("services-slow") { Duration::from_secs(1) } else { Duration::ZERO };
     let ca = Ca::new()?;
     let control = TcpListener::bind(loopback(0)).await.context("cannot listen on loopback")?;
     let link = Link { control: control.local_addr()?.to_string(), token: crate::tls::random_hex(32)? };

@@ -32,7 +32,7 @@ transcripts! { "faults/":
     proxmox_create_fails machine_no_kvm machine_task_warns machine_never_joins machine_silent machine_vm_stopped machine_vm_deleted machine_all_dead machine_locked machine_in_ha
     cluster_sync_cut cluster_locked cluster_delete_stuck cluster_bootstrap_stalls cluster_kubernetes_refused
     upgrade_machine_lost upgrade_drain_blocked
-    far_ends_slow time_clock_skew time_proxmox_clock time_certificate_early
+    services_slow time_clock_skew time_proxmox_clock time_certificate_early
 }
 
 /// Returns the lab's table of faults.

@@ -16,7 +16,7 @@ fn every_dry_run_changes_nothing() {
             continue;
         }
         let lab = player.lab();
-        let (tree, far) = (lab.tree(), settled(lab.dump()));
+        let (tree, services) = (lab.tree(), settled(lab.dump()));
         let ran = lab.run(&format!("{line} --dry-run --yes --json"));
         assert_eq!(ran.code.to_string(), code, "{line}: {ran:#?}");
         if ran.code == 3 {
@@ -25,7 +25,7 @@ fn every_dry_run_changes_nothing() {
             assert_eq!(ran.json()["next"], json!([call]), "{line}: the very call that carries it out");
         }
         assert_eq!(lab.tree(), tree, "{line} changed the project");
-        assert_eq!(settled(lab.dump()), far, "{line} changed the far ends");
+        assert_eq!(settled(lab.dump()), services, "{line} changed the simulated services");
     }
 }
 
