@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn wget_errors_are_explained() {
         let cases = [
-            ("wget: bad address 'idp.tail1.ts.net'", "does not know the name"),
+            ("wget: bad address 'idp.tail1.ts.net'", "cannot resolve the name"),
             ("wget: can't connect to remote host (100.64.0.7): Connection refused", "does not reach"),
             ("wget: download timed out", "does not reach"),
             ("ssl_client: idp.tail1.ts.net: handshake failed: no alert", "no TLS"),
