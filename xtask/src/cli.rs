@@ -1,5 +1,8 @@
 //! The whole command line on one page. The doc comments are the help.
 
+// Doc comments in this file are help texts, in which a terminal shows `<` and `>` as they are.
+#![allow(rustdoc::bare_urls)]
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::OsString;

@@ -6,7 +6,7 @@
 //! 1. has a purpose, with which error messages start;
 //! 2. has a deadline and its own process group, which is terminated (SIGTERM, then SIGKILL) when the deadline passes or the
 //!    operator interrupts;
-//! 3. gets only the standard input that it is given, and only the environment in [`INHERITED`]: a variable in the operator's
+//! 3. gets only the standard input that it is given, and only the environment in `INHERITED`: a variable in the operator's
 //!    shell must not silently override `docker/.env` or pass one program's secret to another;
 //! 4. has both streams captured up to a limit, redacted, and shown in errors;
 //! 5. writes one line to the journal: time, purpose, command, exit status and duration.
@@ -109,9 +109,9 @@ const STOP_SIGNALS: [(i32, &str); 4] = [
 
 static SIGNAL: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
 
-/// Records the signals in [`STOP_SIGNALS`] from now on; every wait checks [`is_interrupted`].
+/// Records the signals in `STOP_SIGNALS` from now on; every wait checks [`is_interrupted`].
 ///
-/// A second signal exits immediately if it comes more than [`SAME_SIGNAL`] after the first, in case terminating the children takes
+/// A second signal exits immediately if it comes more than `SAME_SIGNAL` after the first, in case terminating the children takes
 /// too long. An earlier one is ignored: `timeout` signals its child and then the whole process group.
 pub fn watch_signals() {
     // With this handler, exceeding `ulimit -f` is a write error instead of a crash.

@@ -109,7 +109,7 @@ impl Settings {
     /// The settings without a project: only the environment.
     ///
     /// # Errors
-    /// Fails like [`check_environment`].
+    /// Fails like `check_environment`.
     pub fn from_environment() -> Result<Settings, Failure> {
         check_environment()?;
         let settings = Settings::default();
@@ -120,7 +120,7 @@ impl Settings {
     /// Reads `docker/.env` and the state.
     ///
     /// # Errors
-    /// Returns an error if one of them exists and cannot be parsed; otherwise fails like [`check_environment`].
+    /// Returns an error if one of them exists and cannot be parsed; otherwise fails like `check_environment`.
     pub fn load(paths: &Paths) -> Result<Settings, Failure> {
         check_environment()?;
         let state = State::load(&paths.state(), &paths.show(&paths.state()))?;

@@ -247,7 +247,7 @@ pub fn operator_files(cx: &Cx, input: Input, given: &[String]) -> Result<Vec<Pat
     Ok(own)
 }
 
-/// Reads up to [`MAX_READ_BYTES`] bytes of one of the operator's files.
+/// Reads up to `MAX_READ_BYTES` bytes of one of the operator's files.
 ///
 /// # Errors
 /// Fails with [`Code::NotFound`] and `hint`, or with [`Code::Failed`] if it cannot be read.

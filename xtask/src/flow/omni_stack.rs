@@ -372,7 +372,7 @@ pub fn sidecar_failure(containers: &[Container]) -> Option<Failure> {
 /// Waits in one step until the containers run, and in a second one until Omni responds at `place`.
 ///
 /// # Errors
-/// See [`wait_until_healthy`].
+/// See `wait_until_healthy`.
 pub fn verify(cx: &Cx, provider: bool, place: Option<&OmniAddress>) -> anyhow::Result<()> {
     verify_as(cx, (&services(cx, provider), place), ["Wait until the containers run", "Wait until Omni answers"])
 }
@@ -380,7 +380,7 @@ pub fn verify(cx: &Cx, provider: bool, place: Option<&OmniAddress>) -> anyhow::R
 /// Like [`verify`], for the given services and with the given titles.
 ///
 /// # Errors
-/// See [`wait_until_healthy`].
+/// See `wait_until_healthy`.
 pub fn verify_as(
     cx: &Cx,
     (services, place): (&[String], Option<&OmniAddress>),

@@ -389,7 +389,7 @@ pub fn next_step(cx: &Cx) -> &'static str {
     }
 }
 
-/// Like [`remember_health`], but only warns if the state cannot be written, so that the result is still reported.
+/// Like `remember_health`, but only warns if the state cannot be written, so that the result is still reported.
 pub fn try_remember_health(cx: &Cx, health: &str) {
     if let Err(error) = remember_health(cx, health) {
         cx.ui.note("state", "the state", Status::Warning, Failure::of(&error).to_string());

@@ -81,7 +81,7 @@ impl<'a> Compose<'a> {
     /// The containers of the stack, including stopped ones; of the providers only the selected one, if one is selected.
     ///
     /// # Errors
-    /// The failure from [`explain`]; [`Code::Failed`] if the output cannot be parsed.
+    /// The failure from `explain`; [`Code::Failed`] if the output cannot be parsed.
     pub fn containers(&self) -> Result<Vec<Container>, Failure> {
         if let Some(recorded) = &self.cx.settings.recorded {
             return recorded.containers();

@@ -101,7 +101,7 @@ impl<'a> Docker<'a> {
     /// container neither waits for the pull nor fails because of it. Returns whether it was pulled.
     ///
     /// # Errors
-    /// [`Code::NotFound`] if the registry does not have the image; otherwise the failure from [`compose::explain`].
+    /// [`Code::NotFound`] if the registry does not have the image; otherwise the failure from `compose::explain`.
     pub fn pull(&self, image: &str) -> Result<bool, Failure> {
         let words = ["image", "inspect", "--format", "{{.Id}}", image];
         if self.call(&format!("looking for the image {image}"), &words, QUICK)?.is_success() {

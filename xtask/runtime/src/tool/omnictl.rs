@@ -282,7 +282,7 @@ impl<'a> Omnictl<'a> {
     /// Lists the resources of a type, or those with a label. `kind` is the full plural name: short names collide.
     ///
     /// # Errors
-    /// The failure from [`Omnictl::explain`]; [`Code::Failed`] if the output cannot be parsed.
+    /// The failure from `Omnictl::explain`; [`Code::Failed`] if the output cannot be parsed.
     pub fn list(&self, kind: &str, selector: Option<&str>) -> Result<Vec<Resource>, Failure> {
         self.list_as(kind, selector)
     }
@@ -353,7 +353,7 @@ impl<'a> Omnictl<'a> {
     /// `client/pkg/omnictl/cluster/kubernetes/upgrade-pre-checks.go`).
     ///
     /// # Errors
-    /// [`Code::Failed`] with the findings of the checks; otherwise the failure from [`Omnictl::explain`].
+    /// [`Code::Failed`] with the findings of the checks; otherwise the failure from `Omnictl::explain`.
     pub fn upgrade_pre_checks(&self, cluster: &str, to: &str) -> Result<(), Failure> {
         let purpose = format!("checking whether Kubernetes of cluster {cluster} can be upgraded to {to}");
         let job = self.call(purpose, "cluster kubernetes upgrade-pre-checks", &[cluster, "--to", to])?;
@@ -372,7 +372,7 @@ impl<'a> Omnictl<'a> {
     /// error, earlier changes remain.
     ///
     /// # Errors
-    /// The failure from [`Omnictl::explain`], with the changes that were made before.
+    /// The failure from `Omnictl::explain`, with the changes that were made before.
     pub fn sync(&self, file: &Path) -> Result<String, Failure> {
         let shell = template_dir(file)?;
         let program = &self.program;
@@ -464,7 +464,7 @@ impl<'a> Omnictl<'a> {
     /// Creates the infrastructure provider `id` and returns its key. Requires the role Admin.
     ///
     /// # Errors
-    /// The failure from [`Omnictl::explain`]; [`Code::Failed`] if no key was printed.
+    /// The failure from `Omnictl::explain`; [`Code::Failed`] if no key was printed.
     pub fn create_provider(&self, id: &str) -> Result<Secret, Failure> {
         self.provider_key(self.call(format!("creating the provider {id} in Omni"), "infraprovider create", &[id])?)
     }
@@ -489,7 +489,7 @@ impl<'a> Omnictl<'a> {
     /// only the key, before also other text (omni v1.9.3 `client/pkg/omnictl/serviceaccount.go`).
     ///
     /// # Errors
-    /// The failure from [`Omnictl::explain`]; [`Code::Failed`] if no key was printed.
+    /// The failure from `Omnictl::explain`; [`Code::Failed`] if no key was printed.
     pub fn create_service_account(&self, name: &str, role: &str) -> Result<Secret, Failure> {
         let words = "serviceaccount create --use-user-role=false --role";
         let job = self.call(format!("creating the service account {name} in Omni"), words, &[role, "--", name])?;

@@ -225,7 +225,7 @@ impl Proxmox {
     }
 
     /// Sends several GET requests and returns the `data` of each. Starting curl takes longer than a short response, so a single
-    /// curl sends all of them, if each response arrives within [`BATCH_TIMEOUT`] and none is an error; otherwise they are sent in
+    /// curl sends all of them, if each response arrives within `BATCH_TIMEOUT` and none is an error; otherwise they are sent in
     /// parallel.
     pub fn get_all(&self, cx: &Cx, purpose: &str, paths: &[String]) -> Vec<Result<Value, Failure>> {
         if paths.is_empty() {

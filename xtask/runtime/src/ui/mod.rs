@@ -286,7 +286,7 @@ impl Ui {
         value
     }
 
-    /// Runs the checks in parallel, at most [`PARALLEL_CHECKS`] at a time, and reports them in the given order. All of them
+    /// Runs the checks in parallel, at most `PARALLEL_CHECKS` at a time, and reports them in the given order. All of them
     /// run, even after a failure.
     pub fn run_checks<T: Send>(&self, title: &str, checks: Vec<Check<'_, T>>) -> Vec<anyhow::Result<T>> {
         self.spin(Some(title));

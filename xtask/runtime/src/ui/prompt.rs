@@ -39,7 +39,7 @@ impl Prompter {
     /// A secret is typed without echo. Returns the answer and the result of `check`.
     ///
     /// # Errors
-    /// [`Code::MissingInput`] if it cannot prompt; [`Code::Interrupted`] at the end of input.
+    /// `Code::MissingInput` if it cannot prompt; `Code::Interrupted` at the end of input.
     pub fn ask<T>(
         self,
         question: &str,
@@ -79,7 +79,7 @@ impl Prompter {
     /// Prompts for yes or no; returns `default` for an empty answer and without a terminal. Only `y` and `yes` mean yes.
     ///
     /// # Errors
-    /// [`Code::Interrupted`] at the end of input.
+    /// `Code::Interrupted` at the end of input.
     pub fn confirm(self, question: &str, default: bool) -> Result<bool, Failure> {
         if !self.interactive {
             return Ok(default);
@@ -92,7 +92,7 @@ impl Prompter {
     /// Returns true if the user types exactly `expected`; always false without a terminal.
     ///
     /// # Errors
-    /// [`Code::Interrupted`] at the end of input.
+    /// `Code::Interrupted` at the end of input.
     pub fn confirm_by_typing(self, question: &str, expected: &str) -> Result<bool, Failure> {
         Ok(self.interactive && read_line(&format!("  {question}: "))?.trim() == expected)
     }

@@ -157,7 +157,7 @@ pub fn document(results: &[CheckResult], all: bool) -> Value {
     json!({ "checks": checks, "passed": passed, "counts": counts })
 }
 
-/// Returns the failed checks as one failure, if any. People have seen them and their fixes in the output of [`show`].
+/// Returns the failed checks as one failure, if any. People have seen them and their fixes in the output of `show`.
 pub fn failure(cx: &Cx, results: &[CheckResult]) -> Option<Failure> {
     let failed: Vec<&CheckResult> = results.iter().filter(|result| result.verdict.state == State::Failed).collect();
     let first = failed.first()?;
