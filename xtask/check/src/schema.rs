@@ -4,6 +4,8 @@
 //! (siderolabs/omni v1.9.3 internal/pkg/jsonschema/jsonschema.go).
 
 use std::cell::Cell;
+use std::collections::HashSet;
+use std::sync::LazyLock;
 
 use serde_json::Value as Json;
 
@@ -42,12 +44,15 @@ pub enum MismatchKind {
     Endless,
 }
 
-/// Keywords that do not affect validity.
-const ANNOTATIONS: &str = "$schema $id $defs $comment definitions title description default examples deprecated readOnly writeOnly \
-     markdownDescription format";
-const KNOWN: &str = "type properties required additionalProperties patternProperties items enum const minimum maximum \
-     exclusiveMinimum exclusiveMaximum multipleOf minLength maxLength pattern minItems maxItems $ref oneOf anyOf \
-     allOf";
+/// Keywords of a schema that are interpreted here, and those that do not affect validity; neither do those that begin with `x-`.
+static UNDERSTOOD: LazyLock<HashSet<&str>> = LazyLock::new(|| {
+    "type properties required additionalProperties patternProperties items enum const minimum maximum exclusiveMinimum \
+     exclusiveMaximum multipleOf minLength maxLength pattern minItems maxItems $ref oneOf anyOf allOf \
+     $schema $id $defs $comment definitions title description default examples deprecated readOnly writeOnly \
+     markdownDescription format"
+        .split(' ')
+        .collect()
+});
 const MAX_DEPTH: usize = 64;
 /// How many parts of a schema are checked against one document. A schema whose parts refer to each other can branch
 /// indefinitely.
@@ -117,8 +122,7 @@ impl<'s> Validator<'s> {
             }
         }
         for key in rules.keys() {
-            let annotation = ANNOTATIONS.split(' ').any(|known| known == key) || key.starts_with("x-");
-            if !annotation && !KNOWN.split(' ').any(|known| known == key) {
+            if !UNDERSTOOD.contains(key.as_str()) && !key.starts_with("x-") {
                 self.keyword(key, node, path);
             }
         }

@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use memchr::memchr2;
+use memchr::{memchr, memchr2};
 use regex::Regex;
 use yaml::{Node, Position};
 
@@ -34,9 +34,9 @@ pub fn is_placeholder(value: &str) -> bool {
     // This runs for every value in a file, and almost all lack the first byte of every form.
     let has = |a, b| memchr2(a, b, value.as_bytes()).is_some();
     let of_four = || value.split(['/', ':']).next().is_some_and(|ip| ip.split('.').count() == 4);
-    value.starts_with(['<', '{', '$', 'y', 'Y', 'T', 'F']) && matches(whole)
-        || (has(b'<', b'_') || has(b'm', b'M')) && matches(part)
-        || has(b'x', b'X') && value.contains('.') && matches(address) && of_four()
+    matches!(value.as_bytes().first(), Some(b'<' | b'{' | b'$' | b'y' | b'Y' | b'T' | b'F')) && matches(whole)
+        || (has(b'<', b'_') || has(b'm', b'M') && has(b'c', b'C')) && matches(part)
+        || has(b'x', b'X') && memchr(b'.', value.as_bytes()).is_some() && matches(address) && of_four()
 }
 
 /// Returns the host of a URL or of `HOST:PORT/PATH`.
@@ -53,7 +53,7 @@ fn host(value: &str) -> &str {
 
 /// Returns true if a host, or the host of a URL, is a name reserved for examples (RFC 2606).
 pub fn is_example_host(value: &str) -> bool {
-    if !value.contains('.') {
+    if memchr(b'.', value.as_bytes()).is_none() {
         return false;
     }
     let host = host(value).to_ascii_lowercase();
@@ -64,7 +64,9 @@ pub fn is_example_host(value: &str) -> bool {
 
 /// Returns true for a placeholder, a URL whose host is a placeholder, and an example host.
 fn is_unreplaced(value: &str) -> bool {
-    is_placeholder(value) || value.contains("://") && is_placeholder(host(value)) || is_example_host(value)
+    is_placeholder(value)
+        || memchr(b':', value.as_bytes()).is_some() && value.contains("://") && is_placeholder(host(value))
+        || is_example_host(value)
 }
 
 /// Returns the placeholder in a selector. Only quoted names are checked, because operators such as `<` are not placeholders.

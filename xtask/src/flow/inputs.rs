@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::fs::DirEntry;
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 use std::sync::OnceLock;
@@ -194,8 +195,11 @@ pub fn list_yaml_files(dir: &Path) -> Vec<PathBuf> {
     // A dangling link is kept: it is meant to be a file, and reading it reports the problem. Editors leave hidden ones behind.
     let hidden = |path: &PathBuf| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
     let meant = |path: &PathBuf| path.is_file() || !path.is_dir() && !hidden(path);
-    let yaml = |path: &PathBuf| meant(path) && path.extension().is_some_and(|end| end == "yaml" || end == "yml");
-    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(yaml).collect();
+    let yaml = |path: &PathBuf| path.extension().is_some_and(|end| end == "yaml" || end == "yml");
+    let is_file = |entry: &DirEntry| entry.file_type().is_ok_and(|kind| kind.is_file());
+    let listed = entries.flatten().map(|entry| (is_file(&entry), entry.path()));
+    let mut files: Vec<PathBuf> =
+        listed.filter(|(file, path)| yaml(path) && (*file || meant(path))).map(|(_, path)| path).collect();
     files.sort();
     files
 }
@@ -228,7 +232,8 @@ pub fn operator_files(cx: &Cx, input: Input, given: &[String]) -> Result<Vec<Pat
     if !given.is_empty() {
         return Ok(files);
     }
-    let (examples, own): (Vec<PathBuf>, Vec<PathBuf>) = files.into_iter().partition(|file| is_example_file(file));
+    let mut marked = map_in_parallel(&files, |file| is_example_file(file)).into_iter();
+    let (examples, own): (Vec<PathBuf>, Vec<PathBuf>) = files.into_iter().partition(|_| marked.next() == Some(true));
     let names: Vec<String> =
         examples.iter().filter_map(|file| Some(file.file_stem()?.to_string_lossy().into_owned())).collect();
     if let (Some(first), true) = (names.first(), own.is_empty()) {
