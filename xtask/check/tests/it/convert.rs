@@ -1,4 +1,4 @@
-//! Older forms and their conversions: the files of `tests/corpus/older/`. `UPDATE_CORPUS=1` rewrites the conversions.
+//! Older forms and their conversions: the files of `tests/corpus/older/`. `UPDATE_EXPECT=1` rewrites the conversions.
 
 use std::collections::BTreeSet;
 

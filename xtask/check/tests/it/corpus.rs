@@ -1,5 +1,5 @@
 //! Runs the checks over the files of `tests/corpus/`: each with the real program's answer, the verdict and the findings.
-//! `UPDATE_CORPUS=1 cargo test -p check --test it` rewrites this tool's results; the real answers stay.
+//! `UPDATE_EXPECT=1 cargo test -p check --test it` rewrites this tool's results; the real answers stay.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

@@ -1,4 +1,4 @@
-//! Compares the schemas for editors with those of the code: `UPDATE_CORPUS=1 cargo test -p check --test it editors` writes them.
+//! Compares the schemas for editors with those of the code: `UPDATE_EXPECT=1 cargo test -p check --test it editors` writes them.
 
 use std::path::Path;
 

@@ -18,9 +18,9 @@ fn corpus(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(name)
 }
 
-/// Compares a file with the current output, line by line; `UPDATE_CORPUS=1` rewrites it.
+/// Compares a file with the current output, line by line; `UPDATE_EXPECT=1` rewrites it.
 fn assert_file(path: &Path, now: &str) {
-    if std::env::var_os("UPDATE_CORPUS").is_some() {
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
         std::fs::write(path, now).expect("written");
     }
     let text = std::fs::read_to_string(path).expect("the file");

@@ -1,6 +1,6 @@
 //! `corpus/patches.txt`: patches with the answers of two releases of the real omnictl, and this tool's findings.
 //! `limits.txt`: what Talos refuses although omnictl accepts it.
-//! `UPDATE_CORPUS=1 cargo test -p check --test it` rewrites the findings; the real answers stay.
+//! `UPDATE_EXPECT=1 cargo test -p check --test it` rewrites the findings; the real answers stay.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
