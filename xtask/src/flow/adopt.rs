@@ -56,10 +56,10 @@ impl Note {
         let path = cx.paths.adoption_record();
         let Some(text) = files::read_optional(&path)? else { return Ok(None) };
         serde_json::from_slice(&text).map(Some).map_err(|error| {
-            let what = format!("`{}`, the note of what omni-adopt changed, is damaged", path.display());
+            let what = format!("`{}`, omni-adopt's record of its changes, is damaged", path.display());
             Failure::new(Code::Invalid, what).cause(error.to_string()).hint(format!(
-                "the old containers and volumes are kept: `cargo xtask stack-down`, then `docker compose start` beside the old \
-                 compose file; then remove the note: `rm {}`",
+                "the old containers and volumes are kept: `cargo xtask stack-down`, then `docker compose start` next to the old \
+                 compose file; then remove the record: `rm {}`",
                 path_to_paste(&path)
             ))
         })
@@ -73,7 +73,11 @@ impl Note {
                 Ok(Note { filled, ..self })
             }
             other => Err(Failure::new(Code::Conflict, "another Omni was taken over from this checkout")
-                .cause(format!("it was `{}`, and this is {}", other.map_or("", |(name, ..)| name), omni.describe()))
+                .cause(format!(
+                    "the record is for `{}`, but this Omni is {}",
+                    other.map_or("", |(name, ..)| name),
+                    omni.describe()
+                ))
                 .next("cargo xtask omni-adopt --undo")),
         }
     }
@@ -116,10 +120,10 @@ fn find(cx: &Cx, from: Option<&Path>) -> anyhow::Result<StepResult<Containers>> 
     let [omni] = <[_; 1]>::try_from(omnis).map_err(|omnis: Containers| match omnis.first() {
         Some((_, first)) => Failure::new(Code::Conflict, "found more than one Omni on this host")
             .cause(words.join("\n"))
-            .hint("name the directory of the compose file that started the right one")
+            .hint("specify the directory of the compose file that started the right one")
             .next(format!("cargo xtask omni-adopt --from {}", path_to_paste(Path::new(&first.dir)))),
         None => Failure::new(Code::NotFound, "no container of another Omni found on this host")
-            .cause(from.map_or(String::new(), |dir| format!("none was started from {}", dir.display())))
+            .cause(from.map_or(String::new(), |dir| format!("no container was started from {}", dir.display())))
             .hint("if its containers were removed, `docker compose create` in the directory of its compose file recreates them, on its volumes"),
     })?;
     let mut others = of("siderolabs/omni-infra-provider-proxmox")?;
@@ -143,7 +147,7 @@ fn version_of(cx: &Cx, omni: &ListedContainer, note: Option<&Note>) -> anyhow::R
         None => {
             let words = ["exec", &omni.name, "/omni", "--version"];
             let text = Docker::find(cx)?.run("asking Omni for its version", &words, QUICK).map_err(|failure| {
-                failure.hint(format!("start it, since its image, {}, does not name its version", omni.image))
+                failure.hint(format!("start it: its image, {}, does not specify a version", omni.image))
             })?;
             text.stdout.split_whitespace().rfind(|word| version::parse(word).is_ok()).unwrap_or_default().to_owned()
         }
@@ -198,7 +202,7 @@ fn check_no_conflicts(cx: &Cx, noted: bool, secrets: &[(PathBuf, &'static str, S
     for (path, what, contents) in secrets {
         if files::read_optional_text(path)?.is_some_and(|text| text != contents.expose()) {
             let shown = cx.paths.show(path);
-            return Err(Failure::new(Code::Conflict, format!("`{shown}` exists, and is not {what} of this Omni"))
+            return Err(Failure::new(Code::Conflict, format!("`{shown}` exists, but is not {what} of this Omni"))
                 .hint(format!("move it away: `mv {0} {0}.old`", path_to_paste(path))));
         }
     }
@@ -246,7 +250,7 @@ impl Adoption {
             .run_checks("checking the values", omni_checks::value_checks(cx, &inputs))
             .into_iter()
             .collect::<anyhow::Result<()>>()?;
-        let (key, store) = cx.ui.step("key", "Check that its key opens its store", || {
+        let (key, store) = cx.ui.step("key", "Check that the key opens its store", || {
             let text =
                 cx.read(Path::new(&existing.key), "run this as a user who can read it: no other key opens the store")?;
             let key = Secret::new(String::from_utf8_lossy(&text));
@@ -258,7 +262,7 @@ impl Adoption {
         })?;
         let mut secrets = vec![(cx.paths.store_key(), "the key of Omni's store", key)];
         if let Some(config) = &existing.config {
-            let text = cx.read(Path::new(config), "the provider reaches Proxmox by it")?;
+            let text = cx.read(Path::new(config), "the provider needs it to log in to Proxmox")?;
             let text = Secret::new(String::from_utf8_lossy(&text));
             secrets.push((cx.paths.config(), "the provider's login to Proxmox", text));
         }
@@ -316,7 +320,7 @@ impl Adoption {
         let (pinned, wanted) = &self.note.images;
         let text = String::from_utf8_lossy(&self.compose.bytes).replacen(pinned, wanted, 1);
         if text.as_bytes() != self.compose.bytes {
-            let effect = format!("Omni {}, as it runs", self.version);
+            let effect = format!("Omni {}, the running version", self.version);
             plan.push(project_files::replace(self.compose.clone(), "docker/compose.yaml", text, effect));
         }
         if !self.note.filled {
@@ -435,7 +439,7 @@ pub fn undo<'a>(cx: &Cx, note: &'a Note) -> anyhow::Result<Plan<'a>> {
     let remove = Change::new(
         "remove",
         "this project's stack and volumes",
-        "the old volumes have what was there before",
+        "the old volumes still contain the data from before the takeover",
         again,
         |cx| {
             remove_stack(cx)?;
@@ -446,7 +450,7 @@ pub fn undo<'a>(cx: &Cx, note: &'a Note) -> anyhow::Result<Plan<'a>> {
     let (read, (_, pinned)) = omni_upgrade::with_new_tag(cx, &omni_stack::pinned_version(cx).unwrap_or_default())?;
     if note.images.0 != note.images.1 && pinned == note.images.1 {
         let text = String::from_utf8_lossy(&read.bytes).replacen(&pinned, &note.images.0, 1);
-        plan.push(project_files::replace(read, "docker/compose.yaml", text, "the tag of `omni` as it was"));
+        plan.push(project_files::replace(read, "docker/compose.yaml", text, "the previous tag of `omni`"));
     }
     for path in note.files.iter().filter(|path| path.exists()) {
         let file = (path.clone(), cx.paths.show(path));
@@ -486,7 +490,7 @@ fn start_old_containers(cx: &Cx, note: &Note) -> Result<(), Failure> {
     }
     match down.iter().find(|down| note.containers.first() == Some(down)) {
         None => Ok(()),
-        Some((name, ..)) => Err(Failure::new(Code::Failed, format!("`{name}` does not run"))
+        Some((name, ..)) => Err(Failure::new(Code::Failed, format!("`{name}` is not running"))
             .next(format!("docker logs {}", path_to_paste(Path::new(name))))),
     }
 }

@@ -403,7 +403,7 @@ pub fn show(cx: &Cx, rows: &[Row], scope: &Scope, script: Option<&str>, all: boo
     }
     if !all {
         let rest = count(count_present(rows), "privilege");
-        text.push_str(&format!("{rest} present; `--all` lists every call with what it needs\n"));
+        text.push_str(&format!("{rest} present; `--all` lists every call with the privileges it needs\n"));
     }
     let missing: Vec<&(Row, BTreeSet<String>)> =
         shown.iter().filter(|(row, _)| row.status == permissions::Verdict::Missing).collect();

@@ -77,7 +77,7 @@ impl Source {
             let state = stack::service(&containers, service).map(|found| &*found.state);
             if state != Some("running") {
                 let state = state.unwrap_or("has no container");
-                return Err(Failure::new(Code::Prerequisite, format!("`{service}` does not run: {state}"))
+                return Err(Failure::new(Code::Prerequisite, format!("`{service}` is not running: {state}"))
                     .cause("the snapshot is taken from the running etcd inside Omni")
                     .next("cargo xtask stack-up"));
             }

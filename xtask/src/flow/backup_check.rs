@@ -72,7 +72,7 @@ impl OpenedBackup {
             let detail = format!("{}, made at {}", count(manifest.parts.len(), "part"), manifest.made_at);
             Ok(StepResult::ok(manifest, detail))
         })?;
-        let store = cx.ui.step("store", "Check that the store is the one of the manifest", || {
+        let store = cx.ui.step("store", "Check that the store matches the manifest", || {
             let store = backup::read_store(&parts.join(ETCD))?;
             check_store(&manifest, &store)?;
             Ok(StepResult::ok(store, backup::describe_contents(&manifest)))
@@ -150,7 +150,7 @@ impl OpenedBackup {
 fn unpack(cx: &Cx, file: &Path, identity: Option<&Path>, dir: &Path) -> Result<(), Failure> {
     if !file.is_file() {
         return Err(Failure::new(Code::NotFound, format!("`{}` is not a file", file.display()))
-            .hint("name the archive that `cargo xtask omni-backup` wrote"));
+            .hint("specify the archive that `cargo xtask omni-backup` wrote"));
     }
     let parts = dir.join("parts");
     files::create_private_dir(&parts).map_err(|error| backup::io_failure("create", &parts, &error))?;
@@ -183,7 +183,7 @@ fn check_store(manifest: &Manifest, store: &Store) -> Result<(), Failure> {
         return Ok(());
     }
     let said = |counts: &dyn std::fmt::Debug| format!("{counts:?}");
-    Err(Failure::new(Code::Invalid, "the store is not the one of the manifest").cause(format!(
+    Err(Failure::new(Code::Invalid, "the store does not match the manifest").cause(format!(
         "the manifest counts {}, the store has {}",
         said(&(&manifest.counts, &manifest.key_slots)),
         said(&(&store.kinds, &slots))

@@ -68,8 +68,7 @@ pub fn run(cx: &Cx, opened: &OpenedBackup, means: &VerifyOptions<'_>, key: &Path
         docker.run_etcd(&image, &format!("container:{NAME}"), &dir, &words)?.require_success()?;
         Ok(StepResult::ok((), compare(opened, &backup::read_store(&dir.join("now.db"))?)?))
     })?;
-    cx.ui
-        .step("drill-api", "Ask its API for clusters, machine classes and users", || check_api(cx, opened, address))?;
+    cx.ui.step("drill-api", "Read its clusters, machine classes and users", || check_api(cx, opened, address))?;
     drop(drill);
     cx.ui.note("drill-removed", "container and network of the drill", Status::Ok, "removed");
     Ok(())
@@ -85,7 +84,7 @@ fn start<'a>(
     if !key.is_file() {
         return Err(Failure::new(Code::Prerequisite, "a drill needs the key of the store")
             .cause(format!("it is not in the backup, and `{}` does not exist", key.display()))
-            .hint("name your copy of it: --key FILE"));
+            .hint("specify your copy of it: --key FILE"));
     }
     docker.engine_version()?;
     docker.remove_container(NAME);
@@ -111,11 +110,11 @@ fn start<'a>(
     Ok((drill, format!("{image}, without tailnet, machines and published ports")))
 }
 
-/// Waits until Omni answers, which it does only once the key has opened the store, and returns its address.
+/// Waits until Omni answers, which it does only once the key opens the store, and returns its address.
 fn wait_until_healthy(cx: &Cx, docker: &Docker<'_>) -> anyhow::Result<StepResult<String>> {
     let look = || {
         let format = "{{.State.Status}} {{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
-        let found = docker.run("looking at the drill", &["container", "inspect", "--format", format, NAME], QUICK)?;
+        let found = docker.run("inspecting the drill", &["container", "inspect", "--format", format, NAME], QUICK)?;
         let (state, address) = found.stdout.trim().split_once(' ').unwrap_or((found.stdout.trim(), ""));
         let log = docker.run("reading the log of the drill", &["logs", "--tail", LOG, NAME], QUICK)?;
         let log = log.stdout + &log.stderr;
@@ -125,14 +124,14 @@ fn wait_until_healthy(cx: &Cx, docker: &Docker<'_>) -> anyhow::Result<StepResult
             Err(failure.cause(format!("{why}; its log ends: {last}")).hint("use another backup, or another key").into())
         };
         if log.contains(EMPTY_STORE) {
-            return refuse("it found no store of this account, and began an empty one");
+            return refuse("it found no store for this account and created an empty one");
         }
         if state != "running" {
             return refuse(&format!("its container is {state}"));
         }
         let endpoint = format!("http://{address}:8080");
         match omni::check_health(cx, &endpoint, None) {
-            Ok(()) => Ok(Poll::Done(StepResult::ok(endpoint, "the key has opened the store"))),
+            Ok(()) => Ok(Poll::Done(StepResult::ok(endpoint, "the key opens the store"))),
             Err(failure) if failure.code == Code::Interrupted => Err(failure.into()),
             Err(failure) => Ok(Poll::Waiting(failure.message)),
         }
@@ -156,7 +155,7 @@ fn compare_counts(counts: &[(&str, [u64; 2])], mut lost: Vec<String>) -> Result<
     if lost.is_empty() {
         return Ok(counts.iter().map(|(kind, [_, after])| format!("{kind} {after}")).collect::<Vec<_>>().join(", "));
     }
-    Err(Failure::new(Code::Invalid, "Omni has something else than the backup").cause(lost.join("\n")))
+    Err(Failure::new(Code::Invalid, "Omni's data differs from the backup").cause(lost.join("\n")))
 }
 
 /// Checks what the API lists for the service account in the backup's `docker/.env`, or in this project's. Omni 1.7 and later

@@ -257,7 +257,7 @@ pub fn omnictl_on_need(cx: &Cx) -> anyhow::Result<()> {
         return Ok(install::install_if_missing(cx)?);
     }
     let place = omnictl::install_path()?.display().to_string();
-    let effect = format!("`{}` needs it to find out the rest of its plan", cx.task);
+    let effect = format!("`{}` needs it to plan the remaining changes", cx.task);
     let install = Change::new("install", place, effect, "remove the file", |cx| {
         install::install_if_missing(cx)?;
         Ok(String::new())
@@ -304,7 +304,7 @@ fn confirmed_by_flags(cx: &Cx, owners: &[&str], question: &str) -> Result<(), Fa
         return Ok(());
     }
     let flags: Vec<&str> = missing.iter().filter_map(|each| each.flag.as_deref()).collect();
-    let hint = format!("look at the plan with --dry-run, then repeat the command with {}", flags.join(" "));
+    let hint = format!("review the plan with --dry-run, then repeat the command with {}", flags.join(" "));
     let cause = format!("{question}: a run that cannot prompt needs {}; {}", flags.join(" and "), describe_done(cx));
     Err(Failure::missing(missing).cause(cause).hint(hint))
 }
@@ -357,7 +357,7 @@ fn add_done(mut failure: Failure, done: &[String]) -> Failure {
         let sep = if failure.cause.is_empty() { "" } else { "\n" };
         failure.cause.push_str(&format!("{sep}done before: {}", done.join(", ")));
         if failure.hint.is_empty() {
-            failure.hint = "run the same command again: what is done is not done twice".to_owned();
+            failure.hint = "run the same command again: completed changes are not repeated".to_owned();
         }
     }
     failure

@@ -51,7 +51,7 @@ pub fn convert(
                 converted.data.push(json!({
                     "file": shown, "changes": changes.iter().map(words).collect::<Vec<_>>(),
                 }));
-                let effect = format!("{} to the real form", count(changes.len(), "change"));
+                let effect = format!("{} to the current format", count(changes.len(), "change"));
                 let mode = files::mode(path).unwrap_or(files::SHARED);
                 let contents = (Secret::plain(text.clone()), mode);
                 let file = (path.clone(), shown);
@@ -64,17 +64,17 @@ pub fn convert(
         for finding in &refused {
             cx.ui.print_data(&finding.to_string());
         }
-        let failure = Failure::new(Code::Invalid, "not every file can be converted, so none was");
+        let failure = Failure::new(Code::Invalid, "not every file can be converted, so none was changed");
         let failure = match cx.ui.json() {
             true => inputs::with_finding(failure, first, false),
-            false => failure.hint("fix what is listed above, or name the files to convert"),
+            false => failure.hint("fix what is listed above, or specify the files to convert"),
         };
         return Err(failure.with(json!({ "findings": refused, "converted": converted.data })).into());
     }
     if plan.is_empty() {
-        cx.ui.note("convert", "older forms", Status::Skipped, "there are none");
+        cx.ui.note("convert", "older formats", Status::Skipped, "there are none");
     }
-    converted.planned = plan.run(cx, "Rewrite these files in the real form")?;
+    converted.planned = plan.run(cx, "Rewrite these files in the current format")?;
     Ok(converted)
 }
 

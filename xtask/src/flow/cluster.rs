@@ -339,7 +339,7 @@ pub fn list_existing(omnictl: &Omnictl<'_>, names: &[&str]) -> Result<Vec<Resour
 /// The failure of a task that would change a locked cluster.
 pub fn locked_failure(name: &str, refusal: &str) -> Failure {
     Failure::new(Code::Conflict, format!("cluster `{name}` is locked: Omni {refusal}"))
-        .hint("unlock it if the person who locked it agrees, then run this again")
+        .hint("unlock it if whoever locked it agrees, then run this again")
         .next(format!("omnictl cluster unlock {name}"))
 }
 
@@ -372,7 +372,7 @@ pub fn remove_destroyed(cx: &Cx, templates: &mut Vec<ClusterTemplate>) -> Result
         return refuse_destroyed_templates(cx, templates);
     }
     for name in &gone {
-        cx.ui.note("destroyed", format!("cluster `{name}` is left out"), Status::Skipped, "it is being destroyed");
+        cx.ui.note("destroyed", format!("cluster `{name}` is skipped"), Status::Skipped, "it is being destroyed");
     }
     templates.retain(|template| !gone.contains(&template.name));
     Ok(())
@@ -400,7 +400,9 @@ pub fn refuse_destroyed_templates(cx: &Cx, templates: &[ClusterTemplate]) -> Res
 /// The failure for a machine set that is still in a template while Omni destroys it: Omni refuses to change it.
 pub fn destroyed_set_failure(id: &str, cluster: &str) -> Failure {
     Failure::new(Code::Conflict, format!("machine set `{id}` is being destroyed"))
-        .cause(format!("its cluster `{cluster}` runs on; Omni refuses to change a set that it destroys"))
+        .cause(format!(
+            "its cluster `{cluster}` keeps running; Omni refuses to change a machine set that is being destroyed"
+        ))
         .hint("when it is gone, a sync creates it again")
         .next(format!("cargo xtask cluster-status {cluster}"))
 }

@@ -86,13 +86,13 @@ pub fn kubectl_config() -> Result<PathBuf, Failure> {
 pub fn plan<'a>(cx: &Cx, omnictl: &'a Omnictl<'_>, access: &'a Access) -> Result<Plan<'a>, Failure> {
     let Access { kind, file, merge, force, effect, .. } = access;
     if file.as_os_str() == "-" {
-        return Err(Failure::new(Code::Usage, format!("a {kind} is not printed")).hint("name a file: --file FILE"));
+        return Err(Failure::new(Code::Usage, format!("a {kind} is not printed")).hint("specify a file: --file FILE"));
     }
     let shown = cx.paths.show(file);
     if file.exists() && !merge && !force {
         return Err(Failure::new(Code::Conflict, format!("`{shown}` exists"))
             .cause(format!("a {kind} is not overwritten without --force"))
-            .hint("overwrite it with --force, or name another file with --file FILE"));
+            .hint("overwrite it with --force, or choose another file with --file FILE"));
     }
     let old = files::read_optional(file)?.filter(|_| *merge).map(|old| parse_kubeconfig(&shown, &old)).transpose()?;
     let mode = files::mode(file).filter(|_| *merge);
@@ -251,7 +251,8 @@ fn merge_kubeconfig(shown: &str, mut old: Value, new: &Value, force: bool) -> Re
             let server = |entry: &Value| entry[key]["server"].as_str().unwrap_or_default().to_owned();
             if server(own) != server(entry) && !force {
                 let name = entry["name"].as_str().unwrap_or_default();
-                let cause = format!("its cluster `{name}` is at {}, and would be at {}", server(own), server(entry));
+                let cause =
+                    format!("its cluster `{name}` points to {}, but would point to {}", server(own), server(entry));
                 let what = format!("`{shown}` has an entry of the same name for another server");
                 return Err(Failure::new(Code::Conflict, what)
                     .cause(cause)

@@ -235,7 +235,7 @@ fn verify(cx: &Cx, omnictl: &Omnictl<'_>, loss: &Loss) -> anyhow::Result<()> {
         match omnictl.get("clusters", name)? {
             None => Ok(StepResult::ok((), "gone")),
             Some(_) => Err(Failure::new(Code::Failed, format!("Omni still has cluster `{name}`"))
-                .cause("omnictl reported that it was deleted; somebody may have created it again")
+                .cause("omnictl reported that it was deleted; someone may have created it again")
                 .next(format!("cargo xtask cluster-status {name}"))
                 .into()),
         }
@@ -288,7 +288,7 @@ pub fn wait_until_vms_gone(cx: &Cx, sites: &[Site], title: &str) -> anyhow::Resu
                     message: "something was left behind in Proxmox".to_owned(),
                     ..failure
                 }
-                .hint("Omni no longer knows it: `drift` has the command that deletes each")
+                .hint("Omni no longer tracks it: `drift` shows the command that deletes each item")
                 .next("cargo xtask drift")
                 .into(),
                 _ => error,

@@ -68,7 +68,7 @@ pub fn list_requests(cx: &Cx) -> anyhow::Result<Observed<Vec<Resource>>> {
     let found = Observed::of(found)?;
     let (status, detail) = match &found {
         Observed::Known(requests) => (Status::Ok, requests.len().to_string()),
-        Observed::Unknown(why) => (Status::Skipped, format!("not known, the tags of the VMs must do: {why}")),
+        Observed::Unknown(why) => (Status::Skipped, format!("not known; the tags of the VMs are used instead: {why}")),
     };
     cx.ui.note("requests", title, status, detail);
     Ok(found)

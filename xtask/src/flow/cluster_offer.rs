@@ -29,9 +29,9 @@ pub struct Offer {
 /// Returns an error if omnictl fails, or [`Code::Prerequisite`] if there are no classes.
 pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<Offer> {
     let checks = vec![
-        lookup::list(omnictl, "classes", "Read the machine classes of Omni", "machineclasses"),
-        lookup::list(omnictl, "versions", "Ask Omni for the Talos versions that it offers", "talosversions"),
-        Check::new("omni", "Ask Omni for its version", || {
+        lookup::list(omnictl, "classes", "Read the machine classes from Omni", "machineclasses"),
+        lookup::list(omnictl, "versions", "Read the Talos versions that Omni offers", "talosversions"),
+        Check::new("omni", "Read Omni's version", || {
             let found = omnictl.list("sysversions", None).unwrap_or_default();
             let release = lookup::running_release(Some(&found));
             let detail = release.map_or_else(|| "not known".to_owned(), |release| release.to_string());
@@ -110,7 +110,7 @@ fn versions(
     let found = offered.iter().find(|found| found.version == talos).ok_or_else(|| {
         Failure::new(Code::NotFound, format!("Omni offers no Talos {talos}"))
             .cause(format!("it offers: {}", list_newest(&known)))
-            .hint("--talos-version with one of these")
+            .hint("use --talos-version with one of these")
     })?;
     let compatible = &found.compatible_kubernetes;
     let kubernetes = match wanted.1 {
@@ -121,7 +121,7 @@ fn versions(
     if !compatible.is_empty() && !compatible.contains(&kubernetes) {
         return Err(Failure::new(Code::Invalid, format!("Talos {talos} does not support Kubernetes {kubernetes}"))
             .cause(format!("Omni pairs it with: {}", list_newest(compatible)))
-            .hint("--kubernetes-version with one of these"));
+            .hint("use --kubernetes-version with one of these"));
     }
     Ok((talos, kubernetes))
 }
@@ -147,7 +147,7 @@ fn no_usable_talos(known: &[String]) -> Failure {
     }
     Failure::new(Code::Prerequisite, "Omni offers no release of Talos")
         .cause(format!("it offers only pre-releases: {}", list_newest(known)))
-        .hint("a pre-release is installed only when it is named: --talos-version with one of these")
+        .hint("a pre-release must be requested explicitly: use --talos-version with one of these")
 }
 
 fn list_newest(versions: &[String]) -> String {

@@ -321,8 +321,10 @@ pub fn plan<'a>(
         let exists = |name: &str| matches!(omnictl.get("clusters", name), Ok(Some(_)));
         let own_place = diff.template.file.path == cx.paths.cluster(&called);
         if new && called != diff.name() && own_place && exists(&called) {
-            let effect =
-                format!("`{shown}` makes a NEW cluster `{}`; `{called}` runs on without a template", diff.name());
+            let effect = format!(
+                "`{shown}` creates a NEW cluster `{}`; `{called}` keeps running without a template",
+                diff.name()
+            );
             effects.insert(0, effect);
         }
         let undo = match (new, impact.destroys.is_empty()) {
@@ -391,7 +393,7 @@ fn verify(cx: &Cx, omnictl: &Omnictl<'_>, diff: &TemplateDiff<'_>, no_wait: bool
         let words: Vec<String> = left.iter().map(SyncAction::describe).collect();
         Err(Failure::new(Code::Failed, format!("cluster `{name}` still differs from its template"))
             .cause(words.join(", "))
-            .hint("someone else may be changing it, or Omni silently dropped a part of the template")
+            .hint("someone else may be changing it, or Omni silently dropped part of the template")
             .into())
     })
 }

@@ -49,7 +49,7 @@ pub fn rows(view: &ClusterView, now: Option<u64>) -> Vec<Row> {
         let wanted = count(*wanted, "machine");
         let line = match phase.as_str() {
             _ if set.tearing_down => format!("{id}  being destroyed{class}"),
-            "" => format!("{id}  not looked at yet, {up}/{wanted}{class}"),
+            "" => format!("{id}  not checked yet, {up}/{wanted}{class}"),
             phase => format!("{id}  {phase}, {}, {up}/{wanted}{class}", ready(set.ready)),
         };
         rows.push(heading(format!("{branch} {line}")));

@@ -134,13 +134,7 @@ fn wait_until_settled(cx: &Cx, omnictl: &Omnictl<'_>, name: &str, again: &str) -
         cx.ui.note("running", format!("cluster `{name}`"), Status::Warning, &view.upgrade);
         return Ok(view);
     }
-    wait_for_step(
-        cx,
-        omnictl,
-        &view,
-        (format!("the upgrade of cluster `{name}` that runs already has ended"), None),
-        again,
-    )
+    wait_for_step(cx, omnictl, &view, (format!("the running upgrade of cluster `{name}` has ended"), None), again)
 }
 
 /// Refuses a template that differs from Omni in more than the versions: the syncs would apply those differences too.
@@ -165,7 +159,7 @@ fn refuse_other_differences(
     let what = format!("the template of cluster `{name}` differs from Omni in more than its versions");
     Err(Failure::new(Code::Conflict, what)
         .cause(actions.join(", "))
-        .hint("an upgrade changes nothing but versions: sync the rest first, or export what Omni has")
+        .hint("an upgrade changes only versions: sync the rest first, or export what Omni has")
         .next(format!("cargo xtask cluster-sync {name} --dry-run"))
         .next(format!("cargo xtask cluster-export {name}"))
         .into())
@@ -362,9 +356,9 @@ fn check_all_upgraded(omnictl: &Omnictl<'_>, name: &str, to: &Version) -> Result
     if others.is_empty() {
         return Ok(());
     }
-    let what = format!("{} of cluster `{name}` run another Talos than {to}", count(others.len(), "machine"));
+    let what = format!("{} of cluster `{name}` run a Talos version other than {to}", count(others.len(), "machine"));
     Err(Failure::new(Code::Failed, what)
         .cause(others.join(", "))
-        .hint("Omni calls the upgrade done: somebody else may have changed the version, or these machines report late")
+        .hint("Omni reports that the upgrade is complete: someone else may have changed the version, or these machines report late")
         .next(format!("cargo xtask cluster-explain {name}")))
 }

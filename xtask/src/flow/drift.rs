@@ -115,7 +115,7 @@ fn compare_classes(cx: &Cx, omni: &Omni) -> Result<Vec<Drift>, Failure> {
         let id = resource.metadata.id.as_str();
         let object = format!("machine class {id}");
         let Some(file) = files.iter().find(|file| file.class.id == id) else {
-            let drift = Drift::new("class-without-file", object, "Omni has it, and no file describes it")
+            let drift = Drift::new("class-without-file", object, "Omni has it, but no file describes it")
                 .fix("writes the file", format!("cargo xtask machineclass-export {id}"))
                 .fix("removes it from Omni, if no machine set uses it", format!("omnictl delete machineclass {id}"));
             found.push(drift);
@@ -187,7 +187,7 @@ fn compare_clusters(cx: &Cx, omnictl: &Omnictl<'_>, omni: &Omni) -> anyhow::Resu
             None => export,
         };
         let drift =
-            Drift::new("cluster-without-file", format!("cluster {name}"), "Omni has it, and no file describes it");
+            Drift::new("cluster-without-file", format!("cluster {name}"), "Omni has it, but no file describes it");
         found.push(match name::check_existing("cluster", name).is_ok() {
             true => drift
                 .fix("writes the template", export)
@@ -212,8 +212,8 @@ fn compare_clusters(cx: &Cx, omnictl: &Omnictl<'_>, omni: &Omni) -> anyhow::Resu
         let words: Vec<String> = diff.actions.iter().map(SyncAction::describe).collect();
         let drift =
             Drift::new("cluster-differs", format!("cluster {name}"), format!("a sync would {}", words.join(", ")))
-                .fix("brings the template to Omni", format!("cargo xtask cluster-sync {name}"))
-                .fix("replaces the template by what Omni has", format!("cargo xtask cluster-export {name} --force"));
+                .fix("syncs the template to Omni", format!("cargo xtask cluster-sync {name}"))
+                .fix("replaces the template with what Omni has", format!("cargo xtask cluster-export {name} --force"));
         found.push(drift);
     }
     Ok((found, unread))
@@ -250,7 +250,7 @@ fn compare_machines(cx: &Cx, omni: &Omni, hardware: bool) -> Comparison {
     let mut unread = Vec::new();
     let configs = match listed.entries.len() {
         many if many > CONFIGURATIONS && !hardware => {
-            let what = format!("the network cards and further disks of {}", count(many, "machine"));
+            let what = format!("the network cards and additional disks of {}", count(many, "machine"));
             unread.push((what, "each needs its own request: `cargo xtask drift --hardware` sends them".to_owned()));
             BTreeMap::new()
         }
@@ -318,7 +318,7 @@ fn compare_containers(cx: &Cx) -> Comparison {
             verb if verb.starts_with("Recreat") => {
                 "it would be recreated: docker/compose.yaml or docker/.env has changed"
             }
-            _ if known.is_some() => "it does not run",
+            _ if known.is_some() => "it is not running",
             _ => "docker/compose.yaml defines it, but it does not exist",
         };
         if !found.iter().any(|drift: &Drift| drift.object == format!("container {service}")) {
@@ -350,11 +350,11 @@ fn compare_state(cx: &Cx, omni: &Omni) -> Vec<Drift> {
             there.iter().any(|resource| resource.metadata.id == *name) || dir.join(format!("{name}.yaml")).exists()
         };
         for name in cx.settings.state.list(key).iter().filter(|name| !known(name)) {
-            let detail = format!("the notes list it under `{key}`, and it is neither in Omni nor in a file");
+            let detail = format!("the notes list it under `{key}`, but it is neither in Omni nor in a file");
             let edit = format!("${{EDITOR:-vi}} {}", path_to_paste(&cx.paths.state()));
             found.push(
                 Drift::new("state-outdated", format!("{what} {name}"), detail)
-                    .fix("take its name out of the list", edit),
+                    .fix("remove its name from the list", edit),
             );
         }
     }

@@ -169,7 +169,7 @@ fn outside_facts(sites: &[Cx], omnictl: Option<&Omnictl<'_>>, cluster: &str, sta
 }
 
 fn not_queried() -> Failure {
-    Failure::new(Code::Prerequisite, "docker was not asked")
+    Failure::new(Code::Prerequisite, "docker was not queried")
 }
 
 fn compose(cx: &Cx, stack: bool) -> Result<Compose<'_>, Failure> {
@@ -279,7 +279,8 @@ fn proxmox_cause(vms: &Result<Selection, Failure>, verify: &str) -> Observed<Opt
                 (_, Code::Refused) => REFUSES,
                 _ => "proxmox-unreachable",
             };
-            let fix = if hint.is_empty() { "see whether Proxmox answers the provider's login" } else { hint.as_str() };
+            let fix =
+                if hint.is_empty() { "check whether Proxmox accepts the provider's login" } else { hint.as_str() };
             let next = next.first().map_or(verify, String::as_str);
             // It may recover in a moment: the provider retries too.
             Observed::Known(Some(
@@ -302,7 +303,7 @@ fn omni_not_queried(failure: Failure) -> Cause {
         (_, Code::MissingInput) => "omni-login",
         _ => "omni-unasked",
     };
-    let fix = if failure.hint.is_empty() { "see what is between this host and Omni" } else { &failure.hint };
+    let fix = if failure.hint.is_empty() { "check the connection between this host and Omni" } else { &failure.hint };
     let next = failure.next.first().map_or("cargo xtask omni-status", String::as_str);
     Cause::new(Link::Omni, id, &failure.message).evidence(&failure.cause).fix(fix, next)
 }

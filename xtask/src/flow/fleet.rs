@@ -114,7 +114,7 @@ pub fn gather(args: &FleetPage, cx: &Cx) -> anyhow::Result<FleetData> {
         .filter(|_| compares)
         .map(|seen| cx.ui.with_spinner("comparing", || drift::compare_all(cx, &seen.omnictl, &seen.omni, false)));
     if args.bundle.is_some() {
-        let why = "a bundle holds neither keys nor what omnictl would change";
+        let why = "a bundle contains neither keys nor the changes that omnictl would make";
         missing.push(("keys and drift".to_owned(), why.to_owned()));
     }
     let drift = differences(areas.unwrap_or_default(), &mut missing)?;
@@ -323,7 +323,7 @@ fn plan(
     }
     let requests = match omni {
         Some(seen) => Observed::Known(std::mem::take(&mut seen.omni.requests)),
-        None => Observed::Unknown("Omni was not asked".to_owned()),
+        None => Observed::Unknown("Omni was not queried".to_owned()),
     };
     let (provider, _) = proxmox::provider_version(cx, None)?;
     let (mut demand, mut fit) = (Demand::default(), Fit::default());
@@ -475,7 +475,7 @@ fn with_attention(mut model: Value) -> Value {
     }
     let missing = list("/missing").len();
     if missing > 0 {
-        say(format!("{} could not be asked", count(missing, "part")), "missing");
+        say(format!("{} could not be queried", count(missing, "part")), "missing");
     }
     model["attention"] = json!(found);
     model

@@ -140,7 +140,7 @@ fn change<'a>(cx: &Cx, cause: &Cause, cluster: &str) -> Result<Change<'a>, Strin
             let of = site.as_ref().map_or_else(|| Ok(cx.clone()), |site| cx.for_provider(site));
             let proxmox = of.and_then(|of| proxmox::login_quietly(&of)).map_err(|failure| failure.message)?;
             if !matches!(proxmox.login, Login::Token(_)) {
-                return Err("only a login with a token may start a VM from here".to_owned());
+                return Err("only an API token may start a VM from here".to_owned());
             }
             let effect = "it boots, and its machine connects to Omni again".to_owned();
             let object = format!("VM {id} on {}", host(site.as_deref(), &node));

@@ -199,7 +199,7 @@ fn capacity(
     }
     let classes: BTreeSet<&str> = new.iter().flatten().map(|new| new.class).collect();
     if let Some(class) = classes.iter().find(|class| !matches!(machines.get(**class), Some(Some(_)))) {
-        return Ok(Err(format!("what machines of class {class} need is not known here")));
+        return Ok(Err(format!("the size of machines of class {class} is not known here")));
     }
     let grow = diffs.iter().zip(new).filter(|(_, new)| !new.is_empty());
     let templates: Vec<ClusterTemplate> = grow.map(|(diff, _)| diff.template.template.clone()).collect();
@@ -299,7 +299,7 @@ fn upgrade_words(change: &VersionChange, reboot: &str) -> String {
     };
     match *program {
         "Talos" => format!("{verb} Talos {from} → {to}: {reboot}"),
-        _ => format!("{verb} {program} {from} → {to}: no machine reboots, the nodes follow one after the other"),
+        _ => format!("{verb} {program} {from} → {to}: no machine reboots, the nodes are upgraded one after the other"),
     }
 }
 
@@ -345,7 +345,9 @@ mod tests {
         let down = upgrade_words(&change("Talos", "1.13.5", "1.13.4"), &reboot_words(Some(1), &parse_template(HEAD)));
         assert_eq!(down, "downgrade Talos 1.13.5 → 1.13.4: 1 machine reboots");
         let kubernetes = upgrade_words(&change("Kubernetes", "1.35.1", "1.36.2"), &one);
-        assert!(kubernetes.ends_with("1.35.1 → 1.36.2: no machine reboots, the nodes follow one after the other"));
+        assert!(
+            kubernetes.ends_with("1.35.1 → 1.36.2: no machine reboots, the nodes are upgraded one after the other")
+        );
     }
 
     #[test]

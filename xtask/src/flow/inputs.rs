@@ -85,7 +85,7 @@ pub fn resolve_files(cx: &Cx, input: Input, given: &[String]) -> Result<Vec<Path
         let files = list_yaml_files(&dir);
         if files.is_empty() {
             return Err(Failure::new(Code::NotFound, format!("`{}` contains no {what}", dir.display()))
-                .cause("its files are `*.yaml`, one of them each")
+                .cause("each `*.yaml` file in it must describe exactly one")
                 .next(input.create()));
         }
         return Ok(files);
@@ -237,17 +237,17 @@ pub fn operator_files(cx: &Cx, input: Input, given: &[String]) -> Result<Vec<Pat
     let names: Vec<String> =
         examples.iter().filter_map(|file| Some(file.file_stem()?.to_string_lossy().into_owned())).collect();
     if let (Some(first), true) = (names.first(), own.is_empty()) {
-        let what = format!("there is no {} of yours yet, only the shipped examples", input.kind_name());
+        let what = format!("you have no {} yet, only the shipped examples", input.kind_name());
         let hint = format!(
-            "`cargo xtask {} {first}` takes an example by its name; remove its line `# {EXAMPLE}` to make it yours",
+            "`cargo xtask {} {first}` accepts an example by name; remove its line `# {EXAMPLE}` to make it yours",
             cx.task
         );
         let failure = Failure::new(Code::NotFound, what).cause(format!("the examples are: {}", names.join(", ")));
         return Err(failure.hint(hint).next(input.create()));
     }
     if !names.is_empty() {
-        let detail = format!("{}; give the name of one to use it", names.join(", "));
-        cx.ui.note("examples", "shipped examples are left out", Status::Skipped, detail);
+        let detail = format!("{}; specify an example by name to use it", names.join(", "));
+        cx.ui.note("examples", "shipped examples are omitted", Status::Skipped, detail);
     }
     Ok(own)
 }
@@ -265,7 +265,7 @@ pub fn read(cx: &Cx, path: &Path, hint: &str) -> Result<Vec<u8>, Failure> {
         kind => {
             let shown = cx.paths.show(path);
             let hint = match kind {
-                ErrorKind::IsADirectory => format!("name the files in it: `cargo xtask {} {shown}/*.yaml`", cx.task),
+                ErrorKind::IsADirectory => format!("specify the files in it: `cargo xtask {} {shown}/*.yaml`", cx.task),
                 _ => files::io_hint(path, &error),
             };
             Failure::new(Code::Failed, format!("cannot read `{shown}`")).cause(error.to_string()).hint(hint)

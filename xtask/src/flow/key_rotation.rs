@@ -63,7 +63,7 @@ fn rotate_proxmox_token(cx: &Cx) -> anyhow::Result<Rotation> {
     let old = proxmox::configured(cx)?;
     let user = old.login.user();
     let hint = format!(
-        "as root on a Proxmox node, `pveum user token add {user} NAME --privsep 0` makes one: export {NEW_TOKEN}='{user}!NAME=SECRET'"
+        "as root on a Proxmox node, `pveum user token add {user} NAME --privsep 0` creates a token: export {NEW_TOKEN}='{user}!NAME=SECRET'"
     );
     let Some(text) = environment(NEW_TOKEN) else {
         return Err(Failure::missing(vec![MissingValue::secret("the new Proxmox token", NEW_TOKEN)]).hint(hint).into());
@@ -115,7 +115,7 @@ fn refuse_fewer_privileges(cx: &Cx, old: &Proxmox, new: &Proxmox) -> anyhow::Res
             }
         }
         match lost.as_slice() {
-            [] => Ok(StepResult::ok((), "it has the privileges of the old one")),
+            [] => Ok(StepResult::ok((), "it has the privileges of the old token")),
             lost => Err(Failure::new(Code::Refused, format!("{} lacks privileges of the old token", new.login.id()))
                 .cause(format!("it lacks {}", lost.join(", ")))
                 .hint("nothing was changed; `pveum user token modify USER NAME --privsep 0` gives it the rights of its user")

@@ -73,7 +73,7 @@ pub fn note_versions(cx: &Cx, omni: &EffectiveVersion<Omni>, provider: Option<&E
     words.extend(provider.map(|provider| provider.words("provider")));
     let newer = omni.version.filter(|version| !version.is_known());
     let (status, newer) = match newer {
-        Some(_) => (Status::Warning, format!("; what came after {} is not known here", table().facts.omni)),
+        Some(_) => (Status::Warning, format!("; releases after {} are not known here", table().facts.omni)),
         None => (Status::Ok, String::new()),
     };
     cx.ui.note("versions", "Read the versions that the files are checked for", status, words.join(", ") + &newer);
@@ -125,13 +125,13 @@ pub const RELEASE: Question = ("sysversions", "version");
 pub fn ask<const N: usize>(cx: &Cx, offline: bool, questions: [Question; N]) -> [Option<Vec<Resource>>; N] {
     let mut lists = std::array::from_fn(|_| None);
     if offline {
-        cx.ui.note("omni", "Read classes, schemas and versions from Omni", Status::Skipped, "not asked: --offline");
+        cx.ui.note("omni", "Read classes, schemas and versions from Omni", Status::Skipped, "not queried: --offline");
         return lists;
     }
     let omnictl = match Omnictl::find(cx) {
         Ok(omnictl) => omnictl,
         Err(failure) => {
-            let detail = format!("not asked: {}; using the built-in data", failure.message);
+            let detail = format!("not queried: {}; using the built-in data", failure.message);
             cx.ui.note("omni", "Read classes, schemas and versions from Omni", Status::Warning, detail);
             return lists;
         }

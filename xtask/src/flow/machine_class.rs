@@ -53,7 +53,7 @@ pub fn apply_files(
     let question = question(&before, &changes);
     let mut plan = before;
     if changes.is_empty() {
-        cx.ui.note("changes", "nothing to apply", Status::Skipped, "Omni has all of it already");
+        cx.ui.note("changes", "nothing to apply", Status::Skipped, "Omni already has all of it");
     } else {
         if !cx.dry_run {
             role::check_may_change(&omnictl, &[])?;
@@ -111,7 +111,7 @@ fn observe(
     allow: &[&'static str],
 ) -> anyhow::Result<(Vec<Resource>, Vec<Provider>)> {
     let checks = vec![
-        lookup::list(omnictl, "classes", "Read the machine classes of Omni", KIND),
+        lookup::list(omnictl, "classes", "Read the machine classes from Omni", KIND),
         Check::new("providers", "Check that the provider has registered", || {
             let found = omnictl.list("infraproviderstatuses", None)?;
             let known: Vec<&str> = found.iter().map(|found| found.metadata.id.as_str()).collect();
@@ -138,7 +138,7 @@ fn unregistered_provider(cx: &Cx, class: &MachineClass, file: &Path, wanted: &st
         [] => "no provider has ever registered".to_owned(),
         known => format!("registered are: {}", known.join(", ")),
     };
-    let what = format!("machine class `{}` wants the provider `{wanted}`, which Omni does not know", class.id);
+    let what = format!("machine class `{}` uses the provider `{wanted}`, which Omni does not know", class.id);
     let failure = Failure::new(Code::Failed, what);
     match domain::nearest::nearest(wanted, known.iter().copied()) {
         Some(near) => failure.cause(cause).hint(format!("write `providerid: {near}` in {}", cx.paths.show(file))),
@@ -168,7 +168,7 @@ impl Update<'_> {
             true => "machines can be created from it".to_owned(),
             false => {
                 let words: Vec<String> = self.differences.iter().map(Difference::words).collect();
-                format!("{}; machines that exist stay as they are", words.join(", "))
+                format!("{}; existing machines do not change", words.join(", "))
             }
         }
     }

@@ -183,7 +183,7 @@ pub fn refuse_unsafe(cx: &Cx, omnictl: &Omnictl<'_>, found: &Replacement) -> Res
             Some(other) => failure
                 .hint(format!("as root on {node}, move that VM to another node, replace the machine, and move it back"))
                 .next(format!("qm migrate {id} {other} --online --with-local-disks")),
-            None => failure.hint("take a backup of that VM before: with one node there is no way around it"),
+            None => failure.hint("back up that VM first: with only one node this cannot be avoided"),
         });
     }
     if !found.joined && omni_owns(omnictl, name)? {
@@ -203,14 +203,14 @@ pub fn refuse_unsafe(cx: &Cx, omnictl: &Omnictl<'_>, found: &Replacement) -> Res
     if !uuid.is_empty()
         && omnictl.get("machinesetnodes", uuid)?.is_some_and(|node| node.metadata.has_annotation("locked"))
     {
-        let failure = refused("the machine is locked".to_owned()).hint("unlock it if the person who locked it agrees");
+        let failure = refused("the machine is locked".to_owned()).hint("unlock it if whoever locked it agrees");
         return Err(failure.next(format!("omnictl cluster machine unlock {uuid}")));
     }
     // An upgrade waits for a machine that is broken, which may be this one, so only a ready machine is refused.
     if set.tearing_down || (machine.ready && !view.upgrade.is_empty()) {
         let why = if set.tearing_down { "its machine set is being destroyed" } else { view.upgrade.as_str() };
         return Err(refused(why.to_owned())
-            .hint("wait until that has ended")
+            .hint("wait until it is gone")
             .next(format!("cargo xtask cluster-status {cluster}")));
     }
     if set.control_plane && found.joined {
@@ -218,7 +218,7 @@ pub fn refuse_unsafe(cx: &Cx, omnictl: &Omnictl<'_>, found: &Replacement) -> Res
             let explain = format!("cargo xtask cluster-explain {cluster}");
             let (hint, next) = match set.wanted {
                 0..3 if !machine.ready || found.stopped.contains(name) => (
-                    "etcd went with it: delete the cluster and create it again, or restore a backup of its etcd",
+                    "etcd was lost with it: delete the cluster and create it again, or restore a backup of its etcd",
                     format!("cargo xtask cluster-delete {cluster} --dry-run"),
                 ),
                 0..3 => (
@@ -240,7 +240,7 @@ pub fn refuse_unsafe(cx: &Cx, omnictl: &Omnictl<'_>, found: &Replacement) -> Res
         Some(health) => health.describe(),
         None => "Omni has no provider of this name".to_owned(),
     };
-    let what = format!("the provider `{}` would not make a new machine: {why}", machine.provider);
+    let what = format!("the provider `{}` would not create a new machine: {why}", machine.provider);
     let failure = Failure::new(Code::Prerequisite, what);
     Err(failure.hint("the old machine would be removed and not replaced").next("cargo xtask provider-verify"))
 }
@@ -335,9 +335,9 @@ fn check_new_vms(cx: &Cx, proxmox: &Proxmox, new: &[String]) -> Result<(), Failu
     let Some(gone) = names.iter().find(|name| !there.iter().any(|vm| vm.name == **name)) else { return Ok(()) };
     let all = proxmox::list_vms(cx, proxmox, &|_| true)?.entries;
     let free = all.iter().filter_map(|vm| vm["vmid"].as_u64()).max().unwrap_or(100) + 100;
-    Err(Failure::new(Code::Failed, format!("the new machine `{gone}` has no VM any more"))
-        .cause("the provider deletes by ID: it deleted the new VM, which had got the ID of the old machine's VM")
-        .hint("let Proxmox give higher IDs, as root on a node, then replace the new machine")
+    Err(Failure::new(Code::Failed, format!("the new machine `{gone}` no longer has a VM"))
+        .cause("the provider deletes by ID: it deleted the new VM, which had been given the ID of the old machine's VM")
+        .hint("make Proxmox assign higher IDs, as root on a node, then replace the new machine")
         .next(format!("pvesh set /cluster/options --next-id lower={free}"))
         .next(format!("cargo xtask machine-replace {gone}")))
 }
@@ -351,7 +351,7 @@ fn wait_until_left(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str, name: &str) ->
             let view = cluster::observe(omnictl, cluster)?;
             view.iter().for_each(|view| cluster_tree::show(cx, view));
             let there = view.as_ref().and_then(|view| view.machines().find(|machine| machine.name() == name));
-            Ok(there.map_or(Poll::Done(()), |it| Poll::Waiting(format!("{name} waits for {}", it.waits_for))))
+            Ok(there.map_or(Poll::Done(()), |it| Poll::Waiting(format!("{name} is waiting for {}", it.waits_for))))
         };
         let waited = cx.wait(&format!("`{name}` to leave its cluster"), LEAVE_LIMIT, look);
         waited.map(|()| StepResult::ok((), "removed from Omni")).map_err(|error| match Failure::of(&error) {

@@ -63,7 +63,7 @@ impl SizeInput {
     }
 }
 
-const SELECTOR: &str = "write which storage takes the disk, such as --selector 'name == \"STORAGE\"'";
+const SELECTOR: &str = "specify the storage for the disk, e.g. --selector 'name == \"STORAGE\"'";
 
 /// Refuses only an empty selector: the rules of `machineclass-check` report what is wrong with any other expression.
 pub fn refuse_empty_selector(text: &str) -> Result<String, Failure> {

@@ -108,8 +108,7 @@ pub fn check_certificate(cx: &Cx, host: &str, cert: &str, key: Option<&str>) -> 
             Err(Diagnosis::failed(format!("{path} is not a file")))
         }
         Err(failure) if failure.kind != Kind::Permission => {
-            let fix =
-                "give it in PEM: `openssl x509 -inform der -in FILE`, or `openssl pkcs12 -in FILE -nodes`, prints that";
+            let fix = "convert it to PEM: `openssl x509 -inform der -in FILE`, or `openssl pkcs12 -in FILE -nodes`, prints PEM";
             Err(Diagnosis::failed(failure.message).fix(fix))
         }
         // The engine reads the file as root.
@@ -152,7 +151,7 @@ fn check_store_key(cx: &Cx, store: Option<bool>) -> anyhow::Result<StepResult<()
         Failure::new(Code::Invalid, "Omni cannot use docker/omni.asc").cause(unfit.why).hint(unfit.fix)
     })?;
     if Tool::Gpg.find().is_err() {
-        return Ok(StepResult::warning((), "it looks right, but gpg is not installed to test it"));
+        return Ok(StepResult::warning((), "it looks valid, but was not tested: gpg is not installed"));
     }
     gpg::check_store_key(cx, &Secret::new(text))?;
     Ok(StepResult::ok((), "it decrypts without a passphrase"))
@@ -192,13 +191,13 @@ pub fn report_licence(cx: &Cx, endpoint: &str, needed: bool) -> anyhow::Result<&
     }
     let page = format!("{endpoint}/eula");
     let detail = match state {
-        "open" => format!("not accepted yet: until a person does so at {page}, Omni answers no API call"),
-        _ => format!("cannot tell whether it is accepted; a person must read and accept it at {page}"),
+        "open" => format!("not accepted yet: Omni answers no API calls until you accept it at {page}"),
+        _ => format!("cannot tell whether it is accepted; read and accept it at {page}"),
     };
     cx.ui.note("licence", title, Status::Warning, detail);
     if cx.ask.can_prompt() {
         cx.ui.say(&format!(
-            "  Omni is free for home labs and tests; production needs a licence of Sidero Labs. Read it at {page}."
+            "  Omni is free for home labs and tests; production needs a licence from Sidero Labs. Read it at {page}."
         ));
         cx.ui.say("  This task never accepts it for you.");
     }

@@ -125,12 +125,14 @@ pub fn gather(
     let old = |key| known(key).or_else(|| values::own_value(env, example, key));
     let of_example = |key: &str, value: &str| example.get(key) == Some(normalize(key, value).as_str());
     let refuse_example = |variable: &Variable, value: &str| match of_example(variable.key, value) {
-        true => Err(invalid(variable, value, "is the value of docker/.env.example, not yours")),
+        true => Err(invalid(variable, value, "is the example value from docker/.env.example, not yours")),
         false => Ok(()),
     };
     if let Some(given) = args.account_uuid.as_deref().filter(|given| of_example(ACCOUNT, given)) {
-        let failure =
-            Failure::new(Code::Usage, format!("the account UUID {given} is the value of docker/.env.example"));
+        let failure = Failure::new(
+            Code::Usage,
+            format!("the account UUID {given} is the example value from docker/.env.example"),
+        );
         return Err(failure.hint("omit --account-uuid to have one generated"));
     }
     values.insert(ACCOUNT, Secret::plain(account_uuid(args, old(ACCOUNT), stored)?));
@@ -177,7 +179,7 @@ pub fn gather(
 /// The failure for a value in which compose would substitute a variable.
 fn foreign(key: &str) -> Failure {
     Failure::new(Code::Invalid, format!("compose treats what follows the `$` in {key} as a variable"))
-        .cause("docker/.env does not set it, so its place is filled from the environment, or left empty")
+        .cause("docker/.env does not set it, so compose fills it from the environment or leaves it empty")
         .hint(values::NO_VARIABLE)
 }
 
@@ -236,7 +238,7 @@ fn check_answer(cx: &Cx, variable: &Variable, text: &str, gathered: &GatheredVal
 fn check_copied(text: &str, length: usize) -> Diagnosis {
     let digits = text.bytes().all(|byte| byte.is_ascii_hexdigit());
     match text.len() {
-        _ if text.contains(char::is_whitespace) => Diagnosis::failed("there is a space in it"),
+        _ if text.contains(char::is_whitespace) => Diagnosis::failed("it contains a space"),
         count if digits && count != length => {
             Diagnosis::failed(format!("it has {count} hexadecimal digits; tsidp uses {length}"))
                 .fix("copy the whole value from tsidp's admin page")
@@ -295,7 +297,7 @@ fn check_form(variable: &Variable, value: &str) -> Result<(), Failure> {
     let verdict = match variable.key {
         "OIDC_CLIENT_ID" => check_copied(value, 32),
         "OIDC_CLIENT_SECRET" => check_copied(value, 64),
-        "TS_AUTHKEY" if value.contains(char::is_whitespace) => Diagnosis::failed("there is a space in it"),
+        "TS_AUTHKEY" if value.contains(char::is_whitespace) => Diagnosis::failed("it contains a space"),
         "TS_AUTHKEY" => values::check_tailscale_key(value),
         _ => Diagnosis::ok(""),
     };
@@ -323,8 +325,9 @@ fn refuse_new_domain(values: &OmniInputs, old: Option<&str>) -> Result<(), Failu
 fn account_uuid(args: &OmniValues, old: Option<&str>, stored: bool) -> Result<String, Failure> {
     let given = args.account_uuid.as_deref().map(str::to_ascii_lowercase);
     if let Some(given) = given.as_deref().filter(|given| !values::is_uuid(given)) {
-        return Err(Failure::new(Code::Usage, format!("{given:?} is not a valid UUID"))
-            .hint("leave it out to have one generated"));
+        return Err(
+            Failure::new(Code::Usage, format!("{given:?} is not a valid UUID")).hint("omit it to have one generated")
+        );
     }
     match (old, given) {
         (Some(old), Some(given)) if !old.eq_ignore_ascii_case(&given) => {

@@ -342,7 +342,7 @@ pub fn stop<'a>(containers: &str) -> Change<'a> {
         if left.is_empty() {
             return Ok(());
         }
-        Err(Failure::new(Code::Failed, "containers of the stack are still there").cause(left.join("\n")).into())
+        Err(Failure::new(Code::Failed, "containers of the stack still exist").cause(left.join("\n")).into())
     })
 }
 
@@ -409,8 +409,8 @@ fn wait_until_healthy(cx: &Cx, compose: &Compose<'_>, services: &[String]) -> an
         let found = compose.containers()?;
         for service in services {
             let Some(container) = stack::service(&found, service) else {
-                return Err(Failure::new(Code::Failed, format!("there is no container of `{service}`"))
-                    .cause("docker compose started the others without it")
+                return Err(Failure::new(Code::Failed, format!("`{service}` has no container"))
+                    .cause("docker compose started the other containers without it")
                     .into());
             };
             if provider::restarts_until_omni_responds(cx, container)? {

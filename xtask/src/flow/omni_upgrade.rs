@@ -135,7 +135,7 @@ pub fn find_backup(cx: &Cx, without: bool) -> Result<Option<String>, Failure> {
         Err(why) => why,
     };
     if without {
-        cx.ui.note("backup", "there is no current backup", Status::Warning, format!("{why}; going on without one"));
+        cx.ui.note("backup", "there is no current backup", Status::Warning, format!("{why}; continuing without one"));
         return Ok(None);
     }
     Err(Failure::new(Code::Prerequisite, "Omni is not upgraded without a current backup")
@@ -286,7 +286,7 @@ fn recreate(cx: &Cx, upgrade: &Upgrade, provider: bool) -> Result<String, Failur
 fn install(cx: &Cx, to: &Version) -> anyhow::Result<String> {
     let there = omnictl::locate().and_then(|path| omnictl::version_of(cx, &path).ok());
     if there.is_some_and(|(own, _)| version::is_same_version(&own, &to.to_string())) {
-        return Ok("it is of this version already".to_owned());
+        return Ok("it already has this version".to_owned());
     }
     let installed =
         install::install(cx, &Sources { release: Some(format!("v{}", version::bare(to))), ..Sources::of(cx) })?;
@@ -296,13 +296,13 @@ fn install(cx: &Cx, to: &Version) -> anyhow::Result<String> {
 
 /// Checks that Omni reports the new version, and contains what it did before.
 fn check_unchanged(cx: &Cx, upgrade: &Upgrade) -> anyhow::Result<()> {
-    cx.ui.step("version", format!("Check that Omni has version {}", upgrade.to), || {
+    cx.ui.step("version", format!("Check that Omni runs version {}", upgrade.to), || {
         let found = Omnictl::find(cx)?.get("sysversions", "current")?;
         let version = found.map(|found| found.text(&["backendversion"]).to_owned()).unwrap_or_default();
         match version::is_same_version(&version, &upgrade.to.to_string()) {
             true => Ok(StepResult::ok((), version)),
             false => {
-                Err(Failure::new(Code::Failed, format!("Omni is of version {version}, not {}", upgrade.to)).into())
+                Err(Failure::new(Code::Failed, format!("Omni reports version {version}, not {}", upgrade.to)).into())
             }
         }
     })?;

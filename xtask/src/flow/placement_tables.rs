@@ -35,10 +35,10 @@ pub fn show(cx: &Cx, fit: &Fit, demand: &Demand) {
         parts.push(table(&["MACHINE SET", "TO REMOVE"], demand.surplus.iter().map(row)));
     }
     let rows: Vec<Vec<String>> = fit.nodes.iter().map(node_row).collect();
-    parts.push(table(&["NODE", "MEMORY  █ used ▒ to come", "BEFORE", "AFTER", "MACHINES", "CPUS ASKED"], &rows));
+    parts.push(table(&["NODE", "MEMORY  █ used ▒ planned", "BEFORE", "AFTER", "MACHINES", "CPUS REQUESTED"], &rows));
     if !fit.pools.is_empty() {
         let rows: Vec<Vec<String>> = fit.pools.iter().map(pool_row).collect();
-        parts.push(table(&["STORAGE", "ON", "SPACE  █ used ▒ to come", "BEFORE", "AFTER"], &rows));
+        parts.push(table(&["STORAGE", "ON", "SPACE  █ used ▒ planned", "BEFORE", "AFTER"], &rows));
     }
     let losses: Vec<_> = fit.losses.iter().filter(|loss| loss.machines > 0).collect();
     if !losses.is_empty() {

@@ -110,7 +110,7 @@ pub fn needed_classes(
             let near = domain::nearest::nearest(&wanted.name, names);
             let place = wanted.name_at.in_file(&template.place.file);
             let failure = Failure::new(Code::NotFound, format!("{place}: there is no machine class `{}`", wanted.name))
-                .cause("no file in machine-classes/ describes it, and none that --class gives")
+                .cause("neither a file in machine-classes/ nor one given with --class describes it")
                 .next(format!("cargo xtask machineclass-create {}", wanted.name));
             return Err(near.map_or(failure.clone(), |near| failure.hint(format!("did you mean `{near}`?"))));
         };

@@ -78,8 +78,8 @@ pub fn check_output(cx: &Cx, file: &Path, what: &str, is: impl FnOnce(&str) -> b
     let there = files::read_optional(file)?;
     let verb = if there.is_some() { "update" } else { "create" };
     if there.is_some_and(|bytes| !bytes.is_empty() && !is(&String::from_utf8_lossy(&bytes))) {
-        return Err(Failure::new(Code::Conflict, format!("`{}` exists and is not {what}", file.display()))
-            .hint("name another file, or remove this one"));
+        return Err(Failure::new(Code::Conflict, format!("`{}` exists, but is not {what}", file.display()))
+            .hint("choose another file, or remove this one"));
     }
     cx.check_writable(&[std::path::absolute(file).unwrap_or_else(|_| file.to_owned())])?;
     Ok(verb)
@@ -145,7 +145,7 @@ pub fn write_env_key(cx: &Cx, key: &str, value: &Secret, what: &str) -> anyhow::
     let text = match files::read_optional_text(&path)? {
         None if own.is_some() => String::new(),
         found => found.ok_or_else(|| {
-            Failure::new(Code::NotFound, "`docker/.env` does not exist").hint("make it from docker/.env.example")
+            Failure::new(Code::NotFound, "`docker/.env` does not exist").hint("create it from docker/.env.example")
         })?,
     };
     let mut env = EnvFile::parse(&cx.paths.show(&path), &text)?;

@@ -71,9 +71,14 @@ pub fn choose(cx: &Cx, id: &str, new: bool) -> Result<Cx, Failure> {
     }
     name::check("provider", id)?;
     omni_stack::provider_ready(cx).map_err(|why| {
-        Failure::new(Code::Prerequisite, format!("`{}` is not set up, and `{id}` would be a further provider", ids[0]))
-            .cause(why)
-            .hint(format!("set up the first one first, under this ID: `cargo xtask provider-setup --provider-id {id}`"))
+        Failure::new(
+            Code::Prerequisite,
+            format!("`{}` is not set up, and `{id}` would be an additional provider", ids[0]),
+        )
+        .cause(why)
+        .hint(format!(
+            "set up the first provider first, under this ID: `cargo xtask provider-setup --provider-id {id}`"
+        ))
     })?;
     cx.for_provider(id)
 }
@@ -250,8 +255,8 @@ fn wait_for_registration(
             return error;
         }
         let hint = match silent.get() {
-            true => "the provider runs and reports, and its time is not Omni's: compare the clocks of both hosts (`timedatectl`); a clock that is off by more than 31 s has the same effect as a provider that is gone",
-            false => "the container runs and Omni hears nothing: read its log, and check that OMNI_ENDPOINT can be reached from the sidecar's network",
+            true => "the provider runs and reports, but its clock differs from Omni's: compare the clocks of both hosts (`timedatectl`); a clock that is off by more than 31 s has the same effect as a provider that is gone",
+            false => "the container runs, but Omni receives nothing from it: read its log, and check that OMNI_ENDPOINT can be reached from the sidecar's network",
         };
         explain_by_log(cx, failure.hint(hint)).next("cargo xtask provider-status").into()
     })
@@ -290,7 +295,7 @@ fn wait_for_start(cx: &Cx) -> anyhow::Result<StepResult<()>> {
         }
         let up = container.uptime().unwrap_or_default();
         if up >= SETTLE_TIME {
-            let detail = format!("{}, without an error; nobody is logged in to Omni to ask it", container.status);
+            let detail = format!("{}, without an error; Omni was not queried: nobody is logged in", container.status);
             return Ok(Poll::Done(StepResult::warning((), detail)));
         }
         let log = Compose::find(cx)?.log(&cx.settings.provider_service(), 50)?;
@@ -420,7 +425,7 @@ pub fn create_key(cx: &Cx, id: String, exists: bool) -> Change<'static> {
     let effect = format!("created by Omni, stored as {}", cx.settings.variable_location("OMNI_INFRA_PROVIDER_KEY"));
     Change::new("create", format!("a key for the provider {id}"), effect, undo, move |cx| {
         let key = new_key(&Omnictl::find(cx)?, &id, exists)?;
-        key::check_provider_key(key.expose(), &id, "as Omni made it", SystemTime::now())?;
+        key::check_provider_key(key.expose(), &id, "as Omni created it", SystemTime::now())?;
         Omnictl::with_key(cx, &key)?.check_key_accepted()?;
         let stored = format!("created by Omni, stored in {}", cx.paths.show(&cx.paths.provider_env()));
         write_env_key(cx, "OMNI_INFRA_PROVIDER_KEY", &key, &stored)
@@ -505,7 +510,11 @@ pub fn create_service(cx: &Cx, id: &str) -> Result<Vec<Change<'static>>, Failure
     let includes = format!("# Written by `cargo xtask provider-setup`: the further providers.\ninclude:\n{includes}");
     let mut changes = Vec::new();
     for (path, text, effect) in [
-        (cx.paths.provider_service(), SERVICE.replace("PROVIDER_ID", id), "the provider's service, as the first one's"),
+        (
+            cx.paths.provider_service(),
+            SERVICE.replace("PROVIDER_ID", id),
+            "the provider's service, like the first provider's",
+        ),
         (list, includes, "the stack includes it"),
     ] {
         let old = files::read_optional_text(&path)?;

@@ -74,7 +74,7 @@ fn omni_address(text: &str) -> Result<String, Failure> {
     refuse_login(text, "https://omni.example.ts.net")?;
     values::https_address(text, None).map_err(|why| {
         Failure::new(Code::Usage, format!("the address of Omni {text:?} {why}"))
-            .cause("Omni and its provider speak TLS, at the name of Omni alone")
+            .cause("the provider connects to Omni over TLS, and the address contains only Omni's name")
             .hint("write it as https://OMNI_DOMAIN, in --omni-endpoint or OMNI_ENDPOINT")
     })
 }
@@ -200,7 +200,7 @@ pub fn find_key(cx: &Cx, id: &str) -> anyhow::Result<StepResult<Option<ProviderK
 pub fn ask_for_key(cx: &Cx, inputs: &ProviderInputs) -> anyhow::Result<ProviderKey> {
     let missing = MissingValue::secret("the provider's key", "OMNI_INFRA_PROVIDER_KEY");
     let page = format!("{}/settings/infraproviders", inputs.omni);
-    cx.ui.say(&format!("  Omni makes the key of the provider `{}` at {page}", inputs.id));
+    cx.ui.say(&format!("  Create the key of the provider `{}` in Omni at {page}", inputs.id));
     let check = |text: &str| {
         key::check_provider_key(text, &inputs.id, "as typed", SystemTime::now()).map(|_| Secret::new(text))
     };
@@ -208,7 +208,7 @@ pub fn ask_for_key(cx: &Cx, inputs: &ProviderInputs) -> anyhow::Result<ProviderK
     let typed = asked.map_err(|failure| {
         if failure.code == Code::MissingInput {
             failure.hint(format!(
-                "make it at {page} and put it into {} as {}; or log in as an admin (OMNI_SERVICE_ACCOUNT_KEY) and this task has Omni make it",
+                "create it at {page} and put it into {} as {}; or log in as an admin (OMNI_SERVICE_ACCOUNT_KEY) and this task creates it in Omni",
                 cx.paths.show(&cx.paths.provider_env()),
                 cx.settings.provider_variable("OMNI_INFRA_PROVIDER_KEY").map_or("OMNI_INFRA_PROVIDER_KEY", |(own, _)| own)
             ))

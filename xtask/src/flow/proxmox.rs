@@ -166,7 +166,7 @@ pub fn proxmox_of(cx: &Cx, config: &ProviderConfig) -> Result<Proxmox, Failure> 
     for (key, value) in [("url", host), ("tokenID", token_id)] {
         if placeholder::is_placeholder(value) {
             return Err(wrong(format!("`{key}` looks like a placeholder: {value}"))
-                .cause("the provider takes it as it is")
+                .cause("the provider uses it unchanged")
                 .hint("write the value of your Proxmox, or let `cargo xtask provider-setup` write the file"));
         }
     }
@@ -174,8 +174,8 @@ pub fn proxmox_of(cx: &Cx, config: &ProviderConfig) -> Result<Proxmox, Failure> 
         && placeholder::is_placeholder(secret.expose())
     {
         return Err(wrong("`tokenSecret` looks like a placeholder".to_owned())
-            .cause("the provider takes it as it is")
-            .hint("make a token with `pveum user token add USER@REALM NAME --privsep 0` and write its secret"));
+            .cause("the provider uses it unchanged")
+            .hint("create a token with `pveum user token add USER@REALM NAME --privsep 0` and write its secret"));
     }
     if !config.url.ends_with("/api2/json") {
         return Err(wrong(format!("`url` is {:?}", config.url))
@@ -193,17 +193,17 @@ pub fn proxmox_of(cx: &Cx, config: &ProviderConfig) -> Result<Proxmox, Failure> 
             if provider == Provider::Untagged {
                 return Err(wrong(format!("it logs in as {user} with a password"))
                     .cause(format!("the login's ticket is valid for two hours, and provider {provider} ({origin}) never renews it; after that every call is refused"))
-                    .hint("run provider v0.1.0 or later, or make a token (`pveum user token add USER@REALM provider --privsep 0`) and write tokenID and tokenSecret instead"));
+                    .hint("run provider v0.1.0 or later, or create a token (`pveum user token add USER@REALM provider --privsep 0`) and write tokenID and tokenSecret instead"));
             }
             if realm.is_empty() && !user.contains('@') {
-                return Err(wrong(format!("`username` is {user:?}, and there is no `realm`"))
+                return Err(wrong(format!("`username` is {user:?}, but `realm` is not set"))
                     .cause("Proxmox knows a user by name and realm")
-                    .hint(format!("add `realm: pam` for a user of the Proxmox host, `realm: pve` for one of Proxmox alone; or write {user}@REALM")));
+                    .hint(format!("add `realm: pam` for a user of the Proxmox host, `realm: pve` for a user that only Proxmox has; or write {user}@REALM")));
             }
             Login::Password { user: user.clone(), realm: realm.clone(), password: password.clone() }
         }
         Auth::None => {
-            return Err(wrong("there is no login in it".to_owned())
+            return Err(wrong("it contains no login".to_owned())
                 .cause("the provider starts without complaint and is then refused by every call; the keys are tokenID and tokenSecret, in this spelling")
                 .hint("compare it with docker/config.yaml.example"));
         }
@@ -241,7 +241,7 @@ pub fn conflicts(cx: &Cx, proxmox: &Proxmox) -> Vec<String> {
         match token {
             Some(token) if token == proxmox.login => {}
             Some(token) if token.id() == proxmox.login.id() => {
-                found.push(format!("{} has another secret for {}", other.origin, token.id()));
+                found.push(format!("{} has a different secret for {}", other.origin, token.id()));
             }
             Some(token) => {
                 found.push(format!("{} is for {}, not for {}", other.origin, token.id(), proxmox.login.id()))
@@ -543,22 +543,22 @@ pub fn warnings(inventory: &Inventory) -> Vec<String> {
             |before: String, after: &str| found.entry((before, after.to_owned())).or_default().push(&node.name);
         match names.as_slice() {
             [] => say(
-                "no storage for ISO images is seen on ".into(),
-                ": Talos cannot be downloaded there; give one the content `iso`, or let the login see it",
+                "no storage for ISO images is visible on ".into(),
+                ": Talos cannot be downloaded there; add the content `iso` to a storage, or let the login see one",
             ),
             [_] => {}
             many => say(
                 format!("{} all accept ISO images on ", many.join(" and ")),
-                ": the provider picks one at random each time; let its login see one alone",
+                ": the provider picks one at random each time; let its login see only one of them",
             ),
         }
         for storage in node.storages.known().into_iter().flatten().filter(|storage| storage.enabled) {
             let name = &storage.name;
             match room::is_full(storage) {
-                _ if !storage.active => say(format!("storage {name} is enabled and not reachable on "), ""),
+                _ if !storage.active => say(format!("storage {name} is enabled but not reachable on "), ""),
                 true => say(
-                    format!("storage {name} has no room, {} free, on ", format_bytes(storage.available)),
-                    ": free some; nothing that needs it can be created",
+                    format!("storage {name} has no room ({} free) on ", format_bytes(storage.available)),
+                    ": free some space; nothing that needs this storage can be created",
                 ),
                 false => {}
             }

@@ -81,7 +81,7 @@ impl Site {
             return Err(Failure::new(Code::NotFound, "there is no cluster to rehearse")
                 .cause(format!("`{}` contains no template, or only the shipped examples", folder.display()))
                 .hint(
-                    "name an example with --cluster NAME, or remove its line `# omni-scale: example` to make it yours",
+                    "choose an example with --cluster NAME, or remove its line `# omni-scale: example` to make it yours",
                 ));
         }
         Ok(())
@@ -339,7 +339,7 @@ impl LifeCycle<'_> {
             inventory.nodes.iter().filter(|node| node.is_online()).map(|node| node.name.as_str()).collect();
         let on = |node: &&&str| vms.iter().filter(|vm| vm["node"] == **node).count();
         let Some(node) = online.iter().max_by_key(on).filter(|_| online.len() > 1 && !alive.is_empty()) else {
-            site.skipped.push("the loss of a node: it takes two nodes, and a cluster that runs".to_owned());
+            site.skipped.push("the loss of a node: it needs two nodes and a running cluster".to_owned());
             return Ok(());
         };
         for power in ["off", "on"] {

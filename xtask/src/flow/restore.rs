@@ -183,7 +183,7 @@ impl<'a> Restore<'a> {
                         connect.map_or_else(|| at.endpoint.clone(), |address| format!("{} at {address}", at.endpoint));
                     return Err(Failure::new(Code::Conflict, format!("another Omni answers at {place}"))
                         .cause("two Omnis with one identity take each other's machines and tailnet name")
-                        .hint("stop the old stack for good: on its host, `cargo xtask stack-down`; then run this again")
+                        .hint("stop the old stack permanently: on its host, `cargo xtask stack-down`; then run this again")
                         .into());
                 }
                 Err(failure) if failure.code == Code::Interrupted => return Err(failure.into()),

@@ -87,8 +87,8 @@ pub fn bind_resource(grounds: &mut PlanBinding, what: &str, id: &str, there: &[R
 fn write(cx: &Cx, file: &Path, saved: &SavedPlan, plan: &Plan<'_>) -> anyhow::Result<Outcome> {
     let path = std::path::absolute(file)?;
     if files::read_optional_text(&path)?.is_some_and(|text| !text.contains("\"seal\"")) {
-        return Err(Failure::new(Code::Conflict, format!("`{}` exists and is not a saved plan", file.display()))
-            .hint("name another file, or remove this one")
+        return Err(Failure::new(Code::Conflict, format!("`{}` exists, but is not a saved plan", file.display()))
+            .hint("choose another file, or remove this one")
             .into());
     }
     files::write_atomically(&path, saved.text().as_bytes(), files::PRIVATE)?;
@@ -144,7 +144,7 @@ pub fn check_usable(cx: &Cx, plan: &SavedPlan, omni: &str) -> Result<Vec<PathBuf
 fn stale_plan(cx: &Cx, plan: &SavedPlan, found: &[String]) -> Failure {
     Failure::new(Code::Conflict, "the plan is out of date: what it is based on has changed")
         .cause(found.join("\n"))
-        .hint("nothing was changed; look at a new plan")
+        .hint("nothing was changed; make and review a new plan")
         .next(replan_command(cx, plan))
         .with(serde_json::json!({ "changed": found }))
 }

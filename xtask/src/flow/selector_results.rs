@@ -167,12 +167,12 @@ pub fn warnings(tested: &TestedSelector<'_>, places: &[Storage]) -> Vec<Warning>
                 warn("no-images", name, format!("{name} on {node} matches but cannot store VM images"));
             }
             if !(place.enabled && place.active) {
-                warn("disabled", name, format!("{name} on {node} matches and is disabled or not active"));
+                warn("disabled", name, format!("{name} on {node} matches, but is disabled or not active"));
             } else if let Some(size) = tested.subject.size_gib
                 && size.saturating_mul(GIB) > place.available
             {
                 let free = place.available / GIB;
-                warn("too-small", name, format!("{name} on {node} has {free} GiB free, and the disk takes {size} GiB"));
+                warn("too-small", name, format!("{name} on {node} has {free} GiB free, but the disk takes {size} GiB"));
             }
         }
     }
@@ -215,10 +215,10 @@ pub fn compile_failure(subject: &TestSubject, error: &CompileError) -> Failure {
         format!("\n{line}\n{}^", " ".repeat(error.at.column.saturating_sub(1) as usize))
     };
     let hint = match convert::selector(&subject.selector) {
-        Some(Ok(new)) => format!("this is the older form; in the real one it is: {}", new.text),
+        Some(Ok(new)) => format!("this is the older format; in the current format it is: {}", new.text),
         Some(Err(why)) => why,
         None => error.hint.clone().unwrap_or_else(|| {
-            "a selector is CEL over name, node, storageType and availableSpace, and yields a bool".to_owned()
+            "a selector is CEL over name, node, storageType and availableSpace, and returns a bool".to_owned()
         }),
     };
     Failure::new(Code::Invalid, what).cause(format!("{error}{}", arrow(&subject.selector))).hint(hint)

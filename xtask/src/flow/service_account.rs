@@ -101,7 +101,7 @@ const REPLACED: &str = "service_account_replaced";
 /// Fails with [`Code::NotFound`] if there is no such key, or as in [`ensure`].
 pub fn plan_rotation(cx: &Cx) -> Result<Plan<'static>, Failure> {
     let none = |failure: Failure| {
-        failure.hint("`cargo xtask omni-setup --service-account Operator` makes one and stores it there")
+        failure.hint("`cargo xtask omni-setup --service-account Operator` creates one and stores it there")
     };
     let old = stored_key(cx).map_err(none)?.0.name;
     refuse_key_in_shell(&old)?;
@@ -223,7 +223,7 @@ fn find_account(cx: &Cx, name: &str) -> Result<Account, Failure> {
 fn list_keys(cx: &Cx) -> Result<(Vec<ServiceAccountKey>, bool), Failure> {
     // The usual advice for a refused login is this same task, so it is replaced.
     let log_in = |failure: Failure| {
-        let hint = "log in to omnictl as an administrator, as docs/how-to/deployment.md says in step 6, or give an administrator's \
+        let hint = "log in to omnictl as an administrator, as in step 6 of docs/how-to/deployment.md, or give an administrator's \
                     key in OMNI_SERVICE_ACCOUNT_KEY";
         Failure { next: Vec::new(), ..failure }.hint(hint)
     };
@@ -236,7 +236,7 @@ fn list_keys(cx: &Cx) -> Result<(Vec<ServiceAccountKey>, bool), Failure> {
             let keys = person.service_account_keys().map_err(|failure| match failure.code {
                 // omnictl waits for a login, but its login page is not shown anywhere.
                 Code::Timeout => {
-                    failure.hint("that login may have ended: `BROWSER=echo omnictl get sysversion` renews it")
+                    failure.hint("that login may have expired: `BROWSER=echo omnictl get sysversion` renews it")
                 }
                 _ if failure.kind == Kind::Login => log_in(failure),
                 _ => failure,

@@ -35,9 +35,9 @@ pub fn read(cx: &Cx) -> Result<Option<String>, Failure> {
     let text = files::read_optional_text(&path)?;
     text.map(Some).ok_or_else(|| {
         let shown = cx.paths.show(&path);
-        Failure::new(Code::Prerequisite, format!("{KEY} in docker/.env names `{shown}`, which does not exist"))
+        Failure::new(Code::Prerequisite, format!("{KEY} in docker/.env refers to `{shown}`, which does not exist"))
             .cause("without its settings Omni could start with another store, or with other login rules")
-            .hint(format!("restore `{shown}`; to run without it, empty {KEY} in docker/.env"))
+            .hint(format!("restore `{shown}`; to run without it, clear {KEY} in docker/.env"))
     })
 }
 
@@ -109,7 +109,7 @@ pub fn name_existing(cx: &Cx) -> Option<Change<'static>> {
 /// Like [`name_existing`], for a file that is about to be written.
 pub fn name_file(cx: &Cx) -> Option<Change<'static>> {
     let effect = "Omni reads docker/site.yaml";
-    let name = || project_files::set_env_key(cx, KEY, Secret::plain("./site.yaml"), effect, "empty the line");
+    let name = || project_files::set_env_key(cx, KEY, Secret::plain("./site.yaml"), effect, "clear the value");
     configured_path(cx).is_none().then(name)
 }
 

@@ -38,7 +38,7 @@ pub fn read_store(cx: &Cx) -> Result<Store, Failure> {
 /// # Errors
 /// Fails with [`Code::Invalid`] if Omni could not use the key, or as in [`read_store`].
 pub fn plan_recovery(cx: &Cx, file: &std::path::Path) -> anyhow::Result<Plan<'static>> {
-    let bytes = cx.read(file, "name the public key of a pair that you made on another machine")?;
+    let bytes = cx.read(file, "specify the public key of a pair that you created on another machine")?;
     let armored = String::from_utf8_lossy(&bytes).into_owned();
     let slot = cx.ui.step("key", "Check the recovery key", || {
         let slot = gpg::slot_of_public_key(cx, &armored)?;
@@ -145,7 +145,7 @@ fn has_slot(store: &Store, slot: &str) -> bool {
 
 fn no_slot(key: &str) -> Failure {
     Failure::new(Code::Failed, format!("Omni's store has no slot for {key}"))
-        .cause("Omni was started with its public key, and did not add it")
+        .cause("Omni was started with its public key, but did not add it")
         .hint("nothing was switched: Omni runs with docker/omni.asc as before")
         .next("cargo xtask stack-logs omni")
 }
@@ -168,16 +168,16 @@ fn publish_key(cx: &Cx, plan: &mut Plan<'static>, name: String, armored: Armored
     let text = site::read(cx)?.unwrap_or_default();
     if !check::site::has_public_key(&text, &inside) {
         let new = check::site::with_public_key(&text, &inside).ok_or_else(|| {
-            Failure::new(Code::Prerequisite, format!("the key cannot be added to `{shown}` without changing its form"))
+            Failure::new(Code::Prerequisite, format!("the key cannot be added to `{shown}` without rewriting it"))
                 .cause("it uses anchors, several documents, or mappings in braces")
                 .hint(format!("add {inside} to storage.default.etcd.publicKeyFiles yourself, then run this again"))
         })?;
         if let Some(found) = site::first_error(cx, &new)? {
-            let failure = Failure::new(Code::Prerequisite, "this Omni cannot be given a further key");
+            let failure = Failure::new(Code::Prerequisite, "this Omni cannot be given an additional key");
             return Err(failure.cause(found.message).hint(found.fix).next("cargo xtask upgrade-plan --omni"));
         }
         let contents = (Secret::plain(new), files::PRIVATE);
-        let (effect, undo) = (format!("`publicKeyFiles` names {inside}"), "take the line out after the next start");
+        let (effect, undo) = (format!("`publicKeyFiles` lists {inside}"), "remove the line after the next start");
         plan.push(project_files::write("update", (settings, shown), contents, effect, undo));
     }
     site::name_file(cx).into_iter().for_each(|change| plan.push(change));

@@ -130,10 +130,11 @@ fn remove_secrets(parts: Parts<'_>) -> Result<BundleContents, Failure> {
         };
         let removed = scrubber.take_counts();
         if bytes.len() > MAX_PART {
-            let why = format!("it has {} MiB, and a part of a bundle at most {}", bytes.len() >> 20, MAX_PART >> 20);
+            let why =
+                format!("it has {} MiB, but a part of a bundle may have at most {}", bytes.len() >> 20, MAX_PART >> 20);
             manifest
                 .missing
-                .insert(name.clone(), Failure::new(Code::Failed, format!("`{name}` was left out")).cause(why));
+                .insert(name.clone(), Failure::new(Code::Failed, format!("`{name}` was omitted")).cause(why));
             continue;
         }
         manifest.files.insert(name.clone(), Part { bytes: bytes.len() as u64, removed: removed.values().sum() });

@@ -51,7 +51,7 @@ fn explain_wget(failure: Failure, url: &str) -> Failure {
     }
     if has("timed out") || has("can't connect") || has("refused") || has("unreachable") {
         return of(
-            format!("the sidecar does not reach {url}"),
+            format!("the sidecar cannot reach {url}"),
             "the policy must let the sidecar's tag reach tcp:443 of tsidp (tsidp/grant.json), and tsidp must run: `systemctl status tsidp` on its VM",
         );
     }
@@ -75,8 +75,8 @@ mod tests {
     fn wget_errors_are_explained() {
         let cases = [
             ("wget: bad address 'idp.tail1.ts.net'", "cannot resolve the name"),
-            ("wget: can't connect to remote host (100.64.0.7): Connection refused", "does not reach"),
-            ("wget: download timed out", "does not reach"),
+            ("wget: can't connect to remote host (100.64.0.7): Connection refused", "cannot reach"),
+            ("wget: download timed out", "cannot reach"),
             ("ssl_client: idp.tail1.ts.net: handshake failed: no alert", "no TLS"),
             ("wget: server returned error: HTTP/1.1 502 Bad Gateway", "answered with an error"),
         ];

@@ -174,7 +174,7 @@ pub fn refuse_blocked(cx: &Cx, steps: &[Step], what: &str) -> Result<(), Failure
     }
     Err(Failure::new(Code::Failed, format!("the upgrade of {what} is blocked; nothing was changed"))
         .cause(blocked.join("\n"))
-        .hint("fix what is named above; `cargo xtask upgrade-plan` shows every step to newer versions")
+        .hint("fix what is listed above; `cargo xtask upgrade-plan` shows every step to newer versions")
         .next("cargo xtask upgrade-plan"))
 }
 

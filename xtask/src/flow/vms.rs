@@ -105,7 +105,7 @@ pub fn vm_name(cx: &Cx, vm: &str) -> Result<String, Failure> {
     let command = |entry: &&Value| format!("cargo xtask cluster-explain --vm {}/{id}", place(entry));
     if !here.is_empty() {
         let failure = Failure::new(Code::Usage, format!("several providers have a VM {id} on {node}"));
-        return Err(here.iter().map(command).fold(failure.hint("name the provider too"), Failure::next));
+        return Err(here.iter().map(command).fold(failure.hint("specify the provider too"), Failure::next));
     }
     let failure = Failure::new(Code::NotFound, format!("the provider's login cannot see a VM {id} on {node}"));
     Err(match seen.first() {

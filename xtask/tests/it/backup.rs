@@ -284,7 +284,7 @@ fn every_damage_of_an_archive_is_detected() {
         fs::write(dir.join("manifest.sha256"), &sum[..64]).expect("written");
         refused(what, &packed()).says(&[says]);
     };
-    with("counts", "\"Machines\":39", "\"Machines\":40", "the store is not the one of the manifest");
+    with("counts", "\"Machines\":39", "\"Machines\":40", "the store does not match the manifest");
     with("newer", "\"format\":2", "\"format\":9", "its format is 9");
     with("older, with the sum of a newer one", "\"format\":2", "\"format\":1", "manifest.json was changed");
     // An archive made before this checksum existed.

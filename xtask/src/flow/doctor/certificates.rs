@@ -51,7 +51,7 @@ fn text(installation: &Installation<'_>, path: &str) -> Result<String, Diagnosis
         Ok(Some(text)) => Ok(text),
         Ok(None) => Err(Diagnosis::failed(format!("{path} does not exist"))),
         Err(failure) if failure.kind == Kind::Permission => {
-            Err(Diagnosis::unknown(format!("{path} is root's alone: run `cargo xtask doctor` as root to look into it")))
+            Err(Diagnosis::unknown(format!("only root can read {path}: run `cargo xtask doctor` as root to check it")))
         }
         Err(failure) => Err(Diagnosis::failed(failure.line())),
     }
@@ -76,7 +76,7 @@ pub fn served(installation: &Installation<'_>) -> Verdict {
     let own = installation.value("OMNI_TLS_CERT").and_then(|path| read(installation, path).ok());
     Ok(match (own.as_deref().and_then(<[_]>::first), chain.first()) {
         (Some(file), Some(served)) if file.der != served.der => found.and(
-            Diagnosis::warning("another certificate is served than the one in the file: it was renewed since")
+            Diagnosis::warning("the served certificate is not the one in the file, which was renewed since")
                 .fix("`cargo xtask stack-up --recreate`"),
         ),
         _ => found,

@@ -24,9 +24,8 @@ pub fn env(installation: &Installation<'_>) -> Diagnosis {
     let file = &installation.cx.settings.env_file;
     let mut found = values::check_complete(file, &installation.example);
     if file.get("COMPOSE_PROJECT_NAME").is_some() {
-        let why =
-            "it sets COMPOSE_PROJECT_NAME: by hand and at boot, compose starts another Omni with that, an empty one";
-        found = found.and(Diagnosis::failed(why).fix("take that line out of docker/.env"));
+        let why = "it sets COMPOSE_PROJECT_NAME: compose, run by hand or at boot, then starts another, empty Omni";
+        found = found.and(Diagnosis::failed(why).fix("remove that line from docker/.env"));
     }
     // Compose prefers its environment to the file, and the environment is different when the stack is started at boot.
     let keys = REQUIRED.iter().map(|each| each.key).chain(values::PROVIDER);
@@ -58,7 +57,7 @@ pub fn modes(installation: &Installation<'_>) -> Diagnosis {
         }
     }
     match (found, open.is_empty()) {
-        (0, _) => installation.missing_verdict("none of them is there"),
+        (0, _) => installation.missing_verdict("none of them exists"),
         (_, true) => Diagnosis::ok(count(found, "file")),
         (_, false) => Diagnosis::failed(open.join(", ")),
     }
@@ -96,7 +95,7 @@ fn configured(installation: &Installation<'_>, config: &ProviderConfig, found: &
     if found.insecure {
         verdict = verdict.and(
             Diagnosis::warning("TLS certificates of Proxmox are not verified (insecureSkipVerify)")
-                .fix("copy Proxmox's /etc/pve/pve-root-ca.pem here, name it in PROVIDER_CA_FILE, and set insecureSkipVerify to false"),
+                .fix("copy Proxmox's /etc/pve/pve-root-ca.pem here, set PROVIDER_CA_FILE to its path, and set insecureSkipVerify to false"),
         );
     }
     if let Some(advice) = proxmox::password_advice(&found.login) {
@@ -129,9 +128,9 @@ pub fn site(installation: &Installation<'_>) -> Verdict {
     }
     if site::name_existing(cx).is_some() {
         verdict =
-            verdict.and(Diagnosis::warning("docker/.env does not name docker/site.yaml, so Omni does not read it"));
+            verdict.and(Diagnosis::warning("docker/.env does not refer to docker/site.yaml, so Omni does not read it"));
     } else if site::has_changed(cx, installation.containers()?).is_ok_and(|changed| changed) {
-        verdict = verdict.and(Diagnosis::warning("Omni was started with other settings than the file has now"));
+        verdict = verdict.and(Diagnosis::warning("Omni was started with different settings than the file has now"));
     }
     Ok(verdict)
 }
@@ -170,7 +169,7 @@ pub fn secrets(installation: &Installation<'_>) -> Diagnosis {
         values.extend(Some(secret).filter(|secret| secret.expose().len() >= SHORTEST));
     }
     if values.is_empty() {
-        return installation.missing_verdict("there is no secret yet");
+        return installation.missing_verdict("there are no secrets yet");
     }
     match git::tracked_files(cx, &["docker/compose.yaml"]) {
         Ok(None) => return Diagnosis::skipped("the project is not a git checkout"),

@@ -159,8 +159,10 @@ fn remote_clock(installation: &Installation<'_>) -> Option<(String, u64)> {
 fn is_synchronized(installation: &Installation<'_>) -> Option<bool> {
     let timedatectl = which::which("timedatectl").ok().filter(|_| Path::new("/run/systemd/system").is_dir())?;
     let shell = proc::shell().ok()?;
-    let job =
-        Job::new("asking whether the clock is kept", cmd!(shell, "{timedatectl} show -p NTPSynchronized --value"));
+    let job = Job::new(
+        "asking whether the clock is synchronized",
+        cmd!(shell, "{timedatectl} show -p NTPSynchronized --value"),
+    );
     let ended =
         installation.cx.proc.run(job.deadline(Duration::from_secs(3))).ok().filter(|ended| ended.is_success())?;
     match ended.stdout.trim() {
@@ -191,19 +193,19 @@ fn creates_containers(unit: &str) -> bool {
 pub fn boot(installation: &Installation<'_>) -> Verdict {
     installation.container(OMNI)?;
     if is_engine_remote() || !Path::new("/run/systemd/system").is_dir() {
-        return Err(Diagnosis::skipped("this host is not run by systemd, or not the engine's"));
+        return Err(Diagnosis::skipped("this host does not use systemd, or the engine is on another host"));
     }
     let wanted = Path::new("/etc/systemd/system/multi-user.target.wants/omni-scale.service");
     let unit = files::read_optional_text(Path::new("/etc/systemd/system/omni-scale.service")).ok().flatten();
     if unit.as_deref().is_some_and(creates_containers) {
         return Err(Diagnosis::warning(
-            "omni-scale.service is an older one, which recreates containers at boot: a changed tag upgrades Omni then",
+            "omni-scale.service is an older version, which recreates containers at boot: a changed tag then upgrades Omni",
         )
         .fix("install docker/omni-scale.service again (docs/how-to/deployment.md, step 6)"));
     }
     Ok(match (unit.is_some(), wanted.symlink_metadata().is_ok()) {
         (true, true) => Diagnosis::ok("omni-scale.service is enabled"),
-        (true, false) => Diagnosis::warning("omni-scale.service is installed, and not enabled")
+        (true, false) => Diagnosis::warning("omni-scale.service is installed, but not enabled")
             .fix("`sudo systemctl enable omni-scale.service`"),
         (false, _) => Diagnosis::warning("omni-scale.service is not installed"),
     })

@@ -215,7 +215,7 @@ impl<'a> Installation<'a> {
 /// Returns the verdict of a check that needs it.
 pub fn check_sidecar(installation: &Installation<'_>) -> Result<(), Diagnosis> {
     let sidecar = installation.container(SIDECAR)?;
-    if sidecar.state == "running" { Ok(()) } else { Err(Diagnosis::unknown("the sidecar does not run")) }
+    if sidecar.state == "running" { Ok(()) } else { Err(Diagnosis::unknown("the sidecar is not running")) }
 }
 
 /// Returns Proxmox, with the address and login that the provider uses.

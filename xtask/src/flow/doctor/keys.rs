@@ -23,7 +23,7 @@ pub fn store(installation: &Installation<'_>) -> Verdict {
         Ok(Some(text)) => text,
         Ok(None) if installation.set_up => {
             return Ok(Diagnosis::failed("docker/omni.asc does not exist").fix(
-                "if Omni ran before, restore it from your backup: no other key opens its store; else `cargo xtask omni-setup` makes it",
+                "if Omni ran before, restore it from your backup: no other key opens its store; otherwise `cargo xtask omni-setup` creates it",
             ));
         }
         Ok(None) => return Err(installation.missing_verdict("")),
@@ -31,7 +31,7 @@ pub fn store(installation: &Installation<'_>) -> Verdict {
     };
     Ok(match store_key::check(&text, installation.now) {
         Ok(found) => match found.expires {
-            Some(at) => Diagnosis::warning(format!("it ends on {}, and the store with it", clock::date(at)))
+            Some(at) => Diagnosis::warning(format!("it expires on {}, and with it access to the store", clock::date(at)))
                 .fix("remove its expiry: `gpg --quick-set-expire FINGERPRINT 0`, the same with '*' for its subkeys, then export it again"),
             None => Diagnosis::ok("no passphrase, an encryption subkey, no expiry"),
         },
@@ -87,7 +87,7 @@ pub fn account(installation: &Installation<'_>) -> Diagnosis {
         Err(why) => return Diagnosis::failed(format!("{origin}: {why}")),
     };
     if info.provider().is_some() {
-        return Diagnosis::failed(format!("{origin} is the key of a provider, which may do nothing else"))
+        return Diagnosis::failed(format!("{origin} is the key of a provider, which has no other rights"))
             .fix("put a service account's key there: `cargo xtask omni-setup --service-account Admin`");
     }
     let now = SystemTime::now();
@@ -99,7 +99,7 @@ pub fn account(installation: &Installation<'_>) -> Diagnosis {
         };
     }
     if let Some(refusal) = installation.login_refused() {
-        return Diagnosis::failed(refusal.line()).fix("`cargo xtask omni-setup --service-account` makes a new one");
+        return Diagnosis::failed(refusal.line()).fix("`cargo xtask omni-setup --service-account` creates a new one");
     }
     expiry_verdict(&info, now).unwrap_or_else(|| Diagnosis::ok(format!("of {} ({origin})", info.name)))
 }

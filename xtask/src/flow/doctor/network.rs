@@ -65,10 +65,10 @@ fn check_ports_free(lan: &str) -> Diagnosis {
         .map(|(port, protocol, _)| format!("{port}/{protocol}"))
         .collect();
     if taken.is_empty() {
-        return Diagnosis::ok("the stack does not run; nothing else holds its ports");
+        return Diagnosis::ok("the stack is not running; nothing else uses its ports");
     }
     Diagnosis::failed(format!("another program listens on {} on {lan}", taken.join(", ")))
-        .fix("`ss -lntup` shows which; end it, or move it to another address")
+        .fix("`ss -lntup` shows which; stop it, or move it to another address")
 }
 
 /// A rootless engine may not publish ports below the kernel's limit, including 443.
@@ -77,11 +77,11 @@ fn rootless_ports() -> Option<Diagnosis> {
     let setting = "net.ipv4.ip_unprivileged_port_start";
     let text = files::read_optional_text(Path::new("/proc/sys/net/ipv4/ip_unprivileged_port_start")).ok().flatten()?;
     let first = text.trim().parse::<u16>().ok().filter(|first| *first > 443)?;
-    Some(
-        Diagnosis::failed(format!("the Docker engine runs without root, and may publish no port below {first}")).fix(
-            format!("as root: `sysctl -w {setting}=443`, and that line in /etc/sysctl.d, or use the engine of root"),
+    Some(Diagnosis::failed(format!("the Docker engine runs without root and cannot publish ports below {first}")).fix(
+        format!(
+            "as root: `sysctl -w {setting}=443`, and that line in /etc/sysctl.d, or use an engine that runs as root"
         ),
-    )
+    ))
 }
 
 /// Returns true if another program keeps the port for longer than such a check takes: another doctor may run at the same time.
@@ -120,7 +120,7 @@ pub fn dns(installation: &Installation<'_>) -> Verdict {
     let found = stack::names(&domain, lan, &answers);
     Ok(match unknown {
         Some(why) if found.state == State::Ok => {
-            Diagnosis::unknown(format!("which resolver a machine is given ({why}); {}", found.detail))
+            Diagnosis::unknown(format!("which resolver a machine uses ({why}); {}", found.detail))
         }
         Some(_) | None => found,
     })
@@ -183,8 +183,8 @@ fn parse_node_resolvers(answers: &[(&str, Value)]) -> Result<Vec<(String, IpAddr
         }
     }
     match (found.is_empty(), own) {
-        (true, true) => Err("Proxmox asks a resolver on its own nodes, which cannot be asked from here".to_owned()),
-        (true, false) => Err("Proxmox names no resolver".to_owned()),
+        (true, true) => Err("Proxmox uses a resolver on its own nodes, which cannot be queried from here".to_owned()),
+        (true, false) => Err("Proxmox reports no resolver".to_owned()),
         (false, _) => Ok(found),
     }
 }

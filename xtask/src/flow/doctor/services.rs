@@ -48,7 +48,7 @@ pub fn licence(installation: &Installation<'_>) -> Diagnosis {
             Diagnosis::failed(failure.message.clone()).fix(failure.hint.clone())
         }
         Err(failure) if failure.code == Code::MissingInput => {
-            installation.missing_verdict("nobody is logged in to Omni to ask it")
+            installation.missing_verdict("Omni was not queried: nobody is logged in")
         }
         Err(failure) => Diagnosis::unknown(failure.message.clone()),
     }
@@ -125,7 +125,7 @@ pub fn registration(installation: &Installation<'_>) -> Verdict {
     if let Ok(container) = installation.container(&installation.cx.settings.provider_service())
         && container.state != "running"
     {
-        let words = format!("its container does not run: {}", container.status);
+        let words = format!("its container is not running: {}", container.status);
         return match installation.checks.contains(&"docker.containers") {
             true => Err(Diagnosis::unknown(words)),
             false => Ok(Diagnosis::failed(words).fix("`cargo xtask stack-up`")),

@@ -25,7 +25,7 @@ pub fn containers(installation: &Installation<'_>) -> Verdict {
             false => installation.missing_verdict(""),
             // It may run on another host.
             true if installation.health().is_some_and(Result::is_ok) => {
-                Diagnosis::warning("the stack does not run here, but Omni answers")
+                Diagnosis::warning("the stack is not running here, but Omni answers")
             }
             true => Diagnosis::failed("the stack is not up").fix("`cargo xtask stack-up`"),
         });
@@ -112,11 +112,11 @@ pub fn store(installation: &Installation<'_>) -> Verdict {
     };
     let began = omni_stack::empty_store_time(installation.cx)?;
     let Some(began) = began.filter(|began| *began > before) else {
-        return Ok(Diagnosis::ok("its log shows no other one"));
+        return Ok(Diagnosis::ok("its log shows no other store"));
     };
     let (began, before) = (clock::date(began), clock::date(before));
     Ok(Diagnosis::failed(format!(
-        "Omni began an empty store on {began} (`initializing new key store`), and one has existed since {before}"
+        "Omni created an empty store on {began} (`initializing new key store`), but one has existed since {before}"
     )))
 }
 
@@ -175,8 +175,8 @@ fn break_glass_verdict(guarded: Result<String, Failure>) -> Diagnosis {
 pub fn account(installation: &Installation<'_>) -> Verdict {
     let id = installation.required_value("OMNI_ACCOUNT_UUID")?;
     Ok(if id.eq_ignore_ascii_case(DEFAULT_ACCOUNT) {
-        Diagnosis::warning(format!("{id} is Omni's default, which every Omni has that was given no other")).fix(
-            "keep it where machines have joined, since they belong to it; for a new Omni empty OMNI_ACCOUNT_UUID in docker/.env and run `cargo xtask omni-setup`",
+        Diagnosis::warning(format!("{id} is Omni's default, shared by every Omni without a UUID of its own")).fix(
+            "keep it where machines have joined, since they belong to it; for a new Omni clear OMNI_ACCOUNT_UUID in docker/.env and run `cargo xtask omni-setup`",
         )
     } else if values::is_uuid(id) {
         Diagnosis::ok(id)

@@ -63,7 +63,7 @@ pub(super) fn request_causes(
         let at = if step.is_empty() { String::new() } else { format!(" at {step}") };
         let words = format!("the provider cannot continue{at} with {}: {error}", machine.request);
         let otherwise =
-            ("fix what it names; the provider tries again by itself", "cargo xtask provider-status".to_owned());
+            ("fix the reported error; the provider retries by itself", "cargo xtask provider-status".to_owned());
         found.insert(
             machine.request.clone(),
             issue_cause(&issues, (Link::ProviderStep, "provider-error"), raw, words, otherwise),
@@ -136,11 +136,11 @@ fn find_failed_task(
     if DEAD_ENDS.contains(&task) && !machine.leaving {
         let fix = cause.fix.trim_end_matches('.');
         cause.fix = format!(
-            "{fix}. The provider never looks at this task again: when the reason is fixed, replace the machine request"
+            "{fix}. The provider never checks this task again: when the cause is fixed, replace the machine request"
         );
         // A VM that was not created reserves no ID (omni-infra-provider-proxmox 0d9fd58 `provision.go` deletes by ID alone).
         if task == "qmcreate" {
-            cause.fix.push_str(". With it goes the VM that has its number by then: where several were not created, and nothing runs in the cluster, delete the cluster instead");
+            cause.fix.push_str(". This also deletes the VM that has its ID by then: if several were not created and nothing runs in the cluster, delete the cluster instead");
         }
         cause.next.push(replace(request));
     }

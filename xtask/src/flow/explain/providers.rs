@@ -99,7 +99,7 @@ fn container(cx: &Cx, id: &str, ours: bool, leaves: bool, around: &OutsideFacts)
             "created" => cause
                 .task("start it: docker then reports what it refuses: a port, an address or a device", &["stack-up"]),
             _ => cause.task(
-                "recreate all containers together: those that stay keep a dead network",
+                "recreate all containers together: any that are not recreated keep a dead network",
                 &["stack-up", "--recreate"],
             ),
         };
@@ -122,7 +122,7 @@ fn container(cx: &Cx, id: &str, ours: bool, leaves: bool, around: &OutsideFacts)
             Some(explained(cause.fix("read its log for the reason", status_command(cx, id)), log))
         }
         Some(container) if container.state != "running" => {
-            let words = format!("its container does not run: {}", container.status);
+            let words = format!("its container is not running: {}", container.status);
             Some(provider_cause(id, "provider-stopped", &words).task(fix, &["stack-up"]))
         }
         Some(_) => None,
@@ -145,7 +145,7 @@ fn no_heartbeat(cx: &Cx, id: &str, ours: bool, found: Option<ProviderHealth>) ->
         None if ours => provider_cause(id, "provider-missing", "Omni has no provider of this name")
             .task("set it up", &provider_task(cx, id, "provider-setup")),
         None => provider_cause(id, "provider-unknown", "Omni has no provider of this name")
-            .fix("in the machine class, name a provider that Omni has", "omnictl infraprovider list"),
+            .fix("in the machine class, specify a provider that Omni has", "omnictl infraprovider list"),
         Some(health) if health.connected => {
             provider_cause(id, "provider-unwell", &health.describe()).fix("read its log for the reason", log)
         }
