@@ -495,7 +495,7 @@ pub fn examine(args: &ClusterExplain, cx: &Cx) -> anyhow::Result<(Subject, Expla
     let subject = Subject::of(args, cx, omnictl.as_ref())?;
     let mut facts = gather_facts(cx, omnictl.as_ref(), &subject.cluster);
     if runtime::proc::is_interrupted() {
-        return Err(runtime::proc::interruption("looking at the cluster").into());
+        return Err(runtime::proc::interruption("reading the cluster").into());
     }
     subject.narrow(&mut facts);
     // During a wait, the machines are shown below the spinner.

@@ -155,11 +155,11 @@ fn check_free_name(cx: &Cx, name: &str, may_exist: bool) -> Result<String, Failu
     }
     Err(Failure::new(Code::Conflict, format!("`{}` exists", cx.paths.show(&path)))
         .cause("it is not overwritten without --force: it may contain your own changes")
-        .hint("choose another name, sync it as it is, or overwrite it with --force")
+        .hint("choose another name, sync the existing template, or overwrite it with --force")
         .next(sync_command(name)))
 }
 
-const EXISTS: &str = "sync it as it is, choose another name, or overwrite it with --force";
+const EXISTS: &str = "sync the existing template, choose another name, or overwrite it with --force";
 
 fn sync_command(name: &str) -> String {
     format!("cargo xtask cluster-sync {name}")
@@ -179,7 +179,7 @@ fn check_quorum(control_planes: u32) -> Result<u32, Failure> {
     if control_planes % 2 == 1 {
         return Ok(control_planes);
     }
-    Err(Failure::new(Code::Usage, format!("{control_planes} control plane machines are not a good quorum"))
-        .cause("etcd needs a majority: an even number tolerates no more failures than one machine less")
-        .hint("--control-planes 1, 3 or 5"))
+    Err(Failure::new(Code::Usage, format!("{control_planes} control plane machines do not form a good quorum"))
+        .cause("etcd needs a majority: an even number tolerates no more failures than one machine fewer")
+        .hint("use --control-planes 1, 3 or 5"))
 }

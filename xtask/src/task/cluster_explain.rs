@@ -110,7 +110,7 @@ fn show(cx: &Cx, found: &Explanation) {
         let held = if held_by.is_empty() { String::new() } else { format!(" (held by {})", held_by.join(", ")) };
         let remains =
             if remains.is_empty() { "nothing remains".to_owned() } else { format!("remains: {}", remains.join("; ")) };
-        cx.ui.print_data(&format!("\n{machine} is to be removed: {acts}{held}; {remains}"));
+        cx.ui.print_data(&format!("\n{machine} is being removed: {acts}{held}; {remains}"));
     }
     if !found.timeline.is_empty() {
         let row = |row: &Row| {

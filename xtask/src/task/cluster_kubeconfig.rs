@@ -23,8 +23,8 @@ pub fn run(args: &ClusterKubeconfig, cx: &Cx) -> anyhow::Result<Outcome> {
     name::check_existing("cluster", name)?;
     if args.ttl.is_zero() || args.ttl > MAX_TTL {
         let failure =
-            Failure::new(Code::Usage, format!("--ttl {} s is not a lifetime that Omni grants", args.ttl.as_secs()));
-        return Err(failure.hint("between 1s and 8760h, e.g. --ttl 24h").into());
+            Failure::new(Code::Usage, format!("Omni does not grant a lifetime of --ttl {} s", args.ttl.as_secs()));
+        return Err(failure.hint("use between 1s and 8760h, e.g. --ttl 24h").into());
     }
     let omnictl = change::omnictl(cx)?;
     cluster::check_exists(cx, &omnictl, name)?;
@@ -59,7 +59,7 @@ pub fn run(args: &ClusterKubeconfig, cx: &Cx) -> anyhow::Result<Outcome> {
         false => plan.carry_out_unasked(cx, &data)?,
     }
     if args.user {
-        cx.ui.note("nodes", "Ask Kubernetes for its nodes", Status::Skipped, "it needs a login in a browser");
+        cx.ui.note("nodes", "Read the nodes from Kubernetes", Status::Skipped, "it needs a login in a browser");
     } else {
         check_nodes(cx, &access)?;
     }
@@ -71,7 +71,7 @@ pub fn run(args: &ClusterKubeconfig, cx: &Cx) -> anyhow::Result<Outcome> {
         .with(data)
         .next(kubectl)
         // The web page of a cluster since 1.4 (omni v1.4.9 and v1.9.3 `frontend/src/router/index.ts`).
-        .next(format!("look at it in a browser: {}/clusters/{name}", omnictl.endpoint())))
+        .next(format!("open it in a browser: {}/clusters/{name}", omnictl.endpoint())))
 }
 
 /// Returns the flags for omnictl.
@@ -87,7 +87,7 @@ fn flags(args: &ClusterKubeconfig) -> Vec<String> {
 
 /// Step 4: lists the nodes, and prints kubectl's output unchanged.
 fn check_nodes(cx: &Cx, access: &Access) -> anyhow::Result<()> {
-    let printed = cx.ui.step("nodes", "Ask Kubernetes for its nodes", || {
+    let printed = cx.ui.step("nodes", "Read the nodes from Kubernetes", || {
         let asked = cluster_access::kubectl(cx, "asking Kubernetes for its nodes", &access.file, &["get", "nodes"])?;
         let Some(ended) = asked else { return Ok(StepResult::skipped(String::new(), "kubectl is not installed")) };
         if ended.is_success() {

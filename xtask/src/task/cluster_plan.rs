@@ -64,7 +64,7 @@ fn plan_one(args: &ClusterPlan, cx: &Cx, templates: &[ClusterTemplate], given: &
     for words in &demand.notes {
         cx.ui.note("demand", words.as_str(), Status::Warning, "");
     }
-    let title = format!("Place machines by the rule of provider {provider} ({origin})");
+    let title = format!("Place machines as provider {provider} does ({origin})");
     cx.ui.note("place", title, Status::Ok, placement_tables::count_machines(&fit, &demand));
     placement_tables::show(cx, &fit, &demand);
     for finding in &fit.findings {
@@ -101,7 +101,7 @@ fn verdict(
         let failure = Failure::new(Code::Failed, format!("{what} cannot fit: {}", count(errors.len(), "error")));
         if blind {
             // Without storages, the individual errors are not worth listing.
-            let hint = "grant its login the privileges that `cargo xtask proxmox-audit` names, then plan again";
+            let hint = "grant its login the privileges that `cargo xtask proxmox-audit` lists, then plan again";
             let failure = failure.cause("the provider's login sees no storage on any node").hint(hint);
             return Err(failure.next("cargo xtask proxmox-audit").with(data).into());
         }

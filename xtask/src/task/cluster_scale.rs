@@ -40,7 +40,7 @@ fn parse_sizes(args: &ClusterScale, template: &ClusterTemplate) -> Result<Vec<Va
                 .cause(format!("its sets: {}", names.join(", ")));
             match nearest(set, names.iter().copied()) {
                 Some(near) => failure.hint(format!("did you mean --set {near}={count}?")),
-                None => failure.hint("--set NAME=N with one of these"),
+                None => failure.hint("use --set NAME=N with one of these"),
             }
         })?;
         values.push(size(found, *count)?);
@@ -67,7 +67,7 @@ fn size(set: &MachineSet, count: u32) -> Result<Value, Failure> {
         Failure::new(Code::Usage, format!("the machine set `{what}` cannot be scaled by a number"))
             .cause(cause.to_owned())
     };
-    let class = set.class.as_ref().ok_or_else(|| refuse("its machines are listed by UUID: change the list"))?;
+    let class = set.class.as_ref().ok_or_else(|| refuse("its machines are listed by UUID: edit the list"))?;
     let Size::Count(old) = class.size else { return Err(refuse("its size is `unlimited`")) };
     Ok(Value { at: class.size_at, old: old.to_string(), new: count.to_string(), what })
 }

@@ -55,7 +55,7 @@ fn show_all(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Res
     let parts = parts.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
     let (machines, off) = seen?;
     if runtime::proc::is_interrupted() {
-        return Err(runtime::proc::interruption("looking at the clusters").into());
+        return Err(runtime::proc::interruption("reading the clusters").into());
     }
     let mut lines = cluster_lines(&parts[0], &parts[1]);
     let running: Vec<&str> = lines.iter().filter(|line| line.running).map(|line| line.name.as_str()).collect();
@@ -124,7 +124,7 @@ fn show_one(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str)
             cluster::observe(omnictl, cluster)?.ok_or_else(|| cluster::unknown_cluster(cx, omnictl, cluster))?;
         let causes = explain::blocking_causes(cx, omnictl, &view);
         if runtime::proc::is_interrupted() {
-            return Err(runtime::proc::interruption("looking at the cluster").into());
+            return Err(runtime::proc::interruption("reading the cluster").into());
         }
         let detail = match (view.running, view.tearing_down) {
             (true, _) if !view.is_settled() => format!("Running and ready; {}", after_phase(&view.waits_for())),

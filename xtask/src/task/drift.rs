@@ -25,7 +25,7 @@ struct Report {
 
 pub fn run(args: &DriftArgs, cx: &Cx) -> anyhow::Result<Outcome> {
     let omnictl = Omnictl::find(cx)?;
-    let omni = cx.ui.step("omni", "Read what Omni has", || {
+    let omni = cx.ui.step("omni", "Read the resources in Omni", || {
         let omni = Omni::observe(&omnictl)?;
         let summary = omni.summary();
         Ok(StepResult::ok(omni, summary))
@@ -76,7 +76,7 @@ impl Report {
                 .for_each(|fix| cx.ui.say(&cx.ui.advice(&format!("    `{}` {}", fix.command, fix.effect))));
         }
         if found.len() > SHOWN {
-            cx.ui.say(&format!("  and {} more: --json has all", found.len() - SHOWN));
+            cx.ui.say(&format!("  and {} more: --json lists all", found.len() - SHOWN));
         }
         self.found.extend(found);
         Ok(())

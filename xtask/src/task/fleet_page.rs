@@ -63,7 +63,7 @@ fn check_output(cx: &Cx, file: &Path) -> Result<&'static str, Failure> {
     if file == Path::new("-") {
         return Err(Failure::new(Code::Usage, "fleet-page does not write to standard output")
             .cause("`-` would become the name of a file")
-            .hint("name a file; to write one of that name give ./-"));
+            .hint("specify a file; to write a file called `-`, give ./-"));
     }
     project_files::check_output(cx, file, "a page of this task", |text| text.contains(MARK))
 }

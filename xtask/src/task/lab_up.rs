@@ -40,7 +40,7 @@ pub fn run(args: &LabUp, cx: &Cx) -> anyhow::Result<Outcome> {
         "env_file": ready.env_file, "proxmox_url": ready.proxmox_url, "omni_endpoint": ready.omni_endpoint,
         "ca_file": ready.ca_file, "project_dir": project, "pid": ready.pid, "bin_dir": ready.bin_dir,
     });
-    Ok(Outcome::done("the lab is up; what it simulates is on loopback only")
+    Ok(Outcome::done("the lab is up; the simulated services listen on loopback only")
         .with(data)
         .next(format!(". {env_file}"))
         .next(format!("cargo xtask --project-dir {project_dir} provider-setup"))

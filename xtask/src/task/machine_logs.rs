@@ -24,7 +24,7 @@ pub fn run(args: &MachineLogs, cx: &Cx) -> anyhow::Result<Outcome> {
     if machine.uuid.is_empty() {
         let failure =
             Failure::new(Code::NotFound, format!("`{}` has not joined Omni yet: it has no log there", machine.name));
-        return Err(failure.hint("the chain shows what it waits for").next(explain).into());
+        return Err(failure.hint("cluster-explain shows what it is waiting for").next(explain).into());
     }
     let issues = Issues::of(cx).map_err(anyhow::Error::msg)?;
     let wanted = |line: &str| format_line(line, args.kernel);
@@ -41,7 +41,7 @@ pub fn run(args: &MachineLogs, cx: &Cx) -> anyhow::Result<Outcome> {
     let hits = issues.find_in("talos-console", &lines.join("\n"));
     hits.iter().for_each(|hit| cx.ui.print_data(&cx.ui.advice(&format!("\n{}", hit.shown()))));
     let summary = match (lines.len(), hits.len()) {
-        (0, _) => format!("Omni has no such lines of `{}`: it may not have sent any yet", machine.name),
+        (0, _) => format!("Omni has no such log lines for `{}`: it may not have sent any yet", machine.name),
         (many, 0) => format!("{} of `{}`, without a known issue", count(many, "line"), machine.name),
         (many, issues) => {
             format!("{} of `{}`, with {}", count(many, "line"), machine.name, count(issues, "known issue"))

@@ -54,7 +54,7 @@ pub fn run(args: &MachineclassCheck, cx: &Cx) -> anyhow::Result<Outcome> {
     // An error already explains why a file has none.
     if none && !checked.iter().flat_map(|file| &file.findings).any(|finding| finding.is_error()) {
         let detail = "a machine class has `type: MachineClasses.omni.sidero.dev` in its metadata";
-        cx.ui.note("classes", "there is no machine class in what was checked", Status::Warning, detail);
+        cx.ui.note("classes", "the checked files contain no machine class", Status::Warning, detail);
     }
     let examples = args.name.is_empty() && paths.iter().all(|path| inputs::is_example_file(path));
     let next = match none || examples {

@@ -52,7 +52,11 @@ pub fn run(args: &MachineclassCreate, cx: &Cx) -> anyhow::Result<Outcome> {
         cx.ui.step("check", format!("Check that {shown} is well formed"), || {
             let found = inputs::machine_classes(cx, &inputs::class_files(cx, std::slice::from_ref(&path))?, None);
             let same = found.found().iter().any(|(found, _)| found.id == class.name);
-            if same { Ok(StepResult::ok((), "")) } else { anyhow::bail!("it does not have the class `{}`", class.name) }
+            if same {
+                Ok(StepResult::ok((), ""))
+            } else {
+                anyhow::bail!("it does not contain the class `{}`", class.name)
+            }
         })
     });
     plan.carry_out(cx, &format!("Write {shown}"), &data)?;
@@ -132,7 +136,7 @@ fn check_name(text: &str) -> Result<String, Failure> {
 fn not_a_number(cx: &Cx, key: &str, text: &str) -> Failure {
     let shown = cx.paths.show(&cx.paths.state());
     Failure::new(Code::Invalid, format!("`{key}` in {shown} is {text:?}"))
-        .cause("new machine classes take their size from it, and it is not a number")
+        .cause("new machine classes take their size from it, but it is not a number")
         .hint("write a number there, or remove the line")
 }
 

@@ -17,7 +17,7 @@ pub fn run(args: &Export, cx: &Cx) -> anyhow::Result<Outcome> {
         name::check_existing("machine class", name)?;
     }
     let omnictl = change::omnictl(cx)?;
-    let found = cx.ui.step("classes", "Read the machine classes of Omni", || {
+    let found = cx.ui.step("classes", "Read the machine classes from Omni", || {
         let found = select_classes(args, omnictl.list("machineclasses", None)?)?;
         let names: Vec<&str> = found.iter().map(|found| found.metadata.id.as_str()).collect();
         let detail = names.join(", ");
@@ -26,8 +26,7 @@ pub fn run(args: &Export, cx: &Cx) -> anyhow::Result<Outcome> {
     let (found, odd): (Vec<_>, Vec<_>) =
         found.into_iter().partition(|found| name::check_existing("machine class", &found.metadata.id).is_ok());
     for resource in odd {
-        let why =
-            "a file of this name would not be found again: its name is not letters, digits, dashes and underscores";
+        let why = "a file with this name would not be found again: a name may contain only letters, digits, dashes and underscores";
         cx.ui.note("file", format!("Read machine class `{}`", resource.metadata.id), Status::Warning, why);
     }
     let export = |resource: &Resource| {

@@ -24,7 +24,7 @@ pub fn run(args: &OmniAdopt, cx: &Cx) -> anyhow::Result<Outcome> {
     plan.record(|state| OmniInputs::record(state, &endpoint));
     plan.carry_out(cx, &format!("Stop the old stack, and run Omni at {endpoint} from this project"), &Value::Null)?;
     let copy = found.copy_dir(cx);
-    let outcome = Outcome::done(format!("Omni runs at {endpoint} from this project; the old volumes are as they were"))
+    let outcome = Outcome::done(format!("Omni runs at {endpoint} from this project; the old volumes are unchanged"))
         .with(json!({ "omni_endpoint": endpoint, "changed": changed, "copy": copy }))
         .next("cargo xtask omni-verify");
     // Resources that exist only in Omni are exported to files.

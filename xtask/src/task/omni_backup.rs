@@ -31,7 +31,7 @@ pub fn run(args: &OmniBackup, cx: &Cx) -> anyhow::Result<Outcome> {
     })?;
     match encryption {
         Some(encryption) if !cx.dry_run => {
-            cx.ui.step("recipients", "Check that the recipients can be encrypted to", || {
+            cx.ui.step("recipients", "Check that the recipients can be used for encryption", || {
                 encryption.check_recipients(cx, &args.recipient)?;
                 Ok(StepResult::ok((), args.recipient.join(", ")))
             })?
@@ -39,7 +39,7 @@ pub fn run(args: &OmniBackup, cx: &Cx) -> anyhow::Result<Outcome> {
         Some(_) => {}
         None => {
             let detail = "no --recipient: keep a copy of docker/omni.asc elsewhere";
-            cx.ui.note("key", "the store key is left out", Status::Skipped, detail);
+            cx.ui.note("key", "the store key is omitted", Status::Skipped, detail);
         }
     }
     let plan = plan(args, cx, &source, &file)?;
@@ -60,7 +60,7 @@ fn output_path(args: &OmniBackup, cx: &Cx, names: impl Iterator<Item = String>) 
         return Ok(names.map(|name| to.join(name)).find(|file| !file.exists()).unwrap_or(to));
     }
     if args.keep.is_some() {
-        return Err(Failure::new(Code::Usage, "--keep needs a directory").hint("name one with --to, or leave it out"));
+        return Err(Failure::new(Code::Usage, "--keep needs a directory").hint("specify one with --to, or omit --keep"));
     }
     match to.exists() {
         true => Err(Failure::new(Code::Conflict, format!("`{}` already exists and is not overwritten", to.display()))),
@@ -91,7 +91,7 @@ fn plan<'a>(args: &'a OmniBackup, cx: &Cx, source: &'a Source, file: &'a Path) -
     for name in keep.expired(names.chain([new])) {
         let old = dir.join(&name);
         let made = clock::date(started_at(&name).unwrap_or_default());
-        let effect = format!("the backup of {made}, which --keep does not keep");
+        let effect = format!("the backup of {made}, which is outside of --keep");
         let shown = old.display().to_string();
         plan.push(project_files::remove((old, shown), effect, "this cannot be undone"));
     }

@@ -21,7 +21,7 @@ pub fn run(args: &OmniBackupVerify, cx: &Cx) -> anyhow::Result<Outcome> {
     let means = VerifyOptions { identity: args.identity.as_deref(), image: args.etcd_image.as_deref() };
     let last = cx.reload_state()?.get("last_backup").map(PathBuf::from);
     let file = args.file.clone().or(last).ok_or_else(|| {
-        Failure::new(Code::Usage, "no backup is named, and none was made from this checkout")
+        Failure::new(Code::Usage, "no backup was specified, and none was made from this checkout")
             .next("cargo xtask omni-backup")
     })?;
     let opened = OpenedBackup::open(cx, &file, &means)?;
@@ -30,7 +30,7 @@ pub fn run(args: &OmniBackupVerify, cx: &Cx) -> anyhow::Result<Outcome> {
     opened.check_sqlite(cx)?;
     opened.check_restore(cx, &means)?;
     if args.drill && cx.dry_run {
-        cx.ui.note("drill", "start Omni from the backup, and remove it", Status::Planned, "on a separate network");
+        cx.ui.note("drill", "start Omni from the backup, then remove it", Status::Planned, "on a separate network");
     } else if args.drill {
         backup_drill::run(cx, &opened, &means, &key)?;
     }

@@ -49,7 +49,7 @@ pub fn run(args: &OmniSetup, cx: &Cx) -> anyhow::Result<Outcome> {
     let plan = plan.then(Plan::from_iter(account));
     let changed = !plan.is_empty();
     if !changed {
-        cx.ui.note("changes", "nothing to change", Status::Skipped, "all is set up already");
+        cx.ui.note("changes", "nothing to change", Status::Skipped, "everything is set up already");
     }
     plan.carry_out(cx, &format!("Set up Omni at {endpoint} as shown"), &Value::Null)?;
     let account = args.service_account.as_ref().map_or(Value::Null, |role| service_account::document(cx, name, role));
@@ -74,7 +74,7 @@ fn check_programs(cx: &Cx) -> anyhow::Result<Compose<'_>> {
         let version = compose.version()?;
         if doctor::compose_too_old(&version) {
             return Err(Failure::new(Code::Prerequisite, format!("compose {version} is older than 2.23.1"))
-                .cause("the compose file holds the contents of files, which older ones do not understand")
+                .cause("the compose file contains inline file contents, which older versions do not support")
                 .hint("install docker-compose-v2 (Ubuntu) or docker-compose (Debian 13), or follow docs.docker.com/compose/install")
                 .into());
         }
@@ -96,7 +96,7 @@ fn find_store(cx: &Cx) -> anyhow::Result<Option<bool>> {
             Ok(true) => StepResult::ok(Some(true), format!("the volume {STORE_VOLUME} exists")),
             Ok(false) => {
                 omni_checks::refuse_other_omni(cx)?;
-                StepResult::ok(Some(false), "no, this is the first time")
+                StepResult::ok(Some(false), "no, this is the first installation")
             }
             Err(failure) => StepResult::warning(None, format!("not known: {failure}")),
         })

@@ -77,7 +77,7 @@ pub fn run(args: &OmniStatus, cx: &Cx) -> anyhow::Result<Outcome> {
     let status = |container: &Container| format!("{}: {}", container.service, container.status);
     let words: Vec<String> = containers.iter().filter(|container| !container.is_healthy()).map(status).collect();
     let cause = if containers.is_empty() { "the stack is not up".to_owned() } else { words.join("\n") };
-    let failure = Failure::new(Code::Failed, "Omni does not run").cause(cause).with(data);
+    let failure = Failure::new(Code::Failed, "Omni is not running").cause(cause).with(data);
     let worst = logs.iter().find_map(|(_, text)| issues.find_newest_first(text).into_iter().next());
     Err(match worst {
         Some(hit) => failure.hint(hit.hint()).next(hit.next()),

@@ -62,7 +62,7 @@ pub fn run(args: &OmnictlInstall, cx: &Cx) -> anyhow::Result<Outcome> {
     };
     let from = sources.mirror.clone().or(sources.omni.clone()).unwrap_or_else(|| "the release on GitHub".to_owned());
     let old = found.as_ref().map(|found| found.version.as_deref().unwrap_or("broken"));
-    let new = server.version.as_deref().unwrap_or("the version that it serves");
+    let new = server.version.as_deref().unwrap_or("the version that Omni serves");
     let change = old.map_or(new.to_owned(), |old| format!("{old} → {new}"));
     let undo = if place.exists() { "install the older one again" } else { "remove the file" };
     let result = OnceCell::new();
@@ -109,7 +109,7 @@ fn server_version(cx: &Cx, endpoint: Option<&str>) -> Result<ServerVersion, Fail
     };
     let asked = Omnictl::find(cx).and_then(|omnictl| {
         if !omnictl.is_for_endpoint(endpoint) {
-            return Err(Failure::new(Code::MissingInput, format!("the login is not one to {endpoint}")));
+            return Err(Failure::new(Code::MissingInput, format!("the login is not for {endpoint}")));
         }
         omnictl.get("sysversions", "current")
     });
@@ -139,7 +139,7 @@ fn keep_installed(cx: &Cx, found: &InstalledOmnictl, server: &ServerVersion) -> 
         Some(_) => return None,
         None => {
             let detail = format!(
-                "{own} at {path}; whether Omni is of that version is not known: {}. `cargo xtask omnictl-install --force` takes what Omni serves",
+                "{own} at {path}; whether Omni has that version is not known: {}. `cargo xtask omnictl-install --force` installs the version that Omni serves",
                 server.why
             );
             cx.ui.note("omnictl", title, Status::Warning, detail);

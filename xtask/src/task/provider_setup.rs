@@ -50,7 +50,7 @@ pub fn run(args: &ProviderSetup, cx: &Cx) -> anyhow::Result<Outcome> {
         "changed": !plan.is_empty(),
     });
     if plan.is_empty() {
-        cx.ui.note("changes", "nothing to change", Status::Skipped, "all is set up already");
+        cx.ui.note("changes", "nothing to change", Status::Skipped, "everything is set up already");
     }
     // The provider's log alone does not show that it is healthy.
     let health = if omnictl.is_some() { "healthy" } else { "unknown" };

@@ -103,7 +103,7 @@ fn show_provider(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
             Ok(next.into_iter().fold(Outcome::done(summary).with(data), Outcome::next))
         }
         Some(container) => {
-            let failure = Failure::new(Code::Failed, format!("{} does not run", provider::label(cx)))
+            let failure = Failure::new(Code::Failed, format!("{} is not running", provider::label(cx)))
                 .cause(container.status.clone());
             Err(match known.first() {
                 Some(hit) => failure.hint(hit.hint()).next(hit.next()),

@@ -106,7 +106,7 @@ fn check_containers(cx: &Cx, found: &[Container]) -> anyhow::Result<StepResult<(
     if bad.is_empty() {
         return Ok(StepResult::ok((), format!("{} of {}", found.len(), found.len())));
     }
-    let mut failure = Failure::new(Code::Failed, "containers of the stack do not run").cause(bad.join("\n"));
+    let mut failure = Failure::new(Code::Failed, "containers of the stack are not running").cause(bad.join("\n"));
     if found.iter().any(|container| container.service == service && container.keeps_exiting()) {
         failure = provider::explain_by_log(cx, failure);
     }
@@ -140,7 +140,7 @@ fn registered<'a>(cx: &Cx, id: &str, container: impl Fn() -> Option<&'a Containe
     let mut health = provider::registration(cx, &omnictl, id)?;
     if let Some(container) = container() {
         if container.state != "running" {
-            return Ok(StepResult::warning((), format!("its container does not run: {}", container.status)));
+            return Ok(StepResult::warning((), format!("its container is not running: {}", container.status)));
         }
         let up = container.uptime().filter(|up| *up < provider::FIRST_HEARTBEAT);
         if let (Some(up), Some(silent)) = (up, health.as_ref().filter(|health| health.initialized && !health.connected))
@@ -166,8 +166,8 @@ fn registered<'a>(cx: &Cx, id: &str, container: impl Fn() -> Option<&'a Containe
             Err(failure.next("cargo xtask provider-status").next(provider::EXPLAIN).into())
         }
         None => Err(Failure::new(Code::Failed, format!("Omni knows no provider `{id}`"))
-            .cause("it was never created there, or has another ID; IDs are case-sensitive")
-            .hint("`omnictl infraprovider list` shows the ones that it knows")
+            .cause("it was never created there, or has a different ID; IDs are case-sensitive")
+            .hint("`omnictl infraprovider list` lists the providers that it knows")
             .next("cargo xtask provider-setup")
             .into()),
     }

@@ -75,7 +75,7 @@ fn audit_provider(args: &ProxmoxAudit, cx: &Cx) -> anyhow::Result<Outcome> {
         }
         Some(failure) => {
             let script = if cx.ui.json() { "the script in `data.script`" } else { "the script above" };
-            let hint = format!("run {script} as root on any Proxmox node, then this again");
+            let hint = format!("run {script} as root on any Proxmox node, then run this again");
             let hint = if failure.hint.is_empty() { hint } else { format!("{}; or {hint}", failure.hint) };
             Err(failure.hint(hint).with(data).into())
         }
@@ -114,7 +114,7 @@ fn warnings(
         let some: Vec<&str> = privileges.iter().take(4).map(String::as_str).collect();
         let more = if all > some.len() { format!(" and {} more", all - some.len()) } else { String::new() };
         let what = if privileges.contains("Permissions.Modify") && path == "/" {
-            "the login is an administrator: it may give itself any right; the provider needs none of"
+            "the login is an administrator: it can grant itself any right; the provider needs none of"
         } else {
             "more rights than these classes need"
         };

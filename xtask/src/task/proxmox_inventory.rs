@@ -58,7 +58,7 @@ fn save<'a>(cx: &Cx, file: &Path, inventory: &Inventory) -> anyhow::Result<Chang
     if shown == "-" {
         return Err(Failure::new(Code::Usage, "--save does not write to standard output")
             .cause("`-` would become the name of a file")
-            .hint("--json --all prints the inventory on stdout, as `data` of its document; to write a file of that name give ./-")
+            .hint("--json --all prints the inventory on stdout, as `data` of its document; to write a file with that name, give ./-")
             .next("cargo xtask proxmox-inventory --json --all")
             .into());
     }

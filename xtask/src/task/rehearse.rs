@@ -71,7 +71,7 @@ pub fn run(args: &Rehearse, cx: &Cx) -> anyhow::Result<Outcome> {
     Ok(Outcome::done(summary)
         .with(data)
         .next("cargo xtask lab-up")
-        .next("docs/how-to/deployment.md leads through a real deployment"))
+        .next("docs/how-to/deployment.md describes a real deployment"))
 }
 
 /// Checks in the simulated services that the results of the tasks are real. Returns the number of VMs.
@@ -86,7 +86,7 @@ fn verify_lab(state: &Value) -> anyhow::Result<usize> {
     if vms == machines && running {
         return Ok(vms);
     }
-    Err(Failure::new(Code::Failed, "the tasks succeeded, but the simulated services do not show it")
+    Err(Failure::new(Code::Failed, "the tasks succeeded, but the simulated services do not show the result")
         .cause(format!("{vms} virtual machines instead of {machines}; cluster running: {running}"))
         .into())
 }

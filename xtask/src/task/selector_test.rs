@@ -71,7 +71,7 @@ pub fn run(args: &SelectorTest, cx: &Cx) -> anyhow::Result<Outcome> {
         return Err(failure.with(data).into());
     }
     let summary = match (nowhere, matched) {
-        (true, _) => "it compiles; there was no storage to try it on".to_owned(),
+        (true, _) => "it compiles; there was no storage to test it on".to_owned(),
         (false, matched) => format!("{matched} of {} match", count(places.len() * tested.len(), "storage")),
     };
     let next = match &args.class {

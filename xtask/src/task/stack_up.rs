@@ -27,7 +27,7 @@ pub fn run(recreate: bool, cx: &Cx) -> anyhow::Result<Outcome> {
     let what = match (recreate, provider) {
         (true, _) => "all containers are recreated together, since they share one network",
         (false, true) => "stopped containers are started, changed ones are recreated",
-        (false, false) => "stopped containers are started, changed ones are recreated, the provider is left out",
+        (false, false) => "stopped containers are started, changed ones are recreated, the provider is skipped",
     };
     let why = match outdated.is_empty() {
         true => String::new(),

@@ -44,7 +44,7 @@ pub fn run(args: &SupportBundle, cx: &Cx) -> anyhow::Result<Outcome> {
 fn output_path(out: Option<&Path>, cx: &Cx) -> anyhow::Result<PathBuf> {
     if out.is_some_and(|out| out == Path::new("-")) {
         return Err(Failure::new(Code::Usage, "--out does not write to standard output")
-            .hint("name a file; for one of that name give ./-")
+            .hint("specify a file; for a file called `-`, give ./-")
             .into());
     }
     let mut file = std::path::absolute(out.unwrap_or(Path::new(".")))?;
@@ -59,7 +59,7 @@ fn output_path(out: Option<&Path>, cx: &Cx) -> anyhow::Result<PathBuf> {
     if file.symlink_metadata().is_ok() {
         let exists = format!("`{}` already exists and is not overwritten", file.display());
         return Err(Failure::new(Code::Conflict, exists)
-            .hint("name another file with --out, or remove this one")
+            .hint("choose another file with --out, or remove this one")
             .into());
     }
     cx.check_writable(std::slice::from_ref(&file))?;

@@ -70,11 +70,11 @@ fn read(file: Option<&Path>, cx: &Cx) -> Result<(String, String), Failure> {
     };
     if bytes.len() as u64 > LIMIT {
         return Err(Failure::new(Code::Invalid, format!("{from} is longer than {} MiB", LIMIT >> 20))
-            .hint("cut it first: `tail -n 100000 FILE | cargo xtask triage -`"));
+            .hint("shorten it first: `tail -n 100000 FILE | cargo xtask triage -`"));
     }
     if bytes.starts_with(&[0x1f, 0x8b]) {
         return Err(Failure::new(Code::Invalid, format!("{from} is compressed"))
-            .hint("unpack it on the way: `zcat FILE | cargo xtask triage -`"));
+            .hint("unpack it in a pipe: `zcat FILE | cargo xtask triage -`"));
     }
     Ok((from, decode(&bytes)))
 }

@@ -69,7 +69,7 @@ pub fn run(policy: Option<&Path>, cx: &Cx) -> anyhow::Result<Outcome> {
 
 fn no_issuer() -> Failure {
     Failure::missing(vec![MissingValue::env("address of tsidp", "OIDC_ISSUER_URL")])
-        .cause("docker/.env does not name it")
+        .cause("docker/.env does not set it")
         .next("cargo xtask omni-setup")
 }
 
@@ -117,7 +117,7 @@ fn check_tsidp(cx: &Cx, issuer: &str, keep: &mut impl FnMut(anyhow::Result<()>))
         cx.ui.step("issuer", "Check the issuer", || check_result(values::check_issuer(issuer, env.get("OMNI_DOMAIN")))),
     );
     let inside = sidecar_runs(cx);
-    let from = if inside { "from the sidecar" } else { "from this host, since the sidecar does not run" };
+    let from = if inside { "from the sidecar" } else { "from this host, since the sidecar is not running" };
     let mut jwks = None;
     let mut reached = false;
     keep(cx.ui.step("discovery", format!("Check that tsidp answers, asked {from}"), || {
@@ -148,7 +148,7 @@ fn check_result(verdict: Diagnosis) -> anyhow::Result<StepResult<()>> {
 fn check_client(id: Option<&str>, secret: Option<&str>) -> Diagnosis {
     let (Some(id), Some(secret)) = (id, secret) else {
         return Diagnosis::failed("docker/.env has no OIDC_CLIENT_ID or no OIDC_CLIENT_SECRET")
-            .fix("make a client in tsidp's admin page, redirect URI https://<OMNI_DOMAIN>/oidc/consume");
+            .fix("create a client on tsidp's admin page, redirect URI https://<OMNI_DOMAIN>/oidc/consume");
     };
     match (values::check_client("OIDC_CLIENT_ID", id), values::check_client("OIDC_CLIENT_SECRET", secret)) {
         (Diagnosis { state: State::Ok, .. }, Diagnosis { state: State::Ok, .. }) => {
@@ -166,8 +166,8 @@ fn check_admin_api(cx: &Cx, issuer: &str) -> Diagnosis {
         .and_then(|compose| compose.exec(SIDECAR, "trying tsidp's admin page from the sidecar", &words))
     {
         Ok(ended) if ended.is_success() => {
-            Diagnosis::warning("it opens from the sidecar: the grant of the admin page is too wide")
-                .fix("give allow_admin_ui to autogroup:admin alone")
+            Diagnosis::warning("it can be opened from the sidecar: the grant of the admin page is too wide")
+                .fix("grant allow_admin_ui only to autogroup:admin")
         }
         Ok(ended) if ended.stderr.contains("403") => Diagnosis::ok("403"),
         Ok(ended) => Diagnosis::unknown(ended.stderr.trim().to_owned()),

@@ -50,8 +50,10 @@ fn requested(args: &UpgradePlan) -> Result<TargetVersions, Failure> {
 
 fn show(cx: &Cx, installed: &Installed, steps: &[Step]) {
     if let Some(omni) = installed.omni.as_ref().filter(|omni| **omni > table().facts.omni) {
-        let detail =
-            format!("Omni {omni} is newer than the known {}: what it needs and refuses is unknown", table().facts.omni);
+        let detail = format!(
+            "Omni {omni} is newer than the known {}: its requirements and limits are unknown",
+            table().facts.omni
+        );
         cx.ui.note("facts", "Check that the release is known", Status::Warning, detail);
     }
     let mut notes: BTreeSet<&str> = BTreeSet::new();
@@ -96,7 +98,7 @@ fn report(args: &UpgradePlan, cx: &Cx, installed: &Installed, steps: &[Step]) ->
         };
         let failure = Failure::new(Code::Prerequisite, "there is nothing to upgrade").cause(cause);
         return Err(failure
-            .hint("start the stack, or look at the files with --from-files")
+            .hint("start the stack, or read the files with --from-files")
             .with(data)
             .next("cargo xtask stack-up")
             .into());

@@ -60,7 +60,7 @@ fn restored_backup_is_the_same_omni() {
     lab.write("docker/site.yaml", settings);
     lab.write("docker/site/ca/own.pem", "a certificate\n");
     lab.run("stack-up --yes").exits(0);
-    run(&lab, "omni-backup --to {}", "plain.tar.gz").exits(0).says(&["the store key is left out", "39 machines"]);
+    run(&lab, "omni-backup --to {}", "plain.tar.gz").exits(0).says(&["the store key is omitted", "39 machines"]);
     let mode = fs::metadata(lab.file("backups/plain.tar.gz")).expect("it is there").permissions().mode() & 0o777;
     assert_eq!(mode, 0o600);
     let before = parts(&lab, "plain.tar.gz");

@@ -35,7 +35,7 @@ pub fn run(args: &Rehearse, cx: &Cx, program: &Path) -> anyhow::Result<Outcome> 
         chosen.push(faults::find(&table, text)?);
     }
     // Several faults act at once; the first one decides which tasks run.
-    let Some(fault) = chosen.first() else { return Err(anyhow::anyhow!("no fault was asked for")) };
+    let Some(fault) = chosen.first() else { return Err(anyhow::anyhow!("no fault was requested")) };
     let lines: Vec<Vec<String>> = fault.before.iter().chain([&fault.task]).map(|line| split(line)).collect();
     if cx.dry_run {
         return Ok(plan_of_tasks(cx, &lines));
@@ -62,9 +62,9 @@ pub fn run(args: &Rehearse, cx: &Cx, program: &Path) -> anyhow::Result<Outcome> 
     let data = json!({ "fault": fault, "tasks": tasks, "stopped_at": met.document, "exit": met.code });
     let code = met.code.map_or("was killed".to_owned(), |code| format!("exited with {code}"));
     if met.code != Some(fault.exit) {
-        return Err(Failure::new(Code::Failed, format!("`{}` {code}, and not with {}", met.line, fault.exit))
-            .cause(format!("the fault {} did not end it as it does on a real system", fault.name))
-            .hint("the output of the task is above; a fault that is to pass (NAME:WHEN) may have passed")
+        return Err(Failure::new(Code::Failed, format!("`{}` {code}, but should exit with {}", met.line, fault.exit))
+            .cause(format!("with the fault {}, it did not end as on a real system", fault.name))
+            .hint("the output of the task is above; a temporary fault (NAME:WHEN) may already have ended")
             .with(data)
             .into());
     }
@@ -106,7 +106,7 @@ fn run_drill(cx: &Cx, lab: &Lab, project: &Path, fault: &Fault) -> anyhow::Resul
     while cause(&first).is_null() {
         polls += 1;
         if polls > AGREEING_POLLS {
-            let failure = Failure::new(Code::Failed, "this fault breaks nothing that a drill could find fixed");
+            let failure = Failure::new(Code::Failed, "this fault breaks nothing that a drill could detect as fixed");
             return Err(failure.next(format!("cargo xtask rehearse --fault {}", fault.name)).into());
         }
         wait::sleep(PAUSE, "waiting for the fault to show")?;
@@ -114,7 +114,7 @@ fn run_drill(cx: &Cx, lab: &Lab, project: &Path, fault: &Fault) -> anyhow::Resul
     }
     let (env, at) = [lab.ready.env_file.as_path(), project].map(|path| proc::quote(&path.display().to_string())).into();
     cx.ui.say(&format!(
-        "\nfix it from another terminal; where a person has to act elsewhere, lab-heal does it for the fault that you name:\n  \
+        "\nfix it from another terminal; where someone has to act elsewhere, lab-heal does it for the fault that you specify:\n  \
          . {env}\n  cargo xtask --project-dir {at} cluster-explain\n  cargo xtask --project-dir {at} lab-heal NAME"
     ));
     let (begun, limit, mut fixed_polls) = (Instant::now(), cx.wait_limit(DRILL_LIMIT), 0);

@@ -39,14 +39,14 @@ const IMAGES: [&str; 2] = ["siderolabs/omni:", "siderolabs/omni-infra-provider-p
 
 const NOT_SIMULATED: [&str; 3] = [
     "what patches, extensions and kernel arguments do inside a machine",
-    "static addresses, VLANs, and what the network of the site lets through",
-    "other guests of Proxmox: what they use counts as used, they themselves are not there",
+    "static addresses, VLANs, and what the site's network allows",
+    "other guests of Proxmox: the resources that they use count as used, but the guests are not simulated",
 ];
 
 pub fn run(args: &Rehearse, cx: &Cx, program: &Path, dir: &Path) -> anyhow::Result<Outcome> {
     if !dir.is_dir() {
         let failure = Failure::new(Code::NotFound, format!("`{}` is not a directory", dir.display()));
-        return Err(failure.hint("name the directory of a project: the one that holds docker/ and clusters/").into());
+        return Err(failure.hint("specify the directory of a project, which contains docker/ and clusters/").into());
     }
     let dir = std::path::absolute(dir)?;
     let mut site = Site::read(&dir, &args.cluster)?;
