@@ -106,8 +106,8 @@ impl OpenedBundle {
         let archive = tar::Archive::new(GzDecoder::new(opened).take(MAX_UNPACKED_BYTES));
         let manifest = unpack_bundle(archive, dir.path(), &shown.to_string())?;
         if manifest.format != FORMAT {
-            return Err(Failure::new(Code::Invalid, format!("`{shown}` has another format"))
-                .cause(format!("its format is {}, and this version reads format {FORMAT}", manifest.format))
+            return Err(Failure::new(Code::Invalid, format!("`{shown}` has an unsupported format"))
+                .cause(format!("its format is {}, but this version reads format {FORMAT}", manifest.format))
                 .hint("use the version of this tool that wrote it"));
         }
         Ok(OpenedBundle { dir, manifest })
@@ -208,7 +208,7 @@ fn unpack_bundle(
     };
     let cut_off = |cause: String| {
         let failure = Failure::new(Code::Invalid, format!("`{shown}` is an incomplete support bundle")).cause(cause);
-        failure.hint("copy it again: its end is missing, or it was changed")
+        failure.hint("copy it again: it is truncated or was modified")
     };
     let large = || {
         Failure::new(Code::Invalid, format!("`{shown}` is too large")).cause(format!(
@@ -217,7 +217,7 @@ fn unpack_bundle(
         ))
     };
     let cut = |error: std::io::Error| cut_off(error.to_string());
-    let other = || foreign("its first file is not the manifest of one".to_owned());
+    let other = || foreign("its first file is not a support bundle's manifest".to_owned());
     let mut manifest: Option<Manifest> = None;
     let (mut total, mut count) = (0, 0);
     for entry in archive.entries().map_err(|error| foreign(error.to_string()))? {
@@ -233,7 +233,7 @@ fn unpack_bundle(
         let name = entry.path().map_err(cut)?.into_owned();
         let inside = name.components().all(|part| matches!(part, Component::Normal(_)));
         if !inside || !entry.header().entry_type().is_file() {
-            return Err(foreign(format!("`{}` in it is not a file of a bundle", name.display())));
+            return Err(foreign(format!("`{}` in it does not belong in a support bundle", name.display())));
         }
         if manifest.is_none() {
             let mut bytes = Vec::new();
@@ -315,6 +315,9 @@ mod tests {
         header.as_mut_bytes()[..6].copy_from_slice(b"../../");
         header.set_size(0);
         header.set_cksum();
-        refused(&gzip(&[&archive[..first], header.as_bytes(), &[0; 1024]].concat()), "is not a file of a bundle");
+        refused(
+            &gzip(&[&archive[..first], header.as_bytes(), &[0; 1024]].concat()),
+            "does not belong in a support bundle",
+        );
     }
 }

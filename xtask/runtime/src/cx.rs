@@ -239,9 +239,9 @@ impl Cx {
     pub fn for_single_provider(&self) -> Result<Cx, Failure> {
         match self.provider_ids().as_slice() {
             [id] => self.for_provider(id),
-            ids => Err(Failure::new(Code::Usage, "there are several providers, and this works on one")
-                .cause(format!("they are {}", ids.join(", ")))
-                .hint("name one with --provider ID")),
+            ids => Err(Failure::new(Code::Usage, "there are several providers, but this task works on one")
+                .cause(format!("the providers are {}", ids.join(", ")))
+                .hint("specify one with --provider ID")),
         }
     }
 

@@ -30,17 +30,17 @@ pub fn io_hint(path: &Path, error: &std::io::Error) -> String {
         ErrorKind::FileTooLarge => "this shell limits the size of files: `ulimit -f unlimited`".to_owned(),
         ErrorKind::ReadOnlyFilesystem => format!("its file system is mounted read-only: `findmnt -T {dir}`"),
         ErrorKind::IsADirectory if !dir.ends_with("docker") => {
-            format!("name a file in it; if it is empty and in the way, `rmdir {}` removes it", path.display())
+            format!("specify a file in it; if it is empty and in the way, `rmdir {}` removes it", path.display())
         }
         ErrorKind::IsADirectory => format!(
             "it is a directory; docker creates one if the file of a mount is missing: `rmdir {}`",
             path.display()
         ),
-        ErrorKind::Unsupported => "name a file; what a pipe holds can be read as `<(cat PIPE)`".to_owned(),
-        ErrorKind::NotADirectory => format!("a part of the path is a file: `namei -l {}` shows it", path.display()),
-        ErrorKind::ResourceBusy => "it is mounted by itself, and cannot be replaced: mount its directory".to_owned(),
+        ErrorKind::Unsupported => "specify a file; the output of a pipe can be read as `<(cat PIPE)`".to_owned(),
+        ErrorKind::NotADirectory => format!("part of the path is a file: `namei -l {}` shows it", path.display()),
+        ErrorKind::ResourceBusy => "it is a mount point and cannot be replaced: mount its directory".to_owned(),
         _ if Errno::from_io_error(error) == Some(Errno::LOOP) => {
-            format!("the link leads back to itself: `namei -l {}` shows it", path.display())
+            format!("the link points back to itself: `namei -l {}` shows it", path.display())
         }
         _ if Errno::from_io_error(error) == Some(Errno::PERM) => {
             format!("run the task as the owner; the file or its directory may be immutable: `lsattr -d {dir}`")
@@ -230,7 +230,7 @@ pub fn create_private_dir(dir: &Path) -> std::io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     let meta = fs::symlink_metadata(dir)?;
     if !meta.is_dir() || meta.uid() != rustix::process::geteuid().as_raw() {
-        let why = format!("`{}` is not a directory of this user", dir.display());
+        let why = format!("`{}` is not a directory owned by this user", dir.display());
         return Err(std::io::Error::new(ErrorKind::PermissionDenied, why));
     }
     if meta.permissions().mode() & 0o077 != 0 {
@@ -392,8 +392,8 @@ pub fn read_optional_text(path: &Path) -> Result<Option<String>, Failure> {
 pub fn utf8(path: &Path, bytes: Vec<u8>) -> Result<String, Failure> {
     String::from_utf8(bytes).map_err(|error| {
         Failure::new(Code::Invalid, format!("`{}` is not valid UTF-8 text", path.display()))
-            .cause(format!("byte {} does not belong to any character", error.utf8_error().valid_up_to()))
-            .hint("save it as UTF-8; a binary file in its place was put there by mistake")
+            .cause(format!("byte {} is not part of any character", error.utf8_error().valid_up_to()))
+            .hint("save it as UTF-8; a binary file here is a mistake")
     })
 }
 
@@ -440,7 +440,7 @@ pub fn check_writable(path: &Path) -> Result<(), Failure> {
     };
     let parent = path.ancestors().skip(1).find(|dir| dir.exists()).unwrap_or(Path::new("."));
     check_accepts_files(parent).map_err(|error| {
-        let cause = format!("its directory `{}` refuses a new file: {error}", parent.display());
+        let cause = format!("no file can be created in its directory `{}`: {error}", parent.display());
         refused(cause, &error, &parent.join("x"))
     })?;
     // A read-only mode does not prevent replacing a file; a read-only file system does.

@@ -56,7 +56,7 @@ impl Paths {
             };
             Failure::new(Code::Usage, "this is not an Omni-Scale project")
                 .cause(looked)
-                .hint("run the task inside a checkout, or name one with --project-dir DIR")
+                .hint("run the task inside a checkout, or specify one with --project-dir DIR")
         })
     }
 

@@ -632,7 +632,7 @@ fn output_too_large(job: &Job, line: &str) -> Failure {
     }
     Failure::new(Code::Failed, format!("{} failed: the output is larger than {} MiB", job.purpose, job.limit >> 20))
         .cause(format!("`{line}` printed more than the limit and was stopped"))
-        .hint("run the command by itself to see its output; the service may be broken, or the address may be wrong")
+        .hint("run the command by itself to see its output; the service may be faulty, or the address may be wrong")
 }
 
 /// The output as text; bytes that are not UTF-8 become U+FFFD.

@@ -52,7 +52,7 @@ impl State {
                 .hint("fix the YAML between its two `---` lines, or move the file away: the tasks create a new one")
         };
         if text.len() > yaml::MAX_BYTES {
-            return Err(broken(1, 1, "it is too large to be one that these tasks wrote"));
+            return Err(broken(1, 1, "it is larger than any state file that these tasks write"));
         }
         let text = text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n");
         let Some(rest) = text.strip_prefix("---\n") else {
@@ -176,7 +176,7 @@ impl State {
             return files::write_atomically(path, self.text().as_bytes(), files::PRIVATE);
         }
         Err(Failure::new(Code::Invalid, format!("`{}` cannot be edited key by key", path.display()))
-            .cause("its front matter is written in a form in which a key is more than a line `key: value`")
+            .cause("in its front matter, a key spans more than one line `key: value`")
             .hint("write each key as `key: value` on its own line, then run this again"))
     }
 }

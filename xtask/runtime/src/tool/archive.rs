@@ -65,7 +65,7 @@ impl Encryption {
             0 => Ok(Some(Encryption::Gpg)),
             _ if age == recipients.len() => Ok(Some(Encryption::Age)),
             _ => Err(Failure::new(Code::Usage, "the recipients mix age and gpg")
-                .hint("one program encrypts the archive: use recipients of one kind")),
+                .hint("the archive is encrypted by one program: use recipients of one kind")),
         }
     }
 
@@ -143,7 +143,7 @@ impl Encryption {
             }
             (Encryption::Age, None) => {
                 return Err(Failure::new(Code::Usage, format!("`{}` is encrypted with age", from.display()))
-                    .hint("name the file with the private key: --identity FILE"));
+                    .hint("specify the file with the private key: --identity FILE"));
             }
             (Encryption::Gpg, _) => cmd!(shell, "{program} --batch --quiet --no-tty --output {to} --decrypt {from}"),
         };

@@ -30,7 +30,7 @@ pub fn build_program(cx: &Cx, name: &str) -> anyhow::Result<PathBuf> {
         let bin = message["target"]["kind"].as_array()?.iter().any(|kind| kind == "bin");
         (bin && message["target"]["name"] == name).then(|| message["executable"].as_str().map(PathBuf::from))?
     });
-    executable.ok_or_else(|| anyhow::anyhow!("cargo built `{name}` and named no program"))
+    executable.ok_or_else(|| anyhow::anyhow!("cargo built `{name}`, but reported no program"))
 }
 
 /// The repository of this runner, which may differ from its project: from the variable that `cargo run` sets, or else from the
@@ -41,7 +41,7 @@ fn source_dir() -> Result<PathBuf, Failure> {
     let mut candidates = told.iter().map(PathBuf::as_path).chain(program.ancestors());
     candidates.find(|dir| dir.join("lab/Cargo.toml").is_file()).map(Path::to_owned).ok_or_else(|| {
         Failure::new(Code::Prerequisite, "the sources of this runner are not here")
-            .cause(format!("no directory above `{}` holds lab/Cargo.toml", program.display()))
-            .hint("keep the program of a release in the directory that its archive has: `omni-scale-lab` belongs next to it")
+            .cause(format!("no directory above `{}` contains lab/Cargo.toml", program.display()))
+            .hint("keep a released program in the directory from its archive: `omni-scale-lab` belongs next to it")
     })
 }

@@ -150,7 +150,8 @@ impl<'a> Compose<'a> {
 
     /// Stops and removes the containers and their network. It cannot remove volumes.
     pub fn down(&self) -> Result<(), Failure> {
-        self.run(self.job_with_project_name("ending the stack", &["down"])?.deadline(self.cx.wait_limit(UP))).map(drop)
+        self.run(self.job_with_project_name("removing the stack", &["down"])?.deadline(self.cx.wait_limit(UP)))
+            .map(drop)
     }
 
     /// Runs a program inside a running container and returns its result, whatever the exit status.

@@ -78,7 +78,7 @@ pub fn fetch(cx: &Cx, purpose: &str, request: &Request<'_>) -> Result<Reply, Fai
         text.drain(..text.len() - text.trim_start_matches('\n').len());
     }
     parse(text, request.output.is_some()).map_err(|text| {
-        Failure::new(Code::Unreachable, format!("{purpose}: the answer of {} is not valid HTTP", request.url))
+        Failure::new(Code::Unreachable, format!("{purpose}: the response of {} is not valid HTTP", request.url))
             // Redact before truncating: a truncated secret is not recognized.
             .cause(redact(&text).chars().take(200).collect::<String>())
     })
@@ -93,7 +93,7 @@ pub fn fetch_each(cx: &Cx, purpose: &str, request: &Request<'_>, urls: &[String]
     let config = config(request, urls, TRAILER_OF_EACH) + "fail-early\n";
     let text = run(cx, purpose, request, config, urls.len())?;
     parse_each(&text).filter(|replies| replies.len() == urls.len()).ok_or_else(|| {
-        Failure::new(Code::Unreachable, format!("{purpose}: the answers of {} are not valid HTTP", request.url))
+        Failure::new(Code::Unreachable, format!("{purpose}: the responses of {} are not valid HTTP", request.url))
     })
 }
 
@@ -118,7 +118,7 @@ fn run(cx: &Cx, purpose: &str, request: &Request<'_>, config: String, urls: usiz
 /// [`Code::Prerequisite`] with the type of the file.
 pub fn check_authorities(file: &str) -> Result<(), Failure> {
     files::describe_non_file(Path::new(file)).map_or(Ok(()), |cause| {
-        Err(Failure::new(Code::Prerequisite, format!("`{file}` holds no certificate authorities"))
+        Err(Failure::new(Code::Prerequisite, format!("`{file}` contains no certificate authorities"))
             .cause(cause)
             .hint("check --ca-file and SSL_CERT_FILE"))
     })
@@ -235,7 +235,7 @@ fn explain(ended: &CommandOutput, request: &Request<'_>) -> Failure {
     let url = request.url.as_str();
     let (code, output) = (ended.status.code(), ended.stderr.trim().trim_start_matches("curl: "));
     if failed_at_proxy(request, code, output) {
-        return Failure::new(Code::Unreachable, format!("the proxy of the environment does not lead to {url}"))
+        return Failure::new(Code::Unreachable, format!("the proxy from the environment cannot reach {url}"))
             .cause(output)
             .kind(Kind::Proxy)
             .hint(format!(

@@ -67,7 +67,7 @@ fn encode_query(id: u16, name: &str) -> Option<Vec<u8>> {
 fn parse_response(id: u16, bytes: &[u8]) -> Option<Result<Vec<IpAddr>, String>> {
     let packet = match Packet::parse(bytes) {
         Ok(packet) => packet,
-        Err(_) => return bytes.starts_with(&id.to_be_bytes()).then(|| Err("its answer is damaged".to_owned())),
+        Err(_) => return bytes.starts_with(&id.to_be_bytes()).then(|| Err("its answer is malformed".to_owned())),
     };
     if packet.id() != id || !packet.has_flags(PacketFlag::RESPONSE) {
         return None;

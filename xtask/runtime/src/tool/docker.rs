@@ -86,7 +86,7 @@ impl<'a> Docker<'a> {
     /// [`Code::NotFound`] if the container does not exist; [`Code::Failed`] if the output cannot be parsed.
     pub fn inspect(&self, container: &str, format: &str) -> Result<ContainerDetails, Failure> {
         let words = ["inspect", "--type", "container", "--format", format, container];
-        let ended = self.call(&format!("looking at the mounts of {container}"), &words, QUICK)?;
+        let ended = self.call(&format!("inspecting the mounts of {container}"), &words, QUICK)?;
         if ended.is_success() {
             return parse_inspect(&ended.stdout).map_err(|why| ended.not_understood(why));
         }
@@ -145,7 +145,7 @@ impl<'a> Docker<'a> {
         let mut found: Vec<_> = omnis.map(|omni| (omni.describe(), omni.state == "running")).collect();
         let volumes = self.run("looking for another Omni", &["volume", "ls", "--format", "{{.Name}}"], QUICK)?.stdout;
         let kept = volumes.lines().filter(|name| name.ends_with("_omni-data"));
-        found.extend(kept.map(|name| (format!("the volume `{name}`, with the data of one"), false)));
+        found.extend(kept.map(|name| (format!("the volume `{name}`, which contains the data of an Omni"), false)));
         Ok(found)
     }
 
@@ -157,7 +157,7 @@ impl<'a> Docker<'a> {
     /// # Errors
     /// Returns an error if docker cannot run the image.
     pub fn run_etcd(&self, image: &str, network: &str, dir: &Path, words: &[&str]) -> Result<CommandOutput, Failure> {
-        let [program, args @ ..] = words else { return Err(Failure::new(Code::Failed, "no program of etcd is named")) };
+        let [program, args @ ..] = words else { return Err(Failure::new(Code::Failed, "no etcd program given")) };
         let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         let (user, volume) = (format!("{uid}:{gid}"), format!("{}:/backup", dir.display()));
         // The certificates for an external etcd, mounted at the same path as for Omni.
@@ -178,7 +178,7 @@ impl<'a> Docker<'a> {
         let said = ended.stderr.lines().find(|line| line.starts_with("docker: ")).unwrap_or(&ended.stderr).to_owned();
         let name = image.rsplit('/').next().unwrap_or(image);
         Err(Failure::new(Code::Failed, format!("docker cannot run the image {image}")).cause(said).hint(format!(
-            "with another registry, or without internet access, name your copy of the image: --etcd-image REGISTRY/{name}"
+            "with another registry, or without internet access, specify your copy of the image: --etcd-image REGISTRY/{name}"
         )))
     }
 
@@ -201,7 +201,7 @@ impl<'a> Docker<'a> {
     /// file to stdout as an archive, which is not stored.
     pub fn file_contains(&self, container: &str, path: &str, text: &str) -> Result<bool, Failure> {
         let words = ["cp", &format!("{container}:{path}"), "-"];
-        Ok(self.call(&format!("looking at {path} in {container}"), &words, QUICK)?.stdout.contains(text))
+        Ok(self.call(&format!("inspecting {path} in {container}"), &words, QUICK)?.stdout.contains(text))
     }
 
     /// Copies the contents of `from` into a directory of a container, where they belong to root.

@@ -72,7 +72,7 @@ impl<'a> Keyring<'a> {
         if opened == WORD {
             return Ok(());
         }
-        Err(Failure::new(Code::Failed, "the key of Omni's store does not decrypt what it encrypted"))
+        Err(Failure::new(Code::Failed, "the key of Omni's store cannot decrypt what it encrypted"))
     }
 
     fn decrypt(&self, purpose: &str, message: &str) -> Result<String, Failure> {
@@ -89,7 +89,7 @@ impl Drop for Keyring<'_> {
     fn drop(&mut self) {
         // The agent has the private keys in memory, so it must exit before the directory is removed.
         if let (Ok(shell), Ok(conf)) = (proc::shell(), which::which("gpgconf")) {
-            let job = Job::new("ending gpg's agent", cmd!(shell, "{conf} --kill gpg-agent"));
+            let job = Job::new("stopping gpg's agent", cmd!(shell, "{conf} --kill gpg-agent"));
             let _ = self
                 .cx
                 .proc
@@ -193,7 +193,7 @@ pub fn slot_of_public_key(cx: &Cx, armored: &str) -> Result<String, Failure> {
     slot_name(&shown).map_err(|why| {
         Failure::new(Code::Invalid, "Omni cannot use this public key")
             .cause(why)
-            .hint("docs/how-to/gpg-key-setup.md makes one that it can use: `gpg --armor --export FINGERPRINT`")
+            .hint("docs/how-to/gpg-key-setup.md describes how to create one: `gpg --armor --export FINGERPRINT`")
     })
 }
 
@@ -206,12 +206,12 @@ fn slot_name(shown: &str) -> Result<String, &'static str> {
     let fresh = |record: &&&Vec<&str>| field(record, 6).is_empty() && !["r", "e", "i"].contains(&&*field(record, 1));
     let encrypts = |record: &&&Vec<&str>| fresh(record) && field(record, 11).contains('e');
     let ([primary], users) = (&*of("pub"), of("uid")) else {
-        return Err(if of("sec").is_empty() { "it is not one armored public key" } else { "it is a private key" });
+        return Err(if of("sec").is_empty() { "it is not a single armored public key" } else { "it is a private key" });
     };
     if !fresh(&primary) || ![vec![*primary], of("sub")].concat().iter().any(|key| encrypts(&key)) {
         return Err("it has no encryption key, or the key has expired or is revoked");
     }
-    let [user] = users.as_slice() else { return Err("it has not exactly one user ID, of which Omni takes any") };
+    let [user] = users.as_slice() else { return Err("it must have exactly one user ID: Omni may use any") };
     let print = of("fpr").first().map(|record| field(record, 9).to_ascii_lowercase()).unwrap_or_default();
     Ok(format!("{} <{print}>", field(user, 9)))
 }
@@ -230,7 +230,7 @@ mod tests {
         assert_eq!(slot_name(&whole), Ok("Omni <a@b> <ab12>".to_owned()));
         for (from, to, why) in [
             ("pub:", "sec:", "it is a private key"),
-            (primary, "", "it is not one armored public key"),
+            (primary, "", "it is not a single armored public key"),
             (user, "", "user ID"),
             (user, "uid:-::::1::H::A:\nuid:-::::1::I::B:\n", "user ID"),
             ("sub:-", "sub:r", "no encryption key"),

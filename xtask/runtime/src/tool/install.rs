@@ -82,7 +82,7 @@ pub fn install_if_missing(cx: &Cx) -> Result<(), Failure> {
 /// [`Code::Conflict`] if PATH has another omnictl of a different version first.
 pub fn check_first_on_path(cx: &Cx, installed: &Installed) -> Result<(), Failure> {
     let Some(first) = omnictl::locate().filter(|first| *first != installed.path) else { return Ok(()) };
-    let other = omnictl::version_of(cx, &first).map_or("one that does not run".to_owned(), |(version, _)| version);
+    let other = omnictl::version_of(cx, &first).map_or("a file that cannot be run".to_owned(), |(version, _)| version);
     if version::is_same_version(&other, &installed.version) {
         let detail = format!("{}, of the same version", first.display());
         cx.ui.note("path", "PATH has another omnictl first", crate::ui::Status::Warning, detail);
@@ -186,8 +186,8 @@ fn no_usable_download(refused: &[Failure], place: &Path) -> Failure {
     let by_hand = format!("put the omnictl of your Omni's version on PATH or at {} by hand", place.display());
     let Some(first) = refused.first() else {
         return Failure::new(Code::Prerequisite, "the version of Omni is not known, so no omnictl was downloaded")
-            .cause("another version than Omni's may not work with it")
-            .hint(format!("log in to Omni, name its version with --release, or {by_hand}"))
+            .cause("a version other than Omni's may not work with it")
+            .hint(format!("log in to Omni, specify its version with --release, or {by_hand}"))
             .next("cargo xtask omnictl-install --release VERSION");
     };
     let causes: Vec<String> = refused.iter().map(ToString::to_string).collect();
@@ -218,7 +218,7 @@ fn fetch(cx: &Cx, from: &Candidate, asset: &str, ca: Option<&str>, temp: &Path) 
     match &from.release {
         Some(release) if !version::is_same_version(release, &version) => {
             Err(Failure::new(Code::Failed, format!("it is omnictl {version}, not {release}"))
-                .cause("the release contains another version than its name"))
+                .cause("the release contains a version other than its name"))
         }
         _ => Ok(version),
     }
@@ -238,7 +238,7 @@ fn check_program(head: &[u8], content_type: &str) -> Result<(), Failure> {
             let expected = if std::env::consts::ARCH == "aarch64" { 183 } else { 62 };
             match machine {
                 Some(machine) if machine == expected && *class == 2 && *order == 1 => Ok(()),
-                _ => refuse(format!("it is a program for another processor ({machine:?}, this one is {expected})")),
+                _ => refuse(format!("it is a program for another processor ({machine:?}; this host has {expected})")),
             }
         }
         ("macos", [0xcf, 0xfa, 0xed, 0xfe, cpu @ ..]) => {
@@ -249,7 +249,7 @@ fn check_program(head: &[u8], content_type: &str) -> Result<(), Failure> {
                 refuse("it is a program for another processor".to_owned())
             }
         }
-        _ => refuse(format!("it does not start as a program of {} does", std::env::consts::OS)),
+        _ => refuse(format!("it does not start like a program for {}", std::env::consts::OS)),
     }
 }
 
@@ -271,7 +271,7 @@ fn check_sum(cx: &Cx, base: &str, asset: &str, ca: Option<&str>, file: &Path) ->
         return Ok(());
     }
     Err(Failure::new(Code::Failed, "its checksum is wrong")
-        .cause(format!("expected {expected}, found {found}: it was changed or is incomplete")))
+        .cause(format!("expected {expected}, found {found}: it was modified or is incomplete")))
 }
 
 #[cfg(test)]

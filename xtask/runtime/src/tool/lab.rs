@@ -179,7 +179,7 @@ pub fn check_removable(dir: &Path) -> Result<(), Failure> {
     let inside = || Some(std::env::current_dir().ok()?.starts_with(dir.canonicalize().ok()?));
     if inside() == Some(true) {
         let root = dir.ancestors().nth(2).unwrap_or(dir);
-        return Err(conflict("the working directory is one of the lab's, which are removed".to_owned())
+        return Err(conflict("the working directory belongs to the lab, which removes it".to_owned())
             .next(format!("cd {}", proc::quote(&root.display().to_string()))));
     }
     Ok(())
@@ -190,7 +190,7 @@ pub fn check_removable(dir: &Path) -> Result<(), Failure> {
 /// # Errors
 /// Returns an error if the lab's program fails.
 pub fn stop(cx: &Cx, program: &Path, dir: &Path) -> anyhow::Result<()> {
-    call(cx, program, "ending the lab", "stop", dir, &[])?.require_success()?;
+    call(cx, program, "stopping the lab", "stop", dir, &[])?.require_success()?;
     Ok(())
 }
 

@@ -36,14 +36,14 @@ pub fn check_health_at(cx: &Cx, endpoint: &str, ca_file: Option<&str>, connect: 
                 origin(cx, endpoint)
             ))),
         500..=599 => Err(Failure::new(Code::Failed, format!("Omni at {endpoint} is not healthy"))
-            .cause(format!("{url} answered {} {}: its store does not answer in time", reply.status, reply.reason))
+            .cause(format!("{url} returned {} {}: its store does not respond in time", reply.status, reply.reason))
             .hint("look at Omni's log")
             .next("cargo xtask stack-logs omni")),
         301..=308 => Err(Failure::new(Code::Unreachable, format!("{endpoint} is not Omni's endpoint"))
-            .cause(format!("{url} answered {} and redirects to another address", reply.status))
-            .hint("use the address that Omni itself advertises")),
+            .cause(format!("{url} returned {} and redirects to another address", reply.status))
+            .hint("use the address that Omni advertises")),
         status => Err(Failure::new(Code::Unreachable, format!("{endpoint} is not Omni's endpoint"))
-            .cause(format!("{url} answered {status} {}", reply.reason))
+            .cause(format!("{url} returned {status} {}", reply.reason))
             .hint(format!("check {}", origin(cx, endpoint)))),
     }
 }

@@ -147,7 +147,7 @@ fn parse_endpoint(text: &str) -> Option<String> {
 pub fn not_logged_in() -> Failure {
     Failure::missing(vec![MissingValue::secret("a login to Omni", "OMNI_SERVICE_ACCOUNT_KEY")])
         .cause("there is no service-account key, and omnictl has no login")
-        .hint("as an admin, `omnictl serviceaccount create automation --use-user-role=false --role Operator` prints OMNI_SERVICE_ACCOUNT_KEY: put it into docker/.env")
+        .hint("as an admin, `omnictl serviceaccount create automation --use-user-role=false --role Operator` prints OMNI_SERVICE_ACCOUNT_KEY: add it to docker/.env")
 }
 
 impl<'a> Omnictl<'a> {
@@ -382,7 +382,7 @@ impl<'a> Omnictl<'a> {
         let ended = self.cx.proc.run(job).map_err(|failure| match failure.code {
             // The changes of an interrupted sync are not undone.
             Code::Interrupted | Code::Timeout => failure
-                .hint("part of the sync may be done and stays: sync again to continue")
+                .hint("part of the sync may already be applied, and stays: sync again to continue")
                 .next(format!("cargo xtask cluster-sync {} --dry-run", cluster_name(file))),
             _ => failure,
         })?;
@@ -397,7 +397,7 @@ impl<'a> Omnictl<'a> {
             if !before.is_empty() {
                 failure.cause.push_str(&format!(" after {} other changes, which stay", before.len()));
             }
-            let fix = if failure.code == Code::Invalid { "fix what it refuses and " } else { "" };
+            let fix = if failure.code == Code::Invalid { "fix the cause and " } else { "" };
             let hint = format!("{fix}run this again: a sync continues where the last one stopped");
             let known = failure.hint.trim_end_matches('.');
             failure.hint = if known.is_empty() { hint } else { format!("{known}; then {hint}") };
@@ -414,7 +414,7 @@ impl<'a> Omnictl<'a> {
         let ended =
             self.cx.proc.run(job.deadline(self.cx.wait_limit(SYNC_LIMIT))).map_err(|failure| match failure.code {
                 Code::Interrupted | Code::Timeout => failure
-                    .hint("Omni continues what it has begun; run the same command again to continue and to wait")
+                    .hint("Omni continues the deletion; run the same command again to continue and wait")
                     .next(format!("cargo xtask cluster-status {name}")),
                 _ => failure,
             })?;
@@ -432,7 +432,7 @@ impl<'a> Omnictl<'a> {
     /// `client/pkg/omnictl/machine-logs.go`).
     pub fn machine_log(&self, uuid: &str, tail: u32) -> Result<String, Failure> {
         let large =
-            Failure::new(Code::Failed, "these log lines are larger than 32 MiB").hint("ask for fewer: --tail N");
+            Failure::new(Code::Failed, "these log lines are larger than 32 MiB").hint("request fewer: --tail N");
         Ok(self.run(self.log_job(uuid, tail, false)?.limit(32 << 20, large))?.stdout)
     }
 
@@ -649,7 +649,7 @@ fn explain(ended: &CommandOutput, who: &str, endpoint: &str, overridden: bool) -
         return Failure::new(Code::Prerequisite, format!("this omnictl is not compatible with Omni at {endpoint}"))
             .kind(Kind::Version)
             .cause(reasons)
-            .hint("install the one that this Omni serves")
+            .hint("install the omnictl that this Omni serves")
             .next("cargo xtask omnictl-install");
     }
     match errors::explain("omnictl", None, output, &reasons, &[("who", who), ("endpoint", endpoint)]) {

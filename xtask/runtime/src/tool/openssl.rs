@@ -21,7 +21,7 @@ pub fn served_certificates(cx: &Cx, address: &str, host: &str) -> Result<Vec<Cer
     let name: &[&str] =
         if host.parse::<std::net::IpAddr>().is_ok() { &["-noservername"] } else { &["-servername", host] };
     let cmd = cmd!(shell, "{openssl} s_client -connect {address} {name...} -showcerts");
-    let job = Job::new(format!("looking at the certificate that {address} serves"), cmd);
+    let job = Job::new(format!("reading the certificate that {address} serves"), cmd);
     let ended = cx.proc.run(job.stdin("").deadline(Duration::from_secs(10)))?;
     let chain = certificate::read_pem(&ended.stdout)
         .map_err(|why| Failure::new(Code::Failed, format!("the certificate that {address} serves")).cause(why))?;

@@ -28,9 +28,9 @@ impl Token {
     /// [`Code::Invalid`] with the missing part; the message does not contain the secret.
     pub fn parse(text: &str, origin: &str) -> Result<Token, Failure> {
         let bad = |why: &str| {
-            Failure::new(Code::Invalid, format!("the Proxmox token ({origin}) is not understood"))
+            Failure::new(Code::Invalid, format!("the Proxmox token ({origin}) cannot be parsed"))
                 .cause(why)
-                .hint("it looks like user@realm!name=00000000-0000-0000-0000-000000000000")
+                .hint("a token has the form user@realm!name=00000000-0000-0000-0000-000000000000")
         };
         let text = text.trim().trim_start_matches("PVEAPIToken=");
         let (id, secret) = text.split_once('=').ok_or_else(|| bad("it has no `=` between its id and its secret"))?;
@@ -155,7 +155,7 @@ impl Proxmox {
         }
         Err(Failure::new(Code::Invalid, format!("the Proxmox address {} is not an https:// address", self.url))
             .cause("the login would be sent unencrypted; Proxmox itself speaks only TLS on port 8006")
-            .hint("write it as https://HOST:8006; for a proxy on a network that you trust there is `--insecure-http`"))
+            .hint("write it as https://HOST:8006; for a proxy on a network that you trust, use `--insecure-http`"))
     }
 
     /// The value of the `Authorization` header, for an address that [`Proxmox::check_encrypted`] accepts.
@@ -179,7 +179,7 @@ impl Proxmox {
         let found = data.get("ticket").and_then(Value::as_str).unwrap_or_default();
         // pve-access-control `AccessControl.pm`: such a ticket is valid only for the second step of a login.
         if found.is_empty() || found.starts_with("PVE:!tfa!") {
-            return Err(Failure::new(Code::Refused, format!("Proxmox asks {} for a second factor", self.login.user()))
+            return Err(Failure::new(Code::Refused, format!("Proxmox requires a second factor from {}", self.login.user()))
                 .hint(
                     "a program cannot provide one: use an API token (`pveum user token add USER@REALM provider --privsep 0`)",
                 ));
@@ -340,7 +340,7 @@ impl Proxmox {
         let upid = self.ask(cx, "starting a virtual machine", &path, Some(&authorization), Some(&empty))?;
         let path = format!("/nodes/{node}/tasks/{}/status", upid.as_str().unwrap_or_default());
         let look = || {
-            let task = self.get(cx, "looking at the task that starts a virtual machine", &path)?;
+            let task = self.get(cx, "reading the task that starts a virtual machine", &path)?;
             Ok(match task["exitstatus"].as_str() {
                 None => Poll::Waiting("the task in Proxmox".to_owned()),
                 Some(ended) => Poll::Done(ended.to_owned()),
@@ -351,7 +351,7 @@ impl Proxmox {
             // The VM runs, and the task's log contains warnings (PVE::RESTEnvironment `fork_worker`).
             ended if ended == "OK" || ended.starts_with("WARNINGS") => Ok(()),
             ended => {
-                let failure = Failure::new(Code::Failed, format!("VM {id} on {node} does not start"));
+                let failure = Failure::new(Code::Failed, format!("VM {id} on {node} did not start"));
                 Err(failure.cause(format!("the task ended with `{ended}`")).into())
             }
         }

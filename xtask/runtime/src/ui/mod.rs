@@ -454,7 +454,7 @@ impl Ui {
         Some(
             Failure::new(Code::Failed, "standard output could not be written")
                 .cause(why)
-                .hint("the task itself is done; check where its output goes (a full disk?), then run a read-only task to see the result"),
+                .hint("the task itself is complete; check where its output is written (a full disk?), then run a read-only task to see the result"),
         )
     }
 
