@@ -61,7 +61,7 @@ pub struct Shared {
     pub bundle: Option<PathBuf>,
     /// The provider that was named.
     pub provider: Option<String>,
-    /// What holds for all the programs that the task calls.
+    /// Settings for every program that the task calls.
     pub overrides: FlagOverrides,
 }
 
@@ -234,7 +234,7 @@ pub enum Task {
     /// Set up Omni: values, keys, containers, service account
     ///
     /// Prompts for missing values, writes docker/.env, creates the key that encrypts Omni's store, and starts the containers.
-    /// Shows where to read and accept Omni's licence, which only a person can do.
+    /// Shows where to read and accept Omni's licence, which you must do yourself.
     OmniSetup(OmniSetup),
     /// Connect Omni to Proxmox: key, configuration, containers
     ///
@@ -254,7 +254,7 @@ pub enum Task {
     },
     /// Check the provider: container, Proxmox, registration
     ///
-    /// Checks the containers, Proxmox with the provider's own login, and that the provider is registered with Omni.
+    /// Checks the containers, access to Proxmox with the provider's own login, and the provider's registration in Omni.
     ProviderVerify {
         #[command(flatten)]
         one: OneProvider,
@@ -271,7 +271,7 @@ pub enum Task {
     MachineclassApply(MachineclassApply),
     /// Write the files of machine classes that Omni has
     ///
-    /// A file with the same content is kept, whatever its comments and the order of its keys.
+    /// A file with the same content is kept, even if its comments or the order of its keys differ.
     MachineclassExport(Export),
     /// Test a storage selector against the storages of Proxmox
     ///
@@ -283,7 +283,7 @@ pub enum Task {
     ClusterCheck(ClusterCheck),
     /// Show where each machine would run, and what does not fit
     ///
-    /// Shows where the machines of the clusters would go, what does not fit, and what the loss of a node would do.
+    /// Shows where the machines of the clusters would run, what does not fit, and what the loss of a node would do.
     ClusterPlan(ClusterPlan),
     /// Sync cluster templates to Omni and wait for the clusters
     ///
@@ -291,15 +291,15 @@ pub enum Task {
     ClusterSync(ClusterSync),
     /// Show every credential and when it expires; rotate one
     ///
-    /// Shows the owner, the rights and the location of each credential, never its value. With --rotate the new one is created, tested
-    /// and stored before the old one is removed.
+    /// Shows the owner, the rights and the location of each credential, never its value. With --rotate a new credential is created, tested
+    /// and stored before the old credential is removed.
     Keys(Keys),
     /// Print a saved plan
     PlanShow(PlanShow),
     /// Apply a saved plan, or refuse if it is out of date
     ///
     /// Makes exactly the changes of a plan that --plan-out wrote. Changes nothing if the plan has expired, was edited or is for
-    /// another Omni, or if a file or a resource in Omni that it depends on has changed since; it then names what changed.
+    /// another Omni, or if a file or a resource in Omni that it depends on has changed since; the task then reports what changed.
     Apply(Apply),
     /// Show clusters, their machines, and what each waits for
     ///
@@ -325,7 +325,7 @@ pub enum Task {
     ClusterScale(ClusterScale),
     /// Upgrade Talos and Kubernetes, one machine at a time
     ///
-    /// Without versions it upgrades to those that this kit recommends. It takes the steps of upgrade-plan in order: changes the
+    /// Without versions it upgrades to the versions that this kit recommends. It takes the steps of upgrade-plan in order: changes the
     /// version in the template, keeps its comments, syncs it, and follows each machine until it is back. It stops at the first
     /// machine that does not return; run it again to continue.
     ClusterUpgrade(ClusterUpgrade),
@@ -338,13 +338,13 @@ pub enum Task {
     ClusterTalosconfig(ClusterTalosconfig),
     /// Delete a cluster with its machines and disks
     ///
-    /// Shows every machine and VM that is destroyed, the persistent volumes where kubectl is installed and Kubernetes answers, and the
+    /// Shows every machine and VM that will be destroyed, the persistent volumes if kubectl is installed and Kubernetes answers, and the
     /// age of the last etcd backup. Asks for the name, deletes, and waits until the VMs and their seed files are gone from Proxmox.
     /// The template stays, so that a sync creates the cluster again, empty.
     ClusterDelete(ClusterDelete),
     /// Replace a machine of a cluster with a new one
     ///
-    /// Refuses a control plane whose loss would cost etcd its quorum. Shows the VM that is destroyed, asks for the cluster's name, and
+    /// Refuses a control plane whose loss would cost etcd its quorum. Shows the VM that will be destroyed, asks for the cluster's name, and
     /// waits until the VM is gone from Proxmox and the cluster runs with a new machine. Run it again to continue.
     MachineReplace(MachineReplace),
     /// Show the log of a machine, with known issues explained
@@ -354,7 +354,7 @@ pub enum Task {
     /// Write a page that shows the whole fleet
     ///
     /// One HTML file without external requests: nodes with their machines, what each machine waits for, the plan, the loss of a node,
-    /// upgrades, keys, backups and drift. The page names what could not be queried.
+    /// upgrades, keys, backups and drift. The page lists what could not be queried.
     FleetPage(FleetPage),
     /// Show the nodes, storages and bridges of Proxmox
     ///
@@ -362,28 +362,30 @@ pub enum Task {
     ProxmoxInventory(ProxmoxInventory),
     /// Back up Omni while it runs
     ///
-    /// The archive has etcd, SQLite, the tailnet identity, configuration and certificates. The store key is in it only when it
-    /// is encrypted to a recipient: without one, keep a copy of docker/omni.asc elsewhere.
+    /// The archive contains etcd, SQLite, the tailnet identity, configuration and certificates. It contains the store key only if it
+    /// is encrypted to a recipient: without a recipient, keep a copy of docker/omni.asc elsewhere.
     OmniBackup(OmniBackup),
     /// Check that a backup can be restored
     ///
-    /// Opens it in a private directory, which is removed afterwards: every part is unchanged, the store key opens the store,
-    /// and etcd and SQLite accept their parts. Nothing that runs is touched. A drill also needs Omni's image, and the store key.
+    /// Unpacks it in a private directory, which is removed afterwards, and checks that every part is unchanged, the store key opens
+    /// the store, and etcd and SQLite accept their parts. Running services are not touched. A drill also needs Omni's image and the
+    /// store key.
     OmniBackupVerify(OmniBackupVerify),
     /// Restore a backup of Omni on a new host
     ///
-    /// Refuses a host that has a stack, volumes or files of one, another minor version of Omni, and an Omni that still answers.
+    /// Refuses if the host has a stack, its volumes or its files, if the Omni version differs in its minor version, or if an Omni still
+    /// answers.
     OmniRestore(OmniRestore),
     /// Replace the key of Omni's store, or add a recovery key
     ///
-    /// Omni adds a slot for the new key to its store when it starts, and never removes one. The new key must open the live store
-    /// before Omni starts with it, and the old one is kept. Omni is away for about a minute each of two times. A run that was cut
-    /// off is continued by the same command.
+    /// Omni adds a slot for the new key to its store when it starts, and never removes a slot. The new key must open the live store
+    /// before Omni starts with it, and the old one is kept. Omni is unavailable twice, for about a minute each time. To continue
+    /// an interrupted run, run the same command again.
     OmniKeyRotate(OmniKeyRotate),
     /// Take over an Omni that other compose files started
     ///
     /// Finds its containers, stops them, copies its data into this project's volumes, and starts the same version of Omni here with
-    /// the same name, account and keys. The old containers and volumes stay as they are: --undo starts them again.
+    /// the same name, account and keys. The old containers and volumes are not changed: --undo starts them again.
     OmniAdopt(OmniAdopt),
     /// Show Omni's containers, ports, mounts and last log lines
     OmniStatus(OmniStatus),
@@ -410,7 +412,7 @@ pub enum Task {
     UpgradePlan(UpgradePlan),
     /// Upgrade Omni by one minor version
     ///
-    /// Without --to it takes the next step to the version that this kit recommends. It refuses to skip a minor version, to downgrade,
+    /// Without --to it takes the next step towards the version that this kit recommends. It refuses to skip a minor version, to downgrade,
     /// and to continue without a backup of the last day or with an unhealthy cluster. It pulls the image, changes the tag in
     /// docker/compose.yaml, recreates the containers together, installs the omnictl of the new version, and verifies that account,
     /// clusters, machines and keys are unchanged.
@@ -419,7 +421,7 @@ pub enum Task {
     ///
     /// Collects doctor's checks, versions, Omni's resources, logs, Proxmox's failed tasks and inventory, and the project's files.
     /// Passwords, keys and tokens are removed by format and by value, and the contents are listed before anything is
-    /// written, with what could not be reached. cluster-explain --bundle reads the archive.
+    /// written, along with what could not be reached. cluster-explain --bundle reads the archive.
     SupportBundle(SupportBundle),
     /// Find known issues in a log: causes and fixes
     Triage {
@@ -442,8 +444,8 @@ pub enum Task {
     },
     /// Run the provider and cluster tasks against the lab
     ///
-    /// Works in a scratch copy, which is removed. Needs only Rust, a C compiler and curl. With --project every cluster of a directory
-    /// is created, scaled, upgraded where a release allows it, loses a node, and is deleted; what cannot be simulated is listed.
+    /// Works in a scratch copy, which is removed afterwards. Needs only Rust, a C compiler and curl. With --project every cluster of a directory
+    /// is created, scaled, upgraded if a release allows it, loses a node, and is deleted; the output lists what cannot be simulated.
     Rehearse(Rehearse),
     /// Start a lab: Proxmox, Omni, omnictl and docker, simulated
     ///
@@ -573,7 +575,7 @@ pub struct Rehearse {
 /// Which of several providers.
 #[derive(Debug, Args)]
 pub struct OneProvider {
-    /// The provider, where there are several; without it all of them, or the only one
+    /// The provider, if there are several; without it all of them, or the only one
     #[arg(long, value_name = "ID", add = ArgValueCandidates::new(providers))]
     pub provider: Option<String>,
 }
@@ -662,13 +664,13 @@ pub struct MachineclassCreate {
     /// Disk, e.g. 40GiB; a plain number is GiB
     #[arg(long, value_name = "SIZE", value_parser = Disk::parse)]
     pub disk: Option<Disk>,
-    /// Storage for the disk, as a CEL expression, e.g. 'name == "local-lvm"'
+    /// Storage for the disk: a CEL expression, e.g. 'name == "local-lvm"'
     #[arg(long, value_name = "CEL")]
     pub selector: Option<String>,
     /// Node for the machines; without it the provider picks one
     #[arg(long, value_name = "NAME")]
     pub node: Option<String>,
-    /// The provider that creates the machines; needed where there are several
+    /// The provider that creates the machines; required if there are several
     #[arg(long, visible_alias = "provider", value_name = "ID", add = ArgValueCandidates::new(providers))]
     pub provider_id: Option<String>,
     /// Overwrite an existing file
@@ -786,7 +788,7 @@ pub struct DriftArgs {
     /// Exit with 3 when something differs, and with 1 when something could not be compared
     #[arg(long)]
     pub exit_code: bool,
-    /// Compare the network cards and further disks of more than 100 machines too: one question to Proxmox for each
+    /// Compare network cards and additional disks even for more than 100 machines, with one request to Proxmox for each
     #[arg(long)]
     pub hardware: bool,
     #[command(flatten)]
@@ -911,13 +913,13 @@ pub struct ClusterStatus {
     /// Output format: machines with node, VM, address, version and age; all data as YAML; or only names
     #[arg(short, long, value_enum, value_name = "FORM")]
     pub output: Option<OutputForm>,
-    /// Leave out what is Running and ready
+    /// Omit what is Running and ready
     #[arg(long)]
     pub not_ready: bool,
     /// First wait until the cluster is Running and ready, or gone
     #[arg(long, value_enum, value_name = "STATE", requires = "name")]
     pub wait: Option<WaitFor>,
-    /// Print it again whenever something changes, until Ctrl-C or --timeout
+    /// Print the output again whenever something changes, until Ctrl-C or --timeout
     #[arg(short = 'w', long, conflicts_with_all = ["json", "output", "not_ready", "wait", "exit_code"])]
     pub watch: bool,
     /// Exit with 1 unless everything that is shown is Running and ready
@@ -950,7 +952,7 @@ pub struct ClusterExplain {
     /// Only the machine with this UUID
     #[arg(long, value_name = "UUID", group = "one")]
     pub machine: Option<String>,
-    /// Only the machine that this virtual machine is
+    /// Only the machine that runs in this virtual machine
     #[arg(long, value_name = "NODE/ID", group = "one")]
     pub vm: Option<String>,
     /// Only the machine of this machine request
@@ -959,7 +961,7 @@ pub struct ClusterExplain {
     /// Show how long each machine took for each step, and which was slow
     #[arg(long)]
     pub timeline: bool,
-    /// Take the recommended step after confirmation, look again, and go on until nothing is broken or a step needs a human
+    /// Take the recommended step after confirmation, check again, and continue until nothing is broken or a step needs a human
     #[arg(long, conflicts_with = "one")]
     pub heal: bool,
     /// Allow --heal to destroy machines of the cluster NAME without typing the name
@@ -986,7 +988,7 @@ pub struct ClusterScale {
     /// The cluster
     #[arg(value_name = "NAME", add = ArgValueCandidates::new(clusters))]
     pub name: String,
-    /// How many workers, where there is one set of them
+    /// How many workers, if there is only one set of workers
     #[arg(long, value_name = "N", required_unless_present = "set")]
     pub workers: Option<u32>,
     /// How many machines a set has: control-planes, workers, or the name of a worker set; can be given more than once
@@ -1023,7 +1025,7 @@ pub struct MachineLogs {
     /// How many lines to show
     #[arg(long, value_name = "N", default_value = "100", value_parser = clap::value_parser!(u32).range(..=100_000))]
     pub tail: u32,
-    /// Every line in the JSON document too, instead of the last 6 KiB
+    /// Include every line in the JSON document, instead of the last 6 KiB
     #[arg(long)]
     pub all: bool,
     /// Keep printing new lines
@@ -1143,7 +1145,7 @@ pub struct FleetPage {
     /// Plan as if this node were lost
     #[arg(long, value_name = "NODE")]
     pub without: Option<String>,
-    /// Use a saved inventory instead of asking Proxmox
+    /// Use a saved inventory instead of querying Proxmox
     #[arg(long, value_name = "FILE")]
     pub inventory: Option<PathBuf>,
     /// Show the contents of a support bundle, offline, instead of this installation
@@ -1160,10 +1162,10 @@ pub struct ClusterPlan {
     pub name: Vec<String>,
     #[command(flatten)]
     pub everything: ListLength,
-    /// Use a saved inventory instead of asking Proxmox
+    /// Use a saved inventory instead of querying Proxmox
     #[arg(long, value_name = "FILE")]
     pub inventory: Option<PathBuf>,
-    /// A file of machine classes, for a template outside of a project; can be given more than once
+    /// A file of machine classes, for a template outside a project; can be given more than once
     #[arg(long, value_name = "FILE")]
     pub class: Vec<PathBuf>,
     /// The provider's release, instead of the one in docker/compose.yaml
@@ -1173,13 +1175,13 @@ pub struct ClusterPlan {
 
 #[derive(Debug, Args)]
 pub struct OmniBackup {
-    /// Directory of the backups, or the new file; without it a directory of this user's
+    /// Directory for backups, or the new file; without it a directory of this user
     #[arg(long, value_name = "DIR|FILE")]
     pub to: Option<PathBuf>,
-    /// Encrypt to this public key of age or key of gpg, and include the store key
+    /// Encrypt to this age public key or gpg key, and include the store key
     #[arg(long, value_name = "KEY")]
     pub recipient: Vec<String>,
-    /// Keep the newest backup of so many days and weeks in the directory, and remove older ones
+    /// Keep the newest backup of each of this many days and weeks in the directory, and remove older backups
     #[arg(long, value_name = "RULE", value_parser = Retention::parse)]
     pub keep: Option<Retention>,
     /// Image with etcdctl and etcdutl of Omni's etcd, e.g. from your own registry
@@ -1222,7 +1224,7 @@ pub struct OmniRestore {
     /// File with age's private key, for a backup that is encrypted with age
     #[arg(long, value_name = "FILE")]
     pub identity: Option<PathBuf>,
-    /// This host's address on the LAN of the machines, if it is another one
+    /// This host's address on the LAN of the machines, if it differs
     #[arg(long, value_name = "ADDRESS")]
     pub lan_address: Option<String>,
     /// Image with etcdctl and etcdutl of Omni's etcd, e.g. from your own registry
@@ -1235,7 +1237,7 @@ pub struct OmnictlInstall {
     /// Omni endpoint to download it from
     #[arg(long, value_name = "URL")]
     pub omni_endpoint: Option<String>,
-    /// Mirror of the releases, when neither Omni nor GitHub can be reached; its own sha256sum.txt has the checksum that is compared
+    /// Mirror of the releases, when neither Omni nor GitHub can be reached; its own sha256sum.txt is used to verify the download
     #[arg(long, value_name = "URL")]
     pub mirror: Option<String>,
     /// Install this release instead of the one that Omni offers, e.g. v1.10.6
@@ -1254,7 +1256,7 @@ pub struct LabUp {
     /// Simulate a fault: NAME or NAME:WHEN
     #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(faults))]
     pub fault: Vec<String>,
-    /// Delay every answer of the simulated services by this many milliseconds
+    /// Delay every response of the simulated services by this many milliseconds
     #[arg(long, value_name = "MS", default_value = "0")]
     pub latency_ms: u64,
     /// Print the state of the simulated services of a running lab instead
@@ -1270,7 +1272,7 @@ pub struct LabSize {
     /// Number of Proxmox nodes at the start (3)
     #[arg(long, value_name = "N")]
     pub nodes: Option<u32>,
-    /// Number of virtual machines at the start: three for each cluster, or unrelated ones where there is no cluster
+    /// Number of virtual machines at the start: three for each cluster, or unrelated machines if there is no cluster
     #[arg(long, value_name = "N")]
     pub vms: Option<u32>,
     /// Number of storages at the start (3)
@@ -1326,13 +1328,13 @@ pub struct OmniValues {
 
 #[derive(Debug, Args)]
 pub struct OmniAdopt {
-    /// The directory of its compose file, where more than one Omni is on this host
+    /// The directory of its compose file, if there is more than one Omni on this host
     #[arg(long, value_name = "DIR")]
     pub from: Option<PathBuf>,
     /// Go back to the old stack: remove this project's containers, volumes and files, and start it again
     #[arg(long)]
     pub undo: bool,
-    /// Confirm what going back loses, by Omni's domain name; can be given more than once
+    /// Confirm the loss of data that going back causes, by Omni's domain name; can be given more than once
     #[arg(long, value_name = "NAME")]
     pub allow_destroy: Vec<String>,
     #[command(flatten)]
@@ -1383,7 +1385,7 @@ pub struct UpgradePlan {
     /// Plan Omni
     #[arg(long)]
     pub omni: bool,
-    /// Plan the provider; all of them run one release
+    /// Plan the provider; all providers run the same release
     #[arg(long = "infra-provider", alias = "provider")]
     pub provider: bool,
     /// Plan Talos of every cluster
@@ -1395,7 +1397,7 @@ pub struct UpgradePlan {
     /// Plan all of them, which is the default, and list everything in the JSON document
     #[arg(long, conflicts_with_all = ["omni", "provider", "talos", "kubernetes", "to"])]
     pub all: bool,
-    /// Read docker/compose.yaml and clusters/ instead of asking docker and Omni
+    /// Read docker/compose.yaml and clusters/ instead of querying docker and Omni
     #[arg(long)]
     pub from_files: bool,
 }
@@ -1412,7 +1414,7 @@ pub struct OmniUpgrade {
 
 #[derive(Debug, Args)]
 pub struct Ci {
-    /// Run these checks or groups and no others
+    /// Run only these checks or groups
     #[arg(long, value_name = "NAME,…", value_delimiter = ',', add = ArgValueCandidates::new(checks))]
     pub only: Vec<String>,
     /// Skip these checks
@@ -1424,7 +1426,7 @@ pub struct Ci {
     /// Fix what can be fixed before checking
     #[arg(long)]
     pub fix: bool,
-    /// List the checks, with what each looks at and what fixes it
+    /// List the checks, with what each one examines and what fixes it
     #[arg(long, conflicts_with = "fix")]
     pub list: bool,
 }
@@ -1452,7 +1454,7 @@ pub struct CommitCheck {
     /// The file that contains the message, as git passes it to the commit-msg hook
     #[arg(value_name = "FILE", conflicts_with = "range")]
     pub file: Option<PathBuf>,
-    /// The commits, e.g. origin/main..HEAD; without it those that origin/main does not have, or the last one
+    /// The commits, e.g. origin/main..HEAD; without it the commits that origin/main does not have, or the last commit
     #[arg(long, value_name = "RANGE")]
     pub range: Option<String>,
 }
